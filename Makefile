@@ -15,7 +15,11 @@ OWN    := $(foreach p,common auth feed voice operator node demo github-stub loca
 # goes into compiling otherwise, and the folders of the sources stay clean.
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.cache/python
 unexport PYTHONDONTWRITEBYTECODE
-LOCK   := --universal --generate-hashes --no-emit-index-url --no-annotate --no-header $(OWN)
+# One worker more than cores, since tests also wait.
+PYTEST_XDIST_AUTO_NUM_WORKERS ?= $(shell $(PYTHON) -c "import os; print((os.cpu_count() or 1) + 1)")
+export PYTEST_XDIST_AUTO_NUM_WORKERS
+# --no-build: a package without a wheel is named, and nothing of it is run.
+LOCK   := --no-build --universal --generate-hashes --no-emit-index-url --no-annotate --no-header $(OWN)
 
 .PHONY: help
 help: ## list the targets
@@ -51,6 +55,7 @@ lock-images: $(BIN)/uv
 	for d in $(IMAGES); do \
 	  $(BIN)/uv pip compile --quiet $$d/pyproject.toml --all-extras -c requirements.lock $(LOCK) -o $$d/requirements.lock; \
 	done
+	$(BIN)/uv pip compile --quiet tests/apps/requirements.in -c requirements.lock $(LOCK) -o tests/apps/requirements.lock
 
 .PHONY: format
 format: venv ## rewrite the sources in the house style
@@ -60,7 +65,7 @@ format: venv ## rewrite the sources in the house style
 # Requests made from the OpenAPI descriptions are slow, all of them, and what makes them takes a second
 # of each process that has it.
 # Of the examples of each property it tries a quarter; `make test` tries them all.
-FAST := -m "not e2e and not node and not postgres and not slow and not soak" \
+FAST := -m "not e2e and not node and not postgres and not slow and not soak and not apiserver" \
         -p no:schemathesis --ignore-glob='*_openapi_fuzz.py' --hypothesis-profile=few
 
 .PHONY: check
@@ -78,23 +83,37 @@ check: venv ## the fast part: format, lint, types, contracts, unit tests, chart 
 	trap 'rm -f $$said' EXIT; \
 	exit $$((tests ? tests : types))
 
-# Kubernetes and helm, which tests of every kind need; nothing where this machine cannot build them.
+# Kubernetes, which tests need that have a cluster or an API server of their own.
 .PHONY: programs
-programs: venv
-	@mkdir -p .cache && rm -f .cache/has-programs
-	@$(BIN)/kotatsu-node prepare && echo 1 > .cache/has-programs || [ $$? = 2 ]
+programs: venv ## build the throwaway node's programs, where this machine can: some minutes, once
+	@$(BIN)/kotatsu-node prepare || [ $$? = 2 ]
 
-# A machine that has built them can have whatever else the tests need: there, none is skipped.
-test: export KOTATSU_SKIP_NOTHING ?= $(shell cat .cache/has-programs 2>/dev/null)
+# What a run leaves out for want of a program, a reason a line; `left-out` says it in one.
+LEFT_OUT := $(CURDIR)/.cache/left-out
+# `make -j2 test BESIDE=programs` compiles while the fast tests run, as CI does.
+BESIDE ?=
 # Never --dist loadfile: the fuzzer's tests share a name, and it would run only one of each.
 .PHONY: test
-test: programs check ## everything: also the slow tests, PostgreSQL, and a real cluster
-	$(BIN)/pytest -q -n auto --dist worksteal -m "(slow or postgres or hypothesis) and not e2e and not node and not soak"
-	tests/e2e/run.sh
+test: export KOTATSU_LEFT_OUT = $(LEFT_OUT)
+test: forget check $(BESIDE) ## the fast tests first, then the slow ones and those on an API server; compiles nothing
+	@echo "· slow tests, PostgreSQL, a browser, and an API server of their own"
+	@$(BIN)/pytest -q -n auto --dist worksteal \
+	  -m "(slow or postgres or hypothesis or apiserver) and not e2e and not node and not soak and not nightly"
+	@tests/e2e/run.sh --if-up tests/e2e/test_wake.py tests/e2e/test_sleep.py
+	@$(BIN)/python tests/left_out.py $(LEFT_OUT)
+
+.PHONY: forget
+forget:
+	@mkdir -p $(dir $(LEFT_OUT)) && rm -f $(LEFT_OUT)
 
 .PHONY: e2e
-e2e: venv ## the end-to-end tests alone, on the cluster that `make demo` uses; TESTS=file chooses
+e2e: venv ## the end-to-end tests, on the cluster that `make demo` uses; TESTS=file chooses
 	tests/e2e/run.sh $(TESTS)
+
+.PHONY: test-all
+test-all: programs test ## everything: also the nightly tests and the life of the node; an hour
+	$(BIN)/pytest -q -n auto --dist worksteal -m "nightly and not e2e and not node and not soak"
+	tests/e2e/run.sh --nightly
 
 # The long forms: of the limits and of feed's durability, then of faults, sleeps and upgrades on a real
 # cluster, and of windows whose nodes join late. What is done stays in build/soak.jsonl, and the next run goes on from there.

@@ -3,15 +3,18 @@
 import contextlib
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
 
 import topic
-from kotatsu_node import Node
-from report import ROOT
+from kotatsu_demo import choice, facts, routes
+from kotatsu_demo.cli import NAMESPACE
+from kotatsu_demo.clusters import cluster_of
+from kotatsu_demo.kube import Kube
+from kotatsu_node.errors import NodeError
+from kotatsu_node.progress import Progress
 
 sys.path.append(str(topic.TESTS))
 # isort: split
@@ -42,29 +45,37 @@ def provided() -> Iterator[None]:
     What the topics' processes need to find it stands in the environment. Where no cluster is
     possible nothing happens, and the topics say so.
     """
-    was_up = _node_is_up()
-    command = [sys.executable, "-m", "kotatsu_demo"]
-    code = subprocess.run([*command, "images"], stdout=sys.stderr, check=False).returncode
-    if code not in (0, 2):
+    was_up = _of_the_demo() is not None
+    if _demo("images", "--own") not in (0, 2):
         raise RuntimeError("the images could not be built; what was said is above")
     before = dict(os.environ)
-    kind = ROOT / "build" / "demo" / "kubeconfig"
-    if _node_is_up():
-        os.environ.update(Node.open().environment())
-    elif kind.exists():
-        os.environ["KUBECONFIG"] = str(kind)
+    os.environ.update(_of_the_demo() or {})
     try:
+        _demo("reach")
         yield
     finally:
+        _demo("reach", "--end")
         os.environ.clear()
         os.environ.update(before)
         if not was_up:
-            subprocess.run([*command, "down"], stdout=sys.stderr, check=False)
+            _demo("down")
 
 
-def _node_is_up() -> bool:
-    command = [sys.executable, "-m", "kotatsu_node", "status"]
-    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+def _of_the_demo() -> dict[str, str] | None:
+    """The environment of the cluster that the demo uses; None where it is not up."""
+    found = facts.look()
+    try:
+        chosen = choice.for_demo(found)
+    except NodeError:
+        return None
+    cluster = cluster_of(chosen, NAMESPACE, found.image_prefix, Progress(sys.stderr))
+    return cluster.environment() if cluster.is_up() else None
+
+
+def _demo(*arguments: str) -> int:
+    """Run the demo's own command line; its exit code."""
+    command = [sys.executable, "-m", "kotatsu_demo", *arguments]
+    return subprocess.run(command, stdout=sys.stderr, check=False).returncode
 
 
 @contextlib.contextmanager
@@ -108,12 +119,9 @@ def _check() -> None:
         raise NoClusterError("no cluster: `make bench` brings one up where it can")
     command = ["kubectl", "config", "current-context"]
     context = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
-    if context != "kotatsu-node" and not context.startswith("kind-"):
-        raise NoClusterError(f"context {context!r} is no throwaway cluster of ours")
-    address = str(Kubectl("default").get("service", "kubernetes")["spec"]["clusterIP"])
-    try:
-        socket.create_connection((address, 443), timeout=3).close()
-    except OSError:
+    if not choice.is_allowed(context, os.environ.get("CONTEXT", "")):
+        raise NoClusterError(f"context {context!r} is not Kotatsu's, and CONTEXT does not name it")
+    if routes.are_needed(Kube(context, {}, "default")):
         raise NoClusterError(
-            "this machine cannot reach the cluster's Services and pods (it can on tools/node)"
-        ) from None
+            "this machine cannot reach the cluster's Services and pods: `kotatsu-demo reach`"
+        )

@@ -2,7 +2,8 @@
 
 import httpx
 
-from kotatsu_common.identity import Identity, IdentityClient, token_of
+from kotatsu_common.identity import Identity, token_of
+from kotatsu_common.identity_client import IdentityClient
 from kotatsu_common.server import serve
 from kotatsu_common.settings import load
 from kotatsu_feed.app import create_app

@@ -10,6 +10,7 @@ from services import Running, running
 from topic import again, main, progress
 
 BODY = json.dumps({"message": "おはよう"}).encode()
+HEADERS = {"Content_Type": "application/json", "Authorization": "demo"}
 AGAIN = again("talk")
 GOAL = 0.4
 
@@ -17,9 +18,14 @@ GOAL = 0.4
 def rows(quick: bool) -> list[Row]:
     """The same answer whole and streamed, in turns."""
     runs = 1 if quick else 5
-    with running("gemini_server.py", {}) as model:
+    login = {"KOTATSU_GITHUB_CLIENT_ID": "bench", "KOTATSU_GITHUB_CLIENT_SECRET": "bench"}
+    with (
+        running("gemini_server.py", {}) as model,
+        running("kotatsu_github_stub", {}) as github,
+        running("kotatsu_auth", {**login, "KOTATSU_GITHUB_API_URL": github.url}) as auth,
+    ):
         settings = {
-            "KOTATSU_VOICE_ANONYMOUS": "true",
+            "KOTATSU_AUTH_URL": auth.url,
             "KOTATSU_VOICE_CACHE_BYTES": "0",
             "KOTATSU_GEMINI_API_KEY": "none",
             "KOTATSU_GEMINI_API_URL": f"{model.url}/v1beta",
@@ -51,7 +57,7 @@ def _first_sound(voice: Running, runs: int) -> Row:
 
 
 def _ask(connection: Connection, path: str) -> Answer:
-    answer = connection.ask(request("POST", path, BODY, Content_Type="application/json"))
+    answer = connection.ask(request("POST", path, BODY, **HEADERS))
     lines = [json.loads(line) for line in answer.body.splitlines()]
     if answer.status != 200 or "".join(line["text"] for line in lines) != ANSWER:
         raise RuntimeError(f"the voice answered {answer.status}: {answer.body[:200]!r}")

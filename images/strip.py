@@ -8,22 +8,17 @@ import struct
 import sys
 from pathlib import Path
 
-_ELF64 = b"\x7fELF\x02\x01"
-"""What the libraries of a 64-bit little-endian machine begin with; others are left as they are."""
-_HEADERS_AT, _SECTIONS_AT, _HEADER_SIZE, _SECTION_COUNT = 32, 40, 54, 60
+import elf
+
+_SECTIONS_AT, _SECTION_COUNT = 40, 60
 
 
 def stripped(library: bytes) -> bytes:
     """A library without what no loader reads; anything else as it is."""
-    if not library.startswith(_ELF64):
+    if not library.startswith(elf.MAGIC):
         return library
-    (at,) = struct.unpack_from("<Q", library, _HEADERS_AT)
-    size, count = struct.unpack_from("<HH", library, _HEADER_SIZE)
-    end = at + size * count
-    for header in range(at, end, size):
-        offset, in_file = (struct.unpack_from("<Q", library, header + n)[0] for n in (8, 32))
-        end = max(end, offset + in_file)
-    kept = bytearray(library[:end])
+    ends = [part.offset + part.size for part in elf.segments(library)]
+    kept = bytearray(library[: max(elf.header_table(library).stop, *ends)])
     struct.pack_into("<Q", kept, _SECTIONS_AT, 0)
     struct.pack_into("<HH", kept, _SECTION_COUNT, 0, 0)
     return bytes(kept)

@@ -1,7 +1,9 @@
 """What is true of every run of tests."""
 
 import gc
+import os
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -27,3 +29,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     reasons = Counter(str(report.longrepr[2]).removeprefix("Skipped: ") for report in skipped)
     for reason, number in sorted(reasons.items()):
         terminalreporter.write_line(f"SKIPPED {number}: {reason}", yellow=True)
+    # The workers of a run have summaries of their own, which are not shown.
+    is_worker = hasattr(terminalreporter.config, "workerinput")
+    if (noted := os.environ.get("KOTATSU_LEFT_OUT")) and not is_worker:
+        with Path(noted).open("a") as file:
+            file.writelines(f"{number} {reason}\n" for reason, number in sorted(reasons.items()))

@@ -36,10 +36,10 @@ def missing(what: str, why: str) -> NoReturn:
 
 
 def kubernetes() -> None:
-    """For tests with an API server of their own: the programs that tools/node builds."""
+    """For tests with an API server of their own: the programs that tools/node gets ready."""
     try:
         unbuilt = prepare.locate(Layout.from_environment()).missing()
     except NodeError as error:
         missing("Kubernetes", error.what)
     if "kubernetes" in unbuilt:
-        missing("Kubernetes", "`kotatsu-node prepare` builds it")
+        missing("Kubernetes", "`kotatsu-node prepare` downloads or builds it")

@@ -1,7 +1,11 @@
 """What a machine lacks is skipped, and nothing is where it may not be."""
 
+from pathlib import Path
+
 import needs
 import pytest
+
+from kotatsu_node.build import published
 
 
 def test_without_what_it_needs_a_test_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -16,8 +20,25 @@ def test_where_nothing_may_be_skipped_it_fails(monkeypatch: pytest.MonkeyPatch) 
         needs.missing("helm", "there is none")
 
 
-def test_without_go_there_is_no_kubernetes(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A machine without Go and with nothing built."""
     monkeypatch.delenv(needs.SKIP_NOTHING, raising=False)
     monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setenv("KOTATSU_CACHE", str(tmp_path))
+
+
+@pytest.mark.usefixtures("bare")
+def test_without_go_there_is_no_kubernetes_that_cannot_be_downloaded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(published, "of", lambda _: None)
     with pytest.raises(pytest.skip.Exception, match=r"^needs Kubernetes: .* Go .* none found$"):
+        needs.kubernetes()
+
+
+@pytest.mark.usefixtures("bare")
+def test_one_that_can_be_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(published, "of", lambda _: published.Published("v1.37.1", ()))
+    with pytest.raises(pytest.skip.Exception, match=r"`kotatsu-node prepare` downloads or builds"):
         needs.kubernetes()

@@ -20,7 +20,7 @@ from kotatsu_auth.settings import AuthSettings
 from kotatsu_github_stub.app import create_app as create_stub
 from kotatsu_github_stub.settings import StubSettings
 from kotatsu_github_stub.state import State
-from kotatsu_node.cluster.control_plane import free_ports
+from kotatsu_node.ports import free_ports
 
 README = Path(__file__).parents[2] / "services/auth/README.md"
 pytestmark = pytest.mark.slow

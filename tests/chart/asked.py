@@ -20,6 +20,7 @@ from kotatsu_operator.kube.pod import PodView, pod_view
 
 SCALE = "apis/apps/v1/namespaces/here/deployments/{}/scale"
 STATEFUL_SCALE = "apis/apps/v1/namespaces/here/statefulsets/{}/scale"
+SERVICES = "api/v1/namespaces/here/services"
 HPAS = "apis/autoscaling/v2/namespaces/here/horizontalpodautoscalers"
 SLICES = "apis/discovery.k8s.io/v1/namespaces/here/endpointslices"
 POOLS = "apis/kotatsu.dev/v1alpha1/namespaces/here/warmpools"
@@ -131,6 +132,16 @@ def deployment(name: str, replicas: int) -> Object:
 def pod(name: str) -> Object:
     spec = {"containers": [{"name": "activator", "image": "localhost/none:1"}]}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
+
+
+def service(name: str) -> Object:
+    """A Service of pods."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name},
+        "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]},
+    }
 
 
 def autoscaler(name: str) -> Object:

@@ -15,6 +15,7 @@ from typing import Any
 import jsonschema
 import yaml
 
+from kotatsu_node.build import clients
 from kotatsu_node.layout import Layout
 
 ROOT = Path(__file__).parents[2]
@@ -40,12 +41,9 @@ def load_yaml(text: str) -> list[Object]:
 
 @functools.cache
 def find_helm() -> str | None:
-    """The helm that tools/node built last, or one in PATH; None without either.
-
-    Never the node's own link to it: a node that ends looks for what still runs from its folder.
-    """
-    built = Layout.from_environment().built_helm
-    return shutil.which("helm") if built is None else str(built)
+    """Path of helm; None where this machine has none."""
+    found = clients.find("helm", Layout.from_environment())
+    return None if found is None else str(found)
 
 
 def helm(*arguments: str) -> subprocess.CompletedProcess[str]:

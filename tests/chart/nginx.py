@@ -13,18 +13,22 @@ from pathlib import Path
 import packages
 from chart.kit import CHARTS, render
 
-from kotatsu_node.cluster.control_plane import free_ports
+from kotatsu_node.ports import free_ports
 
 UNLIMITED = ("--set", "gateway.anonymousVoice.rate=100000r/s,gateway.anonymousVoice.burst=100000")
 
 
 @contextlib.contextmanager
 def serving_gateway(
-    service: str, *arguments: str, web: Mapping[str, bytes] | None = None
+    service: str,
+    *arguments: str,
+    web: Mapping[str, bytes] | None = None,
+    log: str = "/dev/null",
 ) -> Iterator[int]:
     """Run nginx for the block; its port. One `service` (host:port) is behind all of its paths.
 
-    `arguments` are helm's, on top of the demo's values. `web` has the files below /srv/web.
+    `arguments` are helm's, on top of the demo's values. `web` has the files below /srv/web. `log`
+    is the file for requests and errors; without it, requests are not logged.
     """
     rendered = render("pet", CHARTS / "pet" / "ci" / "demo.yaml", *arguments)
     files = rendered.one("ConfigMap", "gateway")
@@ -41,7 +45,9 @@ def serving_gateway(
         text = text.replace("listen 8080;", f"listen 127.0.0.1:{port};")
         text = text.replace("listen 8081;", f"listen 127.0.0.1:{probes};")
         text = text.replace("/tmp/", f"{folder}/")  # noqa: S108
-        text = text.replace("/dev/stdout", "/dev/null")
+        text = text.replace("/dev/stdout", log)
+        if log != "/dev/null":
+            text = text.replace("/dev/stderr", log)
         # A machine that is busy with other tests may need longer for its side of a connection.
         text = re.sub(
             r"(client_header|client_body|keepalive)_timeout \d+s;", r"\1_timeout 300s;", text

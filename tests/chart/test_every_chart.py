@@ -9,6 +9,7 @@ import jsonschema
 import pytest
 from chart.kit import (
     NAMESPACE,
+    SCENARIOS,
     Object,
     Rendered,
     Scenario,
@@ -22,8 +23,18 @@ from chart.kit import (
     template,
     validator,
 )
+from rows import each
+
+each_scenario = each("scenario", SCENARIOS, lambda scenario: str(scenario.name))
+"""Each chart with each of its ci/ values files."""
 
 
+def made(scenario: Scenario) -> Rendered:
+    """What the chart makes of the scenario."""
+    return render(scenario.chart, scenario.values)
+
+
+@each_scenario
 def test_lint_is_clean(scenario: Scenario) -> None:
     done = lint(scenario.chart, scenario.values)
 
@@ -31,9 +42,11 @@ def test_lint_is_clean(scenario: Scenario) -> None:
     assert "[WARNING]" not in done.stdout
 
 
+@each_scenario
 def test_every_container_has_requests_and_a_memory_limit_but_no_cpu_limit(
-    rendered: Rendered,
+    scenario: Scenario,
 ) -> None:
+    rendered = made(scenario)
     for owner, pod in rendered.pods():
         for container in containers(pod):
             where = f"{owner['metadata']['name']}/{container['name']}"
@@ -65,7 +78,9 @@ def test_what_is_no_digest_is_refused(chart: str) -> None:
     assert "digest" in done.stderr
 
 
-def test_every_long_running_pod_is_probed(rendered: Rendered) -> None:
+@each_scenario
+def test_every_long_running_pod_is_probed(scenario: Scenario) -> None:
+    rendered = made(scenario)
     for deployment in rendered.of("Deployment"):
         for container in containers(deployment["spec"]["template"]):
             ports = {port["name"] for port in container["ports"]}
@@ -73,7 +88,9 @@ def test_every_long_running_pod_is_probed(rendered: Rendered) -> None:
                 assert container[probe]["httpGet"]["port"] in ports, deployment["metadata"]["name"]
 
 
-def test_operator_and_activator_may_take_five_minutes_to_start(rendered: Rendered) -> None:
+@each_scenario
+def test_operator_and_activator_may_take_five_minutes_to_start(scenario: Scenario) -> None:
+    rendered = made(scenario)
     for deployment in rendered.of("Deployment"):
         if deployment["metadata"]["name"] in ("kotatsu-operator", "kotatsu-activator"):
             (container,) = containers(deployment["spec"]["template"])
@@ -81,7 +98,9 @@ def test_operator_and_activator_may_take_five_minutes_to_start(rendered: Rendere
             assert probe["periodSeconds"] * probe["failureThreshold"] >= 300
 
 
-def test_the_grace_period_covers_the_end_of_the_longest_request(rendered: Rendered) -> None:
+@each_scenario
+def test_the_grace_period_covers_the_end_of_the_longest_request(scenario: Scenario) -> None:
+    rendered = made(scenario)
     for deployment in rendered.of("Deployment"):
         spec = deployment["spec"]["template"]["spec"]
         env = environment(deployment["spec"]["template"])
@@ -90,7 +109,9 @@ def test_the_grace_period_covers_the_end_of_the_longest_request(rendered: Render
             assert spec["terminationGracePeriodSeconds"] >= int(longest) + 6
 
 
-def test_selectors_pick_the_pods_of_their_own_chart(rendered: Rendered) -> None:
+@each_scenario
+def test_selectors_pick_the_pods_of_their_own_chart(scenario: Scenario) -> None:
+    rendered = made(scenario)
     labels = [template["metadata"]["labels"] for _, template in rendered.pods()]
     for deployment in rendered.of("Deployment"):
         wanted = deployment["spec"]["selector"]["matchLabels"]
@@ -100,7 +121,9 @@ def test_selectors_pick_the_pods_of_their_own_chart(rendered: Rendered) -> None:
         assert any(_matches(selector["matchLabels"], some) for some in labels), obj["metadata"]
 
 
-def test_two_deployments_never_share_a_pod(rendered: Rendered) -> None:
+@each_scenario
+def test_two_deployments_never_share_a_pod(scenario: Scenario) -> None:
+    rendered = made(scenario)
     deployments = rendered.of("Deployment")
     for one in deployments:
         for other in deployments:
@@ -109,7 +132,9 @@ def test_two_deployments_never_share_a_pod(rendered: Rendered) -> None:
                 assert not _matches(one["spec"]["selector"]["matchLabels"], labels)
 
 
-def test_services_lead_to_named_ports_of_pods(rendered: Rendered) -> None:
+@each_scenario
+def test_services_lead_to_named_ports_of_pods(scenario: Scenario) -> None:
+    rendered = made(scenario)
     for service in rendered.of("Service"):
         pods = [t for _, t in rendered.pods()
                 if _matches(service["spec"]["selector"], t["metadata"]["labels"])]  # fmt: skip
@@ -118,9 +143,11 @@ def test_services_lead_to_named_ports_of_pods(rendered: Rendered) -> None:
         assert {port["targetPort"] for port in service["spec"]["ports"]} <= names
 
 
+@each_scenario
 def test_a_disruption_budget_exists_exactly_where_there_are_several_replicas(
-    rendered: Rendered,
+    scenario: Scenario,
 ) -> None:
+    rendered = made(scenario)
     several = {_key(d) for d in rendered.of("Deployment") if d["spec"].get("replicas", 1) > 1}
 
     assert {_key(budget) for budget in rendered.of("PodDisruptionBudget")} == several
@@ -128,14 +155,18 @@ def test_a_disruption_budget_exists_exactly_where_there_are_several_replicas(
         assert budget["spec"]["maxUnavailable"] == 1
 
 
-def test_pooled_targets_render_no_replicas(rendered: Rendered) -> None:
+@each_scenario
+def test_pooled_targets_render_no_replicas(scenario: Scenario) -> None:
+    rendered = made(scenario)
     pooled = {_key(pool) for pool in rendered.of("WarmPool")}
     for deployment in rendered.of("Deployment"):
         if _key(deployment) in pooled:
             assert "replicas" not in deployment["spec"], deployment["metadata"]["name"]
 
 
-def test_warm_pools_fit_the_crd_and_name_what_is_there(rendered: Rendered) -> None:
+@each_scenario
+def test_warm_pools_fit_the_crd_and_name_what_is_there(scenario: Scenario) -> None:
+    rendered = made(scenario)
     for pool in rendered.of("WarmPool"):
         _closed_validator().validate(pool["spec"])
         name = pool["spec"]["targetRef"]["name"]
@@ -148,7 +179,9 @@ def test_warm_pools_fit_the_crd_and_name_what_is_there(rendered: Rendered) -> No
         assert {"name": "http", "containerPort": 8080} in ports
 
 
-def test_no_cluster_wide_right_in_a_default_install(rendered: Rendered) -> None:
+@each_scenario
+def test_no_cluster_wide_right_in_a_default_install(scenario: Scenario) -> None:
+    rendered = made(scenario)
     kept = rendered.kept()
 
     assert kept.of("ClusterRoleBinding", "CustomResourceDefinition") == []
@@ -160,13 +193,16 @@ def test_no_cluster_wide_right_in_a_default_install(rendered: Rendered) -> None:
         assert any("aggregate-to" in label for label in role["metadata"]["labels"])
 
 
-def test_no_rule_asks_for_everything(rendered: Rendered) -> None:
+@each_scenario
+def test_no_rule_asks_for_everything(scenario: Scenario) -> None:
+    rendered = made(scenario)
     for role in rendered.of("Role", "ClusterRole"):
         for rule in role["rules"]:
             assert "*" not in [*rule["apiGroups"], *rule["resources"], *rule["verbs"]]
             assert "secrets" not in rule["resources"]
 
 
+@each_scenario
 def test_rendering_twice_gives_the_same(scenario: Scenario) -> None:
     first, second = (template(scenario.chart, scenario.values, turn=turn) for turn in (1, 2))
 
@@ -174,7 +210,9 @@ def test_rendering_twice_gives_the_same(scenario: Scenario) -> None:
     assert second.stdout == first.stdout
 
 
-def test_prometheus_is_told_once(rendered: Rendered) -> None:
+@each_scenario
+def test_prometheus_is_told_once(scenario: Scenario) -> None:
+    rendered = made(scenario)
     monitored = bool(rendered.of("PodMonitor", "ServiceMonitor"))
     for deployment in rendered.of("Deployment"):
         if deployment["metadata"]["name"] == "gateway":
@@ -183,8 +221,9 @@ def test_prometheus_is_told_once(rendered: Rendered) -> None:
         assert ("prometheus.io/scrape" in told) is not monitored
 
 
+@each_scenario
 def test_notes_name_the_next_command(scenario: Scenario, tmp_path: Path) -> None:
-    text = notes(scenario.chart, scenario.values, tmp_path)
+    text = notes(scenario.chart, scenario.values, tmp_path / scenario.name)
 
     pools = render(scenario.chart, scenario.values).of("WarmPool")
     if scenario.chart == "kotatsu" or pools:

@@ -37,7 +37,7 @@ def test_workload_service_and_pool_belong_together(path: Path) -> None:
     (container,) = template["spec"]["containers"]
     labels = template["metadata"]["labels"]
     assert "replicas" not in workload["spec"]
-    assert service["spec"].get("selector") == (None if path.stem in COUNTED else labels)
+    assert service["spec"].get("selector") == labels
     assert workload["spec"]["selector"]["matchLabels"] == labels
     assert target["name"] == workload["metadata"]["name"]
     assert target.get("kind", "Deployment") == workload["kind"]

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from chart.flows import Peer, Policies
 from chart.kit import CHARTS, NAMESPACE, Object, Rendered, annotations, containers, render
+from rows import each
 
 PLATFORM, PET = CHARTS / "kotatsu" / "ci", CHARTS / "pet" / "ci"
 POOL_PORT = 32768
@@ -205,7 +206,7 @@ def forbidden() -> Iterator[tuple[Path | None, str, Peer | str, int]]:
         yield None, name, NEIGHBOUR, 8080
 
 
-@pytest.mark.parametrize(("pet", "source", "target", "port"), list(forbidden()), ids=str)
+@each("pet, source, target, port", forbidden())
 def test_what_nobody_needs_is_not(
     pet: Path | None, source: str, target: Peer | str, port: int
 ) -> None:
@@ -215,8 +216,8 @@ def test_what_nobody_needs_is_not(
         assert not it.policies.passes(it.pods[source], end, port, protocol)
 
 
-@pytest.mark.parametrize(
-    ("target", "port"),
+@each(
+    "target, port",
     [
         ("kotatsu-operator", 8081),  # the console has no login
         ("kotatsu-operator", 443),
@@ -266,6 +267,22 @@ def test_the_console_is_for_those_who_are_named() -> None:
     assert "8081" not in str(off.objects)
 
 
+def test_sleeping_pools_are_for_the_allowed_clients_if_any_are_named() -> None:
+    def passes(*settings: str) -> dict[str, bool]:
+        platform = render("kotatsu", None, *settings)
+        policies = Policies(platform.of("NetworkPolicy"))
+        [template] = [t for o, t in platform.pods() if o["metadata"]["name"] == "kotatsu-activator"]
+        activator = Peer("activator", NAMESPACE, template["metadata"]["labels"])
+        gateway = Peer("gateway", NAMESPACE, {"app": "gateway"})
+        return {
+            peer.name: policies.passes(peer, activator, POOL_PORT) for peer in (gateway, STRANGER)
+        } | {"Prometheus": policies.passes(PROMETHEUS, activator, 8080)}
+
+    assert set(passes().values()) == {True}
+    named = "--set=activator.allowedClients[0].podSelector.matchLabels.app=gateway"
+    assert passes(named) == {"gateway": True, STRANGER.name: False, "Prometheus": True}
+
+
 def test_notifications_go_where_the_values_say_and_nowhere_else() -> None:
     rule = (
         "--set=networkPolicy.notificationsTo[0].to[0].ipBlock.cidr=198.51.100.0/24,"
@@ -281,6 +298,26 @@ def test_notifications_go_where_the_values_say_and_nowhere_else() -> None:
         assert policies.passes(operator, receiver, 8443) is is_open
         assert not policies.passes(operator, STRANGER, 8443)
         assert not policies.passes(activator, receiver, 8443)
+
+
+POLICED = [
+    *("kotatsu-operator", "kotatsu-activator"),
+    *("kotatsu-crds", "kotatsu-uninstall", "kotatsu-test"),
+]
+"""The policies of the pods that have a token."""
+
+
+def api_server_ports(platform: Rendered, name: str) -> set[int]:
+    """The ports at which a policy permits the API server."""
+    policy = platform.one("NetworkPolicy", name)
+    return {entry["port"] for entry in policy["spec"]["egress"][0]["ports"]}
+
+
+@pytest.mark.parametrize("name", POLICED)
+def test_without_a_cluster_to_ask_the_api_server_is_reached_at_its_usual_ports(name: str) -> None:
+    assert api_server_ports(render("kotatsu"), name) == {443, 6443}
+    set_to = render("kotatsu", None, "--set=networkPolicy.apiServerPorts={16443}")
+    assert api_server_ports(set_to, name) == {16443}
 
 
 def test_narrower_addresses_of_the_api_server_are_kept_to() -> None:

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import h11
 import pytest
@@ -239,3 +240,35 @@ def test_a_request_that_is_cut_anywhere_is_the_same(gateway: Gateway) -> None:
     for cut in (1, 5, 19, 40, len(sent) - 12, len(sent) - 1):
         gateway.send(sent[:cut], sent[cut:])
         assert [body for _, body in gateway.requests] == [b"abc"]
+
+
+TOKEN, CODE = b"demo-canary-0123456789", b"demo-canary-code-5555"
+CODED = b"/token?code=" + CODE
+TOLD = (
+    *(
+        b"GET /home HTTP/1.1\r\nHost: a\r\nAuthorization: %b\r\n\r\n" % value
+        for value in (TOKEN, b"Bearer " + TOKEN, b"token %b!" % TOKEN, b"%b %b" % (TOKEN, TOKEN))
+    ),
+    b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n" % CODED,
+    b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n" % (CODED * 500),
+    b"POST %b HTTP/1.1\r\nHost: a\r\nContent-Length: 2000000\r\n\r\n" % CODED,
+    b"GET %b HTTP/9.9\r\nAuthorization: %b\r\nbroken\r\n\r\n" % (CODED, TOKEN),
+    b"GET %b nonsense\r\n\r\n" % CODED,
+    TOKEN + b"\r\n\r\n",
+)
+"""Requests with a secret in them, well-formed and not."""
+
+
+@pytest.mark.parametrize("is_there", [True, False], ids=["answered", "no service"])
+def test_no_secret_is_in_what_it_logs(gateway: Gateway, tmp_path: Path, *, is_there: bool) -> None:
+    log = tmp_path / "log"
+    service = f"127.0.0.1:{gateway.service.port if is_there else 1}"
+    with serving_gateway(service, *UNLIMITED, log=str(log)) as port:
+        for sent in TOLD:
+            Gateway(port, gateway.service).send(sent)
+    said = log.read_bytes()
+    assert b'"path":"/token"' in said
+    assert b'"path":"/home"' in said
+    assert is_there or b"connect() failed" in said, "errors are logged as well"
+    assert TOKEN not in said
+    assert CODE not in said

@@ -17,9 +17,8 @@ from chart.kit import (
 )
 
 from kotatsu_common.settings import ServiceSettings, load
-from kotatsu_operator.controller.leader.elector import LEASE_NAME
 from kotatsu_operator.core.budget.prices import NO_PRICES
-from kotatsu_operator.core.protocol import ACTIVATOR_LABELS, RECORD
+from kotatsu_operator.core.protocol import ACTIVATOR_LABELS, LEASE_NAME, RECORD
 from kotatsu_operator.runtime.settings import ActivatorSettings, OperatorSettings, UninstallSettings
 
 CI = CHARTS / "kotatsu" / "ci"
@@ -193,6 +192,12 @@ def test_the_record_of_sleeping_targets_is_rendered_without_data() -> None:
         assert "data" not in rendered.one("ConfigMap", RECORD, namespace)
 
 
+def test_the_record_of_sleeping_targets_outlives_an_uninstall_that_restores_nothing() -> None:
+    record = render("kotatsu").one("ConfigMap", RECORD)
+
+    assert annotations(record)["helm.sh/resource-policy"] == "keep"
+
+
 def test_an_old_activator_stays_until_the_new_one_has_published() -> None:
     activator = render("kotatsu").one("Deployment", "kotatsu-activator")
     [container] = activator["spec"]["template"]["spec"]["containers"]
@@ -337,7 +342,10 @@ def test_a_prometheus_operator_is_noticed() -> None:
     api = "--api-versions=monitoring.coreos.com/v1/PodMonitor"
 
     assert render("kotatsu").of("PodMonitor") == []
-    assert render("kotatsu", None, api).names("PodMonitor") == ["kotatsu"]
+    assert render("kotatsu", None, api).names("PodMonitor") == [
+        "kotatsu",
+        "kotatsu-activator",
+    ]
     assert render("kotatsu", CI / "small.yaml", api).of("PodMonitor") == []
 
 

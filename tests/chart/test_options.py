@@ -1,6 +1,8 @@
 """What production users set in the platform's chart: absent unless set, and where it belongs."""
 
 import json
+import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -21,7 +23,7 @@ from chart.kit import (
 
 from kotatsu_common.settings import load
 from kotatsu_operator.core.protocol import ACTIVATOR_LABELS, RECORD
-from kotatsu_operator.runtime.settings import ActivatorSettings, OperatorSettings, SmokeSettings
+from kotatsu_operator.runtime.settings import OperatorSettings, SmokeSettings
 
 PARTS = pytest.mark.parametrize("part", ["operator", "activator"])
 MONITORS = "monitoring.coreos.com/v1"
@@ -197,36 +199,86 @@ def test_a_service_monitor_comes_in_place_of_the_pod_monitor() -> None:
         metrics__serviceMonitor=True, metrics__podMonitor="always", namespaces=["a", "b"]
     )
 
-    [monitor] = chart.of("ServiceMonitor")
+    monitors = chart.of("ServiceMonitor")
     assert chart.of("PodMonitor") == []
     assert not [t for _, t in chart.pods() if "prometheus.io/scrape" in annotations(t)]
     services = [s for s in chart.of("Service") if s["metadata"]["name"].endswith("-metrics")]
     assert sorted(s["metadata"]["namespace"] for s in services) == ["a", "b", "here"]
-    assert monitor["spec"]["namespaceSelector"]["matchNames"] == ["a", "b", "here"]
-    wanted = monitor["spec"]["selector"]["matchLabels"]
-    for service in services:
-        assert wanted.items() <= service["metadata"]["labels"].items()
-    console = chart.one("Service", "kotatsu-console")
-    assert not wanted.items() <= console["metadata"]["labels"].items()
-    [endpoint] = monitor["spec"]["endpoints"]
-    assert endpoint["port"] in {port["name"] for s in services for port in s["spec"]["ports"]}
-    assert endpoint["honorLabels"] is True
+    found = {
+        (service["metadata"]["namespace"], service["metadata"]["name"])
+        for monitor in monitors
+        for service in chart.of("Service")
+        if service["metadata"]["namespace"] in monitor["spec"]["namespaceSelector"]["matchNames"]
+        and monitor["spec"]["selector"]["matchLabels"].items()
+        <= service["metadata"]["labels"].items()
+    }
+    assert found == {(s["metadata"]["namespace"], s["metadata"]["name"]) for s in services}
+    ports = {port["name"] for s in services for port in s["spec"]["ports"]}
+    assert {monitor["spec"]["endpoints"][0]["port"] for monitor in monitors} <= ports
 
 
-@pytest.mark.parametrize(
-    ("kind", "field", "on"),
-    [
-        ("PodMonitor", "podMetricsEndpoints", {"metrics__podMonitor": "always"}),
-        ("ServiceMonitor", "endpoints", {"metrics__serviceMonitor": True}),
-    ],
-)
+MONITORED = [
+    ("PodMonitor", "podMetricsEndpoints", {"metrics__podMonitor": "always"}),
+    ("ServiceMonitor", "endpoints", {"metrics__serviceMonitor": True}),
+]
+
+
+def arrives(
+    endpoint: Object, series: Mapping[str, str], namespace: str
+) -> Mapping[str, str] | None:
+    """What Prometheus stores of a series of a target in a namespace; None if it drops it."""
+    assert not endpoint.get("honorLabels")
+    found = {"namespace": namespace} | {
+        "exported_namespace" if name == "namespace" else name: value
+        for name, value in series.items()
+    }
+    for rule in endpoint["metricRelabelings"]:
+        action = rule.get("action", "replace")
+        if action == "labeldrop":
+            found = {k: v for k, v in found.items() if not re.fullmatch(rule["regex"], k)}
+            continue
+        [source] = rule["sourceLabels"]
+        match = re.fullmatch(rule["regex"], found.get(source, ""))
+        if action == "keep" and match is None:
+            return None
+        if action == "replace" and match is not None:
+            found[rule["targetLabel"]] = match[1]
+    return found
+
+
+@pytest.mark.parametrize(("kind", "field", "on"), MONITORED)
+def test_a_pod_of_a_pools_namespace_tells_nothing_of_another_one(
+    kind: str, field: str, on: dict[str, object]
+) -> None:
+    chart = rendered(**on, namespaces=["a", "b"])
+    [endpoint] = chart.one(kind, "kotatsu-activator")["spec"][field]
+    told = {"__name__": "kotatsu_activator_held", "namespace": "b", "name": "voice"}
+    assert arrives(endpoint, told, "a") == told | {"namespace": "a"}
+    for name in ("kotatsu_pool_phase", "kotatsu_operator_leader", "kube_pod_info"):
+        assert arrives(endpoint, {"__name__": name, "namespace": "b"}, "a") is None
+
+
+@pytest.mark.parametrize(("kind", "field", "on"), MONITORED)
+def test_the_operator_tells_of_the_pools_that_it_watches(
+    kind: str, field: str, on: dict[str, object]
+) -> None:
+    monitor = rendered(**on, namespaces=["a", "b"]).one(kind, "kotatsu")
+    assert monitor["spec"]["namespaceSelector"]["matchNames"] == ["here"]
+    [endpoint] = monitor["spec"][field]
+    told = {"__name__": "kotatsu_pool_phase", "namespace": "b", "name": "voice"}
+    assert arrives(endpoint, told, "here") == told
+    assert arrives(endpoint, told | {"namespace": "c"}, "here") == told | {"namespace": "here"}
+    assert arrives(endpoint, {"__name__": "up", "namespace": "b"}, "here") is None
+
+
+@pytest.mark.parametrize(("kind", "field", "on"), MONITORED)
 def test_a_monitor_scrapes_as_told(kind: str, field: str, on: dict[str, object]) -> None:
-    [plain] = rendered(**on).of(kind)
-    assert set(plain["spec"][field][0]) == {"port", "path", "interval", "honorLabels"}
+    plain = rendered(**on).one(kind, "kotatsu")
+    assert set(plain["spec"][field][0]) == {"port", "path", "interval", "metricRelabelings"}
     assert plain["metadata"]["namespace"] == "here"
     relabeling = {"action": "labeldrop", "regex": "pod"}
 
-    [monitor] = rendered(
+    for monitor in rendered(
         **on,
         metrics__namespace="monitoring",
         metrics__labels={"release": "stack"},
@@ -234,13 +286,13 @@ def test_a_monitor_scrapes_as_told(kind: str, field: str, on: dict[str, object])
         metrics__scrapeTimeout="9s",
         metrics__relabelings=[relabeling],
         metrics__metricRelabelings=[relabeling],
-    ).of(kind)
-
-    [endpoint] = monitor["spec"][field]
-    assert monitor["metadata"]["namespace"] == "monitoring"
-    assert monitor["metadata"]["labels"]["release"] == "stack"
-    assert (endpoint["interval"], endpoint["scrapeTimeout"]) == ("30s", "9s")
-    assert endpoint["relabelings"] == endpoint["metricRelabelings"] == [relabeling]
+    ).of(kind):
+        [endpoint] = monitor["spec"][field]
+        assert monitor["metadata"]["namespace"] == "monitoring"
+        assert monitor["metadata"]["labels"]["release"] == "stack"
+        assert (endpoint["interval"], endpoint["scrapeTimeout"]) == ("30s", "9s")
+        assert endpoint["relabelings"] == [relabeling]
+        assert endpoint["metricRelabelings"][-1] == relabeling
 
 
 def test_dashboards_have_the_label_the_folder_and_the_namespace_that_grafana_wants() -> None:
@@ -465,16 +517,8 @@ def test_capacity_ahead_gives_no_permission_unless_it_is_enabled() -> None:
         "kotatsu-placeholders-here",
     }
     settings = load(OperatorSettings, environment(pod("operator", on)))
-    assert (settings.capacity, settings.capacity_image) == ("Placeholder", "mirror/pause")
+    assert settings.capacity_image == "mirror/pause"
     assert settings.capacity_priority_class == "kotatsu-capacity-here"
-
-
-def test_a_cluster_with_capacity_buffers_needs_no_placeholders() -> None:
-    api = "--api-versions=autoscaling.x-k8s.io/v1beta1/CapacityBuffer"
-    chart = render("kotatsu", None, "--set=capacityAhead.enabled=true", api)
-    settings = load(OperatorSettings, environment(pod("operator", chart)))
-    assert settings.capacity == "CapacityBuffer"
-    assert chart.of("PriorityClass") == []
 
 
 @pytest.mark.parametrize(
@@ -489,14 +533,3 @@ def test_placeholders_without_an_image_or_a_policy_are_refused(
 ) -> None:
     sets = [f"--set-json={key.replace('__', '.')}={json.dumps(v)}" for key, v in values.items()]
     assert sentence in attempt("kotatsu", None, *sets).stderr
-
-
-def test_looks_of_the_waiting_page_are_mounted_and_need_no_permission() -> None:
-    chart = rendered(activator__looks=["brand"])
-    assert chart.of("Role") == rendered().of("Role")
-    template_ = pod("activator", chart)
-    [container] = containers(template_)
-    assert {"name": "look-0", "mountPath": "/etc/kotatsu/looks/brand", "readOnly": True} in (
-        container["volumeMounts"]
-    )
-    assert load(ActivatorSettings, environment(template_)).looks == "/etc/kotatsu/looks"

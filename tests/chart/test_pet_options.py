@@ -229,3 +229,8 @@ def test_the_gateways_disruption_budget_is_as_given_and_can_be_left_out() -> Non
     assert given.one("PodDisruptionBudget", "gateway")["spec"]["minAvailable"] == 1
     off = rendered(gateway__podDisruptionBudget__enabled=False)
     assert off.of("PodDisruptionBudget") == []
+
+
+def test_a_voice_for_everybody_without_auth_does_not_look_for_it() -> None:
+    alone = render("pet", CHARTS / "pet" / "ci" / "voice-only.yaml")
+    assert "KOTATSU_AUTH_URL" not in environment(pod("voice", alone))

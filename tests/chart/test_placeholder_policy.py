@@ -18,15 +18,12 @@ from e2e.rights import HERE, OPERATOR
 from kotatsu_node.cluster.control_plane import control_plane
 from kotatsu_node.layout import Layout
 from kotatsu_operator.controller.act.capacity import CapacityOptions, placeholder
-from kotatsu_operator.core.plan.plan import CapacityKind
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 PODS = f"api/v1/namespaces/{HERE}/pods"
 CHART = ("--set=capacityAhead.enabled=true", "--set=capacityAhead.image=mirror/pause")
-OPTIONS = CapacityOptions(
-    CapacityKind.PLACEHOLDER, "mirror/pause", f"kotatsu-capacity-{rights.HERE}"
-)
+OPTIONS = CapacityOptions("mirror/pause", f"kotatsu-capacity-{rights.HERE}")
 POOL: dict[str, Any] = {"metadata": {"name": "web", "namespace": HERE, "uid": "none"}}
 TEMPLATE = {"spec": {"containers": [{"resources": {"requests": {"cpu": "1", "memory": "1Gi"}}}]}}
 

@@ -7,7 +7,6 @@ address of the cluster in the environment.
 
 from pathlib import Path
 
-import pytest
 from chart.kit import (
     CHARTS,
     MAKES_PODS,
@@ -18,6 +17,7 @@ from chart.kit import (
     kind_of,
     render,
 )
+from rows import each
 
 # The only pods that talk to the API server.
 WITH_TOKEN = {
@@ -43,17 +43,17 @@ ALL = [(s.chart, s.values, "") for s in SCENARIOS] + OPTIONS
 
 
 def name_of(case: Case) -> str:
-    """Shown as the test's parameter."""
+    """Shown where a test fails."""
     chart, values, settings = case
     return "-".join(part for part in (chart, values.stem if values else "", settings) if part)
 
 
-everywhere = pytest.mark.parametrize("rendered", ALL, indirect=True, ids=name_of)
+everywhere = each("case", ALL, name_of)
 
 
-@pytest.fixture
-def rendered(request: pytest.FixtureRequest) -> Rendered:
-    chart, values, settings = request.param
+def made(case: Case) -> Rendered:
+    """What the chart makes of it."""
+    chart, values, settings = case
     return render(chart, values, *([f"--set={settings}"] if settings else []))
 
 
@@ -65,7 +65,8 @@ def security(template: Object, container: Object, field: str) -> object:
 
 
 @everywhere
-def test_every_pod_is_restricted(rendered: Rendered) -> None:
+def test_every_pod_is_restricted(case: Case) -> None:
+    rendered = made(case)
     seen = 0
     for owner, template in rendered.pods():
         spec, where = template["spec"], owner["metadata"]["name"]
@@ -92,7 +93,8 @@ def test_every_pod_is_restricted(rendered: Rendered) -> None:
 
 
 @everywhere
-def test_nothing_is_written_but_to_its_own_volumes(rendered: Rendered) -> None:
+def test_nothing_is_written_but_to_its_own_volumes(case: Case) -> None:
+    rendered = made(case)
     for owner, template in rendered.pods():
         where = owner["metadata"]["name"]
         for volume in template["spec"].get("volumes", ()):
@@ -107,7 +109,8 @@ def test_nothing_is_written_but_to_its_own_volumes(rendered: Rendered) -> None:
 
 
 @everywhere
-def test_only_what_asks_the_api_server_gets_a_token(rendered: Rendered) -> None:
+def test_only_what_asks_the_api_server_gets_a_token(case: Case) -> None:
+    rendered = made(case)
     for owner, template in rendered.pods():
         spec, name = template["spec"], owner["metadata"]["name"]
         assert spec["automountServiceAccountToken"] is (name in WITH_TOKEN), name
@@ -119,13 +122,15 @@ def test_only_what_asks_the_api_server_gets_a_token(rendered: Rendered) -> None:
 
 
 @everywhere
-def test_no_pod_is_told_the_addresses_of_services(rendered: Rendered) -> None:
+def test_no_pod_is_told_the_addresses_of_services(case: Case) -> None:
+    rendered = made(case)
     for owner, template in rendered.pods():
         assert template["spec"]["enableServiceLinks"] is False, owner["metadata"]["name"]
 
 
 @everywhere
-def test_a_secret_reaches_a_pod_by_reference_alone(rendered: Rendered) -> None:
+def test_a_secret_reaches_a_pod_by_reference_alone(case: Case) -> None:
+    rendered = made(case)
     assert rendered.of("Secret") == []
     for owner, template in rendered.pods():
         for container in containers(template):
@@ -137,7 +142,8 @@ def test_a_secret_reaches_a_pod_by_reference_alone(rendered: Rendered) -> None:
 
 
 @everywhere
-def test_no_other_kind_makes_pods(rendered: Rendered) -> None:
+def test_no_other_kind_makes_pods(case: Case) -> None:
+    rendered = made(case)
     for obj in rendered.objects:
         has_pods = "containers" in str(obj.get("spec", {}).get("template", {}).get("spec", {}))
         assert has_pods is (kind_of(obj) in MAKES_PODS), kind_of(obj)

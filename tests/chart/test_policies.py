@@ -17,6 +17,7 @@ from chart.asked import (
     POOLS,
     REVISIONS,
     SCALE,
+    SERVICES,
     SLICES,
     STATEFUL_SCALE,
     UIDS,
@@ -30,6 +31,7 @@ from chart.asked import (
     revision,
     revision_crd,
     scale_to,
+    service,
     slice_of,
     slice_of_a_controller,
     status_of,
@@ -72,6 +74,7 @@ def _prepare(admin: Api) -> None:
         made = admin.accepts("POST", "api/v1/namespaces/here/pods", pod(f"activator-{number}"))
         UIDS[number] = made["metadata"]["uid"]
     admin.accepts("POST", HPAS, autoscaler("auto"))
+    admin.accepts("POST", SERVICES, service("early"))
     admin.accepts("POST", POOLS, warm_pool("web"))
 
 
@@ -80,6 +83,7 @@ def _wait_for_the_policies(admin: Api, operator: Api, activator: Api) -> None:
     made = admin.accepts("POST", SLICES, slice_of_a_controller("early"))
     tries: list[Callable[[], httpx.Response]] = [
         lambda: operator("PATCH", f"{HPAS}/auto?dryRun=All", {"spec": {"maxReplicas": 7}}),
+        lambda: operator("PATCH", f"{SERVICES}/early?dryRun=All", {"spec": {"type": "NodePort"}}),
         lambda: activator("PATCH", f"{SCALE.format('busy')}?dryRun=All", with_replicas(1)),
         lambda: activator("PUT", f"{SLICES}/early?dryRun=All", made),
         lambda: activator("PATCH", f"{POOLS}/web/status?dryRun=All", status_of(phase="Warm")),
@@ -159,6 +163,25 @@ def test_the_operator_cannot_change_the_metadata_of_an_autoscaler(operator: Api)
     sentence = "The operator may not change the labels, annotations, owners or finalizers"
     for change in ({"labels": {"a": "b"}}, {"annotations": {"a": "b"}}, {"finalizers": ["a/b"]}):
         operator.refuses(sentence, "PATCH", f"{HPAS}/auto", {"metadata": change})
+
+
+# --- Services ---
+
+
+def test_the_operator_adds_and_removes_one_term_of_a_selector(admin: Api, operator: Api) -> None:
+    admin.accepts("POST", SERVICES, service("taken"))
+    term = {"spec": {"selector": {"kotatsu.dev/route": "Always"}}}
+    after = operator.accepts("PATCH", f"{SERVICES}/taken", term)
+    assert after["spec"]["selector"] == {"app": "web", "kotatsu.dev/route": "Always"}
+    for change in ({"selector": {"app": "theirs"}}, {"selector": None}, {"type": "NodePort"}):
+        sentence = "The operator may change nothing but kotatsu.dev/route in the selector"
+        operator.refuses(sentence, "PATCH", f"{SERVICES}/taken", {"spec": change})
+    sentence = "The operator may not change the labels, annotations, owners or finalizers"
+    operator.refuses(sentence, "PATCH", f"{SERVICES}/taken", {"metadata": {"labels": {"a": "b"}}})
+    back = {"spec": {"selector": {"kotatsu.dev/route": None}}}
+    assert operator.accepts("PATCH", f"{SERVICES}/taken", back)["spec"]["selector"] == {
+        "app": "web"
+    }
 
 
 # --- scales ---
@@ -401,7 +424,7 @@ def test_the_page_of_rights_has_each_policy() -> None:
 def test_each_policy_is_bound_and_denies() -> None:
     chart = render("kotatsu")
     names = chart.names("ValidatingAdmissionPolicy")
-    assert len(names) == 5
+    assert len(names) == 6
     assert all(name.endswith("-here") for name in names)
     bindings = chart.of("ValidatingAdmissionPolicyBinding")
     assert sorted(binding["spec"]["policyName"] for binding in bindings) == names

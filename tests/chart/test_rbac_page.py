@@ -67,25 +67,19 @@ def test_the_page_has_each_rule_with_its_reason(kind: str, name: str) -> None:
 CAPACITY = ("--set=capacityAhead.enabled=true", "--set=capacityAhead.image=mirror/pause")
 
 
-def test_the_page_has_the_rules_for_capacity_and_the_chart_has_them_only_when_it_is_asked() -> None:
-    name = "kotatsu-operator-capacity"
-    why = {row(rule): reason for role, rule, reason in reasons() if role == name}
-    wanted = []
-    for kind in ("Placeholder", "CapacityBuffer"):
-        chart = render("kotatsu", None, *CAPACITY, f"--set=capacityAhead.kind={kind}")
-        [role] = [r for r in chart.of("Role") if r["metadata"]["name"] == name]
-        wanted += [f"{row(rule)} {why[row(rule)]} |" for rule in role["rules"]]
-    section = PAGE.split(f"## {name}\n")[1].split("\n## ")[0]
-    found = [line for line in section.splitlines() if re.match(r"\| [^-]", line)][1:]
-    assert found == list(dict.fromkeys(wanted))
-
-
-@pytest.mark.parametrize("name", ["kotatsu-operator-parked", "kotatsu-uninstall-parked"])
-def test_the_page_has_the_rules_for_parked_pods_and_the_chart_only_when_it_is_asked(
-    name: str,
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("kotatsu-operator-parked", ("--set=parked.enabled=true",)),
+        ("kotatsu-uninstall-parked", ("--set=parked.enabled=true",)),
+        ("kotatsu-operator-capacity", CAPACITY),
+    ],
+)
+def test_the_page_has_the_rules_for_what_is_off_and_the_chart_only_when_it_is_asked(
+    name: str, options: tuple[str, ...]
 ) -> None:
     why = {row(rule): reason for role, rule, reason in reasons() if role == name}
-    chart = render("kotatsu", None, "--set=parked.enabled=true")
+    chart = render("kotatsu", None, *options)
     [role] = [r for r in chart.of("Role") if r["metadata"]["name"] == name]
     wanted = [f"{row(rule)} {why[row(rule)]} |" for rule in role["rules"]]
     section = PAGE.split(f"## {name}\n")[1].split("\n## ")[0]

@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import httpx
-import miniaudio
 import pytest
 from chart.nginx import serving_gateway
 from serving import serving
+from sound import player
 from voice.fakes import FakeEngine
 
 from kotatsu_voice.app import create_app
@@ -55,8 +55,8 @@ class Phone:
         answer = await self.http.post(self.url, json={"text": text})
         self.heard[answer.headers.get("x-voice-error", "")] += 1
         try:
-            miniaudio.decode(answer.content)
-        except miniaudio.DecodeError:
+            player().decode(answer.content)
+        except player().DecodeError:
             self.is_mute = True
         self.is_mute = self.is_mute or answer.status_code != 200
 
@@ -142,7 +142,7 @@ def test_the_line_is_what_the_request_would_have_got(line: str) -> None:
         "audio/mpeg",
     ]
     assert base64.b64decode(form.content) == json.content == stream.content
-    assert 1 < miniaudio.decode(json.content).duration < 5
+    assert 1 < player().decode(json.content).duration < 5
 
 
 def test_the_line_says_what_was_wrong_and_whose_voice_it_is(line: str) -> None:
@@ -178,7 +178,7 @@ def test_a_voice_that_is_away_gets_the_line_and_other_paths_an_error() -> None:
         preflight = httpx.options(f"{base}/voice")
         other = httpx.post(f"{base}/talk")
     assert (answer.status_code, answer.headers["x-voice-error"]) == (200, "502")
-    assert miniaudio.decode(answer.content).duration > 1
+    assert player().decode(answer.content).duration > 1
     assert "Content-Type" in preflight.headers["access-control-allow-headers"]
     assert (other.status_code, other.json()["status"]) == (502, 502)
 
@@ -195,3 +195,23 @@ def test_a_token_has_a_limit_of_its_own(voice: str) -> None:
         assert [ask("gho_one") for _ in range(3)] == [200, 200, 429]
         assert [ask("Bearer gho_one"), ask("x" * 5000 + " gho_one")] == [429, 429]
         assert [ask("gho_two"), ask(None), ask(None), ask(None)] == [200] * 4
+
+
+def test_an_address_of_ipv6_is_limited_with_its_whole_network(voice: str) -> None:
+    """A client can send from each of the 2^64 addresses of a /64."""
+    strict = "gateway.anonymousVoice.rate=1r/m,gateway.anonymousVoice.burst=1"
+    proxy = "gateway.trustedProxies={127.0.0.1}"
+    with serving_gateway(voice, "--set", strict, "--set", proxy) as port:
+
+        def ask(address: str) -> int:
+            headers = {"X-Forwarded-For": address}
+            url = f"http://127.0.0.1:{port}/voice"
+            return httpx.post(url, json={"text": "はい"}, headers=headers).status_code
+
+        network = ["2001:db8:0:a::1", "2001:db8:0:a:ffff::2", "2001:db8:0:a:a0a:a0a:a0a:a0a"]
+        assert [ask(address) for address in network] == [200, 200, 429]
+        assert ask("2001:db8:0:b::1") == 200
+        in_ipv6 = ["::ffff:192.0.2.1", "::ffff:192.0.2.2", "::ffff:192.0.2.3"]
+        assert [ask(address) for address in in_ipv6] == [200] * 3
+        assert [ask("192.0.2.9") for _ in range(3)] == [200, 200, 429]
+        assert [ask(f"192.0.2.{n}") for n in (10, 11, 12)] == [200] * 3

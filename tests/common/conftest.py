@@ -22,13 +22,14 @@ def readiness() -> Readiness:
 
 @pytest.fixture
 def app(registry: CollectorRegistry, readiness: Readiness) -> FastAPI:
-    settings = ServiceSettings(max_body_bytes=1000)
+    settings = ServiceSettings()
     return create_base_app(
         settings,
         title="Test",
         registry=registry,
         readiness=readiness,
         expose_headers=("X-Voice-Credit",),
+        body_bytes=1000,
     )
 
 

@@ -14,7 +14,8 @@ from kotatsu_common.github import (
     GitHubMetrics,
     GitHubUnavailableError,
 )
-from kotatsu_common.turns import AT_ONCE
+from kotatsu_common.turns import AT_ONCE, WAITING, Busy
+from tests.jumping_time import let_time_jump
 
 NOW = 1_000_000.0
 Handler = Callable[[httpx.Request], httpx.Response]
@@ -135,13 +136,48 @@ async def test_a_crowd_of_questions_is_asked_in_turns_and_all_are_answered() -> 
     assert crowd.most == AT_ONCE
 
 
-async def test_waiting_for_a_turn_counts_as_waiting_for_github() -> None:
+async def test_the_wait_for_a_turn_is_no_silence_of_github(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    let_time_jump(monkeypatch)
+
+    async def steady(_: httpx.Request) -> httpx.Response:
+        await asyncio.sleep(0.2)
+        return httpx.Response(200)
+
+    registry = CollectorRegistry()
+    async with httpx.AsyncClient(transport=httpx.MockTransport(steady)) as http:
+        github = GitHub(http, GitHubMetrics(registry, "test"), timeout=0.3)
+        asked = [github.ask("user", "GET", "http://github/user") for _ in range(5 * AT_ONCE)]
+        answers = await asyncio.gather(*asked)
+    assert [answer.status_code for answer in answers] == [200] * 5 * AT_ONCE
+
+
+async def test_a_silent_github_holds_nobody_in_a_queue_for_longer_than_one_timeout(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    let_time_jump(monkeypatch)
+
     async def never(_: httpx.Request) -> httpx.Response:
         await asyncio.Event().wait()
         raise AssertionError
 
+    began = asyncio.get_running_loop().time()
     async with httpx.AsyncClient(transport=httpx.MockTransport(never)) as http:
-        github = GitHub(http, GitHubMetrics(CollectorRegistry(), "test"), timeout=0.05)
-        asked = [github.ask("user", "GET", "http://github/user") for _ in range(AT_ONCE + 1)]
+        github = GitHub(http, GitHubMetrics(CollectorRegistry(), "test"), timeout=5)
+        asked = [github.ask("user", "GET", "http://github/user") for _ in range(5 * AT_ONCE)]
         errors = await asyncio.gather(*asked, return_exceptions=True)
-    assert [getattr(error, "reason", error) for error in errors] == ["slow"] * (AT_ONCE + 1)
+    assert [getattr(error, "reason", error) for error in errors] == ["slow"] * 5 * AT_ONCE
+    assert asyncio.get_running_loop().time() - began < 6
+
+
+async def test_a_full_queue_is_no_outage_of_github_and_no_request_to_it() -> None:
+    registry, crowd = CollectorRegistry(), Crowd()
+    async with httpx.AsyncClient(transport=httpx.MockTransport(crowd.answer)) as http:
+        github = GitHub(http, GitHubMetrics(registry, "test"), timeout=60)
+        many = AT_ONCE + WAITING + 7
+        asked = [github.ask("user", "GET", "http://github/user") for _ in range(many)]
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+    assert sum(isinstance(answer, Busy) for answer in answers) == 7
+    labels = {"call": "user", "outcome": "2xx"}
+    assert registry.get_sample_value("test_github_requests_total", labels) == many - 7

@@ -6,9 +6,11 @@ import pytest
 from common.crowd import Crowd
 from fastapi import Depends, FastAPI
 
-from kotatsu_common.identity import Identity, IdentityClient, identity_dependency, token_of
+from kotatsu_common.identity import Identity, identity_dependency, token_of
+from kotatsu_common.identity_client import AT_ONCE, UNVERIFIED, IdentityClient
 from kotatsu_common.problems import Problem
-from kotatsu_common.turns import AT_ONCE
+from kotatsu_common.turns import WAITING, Busy
+from tests.jumping_time import let_time_jump
 
 BIRD = Identity(7, "bird", "https://avatars.example/7")
 Handler = Callable[[httpx.Request], httpx.Response]
@@ -131,18 +133,60 @@ async def test_a_crowd_of_callers_is_verified_in_turns() -> None:
     crowd = Crowd(json=BIRD.to_json())
     async with httpx.AsyncClient(transport=httpx.MockTransport(crowd.answer)) as http:
         identity = IdentityClient(http, "http://auth:8080")
-        who = await asyncio.gather(*(identity.verify(f"t{n}") for n in range(3 * AT_ONCE)))
-    assert who == [BIRD] * 3 * AT_ONCE
+        who = await asyncio.gather(*(identity.verify(f"t{n}") for n in range(WAITING)))
+    assert who == [BIRD] * WAITING
     assert crowd.most == AT_ONCE
 
 
-async def test_who_waits_too_long_for_a_turn_hears_that_auth_did_not_answer() -> None:
+async def test_more_callers_than_may_wait_hear_that_we_are_busy_and_not_auth() -> None:
+    crowd = Crowd(json=BIRD.to_json())
+    async with httpx.AsyncClient(transport=httpx.MockTransport(crowd.answer)) as http:
+        identity = IdentityClient(http, "http://auth:8080")
+        asked = (identity.verify(f"t{n}") for n in range(WAITING + 7))
+        who = await asyncio.gather(*asked, return_exceptions=True)
+    assert sum(isinstance(answer, Busy) for answer in who) == 7
+
+
+async def test_an_auth_that_does_not_answer_holds_nobody_in_a_queue_for_its_timeout_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    let_time_jump(monkeypatch)
+
     async def never(_: httpx.Request) -> httpx.Response:
         await asyncio.Event().wait()
         raise AssertionError
 
+    began = asyncio.get_running_loop().time()
     async with httpx.AsyncClient(transport=httpx.MockTransport(never)) as http:
-        identity = IdentityClient(http, "http://auth:8080", timeout=0.05)
-        asked = [identity.verify("abc") for _ in range(AT_ONCE + 1)]
+        identity = IdentityClient(http, "http://auth:8080", timeout=20)
+        asked = [identity.verify(f"t{n}") for n in range(WAITING)]
         errors = await asyncio.gather(*asked, return_exceptions=True)
-    assert [getattr(error, "status", error) for error in errors] == [503] * (AT_ONCE + 1)
+    assert [getattr(error, "status", error) for error in errors] == [503] * WAITING
+    assert {str(error) for error in errors} == {"Can't check who you are: Auth did not answer."}
+    assert asyncio.get_running_loop().time() - began < 21
+
+
+async def test_made_up_tokens_that_wait_in_auth_delay_no_caller_whom_it_knows() -> None:
+    """Two pods of auth are full of made-up tokens, and turn the others away."""
+    full, held = asyncio.Event(), 0
+
+    async def auth(request: httpx.Request) -> httpx.Response:
+        nonlocal held
+        if request.headers["authorization"] == "Bearer known":
+            return httpx.Response(200, json=BIRD.to_json())
+        if held < 2 * UNVERIFIED:
+            held += 1
+            await full.wait()
+        return httpx.Response(503, headers={"Retry-After": "2"})
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(auth)) as http:
+        identity = IdentityClient(http, "http://auth:8080")
+        flood = [asyncio.create_task(identity.verify(f"made up {n}")) for n in range(WAITING)]
+        flood += [asyncio.create_task(identity.verify(f"x{n}")) for n in range(WAITING)]
+        await asyncio.sleep(0)
+        async with asyncio.timeout(30):
+            assert await identity.verify("known") == BIRD
+        assert held == 2 * UNVERIFIED
+        full.set()
+        await asyncio.wait(flood)
+        assert all(isinstance(task.exception(), Problem) for task in flood)

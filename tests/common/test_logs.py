@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Iterator
 
 import pytest
+from rows import each
 
 from kotatsu_common.logs import Human, JsonLines, configure, mask
 
@@ -80,7 +81,7 @@ def test_warnings_are_logged(capsys: pytest.CaptureFixture[str]) -> None:
     assert "old ways" in str(entry["message"])
 
 
-@pytest.mark.parametrize(
+@each(
     "text",
     [
         "Authorization: Bearer hunter2",

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 from unittest.mock import Mock
 
 import httpx
@@ -14,8 +15,9 @@ import uvicorn
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import StreamingResponse
 from serving import NO_TLS
+from uvicorn.server import ServerState
 
-from kotatsu_common.limits import BodyLimit
+from kotatsu_common.limits import HEAD_BYTES, REQUEST_COST, BodyLimit
 from kotatsu_common.protocol import BoundedProtocol
 
 pytestmark = pytest.mark.timeout(60)
@@ -26,6 +28,12 @@ class Quick(BoundedProtocol):
 
     head_seconds = 0.3
     taken_within = 0.3
+
+
+class Full(BoundedProtocol):
+    """The same, for two clients."""
+
+    most_connections = 2
 
 
 routes = APIRouter()
@@ -170,13 +178,13 @@ async def test_what_never_ends_is_cut_off(peer: Peer, first: str, rest: str) -> 
     status, problem = await peer.hear()
     assert status in (0, 400, 431)
     if status == 431:
-        assert problem["detail"] == "The request's headers are larger than 64 KiB."
+        assert problem["detail"] == "The request's headers are larger than 32 KiB."
 
 
 async def test_headers_of_some_kilobytes_are_fine(port: int) -> None:
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", verify=NO_TLS) as http:
         for _ in range(3):  # on one connection
-            headers = {f"x-{i}": "y" * 1000 for i in range(50)}
+            headers = {f"x-{i}": "y" * 1000 for i in range(20)}
             answer = await http.post("/read", headers=headers, content=b"x" * 1000)
             assert answer.json() == 1000
 
@@ -214,6 +222,112 @@ async def test_a_body_that_does_not_come_is_408(quick_port: int, begin: str) -> 
     writer.write(begin.encode())
     assert b" 408 " in await reader.readline()
     writer.close()
+
+
+SLOW = "POST /slow HTTP/1.1\r\nHost: x\r\n"
+IGNORED = "POST /ignore HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
+
+
+async def heard(port: int, text: str) -> str:
+    """All that a server says to a text, until it closes the connection."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(text.encode())
+    answer = (await reader.read()).decode()
+    writer.close()
+    return answer
+
+
+async def test_of_requests_that_do_not_wait_for_answers_some_are_answered(port: int) -> None:
+    """The client repeats the others, as after any connection that closes."""
+    answers = (await heard(port, f"{SLOW}Content-Length: 0\r\n\r\n" + IGNORED * 10_000)).lower()
+    assert 2 <= answers.count("http/1.1 200") <= 20
+    assert answers.count("http/1.1") == answers.count('"ok"') == answers.count("http/1.1 200")
+    assert answers.count("connection: close") == 1
+
+
+async def test_a_few_requests_at_once_are_all_answered(port: int) -> None:
+    closing = IGNORED.replace("Host", "Connection: close\r\nHost")
+    answers = await heard(port, f"{SLOW}Content-Length: 0\r\n\r\n" + IGNORED * 8 + closing)
+    assert answers.count('"ok"') == 10
+
+
+async def test_a_request_that_came_whole_is_answered_before_nonsense_behind_it(port: int) -> None:
+    answer = await heard(port, f"{SLOW}Content-Length: 0\r\n\r\n\x00\x01 nonsense\r\n\r\n")
+    assert answer.startswith("HTTP/1.1 200")
+    assert answer.endswith('"ok"')
+
+
+async def test_many_short_headers_are_too_large_too(port: int) -> None:
+    assert " 431 " in await heard(port, HEAD + "a:b\r\n" * 1000 + "\r\n")
+
+
+async def test_nonsense_is_400_as_a_problem(port: int) -> None:
+    answer = await heard(port, "nonsense\r\n\r\n")
+    assert " 400 " in answer
+    assert "application/problem+json" in answer
+
+
+@pytest.fixture
+async def unanswered() -> AsyncIterator[BoundedProtocol]:
+    """A connection whose requests are answered by nobody before its client goes."""
+
+    async def wait(scope: object, receive: Callable[..., Any], send: object) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    config = uvicorn.Config(wait, lifespan="off", log_config=None)
+    state = ServerState()
+    made = BoundedProtocol(config=config, server_state=state, app_state={}, body_bytes=1000)
+    transport = Mock(spec=asyncio.Transport, is_closing=lambda: False)
+    transport.get_extra_info.return_value = None
+    made.connection_made(transport)
+    yield made
+    made.connection_lost(None)
+    await asyncio.gather(*state.tasks)
+
+
+async def test_of_a_body_that_waits_to_be_read_little_is_kept(unanswered: BoundedProtocol) -> None:
+    """Who sends is asked first, and that takes a while."""
+    unanswered.data_received((CHUNKED + ("4000\r\n" + "x" * 0x4000 + "\r\n") * 20).encode())
+    assert (
+        len(unanswered.cycle.body) == 1001
+    )  # one more, so that BodyLimit sees that it is too large
+    assert unanswered.flow.read_paused
+
+
+async def test_of_a_million_requests_at_once_few_are_kept(unanswered: BoundedProtocol) -> None:
+    unanswered.data_received(b"GET / HTTP/1.1\r\n\r\n" * 50_000)
+    assert 2 < len(unanswered.pipeline) <= HEAD_BYTES // REQUEST_COST
+
+
+async def test_bodies_that_wait_behind_one_another_are_counted_together(
+    unanswered: BoundedProtocol,
+) -> None:
+    unanswered.data_received((f"{HEAD}Content-Length: 1000\r\n\r\n" + "x" * 1000).encode() * 1000)
+    assert sum(len(cycle.body) for cycle, _ in unanswered.pipeline) <= HEAD_BYTES + 1001
+
+
+async def test_a_full_house_closes_what_has_been_silent_longest() -> None:
+    with served(Full, 60) as port:
+        busy, asking = await asyncio.open_connection("127.0.0.1", port)
+        asking.write(f"{SLOW}Content-Length: 0\r\n\r\n".encode())
+        silent, first = await asyncio.open_connection("127.0.0.1", port)
+        first.write(b"GET /ign")
+        await asyncio.sleep(0.1)
+        assert '"ok"' in await heard(port, IGNORED.replace("Host", "Connection: close\r\nHost"))
+        assert b" 503 " in await silent.read()
+        assert b" 200 " in await busy.readline()
+        asking.close()
+        first.close()
+
+
+async def test_a_client_that_has_gone_is_noticed_whatever_it_sent_behind(port: int) -> None:
+    given_up.clear()
+    _, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(f"GET /endless HTTP/1.1\r\nHost: a\r\n\r\n{IGNORED}".encode())
+    await asyncio.sleep(0.1)
+    writer.transport.abort()
+    assert await asyncio.to_thread(given_up.wait, 20)
 
 
 async def test_a_body_that_grows_is_cut_off_though_nobody_reads_it(port: int) -> None:

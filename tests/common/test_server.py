@@ -11,6 +11,8 @@ import httpx
 import pytest
 from serving import NO_TLS
 
+pytestmark = pytest.mark.slow
+
 APP = """
 import asyncio, signal, sys
 from prometheus_client import CollectorRegistry
@@ -127,7 +129,6 @@ class Stream:
         await asyncio.gather(*self.tasks)
 
 
-@pytest.mark.slow
 async def test_the_two_steps_of_the_end_lose_no_request(process: Process) -> None:
     stream = Stream(process.url)
     await stream.wait_for(100)

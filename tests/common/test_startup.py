@@ -40,6 +40,7 @@ print(FastAPI(title="t").openapi()["info"]["title"])
 """
 
 
+@pytest.mark.slow
 def test_validators_of_openapi_are_built_when_they_are_used() -> None:
     told = subprocess.run([sys.executable, "-c", OPENAPI], capture_output=True, check=True).stdout
     assert told.split() == [b"False", b"True", b"t"]

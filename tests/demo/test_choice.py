@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from kotatsu_demo.choice import Facts, Where, choose
+from kotatsu_demo.choice import Facts, Where, for_demo, for_images, is_allowed
 from kotatsu_demo.errors import MissingError
 
 EVERYTHING = frozenset({"docker", "kind", "kubectl", "helm", "go", "apt-get"})
@@ -12,7 +12,7 @@ LAPTOP = Facts(programs=EVERYTHING - {"go", "apt-get"}, docker_runs=True, system
 SANDBOX = Facts(programs=frozenset({"go", "apt-get"}), system="linux", is_root=True)
 
 
-def refusal(facts: Facts) -> str:
+def refusal(facts: Facts, choose=for_demo) -> str:
     with pytest.raises(MissingError) as caught:
         choose(facts)
     assert caught.value.exit_code == 2
@@ -21,12 +21,12 @@ def refusal(facts: Facts) -> str:
 
 
 def test_a_named_context_beats_everything_else():
-    choice = choose(replace(LAPTOP, context="kind-mine"))
+    choice = for_demo(replace(LAPTOP, context="kind-mine"))
     assert (choice.where, choice.context, choice.kind_cluster) == (Where.GIVEN, "kind-mine", "mine")
 
 
 def test_kind_is_taken_when_docker_runs_and_kind_is_installed():
-    choice = choose(LAPTOP)
+    choice = for_demo(LAPTOP)
     assert choice.where is Where.KIND
     assert (choice.context, choice.kind_cluster) == ("kind-kotatsu-demo", "kotatsu-demo")
 
@@ -37,19 +37,19 @@ def test_kind_is_taken_when_docker_runs_and_kind_is_installed():
     SANDBOX,
 ])  # fmt: skip
 def test_without_docker_or_kind_the_throwaway_node_is_taken(facts: Facts):
-    choice = choose(facts)
+    choice = for_demo(facts)
     assert (choice.where, choice.context) == (Where.NODE, "kotatsu-node")
 
 
 def test_the_reason_for_the_node_says_what_kind_would_have_needed():
-    assert "Docker is not installed" in choose(SANDBOX).why
+    assert "Docker is not installed" in for_demo(SANDBOX).why
     stopped = replace(SANDBOX, programs=SANDBOX.programs | {"docker", "kind"})
-    assert "Docker does not run" in choose(stopped).why
+    assert "Docker does not run" in for_demo(stopped).why
 
 
 def test_the_node_can_be_asked_for_by_its_context_even_where_kind_is():
     facts = replace(SANDBOX, programs=EVERYTHING, docker_runs=True, context="kotatsu-node")
-    assert choose(facts).where is Where.NODE
+    assert for_demo(facts).where is Where.NODE
 
 
 def test_kind_without_helm_says_to_install_helm():
@@ -78,10 +78,58 @@ def test_a_cluster_elsewhere_with_pushed_images_needs_no_docker():
     facts = Facts(
         context="prod", image_prefix="registry.example/me", programs=frozenset({"kubectl", "helm"})
     )
-    choice = choose(facts)
+    choice = for_demo(facts)
     assert (choice.where, choice.context, choice.kind_cluster) == (Where.GIVEN, "prod", "")
 
 
 def test_a_kind_context_without_docker_says_to_start_docker():
     facts = replace(LAPTOP, context="kind-mine", docker_runs=False)
     assert "Docker does not run" in refusal(facts)
+
+
+FOREIGN = replace(LAPTOP, current_context="kind-kind")
+
+
+def test_images_go_to_the_kind_cluster_that_kubectl_and_helm_use():
+    choice = for_images(FOREIGN)
+    assert (choice.where, choice.context, choice.kind_cluster) == (Where.GIVEN, "kind-kind", "kind")
+    assert "the current context" in choice.why
+
+
+def test_a_named_context_beats_the_current_one_for_images():
+    assert for_images(replace(FOREIGN, context="kind-mine")).context == "kind-mine"
+
+
+@pytest.mark.parametrize("current", ["", "kind-kotatsu-demo", "kotatsu-node"])
+def test_without_a_cluster_of_the_users_images_go_to_the_demos(current: str):
+    assert for_images(replace(LAPTOP, current_context=current)) == for_demo(LAPTOP)
+
+
+def test_images_for_a_cluster_that_pulls_them_are_to_be_pushed():
+    text = refusal(replace(LAPTOP, current_context="prod"), for_images)
+    assert "your current context, prod" in text
+    assert "make push" in text
+    assert "CONTEXT=kind-NAME" in text
+
+
+def test_the_demo_leaves_the_current_context_alone():
+    assert for_demo(FOREIGN) == for_demo(LAPTOP)
+    assert for_demo(replace(LAPTOP, current_context="prod")) == for_demo(LAPTOP)
+
+
+def test_a_node_that_runs_is_taken_before_kind():
+    facts = replace(SANDBOX, programs=EVERYTHING, docker_runs=True, node_runs=True)
+    assert for_demo(facts).where is Where.NODE
+    assert for_demo(replace(facts, node_runs=False)).where is Where.KIND
+
+
+def test_the_demos_own_kind_cluster_can_be_named():
+    assert for_demo(replace(LAPTOP, context="kind-kotatsu-demo")) == for_demo(LAPTOP)
+
+
+@pytest.mark.parametrize(("context", "named", "allowed"), [
+    ("kotatsu-node", "", True), ("kind-kotatsu-demo", "", True), ("kind-kind", "", False),
+    ("kind-kind", "kind-kind", True), ("kind-kind", "kind-mine", False), ("", "", False),
+])  # fmt: skip
+def test_tests_use_a_cluster_of_kotatsus_or_the_named_one(context: str, named: str, allowed: bool):
+    assert is_allowed(context, named) is allowed

@@ -8,6 +8,7 @@ import pytest
 from kotatsu_demo import clusters
 from kotatsu_demo.choice import Choice, Where
 from kotatsu_demo.clusters import GivenCluster, cluster_of
+from kotatsu_demo.errors import DemoError
 from kotatsu_demo.images import IMAGES
 
 VOICE = next(image for image in IMAGES if image.name == "voice")
@@ -39,9 +40,23 @@ def test_one_that_is_there_is_used(programs, progress):
     assert not any("create" in call for call in programs.calls)
 
 
+@pytest.fixture
+def sources(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """What images are built from; changing it is changing a file."""
+    found = {"are": "these"}
+    monkeypatch.setattr(clusters, "made_from", lambda *_: found["are"])
+    return found
+
+
+@pytest.fixture
+def docker_and_kind(programs) -> None:
+    programs.add("kind", get_clusters="mine", get_nodes="mine-control-plane")
+    known = {"buildx": "", "image_inspect": "sha256:abc", "exec": "sha256:def"}
+    programs.add("docker", **known, version="1.52 linux/arm64")
+
+
+@pytest.mark.usefixtures("docker_and_kind", "sources")
 def test_an_image_is_built_from_the_root_and_loaded_and_known_by_its_id(programs, progress, work):
-    programs.add("kind")
-    programs.add("docker", image_inspect="sha256:abc", version="1.52 linux/arm64")
     built = cluster_of(THEIRS, "demo", "", progress).provide(VOICE)
     assert (built.reference, built.id) == ("localhost/kotatsu-voice:dev", "sha256:abc")
     archive = f"{work}/voice.tar"
@@ -51,13 +66,58 @@ def test_an_image_is_built_from_the_root_and_loaded_and_known_by_its_id(programs
     assert build < save < load
 
 
+@pytest.mark.usefixtures("docker_and_kind")
+def test_an_unchanged_image_is_neither_built_nor_loaded_again(programs, progress, sources):
+    cluster = cluster_of(THEIRS, "demo", "", progress)
+    cluster.provide(VOICE)
+    before = len(programs.calls)
+    cluster.provide(VOICE)
+    again = programs.calls[before:]
+    assert not any(
+        call.startswith(("docker build", "docker image save", "kind load")) for call in again
+    )
+    sources["are"] = "others"
+    cluster.provide(VOICE)
+    assert any(call.startswith("docker build") for call in programs.calls[before:])
+
+
+@pytest.mark.usefixtures("docker_and_kind", "sources")
+def test_an_image_that_the_cluster_has_lost_is_loaded_again(programs, progress):
+    cluster = cluster_of(THEIRS, "demo", "", progress)
+    cluster.provide(VOICE)
+    programs.add("kind", get_clusters="mine", get_nodes="another-control-plane")
+    before = len(programs.calls)
+    cluster.provide(VOICE)
+    again = programs.calls[before:]
+    assert not any(call.startswith("docker build") for call in again)
+    assert any(call.startswith("kind load") for call in again)
+
+
 def test_a_kind_cluster_of_the_users_is_neither_made_nor_deleted(programs, progress):
     programs.add("kind", get_clusters="mine")
     cluster = cluster_of(THEIRS, "demo", "", progress)
     cluster.start()
     cluster.remove()
-    assert programs.calls == []
+    assert programs.calls == ["kind get clusters"]
     assert not cluster.is_ours
+
+
+def test_a_kind_cluster_of_the_users_that_is_gone_is_not_made(programs, progress):
+    programs.add("kind", get_clusters="other")
+    with pytest.raises(DemoError) as caught:
+        cluster_of(THEIRS, "demo", "", progress).start()
+    assert "kind create cluster --name mine" in caught.value.hint
+
+
+def test_the_users_kubeconfig_does_not_change_when_a_context_of_it_is_used(
+    programs, progress, work
+):
+    programs.add("kubectl", config_view="one context")
+    environment = cluster_of(THEIRS, "demo", "", progress).environment()
+    file = work / "given.kubeconfig"
+    assert environment == {"KUBECONFIG": str(file)}
+    assert (file.read_text(), file.stat().st_mode & 0o777) == ("one context\n", 0o600)
+    programs.index("--context=kind-mine", "config view --raw --minify --flatten")
 
 
 def test_ours_is_deleted_with_its_kubeconfig(programs, progress, work):
@@ -98,7 +158,7 @@ def test_a_first_node_builds_images_while_its_programs_are_compiled(progress, mo
             return {}
 
     monkeypatch.setattr(clusters.Node, "open", lambda **_: Node())
-    monkeypatch.setattr(clusters, "context_digest", lambda *_: "unchanged")
+    monkeypatch.setattr(clusters, "made_from", lambda *_: "unchanged")
     cluster = cluster_of(Choice(Where.NODE, "", "kotatsu-node"), "demo", "", progress)
     cluster.start([VOICE])
     cluster.provide(VOICE)

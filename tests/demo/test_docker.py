@@ -7,7 +7,7 @@ import pytest
 
 from kotatsu_demo import docker
 from kotatsu_demo.docker import Engine
-from kotatsu_demo.errors import DemoError
+from kotatsu_demo.errors import DemoError, MissingError
 from kotatsu_demo.images import SHARED, Image
 from kotatsu_node import shell
 from kotatsu_node.errors import NodeError
@@ -17,6 +17,7 @@ ARCHIVE = Path("/w/voice.tar")
 
 
 @pytest.mark.parametrize(("said", "known"), [
+    ("1.41 linux/amd64", Engine((1, 41), "linux/amd64")),  # Docker 20.10
     ("1.43 linux/amd64", Engine((1, 43), "linux/amd64")),  # Docker 24
     ("1.47 linux/amd64", Engine((1, 47), "linux/amd64")),  # Docker 27
     ("1.48 linux/arm64", Engine((1, 48), "linux/arm64")),  # Docker 28
@@ -60,7 +61,7 @@ def test_an_image_is_built_without_attestations_and_without_flags_of_buildx(tmp_
     program.write_text('#!/bin/sh\necho "$BUILDX_NO_DEFAULT_ATTESTATIONS"\n')
     program.chmod(0o755)
     path = {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
-    assert shell.call(command, env=docker.NO_ATTESTATIONS | path).stdout == "1\n"
+    assert shell.call(command, env=docker.BUILDER | path).stdout == "1\n"
 
 
 def test_an_image_of_pure_python_is_built_from_the_shared_dockerfile_with_its_folder():
@@ -98,3 +99,42 @@ def test_the_archive_goes_when_it_cannot_be_loaded(programs, tmp_path):
     with pytest.raises(NodeError):
         docker.load_into_kind(TAG, "mine", archive, run)
     assert not archive.exists()
+
+
+_WITHOUT_BUILDX = """\
+#!/bin/sh
+[ "$1" = buildx ] && exit 1
+echo {version}
+"""
+
+
+def client_without_buildx(directory: Path, version: str) -> None:
+    program = directory / "docker"
+    program.write_text(_WITHOUT_BUILDX.format(version=version))
+    program.chmod(0o755)
+
+
+def test_a_client_that_has_buildkit_itself_needs_no_buildx(programs):
+    client_without_buildx(programs.directory, "20.10.24+dfsg1")
+    docker.check_builder()
+
+
+def test_a_later_client_without_buildx_says_what_to_install(programs):
+    client_without_buildx(programs.directory, "28.2.2")
+    with pytest.raises(MissingError) as caught:
+        docker.check_builder()
+    assert "28.2.2" in caught.value.report()
+    assert "docker-buildx" in caught.value.hint
+
+
+def test_an_image_is_in_kind_when_each_node_has_it(programs):
+    programs.add("kind", get_nodes="one\ntwo")
+    programs.add("docker", exec_one="sha256:a", exec_two="sha256:b")
+    assert docker.ids_in_kind(TAG, "mine") == "one sha256:a, two sha256:b"
+
+
+def test_an_image_that_one_node_lacks_is_not_in_kind(programs):
+    programs.add("kind", get_nodes="one")
+    (programs.directory / "docker").write_text("#!/bin/sh\nexit 1\n")
+    (programs.directory / "docker").chmod(0o755)
+    assert docker.ids_in_kind(TAG, "mine") == ""

@@ -19,7 +19,7 @@ REFUSAL = "refused.reason"
 """How the conditions of a refused pool take their reason: docs/workloads.md has the list."""
 
 _COMPUTED = {
-    "phase.value": {phase.value for phase in (Phase.WARM, Phase.DRAINING)},
+    "phase.value": {p.value for p in Phase if not p.is_asleep and p is not Phase.WARMING},
     "standing": {standing.value for standing in Standing},
     REFUSAL: set[str](),
 }
@@ -112,6 +112,20 @@ def conditions() -> set[tuple[str, str]]:
             assert ast.unparse(rest[0]) == REFUSAL, ast.unparse(call)
     # Warm has the phase as its reason, whichever it is.
     return found | {("Warm", phase.value) for phase in Phase}
+
+
+def of_jobs() -> set[str]:
+    """The reasons that the chart's Jobs write into conditions."""
+    return {
+        str(reason.value)
+        for path, module in _modules()
+        if path.parent.name == "jobs"
+        for node in ast.walk(module)
+        if isinstance(node, ast.Dict)
+        for name, reason in zip(node.keys, node.values, strict=True)
+        if isinstance(name, ast.Constant) and name.value == "reason"
+        if isinstance(reason, ast.Constant)
+    }
 
 
 def statuses() -> dict[tuple[str, str], set[str]]:

@@ -3,7 +3,7 @@
 import re
 
 from docs.pages import ROOT
-from docs.reasons import conditions, events, statuses
+from docs.reasons import conditions, events, of_jobs, statuses
 
 from kotatsu_operator.core.pool.memory import Phase, Reason
 
@@ -45,6 +45,11 @@ def test_each_condition_has_the_status_of_the_code() -> None:
     assert len(statuses()) > 15
     for condition, expected in statuses().items():
         assert page[condition] == expected, condition
+
+
+def test_the_page_names_each_reason_that_a_job_writes() -> None:
+    assert of_jobs()
+    assert [reason for reason in of_jobs() if f"`{reason}`" not in PAGE] == []
 
 
 def test_the_page_has_each_event_with_its_type_and_no_other() -> None:

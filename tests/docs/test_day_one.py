@@ -4,10 +4,10 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-import pytest
 import yaml
 from chart.kit import Object, default_values, values_validator
 from docs.pages import ROOT
+from rows import each
 
 PAGE = (ROOT / "docs/day-one.md").read_text()
 OF_THE_PET = "The pet"
@@ -83,7 +83,7 @@ def test_there_are_rows_and_values_to_look_at() -> None:
     assert len(values()) > 30
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.section}: {row.what}"[:80])
+@each("row", ROWS, lambda row: f"{row.section}: {row.what}"[:80])
 def test_a_row_says_how_it_is_known_and_which_test_shows_it(row: Row) -> None:
     word = re.split(r"[,: ]", row.how)[0]
     assert word in WORDS
@@ -95,7 +95,7 @@ def test_a_row_says_how_it_is_known_and_which_test_shows_it(row: Row) -> None:
         assert re.search(rf"def {function}\(", (ROOT / path).read_text()), test
 
 
-@pytest.mark.parametrize(("chart", "setting"), values())
+@each("chart, setting", values())
 def test_a_value_is_in_the_chart_and_its_schema_accepts_it(chart: str, setting: str) -> None:
     name = setting.partition(":")[0]
     if ".resources.limits." not in name:  # resources are as in a Pod

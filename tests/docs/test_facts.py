@@ -4,9 +4,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 from docs.pages import ROOT, code, files, name
+from rows import each
 
 from kotatsu_operator.activator.cache.namespace import View
 from kotatsu_operator.controller.leader.election import TIMES
@@ -105,7 +105,7 @@ def _with_examples() -> list[Path]:
     ]
 
 
-@pytest.mark.parametrize("path", _with_examples(), ids=name)
+@each("path", _with_examples(), name)
 def test_no_example_lies_in_the_past(path: Path) -> None:
     text = path.read_text()
     shown = "\n".join(code(text)) if path.suffix == ".md" else text

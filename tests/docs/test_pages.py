@@ -3,10 +3,10 @@
 import re
 from pathlib import Path
 
-import pytest
 from docs.pages import ROOT, anchors, code, files, name, pages, prose
+from rows import each
 
-EACH = pytest.mark.parametrize("page", pages(), ids=name)
+each_page = each("page", pages(), name)
 KNOWN = {name(path) for path in files()}
 TOP = {path.split("/")[0] for path in KNOWN if "/" in path}
 FOLDERS = {str(parent) for path in KNOWN for parent in Path(path).parents}
@@ -17,7 +17,7 @@ MADE = ("build/", ".venv/", ".cache/")
 """Folders that commands make."""
 
 
-@EACH
+@each_page
 def test_every_link_leads_to_a_file_and_to_a_heading_of_it(page: Path) -> None:
     text = page.read_text()
     for link in re.findall(r"\]\(([^)\s]+)\)", prose(text)):
@@ -30,18 +30,18 @@ def test_every_link_leads_to_a_file_and_to_a_heading_of_it(page: Path) -> None:
             assert anchor in anchors(target.read_text()), link
 
 
-@EACH
+@each_page
 def test_every_make_target_exists(page: Path) -> None:
-    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     named = {
         target
         for part in code(page.read_text())
-        for target in re.findall(r"^(?:[A-Z]+=\S+ )*make ([a-z-]+)", part, re.MULTILINE)
+        for target in re.findall(r"^(?:[A-Z]+=\S+ )*make ([a-z0-9-]+)", part, re.MULTILINE)
     }
     assert named <= targets
 
 
-@EACH
+@each_page
 def test_a_program_of_this_repository_is_run_from_its_environment(page: Path) -> None:
     for part in code(page.read_text()):
         for line in part.splitlines():
@@ -52,7 +52,7 @@ def test_a_program_of_this_repository_is_run_from_its_environment(page: Path) ->
                 assert any(f"/{module[1]}/__main__.py" in str(path) for path in files()), line
 
 
-@EACH
+@each_page
 def test_every_path_in_the_repository_is_there(page: Path) -> None:
     for part in code(page.read_text()):
         for word in re.findall(r"(?<![\w./:@$-])[\w.-]+/[\w./-]+(?![\w/*{<…])", part):
@@ -61,7 +61,7 @@ def test_every_path_in_the_repository_is_there(page: Path) -> None:
                 assert path in KNOWN | FOLDERS, word
 
 
-@EACH
+@each_page
 def test_every_module_that_is_named_is_there(page: Path) -> None:
     for part in code(page.read_text()):
         for module in re.findall(r"(?<![\w/*])((?:\w+/)*\w+\.py)\b", part):

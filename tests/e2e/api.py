@@ -1,10 +1,11 @@
-"""Reading the API server without a kubectl.
+"""The API server without a kubectl.
 
 Tests look at the cluster ten times a second and more. A kubectl for each look costs 150 ms of CPU,
 a request over a connection that stays 1 ms.
 """
 
 import functools
+import json
 from typing import Any
 
 import httpx2
@@ -19,6 +20,7 @@ PATHS = {
     "horizontalpodautoscaler": "apis/autoscaling/v2/namespaces/{}/horizontalpodautoscalers",
     "hpa": "apis/autoscaling/v2/namespaces/{}/horizontalpodautoscalers",
     "lease": "apis/coordination.k8s.io/v1/namespaces/{}/leases",
+    "namespace": "api/v1/namespaces",
     "node": "api/v1/nodes",
     "pod": "api/v1/namespaces/{}/pods",
     "revisions.serving.knative.dev": "apis/serving.knative.dev/v1/namespaces/{}/revisions",
@@ -59,6 +61,18 @@ class Api:
                 assert response.status_code == 200, f"GET {path}: {response.text}"
                 return response.json()
         raise AssertionError
+
+    def send(
+        self, method: str, path: str, body: Any = None, content_type: str = "application/json"
+    ) -> httpx2.Response:
+        """Write something; what the API server answers, whatever that is."""
+        content = None if body is None else json.dumps(body)
+        headers = {"Content-Type": content_type}
+        return self._http.request(method, path, content=content, headers=headers)
+
+    def close(self) -> None:
+        """Close its connections."""
+        self._http.close()
 
 
 @functools.cache

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx
 from e2e.kit import App, Object, asleep_override, stamp
-from e2e.operators import Operators
+from e2e.operators import Operators, put_clock
 from e2e.pools_of_namespace import PoolsOfNamespace
 from e2e.stream import Stream
 from lightkube.types import PatchType
@@ -74,10 +74,8 @@ class FaultPools(PoolsOfNamespace):
         self.operator = await self.operators.start(KOTATSU_E2E_CLOCK=str(self.clock))
 
     def put_clock(self, ahead: float) -> None:
-        """Let the operator's clock be wrong by so many seconds; it never reads half a number."""
-        written = self.clock.with_suffix(".new")
-        written.write_text(str(ahead))
-        written.replace(self.clock)
+        """Let the operator's clock be wrong by so many seconds."""
+        put_clock(self.clock, ahead)
 
     # --- asking ---
 

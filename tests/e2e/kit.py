@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Awaitable, Callable
@@ -17,6 +18,7 @@ from typing import Any
 import httpx
 import yaml
 from e2e import api
+from e2e.patience import PATIENCE, patience
 
 HERE = Path(__file__).parent
 APP_IMAGE = os.environ.get("KOTATSU_E2E_APP_IMAGE", "localhost/kotatsu-operator:dev")
@@ -66,17 +68,40 @@ class Kubectl:
         self("patch", kind, name, "--type=merge", "-p", json.dumps(patch))
 
 
+async def demo_mode(kubectl: Any, *words: str, code: int = 0, **environment: str) -> str:
+    """Run the plugin as a person would, in the namespace of `kubectl`; its output."""
+
+    def run() -> subprocess.CompletedProcess[str]:
+        path = f"{Path(sys.executable).parent}:{environment.get('PATH', os.environ['PATH'])}"
+        return subprocess.run(
+            ["kubectl", "demo-mode", *words, "-n", kubectl.namespace],
+            env=os.environ | environment | {"PATH": path},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    done = await asyncio.to_thread(run)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
 async def eventually(
-    what: str, holds: Callable[[], Any], within: float = 120.0, every: float = 0.1
+    what: str, holds: Callable[[], Any], within: float = PATIENCE, every: float = 0.1
 ) -> Any:
-    """Wait until `holds()` is truthy; returns it. Fails with the last value."""
+    """Wait until `holds()` is truthy; returns it. Fails with the last value.
+
+    `within` is in seconds of the reference machine (patience.py). Give another one only for what
+    takes its time by itself, as a window that opens in a minute.
+    """
+    within = patience(within)
     end = time.monotonic() + within
     while True:
         value = holds()
         if value:
             return value
         if time.monotonic() > end:
-            raise AssertionError(f"not within {within} s: {what} (last: {value!r})")
+            raise AssertionError(f"not within {within:.0f} s: {what} (last: {value!r})")
         await asyncio.sleep(every)
 
 
@@ -254,7 +279,7 @@ class App:
     def conditions(self) -> dict[str, Object]:
         return {c["type"]: c for c in self.status().get("conditions", ())}
 
-    async def asleep(self, within: float = 120) -> None:
+    async def asleep(self, within: float = PATIENCE) -> None:
         await eventually(
             f"{self.name} asleep",
             lambda: self.phase() == "Asleep" and self.replicas() == 0,
@@ -289,7 +314,7 @@ class App:
             headers=headers,
             extensions=extensions,
         )
-        assert response.status_code == 200, response.text
+        assert response.status_code == 200, f"{response.status_code}: {response.text}"
         self.check(response.json(), request_id)
         return response
 
@@ -298,7 +323,7 @@ class App:
         assert (body["app"], body["request_id"]) == (self.name, request_id)
 
 
-async def sleep_now(app: App, within: float = 120) -> None:
+async def sleep_now(app: App, within: float = PATIENCE) -> None:
     """Force one sleep; requests may wake it again at once."""
     app.kubectl.patch("warmpool", app.name, {"spec": {"override": asleep_override()}})
     asked = app.pool()["metadata"]["generation"]

@@ -8,9 +8,13 @@ from e2e.watcher import NamespaceWatcher
 from lightkube import AsyncClient
 from lightkube.types import PatchType
 
-from kotatsu_operator.core.protocol import EPOCH_ANNOTATION, MANAGED_BY, MANAGED_BY_LABEL
+from kotatsu_operator.core.protocol import (
+    EPOCH_ANNOTATION,
+    MANAGED_BY,
+    MANAGED_BY_LABEL,
+    pool_of_slice,
+)
 from kotatsu_operator.kube.objects import WarmPool
-from kotatsu_operator.kube.slices import pool_of_slice
 
 SET = timedelta(seconds=10)
 """How far an operator's clock is from ours at least when a test has set it."""

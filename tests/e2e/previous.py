@@ -1,13 +1,14 @@
-"""The release to upgrade from.
+"""The release to upgrade from: an earlier commit with its own chart and image.
 
-In `make soak` it is an earlier commit with its own chart and image. That takes a minute to build
-and the repository's history, so `make test` upgrades from this checkout to itself, with every pod
-replaced on the way.
+Its image is built once, in seconds where its locked packages are those of this checkout. In a clone
+without history the upgrade begins at this checkout itself, and a warning says so.
 
-KOTATSU_SOAK_PREVIOUS   that commit (default: the newest tag, or what is 50 commits old)
+KOTATSU_SOAK_PREVIOUS   that commit (default: the newest release, else BEFORE_RELEASES)
 """
 
+import logging
 import os
+import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +16,21 @@ from pathlib import Path
 import pytest
 from e2e.conftest import ROOT, built
 
+from kotatsu_demo import docker
 from kotatsu_demo.images import IMAGES
 from kotatsu_node import Node
 
+log = logging.getLogger(__name__)
+
 IMAGE = "localhost/kotatsu-operator"
 OPERATOR = next(image for image in IMAGES if image.name == "operator")
+BEFORE_RELEASES = "adb2314d0b665faef22a06e28cdc51077242a01d"
+"""What to upgrade from as long as there is no release."""
+PARKED = "parked.enabled=true"
+WITHOUT_HISTORY = (
+    "this clone has no history, so the upgrade begins at this checkout itself: `git fetch"
+    " --unshallow --tags` brings the release before it"
+)
 
 
 @dataclass(frozen=True)
@@ -33,39 +44,63 @@ class Release:
 
 def this_release() -> Release:
     """What is in this checkout."""
-    return Release("this", ROOT / "charts/kotatsu", built("image", "operator"))
+    return Release("this", ROOT / "charts/kotatsu", (*built("image", "operator"), PARKED))
 
 
-def another_of_this() -> Release:
-    """The same, of which no pod can stay when it is upgraded."""
-    other = "podAnnotations.example\\.org/release=previous"
-    settings = (*built("image", "operator"), f"operator.{other}", f"activator.{other}")
-    return Release("itself", ROOT / "charts/kotatsu", settings)
-
-
-def previous_release(scratch: Path) -> Release:
+def previous_release(context: str, scratch: Path) -> Release:
     """An earlier commit, unpacked into `scratch`; its image is built and loaded."""
-    commit = os.environ.get("KOTATSU_SOAK_PREVIOUS") or _newest_tag() or "HEAD~50"
-    found = _git("rev-parse", "--short", f"{commit}^{{commit}}")
-    if not found:
-        pytest.skip(f"no commit {commit} here to upgrade from: set KOTATSU_SOAK_PREVIOUS to one")
-    archive = subprocess.run(["git", "archive", found], cwd=ROOT, capture_output=True, check=True)
+    commit = previous_commit(ROOT)
+    if not commit:
+        log.warning(WITHOUT_HISTORY)
+        return this_release()
+    archive = subprocess.run(["git", "archive", commit], cwd=ROOT, capture_output=True, check=True)
     subprocess.run(["tar", "-x", "-C", str(scratch)], input=archive.stdout, check=True)
-    tag = f"previous-{found}"
-    own = scratch / "operator/Dockerfile"  # as it was before all images of pure Python shared one
-    shared, arguments = scratch / OPERATOR.dockerfile, OPERATOR.build_arguments
-    file, arguments = (own, ()) if own.is_file() else (shared, arguments)
-    Node.open().build(f"{IMAGE}:{tag}", file, scratch, arguments)
-    settings = (f"image.repository={IMAGE}", f"image.tag={tag}")
-    return Release(found, scratch / "charts/kotatsu", settings)
+    # How an image is made is of this checkout: an older recipe does not fit the base of today.
+    shutil.copytree(ROOT / "images", scratch / "images", dirs_exist_ok=True)
+    tag = f"previous-{commit[:8]}"
+    if context.startswith("kind-"):
+        _into_kind(f"{IMAGE}:{tag}", context.removeprefix("kind-"), scratch)
+    else:
+        _into_the_node(f"{IMAGE}:{tag}", scratch)
+    settings = (f"image.repository={IMAGE}", f"image.tag={tag}", PARKED)
+    return Release(commit[:8], scratch / "charts/kotatsu", settings)
 
 
-def _newest_tag() -> str:
-    return _git("describe", "--tags", "--abbrev=0", "HEAD^")
+def previous_commit(checkout: Path) -> str:
+    """The commit to upgrade from; empty in a shallow clone that lacks it.
+
+    A whole history without it fails the test in a sentence.
+    """
+    release = _git(checkout, "describe", "--tags", "--abbrev=0", "--match=v*", "HEAD^")
+    wanted = os.environ.get("KOTATSU_SOAK_PREVIOUS") or release or BEFORE_RELEASES
+    found = _git(checkout, "rev-parse", "--verify", "--quiet", f"{wanted}^{{commit}}")
+    if found or _git(checkout, "rev-parse", "--is-shallow-repository") == "true":
+        return found
+    pytest.fail(
+        f"{checkout} has no commit {wanted} to upgrade from: fetch it (`git fetch --tags`), or set"
+        " KOTATSU_SOAK_PREVIOUS to a commit that is there",
+        pytrace=False,
+    )
 
 
-def _git(*arguments: str) -> str:
+def _into_the_node(image: str, checkout: Path) -> None:
+    node = Node.open()
+    if node.buildah.image_id(image):
+        node.load(image)
+    else:
+        node.build(image, checkout / OPERATOR.dockerfile, checkout, OPERATOR.build_arguments)
+
+
+def _into_kind(image: str, cluster: str, checkout: Path) -> None:
+    def run(*command: str, env: dict[str, str] | None = None) -> None:
+        subprocess.run(command, env=os.environ | (env or {}), check=True)
+
+    run(*docker.build_command(OPERATOR, image, checkout), env=docker.BUILDER)
+    docker.load_into_kind(image, cluster, checkout / "image.tar", run)
+
+
+def _git(checkout: Path, *arguments: str) -> str:
     done = subprocess.run(
-        ["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+        ["git", "-C", str(checkout), *arguments], capture_output=True, text=True, check=False
     )
     return done.stdout.strip() if done.returncode == 0 else ""

@@ -1,16 +1,25 @@
-"""A real Prometheus beside the tests, and what they ask it."""
+"""A real Prometheus beside the tests, and what they ask it.
+
+After what docs/monitoring.md says about every panel, this asks for each line of each panel over the
+last hour, and fails with those that have no data:
+
+    cd tests && ../.venv/bin/python -m e2e.prometheus http://127.0.0.1:9090 kotatsu-demo
+"""
 
 import json
 import math
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
 import yaml
+from chart.kit import ROOT, load_yaml
 from e2e import peer
 from e2e.kit import Kubectl, Object
 
@@ -57,6 +66,63 @@ class Prometheus:
         return [target for target in active if target["scrapePool"] == job]
 
 
+EXAMPLE = ROOT / "examples/monitoring/prometheus.yaml"
+HOUR = 3600.0
+RATE = "1m"
+"""What Grafana puts in for $__rate_interval, unless its data source has another interval."""
+
+
+RIGHTS = ("ServiceAccount", "Role", "RoleBinding")
+"""Kinds of the example that let Prometheus find pods."""
+
+
+def of_the_example(*kinds: str) -> list[Object]:
+    """The objects of these kinds that docs/monitoring.md applies."""
+    return [obj for obj in load_yaml(EXAMPLE.read_text()) if obj["kind"] in kinds]
+
+
+def scrape_configuration() -> Object:
+    """The prometheus.yml of the example."""
+    (config,) = of_the_example("ConfigMap")
+    loaded: Object = yaml.safe_load(config["data"]["prometheus.yml"])
+    return loaded
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a panel, as Grafana asks for it."""
+
+    board: str
+    panel: str
+    expr: str
+    legend: str
+    unit: str
+
+
+def lines(namespace: str, rate: str = RATE) -> Iterator[Line]:
+    """Every line of every panel of every dashboard, about all pools of a namespace."""
+    for path in sorted((ROOT / "charts/kotatsu/dashboards").glob("*.json")):
+        for panel in json.loads(path.read_text())["panels"]:
+            for target in panel["targets"]:
+                expr = target["expr"].replace("$namespace", namespace).replace("$pool", ".*")
+                yield Line(
+                    path.stem,
+                    panel["title"],
+                    expr.replace("$__rate_interval", rate),
+                    target["legendFormat"],
+                    panel["fieldConfig"]["defaults"]["unit"],
+                )
+
+
+def without_data(prometheus: Prometheus, begin: float, namespace: str) -> list[str]:
+    """The lines of panels that show nothing since a moment."""
+    return [
+        f"{line.board}: {line.panel}: {line.expr}"
+        for line in lines(namespace)
+        if not prometheus.since(begin, line.expr, step=5.0)
+    ]
+
+
 def from_docs(page: Path, mark: str) -> str:
     """The text of the YAML block of a page in which `mark` stands."""
     blocks = page.read_text().split("```yaml\n")[1:]
@@ -93,3 +159,15 @@ def running(folder: Path, config: Object) -> Iterator[Prometheus]:
 def at(moment: float) -> str:
     """A Unix time, readable."""
     return datetime.fromtimestamp(moment, UTC).strftime("%H:%M:%S")
+
+
+def main() -> None:
+    """Ask the Prometheus of the first argument about the namespace of the second."""
+    address, namespace = sys.argv[1:]
+    if empty := without_data(Prometheus(address), time.time() - HOUR, namespace):
+        sys.exit("\n".join(["no data:", *empty]))
+    print(f"all {len(list(lines(namespace)))} lines of all panels have data")  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

@@ -1,4 +1,4 @@
-"""An image registry on this machine: images and charts are pushed to it, and the node pulls."""
+"""An image registry on this machine: a release is pushed to it, and the node pulls from it."""
 
 import fcntl
 import os
@@ -9,30 +9,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
 from e2e import peer
 
-from kotatsu_node import Node
 from kotatsu_node.cluster.images import replaced_images
 from kotatsu_node.components import containerd
 from kotatsu_node.layout import REGISTRY, Layout
-
-
-@dataclass(frozen=True)
-class Pushed:
-    """An image in a registry."""
-
-    repository: str
-    digest: str
-
-    @property
-    def reference(self) -> str:
-        """The name of this image and no other."""
-        return f"{self.repository}@{self.digest}"
-
-    def settings(self, key: str) -> tuple[str, str]:
-        """The values with which a chart takes it."""
-        return f"{key}.repository={self.repository}", f"{key}.digest={self.digest}"
 
 
 @dataclass(frozen=True)
@@ -41,21 +22,6 @@ class Registry:
 
     address: str
     folder: Path
-
-    def push(self, image: str, name: str) -> Pushed:
-        """Push an image that was built here, under a name without host and tag."""
-        repository, digest = f"{self.address}/{name}", self.folder / "digest"
-        how = ("--quiet", "--tls-verify=false", "--digestfile", digest)
-        buildah("push", *how, image, f"docker://{repository}:dev")
-        return Pushed(repository, digest.read_text().strip())
-
-    def push_chart(self, chart: Path) -> str:
-        """Package a chart and push it; its oci:// address."""
-        version = yaml.safe_load((chart / "Chart.yaml").read_text())["version"]
-        charts = f"oci://{self.address}/charts"
-        self.helm("package", str(chart), "--destination", str(self.folder))
-        self.helm("push", str(self.folder / f"{chart.name}-{version}.tgz"), charts, "--plain-http")
-        return f"{charts}/{chart.name}"
 
     def helm(self, *arguments: str) -> str:
         """Run helm with homes of its own; what it printed."""
@@ -91,27 +57,6 @@ def _run(folder: Path) -> Iterator[Registry]:
             yield Registry(REGISTRY, folder)
         finally:
             _forget_pulled(Layout.from_environment())
-
-
-@contextmanager
-def unlike_any_other(image: str, word: str, folder: Path) -> Iterator[str]:
-    """An image with one more file in it, so that whoever has the other does not have this one."""
-    tag, file = f"localhost/unlike-any-other:{word}", folder / word
-    file.write_text(word)
-    container = buildah("from", "--pull-never", image)
-    try:
-        buildah("copy", "--quiet", container, file, "/word")
-        buildah("commit", "--quiet", "--rm", container, tag)
-        yield tag
-    finally:
-        Node.open().buildah.call("rm", container, check=False)
-        Node.open().buildah.call("rmi", tag, check=False)
-
-
-def buildah(command: str, *arguments: str | Path) -> str:
-    """Run buildah on the images that were built here; what it printed."""
-    it = Node.open().buildah
-    return it.call(command, *it.policy_flag(), *arguments)
 
 
 def _forget_pulled(layout: Layout) -> None:

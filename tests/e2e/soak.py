@@ -1,11 +1,12 @@
-"""How often a test repeats what it does: once or twice in `make test`, for an hour in `make soak`.
+"""How often a test repeats what it does: a few times by default, for an hour in `make soak`.
 
 Both forms are the same tests; the environment says how often and how long:
 
 KOTATSU_SOAK_REPEATS   repetitions of each fault, and of the upgrade (default 1)
 KOTATSU_SOAK_ARENAS    namespaces with a fault or an upgrade, and pools that sleep and wake, at the
                        same time (default 1)
-KOTATSU_SOAK_CYCLES    sleeps and wakes under the stream of every protocol (default 10)
+KOTATSU_SOAK_CYCLES    sleeps and wakes under the stream of every protocol, and of the preview in
+                       tests/apps (default 4)
 KOTATSU_SOAK_MINUTES   when the whole run begins nothing new any more (default: when it is done)
 KOTATSU_SOAK_SEED      what the random moments are made from (default: another one each time)
 KOTATSU_SOAK_RECORD    a file that keeps what was done; a run goes on from there
@@ -33,7 +34,7 @@ SHORTEST_GAP = 0.3
 
 REPEATS = int(os.environ.get("KOTATSU_SOAK_REPEATS", "1"))
 ARENAS = int(os.environ.get("KOTATSU_SOAK_ARENAS", "1"))
-CYCLES = int(os.environ.get("KOTATSU_SOAK_CYCLES", "10"))
+CYCLES = int(os.environ.get("KOTATSU_SOAK_CYCLES", "4"))
 
 
 @dataclass(frozen=True)

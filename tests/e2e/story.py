@@ -23,12 +23,11 @@ from e2e.kit import (
     wall,
     workload,
 )
+from e2e.patience import patience
 
 BUDGET = {"currency": "JPY", "prices": {"cpuHour": "6.5", "memoryGiBHour": "0.7"}, "limit": "1000"}
 SOON = {"idleAfter": "4s"}
 LOOK_EVERY = 0.5
-PATIENCE = 120.0
-"""Seconds that anything may take where everything happens at once on two busy cores."""
 
 
 def seconds_from_now(seconds: float) -> datetime:
@@ -121,12 +120,11 @@ class Story:
 
     async def _a_pool_that_nobody_asks(self, _: httpx.AsyncClient) -> None:
         """Up for long enough to be found by its endpoints, and left alone from then on."""
-        override = {"mode": "Warm", "until": stamp(seconds_from_now(PATIENCE))}
+        override = {"mode": "Warm", "until": stamp(seconds_from_now(patience()))}
         await self._start("quiet", scaling=SOON, override=override)
         await eventually(
             "found by its endpoints",
             lambda: self.scraped('up{job="endpoints",service="quiet"}'),
-            within=PATIENCE,
         )
         ended = {"spec": {"override": None}}
         await asyncio.to_thread(self.kubectl.patch, "warmpool", "quiet", ended)
@@ -189,7 +187,6 @@ class Story:
         await eventually(
             f"what is awaited of {name}",
             lambda: holds((self._pools.get(name) or {}).get("status") or {}),
-            within=PATIENCE,
         )
 
     async def _asleep(self, name: str) -> None:
@@ -209,4 +206,4 @@ def _opening(status: Object) -> Object:
 async def pet_asleep(kubectl: Kubectl) -> None:
     """Wait until all of the pet sleeps."""
     for name in PET_SERVICES:
-        await App(name, kubectl).asleep(within=PATIENCE)
+        await App(name, kubectl).asleep()

@@ -5,7 +5,7 @@ import json
 
 import httpx
 import pytest
-from e2e.kit import acted_once, eventually, gather_ok, hits, is_ending, kill_containers
+from e2e.kit import acted_once, eventually, gather_ok, hits, kill_containers
 from e2e.stream import Stream
 
 pytestmark = pytest.mark.e2e
@@ -122,20 +122,3 @@ async def test_a_killed_activator_loses_what_it_held_and_nothing_else(
 def both_ready(platform):
     status = platform.get("deployment", "kotatsu-activator")["status"]
     return status.get("readyReplicas") == status.get("replicas") == 2
-
-
-async def test_the_slices_of_a_deleted_activator_go_with_it(platform, make_app):
-    app = await make_app("sweep", scaling={"idleAfter": "4s"})
-    await app.asleep()
-    platform(
-        *("delete", "pod", "-l", "app.kubernetes.io/component=activator"),
-        *("--grace-period=0", "--force", "--wait=false"),
-    )
-
-    def only_living():
-        pods = platform.items("pods", **{"app.kubernetes.io/component": "activator"})
-        living = {p["status"].get("podIP") for p in pods if not is_ending(p)}
-        serving = app.endpoints()["activator"]
-        return serving and serving <= living
-
-    await eventually("only living activators are endpoints", only_living, within=60)

@@ -3,7 +3,6 @@
 import asyncio
 import uuid
 
-import httpx
 import pytest
 from e2e.conftest import cluster_ip
 from e2e.kit import (
@@ -55,18 +54,3 @@ async def test_it_wakes_from_zero_stays_awake_in_use_and_sleeps_when_idle(
     assert len(app.endpoints()["activator"]) == 2
     await app.asleep()
     await acted_once(app, recorder)
-
-
-async def test_a_request_that_takes_longer_than_idle_after_is_finished(make_always, http, recorder):
-    app = await make_always(scaling={"idleAfter": "3s"}, drain={"routeSettle": "1s"})
-    await app.send(http, ms=15_000)
-    await app.asleep()
-    await acted_once(app, recorder)
-
-
-async def test_an_idle_keep_alive_connection_keeps_nobody_awake(make_always):
-    app = await make_always(scaling={"idleAfter": "5s"}, drain={"routeSettle": "1s"})
-    async with httpx.AsyncClient(timeout=60, trust_env=False) as http:
-        await app.send(http)
-        await app.asleep()
-        await app.send(http)

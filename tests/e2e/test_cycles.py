@@ -1,6 +1,6 @@
 """Sleeping and waking, parking and restoring again and again, under clients of every protocol.
 
-Ten times in `make test`, a thousand times in `make soak` (see soak.py).
+A few times in `make e2e`, a thousand times in `make soak` (see soak.py).
 """
 
 import asyncio
@@ -74,6 +74,7 @@ async def test_sleeps_and_wakes_under_every_protocol_lose_and_repeat_nothing(
     await again_and_again(row, share, platform, make, partial(turn_over, recorder), soak)
 
 
+@pytest.mark.nightly
 @ROUTES
 async def test_parked_and_restored_under_every_protocol_nothing_is_lost_and_no_pod_restarts(
     route, share, parking, soak

@@ -15,7 +15,7 @@ from e2e.stream import (
     over_http2,
 )
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.nightly]
 
 EXAMPLES = ROOT / "examples"
 HTTP = (over_connections_of_its_own,)
@@ -29,15 +29,6 @@ RUN = {
     "websocket": (over_a_websocket,),
 }
 """The ways in which the clients of each example come."""
-
-
-@pytest.mark.parametrize("name", [*RUN, "rollout"])
-def test_the_api_server_accepts_every_object(platform, name):
-    """A cluster without Argo has no Rollout: of that example, the others."""
-    documents = (EXAMPLES / f"{name}.yaml").read_text().split("\n---\n")
-    known = documents[1:] if name == "rollout" else documents
-    said = platform("apply", "--dry-run=server", "-f", "-", stdin="\n---\n".join(known))
-    assert said.count("(server dry run)") == len(known)
 
 
 async def run(kubectl, name, ways, recorder, **how):
@@ -66,39 +57,6 @@ async def test_it_sleeps_and_wakes_under_a_stream_and_loses_nothing(platform, re
     unmetered = app.conditions()["DemandKnown"]["reason"] == "Unmetered"
     assert unmetered == (app.pool()["spec"]["route"] == "Auto")
     platform("delete", f"warmpool,service,{app.kind}", app.name, "--wait=false")
-
-
-async def test_the_activators_are_endpoints_beside_the_pods_of_an_unmetered_pool(
-    platform, recorder, http
-):
-    """The pods keep serving, and the activators see a share of the connections."""
-    made, service, pool = of(EXAMPLES / "web.yaml", scaling={"idleAfter": "30s"})
-    for obj in (made, service, pool):
-        obj["metadata"]["name"] = "beside"
-    labels = {"app": "beside"}
-    made["spec"]["selector"]["matchLabels"] = service["spec"]["selector"] = labels
-    made["spec"]["template"]["metadata"]["labels"] = labels
-    pool["spec"]["targetRef"]["name"] = "beside"
-    (container,) = made["spec"]["template"]["spec"]["containers"]
-    container["env"] = [{**e, "value": "beside"} if e["name"] == "APP_NAME" else e
-                        for e in container["env"]]  # fmt: skip
-    platform.apply(config_map(), made, service, pool)
-    app = App("beside", platform)
-    await app.asleep()
-    app.address = cluster_ip(platform, "beside")
-    await app.send(http)
-    await eventually("unmetered", lambda: app.status()["route"].get("counted"), within=30)
-    # The activators are sure of a pod before the kubelet is.
-    await eventually("pod and activators", lambda: _ends(app) == (1, 2), within=30)
-    assert app.status()["route"]["target"] == "Activator"
-    await acted_once(app, recorder)
-    platform("delete", "warmpool,service,deployment", "beside", "--wait=false")
-
-
-def _ends(app):
-    """How many pods and activators are endpoints."""
-    found = app.endpoints()
-    return len(found["pods"]), len(found["activator"])
 
 
 @pytest.mark.alone

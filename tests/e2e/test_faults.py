@@ -8,7 +8,6 @@ import contextlib
 import json
 import logging
 import os
-import signal
 import time
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -18,8 +17,8 @@ import httpx
 import pytest
 import yaml
 from e2e.conftest import cluster_ip, start_app
-from e2e.kit import acted_once, asleep_override, eventually, gather_ok, parse, wall
-from e2e.operators import Operators, killed
+from e2e.kit import acted_once, eventually, gather_ok, parse, wall
+from e2e.operators import Operators
 from e2e.stream import Stream
 
 from kotatsu_node import Node
@@ -45,61 +44,15 @@ def node(on_node):
 
 @pytest.fixture
 async def start_operator(bare):
-    """Start operators as processes: start_operator(last_write="", **environment)."""
+    """Start operators as processes: start_operator(**environment)."""
     operators = Operators(bare.namespace)
-
-    async def start(last_write="", **environment):
-        return await operators.start(KOTATSU_E2E_LAST_WRITE=last_write, **environment)
-
-    yield start
+    yield operators.start
     await operators.end()
-
-
-async def dies(process, last_write):
-    """Wait until an operator has killed itself after a write."""
-    await eventually(f"died of '{last_write}'", lambda: process.returncode is not None)
-    assert process.returncode == -signal.SIGKILL
 
 
 async def new_app(bare, name, **spec):
     """An app in the namespace without an operator of its own (one must run by now)."""
     return await start_app(bare, f"{name}-{uuid.uuid4().hex[:4]}", **{**SPEC, **spec})
-
-
-def ask(app, mode="Asleep", **more):
-    """Give a pool an override that it has not had before."""
-    override = {**asleep_override(), "mode": mode, "replicas": None, **more}
-    app.kubectl.patch("warmpool", app.name, {"spec": {"override": override}})
-
-
-async def slept(app, within=60):
-    """Wait until the override for sleep is carried out."""
-    await eventually("slept", lambda: (app.status().get("override") or {}).get("done"), within)
-
-
-async def nothing_lost(app, stream, bare):
-    """Every request of the stream was answered, and acted on once."""
-    assert not stream.failures, f"{len(stream.failures)} of {stream.done}: {stream.failures[:5]}"
-    assert stream.done > 20
-    await acted_once(app, cluster_ip(bare, "recorder"))
-
-
-async def test_an_operator_that_dies_after_any_of_its_writes_loses_nothing(bare, start_operator):
-    first = await start_operator()
-    app = await new_app(bare, "steps", scaling={"idleAfter": "60s", "maxReplicas": 3})
-    await killed(first)
-    async with Stream(app, clients=2, pause=0.1) as stream:
-        for last_write in ("phase Draining", "phase Sleeping", "scale 0"):
-            ask(app)
-            await dies(await start_operator(last_write), last_write)
-        for replicas, last_write in ((2, "phase Warming"), (2, "phase Warm"), (3, "scale 3")):
-            ask(app, "Warm", replicas=replicas)
-            await dies(await start_operator(last_write), last_write)
-        await start_operator()
-        await eventually("three pods", lambda: len(app.ready_pods()) == 3)
-        ask(app)
-        await slept(app)
-    await nothing_lost(app, stream, bare)
 
 
 class Proxy:
@@ -249,34 +202,3 @@ async def test_while_the_api_server_is_away_warm_is_served_and_the_rest_waits_or
 
 def api_is_ready(node):
     return not node.status().checks["api"]
-
-
-async def test_metrics_that_hang_or_never_end_or_tell_nonsense_concern_their_own_pool_only(
-    make_app, http, platform, recorder
-):
-    bad = [
-        await make_app(
-            how,
-            scaling={"idleAfter": "3s"},
-            metrics={"port": "http", "path": f"/metrics/{how}"},
-            drain={"routeSettle": "1s"},
-        )
-        for how in ("hanging", "huge", "lying")
-    ]
-    good = await make_app("good", scaling={"idleAfter": "8s"}, drain={"routeSettle": "1s"})
-    for app in bad:
-        await app.send(http)
-    began = time.monotonic()
-    await good.send(http)
-    await eventually("scale at 0", lambda: good.replicas() == 0, within=60)
-    assert time.monotonic() - began >= 8
-    # By now each of the others has been idle for longer than its idleAfter, and nobody knows.
-    # A page that never ends is none: its pool is unmetered, and sleeps.
-    await asyncio.sleep(2)
-    hanging, endless, lying = bad
-    assert [(app.name, app.phase(), app.replicas()) for app in (hanging, lying)] == [
-        (app.name, "Warm", 1) for app in (hanging, lying)
-    ]
-    await endless.asleep()
-    for app in bad:
-        await acted_once(app, recorder)

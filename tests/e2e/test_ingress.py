@@ -39,7 +39,7 @@ from e2e.stream import (
 from e2e.traefik import Traefik, traefik
 from e2e.visit import play
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.nightly]
 
 FORWARD_AUTH = ROOT / "services/auth/README.md"
 CLAIM = "pets"
@@ -246,7 +246,6 @@ async def is_warm(app: App) -> None:
         lambda: (
             app.phase() == "Warm" and app.endpoints()["pods"] and not app.endpoints()["activator"]
         ),
-        within=90,
     )
 
 
@@ -254,7 +253,7 @@ async def put_to_sleep(*apps: App) -> None:
     """Have pools at zero; their pods may be on their way out."""
     await asyncio.gather(*(sleep_now(app) for app in apps if app.replicas() > 0))
     # The status says that they have slept just before the scale is written.
-    await eventually("all at 0", lambda: not any(app.replicas() for app in apps), within=10)
+    await eventually("all at 0", lambda: not any(app.replicas() for app in apps))
 
 
 @pytest.mark.parametrize("way", WAYS)

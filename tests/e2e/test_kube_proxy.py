@@ -18,7 +18,7 @@ from kotatsu_node.cluster import second
 from kotatsu_node.components.configuration import PROXY_MODES
 from kotatsu_node.layout import NODE_IP, SECOND_IP
 
-pytestmark = [pytest.mark.e2e, pytest.mark.alone]
+pytestmark = [pytest.mark.e2e, pytest.mark.nightly, pytest.mark.alone]
 
 SETTLED = 3.0
 """Seconds after which every kube-proxy has followed a slice: it writes once a second."""
@@ -87,7 +87,6 @@ def bytes_passed(platform):
     return total
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("affinity", ["None", "ClientIP"])
 @pytest.mark.parametrize("first", PROXY_MODES)
 async def test_sleeps_and_wakes_lose_nothing_whichever_kube_proxy_leads_to_the_service(
@@ -119,10 +118,10 @@ async def test_sleeps_and_wakes_lose_nothing_whichever_kube_proxy_leads_to_the_s
             for namespace, address in ways
         ]
         for cycle in range(2):
-            await eventually(f"{cycle}: awake", lambda: app.phase() == "Warm", within=60)
+            await eventually(f"{cycle}: awake", lambda: app.phase() == "Warm")
             await sleep_now(app)
-        await eventually("awake", lambda: app.phase() == "Warm", within=60)
-        await eventually("pods only", lambda: not app.endpoints()["activator"], within=30)
+        await eventually("awake", lambda: app.phase() == "Warm")
+        await eventually("pods only", lambda: not app.endpoints()["activator"])
         await asyncio.sleep(SETTLED)
     for stream in streams:
         assert not stream.failures, (stream.address, stream.failures[:5])
@@ -136,7 +135,6 @@ async def test_sleeps_and_wakes_lose_nothing_whichever_kube_proxy_leads_to_the_s
     assert bytes_passed(platform) == before
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("first", PROXY_MODES)
 async def test_local_policies_lead_to_the_activator_only_on_its_own_node(
     two_nodes, make_service, platform, first
@@ -156,7 +154,7 @@ async def test_local_policies_lead_to_the_activator_only_on_its_own_node(
     assert not await answers(app, f"{SECOND_IP}:{port}")
     async with httpx.AsyncClient(timeout=60, trust_env=False) as http:
         await app.send(http, address=f"{NODE_IP}:{port}")
-    await eventually("awake", lambda: app.phase() == "Warm", within=60)
-    await eventually("pods only", lambda: not app.endpoints()["activator"], within=30)
+    await eventually("awake", lambda: app.phase() == "Warm")
+    await eventually("pods only", lambda: not app.endpoints()["activator"])
     assert await answers(app, app.address)
     assert not await answers(app, app.address, second.PATH)

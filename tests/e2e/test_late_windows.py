@@ -25,7 +25,7 @@ from lightkube.types import PatchType
 from kotatsu_operator.core.formats import parse_duration
 from kotatsu_operator.kube.objects import Pod, WarmPool
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.nightly, pytest.mark.timeout(3600)]
 
 log = logging.getLogger(__name__)
 

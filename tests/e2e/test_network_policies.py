@@ -8,15 +8,22 @@ from pathlib import Path
 
 import pytest
 from chart.flows import Peer, Policies
-from e2e.conftest import PET_SERVICES, add_recorder, cluster_ip, start_app
+from e2e.conftest import (
+    PET_SERVICES,
+    add_recorder,
+    cluster_ip,
+    install_platform,
+    start_app,
+)
 from e2e.kit import App, Kubectl, Object, acted_once, eventually, is_ending, sleep_now
 from e2e.policy_agent import Agent, enforced
 from e2e.stream import Stream, inside
 from e2e.visit import play
 
 from kotatsu_node.layout import HOST_IP
+from kotatsu_operator.kube.slices import is_ours
 
-pytestmark = [pytest.mark.e2e, pytest.mark.alone, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.nightly, pytest.mark.alone]
 
 PORTS = (22, 443, 8080, 8081, 40000)
 """What pods and the outside are tried at. Where nothing listens, the connection is refused at once
@@ -80,7 +87,7 @@ async def test_a_whole_visit_wakes_the_sleeping_pet(agent: Agent, base: str, pet
 async def test_no_request_is_lost_while_a_pool_sleeps_and_wakes(policed: App, pet: Kubectl) -> None:
     async with Stream(policed, clients=4, pause=0.1) as stream:
         for cycle in range(CYCLES):
-            await eventually(f"{cycle}: warm", lambda: policed.phase() == "Warm", within=60)
+            await eventually(f"{cycle}: warm", lambda: policed.phase() == "Warm")
             await sleep_now(policed)
     assert not stream.failures, stream.failures[:5]
     assert stream.done > 50
@@ -107,6 +114,65 @@ async def test_a_real_agent_lets_through_what_the_policies_name_and_nothing_else
     assert counted.count(True) > 100
     assert counted.count(False) > 100
     assert agent.verdicts()["drop"] > before.get("drop", 0)
+
+
+def limits(app: str) -> Object:
+    """A policy of an app: only pods labelled app=recorder, and Kotatsu, reach its pods."""
+    peers = ({"app": "recorder"}, {"app.kubernetes.io/name": "kotatsu"})
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": app},
+        "spec": {
+            "podSelector": {"matchLabels": {"app": app}},
+            "policyTypes": ["Ingress"],
+            "ingress": [{"from": [{"podSelector": {"matchLabels": peer}} for peer in peers]}],
+        },
+    }
+
+
+async def reaches(client: Kubectl, app: App, within: float) -> bool:
+    """Whether the recorder's pod of a namespace reaches the activator of a sleeping pool."""
+    [place] = [place for place in pods(client) if place.peer.name == "recorder"]
+    assert place.namespace is not None
+    labels = {"kubernetes.io/service-name": app.name}
+    address, port = next(
+        (endpoint["addresses"][0], obj["ports"][0]["port"])
+        for obj in app.kubectl.items("endpointslices", **labels)
+        if is_ours(obj) and obj["addressType"] == "IPv4"
+        for endpoint in obj.get("endpoints") or ()
+    )
+
+    async def work() -> bool:
+        return await is_answered(address, port, within)
+
+    return bool(await inside(place.namespace, work))
+
+
+async def test_a_policy_of_an_app_alone_does_not_limit_who_reaches_it_asleep(
+    policed: App, stranger: Kubectl, pet: Kubectl
+) -> None:
+    pet.apply(limits(policed.name))
+    await sleep_now(policed)
+    await eventually("it is said", lambda: "ClientsUnlimited" in policed.conditions())
+    assert await reaches(stranger, policed, PATIENCE)
+    pet("delete", "networkpolicy", policed.name)
+    await eventually("it is over", lambda: "ClientsUnlimited" not in policed.conditions())
+
+
+async def test_a_sleeping_pool_is_reached_by_the_allowed_clients_alone(
+    agent: Agent, stranger: Kubectl, make_namespace: Callable[[str], Kubectl]
+) -> None:
+    kubectl = make_namespace("allowed")
+    client = "activator.allowedClients[0].podSelector.matchLabels.app=recorder"
+    install_platform(kubectl, "activator.replicas=1", client)
+    add_recorder(kubectl)
+    app = await start_app(kubectl, "limited", scaling={"maxReplicas": 1})
+    kubectl.apply(limits(app.name))
+    await sleep_now(app)
+    assert not await reaches(stranger, app, SILENCE)
+    assert await reaches(kubectl, app, PATIENCE)
+    assert "ClientsUnlimited" not in app.conditions()
 
 
 def pods(kubectl: Kubectl) -> Iterator[Place]:

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import time
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -14,9 +13,7 @@ from e2e.kit import (
     eventually,
     gather_ok,
     kill_containers,
-    wall,
 )
-from e2e.operators import Operators, killed
 from e2e.parked import FULL, SMALL, free_cpu, have, requested, restarts, weight
 from e2e.stream import Stream, over_connections_of_its_own
 
@@ -80,34 +77,6 @@ async def test_an_idle_app_is_parked_and_a_request_restores_it(make_parked, park
     await acted_once(app, cluster_ip(parking, "recorder"))
 
 
-async def test_a_parked_app_sleeps_when_its_time_is_over_and_wakes_in_full(make_parked, http):
-    app = await make_parked("over", **QUICK | {"parked": {"for": "6s"}})
-    await app.send(http)
-    await parked(app)
-    await app.asleep()
-    await eventually("nothing is reduced", lambda: "reduced" not in app.status(), within=30)
-    await app.send(http)
-    [pod] = await eventually("a Ready pod", app.ready_pods)  # the activator knows it earlier
-    assert requested(pod) == FULL
-
-
-async def test_a_window_has_parked_pods_and_a_request_restores_all_of_them(make_parked, http):
-    now = datetime.now(UTC)
-    window = {
-        "name": "day",
-        "start": wall(now - timedelta(minutes=1)),
-        "end": wall(now + timedelta(minutes=10)),
-        "replicas": 2,
-        "mode": "Parked",
-    }
-    app = await make_parked("day", **QUICK, windows=[window])
-    before = restarts(await parked(app, pods=2))
-    await app.send(http)
-    await restored(app, pods=2)
-    assert restarts(app.ready_pods()) == before
-    assert restarts(await parked(app, pods=2)) == before
-
-
 async def test_requests_at_every_moment_around_parking_are_answered_once(
     make_parked, parking, http
 ):
@@ -118,67 +87,6 @@ async def test_requests_at_every_moment_around_parking_are_answered_once(
         await asyncio.sleep(pause)
         await gather_ok([app.send(http, ms=50) for _ in range(10)])
     await acted_once(app, cluster_ip(parking, "recorder"))
-
-
-async def test_a_rollout_goes_on_while_its_app_is_parked(make_parked, parking, http):
-    app = await make_parked("rolled", **QUICK)
-    await app.send(http)
-    [old] = await parked(app)
-    parking("rollout", "restart", f"deployment/{app.name}")
-    parking("rollout", "status", f"deployment/{app.name}", "--timeout=120s")
-
-    def is_replaced():
-        pods = app.pods()
-        return len(pods) == 1 and pods[0]["metadata"]["uid"] != old["metadata"]["uid"]
-
-    await eventually("the old pod gone", is_replaced, within=90)
-    await parked(app)
-    await app.send(http)
-    await restored(app)
-
-
-async def test_deleting_a_parked_pool_restores_its_pods(make_parked, parking, http):
-    app = await make_parked("deleted", **QUICK)
-    await app.send(http)
-    before = restarts(await parked(app))
-    parking("delete", "warmpool", app.name)
-    await eventually("full requests", lambda: have(app, FULL), within=30)
-    assert (app.replicas(), restarts(app.ready_pods())) == (1, before)
-    await app.send(http)
-
-
-async def test_pods_that_an_autoscaler_measures_by_their_requests_are_not_parked(
-    make_parked, parking, http
-):
-    app = await make_parked("measured", **QUICK)
-    by_share = {"type": "Utilization", "averageUtilization": 80}
-    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": app.name}
-    parking.apply(
-        {
-            "apiVersion": "autoscaling/v2",
-            "kind": "HorizontalPodAutoscaler",
-            "metadata": {"name": app.name},
-            "spec": {
-                "scaleTargetRef": target,
-                "maxReplicas": 2,
-                "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": by_share}}],
-            },
-        }
-    )
-    await eventually("the autoscaler is known", lambda: app.status().get("hpa"), within=20)
-    await app.send(http)
-    found = await eventually("said", lambda: app.conditions().get("ParkingFailed"), within=20)
-    assert (found["status"], found["reason"]) == ("True", "AutoscalerUtilization")
-    await app.asleep()
-    parking("delete", "horizontalpodautoscaler", app.name)
-
-
-async def test_where_the_chart_does_not_allow_it_nothing_is_parked(make_app, http):
-    app = await make_app("forbidden", **QUICK)
-    await app.send(http)
-    found = await eventually("said", lambda: app.conditions().get("ParkingFailed"), within=20)
-    assert (found["status"], found["reason"]) == ("True", "NotEnabled")
-    await app.asleep()
 
 
 # --- operators that end ---
@@ -198,51 +106,6 @@ async def test_an_operator_that_is_killed_goes_on_where_it_was(make_parked, park
     async with Stream(app, clients=1, ways=(over_connections_of_its_own,)) as stream:
         await restored(app, within=90)
     assert stream.failures == []
-    assert restarts(await parked(app)) == before
-
-
-@pytest.fixture
-async def operators(bare, tmp_path):
-    """Operators of the test's own."""
-    made = Operators(bare.namespace, tmp_path / "operator.log")
-    yield made
-    await made.end()
-
-
-@pytest.fixture
-async def make_bare(bare):
-    """Start apps where the operators are the test's own."""
-    async with apps_of(bare) as make:
-        yield make
-
-
-async def test_the_next_operator_parks_what_the_one_before_has_only_announced(
-    make_bare, operators, http
-):
-    doomed = await operators.start(KOTATSU_E2E_LAST_WRITE="phase Parked")
-    app = await make_bare("left", **QUICK)
-    await app.send(http)
-    await asyncio.wait_for(doomed.wait(), 90)
-    before = restarts(app.ready_pods())
-    assert have(app, FULL)
-    await operators.start()
-    assert restarts(await parked(app)) == before
-
-
-async def test_the_next_operator_goes_on_after_one_that_has_restored(make_bare, operators, http):
-    first = await operators.start()
-    app = await make_bare("left", **QUICK)
-    await app.send(http)
-    before = restarts(await parked(app))
-    await killed(first)
-    doomed = await operators.start(KOTATSU_E2E_LAST_WRITE="phase Warm")
-    ended = asyncio.create_task(doomed.wait())
-    async with asyncio.timeout(90):
-        while not ended.done():  # it leads only some seconds after its start
-            await app.send(http)
-            await asyncio.sleep(0.2)
-    await eventually("full requests", lambda: have(app, FULL))  # the kubelet applies them
-    await operators.start()
     assert restarts(await parked(app)) == before
 
 

@@ -11,9 +11,9 @@ import yaml
 from e2e import prometheus_operator as it
 from e2e.conftest import ROOT, built, helm_install, install_platform
 from e2e.kit import Kubectl, Object, eventually
-from e2e.prometheus import Prometheus, from_docs
+from e2e.prometheus import RIGHTS, Prometheus, from_docs, of_the_example
 
-pytestmark = [pytest.mark.e2e, pytest.mark.alone, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.nightly, pytest.mark.alone]
 
 PAGE = ROOT / "docs/monitoring.md"
 LABELS: dict[str, str] = yaml.safe_load(from_docs(PAGE, "release:"))["metrics"]["labels"]
@@ -52,7 +52,7 @@ def stack(
     with it.operating(tmp_path_factory.mktemp("operator")) as operator:
         pet, monitoring = make_namespace("pet"), make_namespace("monitoring")
         _install(pet)
-        rights = list(yaml.safe_load_all(from_docs(PAGE, "kind: Role")))
+        rights = of_the_example(*RIGHTS)
         rights[-1]["subjects"][0]["namespace"] = monitoring.namespace
         monitoring.apply(rights[0], it.prometheus("stack", "kube-prometheus-stack"))
         monitoring.apply(it.prometheus("other", "other", replicas=0))
@@ -82,15 +82,19 @@ def _install(kubectl: Kubectl) -> None:
 
 def pods(kubectl: Kubectl, monitor: str) -> set[str]:
     """The names of the pods that a PodMonitor of ours is for, by its chart's labels."""
-    if monitor == "kotatsu":
-        found = kubectl.items("pods", **{"app.kubernetes.io/name": "kotatsu"})
+    if monitor != "pet":
+        component = "activator" if monitor == "kotatsu-activator" else "operator"
+        labels = {"app.kubernetes.io/name": "kotatsu", "app.kubernetes.io/component": component}
+        found = kubectl.items("pods", **labels)
     else:
         found = kubectl.items("pods", **{"app.kubernetes.io/part-of": "pet"})
     labels = {pod["metadata"]["name"]: pod["metadata"]["labels"] for pod in found}
     return {n for n, own in labels.items() if own["app.kubernetes.io/name"] != "gateway"}
 
 
-@pytest.mark.parametrize(("monitor", "at_least"), [("kotatsu", 3), ("pet", 3)])
+@pytest.mark.parametrize(
+    ("monitor", "at_least"), [("kotatsu", 1), ("kotatsu-activator", 2), ("pet", 3)]
+)
 async def test_every_pod_of_a_chart_is_found_and_up(
     stack: Stack, monitor: str, at_least: int
 ) -> None:
@@ -140,7 +144,7 @@ def test_the_operators_webhook_accepts_our_rules_and_refuses_a_broken_one(stack:
 
 async def test_a_stack_of_another_release_finds_nothing_of_ours(stack: Stack) -> None:
     """So the label of the page is what it takes."""
-    jobs = {stack.job(monitor) for monitor in ("kotatsu", "pet")}
+    jobs = {stack.job(monitor) for monitor in ("kotatsu", "kotatsu-activator", "pet")}
     groups = {group["name"] for group in GROUPS}
     assert it.scrape_jobs(stack.monitoring, "stack") == jobs
     assert it.rule_groups(stack.monitoring, "stack") == groups

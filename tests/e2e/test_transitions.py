@@ -1,6 +1,6 @@
 """Whatever breaks in the middle of a transition: each of transition_faults.py, at a random moment.
 
-`make soak` repeats each fifty times (see soak.py), `make test` once.
+`make soak` repeats each fifty times (see soak.py), `make test-all` those once that are not `long`.
 """
 
 import uuid
@@ -22,6 +22,7 @@ from kotatsu_operator.kube.client import Kube
 
 pytestmark = [
     pytest.mark.e2e,
+    pytest.mark.nightly,
     pytest.mark.asyncio(loop_scope="module"),
     pytest.mark.timeout(4 * 3600),  # soak.py sees to it that it ends
 ]

@@ -1,9 +1,9 @@
 """Upgrade, rollback, uninstall and reinstall under traffic; the CRD on its way to a newer one.
 
-`make test` does it once, with two releases of this checkout; `make soak` comes from an earlier
-commit, many times and in several namespaces side by side (see soak.py and previous.py). Those share
-the CRD alone: what else of a release is cluster-wide (admission policies, the ClusterRole of the
-Job that upgrades the CRD) has its namespace in its name.
+It comes from the release before this checkout (previous.py): `make e2e` does it once, `make soak`
+many times and in several namespaces side by side (soak.py). Those share the CRD alone: what else of
+a release is cluster-wide (admission policies, the ClusterRole of the Job that upgrades the CRD) has
+its namespace in its name.
 """
 
 import asyncio
@@ -21,8 +21,9 @@ import yaml
 from chart.kit import helm
 from e2e.conftest import ROOT, add_recorder, cluster_ip, remove_namespace, start_app
 from e2e.kit import Kubectl, eventually
+from e2e.parked import FULL, SMALL, given, requested, restarts
 from e2e.pools_of_namespace import PoolsOfNamespace
-from e2e.previous import another_of_this, previous_release, this_release
+from e2e.previous import previous_release, this_release
 from e2e.repetition import count
 from e2e.soak import ARENAS, REPEATS, Outcome
 from e2e.stream import Stream
@@ -43,6 +44,12 @@ SPEC = {
     "scaling": {"idleAfter": "60s", "maxReplicas": 1},
     "drain": {"routeSettle": "1s"},
     "wake": {"holdTimeout": "120s"},
+}
+OF_EACH = {
+    "busy": {},
+    "cycling": {},
+    "quiet": {"scaling": {"idleAfter": "3s"}},
+    "parked": {"scaling": {"idleAfter": "8s", "maxReplicas": 1}, "parked": {"for": "24h"}},
 }
 PAUSE = 0.1 * ARENAS
 """Seconds between two requests of a client: all namespaces together ask no more often than one."""
@@ -78,13 +85,9 @@ def crd_revision(kubectl):
 
 
 async def test_upgrade_rollback_uninstall_and_reinstall_under_traffic_lose_nothing(
-    on_node, make_namespace, soak, tmp_path
+    context, make_namespace, soak, tmp_path
 ):
-    before = another_of_this()
-    if soak.is_long:
-        if not on_node:
-            pytest.skip("building the previous release's image needs tools/node")
-        before = previous_release(tmp_path)
+    before = await asyncio.to_thread(previous_release, context, tmp_path)
     row = f"upgrade from {before.name}, rollback, uninstall, reinstall"
     wrong = []
     for _ in soak.chances(row, REPEATS):
@@ -117,19 +120,21 @@ async def come_and_go(kubectl, before, after):
     wrong = [await on(before, "install", kubectl)]
     add_recorder(kubectl)
     recorder = cluster_ip(kubectl, "recorder")
-    busy, cycling, quiet = [
+    busy, cycling, quiet, parked = apps = [
         await start_app(
             kubectl,
             f"{name}-{uuid.uuid4().hex[:4]}",
             recorder=f"http://{recorder}",
-            **SPEC | ({"scaling": {"idleAfter": "3s"}} if name == "quiet" else {}),
+            **SPEC | more,
         )
-        for name in ("busy", "cycling", "quiet")
+        for name, more in OF_EACH.items()
     ]
     client = AsyncClient(field_manager="e2e-upgrade")
     async with NamespaceWatcher(Kube(client), kubectl.namespace) as watcher:
         pools = PoolsOfNamespace(kubectl, client, watcher)
         await watcher.sees("asleep", lambda: not pools.not_asleep(quiet), 180)
+        await watcher.sees("parked", lambda: has(pools, parked, "Parked", SMALL), 180)
+        kept = restarts(watcher.pods(parked.name))
         record = kubectl.get("configmap", "kotatsu-targets")["data"]
         revision, began = crd_revision(kubectl), time.monotonic()
         async with Stream(busy, pause=PAUSE, timeout=180) as stream:
@@ -147,6 +152,11 @@ async def come_and_go(kubectl, before, after):
                 wrong.append("what sleeps was forgotten")
             if crd_revision(kubectl) < revision:
                 wrong.append("an older CRD was put in place")
+            await watcher.sees("still parked", lambda: has(pools, parked, "Parked", SMALL), 180)
+            async with httpx.AsyncClient(timeout=60, trust_env=False) as http:
+                await parked.send(http)
+            await watcher.sees("restored", lambda: has(pools, parked, "Warm", FULL), 180)
+            await watcher.sees("parked", lambda: has(pools, parked, "Parked", SMALL), 180)
             leaving = asyncio.create_task(
                 run_helm("uninstall", "kotatsu", "-n", kubectl.namespace, "--wait")
             )
@@ -155,6 +165,10 @@ async def come_and_go(kubectl, before, after):
                 wrong.append(await leaving)
                 await asyncio.sleep(8)
         wrong += left_behind(kubectl, pools, [busy, quiet])
+        if [requested(pod) for pod in watcher.pods(parked.name)] != [FULL]:
+            wrong.append("a parked pod did not get its requests back")
+        if restarts(watcher.pods(parked.name)) != kept:
+            wrong.append("a parked pod was replaced or started again")
         with contextlib.suppress(AssertionError):
             await watcher.sees("no slice", lambda: not our_slices(pools, [busy, quiet]), 60)
         wrong += [f"slices of ours: {left}"] if (left := our_slices(pools, [busy, quiet])) else []
@@ -165,17 +179,23 @@ async def come_and_go(kubectl, before, after):
     await client.close()
     streams = (stream, woken, other)
     failures = [f"{s.app.name}: {f}" for s in streams for f in s.failures]
-    twice, unheard = await count([busy, cycling, quiet], recorder)
+    twice, unheard = await count(apps, recorder)
     wrong += [*failures[:5], *(["acted on twice"] if twice else [])]
     wrong += [f"answered, but never acted on: {unheard}"] if unheard else []
     return Outcome(
         transitions=slept,
-        requests=sum(s.done + len(s.failures) for s in streams) + 1,
+        requests=sum(s.done + len(s.failures) for s in streams) + 2,
         lost=len(failures),
         twice=twice,
         converged=round(time.monotonic() - began, 1),
         wrong=tuple(filter(None, wrong)),
     )
+
+
+def has(pools, app, phase, cpu):
+    """Whether the one pod of a pool in this phase requests so much CPU, and has it."""
+    pods = [(requested(pod), given(pod)) for pod in pools.watcher.pods(app.name)]
+    return pools.status(app).get("phase") == phase and pods == [(cpu, cpu)]
 
 
 def our_slices(pools, apps):

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
-from e2e.kit import acted_once, eventually, parse, wall
+from e2e.kit import eventually, parse, wall
 
 pytestmark = pytest.mark.e2e
 
@@ -43,37 +43,6 @@ async def test_both_replicas_are_ready_before_the_window_opens_and_gone_after_it
     await eventually("scale at 0", lambda: app.replicas() == 0, within=90)
     assert datetime.now(UTC) > closes
     assert not app.conditions()["Accepted"]["message"].startswith("spec.")
-
-
-async def test_idle_counts_from_the_last_request(make_app, http):
-    app = await make_app("idle", scaling={"idleAfter": "12s"})
-    for _ in range(3):
-        await app.send(http)
-        await asyncio.sleep(2)
-    last = datetime.now(UTC)
-    await app.send(http)
-    await eventually("scale at 0", lambda: app.replicas() == 0, within=90)
-    assert datetime.now(UTC) - last >= timedelta(seconds=12)
-
-
-async def test_a_long_request_keeps_its_pod_until_it_is_answered(make_app, http, recorder):
-    app = await make_app("long", scaling={"idleAfter": "4s"})
-    await app.send(http, ms=15_000)
-    assert app.replicas() == 1
-    await app.asleep()
-    await acted_once(app, recorder)
-
-
-async def test_a_warm_override_keeps_replicas_until_it_ends(make_app, platform):
-    app = await make_app("override", scaling={"idleAfter": "4s"})
-    await app.asleep()
-    until = datetime.now(UTC) + timedelta(seconds=20)
-    override = {"mode": "Warm", "replicas": 2, "until": until.isoformat(), "by": "test"}
-    platform.patch("warmpool", app.name, {"spec": {"override": override}})
-    await eventually("warm", lambda: len(app.ready_pods()) == 2)
-    assert app.status()["reason"] == "Override"
-    await app.asleep()
-    assert datetime.now(UTC) > until
 
 
 def _seconds(text):

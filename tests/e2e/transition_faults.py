@@ -37,7 +37,8 @@ class Fault:
     within: float = 120.0
     """Seconds after which every pool must be what its spec says."""
     long: bool = False
-    """Whether only `make soak` has the time for it."""
+    """Whether only `make soak` has the time for it, which repeats it at random moments. At one
+    moment, tests/apiserver/test_faults.py has those that need no container."""
 
 
 def the_node(fault_pools: FaultPools) -> Node:
@@ -65,7 +66,7 @@ async def operator_killed(fault_pools: FaultPools, _: random.Random) -> AsyncIte
 async def two_operators(fault_pools: FaultPools, chance: random.Random) -> AsyncIterator[None]:
     """Each holds a Lease of its own, so both lead; either may be the one that stays."""
     other = await fault_pools.operators.start(
-        KOTATSU_E2E_CLOCK=str(fault_pools.clock), KOTATSU_E2E_LEASES=fault_pools.leases
+        KOTATSU_E2E_CLOCK=str(fault_pools.clock), KOTATSU_POD_NAMESPACE=fault_pools.leases
     )
     yield
     if chance.random() < 0.5:
@@ -329,16 +330,16 @@ def has_started_again(pod: Object, before: int) -> bool:
 
 
 FAULTS = [
-    Fault("operator killed", operator_killed),
+    Fault("operator killed", operator_killed, long=True),
     Fault("two operators at once", two_operators, lasts=(3, 8)),
-    Fault("operator's clock jumps an hour", clock_jumps),
+    Fault("operator's clock jumps an hour", clock_jumps, long=True),
     Fault("activator killed", activator_killed, kills=True),
     Fault("activator lost", activator_lost, lasts=(3, 10), kills=True, hangs=True),
     Fault("app's pods killed", pods_killed, kills=True),
-    Fault("WarmPools edited every 100 ms", pool_edited, lasts=(2, 8)),
+    Fault("WarmPools edited every 100 ms", pool_edited, lasts=(2, 8), long=True),
     Fault("pods that never get Ready", never_ready, lasts=(2, 8)),
     Fault("an image that does not exist", no_image, lasts=(2, 8)),
-    Fault("metrics that hang, lie or never end", metrics_bad, lasts=(1, 6)),
+    Fault("metrics that hang, lie or never end", metrics_bad, lasts=(1, 6), long=True),
     Fault("kubelet killed", kubelet_killed, lasts=(0, 5), alone=True),
     Fault("etcd restarted", etcd_restarted, lasts=(0, 4), alone=True, within=180),
     Fault("disk pressure", disk_pressure, lasts=(1, 5), kills=True, alone=True),

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from e2e.kit import Object, parse
+from e2e.patience import patience
 
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import Unreachable
@@ -17,7 +18,11 @@ from kotatsu_operator.kube.objects import KINDS
 
 log = logging.getLogger(__name__)
 
-WATCHED = ("WarmPool", "Deployment", "Pod", "EndpointSlice")
+WATCHED = {
+    kind: type(kind, (KINDS[kind],), {})
+    for kind in ("WarmPool", "Deployment", "Pod", "EndpointSlice")
+}
+"""Classes of their own: of the operator's, `Kube` keeps only the fields that the operator uses."""
 
 
 @dataclass
@@ -67,7 +72,7 @@ class NamespaceWatcher:
         """Wait until something is so; AssertionError with the last value if it does not come."""
         value = None
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(within):
+            async with asyncio.timeout(within := patience(within)):
                 while not (value := holds()):
                     for task in self._tasks:
                         if task.done():
@@ -99,18 +104,19 @@ class NamespaceWatcher:
         heard = datetime.now(UTC)
         while True:
             try:
-                async for change, obj in self.kube.follow(KINDS[kind], self.namespace):
+                async for change, obj in self.kube.follow(WATCHED[kind], self.namespace):
                     now = datetime.now(UTC)
-                    if change == "LIST":
-                        listed = {o["metadata"]["name"]: o for o in obj["items"]}
-                        for name in known.keys() - listed.keys():
-                            self._gone(kind, known.pop(name), heard, now)
-                        for item in listed.values():
+                    if change in ("PART", "LIST"):
+                        for item in obj["items"]:
                             self._keep(kind, item, heard, now)
+                    if change == "LIST":
+                        listed = (*obj["items"], *obj["before"])
+                        for name in known.keys() - {o["metadata"]["name"] for o in listed}:
+                            self._gone(kind, known.pop(name), heard, now)
                         self._synced.add(kind)
                     elif change == "DELETED":
                         self._gone(kind, known.pop(obj["metadata"]["name"], obj), now, now)
-                    else:
+                    elif change != "PART":
                         self._keep(kind, obj, now, now)
                     self._changed.set()
             except (TimeoutError, *Unreachable):

@@ -9,7 +9,6 @@ import contextlib
 import os
 import random
 import signal
-import socket
 import sys
 import time
 from collections import Counter
@@ -31,6 +30,7 @@ from kotatsu_feed.storage.schema import pets
 from kotatsu_github_stub.app import create_app as create_stub
 from kotatsu_github_stub.people import Person
 from kotatsu_github_stub.settings import StubSettings
+from kotatsu_node.ports import free_ports
 
 USERS = 4
 MEAL = 10
@@ -83,7 +83,7 @@ class Pod:
     """A feed process that can be killed and started again on the same port."""
 
     def __init__(self, world: str, database: str) -> None:
-        port = _port()
+        port = free_ports(1)[0]
         self.url = f"http://127.0.0.1:{port}"
         self._environment = {
             "KOTATSU_HOST": "127.0.0.1",
@@ -110,22 +110,6 @@ class Pod:
     async def kill(self, signal_: int = signal.SIGKILL) -> None:
         self._process.send_signal(signal_)
         await self._process.wait()
-
-
-def _port() -> int:
-    """A free port below those that outgoing connections get.
-
-    While the pod is away its clients connect in vain: from a port of their own range they could
-    meet themselves there, and then the pod could not have it back.
-    """
-    while True:
-        port = random.randrange(15_000, 30_000)
-        with socket.socket() as free:
-            try:
-                free.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
 
 
 Kill = Callable[[], Awaitable[None]]

@@ -7,6 +7,8 @@ import httpx
 import pytest
 from feed.conftest import IMPATIENT, Clock
 
+from kotatsu_common.github import GitHub
+from kotatsu_common.turns import Busy
 from kotatsu_github_stub.state import Mode, State
 
 pytestmark = pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
@@ -156,3 +158,21 @@ async def test_the_token_goes_to_github_and_nowhere_else(
     stored = b"".join(path.read_bytes() for path in files)
     assert b"canary" in stored  # the login
     assert b"demo-canary" not in stored
+
+
+async def test_a_full_queue_of_ours_uses_the_count_too_and_is_no_failure_of_github(
+    feed: httpx.AsyncClient, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await feed.post("/get_feed")
+    clock.forward(minutes=1)
+
+    async def full(*_: object, **__: object) -> httpx.Response:
+        raise Busy
+
+    monkeypatch.setattr(GitHub, "ask", full)
+    assert (await feed.post("/get_feed")).json() == {"feedCount": 5}
+    anna = await feed.post("/get_feed", headers={"Authorization": "demo-anna"})
+    assert (anna.status_code, anna.json()["reason"]) == (503, "busy")
+    monkeypatch.undo()
+    anna = await feed.post("/get_feed", headers={"Authorization": "demo-anna"})
+    assert anna.status_code == 200  # GitHub is not left alone: it has not failed

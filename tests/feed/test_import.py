@@ -13,6 +13,7 @@ import pytest
 from feed.conftest import NOON
 from hypothesis import given
 from hypothesis import strategies as st
+from rows import each
 
 from kotatsu_feed.__main__ import main
 from kotatsu_feed.domain.merge import merged
@@ -101,7 +102,7 @@ def test_what_can_not_be_kept_is_replaced_and_reported(
     assert notice.isprintable()
 
 
-@pytest.mark.parametrize(
+@each(
     "attributes",
     [
         {"userId": None},
@@ -177,8 +178,10 @@ def test_a_line_that_is_wrong_is_named_and_the_others_are_read() -> None:
         (gzip.compress(b"x" * 100)[:-10], "damaged gzip"),
         (b" " * (export.MAX_BYTES + 1), "more than 16 MiB"),
         (gzip.compress(b" " * (export.MAX_BYTES + 1)), "more than 16 MiB"),
+        (gzip.compress(b'{"Items":[' + b"{}," * 500_000 + b"{}]}"), "more than 1000000 values"),
+        (gzip.compress(b"0\n" * 1_000_001), "more than 1000000 values"),
     ],
-    ids=range(9),
+    ids=range(11),
 )
 def test_a_file_that_is_no_export_says_so(data: bytes, why: str) -> None:
     with pytest.raises(NotAnExportError, match=why):

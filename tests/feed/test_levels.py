@@ -1,12 +1,13 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rows import each
 
 from kotatsu_feed.domain.levels import level_for, threshold
 
 
-@pytest.mark.parametrize(
-    ("experience", "level"),
+@each(
+    "experience, level",
     [(0, 1), (10, 1), (19, 1), (20, 2), (50, 2), (59, 2), (60, 3), (139, 3), (140, 4), (300, 5)],
 )
 def test_levels_begin_at_20_60_140_300(experience: int, level: int) -> None:

@@ -1,11 +1,12 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rows import each
 
 from kotatsu_feed.domain.names import MAX_LENGTH, BadNameError, clean_name
 
 
-@pytest.mark.parametrize(
+@each(
     "name",
     [
         "DASH",
@@ -31,7 +32,7 @@ def test_a_name_is_trimmed_and_composed() -> None:
     assert clean_name("  か\u3099  ") == "が"
 
 
-@pytest.mark.parametrize(
+@each(
     "name",
     [
         "",

@@ -73,6 +73,7 @@ async def test_200_at_once_with_food_for_5_are_exactly_5(store: PetStore) -> Non
     assert (await see(store)).experience == 50
 
 
+@pytest.mark.slow
 async def test_200_at_once_with_a_key_each_are_exactly_5(store: PetStore) -> None:
     await see(store)
     results = await asyncio.gather(*(feed(store, 5, key=f"k{n}") for n in range(200)))

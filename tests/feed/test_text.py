@@ -1,7 +1,7 @@
 """Strange text in every field that takes text: a clear 4xx or a faithful copy, never a 5xx."""
 
 import httpx
-import pytest
+from rows import each
 
 PATHS = [
     ("/update_profile", "characterName"),
@@ -11,7 +11,7 @@ PATHS = [
 SQL = ["'; DROP TABLE pets; --", "' OR '1'='1", '"; DELETE FROM pets', "%s", ":name", "\\'"]
 
 
-@pytest.mark.parametrize(
+@each(
     "json_text",
     [
         r"\u0000",
@@ -32,14 +32,14 @@ async def test_what_can_not_be_stored_or_shown_is_4xx(
     before = (await feed.get("/home")).json()
     for path, field in PATHS:
         answer = await feed.put(path, content=f'{{"{field}": "{json_text}"}}'.encode())
-        assert answer.status_code in (400, 422)
+        assert answer.status_code in (400, 413, 422)
         assert answer.headers["content-type"] == "application/problem+json"
         assert answer.json()["detail"]
         assert len(answer.content) < 1000  # the text is not sent back
     assert (await feed.get("/home")).json() == before
 
 
-@pytest.mark.parametrize("text", SQL)
+@each("text", SQL)
 async def test_sql_is_only_text(feed: httpx.AsyncClient, text: str) -> None:
     answer = await feed.put("/update_profile", json={"characterName": text})
     assert answer.json() == {"characterName": text}
@@ -50,7 +50,7 @@ async def test_sql_is_only_text(feed: httpx.AsyncClient, text: str) -> None:
     assert (await feed.post("/feed", headers={"Idempotency-Key": "'OR'1'='1"})).status_code == 200
 
 
-@pytest.mark.parametrize(
+@each(
     "body",
     [
         b"",
@@ -67,5 +67,5 @@ async def test_sql_is_only_text(feed: httpx.AsyncClient, text: str) -> None:
 async def test_what_is_not_the_json_we_know_is_4xx(feed: httpx.AsyncClient, body: bytes) -> None:
     for path, _ in PATHS:
         answer = await feed.put(path, content=body)
-        assert answer.status_code in (400, 422)
+        assert answer.status_code in (400, 413, 422)
         assert answer.headers["content-type"] == "application/problem+json"

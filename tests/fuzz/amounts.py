@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 
 from kotatsu_operator.controller.observe.pages import clock_skew
 from kotatsu_operator.core.budget.prices import hourly, parse_table
-from kotatsu_operator.core.exposition import count_of, samples_of, unix_time
+from kotatsu_operator.core.exposition import (
+    GAUGES,
+    Samples,
+    count_of,
+    find_gauge,
+    samples_of,
+    unix_time,
+)
 from kotatsu_operator.core.formats import parse_quantity
 from kotatsu_operator.core.pool.parse import SpecError
 
@@ -72,6 +79,27 @@ def metrics_page(text: str) -> None:
         unix_time(number)
 
 
+_GAUGES = [name for gauge in GAUGES for name in gauge.names]
+_GAUGE_PAGES = mixed(
+    *_GAUGES, "{", "}", 'envoy_http_conn_manager_prefix="admin"', 'a="b",', " ", "\n", "1", "NaN",
+    "-Inf", "1e999", "-5", "_", "# TYPE ", f"{_GAUGES[0]} 3\n", f"{_GAUGES[1]} 1\n", most=14,
+)  # fmt: skip
+
+
+def gauge_page(text: str) -> None:
+    """What a page without a field tells of requests in flight is a number, or why it is none."""
+    samples: dict[str, Samples] = {}
+    try:
+        for sample in samples_of(text, tuple(_GAUGES)):
+            if sample is not None:
+                samples.setdefault(sample[0], []).append(sample[1:])
+    except ValueError:
+        return
+    found = find_gauge(samples, 9090, {8080})
+    if isinstance(found, int):
+        assert found >= 0
+
+
 def date_header(text: str) -> None:
     """Whatever a pod says the time is, nothing breaks over it."""
     clock_skew(text, NOW)
@@ -84,6 +112,7 @@ _DATES = mixed(
 TARGETS = [
     Target("quantity", QUANTITIES, quantity, is_text=True),
     Target("price_table", _TABLES, price_table),
-    Target("metrics_page", _PAGES, metrics_page, is_text=True),
-    Target("date_header", _DATES, date_header, is_text=True),
+    Target("metrics_page", _PAGES, metrics_page, is_door=True, is_text=True),
+    Target("gauge_page", _GAUGE_PAGES, gauge_page, is_door=True, is_text=True),
+    Target("date_header", _DATES, date_header, is_door=True, is_text=True),
 ]

@@ -6,6 +6,7 @@ from typing import Any
 from fuzz.kit import Target, mixed
 from hypothesis import strategies as st
 
+from kotatsu_operator.activator.http.navigation import LANGUAGES, Ask, asked
 from kotatsu_operator.activator.http.peek import NOTHING, Kind, Requests, ask_to_close, peek
 from kotatsu_operator.activator.proxy.client import Client
 from kotatsu_operator.activator.proxy.registry import Moved
@@ -36,6 +37,27 @@ def first_bytes(text: str) -> None:
         assert ask_to_close(asked) == asked
 
 
+_NAVIGATION = mixed(
+    "GET / HTTP/1.1\r\n", "HEAD / HTTP/1.1\r\n", "POST ", "Accept: ", "text/html", "*/*", ";q=0",
+    ";q=.2", ";q=1.000", ", ", "\r\n", "Upgrade-Insecure-Requests: 1\r\n", "Cookie: ", "a=b; ",
+    "kotatsu-waking=", "17", "9" * 13, ";", "Sec-Fetch-Mode: navigate\r\n",
+    "Sec-Fetch-Dest: document\r\n", "Accept-Language: ja;q=0.9,en\r\n", "Kotatsu-Waking: ask\r\n",
+    "Host: a\r\n", "Content-Length: 0\r\n", most=16,
+).map(lambda text: text + "\r\n\r\n")  # fmt: skip
+
+
+def navigation(text: str) -> None:
+    """The waiting page is for a browser's own headers alone, whatever else a head has."""
+    head = text.encode("latin-1")
+    asks = asked(head[: peek(head).head_end] or head)
+    assert asks.language in LANGUAGES
+    assert asks.since is None or 0 <= asks.since < 10**12
+    if asks.what is Ask.PAGE:
+        own = (b"sec-fetch-mode: navigate", b"upgrade-insecure-requests: 1")
+        assert head.startswith(b"GET ")
+        assert any(name in head.lower() for name in own)
+
+
 class _Pipe:
     """Both the pod's side and the client's transport: what is written, and nothing else."""
 
@@ -53,7 +75,7 @@ class _Pipe:
 
 class _Owner:
     def __init__(self) -> None:
-        self.moved, self.ends = Moved(), False
+        self.moved, self.ends, self.idle_timeout = Moved(), False, 600.0
 
     def may_resume(self, _: Client) -> bool:
         return True
@@ -94,6 +116,7 @@ def spliced(given: list[Any]) -> None:
 _CUTS = st.lists(st.integers(0, 200), max_size=8)
 
 TARGETS = [
-    Target("first_bytes", HTTP, first_bytes, 200, is_text=True),
+    Target("first_bytes", HTTP, first_bytes, 200, is_door=True, is_text=True),
+    Target("navigation", _NAVIGATION, navigation, is_door=True, is_text=True),
     Target("spliced", st.tuples(_CUTS, HTTP).map(list), spliced, 200),
 ]

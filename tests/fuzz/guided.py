@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 MODULES = (
-    "kotatsu_operator", "kotatsu_voice.text", "kotatsu_voice.routes", "kotatsu_voice.accept",
+    "kotatsu_operator", "kotatsu_common", "kotatsu_feed.api", "kotatsu_voice.text",
+    "kotatsu_voice.routes", "kotatsu_voice.accept",
     "kotatsu_demo_mode.times", "cronsim", "prometheus_client.parser", "email._parseaddr",
 )  # fmt: skip
 

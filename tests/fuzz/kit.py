@@ -28,6 +28,8 @@ class Target:
     check: Callable[[Any], None]
     examples: int = 150
     """Of a run for every day."""
+    is_door: bool = False
+    """Whether strangers reach it: the fast tests try some examples too."""
     is_text: bool = False
     """Whether its corpus files are text as it stands, and not JSON."""
 

@@ -12,9 +12,17 @@ from hypothesis import strategies as st
 
 from kotatsu_operator.activator.cache.namespace import View
 from kotatsu_operator.core.calendar.schedule import next_start, occurrences
+from kotatsu_operator.core.objects import target_of
 from kotatsu_operator.core.pool.memory import Memory
 from kotatsu_operator.core.pool.parse import SpecError, parse
-from kotatsu_operator.core.report.status import memory_status, read_ledger, read_memory
+from kotatsu_operator.core.report.record import entry_of, read_entry
+from kotatsu_operator.core.report.status import (
+    dropped,
+    memory_status,
+    merged,
+    read_ledger,
+    read_memory,
+)
 
 
 @cache
@@ -76,6 +84,12 @@ def remembered(given: Any) -> None:
     """A status that somebody has edited is read, and what is written after it can be read again."""
     memory = read_memory(given, Memory())
     read_ledger(given)
+    pool = _pool({"targetRef": {"name": "voice"}}, given)
+    assert all(isinstance(part, str) for part in target_of(pool))
+    entry = entry_of(pool)
+    assert entry is None or read_entry(entry.text()) == entry
+    lost = dropped(given, {})
+    assert dropped(given, merged({}, lost)) == {}
     again = memory_status(memory, parse({"targetRef": {"apiVersion": "", "kind": "", "name": "a"}}))
     read_memory(again, Memory())
 
@@ -86,5 +100,5 @@ _SPECS = st.deferred(specs)
 TARGETS = [
     Target("spec", _SPECS, spec, 80),
     Target("seen_by_activator", st.tuples(_SPECS, _STATUSES).map(list), seen_by_activator, 80),
-    Target("remembered", _STATUSES, remembered, 80),
+    Target("remembered", _STATUSES, remembered, 80, is_door=True),
 ]

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
+from urllib.parse import parse_qs, urlsplit
 from xml.etree import ElementTree
 
 import httpx
@@ -88,6 +89,30 @@ async def test_the_login_page_says_yes_and_comes_back_with_a_code(
     assert (await github.get("/login/oauth/authorize", params=script)).status_code == 400
 
 
+async def test_a_code_with_a_challenge_needs_the_verifier_that_it_was_made_from(
+    github: httpx.AsyncClient,
+) -> None:
+    challenge = {  # RFC 7636, appendix B
+        "code_challenge": "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM",
+        "code_challenge_method": "S256",
+    }
+    page = {"redirect_uri": "http://pet/", "login": "anna"}
+    answer = await github.get("/login/oauth/authorize", params={**page, **challenge})
+    code = parse_qs(urlsplit(answer.headers["location"]).query)["code"][0]
+
+    async def exchange(**verifier: str) -> dict[str, str]:
+        data = {**FIRST, "code": code, **verifier}
+        return (await github.post("/login/oauth/access_token", data=data)).json()
+
+    assert await exchange() == {"error": "bad_verification_code"}
+    assert await exchange(code_verifier="w" * 43) == {"error": "bad_verification_code"}
+    good = await exchange(code_verifier="dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk")
+    assert good["access_token"] == "demo-anna"
+    for wrong in ({"code_challenge_method": "plain"}, {"code_challenge_method": ""}):
+        refused = await github.get("/login/oauth/authorize", params={**page, **challenge, **wrong})
+        assert refused.status_code in (400, 422)
+
+
 @pytest.mark.parametrize(
     ("mode", "status"), [("error", 500), ("rate_limited", 403), ("garbage", 200)]
 )
@@ -147,6 +172,7 @@ async def test_contributions_are_set_by_login(github: httpx.AsyncClient) -> None
     assert shown["contributions"] == {"anna": 3}
 
 
+@pytest.mark.slow
 def test_the_command_explains_itself() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "kotatsu_github_stub", "-h"],

@@ -1,10 +1,11 @@
-"""The base of the images loses whole packages, and dpkg's list says so."""
+"""The base of the images loses whole packages, and dpkg's list says so; what stays still works."""
 
 import marshal
 import sys
 from pathlib import Path
 
 import pytest
+from images.conftest import install, installed, library
 
 import trim
 
@@ -69,15 +70,70 @@ def test_a_tree_without_dpkg_is_no_error(tmp_path):
     trim.trim(tmp_path)
 
 
+def test_a_library_that_a_remaining_program_needs_stays(tmp_path):
+    install(tmp_path, "coreutils", ls=library("libcap.so.2"))
+    install(tmp_path, "libcap2", **{"libcap.so.2": library()})
+    install(tmp_path, "libudev1", **{"libudev.so.1": library()})
+
+    trim.trim(tmp_path)
+
+    assert installed(tmp_path) == ["coreutils", "libcap2"]
+    assert (tmp_path / "usr/lib/libcap.so.2").exists()
+    assert not (tmp_path / "usr/lib/libudev.so.1").exists()
+
+
+def test_a_library_brings_those_that_it_needs(tmp_path):
+    install(tmp_path, "libzstd1", **{"libzstd.so.1": library()})
+    install(tmp_path, "libssl3t64", **{"libssl.so.3": library("libzstd.so.1")})
+    install(tmp_path, "python3.13", **{"_ssl.so": library("libssl.so.3")})
+
+    trim.trim(tmp_path)
+
+    assert installed(tmp_path) == ["libzstd1", "libssl3t64", "python3.13"]
+
+
+def test_a_library_that_only_goes_with_others_goes_with_them(tmp_path):
+    install(tmp_path, "mount", mount=library("libmount.so.1"))
+    install(tmp_path, "libmount1", **{"libmount.so.1": library("libblkid.so.1")})
+    install(tmp_path, "libblkid1", **{"libblkid.so.1": library()})
+    install(tmp_path, "dash", sh=library())
+
+    trim.trim(tmp_path)
+
+    assert installed(tmp_path) == ["dash"]
+
+
+def test_a_module_of_a_python_that_is_no_package_keeps_its_library(tmp_path):
+    install(tmp_path, "libffi8", **{"libffi.so.8": library()})
+    install(tmp_path, "libdb5.3t64", **{"libdb-5.3.so": library()})
+    modules = tmp_path / "usr/local/lib/python3.13/lib-dynload"
+    modules.mkdir(parents=True)
+    (modules / "_ctypes.cpython-313.so").write_bytes(library("libffi.so.8"))
+    (modules / "_dbm.cpython-313.so").write_bytes(library("libdb-5.3.so"))
+    (modules / "_other.cpython-313.so").write_bytes(library("libthat-nobody-has.so.1"))
+
+    trim.trim(tmp_path)
+
+    assert installed(tmp_path) == ["libffi8"]
+    assert {module.name.partition(".")[0] for module in modules.iterdir()} == {"_ctypes", "_other"}
+
+
 @pytest.mark.parametrize(
-    "name", ["coreutils", "dash", "libc6", "libssl3", "libsqlite3-0", "ca-certificates", "tzdata"]
+    "name",
+    [
+        *("coreutils", "dash", "ca-certificates", "tzdata", "zlib1g"),
+        *("python3.13-minimal", "libpython3.13-stdlib", "libc6"),
+        *("libc-bin", "libgcc-s1", "libstdc++6"),
+    ],
 )
-def test_what_a_service_needs_stays(name):
+def test_what_a_service_needs_is_not_even_on_the_list(name):
     assert trim.PACKAGES.fullmatch(name) is None
 
 
 def test_pythons_own_library_is_compiled_where_it_is_not_yet(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "pycache_prefix", None)  # as where an image is built
+    # As where an image is built; workers are a fork of this process, or read the environment anew.
+    monkeypatch.setattr(sys, "pycache_prefix", None)
+    monkeypatch.delenv("PYTHONPYCACHEPREFIX", raising=False)
     library = tmp_path / "usr/local/lib/python3.13"
     (library / "json").mkdir(parents=True)
     (library / "json/tool.py").write_text("where = __file__\n")

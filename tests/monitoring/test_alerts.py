@@ -10,6 +10,7 @@ import needs
 import pytest
 import yaml
 from packages import CannotInstallError, install
+from rows import each
 
 from kotatsu_monitoring.reference import names
 
@@ -19,7 +20,7 @@ RUNBOOKS = ROOT / "docs/runbooks"
 ALERTS: list[dict[str, Any]] = [
     rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]
 ]
-EACH = pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert["alert"])
+each_alert = each("alert", ALERTS, lambda alert: str(alert["alert"]))
 
 
 def promtool(*arguments: str) -> str:
@@ -52,14 +53,14 @@ def test_every_alert_is_tried() -> None:
     assert fired == {alert["alert"] for alert in ALERTS}
 
 
-@EACH
+@each_alert
 def test_every_alert_has_a_runbook_that_says_what_to_do(alert: dict[str, Any]) -> None:
     page = RUNBOOKS / f"{alert['alert']}.md"
     headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
     assert headings == [alert["alert"], "Meaning", "Impact", "Diagnosis", "Mitigation"]
 
 
-@EACH
+@each_alert
 def test_every_alert_says_by_convention_what_it_is(alert: dict[str, Any]) -> None:
     told = alert["annotations"]
     assert set(told) == {"summary", "description", "runbook_url"}
@@ -80,6 +81,6 @@ def test_every_runbook_has_its_alert() -> None:
     assert {page.stem for page in RUNBOOKS.glob("*.md")} == {alert["alert"] for alert in ALERTS}
 
 
-@EACH
+@each_alert
 def test_every_alert_asks_for_metrics_that_exist(alert: dict[str, Any]) -> None:
     assert set(re.findall(r"kotatsu_\w+", alert["expr"])) <= names()

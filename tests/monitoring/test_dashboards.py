@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rows import each
 
 from kotatsu_monitoring.__main__ import ROOT, stale
 from kotatsu_monitoring.reference import names
@@ -17,7 +18,10 @@ FILES = sorted((ROOT / "charts/kotatsu/dashboards").glob("*.json"))
 def panels() -> Iterator[Any]:
     for path in FILES:
         for panel in json.loads(path.read_text())["panels"]:
-            yield pytest.param(panel, id=f"{path.stem}: {panel['title']}")
+            yield panel | {"name": f"{path.stem}: {panel['title']}"}
+
+
+each_panel = each("panel", panels(), lambda panel: str(panel["name"]))
 
 
 def test_what_is_made_from_the_code_is_up_to_date() -> None:
@@ -36,14 +40,14 @@ def test_a_dashboard_has_a_name_of_its_own_and_its_variables(path: Path) -> None
     assert variables == ["datasource", "namespace", "pool"]
 
 
-@pytest.mark.parametrize("panel", list(panels()))
+@each_panel
 def test_a_panel_says_what_it_shows_and_in_which_unit(panel: dict[str, Any]) -> None:
     assert panel["description"].endswith(".")
     assert panel["fieldConfig"]["defaults"]["unit"]
     assert panel["targets"]
 
 
-@pytest.mark.parametrize("panel", list(panels()))
+@each_panel
 def test_a_panel_asks_for_metrics_that_exist(panel: dict[str, Any]) -> None:
     for target in panel["targets"]:
         assert set(re.findall(r"kotatsu_\w+", target["expr"])) <= names(), target["expr"]

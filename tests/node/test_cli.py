@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import sys
 import tempfile
 import time
@@ -180,8 +181,19 @@ def test_a_slow_step_is_one_line_at_each_end(monkeypatch: pytest.MonkeyPatch) ->
     assert end.startswith("✓ compile (")
 
 
-def a_step_that_lasts(progress: Progress, out: io.StringIO, mark: str) -> None:
-    with progress.step("compile"):
+def test_a_step_that_goes_on_says_so_again_in_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kotatsu_node.progress._TICK_SECONDS", 0.01)
+    monkeypatch.setattr("kotatsu_node.progress._QUIET_SECONDS", 0.1)
+    monkeypatch.setattr("kotatsu_node.progress._REPEAT_SECONDS", 0.05)
+    out = io.StringIO()
+    a_step_that_lasts(Progress(out, live=False), out, "so far", "7 to 16 minutes")
+    first, second = out.getvalue().splitlines()[:2]
+    assert first == "· compile (usually 7 to 16 minutes)"
+    assert re.fullmatch(r"· compile \(0\.\d s so far, usually 7 to 16 minutes\)", second)
+
+
+def a_step_that_lasts(progress: Progress, out: io.StringIO, mark: str, usually: str = "") -> None:
+    with progress.step("compile", usually):
         deadline = time.monotonic() + 10
         while mark not in out.getvalue() and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -198,7 +210,19 @@ def test_a_step_says_how_long_it_took_the_last_time(
     Times(file).note("compile", 391.2)
     a_step_that_lasts(Progress(out, live=live, times=Times(file)), out, mark)
     assert "· compile (" in out.getvalue()
-    assert "last time 6 min 31 s)" in out.getvalue()
+    assert "took 6 min 31 s last time)" in out.getvalue()
+
+
+@pytest.mark.parametrize(("live", "mark"), [(False, "\n"), (True, "usually")])
+def test_the_first_time_a_step_says_how_long_it_usually_takes(
+    live: bool, mark: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kotatsu_node.progress._TICK_SECONDS", 0.01)
+    monkeypatch.setattr("kotatsu_node.progress._QUIET_SECONDS", 0.1)
+    monkeypatch.setenv("COLUMNS", "80")
+    out = io.StringIO()
+    a_step_that_lasts(Progress(out, live=live), out, mark, "7 to 16 minutes")
+    assert "usually 7 to 16 minutes)" in out.getvalue()
 
 
 def test_what_failed_or_was_quick_is_no_time_to_go_by(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from kotatsu_operator.core.pool.spec import BUILT_IN
 from kotatsu_operator.core.protocol import ACTIVATOR_LABELS, SERVICE_LABEL
 from kotatsu_operator.kube.client import Scale
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError
+from kotatsu_operator.kube.fields import used
 from kotatsu_operator.kube.objects import Object, parts
 
 NAMESPACE = "demo"
@@ -264,7 +265,7 @@ def knative_refuses(annotations: Mapping[str, str]) -> str:
 
 
 _WRITING = (
-    "put_scale", "raise_scale", "put_minimum", "resize", "patch_status",
+    "put_scale", "raise_scale", "put_minimum", "put_route", "resize", "patch_status",
     "annotate", "create", "replace", "delete",
 )  # fmt: skip
 
@@ -295,6 +296,8 @@ class FakeKube:
         self.calls: list[tuple[Any, ...]] = []
         self.down = False
         self.has_knative = True
+        self.lacks: set[str] = set()
+        """Fields that the CRD of WarmPools does not have in the status, such as `cost.group`."""
         self.scaled = BUILT_IN
         self.refuses = knative_refuses
         """Why an admission webhook refuses annotations; empty when it does not."""
@@ -382,7 +385,7 @@ class FakeKube:
     ) -> list[Object]:
         await self._enter("find", kind.__name__, namespace)
         wanted = {"matchLabels": labels or {}}
-        found = self.all(kind.__name__)
+        found = [used(kind, o) for o in self.all(kind.__name__)]
         return [o for o in found if selects(wanted, o["metadata"].get("labels") or {})]
 
     async def get_scale(self, namespace: str, name: str) -> Scale:
@@ -406,6 +409,13 @@ class FakeKube:
         ours = {"managedFields": [owned("minReplicas", "kotatsu-operator")]}
         self.edit("HorizontalPodAutoscaler", name, metadata=ours, spec={"minReplicas": replicas})
 
+    async def put_route(self, namespace: str, service: str, value: str | None) -> None:
+        await self._enter("put_route", service, value)
+        self._find("Service", service)
+        ours = {"managedFields": [owned("selector", "kotatsu-operator")]}
+        selector = {"selector": {"kotatsu.dev/route": value}}
+        self.edit("Service", service, metadata=ours, spec=selector)
+
     async def resize(
         self, key: tuple[str, str], uid: str, requests: Any, sidecars: Collection[str]
     ) -> Object:
@@ -427,6 +437,12 @@ class FakeKube:
         if version is not None:
             self._check("WarmPool", name, version)
         new = _merged(found, {"status": status})
+        for path in self.lacks:
+            parent, _, name = path.rpartition(".")
+            if not parent:
+                new = _merged(new, {"status": {name: None}})
+            elif parent in new["status"]:
+                new = _merged(new, {"status": {parent: {name: None}}})
         return _copied(found) if new == found else self.put(new, "WarmPool")
 
     async def serves(self, kind: Any, namespace: str) -> bool:
@@ -453,7 +469,8 @@ class FakeKube:
         name = obj["metadata"].get("name", f"generated-{self._version}")
         if (kind.__name__, name) in self._objects:
             raise ConflictError(f"{name} already exists")
-        return self.put(obj | {"metadata": obj["metadata"] | {"name": name}}, kind.__name__)
+        there = {"namespace": namespace} | obj["metadata"] | {"name": name}
+        return self.put(obj | {"metadata": there}, kind.__name__)
 
     async def replace(self, kind: Any, namespace: str, obj: Object) -> Object:
         await self._enter("replace", kind.__name__, _written(obj))
@@ -472,11 +489,11 @@ class FakeKube:
         self._serve(kind.__name__)
         changes: asyncio.Queue[tuple[str, Object]] = asyncio.Queue()
         self._watches.append((kind.__name__, changes))
-        yield "LIST", {"items": self.all(kind.__name__)}
+        yield "LIST", {"items": [used(kind, obj) for obj in self.all(kind.__name__)]}
         while True:
             change, obj = await changes.get()
             self._serve(kind.__name__)
-            yield change, obj
+            yield change, used(kind, obj)
 
     # --- inside ---
 

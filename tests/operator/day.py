@@ -21,6 +21,8 @@ from kotatsu_operator.core.budget.prices import NO_PRICES, PriceTable
 from kotatsu_operator.core.exposition import Silence
 from kotatsu_operator.core.formats import stamp
 from kotatsu_operator.core.plan.lead import Pacer
+from kotatsu_operator.core.pool.memory import Route
+from kotatsu_operator.core.protocol import CAPACITY_LABEL
 from tests.operator.cluster import (
     VOICE,
     FakeKube,
@@ -35,8 +37,10 @@ ACTIVATOR = PodIdentity("demo", "activator-1", "uid-activator-1", ("10.0.0.9",),
 WATCHED = ("WarmPool", "Deployment", "Service", "HorizontalPodAutoscaler")
 READY_AFTER = timedelta(seconds=8)
 GONE_AFTER = timedelta(seconds=3)
-BUSY = timedelta(seconds=8)
-"""How late an operator with many pools looks."""
+BUSY = timedelta(seconds=28)
+"""How late an operator with thousands of pools looks."""
+PUNCTUAL = timedelta(0)
+"""An operator that looks when it is due: 1,800 times an hour while the pool is awake."""
 
 
 @dataclass
@@ -51,6 +55,8 @@ class FakeScraper:
     asked: int = 0
     looks: int = 0
     """Questions of step 4, on which a pool may be put to sleep."""
+    timed_out: int = 0
+    """Requests that got 503 at holdTimeout and that nobody has asked about."""
     passing_now: Passing = field(default_factory=lambda: Passing(0, 0, None))
 
     async def passing(self, activators, key, *, looks=False):
@@ -58,12 +64,14 @@ class FakeScraper:
         self.looks += looks
         if self.held_now is None:
             return Passing(0, 0, None, "activator activator-1 is silent")
-        return replace(self.passing_now, held=self.passing_now.held + self.held_now)
+        late, self.timed_out = self.timed_out, 0
+        held = self.passing_now.held + self.held_now
+        return replace(self.passing_now, held=held, timed_out=late)
 
-    async def pods(self, views, metrics, targets=()):
-        return [await self.pod(view, metrics, targets) for view in views]
+    async def pods(self, views, metrics, targets=(), metered=None):
+        return [await self.pod(view, metrics, targets, metered) for view in views]
 
-    async def pod(self, view, metrics, targets=()):
+    async def pod(self, view, metrics, targets=(), metered=None):
         self.asked += 1
         if self.lacks:
             return Silence("has no port named http", lacks=True)
@@ -84,7 +92,8 @@ class DayPod:
         return self.ended is None and now >= self.born + READY_AFTER
 
     def seen(self, now, **container):
-        ready = self.is_ready(now)
+        # As the kubelet reports it: a pod that ends stays Ready.
+        ready = (self.ended or now) >= self.born + READY_AFTER
         made = pod(self.name, ready=ready, terminating=self.ended is not None)
         made["spec"]["containers"][0] |= container
         for c in made["status"]["conditions"]:
@@ -175,11 +184,10 @@ class Day:
                 return
         raise AssertionError("it writes and writes")
 
-    async def until(self, end, *, late=timedelta(0)):
+    async def until(self, end, *, late=BUSY):
         """Let time pass, looking when it is due and when a pod changes.
 
-        `late` is how late the operator looks, as one with many pools does: an hour of an awake pool
-        is 1,800 looks, and most tests need few of them.
+        `late` is how late the operator looks.
         """
         await self.settle()
         while (at := min(self.due + late, self._next_pod_event(), end)) < end:
@@ -273,6 +281,7 @@ class Day:
             more = self.pod_conditions.get(made.name)
             said = (*said, more, versions_of_pods.get(("Pod", made.name)))
             there["Pod", made.name] = said
+        there |= {("Pod", name): True for name in self.placeholders}
         if self.activator:
             there["Pod", "activator-1"] = True
         return there
@@ -291,11 +300,14 @@ class Day:
             self.cache.keep_autoscaler(self.kube.stored(kind, name))
         elif kind == "EndpointSlice":
             view, ports = pool_view(self.kube.stored("WarmPool", name)), {"http": 41000}
-            self.cache.keep_slice(
-                make_slice(view, service(), ACTIVATOR, "IPv4", ports, state="serving")
-            )
+            published = make_slice(view, service(), ACTIVATOR, "IPv4", ports, state="serving")
+            if view.route is Route.NATIVE and any(p.is_ready(self.now) for p in self.pods):
+                published["endpoints"] = []
+            self.cache.keep_slice(published)
         elif name == "activator-1":
             self.cache.keep_pod(activator_pod())
+        elif name in self.placeholders:
+            self.cache.keep_pod(self._pending(name))
         else:
             (made,) = [p for p in self.pods if p.name == name]
             self.cache.keep_pod(self._stored(made))
@@ -310,9 +322,22 @@ class Day:
         known = [p for p in self.kube.all("Pod") if p["metadata"]["name"] == made.name]
         if known:
             obj["spec"] = known[0]["spec"]
-            if obj == known[0] | {"metadata": {**obj["metadata"]}}:
+            is_same = obj == known[0] | {"metadata": {**obj["metadata"]}}
+            if is_same and made.ended is None:
                 return known[0]
         return self.kube.put(obj)
+
+    def _pending(self, name):
+        """A placeholder as the API server has it."""
+        made = self.kube.stored("Pod", name)
+        meta = {"namespace": "demo", "uid": f"uid-{name}"} | made["metadata"]
+        return made | {"metadata": meta, "status": {"phase": "Pending"}}
+
+    @property
+    def placeholders(self):
+        """The names of the pods that ask for nodes ahead of a window."""
+        made = (pod["metadata"] for pod in self.kube.all("Pod"))
+        return [meta["name"] for meta in made if CAPACITY_LABEL in (meta.get("labels") or {})]
 
     def _forget(self, kind, name):
         """Let a watch tell that an object is gone; slices outlive their activator."""

@@ -9,6 +9,7 @@ import pytest_asyncio
 from pages.kit import DESKTOP, DEVICES, IN_BROWSER, LOOKS, PHONE, Visit, visiting
 from playwright.async_api import Browser, Route
 
+from kotatsu_node.ports import free_ports
 from kotatsu_operator.console.app import ConsoleServer, create_console
 from kotatsu_operator.console.board import Board
 from kotatsu_operator.core.calendar.wallclock import zones
@@ -28,8 +29,8 @@ Intl.DateTimeFormat = new Proxy(format, { construct(made, [locale, options]) {
 
 
 @pytest.fixture
-def origin(unused_tcp_port: int) -> str:
-    return f"http://127.0.0.1:{unused_tcp_port}"
+def origin() -> str:
+    return f"http://127.0.0.1:{free_ports(1)[0]}"
 
 
 @pytest.fixture
@@ -128,6 +129,40 @@ async def test_the_figures_on_top_are_of_all_pools(visit: Visit) -> None:
     text = await visit.text("#overview")
     for figure in ("3", "5", "12.9"):
         assert figure in text
+
+
+async def test_a_card_says_what_was_ready_what_it_costs_and_who_waits(visit: Visit) -> None:
+    facts = await visit.text(f"{card('voice')} .facts")
+    for said in ("5 of 5", "14 s early", "final-pitch closes in", "¥", "forecast", "1 held"):
+        assert said in facts, said
+    share = await visit.page.get_attribute(f"{card('voice')} meter", "value")
+    assert float(share or 0) > 0
+    assert await visit.page.locator(f"{card('voice')} .timeline .window").count() == 2
+    assert await visit.page.locator(f"{card('voice')} .timeline .sign.punctual").count() == 1
+    assert await visit.page.locator(f"{card('voice')} .timeline .wake").count() == 1
+    assert "1 waits for a pod" in await visit.text("#overview")
+
+
+async def test_an_override_is_shown_with_who_until_and_why(visit: Visit) -> None:
+    why = await visit.text(f"{card('feed')} .why")
+    assert "An override by alice keeps it warm until" in why
+    assert "judges came back" in why
+
+
+async def test_a_pod_that_cannot_start_is_shown_with_its_own_words(
+    board: Board, visit: Visit
+) -> None:
+    words = "pod feed-1 cannot start: container app: ErrImagePull (<b>not found</b>)"
+    ready = {"type": "Ready", "status": "False", "reason": "PodsCannotStart", "message": words}
+    board.see(pool("feed", status=status("Warming", 0, 3, conditions=[ready])))
+    await visit.page.wait_for_selector(f"{card('feed')} .wrong li")
+    assert words in await visit.text(f"{card('feed')} .wrong")
+
+
+async def test_a_pool_that_is_gone_goes(board: Board, visit: Visit) -> None:
+    board.forget(("demo", "voice"))
+    await cards(visit, len(NAMES) - 1)
+    assert await visit.page.locator(card("voice")).count() == 0
 
 
 async def test_what_needs_attention_is_found_with_one_click(visit: Visit) -> None:

@@ -2,25 +2,27 @@
 
 import asyncio
 import re
-from collections.abc import Callable, Iterator
+from base64 import urlsafe_b64encode
+from collections.abc import AsyncIterator, Iterator
+from hashlib import sha256
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 import pytest_asyncio
 from pages.kit import DESKTOP, IN_BROWSER, LOOKS, Visit, visiting
-from playwright.async_api import Browser
+from playwright.async_api import Browser, Request
 from serving import serving
 
 from kotatsu_local.app import create_app
 from kotatsu_local.settings import LocalSettings
+from kotatsu_node.ports import free_ports
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180), IN_BROWSER]
 
 
 @pytest.fixture(scope="module")
-def origin(
-    tmp_path_factory: pytest.TempPathFactory, unused_tcp_port_factory: Callable[[], int]
-) -> Iterator[str]:
-    folder, port = tmp_path_factory.mktemp("pets"), unused_tcp_port_factory()
+def origin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder, [port] = tmp_path_factory.mktemp("pets"), free_ports(1)
     settings = LocalSettings(local_folder=str(folder), port=port)
     with serving(create_app(settings, {}), port) as address:
         yield address
@@ -127,6 +129,61 @@ async def test_a_login_that_was_not_begun_here_is_refused(browser: Browser, orig
         await visit.page.goto(f"{origin}/?code=demo&state=forged")
         await visit.until("document.querySelector('#status').textContent.includes('did not work')")
         assert visit.page.url == f"{origin}/"
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def arrival(browser: Browser, origin: str) -> AsyncIterator[tuple[Visit, dict[str, str]]]:
+    """A visitor on the way to GitHub, and what the page sent along."""
+    async with visiting(browser, origin, **DESKTOP) as visit:
+        await visit.page.wait_for_selector("#login:not([hidden])")
+        github = "http://github-stub/**"  # no such host: the browser gets no further
+        sent: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+        async def note(route):
+            sent.set_result(route.request.url)
+            await route.fulfill(status=204)
+
+        await visit.page.route(github, note)
+        await visit.page.click("#login")
+        query = parse_qs(urlsplit(await asyncio.wait_for(sent, 10)).query)
+        visit.outside.clear()  # GitHub's login page is elsewhere
+        yield visit, {key: values[0] for key, values in query.items()}
+
+
+async def come_back(visit: Visit, origin: str, sent: dict[str, str]) -> None:
+    """What GitHub would do."""
+    page = f"{origin}/login/oauth/authorize"
+    await visit.page.goto(f"{page}?{urlencode({**sent, 'login': 'anna'})}")
+
+
+async def test_a_login_brings_its_code_in_a_body_with_the_secret_of_its_challenge(
+    arrival: tuple[Visit, dict[str, str]], origin: str
+) -> None:
+    visit, sent = arrival
+    assert (sent["code_challenge_method"], len(sent["code_challenge"])) == ("S256", 43)
+    exchanges: list[Request] = []
+    visit.page.on("request", lambda r: exchanges.append(r) if "/token" in r.url else None)
+    await come_back(visit, origin, sent)
+    await visit.page.wait_for_selector("#room:not([hidden])")
+    [exchange] = exchanges
+    assert (exchange.method, exchange.url) == ("POST", f"{origin}/token")
+    body = exchange.post_data_json
+    digest = sha256(body["code_verifier"].encode()).digest()
+    assert urlsafe_b64encode(digest).decode().rstrip("=") == sent["code_challenge"]
+    assert visit.page.url == f"{origin}/"
+    kept = await visit.page.evaluate("Object.keys(sessionStorage)")
+    assert kept == ["token"]
+
+
+async def test_a_stolen_code_lets_nobody_in(
+    arrival: tuple[Visit, dict[str, str]], origin: str
+) -> None:
+    visit, sent = arrival
+    await visit.page.evaluate("sessionStorage.setItem('verifier', 'x'.repeat(43))")
+    await come_back(visit, origin, sent)
+    await visit.until("document.querySelector('#status').textContent.includes('did not work')")
+    assert await visit.page.is_visible("#door")
+    visit.errors.clear()  # the browser writes every 400 to its console
 
 
 async def test_a_sleeping_voice_is_waited_for_with_the_seconds_shown(

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +9,7 @@ import pytest_asyncio
 from pages.kit import DESKTOP, IN_BROWSER, LOOKS, Visit
 from playwright.async_api import Browser
 
+from kotatsu_operator.activator.wake.visitors import PATIENCE
 from tests.operator.activator.in_process import ActivatorFixture, Pod, pool
 from tests.operator.cluster import pod
 
@@ -20,9 +20,9 @@ OWN_503 = "the server responded with a status of 503"
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def activator(tmp_path: Path) -> AsyncIterator[Any]:
+async def activator() -> AsyncIterator[Any]:
     """A sleeping pool with a waiting page, of which the last wake took 12 s."""
-    activator: Any = ActivatorFixture(looks=str(tmp_path))
+    activator: Any = ActivatorFixture()
     await activator.start()
     shown = pool(page="default")
     shown["status"]["lastWake"] = {"at": "2026-11-25T10:00:00Z", "duration": "12s"}
@@ -77,6 +77,21 @@ async def test_it_follows_the_start_and_goes_on_to_the_app_by_itself(
         await goes_on(visit)
 
 
+async def test_a_tab_that_has_waited_for_too_long_stops_whichever_activator_it_asks(
+    browser: Browser, activator: Any
+) -> None:
+    """The cookie is all that an activator knows of a tab that has asked another one so far."""
+    async with visiting(browser, activator, **DESKTOP) as visit:
+        [cookie] = await visit.page.context.cookies()
+        assert cookie["httpOnly"]
+        since = str(int(cookie["value"]) - PATIENCE)
+        await visit.page.context.add_cookies(
+            [{"name": cookie["name"], "value": since, "domain": cookie["domain"], "path": "/"}]
+        )
+        await visit.until("document.body.dataset.state === 'over'")
+        assert await visit.text("#said") == "The app has not started yet."
+
+
 async def test_without_scripts_it_goes_on_too(browser: Browser, activator: Any) -> None:
     look = DESKTOP | {"java_script_enabled": False}
     async with visiting(browser, activator, **look) as visit:
@@ -94,18 +109,4 @@ async def test_it_goes_on_when_the_activator_has_left_and_the_pod_answers_in_its
         made = Pod("voice-1")
         activator.pods.append(made)
         await made.start(activator.port)
-        await goes_on(visit)
-
-
-async def test_another_look_changes_how_it_looks_and_nothing_else(
-    browser: Browser, activator: Any, tmp_path: Path
-) -> None:
-    folder = tmp_path / "brand"
-    folder.mkdir()
-    (folder / "page.css").write_text("h1 { color: rgb(1, 2, 3) }")
-    activator.see("WarmPool", pool(page="brand"))
-    async with visiting(browser, activator, **DESKTOP) as visit:
-        colour = await visit.page.evaluate("getComputedStyle(document.querySelector('h1')).color")
-        assert colour == "rgb(1, 2, 3)"
-        await activator.new_pod(ready=True)
         await goes_on(visit)

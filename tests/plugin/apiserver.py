@@ -14,11 +14,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from plugin.kit import operator
+
 from kotatsu_node.cluster.control_plane import ADMINISTRATORS, ControlPlane, control_plane
 from kotatsu_node.layout import Layout
+from kotatsu_operator.core.protocol import LEASE_NAME
 
 ROOT = Path(__file__).parents[2]
 CRD = ROOT / "charts/kotatsu/crds/warmpools.kotatsu.dev.yaml"
+LEASE = {
+    "apiVersion": "coordination.k8s.io/v1",
+    "kind": "Lease",
+    "metadata": {"name": LEASE_NAME, "namespace": "kotatsu"},
+    "spec": {
+        "holderIdentity": "kotatsu-operator-1",
+        "leaseDurationSeconds": 10**9,
+        "renewTime": "2026-01-01T00:00:00.000000Z",
+    },
+}
+"""Says for years that the operator of the namespace demo acts; nothing runs on this server."""
+
 USERS = {"admin": ADMINISTRATORS, "ann": "", "reader": ""}
 
 
@@ -88,10 +103,13 @@ class Api:
 
 @contextmanager
 def serve() -> Iterator[Api]:
-    """Run the control plane with the CRD and the namespace `demo` in it."""
+    """Run the control plane with the CRD, the namespace `demo` and its operator in it."""
     with control_plane(Layout.from_environment(), USERS) as plane:
         api = Api(plane)
         api.kubectl("apply", "--server-side", "-f", str(CRD))
         api.kubectl("wait", "--for=condition=Established", "crd/warmpools.kotatsu.dev")
-        api.kubectl("create", "namespace", "demo")
+        for namespace in ("demo", "kotatsu"):
+            api.kubectl("create", "namespace", namespace)
+        for object_ in (operator(), LEASE):
+            api.kubectl("apply", "-f", "-", stdin=json.dumps(object_))
         yield api

@@ -35,6 +35,15 @@ def _applied(manager: str, objects: Objects, field: str = "replicas") -> Objects
     return objects
 
 
+def _service_applied(manager: str) -> Objects:
+    """A program applies the Service, and so its selector."""
+    made = service()
+    fields = {"f:spec": {"f:selector": {}}}
+    entry = {"manager": manager, "operation": "Apply", "fieldsV1": fields}
+    made["metadata"]["managedFields"] = [entry]
+    return [made if o["kind"] == "Service" else o for o in plus(warm_pool(route="Always"))]
+
+
 def _stateful_set() -> dict[str, Any]:
     policy = {"whenDeleted": "Retain", "whenScaled": "Delete"}
     more = {"serviceName": "web", "persistentVolumeClaimRetentionPolicy": policy}
@@ -88,6 +97,16 @@ _CRASHING = {
     "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 5m0s"}},
 }
 
+
+def _with_status(**status: Any) -> dict[str, Any]:
+    """A pool as the operator has written it, with 45 s until a 503."""
+    return warm_pool() | {"status": {"phase": "Asleep", "template": {"hash": "a1"}, **status}}
+
+
+def _condition(kind: str, message: str) -> dict[str, Any]:
+    return {"conditions": [{"type": kind, "status": "True", "message": message}]}
+
+
 _UDP = [{"name": "dns", "port": 53, "targetPort": 53, "protocol": "UDP"}]
 _KEDA = {
     "labels": {"app.kubernetes.io/managed-by": "keda-operator"},
@@ -126,6 +145,23 @@ REFUSED = [
         "TargetClaimed",
         "delete one of the two",
         words=("warmpool/b-second",),
+    ),
+    Setup(
+        "a pool that depends on a missing one",
+        plus(warm_pool(dependsOn=["db"])),
+        "workload",
+        "DependencyNotFound",
+        "correct spec.dependsOn",
+    ),
+    Setup(
+        "a pool that depends on itself",
+        plus(
+            warm_pool(dependsOn=["db"]),
+            warm_pool("db", targetRef={"name": "db"}, service="db", dependsOn=["web"]),
+        ),
+        "workload",
+        "DependencyCycle",
+        "remove one of them",
     ),
     Setup(
         "a Service with an older pool",
@@ -170,11 +206,11 @@ REFUSED = [
         "set route: Always",
     ),
     Setup(
-        "route Always with a selector",
-        plus(warm_pool(route="Always")),
+        "route Always with a selector that a program applies",
+        _service_applied("argocd-controller"),
         "service",
-        "ServiceHasSelector",
-        "set route: Auto",
+        "SelectorContested",
+        "add `kotatsu.dev/route: Always` to spec.selector in its manifest",
     ),
     Setup(
         "route Always beside other endpoints",
@@ -235,14 +271,14 @@ REFUSED = [
         [o for o in plus() if "activator" not in o["metadata"]["name"]],
         "activator",
         "NamespaceNotServed",
-        "add it to the chart value `namespaces`",
+        "with this namespace in its value `namespaces`",
     ),
     Setup(
         "an operator of other namespaces",
         [*[o for o in plus() if "operator" not in o["metadata"]["name"]], operator("shop")],
         "operator",
         "NamespaceNotServed",
-        "add it to the chart value `namespaces`",
+        "with this namespace in its value `namespaces`",
     ),
 ]
 
@@ -417,6 +453,30 @@ WARNED = [
         "OwnedByController",
         "let it leave them to the pool",
         recorded_only=True,  # the garbage collector deletes it
+    ),
+    Setup(
+        "starts that take longer than requests wait",
+        plus(_with_status(warmUps=[{"seconds": 61.7, "replicas": 1, "template": "a1"}])),
+        "wakes",
+        "HoldTimeoutTooShort",
+        "set spec.wake.holdTimeout to 2m10s",
+        recorded_only=True,
+    ),
+    Setup(
+        "requests that got 503",
+        plus(_with_status(**_condition("RequestsTimedOut", "requests got 503; see why"))),
+        "wakes",
+        "RequestsTimedOut",
+        "see why",
+        recorded_only=True,
+    ),
+    Setup(
+        "clients that come back when a sleep cuts them",
+        plus(_with_status(**_condition("Flapping", "woken soon; raise scaling.idleAfter"))),
+        "wakes",
+        "Flapping",
+        "raise scaling.idleAfter",
+        recorded_only=True,
     ),
 ]
 

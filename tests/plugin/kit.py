@@ -3,7 +3,7 @@
 import io
 import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -12,7 +12,8 @@ from typing import Any, cast
 
 from kotatsu_demo_mode.api import Api
 from kotatsu_demo_mode.cli import run
-from kotatsu_demo_mode.errors import DemoModeError, NotFoundError
+from kotatsu_demo_mode.errors import DemoModeError, ForbiddenError, NotFoundError
+from kotatsu_demo_mode.operators import NAMESPACES
 from kotatsu_demo_mode.pools import Pool, read_pool, template_of
 from kotatsu_demo_mode.shell import Shell
 from kotatsu_demo_mode.terminal import Terminal
@@ -39,6 +40,24 @@ def deployment(name: str = "voice", cpu: str = "250m", memory: str = "320Mi") ->
             "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
         },
     }
+
+
+def operator(*namespaces: str, ready: int = 1, replicas: int = 1) -> dict[str, Any]:
+    """The Deployment of an operator that watches these namespaces; by default demo."""
+    made = deployment("kotatsu-operator")
+    labels = {"app.kubernetes.io/name": "kotatsu", "app.kubernetes.io/component": "operator"}
+    made["metadata"] |= {"namespace": "kotatsu", "labels": labels}
+    env = [{"name": NAMESPACES, "value": ",".join(namespaces or ("demo",))}]
+    made["spec"]["template"]["spec"]["containers"][0]["env"] = env
+    made["spec"]["replicas"] = replicas
+    return made | {"status": {"readyReplicas": ready}}
+
+
+def lease(holder: str, age: float = 0.0) -> dict[str, Any]:
+    """The spec of a Lease that was renewed some seconds before NOW, or after it."""
+    renewed = (NOW - timedelta(seconds=age)).isoformat()
+    lasts = {"leaseDurationSeconds": 300 if age == 0 else 10}
+    return {"holderIdentity": holder, "renewTime": renewed, **lasts}
 
 
 def manifest(name: str = "voice", **spec: Any) -> dict[str, Any]:
@@ -97,10 +116,13 @@ class Cluster:
     It answers an apply, and stores what a JSON patch writes; it answers to no other write.
     """
 
-    def __init__(self, *pools: dict[str, Any]) -> None:
+    def __init__(self, *pools: dict[str, Any], operators: Sequence[dict[str, Any]] | None = None):
+        self.operators = [operator()] if operators is None else [*operators]
+        self.lease: dict[str, Any] | None = lease("kotatsu-operator-1")
+        """The Lease of the operators; None if it may not be read."""
         self._pools = {raw["metadata"]["name"]: deepcopy(raw) for raw in pools}
         self.writes: list[Any] = []
-        """The JSON patches."""
+        """The patches that were not dry runs."""
         for raw in self._pools.values():
             raw["metadata"] |= {"namespace": "demo", "generation": 1, "resourceVersion": "1"}
 
@@ -119,6 +141,12 @@ class Cluster:
             return {"items": deepcopy(list(self._pools.values()))}
         if folder.endswith("/warmpools"):
             return deepcopy(self._pools[name])
+        if name == "deployments":
+            return {"items": deepcopy(self.operators)}
+        if folder.endswith("/leases"):
+            if self.lease is None:
+                raise ForbiddenError('leases "kotatsu-operator" is forbidden')
+            return {"spec": self.lease}
         if folder.endswith("/deployments"):
             return deployment(name)
         raise NotFoundError(f"there is no {path}")
@@ -140,6 +168,8 @@ class Cluster:
                 self.writes.append(body)
                 raw.update(made)
             return deepcopy(made)
+        if "dryRun" not in query:
+            self.writes.append(body)
         if "spec" in body and isinstance(raw["spec"], dict):
             raw = raw | {"spec": raw["spec"] | body["spec"]}
         return deepcopy(raw)
@@ -182,6 +212,15 @@ class Cluster:
         return shell
 
 
+def passing(now: datetime = NOW) -> dict[str, Any]:
+    """Time for a shell: each look at its clock is five seconds later, and nobody sleeps."""
+    looks = itertools.count()
+    return {
+        "clock": lambda: now + timedelta(seconds=5) * next(looks),
+        "sleep": lambda _: None,
+    }
+
+
 def demo_mode(
     *words: str,
     now: datetime = NOW,
@@ -191,14 +230,9 @@ def demo_mode(
     cluster: Cluster | None = None,
 ) -> Ran:
     """Run a command in this process; each look at the clock finds it five seconds later."""
-    out, err, looks = io.StringIO(), io.StringIO(), itertools.count()
+    out, err = io.StringIO(), io.StringIO()
     terminal = Terminal(out, err, width=width)
-    more: dict[str, Any] = {
-        "user": "ann",
-        "kubectl": kubectl,
-        "clock": lambda: now + timedelta(seconds=5) * next(looks),
-        "sleep": lambda _: None,
-    }
+    more: dict[str, Any] = {"user": "ann", "kubectl": kubectl, **passing(now)}
     shell = Shell(terminal, io.StringIO(stdin), **more)
     if cluster is not None:
         shell = cluster.shell(terminal, **more)

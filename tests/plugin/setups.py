@@ -31,6 +31,9 @@ _PLURALS = {
     "LimitRange": "limitranges",
     "EndpointSlice": "endpointslices",
     "Node": "nodes",
+    "ConfigMap": "configmaps",
+    "Lease": "leases",
+    "Revision": "revisions",
     "CustomResourceDefinition": "customresourcedefinitions",
 }
 
@@ -245,9 +248,14 @@ class Recorded:
         kinds = [kind for kind, name in _PLURALS.items() if name == plural]
         version = "v1" if parts[1] == "api" else f"{parts[2]}/{parts[3]}"
         items = [o for o in self._objects if (o["apiVersion"], o["kind"]) == (version, kinds[0])]
+        if "namespaces" in parts:
+            here = parts[parts.index("namespaces") + 1]
+            items = [o for o in items if o["metadata"]["namespace"] == here]
         if parts[-1] == plural:
-            wanted = [pair.split("=") for pair in labelSelector.split(",") if pair]
-            items = [o for o in items if all(_labels(o).get(k) == v for k, v in wanted)]
+            for pair in filter(None, labelSelector.split(",")):
+                name, equals, value = pair.partition("=")
+                found = [(o, _labels(o).get(name)) for o in items]
+                items = [o for o, has in found if (has == value if equals else has is not None)]
             return {"items": deepcopy(items), "metadata": {}}
         for o in items:
             if o["metadata"]["name"] == unquote(parts[-1]):

@@ -38,6 +38,7 @@ from kotatsu_demo_mode.checks.judge import CHECKS
 from kotatsu_demo_mode.cli import run
 from kotatsu_demo_mode.shell import Shell
 from kotatsu_demo_mode.terminal import Terminal
+from tests.gauges.real import served
 
 MODULES = sorted((ROOT / "operator/plugin/src/kotatsu_demo_mode/checks").glob("*.py"))
 PAGES = {"web-1:8080/metrics": GAUGE}
@@ -99,6 +100,32 @@ def test_what_is_broken_is_named_with_what_mends_it_and_nothing_else_is(setup: S
 
 
 @pytest.mark.parametrize(
+    ("status", "says"),
+    [
+        ({"lastWake": {"duration": "50s"}}, "a start took 50s, and requests that wake"),
+        ({"lastWake": {"duration": "40s"}}, "wait up to 45s for a pod, and a start took 40s"),
+        (
+            # A start for a window is of more pods, and one of an earlier template shows nothing.
+            {
+                "template": {"hash": "a1"},
+                "warmUps": [
+                    {"seconds": 70, "replicas": 1, "template": "a0"},
+                    {"seconds": 80, "replicas": 9, "template": "a1", "window": True},
+                    {"seconds": 30, "replicas": 1, "template": "a1"},
+                ],
+            },
+            "a start took 30s at most",
+        ),
+    ],
+)
+def test_the_hold_timeout_is_compared_with_the_starts_that_were_measured(status, says):
+    pool = warm_pool() | {"status": {"phase": "Asleep", **status}}
+    said = [f["message"] for f in check(plus(pool))["findings"] if f["check"] == "wakes"]
+    assert len(said) == 1
+    assert says in said[0]
+
+
+@pytest.mark.parametrize(
     ("words", "objects", "code"),
     [
         ((), good(), 0),
@@ -112,6 +139,39 @@ def test_the_exit_code_is_1_if_something_is_refused_or_with_strict_a_warning(
     words: tuple[str, ...], objects: Objects, code: int
 ):
     assert demo_mode(Recorded(objects, PAGES), "check", "deployment/web", *words).code == code
+
+
+@pytest.mark.parametrize("words", ["-A", "--all", "-l team=pet"])
+def test_several_pools_are_checked_and_one_that_is_refused_fails_them(words: str):
+    missing = warm_pool("auth", targetRef={"name": "auth"})
+    pools = [warm_pool(), missing]
+    for made in pools:
+        made["metadata"]["labels"] = {"team": "pet"}
+    cluster = Recorded([*good(), *pools], PAGES)
+    ran = demo_mode(cluster, "check", *words.split(), "-o", "json")
+    assert [(one["warmPool"], one["verdict"]) for one in ran.json] == [
+        ("auth", "refused"),
+        ("web", "ok"),
+    ]
+    assert ran.code == 1
+    shown = demo_mode(cluster, "check", *words.split()).out
+    assert shown.startswith("Deployment auth in demo\n")
+    assert "\n\nDeployment web in demo\n" in shown
+    assert demo_mode(Recorded([*good(), pools[0]], PAGES), "check", *words.split()).code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("check", "name one workload, as in `kubectl demo-mode check deployment/web`, or choose"),
+        ("check web -A", "name one workload"),
+        ("check -A", "this cluster has no WarmPool; see"),
+    ],
+)
+def test_what_is_checked_must_be_clear(words: str, said: str):
+    ran = demo_mode(Recorded(good(), PAGES), *words.split())
+    assert ran.code == 1
+    assert said in ran.err
 
 
 def test_the_lines_have_level_check_reason_and_message():
@@ -176,9 +236,17 @@ def test_argo_cd_is_told_to_ignore_the_replicas():
         plus(warm_pool()),
         plus(warm_pool(metrics={"port": "http", "path": "/metrics"})),
         [*with_service(selector=None), warm_pool(route="Always")],
+        plus(warm_pool(route="Always")),
         with_service(type="LoadBalancer", ports=[{"port": 80, "targetPort": 8080}]),
     ],
-    ids=["autoscaler", "pool", "pool with defaults", "route Always", "numbered port"],
+    ids=[
+        "autoscaler",
+        "pool",
+        "pool with defaults",
+        "route Always",
+        "its selector",
+        "numbered port",
+    ],
 )
 def test_other_good_set_ups_have_nothing_to_mend_either(objects: Objects):
     assert bad(check(objects)) == []
@@ -271,7 +339,12 @@ def test_a_workload_without_a_gauge_is_no_fault():
     assert bad(answer) == []
     said = finding(answer, "Unmetered")
     assert said["level"] == "note"
-    assert "sleeps by the connections" in said["message"]
+    assert "each sleep cuts the others: set route: Always" in said["message"]
+
+
+def test_a_pool_on_route_auto_without_a_gauge_is_warned_that_it_cuts_connections():
+    answer = check(plus(warm_pool()), pages={})
+    assert finding(answer, "Unmetered")["level"] == "warning"
 
 
 def test_a_gauge_that_is_never_zero_is_worth_a_note():
@@ -282,6 +355,27 @@ def test_a_gauge_that_is_never_zero_is_worth_a_note():
 def test_a_known_gauge_that_counts_its_own_page_is_no_gauge():
     answer = check(good(), pages={"web-1:8080/metrics": "http_server_active_requests 1\n"})
     assert "which the Service uses too" in finding(answer, "Unmetered")["message"]
+
+
+def test_a_real_spring_boot_app_is_found_on_its_management_port():
+    objects = changed(
+        lambda o: container(o)["ports"].append({"name": "management", "containerPort": 8081})
+    )
+    idle, busy = served("spring-boot-3.3")
+    page = "web-1:8081/actuator/prometheus"
+    (said,) = [f for f in check(objects, pages={page: idle})["findings"] if f["check"] == "metrics"]
+    assert said["level"] == "ok"
+    assert "reports http_server_requests_active_seconds_count 0" in said["message"]
+    assert (
+        "_count 3 in two readings"
+        in (finding(check(objects, pages={page: busy}), "GaugeIsNeverZero")["message"])
+    )
+
+
+def test_a_gauge_that_appears_with_the_first_request_is_announced():
+    fresh = "application_ready_time_seconds 1.5\n"
+    said = finding(check(good(), pages={"web-1:8080/metrics": fresh}), "Unmetered")
+    assert "appears with the first request: send one and repeat" in said["message"]
 
 
 def test_a_page_that_the_operator_finds_too_long_is_no_gauge():
@@ -312,7 +406,13 @@ def test_a_rollout_that_the_operator_may_scale_is_good():
 def test_the_rest_of_a_stateful_set_is_good():
     answer = check([deployment() | {"kind": "StatefulSet"}, *good()[1:]], "sts/web")
     assert bad(answer) == []
-    assert finding(answer, "OrderedStart")["level"] == "note"
+
+
+@pytest.mark.parametrize(("number", "reasons"), [("1", []), ("3", ["OrderedStart"])])
+def test_an_ordered_start_is_worth_a_note_from_two_pods_on(number: str, reasons: list[str]):
+    objects = [deployment() | {"kind": "StatefulSet"}, *good()[1:]]
+    answer = check(objects, "sts/web", "--replicas", number)
+    assert [f["reason"] for f in answer["findings"] if f["check"] == "workload"][1:] == reasons
 
 
 KEDA = "autoscaling.keda.sh/"

@@ -22,6 +22,8 @@ SETUPS = [
     Setup("a good set-up with a pool", [*good(), warm_pool()]),
     *(setup for setup in BROKEN if not setup.recorded_only),
 ]
+NO_PAGE = ("metrics", "Unmetered")
+"""No kubelet runs the pods, so they have no page."""
 LATER = ("ResourceQuota", "LimitRange")
 """They would keep the pods out that are there before them."""
 
@@ -115,7 +117,8 @@ def test_what_is_broken_is_named_and_nothing_else_is(cluster: Cluster, setup: Se
     words = ("check", *setup.words, "-o", "json", *flags)
     answer = demo_mode(*words, kubectl=str(plane.kubectl)).json
     wanted = [(setup.check, setup.reason)] if setup.reason else []
-    assert bad(answer) == wanted
+    found = [one for one in bad(answer) if one in wanted or one != NO_PAGE]
+    assert found == wanted
     if setup.reason:
         assert setup.remedy in finding(answer, setup.reason)["message"]
 

@@ -1,27 +1,27 @@
 """The pod from which a rehearsal sends its requests."""
 
 import json
+from copy import deepcopy
 from typing import Any, cast
 
 import pytest
 from plugin.kit import NOW, pool
 
 from kotatsu_demo_mode.api import Api
+from kotatsu_demo_mode.checks.found import Objects
 from kotatsu_demo_mode.client import Inside
 from kotatsu_demo_mode.errors import DemoModeError
-
-ACTIVATORS = "app.kubernetes.io/name=kotatsu,app.kubernetes.io/component=activator"
-
+from kotatsu_demo_mode.operators import watch_by_deployment
 
 TEMPLATE: dict[str, Any] = {
     "spec": {
-        "serviceAccountName": "kotatsu-activator",
+        "serviceAccountName": "kotatsu-operator",
         "imagePullSecrets": [{"name": "registry"}],
         "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
         "tolerations": [{"key": "dedicated", "operator": "Exists"}],
         "containers": [
             {
-                "name": "activator",
+                "name": "operator",
                 "image": "example.com/kotatsu:1",
                 "env": [{"name": "KOTATSU_PORT", "value": "8080"}],
                 "resources": {"limits": {"cpu": "1", "memory": "256Mi"}},
@@ -30,24 +30,20 @@ TEMPLATE: dict[str, Any] = {
         ],
     }
 }
-"""Of activators on OpenShift, in a namespace with a quota, from a registry with a login."""
+"""Of an operator on OpenShift, from a registry with a login."""
 
 
 class Cluster:
-    """Answers for one Service, for Deployments by their labels, and for the pod that is made."""
+    """Answers for one Service, and for the pod that is made. No Deployment is asked for."""
 
-    def __init__(self, *templates: dict[str, Any]) -> None:
-        self._templates = templates
+    def __init__(self) -> None:
         self.made: list[dict[str, Any]] = []
 
     def get(self, path: str, **query: str) -> dict[str, Any]:
         if path.endswith("/services/voice"):
             return {"spec": {"ports": [{"port": 80}]}}
-        if "/pods/" in path:
-            return {"status": {"phase": "Succeeded"}}
-        assert path.endswith("/deployments")
-        assert query == {"labelSelector": ACTIVATORS}
-        return {"items": [{"spec": {"template": template}} for template in self._templates]}
+        assert "/pods/" in path
+        return {"status": {"phase": "Succeeded"}}
 
     def create(self, path: str, made: dict[str, Any]) -> None:
         self.made.append(made)
@@ -59,10 +55,22 @@ class Cluster:
         assert path.endswith(self.made[-1]["metadata"]["name"])
 
 
-def pod(*templates: dict[str, Any], image: str = "") -> dict[str, Any]:
-    """The rehearsal's pod in a namespace with these activators."""
-    cluster = Cluster(*templates)
-    client = Inside(cast(Api, cluster), pool(), "/", image, lambda: NOW)
+def operator(template: dict[str, Any], namespace: str = "kotatsu") -> dict[str, Any]:
+    """A Deployment that says that it watches the namespace demo."""
+    container = template["spec"]["containers"][0]
+    container |= {"env": [{"name": "KOTATSU_NAMESPACES", "value": "demo"}]}
+    return {
+        "metadata": {"name": "kotatsu-operator", "namespace": namespace},
+        "spec": {"template": template},
+        "status": {"readyReplicas": 1},
+    }
+
+
+def pod(*operators: dict[str, Any], image: str = "", unread: str = "") -> dict[str, Any]:
+    """The rehearsal's pod where there are these operators."""
+    cluster = Cluster()
+    watch = watch_by_deployment(Objects(list(operators), unread), "demo")
+    client = Inside(cast(Api, cluster), pool(), "/", image, lambda: NOW, watch)
     job = {"method": "GET", "requests": 1, "concurrency": 1, "timeout": 60}
     with pytest.raises(StopIteration) as ended:  # the pod has ended at the first look
         next(client.send(job))
@@ -71,37 +79,53 @@ def pod(*templates: dict[str, Any], image: str = "") -> dict[str, Any]:
     return made
 
 
-def test_its_pod_has_the_image_of_the_activators_whatever_they_are_called() -> None:
-    assert pod(TEMPLATE)["spec"]["containers"][0]["image"] == "example.com/kotatsu:1"
+def test_its_pod_has_the_image_of_the_operator() -> None:
+    made = pod(operator(TEMPLATE))["spec"]
+    assert made["containers"][0]["image"] == "example.com/kotatsu:1"
+    for field in ("imagePullSecrets", "tolerations"):
+        assert made[field] == TEMPLATE["spec"][field], field
 
 
-def test_its_pod_is_pulled_admitted_and_scheduled_as_the_activators_are() -> None:
-    made, like = pod(TEMPLATE)["spec"], TEMPLATE["spec"]
-    for field in ("imagePullSecrets", "securityContext", "tolerations"):
-        assert made[field] == like[field], field
-    for field in ("resources", "securityContext"):
-        assert made["containers"][0][field] == like["containers"][0][field], field
+def test_what_its_pod_may_do_comes_from_no_object_of_the_cluster() -> None:
+    evil = deepcopy(TEMPLATE)
+    evil["spec"] |= {"hostPID": True, "securityContext": {"runAsUser": 0}, "volumes": [{}]}
+    evil["spec"]["containers"][0]["securityContext"] = {"privileged": True}
+    made = pod(operator(evil))["spec"]
+    assert made["securityContext"] == {
+        "runAsNonRoot": True,
+        "runAsUser": 65532,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    assert made["containers"][0]["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "readOnlyRootFilesystem": True,
+    }
+    assert made.keys().isdisjoint({"hostPID", "hostNetwork", "volumes", "serviceAccountName"})
 
 
-def test_its_pod_is_nobody_at_the_api_server_and_has_none_of_the_activators_settings() -> None:
-    made = pod(TEMPLATE)["spec"]
+def test_on_openshift_its_pod_has_no_user_id_either() -> None:
+    assert "runAsUser" not in pod(operator(TEMPLATE))["spec"]["securityContext"]
+
+
+def test_a_deployment_that_poses_as_the_operator_chooses_no_image() -> None:
+    posing = operator(deepcopy(TEMPLATE), "demo")
+    posing["spec"]["template"]["spec"]["containers"][0]["image"] = "example.com/evil"
+    with pytest.raises(DemoModeError, match=r"several Deployments say .* give an --image"):
+        pod(posing, operator(TEMPLATE))
+    made = pod(posing, operator(TEMPLATE), image="python:3")["spec"]
+    assert made["containers"][0]["image"] == "python:3"
+    assert "tolerations" not in made
+
+
+def test_its_pod_is_nobody_at_the_api_server_and_has_none_of_the_operators_settings() -> None:
+    made = pod(operator(TEMPLATE))["spec"]
     assert made["automountServiceAccountToken"] is False
-    assert "serviceAccountName" not in made
     assert "env" not in made["containers"][0]
 
 
-def test_an_image_of_ones_own_is_run_as_the_activators_are() -> None:
-    made = pod(TEMPLATE, image="python:3")["spec"]
+def test_without_an_operator_that_may_be_read_an_image_of_ones_own_is_asked_for() -> None:
+    with pytest.raises(DemoModeError, match=r"not known .* give an --image"):
+        pod(unread="you may not list Deployments")
+    made = pod(image="python:3", unread="you may not list Deployments")["spec"]
     assert made["containers"][0]["image"] == "python:3"
-    assert made["securityContext"] == TEMPLATE["spec"]["securityContext"]
-
-
-def test_an_image_of_ones_own_needs_no_activator_to_be_found() -> None:
-    made = pod(image="python:3")["spec"]
-    assert made["containers"][0]["image"] == "python:3"
-    assert made["securityContext"]["runAsNonRoot"] is True
-
-
-def test_a_namespace_without_an_activator_is_refused_with_what_to_do() -> None:
-    with pytest.raises(DemoModeError, match=r"has no activator.* chart value `namespaces`"):
-        pod()

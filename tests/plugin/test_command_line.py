@@ -1,11 +1,14 @@
 """What can be said, what completes it, and what kubectl may answer."""
 
+import argparse
+import re
 from pathlib import Path
 
 import pytest
+from plugin.apiserver import ROOT
 from plugin.kit import demo_mode
 
-from kotatsu_demo_mode.api import explain
+from kotatsu_demo_mode.api import Api, explain
 from kotatsu_demo_mode.cli import parser
 from kotatsu_demo_mode.completion import candidates
 from kotatsu_demo_mode.errors import DemoModeError, NotFoundError
@@ -18,11 +21,12 @@ def next_words(*words: str) -> list[str]:
 
 
 def test_completion_knows_commands_pools_flags_and_their_values():
-    assert next_words("re") == ["report", "rehearse"]
+    assert next_words("re") == ["report", "rehearse", "restore"]
     assert next_words("on", "") == ["auth", "voice"]
     assert next_words("on", "auth", "") == ["voice"]
     assert next_words("off", "--no") == ["--now"]
-    assert next_words("plan", "-o", "") == ["json", "yaml", "wide"]
+    assert next_words("plan", "-o", "") == ["json", "yaml"]
+    assert next_words("status", "-o", "") == ["json", "yaml", "wide"]
     assert next_words("completion", "") == ["bash", "zsh", "fish"]
     assert next_words("check", "warm") == ["warmpool/auth", "warmpool/voice"]
     assert next_words("create", "--wi") == ["--window"]
@@ -57,6 +61,8 @@ def test_the_help_shows_the_examples(command: str, capsys: pytest.CaptureFixture
         ("plan --days 4000", "4000 is more than three years"),
         ("cost --lambda-price cheap", "'cheap' is not an amount like 0.0000041667"),
         ("rehearse voice auth", "unrecognized arguments: auth"),
+        ("create web -A", "unrecognized arguments: -A"),
+        ("plan -o wide", "argument -o/--output: invalid choice: 'wide'"),
         ("window", "the following arguments are required: ACTION"),
         ("window add talk", "one of the arguments --at --schedule is required"),
         ("window add --at 18:30", "the following arguments are required: NAME; see"),
@@ -130,3 +136,38 @@ def test_a_proxy_that_dies_is_reported(tmp_path: Path):
     kubectl.chmod(0o755)
     ran = demo_mode("status", "-n", "x", kubectl=str(kubectl))
     assert "kubectl proxy does not answer" in ran.err
+
+
+def test_a_busy_api_server_is_asked_again(monkeypatch: pytest.MonkeyPatch):
+    answers = iter([(429, "storage is (re)initializing"), (200, '{"items": []}')])
+    waited: list[float] = []
+    api = Api(sleep=waited.append)
+    monkeypatch.setattr(api, "_answer", lambda _: next(answers))
+    assert api.get("/api/v1/pods") == {"items": []}
+    assert waited == [1.0]
+
+
+def test_the_page_says_for_which_commands_each_option_is():
+    page = (ROOT / "docs/demo-mode.md").read_text()
+    rows = re.findall(r"^\| (`-.*) \| (.*) \|$", page.partition("## All commands")[2], re.MULTILINE)
+    assert len(rows) > 5
+    for options, commands in rows:
+        named = set(re.findall(r"`([a-z ]+)`", commands)) or set(_leaves(parser()))
+        for option in re.findall(r"`(.+?)`", options):
+            has = {name for name, leaf in _leaves(parser()).items() if _takes(leaf, option)}
+            assert has - {"completion"} == named - {"completion"}, option
+
+
+def _leaves(top: argparse.ArgumentParser, of: str = "") -> dict[str, argparse.ArgumentParser]:
+    found: dict[str, argparse.ArgumentParser] = {}
+    for action in top._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, made in action.choices.items():
+                found |= _leaves(made, f"{of} {name}".strip())
+    return found or {of: top}
+
+
+def _takes(leaf: argparse.ArgumentParser, option: str) -> bool:
+    flag, _, value = option.partition(" ")
+    action = leaf._option_string_actions.get(flag)
+    return action is not None and (not value or value in (action.choices or ()))

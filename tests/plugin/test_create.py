@@ -25,6 +25,7 @@ from plugin.test_check import PAGES, demo_mode
 
 from kotatsu_demo_mode.manifest_text import manifest_text
 from kotatsu_demo_mode.pools import read_pool
+from tests.gauges.real import served
 
 WINDOWS = (
     *("--window", "final-pitch", "--at", "2026-11-25T10:00", "--for", "2h", "--replicas", "5"),
@@ -81,10 +82,9 @@ def test_a_gauge_elsewhere_is_named():
     objects = changed(
         lambda o: container(o)["ports"].append({"name": "management", "containerPort": 9000})
     )
-    pages = {
-        "web-1:9000/actuator/prometheus": "http_server_requests_active_seconds_active_count 0\n"
-    }
-    made, _ = created(objects, pages=pages)
+    boot, _ = served("spring-boot-3.3")
+    made, text = created(objects, pages={"web-1:9000/actuator/prometheus": boot})
+    assert "in flight (http_server_requests_active_seconds_count)" in text
     assert made["spec"]["metrics"] == {
         "port": "management",
         "path": "/actuator/prometheus",
@@ -95,6 +95,7 @@ def test_a_gauge_elsewhere_is_named():
 def test_no_gauge_and_one_that_is_never_zero_are_not_named(page: str):
     made, text = created(good(), pages={"web-1:8080/metrics": page})
     assert "metrics" not in made["spec"]
+    assert made["spec"]["route"] == "Always"
     assert "# Its pods report no usable gauge" in text
 
 

@@ -74,7 +74,7 @@ def test_the_verdict_names_each_thing_that_is_known_to_go_wrong():
     assert [problem.split(";")[0] for problem in found["problems"]] == [
         "auth: suspended",
         "feed: an Asleep override is in effect when check opens at 11:00",
-        "old: rejected: why",
+        "old: the operator refuses it: why",
         "voice: with this plan the budget of 20.00 JPY is spent before Wed 2026-12-02 06:00",
         "web: its current pods have never been Ready",
     ]

@@ -1,19 +1,8 @@
-"""kubectl demo-mode report: text, JSON, CSV and page of the same episodes."""
-
-import csv
-import json
-import re
-from decimal import Decimal
-from html.parser import HTMLParser
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from threading import Thread
+"""kubectl demo-mode report: text and JSON of the same episodes."""
 
 import pytest
 from plugin.apiserver import Api
 from plugin.evenings import COST, OVERRIDE, PAID, RUNNING, START, STATUS, WINDOW, evening, said
-from plugin.kit import manifest
-
-from kotatsu_demo_mode.focus import COLUMNS
 
 
 def test_the_report_has_each_episode_and_the_ledgers_own_sum():
@@ -42,7 +31,6 @@ def test_the_report_for_people():
         "05:59 runs 30s request 1 0.008 1 - 0.015365",
     ]
     assert "  cost in JPY               8.312240" in lines
-    assert "  requests                  not recorded (--prometheus reads them)" in lines
 
 
 def test_what_else_the_range_would_have_cost():
@@ -111,188 +99,13 @@ def test_a_pool_without_a_history_or_with_nonsense_in_it_has_a_report():
     [
         (("--from", "2027-01-01T00:00"), "--from must be before --to"),
         (("--to", "never"), "--to: 'never' is not a time"),
-        (("--prometheus", "ftp://x"), "--prometheus: write a URL"),
-        (("--prometheus", "http://127.0.0.1:1"), "--prometheus: 127.0.0.1 does not answer"),
     ],
 )
-def test_wrong_ranges_and_addresses_are_one_sentence(arguments, error):
+def test_wrong_ranges_are_one_sentence(arguments, error):
     ran = said("report", "voice", *arguments, pools=[evening()])
     assert ran.code == 1
     assert ran.err.startswith(f"error: {error}")
     assert ran.err.count("\n") == 1
-
-
-# --- FOCUS ---
-
-
-def rows() -> list[dict[str, str]]:
-    ran = said("report", "voice", "-o", "focus", pools=[evening()])
-    return list(csv.DictReader(ran.out.splitlines(), strict=True))
-
-
-def test_focus_has_a_row_for_each_episode_and_its_costs_are_the_ledgers():
-    made = rows()
-    assert list(made[0]) == list(COLUMNS)
-    assert [row["x_Reason"] for row in made] == ["Window", "Override", "Request"]
-    for column in ("EffectiveCost", "ContractedCost", "ListCost"):
-        assert sum(Decimal(row[column]) for row in made) == Decimal("8.312240")
-    assert {row["BilledCost"] for row in made} == {"0"}
-
-
-def test_focus_writes_times_in_utc_with_seconds_and_nulls_as_nothing():
-    for row in rows():
-        for name, value in row.items():
-            if name.endswith(("PeriodStart", "PeriodEnd")):
-                assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", value)
-        assert row["ChargeClass"] == row["BillingAccountName"] == ""
-        assert (row["BillingPeriodStart"], row["BillingPeriodEnd"]) == (START, COST["periodEnd"])
-        assert (row["ConsumedUnit"], row["BillingCurrency"]) == ("Pod-Hours", "JPY")
-        assert json.loads(row["Tags"]) == {"team": "pet"}
-
-
-MANDATORY = [
-    "BilledCost",
-    "BillingAccountId",
-    "BillingAccountName",
-    "BillingCurrency",
-    "BillingPeriodEnd",
-    "BillingPeriodStart",
-    "ChargeCategory",
-    "ChargeClass",
-    "ChargeDescription",
-    "ChargePeriodEnd",
-    "ChargePeriodStart",
-    "ContractedCost",
-    "EffectiveCost",
-    "InvoiceIssuerName",
-    "ListCost",
-    "PricingQuantity",
-    "PricingUnit",
-    "ProviderName",
-    "PublisherName",
-    "ServiceCategory",
-    "ServiceName",
-]
-NULLABLE = {"BillingAccountName", "ChargeClass", "ChargeDescription"}
-
-
-def test_focus_has_every_mandatory_column_and_a_value_in_those_that_allow_no_null():
-    for row in rows():
-        assert set(MANDATORY) <= set(row)
-        assert all(row[name] for name in MANDATORY if name not in NULLABLE)
-    assert [c for c in COLUMNS if c.startswith("x_")] == list(COLUMNS[-2:])
-
-
-def test_a_reason_is_no_formula_in_a_spreadsheet():
-    history = {"since": START, "episodes": [OVERRIDE | {"name": "=HYPERLINK(1)"}]}
-    ran = said("report", "voice", "-o", "focus", pools=[evening(history=history)])
-    (row,) = csv.DictReader(ran.out.splitlines())
-    assert row["x_ReasonName"] == "'=HYPERLINK(1)"
-
-
-# --- HTML ---
-
-
-class Seen(HTMLParser):
-    """The elements and the text of a page."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict]] = []
-        self.words = ""
-        self.feed(page)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data):
-        self.words += data
-
-
-def test_the_page_is_one_file_without_script_and_everything_is_escaped():
-    ran = said("report", "voice", "-o", "html", pools=[evening()])
-    seen = Seen(ran.out)
-    kinds = {tag for tag, _ in seen.tags}
-    assert not kinds & {"script", "link", "img", "iframe", "b"}
-    assert not any(
-        name in ("src", "href") or name.startswith("on") for _, a in seen.tags for name in a
-    )
-    assert "<b>judges" in seen.words
-    policy = [a["content"] for _, a in seen.tags if a.get("http-equiv")]
-    assert policy == ["default-src 'none'; style-src 'unsafe-inline'"]
-
-
-def test_the_picture_has_words_and_the_table_has_its_figures():
-    seen = Seen(said("report", "voice", "-o", "html", pools=[evening()]).out)
-    (picture,) = [a for tag, a in seen.tags if tag == "svg"]
-    assert picture["role"] == "img"
-    assert picture["aria-label"] == "voice: 3 times with pods, at most 3 at a time."
-    assert {a["scope"] for tag, a in seen.tags if tag == "th"} == {"col"}
-    for words in ("5.531250", "2.765625", "8.312240", "equal"):
-        assert words in seen.words
-
-
-def test_two_pools_are_two_sections_and_none_is_a_page_too():
-    both = [evening(), manifest("other")]
-    page = said("report", "--all", "-o", "html", pools=both).out
-    assert page.count("<section>") == 2
-    assert "No WarmPool" in said("report", "-o", "html", pools=[]).out
-
-
-# --- Prometheus ---
-
-
-@pytest.fixture
-def prometheus():
-    asked: list[str] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        answer = json.dumps({"data": {"result": [{"value": [1, "41.7"]}]}})
-        status = 200
-
-        def do_GET(self):
-            asked.append(self.path)
-            self.send_response(self.status)
-            self.end_headers()
-            self.wfile.write(self.answer.encode())
-
-        def log_message(self, *_):
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    server.asked, server.handler = asked, Handler
-    thread = Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-def test_requests_come_from_a_prometheus(prometheus):
-    url = f"http://127.0.0.1:{prometheus.server_port}"
-    (found,) = said("report", "voice", "-o", "json", "--prometheus", url, pools=[evening()]).json
-    assert found["requests"] == 42
-    assert "kotatsu_http_requests_total" in prometheus.asked[0]
-    assert "voice-%5Ba-z0-9-%5D%2B" in prometheus.asked[0]
-
-
-@pytest.mark.parametrize("answer", ["no", "[]", '{"data": {"result": [{"value": 3}]}}', "[" * 9999])
-def test_another_answer_is_an_error_in_one_sentence(prometheus, answer):
-    prometheus.handler.answer = answer
-    url = f"http://user:secret@127.0.0.1:{prometheus.server_port}"
-    ran = said("report", "voice", "--prometheus", url, pools=[evening()])
-    assert ran.code == 1
-    assert ran.err.startswith("error: --prometheus: the answer is not that of a Prometheus")
-    assert "secret" not in ran.err
-
-
-def test_a_refusal_names_the_host_and_no_secret(prometheus):
-    prometheus.handler.status = 403
-    url = f"http://user:secret@127.0.0.1:{prometheus.server_port}"
-    ran = said("report", "voice", "--prometheus", url, pools=[evening()])
-    assert "127.0.0.1 answers with status 403" in ran.err
-    assert "secret" not in ran.err
 
 
 @pytest.mark.slow
@@ -324,15 +137,3 @@ def test_the_report_tells_parked_time_from_warm_time():
     assert "of it parked, JPY" in text
     assert "of them parked" in text
     assert "always parked" in text
-
-
-def test_parked_time_has_a_colour_and_a_key_on_the_page_and_a_reason_in_the_csv():
-    page = said("report", "voice", "-o", "html", pools=[parked_evening()]).out
-    assert 'fill="var(--Parked)" fill-opacity="0.5"' in page
-    assert '<span class="key" style="--key: var(--Parked)">Parked</span>' in page
-    rows = [
-        *csv.DictReader(
-            said("report", "voice", "-o", "focus", pools=[parked_evening()]).out.splitlines()
-        )
-    ]
-    assert [row["x_Reason"] for row in rows] == ["Window", "Parked", "Request"]

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from plugin.kit import NOW, Cluster, Ran, manifest
-from plugin.test_client import TEMPLATE
 from plugin.test_report import GOOD
 
 from kotatsu_demo_mode.cli import run
@@ -33,9 +32,7 @@ class Operated(Cluster):
         """Overrides in the order in which they were set, and requests."""
 
     def get(self, path: str, **query: str) -> dict[str, Any]:
-        folder, _, name = path.rpartition("/")
-        if "labelSelector" in query and name == "deployments":
-            return {"items": [{"spec": {"template": TEMPLATE}}]}
+        folder, _, _ = path.rpartition("/")
         if folder.endswith("/services"):
             return {"spec": {"ports": [{"port": 80}]}}
         if folder.endswith("/pods"):

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from plugin.kit import EVENINGS, PITCH, Cluster, demo_mode, manifest
+from rows import each
 
 from kotatsu_demo_mode.terminal import plain
 
@@ -32,7 +33,7 @@ def harmless(text: str) -> bool:
     return all(c == "\n" or unicodedata.category(c) != "Cc" for c in text) and "\u202e" not in text
 
 
-@pytest.mark.parametrize(
+@each(
     "words",
     [
         ("status",),

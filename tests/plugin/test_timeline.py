@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from plugin.kit import cron, once, pool
+from rows import each
 
 from kotatsu_demo_mode.pools import Pool
 from kotatsu_demo_mode.timeline import Timeline, timeline
@@ -68,7 +69,9 @@ def floor_at(t: Timeline, at: datetime) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("batch", range(10))
+@pytest.mark.parametrize(
+    "batch", [0, 1, *(pytest.param(n, marks=pytest.mark.nightly) for n in range(2, 10))]
+)
 def test_for_a_thousand_random_schedules_the_plan_is_what_the_operator_decides(batch: int):
     for seed in range(batch * 100, batch * 100 + 100):
         made, begin = random_pool(Random(seed))
@@ -93,7 +96,7 @@ def test_for_a_thousand_random_schedules_the_plan_is_what_the_operator_decides(b
                 assert (coming.at, coming.kind, coming.window) in known, (seed, at)
 
 
-@pytest.mark.parametrize("seed", range(40))
+@each("seed", range(40))
 def test_with_a_fixed_lead_no_transition_of_the_operator_is_missing(seed: int):
     made, begin = random_pool(Random(seed))
     made = replace(made, spec=replace(made.spec, lead=timedelta(seconds=45)))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from plugin.kit import EVENINGS, PRICES, Cluster, Ran, demo_mode, manifest, once
+from plugin.kit import EVENINGS, PRICES, Cluster, Ran, demo_mode, manifest, once, passing
 
 from kotatsu_demo_mode.cli import run
 from kotatsu_demo_mode.terminal import Terminal
@@ -200,7 +200,7 @@ def test_it_asks_on_a_terminal(desk: Desk):
 
     desk.file.write_bytes(calendar(pitch()))
     out, err = io.StringIO(), io.StringIO()
-    shell = desk.cluster.shell(Terminal(out, err, is_live=True))
+    shell = desk.cluster.shell(Terminal(out, err, is_live=True), **passing())
     shell.stdin = Keyboard("n\n")
     assert run(["window", "import", str(desk.file)], shell) == 1
     assert "nothing was changed" in err.getvalue()

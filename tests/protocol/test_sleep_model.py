@@ -99,6 +99,7 @@ def test_one_request_at_any_moment_of_a_way_down_of_an_unmetered_pool() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_one_request_and_one_fault_for_an_unmetered_pool() -> None:
     seen = explored(start=UNMETERED._replace(faults=1), ways_down=2, metered=False)
     assert_holds(seen)
@@ -133,6 +134,7 @@ def test_one_request_at_any_moment_of_a_parked_pool(*, metered: bool) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("metered", [True, False])
 def test_one_request_and_one_fault_for_a_parked_pool(*, metered: bool) -> None:
     start = PARKED._replace(faults=1)
@@ -150,6 +152,7 @@ def test_one_request_and_a_pool_that_is_parked_before_it_sleeps() -> None:
 PARKED_BREAKS = {"drains_when_parked": "step 5", "counts_each_way_down": "step 5"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metered", [True, False])
 @pytest.mark.parametrize(("left_out", "rule"), PARKED_BREAKS.items())
 def test_a_parked_pool_that_sleeps_by_a_shorter_way_breaks_the_protocol(
@@ -208,6 +211,7 @@ def assert_breaks(left_out: str, rule: str, **size: int) -> None:
     assert seen.broken.rule.startswith(rule)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("left_out", "rule"), BREAKS_WITH_ONE_REQUEST.items())
 def test_without_one_of_its_parts_the_protocol_breaks(left_out: str, rule: str) -> None:
     assert_breaks(left_out, rule)

@@ -3,7 +3,6 @@
 import io
 import os
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,11 +15,13 @@ from demo.conftest import Programs, programs
 from e2e import peer
 
 from kotatsu_demo.images import IMAGES, SHARED
+from kotatsu_node.ports import free_ports
 from kotatsu_node.progress import Progress
 
 __all__ = ["Programs", "programs"]
 
 VERSION = "7.1.0"
+BASE = "python:3.13-slim-trixie"
 SMALL = "COPY {folder}/small /name\n"
 
 
@@ -60,7 +61,7 @@ def small_copy(root: Path) -> Path:
         shared = image.dockerfile == SHARED
         small = SMALL.format(folder="${FOLDER}" if shared else content)
         (root / image.dockerfile).write_text(
-            f"FROM scratch\n{'ARG FOLDER' if shared else ''}\n{small}"
+            f"ARG BASE_IMAGE={BASE}\nFROM scratch\n{'ARG FOLDER' if shared else ''}\n{small}"
         )
     (root / "CHANGELOG.md").write_text(f"# Changelog\n\n## [{VERSION}] - 2030-01-01\n")
     git(root, "init", "--quiet")
@@ -99,8 +100,6 @@ class Registry:
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
     """A registry that is empty at first."""
     folder = tmp_path_factory.mktemp("registry")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = f"127.0.0.1:{free_ports(1)[0]}"
     with peer.registry(folder, address):
         yield Registry(address)

@@ -5,7 +5,7 @@ import shlex
 from pathlib import Path
 
 import pytest
-from release.conftest import Programs, silent
+from release.conftest import BASE, Programs, silent
 
 from kotatsu_demo.images import IMAGES
 from kotatsu_node.errors import NodeError
@@ -16,7 +16,13 @@ from kotatsu_release.errors import ReleaseError
 FEED = next(image for image in IMAGES if image.name == "feed")
 REFERENCE = "r.example/me/kotatsu-feed:7.1.0"
 DIGEST = "sha256:" + "a" * 64
-CONFIG = {"config": {"Labels": {"org.opencontainers.image.revision": "c0ffee"}}}
+BASE_DIGEST = "sha256:" + "b" * 64
+LABELS = {
+    "org.opencontainers.image.revision": "c0ffee",
+    "org.opencontainers.image.base.name": BASE,
+    "org.opencontainers.image.base.digest": BASE_DIGEST,
+}
+CONFIG = {"config": {"Labels": LABELS}}
 
 
 def build(work: Path) -> Build:
@@ -44,11 +50,33 @@ def test_a_dry_run_builds_into_a_file(programs: Programs, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("images", [CONFIG, {"linux/amd64": CONFIG, "linux/arm64": CONFIG}])
-def test_what_is_published_is_known_by_its_digest_and_commit(
+def test_what_is_published_is_known_by_its_digest_its_commit_and_its_base(
     programs: Programs, images: dict
 ) -> None:
     programs.add("docker", inspect=json.dumps({"manifest": {"digest": DIGEST}, "image": images}))
-    assert Buildx(()).published(REFERENCE) == Published(DIGEST, "c0ffee")
+    known = Published(DIGEST, "c0ffee", f"{BASE}@{BASE_DIGEST}")
+    assert Buildx(()).published(REFERENCE) == known
+
+
+def test_an_image_of_other_origin_says_neither_commit_nor_base(programs: Programs) -> None:
+    found = {"manifest": {"digest": DIGEST}, "image": {"config": {}}}
+    programs.add("docker", inspect=json.dumps(found))
+    assert Buildx(()).published(REFERENCE) == Published(DIGEST, "", "")
+
+
+def test_the_base_image_is_what_the_registry_has_under_its_name(programs: Programs) -> None:
+    found = {"manifest": {"digest": BASE_DIGEST}, "image": {"linux/amd64": {"config": {}}}}
+    programs.add("docker", inspect=json.dumps(found))
+    assert Buildx(()).base(BASE) == f"{BASE}@{BASE_DIGEST}"
+    assert programs.calls == [
+        f"docker buildx imagetools inspect {BASE} --format {{{{json .}}}}",
+    ]
+
+
+def test_a_base_image_that_does_not_exist_ends_the_release(programs: Programs) -> None:
+    failing(programs, f"ERROR: docker.io/library/{BASE}: not found")
+    with pytest.raises(NodeError, match=f"no base image {BASE}"):
+        Buildx(()).base(BASE)
 
 
 def failing(programs: Programs, said: str) -> None:

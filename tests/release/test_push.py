@@ -29,6 +29,9 @@ class Notes:
     def published(self, reference: str) -> Published | None:
         raise AssertionError("a push of a checkout replaces what is there")
 
+    def base(self, name: str) -> str:
+        raise AssertionError("a push of a checkout is built from what Docker has")
+
     def make(self, build: Build, *, push: bool) -> str:
         assert push
         self.pushed.append(build.reference)

@@ -16,12 +16,15 @@ from typing import Any
 
 import httpx
 import needs
+import packages
 import pytest
 import yaml
 from release.conftest import VERSION, Registry, commit, git, silent, small_copy
 
 from kotatsu_demo.images import IMAGES
 from kotatsu_node import Node
+from kotatsu_node.build import debian
+from kotatsu_node.layout import BASE_IMAGE
 from kotatsu_release.builders import Buildah
 from kotatsu_release.charts import Helm
 from kotatsu_release.errors import ReleaseError
@@ -29,6 +32,7 @@ from kotatsu_release.evidence import CHECKSUMS, PROVENANCE
 from kotatsu_release.plan import Plan
 from kotatsu_release.release import Release, Released, Tools, summary
 from kotatsu_release.signing import Cosign
+from kotatsu_release.tree import unpack
 
 pytestmark = pytest.mark.slow
 
@@ -57,8 +61,13 @@ def script(file: Path, text: str) -> Path:
 
 @pytest.fixture(scope="session")
 def node() -> Node:
-    if shutil.which("buildah") is None or os.geteuid() != 0:
-        needs.missing("buildah", "root on Debian can have it (`kotatsu-node prepare`)")
+    try:
+        if lacking := debian.missing():
+            packages.install(*lacking)
+    except packages.CannotInstallError as error:
+        needs.missing("buildah", str(error))
+    if os.geteuid() != 0:
+        needs.missing("root", "images are built with its rights")
     return Node.open(progress=silent())
 
 
@@ -179,14 +188,15 @@ def test_the_checksums_are_those_of_all_files(released: Released, root: Path) ->
 
 
 def test_the_provenance_names_the_commit_and_everything_that_was_made(
-    released: Released, root: Path
+    released: Released, root: Path, node: Node
 ) -> None:
     said = json.loads((root.parent / "out" / PROVENANCE).read_text())
     assert said["_type"] == "https://in-toto.io/Statement/v1"
     assert said["predicateType"] == "https://slsa.dev/provenance/v1"
     build, run = said["predicate"]["buildDefinition"], said["predicate"]["runDetails"]
-    source = build["resolvedDependencies"][0]
+    source, base = build["resolvedDependencies"][:2]
     assert source == {"digest": {"gitCommit": git(root, "rev-parse", "HEAD")}}
+    assert base == {"name": BASE_IMAGE, "digest": {"sha256": node.buildah.digest(BASE_IMAGE)[7:]}}
     assert build["externalParameters"]["version"] == VERSION
     assert run["metadata"]["startedOn"] == "2030-01-01T12:00:00Z"
     subjects = {one["name"]: one["digest"]["sha256"] for one in said["subject"]}
@@ -262,7 +272,7 @@ def test_a_chart_of_other_content_cannot_take_a_version_that_is_published(
     released: Released, helm: str, registry: Registry, root: Path, tmp_path: Path
 ) -> None:
     with tarfile.open(released.charts[0].file) as tar:
-        tar.extractall(tmp_path, filter="data")
+        unpack(tar, tmp_path)
     (tmp_path / "kotatsu/README.md").write_text("another")
     plan = Plan(VERSION, f"{registry.address}/first", plain_http=True)
     mine = Helm(helm, plan).package(tmp_path / "kotatsu", tmp_path)

@@ -1,15 +1,18 @@
 """The commit that is released, and the tree with its version."""
 
+import tarfile
 import tomllib
 from pathlib import Path
 
 import pytest
 import yaml
-from release.conftest import commit
+from release.conftest import BASE, commit
 
 from kotatsu_demo.images import IMAGES
 from kotatsu_release import tree
 from kotatsu_release.errors import ReleaseError
+
+pytestmark = pytest.mark.slow  # each makes a repository of its own
 
 
 @pytest.mark.parametrize("change", ["new.txt", "LICENSE"])
@@ -55,6 +58,21 @@ def test_each_image_of_the_tree_says_its_version_and_commit(checkout: Path, tmp_
         assert last == tree.labels("7.1.0", commit).strip()
 
 
+def test_each_image_of_a_release_starts_from_one_digest_and_says_from_which(
+    checkout: Path, tmp_path: Path
+) -> None:
+    made = tree.stage(checkout, commit_of(checkout), "7.1.0", tmp_path / "tree")
+    assert tree.base_image(made) == BASE
+    tree.pin(made, f"{BASE}@sha256:{'a' * 64}")
+    for image in IMAGES:
+        lines = (made / image.dockerfile).read_text().splitlines()
+        assert f"ARG BASE_IMAGE={BASE}@sha256:{'a' * 64}" in lines
+        assert lines[-1] == (
+            f'LABEL org.opencontainers.image.base.name="{BASE}"'
+            f' org.opencontainers.image.base.digest="sha256:{"a" * 64}"'
+        )
+
+
 def test_the_tree_is_the_commits_and_not_what_lies_around(checkout: Path, tmp_path: Path) -> None:
     first = commit_of(checkout)
     (checkout / "LICENSE").write_text("another one")
@@ -65,3 +83,12 @@ def test_the_tree_is_the_commits_and_not_what_lies_around(checkout: Path, tmp_pa
 
 def commit_of(checkout: Path) -> str:
     return tree.clean_commit(checkout)
+
+
+@pytest.mark.skipif(not hasattr(tarfile, "data_filter"), reason="needs Python 3.11.4")
+def test_a_member_that_leads_out_of_the_folder_is_refused(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "evil.tar", "w") as archive:
+        archive.addfile(tarfile.TarInfo("../outside"))
+    with tarfile.open(tmp_path / "evil.tar") as archive, pytest.raises(tarfile.FilterError):
+        tree.unpack(archive, tmp_path / "inside")
+    assert not (tmp_path / "outside").exists()

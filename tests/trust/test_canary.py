@@ -1,6 +1,7 @@
 """Secrets are followed through all that auth, feed and voice say, in success and in each failure.
 
-The gateway's logs, the operator and the plugin have the same in tests/e2e and tests/plugin.
+The gateway, the activator and the plugin have the same in tests/chart/test_gateway_requests.py,
+tests/operator/activator/test_app.py and tests/plugin/test_secrets.py.
 """
 
 import json

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from kotatsu_demo import images
+from kotatsu_node.layout import DEBIAN
+from kotatsu_release import tree
 
 ROOT = Path(__file__).parents[2]
 WORKSPACE = ROOT / "requirements.lock"
@@ -121,6 +123,10 @@ def test_each_image_installs_its_lock_and_nothing_else() -> None:
     assert len(re.findall(r"\bpip install\b", script)) == 1
 
 
+def test_all_images_start_from_one_base_whose_debian_the_throwaway_node_has_too() -> None:
+    assert tree.base_image(ROOT) == f"python:3.13-slim-{DEBIAN}"
+
+
 def test_the_workspace_installs_its_lock_and_nothing_else() -> None:
     text = re.sub(r"\\\n\s*", " ", (ROOT / "Makefile").read_text())
     installs = [line for line in text.splitlines() if re.search(r"pip (install|sync)", line)]
@@ -191,6 +197,7 @@ def test_an_expression_is_read_as_it_is_meant(expression: str, is_fine: bool) ->
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_the_bill_of_materials_has_every_locked_package(tmp_path: Path) -> None:
     tool = ROOT / "build/audit/bin/cyclonedx-py"
     done = subprocess.run(

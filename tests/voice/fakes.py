@@ -5,9 +5,10 @@ import math
 from array import array
 from collections.abc import Callable
 
-import miniaudio
 import numpy as np
+from sound import player
 
+from kotatsu_voice.audio import polish, wav_header
 from kotatsu_voice.engine import (
     EngineError,
     EngineFailedError,
@@ -35,6 +36,12 @@ def hum(
     return Pcm(rate, still + tone.tobytes() + still)
 
 
+def wav(pcm: Pcm) -> bytes:
+    """A WAV file, as engines of others answer with."""
+    samples = polish(pcm).raw_data
+    return wav_header(pcm.rate, len(samples)) + samples
+
+
 async def until(condition: Callable[[], bool]) -> None:
     """Let the loop run until something has happened."""
     async with asyncio.timeout(5):
@@ -43,7 +50,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 class FakeEngine:
-    """Hums as long as the text is. `gate` holds every sentence back until it is opened."""
+    """Hums as long as the text is. Closed gates hold a start or every sentence back."""
 
     name = "fake"
 
@@ -62,9 +69,12 @@ class FakeEngine:
         self.answer: Callable[[str], Pcm] = lambda text: hum(len(text) * SECONDS_PER_CHARACTER)
         self.gate = asyncio.Event()
         self.gate.set()
+        self.start_gate = asyncio.Event()
+        self.start_gate.set()
 
     async def start(self) -> None:
         self.starts += 1
+        await self.start_gate.wait()
         if self.start_error is not None:
             error, self.start_error = self.start_error, None
             raise error
@@ -99,7 +109,7 @@ class Heard:
     """Decoded sound, by its numbers."""
 
     def __init__(self, data: bytes) -> None:
-        decoded = miniaudio.decode(data, nchannels=1)
+        decoded = player().decode(data, nchannels=1)
         self.rate = decoded.sample_rate
         self.samples = decoded.samples
         self.seconds = len(self.samples) / self.rate

@@ -1,4 +1,4 @@
-import pytest
+from rows import each
 
 from kotatsu_voice.accept import choose
 
@@ -6,8 +6,8 @@ JSON = ("audio/mpeg", "audio/wav", "text/plain")
 FORM = ("text/plain", "audio/mpeg", "audio/wav")
 
 
-@pytest.mark.parametrize(
-    ("accept", "offered", "chosen"),
+@each(
+    "accept, offered, chosen",
     [
         (None, JSON, "audio/mpeg"),
         (None, FORM, "text/plain"),

@@ -1,32 +1,47 @@
+from dataclasses import dataclass
+
 from kotatsu_voice.cache import ByteCache
 
 
+@dataclass(frozen=True)
+class Sound:
+    size: int
+
+
 def test_the_least_recently_used_goes_first() -> None:
-    cache = ByteCache(10)
-    cache.put("a", b"1234")
-    cache.put("b", b"1234")
-    assert cache.get("a") == b"1234"
-    cache.put("c", b"1234")
-    assert (cache.get("b"), cache.get("a"), cache.get("c")) == (None, b"1234", b"1234")
+    cache: ByteCache[Sound] = ByteCache(10)
+    cache.put("a", Sound(4))
+    cache.put("b", Sound(3))
+    assert cache.get("a") == Sound(4)
+    assert cache.put("c", Sound(4)) == [Sound(3)]
+    assert (cache.get("b"), cache.get("a"), cache.get("c")) == (None, Sound(4), Sound(4))
     assert cache.size == 8
 
 
 def test_replacing_a_value_counts_it_once() -> None:
-    cache = ByteCache(10)
-    cache.put("a", b"123456")
-    cache.put("a", b"12")
+    cache: ByteCache[Sound] = ByteCache(10)
+    cache.put("a", Sound(6))
+    cache.put("a", Sound(2))
     assert (cache.size, len(cache)) == (2, 1)
 
 
-def test_what_is_larger_than_everything_is_not_kept() -> None:
-    cache = ByteCache(3)
-    cache.put("a", b"12")
-    cache.put("b", b"1234")
-    assert cache.get("a") == b"12"
+def test_what_is_larger_than_everything_is_not_kept_and_takes_no_place() -> None:
+    cache: ByteCache[Sound] = ByteCache(3)
+    cache.put("a", Sound(2))
+    assert cache.put("b", Sound(4)) == []
+    assert cache.get("a") == Sound(2)
     assert cache.get("b") is None
 
 
 def test_a_cache_of_no_bytes_keeps_nothing() -> None:
-    cache = ByteCache(0)
-    cache.put("a", b"1")
+    cache: ByteCache[Sound] = ByteCache(0)
+    cache.put("a", Sound(1))
     assert len(cache) == 0
+
+
+def test_what_is_taken_out_has_no_size() -> None:
+    cache: ByteCache[Sound] = ByteCache(3)
+    cache.put("a", Sound(2))
+    cache.pop("a")
+    cache.pop("a")
+    assert (len(cache), cache.size) == (0, 0)

@@ -180,11 +180,78 @@ async def test_a_panic_of_voicevox_is_a_503_and_the_engine_is_replaced(
         await app.state.speaker.awake()
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://voice") as client:
-            answer = await client.post(url, json={"text": "panic"})
+            answer = await client.post(url, json={"text": "恐慌"})
             assert (answer.status_code, answer.json()["title"]) == (503, "The voice is not well")
             await until(app.state.speaker._awake.is_set)
             assert (await client.post(url, json={"text": "はい。"})).content
     assert [call[0] for call in core.calls].count("load_voice_model") == 2
+
+
+@pytest.fixture
+async def voicevox(core: FakeCore) -> AsyncIterator[FastAPI]:
+    """The app with voicevox_core."""
+    engine = VoicevoxEngine("/opt/lib.so", "/opt/dict", "/opt/0.vvm")
+    app = create_app(VoiceSettings(voice_anonymous=True), engine=engine)
+    async with app.router.lifespan_context(app):
+        await app.state.speaker.awake()
+        yield app
+
+
+@pytest.fixture
+async def core(monkeypatch: pytest.MonkeyPatch) -> FakeCore:
+    core = FakeCore()
+    core.install(monkeypatch)
+    return core
+
+
+def client_of(app: FastAPI) -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://voice")
+
+
+async def test_a_text_that_hangs_in_voicevox_is_a_503_and_the_next_one_is_spoken(
+    voicevox: FastAPI, core: FakeCore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kotatsu_voice.speaker.PIECE_SECONDS", 0.5)
+    async with client_of(voicevox) as client:
+        hung = await client.post("/voice", json={"text": "停止"})
+        assert (hung.status_code, hung.json()["title"]) == (503, "The voice is not well")
+        assert "did not answer" in hung.json()["detail"]
+        await until(lambda: voicevox.state.speaker.is_awake)
+        assert (await client.get("/readyz")).status_code == 200
+        assert (await client.post("/voice", json={"text": "はい。"})).status_code == 200
+        metrics = (await client.get("/metrics")).text
+    assert 'kotatsu_voice_engine_losses_total{engine="voicevox"} 1.0' in metrics
+    assert [call[0] for call in core.calls].count("load_voice_model") == 2
+
+
+async def test_sixty_dropped_requests_leave_voicevox_one_inference(
+    voicevox: FastAPI, core: FakeCore
+) -> None:
+    core.gate.clear()
+    speaker = voicevox.state.speaker
+    for n in range(60):
+        dropped = asyncio.create_task(say(speaker, f"{n}ばん。"))
+        await until(lambda: len(core.inferences) > 0)
+        for _ in range(10):  # time enough to come to the engine, if it were its turn
+            await asyncio.sleep(0)
+        dropped.cancel()
+    assert len(core.inferences) == core.most_inferences == 1
+    core.gate.set()
+    assert await say(speaker, "つぎのひと。")
+    assert core.most_inferences == 1
+
+
+async def test_an_engine_that_does_not_come_back_soon_is_not_ready(
+    client: httpx.AsyncClient, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A start that hangs, too: it raises nothing, and requests get 503 meanwhile."""
+    monkeypatch.setattr("kotatsu_voice.app.RELOAD_SECONDS", 0.001)
+    engine.start_gate.clear()
+    assert (await client.post("/voice", json={"text": GONE})).status_code == 503
+    assert "gone" in (await becomes(client, 503)).json()["detail"]
+    engine.start_gate.set()
+    await becomes(client, 200)
+    assert (await client.post("/voice", json={"text": "はい。"})).status_code == 200
 
 
 async def test_a_text_that_voicevox_cannot_read_is_a_422_and_no_failure(
@@ -196,7 +263,7 @@ async def test_a_text_that_voicevox_cannot_read_is_a_422_and_no_failure(
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://voice") as client:
-            for text in ("한국어", "Привет", "髙橋"):
+            for text in ("한국어", "Привет", "龘"):
                 assert (await client.post("/voice", json={"text": text})).status_code == 422
             mixed = await client.post("/voice", json={"text": "こんにちは。\n한국어\nこんにちは。"})
             whole = await client.post("/voice", json={"text": "こんにちは。\nこんにちは。"})

@@ -63,6 +63,10 @@ def test_the_readme_documents_every_variable() -> None:
         ({}, "KOTATSU_AUTH_URL is not set"),
         ({"KOTATSU_AUTH_URL": "auth:8080"}, "KOTATSU_AUTH_URL is wrong"),
         (
+            {"KOTATSU_VOICE_ANONYMOUS": "true", "KOTATSU_GEMINI_API_KEY": "key"},
+            "KOTATSU_AUTH_URL is not set; KOTATSU_GEMINI_API_KEY needs it",
+        ),
+        (
             {"KOTATSU_VOICE_ANONYMOUS": "true", "KOTATSU_VOICE_ENGINE": "voicevox-engine"},
             "KOTATSU_VOICEVOX_ENGINE_URL not set",
         ),
@@ -118,6 +122,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.slow
 def test_nothing_is_imported_that_the_first_sound_does_not_need() -> None:
     done = subprocess.run(
         [sys.executable, "-c", FIRST_SOUND], capture_output=True, text=True, timeout=60, check=True
@@ -165,18 +170,22 @@ def voice() -> Iterator[Voice]:
     voice.child.communicate()
 
 
+@pytest.mark.slow
 def test_it_speaks_japanese_offline(voice: Voice) -> None:
     assert voice.ask("/readyz") == b"ok"
     assert Heard(voice.ask("/voice", {"text": "こんにちは、あおいとりです。"})).seconds > 1
 
 
+@pytest.mark.slow
 def test_its_log_is_json_and_libraries_print_nothing(voice: Voice) -> None:
     assert all(isinstance(json.loads(line), dict) for line in voice.lines)
 
 
+@pytest.mark.slow
 def test_a_library_that_complains_does_not_break_the_log(voice: Voice) -> None:
-    with pytest.raises(urllib.error.HTTPError, match="422"):
+    with pytest.raises(urllib.error.HTTPError, match="422") as refused:
         voice.ask("/voice", {"text": "한국어"})
+    refused.value.close()
     assert voice.child.stderr
     lines = []
     for line in voice.child.stderr:
@@ -186,6 +195,7 @@ def test_a_library_that_complains_does_not_break_the_log(voice: Voice) -> None:
     assert lines[-1]["logger"] == "kotatsu.voice.library"
 
 
+@pytest.mark.slow
 def test_its_metrics_name_what_the_operator_scrapes(voice: Voice) -> None:
     scraped = voice.ask("/metrics").decode()
     assert "kotatsu_requests_in_flight 0.0" in scraped
@@ -193,6 +203,7 @@ def test_its_metrics_name_what_the_operator_scrapes(voice: Voice) -> None:
     assert 'kotatsu_voice_synthesis_seconds_count{engine="openjtalk"}' in scraped
 
 
+@pytest.mark.slow
 def test_sigterm_ends_it_well(voice: Voice) -> None:
     voice.child.send_signal(signal.SIGTERM)
     # Sooner than KOTATSU_SHUTDOWN_TIMEOUT: there is nothing to wait for.

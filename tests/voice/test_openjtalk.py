@@ -91,6 +91,7 @@ async def test_repeated_kana_is_short_speech_and_no_noise(speaker: Speaker, text
     assert heard.rms > 0.02  # an exploded filter leaves one spike and silence
 
 
+@pytest.mark.slow
 async def test_what_still_explodes_is_refused(engine: OpenJTalkEngine) -> None:
     with pytest.raises(UnspeakableError, match="repeats"):
         await engine.synthesize("あ" * 60, 0)
@@ -197,3 +198,16 @@ def test_polish_takes_what_the_engine_makes(engine: OpenJTalkEngine) -> None:
     pcm = asyncio.run(engine.synthesize("こんにちは。", 0))
     assert pcm.rate == 48_000
     assert polish(pcm).duration_seconds < pcm.seconds
+
+
+async def test_a_thread_that_hangs_is_replaced_by_the_next_start() -> None:
+    engine, end = OpenJTalkEngine(1), threading.Event()
+    await engine.start()
+    engine._pool.submit(end.wait)
+    try:
+        async with asyncio.timeout(20):
+            await engine.start()
+            assert (await engine.synthesize("はい。", engine.default_style)).seconds > 0
+    finally:
+        end.set()
+        await engine.close()

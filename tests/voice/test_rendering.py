@@ -1,10 +1,12 @@
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncGenerator
 
 import pytest
 
 from kotatsu_voice.engine import EngineFailedError
-from kotatsu_voice.rendering import Renderings
+from kotatsu_voice.rendering import Renderings, SlowClientError
 
 
 class Source:
@@ -36,7 +38,7 @@ async def heard(listener: AsyncGenerator[bytes, None]) -> list[bytes]:
 
 async def test_a_late_listener_hears_everything_from_the_start() -> None:
     source = Source(b"a", b"b", b"c")
-    rendering = Renderings(lambda _: None).start("x", source())
+    rendering = Renderings(0, 0, lambda _: None).start("x", source())
     first = rendering.listen()
     source.release(2)
     assert await anext(first) == b"a"
@@ -49,7 +51,7 @@ async def test_a_late_listener_hears_everything_from_the_start() -> None:
 
 async def test_every_listener_gets_the_error_after_what_was_made() -> None:
     source = Source(b"a", ValueError("broken"))
-    rendering = Renderings(lambda _: None).start("x", source())
+    rendering = Renderings(0, 0, lambda _: None).start("x", source())
     source.release(2)
     for _ in range(2):
         listener = rendering.listen()
@@ -64,7 +66,7 @@ class Panic(BaseException):
 
 async def test_even_an_end_that_is_no_exception_never_passes_for_the_whole() -> None:
     source = Source(b"a", Panic())
-    rendering = Renderings(lambda _: None).start("x", source())
+    rendering = Renderings(0, 0, lambda _: None).start("x", source())
     source.release(2)
     listener = rendering.listen()
     assert await anext(listener) == b"a"
@@ -76,7 +78,7 @@ async def test_even_an_end_that_is_no_exception_never_passes_for_the_whole() -> 
 
 async def test_the_work_ends_when_the_last_listener_goes() -> None:
     source = Source(b"a", b"b")
-    renderings = Renderings(lambda _: None)
+    renderings = Renderings(0, 0, lambda _: None)
     rendering = renderings.start("x", source())
     one, two = rendering.listen(), rendering.listen()
     source.release(1)
@@ -94,7 +96,7 @@ async def test_the_work_ends_when_the_last_listener_goes() -> None:
 
 async def test_how_many_run_is_told_at_each_change() -> None:
     lengths: list[int] = []
-    renderings = Renderings(lengths.append)
+    renderings = Renderings(0, 0, lengths.append)
     source = Source(b"a")
     rendering = renderings.start("x", source())
     source.release(1)
@@ -105,10 +107,47 @@ async def test_how_many_run_is_told_at_each_change() -> None:
 
 async def test_stopping_ends_all_of_them() -> None:
     sources = [Source(b"a"), Source(b"a")]
-    renderings = Renderings(lambda _: None)
+    renderings = Renderings(0, 0, lambda _: None)
     for number, source in enumerate(sources):
         renderings.start(number, source())
     await asyncio.sleep(0)
     await renderings.stop()
     assert all(source.closed for source in sources)
     assert len(renderings) == 0
+
+
+async def test_what_was_taken_and_is_not_cached_leaves_memory_at_once() -> None:
+    """Without the garbage collector, which comes rarely: minutes of sound are megabytes."""
+    renderings = Renderings(0, 100, lambda _: None)
+    source = Source(b"a", b"b")
+    source.release(2)
+    rendering = renderings.start("x", source())
+    gc.disable()
+    try:
+        assert await heard(rendering.listen()) == [b"a", b"b"]
+        await asyncio.sleep(0)
+        gone = weakref.ref(rendering)
+        del rendering
+        await asyncio.sleep(0)
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+async def test_what_somebody_still_takes_is_bounded_apart_from_the_cache() -> None:
+    renderings = Renderings(2, 3, lambda _: None)
+    listeners = []
+    for key in ("x", "y"):
+        source = Source(key.encode(), key.encode())
+        source.release(2)
+        listener = renderings.start(key, source()).listen()
+        await anext(listener)
+        await asyncio.sleep(0)
+        listeners.append(listener)
+    slow, quick = listeners
+    with pytest.raises(SlowClientError):
+        await anext(slow)
+    assert renderings.get("x") is None
+    assert await heard(quick) == [b"y"]
+    assert (renderings.cache.size, renderings.untaken.size) == (2, 0)
+    assert renderings.get("y") is not None

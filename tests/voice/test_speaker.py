@@ -5,12 +5,19 @@ import pytest
 from prometheus_client import CollectorRegistry
 from voice.fakes import SECONDS_PER_CHARACTER, FakeEngine, Heard, until
 
-from kotatsu_voice.engine import EngineFailedError, UnknownStyleError, UnspeakableError
+from kotatsu_voice.engine import (
+    EngineFailedError,
+    EngineLostError,
+    UnknownStyleError,
+    UnspeakableError,
+)
 from kotatsu_voice.metrics import VoiceMetrics
+from kotatsu_voice.rendering import Chunks, SlowClientError
 from kotatsu_voice.speaker import FIRST_WORDS, MP3, WAV, BusyError, Speaker
 from kotatsu_voice.text import SENTENCE_PAUSE, TextError
 
 LONG = "ことりがそらをとんでいます。とてもきれいなあおいはねです。きょうはおまつりです。"
+PARTS = [part + "。" for part in LONG.split("。")[:-1]]
 
 
 class Rig:
@@ -25,6 +32,9 @@ class Rig:
 
     async def say(self, words: str, media: str = MP3, style: int | None = None) -> bytes:
         return await self.speaker.say(self.speaker.utterance(words, style, media))
+
+    async def whole(self, words: str) -> tuple[int, Chunks]:
+        return await self.speaker.whole(self.speaker.utterance(words, None, WAV))
 
     async def stream(self, words: str) -> list[bytes]:
         utterance = self.speaker.utterance(words, None, MP3)
@@ -138,7 +148,7 @@ async def test_what_was_spoken_is_kept(engine: FakeEngine) -> None:
     rig = await woken(engine)
     first = await rig.say("もういちど。")
     assert await rig.say("もういちど。") == first
-    assert await rig.stream("もういちど。") == [first]
+    assert b"".join(await rig.stream("もういちど。")) == first
     assert len(engine.spoken) == 1
     assert (rig.value("cache_hits_total"), rig.value("cache_misses_total")) == (2, 1)
     assert rig.value("cache_bytes") == len(first)
@@ -163,17 +173,128 @@ async def test_a_full_queue_refuses_and_says_when_to_come_back(engine: FakeEngin
     await rig.say("さんばん。")
 
 
-async def test_work_nobody_waits_for_any_more_is_dropped(engine: FakeEngine) -> None:
+async def test_of_work_nobody_waits_for_any_more_only_the_sentence_at_work_ends(
+    engine: FakeEngine,
+) -> None:
     rig = await woken(engine)
     engine.gate.clear()
     task = asyncio.create_task(rig.say(LONG))
     await settle()
-    assert engine.active == 1
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    await until(lambda: engine.active == 0)
-    assert engine.cancelled == 1
     await until(lambda: rig.value("queue_length") == 0)
+    assert (engine.active, engine.cancelled) == (1, 0)
+    engine.gate.set()
+    await until(lambda: engine.active == 0)
+    await settle()
+    assert len(engine.spoken) == 1
+
+
+async def test_a_text_that_nobody_waits_for_keeps_its_turn_while_the_engine_works(
+    engine: FakeEngine,
+) -> None:
+    """A synthesis can't be stopped: the next one beside it would be one more than workers."""
+    rig = await woken(engine)
+    engine.gate.clear()
+    for n in range(20):
+        dropped = asyncio.create_task(rig.say(f"{n}ばん。"))
+        await settle()
+        dropped.cancel()
+    last = asyncio.create_task(rig.say("さいご。"))
+    await settle()
+    assert engine.active == engine.workers == 2
+    engine.gate.set()
+    assert await last
+    assert engine.most_active == 2
+    assert [text for text, _ in engine.spoken] == ["0ばん。", "1ばん。", "さいご。"]
+
+
+async def test_no_more_texts_are_in_progress_than_workers(engine: FakeEngine) -> None:
+    """Each holds up to minutes of sound. One after the other they also end earlier on average."""
+    rig = await woken(engine, cache_bytes=0)
+    ended: list[int] = []
+
+    async def say(n: int) -> None:
+        await rig.say(f"{n}ばん。{LONG}", WAV)
+        ended.append(n)
+
+    await asyncio.gather(*(say(n) for n in range(6)))
+    texts = [text for text, _ in engine.spoken]
+    begun = [texts.index(f"{n}ばん。") for n in range(6)]
+    assert begun == sorted(begun)
+    for n in range(2, 6):
+        assert sum(texts[: begun[n]].count(part) for part in PARTS) >= (n - 1) * len(PARTS)
+    assert ended == sorted(ended)
+
+
+async def test_speech_that_slow_clients_have_not_taken_is_bounded(
+    engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = await woken(engine, cache_bytes=0)
+    _, chunks = await rig.whole("いちばん。")
+    size = len(b"".join([chunk async for chunk in chunks]))
+    monkeypatch.setattr("kotatsu_voice.speaker.UNTAKEN_BYTES", 3 * size + size // 2)
+    rig = await woken(engine, cache_bytes=0)
+    slow = [await rig.whole(f"{n}いばん。") for n in range(5)]
+    taken = [chunks for _, chunks in slow]
+    for chunks in taken[:2]:
+        assert await anext(chunks)
+        with pytest.raises(SlowClientError):
+            await anext(chunks)
+    for size, chunks in slow[2:]:
+        assert len(b"".join([chunk async for chunk in chunks])) == size
+
+
+async def test_many_slow_clients_of_one_text_hold_it_once(
+    engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = await woken(engine)
+    size, _ = await rig.whole("おなじ。")
+    monkeypatch.setattr("kotatsu_voice.speaker.UNTAKEN_BYTES", size)
+    rig = await woken(engine)
+    slow = [await rig.whole("おなじ。") for _ in range(20)]
+    for _, chunks in slow:
+        assert len(b"".join([chunk async for chunk in chunks])) == size
+    assert rig.value("cache_bytes") == size
+
+
+async def test_an_engine_that_hangs_is_lost_and_started_again(
+    engine: FakeEngine, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kotatsu_voice.speaker.PIECE_SECONDS", 0.01)
+    engine.workers = 1
+    rig = await woken(engine)
+    engine.gate.clear()
+    with pytest.raises(EngineLostError, match=r"did not answer within 0\.01 seconds"):
+        await rig.say("はい。")
+    engine.gate.set()
+    await rig.speaker.wake()
+    assert await rig.say("はい。")
+    assert rig.value("engine_losses_total", engine="fake") == 1
+    assert [record.message for record in caplog.records] == [
+        "the engine failed: The engine did not answer within 0.01 seconds."
+    ]
+
+
+async def test_a_hang_that_nobody_waits_for_is_noticed_too(
+    engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kotatsu_voice.speaker.PIECE_SECONDS", 0.01)
+    rig = await woken(engine)
+    engine.gate.clear()
+    task = asyncio.create_task(rig.say("はい。"))
+    await until(lambda: engine.active == 1)
+    task.cancel()
+    assert "did not answer" in await rig.speaker.lost()
+
+
+async def test_an_engine_that_hangs_at_its_first_words_is_an_error(
+    engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kotatsu_voice.speaker.PIECE_SECONDS", 0.01)
+    engine.gate.clear()
+    with pytest.raises(EngineLostError, match="did not answer"):
+        await Rig(engine).speaker.wake()
 
 
 async def test_one_who_leaves_does_not_disturb_the_others(engine: FakeEngine) -> None:
@@ -243,7 +364,7 @@ async def test_closing_ends_the_work_and_the_engine(engine: FakeEngine) -> None:
 async def test_retry_after_is_when_half_of_the_queue_is_done(engine: FakeEngine) -> None:
     now = 0.0
     rig = await woken(engine, queue=20, clock=lambda: now)
-    for n in range(200):
+    for n in range(40):
         engine.gate.clear()
         task = asyncio.create_task(rig.say(f"{n}ばんめ。"))
         await until(lambda: engine.active == 1)

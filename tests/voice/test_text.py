@@ -1,7 +1,9 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rows import each
 
+from kotatsu_voice.reading import kanji
 from kotatsu_voice.text import (
     HARD_PIECE_CHARACTERS,
     PIECE_CHARACTERS,
@@ -25,9 +27,7 @@ def test_nothing_is_not_provided(text: str | None) -> None:
     assert refusal(text) == "Text not provided"
 
 
-@pytest.mark.parametrize(
-    "text", ["😀", "🐦‍⬛🎉", "!?", "。。。", "…", "ー", "～～", "♪", "\u200b", "( )"]
-)
+@each("text", ["😀", "🐦‍⬛🎉", "!?", "。。。", "…", "ー", "～～", "♪", "\u200b", "( )"])
 def test_emoji_and_punctuation_alone_are_nothing_to_speak(text: str) -> None:
     assert refusal(text) == "Nothing to speak"
 
@@ -70,8 +70,8 @@ def test_digits_and_real_words_stay(text: str) -> None:
     assert prepare(text, LIMIT).startswith(text[:4])
 
 
-@pytest.mark.parametrize(
-    ("text", "spoken"),
+@each(
+    "text, spoken",
     [
         ("元気？😀うん!", "元気？うん！"),
         ("気温は25℃", "気温は25度"),
@@ -172,3 +172,32 @@ def test_nothing_repeats_more_than_three_times(text: str) -> None:
     except TextError:
         return
     assert not any(c * 4 in prepared for c in "あいうハヒ母東京ー！？ab")
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("髙橋さんと山﨑さん", "高橋さんと山崎さん"),
+        ("𠮷野家", "吉野家"),
+        ("濵田德郞", "浜田徳郎"),
+        ("\ufa19社と\ufa1b岡", "神社と福岡"),
+        ("葛\U000e0100城", "葛城"),
+    ],
+)
+def test_a_kanji_gets_the_form_that_has_a_reading(written: str, said: str) -> None:
+    assert prepare(written, 100) == said
+
+
+def test_each_such_form_is_in_jis_x_0208_and_stays_as_it_is() -> None:
+    for said in map(chr, kanji.VARIANTS.values()):
+        assert said.encode("shift_jis")
+        assert said.translate(kanji.VARIANTS) == said
+
+
+def test_of_a_prepared_text_only_letters_that_are_not_read_are_named() -> None:
+    text = "髙橋さん、こたつは〇℃、αとΩ、ABC、ｶﾅ、1½、々〆ヶ。"
+    assert kanji.unread(prepare(text, 100)) == ""
+    assert kanji.unread("한국어のéと龘とПと龘") == "한국어é龘П"
+    assert kanji.unread("".join(map(chr, range(0xAC00, 0xAC00 + 500)))) == "".join(
+        map(chr, range(0xAC00, 0xAC00 + kanji.MOST_NAMED))
+    )

@@ -1,11 +1,14 @@
 """What voicevox_core does, as far as the voice relies on it.
 
 Names, bases and signatures were read in the Python binding of 0.16.4 and 0.17.0
-(crates/voicevox_core_python_api); `READINGS`, `PANIC` and `CHATTER` were seen on builds of both.
+(crates/voicevox_core_python_api); `READINGS`, `PANIC` and `CHATTER` were seen on builds of both,
+and so was that an inference whose call is cancelled runs on in its thread, while the call ends at
+once. (`tts(cancellable=True)` is no way: 0.16.4 dies of a segmentation fault, 0.17.0 blocks.)
 `FakeCore` answers to this contract, and so does the real package where it is installed
 (test_voicevox_real.py).
 """
 
+import asyncio
 import logging
 import sys
 from dataclasses import dataclass
@@ -13,9 +16,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from voice.fakes import hum
-
-from kotatsu_voice.audio import polish, wav
+from voice.fakes import hum, wav
 
 ERRORS: dict[str, type[Exception]] = {
     "AnalyzeTextError": Exception,
@@ -98,7 +99,10 @@ ZUNDAMON = CharacterMeta(
 
 
 class FakeCore:
-    """The package, which records the calls. `panic` and `故障` are texts that break it."""
+    """The package, which records the calls. `恐慌` and `故障` are texts that break it.
+
+    An inference ends once `gate` is open, also if nobody waits for it; that of `停止` never ends.
+    """
 
     def __init__(self) -> None:
         module, name, base = PANIC
@@ -107,15 +111,32 @@ class FakeCore:
         self.metas = [ZUNDAMON]
         self.calls: list[Any] = []
         self.open_files = 0
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.inferences: set[asyncio.Task[None]] = set()
+        self.most_inferences = 0
         self.package = ModuleType("voicevox_core")
         self.api = ModuleType("voicevox_core.asyncio")
         vars(self.package).update(self.errors, asyncio=self.api)
         vars(self.api).update(_api(self))
 
+    async def infer(self, text: str) -> None:
+        """Run an inference as a thread does: to its end, whatever becomes of the caller."""
+        event = asyncio.Event() if "停止" in text else self.gate
+        inference = asyncio.create_task(_wait_for(event))
+        self.inferences.add(inference)
+        self.most_inferences = max(self.most_inferences, len(self.inferences))
+        inference.add_done_callback(self.inferences.discard)
+        await asyncio.shield(inference)
+
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Be what `import voicevox_core` finds, also where the real one is installed."""
         monkeypatch.setitem(sys.modules, "voicevox_core", self.package)
         monkeypatch.setitem(sys.modules, "voicevox_core.asyncio", self.api)
+
+
+async def _wait_for(event: asyncio.Event) -> None:
+    await event.wait()
 
 
 def _api(core: FakeCore) -> dict[str, Any]:
@@ -167,7 +188,7 @@ def _api(core: FakeCore) -> dict[str, Any]:
             self, text: str, style_id: int, *, enable_interrogative_upspeak: bool = True
         ) -> bytes:
             calls.append(("tts", text, style_id, enable_interrogative_upspeak))
-            if self.poisoned or "panic" in text:
+            if self.poisoned or "恐慌" in text:
                 self.poisoned = True  # as the lock that the panicking thread held
                 raise core.panic("called `Option::unwrap()` on a `None` value")
             known = {style.id for character in core.metas for style in character.styles}
@@ -177,7 +198,8 @@ def _api(core: FakeCore) -> dict[str, Any]:
                 raise errors["AnalyzeTextError"](text)
             if text == "故障":
                 raise errors["RunModelError"]("inference failed")
-            return wav([polish(hum(0.5))])
+            await core.infer(text)
+            return wav(hum(0.5))
 
     return {
         "Onnxruntime": Onnxruntime,

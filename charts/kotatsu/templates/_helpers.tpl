@@ -71,7 +71,6 @@ true
 
 {{/* Metadata of what the Prometheus Operator reads. */}}
 {{- define "kotatsu.monitoring" -}}
-name: {{ include "kotatsu.fullname" . }}
 namespace: {{ default .Release.Namespace .Values.metrics.namespace }}
 labels:
   app.kubernetes.io/name: kotatsu
@@ -81,27 +80,37 @@ labels:
   {{- end }}
 {{- end }}
 
-{{/* The namespaces of all pods, as a JSON list. */}}
-{{- define "kotatsu.podNamespaces" -}}
-{{- append (include "kotatsu.namespaces" . | fromJsonArray) .Release.Namespace | uniq | sortAlpha | toJson -}}
+{{/* Who is scraped, in a PodMonitor as in a ServiceMonitor: the operators (activators) and how. Prometheus
+finds pods by labels, which every pod may have, so a pod's series are believed only as far as its namespace. */}}
+{{- define "kotatsu.monitored" -}}
+- {component: operator, name: {{ include "kotatsu.fullname" . }}, series: kotatsu_.+, namespaces: {{ list .Release.Namespace | toJson }}}
+- {component: activator, name: {{ include "kotatsu.fullname" . }}-activator, series: kotatsu_(activator|api)_.+, namespaces: {{ include "kotatsu.namespaces" . }}}
 {{- end }}
 
-{{/* How Prometheus scrapes, in a PodMonitor as in a ServiceMonitor. */}}
+{{/* How Prometheus scrapes one of them. */}}
 {{- define "kotatsu.scrape" -}}
+{{- $series := .of.series }}{{ $component := .of.component }}
+{{- with .root }}
 path: /metrics
 interval: {{ .Values.metrics.interval }}
 {{- with .Values.metrics.scrapeTimeout }}
 scrapeTimeout: {{ . }}
 {{- end }}
-# namespace and name are the pool's, not those of the pod that exports them.
-honorLabels: true
 {{- with .Values.metrics.relabelings }}
 relabelings:
   {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with .Values.metrics.metricRelabelings }}
 metricRelabelings:
+  # Without honorLabels a series cannot replace the labels of its target. Prometheus renames its own.
+  - {sourceLabels: [__name__], regex: {{ $series | quote }}, action: keep}
+  {{- if eq $component "operator" }}
+  # The operator's series are about the pools, in the namespaces that it watches.
+  - {sourceLabels: [exported_namespace], regex: {{ include "kotatsu.namespaces" . | fromJsonArray | join "|" | printf "(%s)" | quote }}, targetLabel: namespace}
+  {{- end }}
+  - {regex: exported_namespace, action: labeldrop}
+  {{- with .Values.metrics.metricRelabelings }}
   {{- toYaml . | nindent 2 }}
+  {{- end }}
 {{- end }}
 {{- end }}
 
@@ -318,6 +327,27 @@ true
 {{- end -}}
 {{- end }}
 
+{{/* Not empty where Helm may look up what is in other namespaces: `lookup` fails for what may not be read. An
+account that may create cluster-scoped objects is taken for one that may. */}}
+{{- define "kotatsu.readsCluster" -}}
+{{- if or .Values.crds.upgrade .Values.aggregateRoles .Values.admissionPolicies.enabled }}true{{ end }}
+{{- end }}
+
+{{/* TCP ports of the API server, as a JSON list: those of the value, or the usual ones and what Helm finds behind
+the Service kubernetes. Its own port does not count, because policies see the address of the endpoint. */}}
+{{- define "kotatsu.apiServerPorts" -}}
+{{- $ports := .Values.networkPolicy.apiServerPorts -}}
+{{- if not $ports -}}
+{{- $ports = list 443 6443 -}}
+{{- if include "kotatsu.readsCluster" . -}}
+{{- range (lookup "discovery.k8s.io/v1" "EndpointSlice" "default" "kubernetes").ports -}}
+{{- $ports = append $ports (int .port) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- uniq $ports | toJson -}}
+{{- end }}
+
 {{/* Egress that operator and activators share: the API server, and DNS to find it by name. */}}
 {{- define "kotatsu.egress" -}}
 - to:
@@ -325,7 +355,7 @@ true
     - ipBlock: {cidr: {{ . | quote }}}
     {{- end }}
   ports:
-    {{- range .Values.networkPolicy.apiServerPorts }}
+    {{- range include "kotatsu.apiServerPorts" . | fromJsonArray }}
     - {protocol: TCP, port: {{ . }}}
     {{- end }}
 - ports:
@@ -434,25 +464,22 @@ sees needs no permission of the operator. */}}
 {{- $isThere := eq $mode "always" -}}
 {{- if eq $mode "auto" -}}
 {{- $karpenter := .Capabilities.APIVersions.Has "karpenter.sh/v1/NodePool" -}}
-{{- $isThere = or $karpenter (lookup "v1" "ConfigMap" "kube-system" "cluster-autoscaler-status" | empty | not) -}}
+{{- $reads := include "kotatsu.readsCluster" . -}}
+{{- $isThere = or $karpenter (and $reads (lookup "v1" "ConfigMap" "kube-system" "cluster-autoscaler-status")) | empty | not -}}
 {{- end -}}
 {{- ternary .Values.operator.firstStartOnNewNodes .Values.operator.firstStart $isThere -}}
 {{- end }}
 
-{{/* What asks for nodes ahead of windows: CapacityBuffer, Placeholder or nothing. */}}
-{{- define "kotatsu.capacityKind" -}}
+{{/* The image of the placeholders that ask for nodes ahead of windows; nothing if there are none. */}}
+{{- define "kotatsu.capacityImage" -}}
 {{- if .Values.capacityAhead.enabled -}}
-{{- $hasBuffers := .Capabilities.APIVersions.Has "autoscaling.x-k8s.io/v1beta1/CapacityBuffer" -}}
-{{- $kind := ternary (ternary "CapacityBuffer" "Placeholder" $hasBuffers) .Values.capacityAhead.kind (eq .Values.capacityAhead.kind "auto") -}}
-{{- if eq $kind "Placeholder" -}}
 {{- if not .Values.capacityAhead.image -}}
 {{- fail "\n\ncapacityAhead.enabled needs capacityAhead.image: the image of the placeholder pods, which only has to wait, such as Kubernetes' pause from a registry of yours.\n" -}}
 {{- end -}}
 {{- if not .Values.admissionPolicies.enabled -}}
-{{- fail "\n\ncapacityAhead with placeholder pods needs admissionPolicies.enabled: without that policy the operator could create any pod. Enable it, or set capacityAhead.kind to CapacityBuffer.\n" -}}
+{{- fail "\n\ncapacityAhead.enabled needs admissionPolicies.enabled: without that policy the operator could create any pod.\n" -}}
 {{- end -}}
-{{- end -}}
-{{- $kind -}}
+{{- .Values.capacityAhead.image -}}
 {{- end -}}
 {{- end }}
 
@@ -463,9 +490,9 @@ sees needs no permission of the operator. */}}
 
 {{/* The names of the admission policies, as a JSON list. */}}
 {{- define "kotatsu.policies" -}}
-{{- $policies := list "autoscalers" "scales" "endpointslices" "statuses" }}
+{{- $policies := list "autoscalers" "scales" "services" "endpointslices" "statuses" }}
 {{- if ne .Values.runtime "native" }}{{ $policies = append $policies "revisions" }}{{ end }}
-{{- if eq (include "kotatsu.capacityKind" .) "Placeholder" }}{{ $policies = append $policies "placeholders" }}{{ end }}
+{{- if include "kotatsu.capacityImage" . }}{{ $policies = append $policies "placeholders" }}{{ end }}
 {{- if .Values.parked.enabled }}{{ $policies = append $policies "requests" }}{{ end }}
 {{- toJson $policies }}
 {{- end }}

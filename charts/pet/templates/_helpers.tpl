@@ -253,7 +253,7 @@ spec:
     - {name: http, port: 80, targetPort: http}
 {{- end }}
 
-{{/* A part may carry "maxReplicas" to cap what its values ask for, and "wakeWith". */}}
+{{/* A part may carry "maxReplicas" to cap what its values ask for, and "dependsOn". */}}
 {{- define "pet.warmPool" -}}
 {{- $pool := .values.pool -}}
 apiVersion: kotatsu.dev/v1alpha1
@@ -285,11 +285,11 @@ spec:
     {{- with $pool.ignorePaths }}
     ignorePaths: {{ toJson . }}
     {{- end }}
-    {{- with .wakeWith }}
-    # It will ask them who is calling: they start together, not one after the other.
-    wakeWith: {{ toJson . }}
     {{- end }}
-    {{- end }}
+  {{- with .dependsOn }}
+  # It asks them who is calling.
+  dependsOn: {{ toJson . }}
+  {{- end }}
   {{- with $pool.drain }}
   drain:
     {{- toYaml . | nindent 4 }}

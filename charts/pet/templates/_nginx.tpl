@@ -33,8 +33,8 @@ http {
   scgi_temp_path /tmp/scgi;
   uwsgi_temp_path /tmp/uwsgi;
 
-  # Limits of one request; the services have the same for the body.
-  client_max_body_size 1m;
+  # Limits of one request; the services read less of a body.
+  client_max_body_size 64k;
   client_header_buffer_size 1k;
   large_client_header_buffers 4 8k;
   client_header_timeout 10s;
@@ -48,13 +48,20 @@ http {
   real_ip_header X-Forwarded-For;
   real_ip_recursive on;
   {{- end }}
+
+  # An address, as a limit counts it: of IPv6 the first 64 bits, since a client has all the others. IPv4 in
+  # an IPv6 address (::ffff:a.b.c.d) counts whole.
+  map $binary_remote_addr $client_network {
+    "~^(?s)(?!\x00{10}\xff\xff)(?<first_half>.{8}).{8}\z" $first_half;
+    default $binary_remote_addr;
+  }
   {{- if .Values.voice.anonymous }}
 
-  # Callers of the voice, whose tokens are not checked: all of an address together, which may be a whole
+  # Callers of the voice, whose tokens are not checked: all of an address (or IPv6 network) together, which may be a whole
   # venue, and each token. A preflight costs nothing.
   map $request_method $voice_client {
     OPTIONS "";
-    default $binary_remote_addr;
+    default $client_network;
   }
   # The end of a token: as different as all of it, and no long one fills the zone.
   map $http_authorization $voice_token {
@@ -235,7 +242,7 @@ http {
       (list 404 "Not found" "There is nothing at this path." "")
       (list 405 "Method not allowed" "The gateway does not take this method." "")
       (list 408 "Too slow" "The request took too long to arrive." "")
-      (list 413 "Too large" "The request is larger than 1 MiB." "")
+      (list 413 "Too large" "The request is larger than 64 KiB." "")
       (list 414 "Too long" "The address is too long." "")
       (list 429 "Too many requests" "You asked for speech too often: wait a little." "5")
       (list 501 "Not implemented" "The gateway does not know this transfer encoding." "")

@@ -18,16 +18,13 @@ from kotatsu_operator.runtime.settings import OperatorSettings, start
 _STALLED = timedelta(seconds=30)
 
 
-async def _run(settings: OperatorSettings) -> None:
-    registry = CollectorRegistry()
-    kube = Kube.connect(OPERATOR, ApiMetrics(registry).error, settings.targets)
-    options = Options(
+def options_of(settings: OperatorSettings) -> Options:
+    """What the settings say of the operator itself."""
+    return Options(
         name=settings.pod_name,
         lease_namespace=settings.pod_namespace,
         starts_per_second=settings.starts_per_second,
-        capacity=CapacityOptions(
-            settings.capacity, settings.capacity_image, settings.capacity_priority_class
-        ),
+        capacity=CapacityOptions(settings.capacity_image, settings.capacity_priority_class),
         parking=settings.parked,
         first_start=timedelta(seconds=settings.first_start),
         prices=settings.prices,
@@ -38,7 +35,12 @@ async def _run(settings: OperatorSettings) -> None:
         notifications=settings.notifications,
         override_warning=timedelta(seconds=settings.override_warning),
     )
-    operator = Operator(kube, settings.namespaces, registry, options)
+
+
+async def _run(settings: OperatorSettings) -> None:
+    registry = CollectorRegistry()
+    kube = Kube.connect(OPERATOR, ApiMetrics(registry).error, settings.targets)
+    operator = Operator(kube, settings.namespaces, registry, options_of(settings))
 
     def live() -> str:
         if why := operator.heartbeat.why_not_alive():

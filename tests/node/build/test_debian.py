@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from kotatsu_node.build import debian
 from kotatsu_node.build.debian import Source
 
@@ -46,21 +48,28 @@ def test_source_packages_and_comments_are_no_sources() -> None:
     assert debian.parse_one_line(f"# deb {MIRROR} bookworm main\ndeb-src {MIRROR} a main\n") == []
 
 
-def test_the_mirror_is_the_one_with_the_base_suite_not_security_or_another_vendor() -> None:
-    sources = [
-        Source("http://vendor.test/node", ("nodistro",), ("main",)),
-        Source("http://mirror.test/security", ("bookworm-security",), ("main",)),
-        Source(MIRROR, ("bookworm",), ("main",)),
-    ]
-    assert debian.mirror_of("bookworm", sources) == MIRROR
-    assert [s.uri for s in debian.archives_of("bookworm", sources)] == [
-        "http://mirror.test/security",
-        MIRROR,
-    ]
+SOURCES = [
+    Source("http://vendor.test/node", ("nodistro",), ("main",)),
+    Source("http://mirror.test/security", ("bookworm-security",), ("main",)),
+    Source(MIRROR, ("bookworm", "bookworm-backports"), ("main",)),
+]
 
 
-def test_a_machine_that_names_no_such_mirror_gives_none() -> None:
-    assert debian.mirror_of("bookworm", [Source(MIRROR, ("noble",), ("main",))]) == ""
+@pytest.mark.parametrize("release", ["bookworm", "trixie"])
+def test_the_mirrors_of_the_machines_own_release_have_the_others_of_debian(release: str) -> None:
+    archives = debian.archives_of(release, "bookworm", SOURCES)
+    assert archives == [
+        Source("http://mirror.test/security", (f"{release}-security",), ("main",)),
+        Source(MIRROR, (release,), ("main",)),
+    ]
+    assert debian.mirror_of(release, archives) == MIRROR
+
+
+@pytest.mark.parametrize("machine", ["noble", ""])
+def test_a_machine_that_is_not_debian_names_no_such_mirror(machine: str) -> None:
+    archives = debian.archives_of("trixie", machine, SOURCES)
+    assert archives == []
+    assert debian.mirror_of("trixie", archives) == ""
 
 
 def test_both_kinds_of_file_are_read_from_the_apt_directory(tmp_path: Path) -> None:

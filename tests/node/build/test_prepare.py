@@ -18,6 +18,7 @@ from kotatsu_node.progress import Progress
 def layout(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Layout:
     """A machine with nothing built on it, and a compiler that only makes directories."""
     monkeypatch.setattr(prepare.preflight, "go_version", lambda: "go1.26")
+    monkeypatch.setattr(prepare.published, "of", lambda _: None)
     for part in ("kube", "pause"):
 
         def build(self: Binaries, log: Path, part: str = part) -> None:
@@ -105,6 +106,21 @@ def test_each_release_is_pinned_by_a_file_of_its_own() -> None:
 def test_the_release_of_programs_is_read_from_the_name_of_their_directory(layout: Layout) -> None:
     assert binaries.release_of(prepare.locate(replace(layout, kubernetes="1.34")).kube) == "1.34"
     assert binaries.release_of(Path("/cache/bin/kube-cb6ad5e1490cd175")) == ""
+
+
+def test_of_two_that_make_the_same_the_first_is_kept(tmp_path: Path) -> None:
+    target = tmp_path / "programs"
+    with binaries.publish(target) as first, binaries.publish(target) as second:
+        (first.path / "helm").write_text("the outer, which ends last")
+        (second.path / "helm").write_text("the inner, which ends first")
+    assert (target / "helm").read_text() == "the inner, which ends first"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_what_fails_halfway_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(NodeError), binaries.publish(tmp_path / "programs"):
+        raise NodeError("no")
+    assert list(tmp_path.iterdir()) == []
 
 
 GIB = 2**30

@@ -31,6 +31,8 @@ from kotatsu_operator.activator.proxy.connection_limit import (
     ConnectionLimit,
     raise_file_limit,
 )
+from kotatsu_operator.core.protocol import LOOKED_AT
+from kotatsu_operator.runtime import metrics_page
 from kotatsu_operator.runtime.health import Checks, start_admin
 
 sys.path.append(str(Path(__file__).parents[1]))
@@ -93,6 +95,7 @@ class _Turns:
 
 
 async def _run(kube: FakeKube, files: int, memory: int) -> None:
+    metrics_page.SHARED_FOR = 0.0  # tests compare two readings
     registry = CollectorRegistry()
     _Turns(registry)
     connection_limit = ConnectionLimit(min(raise_file_limit(), files), memory=memory)
@@ -103,6 +106,7 @@ async def _run(kube: FakeKube, files: int, memory: int) -> None:
         registry,
         Checks(str, activator.why_not_ready),
         asked=activator.asked,
+        named=LOOKED_AT,
     )
     stop = asyncio.Event()
     running = asyncio.create_task(activator.run(stop, 0.0))

@@ -229,26 +229,12 @@ async def test_bytes_of_a_quiet_connection_are_announced_and_pass_at_once(
     answered.set()
 
 
-# --- pools that are woken together ---
-
-
-async def test_pools_that_are_needed_too_are_woken_once_for_each_parking(activator, monkeypatch):
-    monkeypatch.setattr(announcements, "COVERS_FOR", 0.0)
-    needs = {"wake": {"wakeWith": ["auth", "feed"]}}
-    activator.see("WarmPool", pool(**needs))
-    await activator.new_pod(ready=True)
-    await activator.ask()
-    await activator.ask()
-    assert activator.woken_others == ["auth", "feed"]
-    activator.see("WarmPool", pool("Warm", **needs))
-    activator.see("WarmPool", pool(**needs))
-    await activator.ask()
-    assert activator.woken_others == ["auth", "feed"] * 2
+# --- pools that depend on it ---
 
 
 async def test_a_parked_pool_that_another_one_needs_is_announced_once_and_not_raised(activator):
-    activator.see("WarmPool", pool(wake={"wakeWith": ["auth"]}))
-    activator.connections.poke()
-    activator.connections.poke()
+    await activator.new_pod(ready=True)
+    assert activator.connections.need()
+    assert activator.connections.need()
     await announced(activator, 1)
-    assert (activator.raises, activator.woken_others) == (0, [])
+    assert activator.raises == 0

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import socket
 import ssl
 import subprocess
 
@@ -14,6 +13,7 @@ from serving import NO_TLS
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import serve as serve_websocket
 
+from kotatsu_node.ports import free_ports
 from tests.e2e.h2server import H2Server
 from tests.operator.cluster import eventually, service
 
@@ -327,9 +327,7 @@ async def test_eighty_clients_of_four_protocols_wake_one_pool_together(activator
 
 
 async def test_a_pod_that_refuses_at_first_is_tried_until_it_accepts(activator):
-    with socket.socket() as reserved:
-        reserved.bind(("127.0.0.1", 0))
-        port = reserved.getsockname()[1]
+    [port] = free_ports(1)
     activator.see_pod(Started(port), ready=True)
     async with h2_client() as http:
         url = f"http://127.0.0.1:{activator.port}/echo"

@@ -8,7 +8,10 @@ from tests.operator.cluster import eventually, pod
 
 pytestmark = pytest.mark.timeout(60)
 
-BROWSER = b"GET / HTTP/1.1\r\nHost: voice\r\nAccept: text/html\r\nAccept-Language: ja\r\n\r\n"
+BROWSER = (
+    b"GET / HTTP/1.1\r\nHost: voice\r\nAccept: text/html\r\nAccept-Language: ja\r\n"
+    b"Upgrade-Insecure-Requests: 1\r\n\r\n"
+)
 QUESTION = b"HEAD / HTTP/1.1\r\nHost: voice\r\nKotatsu-Waking: ask\r\n\r\n"
 
 

@@ -1,4 +1,5 @@
 import json
+from datetime import timedelta
 
 import pytest
 from fuzz.edits import edited
@@ -6,8 +7,11 @@ from fuzz.pools import crd, specs
 from fuzz.schema import values
 from hypothesis import HealthCheck, given, settings
 
+from kotatsu_operator.console import view
 from kotatsu_operator.console.board import Board
-from kotatsu_operator.console.view import _view, pool_view
+from kotatsu_operator.console.view import MOST, _view, _windows, pool_view
+from kotatsu_operator.core.plan.kept import Kept
+from kotatsu_operator.core.pool.parse import parse
 from tests.operator.console.pools import NOW, Clock, day, pool, status
 
 
@@ -31,6 +35,31 @@ def test_the_windows_around_now_are_laid_out():
     names = [w["name"] for w in views()["voice"]["windows"]]
     assert names.count("final-pitch") == 1
     assert names.count("rehearsal") == 3  # yesterday's, today's and tomorrow's
+
+
+def schedule(name, exclude=()):
+    cron = {"name": name, "schedule": "* * * * *", "duration": "30s", "replicas": 1}
+    windows = [cron | {"excludeDates": list(exclude)}]
+    parsed = parse(pool("voice", windows=windows)["spec"])
+    return parsed.windows, parsed.zone
+
+
+def test_openings_are_laid_out_once_an_hour():
+    first = _windows(*schedule("a"), NOW)
+    assert _windows(*schedule("a"), NOW) is first
+    assert _windows(*schedule("a"), NOW + timedelta(hours=1)) is not first
+
+
+def test_the_openings_that_are_kept_are_limited_in_their_number_and_not_in_schedules(monkeypatch):
+    kept = Kept(1000, view._size)
+    monkeypatch.setattr(view, "_openings", kept)
+    for n in range(20):
+        assert len(_windows(*schedule(f"w{n}"), NOW)) == MOST
+        assert kept.size <= 1000
+    dates = [f"2030-{n // 28 + 1:02}-{n % 28 + 1:02}" for n in range(300)]
+    before = kept.size
+    _windows(*schedule("w20", dates), NOW)
+    assert kept.size == before - 2 * (MOST + 1) + MOST + 301  # the dates count too
 
 
 def test_an_override_in_force_is_shown_with_who_and_why():

@@ -197,6 +197,18 @@ async def test_a_deleted_pools_target_is_given_back_by_the_leader(make_operator,
     await eventually(lambda: replicas(kube) == 3)
 
 
+async def test_a_pool_that_is_deleted_as_leading_ends_is_left_to_the_next_leader(
+    make_operator, leading
+):
+    operator, _ = make_operator(config_map(), deployment(replicas=0))
+    term = await leading(operator)
+    term.cancel()
+    await asyncio.sleep(0)  # its tasks end now, and it takes no other
+    await operator._pool_gone(slept())
+    await end(term)
+    assert replicas(operator._kube) == 0
+
+
 async def test_leading_begins_with_what_went_unseen(make_operator, leading):
     operator, kube = make_operator(config_map(), deployment(replicas=0))
     await operator.records.remember(slept(), 3)

@@ -5,7 +5,7 @@ from datetime import timedelta
 from kotatsu_operator.core.calendar.occasions import Occasion
 from kotatsu_operator.core.pool.calendars import Reading
 from tests.operator.core.values import once, t
-from tests.operator.day import BUSY, Day
+from tests.operator.day import Day
 
 TEAM = {"name": "team", "replicas": 3}
 
@@ -33,10 +33,10 @@ def condition(day):
 async def test_an_event_opens_warm_and_the_pool_sleeps_after_it():
     day = begin()
     reads(day, pitch("10:00"))
-    await day.until(t("10:10"), late=BUSY)
+    await day.until(t("10:10"))
     assert (day.phase, day.replicas, day.status["activeWindow"]) == ("Warm", 3, "final-pitch")
     assert day.status["lastOpening"]["cold"] is False
-    await day.until(t("10:40"), late=BUSY)
+    await day.until(t("10:40"))
     assert (day.phase, day.replicas) == ("Asleep", 0)
 
 
@@ -45,9 +45,9 @@ async def test_an_event_that_moves_moves_its_window():
     reads(day, pitch("10:00"))
     await day.until(t("09:30"))
     reads(day, pitch("11:00"))
-    await day.until(t("10:30"), late=BUSY)
+    await day.until(t("10:30"))
     assert day.replicas == 0
-    await day.until(t("11:10"), late=BUSY)
+    await day.until(t("11:10"))
     assert (day.phase, day.replicas) == ("Warm", 3)
 
 
@@ -58,7 +58,7 @@ async def test_a_failing_calendar_keeps_its_window_also_for_the_next_operator():
     day.restart()
     reads(day, error="is not mounted")
     day.reconciler.readings = lambda: {"team": Reading(None, (), "is not mounted")}
-    await day.until(t("10:10"), late=BUSY)
+    await day.until(t("10:10"))
     assert (day.phase, day.replicas) == ("Warm", 3)
     assert condition(day)["message"].startswith("calendar team is not mounted; 1 windows of ")
     assert "CalendarFailed" in day.events

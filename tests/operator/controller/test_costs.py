@@ -8,7 +8,7 @@ from kotatsu_operator.core.budget.prices import parse_table
 from tests.operator.cluster import VOICE, warm_pool
 from tests.operator.controller.test_reconciler import SOON
 from tests.operator.core.values import SECOND, once, t
-from tests.operator.day import BUSY, Day
+from tests.operator.day import Day
 
 PRICES = {"currency": "JPY", "prices": {"cpuHour": "60"}}
 
@@ -18,7 +18,7 @@ PRICES = {"currency": "JPY", "prices": {"cpuHour": "60"}}
 async def test_pods_cost_from_scheduled_until_gone():
     day = Day.begin(t("10:00"), windows=[once("w", "10:00", "11:00", 1)], budget=PRICES)
     day.container = {"resources": {"requests": {"cpu": "1"}}}
-    await day.until(t("10:10"), late=BUSY)
+    await day.until(t("10:10"))
     accrued = Decimal(day.status["cost"]["accrued"])
     assert Decimal(9) <= accrued <= Decimal(10)
     assert day.status["cost"]["currency"] == "JPY"
@@ -31,13 +31,13 @@ async def test_what_was_spent_survives_a_restart_of_the_operator():
     await day.until(t("10:03"))
     day.restart()
     day.now = t("10:08")  # it was away for five minutes
-    await day.until(t("10:10"), late=BUSY)
+    await day.until(t("10:10"))
     assert Decimal(9) <= Decimal(day.status["cost"]["accrued"]) <= Decimal(10)
 
 
 async def test_pods_without_prices_show_no_cost():
     day = Day.begin(t("10:00"), replicas=1, ready=True, budget={"currency": "JPY"})
-    await day.until(t("10:10"), late=BUSY)
+    await day.until(t("10:10"))
     assert "cost" not in day.status
     assert day.metric("kotatsu_cost_accrued", currency="JPY") is None
 
@@ -47,7 +47,7 @@ async def test_the_operators_price_table_is_for_pools_without_their_own():
     day.prices = parse_table({"currency": "EUR", "cpuHour": "0.6"})
     day.container = {"resources": {"requests": {"cpu": "1"}}}
     day.restart()
-    await day.until(t("10:10"), late=BUSY)
+    await day.until(t("10:10"))
     assert (day.status["cost"]["currency"], day.status["cost"]["ratePerHour"]) == (
         "EUR",
         "0.600000",
@@ -94,6 +94,7 @@ async def test_the_last_seconds_of_pods_that_go_are_charged():
     assert Decimal(day.status["cost"]["accrued"]) == pytest.approx(minutes, abs=Decimal("0.01"))
 
 
+@pytest.mark.slow
 async def test_a_clock_that_steps_is_measured_past():
     day = Day.begin(t("10:00"), windows=[once("w", "08:00", "20:00", 1)], budget=PRICES)
     day.container = {"resources": {"requests": {"cpu": "1"}}}
@@ -111,7 +112,7 @@ async def test_a_clock_that_steps_is_measured_past():
 async def test_a_clock_that_was_put_back_does_not_keep_the_costs_from_being_written():
     day = Day.begin(t("10:00"), windows=[once("w", "08:00", "20:00", 1)], budget=PRICES)
     day.container = {"resources": {"requests": {"cpu": "1"}}}
-    await day.until(t("10:05"), late=BUSY)
+    await day.until(t("10:05"))
     day.now = t("09:55")
     await day.settle()
     assert day.status["cost"]["at"] == "2026-11-25T09:55:00Z"
@@ -120,7 +121,7 @@ async def test_a_clock_that_was_put_back_does_not_keep_the_costs_from_being_writ
 async def test_a_pool_made_again_under_its_name_begins_its_ledger_anew():
     day = Day.begin(t("10:00"), replicas=1, ready=True, budget=PRICES)
     day.container = {"resources": {"requests": {"cpu": "1"}}}
-    await day.until(t("10:10"), late=BUSY)
+    await day.until(t("10:10"))
     day.kube.put(warm_pool(uid="another", budget=PRICES))
     await day.settle()
     assert Decimal(day.status["cost"]["accrued"]) == 0
@@ -137,7 +138,7 @@ async def limited_day(**budget):
         t("10:00"), windows=[once("w", "10:00", "10:10", 1)], scaling=SOON, budget=LIMITED | budget
     )
     day.container = {"resources": {"requests": {"cpu": "1"}}}
-    await day.until(t("10:04:50"), late=BUSY)
+    await day.until(t("10:04:50"))
     assert (day.status["cost"]["exhausted"], day.metric("kotatsu_cost_exhausted")) == (False, 0)
     assert day.condition("BudgetAvailable")["reason"] == "NearLimit"
     await day.until(t("10:05:05"))
@@ -156,7 +157,7 @@ async def test_a_reached_limit_is_written_at_once_and_told_once():
     assert day.metric("kotatsu_cost_exhausted") == 1
     assert day.metric("kotatsu_cost_limit", currency="JPY") == 5
     day.restart()
-    await day.until(t("10:30"), late=BUSY)
+    await day.until(t("10:30"))
     told = [e for e in day.events if e.startswith("Budget")]
     assert told == ["BudgetNearLimit", "BudgetExhausted"]
 
@@ -181,7 +182,7 @@ async def test_a_limit_that_is_near_again_in_the_next_period_has_another_event()
 
 async def test_a_pool_that_its_budget_holds_asleep_is_not_ready():
     day = await limited_day()
-    await day.until(t("10:30"), late=BUSY)
+    await day.until(t("10:30"))
     assert (day.phase, day.status["reason"]) == ("Asleep", "Budget")
     ready = day.condition("Ready")
     assert (ready["status"], ready["reason"]) == ("False", "BudgetExhausted")
@@ -189,12 +190,6 @@ async def test_a_pool_that_its_budget_holds_asleep_is_not_ready():
     await day.settle()
     assert (day.status["reason"], day.condition("Ready")["status"]) == ("Idle", "True")
     assert day.status["cost"].get("exhaustedAt") is None
-
-
-async def test_a_budget_that_sleeps_ends_the_window():
-    day = await limited_day(onExhausted="Sleep")
-    await day.until(t("10:06"))
-    assert (day.phase, day.replicas) == ("Asleep", 0)
 
 
 async def test_a_limit_that_is_taken_away_takes_its_condition_and_series_along():

@@ -6,14 +6,14 @@ from kotatsu_operator.core.report.record import entry_of, found_replicas, replic
 from kotatsu_operator.kube.workload import workload_view
 from tests.operator.cluster import deployment, horizontal_pod_autoscaler
 from tests.operator.core.values import MINUTE, once, override, t
-from tests.operator.day import BUSY, Day
+from tests.operator.day import Day
 
 OPEN = once("pitch", "09:00", "10:05", 5)
 
 
 async def owed(day, end="10:15"):
     """What the target gets back once the pool has slept."""
-    await day.until(t(end), late=BUSY)
+    await day.until(t(end))
     assert day.replicas == 0
     return entry_of(day.kube.stored("WarmPool", "voice")).owed["restoreReplicas"]
 
@@ -21,7 +21,7 @@ async def owed(day, end="10:15"):
 @pytest.mark.parametrize("found", [0, 1, 2])
 async def test_a_pool_made_inside_an_open_window_gives_back_what_was_there_before(found):
     day = Day.begin(t("10:00"), replicas=found, ready=True, windows=[OPEN])
-    await day.until(t("10:04"), late=BUSY)
+    await day.until(t("10:04"))
     assert day.replicas == 5
     assert await owed(day) == found
 

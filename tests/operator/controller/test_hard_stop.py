@@ -157,6 +157,7 @@ async def live(day, until):
     return day.now
 
 
+@pytest.mark.slow
 async def test_announcements_during_every_look_do_not_put_off_a_hard_stop():
     day = begin_spent()
     announce_at_every_question(day)
@@ -165,6 +166,7 @@ async def test_announcements_during_every_look_do_not_put_off_a_hard_stop():
     assert t("10:01") <= slept <= t("10:01:10")
 
 
+@pytest.mark.slow
 async def test_an_asleep_override_is_not_put_off_either():
     day = Day.begin(t("10:00"), replicas=1, ready=True, override=override("Asleep", t("12:00")))
     announce_at_every_question(day)

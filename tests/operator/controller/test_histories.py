@@ -8,7 +8,7 @@ import pytest
 from kotatsu_operator.core.budget.prices import parse_table
 from kotatsu_operator.core.report.episodes import Why, read_recorded
 from tests.operator.core.values import MINUTE, SECOND, once, override, t
-from tests.operator.day import BUSY, Day
+from tests.operator.day import Day
 
 PRICES = parse_table({"currency": "JPY", "cpuHour": "6.5000003"})
 CORE = {"resources": {"requests": {"cpu": "1"}}}
@@ -18,13 +18,13 @@ async def evening(day: Day) -> Day:
     """A wake, a window, judges that come back, and operators that end."""
     await day.until(t("17:00"))
     day.wake()
-    await day.until(t("17:10"), late=BUSY)
+    await day.until(t("17:10"))
     day.restart()
-    await day.until(t("18:15:07"), late=BUSY)
+    await day.until(t("18:15:07"))
     day.edit(override=override("Warm", t("18:45"), reason="judges come back", replicas=3))
-    await day.until(t("18:20"), late=BUSY)
+    await day.until(t("18:20"))
     day.restart()
-    await day.until(t("19:30"), late=BUSY)
+    await day.until(t("19:30"))
     return day
 
 
@@ -43,6 +43,7 @@ def after() -> Day:
     return asyncio.run(evening(begun()))
 
 
+@pytest.mark.slow
 def test_the_episodes_of_an_evening_cost_exactly_what_the_ledger_has(after: Day):
     record = read_recorded(after.status)
     assert [(e.cause.why, e.cause.name) for e in record.finished] == [
@@ -66,9 +67,6 @@ async def test_the_history_costs_no_write_of_its_own(after: Day):
         def enter(self, *_):
             return {}
 
-        def check(self, _):
-            pass
-
     without = begun()
     restart = without.restart
 
@@ -82,11 +80,12 @@ async def test_the_history_costs_no_write_of_its_own(after: Day):
     assert after.kube.writes == without.kube.writes
 
 
+@pytest.mark.slow
 async def test_a_refused_pool_that_still_has_pods_keeps_its_history():
     day = begun()
-    await day.until(t("18:10"), late=BUSY)
+    await day.until(t("18:10"))
     day.edit(timeZone="Nowhere/Never")
-    await day.until(t("19:00"), late=BUSY)
+    await day.until(t("19:00"))
     record, cost = read_recorded(day.status), day.status["cost"]
     episodes = [*record.finished, *([record.running] if record.running else [])]
     assert sum((e.cost for e in episodes), Decimal(0)) == Decimal(cost["accrued"]) > 0
@@ -113,7 +112,7 @@ async def test_with_an_older_crd_nothing_is_written_again_and_again():
         return await patch(namespace, name, known, version)
 
     day.kube.patch_status = pruned
-    await day.until(t("18:10"), late=BUSY)
+    await day.until(t("18:10"))
     day.kube.calls.clear()
     await day.until(t("18:14"))
     assert "history" not in day.status

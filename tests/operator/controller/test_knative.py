@@ -17,11 +17,11 @@ from kotatsu_operator.controller.reconciler import RETRY, Reconciler
 from kotatsu_operator.controller.records import restore
 from kotatsu_operator.controller.reporter import Reporter
 from kotatsu_operator.controller.targets.target import Tools
-from kotatsu_operator.core.decide.knative import Defaults
+from kotatsu_operator.core.decide.knative import MIN_SCALE, Defaults
 from kotatsu_operator.core.formats import stamp
 from kotatsu_operator.core.report.record import entry_of
 from kotatsu_operator.kube.errors import ConflictError
-from kotatsu_operator.kube.knative import MIN_SCALE, SERVICE_LABEL, keep_newer
+from kotatsu_operator.kube.knative import SERVICE_LABEL, keep_newer
 from tests.operator.cluster import (
     NAMESPACE,
     VOICE,
@@ -167,20 +167,6 @@ async def test_the_pods_are_ready_before_the_window_and_the_min_scale_is_back_af
     assert (day.phase, day.min_scale(), day.remembered) == ("Draining", "1", None)
 
 
-async def test_a_whole_day_is_asleep_warming_warm_draining_asleep():
-    day = KnativeDay(t("09:58"), windows=[WINDOW])
-    seen = []
-    while day.now < t("10:16"):
-        await day.until(day.now + 5 * SECOND)
-        if day.phase not in seen[-1:]:
-            seen.append(day.phase)
-    assert seen == ["Asleep", "Warming", "Warm", "Draining", "Asleep"]
-    assert day.events == ["Warming", "Warm", "Proven", "Draining", "Asleep"]
-    assert day.min_scale() is None
-    [warm_up] = day.status["warmUps"]
-    assert warm_up == {"seconds": 11.0, "replicas": 2, "template": ONE, "window": True}
-
-
 async def test_what_was_there_is_written_down_before_the_revision_is_touched():
     day = KnativeDay(t("10:10"), windows=[WINDOW])
     await day.look()
@@ -256,21 +242,6 @@ async def test_a_patched_revision_is_looked_at_again_though_its_own_patch_is_no_
     day.now = again
     assert await day.look() > again + SECOND
     assert day.remembered is None
-
-
-async def test_knatives_own_scaling_above_the_floor_is_shown_and_left_alone():
-    day = KnativeDay(t("10:10"), windows=[WINDOW])
-    day.requests = 7
-    await day.until(t("10:11"))
-    assert (day.status["readyReplicas"], day.min_scale()) == (7, "2")
-
-
-async def test_an_asleep_override_gives_the_min_scale_back_at_once():
-    day = KnativeDay(t("10:10"), windows=[WINDOW])
-    await day.until(t("10:11"))
-    day.edit(override=override("Asleep", t("12:00")))
-    await day.until(t("10:11:02"))
-    assert (day.min_scale(), day.phase, day.status["reason"]) == (None, "Draining", "Override")
 
 
 async def test_a_suspended_pool_leaves_the_revisions_as_they_are():

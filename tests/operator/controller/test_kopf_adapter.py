@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import itertools
+import json
 
 import aiohttp
 import pytest
@@ -16,6 +17,7 @@ from kotatsu_operator.controller.kopf_adapter import (
     PoolWatch,
     operator_settings,
 )
+from kotatsu_operator.kube.client import PAGE
 from tests.operator.cluster import FakeKube, eventually, warm_pool
 
 pytestmark = pytest.mark.timeout(60)
@@ -160,6 +162,21 @@ async def test_a_pool_that_changes_is_looked_at(cluster):
         await cluster.change(POOLS, "voice", spec={"suspend": True})
         await cluster.touched(VOICE)
         assert cluster.cache.pools[VOICE]["spec"]["suspend"]
+
+
+async def test_of_a_pool_only_the_used_fields_are_kept(cluster):
+    async with calm(cluster):
+        meta = {"annotations": {"of/others": "x" * 250_000}, "labels": {"team": "pet"}}
+        await cluster.kubectl("PATCH", POOLS, {"metadata": meta}, "voice")
+        await cluster.touched(VOICE)
+        assert len(json.dumps(cluster.cache.pools[VOICE])) < 1000
+
+
+def test_kopf_holds_few_objects_at_a_time():
+    """An object can have 1.5 MB."""
+    settings = operator_settings()
+    assert settings.watching.chunk_size == PAGE
+    assert settings.queueing.idle_timeout <= 0.1
 
 
 async def test_what_is_known_already_is_looked_at_by_nobody(cluster):

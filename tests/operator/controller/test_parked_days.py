@@ -5,9 +5,16 @@ import pytest
 from kotatsu_operator.controller.act.parking import RESTORE_AGAIN
 from kotatsu_operator.controller.records import Records
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError
-from tests.operator.cluster import denied, forbidden, horizontal_pod_autoscaler, warm_pool
+from tests.operator.cluster import (
+    denied,
+    deployment,
+    forbidden,
+    horizontal_pod_autoscaler,
+    service,
+    warm_pool,
+)
 from tests.operator.core.values import MINUTE, SECOND, once, t
-from tests.operator.day import BUSY, Day
+from tests.operator.day import Day
 
 APP = {"name": "voice", "resources": {"requests": {"cpu": "1", "memory": "1Gi"}}}
 LOWERED = {"voice": {"cpu": "0.005"}}
@@ -35,7 +42,7 @@ def begin(*, running=1, enabled=True, container=APP, **spec):
 
 async def parked(**how):
     day = begin(**how)
-    await day.until(PARKED, late=BUSY)
+    await day.until(PARKED)
     assert day.phase == "Parked"
     return day
 
@@ -95,7 +102,7 @@ async def test_every_pod_of_the_pool_is_parked_and_restored():
 async def test_a_parked_pool_writes_nothing_more():
     day = await parked()
     day.kube.calls.clear()
-    await day.until(PARKED + 10 * MINUTE, late=BUSY)
+    await day.until(PARKED + 10 * MINUTE)
     assert day.kube.writes == []
 
 
@@ -112,7 +119,7 @@ async def test_the_pods_as_written_are_seen_before_the_watch_tells_of_them():
 async def test_a_restored_pool_forgets_that_it_was_parked():
     day = await parked()
     day.ticket()
-    await day.until(PARKED + MINUTE, late=BUSY)
+    await day.until(PARKED + MINUTE)
     assert "reduced" not in day.status
     assert day.condition("Parked")["reason"] == "NotParked"
 
@@ -120,9 +127,46 @@ async def test_a_restored_pool_forgets_that_it_was_parked():
 async def test_a_pool_that_has_been_parked_long_enough_sleeps_with_small_requests():
     day = await parked()
     day.kube.calls.clear()
-    await day.until(t("11:30"), late=BUSY)
+    await day.until(t("11:30"))
     assert (day.phase, resizes(day)) == ("Asleep", [])
     assert "reduced" not in day.status
+
+
+async def flapping(day, until):
+    """A pod is not Ready for a moment every 50 minutes."""
+    while day.now < until:
+        await day.until(min(day.now + 50 * MINUTE, until))
+        for made in day.pods:
+            made.born = day.now
+
+
+async def test_a_parked_pod_that_is_not_ready_now_and_then_sleeps_when_the_others_do():
+    day = await parked()
+    since = day.status["parkedSince"]
+    await flapping(day, t("10:55"))
+    await day.until(t("11:00"))
+    assert (day.phase, day.status["parkedSince"]) == ("Parked", since)
+    assert day.status["phaseSince"] > since
+    day.restart()
+    await flapping(day, t("11:30"))
+    assert (day.phase, "parkedSince" in day.status) == ("Asleep", False)
+
+
+async def test_after_a_request_the_time_of_a_parked_pod_begins_anew():
+    day = await parked()
+    await day.until(t("11:00"))
+    day.ticket()
+    await flapping(day, t("11:55"))
+    await day.until(t("11:57"))
+    assert (day.phase, day.status["parkedSince"]) == ("Parked", "2026-11-25T11:02:00Z")
+
+
+async def test_a_pool_that_an_earlier_version_parked_sleeps_too():
+    day = await parked()
+    day.kube.edit("WarmPool", "voice", status={"parkedSince": None})
+    day.restart()
+    await day.until(t("11:30"))
+    assert day.phase == "Asleep"
 
 
 # --- what cannot be parked ---
@@ -130,7 +174,7 @@ async def test_a_pool_that_has_been_parked_long_enough_sleeps_with_small_request
 
 async def test_without_the_permission_an_idle_pool_sleeps():
     day = begin(enabled=False)
-    await day.until(PARKED, late=BUSY)
+    await day.until(PARKED)
     assert day.phase == "Asleep"
     assert resizes(day) == []
     failed = day.condition("ParkingFailed")
@@ -167,16 +211,16 @@ async def test_a_node_without_resizes_is_named():
 async def test_a_pool_whose_pod_cannot_be_parked_sleeps_and_tries_it_again_an_hour_later():
     day = begin()
     day.kube.on("resize", lambda *_: _fail(denied()))
-    await day.until(PARKED, late=BUSY)
+    await day.until(PARKED)
     assert day.phase == "Asleep"
     failed = day.condition("ParkingFailed")
     assert failed["reason"] == "ParkingRejected"
     assert len(resizes(day)) == 1
     day.kube.on("resize", None)
     day.wake()
-    await day.until(PARKED + 70 * MINUTE, late=BUSY)
+    await day.until(PARKED + 70 * MINUTE)
     day.wake()
-    await day.until(day.now + 10 * MINUTE, late=BUSY)
+    await day.until(day.now + 10 * MINUTE)
     assert (day.phase, cpus(day)[-1]) == ("Parked", "0.005")
 
 
@@ -187,7 +231,7 @@ async def test_an_operator_that_ended_after_the_status_write_is_continued():
     day = begin()
     day.kube.on("resize", lambda *_: _fail(EndedError()))
     with pytest.raises(EndedError):
-        await day.until(PARKED, late=BUSY)
+        await day.until(PARKED)
     assert (day.phase, day.status["reduced"], cpus(day)) == ("Parked", True, ["1"])
     day.kube.on("resize", None)
     day.restart()
@@ -199,7 +243,7 @@ async def test_a_resize_without_an_answer_is_tried_again_at_the_next_reconcile()
     day = begin()
     answers = iter([OSError("the API server is away")])
     day.kube.on("resize", lambda *_: [_fail(error) for error in answers])
-    await day.until(PARKED, late=BUSY)
+    await day.until(PARKED)
     assert (day.phase, cpus(day)) == ("Parked", ["0.005"])
     assert day.condition("Parked")["status"] == "True"
 
@@ -223,7 +267,7 @@ async def test_another_pod_helps_one_whose_restore_is_deferred():
     assert failed["reason"] == "NotRestored"
     assert "enough resource: cpu" in failed["message"]
     day.pod_conditions.clear()
-    await day.until(PARKED + MINUTE, late=BUSY)
+    await day.until(PARKED + MINUTE)
     assert "reduced" not in day.status
 
 
@@ -261,7 +305,7 @@ async def test_a_suspended_pool_is_left_as_it_is():
     day.edit(suspend=True)
     day.ticket()
     day.kube.calls.clear()
-    await day.until(PARKED + 2 * MINUTE, late=BUSY)
+    await day.until(PARKED + 2 * MINUTE)
     assert resizes(day) == []
     assert day.status["reduced"] is True
 
@@ -271,7 +315,7 @@ async def test_the_requests_of_a_refused_pool_are_restored():
     day = await parked()
     day.kube.put(horizontal_pod_autoscaler("a"))
     day.kube.put(horizontal_pod_autoscaler("b"))
-    await day.until(PARKED + MINUTE, late=BUSY)
+    await day.until(PARKED + MINUTE)
     assert day.condition("Accepted")["reason"] == "TwoAutoscalers"
     assert cpus(day) == ["1"]
     assert "reduced" not in day.status
@@ -291,6 +335,16 @@ async def test_the_requests_of_a_deleted_pool_are_restored_also_when_its_pods_st
     day.kube.remove("WarmPool", "voice")
     await Records(day.kube).gone(pool, {})
     assert cpus(day) == ["1"]
+
+
+async def test_the_requests_of_a_former_target_are_restored():
+    day = await parked()
+    day.kube.put(deployment("feed"))
+    day.kube.put(service("feed"))
+    day.edit(targetRef={"apiVersion": "apps/v1", "kind": "Deployment", "name": "feed"})
+    await day.until(PARKED + MINUTE)
+    assert (cpus(day), day.status["target"]["name"]) == (["1"], "feed")
+    assert "reduced" not in day.status
 
 
 async def test_a_deleted_pool_whose_pods_cannot_be_restored_is_done(caplog):

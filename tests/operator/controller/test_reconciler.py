@@ -8,9 +8,11 @@ from kotatsu_operator.core.pool.parse import parse
 from kotatsu_operator.kube.errors import NotFoundError
 from tests.operator.cluster import VOICE, pod, warm_pool
 from tests.operator.core.values import MINUTE, SECOND, once, t
-from tests.operator.day import BUSY, Day
+from tests.operator.day import PUNCTUAL, Day
 
 SOON = {"idleAfter": "1m"}
+EACH = {"maxReplicas": 3, "targetConcurrency": 1}
+"""A pod for each request."""
 
 
 # --- a first look ---
@@ -48,6 +50,22 @@ async def test_a_pool_that_is_gone_is_forgotten_with_its_series():
     assert day.reconciler._memory == {}
 
 
+async def test_a_pod_that_cannot_start_is_said_by_ready_and_by_one_event():
+    day = Day.begin(t("08:00"), replicas=1, windows=[once("pitch", "07:00", "09:00", 1)])
+    broken = pod("voice-new", phase="Pending")
+    waits = {"reason": "ErrImagePull", "message": "not found"}
+    broken["status"]["containerStatuses"] = [{"name": "app", "state": {"waiting": waits}}]
+    day.cache.keep_pod(broken)
+    for _ in range(3):
+        day.now += 2 * SECOND
+        await day.look()
+    ready = day.condition("Ready")
+    assert (ready["status"], ready["reason"]) == ("False", "PodsCannotStart")
+    said = "pod voice-new cannot start: container app: ErrImagePull (not found)"
+    assert ready["message"] == said
+    assert day.events.count("PodsCannotStart") == 1
+
+
 # --- no call without a change ---
 
 
@@ -66,7 +84,7 @@ async def test_a_warm_pool_is_asked_at_every_beat_and_nothing_is_called():
     await day.until(t("10:01"))
     day.kube.calls.clear()
     day.scraper.asked = 0
-    await day.until(t("10:04"))
+    await day.until(t("10:04"), late=PUNCTUAL)
     assert day.kube.calls == []
     assert day.scraper.asked >= 2 * (3 * MINUTE / BEAT)
 
@@ -74,7 +92,7 @@ async def test_a_warm_pool_is_asked_at_every_beat_and_nothing_is_called():
 async def test_a_pool_stays_up_until_the_cluster_has_caught_up_with_an_outage():
     day = Day.begin(t("10:00"), replicas=1, ready=True, windows=[once("w", "09:00", "10:10", 1)])
     day.catching_up = 30.0
-    await day.until(t("10:20"), late=BUSY)
+    await day.until(t("10:20"))
     assert (day.phase, day.replicas) == ("Draining", 1)
     day.catching_up = 0.0
     await day.until(t("10:21"))
@@ -93,7 +111,7 @@ async def test_activity_is_written_down_once_a_minute():
 
 
 async def test_a_change_is_written_at_once_with_what_is_quiet_otherwise():
-    day = Day.begin(t("10:00"), replicas=1, ready=True, scaling={"maxReplicas": 3})
+    day = Day.begin(t("10:00"), replicas=1, ready=True, scaling=EACH)
     await day.settle()
     day.kube.calls.clear()
     day.now += 5 * SECOND
@@ -287,10 +305,10 @@ async def test_activators_are_asked_before_pods():
 async def test_only_a_pool_that_may_sleep_on_the_answer_is_named_to_the_activators():
     """What an activator is asked about, it announces afterwards: see docs/protocol.md, step 5."""
     day = Day.begin(t("10:00"), replicas=1, ready=True)
-    await day.until(t("10:01:58"))
+    await day.until(t("10:01:58"), late=PUNCTUAL)
     assert (day.phase, day.scraper.looks) == ("Draining", 0)
     assert day.scraper.asked
-    await day.until(t("10:02:10"))
+    await day.until(t("10:02:10"), late=PUNCTUAL)
     assert (day.phase, day.scraper.looks) == ("Asleep", 1)
 
 
@@ -336,7 +354,7 @@ async def test_a_refused_pool_that_is_corrected_is_acted_on():
 
 
 async def test_a_pool_that_becomes_refused_keeps_the_pods_that_serve():
-    day = Day.begin(t("10:00"), replicas=2, ready=True)
+    day = Day.begin(t("10:00"), replicas=2, ready=True, scaling=EACH)
     await day.settle()
     day.scraper.in_flight = 2
     day.edit(timeZone="Mars/Base")
@@ -391,5 +409,5 @@ async def test_on_route_always_the_activators_are_asked_and_no_pod_is():
 async def test_on_route_always_a_silent_activator_keeps_the_pool_awake():
     day = always()
     day.scraper.passing_now = Passing(0, 0, None, silent="activator-1 does not answer")
-    await day.until(t("10:10"), late=BUSY)
+    await day.until(t("10:10"))
     assert (day.phase, day.replicas) == ("Warm", 1)

@@ -19,7 +19,7 @@ from tests.operator.cluster import (
     warm_pool,
 )
 from tests.operator.core.values import HOUR, MINUTE, once, override, t
-from tests.operator.day import BUSY, Day
+from tests.operator.day import Day
 
 PRICES = {"currency": "JPY", "prices": {"cpuHour": "60"}}
 CORE = {"resources": {"requests": {"cpu": "1"}}}
@@ -48,7 +48,7 @@ async def warm(end="10:10", **spec):
     """A pool that has been accepted and runs its window's five pods."""
     day = Day.begin(t("09:55"), windows=[PITCH, LATER], budget=PRICES, **spec)
     day.container = CORE
-    await day.until(t(end), late=BUSY)
+    await day.until(t(end))
     assert (day.phase, day.replicas) == ("Warm", 5)
     return day
 
@@ -62,9 +62,9 @@ async def test_29_hours_after_a_typo_nothing_runs_and_all_was_charged():
     asked = override("Warm", t("10:20"), replicas=5)
     day = Day.begin(t("10:00"), override=asked, budget=PRICES)
     day.container = CORE
-    await day.until(t("10:10"), late=BUSY)
+    await day.until(t("10:10"))
     broken_zone(day)
-    await day.until(t("10:30"), late=BUSY)
+    await day.until(t("10:30"))
     await day.until(t("10:10") + 29 * HOUR, late=9 * MINUTE)
     assert day.replicas == 0
     assert len(day.pods) == 0
@@ -78,9 +78,9 @@ async def test_29_hours_after_a_typo_nothing_runs_and_all_was_charged():
 async def test_an_open_window_is_kept_to_its_end_and_the_next_one_does_not_open():
     day = await warm()
     broken_zone(day)
-    await day.until(t("10:19"), late=BUSY)
+    await day.until(t("10:19"))
     assert day.replicas == 5
-    await day.until(t("11:05"), late=BUSY)
+    await day.until(t("11:05"))
     assert day.replicas == 0
     assert max((n for at, _, n in day.history if at > t("10:25")), default=0) == 0
 
@@ -88,9 +88,9 @@ async def test_an_open_window_is_kept_to_its_end_and_the_next_one_does_not_open(
 async def test_a_mended_pool_goes_on():
     day = await warm()
     broken_zone(day)
-    await day.until(t("10:50"), late=BUSY)
+    await day.until(t("10:50"))
     mended_zone(day)
-    await day.until(t("11:05"), late=BUSY)
+    await day.until(t("11:05"))
     assert (day.phase, day.replicas) == ("Warm", 5)
     assert day.condition("Accepted")["status"] == "True"
 
@@ -98,10 +98,10 @@ async def test_a_mended_pool_goes_on():
 async def test_without_its_service_one_pod_stays_and_is_charged():
     day = await warm()
     without_service(day)
-    await day.until(t("10:30"), late=BUSY)
+    await day.until(t("10:30"))
     assert day.replicas == 1
     before = spent(day)
-    await day.until(t("10:40"), late=BUSY)
+    await day.until(t("10:40"))
     assert spent(day) - before == pytest.approx(Decimal(10), abs=2)
     said = day.condition("Accepted")["message"]
     assert "1 of its pods still run at 60.00 JPY an hour" in said
@@ -112,7 +112,7 @@ async def test_what_an_autoscaler_of_others_scales_is_charged_and_left_alone():
     day = await warm()
     second_autoscaler(day)
     before = spent(day)
-    await day.until(t("11:10"), late=BUSY)
+    await day.until(t("11:10"))
     assert day.replicas == 5
     assert spent(day) - before == pytest.approx(Decimal(300), abs=5)
     assert "Kotatsu does not scale them" in day.condition("Ready")["message"]
@@ -123,7 +123,7 @@ async def test_replicas_that_another_manager_has_set_are_left_alone():
     broken_zone(day)
     fields = [owned("replicas", "kubectl")]
     day.kube.edit("Deployment", "voice", metadata={"managedFields": fields})
-    await day.until(t("10:40"), late=BUSY)
+    await day.until(t("10:40"))
     assert day.replicas == 5
     assert "(kubectl has set the replicas)" in day.condition("Ready")["message"]
 
@@ -132,9 +132,9 @@ async def test_a_spent_budget_with_policy_sleep_stops_a_refused_pool():
     limit = PRICES | {"limit": "30", "onExhausted": "Sleep"}
     day = Day.begin(t("09:55"), windows=[once("long", "10:00", "20:00", 5)], budget=limit)
     day.container = CORE
-    await day.until(t("10:03"), late=BUSY)
+    await day.until(t("10:03"))
     broken_zone(day)
-    await day.until(t("10:10"), late=BUSY)
+    await day.until(t("10:10"))
     assert day.replicas == 0
     assert day.condition("BudgetAvailable")["reason"] == "Exhausted"
     assert spent(day) < Decimal(42)
@@ -144,11 +144,11 @@ async def test_the_pods_of_a_deleted_target_are_charged_until_they_are_gone():
     day = await warm()
     day.kube.remove("Deployment", "voice")
     before = spent(day)
-    await day.until(t("10:20"), late=BUSY)
+    await day.until(t("10:20"))
     assert day.condition("Accepted")["reason"] == "TargetNotFound"
     assert len(day.pods) == 0
     rest = spent(day) - before
-    await day.until(t("11:00"), late=BUSY)
+    await day.until(t("11:00"))
     assert spent(day) - before == rest
 
 
@@ -156,14 +156,14 @@ async def test_a_refused_pool_that_sleeps_is_not_raised_for_its_window():
     day = Day.begin(t("09:00"), windows=[PITCH])
     await day.settle()
     broken_zone(day)
-    await day.until(t("11:00"), late=BUSY)
+    await day.until(t("11:00"))
     assert day.replicas == 0
     assert day.kube.called("put_scale") == []
 
 
 async def test_a_pool_that_was_never_accepted_changes_nothing():
     day = Day.begin(t("09:55"), replicas=3, ready=True, windows=[PITCH], timeZone="Mars/Base")
-    await day.until(t("13:00"), late=BUSY)
+    await day.until(t("13:00"))
     assert day.replicas == 3
     assert day.kube.called("put_scale") == []
     assert "phase" not in day.status
@@ -172,13 +172,13 @@ async def test_a_pool_that_was_never_accepted_changes_nothing():
 async def test_a_restarted_operator_ends_what_it_can_read():
     asked = override("Warm", t("10:25"), replicas=5)
     day = Day.begin(t("10:00"), override=asked, windows=[LATER], budget=PRICES)
-    await day.until(t("10:10"), late=BUSY)
+    await day.until(t("10:10"))
     broken_zone(day)
-    await day.until(t("10:20"), late=BUSY)
+    await day.until(t("10:20"))
     day.restart()
-    await day.until(t("10:24"), late=BUSY)
+    await day.until(t("10:24"))
     assert day.replicas == 5
-    await day.until(t("10:35"), late=BUSY)
+    await day.until(t("10:35"))
     assert day.replicas == 0
 
 
@@ -187,7 +187,7 @@ async def test_an_unreadable_budget_takes_nothing_of_the_ledger():
     before = spent(day)
     day.edit(budget={"currency": "JPY", "prices": {"cpuHour": "cheap"}})
     day.restart()
-    await day.until(t("10:12"), late=BUSY)
+    await day.until(t("10:12"))
     assert spent(day) >= before
     assert "until spec.budget can be read" in day.condition("Accepted")["message"]
 

@@ -11,26 +11,26 @@ from kotatsu_operator.kube.errors import ConflictError
 from tests.operator.cluster import VOICE, deployment
 from tests.operator.controller.test_reconciler import SOON
 from tests.operator.core.values import MINUTE, SECOND, once, override, t
-from tests.operator.day import BUSY, Day
+from tests.operator.day import PUNCTUAL, Day
 
 
 async def test_a_day_with_a_window_and_a_late_request():
     day = Day.begin(t("08:00"), windows=[once("demo", "10:00", "10:10", 3)], scaling=SOON)
-    await day.until(t("10:00"))
+    await day.until(t("10:00"), late=PUNCTUAL)
     assert (day.phase, day.replicas, day.status["readyReplicas"]) == ("Warm", 3, 3)
     assert day.status["activeWindow"] == "demo"
     assert day.condition("Warm")["status"] == "True"
 
-    await day.until(t("10:15"))
+    await day.until(t("10:15"), late=PUNCTUAL)
     assert (day.phase, day.replicas) == ("Asleep", 0)
     assert day.condition("Ready")["status"] == "True"
 
     day.now = t("15:00")
     day.wake()
-    await day.until(t("15:00:09"))
+    await day.until(t("15:00:09"), late=PUNCTUAL)
     assert (day.phase, day.status["reason"], day.replicas) == ("Warm", "Request", 1)
     assert day.status["route"]["target"] == "Native"
-    await day.until(t("15:05"))
+    await day.until(t("15:05"), late=PUNCTUAL)
     assert (day.phase, day.replicas) == ("Asleep", 0)
 
     assert day.phases() == [
@@ -54,7 +54,7 @@ async def test_a_day_with_a_window_and_a_late_request():
 
 async def test_the_scale_is_lowered_when_the_idle_time_is_over_and_not_before():
     day = Day.begin(t("10:00"), replicas=1, ready=True, scaling={"idleAfter": "2m"})
-    await day.until(t("10:03"))
+    await day.until(t("10:03"), late=PUNCTUAL)
     (asleep_at,) = [at for at, phase, _ in day.history if phase == "Sleeping"]
     assert t("10:02") <= asleep_at <= t("10:02") + 2 * SECOND
 
@@ -62,11 +62,11 @@ async def test_the_scale_is_lowered_when_the_idle_time_is_over_and_not_before():
 async def test_without_an_activator_it_does_not_sleep():
     day = Day.begin(t("10:00"), replicas=1, ready=True, scaling=SOON)
     day.activator = False
-    await day.until(t("10:05"), late=BUSY)
+    await day.until(t("10:05"))
     assert (day.phase, day.replicas) == ("Draining", 1)
     assert day.condition("Ready")["reason"] == "NoActivator"
     day.activator = True
-    await day.until(t("10:06"), late=BUSY)
+    await day.until(t("10:06"))
     assert day.replicas == 0
 
 
@@ -84,23 +84,35 @@ async def test_a_request_between_the_steps_keeps_it_awake():
     assert requests
     assert (day.phase, day.replicas) == ("Warm", 1)
     assert day.kube.called("put_scale") == []
-    await day.until(t("10:05"), late=BUSY)
+    await day.until(t("10:05"))
     assert (day.phase, day.replicas) == ("Asleep", 0)
+
+
+async def test_a_pool_that_wakes_while_its_last_pod_ends_is_warm_with_the_new_one():
+    day = Day.begin(t("10:00"), replicas=1, ready=True, scaling=SOON)
+    while day.replicas:
+        await day.until(day.now + SECOND)
+    day.wake()
+    await day.until(day.now + SECOND)
+    assert [made.ended is None for made in day.pods] == [False, True]
+    assert (day.phase, day.status["readyReplicas"]) == ("Warming", 0)
+    await day.until(day.now + 8 * SECOND)
+    assert (day.phase, day.status["readyReplicas"]) == ("Warm", 1)
 
 
 async def test_a_request_in_flight_is_waited_for():
     day = Day.begin(t("10:00"), replicas=1, ready=True, scaling=SOON)
     day.scraper.in_flight = 1
-    await day.until(t("10:05"), late=BUSY)
+    await day.until(t("10:05"))
     assert (day.phase, day.replicas) == ("Warm", 1)
 
 
 async def test_requests_that_cannot_be_counted_are_waited_for_half_an_hour():
     day = Day.begin(t("10:00"), replicas=1, ready=True, scaling=SOON)
     day.scraper.in_flight = None
-    await day.until(t("10:29"), late=BUSY)
+    await day.until(t("10:29"))
     assert day.replicas == 1
-    await day.until(t("10:35"), late=BUSY)
+    await day.until(t("10:35"))
     assert day.replicas == 0
 
 
@@ -124,7 +136,7 @@ async def test_an_operator_that_dies_between_announcing_and_lowering_goes_down_a
 
     day.hook = die
     with pytest.raises(KeyboardInterrupt):
-        await day.until(t("10:02"), late=BUSY)
+        await day.until(t("10:02"))
     assert (day.phase, day.replicas) == ("Sleeping", 1)
     epoch = day.status["route"]["epoch"]
     day.restart()
@@ -151,7 +163,7 @@ async def test_an_override_puts_it_to_sleep_at_once_and_a_request_wakes_it_again
     day = Day.begin(t("10:00"), replicas=2, ready=True, windows=[once("w", "09:00", "12:00", 2)])
     await day.settle()
     day.edit(override=override("Asleep", t("13:00"), by="ada"))
-    await day.until(t("10:01"), late=BUSY)
+    await day.until(t("10:01"))
     assert (day.phase, day.replicas) == ("Asleep", 0)
     assert day.status["override"]["done"]
     day.wake()
@@ -196,17 +208,17 @@ async def test_a_clock_that_is_set_back_puts_the_operator_off_no_longer():
 
 async def test_conditions_keep_their_time_over_the_day():
     day = Day.begin(t("08:00"), windows=[once("demo", "10:00", "10:05", 1)], scaling=SOON)
-    await day.until(t("10:30"), late=BUSY)
+    await day.until(t("10:30"))
     assert day.condition("Accepted")["lastTransitionTime"] == "2026-11-25T08:00:00Z"
     assert "T10:05" in day.condition("Warm")["lastTransitionTime"]
 
 
 async def test_what_people_see_in_prometheus_is_the_decision():
     day = Day.begin(t("08:00"), windows=[once("demo", "10:00", "11:00", 2)])
-    await day.until(t("08:30"), late=BUSY)
+    await day.until(t("08:30"))
     assert day.metric("kotatsu_pool_phase", phase="Asleep") == 1
     assert day.metric("kotatsu_pool_next_transition_timestamp_seconds") < t("10:00").timestamp()
-    await day.until(t("10:05"), late=BUSY)
+    await day.until(t("10:05"))
     assert day.metric("kotatsu_pool_phase", phase="Warm") == 1
     assert day.metric("kotatsu_pool_phase", phase="Asleep") == 0
     assert day.metric("kotatsu_pool_replicas_desired") == 2
@@ -220,7 +232,7 @@ async def test_a_schedule_that_is_over_has_no_next_transition_any_more():
     await day.settle()
     next_one = "kotatsu_pool_next_transition_timestamp_seconds"
     assert day.metric(next_one) == t("10:00").timestamp()
-    await day.until(t("10:02"), late=BUSY)
+    await day.until(t("10:02"))
     assert day.metric(next_one) is None
     assert "nextTransition" not in day.status
 
@@ -233,7 +245,7 @@ async def test_an_event_that_cannot_be_posted_stops_nothing():
             raise ConflictError("no")
 
     day.kube.on("create", refuse)
-    await day.until(t("10:01"), late=BUSY)
+    await day.until(t("10:01"))
     assert (day.phase, day.replicas) == ("Warm", 2)
 
 
@@ -243,15 +255,15 @@ async def test_a_sleeping_pool_is_looked_at_every_five_minutes_and_nothing_is_wr
     await day.settle()
     assert day.due == day.now + timedelta(minutes=5)
     calls = len(day.kube.calls)
-    await day.until(t("09:00"), late=BUSY)
+    await day.until(t("09:00"))
     assert len(day.kube.calls) == calls
 
 
 async def test_an_edit_of_an_open_window_is_excused_and_counted_once():
     day = Day.begin(t("09:00"), windows=[once("demo", "10:00", "10:30", 2)])
-    await day.until(t("10:10"), late=BUSY)
+    await day.until(t("10:10"))
     day.edit(windows=[once("demo", "10:05", "10:30", 5)])
-    await day.until(t("10:20"), late=BUSY)
+    await day.until(t("10:20"))
     assert "WindowCold" not in day.events
     assert day.status["windows"] == {"ready": 1, "cold": 0, "late": 0}
     assert day.metric("kotatsu_pool_windows_total", outcome="ready") == 1
@@ -261,16 +273,16 @@ async def test_an_edit_of_an_open_window_is_excused_and_counted_once():
 async def test_how_windows_did_is_remembered_over_a_restart():
     day = Day.begin(t("09:59:58"), windows=[once("demo", "10:00", "11:00", 2)])
     day.edit(windows=[once("demo", "10:30", "11:00", 2)])
-    await day.until(t("10:35"), late=BUSY)
+    await day.until(t("10:35"), late=PUNCTUAL)
     day.restart()
     day.edit(windows=[once("demo", "12:00", "13:00", 2)])
-    await day.until(t("12:05"), late=BUSY)
+    await day.until(t("12:05"), late=PUNCTUAL)
     assert day.status["windows"] == {"ready": 2, "cold": 0, "late": 0}
 
 
 async def test_an_operator_that_was_away_still_tells_prometheus_that_the_window_opened_cold():
     day = Day.begin(t("08:00"), windows=[once("demo", "10:00", "11:00", 2)])
-    await day.until(t("09:00"), late=BUSY)
+    await day.until(t("09:00"))
     assert day.metric("kotatsu_pool_cold_opening_timestamp_seconds") is None
     for after in ("10:01", "10:02"):
         day.now = t(after)
@@ -282,7 +294,7 @@ async def test_an_operator_that_was_away_still_tells_prometheus_that_the_window_
 async def test_a_window_that_never_opens_is_named_in_the_status_and_told_once():
     gap = {"name": "w", "start": "2026-03-29T02:15", "end": "2026-03-29T02:45", "replicas": 1}
     day = Day.begin(t("08:00"), windows=[gap], timeZone="Europe/Berlin")
-    await day.until(t("08:30"), late=BUSY)
+    await day.until(t("08:30"))
     assert day.condition("Accepted")["reason"] == "WindowNeverOpens"
     assert "window w never opens" in day.condition("Accepted")["message"]
     assert day.events == ["WindowNeverOpens"]
@@ -298,7 +310,7 @@ async def test_a_pool_claims_its_next_warm_up_and_starts_at_its_turn():
     ahead = day.pacer.ahead(VOICE)
     assert ahead == timedelta(seconds=40)
     assert (VOICE, t("09:58:52") - ahead) in day.hurried
-    await day.until(t("10:01"))
+    await day.until(t("10:01"), late=PUNCTUAL)
     began = next(at for at, phase, _ in day.history if phase == "Warming")
     assert began == t("09:58:52") - ahead
 

@@ -5,12 +5,11 @@ from datetime import timedelta
 import pytest
 
 from kotatsu_operator.controller import records as restore_module
-from kotatsu_operator.controller.act.capacity import CapacityOptions
+from kotatsu_operator.controller.act.capacity import TRY_AGAIN, CapacityOptions
 from kotatsu_operator.controller.act.scale_down import SleepStep
 from kotatsu_operator.controller.observe.demand import Passing
 from kotatsu_operator.controller.reconciler import RETRY
 from kotatsu_operator.controller.records import restore
-from kotatsu_operator.core.plan.plan import CapacityKind
 from kotatsu_operator.core.report.record import entry_of
 from kotatsu_operator.kube.errors import ConflictError
 from tests.operator.cluster import (
@@ -21,10 +20,11 @@ from tests.operator.cluster import (
     service,
     warm_pool,
 )
+from tests.operator.controller.cache.test_policies import FROM_GATEWAY, NARROW, policy
 from tests.operator.core.values import MINUTE, SECOND, once, override, t
-from tests.operator.day import BUSY, Day
+from tests.operator.day import PUNCTUAL, Day
 
-SOON = {"idleAfter": "1m"}
+SOON = {"idleAfter": "1m", "targetConcurrency": 1}
 PITCH = {"windows": [once("pitch", "10:00", "10:10", 4)], "prewarm": {"lead": "1m"}}
 
 
@@ -52,9 +52,9 @@ def has(day, kind):
 
 async def test_the_minimum_goes_up_before_the_scale_and_down_after_it():
     day = shared("09:50", scaling=SOON, **PITCH)
-    await day.until(t("10:08"), late=BUSY)
+    await day.until(t("10:08"))
     assert (day.replicas, minimum(day), day.phase) == (4, 4, "Warm")
-    await day.until(t("10:20"), late=BUSY)
+    await day.until(t("10:20"))
     assert (day.replicas, minimum(day), day.phase) == (0, 2, "Asleep")
     assert steps(day) == [
         ("put_minimum", 4),
@@ -77,36 +77,11 @@ async def test_what_the_minimum_was_stands_in_the_status_before_it_is_changed(le
     assert seen == [{"name": "voice", "minReplicas": least or 1}]
 
 
-async def test_demand_above_the_floor_is_left_to_the_autoscaler():
-    day = shared("10:00", **PITCH)
-    await day.until(t("10:05"), late=BUSY)
-    day.kube.calls.clear()
-    day.kube.edit("Deployment", "voice", spec={"replicas": 7})
-    day.scraper.in_flight = 3
-    await day.until(t("10:08"), late=BUSY)
-    assert (day.replicas, steps(day)) == (7, [])
-    assert day.status["desiredReplicas"] == 7
-
-
-async def test_an_idle_pool_goes_to_sleep_all_the_same():
-    day = shared("10:00", replicas=3, ready=True, scaling=SOON)
-    await day.until(t("10:05"), late=BUSY)
-    assert (day.phase, day.replicas, steps(day)) == ("Asleep", 0, [("put_scale", 0)])
-
-
-async def test_a_pool_that_was_woken_is_left_to_the_autoscaler():
-    day = shared("10:00")
-    await day.settle()
-    day.wake()
-    await day.until(t("10:01"), late=BUSY)
-    assert (day.phase, day.replicas, steps(day)) == ("Warm", 1, [])
-
-
 async def test_an_operator_that_starts_again_knows_what_the_minimum_was():
     day = shared("10:00", scaling=SOON, **PITCH)
-    await day.until(t("10:05"), late=BUSY)
+    await day.until(t("10:05"))
     day.restart()
-    await day.until(t("10:20"), late=BUSY)
+    await day.until(t("10:20"))
     assert (day.replicas, minimum(day)) == (0, 2)
 
 
@@ -122,7 +97,7 @@ async def test_an_operator_that_dies_before_it_raises_the_minimum_raises_it_late
         await day.settle()
     assert (minimum(day), day.replicas) == (2, 0)
     day.restart()
-    await day.until(t("10:05"), late=BUSY)
+    await day.until(t("10:05"))
     assert (minimum(day), day.replicas) == (4, 4)
     assert day.status["hpa"] == {"name": "voice", "minReplicas": 2}
 
@@ -144,22 +119,22 @@ async def test_an_autoscaler_that_changed_meanwhile_is_decided_on_again():
 
 async def test_who_edits_the_minimum_while_it_is_raised_gets_that_back():
     day = shared("10:00", scaling=SOON, **PITCH)
-    await day.until(t("10:05"), late=BUSY)
+    await day.until(t("10:05"))
     day.kube.edit(
         "HorizontalPodAutoscaler",
         "voice",
         metadata={"managedFields": [owned("minReplicas", "kubectl-edit")]},
         spec={"minReplicas": 3},
     )
-    await day.until(t("10:10"), late=BUSY)
+    await day.until(t("10:10"))
     assert minimum(day) == 4
-    await day.until(t("10:20"), late=BUSY)
+    await day.until(t("10:20"))
     assert minimum(day) == 3
 
 
 async def test_a_suspended_pool_gives_the_minimum_back_and_leaves_the_replicas():
     day = shared("10:00", **PITCH)
-    await day.until(t("10:05"), late=BUSY)
+    await day.until(t("10:05"))
     day.edit(suspend=True)
     await day.settle()
     assert (minimum(day), day.replicas) == (2, 4)
@@ -167,28 +142,28 @@ async def test_a_suspended_pool_gives_the_minimum_back_and_leaves_the_replicas()
 
 async def test_an_autoscaler_that_is_deleted_is_forgotten():
     day = shared("10:00", scaling=SOON, **PITCH)
-    await day.until(t("10:05"), late=BUSY)
+    await day.until(t("10:05"))
     day.kube.remove("HorizontalPodAutoscaler", "voice")
-    await day.until(t("10:06"), late=BUSY)
+    await day.until(t("10:06"))
     assert "hpa" not in day.status
     day.scraper.in_flight = 2
-    await day.until(t("10:07"), late=BUSY)
+    await day.until(t("10:07"))
     assert day.replicas == 10  # following demand is the pool's work again
 
 
 async def test_an_autoscaler_that_is_pointed_elsewhere_gets_its_minimum_back():
     day = shared("10:00", **PITCH)
-    await day.until(t("10:05"), late=BUSY)
+    await day.until(t("10:05"))
     target = {"scaleTargetRef": {"kind": "Deployment", "name": "other"}}
     day.kube.edit("HorizontalPodAutoscaler", "voice", spec=target)
-    await day.until(t("10:06"), late=BUSY)
+    await day.until(t("10:06"))
     assert minimum(day) == 2
     assert "hpa" not in day.status
 
 
 async def test_a_window_above_an_autoscalers_maximum_is_warm_with_what_that_allows():
     day = shared("09:50", most=3, **PITCH)
-    await day.until(t("10:05"), late=BUSY)
+    await day.until(t("10:05"))
     assert (day.phase, day.replicas, minimum(day)) == ("Warm", 3, 3)
     assert day.condition("Warm")["status"] == "True"
     assert (
@@ -200,15 +175,33 @@ async def test_a_window_above_an_autoscalers_maximum_is_warm_with_what_that_allo
 
 async def test_an_autoscaler_that_allows_too_few_is_named():
     day = shared("10:00", most=3, **PITCH)
-    await day.until(t("10:05"), late=BUSY)
+    await day.until(t("10:05"))
     found = day.condition("FloorLimited")
     assert (found["status"], found["reason"]) == ("True", "AutoscalerMaximum")
     assert "allows at most 3 replicas, and 4 are requested" in found["message"]
     day.kube.edit("HorizontalPodAutoscaler", "voice", spec={"maxReplicas": 9})
-    await day.until(t("10:06"), late=BUSY)
+    await day.until(t("10:06"))
     assert day.replicas == 4
     assert not has(day, "FloorLimited")
     assert [e for e in day.events if e.startswith("Floor")] == ["FloorLimited", "FloorReachable"]
+
+
+async def test_a_policy_that_limits_clients_only_while_the_pool_is_awake_is_named():
+    day = shared("10:00", **PITCH)
+    of_the_app = policy("app", {"app": "voice"}, FROM_GATEWAY)
+    day.cache.keep_policy(of_the_app)
+    await day.until(t("10:05"))
+    found = day.condition("ClientsUnlimited")
+    assert (found["status"], found["reason"]) == ("True", "ActivatorsAdmitAll")
+    assert "NetworkPolicy app limits" in found["message"]
+    assert "activator.allowedClients" in found["message"]
+    day.cache.keep_policy(NARROW)
+    await day.until(t("10:06"))
+    assert not has(day, "ClientsUnlimited")
+    assert [e for e in day.events if e.startswith("Clients")] == [
+        "ClientsUnlimited",
+        "ClientsLimited",
+    ]
 
 
 # --- a deleted pool's autoscaler ---
@@ -282,9 +275,9 @@ async def test_a_manifest_applied_with_replicas_is_named_until_it_stops():
     assert (found["status"], found["reason"]) == ("True", "AppliedByAnother")
     assert "argocd-controller applies a manifest that sets spec.replicas" in found["message"]
     taken_back(day)
-    await day.until(t("09:00"), late=BUSY)
+    await day.until(t("09:00"))
     assert has(day, "ReplicasContested")
-    await day.until(t("10:30"), late=BUSY)
+    await day.until(t("10:30"))
     assert not has(day, "ReplicasContested")
     told = [e for e in day.events if "Contested" in e or "contested" in e]
     assert told == ["ReplicasContested", "ReplicasUncontested"]
@@ -297,6 +290,76 @@ async def test_a_person_who_scales_once_is_obeyed_and_not_scolded():
     await day.until(t("08:00:30"))
     assert (day.phase, day.replicas) == ("Warm", 1)
     assert not has(day, "ReplicasContested")
+
+
+def undone(day):
+    return [
+        call[2]["message"]
+        for call in day.kube.called("create")
+        if call[1] == "Event" and call[2]["reason"] == "ScaleUndone"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("replicas", "instead"),
+    [
+        (3, "kubectl demo-mode on --replicas 3 keeps as many pods for a time"),
+        (0, "kubectl demo-mode off puts the pool to sleep"),
+    ],
+)
+async def test_kubectl_scale_on_a_warm_pool_is_undone_and_one_event_says_what_to_do_instead(
+    replicas, instead
+):
+    day = Day.begin(t("08:00"), replicas=1, ready=True, scaling={"idleAfter": "10m"})
+    await day.until(t("08:01:30"))
+    for _ in range(5):
+        day.kube.edit("Deployment", "voice", spec={"replicas": replicas})
+        await day.look()
+        assert day.replicas == 1
+        day.now += 10 * SECOND
+    (message,) = undone(day)
+    assert message == (
+        f"another client has set the replicas of Deployment voice to {replicas}, and the pool "
+        f"sets them to 1, as an autoscaler does: {instead}"
+    )
+
+
+async def test_who_has_scaled_is_named_if_the_api_server_records_it():
+    day = Day.begin(t("08:00"), replicas=1, ready=True, scaling={"idleAfter": "10m"})
+    await day.until(t("08:01:30"))
+    written(day, "kubectl", 3)
+    await day.look()
+    (message,) = undone(day)
+    assert message.startswith("kubectl has set the replicas")
+
+
+async def test_more_pods_of_a_sleeping_pool_than_it_needs_are_undone_too():
+    day = Day.begin(t("08:00"))
+    await day.until(t("08:05"))
+    day.wake()
+    await day.until(t("08:10"))
+    assert day.phase == "Asleep"
+    day.kube.edit("Deployment", "voice", spec={"replicas": 3})
+    await day.until(t("08:10:10"))
+    assert (day.replicas, len(undone(day))) == (1, 1)
+
+
+async def test_what_windows_and_requests_change_is_no_change_of_another_client():
+    window = once("pitch", "08:20", "08:30", 3)
+    day = Day.begin(t("08:00"), windows=[window], prewarm={"lead": "1m"}, scaling=SOON)
+    for at in ("08:05", "08:10", "08:40"):
+        await day.until(t(at))
+        day.wake()
+    await day.until(t("09:00"))
+    assert (day.phase, undone(day)) == ("Asleep", [])
+
+
+async def test_kubectl_scale_that_wakes_a_pool_is_not_undone():
+    day = Day.begin(t("08:00"))
+    await day.settle()
+    written(day, "kubectl", 1)
+    await day.until(t("08:01"))
+    assert (day.phase, undone(day)) == ("Warm", [])
 
 
 async def test_the_third_write_in_a_row_is_a_contest_across_a_restart():
@@ -340,24 +403,24 @@ async def test_a_rollout_while_asleep_is_unproven_until_a_warm_up_has_worked():
     day = Day.begin(t("08:00"), scaling=SOON, **PITCH)
     await day.settle()
     day.wake()
-    await day.until(t("08:05"), late=BUSY)
+    await day.until(t("08:05"))
     assert (day.phase, day.condition("Unproven")["status"]) == ("Asleep", "False")
     roll_out(day, "voice:2")
-    await day.until(t("08:06"), late=BUSY)
+    await day.until(t("08:06"))
     found = day.condition("Unproven")
     assert (found["status"], found["reason"]) == ("True", "NeverReady")
     assert "wake the pool once" in found["message"]
     day.restart()
-    await day.until(t("09:58"), late=BUSY)
+    await day.until(t("09:58"))
     assert day.condition("Unproven")["status"] == "True"
-    await day.until(t("10:00"), late=BUSY)
+    await day.until(t("10:00"))
     assert day.condition("Unproven")["status"] == "False"
     assert [e for e in day.events if "roven" in e] == ["Proven", "Unproven", "Proven"]
 
 
 async def test_warm_ups_are_kept_with_the_template_they_were_of():
     day = Day.begin(t("09:59"), **PITCH)
-    await day.until(t("10:00"), late=BUSY)
+    await day.until(t("10:00"))
     (known,) = day.status["warmUps"]
     assert known["template"] == day.status["template"]["hash"] != ""
     roll_out(day, "voice:2")
@@ -374,7 +437,7 @@ async def test_a_pod_that_does_not_tell_is_named_with_the_cause_and_told_of_once
     await day.until(t("10:00:30"))
     assert day.condition("DemandKnown")["status"] == "True"
     day.scraper.in_flight = None
-    await day.until(t("10:05"), late=BUSY)
+    await day.until(t("10:05"))
     found = day.condition("DemandKnown")
     assert (found["status"], found["reason"]) == ("False", "Silent")
     assert found["message"].startswith("pod voice-1 does not respond on port 8080 within 2 s;")
@@ -400,11 +463,11 @@ async def test_a_hiccup_is_told_to_nobody():
 async def test_the_half_hour_of_silence_goes_on_across_a_restart():
     day = Day.begin(t("10:00"), replicas=1, ready=True, scaling=SOON)
     day.scraper.in_flight = None
-    await day.until(t("10:20"), late=BUSY)
+    await day.until(t("10:20"))
     day.restart()
-    await day.until(t("10:29"), late=BUSY)
+    await day.until(t("10:29"))
     assert day.replicas == 1
-    await day.until(t("10:35"), late=BUSY)
+    await day.until(t("10:35"))
     assert day.replicas == 0
 
 
@@ -414,16 +477,16 @@ async def test_the_half_hour_of_silence_goes_on_across_a_restart():
 async def test_a_pool_without_a_gauge_says_once_what_is_unknown_and_what_to_do():
     day = Day.begin(t("10:00"), replicas=1, ready=True)
     day.scraper.lacks = True
-    await day.until(t("10:01"), late=BUSY)
+    await day.until(t("10:01"))
     found = day.condition("DemandKnown")
     assert (found["status"], found["reason"]) == ("False", "Unmetered")
     assert found["message"].startswith("pod voice-1 has no port named http: the pool sleeps when ")
     assert (day.status["route"]["target"], day.status["route"]["counted"]) == ("Activator", True)
     assert day.metric("kotatsu_pool_demand_known") == 1, "no alert: this is no fault"
-    await day.until(t("10:05"), late=BUSY)
+    await day.until(t("10:05"))
     assert (day.phase, day.condition("DemandKnown")["reason"]) == ("Asleep", "Unmetered")
     day.restart()
-    await day.until(t("10:06"), late=BUSY)
+    await day.until(t("10:06"))
     assert [e for e in day.events if "Demand" in e or "Unmetered" in e] == ["Unmetered"]
 
 
@@ -436,7 +499,7 @@ async def test_a_connection_in_an_activator_keeps_such_a_pool_from_step_5():
             day.scraper.passing_now = Passing(1, 0, day.now)
 
     day.hook = look
-    await day.until(t("10:10"), late=BUSY)
+    await day.until(t("10:10"))
     assert (day.replicas, day.phase) == (1, "Warm")
 
 
@@ -454,7 +517,7 @@ async def test_an_activators_clock_may_be_any_other(off):
     day.kube.edit("Deployment", "voice", spec={"replicas": 1})
     await day.until(t("10:00:50"))
     assert (day.phase, day.status["reason"]) == ("Warm", "Request")
-    await day.until(t("10:02"), late=BUSY)
+    await day.until(t("10:02"))
     assert (day.phase, day.replicas) == ("Asleep", 0)
 
 
@@ -473,7 +536,7 @@ async def test_a_pool_whose_service_goes_and_comes_back_recovers_by_itself():
     assert day.condition("Accepted")["observedGeneration"] == 2
     assert (day.phase, day.status["route"]) == ("Asleep", epoch)
     day.kube.put(service())
-    await day.until(t("10:00"), late=BUSY)
+    await day.until(t("10:00"))
     assert day.condition("Accepted")["status"] == "True"
     assert (day.phase, day.replicas) == ("Warm", 4)
     assert day.events.count("NotAccepted") == 1
@@ -481,7 +544,7 @@ async def test_a_pool_whose_service_goes_and_comes_back_recovers_by_itself():
 
 async def test_a_second_autoscaler_stops_the_pool_until_it_is_gone():
     day = shared("10:00", **PITCH)
-    await day.until(t("10:05"), late=BUSY)
+    await day.until(t("10:05"))
     day.kube.put(horizontal_pod_autoscaler("second"))
     await day.settle()
     assert day.condition("Accepted")["reason"] == "TwoAutoscalers"
@@ -495,9 +558,9 @@ async def test_an_override_ends_on_a_target_with_an_autoscaler():
     day = shared("10:00", scaling=SOON)
     await day.settle()
     day.edit(override=override("Warm", t("10:05"), replicas=5))
-    await day.until(t("10:04"), late=BUSY)
+    await day.until(t("10:04"))
     assert (day.replicas, minimum(day)) == (5, 5)
-    await day.until(t("10:10"), late=BUSY)
+    await day.until(t("10:10"))
     assert (day.replicas, minimum(day)) == (0, 2)
 
 
@@ -516,29 +579,54 @@ async def asking_ahead(capacity):
 
 
 async def test_nodes_are_asked_for_ahead_of_a_window_and_given_up_when_its_pod_is_ready():
-    day = await asking_ahead(CapacityOptions(CapacityKind.BUFFER))
-    assert day.kube.all("CapacityBuffer") == []
-    await day.until(t("09:54:01"))
-    [made] = day.kube.all("CapacityBuffer")
-    assert (made["spec"]["replicas"], day.status["capacity"]) == (1, 1)
-    await day.until(t("09:59:05"))
+    day = await asking_ahead(CapacityOptions("mirror/pause"))
+    assert day.placeholders == []
+    await day.until(t("09:54:01"), late=PUNCTUAL)
+    assert (len(day.placeholders), day.status["capacity"]) == (1, 1)
+    await day.until(t("09:59:05"), late=PUNCTUAL)
     assert day.phase == "Warming"
-    assert day.kube.all("CapacityBuffer") != []
-    await day.until(t("09:59:10"))
-    assert day.kube.all("CapacityBuffer") == day.kube.all("PodTemplate") == []
+    assert day.placeholders != []
+    await day.until(t("09:59:10"), late=PUNCTUAL)
+    assert day.placeholders == []
 
 
 async def test_another_operator_gives_up_what_the_one_before_has_asked_for():
-    day = await asking_ahead(CapacityOptions(CapacityKind.BUFFER))
+    day = await asking_ahead(CapacityOptions("mirror/pause"))
     await day.until(t("09:54:01"))
     day.edit(windows=[])
     day.restart()
     await day.settle()
-    assert day.kube.all("CapacityBuffer") == []
+    assert day.placeholders == []
+
+
+async def test_a_placeholder_that_could_not_be_made_or_deleted_at_first_is_half_a_minute_later():
+    day = await asking_ahead(CapacityOptions("mirror/pause"))
+    is_away = True
+
+    def fail(kind, *_):
+        if kind == "Pod" and is_away:
+            raise OSError("the API server is away")
+
+    day.kube.on("create", fail)
+    day.kube.on("delete", fail)
+    day.now = t("09:54:01")
+    for _ in range(3):
+        assert await day.look() == day.now + TRY_AGAIN
+        day.now += TRY_AGAIN
+    assert day.events.count("CapacityUnavailable") == 1
+    is_away = False
+    await day.look()
+    assert len(day.placeholders) == 1
+    is_away = True
+    day.edit(windows=[])
+    assert await day.look() == day.now + TRY_AGAIN
+    is_away, day.now = False, day.due
+    await day.look()
+    assert day.placeholders == []
 
 
 async def test_without_the_permission_a_pool_says_once_what_to_set():
     day = await asking_ahead(CapacityOptions())
-    await day.until(t("10:01"), late=BUSY)
+    await day.until(t("10:01"))
     assert day.events.count("CapacityUnavailable") == 1
     assert day.phase == "Warm"

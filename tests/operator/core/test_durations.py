@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rows import each
 
 from kotatsu_operator.core.formats import format_duration, parse_duration
 
@@ -27,7 +28,7 @@ def test_a_duration_is_read(text: str, seconds: float) -> None:
     assert parse_duration(text) == timedelta(seconds=seconds)
 
 
-@pytest.mark.parametrize(
+@each(
     "text",
     ["", "90", "m", "1d", "-5s", "1h 30m", "five minutes", "1:30", "99999999999999h", "1s" * 40],
 )

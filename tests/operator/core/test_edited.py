@@ -3,6 +3,7 @@
 from decimal import Decimal
 
 import pytest
+from rows import each
 
 from kotatsu_operator.core.formats import amount, choice, conditions_of, instant, is_true
 from kotatsu_operator.core.pool.memory import Phase
@@ -18,14 +19,11 @@ def test_what_is_one_is_that():
     assert choice(Phase, "Asleep", Phase.WARM) is Phase.ASLEEP
 
 
-@pytest.mark.parametrize(
-    "given",
-    [
+@each("given", [
         None, 3, "", "soon", "2026-11-25T10:00:00", "0000-01-01T00:00:00Z",
         "2026-11-25T10:00:00+99:99", "2026-11-25T10:00:00ZTgarbage", "2026-11-25T10:00:00x5Z",
         "0001-01-01T00:00:00+09:00", "9999-12-31T23:59:59-09:00",
-    ],
-)  # fmt: skip
+    ])  # fmt: skip
 def test_what_no_clock_shows_is_no_instant(given):
     """Most of these are date-times to the API server."""
     assert instant(given) is None

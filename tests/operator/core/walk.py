@@ -17,7 +17,15 @@ from kotatsu_operator.core.budget.limit import EVERYTHING, Allowed, allowed, new
 from kotatsu_operator.core.decide.decide import decide
 from kotatsu_operator.core.decide.phases import asleep_after
 from kotatsu_operator.core.plan.activity import counted
-from kotatsu_operator.core.pool.decision import Decision, Demand, Note, Observation, Parking
+from kotatsu_operator.core.pool.decision import (
+    UNORDERED,
+    Decision,
+    Demand,
+    Note,
+    Observation,
+    Order,
+    Parking,
+)
 from kotatsu_operator.core.pool.memory import Memory, Phase, Reason, Route
 from kotatsu_operator.core.pool.spec import PoolSpec
 
@@ -55,7 +63,7 @@ def check_rules(
     if decision.replicas is not None:
         assert decision.replicas != 0, "only the steps of the way down set the scale to 0"
         assert decision.floor <= decision.replicas <= limit
-    elif not spec.suspend:
+    elif not (spec.suspend or seen.order.awaits):
         assert decision.floor == 0, "a floor is never left to itself"
     assert not (decision.sleep and decision.floor > 0), "never asleep under a floor"
     assert not decision.sleep or decision.memory.route is Route.ACTIVATOR
@@ -140,6 +148,7 @@ class Walk:
     """How much earlier than its lead it is the pool's turn, as it is worked out at an instant."""
     catching_up: Callable[[datetime], timedelta] = lambda _: timedelta()
     """For how long the cluster may lag behind an outage of the API server, at an instant."""
+    order: Order = UNORDERED
     operator_up: bool = True
     dies_before_scaling: bool = False
     pods: list[Pod] = field(default_factory=list)
@@ -328,6 +337,7 @@ class Walk:
             edited=self._edited,
             ahead=self.ahead(self.now),
             catching_up=self.catching_up(self.now),
+            order=self.order,
             parking=Parking(self.parking, reduced=reduced, refused=0 if self.restores else wanting),
             demand=self._unmetered_demand(asleep)
             if self.unmetered

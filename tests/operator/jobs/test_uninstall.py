@@ -7,10 +7,12 @@ import httpx2
 import pytest
 from prometheus_client import CollectorRegistry
 
-from kotatsu_operator.controller import records as restore_module
-from kotatsu_operator.controller.leader.elector import LEASE_NAME, Candidate, Elector
-from kotatsu_operator.jobs import uninstall as module
-from kotatsu_operator.jobs.uninstall import HOLDER, Uninstall, UninstallError
+from kotatsu_operator.controller.leader.election import TIMES
+from kotatsu_operator.controller.leader.elector import Candidate, Elector
+from kotatsu_operator.core.pool.spec import BUILT_IN, ScaledKind
+from kotatsu_operator.core.protocol import LEASE_NAME, UNINSTALL
+from kotatsu_operator.jobs.uninstall import Uninstall, UninstallError
+from kotatsu_operator.kube.errors import ConflictError, NotFoundError
 from tests.operator.cluster import (
     NAMESPACE,
     FakeKube,
@@ -21,17 +23,11 @@ from tests.operator.cluster import (
     owned,
     pod,
     revision,
+    service,
     warm_pool,
 )
 from tests.operator.controller.cache.test_store import published
 from tests.operator.controller.test_records import config_map, replicas
-
-pytestmark = pytest.mark.timeout(60)
-
-
-@pytest.fixture(autouse=True)
-def _impatient(monkeypatch):
-    monkeypatch.setattr(restore_module, "_PAUSE", 0.001)
 
 
 class Cluster:
@@ -63,10 +59,8 @@ class Cluster:
                     for obj in self.kube.all("EndpointSlice"):
                         self.kube.edit("EndpointSlice", obj["metadata"]["name"], endpoints=[])
 
-    async def uninstall(self, within=5.0, namespaces=(NAMESPACE,)):
-        await Uninstall(
-            self.kube, namespaces, NAMESPACE, within, self.said.append, poll=0.002, handover=0.0
-        ).run()
+    async def uninstall(self, namespaces=(NAMESPACE,), **how):
+        await Uninstall(self.kube, namespaces, NAMESPACE, 60, self.said.append, **how).run()
 
     def pool(self):
         return self.kube.stored("WarmPool", "voice")
@@ -93,6 +87,19 @@ def asleep(*, restore=3, **spec):
 @pytest.fixture
 def cluster():
     return Cluster(asleep(), deployment(replicas=0), published("activator-1", 1))
+
+
+async def test_a_service_that_route_always_has_taken_is_waited_for_as_any_other():
+    pool = asleep(route="Always")
+    pool["status"]["takenService"] = "voice"
+    taken = service()
+    taken["spec"]["selector"]["kotatsu.dev/route"] = "Always"
+    cluster = Cluster(pool, deployment(replicas=0), taken, published("activator-1", 1))
+    await cluster.uninstall()
+    assert cluster.kube.stored("Service", "voice")["spec"]["selector"] == {"app": "voice"}
+    assert cluster.pool()["status"]["route"]["target"] == "Native"
+    assert "takenService" not in cluster.pool()["status"]
+    assert cluster.conditions()["Ready"] == ("Unknown", "Uninstalled")
 
 
 async def test_a_sleeping_target_gets_its_replicas_and_the_activators_leave_the_path(cluster):
@@ -162,6 +169,39 @@ async def test_the_route_changes_only_when_all_pods_are_ready(cluster):
     await running
 
 
+FLOCK = ScaledKind("birds.example/v1", "Flock", "flocks")
+
+
+def flock(*pods, **status):
+    """A target of a kind whose status counts no Ready pods, its sleeping pool, and pods."""
+    pool = asleep(
+        restore=2, targetRef={"apiVersion": FLOCK.api_version, "kind": "Flock", "name": "voice"}
+    )
+    made = deployment(replicas=0) | {"kind": "Flock", "status": status}
+    cluster = Cluster(pool, made, published("activator-1", 1), *pods)
+    cluster.kube.scaled = {**BUILT_IN, "Flock": FLOCK}
+    return cluster
+
+
+async def test_of_a_kind_whose_status_counts_no_ready_pods_its_pods_are_counted():
+    cluster = flock(pod("other", app="other", ready=True), pod("old", ready=True, terminating=True))
+    running = asyncio.create_task(cluster.uninstall())
+    await eventually(lambda: any("0 of 2 pods of Flock" in line for line in cluster.said))
+    cluster.kube.put(pod("voice-1", ready=True))
+    await eventually(lambda: any("1 of 2 pods of Flock" in line for line in cluster.said))
+    cluster.kube.put(pod("voice-2", ready=True))
+    await running
+    assert cluster.kube.stored("Flock", "voice")["spec"]["replicas"] == 2
+    assert cluster.said[-1].startswith("done")
+
+
+async def test_a_target_whose_pods_are_unknown_is_not_waited_for():
+    cluster = flock()
+    cluster.kube.edit("Flock", "voice", spec={"selector": None})
+    await cluster.uninstall()
+    assert cluster.said[-1].startswith("done")
+
+
 async def test_it_ends_only_when_no_activator_is_an_endpoint(cluster):
     cluster.activators_leave = False
     running = asyncio.create_task(cluster.uninstall())
@@ -174,11 +214,79 @@ async def test_it_ends_only_when_no_activator_is_an_endpoint(cluster):
 async def test_pods_that_never_come_end_it_with_a_sentence_that_says_what_to_do(cluster):
     cluster.pods_come = False
     with pytest.raises(UninstallError) as caught:
-        await cluster.uninstall(within=0.2)
+        await cluster.uninstall()
     text = str(caught.value)
     assert "0 of 3 pods of Deployment demo/voice are Ready" in text
     assert "--no-hooks" in text
     assert cluster.pool()["status"]["route"]["target"] == "Activator"
+
+
+def never_ready(name="feed"):
+    """A pool that is Warming and never had a Ready pod, with its Deployment."""
+    pool = asleep(targetRef={"name": name})
+    pool["metadata"] |= {"name": name, "uid": f"uid-{name}"}
+    pool["status"] |= {"phase": "Warming", "conditions": [
+        {"type": "Unproven", "status": "True", "reason": "NeverReady", "message": "",
+         "lastTransitionTime": "x"},
+    ]}  # fmt: skip
+    return [pool, deployment(name, replicas=1)]
+
+
+async def test_a_target_that_has_never_been_ready_is_given_back_and_not_waited_for(cluster):
+    cluster.pods_come = False
+    cluster.kube.edit("Deployment", "voice", status={"readyReplicas": 3})
+    for made in never_ready():
+        cluster.kube.put(made)
+    await cluster.uninstall()
+    said = [line for line in cluster.said if line.startswith("demo/feed")]
+    assert any("have never been Ready, so it is not waited for" in line for line in said)
+    status = cluster.kube.stored("WarmPool", "feed")["status"]
+    assert status["route"]["target"] == "Native"
+    assert status["conditions"][0]["message"].endswith("never been Ready, so it is not waited for")
+    assert cluster.pool()["status"]["route"]["target"] == "Native"
+
+
+async def test_a_target_whose_pod_cannot_start_is_named_and_not_waited_for(cluster):
+    cluster.pods_come = False
+    broken = pod(phase="Pending")
+    broken["status"]["containerStatuses"] = [
+        {"name": "app", "state": {"waiting": {"reason": "ErrImagePull", "message": "not found"}}}
+    ]
+    cluster.kube.put(broken)
+    await cluster.uninstall()
+    assert replicas(cluster.kube) == 3
+    words = "pod voice-1 cannot start: container app: ErrImagePull (not found)"
+    assert any(f"{words}, so it is not waited for" in line for line in cluster.said)
+    assert cluster.said[-1].startswith("done")
+
+
+async def test_all_targets_that_are_waited_for_are_named_with_the_time_that_is_left(cluster):
+    cluster.pods_come = False
+    pool, target = never_ready()
+    pool["status"]["warmUps"] = [{"seconds": 5, "replicas": 1}]
+    for made in (pool, target):
+        cluster.kube.put(made)
+    running = asyncio.create_task(cluster.uninstall())
+    await eventually(lambda: any("waiting for pods" in line for line in cluster.said))
+    [line] = [line for line in cluster.said if "waiting for pods" in line]
+    assert "0 of 3 pods of Deployment demo/voice are Ready" in line
+    assert "0 of 1 pods of Deployment demo/feed are Ready" in line
+    assert line.endswith(" s more at most")
+    ready = {c["type"]: c for c in cluster.pool()["status"]["conditions"]}["Ready"]
+    assert ready["reason"] == "Uninstalling"
+    assert "0 of 3 pods of Deployment demo/voice" in ready["message"]
+    cluster.pods_come = True
+    await running
+    assert cluster.conditions()["Ready"] == ("Unknown", "Uninstalled")
+
+
+async def test_what_is_waited_for_is_repeated_although_nothing_changes(cluster):
+    cluster.pods_come = False
+    with pytest.raises(UninstallError):
+        await cluster.uninstall()
+    lines = [line for line in cluster.said if "waiting for pods" in line]
+    assert 3 <= len(lines) <= 5  # in a minute
+    assert len(set(lines)) == len(lines)  # each with the time that is left
 
 
 async def test_what_is_to_be_kept_asleep_stays_and_that_is_said():
@@ -238,17 +346,54 @@ async def test_the_revisions_of_a_knative_service_get_their_min_scale_back():
     assert "knative" not in cluster.pool()["status"]
 
 
-async def test_targets_whose_pool_is_gone_come_back_too(cluster):
+def record(cluster, name):
+    """Write the entry of a deleted pool whose target had two replicas."""
     entry = {
-        "pool": "feed",
-        "target": {"kind": "Deployment", "name": "feed"},
+        "pool": name,
+        "target": {"kind": "Deployment", "name": name},
         "restoreReplicas": 2,
         "onDelete": "Restore",
     }
-    cluster.kube.edit("ConfigMap", "kotatsu-targets", data={"uid-feed": json.dumps(entry)})
+    cluster.kube.edit("ConfigMap", "kotatsu-targets", data={f"uid-{name}": json.dumps(entry)})
+
+
+async def test_targets_whose_pool_is_gone_come_back_too(cluster):
+    record(cluster, "feed")
     cluster.kube.put(deployment("feed", replicas=0))
     await cluster.uninstall()
     assert cluster.kube.stored("Deployment", "feed")["spec"]["replicas"] == 2
+
+
+async def test_targets_come_back_from_the_record_after_the_crd_was_deleted(cluster):
+    record(cluster, "feed")
+    cluster.kube.put(deployment("feed", replicas=0))
+
+    def no_crd(kind, *_):
+        if kind == "WarmPool":
+            raise NotFoundError("the server could not find the requested resource")
+
+    cluster.kube.on("find", no_crd)
+    await cluster.uninstall()
+    assert cluster.kube.stored("Deployment", "feed")["spec"]["replicas"] == 2
+    assert cluster.kube.all("ConfigMap") == []
+
+
+async def test_the_record_goes_when_everything_is_restored(cluster):
+    await cluster.uninstall()
+    assert cluster.kube.all("ConfigMap") == []
+
+
+async def test_the_record_stays_while_it_has_a_target_that_is_not_restored(cluster):
+    record(cluster, "feed")
+    cluster.kube.put(deployment("feed", replicas=0))
+
+    def conflict(workload, *_):
+        if workload == "feed":
+            raise ConflictError("modified")
+
+    cluster.kube.on("put_scale", conflict)
+    await cluster.uninstall()
+    assert "uid-feed" in cluster.kube.stored("ConfigMap", "kotatsu-targets")["data"]
 
 
 async def test_an_edit_in_between_is_read_again(cluster):
@@ -280,10 +425,7 @@ def operator(kube, name="operator-a"):
     return Elector(kube, Candidate(NAMESPACE, name), CollectorRegistry())
 
 
-async def test_a_namespace_that_may_not_be_read_is_named_and_keeps_no_other_waiting(
-    cluster, monkeypatch
-):
-    monkeypatch.setattr(module, "REFUSED_FOR", 0.01)
+async def test_a_namespace_that_may_not_be_read_is_named_and_keeps_no_other_waiting(cluster):
     cluster.refused = "closed"
     await cluster.uninstall(namespaces=("closed", NAMESPACE))
     assert replicas(cluster.kube) == 3
@@ -324,13 +466,11 @@ async def test_a_leader_loses_its_lease_first_and_one_installed_later_leads_at_o
     assert installed.leads
 
 
-async def test_a_leader_gets_its_time_to_stop(cluster, monkeypatch):
+async def test_a_leader_gets_its_time_to_stop(cluster):
     await operator(cluster.kube).turn()
-    running = asyncio.create_task(
-        Uninstall(cluster.kube, [NAMESPACE], NAMESPACE, 5, cluster.said.append, handover=60).run()
-    )
+    running = asyncio.create_task(cluster.uninstall())
     await eventually(lambda: "the operators stop acting" in cluster.said)
-    await asyncio.sleep(0.02)
+    await asyncio.sleep(TIMES.renew_deadline)
     assert replicas(cluster.kube) == 0
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
@@ -341,21 +481,19 @@ async def test_an_uninstall_that_fails_lets_the_operators_go_on(cluster):
     await leader.turn()
     cluster.pods_come = False
     with pytest.raises(UninstallError):
-        await cluster.uninstall(within=0.2)
+        await cluster.uninstall()
     await leader.turn()
     await leader.turn()
     assert leader.leads
 
 
-async def test_the_lease_is_renewed_for_as_long_as_it_takes(cluster, monkeypatch):
-    monkeypatch.setattr(module, "LEASE_SECONDS", 0.01)
+async def test_the_lease_is_renewed_for_as_long_as_it_takes(cluster):
     await operator(cluster.kube).turn()
     cluster.pods_come = False
     running = asyncio.create_task(cluster.uninstall())
-    await eventually(
-        lambda: len([c for c in cluster.kube.called("replace") if c[1] == "Lease"]) > 3
-    )
-    assert cluster.kube.stored("Lease", LEASE_NAME)["spec"]["holderIdentity"] == HOLDER
+    await asyncio.sleep(50)
+    assert len([c for c in cluster.kube.called("replace") if c[1] == "Lease"]) > 3
+    assert cluster.kube.stored("Lease", LEASE_NAME)["spec"]["holderIdentity"] == UNINSTALL
     cluster.pods_come = True
     await running
     assert cluster.kube.all("Lease") == []

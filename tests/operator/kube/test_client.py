@@ -12,7 +12,13 @@ from lightkube.config.models import Cluster, User
 from kotatsu_operator.kube import client as kube_module
 from kotatsu_operator.kube import informer
 from kotatsu_operator.kube.client import Kube, Scale
-from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable, is_refusal
+from kotatsu_operator.kube.errors import (
+    ConflictError,
+    NotFoundError,
+    TooSlow,
+    Unreachable,
+    is_refusal,
+)
 from kotatsu_operator.kube.informer import follow_forever
 from kotatsu_operator.kube.objects import (
     EndpointSlice,
@@ -250,13 +256,51 @@ async def test_an_object_is_replaced_at_the_version_it_carries(kube, server):
     assert (server.body["metadata"]["resourceVersion"], server.body["endpoints"]) == ("7", [])
 
 
-async def test_all_objects_of_a_kind_are_listed_page_by_page(kube, server):
-    pages = [
-        {"metadata": {"continue": "more", "resourceVersion": "7"}, "items": [warm_pool()]},
-        {"metadata": {"resourceVersion": "7"}, "items": [warm_pool("b")]},
+def pages_of(*pages):
+    """The answers to a list, one page after the other."""
+    ends = [{"continue": f"after-{n}"} for n in range(1, len(pages))] + [{}]
+    return [
+        (200, {"kind": "List", "metadata": {"resourceVersion": "7"} | end, "items": page})
+        for page, end in zip(pages, ends, strict=True)
     ]
-    server.answers = [(200, {"kind": "WarmPoolList"} | page) for page in pages]
-    assert await kube.find(WarmPool, "demo") == [warm_pool(), warm_pool("b")]
+
+
+async def test_all_objects_of_a_kind_are_listed_in_small_pages(kube, server):
+    server.answers = pages_of([warm_pool()], [warm_pool("b")])
+    found = await kube.find(WarmPool, "demo", {"team": "pet"})
+    assert [obj["metadata"]["name"] for obj in found] == ["voice", "b"]
+    asked = [dict(request.url.params) for request in server.requests]
+    assert asked[0] == {"limit": "20", "labelSelector": "team=pet"}
+    assert asked[1] == asked[0] | {"continue": "after-1"}
+
+
+async def test_what_nobody_uses_of_a_listed_object_is_not_kept(kube, server):
+    pool = warm_pool()
+    pool["metadata"]["annotations"] = {"of/others": "x" * 250_000}
+    server.answers = pages_of([pool])
+    (found,) = await kube.find(WarmPool, "demo")
+    assert found["spec"] == pool["spec"]
+    assert len(json.dumps(found)) < 1000
+
+
+async def test_all_lists_together_have_one_page_in_memory(kube, server):
+    reading = most = 0
+
+    async def answer(request):
+        nonlocal reading, most
+        reading += 1
+        most = max(most, reading)
+        await asyncio.sleep(0)
+        reading -= 1
+        return httpx2.Response(200, json=pages_of([warm_pool()])[0][1])
+
+    transport = httpx2.MockTransport(answer)
+    client = AsyncClient(config=CONFIG, transport=transport, trust_env=False)
+    one = Kube(client, more=lambda: client)
+    many = [one, one.apart(), one.guarded(lambda: True)]
+    await asyncio.gather(*(kube.find(WarmPool, "demo") for kube in many * 3))
+    assert most == 1
+    await client.close()
 
 
 async def test_a_kind_that_is_not_there_has_no_list(kube, server):
@@ -339,6 +383,15 @@ async def test_every_failure_of_a_call_has_one_of_three_names(kube, server, call
         server.answers = [answer]
         with pytest.raises(error):
             await ask()
+
+
+@pytest.mark.parametrize("call", CALLS)
+async def test_a_connection_that_times_out_names_the_value_that_permits_it(kube, server, call):
+    server.answers = [httpx2.ConnectTimeout("")]  # empty, as the library raises it
+    with pytest.raises(TooSlow) as caught:
+        await calls(kube)[call]()
+    assert "networkPolicy.apiServerPorts" in str(caught.value)
+    assert "kubectl get endpointslices kubernetes -n default" in str(caught.value)
 
 
 async def test_a_deletion_that_fails_is_to_be_waited_out(kube, server):
@@ -463,6 +516,17 @@ async def test_a_watch_that_the_server_ends_goes_on_from_the_last_version(seen, 
     assert len(watched.lists()) == 1
 
 
+async def test_pages_of_a_list_are_told_one_by_one(kube, server):
+    pods = [pod(name) for name in "abc"]
+    server.answers = pages_of(*([p] for p in pods))
+    changes = kube.follow(Pod, "demo")
+    told = [await anext(changes) for _ in pods]
+    await changes.aclose()
+    names = [(change, [o["metadata"]["name"] for o in obj["items"]]) for change, obj in told]
+    assert names == [("PART", ["a"]), ("PART", ["b"]), ("LIST", ["c"])]
+    assert [o["metadata"]["name"] for o in told[-1][1]["before"]] == ["a", "b"]
+
+
 async def test_a_version_that_is_too_old_is_listed_again(seen, watched):
     await eventually(lambda: len(watched.requests) == 2)
     expired = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}
@@ -571,6 +635,17 @@ async def test_any_other_kind_is_waited_for(watched, answer):
     async with following(watched) as seen:
         await eventually(lambda: seen)
     assert seen == [("LIST", ["a"])]
+
+
+async def test_the_log_of_a_watch_that_cannot_connect_names_the_value_that_permits_it(
+    watched, caplog
+):
+    watched.failures = [httpx2.ConnectTimeout("")]
+    async with following(watched) as seen:
+        await eventually(lambda: seen)
+    (line,) = caplog.messages
+    assert "cannot watch Pod in demo: no connection to the API server" in line
+    assert "networkPolicy.apiServerPorts" in line
 
 
 @pytest.mark.parametrize(

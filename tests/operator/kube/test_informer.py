@@ -138,6 +138,22 @@ async def test_a_stream_that_begins_anew_with_the_same_things_concerns_nobody(en
     assert followed.touched == []
 
 
+async def test_a_list_of_many_pages_is_one_list():
+    cache = Cache()
+    (feed,) = (feed for feed in feeds_of(cache) if feed.kind is Pod)
+
+    def take(change, **obj):
+        for _ in feed.steps("demo", change, obj):
+            pass
+
+    take("LIST", items=[pod("voice-1"), pod("gone")])
+    take("PART", items=[pod("voice-1"), pod("voice-2")])
+    assert set(cache.pods["demo"]) == {"voice-1", "voice-2", "gone"}
+    before = [{"metadata": {"namespace": "demo", "name": f"voice-{n}"}} for n in (1, 2)]
+    take("LIST", items=[pod("voice-3")], before=before)
+    assert set(cache.pods["demo"]) == {"voice-1", "voice-2", "voice-3"}
+
+
 async def test_what_cannot_be_read_is_left_out_and_told_of(caplog):
     kube, touched = FakeKube(pod("odd"), pod("voice-1")), []
 

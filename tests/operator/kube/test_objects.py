@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
+from rows import each
 
 from kotatsu_operator.activator.cache.pool import pool_view
 from kotatsu_operator.activator.cache.ports import PodIdentity
@@ -47,9 +48,7 @@ def started(obj, state, last=None):
     return obj
 
 
-@pytest.mark.parametrize(
-    ("made", "lost"),
-    [
+@each("made, lost", [
         (pod(ready=True), False),
         (pod(ready=True, terminating=True), True),
         (pod(ready=False), False),
@@ -67,14 +66,7 @@ def started(obj, state, last=None):
         (was_ready(crashed(pod()), "True"), False),
         (pod(ready=True, phase="Failed"), True),
         (pod(phase="Succeeded"), True),
-    ],
-    ids=[
-        "Ready", "ending", "starting", "not started", "running, never Ready",
-        "running again, never Ready", "pulling its image", "Ready once", "its node is lost",
-        "unknown", "Ready again", "crash loop", "cannot be started again", "has just crashed",
-        "a status from before the crash", "evicted", "finished",
-    ],
-)  # fmt: skip
+    ])  # fmt: skip
 def test_a_pod_is_lost_when_it_ends_has_crashed_or_was_ready_and_is_not(made, lost):
     assert pod_view(made).lost is lost
 
@@ -86,8 +78,8 @@ def expression(operator, *values, key="tier"):
     return {"matchExpressions": [{"key": key, "operator": operator, "values": list(values)}]}
 
 
-@pytest.mark.parametrize(
-    ("selector", "labels", "matches"),
+@each(
+    "selector, labels, matches",
     [
         ({}, {}, True),
         ({"matchLabels": {"app": "a"}}, {"app": "a", "x": "y"}, True),
@@ -256,8 +248,8 @@ def test_a_readiness_gate_is_open_when_its_condition_is_true(told, is_open):
 # --- quantities ---
 
 
-@pytest.mark.parametrize(
-    ("text", "value"),
+@each(
+    "text, value",
     [
         ("0", "0"),
         ("2", "2"),

@@ -1,6 +1,10 @@
 """The times of a pod's start, as the scheduler and the kubelet write them."""
 
+import pytest
+
 from kotatsu_operator.core.pool.decision import PodStart, Starting
+from kotatsu_operator.kube.fields import used
+from kotatsu_operator.kube.objects import Pod
 from kotatsu_operator.kube.pod import pod_view, starting_pods
 from tests.operator.cluster import pod
 from tests.operator.core.values import t
@@ -79,3 +83,40 @@ def test_what_was_edited_by_hand_gives_no_times():
     made["status"]["conditions"][1]["lastTransitionTime"] = "soon"
     start = pod_view(made).start
     assert (start.sandbox_at, start.started_at) == (None, None)
+
+
+def waiting(reason, message="", kind="containerStatuses", **last):
+    made = pod(phase="Pending")
+    state = {"waiting": {"reason": reason, "message": message}}
+    made["status"][kind] = [{"name": "app", "state": state, "lastState": last}]
+    return made
+
+
+@pytest.mark.parametrize("kind", ["containerStatuses", "initContainerStatuses"])
+def test_a_pod_that_cannot_start_is_named_with_the_kubelets_words(kind: str):
+    found = starting_pods([pod_view(used(Pod, waiting("ErrImagePull", "not found", kind=kind)))])
+    assert found.failing == "pod voice-1 cannot start: container app: ErrImagePull (not found)"
+
+
+def test_of_a_crash_loop_it_is_said_how_the_container_ended():
+    ended = {"exitCode": 3, "reason": "Error", "message": "no database\n"}
+    crashed = pod_view(waiting("CrashLoopBackOff", "back-off 40s", terminated=ended))
+    said = "container app: CrashLoopBackOff (exit code 3: no database)"
+    assert crashed.start.failing == said
+    quiet = pod_view(waiting("CrashLoopBackOff", "back-off 40s"))
+    assert quiet.start.failing == "container app: CrashLoopBackOff (back-off 40s)"
+
+
+def test_a_pod_whose_container_is_being_created_may_still_start():
+    assert pod_view(waiting("ContainerCreating")).start.failing == ""
+
+
+def test_of_a_long_message_only_the_beginning_is_kept():
+    assert len(pod_view(waiting("ErrImagePull", "x" * 5000)).start.failing) < 250
+
+
+def test_a_pod_that_ends_or_is_ready_does_not_count_as_one_that_cannot_start():
+    ready, ending = waiting("CrashLoopBackOff"), waiting("CrashLoopBackOff")
+    ready["status"] |= pod(ready=True)["status"]
+    ending["metadata"]["deletionTimestamp"] = "2026-11-25T09:30:00Z"
+    assert starting_pods(map(pod_view, (ready, ending))).failing == ""

@@ -11,7 +11,8 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -29,14 +30,18 @@ from .pools import Object
 MANAGER = "demo-mode"
 """The field manager that owns the override and the windows of this plugin."""
 
-APPLY, MERGE, JSON_PATCH, JSON = (
+APPLY, MERGE, STRATEGIC, JSON_PATCH, JSON = (
     "application/apply-patch+yaml",
     "application/merge-patch+json",
+    "application/strategic-merge-patch+json",
     "application/json-patch+json",
     "application/json",
 )
 _TIMEOUT, _PAGE_TIMEOUT = 30.0, 5.0
 """Seconds for one answer of the API server, and for a page of a pod."""
+
+_TOO_MANY, _TRIES = 429, 15
+"""The API server is busy, or begins to serve a CRD: kubectl tries again after a second, too."""
 
 _HAS_SOCKETS = hasattr(socket, "AF_UNIX")
 """Python on Windows has no Unix sockets: the proxy listens on a free port of loopback."""
@@ -75,8 +80,13 @@ class _Call:
 class Api:
     """A session with a cluster; a context manager."""
 
-    def __init__(self, flags: Sequence[str] = (), kubectl: str = "kubectl") -> None:
-        self._flags = list(flags)
+    def __init__(
+        self,
+        flags: Sequence[str] = (),
+        kubectl: str = "kubectl",
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._flags, self._sleep = list(flags), sleep
         self._kubectl = kubectl
         self._home = ""
         self._proxy: subprocess.Popen[str] | None = None
@@ -123,22 +133,27 @@ class Api:
         """Create an object. Raises ConflictError if it exists."""
         return _object(self._request(_Call("POST", path, query, body)))
 
-    def delete(self, path: str) -> None:
+    def delete(self, path: str, **query: str) -> None:
         """Delete an object, if it exists."""
         try:
-            self._request(_Call("DELETE", path))
+            self._request(_Call("DELETE", path, query))
         except NotFoundError:
             return
 
     def patch(
         self, path: str, body: Object | list[Object], kind: str, query: Mapping[str, str]
     ) -> Object:
-        """Patch an object as the field manager `demo-mode`. Raises ConflictError too."""
+        """Patch an object, by default as the manager `demo-mode`. Raises ConflictError too."""
         query = {"fieldManager": MANAGER, **query}
         return _object(self._request(_Call("PATCH", path, query, body, kind)))
 
     def _request(self, call: _Call) -> str:
         status, text = self._answer(call)
+        for _ in range(_TRIES):
+            if status != _TOO_MANY:
+                break
+            self._sleep(1.0)
+            status, text = self._answer(call)
         if status >= 300:
             raise explain(status, text)
         return text

@@ -3,10 +3,10 @@
 A URL may be a secret: only its host is ever printed.
 """
 
-import time
-from collections.abc import Callable
 from http.client import HTTPException
 from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Thread
 from typing import TextIO
 from urllib.error import HTTPError, URLError
 from urllib.parse import SplitResult, urlsplit
@@ -18,8 +18,8 @@ from .errors import DemoModeError
 
 _TIMEOUT = 10.0
 """Seconds without a byte."""
-_PATIENCE = 30.0
-"""Seconds for the whole answer."""
+PATIENCE = 30.0
+"""Seconds for an answer, with its redirects."""
 _PIECE = 64 * 1024
 
 
@@ -35,10 +35,10 @@ def shown(source: str) -> str:
     return f"the calendar at {urlsplit(source).hostname}" if is_url(source) else source
 
 
-def load(source: str, stdin: TextIO, clock: Callable[[], float] = time.monotonic) -> bytes:
-    """The bytes of a calendar, at most one more than it may have. Raises DemoModeError."""
+def load(source: str, stdin: TextIO, patience: float = PATIENCE) -> bytes:
+    """The bytes of a calendar, at most one piece more than it may have. Raises DemoModeError."""
     if is_url(source):
-        return _fetch(source, clock)
+        return _fetch(source, patience)
     try:
         if source == "-":
             raw = getattr(stdin, "buffer", None)
@@ -63,7 +63,7 @@ class _Redirects(HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def _fetch(url: str, clock: Callable[[], float]) -> bytes:
+def _fetch(url: str, patience: float) -> bytes:
     try:
         parts = urlsplit(url)
         host, has_password = parts.hostname or "", parts.username is not None
@@ -77,7 +77,7 @@ def _fetch(url: str, clock: Callable[[], float]) -> bytes:
             "the URL has a user or no host; download the file, and import it with `-`"
         )
     try:
-        return _read(build_opener(_Redirects), _request(parts), clock)
+        return _within(patience, build_opener(_Redirects), _request(parts))
     except HTTPError as error:
         error.close()
         raise DemoModeError(f"{host} answers {error.code}; {_remedy(error.code)}") from None
@@ -98,17 +98,31 @@ def _request(parts: SplitResult) -> Request:
     return Request(address, headers=headers)  # noqa: S310  (the scheme is http or https)
 
 
-def _read(opener: OpenerDirector, request: Request, clock: Callable[[], float]) -> bytes:
-    until = clock() + _PATIENCE
+def _within(patience: float, opener: OpenerDirector, request: Request) -> bytes:
+    """The answer, read by a thread: urllib has no limit for heads that never end."""
+    found = SimpleQueue[bytes | Exception]()
+
+    def read() -> None:
+        try:
+            found.put(_read(opener, request))
+        except Exception as error:
+            found.put(error)
+
+    Thread(target=read, daemon=True).start()
+    try:
+        answer = found.get(timeout=patience)
+    except Empty:
+        raise TimeoutError from None
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+def _read(opener: OpenerDirector, request: Request) -> bytes:
     with opener.open(request, timeout=_TIMEOUT) as answer:
         found = bytearray()
-        while len(found) <= MOST_BYTES:
-            piece = answer.read1(_PIECE)
-            if not piece:
-                break
+        while len(found) <= MOST_BYTES and (piece := answer.read1(_PIECE)):
             found += piece
-            if clock() > until:
-                raise TimeoutError
     return bytes(found)
 
 

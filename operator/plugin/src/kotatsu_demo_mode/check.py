@@ -4,8 +4,11 @@ import textwrap
 from argparse import Namespace
 from typing import Any
 
+from .api import Api
 from .checks.examine import Examined, Wish, examine
 from .checks.finding import Finding, Level, counted, verdict
+from .errors import DemoModeError
+from .pools import items_of
 from .shell import Shell
 from .terminal import Terminal, plain
 
@@ -13,22 +16,45 @@ from .terminal import Terminal, plain
 def run(options: Namespace, shell: Shell) -> int:
     """Print what was found; returns 1 if something is refused, or with --strict a warning."""
     terminal = shell.terminal
+    many = bool(options.selector or options.everything or options.all_namespaces)
+    if many == bool(options.workload):
+        raise DemoModeError(
+            "name one workload, as in `kubectl demo-mode check deployment/web`, or choose pools "
+            "with -l, --all or -A"
+        )
+    wish = Wish(options.service, options.replicas)
+    seen = []
     with shell.api(options) as api:
-        namespace = shell.namespace(api, options)
-        terminal.progress(f"reading {options.workload} in {namespace}")
-        seen = examine(api, namespace, options.workload, Wish(options.service, options.replicas))
+        namespace = "" if options.all_namespaces else shell.namespace(api, options)
+        for place, workload in _chosen(api, namespace, options):
+            terminal.progress(f"reading {workload} in {place}")
+            seen.append(examine(api, place, workload, wish))
     terminal.clear()
-    worst = verdict(seen.findings)
     if options.output:
-        terminal.dump(record(seen), options.output)
+        records = [record(one) for one in seen]
+        terminal.dump(records if many else records[0], options.output)
     else:
-        for finding in seen.findings:
-            for line in lines(finding, terminal):
-                terminal.say(line)
-        terminal.say("")
-        terminal.say(conclusion(seen))
+        for one in seen:
+            if one is not seen[0]:
+                terminal.say("")
+            if many:
+                terminal.say(f"{one.found.label} in {one.found.namespace}")
+            for finding in one.findings:
+                for line in lines(finding, terminal):
+                    terminal.say(line)
+            terminal.say("")
+            terminal.say(conclusion(one))
     bad = (Level.REFUSED, Level.WARNING) if options.strict else (Level.REFUSED,)
-    return int(worst in bad)
+    return int(any(verdict(one.findings) in bad for one in seen))
+
+
+def _chosen(api: Api, namespace: str, options: Namespace) -> list[tuple[str, str]]:
+    """The namespaces and names of what is checked."""
+    if options.workload:
+        return [(namespace, options.workload)]
+    options.pools, options.everything = [], True
+    found = items_of(api, namespace, options)
+    return [(raw["metadata"]["namespace"], f"warmpool/{raw['metadata']['name']}") for raw in found]
 
 
 def record(seen: Examined) -> dict[str, Any]:

@@ -4,12 +4,13 @@ import argparse
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
+from functools import cache
 from importlib import import_module
 from typing import NoReturn
 
 from .errors import DemoModeError
 from .examples import epilog
-from .flags import common_flags, count, days, lambda_flags, pool_flags, write_flags
+from .flags import common_flags, count, days, dry_run_flag, lambda_flags, pool_flags, write_flags
 from .shell import Shell
 from .workload_flags import workload_commands
 
@@ -26,6 +27,7 @@ _MODULES = {
     "cost": ("cost", "run"),
     "report": ("past", "run"),
     "rehearse": ("rehearse", "run"),
+    "restore": ("restore", "run"),
     "completion": ("completion", "run"),
 }
 
@@ -35,6 +37,7 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"error: {message}; see `{self.prog} --help`\n")
 
 
+@cache
 def parser() -> argparse.ArgumentParser:
     """The parser of every command."""
     top = _Parser(
@@ -92,7 +95,7 @@ def parser() -> argparse.ArgumentParser:
     workload_commands(add)
 
     status = add("status", "show the phase of each pool, the reason, and how long it lasts")
-    pool_flags(status, everything=False)
+    pool_flags(status, everything=False, formats=("json", "yaml", "wide"))
     status.add_argument("-w", "--watch", action="store_true", help="keep running and show changes")
 
     plan = add("plan", "show when pods start, when windows open and close, and the cost")
@@ -117,24 +120,9 @@ def parser() -> argparse.ArgumentParser:
         "The costs are those of the\noperator's ledger. Each episode has its reason, pods, wakes "
         "and cost. The default\nrange is the current period of the budget.",
     )
-    pool_flags(report, formats=("json", "yaml", "html", "focus"))
+    pool_flags(report, formats=("json", "yaml"))
     report.add_argument("--from", dest="begin", metavar="TIME", help="begin (default: the period)")
     report.add_argument("--to", dest="end", metavar="TIME", help="end (default: now)")
-    report.add_argument(
-        "--prometheus",
-        default="",
-        metavar="URL",
-        help="read the number of requests from a Prometheus: a URL, or NAMESPACE/SERVICE:PORT",
-    )
-    report.add_argument(
-        "--requests-metric",
-        default="kotatsu_http_requests_total",
-        metavar="NAME",
-        help="counter of the requests that a pod has answered",
-    )
-    report.add_argument(
-        "--account", default="kotatsu", metavar="ID", help="BillingAccountId of -o focus"
-    )
     lambda_flags(report)
 
     rehearse = add(
@@ -183,6 +171,25 @@ def parser() -> argparse.ArgumentParser:
     rehearse.add_argument(
         "--force", action="store_true", help="rehearse even if the pool is in use"
     )
+
+    restore = add(
+        "restore",
+        "give targets their replicas and Services back, without Kotatsu",
+        "For a cluster\nin which Kotatsu was removed while targets slept, also together with the "
+        "WarmPools.\nIt refuses while an operator watches the namespace. Exit code 1: something "
+        "could not\nbe restored.",
+    )
+    pool_flags(restore)
+    restore.add_argument(
+        "--replicas",
+        type=count,
+        metavar="N",
+        help="pods of each target, whatever it had and has (default: as before, from 0 only)",
+    )
+    restore.add_argument(
+        "--force", action="store_true", help="restore although an operator may undo it"
+    )
+    dry_run_flag(restore)
 
     completion = add("completion", "print a script that completes commands and names of pools")
     completion.add_argument("shell", choices=["bash", "zsh", "fish"])
@@ -280,7 +287,7 @@ def _windows(window: _Parser) -> None:
         "list the windows of pools, with the price of the next opening",
         of="window",
     )
-    pool_flags(listing)
+    pool_flags(listing, formats=("json", "yaml", "wide"))
 
     remove = _command(
         actions,
@@ -324,7 +331,10 @@ def run(arguments: Sequence[str], shell: Shell) -> int:
     module, name = _MODULES[options.command]
     command = getattr(import_module(f".{module}", __package__), name)
     try:
-        return int(command(options, shell)) or int(bool(shell.refused))
+        code = int(command(options, shell)) or int(bool(shell.refused))
+        if shell.named_last:
+            shell.terminal.complain(f"error: refused: {', '.join(shell.named_last)}; see above")
+        return code
     except DemoModeError as error:
         shell.terminal.complain(f"error: {error}")
         return 1

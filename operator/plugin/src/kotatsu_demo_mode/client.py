@@ -1,19 +1,21 @@
 """Sends the requests of a rehearsal, from a pod of the cluster or from this machine."""
 
 import json
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from datetime import datetime, timedelta
 from enum import Enum, auto
 from typing import Any, Protocol
 from urllib.parse import quote, urlsplit
 from uuid import uuid4
 
-from kotatsu_operator.core.protocol import ACTIVATOR_SELECTOR
+from kotatsu_operator.core.formats import table, tables, text
+from kotatsu_operator.core.objects import why_not_started
 
 from . import load
 from .api import Api
-from .client_pod import ANY_IMAGE, client_pod
+from .client_pod import client_pod
 from .errors import DemoModeError, NotFoundError
+from .operators import Watch
 from .pools import Object, Pool
 
 Job = dict[str, Any]
@@ -62,15 +64,23 @@ class Inside:
     """Requests to the pool's Service from a pod of its namespace.
 
     `kubectl port-forward svc/…` and the API server's Service proxy choose a pod themselves and
-    bypass the activator, so they cannot wake a sleeping pool. The pod runs as the activators do:
-    their image contains Python, and the cluster pulls and admits it.
+    bypass the activator, so they cannot wake a sleeping pool. The pod has the image of the
+    operator, which contains Python, and not of a pod in the pool's namespace: accounts that may
+    write there must not choose what an administrator runs.
     """
 
     def __init__(
-        self, api: Api, pool: Pool, path: str, image: str, clock: Callable[[], datetime]
+        self,
+        api: Api,
+        pool: Pool,
+        path: str,
+        image: str,
+        clock: Callable[[], datetime],
+        watch: Watch,
     ) -> None:
         self._api, self._pool, self._clock = api, pool, clock
-        self._image, self._template = image, self._activators(image)
+        self._like: Object = {} if watch.rivals else _pod_spec(watch.operator)
+        self._image = image or self._of_the_operator(watch)
         self._url = f"http://{pool.spec.service}.{pool.namespace}.svc:{self._port()}{path}"
         self.route = f"Service {pool.spec.service}, from a pod in {pool.namespace}"
 
@@ -80,7 +90,7 @@ class Inside:
         name = f"demo-mode-rehearsal-{uuid4().hex[:6]}"
         patience = timedelta(seconds=60 + job["timeout"] * (2 + job["requests"] / 10))
         job = job | {"url": self._url}
-        self._api.create(pods, client_pod(name, job, patience, self._template, self._image))
+        self._api.create(pods, client_pod(name, job, patience, self._like, self._image))
         try:
             yield from self._wait(f"{pods}/{name}", name, patience)
             log = self._api.text(f"{pods}/{name}/log")
@@ -94,18 +104,19 @@ class Inside:
                 "give an --image with python3, or --url"
             ) from None
 
-    def _activators(self, image: str) -> Object:
-        """Their pod template; none is needed for an image of one's own."""
-        place = f"/apis/apps/v1/namespaces/{quote(self._pool.namespace)}/deployments"
-        found = self._api.get(place, labelSelector=ACTIVATOR_SELECTOR).get("items") or ()
-        for deployment in found:
-            template: Object = deployment["spec"]["template"]
-            return template
+    def _of_the_operator(self, watch: Watch) -> str:
+        if watch.rivals:
+            raise DemoModeError(
+                f"several Deployments say that they are the operator of {self._pool.namespace} "
+                f"({watch.message}; {', '.join(watch.rivals)} too), and the requests would be sent "
+                "with the image of one of them: give an --image with python3, or --url"
+            )
+        image = next((text(c.get("image")) for c in tables(self._like.get("containers"))), "")
         if image:
-            return ANY_IMAGE
+            return image
         raise DemoModeError(
-            f"namespace {self._pool.namespace} has no activator, so requests cannot wake the "
-            "pool; add the namespace to the chart value `namespaces`"
+            f"which image sends the requests is not known ({watch.message}): give an --image with "
+            "python3, or --url"
         )
 
     def _port(self) -> int:
@@ -126,19 +137,18 @@ class Inside:
             status = self._api.get(path).get("status") or {}
             if status.get("phase") in ("Succeeded", "Failed"):
                 return
-            waiting = [
-                f"{w['reason']}: {w.get('message', '')}"
-                for c in status.get("containerStatuses") or ()
-                if (w := (c.get("state") or {}).get("waiting"))
-                and w.get("reason") not in ("ContainerCreating", "PodInitializing")
-            ]
+            waiting = why_not_started(status)
             if waiting or self._clock() > end:
-                why = waiting[0] if waiting else f"still {status.get('phase', 'Pending')}"
+                why = waiting or f"still {status.get('phase', 'Pending')}"
                 raise DemoModeError(
                     f"the pod {name}, which sends the requests, does not run ({why}); "
                     "give another --image, or --url to send them from this machine"
                 )
             yield Step.WAIT
+
+
+def _pod_spec(operator: Mapping[str, Any]) -> Object:
+    return dict(table(table(table(operator.get("spec")).get("template")).get("spec")))
 
 
 def _read(answer: dict[str, Any]) -> tuple[float, Results]:

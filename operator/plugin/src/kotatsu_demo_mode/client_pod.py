@@ -7,42 +7,35 @@ from typing import Any
 
 Object = dict[str, Any]
 
-ANY_IMAGE: Object = {
-    "spec": {
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": 65532,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-        "containers": [
-            {
-                "resources": {
-                    "requests": {"cpu": "20m", "memory": "64Mi"},
-                    "limits": {"memory": "256Mi"},
-                },
-                "securityContext": {
-                    "allowPrivilegeEscalation": False,
-                    "capabilities": {"drop": ["ALL"]},
-                    "readOnlyRootFilesystem": True,
-                },
-            }
-        ],
-    }
+_USER = 65532
+_RESTRICTED = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+_CONTAINER: Object = {
+    "resources": {  # a quota may require limits
+        "requests": {"cpu": "20m", "memory": "64Mi"},
+        "limits": {"cpu": "1", "memory": "256Mi"},
+    },
+    "securityContext": {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "readOnlyRootFilesystem": True,
+    },
 }
-"""What it runs as where there is no activator, but for the image."""
-
-_OF_THE_POD = ("imagePullSecrets", "securityContext", "nodeSelector", "tolerations")
-_OF_THE_CONTAINER = ("resources", "securityContext")
+_SCHEDULING = ("imagePullSecrets", "nodeSelector", "tolerations")
 
 
-def client_pod(name: str, job: Object, patience: timedelta, template: Object, image: str) -> Object:
+def client_pod(name: str, job: Object, patience: timedelta, like: Object, image: str) -> Object:
     """A pod that runs `load.py` with `job`, and ends after `patience` at the latest.
 
-    `template` is the pod template of the activators. The pod has their image (or `image`, if it is
-    not empty) with its pull secrets, their security context (OpenShift admits no other user id) and
-    their resources (a quota may require limits), and is scheduled where they are.
+    `like` is the PodSpec of the operator, or empty: the pod is pulled and scheduled like it. What
+    the pod may do never comes from the cluster: it runs in the name of whoever rehearses, often an
+    administrator. On OpenShift the operator has no user id, because only the namespace's own are
+    admitted, and then the pod has none either.
     """
-    like, (container, *_) = template["spec"], template["spec"]["containers"]
+    user = (
+        {}
+        if like and "runAsUser" not in (like.get("securityContext") or {})
+        else {"runAsUser": _USER}
+    )
     script = files(__package__).joinpath("load.py").read_text(encoding="utf-8")
     return {
         "apiVersion": "v1",
@@ -52,7 +45,8 @@ def client_pod(name: str, job: Object, patience: timedelta, template: Object, im
             "labels": {"app.kubernetes.io/managed-by": "kubectl-demo-mode"},
         },
         "spec": {
-            **{field: like[field] for field in _OF_THE_POD if field in like},
+            **{field: like[field] for field in _SCHEDULING if field in like},
+            "securityContext": {**_RESTRICTED, **user},
             "restartPolicy": "Never",
             # It ends even if the plugin cannot delete it.
             "activeDeadlineSeconds": int(patience.total_seconds()),
@@ -61,9 +55,9 @@ def client_pod(name: str, job: Object, patience: timedelta, template: Object, im
             "enableServiceLinks": False,
             "containers": [
                 {
-                    **{field: container[field] for field in _OF_THE_CONTAINER},
+                    **_CONTAINER,
                     "name": "client",
-                    "image": image or container["image"],
+                    "image": image,
                     "imagePullPolicy": "IfNotPresent",
                     "command": ["python3", "-c", script, json.dumps(job)],
                 }

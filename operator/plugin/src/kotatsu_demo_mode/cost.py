@@ -117,7 +117,7 @@ def run(options: Namespace, shell: Shell) -> int:
     with shell.api(options) as api:
         pools = shell.find(api, options)
     found = [figures(pool, now, lambda_price(options, pool)) for pool in pools]
-    if options.output in ("json", "yaml"):
+    if options.output:
         shell.terminal.dump([record(f) for f in found], options.output)
         return 0
     if not found:

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from kotatsu_operator.core.budget.limit import Standing, sentence, standing
 from kotatsu_operator.core.calendar.schedule import dropped
-from kotatsu_operator.core.formats import conditions_of, is_true, text
+from kotatsu_operator.core.formats import conditions_of, is_true
 
 from .money import amount, number
 from .pools import Pool
@@ -98,9 +98,8 @@ def problems(timelines: Sequence[Timeline], now: datetime) -> list[str]:
 def _problems(t: Timeline, every: Sequence[Timeline], now: datetime) -> Iterator[str]:
     pool, zone = t.pool, t.pool.spec.zone
     conditions = conditions_of(pool.status)
-    accepted = conditions.get("Accepted", {})
-    if accepted.get("status") == "False":
-        yield f"rejected: {text(accepted.get('message'))}"
+    if pool.refusal:
+        yield pool.refusal
     if pool.spec.suspend:
         yield "suspended; set spec.suspend to false"
     yield from (lost.message for lost in dropped(pool.spec.windows, zone))

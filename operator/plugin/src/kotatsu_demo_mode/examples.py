@@ -80,6 +80,8 @@ EXAMPLES = {
   kubectl demo-mode check deployment/voice
   # With five pods; a warning fails too
   kubectl demo-mode check deployment/voice --replicas 5 --strict
+  # Every pool of the cluster
+  kubectl demo-mode check -A
   # The findings as JSON
   kubectl demo-mode check warmpool/voice -o json
 """,
@@ -128,10 +130,8 @@ EXAMPLES = {
   kubectl demo-mode report
   # This evening, in the pool's time zone
   kubectl demo-mode report voice --from 17:00 --to 23:00
-  # All pools of a team, as one page to send around
-  kubectl demo-mode report -l team=pet -o html > report.html
-  # For finance tools: CSV in the shape of FOCUS
-  kubectl demo-mode report --all -o focus > focus.csv
+  # For other tools: every episode, with all digits of its cost
+  kubectl demo-mode report --all -o json
   # Compared with Lambda provisioned concurrency, at your price
   kubectl demo-mode report voice --lambda-price 0.0000041667 --lambda-currency USD
 """,
@@ -146,6 +146,17 @@ EXAMPLES = {
   kubectl demo-mode rehearse -l team=pet --requests 10
   # Skip the sleep and the cold wake; fail if the p95 is above a second
   kubectl demo-mode rehearse voice --warm-only --max-p95 1s
+""",
+    "restore": """\
+  # After an uninstall that was cut short: everything, in all namespaces
+  kubectl demo-mode restore -A
+  # See first what would be restored; the API server validates it
+  kubectl demo-mode restore -A --dry-run
+  # The targets of one namespace, or of some pools
+  kubectl demo-mode restore --all -n demo
+  kubectl demo-mode restore voice auth
+  # Three pods, whatever the target had
+  kubectl demo-mode restore voice --replicas 3
 """,
     "completion": """\
   # For this shell (bash)

@@ -21,7 +21,7 @@ def pool_flags(
     *,
     everything: bool = True,
     many: bool = True,
-    formats: Sequence[str] = ("json", "yaml", "wide"),
+    formats: Sequence[str] = ("json", "yaml"),
 ) -> None:
     """The pools of a command, and the form of its output."""
     number, default = ("*", list[str]()) if many else ("?", None)
@@ -62,8 +62,8 @@ def lambda_flags(made: argparse.ArgumentParser) -> None:
     )
 
 
-def write_flags(made: argparse.ArgumentParser) -> None:
-    """The flags of commands that change pools."""
+def dry_run_flag(made: argparse.ArgumentParser) -> None:
+    """The flag of commands that change something."""
     made.add_argument(
         "--dry-run",
         nargs="?",
@@ -71,6 +71,11 @@ def write_flags(made: argparse.ArgumentParser) -> None:
         choices=["none", "client", "server"],
         help="change nothing; with `server`, the API server validates the change",
     )
+
+
+def write_flags(made: argparse.ArgumentParser) -> None:
+    """The flags of commands that change pools."""
+    dry_run_flag(made)
     made.add_argument(
         "--force-conflicts",
         action="store_true",

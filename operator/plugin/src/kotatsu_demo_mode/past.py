@@ -6,7 +6,7 @@ from argparse import Namespace
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kotatsu_operator.core.budget.ledger import period_at
 from kotatsu_operator.core.report.episodes import Counts, Why
@@ -22,9 +22,6 @@ from .terminal import Terminal, table_lines
 from .timeline import Stretch
 from .times import about, clock, instant_of, stamp
 from .words import pods
-
-if TYPE_CHECKING:
-    from .api import Api
 
 _HOUR = Decimal(3600)
 
@@ -56,8 +53,6 @@ class Report:
     now: datetime
     past: Past
     others: Alternatives
-    requests: Decimal | None = None
-    """None if they were not read from a Prometheus."""
 
     @property
     def begin(self) -> datetime:
@@ -79,18 +74,9 @@ def run(options: Namespace, shell: Shell) -> int:
     """Print the report of the chosen pools in the format of -o."""
     now = shell.clock()
     with shell.api(options) as api:
-        made = [_report(options, api, pool, now) for pool in shell.find(api, options)]
+        made = [_report(options, pool, now) for pool in shell.find(api, options)]
     if options.output in ("json", "yaml"):
         shell.terminal.dump([record(r) for r in made], options.output)
-    elif options.output == "html":
-        from .page import page
-
-        shell.terminal.say_as_is(page(made, now).rstrip("\n"))
-    elif options.output == "focus":
-        from .focus import lines
-
-        for line in lines(made, options.account):
-            shell.terminal.say(line)
     elif not made:
         shell.terminal.say("No WarmPool found; use -A for all namespaces.")
     else:
@@ -101,15 +87,10 @@ def run(options: Namespace, shell: Shell) -> int:
     return 0
 
 
-def _report(options: Namespace, api: Api, pool: Pool, now: datetime) -> Report:
+def _report(options: Namespace, pool: Pool, now: datetime) -> Report:
     begin, end = _range(options, pool, now)
     past = read_past(pool.status, begin, end, now)
-    requests = None
-    if options.prometheus:
-        from .prometheus import requests_of
-
-        requests = requests_of(options, api, pool, begin, end)
-    return Report(pool, now, past, alternatives(pool, past, lambda_price(options, pool)), requests)
+    return Report(pool, now, past, alternatives(pool, past, lambda_price(options, pool)))
 
 
 def _range(options: Namespace, pool: Pool, now: datetime) -> tuple[datetime, datetime]:
@@ -204,12 +185,6 @@ def summary(report: Report) -> list[tuple[str, str]]:
         ("pod-hours", hours),
         ("wakes by a request", str(counts.wakes)),
         ("windows opened", f"{counts.opened} with all pods Ready, {counts.cold} cold"),
-        (
-            "requests",
-            "not recorded (--prometheus reads them)"
-            if report.requests is None
-            else f"{report.requests:,.0f}",
-        ),
         (f"{pods(others.pods)} always on", amount(others.always_on, currency)),
         *_always_parked(others, currency),
         ("Knative with min-scale 1", amount(others.min_scale, currency)),
@@ -296,7 +271,6 @@ def record(report: Report) -> dict[str, Any]:
             "podSeconds": number(past.parked.pod_seconds),
             "costs": {code: exact(cost) for code, cost in past.parked.costs.items()},
         },
-        "requests": number(report.requests),
         "episodes": [
             {
                 "from": stamp(row.begin),

@@ -16,7 +16,7 @@ from . import event
 from .chart import chart
 from .errors import DemoModeError
 from .money import amount, number
-from .pools import Pool
+from .pools import Pool, accepted
 from .shell import Shell
 from .terminal import Terminal, table_lines
 from .timeline import Change, Timeline, offset_note, timeline
@@ -50,9 +50,10 @@ def run(options: Namespace, shell: Shell) -> int:
         raise DemoModeError("--to is not after --from; give a later --to")
     if end - begin > _LONGEST:
         raise DemoModeError("the plan is longer than three years; give an earlier --to")
+    accepted(pools, shell)  # a refused pool is planned as if it were accepted
     timelines = [timeline(pool, begin, end) for pool in pools]
     label = _labels(options)
-    if options.output in ("json", "yaml"):
+    if options.output:
         found = {"transitions": records(timelines, label), **event.record(timelines, now)}
         shell.terminal.dump(found, options.output)
         return 0
@@ -172,6 +173,8 @@ def _heading(t: Timeline, now: datetime, is_wide: bool) -> list[str]:
     lines += [f"{name}: {missing}" for missing in _unread(t.pool)]
     if t.pool.spec.suspend:
         lines.append(f"{name}: suspended: none of this happens until spec.suspend is false")
+    if t.pool.refusal:
+        lines.append(f"{name}: none of this happens: {t.pool.refusal}")
     return lines
 
 

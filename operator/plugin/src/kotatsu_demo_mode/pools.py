@@ -16,7 +16,7 @@ from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.budget.limit import EVERYTHING, Allowed, allowed
 from kotatsu_operator.core.budget.prices import hourly, pod_requests
 from kotatsu_operator.core.calendar.schedule import Window
-from kotatsu_operator.core.formats import amount, conditions_of, is_true, table, tables
+from kotatsu_operator.core.formats import amount, conditions_of, count, is_true, table, tables, text
 from kotatsu_operator.core.plan.activity import in_force
 from kotatsu_operator.core.pool.calendars import with_calendars
 from kotatsu_operator.core.pool.memory import Memory
@@ -30,6 +30,7 @@ from .schema import defaulted, faults, sentence, spec_schema
 
 if TYPE_CHECKING:
     from .api import Api  # which loads HTTP; a plan of a manifest does not need it
+    from .shell import Shell
 
 Object = dict[str, Any]
 
@@ -82,6 +83,11 @@ class Pool:
     def status(self) -> Mapping[str, Any]:
         """The status; manual edits may have changed it."""
         return table(self.raw.get("status"))
+
+    @property
+    def refusal(self) -> str:
+        """Why the operator refuses this spec; empty if it does not, or has not seen it yet."""
+        return refusal_in(self.status, count(self.raw["metadata"].get("generation")))
 
     @property
     def group(self) -> str:
@@ -162,6 +168,34 @@ class Pool:
         return allowed(self.ledger, self.spec.budget, at)
 
 
+def refusal_in(status: Mapping[str, Any], generation: int) -> str:
+    """Why a status says that this generation of a spec is refused; empty if it does not."""
+    accepted = conditions_of(status).get("Accepted", {})
+    is_old = count(accepted.get("observedGeneration"), generation) < generation
+    if accepted.get("status") != "False" or is_old:
+        return ""
+    return f"the operator refuses it: {text(accepted.get('message'), 'no reason given')}"
+
+
+def hopeless(status: Mapping[str, Any], generation: int) -> str:
+    """Why waiting for pods is no use: the pool is refused, or a pod cannot start."""
+    ready = conditions_of(status).get("Ready", {})
+    is_new = count(ready.get("observedGeneration"), generation) >= generation
+    if is_new and ready.get("reason") == "PodsCannotStart":
+        return text(ready.get("message"))
+    return refusal_in(status, generation)
+
+
+def accepted(pools: Sequence[Pool], shell: Shell) -> list[Pool]:
+    """The pools that the operator accepts. The others are named, and the command exits with 1."""
+    for pool in pools:
+        if pool.refusal:
+            shell.refuse(DemoModeError(f"{pool.name}: {pool.refusal}"))
+            if len(pools) > 1:
+                shell.named_last.append(pool.name)
+    return [pool for pool in pools if not pool.refusal]
+
+
 def pool_path(namespace: str, name: str = "") -> str:
     """The path of a pool, or of the list of a namespace's pools ("": all namespaces)."""
     place = f"{GROUP}/namespaces/{quote(namespace)}" if namespace else GROUP
@@ -207,7 +241,7 @@ def find(
 
     If one of several cannot be read, `refuse` gets its error and it is left out.
     """
-    items = _items(api, namespace, options)
+    items = items_of(api, namespace, options)
     pools = []
     for item in items:
         try:
@@ -268,13 +302,14 @@ def window_names(api: Api, namespace: str) -> list[str]:
     )
 
 
-def _items(api: Api, namespace: str, options: Namespace) -> list[Object]:
+def items_of(api: Api, namespace: str, options: Namespace) -> list[Object]:
+    """The chosen pools as they are in the cluster. Raises DemoModeError if there are none."""
     place = "" if options.all_namespaces else namespace
     query = {"labelSelector": options.selector} if options.selector else {}
     items: list[Object] = api.get(pool_path(place), **query).get("items") or []
     if options.pools:
         items = [_named(name, items, namespace) for name in options.pools]
-    elif not items and (options.selector or options.everything):
+    elif not items and is_named(options):
         which = f" with labels {options.selector}" if options.selector else ""
         raise DemoModeError(
             f"{f'namespace {namespace}' if place else 'this cluster'} has no WarmPool{which}; "

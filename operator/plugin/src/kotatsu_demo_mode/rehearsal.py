@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from kotatsu_operator.core.calendar.schedule import Occurrence, next_start
-from kotatsu_operator.core.formats import conditions_of, is_true, parse_duration, text
+from kotatsu_operator.core.formats import conditions_of, is_true, text
 from kotatsu_operator.core.plan.plan import plan_at
 from kotatsu_operator.core.pool.memory import Phase
 
@@ -14,7 +14,7 @@ from .api import Api
 from .client import Client, Job, Step
 from .errors import DemoModeError
 from .overrides import end_override, override, set_override
-from .pools import Pool, read_pool
+from .pools import Pool, hopeless, read_pool
 from .report import Answer, Report, answers
 from .shell import Shell
 from .switch import is_warm
@@ -112,7 +112,6 @@ class Rehearsal:
         )
 
     def _job(self, requests: int, concurrency: int) -> Job:
-        wake = (self._pool.raw["spec"].get("wake") or {}).get("holdTimeout") or "45s"
         headers = {}
         for given in self._options.header:
             name, separator, value = given.partition(":")
@@ -128,7 +127,7 @@ class Rehearsal:
             "requests": requests,
             "concurrency": concurrency,
             # Longer than the activator holds a request, to get the activator's answer.
-            "timeout": parse_duration(wake).total_seconds() + 15,
+            "timeout": self._pool.spec.hold_timeout.total_seconds() + 15,
         }
 
     def _read(self) -> Pool:
@@ -160,6 +159,8 @@ class Rehearsal:
         begin = self._shell.clock()
         generation = self._set("Warm", replicas)
         while not is_warm((pool := self._read()).status, generation):
+            if why := hopeless(pool.status, generation):
+                raise DemoModeError(f"the demo would have failed: {pool.name}: {why}")
             self._say(f"{pool.status.get('readyReplicas', 0)} of {replicas} Ready")
             self._give_up(begin, f"does not have {replicas} Ready pods", pool)
             yield WAIT

@@ -1,11 +1,12 @@
 """kubectl demo-mode rehearse: run the next windows of pools now."""
 
 from argparse import Namespace
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import datetime, timedelta
 from typing import Any
 
+from kotatsu_operator.core.plan.activity import idle_after
 from kotatsu_operator.core.plan.plan import plan_at
 from kotatsu_operator.core.pool.memory import Phase
 from kotatsu_operator.core.protocol import REHEARSAL_ANNOTATION
@@ -14,6 +15,7 @@ from kotatsu_operator.core.report.notices import Verdict
 from .api import MERGE, Api
 from .client import Client, Here, Inside, Step
 from .errors import DemoModeError
+from .operators import Watch, watches
 from .pools import Pool
 from .rehearsal import BARRIER, Rehearsal
 from .report import Report
@@ -36,9 +38,14 @@ def run(options: Namespace, shell: Shell) -> int:
     with shell.api(options) as api:
         pools = _pools(shell.find(api, options, priced=False), options, shell)
         for pool in pools:
+            if pool.refusal:
+                raise DemoModeError(f"{pool.name} cannot be rehearsed: {pool.refusal}")
+        watched = watches(api, pools, shell)
+        for pool in pools:
+            watched[pool.namespace].require(now=True)
             _check(pool, options, begin)
         rehearsals = [
-            Rehearsal(api, pool, _client(api, pool, options, shell), options, shell, limit)
+            Rehearsal(api, pool, _client(api, pool, options, shell, watched), options, shell, limit)
             for pool in pools
         ]
         with ExitStack() as restored:
@@ -128,7 +135,7 @@ def _record_verdict(api: Api, pool: Pool, result: Result, shell: Shell) -> None:
 def _print(results: dict[str, Result], options: Namespace, shell: Shell) -> int:
     passed = not any(_failures(result) for result in results.values())
     records = [_record(name, result) for name, result in results.items()]
-    if options.output in ("json", "yaml"):
+    if options.output:
         many = {"passed": passed, "pools": records}
         shell.terminal.dump(many if options.selector else records[0], options.output)
     elif not options.selector:
@@ -176,7 +183,7 @@ def refusal(pool: Pool, now: datetime) -> str:
     active = pool.memory.last_active
     if active is not None and pool.memory.phase is not Phase.ASLEEP:
         quiet = now - active
-        if quiet < spec.scaling.idle_after:
+        if quiet < idle_after(spec, pool.memory):
             return f"its last request was {about(quiet)} ago"
     return ""
 
@@ -199,7 +206,10 @@ def _check(pool: Pool, options: Namespace, now: datetime) -> None:
         )
 
 
-def _client(api: Api, pool: Pool, options: Namespace, shell: Shell) -> Client:
+def _client(
+    api: Api, pool: Pool, options: Namespace, shell: Shell, watched: Mapping[str, Watch]
+) -> Client:
     if options.url:
         return Here(options.url)
-    return Inside(api, pool, options.path, options.image, shell.clock)
+    watch = watched[pool.namespace]
+    return Inside(api, pool, options.path, options.image, shell.clock, watch)

@@ -237,6 +237,10 @@ RULES: dict[str, Callable[[Any], bool]] = {
     "!has(self.windows) || self.windows.all(w, w.replicas <= self.scaling.maxReplicas)": lambda s: (
         all(w["replicas"] <= s["scaling"]["maxReplicas"] for w in s.get("windows", ()))
     ),
+    "!has(self.windows) || self.windows.map(w, has(w.excludeDates) ? size(w.excludeDates) : 0)"
+    ".sum() <= 1000": lambda s: (
+        sum(len(w.get("excludeDates", ())) for w in s.get("windows", ())) <= 1000
+    ),
     "!has(self.calendars) || self.calendars.all(c, c.replicas <= self.scaling.maxReplicas)": (
         lambda s: all(c["replicas"] <= s["scaling"]["maxReplicas"] for c in s.get("calendars", ()))
     ),

@@ -33,7 +33,9 @@ class Shell:
     clock: Callable[[], datetime] = _now
     sleep: Callable[[float], None] = time.sleep
     refused: set[str] = field(default_factory=set)
-    """Errors of pools that cannot be read; with any of them, the command fails."""
+    """Errors of pools that cannot be read or are refused; with any, the command fails."""
+    named_last: list[str] = field(default_factory=list)
+    """Of several pools, those that the operator refuses."""
 
     def refuse(self, error: DemoModeError) -> None:
         """Print the error of a pool once, and continue with the others."""
@@ -60,7 +62,7 @@ class Shell:
             for flag in ("context", "kubeconfig")
             if (value := getattr(options, flag))
         ]
-        return Api(flags, self.kubectl)
+        return Api(flags, self.kubectl, self.sleep)
 
     def namespace(self, api: Api, options: Namespace) -> str:
         """The namespace of the flags or of the context."""

@@ -10,7 +10,7 @@ from kotatsu_operator.core.formats import conditions_of, count, instant, table, 
 from kotatsu_operator.core.plan.activity import override_end, parked_until
 
 from .money import UNKNOWN, amount
-from .pools import Pool
+from .pools import Pool, hopeless
 from .shell import Shell
 from .terminal import table_lines
 from .timeline import timeline
@@ -28,6 +28,7 @@ def run(options: Namespace, shell: Shell) -> int:
     """Print the pools once; with --watch, again after each change."""
     with shell.api(options) as api:
         seen: list[list[str]] = []
+        told: list[str] = []
         while True:
             pools = shell.find(api, options, priced=False)
             now = shell.clock()
@@ -43,6 +44,11 @@ def run(options: Namespace, shell: Shell) -> int:
                     for line in table_lines(shell.terminal, [rows[0], *changed], phase):
                         shell.terminal.say_as_is(line)
                 seen = rows[1:]
+                said = [f"{pool.name}: {why}" for pool in pools if (why := _trouble(pool))]
+                for line in said:
+                    if line not in told:
+                        shell.terminal.say(line)
+                told = said
             if not options.watch:
                 return 0
             shell.sleep(_EVERY)
@@ -99,8 +105,9 @@ def _why(pool: Pool, now: datetime) -> tuple[str, str]:
         said = f": {override.reason}" if override.reason else ""
         return f"{override.mode}{by}{said}", clock(override_end(override, pool.memory), zone, now)
     window = text(pool.status.get("activeWindow"))
-    if _finds_no_node(pool):
-        return f"{f'window {window}' if window else reason}, no node", UNKNOWN
+    stuck = _STUCK.get(text(conditions_of(pool.status).get("Ready", {}).get("reason")))
+    if stuck:
+        return f"{f'window {window}' if window else reason}, {stuck}", UNKNOWN
     if window:
         plan = timeline(pool, now, now + timedelta(seconds=1)).first
         ends = [o.end for o in plan.current if o.window == window]
@@ -109,9 +116,13 @@ def _why(pool: Pool, now: datetime) -> tuple[str, str]:
     return reason, UNKNOWN if parked is None else clock(parked, zone, now)
 
 
-def _finds_no_node(pool: Pool) -> bool:
-    """Whether pods that start wait for a node."""
-    return conditions_of(pool.status).get("Ready", {}).get("reason") == "NoNode"
+_STUCK = {"NoNode": "no node", "PodsCannotStart": "cannot start"}
+"""Words for the reasons of the condition Ready that keep pods from starting."""
+
+
+def _trouble(pool: Pool) -> str:
+    """Why the pool cannot be warm, in a sentence; empty if nothing is known against it."""
+    return hopeless(pool.status, count(pool.raw["metadata"].get("generation")))
 
 
 def _next(pool: Pool, now: datetime) -> str:

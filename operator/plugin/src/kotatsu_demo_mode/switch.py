@@ -7,15 +7,15 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from kotatsu_operator.core.formats import conditions_of, count, format_duration, is_true, table
-from kotatsu_operator.core.plan.activity import OVERRIDE_LIMIT
+from kotatsu_operator.core.plan.activity import OVERRIDE_LIMIT, idle_after
 from kotatsu_operator.core.plan.plan import Plan
-from kotatsu_operator.core.pool.spec import PoolSpec
 
 from .api import Api
 from .errors import DemoModeError
 from .money import amount
+from .operators import Watch, watches
 from .overrides import end_override, override, set_override
-from .pools import Object, Pool, chosen, is_named, read_pool
+from .pools import Object, Pool, accepted, chosen, hopeless, is_named, read_pool
 from .shell import Shell
 from .timeline import timeline
 from .times import about, clock, duration_of, end_of_override
@@ -50,19 +50,28 @@ def on(options: Namespace, shell: Shell) -> int:
     now = shell.clock()
     with shell.api(options) as api:
         pools = _chosen(shell.find(api, options), options, "on", len(shell.refused))
+        pools = accepted(pools, shell)
+        waits = options.wait and not options.dry_run
         by = _who(api, shell.user)
         planned = [(pool, _warm(pool, options, by, now)) for pool in pools]
+        watched = _watched(api, pools, shell, must=True, patient=waits)
 
         def one(pair: tuple[Pool, Object]) -> Done:
             pool, value = pair
+            watched[pool.namespace].require(now=waits)
             return _warmed(pool, _write(api, pool, value, options), now)
 
         done, failures = _each(planned, one, lambda pair: pair[0].name, shell)
         _show(done, options, shell)
-        if options.wait and not options.dry_run:
+        if waits:
             limit = duration_of(options.timeout, "--timeout")
-            for item in done:
-                _wait(api, item, shell, limit, quiet=options.output in ("json", "yaml"))
+            quiet = bool(options.output)
+
+            def wait(item: Done) -> Done:
+                _wait(api, item, shell, limit, quiet=quiet)
+                return item
+
+            failures += _each(done, wait, lambda item: item.pool.name, shell)[1]
     return 1 if failures else 0
 
 
@@ -72,21 +81,40 @@ def off(options: Namespace, shell: Shell) -> int:
     with shell.api(options) as api:
         pools = shell.find(api, options)
         if options.now:
-            pools = _chosen(pools, options, "off --now", len(shell.refused))
+            pools = accepted(_chosen(pools, options, "off --now", len(shell.refused)), shell)
             by = _who(api, shell.user)
         elif not is_named(options):
             pools = [pool for pool in pools if pool.spec.override is not None]
+        if not options.now:
+            accepted(pools, shell)  # an override of a refused pool is ended all the same
+
+        watched = _watched(api, pools, shell, must=options.now)
 
         def one(pool: Pool) -> Done:
             if options.now:
+                watched[pool.namespace].require(now=False)
                 return _asleep(api, pool, options, by, now)
             return _back(api, pool, options, now)
 
         done, failures = _each(pools, one, lambda pool: pool.name, shell)
         _show(done, options, shell)
-        if not pools and options.output not in ("json", "yaml"):
+        if not (pools or options.output or shell.refused):
             shell.terminal.say("No pool has an override; all follow their schedules.")
     return 1 if failures else 0
+
+
+def _watched(
+    api: Api, pools: Sequence[Pool], shell: Shell, *, must: bool, patient: bool = False
+) -> dict[str, Watch]:
+    """The operators of the pools' namespaces. One that does not act is reported.
+
+    If one `must` act, only those are that may start in a moment: without others it is an error.
+    """
+    found = watches(api, pools, shell, patient=patient)
+    for one in found.values():
+        if not patient and (one.may_start or not (one.acts or must)):
+            shell.terminal.complain(f"note: {one.message}")
+    return found
 
 
 def _write(api: Api, pool: Pool, value: Object | None, options: Namespace) -> Object:
@@ -182,11 +210,14 @@ def _back(api: Api, pool: Pool, options: Namespace, now: datetime) -> Done:
     if pool.spec.override is None:
         return Done(pool, "unchanged", f" (no override){_keeps(pool, now)}", pool.raw)
     raw = _write(api, pool, None, options)
-    return Done(pool, "returned to its schedule", _keeps(pool, now), raw)
+    verb = "override removed" if pool.refusal else "returned to its schedule"
+    return Done(pool, verb, _keeps(pool, now), raw)
 
 
 def _keeps(pool: Pool, now: datetime) -> str:
     """How many pods the schedule keeps, or when the pool sleeps."""
+    if pool.refusal:
+        return ": its schedule is not in effect"
     plan = _plan(pool, now)
     zone = pool.spec.zone
     if plan.floor:
@@ -195,17 +226,18 @@ def _keeps(pool: Pool, now: datetime) -> str:
             f": window {plan.window} keeps {pods(plan.floor)} until {clock(end, zone, now)} "
             f"{zone.key}; --now puts it to sleep until then"
         )
-    return f": no window is open, so {when_idle(pool.spec)}"
+    return f": no window is open, so {when_idle(pool)}"
 
 
-def when_idle(spec: PoolSpec) -> str:
+def when_idle(pool: Pool) -> str:
     """When the pods end without a window or an override."""
+    spec = pool.spec
     if spec.target.scales_itself:
         return (
             "its minimum scale is removed, and Knative ends the pods: after the stable window "
             "without a request (60s by default) and scale-to-zero-grace-period (at most 30s)"
         )
-    idle = f"{format_duration(spec.scaling.idle_after)} after its last request"
+    idle = f"{format_duration(idle_after(spec, pool.memory))} after its last request"
     if spec.parked is not None and spec.parked.lasting:
         return f"it is parked {idle}, and sleeps {format_duration(spec.parked.lasting)} later"
     return f"it sleeps {idle}"
@@ -230,14 +262,8 @@ def _asleep(api: Api, pool: Pool, options: Namespace, by: str, now: datetime) ->
 
 
 def _show(done: Sequence[Done], options: Namespace, shell: Shell) -> None:
-    if options.output in ("json", "yaml"):
-        objects: list[Any] = [item.raw for item in done]
-        value = (
-            objects[0]
-            if len(objects) == 1
-            else {"apiVersion": "v1", "kind": "List", "items": objects}
-        )
-        shell.terminal.dump(value, options.output)
+    if options.output:
+        shell.terminal.dump_objects([item.raw for item in done], options.output)
         return
     note = f" ({options.dry_run} dry run)" if options.dry_run else ""
     for item in done:
@@ -257,6 +283,11 @@ def _wait(api: Api, done: Done, shell: Shell, limit: timedelta, *, quiet: bool) 
             if not quiet:
                 shell.terminal.say(warm_line(done.pool.name, status, passed))
             return
+        if why := hopeless(status, wanted):
+            raise DemoModeError(
+                f"{done.pool.name} does not become Warm: {why}; see `kubectl describe warmpool "
+                f"{done.pool.name}`"
+            )
         if passed > limit:
             raise DemoModeError(
                 f"{done.pool.name} is not Warm after {about(limit)} "

@@ -93,6 +93,11 @@ class Terminal:
         color = _COLORS.get(text.strip())
         return f"\x1b[{color}m{text}\x1b[0m" if self.has_color and color else text
 
+    def dump_objects(self, objects: Sequence[Any], form: str) -> None:
+        """Print objects as kubectl does: a single one as it is, several as a List."""
+        many = {"apiVersion": "v1", "kind": "List", "items": objects}
+        self.dump(objects[0] if len(objects) == 1 else many, form)
+
     def dump(self, value: Any, form: str) -> None:
         """Print a value as JSON or YAML."""
         written = json.dumps(value, indent=2, ensure_ascii=False)

@@ -14,7 +14,8 @@ from kotatsu_operator.core.pool.spec import mode_field
 from .api import Api
 from .errors import DemoModeError
 from .money import UNKNOWN, amount, number
-from .pools import Object, Pool, chosen
+from .operators import watches
+from .pools import Object, Pool, accepted, chosen
 from .shell import Shell
 from .terminal import table_lines
 from .timeline import Stretch, price
@@ -86,12 +87,15 @@ def _import(options: Namespace, shell: Shell) -> int:
 def _edit(options: Namespace, shell: Shell, plan: Callable[[Pool], Change]) -> int:
     """Plan all changes, show them, ask, write them; an error of one pool does not stop others."""
     terminal = shell.terminal
-    is_quiet = options.output in ("json", "yaml")
+    is_quiet = bool(options.output)
     say = terminal.complain if is_quiet else terminal.say
     with shell.api(options) as api:
         # The source of an import may be a secret, so it is not repeated.
         command = f"window {options.action} {getattr(options, 'name', 'FILE')}"
         pools = chosen(shell.find(api, options), options, command, len(shell.refused))
+        usable = accepted(pools, shell)
+        if options.action != "remove":  # which takes away and starts nothing
+            pools = usable
         done: list[Object] = []
         failures = 0
 
@@ -116,7 +120,11 @@ def _edit(options: Namespace, shell: Shell, plan: Callable[[Pool], Change]) -> i
             changes.append(change)
             for note in dict.fromkeys(notes):
                 say(f"{pool.name}: {note}")
-        if any(change.is_change for change in changes) and not options.dry_run:
+        changing = [change.pool for change in changes if change.is_change]
+        for one in watches(api, changing, shell).values():
+            if not one.acts and options.action != "remove":
+                say(f"note: {one.message}")
+        if changing and not options.dry_run:
             shell.confirm(yes=options.yes)
         for change in changes:
             try:
@@ -128,8 +136,7 @@ def _edit(options: Namespace, shell: Shell, plan: Callable[[Pool], Change]) -> i
                 for line in _lines(change, options.dry_run):
                     terminal.say(line)
     if is_quiet:
-        value = done[0] if len(done) == 1 else {"apiVersion": "v1", "kind": "List", "items": done}
-        terminal.dump(value, options.output)
+        terminal.dump_objects(done, options.output)
     return 1 if failures else 0
 
 

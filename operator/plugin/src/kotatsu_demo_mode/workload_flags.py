@@ -47,7 +47,16 @@ def workload_commands(add: Add) -> None:
         "say whether a WarmPool works for a workload, and what to correct",
         "Changes nothing.\nExit code 1: something is refused.",
     )
-    _workload(check)
+    _workload(check, number="?")
+    check.add_argument(
+        "-l", "--selector", default="", metavar="SEL", help="pools with these labels"
+    )
+    check.add_argument(
+        "--all", dest="everything", action="store_true", help="all pools of the namespace"
+    )
+    check.add_argument(
+        "-A", "--all-namespaces", action="store_true", help="all pools of all namespaces"
+    )
     check.add_argument(
         "--replicas", type=count, metavar="N", help="pods that are wanted (default: of the pool)"
     )
@@ -89,9 +98,11 @@ def workload_commands(add: Add) -> None:
     create.add_argument("-y", "--yes", action="store_true", help="do not ask")
 
 
-def _workload(made: argparse.ArgumentParser) -> None:
+def _workload(made: argparse.ArgumentParser, number: str | None = None) -> None:
     made.add_argument(
         "workload",
+        nargs=number,
+        default="",
         metavar="TYPE/NAME",
         help="deployment/web, rollout.argoproj.io/web, warmpool/web",
     )

@@ -11,7 +11,7 @@ from kotatsu_operator.activator.app import Activator
 from kotatsu_operator.activator.cache.ports import PodIdentity
 from kotatsu_operator.activator.metrics import ActivatorMetrics
 from kotatsu_operator.activator.proxy.connection_limit import ConnectionLimit, raise_file_limit
-from kotatsu_operator.core.protocol import ACTIVATOR
+from kotatsu_operator.core.protocol import ACTIVATOR, LOOKED_AT
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.runtime.health import ApiMetrics, Checks, start_admin
 from kotatsu_operator.runtime.loop import Heartbeat
@@ -29,7 +29,7 @@ async def _run(settings: ActivatorSettings) -> None:
         node=settings.node_name,
     )
     limit = ConnectionLimit(raise_file_limit(), memory=settings.memory)
-    activator = Activator(kube, me, ActivatorMetrics(registry), limit, settings.looks)
+    activator = Activator(kube, me, ActivatorMetrics(registry), limit)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -42,6 +42,7 @@ async def _run(settings: ActivatorSettings) -> None:
         registry,
         Checks(heartbeat.why_not_alive, activator.why_not_ready),
         asked=activator.asked,
+        named=LOOKED_AT,
     )
     try:
         await activator.run(stop, settings.drain_timeout)

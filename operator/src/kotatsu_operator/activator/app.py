@@ -35,9 +35,8 @@ class Activator:
         me: PodIdentity,
         metrics: ActivatorMetrics,
         limit: ConnectionLimit | None = None,
-        looks: str = "",
     ) -> None:
-        self._kube, self._me, self._metrics, self._looks = kube, me, metrics, looks
+        self._kube, self._me, self._metrics = kube, me, metrics
         self._limit = ConnectionLimit() if limit is None else limit
         self._changed = asyncio.Event()
         self._telling = False
@@ -131,16 +130,22 @@ class Activator:
     def _connections(self, pool: str) -> Connections:
         known = self.connections.get(pool)
         if known is None:
-            context = Context(pool, self._kube, self.view, self._me, self._metrics, self._looks)
-            known = Connections(context, self._wake_other, self._limit)
+            context = Context(pool, self._kube, self.view, self._me, self._metrics)
+            known = Connections(context, self._needs, self._limit)
             known.leaving = self.publisher.leaving
             known.changed()
             self.connections[pool] = known
         return known
 
-    def _wake_other(self, pool: str) -> None:
-        if pool in self.view.pools:
-            self._connections(pool).poke()
+    def _needs(self, pool: str) -> bool:
+        """Wake a pool for another one; returns whether the other one need not wait for it.
+
+        A pool that activators cannot wake is not waited for.
+        """
+        known = self.view.pools.get(pool)
+        if known is None or known.deleted or not known.was_accepted:
+            return True
+        return self._connections(pool).need()
 
     def _new_client(self, pool: str, port: Port) -> Client:
         return Client(self._connections(pool), port)

@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
+from math import inf
 
 from kotatsu_operator.activator.cache.pool import Pool
 from kotatsu_operator.activator.context import Context
@@ -31,6 +32,10 @@ CONNECT_AT_ONCE = 256
 
 RETRY_EVERY = 0.02
 
+NEEDED_FOR = 3.0
+"""Seconds for which the pool stays needed by one that depends on it. That one asks at least every
+second while its requests wait."""
+
 
 class Connections:
     """The connections of one pool, and the tasks that join them to its pods."""
@@ -38,7 +43,7 @@ class Connections:
     def __init__(
         self,
         context: Context,
-        wake_other: Callable[[str], None] = lambda _: None,
+        needs: Callable[[str], bool] = lambda _: True,
         limit: ConnectionLimit | None = None,
     ) -> None:
         self.moved = context.metrics.moved(*context.key)
@@ -56,12 +61,20 @@ class Connections:
             is_wanted=lambda: bool(self.waiting or self._clients.count(State.RESUMING)),
             is_asked=self._is_asked,
             on_written=self._join_waiting,
-            wake_other=wake_other,
         )
         self._waker = Waker(
-            context, self._backends, waiting=lambda: self.waiting, on_ready=self._join_waiting
+            context,
+            self._backends,
+            waiting=lambda: self.waiting,
+            on_ready=self._join_waiting,
+            needs=needs,
         )
+        self._needed_until = 0.0
+        self._need = 0
+        """The announcement that covers the need."""
         self._last_activity = 0.0
+        self.idle_timeout = inf
+        """Seconds for which a quiet connection is in use: until `changed` is called."""
         self.leaving = False
         """Whether this activator is ending."""
         self._is_going = True
@@ -159,7 +172,10 @@ class Connections:
         return 0.0 if pool is None else pool.hold_timeout
 
     def _timed_out(self, client: Client) -> None:
-        self._refuse(client, "timeout", "no pod of this pool became ready in time", 5)
+        detail = "no pod of this pool became ready in time"
+        if self._waker.awaits:
+            detail += f": it waits for WarmPool {', '.join(self._waker.awaits)} (spec.dependsOn)"
+        self._refuse(client, "timeout", detail, 5)
 
     def _refuse_for_budget(self, pool: Pool, *clients: Client) -> bool:
         """Answer clients with a 503 if the budget prevents a wake; returns whether it does."""
@@ -197,6 +213,7 @@ class Connections:
     def changed(self) -> None:
         pool = self._context.pool
         self._is_going = pool is None or pool.is_going_down
+        self.idle_timeout = inf if pool is None else pool.connection_idle_timeout
         self._announcements.changed(pool)
         self._backends.refresh()
         if pool is not None:
@@ -205,15 +222,20 @@ class Connections:
         self._hold_timer.check()
         self._join_waiting()
 
-    def poke(self) -> None:
-        """Wake or restore the pool for another one (spec.wake.wakeWith), without a connection."""
-        pool = self._context.pool
+    def need(self) -> bool:
+        """Wake the pool for one that depends on it; returns whether a pod answers, and stays.
+
+        The need is announced, and counts, like a request that is held: no check of the operator
+        misses it.
+        """
+        pool, now = self._context.pool, time.monotonic()
         if pool is None or self._spent_for(pool):
-            return
-        if pool.phase is Phase.PARKED:
-            self._announcements.restore()
-        elif self._announcements.take_for_another(pool):
-            self._waker.for_another(self._announcements)
+            return False
+        is_new, self._needed_until = now >= self._needed_until, now + NEEDED_FOR
+        self._waker.ensure()
+        if is_new:
+            self._need = self._announcements.want(pool)
+        return self._backends.any_ready and self._announcements.covers(self._need)
 
     def _is_asked(self) -> bool:
         """Whether the operator's checks read this activator: it is Ready and not terminating."""
@@ -311,7 +333,6 @@ class Connections:
         pool = self._context.pool
         if pool is None or not (pool.counted and pool.is_announced):
             return True
-        client.traffic.up_at = time.monotonic()  # first: the next scrape must see it in use
         client.announcement = self._announcements.want(pool)
         if self._announcements.covers(client.announcement):
             return True
@@ -332,21 +353,30 @@ class Connections:
 
     @property
     def waiting(self) -> int:
-        """Held connections, and one for the visitors who look at the waiting page."""
-        return self.held + (self._visitors.are_waiting and not self._backends.any_ready)
+        """Held connections, one for visitors of the waiting page, one for pools that need this."""
+        is_needed = time.monotonic() < self._needed_until
+        return self.held + is_needed + (self._visitors.are_waiting and not self._backends.any_ready)
 
     @property
     def busy(self) -> int:
         return self.held + len(self._clients.joined)
 
     def count_active(self) -> int:
-        """Joined connections in use. May be called from any thread."""
-        now = time.monotonic()
-        return sum(client.traffic.is_busy(now) for client in self._users())
+        """The busy connections; without one, 1 if quiet ones are in use.
+
+        Those keep the pool awake and ask for no more pods. May be called from any thread.
+        """
+        now, timeout = time.monotonic(), self.idle_timeout
+        traffic = [client.traffic for client in self._users()]
+        busy = sum(one.is_busy(now, timeout) for one in traffic)
+        return busy or int(any(one.in_use(now, timeout) for one in traffic))
 
     def last_activity(self) -> float:
-        """The Unix time of the last byte; 0 before the first. May be called from any thread."""
-        last = [self._last_activity, *(client.traffic.last for client in self._users())]
+        """The Unix time of the last byte that is not of a keepalive; 0 before the first.
+
+        May be called from any thread.
+        """
+        last = [self._last_activity, *(client.traffic.used_at for client in self._users())]
         return time.time() - (time.monotonic() - max(last)) if max(last) > 0 else 0.0
 
     def _users(self) -> list[Client]:
@@ -361,7 +391,7 @@ class Connections:
         if client.pod:
             self._part(client.pod)
             if not client.is_probe:
-                self._last_activity = max(self._last_activity, client.traffic.last)
+                self._last_activity = max(self._last_activity, client.traffic.used_at)
 
     async def close(self) -> None:
         self._hold_timer.close()

@@ -18,8 +18,6 @@ class Context:
     view: View
     me: PodIdentity
     metrics: ActivatorMetrics
-    looks: str = ""
-    """The folder with the looks of the waiting page, one folder each."""
 
     @property
     def pool(self) -> Pool | None:

@@ -8,10 +8,12 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metr
 from prometheus_client.registry import Collector
 
 from kotatsu_operator.activator.proxy.registry import Moved
+from kotatsu_operator.core.protocol import ACTIVE, HELD, LAST_ACTIVITY, TIMED_OUT
 
 Reason = Literal["full", "timeout", "budget", "room"]
 
 _LABELS = ("namespace", "name")
+_PREFIX = "kotatsu_activator_"
 _BUCKETS = (0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 45, 60, 120)
 
 
@@ -24,19 +26,21 @@ class ActivatorMetrics(Collector):
 
         def made(kind: Any, name: str, text: str, *labels: str, **more: Sequence[float]) -> Any:
             labels = (*_LABELS, *labels)
-            metric = kind(f"kotatsu_activator_{name}", text, labels, registry=registry, **more)
+            metric = kind(f"{_PREFIX}{name}", text, labels, registry=registry, **more)
             self._all.append(metric)
             return metric
 
         self._gauges: dict[str, Gauge] = {
-            "held": made(Gauge, "held", "Connections that wait for a pod."),
+            "held": made(Gauge, HELD.removeprefix(_PREFIX), "Connections that wait for a pod."),
             "spliced": made(Gauge, "spliced", "Connections joined to a pod."),
             "active": made(
-                Gauge, "active", "Joined connections in use: bytes move, or an answer is due."
+                Gauge,
+                ACTIVE.removeprefix(_PREFIX),
+                "Joined connections that keep the pool awake; the quiet ones count as one.",
             ),
             "last_activity": made(
                 Gauge,
-                "last_activity_timestamp_seconds",
+                LAST_ACTIVITY.removeprefix(_PREFIX),
                 "When a byte was last forwarded between a client and a pod; 0 before the first.",
             ),
         }
@@ -60,6 +64,13 @@ class ActivatorMetrics(Collector):
             "refused",
             "Rejected connections by reason (full, timeout, budget: answered 503; room: closed).",
             "reason",
+        )
+        # Only pools with a timeout have it: reading all series of `refused` takes three times as
+        # long, for each look at the demand.
+        self._timed_out: Counter = made(
+            Counter,
+            TIMED_OUT.removeprefix(_PREFIX).removesuffix("_total"),
+            "Rejected connections with the reason timeout, from the first one on.",
         )
         self._bytes: Counter = made(
             Counter,
@@ -100,6 +111,8 @@ class ActivatorMetrics(Collector):
 
     def refused(self, namespace: str, name: str, reason: Reason) -> None:
         self._refused.labels(namespace, name, reason).inc()
+        if reason == "timeout":
+            self._timed_out.labels(namespace, name).inc()
 
     def forget(self, namespace: str, name: str) -> None:
         """Remove the series of a deleted pool."""

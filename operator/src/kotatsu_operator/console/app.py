@@ -17,7 +17,6 @@ import uvicorn
 from fastapi import FastAPI
 from fastapi.responses import (
     FileResponse,
-    JSONResponse,
     PlainTextResponse,
     Response,
     StreamingResponse,
@@ -115,8 +114,15 @@ def create_console(
     app.add_middleware(KnownHosts, names=hosts)
     headers = page_headers()
     watching = 0
+    # All pools together can be megabytes: one viewer's are put together at a time.
+    turn = threading.Lock()
 
-    def state(after: int) -> tuple[int, dict[str, Any]]:
+    def state(after: int) -> tuple[int, bytes]:
+        with turn:
+            version, now = current(after)
+            return version, json.dumps(now, separators=(",", ":")).encode()
+
+    def current(after: int) -> tuple[int, dict[str, Any]]:
         now = clock()
         version, keys, changed = board.read(after)
         return version, {
@@ -132,10 +138,11 @@ def create_console(
         return FileResponse(WEB / "index.html", headers=headers)
 
     @app.get("/api/pools")
-    async def pools() -> JSONResponse:
+    async def pools() -> Response:
         """Every pool in its current state."""
         _, now = await asyncio.to_thread(state, 0)
-        return JSONResponse(now, headers={"Cache-Control": "no-store"})
+        headers = {"Cache-Control": "no-store"}
+        return Response(now, media_type="application/json", headers=headers)
 
     @app.get("/api/changes")
     async def changes() -> Response:
@@ -148,7 +155,7 @@ def create_console(
             headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
         )
 
-    async def follow() -> AsyncIterator[str]:
+    async def follow() -> AsyncIterator[bytes]:
         nonlocal watching
         watching += 1
         try:
@@ -158,10 +165,10 @@ def create_console(
                 if board.version != version:
                     version, now = await asyncio.to_thread(state, max(version, 0))
                     said = loop.time()
-                    yield f"data: {json.dumps(now, separators=(',', ':'))}\n\n"
+                    yield b"data: " + now + b"\n\n"
                 elif loop.time() - said >= STILL_THERE:
                     said = loop.time()
-                    yield ": still here\n\n"
+                    yield b": still here\n\n"
                 await asyncio.sleep(LOOK_EVERY)
         finally:
             watching -= 1

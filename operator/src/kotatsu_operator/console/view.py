@@ -7,7 +7,6 @@ import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -27,6 +26,7 @@ from kotatsu_operator.core.formats import (
     text,
 )
 from kotatsu_operator.core.plan.activity import in_force, parked_until, remember_override
+from kotatsu_operator.core.plan.kept import Kept
 from kotatsu_operator.core.plan.plan import floor_of, plan_at
 from kotatsu_operator.core.pool.calendars import with_calendars
 from kotatsu_operator.core.pool.memory import Followed, Memory, Phase, Reason
@@ -222,9 +222,27 @@ def _planned(spec: PoolSpec, memory: Memory, now: datetime) -> View:
     }
 
 
-@lru_cache(maxsize=4096)
-def _windows(windows: tuple[Window, ...], zone: ZoneInfo, hour: datetime) -> list[View]:
-    """The openings around an hour; cached, so each schedule is expanded once an hour."""
+_Schedule = tuple[tuple[Window, ...], ZoneInfo, datetime]
+
+
+def _size(schedule: _Schedule, openings: list[View]) -> int:
+    return len(openings) + sum(1 + len(w.exclude) for w in schedule[0])
+
+
+_openings: Kept[_Schedule, list[View]] = Kept(50_000, _size)
+"""Schedules expanded around an hour: openings, windows and excluded dates, at most about 30 MiB."""
+
+
+def _windows(*schedule: *_Schedule) -> list[View]:
+    """The openings around an hour; each schedule is expanded once an hour."""
+    found = _openings.get(schedule)
+    if found is None:
+        found = _expanded(*schedule)
+        _openings.put(schedule, found)
+    return found
+
+
+def _expanded(windows: tuple[Window, ...], zone: ZoneInfo, hour: datetime) -> list[View]:
     source = {(w.name, w.replicas): w.calendar for w in windows}
     return [
         {

@@ -4,7 +4,6 @@
 they were warm for.
 """
 
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -24,8 +23,6 @@ from kotatsu_operator.core.report.history import History, Seen, entered, history
 from kotatsu_operator.core.report.status import Status, read_ledger
 from kotatsu_operator.kube.objects import Key, Object, key_of
 from kotatsu_operator.kube.pod import PodView
-
-log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -192,8 +189,6 @@ class Histories:
     """The histories between reconciles. `monotonic` measures time in seconds; by default, `now`."""
 
     def __init__(self, monotonic: Callable[[], float] | None = None) -> None:
-        self.is_stored = True
-        """False if the CRD is older than this operator: the API server drops the field."""
         self._book = Book[History](monotonic)
 
     def forget(self, key: Key) -> None:
@@ -202,16 +197,6 @@ class Histories:
     def reset(self) -> None:
         """Drop all histories: another operator has led and has written to the status."""
         self._book.reset()
-        self.is_stored = True
-
-    def check(self, pool: Object) -> None:
-        """Stop if a written pool has no history: each reconcile would write it again."""
-        if self.is_stored and "history" not in (pool.get("status") or {}):
-            self.is_stored = False
-            log.warning(
-                "the CRD of WarmPools is older than this operator, so reports have no data: "
-                "upgrade the CRD, and restart the operator"
-            )
 
     def enter(
         self,
@@ -223,8 +208,6 @@ class Histories:
         now: datetime,
     ) -> Status:
         """Enter one reconcile; return the field `history`. `pool` is as it was read."""
-        if not self.is_stored:
-            return {}
         status = pool.get("status") or {}
         there = sum(p.billed is not None and p.billed.gone_at is None for p in pods)
         history, elapsed = self._book.last(pool, now) or _resumed(status, there, now)

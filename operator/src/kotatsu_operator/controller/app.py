@@ -16,7 +16,12 @@ from kotatsu_operator.controller.accounts import Accounts, Histories
 from kotatsu_operator.controller.act.capacity import NO_CAPACITY_AHEAD, CapacityOptions
 from kotatsu_operator.controller.act.scale_down import Hook, no_hook
 from kotatsu_operator.controller.cache.knative import KnativeWatch
-from kotatsu_operator.controller.cache.store import Cache, feeds_of, workload_feeds
+from kotatsu_operator.controller.cache.store import (
+    Cache,
+    feeds_of,
+    policy_feed,
+    workload_feeds,
+)
 from kotatsu_operator.controller.calendars.reader import Calendars
 from kotatsu_operator.controller.kopf_adapter import PoolSignals, PoolWatch
 from kotatsu_operator.controller.leader.election import TIMES, Times
@@ -43,7 +48,7 @@ from kotatsu_operator.core.pool.spec import BUILT_IN
 from kotatsu_operator.core.report.notices import OVERRIDE_WARNING
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable
-from kotatsu_operator.kube.informer import Informer, Signals
+from kotatsu_operator.kube.informer import Feed, Informer, Signals
 from kotatsu_operator.kube.objects import EndpointSlice, Key, Object, key_of
 from kotatsu_operator.kube.slices import SliceView, owner_of
 from kotatsu_operator.runtime.loop import Heartbeat
@@ -140,6 +145,7 @@ class Operator:
             options.notifications,
             NotifyMetrics(registry),
             lambda key: self.work_queue.touch(key),
+            clock,
         )
         self._reconciler = Reconciler(
             Tools(self._kube, observer, clock, hook, self.records.remember),
@@ -159,21 +165,21 @@ class Operator:
         self.work_queue = WorkQueue(
             self._reconciler.look, clock, took=metrics.decision_seconds.observe
         )
-        touch = self.work_queue.touch
+        touch = self.cache.touch = self.work_queue.touch
         self._uncompared: set[str] = set()
         """Namespaces whose pools must be compared at the next sweep."""
-        self._informer = Informer(
-            {namespace: kube.apart() for namespace in namespaces},
-            feeds_of(self.cache),
-            Signals(touch, self._uncompared.add, self._complete),
+
+        def informer(feeds: Sequence[Feed[Key]], signals: Signals[Key]) -> Informer[Key]:
+            return Informer({namespace: kube.apart() for namespace in namespaces}, feeds, signals)
+
+        self._informer = informer(
+            feeds_of(self.cache), Signals(touch, self._uncompared.add, self._complete)
         )
-        # Apart: a kind that the cluster does not have must not stop the pools of other kinds.
-        self._further: Informer[Key] | None = None
-        if further := [kind for kind in kube.scaled if kind not in BUILT_IN]:
-            kubes = {namespace: kube.apart() for namespace in namespaces}
-            feeds = workload_feeds(self.cache, further)
-            self._further = Informer(kubes, feeds, Signals(touch))
-            self.cache.is_awaited = self._further.awaits
+        # Apart: a kind that the cluster does not have, or that the operator may not read, must not
+        # stop the pools of other kinds.
+        others = workload_feeds(self.cache, (k for k in kube.scaled if k not in BUILT_IN))
+        self._further = informer([*others, policy_feed(self.cache)], Signals(touch))
+        self.cache.is_awaited = self._further.awaits
         signals = PoolSignals(touch, self._pool_gone, self._complete)
         self._pools = PoolWatch(self._kube, namespaces, self.cache, signals)
         self.stop_on_signals = self._pools.stop_on_signals
@@ -220,10 +226,9 @@ class Operator:
             "stop": _wait_for(stop),
             "informer": self._informer.run(),
             "knative": self._knative.run(),
+            "further kinds": self._further.run(),
             "heartbeat": self.heartbeat.run(),
         }
-        if self._further is not None:
-            parts["further kinds"] = self._further.run()
         tasks = {asyncio.create_task(part, name=name) for name, part in parts.items()}
         tasks |= {electing, watching}
         try:
@@ -285,8 +290,13 @@ class Operator:
 
     async def _pool_gone(self, pool: Object) -> None:
         """Restore a deleted pool's target if leading; else the next leader's sweep finds it."""
-        if self._term is not None:
-            self._term.create_task(self._restore(pool), name="restore")
+        if self._term is None:
+            return
+        restoring = self._restore(pool)
+        try:
+            self._term.create_task(restoring, name="restore")
+        except RuntimeError:  # the term is ending: its group takes no task any more
+            restoring.close()
 
     async def _restore(self, pool: Object) -> None:
         try:

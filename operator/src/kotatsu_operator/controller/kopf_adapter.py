@@ -16,8 +16,9 @@ from typing import Any, cast
 import kopf
 
 from kotatsu_operator.controller.cache.store import Cache
-from kotatsu_operator.kube.client import Kube
+from kotatsu_operator.kube.client import PAGE, Kube
 from kotatsu_operator.kube.errors import NotFoundError, Unreachable, is_answer
+from kotatsu_operator.kube.fields import used
 from kotatsu_operator.kube.objects import Key, Object, WarmPool, key_of
 
 log = logging.getLogger(__name__)
@@ -160,7 +161,7 @@ class PoolWatch:
         # each pool n times, and 5,000 pools take two minutes of CPU.
         @kopf.on.event("kotatsu.dev", "v1alpha1", "warmpools", registry=registry)
         async def changed(event: kopf.RawEvent, **_: Any) -> None:
-            pool: Object = dict(event["object"])
+            pool: Object = used(WarmPool, dict(event["object"]))
             uid = pool["metadata"]["uid"]
             if event["type"] == "DELETED":
                 self.forget(key_of(pool), uid)
@@ -254,6 +255,9 @@ def operator_settings() -> kopf.OperatorSettings:
     settings.posting.enabled = False
     settings.peering.standalone = True
     settings.scanning.disabled = True
+    settings.watching.chunk_size = PAGE
+    # The worker of an object keeps its last event for so long, and an event can have 1.5 MB.
+    settings.queueing.idle_timeout = 0.1
     settings.watching.server_timeout = 240
     settings.watching.client_timeout = 300
     # A new watch continues from the last version, so replacing a silent one is cheap.

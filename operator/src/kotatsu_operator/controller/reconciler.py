@@ -16,10 +16,10 @@ from kotatsu_operator.controller.act.capacity import (
 from kotatsu_operator.controller.act.parking import Parker
 from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.controller.reporter import Reporter
+from kotatsu_operator.controller.targets.former import Former, is_retargeted
 from kotatsu_operator.controller.targets.kinds import (
     Refused,
     accept,
-    former_kinds,
     refused_conditions,
 )
 from kotatsu_operator.controller.targets.target import RETRY, Target, Tools
@@ -29,6 +29,7 @@ from kotatsu_operator.core.calendar.schedule import dropped
 from kotatsu_operator.core.decide.decide import LOOK_AGAIN, books_only, decide
 from kotatsu_operator.core.decide.phases import is_overdue
 from kotatsu_operator.core.formats import conditions_of, instant, table
+from kotatsu_operator.core.objects import target_of
 from kotatsu_operator.core.plan.activity import counted
 from kotatsu_operator.core.plan.lead import Pacer
 from kotatsu_operator.core.pool.calendars import Readings, follow, with_calendars
@@ -54,7 +55,7 @@ from kotatsu_operator.core.report.status import (
     without_unread_cost,
 )
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError
-from kotatsu_operator.kube.objects import Key, Object, WarmPool, ref, target_of
+from kotatsu_operator.kube.objects import Key, Object, WarmPool, ref
 from kotatsu_operator.kube.pod import PodView, starting_pods
 
 log = logging.getLogger(__name__)
@@ -145,6 +146,7 @@ class Reconciler:
     override_warning: timedelta = OVERRIDE_WARNING
     """How long before its end an override is announced."""
     _parker: Parker = field(init=False)
+    _former: Former = field(init=False)
     _capacity: Capacity = field(init=False)
     _memory: dict[Key, Memory] = field(default_factory=dict)
     _awake: set[Key] = field(default_factory=set)
@@ -155,6 +157,7 @@ class Reconciler:
 
     def __post_init__(self) -> None:
         self._parker = Parker(self.tools.kube, self.cache, self.parking)
+        self._former = Former(self.tools, self.cache)
         self._capacity = Capacity(self.tools.kube, self.cache, self.capacity)
 
     def forget(self, key: Key) -> None:
@@ -162,6 +165,7 @@ class Reconciler:
             known.pop(key, None)
         self.accounts.forget(key)
         self._parker.forget(key)
+        self._former.forget(key)
         self.histories.forget(key)
         self.reporter.forget(key)
         self._awake.discard(key)
@@ -180,6 +184,7 @@ class Reconciler:
         self.pacer.reset()
         self.accounts.reset()
         self._parker.reset()
+        self._former.reset()
         self.histories.reset()
 
     async def look(self, key: Key) -> datetime | None:
@@ -188,6 +193,7 @@ class Reconciler:
         if pool is None:
             self.forget(key)
             return None
+        pool = self.reporter.completed(pool)
         now = self.tools.clock()
         if not self.shows(key[0]):
             return now + LOOK_AGAIN
@@ -197,6 +203,12 @@ class Reconciler:
         if target.is_unknown:
             return now + RETRY
         try:
+            if is_retargeted(pool):
+                left = await self._former.leave(pool, target.spec.drain.route_settle, now)
+                if isinstance(left, datetime):
+                    self._memory.pop(key, None)
+                    return left
+                refused = left
             return await self._reconcile(self._turn(pool, target, refused, now))
         except ConflictError:
             log.debug("%s/%s has changed during a reconcile: reconciling it again", *key)
@@ -265,8 +277,14 @@ class Reconciler:
         known = turn.status.get("observedGeneration")
         edited = known is not None and known != turn.pool["metadata"]["generation"]
         parking = self._parker.observe(turn.target.parks, memory, turn.pods, now)
-        seen = replace(seen, edited=edited, ahead=self.pacer.ahead(turn.key), parking=parking)
-        if memory.phase is Phase.WARMING:
+        seen = replace(
+            seen,
+            edited=edited,
+            ahead=self.pacer.ahead(turn.key),
+            parking=parking,
+            order=self.cache.order_of(turn.key),
+        )
+        if memory.phase.is_awake:
             seen = replace(seen, starting=starting_pods(turn.pods))
         decision = decide(spec, seen, memory, now, allowed)
         seen = replace(seen, demand=counted(seen.demand, decision.memory))
@@ -289,8 +307,6 @@ class Reconciler:
             # First of all: clients may wait for the CPU.
             await self._parker.restore(target.parks, turn.pods, now)
         first = await target.act(tools, turn.pool, seen, decision, now)
-        former = former_kinds(target, first.pool.get("status") or {})
-        others = [await kind.release(tools, target, first.pool, now) for kind in former]
         # The forecast of a rejected pool is unknown, because its schedule is not in effect.
         ledger = turn.account.ledger
         if refused is None:
@@ -301,8 +317,7 @@ class Reconciler:
         seen = seen.as_shown(decision.floor)
         status = decided_status(spec, seen, decision, ledger)
         status |= self._history(turn, decision)
-        for writes in (first, *others):
-            status |= writes.status
+        status |= first.status
         conditions = pool_conditions(spec, seen, decision)
         conditions += target_conditions(spec, seen, decision, now)
         conditions = first.explain(conditions)
@@ -315,30 +330,30 @@ class Reconciler:
         pool = await self._write(turn, first.pool, status, conditions, notices)
         self._memory[key] = decision.memory
         await self.reporter.post(pool, notes)
-        await self._hold_capacity(turn, pool, decision)
+        held = await self._hold_capacity(turn, pool, decision)
         for display in self.displays:
             display.show(key, seen, decision, ledger, accepted=refused is None)
         await self.tools.remember(pool, None)
         if decision.park:
             await self._parker.reduce(target.parks, turn.pods, now)
-        for writes in (*others, first):
-            finished = await writes.finish(pool)
-            if finished.memory is not None:
-                self._memory[key] = finished.memory
-            await self.reporter.post(pool, finished.notes)
-            if finished.again is not None:
-                return finished.again
+        finished = await first.finish(pool)
+        if finished.memory is not None:
+            self._memory[key] = finished.memory
+        await self.reporter.post(pool, finished.notes)
+        if finished.again is not None:
+            return finished.again
         awake = not decision.memory.phase.is_asleep
         (self._awake.add if awake else self._awake.discard)(key)
         if not awake:
-            return decision.recheck
-        return min(decision.recheck_between_beats or decision.recheck, now + self._beat)
+            return min(held, decision.recheck)
+        return min(held, decision.recheck_between_beats or decision.recheck, now + self._beat)
 
-    async def _hold_capacity(self, turn: Turn, pool: Object, decision: Decision) -> None:
-        """Ask for nodes ahead of a window; after the status, which says what to give up again."""
-        before = turn.memory.capacity
-        trouble = await self._capacity.follow(pool, turn.spec, before, decision)
-        await self.reporter.post(pool, () if trouble is None else (trouble,))
+    async def _hold_capacity(self, turn: Turn, pool: Object, decision: Decision) -> datetime:
+        """Ask for nodes ahead of a window; return when to reconcile at the latest."""
+        before, now = turn.memory.capacity, turn.now
+        held = await self._capacity.follow(pool, turn.spec, before, decision, now)
+        await self.reporter.post(pool, held.notes)
+        return held.again or decision.recheck
 
     @property
     def _beat(self) -> timedelta:
@@ -369,12 +384,12 @@ class Reconciler:
         pool = await self._write(turn, turn.pool, status, conditions, notes)
         await self.reporter.post(pool, notes)
         given_up = replace(decision, memory=replace(decision.memory, capacity=0))
-        await self._hold_capacity(turn, pool, given_up)
-        return decision.recheck
+        return min(await self._hold_capacity(turn, pool, given_up), decision.recheck)
 
     async def _restore_refused(self, turn: Turn, refused: Refused) -> bool:
         """Restore the requests of a rejected pool's pods; return whether it is not finished."""
-        if not turn.memory.reduced or turn.spec.suspend:
+        is_held = turn.spec.suspend or is_retargeted(turn.pool)
+        if not turn.memory.reduced or is_held:
             return turn.memory.reduced
         pods = self.cache.target_pods(turn.key[0], turn.target.selector)
         done = await self._parker.restore(turn.target.parks, pods, turn.now)
@@ -405,10 +420,7 @@ class Reconciler:
     ) -> Object:
         """Write the status of a pool, whose newest version is `pool`; return it as written."""
         conditions = [*conditions, *turn.account.conditions, *turn.calendars]
-        made = await self.reporter.write(pool, turn.pool, status, conditions, notes, turn.now)
-        if made is not pool:
-            self.histories.check(made)
-        return made
+        return await self.reporter.write(pool, turn.pool, status, conditions, notes, turn.now)
 
 
 def _has_news(status: Mapping[str, Any]) -> bool:

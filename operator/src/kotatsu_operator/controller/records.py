@@ -7,7 +7,7 @@ from functools import partial
 
 from kotatsu_operator.controller.targets.kinds import restores
 from kotatsu_operator.controller.targets.target import Restore
-from kotatsu_operator.core.decide.knative import inherit
+from kotatsu_operator.core.decide.knative import inherit, kept_status, read_kept
 from kotatsu_operator.core.protocol import RECORD
 from kotatsu_operator.core.report.record import Entry, entry_of, heir, settle, text_of
 from kotatsu_operator.kube.client import Kube
@@ -17,7 +17,6 @@ from kotatsu_operator.kube.errors import (
     Unreachable,
     retry_on_conflict,
 )
-from kotatsu_operator.kube.knative import kept_status, read_kept
 from kotatsu_operator.kube.objects import ConfigMap, Key, Object, WarmPool, key_of
 
 log = logging.getLogger(__name__)
@@ -50,7 +49,8 @@ class Records:
 
         def recorded(data: Data) -> Data:
             text = text_of(pool, replicas, data.get(uid, ""))
-            return {**data, uid: text} if text else data
+            others = {k: v for k, v in data.items() if k != uid}
+            return {**others, uid: text} if text else others
 
         await self._edit(namespace, recorded)
 
@@ -64,12 +64,13 @@ class Records:
                 return
         await self._edit(namespace, lambda data: {k: v for k, v in data.items() if k != uid})
 
-    async def settle(self, namespace: str) -> list[Object]:
+    async def settle(self, namespace: str, pools: list[Object] | None = None) -> list[Object]:
         """Compare the record with the existing pools; restore the targets of deleted pools.
 
-        Returns the pools as just listed.
+        Returns the pools: as given, or as just listed.
         """
-        pools = await self._kube.find(WarmPool, namespace)
+        if pools is None:
+            pools = await self._kube.find(WarmPool, namespace)
         gone: dict[str, Entry] = {}
 
         def settled(data: Data) -> Data:

@@ -32,6 +32,8 @@ class Silence:
     lacks: bool = field(default=False, compare=False)
     """Whether the answer shows that there is no such page or metric. An overloaded pod does not
     answer so: it is slow, or answers with a 5xx."""
+    has_page: bool = field(default=False, compare=False)
+    """Whether there is a page that lacks the metric: the first request may bring it."""
 
 
 def too_long(path: str, port: int) -> Silence:
@@ -156,17 +158,31 @@ GAUGES = (
     Gauge(("nginx_connections_reading", "nginx_connections_writing"), own=1),
     # vLLM: generations, not HTTP requests.
     Gauge(("vllm:num_requests_running", "vllm:num_requests_waiting")),
-    # OpenTelemetry, http.server.active_requests (ASP.NET Core, Python, Java, Quarkus).
+    # OpenTelemetry, http.server.active_requests in old and new semantic conventions.
     Gauge(("http_server_active_requests",), apart=True),
-    # Micrometer with Spring Boot: long task timer http.server.requests.active. The second name is
-    # that of Micrometer 1.13 and later.
-    Gauge(("http_server_requests_active_seconds_active_count",), apart=True),
-    Gauge(("http_server_requests_active_seconds_gcount",), apart=True),
+    # Spring Boot: Micrometer's long task timer http.server.requests.active. Since Micrometer 1.13
+    # (Boot 3.3) it is a summary, whose count is the requests in flight, or with a histogram a
+    # gcount. A page has one of the names.
+    Gauge(
+        (
+            "http_server_requests_active_seconds_count",
+            "http_server_requests_active_seconds_gcount",
+            "http_server_requests_active_seconds_active_count",
+        ),
+        apart=True,
+    ),
     # prometheus-fastapi-instrumentator, with should_instrument_requests_inprogress.
     Gauge(("http_requests_inprogress",), apart=True),
+    # starlette_exporter.
+    Gauge(("starlette_requests_in_progress",), apart=True),
 )
 
 GAUGE_NAMES = tuple(chain.from_iterable(gauge.names for gauge in GAUGES))
+
+FROM_THE_START = ("application_ready_time_seconds", "target_info", "python_info")
+"""Metrics on the pages of Spring Boot, OpenTelemetry and Python's client before the first request.
+Their gauges appear with the first request, so a page with these and no gauge means 0, if other pods
+of the template have shown the gauge."""
 
 
 def find_gauge(

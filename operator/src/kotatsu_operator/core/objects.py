@@ -9,10 +9,24 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from kotatsu_operator.core.formats import instant
+from kotatsu_operator.core.formats import conditions_of, instant, table, tables, text
+from kotatsu_operator.core.protocol import ROUTE_LABEL
 
 Object = Mapping[str, Any]
 """An object of the API server, as JSON."""
+
+
+def named_target(pool: Object) -> tuple[str, str]:
+    """The kind and name of the target that a pool's spec names."""
+    target = pool["spec"]["targetRef"]
+    return target.get("kind", "Deployment"), target["name"]
+
+
+def target_of(pool: Object) -> tuple[str, str]:
+    """The kind and name of the target that a pool has: until it is given back, as in its status."""
+    had = table(table(pool.get("status")).get("target"))
+    kind, name = text(had.get("kind")), text(had.get("name"))
+    return (kind, name) if kind and name else named_target(pool)
 
 
 def selector_view(selector: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -29,15 +43,36 @@ def workload_selector(obj: Object) -> Mapping[str, Any]:
 
     `spec.selector`, or the text in its status that its scale shows (`a=b,c=d`).
     """
-    given = obj["spec"].get("selector")
-    if isinstance(given, Mapping) and given.keys() & {"matchLabels", "matchExpressions"}:
-        return selector_view(given)
-    status = obj.get("status") or {}
+    given = table(table(obj.get("spec")).get("selector"))
+    if given.keys() & {"matchLabels", "matchExpressions"}:
+        return selector_view(given) if _is_selector(given) else {}
+    status = table(obj.get("status"))
     shown = status.get("selector") or status.get("labelSelector")
     terms = [_EQUAL.fullmatch(term) for term in shown.split(",")] if isinstance(shown, str) else []
     labels = {term[1]: term[2] for term in terms if term is not None}
     return {"matchLabels": labels} if labels and len(labels) == len(terms) else {}
 
+
+def _is_selector(given: Mapping[str, Any]) -> bool:
+    """Whether a label selector is well-formed: the CRD of a further kind need not say so."""
+    terms = given.get("matchExpressions") or []
+    if not _is_labels(given.get("matchLabels") or {}) or not isinstance(terms, list):
+        return False
+    return all(
+        isinstance(term, Mapping)
+        and isinstance(term.get("key"), str)
+        and term.get("operator") in _OPERATORS
+        and isinstance(values := term.get("values") or [], list)
+        and all(isinstance(value, str) for value in values)
+        for term in terms
+    )
+
+
+def _is_labels(given: Any) -> bool:
+    return isinstance(given, Mapping) and all(isinstance(v, str) for v in given.values())
+
+
+_OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist")
 
 _EQUAL = re.compile(r"^\s*([A-Za-z0-9._/-]{1,317})\s*==?\s*([A-Za-z0-9._-]{0,63})\s*")
 """One term of a selector in text form that asks for a value."""
@@ -48,14 +83,18 @@ def pod_labels(workload: Object) -> Mapping[str, str]:
 
     Without a template of its own, they have at least the labels that it selects.
     """
-    template = workload["spec"].get("template") or {}
-    labels = (template.get("metadata") or {}).get("labels")
-    return labels or workload_selector(workload).get("matchLabels") or {}
+    template = table(table(workload.get("spec")).get("template"))
+    labels = table(template.get("metadata")).get("labels")
+    return (
+        (labels if _is_labels(labels) else {})
+        or workload_selector(workload).get("matchLabels")
+        or {}
+    )
 
 
 def deletes_claims(workload: Object) -> bool:
     """Whether a StatefulSet deletes the volume claims of the pods that it scales down."""
-    policy = workload["spec"].get("persistentVolumeClaimRetentionPolicy") or {}
+    policy = table(table(workload.get("spec")).get("persistentVolumeClaimRetentionPolicy"))
     return bool(policy.get("whenScaled") == "Delete")
 
 
@@ -76,6 +115,12 @@ def selects(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
     return True
 
 
+def service_selector(service: Object) -> dict[str, str]:
+    """The labels of a Service's pods, also while route Always has its selector; empty for none."""
+    given = (service.get("spec") or {}).get("selector") or {}
+    return {label: value for label, value in given.items() if label != ROUTE_LABEL}
+
+
 _REVISION = "rollouts-pod-template-hash"
 """Argo Rollouts sets this label on its pods, and adds it to the selector of the Services that a
 strategy names (activeService, stableService and others). The pod template does not have it."""
@@ -83,7 +128,7 @@ strategy names (activeService, stableService and others). The pod template does 
 
 def serves(selector: Mapping[str, str], template: Mapping[str, str]) -> bool:
     """Whether a Service with this selector leads to pods of a template with these labels."""
-    named = {label: value for label, value in selector.items() if label != _REVISION}
+    named = {k: v for k, v in selector.items() if k not in (_REVISION, ROUTE_LABEL)}
     return selects({"matchLabels": named}, template)
 
 
@@ -98,6 +143,53 @@ def port_number(ports: Mapping[str, int], wanted: str | int) -> int | None:
     if isinstance(wanted, int) or _NUMBER.fullmatch(wanted):
         return int(wanted)
     return ports.get(wanted)
+
+
+# --- pods that do not start ---
+
+_QUOTED = 200
+"""Characters of the kubelet's or the runtime's message that are repeated."""
+
+_FAILING = frozenset({
+    "CrashLoopBackOff", "CreateContainerConfigError", "CreateContainerError", "ErrImageNeverPull",
+    "ErrImagePull", "ImageInspectError", "ImagePullBackOff", "InvalidImageName",
+    "PostStartHookError", "RegistryUnavailable", "RunContainerError", "SignatureValidationFailed",
+})  # fmt: skip
+"""Why a container waits that only a change of its template, or of what it names, helps."""
+
+
+def why_not_started(status: Mapping[str, Any]) -> str:
+    """Why a container of a pod cannot start, with the kubelet's words; empty if all may yet.
+
+    Of a crash loop it is how the container ended: the kubelet says only how long it waits.
+    """
+    for kind in ("initContainerStatuses", "containerStatuses"):
+        for container in tables(status.get(kind)):
+            waits = table(table(container.get("state")).get("waiting"))
+            if waits.get("reason") in _FAILING:
+                said = text(waits.get("message"))
+                if waits["reason"] == "CrashLoopBackOff":
+                    said = _last_end(container) or said
+                why = f" ({said[:_QUOTED]})" if said else ""
+                return f"container {text(container.get('name'))}: {waits['reason']}{why}"
+    return ""
+
+
+def _last_end(container: Mapping[str, Any]) -> str:
+    """How a container ended last, in words."""
+    ended = table(table(container.get("lastState")).get("terminated"))
+    if not ended:
+        return ""
+    why = text(ended.get("message")).strip() or text(ended.get("reason"))
+    return f"exit code {ended.get('exitCode')}{f': {why}' if why else ''}"
+
+
+def why_unschedulable(status: Mapping[str, Any]) -> str:
+    """Why the scheduler finds no node for a pod; empty if it has one, or was not looked for yet."""
+    scheduled = conditions_of(status).get("PodScheduled", {})
+    if scheduled.get("reason") != "Unschedulable" or scheduled.get("status") == "True":
+        return ""
+    return text(scheduled.get("message"), "no reason given")
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,18 @@
 """Labels, annotations and field managers that operator, activator and kubectl plugin share."""
 
 import hashlib
+from collections.abc import Mapping
+from typing import Any
 
 RECORD = "kotatsu-targets"
 """The ConfigMap of the restore record. The chart creates it, so the operator needs no permission to
 create ConfigMaps."""
 
+LEASE_NAME = "kotatsu-operator"
+"""The Lease of the operators, in the namespace of their release."""
+
+UNINSTALL = "uninstall"
+"""The holder of that Lease while the Job of `helm uninstall` restores targets."""
 
 POOL_LABEL = "kotatsu.dev/pool"
 """Label and annotation of an activator's EndpointSlice. A label value holds 63 characters and a
@@ -24,9 +31,15 @@ writes it, and the operator reports it."""
 REHEARSAL_REASON = "rehearsal"
 """The reason of a rehearsal's overrides."""
 
+ROUTE_LABEL, ROUTE_TAKEN = "kotatsu.dev/route", "Always"
+"""A term that route Always adds to the selector of a Service. No pod has the label, so Kubernetes
+removes the pods from the Service's endpoints itself, and adds them when the term is gone."""
+
 MANAGED_BY = "activator.kotatsu.dev"
 SERVICE_LABEL = "kubernetes.io/service-name"
 MANAGED_BY_LABEL = "endpointslice.kubernetes.io/managed-by"
+NATIVE = "endpointslice-controller.k8s.io"
+"""Kubernetes' own manager of EndpointSlices."""
 NAME_LABEL, PROGRAM = "app.kubernetes.io/name", "kotatsu"
 """The label on the pods of operator and activators, whatever the chart calls their Deployments."""
 
@@ -43,6 +56,13 @@ OPERATOR = "kotatsu-operator"
 ACTIVATOR = "kotatsu-activator"
 """The field managers of the operator's and the activator's writes."""
 
+HELD = "kotatsu_activator_held"
+ACTIVE = "kotatsu_activator_active"
+LAST_ACTIVITY = "kotatsu_activator_last_activity_timestamp_seconds"
+TIMED_OUT = "kotatsu_activator_timed_out_total"
+LOOKED_AT = (HELD, ACTIVE, LAST_ACTIVITY, TIMED_OUT)
+"""The metrics of an activator that the operator reads: their page is as of the request."""
+
 
 _LABEL_MOST = 63
 """The API server's limit on the characters of a label value."""
@@ -54,3 +74,10 @@ def pool_label(pool: str) -> str:
         return pool
     mark = hashlib.sha256(pool.encode()).hexdigest()[:10]
     return f"{pool[: _LABEL_MOST - 11].rstrip('-.')}-{mark}"
+
+
+def pool_of_slice(obj: Mapping[str, Any]) -> str:
+    """The pool that an activator published a slice for; empty if the slice names none."""
+    meta = obj["metadata"]
+    annotations, labels = meta.get("annotations") or {}, meta.get("labels") or {}
+    return str(annotations.get(POOL_LABEL) or labels.get(POOL_LABEL, ""))

@@ -8,8 +8,7 @@ import sys
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 
-from kotatsu_operator.controller.leader.elector import LEASE_NAME
-from kotatsu_operator.core.protocol import ACTIVATOR_LABELS
+from kotatsu_operator.core.protocol import ACTIVATOR_LABELS, LEASE_NAME
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import NotFoundError, Unreachable
 from kotatsu_operator.kube.objects import Lease, Pod, WarmPool

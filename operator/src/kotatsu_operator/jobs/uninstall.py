@@ -14,15 +14,23 @@ from functools import partial
 from typing import Any, TypeVar
 
 from kotatsu_operator.controller.leader import election
-from kotatsu_operator.controller.leader.elector import LEASE_NAME, let_go
+from kotatsu_operator.controller.leader.elector import let_go
 from kotatsu_operator.controller.records import Records
 from kotatsu_operator.controller.targets.deployment import why_at_0
 from kotatsu_operator.controller.targets.kinds import kind_of, restores
-from kotatsu_operator.core.formats import count, seconds_of, stamp, table
+from kotatsu_operator.core.formats import (
+    conditions_of,
+    count,
+    is_true,
+    seconds_of,
+    stamp,
+    table,
+)
+from kotatsu_operator.core.objects import selects, target_of, workload_selector
 from kotatsu_operator.core.pool.memory import Phase, Route
-from kotatsu_operator.core.pool.spec import RouteMode
-from kotatsu_operator.core.protocol import OPERATOR
-from kotatsu_operator.core.report.record import OWED, entry_of
+from kotatsu_operator.core.pool.spec import BUILT_IN, RouteMode
+from kotatsu_operator.core.protocol import LEASE_NAME, OPERATOR, RECORD, UNINSTALL
+from kotatsu_operator.core.report.record import OWED, entry_of, settle
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import (
     ConflictError,
@@ -33,25 +41,32 @@ from kotatsu_operator.kube.errors import (
     retry_on_conflict,
 )
 from kotatsu_operator.kube.objects import (
+    ConfigMap,
     EndpointSlice,
     Key,
     Object,
+    Pod,
     WarmPool,
     key_of,
     resource_of,
-    target_of,
 )
 from kotatsu_operator.kube.objects import Lease as LeaseKind
+from kotatsu_operator.kube.pod import PodView, failing_pod, pod_view
 from kotatsu_operator.kube.slices import is_ours, slice_view
 from kotatsu_operator.runtime.settings import UninstallSettings, start
 
-HOLDER = "uninstall"
 LEASE_SECONDS = 60.0
 """If this Job is killed, the operators stand by for this long and then continue."""
 
 REFUSED_FOR = 10.0
 """Seconds for which a namespace is retried that the API server rejects. Its Role may have been
 created only a moment ago."""
+
+SAY_EVERY = 15.0
+"""Seconds after which a line about what is waited for is printed again."""
+
+_NAMED = 5
+"""Targets of such a line; with more it says how many more there are."""
 
 SKIP = "`helm uninstall … --no-hooks` skips this step, and sleeping targets stay asleep"
 
@@ -75,15 +90,22 @@ class Uninstall:
     handover: float = election.TIMES.renew_deadline + 1.0
     """A leader that cannot read its Lease has stopped acting after this time."""
     _trouble: str = ""
+    _end: float = 0.0
+    """When the time is over, by the loop's clock."""
     _left: list[str] = field(default_factory=list)
     """Namespaces that could not be read."""
     _awake: dict[Key, Object] = field(default_factory=dict)
     """Pools whose targets run or are starting; the activators must leave their Services."""
     _restored: dict[Key, int] = field(default_factory=dict)
+    _unmet: dict[Key, str] = field(default_factory=dict)
+    """What the awake ones lack that are waited for, as their conditions have it."""
+    _read: dict[str, list[Object]] = field(default_factory=dict)
+    """The pools of each namespace that was restored."""
 
     async def run(self) -> None:
         """Run all steps. Raises UninstallError; the operators then continue as before."""
         renewing: asyncio.Task[None] | None = None
+        self._end = asyncio.get_running_loop().time() + self.timeout
         try:
             async with asyncio.timeout(self.timeout):
                 if await self._trying(self._take_lease):
@@ -95,6 +117,8 @@ class Uninstall:
                 for key in self._awake:
                     await self._edit(key, _native_status)
                 await self._leave_path()
+                for namespace, pools in self._read.items():
+                    await self._delete_record(namespace, pools)
                 await _end(renewing)
                 await self._trying(self._delete_lease)
         except TimeoutError:
@@ -105,7 +129,7 @@ class Uninstall:
         finally:
             await _end(renewing)
             with contextlib.suppress(ConflictError, NotFoundError, *Unreachable):
-                await let_go(self.kube, self.lease_namespace, HOLDER)
+                await let_go(self.kube, self.lease_namespace, UNINSTALL)
         but = f", except those in {', '.join(self._left)}" if self._left else ""
         self.say(f"done: no Service needs Kotatsu any more{but}; the WarmPools and their CRD stay")
 
@@ -119,7 +143,7 @@ class Uninstall:
             self.say("there is no Lease: no operator runs")
             return False
         lease = election.read_spec(obj.get("spec") or {})
-        new = election.taken(lease, HOLDER, datetime.now(UTC), LEASE_SECONDS)
+        new = election.taken(lease, UNINSTALL, datetime.now(UTC), LEASE_SECONDS)
         obj = {**obj, "spec": election.write_spec(new)}
         await self.kube.replace(LeaseKind, self.lease_namespace, obj)
         return True
@@ -158,21 +182,37 @@ class Uninstall:
     async def _give_back(self, namespace: str) -> str:
         """Restore a namespace; return why the API server rejects it, empty when done."""
         try:
-            pools = await self._trying(lambda: Records(self.kube).settle(namespace), refusals=False)
-        except (NotFoundError, *Unreachable) as error:
-            if isinstance(error, NotFoundError) or is_missing(error):
-                self.say(f"{namespace}: there are no WarmPools")
-                return ""
+            pools = await self._trying(lambda: self._pools(namespace), refusals=False)
+            await self._trying(lambda: Records(self.kube).settle(namespace, pools), refusals=False)
+        except Unreachable as error:
             return str(error)
+        self._read[namespace] = pools
         for pool in pools:
             await self._trying(partial(self._give_back_one, pool))
         return ""
+
+    async def _pools(self, namespace: str) -> list[Object]:
+        """The WarmPools; none if their CRD is gone, and their targets are in the record."""
+        try:
+            return await self.kube.find(WarmPool, namespace)
+        except (NotFoundError, *Unreachable) as error:
+            if not (isinstance(error, NotFoundError) or is_missing(error)):
+                raise
+        self.say(f"{namespace}: there are no WarmPools")
+        return []
+
+    async def _delete_record(self, namespace: str, pools: list[Object]) -> None:
+        """Delete the record, which Helm keeps, unless a deleted pool's target is not restored."""
+        with contextlib.suppress(ConflictError, NotFoundError, *Unreachable):
+            record = await self.kube.get(ConfigMap, namespace, RECORD)
+            if not settle(record.get("data") or {}, pools).gone:
+                await self.kube.delete(ConfigMap, namespace, RECORD)
 
     async def _give_back_one(self, pool: Object) -> None:
         key, entry, spec = key_of(pool), entry_of(pool), pool["spec"]
         kind, name = target_of(pool)
         target = kind_of(kind)
-        before = None
+        before, owed = None, None if entry is None else entry.owed
         with contextlib.suppress(NotFoundError):
             before = await target.read_replicas(self.kube, pool)
         if entry is not None:
@@ -188,7 +228,7 @@ class Uninstall:
             text = f"{kind} {name} stays at 0, because {why}: its Service will have no endpoint"
             self._tell(key, text)
             await self._note(key, f"{name} stays at 0")
-        elif spec.get("route") == RouteMode.ALWAYS:
+        elif spec.get("route") == RouteMode.ALWAYS and "takenService" not in (owed or ()):
             service = spec.get("service") or name
             text = f"Service {service} selects no pod (route Always), so it will have no endpoint"
             self._tell(key, f"{text}: add the selector of {kind} {name}")
@@ -202,22 +242,63 @@ class Uninstall:
         self.say(f"{key[0]}/{key[1]}: {text}")
 
     async def _unready(self) -> str:
-        """The first target whose pods are not Ready: all restored ones, or one if it ran before."""
-        for key, pool in self._awake.items():
+        """The targets whose pods are not Ready: all restored ones, or one if it ran before.
+
+        Those that cannot become Ready by themselves are named and left alone from then on.
+        """
+        unmet = {}
+        for key, pool in list(self._awake.items()):
             kind, name = target_of(pool)
             try:
                 workload = await self.kube.get(resource_of(self.kube.scaled[kind]), key[0], name)
             except NotFoundError:
                 continue
-            ready = count(table(workload.get("status")).get("readyReplicas"))
+            ready = await self._ready(kind, workload)
             wanted = min(self._restored.get(key, 1), count(workload["spec"].get("replicas", 1)))
-            if ready < wanted:
-                return f"{ready} of {wanted} pods of {kind} {key[0]}/{name} are Ready"
+            if ready >= wanted:
+                continue
+            if why := await self._why_never(pool, workload):
+                text = f"{why}, so it is not waited for"
+                self._tell(key, f"{text}; its Service has no endpoint until a pod is Ready")
+                await self._edit(key, partial(_native_status, text=text))
+                del self._awake[key]
+                continue
+            unmet[key] = f"{ready} of {wanted} pods of {kind} {key[0]}/{name} are Ready"
+            if self._unmet.get(key) != unmet[key]:
+                await self._edit(key, partial(_waiting_status, text=unmet[key]))
+        self._unmet = unmet
+        more = f", and {len(unmet) - _NAMED} more" if len(unmet) > _NAMED else ""
+        return ", ".join(list(unmet.values())[:_NAMED]) + more
+
+    async def _why_never(self, pool: Object, workload: Object) -> str:
+        """Why a target's pods do not become Ready, however long one waits; empty if they may."""
+        status = pool.get("status") or {}
+        unproven = is_true(conditions_of(status).get("Unproven"))
+        if "phase" not in status or (unproven and not status.get("warmUps")):
+            return "its pods have never been Ready"
+        with contextlib.suppress(*Unreachable):
+            return failing_pod(await self._pods(workload))
         return ""
+
+    async def _pods(self, workload: Object) -> list[PodView]:
+        """The pods of a workload."""
+        namespace, selector = key_of(workload)[0], workload_selector(workload)
+        labels = selector.get("matchLabels") or {}
+        found = [pod_view(obj) for obj in await self.kube.find(Pod, namespace, labels)]
+        return [pod for pod in found if selects(selector, pod.labels)]
+
+    async def _ready(self, kind: str, workload: Object) -> int:
+        """The Ready pods of a workload. The status of a further kind need not count them."""
+        if kind in BUILT_IN:
+            return count(table(workload.get("status")).get("readyReplicas"))
+        if not workload_selector(workload):
+            # Its pods are unknown: it is not waited for.
+            return count(workload["spec"].get("replicas", 1))
+        return sum(p.ready and not p.terminating for p in await self._pods(workload))
 
     async def _note(self, key: Key, text: str) -> None:
         message = f"Kotatsu was uninstalled; {text}"
-        owed = dict.fromkeys(("hpa", "knative", "reduced"))
+        owed = dict.fromkeys(("hpa", "knative", "reduced", "takenService"))
         await self._edit(key, lambda old: owed | {"conditions": _unknown(old, message)})
 
     async def _edit(self, key: Key, change: Callable[[Object], Object]) -> None:
@@ -250,15 +331,16 @@ class Uninstall:
     # --- patience ---
 
     async def _until(self, trouble: Callable[[], Awaitable[str]], what: str) -> None:
-        """Wait until `trouble()` returns an empty string; print it whenever it changes."""
-        said = ""
+        """Wait until `trouble()` returns an empty string; print it when it changes, and again."""
+        said, due, loop = "", 0.0, asyncio.get_running_loop()
         while True:
             self._trouble = await self._trying(trouble)
             if not self._trouble:
                 return
-            if self._trouble != said:
-                said = self._trouble
-                self.say(f"{what}: {said}")
+            if self._trouble != said or loop.time() >= due:
+                said, due = self._trouble, loop.time() + SAY_EVERY
+                left = max(self._end - loop.time(), 0.0)
+                self.say(f"{what}: {said}; for {left:.0f} s more at most")
             await asyncio.sleep(self.poll)
 
     async def _trying(self, act: Callable[[], Awaitable[T]], *, refusals: bool = True) -> T:
@@ -277,7 +359,7 @@ class Uninstall:
                 await asyncio.sleep(self.poll * 2)
 
 
-def _native_status(old: Object) -> Object:
+def _native_status(old: Object, text: str = "the target runs on its own") -> Object:
     """The status of a pool whose pods alone answer; a later install continues from there."""
     now = stamp(datetime.now(UTC))
     if "phase" not in old:
@@ -290,8 +372,17 @@ def _native_status(old: Object) -> Object:
         **dict.fromkeys((*OWED, "foundReplicas")),
         "nextTransition": None,
         "activeWindow": None,
-        "conditions": _unknown(old, "Kotatsu was uninstalled; the target runs on its own"),
+        "conditions": _unknown(old, f"Kotatsu was uninstalled; {text}"),
     }
+
+
+def _waiting_status(old: Object, text: str) -> Object:
+    """The status of a pool that the uninstall waits for."""
+    conditions = _unknown(old, f"the uninstall of Kotatsu waits: {text}")
+    for one in conditions:
+        if one["type"] != "Accepted":
+            one |= {"reason": "Uninstalling"}
+    return {"conditions": conditions}
 
 
 def _unknown(status: Object, message: str) -> list[Object]:
@@ -319,7 +410,11 @@ async def _run(settings: UninstallSettings) -> int:
 
     try:
         await Uninstall(
-            kube, settings.namespaces, settings.pod_namespace, settings.timeout, say
+            kube,
+            settings.namespaces,
+            settings.pod_namespace,
+            settings.timeout,
+            say,
         ).run()
     except UninstallError as error:
         print(error, file=sys.stderr)  # noqa: T201

@@ -13,10 +13,12 @@ from typing import Any, cast
 
 import httpx2
 from lightkube import ApiError, AsyncClient
+from lightkube.core.selector import build_selector
 from lightkube.types import PatchType
 
-from kotatsu_operator.core.pool.resize import Quantities
+from kotatsu_operator.core.pool.resize import Quantities, resize_patch
 from kotatsu_operator.core.pool.spec import BUILT_IN, Scaled
+from kotatsu_operator.core.protocol import ROUTE_LABEL
 from kotatsu_operator.kube.errors import (
     ConflictError,
     NotFoundError,
@@ -26,11 +28,13 @@ from kotatsu_operator.kube.errors import (
     _code_of,
     is_missing,
 )
+from kotatsu_operator.kube.fields import used
 from kotatsu_operator.kube.objects import (
     HorizontalPodAutoscaler,
     Key,
     Object,
     PodResize,
+    Service,
     WarmPool,
     parts,
     resource_of,
@@ -38,6 +42,16 @@ from kotatsu_operator.kube.objects import (
 
 WATCH_SECONDS = 30
 """After this many silent seconds a watch is replaced by another one from the same version."""
+
+PAGE = 20
+"""Objects in one answer to a list. An object can have 1.5 MB, and an answer is read as a whole."""
+
+_TIMEOUT = 10.0
+_NO_CONNECTION = (
+    f"no connection to the API server within {_TIMEOUT:.0f} s. If there never was one, a "
+    "NetworkPolicy may block it: the chart value networkPolicy.apiServerPorts needs the port that "
+    "`kubectl get endpointslices kubernetes -n default` shows"
+)
 
 _LIST_AGAIN = 410
 """HTTP 410 Gone: the resourceVersion to continue from is too old."""
@@ -49,6 +63,30 @@ class Scale:
 
     replicas: int
     version: str
+
+
+@dataclass(frozen=True)
+class _Page:
+    """A part of a list, with the used fields of each object."""
+
+    items: list[Object]
+    version: str
+    """That of the list."""
+    is_last: bool
+
+
+async def _read_page(client: Any, kind: Any, request: Any) -> _Page:
+    """Read the next page; `request` then asks for the one after it."""
+    with _readable():
+        response = await client.send(client.build_adapter_request(request))
+        goes_on, version, items = client.handle_response("list", response, request)
+        return _Page([used(kind, item) for item in items], version, not goes_on)
+
+
+def _name(obj: Object) -> Object:
+    """An object with nothing but its name."""
+    meta = obj["metadata"]
+    return {"metadata": {name: meta[name] for name in ("namespace", "name") if name in meta}}
 
 
 _SEGMENT = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
@@ -91,6 +129,7 @@ class Kube:
         on_error: Callable[[str], None] = lambda _: None,
         more: Callable[[], AsyncClient] | None = None,
         scaled: Scaled = BUILT_IN,
+        reading: asyncio.Lock | None = None,
     ) -> None:
         # The library's overloads expect typed models, but Kotatsu uses dicts.
         self._client: Any = client
@@ -98,6 +137,8 @@ class Kube:
         self._on_error = on_error
         self._more = more
         self.scaled = scaled
+        self._reading = asyncio.Lock() if reading is None else reading
+        """Held while a page of a list is read: all lists of a process have one page in memory."""
         self._apart: list[Kube] = []
 
     @classmethod
@@ -115,7 +156,7 @@ class Kube:
         """
 
         def client() -> AsyncClient:
-            return AsyncClient(field_manager=actor, timeout=httpx2.Timeout(10.0))
+            return AsyncClient(field_manager=actor, timeout=httpx2.Timeout(_TIMEOUT))
 
         return cls(client(), on_error=on_error, more=client, scaled=scaled)
 
@@ -124,7 +165,9 @@ class Kube:
 
         A Lease is not a fence: a paused process can resume in the middle of a reconcile.
         """
-        return Kube(self._client, may_write, self._on_error, scaled=self.scaled)
+        return Kube(
+            self._client, may_write, self._on_error, scaled=self.scaled, reading=self._reading
+        )
 
     def apart(self) -> "Kube":
         """A client with its own connections to the same API server, closed together with this one.
@@ -133,7 +176,14 @@ class Kube:
         """
         if self._more is None:
             return self
-        made = Kube(self._more(), self._may_write, self._on_error, self._more, self.scaled)
+        made = Kube(
+            self._more(),
+            self._may_write,
+            self._on_error,
+            self._more,
+            self.scaled,
+            self._reading,
+        )
         self._apart.append(made)
         return made
 
@@ -189,33 +239,55 @@ class Kube:
     async def find(
         self, kind: Any, namespace: str, labels: Mapping[str, str] | None = None
     ) -> list[Object]:
-        """Read all objects with these labels. Raises NotFoundError if the kind does not exist."""
-        items, _ = await self._call(self._list(kind, namespace, labels))
-        return cast(list[Object], items)
+        """Read the used fields of all objects with these labels.
 
-    async def _list(
+        Raises NotFoundError if the kind does not exist.
+        """
+        return cast(list[Object], await self._call(self._all(kind, namespace, labels)))
+
+    async def _all(
         self, kind: Any, namespace: str, labels: Mapping[str, str] | None
-    ) -> tuple[list[Object], str]:
-        listing = self._client.list(kind, namespace=namespace, labels=labels)
-        with _readable():
-            items = [cast(Object, item) async for item in listing]
-        return items, listing.resourceVersion
+    ) -> list[Object]:
+        return [item async for page in self._pages(kind, namespace, labels) for item in page.items]
+
+    async def _pages(
+        self, kind: Any, namespace: str, labels: Mapping[str, str] | None
+    ) -> AsyncIterator[_Page]:
+        # As the library's own list, which keeps each answer until the next page is asked for.
+        client = self._client._client  # noqa: SLF001
+        params = {"limit": PAGE, "labelSelector": build_selector(dict(labels)) if labels else None}
+        request = client.prepare_request("list", kind, namespace=namespace, params=params)
+        is_last = False
+        while not is_last:
+            async with self._reading:
+                page = await _read_page(client, kind, request)
+            is_last = page.is_last
+            yield page
 
     async def follow(
         self, kind: Any, namespace: str, labels: Mapping[str, str] | None = None
     ) -> AsyncIterator[tuple[str, Object]]:
         """List, then watch until the API server no longer has the version to continue from.
 
-        Yields ("LIST", {"items": [...]}) once, then (ADDED|MODIFIED|DELETED, object). Raises
-        NotFoundError if the kind does not exist (any more).
+        Yields ("PART", {"items": [...]}) for each page of the list but the last, and once ("LIST",
+        {"items": [...], "before": [...]}) with the last page and the names of all objects on the
+        pages before. Then yields (ADDED|MODIFIED|DELETED, object). Objects have only the used
+        fields. Raises NotFoundError if the kind does not exist (any more).
         """
+        before: list[Object] = []
+        version = ""
         try:
-            items, version = await self._list(kind, namespace, labels)
+            async for page in self._pages(kind, namespace, labels):
+                version = page.version
+                if page.is_last:
+                    yield "LIST", {"items": page.items, "before": before}
+                else:
+                    before += map(_name, page.items)
+                    yield "PART", {"items": page.items}
         except Unreachable as error:
             if is_missing(error):
                 raise NotFoundError(str(error)) from None
             raise
-        yield "LIST", {"items": items}
         while True:
             watch = self._client.watch(
                 kind,
@@ -230,7 +302,7 @@ class Kube:
                         with _readable():
                             change, obj = await anext(watch)
                             version = obj["metadata"]["resourceVersion"]
-                    yield change, cast(Object, obj)
+                    yield change, used(kind, obj)
             except TimeoutError:
                 continue
             except (ApiError, httpx2.HTTPStatusError) as error:
@@ -278,6 +350,11 @@ class Kube:
         patch = {"metadata": {"resourceVersion": version}, "spec": {"minReplicas": replicas}}
         await self._patch(HorizontalPodAutoscaler, namespace, name, patch)
 
+    async def put_route(self, namespace: str, service: str, value: str | None) -> None:
+        """Add ROUTE_LABEL to a Service's selector; None removes it. Raises NotFoundError."""
+        patch = {"spec": {"selector": {ROUTE_LABEL: value}}}
+        await self._patch(Service, namespace, service, patch)
+
     async def resize(
         self, key: Key, uid: str, requests: Quantities, sidecars: Collection[str]
     ) -> Object:
@@ -285,13 +362,7 @@ class Kube:
 
         Nothing is set if another pod has the name now. Raises ConflictError, NotFoundError.
         """
-        asked: dict[str, list[Object]] = {"containers": [], "initContainers": []}
-        for name, amounts in requests.items():
-            part = asked["initContainers" if name in sidecars else "containers"]
-            part.append({"name": name, "resources": {"requests": dict(amounts)}})
-        spec = {field: listed for field, listed in asked.items() if listed}
-        # A strategic merge finds the containers by their names. A JSON merge replaces the list.
-        patch = {"metadata": {"uid": uid}, "spec": spec}
+        patch = resize_patch(uid, requests, sidecars)
         try:
             return await self._patch(PodResize, *key, patch, PatchType.STRATEGIC)
         except ApiError as error:
@@ -371,8 +442,13 @@ class Kube:
 
 @contextlib.contextmanager
 def _readable() -> Iterator[None]:
-    """Raise UnreadableError for what the library raises for an unreadable response."""
+    """Raise UnreadableError for what the library raises for an unreadable response.
+
+    A ConnectTimeout gets a message; the library's is empty.
+    """
     try:
         yield
+    except httpx2.ConnectTimeout:
+        raise httpx2.ConnectTimeout(_NO_CONNECTION) from None
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise UnreadableError(f"not a response of an API server: {error!r}") from None

@@ -42,8 +42,10 @@ class Feed(Generic[K]):
 
         Stored objects that are not in a list are removed: their deletion was missed.
         """
-        if change == "LIST":
-            there = {self.key(item) for item in obj["items"]}
+        if change == "PART":
+            yield from map(self._keep, obj["items"])
+        elif change == "LIST":
+            there = {self.key(item) for item in (*obj["items"], *obj.get("before", ()))}
             yield from map(self.forget, set(self.known(namespace)) - there)
             yield from map(self._keep, obj["items"])
         elif change == "DELETED":

@@ -1,15 +1,15 @@
 """Objects of Knative Serving, read into the values that decisions use."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from kotatsu_operator.core.decide.knative import (
+    MIN_SCALE,
     NO_DEFAULTS,
     Defaults,
     Refused,
     Revision,
-    SavedMinScale,
     scale_number,
 )
 from kotatsu_operator.core.formats import conditions_of, is_true
@@ -18,14 +18,13 @@ from kotatsu_operator.kube.objects import Key, Object, key_of, version_of
 SERVICE_LABEL = "serving.knative.dev/service"
 """Label of each Revision and each pod: the name of its Knative Service."""
 
-MIN_SCALE = "autoscaling.knative.dev/min-scale"
 MAX_SCALE = "autoscaling.knative.dev/max-scale"
 ACTIVATION_SCALE = "autoscaling.knative.dev/activation-scale"
 
 AUTOSCALER_CONFIG = "config-autoscaler"
 """The ConfigMap with Knative's cluster-wide defaults."""
 
-_OLD_SPELLING = {
+OLD_SPELLING = {
     MIN_SCALE: "autoscaling.knative.dev/minScale",
     MAX_SCALE: "autoscaling.knative.dev/maxScale",
 }
@@ -79,9 +78,9 @@ def revision_view(obj: Object) -> Revision:
         name=meta["name"],
         version=meta["resourceVersion"],
         min_scale=annotations.get(MIN_SCALE),
-        other_min_scale=scale_number(annotations.get(_OLD_SPELLING[MIN_SCALE])),
+        other_min_scale=scale_number(annotations.get(OLD_SPELLING[MIN_SCALE])),
         max_scale=scale_number(
-            annotations.get(MAX_SCALE, annotations.get(_OLD_SPELLING[MAX_SCALE]))
+            annotations.get(MAX_SCALE, annotations.get(OLD_SPELLING[MAX_SCALE]))
         ),
         activation_scale=scale_number(annotations.get(ACTIVATION_SCALE)),
         ready=is_true(ready_condition(obj)),
@@ -117,26 +116,3 @@ def traffic_of(service: Object) -> dict[str, int]:
         if name and percent > 0:
             found[name] = found.get(name, 0) + percent
     return found
-
-
-def read_kept(status: Mapping[str, Any]) -> tuple[SavedMinScale, ...]:
-    """The saved min-scale of each Revision, read from a WarmPool's status."""
-    revisions = (status.get("knative") or {}).get("revisions") or ()
-    return tuple(
-        SavedMinScale(r["name"], r.get("minScale"), tuple(r.get("written") or ()), r.get("uid", ""))
-        for r in revisions
-    )
-
-
-def kept_status(kept: Sequence[SavedMinScale]) -> dict[str, Any] | None:
-    """The saved min-scales as part of the status; None if there are none."""
-    if not kept:
-        return None
-    return {
-        "revisions": [
-            {"name": k.name, "written": list(k.written)}
-            | ({} if k.min_scale is None else {"minScale": k.min_scale})
-            | ({"uid": k.uid} if k.uid else {})
-            for k in kept
-        ]
-    }

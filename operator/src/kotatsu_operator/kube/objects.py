@@ -31,14 +31,13 @@ EndpointSlice: Any = create_namespaced_resource(
 HorizontalPodAutoscaler: Any = create_namespaced_resource(
     "autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers"
 )
+NetworkPolicy: Any = create_namespaced_resource(
+    "networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies"
+)
 Event: Any = create_namespaced_resource("", "v1", "Event", "events")
 KnativeService: Any = create_namespaced_resource("serving.knative.dev", "v1", "Service", "services")
 KnativeRevision: Any = create_namespaced_resource(
     "serving.knative.dev", "v1", "Revision", "revisions"
-)
-PodTemplate: Any = create_namespaced_resource("", "v1", "PodTemplate", "podtemplates")
-CapacityBuffer: Any = create_namespaced_resource(
-    "autoscaling.x-k8s.io", "v1beta1", "CapacityBuffer", "capacitybuffers"
 )
 ConfigMap: Any = create_namespaced_resource("", "v1", "ConfigMap", "configmaps")
 Lease: Any = create_namespaced_resource("coordination.k8s.io", "v1", "Lease", "leases")
@@ -79,24 +78,12 @@ def parts(workload: str) -> tuple[str, str]:
     return (kind, name) if slash else ("Deployment", workload)
 
 
-def target_of(pool: Object) -> tuple[str, str]:
-    """The kind and name of a pool's target."""
-    target = pool["spec"]["targetRef"]
-    return target.get("kind", "Deployment"), target["name"]
-
-
 def version_of(obj: Mapping[str, Any]) -> int:
     """The resourceVersion as a number: it only grows. 0 if there is none."""
     try:
         return int(obj["metadata"]["resourceVersion"])
     except (KeyError, ValueError):
         return 0
-
-
-def without_owners(obj: Object) -> Object:
-    """An object without managedFields: they are half of its size and no decision uses them."""
-    meta = {name: value for name, value in obj["metadata"].items() if name != "managedFields"}
-    return {**obj, "metadata": meta}
 
 
 def scales(autoscaler: Object) -> Key:

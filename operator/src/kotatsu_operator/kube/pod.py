@@ -7,8 +7,8 @@ from typing import Any
 
 from kotatsu_operator.core.budget.ledger import BilledPod
 from kotatsu_operator.core.budget.prices import pod_requests
-from kotatsu_operator.core.formats import conditions_of, instant, is_true, table, text
-from kotatsu_operator.core.objects import port_number
+from kotatsu_operator.core.formats import conditions_of, instant, is_true, table
+from kotatsu_operator.core.objects import port_number, why_not_started, why_unschedulable
 from kotatsu_operator.core.pool.decision import NOT_STARTED, PodStart, Starting
 from kotatsu_operator.core.pool.resize import (
     PodSize,
@@ -97,7 +97,7 @@ def pod_view(obj: Object) -> PodView:
             ports.setdefault(name, number)
     gates = [gate["conditionType"] for gate in spec.get("readinessGates") or ()]
     over = status.get("phase") in ("Succeeded", "Failed")
-    began = instant(scheduled["lastTransitionTime"]) if is_true(scheduled) else None
+    began = instant(scheduled.get("lastTransitionTime")) if is_true(scheduled) else None
     ended = _ended(status) if over else None
     billed = None
     if began is not None and (ended is not None or not over):
@@ -156,14 +156,13 @@ def _start_of(
     began = [_first_ran(c) for c in status.get("containerStatuses") or ()]
     known = [at for at in began if at is not None]
     is_complete = bool(known) and len(known) == len(spec.get("containers") or ())
-    scheduled = conditions.get("PodScheduled", {})
-    is_unschedulable = scheduled.get("reason") == "Unschedulable" and scheduled_at is None
     return PodStart(
         scheduled_at,
         since("PodReadyToStartContainers"),
         max(known) if is_complete else None,
         since("Ready"),
-        text(scheduled.get("message"), "no reason given") if is_unschedulable else "",
+        why_unschedulable(status),
+        why_not_started(status),
     )
 
 
@@ -219,4 +218,11 @@ def starting_pods(pods: Iterable[PodView]) -> Starting:
     times = [pod.start for pod in staying if pod.ready and pod.start.ready_at is not None]
     waits = [pod.start.no_node for pod in staying if not pod.ready and pod.start.no_node]
     last = max(times, key=lambda s: s.ready_at, default=None)  # type: ignore[arg-type,return-value]
-    return Starting(last, len(waits), min(waits, default=""))
+    return Starting(last, len(waits), min(waits, default=""), failing_pod(staying))
+
+
+def failing_pod(pods: Iterable[PodView]) -> str:
+    """A pod that cannot start, and why; empty if all have started or may yet."""
+    found = [p for p in pods if p.start.failing and not p.ready and not p.terminating]
+    one = min(found, key=lambda p: p.key, default=None)
+    return "" if one is None else f"pod {one.key[1]} cannot start: {one.start.failing}"

@@ -7,20 +7,13 @@ from kotatsu_operator.core.protocol import (
     FAMILIES_ANNOTATION,
     MANAGED_BY,
     MANAGED_BY_LABEL,
-    POOL_LABEL,
     SERVICE_LABEL,
+    pool_of_slice,
 )
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import NotFoundError
 from kotatsu_operator.kube.objects import Key, Object, Pod, key_of
 from kotatsu_operator.kube.pod import PodView, pod_view
-
-
-def pool_of_slice(obj: Object) -> str:
-    """The pool that an activator published a slice for; empty if the slice names none."""
-    meta = obj["metadata"]
-    annotations, labels = meta.get("annotations") or {}, meta.get("labels") or {}
-    return str(annotations.get(POOL_LABEL) or labels.get(POOL_LABEL, ""))
 
 
 @dataclass(frozen=True)

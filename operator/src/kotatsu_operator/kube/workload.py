@@ -13,17 +13,16 @@ from typing import Any
 
 from kotatsu_operator.core.budget.prices import Requests, pod_requests, requesting
 from kotatsu_operator.core.formats import count, table
-from kotatsu_operator.core.objects import deletes_claims, owners, pod_labels, workload_selector
-from kotatsu_operator.core.pool.decision import Autoscaler, Write, foreign_write
+from kotatsu_operator.core.objects import deletes_claims, pod_labels, workload_selector
+from kotatsu_operator.core.pool.decision import Write, foreign_write
 from kotatsu_operator.core.pool.resize import PodSize, pod_size
 from kotatsu_operator.core.pool.spec import BUILT_IN
-from kotatsu_operator.core.protocol import OPERATOR
 from kotatsu_operator.kube.objects import Key, Object, key_of
 
 
 def template_hash(workload: Object) -> str:
     """A hash of the pod template, also of annotations: a restart counts as a change."""
-    template = workload["spec"].get("template")
+    template = table(workload.get("spec")).get("template")
     if template is None:
         return ""
     text = json.dumps(template, sort_keys=True, separators=(",", ":"))
@@ -35,7 +34,7 @@ def ready_of_template(workload: Object, kind: str = "Deployment") -> int | None:
 
     None if the status of a further kind does not count the pods.
     """
-    status, seen = workload.get("status") or {}, 0
+    status, seen = table(workload.get("status")), 0
     written = status.get("observedGeneration")
     # Argo Rollouts write it as text, and leave out counts of 0.
     counts = kind in BUILT_IN or isinstance(written, str)
@@ -88,7 +87,7 @@ class WorkloadView:
 
 
 def workload_view(obj: Object, kind: str = "Deployment") -> WorkloadView:
-    spec = obj["spec"]
+    spec = table(obj.get("spec"))
     template = table(table(spec.get("template")).get("spec"))
     return WorkloadView(
         key=key_of(obj),
@@ -100,16 +99,4 @@ def workload_view(obj: Object, kind: str = "Deployment") -> WorkloadView:
         pod=requesting(template),
         write=foreign_write(obj),
         deletes_claims=deletes_claims(obj),
-    )
-
-
-def read_autoscaler(autoscaler: Object) -> Autoscaler:
-    """Read a HorizontalPodAutoscaler (`minReplicas` defaults to 1)."""
-    spec = autoscaler["spec"]
-    return Autoscaler(
-        name=autoscaler["metadata"]["name"],
-        min_replicas=spec.get("minReplicas", 1),
-        max_replicas=spec["maxReplicas"],
-        ours=any(o.manager == OPERATOR for o in owners(autoscaler, "minReplicas")),
-        version=autoscaler["metadata"]["resourceVersion"],
     )

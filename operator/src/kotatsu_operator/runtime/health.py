@@ -9,13 +9,15 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from prometheus_client import CollectorRegistry, Counter, disable_created_metrics, make_wsgi_app
+from prometheus_client import CollectorRegistry, Counter, disable_created_metrics
 from prometheus_client.exposition import ThreadingWSGIServer
+
+from kotatsu_operator.runtime.metrics_page import MetricsPage
 
 log = logging.getLogger(__name__)
 
@@ -98,22 +100,27 @@ def start_admin(
     checks: Checks,
     *,
     asked: Callable[[str], None] = lambda _: None,
+    named: Collection[str] = (),
 ) -> WSGIServer:
     """Serve the three pages until the process ends (or `.shutdown()`).
 
-    `asked` is called with the query string of each request for /metrics, before any value is read.
-    The client library's `_created` series are disabled: they are a third of a page and unused.
+    `asked` is called with the query string of each request for /metrics, before any value of the
+    `named` metrics is read for it (see MetricsPage). The client library's `_created` series are
+    disabled: they are a third of a page and unused.
     """
     disable_created_metrics()  # type: ignore[no-untyped-call]
-    metrics = make_wsgi_app(registry)
+    metrics = MetricsPage(registry, named)
     pages = {"/livez": checks.live, "/healthz": checks.live, "/readyz": checks.ready}
 
     def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")
         if path == "/metrics":
-            asked(environ.get("QUERY_STRING", ""))
-            page: Iterable[bytes] = metrics(environ, start_response)
-            return page
+            query = environ.get("QUERY_STRING", "")
+            asked(query)
+            wanted = (environ.get(f"HTTP_{name}", "") for name in ("ACCEPT", "ACCEPT_ENCODING"))
+            page = metrics.page(query, *wanted)
+            start_response("200 OK", page.headers)
+            return [page.body]
         check = pages.get(path)
         why = "page not found; there are /livez, /readyz and /metrics" if check is None else check()
         status = (

@@ -1,4 +1,4 @@
-"""An aiohttp connector that parses untrusted HTTP responses in small pieces.
+"""The HTTP client for servers that are not trusted: it parses their responses in small pieces.
 
 Interim responses (102) or chunks of one byte cost hundreds of times as much as a metrics page, and
 a pod can send eight megabytes before the event loop runs again, also to notice a timeout.
@@ -142,14 +142,28 @@ class _Handler(ResponseHandler):
         transport.abort()
 
 
-class Connector(aiohttp.TCPConnector):
-    """Connections to the pods of one namespace; a response has at most `most` bytes.
-
-    All namespaces share `turns`, which belongs to one event loop.
-    """
+class _Connector(aiohttp.TCPConnector):
+    """Connections whose responses are parsed in turns."""
 
     def __init__(self, turns: Turns, namespace: str, most: int) -> None:
         super().__init__(limit=0, keepalive_timeout=30)
         add = partial(turns.add, namespace)
         make = partial(_Handler, add, most, loop=asyncio.get_running_loop())
         self._factory = make  # type: ignore[assignment]
+
+
+def client(
+    turns: Turns, namespace: str, most: int, *, trust_env: bool = False
+) -> aiohttp.ClientSession:
+    """A client for the servers of one namespace; a response has at most `most` bytes, as sent.
+
+    All clients of one event loop share `turns`. Responses are not unpacked, and cookies are not
+    kept. A request says itself that it follows no redirect.
+    """
+    return aiohttp.ClientSession(
+        connector=_Connector(turns, namespace, most),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={"Accept-Encoding": "identity"},
+        auto_decompress=False,
+        trust_env=trust_env,
+    )

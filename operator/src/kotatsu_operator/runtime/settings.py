@@ -12,7 +12,6 @@ from kotatsu_common import logs
 from kotatsu_common.settings import CommaSeparated, ServiceSettings, command
 from kotatsu_operator.core.budget.prices import NO_PRICES, PriceTable, parse_table
 from kotatsu_operator.core.decide.knative import Runtime
-from kotatsu_operator.core.plan.plan import CapacityKind
 from kotatsu_operator.core.pool.spec import BUILT_IN, KNATIVE, ScaledKind
 
 
@@ -111,11 +110,10 @@ class OperatorSettings(_WithTargets):
         "",
         description="namespace of Knative's ConfigMap config-autoscaler; empty: it is not read",
     )
-    capacity: CapacityKind = Field(
-        CapacityKind.NONE,
-        description="what asks for nodes ahead of windows: None, CapacityBuffer or Placeholder",
+    capacity_image: str = Field(
+        "",
+        description="image of the placeholders, which ask for nodes ahead of windows; empty: none",
     )
-    capacity_image: str = Field("", description="image of the placeholders")
     capacity_priority_class: str = Field("", description="PriorityClass of the placeholders")
     parked: bool = Field(
         False, description="whether the requests of pods may be lowered while a pool is parked"
@@ -177,9 +175,6 @@ class ActivatorSettings(_WithTargets):
         min_length=1, description="addresses of this pod for its slices, one per family"
     )
     node_name: str = Field(description="node of this pod, for its slices")
-    looks: str = Field(
-        "", description="folder with the looks of the waiting page; empty: only its own"
-    )
     memory: int = Field(
         256 * 2**20, gt=0, description="bytes of memory that this process may use: its limit"
     )

@@ -2,7 +2,7 @@
 
 from kotatsu_common import startup
 
-SUMMARY = "GitHub identity for Kotatsu's pet: GET /token?code=, and /authorize for services"
+SUMMARY = "GitHub identity for Kotatsu's pet: /token for login codes, and /authorize for services"
 
 
 def main(argv: list[str] | None = None) -> None:

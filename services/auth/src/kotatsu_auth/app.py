@@ -11,9 +11,10 @@ from prometheus_client import CollectorRegistry
 from kotatsu_auth.cache import TokenCache
 from kotatsu_auth.github import GitHubAccounts
 from kotatsu_auth.metrics import AuthMetrics
-from kotatsu_auth.routes import USER_HEADERS, Authorize, create_routes
+from kotatsu_auth.routes import USER_HEADERS, create_routes
 from kotatsu_auth.settings import AuthSettings
 from kotatsu_auth.verifier import Verifier
+from kotatsu_common import fetch
 from kotatsu_common.app import create_base_app
 from kotatsu_common.github import GitHub, GitHubMetrics
 from kotatsu_common.health import Readiness
@@ -30,7 +31,7 @@ def create_app(
 
     `clock` (monotonic) ages the cache; `now` (Unix time) reads GitHub's rate-limit resets.
     """
-    client = http or httpx.AsyncClient()
+    client = http or fetch.client()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -75,5 +76,5 @@ def create_app(
         expose_headers=USER_HEADERS,
     )
     app.description = "GitHub identity: the OAuth code exchange, and whose token is this?"
-    app.include_router(create_routes(Authorize(verifier), accounts, metrics))
+    app.include_router(create_routes(verifier, accounts, metrics))
     return app

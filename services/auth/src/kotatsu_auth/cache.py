@@ -80,6 +80,7 @@ class TokenCache:
         self._secret = secrets.token_bytes(32)
         self._verified: _Bounded[Verified] = _Bounded(size)
         self._refused: _Bounded[Refused] = _Bounded(size)
+        self._issued: _Bounded[bool] = _Bounded(size)
 
     def __len__(self) -> int:
         return len(self._verified)
@@ -102,14 +103,24 @@ class TokenCache:
         entry = self._verified.get(key)
         return entry if entry is not None and self._is_good(entry, now) else None
 
+    def issue(self, key: Key) -> None:
+        """GitHub has just issued the token to us."""
+        self._issued.put(key, True)
+
+    def is_vouched(self, key: Key) -> bool:
+        """Whether GitHub has issued the token to us or verified it, however long ago."""
+        return self._verified.get(key) is not None or self._issued.get(key) is not None
+
     def verify(self, key: Key, identity: Identity, etag: str | None, now: float) -> Verified:
         """GitHub has vouched for the token."""
         self._refused.drop(key)
+        self._issued.drop(key)
         return self._verified.put(key, Verified(identity, etag, now, now + self._ttl))
 
     def refuse(self, key: Key, why: Refusal, now: float) -> Refused:
         """The token is refused; what was known of it is forgotten."""
         self._verified.drop(key)
+        self._issued.drop(key)
         return self._refused.put(key, Refused(why, now + self._refused_ttl))
 
     def postpone(self, key: Key, entry: Verified, until: float) -> Verified:

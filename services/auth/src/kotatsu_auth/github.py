@@ -7,6 +7,8 @@ from pydantic import BaseModel, Field, StringConstraints, ValidationError
 
 from kotatsu_common.github import GitHub, garbage
 from kotatsu_common.identity import AVATAR_URL, LOGIN, Identity
+from kotatsu_common.identity_client import UNVERIFIED
+from kotatsu_common.turns import AT_ONCE, Turns
 
 API_HEADERS = {
     "Accept": "application/vnd.github+json",
@@ -53,7 +55,11 @@ class _Exchange(BaseModel):
 
 
 class GitHubAccounts:
-    """Questions about accounts, each one exchange with GitHub."""
+    """Questions about accounts, each one exchange with GitHub.
+
+    Anybody can make up tokens and codes. So each of the two has turns of its own, and a bounded
+    queue, and neither is in the way of a token that GitHub has vouched for.
+    """
 
     def __init__(
         self, github: GitHub, *, api_url: str, oauth_url: str, client_id: str, client_secret: str
@@ -63,13 +69,21 @@ class GitHubAccounts:
         self._oauth = oauth_url
         self._client_id = client_id
         self._client_secret = client_secret
+        self._vouched_turns = Turns()
+        self._token_turns = Turns(waiting=UNVERIFIED - AT_ONCE)
+        self._code_turns = Turns(waiting=UNVERIFIED - AT_ONCE)
 
-    async def who_is(self, token: str, etag: str | None) -> Answer:
-        """The token's user. BadTokenError if GitHub answers 401, and only then."""
+    async def who_is(self, token: str, etag: str | None, *, is_vouched: bool) -> Answer:
+        """The token's user. BadTokenError if GitHub answers 401, and only then.
+
+        `is_vouched`: GitHub has issued the token to us or said whose it is, so nobody made it up.
+        """
         headers = {**API_HEADERS, "Authorization": f"Bearer {token}"}
         if etag is not None:
             headers["If-None-Match"] = etag
-        answer = await self._github.ask("user", "GET", f"{self._api}/user", headers=headers)
+        turns = self._vouched_turns if is_vouched else self._token_turns
+        url = f"{self._api}/user"
+        answer = await self._github.ask("user", "GET", url, turns=turns, headers=headers)
         if answer.status_code == 401:
             raise BadTokenError
         if answer.status_code == 304 and etag is not None:
@@ -88,6 +102,7 @@ class GitHubAccounts:
             "app_token",
             "POST",
             f"{self._api}/applications/{self._client_id}/token",
+            turns=self._vouched_turns,
             headers=API_HEADERS,
             auth=(self._client_id, self._client_secret),
             json={"access_token": token},
@@ -100,17 +115,22 @@ class GitHubAccounts:
             raise garbage(f"GitHub answered {answer.status_code} when asked whose app a token is.")
         return True
 
-    async def exchange(self, code: str) -> str:
-        """The token for a login code. GitHub answers a bad code with 200 and an `error`."""
+    async def exchange(self, code: str, code_verifier: str | None) -> str:
+        """The token for a login code. GitHub answers a bad code with 200 and an `error`.
+
+        `code_verifier` (RFC 7636) belongs to a login that began with a `code_challenge`.
+        """
         answer = await self._github.ask(
             "access_token",
             "POST",
             f"{self._oauth}/login/oauth/access_token",
+            turns=self._code_turns,
             headers={"Accept": "application/json", "User-Agent": API_HEADERS["User-Agent"]},
             data={
                 "client_id": self._client_id,
                 "client_secret": self._client_secret,
                 "code": code,
+                **({"code_verifier": code_verifier} if code_verifier else {}),
             },
         )
         if answer.status_code in (401, 404):  # GitHub's answer to an unknown client id

@@ -14,7 +14,9 @@ Outcome = Literal[
     "refused_foreign",  # the token is of another OAuth app, and only ours are let in
     "refused_cached",  # refused a moment ago, GitHub was not asked again
     "unavailable",  # GitHub can't be asked and nothing is known of the token
+    "busy",  # as many tokens as may wait for GitHub are waiting, it was not asked
 ]
+Login = Literal["ok", "bad_code", "bad_client", "unavailable", "busy"]
 
 
 class AuthMetrics:
@@ -43,6 +45,6 @@ class AuthMetrics:
         """Count one checked token."""
         self._verifications.labels(outcome).inc()
 
-    def login(self, outcome: Literal["ok", "bad_code", "bad_client", "unavailable"]) -> None:
+    def login(self, outcome: Login) -> None:
         """Count one exchanged code."""
         self._logins.labels(outcome).inc()

@@ -1,4 +1,4 @@
-"""The two questions that auth answers."""
+"""The questions that auth answers."""
 
 import logging
 import string
@@ -16,7 +16,8 @@ from kotatsu_auth.metrics import AuthMetrics
 from kotatsu_auth.verifier import TokenRefusedError, Verifier
 from kotatsu_common.github import GitHubUnavailableError
 from kotatsu_common.identity import CHALLENGE, Identity, identity_dependency, token_of
-from kotatsu_common.problems import Problem, problem_responses
+from kotatsu_common.problems import Problem, phrase, problem_responses
+from kotatsu_common.turns import Busy
 
 USER_HEADERS = ("X-User-Id", "X-User-Login", "X-User-Avatar")
 NO_STORE = {"Cache-Control": "no-store"}
@@ -24,6 +25,17 @@ MAX_CODE = 255
 MAX_TOKEN = 2000
 _VISIBLE = frozenset(string.ascii_letters + string.digits + string.punctuation)
 logger = logging.getLogger("kotatsu.auth")
+
+
+class Login(BaseModel):
+    """What a web page brings back from GitHub's login page."""
+
+    code: str = Field(description="what GitHub's login page gave")
+    code_verifier: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9._~-]{43,128}$",
+        description="the secret of RFC 7636 whose SHA-256 the login page was given",
+    )
 
 
 class Token(BaseModel):
@@ -89,26 +101,19 @@ def answer(who: Identity) -> Response:
     return JSONResponse(who.to_json(), headers={**headers, **NO_STORE})
 
 
-def create_routes(
-    authorize: Authorize, accounts: GitHubAccounts, metrics: AuthMetrics
-) -> APIRouter:
-    """The two routes with their documentation."""
+def create_routes(verifier: Verifier, accounts: GitHubAccounts, metrics: AuthMetrics) -> APIRouter:
+    """The routes with their documentation."""
     router = APIRouter()
+    authorize = Authorize(verifier)
     identify = identity_dependency(authorize.identify)
 
-    @router.get("/token", tags=["login"], responses=problem_responses(400, 502, 503))
-    async def token(
-        response: Response,
-        code: Annotated[str, Query(description="what GitHub's login page gave")] = "",
-    ) -> Token:
-        """Exchange the code of GitHub's login page for a token."""
-        response.headers.update(NO_STORE)
+    async def exchanged(code: str, code_verifier: str | None) -> Token:
         if not code:
-            raise _bad_code("Add ?code= with the code that GitHub's login page gave.")
+            raise _bad_code("Send the code that GitHub's login page gave.")
         if len(code) > MAX_CODE or not _VISIBLE.issuperset(code):
-            raise _bad_code("What ?code= holds can't be a code of GitHub's.")
+            raise _bad_code("This can't be a code of GitHub's.")
         try:
-            access_token = await accounts.exchange(code)
+            access_token = await accounts.exchange(code, code_verifier)
         except BadCodeError as error:
             metrics.login("bad_code")
             raise _bad_code(
@@ -121,8 +126,30 @@ def create_routes(
         except GitHubUnavailableError as error:
             metrics.login("unavailable")
             raise _unavailable(error) from error
+        except Busy:
+            metrics.login("busy")
+            raise
         metrics.login("ok")
+        verifier.issued(access_token)
         return Token(access_token=access_token)
+
+    @router.get("/token", tags=["login"], responses=problem_responses(400, 502, 503))
+    async def token(
+        response: Response,
+        code: Annotated[str, Query(description="what GitHub's login page gave")] = "",
+    ) -> Token:
+        """Exchange the code of GitHub's login page for a token: for apps that can do only this.
+
+        What logs addresses may log the code; POST has it in the body.
+        """
+        response.headers.update(NO_STORE)
+        return await exchanged(code, None)
+
+    @router.post("/token", tags=["login"], responses=problem_responses(400, 422, 502, 503))
+    async def token_for(response: Response, login: Login) -> Token:
+        """Exchange the code of GitHub's login page for a token, with PKCE (RFC 7636)."""
+        response.headers.update(NO_STORE)
+        return await exchanged(login.code, login.code_verifier)
 
     @router.get(
         "/authorize",
@@ -137,6 +164,9 @@ def create_routes(
         """Say whose token Authorization holds. Gateways may use any method and any path below."""
         return answer(who)
 
+    # Of two routes with one path Starlette names the methods of the first alone.
+    neither = Problem(405, phrase(405), headers={"Allow": "GET, POST"}).response()
+    router.routes.append(Route("/token", neither, include_in_schema=False))
     for path in ("/authorize", "/authorize/{rest:path}"):
         router.routes.append(Route(path, authorize, include_in_schema=False))
     return router

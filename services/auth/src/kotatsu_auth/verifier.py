@@ -3,6 +3,8 @@
 - A token verified within the last minute (the TTL) is answered from the cache.
 - After that GitHub is asked whether anything has changed: its 304 costs none of the rate limit.
 - Whoever sends the same token meanwhile waits for the same question.
+- Tokens that GitHub has vouched for and all others wait for GitHub in queues of their own. A queue
+  that is full is no outage: the answer is Busy.
 - When GitHub can't answer, a token verified within the last hour stays good. Only a 401 of GitHub's
   ends it. How often that happens is `kotatsu_auth_verifications_total{outcome="stale"}`.
 """
@@ -15,6 +17,7 @@ from kotatsu_auth.metrics import Outcome
 from kotatsu_common.github import GitHubUnavailableError, garbage
 from kotatsu_common.identity import Identity
 from kotatsu_common.single_flight import SingleFlight
+from kotatsu_common.turns import Busy
 
 
 class TokenRefusedError(Exception):
@@ -45,7 +48,7 @@ class Verifier:
         self._flights: SingleFlight[Key, Verified | Refused] = SingleFlight()
 
     async def verify(self, token: str) -> Identity:
-        """The token's user; TokenRefusedError, or GitHubUnavailableError when nobody can say."""
+        """The token's user. TokenRefusedError, or if it can't be asked: as GitHub.ask."""
         key = self._cache.key(token)
         entry = self._cache.fresh(key, self._clock())
         if entry is None:
@@ -58,10 +61,17 @@ class Verifier:
             raise TokenRefusedError(entry.why)
         return entry.identity
 
+    def issued(self, token: str) -> None:
+        """GitHub has just issued `token` to us, so nobody made it up."""
+        self._cache.issue(self._cache.key(token))
+
     async def _ask(self, key: Key, token: str) -> Verified | Refused:
         known = self._cache.known(key, self._clock())
         try:
             return await self._ask_github(key, token, known)
+        except Busy:
+            self._count("busy")
+            raise
         except GitHubUnavailableError as error:
             if known is None:
                 self._count("unavailable")
@@ -72,7 +82,9 @@ class Verifier:
     async def _ask_github(self, key: Key, token: str, known: Verified | None) -> Verified | Refused:
         asked_at = self._clock()
         try:
-            answer = await self._accounts.who_is(token, known.etag if known else None)
+            answer = await self._accounts.who_is(
+                token, known.etag if known else None, is_vouched=self._cache.is_vouched(key)
+            )
         except BadTokenError:
             self._count("refused")
             return self._cache.refuse(key, "unknown", asked_at)

@@ -10,7 +10,7 @@ from starlette.types import Lifespan
 
 from kotatsu_common import problems
 from kotatsu_common.health import Readiness, health_router
-from kotatsu_common.limits import BodyLimit
+from kotatsu_common.limits import BODY_BYTES, BodyLimit, RequestLimit
 from kotatsu_common.settings import ServiceSettings
 from kotatsu_common.traffic import Drain, Traffic, TrafficMiddleware
 
@@ -26,22 +26,29 @@ def create_base_app(
     readiness: Readiness,
     lifespan: Lifespan[FastAPI] | None = None,
     expose_headers: Sequence[str] = (),
+    body_bytes: int = BODY_BYTES,
 ) -> FastAPI:
     """An app without routes and description.
 
     `registry` is the app's own, never the global one, so several apps can share a process.
     `expose_headers` are the headers that a browser's script may read in addition to the defaults.
-    `server.serve` uses `app.state.drain`.
+    `body_bytes` is the largest body that is read.
+    `server.serve` uses `app.state`.
     """
     app = FastAPI(
         title=title,
         lifespan=lifespan,
+        # Their pages run whatever a foreign server sends, where the pet's page has its token.
+        docs_url=None,
+        redoc_url=None,
         # TrafficMiddleware counts requests; FastAPI's own telemetry costs 8 µs a request.
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.drain = Drain()
+    app.state.body_bytes = body_bytes
     problems.install(app)
-    app.add_middleware(BodyLimit, limit=settings.max_body_bytes)
+    app.add_middleware(BodyLimit, limit=body_bytes)
+    app.add_middleware(RequestLimit)
     app.add_middleware(
         CORSMiddleware,
         allow_origins=settings.cors_origins,

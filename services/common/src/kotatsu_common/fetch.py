@@ -18,11 +18,19 @@ class Bounds:
     """What a request may take."""
 
     seconds: float
-    """In all, from the wait for a turn to the end of the answer."""
+    """In all, from connecting to the end of the answer."""
     limit: int
     """Bytes of the answer's body."""
-    turns: asyncio.Semaphore | None = None
-    """Concurrent requests."""
+
+
+def client() -> httpx.AsyncClient:
+    """The client of a service.
+
+    It opens as many connections as there are requests, which `Turns` bound. httpx would count the
+    wait for a connection as time of the server, and look at every connection for each that waits.
+    """
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)
+    return httpx.AsyncClient(limits=limits)
 
 
 async def fetch(
@@ -52,7 +60,6 @@ async def streamed(
     deadline = asyncio.get_running_loop().time() + bounds.seconds
     async with contextlib.AsyncExitStack() as stack:
         async with _until(deadline, bounds):
-            await stack.enter_async_context(bounds.turns or contextlib.nullcontext())
             answer = await stack.enter_async_context(
                 http.stream(method, url, headers=headers, follow_redirects=False, **request)
             )

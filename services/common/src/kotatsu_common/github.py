@@ -14,7 +14,7 @@ import httpx
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from kotatsu_common.fetch import Bounds, UnreadableAnswerError, fetch
-from kotatsu_common.turns import turns
+from kotatsu_common.turns import Turns
 
 MAX_ANSWER = 2_000_000
 """Bytes; GitHub's answers to our questions are some kilobytes."""
@@ -71,7 +71,8 @@ class GitHubMetrics:
 class GitHub:
     """The one way to GitHub, a bounded number of questions at a time.
 
-    `timeout` (seconds) is for the whole exchange with the wait for its turn, not for each read.
+    `timeout` (seconds) is for the whole exchange, not for each read; the wait for a turn comes
+    before.
     """
 
     def __init__(
@@ -86,13 +87,27 @@ class GitHub:
         self._metrics = metrics
         self._timeout = timeout
         self._now = now
-        self._turns = turns()
+        self._turns = Turns()
 
-    async def ask(self, call: str, method: str, url: str, **request: Any) -> httpx.Response:
+    async def ask(
+        self, call: str, method: str, url: str, *, turns: Turns | None = None, **request: Any
+    ) -> httpx.Response:
         """GitHub's answer, read to its end; `call` names the question in the metrics.
 
-        Not an error here: 2xx, 304, and every 4xx but a rate limit.
+        Not an error here: 2xx, 304, and every 4xx but a rate limit. Raises GitHubUnavailableError,
+        or Busy when too many wait for their turn; `turns` are those of all calls by default.
         """
+        try:
+            async with (turns or self._turns).turn():
+                return await self._counted(call, method, url, request)
+        except httpx.TimeoutException:
+            raise GitHubUnavailableError(
+                "slow", f"GitHub did not answer within {self._timeout:g} seconds."
+            ) from None
+
+    async def _counted(
+        self, call: str, method: str, url: str, request: Mapping[str, Any]
+    ) -> httpx.Response:
         began = time.perf_counter()
         outcome = "aborted"
         try:
@@ -103,6 +118,9 @@ class GitHub:
             return answer
         except GitHubUnavailableError as error:
             outcome = error.reason
+            raise
+        except httpx.TimeoutException:
+            outcome = "slow"
             raise
         finally:
             self._metrics.requests.labels(call, outcome).inc()
@@ -118,12 +136,10 @@ class GitHub:
 
     async def _exchange(self, method: str, url: str, request: Mapping[str, Any]) -> httpx.Response:
         try:
-            bounds = Bounds(self._timeout, MAX_ANSWER, self._turns)
+            bounds = Bounds(self._timeout, MAX_ANSWER)
             return await fetch(self._http, method, url, bounds, **request)
         except httpx.TimeoutException:
-            raise GitHubUnavailableError(
-                "slow", f"GitHub did not answer within {self._timeout:g} seconds."
-            ) from None
+            raise
         except UnreadableAnswerError as error:
             raise garbage(f"GitHub's answer {error}.") from None
         except httpx.RequestError:

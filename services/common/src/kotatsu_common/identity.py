@@ -8,17 +8,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-import httpx
 from fastapi import Security
 from fastapi.security import APIKeyHeader
 
-from kotatsu_common.fetch import Bounds, UnreadableAnswerError, fetch
-from kotatsu_common.problems import Problem
-from kotatsu_common.turns import turns
-
-RETRY_AFTER = "2"
-MAX_ANSWER = 65_536
-"""Bytes; auth's answers are some hundred."""
 LOGIN = r"[A-Za-z0-9_\-\[\]]{1,100}"
 """What GitHub's logins look like, enterprise users and bots included. It becomes a header."""
 AVATAR_URL = r"https?://[!-~]{1,1900}"
@@ -68,56 +60,6 @@ def token_of(authorization: str | None) -> str | None:
         return None
     token = words[0]
     return token if token.isascii() and token.isprintable() else None
-
-
-class IdentityClient:
-    """Asks auth, a bounded number of questions at a time.
-
-    `timeout` (seconds, with the wait for a turn) is long enough for an auth that has to wake up
-    first.
-    """
-
-    def __init__(self, http: httpx.AsyncClient, auth_url: str, timeout: float = 20.0) -> None:
-        self._http = http
-        self._url = auth_url.rstrip("/") + "/authorize"
-        self._seconds = timeout
-        self._turns = turns()
-
-    async def verify(self, authorization: str | None) -> Identity:
-        """The caller's identity, or a Problem: 401, 403, or 503 when auth can't say."""
-        token = token_of(authorization)
-        if token is None:
-            raise Problem(
-                401, "Not signed in", "Send a GitHub token in Authorization.", headers=CHALLENGE
-            )
-        headers = {"Authorization": f"Bearer {token}"}
-        try:
-            answer = await fetch(
-                *(self._http, "GET", self._url),
-                Bounds(self._seconds, MAX_ANSWER, self._turns),
-                headers=headers,
-                timeout=httpx.Timeout(self._seconds, connect=5.0),
-            )
-        except (httpx.RequestError, UnreadableAnswerError) as error:
-            raise _unavailable("Auth did not answer.") from error
-        if answer.status_code == 200:
-            try:
-                return Identity.from_json(answer.json())
-            except (KeyError, TypeError, ValueError, RecursionError) as error:
-                raise _unavailable("Auth gave an invalid answer.") from error
-        if answer.status_code == 401:
-            raise Problem(401, "Not signed in", "The token is not accepted.", headers=CHALLENGE)
-        if answer.status_code == 403:
-            raise Problem(403, "Not allowed", "The token was issued to another application.")
-        wait = answer.headers.get("Retry-After", "")
-        is_number = wait.isascii() and wait.isdecimal() and len(wait) < 6
-        raise _unavailable(
-            "Auth can't check the token just now.", wait if is_number else RETRY_AFTER
-        )
-
-
-def _unavailable(detail: str, retry_after: str = RETRY_AFTER) -> Problem:
-    return Problem(503, "Can't check who you are", detail, headers={"Retry-After": retry_after})
 
 
 def identity_dependency(

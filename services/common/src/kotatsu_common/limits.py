@@ -1,4 +1,10 @@
-"""A bound on what one request may make the service hold in memory, and on how long it may take."""
+"""What clients may make a service hold in memory, and for how long: all bounds are here.
+
+A connection holds at most `HEAD_BYTES` and one body of what is not answered yet, and there are at
+most `CONNECTIONS` of them with `REQUESTS` under way. So all clients together and the service itself
+take less than the memory limits of the chart. `protocol` keeps the bounds of a connection, the
+middleware here those of a request.
+"""
 
 import asyncio
 
@@ -7,8 +13,52 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kotatsu_common.problems import Problem
+from kotatsu_common.traffic import PROBE_PATHS
 
+CONNECTIONS = 2_000
+"""More than one activator holds for a pool that wakes."""
+REQUESTS = 2_000
+"""A request can outlive its connection."""
+HEAD_BYTES = 32_768
+"""Of the requests of a connection that are not answered: lines and headers, and their cost."""
+REQUEST_COST = 2_048
+"""Bytes that a request takes besides its text."""
+HEADER_COST = 160
+"""Bytes that a header takes besides its text."""
+BODY_BYTES = 8_192
+"""Of one body, unless the service needs more."""
+HEAD_SECONDS = 20.0
+"""From the connection, or from the first byte of a later request, to the end of its headers."""
 BODY_SECONDS = 60.0
+"""From the end of the headers to the end of the body, once it is read."""
+TAKEN_WITHIN = 60.0
+"""Seconds in which a client may take nothing of what is left of its answer."""
+
+
+class RequestLimit:
+    """Refuse a request with 503 while `most` others are under way.
+
+    Probes are answered all the same, or the kubelet would restart a pod because it is busy.
+    """
+
+    def __init__(self, app: ASGIApp, most: int = REQUESTS) -> None:
+        self.app = app
+        self.most = most
+        self._now = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http" or scope["path"] in PROBE_PATHS:
+            return await self.app(scope, receive, send)
+        if self._now >= self.most:
+            detail = "Too many requests are under way. Try again in a moment."
+            busy = Problem(503, "Too busy", detail, headers={"Retry-After": "2"})
+            return await busy.response()(scope, receive, send)
+        self._now += 1
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            self._now -= 1
 
 
 class BodyLimit:

@@ -13,6 +13,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -101,6 +102,8 @@ class Unexpected:
 
         try:
             await self.app(scope, receive, watch)
+        except ClientDisconnect:
+            return  # in the middle of its body: nobody waits for an answer
         except Exception:
             if scope["type"] != "http" or started:
                 raise  # the server ends the connection, so the client sees that it was cut short

@@ -12,6 +12,7 @@ import contextlib
 import os
 import signal
 import socket
+from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -87,12 +88,12 @@ class Server(uvicorn.Server):
         )
 
 
-def serve(app: FastAPI, settings: ServiceSettings, *, drain: Drain | None = None) -> None:
-    """Serve `app` until SIGTERM or SIGINT; SIGUSR1 starts the drain. Blocks.
+def serve(app: FastAPI, settings: ServiceSettings) -> None:
+    """Serve `app`, which `create_base_app` made, until SIGTERM or SIGINT; SIGUSR1 starts the drain.
 
-    `drain` is needed only for an app that `create_base_app` did not make.
+    Blocks.
     """
-    switch: Drain = app.state.drain if drain is None else drain
+    switch: Drain = app.state.drain
     disable_created_metrics()  # type: ignore[no-untyped-call]
     if hasattr(signal, "SIGUSR1"):
         signal.signal(signal.SIGUSR1, lambda *_: switch.start())
@@ -101,7 +102,7 @@ def serve(app: FastAPI, settings: ServiceSettings, *, drain: Drain | None = None
         host=settings.host,
         port=settings.port,
         loop="auto",
-        http=BoundedProtocol,
+        http=partial(BoundedProtocol, body_bytes=app.state.body_bytes),  # type: ignore[arg-type]
         ws="none",
         lifespan="on",
         log_config=None,

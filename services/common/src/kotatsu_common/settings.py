@@ -61,9 +61,6 @@ class ServiceSettings(BaseModel):
         le=3600,
         description="seconds an idle connection is kept; longer than the proxy in front keeps it",
     )
-    max_body_bytes: int = Field(
-        1_048_576, ge=1, description="largest request body that is read; a larger one gets 413"
-    )
 
     @field_validator("cors_origins")
     @classmethod

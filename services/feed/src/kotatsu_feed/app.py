@@ -11,10 +11,12 @@ import httpx
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
+from kotatsu_common import fetch
 from kotatsu_common.app import create_base_app
 from kotatsu_common.github import GitHub, GitHubMetrics
 from kotatsu_common.health import Readiness
-from kotatsu_common.identity import IdentityClient, identity_dependency
+from kotatsu_common.identity import identity_dependency
+from kotatsu_common.identity_client import IdentityClient
 from kotatsu_feed import page
 from kotatsu_feed.api import failures
 from kotatsu_feed.api.caller import caller_dependency
@@ -48,7 +50,7 @@ def create_app(
     A client that is handed in stays the caller's to close. The app brings the schema up to date as
     it starts, unless the caller has done so (`is_prepared`).
     """
-    client = http or httpx.AsyncClient()
+    client = http or fetch.client()
     registry = CollectorRegistry()
     readiness = Readiness("waiting for the database")
     database = Database(

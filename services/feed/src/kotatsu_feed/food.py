@@ -16,6 +16,7 @@ from typing import Literal
 
 from kotatsu_common.github import GitHubUnavailableError
 from kotatsu_common.single_flight import SingleFlight
+from kotatsu_common.turns import Busy
 from kotatsu_feed.domain.day import bounds, day_of
 from kotatsu_feed.domain.pet import Food, Pet
 from kotatsu_feed.github import GitHubContributions, GitHubRefusedError
@@ -58,7 +59,7 @@ class Pantry:
         try:
             self._leave_alone(pet.user_id, now)
             food = await self._flights.do(pet.user_id, lambda: self._ask(pet, token))
-        except (GitHubUnavailableError, GitHubRefusedError):
+        except (GitHubUnavailableError, GitHubRefusedError, Busy):
             if known is not None and now - known.seen_at <= self._stale:
                 self._count("stale")
                 return known

@@ -7,29 +7,33 @@ import random
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
-from fastapi import Depends, FastAPI
+from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
 from kotatsu_common import startup
 from kotatsu_common.app import create_base_app
 from kotatsu_common.health import Readiness
 from kotatsu_voice import refusals
+from kotatsu_voice.callers import Callers
 from kotatsu_voice.engine import Engine, EngineError
 from kotatsu_voice.engines import make_engine
 from kotatsu_voice.metrics import VoiceMetrics
-from kotatsu_voice.routes import CREDIT_HEADER, voice_router
+from kotatsu_voice.routes import HEADERS, voice_router
 from kotatsu_voice.settings import VoiceSettings
 from kotatsu_voice.speaker import Speaker
-from kotatsu_voice.talk.routes import talk_router
+from kotatsu_voice.talk.routes import LONGEST_MESSAGE, talk_router
 from kotatsu_voice.talk.talker import Talker
 
 if TYPE_CHECKING:
     import httpx
 
-    from kotatsu_common.identity import IdentityClient
+    from kotatsu_common.identity_client import IdentityClient
 
+# An engine that is back within this time was never away for the kubelet.
+RELOAD_SECONDS = 1.0
 FIRST_RETRY_SECONDS = 0.5
 LONGEST_RETRY_SECONDS = 10.0
+NOT_YET = "the voice has not spoken yet"
 logger = logging.getLogger("kotatsu.voice")
 
 
@@ -47,11 +51,12 @@ def create_app(
     """
     ours = None
     if http is None and _calls_others(settings, engine, identity):
-        import httpx
+        from kotatsu_common import fetch
 
-        http = ours = httpx.AsyncClient()
+        http = ours = fetch.client()
+    callers = Callers(settings, identity, http)
     registry = CollectorRegistry()
-    readiness = Readiness("the voice has not spoken yet")
+    readiness = Readiness(NOT_YET)
     metrics = VoiceMetrics(registry)
     speaker = Speaker(
         engine if engine is not None else make_engine(settings, http),
@@ -68,6 +73,7 @@ def create_app(
         waking.cancel()
         await asyncio.gather(waking, return_exceptions=True)
         await speaker.close()
+        await callers.close()
         if ours is not None:
             await ours.aclose()
 
@@ -77,16 +83,22 @@ def create_app(
         registry=registry,
         readiness=readiness,
         lifespan=lifespan,
-        expose_headers=(CREDIT_HEADER,),
+        expose_headers=HEADERS,
+        body_bytes=_body_bytes(settings),
     )
     app.description = "Japanese speech, and a small blue bird that talks"
     refusals.install(app)
-    guards = _guards(settings, identity, http)
     talker = Talker(_model(settings, http), metrics.talks, random.Random())  # noqa: S311
-    app.include_router(voice_router(speaker, guards))
-    app.include_router(talk_router(speaker, talker, guards))
+    app.include_router(voice_router(speaker, [] if settings.voice_anonymous else callers.guards))
+    if callers.guards:  # else nobody can be known, and what Gemini costs is for known users
+        app.include_router(talk_router(speaker, talker, callers.guards))
     app.state.speaker = speaker
     return app
+
+
+def _body_bytes(settings: VoiceSettings) -> int:
+    """Room for the longest text: in JSON and in forms a character is at most twelve bytes."""
+    return 12 * max(settings.voice_max_characters, LONGEST_MESSAGE) + 2_048
 
 
 async def _keep_awake(speaker: Speaker, readiness: Readiness) -> None:
@@ -94,7 +106,7 @@ async def _keep_awake(speaker: Speaker, readiness: Readiness) -> None:
 
     Its log tells where the time of a cold start went.
     """
-    imports, reason = {"imports_seconds": startup.age()}, ""
+    imports, reason = {"imports_seconds": startup.age()}, NOT_YET
     while True:
         took = imports | await _wake(speaker, readiness, reason)
         seconds = {name: round(value, 3) for name, value in took.items()}
@@ -102,17 +114,18 @@ async def _keep_awake(speaker: Speaker, readiness: Readiness) -> None:
         imports, reason = {}, await speaker.lost()
 
 
-async def _wake(speaker: Speaker, readiness: Readiness, logged: str) -> dict[str, float]:
+async def _wake(speaker: Speaker, readiness: Readiness, reason: str) -> dict[str, float]:
     """Ready once the voice has really spoken; keep trying until it does.
 
-    An engine that is back at once was never away for the kubelet. `logged` is the reason that the
-    log has already; each other one is logged once.
+    `reason` is why it does not speak, and the log has it already; each other one is logged once.
     """
-    delay = FIRST_RETRY_SECONDS
+    late = asyncio.get_running_loop().call_later(RELOAD_SECONDS, readiness.not_ready, reason)
+    delay, logged = FIRST_RETRY_SECONDS, reason
     while True:
         try:
             took = await speaker.wake()
         except EngineError as error:
+            late.cancel()
             readiness.not_ready(str(error))
             if str(error) != logged:
                 logged = str(error)
@@ -120,6 +133,7 @@ async def _wake(speaker: Speaker, readiness: Readiness, logged: str) -> dict[str
             await asyncio.sleep(delay)
             delay = min(delay * 2, LONGEST_RETRY_SECONDS)
         else:
+            late.cancel()
             readiness.ready()
             return took
 
@@ -130,21 +144,6 @@ def _calls_others(settings: VoiceSettings, engine: object, identity: object) -> 
         or (settings.voice_engine == "voicevox-engine" and engine is None)
         or settings.gemini_api_key is not None
     )
-
-
-def _guards(
-    settings: VoiceSettings, identity: "IdentityClient | None", http: "httpx.AsyncClient | None"
-) -> list[Any]:
-    """Nothing for anonymous callers, whose Authorization isn't even looked at; else auth's word."""
-    if settings.voice_anonymous:
-        return []
-    from kotatsu_common.identity import IdentityClient, identity_dependency
-
-    if identity is None:
-        if http is None or settings.auth_url is None:
-            raise ValueError("without anonymous callers, auth's address is needed")
-        identity = IdentityClient(http, settings.auth_url)
-    return [Depends(identity_dependency(identity.verify))]
 
 
 def _model(settings: VoiceSettings, http: "httpx.AsyncClient | None") -> Any:

@@ -3,7 +3,6 @@
 import io
 import warnings
 import wave
-from collections.abc import Iterable
 
 import lameenc
 
@@ -57,17 +56,16 @@ def silence(seconds: float, rate: int) -> AudioSegment:
     return AudioSegment.silent(round(seconds * 1000), frame_rate=rate)
 
 
-def wav(segments: Iterable[AudioSegment]) -> bytes:
-    """One WAV file of all segments, which have one rate."""
+def wav_header(rate: int, size: int) -> bytes:
+    """What stands in a WAV file before `size` bytes of samples."""
     buffer = io.BytesIO()
     with wave.open(buffer, "wb") as file:
-        for number, segment in enumerate(segments):
-            if number == 0:
-                file.setnchannels(1)
-                file.setsampwidth(2)
-                file.setframerate(segment.frame_rate)
-            file.writeframes(segment.raw_data)
-    return buffer.getvalue()
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.setnframes(size // 2)
+        file.writeframesraw(b"")
+        return buffer.getvalue()
 
 
 class Mp3:

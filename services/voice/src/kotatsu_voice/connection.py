@@ -10,7 +10,8 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from kotatsu_voice.engine import EngineError
-from kotatsu_voice.speaker import BusyError
+from kotatsu_voice.rendering import SlowClientError
+from kotatsu_voice.speaker import BusyError, Speaker
 
 T = TypeVar("T")
 
@@ -33,8 +34,14 @@ async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
             future.cancel()
 
 
+async def awake(request: Request, speaker: Speaker) -> None:
+    """Return once the voice speaks, unless the client goes before. The body has been read."""
+    if not speaker.is_awake:
+        await while_connected(request, speaker.awake())
+
+
 class Stream(StreamingResponse):
-    """A stream that ends when its client goes, or its engine fails or is too busy for the rest.
+    """A stream that ends when its client goes or is too slow, or its engine fails or is too busy.
 
     After a failure the answer has no end, so the server cuts the connection and the client sees it.
 
@@ -44,7 +51,7 @@ class Stream(StreamingResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the chunks as they are made."""
-        with contextlib.suppress(ClientGoneError, EngineError, BusyError):
+        with contextlib.suppress(ClientGoneError, SlowClientError, EngineError, BusyError):
             await while_connected(Request(scope, receive), self.stream_response(send))
 
 

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+PIECE_SECONDS = 30.0
+"""For one piece of text, which is some seconds of speech. An engine that takes longer hangs."""
+
 
 @dataclass(frozen=True)
 class Style:
@@ -51,6 +54,11 @@ class EngineLostError(EngineFailedError):
     """The engine hangs, is gone or is damaged. It speaks again only after another `start`."""
 
 
+def hangs(seconds: float) -> EngineLostError:
+    """The error of an engine that has not answered in time."""
+    return EngineLostError(f"The engine did not answer within {seconds:g} seconds.")
+
+
 class Engine(Protocol):
     """Speaks one sentence at a time; `workers` of them at once.
 
@@ -74,7 +82,10 @@ class Engine(Protocol):
         ...
 
     async def synthesize(self, text: str, style: int) -> Pcm:
-        """Speak `text`, which `text.prepare` has made harmless. EngineError if there's no sound."""
+        """Speak `text`, which `text.prepare` has made harmless. EngineError if there's no sound.
+
+        Cancelled after PIECE_SECONDS, and when the app ends; not because a client has gone.
+        """
         ...
 
     async def close(self) -> None:

@@ -38,6 +38,12 @@ class VoiceMetrics:
             ("engine",),
             registry=registry,
         )
+        self.engine_losses = Counter(
+            "kotatsu_voice_engine_losses",
+            "Times an engine hung, broke or could not be reached, and was started again",
+            ("engine",),
+            registry=registry,
+        )
         self.refused = Counter(
             "kotatsu_voice_refused",
             "Rejected requests by reason",
@@ -73,5 +79,6 @@ class VoiceMetrics:
     def begin(self, engine: str) -> None:
         """Let what may go wrong be 0 from the start, so that rates work."""
         self.engine_errors.labels(engine)
+        self.engine_losses.labels(engine)
         for reason in ("text", "busy"):
             self.refused.labels(reason)

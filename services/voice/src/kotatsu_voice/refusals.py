@@ -5,6 +5,7 @@ from fastapi import FastAPI, Request, Response
 from kotatsu_common.problems import Problem
 from kotatsu_voice.connection import ClientGoneError
 from kotatsu_voice.engine import EngineError, EngineFailedError, UnknownStyleError
+from kotatsu_voice.rendering import SlowClientError
 from kotatsu_voice.speaker import BusyError
 from kotatsu_voice.text import TextError
 
@@ -25,6 +26,9 @@ def problem_of(error: Exception) -> Problem:
         detail = f"Too many texts wait; retry in {error.retry_after} s."
         headers = {"Retry-After": str(error.retry_after)}
         return Problem(503, "The voice is busy", detail, headers=headers)
+    if isinstance(error, SlowClientError):
+        detail = "Its speech was given up for others; retry in 1 s."
+        return Problem(503, "The voice is busy", detail, headers={"Retry-After": "1"})
     raise error
 
 
@@ -37,6 +41,6 @@ def install(app: FastAPI) -> None:
     async def nobody(_: Request, __: Exception) -> Response:
         return Response(status_code=CLIENT_CLOSED_REQUEST)
 
-    for kind in (TextError, EngineError, BusyError):
+    for kind in (TextError, EngineError, BusyError, SlowClientError):
         app.add_exception_handler(kind, refuse)
     app.add_exception_handler(ClientGoneError, nobody)

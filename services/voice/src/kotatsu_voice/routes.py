@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Mapping
+from contextlib import aclosing
 from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl, quote
@@ -12,14 +13,20 @@ from python_multipart.multipart import parse_options_header
 
 from kotatsu_common.problems import Problem, problem_responses
 from kotatsu_voice.accept import choose
-from kotatsu_voice.connection import Stream, while_connected
+from kotatsu_voice.connection import Stream, awake, while_connected
 from kotatsu_voice.engine import Style
+from kotatsu_voice.reading import kanji
+from kotatsu_voice.rendering import Chunks
 from kotatsu_voice.speaker import MP3, WAV, Speaker
 
 BASE64 = "text/plain"
 CREDIT_HEADER = "X-Voice-Credit"
+LEFT_OUT_HEADER = "X-Voice-Left-Out"
+HEADERS = (CREDIT_HEADER, LEFT_OUT_HEADER)
 JSON_TYPE = "application/json"
 MAX_FIELDS = 20
+SMALL_BYTES = 65_536
+"""A connection buffers as much in any case, so such an answer is sent in one go."""
 FORM_TYPES = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
@@ -52,6 +59,13 @@ class Voices(BaseModel):
 def credit_headers(style: Style) -> Mapping[str, str]:
     """The credit in a form that fits into a header: percent-encoded UTF-8."""
     return {CREDIT_HEADER: quote(style.credit)}
+
+
+@lru_cache
+def _left_out(text: str) -> Mapping[str, str]:
+    """Which letters of a prepared text the listener misses, in the form of the credit."""
+    letters = kanji.unread(text)
+    return {LEFT_OUT_HEADER: quote(letters)} if letters else {}
 
 
 async def words_of(request: Request) -> tuple[Words, bool]:
@@ -114,7 +128,7 @@ _OPENAPI: dict[str, Any] = {
 _ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The speech; JSON gets MP3, a form gets base64 of it, Accept may ask else",
-        "headers": {CREDIT_HEADER: {"schema": {"type": "string"}}},
+        "headers": {name: {"schema": {"type": "string"}} for name in HEADERS},
         "content": {
             MP3: {"schema": {"type": "string", "format": "binary"}},
             WAV: {"schema": {"type": "string", "format": "binary"}},
@@ -123,6 +137,19 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
     },
     **problem_responses(400, 401, 403, 413, 415, 422, 503),
 }
+
+
+async def _in_base64(chunks: Chunks) -> Chunks:
+    rest = b""
+    async with aclosing(chunks):
+        async for chunk in chunks:
+            rest += chunk
+            end = len(rest) - len(rest) % 3
+            if end:
+                yield base64.b64encode(rest[:end])
+            rest = rest[end:]
+    if rest:
+        yield base64.b64encode(rest)
 
 
 def voice_router(speaker: Speaker, dependencies: list[Any]) -> APIRouter:
@@ -141,25 +168,30 @@ def voice_router(speaker: Speaker, dependencies: list[Any]) -> APIRouter:
     async def voice(request: Request, stream: bool = False) -> Response:
         """Speak a text. With `stream` it is always MP3, sent sentence by sentence."""
         words, is_json = await words_of(request)
-        await speaker.awake()
+        await awake(request, speaker)
         offered = (MP3, WAV, BASE64) if is_json else (BASE64, MP3, WAV)
         media = MP3 if stream else choose(request.headers.get("accept"), offered)
         utterance = speaker.utterance(words.text, words.style, WAV if media == WAV else MP3)
-        headers = credit_headers(utterance.style)
+        headers = {**credit_headers(utterance.style), **_left_out(utterance.text)}
         if stream:
             chunks = await while_connected(request, speaker.stream(utterance))
             return Stream(chunks, media_type=MP3, headers=headers)
-        sound = speaker.kept(utterance)
-        if sound is None:
-            sound = await while_connected(request, speaker.say(utterance))
+        sound = speaker.whole(utterance)
+        if not speaker.is_made(utterance):
+            sound = while_connected(request, sound)
+        size, chunks = await sound
         if media == BASE64:
-            sound = base64.b64encode(sound)
-        return Response(sound, media_type=media, headers=headers)
+            size, chunks = 4 * -(-size // 3), _in_base64(chunks)
+        if size <= SMALL_BYTES:
+            sound_bytes = b"".join([chunk async for chunk in chunks])
+            return Response(sound_bytes, media_type=media, headers=headers)
+        headers["Content-Length"] = str(size)
+        return Stream(chunks, media_type=media, headers=headers)
 
     @router.get("/voices", responses=problem_responses(503))
-    async def voices() -> Voices:
+    async def voices(request: Request) -> Voices:
         """What can be chosen, and what must be shown to listeners."""
-        await speaker.awake()
+        await awake(request, speaker)
         default = speaker.default_style()
         styles = [
             Voice(id=s.id, speaker=s.speaker, name=s.name, credit=s.credit, default=s == default)

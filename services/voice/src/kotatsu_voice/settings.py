@@ -41,10 +41,14 @@ class VoiceSettings(ServiceSettings):
         32 * 1024 * 1024, ge=0, description="bytes of finished speech kept in memory; 0 keeps none"
     )
     voice_anonymous: bool = Field(
-        False, description="true: anybody may have texts spoken; put a rate limit in front"
+        False,
+        description="true: anybody may have texts spoken; put a rate limit in front. POST /talk is"
+        " for known users all the same",
     )
     auth_url: HttpUrl | None = Field(
-        None, description="where auth is; required unless KOTATSU_VOICE_ANONYMOUS is true"
+        None,
+        description="where auth is; required unless KOTATSU_VOICE_ANONYMOUS is true. Without it"
+        " there is no POST /talk",
     )
     voicevox_engine_url: HttpUrl | None = Field(
         None, description="where VOICEVOX ENGINE is, for the engine voicevox-engine"
@@ -73,6 +77,11 @@ class VoiceSettings(ServiceSettings):
         if not self.voice_anonymous and self.auth_url is None:
             raise ValueError(
                 "KOTATSU_AUTH_URL is not set (without it, set KOTATSU_VOICE_ANONYMOUS=true)"
+            )
+        if self.gemini_api_key is not None and self.auth_url is None:
+            raise ValueError(
+                "KOTATSU_AUTH_URL is not set; KOTATSU_GEMINI_API_KEY needs it, since only known"
+                " users may talk with Gemini"
             )
         if self.voice_engine == "voicevox-engine":
             self._need("voicevox_engine_url")

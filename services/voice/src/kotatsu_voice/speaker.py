@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kotatsu_voice import audio, text
-from kotatsu_voice.cache import ByteCache
 from kotatsu_voice.engine import (
+    PIECE_SECONDS,
     Engine,
     EngineFailedError,
     EngineLostError,
@@ -20,19 +20,23 @@ from kotatsu_voice.engine import (
     SilentError,
     Style,
     UnspeakableError,
+    hangs,
     style_of,
 )
 from kotatsu_voice.metrics import VoiceMetrics
-from kotatsu_voice.rendering import Rendering, Renderings, begun
+from kotatsu_voice.rendering import Chunks, Rendering, Renderings, begun
 
 if TYPE_CHECKING:
     from pydub import AudioSegment
 
-Chunks = AsyncGenerator[bytes, None]
 MP3 = "audio/mpeg"
 WAV = "audio/wav"
 FIRST_WORDS = "はい。"
 LONGEST_RETRY_SECONDS = 60
+UNTAKEN_BYTES = 128 * 2**20
+"""Of speech that was made and that clients have not taken yet, all of them together."""
+WAV_CHUNK_BYTES = 65_536
+"""A connection of a slow client buffers at most one more than this."""
 logger = logging.getLogger("kotatsu.voice")
 
 
@@ -71,10 +75,14 @@ class Speaker:
         self._queue = queue
         self._max_characters = max_characters
         self._clock = clock
-        self._cache = ByteCache(cache_bytes)
-        self._renderings = Renderings(metrics.queue.set)
+        self._renderings = Renderings(cache_bytes, UNTAKEN_BYTES, metrics.queue.set)
+        metrics.cache_bytes.set_function(lambda: self._renderings.cache.size)
         metrics.begin(engine.name)
+        # Texts in progress, first come, first served: each holds up to minutes of sound. A text
+        # waits as a text. Those in progress keep all workers busy, so more would only be slower.
+        self._texts = asyncio.Semaphore(engine.workers)
         self._turns = asyncio.Semaphore(engine.workers)
+        self._at_work: set[asyncio.Task[Pcm]] = set()
         self._awake = asyncio.Event()
         self._lost = asyncio.Event()
         # Why the engine was lost; None before, and once it speaks again.
@@ -102,10 +110,13 @@ class Speaker:
         self._awake.set()
         return {"engine_seconds": started - began, "first_words_seconds": spoke - started}
 
+    @property
+    def is_awake(self) -> bool:
+        """Whether it has spoken and the engine is not lost."""
+        return self._awake.is_set()
+
     async def awake(self, timeout: float = 30.0) -> None:  # noqa: ASYNC109
         """Return once it has spoken; EngineFailedError if that takes too long, or it was lost."""
-        if self._awake.is_set():  # waiting for what has happened still costs a turn of the loop
-            return
         self._refuse_if_lost()
         try:
             await asyncio.wait_for(self._awake.wait(), timeout)
@@ -130,39 +141,42 @@ class Speaker:
             raise
         return Utterance(prepared, style_of(self.engine, style), media)
 
-    def kept(self, utterance: Utterance) -> bytes | None:
-        """The whole sound if it was made before."""
-        kept = self._cache.get(utterance)
-        if kept is not None:
-            self._metrics.cache_hits.inc()
-        return kept
+    def is_made(self, utterance: Utterance) -> bool:
+        """Whether its sound is there, so that nothing has to be waited for."""
+        made = self._renderings.get(utterance)
+        return made is not None and not made.open
 
     async def say(self, utterance: Utterance) -> bytes:
         """The whole sound. BusyError, or an EngineError."""
-        kept = self.kept(utterance)
-        if kept is not None:
-            return kept
         async with aclosing(self._rendering(utterance).listen()) as chunks:
             return b"".join([chunk async for chunk in chunks])
 
+    async def whole(self, utterance: Utterance) -> tuple[int, Chunks]:
+        """The bytes of the sound, and the sound itself once all of it is made. Raises as `say`."""
+        return await self._rendering(utterance).whole()
+
     async def stream(self, utterance: Utterance) -> Chunks:
         """The sound as it is made. What can't be spoken raises before the first chunk is there."""
-        kept = self.kept(utterance)
-        if kept is not None:
-            return _only(kept)
         return await begun(self._rendering(utterance).listen())
 
     async def close(self) -> None:
         """End what is being spoken, and the engine."""
         await self._renderings.stop()
+        for task in self._at_work:
+            task.cancel()
+        await asyncio.gather(*self._at_work, return_exceptions=True)
         await self.engine.close()
 
     def _rendering(self, utterance: Utterance) -> Rendering:
+        """One that was made or is under way, else a new one. BusyError if too many texts wait."""
+        known = self._renderings.get(utterance)
+        if known is not None and not known.open:
+            self._metrics.cache_hits.inc()
+            return known
         self._metrics.cache_misses.inc()
-        running = self._renderings.get(utterance)
-        if running is not None:
+        if known is not None:
             self._metrics.shared.inc()
-            return running
+            return known
         if len(self._renderings) >= self._queue:
             self._metrics.refused.labels("busy").inc()
             raise BusyError(self._retry_after())
@@ -175,14 +189,10 @@ class Speaker:
 
     async def _render(self, utterance: Utterance) -> Chunks:
         began = self._clock()
-        chunks: list[bytes] = []
         make = self._mp3 if utterance.media == MP3 else self._wav
-        async with aclosing(make(utterance)) as source:
+        async with self._texts, aclosing(make(utterance)) as source:
             async for chunk in source:
-                chunks.append(chunk)
                 yield chunk
-        self._cache.put(utterance, b"".join(chunks))
-        self._metrics.cache_bytes.set(self._cache.size)
         now = self._clock()
         self._seconds_each += 0.1 * (now - max(began, self._finished) - self._seconds_each)
         self._finished = now
@@ -200,13 +210,21 @@ class Speaker:
 
     async def _wav(self, utterance: Utterance) -> Chunks:
         async with aclosing(self._segments(utterance)) as segments:
-            yield audio.wav([segment async for segment in segments])
+            spoken = deque([segment async for segment in segments])
+        size = sum(len(segment.raw_data) for segment in spoken)
+        yield audio.wav_header(spoken[0].frame_rate, size)
+        while spoken:  # let go of each: minutes of sound would be in memory twice
+            samples = spoken.popleft().raw_data
+            for start in range(0, len(samples), WAV_CHUNK_BYTES):
+                yield samples[start : start + WAV_CHUNK_BYTES]
 
     async def _segments(self, utterance: Utterance) -> AsyncGenerator["AudioSegment", None]:
         """Each piece in its order, while the next ones are already being spoken.
 
         The first is spoken alone: somebody waits for it, and a node that has just woken a pod is
-        busy. A piece without any sound is left out; UnspeakableError if all are.
+        busy. Later one more than the engine speaks at once waits for its turn, so that the engine
+        never waits for the encoder. A piece without any sound is left out; UnspeakableError if all
+        are.
         """
         waiting = deque(text.pieces(utterance.text))
         ahead: deque[tuple[asyncio.Task[AudioSegment | None], float]] = deque()
@@ -219,7 +237,7 @@ class Speaker:
                     ahead.append((task, piece.pause))
                 task, pause_after = ahead.popleft()
                 segment = await task
-                at_once = self.engine.workers
+                at_once = self.engine.workers + 1
                 if segment is None:
                     continue
                 if pause is not None:
@@ -236,9 +254,7 @@ class Speaker:
     async def _speak(self, words: str, style: int) -> "AudioSegment | None":
         """One piece in its turn; None if it has no sound."""
         try:
-            async with self._turns:
-                self._refuse_if_lost()
-                pcm = await self._synthesize_or_report(words, style)
+            pcm = await self._in_turn(words, style)
             segment = await asyncio.to_thread(audio.polish, pcm)
         except SilentError:
             return None
@@ -246,12 +262,31 @@ class Speaker:
         self._metrics.characters.inc(len(words))
         return segment
 
+    async def _in_turn(self, words: str, style: int) -> Pcm:
+        """What the engine makes of one piece, once it is its turn.
+
+        The turn ends with the engine's work, also if nobody waits for that any more: a synthesis
+        that has begun runs to its end, or to its limit, in a thread or on another machine.
+        """
+        await self._turns.acquire()
+        work = asyncio.create_task(self._synthesize_or_report(words, style))
+        self._at_work.add(work)
+        work.add_done_callback(self._end_turn)
+        return await asyncio.shield(work)
+
+    def _end_turn(self, work: asyncio.Task[Pcm]) -> None:
+        self._at_work.discard(work)
+        self._turns.release()
+        if not work.cancelled():
+            work.exception()  # seen, also when nobody waits
+
     def _refuse_if_lost(self) -> None:
         if self._loss is not None:
             raise EngineFailedError(self._loss)
 
     async def _synthesize_or_report(self, words: str, style: int) -> Pcm:
         """A failure is logged when it begins, and a lost engine is started again by `wake`."""
+        self._refuse_if_lost()
         try:
             pcm = await self._synthesize(words, style)
         except EngineFailedError as error:
@@ -260,6 +295,7 @@ class Speaker:
                 logger.warning("the engine failed: %s", reason)
             self._last_failure = reason
             if isinstance(error, EngineLostError):
+                self._metrics.engine_losses.labels(self.engine.name).inc()
                 self._loss = reason
                 self._awake.clear()
                 self._lost.set()
@@ -271,13 +307,13 @@ class Speaker:
         engine = self.engine.name
         began = self._clock()
         try:
-            pcm = await self.engine.synthesize(words, style)
+            async with asyncio.timeout(PIECE_SECONDS):
+                pcm = await self.engine.synthesize(words, style)
+        except TimeoutError:
+            self._metrics.engine_errors.labels(engine).inc()
+            raise hangs(PIECE_SECONDS) from None
         except EngineFailedError:
             self._metrics.engine_errors.labels(engine).inc()
             raise
         self._metrics.synthesis.labels(engine).observe(self._clock() - began)
         return pcm
-
-
-async def _only(chunk: bytes) -> Chunks:
-    yield chunk

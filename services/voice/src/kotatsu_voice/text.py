@@ -11,7 +11,7 @@ import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
 
-from kotatsu_voice.reading import addresses
+from kotatsu_voice.reading import addresses, kanji
 
 # A repeated unit of up to four characters is heard at most this often. Digits mean what they say.
 MAX_REPEATS = 3
@@ -66,7 +66,7 @@ def prepare(text: str | None, limit: int) -> str:
     """`text` as it will be spoken; TextError if it is empty, too long or has nothing to speak.
 
     `limit` counts characters, before and after compatibility characters are written out
-    (㍿ becomes 株式会社).
+    (㍿ becomes 株式会社). Kanji get the form that has a reading (髙橋 becomes 高橋).
     """
     if text is None or not text.strip():
         raise TextError("Text not provided", "Send some text to speak.")
@@ -77,7 +77,7 @@ def prepare(text: str | None, limit: int) -> str:
     text = _FROM_TO.sub("から", text)
     for seen, said in _SAID_OTHERWISE.items():
         text = text.replace(seen, said)
-    text = unicodedata.normalize("NFKC", text)
+    text = unicodedata.normalize("NFKC", text).translate(kanji.VARIANTS)
     if len(text) > limit:
         raise _too_long(len(text), limit)
     text = re.sub(r"[\r\n\u2028\u2029]+", "。", text.strip())

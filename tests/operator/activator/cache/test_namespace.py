@@ -69,14 +69,20 @@ def test_the_defaults_are_those_of_the_crd():
     pool = pool_view(warm_pool())
     assert (pool.hold_timeout, pool.max_held, pool.settle) == (45.0, 1000, 5.0)
     assert pool.ignore_paths == {"/healthz", "/livez", "/readyz", "/metrics"}
-    assert pool.wake_with == ()
+    assert pool.depends_on == ()
 
 
 def test_how_to_wake_is_the_specs():
-    wake = {"holdTimeout": "1m30s", "maxHeld": 7, "ignorePaths": [], "wakeWith": ["auth"]}
+    wake = {"holdTimeout": "1m30s", "maxHeld": 7, "ignorePaths": []}
     pool = pool_view(warm_pool(wake=wake, drain={"routeSettle": "500ms"}, service="sv"))
     assert (pool.hold_timeout, pool.max_held, pool.settle) == (90.0, 7, 0.5)
-    assert (pool.ignore_paths, pool.wake_with, pool.service) == (frozenset(), ("auth",), "sv")
+    assert (pool.ignore_paths, pool.service) == (frozenset(), "sv")
+
+
+@pytest.mark.parametrize(("accepted", "known"), [("True", ("auth",)), ("False", ())])
+def test_only_an_accepted_pool_waits_for_others(accepted, known):
+    status = {"conditions": [{"type": "Accepted", "status": accepted}]}
+    assert pool_view(warm_pool(dependsOn=["auth"], status=status)).depends_on == known
 
 
 @pytest.mark.parametrize("change", ["DELETED", "LIST"])

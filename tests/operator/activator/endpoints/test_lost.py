@@ -3,6 +3,7 @@
 from itertools import product
 
 import pytest
+from rows import each
 
 from kotatsu_operator.activator.endpoints import lost
 from kotatsu_operator.activator.endpoints.slices import (
@@ -30,8 +31,8 @@ MINE, THEIRS = (slice_name("voice", me, "IPv4") for me in (ME, OTHER))
 # --- who may ---
 
 
-@pytest.mark.parametrize(
-    ("of", "me", "mine_is_ready", "native_ready", "may"),
+@each(
+    "of, me, mine_is_ready, native_ready, may",
     [
         (None, "Ready", True, 1, False),
         ("Ready", "Ready", True, 1, False),

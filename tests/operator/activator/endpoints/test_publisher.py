@@ -220,12 +220,27 @@ async def test_after_a_restart_it_listens_again_in_both_families(make_activator)
     assert {s["addressType"]: s["ports"] for s in again.kube.all("EndpointSlice")} == ports
 
 
-async def test_on_route_always_it_never_leaves(activator):
+async def test_on_route_always_it_stays_beside_ready_pods(activator):
     activator.see("EndpointSlice", native_slice(True))
-    await activator.sync(pool("Native", route_mode="Always"))
+    await activator.sync(pool("Activator", route_mode="Always"))
     activator.later(600)
     await activator.sync()
     assert activator.slice()["endpoints"]
+
+
+async def test_a_deleted_pool_on_route_always_is_left_once_the_pods_have_its_service_again(
+    activator,
+):
+    made = pool("Activator", route_mode="Always")
+    await activator.sync(made)
+    activator.see("WarmPool", made, "DELETED")
+    await activator.sync()
+    assert activator.slice()["endpoints"]
+    activator.see("EndpointSlice", native_slice(True))
+    await activator.sync()
+    activator.later(30)
+    await activator.sync()
+    assert not activator.slice()["endpoints"]
 
 
 # --- pools that are refused ---

@@ -2,8 +2,10 @@
 
 import copy
 import re
+from itertools import product
 
 import pytest
+from rows import each
 
 from kotatsu_operator.activator.cache.pool import pool_view
 from kotatsu_operator.activator.cache.ports import PodIdentity
@@ -45,10 +47,10 @@ def pool(
 # --- when ---
 
 
-@pytest.mark.parametrize("published", [False, True])
-@pytest.mark.parametrize("native_for", [0.0, 4.9, 5.0, 600.0])
-@pytest.mark.parametrize("ready", [0, 1, 3])
-@pytest.mark.parametrize("route", list(Route))
+@each(
+    "route, ready, native_for, published",
+    product(Route, [0, 1, 3], [0.0, 4.9, 5.0, 600.0], [False, True]),
+)
 def test_it_leaves_only_a_native_route_with_a_pod_ready_for_the_settle_time(
     route, ready, native_for, published
 ):
@@ -61,9 +63,11 @@ def test_a_service_whose_pods_all_fail_is_stood_in_for_whatever_the_route(route)
     assert wants_slice(pool(route), 0, 0.0, published=False)
 
 
-@pytest.mark.parametrize("route", list(Route))
-def test_a_pool_on_route_always_is_stood_in_for_whatever_else_there_is(route):
-    assert wants_slice(pool(route, settle="0s", always=True), 3, 600.0, published=True)
+def test_a_pool_on_route_always_is_stood_in_for_beside_its_pods_until_it_is_uninstalled():
+    route_always = pool(Route.ACTIVATOR, settle="0s", always=True)
+    assert wants_slice(route_always, 3, 600.0, published=True)
+    given_back = pool(Route.NATIVE, settle="0s", always=True)
+    assert not wants_slice(given_back, 3, 600.0, published=True)
 
 
 def refused(route=None, *, always=False, **spec):

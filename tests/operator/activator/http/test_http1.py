@@ -5,6 +5,7 @@ import itertools
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rows import each
 
 from kotatsu_operator.activator.http import peek as http1
 from kotatsu_operator.activator.http.peek import PIPELINED, Requests, peek
@@ -102,9 +103,7 @@ def test_a_read_full_of_tiny_requests_costs_as_few_steps_as_one_of_sixteen(monke
     assert sum(looked) <= 18 * PIPELINED
 
 
-@pytest.mark.parametrize(
-    "first",
-    [
+@each("first", [
         b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         b"POST / HTTP/1.1\r\nContent-Length: 0\r\nContent-Length: 5\r\n\r\n",
         b"POST / HTTP/1.1\r\nContent-Length: 0, 5\r\n\r\n",
@@ -116,12 +115,7 @@ def test_a_read_full_of_tiny_requests_costs_as_few_steps_as_one_of_sixteen(monke
         b"CONNECT a:443 HTTP/1.1\r\n\r\n",
         b"\x16\x03\x01",
         b"GET / HTTP/1.1\r\nA: " + bytes(70_000) + b"\r\n\r\n",
-    ],
-    ids=[
-        "chunked", "two lengths", "a list of lengths", "a space before the colon", "a sign",
-        "100-continue", "a folded line", "an upgrade", "a tunnel", "not http", "too long",
-    ],
-)  # fmt: skip
+    ])  # fmt: skip
 def test_what_is_not_plain_is_lost_track_of_for_good(first):
     requests = followed(first)
     assert requests.ending(GET) == GET

@@ -1,6 +1,9 @@
 """Which requests get the waiting page: browsers that navigate, and nobody else."""
 
+import time
+
 import pytest
+from rows import each
 
 from kotatsu_operator.activator.http.navigation import Ask, Asked, asked, language_of
 
@@ -28,11 +31,87 @@ def test_a_navigation_is_a_get_for_a_document():
     assert of(**NAVIGATION) is Ask.PAGE
 
 
-def test_without_tls_browsers_send_no_sec_fetch_and_accept_tells():
-    assert of(Accept="text/html,*/*;q=0.8") is Ask.PAGE
+BROWSERS = {
+    "Chrome and Edge": "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,"
+    "image/webp,image/apng,*/*;q=0.8,application/signed-exchange;v=b3;q=0.7",
+    "Firefox 132": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+    "Firefox 128": "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,"
+    "image/png,image/svg+xml,*/*;q=0.8",
+    "Safari": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+}
+"""What browsers accept when they navigate."""
 
 
-@pytest.mark.parametrize(
+@each("accept", BROWSERS.values())
+def test_without_tls_browsers_send_no_sec_fetch_and_these_two_tell(accept):
+    assert of(Accept=accept, Upgrade_Insecure_Requests="1") is Ask.PAGE
+
+
+CLIENTS = {
+    "curl, wget, requests, undici": "*/*",
+    "HttpURLConnection of Java": "text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2",
+    "HttpURLConnection of Java 22": "*/*",
+    "axios": "application/json, text/plain, */*",
+    "httr of R": "application/json, text/xml, application/xml, */*",
+    "jQuery.load": "text/html, */*; q=0.01",
+    "htmx": "text/html, */*",
+    "Turbo": "text/html, application/xhtml+xml",
+    "kubectl": "application/json;as=Table;v=v1;g=meta.k8s.io,application/json",
+    "Prometheus": "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,"
+    "*/*;q=0.1",
+    "curl -H": "text/html",
+}
+"""What others accept: clients of APIs, and scripts of pages."""
+
+
+@each("accept", CLIENTS.values())
+def test_what_an_api_client_or_a_script_accepts_makes_it_no_browser(accept):
+    assert of(Accept=accept) is Ask.APP
+
+
+@each(
+    "accept",
+    [
+        "text/html;q=0",
+        "text/html; q=0.000, */*",
+        "text/html;level=1;q=0",
+        "text/html;q=.5",
+        "text/html;q=2",
+        "application/text/html",
+        "*/*",
+        "",
+    ],
+)
+def test_a_document_that_is_not_accepted_is_not_sent(accept):
+    assert of(Accept=accept, Upgrade_Insecure_Requests="1") is Ask.APP
+
+
+@each("accept", ["TEXT/HTML", "image/png, text/html ;q=0.1", "text/html;level=1;Q=1.000"])
+def test_an_accept_is_read_as_its_standard_says(accept):
+    assert of(Accept=accept, Upgrade_Insecure_Requests="1") is Ask.PAGE
+
+
+@each(
+    "cookies, since",
+    [
+        ("kotatsu-waking=1790000000", 1790000000),
+        ("a=b; kotatsu-waking=17; c=d", 17),
+        ("a=b;kotatsu-waking=17", 17),
+        ("kotatsu-waking=17; kotatsu-waking=18", 17),
+        ("not-kotatsu-waking=17", None),
+        ("kotatsu-waking=", None),
+        ("kotatsu-waking=-1", None),
+        ("kotatsu-waking=1e9", None),
+        ("kotatsu-waking=1234567890123", None),
+        ("a=" + "b" * 4000 + "; kotatsu-waking=17", 17),
+    ],
+)
+def test_the_cookie_says_since_when_a_browser_waits(cookies, since):
+    assert asked(head(**NAVIGATION, Cookie=cookies)).since == since
+    assert asked(head("HEAD", Kotatsu_Waking="ask", Cookie=cookies)).since == since
+
+
+@each(
     "headers",
     [
         {},
@@ -66,8 +145,8 @@ def test_the_page_asks_by_head_with_its_own_header():
     assert of("GET", Kotatsu_Waking="ask") is Ask.APP
 
 
-@pytest.mark.parametrize(
-    ("accept", "language"),
+@each(
+    "accept, language",
     [
         ("", "en"),
         ("ja", "ja"),
@@ -89,3 +168,6 @@ def test_the_page_is_in_the_language_that_is_asked_for(accept, language):
 def test_a_hostile_header_costs_no_time():
     page = asked(head(**navigation(Accept_Language="ja;q=0.9," * 6000)))
     assert page == Asked(Ask.PAGE, "ja")
+    began = time.process_time()
+    asked(head(**navigation(Cookie="kotatsu-waking=;" * 4000)))
+    assert time.process_time() - began < 0.1

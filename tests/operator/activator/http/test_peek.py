@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rows import each
 
 from kotatsu_operator.activator.http.peek import (
     HEAD_LIMIT,
@@ -27,8 +28,8 @@ def http1(path, head_end=0):
 # --- what it is ---
 
 
-@pytest.mark.parametrize(
-    ("data", "seen"),
+@each(
+    "data, seen",
     [
         (b"", UNKNOWN),
         (b"G", UNKNOWN),
@@ -57,7 +58,7 @@ def test_it_reads_the_path_and_the_end_of_an_http1_head(data, seen):
     assert peek(data) == seen
 
 
-@pytest.mark.parametrize(
+@each(
     "data",
     [
         CLIENT_HELLO,
@@ -227,7 +228,7 @@ NOT_PLAIN = {
 }
 
 
-@pytest.mark.parametrize("head", NOT_PLAIN.values(), ids=NOT_PLAIN.keys())
+@each("head", NOT_PLAIN.values())
 def test_a_head_that_is_read_differently_by_different_servers_is_left_alone(head):
     """Without the line above it, the rest of a folded one would be read into another header."""
     assert not is_plain(head)

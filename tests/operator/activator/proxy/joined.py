@@ -27,6 +27,7 @@ class FakeOwner:
         self.came_in, self.arrivals, self.complete, self.gone = [], [], [], []
         self.moved = Moved()
         self.lets_resume, self.ending = True, False
+        self.idle_timeout = 600.0
         self.change = asyncio.Event()
         self.kept = KeptBytes(2**40)
 

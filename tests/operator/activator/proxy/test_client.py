@@ -212,6 +212,7 @@ def vanish(writer):
     writer.transport.abort()
 
 
+@pytest.mark.slow
 async def test_a_client_that_has_vanished_is_noticed(activator, monkeypatch):
     quick = {socket.TCP_KEEPIDLE: 1, socket.TCP_KEEPINTVL: 1}
     options = [(level, name, quick.get(name, value)) for level, name, value in sockets._OPTIONS]

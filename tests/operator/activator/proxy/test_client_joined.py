@@ -283,6 +283,7 @@ async def test_the_rest_that_a_pod_does_not_take_is_given_up_after_a_while(activ
     await eventually(lambda: client.upstream.transport is None)
 
 
+@pytest.mark.slow
 async def test_a_client_that_reads_slowly_gets_all_of_it_though_its_pod_has_gone(
     activator, monkeypatch
 ):

@@ -6,6 +6,7 @@ import resource
 
 import pytest
 
+from kotatsu_operator.activator import connections
 from kotatsu_operator.activator.proxy import connection_limit
 from kotatsu_operator.activator.proxy.connection_limit import ConnectionLimit, raise_file_limit
 from tests.operator.activator.in_process import GET, ActivatorFixture
@@ -148,6 +149,25 @@ async def test_all_get_an_answer_though_there_is_not_room_for_all_their_pods_at_
     await small.new_pod(ready=True)
     for answer in await asyncio.gather(*answers):
         assert answer.endswith(b"voice-1")
+
+
+async def test_connects_that_a_pod_refuses_take_no_room(small, monkeypatch):
+    monkeypatch.setattr(connections, "RETRY_EVERY", 0.0)
+    await small.new_pod(ready=True)
+    reader, writer = await small.send(b"")
+    refused = []
+
+    async def refuse(*_):
+        refused.append(1)
+        if len(refused) == FILES:
+            monkeypatch.undo()
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(type(asyncio.get_running_loop()), "create_connection", refuse)
+    writer.write(GET)
+    async with asyncio.timeout(10):
+        assert (await reader.read()).endswith(b"voice-1")
+    assert len(refused) == FILES
 
 
 async def test_a_pod_is_not_blamed_for_what_this_process_lacks(small, monkeypatch):

@@ -254,20 +254,48 @@ async def test_a_deleted_pools_request_is_passed_on_though_nobody_can_be_told(ac
     assert body(await activator.ask()) == b"voice-1"
 
 
-async def test_pools_that_are_needed_too_are_woken_once_with_it(activator):
-    activator.see("WarmPool", pool(wakeWith=["auth", "feed"]))
+def depending(**wake):
+    made = pool(**wake)
+    made["spec"]["dependsOn"] = ["auth", "feed"]
+    made["status"]["conditions"] = [{"type": "Accepted", "status": "True"}]
+    return made
+
+
+async def test_a_pool_is_not_raised_before_each_pool_answers_on_which_it_depends(activator):
+    activator.see("WarmPool", depending())
+    activator.answering.add("auth")
     activator.hold()
-    activator.hold()
-    await activator.held(2)
-    assert activator.woken_others == ["auth", "feed"]
+    await eventually(lambda: activator.needed == {"auth", "feed"})
+    await asyncio.sleep(0.1)
+    assert activator.raises == 0
+    activator.answering.add("feed")
+    await eventually(lambda: activator.raises == 1)
+
+
+async def test_a_request_that_waits_too_long_for_another_pool_is_told_its_name(activator):
+    activator.see("WarmPool", depending(holdTimeout="100ms"))
+    activator.answering.add("auth")
+    assert b"it waits for WarmPool feed (spec.dependsOn)" in await activator.ask()
 
 
 async def test_a_pool_that_another_one_needs_is_announced_and_raised_once(activator):
-    activator.connections.poke()
-    activator.connections.poke()
-    await eventually(lambda: activator.raises)
+    assert not activator.connections.need()
+    assert not activator.connections.need()
+    await eventually(lambda: activator.raises and activator.announcements)
+    await activator.new_pod(ready=True)
+    await eventually(activator.connections.need)
+    assert (activator.raises, len(activator.announcements)) == (1, 1)
+
+
+async def test_a_pool_that_another_one_needs_has_a_request_for_a_check(activator):
+    await activator.new_pod(ready=True)
+    activator.connections.need()
+    assert activator.count("kotatsu_activator_held") == 1
+
+
+async def test_a_pool_on_its_way_down_is_there_for_another_one_once_that_is_announced(activator):
+    await activator.new_pod(ready=True)
+    activator.see("WarmPool", pool("Draining"))
+    assert not activator.connections.need()
+    await eventually(activator.connections.need)
     assert len(activator.announcements) == 1
-    activator.see("WarmPool", pool("Warm"))
-    activator.connections.poke()
-    await asyncio.sleep(0.01)
-    assert activator.raises == 1

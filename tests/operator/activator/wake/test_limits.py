@@ -110,7 +110,7 @@ async def test_a_probe_is_answered_without_money_too(activator):
 
 async def test_a_pool_without_money_is_not_woken_for_another(activator):
     activator.see("WarmPool", spent_pool())
-    activator.connections.poke()
+    assert not activator.connections.need()
     await asyncio.sleep(0.05)
     assert activator.kube.writes == []
 

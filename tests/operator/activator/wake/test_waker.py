@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from kotatsu_node.cluster.control_plane import free_ports
+from kotatsu_node.ports import free_ports
 from kotatsu_operator.activator.http.answers import PROBE_OK
 from kotatsu_operator.activator.wake import backends, waker
 from kotatsu_operator.kube.errors import ConflictError

@@ -6,13 +6,13 @@ from datetime import timedelta
 import pytest
 
 from kotatsu_operator.controller.act.capacity import (
+    TRY_AGAIN,
     Capacity,
     CapacityOptions,
-    buffer,
+    Held,
     placeholder,
 )
 from kotatsu_operator.controller.cache.store import Cache
-from kotatsu_operator.core.plan.plan import CapacityKind
 from kotatsu_operator.core.pool.decision import Decision
 from kotatsu_operator.core.pool.memory import Memory
 from kotatsu_operator.core.pool.parse import parse
@@ -20,9 +20,9 @@ from kotatsu_operator.core.protocol import CAPACITY_LABEL
 from tests.operator.cluster import FakeKube, denied, deployment, pod, warm_pool
 from tests.operator.core.values import pool_spec, t
 
-PLACEHOLDER = CapacityOptions(CapacityKind.PLACEHOLDER, "mirror/pause", "kotatsu-capacity")
-BUFFER = CapacityOptions(CapacityKind.BUFFER)
+PLACEHOLDER = CapacityOptions("mirror/pause", "kotatsu-capacity")
 LAST = timedelta(minutes=5)
+NOW = t("09:55")
 
 TEMPLATE = {
     "metadata": {"labels": {"app": "voice"}},
@@ -57,8 +57,27 @@ class World:
         self.capacity = Capacity(self.kube, self.cache, options)
 
     async def hold(self, before, wanted, *, grows=True):
+        assert await self.follow(before, wanted, grows=grows) == Held()
+
+    async def follow(self, before, wanted, *, grows=True, spec=None):
         decision = decided(wanted, grows=grows)
-        assert await self.capacity.follow(self.pool, pool_spec(), before, decision) is None
+        return await self.capacity.follow(self.pool, spec or pool_spec(), before, decision, NOW)
+
+    def refuse(self, verb, kind):
+        """The API server rejects a verb for a kind, until something else is said of the verb."""
+
+        def act(of, *_):
+            if of == kind:
+                raise denied()
+
+        self.kube.on(verb, act)
+
+    def restart(self):
+        """Another operator leads: it knows what the watch has shown."""
+        self.cache = Cache()
+        self.cache.keep_pool(self.pool)
+        self.capacity = Capacity(self.kube, self.cache, self.capacity.options)
+        self.watch()
 
     def watch(self):
         """Let the watch show the pods that there are."""
@@ -140,65 +159,90 @@ async def test_other_pods_of_the_namespace_are_left_alone():
     assert world.pods == ["voice-1"]
 
 
-async def test_a_buffer_refers_to_a_template_of_the_pods():
-    world = World(BUFFER)
-    await world.hold(0, 3)
-    [made] = world.kube.all("CapacityBuffer")
-    assert made["spec"] == {"podTemplateRef": {"name": "voice-capacity"}, "replicas": 3}
-    [template] = world.kube.all("PodTemplate")
-    assert template["template"]["spec"] == TEMPLATE["spec"]
-    await world.hold(3, 3)
-    await world.hold(3, 0)
-    assert world.kube.all("CapacityBuffer") == world.kube.all("PodTemplate") == []
-
-
-async def test_a_buffer_costs_a_call_only_when_it_changes():
-    world = World(BUFFER)
-    await world.hold(0, 3)
-    calls = len(world.kube.calls)
-    for _ in range(10):
-        await world.hold(3, 3)
-    assert len(world.kube.calls) == calls
-
-
 async def test_a_pool_that_asks_where_the_chart_permits_nothing_is_told_once_what_to_set():
-    capacity = World(CapacityOptions()).capacity
-    trouble = await capacity.follow(warm_pool(), pool_spec(), 0, decided(2))
-    assert trouble is not None
+    world = World(CapacityOptions())
+    [trouble] = (await world.follow(0, 2)).notes
     assert "capacityAhead.enabled" in trouble.message
-    assert await capacity.follow(warm_pool(), pool_spec(), 2, decided(2)) is None
+    assert await world.follow(2, 2) == Held()
 
 
 async def test_of_a_kind_whose_pods_are_not_known_the_pool_is_told_so():
     target = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "name": "voice"}
-    capacity = World(PLACEHOLDER).capacity
     spec = parse({"targetRef": target})
-    trouble = await capacity.follow(warm_pool(), spec, 0, decided(2))
-    assert trouble is not None
+    [trouble] = (await World(PLACEHOLDER).follow(0, 2, spec=spec)).notes
     assert "StatefulSet" in trouble.message
 
 
 async def test_a_refused_placeholder_is_an_event_and_stops_nothing():
     world = World(PLACEHOLDER)
 
-    def refuse(*_):
-        raise denied()
-
-    world.kube.on("create", refuse)
-    trouble = await world.capacity.follow(world.pool, pool_spec(), 0, decided(1))
-    assert trouble is not None
+    world.refuse("create", "Pod")
+    held = await world.follow(0, 1)
+    [trouble] = held.notes
     assert "denied request" in trouble.message
+    assert held.again == NOW + TRY_AGAIN
+    assert (await world.follow(1, 1)).notes == (), "it is said once"
+
+
+# --- what there is, compared with what is wanted ---
+
+
+async def test_a_placeholder_whose_delete_failed_is_deleted_later():
+    world = World(PLACEHOLDER)
+    await world.hold(0, 1)
+    world.watch()
+    world.refuse("delete", "Pod")
+    assert (await world.follow(1, 0)).again == NOW + TRY_AGAIN
+    assert world.pods == ["voice-capacity-0"]
+    world.kube.on("delete", None)
+    await world.hold(0, 0)
+    assert world.pods == []
+
+
+async def test_a_placeholder_whose_create_failed_is_created_later():
+    world = World(PLACEHOLDER)
+    world.refuse("create", "Pod")
+    assert (await world.follow(0, 1)).again == NOW + TRY_AGAIN
+    world.kube.on("create", None)
+    await world.hold(1, 1)
+    assert world.pods == ["voice-capacity-0"]
+
+
+async def test_what_was_left_by_an_operator_that_ended_is_deleted():
+    world = World(PLACEHOLDER)
+    await world.hold(0, 3)
+    world.restart()
+    await world.hold(0, 0)
+    assert world.pods == []
+
+
+async def test_placeholders_that_there_are_cost_no_call():
+    world = World(PLACEHOLDER)
+    await world.hold(0, 3)
+    world.watch()
+    calls = len(world.kube.calls)
+    for _ in range(10):
+        await world.hold(3, 3)
+    assert len(world.kube.calls) == calls
+
+
+async def test_a_pool_whose_target_has_another_kind_now_gives_up_its_placeholders():
+    world = World(PLACEHOLDER)
+    await world.hold(0, 3)
+    world.watch()
+    target = {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": "voice"}
+    await world.follow(3, 3, spec=parse({"targetRef": target}))
+    assert world.pods == []
 
 
 async def test_a_pool_that_asks_for_nothing_costs_no_call():
     world = World(PLACEHOLDER)
-    assert await world.capacity.follow(world.pool, pool_spec(), 0, decided(0)) is None
+    await world.hold(0, 0)
     assert world.kube.calls == []
 
 
 def test_what_is_made_is_plain_json():
-    for _, made in buffer(warm_pool(), "voice-capacity", TEMPLATE, 3):
-        json.dumps(made)
+    json.dumps(placeholder(warm_pool(), "voice-capacity-0", TEMPLATE, PLACEHOLDER, LAST))
 
 
 @pytest.mark.parametrize("name", ["x" * 253])

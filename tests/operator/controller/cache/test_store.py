@@ -444,6 +444,7 @@ def test_a_pod_that_was_over_before_it_is_deleted_is_not_billed_again(pools):
     assert pools.take_departed(VOICE) == []
 
 
+@pytest.mark.slow
 def test_pods_that_nobody_pays_for_yet_are_not_kept_for_ever(pools):
     for n in range(3000):
         pools.keep_pod(pod(f"voice-{n}"))
@@ -486,3 +487,18 @@ def test_the_selector_of_a_gone_deployment_is_kept_until_its_last_pod_is_gone(ca
     assert cache.selector_of(VOICE) == SELECTOR
     cache.forget_pod(("demo", "voice-2"))
     assert cache.selector_of(VOICE) is None
+
+
+def test_a_changed_phase_touches_the_pools_before_and_after():
+    touched = []
+    cache = Cache(touch=touched.append)
+    cache.keep_pool(at(1, warm_pool("api", dependsOn=["db"])))
+    cache.keep_pool(at(2, warm_pool("web", dependsOn=["api"])))
+    touched.clear()
+    cache.keep_pool(at(3, warm_pool("api", dependsOn=["db"], status={"phase": "Warm"})))
+    assert sorted(touched) == [("demo", "db"), ("demo", "web")]
+    touched.clear()
+    cache.keep_pool(at(4, warm_pool("api", dependsOn=["db"], status={"phase": "Warm", "x": 1})))
+    assert touched == []
+    cache.forget_pool(("demo", "api"))
+    assert sorted(touched) == [("demo", "db"), ("demo", "web")]

@@ -1,7 +1,10 @@
 """Following calendars: mounted files, and URLs of a server that fails, hangs and redirects."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import contextlib
+import gc
+import weakref
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -10,13 +13,18 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from kotatsu_operator.controller.calendars import reader
 from kotatsu_operator.controller.calendars.fetch import FetchError, fetch
 from kotatsu_operator.controller.calendars.reader import Calendars
 from kotatsu_operator.core.calendar.occasions import MOST_BYTES
+from kotatsu_operator.core.pool.calendars import Reading, follow
+from kotatsu_operator.core.pool.memory import Memory
 from tests.operator.core.calendar.icalendar_files import calendar, event
+from tests.operator.core.values import pool_spec
 
 NOW = datetime(2030, 12, 1, tzinfo=UTC)
 GOOD = calendar(event(DTSTART="20301218T100000Z", DURATION="PT2H"))
+MOUNTED = ("calendar.ics", GOOD)
 MOVED = calendar(event(DTSTART="20301219T100000Z", DURATION="PT2H"))
 
 
@@ -73,6 +81,48 @@ async def test_a_file_without_change_is_the_same_reading(desk: Desk):
     assert desk.calendars.readings()["team"] is first
 
 
+async def test_a_change_that_says_nothing_is_the_same_reading(desk: Desk):
+    times = {"DTSTART": "20301218T100000Z", "DURATION": "PT2H"}
+    desk.mount(calendar(event(DTSTAMP="20301201T000000Z", **times)))
+    await desk.look()
+    first = desk.calendars.readings()["team"]
+    desk.mount(calendar(event(DTSTAMP="20301201T001000Z", **times)))
+    await desk.look(later=600)
+    assert desk.calendars.readings()["team"] is first
+    assert desk.calendars.checked("team") == desk.now.timestamp()
+
+
+@pytest.mark.slow
+async def test_of_a_calendar_that_changes_and_fails_one_reading_is_kept(desk: Desk):
+    pool = pool_spec(timeZone="UTC", calendars=[{"name": "team", "replicas": 1}])
+    memory, made = Memory(), weakref.WeakSet[Reading]()
+    for day in range(1, 20):
+        good = calendar(event(DTSTART=f"203012{day:02}T100000Z", DURATION="PT2H"))
+        for data in (good, b"<html>"):
+            desk.mount(data)
+            await desk.look(later=600)
+            memory = follow(pool, memory, desk.calendars.readings(), desk.now)
+            made.update(desk.calendars.readings().values())
+    gc.collect()
+    assert len(made) == 1
+
+
+async def test_a_calendar_that_hangs_delays_no_other(tmp_path: Path, monkeypatch):
+    changed = asyncio.Queue[str]()
+    calendars = Calendars(tmp_path, ["hangs", "team"], lambda: NOW, changed.put_nowait)
+    for name, file, data in (("hangs", "url", b"http://calendar.example/"), ("team", *MOUNTED)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / file).write_bytes(data)
+    monkeypatch.setattr(reader, "fetch", lambda *_, **__: asyncio.Event().wait())
+    monkeypatch.setattr(reader, "EVERY", 0.01)
+    task = asyncio.create_task(calendars.run())
+    assert await changed.get() == "team"
+    (tmp_path / "team" / "calendar.ics").write_bytes(MOVED)
+    assert await asyncio.wait_for(changed.get(), 10) == "team"
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
 async def test_events_come_into_reach_with_time(desk: Desk):
     desk.mount(calendar(event(DTSTART="20310301T100000Z", DURATION="PT2H")))
     await desk.look()
@@ -118,16 +168,14 @@ class Server:
     url: str = ""
     requests: list[web.Request] = field(default_factory=list)
     status: int = 200
+    leads_to: str = "/basic.ics"
+    """Of a redirect."""
     body: bytes = GOOD
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         self.requests.append(request)
-        if request.path == "/loop":
-            raise web.HTTPFound("/loop")
-        if request.path == "/file":
-            raise web.HTTPFound("file:///etc/passwd")
         if request.path == "/moved":
-            raise web.HTTPFound("/secret-token/basic.ics")
+            raise web.HTTPFound(self.leads_to)
         if request.path == "/endless":
             answer = web.StreamResponse()
             await answer.prepare(request)
@@ -206,8 +254,10 @@ async def test_a_new_url_is_fetched_at_once(desk: Desk, server: Server):
 @pytest.mark.parametrize(
     ("path", "words"),
     [
-        ("/loop", "is redirected more than 5 times"),
-        ("/file", "to a URL that is not https"),
+        (
+            "/moved",
+            "gets 302 from 127.0.0.1: redirects are not followed; put the URL that it leads",
+        ),
         ("/endless", "has more than 2 MiB"),
         ("/slow", "is not answered by 127.0.0.1 within 0.5 s"),
     ],
@@ -220,8 +270,51 @@ async def test_a_hostile_server_is_one_sentence_without_the_url(
     assert "hunter2" not in str(error.value)
 
 
-async def test_a_redirect_is_followed(server: Server):
-    assert (await fetch(f"{server.url}/moved")).data == GOOD
+@pytest.mark.parametrize("where", ["/basic.ics", "http://127.0.0.2:{port}/", "file:///etc/passwd"])
+async def test_no_server_leads_the_operator_to_another_address(server: Server, where: str):
+    server.leads_to = where.format(port=server.url.rpartition(":")[2])
+    with pytest.raises(FetchError):
+        await fetch(f"{server.url}/moved")
+    assert [request.path for request in server.requests] == ["/moved"]
+
+
+async def interim(writer: asyncio.StreamWriter) -> None:
+    """Responses that announce a response."""
+    writer.write(b"HTTP/1.1 102 Processing\r\n\r\n" * 1000)
+
+
+async def chunks(writer: asyncio.StreamWriter) -> None:
+    """A body in chunks of one byte."""
+    writer.write(b"1\r\nx\r\n" * 1000)
+
+
+async def fields(writer: asyncio.StreamWriter) -> None:
+    """A head."""
+    writer.write(b"X: y\r\n" * 1000)
+
+
+@pytest.mark.parametrize(
+    ("begins", "endless"),
+    [
+        (b"", interim),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", chunks),
+        (b"HTTP/1.1 200 OK\r\n", fields),
+    ],
+)
+async def test_of_an_answer_that_never_ends_little_is_taken(
+    begins: bytes, endless: Callable[[asyncio.StreamWriter], Awaitable[None]]
+):
+    async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(begins)
+        with contextlib.suppress(ConnectionError):
+            while True:
+                await endless(writer)
+                await writer.drain()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        host, port = server.sockets[0].getsockname()
+        with pytest.raises(FetchError, match="cannot be fetched from 127"):
+            await fetch(f"http://{host}:{port}/")  # and not: is not answered within 30 s
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from rows import each
 
 from kotatsu_operator.controller.leader.election import (
     TIMES,
@@ -40,8 +41,8 @@ def leading(since, lease=MINE):
     return Standing(lease, since, renewed_at=since)
 
 
-@pytest.mark.parametrize(
-    ("lease", "standing", "now", "step"),
+@each(
+    "lease, standing, now, step",
     [
         (None, Standing(), 0, Step.ACQUIRE),
         (FREE, Standing(), 0, Step.ACQUIRE),
@@ -59,24 +60,6 @@ def leading(since, lease=MINE):
         (THEIRS, leading(0), 1, Step.LOST),
         (FREE, leading(0), 1, Step.LOST),
         (MINE, leading(0), 6, Step.LOST),
-    ],
-    ids=[
-        "no lease: take it",
-        "a free one: take it",
-        "let go of while waiting: take it",
-        "our own, from before a restart in place: take it at once",
-        "somebody's, seen the first time: wait, however old it says it is",
-        "somebody's, not run out yet",
-        "somebody's, run out by our clock",
-        "somebody's, renewed: wait anew",
-        "deleted while somebody leads: wait until it would have run out",
-        "deleted, and run out",
-        "leading, renewed just now",
-        "leading, due again",
-        "leading, and somebody deleted it: make it again",
-        "leading, and somebody took it",
-        "leading, and somebody emptied it",
-        "leading, but the last renewal is too old",
     ],
 )
 def test_what_is_done_about_a_lease(lease, standing, now, step):

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 from kotatsu_operator.controller.notify.notifier import Notifier, NotifyMetrics
 from tests.operator.cluster import VOICE
 from tests.operator.core.values import MINUTE, once, override, t
-from tests.operator.day import BUSY, Day
+from tests.operator.day import Day
 
 PITCH = once("pitch", "10:00", "11:00")
 
@@ -45,45 +45,46 @@ def led_by(day: Day) -> Courier:
     return courier
 
 
+@pytest.mark.slow
 async def test_the_evening_of_a_window_and_an_override_is_told_in_order():
     day = Day.begin(t("09:00"), windows=[PITCH])
     courier = led_by(day)
-    await day.until(t("11:10"), late=BUSY)
+    await day.until(t("11:10"))
     assert courier.reasons == ["WindowReady"]
     day.edit(override=override("Warm", day.now + timedelta(minutes=20), by="ann"))
-    await day.until(day.now + 25 * MINUTE, late=BUSY)
+    await day.until(day.now + 25 * MINUTE)
     assert courier.reasons == ["WindowReady", "OverrideEnding", "OverrideEnded"]
 
 
 async def test_a_notice_is_in_the_status_before_it_is_sent_and_until_it_is_delivered():
     day = Day.begin(t("09:00"), windows=[PITCH])
     courier = led_by(day)
-    await day.until(t("10:00"), late=BUSY)
+    await day.until(t("10:00"))
     (notice,) = day.status["notices"]
     assert (notice["id"], notice["reason"]) == courier.sent[0]
     assert "2 replicas are Ready" in notice["message"]
     courier.done = {notice["id"]}
-    await day.until(t("10:05"), late=BUSY)
+    await day.until(t("10:05"))
     assert day.status.get("notices") is None
 
 
 async def test_the_next_leader_sends_what_is_left_with_the_same_id_and_nothing_else():
     day = Day.begin(t("09:00"), windows=[PITCH])
     first = led_by(day)
-    await day.until(t("10:00"), late=BUSY)
+    await day.until(t("10:00"))
     second = led_by(day)
-    await day.until(t("10:05"), late=BUSY)
+    await day.until(t("10:05"))
     assert second.sent == first.sent
     second.done = {notice_id for notice_id, _ in second.sent}
-    await day.until(t("10:06"), late=BUSY)
+    await day.until(t("10:06"))
     third = led_by(day)
-    await day.until(t("10:30"), late=BUSY)
+    await day.until(t("10:30"))
     assert third.sent == []
 
 
 async def test_without_receivers_the_status_has_no_notices():
     day = Day.begin(t("09:00"), windows=[PITCH])
-    await day.until(t("10:30"), late=BUSY)
+    await day.until(t("10:30"))
     assert day.status.get("notices") is None
 
 
@@ -100,10 +101,12 @@ async def test_receivers_that_fail_delay_no_window(tmp_path, answer):
     file = tmp_path / "receivers.yaml"
     file.write_text(json.dumps({"receivers": [{"name": "hook", "url": url}]}))
     day = Day.begin(t("09:00"), windows=[PITCH])
-    notifier = Notifier(str(file), NotifyMetrics(CollectorRegistry()), lambda _: None)
+    notifier = Notifier(
+        str(file), NotifyMetrics(CollectorRegistry()), lambda _: None, lambda: day.now
+    )
     day.reconciler.reporter.notifier = notifier
     task = asyncio.create_task(notifier.run())
-    await day.until(t("10:30"), late=BUSY)
+    await day.until(t("10:30"))
     assert day.metric("kotatsu_pool_windows_total", outcome="ready") == 1
     assert [n["reason"] for n in day.status["notices"]] == ["WindowReady"]
     assert notifier.delivered(VOICE) == ()

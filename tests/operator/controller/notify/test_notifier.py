@@ -86,6 +86,13 @@ async def endless(writer: asyncio.StreamWriter) -> None:
         await writer.drain()
 
 
+async def interim(writer: asyncio.StreamWriter) -> None:
+    """Responses that announce a response, without an end."""
+    while True:
+        writer.write(b"HTTP/1.1 102 Processing\r\n\r\n" * 1000)
+        await writer.drain()
+
+
 class House:
     """A notifier at work, with the receivers of a file."""
 
@@ -97,6 +104,7 @@ class House:
             str(file),
             NotifyMetrics(self.registry),
             self.touched.append,
+            lambda: t("10:00"),
             pause=lambda _: 0.001,
             read_again=0.01,
         )
@@ -204,7 +212,7 @@ async def test_a_redirect_is_not_followed(house, serve, caplog):
     assert "it answers 307, and redirects are not followed" in caplog.text
 
 
-@pytest.mark.parametrize("bad", [hang, drip])
+@pytest.mark.parametrize("bad", [hang, drip, interim])
 async def test_a_receiver_that_does_not_respond_delays_no_other(house, serve, monkeypatch, bad):
     monkeypatch.setattr(post, "TIMEOUT", 0.2)
     slow, web = Web(bad, OK), Web()
@@ -217,6 +225,36 @@ async def test_a_receiver_that_does_not_respond_delays_no_other(house, serve, mo
     await house.until(lambda: house.count("slow", "sent") == 20)
     assert house.count("slow", "retried") >= 1
     assert set(house.notifier.delivered(VOICE)) == {f"id-{n}" for n in range(20)}
+
+
+@pytest.mark.parametrize("bad", [hang, drip, answer(500)])
+async def test_a_notice_that_is_never_accepted_holds_up_no_other(house, serve, monkeypatch, bad):
+    async def serves_all_but_the_first(writer):
+        if web.ids[-1] != "id-0":
+            writer.write(OK)
+        elif isinstance(bad, bytes):
+            writer.write(bad)
+        else:
+            await bad(writer)
+
+    monkeypatch.setattr(post, "TIMEOUT", 0.2)
+    web = Web(serves_all_but_the_first)
+    house.write({"name": "hook", "url": await serve(web)})
+    await house.loaded()
+    house.notifier.tell(VOICE, [notice(n) for n in range(5)])
+    await house.until(lambda: house.count("hook", "sent") == 4)
+    assert web.ids[:5] == ["id-0", "id-1", "id-2", "id-3", "id-4"]
+    assert "id-0" not in house.notifier.delivered(VOICE)
+
+
+async def test_the_hour_of_a_notice_begins_when_it_begins_to_wait(house, serve, monkeypatch):
+    monkeypatch.setattr(module, "GIVE_UP", 0.3)
+    monkeypatch.setattr(post, "TIMEOUT", 0.2)
+    web = Web(hang)
+    house.write({"name": "hook", "url": await serve(web)})
+    await house.tell(*(notice(n) for n in range(5)))
+    assert web.ids.count("id-4") == 1  # what came before it has taken longer
+    assert house.count("hook", "failed") == 5
 
 
 async def test_the_body_of_a_response_is_not_read(house, serve):
@@ -318,6 +356,6 @@ async def test_the_next_leader_sends_what_the_status_still_has(tmp_path, serve):
 
 
 async def test_without_a_file_nothing_is_stored_and_nothing_runs():
-    notifier = Notifier("", NotifyMetrics(CollectorRegistry()), lambda _: None)
+    notifier = Notifier("", NotifyMetrics(CollectorRegistry()), lambda _: None, lambda: t("10:00"))
     assert not notifier.is_on
     await notifier.run()

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from rows import each
 
 from kotatsu_operator.controller.notify.receivers import (
     Format,
@@ -66,8 +67,8 @@ def test_a_file_that_cannot_be_read_has_a_sentence(raw, sentence):
     assert sentence in str(raised.value)
 
 
-@pytest.mark.parametrize(
-    ("change", "sentence"),
+@each(
+    "change, sentence",
     [
         ({"name": "Team Chat"}, ".name: write lower-case letters, digits and -"),
         ({"name": None}, ".name: write lower-case letters"),

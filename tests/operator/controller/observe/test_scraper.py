@@ -10,15 +10,19 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from kotatsu_operator.activator.metrics import ActivatorMetrics
+from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.controller.observe import demand as scrape
 from kotatsu_operator.controller.observe import pages
-from kotatsu_operator.controller.observe.demand import Passing, PodAnswer, Scraper
+from kotatsu_operator.controller.observe.demand import Observer, Passing, PodAnswer, Scraper
 from kotatsu_operator.core.exposition import Silence
 from kotatsu_operator.core.pool.spec import Metrics
+from kotatsu_operator.core.protocol import LOOKED_AT
 from kotatsu_operator.kube.pod import pod_view
 from kotatsu_operator.runtime.health import Checks, start_admin
+from tests.gauges.real import served
 from tests.operator.cluster import VOICE, activator_pod, pod
 from tests.operator.controller.observe.served import AT, HELD, IN_FLIGHT, LAST, Page, held
+from tests.operator.core.values import pool_spec
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -132,6 +136,14 @@ async def test_a_known_gauge_is_found_without_a_field(scraper, serve):
     assert await scraper.pod(view, Metrics()) == PodAnswer(3, None)
 
 
+async def test_the_operator_finds_a_real_spring_boot_app_on_its_management_port(scraper, serve):
+    idle, busy = served("spring-boot-3.3")
+    boot = Metrics(path="/actuator/prometheus")
+    for page, requests in ((idle, 0), (busy, 3)):
+        view = await serve(Page(page.encode()))
+        assert await scraper.pod(view, boot, ["other"]) == PodAnswer(requests, None)
+
+
 async def test_a_name_in_the_spec_is_the_only_one_that_is_looked_for(scraper, serve):
     view = await serve(Page(b"vllm:num_requests_running 2\n"))
     answer = await scraper.pod(view, Metrics(in_flight="busy"))
@@ -150,7 +162,7 @@ async def test_the_ports_of_the_service_are_where_a_gauge_may_count_its_own_page
 async def test_a_pod_that_let_the_time_pass_is_not_asked_again_for_a_moment(
     scraper, serve, monkeypatch
 ):
-    monkeypatch.setattr(pages, "TIMEOUT", 0.02)
+    monkeypatch.setattr(pages, "TIMEOUT", 0.3)
     page = Page(hangs=True)
     view = await serve(page)
     first, again = [await scraper.pod(view, Metrics()) for _ in range(2)]
@@ -177,10 +189,65 @@ async def test_a_pod_that_stays_silent_is_asked_less_and_less_and_heard_when_it_
     assert scraper._quiet == {}
 
 
-async def test_a_pod_that_refuses_is_asked_each_time(scraper):
-    view = pod_view(pod(port=1))
-    await scraper.pod(view, Metrics())
-    assert scraper._quiet == {}
+@pytest.mark.parametrize("metered", [None, True])
+async def test_a_pod_without_a_page_is_asked_each_time_if_its_pool_may_have_a_gauge(
+    scraper, serve, metered
+):
+    page = Page(status=403)
+    view = await serve(page)
+    for _ in range(3):
+        assert (await scraper.pod(view, Metrics(), metered=metered)).lacks
+    assert len(page.asked) == 3
+
+
+@pytest.mark.parametrize(
+    ("page", "lasts"), [(Page(status=403), 300.0), (Page(b"python_info 1\n"), 30.0)]
+)
+async def test_a_pod_of_an_unmetered_pool_is_asked_again_after_minutes_or_half_of_one_with_a_page(
+    scraper, serve, page, lasts
+):
+    view = await serve(page)
+    for _ in range(100):
+        assert (await scraper.pod(view, Metrics(), ["http"], metered=False)).lacks
+    assert len(page.asked) == 1
+    quiet = scraper._quiet[view.uid]
+    now = asyncio.get_running_loop().time()
+    assert lasts - 60 < quiet.until - now <= lasts
+    scraper._quiet[view.uid] = replace(quiet, until=now)
+    await scraper.pod(view, Metrics(), ["http"], metered=False)
+    assert len(page.asked) == 2
+
+
+async def test_it_is_asked_at_once_after_a_restart_and_when_the_question_changes(scraper, serve):
+    page = Page(status=403)
+    view = await serve(page)
+    down = replace(view, ready=not view.ready)
+    asked = [
+        (view, Metrics(), ["http"]),
+        (down, Metrics(), ["http"]),  # its container ends, and it is not Ready
+        (view, Metrics(), ["http"]),
+        (replace(view, uid="new"), Metrics(), ["http"]),  # of a new pod template
+        (view, Metrics(path="/m"), ["http"]),
+        (view, Metrics(path="/m"), ["other"]),
+    ]
+    for number, (pod_asked, metrics, targets) in enumerate(asked, start=1):
+        for _ in range(2):
+            await scraper.pod(pod_asked, metrics, targets, metered=False)
+        assert len(page.asked) == number
+
+
+@pytest.mark.parametrize("mark", ["application_ready_time_seconds", "target_info", "python_info"])
+async def test_before_its_first_request_a_pod_of_a_metered_pool_has_none(scraper, serve, mark):
+    view = await serve(Page(f'{mark}{{a="b"}} 1\n'.encode()))
+    assert await scraper.pod(view, Metrics(), metered=True) == PodAnswer(0, None)
+    assert (await scraper.pod(view, Metrics())).lacks
+    assert (await scraper.pod(view, Metrics(in_flight="busy"), metered=True)).lacks
+
+
+async def test_another_page_that_has_lost_its_gauge_hides_the_requests(scraper, serve):
+    """An nginx that its exporter cannot reach may be full of requests."""
+    view = await serve(Page(b"nginx_up 0\n"))
+    assert (await scraper.pod(view, Metrics(), metered=True)).lacks
 
 
 async def test_silent_pods_of_one_namespace_keep_no_page_of_another_waiting(serve):
@@ -263,6 +330,39 @@ async def test_a_real_activators_page_tells_what_is_asked_for(scraper):
         server.server_close()
 
 
+async def test_requests_that_time_out_in_an_activator_are_told_once(scraper):
+    pages = [CollectorRegistry(), CollectorRegistry()]
+    activators = [ActivatorMetrics(page) for page in pages]
+    activators[0].refused(*VOICE, "timeout")  # before this operator has led
+    servers = [
+        start_admin("127.0.0.1", 0, page, Checks(str, str), named=LOOKED_AT) for page in pages
+    ]
+    try:
+        views = [
+            pod_view(activator_pod(f"activator-{n}", port=server.server_port))
+            for n, server in enumerate(servers)
+        ]
+        for activator in activators:
+            activator.know(*VOICE)
+        counts = []
+        for late in (0, 3, 0, 1):
+            for activator in activators:
+                for _ in range(late):
+                    activator.refused(*VOICE, "timeout")
+                activator.refused(*VOICE, "full")
+            counts.append((await scraper.passing(views, VOICE)).timed_out)
+        assert counts == [0, 6, 0, 2]
+        # An activator that starts again begins to count anew.
+        activators[1].forget(*VOICE)
+        activators[1].know(*VOICE)
+        activators[1].refused(*VOICE, "timeout")
+        assert (await scraper.passing(views, VOICE)).timed_out == 1
+    finally:
+        for server in servers:
+            server.shutdown()
+            server.server_close()
+
+
 async def test_without_activators_nothing_is_held(scraper):
     assert (await scraper.passing([], VOICE)).held == 0
 
@@ -318,3 +418,27 @@ async def test_only_the_silence_of_a_ready_activator_makes_it_unknown(scraper, s
 
 async def test_without_activators_nothing_passes(scraper):
     assert await scraper.passing([], VOICE) == Passing(0, 0, None)
+
+
+# --- asking both ---
+
+
+class Moving:
+    """Answers for one request, which moves from its activator to its pod when its pod was asked."""
+
+    is_in_pod = False
+
+    async def passing(self, _activators, _pool, *, looks):
+        await asyncio.sleep(0)  # as long as a page takes: other questions go on meanwhile
+        return Passing(active=0, held=int(not self.is_in_pod), last_activity=None)
+
+    async def pods(self, views, _metrics, _targets, _metered):
+        answers = [PodAnswer(int(self.is_in_pod), None) for _ in views]
+        self.is_in_pod = True
+        return answers
+
+
+async def test_a_request_that_moves_to_its_pod_after_the_pod_was_asked_was_seen_before():
+    observer = Observer(Cache(), Moving())
+    seen = await observer.demand(VOICE, pool_spec(), [pod_view(pod(ready=True))], looks=True)
+    assert seen.concurrency == 1

@@ -10,6 +10,7 @@ from tests.operator.cluster import (
     deployment,
     horizontal_pod_autoscaler,
     native_slice,
+    owned,
     service,
     warm_pool,
 )
@@ -149,7 +150,7 @@ def serving(cache, **spec):
         ),
         ({"selector": None}, "Auto", "ServiceHasNoSelector", "or set route: Always"),
         ({"selector": {"app": "x"}}, "Auto", "ServiceSelectsOthers", "selects app=x, but"),
-        ({}, "Always", "ServiceHasSelector", "create the Service anew"),
+        ({"selector": {"app": "x"}}, "Always", "ServiceSelectsOthers", "selects app=x, but"),
     ],
 )
 def test_a_service_that_cannot_wake_is_refused_with_a_sentence(cache, change, route, reason, said):
@@ -159,6 +160,41 @@ def test_a_service_that_cannot_wake_is_refused_with_a_sentence(cache, change, ro
     assert judged.reason == reason
     assert judged.message.startswith("Service voice ")
     assert said in judged.message
+
+
+@pytest.mark.parametrize(
+    ("metadata", "by"),
+    [
+        (
+            {"managedFields": [owned("selector", "kustomize-controller", operation="Apply")]},
+            "kustomize-controller",
+        ),
+        (
+            {"ownerReferences": [{"kind": "Cluster", "name": "db", "controller": True}]},
+            "Cluster db",
+        ),
+    ],
+)
+def test_route_always_leaves_a_selector_that_a_program_writes_and_names_it(cache, metadata, by):
+    made = service()
+    made["metadata"] |= metadata
+    cache.keep_service(made)
+    judged = refusal(cache, warm_pool(route="Always"))
+    assert judged.reason == "SelectorContested"
+    assert judged.message.startswith(f"{by} writes the selector of Service voice")
+    assert "add `kotatsu.dev/route: Always` to spec.selector in its manifest" in judged.message
+    assert refusal(cache, warm_pool()) is None
+    made["spec"]["selector"]["kotatsu.dev/route"] = "Always"
+    cache.keep_service(made)
+    assert refusal(cache, warm_pool(route="Always")) is None
+
+
+def test_route_always_takes_a_selector_that_kubectl_applies_and_waits_for_its_endpoints(cache):
+    made = service()
+    made["metadata"]["managedFields"] = [owned("selector", "kubectl", operation="Apply")]
+    cache.keep_service(made)
+    cache.keep_slice(native_slice(True))
+    assert refusal(cache, warm_pool(route="Always")) is None
 
 
 @pytest.mark.parametrize(
@@ -323,3 +359,28 @@ def test_an_autoscaler_of_something_else_does_not_matter(cache):
     target, refused = judge(cache, warm_pool())
     assert refused is None
     assert target.autoscalers == []
+
+
+def depending(name, *others):
+    return warm_pool(name, dependsOn=list(others))
+
+
+def test_a_pool_that_depends_on_a_missing_one_is_told_its_name(cache):
+    cache.keep_pool(depending("voice", "db"))
+    judged = refusal(cache, depending("voice", "db"))
+    assert judged is not None
+    assert judged.reason == "DependencyNotFound"
+    assert "no WarmPool db in namespace demo" in judged.message
+    cache.keep_pool(warm_pool("db"))
+    assert refusal(cache, depending("voice", "db")) is None
+
+
+@pytest.mark.parametrize("others", [["voice"], ["api"]])
+def test_a_pool_that_depends_on_itself_is_shown_the_way(cache, others):
+    for pool in (depending("voice", *others), depending("api", "db"), depending("db", "voice")):
+        cache.keep_pool(pool)
+    judged = refusal(cache, depending("voice", *others))
+    assert judged is not None
+    assert judged.reason == "DependencyCycle"
+    way = "voice → voice" if others == ["voice"] else "voice → api → db → voice"
+    assert f"({way})" in judged.message

@@ -1,6 +1,5 @@
 """What the period will have cost: spent, and the schedule's rest."""
 
-import time
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -8,6 +7,7 @@ from random import Random
 from typing import Any
 
 import pytest
+from cpu import loops
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -226,6 +226,7 @@ def test_a_month_of_dense_openings_is_laid_out_in_part_and_taken_to_be_alike() -
     assert abs(to_come(spec, memory=lead) - minutes) < 1
 
 
+@pytest.mark.slow
 def test_hundreds_of_pools_are_foreseen_within_a_beat() -> None:
     specs = [
         pool_spec(windows=[cron(f"{n % 60} {n // 60 % 24} * * 1-5", "90m", 2, f"w{n}")])
@@ -233,10 +234,12 @@ def test_hundreds_of_pools_are_foreseen_within_a_beat() -> None:
     ]
     for spec in specs:
         forecast(spec, ASLEEP, ledger(), WARM, t("08:00"))
-    began = time.process_time()
-    for spec in specs:
-        forecast(spec, warm(), ledger(2), WARM, t("08:00:02"))
-    assert time.process_time() - began < 1
+
+    def beat() -> None:
+        for spec in specs:
+            forecast(spec, warm(), ledger(2), WARM, t("08:00:02"))
+
+    assert loops(beat) < 20, "a second of the machine on which the loop takes 50 ms"
 
 
 # --- parked pods ---

@@ -327,6 +327,7 @@ def test_the_periods_sum_up_to_the_integral_whatever_the_rate_of_looks(seed: int
         assert abs(ledger.accrued - by_hand(pods, midnight, before)) < ALMOST
 
 
+@pytest.mark.slow
 @examples(150)
 @given(SEEDS)
 def test_restarts_lose_at_most_one_interval_of_the_pods_that_went_meanwhile(seed: int) -> None:

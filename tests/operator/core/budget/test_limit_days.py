@@ -49,11 +49,13 @@ def test_the_limit_is_seen_within_two_seconds_without_any_other_event() -> None:
     assert t("10:29:45") <= spent_at(w) <= t("10:29:47")
 
 
+@pytest.mark.slow
 def test_somebody_is_told_at_80_percent_and_at_the_limit_once_each() -> None:
     w = day(pool("100", "Warn"), tick=15).until(t("23:00"))
     assert w.told("BudgetNearLimit", "BudgetExhausted") == ["BudgetNearLimit", "BudgetExhausted"]
 
 
+@pytest.mark.slow
 def test_a_new_day_is_told_of_again() -> None:
     nightly = {"name": "n", "schedule": "0 10 * * *", "duration": "1h", "replicas": 2}
     w = day(pool("100", "Warn", windows=[nightly]), tick=60).until(t("23:00") + 24 * HOUR)
@@ -224,7 +226,7 @@ def without_a_restart(policy: str) -> Walk:
 
 
 @pytest.mark.parametrize("policy", ["NoNewWarmth", "Sleep"])
-@pytest.mark.parametrize("minute", range(25, 36))
+@pytest.mark.parametrize("minute", range(28, 33))
 def test_a_restart_around_the_limit_decides_the_same(policy: str, minute: int) -> None:
     straight = without_a_restart(policy)
     w = day(pool("60", policy)).until(t("10:00") + minute * MINUTE)

@@ -3,6 +3,7 @@
 from decimal import Decimal
 
 import pytest
+from rows import each
 
 from kotatsu_operator.core.budget.prices import (
     NO_PRICES,
@@ -25,8 +26,8 @@ SMALL_HOUR = Decimal("4.65")  # 0.5 x 6.5 + 2 x 0.7
 # --- quantities ---
 
 
-@pytest.mark.parametrize(
-    ("text", "value"),
+@each(
+    "text, value",
     [
         ("2", 2),
         ("500m", Decimal("0.5")),
@@ -75,8 +76,8 @@ def sidecar(**requests: str) -> dict:
     return wants(**requests) | {"restartPolicy": "Always"}
 
 
-@pytest.mark.parametrize(
-    ("spec", "cpu"),
+@each(
+    "spec, cpu",
     [
         ({"containers": [wants(cpu="1"), wants(cpu="500m"), {}]}, "1.5"),
         ({"containers": [wants(cpu="1")], "initContainers": [wants(cpu="500m")]}, "1"),
@@ -109,20 +110,6 @@ def sidecar(**requests: str) -> dict:
         ({"containers": [{"resources": {"limits": {"cpu": "1"}}}]}, "1"),
         ({"containers": [wants(cpu="1")], "resources": {"limits": {"cpu": "4"}}}, "1"),
         ({}, "0"),
-    ],
-    ids=[
-        "the containers' sum",
-        "a small init container",
-        "a large init container",
-        "a sidecar",
-        "an init container beside an earlier sidecar",
-        "an init container before any sidecar",
-        "overhead",
-        "overhead beside an init container",
-        "the pod's own request",
-        "a container's limit alone",
-        "the pod's own limit",
-        "nothing",
     ],
 )
 def test_a_pod_requests_what_the_scheduler_reserves(spec: dict, cpu: str) -> None:

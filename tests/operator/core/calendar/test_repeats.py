@@ -6,6 +6,7 @@ wall clocks.
 """
 
 from datetime import UTC, date, datetime, timedelta
+from itertools import islice
 from zoneinfo import ZoneInfo
 
 from dateutil.rrule import rrulestr
@@ -217,6 +218,78 @@ def test_an_occurrence_that_was_cancelled_is_gone():
     )
     made = [at.day for _, at in starts(event(**SERIES), cancelled)]
     assert made == [2, 16]
+
+
+WEEKLY = {"DTSTART__TZID=Asia/Tokyo": "20301202T100000", "DURATION": "PT1H", "RRULE": "FREQ=WEEKLY"}
+ONWARDS = "RECURRENCE_ID__TZID=Asia/Tokyo;RANGE=THISANDFUTURE"
+
+
+def test_a_change_of_an_occurrence_and_all_later_ones_moves_them():
+    moved = {ONWARDS: "20301216T100000", "DTSTART__TZID=Asia/Tokyo": "20301217T150000"}
+    change = event(title="Moved", DURATION="PT2H", **moved)
+    once = event(
+        title="Once",
+        DURATION="PT1H",
+        **{
+            "RECURRENCE_ID__TZID=Asia/Tokyo": "20301223T100000",
+            "DTSTART__TZID=Asia/Tokyo": "20301224T090000",
+        },
+    )
+    assert starts(event(**WEEKLY), change, once)[:5] == [
+        ("Final pitch", datetime(2030, 12, 2, 10)),
+        ("Final pitch", datetime(2030, 12, 9, 10)),
+        ("Moved", datetime(2030, 12, 17, 15)),
+        ("Once", datetime(2030, 12, 24, 9)),
+        ("Moved", datetime(2030, 12, 31, 15)),
+    ]
+
+
+def test_an_occurrence_and_all_later_ones_can_be_cancelled():
+    cancelled = {ONWARDS: "20301216T100000", "DTSTART__TZID=Asia/Tokyo": "20301216T100000"}
+    found = starts(event(**WEEKLY), event(STATUS="CANCELLED", **cancelled))
+    assert [at.day for _, at in found] == [2, 9]
+
+
+def test_a_series_with_a_later_change_is_no_schedule():
+    moved = {ONWARDS: "20401213T100000", "DTSTART__TZID=Asia/Tokyo": "20401213T150000"}
+    (one,) = read(calendar(event(**WEEKLY), event(DURATION="PT1H", **moved))).events
+    assert as_cron(one, TOKYO, datetime(2030, 12, 1, tzinfo=UTC)) is None
+
+
+@examples(60)
+@given(
+    st.integers(0, 8),
+    st.timedeltas(timedelta(days=-40), timedelta(days=40)),
+    st.integers(1, 500),
+    st.sampled_from(["FREQ=DAILY;INTERVAL=3", "FREQ=WEEKLY;BYDAY=MO,TH", "FREQ=MONTHLY"]),
+)
+def test_a_change_of_all_later_ones_is_a_series_in_two_parts(
+    which: int, moved: timedelta, hours: int, rule: str
+):
+    """As far as a calendar can say it in two parts: the second follows the dates of the first."""
+    moved -= timedelta(microseconds=moved.microseconds)
+    first = datetime(2030, 10, 7, 10)
+    series = list(islice(rrulestr(rule, dtstart=first), 60))
+    of = series[which]
+    whole = event(DTSTART=wall(first), DURATION="PT1H", RRULE=rule)
+    change = event(
+        DTSTART=wall(of + moved),
+        DURATION=f"PT{hours}H",
+        **{"RECURRENCE_ID__RANGE=THISANDFUTURE": wall(of)},
+    )
+    parts = [event("b", DTSTART=wall(at), DURATION="PT1H") for at in series if at < of]
+    parts += [
+        event(f"{at}", DTSTART=wall(at + moved), DURATION=f"PT{hours}H")
+        for at in series
+        if at >= of
+    ]
+    parts = [part.replace("UID:b", f"UID:b{i}") for i, part in enumerate(parts)]
+    after = datetime(2030, 12, 1, tzinfo=UTC)
+
+    def times(*given: str) -> list[tuple[object, object]]:
+        return [(o.start, o.end) for o in found(*given, after=after, days=31)]
+
+    assert sorted(times(whole, change)) == sorted(times(*parts))
 
 
 def test_a_changed_occurrence_of_an_unknown_series_is_an_event():

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rows import each
 
 from kotatsu_operator.core.calendar import schedule
 from kotatsu_operator.core.calendar.schedule import (
@@ -530,8 +531,8 @@ def test_a_five_field_expression_is_accepted(expression: str) -> None:
     check_cron(expression)
 
 
-@pytest.mark.parametrize(
-    ("expression", "words"),
+@each(
+    "expression, words",
     [
         ("61 * * * *", "Bad minute"),
         ("0 25 * * *", "Bad hour"),

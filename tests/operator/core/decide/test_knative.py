@@ -1,8 +1,10 @@
 """The floor of a Knative target: which Revision's min-scale says what, and what is remembered."""
 
 from dataclasses import replace
+from itertools import product
 
 import pytest
+from rows import each
 
 from kotatsu_operator.core.budget.limit import Allowed
 from kotatsu_operator.core.decide.decide import decide
@@ -119,8 +121,7 @@ def test_one_that_is_not_ready_for_a_while_keeps_its_floor():
     assert planned == MinScalePlan(kept, ())
 
 
-@pytest.mark.parametrize("floor", range(6))
-@pytest.mark.parametrize("before", [None, "0", "2", "9", "many"])
+@each("floor, before", product(range(6), [None, "0", "2", "9", "many"]))
 def test_whatever_the_floor_was_the_original_comes_back(floor, before):
     there, kept = by_name(rev("a", before)), ()
     for wanted in (floor, 4, floor, 0, 0):
@@ -208,9 +209,7 @@ def test_a_newer_pool_takes_no_floor_of_a_gone_one_for_an_original():
 # --- the cluster's defaults, and Knative's own limits ---
 
 
-@pytest.mark.parametrize("floor", range(5))
-@pytest.mark.parametrize("default", range(5))
-@pytest.mark.parametrize("own", [None, "0", "1", "3"])
+@each("floor, default, own", product(range(5), range(5), [None, "0", "1", "3"]))
 def test_no_floor_lowers_what_is_in_effect(floor, default, own):
     defaults = Defaults(min_scale=default)
     there = rev("a", own)
@@ -278,7 +277,7 @@ def test_ready_is_the_highest_floor_of_which_every_revision_has_its_share():
     assert (both.ready, both.running) == (2, 4)
 
 
-@pytest.mark.parametrize("floor", range(1, 12))
+@each("floor", range(1, 12))
 def test_ready_reaches_a_floor_exactly_when_all_its_shares_are_ready(floor):
     split = {"a": 70, "b": 30}
     full = {name: share(floor, percent) for name, percent in split.items()}

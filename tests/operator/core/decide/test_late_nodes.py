@@ -9,7 +9,7 @@ from kotatsu_operator.core.decide.decide import decide
 from kotatsu_operator.core.plan.lead import KEEP, auto_lead, decisive, with_warm_up
 from kotatsu_operator.core.pool.decision import Decision, Observation, PodStart, Starting
 from kotatsu_operator.core.pool.memory import Memory, Parts, Phase, Tally, WarmUp
-from kotatsu_operator.core.report.conditions import pool_conditions
+from kotatsu_operator.core.report.conditions import pool_conditions, target_conditions
 from tests.operator.core.values import HOUR, SECOND, cron, once, pool_spec, t
 from tests.operator.core.walk import Walk, walk
 
@@ -28,10 +28,12 @@ def openings(hours: int, first_start: timedelta) -> Tally:
     return pool.until(BEGIN + hours * HOUR).memory.windows
 
 
+@pytest.mark.slow
 def test_from_the_second_window_on_a_hundred_of_a_hundred_are_ready_though_no_node_is_there():
     assert openings(101, first_start=60 * SECOND) == Tally(ready=100, cold=1, late=1)
 
 
+@pytest.mark.slow
 def test_with_the_first_start_of_a_cluster_that_adds_nodes_the_first_is_ready_too():
     assert openings(100, first_start=240 * SECOND) == Tally(ready=100)
 
@@ -73,6 +75,7 @@ def after(hours: int, **prewarm: str) -> LateNodes:
     return pool
 
 
+@pytest.mark.slow
 def test_with_capacity_ahead_a_hundred_of_a_hundred_are_ready_from_the_first_on() -> None:
     assert after(100, lead="auto", capacityAhead="2m").memory.windows == Tally(ready=100)
 
@@ -147,10 +150,10 @@ def test_a_warm_up_that_finds_no_node_says_so_once_with_the_schedulers_words():
 
 
 def test_the_next_warm_up_says_so_again():
-    told = replace(WARMING, no_node=True)
+    told = replace(WARMING, told=("WarmUpUnschedulable",))
     ready = Observation(replicas=2, ready=2, pods=2, acknowledged=1)
     warm = decide(SPEC, ready, told, t("10:01")).memory
-    assert (warm.phase, warm.no_node) == (Phase.WARM, False)
+    assert (warm.phase, warm.told) == (Phase.WARM, ())
 
 
 def test_a_long_message_of_the_scheduler_is_cut_so_that_the_event_is_accepted():
@@ -167,6 +170,36 @@ def test_the_condition_says_how_many_wait_and_not_the_words_that_change(waiting:
     assert (ready["reason"], ready["status"]) == ("NoNode", "False")
     assert said in ready["message"]
     assert SAID not in ready["message"]
+
+
+FAILING = "pod voice-1 cannot start: container app: ErrImagePull (not found)"
+BROKEN = replace(WAITING, starting=Starting(failing=FAILING))
+
+
+def test_a_pod_that_cannot_start_is_one_event_and_the_message_of_ready():
+    first = decide(SPEC, BROKEN, WARMING, t("09:59:01"))
+    assert [(n.reason, n.message, n.warning) for n in first.notes] == [
+        ("PodsCannotStart", FAILING, True)
+    ]
+    # A container of a crash loop runs now and then.
+    runs = decide(SPEC, replace(BROKEN, starting=Starting()), first.memory, t("09:59:02"))
+    again = decide(SPEC, BROKEN, runs.memory, t("09:59:03"))
+    assert (runs.notes, again.notes) == ((), ())
+    ready = pool_conditions(SPEC, BROKEN, first)[1]
+    assert (ready["reason"], ready["status"], ready["message"]) == (
+        "PodsCannotStart",
+        "False",
+        FAILING,
+    )
+
+
+def test_of_a_warm_pool_the_template_is_unproven_for_the_pods_own_reason():
+    """A rollout to an image that does not exist leaves the old pods Ready."""
+    seen = replace(BROKEN, ready=2, pods=3)
+    decision = decide(SPEC, seen, replace(WARMING, phase=Phase.WARM), t("10:01"))
+    found = {c["type"]: c for c in target_conditions(SPEC, seen, decision, t("10:01"))}
+    assert found["Unproven"]["status"] == "True"
+    assert found["Unproven"]["message"] == FAILING
 
 
 def test_a_warm_up_is_remembered_with_its_parts():

@@ -113,7 +113,8 @@ def test_a_request_while_the_last_pods_go_after_asleep_wakes_the_pool_for_good()
 
 
 def test_a_request_after_asleep_wakes_one_pod_and_not_as_many_as_there_were() -> None:
-    w = walk(pool_spec(windows=[once("pitch", "10:00", "18:00", 6)]), t("09:50"), tick=2)
+    spec = pool_spec(windows=[once("pitch", "10:00", "18:00", 6)], scaling={"targetConcurrency": 1})
+    w = walk(spec, t("09:50"), tick=2)
     w.until(t("10:30"))
     w.ask(t("10:30"), seconds=20, count=8)
     w.until(t("10:30:30"))
@@ -222,6 +223,7 @@ def test_warm_may_be_made_longer() -> None:
 # --- every override ends ---
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("restarts", [0, 1, 30], ids=lambda n: f"{n} restarts")
 def test_warm_ends_24_hours_after_it_was_first_seen(restarts: int) -> None:
     w = walk(pool_spec(override=override("Warm", FAR)), t("08:00"))
@@ -253,6 +255,7 @@ def test_the_24_hours_count_from_the_first_sight_also_while_suspended() -> None:
     assert w.replicas == 0
 
 
+@pytest.mark.slow
 def test_another_override_has_24_hours_of_its_own() -> None:
     w = walk(pool_spec(override=override("Warm", FAR, by="alice")), t("08:00"))
     w.until(t("20:00"))

@@ -135,6 +135,7 @@ def test_traffic_that_comes_just_before_each_sleep_is_served_without_a_cold_star
     assert w.lowest(t("08:30:08"), w.now, "ready") == 1
 
 
+@pytest.mark.slow
 def test_pods_without_the_time_of_their_last_request_are_asked_often_enough_to_know() -> None:
     w = asleep("08:30", "08:30:30", has_last_request=False, tick=0.5).until(t("08:34"))
     assert abs(w.reached(0, after=t("08:31")) - t("08:32:30.2")) <= SECOND
@@ -373,6 +374,7 @@ def test_a_target_at_0_is_asleep_behind_the_activator() -> None:
 # --- demand that cannot be measured ---
 
 
+@pytest.mark.slow
 def test_unknown_demand_holds_the_pool_for_30_minutes_and_idle_after() -> None:
     blind = t("08:30:30")
     w = asleep("08:30", unmeasurable=lambda now: now >= blind, tick=6).until(t("10:00"))

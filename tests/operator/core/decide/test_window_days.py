@@ -130,6 +130,7 @@ def test_where_windows_overlap_the_highest_replicas_win() -> None:
     assert w.told("WindowCold", "WindowLate") == []
 
 
+@pytest.mark.slow
 def test_replicas_of_a_whole_day_follow_the_windows_minute_by_minute() -> None:
     """The oracle: the highest of the windows open at a minute, read off the table by hand."""
     table = [("00:30", "02:00", 1), ("08:00", "12:00", 2), ("11:00", "11:30", 4)]

@@ -138,7 +138,8 @@ def test_the_number_is_bounded_and_the_memory_small(
 
 
 def test_requests_above_the_floor_add_pods_and_give_them_back() -> None:
-    w = walk(pool_spec(windows=[once("pitch", "10:00", "12:00", 2)]), t("09:50"), tick=BEAT)
+    spec = pool_spec(windows=[once("pitch", "10:00", "12:00", 2)], scaling={"targetConcurrency": 1})
+    w = walk(spec, t("09:50"), tick=BEAT)
     w.until(t("10:29:59"))
     w.ask(t("10:30"), seconds=40, count=6)
     w.until(t("10:35"))
@@ -149,7 +150,18 @@ def test_requests_above_the_floor_add_pods_and_give_them_back() -> None:
 
 
 def test_demand_never_takes_a_pool_above_its_maximum() -> None:
-    w = walk(pool_spec(scaling={"maxReplicas": 3}), t("10:00"), tick=BEAT)
+    spec = pool_spec(scaling={"maxReplicas": 3, "targetConcurrency": 1})
+    w = walk(spec, t("10:00"), tick=BEAT)
     w.ask(t("10:01"), seconds=60, count=50)
     w.until(t("10:05"))
     assert max(m.replicas for m in w.log) == 3
+
+
+@pytest.mark.parametrize(("count", "pods"), [(10, 1), (100, 1), (101, 2)])
+def test_a_pool_that_says_nothing_of_it_has_one_pod_for_a_hundred_requests(
+    count: int, pods: int
+) -> None:
+    w = walk(pool_spec(), t("10:00"), tick=BEAT)
+    w.ask(t("10:01"), seconds=60, count=count)
+    w.until(t("10:05"))
+    assert max(m.replicas for m in w.log) == pods

@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 from itertools import product
 from random import Random
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rows import each
 
 from kotatsu_operator.core.plan.lead import LONGEST_AHEAD, WARM_UPS_PER_SECOND, turns
 from kotatsu_operator.core.pool.decision import Claim
@@ -30,8 +30,8 @@ def seconds(ahead: dict[tuple[str, str], timedelta]) -> list[int]:
     return [int(ahead[key(n)].total_seconds()) for n in range(len(ahead))]
 
 
-@pytest.mark.parametrize(
-    ("raw", "ahead"),
+@each(
+    "raw, ahead",
     [
         ([], []),
         ([(60, 1)], [0]),
@@ -43,18 +43,6 @@ def seconds(ahead: dict[tuple[str, str], timedelta]) -> list[int]:
         ([(60, 50), (60, 5)], [0, 1]),
         ([(60, 5), (3600, 5)], [0, 0]),
         ([(60, 5), (60, 5), (61, 5), (200, 5)], [1, 0, 1, 0]),
-    ],
-    ids=[
-        "nobody",
-        "alone",
-        "alone and big",
-        "three together",
-        "one after the other anyway",
-        "the first does not end in time",
-        "the biggest goes last",
-        "the biggest goes last, named first",
-        "hours apart",
-        "the third makes room for two",
     ],
 )
 def test_turns_at_five_pods_a_second(raw: list[tuple[int, int]], ahead: list[int]) -> None:

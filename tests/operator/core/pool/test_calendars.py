@@ -161,6 +161,27 @@ def test_a_status_holds_the_next_events_and_says_how_many_are_left_out():
     assert condition["reason"] == "EventsLeftOut"
 
 
+@pytest.mark.parametrize("began", [0, 99, 100, 101, 150, 400])
+def test_a_long_event_closes_each_of_its_days(began: int):
+    start = NOW.date() - timedelta(days=began)
+    long = Occasion("x@holidays", "Renovation", start, start + timedelta(days=began + 70))
+    pool = spec(windows=[cron("0 12 * * *", "1h")], closedOn=["holidays"])
+    memory = follow(pool, Memory(), {"holidays": read(long)}, NOW)
+    used = with_calendars(pool, memory)
+    found = occurrences(used.windows, used.zone, NOW, NOW + timedelta(days=80))
+    assert min(o.start for o in found).date() == NOW.date() + timedelta(days=70)
+
+
+def test_a_window_of_a_closed_day_stays_shut_after_midnight():
+    pool = spec(windows=[cron("0 23 * * *", "3h")], closedOn=["holidays"])
+    readings = {"holidays": read(holiday(5))}
+    night = datetime(2030, 12, 5, 15, 30, tzinfo=UTC)  # 0:30 on the 6th in Tokyo
+    memory = follow(pool, Memory(), readings, night)
+    for known in (readings, {"holidays": Reading()}):
+        used = with_calendars(pool, follow(pool, memory, known, night))
+        assert occurrences(used.windows, used.zone, night, night + timedelta(hours=1)) == []
+
+
 def test_a_time_that_clocks_skip_is_no_window():
     pool = pool_spec(timeZone="Europe/Berlin", calendars=[TEAM])
     floating = Occasion("x", "Night", datetime(2031, 3, 30, 2, 10), datetime(2031, 3, 30, 2, 50))

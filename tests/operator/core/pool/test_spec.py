@@ -6,6 +6,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from rows import each
 
 from kotatsu_operator.core.pool.parse import SpecError, parse
 from kotatsu_operator.core.pool.spec import (
@@ -24,7 +25,7 @@ def test_a_pool_needs_no_more_than_a_target() -> None:
     assert spec.target.name == spec.service == "voice"
     assert spec.zone == ZoneInfo("UTC")
     assert (spec.windows, spec.lead, spec.override) == ((), None, None)
-    assert spec.scaling == Scaling(10, 1, timedelta(minutes=2))
+    assert spec.scaling == Scaling(10, 100, timedelta(minutes=2))
     assert spec.drain == Drain(timedelta(seconds=5), timedelta(seconds=60))
     assert spec.metrics == Metrics("http", "/metrics", "kotatsu_requests_in_flight")
     assert (spec.on_delete, spec.suspend) == (OnDelete.RESTORE, False)
@@ -97,8 +98,8 @@ def test_the_same_instant_written_in_another_zone_is_the_same_override() -> None
 ONCE = {"name": "w", "start": "2026-11-25T10:00", "end": "2026-11-25T12:00", "replicas": 1}
 
 
-@pytest.mark.parametrize(
-    ("fields", "sentence"),
+@each(
+    "fields, sentence",
     [
         ({"timeZone": "Asia/Tokio"}, "spec.timeZone: 'Asia/Tokio' is not an IANA time zone"),
         ({"timeZone": "Asia"}, "spec.timeZone: 'Asia' is not an IANA time zone"),

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -258,6 +259,7 @@ def test_what_was_spent_before_the_record_began_is_a_sum_without_episodes() -> N
     pool.check()
 
 
+@pytest.mark.slow
 def test_old_episodes_become_one_sum_for_each_period_and_old_periods_are_dropped() -> None:
     pool = Pool()
     for number in range(KEPT + 20):

@@ -108,6 +108,7 @@ def test_forgotten_pods_are_told_once_until_a_request_comes():
     "change",
     [
         {"memory": replace(WARM, phase=Phase.ASLEEP)},
+        {"memory": replace(WARM, phase=Phase.PARKED)},
         {"seen": replace(SEEN, ready=0)},
         {"seen": replace(SEEN, demand=Demand(known=False))},
         {"memory": replace(WARM, since=t("11:00"))},

@@ -1,13 +1,24 @@
 """The record of what sleeps, compared with the pools there are."""
 
-import json
 from dataclasses import replace
 
 import pytest
+from rows import each
 
+from kotatsu_operator.core.pool.memory import Original
 from kotatsu_operator.core.pool.spec import OnDelete
-from kotatsu_operator.core.report.record import Entry, entry_of, heir, read_entry, settle, text_of
-from tests.operator.cluster import warm_pool
+from kotatsu_operator.core.protocol import OPERATOR
+from kotatsu_operator.core.report.record import (
+    Entry,
+    entry_of,
+    heir,
+    minimum_back,
+    read_entry,
+    replicas_back,
+    settle,
+    text_of,
+)
+from tests.operator.cluster import horizontal_pod_autoscaler, owned, warm_pool
 
 VOICE = Entry("voice", "Deployment", "voice", OnDelete.RESTORE, {"restoreReplicas": 3})
 
@@ -82,7 +93,7 @@ def test_what_cannot_be_read_harms_nobody(text):
 FOREIGN = "../../theirs/deployments/web"
 
 
-@pytest.mark.parametrize(
+@each(
     "name",
     [FOREIGN, "..", ".", "", "a/b", "a?dryRun=All", "a#b", "a%2fb", "A", "x" * 254, "ｗｅｂ"],
 )
@@ -110,7 +121,7 @@ MALFORMED = [
 ]
 
 
-@pytest.mark.parametrize("owed", MALFORMED, ids=json.dumps)
+@each("owed", MALFORMED)
 def test_only_what_is_well_formed_is_owed(owed):
     assert read_entry(replace(VOICE, owed=owed).text()).owed == {}
     assert (
@@ -131,3 +142,22 @@ def test_a_target_is_inherited_by_the_oldest_other_pool_that_names_it():
         pool["metadata"]["creationTimestamp"] = f"2026-11-{day}T09:00:00Z"
     assert heir(VOICE, [young, old, warm_pool("feed")]) is old
     assert heir(VOICE, [warm_pool("feed")]) is None
+
+
+@pytest.mark.parametrize(
+    ("now", "owed", "replicas"),
+    [(0, 3, 3), (0, 0, None), (2, 3, None)],
+    ids=["from 0", "found at 0", "runs"],
+)
+def test_only_a_workload_at_0_gets_replicas_back(now: int, owed: int, replicas: int | None) -> None:
+    entry = Entry("voice", "Deployment", "voice", OnDelete.RESTORE, {"restoreReplicas": owed})
+    assert replicas_back(entry, now)[0] == replicas
+
+
+@pytest.mark.parametrize(("manager", "replicas"), [(OPERATOR, 2), ("kubectl", None)])
+def test_an_autoscaler_gets_minreplicas_back_only_where_the_operator_has_set_it(
+    manager: str, replicas: int | None
+) -> None:
+    autoscaler = horizontal_pod_autoscaler(least=5)
+    autoscaler["metadata"]["managedFields"] = [owned("minReplicas", manager)]
+    assert minimum_back(Original("voice", 2), autoscaler)[0] == replicas

@@ -8,6 +8,7 @@ from decimal import Decimal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rows import each
 
 from kotatsu_operator.core.budget.ledger import Ledger, Spent
 from kotatsu_operator.core.formats import stamp
@@ -100,6 +101,7 @@ _MEMORIES = st.builds(
     proven=st.booleans(),
     original=st.none() | _ORIGINALS,
     contest=st.none() | _CONTESTS,
+    woken_soon=st.integers(0, 9),
 )
 
 
@@ -264,8 +266,8 @@ OLD = {
 }
 
 
-@pytest.mark.parametrize(
-    ("new", "worth"),
+@each(
+    "new, worth",
     [
         ({}, False),
         ({"phase": "Warm"}, False),

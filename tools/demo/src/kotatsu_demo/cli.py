@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from kotatsu_demo import docker, facts
+from kotatsu_demo import docker, facts, routes
 from kotatsu_demo.beside import Beside
-from kotatsu_demo.choice import Where, choose
+from kotatsu_demo.choice import Choice, Facts, Where, for_demo, for_images
 from kotatsu_demo.closing import figures, next_commands
 from kotatsu_demo.clusters import WORK, Cluster, cluster_of
 from kotatsu_demo.errors import DemoError
@@ -27,12 +27,14 @@ from kotatsu_node.layout import Layout
 from kotatsu_node.progress import Progress, Times, duration
 
 NAMESPACE = "kotatsu-demo"
+_ROUTES = WORK / "routes.json"
 
 _DESCRIPTION = """\
 See a pool warm up for its window, speak, fall asleep and wake, on a real Kubernetes.
 
-The cluster is the one of the context in CONTEXT, or kind when Docker runs and kind is
-installed, or the throwaway node of tools/node (root on Linux; no Docker needed).
+The cluster is the one that CONTEXT names. Without it, the demo makes its own: a kind cluster
+when Docker runs and kind is installed, or the throwaway node of tools/node (root on Linux; no
+Docker needed). `images` then takes the cluster of the current context, where that is kind.
 """
 _EPILOG = """\
 environment:
@@ -64,6 +66,20 @@ def parser() -> argparse.ArgumentParser:
     show.add_argument("--json", action="store_true", help="print one JSON object an event")
     images = add("images", "build and load the images only", "Seconds when nothing has changed.")
     images.add_argument("--list", action="store_true", help="only name them")
+    images.add_argument(
+        "--own", action="store_true", help="into the cluster that `show` uses, as the tests do"
+    )
+    add(
+        "env",
+        "print exports for a shell, so that kubectl finds the cluster of `show`",
+        "Exits with 1 where it is not up.",
+    )
+    reach = add(
+        "reach",
+        "let this machine reach the Services and pods of that cluster",
+        "Sets routes to the nodes of a kind cluster; elsewhere there is nothing to do.",
+    )
+    reach.add_argument("--end", action="store_true", help="remove these routes again")
     down = add("down", "remove what `show` made", "Built binaries and images stay cached.")
     down.add_argument("--keep-cluster", action="store_true", help="remove only what is in it")
     return top
@@ -79,9 +95,13 @@ def run(arguments: Sequence[str]) -> int:
         times = Times(Layout.from_environment().times)
         progress = Progress(times=times)
         found = facts.look()
-        choice = choose(found)
-        progress.say(f"cluster: {choice.why}")
+        choice = _choice(options, found)
         cluster = cluster_of(choice, options.namespace, found.image_prefix, progress)
+        if options.command == "env":
+            return _env(cluster)
+        progress.say(f"cluster: {choice.why}")
+        if choice.where is not Where.GIVEN and found.current_context not in ("", choice.context):
+            progress.say(f"your current context {found.current_context} is left alone")
         silent = Progress(io.StringIO(), live=False)
         match options.command:
             case "show":
@@ -94,6 +114,14 @@ def run(arguments: Sequence[str]) -> int:
                 cluster.start(images)
                 for image in images:
                     cluster.provide(image)
+                progress.say(f"the images are in {choice.context}")
+                if found.current_context != choice.context:
+                    progress.say(f"so that helm and kubectl find it:  {cluster.shell_line}")
+            case "reach" if options.end:
+                routes.close(_ROUTES)
+            case "reach":
+                if choice.kind_cluster and routes.open_to(cluster.kube, _ROUTES):
+                    progress.say("this machine has routes to its Services and pods")
             case "down":
                 _down(cluster, progress, keep_cluster=options.keep_cluster)
     except NodeError as error:
@@ -109,6 +137,21 @@ def run(arguments: Sequence[str]) -> int:
             file=sys.stderr,
         )
         return 130
+    return 0
+
+
+def _choice(options: argparse.Namespace, found: Facts) -> Choice:
+    """The cluster that a command is for."""
+    is_for_helm = options.command == "images" and not options.own
+    return for_images(found) if is_for_helm else for_demo(found)
+
+
+def _env(cluster: Cluster) -> int:
+    if not cluster.is_up():
+        print("the cluster is not up; `make demo` brings it up", file=sys.stderr)
+        return 1
+    for name, value in cluster.environment().items():
+        print(f"export {name}={shlex.quote(value)}")
     return 0
 
 

@@ -32,14 +32,20 @@ class Kube:
         command = self.command(*arguments)
         return shell.call(command, stdin=stdin, timeout=timeout, env=self.environment).stdout
 
+    def answers(self) -> bool:
+        """Whether the API server is there."""
+        command = self.command("get", "--raw", "/readyz", "--request-timeout=10s")
+        return shell.call(command, env=self.environment, check=False).returncode == 0
+
     def apply(self, *objects: Mapping[str, Any]) -> None:
         """Apply objects."""
         items = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
         self.kubectl("apply", "-f", "-", stdin=json.dumps(items))
 
-    def get(self, kind: str, name: str) -> dict[str, Any] | None:
+    def get(self, kind: str, name: str, namespace: str = "") -> dict[str, Any] | None:
         """One object, or None when there is none of that name."""
-        text = self.kubectl("get", kind, name, "-o", "json", "--ignore-not-found")
+        where = ("-n", namespace) if namespace else ()
+        text = self.kubectl("get", kind, name, *where, "-o", "json", "--ignore-not-found")
         return dict(json.loads(text)) if text.strip() else None
 
     def helm(self, *arguments: str, values: Mapping[str, Any] | None = None) -> None:

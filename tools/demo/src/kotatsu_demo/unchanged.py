@@ -11,6 +11,13 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from kotatsu_demo.images import Image
+
+
+def made_from(root: Path, image: Image) -> str:
+    """What an image is built from: a digest of its files, and its build arguments."""
+    return f"{context_digest(root, image.dockerfile)} {image.build_arguments}"
+
 
 def context_digest(root: Path, dockerfile: str) -> str:
     """A digest of a Dockerfile and of all files that `.dockerignore` lets into the context."""

@@ -1,8 +1,9 @@
 """The endpoints of GitHub, as far as the pet needs them."""
 
+import base64
 import hashlib
 import json
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlencode, urlsplit
 
 from fastapi import APIRouter, Form, Header, Query, Request, Response
@@ -39,11 +40,19 @@ def github_router(state: State, public_url: str) -> APIRouter:
         redirect_uri: str,
         login: str = "demo",
         csrf: Annotated[str, Query(alias="state")] = "",
+        code_challenge: Annotated[str, Query(pattern=r"^[A-Za-z0-9_-]{43}$")] = "",
+        code_challenge_method: Literal["S256", ""] = "",
     ) -> Response:
-        """GitHub's login page, where everybody says yes at once; `login` says who."""
+        """GitHub's login page, where everybody says yes at once; `login` says who.
+
+        A code that was asked for with a challenge (PKCE) has it behind a dot.
+        """
         if urlsplit(redirect_uri).scheme not in ("http", "https"):
             return JSONResponse({"error": "redirect_uri_mismatch"}, 400)
+        if bool(code_challenge) != bool(code_challenge_method):
+            return JSONResponse({"error": "invalid_request"}, 400)
         code = "demo" if login == "demo" else f"demo-{login}"
+        code += f".{code_challenge}" if code_challenge else ""
         mark = "&" if "?" in redirect_uri else "?"
         query = urlencode({"code": code, "state": csrf})
         return RedirectResponse(f"{redirect_uri}{mark}{query}", 302)
@@ -53,6 +62,7 @@ def github_router(state: State, public_url: str) -> APIRouter:
         client_id: Annotated[str, Form()] = "",
         client_secret: Annotated[str, Form()] = "",
         code: Annotated[str, Form()] = "",
+        code_verifier: Annotated[str, Form()] = "",
     ) -> Response:
         """A code is the token it is worth; everything that goes wrong is 200 with an `error`."""
         failed = await failure(state, "access_token")
@@ -60,9 +70,10 @@ def github_router(state: State, public_url: str) -> APIRouter:
             return failed
         if not client_id or client_secret in ("", WRONG):
             return JSONResponse({"error": "incorrect_client_credentials"})
-        if person_of(code) is None:
+        token, _, challenge = code.partition(".")
+        if person_of(token) is None or (challenge and challenge_of(code_verifier) != challenge):
             return JSONResponse({"error": "bad_verification_code"})
-        return JSONResponse({"access_token": code, "token_type": "bearer", "scope": ""})
+        return JSONResponse({"access_token": token, "token_type": "bearer", "scope": ""})
 
     @router.get("/user")
     async def user(
@@ -121,6 +132,12 @@ def github_router(state: State, public_url: str) -> APIRouter:
         return JSONResponse(data, headers=headers)
 
     return router
+
+
+def challenge_of(code_verifier: str) -> str:
+    """S256 of RFC 7636, the only method that GitHub takes."""
+    digest = hashlib.sha256(code_verifier.encode()).digest()
+    return base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
 
 def describe(person: Person, base: str) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def welcome(settings: LocalSettings) -> str:
             f"  curl -H 'Authorization: {token}' -X POST {base}/feed",
             f'  curl {base}/voice --json \'{{"text": "こんにちは"}}\' -o hello.mp3',
             f"  curl -N '{base}/talk?stream=true' --json '{{\"message\": \"おはよう\"}}'",
-            f"  {base}/docs (feed), {base}/_local/auth/docs, {base}/_local/voice/docs",
+            f"  {base}/openapi.json (feed), {base}/_local/{{auth,voice}}/openapi.json",
         ]
     )
 

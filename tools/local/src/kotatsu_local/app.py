@@ -1,7 +1,7 @@
 """The app factories of auth, feed and voice, and the GitHub stub, put together as one ASGI app.
 
 The paths are those of the gateway on a cluster. Under /_local/<name>/ each app can be reached by
-itself, with its own /docs, /metrics and /readyz.
+itself, with its own /openapi.json, /metrics and /readyz.
 """
 
 from collections.abc import AsyncIterator, Mapping

@@ -26,9 +26,9 @@ _INTRODUCTION = """\
 # Metrics
 
 Made from the code by `make monitoring`. All names begin with `kotatsu_` and use base units;
-counters end in `_total`. `namespace` and `name` are the pool's: scrape with `honor_labels: true`,
-as the chart's PodMonitor does and [monitoring.md](monitoring.md) shows. No label ever holds a path,
-a user or a token.
+counters end in `_total`. `namespace` and `name` are the pool's; for the first one,
+[monitoring.md](monitoring.md#whose-series-are-believed) has relabelings. No label ever holds a
+path, a user or a token.
 """
 
 

@@ -20,7 +20,7 @@ _DESCRIPTION = """\
 A throwaway one-node Kubernetes for Linux machines without Docker.
 
 It runs in a network namespace of its own, as root, from programs that it
-builds with Go and caches. `down` leaves nothing of it on the machine.
+downloads or builds with Go, and caches. `down` leaves nothing of it on the machine.
 """
 _EPILOG = f"""\
 environment:
@@ -50,10 +50,12 @@ def parser() -> argparse.ArgumentParser:
 
     prepare = add(
         "prepare",
-        "build the programs that a node runs",
-        "Kubernetes, containerd, helm and the pause container, unless they are built already.",
+        "download or build the programs that a node runs",
+        "Kubernetes, containerd, helm and the pause container, unless they are there already.",
     )
-    prepare.add_argument(
+    which = prepare.add_mutually_exclusive_group()
+    which.add_argument("--compile", action="store_true", help="build Kubernetes in any case")
+    which.add_argument(
         "--peers",
         action="store_true",
         help="instead, those of other projects that tests run beside Kotatsu",
@@ -62,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
         "up",
         "start the node",
         "Does what is missing and nothing else; after a crash it cleans up first. The first run"
-        " compiles Kubernetes, which takes minutes; later ones take seconds.",
+        " downloads Kubernetes, or compiles it for minutes; later ones take seconds.",
     )
     _add_proxy_mode(up, "default: as it is, iptables at first")
     down = add(
@@ -129,7 +131,7 @@ def _dispatch(node: Node, options: argparse.Namespace) -> int:
         case "prepare" if options.peers:
             node.prepare_peers()
         case "prepare":
-            node.prepare()
+            node.prepare(compiled=options.compile)
         case "up":
             node.up(proxy_mode=options.proxy_mode)
             print(f'node kotatsu is Ready; to use it: eval "$({_call(options)} env)"')

@@ -28,7 +28,9 @@ API_PORT = 6443
 REGISTRY = f"{HOST_IP}:5000"
 """An image registry on the machine, from which the node pulls over plain HTTP where one runs."""
 
-BASE_IMAGE = "localhost/kotatsu-base:bookworm"
+DEBIAN = "trixie"
+"""The release of Debian that images are built on: that of the base which the Dockerfiles name."""
+BASE_IMAGE = f"localhost/kotatsu-base:{DEBIAN}"
 PAUSE_IMAGE = "localhost/kotatsu-pause:1"
 
 DEFAULT_STATE = Path("/var/lib/kotatsu-node")
@@ -76,7 +78,7 @@ class Layout:
     # --- state: what belongs to the running cluster ---
     @property
     def logs(self) -> Path:
-        """One file per component, and one per long step."""
+        """One file per component, and one per image."""
         return self.state / "logs"
 
     @property
@@ -174,10 +176,9 @@ class Layout:
         return self.cache / "bin"
 
     @property
-    def built_helm(self) -> Path | None:
-        """The helm that was built last, with Kubernetes; None before."""
-        built = self.binaries.glob("kubernetes-*/helm")
-        return max(built, key=lambda path: path.stat().st_mtime, default=None)
+    def build_logs(self) -> Path:
+        """One file per build of a program; where no root is needed, as for the build."""
+        return self.cache / "logs"
 
     @property
     def buildah(self) -> Path:

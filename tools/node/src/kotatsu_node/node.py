@@ -20,7 +20,7 @@ from kotatsu_node.components.commands import Setting
 from kotatsu_node.errors import NodeError
 from kotatsu_node.layout import BASE_IMAGE, KUBERNETES, NODE_NAME, PAUSE_IMAGE, Layout
 from kotatsu_node.network import netns
-from kotatsu_node.progress import Progress, Times
+from kotatsu_node.progress import BUILD_OF_AN_IMAGE, Progress, Times
 from kotatsu_node.status import Status
 
 
@@ -37,13 +37,22 @@ class Node:
         """The node of a state directory (by default the machine's usual one)."""
         return cls(Layout.from_environment(state_dir=state_dir), progress)
 
-    def prepare(self) -> None:
-        """Build the programs that a node is made from, without starting any."""
-        prepare.programs(self.layout, self.progress)
+    def prepare(self, *, compiled: bool = False) -> None:
+        """Get the programs that a node is made from, without starting any.
+
+        With `compiled` they are built from the sources here, where others could be downloaded.
+        """
+        prepare.programs(self.layout, self.progress, compiled=compiled)
 
     def prepare_peers(self) -> None:
         """Build the programs of other projects that tests run beside Kotatsu."""
         prepare.other_programs(self.layout, self.progress)
+
+    def prepare_base(self) -> None:
+        """Make the image that others are built from, unless the storage has it."""
+        preflight.require_root_on_linux()
+        prepare.packages(self.layout, self.progress)
+        prepare.base(self.layout, self.buildah, self.progress)
 
     def up(
         self, *, proxy_mode: str | None = None, meanwhile: Callable[[], object] = lambda: None
@@ -143,12 +152,10 @@ class Node:
         load: bool = True,
     ) -> None:
         """Build an image, and load it when the node is up. `build_args` are KEY=VALUE."""
-        preflight.require_root_on_linux()
-        prepare.packages(self.layout, self.progress)
-        prepare.base(self.layout, self.buildah, self.progress)
+        self.prepare_base()
         where = context if context is not None else dockerfile.parent
         log = self.layout.logs / f"image-{tag.replace('/', '_').replace(':', '_')}.log"
-        with self.progress.step(f"build image {tag}"):
+        with self.progress.step(f"build image {tag}", BUILD_OF_AN_IMAGE):
             from_dockerfile.build(self.buildah, tag, dockerfile, where, build_args, log)
         if load and "containerd" in lifecycle.alive(self.layout):
             self.load(tag)

@@ -16,9 +16,14 @@ from typing import TextIO
 
 from kotatsu_node.errors import NodeError
 
+BUILD_OF_AN_IMAGE = "half a minute to 2 minutes"
+"""How long the first build of an image usually takes."""
+
 _TICK_SECONDS = 0.5
 # A step shorter than this is no news in a pipe; it is announced only once it lasts.
 _QUIET_SECONDS = 1.0
+# How often a step that goes on says so in a pipe.
+_REPEAT_SECONDS = 60.0
 
 
 def duration(seconds: float) -> str:
@@ -64,8 +69,8 @@ class Progress:
     """Prints steps to `stream` (standard error); several may run at once, from any thread.
 
     On a terminal the running steps share one live line with elapsed times. In a pipe a step that
-    lasts over a second is one line at its beginning and one at its end. Both say how long the step
-    took the last time, where `times` knows it.
+    lasts over a second is one line at its beginning, one a minute, and one at its end. Both say how
+    long the step took the last time, where `times` knows it, or else how long it usually takes.
     """
 
     def __init__(
@@ -76,15 +81,20 @@ class Progress:
         self._times = times or Times()
         self._lock = threading.Lock()
         self._running: dict[str, float] = {}
-        self._announced: set[str] = set()
+        self._usually: dict[str, str] = {}
+        self._announced: dict[str, float] = {}
         self._wake = threading.Event()
 
     @contextmanager
-    def step(self, name: str) -> Iterator[None]:
-        """Run the body as the step `name`; a NodeError leaving it learns the step's name."""
+    def step(self, name: str, usually: str = "") -> Iterator[None]:
+        """Run the body as the step `name`; a NodeError leaving it learns the step's name.
+
+        `usually` says what to expect of the first time, such as "7 to 16 minutes on two cores".
+        """
         started = time.monotonic()
         with self._lock:
             self._running[name] = started
+            self._usually[name] = usually
             first = len(self._running) == 1
         if first:
             self._wake = threading.Event()
@@ -111,7 +121,7 @@ class Progress:
             if not self._running:
                 self._wake.set()
             was_announced = name in self._announced
-            self._announced.discard(name)
+            self._announced.pop(name, None)
             if not verb:
                 self._times.note(name, elapsed)
             if self._live or was_announced or verb:
@@ -127,24 +137,33 @@ class Progress:
                     self._draw(now)
                     continue
                 for name, since in self._running.items():
-                    if name not in self._announced and now - since >= _QUIET_SECONDS - 0.1:
-                        self._announced.add(name)
-                        last = self._last(name)
-                        self._line(f"· {name} ({last})" if last else f"· {name}")
+                    self._announce(name, now - since, now)
+
+    def _announce(self, name: str, spent: float, now: float) -> None:
+        """Say in a pipe that a step has begun, or that it goes on, when it is time for that."""
+        last = self._announced.get(name)
+        if spent < _QUIET_SECONDS - 0.1 or (last is not None and now - last < _REPEAT_SECONDS):
+            return
+        self._announced[name] = now
+        so_far = "" if last is None else f"{duration(spent)} so far"
+        about = ", ".join(filter(None, (so_far, self._expected(name))))
+        self._line(f"· {name} ({about})" if about else f"· {name}")
 
     def _draw(self, now: float) -> None:
         """The live line: as long as the terminal is wide, or it could not be drawn over."""
         steps = []
         for name, since in self._running.items():
-            spent = ", ".join(filter(None, (duration(now - since), self._last(name))))
+            spent = ", ".join(filter(None, (duration(now - since), self._expected(name))))
             steps.append(f"{name} ({spent})")
         line = f"· {', '.join(steps)}"
         self._stream.write(f"\r\x1b[K{line[: shutil.get_terminal_size().columns - 1]}")
         self._stream.flush()
 
-    def _last(self, name: str) -> str:
-        last = self._times.last(name)
-        return f"last time {duration(last)}" if last else ""
+    def _expected(self, name: str) -> str:
+        last, usually = self._times.last(name), self._usually[name]
+        if last:
+            return f"took {duration(last)} last time"
+        return f"usually {usually}" if usually else ""
 
     def _line(self, text: str) -> None:
         start = "\r\x1b[K" if self._live else ""

@@ -8,13 +8,14 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from kotatsu_demo.images import Image
 from kotatsu_node import Node, shell
 from kotatsu_node.errors import NodeError
+from kotatsu_node.layout import BASE_IMAGE
 from kotatsu_release.registry import ask
-from kotatsu_release.tree import REVISION
+from kotatsu_release.tree import BASE, REVISION
 
 _ABSENT = ("manifest unknown", "name unknown", "not known to registry", "not found")
 """What clients print when a registry answers that it has no such image."""
@@ -29,6 +30,14 @@ class Published:
     digest: str
     revision: str
     """The commit it was made from; empty when it does not say."""
+    base: str
+    """The image it was built from, as NAME@DIGEST; empty when it does not say."""
+
+    @classmethod
+    def labelled(cls, digest: str, labels: Mapping[str, str]) -> Published:
+        """An image with these labels."""
+        name, base = (labels.get(f"{BASE}.{part}", "") for part in ("name", "digest"))
+        return cls(digest, labels.get(REVISION, ""), f"{name}@{base}" if base else "")
 
 
 @dataclass(frozen=True)
@@ -52,6 +61,9 @@ class Builder(Protocol):
     def published(self, reference: str) -> Published | None:
         """What the registry has under a name; None if nothing. Raises NodeError."""
 
+    def base(self, name: str) -> str:
+        """The image that Dockerfiles start from, as NAME@DIGEST. Raises NodeError."""
+
     def make(self, build: Build, *, push: bool) -> str:
         """Build an image, and push it; its digest. Raises NodeError."""
 
@@ -66,16 +78,20 @@ class Buildx:
 
     def published(self, reference: str) -> Published | None:
         """Ask the registry."""
-        inspect = ("docker", "buildx", "imagetools", "inspect")
-        said = _ask_for_image([*inspect, reference, "--format", "{{json .}}"])
-        if said is None:
+        found = _inspect(reference)
+        if found is None:
             return None
-        found = json.loads(said)
         images = found["image"]
         # A single image stands there itself, several by their platforms.
         first = images if "config" in images else next(iter(images.values()))
-        labels = first["config"].get("Labels") or {}
-        return Published(found["manifest"]["digest"], labels.get(REVISION, ""))
+        return Published.labelled(found["manifest"]["digest"], first["config"].get("Labels") or {})
+
+    def base(self, name: str) -> str:
+        """What the registry has under the name now: one digest for all platforms."""
+        found = _inspect(name)
+        if found is None:
+            raise NodeError(f"the registry has no base image {name}")
+        return f"{name}@{found['manifest']['digest']}"
 
     def make(self, build: Build, *, push: bool) -> str:
         """Build for every platform at once."""
@@ -124,7 +140,12 @@ class Buildah:
         pull = ("pull", "--quiet", self._tls, *self._policy, f"docker://{reference}")
         self._buildah.call(*pull, timeout=_SECONDS)
         (manifest,) = found["manifests"]
-        return Published(manifest["digest"], self._buildah.label(reference, REVISION))
+        return Published.labelled(manifest["digest"], self._buildah.labels(reference))
+
+    def base(self, name: str) -> str:  # noqa: ARG002 - it has one of its own
+        """The image of tools/node that takes its place."""
+        self._node.prepare_base()
+        return f"{BASE_IMAGE}@{self._buildah.digest(BASE_IMAGE)}"
 
     def make(self, build: Build, *, push: bool) -> str:
         """Build from a base image that this machine has made (see tools/node)."""
@@ -150,6 +171,13 @@ def this_platform() -> str:
     """This machine's, as in linux/amd64."""
     machine = platform.machine()
     return f"linux/{_ARCHITECTURES.get(machine, machine)}"
+
+
+def _inspect(reference: str) -> dict[str, Any] | None:
+    """What Docker says of an image in a registry; None if the registry has none."""
+    inspect = ("docker", "buildx", "imagetools", "inspect", reference, "--format", "{{json .}}")
+    said = _ask_for_image(inspect)
+    return None if said is None else dict(json.loads(said))
 
 
 def _ask_for_image(

@@ -13,6 +13,7 @@ from tomllib import loads
 from kotatsu_demo import facts
 from kotatsu_demo.images import ROOT
 from kotatsu_node import Node, shell
+from kotatsu_node.build import clients
 from kotatsu_node.errors import NodeError
 from kotatsu_node.layout import Layout
 from kotatsu_node.progress import Progress, Times
@@ -158,8 +159,7 @@ def _has_buildx() -> bool:
 
 
 def _helm() -> str:
-    """Path of helm: the one in PATH, or what tools/node has built."""
-    found = shutil.which("helm") or Layout.from_environment().built_helm
+    found = clients.find("helm", Layout.from_environment())
     if found is None:
         raise ReleaseError("helm is not installed", hint="install helm 3.8 or newer")
     return str(found)

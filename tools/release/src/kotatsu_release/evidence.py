@@ -27,6 +27,8 @@ class Origin:
     """What a release was made from, by whom, and when."""
 
     commit: str
+    bases: Sequence[str]
+    """The images that ours are built from, as NAME@DIGEST."""
     builder: str
     """URI of what ran the build."""
     platforms: Sequence[str]
@@ -46,10 +48,7 @@ def statement(
     `pushed` are names in the registry with their digests (sha256:…), `files` the other artifacts,
     `locks` the files that fix the packages which went in.
     """
-    subjects = [
-        {"name": name, "digest": {"sha256": digest.removeprefix("sha256:")}}
-        for name, digest in pushed.items()
-    ]
+    subjects = [_named(name, digest) for name, digest in pushed.items()]
     subjects += [{"name": file.name, "digest": {"sha256": sha256(file)}} for file in files]
     source: dict[str, Any] = {"digest": {"gitCommit": origin.commit}}
     if plan.source:
@@ -69,6 +68,7 @@ def statement(
                 "internalParameters": {"python": platform.python_version()},
                 "resolvedDependencies": [
                     source,
+                    *(_named(*base.split("@")) for base in origin.bases),
                     *(
                         {
                             "name": f"{lock.parent.name}/{lock.name}",
@@ -123,6 +123,10 @@ def sha256(file: Path) -> str:
     """A file's digest, in hexadecimal."""
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def _named(name: str, digest: str) -> dict[str, Any]:
+    return {"name": name, "digest": {"sha256": digest.removeprefix("sha256:")}}
 
 
 def _stamp(moment: datetime) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from kotatsu_demo.images import IMAGES, Image
 from kotatsu_node.progress import Progress
 from kotatsu_release import evidence, plugin, tree, wheels
-from kotatsu_release.builders import Build, Builder
+from kotatsu_release.builders import Build, Builder, Published
 from kotatsu_release.charts import Chart, Helm, Named, with_images
 from kotatsu_release.errors import ReleaseError
 from kotatsu_release.plan import Plan, check_changelog
@@ -64,7 +64,7 @@ class Release:
                 self._root, commit, self._plan.version, work / "source", self._plan.source
             )
         check_changelog(self._plan.version, _text(source / "CHANGELOG.md"))
-        named = self._images(source, commit, work)
+        named, bases = self._images(source, commit, work)
         charts = self._charts(source, named)
         with self._progress.step("pack the plugin"):
             files = self._plugin(source, tree.commit_seconds(self._root, commit))
@@ -73,25 +73,35 @@ class Release:
         files += [chart.file for chart in charts]
         finished = clock()
         origin = evidence.Origin(
-            commit, self._tools.identity, self._tools.builder.platforms, began, finished
+            commit, bases, self._tools.identity, self._tools.builder.platforms, began, finished
         )
         files += [self._provenance(source, origin, named, charts, files)]
         files += [evidence.checksums(self._where, files)]
         files += self._sign(named, charts)
         return Released(named, charts, files)
 
-    def _images(self, source: Path, commit: str, work: Path) -> dict[str, Named]:
-        """Every image by its name. All of the registry is looked at before the first is pushed."""
+    def _images(
+        self, source: Path, commit: str, work: Path
+    ) -> tuple[dict[str, Named], Sequence[str]]:
+        """Every image by its name, and what they are built from, by digest.
+
+        All of the registry is looked at before the first is pushed.
+        """
         builder, version = self._tools.builder, self._plan.version
         there = {}
         if not self._plan.is_dry_run:
             with self._progress.step(f"look what {self._plan.registry} has of {version}"):
                 for image in IMAGES:
-                    there[image.name] = self._published(image, commit)
+                    if found := self._published(image, commit):
+                        there[image.name] = found
+        bases = {found.base for found in there.values()}
+        if len(there) < len(IMAGES):
+            bases.add(self._pin(source))
         named = {}
         for image in IMAGES:
-            repository, digest = self._plan.repository(image), there.get(image.name)
-            if digest:
+            repository = self._plan.repository(image)
+            if found := there.get(image.name):
+                digest = found.digest
                 self._progress.say(f"{repository}:{version} is published already, from this commit")
             else:
                 build = Build(image, source, f"{repository}:{version}", work / "images")
@@ -100,22 +110,28 @@ class Release:
                 with self._progress.step(f"{verb} {repository}:{version} ({platforms})"):
                     digest = builder.make(build, push=not self._plan.is_dry_run)
             named[image.name] = Named(repository, digest)
-        return named
+        return named, sorted(bases - {""})
 
-    def _published(self, image: Image, commit: str) -> str:
-        """The digest of an image that is published, or an empty string. Raises ReleaseError."""
+    def _pin(self, source: Path) -> str:
+        """Write into the tree which image its own are built from, so that all have the same."""
+        name = tree.base_image(source)
+        with self._progress.step(f"look up the digest of {name}"):
+            base = self._tools.builder.base(name)
+        tree.pin(source, base)
+        return base
+
+    def _published(self, image: Image, commit: str) -> Published | None:
+        """An image that is published already. Raises ReleaseError if it is another commit's."""
         reference = f"{self._plan.repository(image)}:{self._plan.version}"
         found = self._tools.builder.published(reference)
-        if found is None:
-            return ""
-        if found.revision != commit:
+        if found is not None and found.revision != commit:
             origin = f"commit {found.revision[:12]}" if found.revision else "something else"
             raise ReleaseError(
                 f"{reference} is published already, made from {origin}; this is {commit[:12]}",
                 hint="a version that is published never changes: release the next one, or check out"
                 " that commit to go on with its release",
             )
-        return found.digest
+        return found
 
     def _charts(self, source: Path, named: Mapping[str, Named]) -> list[Chart]:
         charts = []

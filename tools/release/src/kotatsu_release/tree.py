@@ -16,11 +16,14 @@ from kotatsu_release.errors import ReleaseError
 CHARTS = ("kotatsu", "pet")
 REVISION = "org.opencontainers.image.revision"
 """The label with the commit that an image was made from."""
+BASE = "org.opencontainers.image.base"
+"""What the labels with its base image's name and digest begin with."""
 PACKAGES = ("operator", "operator/plugin")
 """Folders of the Python packages that are released as wheels; the second depends on the first."""
 PLACEHOLDER = "https://example.com/kotatsu"
 """What the charts of a checkout have in place of the repository's address."""
 _MANY = 5
+_BASE_IMAGE = r"^ARG BASE_IMAGE=(\S+)$"
 
 
 def clean_commit(root: Path) -> str:
@@ -53,15 +56,24 @@ def stage(root: Path, commit: str, version: str, where: Path, source: str = "") 
         ["git", "archive", commit], cwd=root, capture_output=True, check=True
     ).stdout
     with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
-        tar.extractall(where, filter="data")
+        unpack(tar, where)
     for chart in CHARTS:
         _rewrite(where / "charts" / chart / "Chart.yaml", chart_with(version, source))
     for package in PACKAGES:
         _rewrite(where / package / "pyproject.toml", project_with(version))
-    for dockerfile in {image.dockerfile for image in IMAGES}:
-        with (where / dockerfile).open("a") as file:
+    for dockerfile in _dockerfiles(where):
+        with dockerfile.open("a") as file:
             file.write(labels(version, commit))
     return where
+
+
+def unpack(archive: tarfile.TarFile, where: Path) -> None:
+    """Extract an archive that git or this program has made into a folder.
+
+    Members that lead out of the folder are refused where Python can: since 3.11.4.
+    """
+    archive.extraction_filter = getattr(tarfile, "data_filter", None)
+    archive.extractall(where)  # noqa: S202 - of our own making, see above
 
 
 def labels(version: str, commit: str) -> str:
@@ -70,6 +82,25 @@ def labels(version: str, commit: str) -> str:
     Never build arguments: buildah takes a LABEL with one from its cache, whatever its value.
     """
     return f'LABEL org.opencontainers.image.version="{version}" {REVISION}="{commit}"\n'
+
+
+def base_image(tree: Path) -> str:
+    """The name of the image that the Dockerfiles of a tree start from."""
+    (name,) = {
+        name
+        for dockerfile in _dockerfiles(tree)
+        for name in re.findall(_BASE_IMAGE, dockerfile.read_text(), re.MULTILINE)
+    }
+    return str(name)
+
+
+def pin(tree: Path, base: str) -> None:
+    """Write into each Dockerfile from which image it is built: `base` is NAME@DIGEST."""
+    name, _, digest = base.partition("@")
+    for dockerfile in _dockerfiles(tree):
+        _rewrite(dockerfile, {_BASE_IMAGE: f"ARG BASE_IMAGE={base}"})
+        with dockerfile.open("a") as file:
+            file.write(f'LABEL {BASE}.name="{name}" {BASE}.digest="{digest}"\n')
 
 
 def chart_with(version: str, source: str) -> dict[str, str]:
@@ -92,6 +123,10 @@ def project_with(version: str) -> dict[str, str]:
         r'^version = ".*"$': f'version = "{version}"',
         r'^  "kotatsu-operator",$': f'  "kotatsu-operator=={version}",',
     }
+
+
+def _dockerfiles(tree: Path) -> set[Path]:
+    return {tree / image.dockerfile for image in IMAGES}
 
 
 def _rewrite(file: Path, changes: dict[str, str]) -> None:

@@ -1,20 +1,21 @@
 """The fields of a WarmPool that follow from what was found, each with the reason."""
 
 import json
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from kotatsu_demo_mode.operators import settings
 from kotatsu_operator.core.budget.prices import parse_table
 from kotatsu_operator.core.formats import conditions_of, format_duration, instant, table
+from kotatsu_operator.core.plan.lead import enough_hold
 from kotatsu_operator.core.pool.parse import SpecError
-from kotatsu_operator.core.pool.spec import Metrics, RouteMode, Scaling
+from kotatsu_operator.core.pool.spec import Metrics, PoolSpec, RouteMode, Scaling
 
 from .found import Case, Found
 from .gauges import gauge_in, pod_of
-from .installation import PRICES, responsible, settings
+from .installation import PRICES, responsible
 
 
 @dataclass(frozen=True)
@@ -45,16 +46,23 @@ def _route(case: Case) -> Iterator[Filled]:
     if "service" in raw:
         yield Filled(("service",), spec.service, f"Requests to this Service wake {of}.")
     if spec.route is RouteMode.ALWAYS:
-        why = f"Service {spec.service} has no selector, so all connections pass the activator."
+        why = "All connections pass the activator, which counts them."
         yield Filled(("route",), RouteMode.ALWAYS.value, why)
         return
     gauge = None if case.found.pages_unread else gauge_in(case)
     if gauge is None or gauge.value > 0:
         unread = case.found.pages_unread
-        why = f"Whether its pods report requests in flight is not known: {unread}."
-        if not unread:
-            why = "Its pods report no usable gauge of requests in flight."
-        yield Filled(("route",), RouteMode.AUTO.value, why)
+        why = (
+            f"Whether its pods report requests in flight is not known ({unread}): if they do, "
+            "`route: Auto` takes the activator out of the way while pods are warm."
+            if unread
+            else "Its pods report no usable gauge of requests in flight."
+        )
+        why += (
+            " All connections pass the activator, which counts them: the pool adds a term to the "
+            f"selector of Service {spec.service}, and removes it when it is deleted."
+        )
+        yield Filled(("route",), RouteMode.ALWAYS.value, why)
         return
     where = pod_of(case.found)
     why = f"{where[0].upper()}{where[1:]} reports its requests in flight ({gauge.name})."
@@ -81,19 +89,16 @@ def _scaling(most: int) -> Iterator[Filled]:
         yield Filled(("scaling", "maxReplicas"), most, "As many pods as the largest window.")
 
 
-_HOLD = timedelta(seconds=45)
-"""The CRD's default."""
-_ROUND, _LONGEST = 10, 600
+_LONGEST = timedelta(minutes=10)
 
 
 def _wake(found: Found) -> Iterator[Filled]:
     took = start_of(found)
-    if took is None or 2 * took <= _HOLD:
+    if took is None or 2 * took <= PoolSpec.hold_timeout:
         return
-    seconds = min(math.ceil(2 * took.total_seconds() / _ROUND) * _ROUND, _LONGEST)
     yield Filled(
         ("wake", "holdTimeout"),
-        format_duration(timedelta(seconds=seconds)),
+        format_duration(min(enough_hold(took), _LONGEST)),
         f"Twice the {format_duration(took)} that a pod took from its node to Ready. Proxies in "
         "front must wait longer.",
     )

@@ -7,6 +7,7 @@ from kotatsu_demo_mode.api import Api
 from kotatsu_demo_mode.errors import DemoModeError
 from kotatsu_demo_mode.pools import Object
 from kotatsu_operator.core.exposition import (
+    FROM_THE_START,
     GAUGE_NAMES,
     LONGEST_PAGE,
     Samples,
@@ -130,6 +131,11 @@ def gauge_in(case: Case) -> Gauge | None:
     read = [gauge_of(case, page) for page in case.found.pages]
     found = [gauge for gauge in read if isinstance(gauge, Gauge)]
     return min(found, key=lambda gauge: gauge.value, default=None)
+
+
+def may_appear(case: Case) -> bool:
+    """Whether a page is of a program whose gauge appears with the first request."""
+    return any(f"\n{name}" in f"\n{p.text}" for p in case.found.pages for name in FROM_THE_START)
 
 
 def pod_of(found: Found) -> str:

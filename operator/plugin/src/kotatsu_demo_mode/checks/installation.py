@@ -1,16 +1,18 @@
 """Checks of the platform: the CRD, the operator, and an activator in the namespace."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
+from kotatsu_demo_mode.operators import Standing, not_served, settings, watch_by_deployment
 from kotatsu_demo_mode.schema import paths, spec_schema
 from kotatsu_operator.core.decide.refusal import Refusal
-from kotatsu_operator.core.formats import count, table, tables, text
+from kotatsu_operator.core.formats import table, tables
 from kotatsu_operator.core.pool.spec import BUILT_IN, Scaled, ScaledKind
 
 from .finding import Finding, Maker
-from .found import Case, Found, is_ready, name_of, spec_of
+from .found import Case, Found, is_ready, spec_of
 
-NAMESPACES, PRICES, TARGETS = "KOTATSU_NAMESPACES", "KOTATSU_PRICES", "KOTATSU_TARGETS"
+PRICES, TARGETS = "KOTATSU_PRICES", "KOTATSU_TARGETS"
 
 
 def crd(case: Case) -> Iterator[Finding]:
@@ -50,28 +52,15 @@ def _served(found: Found) -> set[str]:
     return known
 
 
-def settings(operator: object) -> dict[str, str]:
-    """The environment of an operator's Deployment."""
-    pod = table(table(spec_of(table(operator)).get("template")).get("spec"))
-    return {
-        text(entry.get("name")): text(entry.get("value"))
-        for container in tables(pod.get("containers"))
-        for entry in tables(container.get("env"))
-    }
-
-
-def responsible(found: Found) -> object | None:
-    """The operator that watches the namespace; None if none of those read does."""
-    for operator in found.operators.items:
-        if found.namespace in settings(operator).get(NAMESPACES, "").split(","):
-            return operator
-    return None
+def responsible(found: Found) -> Mapping[str, Any]:
+    """The operator that watches the namespace; empty if none of those read does."""
+    return watch_by_deployment(found.operators, found.namespace).operator
 
 
 def scaled(found: Found) -> Scaled | None:
     """The kinds with a scale that the operator may scale; None if its settings were not read."""
     mine = responsible(found)
-    if mine is None:
+    if not mine:
         return None
     given = [text.strip().split("/") for text in settings(mine).get(TARGETS, "").split(",")]
     more = [ScaledKind(f"{p[0]}/{p[1]}", p[2], p[3]) for p in given if len(p) == 4]
@@ -80,27 +69,16 @@ def scaled(found: Found) -> Scaled | None:
 
 def operator(case: Case) -> Iterator[Finding]:
     """Whether an operator watches the namespace and runs."""
-    make, found = Maker("operator"), case.found
-    mine = table(responsible(found))
-    if mine:
-        where = f"{text(table(mine['metadata']).get('namespace'))}/{name_of(mine)}"
-        version = text(
-            table(table(mine["metadata"]).get("labels")).get("app.kubernetes.io/version")
-        )
-        if count(table(mine.get("status")).get("readyReplicas")) == 0:
-            yield make.warning(
-                "OperatorNotReady",
-                f"the operator {where} has no Ready pod, so no window opens: see `kubectl describe "
-                f"deployment {name_of(mine)} -n {where.partition('/')[0]}`",
-            )
-        else:
-            yield make.ok(f"the operator {where}{f' {version}' * bool(version)} watches it")
-    elif found.operators.unread:
-        yield make.unknown(f"which operator watches {found.namespace}: {found.operators.unread}")
-    elif found.operators.items:
-        yield make.refused(_not_served(found, "no operator of this cluster watches it"))
-    else:
-        yield make.refused(_not_served(found, "no operator runs in this cluster"))
+    make, found = Maker("operator"), watch_by_deployment(case.found.operators, case.found.namespace)
+    match found.standing:
+        case Standing.ABSENT:
+            yield make.refused(Refusal("NamespaceNotServed", found.message))
+        case Standing.UNKNOWN:
+            yield make.unknown(found.message)
+        case Standing.DOWN:
+            yield make.warning("OperatorNotReady", found.message)
+        case _:
+            yield make.ok(found.message)
 
 
 def activator(case: Case) -> Iterator[Finding]:
@@ -111,7 +89,8 @@ def activator(case: Case) -> Iterator[Finding]:
     elif found.activators.unread:
         yield make.unknown(f"activators: {found.activators.unread}")
     elif not found.activators.items:
-        yield make.refused(_not_served(found, "it has no activator"))
+        why = not_served(found.namespace, "it has no activator")
+        yield make.refused(Refusal("NamespaceNotServed", why))
     elif not any(map(is_ready, found.activators.items)):
         yield make.warning(
             "ActivatorNotReady",
@@ -128,11 +107,3 @@ def activator(case: Case) -> Iterator[Finding]:
             )
         else:
             yield make.ok(f"{ready} activators are Ready")
-
-
-def _not_served(found: Found, why: str) -> Refusal:
-    return Refusal(
-        "NamespaceNotServed",
-        f"namespace {found.namespace} is not served by Kotatsu ({why}): add it to the chart value "
-        "`namespaces`",
-    )

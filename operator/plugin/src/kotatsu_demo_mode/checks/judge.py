@@ -20,6 +20,7 @@ _CHAIN: tuple[Callable[[Case], Iterator[Finding]], ...] = (
     traffic.service,
     traffic.ports,
     traffic.metrics,
+    traffic.wakes,
     lifecycle.probes,
     lifecycle.shutdown,
     lifecycle.image,

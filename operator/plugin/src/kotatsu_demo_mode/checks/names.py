@@ -54,7 +54,7 @@ def named(text: str) -> Named:
 
 
 def path_of(api_version: str, plural: str, namespace: str, name: str = "") -> str:
-    """The path of an object, or of the list of a namespace's objects."""
+    """The path of an object, or of the list of a namespace's objects ("": of all)."""
     root = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
-    place = f"{root}/namespaces/{quote(namespace)}/{plural}"
+    place = f"{root}/namespaces/{quote(namespace)}/{plural}" if namespace else f"{root}/{plural}"
     return f"{place}/{quote(name)}" if name else place

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from kotatsu_demo_mode.operators import settings
 from kotatsu_operator.core.decide.refusal import NOT_ENABLED, NOT_SERVED, Obstacle, unparkable
 from kotatsu_operator.core.formats import table
 from kotatsu_operator.core.pool.resize import is_resizable, pod_size
@@ -10,7 +11,7 @@ from kotatsu_operator.core.pool.spec import Parked
 from .capacity import scales
 from .finding import Finding, Maker
 from .found import Case
-from .installation import responsible, settings
+from .installation import responsible
 
 _PARKED = "KOTATSU_PARKED"
 
@@ -36,7 +37,7 @@ def _why_not(case: Case, asked: Parked, *, is_asked: bool) -> Obstacle | None:
     if why is not None:
         return why
     operator = responsible(found)
-    if is_asked and operator is not None and _PARKED not in settings(operator):
+    if is_asked and operator and _PARKED not in settings(operator):
         return NOT_ENABLED
     served = all(is_resizable(table(pod.get("status"))) for pod in found.pods.items)
     return None if served else NOT_SERVED

@@ -78,7 +78,7 @@ class Reader:
             target,
             workload,
             unread,
-            selector=_selector(workload),
+            selector="" if workload is None else label_query(workload),
             services=self._list("v1", "services"),
             autoscalers=self._list("autoscaling/v2", "horizontalpodautoscalers"),
             scaled_objects=self._list("keda.sh/v1alpha1", "scaledobjects"),
@@ -87,7 +87,7 @@ class Reader:
             limit_ranges=self._list("v1", "limitranges"),
             pools=pools,
             activators=self._list("v1", "pods", labelSelector=ACTIVATOR_SELECTOR),
-            operators=self._operators(),
+            operators=self.operators(),
             crd=self._one("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/" + _CRD),
             has_api=has_api,
         )
@@ -124,7 +124,7 @@ class Reader:
         except ForbiddenError as error:
             return None, str(error)
 
-    def _operators(self) -> Objects:
+    def operators(self) -> Objects:
         """The operators of the cluster; without that permission, those of the namespace."""
         everywhere = self._read("/apis/apps/v1/deployments", labelSelector=_OPERATOR)
         if not everywhere.unread:
@@ -145,9 +145,9 @@ def _objects(answer: Object) -> Objects:
     return Objects(list(answer.get("items") or ()), has_more=more)
 
 
-def _selector(workload: Object | None) -> str:
+def label_query(workload: Object) -> str:
     """The label selector of a workload as the query of a list has it; empty for none."""
-    selector = {} if workload is None else workload_selector(workload)
+    selector = workload_selector(workload)
     parts = [f"{key}={value}" for key, value in (selector.get("matchLabels") or {}).items()]
     for term in selector.get("matchExpressions") or ():
         key, values = term["key"], ",".join(sorted(term.get("values") or ()))

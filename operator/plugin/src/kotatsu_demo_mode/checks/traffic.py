@@ -1,18 +1,28 @@
-"""Checks of the way of a request: the Service, its ports, and the gauge of requests in flight."""
+"""Checks of the way of a request: the Service, its ports, the gauge, and how long a wake takes."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 from kotatsu_operator.core.decide.refusal import ServiceFacts, check_service
-from kotatsu_operator.core.formats import tables
+from kotatsu_operator.core.formats import (
+    conditions_of,
+    format_duration,
+    is_true,
+    lasting,
+    table,
+    tables,
+    text,
+)
 from kotatsu_operator.core.objects import serves
+from kotatsu_operator.core.plan.lead import enough_hold, slowest_wake
 from kotatsu_operator.core.pool.spec import KNATIVE, PoolSpec, RouteMode
 from kotatsu_operator.core.protocol import MANAGED_BY, MANAGED_BY_LABEL
 
 from .finding import Finding, Maker
 from .found import Case, Found, age_of, name_of, ports_of, spec_of, target_port
-from .gauges import gauge_in, pod_of, silences
+from .gauges import gauge_in, may_appear, pod_of, silences
 
 
 def service_named(found: Found, name: str) -> Mapping[str, Any] | None:
@@ -27,13 +37,12 @@ def facts(case: Case) -> ServiceFacts:
         for s in case.found.slices.items
         if s.get("endpoints")
     ]
-    others = sorted(of for of in foreign if of[1] != MANAGED_BY)
     return ServiceFacts(
         namespace=case.found.namespace,
         labels=case.found.labels,
         service=case.service,
         older=older(case, lambda spec: service_of(spec) == case.pool.spec.service),
-        foreign=others[0] if others else None,
+        foreign=[of for of in foreign if of[1] != MANAGED_BY],
     )
 
 
@@ -165,11 +174,43 @@ def metrics(case: Case) -> Iterator[Finding]:
         )
     else:
         known = f" ({why})" if "gauge" in why or "too much" in why else ""
-        yield make.note(
-            "Unmetered",
-            f"{where} reports no requests in flight{known}, so the pool sleeps by the connections "
-            "that the activators see: nothing to do, or name a gauge in spec.metrics",
+        if not known and may_appear(case):
+            known = " (if it has a gauge that appears with the first request: send one and repeat)"
+        text = (
+            f"{where} reports no requests in flight{known}, so with route Auto the pool sees only "
+            "the connections that pass the activators, and each sleep cuts the others: set route: "
+            "Always, or name a gauge in spec.metrics"
         )
+        if case.is_new:  # `create` writes route Always
+            yield make.note("Unmetered", text)
+        else:
+            yield make.warning("Unmetered", text)
+
+
+def wakes(case: Case) -> Iterator[Finding]:
+    """Whether requests wait long enough for a pod, and whether sleeps last: as measured so far."""
+    make, spec, memory = Maker("wakes"), case.pool.spec, case.pool.memory
+    took = max(slowest_wake(memory.warm_ups, memory.template), _last_wake(case.pool.status))
+    conditions = conditions_of(case.pool.status)
+    hold, shown = format_duration(spec.hold_timeout), format_duration(took)
+    late, flapping = conditions.get("RequestsTimedOut", {}), conditions.get("Flapping", {})
+    if took > spec.hold_timeout:
+        yield make.warning(
+            "HoldTimeoutTooShort",
+            f"a start took {shown}, and requests that wake the pool get 503 after {hold}: set "
+            f"spec.wake.holdTimeout to {format_duration(enough_hold(took))}, and the timeouts of "
+            "proxies in front above it",
+        )
+    elif is_true(late):
+        yield make.warning("RequestsTimedOut", text(late.get("message")))
+    elif took:
+        yield make.ok(f"requests wait up to {hold} for a pod, and a start took {shown} at most")
+    if is_true(flapping):
+        yield make.warning("Flapping", text(flapping.get("message")))
+
+
+def _last_wake(status: Mapping[str, Any]) -> timedelta:
+    return lasting(table(status.get("lastWake")).get("duration"))
 
 
 def waking(found: Found) -> list[str]:

@@ -1,20 +1,26 @@
 """Checks of the workload itself: that it can be a target, and who else sets its replicas."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from kotatsu_operator.core.decide.refusal import (
     Refusal,
     check_claim,
     check_claims,
+    check_dependencies,
     check_exists,
     check_is_not_kotatsu,
     check_kind,
     check_selector,
 )
 from kotatsu_operator.core.formats import count, table, tables, text
-from kotatsu_operator.core.objects import deletes_claims, workload_selector
+from kotatsu_operator.core.objects import (
+    deletes_claims,
+    why_not_started,
+    why_unschedulable,
+    workload_selector,
+)
 from kotatsu_operator.core.pool.decision import foreign_write
 from kotatsu_operator.core.pool.spec import BUILT_IN, KNATIVE
 
@@ -35,11 +41,17 @@ def workload(case: Case) -> Iterator[Finding]:
     def shares(other: Mapping[str, Any]) -> bool:
         return points_to(other["targetRef"], spec.target)
 
+    known = {name_of(p): p["spec"].get("dependsOn") or () for p in found.pools.items}
+
+    def depends_on(name: str) -> Sequence[str] | None:
+        return spec.depends_on if name == case.pool.name else known.get(name)
+
     for why in (
         *_kind_and_claims(case),
         check_is_not_kotatsu(spec, found.labels),
         check_claim(spec, older(case, shares)),
         check_exists(spec, found.namespace, kind, exists=found.workload is not None),
+        check_dependencies(case.pool.name, found.namespace, depends_on),
     ):
         if why is not None:
             yield make.refused(why)
@@ -51,9 +63,8 @@ def workload(case: Case) -> Iterator[Finding]:
         )
     pool = "" if case.is_new else f", WarmPool {case.pool.name}"
     yield make.ok(f"{kind} {spec.target.name} can sleep and be woken{pool}")
-    if found.target.kind == "StatefulSet" and (
-        spec_of(found.workload or {}).get("podManagementPolicy", "OrderedReady") == "OrderedReady"
-    ):
+    policy = spec_of(found.workload or {}).get("podManagementPolicy", "OrderedReady")
+    if found.target.kind == "StatefulSet" and policy == "OrderedReady" and case.replicas > 1:
         yield make.note(
             "OrderedStart",
             f"{found.label} starts its pods one after the other, so a window of {case.replicas} "
@@ -154,7 +165,10 @@ def pods(case: Case) -> Iterator[Finding]:
             yield make.unknown(f"pods: {found.pods.unread}")
         return
     for pod in found.pods.items:
-        why = trouble(pod)
+        status = table(pod.get("status"))
+        why = why_not_started(status)
+        if not why and (said := why_unschedulable(status)):
+            why = f"no node has room for it ({said[:200]})"
         if why:
             yield make.warning(
                 "PodsFail",
@@ -167,25 +181,3 @@ def pods(case: Case) -> Iterator[Finding]:
     elif found.ready_pods:
         first = "the first " if found.pods.has_more else ""
         yield make.ok(f"Ready pods: {len(found.ready_pods)} of {first}{len(found.pods.items)}")
-
-
-_FAILING = ("CrashLoopBackOff", "ImagePullBackOff", "ErrImagePull", "InvalidImageName",
-            "ErrImageNeverPull", "CreateContainerConfigError", "RunContainerError")  # fmt: skip
-
-
-def trouble(pod: Mapping[str, Any]) -> str:
-    """Why a pod does not start; empty if it does, or may yet."""
-    status = table(pod.get("status"))
-    for condition in tables(status.get("conditions")):
-        if condition.get("reason") == "Unschedulable":
-            return f"no node has room for it ({text(condition.get('message'))[:200]})"
-    for container in (
-        *tables(status.get("initContainerStatuses")),
-        *tables(status.get("containerStatuses")),
-    ):
-        waits = table(table(container.get("state")).get("waiting"))
-        if waits.get("reason") in _FAILING:
-            message = text(waits.get("message"))[:200]
-            why = f"{waits['reason']} ({message})" if message else waits["reason"]
-            return f"container {text(container.get('name'))}: {why}"
-    return ""

@@ -8,9 +8,9 @@ from typing import Any
 
 from kotatsu_operator.activator.cache.pool import Pool, deleted, pool_view
 from kotatsu_operator.activator.cache.ports import Port, ports_of
-from kotatsu_operator.core.objects import workload_selector
+from kotatsu_operator.core.objects import service_selector, workload_selector
 from kotatsu_operator.core.pool.spec import BUILT_IN, Scaled
-from kotatsu_operator.core.protocol import SERVICE_LABEL
+from kotatsu_operator.core.protocol import SERVICE_LABEL, pool_of_slice
 from kotatsu_operator.kube.client import Scale
 from kotatsu_operator.kube.index import Indexed, Pods, Selectors
 from kotatsu_operator.kube.informer import Feed
@@ -24,10 +24,9 @@ from kotatsu_operator.kube.objects import (
     parts,
     ref,
     resource_of,
-    without_owners,
 )
 from kotatsu_operator.kube.pod import PodView, pod_view
-from kotatsu_operator.kube.slices import is_ours, pool_of_slice, slice_view
+from kotatsu_operator.kube.slices import is_ours, slice_view
 
 Mailbox = set[str]
 """Names of changed pools; the reader empties the set."""
@@ -121,9 +120,9 @@ class View:
         before = self.services.get(name)
         if before is not None and before["spec"] == obj["spec"]:
             return ()
-        self.services[name] = without_owners(obj)
+        self.services[name] = obj
         self._service_selectors.pop(name, None)
-        if selector := obj["spec"].get("selector"):
+        if selector := service_selector(obj):
             self._service_selectors[name] = {"matchLabels": selector}
         return self._pools_of_service(name)
 
@@ -253,7 +252,7 @@ class View:
         if pool.always:
             return self.selectors.get(pool.target, {})
         obj = self.services.get(pool.service)
-        selector = (obj or {}).get("spec", {}).get("selector")
+        selector = service_selector(obj or {})
         return {"matchLabels": selector} if selector else {}
 
     def ports(self, service: str) -> list[Port]:

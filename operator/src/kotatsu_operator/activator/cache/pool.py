@@ -18,9 +18,17 @@ from kotatsu_operator.core.formats import (
     tables,
     text,
 )
+from kotatsu_operator.core.objects import target_of
 from kotatsu_operator.core.pool.memory import Phase, Route
-from kotatsu_operator.core.pool.spec import KNATIVE, OnExhausted, OverrideMode, RouteMode
-from kotatsu_operator.kube.objects import Object, ref, target_of
+from kotatsu_operator.core.pool.spec import (
+    KNATIVE,
+    Drain,
+    OnExhausted,
+    OverrideMode,
+    PoolSpec,
+    RouteMode,
+)
+from kotatsu_operator.kube.objects import Object, ref
 
 _LONGEST_RETRY = 3600
 """The longest Retry-After, in seconds: the limit may be raised at any time."""
@@ -97,13 +105,16 @@ class Pool:
     hold_timeout: float
     max_held: int
     ignore_paths: frozenset[str]
+    connection_idle_timeout: float
+    """Seconds after its last byte for which an open connection keeps the pool awake."""
     settle: float
-    page: str = ""
-    """The look of the waiting page for browsers; empty: no page."""
+    page: bool = False
+    """Whether browsers get the waiting page."""
     usual_wake: float | None = None
     """Seconds that the last wake took, or else the last warm-up; None before the first."""
-    wake_with: tuple[str, ...] = ()
-    """Pools that are woken together with this one."""
+    depends_on: tuple[str, ...] = ()
+    """Pools that must answer before this one starts. None if the pool is rejected: those of a cycle
+    would wait for each other."""
     always: bool = False
     """Route Always: every connection passes the activator, and the Service selects no pod."""
     counted: bool = False
@@ -134,6 +145,7 @@ def pool_view(obj: Object) -> Pool:
     """
     spec, status = obj["spec"], obj.get("status") or {}
     wake, drain = spec.get("wake") or {}, spec.get("drain") or {}
+    scaling = spec.get("scaling") or {}
     route = status.get("route") or {}
     kind, name = target_of(obj)
     is_ours = kind != KNATIVE  # Knative has its own activator
@@ -148,15 +160,16 @@ def pool_view(obj: Object) -> Pool:
         phase=choice(Phase, status.get("phase"), Phase.WARM),
         accepted=is_ours and is_accepted,
         was_accepted=is_ours and (is_accepted or "target" in route),
-        hold_timeout=seconds_of(wake.get("holdTimeout", "45s"), 45.0),
+        hold_timeout=seconds_of(wake.get("holdTimeout"), PoolSpec.hold_timeout.total_seconds()),
         max_held=int(wake.get("maxHeld", 1000)),
         ignore_paths=frozenset(
             wake.get("ignorePaths", ("/healthz", "/livez", "/readyz", "/metrics"))
         ),
-        settle=seconds_of(drain.get("routeSettle", "5s"), 5.0),
-        page=text(wake.get("page")),
+        connection_idle_timeout=seconds_of(scaling.get("connectionIdleTimeout"), 600.0),
+        settle=seconds_of(drain.get("routeSettle"), Drain.route_settle.total_seconds()),
+        page=bool(text(wake.get("page"))),
         usual_wake=_usual_wake(status) if wake.get("page") else None,
-        wake_with=tuple(wake.get("wakeWith") or ()),
+        depends_on=tuple(spec.get("dependsOn") or ()) if is_accepted else (),
         spent=spent_budget(spec, status),
         always=spec.get("route") == RouteMode.ALWAYS,
         counted=spec.get("route") == RouteMode.ALWAYS or route.get("counted") is True,

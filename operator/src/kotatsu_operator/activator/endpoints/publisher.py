@@ -22,10 +22,11 @@ from kotatsu_operator.activator.endpoints.slices import (
 )
 from kotatsu_operator.activator.proxy.client import Client
 from kotatsu_operator.core.pool.memory import Route
+from kotatsu_operator.core.protocol import pool_of_slice
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable, is_refusal
 from kotatsu_operator.kube.objects import EndpointSlice, Object
-from kotatsu_operator.kube.slices import is_ours, owner_of, pool_of_slice, slice_view
+from kotatsu_operator.kube.slices import is_ours, owner_of, slice_view
 
 log = logging.getLogger(__name__)
 

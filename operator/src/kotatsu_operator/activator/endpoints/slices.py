@@ -33,13 +33,12 @@ def wants_slice(pool: Pool, native_ready: int, native_ready_for: float, publishe
     """Whether the pool's slice should have this activator as an endpoint.
 
     Yes if the route requires it, and whenever no pod is ready for any reason. The activator is
-    removed once the route is native and a pod has been ready for the settle time; with route
-    Always, never. A pool that was never accepted is not published: its Service may be another
-    pool's.
+    removed once the route is native and a pod has been ready for the settle time. A pool that was
+    never accepted is not published: its Service may be another pool's.
     """
     if not pool.was_accepted and not published:
         return False
-    if pool.always or pool.route is Route.ACTIVATOR or native_ready == 0:
+    if pool.route is Route.ACTIVATOR or native_ready == 0:
         return True
     return published and native_ready_for < pool.settle
 

@@ -1,14 +1,12 @@
 """The page that a browser gets while a pool wakes, and the answers to its questions.
 
 One document without anything from elsewhere: style and script are inside, and its policy admits
-only those two. The look is a style sheet, so another one cannot change what the page says or does.
+only those two.
 """
 
 import base64
 import hashlib
 import html
-import logging
-import re
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
@@ -16,24 +14,16 @@ from pathlib import Path
 from string import Template
 
 from kotatsu_operator.activator.http.answers import response
-
-log = logging.getLogger(__name__)
+from kotatsu_operator.activator.http.navigation import COOKIE
 
 _WEB = Path(__file__).parents[1] / "web"
 
 RELOAD_AFTER = 5
 """Seconds after which a browser without scripts loads the page again."""
 
-OWN_LOOK = "default"
-"""The name of the page's own look."""
-
-_LOOK = "page.css"
-"""The key of a ConfigMap that is used."""
-
-LIMIT = 64 * 1024
-"""Bytes of a style sheet."""
-
-_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
+FORGET_AFTER = 120
+"""Seconds after its last question for which a browser keeps since when it waits. Browsers let a tab
+in the background ask once a minute."""
 
 
 class Stage(Enum):
@@ -52,8 +42,8 @@ class Progress:
     """What is known of a wake."""
 
     stage: Stage
-    waited: float
-    """Seconds since the first page of this wake."""
+    waited: int
+    """Seconds since this browser's first page."""
     usual: float | None = None
     """Seconds that an earlier wake took."""
     is_over: bool = False
@@ -88,13 +78,14 @@ _WORDS = {
 }
 
 
-def page(progress: Progress, language: str, look: str | None = None) -> bytes:
-    """The page as a whole HTTP/1 response. `look` is a style sheet in place of the page's own.
+def page(progress: Progress, since: int, language: str) -> bytes:
+    """The page as a whole HTTP/1 response.
+
+    `since` is what the browser's cookie says from now on.
 
     503: the app is not there, so no cache, crawler or monitor takes the page for it.
     """
-    style = _file("waiting.css") if look is None else look
-    script = _file("waiting.js")
+    style, script = _file("waiting.css"), _file("waiting.js")
     words = _WORDS[language]
     body = (
         Template(_file("waiting.html"))
@@ -104,7 +95,7 @@ def page(progress: Progress, language: str, look: str | None = None) -> bytes:
             stage=progress.stage.value,
             said=html.escape(words["over"] if progress.is_over else words[progress.stage.value]),
             usual=html.escape(_usual(progress, words)),
-            waited=f"{progress.waited:.1f}",
+            waited=progress.waited,
             expected="" if progress.usual is None else f"{progress.usual:.1f}",
             state="over" if progress.is_over else "waiting",
             refresh="" if progress.is_over else _REFRESH,
@@ -126,15 +117,20 @@ def page(progress: Progress, language: str, look: str | None = None) -> bytes:
         f"Content-Security-Policy: {policy}",
         f"Retry-After: {RELOAD_AFTER}",
         "Referrer-Policy: no-referrer",
+        _cookie(since),
         "X-Content-Type-Options: nosniff",
         "X-Robots-Tag: noindex",
     )
 
 
-def progress_answer(progress: Progress) -> bytes:
+def progress_answer(progress: Progress, since: int) -> bytes:
     """The answer to a question of the page: the progress in one header."""
     stage = "over" if progress.is_over else progress.stage.value
-    return response("200 OK", b"", f"Kotatsu-Waking: {stage}")
+    return response("200 OK", b"", f"Kotatsu-Waking: {stage}", _cookie(since))
+
+
+def _cookie(since: int) -> str:
+    return f"Set-Cookie: {COOKIE}={since}; Max-Age={FORGET_AFTER}; HttpOnly; SameSite=Lax"
 
 
 # Only without scripts: with them the page asks, and reloads once the app answers.
@@ -145,38 +141,6 @@ def _usual(progress: Progress, words: dict[str, str]) -> str:
     if progress.usual is None:
         return ""
     return words["usual"].format(seconds=max(1, round(progress.usual)))
-
-
-def look(folder: Path, name: str) -> str | None:
-    """The style sheet of a look; None for the page's own, also if there is no usable one.
-
-    The kubelet replaces a mounted file within about a minute, so each page checks its time.
-    """
-    if name == OWN_LOOK or _NAME.fullmatch(name) is None:
-        return None
-    file = folder / name / _LOOK
-    try:
-        changed = file.stat().st_mtime_ns
-    except OSError:
-        changed = 0
-    return _style(file, changed)
-
-
-@lru_cache(maxsize=64)
-def _style(file: Path, _changed: int) -> str | None:
-    """Read a style sheet; logs once for each version why it cannot be used."""
-    try:
-        with file.open("rb") as opened:
-            data = opened.read(LIMIT + 1)
-        text = data.decode()
-    except (OSError, UnicodeDecodeError) as error:
-        log.warning("%s: the waiting page keeps its own look: %s", file, error)
-        return None
-    if len(data) > LIMIT or "<" in text:
-        why = "it has a <" if "<" in text else f"it is longer than {LIMIT} bytes"
-        log.warning("%s: the waiting page keeps its own look: %s", file, why)
-        return None
-    return text.strip()
 
 
 @lru_cache(maxsize=16)

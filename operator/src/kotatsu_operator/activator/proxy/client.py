@@ -12,7 +12,7 @@ from typing import Protocol
 from kotatsu_operator.activator.cache.ports import UNKNOWN, Port
 from kotatsu_operator.activator.http.peek import NOTHING, Kind, Requests, asks_to_upgrade, peek
 from kotatsu_operator.activator.proxy import sockets
-from kotatsu_operator.activator.proxy.registry import ANSWER_WITHIN, Moved, State, Traffic
+from kotatsu_operator.activator.proxy.registry import Moved, State, Traffic
 from kotatsu_operator.activator.proxy.upstream import Side, Upstream
 
 BODY_KEPT = 16 * 1024
@@ -35,6 +35,8 @@ class Owner(Protocol):
 
     moved: Moved
     """The pool's byte counts."""
+    idle_timeout: float
+    """Seconds for which a quiet connection is in use."""
 
     def came(self, client: "Client") -> None:
         """Called once, when the connection is accepted."""
@@ -124,25 +126,30 @@ class Client(Side):
         if upstream is None:
             self._look(data)
             return
-        now = time.monotonic()
-        if self._held_back or not (self.traffic.is_busy(now) or self.owner.may_resume(self)):
+        traffic, now = self.traffic, time.monotonic()
+        is_quiet = not traffic.in_use(now, self.owner.idle_timeout)
+        is_quiet = is_quiet and not traffic.is_keepalive(len(data))
+        traffic.sent(len(data), now)  # first: the next scrape must see it in use
+        if self._held_back or (is_quiet and not self.owner.may_resume(self)):
             self._held_back = True
             self._pause()
             self._keep(data)
             return
-        self._send(upstream, data, now)
+        self._send(upstream, data)
 
-    def _send(self, upstream: Upstream, data: bytes, now: float, *, ends: bool = False) -> None:
+    def _send(self, upstream: Upstream, data: bytes, *, ends: bool = False) -> None:
         requests = self._requests
         if requests is not None:
-            if requests.begins_in(data) and (ends or self.owner.is_ending(self)):
+            begins = requests.begins_in(data)
+            if begins and asks_to_upgrade(data):
+                self.traffic.is_http1 = False
+            if begins and (ends or self.owner.is_ending(self)):
                 data = requests.ending(data)
             else:
                 data = requests.follow(data)
             if not data:
                 self._close_when_quiet()
                 return
-        self.traffic.up_at = now
         self._moved.up += len(data)
         upstream.write(data)
         self._wrote()
@@ -292,13 +299,13 @@ class Client(Side):
         first = self._let_go()
         if self.seen.kind is Kind.HTTP1:
             self._requests = Requests()
-            if not asks_to_upgrade(first[: self.seen.head_end]):
-                self.traffic.patience = ANSWER_WITHIN
+            self.traffic.is_http1 = True
+        self.traffic.sent(len(first), time.monotonic())
         if self.transport is not None:
             sockets.bound(self.transport.get_extra_info("socket"), sockets.UNREAD_CLIENT)
         # Before the write, which may pause reading again.
         self._go_on()
-        self._send(upstream, first, time.monotonic(), ends=asks_to_close)
+        self._send(upstream, first, ends=asks_to_close)
         upstream.join()
         self.weigh()
 
@@ -309,13 +316,13 @@ class Client(Side):
             return
         kept = self._let_go()
         self._go_on()
-        self._send(self.upstream, kept, time.monotonic())
+        self._send(self.upstream, kept)
         self.weigh()
         if self.has_finished:
             self.upstream.finish()
 
     def write(self, data: bytes) -> None:
-        self.traffic.down_at = time.monotonic()
+        self.traffic.received(data, time.monotonic())
         if self.transport is not None:
             self._moved.down += len(data)
             self.transport.write(data)

@@ -45,10 +45,9 @@ class Announcements:
         is_wanted: Callable[[], bool],
         is_asked: Callable[[], bool] = lambda: False,
         on_written: Callable[[], None],
-        wake_other: Callable[[str], None],
     ) -> None:
         self._context = context
-        self._is_wanted, self._on_written, self._wake_other = is_wanted, on_written, wake_other
+        self._is_wanted, self._on_written = is_wanted, on_written
         self._is_asked = is_asked
         """Whether each check asks this activator: one that is not Ready may be left out."""
         self._asked = True
@@ -77,8 +76,7 @@ class Announcements:
         pool gets is covered already.
         """
         if pool.phase is Phase.PARKED:
-            for other in pool.wake_with if self.restore() else ():
-                self._wake_other(other)
+            self._restore()
             return self._written
         is_asleep = pool.phase is Phase.ASLEEP and self._announced_epoch != pool.epoch
         if not (pool.is_going_down or is_asleep):
@@ -92,19 +90,17 @@ class Announcements:
             is_starting = is_asleep and not self._context.view.backends(pool)
             pause = ANNOUNCE_AFTER if is_starting else 0.0
             self._pause, self._quiet_until = FIRST_PAUSE, asyncio.get_running_loop().time() + pause
-        for other in pool.wake_with if is_first else ():
-            self._wake_other(other)
         self._begin()
         return self._wanted
 
-    def restore(self) -> bool:
-        """Announce a request to a parked pool; returns whether it is the first since then."""
-        now, is_first = asyncio.get_running_loop().time(), not self._restores
-        if is_first or (now >= self._covered_until and self._written == self._wanted):
+    def _restore(self) -> None:
+        """Announce a request to a parked pool."""
+        now = asyncio.get_running_loop().time()
+        is_done = self._written == self._wanted
+        if not self._restores or (now >= self._covered_until and is_done):
             self._restores = True
             self._pause, self._quiet_until = FIRST_PAUSE, now + ANNOUNCE_AFTER
             self._begin()
-        return is_first
 
     def _begin(self) -> None:
         self._wanted += 1
@@ -133,14 +129,7 @@ class Announcements:
     def covers(self, number: int) -> bool:
         return number <= self._written
 
-    def take_for_another(self, pool: Pool) -> bool:
-        """Whether a sleeping pool must still be announced; records that it is announced now."""
-        if pool.phase is not Phase.ASLEEP or self._announced_epoch == pool.epoch:
-            return False
-        self._announced_epoch = pool.epoch
-        return True
-
-    async def announce(self) -> None:
+    async def _announce(self) -> None:
         """Write to the pool's status that it is needed now.
 
         Raises ConflictError, NotFoundError or one of `Unreachable`.
@@ -156,7 +145,7 @@ class Announcements:
                 continue
             number, began, self._asked = self._wanted, loop.time(), False
             try:
-                await self.announce()
+                await self._announce()
             except NotFoundError:
                 log.info("%s: the pool is deleted, no announcement is needed", self._context.name)
             except (ConflictError, *Unreachable) as error:

@@ -2,59 +2,60 @@
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from kotatsu_operator.activator.cache.pool import Pool
 from kotatsu_operator.activator.context import Context
 from kotatsu_operator.activator.http.navigation import Ask, Asked
-from kotatsu_operator.activator.http.waiting_page import (
-    Progress,
-    Stage,
-    look,
-    page,
-    progress_answer,
-)
+from kotatsu_operator.activator.http.waiting_page import Progress, Stage, page, progress_answer
 
 WAITS_FOR = 10.0
 """Seconds after its last request for which a page counts as waiting. It asks every two seconds, or
 is loaded again every five."""
 
-PATIENCE = 15 * 60.0
+PATIENCE = 15 * 60
 """Seconds after which a page stops: a forgotten tab must not keep up a pool that never starts."""
+
+OVER = 0
+"""The time in the cookie of a page that has stopped."""
 
 
 class Visitors:
     """Who waits for a pool without a held connection.
 
-    All visitors together are one episode: it begins with the first page, and ends when none has
-    asked for `WAITS_FOR`.
+    A cookie says since when a browser waits. Any activator of the pool may get its next question,
+    so none of them could count the time alone.
     """
 
-    def __init__(self, context: Context, clock: Callable[[], float] = time.monotonic) -> None:
-        self._context, self._clock = context, clock
-        self._began = self._last = float("-inf")
-        self._is_over = False
+    def __init__(
+        self,
+        context: Context,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._context, self._clock, self._wall_clock = context, clock, wall_clock
+        self._last = float("-inf")
 
     @property
     def are_waiting(self) -> bool:
         """Whether a page waits, so that the pool must wake. May be called from any thread."""
-        return not self._is_over and self._clock() - self._last < WAITS_FOR
+        return self._clock() - self._last < WAITS_FOR
 
     def answer(self, pool: Pool, asked: Asked) -> bytes:
         """The answer to a navigation or to a question of the page."""
-        now = self._clock()
-        if now - self._last >= WAITS_FOR:
-            self._began, self._is_over = now, False
-        elif now - self._began >= PATIENCE:
-            if self._is_over and asked.what is Ask.PAGE:
-                self._began, self._is_over = now, False  # somebody tries again
-            else:
-                self._is_over = True
-        self._last = now
-        progress = Progress(self._stage(pool), now - self._began, pool.usual_wake, self._is_over)
-        if asked.what is Ask.PROGRESS:
-            return progress_answer(progress)
-        return page(progress, asked.language, look(Path(self._context.looks), pool.page))
+        now, is_page = int(self._wall_clock()), asked.what is Ask.PAGE
+        since = now if asked.since is None else asked.since
+        if since == OVER and is_page:
+            since = now  # somebody tries again
+        elif now - since >= PATIENCE:
+            since = OVER
+        is_over = since == OVER
+        if not is_over:
+            self._last = self._clock()
+        waited = 0 if is_over else max(now - since, 0)
+        progress = Progress(self._stage(pool), waited, pool.usual_wake, is_over=is_over)
+        return (
+            page(progress, since, asked.language) if is_page else progress_answer(progress, since)
+        )
 
     def _stage(self, pool: Pool) -> Stage:
         """The stage of the pod that is furthest."""

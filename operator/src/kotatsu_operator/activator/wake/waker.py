@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from kotatsu_operator.activator.context import Context
-from kotatsu_operator.activator.wake.announcements import Announcements
 from kotatsu_operator.activator.wake.backends import Backends
 from kotatsu_operator.core.formats import stamp
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable, is_refusal
@@ -30,6 +29,9 @@ LOOK_EVERY = 0.5
 
 RECORD_AFTER = 0.2
 """Seconds after which a wake is recorded: waiting requests are connected first."""
+
+NEEDED_EVERY = 0.02
+"""Seconds between two looks at the pools on which this one depends, while one does not answer."""
 
 LIST_AFTER = 2.0
 """Seconds of waiting after which the pods are listed, repeatedly: with a watch that is silent
@@ -58,8 +60,12 @@ class Waker:
         *,
         waiting: Callable[[], int],
         on_ready: Callable[[], None],
+        needs: Callable[[str], bool],
     ) -> None:
-        self._context = context
+        """`needs` wakes another pool; it returns whether a pod of that one answers."""
+        self._context, self._needs = context, needs
+        self.awaits: list[str] = []
+        """The pools that do not answer yet, and on which this one depends."""
         self._backends, self._waiting, self._on_ready = backends, waiting, on_ready
         self._change = asyncio.Event()
         self.tasks: set[asyncio.Task[None]] = set()
@@ -79,23 +85,9 @@ class Waker:
         self._change.set()
         self._note_answer()
 
-    def for_another(self, announcements: Announcements) -> None:
-        """Announce and raise for another pool that needs this one."""
-        self._keep(asyncio.create_task(self._raise_for_another(announcements)))
-
     def _keep(self, task: asyncio.Task[None]) -> None:
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
-
-    async def _raise_for_another(self, announcements: Announcements) -> None:
-        began = _now()
-        try:
-            await announcements.announce()
-        except (ConflictError, NotFoundError, *Unreachable) as error:
-            log.warning(
-                "%s: cannot announce a wake for another pool: %s", self._context.name, error
-            )
-        await self._raise(began)
 
     async def _wake_up(self) -> None:
         """While requests wait: start a pod if there is none, and detect when it answers."""
@@ -109,8 +101,17 @@ class Waker:
             if self._backends.any_ready:
                 await self._sleep_until_change(LOOK_EVERY)
                 continue
+            pool = self._context.pool
+            # Also while the pod starts: what it depends on stays in use.
+            needed = () if pool is None else pool.depends_on
+            self.awaits = [name for name in needed if not self._needs(name)]
             now = asyncio.get_running_loop().time()
             starting = self._backends.staying()
+            if not starting and self.awaits:
+                # It may end if it starts without them. The wake is measured from here.
+                began = _now()
+                await self._sleep_until_change(NEEDED_EVERY)
+                continue
             if not starting and now - looked >= LOOK_EVERY:
                 looked = now
                 await self._raise(began)

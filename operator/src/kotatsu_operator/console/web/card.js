@@ -61,7 +61,9 @@ function head(pool) {
   const w = words();
   const clock = (at) => moment(at, pool.timeZone);
   const since = pool.refused ? "" : pool.since ?? "";
-  const wrong = problems(pool).map((key) => `<li>${escape(w.problems[key])}</li>`).join("");
+  const said = pool.conditions.find((c) => c.type === "Ready" && c.reason === "PodsCannotStart")?.message;
+  const sentence = (key) => w.problems[key] + (key === "PodsCannotStart" ? `: ${said}` : "");
+  const wrong = problems(pool).map((key) => `<li>${escape(sentence(key))}</li>`).join("");
   return `<h2 id="${escape(titleId(pool))}">${escape(pool.name)}</h2>
     <span class="phase" data-phase="${escape(kind)}">${escape(text)}</span>
     <p class="place">${escape(pool.namespace)} · ${escape(place(pool.timeZone))}</p>

@@ -3,7 +3,7 @@
 import { words } from "./words.js";
 
 const AWAKE = new Set(["Warming", "Warm", "Parked", "Draining"]);
-const BAD_READINESS = new Set(["NoActivator", "TargetNotReady", "NoNode"]);
+const BAD_READINESS = new Set(["NoActivator", "TargetNotReady", "NoNode", "PodsCannotStart"]);
 
 export const isAwake = (pool) => !pool.refused && AWAKE.has(pool.phase);
 
@@ -18,6 +18,8 @@ export function problems(pool) {
     is("DemandKnown", "False") && conditions.DemandKnown.reason !== "Unmetered" && "DemandKnown",
     is("ReplicasContested", "True") && "ReplicasContested",
     is("FloorLimited", "True") && "FloorLimited",
+    is("RequestsTimedOut", "True") && "RequestsTimedOut",
+    is("Flapping", "True") && "Flapping",
     conditions.BudgetAvailable?.reason === "NearLimit" && "NearLimit",
     is("BudgetAvailable", "False") && "Exhausted",
     conditions.Accepted?.reason === "WindowNeverOpens" && "WindowNeverOpens",

@@ -49,7 +49,9 @@ const WORDS = {
     },
     problems: {
       NoActivator: "No activator is Ready: it cannot be woken", TargetNotReady: "Its target is not Ready", NoNode: "No node has room for its pods",
+      PodsCannotStart: "Its pods do not start",
       DemandKnown: "A pod does not report its requests, so it stays awake", ReplicasContested: "Something else sets its replicas",
+      RequestsTimedOut: "Requests got 503: no pod was Ready in time", Flapping: "Requests wake it soon after each sleep",
       FloorLimited: "Fewer pods are allowed than it needs", NearLimit: "Its budget is nearly spent", Exhausted: "Its budget is spent",
       WindowNeverOpens: "One of its windows never opens", CalendarFailed: "One of its calendars cannot be read",
       ParkingFailed: "Its pods cannot be parked", NotRestored: "Pods do not get their full requests back", cold: "Its window opened cold",
@@ -112,7 +114,9 @@ const WORDS = {
     },
     problems: {
       NoActivator: "Readyなアクティベーターがないため、起こせません", TargetNotReady: "対象がReadyではありません", NoNode: "Podを置けるノードがありません",
+      PodsCannotStart: "Podを起動できません",
       DemandKnown: "Podがリクエスト数を報告しないため、起きたままです", ReplicasContested: "ほかのものがレプリカ数を書き換えています",
+      RequestsTimedOut: "Podが間に合わず、リクエストに503を返しました", Flapping: "眠るたびにすぐリクエストで起こされます",
       FloorLimited: "必要なPod数まで増やせません", NearLimit: "予算の残りがわずかです", Exhausted: "予算を使い切りました",
       WindowNeverOpens: "開かないウィンドウがあります", CalendarFailed: "読み取れないカレンダーがあります",
       ParkingFailed: "Podを待機状態にできません", NotRestored: "Podのリソースを元に戻せません", cold: "準備が整う前にウィンドウが始まりました",

@@ -1,35 +1,25 @@
-"""Capacity ahead of a window: objects that make a node autoscaler add nodes before pods need them.
+"""Capacity ahead of a window: placeholders make a node autoscaler add nodes before pods need them.
 
-A CapacityBuffer asks Cluster Autoscaler for room without running anything. Without that API,
-placeholders do: pods of a low priority with the requests of the target's pods. The scheduler evicts
-them as soon as those pods start. They are bare pods: a controller would replace an evicted one, and
-the replacement would ask for one more node.
+A placeholder is a pod of a low priority with the requests of the target's pods. The scheduler
+evicts it as soon as those pods start. Placeholders are bare pods: a controller would replace an
+evicted one, and the replacement would ask for one more node.
 """
 
 import contextlib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.core.budget.prices import pod_requests
-from kotatsu_operator.core.plan.plan import CapacityKind
 from kotatsu_operator.core.pool.decision import Decision, Note
 from kotatsu_operator.core.pool.spec import BUILT_IN, PoolSpec, Target
 from kotatsu_operator.core.protocol import CAPACITY_LABEL, pool_label
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable
-from kotatsu_operator.kube.objects import (
-    CapacityBuffer,
-    Key,
-    Object,
-    Pod,
-    PodTemplate,
-    key_of,
-    resource_of,
-)
+from kotatsu_operator.kube.objects import Key, Object, Pod, key_of, resource_of
 from kotatsu_operator.kube.pod import PodView
 
 log = logging.getLogger(__name__)
@@ -37,6 +27,9 @@ log = logging.getLogger(__name__)
 AT_ONCE = 20
 """Placeholders that one reconcile creates or deletes: the next one, which their events cause, goes
 on."""
+
+TRY_AGAIN = timedelta(seconds=30)
+"""How soon it is tried again when something cannot be created or deleted."""
 
 _MARGIN = timedelta(hours=1)
 """How long after its time a placeholder ends by itself, if no operator deletes it."""
@@ -52,14 +45,23 @@ _NATIVE = ("cpu", "memory", "ephemeral-storage")
 class CapacityOptions:
     """The chart's settings for capacity ahead of windows."""
 
-    kind: CapacityKind = CapacityKind.NONE
     image: str = ""
-    """Image of the placeholders: it only has to wait."""
+    """Image of the placeholders, which only has to wait; empty: no nodes are asked for."""
     priority_class: str = ""
     """PriorityClass of the placeholders, lower than that of every other pod."""
 
 
 NO_CAPACITY_AHEAD = CapacityOptions()
+
+
+@dataclass(frozen=True)
+class Held:
+    """The result of one comparison."""
+
+    again: datetime | None = None
+    """When to try again what has failed."""
+    notes: tuple[Note, ...] = ()
+
 
 _OFF = Note(
     "CapacityUnavailable",
@@ -85,41 +87,40 @@ class Capacity:
 
     def placeholders(self, key: Key) -> list[PodView]:
         """The placeholders of a pool, also ending ones."""
-        if self.options.kind is not CapacityKind.PLACEHOLDER:
+        if not self.options.image:
             return []
         labels = {CAPACITY_LABEL: pool_label(key[1])}
         return self.cache.target_pods(key[0], {"matchLabels": labels})
 
     async def follow(
-        self, pool: Object, spec: PoolSpec, before: int, decision: Decision
-    ) -> Note | None:
-        """Hold what a decision wants; it was held for `before` pods.
+        self, pool: Object, spec: PoolSpec, before: int, decision: Decision, now: datetime
+    ) -> Held:
+        """Compare what a decision wants with what there is, and create or delete the difference.
 
         Unless the decision grows, nothing is added: pods start, and evicted placeholders must stay
-        away. Returns an event if it cannot be held: a pool does not wait for it.
+        away. A pool does not wait for it: if it fails, the result has an event (of the first
+        failure; the status had `before` pods) and when to try again.
         """
         key, wanted = key_of(pool), decision.memory.capacity
-        if not (before or wanted or self.placeholders(key)):
-            return None
-        if self.options.kind is CapacityKind.NONE:
-            return _OFF if wanted and not before else None
+        if not (wanted or self.placeholders(key)):
+            return Held()
+        is_first = wanted > before
+        if not self.options.image:
+            return Held(notes=(_OFF,) if is_first else ())
+        notes: tuple[Note, ...] = ()
         if spec.target.kind not in BUILT_IN:
-            return _OTHER_KIND if wanted and not before else None
-        target, grows = spec.target, decision.grows
+            notes, wanted = ((_OTHER_KIND,) if is_first else ()), 0
+        last = decision.memory.lead + (spec.capacity_ahead or timedelta())
         try:
-            if self.options.kind is CapacityKind.PLACEHOLDER:
-                last = decision.memory.lead + (spec.capacity_ahead or timedelta())
-                await self._hold_pods(pool, target, wanted, grows=grows, last=last)
-            elif before != wanted:
-                await self._hold_buffer(pool, target, wanted, grows=grows)
+            await self._hold(pool, spec.target, wanted, grows=decision.grows, last=last)
         except (ConflictError, NotFoundError, *Unreachable) as error:
             log.warning("%s/%s: cannot hold capacity ahead of its window: %s", *key, error)
-            if wanted > before:
-                text = f"cannot ask for nodes ahead of the window: {error}"
-                return Note("CapacityUnavailable", text, warning=True)
-        return None
+            text = f"cannot ask for nodes ahead of the window: {error}"
+            note = Note("CapacityUnavailable", text, warning=True)
+            return Held(now + TRY_AGAIN, notes=(note,) if is_first else ())
+        return Held(notes=notes)
 
-    async def _hold_pods(
+    async def _hold(
         self, pool: Object, target: Target, wanted: int, *, grows: bool, last: timedelta
     ) -> None:
         key = key_of(pool)
@@ -137,19 +138,6 @@ class Capacity:
             made = placeholder(pool, name, template, self.options, last + _MARGIN)
             with contextlib.suppress(ConflictError):  # the watch lags
                 await self.kube.create(Pod, key[0], made)
-
-    async def _hold_buffer(self, pool: Object, target: Target, wanted: int, *, grows: bool) -> None:
-        namespace, name = key_of(pool)[0], f"{key_of(pool)[1]}-capacity"
-        if wanted and not grows:
-            return  # the buffer stays as it is until the pods are Ready
-        for kind in (CapacityBuffer, PodTemplate):
-            await self.kube.delete(kind, namespace, name)
-        if not wanted:
-            return
-        template = await self._template(namespace, target)
-        for kind, made in buffer(pool, name, template, wanted):
-            with contextlib.suppress(ConflictError):
-                await self.kube.create(kind, namespace, made)
 
     async def _template(self, namespace: str, target: Target) -> Object:
         kind = resource_of(BUILT_IN[target.kind])
@@ -211,31 +199,3 @@ def placeholder(
 
 def _placement(spec: Mapping[str, Any]) -> Object:
     return {name: spec[name] for name in _FORTH if name in spec}
-
-
-def buffer(
-    pool: Object, name: str, template: Object, replicas: int
-) -> Iterator[tuple[Any, Object]]:
-    """A CapacityBuffer for so many pods, and before it the PodTemplate that it refers to.
-
-    Not `scalableRef`: for that, the controller reads the pods that run, and a sleeping Deployment
-    has none.
-    """
-    yield (
-        PodTemplate,
-        {
-            "apiVersion": "v1",
-            "kind": "PodTemplate",
-            "metadata": _metadata(pool, name),
-            "template": {"metadata": {}, "spec": template["spec"]},
-        },
-    )
-    yield (
-        CapacityBuffer,
-        {
-            "apiVersion": "autoscaling.x-k8s.io/v1beta1",
-            "kind": "CapacityBuffer",
-            "metadata": _metadata(pool, name),
-            "spec": {"podTemplateRef": {"name": name}, "replicas": replicas},
-        },
-    )

@@ -14,9 +14,17 @@ from typing import Any
 from kotatsu_operator.console.board import Board
 from kotatsu_operator.core.budget.groups import group_of, stored_group
 from kotatsu_operator.core.budget.ledger import BilledPod
-from kotatsu_operator.core.objects import owners, selects
+from kotatsu_operator.core.formats import table
+from kotatsu_operator.core.objects import owners, selects, target_of
+from kotatsu_operator.core.pool.decision import Order, order_of
 from kotatsu_operator.core.pool.spec import BUILT_IN, KNATIVE, RouteMode, Scaled
-from kotatsu_operator.core.protocol import ACTIVATOR_LABELS, CAPACITY_LABEL, pool_label
+from kotatsu_operator.core.protocol import (
+    ACTIVATOR_LABELS,
+    CAPACITY_LABEL,
+    ROUTE_LABEL,
+    pool_label,
+)
+from kotatsu_operator.kube.fields import used
 from kotatsu_operator.kube.index import Indexed, Pods, Selectors
 from kotatsu_operator.kube.informer import Feed
 from kotatsu_operator.kube.knative import SERVICE_LABEL as KNATIVE_SERVICE_LABEL
@@ -25,19 +33,20 @@ from kotatsu_operator.kube.objects import (
     EndpointSlice,
     HorizontalPodAutoscaler,
     Key,
+    NetworkPolicy,
     Object,
     Pod,
     Service,
+    WarmPool,
     key_of,
     parts,
     ref,
     resource_of,
     scales,
-    target_of,
     version_of,
-    without_owners,
 )
 from kotatsu_operator.kube.pod import PodView, pod_view
+from kotatsu_operator.kube.policies import IngressPolicy, ingress_policy
 from kotatsu_operator.kube.slices import ForeignSlice, SliceView, foreign_slice, is_ours, slice_view
 from kotatsu_operator.kube.workload import WorkloadView, workload_view
 
@@ -78,8 +87,12 @@ class Cache:
     autoscalers: Indexed[Key, Object] = field(
         default_factory=lambda: Indexed(lambda obj: [scales(obj)])
     )
+    policies: dict[Key, IngressPolicy] = field(default_factory=dict)
+    """The NetworkPolicies that limit who reaches pods."""
     knative: KnativeCache = field(default_factory=KnativeCache)
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    touch: Callable[[Key], None] = lambda _: None
+    """Called for the pools in order with one (spec.dependsOn) whose phase has changed."""
     _selectors: dict[str, Selectors[Key]] = field(default_factory=lambda: defaultdict(Selectors))
     """The selectors of the workloads, by namespace."""
     _ended: set[Key] = field(default_factory=set)
@@ -99,7 +112,9 @@ class Cache:
             and version_of(known) >= version_of(pool)
         ):
             return False
-        self.pools[key] = pool = without_owners(pool)
+        self.pools[key] = pool = used(WarmPool, pool)
+        if known is None or _place_in_order(known) != _place_in_order(pool):
+            self._touch_in_order(key, known, pool)
         if self.board is not None:
             self.board.see(pool)
         return True
@@ -109,10 +124,31 @@ class Cache:
         return ((key, self.pools[key]) for key in self.pools.having(("group", (namespace, group))))
 
     def forget_pool(self, key: Key) -> None:
-        self.pools.pop(key, None)
+        self._touch_in_order(key, self.pools.pop(key, None))
         self._departed.pop(key, None)
         if self.board is not None:
             self.board.forget(key)
+
+    def dependencies_of(self, key: Key) -> list[str] | None:
+        """spec.dependsOn of a pool; None if there is no such pool."""
+        pool = self.pools.get(key)
+        return None if pool is None else list(pool["spec"].get("dependsOn") or ())
+
+    def order_of(self, key: Key) -> Order:
+        """The phases of the pools on which a pool depends, and of those that depend on it."""
+        before = [self.pools.get((key[0], name)) for name in self.dependencies_of(key) or ()]
+        after = map(self.pools.__getitem__, self._oldest_first(("dependency", key)))
+        return order_of([pool for pool in before if pool is not None], after)
+
+    def _touch_in_order(self, key: Key, *versions: Object | None) -> None:
+        before = (
+            (key[0], name)
+            for pool in versions
+            if pool is not None
+            for name in pool["spec"].get("dependsOn") or ()
+        )
+        for other in {*before, *self.pools.having(("dependency", key))}:
+            self.touch(other)
 
     def keep_workload(self, kind: str, obj: Object) -> Concerned:
         """Store a workload of a kind."""
@@ -216,13 +252,39 @@ class Cache:
 
     def keep_service(self, obj: Object) -> Concerned:
         key = key_of(obj)
-        before, self.services[key] = self.services.get(key), without_owners(obj)
+        before, self.services[key] = self.services.get(key), obj
         is_news = before is None or before["spec"] != obj["spec"]
         return self.pools_of_service(key) if is_news else ()
 
     def forget_service(self, key: Key) -> Concerned:
         self.services.pop(key, None)
         return self.pools_of_service(key)
+
+    def keep_policy(self, obj: Object) -> Concerned:
+        return self._change_policy(key_of(obj), ingress_policy(obj))
+
+    def forget_policy(self, key: Key) -> Concerned:
+        return self._change_policy(key, None)
+
+    def _change_policy(self, key: Key, policy: IngressPolicy | None) -> Concerned:
+        """Store or remove a NetworkPolicy; any pool of its namespace may be concerned."""
+        before = self.policies.pop(key, None)
+        if policy is not None:
+            self.policies[key] = policy
+        return () if before == policy else self.pools.having(("namespace", key[0]))
+
+    def bypassed_policy(self, namespace: str, labels: Mapping[str, str]) -> str:
+        """A NetworkPolicy that limits the clients of pods with these labels, but not asleep.
+
+        While a pool sleeps, its clients connect to the activators: they are not limited if a policy
+        admits everybody there, or if none selects the activators. Empty without such a policy.
+        """
+        found = {key[1]: p for key, p in sorted(self.policies.items()) if key[0] == namespace}
+        there = [p for p in found.values() if selects(p.pods, ACTIVATOR_LABELS)]
+        if there and not any(policy.admits_all for policy in there):
+            return ""
+        names = (n for n, p in found.items() if selects(p.pods, labels) and not p.admits_all)
+        return next(names, "")
 
     def keep_autoscaler(self, obj: Object) -> Concerned:
         """Store a HorizontalPodAutoscaler; a new target concerns the pool of the old one too."""
@@ -303,11 +365,31 @@ class Cache:
         return self.target_pods(namespace, _ACTIVATOR)
 
     def acknowledged(self, key: Key) -> int | None:
+        """The epoch that all Ready activators have published; None without such activators.
+
+        0 while connections bypass the activators of a pool with route Always.
+        """
+        published = self.published(key)
+        return 0 if published and self.is_bypassed(key) else published
+
+    def is_bypassed(self, key: Key) -> bool:
+        """Whether the Service of a pool with route Always leads to pods."""
+        spec = self.pools[key]["spec"] if key in self.pools else {}
+        if spec.get("route") != RouteMode.ALWAYS:
+            return False
+        place = key[0], _service_of(self.pools[key])
+        selector = table(self.services.get(place, {"spec": {}})["spec"].get("selector"))
+        found = next(iter(self.foreign_slices.having(place)), None)
+        return bool(selector) and (ROUTE_LABEL not in selector or found is not None)
+
+    def published(self, key: Key) -> int | None:
         """The lowest epoch that all Ready activators have published; None without such activators.
 
-        0 while the endpoint of a lost activator is still ready: some clients would be sent there.
+        0 while the endpoint of a lost activator is still ready: some clients would be sent there;
+        and while one still publishes the Service that the pool had before.
         """
         activators = self.activators(key[0])
+        service = _service_of(self.pools[key]) if key in self.pools else None
         if not activators:
             return None
         lost = {pod.uid for pod in self.activator_pods(key[0]) if pod.lost}
@@ -315,7 +397,7 @@ class Cache:
         said: dict[str, dict[str, int]] = defaultdict(dict)
         promised: dict[str, set[str]] = defaultdict(set)
         for s in map(self.slices.__getitem__, self.slices.having(key)):
-            if s.ready and s.pod_uid in lost:
+            if s.ready and (s.pod_uid in lost or service not in (s.service, None)):
                 return 0
             if s.ready:
                 said[s.pod_uid][s.family] = s.epoch
@@ -325,6 +407,10 @@ class Cache:
             for pod in activators
             for family in promised.get(pod.uid, {""})
         )
+
+    def is_in_front(self, key: Key) -> bool:
+        """Whether an activator is an endpoint of a pool's Service."""
+        return any(self.slices[of].ready for of in self.slices.having(key))
 
     def orphans(self, namespaces: Iterable[str]) -> list[SliceView]:
         """Activator slices whose pod is gone; they must be removed.
@@ -368,13 +454,23 @@ def _terms_of_pool(pool: Object) -> Iterator[Hashable]:
     yield "capacity", key[0], pool_label(key[1])
     for group in {group_of(pool), stored_group(pool)} - {""}:
         yield "group", (key[0], group)
+    for other in pool["spec"].get("dependsOn") or ():
+        yield "dependency", (key[0], other)
     yield "kind", kind
     yield "target", kind, (key[0], name)
     if kind != KNATIVE:
-        yield "service", (key[0], pool["spec"].get("service") or name)
+        yield "service", (key[0], _service_of(pool))
     autoscaler = ((pool.get("status") or {}).get("hpa") or {}).get("name")
     if autoscaler:
         yield "hpa", (key[0], autoscaler)
+
+
+def _service_of(pool: Object) -> str:
+    return str(pool["spec"].get("service") or target_of(pool)[1])
+
+
+def _place_in_order(pool: Object) -> tuple[Any, Any]:
+    return pool["spec"].get("dependsOn"), (pool.get("status") or {}).get("phase")
 
 
 def _said_by(autoscaler: Object) -> tuple[Any, ...]:
@@ -401,6 +497,11 @@ def feeds_of(cache: Cache) -> list[Feed[Key]]:
         Feed(Service, cache.keep_service, cache.forget_service, among(cache.services)),
         Feed(HorizontalPodAutoscaler, cache.keep_autoscaler, cache.forget_autoscaler, scalers),
     ]
+
+
+def policy_feed(cache: Cache) -> Feed[Key]:
+    """NetworkPolicies: no decision depends on them, only a condition."""
+    return Feed(NetworkPolicy, cache.keep_policy, cache.forget_policy, among(cache.policies))
 
 
 def workload_feeds(cache: Cache, kinds: Iterable[str]) -> list[Feed[Key]]:

@@ -1,6 +1,7 @@
-"""Fetches a calendar from a URL: bounded in time, size and redirects, and only if it has changed.
+"""Fetches a calendar from a URL: bounded in time and size, and only if it has changed.
 
-The URL comes from a Secret. Errors name only its host.
+The URL comes from a Secret. Errors name only its host. Redirects are not followed: the Secret says
+where the operator connects to, and no server does.
 """
 
 import asyncio
@@ -11,12 +12,11 @@ import aiohttp
 from yarl import URL
 
 from kotatsu_operator.core.calendar.occasions import MOST_BYTES
+from kotatsu_operator.runtime.paced import Turns, client
 
 TIMEOUT = 30.0
-"""Seconds for an answer, with its redirects."""
-REDIRECTS = 5
+"""Seconds for an answer."""
 _PIECE = 64 * 1024
-_MOVED = frozenset({301, 302, 303, 307, 308})
 
 
 class FetchError(Exception):
@@ -33,18 +33,24 @@ class Fetched:
 
 
 async def fetch(
-    address: str, before: Fetched | None = None, *, patience: float = TIMEOUT
+    address: str,
+    before: Fetched | None = None,
+    *,
+    patience: float = TIMEOUT,
+    turns: Turns | None = None,
 ) -> Fetched:
-    """The calendar at an address; `before` itself if it has not changed. Raises FetchError."""
+    """The calendar at an address; `before` itself if it has not changed. Raises FetchError.
+
+    Answers that are fetched at the same time share `turns`.
+    """
     url = _url(address)
     try:
         async with (
             asyncio.timeout(patience),
-            aiohttp.ClientSession(
-                auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar(), trust_env=True
-            ) as session,
+            # Twice the size, so that a calendar that is too large is named as such.
+            client(turns or Turns(), url.host or "", 2 * MOST_BYTES, trust_env=True) as http,
         ):
-            return await _follow(session, url, before)
+            return await _get(http, url, before)
     except TimeoutError:
         raise FetchError(f"is not answered by {url.host} within {patience:g} s") from None
     except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -66,25 +72,18 @@ def _url(address: str) -> URL:
     raise FetchError("has no valid URL in its Secret: write it like https://calendar.example/a.ics")
 
 
-async def _follow(session: aiohttp.ClientSession, url: URL, before: Fetched | None) -> Fetched:
-    headers = {"Accept": "text/calendar, */*;q=0.1", "Accept-Encoding": "identity"}
+async def _get(http: aiohttp.ClientSession, url: URL, before: Fetched | None) -> Fetched:
+    headers = {"Accept": "text/calendar, */*;q=0.1"}
     if before is not None and before.etag:
         headers["If-None-Match"] = before.etag
     if before is not None and before.modified:
         headers["If-Modified-Since"] = before.modified
-    for _ in range(REDIRECTS + 1):
-        async with session.get(url, headers=headers, allow_redirects=False) as answer:
-            if answer.status == HTTPStatus.NOT_MODIFIED and before is not None:
-                return before
-            if answer.status == HTTPStatus.OK:
-                return await _body(answer)
-            if answer.status not in _MOVED or "Location" not in answer.headers:
-                raise FetchError(f"gets {answer.status} from {url.host}: {_remedy(answer.status)}")
-            to = url.join(URL(answer.headers["Location"]))
-        if to.scheme != "https" and (to.scheme != "http" or url.scheme == "https"):
-            raise FetchError(f"is redirected by {url.host} to a URL that is not https")
-        url = to
-    raise FetchError(f"is redirected more than {REDIRECTS} times by {url.host}")
+    async with http.get(url, headers=headers, allow_redirects=False) as answer:
+        if answer.status == HTTPStatus.NOT_MODIFIED and before is not None:
+            return before
+        if answer.status == HTTPStatus.OK:
+            return await _body(answer)
+        raise FetchError(f"gets {answer.status} from {url.host}: {_remedy(answer.status)}")
 
 
 async def _body(answer: aiohttp.ClientResponse) -> Fetched:
@@ -98,6 +97,8 @@ async def _body(answer: aiohttp.ClientResponse) -> Fetched:
 
 
 def _remedy(status: int) -> str:
+    if status in (301, 302, 303, 307, 308):
+        return "redirects are not followed; put the URL that it leads to into the Secret"
     if status in (401, 403):
         return "it needs a login; use the calendar's secret address"
     if status in (404, 410):

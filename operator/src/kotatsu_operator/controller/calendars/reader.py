@@ -10,6 +10,7 @@ from pathlib import Path
 from kotatsu_operator.controller.calendars.fetch import Fetched, FetchError, fetch
 from kotatsu_operator.core.calendar.occasions import MOST_BYTES, CalendarError, Match, Occasion
 from kotatsu_operator.core.pool.calendars import AHEAD, Reading
+from kotatsu_operator.runtime.paced import Turns
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,8 @@ class _Followed:
     """Bytes that are no calendar: they are not parsed again."""
     checked_at: datetime | None = None
     """When the calendar was last seen, changed or not."""
+    skipped: str = ""
+    """What the log says about events that are left out."""
     day: date | None = None
     """The day for which `reading` was made: it moves on with time."""
     address: str = ""
@@ -55,6 +58,9 @@ class Calendars:
     ) -> None:
         self._folder, self._clock, self._changed = folder, clock, changed
         self._followed = {name: _Followed() for name in names}
+        self._turns = Turns()
+        self._parsing = asyncio.Lock()
+        """One calendar is parsed at a time: together they could take much memory."""
 
     def readings(self) -> dict[str, Reading]:
         """The last reading of each calendar."""
@@ -74,9 +80,14 @@ class Calendars:
         self._followed = {name: _Followed() for name in self._followed}
 
     async def run(self) -> None:
-        """Read until cancelled. A calendar that cannot be read does not delay the others."""
-        while self._followed:
-            await asyncio.gather(*map(self.look, self._followed))
+        """Read until cancelled. A calendar that is slow or cannot be read delays no other."""
+        async with asyncio.TaskGroup() as group:
+            for name in self._followed:
+                group.create_task(self._follow(name))
+
+    async def _follow(self, name: str) -> None:
+        while True:
+            await self.look(name)
             await asyncio.sleep(EVERY)
 
     async def look(self, name: str) -> None:
@@ -121,7 +132,7 @@ class Calendars:
                 return None
             return followed.fetched.data
         try:
-            followed.fetched = await fetch(text, followed.fetched)
+            followed.fetched = await fetch(text, followed.fetched, turns=self._turns)
         except Exception:
             pause = min(_FIRST_RETRY * 2 ** min(followed.failures, 10), _LAST_RETRY)
             followed.failures += 1
@@ -132,7 +143,8 @@ class Calendars:
 
     async def _parse(self, name: str, followed: _Followed, data: bytes, now: datetime) -> None:
         try:
-            occasions, skipped = await asyncio.to_thread(_occasions, data, now)
+            async with self._parsing:
+                occasions, skipped = await asyncio.to_thread(_occasions, data, now)
         except CalendarError as error:
             followed.rejected = data
             self._fail(name, followed, f"{error}; correct it")
@@ -145,13 +157,16 @@ class Calendars:
             return
         followed.rejected = None
         followed.data, followed.day = data, now.date()
-        before = followed.reading
+        if skipped != followed.skipped:
+            log.warning("calendar %s: %s", name, skipped or "no event is left out any more")
+        before, followed.skipped = followed.reading, skipped
+        if before.read_at is not None and before.occasions == occasions:
+            # Many servers change bytes that say nothing, like DTSTAMP, each time.
+            self._recover(name, followed, now)
+            return
         followed.reading = Reading(now, occasions)
-        if skipped:
-            log.warning("calendar %s: %d events are no windows: %s", name, len(skipped), skipped[0])
-        if before.error or before.read_at is None or before.occasions != occasions:
-            log.info("calendar %s is read: %d occurrences", name, len(occasions))
-            self._changed(name)
+        log.info("calendar %s is read: %d occurrences", name, len(occasions))
+        self._changed(name)
 
     def _fail(self, name: str, followed: _Followed, error: str) -> None:
         if error != followed.reading.error:
@@ -173,8 +188,8 @@ def _read(path: Path, most: int) -> bytes | None:
         return None
 
 
-def _occasions(data: bytes, now: datetime) -> tuple[tuple[Occasion, ...], list[str]]:
-    """What is in a calendar; in a thread, because parsing takes up to seconds.
+def _occasions(data: bytes, now: datetime) -> tuple[tuple[Occasion, ...], str]:
+    """What is in a calendar, and what is left out in words; in a thread, because it takes seconds.
 
     Only an operator with calendars loads the parser, which takes memory.
     """
@@ -182,4 +197,6 @@ def _occasions(data: bytes, now: datetime) -> tuple[tuple[Occasion, ...], list[s
     from kotatsu_operator.core.calendar.repeats import expand
 
     expanded = expand(read(data), Match(), now - timedelta(days=1), now + AHEAD)
-    return expanded.occasions, [f"{s.title!r}: {s.reason}" for s in expanded.skipped]
+    skipped = expanded.skipped
+    first = f": {skipped[0].title!r}: {skipped[0].reason}" if skipped else ""
+    return expanded.occasions, f"{len(skipped)} events are no windows{first}" if skipped else ""

@@ -20,7 +20,7 @@ from prometheus_client import CollectorRegistry, Gauge
 from kotatsu_operator.controller.leader import election
 from kotatsu_operator.controller.leader.election import Lease, Standing, Step, Times
 from kotatsu_operator.controller.leader.outage import OutageWatch
-from kotatsu_operator.core.protocol import RECORD
+from kotatsu_operator.core.protocol import LEASE_NAME, RECORD
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import (
     ConflictError,
@@ -33,8 +33,6 @@ from kotatsu_operator.kube.objects import ConfigMap, Object
 from kotatsu_operator.kube.objects import Lease as LeaseKind
 
 log = logging.getLogger(__name__)
-
-LEASE_NAME = "kotatsu-operator"
 
 HUNG_AFTER = 30.0
 """Seconds for which the operator's event loop may be blocked before the thread gives up the Lease.

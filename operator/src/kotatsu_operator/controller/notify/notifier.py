@@ -1,6 +1,8 @@
 """Delivers notices to each receiver: queued, retried, and never awaited by a decision.
 
-Each receiver has its own queue and task, so one that hangs delays no other. A notice is complete
+Each receiver has its own queue and task, so one that hangs delays no other. A notice that fails
+goes behind the others of its queue, because it may be the only one that the receiver does not
+accept. A notice is complete
 when each receiver that wants it has it, or has rejected it, or did not accept it for an hour. Then
 `touch` reconciles its pool, which removes it from the status.
 """
@@ -11,13 +13,14 @@ import random
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 
 import aiohttp
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from kotatsu_operator.controller.notify.post import message, post
+from kotatsu_operator.controller.notify.post import Attempt, message, post
 from kotatsu_operator.controller.notify.receivers import (
     LARGEST,
     Receiver,
@@ -26,7 +29,7 @@ from kotatsu_operator.controller.notify.receivers import (
 )
 from kotatsu_operator.core.report.notices import Notice
 from kotatsu_operator.kube.objects import Key
-from kotatsu_operator.runtime.paced import Connector, Turns
+from kotatsu_operator.runtime.paced import Turns, client
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +40,7 @@ WAITING = 256
 """Notices that wait for one receiver at most."""
 
 GIVE_UP = 3600.0
-"""Seconds from the first attempt after which a notice is not tried again."""
+"""Seconds in a queue after which a failed attempt is the last one."""
 
 _FIRST, _LONGEST = 1.0, 60.0
 """Seconds: the first and the longest pause between attempts. The actual one is between a half and
@@ -94,12 +97,22 @@ class NotifyMetrics:
         self._valid.set(is_valid)
 
 
+@dataclass(frozen=True)
+class _Waiting:
+    """A notice in a queue."""
+
+    key: Key
+    notice: Notice
+    until: float
+    """The loop's time from which a failed attempt is the last."""
+
+
 @dataclass
 class _Line:
     """The queue of one receiver."""
 
     receiver: Receiver
-    waiting: deque[tuple[Key, Notice]] = field(default_factory=deque)
+    waiting: deque[_Waiting] = field(default_factory=deque)
     filled: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
 
@@ -120,12 +133,13 @@ class Notifier:
         file: str,
         metrics: NotifyMetrics,
         touch: Callable[[Key], None],
+        clock: Callable[[], datetime],
         *,
         pause: Callable[[float], float] = lambda most: random.uniform(most / 2, most),  # noqa: S311
         read_again: float = READ_AGAIN,
     ) -> None:
         self._file = Path(file) if file else None
-        self._metrics, self._touch = metrics, touch
+        self._metrics, self._touch, self._clock = metrics, touch, clock
         self._pause, self._read_again = pause, read_again
         self._raw: bytes | None = None
         self._lines: dict[str, _Line] | None = None
@@ -222,8 +236,8 @@ class Notifier:
                 line.task = asyncio.create_task(self._serve(line), name=f"notify {receiver.name}")
         await _end([line.task for line in before.values() if line.task is not None])
         for name, line in before.items():
-            for _, notice in line.waiting:
-                self._finish(name, notice)
+            for one in line.waiting:
+                self._finish(name, one.notice)
             self._metrics.end(name)
         deferred, self._deferred = self._deferred, set()
         for key in deferred:
@@ -239,7 +253,8 @@ class Notifier:
                 self._metrics.count(line.receiver.name, Outcome.DROPPED)
                 self._finish(line.receiver.name, notice)
                 continue
-            line.waiting.append((key, notice))
+            until = asyncio.get_running_loop().time() + GIVE_UP
+            line.waiting.append(_Waiting(key, notice, until))
             line.filled.set()
         if not wanting:
             self._finish("", notice)
@@ -256,51 +271,54 @@ class Notifier:
             self._touch(still.key)
 
     async def _serve(self, line: _Line) -> None:
+        clock, longest = asyncio.get_running_loop().time, _FIRST
         while True:
             await line.filled.wait()
             while line.waiting:
-                key, notice = line.waiting[0]
-                outcome = await self._deliver(line, key, notice)
-                line.waiting.popleft()
-                self._metrics.count(line.receiver.name, outcome)
-                self._finish(line.receiver.name, notice)
+                one, pause = line.waiting[0], 0.0
+                attempt = await self._attempt(line.receiver, one)
+                if attempt.problem and not attempt.is_final:
+                    pause = max(self._pause(longest), attempt.pause)
+                outcome = _outcome(attempt, is_late=clock() + pause > one.until)
+                self._report(line.receiver.name, one.notice, attempt, outcome, longest > _FIRST)
+                if outcome is Outcome.RETRIED:
+                    line.waiting.rotate(-1)
+                else:
+                    line.waiting.popleft()
+                    self._finish(line.receiver.name, one.notice)
+                longest = min(longest * 2, _LONGEST) if pause else _FIRST
+                await asyncio.sleep(pause)
             line.filled.clear()
 
-    async def _deliver(self, line: _Line, key: Key, notice: Notice) -> Outcome:
-        clock = asyncio.get_running_loop().time
-        end, longest, failed = clock() + GIVE_UP, _FIRST, False
-        while True:
-            name, problem, is_final, asked = line.receiver.name, "", True, 0.0
-            try:
-                headers, body = message(line.receiver.format, key, notice)
-                attempt = await post(self._session(), line.receiver, headers, body)
-                problem, is_final, asked = attempt.problem, attempt.is_final, attempt.pause
-            except Exception as error:  # one bad notice must not end the receiver's task
-                problem = f"the notification cannot be made ({type(error).__name__})"
-            if not problem:
-                if failed:
-                    log.info("notification receiver %s accepts again", name)
-                return Outcome.SENT
-            pause = max(self._pause(longest), asked)
-            if is_final or clock() + pause > end:
-                log.warning("notification receiver %s: %s; giving up %s", name, problem, notice.id)
-                return Outcome.FAILED
-            if not failed:
-                log.warning("notification receiver %s: %s; trying again", name, problem)
-            failed = True
-            self._metrics.count(name, Outcome.RETRIED)
-            await asyncio.sleep(pause)
-            longest = min(longest * 2, _LONGEST)
+    async def _attempt(self, receiver: Receiver, one: _Waiting) -> Attempt:
+        try:
+            headers, body = message(receiver.format, one.key, one.notice, self._clock())
+            return await post(self._session(), receiver, headers, body)
+        except Exception as error:  # one bad notice must not end the receiver's task
+            return Attempt(f"the notification cannot be made ({type(error).__name__})")
+
+    def _report(
+        self, name: str, notice: Notice, attempt: Attempt, outcome: Outcome, has_failed: bool
+    ) -> None:
+        self._metrics.count(name, outcome)
+        problem = attempt.problem
+        if outcome is Outcome.FAILED:
+            log.warning("notification receiver %s: %s; giving up %s", name, problem, notice.id)
+        elif outcome is Outcome.RETRIED and not has_failed:
+            log.warning("notification receiver %s: %s; trying again", name, problem)
+        elif outcome is Outcome.SENT and has_failed:
+            log.info("notification receiver %s accepts again", name)
 
     def _session(self) -> aiohttp.ClientSession:
         if self._http is None:
-            self._http = aiohttp.ClientSession(
-                connector=Connector(Turns(), "notifications", _LARGEST_ANSWER),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,
-                trust_env=False,
-            )
+            self._http = client(Turns(), "notifications", _LARGEST_ANSWER)
         return self._http
+
+
+def _outcome(attempt: Attempt, *, is_late: bool) -> Outcome:
+    if not attempt.problem:
+        return Outcome.SENT
+    return Outcome.FAILED if attempt.is_final or is_late else Outcome.RETRIED
 
 
 def _bytes_of(file: Path) -> bytes:

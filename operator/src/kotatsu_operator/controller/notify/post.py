@@ -7,11 +7,13 @@ status is read.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from http import HTTPStatus
 
 import aiohttp
 
 from kotatsu_operator.controller.notify.receivers import Format, Receiver
+from kotatsu_operator.core.formats import format_duration
 from kotatsu_operator.core.report.notices import Notice
 from kotatsu_operator.kube.objects import Key
 
@@ -85,9 +87,13 @@ Message = tuple[Mapping[str, str], bytes]
 """Headers and body."""
 
 
-def message(form: Format, key: Key, notice: Notice) -> Message:
+LATE = timedelta(minutes=1)
+"""From this age on, a message for people says how old it is. A CloudEvent always has its time."""
+
+
+def message(form: Format, key: Key, notice: Notice, now: datetime) -> Message:
     """The request for one notice of the pool `key`."""
-    return _slack(key, notice) if form is Format.SLACK else _cloudevent(key, notice)
+    return _slack(key, notice, now) if form is Format.SLACK else _cloudevent(key, notice)
 
 
 def _cloudevent(key: Key, notice: Notice) -> Message:
@@ -118,9 +124,11 @@ def _cloudevent(key: Key, notice: Notice) -> Message:
     return made.headers, made.body
 
 
-def _slack(key: Key, notice: Notice) -> Message:
+def _slack(key: Key, notice: Notice, now: datetime) -> Message:
     mark = ":warning: " if notice.warning else ""
-    text = f"{mark}*{key[0]}/{key[1]}* {notice.reason}: {_escaped(notice.message)}"
+    age = now - notice.at
+    late = f" ({format_duration(age)} ago)" if age >= LATE else ""
+    text = f"{mark}*{key[0]}/{key[1]}* {notice.reason}: {_escaped(notice.message)}{late}"
     body = json.dumps({"text": text}, ensure_ascii=False)
     return {"Content-Type": "application/json; charset=utf-8"}, body.encode()
 

@@ -11,6 +11,7 @@ from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.controller.observe.coalesced import Coalesced
 from kotatsu_operator.controller.observe.pages import PARALLEL, Page, Pages
 from kotatsu_operator.core.exposition import (
+    FROM_THE_START,
     GAUGE_NAMES,
     LONGEST_PAGE,
     Samples,
@@ -22,15 +23,12 @@ from kotatsu_operator.core.exposition import (
 )
 from kotatsu_operator.core.pool.decision import Demand
 from kotatsu_operator.core.pool.spec import Metrics, PoolSpec, RouteMode
+from kotatsu_operator.core.protocol import ACTIVE, HELD, LAST_ACTIVITY, LOOKED_AT, TIMED_OUT
 from kotatsu_operator.kube.objects import Key, target_ports
 from kotatsu_operator.kube.pod import PodView
 
 ACTIVATOR_PORT = "metrics"
-HELD = "kotatsu_activator_held"
-ACTIVE = "kotatsu_activator_active"
-LAST_ACTIVITY = "kotatsu_activator_last_activity_timestamp_seconds"
-_ASKED_FOR = (HELD, ACTIVE, LAST_ACTIVITY)
-_ACTIVATOR_PAGE = "/metrics?" + "&".join(f"name[]={name}" for name in _ASKED_FOR)
+_ACTIVATOR_PAGE = "/metrics?" + "&".join(f"name[]={name}" for name in LOOKED_AT)
 """An activator renders only the metrics that the query names."""
 
 AT_ONCE = 64
@@ -38,6 +36,9 @@ AT_ONCE = 64
 
 QUIET, LONGEST_QUIET = 1.0, 16.0
 """Seconds for which a silent pod is not asked again: at first, and at most."""
+NO_PAGE, NO_GAUGE = 300.0, 30.0
+"""Seconds for which a pod of an unmetered pool is not asked again: without a page, because many
+apps log each such request, and with a page, because a gauge may appear with the first request."""
 _MOST_QUIET = 10_000
 _MOST_NAMED = 200
 """Pools that one request names at most; a request for more of them names none, which means all."""
@@ -67,6 +68,12 @@ class Passing:
     """When the last byte passed."""
     silent: str = ""
     """The activator that did not report and why; empty if all did."""
+    timed_out: int = 0
+    """Requests that got 503 at holdTimeout since the last time."""
+
+
+Targets = Sequence[str | int]
+"""Target ports of a Service, by name or number."""
 
 
 @dataclass(frozen=True)
@@ -76,10 +83,9 @@ class _Quiet:
     silence: Silence
     lasting: float
     until: float
+    asked: tuple[bool, Metrics, Targets]
+    """Whether the pod was Ready, and what it was asked."""
 
-
-Targets = Sequence[str | int]
-"""Target ports of a Service, by name or number."""
 
 ByPool = Mapping[Key, Mapping[str, Samples]]
 """Samples by pool and metric name."""
@@ -94,6 +100,26 @@ class _Question:
 
     ask: Coalesced[_Answer]
     looks: set[str]
+    timeouts: "_Timeouts"
+
+
+@dataclass
+class _Timeouts:
+    """How often each pool's requests have timed out in one activator, as last read."""
+
+    _known: dict[Key, int] | None = None
+
+    def more(self, pages: ByPool, pool: Key) -> int:
+        """How often since the last time. Before the first page nobody knows how often."""
+        if self._known is None:
+            self._known = {one: _timed_out(samples) for one, samples in pages.items()}
+        total = _timed_out(pages.get(pool, {}))
+        before, self._known[pool] = self._known.get(pool, 0), total
+        return total - before if total >= before else total  # the activator has started again
+
+
+def _timed_out(samples: Mapping[str, Samples]) -> int:
+    return count_of(samples.get(TIMED_OUT, ())) or 0
 
 
 class Scraper:
@@ -111,31 +137,44 @@ class Scraper:
         await self._pages.aclose()
 
     async def pod(
-        self, pod: PodView, metrics: Metrics, targets: Targets = ()
+        self,
+        pod: PodView,
+        metrics: Metrics,
+        targets: Targets = (),
+        metered: bool | None = None,
     ) -> PodAnswer | Silence:
         """Requests in flight in a pod, and the time of the last one by the operator's clock.
 
-        `targets` are the target ports of the Service. A pod that used up the timeout is not asked
-        for a while, which doubles each time.
+        `targets` are the target ports of the Service, and `metered` is whether the pool's pods are
+        known to have a gauge. A pod that used up the timeout is not asked for a while, which
+        doubles each time. Nor is one of an unmetered pool: see NO_PAGE and NO_GAUGE.
         """
         clock = asyncio.get_running_loop().time
-        quiet = self._quiet.get(pod.uid)
-        if quiet is not None and clock() < quiet.until:
-            return quiet.silence
-        answer = await self._pod(pod, metrics, targets)
+        quiet, asked = self._quiet.get(pod.uid), (pod.ready, metrics, tuple(targets))
+        if quiet is not None and clock() < quiet.until and quiet.asked == asked:
+            is_over = quiet.silence.lacks and metered is not False
+            if not is_over:
+                return quiet.silence
+        answer = await self._pod(pod, metrics, targets, metered)
         self._quiet.pop(pod.uid, None)
-        if isinstance(answer, Silence) and answer.waited:
-            lasting = QUIET if quiet is None else min(2 * quiet.lasting, LONGEST_QUIET)
+        if isinstance(answer, Silence) and (answer.waited or answer.lacks):
+            lasting = QUIET
+            if answer.lacks:
+                lasting = NO_GAUGE if answer.has_page else NO_PAGE
+            elif quiet is not None and quiet.silence.waited:
+                lasting = min(2 * quiet.lasting, LONGEST_QUIET)
             while len(self._quiet) >= _MOST_QUIET:
                 del self._quiet[next(iter(self._quiet))]
-            self._quiet[pod.uid] = _Quiet(answer, lasting, clock() + lasting)
+            self._quiet[pod.uid] = _Quiet(answer, lasting, clock() + lasting, asked)
         return answer
 
-    async def _pod(self, pod: PodView, metrics: Metrics, targets: Targets) -> PodAnswer | Silence:
+    async def _pod(
+        self, pod: PodView, metrics: Metrics, targets: Targets, metered: bool | None
+    ) -> PodAnswer | Silence:
         names: tuple[str, ...] = (metrics.in_flight, metrics.last_request)
         is_default = metrics.in_flight == Metrics.in_flight
         if is_default:
-            names += GAUGE_NAMES
+            names += (*GAUGE_NAMES, *FROM_THE_START)
         page = await self._pages.read(pod, metrics.port, metrics.path, names)
         if isinstance(page, Silence):
             return page
@@ -145,14 +184,21 @@ class Scraper:
             found = find_gauge(page.samples, pod.port(metrics.port), served) if is_default else None
             if isinstance(found, int):
                 return PodAnswer(found, _newest(page.samples.get(metrics.last_request, ()), page))
-            return found or Silence(f"has no metric {metrics.in_flight} on {where}", lacks=True)
+            if found is None and metered and any(name in page.samples for name in FROM_THE_START):
+                return PodAnswer(0, _newest(page.samples.get(metrics.last_request, ()), page))
+            why = f"has no metric {metrics.in_flight} on {where}"
+            return found or Silence(why, lacks=True, has_page=True)
         in_flight = count_of(page.samples[metrics.in_flight])
         if in_flight is None:
             return Silence(f"reports no finite number for {metrics.in_flight} on {where}")
         return PodAnswer(in_flight, _newest(page.samples.get(metrics.last_request, ()), page))
 
     async def pods(
-        self, pods: Sequence[PodView], metrics: Metrics, targets: Targets = ()
+        self,
+        pods: Sequence[PodView],
+        metrics: Metrics,
+        targets: Targets = (),
+        metered: bool | None = None,
     ) -> list[PodAnswer | Silence]:
         """The answers of a pool's pods, in the same order.
 
@@ -166,7 +212,7 @@ class Scraper:
             async with slots:
                 if silent >= AT_ONCE:
                     return Silence(f"was not asked, because {AT_ONCE} other pods did not respond")
-                answer = await self.pod(pod, metrics, targets)
+                answer = await self.pod(pod, metrics, targets, metered)
             silent += isinstance(answer, Silence) and answer.waited
             return answer
 
@@ -193,6 +239,7 @@ class Scraper:
             held=sum(answer.held for answer in said),
             last_activity=max((a.last_activity for a in said if a.last_activity), default=None),
             silent=silent[0] if silent else "",
+            timed_out=sum(answer.timed_out for answer in said),
         )
 
     async def _passing(self, pod: PodView, pool: Key, looks: bool) -> Passing | Silence:
@@ -207,7 +254,12 @@ class Scraper:
         active, held = (count_of(samples.get(name, ())) for name in (ACTIVE, HELD))
         if active is None or held is None:
             return Silence(f"activator {pod.key[1]} reports no finite number")
-        return Passing(active, held, _newest(samples.get(LAST_ACTIVITY, ()), page))
+        return Passing(
+            active,
+            held,
+            _newest(samples.get(LAST_ACTIVITY, ()), page),
+            timed_out=question.timeouts.more(by_pool, pool),
+        )
 
     def _activator(self, pod: PodView) -> _Question:
         """The request to one activator, shared by all pools of its namespace."""
@@ -217,7 +269,9 @@ class Scraper:
         while len(self._activators) >= _MOST_ACTIVATORS:
             del self._activators[next(iter(self._activators))]  # the oldest
         looks: set[str] = set()
-        question = _Question(Coalesced(partial(self._ask, pod, looks), APART), looks)
+        is_same = known is not None and known[0].uid == pod.uid
+        timeouts = known[1].timeouts if known is not None and is_same else _Timeouts()
+        question = _Question(Coalesced(partial(self._ask, pod, looks), APART), looks, timeouts)
         self._activators[pod.key] = (pod, question)
         return question
 
@@ -227,7 +281,7 @@ class Scraper:
         path = _ACTIVATOR_PAGE
         if len(names) <= _MOST_NAMED:
             path += "".join(f"&looks={name}" for name in names or [""])
-        page = await self._pages.read(pod, ACTIVATOR_PORT, path, _ASKED_FOR, LONGEST_PAGE)
+        page = await self._pages.read(pod, ACTIVATOR_PORT, path, LOOKED_AT, LONGEST_PAGE)
         return page if isinstance(page, Silence) else (page, _by_pool(page))
 
 
@@ -258,9 +312,17 @@ class Observer:
     """Entered while a reconcile waits for responses of pods and activators."""
 
     async def demand(
-        self, key: Key, spec: PoolSpec, pods: list[PodView], *, looks: bool = False
+        self,
+        key: Key,
+        spec: PoolSpec,
+        pods: list[PodView],
+        metered: bool | None = None,
+        *,
+        looks: bool = False,
     ) -> Demand:
         """Ask every pod that is not terminating, and every activator; `looks` marks step 4.
+
+        `metered` is whether the pool's pods are known to have a gauge.
 
         Demand is unknown if a pod does not respond that may have requests: it is or was Ready.
         (Readiness can fail under load.) A pod that was never Ready got none, and cannot respond
@@ -268,20 +330,30 @@ class Observer:
         is not metered (see `core.plan.activity`).
         """
         with self.aside(key):
-            return await self._demand(key, spec, pods, looks=looks)
+            return await self._demand(key, spec, pods, metered, looks=looks)
 
     async def _demand(
-        self, key: Key, spec: PoolSpec, pods: list[PodView], *, looks: bool
+        self,
+        key: Key,
+        spec: PoolSpec,
+        pods: list[PodView],
+        metered: bool | None,
+        *,
+        looks: bool,
     ) -> Demand:
         # Activators first: a request that moves to a pod meanwhile is then counted there.
         through = await self.scraper.passing(self.cache.activator_pods(key[0]), key, looks=looks)
         if spec.route is RouteMode.ALWAYS:
+            why = through.silent
+            if not why and self.cache.is_bypassed(key):
+                why = f"Service {spec.service} has endpoints beside the activators"
             return Demand(
                 through.active,
                 through.held,
                 through.last_activity,
-                known=not through.silent,
-                silent=through.silent,
+                known=not why,
+                silent=why,
+                timed_out=through.timed_out,
             )
         silent = [through.silent] if through.silent else []
         in_flight, last = 0, None
@@ -290,7 +362,7 @@ class Observer:
         if metrics is not None:
             asked = sorted((p for p in pods if p.running and not p.terminating), key=_order)
             targets = target_ports(self.cache.services.get((key[0], spec.service)))
-            answers = await self.scraper.pods(asked, metrics, targets)
+            answers = await self.scraper.pods(asked, metrics, targets, metered)
             for pod, answer in zip(asked, answers, strict=True):
                 if isinstance(answer, Silence):
                     if pod.has_served:
@@ -301,17 +373,18 @@ class Observer:
                 in_flight += answer.in_flight
                 if answer.last_request is not None:
                     last = max(last or answer.last_request, answer.last_request)
-        metered = True if answered else False if lacking and not others else None
+        said = True if answered else False if lacking and not others else None
         return Demand(
             in_flight,
             through.held,
             last,
             known=not silent,
             silent=silent[0] if silent else "",
-            metered=metered,
+            metered=said,
             passing=through.active,
             last_passed=through.last_activity,
             silent_activator=through.silent,
+            timed_out=through.timed_out,
         )
 
 

@@ -21,7 +21,7 @@ from kotatsu_operator.core.exposition import (
 )
 from kotatsu_operator.kube.pod import PodView
 from kotatsu_operator.runtime.loop import TURN
-from kotatsu_operator.runtime.paced import Connector, Turns
+from kotatsu_operator.runtime.paced import Turns, client
 
 PARALLEL = 256
 """Pages of one namespace that are read at once. Further pages wait, for instance behind 256 pods
@@ -79,13 +79,7 @@ class Pages:
     def _http(self, namespace: str) -> aiohttp.ClientSession:
         # Created on first use, because a session needs a running event loop.
         if namespace not in self._sessions:
-            self._sessions[namespace] = aiohttp.ClientSession(
-                connector=Connector(self._turns, namespace, 2 * LONGEST_PAGE),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                headers={"Accept-Encoding": "identity"},
-                auto_decompress=False,
-                trust_env=False,
-            )
+            self._sessions[namespace] = client(self._turns, namespace, 2 * LONGEST_PAGE)
         return self._sessions[namespace]
 
     async def read(

@@ -1,5 +1,6 @@
 """A workload with a scale as a target: the pool sets it, and minReplicas of its autoscaler."""
 
+import contextlib
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -34,25 +35,45 @@ from kotatsu_operator.core.decide.refusal import (
     check_selector,
     check_service,
 )
-from kotatsu_operator.core.formats import instant
+from kotatsu_operator.core.formats import instant, table
+from kotatsu_operator.core.objects import target_of
 from kotatsu_operator.core.plan.activity import counted
-from kotatsu_operator.core.pool.decision import Decision, Demand, Note, Observation
-from kotatsu_operator.core.pool.memory import Memory, Original
+from kotatsu_operator.core.pool.decision import (
+    Decision,
+    Demand,
+    Note,
+    Observation,
+    read_autoscaler,
+)
+from kotatsu_operator.core.pool.memory import Memory, Original, Route
 from kotatsu_operator.core.pool.resize import PodSize, parked_spec
-from kotatsu_operator.core.pool.spec import KNATIVE, OnDelete
-from kotatsu_operator.core.report.record import Entry, found_replicas
-from kotatsu_operator.core.report.status import original_status, read_original
+from kotatsu_operator.core.pool.spec import KNATIVE, OnDelete, RouteMode
+from kotatsu_operator.core.protocol import ROUTE_LABEL, ROUTE_TAKEN
+from kotatsu_operator.core.report.conditions import clients_unlimited
+from kotatsu_operator.core.report.record import (
+    Entry,
+    found_replicas,
+    minimum_back,
+    replicas_back,
+)
+from kotatsu_operator.core.report.status import (
+    Status,
+    original_status,
+    read_original,
+    target_status,
+)
 from kotatsu_operator.kube.client import Kube
+from kotatsu_operator.kube.errors import NotFoundError
 from kotatsu_operator.kube.objects import (
     HorizontalPodAutoscaler,
     Key,
     Object,
+    Service,
     key_of,
     ref,
-    target_of,
 )
 from kotatsu_operator.kube.pod import PodView
-from kotatsu_operator.kube.workload import WorkloadView, read_autoscaler
+from kotatsu_operator.kube.workload import WorkloadView
 
 log = logging.getLogger(__name__)
 
@@ -68,15 +89,12 @@ async def restore_replicas(kube: Kube, namespace: str, entry: Entry) -> str:
     """Restore a workload's replicas if it is at 0; a running workload stays as it is."""
     if entry.kind == KNATIVE:
         return ""
-    of, workload = f"{entry.kind} {entry.target}", ref(entry.kind, entry.target)
+    workload = ref(entry.kind, entry.target)
     scale = await kube.get_scale(namespace, workload)
-    if scale.replicas > 0:
-        return f"{of} runs ({scale.replicas} replicas) and stays as it is"
-    replicas = int(entry.owed["restoreReplicas"])
-    if replicas == 0:
-        return f"{of} stays at 0 replicas, as the pool found it"
-    await kube.put_scale(namespace, workload, replicas, scale.version)
-    return f"{of} has {replicas} replicas again"
+    replicas, said = replicas_back(entry, scale.replicas)
+    if replicas is not None:
+        await kube.put_scale(namespace, workload, replicas, scale.version)
+    return said
 
 
 async def _restore_minimum(kube: Kube, namespace: str, entry: Entry) -> str:
@@ -84,9 +102,16 @@ async def _restore_minimum(kube: Kube, namespace: str, entry: Entry) -> str:
     if known is None:
         return ""
     found = await kube.get(HorizontalPodAutoscaler, namespace, known.name)
-    if not await _give_back(kube, namespace, found, known):
+    return await _give_back(kube, namespace, found, known)
+
+
+async def _give_selector_back(kube: Kube, namespace: str, entry: Entry) -> str:
+    name = entry.owed["takenService"]
+    found = await kube.get(Service, namespace, name)
+    if ROUTE_LABEL not in (found["spec"].get("selector") or {}):
         return ""
-    return f"HorizontalPodAutoscaler {known.name} has minReplicas {known.min_replicas} again"
+    await kube.put_route(namespace, name, None)
+    return f"Service {name} selects its pods again"
 
 
 @dataclass(frozen=True)
@@ -104,6 +129,11 @@ class DeploymentTarget(Target):
             restore_requests,
             "start its pods again (kubectl rollout restart), which request less than their "
             "template",
+            ends_with_pods=False,
+        ),
+        "takenService": Restore(
+            _give_selector_back,
+            f"remove {ROUTE_LABEL} from the selector of Service {{}}",
             ends_with_pods=False,
         ),
         "restoreReplicas": Restore(restore_replicas, "scale its target to {}"),
@@ -168,13 +198,12 @@ class DeploymentTarget(Target):
         """Check the Service of pods with these labels."""
         cache, key = self.cache, (self.key[0], self.spec.service)
         slices = cache.foreign_slices
-        other = min(slices.having(key), default=None)
         facts = ServiceFacts(
             namespace=key[0],
             labels=labels,
             service=cache.services.get(key),
             older=self.older_pool(cache.pools_of_service(key)),
-            foreign=None if other is None else (other[1], slices[other].manager),
+            foreign=[(of[1], slices[of].manager) for of in slices.having(key)],
         )
         return check_service(self.spec, facts)
 
@@ -195,7 +224,9 @@ class DeploymentTarget(Target):
             # The watch may lag behind the operator's own write of 0.
             replicas = (await tools.kube.get_scale(*self.place)).replicas
         ask = ask and not memory.phase.is_asleep
-        demand = await tools.observer.demand(self.key, self.spec, pods) if ask else Demand()
+        demand = Demand()
+        if ask:
+            demand = await tools.observer.demand(self.key, self.spec, pods, memory.metered)
         announced = (pool.get("status") or {}).get("demand") or {}
         ready = sum(p.ready and not p.terminating for p in pods)
         return Observation(
@@ -220,17 +251,62 @@ class DeploymentTarget(Target):
         kube, wanted, only_down = tools.kube, decision.replicas, decision.only_down
         found = None if only_down else found_replicas(pool.get("status") or {}, seen.replicas)
         writes = wanted not in (None, seen.replicas) or decision.minimum is not None
-        if found is not None and writes:
+        status: Status = {} if found is None else {"foundReplicas": found}
+        if status and writes:
             # Before any write to the target, so that a crash in between loses nothing.
             version = pool["metadata"]["resourceVersion"]
-            pool = await kube.patch_status(*self.key, {"foundReplicas": found}, version)
+            of = {"target": target_status(self.spec)}
+            pool = await kube.patch_status(*self.key, status | of, version)
             self.cache.keep_pool(pool)
         pool = await _set_minimum(kube, self.cache, pool, seen, decision)
         if wanted is not None and wanted != seen.replicas:
             await self._scale(tools, wanted, only_down=only_down)
         sleep = partial(self._sleep, tools, seen, decision, now)
-        status = {} if found is None else {"foundReplicas": found}
-        return Writes(pool, status, finish=sleep if decision.sleep else nothing_left)
+        finish = sleep if decision.sleep else nothing_left
+        if not only_down and not self.spec.suspend:
+            known = pool.get("status") or {}
+            status |= await self._leave_service(tools, known)
+            if self._takes_service(known):
+                status["takenService"] = self.spec.service
+                finish = partial(self._take_service, tools)
+        return Writes(pool, status, explain=self._explain, finish=finish)
+
+    async def _leave_service(self, tools: Tools, status: Status) -> Status:
+        """Give back the selector of a Service that the pool no longer has with route Always."""
+        known = status.get("takenService")
+        if known is None or (self.spec.route is RouteMode.ALWAYS and known == self.spec.service):
+            return {}
+        with contextlib.suppress(NotFoundError):
+            await tools.kube.put_route(self.key[0], known, None)
+        return {"takenService": None}
+
+    def _takes_service(self, status: Status) -> bool:
+        """Whether the selector of the Service is to be taken over for route Always.
+
+        Only once all activators are endpoints of the Service (R1).
+        """
+        service = self.cache.services.get((self.key[0], self.spec.service), {"spec": {}})
+        selector, route = service["spec"].get("selector"), table(status.get("route"))
+        if self.spec.route is not RouteMode.ALWAYS or not selector or ROUTE_LABEL in selector:
+            return False
+        in_front = route.get("target") == Route.ACTIVATOR
+        return in_front and (self.cache.published(self.key) or 0) >= int(route.get("epoch", 0))
+
+    async def _take_service(self, tools: Tools, _pool: Object) -> Finished:
+        """Take the selector over, after status and record have named the Service.
+
+        A CRD that is older than the operator drops the name: then the selector stays.
+        """
+        name = self.spec.service
+        if table(self.cache.pools[self.key].get("status")).get("takenService") == name:
+            await tools.kube.put_route(self.key[0], name, ROUTE_TAKEN)
+            log.info("%s/%s: Service %s leads to the activators", *self.key, name)
+        return Finished()
+
+    def _explain(self, known: list[Status]) -> list[Status]:
+        labels = {} if self.workload is None else self.workload.labels
+        policy = self.cache.bypassed_policy(self.key[0], labels)
+        return [*known, clients_unlimited(policy)] if policy else known
 
     async def _scale(self, tools: Tools, replicas: int, *, only_down: bool) -> None:
         """Set the replicas at the version read; only `ScaleDown` sets 0."""
@@ -246,7 +322,9 @@ class DeploymentTarget(Target):
             if decision.force and seen.demand.known:
                 return Demand()  # overdue (see is_overdue): ask only if demand is unknown
             pods = self.cache.target_pods(self.key[0], self.selector)
-            demand = await tools.observer.demand(self.key, self.spec, pods, looks=True)
+            # Only what the pods say now lets an unmetered pool sleep: each of them is asked.
+            metered = decision.memory.metered or None
+            demand = await tools.observer.demand(self.key, self.spec, pods, metered, looks=True)
             return counted(demand, decision.memory)
 
         steps = ScaleDown(tools.kube, self.key, self.spec, tools.clock, tools.hook, tools.remember)
@@ -262,12 +340,6 @@ class DeploymentTarget(Target):
         else:
             log.info("%s/%s: not asleep yet: %s", *self.key, attempt.why)
         return Finished(now + RETRY, attempt.memory, notes)
-
-    @classmethod
-    async def release(cls, tools: Tools, target: Target, pool: Object, _now: datetime) -> Writes:
-        """Restore the minReplicas of an autoscaler that the pool's former target has."""
-        await _let_go(tools.kube, target.cache, pool)
-        return Writes(pool)
 
 
 @dataclass(frozen=True)
@@ -332,10 +404,10 @@ async def _let_go(kube: Kube, cache: Cache, pool: Object) -> None:
         await _give_back(kube, namespace, left, known)
 
 
-async def _give_back(kube: Kube, namespace: str, autoscaler: Object, known: Original) -> bool:
-    """Restore minReplicas if the operator has changed it; return whether it had."""
-    now = read_autoscaler(autoscaler)
-    if not now.ours or now.min_replicas == known.min_replicas:
-        return False
-    await kube.put_minimum(namespace, known.name, known.min_replicas, now.version)
-    return True
+async def _give_back(kube: Kube, namespace: str, autoscaler: Object, known: Original) -> str:
+    """Restore minReplicas if the operator has changed it; return what was done."""
+    replicas, said = minimum_back(known, autoscaler)
+    if replicas is not None:
+        version = autoscaler["metadata"]["resourceVersion"]
+        await kube.put_minimum(namespace, known.name, replicas, version)
+    return said

@@ -13,7 +13,7 @@ from kotatsu_operator.controller.targets.knative import KnativeTarget
 from kotatsu_operator.controller.targets.target import Restore, Target
 from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.budget.limit import Ends
-from kotatsu_operator.core.decide.refusal import Refusal
+from kotatsu_operator.core.decide.refusal import Refusal, check_dependencies
 from kotatsu_operator.core.pool.parse import SpecError, parse, salvage
 from kotatsu_operator.core.pool.spec import KNATIVE, OnDelete, PoolSpec
 from kotatsu_operator.core.report.conditions import condition
@@ -28,15 +28,6 @@ KINDS: Mapping[str, type[Target]] = {"Deployment": DeploymentTarget, KNATIVE: Kn
 def kind_of(name: str) -> type[Target]:
     """A kind by its name. Any other kind has a scale subresource."""
     return KINDS.get(name, ScaledTarget)
-
-
-def former_kinds(target: Target, status: Mapping[str, object]) -> list[type[Target]]:
-    """The other kinds whose targets the pool may have had: its status has what they get back."""
-    return [
-        kind
-        for kind in KINDS.values()
-        if not isinstance(target, kind) and kind.restores.keys() & status.keys()
-    ]
 
 
 def restores(entry: Entry) -> dict[str, Restore]:
@@ -79,6 +70,11 @@ def accept(
         objections.append((Refusal("InvalidSpec", str(error)), Ends.SLEEP))
     target = kind_of(spec.target.kind)(key, spec, cache)
     objections += [(why, ends) for why, ends in target.objections() if why is not None]
+    unordered = check_dependencies(
+        key[1], key[0], lambda name: cache.dependencies_of((key[0], name))
+    )
+    if unordered is not None:
+        objections.append((unordered, Ends.SLEEP))
     return target, _refused(target, objections) if objections else None
 
 

@@ -18,13 +18,16 @@ from kotatsu_operator.controller.targets.target import (
 from kotatsu_operator.core.budget.limit import Ends
 from kotatsu_operator.core.budget.prices import PodRequests, pod_requests
 from kotatsu_operator.core.decide.knative import (
+    MIN_SCALE,
     MinScalePlan,
     Patch,
     SavedMinScale,
     course,
+    kept_status,
     lacks_floor,
     let_go,
     observe,
+    read_kept,
     refuse,
     rest,
     trouble,
@@ -37,13 +40,11 @@ from kotatsu_operator.core.report.record import Entry
 from kotatsu_operator.core.report.status import Status
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import NotFoundError, Unreachable, is_missing, is_refusal
+from kotatsu_operator.kube.fields import used
 from kotatsu_operator.kube.knative import (
-    MIN_SCALE,
     SERVICE_LABEL,
     KnativeCache,
     keep_newer,
-    kept_status,
-    read_kept,
     ready_condition,
     revision_view,
     said_by,
@@ -94,7 +95,7 @@ class MinScales:
     async def _read(self, name: str) -> None:
         try:
             obj = await self._kube.get(KnativeRevision, self._namespace, name)
-            keep_newer(self._cache.revisions, obj)
+            keep_newer(self._cache.revisions, used(KnativeRevision, obj))
         except NotFoundError:
             self._cache.revisions.pop((self._namespace, name), None)
 
@@ -126,7 +127,7 @@ class MinScales:
         obj = await self._kube.annotate(
             KnativeRevision, namespace, patch.name, values, patch.version
         )
-        keep_newer(self._cache.revisions, obj)
+        keep_newer(self._cache.revisions, used(KnativeRevision, obj))
         log.info("%s/%s: min-scale %s", namespace, patch.name, patch.min_scale or "removed")
 
     async def give_back(self, kept: Sequence[SavedMinScale]) -> list[str]:
@@ -244,20 +245,6 @@ class KnativeTarget(Target):
             explain=lambda known: self._explain(known, plan or MinScalePlan(), decision, now),
             finish=finish,
         )
-
-    @classmethod
-    async def release(cls, tools: Tools, target: Target, pool: Object, now: datetime) -> Writes:
-        """Restore min-scale of the Revisions of the pool's former target."""
-        cache, status = target.cache.knative, pool.get("status") or {}
-        if target.spec.suspend or not cache.synced or not read_kept(status):
-            return Writes(pool)
-        scales = MinScales(tools.kube, cache, target.key[0])
-        plan = await scales.plan(0, {}, status, now)
-
-        async def finish(_pool: Object) -> Finished:
-            return await _patch(scales, plan, now) if plan.patches else Finished()
-
-        return Writes(pool, status={"knative": kept_status(plan.kept)}, finish=finish)
 
     # --- report ---
 

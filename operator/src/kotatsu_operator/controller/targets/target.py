@@ -196,8 +196,3 @@ class Target(ABC):
         self, tools: Tools, pool: Object, seen: Observation, decision: Decision, now: datetime
     ) -> Writes:
         """Make the writes that come before the status. Raises ConflictError, NotFoundError."""
-
-    @classmethod
-    @abstractmethod
-    async def release(cls, tools: Tools, target: "Target", pool: Object, now: datetime) -> Writes:
-        """Restore what the pool has changed on a former target of this kind."""

@@ -7,7 +7,6 @@ of these. Without the limit and future requests: the forecast is what the schedu
 
 from datetime import datetime, timedelta
 from decimal import Decimal
-from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
@@ -16,6 +15,7 @@ from kotatsu_operator.core.budget.ledger import Ledger, money
 from kotatsu_operator.core.budget.levels import ASLEEP, Levels, Mode, PodTime, laid_out
 from kotatsu_operator.core.calendar.schedule import Window
 from kotatsu_operator.core.plan.activity import idle_at, in_force, override_end, parked_until
+from kotatsu_operator.core.plan.kept import Kept
 from kotatsu_operator.core.pool.memory import Memory, Phase, Reason
 from kotatsu_operator.core.pool.spec import OverrideMode, Parked, PoolSpec
 
@@ -95,16 +95,15 @@ def _idle(spec: PoolSpec, memory: Memory, now: datetime) -> datetime:
     return idle_at(spec, memory, now) + spec.drain.route_settle
 
 
-@lru_cache(maxsize=16384)
-def _shelf(
-    _windows: tuple[Window, ...],
-    _zone: ZoneInfo,
-    _around: tuple[timedelta, timedelta],
-    _most: int,
-    _parking: tuple[int, timedelta] | None,
-) -> dict[datetime, Levels]:
-    """A one-entry cache for the current period, so that a month of cron is walked once."""
-    return {}
+_Schedule = tuple[
+    tuple[Window, ...], ZoneInfo, timedelta, timedelta, int, tuple[int, timedelta] | None
+]
+
+_known: Kept[_Schedule, tuple[datetime, Levels]] = Kept(
+    100_000, lambda _, known: 1 + known[1].steps
+)
+"""The levels of the current period by schedule, so that a month of cron is walked once: at most
+about 40 MiB."""
 
 
 def _levels(
@@ -112,9 +111,9 @@ def _levels(
 ) -> Levels:
     tail, most = spec.drain.route_settle, spec.scaling.max_replicas
     staying = None if parking is None else (parking.replicas, parking.lasting)
-    shelf = _shelf(spec.windows, spec.zone, (lead, tail), most, staying)
-    known = shelf.get(end)
-    if known is None or known.begin > now:
-        shelf.clear()
-        shelf[end] = known = laid_out(spec, parking, lead, now, end)
-    return known
+    schedule = (spec.windows, spec.zone, lead, tail, most, staying)
+    until, levels = _known.get(schedule) or (None, None)
+    if levels is None or until != end or levels.begin > now:
+        levels = laid_out(spec, parking, lead, now, end)
+        _known.put(schedule, (end, levels))
+    return levels

@@ -74,6 +74,10 @@ class Levels:
             self._sums.append(self._sums[-1] + spent)
 
     @property
+    def steps(self) -> int:
+        return len(self._asks)
+
+    @property
     def begin(self) -> datetime:
         return self._at[0]
 

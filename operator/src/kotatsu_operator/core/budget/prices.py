@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
-from kotatsu_operator.core.formats import parse_quantity
+from kotatsu_operator.core.formats import parse_quantity, table, tables, text
 from kotatsu_operator.core.pool.parse import SpecError, parse_prices
 from kotatsu_operator.core.pool.resize import INFEASIBLE, is_sidecar, pending
 from kotatsu_operator.core.pool.spec import Budget, Prices
@@ -77,18 +78,55 @@ def _reserved(container: Mapping[str, Any], held: Mapping[str, Requests]) -> Req
 
 
 def requesting(spec: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The parts of a PodSpec that its requests depend on, and whether they can be changed."""
-    kinds, fields = ("containers", "initContainers"), _KEPT
-    parts = {name: spec[name] for name in ("resources", "overhead") if spec.get(name)}
-    return parts | {
-        kind: [{f: c[f] for f in fields if f in c} for c in listed]
-        for kind in kinds
-        if (listed := spec.get(kind))
+    """The parts of a PodSpec that its requests depend on, and whether they can be changed.
+
+    Only what is well-formed: the CRD of a further kind need not say what its template may have.
+    """
+    kept = {
+        "resources": _resources(spec),
+        "overhead": _quantities(spec.get("overhead")),
+        "containers": [_container(c) for c in tables(spec.get("containers"))],
+        "initContainers": [_container(c) for c in tables(spec.get("initContainers"))],
+    }
+    return {name: part for name, part in kept.items() if part}
+
+
+def _container(container: Mapping[str, Any]) -> Mapping[str, Any]:
+    kept = {
+        "name": text(container.get("name")),
+        "restartPolicy": text(container.get("restartPolicy")),
+        "resources": _resources(container),
+        "resizePolicy": list(tables(container.get("resizePolicy"))),
+    }
+    return {name: part for name, part in kept.items() if part}
+
+
+def _resources(part: Mapping[str, Any]) -> Mapping[str, Mapping[str, str]]:
+    given = table(part.get("resources"))
+    kept = {kind: _quantities(given.get(kind)) for kind in ("requests", "limits")}
+    return {kind: amounts for kind, amounts in kept.items() if amounts}
+
+
+def _quantities(raw: Any) -> Mapping[str, str]:
+    given = {name: str(value) for name, value in table(raw).items()}
+    return {
+        name: quantity
+        for name, quantity in given.items()
+        if len(quantity) <= _LONGEST and _is_quantity(quantity)
     }
 
 
-_KEPT = ("name", "restartPolicy", "resources", "resizePolicy")
-"""The fields of a container that `requesting` keeps."""
+_LONGEST, _MOST = 64, Decimal(10) ** 30
+"""Characters of a quantity, and its amount in base units: the API server's are shorter and less."""
+
+
+@lru_cache(maxsize=1024)
+def _is_quantity(quantity: str) -> bool:
+    try:
+        amount = parse_quantity(quantity)
+    except ArithmeticError:
+        return False
+    return amount.is_finite() and abs(amount) < _MOST
 
 
 @dataclass(frozen=True)

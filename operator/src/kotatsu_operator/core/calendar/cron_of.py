@@ -36,7 +36,8 @@ def as_cron(event: Event, zone: ZoneInfo, now: datetime) -> Cron | None:
         rule = rule_of(event.rule)
     except RepeatError:
         return None
-    is_plain = not event.added and not event.changed and event.length <= _LONGEST
+    is_changed = event.added or event.changed or event.later
+    is_plain = not is_changed and event.length <= _LONGEST
     if not is_plain or rule.interval != 1 or rule.count is not None or rule.until is not None:
         return None
     fields = _fields(rule, event)

@@ -6,6 +6,7 @@ does not hide the others. Alarms, tasks and free-busy times are not read.
 """
 
 import hashlib
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -60,11 +61,21 @@ class Event:
     changed: Mapping[Moment, "Event | None"] = field(default_factory=dict)
     """Occurrences that were changed by themselves, by the start that the rule gives them; None if
     they are cancelled."""
+    later: tuple[tuple[Moment, "Event | None"], ...] = ()
+    """The same for changes that hold from one occurrence on (THISANDFUTURE), in order."""
 
     @property
     def repeats(self) -> bool:
         """Whether it has more than one occurrence."""
         return bool(self.rule or self.added)
+
+    def at(self, start: Moment) -> tuple["Event | None", Moment]:
+        """Which event a start of the rule belongs to, and when it is then. Raises OverflowError."""
+        number = bisect_right(self.later, start, key=lambda change: change[0])
+        if not number:
+            return self, start
+        of, taken = self.later[number - 1]
+        return taken, start if taken is None else taken.start + (_placed(start) - _placed(of))
 
     def instant(self, moment: Moment) -> Moment:
         """A time of this event as a moment that does not depend on its zone."""
@@ -157,6 +168,8 @@ class _Entry:
     event: Event
     of: Moment | None
     """The occurrence that it changes."""
+    is_onwards: bool
+    """Whether it changes all later occurrences too."""
     is_cancelled: bool
     sequence: int
 
@@ -165,45 +178,64 @@ def _joined(parts: _Parts) -> Calendar:
     """The events, each with the changes of its occurrences."""
     zones, skipped, cancelled = Zones(parts.zones), list[Skipped](), 0
     masters: dict[str, _Entry] = {}
-    changes: dict[str, dict[Moment, _Entry]] = defaultdict(dict)
+    changes: dict[str, dict[tuple[Moment, bool], _Entry]] = defaultdict(dict)
     for lines in parts.events:
         title = ""
         try:
             values = _Values(lines)
             title = values.text("SUMMARY")[:_LONGEST_TEXT] or "(no title)"
             entry = _entry(values, title, zones)
-        except (_UnreadableError, ZoneError) as error:
-            skipped.append(Skipped(title or "(no title)", str(error)))
+        except (_UnreadableError, ZoneError, OverflowError) as error:
+            skipped.append(Skipped(title or "(no title)", _reason(error)))
             continue
         uid = entry.event.uid
-        before = masters.get(uid) if entry.of is None else changes[uid].get(entry.of)
+        which = None if entry.of is None else (entry.of, entry.is_onwards)
+        before = masters.get(uid) if which is None else changes[uid].get(which)
         if before is not None and entry.sequence < before.sequence:
             continue
-        if entry.of is None:
+        if which is None:
             masters[uid] = entry
         else:
-            changes[uid][entry.of] = entry
+            changes[uid][which] = entry
     events = []
     for uid, entry in masters.items():
         made = changes.pop(uid, {})
         if entry.is_cancelled:
             cancelled += 1
             continue
-        event = entry.event
-        changed = {_as_in(of, event): None if c.is_cancelled else c.event for of, c in made.items()}
-        events.append(replace(event, changed=changed))
+        try:
+            events.append(_with_changes(entry.event, made.values()))
+        except OverflowError as error:
+            skipped.append(Skipped(entry.event.title, _reason(error)))
     for made in changes.values():  # of events that are not in the file
         cancelled += sum(c.is_cancelled for c in made.values())
         events += [
-            replace(c.event, uid=f"{c.event.uid}/{_name(of)}")
-            for of, c in made.items()
+            replace(c.event, uid=f"{c.event.uid}/{of.isoformat()}")
+            for (of, _), c in made.items()
             if not c.is_cancelled
         ]
     return Calendar(parts.name, tuple(events), tuple(skipped), cancelled)
 
 
-def _name(moment: Moment) -> str:
-    return moment.isoformat()
+def _reason(error: Exception) -> str:
+    is_outside = isinstance(error, OverflowError)  # of an instant, or of a zone's offset
+    return "one of its times is outside of the years 1 to 9999" if is_outside else str(error)
+
+
+def _with_changes(event: Event, changes: Iterable[_Entry]) -> Event:
+    single, later = dict[Moment, Event | None](), dict[Moment, Event | None]()
+    for change in changes:
+        assert change.of is not None  # noqa: S101  (it is a change)
+        of, made = _as_in(change.of, event), None if change.is_cancelled else change.event
+        if not change.is_onwards:
+            single[of] = made
+        else:
+            later[_placed(of) if isinstance(event.start, datetime) else of] = made
+    return replace(event, changed=single, later=tuple(sorted(later.items(), key=_first)))
+
+
+def _first(pair: tuple[Moment, Event | None]) -> Moment:
+    return pair[0]
 
 
 def _entry(values: "_Values", title: str, zones: Zones) -> _Entry:
@@ -212,13 +244,9 @@ def _entry(values: "_Values", title: str, zones: Zones) -> _Entry:
     if len(uid) > _LONGEST_UID:
         uid = hashlib.sha256(uid.encode()).hexdigest()
     is_cancelled = values.text("STATUS").upper() == "CANCELLED"
-    of = None
+    of, is_onwards = None, False
     if values.has("RECURRENCE-ID"):
-        if values.parameter("RECURRENCE-ID", "RANGE").upper() == "THISANDFUTURE":
-            raise _UnreadableError(
-                "it changes an occurrence and all later ones at once (RANGE=THISANDFUTURE); "
-                "split the event in two in the calendar"
-            )
+        is_onwards = values.parameter("RECURRENCE-ID", "RANGE").upper() == "THISANDFUTURE"
         of = _instant(*values.moment("RECURRENCE-ID", zones))
     if values.has("EXRULE"):
         raise _UnreadableError("it has an EXRULE, which is obsolete; use single dates instead")
@@ -229,7 +257,7 @@ def _entry(values: "_Values", title: str, zones: Zones) -> _Entry:
         added=tuple(_as_in(m, event) for m in values.moments("RDATE", zones)),
         removed=frozenset(_as_in(m, event) for m in values.moments("EXDATE", zones)),
     )
-    return _Entry(event, of, is_cancelled, values.number("SEQUENCE"))
+    return _Entry(event, of, is_onwards, is_cancelled, values.number("SEQUENCE"))
 
 
 def _length(values: "_Values", start: Moment, zone: tzinfo | None, zones: Zones) -> timedelta:
@@ -268,10 +296,7 @@ def _instant(moment: Moment, zone: tzinfo | None) -> Moment:
     """A moment that does not depend on the zone that its file names."""
     if zone is None or not isinstance(moment, datetime):
         return moment
-    try:
-        return moment.replace(tzinfo=zone).astimezone(UTC)
-    except OverflowError:
-        raise _UnreadableError("one of its times is outside of the years 1 to 9999") from None
+    return moment.replace(tzinfo=zone).astimezone(UTC)
 
 
 def _as_in(moment: Moment, event: Event) -> Moment:
@@ -280,10 +305,7 @@ def _as_in(moment: Moment, event: Event) -> Moment:
         return moment.date() if isinstance(moment, datetime) else moment
     if not isinstance(moment, datetime) or moment.tzinfo is None:
         return moment
-    try:
-        return moment.astimezone(event.zone or UTC).replace(tzinfo=None)
-    except OverflowError:
-        raise _UnreadableError("one of its times is outside of the years 1 to 9999") from None
+    return moment.astimezone(event.zone or UTC).replace(tzinfo=None)
 
 
 class _Values:

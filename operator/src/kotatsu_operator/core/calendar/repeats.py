@@ -1,52 +1,31 @@
 """The occurrences of an event within a range of time.
 
-dateutil follows the rule. Its work is bounded before it begins: a rule that repeats by the hour or
-more often is refused, and so is one that needs many steps to reach the range.
+The work of a rule is bounded before it begins: a rule that repeats by the hour or more often is
+refused, and so is one that needs many steps to reach the range.
 """
 
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import islice
-from typing import Any
 
-from dateutil.rrule import (
-    DAILY,
-    FR,
-    MO,
-    MONTHLY,
-    SA,
-    SU,
-    TH,
-    TU,
-    WE,
-    WEEKLY,
-    YEARLY,
-    rrule,
-    weekday,
-)
 from icalendar.prop import vRecur
 
 from kotatsu_operator.core.calendar.ics import Calendar, Event
 from kotatsu_operator.core.calendar.occasions import Match, Moment, Occasion, Skipped
+from kotatsu_operator.core.calendar.series import Rhythm, RhythmError, series
 
 MOST_OCCASIONS = 1000
 """Occurrences of one event within the range."""
 _MOST_IN_ALL = 5000
 _MOST_STEPS, _MOST_STEPS_IN_ALL = 80_000, 500_000
 """Steps of one rule, and of all rules of a calendar, weighted by what they cost: 5 µs."""
+_STARTS_A_STEP = 4
+"""Starts that cost as much as a step."""
 _MOST_VALUES, _MOST_A_DAY = 100, 24
 _DAY = timedelta(days=1)
 _PERIODS = {"DAILY": (1, 2), "WEEKLY": (7, 5), "MONTHLY": (28, 8), "YEARLY": (365, 60)}
 """The days between two steps of a rule, and what a step costs at most."""
-_FREQUENCIES: dict[str, Any] = {
-    "DAILY": DAILY,
-    "WEEKLY": WEEKLY,
-    "MONTHLY": MONTHLY,
-    "YEARLY": YEARLY,
-}
-_WEEKDAYS = {str(day): day for day in (MO, TU, WE, TH, FR, SA, SU)}
 _LISTS = frozenset(
     {
         *("BYSECOND", "BYMINUTE", "BYHOUR", "BYDAY", "BYMONTHDAY"),
@@ -71,6 +50,14 @@ class Rule:
     week_start: str
     values: dict[str, list[str]]
     """The parts that are lists, as written."""
+    a_day: int = 1
+    """Starts on a day at most."""
+
+    def starts(self, periods: int) -> int:
+        """How many starts this many periods have at most."""
+        names_days = bool(self.values.keys() - {"BYHOUR", "BYMINUTE", "BYSECOND", "BYSETPOS"})
+        most = periods * self.a_day * (_PERIODS[self.frequency][0] if names_days else 1)
+        return most if self.count is None else min(most, self.count)
 
 
 @dataclass(frozen=True)
@@ -88,7 +75,8 @@ def expand(calendar: Calendar, match: Match, after: datetime, before: datetime) 
     """
     found, skipped, steps = list[Occasion](), list(calendar.skipped), 0
     for event in calendar.events:
-        named = (event, *(e for e in event.changed.values() if e is not None))
+        changes = [*event.changed.values(), *(other for _, other in event.later)]
+        named = (event, *(e for e in changes if e is not None))
         if not any(match.takes(e.title, e.categories) for e in named):
             continue
         try:
@@ -124,16 +112,26 @@ def occasions(event: Event, after: datetime, before: datetime) -> list[Occasion]
             continue
         if len(found) >= MOST_OCCASIONS:
             raise RepeatError(f"it has more than {MOST_OCCASIONS} occurrences in this time")
-        made = _occasion(event, event, start, start if event.repeats else None)
-        found += [made] if _is_within(made, after, before) else []
+        made = _occasion(event, start)
+        if made is not None and _is_within(made, after, before):
+            found.append(made)
     for of, other in event.changed.items():
         if other is not None:
-            made = _occasion(event, other, other.start, of)
+            made = _made(event, other, other.start, of)
             found += [made] if _is_within(made, after, before) else []
     return found
 
 
-def _occasion(event: Event, taken: Event, start: Moment, of: Moment | None) -> Occasion:
+def _occasion(event: Event, of: Moment) -> Occasion | None:
+    """The occurrence that a rule begins at this time; None if it is cancelled."""
+    try:
+        taken, start = event.at(of)
+    except OverflowError:
+        raise RepeatError("one of its times is outside of the years 1 to 9999") from None
+    return None if taken is None else _made(event, taken, start, of if event.repeats else None)
+
+
+def _made(event: Event, taken: Event, start: Moment, of: Moment | None) -> Occasion:
     try:
         begin, end = taken.instant(start), taken.instant(start + taken.length)
     except OverflowError:
@@ -166,11 +164,14 @@ def _starts(event: Event, after: datetime, before: datetime) -> Iterator[Moment]
 
 
 def _range(event: Event, after: datetime, before: datetime) -> tuple[datetime, datetime]:
-    """The range on the clock of the event, wide enough for any zone."""
+    """The range on the clock of the event, wide enough for any zone and for what is moved."""
+    later = [(_wall(other.start) - _wall(of), other) for of, other in event.later if other]
     try:
+        length = max([event.length, *(moved + other.length for moved, other in later)])
+        back = min([timedelta(), *(moved for moved, _ in later)])
         return (
-            (after - event.length).replace(tzinfo=None) - 2 * _DAY,
-            before.replace(tzinfo=None) + 2 * _DAY,
+            (after - length).replace(tzinfo=None) - 2 * _DAY,
+            (before - back).replace(tzinfo=None) + 2 * _DAY,
         )
     except OverflowError:
         raise RepeatError("it is too long") from None
@@ -218,6 +219,7 @@ def rule_of(text: str) -> Rule:
         until if isinstance(until, date) else None,
         pairs.get("WKST", "MO"),
         lists,
+        a_day,
     )
 
 
@@ -232,7 +234,8 @@ def _steps(event: Event, after: datetime, before: datetime) -> int:
     if end < first:
         return 1
     ahead = end - _begin(event, rule, first)
-    steps = (max(0, ahead.days) // (days * rule.interval) + 1) * cost
+    periods = max(0, ahead.days) // (days * rule.interval) + 1
+    steps = periods * cost + rule.starts(periods) // _STARTS_A_STEP
     if steps > _MOST_STEPS:
         raise RepeatError("it began too long ago; let its series begin later")
     return steps
@@ -272,54 +275,14 @@ def _ruled(event: Event, rule: Rule, first: datetime, last: datetime) -> Iterato
     yield from islice((at for at in counted if at >= first), MOST_OCCASIONS + 1)
 
 
-class _OverError(Exception):
-    """A series has passed its last month."""
-
-
-class _Bounded(rrule):
-    """A rule that stops after `months` steps from month to month.
-
-    rrule compares UNTIL only with dates that it has found, so a rule that matches no date would run
-    until the year 9999. It reads `_byeaster` once for each month, or longer step, that it enters.
-    RFC 5545 has no such part.
-    """
-
-    months = 0
-
-    @property
-    def _byeaster(self) -> None:
-        self.months -= 1
-        if self.months < 0:
-            raise _OverError
-
-    @_byeaster.setter
-    def _byeaster(self, _: object) -> None:
-        self.months = 4  # until the caller says how many
-
-
 def _series(
     event: Event, rule: Rule, start: datetime, end: datetime, months: int
 ) -> Iterator[datetime]:
+    how = Rhythm(rule.frequency, rule.values, rule.interval, rule.week_start)
     try:
-        parts: dict[str, Any] = {
-            name.lower(): [int(value) for value in values]
-            for name, values in rule.values.items()
-            if name != "BYDAY"
-        }
-        if "BYDAY" in rule.values:
-            parts["byweekday"] = [_weekday(text) for text in rule.values["BYDAY"]]
-        parts |= {"interval": rule.interval, "wkst": _WEEKDAYS[rule.week_start]}
-        made = _Bounded(_FREQUENCIES[rule.frequency], dtstart=start, until=end, **parts)
-    except (ValueError, LookupError, TypeError, OverflowError):
+        yield from series(how, start, end, months)
+    except RhythmError:
         raise RepeatError(f"its rule is invalid: {event.rule[:60]!r}") from None
-    made.months = months + 4
-    with suppress(_OverError):
-        yield from made
-
-
-def _weekday(text: str) -> weekday:
-    day, nth = _WEEKDAYS[text[-2:]], text[:-2]
-    return day(int(nth)) if nth else day
 
 
 def _until(event: Event, rule: Rule, last: datetime) -> datetime:

@@ -108,12 +108,18 @@ def _cron(expression: str) -> CronSim:
     return CronSim(expression, datetime(2024, 1, 1))  # noqa: DTZ001  (naive on purpose)
 
 
-@lru_cache(maxsize=4096)
+_MINUTES = tuple(range(24 * 60))
+"""The minutes of a day, as objects that all schedules share: a schedule can have all of them."""
+
+
+@lru_cache(maxsize=1024)
 def _minutes(expression: str) -> tuple[int, ...]:
     """The minutes of a matching day at which a schedule opens, in order."""
     cron = _cron(expression)
     return tuple(
-        60 * hour + minute for hour in sorted(cron.hours) for minute in sorted(cron.minutes)
+        _MINUTES[60 * hour + minute]
+        for hour in sorted(cron.hours)
+        for minute in sorted(cron.minutes)
     )
 
 
@@ -337,7 +343,7 @@ def _stretches(
             yield start, end
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def _runs(minutes: tuple[int, ...], reach: timedelta) -> tuple[tuple[int, int], ...]:
     """Group minutes that follow each other within `reach`: the first and last of each group."""
     runs: list[tuple[int, int]] = []

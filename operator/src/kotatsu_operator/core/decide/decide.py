@@ -31,11 +31,15 @@ from kotatsu_operator.core.plan.activity import (
     remember_reduced,
     remember_sleep,
     remember_ticket,
+    remember_timeouts,
+    report_timeouts,
 )
+from kotatsu_operator.core.plan.lead import slowest_wake
 from kotatsu_operator.core.plan.plan import floor_of, plan_at, remember_opening, still_needed
 from kotatsu_operator.core.pool.decision import (
     Autoscaler,
     Decision,
+    Note,
     Observation,
     Transition,
     Write,
@@ -72,13 +76,16 @@ def decide(
     memory = keep_route(spec, memory)
     memory = remember_override(spec.override, memory, now)
     memory = remember_ticket(memory, seen, now)
+    memory = remember_timeouts(memory, seen, now)
     memory = changed(
         memory,
         original=remember_original(seen.autoscaler, memory.original),
         contest=remember_write(memory.contest, seen.write, now),
     )
+    if seen.edited and spec.hold_timeout > slowest_wake(memory.warm_ups, memory.template):
+        memory = changed(memory, has_timed_out=False)
     override = in_force(spec.override, memory, now)
-    plan = plan_at(spec, memory, now, seen.ahead)
+    plan = plan_at(spec, memory, now, seen.ahead, seen.order.lead)
     memory = changed(memory, lead=plan.lead, ahead=plan.kept_ahead)
     if spec.suspend:
         held = replace(memory, reason=Reason.SUSPENDED, capacity=0)
@@ -95,7 +102,8 @@ def decide(
     if resumed:
         memory = replace(memory, reason=Reason.IDLE)
     kept = allowed.trim(plan)
-    floor, reason = floor_of(spec, override, kept, spent=allowed.sleeps)
+    needed = bool(seen.order.needed_by)
+    floor, reason = floor_of(spec, override, kept, spent=allowed.sleeps, needed=needed)
     floor = allowed.floor(floor, seen.replicas)
     memory = remember_sleep(override, memory, seen)
     memory = remember_activity(memory, seen, now)
@@ -118,6 +126,7 @@ def decide(
 
     # Do not wait for unreachable replicas: the condition FloorLimited reports them.
     least = seen.within(floor)
+    before = memory.phase
     make_step = KnativeStep if spec.target.scales_itself else Step
     step = make_step(
         spec,
@@ -135,10 +144,12 @@ def decide(
     step.take()
     memory, replicas = remember_proof(step.memory, seen, least), step.replicas
     memory = remember_reduced(memory, seen, now)
+    memory, timeouts = report_timeouts(spec, memory, before, now)
     if seen.autoscaler is not None:
         replicas = own_steps(seen.autoscaler, replicas, floor, seen.replicas)
     if is_refused and replicas is not None:
         replicas = min(replicas, seen.replicas)
+    memory, undone = remember_scale(spec, memory, seen, before, replicas, now)
     asked = 0 if asleep_asked or is_refused else kept.capacity.replicas
     asked = min(asked, spec.scaling.max_replicas)
     is_warming = memory.phase is Phase.WARMING
@@ -167,7 +178,7 @@ def decide(
         park=memory.phase is Phase.PARKED,
         only_down=is_refused,
         minimum=_minimum(seen, memory, floor, released=is_refused and floor <= 1),
-        notes=(*step.notes, *opening_notes),
+        notes=(*step.notes, *undone, *timeouts, *opening_notes),
         outcomes=outcomes,
         grows=asked > 0,
         claim=None if is_refused else plan.claim,
@@ -204,7 +215,16 @@ def _minimum(seen: Observation, memory: Memory, floor: int, *, released: bool) -
     )
 
 
-_CLOCK = ["since", "acknowledged_at", "unknown_since", "raised_at", "override_seen", "ticket_seen"]
+_CLOCK = [
+    "since",
+    "acknowledged_at",
+    "unknown_since",
+    "raised_at",
+    "override_seen",
+    "ticket_seen",
+    "timed_out_since",
+    "parked_since",
+]
 """The attributes of a memory with times of the operator's own clock."""
 
 
@@ -257,7 +277,7 @@ def _recheck(
 # the HPA would remove the new pods. Down: first the scale to 0, then minReplicas; otherwise the HPA
 # would remove serving pods.
 #
-# A single manual change of the replicas is respected. A manifest with `replicas` is applied again.
+# The pool undoes changes of the replicas by others, as an HPA does, and reports them.
 
 
 def remember_template(memory: Memory, seen: Observation) -> Memory:
@@ -319,6 +339,46 @@ def own_steps(seen: Autoscaler, wanted: int | None, floor: int, replicas: int) -
     """The scale to set beside an HPA: the floor if the replicas are below it, otherwise None."""
     least = min(max(floor, 1), seen.max_replicas)
     return least if wanted is not None and replicas < least else None
+
+
+UNDONE_AFTER = timedelta(seconds=30)
+"""A change is reported if the pool has set no replicas for this long: the watch has shown what it
+set by then, and a client that sets them again and again is reported once."""
+
+
+def remember_scale(
+    spec: PoolSpec,
+    memory: Memory,
+    seen: Observation,
+    before: Phase,
+    wanted: int | None,
+    now: datetime,
+) -> tuple[Memory, list[Note]]:
+    """Store the replicas that the pool sets; the event if it undoes a change of another client.
+
+    The owner of the field does not show one: the API server records no owner for the scale of an
+    object whose manifest has no replicas.
+    """
+    if seen.autoscaler is not None or wanted is None:
+        return memory, []
+    sets, known = wanted != seen.replicas, memory.scaled
+    if sets or known is None or known[1] != wanted:
+        memory = replace(memory, scaled=(now, wanted))
+    is_own = known is None or seen.replicas == known[1] or now - known[0] < UNDONE_AFTER
+    # An activator raises a sleeping target to 1.
+    if not sets or is_own or (before.is_asleep and seen.replicas <= 1):
+        return memory, []
+    if memory.contest is not None and memory.contest.holds:
+        return memory, []  # the condition ReplicasContested says it
+    by = seen.write.by if seen.write is not None else "another client"
+    instead = "kubectl demo-mode off puts the pool to sleep"
+    if seen.replicas:
+        instead = f"kubectl demo-mode on --replicas {seen.replicas} keeps as many pods for a time"
+    text = (
+        f"{by} has set the replicas of {spec.target.kind} {spec.target.name} to {seen.replicas}, "
+        f"and the pool sets them to {wanted}, as an autoscaler does: {instead}"
+    )
+    return memory, [Note("ScaleUndone", text, warning=True)]
 
 
 CONTEST_LASTS = timedelta(hours=2)

@@ -9,10 +9,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
+from typing import Any
 
 from kotatsu_operator.core.decide.phases import Step
 from kotatsu_operator.core.pool.decision import Note, Observation
 from kotatsu_operator.core.pool.memory import Phase, Reason, Route
+
+MIN_SCALE = "autoscaling.knative.dev/min-scale"
+"""The annotation of a Revision."""
 
 
 class Runtime(StrEnum):
@@ -102,6 +106,29 @@ class SavedMinScale:
         if not self.written:
             return revision.min_scale != self.min_scale
         return revision.min_scale in self.written
+
+
+def read_kept(status: Mapping[str, Any]) -> tuple[SavedMinScale, ...]:
+    """The saved min-scale of each Revision, read from a WarmPool's status."""
+    revisions = (status.get("knative") or {}).get("revisions") or ()
+    return tuple(
+        SavedMinScale(r["name"], r.get("minScale"), tuple(r.get("written") or ()), r.get("uid", ""))
+        for r in revisions
+    )
+
+
+def kept_status(kept: Sequence[SavedMinScale]) -> dict[str, Any] | None:
+    """The saved min-scales as part of the status; None if there are none."""
+    if not kept:
+        return None
+    return {
+        "revisions": [
+            {"name": k.name, "written": list(k.written)}
+            | ({} if k.min_scale is None else {"minScale": k.min_scale})
+            | ({"uid": k.uid} if k.uid else {})
+            for k in kept
+        ]
+    }
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,13 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from kotatsu_operator.core.budget.limit import Allowed, Ends
-from kotatsu_operator.core.plan.activity import Idle, in_force, is_announced, is_interrupted
+from kotatsu_operator.core.plan.activity import (
+    Idle,
+    in_force,
+    is_announced,
+    is_interrupted,
+    remember_soon,
+)
 from kotatsu_operator.core.plan.lead import with_warm_up
 from kotatsu_operator.core.pool.decision import Note, Observation, parts_of
 from kotatsu_operator.core.pool.memory import Memory, Phase, Reason, Route, Trend, WarmUp, changed
@@ -93,6 +99,8 @@ class Step:
             self.replicas = self._draining()
         else:
             self.replicas = self._awake()
+        if self.seen.order.awaits and self.seen.replicas == 0:
+            self.replicas = None  # Warming, which wakes what it waits for
         self._name_the_budget()
 
     def _asleep(self) -> int | None:
@@ -132,9 +140,7 @@ class Step:
         busy = seen.demand.concurrency > 0 and not self.asleep_asked
         # A floor of parked pods does not keep an idle pool Warm, and keeps it from sleeping.
         if busy or not self.idle.drain or self.floor > 0:
-            self.notes.append(
-                Note("SleepAborted", "a request arrived or a window opened while draining")
-            )
+            self.notes.append(Note("SleepAborted", f"{self._why_up()} while draining"))
             return self._stay()
         if (seen.acknowledged or 0) < memory.epoch:
             self.memory = replace(memory, acknowledged_at=None)
@@ -146,15 +152,35 @@ class Step:
         # A sleep request or unknown demand must not delay the sleep beyond the timeout.
         bounded = self.asleep_asked or not seen.demand.known
         self.force = bounded and now >= memory.since + self.spec.drain.timeout
+        # A pool that depends on this one counts as a request in flight until it is on its way down.
+        # That way has a timeout of its own.
+        order = seen.order
+        is_free = not order.needed_by or (self.force and order.may_outlast)
         # A kube-proxy that lags behind does not know the activators, only pods that would be
         # removed.
-        self.sleep = settled and not seen.catching_up and self.idle.sleep
+        self.sleep = settled and not seen.catching_up and self.idle.sleep and is_free
         return None
+
+    def _why_up(self) -> str:
+        """What ended the way down."""
+        demand, memory = self.seen.demand, self.memory
+        if self.floor > 0:
+            return f"pods were asked for ({self.reason})"
+        if demand.concurrency > 0 or is_announced(memory, self.seen):
+            return "a request arrived"
+        if memory.unknown_since is not None:
+            return f"the demand became unknown ({demand.silent or 'no answer'})"
+        last, since = memory.last_active, memory.since
+        if last is not None and since is not None and last > since:
+            return "a request was answered, or silent pods may have had one,"
+        return "the spec was edited, or an override or a budget that asked for sleep ended,"
 
     def _stay(self) -> int:
         """Awake: scale to floor and demand. Warm with a Ready floor, Parked when idle."""
         if self._may_park():
             return self._park()
+        if not self._is_idle():
+            self.memory = changed(self.memory, parked_since=None)
         seen, memory = self.seen, self.memory
         goal = max(self.floor, self.wanted, 1)
         # A pod that cannot get its requests back serves with less, and another one helps it.
@@ -168,31 +194,41 @@ class Step:
                 self.notes.append(Note("Warm", f"{seen.ready} of {goal} replicas are Ready"))
             self._enter(Phase.WARM, reason)
         else:
-            if self.floor > seen.replicas and memory.raised_at is None:
+            if memory.raised_at is None and self._begins():
                 self.memory = replace(self.memory, raised_at=self.now)
             self._enter(Phase.WARMING, reason)
-            self._report_no_node(goal)
+            self._report_trouble(goal)
         is_kept = self.spec.route is RouteMode.ALWAYS or memory.counted
         # Pods without a gauge may be those of an earlier template, which shows nothing yet.
         if seen.ready >= 1 and not is_kept and seen.demand.metered is not False:
             self.memory = changed(self.memory, route=Route.NATIVE)
         return self._park() if self._may_park() else goal
 
+    def _begins(self) -> bool:
+        """Whether pods start now: a warm-up is measured without the wait for other pools."""
+        if self.seen.order.awaits:
+            return False
+        waited = bool(self.spec.depends_on) and self.memory.phase is Phase.WARMING
+        return self.floor > self.seen.replicas or (waited and self.seen.ready == 0)
+
     def _may_park(self) -> bool:
         """Whether the pool is idle, and all pods that stay are Ready and have been warm."""
-        is_idle = self.idle.sleep and self.seen.demand.concurrency == 0
         is_warm = self.memory.phase in (Phase.WARM, Phase.PARKED)
-        return is_idle and is_warm and 0 < self.parks <= self.seen.ready
+        return self._is_idle() and is_warm and 0 < self.parks <= self.seen.ready
+
+    def _is_idle(self) -> bool:
+        return self.idle.sleep and self.seen.demand.concurrency == 0
 
     def _park(self) -> int:
         """Idle: the pods that stay give back their requests, and the activators join the route."""
         memory, goal = self.memory, self.parks
         if self.seen.catching_up:
             goal = max(goal, self.seen.replicas)
+        self.memory = changed(memory, parked_since=memory.parked_since or self.now)
         if memory.phase is not Phase.PARKED:
             joins = memory.route is Route.NATIVE
             self.memory = replace(
-                memory,
+                self.memory,
                 route=Route.ACTIVATOR,
                 epoch=memory.epoch + joins,
                 acknowledged_at=None,
@@ -214,10 +250,13 @@ class Step:
     def _wake(self, reason: Reason) -> int:
         goal = max(self.floor, self.wanted, 1)
         # Another client started pods that are already Ready, so their start time is unknown.
-        is_ready = self.seen.ready >= max(self.floor, 1)
-        self.memory = replace(self.memory, raised_at=None if is_ready else self.now)
+        is_ready, awaits = self.seen.ready >= max(self.floor, 1), self.seen.order.awaits
+        memory = remember_soon(self.spec, self.memory, reason, self.now)
+        memory = changed(memory, has_timed_out=memory.timed_out > 0)
+        self.memory = replace(memory, raised_at=None if is_ready or awaits else self.now)
         self._enter(Phase.WARMING, reason)
-        self.notes.append(Note("Warming", f"starting {goal} replicas ({reason})"))
+        after = f", once WarmPool {awaits} is Warm" if awaits else ""
+        self.notes.append(Note("Warming", f"starting {goal} replicas ({reason}){after}"))
         return self._stay()
 
     def _drain(self, why: str) -> None:
@@ -262,20 +301,26 @@ class Step:
         warm_ups = with_warm_up(memory.warm_ups, took)
         self.memory = replace(memory, raised_at=None, warm_ups=warm_ups)
 
-    def _report_no_node(self, goal: int) -> None:
-        """Post once for each warm-up that pods find no node."""
+    def _report_trouble(self, goal: int) -> None:
+        """Post once for each warm-up that a pod cannot start, and that pods find no node."""
         starting = self.seen.starting
-        if not starting.waiting or self.memory.no_node:
+        if starting.failing:
+            note = Note("PodsCannotStart", starting.failing, warning=True)
+        elif starting.waiting:
+            pods = f"{starting.waiting} of {goal} pods find no node"
+            text = f"{pods}: {starting.no_node[:_SAID]}; {_REMEDY}"
+            note = Note("WarmUpUnschedulable", text, warning=True)
+        else:
             return
-        self.memory = replace(self.memory, no_node=True)
-        text = (
-            f"{starting.waiting} of {goal} pods find no node: {starting.no_node[:_SAID]}; {_REMEDY}"
-        )
-        self.notes.append(Note("WarmUpUnschedulable", text, warning=True))
+        if note.reason not in self.memory.told:
+            self.memory = replace(self.memory, told=(*self.memory.told, note.reason))
+            self.notes.append(note)
 
     def _enter(self, phase: Phase, reason: Reason) -> None:
         if phase is not Phase.WARMING:
-            self.memory = changed(self.memory, no_node=False)
+            self.memory = changed(self.memory, told=())
+        if not phase.is_awake:
+            self.memory = changed(self.memory, parked_since=None)
         since = self.memory.since if phase is self.memory.phase else self.now
         self.memory = changed(self.memory, phase=phase, reason=reason, since=since)
 

@@ -10,10 +10,18 @@ from decimal import Decimal
 from typing import Any
 
 from kotatsu_operator.core.formats import table, tables
-from kotatsu_operator.core.objects import Object, serves
+from kotatsu_operator.core.objects import Object, owners, serves
 from kotatsu_operator.core.pool.resize import PodSize, Quantities, parked
 from kotatsu_operator.core.pool.spec import PoolSpec, RouteMode, Scaled, Target
-from kotatsu_operator.core.protocol import ACTIVATOR, NAME_LABEL, OPERATOR, PROGRAM
+from kotatsu_operator.core.protocol import (
+    ACTIVATOR,
+    NAME_LABEL,
+    NATIVE,
+    OPERATOR,
+    PROGRAM,
+    ROUTE_LABEL,
+    ROUTE_TAKEN,
+)
 
 
 @dataclass(frozen=True)
@@ -37,6 +45,36 @@ def check_claim(spec: PoolSpec, older: str) -> Refusal | None:
         f"{of.kind} {of.name} already belongs to the older WarmPool {older}: delete one of the two "
         "or give this one another targetRef",
     )
+
+
+def check_dependencies(
+    name: str, namespace: str, depends_on: Callable[[str], Sequence[str] | None]
+) -> Refusal | None:
+    """Reject a pool that depends on a missing pool, or on itself by way of others.
+
+    `depends_on` returns the spec.dependsOn of a pool of the namespace; None if there is none.
+    """
+    ways = [[name]]
+    known = {name}
+    while ways:
+        way = ways.pop(0)
+        for other in depends_on(way[-1]) or ():
+            if other == name:
+                return Refusal(
+                    "DependencyCycle",
+                    f"spec.dependsOn leads back to this pool ({' → '.join([*way, name])}), so each "
+                    "would wait for the other: remove one of them",
+                )
+            if len(way) == 1 and depends_on(other) is None:
+                return Refusal(
+                    "DependencyNotFound",
+                    f"there is no WarmPool {other} in namespace {namespace}: create it or correct "
+                    "spec.dependsOn",
+                )
+            if other not in known:
+                known.add(other)
+                ways.append([*way, other])
+    return None
 
 
 def check_exists(spec: PoolSpec, namespace: str, kind: str, *, exists: bool) -> Refusal | None:
@@ -118,9 +156,9 @@ class ServiceFacts:
     """The Service; None if it does not exist."""
     older: str = ""
     """An older pool with this Service; empty if there is none."""
-    foreign: tuple[str, str] | None = None
-    """An EndpointSlice of the Service with endpoints that no activator has published: its name and
-    the controller that manages it (empty if it names none)."""
+    foreign: Sequence[tuple[str, str]] = ()
+    """EndpointSlices of the Service with endpoints that no activator has published: their names and
+    the controllers that manage them (empty if one names none)."""
 
 
 def check_service(spec: PoolSpec, facts: ServiceFacts) -> Refusal | None:
@@ -179,15 +217,8 @@ def _ports(spec: PoolSpec, _: ServiceFacts, service: Mapping[str, Any]) -> Refus
 
 def _selector(spec: PoolSpec, facts: ServiceFacts, service: Mapping[str, Any]) -> Refusal | None:
     selector, name, of = service.get("selector"), spec.service, spec.target
-    if spec.route is RouteMode.ALWAYS:
-        if not selector:
-            return _endpoints(name, facts)
-        return Refusal(
-            "ServiceHasSelector",
-            f"Service {name} has a selector, so Kubernetes routes connections past the activator, "
-            "but with spec.route Always every connection must pass it: create the Service anew "
-            "without one (a removed selector leaves its endpoints behind), or set route: Auto",
-        )
+    if spec.route is RouteMode.ALWAYS and not selector:
+        return _endpoints(name, facts.foreign)
     if not selector:
         return Refusal(
             "ServiceHasNoSelector",
@@ -195,6 +226,10 @@ def _selector(spec: PoolSpec, facts: ServiceFacts, service: Mapping[str, Any]) -
             f"it the pod labels of {of.kind} {of.name} as its selector, or set route: Always",
         )
     if serves(selector, facts.labels):
+        if spec.route is RouteMode.ALWAYS:
+            # Those of Kubernetes follow the selector.
+            others = [of for of in facts.foreign if of[1] != NATIVE]
+            return _selector_writer(name, facts) or _endpoints(name, others)
         return _readiness(name, service)
     asked = ",".join(f"{key}={value}" for key, value in sorted(selector.items()))
     return Refusal(
@@ -217,11 +252,29 @@ def _readiness(name: str, service: Mapping[str, Any]) -> Refusal | None:
     )
 
 
-def _endpoints(name: str, facts: ServiceFacts) -> Refusal | None:
-    """With route Always, the activators must be the only endpoints of the Service."""
-    if facts.foreign is None:
+def _selector_writer(name: str, facts: ServiceFacts) -> Refusal | None:
+    """With route Always, the pool adds a term to the selector; no other program may remove it."""
+    service: Object = facts.service or {}
+    if ROUTE_LABEL in service["spec"]["selector"]:
         return None
-    of, manager = facts.foreign
+    # kubectl applies when a person does. A program applies its manifest again and again.
+    applies = [o.manager for o in owners(service, "selector") if o.applies]
+    by = next((manager for manager in applies if manager != "kubectl"), foreign_owner(service))
+    if not by:
+        return None
+    return Refusal(
+        "SelectorContested",
+        f"{by} writes the selector of Service {name} and would undo what spec.route Always adds to "
+        f"it: add `{ROUTE_LABEL}: {ROUTE_TAKEN}` to spec.selector in its manifest, and remove the "
+        "line before the pool is deleted, or set route: Auto",
+    )
+
+
+def _endpoints(name: str, foreign: Sequence[tuple[str, str]]) -> Refusal | None:
+    """With route Always, the activators must be the only endpoints of the Service."""
+    if not foreign:
+        return None
+    of, manager = min(foreign)
     kept = f", managed by {manager}" if manager else ""
     return Refusal(
         "ServiceHasEndpoints",

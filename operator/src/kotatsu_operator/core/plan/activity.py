@@ -6,8 +6,10 @@ Also how many of its pods stay parked once it is idle.
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from kotatsu_operator.core.pool.decision import Demand, Observation
-from kotatsu_operator.core.pool.memory import Memory, Phase, Route, Series, Trend, changed
+from kotatsu_operator.core.formats import format_duration
+from kotatsu_operator.core.plan.lead import enough_hold, slowest_wake
+from kotatsu_operator.core.pool.decision import Demand, Note, Observation
+from kotatsu_operator.core.pool.memory import Memory, Phase, Reason, Route, Series, Trend, changed
 from kotatsu_operator.core.pool.spec import Override, OverrideMode, PoolSpec, RouteMode, Scaling
 
 OVERRIDE_LIMIT = timedelta(hours=24)
@@ -110,6 +112,50 @@ def remember_activity(memory: Memory, seen: Observation, now: datetime) -> Memor
     )
 
 
+TELL_AFTER = timedelta(minutes=5)
+"""How often requests that time out are reported while no wake ends."""
+
+
+def remember_timeouts(memory: Memory, seen: Observation, now: datetime) -> Memory:
+    """Count the requests that got 503 at holdTimeout."""
+    more = seen.demand.timed_out
+    if not more:
+        return memory
+    return replace(
+        memory,
+        timed_out=memory.timed_out + more,
+        timed_out_since=memory.timed_out_since or now,
+        has_timed_out=True,
+    )
+
+
+def report_timeouts(
+    spec: PoolSpec, memory: Memory, before: Phase, now: datetime
+) -> tuple[Memory, list[Note]]:
+    """The event with the number of requests that timed out, once the wake is over."""
+    since = memory.timed_out_since
+    is_over = before is Phase.WARMING is not memory.phase
+    if since is None or not (is_over or now - since >= TELL_AFTER):
+        return memory, []
+    requests = "1 request" if memory.timed_out == 1 else f"{memory.timed_out} requests"
+    note = Note("RequestsTimedOut", f"{requests} {why_timed_out(spec, memory)}", warning=True)
+    return replace(memory, timed_out=0, timed_out_since=None), [note]
+
+
+def why_timed_out(spec: PoolSpec, memory: Memory) -> str:
+    """What happened to requests that timed out, and what to do."""
+    hold, took = spec.hold_timeout, slowest_wake(memory.warm_ups, memory.template)
+    remedy = "see kubectl get pods and kubectl get events, or set a longer wake.holdTimeout"
+    if took > hold:
+        remedy = (
+            f"a start took {format_duration(took)}: set wake.holdTimeout to "
+            f"{format_duration(enough_hold(took))}, and the timeouts of proxies in front above it"
+        )
+    return (
+        f"got 503, as no pod was Ready within wake.holdTimeout ({format_duration(hold)}); {remedy}"
+    )
+
+
 @dataclass(frozen=True)
 class Idle:
     """Whether nothing requires the pool to be awake."""
@@ -120,15 +166,44 @@ class Idle:
     """The pool may scale to 0."""
 
 
+SOON = timedelta(seconds=30)
+"""A request this soon after a sleep shows that the sleep saved nothing: mostly of a client that the
+sleep has cut and that connects again. Never more than idleAfter."""
+
+_DOUBLINGS = 4
+"""The most that `woken_soon` doubles idleAfter: to 16 times."""
+
+
+def remember_soon(spec: PoolSpec, memory: Memory, reason: Reason, now: datetime) -> Memory:
+    """Count a wake by a request soon after the pool went to sleep; a later wake ends the count."""
+    slept = timedelta.max if memory.since is None else now - memory.since
+    if slept > min(SOON, spec.scaling.idle_after):
+        return changed(memory, woken_soon=0)
+    # A sleep that an override or a budget asks for says nothing about idleAfter.
+    is_counted = reason is Reason.REQUEST and memory.reason is Reason.IDLE
+    return changed(memory, woken_soon=memory.woken_soon + is_counted)
+
+
+def idle_after(spec: PoolSpec, memory: Memory) -> timedelta:
+    """idleAfter, doubled for each wake soon after a sleep but the first (decision 63).
+
+    All of it together costs at most as much as the flapping before: until then the pool was awake
+    for as long.
+    """
+    doublings = min(max(memory.woken_soon - 1, 0), _DOUBLINGS)
+    return spec.scaling.idle_after * (1 << doublings)
+
+
 def idle_at(spec: PoolSpec, memory: Memory, now: datetime) -> datetime:
-    """When the pool has had no request for idleAfter (now, if it never had one).
+    """When the pool has had no request for `idle_after` (now, if it never had one).
 
     Unknown demand delays this: UNKNOWN_LIMIT, and then idleAfter, in which the connections that
     pass the activators show whether the pool is in use.
     """
-    end = now if memory.last_active is None else memory.last_active + spec.scaling.idle_after
+    lasts = idle_after(spec, memory)
+    end = now if memory.last_active is None else memory.last_active + lasts
     if memory.unknown_since is not None:
-        end = max(end, memory.unknown_since + UNKNOWN_LIMIT + spec.scaling.idle_after)
+        end = max(end, memory.unknown_since + UNKNOWN_LIMIT + lasts)
     return end
 
 
@@ -159,16 +234,18 @@ def parked_pods(
         return 0
     if floor > 0:
         return floor
-    end = parked_until(spec, memory)
-    lasts = now < end if end is not None else spec.parked.lasting > timedelta()
+    since = now if memory.parked_since is None else memory.parked_since
+    lasts = now < since + spec.parked.lasting
     return min(max(seen.replicas, 1), spec.parked.replicas) if lasts else 0
 
 
 def parked_until(spec: PoolSpec, memory: Memory) -> datetime | None:
     """When an idle pool that is parked goes to sleep; None if it is not parked."""
-    if spec.parked is None or memory.phase is not Phase.PARKED or memory.since is None:
+    # An earlier version stored no time of its own.
+    since = memory.parked_since or memory.since
+    if spec.parked is None or memory.phase is not Phase.PARKED or since is None:
         return None
-    return memory.since + spec.parked.lasting
+    return since + spec.parked.lasting
 
 
 def remember_reduced(memory: Memory, seen: Observation, now: datetime) -> Memory:

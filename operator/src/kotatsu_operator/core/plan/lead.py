@@ -83,6 +83,21 @@ def decisive(warm_ups: Sequence[WarmUp], template: str) -> WarmUp | None:
     return next(w for w in reversed(known) if w.seconds == slow)
 
 
+def slowest_wake(warm_ups: Sequence[WarmUp], template: str) -> timedelta:
+    """The longest of the latest starts of the current pod template; 0 without one.
+
+    Those for windows, which may start many pods, count only if no request has started any.
+    """
+    known = [w for w in warm_ups if w.template == template]
+    latest = ([w for w in known if not w.window] or known)[-KEEP_OF_WINDOWS:]
+    return timedelta(seconds=max((w.seconds for w in latest), default=0.0))
+
+
+def enough_hold(took: timedelta) -> timedelta:
+    """The holdTimeout for starts that take this long: twice that, in tens of seconds."""
+    return timedelta(seconds=ceil(2 * took.total_seconds() / 10) * 10)
+
+
 def auto_lead(
     warm_ups: Sequence[WarmUp],
     replicas: int,

@@ -9,13 +9,13 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from enum import StrEnum
-from functools import cached_property, lru_cache
+from functools import cached_property
 from heapq import nsmallest
 from itertools import accumulate, islice
 from zoneinfo import ZoneInfo
 
 from kotatsu_operator.core.calendar.schedule import Occurrence, Window, next_start, occurrences
+from kotatsu_operator.core.plan.kept import Kept
 from kotatsu_operator.core.plan.lead import LONGEST, LONGEST_AHEAD, auto_lead
 from kotatsu_operator.core.pool.decision import Claim, Note, Observation, Transition
 from kotatsu_operator.core.pool.memory import Memory, Opening, Outcome, Reason, changed
@@ -29,14 +29,6 @@ _FAR = timedelta(days=366)
 
 _SHOWN = 8
 """The number of transitions of each kind to list."""
-
-
-class CapacityKind(StrEnum):
-    """How nodes are asked for before the pods of a window start."""
-
-    NONE = "None"
-    BUFFER = "CapacityBuffer"
-    PLACEHOLDER = "Placeholder"
 
 
 @dataclass(frozen=True)
@@ -93,33 +85,47 @@ class Plan:
         return self.upcoming[0] if self.upcoming else None
 
 
-@lru_cache(maxsize=16384)
-def _shelf(_windows: tuple[Window, ...], _zone: ZoneInfo) -> dict[datetime, tuple[Occurrence, ...]]:
-    """A cache for the occurrences around one hour: one entry per schedule."""
-    return {}
+_Schedule = tuple[tuple[Window, ...], ZoneInfo]
+_Near = tuple[datetime, tuple[Occurrence, ...]]
+
+
+def _size(schedule: _Schedule, near: _Near) -> int:
+    return 1 + len(near[1]) + sum(1 + len(window.exclude) for window in schedule[0])
+
+
+_known: Kept[_Schedule, _Near] = Kept(100_000, _size)
+"""The occurrences around the last hour by schedule: at most about 45 MiB."""
 
 
 def _near(windows: tuple[Window, ...], zone: ZoneInfo, hour: datetime) -> tuple[Occurrence, ...]:
     """The occurrences around an hour, plus a later one if none opens soon."""
     # Cron schedules are expensive to evaluate and change rarely: evaluate once an hour.
-    shelf = _shelf(windows, zone)
-    if hour not in shelf:
-        near = occurrences(windows, zone, hour - timedelta(hours=1), hour + _AHEAD)
-        if windows and not any(o.start > hour + timedelta(hours=1) for o in near):
-            far = next_start(windows, zone, hour + timedelta(hours=1), _FAR)
-            near += [far] if far else []
-        shelf.clear()
-        shelf[hour] = tuple(near)
-    return shelf[hour]
+    known = _known.get((windows, zone))
+    if known is not None and known[0] == hour:
+        return known[1]
+    near = occurrences(windows, zone, hour - timedelta(hours=1), hour + _AHEAD)
+    if windows and not any(o.start > hour + timedelta(hours=1) for o in near):
+        far = next_start(windows, zone, hour + timedelta(hours=1), _FAR)
+        near += [far] if far else []
+    _known.put((windows, zone), (hour, tuple(near)))
+    return tuple(near)
 
 
-def plan_at(spec: PoolSpec, memory: Memory, now: datetime, ahead: timedelta = timedelta()) -> Plan:
+def plan_at(
+    spec: PoolSpec,
+    memory: Memory,
+    now: datetime,
+    ahead: timedelta = timedelta(),
+    before: timedelta | None = None,
+) -> Plan:
     """Plan the schedule around `now`, with the lead of this pool.
 
-    `ahead` is how much earlier than the lead the pool must start (see pacing).
+    `ahead` is how much earlier than the lead the pool must start (see pacing), and `before` the
+    lead of the pools on which it depends, which a learned lead includes. Without it, as in the
+    plugin, that of the status does.
     """
     hour = now.replace(minute=0, second=0, microsecond=0)
-    return plan_among(_near(spec.windows, spec.zone, hour), spec, memory, now, ahead)
+    return plan_among(_near(spec.windows, spec.zone, hour), spec, memory, now, ahead, before)
 
 
 def plan_among(
@@ -128,6 +134,7 @@ def plan_among(
     memory: Memory,
     now: datetime,
     ahead: timedelta = timedelta(),
+    before: timedelta | None = None,
 ) -> Plan:
     """Plan from known occurrences near `now`: ordered by start, at least up to the longest lead.
 
@@ -138,7 +145,13 @@ def plan_among(
     # While the pool pre-warms for a window, a shorter learned lead or other pools that need no
     # capacity any more must not cancel the pre-warm.
     kept_lead, kept_ahead = min(memory.lead, LONGEST), min(memory.ahead, LONGEST_AHEAD)
-    lead = _learned_lead(spec, memory, coming, now) if spec.lead is None else spec.lead
+    lead = spec.lead
+    if lead is None:
+        lead = _learned_lead(spec, memory, coming, now)
+        if before is not None:
+            lead = min(lead + before, LONGEST)
+        elif spec.depends_on:
+            lead = max(lead, kept_lead)
     if spec.lead is None and coming and coming[0].start - kept_lead - kept_ahead <= now:
         lead = max(lead, kept_lead)
     if coming and coming[0].start - lead - kept_ahead <= now:
@@ -210,11 +223,17 @@ def _capacity(
 
 
 def floor_of(
-    spec: PoolSpec, override: Override | None, plan: Plan, *, spent: bool = False
+    spec: PoolSpec,
+    override: Override | None,
+    plan: Plan,
+    *,
+    spent: bool = False,
+    needed: bool = False,
 ) -> tuple[int, Reason]:
     """The replicas required regardless of demand, and the reason.
 
-    `spent` means that the budget puts the pool to sleep, regardless of windows and overrides.
+    `spent` means that the budget puts the pool to sleep, regardless of windows and overrides;
+    `needed` that a pool which depends on it is awake, or starts.
     """
     if spent:
         return 0, Reason.BUDGET
@@ -225,6 +244,8 @@ def floor_of(
         asked = spec.asked_by(override)
         if asked >= floor:
             floor, reason = asked, Reason.OVERRIDE
+    if needed and floor == 0:
+        return 1, Reason.DEMAND
     return floor, reason
 
 

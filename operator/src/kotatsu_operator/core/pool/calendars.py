@@ -6,9 +6,8 @@ windows, also after a restart of the operator.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time, timedelta
-from functools import lru_cache
 from itertools import islice
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -33,7 +32,14 @@ AHEAD = timedelta(days=62)
 """How far ahead calendars are read."""
 
 MOST_WINDOWS, MOST_DAYS = 64, 100
-"""Windows and closed days of one calendar for one pool: those that come first."""
+"""Windows and closed days of one calendar for one pool: those that come first. The days from
+yesterday to the end of `AHEAD` are always among them."""
+
+_MOST_MADE = 512
+"""What is kept of one reading for different uses of it."""
+
+_Use = tuple[str, tuple[CalendarUse, ...], bool, ZoneInfo, date]
+"""The name of a calendar, what a pool takes of it, whether it closes days, the zone, and today."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +52,8 @@ class Reading:
     """Ordered by start."""
     error: str = ""
     """Why it cannot be read now; empty if it can. `occasions` are then those read before."""
+    made: dict["_Use", Followed] = field(default_factory=dict, init=False, repr=False)
+    """What pools use of it, because each reconcile asks. It ends with the reading."""
 
 
 Readings = Mapping[str, Reading]
@@ -64,7 +72,7 @@ def follow(spec: PoolSpec, memory: Memory, readings: Readings, now: datetime) ->
         if reading is not None and reading.read_at is not None:
             uses = tuple(c for c in spec.calendars if c.name == name)
             today = on_clock(now, spec.zone).date()
-            made = _followed(name, reading, uses, name in spec.closed_on, (spec.zone, today))
+            made = _cached(reading, (name, uses, name in spec.closed_on, spec.zone, today))
             if before is not None and made == replace(before, read_at=made.read_at):
                 made = before
             found.append(made)
@@ -94,24 +102,25 @@ def _without(window: Window, closed: frozenset[date]) -> Window:
     return replace(window, exclude=window.exclude | closed)
 
 
-@lru_cache(maxsize=4096)
-def _followed(
-    name: str,
-    reading: Reading,
-    uses: tuple[CalendarUse, ...],
-    closes: bool,
-    here: tuple[ZoneInfo, date],
-) -> Followed:
-    """Cached: each reconcile asks, and a reading rarely changes. `here` is the zone, and today."""
-    zone, today = here
+def _cached(reading: Reading, use: _Use) -> Followed:
+    """What a pool uses of a reading; most reconciles ask for the same again."""
+    if use not in reading.made:
+        if len(reading.made) >= _MOST_MADE:
+            reading.made.clear()
+        reading.made[use] = _followed(reading, use)
+    return reading.made[use]
+
+
+def _followed(reading: Reading, use: _Use) -> Followed:
+    name, uses, closes, zone, today = use
     windows, closed, left_out = list[Window](), set[date](), 0
     for occasion in reading.occasions:
         if closes and len(closed) < MOST_DAYS:
-            closed |= {day for day in _days(occasion, zone) if day >= today}
-        for use in uses:
-            if not use.match.takes(occasion.title, occasion.categories):
+            closed |= _days(occasion, zone, today)
+        for taken in uses:
+            if not taken.match.takes(occasion.title, occasion.categories):
                 continue
-            made = _window(occasion, use, zone)
+            made = _window(occasion, taken, zone)
             if made is None or len(windows) >= MOST_WINDOWS:
                 left_out += 1
             elif made.end is not None and made.end.date() >= today:
@@ -133,22 +142,24 @@ def _window(occasion: Occasion, use: CalendarUse, zone: ZoneInfo) -> Window | No
     return Window(name, use.replicas, start=start, end=end, calendar=use.name, parked=use.parked)
 
 
-def _days(occasion: Occasion, zone: ZoneInfo) -> set[date]:
-    """The days in a pool's zone that an occasion closes: all on which it is in progress."""
+def _days(occasion: Occasion, zone: ZoneInfo, today: date) -> set[date]:
+    """The days in a pool's zone that an occasion closes: all that it touches.
+
+    They begin with yesterday, because a window of yesterday may last until today. Of a long
+    occasion they are the first, which is enough: tomorrow they begin a day later.
+    """
     start, end = occasion.walls(zone)
-    days, day = set[date](), start.date()
-    while datetime.combine(day, time.min) < end and len(days) < MOST_DAYS:
-        days.add(day)
-        day += timedelta(days=1)
-    return days
+    first = max(start.date(), today - timedelta(days=1))
+    days = (first + timedelta(days=i) for i in range(MOST_DAYS))
+    return {day for day in days if datetime.combine(day, time.min) < end}
 
 
 def _pruned(before: Followed, zone: ZoneInfo, now: datetime) -> Followed:
     windows = tuple(
         w for w in before.windows if w.end is not None and last_instant(w.end, zone) > now
     )
-    today = on_clock(now, zone).date()
-    closed = frozenset(day for day in before.closed if day >= today)
+    yesterday = on_clock(now, zone).date() - timedelta(days=1)
+    closed = frozenset(day for day in before.closed if day >= yesterday)
     if len(windows) == len(before.windows) and len(closed) == len(before.closed):
         return before
     return replace(before, windows=windows, closed=closed)

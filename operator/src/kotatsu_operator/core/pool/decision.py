@@ -1,11 +1,13 @@
 """What a decision on one pool depends on, and what it says."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 
+from kotatsu_operator.core.formats import choice, lasting, table
 from kotatsu_operator.core.objects import Object, owners
-from kotatsu_operator.core.pool.memory import Memory, Outcome, Parts
+from kotatsu_operator.core.pool.memory import Memory, Outcome, Parts, Phase
 from kotatsu_operator.core.protocol import ACTIVATOR, OPERATOR
 
 
@@ -50,6 +52,18 @@ class Autoscaler:
     """The resourceVersion that was read; a write must name it."""
 
 
+def read_autoscaler(autoscaler: Object) -> Autoscaler:
+    """Read a HorizontalPodAutoscaler (`minReplicas` defaults to 1)."""
+    spec = autoscaler["spec"]
+    return Autoscaler(
+        name=autoscaler["metadata"]["name"],
+        min_replicas=spec.get("minReplicas", 1),
+        max_replicas=spec["maxReplicas"],
+        ours=any(o.manager == OPERATOR for o in owners(autoscaler, "minReplicas")),
+        version=autoscaler["metadata"]["resourceVersion"],
+    )
+
+
 @dataclass(frozen=True)
 class Demand:
     """The requests that are served and held now; `known` is False if a pod did not report."""
@@ -75,6 +89,8 @@ class Demand:
     """The activator that did not report, and why; empty if all reported."""
     stands_in: bool = False
     """Whether the connections of the activators stand in for pods that do not report."""
+    timed_out: int = 0
+    """Requests that got 503 at holdTimeout since the activators were last asked."""
 
     @property
     def concurrency(self) -> int:
@@ -114,6 +130,8 @@ class PodStart:
     """The condition Ready."""
     no_node: str = ""
     """Why the scheduler finds no node for it; empty if it found one, or has not looked yet."""
+    failing: str = ""
+    """Why one of its containers cannot start; empty if all may yet."""
 
 
 NOT_STARTED = PodStart()
@@ -129,6 +147,8 @@ class Starting:
     """Pods for which the scheduler finds no node."""
     no_node: str = ""
     """The scheduler's message about one of them."""
+    failing: str = ""
+    """A pod that cannot start, and why; empty if all may yet."""
 
 
 NOTHING_STARTS = Starting()
@@ -148,6 +168,41 @@ def parts_of(start: PodStart, began: datetime, ended: datetime) -> Parts:
         (after - before).total_seconds() for before, after in pairwise(marks)
     )
     return Parts(node, sandbox, pull, rest)
+
+
+@dataclass(frozen=True)
+class Order:
+    """The pools on which one depends, and those that depend on it (spec.dependsOn)."""
+
+    awaits: str = ""
+    """One that must become Warm before this pool starts; empty if all are."""
+    lead: timedelta = timedelta()
+    """The longest lead of those on which this pool depends."""
+    needed_by: str = ""
+    """One that depends on this pool and is not asleep; empty if all are."""
+    may_outlast: bool = True
+    """Whether that one stays awake. If not, it goes to sleep, and this pool waits for that."""
+
+
+UNORDERED = Order()
+
+
+def order_of(before: Iterable[Object], after: Iterable[Object]) -> Order:
+    """Read the order from the WarmPools on which a pool depends, and those that depend on it."""
+
+    def phase(pool: Object) -> Phase:
+        return choice(Phase, table(pool.get("status")).get("phase"), Phase.ASLEEP)
+
+    before = list(before)
+    awaited = [p for p in before if phase(p) not in (Phase.WARM, Phase.PARKED)]
+    awake = [p for p in after if phase(p) is not Phase.ASLEEP]
+    leads = [lasting(table(pool.get("status")).get("lead")) for pool in before]
+    return Order(
+        awaits=next((p["metadata"]["name"] for p in awaited), ""),
+        lead=max(leads, default=timedelta()),
+        needed_by=next((p["metadata"]["name"] for p in awake), ""),
+        may_outlast=any(phase(p).is_awake for p in awake),
+    )
 
 
 @dataclass(frozen=True)
@@ -181,6 +236,7 @@ class Observation:
     starting: Starting = NOTHING_STARTS
     """The pods that start; only while the pool is Warming."""
     parking: Parking = NOT_PARKED
+    order: Order = UNORDERED
     most: int | None = None
     """The highest possible floor of a Knative Service; None: no limit."""
 

@@ -225,8 +225,8 @@ class Memory:
     unknown_since: datetime | None = None
     raised_at: datetime | None = None
     """When the current warm-up began; None if there is none."""
-    no_node: bool = False
-    """Whether an event has reported that the pods which start now find no node."""
+    told: tuple[str, ...] = ()
+    """The events that have said why pods of this warm-up do not start."""
     warm_ups: tuple[WarmUp, ...] = ()
     trend: Trend = Trend()
     override_key: str = ""
@@ -259,12 +259,26 @@ class Memory:
     counted: bool = False
     """Whether the activators' connections count as the demand, because the pods do not report it:
     the activators are endpoints beside the pods while the pool is awake."""
+    parked_since: datetime | None = None
+    """Since when idle pods are parked; None if they are not. A parked pod that was not Ready for a
+    moment changes the phase, and not this."""
     reduced: bool = False
     """Whether the pool has parked pods, and not all of them have their full requests back."""
     original: Original | None = None
     """The minReplicas of the target's HorizontalPodAutoscaler without this pool."""
     contest: Contest | None = None
     calendars: tuple[Followed, ...] = ()
+    scaled: tuple[datetime, int] | None = None
+    """The replicas that the pool has set last, and when."""
+    timed_out: int = 0
+    """Requests that got 503 at holdTimeout and that no event has reported yet."""
+    timed_out_since: datetime | None = None
+    """When the first of them was seen."""
+    has_timed_out: bool = False
+    """Whether requests of the current or latest wake got one. The condition RequestsTimedOut
+    stores it."""
+    woken_soon: int = 0
+    """Wakes in succession that a request asked for soon after a sleep."""
 
 
 def changed(memory: Memory, **values: Any) -> Memory:

@@ -67,6 +67,7 @@ def parse(spec: Mapping[str, Any]) -> PoolSpec:
         service=spec.get("service") or target["name"],
         zone=_zone(spec.get("timeZone") or "UTC"),
         route=RouteMode(spec.get("route", RouteMode.AUTO)),
+        depends_on=tuple(spec.get("dependsOn") or ()),
         windows=_windows(spec.get("windows") or ()),
         calendars=tuple(map(_calendar, spec.get("calendars") or ())),
         closed_on=tuple(spec.get("closedOn") or ()),
@@ -78,6 +79,9 @@ def parse(spec: Mapping[str, Any]) -> PoolSpec:
             idle_after=_duration(scaling, "idleAfter", Scaling.idle_after, "scaling"),
         ),
         metrics=_metrics(spec.get("metrics")),
+        hold_timeout=_duration(
+            spec.get("wake") or {}, "holdTimeout", PoolSpec.hold_timeout, "wake"
+        ),
         drain=Drain(
             route_settle=_duration(drain, "routeSettle", Drain.route_settle, "drain"),
             timeout=_duration(drain, "timeout", Drain.timeout, "drain"),
@@ -96,6 +100,7 @@ _PARTS = {
     "prewarm": "lead",
     "scaling": "scaling",
     "metrics": "metrics",
+    "wake": "hold_timeout",
     "drain": "drain",
     "parked": "parked",
     "budget": "budget",

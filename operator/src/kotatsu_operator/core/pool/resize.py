@@ -4,7 +4,7 @@ Only CPU and memory of a running pod can be changed. A request that the template
 LimitRange's default, an injected sidecar) could not be restored from it, so it is left alone.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
@@ -157,6 +157,20 @@ def _changes(pod: PodSize, wanted: Quantities, *, lowers: bool) -> Quantities:
             if has is not None and asked is not None and (asked < has if lowers else asked > has):
                 found.setdefault(name, {})[resource] = quantity
     return found
+
+
+def resize_patch(uid: str, requests: Quantities, sidecars: Collection[str]) -> dict[str, Any]:
+    """The patch of a pod's subresource `resize`, for the pod with this uid alone.
+
+    It is a strategic merge, which finds the containers by their names. A JSON merge would replace
+    the list.
+    """
+    spec: dict[str, list[dict[str, Any]]] = {}
+    for name, amounts in requests.items():
+        part = "initContainers" if name in sidecars else "containers"
+        given = {"name": name, "resources": {"requests": dict(amounts)}}
+        spec.setdefault(part, []).append(given)
+    return {"metadata": {"uid": uid}, "spec": spec}
 
 
 # --- the kubelet ---

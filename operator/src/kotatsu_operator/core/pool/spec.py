@@ -118,7 +118,7 @@ class Scaling:
     """How far replicas follow demand: from 0 (idle) to `max_replicas`."""
 
     max_replicas: int = 10
-    target_concurrency: int = 1
+    target_concurrency: int = 100
     idle_after: timedelta = timedelta(minutes=2)
 
 
@@ -199,8 +199,12 @@ class PoolSpec:
     """How long before the pods of a window start the nodes for them are asked for; None: not at
     all."""
     route: RouteMode = RouteMode.AUTO
+    depends_on: tuple[str, ...] = ()
+    """Pools of the namespace that are warm before this one starts, and sleep after it."""
     scaling: Scaling = Scaling()
     metrics: Metrics | None = Metrics()
+    hold_timeout: timedelta = timedelta(seconds=45)
+    """How long a request waits for a pod before it gets 503."""
     drain: Drain = Drain()
     parked: Parked | None = None
     """None: the pool sleeps as soon as it is idle."""

@@ -9,8 +9,8 @@ from typing import Any
 
 from kotatsu_operator.core.budget.limit import Standing
 from kotatsu_operator.core.calendar.schedule import dropped
-from kotatsu_operator.core.formats import stamp
-from kotatsu_operator.core.plan.activity import UNKNOWN_LIMIT
+from kotatsu_operator.core.formats import format_duration, stamp
+from kotatsu_operator.core.plan.activity import SOON, UNKNOWN_LIMIT, idle_after, why_timed_out
 from kotatsu_operator.core.pool.calendars import MOST_WINDOWS, Reading, Readings
 from kotatsu_operator.core.pool.decision import Decision, Note, Observation
 from kotatsu_operator.core.pool.memory import Followed, Memory, Phase, Reason
@@ -51,7 +51,8 @@ def pool_conditions(spec: PoolSpec, seen: Observation, decision: Decision) -> li
     elif seen.catching_up and phase is Phase.DRAINING:
         ready = condition("Ready", True, "CatchingUp", _CATCHING_UP)
     else:
-        ready = condition("Ready", True, phase.value, f"{seen.ready} replicas are Ready")
+        by = f"; WarmPool {seen.order.needed_by} depends on it" if seen.order.needed_by else ""
+        ready = condition("Ready", True, phase.value, f"{seen.ready} replicas are Ready{by}")
     asked = max(decision.floor, 1)
     floor = seen.within(asked)
     had = f"; {asked} are requested, {floor} are possible" if floor < asked else ""
@@ -71,6 +72,11 @@ def pool_conditions(spec: PoolSpec, seen: Observation, decision: Decision) -> li
 
 
 def _warming(seen: Observation) -> Status:
+    if seen.order.awaits and seen.replicas == 0:
+        text = f"starts once WarmPool {seen.order.awaits} is Warm, on which it depends"
+        return condition("Ready", False, "AwaitsDependency", text)
+    if seen.starting.failing:
+        return condition("Ready", False, "PodsCannotStart", seen.starting.failing)
     text, waiting = f"{seen.ready} replicas are Ready so far", seen.starting.waiting
     if not waiting:
         return condition("Ready", False, "Warming", text)
@@ -107,7 +113,7 @@ def target_conditions(
     spec: PoolSpec, seen: Observation, decision: Decision, now: datetime
 ) -> list[Status]:
     """DemandKnown and Unproven; Parked with spec.parked; what warns, while it applies."""
-    found = [_demand_known(spec, seen, decision, now), _unproven(decision)]
+    found = [_demand_known(spec, seen, decision, now), _unproven(seen, decision)]
     found += _parked(spec, seen, decision)
     contest = decision.memory.contest
     if contest is not None and contest.holds and not spec.suspend:
@@ -125,7 +131,35 @@ def target_conditions(
             f"and {decision.floor} are requested: raise its maxReplicas"
         )
         found.append(condition("FloorLimited", True, "AutoscalerMaximum", text))
+    if decision.memory.has_timed_out:
+        text = f"requests {why_timed_out(spec, decision.memory)}"
+        found.append(condition("RequestsTimedOut", True, "NoPodInTime", text))
+    if decision.memory.woken_soon > 1:
+        found.append(condition("Flapping", True, "WokenSoon", _flapping(spec, decision.memory)))
     return found
+
+
+def _flapping(spec: PoolSpec, memory: Memory) -> str:
+    own, lasts = (format_duration(d) for d in (spec.scaling.idle_after, idle_after(spec, memory)))
+    return (
+        f"requests woke the pool within {SOON.seconds} s of its sleep {memory.woken_soon} times in "
+        "succession, as clients do that connect again when the sleep cuts them; until it sleeps "
+        f"for longer, it goes to sleep {lasts} after the last request and not {own}: raise "
+        "scaling.idleAfter above the time for which these clients are silent, or open a window "
+        "while they are there"
+    )
+
+
+def clients_unlimited(policy: str) -> Status:
+    """The condition of a pool whose NetworkPolicy limits its clients only while it is awake."""
+    return condition(
+        "ClientsUnlimited",
+        True,
+        "ActivatorsAdmitAll",
+        f"NetworkPolicy {policy} limits the clients of the pods, but while the pool sleeps every "
+        "client reaches it through the activators: name its clients in the chart value "
+        "activator.allowedClients",
+    )
 
 
 def _demand_known(spec: PoolSpec, seen: Observation, decision: Decision, now: datetime) -> Status:
@@ -150,8 +184,8 @@ def _demand_known(spec: PoolSpec, seen: Observation, decision: Decision, now: da
 
 _UNMETERED = (
     "the pool sleeps when no connection has passed the activators, which get a share of the new "
-    "ones, for idleAfter, and its pods end by their own preStop and grace period; to count every "
-    "request, name a gauge in spec.metrics or set route: Always"
+    "ones, for idleAfter; the others are cut with their pod. To count every connection, set route: "
+    "Always or name a gauge in spec.metrics"
 )
 
 
@@ -179,7 +213,7 @@ def _parked(spec: PoolSpec, seen: Observation, decision: Decision) -> list[Statu
     return found
 
 
-def _unproven(decision: Decision) -> Status:
+def _unproven(seen: Observation, decision: Decision) -> Status:
     if decision.memory.proven:
         return condition(
             "Unproven", False, "Proven", "all pods of the current template have been Ready once"
@@ -188,8 +222,9 @@ def _unproven(decision: Decision) -> Status:
         "Unproven",
         True,
         "NeverReady",
-        "with the current pod template, not all requested pods have been Ready yet: wake the pool "
-        "once before you rely on it",
+        seen.starting.failing
+        or "with the current pod template, not all requested pods have been Ready yet: wake the "
+        "pool once before you rely on it",
     )
 
 
@@ -227,6 +262,8 @@ _EVENTS = {
     "Unproven": ("True", "Unproven", "Proven"),
     "CalendarFailed": ("True", "CalendarFailed", "CalendarRead"),
     "ParkingFailed": ("True", "ParkingFailed", "ParkingPossible"),
+    "ClientsUnlimited": ("True", "ClientsUnlimited", "ClientsLimited"),
+    "Flapping": ("True", "Flapping", "FlappingEnded"),
 }
 """By condition: the status that means trouble, and the events at its start and end."""
 

@@ -15,7 +15,7 @@ from typing import Any
 from kotatsu_operator.core.formats import choice, format_duration, instant, stamp, table, text
 from kotatsu_operator.core.plan.activity import in_force, override_end
 from kotatsu_operator.core.pool.decision import Decision, Note, Observation
-from kotatsu_operator.core.pool.memory import Memory, Outcome
+from kotatsu_operator.core.pool.memory import Memory, Outcome, Phase
 from kotatsu_operator.core.pool.spec import OverrideMode, PoolSpec
 from kotatsu_operator.core.protocol import REHEARSAL_ANNOTATION, REHEARSAL_REASON
 from kotatsu_operator.core.report.status import Record, Status, several
@@ -211,7 +211,9 @@ def _about_unused(
 ) -> tuple[datetime | None, list[Note]]:
     active = memory.last_active
     is_known = seen.demand.known and (active is not None or not spec.target.scales_itself)
-    if memory.phase.is_asleep or memory.since is None or not seen.ready or not is_known:
+    # Parked pods are kept on purpose, for as long as the spec says.
+    is_kept = memory.phase is Phase.PARKED
+    if memory.phase.is_asleep or is_kept or memory.since is None or not seen.ready or not is_known:
         return None, []
     since = memory.since if active is None else max(active, memory.since)
     if now - since < UNUSED:

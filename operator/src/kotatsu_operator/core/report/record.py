@@ -12,9 +12,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from kotatsu_operator.core.objects import target_of
+from kotatsu_operator.core.pool.decision import read_autoscaler
+from kotatsu_operator.core.pool.memory import Original
 from kotatsu_operator.core.pool.spec import OnDelete
 
-OWED = ("restoreReplicas", "hpa", "knative", "reduced")
+OWED = ("restoreReplicas", "hpa", "knative", "reduced", "takenService")
 """The fields of a WarmPool's status with values to restore."""
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?")
@@ -60,6 +63,32 @@ def replicas_to_restore(status: Mapping[str, Any], minimum: int | None) -> int:
     return found if minimum is None else min(found, max(minimum, 1))
 
 
+def replicas_back(entry: Entry, now: int) -> tuple[int | None, str]:
+    """What a workload with `now` replicas gets back (None: nothing), and what to tell people.
+
+    A workload that runs stays as it is.
+    """
+    of = f"{entry.kind} {entry.target}"
+    if now > 0:
+        return None, f"{of} runs ({now} replicas) and stays as it is"
+    replicas = int(entry.owed["restoreReplicas"])
+    if replicas == 0:
+        return None, f"{of} stays at 0 replicas, as the pool found it"
+    return replicas, f"{of} has {replicas} replicas again"
+
+
+def minimum_back(known: Original, autoscaler: Mapping[str, Any]) -> tuple[int | None, str]:
+    """The minReplicas that an autoscaler gets back (None: nothing), and what to tell people.
+
+    One that another client has set stays.
+    """
+    now = read_autoscaler(autoscaler)
+    if not now.ours or now.min_replicas == known.min_replicas:
+        return None, ""
+    said = f"HorizontalPodAutoscaler {known.name} has minReplicas {known.min_replicas} again"
+    return known.min_replicas, said
+
+
 _OWN_REPLICAS = frozenset({"restoreReplicas", "foundReplicas"})
 
 
@@ -81,13 +110,13 @@ def entry_of(pool: Mapping[str, Any], replicas: int | None = None) -> Entry | No
     spec, owed = pool["spec"], _owed(pool.get("status") or {})
     if replicas is not None:
         owed.setdefault("restoreReplicas", replicas)
-    target = spec["targetRef"]
-    if not owed or not _is_name(target["name"]):
+    kind, name = target_of(pool)
+    if not owed or not _is_name(name):
         return None
     return Entry(
         pool=pool["metadata"]["name"],
-        kind=target.get("kind", "Deployment"),
-        target=target["name"],
+        kind=kind,
+        target=name,
         on_delete=OnDelete(spec.get("onDelete", OnDelete.RESTORE)),
         owed=owed,
     )
@@ -148,16 +177,18 @@ _WELL_FORMED: Mapping[str, Callable[[object], bool]] = {
     "hpa": _is_autoscaler,
     "knative": _is_kept,
     "reduced": lambda value: value is True,
+    "takenService": _is_name,
 }
 
 
 def text_of(pool: Mapping[str, Any], replicas: int | None, before: str = "") -> str:
     """The text of the record for a pool; empty for none.
 
-    A value that was written before the status, for a sleep in progress, stays.
+    A value of its target that was written before the status, for a sleep in progress, stays.
     """
     ahead = read_entry(before)
-    if replicas is None and ahead is not None:
+    is_same = ahead is not None and (ahead.kind, ahead.target) == target_of(pool)
+    if replicas is None and ahead is not None and is_same:
         replicas = ahead.owed.get("restoreReplicas")
     entry = entry_of(pool, replicas)
     return "" if entry is None else entry.text()
@@ -175,12 +206,7 @@ def settle(data: Mapping[str, str], pools: Iterable[Mapping[str, Any]]) -> Settl
 
 def heir(entry: Entry, pools: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     """The pool that has taken over a deleted pool's target: the oldest, or None."""
-    claimants = [
-        pool
-        for pool in pools
-        if pool["spec"]["targetRef"]["name"] == entry.target
-        and pool["spec"]["targetRef"].get("kind", "Deployment") == entry.kind
-    ]
+    claimants = [pool for pool in pools if target_of(pool) == (entry.kind, entry.target)]
     return min(
         claimants,
         key=lambda p: (p["metadata"].get("creationTimestamp", ""), p["metadata"]["name"]),

@@ -16,9 +16,11 @@ from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.formats import (
     amount,
     choice,
+    conditions_of,
     count,
     format_duration,
     instant,
+    is_true,
     lasting,
     seconds,
     stamp,
@@ -154,8 +156,18 @@ Status = dict[str, Any]
 
 _MEMORY = Record(
     Memory,
-    but=("acknowledged_at", "raised_at", "no_node", "trend", "lowered"),
-    brief=("counted", "ahead", "first_start", "reduced", "capacity", "calendars"),
+    but=(
+        "acknowledged_at",
+        "raised_at",
+        "told",
+        "trend",
+        "lowered",
+        "scaled",
+        "timed_out",
+        "timed_out_since",
+        "has_timed_out",
+    ),
+    brief=("counted", "ahead", "first_start", "reduced", "capacity", "calendars", "woken_soon"),
     forms={"opening": Record(Opening, brief=("excused",))},
     since="phaseSince",
     route="route.target",
@@ -220,7 +232,13 @@ def read_memory(status: Mapping[str, Any], transient: Memory) -> Memory:
     if same and transient.since is not None:
         stored["unknown_since"] = transient.unknown_since
     stored["last_active"] = transient.last_active or stored["last_active"]
+    stored["has_timed_out"] = is_true(conditions_of(status).get("RequestsTimedOut"))
     return replace(transient if same else Memory(), **stored)
+
+
+def target_status(spec: PoolSpec) -> Status:
+    """The target that the pool has: it stays in the status until it is given back."""
+    return {"kind": spec.target.kind, "name": spec.target.name}
 
 
 def original_status(original: Original | None) -> Status | None:
@@ -273,6 +291,7 @@ def decided_status(spec: PoolSpec, seen: Observation, decision: Decision, ledger
     coming = decision.next
     desired = seen.replicas if decision.replicas is None else decision.replicas
     return memory_status(decision.memory, spec) | {
+        "target": target_status(spec),
         "desiredReplicas": desired,
         "readyReplicas": seen.ready,
         "activeWindow": decision.window or None,
@@ -320,3 +339,30 @@ def _same(new: Any, old: Any, name: str, quiet: Collection[str]) -> bool:
         known = old if isinstance(old, dict) else {}
         return all(_same(value, known.get(n), f"{name}.{n}", quiet) for n, value in new.items())
     return bool(new == old)
+
+
+# --- an operator that is newer than its CRD ---
+#
+# The API server drops fields that the CRD does not have. They are the memory of what was reported,
+# so without them each reconcile would report it again. The operator that wrote them remembers them.
+
+
+def dropped(written: Mapping[str, Any], came: Mapping[str, Any]) -> Status:
+    """What the API server has not kept of a status that was merged into a pool's."""
+    lost: Status = {}
+    for name, value in written.items():
+        known = came.get(name)
+        if isinstance(value, Mapping):
+            if inner := dropped(value, table(known)):
+                lost[name] = inner
+        elif value is not None and value != known:
+            lost[name] = value
+    return lost
+
+
+def merged(status: Mapping[str, Any], fields: Mapping[str, Any]) -> Status:
+    """A status with fields merged into it; None removes one."""
+    made = dict(status)
+    for name, value in fields.items():
+        made[name] = merged(table(status.get(name)), value) if isinstance(value, Mapping) else value
+    return {name: value for name, value in made.items() if value is not None}

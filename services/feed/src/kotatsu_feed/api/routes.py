@@ -6,10 +6,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Response
 
+from kotatsu_common.bodies import documented_body, json_body
 from kotatsu_common.problems import Problem, problem_responses
 from kotatsu_feed.api.caller import Caller
 from kotatsu_feed.api.keys import checked_key
-from kotatsu_feed.api.lenient import LenientRoute
 from kotatsu_feed.api.shapes import AfterFeeding, FoodLeft, Home, Item, Profile, Ranked
 from kotatsu_feed.domain.day import day_of
 from kotatsu_feed.domain.levels import level_for
@@ -33,9 +33,10 @@ def create_routes(
 ) -> APIRouter:
     """All routes of the wire format; each needs a token."""
     signed_in = Annotated[Caller, Depends(caller)]
-    router = APIRouter(
-        tags=["pet"], route_class=LenientRoute, responses=problem_responses(401, 403, 503)
-    )
+    router = APIRouter(tags=["pet"], responses=problem_responses(401, 403, 503))
+    # Behind the caller in each signature: a body is read for users alone.
+    named = Annotated[Profile, Depends(json_body(Profile))]
+    chosen = Annotated[Item, Depends(json_body(Item))]
 
     @router.get("/home")
     async def home(me: signed_in) -> Home:
@@ -95,8 +96,12 @@ def create_routes(
         """The hundred most experienced pets, best first."""
         return [Ranked.of(pet) for pet in await store.ranking(RANKED)]
 
-    @router.put("/update_profile", responses=problem_responses(400, 422))
-    async def update_profile(me: signed_in, profile: Profile) -> Profile:
+    @router.put(
+        "/update_profile",
+        responses=problem_responses(400, 413, 422),
+        openapi_extra=documented_body(Profile),
+    )
+    async def update_profile(me: signed_in, profile: named) -> Profile:
         """Name the pet."""
         try:
             name = clean_name(profile.character_name)
@@ -105,15 +110,23 @@ def create_routes(
         await store.change(me.pet.user_id, name=name)
         return Profile(character_name=name)
 
-    @router.put("/change_clothes", responses=problem_responses(400, 422))
-    async def change_clothes(me: signed_in, item: Item) -> Item:
+    @router.put(
+        "/change_clothes",
+        responses=problem_responses(400, 413, 422),
+        openapi_extra=documented_body(Item),
+    )
+    async def change_clothes(me: signed_in, item: chosen) -> Item:
         """Dress the pet."""
         key = _choose(CLOTHES, item)
         await store.change(me.pet.user_id, clothes=key)
         return Item(item=key)
 
-    @router.put("/change_background", responses=problem_responses(400, 422))
-    async def change_background(me: signed_in, item: Item) -> Item:
+    @router.put(
+        "/change_background",
+        responses=problem_responses(400, 413, 422),
+        openapi_extra=documented_body(Item),
+    )
+    async def change_background(me: signed_in, item: chosen) -> Item:
         """Move the pet to another season."""
         key = _choose(BACKGROUNDS, item)
         await store.change(me.pet.user_id, background=key)

@@ -41,14 +41,28 @@ exit codes: 0 done, 1 not done (what was wrong is above), 2 wrong arguments
 """
 
 
+class Remarks:
+    """The first lines, and the number of all: a file can give cause to a million."""
+
+    def __init__(self) -> None:
+        self.first: list[str] = []
+        self.count = 0
+
+    def add(self, line: str) -> None:
+        """Count a line, and keep it if it is to be printed."""
+        self.count += 1
+        if len(self.first) < _SAID:
+            self.first.append(line)
+
+
 @dataclass
 class Found:
     """What the files have."""
 
     pets: list[Brought] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
+    problems: Remarks = field(default_factory=Remarks)
     """Items that can't be read."""
-    notices: list[str] = field(default_factory=list)
+    notices: Remarks = field(default_factory=Remarks)
     """What of a pet is replaced by a default, and the like."""
 
 
@@ -82,7 +96,7 @@ def main(arguments: Sequence[str]) -> int:
         _say(f"{error.filename or options.files}: {error.strerror}")
         return EXIT_USAGE
     _report(found)
-    if found.problems and not options.skip:
+    if found.problems.count and not options.skip:
         _say("nothing was imported; correct these, or give --skip to import the rest")
         return 1
     try:
@@ -99,28 +113,27 @@ def _read(name: str, found: Found, now: datetime) -> None:
         try:
             export = read(file)
         except NotAnExportError as error:
-            found.problems.append(f"{name} {error}")
+            found.problems.add(f"{name} {error}")
             return
     if not export.is_whole:
-        found.notices.append(f"{name}: the table has more items than this scan")
+        found.notices.add(f"{name}: the table has more items than this scan")
     before = len(found.pets)
     for entry in export.entries:
         where = f"{name}, {entry.where}"
         if len(found.pets) >= MOST_PETS:
-            found.problems.append(
-                f"{where}: more than {MOST_PETS} pets; import fewer files at once"
-            )
+            found.problems.add(f"{where}: more than {MOST_PETS} pets; import fewer files at once")
             return
         if entry.item is None:
-            found.problems.append(f"{where}: {entry.problem}")
+            found.problems.add(f"{where}: {entry.problem}")
             continue
         try:
             pet = brought(entry.item, now, day_of(now))
         except NoPetError as error:
-            found.problems.append(f"{where}: {error}")
+            found.problems.add(f"{where}: {error}")
             continue
         found.pets.append(pet)
-        found.notices += [f"{where}: {notice}" for notice in pet.notices]
+        for notice in pet.notices:
+            found.notices.add(f"{where}: {notice}")
     _say(f"{name}: {len(found.pets) - before} pets")
 
 
@@ -139,20 +152,20 @@ async def _bring(settings: FeedSettings, found: Found, *, dry_run: bool) -> Tall
 
 
 def _report(found: Found) -> None:
-    for kind, lines in (("note", found.notices), ("error", found.problems)):
-        for line in lines[:_SAID]:
+    for kind, remarks in (("note", found.notices), ("error", found.problems)):
+        for line in remarks.first:
             _say(f"{kind}: {line}")
-        if len(lines) > _SAID:
-            _say(f"{kind}: {len(lines) - _SAID} more")
+        if remarks.count > _SAID:
+            _say(f"{kind}: {remarks.count - _SAID} more")
 
 
 def _print(tally: Tally, found: Found, options: argparse.Namespace) -> None:
     if options.output == "json":
-        result = {"dryRun": options.dry_run, **asdict(tally), "skipped": len(found.problems)}
+        result = {"dryRun": options.dry_run, **asdict(tally), "skipped": found.problems.count}
         print(json.dumps(result))  # noqa: T201
         return
     did = "would be imported" if options.dry_run else "imported"
-    skipped = f", {len(found.problems)} skipped" if found.problems else ""
+    skipped = f", {found.problems.count} skipped" if found.problems.count else ""
     print(  # noqa: T201
         f"{did}: {tally.new} new pets, {tally.changed} merged with those here,"
         f" {tally.unchanged} already the same{skipped}"

@@ -14,8 +14,12 @@ from io import BytesIO
 from typing import Any, BinaryIO
 
 MAX_BYTES = 16 * 1024 * 1024
-"""Of one file, unpacked: some ten thousand pets, and what a pod of feed can hold."""
+"""Of one file, unpacked: some thirty thousand pets, and what a pod of feed can hold."""
+MOST_VALUES = 1_000_000
+"""Of one file: a pet has some twenty. A value is some hundred bytes of memory, and one of gzip."""
 _GZIP = b"\x1f\x8b"
+_BEGINNINGS = (b"{", b"[", b",", b"\n")
+"""One of these is before each value of JSON, or each line. A text may have some too."""
 _WHOLE = ("LastEvaluatedKey", "NextToken")
 """Keys of a scan that was ended before the end of the table."""
 
@@ -24,7 +28,7 @@ class NotAnExportError(ValueError):
     """The whole file can't be used; the text says why and what to do."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """An item, or why there is none at this place."""
 
@@ -70,6 +74,8 @@ def _text(file: BinaryIO) -> str:
             raise NotAnExportError(f"is a damaged gzip file: {error}") from None
     if len(data) > MAX_BYTES:
         raise NotAnExportError(f"has more than {MAX_BYTES // 1024**2} MiB; split it by lines")
+    if sum(data.count(begin) for begin in _BEGINNINGS) > MOST_VALUES:
+        raise NotAnExportError(f"has more than {MOST_VALUES} values; split it by lines")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -1,6 +1,6 @@
 // The page: who is here, what the bird looks like, and what the buttons do.
 
-import { Refusal, call, feed, isLoggedIn, keepToken, objects, randomKey, request } from "./api.js";
+import { Refusal, call, challengeOf, feed, isLoggedIn, keepToken, objects, randomKey, request } from "./api.js";
 import { draw } from "./bird.js";
 import { bounds } from "./levels.js";
 import { playBase64, playStream } from "./sound.js";
@@ -241,11 +241,17 @@ const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 // --- coming and going ---
 
-function logIn() {
-  const state = randomKey();
+/** Go to GitHub. The code that comes back is worth nothing without the verifier (PKCE). */
+async function logIn() {
+  const [state, verifier] = [randomKey(), randomKey() + randomKey()];
   sessionStorage.setItem("state", state);
   const url = new URL(config.login_url);
   url.searchParams.set("state", state);
+  if (crypto.subtle) { // on secure origins only; on others a listener reads the token itself
+    sessionStorage.setItem("verifier", verifier);
+    url.searchParams.set("code_challenge", await challengeOf(verifier));
+    url.searchParams.set("code_challenge_method", "S256");
+  }
   url.searchParams.set("redirect_uri", location.origin + location.pathname);
   location.assign(url);
 }
@@ -256,14 +262,14 @@ async function comeBack() {
   const [code, state] = [query.get("code"), query.get("state")];
   if (!code && !query.get("error")) return;
   history.replaceState(null, "", location.pathname);
-  const expected = sessionStorage.getItem("state");
-  sessionStorage.removeItem("state");
+  const [expected, verifier] = ["state", "verifier"].map((key) => sessionStorage.getItem(key));
+  for (const key of ["state", "verifier"]) sessionStorage.removeItem(key);
   if (!code || !expected || state !== expected) {
     tell(say("badLogin"));
     return;
   }
   try {
-    const { access_token: token } = await call("GET", `token?code=${encodeURIComponent(code)}`);
+    const { access_token: token } = await call("POST", "token", { code, code_verifier: verifier });
     keepToken(token);
   } catch (error) {
     tell(error instanceof Refusal ? say("badLogin") : say("offline"));
@@ -295,7 +301,7 @@ async function start() {
   translate(localStorage.getItem("language") ?? (navigator.language.startsWith("ja") ? "ja" : "en"));
   $("language").addEventListener("click", () => translate(say("otherCode")));
   $("logout").addEventListener("click", () => logOut());
-  $("login").addEventListener("click", logIn);
+  $("login").addEventListener("click", () => act($("login"), logIn));
   $("demo").addEventListener("click", () => enter(config.demo_token));
   $("feed").addEventListener("click", () => act($("feed"), feedPet));
   $("speak").addEventListener("click", () => act($("speak"), speak));

@@ -5,7 +5,6 @@ import contextlib
 import io
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -21,8 +20,6 @@ ABSURD_PEAK = 16.0
 # Phonemes, about 50 seconds of speech: a short text can have a very long reading.
 MAX_LABELS = 600
 _FULL_SCALE = 32767.0
-# Readings of English words that are kept, so that each is looked up once.
-ENGLISH_WORDS = 4096
 # Sudachi and the 何 model are not installed: 200 MB for a few rare readings.
 _FRONTEND = {"use_sudachi_kanji_yomi": False, "predict_nani": False}
 
@@ -40,13 +37,18 @@ class OpenJTalkEngine:
         self.default_style = MEI if default_style is None else default_style
         self.workers = workers
         self.styles: tuple[Style, ...] = ()
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="openjtalk")
+        self._pool = self._threads()
         self._mine = threading.local()
         self._library: Any = None
-        self._english = lru_cache(ENGLISH_WORDS)(self._katakana)
+        self._english = english.reader(self._knows)
 
     async def start(self) -> None:
-        """Import the library (it loads its dictionary at the first sentence)."""
+        """Import the library (it loads its dictionary at the first sentence).
+
+        Again, it replaces the threads, of which one hangs.
+        """
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._pool = self._threads()
         await asyncio.get_running_loop().run_in_executor(self._pool, self._load)
         self.styles = (Style(MEI, "mei", "normal", CREDIT),)
 
@@ -57,6 +59,9 @@ class OpenJTalkEngine:
     async def close(self) -> None:
         """Let the threads end after what they are saying."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _threads(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self.workers, thread_name_prefix="openjtalk")
 
     def _load(self) -> None:
         try:
@@ -94,9 +99,6 @@ class OpenJTalkEngine:
         """How a piece is read, in katakana; pauses are 、. For tests and documentation."""
         words = self._library.run_frontend(read(text, self._english), **_FRONTEND)
         return "".join(word["pron"] for word in words).replace("’", "")
-
-    def _katakana(self, word: str) -> str:
-        return english.katakana(word, self._knows, english.guessed)
 
     def _knows(self, word: str) -> bool:
         words = self._library.run_frontend(word, **_FRONTEND)

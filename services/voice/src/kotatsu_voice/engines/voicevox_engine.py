@@ -1,6 +1,5 @@
 """VOICEVOX ENGINE, or one that speaks its language, over HTTP: two requests a sentence."""
 
-import asyncio
 from typing import Any
 
 import httpx
@@ -8,18 +7,18 @@ import httpx
 from kotatsu_common.fetch import Bounds, UnreadableAnswerError, fetch
 from kotatsu_voice.audio import pcm_of_wav
 from kotatsu_voice.engine import (
+    PIECE_SECONDS,
     EngineFailedError,
     EngineLostError,
     Pcm,
     Style,
     UnspeakableError,
+    hangs,
 )
 from kotatsu_voice.engines import voices
 
 START_SECONDS = 5.0
 """For the list of speakers, which an engine that lives has at hand."""
-PIECE_SECONDS = 30.0
-"""For one piece of text, which is some seconds of speech: both requests and their second tries."""
 _CONNECT_SECONDS = 3.0
 _MAX_ANSWER = 32 * 2**20
 """Bytes; a sentence's WAV is some megabytes at most."""
@@ -42,14 +41,12 @@ class VoicevoxHttpEngine:
         url: str,
         *,
         default_style: int | None = None,
-        piece_seconds: float = PIECE_SECONDS,
     ) -> None:
         self.default_style = voices.SEED_STYLE if default_style is None else default_style
         self.styles: tuple[Style, ...] = ()
         self._chosen = default_style
         self._http = http
         self._url = url.rstrip("/")
-        self._piece_seconds = piece_seconds
 
     async def start(self) -> None:
         """Ask for the speakers, which shows that the engine is there."""
@@ -72,16 +69,11 @@ class VoicevoxHttpEngine:
             self.default_style = voices.default_style(self.styles)
 
     async def synthesize(self, text: str, style: int) -> Pcm:
-        """A query for the text, then its sound, within PIECE_SECONDS in all."""
-        seconds = self._piece_seconds
-        try:
-            async with asyncio.timeout(seconds):
-                query = await self._ask("POST", "/audio_query", seconds, text=text, speaker=style)
-                wav = await self._ask(
-                    "POST", "/synthesis", seconds, body=query.content, speaker=style
-                )
-        except TimeoutError:
-            raise _hangs(seconds) from None
+        """A query for the text, then its sound."""
+        query = await self._ask("POST", "/audio_query", PIECE_SECONDS, text=text, speaker=style)
+        wav = await self._ask(
+            "POST", "/synthesis", PIECE_SECONDS, body=query.content, speaker=style
+        )
         return pcm_of_wav(wav.content)
 
     async def close(self) -> None:
@@ -113,12 +105,8 @@ class VoicevoxHttpEngine:
         except httpx.ConnectTimeout as error:
             raise EngineLostError("The engine can't be reached.") from error
         except httpx.TimeoutException as error:
-            raise _hangs(seconds) from error
+            raise hangs(seconds) from error
         except httpx.RequestError as error:
             raise EngineLostError("The engine can't be reached.") from error
         except UnreadableAnswerError as error:
             raise EngineFailedError(f"The engine's answer {error}.") from error
-
-
-def _hangs(seconds: float) -> EngineLostError:
-    return EngineLostError(f"The engine did not answer within {seconds:g} seconds.")

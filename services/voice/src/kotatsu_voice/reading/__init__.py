@@ -1,8 +1,8 @@
 """Writes a text as Open JTalk reads it rightly. Pure, and linear in the length of the text.
 
 Open JTalk's dictionary has Japanese words and numbers. It has no reading for most signs, ignores a
-minus, and spells English words letter by letter. VOICEVOX has rules of its own for English, so
-only the engine of Open JTalk calls this.
+minus, and spells English words letter by letter. voicevox_core has the same dictionary and no rules
+for any of that. VOICEVOX ENGINE has rules of its own, and gets the text as it is.
 """
 
 import re

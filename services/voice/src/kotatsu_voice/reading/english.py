@@ -7,14 +7,22 @@ capitals, and those of one or two letters, are spelled.
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 
 from kotatsu_voice.reading.words import WORDS
 
 # The model's time grows faster than the length of a word. Longer ones are spelled.
 LONGEST_WORD = 24
 SHORTEST_WORD = 3
+# Readings that are kept, so that each word is looked up once.
+KEPT_WORDS = 4096
 _PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _VOWEL = re.compile(r"[aeiouy]")
+
+
+def reader(knows: Callable[[str], bool]) -> Callable[[str], str]:
+    """`katakana` with the library's guesses, which keeps the latest readings."""
+    return lru_cache(KEPT_WORDS)(lambda word: katakana(word, knows, guessed))
 
 
 def katakana(word: str, knows: Callable[[str], bool], guess: Callable[[str], str]) -> str:

@@ -156,18 +156,23 @@ demo デモ
 don't ドント
 energy エネルギー
 error エラー
+example エグザンプル
 game ゲーム
 hello ハロー
 i'm アイム
 internet インターネット
 it's イッツ
 let's レッツ
+mail メール
+me ミー
 morning モーニング
 strawberry ストロベリー
 team チーム
 thank サンク
 thanks サンクス
+the ザ
 today トゥデイ
+tokyo トーキョー
 """.strip().splitlines()
 )
 

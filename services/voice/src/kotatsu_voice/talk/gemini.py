@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 
 from kotatsu_common.fetch import Bounds, UnreadableAnswerError, streamed
+from kotatsu_common.turns import Busy, Turns
 from kotatsu_voice.talk.talker import NoAnswerError
 
 INSTRUCTIONS = """\
@@ -36,6 +37,8 @@ _MISCONFIGURED = (400, 401, 403, 404)
 _SILENCE_SECONDS = 8.0
 """Without a word. The whole answer may take longer: somebody hears its beginning meanwhile."""
 _WHOLE_SECONDS = 20.0
+AT_ONCE = 100
+"""Answers that are written at a time; to further visitors the bird says a line of its script."""
 _MAX_ANSWER = 1_000_000
 """Bytes; an answer is some thousand, most of them about itself."""
 _NO_ANSWER = (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError)
@@ -66,6 +69,7 @@ class Gemini:
         self._timeout = timeout
         self._clock = clock
         self._pause_until = float("-inf")
+        self._turns = Turns(at_once=AT_ONCE, waiting=0)
 
     async def answer(self, message: str | None) -> AsyncGenerator[str, None]:
         """The model's words, as they come. GeminiError if there are none, or no more of them.
@@ -77,19 +81,24 @@ class Gemini:
         said = f"<visitor>{_escaped(message or _NO_WORDS)}</visitor>"
         body = {**self._body, "contents": [{"role": "user", "parts": [{"text": said}]}]}
         try:
-            async with streamed(
-                *(self._http, "POST", self._url),
-                Bounds(_WHOLE_SECONDS, _MAX_ANSWER),
-                timeout=self._timeout,
-                params={"alt": "sse"},
-                json=body,
-                headers={"x-goog-api-key": self._key},
-            ) as (answer, chunks):
+            async with (
+                self._turns.turn(),
+                streamed(
+                    *(self._http, "POST", self._url),
+                    Bounds(_WHOLE_SECONDS, _MAX_ANSWER),
+                    timeout=self._timeout,
+                    params={"alt": "sse"},
+                    json=body,
+                    headers={"x-goog-api-key": self._key},
+                ) as (answer, chunks),
+            ):
                 if answer.status_code != 200:
                     raise self._failure(answer, b"".join([chunk async for chunk in chunks]))
                 async with aclosing(_words(chunks)) as words:
                     async for part in words:
                         yield part
+        except Busy:
+            raise GeminiError("busy") from None
         except httpx.TimeoutException as error:
             raise GeminiError("timeout") from error
         except httpx.RequestError as error:

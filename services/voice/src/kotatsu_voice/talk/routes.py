@@ -5,11 +5,12 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Body, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, Field
 
+from kotatsu_common.bodies import documented_body, json_body
 from kotatsu_common.problems import problem_responses
-from kotatsu_voice.connection import Stream, while_connected
+from kotatsu_voice.connection import Stream, awake, while_connected
 from kotatsu_voice.engine import Style, UnspeakableError
 from kotatsu_voice.rendering import Rendering, begun
 from kotatsu_voice.routes import credit_headers
@@ -48,18 +49,24 @@ def talk_router(speaker: Speaker, talker: Talker, dependencies: list[Any]) -> AP
     """The route; `dependencies` guard it."""
     router = APIRouter(tags=["talk"])
 
-    @router.post("/talk", dependencies=dependencies, response_model=Talk, responses=_ANSWERS)
+    @router.post(
+        "/talk",
+        dependencies=dependencies,
+        response_model=Talk,
+        responses=_ANSWERS,
+        openapi_extra=documented_body(Message, required=False),
+    )
     async def talk(
         request: Request,
         response: Response,
-        body: Annotated[Message | None, Body()] = None,
+        body: Annotated[Message | None, Depends(json_body(Message | None))],
         stream: bool = False,
     ) -> Talk | Response:
         """A line of the bird, made up by Gemini or taken from its script, with its sound.
 
         With `stream` each sentence is sent as soon as it is spoken, while Gemini writes the next.
         """
-        await speaker.awake()
+        await awake(request, speaker)
         message = body.message if body else None
         style = speaker.default_style()
         if stream:

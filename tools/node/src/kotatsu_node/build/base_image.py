@@ -11,13 +11,10 @@ from kotatsu_node import mounts, shell
 from kotatsu_node.build import debian
 from kotatsu_node.build.binaries import key
 from kotatsu_node.build.buildah import Buildah
-from kotatsu_node.layout import BASE_IMAGE, PAUSE_IMAGE
+from kotatsu_node.layout import BASE_IMAGE, DEBIAN, PAUSE_IMAGE
 
-RELEASE = "bookworm"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _INCLUDE = ("python3", "python3-venv", "ca-certificates")
-# What Debian's own installer makes of /bin and /lib; otherwise a package with all of Perl does it.
-_MERGED_USR = "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr"
 _LABEL = "kotatsu.recipe"
 # Raise this when the recipe below changes, so that caches notice.
 _RECIPE = "1"
@@ -55,9 +52,8 @@ def ensure_base(buildah: Buildah, log: Path) -> None:
                 "mmdebstrap",
                 "--mode=root",
                 "--variant=minbase",
-                _MERGED_USR,
                 include,
-                RELEASE,
+                DEBIAN,
                 str(rootfs),
                 *mirror,
             ],
@@ -86,13 +82,13 @@ def ensure_pause(buildah: Buildah, pause: Path) -> None:
 
 def _mirror() -> list[str]:
     named = os.environ.get("KOTATSU_DEBIAN_MIRROR")
-    mirror = named or debian.mirror_of(RELEASE, debian.read_sources())
+    mirror = named or debian.mirror_of(DEBIAN, debian.read_archives(DEBIAN))
     return [mirror] if mirror else []  # mmdebstrap knows a mirror itself
 
 
 def recipe() -> str:
     """What the base image is made from, as one short word."""
-    return key([], _RECIPE, RELEASE, *_INCLUDE, *_TRIM, PATH)
+    return key([], _RECIPE, DEBIAN, *_INCLUDE, *_TRIM, PATH)
 
 
 def trim(rootfs: Path) -> None:

@@ -134,9 +134,14 @@ class publish:  # noqa: N801 - reads as a verb where it is used
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        if kind is None and not self._target.exists():
-            self.path.rename(self._target)
-        else:
+        try:
+            if kind is None:
+                self.path.rename(self._target)
+        except OSError:
+            # Another process may have been quicker; what it made is as good.
+            if not self._target.is_dir():
+                raise
+        finally:
             shutil.rmtree(self.path, ignore_errors=True)
 
 

@@ -99,12 +99,20 @@ class Buildah:
 
     def label(self, name: str, label: str) -> str:
         """A label of an image; empty when the image or the label is missing."""
+        return self.labels(name).get(label, "")
+
+    def labels(self, name: str) -> dict[str, str]:
+        """The labels of an image; none when the image is missing."""
         text = self.call("inspect", "--type", "image", name, check=False)
         try:
             labels = json.loads(text)["OCIv1"]["config"].get("Labels") or {}
         except (ValueError, KeyError):
-            return ""
-        return str(labels.get(label, ""))
+            return {}
+        return {key: str(value) for key, value in labels.items()}
+
+    def digest(self, name: str) -> str:
+        """The digest of an image's manifest in the storage (sha256:…). Raises NodeError."""
+        return self.call("inspect", "--type", "image", "--format", "{{.FromImageDigest}}", name)
 
     @property
     def _lock(self) -> Path:

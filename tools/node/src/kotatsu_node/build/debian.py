@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import platform
 import re
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kotatsu_node import shell
 from kotatsu_node.errors import NodeError
+from kotatsu_node.layout import DEBIAN
 
 # What each package is needed for, named by a file or program that shows it is there already
 # (a machine may have runc from elsewhere).
@@ -18,7 +20,8 @@ NEEDED: Mapping[str, str] = {
     "buildah": "buildah",
     "netavark": "/usr/lib/podman/netavark",
     "mmdebstrap": "mmdebstrap",
-    "debian-archive-keyring": "/usr/share/keyrings/debian-archive-keyring.gpg",
+    # Older versions of the package have no key of that release.
+    "debian-archive-keyring": f"/usr/share/keyrings/debian-archive-{DEBIAN}-stable.gpg",
     "iptables": "iptables",
     "nftables": "nft",
     "conntrack": "conntrack",
@@ -98,15 +101,35 @@ def parse_deb822(text: str) -> list[Source]:
     return found
 
 
-def archives_of(release: str, sources: Iterable[Source]) -> list[Source]:
-    """The sources of a Debian release itself (base, updates, security), not of other vendors."""
-    own = {release, f"{release}-updates", f"{release}-security"}
-    return [s for s in sources if set(s.suites) & own and "main" in s.components]
+def codename() -> str:
+    """The release of Debian that this machine runs, such as bookworm; empty on other systems."""
+    try:
+        about = platform.freedesktop_os_release()
+    except OSError:
+        return ""
+    return about.get("VERSION_CODENAME", "") if about["ID"] == "debian" else ""
 
 
-def mirror_of(release: str, sources: Iterable[Source]) -> str:
-    """The mirror that carries the release's base suite; empty when the machine names none."""
-    for source in archives_of(release, sources):
-        if release in source.suites:
-            return source.uri
-    return ""
+def read_archives(release: str) -> list[Source]:
+    """Where a release of Debian is for this machine: on the mirrors of its own, if it names any."""
+    sources = read_sources()
+    return archives_of(release, codename(), sources) or archives_of(release, release, sources)
+
+
+def archives_of(release: str, named: str, sources: Iterable[Source]) -> list[Source]:
+    """A release's base, updates and security on the mirrors that have the release `named`.
+
+    Sources of other vendors are left out.
+    """
+    suites = {named + part: release + part for part in ("", "-updates", "-security")}
+    found = []
+    for source in sources:
+        own = tuple(suites[suite] for suite in source.suites if suite in suites)
+        if named and own and "main" in source.components:
+            found.append(replace(source, suites=own))
+    return found
+
+
+def mirror_of(release: str, archives: Iterable[Source]) -> str:
+    """The mirror that carries the release's base suite; empty when there is none."""
+    return next((a.uri for a in archives if release in a.suites), "")

@@ -15,10 +15,9 @@ from pathlib import Path
 
 from kotatsu_node import shell
 from kotatsu_node.build import debian
-from kotatsu_node.build.base_image import RELEASE
 from kotatsu_node.build.buildah import Buildah
 from kotatsu_node.errors import NodeError
-from kotatsu_node.layout import BASE_IMAGE
+from kotatsu_node.layout import BASE_IMAGE, DEBIAN
 
 _CERTIFICATES = Path("/etc/ssl/certs")
 _APT_SETTINGS = re.compile(r"^Acquire::(http|https|Check-|Retries|ForceIPv|Languages|AllowWeak)")
@@ -75,7 +74,7 @@ def _mounts(work: Path) -> list[str]:
 
 
 def _apt_mounts(work: Path) -> list[str]:
-    archives = debian.archives_of(RELEASE, debian.read_sources())
+    archives = debian.read_archives(DEBIAN)
     if not archives:
         return []
     sources, conf = work / "sources.list.d", work / "apt.conf.d"

@@ -4,47 +4,89 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from kotatsu_node import mounts
-from kotatsu_node.build import base_image, debian, peers, preflight, releases
+from kotatsu_node.build import base_image, debian, peers, preflight, published, releases
 from kotatsu_node.build.binaries import Binaries
 from kotatsu_node.build.buildah import Buildah
-from kotatsu_node.errors import NodeError
-from kotatsu_node.layout import Layout
+from kotatsu_node.errors import NodeError, UnsupportedError
+from kotatsu_node.layout import DEBIAN, Layout
 from kotatsu_node.progress import Progress
+
+_COMPILE = "7 to 16 minutes on two cores"
+_DOWNLOAD = "1 to 4 minutes"
+_INSTALL = "half a minute"
+_BASE = "a minute"
 
 
 def packages(layout: Layout, progress: Progress) -> None:
     """Install the Debian packages that are missing."""
     if needed := debian.missing():
         preflight.require_debian()
-        with progress.step(f"install {', '.join(needed)}"):
-            debian.install(needed, layout.logs / "apt.log")
+        with progress.step(f"install {', '.join(needed)}", _INSTALL):
+            debian.install(needed, layout.build_logs / "apt.log")
 
 
 def base(layout: Layout, buildah: Buildah, progress: Progress) -> None:
     """Make the base image unless it is there."""
     if not base_image.is_current(buildah):
-        with progress.step(f"make the base image (Debian {base_image.RELEASE} with Python)"):
-            base_image.ensure_base(buildah, layout.logs / "base-image.log")
+        with progress.step(f"make the base image (Debian {DEBIAN} with Python)", _BASE):
+            base_image.ensure_base(buildah, layout.build_logs / "base-image.log")
 
 
-def locate(layout: Layout) -> Binaries:
-    """Where the programs of the release that was asked for are, or will be."""
-    return Binaries.locate(
-        layout.binaries, preflight.go_version(), releases.choose(layout.kubernetes)
-    )
+def locate(layout: Layout, *, compiled: bool = False) -> Binaries:
+    """Where the programs of the release that was asked for are, or will be.
 
-
-def programs(layout: Layout, progress: Progress, *names: str) -> Binaries:
-    """Build the programs that are missing: those of these names, or all."""
-    binaries = locate(layout)
-    for name, build in binaries.missing().items():
-        if not names or name in names:
-            what = f"Kubernetes {binaries.release.minor}" if name == "kubernetes" else name
-            with progress.step(f"build {what}"):
-                build(layout.logs / f"build-{name}.log")
+    With `compiled` it is never where they were downloaded to. Raises UnsupportedError without Go,
+    unless they can be downloaded.
+    """
+    release = releases.choose(layout.kubernetes)
+    found = None if compiled else published.of(release)
+    try:
+        go = preflight.go_version()
+    except UnsupportedError:
+        if found is None:
+            raise
+        go = ""
+    binaries = Binaries.locate(layout.binaries, go, release)
+    if found is not None and not binaries.kube.is_dir():
+        downloaded = found.directory(layout.binaries)
+        return replace(binaries, kube=downloaded) if downloaded.is_dir() else binaries
     return binaries
+
+
+def programs(layout: Layout, progress: Progress, *names: str, compiled: bool = False) -> Binaries:
+    """Get the programs that are missing: those of these names, or all.
+
+    Kubernetes is downloaded where that is possible, unless `compiled`; everything else is built.
+    """
+    for name, build in locate(layout, compiled=compiled).missing().items():
+        if names and name not in names:
+            continue
+        is_kubernetes = name == "kubernetes"
+        shown = f"Kubernetes {releases.choose(layout.kubernetes).minor}" if is_kubernetes else name
+        if is_kubernetes and not compiled and _download(layout, progress, shown):
+            continue
+        preflight.go_version()
+        with progress.step(f"build {shown}", _COMPILE if is_kubernetes else ""):
+            build(layout.build_logs / f"build-{name}.log")
+    return locate(layout, compiled=compiled)
+
+
+def _download(layout: Layout, progress: Progress, shown: str) -> bool:
+    """Download Kubernetes; False, and a line that says why, where that is not possible."""
+    found = published.of(releases.choose(layout.kubernetes))
+    if found is None:
+        return False
+    try:
+        published.require_reachable(found)
+        with progress.step(f"download {shown}", _DOWNLOAD):
+            published.download(found, layout.binaries)
+    except NodeError as error:
+        progress.say(f"· {shown} is not downloaded: {error.what}")
+        return False
+    return True
 
 
 def other_programs(layout: Layout, progress: Progress) -> None:
@@ -56,7 +98,7 @@ def other_programs(layout: Layout, progress: Progress) -> None:
     for name in peers.PEERS:
         try:
             with progress.step(f"build {name}"):
-                peers.build(name, layout, layout.logs / f"build-{name}.log")
+                peers.build(name, layout, layout.build_logs / f"build-{name}.log")
         except NodeError as error:
             failures.append(error)
     if failures:
@@ -76,11 +118,12 @@ def everything(
         base(layout, buildah, progress)
         meanwhile()
 
+    preflight.go_version()  # The pause container is built in any case.
     # The compiler wants both cores, packages and base image mostly the network.
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        installing, building = pool.submit(install_all), pool.submit(programs, layout, progress)
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        installing = pool.submit(install_all)
+        binaries = programs(layout, progress)
     installing.result()
-    binaries = building.result()
     base_image.ensure_pause(buildah, binaries.pause)
     return binaries
 
@@ -89,7 +132,8 @@ def forget(layout: Layout, buildah: Buildah) -> None:
     """Delete everything cached: binaries, images, keys, logs."""
     mounts.unmount(buildah.root)
     layout.times.unlink(missing_ok=True)
-    for directory in (buildah.root, buildah.runroot, layout.binaries, layout.state):
+    caches = (buildah.root, buildah.runroot, layout.binaries, layout.build_logs)
+    for directory in (*caches, layout.state):
         mounts.remove_tree(directory)
     for parent in (layout.cache, buildah.runroot.parent):
         mounts.remove_if_empty(parent)

@@ -48,7 +48,8 @@ class Api:
             with opener.open(request, timeout=_TIMEOUT_SECONDS) as answer:
                 text = answer.read().decode()
         except urllib.error.HTTPError as error:
-            said = error.read().decode(errors="replace")[:500]
+            with error:
+                said = error.read().decode(errors="replace")[:500]
             raise NodeError(f"{method} {path}: {error.code}", log=said) from None
         except (OSError, http.client.HTTPException) as error:
             raise NodeError(f"{method} {path}: {error}") from None

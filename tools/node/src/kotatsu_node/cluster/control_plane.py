@@ -10,7 +10,6 @@ import contextlib
 import json
 import secrets
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -23,6 +22,7 @@ from kotatsu_node.build import prepare
 from kotatsu_node.components import certs, configuration
 from kotatsu_node.errors import NodeError
 from kotatsu_node.layout import Layout
+from kotatsu_node.ports import free_ports
 from kotatsu_node.progress import Progress
 
 _START_SECONDS = 180.0
@@ -66,11 +66,13 @@ def control_plane(
     progress: Progress | None = None,
     *,
     schedules: bool = False,
+    controllers: Sequence[str] = (),
 ) -> Iterator[ControlPlane]:
     """Run a control plane for as long as the context lasts. Raises NodeError.
 
     `users` has the group of each user by name; empty for one without any right.
     With `schedules` a pod waits for a node that has room for it; else nothing binds pods to nodes.
+    `controllers` run beside those that make pods of Deployments and remove what has no owner.
 
     Its processes end with the one that started them, however that ends.
     """
@@ -91,7 +93,9 @@ def control_plane(
         children["kube-controller-manager"] = _spawn(
             state,
             "kube-controller-manager",
-            _controller_manager(kube, state, _CONTROLLERS + (_OF_NODES if schedules else ())),
+            _controller_manager(
+                kube, state, (*_CONTROLLERS, *(_OF_NODES if schedules else ()), *controllers)
+            ),
         )
         if schedules:
             children["kube-scheduler"] = _spawn(state, "kube-scheduler", _scheduler(kube, state))
@@ -137,13 +141,6 @@ def _write(file: Path, content: str | Json) -> Path:
     file.touch(mode=0o600)
     file.write_text(content if isinstance(content, str) else json.dumps(content))
     return file
-
-
-def free_ports(count: int) -> list[int]:
-    """Different ports of loopback that nobody listens on."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.create_server((_HOST, 0))) for _ in range(count)]
-        return [int(s.getsockname()[1]) for s in sockets]
 
 
 def _spawn(state: Path, name: str, command: Sequence[str]) -> subprocess.Popen[bytes]:

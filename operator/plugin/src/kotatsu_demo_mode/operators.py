@@ -1,0 +1,213 @@
+"""Who watches a namespace: the operator's Deployment says which, and its Lease whether it acts."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from kotatsu_operator.core.formats import count, instant, table, tables, text
+from kotatsu_operator.core.protocol import LEASE_NAME, UNINSTALL
+
+from .checks.found import Objects, name_of, spec_of
+from .checks.reader import Reader
+from .errors import DemoModeError, ForbiddenError, NotFoundError
+from .shell import Shell
+
+if TYPE_CHECKING:
+    from .api import Api
+    from .pools import Pool
+
+NAMESPACES = "KOTATSU_NAMESPACES"
+
+_LONGEST = timedelta(seconds=10)
+"""A leader renews its Lease every 2 s, the uninstall Job every 10 s."""
+
+_STARTS = timedelta(seconds=60)
+"""How long a command that waits gives an operator to start, as after `helm install`."""
+
+
+class Standing(Enum):
+    """What is known of the operator of a namespace."""
+
+    ACTS = auto()
+    UNKNOWN = auto()
+    """It may not be read."""
+    DOWN = auto()
+    """It has no Ready pod."""
+    STANDS_STILL = auto()
+    """It has a Ready pod, and none renews the Lease."""
+    LEAVES = auto()
+    """The Job of `helm uninstall` has its Lease."""
+    ABSENT = auto()
+    """No operator watches the namespace."""
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Whether an operator acts in a namespace."""
+
+    standing: Standing
+    message: str
+    """What is missing and what to do; of one that acts, which it is."""
+    operator: Mapping[str, Any]
+    """Its Deployment; empty if none is known."""
+    rivals: tuple[str, ...] = ()
+    """Further Deployments that say that they watch the namespace."""
+
+    @property
+    def acts(self) -> bool:
+        """Whether overrides and windows take effect, as far as that can be read."""
+        return self.standing in (Standing.ACTS, Standing.UNKNOWN)
+
+    @property
+    def may_start(self) -> bool:
+        """Whether it does not act, and may do so in a moment."""
+        is_off = spec_of(self.operator).get("replicas") == 0
+        return self.standing in (Standing.DOWN, Standing.STANDS_STILL) and not is_off
+
+    def require(self, *, now: bool) -> None:
+        """Raise DemoModeError if no operator acts: at all, or `now`."""
+        if not self.acts and (now or not self.may_start):
+            raise DemoModeError(self.message)
+
+
+def settings(operator: object) -> dict[str, str]:
+    """The environment of an operator's Deployment."""
+    pod = table(table(spec_of(table(operator)).get("template")).get("spec"))
+    return {
+        text(entry.get("name")): text(entry.get("value"))
+        for container in tables(pod.get("containers"))
+        for entry in tables(container.get("env"))
+    }
+
+
+def watched_by(operator: object) -> list[str]:
+    """The namespaces that an operator watches."""
+    return settings(operator).get(NAMESPACES, "").split(",")
+
+
+def not_served(namespace: str, why: str) -> str:
+    """The sentence about a namespace that Kotatsu does not serve."""
+    return (
+        f"namespace {namespace} is not served by Kotatsu ({why}): install the chart kotatsu, or "
+        "upgrade it, with this namespace in its value `namespaces`"
+    )
+
+
+def watch_by_deployment(operators: Objects, namespace: str) -> Watch:
+    """Which operator watches a namespace, and whether it has a Ready pod."""
+    mine = [o for o in operators.items if namespace in watched_by(o)]
+    if mine:
+        name, place = name_of(mine[0]), _namespace_of(mine[0])
+        rivals = tuple(f"{_namespace_of(o)}/{name_of(o)}" for o in mine[1:])
+        if count(table(mine[0].get("status")).get("readyReplicas")):
+            return Watch(Standing.ACTS, _watches_it(mine[0]), mine[0], rivals)
+        why = (
+            f"the operator {place}/{name} has no Ready pod, so no window opens and no override "
+            f"takes effect: see `kubectl describe deployment {name} -n {place}`"
+        )
+        return Watch(Standing.DOWN, why, mine[0], rivals)
+    if operators.unread:
+        why = f"which operator watches {namespace}: {operators.unread}"
+        return Watch(Standing.UNKNOWN, why, {})
+    others = [
+        f"{_namespace_of(o)}/{name_of(o)}: {', '.join(watched_by(o))}" for o in operators.items
+    ]
+    why = "no operator runs in this cluster"
+    if others:
+        why = f"no operator watches it; {'; '.join(others)}"
+    return Watch(Standing.ABSENT, not_served(namespace, why), {})
+
+
+def _watches_it(operator: Mapping[str, Any]) -> str:
+    version = text(table(operator["metadata"].get("labels")).get("app.kubernetes.io/version"))
+    name = f"{_namespace_of(operator)}/{name_of(operator)}"
+    return f"the operator {name}{f' {version}' * bool(version)} watches it"
+
+
+def _namespace_of(operator: Mapping[str, Any]) -> str:
+    return text(table(operator["metadata"]).get("namespace"))
+
+
+def watch(
+    api: "Api", namespace: str, shell: Shell, holders: dict[str, str | None] | None = None
+) -> Watch:
+    """Whether an operator acts in a namespace. Raises DemoModeError if the API does not answer.
+
+    `holders` has the holders of Leases that were read, by namespace: several namespaces may have
+    one operator.
+    """
+    found = watch_by_deployment(Reader(api, namespace).operators(), namespace)
+    if not found.operator:
+        return found
+    place, name = _namespace_of(found.operator), name_of(found.operator)
+    holders = {} if holders is None else holders
+    if place not in holders:
+        shell.terminal.progress(f"reading the Lease of {place}/{name}")
+        patient = found.standing is Standing.ACTS
+        holders[place] = _holder(api, place, shell, patient=patient)
+        shell.terminal.clear()
+    holder = holders[place]
+    if holder == UNINSTALL:
+        why = (
+            f"the operator {place}/{name} stands by while Kotatsu is uninstalled: see `kubectl get "
+            f"jobs -n {place}`"
+        )
+        return replace(found, standing=Standing.LEAVES, message=why)
+    if holder:
+        return replace(found, standing=Standing.ACTS, message=_watches_it(found.operator))
+    if holder is None or found.standing is Standing.DOWN:
+        return found
+    why = (
+        f"the operator {place}/{name} does not renew its Lease, so no window opens and no override "
+        f"takes effect: see `kubectl logs deployment/{name} -n {place}`"
+    )
+    return replace(found, standing=Standing.STANDS_STILL, message=why)
+
+
+def _holder(api: "Api", namespace: str, shell: Shell, *, patient: bool) -> str | None:
+    """Who renews the Lease: empty for nobody, None if it may not be read.
+
+    Two machines' clocks may differ. So a time that looks old says nothing yet: if `patient`, the
+    Lease is read until it changes.
+    """
+    begin = shell.clock()
+    path = f"/apis/coordination.k8s.io/v1/namespaces/{quote(namespace)}/leases/{LEASE_NAME}"
+    first: Mapping[str, Any] | None = None
+    while True:
+        try:
+            lease = table(api.get(path).get("spec"))
+        except ForbiddenError:
+            return None
+        except NotFoundError:
+            lease = {}
+        holder, now, renewed = (
+            text(lease.get("holderIdentity")),
+            shell.clock(),
+            lease.get("renewTime"),
+        )
+        first = lease if first is None else first
+        at, lasts = instant(renewed), timedelta(seconds=count(lease.get("leaseDurationSeconds")))
+        if holder and (lease != first or (at is not None and abs(now - at) < lasts)):
+            return holder
+        if not patient or now - begin > _LONGEST:
+            return ""
+        shell.sleep(1.0)
+
+
+def watches(
+    api: "Api", pools: Iterable["Pool"], shell: Shell, *, patient: bool = False
+) -> dict[str, Watch]:
+    """The operators of the pools' namespaces; `patient` gives one time to start."""
+    found, holders = {}, dict[str, str | None]()
+    until = shell.clock() + _STARTS
+    for namespace in sorted({pool.namespace for pool in pools}):
+        one = watch(api, namespace, shell, holders)
+        while patient and one.may_start and shell.clock() < until:
+            shell.terminal.progress(f"{namespace}: waiting for its operator to start")
+            shell.sleep(1.0)
+            one = watch(api, namespace, shell)
+        found[namespace] = one
+    return found

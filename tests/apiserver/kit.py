@@ -1,0 +1,143 @@
+"""What tests on the control plane work with: kubectl without its process, and Services.
+
+`App`, `eventually` and all else is that of the end-to-end tests.
+"""
+
+import asyncio
+import functools
+import json
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+from apiserver.keeper import Plane
+from apiserver.network import real
+from e2e import api
+from e2e import kit as waiting
+from e2e.kit import App, Kubectl, Object
+
+PATIENCE = 30.0
+"""Seconds to wait for what takes a second or two, on a machine that does much else."""
+
+eventually = functools.partial(waiting.eventually, within=PATIENCE)
+
+Endpoint = tuple[str, int]
+_NOT_FOUND = 404
+
+
+class Namespace(Kubectl):
+    """A namespace; what is written often is a request of this process, not a process of its own."""
+
+    def __init__(self, name: str, plane: Plane) -> None:
+        super().__init__(name, plane.kubectl, f"--kubeconfig={plane.kubeconfig}")
+        self.plane = plane
+        self._server = api.connect(plane.kubeconfig)
+
+    def apply(self, *objects: Object) -> None:
+        """Apply objects on the server's side."""
+        for obj in objects:
+            path = f"{self._path_of(obj)}/{obj['metadata']['name']}?fieldManager=kubectl&force=true"
+            _succeed(self._server.send("PATCH", path, obj, "application/apply-patch+yaml"))
+
+    def patch(self, kind: str, name: str, patch: Object) -> None:
+        """Merge into an object of a kind that e2e.api knows."""
+        path = f"{api.path_of(kind, self.namespace)}/{name}"
+        _succeed(self._server.send("PATCH", path, patch, "application/merge-patch+json"))
+
+    def delete(self, kind: str, name: str) -> None:
+        """Delete an object of a kind that e2e.api knows, if it is there."""
+        path = f"{api.path_of(kind, self.namespace)}/{name}?propagationPolicy=Background"
+        response = self._server.send("DELETE", path)
+        assert response.is_success or response.status_code == _NOT_FOUND, response.text
+
+    def judged(self, obj: Object) -> list[str]:
+        """What the API server has against an object, warnings included; it is not made."""
+        path = f"{self._path_of(obj)}?dryRun=All&fieldValidation=Strict"
+        response = self._server.send("POST", path, obj)
+        refusal = [] if response.is_success else [str(response.json()["message"])]
+        return [*refusal, *response.headers.get_list("warning")]
+
+    def _path_of(self, obj: Object) -> str:
+        """Where the objects of this one's kind are, in its namespace or in this one."""
+        plural, is_namespaced = _resource(self.plane, obj["apiVersion"], obj["kind"])
+        version = obj["apiVersion"]
+        root = f"apis/{version}" if "/" in version else f"api/{version}"
+        if not is_namespaced:
+            return f"{root}/{plural}"
+        return f"{root}/namespaces/{obj['metadata'].get('namespace', self.namespace)}/{plural}"
+
+    def endpoints(self, service: str) -> list[Endpoint]:
+        """Where the ready endpoints of a Service are, of its first port."""
+        found = []
+        labels = {"kubernetes.io/service-name": service}
+        for obj in self.items("endpointslices", **labels):
+            for endpoint in obj.get("endpoints") or ():
+                if endpoint["conditions"].get("ready"):
+                    (address,) = endpoint["addresses"]
+                    found.append((address, obj["ports"][0]["port"]))
+        return found
+
+
+def _succeed(response: Any) -> None:
+    assert response.is_success, f"{response.request.method} {response.url}: {response.text}"
+
+
+@functools.cache
+def _resource(plane: Plane, version: str, kind: str) -> tuple[str, bool]:
+    """The plural of a kind, and whether its objects are in namespaces."""
+    root = f"apis/{version}" if "/" in version else f"api/{version}"
+    found = api.connect(plane.kubeconfig).get(root)["resources"]
+    return next((r["name"], r["namespaced"]) for r in found if r["kind"] == kind)
+
+
+class Services(httpx.AsyncBaseTransport):
+    """Leads requests for the host of a Service to one of its ready endpoints, as kube-proxy does.
+
+    The host is `service.namespace`; any other one is itself.
+    """
+
+    def __init__(self, plane: Plane, inner: httpx.AsyncBaseTransport) -> None:
+        self._plane, self._inner = plane, inner
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request to an endpoint. Raises httpx.ConnectError without one."""
+        service, dot, namespace = request.url.host.partition(".")
+        if dot and not namespace[0].isdigit():
+            found = Namespace(namespace, self._plane).endpoints(service)
+            if not found:
+                raise httpx.ConnectError(f"{request.url.host} has no ready endpoint")
+            host, port = real(*random.choice(found))
+            request.url = request.url.copy_with(host=host, port=port)
+        return await self._inner.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._inner.aclose()
+
+
+@asynccontextmanager
+async def asked_all_the_time(
+    app: App, http: httpx.AsyncClient, *, clients: int = 2, pause: float = 0.05
+) -> AsyncIterator[None]:
+    """Clients that send one request after the other; each has to be answered."""
+    is_over = asyncio.Event()
+
+    async def ask() -> None:
+        while not is_over.is_set():
+            await app.send(http, ms=20)
+            await asyncio.sleep(pause)
+
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(clients):
+            tasks.create_task(ask())
+        try:
+            yield
+        finally:
+            is_over.set()
+
+
+def in_namespace(obj: Object, before: str, now: str) -> Any:
+    """An object that was made for one namespace, for another one."""
+    return json.loads(json.dumps(obj).replace(f'"{before}"', f'"{now}"'))

@@ -1,0 +1,70 @@
+"""A spent budget on a real API server: nobody wakes the pool until there is money again."""
+
+import asyncio
+import uuid
+
+import pytest
+from apiserver.kit import eventually
+
+pytestmark = pytest.mark.apiserver
+
+
+async def test_a_pool_without_money_is_not_woken_and_wakes_again_when_the_limit_is_raised(
+    make_app, http, recorder
+):
+    """A pod costs 1,000 a second: the one that the Deployment starts with spends it all."""
+    budget = {
+        "currency": "JPY",
+        "prices": {"cpuHour": "72000000"},
+        "limit": "1000",
+        "period": "Day",
+    }
+    app = await make_app("money", scaling={"idleAfter": "3s"}, budget=budget)
+    await eventually("the limit reached", lambda: app.status().get("cost", {}).get("exhausted"))
+    condition = app.conditions()["BudgetAvailable"]
+    assert (condition["status"], condition["reason"]) == ("False", "Exhausted")
+    await app.asleep()
+    await eventually("held by its budget", lambda: app.status()["reason"] == "Budget")
+
+    async def refused():
+        response = await http.post(app.url)
+        assert response.status_code == 503
+        assert 0 < int(response.headers["Retry-After"]) <= 3600
+        assert "budget" in response.json()["detail"]
+        return response
+
+    await refused()
+    await asyncio.sleep(2)
+    await refused()
+    assert (app.phase(), app.replicas()) == ("Asleep", 0)
+
+    app.kubectl.patch("warmpool", app.name, {"spec": {"budget": {"limit": "1000000000"}}})
+    # The next request wakes it, whether the operator has looked yet or not: the activator refuses
+    # until its watch has shown the new limit.
+    async with asyncio.timeout(90):
+        params = {"request_id": uuid.uuid4().hex, "ms": 0}
+        while (response := await http.post(app.url, params=params)).status_code == 503:
+            await asyncio.sleep(0.1)
+    assert response.status_code == 200, response.text
+    await eventually("awake", lambda: app.phase() in ("Warming", "Warm"))
+    await eventually("money again", lambda: app.conditions()["BudgetAvailable"]["status"] == "True")
+
+
+async def test_a_pool_is_not_woken_after_another_pool_of_its_group_has_spent_the_money(
+    make_app, http, recorder
+):
+    money = {"currency": "JPY", "period": "Day", "group": "event"}
+    limited = money | {"prices": {"cpuHour": "0.01"}, "limit": "1000"}
+    poor = await make_app("poor", scaling={"idleAfter": "1s"}, budget=limited)
+    await poor.asleep()
+    assert not poor.status()["cost"]["exhausted"]
+    spender = await make_app("spender", budget=money | {"prices": {"cpuHour": "72000000"}})
+    await eventually("the group's limit", lambda: poor.status()["cost"]["exhausted"])
+    response = await http.post(poor.url)
+    assert response.status_code == 503
+    assert "budget group event" in response.text
+    assert poor.replicas() == 0
+    # What it has spent stays with the group.
+    spender.kubectl.delete("warmpool", spender.name)
+    await eventually("kept", lambda: poor.status()["cost"]["group"].get("deleted"))
+    assert (await http.post(poor.url)).status_code == 503

@@ -1,0 +1,171 @@
+"""The charts against a real API server."""
+
+import json
+from collections.abc import Iterator
+from subprocess import CompletedProcess
+
+import pytest
+from apiserver.conftest import MakeNamespace, are_ready
+from apiserver.kit import Namespace, eventually, in_namespace
+from chart import kit
+from chart.kit import CHARTS, NAMESPACE, kind_of, render
+from chart.test_pods import ALL, Case, name_of
+from e2e import rights
+
+from kotatsu_operator.core.protocol import RECORD
+
+pytestmark = pytest.mark.apiserver
+
+CHART = str(CHARTS / "kotatsu")
+
+# Kinds of APIs that a plain cluster does not have.
+FOREIGN = {
+    "CiliumNetworkPolicy", "HTTPRoute", "KnativeService", "PodMonitor", "PrometheusRule",
+    "ServiceMonitor",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def kubectl(make_namespace: MakeNamespace) -> Namespace:
+    """A namespace that refuses pods which are not restricted."""
+    return restricted(make_namespace("chart", has_node=False))
+
+
+def restricted(kubectl: Namespace) -> Namespace:
+    """The namespace, which refuses pods that are not restricted from now on."""
+    # Deployments and Jobs are judged too, not only the pods they make.
+    labels = {f"pod-security.kubernetes.io/{what}": "restricted" for what in ("enforce", "warn")}
+    kubectl.patch("namespace", kubectl.namespace, {"metadata": {"labels": labels}})
+    return kubectl
+
+
+def helm(kubectl: Namespace, verb: str, *arguments: str) -> CompletedProcess[str]:
+    """Run helm in a namespace; its failure is for the caller to judge."""
+    where = (f"--kubeconfig={kubectl.plane.kubeconfig}", f"--namespace={kubectl.namespace}")
+    return kit.helm(verb, *arguments, *where)
+
+
+@pytest.fixture
+def platform(kubectl: Namespace) -> Iterator[Namespace]:
+    """The platform, installed without waiting for its pods."""
+    done = helm(kubectl, "install", "first", CHART)
+    assert done.returncode == 0, done.stderr
+    yield kubectl
+    helm(kubectl, "uninstall", "first", "--wait", "--no-hooks")
+    kubectl.delete("configmap", RECORD)  # kept, since nothing was restored
+
+
+@pytest.mark.parametrize("case", ALL, ids=name_of)
+def test_the_api_server_takes_every_object_and_calls_every_pod_restricted(
+    kubectl: Namespace, case: Case
+) -> None:
+    chart, values, settings = case
+    rendered = render(chart, values, *([f"--set={settings}"] if settings else []))
+    for obj in rendered.objects:
+        if kind_of(obj) in FOREIGN:
+            continue
+        mine = in_namespace(obj, NAMESPACE, kubectl.namespace)
+        if "namespace" in mine["metadata"]:  # the scenario's other namespaces are not there
+            mine["metadata"]["namespace"] = kubectl.namespace
+        if mine["kind"] == "Pod":  # its ServiceAccount is not there in a dry run
+            mine["spec"].pop("serviceAccountName", None)
+        assert kubectl.judged(mine) == [], f"{kind_of(mine)} {mine['metadata']['name']}"
+
+
+def test_the_api_server_would_say_so_if_one_was_not(kubectl: Namespace) -> None:
+    [obj] = [o for o in render("kotatsu").of("Job") if o["metadata"]["name"] == "kotatsu-crds"]
+    loose = json.loads(json.dumps(obj))
+    loose["metadata"]["namespace"] = kubectl.namespace
+    del loose["spec"]["template"]["spec"]["securityContext"]["seccompProfile"]
+
+    [said] = kubectl.judged(loose)
+
+    assert 'would violate PodSecurity \\"restricted' in said
+
+
+def test_a_second_platform_in_the_same_namespace_is_refused(platform: Namespace) -> None:
+    done = helm(platform, "install", "second", CHART)
+
+    assert done.returncode != 0
+    assert "kept by another Kotatsu already: release first" in done.stderr
+    assert "helm upgrade first" in done.stderr
+
+
+def test_a_platform_elsewhere_may_not_take_the_same_namespace(
+    platform: Namespace, make_namespace: MakeNamespace
+) -> None:
+    other = make_namespace("elsewhere")
+
+    both = f"--set=namespaces={{{other.namespace},{platform.namespace}}}"
+    done = helm(other, "install", "second", CHART, both)
+
+    assert done.returncode != 0
+    assert f"Namespace {platform.namespace} is kept by another Kotatsu" in done.stderr
+    assert other.items("deployments") == []
+
+
+def test_the_same_release_may_be_installed_again(platform: Namespace) -> None:
+    done = helm(platform, "upgrade", "first", CHART, "--set=crds.upgrade=false")
+
+    assert done.returncode == 0, done.stderr
+
+
+def strategy(kubectl: Namespace) -> str:
+    """How the operator's Deployment replaces its pods."""
+    [operator] = kubectl.items("deployments", **{"app.kubernetes.io/component": "operator"})
+    return str(operator["spec"]["strategy"]["type"])
+
+
+def upgrade(kubectl: Namespace, replicas: int) -> None:
+    """Upgrade the platform to so many operators."""
+    sets = (f"--set=operator.replicas={replicas}", "--set=crds.upgrade=false")
+    done = helm(kubectl, "upgrade", "first", CHART, *sets)
+    assert done.returncode == 0, done.stderr
+
+
+def test_an_upgrade_to_two_operators_and_back_keeps_the_record_of_what_sleeps(
+    platform: Namespace,
+) -> None:
+    record = {"web": "what an operator has written"}
+    platform.patch("configmap", RECORD, {"data": record})
+    for replicas, expected in ((2, "RollingUpdate"), (1, "Recreate")):
+        upgrade(platform, replicas)
+        assert strategy(platform) == expected
+        assert platform.get("configmap", RECORD)["data"] == record
+
+
+def test_an_operator_that_elects_no_leader_ends_before_two_that_do_begin(
+    platform: Namespace,
+) -> None:
+    [older] = platform.items("deployments", **{"app.kubernetes.io/component": "operator"})
+    [container] = older["spec"]["template"]["spec"]["containers"]
+    number = [entry["name"] for entry in container["env"]].index("KOTATSU_POD_NAMESPACE")
+    path = f"/spec/template/spec/containers/0/env/{number}"
+    patch = json.dumps([{"op": "remove", "path": path}])
+    platform("patch", "deployment", older["metadata"]["name"], "--type=json", "-p", patch)
+    for expected in ("Recreate", "RollingUpdate"):  # the first knows no Lease, the second does
+        upgrade(platform, 2)
+        assert strategy(platform) == expected
+
+
+async def test_helm_test_finds_what_works_and_uninstalling_leaves_the_crd_and_nothing_else(
+    make_namespace: MakeNamespace,
+) -> None:
+    kubectl = restricted(make_namespace("installed"))
+    done = helm(kubectl, "install", "kotatsu", CHART, "--set=activator.replicas=1")
+    assert done.returncode == 0, done.stderr
+    await eventually("it runs", lambda: are_ready(kubectl))
+    done = helm(kubectl, "test", "kotatsu")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Phase:          Succeeded" in done.stdout
+
+    done = helm(kubectl, "uninstall", "kotatsu", "--wait")
+    assert done.returncode == 0, done.stderr
+
+    kinds = (
+        "deployments,services,roles,rolebindings,networkpolicies,poddisruptionbudgets,jobs,leases"
+    )
+    assert json.loads(kubectl("get", kinds, "-o", "json"))["items"] == []
+    assert "warmpools.kotatsu.dev" in kubectl("get", "crd", "-o", "name")
+    for kind in rights.POLICIES:
+        assert f"-{kubectl.namespace}\n" not in kubectl("get", kind, "-o", "name")

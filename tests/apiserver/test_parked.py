@@ -1,0 +1,136 @@
+"""Parked pods: their requests shrink and come back; the pretended kubelet applies each resize."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from apiserver.conftest import apps_of, install_platform
+from apiserver.kit import eventually
+from e2e.kit import wall
+from e2e.parked import FULL, SMALL, have, requested, restarts
+
+pytestmark = pytest.mark.apiserver
+
+# Longer than the time between two scrapes: a request to a parked pod itself has to be seen in one.
+QUICK = {
+    "scaling": {"idleAfter": "3s", "maxReplicas": 3},
+    "drain": {"routeSettle": "1s"},
+    "parked": {"for": "10m"},
+}
+
+
+@pytest.fixture(scope="module")
+def parking(make_namespace):
+    """A namespace with an operator that may park pods, and an activator."""
+    kubectl = make_namespace("parking")
+    asyncio.run(install_platform(kubectl, "parked.enabled=true"))
+    return kubectl
+
+
+@pytest.fixture
+async def make_parked(parking):
+    """Start apps where pods may be parked."""
+    async with apps_of(parking) as make:
+        yield make
+
+
+async def parked(app, pods=1):
+    """Wait until so many pods are parked; returns them."""
+    await eventually(f"{app.name} parked", lambda: app.phase() == "Parked")
+    await eventually("small requests", lambda: have(app, SMALL, pods))
+    return app.ready_pods()
+
+
+async def restored(app, pods=1):
+    """Wait until the pool is Warm and so many pods have their full requests."""
+    await eventually("full requests", lambda: have(app, FULL, pods), every=0.01)
+    await eventually("Warm", lambda: app.phase() == "Warm")
+
+
+async def test_a_parked_app_sleeps_when_its_time_is_over_and_wakes_in_full(make_parked, http):
+    app = await make_parked("over", **QUICK | {"parked": {"for": "2s"}})
+    await app.send(http)
+    await parked(app)
+    await app.asleep()
+    await eventually("nothing is reduced", lambda: "reduced" not in app.status())
+    await app.send(http)
+    [pod] = await eventually("a Ready pod", app.ready_pods)  # the activator knows it earlier
+    assert requested(pod) == FULL
+
+
+async def test_a_window_has_parked_pods_and_a_request_restores_all_of_them(make_parked, http):
+    now = datetime.now(UTC)
+    window = {
+        "name": "day",
+        "start": wall(now - timedelta(minutes=1)),
+        "end": wall(now + timedelta(minutes=10)),
+        "replicas": 2,
+        "mode": "Parked",
+    }
+    app = await make_parked("day", **QUICK, windows=[window])
+    before = restarts(await parked(app, pods=2))
+    await app.send(http)
+    await restored(app, pods=2)
+    assert restarts(app.ready_pods()) == before
+    assert restarts(await parked(app, pods=2)) == before
+
+
+async def test_a_rollout_goes_on_while_its_app_is_parked(make_parked, parking, http):
+    app = await make_parked("rolled", **QUICK)
+    await app.send(http)
+    [old] = await parked(app)
+    parking("rollout", "restart", f"deployment/{app.name}")
+    parking("rollout", "status", f"deployment/{app.name}", "--timeout=120s")
+
+    def is_replaced():
+        pods = app.pods()
+        return len(pods) == 1 and pods[0]["metadata"]["uid"] != old["metadata"]["uid"]
+
+    await eventually("the old pod gone", is_replaced, within=90)
+    await parked(app)
+    await app.send(http)
+    await restored(app)
+
+
+async def test_deleting_a_parked_pool_restores_its_pods(make_parked, parking, http):
+    app = await make_parked("deleted", **QUICK)
+    await app.send(http)
+    before = restarts(await parked(app))
+    parking.delete("warmpool", app.name)
+    await eventually("full requests", lambda: have(app, FULL))
+    assert (app.replicas(), restarts(app.ready_pods())) == (1, before)
+    await app.send(http)
+
+
+async def test_pods_that_an_autoscaler_measures_by_their_requests_are_not_parked(
+    make_parked, parking, http
+):
+    app = await make_parked("measured", **QUICK)
+    by_share = {"type": "Utilization", "averageUtilization": 80}
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": app.name}
+    parking.apply(
+        {
+            "apiVersion": "autoscaling/v2",
+            "kind": "HorizontalPodAutoscaler",
+            "metadata": {"name": app.name},
+            "spec": {
+                "scaleTargetRef": target,
+                "maxReplicas": 2,
+                "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": by_share}}],
+            },
+        }
+    )
+    await eventually("the autoscaler is known", lambda: app.status().get("hpa"))
+    await app.send(http)
+    found = await eventually("said", lambda: app.conditions().get("ParkingFailed"))
+    assert (found["status"], found["reason"]) == ("True", "AutoscalerUtilization")
+    await app.asleep()
+    parking.delete("hpa", app.name)
+
+
+async def test_where_the_chart_does_not_allow_it_nothing_is_parked(make_app, http):
+    app = await make_app("forbidden", **QUICK)
+    await app.send(http)
+    found = await eventually("said", lambda: app.conditions().get("ParkingFailed"))
+    assert (found["status"], found["reason"]) == ("True", "NotEnabled")
+    await app.asleep()

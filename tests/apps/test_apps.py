@@ -1,0 +1,138 @@
+"""Apps that none of us wrote, made pools with nothing but the docs: `check`, then `create`.
+
+Each test is the promise to the users of one app. Its client wakes the app, and does one thing that
+takes longer than the pool may be idle. See docs/apps.md.
+"""
+
+import asyncio
+import shutil
+import subprocess
+
+import needs
+import pytest
+import yaml
+from e2e.conftest import ROOT, install_platform
+from e2e.kit import App, demo_mode
+from e2e.parked import restarts
+from e2e.soak import CYCLES
+
+from kotatsu_node import Node
+
+pytestmark = [pytest.mark.e2e, pytest.mark.nightly, pytest.mark.timeout(400)]
+
+HERE = ROOT / "tests/apps"
+QUICK = {"scaling": {"idleAfter": "5s"}, "drain": {"routeSettle": "2s"}}
+"""What the tests have shorter than `create` writes it."""
+APPS = [
+    (each["kind"].lower(), each["metadata"]["name"])
+    for each in yaml.safe_load_all((HERE / "apps.yaml").read_text())
+    if each["kind"] in ("Deployment", "StatefulSet")
+]
+
+
+@pytest.fixture(scope="module")
+def kubectl(make_namespace, apps_image):
+    """The apps' namespace, in which every app has run, is a pool, and sleeps."""
+    kubectl = make_namespace("apps")
+    kubectl("label", "namespace", kubectl.namespace, "pod-security.kubernetes.io/enforce-")
+    install_platform(kubectl)
+    kubectl("apply", "-f", str(HERE / "apps.yaml"))
+    kubectl("wait", "--for=condition=Ready", "pod/client", "--timeout=120s")
+    for kind, name in APPS:
+        kubectl("rollout", "status", f"{kind}/{name}", "--timeout=120s")
+    asyncio.run(make_pools(kubectl))
+    return kubectl
+
+
+async def make_pools(kubectl):
+    """Make each app a pool, as the docs say, and let it sleep."""
+    for kind, name in APPS:
+        await demo_mode(kubectl, "check", f"{kind}/{name}")
+        await demo_mode(kubectl, "create", f"{kind}/{name}", "--apply", "--yes")
+        kubectl.patch("warmpool", name, {"spec": QUICK})
+    for kind, name in APPS:
+        await App(name, kubectl, kind=kind).asleep(within=90)
+
+
+@pytest.fixture(scope="module")
+def apps_image(on_node):
+    """The image of the apps and their clients."""
+    if not on_node:
+        needs.missing("the throwaway node", "the image of the apps is built for it alone")
+    if shutil.which("mvn") is None:
+        needs.missing("Maven", "`apt-get install maven` brings it")
+    subprocess.run(["mvn", "-q", "-B", "package"], cwd=HERE / "spring-boot", check=True)
+    Node.open().build("localhost/kotatsu-apps:dev", HERE / "Dockerfile", HERE)
+
+
+async def uncut(kubectl, name, what, seconds, *, past="pods"):
+    """Let a client wake an app and do what takes so long: one pod answers all of it.
+
+    At the end of that, none of the `past` is in the app's route. When the client has gone, the app
+    sleeps.
+    """
+    kind = next(kind for kind, each in APPS if each == name)
+    app = App(name, kubectl, kind=kind)
+    command = ("exec", "client", "--", "python3", "/apps/client.py", what, str(seconds))
+    client = asyncio.create_task(asyncio.to_thread(kubectl, *command))
+    route, pod = app.endpoints(), None
+    while not client.done():
+        pod = pod or next(iter(app.ready_pods()), None)
+        route = app.endpoints()
+        await asyncio.sleep(0.5)
+    await client
+    assert pod is not None
+    assert route[past] == set()
+    assert [each["metadata"]["uid"] for each in app.ready_pods()] == [pod["metadata"]["uid"]]
+    await app.asleep()
+
+
+async def test_a_jupyter_kernel_keeps_its_variables_while_a_cell_runs_longer_than_idle_after(
+    kubectl,
+):
+    await uncut(kubectl, "jupyterlab", "kernel", 40)
+
+
+async def test_a_transaction_of_60_quiet_seconds_commits(kubectl):
+    await uncut(kubectl, "postgres", "transaction", 60)
+
+
+async def test_a_blocking_read_of_60_quiet_seconds_gets_its_element(kubectl):
+    await uncut(kubectl, "redis", "pop", 60)
+
+
+async def test_a_subscriber_that_hears_nothing_for_40_seconds_gets_the_message_then(kubectl):
+    await uncut(kubectl, "mqtt", "message", 40)
+
+
+async def test_200_mb_arrive_whole_at_a_client_that_takes_30_seconds_for_them(kubectl):
+    await uncut(kubectl, "nginx", "download", 30)
+
+
+async def test_a_grpc_call_that_is_quiet_for_60_seconds_is_answered(kubectl):
+    await uncut(kubectl, "grpc", "call", 60)
+
+
+async def test_a_spring_boot_app_is_counted_by_its_own_gauge_and_reached_directly(kubectl):
+    await uncut(kubectl, "spring-boot", "request", 40, past="activator")
+
+
+@pytest.mark.timeout(5400)
+async def test_a_preview_starts_in_order_and_keeps_every_row_that_was_ordered(kubectl):
+    db, api, web = (
+        App("postgres", kubectl, kind="statefulset"),
+        App("api", kubectl),
+        App("web", kubectl),
+    )
+    for app, needed in ((db, []), (api, ["postgres"]), (web, ["api"])):
+        spec = {"dependsOn": needed, "scaling": {"idleAfter": "2s"}, "drain": {"routeSettle": "1s"}}
+        kubectl.patch("warmpool", app.name, {"spec": spec})
+    for cycle in range(CYCLES):
+        ordering = ("exec", "client", "--", "python3", "/apps/client.py", "orders", "5")
+        await asyncio.to_thread(kubectl, *ordering)
+        for app in (db, api, web):
+            assert not any(restarts(app.ready_pods()).values()), app.name
+        if cycle % 2:  # otherwise requests come while they go to sleep
+            await db.asleep(60)
+            assert (api.phase(), web.phase()) == ("Asleep", "Asleep")
+    await db.asleep(60)

@@ -1,0 +1,111 @@
+"""Figures in the pages that `make bench` measures are those of docs/benchmarks/results.json."""
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from docs.pages import ROOT
+
+TOPICS = json.loads((ROOT / "docs/benchmarks/results.json").read_text())["topics"]
+ROWS: dict[str, dict[str, Any]] = {row["what"]: row for topic in TOPICS for row in topic["rows"]}
+
+WAKE = "wake of a small app: cold request to answer ÷ floor"
+WAKE_TAIL = "the same at the 95th percentile"
+FIRST_SOUND = "wake of the voice: cold request to its first sound, in seconds"
+ECHO = "echo, parked: first answer ÷ that of a warm pod"
+VOICE = "voice, parked: first answer ÷ that of a warm pod"
+FULL_NODE = "voice, a full node: parked, announced and forwarded at once"
+HOUR = "an hour of the voice, parked ÷ warm"
+WARM_PATH = "warm path: requests/s through the Service with a pool ÷ without"
+SPLICE = "splice: requests/s through the activator ÷ direct"
+OPERATOR = "memory of the operator, for each pool"
+OPERATOR_IDLE = "1,000 pools while nothing happens"
+ACTIVATOR = "activator: memory per sleeping pool, 4,000 ÷ 100 pools"
+ACTIVATOR_IDLE = "activator: an idle minute, share of a core"
+PUBLISH = "activator: CPU to publish a sleeping pool, 4,000 ÷ 100 pools"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of a page, marked (…) in `said`, and where the results have it."""
+
+    page: str
+    said: str
+    row: str
+    where: str
+    """(…) in the row's median, spread and how, one after the other; or `ratio`."""
+    times: float = 1
+    """What a value of the results is multiplied with to have the unit of the page."""
+
+
+FIGURES = [
+    Figure("docs/compared.md", r"first sound of a voice (\S+) ms", VOICE, r"^(\S+) ms"),
+    Figure("docs/compared.md", r"voice \S+ ms, (\S+) ms when warm", VOICE, r"warm (\S+) ms"),
+    Figure("docs/compared.md", r"an app of \S+ ms (\S+) ms", ECHO, r"^(\S+) ms"),
+    Figure("docs/compared.md", r"an app of (\S+) ms", ECHO, r"warm (\S+) ms"),
+    Figure("docs/compared.md", r"a small app (0\S+) s", WAKE, r"^(\S+) ms", 0.001),
+    Figure("docs/compared.md", r"95th percentile (\S+) times", WAKE_TAIL, "ratio"),
+    Figure("docs/compared.md", r"first sound of the voice (\S+) s", FIRST_SOUND, r"^(\S+) s"),
+    Figure("docs/faq.md", r"needs, and (\S+) times as long", WAKE_TAIL, "ratio"),
+    Figure("docs/faq.md", r"(\S+) of the requests per second", WARM_PATH, "ratio"),
+    Figure("docs/faq.md", r"one more hop, with (\S+) of them", SPLICE, "ratio"),
+    Figure("docs/apps.md", r"a hop\*\*: (\S+) of the requests", SPLICE, "ratio"),
+    Figure("docs/workloads.md", r"sound of a voice took (\S+) s there", FULL_NODE, r"^(\S+) s"),
+    Figure("docs/workloads.md", r"(\S+) s of a pod that", FULL_NODE, r"reduced: (\S+) ms", 0.001),
+    Figure("docs/workloads.md", r"and (\S+) s on an idle node", VOICE, r"^(\S+) ms", 0.001),
+    Figure("docs/cost.md", r"\| (\S+) JPY \| \S+ JPY \| nothing \|", HOUR, r"warm (\S+),"),
+    Figure("docs/cost.md", r"\| (\S+) JPY \| \S+ JPY \| nothing;", HOUR, r"^([\d.]+)"),
+    Figure("docs/cost.md", r"\| (\S+) JPY \| nothing \|", HOUR, r"parked, (\S+) warm"),
+    Figure("docs/cost.md", r"\| (\S+) JPY \| nothing;", HOUR, r": (\S+) parked"),
+    Figure("README.md", r"above it costs (\S+) yen", HOUR, r"warm (\S+),"),
+    Figure("docs/scale.md", r"(\S+) MiB with 1,000", OPERATOR, r"→ (\S+) MiB →", 1000),
+    Figure("docs/scale.md", r"(\S+) MiB with 5,000", OPERATOR, r"→ (\S+) MiB;", 5000),
+    Figure("docs/scale.md", r"1,000 pools, (\S+) % of a core\)", OPERATOR_IDLE, r"^(\S+) %"),
+    Figure("docs/scale.md", r"(\S+) KiB a sleeping pool", ACTIVATOR, r"^(\S+) KiB"),
+    Figure("docs/scale.md", r"two of them\) \| (\S+) KiB", ACTIVATOR, r"^(\S+) KiB"),
+    Figure("docs/scale.md", r"\(measured\): (\S+) MiB", ACTIVATOR, r"(\S+) MiB without a pool"),
+    Figure("docs/scale.md", r"on top of (\S+) MiB \(m", ACTIVATOR, r"(\S+) MiB without a pool"),
+    Figure("docs/scale.md", r"200 × (\S+) MiB", ACTIVATOR, r"4,000 pools: (\S+) MiB"),
+    Figure("docs/scale.md", r"20 × (\S+) MiB", ACTIVATOR, r"100 slices / (\S+) MiB"),
+    Figure("docs/scale.md", r"1,000 pools, (\S+) % of a core;", ACTIVATOR_IDLE, r"/ (\S+) % /"),
+    Figure("docs/scale.md", r"4,000, (\S+) %", ACTIVATOR_IDLE, r"^(\S+) %"),
+    Figure("docs/scale.md", r"other: (\S+) ms of CPU", PUBLISH, r"^(\S+) ms"),
+    Figure("docs/scale.md", r"4,000 in (\S+) s", PUBLISH, r"/ (\S+) s$"),
+]
+
+
+def shown(page: str) -> str:
+    """The text of a page, wherever its lines end."""
+    return " ".join((ROOT / page).read_text().split())
+
+
+def number(text: str) -> tuple[float, float]:
+    """A figure, and the half of its last digit: what it was rounded by at most."""
+    plain = text.replace(",", "")
+    return float(plain), 0.5 * 10 ** -len(plain.partition(".")[2])
+
+
+@pytest.mark.parametrize("figure", FIGURES, ids=lambda f: f"{f.page}: {f.said}")
+def test_a_figure_is_the_one_that_was_measured(figure: Figure) -> None:
+    (said,) = re.findall(figure.said, shown(figure.page))
+    row = ROWS[figure.row]
+    if figure.where == "ratio":
+        found = f"{row['ratio']:.3g}"
+    else:
+        text = "; ".join((row["median"], row["spread"], row["how"]))
+        (found,) = re.findall(figure.where, text)
+    (printed, rounded), (value, measured_to) = number(said), number(found)
+    allowed = max(rounded, measured_to * figure.times) * 1.001
+    assert abs(printed - value * figure.times) <= allowed, (
+        f"the page has {said}, results.json {found}"
+    )
+
+
+def test_whatever_the_page_about_scale_calls_measured_is_compared() -> None:
+    page = shown("docs/scale.md").split("## What breaks first", 1)[1]
+    spans = [m.span() for f in FIGURES for m in re.finditer(f.said, page) if "scale" in f.page]
+    for found in re.finditer(r"measured", page):
+        clause = page.rfind("|", 0, found.start()), page.find("|", found.end())
+        assert any(clause[0] < start and end < clause[1] for start, end in spans), found

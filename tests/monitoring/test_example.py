@@ -1,0 +1,88 @@
+"""The Prometheus of docs/monitoring.md: what it may do, and that it fits a restricted namespace."""
+
+import re
+from collections.abc import Iterator
+
+import needs
+import pytest
+from chart.kit import ROOT, containers
+from e2e.kit import Kubectl
+from e2e.prometheus import (
+    EXAMPLE,
+    Prometheus,
+    Sample,
+    lines,
+    of_the_example,
+    scrape_configuration,
+    without_data,
+)
+
+from kotatsu_node.cluster.control_plane import control_plane
+from kotatsu_node.layout import Layout, sources
+
+ACCOUNT = "system:serviceaccount:here:prometheus"
+
+
+def test_it_is_the_version_that_the_tests_run() -> None:
+    [deployment] = of_the_example("Deployment")
+    [container] = containers(deployment["spec"]["template"])
+    module = (sources() / "peers/prometheus/go.mod").read_text()
+    built = re.search(r"github.com/prometheus/prometheus v0\.(\d)(\d\d)\.(\d+)", module)
+    assert built is not None
+    major, minor, patch = map(int, built.groups())
+    assert container["image"] == f"prom/prometheus:v{major}.{minor}.{patch}"
+
+
+def test_the_page_applies_it() -> None:
+    assert (
+        f"kubectl apply -n demo -f {EXAMPLE.relative_to(ROOT)}"
+        in (ROOT / "docs/monitoring.md").read_text()
+    )
+
+
+def test_it_loads_the_alerts_beside_its_configuration() -> None:
+    [deployment] = of_the_example("Deployment")
+    [config] = [
+        v for v in deployment["spec"]["template"]["spec"]["volumes"] if v["name"] == "config"
+    ]
+    names = [source["configMap"]["name"] for source in config["projected"]["sources"]]
+    page = (ROOT / "docs/monitoring.md").read_text()
+    assert f"kubectl create configmap {names[1]} -n demo --from-file=charts/kotatsu/rules" in page
+    assert scrape_configuration()["rule_files"] == ["*.yaml"]
+
+
+def test_a_line_of_a_panel_is_asked_for_without_variables() -> None:
+    asked = list(lines("demo"))
+    assert len(asked) > 30
+    assert [line.expr for line in asked if "$" in line.expr] == []
+
+
+def test_lines_without_data_are_named() -> None:
+    *shown, empty = lines("demo")
+
+    class Asked(Prometheus):
+        def since(self, _begin: float, expr: str, step: float = 2.0) -> list[Sample]:
+            return [({}, [step])] if expr in {line.expr for line in shown} else []
+
+    named = f"{empty.board}: {empty.panel}: {empty.expr}"
+    assert without_data(Asked("http://unused"), 0.0, "demo") == [named]
+
+
+@pytest.fixture(scope="module")
+def kubectl() -> Iterator[Kubectl]:
+    needs.kubernetes()
+    with control_plane(Layout.from_environment()) as plane:
+        kubectl = Kubectl("here", str(plane.kubectl), f"--kubeconfig={plane.admin}")
+        kubectl("create", "namespace", "here")
+        kubectl("label", "namespace", "here", "pod-security.kubernetes.io/warn=restricted")
+        yield kubectl
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_it_is_restricted_and_may_find_pods_of_its_namespace_alone(kubectl: Kubectl) -> None:
+    kubectl("apply", "--validate=strict", "--warnings-as-errors", "-f", str(EXAMPLE))
+    kubectl("apply", "--warnings-as-errors", "-f", str(EXAMPLE))
+    for namespace, answer in (("here", "yes"), ("default", "no")):
+        asking = ("auth", "can-i", "watch", "pods", f"--as={ACCOUNT}", f"--namespace={namespace}")
+        assert kubectl(*asking, check=False).strip() == answer

@@ -1,0 +1,258 @@
+"""A quiet call keeps its pool in use, whatever its protocol, and a keepalive does not."""
+
+import asyncio
+import concurrent.futures
+import threading
+from types import SimpleNamespace
+
+import grpc
+import pytest
+
+from kotatsu_operator.activator import connections as connections_module
+from kotatsu_operator.activator.proxy import client as client_module
+from tests.operator.activator.in_process import ActivatorFixture, Pod
+from tests.operator.activator.test_always import GET, keeper, one
+from tests.operator.cluster import activator_pod, eventually, warm_pool
+
+pytestmark = pytest.mark.timeout(60)
+
+MINUTE = 60.0
+BEGIN = b"\0BEGIN; INSERT INTO orders VALUES (1, 'a row that is long enough')"
+PING = b"\0PING\r\n"
+HOW = {"Always": {"route": "Always"}, "counted": {}}
+
+
+def pool(phase="Warm", how="Always", **scaling):
+    status = {"phase": phase, "route": {"target": "Activator", "epoch": 1, "counted": True}}
+    return warm_pool(status=status, scaling=scaling, **HOW[how])
+
+
+class Database(Pod):
+    """A pod that answers all bytes, and whose protocol is not HTTP."""
+
+    async def _serve(self, reader, writer):
+        self.open.append((reader, writer))
+        while data := await reader.read(4096):
+            self.requests.append(data)
+            writer.write(b"+" + data)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """The activator's monotonic clock, which a test moves."""
+    made = SimpleNamespace(now=1000.0, time=lambda: 0.0)
+    made.monotonic = lambda: made.now
+    for module in (client_module, connections_module):
+        monkeypatch.setattr(module, "time", made)
+    return made
+
+
+@pytest.fixture
+async def activator():
+    activator = ActivatorFixture()
+    activator.see("Deployment", activator.kube.stored("Deployment", "voice"))
+    activator.see("WarmPool", pool())
+    await activator.start()
+    yield activator
+    await activator.close()
+
+
+async def database(activator):
+    made = Database("voice-1")
+    activator.pods.append(made)
+    await made.start()
+    activator.see_pod(made, ready=True)
+    return made
+
+
+async def ask(reader, writer, data):
+    writer.write(data)
+    return await reader.readexactly(len(data) + 1)
+
+
+def active(activator):
+    return activator.count("kotatsu_activator_active")
+
+
+@pytest.mark.parametrize("how", HOW)
+async def test_a_quiet_transaction_keeps_its_pool_in_use_for_ten_minutes(activator, clock, how):
+    activator.see("WarmPool", pool(how=how))
+    await database(activator)
+    await ask(*await activator.send(b""), BEGIN)
+    clock.now += 10 * MINUTE - 1
+    assert active(activator) == 1
+    clock.now += 1
+    assert active(activator) == 0
+
+
+async def test_for_as_long_as_its_author_says(activator, clock):
+    activator.see("WarmPool", pool(connectionIdleTimeout="1h"))
+    await database(activator)
+    await ask(*await activator.send(b""), BEGIN)
+    clock.now += 59 * MINUTE
+    assert active(activator) == 1
+    clock.now += MINUTE
+    assert active(activator) == 0
+
+
+async def test_ten_quiet_sessions_ask_for_one_pod_and_not_for_ten(activator, clock):
+    await database(activator)
+    for _ in range(10):
+        await ask(*await activator.send(b""), BEGIN)
+    assert active(activator) == 10
+    clock.now += MINUTE
+    assert active(activator) == 1
+
+
+async def test_a_call_that_is_not_answered_is_counted_by_itself(activator, clock):
+    made = await activator.new_pod(ready=True)
+    made.silent = True
+    for _ in range(3):
+        await activator.send(BEGIN)
+    await eventually(lambda: activator.count("kotatsu_activator_spliced") == 3)
+    clock.now += 9 * MINUTE
+    assert active(activator) == 3
+
+
+async def test_an_idle_keep_alive_connection_of_http1_keeps_nothing_awake(activator, clock):
+    await keeper(activator)
+    await one(*await activator.send(b""))
+    clock.now += 3
+    assert active(activator) == 0
+
+
+async def test_a_stream_of_events_is_in_use_while_it_is_quiet(activator, clock):
+    class Events(Pod):
+        async def _serve(self, reader, writer):
+            self.open.append((reader, writer))
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n")
+
+    made = Events("voice-1")
+    activator.pods.append(made)
+    await made.start()
+    activator.see_pod(made, ready=True)
+    await one(*await activator.send(b""), GET)
+    clock.now += 9 * MINUTE
+    assert active(activator) == 1
+
+
+async def test_keepalives_keep_no_pool_awake_for_ever(activator, clock):
+    await database(activator)
+    reader, writer = await activator.send(b"")
+    await ask(reader, writer, BEGIN)
+    for _ in range(30):
+        clock.now += 30
+        await ask(reader, writer, PING)
+    assert active(activator) == 0
+
+
+async def test_on_the_way_down_a_keepalive_passes_unannounced_and_a_request_does_not(
+    activator, clock
+):
+    """With many connections there is always a keepalive: each would end the way down."""
+    activator.see("Pod", activator_pod())
+    made = await database(activator)
+    reader, writer = await activator.send(b"")
+    for _ in range(30):
+        clock.now += 30
+        await ask(reader, writer, PING)
+    activator.see("WarmPool", pool("Draining"))
+    clock.now += 30
+    await ask(reader, writer, PING)
+    assert (len(made.requests), activator.announcements) == (31, [])
+    clock.now += 30
+    await ask(reader, writer, BEGIN)
+    assert len(activator.announcements) == 1
+
+
+# --- gRPC, with its real client and server ---
+
+
+class Slow(grpc.GenericRpcHandler):
+    """A call that is answered when `answer` is set."""
+
+    def __init__(self):
+        self.called, self.answer = threading.Event(), threading.Event()
+
+    def service(self, details):
+        def call(request, context):
+            self.called.set()
+            self.answer.wait(30)
+            return request
+
+        return grpc.unary_unary_rpc_method_handler(call)
+
+
+class GrpcPod:
+    name = "voice-1"
+
+    def __init__(self):
+        self.handler = Slow()
+        self.server = grpc.server(concurrent.futures.ThreadPoolExecutor(2))
+        self.server.add_generic_rpc_handlers((self.handler,))
+        self.port = self.server.add_insecure_port("127.0.0.1:0")
+        self.server.start()
+
+
+@pytest.fixture
+def grpc_pod():
+    made = GrpcPod()
+    yield made
+    made.handler.answer.set()
+    made.server.stop(0).wait()
+
+
+def call(port, options=(), **how):
+    """One call by grpcio; returns its answer or its status."""
+    options = [("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1), *options]
+    with grpc.insecure_channel(f"127.0.0.1:{port}", options=options) as channel:
+        try:
+            return channel.unary_unary("/demo.Voice/Say")(b"x", timeout=20, **how)
+        except grpc.RpcError as error:
+            return error.code()
+
+
+async def test_a_quiet_grpc_call_keeps_its_pool_in_use(activator, clock, grpc_pod):
+    activator.see_pod(grpc_pod, ready=True)
+    answer = asyncio.create_task(asyncio.to_thread(call, activator.port))
+    await eventually(grpc_pod.handler.called.is_set)
+    clock.now += 9 * MINUTE
+    assert active(activator) == 1
+    grpc_pod.handler.answer.set()
+    assert await answer == b"x"
+
+
+CONNECT_WITHIN = "grpc.min_reconnect_backoff_ms"
+"""How long grpcio waits for the SETTINGS of a server: 20 s by default."""
+
+
+def calls_asleep(activator, grpc_pod, *options, **how):
+    """Call a pool that sleeps."""
+    grpc_pod.handler.answer.set()
+    activator.see("WarmPool", pool("Asleep"))
+    return activator.keep(
+        asyncio.create_task(asyncio.to_thread(call, activator.port, options, **how))
+    )
+
+
+async def test_grpcio_gives_up_a_held_connection_after_its_own_time(activator, grpc_pod):
+    asked = calls_asleep(activator, grpc_pod, (CONNECT_WITHIN, 300))
+    await activator.held(1)
+    assert await asked is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_a_longer_time_to_connect_carries_grpcio_over_a_wake(activator, grpc_pod):
+    asked = calls_asleep(activator, grpc_pod, (CONNECT_WITHIN, 60_000))
+    await activator.held(1)
+    await asyncio.sleep(0.6)  # twice the time after which it gave up above
+    activator.see_pod(grpc_pod, ready=True)
+    assert await asked == b"x"
+    assert len(activator.clients) == 1
+
+
+async def test_so_does_wait_for_ready_which_connects_again(activator, grpc_pod):
+    asked = calls_asleep(activator, grpc_pod, (CONNECT_WITHIN, 300), wait_for_ready=True)
+    await eventually(lambda: len(activator.clients) > 1)
+    activator.see_pod(grpc_pod, ready=True)
+    assert await asked == b"x"

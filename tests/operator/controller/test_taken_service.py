@@ -1,0 +1,182 @@
+"""Route Always takes the selector of the pool's Service over, and gives it back."""
+
+import pytest
+
+from kotatsu_operator.controller.records import Records
+from kotatsu_operator.core.protocol import ROUTE_LABEL
+from kotatsu_operator.core.report.record import read_entry
+from tests.operator.cluster import VOICE, deployment, native_slice, service, warm_pool
+from tests.operator.controller.test_records import config_map
+from tests.operator.controller.test_retarget import named, remember
+from tests.operator.core.values import MINUTE, SECOND, t
+from tests.operator.day import Day
+
+PODS = {"app": "voice"}
+TAKEN = {"app": "voice", ROUTE_LABEL: "Always"}
+
+
+def begun(**spec):
+    """A pool with route Always, whose Service selects two Ready pods."""
+    day = Day.begin(t("10:00"), replicas=2, ready=True, route="Always", **spec)
+    day.kube.put(config_map())
+    day.records = Records(day.kube)
+    remember(day)
+    return day
+
+
+async def taken(**spec):
+    day = begun(**spec)
+    await day.until(t("10:01"))
+    assert selector(day) == TAKEN
+    return day
+
+
+def selector(day, name="voice"):
+    return day.kube.stored("Service", name)["spec"]["selector"]
+
+
+def recorded(day):
+    data = day.kube.stored("ConfigMap", "kotatsu-targets").get("data") or {}
+    return [read_entry(text).owed.get("takenService") for text in data.values()]
+
+
+# --- the way there ---
+
+
+async def test_a_service_is_taken_once_the_activators_are_its_endpoints():
+    day = begun()
+    day.activator = False
+    await day.until(t("10:02"))
+    assert selector(day) == PODS
+    assert "takenService" not in day.status
+    day.activator = True
+    await day.until(t("10:03"))
+    assert selector(day) == TAKEN
+    assert day.phase == "Warm"
+
+
+async def test_status_and_record_name_the_service_before_its_selector_is_changed():
+    day, seen = begun(), []
+    day.kube.on("put_route", lambda *_: seen.append((day.status["takenService"], recorded(day))))
+    await day.until(t("10:01"))
+    assert seen == [("voice", ["voice"])]
+
+
+async def test_an_operator_that_ends_between_the_two_writes_is_followed_by_one_that_takes_it():
+    day = begun()
+    day.kube.on("put_route", lambda *_: fail(OSError("the operator is killed")))
+    with pytest.raises(OSError, match="killed"):
+        await day.until(t("10:01"))
+    assert (day.status["takenService"], selector(day)) == ("voice", PODS)
+    day.kube.on("put_route", None)
+    day.restart()
+    remember(day)
+    await day.until(t("10:02"))
+    assert selector(day) == TAKEN
+
+
+async def test_an_older_crd_that_drops_the_field_leaves_the_selector_as_it_is():
+    day = begun()
+    day.kube.lacks = {"takenService"}
+    await day.until(t("10:02"))
+    assert selector(day) == PODS
+
+
+async def test_a_suspended_pool_takes_nothing():
+    day = begun(suspend=True)
+    await day.until(t("10:02"))
+    assert selector(day) == PODS
+
+
+@pytest.mark.parametrize("bypass", ["its selector", "an endpoint"])
+async def test_it_does_not_sleep_while_connections_bypass_the_activators(bypass):
+    day = await taken(scaling={"idleAfter": "1m"})
+    if bypass == "its selector":
+        day.kube.on("put_route", lambda *_: fail(OSError("rejected")))
+        day.kube.edit("Service", "voice", spec={"selector": {ROUTE_LABEL: None}})
+        day.watch()
+    else:
+        day.cache.keep_slice(native_slice(True))
+    assert day.cache.acknowledged(VOICE) == 0
+    assert day.cache.published(VOICE) > 0
+
+
+async def test_it_sleeps_without_them():
+    day = await taken(scaling={"idleAfter": "1m"})
+    await day.until(t("10:10"))
+    assert (day.phase, day.replicas) == ("Asleep", 0)
+
+
+# --- the way back ---
+
+
+async def test_a_pool_that_leaves_the_route_gives_the_selector_back():
+    day = await taken()
+    day.edit(route="Auto")
+    await day.until(t("10:02"))
+    assert selector(day) == PODS
+    assert "takenService" not in day.status
+    assert recorded(day) in ([], [None])
+
+
+async def test_an_operator_that_ends_before_the_status_says_so_gives_it_back_again():
+    day = await taken()
+    day.edit(route="Auto")
+    day.kube.on("patch_status", lambda *_: fail(OSError("the operator is killed")))
+    with pytest.raises(OSError, match="killed"):
+        await day.look()
+    assert (selector(day), day.status["takenService"]) == (PODS, "voice")
+    day.kube.on("patch_status", None)
+    day.restart()
+    remember(day)
+    await day.until(t("10:02"))
+    assert (selector(day), "takenService" in day.status) == (PODS, False)
+
+
+async def test_a_pool_that_gets_another_service_gives_the_first_one_back():
+    day = await taken()
+    day.kube.put(service() | {"metadata": service("front")["metadata"]})
+    day.edit(service="front")
+    await day.look()
+    assert selector(day) == PODS
+
+
+@pytest.mark.parametrize("on_delete", ["Restore", "Keep"])
+@pytest.mark.parametrize("running", [True, False], ids=["seen", "not seen"])
+async def test_a_deleted_pool_leaves_the_selector_as_it_was(on_delete, running):
+    day = await taken(onDelete=on_delete)
+    pool = day.kube.stored("WarmPool", "voice")
+    day.kube.remove("WarmPool", "voice")
+    if running:
+        await day.records.gone(pool, {})
+    else:
+        await Records(day.kube).settle("demo")
+    assert selector(day) == PODS
+
+
+async def test_a_pool_that_is_made_again_with_route_auto_gives_it_back():
+    day = await taken()
+    day.kube.remove("WarmPool", "voice")
+    day.kube.put(warm_pool(uid="another"))
+    await day.records.settle("demo")
+    assert day.status["takenService"] == "voice"
+    await day.until(t("10:03"))
+    assert (selector(day), "takenService" in day.status) == (PODS, False)
+
+
+async def test_a_former_target_has_its_service_again_before_the_next_one_is_taken():
+    day = await taken(scaling={"idleAfter": "1m"})
+    await day.until(t("10:10"))
+    assert day.phase == "Asleep"
+    day.kube.put(deployment("feed", replicas=0))
+    day.kube.put(service("feed"))
+    day.edit(targetRef=named("feed"))
+    await day.look()
+    assert (selector(day), day.status["target"]["name"]) == (PODS, "voice")
+    await day.until(day.now + MINUTE + 30 * SECOND)
+    assert day.status["target"]["name"] == "feed"
+    assert selector(day) == PODS
+
+
+def fail(error):
+    raise error

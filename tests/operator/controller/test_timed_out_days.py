@@ -1,0 +1,109 @@
+"""Days on which requests get 503 because no pod is Ready within wake.holdTimeout."""
+
+from tests.operator.core.values import SECOND, t
+from tests.operator.day import PUNCTUAL, Day
+
+HOLD = {"wake": {"holdTimeout": "5s"}}
+"""Shorter than a pod of these days takes."""
+
+
+def told(day):
+    return [
+        call[2]["message"]
+        for call in day.kube.called("create")
+        if call[1] == "Event" and call[2]["reason"] == "RequestsTimedOut"
+    ]
+
+
+def condition(day):
+    return {c["type"]: c for c in day.status["conditions"]}.get("RequestsTimedOut")
+
+
+async def late(clock, count=19, **spec):
+    """A pool that a request has woken, and whose pods come too late for some others."""
+    day = Day.begin(t("08:00"), **(HOLD | spec))
+    await day.until(t(clock))
+    day.wake()
+    await day.until(day.now + 6 * SECOND, late=PUNCTUAL)
+    for _ in range(count):
+        day.scraper.timed_out += 1
+        await day.settle()
+    return day
+
+
+async def test_a_condition_says_that_requests_get_503_while_no_pod_is_ready():
+    day = await late("08:10")
+    found = condition(day)
+    assert (found["status"], found["reason"]) == ("True", "NoPodInTime")
+    assert found["message"].startswith(
+        "requests got 503, as no pod was Ready within wake.holdTimeout (5s); see kubectl"
+    )
+
+
+async def test_after_the_wake_condition_and_one_event_with_the_count_say_what_to_set():
+    day = await late("08:10")
+    assert told(day) == []
+    await day.until(t("08:11"), late=PUNCTUAL)
+    why = (
+        "got 503, as no pod was Ready within wake.holdTimeout (5s); a start took 8s: set "
+        "wake.holdTimeout to 20s, and the timeouts of proxies in front above it"
+    )
+    assert told(day) == [f"19 requests {why}"]
+    assert condition(day)["message"] == f"requests {why}"
+
+
+async def test_many_timeouts_are_no_many_writes():
+    day = await late("08:10", count=1)
+    writes = len(day.kube.writes)
+    for _ in range(100):
+        day.scraper.timed_out += 1
+        await day.settle()
+    assert len(day.kube.writes) == writes
+
+
+async def test_the_condition_stays_while_the_pool_sleeps_also_for_a_new_operator():
+    day = await late("08:10")
+    await day.until(t("08:20"))
+    day.restart()
+    await day.until(t("08:30"))
+    assert day.phase == "Asleep"
+    assert condition(day)["status"] == "True"
+    assert len(told(day)) == 1
+
+
+async def test_a_wake_that_is_in_time_ends_the_condition():
+    day = await late("08:10")
+    await day.until(t("08:20"))
+    day.wake()
+    await day.until(t("08:21"))
+    assert condition(day) is None
+
+
+async def test_a_hold_timeout_above_the_starts_ends_the_condition():
+    day = await late("08:10")
+    await day.until(t("08:20"))
+    day.edit(wake={"holdTimeout": "20s"})
+    await day.settle()
+    assert condition(day) is None
+
+
+async def test_another_edit_does_not_end_the_condition():
+    day = await late("08:10")
+    await day.until(t("08:20"))
+    day.edit(scaling={"idleAfter": "3m"})
+    await day.settle()
+    assert condition(day)["status"] == "True"
+
+
+async def test_of_pods_that_never_start_there_is_an_event_each_five_minutes():
+    day = Day.begin(t("08:00"), **HOLD)
+    await day.settle()
+    day.scraper.held_now = 1
+    day.wake()
+    for _ in range(12 * 60 // 5):
+        for made in day.pods:
+            made.born = day.now  # none of them becomes Ready
+        day.scraper.timed_out += 1
+        await day.until(day.now + 5 * SECOND, late=PUNCTUAL)
+    assert day.phase == "Warming"
+    assert [message.split()[0] for message in told(day)] == ["61", "60"]

@@ -1,0 +1,98 @@
+"""Days with clients that connect again as soon as a sleep has cut them."""
+
+from datetime import timedelta
+
+from kotatsu_operator.core.pool.memory import Phase
+from tests.operator.core.values import HOUR, MINUTE, SECOND, pool_spec, t
+from tests.operator.core.walk import Walk, walk
+
+IDLE_AFTER = 2 * MINUTE
+
+
+def subscribed(w: Walk, hours: float, *, back_after: timedelta = SECOND) -> Walk:
+    """Let subscribers come back after each sleep for so long; they say nothing while connected."""
+    end = w.now + hours * HOUR
+    w.ask(w.now + SECOND)
+    while w.now < end:
+        slept = len(w.times(Phase.SLEEPING))
+        while w.now < end and len(w.times(Phase.SLEEPING)) == slept:
+            w.until(min(w.recheck if w.phase is Phase.WARM else w.now + SECOND, end))
+        w.ask(w.now + back_after)
+    return w
+
+
+def slept(w: Walk) -> int:
+    return len(w.times(Phase.SLEEPING))
+
+
+def awake_for(w: Walk) -> list[timedelta]:
+    """How long the pool was awake each time."""
+    return [
+        down - up for up, down in zip(w.times(Phase.WARM), w.times(Phase.DRAINING), strict=False)
+    ]
+
+
+def test_a_pool_that_is_woken_soon_after_each_sleep_stays_awake_longer_each_time() -> None:
+    w = subscribed(walk(pool_spec(), t("07:50")).until(t("08:00")), hours=3)
+    minutes = [round(lasted / MINUTE) for lasted in awake_for(w)]
+    assert minutes[:8] == [2, 2, 4, 8, 16, 32, 32, 32]
+
+
+def test_in_an_hour_with_subscribers_a_pool_sleeps_five_times_and_not_twenty_eight() -> None:
+    w = subscribed(walk(pool_spec(), t("07:50")).until(t("08:00")), hours=1)
+    assert slept(w) == 5
+
+
+def test_one_wake_soon_after_a_sleep_changes_nothing() -> None:
+    w = walk(pool_spec(), t("08:00"), [t("08:30"), t("08:32:30")]).until(t("09:00"))
+    assert [round(lasted / MINUTE) for lasted in awake_for(w)] == [2, 2]
+
+
+def test_a_later_wake_ends_it() -> None:
+    w = subscribed(walk(pool_spec(), t("07:50")).until(t("08:00")), hours=1)
+    w.requests = [request for request in w.requests if request.begun]  # the subscribers are gone
+    w.until(t("10:00"))
+    w.ask(t("10:00:10"))
+    w.until(t("10:30"))
+    assert w.memory.woken_soon == 0
+    assert w.reached(0, after=t("10:01")) < t("10:02:30")
+
+
+def test_requests_that_come_each_few_minutes_are_no_flapping() -> None:
+    every = [t("08:00") + n * 3 * MINUTE for n in range(40)]
+    w = walk(pool_spec(), t("08:00"), every).until(t("10:00"))
+    assert {round(lasted / MINUTE) for lasted in awake_for(w)} == {2}
+
+
+def test_a_short_idle_after_is_no_flapping_unless_the_sleep_is_as_short() -> None:
+    spec = pool_spec(scaling={"idleAfter": "15s"})
+    every = [t("08:00") + n * 45 * SECOND for n in range(40)]
+    w = walk(spec, t("08:00"), every).until(t("08:30"))
+    assert w.memory.woken_soon == 0
+
+
+def test_a_window_that_opens_soon_after_a_sleep_is_no_flapping() -> None:
+    windows = [
+        {"name": f"w{n}", "start": f"2026-11-25T08:{n:02}", "end": f"2026-11-25T08:{n + 1:02}"}
+        for n in range(10, 40, 3)
+    ]
+    spec = pool_spec(
+        windows=[{**w, "replicas": 1} for w in windows],
+        prewarm={"lead": "20s"},
+        scaling={"idleAfter": "1m"},
+    )
+    w = walk(spec, t("08:00")).until(t("09:00"))
+    assert slept(w) > 5
+    assert w.memory.woken_soon == 0
+
+
+def test_a_sleep_that_an_override_asks_for_is_not_counted() -> None:
+    w = walk(pool_spec(), t("08:00")).until(t("08:10"))
+    for n in range(5):
+        w.ask(w.now + SECOND)
+        w.until(w.now + MINUTE)
+        until = (w.now + 20 * SECOND).isoformat()
+        w.edit(pool_spec(override={"mode": "Asleep", "until": until, "by": f"test {n}"}))
+        while w.phase is not Phase.ASLEEP:
+            w.until(w.now + SECOND)
+    assert w.memory.woken_soon == 0

@@ -1,0 +1,135 @@
+"""Which modules a change of a plain pool passes, and a request to a sleeping one.
+
+    .venv/bin/python -m tests.operator.trace
+
+A module counts if one of its functions calls a function of another module of the package. Those
+that call no other are leaves: a name such as `key_of` or `Phase.is_asleep` says what they do.
+"""
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from types import FrameType
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+
+from kotatsu_operator.controller.app import Operator
+from kotatsu_operator.core.formats import stamp
+from kotatsu_operator.kube.objects import Object
+from tests.operator.activator.in_process import ActivatorFixture
+from tests.operator.cluster import (
+    FakeKube,
+    activator_pod,
+    deployment,
+    eventually,
+    pod,
+    service,
+    warm_pool,
+)
+from tests.operator.controller.test_records import config_map
+
+PACKAGE = "kotatsu_operator."
+
+PAUSE = 0.2
+"""Seconds for what follows a write: events, metrics, the next reconcile."""
+
+
+@dataclass
+class Path:
+    """The modules of the package in the order of their first call."""
+
+    modules: dict[str, set[str]] = field(default_factory=dict)
+    """With the modules that each has called."""
+
+    def see(self, frame: FrameType, event: str, _: Any) -> None:
+        """A profile function: note a call, and which module has made it."""
+        called = str(frame.f_globals.get("__name__"))
+        if event != "call" or not called.startswith(PACKAGE):
+            return
+        called = called.removeprefix(PACKAGE)
+        self.modules.setdefault(called, set())
+        caller = str(frame.f_back.f_globals.get("__name__")) if frame.f_back else ""
+        if caller.startswith(PACKAGE) and caller != PACKAGE + called:
+            self.modules.setdefault(caller.removeprefix(PACKAGE), set()).add(called)
+
+    @property
+    def passed(self) -> list[str]:
+        """The modules that are no leaves."""
+        return [name for name, called in self.modules.items() if called]
+
+
+async def trace(act: Callable[[], Awaitable[object]]) -> Path:
+    """What `act` passes, with everything that other tasks do meanwhile."""
+    path = Path()
+    sys.setprofile(path.see)
+    try:
+        await act()
+    finally:
+        sys.setprofile(None)
+    return path
+
+
+def edited(operator: Operator, changed: Object) -> Awaitable[None]:
+    """Let the watch of WarmPools show a change."""
+    [handler] = operator._pools.handlers()._watching.get_all_handlers()
+    made: Awaitable[None] = handler.fn(event={"type": "MODIFIED", "object": changed})
+    return made
+
+
+async def an_edit() -> Path:
+    """An awake pool of a Deployment with one pod gets a second replica by an edit."""
+    objects = config_map(), deployment(replicas=1), service(), pod(ready=True), activator_pod()
+    kube = FakeKube(*objects, warm_pool())
+    operator = Operator(kube, ["demo"], CollectorRegistry())
+
+    def status() -> Object:
+        found: Object = kube.stored("WarmPool", "voice").get("status", {})
+        return found
+
+    running = [asyncio.create_task(part) for part in (operator._informer.run(), operator._elect())]
+    await edited(operator, kube.stored("WarmPool", "voice"))
+    await eventually(lambda: status().get("conditions"))
+    await asyncio.sleep(PAUSE)
+
+    async def act() -> None:
+        until = stamp(datetime.now(UTC) + timedelta(hours=1))
+        override = {"mode": "Warm", "until": until, "replicas": 2}
+        await edited(operator, kube.edit("WarmPool", "voice", spec={"override": override}))
+        await eventually(lambda: kube.stored("Deployment", "voice")["spec"]["replicas"] == 2)
+        await eventually(lambda: status().get("override"))
+        await asyncio.sleep(PAUSE)
+
+    try:
+        return await trace(act)
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        await operator._scraper.aclose()
+
+
+async def a_cold_request() -> Path:
+    """A request to a sleeping pool is answered by the pod that it has started."""
+    activator = ActivatorFixture()
+    await activator.start()
+    await activator.starts_on_raise(ready=True)
+    try:
+        return await trace(activator.ask)
+    finally:
+        await activator.close()
+
+
+def main() -> None:
+    for made in (an_edit, a_cold_request):
+        path = asyncio.run(made())
+        title = made.__name__.replace("_", " ")
+        sys.stdout.write(f"{title}: {len(path.passed)} modules of {len(path.modules)}\n")
+        for name, called in path.modules.items():
+            sys.stdout.write(f"  {name}{' → ' * bool(called)}{', '.join(sorted(called))}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,564 @@
+"""`restore` in the states that a removed Kotatsu can leave, and what it does not do."""
+
+import io
+import json
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from typing import Any, cast
+from urllib.parse import unquote
+
+import pytest
+from plugin.kit import NOW, Ran
+from plugin.setups import (
+    Object,
+    Objects,
+    Recorded,
+    activator,
+    autoscaler,
+    deployment,
+    operator,
+    pod,
+    service,
+    warm_pool,
+)
+
+from kotatsu_demo_mode.api import STRATEGIC
+from kotatsu_demo_mode.cli import run
+from kotatsu_demo_mode.errors import ConflictError, ForbiddenError, NotFoundError, NotServedError
+from kotatsu_demo_mode.shell import Shell
+from kotatsu_demo_mode.terminal import Terminal
+from kotatsu_operator.core.protocol import (
+    MANAGED_BY,
+    MANAGED_BY_LABEL,
+    RECORD,
+    SERVICE_LABEL,
+)
+
+
+class Left(Recorded):
+    """What is left on an API server, without the CRD if there is no pool; writes change it."""
+
+    def __init__(self, *objects: Object, has_crd: bool | None = None) -> None:
+        super().__init__([*objects])
+        pools = any(o["kind"] == "WarmPool" for o in objects)
+        self.has_crd = pools if has_crd is None else has_crd
+        self.forbidden: set[str] = set()
+        """Kinds, and objects, that may not be written."""
+        self.on_write: Callable[[], None] = lambda: None
+        self.writes: list[str] = []
+        for number, o in enumerate(self._objects):
+            o["metadata"].setdefault("uid", f"uid-{o['metadata']['name']}")
+            o["metadata"]["resourceVersion"] = str(number)
+
+    def get(self, path: str, labelSelector: str = "", **query: str) -> Object:  # noqa: N803
+        if path.endswith("/warmpools") and not self.has_crd:
+            raise NotServedError("this cluster has no CRD warmpools.kotatsu.dev")
+        if path == "/apis":
+            return {"groups": [{"preferredVersion": {"groupVersion": "argoproj.io/v1alpha1"}}]}
+        if path == "/apis/argoproj.io/v1alpha1":
+            names = ("rollouts", "rollouts/scale", "rollouts/status")
+            return {"resources": [{"name": name, "kind": "Rollout"} for name in names]}
+        found = super().get(path, labelSelector, **query)
+        field, _, name = query.get("fieldSelector", "").partition("=")
+        if field:
+            found["items"] = [o for o in found["items"] if o["metadata"]["name"] == name]
+        return found
+
+    def patch(self, path: str, body: Object, kind: str, query: Mapping[str, str]) -> Object:
+        found = self._written(path.removesuffix("/scale").removesuffix("/resize"), query)
+        version = body["metadata"].get("resourceVersion", found["metadata"]["resourceVersion"])
+        if version != found["metadata"]["resourceVersion"]:
+            raise ConflictError("the object has been modified")
+        if "dryRun" in query:
+            return found
+        if kind == STRATEGIC:
+            for given in body["spec"].get("containers", ()):
+                [container] = [c for c in found["spec"]["containers"] if c["name"] == given["name"]]
+                container["resources"]["requests"].update(given["resources"]["requests"])
+        else:
+            _merge(found, {k: v for k, v in body.items() if k != "metadata"})
+            _merge(found["metadata"], {"annotations": body["metadata"].get("annotations", {})})
+        found["metadata"]["resourceVersion"] += "1"
+        # The API server leaves out 0, and then records no owner.
+        owners = {f"f:{field}": {} for field, value in body.get("spec", {}).items() if value}
+        found["metadata"]["managedFields"] = [
+            {"manager": query["fieldManager"], "fieldsV1": {"f:spec": owners}}
+        ]
+        return found
+
+    def delete(self, path: str, **query: str) -> None:
+        found = self._written(path, query)
+        if "dryRun" not in query:
+            self._objects.remove(found)
+
+    def _written(self, path: str, query: Mapping[str, str]) -> Object:
+        self.on_write()
+        *_, plural, name = unquote(path).split("/")
+        for what in {plural, f"{plural}/{name}"} & self.forbidden:
+            raise ForbiddenError(f"you have no permission: {what} is forbidden")
+        for o in self._objects:
+            if (_plural(o), o["metadata"]["name"]) == (plural, name):
+                if "dryRun" not in query:
+                    self.writes.append(f"{plural}/{name}")
+                return o
+        raise NotFoundError(f"there is no {path}")
+
+    def of(self, kind: str, name: str = "web") -> Object:
+        """An object as it is now."""
+        found = [o for o in self._objects if (o["kind"], o["metadata"]["name"]) == (kind, name)]
+        return deepcopy(found[0])
+
+    def has(self, kind: str) -> bool:
+        return any(o["kind"] == kind for o in self._objects)
+
+    def restore(self, *words: str) -> Ran:
+        out, err = io.StringIO(), io.StringIO()
+        shell = Shell(Terminal(out, err), io.StringIO(), clock=lambda: NOW, sleep=lambda _: None)
+        shell.api = lambda _: self.as_api()  # type: ignore[method-assign]
+        return Ran(run(("restore", *words), shell), out.getvalue(), err.getvalue())
+
+
+def _plural(o: Object) -> str:
+    return f"{o['kind'].lower()}s"
+
+
+def _merge(into: Object, change: Mapping[str, Any]) -> None:
+    for key, value in change.items():
+        if value is None:
+            into.pop(key, None)
+        elif isinstance(value, Mapping) and isinstance(into.get(key), dict):
+            _merge(into[key], value)
+        else:
+            into[key] = deepcopy(value)
+
+
+def sleeping(name: str = "web") -> Object:
+    """A Deployment at 0 replicas."""
+    return deployment(name, replicas=0)
+
+
+def scaled(manager: str) -> Object:
+    """A Deployment that runs, and who has set its replicas."""
+    made = deployment(replicas=1)
+    owned = {"manager": manager, "fieldsV1": {"f:spec": {"f:replicas": {}}}}
+    made["metadata"]["managedFields"] = [owned]
+    return made
+
+
+def pool(name: str = "web", status: Object | None = None, **spec: Any) -> Object:
+    """A pool that sleeps."""
+    made = warm_pool(name, **{"targetRef": {"name": name}, **spec})
+    return made | {
+        "status": {"phase": "Asleep", "restoreReplicas": 3} if status is None else status
+    }
+
+
+def record(kind: str = "Deployment", target: str = "web", **owed: Any) -> Object:
+    """The record with the entry of a deleted pool; without what is owed, an empty one."""
+    entry = {"pool": target, "target": {"kind": kind, "name": target}, "onDelete": "Restore"}
+    data = {"data": {"uid-deleted": json.dumps(entry | owed)}} if owed else {}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": RECORD}, **data}
+
+
+def slice_of(activator_uid: str, of: str = "web") -> Object:
+    """An activator's slice."""
+    labels = {MANAGED_BY_LABEL: MANAGED_BY, SERVICE_LABEL: of, "kotatsu.dev/pool": of}
+    owner = {"kind": "Pod", "name": "kotatsu-activator-1", "uid": activator_uid}
+    meta = {"name": f"{of}-slice", "labels": labels, "ownerReferences": [owner]}
+    return {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": meta,
+        "endpoints": [{"addresses": ["10.1.1.1"]}],
+    }
+
+
+def without_selector() -> Object:
+    made = service()
+    del made["spec"]["selector"]
+    return made
+
+
+STATES: dict[str, Objects] = {
+    "the chart is gone, pools are there": [pool(), sleeping()],
+    "the hook was skipped, and the record is empty": [pool(), record(), sleeping()],
+    "the CRD is gone, the record is there": [record(restoreReplicas=3), sleeping()],
+    "a pool was deleted without an operator": [
+        pool("other", status={}),
+        record(restoreReplicas=3),
+        sleeping(),
+    ],
+    "a pool was deleted and made again": [pool(status={}), record(restoreReplicas=3), sleeping()],
+    "the sleep was written to the record alone": [
+        pool(status={"phase": "Sleeping", "foundReplicas": 3}),
+        sleeping(),
+    ],
+    "the operator is scaled to 0": [pool(), sleeping(), operator(ready=0)],
+    "onDelete is Keep": [pool(onDelete="Keep"), sleeping()],
+}
+
+
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("words", [("--all",), ("-A",), ("web",)], ids=" ".join)
+def test_a_sleeping_target_gets_its_replicas_back_and_a_second_run_changes_nothing(
+    state: str, words: tuple[str, ...]
+):
+    cluster = Left(*STATES[state])
+    ran = cluster.restore(*words)
+    assert (ran.code, ran.err) == (0, "")
+    assert "demo/web: Deployment web has 3 replicas again\n" in ran.out
+    assert cluster.of("Deployment")["spec"]["replicas"] == 3
+    written = len(cluster.writes)
+    again = cluster.restore("-A")
+    assert (again.code, again.err) == (0, "")
+    assert [w for w in cluster.writes[written:] if not w.startswith("configmaps")] == []
+
+
+def test_a_target_of_which_nothing_is_recorded_stays_at_0():
+    ran = Left(pool(status={}), sleeping()).restore("-A")
+    assert ran.code == 0
+    assert "stays at 0 replicas: no record says that it had more; --replicas gives" in ran.out
+
+
+def test_a_hook_that_was_killed_half_way_is_finished():
+    """One target runs again, the other one still sleeps; the Job's Lease has no operator."""
+    half = sleeping("auth")
+    half["spec"]["replicas"] = 2
+    cluster = Left(pool(), pool("auth"), record(), sleeping(), half)
+    ran = cluster.restore("--all")
+    assert ran.code == 0
+    assert "demo/auth: Deployment auth runs (2 replicas) and stays as it is" in ran.out
+    assert cluster.of("Deployment")["spec"]["replicas"] == 3
+    assert cluster.of("Deployment", "auth")["spec"]["replicas"] == 2
+
+
+def test_a_target_that_was_found_at_0_stays_there_unless_pods_are_asked_for():
+    cluster = Left(pool(status={"restoreReplicas": 0}), sleeping())
+    ran = cluster.restore("web")
+    assert ran.code == 0
+    assert "stays at 0 replicas, as the pool found it; --replicas gives it pods" in ran.out
+    cluster.restore("web", "--replicas", "2")
+    assert cluster.of("Deployment")["spec"]["replicas"] == 2
+
+
+def test_a_target_that_runs_is_changed_only_when_replicas_are_asked_for():
+    running = deployment(replicas=1)
+    cluster = Left(pool(), running)
+    assert "runs (1 replicas) and stays as it is" in cluster.restore("web").out
+    assert cluster.writes == []
+    cluster.restore("web", "--replicas", "4")
+    assert cluster.of("Deployment")["spec"]["replicas"] == 4
+
+
+def test_replicas_are_written_as_the_operator_so_that_a_later_install_finds_no_other_writer():
+    cluster = Left(pool(), sleeping())
+    cluster.restore("web")
+    [owner] = cluster.of("Deployment")["metadata"]["managedFields"]
+    assert owner["manager"] == "kotatsu-operator"
+
+
+def test_an_autoscaler_gets_its_minimum_back():
+    floor = {"manager": "kotatsu-operator", "fieldsV1": {"f:spec": {"f:minReplicas": {}}}}
+    shared = autoscaler(minReplicas=5, metadata={"managedFields": [floor]})
+    status = {"restoreReplicas": 3, "hpa": {"name": "web", "minReplicas": 2}}
+    cluster = Left(pool(status=status), sleeping(), shared)
+    ran = cluster.restore("web")
+    assert "HorizontalPodAutoscaler web has minReplicas 2 again" in ran.out
+    assert cluster.of("HorizontalPodAutoscaler")["spec"]["minReplicas"] == 2
+
+
+def test_parked_pods_get_their_requests_back():
+    small = pod("web-1", {"app": "web"})
+    small["spec"]["containers"][0]["resources"] = {"requests": {"cpu": "5m", "memory": "64Mi"}}
+    status = {"phase": "Parked", "reduced": True}
+    cluster = Left(pool(status=status, parked={}), deployment(replicas=1), small)
+    ran = cluster.restore("web")
+    assert "demo/web: Pod web-1 has its full requests again\n" in ran.out
+    [container] = cluster.of("Pod", "web-1")["spec"]["containers"]
+    assert container["resources"]["requests"] == {"cpu": "100m", "memory": "64Mi"}
+
+
+def test_a_pod_that_cannot_be_resized_stops_no_other():
+    pods = [pod(f"web-{number}", {"app": "web"}) for number in (1, 2)]
+    for small in pods:
+        small["spec"]["containers"][0]["resources"] = {"requests": {"cpu": "5m"}}
+    status = {"phase": "Parked", "reduced": True}
+    cluster = Left(pool(status=status, parked={}), deployment(replicas=2), *pods)
+    cluster.forbidden = {"pods/web-1"}
+    ran = cluster.restore("web")
+    assert ran.code == 1
+    assert ran.err == "error: demo/web: you have no permission: pods/web-1 is forbidden\n"
+    assert "Pod web-2 has its full requests again" in ran.out
+
+
+def test_revisions_of_a_knative_service_get_their_min_scale_back():
+    def revision(name: str, now: str) -> Object:
+        annotations = {"autoscaling.knative.dev/min-scale": now}
+        meta = {"name": name, "annotations": annotations}
+        return {"apiVersion": "serving.knative.dev/v1", "kind": "Revision", "metadata": meta}
+
+    revisions = [
+        {"name": "web-1", "minScale": "1", "written": ["5"]},
+        {"name": "web-2", "written": ["5"]},
+        {"name": "web-3", "minScale": "1", "written": ["5"]},
+        {"name": "gone", "written": ["5"]},
+    ]
+    made = pool(status={"knative": {"revisions": revisions}})
+    made["spec"]["targetRef"] |= {"apiVersion": "serving.knative.dev/v1", "kind": "Service"}
+    cluster = Left(made, revision("web-1", "5"), revision("web-2", "5"), revision("web-3", "9"))
+    ran = cluster.restore("web")
+    assert ran.code == 0
+    scales = [
+        cluster.of("Revision", name)["metadata"]["annotations"] for name in ("web-1", "web-2")
+    ]
+    assert scales == [{"autoscaling.knative.dev/min-scale": "1"}, {}]
+    assert "min-scale of Revision web-3 was set by another client and stays" in ran.out
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        [pool(route="Always"), sleeping()],
+        [record(restoreReplicas=3), sleeping()],
+        [scaled("kotatsu-activator")],
+    ],
+    ids=["a pool", "the record alone", "the workload alone"],
+)
+def test_a_service_of_route_always_gets_the_selector_of_its_target(left: Objects):
+    cluster = Left(*left, without_selector(), slice_of("uid-gone"))
+    ran = cluster.restore("--all")
+    assert ran.code == 0
+    assert "Service web selects the pods of Deployment web (app=web)" in ran.out
+    assert cluster.of("Service")["spec"]["selector"] == {"app": "web"}
+
+
+def test_a_service_without_selector_of_a_workload_that_kotatsu_never_scaled_is_left_alone():
+    cluster = Left(scaled("kubectl"), without_selector())
+    assert cluster.restore("-A").out == "Nothing is left to restore.\n"
+    assert cluster.writes == []
+
+
+def test_a_service_with_endpoints_of_its_own_gets_no_selector():
+    theirs = slice_of("x")
+    theirs["metadata"]["labels"].pop(MANAGED_BY_LABEL)
+    cluster = Left(pool(), sleeping(), without_selector(), theirs)
+    cluster.restore("web")
+    assert "selector" not in cluster.of("Service")["spec"]
+
+
+def test_slices_go_with_their_activators_and_those_that_run_keep_theirs():
+    alive = activator(1)
+    alive["metadata"]["uid"] = "uid-alive"
+    slices = [slice_of("uid-alive"), slice_of("uid-gone", "auth")]
+    cluster = Left(pool(), pool("auth"), sleeping(), sleeping("auth"), alive, *slices)
+    cluster.restore("web")
+    assert cluster.of("EndpointSlice", "auth-slice"), "of a pool that was not named"
+    ran = cluster.restore("--all")
+    assert "demo: EndpointSlice auth-slice of an activator that is gone is deleted\n" in ran.out
+    assert cluster.of("EndpointSlice", "web-slice")
+
+
+def test_a_finalizer_of_somebody_elses_is_named_and_stays():
+    ending = pool()
+    ending["metadata"] |= {"deletionTimestamp": "2030-01-01T00:00:00Z", "finalizers": ["a/wait"]}
+    cluster = Left(ending, sleeping())
+    ran = cluster.restore("web")
+    assert ran.code == 0
+    assert "its deletion waits for a/wait, which is not Kotatsu's" in ran.out
+    assert cluster.of("WarmPool")["metadata"]["finalizers"] == ["a/wait"]
+    assert cluster.of("Deployment")["spec"]["replicas"] == 3
+
+
+# --- the record ---
+
+
+def test_the_record_goes_when_everything_is_restored_and_no_operator_is_there():
+    cluster = Left(record(restoreReplicas=3), sleeping())
+    ran = cluster.restore("-A")
+    assert f"demo: ConfigMap {RECORD} is deleted: nothing is left to restore\n" in ran.out
+    assert not cluster.has("ConfigMap")
+    assert cluster.restore("-A").code == 0
+
+
+def test_the_record_of_an_operator_that_is_away_keeps_what_was_not_restored():
+    kept = record(restoreReplicas=3)
+    other = {"pool": "auth", "target": {"kind": "Deployment", "name": "auth"}}
+    kept["data"]["uid-auth"] = json.dumps(other | {"onDelete": "Restore", "restoreReplicas": 1})
+    cluster = Left(kept, sleeping(), sleeping("auth"), operator(ready=0))
+    cluster.restore("web")
+    assert list(cluster.of("ConfigMap", RECORD)["data"]) == ["uid-auth"]
+
+
+def test_a_kind_of_the_record_is_looked_up_by_its_scale():
+    rollout = sleeping() | {"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout"}
+    cluster = Left(record("Rollout", restoreReplicas=2), rollout)
+    assert cluster.restore("--all").code == 0
+    assert cluster.of("Rollout")["spec"]["replicas"] == 2
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        [pool(route="Always", status={"takenService": "web"}), sleeping()],
+        [record(takenService="web"), sleeping()],
+        [scaled("kotatsu-activator")],
+    ],
+    ids=["a pool", "the record alone", "the workload alone"],
+)
+def test_a_selector_that_route_always_has_taken_is_as_before(left: Objects):
+    taken = service()
+    taken["spec"]["selector"] = {"app": "web", "kotatsu.dev/route": "Always"}
+    cluster = Left(*left, taken, slice_of("uid-gone"))
+    ran = cluster.restore("--all")
+    assert ran.code == 0
+    assert "Service web selects its pods again" in ran.out
+    assert cluster.of("Service")["spec"]["selector"] == {"app": "web"}
+
+
+# --- what cannot be done ---
+
+
+def test_what_cannot_be_restored_is_named_with_the_reason_and_the_rest_is_restored():
+    cluster = Left(pool(route="Always"), pool("auth"), sleeping(), sleeping("auth"))
+    cluster._objects.append(without_selector() | {"metadata": service("web")["metadata"]})
+    cluster._objects[-1]["metadata"] |= {"namespace": "demo", "resourceVersion": "9"}
+    cluster.forbidden = {"services"}
+    ran = cluster.restore("--all")
+    assert ran.code == 1
+    assert ran.err == "error: demo/web: you have no permission: services is forbidden\n"
+    assert cluster.of("Deployment")["spec"]["replicas"] == 3
+    assert cluster.of("Deployment", "auth")["spec"]["replicas"] == 3
+
+
+def test_the_record_stays_if_a_target_could_not_be_restored():
+    cluster = Left(record(restoreReplicas=3), sleeping())
+    cluster.forbidden = {"deployments"}
+    assert cluster.restore("-A").code == 1
+    assert "uid-deleted" in cluster.of("ConfigMap", RECORD)["data"]
+
+
+def test_a_list_that_may_not_be_read_fails_the_command_and_stops_nothing():
+    cluster = Left(pool(), sleeping())
+    cluster._denied = ("configmaps",)
+    ran = cluster.restore("--all")
+    assert ran.code == 1
+    assert ran.err.startswith("error: you have no permission: configmaps is forbidden")
+    assert cluster.of("Deployment")["spec"]["replicas"] == 3
+
+
+def test_an_object_that_changes_meanwhile_is_read_again():
+    cluster = Left(pool(), sleeping())
+    changes = iter(range(2))
+
+    def change() -> None:
+        for _ in changes:
+            cluster._objects[1]["metadata"]["resourceVersion"] += "0"
+            break
+
+    cluster.on_write = change
+    assert cluster.restore("web").code == 0
+    assert cluster.of("Deployment")["spec"]["replicas"] == 3
+
+
+def lease(holder: str, renewed: str) -> Object:
+    spec = {"holderIdentity": holder, "renewTime": renewed, "leaseDurationSeconds": 10}
+    meta = {"name": "kotatsu-operator"}
+    return {
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": meta,
+        "spec": spec,
+    }
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ([operator(), lease("a", NOW.isoformat())], "watches it, and may undo it: uninstall"),
+        ([operator(), lease("uninstall", NOW.isoformat())], "while Kotatsu is uninstalled"),
+    ],
+    ids=["an operator", "the uninstall Job"],
+)
+def test_it_refuses_while_an_operator_would_undo_it_and_force_restores(more: Objects, said: str):
+    cluster = Left(pool(), sleeping(), *more)
+    ran = cluster.restore("--all")
+    assert (ran.code, ran.out, cluster.writes) == (1, "", [])
+    assert said in ran.err
+    assert cluster.restore("--all", "--force").code == 0
+    assert cluster.of("Deployment")["spec"]["replicas"] == 3
+
+
+@pytest.mark.parametrize(("more", "code"), [([], 0), ([activator(1)], 1)])
+def test_where_operators_may_not_be_read_the_activators_say_whether_one_is_there(
+    more: Objects, code: int
+):
+    class Closed(Left):
+        def get(self, path: str, labelSelector: str = "", **query: str) -> Object:  # noqa: N803
+            if path.endswith("/deployments") and "operator" in labelSelector:
+                raise ForbiddenError("you have no permission: deployments.apps is forbidden")
+            return super().get(path, labelSelector, **query)
+
+    ran = Closed(pool(), sleeping(), *more).restore("--all")
+    assert ran.code == code
+    assert ("an operator may watch it" in ran.err) == bool(code)
+
+
+@pytest.mark.parametrize("dry", ["client", "server"])
+def test_a_dry_run_says_what_would_be_done_and_changes_nothing(dry: str):
+    cluster = Left(pool(), record(restoreReplicas=3), sleeping(), slice_of("uid-gone"))
+    ran = cluster.restore("--all", f"--dry-run={dry}")
+    assert ran.code == 0
+    assert f"Deployment web has 3 replicas again ({dry} dry run)\n" in ran.out
+    assert cluster.writes == []
+
+
+# --- which ---
+
+
+def test_pools_are_named_chosen_by_label_or_all():
+    labelled = pool()
+    labelled["metadata"]["labels"] = {"team": "pet"}
+
+    def cluster() -> Left:
+        return Left(deepcopy(labelled), pool("auth"), sleeping(), sleeping("auth"))
+
+    said = cluster().restore()
+    assert (said.code, said.err) == (
+        1,
+        "error: name a pool (auth, web), as in `kubectl demo-mode restore web`, or use --all\n",
+    )
+    by_label = cluster()
+    assert by_label.restore("-l", "team=pet").code == 0
+    assert by_label.of("Deployment", "auth")["spec"]["replicas"] == 0
+    assert "has no WarmPool with labels team=x" in cluster().restore("-l", "team=x").err
+    missing = cluster().restore("nope")
+    assert missing.err.startswith("error: there is nothing to restore of nope in namespace demo; ")
+
+
+def test_all_namespaces_are_restored_and_one_with_an_operator_does_not_stop_the_others():
+    there, theirs = pool("far"), sleeping("far")
+    for o in (there, theirs):
+        o["metadata"]["namespace"] = "far"
+    cluster = Left(pool(), sleeping(), there, theirs, operator("far"), lease("a", NOW.isoformat()))
+    ran = cluster.restore("-A")
+    assert ran.code == 1
+    assert ran.err.startswith("error: far: the operator demo/kotatsu-operator 0.1.0 watches it")
+    assert cluster.of("Deployment")["spec"]["replicas"] == 3
+    assert cluster.of("Deployment", "far")["spec"]["replicas"] == 0
+
+
+def test_json_has_a_step_for_each_object():
+    steps = Left(pool(), sleeping()).restore("web", "-o", "json").json
+    assert cast(list[Any], steps) == [
+        {
+            "namespace": "demo",
+            "pool": "web",
+            "result": "restored",
+            "message": "Deployment web has 3 replicas again",
+        }
+    ]
+
+
+def test_where_nothing_is_left_it_says_so():
+    ran = Left().restore("-A")
+    assert (ran.code, ran.out) == (0, "Nothing is left to restore.\n")

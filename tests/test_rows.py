@@ -1,0 +1,35 @@
+import asyncio
+
+import pytest
+from rows import each
+
+
+def test_each_case_that_fails_is_shown_by_name() -> None:
+    tried = []
+
+    @each("number, square", [(1, 1), (2, 5), (3, 9), (4, 15)])
+    def squares(number: int, square: int) -> None:
+        tried.append(number)
+        assert number * number == square
+
+    with pytest.raises(ExceptionGroup, match="2 of 4 cases") as caught:
+        squares()
+    assert tried == [1, 2, 3, 4]
+    notes = [error.__notes__[0] for error in caught.value.exceptions]
+    assert notes == ["in the case (2, 5)", "in the case (4, 15)"]
+
+
+@each("letter", "abc")
+def test_fixtures_are_those_of_the_test(letter: str, request: pytest.FixtureRequest) -> None:
+    assert request.node.name == "test_fixtures_are_those_of_the_test"
+
+
+def test_no_cases_at_all_are_a_mistake() -> None:
+    with pytest.raises(AssertionError, match="no cases"):
+        each("letter", "")
+
+
+@each("letter", "abc")
+async def test_a_coroutine_is_awaited(letter: str) -> None:
+    await asyncio.sleep(0)
+    assert letter in "abc"
