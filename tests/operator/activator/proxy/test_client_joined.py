@@ -333,6 +333,20 @@ async def test_a_client_that_takes_nothing_is_not_waited_for_after_its_pod_was_c
     await activator.owner.until(lambda: activator.owner.gone)
 
 
+async def test_a_client_that_has_gone_is_not_waited_for_after_its_pod_was_cut_off(activator):
+    """What it has not read stays counted as not read."""
+    _, writer, pod_reader, pod_writer = await activator.spliced()
+    client = await activator.owner.client()
+    writer.write_eof()
+    await pod_reader.read()
+    writer.close()
+    pod_writer.write(b"too late")
+    socket_of_client = client.transport.get_extra_info("socket")
+    await eventually(lambda: sockets.is_broken(socket_of_client))
+    reset(pod_writer)
+    await activator.owner.until(lambda: activator.owner.gone)
+
+
 async def test_a_pod_sees_that_its_client_was_cut_off(activator):
     _, writer, pod_reader, _ = await activator.spliced()
     reset(writer)

@@ -118,7 +118,7 @@ def close(transport: asyncio.Transport) -> None:
 
 
 def reset(transport: asyncio.Transport) -> None:
-    """Reset a connection once the other side has read the bytes written before.
+    """Reset a connection once the other side has read the bytes written before, or has gone.
 
     With a normal close, an answer without a length would count as complete.
     """
@@ -130,7 +130,8 @@ def _look_again(transport: asyncio.Transport, before: int, quiet: int) -> None:
         return
     now = left(transport)
     quiet = 0 if now < before else quiet + 1
-    if now and quiet * LOOK_EVERY < PATIENCE:
+    is_gone = is_broken(transport.get_extra_info("socket"))  # what it has not read is still counted
+    if now and not is_gone and quiet * LOOK_EVERY < PATIENCE:
         loop = asyncio.get_running_loop()
         loop.call_later(LOOK_EVERY, _look_again, transport, now, quiet)
         return
