@@ -12,7 +12,7 @@ import pytest
 import yaml
 from chart.kit import ROOT
 
-from kotatsu_node.build import prepare
+from kotatsu_node.build import clients
 from kotatsu_node.layout import Layout
 from kotatsu_release import plugin
 from kotatsu_release.tree import unpack
@@ -155,8 +155,9 @@ def test_the_completion_helper_asks_the_plugin_through_kubectl(
 def test_kubectl_itself_finds_the_plugin_and_completes_its_words(
     unpacked: Path, tmp_path: Path
 ) -> None:
-    needs.kubernetes()
-    kubectl = prepare.locate(Layout.from_environment()).kube / "kubectl"
+    kubectl = clients.find("kubectl", Layout.from_environment())
+    if kubectl is None:
+        needs.missing("kubectl", "install it")
     fake(tmp_path / "bin", "python3", f'exec {sys.executable} -IS "$@"')
     path = f"{tmp_path}/bin:{unpacked}:{kubectl.parent}:/bin"
     done = run(kubectl, "demo-mode", "--help", path=path, cwd=tmp_path)
