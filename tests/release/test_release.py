@@ -34,7 +34,8 @@ from kotatsu_release.release import Release, Released, Tools, summary
 from kotatsu_release.signing import Cosign
 from kotatsu_release.tree import unpack
 
-pytestmark = pytest.mark.slow
+# The first run on a machine makes the base image, which takes minutes while other tests run.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 CYCLONEDX = """\
