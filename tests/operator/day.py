@@ -292,7 +292,8 @@ class Day:
             self.cache.keep_pool(self.kube.stored(kind, name))
         elif kind == "Deployment":
             obj = self.kube.stored(kind, name)
-            status = {"observedGeneration": obj["metadata"].get("generation", 0)}
+            seen = {"observedGeneration": obj["metadata"].get("generation", 0)}
+            status = obj.get("status", {}) | seen
             self.cache.keep_workload("Deployment", obj | {"status": status | self._rollout()})
         elif kind == "Service":
             self.cache.keep_service(self.kube.stored(kind, name))

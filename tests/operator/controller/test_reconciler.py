@@ -66,6 +66,22 @@ async def test_a_pod_that_cannot_start_is_said_by_ready_and_by_one_event():
     assert day.events.count("PodsCannotStart") == 1
 
 
+async def test_a_pool_whose_pods_are_rejected_says_why():
+    day = Day.begin(t("08:00"), replicas=1, windows=[once("pitch", "07:00", "09:00", 1)])
+    words = 'pods "voice-1" is forbidden: violates PodSecurity "restricted:latest"'
+    failure = {"type": "ReplicaFailure", "status": "True", "message": words}
+    day.kube.edit("Deployment", "voice", status={"conditions": [failure]})
+    for _ in range(3):
+        day.now += 2 * SECOND
+        await day.look()
+    ready = day.condition("Ready")
+    assert (ready["reason"], ready["message"]) == (
+        "PodsCannotStart",
+        f"no pod can be created: {words}",
+    )
+    assert day.events.count("PodsCannotStart") == 1
+
+
 # --- no call without a change ---
 
 

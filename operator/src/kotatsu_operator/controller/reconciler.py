@@ -285,7 +285,7 @@ class Reconciler:
             order=self.cache.order_of(turn.key),
         )
         if memory.phase.is_awake:
-            seen = replace(seen, starting=starting_pods(turn.pods))
+            seen = replace(seen, starting=starting_pods(turn.pods, turn.target.rejected))
         decision = decide(spec, seen, memory, now, allowed)
         seen = replace(seen, demand=counted(seen.demand, decision.memory))
         self.pacer.claim(turn.key, decision.claim)

@@ -150,6 +150,10 @@ def port_number(ports: Mapping[str, int], wanted: str | int) -> int | None:
 _QUOTED = 200
 """Characters of the kubelet's or the runtime's message that are repeated."""
 
+_REJECTED = 400
+"""Characters of the API server's message about a rejected pod that are repeated: it names the pod
+and the policy before the reason."""
+
 _FAILING = frozenset({
     "CrashLoopBackOff", "CreateContainerConfigError", "CreateContainerError", "ErrImageNeverPull",
     "ErrImagePull", "ImageInspectError", "ImagePullBackOff", "InvalidImageName",
@@ -182,6 +186,17 @@ def _last_end(container: Mapping[str, Any]) -> str:
         return ""
     why = text(ended.get("message")).strip() or text(ended.get("reason"))
     return f"exit code {ended.get('exitCode')}{f': {why}' if why else ''}"
+
+
+def why_not_created(status: Mapping[str, Any]) -> str:
+    """Why a workload's pods are rejected, in the API server's words; empty if they are not.
+
+    By a quota, by Pod Security, or by an admission webhook: only a Deployment's status has it.
+    """
+    failure = conditions_of(status).get("ReplicaFailure", {})
+    if failure.get("status") != "True":
+        return ""
+    return f"no pod can be created: {text(failure.get('message'))[:_REJECTED]}"
 
 
 def why_unschedulable(status: Mapping[str, Any]) -> str:

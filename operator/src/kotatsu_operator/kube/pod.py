@@ -212,13 +212,16 @@ def _ended(status: Mapping[str, Any]) -> datetime | None:
     return max((end for end in ends if end is not None), default=None)
 
 
-def starting_pods(pods: Iterable[PodView]) -> Starting:
-    """Sum up the pods of a pool that is Warming: those that are Ready, and those that are not."""
+def starting_pods(pods: Iterable[PodView], rejected: str = "") -> Starting:
+    """Sum up the pods of a pool that is Warming: those that are Ready, and those that are not.
+
+    `rejected` is why further pods cannot be created.
+    """
     staying = [pod for pod in pods if not pod.terminating]
     times = [pod.start for pod in staying if pod.ready and pod.start.ready_at is not None]
     waits = [pod.start.no_node for pod in staying if not pod.ready and pod.start.no_node]
     last = max(times, key=lambda s: s.ready_at, default=None)  # type: ignore[arg-type,return-value]
-    return Starting(last, len(waits), min(waits, default=""), failing_pod(staying))
+    return Starting(last, len(waits), min(waits, default=""), failing_pod(staying) or rejected)
 
 
 def failing_pod(pods: Iterable[PodView]) -> str:

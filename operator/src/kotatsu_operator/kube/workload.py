@@ -13,7 +13,12 @@ from typing import Any
 
 from kotatsu_operator.core.budget.prices import Requests, pod_requests, requesting
 from kotatsu_operator.core.formats import count, table
-from kotatsu_operator.core.objects import deletes_claims, pod_labels, workload_selector
+from kotatsu_operator.core.objects import (
+    deletes_claims,
+    pod_labels,
+    why_not_created,
+    workload_selector,
+)
 from kotatsu_operator.core.pool.decision import Write, foreign_write
 from kotatsu_operator.core.pool.resize import PodSize, pod_size
 from kotatsu_operator.core.pool.spec import BUILT_IN
@@ -72,6 +77,8 @@ class WorkloadView:
     """The parts of the template's PodSpec that the requests depend on; empty without a template."""
     write: Write | None = None
     """The write of another manager that owns the replicas; None if there is none."""
+    rejected: str = ""
+    """Why its pods cannot be created; empty if they can, or its status does not say it."""
     deletes_claims: bool = False
     """Whether a StatefulSet deletes the volume claims of the pods that it scales down."""
 
@@ -98,5 +105,6 @@ def workload_view(obj: Object, kind: str = "Deployment") -> WorkloadView:
         updated=ready_of_template(obj, kind),
         pod=requesting(template),
         write=foreign_write(obj),
+        rejected=why_not_created(table(obj.get("status"))),
         deletes_claims=deletes_claims(obj),
     )

@@ -178,6 +178,10 @@ class DeploymentTarget(Target):
         return 0 if self.workload is None else self.workload.replicas
 
     @property
+    def rejected(self) -> str:
+        return "" if self.workload is None else self.workload.rejected
+
+    @property
     def other_writer(self) -> str:
         write = None if self.workload is None else self.workload.write
         return "" if write is None else write.by

@@ -153,6 +153,11 @@ class Target(ABC):
         return 0
 
     @property
+    def rejected(self) -> str:
+        """Why its pods cannot be created; empty if they can."""
+        return ""
+
+    @property
     def other_writer(self) -> str:
         """The other manager that has set its replicas; empty if there is none."""
         return ""
