@@ -8,8 +8,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from kotatsu_demo_mode.calendar_source import load, shown
 from kotatsu_demo_mode.errors import DemoModeError
+from kotatsu_demo_mode.source import load, shown
 from kotatsu_operator.core.calendar.occasions import MOST_BYTES
 
 SECRET = "/private-0123456789/basic.ics"

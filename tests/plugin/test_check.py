@@ -33,7 +33,7 @@ from plugin.setups import (
     without,
 )
 
-from kotatsu_demo_mode.checks.finding import Level
+from kotatsu_demo_mode.checks.found import Level
 from kotatsu_demo_mode.checks.judge import CHECKS
 from kotatsu_demo_mode.cli import run
 from kotatsu_demo_mode.shell import Shell

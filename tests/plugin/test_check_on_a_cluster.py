@@ -13,7 +13,7 @@ from plugin.setups import Object, Objects, Setup, good, warm_pool
 from plugin.test_check import bad, finding
 
 from kotatsu_demo_mode.api import APPLY, MERGE, Api
-from kotatsu_demo_mode.checks.names import path_of
+from kotatsu_demo_mode.checks.reader import path_of
 
 pytestmark = pytest.mark.slow
 

@@ -6,7 +6,7 @@ import pytest
 from plugin.kit import EVENINGS, NOW, PITCH, PRICES, pool
 
 from kotatsu_demo_mode.cost import LambdaPrice, figures, gb_seconds, record, text
-from kotatsu_demo_mode.money import amount
+from kotatsu_demo_mode.words import amount
 
 SPENT = {"cost": {"currency": "JPY", "accrued": "12.5", "periodStart": "2026-10-31T15:00:00Z"}}
 USD = LambdaPrice(Decimal("0.0000041667"), Decimal(3008), "USD")

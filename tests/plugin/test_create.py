@@ -23,7 +23,7 @@ from plugin.setups import (
 )
 from plugin.test_check import PAGES, demo_mode
 
-from kotatsu_demo_mode.manifest_text import manifest_text
+from kotatsu_demo_mode.create import manifest_text
 from kotatsu_demo_mode.pools import read_pool
 from tests.gauges.real import served
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from plugin.kit import NOW, PITCH, pool
 
-from kotatsu_demo_mode.rehearsal import has_failed, parking_state, rehearsed
 from kotatsu_demo_mode.rehearse import refusal
-from kotatsu_demo_mode.report import Answer, Report
+from kotatsu_demo_mode.results import Answer, Report
+from kotatsu_demo_mode.stages import has_failed, parking_state, rehearsed
 
 GOOD = Report(
     pool="voice",

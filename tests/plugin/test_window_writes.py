@@ -9,10 +9,9 @@ from plugin.conftest import Shell
 from plugin.kit import NOW
 
 from kotatsu_demo_mode.api import Api as Session
+from kotatsu_demo_mode.entries import Request, adding, write
 from kotatsu_demo_mode.errors import ConflictError
 from kotatsu_demo_mode.pools import read_pool
-from kotatsu_demo_mode.window_patch import write
-from kotatsu_demo_mode.windows import Request, adding
 
 pytestmark = pytest.mark.slow
 

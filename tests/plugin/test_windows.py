@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from plugin.kit import EVENINGS, NOW, PITCH, PRICES, pool
 
+from kotatsu_demo_mode.entries import Edit, Request, adding, removing
 from kotatsu_demo_mode.errors import DemoModeError
-from kotatsu_demo_mode.windows import Edit, Request, adding, removing
 
 TEN = "2026-11-25T10:00"
 LAST_SUNDAY_OF_MARCH = datetime(2026, 3, 27, tzinfo=UTC)

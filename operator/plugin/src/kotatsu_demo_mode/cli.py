@@ -25,7 +25,7 @@ _MODULES = {
     "create": ("create", "run"),
     "plan": ("plan", "run"),
     "cost": ("cost", "run"),
-    "report": ("past", "run"),
+    "report": ("report", "run"),
     "rehearse": ("rehearse", "run"),
     "restore": ("restore", "run"),
     "completion": ("completion", "run"),

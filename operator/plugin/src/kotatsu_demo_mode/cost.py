@@ -14,12 +14,11 @@ from kotatsu_operator.core.formats import table
 from kotatsu_operator.core.pool.spec import PoolSpec
 
 from .errors import DemoModeError
-from .money import amount, number
 from .pools import Pool
 from .shell import Shell
 from .timeline import Stretch, timeline
 from .times import clock, stamp
-from .words import pods
+from .words import amount, number, pods
 
 HOURS_A_MONTH = 730
 """A twelfth of a year of 8,760 hours, as in the price lists of clouds."""

@@ -4,23 +4,42 @@ It prints the manifest, with a comment for each field that it has filled in. Wit
 the pool.
 """
 
+import json
 import re
 from argparse import Namespace
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from textwrap import wrap
 from typing import Any
 
+from kotatsu_operator.core.budget.prices import parse_table
+from kotatsu_operator.core.formats import conditions_of, format_duration, instant, table
+from kotatsu_operator.core.plan.lead import enough_hold
+from kotatsu_operator.core.pool.parse import SpecError
+from kotatsu_operator.core.pool.spec import Metrics, PoolSpec, RouteMode, Scaling
+
 from .api import MANAGER, Api
-from .checks.examine import Examined, Wish, examine
-from .checks.filled import Filled, filled
-from .checks.finding import Finding, Level
+from .checks.found import Case, Finding, Found, Level
+from .checks.gauges import gauge_in, pod_of
+from .checks.installation import PRICES, responsible
+from .checks.judge import Examined, Wish, examine
+from .entries import Request, adding
 from .errors import DemoModeError
 from .managers import dry_run_query
-from .manifest_text import commented, manifest_text
+from .operators import settings
 from .pools import Object, Pool, pool_path, read_pool
 from .shell import Shell
-from .windows import Request, adding
+from .terminal import plain
+
+
+@dataclass(frozen=True)
+class Filled:
+    """A field of the spec, its value, and a sentence about it."""
+
+    path: tuple[str, ...]
+    value: Any
+    why: str
 
 
 @dataclass(frozen=True)
@@ -72,7 +91,7 @@ _PARKED = (
 )
 """The part of --parked."""
 
-_LONGEST, _NAME = (
+_LONGEST_NAME, _NAME = (
     253,
     re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"),
 )
@@ -93,7 +112,7 @@ def make(
         if finding.level is Level.REFUSED:
             raise DemoModeError(f"{finding.reason}: {finding.message}")
     case = seen.case
-    if name and not (len(name) <= _LONGEST and _NAME.fullmatch(name)):
+    if name and not (len(name) <= _LONGEST_NAME and _NAME.fullmatch(name)):
         raise DemoModeError(
             f"--name: {name!r} is not a name; write it in lower case, like web or web-2"
         )
@@ -148,3 +167,165 @@ def _warnings(findings: Iterable[Finding]) -> Iterator[str]:
 def _create(api: Api, made: Made, *, dry_run: bool) -> Object:
     place = pool_path(made.pool.namespace)
     return api.create(place, made.manifest, fieldManager=MANAGER, **dry_run_query(dry_run))
+
+
+def filled(case: Case, zone: str, most: int) -> list[Filled]:
+    """The fields, for windows with `most` pods at most."""
+    return [
+        *_route(case),
+        *_zone(case.found, zone),
+        *_scaling(most),
+        *_wake(case.found),
+        *_budget(case.found),
+    ]
+
+
+def _route(case: Case) -> Iterator[Filled]:
+    """The Service, the route, and where the gauge of requests in flight is."""
+    spec, raw, of = case.pool.spec, case.pool.raw["spec"], case.found.label
+    if spec.target.scales_itself:
+        return
+    if "service" in raw:
+        yield Filled(("service",), spec.service, f"Requests to this Service wake {of}.")
+    if spec.route is RouteMode.ALWAYS:
+        why = "All connections pass the activator, which counts them."
+        yield Filled(("route",), RouteMode.ALWAYS.value, why)
+        return
+    gauge = None if case.found.pages_unread else gauge_in(case)
+    if gauge is None or gauge.value > 0:
+        unread = case.found.pages_unread
+        why = (
+            f"Whether its pods report requests in flight is not known ({unread}): if they do, "
+            "`route: Auto` takes the activator out of the way while pods are warm."
+            if unread
+            else "Its pods report no usable gauge of requests in flight."
+        )
+        why += (
+            " All connections pass the activator, which counts them: the pool adds a term to the "
+            f"selector of Service {spec.service}, and removes it when it is deleted."
+        )
+        yield Filled(("route",), RouteMode.ALWAYS.value, why)
+        return
+    where = pod_of(case.found)
+    why = f"{where[0].upper()}{where[1:]} reports its requests in flight ({gauge.name})."
+    yield Filled(("route",), RouteMode.AUTO.value, why)
+    if gauge.port != Metrics.port:
+        value = int(gauge.port) if gauge.port.isdigit() else gauge.port
+        yield Filled(("metrics", "port"), value, "The container port with that gauge.")
+    if gauge.path != Metrics.path:
+        yield Filled(("metrics", "path"), gauge.path, "The page with that gauge.")
+
+
+def _zone(found: Found, zone: str) -> Iterator[Filled]:
+    used = {str(pool["spec"].get("timeZone", "UTC")) for pool in found.pools.items}
+    if zone:
+        yield Filled(("timeZone",), zone, "Of the windows' times.")
+    elif len(used) == 1:
+        yield Filled(("timeZone",), used.pop(), "As in the other WarmPools of this namespace.")
+    else:
+        yield Filled(("timeZone",), "UTC", "Of the windows' times; --time-zone sets another one.")
+
+
+def _scaling(most: int) -> Iterator[Filled]:
+    if most > Scaling.max_replicas:
+        yield Filled(("scaling", "maxReplicas"), most, "As many pods as the largest window.")
+
+
+_LONGEST_HOLD = timedelta(minutes=10)
+
+
+def _wake(found: Found) -> Iterator[Filled]:
+    took = start_of(found)
+    if took is None or 2 * took <= PoolSpec.hold_timeout:
+        return
+    yield Filled(
+        ("wake", "holdTimeout"),
+        format_duration(min(enough_hold(took), _LONGEST_HOLD)),
+        f"Twice the {format_duration(took)} that a pod took from its node to Ready. Proxies in "
+        "front must wait longer.",
+    )
+
+
+def start_of(found: Found) -> timedelta | None:
+    """The longest time from scheduled to Ready of the pods that have not restarted."""
+    took = []
+    for pod in found.ready_pods:
+        status = table(pod.get("status"))
+        conditions = conditions_of(status)
+        begin = instant(conditions.get("PodScheduled", {}).get("lastTransitionTime"))
+        end = instant(conditions.get("Ready", {}).get("lastTransitionTime"))
+        restarted = any(c.get("restartCount") for c in status.get("containerStatuses") or ())
+        if begin is not None and end is not None and end >= begin and not restarted:
+            took.append(end - begin)
+    return max(took, default=None)
+
+
+_MOST_PRICES = 64 * 2**10
+"""Characters of a price table."""
+
+
+def _budget(found: Found) -> Iterator[Filled]:
+    given = settings(responsible(found)).get(PRICES, "")
+    try:
+        prices = json.loads(given) if 0 < len(given) <= _MOST_PRICES else {}
+        read = parse_table(prices) if isinstance(prices, dict) else None
+    except (SpecError, ValueError, RecursionError):
+        return
+    if read is None or not read.prices.per_hour:
+        return
+    yield Filled(("budget", "currency"), read.currency, "Of the chart's price table.")
+    yield Filled(
+        ("budget", "prices"),
+        {name: value for name, value in prices.items() if name != "currency" and value},
+        "The chart's prices, so that `kubectl demo-mode plan -f` shows costs too. Without them "
+        "here, the pool follows the chart.",
+    )
+
+
+Path = tuple[str, ...]
+Comments = Mapping[Path, str]
+"""What is said above a field, by its path."""
+
+_PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*", re.ASCII)
+_WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
+"""Words that YAML 1.1 reads as something else than text."""
+_WIDTH = 100
+
+
+def manifest_text(value: Mapping[str, Any], comments: Comments) -> str:
+    """The YAML of an object whose fields are maps, lists of flat maps, and single values."""
+    return "\n".join([*_fields(value, comments, ()), ""])
+
+
+def commented(notes: Iterable[str]) -> str:
+    """Sentences as comments, above a manifest."""
+    lines = (f"# {line}" for note in notes for line in wrap(plain(note), _WIDTH - 2))
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _fields(value: Mapping[str, Any], comments: Comments, path: Path) -> Iterator[str]:
+    indent = "  " * len(path)
+    for key, inner in value.items():
+        here = (*path, key)
+        if here in comments:
+            said = wrap(plain(comments[here]), _WIDTH - len(indent) - 2, break_on_hyphens=False)
+            yield from (f"{indent}# {line}" for line in said)
+        if isinstance(inner, Mapping) and inner:
+            yield f"{indent}{key}:"
+            yield from _fields(inner, comments, here)
+        elif isinstance(inner, list) and inner:
+            yield f"{indent}{key}:"
+            yield from (f"{indent}  - {_flow(item)}" for item in inner)
+        else:
+            yield f"{indent}{key}: {_flow(inner)}"
+
+
+def _flow(value: Any) -> str:
+    """A value in one line."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {_flow(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_flow, value)) + "]"
+    if isinstance(value, str) and _PLAIN.fullmatch(value) and value.lower() not in _WORDS:
+        return value
+    return json.dumps(value)

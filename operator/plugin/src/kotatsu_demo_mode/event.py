@@ -14,10 +14,10 @@ from kotatsu_operator.core.budget.limit import Standing, sentence, standing
 from kotatsu_operator.core.calendar.schedule import dropped
 from kotatsu_operator.core.formats import conditions_of, is_true
 
-from .money import amount, number
 from .pools import Pool
 from .timeline import Stretch, Timeline, price
 from .times import clock
+from .words import amount, number
 
 TOGETHER = "together"
 

@@ -13,7 +13,7 @@ from kotatsu_operator.core.protocol import ACTIVATOR, OPERATOR, RECORD, ROUTE_LA
 from kotatsu_operator.core.report.record import Entry, heir, read_entry, settle, text_of
 
 from .api import Api
-from .checks.names import path_of
+from .checks.reader import path_of
 from .errors import DemoModeError, ForbiddenError, NotFoundError, NotServedError
 from .pools import Object, items_of, pool_path
 from .shell import Shell

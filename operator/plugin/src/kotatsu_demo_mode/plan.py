@@ -15,14 +15,12 @@ from kotatsu_operator.core.pool.spec import mode_field
 from . import event
 from .chart import chart
 from .errors import DemoModeError
-from .money import amount, number
 from .pools import Pool, accepted
 from .shell import Shell
 from .terminal import Terminal, table_lines
 from .timeline import Change, Timeline, offset_note, timeline
 from .times import clock, instant_of
-from .warm_ups import spent_on
-from .words import pods, shown_pods
+from .words import amount, number, pods, shown_pods, spent_on
 
 _LONGEST = timedelta(days=3 * 366)
 

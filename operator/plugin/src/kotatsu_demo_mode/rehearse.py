@@ -17,9 +17,9 @@ from .client import Client, Here, Inside, Step
 from .errors import DemoModeError
 from .operators import Watch, watches
 from .pools import Pool
-from .rehearsal import BARRIER, Rehearsal
-from .report import Report
+from .results import Report
 from .shell import Shell
+from .stages import BARRIER, Rehearsal
 from .times import about, clock, duration_of
 
 _SPARE = timedelta(minutes=15)

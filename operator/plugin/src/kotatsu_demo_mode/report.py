@@ -1,157 +1,333 @@
-"""The results of a rehearsal."""
+"""kubectl demo-mode report: what pools were warm for, and what it cost."""
 
-from collections.abc import Sequence
+from __future__ import annotations
+
+from argparse import Namespace
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
-from kotatsu_operator.core.plan.lead import percentile
+from kotatsu_operator.core.budget.ledger import period_at
+from kotatsu_operator.core.report.episodes import Counts, Why
+from kotatsu_operator.core.report.past import Past, Row, read_past
+
+from .chart import chart
+from .cost import LambdaPrice, gb_seconds, lambda_price
+from .errors import DemoModeError
+from .pools import Pool
+from .shell import Shell
+from .terminal import Terminal, table_lines
+from .timeline import Stretch
+from .times import about, clock, instant_of, stamp
+from .words import amount, number, pods
+
+_HOUR = Decimal(3600)
 
 
 @dataclass(frozen=True)
-class Answer:
-    """The result of a request: its duration, status (0 without an answer), and error."""
+class Alternatives:
+    """What the same range would have cost otherwise; None if prices or times are unknown."""
 
-    seconds: float
-    status: int
-    error: str = ""
-
-    @property
-    def is_good(self) -> bool:
-        """Whether the service answered with success or a redirect."""
-        return 200 <= self.status < 400
-
-    @property
-    def problem(self) -> str:
-        """The error, or the status."""
-        return self.error or f"status {self.status}"
-
-
-def answers(results: Sequence[tuple[float, int, str]]) -> list[Answer]:
-    """The results of a client, as values."""
-    return [Answer(*result) for result in results]
+    pods: int
+    """The most pods of the range: those that would have been on all the time."""
+    always_on: Decimal | None
+    parked: Decimal | None
+    """The same pods, always parked; None also if they cannot be."""
+    min_scale: Decimal | None
+    """One pod always, as with Knative's min-scale 1, and the pods of the episodes above it."""
+    provisioned: Decimal | None = None
+    """The episodes as Lambda provisioned concurrency, each rounded up to five minutes."""
+    provisioned_always: Decimal | None = None
+    """The most pods as provisioned concurrency for the whole range."""
+    currency: str = ""
+    """Of provisioned concurrency."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """The results of a rehearsal."""
+    """The report of one pool."""
 
-    pool: str
-    route: str
-    window: str
-    """The window that was rehearsed; empty without a coming one."""
-    replicas: int
-    cold: Answer | None
-    """The request that woke the pool; None with --warm-only."""
-    ready_seconds: float
-    """From the override with all replicas until they were Ready."""
-    lead: timedelta
-    """How early pods start before a window."""
-    load: Sequence[Answer]
-    load_seconds: float
-    concurrency: int
-    max_p95: timedelta | None = None
-    restored_seconds: float | None = None
-    """From the same override until no pod had smaller requests; None if the pool was not parked, or
-    some pods do not get their requests back."""
+    pool: Pool
+    now: datetime
+    past: Past
+    others: Alternatives
 
     @property
-    def errors(self) -> list[Answer]:
-        """The failed requests."""
-        return [a for a in self.load if not a.is_good]
-
-    def _percentile(self, share: float) -> float:
-        return percentile([a.seconds for a in self.load], share)
+    def begin(self) -> datetime:
+        """The left edge of its chart."""
+        return self.past.begin
 
     @property
-    def failures(self) -> list[str]:
-        """Why the demo would have failed; empty if it would not."""
-        found = []
-        if self.cold is not None and not self.cold.is_good:
-            found.append(f"the request to the sleeping pool was not answered: {self.cold.problem}")
-        if self.window and self.ready_seconds > self.lead.total_seconds():
-            found.append(
-                f"{self.window} would have opened cold: the pods took {self.ready_seconds:.1f} s "
-                f"and start {self.lead.total_seconds():.0f} s early; raise spec.prewarm.lead"
-            )
-        if self.errors:
-            found.append(
-                f"{len(self.errors)} of {len(self.load)} requests failed, "
-                f"the first with {self.errors[0].problem}"
-            )
-        if self.max_p95 is not None and self._percentile(0.95) > self.max_p95.total_seconds():
-            found.append(
-                f"p95 was {self._percentile(0.95):.3f} s, above the limit of "
-                f"{self.max_p95.total_seconds():g} s (--max-p95)"
-            )
-        return found
+    def end(self) -> datetime:
+        """The right edge of its chart."""
+        return self.past.end
 
     @property
-    def passed(self) -> bool:
-        """Whether the demo would have succeeded."""
-        return not self.failures
+    def stretches(self) -> list[Stretch]:
+        """The pods over time, for a chart."""
+        return [Stretch(r.begin, r.end, r.episode.replicas, is_parked(r)) for r in self.past.rows]
 
-    def figures(self) -> list[str]:
-        """The measurements as text."""
-        rows = [("route", self.route)]
-        if self.cold is not None:
-            what = f"{self.cold.seconds:.2f} s"
-            rows.append(("cold wake", what if self.cold.is_good else self.cold.problem))
-        early = f"pods start {self.lead.total_seconds():.0f} s before a window"
-        if self.restored_seconds is not None:
-            rows.append(("restored", f"{self.restored_seconds:.1f} s to full requests"))
+
+def run(options: Namespace, shell: Shell) -> int:
+    """Print the report of the chosen pools in the format of -o."""
+    now = shell.clock()
+    with shell.api(options) as api:
+        made = [_report(options, pool, now) for pool in shell.find(api, options)]
+    if options.output in ("json", "yaml"):
+        shell.terminal.dump([record(r) for r in made], options.output)
+    elif not made:
+        shell.terminal.say("No WarmPool found; use -A for all namespaces.")
+    else:
+        for at, report in enumerate(made):
+            if at:
+                shell.terminal.say("")
+            _print(shell.terminal, report)
+    return 0
+
+
+def _report(options: Namespace, pool: Pool, now: datetime) -> Report:
+    begin, end = _range(options, pool, now)
+    past = read_past(pool.status, begin, end, now)
+    return Report(pool, now, past, alternatives(pool, past, lambda_price(options, pool)))
+
+
+def _range(options: Namespace, pool: Pool, now: datetime) -> tuple[datetime, datetime]:
+    """From the beginning of the budget's period until now, by default."""
+    zone = pool.spec.zone
+    begin = pool.ledger.period_start or period_at(pool.spec.budget.period, zone, now)[0]
+    if options.begin is not None:
+        begin = _past_instant(options.begin, pool, now, "--from")
+    end = now if options.end is None else _past_instant(options.end, pool, now, "--to")
+    if begin >= end:
+        raise DemoModeError("--from must be before --to; without --to, the report ends now")
+    return begin, end
+
+
+def _past_instant(text: str, pool: Pool, now: datetime, flag: str) -> datetime:
+    """An instant; a time of day is that of today in the pool's time zone."""
+    if len(text) <= 8 and ":" in text:
+        text = f"{now.astimezone(pool.spec.zone):%Y-%m-%d}T{text}"
+    return instant_of(text, pool.spec.zone, now, flag)
+
+
+def alternatives(pool: Pool, past: Past, other: LambdaPrice | None = None) -> Alternatives:
+    """What a range would have cost otherwise, at the current price of a pod.
+
+    Sums of older episodes have no times, so with them only the pods left on are known.
+    """
+    price, seconds = pool.price, Decimal((past.end - past.begin).total_seconds())
+    peak = past.peak or pool.spec.most_replicas
+    is_whole = not any(s.episodes for s in past.sums)
+    awake = sum((row.seconds for row in past.rows), Decimal(0))
+    pod_seconds = past.counts.pod_seconds + max(seconds - awake, Decimal(0))
+    provisioned = always = None
+    if other is not None:
+        always = gb_seconds(peak, other.mib, seconds) * other.gb_second
+        if is_whole:
+            used = (gb_seconds(r.episode.replicas, other.mib, r.seconds) for r in past.rows)
+            provisioned = sum(used, Decimal(0)) * other.gb_second
+    warm, parked = (None, None) if price is None else price
+    return Alternatives(
+        peak,
+        None if warm is None else warm * peak * seconds / _HOUR,
+        None if parked is None else parked * peak * seconds / _HOUR,
+        warm * pod_seconds / _HOUR if warm is not None and is_whole else None,
+        provisioned,
+        always,
+        "" if other is None else other.currency,
+    )
+
+
+# --- text ---
+
+
+def title(report: Report) -> str:
+    """The pool and the range."""
+    zone, past = report.pool.spec.zone, report.past
+    begin, end = (clock(at, zone, report.now) for at in (past.begin, past.end))
+    return f"{report.pool.name}: {begin} to {end} {zone.key}"
+
+
+def is_parked(row: Row) -> bool:
+    """Whether the pods of an episode were parked."""
+    return row.episode.cause.why is Why.PARKED
+
+
+def why(row: Row) -> str:
+    """The reason of an episode, with the window or the override's own words."""
+    cause = row.episode.cause
+    return f"{cause.why.value.lower()} {cause.name}".rstrip()
+
+
+def pod_hours(seconds: Decimal) -> str:
+    """Pod time in hours."""
+    hours = seconds / _HOUR
+    return f"{hours:,.1f}" if hours >= 10 else f"{hours:.3f}"
+
+
+def exact(cost: Decimal | None) -> str:
+    """An amount with all the digits that the ledger has."""
+    return "-" if cost is None else f"{cost:.6f}"
+
+
+def summary(report: Report) -> list[tuple[str, str]]:
+    """The totals and the alternatives, as names and values."""
+    past, others, currency = report.past, report.others, report.pool.currency
+    counts, parked = past.counts, past.parked
+    hours = pod_hours(counts.pod_seconds)
+    if parked.pod_seconds:
+        hours += f", {pod_hours(parked.pod_seconds)} of them parked"
+    rows = [
+        *((f"cost in {code}", exact(cost)) for code, cost in past.costs.items()),
+        *((f"of it parked, {code}", exact(cost)) for code, cost in parked.costs.items()),
+        ("pod-hours", hours),
+        ("wakes by a request", str(counts.wakes)),
+        ("windows opened", f"{counts.opened} with all pods Ready, {counts.cold} cold"),
+        (f"{pods(others.pods)} always on", amount(others.always_on, currency)),
+        *_always_parked(others, currency),
+        ("Knative with min-scale 1", amount(others.min_scale, currency)),
+    ]
+    if others.provisioned_always is not None:
         rows += [
-            (f"{self.replicas} Ready", f"{self.ready_seconds:.1f} s ({early})"),
-            (
-                "requests",
-                f"{len(self.load)}, {self.concurrency} at once, in {self.load_seconds:.2f} s",
-            ),
-            ("p50", f"{self._percentile(0.5) * 1000:.1f} ms"),
-            ("p95", f"{self._percentile(0.95) * 1000:.1f} ms"),
-            ("errors", str(len(self.errors))),
+            ("Lambda provisioned concurrency", amount(others.provisioned, others.currency)),
+            ("the same, always on", amount(others.provisioned_always, others.currency)),
         ]
-        width = max(len(name) for name, _ in rows)
-        title = f"{self.pool}: rehearsal of {self.window or 'no window (none is planned)'}"
-        return [title, *(f"  {name.ljust(width)}  {value}" for name, value in rows)]
+    return rows
 
-    def text(self) -> list[str]:
-        """The measurements and the verdict as text."""
-        lines = self.figures()
-        if self.passed:
-            return [*lines, "The demo would have succeeded. The pool follows its schedule again."]
-        lines.append("The demo would have failed. The pool follows its schedule again.")
-        return [*lines, *(f"  - {failure}" for failure in self.failures)]
 
-    def record(self) -> dict[str, Any]:
-        """The report for JSON; times in seconds."""
-        cold = self.cold
-        return {
-            "pool": self.pool,
-            "route": self.route,
-            "window": self.window or None,
-            "replicas": self.replicas,
-            "cold": None
-            if cold is None
-            else {
-                "seconds": round(cold.seconds, 3),
-                "status": cold.status,
-                "error": cold.error or None,
-            },
-            "ready": {
-                "seconds": round(self.ready_seconds, 1),
-                "lead": self.lead.total_seconds(),
-            },
-            "restored": None
-            if self.restored_seconds is None
-            else {"seconds": round(self.restored_seconds, 1)},
-            "load": {
-                "requests": len(self.load),
-                "concurrency": self.concurrency,
-                "seconds": round(self.load_seconds, 3),
-                "p50": round(self._percentile(0.5), 4),
-                "p95": round(self._percentile(0.95), 4),
-                "errors": len(self.errors),
-            },
-            "passed": self.passed,
-            "failures": self.failures,
+def _always_parked(others: Alternatives, currency: str) -> list[tuple[str, str]]:
+    if others.parked is None:
+        return []
+    return [(f"{pods(others.pods)} always parked", amount(others.parked, currency))]
+
+
+def notes(report: Report) -> list[str]:
+    """What to know about the figures."""
+    zone = report.pool.spec.zone
+    found = []
+    for b in report.past.balances:
+        since = "" if b.purse.period is None else clock(b.purse.period, zone, report.now)
+        is_equal = "equal" if b.ledger == b.report else "NOT equal"
+        found.append(
+            f"the ledger of the period since {since} has {exact(b.ledger)} {b.purse.currency}, "
+            f"this report {exact(b.report)}: {is_equal}"
+        )
+    return [*found, *report.past.notes]
+
+
+HEADS = ("FROM", "TO", "LASTED", "WHY", "PODS", "POD-HOURS", "WAKES", "OPENED", "COST")
+
+
+def cells(report: Report, row: Row) -> tuple[str, ...]:
+    """One episode, as texts under HEADS."""
+    zone, e = report.pool.spec.zone, row.episode
+    return (
+        clock(row.begin.replace(microsecond=0), zone, report.now),
+        "runs" if row.runs else clock(row.end.replace(microsecond=0), zone, report.now),
+        about(row.end - row.begin),
+        why(row),
+        str(e.replicas),
+        pod_hours(row.pod_seconds),
+        str(e.counts.wakes),
+        f"{e.counts.cold} cold" if e.counts.cold else str(e.counts.opened or "-"),
+        exact(row.cost),
+    )
+
+
+def _print(terminal: Terminal, report: Report) -> None:
+    terminal.say(title(report))
+    past = report.past
+    if past.rows:
+        shown = chart([report], terminal.width, blocks=terminal.has_blocks)
+        rows = [HEADS, *(cells(report, row) for row in past.rows)]
+        for line in (*shown, "", *table_lines(terminal, rows), ""):
+            terminal.say(line)
+    else:
+        terminal.say("  no pods in this time")
+    named = summary(report)
+    width = max(len(name) for name, _ in named)
+    for name, value in named:
+        terminal.say(f"  {name.ljust(width)}  {value}")
+    for note in notes(report):
+        terminal.say(f"  ({note})")
+
+
+# --- JSON ---
+
+
+def record(report: Report) -> dict[str, Any]:
+    """The report for JSON. Costs of the ledger are strings, so that no digit is lost."""
+    past, others = report.past, report.others
+    found: dict[str, Any] = {
+        "namespace": report.pool.namespace,
+        "pool": report.pool.name,
+        "from": stamp(past.begin),
+        "to": stamp(past.end),
+        "costs": {code: exact(cost) for code, cost in past.costs.items()},
+        **_counts(past.counts),
+        "parked": {
+            "podSeconds": number(past.parked.pod_seconds),
+            "costs": {code: exact(cost) for code, cost in past.parked.costs.items()},
+        },
+        "episodes": [
+            {
+                "from": stamp(row.begin),
+                "to": stamp(row.end),
+                "reason": row.episode.cause.why.value,
+                "name": row.episode.cause.name or None,
+                "replicas": row.episode.replicas,
+                **_counts(row.episode.counts, row.pod_seconds),
+                "currency": row.episode.purse.currency or None,
+                "cost": None if row.cost is None else exact(row.cost),
+                "part": row.is_part,
+            }
+            for row in past.rows
+        ],
+        "earlier": [
+            {
+                "from": stamp(s.begin),
+                "to": stamp(s.end),
+                "episodes": s.episodes,
+                **_counts(s.counts),
+                "currency": s.purse.currency or None,
+                "cost": None if s.cost is None else exact(s.cost),
+            }
+            for s in past.sums
+        ],
+        "ledger": [
+            {
+                "periodStart": None if b.purse.period is None else stamp(b.purse.period),
+                "currency": b.purse.currency,
+                "accrued": exact(b.ledger),
+                "report": exact(b.report),
+                "equal": b.ledger == b.report,
+            }
+            for b in past.balances
+        ],
+        "alternatives": {
+            "currency": report.pool.currency or None,
+            "replicas": others.pods,
+            "alwaysOn": number(others.always_on),
+            "alwaysParked": number(others.parked),
+            "minScaleOne": number(others.min_scale),
+        },
+        "notes": list(past.notes),
+    }
+    if others.provisioned_always is not None:
+        found["alternatives"]["lambda"] = {
+            "currency": others.currency or None,
+            "episodes": number(others.provisioned),
+            "alwaysOn": number(others.provisioned_always),
         }
+    return found
+
+
+def _counts(counts: Counts, pod_seconds: Decimal | None = None) -> dict[str, Any]:
+    seconds = counts.pod_seconds if pod_seconds is None else pod_seconds
+    return {
+        "podSeconds": float(round(seconds, 3)),
+        "wakes": counts.wakes,
+        "opened": counts.opened,
+        "cold": counts.cold,
+    }

@@ -9,13 +9,12 @@ from kotatsu_operator.core.formats import amount as read_amount
 from kotatsu_operator.core.formats import conditions_of, count, instant, table, text
 from kotatsu_operator.core.plan.activity import override_end, parked_until
 
-from .money import UNKNOWN, amount
 from .pools import Pool, hopeless
 from .shell import Shell
 from .terminal import table_lines
 from .timeline import timeline
 from .times import about, clock
-from .warm_ups import last_warm_up
+from .words import UNKNOWN, amount, last_warm_up
 
 _EVERY = 2.0
 """Seconds between two updates of --watch."""

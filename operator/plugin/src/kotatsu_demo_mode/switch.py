@@ -12,14 +12,13 @@ from kotatsu_operator.core.plan.plan import Plan
 
 from .api import Api
 from .errors import DemoModeError
-from .money import amount
 from .operators import Watch, watches
 from .overrides import end_override, override, set_override
 from .pools import Object, Pool, accepted, chosen, hopeless, is_named, read_pool
 from .shell import Shell
 from .timeline import timeline
 from .times import about, clock, duration_of, end_of_override
-from .words import pods
+from .words import amount, pods
 
 T = TypeVar("T")
 

@@ -12,18 +12,26 @@ from kotatsu_operator.core.formats import table, text
 from kotatsu_operator.core.pool.spec import mode_field
 
 from .api import Api
+from .entries import (
+    Edit,
+    Request,
+    adding,
+    check_owners,
+    entries_of,
+    owners,
+    removing,
+    spec_after,
+    write,
+)
 from .errors import DemoModeError
-from .money import UNKNOWN, amount, number
+from .notes import first_opening, when
 from .operators import watches
 from .pools import Object, Pool, accepted, chosen
 from .shell import Shell
 from .terminal import table_lines
 from .timeline import Stretch, price
 from .times import about, clock, stamp, wall
-from .window_notes import first_opening, when
-from .window_patch import check_owners, owners, write
-from .windows import Edit, Request, adding, entries_of, removing, spec_after
-from .words import shown_pods
+from .words import UNKNOWN, amount, number, shown_pods
 
 
 def run(options: Namespace, shell: Shell) -> int:
@@ -71,14 +79,14 @@ def _one(edit: Edit) -> Change:
 
 
 def _import(options: Namespace, shell: Shell) -> int:
-    from . import import_notes, imports  # slow to load, and only needed here
+    from . import calendars  # slow to load, and only needed here
 
-    now, asked = shell.clock(), import_notes.asked(options, shell.stdin)
+    now, asked = shell.clock(), calendars.asked(options, shell.stdin)
 
     def plan(pool: Pool) -> Change:
-        read = imports.windows_of(asked, pool.spec.zone, now)
-        edits = imports.changes(pool, asked, read.wanted)
-        notes = import_notes.notes(pool, edits, asked, read, now)
+        read = calendars.windows_of(asked, pool.spec.zone, now)
+        edits = calendars.changes(pool, asked, read.wanted)
+        notes = calendars.notes(pool, edits, asked, read, now)
         return Change(pool, edits, notes, f"calendar {asked.name} unchanged")
 
     return _edit(options, shell, plan)

@@ -1,17 +1,28 @@
-"""Checks of how many pods there may be: autoscalers, quotas, limits and disruption budgets."""
+"""Checks of how many pods there may be: autoscalers, quotas, limits, budgets, and parked ones."""
 
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
+from kotatsu_demo_mode.operators import settings
 from kotatsu_demo_mode.words import pods
 from kotatsu_operator.core.budget.prices import pod_requests
-from kotatsu_operator.core.decide.refusal import check_autoscalers, is_left_alone, keda_refusal
+from kotatsu_operator.core.decide.refusal import (
+    NOT_ENABLED,
+    NOT_SERVED,
+    Obstacle,
+    check_autoscalers,
+    is_left_alone,
+    keda_refusal,
+    unparkable,
+)
 from kotatsu_operator.core.formats import count, parse_quantity, table, tables
 from kotatsu_operator.core.objects import owners, selects
+from kotatsu_operator.core.pool.resize import is_resizable, pod_size
+from kotatsu_operator.core.pool.spec import Parked
 
-from .finding import Finding, Maker
-from .found import Case, Found, name_of, points_to, spec_of
+from .found import Case, Finding, Found, Maker, name_of, points_to, spec_of
+from .installation import responsible
 
 
 def scales(case: Case, obj: Mapping[str, Any]) -> bool:
@@ -228,3 +239,33 @@ def cost(case: Case) -> Iterator[Finding]:
             "its pods request no resources, so their cost is 0 in every budget: set "
             "resources.requests",
         )
+
+
+_PARKED = "KOTATSU_PARKED"
+
+
+def parked(case: Case) -> Iterator[Finding]:
+    """Whether the operator could park its pods. Without spec.parked this is no fault."""
+    make, asked = Maker("parked"), case.pool.spec.parked
+    why = _why_not(case, asked or Parked(), is_asked=asked is not None)
+    if why is None:
+        yield make.ok("its idle pods can be parked (spec.parked)")
+    elif asked is None:
+        yield make.ok(f"its idle pods cannot be parked: {why.message.partition(':')[0]}")
+    else:
+        then = "until then the pool sleeps when it is idle, and its windows with Parked are warm"
+        yield make.warning(why.reason, f"{why.message}; {then}")
+
+
+def _why_not(case: Case, asked: Parked, *, is_asked: bool) -> Obstacle | None:
+    found, target = case.found, case.pool.spec.target
+    mine = [a for a in found.autoscalers.items if scales(case, a)]
+    template = pod_size(found.pod_spec) if found.pod_spec else None
+    why = unparkable(target, template, asked.requests, mine)
+    if why is not None:
+        return why
+    operator = responsible(found)
+    if is_asked and operator and _PARKED not in settings(operator):
+        return NOT_ENABLED
+    served = all(is_resizable(table(pod.get("status"))) for pod in found.pods.items)
+    return None if served else NOT_SERVED

@@ -9,8 +9,7 @@ from kotatsu_operator.core.decide.refusal import Refusal
 from kotatsu_operator.core.formats import table, tables
 from kotatsu_operator.core.pool.spec import BUILT_IN, Scaled, ScaledKind
 
-from .finding import Finding, Maker
-from .found import Case, Found, is_ready, spec_of
+from .found import Case, Finding, Found, Maker, is_ready, spec_of
 
 PRICES, TARGETS = "KOTATSU_PRICES", "KOTATSU_TARGETS"
 

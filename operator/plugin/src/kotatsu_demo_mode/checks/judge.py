@@ -1,14 +1,19 @@
-"""All checks of a workload, in the order in which they are shown. Nothing here reads or writes."""
+"""Reads and judges one workload: all checks, in the order in which they are shown."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from kotatsu_demo_mode.pools import Object, read_pool, template_of
-from kotatsu_operator.core.pool.spec import RouteMode
+from kotatsu_demo_mode.api import Api
+from kotatsu_demo_mode.errors import DemoModeError, NotFoundError
+from kotatsu_demo_mode.pools import Object, pool_path, read_pool, template_of
+from kotatsu_operator.core.decide.refusal import Refusal
+from kotatsu_operator.core.pool.spec import RouteMode, Target
 
-from . import capacity, installation, lifecycle, parking, traffic, workload
-from .finding import Finding, Level
-from .found import Case, Found, age_of, name_of, points_to, spec_of
+from . import capacity, installation, lifecycle, traffic, workload
+from .found import Case, Finding, Found, Level, Maker, age_of, name_of, points_to, spec_of
+from .gauges import read_pages
+from .reader import Reader, named
 from .traffic import service_named, waking
 
 _CHAIN: tuple[Callable[[Case], Iterator[Finding]], ...] = (
@@ -30,7 +35,7 @@ _CHAIN: tuple[Callable[[Case], Iterator[Finding]], ...] = (
     capacity.quota,
     capacity.limits,
     capacity.cost,
-    parking.parked,
+    capacity.parked,
 )
 _NEEDED = workload.workload
 """The checks after this one are about a workload that a pool can have."""
@@ -115,3 +120,61 @@ def choose(found: Found) -> str:
     if named is not None and not spec_of(named).get("selector"):
         return own  # for route Always
     return chosen[0]
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the command line says beside the workload."""
+
+    service: str = ""
+    replicas: int | None = None
+
+
+@dataclass(frozen=True)
+class Examined:
+    """The findings about a workload."""
+
+    found: Found
+    case: Case | None
+    """None if the API server would reject a pool for this workload."""
+    findings: Sequence[Finding]
+
+
+def examine(api: Api, namespace: str, text: str, wish: Wish) -> Examined:
+    """Read and judge a workload, or a pool's. Raises DemoModeError if that is impossible."""
+    reader, given = Reader(api, namespace), named(text)
+    name = ""
+    if given.kind == "WarmPool":
+        name = given.name
+        target = _target_of(api, namespace, name)
+    else:
+        given = reader.resolve(given)
+        target = Target(given.api_version, given.kind, given.name)
+    found = reader.all(target)
+    try:
+        case = case_of(found, existing(found, name), wish.service, wish.replicas)
+    except DemoModeError as error:
+        return Examined(found, None, [_invalid(found, error)])
+    spec = case.pool.spec
+    if spec.route is RouteMode.ALWAYS:
+        found = replace(found, slices=reader.slices(spec.service))
+    elif found.workload is not None and not spec.target.scales_itself:
+        found = read_pages(api, case)
+    case = replace(case, found=found)
+    return Examined(found, case, judge(case))
+
+
+def _target_of(api: Api, namespace: str, name: str) -> Target:
+    try:
+        pool: Object = api.get(pool_path(namespace, name))
+    except NotFoundError:
+        raise NotFoundError(
+            f"namespace {namespace} has no WarmPool {name}; see `kubectl get warmpools -A`"
+        ) from None
+    return read_pool(pool).spec.target
+
+
+def _invalid(found: Found, error: DemoModeError) -> Finding:
+    """The finding for a pool that the API server or the operator would reject."""
+    text = str(error).partition(": ")[2] or str(error)
+    return Maker("workload").refused(Refusal("InvalidSpec", f"{found.label}: {text}"))

@@ -24,8 +24,7 @@ from kotatsu_operator.core.objects import (
 from kotatsu_operator.core.pool.decision import foreign_write
 from kotatsu_operator.core.pool.spec import BUILT_IN, KNATIVE
 
-from .finding import Finding, Maker
-from .found import Case, name_of, points_to, spec_of
+from .found import Case, Finding, Maker, name_of, points_to, spec_of
 from .installation import scaled
 from .traffic import older
 

@@ -18,11 +18,10 @@ from kotatsu_operator.core.calendar.schedule import (
 from kotatsu_operator.core.formats import format_duration
 from kotatsu_operator.core.pool.spec import OverrideMode
 
-from .money import amount
 from .pools import Pool
 from .timeline import timeline
 from .times import about, clock
-from .words import days, pods, windows_pods
+from .words import amount, days, pods, windows_pods
 
 _FAR = timedelta(days=9 * 366)
 """How far ahead to search for an opening: 29 February may be eight years away."""

@@ -1,4 +1,4 @@
-"""The rehearsal of one pool, in steps, so that several pools can be rehearsed together."""
+"""The rehearsal of one pool, in stages, so that several pools can be rehearsed together."""
 
 from argparse import Namespace
 from collections.abc import Generator, Iterator
@@ -15,7 +15,7 @@ from .client import Client, Job, Step
 from .errors import DemoModeError
 from .overrides import end_override, override, set_override
 from .pools import Pool, hopeless, read_pool
-from .report import Answer, Report, answers
+from .results import Answer, Report, answers
 from .shell import Shell
 from .switch import is_warm
 from .times import about, duration_of
