@@ -33,7 +33,7 @@ from plugin.setups import (
     without,
 )
 
-from kotatsu_demo_mode.checks.found import Level
+from kotatsu_demo_mode.checks.finding import Level
 from kotatsu_demo_mode.checks.judge import CHECKS
 from kotatsu_demo_mode.cli import run
 from kotatsu_demo_mode.shell import Shell
@@ -531,5 +531,5 @@ def test_the_page_has_each_check_with_each_of_its_reasons_and_no_other():
     assert [check for check, _ in rows] == list(CHECKS)
     told = {reason for _, cell in rows for reason in re.findall(r"`(\w+)`", cell)}
     source = "".join(path.read_text() for path in MODULES)
-    made = re.findall(r"(?:\.(?:warning|note)|\bRefusal)\(\s*\"(\w+)\"", source)
+    made = re.findall(r"(?:\b(?:warning|note)|\bRefusal)\(\s*\"(\w+)\"", source)
     assert told == set(made) - {"ForeignAutoscaler"}

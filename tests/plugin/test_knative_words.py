@@ -5,7 +5,8 @@ from datetime import timedelta
 
 from plugin.kit import pool
 
-from kotatsu_demo_mode.switch import warm_line, when_idle
+from kotatsu_demo_mode.off import when_idle
+from kotatsu_demo_mode.on import warm_line
 from kotatsu_operator.core.pool.memory import Memory
 
 KNATIVE = {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": "voice"}

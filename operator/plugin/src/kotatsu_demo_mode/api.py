@@ -267,3 +267,8 @@ def explain(status: int, text: str) -> DemoModeError:
                 f"the API server does not answer: {message}; check `kubectl cluster-info`"
             )
     return DemoModeError(f"the API server rejected it: {message}; correct that and try again")
+
+
+def dry_run_query(dry_run: bool) -> dict[str, str]:
+    """The query with which the API server validates a change and does not save it."""
+    return {"dryRun": "All"} if dry_run else {}

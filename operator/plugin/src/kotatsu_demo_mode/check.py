@@ -5,7 +5,7 @@ from argparse import Namespace
 from typing import Any
 
 from .api import Api
-from .checks.found import Finding, Level, counted, verdict
+from .checks.finding import Finding, Level, counted, verdict
 from .checks.judge import Examined, Wish, examine
 from .errors import DemoModeError
 from .pools import items_of

@@ -125,11 +125,11 @@ def _asked(
     words: Sequence[str], shell: Shell, names: Callable[["Api", str], list[str]]
 ) -> list[str]:
     from .errors import DemoModeError
-    from .flags import common_flags
+    from .flags import Parser
 
     # Not the parser of the command: its arguments are not complete yet.
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    common_flags(parser, top=True)
+    parser = Parser(add_help=False, allow_abbrev=False)
+    parser.common(top=True)
     try:
         options, _ = parser.parse_known_args([*words])
         with shell.api(options) as api:

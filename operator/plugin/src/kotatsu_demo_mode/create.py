@@ -19,14 +19,14 @@ from kotatsu_operator.core.plan.lead import enough_hold
 from kotatsu_operator.core.pool.parse import SpecError
 from kotatsu_operator.core.pool.spec import Metrics, PoolSpec, RouteMode, Scaling
 
-from .api import MANAGER, Api
-from .checks.found import Case, Finding, Found, Level
+from .api import MANAGER, Api, dry_run_query
+from .checks.finding import Finding, Level
+from .checks.found import Case, Found
 from .checks.gauges import gauge_in, pod_of
 from .checks.installation import PRICES, responsible
 from .checks.judge import Examined, Wish, examine
 from .entries import Request, adding
 from .errors import DemoModeError
-from .managers import dry_run_query
 from .operators import settings
 from .pools import Object, Pool, pool_path, read_pool
 from .shell import Shell

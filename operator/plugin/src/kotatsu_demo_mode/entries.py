@@ -10,11 +10,10 @@ from kotatsu_operator.core.calendar.schedule import Window
 from kotatsu_operator.core.calendar.wallclock import on_clock, second_instant, to_instant
 from kotatsu_operator.core.pool.spec import mode_field
 
-from .api import JSON_PATCH, MANAGER, Api
+from .api import JSON_PATCH, MANAGER, Api, dry_run_query
 from .errors import ConflictError, DemoModeError, NotFoundError, changed
-from .managers import dry_run_query, managers_of
 from .notes import added_notes, removed_notes, skipped_note
-from .pools import Object, Pool, read_pool
+from .pools import Object, Pool, managers_of, read_pool
 from .times import about, duration_of, moment_of, wall
 
 MOST_WINDOWS = 64

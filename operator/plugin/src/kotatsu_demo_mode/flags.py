@@ -1,86 +1,75 @@
-"""The flags that several commands share, and the types of their values."""
+"""A parser with one line per flag, the flags that commands share, and the types of their values."""
 
 import argparse
 from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
+from typing import Any, NoReturn
 
 
-def common_flags(made: argparse.ArgumentParser, *, top: bool = False) -> None:
-    """The flags of kubectl, which may stand before or after the command."""
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one sentence."""
 
-    def add(*names: str, default: object, **more: str) -> None:
-        made.add_argument(*names, default=default if top else argparse.SUPPRESS, **more)  # type: ignore[arg-type]
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message}; see `{self.prog} --help`\n")
 
-    add("-n", "--namespace", default="", metavar="NAME", help="namespace of the pools")
-    add("--context", default="", metavar="NAME", help="context of the kubeconfig")
-    add("--kubeconfig", default="", metavar="FILE", help="path of the kubeconfig")
+    def switch(self, names: str, text: str, dest: str | None = None) -> None:
+        """Add a flag without a value."""
+        more = {} if dest is None else {"dest": dest}
+        self.add_argument(*names.split(), action="store_true", help=text, **more)  # type: ignore[arg-type]
 
+    def value(self, names: str, shown: str, text: str, **more: Any) -> None:
+        """Add a flag, or an argument, whose value the help calls `shown`."""
+        self.add_argument(*names.split(), metavar=shown, help=text, **more)
 
-def pool_flags(
-    made: argparse.ArgumentParser,
-    *,
-    everything: bool = True,
-    many: bool = True,
-    formats: Sequence[str] = ("json", "yaml"),
-) -> None:
-    """The pools of a command, and the form of its output."""
-    number, default = ("*", list[str]()) if many else ("?", None)
-    made.add_argument("pools", nargs=number, default=default, metavar="POOL", help="names of pools")
-    made.add_argument("-l", "--selector", default="", metavar="SEL", help="pools with these labels")
-    if everything:
-        made.add_argument(
-            "--all", dest="everything", action="store_true", help="all pools of the namespace"
+    # --- what several commands have ---
+
+    def common(self, *, top: bool = False) -> None:
+        """Add the flags of kubectl, which may stand before or after the command."""
+        default = "" if top else argparse.SUPPRESS
+        self.value("-n --namespace", "NAME", "namespace of the pools", default=default)
+        self.value("--context", "NAME", "context of the kubeconfig", default=default)
+        self.value("--kubeconfig", "FILE", "path of the kubeconfig", default=default)
+
+    def output(self, *formats: str) -> None:
+        """Add the form of the output."""
+        self.add_argument("-o", "--output", choices=[*formats], help="output format")
+
+    def pools(
+        self, *, everything: bool = True, many: bool = True, formats: Sequence[str] = ()
+    ) -> None:
+        """Add the pools of a command, and the form of its output."""
+        self.set_defaults(everything=False, all_namespaces=False)
+        number, default = ("*", list[str]()) if many else ("?", None)
+        self.value("pools", "POOL", "names of pools", nargs=number, default=default)
+        self.value("-l --selector", "SEL", "pools with these labels", default="")
+        if everything:
+            self.switch("--all", "all pools of the namespace", "everything")
+        if many:
+            self.switch("-A --all-namespaces", "pools of all namespaces")
+        self.output("json", "yaml", *formats)
+        self.common()
+
+    def provisioned(self) -> None:
+        """Add the price of provisioned concurrency, to compare with."""
+        text = "price of a GB-second of provisioned concurrency"
+        self.value("--lambda-price", "PRICE", text, type=price)
+        text = "memory of an instance (default: that of a pod)"
+        self.value("--lambda-memory", "MiB", text, type=price)
+        self.value("--lambda-currency", "CODE", "currency of --lambda-price", default="")
+
+    def dry_run(self, text: str, *choices: str) -> None:
+        """Add the flag of commands that change something."""
+        self.add_argument(
+            "--dry-run", nargs="?", const="server", choices=["none", *choices], help=text
         )
-    else:
-        made.set_defaults(everything=False)
-    if many:
-        made.add_argument(
-            "-A", "--all-namespaces", action="store_true", help="pools of all namespaces"
-        )
-    else:
-        made.set_defaults(all_namespaces=False)
-    made.add_argument("-o", "--output", choices=[*formats], help="output format")
-    common_flags(made)
+
+    def writes(self) -> None:
+        """Add the flags of commands that change pools."""
+        self.dry_run(VALIDATED, "client", "server")
+        self.switch("--force-conflicts", "take over what another field manager has set")
 
 
-def lambda_flags(made: argparse.ArgumentParser) -> None:
-    """The price of provisioned concurrency, to compare with."""
-    made.add_argument(
-        "--lambda-price",
-        type=price,
-        metavar="PRICE",
-        help="price of a GB-second of provisioned concurrency",
-    )
-    made.add_argument(
-        "--lambda-memory",
-        type=price,
-        metavar="MiB",
-        help="memory of an instance (default: that of a pod)",
-    )
-    made.add_argument(
-        "--lambda-currency", default="", metavar="CODE", help="currency of --lambda-price"
-    )
-
-
-def dry_run_flag(made: argparse.ArgumentParser) -> None:
-    """The flag of commands that change something."""
-    made.add_argument(
-        "--dry-run",
-        nargs="?",
-        const="server",
-        choices=["none", "client", "server"],
-        help="change nothing; with `server`, the API server validates the change",
-    )
-
-
-def write_flags(made: argparse.ArgumentParser) -> None:
-    """The flags of commands that change pools."""
-    dry_run_flag(made)
-    made.add_argument(
-        "--force-conflicts",
-        action="store_true",
-        help="take over what another field manager has set",
-    )
+VALIDATED = "change nothing; with `server`, the API server validates the change"
 
 
 def count(text: str) -> int:

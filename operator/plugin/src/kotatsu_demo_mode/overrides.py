@@ -1,13 +1,16 @@
-"""Writes and removes spec.override, and no other field of a pool."""
+"""Writes and removes spec.override, and no other field of a pool; what on and off share."""
 
-from collections.abc import Mapping
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from .api import APPLY, MANAGER, MERGE, Api
-from .errors import ConflictError, changed
-from .managers import dry_run_query, managers_of
-from .pools import Object, Pool
+from .api import APPLY, MANAGER, MERGE, Api, dry_run_query
+from .errors import ConflictError, DemoModeError, changed
+from .operators import Watch, watches
+from .pools import Object, Pool, chosen, managers_of
+from .shell import Shell
 from .times import stamp
 
 
@@ -63,3 +66,75 @@ def _held(pool: Pool, others: list[str], said: str) -> ConflictError:
         f"the override of {pool.name} {reason}; take it over with --force-conflicts (a GitOps tool "
         "may write it again)"
     )
+
+
+# --- the commands ---
+
+
+@dataclass(frozen=True)
+class Done:
+    """The result for one pool."""
+
+    pool: Pool
+    verb: str
+    detail: str
+    raw: Object
+
+    def line(self, note: str = "") -> str:
+        """The result in kubectl's form: TYPE/name verbed."""
+        return f"warmpool.kotatsu.dev/{self.pool.name} {self.verb}{self.detail}{note}"
+
+
+def watched(
+    api: Api, pools: Sequence[Pool], shell: Shell, *, must: bool, patient: bool = False
+) -> dict[str, Watch]:
+    """The operators of the pools' namespaces. One that does not act is reported.
+
+    If one `must` act, only those are that may start in a moment: without others it is an error.
+    """
+    found = watches(api, pools, shell, patient=patient)
+    for one in found.values():
+        if not patient and (one.may_start or not (one.acts or must)):
+            shell.terminal.complain(f"note: {one.message}")
+    return found
+
+
+def write(api: Api, pool: Pool, value: Object | None, options: Namespace) -> Object:
+    """Set the override of a pool, or end it (None); returns the pool, also of a dry run."""
+    force, dry_run = options.force_conflicts, options.dry_run == "server"
+    if options.dry_run == "client":
+        spec = {key: inner for key, inner in pool.raw["spec"].items() if key != "override"}
+        return pool.raw | {"spec": spec if value is None else spec | {"override": value}}
+    if value is None:
+        return end_override(api, pool, force=force, dry_run=dry_run)
+    return set_override(api, pool, value, force=force, dry_run=dry_run)
+
+
+def awake(pools: list[Pool], options: Namespace, command: str, shell: Shell) -> list[Pool]:
+    """The pools of `chosen`; none may be suspended."""
+    for pool in chosen(pools, options, command, len(shell.refused)):
+        if pool.spec.suspend:
+            raise DemoModeError(
+                f"{pool.name} is suspended and ignores overrides; set spec.suspend to false"
+            )
+    return pools
+
+
+def who(api: Api, user: str) -> str:
+    """The name of the user in the cluster, or else on this machine."""
+    kind = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+    try:
+        answer = api.create("/apis/authentication.k8s.io/v1/selfsubjectreviews", kind)
+        name = answer["status"]["userInfo"]["username"]
+    except (DemoModeError, KeyError):
+        name = user
+    return str(name)[:128]
+
+
+def show(done: Sequence[Done], options: Namespace, shell: Shell) -> None:
+    if options.output:
+        shell.terminal.dump_objects([item.raw for item in done], options.output)
+        return
+    note = f" ({options.dry_run} dry run)" if options.dry_run else ""
+    for item in done:
+        shell.terminal.say(item.line(note))

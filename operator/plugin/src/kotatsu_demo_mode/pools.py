@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
@@ -353,3 +353,12 @@ def template_of(workload: Object) -> Mapping[str, Any]:
             "like {requests: {cpu: 250m, memory: 320Mi}}"
         ) from None
     return template
+
+
+def managers_of(raw: Object, field: str) -> Iterator[tuple[str, str, Object]]:
+    """The managers of a field of the spec: name, operation, and the parts that they own."""
+    for entry in raw["metadata"].get("managedFields") or ():
+        parts = ((entry.get("fieldsV1") or {}).get("f:spec") or {}).get(f"f:{field}")
+        if parts is not None:
+            name = str(entry.get("manager") or "an unnamed manager")
+            yield name, str(entry.get("operation") or ""), parts

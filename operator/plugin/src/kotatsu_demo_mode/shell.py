@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, TextIO, TypeVar
 
 from .terminal import Terminal
 
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from .api import Api
     from .errors import DemoModeError
     from .pools import Pool
+
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 def _now() -> datetime:
@@ -37,11 +41,39 @@ class Shell:
     named_last: list[str] = field(default_factory=list)
     """Of several pools, those that the operator refuses."""
 
+    has_failed: bool = False
+    """Whether the command failed for one of several pools."""
+
     def refuse(self, error: DemoModeError) -> None:
         """Print the error of a pool once, and continue with the others."""
         if str(error) not in self.refused:
             self.refused.add(str(error))
             self.terminal.complain(f"error: {error}")
+
+    def each(
+        self,
+        items: Sequence[T],
+        act: Callable[[T], R],
+        name: Callable[[T], str],
+        *,
+        alone: bool | None = None,
+    ) -> list[R]:
+        """Act on each item: an error of one is printed, and the others go on.
+
+        One that is `alone` raises its error; by default, the only item is.
+        """
+        from .errors import DemoModeError
+
+        done = []
+        for item in items:
+            try:
+                done.append(act(item))
+            except DemoModeError as error:
+                if len(items) == 1 if alone is None else alone:
+                    raise
+                self.has_failed = True
+                self.terminal.complain(f"error: {name(item)}: {error}")
+        return done
 
     def confirm(self, *, yes: bool) -> None:
         """Ask on a terminal; without one, or with `yes`, go on. Raises DemoModeError after a no."""

@@ -13,11 +13,11 @@ from kotatsu_operator.core.pool.memory import Phase
 from .api import Api
 from .client import Client, Job, Step
 from .errors import DemoModeError
+from .on import is_warm
 from .overrides import end_override, override, set_override
 from .pools import Pool, hopeless, read_pool
 from .results import Answer, Report, answers
 from .shell import Shell
-from .switch import is_warm
 from .times import about, duration_of
 
 _LOOK_AHEAD = timedelta(days=31)

@@ -23,7 +23,6 @@ from .entries import (
     spec_after,
     write,
 )
-from .errors import DemoModeError
 from .notes import first_opening, when
 from .operators import watches
 from .pools import Object, Pool, accepted, chosen
@@ -104,48 +103,35 @@ def _edit(options: Namespace, shell: Shell, plan: Callable[[Pool], Change]) -> i
         usable = accepted(pools, shell)
         if options.action != "remove":  # which takes away and starts nothing
             pools = usable
-        done: list[Object] = []
-        failures = 0
 
-        def failed(pool: Pool, error: DemoModeError) -> None:
-            if len(pools) == 1:
-                raise error
-            nonlocal failures
-            failures += 1
-            terminal.complain(f"error: {pool.name}: {error}")
-
-        changes = []
-        for pool in pools:
-            try:
-                change = plan(pool)
-                notes = [*change.notes]
-                for edit in change.edits:
-                    if edit.is_change:
-                        notes += check_owners(edit, force=options.force_conflicts)
-            except DemoModeError as error:
-                failed(pool, error)
-                continue
-            changes.append(change)
+        def planned(pool: Pool) -> Change:
+            change = plan(pool)
+            notes = [*change.notes]
+            for edit in change.edits:
+                if edit.is_change:
+                    notes += check_owners(edit, force=options.force_conflicts)
             for note in dict.fromkeys(notes):
                 say(f"{pool.name}: {note}")
+            return change
+
+        def written(change: Change) -> Object:
+            raw = _write(api, change, options.dry_run)
+            for line in () if is_quiet else _lines(change, options.dry_run):
+                terminal.say(line)
+            return raw
+
+        changes = shell.each(pools, planned, lambda pool: pool.name)
         changing = [change.pool for change in changes if change.is_change]
         for one in watches(api, changing, shell).values():
             if not one.acts and options.action != "remove":
                 say(f"note: {one.message}")
         if changing and not options.dry_run:
             shell.confirm(yes=options.yes)
-        for change in changes:
-            try:
-                done.append(_write(api, change, options.dry_run))
-            except DemoModeError as error:
-                failed(change.pool, error)
-                continue
-            if not is_quiet:
-                for line in _lines(change, options.dry_run):
-                    terminal.say(line)
+        alone = len(pools) == 1
+        done = shell.each(changes, written, lambda change: change.pool.name, alone=alone)
     if is_quiet:
         terminal.dump_objects(done, options.output)
-    return 1 if failures else 0
+    return 0
 
 
 def _write(api: Api, change: Change, dry_run: str | None) -> Object:

@@ -21,7 +21,8 @@ from kotatsu_operator.core.objects import owners, selects
 from kotatsu_operator.core.pool.resize import is_resizable, pod_size
 from kotatsu_operator.core.pool.spec import Parked
 
-from .found import Case, Finding, Found, Maker, name_of, points_to, spec_of
+from .finding import Finding, note, ok, refused, unknown, warning
+from .found import Case, Found, name_of, points_to, spec_of
 from .installation import responsible
 
 
@@ -32,50 +33,50 @@ def scales(case: Case, obj: Mapping[str, Any]) -> bool:
 
 def autoscaler(case: Case) -> Iterator[Finding]:
     """Whether an autoscaler works beside the pool."""
-    make, found = Maker("autoscaler"), case.found
+    found = case.found
     for kind, objects in (
         ("HorizontalPodAutoscalers", found.autoscalers),
         ("ScaledObjects", found.scaled_objects),
     ):
         if objects.unread:
-            yield make.unknown(f"{kind}: {objects.unread}")
+            yield unknown(f"{kind}: {objects.unread}")
     mine = sorted((a for a in found.autoscalers.items if scales(case, a)), key=name_of)
     keda = [s for s in found.scaled_objects.items if scales(case, s) and not is_left_alone(s)]
     why = check_autoscalers(case.pool.spec, found.namespace, mine)
     if why is None and keda and not mine:
         why = keda_refusal(found.label, found.namespace, name_of(keda[0]))
     if why is not None:
-        yield make.refused(why)
+        yield refused(why)
         return
     for hpa in mine:
-        yield from _autoscaler(make, case, hpa)
+        yield from _autoscaler(case, hpa)
     if not mine and not found.autoscalers.unread:
-        yield make.ok("no autoscaler scales it")
+        yield ok("no autoscaler scales it")
 
 
-def _autoscaler(make: Maker, case: Case, hpa: Mapping[str, Any]) -> Iterator[Finding]:
+def _autoscaler(case: Case, hpa: Mapping[str, Any]) -> Iterator[Finding]:
     name, most = name_of(hpa), count(spec_of(hpa).get("maxReplicas"))
     if most < case.replicas:
-        yield make.warning(
+        yield warning(
             "FloorLimited",
             f"HorizontalPodAutoscaler {name} allows {most} pods and {case.replicas} are wanted: "
             "raise its maxReplicas, or use fewer",
         )
     elif any(owner.applies for owner in owners(hpa, "minReplicas")):
-        yield make.warning(
+        yield warning(
             "MinReplicasContested",
             f"a manifest with minReplicas of HorizontalPodAutoscaler {name} is applied again and "
             "undoes what the pool sets: ignore /spec/minReplicas there",
         )
     else:
-        yield make.ok(f"HorizontalPodAutoscaler {name} scales it above the windows, up to {most}")
+        yield ok(f"HorizontalPodAutoscaler {name} scales it above the windows, up to {most}")
 
 
 def disruption(case: Case) -> Iterator[Finding]:
     """Whether a node can be drained while the pool is warm."""
-    make, found = Maker("disruption"), case.found
+    found = case.found
     if found.disruption_budgets.unread:
-        yield make.unknown(f"PodDisruptionBudgets: {found.disruption_budgets.unread}")
+        yield unknown(f"PodDisruptionBudgets: {found.disruption_budgets.unread}")
         return
     mine = [
         budget
@@ -84,19 +85,19 @@ def disruption(case: Case) -> Iterator[Finding]:
     ]
     names = " and ".join(sorted(map(name_of, mine)))
     if len(mine) > 1:
-        yield make.warning(
+        yield warning(
             "TwoDisruptionBudgets",
             f"PodDisruptionBudgets {names} select the same pods, and Kubernetes evicts none of "
             "them then: delete all but one",
         )
     elif mine and _blocks(spec_of(mine[0]), case.replicas):
-        yield make.note(
+        yield note(
             "DrainBlocked",
             f"PodDisruptionBudget {names} allows no eviction with {pods(case.replicas)}, so a "
             "drain of their node waits until the pool sleeps: allow one (maxUnavailable: 1)",
         )
     elif mine:
-        yield make.ok(f"PodDisruptionBudget {names} allows an eviction")
+        yield ok(f"PodDisruptionBudget {names} allows an eviction")
 
 
 def _blocks(spec: Mapping[str, Any], replicas: int) -> bool:
@@ -156,9 +157,9 @@ _NEEDED = ("requests.cpu", "requests.memory", "limits.cpu", "limits.memory", "cp
 
 def quota(case: Case) -> Iterator[Finding]:
     """Whether the namespace's quotas have room for the wanted pods."""
-    make, found = Maker("quota"), case.found
+    found = case.found
     if found.quotas.unread:
-        yield make.unknown(f"ResourceQuotas: {found.quotas.unread}")
+        yield unknown(f"ResourceQuotas: {found.quotas.unread}")
         return
     if found.workload is None or not found.quotas.items:
         return
@@ -174,7 +175,7 @@ def quota(case: Case) -> Iterator[Finding]:
         hard, used = table(spec.get("hard")), table(status.get("used"))
         missing = [name for name in _NEEDED if name in hard and name not in one]
         if missing:
-            yield make.warning(
+            yield warning(
                 "QuotaNeedsResources",
                 f"ResourceQuota {name_of(of)} sets {' and '.join(missing)}, so pods without them "
                 "are rejected: add them to the resources of each container",
@@ -185,7 +186,7 @@ def quota(case: Case) -> Iterator[Finding]:
                 continue
             left = parse_quantity(str(hard[name])) - parse_quantity(str(used.get(name, "0")))
             if amount * more > left:
-                yield make.warning(
+                yield warning(
                     "QuotaTooSmall",
                     f"{pods(case.replicas)} do not fit into ResourceQuota {name_of(of)}: {more} "
                     f"more need {_shown(amount * more)} of {name}, and "
@@ -193,7 +194,7 @@ def quota(case: Case) -> Iterator[Finding]:
                     "smaller pods",
                 )
                 return
-    yield make.ok(f"the ResourceQuotas have room for {pods(case.replicas)}")
+    yield ok(f"the ResourceQuotas have room for {pods(case.replicas)}")
 
 
 def _shown(amount: Decimal) -> str:
@@ -205,9 +206,9 @@ def _shown(amount: Decimal) -> str:
 
 def limits(case: Case) -> Iterator[Finding]:
     """Whether a LimitRange rejects the pods."""
-    make, found = Maker("limits"), case.found
+    found = case.found
     if found.limit_ranges.unread:
-        yield make.unknown(f"LimitRanges: {found.limit_ranges.unread}")
+        yield unknown(f"LimitRanges: {found.limit_ranges.unread}")
         return
     if not found.containers or not found.limit_ranges.items:
         return
@@ -220,21 +221,21 @@ def limits(case: Case) -> Iterator[Finding]:
                     edge = parse_quantity(str(text_of))
                     asked = [parse_quantity(str(of[name])) for of in own if name in of]
                     if any((a > edge) if bound == "max" else (a < edge) for a in asked):
-                        yield make.warning(
+                        yield warning(
                             "LimitRangeRejects",
                             f"container {name_of(container)} has {word} {name} than the {bound} "
                             f"{text_of} of the namespace's LimitRange, so its "
                             "pods are rejected: change its resources, or the LimitRange",
                         )
                         return
-    yield make.ok("the LimitRanges accept its pods")
+    yield ok("the LimitRanges accept its pods")
 
 
 def cost(case: Case) -> Iterator[Finding]:
     """Whether the cost of the pods can be calculated."""
     found = case.found
     if found.containers and not pod_requests(found.pod_spec):
-        yield Maker("cost").note(
+        yield note(
             "NoRequests",
             "its pods request no resources, so their cost is 0 in every budget: set "
             "resources.requests",
@@ -246,15 +247,15 @@ _PARKED = "KOTATSU_PARKED"
 
 def parked(case: Case) -> Iterator[Finding]:
     """Whether the operator could park its pods. Without spec.parked this is no fault."""
-    make, asked = Maker("parked"), case.pool.spec.parked
+    asked = case.pool.spec.parked
     why = _why_not(case, asked or Parked(), is_asked=asked is not None)
     if why is None:
-        yield make.ok("its idle pods can be parked (spec.parked)")
+        yield ok("its idle pods can be parked (spec.parked)")
     elif asked is None:
-        yield make.ok(f"its idle pods cannot be parked: {why.message.partition(':')[0]}")
+        yield ok(f"its idle pods cannot be parked: {why.message.partition(':')[0]}")
     else:
         then = "until then the pool sleeps when it is idle, and its windows with Parked are warm"
-        yield make.warning(why.reason, f"{why.message}; {then}")
+        yield warning(why.reason, f"{why.message}; {then}")
 
 
 def _why_not(case: Case, asked: Parked, *, is_asked: bool) -> Obstacle | None:

@@ -1,12 +1,10 @@
 """What was read of a cluster, and what the checks find in it."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any
 
 from kotatsu_demo_mode.pools import Object, Pool
-from kotatsu_operator.core.decide.refusal import Refusal
 from kotatsu_operator.core.formats import conditions_of, is_true, table, tables, text
 from kotatsu_operator.core.objects import pod_labels
 from kotatsu_operator.core.pool.resize import is_sidecar
@@ -189,74 +187,3 @@ def ports_of(container: Mapping[str, Any]) -> Iterator[str]:
     """The names and numbers of a container's ports."""
     for port in tables(container.get("ports")):
         yield from {str(port.get("containerPort")), text(port.get("name"))} - {""}
-
-
-class Level(StrEnum):
-    """How much a finding matters."""
-
-    OK = "ok"
-    NOTE = "note"
-    """Works; good to know."""
-    UNKNOWN = "unknown"
-    """Could not be read, mostly for lack of a permission."""
-    WARNING = "warning"
-    """Works, but requests may fail, or windows may open without their pods."""
-    REFUSED = "refused"
-    """Does not work."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One line of the answer. `check` and `reason` are stable names."""
-
-    check: str
-    level: Level
-    reason: str
-    message: str
-
-
-@dataclass(frozen=True)
-class Maker:
-    """Makes the findings of one check."""
-
-    check: str
-
-    def ok(self, message: str) -> Finding:
-        """Nothing to do."""
-        return Finding(self.check, Level.OK, "OK", message)
-
-    def note(self, reason: str, message: str) -> Finding:
-        """Good to know."""
-        return Finding(self.check, Level.NOTE, reason, message)
-
-    def unknown(self, message: str) -> Finding:
-        """Not checked."""
-        return Finding(self.check, Level.UNKNOWN, "NotChecked", message)
-
-    def warning(self, reason: str, message: str) -> Finding:
-        """Works badly."""
-        return Finding(self.check, Level.WARNING, reason, message)
-
-    def refused(self, why: Refusal) -> Finding:
-        """Does not work."""
-        return Finding(self.check, Level.REFUSED, why.reason, why.message)
-
-
-def verdict(findings: Iterable[Finding]) -> Level:
-    """The worst of the findings: refused, warning or ok."""
-    levels = {finding.level for finding in findings}
-    return next((bad for bad in (Level.REFUSED, Level.WARNING) if bad in levels), Level.OK)
-
-
-def counted(findings: Sequence[Finding]) -> str:
-    """How many findings there are of each level, in words."""
-    parts = []
-    for level, one, many in (
-        (Level.REFUSED, "refused", "refused"),
-        (Level.WARNING, "warning", "warnings"),
-        (Level.UNKNOWN, "not checked", "not checked"),
-    ):
-        count = sum(finding.level is level for finding in findings)
-        if count:
-            parts.append(f"{count} {one if count == 1 else many}")
-    return ", ".join(parts)

@@ -9,17 +9,17 @@ from kotatsu_operator.core.decide.refusal import Refusal
 from kotatsu_operator.core.formats import table, tables
 from kotatsu_operator.core.pool.spec import BUILT_IN, Scaled, ScaledKind
 
-from .found import Case, Finding, Found, Maker, is_ready, spec_of
+from .finding import Finding, note, ok, refused, unknown, warning
+from .found import Case, Found, is_ready, spec_of
 
 PRICES, TARGETS = "KOTATSU_PRICES", "KOTATSU_TARGETS"
 
 
 def crd(case: Case) -> Iterator[Finding]:
     """Whether the cluster knows WarmPools."""
-    make = Maker("crd")
     found = case.found
     if not found.has_api:
-        yield make.refused(
+        yield refused(
             Refusal(
                 "CRDMissing",
                 "the cluster has no CRD warmpools.kotatsu.dev: install the chart kotatsu, or "
@@ -27,18 +27,18 @@ def crd(case: Case) -> Iterator[Finding]:
             )
         )
     elif found.pools.unread:
-        yield make.unknown(f"other WarmPools: {found.pools.unread}")
+        yield unknown(f"other WarmPools: {found.pools.unread}")
     else:
         served = _served(found)
         lacks = [path for path in paths(spec_schema(), "spec") if path not in served]
         if found.crd.items and lacks:
-            yield make.note(
+            yield note(
                 "CRDIsOlder",
                 f"the CRD of the cluster lacks {lacks[0]}, which this plugin may write: upgrade "
                 "the chart kotatsu, or use the plugin of its version",
             )
         else:
-            yield make.ok("the cluster serves WarmPools, version v1alpha1")
+            yield ok("the cluster serves WarmPools, version v1alpha1")
 
 
 def _served(found: Found) -> set[str]:
@@ -68,30 +68,30 @@ def scaled(found: Found) -> Scaled | None:
 
 def operator(case: Case) -> Iterator[Finding]:
     """Whether an operator watches the namespace and runs."""
-    make, found = Maker("operator"), watch_by_deployment(case.found.operators, case.found.namespace)
+    found = watch_by_deployment(case.found.operators, case.found.namespace)
     match found.standing:
         case Standing.ABSENT:
-            yield make.refused(Refusal("NamespaceNotServed", found.message))
+            yield refused(Refusal("NamespaceNotServed", found.message))
         case Standing.UNKNOWN:
-            yield make.unknown(found.message)
+            yield unknown(found.message)
         case Standing.DOWN:
-            yield make.warning("OperatorNotReady", found.message)
+            yield warning("OperatorNotReady", found.message)
         case _:
-            yield make.ok(found.message)
+            yield ok(found.message)
 
 
 def activator(case: Case) -> Iterator[Finding]:
     """Whether an activator can answer for a sleeping pool of the namespace."""
-    make, found = Maker("activator"), case.found
+    found = case.found
     if case.pool.spec.target.scales_itself:
-        yield make.ok("Knative wakes its Services itself")
+        yield ok("Knative wakes its Services itself")
     elif found.activators.unread:
-        yield make.unknown(f"activators: {found.activators.unread}")
+        yield unknown(f"activators: {found.activators.unread}")
     elif not found.activators.items:
         why = not_served(found.namespace, "it has no activator")
-        yield make.refused(Refusal("NamespaceNotServed", why))
+        yield refused(Refusal("NamespaceNotServed", why))
     elif not any(map(is_ready, found.activators.items)):
-        yield make.warning(
+        yield warning(
             "ActivatorNotReady",
             f"no activator of {found.namespace} is Ready, so no request wakes a pool: see `kubectl "
             f"get pods -n {found.namespace} -l app.kubernetes.io/component=activator`",
@@ -99,10 +99,10 @@ def activator(case: Case) -> Iterator[Finding]:
     else:
         ready = sum(map(is_ready, found.activators.items))
         if ready == 1:
-            yield make.note(
+            yield note(
                 "OneActivator",
                 "one activator is Ready: with a second one (the chart value activator.replicas) a "
                 "restart does not make sleeping pools unreachable for seconds",
             )
         else:
-            yield make.ok(f"{ready} activators are Ready")
+            yield ok(f"{ready} activators are Ready")

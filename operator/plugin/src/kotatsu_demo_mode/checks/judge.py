@@ -11,7 +11,8 @@ from kotatsu_operator.core.decide.refusal import Refusal
 from kotatsu_operator.core.pool.spec import RouteMode, Target
 
 from . import capacity, installation, lifecycle, traffic, workload
-from .found import Case, Finding, Found, Level, Maker, age_of, name_of, points_to, spec_of
+from .finding import Finding, Level, refused
+from .found import Case, Found, age_of, name_of, points_to, spec_of
 from .gauges import read_pages
 from .reader import Reader, named
 from .traffic import service_named, waking
@@ -48,7 +49,7 @@ def judge(case: Case) -> list[Finding]:
     """All findings about a case; about a workload that no pool can have, the rest is left out."""
     found: list[Finding] = []
     for check in _CHAIN:
-        new = list(check(case))
+        new = [replace(f, check=check.__name__) for f in check(case)]
         found += new
         is_hopeless = case.found.workload is None or any(f.level is Level.REFUSED for f in new)
         if check is _NEEDED and is_hopeless:
@@ -177,4 +178,4 @@ def _target_of(api: Api, namespace: str, name: str) -> Target:
 def _invalid(found: Found, error: DemoModeError) -> Finding:
     """The finding for a pool that the API server or the operator would reject."""
     text = str(error).partition(": ")[2] or str(error)
-    return Maker("workload").refused(Refusal("InvalidSpec", f"{found.label}: {text}"))
+    return replace(refused(Refusal("InvalidSpec", f"{found.label}: {text}")), check="workload")

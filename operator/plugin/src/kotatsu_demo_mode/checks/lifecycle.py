@@ -7,7 +7,8 @@ from typing import Any
 from kotatsu_operator.core.formats import count, format_duration, table, tables, text
 from kotatsu_operator.core.pool.spec import RouteMode
 
-from .found import Case, Finding, Maker, name_of
+from .finding import Finding, note, ok, unknown, warning
+from .found import Case, name_of
 
 _SLOW_DELAY, _SLOW_PERIOD = 10, 10
 """Seconds of a readiness probe from which on a start is worth a sentence."""
@@ -15,28 +16,28 @@ _SLOW_DELAY, _SLOW_PERIOD = 10, 10
 
 def probes(case: Case) -> Iterator[Finding]:
     """Whether Kubernetes knows when a pod can answer."""
-    make, server = Maker("probes"), case.server
+    server = case.server
     if not server or case.pool.spec.target.scales_itself:
         return
     name, ready = name_of(server), table(server.get("readinessProbe"))
     if not ready:
-        yield make.warning(
+        yield warning(
             "ReadinessMissing",
             f"container {name} has no readinessProbe, so its pods count as Ready before they can "
             "answer, and requests of a window or a wake fail: add one, with periodSeconds: 1",
         )
         return
-    yield make.ok(f"container {name} has a readinessProbe")
+    yield ok(f"container {name} has a readinessProbe")
     delay, period = count(ready.get("initialDelaySeconds")), count(ready.get("periodSeconds"), 10)
     if delay >= _SLOW_DELAY:
-        yield make.note(
+        yield note(
             "SlowReadiness",
             f"pods are Ready {delay} s after their start at the earliest (initialDelaySeconds), so "
             "windows need that lead: a startupProbe with periodSeconds: 1 waits no longer than "
             "needed",
         )
     elif period >= _SLOW_PERIOD:
-        yield make.note(
+        yield note(
             "SlowReadiness",
             f"the kubelet runs the readinessProbe every {period} s, so a start can take that much "
             "longer: periodSeconds: 1 is cheap for an HTTP or TCP probe",
@@ -44,7 +45,7 @@ def probes(case: Case) -> Iterator[Finding]:
     kinds = {k for p in _probes(server) for k in ("exec", "grpc") if k in p}
     kinds |= {"https" for p in _probes(server) if table(p.get("httpGet")).get("scheme") == "HTTPS"}
     if kinds:
-        yield make.note(
+        yield note(
             "ProbeByKubelet",
             f"only the kubelet runs {' and '.join(sorted(kinds))} probes, once in periodSeconds "
             f"({period} s): HTTP and TCP probes are run by the activator within milliseconds",
@@ -57,7 +58,7 @@ def _probes(container: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 def shutdown(case: Case) -> Iterator[Finding]:
     """Whether pods end without losing requests."""
-    make, server, found = Maker("shutdown"), case.server, case.found
+    server, found = case.server, case.found
     if not server or case.pool.spec.target.scales_itself:
         return
     hook = table(table(server.get("lifecycle")).get("preStop"))
@@ -66,28 +67,28 @@ def shutdown(case: Case) -> Iterator[Finding]:
     advice = f"`preStop: {{sleep: {{seconds: {int(settle) + 1}}}}}`"
     name, shown = name_of(server), format_duration(case.pool.spec.drain.route_settle)
     if wait is not None and grace <= wait:
-        yield make.warning(
+        yield warning(
             "GraceTooShort",
             f"terminationGracePeriodSeconds is {grace} s and the preStop of container {name} takes "
             f"{wait:g} s, so its requests are cut off: set it to preStop plus the longest request",
         )
     elif not hook and case.pool.spec.route is RouteMode.ALWAYS and _is_http2(case):
-        yield make.ok("its pods end after their last connection")
+        yield ok("its pods end after their last connection")
     elif not hook:
-        yield make.warning(
+        yield warning(
             "PreStopMissing",
             f"container {name} has no preStop, so connections that nodes still send to an ending "
             f"pod within the settle time ({shown}) are refused: add {advice}",
         )
     elif wait is not None and wait < settle and case.pool.spec.route is not RouteMode.ALWAYS:
-        yield make.warning(
+        yield warning(
             "PreStopTooShort",
             f"the preStop of container {name} takes {wait:g} s, less than the settle time "
             f"({shown}) in which nodes may still send connections: use {advice}",
         )
     else:
         takes = "runs a command" if wait is None else f"takes {wait:g} s"
-        yield make.ok(f"preStop {takes}, of {grace} s until a pod is killed")
+        yield ok(f"preStop {takes}, of {grace} s until a pod is killed")
 
 
 _SLEEP = re.compile(r"(?<![\w.-])sleep[\s\"',]+(\d{1,6}(?:\.\d{1,3})?)s?(?![\w.])")
@@ -117,7 +118,7 @@ _LARGE = 10**9
 
 def image(case: Case) -> Iterator[Finding]:
     """Whether the image is there when a pod starts."""
-    make, found = Maker("image"), case.found
+    found = case.found
     if not found.containers:
         return
     notes = []
@@ -126,7 +127,7 @@ def image(case: Case) -> Iterator[Finding]:
         policy = text(container.get("imagePullPolicy")) or _default_policy(name)
         if policy == "Always":
             notes.append(
-                make.note(
+                note(
                     "PulledEachStart",
                     f"container {of} has imagePullPolicy Always, so each start waits for the "
                     "registry and fails without it: use a fixed tag with IfNotPresent",
@@ -134,7 +135,7 @@ def image(case: Case) -> Iterator[Finding]:
             )
         elif policy == "Never":
             notes.append(
-                make.note(
+                note(
                     "NeverPulled",
                     f"container {of} has imagePullPolicy Never: each node needs {name} already",
                 )
@@ -142,15 +143,15 @@ def image(case: Case) -> Iterator[Finding]:
         size = _size(case, name)
         if size >= _LARGE:
             notes.append(
-                make.note(
+                note(
                     "LargeImage",
                     f"{name} has {size / 10**9:.1f} GB: on a node without it the first start waits "
                     "for the pull, so keep it on the nodes or set a longer spec.prewarm.lead",
                 )
             )
     if found.nodes.unread:
-        notes.append(make.unknown(f"the size of the image: {found.nodes.unread}"))
-    yield from notes or [make.ok("its images are pulled once per node")]
+        notes.append(unknown(f"the size of the image: {found.nodes.unread}"))
+    yield from notes or [ok("its images are pulled once per node")]
 
 
 def _default_policy(name: str) -> str:

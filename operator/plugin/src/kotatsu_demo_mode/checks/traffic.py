@@ -20,7 +20,8 @@ from kotatsu_operator.core.plan.lead import enough_hold, slowest_wake
 from kotatsu_operator.core.pool.spec import KNATIVE, PoolSpec, RouteMode
 from kotatsu_operator.core.protocol import MANAGED_BY, MANAGED_BY_LABEL
 
-from .found import Case, Finding, Found, Maker, age_of, name_of, ports_of, spec_of, target_port
+from .finding import Finding, note, ok, refused, unknown, warning
+from .found import Case, Found, age_of, name_of, ports_of, spec_of, target_port
 from .gauges import gauge_in, may_appear, pod_of, silences
 
 
@@ -64,42 +65,42 @@ def older(case: Case, shares: Callable[[Mapping[str, Any]], bool]) -> str:
 
 def service(case: Case) -> Iterator[Finding]:
     """Whether requests to the Service wake the pool."""
-    make, spec, found = Maker("service"), case.pool.spec, case.found
+    spec, found = case.pool.spec, case.found
     if spec.target.scales_itself:
-        yield make.ok("Knative routes requests itself")
+        yield ok("Knative routes requests itself")
         return
     if found.services.unread:
-        yield make.unknown(f"Service {spec.service}: {found.services.unread}")
+        yield unknown(f"Service {spec.service}: {found.services.unread}")
         return
     why = check_service(spec, facts(case))
     if why is not None:
         hint = f"; Service {case.others[0]} selects these pods" if case.others else ""
-        yield make.refused(replace(why, message=f"{why.message}{hint}"))
+        yield refused(replace(why, message=f"{why.message}{hint}"))
         return
     if case.others:
-        yield make.note(
+        yield note(
             "ServiceAmbiguous",
             f"Services {', '.join([spec.service, *case.others])} select these pods, and requests "
             f"to {spec.service} alone wake the pool: give the others' clients its name, or choose "
             "with --service",
         )
     shown = ", ".join(f"{p.get('port')} → {target_port(p)}" for p in case.tcp_ports)
-    yield make.ok(f"requests to Service {spec.service} ({shown}) wake it")
-    yield from _service_notes(make, spec, spec_of(case.service or {}))
+    yield ok(f"requests to Service {spec.service} ({shown}) wake it")
+    yield from _service_notes(spec, spec_of(case.service or {}))
 
 
-def _service_notes(make: Maker, pool: PoolSpec, spec: Mapping[str, Any]) -> Iterator[Finding]:
+def _service_notes(pool: PoolSpec, spec: Mapping[str, Any]) -> Iterator[Finding]:
     name = pool.service
     for field in ("internalTrafficPolicy", "externalTrafficPolicy"):
         if spec.get(field) == "Local":
-            yield make.warning(
+            yield warning(
                 "TrafficPolicyLocal",
                 f"Service {name} has {field} Local, so clients of a node without an activator "
                 "reach nothing while the pool sleeps: set Cluster, or run an activator on each "
                 "node that clients come through",
             )
     if spec.get("sessionAffinity") == "ClientIP":
-        yield make.note(
+        yield note(
             "SessionAffinity",
             f"Service {name} has sessionAffinity ClientIP: a client that woke the pool stays with "
             "the activator until the affinity times out, one hop more",
@@ -107,14 +108,12 @@ def _service_notes(make: Maker, pool: PoolSpec, spec: Mapping[str, Any]) -> Iter
     other = [p for p in tables(spec.get("ports")) if p.get("protocol", "TCP") != "TCP"]
     if other:
         ports = ", ".join(f"{p.get('port')}/{p.get('protocol')}" for p in other)
-        yield make.note(
-            "PortsThatDoNotWake", f"{ports} of Service {name} wakes nothing: only TCP does"
-        )
+        yield note("PortsThatDoNotWake", f"{ports} of Service {name} wakes nothing: only TCP does")
 
 
 def ports(case: Case) -> Iterator[Finding]:
     """Whether the Service's ports lead to ports of the containers."""
-    make, found = Maker("ports"), case.found
+    found = case.found
     if case.service is None or not found.containers:
         return
     there = {port for container in found.containers for port in ports_of(container)}
@@ -123,28 +122,26 @@ def ports(case: Case) -> Iterator[Finding]:
     ]
     for port in lost:
         names = ", ".join(sorted(t for t in there if not t.isdigit())) or "no named port"
-        yield make.warning(
+        yield warning(
             "PortNotFound",
             f"port {port.get('port')} of Service {case.pool.spec.service} leads to the container "
             f"port {target_port(port)}, and the containers have {names}: correct targetPort, or "
             "name the container port so",
         )
     if not lost and case.tcp_ports:
-        yield make.ok("each port of the Service leads to a port of the pods")
+        yield ok("each port of the Service leads to a port of the pods")
 
 
 def metrics(case: Case) -> Iterator[Finding]:
     """Whether the pods report their requests in flight."""
-    make, found, spec = Maker("metrics"), case.found, case.pool.spec
+    found, spec = case.found, case.pool.spec
     if spec.target.scales_itself or not found.containers:
         return
     if spec.route is RouteMode.ALWAYS:
-        yield make.ok(
-            "all connections pass through the activator, which counts them (route Always)"
-        )
+        yield ok("all connections pass through the activator, which counts them (route Always)")
         return
     if found.pages_unread:
-        yield make.unknown(
+        yield unknown(
             f"requests in flight: {found.pages_unread}"
             + (
                 f"; start one, for example `kubectl scale {spec.target.kind.lower()} "
@@ -157,16 +154,16 @@ def metrics(case: Case) -> Iterator[Finding]:
     gauge, where = gauge_in(case), pod_of(found)
     why = next(silences(case), "")
     if gauge is not None and gauge.value > 0:
-        yield make.note(
+        yield note(
             "GaugeIsNeverZero",
             f"{where} reports {gauge.name} {gauge.value} in two readings: if it counts the metrics "
             "request itself, the pool never sleeps; use another gauge then",
         )
     elif gauge is not None:
-        yield make.ok(f"{where} reports {gauge.name} {gauge.value} ({gauge.path} on {gauge.port})")
+        yield ok(f"{where} reports {gauge.name} {gauge.value} ({gauge.path} on {gauge.port})")
     elif case.metrics is not None:
         lacks = f"has no metric {case.metrics.in_flight} on {case.metrics.path}"
-        yield make.warning(
+        yield warning(
             "GaugeMissing",
             f"{where} {why or lacks}, so its requests in flight are unknown: correct spec.metrics, "
             "or export that gauge",
@@ -181,31 +178,31 @@ def metrics(case: Case) -> Iterator[Finding]:
             "Always, or name a gauge in spec.metrics"
         )
         if case.is_new:  # `create` writes route Always
-            yield make.note("Unmetered", text)
+            yield note("Unmetered", text)
         else:
-            yield make.warning("Unmetered", text)
+            yield warning("Unmetered", text)
 
 
 def wakes(case: Case) -> Iterator[Finding]:
     """Whether requests wait long enough for a pod, and whether sleeps last: as measured so far."""
-    make, spec, memory = Maker("wakes"), case.pool.spec, case.pool.memory
+    spec, memory = case.pool.spec, case.pool.memory
     took = max(slowest_wake(memory.warm_ups, memory.template), _last_wake(case.pool.status))
     conditions = conditions_of(case.pool.status)
     hold, shown = format_duration(spec.hold_timeout), format_duration(took)
     late, flapping = conditions.get("RequestsTimedOut", {}), conditions.get("Flapping", {})
     if took > spec.hold_timeout:
-        yield make.warning(
+        yield warning(
             "HoldTimeoutTooShort",
             f"a start took {shown}, and requests that wake the pool get 503 after {hold}: set "
             f"spec.wake.holdTimeout to {format_duration(enough_hold(took))}, and the timeouts of "
             "proxies in front above it",
         )
     elif is_true(late):
-        yield make.warning("RequestsTimedOut", text(late.get("message")))
+        yield warning("RequestsTimedOut", text(late.get("message")))
     elif took:
-        yield make.ok(f"requests wait up to {hold} for a pod, and a start took {shown} at most")
+        yield ok(f"requests wait up to {hold} for a pod, and a start took {shown} at most")
     if is_true(flapping):
-        yield make.warning("Flapping", text(flapping.get("message")))
+        yield warning("Flapping", text(flapping.get("message")))
 
 
 def _last_wake(status: Mapping[str, Any]) -> timedelta:

@@ -24,16 +24,17 @@ from kotatsu_operator.core.objects import (
 from kotatsu_operator.core.pool.decision import foreign_write
 from kotatsu_operator.core.pool.spec import BUILT_IN, KNATIVE
 
-from .found import Case, Finding, Maker, name_of, points_to, spec_of
+from .finding import Finding, note, ok, refused, unknown, warning
+from .found import Case, name_of, points_to, spec_of
 from .installation import scaled
 from .traffic import older
 
 
 def workload(case: Case) -> Iterator[Finding]:
     """Whether the workload exists and a pool can have it."""
-    make, found, spec = Maker("workload"), case.found, case.pool.spec
+    found, spec = case.found, case.pool.spec
     if found.unread:
-        yield make.unknown(f"{found.label}: {found.unread}")
+        yield unknown(f"{found.label}: {found.unread}")
         return
     kind = "Knative Service" if spec.target.scales_itself else spec.target.kind
 
@@ -53,18 +54,18 @@ def workload(case: Case) -> Iterator[Finding]:
         check_dependencies(case.pool.name, found.namespace, depends_on),
     ):
         if why is not None:
-            yield make.refused(why)
+            yield refused(why)
             return
     if spec.target.kind not in (*BUILT_IN, KNATIVE) and scaled(found) is None:
-        yield make.unknown(
+        yield unknown(
             f"whether the operator may scale {spec.target.kind} of {spec.target.api_version} (the "
             "chart value `targets`): its Deployment could not be read"
         )
     pool = "" if case.is_new else f", WarmPool {case.pool.name}"
-    yield make.ok(f"{kind} {spec.target.name} can sleep and be woken{pool}")
+    yield ok(f"{kind} {spec.target.name} can sleep and be woken{pool}")
     policy = spec_of(found.workload or {}).get("podManagementPolicy", "OrderedReady")
     if found.target.kind == "StatefulSet" and policy == "OrderedReady" and case.replicas > 1:
-        yield make.note(
+        yield note(
             "OrderedStart",
             f"{found.label} starts its pods one after the other, so a window of {case.replicas} "
             "needs as many starts: set podManagementPolicy: Parallel if they need no order",
@@ -95,13 +96,13 @@ _REMEDIES = {
 
 def replicas(case: Case) -> Iterator[Finding]:
     """Whether another program sets the replicas again."""
-    make, found = Maker("replicas"), case.found
+    found = case.found
     if found.workload is None or case.pool.spec.target.scales_itself:
         return
     meta = table(found.workload.get("metadata"))
     for owner in tables(meta.get("ownerReferences")):
         if owner.get("controller"):
-            yield make.warning(
+            yield warning(
                 "OwnedByController",
                 f"{found.label} belongs to {owner.get('kind')} {owner.get('name')}, whose "
                 "controller may set the replicas again: let it leave them to the pool, if it can",
@@ -110,15 +111,15 @@ def replicas(case: Case) -> Iterator[Finding]:
     write = foreign_write(found.workload)
     tool = managed_by(meta)
     if write is not None and (write.applied or _says_replicas(found.workload, write.by)):
-        yield make.warning(
+        yield warning(
             "ReplicasContested",
             f"{write.by} sets `replicas` of {found.label} and will do so again, which wakes it or "
             f"ends its pods: {_REMEDIES.get(tool, _REMEDIES[''])}",
         )
     elif tool:
-        yield make.ok(f"{tool} manages {found.label} and does not set its replicas")
+        yield ok(f"{tool} manages {found.label} and does not set its replicas")
     else:
-        yield make.ok("no manifest sets its replicas")
+        yield ok("no manifest sets its replicas")
 
 
 def managed_by(meta: Mapping[str, Any]) -> str:
@@ -156,12 +157,12 @@ def _says_replicas(workload: Mapping[str, Any], manager: str) -> bool:
 
 def pods(case: Case) -> Iterator[Finding]:
     """Whether pods of this template start."""
-    make, found = Maker("pods"), case.found
+    found = case.found
     if case.pool.spec.target.scales_itself:
         return
     if found.workload is None or found.pods.unread:
         if found.pods.unread:
-            yield make.unknown(f"pods: {found.pods.unread}")
+            yield unknown(f"pods: {found.pods.unread}")
         return
     for pod in found.pods.items:
         status = table(pod.get("status"))
@@ -169,14 +170,14 @@ def pods(case: Case) -> Iterator[Finding]:
         if not why and (said := why_unschedulable(status)):
             why = f"no node has room for it ({said[:200]})"
         if why:
-            yield make.warning(
+            yield warning(
                 "PodsFail",
                 f"pod {name_of(pod)} does not start: {why}; see `kubectl describe pod "
                 f"{name_of(pod)} -n {found.namespace}`",
             )
             return
     if not found.pods.items:
-        yield make.note("NoPod", "no pod runs now, so whether its pods start is not known")
+        yield note("NoPod", "no pod runs now, so whether its pods start is not known")
     elif found.ready_pods:
         first = "the first " if found.pods.has_more else ""
-        yield make.ok(f"Ready pods: {len(found.ready_pods)} of {first}{len(found.pods.items)}")
+        yield ok(f"Ready pods: {len(found.ready_pods)} of {first}{len(found.pods.items)}")
