@@ -16,7 +16,7 @@ from plugin.kit import (
     write_manifest,
 )
 
-from kotatsu_demo_mode.event import together
+from kotatsu_demo_mode.chart import together
 from kotatsu_demo_mode.timeline import timeline
 
 CHECK = once("check", "2026-11-25T11:00", "2026-11-25T13:00", 2)

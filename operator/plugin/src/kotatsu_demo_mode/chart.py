@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
-from .event import TOGETHER, Drawn, together
-from .timeline import Stretch
+from .timeline import Drawn, Stretch
 
 _BLOCKS, _PLAIN = "▁▂▃▄▅▆▇█", "123456789"
 _PARKED, _PLAIN_PARKED = "░", "p"
@@ -16,6 +16,25 @@ _STEPS = [
 ]
 _TICK = 9
 """Columns of a label of the axis."""
+
+
+TOGETHER = "together"
+
+
+def together(timelines: Sequence[Drawn]) -> list[Stretch]:
+    """The pods of all pools at each moment; parked if all of them are."""
+    moments = {at for t in timelines for at in (t.begin, t.end)}
+    moments |= {at for t in timelines for s in t.stretches for at in (s.begin, s.end)}
+    steps = {at: [0, 0] for at in moments}
+    for t in timelines:
+        for s in t.stretches:
+            steps[s.begin][s.is_parked] += s.replicas
+            steps[s.end][s.is_parked] -= s.replicas
+    found, warm, parked = [], 0, 0
+    for begin, end in pairwise(sorted(steps)):
+        warm, parked = warm + steps[begin][False], parked + steps[begin][True]
+        found.append(Stretch(begin, end, warm + parked, is_parked=parked > 0 and not warm))
+    return found
 
 
 def chart(timelines: Sequence[Drawn], width: int, *, blocks: bool) -> list[str]:

@@ -1,24 +1,24 @@
 """kubectl demo-mode plan: the coming transitions, also of a manifest."""
 
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from kotatsu_operator.core.budget.limit import sentence
+from kotatsu_operator.core.budget.limit import Standing, sentence, standing
 from kotatsu_operator.core.calendar.schedule import dropped
-from kotatsu_operator.core.formats import format_duration
+from kotatsu_operator.core.formats import conditions_of, format_duration, is_true
 from kotatsu_operator.core.plan.lead import Basis, basis_of, decisive
 from kotatsu_operator.core.pool.spec import mode_field
 
-from . import event
-from .chart import chart
+from .chart import TOGETHER, chart, together
 from .errors import DemoModeError
 from .pools import Pool, accepted
 from .shell import Shell
 from .terminal import Terminal, table_lines
-from .timeline import Change, Timeline, offset_note, timeline
+from .timeline import Change, Timeline, offset_note, price, timeline
 from .times import clock, instant_of
 from .words import amount, number, pods, shown_pods, spent_on
 
@@ -52,7 +52,7 @@ def run(options: Namespace, shell: Shell) -> int:
     timelines = [timeline(pool, begin, end) for pool in pools]
     label = _labels(options)
     if options.output:
-        found = {"transitions": records(timelines, label), **event.record(timelines, now)}
+        found = {"transitions": records(timelines, label), **_verdict_record(timelines, now)}
         shell.terminal.dump(found, options.output)
         return 0
     if not timelines:
@@ -139,15 +139,15 @@ def text(
         lines += chart(timelines, terminal.width, blocks=terminal.has_blocks)
     for t in timelines:
         if t.cost is not None:
-            hours = sum(s.pod_seconds for s in t.stretches) / 3600
-            parked = sum(s.pod_seconds for s in t.stretches if s.is_parked) / 3600
+            hours = sum(s.hours for s in t.stretches)
+            parked = sum(s.hours for s in t.stretches if s.is_parked)
             of_them = f" ({parked:,.1f} of them parked)" if parked else ""
             lines.append(
                 f"{_name(t.pool, is_wide=is_wide)}: {hours:,.1f} pod hours{of_them}, "
                 f"{amount(t.cost, t.pool.currency)}"
             )
     if len(timelines) > 1:
-        lines += event.lines(timelines, now)
+        lines += _verdict(timelines, now)
     return lines
 
 
@@ -239,3 +239,112 @@ def _note(t: Timeline, change: Change) -> str:
     elif change.replicas == 0 and change.kind != "close":
         notes.append("an Asleep override is in effect")
     return "; ".join(notes)
+
+
+# --- several pools: their pods together, one total, and one verdict ---
+
+
+@dataclass(frozen=True)
+class _Total:
+    """What the pods of several pools cost together."""
+
+    pod_hours: Decimal
+    peak: int
+    """The most pods at one moment."""
+    costs: dict[str, Decimal]
+    """By currency, because amounts in two are never added; without the pools of unknown cost."""
+    unpriced: Sequence[str]
+    """The pools of unknown cost."""
+
+
+def _total(timelines: Sequence[Timeline]) -> _Total:
+    costs: dict[str, Decimal] = {}
+    for t in timelines:
+        if t.cost is not None:
+            costs[t.pool.currency] = costs.get(t.pool.currency, Decimal(0)) + t.cost
+    every = together(timelines)
+    hours = sum((s.hours for s in every), Decimal(0))
+    peak = max((s.replicas for s in every), default=0)
+    return _Total(hours, peak, costs, [t.pool.name for t in timelines if t.cost is None])
+
+
+def problems(timelines: Sequence[Timeline], now: datetime) -> list[str]:
+    """Why a window of these pools may not open warm; empty if nothing is known against it."""
+    return [
+        f"{t.pool.name}: {why}"
+        for t in timelines
+        for why in dict.fromkeys(_against(t, timelines, now))
+    ]
+
+
+def _against(t: Timeline, every: Sequence[Timeline], now: datetime) -> Iterator[str]:
+    pool, zone = t.pool, t.pool.spec.zone
+    conditions = conditions_of(pool.status)
+    if pool.refusal:
+        yield pool.refusal
+    if pool.spec.suspend:
+        yield "suspended; set spec.suspend to false"
+    yield from (lost.message for lost in dropped(pool.spec.windows, zone))
+    for change in t.changes:
+        if change.kind == "open" and change.replicas == 0:
+            at = clock(change.at, zone, now)
+            yield f"an Asleep override is in effect when {change.window} opens at {at}"
+    if standing(pool.ledger, pool.spec.budget) is Standing.EXHAUSTED:
+        yield sentence(pool.ledger, pool.spec.budget)
+    elif (ends := _spent_at(t, every)) is not None:
+        limit = amount(pool.spec.budget.limit, pool.currency)
+        limit += f" of budget group {pool.group}" if pool.group else ""
+        yield f"with this plan the budget of {limit} is spent before {clock(ends, zone, now)}"
+    opens = any(change.kind == "open" for change in t.changes)
+    if opens and is_true(conditions.get("Unproven")):
+        yield "its current pods have never been Ready; run `kubectl demo-mode rehearse` first"
+
+
+def _spent_at(t: Timeline, every: Sequence[Timeline]) -> datetime | None:
+    """The end of the budget's period, or of the plan, if the limit is reached before.
+
+    In a budget group, the planned pods of all its pools in `every` count.
+    """
+    pool, limit = t.pool, t.pool.spec.budget.limit
+    if limit is None or pool.price is None:
+        return None
+    end = min(pool.ledger.period_end or t.end, t.end)
+    mark = (pool.namespace, pool.group, pool.currency)
+    counted = [t]
+    if pool.group:
+        counted = [o for o in every if (o.pool.namespace, o.pool.group, o.pool.currency) == mark]
+    cost = sum((_cost_until(end, other) for other in counted), Decimal(0))
+    return end if pool.counted + cost >= limit else None
+
+
+def _cost_until(end: datetime, t: Timeline) -> Decimal:
+    cut = [replace(s, end=min(s.end, end)) for s in t.stretches if s.begin < end]
+    return price(t.pool, cut) or Decimal(0)
+
+
+def _verdict(timelines: Sequence[Timeline], now: datetime) -> list[str]:
+    """The total and the verdict as text."""
+    total, found = _total(timelines), problems(timelines, now)
+    parts = [f"{TOGETHER}: {total.pod_hours:,.1f} pod hours", f"at most {total.peak} pods"]
+    parts += [amount(cost, currency) for currency, cost in total.costs.items()]
+    if total.unpriced:
+        parts.append(f"without {', '.join(total.unpriced)}, of unknown cost")
+    if not found:
+        why = ["Nothing is known that keeps a window of these pools from opening warm."]
+    else:
+        why = ["Not every window may open warm:", *(f"  - {problem}" for problem in found)]
+    return [", ".join(parts), *why]
+
+
+def _verdict_record(timelines: Sequence[Timeline], now: datetime) -> dict[str, Any]:
+    """The same for JSON."""
+    total, found = _total(timelines), problems(timelines, now)
+    return {
+        "total": {
+            "podHours": number(total.pod_hours),
+            "peak": total.peak,
+            "cost": {currency: number(cost) for currency, cost in total.costs.items()},
+            "unpriced": list(total.unpriced),
+        },
+        "verdict": {"warm": not found, "problems": found},
+    }

@@ -1,7 +1,5 @@
 """kubectl demo-mode report: what pools were warm for, and what it cost."""
 
-from __future__ import annotations
-
 from argparse import Namespace
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,7 +16,7 @@ from .errors import DemoModeError
 from .pools import Pool
 from .shell import Shell
 from .terminal import Terminal, table_lines
-from .timeline import Stretch
+from .timeline import Drawn, Stretch
 from .times import about, clock, instant_of, stamp
 from .words import amount, number, pods
 
@@ -52,21 +50,6 @@ class Report:
     now: datetime
     past: Past
     others: Alternatives
-
-    @property
-    def begin(self) -> datetime:
-        """The left edge of its chart."""
-        return self.past.begin
-
-    @property
-    def end(self) -> datetime:
-        """The right edge of its chart."""
-        return self.past.end
-
-    @property
-    def stretches(self) -> list[Stretch]:
-        """The pods over time, for a chart."""
-        return [Stretch(r.begin, r.end, r.episode.replicas, is_parked(r)) for r in self.past.rows]
 
 
 def run(options: Namespace, shell: Shell) -> int:
@@ -235,11 +218,18 @@ def cells(report: Report, row: Row) -> tuple[str, ...]:
     )
 
 
+def _drawn(report: Report) -> Drawn:
+    """The pods over time, for a chart."""
+    past = report.past
+    pods = [Stretch(r.begin, r.end, r.episode.replicas, is_parked(r)) for r in past.rows]
+    return Drawn(report.pool, past.begin, past.end, pods)
+
+
 def _print(terminal: Terminal, report: Report) -> None:
     terminal.say(title(report))
     past = report.past
     if past.rows:
-        shown = chart([report], terminal.width, blocks=terminal.has_blocks)
+        shown = chart([_drawn(report)], terminal.width, blocks=terminal.has_blocks)
         rows = [HEADS, *(cells(report, row) for row in past.rows)]
         for line in (*shown, "", *table_lines(terminal, rows), ""):
             terminal.say(line)

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
-from kotatsu_operator.core.budget.levels import ASLEEP, Ask, Mode, follow
+from kotatsu_operator.core.budget.levels import ASLEEP, Ask, Mode, PodTime, follow
 from kotatsu_operator.core.calendar.schedule import Occurrence, occurrences
 from kotatsu_operator.core.formats import count
 from kotatsu_operator.core.plan.activity import in_force, override_end, parked_until
@@ -25,8 +25,6 @@ from .pools import Pool
 _REACH = timedelta(hours=26)
 """How far a step looks ahead: more than the longest lead."""
 
-_HOUR = Decimal(3600)
-
 
 @dataclass(frozen=True)
 class Stretch:
@@ -38,9 +36,15 @@ class Stretch:
     is_parked: bool = False
 
     @property
-    def pod_seconds(self) -> Decimal:
-        """Pods times seconds."""
-        return self.replicas * Decimal((self.end - self.begin).total_seconds())
+    def time(self) -> PodTime:
+        """Pods times their time."""
+        time = self.replicas * (self.end - self.begin)
+        return PodTime(parked=time) if self.is_parked else PodTime(time)
+
+    @property
+    def hours(self) -> Decimal:
+        """Pods times hours."""
+        return self.replicas * Decimal((self.end - self.begin).total_seconds()) / 3600
 
 
 @dataclass(frozen=True)
@@ -64,16 +68,22 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Timeline:
-    """The coming changes of one pool, and its number of pods over time."""
+class Drawn:
+    """The pods of one pool over time: planned ones, or those of a report."""
 
     pool: Pool
     begin: datetime
     end: datetime
+    stretches: Sequence[Stretch]
+
+
+@dataclass(frozen=True)
+class Timeline(Drawn):
+    """The coming changes of one pool, and its number of pods over time."""
+
     first: Plan
     """The plan at `begin`."""
     changes: Sequence[Change]
-    stretches: Sequence[Stretch]
 
     @property
     def cost(self) -> Decimal | None:
@@ -83,14 +93,9 @@ class Timeline:
 
 def price(pool: Pool, stretches: Sequence[Stretch]) -> Decimal | None:
     """The cost of the pods of these stretches; None without prices."""
-    one = pool.price
-    if one is None:
+    if pool.price is None:
         return None
-    warm, parked = (
-        sum((s.pod_seconds for s in stretches if s.is_parked is is_parked), Decimal(0))
-        for is_parked in (False, True)
-    )
-    return (one.warm * warm + (one.parked or one.warm) * parked) / _HOUR
+    return pool.price.of(sum((s.time for s in stretches), PodTime()))
 
 
 def timeline(pool: Pool, begin: datetime, end: datetime) -> Timeline:
@@ -120,7 +125,7 @@ def timeline(pool: Pool, begin: datetime, end: datetime) -> Timeline:
                 )
             )
     priced = _priced(pool, changes, stretches)
-    return Timeline(pool, begin, end, steps[0].plan, priced, _merged(stretches))
+    return Timeline(pool, begin, end, _merged(stretches), steps[0].plan, priced)
 
 
 @dataclass(frozen=True)
