@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from plugin.kit import EVENINGS, NOW, PITCH, PRICES, Cluster, cron, demo_mode, manifest, pool
 
 from kotatsu_demo_mode.api import _object, explain
-from kotatsu_demo_mode.completion import pool_names
+from kotatsu_demo_mode.completion import names
 from kotatsu_demo_mode.errors import DemoModeError
 from kotatsu_demo_mode.timeline import timeline
 from kotatsu_operator.core.plan.plan import plan_at
@@ -187,7 +187,7 @@ def test_the_only_pool_that_cannot_be_read_is_an_error():
 
 def test_completion_knows_the_names_of_pools_that_cannot_be_read():
     shell = Cluster(manifest(), TYPO).shell()
-    assert pool_names(["on"], shell) == ["typo", "voice"]
+    assert names(["on"], shell) == ["typo", "voice"]
 
 
 def test_a_field_that_is_younger_than_the_plugin_is_no_error_in_a_cluster():

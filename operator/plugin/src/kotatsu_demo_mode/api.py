@@ -73,7 +73,6 @@ class _Call:
 
     @property
     def target(self) -> str:
-        """The path with the query."""
         return f"{self.path}?{urlencode(self.query)}" if self.query else self.path
 
 
@@ -272,3 +271,11 @@ def explain(status: int, text: str) -> DemoModeError:
 def dry_run_query(dry_run: bool) -> dict[str, str]:
     """The query with which the API server validates a change and does not save it."""
     return {"dryRun": "All"} if dry_run else {}
+
+
+def find(api: Api, path: str, **query: str) -> Object | None:
+    """An object or a list; None if it does not exist, or the cluster has no such kind."""
+    try:
+        return api.get(path, **query)
+    except (NotFoundError, NotServedError):
+        return None

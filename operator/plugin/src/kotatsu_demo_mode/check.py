@@ -6,7 +6,7 @@ from typing import Any
 
 from .api import Api
 from .checks.finding import Finding, Level, counted, verdict
-from .checks.judge import Examined, Wish, examine
+from .checks.judge import Examined, examine
 from .errors import DemoModeError
 from .pools import items_of
 from .shell import Shell
@@ -22,13 +22,12 @@ def run(options: Namespace, shell: Shell) -> int:
             "name one workload, as in `kubectl demo-mode check deployment/web`, or choose pools "
             "with -l, --all or -A"
         )
-    wish = Wish(options.service, options.replicas)
     seen = []
     with shell.api(options) as api:
         namespace = "" if options.all_namespaces else shell.namespace(api, options)
         for place, workload in _chosen(api, namespace, options):
             terminal.progress(f"reading {workload} in {place}")
-            seen.append(examine(api, place, workload, wish))
+            seen.append(examine(api, place, workload, options.service, options.replicas))
     terminal.clear()
     if options.output:
         records = [record(one) for one in seen]
@@ -58,7 +57,6 @@ def _chosen(api: Api, namespace: str, options: Namespace) -> list[tuple[str, str
 
 
 def record(seen: Examined) -> dict[str, Any]:
-    """The findings for JSON."""
     target = seen.found.target
     return {
         "workload": {

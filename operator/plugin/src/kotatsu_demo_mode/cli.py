@@ -24,7 +24,6 @@ _CRON = "starts of a repeating window, like '0 18 * * 1-5'"
 
 @cache
 def parser() -> Parser:
-    """The parser of every command."""
     top = Parser(
         prog=PROG,
         description="Keep pools warm for a demo, and let them sleep afterwards.",

@@ -1,7 +1,7 @@
 """Sends the requests of a rehearsal, from a pod of the cluster or from this machine."""
 
 import json
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator
 from datetime import datetime, timedelta
 from enum import Enum, auto
 from importlib.resources import files
@@ -9,14 +9,14 @@ from typing import Any, Protocol
 from urllib.parse import quote, urlsplit
 from uuid import uuid4
 
-from kotatsu_operator.core.formats import table, tables, text
+from kotatsu_operator.core.formats import tables, text
 from kotatsu_operator.core.objects import why_not_started
 
 from . import load
 from .api import Api
 from .errors import DemoModeError, NotFoundError
 from .operators import Watch
-from .pools import Object, Pool
+from .pools import Object, Pool, pod_spec_of
 
 Job = dict[str, Any]
 Results = list[tuple[float, int, str]]
@@ -79,7 +79,7 @@ class Inside:
         watch: Watch,
     ) -> None:
         self._api, self._pool, self._clock = api, pool, clock
-        self._like: Object = {} if watch.rivals else _pod_spec(watch.operator)
+        self._like: Object = {} if watch.rivals else dict(pod_spec_of(watch.operator))
         self._image = image or self._of_the_operator(watch)
         self._url = f"http://{pool.spec.service}.{pool.namespace}.svc:{self._port()}{path}"
         self.route = f"Service {pool.spec.service}, from a pod in {pool.namespace}"
@@ -145,10 +145,6 @@ class Inside:
                     "give another --image, or --url to send them from this machine"
                 )
             yield Step.WAIT
-
-
-def _pod_spec(operator: Mapping[str, Any]) -> Object:
-    return dict(table(table(table(operator.get("spec")).get("template")).get("spec")))
 
 
 def _read(answer: dict[str, Any]) -> tuple[float, Results]:

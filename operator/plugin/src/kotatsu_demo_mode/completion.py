@@ -3,12 +3,8 @@
 import argparse
 from argparse import Namespace
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from .shell import Shell
-
-if TYPE_CHECKING:
-    from .api import Api
 
 _NAMES_ONLY = 4
 """kubectl's directive against file names as a fallback."""
@@ -46,7 +42,6 @@ _Names = Callable[[Sequence[str]], list[str]]
 
 
 def run(options: Namespace, shell: Shell) -> int:
-    """Print the script of one shell."""
     shell.terminal.say_as_is(_SCRIPTS[options.shell].rstrip())
     return 0
 
@@ -70,11 +65,9 @@ def candidates(
         found = list(commands)
     else:
         wanted = _positional(here, len(given))
-        if wanted == "name":
-            is_new = here.prog.endswith(" add")
+        is_new = wanted == "source" or here.prog.endswith(" add")
+        if wanted in ("name", "source"):
             found = [] if is_new else windows(before)
-        elif wanted == "source":
-            found = []
         elif wanted == "pools":
             found = [name for name in pools(before) if name not in before]
         elif wanted == "workload":
@@ -121,9 +114,12 @@ def _flag_of(parser: argparse.ArgumentParser, word: str) -> argparse.Action | No
     return None
 
 
-def _asked(
-    words: Sequence[str], shell: Shell, names: Callable[["Api", str], list[str]]
-) -> list[str]:
+def names(words: Sequence[str], shell: Shell, *, windows: bool = False) -> list[str]:
+    """The pools, or their windows, of the namespace and cluster that the words name.
+
+    Empty after an error.
+    """
+    from . import pools
     from .errors import DemoModeError
     from .flags import Parser
 
@@ -133,23 +129,10 @@ def _asked(
     try:
         options, _ = parser.parse_known_args([*words])
         with shell.api(options) as api:
-            return names(api, shell.namespace(api, options))
+            read = pools.window_names if windows else pools.names
+            return read(api, shell.namespace(api, options))
     except (DemoModeError, SystemExit):
         return []
-
-
-def pool_names(words: Sequence[str], shell: Shell) -> list[str]:
-    """The pools of the namespace and cluster that the words name; empty after an error."""
-    from .pools import names
-
-    return _asked(words, shell, names)
-
-
-def window_names(words: Sequence[str], shell: Shell) -> list[str]:
-    """The same for windows."""
-    from .pools import window_names as names
-
-    return _asked(words, shell, names)
 
 
 def answer(words: Sequence[str], shell: Shell) -> None:
@@ -159,8 +142,8 @@ def answer(words: Sequence[str], shell: Shell) -> None:
     found = candidates(
         words,
         parser(),
-        lambda before: pool_names(before, shell),
-        lambda before: window_names(before, shell),
+        lambda before: names(before, shell),
+        lambda before: names(before, shell, windows=True),
     )
     for word in found:
         shell.terminal.say(word)

@@ -11,11 +11,11 @@ from typing import Any
 from kotatsu_operator.core.budget.ledger import period_at
 from kotatsu_operator.core.formats import amount as read_amount
 from kotatsu_operator.core.formats import table
-from kotatsu_operator.core.pool.spec import PoolSpec
 
 from .errors import DemoModeError
 from .pools import Pool
 from .shell import Shell
+from .terminal import paired
 from .timeline import Stretch, timeline
 from .times import clock, stamp
 from .words import amount, number, pods
@@ -72,13 +72,9 @@ def gb_seconds(instances: int, mib: Decimal, seconds: Decimal) -> Decimal:
     return instances * mib / 1024 * ceil(seconds / _ROUNDING) * _ROUNDING
 
 
-def _period_end(spec: PoolSpec, now: datetime) -> datetime:
-    return period_at(spec.budget.period, spec.zone, now)[1]
-
-
 def figures(pool: Pool, now: datetime, other: LambdaPrice | None = None) -> Figures:
     """The cost of a pool, from its status, its schedule and its prices."""
-    ledger, end = pool.ledger, _period_end(pool.spec, now)
+    ledger, end = pool.ledger, period_at(pool.spec.budget.period, pool.spec.zone, now)[1]
     coming = timeline(pool, now, max(end, now + timedelta(seconds=1)))
     spent = ledger.accrued if ledger.currency else None
     forecast = read_amount(table(pool.status.get("cost")).get("forecast"))
@@ -111,7 +107,6 @@ def _provisioned(stretches: Sequence[Stretch], peak: int, other: LambdaPrice) ->
 
 
 def run(options: Namespace, shell: Shell) -> int:
-    """Print the figures of the chosen pools."""
     now = shell.clock()
     with shell.api(options) as api:
         pools = shell.find(api, options)
@@ -142,7 +137,6 @@ def lambda_price(options: Namespace, pool: Pool) -> LambdaPrice | None:
 
 
 def text(f: Figures) -> list[str]:
-    """The figures as text."""
     pool, zone = f.pool, f.pool.spec.zone
     currency = pool.currency
     since = f" since {clock(f.since, zone, f.now)}" if f.since else ""
@@ -157,28 +151,21 @@ def text(f: Figures) -> list[str]:
     if f.month_parked is not None:
         rows.append((f"{pods(f.peak)} parked for a month", amount(f.month_parked, currency)))
     if f.provisioned is not None:
-        rows += _lambda_rows(f.provisioned)
+        bill, code = f.provisioned, f.provisioned.currency
+        windows = f"coming windows as Lambda provisioned concurrency, {bill.gb_seconds:,.0f} GB-s"
+        rows += [
+            (f"the {windows}", amount(bill.cost, code)),
+            ("its largest window left on for a month there", amount(bill.month_left_on, code)),
+        ]
     if pool.shared is not None:
-        expected = pool.shared.forecast + pool.shared.deleted
         rows[1:1] = [
             (f"spent by budget group {pool.group}", amount(pool.counted, currency)),
-            (f"its forecast {period}", amount(expected, currency)),
+            (f"its forecast {period}", amount(pool.shared.forecast, currency)),
         ]
-    width = max(len(name) for name, _ in rows)
-    lines = [pool.name, *(f"  {name.ljust(width)}  {value}" for name, value in rows)]
+    lines = [pool.name, *paired(rows)]
     if f.month_left_on is None:
         lines.append(f"  ({_why_unknown(pool)})")
     return lines
-
-
-def _lambda_rows(bill: LambdaBill) -> list[tuple[str, str]]:
-    return [
-        (
-            f"the coming windows as Lambda provisioned concurrency, {bill.gb_seconds:,.0f} GB-s",
-            amount(bill.cost, bill.currency),
-        ),
-        ("its largest window left on for a month there", amount(bill.month_left_on, bill.currency)),
-    ]
 
 
 def _why_unknown(pool: Pool) -> str:
@@ -188,7 +175,6 @@ def _why_unknown(pool: Pool) -> str:
 
 
 def record(f: Figures) -> dict[str, Any]:
-    """The figures for JSON."""
     found: dict[str, Any] = {
         "namespace": f.pool.namespace,
         "pool": f.pool.name,

@@ -19,12 +19,12 @@ from kotatsu_operator.core.plan.lead import enough_hold
 from kotatsu_operator.core.pool.parse import SpecError
 from kotatsu_operator.core.pool.spec import Metrics, PoolSpec, RouteMode, Scaling
 
-from .api import MANAGER, Api, dry_run_query
-from .checks.finding import Finding, Level
+from .api import MANAGER, dry_run_query
+from .checks.finding import Level
 from .checks.found import Case, Found
 from .checks.gauges import gauge_in, pod_of
 from .checks.installation import PRICES, responsible
-from .checks.judge import Examined, Wish, examine
+from .checks.judge import Examined, examine
 from .entries import Request, adding
 from .errors import DemoModeError
 from .operators import settings
@@ -65,7 +65,7 @@ def run(options: Namespace, shell: Shell) -> int:
     with shell.api(options) as api:
         namespace = shell.namespace(api, options)
         terminal.progress(f"reading {options.workload} in {namespace}")
-        seen = examine(api, namespace, options.workload, Wish(options.service, most))
+        seen = examine(api, namespace, options.workload, options.service, most)
         terminal.clear()
         made = make(seen, options.name, options.time_zone, windows, now, parked=options.parked)
         if not options.apply and options.output != "json":
@@ -77,7 +77,8 @@ def run(options: Namespace, shell: Shell) -> int:
         if options.apply:
             if not options.dry_run:
                 shell.confirm(yes=options.yes)
-            written = _create(api, made, dry_run=options.dry_run == "server")
+            query = {"fieldManager": MANAGER, **dry_run_query(options.dry_run == "server")}
+            written = api.create(pool_path(made.pool.namespace), made.manifest, **query)
     if options.output:
         terminal.dump(written, options.output)
     else:
@@ -129,7 +130,7 @@ def make(
     parts = [*filled(case, zone, most), *(_PARKED if parked else ())]
     manifest = _manifest(case.pool.raw, name, parts)
     pool = read_pool(manifest, case.pool.template)
-    notes = [*_warnings(seen.findings)]
+    notes = [f"{f.reason}: {f.message}" for f in seen.findings if f.level is Level.WARNING]
     for window in windows:
         if (window.at is None) == (window.schedule is None):
             raise DemoModeError(
@@ -158,15 +159,6 @@ _ORDER = ("targetRef", "service", "route", "metrics", "timeZone", "windows", "sc
 def _ordered(spec: Mapping[str, Any]) -> dict[str, Any]:
     """The fields in the order of the documentation."""
     return {key: spec[key] for key in (*_ORDER, *spec) if key in spec}
-
-
-def _warnings(findings: Iterable[Finding]) -> Iterator[str]:
-    return (f"{f.reason}: {f.message}" for f in findings if f.level is Level.WARNING)
-
-
-def _create(api: Api, made: Made, *, dry_run: bool) -> Object:
-    place = pool_path(made.pool.namespace)
-    return api.create(place, made.manifest, fieldManager=MANAGER, **dry_run_query(dry_run))
 
 
 def filled(case: Case, zone: str, most: int) -> list[Filled]:

@@ -51,12 +51,10 @@ class Edit:
 
     @property
     def is_change(self) -> bool:
-        """Whether there is something to write."""
         return self.verb != "unchanged"
 
     @property
     def spec(self) -> Object:
-        """The pool's spec with this change."""
         return spec_after(self.pool, [self])
 
     @property
@@ -86,7 +84,6 @@ def after_all(pool: Pool, edits: Sequence[Edit]) -> Pool:
 
 
 def entries_of(pool: Pool) -> list[Object]:
-    """The entries of spec.windows."""
     return list(pool.raw["spec"].get("windows") or ())
 
 

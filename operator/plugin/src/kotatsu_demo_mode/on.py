@@ -64,10 +64,6 @@ def _warm(pool: Pool, options: Namespace, by: str, now: datetime) -> Object:
     return override("Warm", until, by=by, reason=options.reason, replicas=options.replicas)
 
 
-def _changed(before: Object, after: Object) -> bool:
-    return bool(before["spec"].get("override") != after["spec"].get("override"))
-
-
 def _warmed(pool: Pool, raw: Object, now: datetime) -> Done:
     """The end of an override, its number of pods, and the cost."""
     after = read_pool(raw, pool.template)
@@ -82,7 +78,11 @@ def _warmed(pool: Pool, raw: Object, now: datetime) -> Done:
     detail += f", {pods(most)}"
     if ahead.cost is not None:
         detail += f", {amount(ahead.cost, after.currency)} until then"
-    verb = "warmed" if _changed(pool.raw, raw) else "unchanged: warm"
+    verb = (
+        "warmed"
+        if pool.raw["spec"].get("override") != raw["spec"].get("override")
+        else "unchanged: warm"
+    )
     return Done(after, verb, detail, raw)
 
 

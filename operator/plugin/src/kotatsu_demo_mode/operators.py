@@ -13,6 +13,7 @@ from kotatsu_operator.core.protocol import LEASE_NAME, UNINSTALL
 from .checks.found import Objects, name_of, spec_of
 from .checks.reader import Reader
 from .errors import DemoModeError, ForbiddenError, NotFoundError
+from .pools import pod_spec_of
 from .shell import Shell
 
 if TYPE_CHECKING:
@@ -75,10 +76,9 @@ class Watch:
 
 def settings(operator: object) -> dict[str, str]:
     """The environment of an operator's Deployment."""
-    pod = table(table(spec_of(table(operator)).get("template")).get("spec"))
     return {
         text(entry.get("name")): text(entry.get("value"))
-        for container in tables(pod.get("containers"))
+        for container in tables(pod_spec_of(table(operator)).get("containers"))
         for entry in tables(container.get("env"))
     }
 

@@ -12,9 +12,9 @@ from kotatsu_operator.core.pool.spec import BUILT_IN, KNATIVE, OnDelete
 from kotatsu_operator.core.protocol import ACTIVATOR, OPERATOR, RECORD, ROUTE_LABEL
 from kotatsu_operator.core.report.record import Entry, heir, read_entry, settle, text_of
 
-from .api import Api
+from .api import Api, find
 from .checks.reader import path_of
-from .errors import DemoModeError, ForbiddenError, NotFoundError, NotServedError
+from .errors import DemoModeError, ForbiddenError, NotFoundError
 from .pools import Object, items_of, pool_path
 from .shell import Shell
 
@@ -78,9 +78,7 @@ def read_all(api: Api, namespace: str, shell: Shell) -> Everything:
 
 def _read(api: Api, path: str, shell: Shell, **query: str) -> list[Object]:
     try:
-        return list(api.get(path, **query).get("items") or ())
-    except (NotFoundError, NotServedError):
-        return []
+        return list((find(api, path, **query) or {}).get("items") or ())
     except ForbiddenError as error:
         shell.refuse(error)
         return []

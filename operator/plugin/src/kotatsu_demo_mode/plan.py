@@ -34,7 +34,6 @@ _BASIS = {
 
 
 def run(options: Namespace, shell: Shell) -> int:
-    """Print the coming transitions of the chosen pools."""
     now = shell.clock()
     pools = _pools(options, shell)
     zone = pools[0].spec.zone if pools else None
@@ -50,7 +49,7 @@ def run(options: Namespace, shell: Shell) -> int:
         raise DemoModeError("the plan is longer than three years; give an earlier --to")
     accepted(pools, shell)  # a refused pool is planned as if it were accepted
     timelines = [timeline(pool, begin, end) for pool in pools]
-    label = _labels(options)
+    label = bool(options.all_namespaces)
     if options.output:
         found = {"transitions": records(timelines, label), **_verdict_record(timelines, now)}
         shell.terminal.dump(found, options.output)
@@ -78,10 +77,6 @@ def _pools(options: Namespace, shell: Shell) -> list[Pool]:
         return [pool for pool in pools if not names or pool.name in names]
     with shell.api(options) as api:
         return shell.find(api, options)
-
-
-def _labels(options: Namespace) -> bool:
-    return bool(options.all_namespaces)
 
 
 def _name(pool: Pool, *, is_wide: bool) -> str:
@@ -337,7 +332,6 @@ def _verdict(timelines: Sequence[Timeline], now: datetime) -> list[str]:
 
 
 def _verdict_record(timelines: Sequence[Timeline], now: datetime) -> dict[str, Any]:
-    """The same for JSON."""
     total, found = _total(timelines), problems(timelines, now)
     return {
         "total": {

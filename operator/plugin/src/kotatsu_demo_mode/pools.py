@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
 from kotatsu_operator.core.budget.forecast import PodPrice
@@ -37,30 +38,12 @@ Object = dict[str, Any]
 GROUP = "/apis/kotatsu.dev/v1alpha1"
 
 
-@dataclass(frozen=True)
-class GroupSum:
+class GroupSum(NamedTuple):
     """The sums over the pools of a budget group, from their statuses."""
 
-    accrued: Decimal = Decimal(0)
-    forecast: Decimal = Decimal(0)
-    """Without what deleted pools have spent."""
-    deleted: Decimal = Decimal(0)
-
-    @property
-    def counted(self) -> Decimal:
-        """What counts against the limits of its pools."""
-        return self.accrued + self.deleted
-
-    def plus(self, cost: Mapping[str, Any]) -> GroupSum:
-        """The sums with one more pool, by `status.cost`."""
-        accrued = amount(cost.get("accrued")) or Decimal(0)
-        expected = amount(cost.get("forecast"))
-        deleted = amount(table(cost.get("group")).get("deleted")) or Decimal(0)
-        return GroupSum(
-            self.accrued + accrued,
-            self.forecast + (accrued if expected is None else expected),
-            max(self.deleted, deleted),
-        )
+    spent: Decimal
+    """What counts against the limits of its pools, with what deleted pools have spent."""
+    forecast: Decimal
 
 
 @dataclass(frozen=True)
@@ -85,9 +68,13 @@ class Pool:
         return table(self.raw.get("status"))
 
     @property
+    def generation(self) -> int:
+        return count(self.raw["metadata"].get("generation"))
+
+    @property
     def refusal(self) -> str:
         """Why the operator refuses this spec; empty if it does not, or has not seen it yet."""
-        return refusal_in(self.status, count(self.raw["metadata"].get("generation")))
+        return refusal_in(self.status, self.generation)
 
     @property
     def group(self) -> str:
@@ -97,11 +84,10 @@ class Pool:
     @property
     def counted(self) -> Decimal:
         """What counts against the limit: spent by the pool, or by its budget group."""
-        return self.ledger.accrued if self.shared is None else self.shared.counted
+        return self.ledger.accrued if self.shared is None else self.shared.spent
 
     @property
     def currency(self) -> str:
-        """The currency in effect."""
         return self.ledger.currency or self.spec.budget.currency
 
     @property
@@ -111,12 +97,10 @@ class Pool:
 
     @property
     def path(self) -> str:
-        """Its path in the API."""
         return pool_path(self.namespace, self.name)
 
     @property
     def zone(self) -> str:
-        """The name of its time zone."""
         return self.spec.zone.key
 
     @property
@@ -157,7 +141,6 @@ class Pool:
         return PodPrice(warm, hourly(requests, self.spec.budget.prices))
 
     def override_at(self, now: datetime) -> Override | None:
-        """The override in effect."""
         return in_force(self.spec.override, self.memory, now)
 
     def allowed_at(self, at: datetime) -> Allowed:
@@ -257,18 +240,27 @@ def find(
 
 def _with_groups(api: Api, pools: list[Pool]) -> list[Pool]:
     """The pools with the sums of their budget groups, also over pools that were not chosen."""
-    sums: dict[tuple[str, str, str], GroupSum] = {}
+    costs = defaultdict[tuple[str, str, str], list[Mapping[str, Any]]](list)
     for namespace in sorted({pool.namespace for pool in pools if pool.group}):
         for item in api.get(pool_path(namespace)).get("items") or []:
             cost = table(table(item.get("status")).get("cost"))
-            key = (namespace, stored_group(item), str(cost.get("currency")))
-            sums[key] = sums.get(key, GroupSum()).plus(cost)
-    return [
-        replace(pool, shared=sums.get((pool.namespace, pool.group, pool.ledger.currency)))
-        if pool.group
-        else pool
-        for pool in pools
-    ]
+            costs[namespace, stored_group(item), str(cost.get("currency"))].append(cost)
+
+    def shared(pool: Pool) -> GroupSum | None:
+        mine = costs.get((pool.namespace, pool.group, pool.ledger.currency))
+        return _summed(mine) if pool.group and mine else None
+
+    return [replace(pool, shared=shared(pool)) for pool in pools]
+
+
+def _summed(costs: Sequence[Mapping[str, Any]]) -> GroupSum:
+    """The sums of pools, by `status.cost`. One of them stores what deleted ones have spent."""
+    nothing = Decimal(0)
+    deleted = max(amount(table(c.get("group")).get("deleted")) or nothing for c in costs)
+    accrued = [amount(c.get("accrued")) or nothing for c in costs]
+    expected = [amount(c.get("forecast")) for c in costs]
+    coming = (a if e is None else e for a, e in zip(accrued, expected, strict=True))
+    return GroupSum(sum(accrued, deleted), sum(coming, deleted))
 
 
 def is_named(options: Namespace) -> bool:
@@ -290,12 +282,10 @@ def chosen(pools: list[Pool], options: Namespace, command: str, refused: int) ->
 
 
 def names(api: Api, namespace: str) -> list[str]:
-    """The names of a namespace's pools."""
     return sorted(item["metadata"]["name"] for item in api.get(pool_path(namespace))["items"])
 
 
 def window_names(api: Api, namespace: str) -> list[str]:
-    """The names of the windows of a namespace's pools."""
     items = api.get(pool_path(namespace))["items"]
     return sorted(
         {str(w.get("name")) for i in items for w in tables(table(i["spec"]).get("windows"))}
@@ -341,9 +331,14 @@ def _template_of(api: Api, pool: Pool) -> Mapping[str, Any] | None:
         return None  # only costs need it
 
 
+def pod_spec_of(workload: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The PodSpec of a workload's template; empty without one."""
+    return table(table(table(workload.get("spec")).get("template")).get("spec"))
+
+
 def template_of(workload: Object) -> Mapping[str, Any]:
     """The PodSpec of a Deployment or Knative Service. Raises DemoModeError for its resources."""
-    template = table(table(table(workload.get("spec")).get("template")).get("spec"))
+    template = pod_spec_of(workload)
     try:
         pod_requests(template)
     except (ArithmeticError, AttributeError, TypeError, ValueError):

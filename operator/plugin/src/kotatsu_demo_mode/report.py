@@ -15,7 +15,7 @@ from .cost import LambdaPrice, gb_seconds, lambda_price
 from .errors import DemoModeError
 from .pools import Pool
 from .shell import Shell
-from .terminal import Terminal, table_lines
+from .terminal import Terminal, paired, table_lines
 from .timeline import Drawn, Stretch
 from .times import about, clock, instant_of, stamp
 from .words import amount, number, pods
@@ -53,7 +53,6 @@ class Report:
 
 
 def run(options: Namespace, shell: Shell) -> int:
-    """Print the report of the chosen pools in the format of -o."""
     now = shell.clock()
     with shell.api(options) as api:
         made = [_report(options, pool, now) for pool in shell.find(api, options)]
@@ -124,53 +123,55 @@ def alternatives(pool: Pool, past: Past, other: LambdaPrice | None = None) -> Al
 
 # --- text ---
 
+_HEADS = ("FROM", "TO", "LASTED", "WHY", "PODS", "POD-HOURS", "WAKES", "OPENED", "COST")
 
-def title(report: Report) -> str:
-    """The pool and the range."""
-    zone, past = report.pool.spec.zone, report.past
+
+def _print(terminal: Terminal, report: Report) -> None:
+    past, zone = report.past, report.pool.spec.zone
     begin, end = (clock(at, zone, report.now) for at in (past.begin, past.end))
-    return f"{report.pool.name}: {begin} to {end} {zone.key}"
+    terminal.say(f"{report.pool.name}: {begin} to {end} {zone.key}")
+    if past.rows:
+        bars = [
+            Stretch(r.begin, r.end, r.episode.replicas, r.episode.cause.why is Why.PARKED)
+            for r in past.rows
+        ]
+        drawn = Drawn(report.pool, past.begin, past.end, bars)
+        shown = chart([drawn], terminal.width, blocks=terminal.has_blocks)
+        rows = [_HEADS, *(_cells(report, row) for row in past.rows)]
+        for line in (*shown, "", *table_lines(terminal, rows), ""):
+            terminal.say(line)
+    else:
+        terminal.say("  no pods in this time")
+    for line in paired(_summary(report)):
+        terminal.say(line)
+    for b in past.balances:
+        since = "" if b.purse.period is None else clock(b.purse.period, zone, report.now)
+        terminal.say(
+            f"  (the ledger of the period since {since} has {_exact(b.ledger)} {b.purse.currency}, "
+            f"this report {_exact(b.report)}: {'equal' if b.ledger == b.report else 'NOT equal'})"
+        )
+    for note in past.notes:
+        terminal.say(f"  ({note})")
 
 
-def is_parked(row: Row) -> bool:
-    """Whether the pods of an episode were parked."""
-    return row.episode.cause.why is Why.PARKED
-
-
-def why(row: Row) -> str:
-    """The reason of an episode, with the window or the override's own words."""
-    cause = row.episode.cause
-    return f"{cause.why.value.lower()} {cause.name}".rstrip()
-
-
-def pod_hours(seconds: Decimal) -> str:
-    """Pod time in hours."""
-    hours = seconds / _HOUR
-    return f"{hours:,.1f}" if hours >= 10 else f"{hours:.3f}"
-
-
-def exact(cost: Decimal | None) -> str:
-    """An amount with all the digits that the ledger has."""
-    return "-" if cost is None else f"{cost:.6f}"
-
-
-def summary(report: Report) -> list[tuple[str, str]]:
+def _summary(report: Report) -> list[tuple[str, str]]:
     """The totals and the alternatives, as names and values."""
     past, others, currency = report.past, report.others, report.pool.currency
     counts, parked = past.counts, past.parked
-    hours = pod_hours(counts.pod_seconds)
+    hours = _hours(counts.pod_seconds)
     if parked.pod_seconds:
-        hours += f", {pod_hours(parked.pod_seconds)} of them parked"
+        hours += f", {_hours(parked.pod_seconds)} of them parked"
     rows = [
-        *((f"cost in {code}", exact(cost)) for code, cost in past.costs.items()),
-        *((f"of it parked, {code}", exact(cost)) for code, cost in parked.costs.items()),
+        *((f"cost in {code}", _exact(cost)) for code, cost in past.costs.items()),
+        *((f"of it parked, {code}", _exact(cost)) for code, cost in parked.costs.items()),
         ("pod-hours", hours),
         ("wakes by a request", str(counts.wakes)),
         ("windows opened", f"{counts.opened} with all pods Ready, {counts.cold} cold"),
         (f"{pods(others.pods)} always on", amount(others.always_on, currency)),
-        *_always_parked(others, currency),
-        ("Knative with min-scale 1", amount(others.min_scale, currency)),
     ]
+    if others.parked is not None:
+        rows.append((f"{pods(others.pods)} always parked", amount(others.parked, currency)))
+    rows.append(("Knative with min-scale 1", amount(others.min_scale, currency)))
     if others.provisioned_always is not None:
         rows += [
             ("Lambda provisioned concurrency", amount(others.provisioned, others.currency)),
@@ -179,68 +180,31 @@ def summary(report: Report) -> list[tuple[str, str]]:
     return rows
 
 
-def _always_parked(others: Alternatives, currency: str) -> list[tuple[str, str]]:
-    if others.parked is None:
-        return []
-    return [(f"{pods(others.pods)} always parked", amount(others.parked, currency))]
-
-
-def notes(report: Report) -> list[str]:
-    """What to know about the figures."""
-    zone = report.pool.spec.zone
-    found = []
-    for b in report.past.balances:
-        since = "" if b.purse.period is None else clock(b.purse.period, zone, report.now)
-        is_equal = "equal" if b.ledger == b.report else "NOT equal"
-        found.append(
-            f"the ledger of the period since {since} has {exact(b.ledger)} {b.purse.currency}, "
-            f"this report {exact(b.report)}: {is_equal}"
-        )
-    return [*found, *report.past.notes]
-
-
-HEADS = ("FROM", "TO", "LASTED", "WHY", "PODS", "POD-HOURS", "WAKES", "OPENED", "COST")
-
-
-def cells(report: Report, row: Row) -> tuple[str, ...]:
-    """One episode, as texts under HEADS."""
+def _cells(report: Report, row: Row) -> tuple[str, ...]:
+    """One episode, as texts under _HEADS."""
     zone, e = report.pool.spec.zone, row.episode
     return (
         clock(row.begin.replace(microsecond=0), zone, report.now),
         "runs" if row.runs else clock(row.end.replace(microsecond=0), zone, report.now),
         about(row.end - row.begin),
-        why(row),
+        f"{e.cause.why.value.lower()} {e.cause.name}".rstrip(),
         str(e.replicas),
-        pod_hours(row.pod_seconds),
+        _hours(row.pod_seconds),
         str(e.counts.wakes),
         f"{e.counts.cold} cold" if e.counts.cold else str(e.counts.opened or "-"),
-        exact(row.cost),
+        _exact(row.cost),
     )
 
 
-def _drawn(report: Report) -> Drawn:
-    """The pods over time, for a chart."""
-    past = report.past
-    pods = [Stretch(r.begin, r.end, r.episode.replicas, is_parked(r)) for r in past.rows]
-    return Drawn(report.pool, past.begin, past.end, pods)
+def _hours(seconds: Decimal) -> str:
+    """Pod time in hours."""
+    hours = seconds / _HOUR
+    return f"{hours:,.1f}" if hours >= 10 else f"{hours:.3f}"
 
 
-def _print(terminal: Terminal, report: Report) -> None:
-    terminal.say(title(report))
-    past = report.past
-    if past.rows:
-        shown = chart([_drawn(report)], terminal.width, blocks=terminal.has_blocks)
-        rows = [HEADS, *(cells(report, row) for row in past.rows)]
-        for line in (*shown, "", *table_lines(terminal, rows), ""):
-            terminal.say(line)
-    else:
-        terminal.say("  no pods in this time")
-    named = summary(report)
-    width = max(len(name) for name, _ in named)
-    for name, value in named:
-        terminal.say(f"  {name.ljust(width)}  {value}")
-    for note in notes(report):
-        terminal.say(f"  ({note})")
+def _exact(cost: Decimal | None) -> str:
+    """An amount with all the digits that the ledger has."""
+    return "-" if cost is None else f"{cost:.6f}"
 
 
 # --- JSON ---
@@ -254,11 +218,11 @@ def record(report: Report) -> dict[str, Any]:
         "pool": report.pool.name,
         "from": stamp(past.begin),
         "to": stamp(past.end),
-        "costs": {code: exact(cost) for code, cost in past.costs.items()},
+        "costs": {code: _exact(cost) for code, cost in past.costs.items()},
         **_counts(past.counts),
         "parked": {
             "podSeconds": number(past.parked.pod_seconds),
-            "costs": {code: exact(cost) for code, cost in past.parked.costs.items()},
+            "costs": {code: _exact(cost) for code, cost in past.parked.costs.items()},
         },
         "episodes": [
             {
@@ -269,7 +233,7 @@ def record(report: Report) -> dict[str, Any]:
                 "replicas": row.episode.replicas,
                 **_counts(row.episode.counts, row.pod_seconds),
                 "currency": row.episode.purse.currency or None,
-                "cost": None if row.cost is None else exact(row.cost),
+                "cost": None if row.cost is None else _exact(row.cost),
                 "part": row.is_part,
             }
             for row in past.rows
@@ -281,7 +245,7 @@ def record(report: Report) -> dict[str, Any]:
                 "episodes": s.episodes,
                 **_counts(s.counts),
                 "currency": s.purse.currency or None,
-                "cost": None if s.cost is None else exact(s.cost),
+                "cost": None if s.cost is None else _exact(s.cost),
             }
             for s in past.sums
         ],
@@ -289,8 +253,8 @@ def record(report: Report) -> dict[str, Any]:
             {
                 "periodStart": None if b.purse.period is None else stamp(b.purse.period),
                 "currency": b.purse.currency,
-                "accrued": exact(b.ledger),
-                "report": exact(b.report),
+                "accrued": _exact(b.ledger),
+                "report": _exact(b.report),
                 "equal": b.ledger == b.report,
             }
             for b in past.balances

@@ -10,31 +10,22 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote
 
+from kotatsu_operator.core import protocol
 from kotatsu_operator.core.decide.knative import MIN_SCALE, Revision, read_kept
 from kotatsu_operator.core.formats import table, text
 from kotatsu_operator.core.objects import pod_labels, workload_selector
 from kotatsu_operator.core.pool.resize import PodSize, pod_size, resize_patch, to_restore
 from kotatsu_operator.core.pool.spec import BUILT_IN, KNATIVE, ScaledKind
-from kotatsu_operator.core.protocol import (
-    ACTIVATOR_SELECTOR,
-    MANAGED_BY,
-    MANAGED_BY_LABEL,
-    OPERATOR,
-    RECORD,
-    ROUTE_LABEL,
-    SERVICE_LABEL,
-    pool_of_slice,
-)
 from kotatsu_operator.core.report.record import minimum_back, replicas_back
 from kotatsu_operator.core.report.status import read_original
 
-from .api import MERGE, STRATEGIC, Api
+from .api import MERGE, STRATEGIC, Api, dry_run_query, find
 from .checks.found import name_of, spec_of
 from .checks.reader import label_query, path_of
-from .errors import ConflictError, DemoModeError, NotFoundError, NotServedError
+from .errors import ConflictError, DemoModeError, NotServedError
 from .operators import Standing, Watch, watch
 from .owed import Everything, Owed, choose, read_all
-from .pools import Object
+from .pools import Object, pod_spec_of
 from .shell import Shell
 
 _TRIES = 5
@@ -98,7 +89,7 @@ class Restorer:
         if known is None:
             return
         place = path_of("autoscaling/v2", "horizontalpodautoscalers", owed.namespace, known.name)
-        found = self._get(place)
+        found = find(self.api, place)
         replicas, said = (None, "") if found is None else minimum_back(known, found)
         if found is not None and replicas is not None:
             self._patch(place, found, {"spec": {"minReplicas": replicas}})
@@ -107,7 +98,7 @@ class Restorer:
     def _requests(self, owed: Owed) -> Iterator[Said]:
         workload = self._workload(owed) if owed.parks or "reduced" in owed.entry.owed else None
         selector = "" if workload is None else label_query(workload)
-        template = table(table(spec_of(workload or {}).get("template")).get("spec"))
+        template = pod_spec_of(workload or {})
         if not (selector and template):
             return
         full, place = pod_size(template), path_of("v1", "pods", owed.namespace)
@@ -146,7 +137,7 @@ class Restorer:
     def _min_scale(self, owed: Owed) -> Iterator[Said]:
         for kept in read_kept(owed.entry.owed):
             place = path_of("serving.knative.dev/v1", "revisions", owed.namespace, kept.name)
-            found = self._get(place)
+            found = find(self.api, place)
             if found is None:
                 continue
             meta = found["metadata"]
@@ -166,9 +157,9 @@ class Restorer:
     def _service(self, owed: Owed) -> Iterator[Said]:
         """Let a Service of route Always select the pods of its target."""
         place = path_of("v1", "services", owed.namespace, owed.service)
-        service = self._get(place) if owed.service else None
-        if service is not None and ROUTE_LABEL in table(spec_of(service).get("selector")):
-            self._patch(place, service, {"spec": {"selector": {ROUTE_LABEL: None}}})
+        service = find(self.api, place) if owed.service else None
+        if service is not None and protocol.ROUTE_LABEL in table(spec_of(service).get("selector")):
+            self._patch(place, service, {"spec": {"selector": {protocol.ROUTE_LABEL: None}}})
             yield CHANGED, f"Service {owed.service} selects its pods again"
             return
         if service is None or spec_of(service).get("selector") or self._has_endpoints(owed):
@@ -188,10 +179,13 @@ class Restorer:
     def _has_endpoints(self, owed: Owed) -> bool:
         """Whether a Service has endpoints that no activator has published."""
         place = path_of("discovery.k8s.io/v1", "endpointslices", owed.namespace)
-        found = self.api.get(place, labelSelector=f"{SERVICE_LABEL}={owed.service}").get("items")
+        found = self.api.get(place, labelSelector=f"{protocol.SERVICE_LABEL}={owed.service}").get(
+            "items"
+        )
         return any(
             raw.get("endpoints")
-            and table(raw["metadata"].get("labels")).get(MANAGED_BY_LABEL) != MANAGED_BY
+            and table(raw["metadata"].get("labels")).get(protocol.MANAGED_BY_LABEL)
+            != protocol.MANAGED_BY
             for raw in found or ()
         )
 
@@ -202,12 +196,12 @@ class Restorer:
 
     def _lost_slices(self, namespace: str, pools: set[str] | None) -> Iterator[Said]:
         place = path_of("discovery.k8s.io/v1", "endpointslices", namespace)
-        ours = f"{MANAGED_BY_LABEL}={MANAGED_BY}"
+        ours = f"{protocol.MANAGED_BY_LABEL}={protocol.MANAGED_BY}"
         slices = self.api.get(place, labelSelector=ours).get("items") or ()
         if not slices:
             return
         path = path_of("v1", "pods", namespace)
-        there = self.api.get(path, labelSelector=ACTIVATOR_SELECTOR).get("items") or ()
+        there = self.api.get(path, labelSelector=protocol.ACTIVATOR_SELECTOR).get("items") or ()
         alive = {
             pod["metadata"]["uid"]
             for pod in there
@@ -215,7 +209,7 @@ class Restorer:
         }
         for raw in slices:
             uids = {owner.get("uid") for owner in raw["metadata"].get("ownerReferences") or ()}
-            if not uids & alive and (pools is None or pool_of_slice(raw) in pools):
+            if not uids & alive and (pools is None or protocol.pool_of_slice(raw) in pools):
                 self._delete(f"{place}/{quote(name_of(raw))}")
                 yield (
                     CHANGED,
@@ -227,12 +221,12 @@ class Restorer:
     def record(self, record: Object, restored: set[str], *, delete: bool) -> Iterator[Step]:
         """Remove the entries of deleted pools that are restored; or `delete` the record."""
         namespace, data = record["metadata"]["namespace"], record.get("data") or {}
-        place = path_of("v1", "configmaps", namespace, RECORD)
+        place = path_of("v1", "configmaps", namespace, protocol.RECORD)
 
         def act() -> Iterator[Said]:
             if delete:
                 self._delete(place)
-                yield CHANGED, f"ConfigMap {RECORD} is deleted: nothing is left to restore"
+                yield CHANGED, f"ConfigMap {protocol.RECORD} is deleted: nothing is left to restore"
             elif done := restored & data.keys():
                 self._patch(place, record, {"data": dict.fromkeys(done)})
 
@@ -268,13 +262,7 @@ class Restorer:
                     yield ScaledKind(version, kind, resource["name"])
 
     def _workload(self, owed: Owed) -> Object | None:
-        return self._get(self._path(owed))
-
-    def _get(self, path: str) -> Object | None:
-        try:
-            return self.api.get(path)
-        except (NotFoundError, NotServedError):
-            return None
+        return find(self.api, self._path(owed))
 
     def _patch(self, path: str, read: Object, change: Mapping[str, Any]) -> None:
         """Merge into an object at the version that was read, as the operator would."""
@@ -283,16 +271,13 @@ class Restorer:
 
     def _write(self, path: str, patch: Object, kind: str = MERGE) -> None:
         # With the operator's name: to a later install, another one is a foreign writer.
+        query = {"fieldManager": protocol.OPERATOR, **dry_run_query(bool(self.dry_run))}
         if self.dry_run != "client":
-            self.api.patch(path, patch, kind, {"fieldManager": OPERATOR, **self._query})
+            self.api.patch(path, patch, kind, query)
 
     def _delete(self, path: str) -> None:
         if self.dry_run != "client":
-            self.api.delete(path, **self._query)
-
-    @property
-    def _query(self) -> dict[str, str]:
-        return {"dryRun": "All"} if self.dry_run else {}
+            self.api.delete(path, **dry_run_query(bool(self.dry_run)))
 
 
 # --- the command ---
@@ -335,7 +320,7 @@ def why_not(api: Api, namespace: str, found: Watch) -> str:
             return ""
         case Standing.UNKNOWN:
             pods = path_of("v1", "pods", namespace)
-            if not api.get(pods, labelSelector=ACTIVATOR_SELECTOR).get("items"):
+            if not api.get(pods, labelSelector=protocol.ACTIVATOR_SELECTOR).get("items"):
                 return ""  # a namespace that is watched has activators
             return f"an operator may watch it ({found.message}): {remedy}"
     return f"{found.message}, and may undo it: {remedy}"

@@ -7,6 +7,8 @@ from typing import Any
 
 from kotatsu_operator.core.plan.lead import percentile
 
+from .terminal import paired
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -23,13 +25,7 @@ class Answer:
 
     @property
     def problem(self) -> str:
-        """The error, or the status."""
         return self.error or f"status {self.status}"
-
-
-def answers(results: Sequence[tuple[float, int, str]]) -> list[Answer]:
-    """The results of a client, as values."""
-    return [Answer(*result) for result in results]
 
 
 @dataclass(frozen=True)
@@ -57,7 +53,6 @@ class Report:
 
     @property
     def errors(self) -> list[Answer]:
-        """The failed requests."""
         return [a for a in self.load if not a.is_good]
 
     def _percentile(self, share: float) -> float:
@@ -88,11 +83,9 @@ class Report:
 
     @property
     def passed(self) -> bool:
-        """Whether the demo would have succeeded."""
         return not self.failures
 
     def figures(self) -> list[str]:
-        """The measurements as text."""
         rows = [("route", self.route)]
         if self.cold is not None:
             what = f"{self.cold.seconds:.2f} s"
@@ -110,12 +103,10 @@ class Report:
             ("p95", f"{self._percentile(0.95) * 1000:.1f} ms"),
             ("errors", str(len(self.errors))),
         ]
-        width = max(len(name) for name, _ in rows)
         title = f"{self.pool}: rehearsal of {self.window or 'no window (none is planned)'}"
-        return [title, *(f"  {name.ljust(width)}  {value}" for name, value in rows)]
+        return [title, *paired(rows)]
 
     def text(self) -> list[str]:
-        """The measurements and the verdict as text."""
         lines = self.figures()
         if self.passed:
             return [*lines, "The demo would have succeeded. The pool follows its schedule again."]

@@ -13,7 +13,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from kotatsu_operator.core.formats import instant, parse_duration
+from kotatsu_operator.core.formats import instant, lasting
 from kotatsu_operator.core.pool.spec import KNATIVE
 
 Schema = dict[str, Any]
@@ -24,7 +24,6 @@ _SHOWN = 3
 
 @cache
 def spec_schema() -> Schema:
-    """The schema of a WarmPool's spec."""
     text = files(__package__).joinpath("schema.json").read_text(encoding="utf-8")
     schema: Schema = json.loads(text)
     return schema
@@ -221,45 +220,39 @@ def _has_its_version(kind: str, version: str) -> bool:
     return "/" in version and not version.startswith("apps/")
 
 
-def _pairs(window: Any) -> bool:
-    given = {name for name in ("start", "end", "schedule", "duration") if name in window}
-    return given in ({"start", "end"}, {"schedule", "duration"})
+def _fits(spec: Schema, *asked: Schema) -> bool:
+    """Whether a spec's maximum allows the replicas of these parts of it."""
+    return all(part.get("replicas", 1) <= spec["scaling"]["maxReplicas"] for part in asked)
 
 
-def _lasts(text: Any) -> bool:
-    try:
-        return timedelta() < parse_duration(text) <= timedelta(hours=744)
-    except ValueError:
-        return False
+def _windows(spec: Schema) -> list[Schema]:
+    return list(spec.get("windows", ()))
+
+
+def _calendars(spec: Schema) -> list[Schema]:
+    return list(spec.get("calendars", ()))
 
 
 RULES: dict[str, Callable[[Any], bool]] = {
     "!has(self.windows) || self.windows.all(w, w.replicas <= self.scaling.maxReplicas)": lambda s: (
-        all(w["replicas"] <= s["scaling"]["maxReplicas"] for w in s.get("windows", ()))
+        _fits(s, *_windows(s))
     ),
     "!has(self.windows) || self.windows.map(w, has(w.excludeDates) ? size(w.excludeDates) : 0)"
-    ".sum() <= 1000": lambda s: (
-        sum(len(w.get("excludeDates", ())) for w in s.get("windows", ())) <= 1000
-    ),
+    ".sum() <= 1000": lambda s: sum(len(w.get("excludeDates", ())) for w in _windows(s)) <= 1000,
     "!has(self.calendars) || self.calendars.all(c, c.replicas <= self.scaling.maxReplicas)": (
-        lambda s: all(c["replicas"] <= s["scaling"]["maxReplicas"] for c in s.get("calendars", ()))
+        lambda s: _fits(s, *_calendars(s))
     ),
     "has(self.parked) || ((!has(self.windows) || self.windows.all(w, !has(w.mode) || "
     "w.mode == 'Warm')) && (!has(self.calendars) || self.calendars.all(c, !has(c.mode) || "
     "c.mode == 'Warm')))": lambda s: (
         "parked" in s
-        or all(
-            asked.get("mode", "Warm") == "Warm"
-            for asked in (*s.get("windows", ()), *s.get("calendars", ()))
-        )
+        or all(part.get("mode", "Warm") == "Warm" for part in (*_windows(s), *_calendars(s)))
     ),
-    "!has(self.parked) || self.parked.replicas <= self.scaling.maxReplicas": lambda s: (
-        s.get("parked", {}).get("replicas", 1) <= s["scaling"]["maxReplicas"]
+    "!has(self.parked) || self.parked.replicas <= self.scaling.maxReplicas": lambda s: _fits(
+        s, s.get("parked", {})
     ),
     "!has(self.override) || !has(self.override.replicas) || "
-    "self.override.replicas <= self.scaling.maxReplicas": lambda s: (
-        s.get("override", {}).get("replicas", 0) <= s["scaling"]["maxReplicas"]
-    ),
+    "self.override.replicas <= self.scaling.maxReplicas": lambda s: _fits(s, s.get("override", {})),
     "self.route == 'Auto' || self.targetRef.kind != 'Service'": lambda s: (
         s["route"] == "Auto" or s["targetRef"]["kind"] != "Service"
     ),
@@ -269,16 +262,21 @@ RULES: dict[str, Callable[[Any], bool]] = {
         _has_its_version(s["kind"], s["apiVersion"])
     ),
     "(has(self.start) && has(self.end) && !has(self.schedule) && !has(self.duration)) || "
-    "(has(self.schedule) && has(self.duration) && !has(self.start) && !has(self.end))": _pairs,
-    "!has(self.start) || !has(self.end) || self.end > self.start": lambda s: (
-        "start" not in s or "end" not in s or s["end"] > s["start"]
+    "(has(self.schedule) && has(self.duration) && !has(self.start) && !has(self.end))": lambda w: (
+        w.keys() & {"start", "end", "schedule", "duration"}
+        in ({"start", "end"}, {"schedule", "duration"})
     ),
-    "!has(self.excludeDates) || has(self.schedule)": lambda s: (
-        "excludeDates" not in s or "schedule" in s
+    "!has(self.start) || !has(self.end) || self.end > self.start": lambda w: (
+        "start" not in w or "end" not in w or w["end"] > w["start"]
     ),
-    "duration(self) > duration('0s') && duration(self) <= duration('744h')": _lasts,
-    "self.mode == 'Warm' || !has(self.replicas)": lambda s: (
-        s["mode"] == "Warm" or "replicas" not in s
+    "!has(self.excludeDates) || has(self.schedule)": lambda w: (
+        "excludeDates" not in w or "schedule" in w
+    ),
+    "duration(self) > duration('0s') && duration(self) <= duration('744h')": lambda text: (
+        timedelta() < lasting(text) <= timedelta(hours=744)
+    ),
+    "self.mode == 'Warm' || !has(self.replicas)": lambda o: (
+        o["mode"] == "Warm" or "replicas" not in o
     ),
 }
 """The CRD's rules by their text; other rules are checked only by the API server."""

@@ -101,7 +101,6 @@ class Shell:
         return str(options.namespace or api.namespace())
 
     def find(self, api: Api, options: Namespace, *, priced: bool = True) -> list[Pool]:
-        """The pools of a command."""
         from .pools import find
 
         namespace = "" if options.all_namespaces else self.namespace(api, options)

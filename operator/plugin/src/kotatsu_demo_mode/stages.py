@@ -16,7 +16,7 @@ from .errors import DemoModeError
 from .on import is_warm
 from .overrides import end_override, override, set_override
 from .pools import Pool, hopeless, read_pool
-from .results import Answer, Report, answers
+from .results import Answer, Report
 from .shell import Shell
 from .times import about, duration_of
 
@@ -104,7 +104,7 @@ class Rehearsal:
             cold=cold,
             ready_seconds=warm_seconds,
             lead=after.spec.lead or plan_at(after.spec, after.memory, self._shell.clock()).lead,
-            load=answers(results),
+            load=[Answer(*result) for result in results],
             load_seconds=seconds,
             concurrency=self._options.concurrency,
             max_p95=None if limit is None else duration_of(limit, "--max-p95"),

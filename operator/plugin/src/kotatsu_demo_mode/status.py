@@ -43,7 +43,11 @@ def run(options: Namespace, shell: Shell) -> int:
                     for line in table_lines(shell.terminal, [rows[0], *changed], phase):
                         shell.terminal.say_as_is(line)
                 seen = rows[1:]
-                said = [f"{pool.name}: {why}" for pool in pools if (why := _trouble(pool))]
+                said = [
+                    f"{pool.name}: {why}"
+                    for pool in pools
+                    if (why := hopeless(pool.status, pool.generation))
+                ]
                 for line in said:
                     if line not in told:
                         shell.terminal.say(line)
@@ -69,6 +73,10 @@ def _row(pool: Pool, now: datetime) -> list[str]:
     status = pool.status
     ready = f"{count(status.get('readyReplicas'))}/{count(status.get('desiredReplicas'))}"
     why, until = _why(pool, now)
+    rate, spent, currency = UNKNOWN, UNKNOWN, pool.ledger.currency
+    if currency:
+        per_hour = read_amount(table(status.get("cost")).get("ratePerHour"))
+        rate, spent = amount(per_hour, currency), amount(pool.ledger.accrued, currency)
     return [
         pool.name,
         text(status.get("phase"), UNKNOWN),
@@ -76,8 +84,8 @@ def _row(pool: Pool, now: datetime) -> list[str]:
         why,
         until,
         _next(pool, now),
-        _rate(pool),
-        _spent(pool),
+        rate,
+        spent,
         _budget(pool),
     ]
 
@@ -119,11 +127,6 @@ _STUCK = {"NoNode": "no node", "PodsCannotStart": "cannot start"}
 """Words for the reasons of the condition Ready that keep pods from starting."""
 
 
-def _trouble(pool: Pool) -> str:
-    """Why the pool cannot be warm, in a sentence; empty if nothing is known against it."""
-    return hopeless(pool.status, count(pool.raw["metadata"].get("generation")))
-
-
 def _next(pool: Pool, now: datetime) -> str:
     coming = table(pool.status.get("nextTransition"))
     at = instant(coming.get("at"))
@@ -132,17 +135,6 @@ def _next(pool: Pool, now: datetime) -> str:
     shown = clock(at, pool.spec.zone, now)
     what = f"{text(coming.get('window'))} {text(coming.get('kind'))}"
     return f"{what} {shown} (in {about(at - now)})"
-
-
-def _rate(pool: Pool) -> str:
-    """What the current pods cost per hour."""
-    rate = read_amount(table(pool.status.get("cost")).get("ratePerHour"))
-    return amount(rate, pool.ledger.currency) if pool.ledger.currency else UNKNOWN
-
-
-def _spent(pool: Pool) -> str:
-    ledger = pool.ledger
-    return amount(ledger.accrued, ledger.currency) if ledger.currency else UNKNOWN
 
 
 def _budget(pool: Pool) -> str:

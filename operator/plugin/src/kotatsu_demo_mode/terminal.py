@@ -28,19 +28,15 @@ _DIRECTION = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u
 def plain(text: str, keep: str = "") -> str:
     """A text without control characters: names and reasons are written by other people.
 
-    An escape sequence could rewrite other lines or the clipboard.
+    An escape sequence could rewrite other lines or the clipboard. They are written as in JSON.
     """
     if text.isascii() and text.isprintable():
         return text
-    return "".join(c if c in keep or _is_plain(c) else _escaped(c) for c in text)
+    return "".join(c if c in keep or _is_plain(c) else f"\\u{ord(c):04x}" for c in text)
 
 
 def _is_plain(character: str) -> bool:
     return unicodedata.category(character) not in _NOT_PLAIN and character not in _DIRECTION
-
-
-def _escaped(character: str) -> str:
-    return f"\\u{ord(character):04x}"  # as in JSON
 
 
 @dataclass
@@ -57,7 +53,6 @@ class Terminal:
     """Whether the encoding can draw ▁▂▃."""
 
     def say(self, text: str) -> None:
-        """Print a line."""
         self._write(f"{plain(text)}\n")
 
     def say_as_is(self, text: str) -> None:
@@ -89,7 +84,6 @@ class Terminal:
             self._write("\r\x1b[K")
 
     def phase(self, text: str) -> str:
-        """A phase in its colour."""
         color = _COLORS.get(text.strip())
         return f"\x1b[{color}m{text}\x1b[0m" if self.has_color and color else text
 
@@ -118,6 +112,12 @@ def columns(rows: Sequence[Sequence[str]]) -> list[list[str]]:
         [cell.ljust(width) for cell, width in zip(row[:-1], widths, strict=False)] + [row[-1]]
         for row in rows
     ]
+
+
+def paired(rows: Sequence[tuple[str, str]]) -> list[str]:
+    """Names and their values, as indented lines."""
+    width = max(len(name) for name, _ in rows)
+    return [f"  {name.ljust(width)}  {value}" for name, value in rows]
 
 
 def table_lines(

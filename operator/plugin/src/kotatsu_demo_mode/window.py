@@ -34,7 +34,6 @@ from .words import UNKNOWN, amount, number, shown_pods
 
 
 def run(options: Namespace, shell: Shell) -> int:
-    """Run the action of the command line."""
     actions = {"add": _add, "import": _import, "list": _list, "remove": _remove}
     return actions[options.action](options, shell)
 
@@ -51,7 +50,6 @@ class Change:
 
     @property
     def is_change(self) -> bool:
-        """Whether there is something to write."""
         return any(edit.is_change for edit in self.edits)
 
 
@@ -144,7 +142,6 @@ def _write(api: Api, change: Change, dry_run: str | None) -> Object:
 
 
 def _lines(change: Change, dry_run: str | None) -> list[str]:
-    """What was done, a line per window."""
     name = f"warmpool.kotatsu.dev/{change.pool.name}"
     note = f" ({dry_run} dry run)" if dry_run else ""
     if change.nothing and not change.is_change:

@@ -8,12 +8,10 @@ from .pools import Pool
 
 
 def pods(count: int) -> str:
-    """A number of pods."""
     return "1 pod" if count == 1 else f"{count} pods"
 
 
 def shown_pods(replicas: int, *, parked: bool) -> str:
-    """A number of pods in a table."""
     return f"{replicas} parked" if parked else str(replicas)
 
 
@@ -23,7 +21,6 @@ def windows_pods(replicas: int, *, parked: bool) -> str:
 
 
 def days(count: int) -> str:
-    """A number of days."""
     return "1 day" if count == 1 else f"{count} days"
 
 

@@ -39,7 +39,6 @@ note, warning = partial(Finding, Level.NOTE), partial(Finding, Level.WARNING)
 
 
 def refused(why: Refusal) -> Finding:
-    """The finding of what does not work."""
     return Finding(Level.REFUSED, why.reason, why.message)
 
 

@@ -82,17 +82,14 @@ class Found:
 
     @property
     def pod_spec(self) -> Mapping[str, Any]:
-        """The PodSpec of the template."""
         return table(self.template.get("spec"))
 
     @property
     def labels(self) -> Mapping[str, str]:
-        """The labels of the pods."""
         return {} if self.workload is None else pod_labels(self.workload)
 
     @property
     def annotations(self) -> Mapping[str, str]:
-        """The annotations of the pods."""
         return {
             str(k): str(v)
             for k, v in table(table(self.template.get("metadata")).get("annotations")).items()
@@ -106,7 +103,6 @@ class Found:
 
     @property
     def ready_pods(self) -> list[Object]:
-        """The pods of the sample that are Ready and not terminating."""
         return [pod for pod in self.pods.items if is_ready(pod)]
 
 
@@ -117,12 +113,10 @@ def is_ready(pod: Object) -> bool:
 
 
 def name_of(obj: Mapping[str, Any]) -> str:
-    """The name of an object or a container."""
     return text(table(obj.get("metadata")).get("name")) or text(obj.get("name"))
 
 
 def spec_of(obj: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The spec of an object."""
     return table(obj.get("spec"))
 
 
@@ -173,7 +167,6 @@ class Case:
 
     @property
     def tcp_ports(self) -> list[Mapping[str, Any]]:
-        """The TCP ports of the Service."""
         ports = tables(spec_of(self.service or {}).get("ports"))
         return [p for p in ports if p.get("protocol", "TCP") == "TCP"]
 

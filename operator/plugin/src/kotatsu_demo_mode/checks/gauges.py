@@ -6,17 +6,7 @@ from dataclasses import dataclass, replace
 from kotatsu_demo_mode.api import Api
 from kotatsu_demo_mode.errors import DemoModeError
 from kotatsu_demo_mode.pools import Object
-from kotatsu_operator.core.exposition import (
-    FROM_THE_START,
-    GAUGE_NAMES,
-    LONGEST_PAGE,
-    Samples,
-    Silence,
-    count_of,
-    find_gauge,
-    samples_of,
-    too_long,
-)
+from kotatsu_operator.core import exposition
 from kotatsu_operator.core.formats import tables
 from kotatsu_operator.core.objects import port_number
 from kotatsu_operator.core.pool.spec import Metrics
@@ -90,7 +80,7 @@ def _page(api: Api, found: Found, pod: Object, page: Page) -> tuple[Page, str]:
         return replace(page, why=f"has no port {page.port}"), ""
     path = pod_page(found.namespace, pod, number, page.path)
     try:
-        status, text = api.page(path, LONGEST_PAGE + 1)
+        status, text = api.page(path, exposition.LONGEST_PAGE + 1)
     except DemoModeError as error:
         return replace(page, why=f"could not be asked: {error}"), ""
     is_refusal = '"kind":"Status"' in text[:500].replace(" ", "") and "pods/proxy" in text
@@ -98,31 +88,37 @@ def _page(api: Api, found: Found, pod: Object, page: Page) -> tuple[Page, str]:
         return page, "you may not get pods/proxy"
     if status != 200:
         return replace(page, why=f"answers {status} for {page.path} on port {number}"), ""
-    if len(text.encode()) > LONGEST_PAGE:
-        return replace(page, why=too_long(page.path, number).why), ""
+    if len(text.encode()) > exposition.LONGEST_PAGE:
+        return replace(page, why=exposition.too_long(page.path, number).why), ""
     return replace(page, text=text), ""
 
 
-def gauge_of(case: Case, page: Page) -> Gauge | Silence | None:
+def gauge_of(case: Case, page: Page) -> Gauge | exposition.Silence | None:
     """The gauge on a page; why a known one is of no use there; None without one."""
     wanted = Metrics.in_flight if case.metrics is None else case.metrics.in_flight
     is_default = wanted == Metrics.in_flight
-    samples: dict[str, Samples] = {}
+    samples: dict[str, exposition.Samples] = {}
     try:
-        for sample in samples_of(page.text, (wanted, *GAUGE_NAMES) if is_default else (wanted,)):
+        for sample in exposition.samples_of(
+            page.text, (wanted, *exposition.GAUGE_NAMES) if is_default else (wanted,)
+        ):
             if sample is not None:
                 samples.setdefault(sample[0], []).append(sample[1:])
     except ValueError:
         return None
-    name, value = wanted, count_of(samples.get(wanted, ()))
+    name, value = wanted, exposition.count_of(samples.get(wanted, ()))
     if wanted not in samples:
         ports = _ports(case.found)
         served = [port_number(ports, target_port(port)) for port in case.tcp_ports]
         numbers = [number for number in served if number is not None]
-        known = find_gauge(samples, port_number(ports, page.port), numbers) if is_default else None
+        known = (
+            exposition.find_gauge(samples, port_number(ports, page.port), numbers)
+            if is_default
+            else None
+        )
         if not isinstance(known, int):
             return known
-        name, value = next(name for name in GAUGE_NAMES if name in samples), known
+        name, value = next(name for name in exposition.GAUGE_NAMES if name in samples), known
     return None if value is None else Gauge(page.port, page.path, name, value)
 
 
@@ -135,7 +131,9 @@ def gauge_in(case: Case) -> Gauge | None:
 
 def may_appear(case: Case) -> bool:
     """Whether a page is of a program whose gauge appears with the first request."""
-    return any(f"\n{name}" in f"\n{p.text}" for p in case.found.pages for name in FROM_THE_START)
+    return any(
+        f"\n{name}" in f"\n{p.text}" for p in case.found.pages for name in exposition.FROM_THE_START
+    )
 
 
 def pod_of(found: Found) -> str:
@@ -147,6 +145,6 @@ def silences(case: Case) -> Iterator[str]:
     """Why pages give no gauge, in words that follow the pod's name; known gauges come first."""
     for page in case.found.pages:
         known = gauge_of(case, page)
-        if isinstance(known, Silence):
+        if isinstance(known, exposition.Silence):
             yield known.why
     yield from (page.why for page in case.found.pages if page.why)

@@ -14,7 +14,7 @@ from . import capacity, installation, lifecycle, traffic, workload
 from .finding import Finding, Level, refused
 from .found import Case, Found, age_of, name_of, points_to, spec_of
 from .gauges import read_pages
-from .reader import Reader, named
+from .reader import Reader
 from .traffic import service_named, waking
 
 _CHAIN: tuple[Callable[[Case], Iterator[Finding]], ...] = (
@@ -74,17 +74,15 @@ def case_of(
 
     Raises DemoModeError if the API server would reject that one, or its spec is invalid.
     """
-    made = proposed(found, service) if pool is None else _with_service(pool, service)
+    if pool is not None and service:
+        pool = pool | {"spec": pool["spec"] | {"service": service}}
+    made = proposed(found, service) if pool is None else pool
     priced = read_pool(made, None if found.workload is None else template_of(found.workload))
     most = priced.spec.most_replicas
     wanted = replicas or most
     one = service_named(found, priced.spec.service)
     others = [name for name in waking(found) if name != priced.spec.service]
     return Case(found, priced, pool is None, wanted, None if one is None else dict(one), others)
-
-
-def _with_service(pool: Object, service: str) -> Object:
-    return pool | {"spec": pool["spec"] | {"service": service}} if service else pool
 
 
 def proposed(found: Found, service: str = "") -> Object:
@@ -124,14 +122,6 @@ def choose(found: Found) -> str:
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What the command line says beside the workload."""
-
-    service: str = ""
-    replicas: int | None = None
-
-
-@dataclass(frozen=True)
 class Examined:
     """The findings about a workload."""
 
@@ -141,19 +131,21 @@ class Examined:
     findings: Sequence[Finding]
 
 
-def examine(api: Api, namespace: str, text: str, wish: Wish) -> Examined:
-    """Read and judge a workload, or a pool's. Raises DemoModeError if that is impossible."""
-    reader, given = Reader(api, namespace), named(text)
-    name = ""
-    if given.kind == "WarmPool":
-        name = given.name
+def examine(
+    api: Api, namespace: str, given: str, service: str = "", replicas: int | None = None
+) -> Examined:
+    """Read and judge a workload, or a pool's, with what the command line says beside it.
+
+    Raises DemoModeError if that is impossible.
+    """
+    reader, name = Reader(api, namespace), ""
+    target = reader.named(given)
+    if target.kind == "WarmPool":
+        name = target.name
         target = _target_of(api, namespace, name)
-    else:
-        given = reader.resolve(given)
-        target = Target(given.api_version, given.kind, given.name)
     found = reader.all(target)
     try:
-        case = case_of(found, existing(found, name), wish.service, wish.replicas)
+        case = case_of(found, existing(found, name), service, replicas)
     except DemoModeError as error:
         return Examined(found, None, [_invalid(found, error)])
     spec = case.pool.spec

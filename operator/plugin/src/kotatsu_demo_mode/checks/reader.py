@@ -7,7 +7,7 @@ not be read is remembered with the reason: the other checks are still made.
 from dataclasses import dataclass, replace
 from urllib.parse import quote
 
-from kotatsu_demo_mode.api import Api
+from kotatsu_demo_mode.api import Api, find
 from kotatsu_demo_mode.errors import DemoModeError, ForbiddenError, NotFoundError, NotServedError
 from kotatsu_demo_mode.pools import Object, pool_path
 from kotatsu_operator.core.formats import table, tables, text
@@ -24,44 +24,6 @@ _BUILT_IN = {
     "WarmPool": ("kotatsu.dev/v1alpha1", ("warmpool", "warmpools", "wp", "warmpool.kotatsu.dev")),
 }
 _BY_NAME = {name: kind for kind, (_, names) in _BUILT_IN.items() for name in names}
-
-
-@dataclass(frozen=True)
-class Named:
-    """A workload, as the command line names it."""
-
-    kind: str
-    name: str
-    api_version: str
-    """Group and version; only the group of a kind that the plugin does not know."""
-
-    @property
-    def is_known(self) -> bool:
-        """Whether the plugin knows its kind; else the API server is asked for it."""
-        return self.kind in _BUILT_IN
-
-    def __str__(self) -> str:
-        group = self.api_version.rpartition("/")[0] or self.api_version
-        return f"{self.kind.lower()}.{group}/{self.name}"
-
-
-def named(text: str) -> Named:
-    """Read TYPE/NAME; a name alone is a Deployment's. Raises DemoModeError."""
-    word, slash, name = text.partition("/")
-    if not slash:
-        word, name = "deployment", text
-    if not name or "/" in name:
-        raise DemoModeError(f"{text!r} is not a workload; write it like deployment/web")
-    kind = _BY_NAME.get(word.lower())
-    if kind is not None:
-        return Named(kind, name, _BUILT_IN[kind][0])
-    short, dot, group = word.lower().partition(".")
-    if not dot:
-        raise DemoModeError(
-            f"{word!r} is no kind that the plugin knows; write it with its API group, like "
-            f"rollout.argoproj.io/{name}"
-        )
-    return Named(short, name, group)
 
 
 def path_of(api_version: str, plural: str, namespace: str, name: str = "") -> str:
@@ -87,11 +49,30 @@ class Reader:
     api: Api
     namespace: str
 
-    def resolve(self, named: Named) -> Named:
-        """Ask for the kind and version of a resource. Raises DemoModeError."""
-        if named.is_known:
-            return named
-        group = named.api_version
+    def named(self, given: str) -> Target:
+        """The workload or pool of TYPE/NAME; a name alone is a Deployment's.
+
+        The API server is asked for a kind that the plugin does not know. Raises DemoModeError.
+        """
+        word, slash, name = given.partition("/")
+        if not slash:
+            word, name = "deployment", given
+        if not name or "/" in name:
+            raise DemoModeError(f"{given!r} is not a workload; write it like deployment/web")
+        kind = _BY_NAME.get(word.lower())
+        if kind is not None:
+            return Target(_BUILT_IN[kind][0], kind, name)
+        short, dot, group = word.lower().partition(".")
+        if not dot:
+            raise DemoModeError(
+                f"{word!r} is no kind that the plugin knows; write it with its API group, like "
+                f"rollout.argoproj.io/{name}"
+            )
+        version, kind = self._kind(short, group)
+        return Target(version, kind, name)
+
+    def _kind(self, short: str, group: str) -> tuple[str, str]:
+        """The version and the kind of a resource, by any of its names."""
         try:
             served = self.api.get(f"/apis/{quote(group)}")
             version = text(table(served.get("preferredVersion")).get("groupVersion"))
@@ -103,10 +84,10 @@ class Reader:
         for resource in resources:
             names = {text(resource.get("name")), text(resource.get("singularName"))}
             names |= {text(resource.get("kind")).lower(), *(resource.get("shortNames") or ())}
-            if named.kind in names and "/" not in text(resource.get("name")):
-                return Named(text(resource.get("kind")), named.name, version)
+            if short in names and "/" not in text(resource.get("name")):
+                return version, text(resource.get("kind"))
         raise DemoModeError(
-            f"the API group {group} has no resource {named.kind}; see `kubectl api-resources "
+            f"the API group {group} has no resource {short}; see `kubectl api-resources "
             f"--api-group={group}`"
         )
 
@@ -151,7 +132,6 @@ class Reader:
         return replace(found, pods=pods, nodes=self._nodes(pods))
 
     def slices(self, service: str) -> Objects:
-        """The EndpointSlices of a Service."""
         return self._list(
             "discovery.k8s.io/v1", "endpointslices", labelSelector=f"{SERVICE_LABEL}={service}"
         )
@@ -172,9 +152,7 @@ class Reader:
     def _get(self, path: str, **query: str) -> tuple[Object | None, str]:
         """What is there, and why it may not be read; None and nothing if it does not exist."""
         try:
-            return self.api.get(path, **query), ""
-        except (NotFoundError, NotServedError):
-            return None, ""
+            return find(self.api, path, **query), ""
         except ForbiddenError as error:
             return None, str(error)
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 
 from kotatsu_operator.core.decide.refusal import ServiceFacts, check_service
@@ -26,7 +25,6 @@ from .gauges import gauge_in, may_appear, pod_of, silences
 
 
 def service_named(found: Found, name: str) -> Mapping[str, Any] | None:
-    """A Service of the namespace."""
     return next((s for s in found.services.items if name_of(s) == name), None)
 
 
@@ -186,7 +184,8 @@ def metrics(case: Case) -> Iterator[Finding]:
 def wakes(case: Case) -> Iterator[Finding]:
     """Whether requests wait long enough for a pod, and whether sleeps last: as measured so far."""
     spec, memory = case.pool.spec, case.pool.memory
-    took = max(slowest_wake(memory.warm_ups, memory.template), _last_wake(case.pool.status))
+    last = lasting(table(case.pool.status.get("lastWake")).get("duration"))
+    took = max(slowest_wake(memory.warm_ups, memory.template), last)
     conditions = conditions_of(case.pool.status)
     hold, shown = format_duration(spec.hold_timeout), format_duration(took)
     late, flapping = conditions.get("RequestsTimedOut", {}), conditions.get("Flapping", {})
@@ -203,10 +202,6 @@ def wakes(case: Case) -> Iterator[Finding]:
         yield ok(f"requests wait up to {hold} for a pod, and a start took {shown} at most")
     if is_true(flapping):
         yield warning("Flapping", text(flapping.get("message")))
-
-
-def _last_wake(status: Mapping[str, Any]) -> timedelta:
-    return lasting(table(status.get("lastWake")).get("duration"))
 
 
 def waking(found: Found) -> list[str]:

@@ -4,23 +4,9 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from kotatsu_operator.core.decide.refusal import (
-    Refusal,
-    check_claim,
-    check_claims,
-    check_dependencies,
-    check_exists,
-    check_is_not_kotatsu,
-    check_kind,
-    check_selector,
-)
+from kotatsu_operator.core import objects
+from kotatsu_operator.core.decide import refusal
 from kotatsu_operator.core.formats import count, table, tables, text
-from kotatsu_operator.core.objects import (
-    deletes_claims,
-    why_not_started,
-    why_unschedulable,
-    workload_selector,
-)
 from kotatsu_operator.core.pool.decision import foreign_write
 from kotatsu_operator.core.pool.spec import BUILT_IN, KNATIVE
 
@@ -48,10 +34,10 @@ def workload(case: Case) -> Iterator[Finding]:
 
     for why in (
         *_kind_and_claims(case),
-        check_is_not_kotatsu(spec, found.labels),
-        check_claim(spec, older(case, shares)),
-        check_exists(spec, found.namespace, kind, exists=found.workload is not None),
-        check_dependencies(case.pool.name, found.namespace, depends_on),
+        refusal.check_is_not_kotatsu(spec, found.labels),
+        refusal.check_claim(spec, older(case, shares)),
+        refusal.check_exists(spec, found.namespace, kind, exists=found.workload is not None),
+        refusal.check_dependencies(case.pool.name, found.namespace, depends_on),
     ):
         if why is not None:
             yield refused(why)
@@ -72,17 +58,17 @@ def workload(case: Case) -> Iterator[Finding]:
         )
 
 
-def _kind_and_claims(case: Case) -> Iterator[Refusal | None]:
+def _kind_and_claims(case: Case) -> Iterator[refusal.Refusal | None]:
     """What kinds with a scale of their own are checked for, besides Deployments."""
     spec, workload = case.pool.spec, case.found.workload
     if spec.target.scales_itself or spec.target.kind == "Deployment":
         return
     known = scaled(case.found)
     if known is not None:
-        yield check_kind(spec, known)
+        yield refusal.check_kind(spec, known)
     if workload is not None:
-        yield check_selector(spec, workload_selector(workload))
-        yield check_claims(spec, deletes=deletes_claims(workload))
+        yield refusal.check_selector(spec, objects.workload_selector(workload))
+        yield refusal.check_claims(spec, deletes=objects.deletes_claims(workload))
 
 
 _BY_HAND = ("kubectl-scale", "kubectl-edit", "kubectl-patch", "kubectl-create", "kubectl-set")
@@ -166,8 +152,8 @@ def pods(case: Case) -> Iterator[Finding]:
         return
     for pod in found.pods.items:
         status = table(pod.get("status"))
-        why = why_not_started(status)
-        if not why and (said := why_unschedulable(status)):
+        why = objects.why_not_started(status)
+        if not why and (said := objects.why_unschedulable(status)):
             why = f"no node has room for it ({said[:200]})"
         if why:
             yield warning(
