@@ -14,7 +14,7 @@ from typing import Any
 MODULES = (
     "kotatsu_operator", "kotatsu_common", "kotatsu_feed.api", "kotatsu_voice.text",
     "kotatsu_voice.routes", "kotatsu_voice.accept",
-    "kotatsu_demo_mode.times", "cronsim", "prometheus_client.parser", "email._parseaddr",
+    "kotatsu_demo_mode.words", "cronsim", "prometheus_client.parser", "email._parseaddr",
 )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from fuzz.kit import CRONS, NOW, SOON, Target, attempt, mixed
 from hypothesis import strategies as st
 
 from kotatsu_demo_mode.errors import DemoModeError
-from kotatsu_demo_mode.times import end_of_override
+from kotatsu_demo_mode.words import end_of_override
 from kotatsu_operator.core.calendar.schedule import Window, check_cron, next_start
 from kotatsu_operator.core.calendar.wallclock import on_clock, second_instant, to_instant
 from kotatsu_operator.core.formats import format_duration, parse_duration

@@ -16,7 +16,7 @@ from kotatsu_demo_mode.cli import run
 from kotatsu_demo_mode.client import Step
 from kotatsu_demo_mode.errors import DemoModeError
 from kotatsu_demo_mode.rehearse import at_once
-from kotatsu_demo_mode.results import Report
+from kotatsu_demo_mode.stages import Report
 from kotatsu_demo_mode.terminal import Terminal
 from kotatsu_operator.core.protocol import REHEARSAL_ANNOTATION
 from kotatsu_operator.core.report.notices import Verdict, read_verdict

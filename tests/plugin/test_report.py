@@ -8,8 +8,7 @@ import pytest
 from plugin.kit import NOW, PITCH, pool
 
 from kotatsu_demo_mode.rehearse import refusal
-from kotatsu_demo_mode.results import Answer, Report
-from kotatsu_demo_mode.stages import has_failed, parking_state, rehearsed
+from kotatsu_demo_mode.stages import Answer, Report, has_failed, parking_state, rehearsed
 
 GOOD = Report(
     pool="voice",

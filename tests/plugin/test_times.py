@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from kotatsu_demo_mode.errors import DemoModeError
-from kotatsu_demo_mode.times import about, clock, end_of_override, instant_of
+from kotatsu_demo_mode.words import about, clock, end_of_override, instant_of
 
 TOKYO, BERLIN = ZoneInfo("Asia/Tokyo"), ZoneInfo("Europe/Berlin")
 NOON = datetime(2026, 11, 25, 3, 0, tzinfo=UTC)  # noon in Tokyo

@@ -35,8 +35,7 @@ from .errors import DemoModeError
 from .notes import OFTEN, budget_notes, described, difference, first_opening, overlaps
 from .pools import Object, Pool
 from .source import is_url, load, shown
-from .times import wall
-from .words import days
+from .words import days, wall
 
 
 @dataclass(frozen=True)

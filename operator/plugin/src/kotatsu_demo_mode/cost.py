@@ -17,8 +17,7 @@ from .pools import Pool
 from .shell import Shell
 from .terminal import paired
 from .timeline import Stretch, timeline
-from .times import clock, stamp
-from .words import amount, number, pods
+from .words import amount, clock, number, pods, stamp
 
 HOURS_A_MONTH = 730
 """A twelfth of a year of 8,760 hours, as in the price lists of clouds."""

@@ -14,7 +14,7 @@ from .api import JSON_PATCH, MANAGER, Api, dry_run_query
 from .errors import ConflictError, DemoModeError, NotFoundError, changed
 from .notes import added_notes, removed_notes, skipped_note
 from .pools import Object, Pool, managers_of, read_pool
-from .times import about, duration_of, moment_of, wall
+from .words import about, duration_of, moment_of, wall
 
 MOST_WINDOWS = 64
 """The CRD's limit for one pool."""

@@ -20,8 +20,7 @@ from kotatsu_operator.core.pool.spec import OverrideMode
 
 from .pools import Pool
 from .timeline import timeline
-from .times import about, clock
-from .words import amount, days, pods, windows_pods
+from .words import about, amount, clock, days, pods, windows_pods
 
 _FAR = timedelta(days=9 * 366)
 """How far ahead to search for an opening: 29 February may be eight years away."""

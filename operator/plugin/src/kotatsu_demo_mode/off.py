@@ -12,8 +12,7 @@ from .overrides import Done, awake, override, show, watched, who, write
 from .pools import Pool, accepted, is_named
 from .shell import Shell
 from .timeline import timeline
-from .times import clock
-from .words import pods
+from .words import clock, pods
 
 _NAP = timedelta(minutes=5)
 """The length of the Asleep override of `off --now` without an open window: time to drain."""

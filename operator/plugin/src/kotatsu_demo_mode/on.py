@@ -15,8 +15,7 @@ from .overrides import Done, awake, override, show, watched, who, write
 from .pools import Object, Pool, accepted, hopeless, read_pool
 from .shell import Shell
 from .timeline import timeline
-from .times import about, clock, duration_of, end_of_override
-from .words import amount, pods
+from .words import about, amount, clock, duration_of, end_of_override, pods
 
 _LENGTH = "1h"
 _EVERY = 1.0

@@ -11,7 +11,7 @@ from .errors import ConflictError, DemoModeError, changed
 from .operators import Watch, watches
 from .pools import Object, Pool, chosen, managers_of
 from .shell import Shell
-from .times import stamp
+from .words import stamp
 
 
 def override(mode: str, until: datetime, *, by: str, reason: str, replicas: int | None) -> Object:

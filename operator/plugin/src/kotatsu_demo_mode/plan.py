@@ -19,8 +19,7 @@ from .pools import Pool, accepted
 from .shell import Shell
 from .terminal import Terminal, table_lines
 from .timeline import Change, Timeline, offset_note, price, timeline
-from .times import clock, instant_of
-from .words import amount, number, pods, shown_pods, spent_on
+from .words import amount, clock, instant_of, number, pods, shown_pods, spent_on
 
 _LONGEST = timedelta(days=3 * 366)
 

@@ -17,10 +17,9 @@ from .client import Client, Here, Inside, Step
 from .errors import DemoModeError
 from .operators import Watch, watches
 from .pools import Pool
-from .results import Report
 from .shell import Shell
-from .stages import BARRIER, Rehearsal
-from .times import about, clock, duration_of
+from .stages import BARRIER, Rehearsal, Report
+from .words import about, clock, duration_of
 
 _SPARE = timedelta(minutes=15)
 """No rehearsal if a window starts to warm up within this time."""

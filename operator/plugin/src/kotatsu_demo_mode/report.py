@@ -17,8 +17,7 @@ from .pools import Pool
 from .shell import Shell
 from .terminal import Terminal, paired, table_lines
 from .timeline import Drawn, Stretch
-from .times import about, clock, instant_of, stamp
-from .words import amount, number, pods
+from .words import about, amount, clock, instant_of, number, pods, stamp
 
 _HOUR = Decimal(3600)
 

@@ -13,8 +13,7 @@ from .pools import Pool, hopeless
 from .shell import Shell
 from .terminal import table_lines
 from .timeline import timeline
-from .times import about, clock
-from .words import UNKNOWN, amount, last_warm_up
+from .words import UNKNOWN, about, amount, clock, last_warm_up
 
 _EVERY = 2.0
 """Seconds between two updates of --watch."""

@@ -29,8 +29,7 @@ from .pools import Object, Pool, accepted, chosen
 from .shell import Shell
 from .terminal import table_lines
 from .timeline import Stretch, price
-from .times import about, clock, stamp, wall
-from .words import UNKNOWN, amount, number, shown_pods
+from .words import UNKNOWN, about, amount, clock, number, shown_pods, stamp, wall
 
 
 def run(options: Namespace, shell: Shell) -> int:
