@@ -158,7 +158,7 @@ class Day:
             Tools(self.kube, self.observer, lambda: self.now, self._hook),
             self.cache,
             Reporter(self.kube, self.cache, lambda: self.now, "operator-1"),
-            displays=[PoolMetrics(self.registry)],
+            features=[PoolMetrics(self.registry)],
             pacer=self.pacer,
             accounts=Accounts(self.prices, self.monotonic),
             histories=Histories(self.monotonic),

@@ -94,6 +94,9 @@ class Account:
         return replace(ledger, forecast=expected, pod_hour=one, parked_hour=parked)
 
 
+NO_ACCOUNT = Account(Budget(), Ledger(), Allowed(), (), ())
+
+
 class Accounts:
     """The ledgers between reconciles. `monotonic` measures time in seconds; by default, `now`."""
 

@@ -5,9 +5,9 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
-from kotatsu_operator.controller.accounts import Account, Accounts, Histories
+from kotatsu_operator.controller.accounts import Accounts, Histories
 from kotatsu_operator.controller.act.capacity import (
     NO_CAPACITY_AHEAD,
     Capacity,
@@ -15,6 +15,7 @@ from kotatsu_operator.controller.act.capacity import (
 )
 from kotatsu_operator.controller.act.parking import Parker
 from kotatsu_operator.controller.cache.store import Cache
+from kotatsu_operator.controller.feature import Feature, Report, Turn
 from kotatsu_operator.controller.reporter import Reporter
 from kotatsu_operator.controller.targets.former import Former, is_retargeted
 from kotatsu_operator.controller.targets.kinds import (
@@ -23,7 +24,6 @@ from kotatsu_operator.controller.targets.kinds import (
     refused_conditions,
 )
 from kotatsu_operator.controller.targets.target import RETRY, Target, Tools
-from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.budget.limit import Ends
 from kotatsu_operator.core.calendar.schedule import dropped
 from kotatsu_operator.core.decide.decide import LOOK_AGAIN, books_only, decide
@@ -56,7 +56,7 @@ from kotatsu_operator.core.report.status import (
 )
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError
 from kotatsu_operator.kube.objects import Key, Object, WarmPool, ref
-from kotatsu_operator.kube.pod import PodView, starting_pods
+from kotatsu_operator.kube.pod import starting_pods
 
 log = logging.getLogger(__name__)
 
@@ -74,55 +74,6 @@ until it answers, the CPU of API server and node is spent on that. A pool is lef
 each wake, whatever else is announced."""
 
 
-class Display(Protocol):
-    """Shows decisions: the metrics and the console."""
-
-    def show(
-        self, key: Key, seen: Observation, decision: Decision, ledger: Ledger, *, accepted: bool
-    ) -> None:
-        """Show a decision; on a rejected pool, nothing starts, but what runs may end."""
-
-    def forget(self, key: Key) -> None:
-        """Remove a deleted pool."""
-
-    def rest(self, key: Key) -> None:
-        """Stop showing a pool: another operator may lead."""
-
-
-@dataclass(frozen=True)
-class Turn:
-    """One pool at one reconcile: what it is, and what is known of it."""
-
-    pool: Object
-    target: Target
-    refused: Refused | None
-    account: Account
-    memory: Memory
-    pods: list[PodView]
-    conditions: Mapping[str, Mapping[str, Any]]
-    """The conditions as the status has them, by type."""
-    now: datetime
-    calendars: Sequence[Status] = ()
-    """The condition CalendarFailed, while a calendar of the pool cannot be read."""
-
-    @property
-    def key(self) -> Key:
-        return self.target.key
-
-    @property
-    def spec(self) -> PoolSpec:
-        return self.target.spec
-
-    @property
-    def status(self) -> Status:
-        return self.pool.get("status") or {}
-
-    @property
-    def accepted(self) -> Mapping[str, Any]:
-        """The condition Accepted as the status has it; empty if there is none."""
-        return self.conditions.get("Accepted", {})
-
-
 @dataclass
 class Reconciler:
     """Carries out decisions. Stores per pool only what the status does not have."""
@@ -130,7 +81,8 @@ class Reconciler:
     tools: Tools
     cache: Cache
     reporter: Reporter
-    displays: Sequence[Display]
+    features: Sequence[Feature] = ()
+    """Their hooks are called in this order."""
     pacer: Pacer = field(default_factory=Pacer)
     accounts: Accounts = field(default_factory=Accounts)
     histories: Histories = field(default_factory=Histories)
@@ -170,14 +122,13 @@ class Reconciler:
         self.reporter.forget(key)
         self._awake.discard(key)
         self.pacer.claim(key, None)
-        for display in self.displays:
-            display.forget(key)
+        for feature in self.features:
+            feature.forget(key)
 
     def reset(self) -> None:
         """Remove all state, which gets outdated while another operator leads."""
-        for key in self._memory.keys() | self.reporter.written:
-            for display in self.displays:
-                display.rest(key)
+        for feature in self.features:
+            feature.reset()
         self._memory.clear()
         self.reporter.reset()
         self._awake.clear()
@@ -249,11 +200,15 @@ class Reconciler:
         else:
             pods = []  # another pool accounts for them
         # Placeholders cost as much as the pods that they stand for.
-        billed = [*pods, *self._capacity.placeholders(key)]
-        account = self.accounts.settle(key, pool, target.spec, billed, departed, now)
+        beside = self._capacity.placeholders(key)
         turn = Turn(
-            pool, target, refused, account, memory, pods, conditions_of(status), now, failing
+            pool, target, refused, memory, pods, conditions_of(status), now, failing, beside
         )
+        for feature in self.features:
+            turn = feature.prepare(turn)
+        billed = [*turn.pods, *turn.beside]
+        account = self.accounts.settle(key, pool, turn.spec, billed, departed, now)
+        turn = replace(turn, account=account)
         if refused is None:
             return turn
         since = now
@@ -326,13 +281,11 @@ class Reconciler:
             conditions = refused_conditions(refused, ledger, seen.pods)
         notes = (*decision.notes, *turn.account.notes, *_news(turn, [*conditions, *turn.calendars]))
         notes += self._remember(turn, status, seen, decision.memory)
-        notices = (*notes, *ready_notes(decision))
-        pool = await self._write(turn, first.pool, status, conditions, notices)
+        report = self._added(turn, Report(seen, decision, ledger, status, notes))
+        notices = (*report.notes, *ready_notes(decision))
+        pool = await self._write(turn, first.pool, report.status, conditions, notices)
         self._memory[key] = decision.memory
-        await self.reporter.post(pool, notes)
-        held = await self._hold_capacity(turn, pool, decision)
-        for display in self.displays:
-            display.show(key, seen, decision, ledger, accepted=refused is None)
+        again = await self._after(turn, pool, report)
         await self.tools.remember(pool, None)
         if decision.park:
             await self._parker.reduce(target.parks, turn.pods, now)
@@ -345,8 +298,24 @@ class Reconciler:
         awake = not decision.memory.phase.is_asleep
         (self._awake.add if awake else self._awake.discard)(key)
         if not awake:
-            return min(held, decision.recheck)
-        return min(held, decision.recheck_between_beats or decision.recheck, now + self._beat)
+            return again
+        return min(again, decision.recheck_between_beats or decision.recheck, now + self._beat)
+
+    def _added(self, turn: Turn, report: Report) -> Report:
+        """A report with what the features add to it."""
+        for feature in self.features:
+            report = feature.status(turn, report)
+        return report
+
+    async def _after(self, turn: Turn, pool: Object, report: Report) -> datetime:
+        """Post the events, and let the features act; return when to reconcile at the latest."""
+        await self.reporter.post(pool, report.notes)
+        again = await self._hold_capacity(turn, pool, report.decision)
+        for feature in self.features:
+            after = await feature.after(self.tools, turn, report)
+            await self.reporter.post(pool, after.notes)
+            again = min(again, after.again or again)
+        return again
 
     async def _hold_capacity(self, turn: Turn, pool: Object, decision: Decision) -> datetime:
         """Ask for nodes ahead of a window; return when to reconcile at the latest."""
@@ -370,8 +339,6 @@ class Reconciler:
             pods=sum(p.scheduled_at is not None for p in turn.pods),
         )
         decision = books_only(turn.spec, turn.memory, turn.now, turn.account.allowed)
-        for display in self.displays:
-            display.show(key, seen, decision, ledger, accepted=False)
         self.pacer.claim(key, None)
         self._awake.discard(key)
         conditions = refused_conditions(refused, ledger, seen.pods)
@@ -381,10 +348,10 @@ class Reconciler:
         status |= self._history(turn, decision)
         unasked = replace(seen, demand=Demand(known=False))
         notes += self._remember(turn, status, unasked, decision.memory)
-        pool = await self._write(turn, turn.pool, status, conditions, notes)
-        await self.reporter.post(pool, notes)
+        report = self._added(turn, Report(unasked, decision, ledger, status, notes))
+        pool = await self._write(turn, turn.pool, report.status, conditions, report.notes)
         given_up = replace(decision, memory=replace(decision.memory, capacity=0))
-        return min(await self._hold_capacity(turn, pool, given_up), decision.recheck)
+        return await self._after(turn, pool, replace(report, decision=given_up))
 
     async def _restore_refused(self, turn: Turn, refused: Refused) -> bool:
         """Restore the requests of a rejected pool's pods; return whether it is not finished."""

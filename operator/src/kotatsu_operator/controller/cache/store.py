@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from kotatsu_operator.console.board import Board
 from kotatsu_operator.core.budget.groups import group_of, stored_group
 from kotatsu_operator.core.budget.ledger import BilledPod
 from kotatsu_operator.core.formats import table
@@ -66,8 +65,6 @@ class Cache:
     No query of an event or a reconcile scans all objects of a kind.
     """
 
-    board: Board | None = None
-    """The console, which shows the pools."""
     pools: Indexed[Key, Object] = field(default_factory=lambda: Indexed(_terms_of_pool))
     scaled: Scaled = field(default_factory=lambda: BUILT_IN)
     """The kinds of workloads that pools can scale."""
@@ -93,6 +90,8 @@ class Cache:
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     touch: Callable[[Key], None] = lambda _: None
     """Called for the pools in order with one (spec.dependsOn) whose phase has changed."""
+    tell: Callable[[Key, Object | None], None] = lambda _key, _pool: None
+    """Called with each version of a WarmPool, and with None when it is removed."""
     _selectors: dict[str, Selectors[Key]] = field(default_factory=lambda: defaultdict(Selectors))
     """The selectors of the workloads, by namespace."""
     _ended: set[Key] = field(default_factory=set)
@@ -115,8 +114,7 @@ class Cache:
         self.pools[key] = pool = used(WarmPool, pool)
         if known is None or _place_in_order(known) != _place_in_order(pool):
             self._touch_in_order(key, known, pool)
-        if self.board is not None:
-            self.board.see(pool)
+        self.tell(key, pool)
         return True
 
     def pools_of_group(self, namespace: str, group: str) -> Iterator[tuple[Key, Object]]:
@@ -126,8 +124,7 @@ class Cache:
     def forget_pool(self, key: Key) -> None:
         self._touch_in_order(key, self.pools.pop(key, None))
         self._departed.pop(key, None)
-        if self.board is not None:
-            self.board.forget(key)
+        self.tell(key, None)
 
     def dependencies_of(self, key: Key) -> list[str] | None:
         """spec.dependsOn of a pool; None if there is no such pool."""

@@ -1,7 +1,7 @@
 from datetime import timedelta
 
-from kotatsu_operator.console.board import KEPT, SAMPLES, History
-from tests.operator.console.pools import NOW, status
+from kotatsu_operator.features.console.board import KEPT, SAMPLES, History
+from tests.operator.features.console.pools import NOW, status
 
 
 def test_only_changes_make_samples():

@@ -3,10 +3,9 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from kotatsu_operator.console.board import Board
 from kotatsu_operator.core.formats import stamp
-from kotatsu_operator.core.pool.decision import Decision, Demand, Observation
-from kotatsu_operator.core.pool.memory import Memory
+from kotatsu_operator.core.pool.decision import Demand
+from kotatsu_operator.features.console.board import Board
 from kotatsu_operator.kube.objects import Object
 
 NAMES = ("auth", "feed", "gallery", "lost", "voice")
@@ -122,8 +121,7 @@ def day(clock: Clock) -> Board:
     }
     board.see(pool("feed", status=status("Warming", 0, 3, reason="Override"), override=override))
     for name, in_flight, held in (("voice", 3, 1), ("gallery", 2, 0), ("auth", 0, 0)):
-        seen = Observation(replicas=5, ready=5, pods=5, demand=Demand(in_flight, held))
-        board.show(("demo", name), seen, Decision(Memory(), 5, end), None)
+        board.show(("demo", name), Demand(in_flight, held))
     return board
 
 

@@ -6,9 +6,9 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from kotatsu_operator.console.app import create_console, own_names
-from kotatsu_operator.console.board import Board
-from tests.operator.console.pools import Clock
+from kotatsu_operator.features.console.app import create_console, own_names
+from kotatsu_operator.features.console.board import Board
+from tests.operator.features.console.pools import Clock
 
 NAMES = own_names("demo") | {"console.example.com"}
 PATHS = ("/", "/api/pools", "/console/console.js")

@@ -7,7 +7,7 @@ import pytest
 from fastapi import FastAPI
 from serving import NO_TLS
 
-from kotatsu_operator.console import app as server
+from kotatsu_operator.features.console import app as server
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from kotatsu_operator.console.board import Entry
 from kotatsu_operator.core.calendar.schedule import Window, occurrences
 from kotatsu_operator.core.calendar.wallclock import zones
 from kotatsu_operator.core.formats import (
@@ -35,6 +34,7 @@ from kotatsu_operator.core.pool.spec import PoolSpec
 from kotatsu_operator.core.report.episodes import read_recorded
 from kotatsu_operator.core.report.past import Past, past_of
 from kotatsu_operator.core.report.status import read_ledger, read_memory
+from kotatsu_operator.features.console.board import Entry
 
 log = logging.getLogger(__name__)
 

@@ -7,12 +7,12 @@ from fuzz.pools import crd, specs
 from fuzz.schema import values
 from hypothesis import HealthCheck, given, settings
 
-from kotatsu_operator.console import view
-from kotatsu_operator.console.board import Board
-from kotatsu_operator.console.view import MOST, _view, _windows, pool_view
 from kotatsu_operator.core.plan.kept import Kept
 from kotatsu_operator.core.pool.parse import parse
-from tests.operator.console.pools import NOW, Clock, day, pool, status
+from kotatsu_operator.features.console import view
+from kotatsu_operator.features.console.board import Board
+from kotatsu_operator.features.console.view import MOST, _view, _windows, pool_view
+from tests.operator.features.console.pools import NOW, Clock, day, pool, status
 
 
 def views():

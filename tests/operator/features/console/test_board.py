@@ -1,14 +1,12 @@
 from dataclasses import replace
 from datetime import timedelta
 
-from kotatsu_operator.console.board import Board
-from kotatsu_operator.core.pool.decision import Decision, Demand, Observation
-from kotatsu_operator.core.pool.memory import Memory
-from tests.operator.console.pools import NOW, Clock, pool, status
+from kotatsu_operator.core.pool.decision import Demand
+from kotatsu_operator.features.console.board import Board
+from tests.operator.features.console.pools import NOW, Clock, pool, status
 
 VOICE = ("demo", "voice")
-SEEN = Observation(replicas=1, ready=1, pods=1, demand=Demand(in_flight=2, held=1))
-DECISION = Decision(Memory(), 1, NOW)
+DEMAND = Demand(in_flight=2, held=1)
 
 
 def board_of(*pools):
@@ -29,7 +27,7 @@ def test_a_reader_gets_only_what_has_changed_since():
 def test_a_pool_that_is_gone_changes_the_version_and_leaves_the_keys():
     board = board_of(pool("voice"))
     before = board.version
-    board.forget(VOICE)
+    board.observe(VOICE, None)
     assert board.version > before
     assert board.read()[1] == []
 
@@ -43,12 +41,11 @@ def test_a_new_pool_of_an_old_name_has_no_past():
 
 def test_requests_in_flight_are_news_but_their_times_are_not():
     board = board_of(pool("voice"))
-    board.show(VOICE, SEEN, DECISION, None)
+    board.show(VOICE, DEMAND)
     before = board.version
-    later = replace(SEEN, demand=replace(SEEN.demand, last_request=NOW + timedelta(seconds=1)))
-    board.show(VOICE, later, DECISION, None)
+    board.show(VOICE, replace(DEMAND, last_request=NOW + timedelta(seconds=1)))
     assert board.version == before
-    board.show(VOICE, replace(SEEN, demand=Demand()), DECISION, None)
+    board.show(VOICE, Demand())
     assert board.version > before
 
 
@@ -61,8 +58,8 @@ def test_what_a_reader_holds_does_not_change_under_it():
 
 def test_where_another_operator_looks_the_pool_stays_and_its_demand_is_unknown():
     board = board_of(pool("voice"))
-    board.show(VOICE, SEEN, DECISION, None)
+    board.show(VOICE, DEMAND)
     before = board.version
-    board.rest(VOICE)
+    board.reset()
     [entry] = board.read(before)[2]
     assert entry.demand is None

@@ -25,9 +25,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kotatsu_common.pages import PageFiles, page_headers
 from kotatsu_common.protocol import BoundedProtocol
-from kotatsu_operator.console.board import Board
-from kotatsu_operator.console.view import pool_view
 from kotatsu_operator.core.formats import stamp
+from kotatsu_operator.features.console.board import Board
+from kotatsu_operator.features.console.view import pool_view
 
 SERVICE = "kotatsu-console"
 _AUTHORITY = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^:\[\]]+))(?::[0-9]*)?")

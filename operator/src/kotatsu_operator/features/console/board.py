@@ -7,8 +7,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from kotatsu_operator.controller.feature import After, Feature, Report, Turn
+from kotatsu_operator.controller.targets.target import Tools
 from kotatsu_operator.core.formats import choice, count, table, tables, text
-from kotatsu_operator.core.pool.decision import Demand, Observation
+from kotatsu_operator.core.pool.decision import Demand
 from kotatsu_operator.core.pool.memory import Phase
 from kotatsu_operator.kube.objects import Key, Object, key_of
 
@@ -83,7 +85,7 @@ class Entry:
     """Requests in flight and held at the last reconcile; None while another operator leads."""
 
 
-class Board:
+class Board(Feature):
     """The operator writes and the console reads; both hold the lock only briefly."""
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
@@ -99,6 +101,27 @@ class Board:
         """Increases with each change."""
         return self._version
 
+    # --- the hooks ---
+
+    def observe(self, key: Key, pool: Object | None) -> None:
+        """Store a pool that the API server has sent, or remove it."""
+        if pool is None:
+            self.remove(key)
+        else:
+            self.see(pool)
+
+    async def after(self, _tools: Tools, turn: Turn, report: Report) -> After:
+        """Show the demand; that of a rejected pool is not known."""
+        self.show(turn.key, report.seen.demand if turn.refused is None else None)
+        return After()
+
+    def reset(self) -> None:
+        """Remove all demand: another operator leads and measures it."""
+        for key in list(self._entries):
+            self.show(key, None)
+
+    # --- the state ---
+
     def see(self, pool: Object) -> None:
         """Store a pool that the API server has sent."""
         with self._lock:
@@ -109,37 +132,19 @@ class Board:
             entry.pool, entry.version = pool, self._version
             entry.history.see(table(pool.get("status")), self._clock())
 
-    def show(
-        self,
-        key: Key,
-        seen: Observation,
-        decision: object,  # noqa: ARG002
-        ledger: object,  # noqa: ARG002
-        *,
-        accepted: bool = True,
-    ) -> None:
-        """Store the demand of the last reconcile; that of a rejected pool is not known."""
-        if not accepted:
-            self.rest(key)
-            return
+    def show(self, key: Key, demand: Demand | None) -> None:
+        """Store the demand of the last reconcile; None if it is not known."""
         with self._lock:
             entry = self._entries.get(key)
-            if entry is None or entry.demand == seen.demand:
+            if entry is None or entry.demand == demand:
                 return
-            before, entry.demand = entry.demand, seen.demand
-            if before is None or _counts(before) != _counts(seen.demand):
+            before, entry.demand = entry.demand, demand
+            if before is None or demand is None or _counts(before) != _counts(demand):
                 self._version += 1
                 entry.version = self._version
 
-    def rest(self, key: Key) -> None:
-        """Remove a pool's demand: another operator leads and measures it."""
-        with self._lock:
-            entry = self._entries.get(key)
-            if entry is not None and entry.demand is not None:
-                self._version += 1
-                entry.demand, entry.version = None, self._version
-
-    def forget(self, key: Key) -> None:
+    def remove(self, key: Key) -> None:
+        """Remove a deleted pool."""
         with self._lock:
             if self._entries.pop(key, None) is not None:
                 self._version += 1

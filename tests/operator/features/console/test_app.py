@@ -4,10 +4,10 @@ import json
 import httpx
 import pytest
 
-from kotatsu_operator.console import view
-from kotatsu_operator.console.app import WEB, create_console
-from kotatsu_operator.console.board import Board
-from tests.operator.console.pools import NAMES, Clock, day, pool
+from kotatsu_operator.features.console import view
+from kotatsu_operator.features.console.app import WEB, create_console
+from kotatsu_operator.features.console.board import Board
+from tests.operator.features.console.pools import NAMES, Clock, day, pool
 
 
 @pytest.fixture

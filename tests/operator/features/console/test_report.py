@@ -2,10 +2,10 @@
 
 from datetime import timedelta
 
-from kotatsu_operator.console.board import Board
-from kotatsu_operator.console.view import pool_view, report_view
 from kotatsu_operator.core.formats import stamp
-from tests.operator.console.pools import NOW, Clock, day, history, pool, status
+from kotatsu_operator.features.console.board import Board
+from kotatsu_operator.features.console.view import pool_view, report_view
+from tests.operator.features.console.pools import NOW, Clock, day, history, pool, status
 
 
 def shown(board: Board, name: str = "voice"):
