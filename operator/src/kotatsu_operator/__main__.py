@@ -1,7 +1,7 @@
 """The kotatsu-operator command: runs the operator, its health server and its console."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 import uvloop
@@ -14,6 +14,8 @@ from kotatsu_operator.controller.feature import Feature
 from kotatsu_operator.core.protocol import OPERATOR
 from kotatsu_operator.features.console.app import ConsoleServer, create_console, own_names
 from kotatsu_operator.features.console.board import Board
+from kotatsu_operator.features.notices.feature import Notices
+from kotatsu_operator.features.notices.notifier import Notifier, NotifyMetrics
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.runtime.health import ApiMetrics, Checks, start_admin
 from kotatsu_operator.runtime.settings import OperatorSettings, start
@@ -23,6 +25,20 @@ _STALLED = timedelta(seconds=30)
 
 def now() -> datetime:
     return datetime.now(UTC)
+
+
+def features_of(
+    settings: OperatorSettings,
+    registry: CollectorRegistry,
+    board: Board,
+    clock: Callable[[], datetime] = now,
+) -> list[Feature]:
+    """The optional features, in the order of their hooks."""
+    notifier = Notifier(settings.notifications, NotifyMetrics(registry), clock)
+    return [
+        Notices(notifier, timedelta(seconds=settings.override_warning)),
+        board,
+    ]
 
 
 def options_of(settings: OperatorSettings, features: Sequence[Feature] = ()) -> Options:
@@ -39,8 +55,6 @@ def options_of(settings: OperatorSettings, features: Sequence[Feature] = ()) -> 
         knative_namespace=settings.knative_namespace,
         calendars=settings.calendars,
         calendar_folder=settings.calendar_folder,
-        notifications=settings.notifications,
-        override_warning=timedelta(seconds=settings.override_warning),
         features=features,
     )
 
@@ -49,7 +63,7 @@ async def _run(settings: OperatorSettings) -> None:
     registry = CollectorRegistry()
     kube = Kube.connect(OPERATOR, ApiMetrics(registry).error, settings.targets)
     board = Board(now)
-    options = options_of(settings, [board])
+    options = options_of(settings, features_of(settings, registry, board))
     operator = Operator(kube, settings.namespaces, registry, options, clock=now)
 
     def live() -> str:

@@ -31,7 +31,6 @@ from kotatsu_operator.controller.metrics import (
     calendar_metrics,
     namespace_metric,
 )
-from kotatsu_operator.controller.notify.notifier import Notifier, NotifyMetrics
 from kotatsu_operator.controller.observe.demand import Observer, Scraper
 from kotatsu_operator.controller.reconciler import Reconciler
 from kotatsu_operator.controller.records import Records
@@ -45,7 +44,6 @@ from kotatsu_operator.core.formats import table, tables, text
 from kotatsu_operator.core.plan.lead import Pacer
 from kotatsu_operator.core.pool.memory import FIRST_START
 from kotatsu_operator.core.pool.spec import BUILT_IN
-from kotatsu_operator.core.report.notices import OVERRIDE_WARNING
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable
 from kotatsu_operator.kube.informer import Feed, Informer, Signals
@@ -90,9 +88,6 @@ class Options:
     """The calendars to follow, by name."""
     calendar_folder: Path = Path("/etc/kotatsu/calendars")
     """Where they are mounted."""
-    notifications: str = ""
-    """The file of receivers; empty: nobody is notified."""
-    override_warning: timedelta = OVERRIDE_WARNING
     features: Sequence[Feature] = ()
     """The optional features, in the order of their hooks."""
 
@@ -172,11 +167,10 @@ class Operator:
             aside=self.work_queue.aside,
         )
         groups = Groups(self.cache.pools_of_group, touch)
-        self._notifier = Notifier(options.notifications, NotifyMetrics(registry), touch, clock)
         self._reconciler = Reconciler(
             Tools(self._kube, observer, clock, hook, self.records.remember),
             self.cache,
-            Reporter(self._kube, self.cache, clock, options.name, self._notifier),
+            Reporter(self._kube, self.cache, clock, options.name),
             features=self._features,
             pacer=self._pacer,
             accounts=Accounts(options.prices, time.monotonic, groups),
@@ -186,7 +180,6 @@ class Operator:
             parking=options.parking,
             readings=self.calendars.readings,
             shows=self._shows,
-            override_warning=options.override_warning,
         )
 
     @property
@@ -283,7 +276,6 @@ class Operator:
                 term.create_task(self._sweep(), name="sweep")
                 term.create_task(self._pace(), name="pace")
                 term.create_task(self.calendars.run(), name="calendars")
-                term.create_task(self._notifier.run(), name="notifications")
                 for feature in self._features:
                     term.create_task(feature.run(self.work_queue.touch), name="feature")
         finally:

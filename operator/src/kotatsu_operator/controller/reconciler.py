@@ -42,11 +42,6 @@ from kotatsu_operator.core.report.conditions import (
     target_conditions,
     transitions,
 )
-from kotatsu_operator.core.report.notices import (
-    OVERRIDE_WARNING,
-    news,
-    ready_notes,
-)
 from kotatsu_operator.core.report.status import (
     Status,
     books_status,
@@ -95,8 +90,6 @@ class Reconciler:
     """The last readings of the calendars that the operator follows."""
     shows: Callable[[str], bool] = lambda _: True
     """Whether a namespace has been listed completely; if not, its pools stay as they are."""
-    override_warning: timedelta = OVERRIDE_WARNING
-    """How long before its end an override is announced."""
     _parker: Parker = field(init=False)
     _former: Former = field(init=False)
     _capacity: Capacity = field(init=False)
@@ -280,10 +273,8 @@ class Reconciler:
             status = without_unread_cost(status)
             conditions = refused_conditions(refused, ledger, seen.pods)
         notes = (*decision.notes, *turn.account.notes, *_news(turn, [*conditions, *turn.calendars]))
-        notes += self._remember(turn, status, seen, decision.memory)
         report = self._added(turn, Report(seen, decision, ledger, status, notes))
-        notices = (*report.notes, *ready_notes(decision))
-        pool = await self._write(turn, first.pool, report.status, conditions, notices)
+        pool = await self._write(turn, first.pool, report.status, conditions)
         self._memory[key] = decision.memory
         again = await self._after(turn, pool, report)
         await self.tools.remember(pool, None)
@@ -347,9 +338,8 @@ class Reconciler:
         status["reduced"] = await self._restore_refused(turn, refused) or None
         status |= self._history(turn, decision)
         unasked = replace(seen, demand=Demand(known=False))
-        notes += self._remember(turn, status, unasked, decision.memory)
         report = self._added(turn, Report(unasked, decision, ledger, status, notes))
-        pool = await self._write(turn, turn.pool, report.status, conditions, report.notes)
+        pool = await self._write(turn, turn.pool, report.status, conditions)
         given_up = replace(decision, memory=replace(decision.memory, capacity=0))
         return await self._after(turn, pool, replace(report, decision=given_up))
 
@@ -367,27 +357,16 @@ class Reconciler:
         ledger, override = turn.account.ledger, turn.spec.override
         return self.histories.enter(turn.pool, turn.pods, ledger, decision, override, turn.now)
 
-    def _remember(
-        self, turn: Turn, status: Status, seen: Observation, memory: Memory
-    ) -> tuple[Note, ...]:
-        """Add to the status what is reported now, only once; return the events."""
-        found = news(turn.pool, turn.spec, seen, memory, turn.now, self.override_warning)
-        status["reported"] = found.reported
-        if status.get("override") is not None:
-            status["override"]["reported"] = found.override
-        return found.notes
-
     async def _write(
         self,
         turn: Turn,
         pool: Object,
         status: Status,
         conditions: Sequence[Status],
-        notes: Sequence[Note],
     ) -> Object:
         """Write the status of a pool, whose newest version is `pool`; return it as written."""
         conditions = [*conditions, *turn.account.conditions, *turn.calendars]
-        return await self.reporter.write(pool, turn.pool, status, conditions, notes, turn.now)
+        return await self.reporter.write(pool, turn.pool, status, conditions, turn.now)
 
 
 def _has_news(status: Mapping[str, Any]) -> bool:

@@ -9,15 +9,14 @@ import pytest
 from kotatsu_operator.core.pool.decision import Decision, Demand, Note, Observation
 from kotatsu_operator.core.pool.memory import Memory, Opening, Outcome, Phase
 from kotatsu_operator.core.protocol import REHEARSAL_ANNOTATION
-from kotatsu_operator.core.report.notices import (
+from kotatsu_operator.core.report.verdict import Verdict, read_verdict
+from kotatsu_operator.features.notices.notices import (
     MOST,
     Notice,
-    Verdict,
     news,
     notices_status,
     outbox,
     read_notices,
-    read_verdict,
     ready_notes,
 )
 from tests.operator.core.values import HOUR, MINUTE, SECOND, override, pool_spec, t

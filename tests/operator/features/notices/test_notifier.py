@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 from prometheus_client import CollectorRegistry
 
-from kotatsu_operator.controller.notify import notifier as module
-from kotatsu_operator.controller.notify import post
-from kotatsu_operator.controller.notify.notifier import Notifier, NotifyMetrics
-from kotatsu_operator.core.report.notices import Notice
+from kotatsu_operator.features.notices import notifier as module
+from kotatsu_operator.features.notices import post
+from kotatsu_operator.features.notices.notices import Notice
+from kotatsu_operator.features.notices.notifier import Notifier, NotifyMetrics
 from tests.operator.core.values import t
 
 VOICE = ("demo", "voice")
@@ -103,7 +103,6 @@ class House:
         self.notifier = Notifier(
             str(file),
             NotifyMetrics(self.registry),
-            self.touched.append,
             lambda: t("10:00"),
             pause=lambda _: 0.001,
             read_again=0.01,
@@ -164,7 +163,7 @@ async def serve() -> AsyncIterator[Serve]:
 async def house(tmp_path, caplog) -> AsyncIterator[House]:
     caplog.set_level(logging.DEBUG)
     made = House(tmp_path / "receivers.yaml")
-    task = asyncio.create_task(made.notifier.run())
+    task = asyncio.create_task(made.notifier.run(made.touched.append))
     yield made
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
@@ -345,7 +344,7 @@ async def test_the_next_leader_sends_what_the_status_still_has(tmp_path, serve):
     for _ in range(2):
         leader = House(tmp_path / "receivers.yaml")
         leader.write({"name": "hook", "url": url})
-        task = asyncio.create_task(leader.notifier.run())
+        task = asyncio.create_task(leader.notifier.run(leader.touched.append))
         await leader.loaded()
         leader.notifier.tell(VOICE, [notice()])
         seen = len(web.bodies)
@@ -356,6 +355,6 @@ async def test_the_next_leader_sends_what_the_status_still_has(tmp_path, serve):
 
 
 async def test_without_a_file_nothing_is_stored_and_nothing_runs():
-    notifier = Notifier("", NotifyMetrics(CollectorRegistry()), lambda _: None, lambda: t("10:00"))
+    notifier = Notifier("", NotifyMetrics(CollectorRegistry()), lambda: t("10:00"))
     assert not notifier.is_on
-    await notifier.run()
+    await notifier.run(lambda _: None)

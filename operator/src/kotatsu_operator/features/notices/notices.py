@@ -5,8 +5,7 @@ each receiver has it. So an operator that takes over sends what its predecessor 
 the same id.
 """
 
-import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -19,6 +18,7 @@ from kotatsu_operator.core.pool.memory import Memory, Outcome, Phase
 from kotatsu_operator.core.pool.spec import OverrideMode, PoolSpec
 from kotatsu_operator.core.protocol import REHEARSAL_ANNOTATION, REHEARSAL_REASON
 from kotatsu_operator.core.report.status import Record, Status, several
+from kotatsu_operator.core.report.verdict import read_verdict
 
 WINDOW_READY = "WindowReady"
 
@@ -50,8 +50,6 @@ OVERRIDE_WARNING = timedelta(minutes=10)
 
 _NEWS = timedelta(days=1)
 """An older verdict of a rehearsal is not reported any more."""
-
-_LONGEST_VERDICT = 8 * 1024
 
 
 @dataclass(frozen=True)
@@ -237,44 +235,3 @@ def _about_rehearsal(
     why = "; ".join(verdict.failures) or "no reason is recorded"
     text_ = f"{what}: the demo would have failed: {why}"[:LONGEST]
     return verdict.at, [Note("RehearsalFailed", text_, warning=True)]
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """The result of a rehearsal, as `kubectl demo-mode rehearse` annotates the pool with it."""
-
-    at: datetime
-    passed: bool
-    window: str = ""
-    failures: tuple[str, ...] = ()
-
-    def written(self) -> str:
-        return json.dumps(
-            {
-                "at": stamp(self.at),
-                "passed": self.passed,
-                "window": self.window,
-                "failures": list(_short(self.failures)),
-            },
-            ensure_ascii=False,
-        )
-
-
-def read_verdict(written: str) -> Verdict | None:
-    """Read the annotation; None for anything else."""
-    if not written or len(written) > _LONGEST_VERDICT:
-        return None
-    try:
-        raw = table(json.loads(written))
-    except (ValueError, RecursionError):
-        return None
-    at = instant(raw.get("at"))
-    if at is None:
-        return None
-    given = raw.get("failures")
-    failures = tuple(_short(given if isinstance(given, list) else ()))
-    return Verdict(at, raw.get("passed") is True, text(raw.get("window"))[:63], failures)
-
-
-def _short(failures: Sequence[Any]) -> Iterator[str]:
-    return (text(failure)[:200] for failure in failures[:5])

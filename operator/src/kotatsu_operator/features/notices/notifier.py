@@ -20,14 +20,14 @@ from pathlib import Path
 import aiohttp
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from kotatsu_operator.controller.notify.post import Attempt, message, post
-from kotatsu_operator.controller.notify.receivers import (
+from kotatsu_operator.features.notices.notices import Notice
+from kotatsu_operator.features.notices.post import Attempt, message, post
+from kotatsu_operator.features.notices.receivers import (
     LARGEST,
     Receiver,
     ReceiversError,
     parse_receivers,
 )
-from kotatsu_operator.core.report.notices import Notice
 from kotatsu_operator.kube.objects import Key
 from kotatsu_operator.runtime.paced import Turns, client
 
@@ -132,14 +132,13 @@ class Notifier:
         self,
         file: str,
         metrics: NotifyMetrics,
-        touch: Callable[[Key], None],
         clock: Callable[[], datetime],
         *,
         pause: Callable[[float], float] = lambda most: random.uniform(most / 2, most),  # noqa: S311
         read_again: float = READ_AGAIN,
     ) -> None:
         self._file = Path(file) if file else None
-        self._metrics, self._touch, self._clock = metrics, touch, clock
+        self._metrics, self._clock = metrics, clock
         self._pause, self._read_again = pause, read_again
         self._raw: bytes | None = None
         self._lines: dict[str, _Line] | None = None
@@ -148,6 +147,7 @@ class Notifier:
         self._complete: dict[Key, set[str]] = {}
         self._deferred: set[Key] = set()
         """Pools with notices that came before a valid file."""
+        self._touch: Callable[[Key], None] = lambda _: None
         self._http: aiohttp.ClientSession | None = None
 
     # --- what the reconciler asks ---
@@ -183,10 +183,11 @@ class Notifier:
 
     # --- the leader's task ---
 
-    async def run(self) -> None:
-        """Follow the file and send, until cancelled."""
+    async def run(self, touch: Callable[[Key], None]) -> None:
+        """Follow the file and send, until cancelled; `touch` reconciles a pool."""
         if self._file is None:
             return
+        self._touch = touch
         try:
             while True:
                 await self._read(self._file)

@@ -12,9 +12,9 @@ from http import HTTPStatus
 
 import aiohttp
 
-from kotatsu_operator.controller.notify.receivers import Format, Receiver
 from kotatsu_operator.core.formats import format_duration
-from kotatsu_operator.core.report.notices import Notice
+from kotatsu_operator.features.notices.notices import Notice
+from kotatsu_operator.features.notices.receivers import Format, Receiver
 from kotatsu_operator.kube.objects import Key
 
 TIMEOUT = 10.0

@@ -9,9 +9,9 @@ from datetime import timedelta
 import pytest
 from cloudevents.core.bindings.http import HTTPMessage, from_structured_event
 
-from kotatsu_operator.controller.notify.post import message
-from kotatsu_operator.controller.notify.receivers import Format
-from kotatsu_operator.core.report.notices import Notice
+from kotatsu_operator.features.notices.notices import Notice
+from kotatsu_operator.features.notices.post import message
+from kotatsu_operator.features.notices.receivers import Format
 from tests.operator.core.values import t
 
 NOTICE = Notice("u1/WindowCold/1", "WindowCold", "window <pitch> & co", t("10:00"), warning=True)

@@ -6,7 +6,8 @@ import pytest
 
 from kotatsu_operator.core.report.status import dropped, merged
 from tests.operator.core.values import HOUR, MINUTE, once, override, t
-from tests.operator.day import PUNCTUAL, Day
+from tests.operator.day import PUNCTUAL
+from tests.operator.features.day import FeaturedDay
 
 FIELDS = {"reported", "history", "target", "template", "override.reported", "notices"}
 """What this test's CRD does not have."""
@@ -14,7 +15,7 @@ FIELDS = {"reported", "history", "target", "template", "override.reported", "not
 
 def begun(lacks=FIELDS):
     """A warm pool that no request has reached for three hours."""
-    day = Day.begin(
+    day = FeaturedDay.begin(
         t("10:00"), replicas=1, ready=True, windows=[once("all-day", "09:00", "16:00", 1)]
     )
     day.kube.lacks = set(lacks)

@@ -5,12 +5,12 @@ import json
 import pytest
 from rows import each
 
-from kotatsu_operator.controller.notify.receivers import (
+from kotatsu_operator.features.notices.notices import NOTICE_REASONS
+from kotatsu_operator.features.notices.receivers import (
     Format,
     ReceiversError,
     parse_receivers,
 )
-from kotatsu_operator.core.report.notices import NOTICE_REASONS
 
 SECRET = "T000B000XXXX"
 URL = f"https://hooks.example.com/services/{SECRET}"

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any
 from urllib.parse import urlsplit
 
-from kotatsu_operator.core.report.notices import NOTICE_REASONS
+from kotatsu_operator.features.notices.notices import NOTICE_REASONS
 
 LARGEST = 64 * 1024
 """Bytes of the file at most."""

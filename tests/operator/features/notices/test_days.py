@@ -7,10 +7,10 @@ from datetime import timedelta
 import pytest
 from prometheus_client import CollectorRegistry
 
-from kotatsu_operator.controller.notify.notifier import Notifier, NotifyMetrics
+from kotatsu_operator.features.notices.notifier import Notifier, NotifyMetrics
 from tests.operator.cluster import VOICE
 from tests.operator.core.values import MINUTE, once, override, t
-from tests.operator.day import Day
+from tests.operator.features.day import FeaturedDay
 
 PITCH = once("pitch", "10:00", "11:00")
 
@@ -38,16 +38,16 @@ class Courier:
         return [reason for _, reason in self.sent]
 
 
-def led_by(day: Day) -> Courier:
+def led_by(day: FeaturedDay) -> Courier:
     """Start another operator on this day."""
+    day.notifier = courier = Courier()
     day.restart()
-    day.reconciler.reporter.notifier = courier = Courier()
     return courier
 
 
 @pytest.mark.slow
 async def test_the_evening_of_a_window_and_an_override_is_told_in_order():
-    day = Day.begin(t("09:00"), windows=[PITCH])
+    day = FeaturedDay.begin(t("09:00"), windows=[PITCH])
     courier = led_by(day)
     await day.until(t("11:10"))
     assert courier.reasons == ["WindowReady"]
@@ -57,7 +57,7 @@ async def test_the_evening_of_a_window_and_an_override_is_told_in_order():
 
 
 async def test_a_notice_is_in_the_status_before_it_is_sent_and_until_it_is_delivered():
-    day = Day.begin(t("09:00"), windows=[PITCH])
+    day = FeaturedDay.begin(t("09:00"), windows=[PITCH])
     courier = led_by(day)
     await day.until(t("10:00"))
     (notice,) = day.status["notices"]
@@ -69,7 +69,7 @@ async def test_a_notice_is_in_the_status_before_it_is_sent_and_until_it_is_deliv
 
 
 async def test_the_next_leader_sends_what_is_left_with_the_same_id_and_nothing_else():
-    day = Day.begin(t("09:00"), windows=[PITCH])
+    day = FeaturedDay.begin(t("09:00"), windows=[PITCH])
     first = led_by(day)
     await day.until(t("10:00"))
     second = led_by(day)
@@ -83,7 +83,7 @@ async def test_the_next_leader_sends_what_is_left_with_the_same_id_and_nothing_e
 
 
 async def test_without_receivers_the_status_has_no_notices():
-    day = Day.begin(t("09:00"), windows=[PITCH])
+    day = FeaturedDay.begin(t("09:00"), windows=[PITCH])
     await day.until(t("10:30"))
     assert day.status.get("notices") is None
 
@@ -100,12 +100,11 @@ async def test_receivers_that_fail_delay_no_window(tmp_path, answer):
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
     file = tmp_path / "receivers.yaml"
     file.write_text(json.dumps({"receivers": [{"name": "hook", "url": url}]}))
-    day = Day.begin(t("09:00"), windows=[PITCH])
-    notifier = Notifier(
-        str(file), NotifyMetrics(CollectorRegistry()), lambda _: None, lambda: day.now
-    )
-    day.reconciler.reporter.notifier = notifier
-    task = asyncio.create_task(notifier.run())
+    day = FeaturedDay.begin(t("09:00"), windows=[PITCH])
+    notifier = Notifier(str(file), NotifyMetrics(CollectorRegistry()), lambda: day.now)
+    day.notifier = notifier
+    day.restart()
+    task = asyncio.create_task(notifier.run(lambda _: None))
     await day.until(t("10:30"))
     assert day.metric("kotatsu_pool_windows_total", outcome="ready") == 1
     assert [n["reason"] for n in day.status["notices"]] == ["WindowReady"]
