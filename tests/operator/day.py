@@ -8,8 +8,7 @@ from prometheus_client import CollectorRegistry
 from kotatsu_operator.activator.cache.pool import pool_view
 from kotatsu_operator.activator.cache.ports import PodIdentity
 from kotatsu_operator.activator.endpoints.slices import make_slice
-from kotatsu_operator.controller.accounts import Accounts, Histories
-from kotatsu_operator.controller.act.capacity import NO_CAPACITY_AHEAD, CapacityOptions
+from kotatsu_operator.controller.accounts import Accounts
 from kotatsu_operator.controller.act.scale_down import no_hook
 from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.controller.metrics import PoolMetrics
@@ -118,7 +117,6 @@ class Day:
     """A further condition of some pods, by name."""
     hook: object = no_hook
     prices: PriceTable = NO_PRICES
-    capacity: CapacityOptions = NO_CAPACITY_AHEAD
     catching_up: float = 0.0
     """For how many seconds the cluster lags behind an outage of the API server."""
     monotonic: object = None
@@ -161,8 +159,6 @@ class Day:
             features=[PoolMetrics(self.registry), *self.features()],
             pacer=self.pacer,
             accounts=Accounts(self.prices, self.monotonic),
-            histories=Histories(self.monotonic),
-            capacity=self.capacity,
             parking=self.parking,
         )
 

@@ -1,6 +1,7 @@
 """The kotatsu-operator command: runs the operator, its health server and its console."""
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -8,12 +9,13 @@ import uvloop
 from prometheus_client import CollectorRegistry
 
 from kotatsu_common import startup
-from kotatsu_operator.controller.act.capacity import CapacityOptions
 from kotatsu_operator.controller.app import Operator, Options
 from kotatsu_operator.controller.feature import Feature
 from kotatsu_operator.core.protocol import OPERATOR
+from kotatsu_operator.features.capacity import CapacityAhead, CapacityOptions
 from kotatsu_operator.features.console.app import ConsoleServer, create_console, own_names
 from kotatsu_operator.features.console.board import Board
+from kotatsu_operator.features.history import Histories
 from kotatsu_operator.features.notices.feature import Notices
 from kotatsu_operator.features.notices.notifier import Notifier, NotifyMetrics
 from kotatsu_operator.kube.client import Kube
@@ -35,7 +37,10 @@ def features_of(
 ) -> list[Feature]:
     """The optional features, in the order of their hooks."""
     notifier = Notifier(settings.notifications, NotifyMetrics(registry), clock)
+    capacity = CapacityOptions(settings.capacity_image, settings.capacity_priority_class)
     return [
+        Histories(time.monotonic),
+        CapacityAhead(capacity),
         Notices(notifier, timedelta(seconds=settings.override_warning)),
         board,
     ]
@@ -47,7 +52,6 @@ def options_of(settings: OperatorSettings, features: Sequence[Feature] = ()) -> 
         name=settings.pod_name,
         lease_namespace=settings.pod_namespace,
         starts_per_second=settings.starts_per_second,
-        capacity=CapacityOptions(settings.capacity_image, settings.capacity_priority_class),
         parking=settings.parked,
         first_start=timedelta(seconds=settings.first_start),
         prices=settings.prices,

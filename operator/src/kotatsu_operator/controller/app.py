@@ -11,8 +11,7 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
-from kotatsu_operator.controller.accounts import Accounts, Histories
-from kotatsu_operator.controller.act.capacity import NO_CAPACITY_AHEAD, CapacityOptions
+from kotatsu_operator.controller.accounts import Accounts
 from kotatsu_operator.controller.act.scale_down import Hook, no_hook
 from kotatsu_operator.controller.cache.knative import KnativeWatch
 from kotatsu_operator.controller.cache.store import (
@@ -77,7 +76,6 @@ class Options:
     first_start: timedelta = FIRST_START
     """The time to Ready that is assumed for a pool that has never started."""
     prices: PriceTable = NO_PRICES
-    capacity: CapacityOptions = NO_CAPACITY_AHEAD
     parking: bool = False
     """Whether pods may be parked: the chart's permission to resize them."""
     times: Times = TIMES
@@ -174,9 +172,7 @@ class Operator:
             features=self._features,
             pacer=self._pacer,
             accounts=Accounts(options.prices, time.monotonic, groups),
-            histories=Histories(time.monotonic),
             first_start=options.first_start,
-            capacity=options.capacity,
             parking=options.parking,
             readings=self.calendars.readings,
             shows=self._shows,

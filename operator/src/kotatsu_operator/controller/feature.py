@@ -83,7 +83,7 @@ class After:
 class Feature:
     """An optional part beside the core. A feature overrides the hooks that it needs.
 
-    `prepare` and `status` are pure. An error of a hook fails the reconcile, so `after` catches
+    `prepare` and `status` make no I/O. An error of a hook fails the reconcile, so `after` catches
     those of the API server that must not stop a decision.
     """
 

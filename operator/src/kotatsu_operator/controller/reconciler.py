@@ -7,12 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from kotatsu_operator.controller.accounts import Accounts, Histories
-from kotatsu_operator.controller.act.capacity import (
-    NO_CAPACITY_AHEAD,
-    Capacity,
-    CapacityOptions,
-)
+from kotatsu_operator.controller.accounts import Accounts
 from kotatsu_operator.controller.act.parking import Parker
 from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.controller.feature import Feature, Report, Turn
@@ -80,8 +75,6 @@ class Reconciler:
     """Their hooks are called in this order."""
     pacer: Pacer = field(default_factory=Pacer)
     accounts: Accounts = field(default_factory=Accounts)
-    histories: Histories = field(default_factory=Histories)
-    capacity: CapacityOptions = NO_CAPACITY_AHEAD
     parking: bool = False
     """Whether pods may be parked."""
     first_start: timedelta = FIRST_START
@@ -92,7 +85,6 @@ class Reconciler:
     """Whether a namespace has been listed completely; if not, its pools stay as they are."""
     _parker: Parker = field(init=False)
     _former: Former = field(init=False)
-    _capacity: Capacity = field(init=False)
     _memory: dict[Key, Memory] = field(default_factory=dict)
     _awake: set[Key] = field(default_factory=set)
     _waking: dict[Key, datetime] = field(default_factory=dict)
@@ -103,7 +95,6 @@ class Reconciler:
     def __post_init__(self) -> None:
         self._parker = Parker(self.tools.kube, self.cache, self.parking)
         self._former = Former(self.tools, self.cache)
-        self._capacity = Capacity(self.tools.kube, self.cache, self.capacity)
 
     def forget(self, key: Key) -> None:
         for known in (self._memory, self._specs, self._waking):
@@ -111,7 +102,6 @@ class Reconciler:
         self.accounts.forget(key)
         self._parker.forget(key)
         self._former.forget(key)
-        self.histories.forget(key)
         self.reporter.forget(key)
         self._awake.discard(key)
         self.pacer.claim(key, None)
@@ -129,7 +119,6 @@ class Reconciler:
         self.accounts.reset()
         self._parker.reset()
         self._former.reset()
-        self.histories.reset()
 
     async def look(self, key: Key) -> datetime | None:
         """Reconcile one pool; return when to reconcile it again, None if it is deleted."""
@@ -192,11 +181,7 @@ class Reconciler:
             departed = bills
         else:
             pods = []  # another pool accounts for them
-        # Placeholders cost as much as the pods that they stand for.
-        beside = self._capacity.placeholders(key)
-        turn = Turn(
-            pool, target, refused, memory, pods, conditions_of(status), now, failing, beside
-        )
+        turn = Turn(pool, target, refused, memory, pods, conditions_of(status), now, failing)
         for feature in self.features:
             turn = feature.prepare(turn)
         billed = [*turn.pods, *turn.beside]
@@ -264,7 +249,6 @@ class Reconciler:
             ledger = turn.account.foresee(spec, decision.memory, asks, seen.parking.reduced, now)
         seen = seen.as_shown(decision.floor)
         status = decided_status(spec, seen, decision, ledger)
-        status |= self._history(turn, decision)
         status |= first.status
         conditions = pool_conditions(spec, seen, decision)
         conditions += target_conditions(spec, seen, decision, now)
@@ -301,19 +285,12 @@ class Reconciler:
     async def _after(self, turn: Turn, pool: Object, report: Report) -> datetime:
         """Post the events, and let the features act; return when to reconcile at the latest."""
         await self.reporter.post(pool, report.notes)
-        again = await self._hold_capacity(turn, pool, report.decision)
+        again = report.decision.recheck
         for feature in self.features:
             after = await feature.after(self.tools, turn, report)
             await self.reporter.post(pool, after.notes)
             again = min(again, after.again or again)
         return again
-
-    async def _hold_capacity(self, turn: Turn, pool: Object, decision: Decision) -> datetime:
-        """Ask for nodes ahead of a window; return when to reconcile at the latest."""
-        before, now = turn.memory.capacity, turn.now
-        held = await self._capacity.follow(pool, turn.spec, before, decision, now)
-        await self.reporter.post(pool, held.notes)
-        return held.again or decision.recheck
 
     @property
     def _beat(self) -> timedelta:
@@ -336,7 +313,6 @@ class Reconciler:
         notes = (*_news(turn, conditions), *turn.account.notes)
         status = books_status(turn.spec, seen, decision.memory, ledger)
         status["reduced"] = await self._restore_refused(turn, refused) or None
-        status |= self._history(turn, decision)
         unasked = replace(seen, demand=Demand(known=False))
         report = self._added(turn, Report(unasked, decision, ledger, status, notes))
         pool = await self._write(turn, turn.pool, report.status, conditions)
@@ -352,10 +328,6 @@ class Reconciler:
         done = await self._parker.restore(turn.target.parks, pods, turn.now)
         # Another pool has the target now, and may park the same pods.
         return refused.counts and not done
-
-    def _history(self, turn: Turn, decision: Decision) -> Status:
-        ledger, override = turn.account.ledger, turn.spec.override
-        return self.histories.enter(turn.pool, turn.pods, ledger, decision, override, turn.now)
 
     async def _write(
         self,

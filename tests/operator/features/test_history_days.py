@@ -7,14 +7,15 @@ import pytest
 
 from kotatsu_operator.core.budget.prices import parse_table
 from kotatsu_operator.core.report.episodes import Why, read_recorded
+from kotatsu_operator.features.history import Histories
 from tests.operator.core.values import MINUTE, SECOND, once, override, t
-from tests.operator.day import Day
+from tests.operator.features.day import FeaturedDay
 
 PRICES = parse_table({"currency": "JPY", "cpuHour": "6.5000003"})
 CORE = {"resources": {"requests": {"cpu": "1"}}}
 
 
-async def evening(day: Day) -> Day:
+async def evening(day: FeaturedDay) -> FeaturedDay:
     """A wake, a window, judges that come back, and operators that end."""
     await day.until(t("17:00"))
     day.wake()
@@ -28,23 +29,23 @@ async def evening(day: Day) -> Day:
     return day
 
 
-def begun(**spec) -> Day:
+def begun(kind=FeaturedDay, **spec) -> FeaturedDay:
     windows = [once("pitch", "18:00", "18:30", 2)]
     scaling = {"idleAfter": "1m", "maxReplicas": 5}
-    day = Day.begin(t("16:00"), windows=windows, scaling=scaling, **spec)
+    day = kind.begin(t("16:00"), windows=windows, scaling=scaling, **spec)
     day.prices, day.container = PRICES, CORE
     day.restart()
     return day
 
 
 @pytest.fixture(scope="module")
-def after() -> Day:
+def after() -> FeaturedDay:
     """A day after its evening; nothing is changed any more."""
     return asyncio.run(evening(begun()))
 
 
 @pytest.mark.slow
-def test_the_episodes_of_an_evening_cost_exactly_what_the_ledger_has(after: Day):
+def test_the_episodes_of_an_evening_cost_exactly_what_the_ledger_has(after: FeaturedDay):
     record = read_recorded(after.status)
     assert [(e.cause.why, e.cause.name) for e in record.finished] == [
         (Why.REQUEST, ""),
@@ -56,26 +57,21 @@ def test_the_episodes_of_an_evening_cost_exactly_what_the_ledger_has(after: Day)
     assert record.running is None
 
 
-def test_an_episode_s_pod_time_is_what_its_pods_cost(after: Day):
+def test_an_episode_s_pod_time_is_what_its_pods_cost(after: FeaturedDay):
     for episode in read_recorded(after.status).finished:
         hours = episode.counts.pod_seconds / 3600
         assert abs(hours * Decimal("6.5000003") - episode.cost) < Decimal("0.02")
 
 
-async def test_the_history_costs_no_write_of_its_own(after: Day):
-    class Silent:
-        def enter(self, *_):
-            return {}
+class Unrecorded(FeaturedDay):
+    """A day without a history."""
 
-    without = begun()
-    restart = without.restart
+    def features(self):
+        return [one for one in super().features() if not isinstance(one, Histories)]
 
-    def restarted():
-        restart()
-        without.reconciler.histories = Silent()
 
-    without.restart = restarted
-    without.restart()
+async def test_the_history_costs_no_write_of_its_own(after: FeaturedDay):
+    without = begun(Unrecorded)
     await evening(without)
     assert after.kube.writes == without.kube.writes
 

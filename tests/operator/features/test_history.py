@@ -15,8 +15,8 @@ from kotatsu_operator.core.pool.decision import Decision
 from kotatsu_operator.core.pool.memory import Memory, Outcome, Phase, Reason
 from kotatsu_operator.core.pool.spec import Budget, Override, OverrideMode, Period, Prices
 from kotatsu_operator.core.report.episodes import KEPT, PERIODS, Why, read_recorded
-from kotatsu_operator.core.report.history import History, Seen, entered, history_status, recalled
 from kotatsu_operator.core.report.status import cost_status, read_ledger
+from kotatsu_operator.features.history import History, Seen, entered, history_status, recalled
 from tests.operator.core.report.test_status import stored
 from tests.operator.core.values import HOUR, MINUTE, SECOND, examples, t, utc
 

@@ -8,11 +8,13 @@ evicted one, and the replacement would ask for one more node.
 import contextlib
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from kotatsu_operator.controller.cache.store import Cache
+from kotatsu_operator.controller.feature import After, Feature, Report, Turn
+from kotatsu_operator.controller.targets.target import Tools
 from kotatsu_operator.core.budget.prices import pod_requests
 from kotatsu_operator.core.pool.decision import Decision, Note
 from kotatsu_operator.core.pool.spec import BUILT_IN, PoolSpec, Target
@@ -54,15 +56,6 @@ class CapacityOptions:
 NO_CAPACITY_AHEAD = CapacityOptions()
 
 
-@dataclass(frozen=True)
-class Held:
-    """The result of one comparison."""
-
-    again: datetime | None = None
-    """When to try again what has failed."""
-    notes: tuple[Note, ...] = ()
-
-
 _OFF = Note(
     "CapacityUnavailable",
     "spec.prewarm.capacityAhead has no effect: set the chart's value capacityAhead.enabled",
@@ -78,6 +71,32 @@ _OTHER_KIND = Note(
 
 
 @dataclass(frozen=True)
+class CapacityAhead(Feature):
+    """Pools pay for their placeholders, which follow each decision."""
+
+    options: CapacityOptions
+
+    def prepare(self, turn: Turn) -> Turn:
+        """Add the placeholders: they cost as much as the pods that they stand for."""
+        held = placeholders(turn.target.cache, turn.key, self.options)
+        return replace(turn, beside=(*turn.beside, *held))
+
+    async def after(self, tools: Tools, turn: Turn, report: Report) -> After:
+        """Ask for nodes ahead of a window, or no more."""
+        capacity = Capacity(tools.kube, turn.target.cache, self.options)
+        before = turn.memory.capacity
+        return await capacity.follow(turn.pool, turn.spec, before, report.decision, turn.now)
+
+
+def placeholders(cache: Cache, key: Key, options: CapacityOptions) -> list[PodView]:
+    """The placeholders of a pool, also ending ones."""
+    if not options.image:
+        return []
+    labels = {CAPACITY_LABEL: pool_label(key[1])}
+    return cache.target_pods(key[0], {"matchLabels": labels})
+
+
+@dataclass(frozen=True)
 class Capacity:
     """Creates and deletes what asks for capacity."""
 
@@ -86,15 +105,11 @@ class Capacity:
     options: CapacityOptions
 
     def placeholders(self, key: Key) -> list[PodView]:
-        """The placeholders of a pool, also ending ones."""
-        if not self.options.image:
-            return []
-        labels = {CAPACITY_LABEL: pool_label(key[1])}
-        return self.cache.target_pods(key[0], {"matchLabels": labels})
+        return placeholders(self.cache, key, self.options)
 
     async def follow(
         self, pool: Object, spec: PoolSpec, before: int, decision: Decision, now: datetime
-    ) -> Held:
+    ) -> After:
         """Compare what a decision wants with what there is, and create or delete the difference.
 
         Unless the decision grows, nothing is added: pods start, and evicted placeholders must stay
@@ -103,10 +118,10 @@ class Capacity:
         """
         key, wanted = key_of(pool), decision.memory.capacity
         if not (wanted or self.placeholders(key)):
-            return Held()
+            return After()
         is_first = wanted > before
         if not self.options.image:
-            return Held(notes=(_OFF,) if is_first else ())
+            return After(notes=(_OFF,) if is_first else ())
         notes: tuple[Note, ...] = ()
         if spec.target.kind not in BUILT_IN:
             notes, wanted = ((_OTHER_KIND,) if is_first else ()), 0
@@ -117,8 +132,8 @@ class Capacity:
             log.warning("%s/%s: cannot hold capacity ahead of its window: %s", *key, error)
             text = f"cannot ask for nodes ahead of the window: {error}"
             note = Note("CapacityUnavailable", text, warning=True)
-            return Held(now + TRY_AGAIN, notes=(note,) if is_first else ())
-        return Held(notes=notes)
+            return After(now + TRY_AGAIN, notes=(note,) if is_first else ())
+        return After(notes=notes)
 
     async def _hold(
         self, pool: Object, target: Target, wanted: int, *, grows: bool, last: timedelta

@@ -1,16 +1,18 @@
-"""Keep a pool's history: what each reconcile adds to status.history. Pure.
+"""Keep a pool's history: what each reconcile adds to status.history.
 
 An episode begins and ends with changes that the status reports anyway (phase, reason, window), so
 the history needs no write of its own. Its cost is what the ledger has written, minus what finished
 episodes of the period have cost: the two can not differ.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from kotatsu_operator.controller.accounts import Book
+from kotatsu_operator.controller.feature import Feature, Report, Turn
 from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.formats import instant, table
 from kotatsu_operator.core.pool.decision import Decision
@@ -32,6 +34,8 @@ from kotatsu_operator.core.report.episodes import (
     read_recorded,
     recorded_status,
 )
+from kotatsu_operator.core.report.status import Status, read_ledger
+from kotatsu_operator.kube.objects import Key
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,3 +321,35 @@ def _tallied(history: History, seen: Seen, decision: Decision) -> History:
         return history
     counts = running.counts.plus(more)
     return replace(history, running=replace(running, replicas=replicas, counts=counts))
+
+
+class Histories(Feature):
+    """The histories between reconciles. `monotonic` measures time in seconds; by default, `now`."""
+
+    def __init__(self, monotonic: Callable[[], float] | None = None) -> None:
+        self._book = Book[History](monotonic)
+
+    def status(self, turn: Turn, report: Report) -> Report:
+        """Enter one reconcile; add the field `history`."""
+        now, ledger, status = turn.now, turn.account.ledger, turn.status
+        there = sum(p.billed is not None and p.billed.gone_at is None for p in turn.pods)
+        history, elapsed = self._book.last(turn.pool, now) or _resumed(status, there, now)
+        seen = Seen(now, there, ledger, status, elapsed)
+        history = entered(history, seen, report.decision, turn.spec.override)
+        self._book.enter(turn.pool, history, now)
+        return replace(report, status=report.status | {"history": history_status(history, status)})
+
+    def forget(self, key: Key) -> None:
+        self._book.forget(key)
+
+    def reset(self) -> None:
+        """Drop all histories: another operator has led and has written to the status."""
+        self._book.reset()
+
+
+def _resumed(status: Status, pods: int, now: datetime) -> tuple[History, timedelta | None]:
+    """The history as another process has left it, and the time since."""
+    last = read_ledger(status)
+    # As in the ledger: pods that still exist have been there since the last entry.
+    elapsed = None if last.at is None else max(now - last.at, timedelta())
+    return replace(recalled(status, last, now), pods=pods), elapsed

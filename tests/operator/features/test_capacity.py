@@ -5,18 +5,18 @@ from datetime import timedelta
 
 import pytest
 
-from kotatsu_operator.controller.act.capacity import (
-    TRY_AGAIN,
-    Capacity,
-    CapacityOptions,
-    Held,
-    placeholder,
-)
 from kotatsu_operator.controller.cache.store import Cache
+from kotatsu_operator.controller.feature import After
 from kotatsu_operator.core.pool.decision import Decision
 from kotatsu_operator.core.pool.memory import Memory
 from kotatsu_operator.core.pool.parse import parse
 from kotatsu_operator.core.protocol import CAPACITY_LABEL
+from kotatsu_operator.features.capacity import (
+    TRY_AGAIN,
+    Capacity,
+    CapacityOptions,
+    placeholder,
+)
 from tests.operator.cluster import FakeKube, denied, deployment, pod, warm_pool
 from tests.operator.core.values import pool_spec, t
 
@@ -57,7 +57,7 @@ class World:
         self.capacity = Capacity(self.kube, self.cache, options)
 
     async def hold(self, before, wanted, *, grows=True):
-        assert await self.follow(before, wanted, grows=grows) == Held()
+        assert await self.follow(before, wanted, grows=grows) == After()
 
     async def follow(self, before, wanted, *, grows=True, spec=None):
         decision = decided(wanted, grows=grows)
@@ -163,7 +163,7 @@ async def test_a_pool_that_asks_where_the_chart_permits_nothing_is_told_once_wha
     world = World(CapacityOptions())
     [trouble] = (await world.follow(0, 2)).notes
     assert "capacityAhead.enabled" in trouble.message
-    assert await world.follow(2, 2) == Held()
+    assert await world.follow(2, 2) == After()
 
 
 async def test_of_a_kind_whose_pods_are_not_known_the_pool_is_told_so():
