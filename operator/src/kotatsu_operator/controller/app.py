@@ -13,13 +13,9 @@ from prometheus_client import CollectorRegistry
 
 from kotatsu_operator.controller.accounts import Accounts
 from kotatsu_operator.controller.act.scale_down import Hook, no_hook
+from kotatsu_operator.controller.cache.feeds import feeds_of, policy_feed, workload_feeds
 from kotatsu_operator.controller.cache.knative import KnativeWatch
-from kotatsu_operator.controller.cache.store import (
-    Cache,
-    feeds_of,
-    policy_feed,
-    workload_feeds,
-)
+from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.controller.calendars.reader import Calendars
 from kotatsu_operator.controller.feature import Feature
 from kotatsu_operator.controller.kopf_adapter import PoolSignals, PoolWatch

@@ -101,9 +101,8 @@ class Feature:
         """Add to the status and to the events of a decision."""
         return report
 
-    async def after(self, _tools: Tools, _turn: Turn, _report: Report) -> After:
+    async def after(self, _tools: Tools, _turn: Turn, _report: Report) -> After | None:
         """Act once the status is written."""
-        return After()
 
     async def run(self, touch: Callable[[Key], None]) -> None:
         """Work beside the reconciles while this operator leads; `touch` reconciles a pool."""

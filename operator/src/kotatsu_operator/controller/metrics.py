@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from kotatsu_operator.controller.feature import After, Feature, Report, Turn
+from kotatsu_operator.controller.feature import Feature, Report, Turn
 from kotatsu_operator.controller.targets.target import Tools
 from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.pool.decision import Decision, Observation
@@ -260,14 +260,13 @@ class PoolMetrics(Collector, Feature):
         )
         registry.register(self)
 
-    async def after(self, _tools: Tools, turn: Turn, report: Report) -> After:
+    async def after(self, _tools: Tools, turn: Turn, report: Report) -> None:
         """Show a decision. Of a rejected pool, only its cost and the end of its override remain."""
-        key, accepted = turn.key, turn.refused is None
+        key, accepted = turn.target.key, turn.refused is None
         self._shown[key] = _Shown(report.seen, report.decision, report.ledger, accepted)
         if accepted:
             self._decisions[key] += 1
             self._windows.update((key, outcome) for outcome in report.decision.outcomes)
-        return After()
 
     def reset(self) -> None:
         """Drop the series of all pools: another operator decides on them."""

@@ -287,9 +287,9 @@ class Reconciler:
         await self.reporter.post(pool, report.notes)
         again = report.decision.recheck
         for feature in self.features:
-            after = await feature.after(self.tools, turn, report)
-            await self.reporter.post(pool, after.notes)
-            again = min(again, after.again or again)
+            if (after := await feature.after(self.tools, turn, report)) is not None:
+                await self.reporter.post(pool, after.notes)
+                again = min(again, after.again or again)
         return again
 
     @property

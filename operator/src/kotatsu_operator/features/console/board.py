@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from kotatsu_operator.controller.feature import After, Feature, Report, Turn
+from kotatsu_operator.controller.feature import Feature, Report, Turn
 from kotatsu_operator.controller.targets.target import Tools
 from kotatsu_operator.core.formats import choice, count, table, tables, text
 from kotatsu_operator.core.pool.decision import Demand
@@ -110,10 +110,9 @@ class Board(Feature):
         else:
             self.see(pool)
 
-    async def after(self, _tools: Tools, turn: Turn, report: Report) -> After:
+    async def after(self, _tools: Tools, turn: Turn, report: Report) -> None:
         """Show the demand; that of a rejected pool is not known."""
         self.show(turn.key, report.seen.demand if turn.refused is None else None)
-        return After()
 
     def reset(self) -> None:
         """Remove all demand: another operator leads and measures it."""

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
-from kotatsu_operator.controller.feature import After, Feature, Report, Turn
+from kotatsu_operator.controller.feature import Feature, Report, Turn
 from kotatsu_operator.controller.targets.target import Tools
 from kotatsu_operator.core.report.status import Status
 from kotatsu_operator.features.notices.notices import (
@@ -43,10 +43,9 @@ class Notices(Feature):
             added["notices"] = notices_status(outbox(turn.status, new, done, uid, now))
         return replace(report, status=report.status | added, notes=notes)
 
-    async def after(self, _tools: Tools, turn: Turn, report: Report) -> After:
+    async def after(self, _tools: Tools, turn: Turn, report: Report) -> None:
         """Queue the notices, now that the status has them."""
         self.notifier.tell(turn.key, read_notices(report.status))
-        return After()
 
     async def run(self, touch: Callable[[Key], None]) -> None:
         """Send notices while this operator leads."""
