@@ -44,6 +44,7 @@ from kotatsu_operator.controller.app import Operator
 from kotatsu_operator.core.formats import parse_quantity
 from kotatsu_operator.core.protocol import ACTIVATOR, LOOKED_AT, OPERATOR
 from kotatsu_operator.features.console.board import Board
+from kotatsu_operator.features.waiting_page.visitors import Visitors
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.runtime.health import Checks, start_admin
 from kotatsu_operator.runtime.settings import ActivatorSettings, OperatorSettings
@@ -250,7 +251,7 @@ class Programs:
             settings.pod_ips,
             settings.node_name,
         )
-        activator = Activator(kube, me, ActivatorMetrics(registry))
+        activator = Activator(kube, me, ActivatorMetrics(registry), features=[Visitors])
         host, port = real(address, settings.port)
         checks = Checks(lambda: "", activator.why_not_ready)
         admin = start_admin(host, port, registry, checks, asked=activator.asked, named=LOOKED_AT)

@@ -5,8 +5,9 @@ from collections.abc import Callable
 
 from kotatsu_operator.activator.cache.pool import Pool
 from kotatsu_operator.activator.context import Context
-from kotatsu_operator.activator.http.navigation import Ask, Asked
-from kotatsu_operator.activator.http.waiting_page import Progress, Stage, page, progress_answer
+from kotatsu_operator.activator.feature import Feature
+from kotatsu_operator.features.waiting_page.navigation import Ask, Asked, asked
+from kotatsu_operator.features.waiting_page.page import Progress, Stage, page, progress_answer
 
 WAITS_FOR = 10.0
 """Seconds after its last request for which a page counts as waiting. It asks every two seconds, or
@@ -19,7 +20,7 @@ OVER = 0
 """The time in the cookie of a page that has stopped."""
 
 
-class Visitors:
+class Visitors(Feature):
     """Who waits for a pool without a held connection.
 
     A cookie says since when a browser waits. Any activator of the pool may get its next question,
@@ -40,10 +41,17 @@ class Visitors:
         """Whether a page waits, so that the pool must wake. May be called from any thread."""
         return self._clock() - self._last < WAITS_FOR
 
-    def answer(self, pool: Pool, asked: Asked) -> bytes:
+    def answer(self, pool: Pool, head: bytes) -> bytes | None:
+        """The answer to a browser, if the pool has a page; anything else is held."""
+        if not pool.page:
+            return None
+        asks = asked(head)
+        return None if asks.what is Ask.APP else self.reply(pool, asks)
+
+    def reply(self, pool: Pool, ask: Asked) -> bytes:
         """The answer to a navigation or to a question of the page."""
-        now, is_page = int(self._wall_clock()), asked.what is Ask.PAGE
-        since = now if asked.since is None else asked.since
+        now, is_page = int(self._wall_clock()), ask.what is Ask.PAGE
+        since = now if ask.since is None else ask.since
         if since == OVER and is_page:
             since = now  # somebody tries again
         elif now - since >= PATIENCE:
@@ -53,9 +61,7 @@ class Visitors:
             self._last = self._clock()
         waited = 0 if is_over else max(now - since, 0)
         progress = Progress(self._stage(pool), waited, pool.usual_wake, is_over=is_over)
-        return (
-            page(progress, since, asked.language) if is_page else progress_answer(progress, since)
-        )
+        return page(progress, since, ask.language) if is_page else progress_answer(progress, since)
 
     def _stage(self, pool: Pool) -> Stage:
         """The stage of the pod that is furthest."""

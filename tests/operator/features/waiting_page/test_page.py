@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from kotatsu_operator.activator.http.waiting_page import Progress, Stage, page, progress_answer
+from kotatsu_operator.features.waiting_page.page import Progress, Stage, page, progress_answer
 
 STARTS = Progress(Stage.IMAGE, 3, 11.7)
 

@@ -5,7 +5,7 @@ import time
 import pytest
 from rows import each
 
-from kotatsu_operator.activator.http.navigation import Ask, Asked, asked, language_of
+from kotatsu_operator.features.waiting_page.navigation import Ask, Asked, asked, language_of
 
 NAVIGATION = {
     "Sec-Fetch-Mode": "navigate",

@@ -9,9 +9,9 @@ from rows import each
 
 from kotatsu_operator.activator.cache.namespace import View
 from kotatsu_operator.activator.context import Context
-from kotatsu_operator.activator.http.navigation import Ask, Asked
 from kotatsu_operator.activator.metrics import ActivatorMetrics
-from kotatsu_operator.activator.wake.visitors import PATIENCE, WAITS_FOR, Visitors
+from kotatsu_operator.features.waiting_page.navigation import Ask, Asked
+from kotatsu_operator.features.waiting_page.visitors import PATIENCE, WAITS_FOR, Visitors
 from tests.operator.activator.in_process import ME, pool
 from tests.operator.cluster import FakeKube, pod, service
 
@@ -45,7 +45,7 @@ class Wake:
         """Ask any of the activators, as a browser does."""
         self.now += after
         visitors = self.chance.choice(self.each)
-        answer = visitors.answer(self.views[0].pools["voice"], Asked(what, since=self.cookie))
+        answer = visitors.reply(self.views[0].pools["voice"], Asked(what, since=self.cookie))
         self.cookie = int(re.search(rb"Set-Cookie: kotatsu-waking=([0-9]+);", answer)[1])
         return answer
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from string import Template
 
 from kotatsu_operator.activator.http.answers import response
-from kotatsu_operator.activator.http.navigation import COOKIE
+from kotatsu_operator.features.waiting_page.navigation import COOKIE
 
-_WEB = Path(__file__).parents[1] / "web"
+_WEB = Path(__file__).parent / "web"
 
 RELOAD_AFTER = 5
 """Seconds after which a browser without scripts loads the page again."""
