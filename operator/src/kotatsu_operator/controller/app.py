@@ -269,7 +269,8 @@ class Operator:
                 term.create_task(self._pace(), name="pace")
                 term.create_task(self.calendars.run(), name="calendars")
                 for feature in self._features:
-                    term.create_task(feature.run(self.work_queue.touch), name="feature")
+                    work = feature.run(self.work_queue.touch)
+                    term.create_task(work, name=type(feature).__name__)
         finally:
             self._term = None
             self._reconciler.reset()  # the next leader publishes these metrics

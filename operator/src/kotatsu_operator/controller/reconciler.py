@@ -12,7 +12,7 @@ from kotatsu_operator.controller.act.parking import Parker
 from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.controller.feature import Feature, Report, Turn
 from kotatsu_operator.controller.reporter import Reporter
-from kotatsu_operator.controller.targets.former import Former, is_retargeted
+from kotatsu_operator.controller.targets.former import Former
 from kotatsu_operator.controller.targets.kinds import (
     Refused,
     accept,
@@ -24,7 +24,7 @@ from kotatsu_operator.core.calendar.schedule import dropped
 from kotatsu_operator.core.decide.decide import LOOK_AGAIN, books_only, decide
 from kotatsu_operator.core.decide.phases import is_overdue
 from kotatsu_operator.core.formats import conditions_of, instant, table
-from kotatsu_operator.core.objects import target_of
+from kotatsu_operator.core.objects import is_retargeted, target_of
 from kotatsu_operator.core.plan.activity import counted
 from kotatsu_operator.core.plan.lead import Pacer
 from kotatsu_operator.core.pool.calendars import Readings, follow, with_calendars

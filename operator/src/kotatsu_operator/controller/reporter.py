@@ -1,7 +1,7 @@
 """Reports on pools: their statuses and Kubernetes Events."""
 
 import logging
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -34,11 +34,6 @@ class Reporter:
     """What the API server drops of each status, with the pool's uid."""
     _is_told: bool = False
     """Whether the log says that it does."""
-
-    @property
-    def written(self) -> Set[Key]:
-        """The pools whose status this operator has written."""
-        return self._written.keys()
 
     def forget(self, key: Key) -> None:
         self._written.pop(key, None)
