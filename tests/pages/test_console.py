@@ -160,7 +160,7 @@ async def test_a_pod_that_cannot_start_is_shown_with_its_own_words(
 
 
 async def test_a_pool_that_is_gone_goes(board: Board, visit: Visit) -> None:
-    board.forget(("demo", "voice"))
+    board.observe(("demo", "voice"), None)
     await cards(visit, len(NAMES) - 1)
     assert await visit.page.locator(card("voice")).count() == 0
 

@@ -105,10 +105,12 @@ class Board(Feature):
 
     def observe(self, key: Key, pool: Object | None) -> None:
         """Store a pool that the API server has sent, or remove it."""
-        if pool is None:
-            self.remove(key)
-        else:
+        if pool is not None:
             self.see(pool)
+            return
+        with self._lock:
+            if self._entries.pop(key, None) is not None:
+                self._version += 1
 
     async def after(self, _tools: Tools, turn: Turn, report: Report) -> None:
         """Show the demand; that of a rejected pool is not known."""
@@ -141,12 +143,6 @@ class Board(Feature):
             if before is None or demand is None or _counts(before) != _counts(demand):
                 self._version += 1
                 entry.version = self._version
-
-    def remove(self, key: Key) -> None:
-        """Remove a deleted pool."""
-        with self._lock:
-            if self._entries.pop(key, None) is not None:
-                self._version += 1
 
     def read(self, after: int = 0) -> tuple[int, list[Key], list[Entry]]:
         """The newest version, every pool's key, and the entries that changed after `after`."""
