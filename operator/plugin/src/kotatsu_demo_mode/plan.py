@@ -195,9 +195,9 @@ def _calendar(pool: Pool, window: str) -> str:
 
 def _lead(t: Timeline) -> str:
     memory = t.pool.memory
-    basis = basis_of(t.pool.spec.lead, memory.warm_ups, memory.template)
+    basis = basis_of(t.pool.spec.lead, memory.warm_ups, memory.template.hash)
     early = f"{t.first.lead.total_seconds():.0f} s early"
-    longest = decisive(memory.warm_ups, memory.template)
+    longest = decisive(memory.warm_ups, memory.template.hash)
     if t.pool.spec.lead is not None or longest is None or longest.parts is None:
         return f"{early} ({_BASIS[basis]})"
     return f"{early} ({_BASIS[basis]}; {longest.seconds:.0f} s: {spent_on(longest.parts)})"

@@ -7,7 +7,13 @@ from typing import Any
 import pytest
 
 from kotatsu_operator.core.pool.decision import Decision, Demand, Note, Observation
-from kotatsu_operator.core.pool.memory import Memory, Opening, Outcome, Phase
+from kotatsu_operator.core.pool.memory import (
+    KnownOverride,
+    Memory,
+    Opening,
+    Outcome,
+    Phase,
+)
 from kotatsu_operator.core.protocol import REHEARSAL_ANNOTATION
 from kotatsu_operator.core.report.verdict import Verdict, read_verdict
 from kotatsu_operator.features.notices.notices import (
@@ -38,8 +44,8 @@ def walked(*looks: tuple[str, dict[str, Any]], **given: Any) -> list[str]:
         state |= change
         spec = pool_spec(override=state["override"])
         memory = state["memory"]
-        if spec.override is not None and memory.override_key != spec.override.key:
-            memory = replace(memory, override_key=spec.override.key, override_seen=t(clock))
+        if spec.override is not None and memory.override.key != spec.override.key:
+            memory = replace(memory, override=KnownOverride(spec.override.key, t(clock)))
             state["memory"] = memory
         pool = {"metadata": {"annotations": state["annotations"]}, "status": status}
         found = news(pool, spec, state["seen"], memory, t(clock), **given)

@@ -190,7 +190,7 @@ def metrics(case: Case) -> Iterator[Finding]:
 def wakes(case: Case) -> Iterator[Finding]:
     """Whether requests wait long enough for a pod, and whether sleeps last: as measured so far."""
     make, spec, memory = Maker("wakes"), case.pool.spec, case.pool.memory
-    took = max(slowest_wake(memory.warm_ups, memory.template), _last_wake(case.pool.status))
+    took = max(slowest_wake(memory.warm_ups, memory.template.hash), _last_wake(case.pool.status))
     conditions = conditions_of(case.pool.status)
     hold, shown = format_duration(spec.hold_timeout), format_duration(took)
     late, flapping = conditions.get("RequestsTimedOut", {}), conditions.get("Flapping", {})

@@ -61,6 +61,10 @@ class Allowed:
     ends: Ends = Ends.SLEEP
 
     @property
+    def is_refused(self) -> bool:
+        return self.refused_since is not None
+
+    @property
     def begins(self) -> bool:
         """Whether anything new may begin: a window, a wake, one more pod for demand."""
         return not self.is_spent and self.refused_since is None

@@ -12,8 +12,8 @@ from types import MappingProxyType
 from typing import Any
 
 from kotatsu_operator.core.decide.phases import Step
-from kotatsu_operator.core.pool.decision import Note, Observation
-from kotatsu_operator.core.pool.memory import Phase, Reason, Route
+from kotatsu_operator.core.pool.decision import Observation
+from kotatsu_operator.core.pool.memory import Phase, Reason, Route, changed
 
 MIN_SCALE = "autoscaling.knative.dev/min-scale"
 """The annotation of a Revision."""
@@ -342,18 +342,18 @@ class KnativeStep(Step):
     def take(self) -> None:
         """Take the step without replicas: Knative scales, never the pool."""
         # Kotatsu's activator is never in the path to a Knative Service.
-        self.memory = replace(self.memory, route=Route.NATIVE, epoch=0)
-        if self.floor > 0:
-            self.wanted = 0
+        self._set(route=changed(self.memory.route, target=Route.NATIVE, epoch=0))
+        if self.goal.least > 0:
+            self.goal = replace(self.goal, wanted=0)
             self._hold()
         else:
-            self.wanted = self.seen.replicas
+            self.goal = replace(self.goal, wanted=self.seen.replicas)
             self.seen = replace(self.seen, ready=self.seen.running or 0)
             self._let_go()
 
     def _hold(self) -> None:
         if self.memory.phase.is_asleep:
-            self._wake(self.reason)
+            self._wake(self.goal.reason)
         else:
             self._stay()
 
@@ -367,11 +367,9 @@ class KnativeStep(Step):
             if self.memory.since is None or self.now >= self.memory.since + SCALE_DOWN:
                 self._stay()
         elif reason in (Reason.WINDOW, Reason.OVERRIDE):
-            self.memory = replace(self.memory, raised_at=None)
+            self._here(raised_at=None)
             self._enter(Phase.DRAINING, self._why_down())
-            self.notes.append(
-                Note("Draining", "the floor has ended; Knative keeps the pods that requests need")
-            )
+            self._say("Draining", "the floor has ended; Knative keeps the pods that requests need")
         else:
             self._stay()
 
@@ -380,8 +378,8 @@ class KnativeStep(Step):
         if phase is self.memory.phase:
             return
         if phase is Phase.ASLEEP:
-            self.notes.append(Note("Asleep", "the last pod is gone; Knative starts one on request"))
-        self.memory = replace(self.memory, raised_at=None)
+            self._say("Asleep", "the last pod is gone; Knative starts one on request")
+        self._here(raised_at=None)
         # Knative wakes it on request even if the budget is spent, so the budget is not the reason.
-        by_override = self.asleep_asked and not self.allowed.sleeps
+        by_override = self.goal.asleep_asked and not self.allowed.sleeps
         self._enter(phase, Reason.OVERRIDE if by_override else Reason.IDLE)

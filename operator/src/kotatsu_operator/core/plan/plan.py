@@ -177,7 +177,7 @@ def _learned_lead(
     until = max(coming[0].start, now + LONGEST) if coming else now
     replicas = max((o.replicas for o in coming if o.start <= until), default=1)
     settle = spec.drain.route_settle
-    return auto_lead(memory.warm_ups, replicas, settle, memory.template, memory.first_start)
+    return auto_lead(memory.warm_ups, replicas, settle, memory.template.hash, memory.first_start)
 
 
 def _claim(

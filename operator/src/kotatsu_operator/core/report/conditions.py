@@ -165,7 +165,7 @@ def clients_unlimited(policy: str) -> Status:
 def _demand_known(spec: PoolSpec, seen: Observation, decision: Decision, now: datetime) -> Status:
     memory, demand = decision.memory, seen.demand
     since = memory.unknown_since
-    if memory.metered is False and spec.route is RouteMode.AUTO:
+    if memory.template.metered is False and spec.route is RouteMode.AUTO:
         why = demand.silent or "its pods report no requests in flight (awake, this names why)"
         return condition("DemandKnown", False, "Unmetered", f"{why}: {_UNMETERED}")
     if memory.phase.is_asleep:
@@ -214,7 +214,7 @@ def _parked(spec: PoolSpec, seen: Observation, decision: Decision) -> list[Statu
 
 
 def _unproven(seen: Observation, decision: Decision) -> Status:
-    if decision.memory.proven:
+    if decision.memory.template.proven:
         return condition(
             "Unproven", False, "Proven", "all pods of the current template have been Ready once"
         )

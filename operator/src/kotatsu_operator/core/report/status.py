@@ -4,7 +4,7 @@ The kubectl plugin reads it too.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import MISSING, fields, replace
+from dataclasses import MISSING, fields
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -31,7 +31,16 @@ from kotatsu_operator.core.plan.activity import override_end
 from kotatsu_operator.core.plan.lead import KEEP
 from kotatsu_operator.core.pool.calendars import read_followed
 from kotatsu_operator.core.pool.decision import Decision, Observation, Transition
-from kotatsu_operator.core.pool.memory import Followed, Memory, Opening, Original, Phase, changed
+from kotatsu_operator.core.pool.memory import (
+    Followed,
+    Memory,
+    Opening,
+    Original,
+    Phase,
+    Process,
+    Routing,
+    changed,
+)
 from kotatsu_operator.core.pool.spec import PoolSpec
 
 T = TypeVar("T")
@@ -156,33 +165,16 @@ Status = dict[str, Any]
 
 _MEMORY = Record(
     Memory,
-    but=(
-        "acknowledged_at",
-        "raised_at",
-        "told",
-        "trend",
-        "lowered",
-        "scaled",
-        "timed_out",
-        "timed_out_since",
-        "has_timed_out",
-    ),
-    brief=("counted", "ahead", "first_start", "reduced", "capacity", "calendars", "woken_soon"),
-    forms={"opening": Record(Opening, brief=("excused",))},
+    but=("process", "has_timed_out"),
+    brief=("ahead", "first_start", "reduced", "capacity", "calendars", "woken_soon"),
+    forms={
+        "opening": Record(Opening, brief=("excused",)),
+        "route": Record(Routing, brief=("counted",)),
+    },
     since="phaseSince",
-    route="route.target",
-    epoch="route.epoch",
     unknown_since="demandUnknownSince",
-    override_key="override.key",
-    override_seen="override.seenAt",
-    override_done="override.done",
+    announced="demand",
     opening="lastOpening",
-    ticket="demand.seen",
-    ticket_seen="demand.seenAt",
-    template="template.hash",
-    proven="template.proven",
-    metered="template.metered",
-    counted="route.counted",
     original="hpa",
 )
 _ORIGINAL = Record(Original)
@@ -201,7 +193,7 @@ def memory_status(memory: Memory, spec: PoolSpec) -> Status:
     status, override = _MEMORY.write(memory), spec.override
     # A rejected pool keeps its previous Service.
     status["route"]["service"] = None if spec.target.scales_itself else spec.service
-    if memory.ticket is None:
+    if memory.announced.seen is None:
         del status["demand"]  # an activator writes the rest of it
     if override is None:
         status["override"] = None
@@ -228,12 +220,12 @@ def read_memory(status: Mapping[str, Any], transient: Memory) -> Memory:
         stored = _MEMORY.values({**status, "calendars": None}) | {"calendars": calendars}
     else:
         stored = _MEMORY.values(status)
-    same = (phase, stored["epoch"]) == (transient.phase, transient.epoch)
+    same = (phase, stored["route"].epoch) == (transient.phase, transient.route.epoch)
     if same and transient.since is not None:
         stored["unknown_since"] = transient.unknown_since
     stored["last_active"] = transient.last_active or stored["last_active"]
     stored["has_timed_out"] = is_true(conditions_of(status).get("RequestsTimedOut"))
-    return replace(transient if same else Memory(), **stored)
+    return Memory(**stored, process=transient.process if same else Process())
 
 
 def target_status(spec: PoolSpec) -> Status:

@@ -5,7 +5,7 @@ Unreadable fields are left out. A pool that cannot be shown at all gets a view t
 
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -24,7 +24,7 @@ from kotatsu_operator.core.formats import (
     tables,
     text,
 )
-from kotatsu_operator.core.plan.activity import in_force, parked_until, remember_override
+from kotatsu_operator.core.plan.activity import in_force, parked_until
 from kotatsu_operator.core.plan.kept import Kept
 from kotatsu_operator.core.plan.plan import floor_of, plan_at
 from kotatsu_operator.core.pool.calendars import with_calendars
@@ -200,7 +200,7 @@ def _cost(written: Mapping[str, Any]) -> View | None:
 
 
 def _planned(spec: PoolSpec, memory: Memory, now: datetime) -> View:
-    memory = remember_override(spec.override, memory, now)
+    memory = replace(memory, override=memory.override.following(spec.override_key, now))
     override = in_force(spec.override, memory, now)
     plan = plan_at(spec, memory, now)
     hour = now.replace(minute=0, second=0, microsecond=0)

@@ -183,7 +183,7 @@ def _about_override(
         mode = known.partition("/")[0]
         text_ = f"the {mode} override was removed; the pool follows its schedule"
         return [Note("OverrideEnded", text_)], None
-    if known != memory.override_key:
+    if known != memory.override.key:
         reported = None
     if override.reason == REHEARSAL_REASON:
         return [], reported
@@ -192,11 +192,11 @@ def _about_override(
     what = f"the {override.mode.value} override{by}"
     if in_force(override, memory, now) is None:
         # The first sight of an override that had ended before is no news.
-        if reported is EndOf.ENDED or known != memory.override_key:
+        if reported is EndOf.ENDED or known != memory.override.key:
             return [], EndOf.ENDED
         text_ = f"{what} has ended; the pool follows its schedule"
         return [Note("OverrideEnded", text_)], EndOf.ENDED
-    lasts = end - (memory.override_seen or now)
+    lasts = end - (memory.override.seen_at or now)
     is_near = end - now <= warning < lasts
     if override.mode is OverrideMode.WARM and is_near and reported is None:
         left = format_duration(end - now)
