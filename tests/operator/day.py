@@ -13,13 +13,13 @@ from kotatsu_operator.controller.act.scale_down import no_hook
 from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.controller.metrics import PoolMetrics
 from kotatsu_operator.controller.observe.demand import Observer, Passing, PodAnswer
+from kotatsu_operator.controller.pacer import Pacer
 from kotatsu_operator.controller.reconciler import Reconciler
 from kotatsu_operator.controller.reporter import Reporter
 from kotatsu_operator.controller.targets.target import Tools
 from kotatsu_operator.core.budget.prices import NO_PRICES, PriceTable
 from kotatsu_operator.core.exposition import Silence
 from kotatsu_operator.core.formats import stamp
-from kotatsu_operator.core.plan.lead import Pacer
 from kotatsu_operator.core.pool.memory import Route
 from kotatsu_operator.core.protocol import CAPACITY_LABEL
 from tests.operator.cluster import (

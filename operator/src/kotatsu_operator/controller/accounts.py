@@ -5,8 +5,9 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, TypeVar
 
+from kotatsu_operator.controller.groups import Groups
 from kotatsu_operator.core.budget.forecast import forecast, pod_price
-from kotatsu_operator.core.budget.groups import Entry, Groups, Terms
+from kotatsu_operator.core.budget.groups import Contribution, Terms
 from kotatsu_operator.core.budget.ledger import BilledPod, Ledger, accrue, compared
 from kotatsu_operator.core.budget.limit import Allowed, allowed, news, sentence, standing
 from kotatsu_operator.core.budget.prices import NO_PRICES, PodRequests, PriceTable, hourly, priced
@@ -172,7 +173,7 @@ class Accounts:
             self._groups.leave(key)
             return replace(ledger, shared=None)
         terms = Terms(ledger.currency, ledger.period, spec.zone.key)
-        entry = Entry(terms, ledger.period_end, ledger.accrued, ledger.rate, ledger.limit)
+        entry = Contribution(terms, ledger.period_end, ledger.accrued, ledger.rate, ledger.limit)
         return compared(replace(ledger, shared=self._groups.enter(key, group, entry)), now)
 
 

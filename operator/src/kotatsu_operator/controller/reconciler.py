@@ -11,6 +11,7 @@ from kotatsu_operator.controller.accounts import Accounts
 from kotatsu_operator.controller.act.parking import Parker
 from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.controller.feature import Feature, Report, Turn
+from kotatsu_operator.controller.pacer import Pacer
 from kotatsu_operator.controller.reporter import Reporter
 from kotatsu_operator.controller.targets.former import Former
 from kotatsu_operator.controller.targets.kinds import (
@@ -26,7 +27,6 @@ from kotatsu_operator.core.decide.phases import is_overdue
 from kotatsu_operator.core.formats import conditions_of, instant, table
 from kotatsu_operator.core.objects import is_retargeted, target_of
 from kotatsu_operator.core.plan.activity import counted
-from kotatsu_operator.core.plan.lead import Pacer
 from kotatsu_operator.core.pool.calendars import Readings, follow, with_calendars
 from kotatsu_operator.core.pool.decision import Decision, Demand, Note, Observation
 from kotatsu_operator.core.pool.memory import FIRST_START, Memory, Phase, changed

@@ -12,8 +12,10 @@ from types import MappingProxyType
 from typing import Any
 
 from kotatsu_operator.core.decide.phases import Step
+from kotatsu_operator.core.formats import table
 from kotatsu_operator.core.pool.decision import Observation
 from kotatsu_operator.core.pool.memory import Phase, Reason, Route, changed
+from kotatsu_operator.core.schema import Schema, several
 
 MIN_SCALE = "autoscaling.knative.dev/min-scale"
 """The annotation of a Revision."""
@@ -108,27 +110,18 @@ class SavedMinScale:
         return revision.min_scale in self.written
 
 
+_KEPT = several(Schema(SavedMinScale, brief=("uid",)), 1000)
+
+
 def read_kept(status: Mapping[str, Any]) -> tuple[SavedMinScale, ...]:
     """The saved min-scale of each Revision, read from a WarmPool's status."""
-    revisions = (status.get("knative") or {}).get("revisions") or ()
-    return tuple(
-        SavedMinScale(r["name"], r.get("minScale"), tuple(r.get("written") or ()), r.get("uid", ""))
-        for r in revisions
-    )
+    kept: tuple[SavedMinScale, ...] = _KEPT.read(table(status.get("knative")).get("revisions"))
+    return kept
 
 
 def kept_status(kept: Sequence[SavedMinScale]) -> dict[str, Any] | None:
     """The saved min-scales as part of the status; None if there are none."""
-    if not kept:
-        return None
-    return {
-        "revisions": [
-            {"name": k.name, "written": list(k.written)}
-            | ({} if k.min_scale is None else {"minScale": k.min_scale})
-            | ({"uid": k.uid} if k.uid else {})
-            for k in kept
-        ]
-    }
+    return {"revisions": _KEPT.write(kept)} if kept else None
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from kotatsu_operator.core.formats import amount, text
-from kotatsu_operator.core.report.status import Form, Record, several
+from kotatsu_operator.core.schema import Form, Schema, several
 
 KEPT = 60
 """Finished episodes in the status; older ones are added up."""
@@ -171,27 +171,27 @@ def _pod_seconds(given: Any) -> Decimal | None:
 
 
 _NESTED = {
-    "cause": Record(
+    "cause": Schema(
         Cause,
         brief=("name",),
         forms={"name": Form(lambda given: text(given)[:LONGEST_NAME], str)},
         why="reason",
     ),
-    "purse": Record(Purse, brief=("currency",), period="periodStart"),
-    "counts": Record(
+    "purse": Schema(Purse, brief=("currency",), period="periodStart"),
+    "counts": Schema(
         Counts,
         brief=("wakes", "opened", "cold"),
         forms={"pod_seconds": Form(_pod_seconds, lambda value: float(round(value, 3)))},
     ),
 }
 _NAMES = {"begin": "from", "end": "to", "cause": "", "purse": "", "counts": ""}
-_EPISODE = Record(Episode, forms=_NESTED, **_NAMES)
-_RECORDED = Record(
+_EPISODE = Schema(Episode, forms=_NESTED, **_NAMES)
+_RECORDED = Schema(
     Recorded,
     forms={
         "running": _EPISODE,
         "finished": several(_EPISODE, KEPT),
-        "earlier": several(Record(Earlier, forms=_NESTED, **_NAMES), PERIODS),
+        "earlier": several(Schema(Earlier, forms=_NESTED, **_NAMES), PERIODS),
     },
     finished="episodes",
 )

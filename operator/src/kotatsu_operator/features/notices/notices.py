@@ -17,8 +17,9 @@ from kotatsu_operator.core.pool.decision import Decision, Note, Observation
 from kotatsu_operator.core.pool.memory import Memory, Outcome, Phase
 from kotatsu_operator.core.pool.spec import OverrideMode, PoolSpec
 from kotatsu_operator.core.protocol import REHEARSAL_ANNOTATION, REHEARSAL_REASON
-from kotatsu_operator.core.report.status import Record, Status, several
+from kotatsu_operator.core.report.status import Status
 from kotatsu_operator.core.report.verdict import read_verdict
+from kotatsu_operator.core.schema import Schema, several
 
 WINDOW_READY = "WindowReady"
 
@@ -64,7 +65,7 @@ class Notice:
     warning: bool = False
 
 
-_WAITING = several(Record(Notice), MOST)
+_WAITING = several(Schema(Notice), MOST)
 
 
 def read_notices(status: Mapping[str, Any]) -> list[Notice]:
@@ -131,7 +132,7 @@ class Reported:
     """Time of the latest rehearsal whose verdict was reported."""
 
 
-_REPORTED = Record(Reported)
+_REPORTED = Schema(Reported)
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,15 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kotatsu_operator.core.budget.groups import Entry, Groups, Terms
+from kotatsu_operator.controller.groups import Groups
+from kotatsu_operator.core.budget.groups import Contribution, Terms
 from kotatsu_operator.core.pool.spec import Period
 from tests.operator.core.values import examples, utc
 
 MONTH, NEXT = utc("2026-12-01T00:00"), utc("2027-01-01T00:00")
 JPY = Terms("JPY", Period.MONTH, "Asia/Tokyo")
 VOICE, AUTH, FEED = (("demo", name) for name in ("voice", "auth", "feed"))
-SPENT = Entry(JPY, MONTH, Decimal(0))
+SPENT = Contribution(JPY, MONTH, Decimal(0))
 
 
 class House:
