@@ -14,7 +14,7 @@ from kotatsu_operator.core.budget.ledger import BilledPod, Ledger, accrue
 from kotatsu_operator.core.pool.decision import Decision
 from kotatsu_operator.core.pool.memory import Memory, Outcome, Phase, Reason
 from kotatsu_operator.core.pool.spec import Budget, Override, OverrideMode, Period, Prices
-from kotatsu_operator.core.report.episodes import KEPT, PERIODS, Why, read_recorded
+from kotatsu_operator.core.report.episodes import KEPT, PERIODS, Why, read_stored
 from kotatsu_operator.core.report.status import cost_status, read_ledger
 from kotatsu_operator.features.history import History, Seen, entered, history_status, recalled
 from tests.operator.core.report.test_status import stored
@@ -98,7 +98,7 @@ class Pool:
 
     @property
     def record(self):
-        return read_recorded(self.status)
+        return read_stored(self.status)
 
     def told(self) -> list[tuple[Why, str]]:
         return [(e.cause.why, e.cause.name) for e in self.record.finished]
@@ -107,10 +107,10 @@ class Pool:
         """The sum of a period's episodes in the status."""
         record = self.record
         every = [*record.finished, *record.earlier, *([record.running] if record.running else [])]
-        read = [(e.purse, e.cost) for e in every]
+        read = [(e.period, e.cost) for e in every]
         start = datetime.fromisoformat(period_start)
         return sum(
-            (c for p, c in read if c and p.period == start and p.currency == currency), Decimal(0)
+            (c for p, c in read if c and p.start == start and p.currency == currency), Decimal(0)
         )
 
     def check_current(self) -> None:
@@ -180,7 +180,7 @@ def test_a_pool_without_prices_has_a_history_without_costs() -> None:
     pool.look(1, WINDOW, HOUR)
     pool.look(0, ASLEEP)
     (window,) = pool.record.finished
-    assert (window.cost, window.purse.currency) == (None, "")
+    assert (window.cost, window.period.currency) == (None, "")
     assert window.counts.pod_seconds == 3660
 
 
@@ -229,8 +229,8 @@ def test_another_currency_begins_its_own_episode() -> None:
     pool.budget = replace(BUDGET, currency="USD")
     pool.look(2, WINDOW, HOUR)
     pool.look(2, WINDOW, HOUR)
-    assert pool.record.finished[0].purse.currency == "JPY"
-    assert pool.record.running.purse.currency == "USD"
+    assert pool.record.finished[0].period.currency == "JPY"
+    assert pool.record.running.period.currency == "USD"
     pool.check()
 
 

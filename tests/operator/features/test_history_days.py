@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from kotatsu_operator.core.budget.prices import parse_table
-from kotatsu_operator.core.report.episodes import Why, read_recorded
+from kotatsu_operator.core.report.episodes import Why, read_stored
 from kotatsu_operator.features.history import Histories
 from tests.operator.core.values import MINUTE, SECOND, once, override, t
 from tests.operator.features.day import FeaturedDay
@@ -46,7 +46,7 @@ def after() -> FeaturedDay:
 
 @pytest.mark.slow
 def test_the_episodes_of_an_evening_cost_exactly_what_the_ledger_has(after: FeaturedDay):
-    record = read_recorded(after.status)
+    record = read_stored(after.status)
     assert [(e.cause.why, e.cause.name) for e in record.finished] == [
         (Why.REQUEST, ""),
         (Why.WINDOW, "pitch"),
@@ -58,7 +58,7 @@ def test_the_episodes_of_an_evening_cost_exactly_what_the_ledger_has(after: Feat
 
 
 def test_an_episode_s_pod_time_is_what_its_pods_cost(after: FeaturedDay):
-    for episode in read_recorded(after.status).finished:
+    for episode in read_stored(after.status).finished:
         hours = episode.counts.pod_seconds / 3600
         assert abs(hours * Decimal("6.5000003") - episode.cost) < Decimal("0.02")
 
@@ -82,7 +82,7 @@ async def test_a_refused_pool_that_still_has_pods_keeps_its_history():
     await day.until(t("18:10"))
     day.edit(timeZone="Nowhere/Never")
     await day.until(t("19:00"))
-    record, cost = read_recorded(day.status), day.status["cost"]
+    record, cost = read_stored(day.status), day.status["cost"]
     episodes = [*record.finished, *([record.running] if record.running else [])]
     assert sum((e.cost for e in episodes), Decimal(0)) == Decimal(cost["accrued"]) > 0
 
@@ -93,7 +93,7 @@ async def test_the_running_episode_is_the_ledger_at_each_write():
     while day.now < t("18:20"):
         day.now += 7 * SECOND
         await day.settle()
-        record = read_recorded(day.status)
+        record = read_stored(day.status)
         known = [*record.finished, *([record.running] if record.running else [])]
         assert sum((e.cost for e in known), Decimal(0)) == Decimal(day.status["cost"]["accrued"])
     assert day.now - t("18:20") < MINUTE

@@ -10,7 +10,7 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import Any, Protocol
 
-from kotatsu_operator.core.budget.limit import Standing, sentence, standing
+from kotatsu_operator.core.budget.limit import BudgetState, sentence, standing
 from kotatsu_operator.core.calendar.schedule import dropped
 from kotatsu_operator.core.formats import conditions_of, is_true
 
@@ -107,7 +107,7 @@ def _problems(t: Timeline, every: Sequence[Timeline], now: datetime) -> Iterator
         if change.kind == "open" and change.replicas == 0:
             at = clock(change.at, zone, now)
             yield f"an Asleep override is in effect when {change.window} opens at {at}"
-    if standing(pool.ledger, pool.spec.budget) is Standing.EXHAUSTED:
+    if standing(pool.ledger, pool.spec.budget) is BudgetState.EXHAUSTED:
         yield sentence(pool.ledger, pool.spec.budget)
     elif (ends := _spent_at(t, every)) is not None:
         limit = amount(pool.spec.budget.limit, pool.currency)

@@ -208,10 +208,10 @@ def notes(report: Report) -> list[str]:
     zone = report.pool.spec.zone
     found = []
     for b in report.past.balances:
-        since = "" if b.purse.period is None else clock(b.purse.period, zone, report.now)
+        since = "" if b.period.start is None else clock(b.period.start, zone, report.now)
         is_equal = "equal" if b.ledger == b.report else "NOT equal"
         found.append(
-            f"the ledger of the period since {since} has {exact(b.ledger)} {b.purse.currency}, "
+            f"the ledger of the period since {since} has {exact(b.ledger)} {b.period.currency}, "
             f"this report {exact(b.report)}: {is_equal}"
         )
     return [*found, *report.past.notes]
@@ -279,7 +279,7 @@ def record(report: Report) -> dict[str, Any]:
                 "name": row.episode.cause.name or None,
                 "replicas": row.episode.replicas,
                 **_counts(row.episode.counts, row.pod_seconds),
-                "currency": row.episode.purse.currency or None,
+                "currency": row.episode.period.currency or None,
                 "cost": None if row.cost is None else exact(row.cost),
                 "part": row.is_part,
             }
@@ -291,15 +291,15 @@ def record(report: Report) -> dict[str, Any]:
                 "to": stamp(s.end),
                 "episodes": s.episodes,
                 **_counts(s.counts),
-                "currency": s.purse.currency or None,
+                "currency": s.period.currency or None,
                 "cost": None if s.cost is None else exact(s.cost),
             }
             for s in past.sums
         ],
         "ledger": [
             {
-                "periodStart": None if b.purse.period is None else stamp(b.purse.period),
-                "currency": b.purse.currency,
+                "periodStart": None if b.period.start is None else stamp(b.period.start),
+                "currency": b.period.currency,
                 "accrued": exact(b.ledger),
                 "report": exact(b.report),
                 "equal": b.ledger == b.report,

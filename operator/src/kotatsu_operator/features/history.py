@@ -20,19 +20,19 @@ from kotatsu_operator.core.pool.memory import Outcome, Phase, Reason
 from kotatsu_operator.core.pool.spec import Override
 from kotatsu_operator.core.report.episodes import (
     LONGEST_NAME,
-    NO_PURSE,
+    NO_PERIOD,
     Cause,
     Counts,
     Earlier,
     Episode,
+    LedgerPeriod,
     OnePaid,
-    Purse,
-    Recorded,
+    StoredHistory,
     Why,
     folded,
     money_of,
-    read_recorded,
-    recorded_status,
+    read_stored,
+    stored_status,
 )
 from kotatsu_operator.core.report.status import Status, read_ledger
 from kotatsu_operator.kube.objects import Key
@@ -42,8 +42,8 @@ from kotatsu_operator.kube.objects import Key
 class Move:
     """A period that became part of an earlier one, because the clock was set back."""
 
-    old: Purse
-    new: Purse
+    old: LedgerPeriod
+    new: LedgerPeriod
     excess: Decimal = Decimal(0)
     """How much two rounded amounts are more than their rounded sum."""
 
@@ -60,7 +60,7 @@ class History:
     """What the ledger had charged before the record began; not in the status yet."""
     moves: tuple[Move, ...] = ()
     """What the status does not have yet."""
-    purse: Purse = NO_PURSE
+    period: LedgerPeriod = NO_PERIOD
     """The period that `settled` is about."""
     settled: Decimal = Decimal(0)
     """What the finished episodes of that period have cost."""
@@ -107,17 +107,17 @@ def recalled(status: Mapping[str, Any], ledger: Ledger, now: datetime) -> Histor
 
     What the ledger has charged before the record began is a sum without episodes.
     """
-    record, purse = read_recorded(status), _purse(ledger)
+    record, period = read_stored(status), _period(ledger)
     running = record.running
     woken = instant(table(status.get("lastWake")).get("at"))
     last = running or next(reversed(record.finished), None)
     mark = None if last is None else last.end or last.begin
     if woken and mark and woken >= mark and not (running and running.counts.wakes):
         woken = None  # it came after the last entry
-    history = History(record.since or now, running, purse=purse, woken=woken)
+    history = History(record.since or now, running, period=period, woken=woken)
     if record.since is None and ledger.accrued and ledger.period_start and ledger.at:
         begin, paid = min(ledger.period_start, ledger.at), money_of(ledger.accrued)
-        history = replace(history, before=(Earlier(begin, ledger.at, purse, cost=paid),))
+        history = replace(history, before=(Earlier(begin, ledger.at, period, cost=paid),))
     return replace(history, settled=_settled(history, record))
 
 
@@ -135,7 +135,7 @@ def entered(history: History, seen: Seen, decision: Decision, override: Override
         else:
             history = _finished(history, seen.now)
     if history.running is None and cause is not None:
-        history = _begun(history, cause, _purse(seen.ledger), seen.now)
+        history = _begun(history, cause, _period(seen.ledger), seen.now)
     return _tallied(history, seen, decision)
 
 
@@ -144,11 +144,11 @@ def history_status(history: History, status: Mapping[str, Any]) -> dict[str, Any
 
     The lists are named only if they change: they may have many entries.
     """
-    known = new = Recorded()
+    known = new = StoredHistory()
     if history.unwritten or history.before or history.moves:
-        known = read_recorded(status)
+        known = read_stored(status)
         new = _complete(history, known)
-    written = recorded_status(replace(new, since=history.since, running=history.running))
+    written = stored_status(replace(new, since=history.since, running=history.running))
     if new.finished == known.finished:
         del written["episodes"]
     if new.earlier == known.earlier:
@@ -160,19 +160,19 @@ def _acknowledged(history: History, status: Mapping[str, Any]) -> History:
     """The history without what the status has by now."""
     if not (history.unwritten or history.before or history.moves):
         return history
-    record = read_recorded(status)
+    record = read_stored(status)
     known = {(e.begin, e.end, e.cause) for e in record.finished}
     left = tuple(e for e in history.unwritten if (e.begin, e.end, e.cause) not in known)
-    purses = {e.purse for e in record.over}
+    periods = {e.period for e in record.over}
     return replace(
         history,
         unwritten=left,
         before=() if record.since is not None else history.before,
-        moves=tuple(m for m in history.moves if m.old in purses),
+        moves=tuple(m for m in history.moves if m.old in periods),
     )
 
 
-def _complete(history: History, record: Recorded) -> Recorded:
+def _complete(history: History, record: StoredHistory) -> StoredHistory:
     """The record of the status with what is not written yet."""
     finished = (*record.finished, *history.unwritten)
     earlier = (*record.earlier, *history.before)
@@ -185,11 +185,11 @@ def _moved(items: tuple[OnePaid, ...], move: Move) -> tuple[OnePaid, ...]:
     """Episodes or sums with another period. The newest moved one pays what is too much."""
     excess, done = move.excess, list[OnePaid]()
     for item in reversed(items):
-        if item.purse != move.old:
+        if item.period != move.old:
             done.append(item)
             continue
         paid = item.cost if item.cost is None else max(item.cost - excess, Decimal(0))
-        done.append(replace(item, purse=move.new, cost=paid))
+        done.append(replace(item, period=move.new, cost=paid))
         excess -= (item.cost or Decimal(0)) - (paid or Decimal(0))
     return tuple(reversed(done))
 
@@ -197,85 +197,85 @@ def _moved(items: tuple[OnePaid, ...], move: Move) -> tuple[OnePaid, ...]:
 # --- the ledger ---
 
 
-def _purse(ledger: Ledger) -> Purse:
-    return Purse(ledger.currency, ledger.period_start) if ledger.currency else NO_PURSE
+def _period(ledger: Ledger) -> LedgerPeriod:
+    return LedgerPeriod(ledger.currency, ledger.period_start) if ledger.currency else NO_PERIOD
 
 
-def _settled(history: History, record: Recorded) -> Decimal:
+def _settled(history: History, record: StoredHistory) -> Decimal:
     """What the finished episodes of the history's period have cost."""
-    costs = (e.cost for e in _complete(history, record).over if e.purse == history.purse)
+    costs = (e.cost for e in _complete(history, record).over if e.period == history.period)
     return sum((cost for cost in costs if cost is not None), Decimal(0))
 
 
 def _charged(history: History, seen: Seen) -> History:
     """The running episode with its cost up to now. A period that has ended is closed first."""
-    purse = _purse(seen.ledger)
-    if not purse.currency:
+    period = _period(seen.ledger)
+    if not period.currency:
         # No prices, or an invalid budget, which removes no ledger.
         return history
-    if purse != history.purse:
-        history = _turned(history, seen, purse)
+    if period != history.period:
+        history = _turned(history, seen, period)
     return _owing(history, money_of(seen.ledger.accrued), seen.now)
 
 
 def _owing(history: History, accrued: Decimal, now: datetime) -> History:
     """The cost of the running episode: what the ledger has, and no finished episode has paid."""
     owed = max(accrued - history.settled, Decimal(0))
-    running, purse = history.running, history.purse
-    if running is not None and running.purse != purse:
-        history, running = _begun(_finished(history, now), running.cause, purse, now), None
+    running, period = history.running, history.period
+    if running is not None and running.period != period:
+        history, running = _begun(_finished(history, now), running.cause, period, now), None
     if history.running is None:
         if not owed:
             return history
         # A pod came and went between two reconciles.
-        history = _begun(history, Cause(Why.OTHER), purse, now)
+        history = _begun(history, Cause(Why.OTHER), period, now)
     running = history.running
     if running is None or running.cost == owed:
         return history
     return replace(history, running=replace(running, cost=owed))
 
 
-def _turned(history: History, seen: Seen, purse: Purse) -> History:
+def _turned(history: History, seen: Seen, period: LedgerPeriod) -> History:
     """The history at the beginning of another period, or with another currency."""
-    old, ended = history.purse, seen.ledger.previous
-    if old.currency == purse.currency and old.period and purse.period and purse.period < old.period:
+    old, ended = history.period, seen.ledger.previous
+    if old.currency == period.currency and old.start and period.start and period.start < old.start:
         # The clock was set back: an earlier period continues, with what the later one has cost.
         running = history.running
         history = replace(
             history,
-            purse=purse,
-            running=None if running is None else replace(running, purse=purse),
+            period=period,
+            running=None if running is None else replace(running, period=period),
         )
-        record, moves = read_recorded(seen.status), history.moves
-        history = replace(history, moves=(*moves, Move(old, purse)))
+        record, moves = read_stored(seen.status), history.moves
+        history = replace(history, moves=(*moves, Move(old, period)))
         excess = max(_settled(history, record) - money_of(seen.ledger.accrued), Decimal(0))
-        history = replace(history, moves=(*moves, Move(old, purse, excess)))
+        history = replace(history, moves=(*moves, Move(old, period, excess)))
         return replace(history, settled=_settled(history, record))
     if ended is not None and old.currency:
-        paid = Purse(ended.currency, ended.period_start)
+        paid = LedgerPeriod(ended.currency, ended.period_start)
         if paid != old:
             # The operator was away for more than a period.
             history = _renewed(history, paid, ended.period_start)
         history = _owing(history, money_of(ended.accrued), ended.period_start)
-    return _renewed(history, purse, min(purse.period or seen.now, seen.now))
+    return _renewed(history, period, min(period.start or seen.now, seen.now))
 
 
-def _renewed(history: History, purse: Purse, at: datetime) -> History:
+def _renewed(history: History, period: LedgerPeriod, at: datetime) -> History:
     """The history from the beginning of a period on: the running episode goes on in a new one."""
     running = history.running
-    history = replace(_finished(history, at), purse=purse, settled=Decimal(0))
+    history = replace(_finished(history, at), period=period, settled=Decimal(0))
     if running is None:
         return history
-    begun = Episode(at, running.cause, purse, replicas=running.replicas, cost=Decimal(0))
+    begun = Episode(at, running.cause, period, replicas=running.replicas, cost=Decimal(0))
     return replace(history, running=begun)
 
 
 # --- episodes ---
 
 
-def _begun(history: History, cause: Cause, purse: Purse, at: datetime) -> History:
-    cost = Decimal(0) if purse.currency else None
-    return replace(history, running=Episode(at, cause, purse, None, history.pods, cost=cost))
+def _begun(history: History, cause: Cause, period: LedgerPeriod, at: datetime) -> History:
+    cost = Decimal(0) if period.currency else None
+    return replace(history, running=Episode(at, cause, period, None, history.pods, cost=cost))
 
 
 def _finished(history: History, at: datetime) -> History:
@@ -283,7 +283,7 @@ def _finished(history: History, at: datetime) -> History:
     if running is None:
         return history
     over = replace(running, end=max(at, running.begin))
-    paid = running.cost if running.cost and running.purse == history.purse else Decimal(0)
+    paid = running.cost if running.cost and running.period == history.period else Decimal(0)
     return replace(
         history,
         running=None,

@@ -3,9 +3,15 @@
 from collections.abc import Iterator
 
 from kotatsu_demo_mode.operators import settings
-from kotatsu_operator.core.decide.refusal import NOT_ENABLED, NOT_SERVED, Obstacle, unparkable
 from kotatsu_operator.core.formats import table
-from kotatsu_operator.core.pool.resize import is_resizable, pod_size
+from kotatsu_operator.core.pool.resize import (
+    NOT_ENABLED,
+    NOT_SERVED,
+    Obstacle,
+    is_resizable,
+    pod_size,
+    unparkable,
+)
 from kotatsu_operator.core.pool.spec import Parked
 
 from .capacity import scales

@@ -13,7 +13,7 @@ from typing import Any
 
 from kotatsu_operator.core.decide.phases import Step
 from kotatsu_operator.core.formats import table
-from kotatsu_operator.core.pool.decision import Observation
+from kotatsu_operator.core.pool.decision import Note, Observation
 from kotatsu_operator.core.pool.memory import Phase, Reason, Route, changed
 from kotatsu_operator.core.schema import Schema, several
 
@@ -134,7 +134,7 @@ class Patch:
 
 
 @dataclass(frozen=True)
-class Refused:
+class RejectedPatch:
     """A patch that the API server rejected, with its message."""
 
     min_scale: str | None
@@ -152,7 +152,7 @@ class MinScalePlan:
     patches: tuple[Patch, ...] = ()
     limited: str = ""
     """A sentence if a Revision cannot have its share of the floor."""
-    refused: Mapping[str, Refused] = field(default_factory=dict)
+    refused: Mapping[str, RejectedPatch] = field(default_factory=dict)
     """By Revision: the rejected patches that wait for their retry."""
 
 
@@ -235,7 +235,7 @@ def inherit(
     return tuple(known.values())
 
 
-def rest(plan: MinScalePlan, refused: Mapping[str, Refused], now: datetime) -> MinScalePlan:
+def rest(plan: MinScalePlan, refused: Mapping[str, RejectedPatch], now: datetime) -> MinScalePlan:
     """The plan without rejected patches whose retry is not due."""
     resting = {
         patch.name: known
@@ -246,14 +246,16 @@ def rest(plan: MinScalePlan, refused: Mapping[str, Refused], now: datetime) -> M
     return replace(plan, patches=due, refused=resting)
 
 
-def refuse(before: Refused | None, patch: Patch, message: str, now: datetime) -> Refused:
+def refuse(
+    before: RejectedPatch | None, patch: Patch, message: str, now: datetime
+) -> RejectedPatch:
     """Record a rejected patch; the delay grows with each rejection."""
     tries = before.tries + 1 if before is not None and before.min_scale == patch.min_scale else 1
     pause = min(FIRST_PAUSE * 2 ** min(tries - 1, 10), LONGEST_PAUSE)
-    return Refused(patch.min_scale, message, now + pause, tries)
+    return RejectedPatch(patch.min_scale, message, now + pause, tries)
 
 
-def lacks_floor(revision: Revision, refused: Refused | None, defaults: Defaults) -> bool:
+def lacks_floor(revision: Revision, refused: RejectedPatch | None, defaults: Defaults) -> bool:
     """Whether the rejected patch would have raised the value in effect."""
     number = None if refused is None else scale_number(refused.min_scale)
     return number is not None and number > revision.own_floor(revision.min_scale, defaults)
@@ -269,7 +271,7 @@ def observe(
     revisions: Mapping[str, Revision],
     pods: int,
     defaults: Defaults = NO_DEFAULTS,
-    refused: Mapping[str, Refused] = MappingProxyType({}),
+    refused: Mapping[str, RejectedPatch] = MappingProxyType({}),
 ) -> Observation:
     """The observation from the status of Revisions with traffic; `pods` are the existing ones.
 
@@ -362,7 +364,9 @@ class KnativeStep(Step):
         elif reason in (Reason.WINDOW, Reason.OVERRIDE):
             self._here(raised_at=None)
             self._enter(Phase.DRAINING, self._why_down())
-            self._say("Draining", "the floor has ended; Knative keeps the pods that requests need")
+            self.notes.append(
+                Note("Draining", "the floor has ended; Knative keeps the pods that requests need")
+            )
         else:
             self._stay()
 
@@ -371,7 +375,7 @@ class KnativeStep(Step):
         if phase is self.memory.phase:
             return
         if phase is Phase.ASLEEP:
-            self._say("Asleep", "the last pod is gone; Knative starts one on request")
+            self.notes.append(Note("Asleep", "the last pod is gone; Knative starts one on request"))
         self._here(raised_at=None)
         # Knative wakes it on request even if the budget is spent, so the budget is not the reason.
         by_override = self.goal.asleep_asked and not self.allowed.sleeps

@@ -141,7 +141,7 @@ class Step:
         if memory.phase is Phase.SLEEPING and seen.pods == 0:
             self._enter(Phase.ASLEEP, memory.reason)
             then = "its budget is spent" if self.allowed.is_spent else "requests wake the pool"
-            self._say("Asleep", f"the last pod is gone; {then}")
+            self.notes.append(Note("Asleep", f"the last pod is gone; {then}"))
         return None
 
     def _awake(self) -> int | None:
@@ -158,7 +158,7 @@ class Step:
         busy = seen.demand.concurrency > 0 and not self.goal.asleep_asked
         # A floor of parked pods does not keep an idle pool Warm, and keeps it from sleeping.
         if busy or not self.goal.idle.drain or self.goal.least > 0:
-            self._say("SleepAborted", f"{self._why_up()} while draining")
+            self.notes.append(Note("SleepAborted", f"{self._why_up()} while draining"))
             return self._stay()
         if (seen.acknowledged or 0) < memory.route.epoch:
             self._here(acknowledged_at=None)
@@ -211,7 +211,7 @@ class Step:
         if seen.ready >= max(self.goal.least, 1):
             self._record_warm_up()
             if before.phase is not Phase.WARM:
-                self._say("Warm", f"{seen.ready} of {replicas} replicas are Ready")
+                self.notes.append(Note("Warm", f"{seen.ready} of {replicas} replicas are Ready"))
             self._enter(Phase.WARM, reason)
         else:
             if before.process.raised_at is None and self._begins():
@@ -248,7 +248,7 @@ class Step:
         if memory.phase is not Phase.PARKED:
             self._set(route=memory.route.through_activator(), reduced=True)
             self._here(acknowledged_at=None)
-            self._say("Parked", f"{replicas} pods stay Ready with smaller requests")
+            self.notes.append(Note("Parked", f"{replicas} pods stay Ready with smaller requests"))
         # A request restores all of them, and for a while demand removes none.
         self._here(trend=Trend(sustained=((self.now, replicas),)))
         self._enter(Phase.PARKED, self.goal.reason if self.goal.least else Reason.IDLE)
@@ -272,14 +272,16 @@ class Step:
         self._here(raised_at=None if is_ready or awaits else self.now)
         self._enter(Phase.WARMING, reason)
         after = f", once WarmPool {awaits} is Warm" if awaits else ""
-        self._say("Warming", f"starting {self.goal.replicas} replicas ({reason}){after}")
+        self.notes.append(
+            Note("Warming", f"starting {self.goal.replicas} replicas ({reason}){after}")
+        )
         return self._stay()
 
     def _drain(self, why: str) -> None:
         self._set(route=self.memory.route.renewed())
         self._here(acknowledged_at=None, raised_at=None)
         self._enter(Phase.DRAINING, self._why_down())
-        self._say("Draining", f"going to sleep: {why}")
+        self.notes.append(Note("Draining", f"going to sleep: {why}"))
 
     def _why_down(self) -> Reason:
         if self.allowed.sleeps:
@@ -343,9 +345,6 @@ class Step:
 
     def _here(self, **values: Any) -> None:
         self.memory = self.memory.here(**values)
-
-    def _say(self, reason: str, message: str) -> None:
-        self.notes.append(Note(reason, message))
 
 
 def asks_for_sleep(spec: PoolSpec, memory: Memory, allowed: Allowed, now: datetime) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from kotatsu_operator.core.budget.limit import Standing
+from kotatsu_operator.core.budget.limit import BudgetState
 from kotatsu_operator.core.calendar.schedule import dropped
 from kotatsu_operator.core.formats import format_duration, stamp
 from kotatsu_operator.core.plan.activity import SOON, UNKNOWN_LIMIT, idle_after, why_timed_out
@@ -102,10 +102,10 @@ _BUDGET_EXHAUSTED = (
 )
 
 
-def budget_condition(standing: Standing, message: str) -> Status:
+def budget_condition(standing: BudgetState, message: str) -> Status:
     """BudgetAvailable: whether the pool may still start to spend."""
-    made = condition("BudgetAvailable", standing is not Standing.EXHAUSTED, standing, message)
-    is_unknown = standing in (Standing.UNPRICED, Standing.DISAGREES)
+    made = condition("BudgetAvailable", standing is not BudgetState.EXHAUSTED, standing, message)
+    is_unknown = standing in (BudgetState.UNPRICED, BudgetState.DISAGREES)
     return made | {"status": "Unknown"} if is_unknown else made
 
 

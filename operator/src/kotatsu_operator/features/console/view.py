@@ -31,7 +31,7 @@ from kotatsu_operator.core.pool.calendars import with_calendars
 from kotatsu_operator.core.pool.memory import Followed, Memory, Phase, Reason
 from kotatsu_operator.core.pool.parse import SpecError, parse
 from kotatsu_operator.core.pool.spec import PoolSpec
-from kotatsu_operator.core.report.episodes import read_recorded
+from kotatsu_operator.core.report.episodes import read_stored
 from kotatsu_operator.core.report.past import Past, past_of
 from kotatsu_operator.core.report.status import read_ledger, read_memory
 from kotatsu_operator.features.console.board import Entry
@@ -263,7 +263,7 @@ def _expanded(windows: tuple[Window, ...], zone: ZoneInfo, hour: datetime) -> li
 
 def report_view(status: Mapping[str, Any], now: datetime) -> View | None:
     """The current period of the budget, or without prices all that is kept; None for no record."""
-    record, ledger = read_recorded(status), read_ledger(status)
+    record, ledger = read_stored(status), read_ledger(status)
     if record.since is None:
         return None
     begin = ledger.period_start if ledger.currency and ledger.period_start else record.since
@@ -292,7 +292,7 @@ def _episodes(found: Past) -> list[View]:
             "reason": row.episode.cause.why.value,
             "name": row.episode.cause.name,
             "replicas": row.episode.replicas,
-            "currency": row.episode.purse.currency,
+            "currency": row.episode.period.currency,
             "cost": None if row.cost is None else f"{row.cost:.6f}",
         }
         for row in found.rows[-ROWS:][::-1]

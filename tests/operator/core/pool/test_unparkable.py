@@ -4,8 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from kotatsu_operator.core.decide.refusal import unparkable
-from kotatsu_operator.core.pool.resize import pod_size
+from kotatsu_operator.core.pool.resize import pod_size, unparkable
 from tests.operator.core.values import pool_spec
 
 MOST = {"cpu": Decimal("0.005")}
