@@ -4,7 +4,6 @@ It depends on no earlier moment except through Memory, so a restart computes the
 a chain: `observed` → `plan_at` → `goal_of` → `taken` (the phases) → `recorded` → Decision.
 """
 
-from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -63,7 +62,8 @@ def decide(
     """Decide on one pool. Pure; `now` is in UTC, `allowed` is what the budget permits."""
     is_new = memory.since is None
     memory = observed(spec, seen, memory, now)
-    seen = replace(seen, demand=counted(seen.demand, memory))
+    if (demand := counted(seen.demand, memory)) is not seen.demand:
+        seen = replace(seen, demand=demand)
     plan = plan_at(spec, memory, now, seen.ahead, seen.order.lead)
     memory = changed(memory, lead=plan.lead, ahead=plan.kept_ahead)
     given = Given(spec, seen, now, allowed)
@@ -80,13 +80,14 @@ def decide(
     # A floor that an override or a budget lowers is not checked for punctuality.
     is_excused |= allowed.is_refused or goal.floor < plan.floor
     after, opening_notes, outcomes = remember_opening(plan, seen, after, now, excused=is_excused)
+    soonest = _recheck(given, after, kept)
     awaited = [t for t in plan.upcoming if not _is_ready_for(t, after)]
     released = allowed.is_refused and goal.floor <= 1
     return Decision(
         memory=after,
         replicas=replicas,
-        recheck=_recheck(given, after, kept, plan.upcoming),
-        recheck_between_beats=_recheck(given, after, kept, awaited),
+        recheck=_first_after(now, soonest, *(t.at for t in plan.upcoming[:1])),
+        recheck_between_beats=_first_after(now, soonest, *(t.at for t in awaited[:1])),
         floor=goal.floor,
         window=kept.window,
         next=kept.next,
@@ -242,8 +243,8 @@ def _is_ready_for(coming: Transition, memory: Memory) -> bool:
     return coming.kind == "open" and is_ready
 
 
-def _recheck(given: Given, memory: Memory, kept: Plan, coming: Iterable[Transition]) -> datetime:
-    """When a decision may have another result, without an event; `coming` is what it waits for."""
+def _recheck(given: Given, memory: Memory, kept: Plan) -> datetime:
+    """When a decision may have another result, without an event or a transition of the schedule."""
     # The stabilization windows of demand need no recheck: an awake pool is reconciled every few
     # seconds to read its demand, and a pool that is not awake has no demand to follow.
     spec, now, phase, override = given.spec, given.now, memory.phase, given.spec.override
@@ -254,7 +255,6 @@ def _recheck(given: Given, memory: Memory, kept: Plan, coming: Iterable[Transiti
         now + given.seen.catching_up,
         kept.capacity.next,
         parked_until(spec, memory),
-        next((t.at for t in coming), None),
         None if override is None else override_end(override, memory),
     ]
     if not phase.is_asleep:

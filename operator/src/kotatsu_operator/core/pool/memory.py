@@ -361,8 +361,8 @@ T = TypeVar("T", Memory, Routing, KnownOverride, Announced, Template, Process)
 
 
 def _not_after(part: T, now: datetime, *names: str) -> T:
-    times = {name: getattr(part, name) for name in names}
-    return changed(part, **{name: min(at, now) for name, at in times.items() if at is not None})
+    ahead = [name for name in names if (at := getattr(part, name)) is not None and at > now]
+    return changed(part, **dict.fromkeys(ahead, now)) if ahead else part
 
 
 def changed(part: T, **values: Any) -> T:
