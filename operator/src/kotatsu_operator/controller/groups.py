@@ -7,8 +7,9 @@ reconciled.
 
 from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -49,15 +50,6 @@ class _Sum:
         for mark in _marks(entry, pool):
             del self.marks[bisect_left(self.marks, mark)]
 
-    def replace(self, pool: Key, before: Contribution, entry: Contribution) -> None:
-        self._count(before, -1)
-        self._count(entry, 1)
-        if before.limit != entry.limit:
-            for mark in _marks(before, pool):
-                del self.marks[bisect_left(self.marks, mark)]
-            for mark in _marks(entry, pool):
-                insort(self.marks, mark)
-
     def _count(self, entry: Contribution, sign: int) -> None:
         self.total += sign * entry.accrued
         self.rate += sign * entry.rate
@@ -77,6 +69,9 @@ def _marks(entry: Contribution, pool: Key) -> list[tuple[Decimal, Key]]:
 _Group = tuple[str, str]
 """Namespace, and name of the group."""
 
+_Part = tuple[Terms, datetime | None]
+"""The terms and the end of the period: pools are added up that have both in common."""
+
 Members = Callable[[str, str], Iterable[tuple[Key, Mapping[str, Any]]]]
 """By namespace and group: the pools that have the group in the spec or in the status."""
 
@@ -90,30 +85,27 @@ class Groups:
         touch: Callable[[Key], None] = lambda _: None,
     ) -> None:
         self._members, self._touch = members, touch
-        self._sums: defaultdict[Hashable, _Sum] = defaultdict(_Sum)
+        self._groups: dict[_Group, dict[_Part, _Sum]] = {}
         self._entries: dict[Key, tuple[_Group, Contribution]] = {}
-        self._terms: dict[_Group, dict[Terms, set[Key]]] = {}
-        """The pools of each known group, by their terms."""
 
     def reset(self) -> None:
         """Forget everything: another operator has led. The statuses have it."""
-        self._sums.clear()
+        self._groups.clear()
         self._entries.clear()
-        self._terms.clear()
 
     def enter(self, pool: Key, name: str, entry: Contribution) -> Shared:
         """Enter the ledger of a pool, brought up to now; return its group."""
         group = (pool[0], name)
-        if group not in self._terms:
+        if group not in self._groups:
             self._load(group)
         self._put(pool, group, entry)
-        here, known = self._sums[_key(group, entry)], self._terms[group]
+        here, terms = self._groups[group][_part(entry)], self._terms(group)
         return Shared(
             name,
             here.total + here.deleted,
             here.rate,
             here.deleted if here.deleted and here.pools[0] == pool else None,
-            _disagreement(name, known) if len(known) > 1 else "",
+            _disagreement(name, terms) if len(terms) > 1 else "",
         )
 
     def leave(self, pool: Key) -> None:
@@ -128,34 +120,32 @@ class Groups:
 
     def _load(self, group: _Group) -> None:
         """Read a group from the statuses of its pools, for the first entry of this process."""
-        self._terms[group] = {}
-        deleted: defaultdict[Hashable, Decimal] = defaultdict(Decimal)
+        deleted: defaultdict[_Part, Decimal] = defaultdict(Decimal)
         for pool, obj in self._members(*group):
             entry = contribution_of(obj)
             if entry is None:
                 continue
-            written = stored(obj)
+            written, part = stored(obj), _part(entry)
             if text(written.get("name")) == group[1]:
-                key = _key(group, entry)
-                deleted[key] = max(deleted[key], amount(written.get("deleted")) or Decimal(0))
+                deleted[part] = max(deleted[part], amount(written.get("deleted")) or Decimal(0))
             if group_of(obj) == group[1] and pool not in self._entries:
                 self._put(pool, group, entry)
-        for key in deleted.keys() & self._sums.keys():
-            self._sums[key].deleted = deleted[key]
+        for part, here in self._groups.get(group, {}).items():
+            here.deleted = deleted[part]
 
     def _put(self, pool: Key, group: _Group, entry: Contribution) -> None:
-        key, known = _key(group, entry), self._entries.get(pool)
-        if known is not None and _key(*known) != key:
+        known, part = self._entries.get(pool), _part(entry)
+        if known is not None and (known[0], _part(known[1])) != (group, part):
             self._take(pool, stays=False)
             known = None
-        here = self._sums[key]
+        before = len(self._terms(group))
+        here = self._groups.setdefault(group, {}).setdefault(part, _Sum())
         total = here.total
-        if known is None:
-            here.add(pool, entry)
-        else:
-            here.replace(pool, known[1], entry)
+        if known is not None:
+            here.remove(pool, known[1])
+        here.add(pool, entry)
         self._entries[pool] = (group, entry)
-        self._agree(group, pool, entry.terms)
+        self._tell_agreement(group, before, pool)
         self._tell(here, total, pool)
 
     def _take(self, pool: Key, *, stays: bool) -> None:
@@ -163,49 +153,46 @@ class Groups:
         if known is None:
             return
         group, entry = known
-        key = _key(group, entry)
-        here = self._sums[key]
+        before, part = len(self._terms(group)), _part(entry)
+        here = self._groups[group][part]
         total = here.total
         here.remove(pool, entry)
         if stays:
             here.deleted += entry.accrued
-        self._agree(group, pool, None)
         if not here.pools:
-            del self._sums[key]
+            del self._groups[group][part]
         elif stays:
             self._touch(here.pools[0])  # it stores what stays
         else:
             if here.deleted and pool < here.pools[0]:
                 self._touch(here.pools[0])
             self._tell(here, total, pool)
+        self._tell_agreement(group, before, pool)
+        if not self._groups[group]:
+            del self._groups[group]
 
     def _tell(self, here: _Sum, before: Decimal, pool: Key) -> None:
         for other in here.passed(before + here.deleted, here.total + here.deleted):
             if other != pool:
                 self._touch(other)
 
-    def _agree(self, group: _Group, pool: Key, terms: Terms | None) -> None:
-        """Keep the terms of a pool; reconcile all pools when they begin or cease to agree."""
-        known = self._terms.setdefault(group, {})
-        before = len(known)
-        for other in [t for t, pools in known.items() if pool in pools and t != terms]:
-            known[other].discard(pool)
-            if not known[other]:
-                del known[other]
-        if terms is not None:
-            known.setdefault(terms, set()).add(pool)
-        if not known:
-            del self._terms[group]
-        elif (before > 1) != (len(known) > 1):
-            for other_pool in {one for pools in known.values() for one in pools} - {pool}:
-                self._touch(other_pool)
+    def _terms(self, group: _Group) -> set[Terms]:
+        """The terms that pools of a group have: one, if they agree."""
+        return {terms for terms, _ in self._groups.get(group, ())}
+
+    def _tell_agreement(self, group: _Group, before: int, pool: Key) -> None:
+        """Reconcile all other pools of a group that begin or cease to agree."""
+        if (before > 1) != (len(self._terms(group)) > 1):
+            for other in {one for here in self._groups[group].values() for one in here.pools}:
+                if other != pool:
+                    self._touch(other)
 
 
-def _key(group: _Group, entry: Contribution) -> Hashable:
-    return group, entry.terms, entry.period_end
+def _part(entry: Contribution) -> _Part:
+    return entry.terms, entry.period_end
 
 
-def _disagreement(name: str, known: Mapping[Terms, object]) -> str:
+def _disagreement(name: str, known: Iterable[Terms]) -> str:
     some = "; ".join(sorted(map(str, known))[:3])
     return (
         f"the pools of budget group {name} do not agree ({some}), and only those that do are added "

@@ -10,21 +10,7 @@ from datetime import datetime, timedelta
 from kotatsu_operator.core.budget.limit import EVERYTHING, Allowed
 from kotatsu_operator.core.decide.knative import KnativeStep
 from kotatsu_operator.core.decide.phases import Given, Goal, Step, asks_for_sleep, first_sight
-from kotatsu_operator.core.plan.activity import (
-    PRE_DRAIN,
-    active,
-    counted,
-    idle_at,
-    idleness,
-    in_force,
-    kept_route,
-    override_end,
-    parked_pods,
-    parked_until,
-    remember_metering,
-    remember_reduced,
-    report_timeouts,
-)
+from kotatsu_operator.core.plan import activity
 from kotatsu_operator.core.plan.lead import slowest_wake
 from kotatsu_operator.core.plan.plan import Plan, floor_of, plan_at, remember_opening, still_needed
 from kotatsu_operator.core.pool.decision import (
@@ -62,7 +48,7 @@ def decide(
     """Decide on one pool. Pure; `now` is in UTC, `allowed` is what the budget permits."""
     is_new = memory.since is None
     memory = observed(spec, seen, memory, now)
-    if (demand := counted(seen.demand, memory)) is not seen.demand:
+    if (demand := activity.counted(seen.demand, memory)) is not seen.demand:
         seen = replace(seen, demand=demand)
     plan = plan_at(spec, memory, now, seen.ahead, seen.order.lead)
     memory = changed(memory, lead=plan.lead, ahead=plan.kept_ahead)
@@ -71,7 +57,7 @@ def decide(
         return suspended(given, memory, plan)
     # A pool that was just adopted or resumed could not be Ready in time.
     is_excused = is_new or memory.reason is Reason.SUSPENDED
-    memory = active(spec, seen, memory, now)
+    memory = activity.updated(spec, seen, memory, now)
     kept = allowed.trim(plan)
     goal = goal_of(given, memory, kept)
     step = taken(given, memory, goal)
@@ -132,7 +118,7 @@ def books_only(spec: PoolSpec, memory: Memory, now: datetime, allowed: Allowed) 
 def observed(spec: PoolSpec, seen: Observation, memory: Memory, now: datetime) -> Memory:
     """The memory with what is new of the spec, the target and its clients."""
     memory = first_sight(memory.not_after(now), seen, now)
-    memory = remember_metering(spec, remember_template(memory, seen), seen, now)
+    memory = activity.remember_metering(spec, remember_template(memory, seen), seen, now)
     late, has_timed_out = seen.demand.timed_out, memory.has_timed_out or seen.demand.timed_out > 0
     if late:
         since = memory.process.timed_out_since or now
@@ -141,7 +127,7 @@ def observed(spec: PoolSpec, seen: Observation, memory: Memory, now: datetime) -
         has_timed_out = False
     return changed(
         memory,
-        route=kept_route(spec, memory.route),
+        route=activity.kept_route(spec, memory.route),
         override=memory.override.following(spec.override_key, now),
         announced=memory.announced.following(seen.demand.ticket, now),
         original=remember_original(seen.autoscaler, memory.original),
@@ -153,7 +139,7 @@ def observed(spec: PoolSpec, seen: Observation, memory: Memory, now: datetime) -
 def goal_of(given: Given, memory: Memory, kept: Plan) -> Goal:
     """What schedule, override, budget and demand ask for; `kept` is what the budget permits."""
     spec, seen, now, allowed = given.spec, given.seen, given.now, given.allowed
-    override = in_force(spec.override, memory, now)
+    override = activity.in_force(spec.override, memory, now)
     needed = bool(seen.order.needed_by)
     floor, reason = floor_of(spec, override, kept, spent=allowed.sleeps, needed=needed)
     floor = allowed.floor(floor, seen.replicas)
@@ -165,7 +151,7 @@ def goal_of(given: Given, memory: Memory, kept: Plan) -> Goal:
     stays = seen.within(floor) if is_for_parked else 0
     # A spent budget ends what is idle. An open window stays as it is: warm pods would cost more.
     may_park = stays > 0 or (is_free and allowed.begins and floor == 0)
-    parks = parked_pods(spec, seen, memory, stays, now) if may_park else 0
+    parks = activity.parked_pods(spec, seen, memory, stays, now) if may_park else 0
     return Goal(
         floor=floor,
         # Do not wait for unreachable replicas: the condition FloorLimited reports them.
@@ -173,7 +159,7 @@ def goal_of(given: Given, memory: Memory, kept: Plan) -> Goal:
         reason=reason,
         wanted=wanted if allowed.begins else min(wanted, seen.replicas),
         # Without parked pods, a window for them has warm ones.
-        idle=idleness(spec, memory, 0 if parks else floor, asleep_asked, now),
+        idle=activity.idleness(spec, memory, 0 if parks else floor, asleep_asked, now),
         asleep_asked=asleep_asked,
         parks=parks,
     )
@@ -201,9 +187,9 @@ def recorded(
 ) -> tuple[Memory, list[Note]]:
     """The memory after the step, and the events of what it shows."""
     spec, seen, now, phase = given.spec, given.seen, given.now, before.phase
-    memory = remember_reduced(remember_proof(step.memory, seen, goal.least), seen, now)
+    memory = activity.remember_reduced(remember_proof(step.memory, seen, goal.least), seen, now)
     memory, undone = remember_scale(spec, memory, seen, phase, replicas, now)
-    memory, timeouts = report_timeouts(spec, memory, phase, now)
+    memory, timeouts = activity.report_timeouts(spec, memory, phase, now)
     is_warming = memory.phase is Phase.WARMING
     asked = _capacity(given, goal, kept)
     capacity = still_needed(asked, memory.capacity, seen.replicas, is_warming=is_warming)
@@ -219,8 +205,10 @@ def _capacity(given: Given, goal: Goal, kept: Plan) -> int:
 
 
 def _override(spec: PoolSpec, memory: Memory, now: datetime) -> tuple[str, datetime] | None:
-    override = in_force(spec.override, memory, now)
-    return None if override is None else (override.mode.value, override_end(override, memory))
+    override = activity.in_force(spec.override, memory, now)
+    if override is None:
+        return None
+    return override.mode.value, activity.override_end(override, memory)
 
 
 def _minimum(seen: Observation, memory: Memory, floor: int, *, released: bool) -> int | None:
@@ -254,12 +242,12 @@ def _recheck(given: Given, memory: Memory, kept: Plan) -> datetime:
         given.allowed.recheck,
         now + given.seen.catching_up,
         kept.capacity.next,
-        parked_until(spec, memory),
-        None if override is None else override_end(override, memory),
+        activity.parked_until(spec, memory),
+        None if override is None else activity.override_end(override, memory),
     ]
     if not phase.is_asleep:
-        end = idle_at(spec, memory, now)
-        times += [end - settle - PRE_DRAIN, end]
+        end = activity.idle_at(spec, memory, now)
+        times += [end - settle - activity.PRE_DRAIN, end]
     if phase is Phase.DRAINING and acknowledged_at is not None:
         times.append(acknowledged_at + settle)
     if phase is Phase.DRAINING and memory.since is not None:

@@ -19,14 +19,7 @@ from datetime import datetime
 from typing import Any
 
 from kotatsu_operator.core.budget.limit import Allowed, Ends
-from kotatsu_operator.core.plan.activity import (
-    Idle,
-    in_force,
-    is_announced,
-    is_interrupted,
-    stays_in_route,
-    woken_soon,
-)
+from kotatsu_operator.core.plan import activity
 from kotatsu_operator.core.plan.lead import with_warm_up
 from kotatsu_operator.core.pool.decision import Note, Observation, parts_of
 from kotatsu_operator.core.pool.memory import Memory, Phase, Reason, Route, Trend, WarmUp, changed
@@ -84,7 +77,7 @@ class Goal:
     """The reason for the floor."""
     wanted: int
     """The replicas that demand requires."""
-    idle: Idle
+    idle: activity.Idle
     asleep_asked: bool
     """Whether the budget or an override puts the pool to sleep, regardless of demand."""
     parks: int
@@ -123,14 +116,14 @@ class Step:
 
     def _asleep(self) -> int | None:
         seen, memory = self.seen, self.memory
-        asked = is_announced(memory, seen)
+        asked = activity.is_announced(memory, seen)
         if seen.replicas > 0 and self.goal.asleep_asked:
             self._drain(self._who_asks())
             return None
         if self.goal.least > 0 or (seen.demand.held > 0 and self.allowed.begins):
             return self._wake(self.goal.reason if self.goal.least > 0 else Reason.REQUEST)
         if seen.replicas > 0:
-            if is_interrupted(memory, seen) and self.goal.idle.drain:
+            if activity.is_interrupted(memory, seen) and self.goal.idle.drain:
                 self._drain("continuing an interrupted sleep")
                 return None
             # Raised by an activator for a request, or by kubectl scale. If that was long ago or the
@@ -184,7 +177,7 @@ class Step:
         demand, memory = self.seen.demand, self.memory
         if self.goal.least > 0:
             return f"pods were asked for ({self.goal.reason})"
-        if demand.concurrency > 0 or is_announced(memory, self.seen):
+        if demand.concurrency > 0 or activity.is_announced(memory, self.seen):
             return "a request arrived"
         if memory.unknown_since is not None:
             return f"the demand became unknown ({demand.silent or 'no answer'})"
@@ -219,7 +212,7 @@ class Step:
             self._enter(Phase.WARMING, reason)
             self._report_trouble(replicas)
         # Pods without a gauge may be those of an earlier template, which shows nothing yet.
-        is_kept = stays_in_route(self.spec, before.route) or seen.demand.metered is False
+        is_kept = activity.stays_in_route(self.spec, before.route) or seen.demand.metered is False
         if seen.ready >= 1 and not is_kept:
             self._set(route=changed(self.memory.route, target=Route.NATIVE))
         return self._park() if self._may_park() else replicas
@@ -266,7 +259,7 @@ class Step:
         # Another client started pods that are already Ready, so their start time is unknown.
         is_ready, awaits = self.seen.ready >= max(self.goal.least, 1), self.seen.order.awaits
         self._set(
-            woken_soon=woken_soon(self.spec, memory, reason, self.now),
+            woken_soon=activity.woken_soon(self.spec, memory, reason, self.now),
             has_timed_out=memory.process.timed_out > 0,
         )
         self._here(raised_at=None if is_ready or awaits else self.now)
@@ -349,7 +342,7 @@ class Step:
 
 def asks_for_sleep(spec: PoolSpec, memory: Memory, allowed: Allowed, now: datetime) -> bool:
     """Whether the budget or an Asleep override puts the pool to sleep, regardless of demand."""
-    override = in_force(spec.override, memory, now)
+    override = activity.in_force(spec.override, memory, now)
     is_asleep = override is not None and override.mode is OverrideMode.ASLEEP
     is_asked = allowed.sleeps or (is_asleep and not memory.override.done)
     return is_asked and allowed.ends is Ends.SLEEP
@@ -373,7 +366,7 @@ def is_overdue(
 
 def asleep_after(memory: Memory, spec: PoolSpec, now: datetime) -> Memory:
     """The memory right after step 5: phase Sleeping, an Asleep override is carried out."""
-    override = in_force(spec.override, memory, now)
+    override = activity.in_force(spec.override, memory, now)
     done = override is not None and override.mode is OverrideMode.ASLEEP
     known = memory.override
     return replace(

@@ -68,7 +68,7 @@ def _latest(*times: datetime | None) -> datetime | None:
     return max((t for t in times if t is not None), default=None)
 
 
-def active(spec: PoolSpec, seen: Observation, memory: Memory, now: datetime) -> Memory:
+def updated(spec: PoolSpec, seen: Observation, memory: Memory, now: datetime) -> Memory:
     """The memory of a pool that is not suspended, with what keeps it awake or asleep."""
     demand, unknown_since = seen.demand, memory.unknown_since
     is_silent = demand.stands_in and memory.template.metered is not False
