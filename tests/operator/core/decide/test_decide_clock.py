@@ -7,13 +7,7 @@ import pytest
 
 from kotatsu_operator.core.decide.decide import decide
 from kotatsu_operator.core.pool.decision import Demand, Observation
-from kotatsu_operator.core.pool.memory import (
-    KnownOverride,
-    Memory,
-    Phase,
-    Route,
-    Routing,
-)
+from kotatsu_operator.core.pool.memory import KnownOverride, Memory, Phase, Route, Routing
 from tests.operator.core.values import HOUR, SECOND, override, pool_spec, t
 
 DRAINING = Memory(

@@ -8,14 +8,7 @@ import pytest
 from kotatsu_operator.core.decide.decide import decide
 from kotatsu_operator.core.plan.lead import KEEP, auto_lead, decisive, with_warm_up
 from kotatsu_operator.core.pool.decision import Decision, Observation, PodStart, Starting
-from kotatsu_operator.core.pool.memory import (
-    Memory,
-    Parts,
-    Phase,
-    Process,
-    Tally,
-    WarmUp,
-)
+from kotatsu_operator.core.pool.memory import Memory, Parts, Phase, Process, Tally, WarmUp
 from kotatsu_operator.core.report.conditions import pool_conditions, target_conditions
 from tests.operator.core.values import HOUR, SECOND, cron, once, pool_spec, t
 from tests.operator.core.walk import Walk, walk

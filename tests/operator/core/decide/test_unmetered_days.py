@@ -4,13 +4,7 @@ from dataclasses import replace
 
 from kotatsu_operator.core.decide.decide import decide
 from kotatsu_operator.core.pool.decision import Demand, Observation
-from kotatsu_operator.core.pool.memory import (
-    Memory,
-    Phase,
-    Route,
-    Routing,
-    Template,
-)
+from kotatsu_operator.core.pool.memory import Memory, Phase, Route, Routing, Template
 from tests.operator.core.values import kept_in_status, once, override, pool_spec, t
 from tests.operator.core.walk import walk
 

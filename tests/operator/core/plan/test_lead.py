@@ -9,12 +9,7 @@ from hypothesis import strategies as st
 from kotatsu_operator.core.decide.decide import decide
 from kotatsu_operator.core.plan.lead import KEEP, LONGEST, MARGIN, auto_lead, percentile
 from kotatsu_operator.core.pool.decision import Observation
-from kotatsu_operator.core.pool.memory import (
-    Memory,
-    Phase,
-    Process,
-    WarmUp,
-)
+from kotatsu_operator.core.pool.memory import Memory, Phase, Process, WarmUp
 from tests.operator.core.values import MINUTE, SECOND, examples, once, pool_spec, t
 
 SETTLE = 5 * SECOND

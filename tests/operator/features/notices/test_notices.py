@@ -7,13 +7,7 @@ from typing import Any
 import pytest
 
 from kotatsu_operator.core.pool.decision import Decision, Demand, Note, Observation
-from kotatsu_operator.core.pool.memory import (
-    KnownOverride,
-    Memory,
-    Opening,
-    Outcome,
-    Phase,
-)
+from kotatsu_operator.core.pool.memory import KnownOverride, Memory, Opening, Outcome, Phase
 from kotatsu_operator.core.protocol import REHEARSAL_ANNOTATION
 from kotatsu_operator.core.report.verdict import Verdict, read_verdict
 from kotatsu_operator.features.notices.notices import (

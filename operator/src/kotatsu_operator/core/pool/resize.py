@@ -7,10 +7,9 @@ LimitRange's default, an injected sidecar) could not be restored from it, so it 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import lru_cache
 from typing import Any
 
-from kotatsu_operator.core.formats import conditions_of, parse_quantity, table, tables, text
+from kotatsu_operator.core.formats import conditions_of, quantity, table, tables, text
 from kotatsu_operator.core.objects import Object
 from kotatsu_operator.core.pool.spec import Target
 
@@ -78,24 +77,15 @@ def _container_size(container: Mapping[str, Any]) -> ContainerSize:
 
 def _known(amounts: Mapping[str, Any]) -> dict[str, str]:
     given = {name: str(amounts[name]) for name in RESIZABLE if name in amounts}
-    return {name: quantity for name, quantity in given.items() if _amount(quantity) is not None}
+    return {name: text for name, text in given.items() if quantity(text) is not None}
 
 
 def _is_guaranteed(container: Mapping[str, Any]) -> bool:
     size = _container_size(container)
     return all(
-        name in size.limits and _amount(size.requests[name]) == _amount(size.limits[name])
+        name in size.limits and quantity(size.requests[name]) == quantity(size.limits[name])
         for name in RESIZABLE
     )
-
-
-@lru_cache(maxsize=1024)
-def _amount(quantity: str) -> Decimal | None:
-    try:
-        amount = parse_quantity(quantity)
-    except ArithmeticError:
-        return None
-    return amount if amount.is_finite() else None
 
 
 # --- what to change ---
@@ -107,7 +97,7 @@ def parked(template: PodSize, most: Mapping[str, Decimal]) -> Quantities:
         name: {
             resource: f"{most[resource]:f}"
             for resource, full in container.requests.items()
-            if resource in most and (_amount(full) or 0) > most[resource]
+            if resource in most and (quantity(full) or 0) > most[resource]
         }
         for name, container in template.containers.items()
     }
@@ -140,24 +130,24 @@ def to_restore(template: PodSize, pod: PodSize) -> Quantities:
 
     Never above the limits of the pod, which may be one of an earlier template.
     """
-    full = {}
+    wanted = {}
     for name, container in template.containers.items():
         limits = pod.containers[name].limits if name in pod.containers else {}
-        full[name] = {
-            resource: min(quantity, limits.get(resource, quantity), key=lambda q: _amount(q) or 0)
-            for resource, quantity in container.requests.items()
+        wanted[name] = {
+            resource: min(full, limits.get(resource, full), key=lambda q: quantity(q) or 0)
+            for resource, full in container.requests.items()
         }
-    return _changes(pod, full, lowers=False)
+    return _changes(pod, wanted, lowers=False)
 
 
 def _changes(pod: PodSize, wanted: Quantities, *, lowers: bool) -> Quantities:
     found: dict[str, dict[str, str]] = {}
     for name, requests in wanted.items():
         known = pod.containers[name].requests if name in pod.containers else {}
-        for resource, quantity in requests.items():
-            has, asked = _amount(known.get(resource, "")), _amount(quantity)
+        for resource, given in requests.items():
+            has, asked = quantity(known.get(resource, "")), quantity(given)
             if has is not None and asked is not None and (asked < has if lowers else asked > has):
-                found.setdefault(name, {})[resource] = quantity
+                found.setdefault(name, {})[resource] = given
     return found
 
 
