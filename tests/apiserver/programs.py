@@ -36,13 +36,15 @@ from lightkube.resources.core_v1 import ServiceAccountToken
 from prometheus_client import CollectorRegistry
 
 from kotatsu_common.settings import load
-from kotatsu_operator.__main__ import options_of
+from kotatsu_operator.__main__ import features_of, options_of
 from kotatsu_operator.activator.app import Activator
 from kotatsu_operator.activator.cache.ports import PodIdentity
 from kotatsu_operator.activator.metrics import ActivatorMetrics
 from kotatsu_operator.controller.app import Operator
 from kotatsu_operator.core.formats import parse_quantity
 from kotatsu_operator.core.protocol import ACTIVATOR, LOOKED_AT, OPERATOR
+from kotatsu_operator.features.console.board import Board
+from kotatsu_operator.features.waiting_page.visitors import Visitors
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.runtime.health import Checks, start_admin
 from kotatsu_operator.runtime.settings import ActivatorSettings, OperatorSettings
@@ -204,7 +206,8 @@ class Programs:
             _login.set(_info(config))
             kube = Kube(connect(), more=connect, scaled=settings.targets)
             registry = CollectorRegistry()
-            options = options_of(settings)
+            features = features_of(settings, registry, Board(self.clock), self.clock)
+            options = options_of(settings, features)
             operator = Operator(kube, settings.namespaces, registry, options, clock=self.clock)
             host, port = real(address, settings.port)
             admin = start_admin(host, port, registry, Checks(lambda: "", lambda: ""))
@@ -248,7 +251,7 @@ class Programs:
             settings.pod_ips,
             settings.node_name,
         )
-        activator = Activator(kube, me, ActivatorMetrics(registry))
+        activator = Activator(kube, me, ActivatorMetrics(registry), features=[Visitors])
         host, port = real(address, settings.port)
         checks = Checks(lambda: "", activator.why_not_ready)
         admin = start_admin(host, port, registry, checks, asked=activator.asked, named=LOOKED_AT)

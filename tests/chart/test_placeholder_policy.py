@@ -17,7 +17,7 @@ from e2e.rights import HERE, OPERATOR
 
 from kotatsu_node.cluster.control_plane import control_plane
 from kotatsu_node.layout import Layout
-from kotatsu_operator.controller.act.capacity import CapacityOptions, placeholder
+from kotatsu_operator.features.capacity import CapacityOptions, placeholder
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from docs.pages import ROOT
 
-from kotatsu_operator.core.budget.limit import Standing
+from kotatsu_operator.core.budget.limit import BudgetState
 from kotatsu_operator.core.pool.memory import Phase
 from kotatsu_operator.core.report.conditions import budget_condition, transitions
 
@@ -20,7 +20,7 @@ REFUSAL = "refused.reason"
 
 _COMPUTED = {
     "phase.value": {p.value for p in Phase if not p.is_asleep and p is not Phase.WARMING},
-    "standing": {standing.value for standing in Standing},
+    "standing": {standing.value for standing in BudgetState},
     REFUSAL: set[str](),
 }
 """Expressions that no literal of the same function gives a value, and the values they have."""
@@ -36,7 +36,7 @@ def _unparkable() -> set[str]:
     return {
         str(node.args[0].value)
         for path, module in _modules()
-        if path.name in ("refusal.py", "parking.py")
+        if path.name in ("resize.py", "parking.py")
         for node in ast.walk(module)
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Name)
@@ -136,7 +136,7 @@ def statuses() -> dict[tuple[str, str], set[str]]:
         if isinstance(kind, ast.Constant) and isinstance(holds, ast.Constant):
             for reason in _values(rest[0], outer):
                 found.setdefault((str(kind.value), reason), set()).add(str(holds.value))
-    for standing in Standing:
+    for standing in BudgetState:
         status = budget_condition(standing, "")["status"]
         found["BudgetAvailable", standing.value] = {status}
     return found

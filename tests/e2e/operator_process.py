@@ -12,9 +12,10 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 
 from kotatsu_common.settings import load
-from kotatsu_operator.__main__ import options_of
+from kotatsu_operator.__main__ import features_of, options_of
 from kotatsu_operator.controller.app import Operator
 from kotatsu_operator.core.protocol import OPERATOR
+from kotatsu_operator.features.console.board import Board
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.runtime.settings import OperatorSettings
 
@@ -29,8 +30,9 @@ async def main() -> None:
     """Run until killed."""
     settings = load(OperatorSettings)
     kube = Kube.connect(OPERATOR, scaled=settings.targets)
-    options = options_of(settings)
-    operator = Operator(kube, settings.namespaces, CollectorRegistry(), options, clock=clock)
+    registry = CollectorRegistry()
+    options = options_of(settings, features_of(settings, registry, Board(clock), clock))
+    operator = Operator(kube, settings.namespaces, registry, options, clock=clock)
     await operator.run()
 
 

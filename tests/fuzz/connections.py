@@ -6,10 +6,10 @@ from typing import Any
 from fuzz.kit import Target, mixed
 from hypothesis import strategies as st
 
-from kotatsu_operator.activator.http.navigation import LANGUAGES, Ask, asked
 from kotatsu_operator.activator.http.peek import NOTHING, Kind, Requests, ask_to_close, peek
 from kotatsu_operator.activator.proxy.client import Client
 from kotatsu_operator.activator.proxy.registry import Moved
+from kotatsu_operator.features.waiting_page.navigation import LANGUAGES, Ask, asked
 
 HTTP = mixed(
     "GET ", "POST ", "CONNECT ", "/", "/healthz", "?", "*", " HTTP/1.1\r\n", " HTTP/1.0\r\n",

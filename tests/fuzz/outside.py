@@ -10,8 +10,6 @@ from fuzz.kit import NOW, SOON, Target, attempt, mixed
 from hypothesis import strategies as st
 
 from kotatsu_operator.controller.calendars.fetch import Fetched, FetchError, fetch
-from kotatsu_operator.controller.notify.post import LONGEST_PAUSE, message, post
-from kotatsu_operator.controller.notify.receivers import Format, Receiver
 from kotatsu_operator.core.calendar.cron_of import as_cron
 from kotatsu_operator.core.calendar.ics import read
 from kotatsu_operator.core.calendar.occasions import MOST_BYTES, CalendarError, Match
@@ -20,7 +18,9 @@ from kotatsu_operator.core.calendar.schedule import occurrences
 from kotatsu_operator.core.pool.calendars import AHEAD, Reading, follow, with_calendars
 from kotatsu_operator.core.pool.memory import Memory
 from kotatsu_operator.core.pool.parse import parse
-from kotatsu_operator.core.report.notices import Notice
+from kotatsu_operator.features.notices.notices import Notice
+from kotatsu_operator.features.notices.post import LONGEST_PAUSE, message, post
+from kotatsu_operator.features.notices.receivers import Format, Receiver
 from kotatsu_operator.runtime.paced import Turns, client
 
 POOLS = [

@@ -8,19 +8,18 @@ from prometheus_client import CollectorRegistry
 from kotatsu_operator.activator.cache.pool import pool_view
 from kotatsu_operator.activator.cache.ports import PodIdentity
 from kotatsu_operator.activator.endpoints.slices import make_slice
-from kotatsu_operator.controller.accounts import Accounts, Histories
-from kotatsu_operator.controller.act.capacity import NO_CAPACITY_AHEAD, CapacityOptions
+from kotatsu_operator.controller.accounts import Accounts
 from kotatsu_operator.controller.act.scale_down import no_hook
 from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.controller.metrics import PoolMetrics
 from kotatsu_operator.controller.observe.demand import Observer, Passing, PodAnswer
+from kotatsu_operator.controller.pacer import Pacer
 from kotatsu_operator.controller.reconciler import Reconciler
 from kotatsu_operator.controller.reporter import Reporter
 from kotatsu_operator.controller.targets.target import Tools
 from kotatsu_operator.core.budget.prices import NO_PRICES, PriceTable
 from kotatsu_operator.core.exposition import Silence
 from kotatsu_operator.core.formats import stamp
-from kotatsu_operator.core.plan.lead import Pacer
 from kotatsu_operator.core.pool.memory import Route
 from kotatsu_operator.core.protocol import CAPACITY_LABEL
 from tests.operator.cluster import (
@@ -118,7 +117,6 @@ class Day:
     """A further condition of some pods, by name."""
     hook: object = no_hook
     prices: PriceTable = NO_PRICES
-    capacity: CapacityOptions = NO_CAPACITY_AHEAD
     catching_up: float = 0.0
     """For how many seconds the cluster lags behind an outage of the API server."""
     monotonic: object = None
@@ -158,13 +156,15 @@ class Day:
             Tools(self.kube, self.observer, lambda: self.now, self._hook),
             self.cache,
             Reporter(self.kube, self.cache, lambda: self.now, "operator-1"),
-            displays=[PoolMetrics(self.registry)],
+            features=[PoolMetrics(self.registry), *self.features()],
             pacer=self.pacer,
             accounts=Accounts(self.prices, self.monotonic),
-            histories=Histories(self.monotonic),
-            capacity=self.capacity,
             parking=self.parking,
         )
+
+    def features(self):
+        """The optional features: none, as the core's tests need none."""
+        return []
 
     async def look(self):
         """Let the watches catch up, and look once."""

@@ -3,7 +3,8 @@
     .venv/bin/python -m tests.operator.trace
 
 A module counts if one of its functions calls a function of another module of the package. Those
-that call no other are leaves: a name such as `key_of` or `Phase.is_asleep` says what they do.
+that call no other are leaves: a name such as `key_of` or `Phase.is_asleep` says what they do. The
+optional features take no part: a plain pool is read without them.
 """
 
 import asyncio

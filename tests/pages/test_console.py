@@ -10,10 +10,10 @@ from pages.kit import DESKTOP, DEVICES, IN_BROWSER, LOOKS, PHONE, Visit, visitin
 from playwright.async_api import Browser, Route
 
 from kotatsu_node.ports import free_ports
-from kotatsu_operator.console.app import ConsoleServer, create_console
-from kotatsu_operator.console.board import Board
 from kotatsu_operator.core.calendar.wallclock import zones
-from tests.operator.console.pools import NAMES, NOW, Clock, day, pool, status
+from kotatsu_operator.features.console.app import ConsoleServer, create_console
+from kotatsu_operator.features.console.board import Board
+from tests.operator.features.console.pools import NAMES, NOW, Clock, day, pool, status
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180), IN_BROWSER]
 
@@ -160,7 +160,7 @@ async def test_a_pod_that_cannot_start_is_shown_with_its_own_words(
 
 
 async def test_a_pool_that_is_gone_goes(board: Board, visit: Visit) -> None:
-    board.forget(("demo", "voice"))
+    board.observe(("demo", "voice"), None)
     await cards(visit, len(NAMES) - 1)
     assert await visit.page.locator(card("voice")).count() == 0
 

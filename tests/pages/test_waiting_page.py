@@ -9,7 +9,7 @@ import pytest_asyncio
 from pages.kit import DESKTOP, IN_BROWSER, LOOKS, Visit
 from playwright.async_api import Browser
 
-from kotatsu_operator.activator.wake.visitors import PATIENCE
+from kotatsu_operator.features.waiting_page.visitors import PATIENCE, Visitors
 from tests.operator.activator.in_process import ActivatorFixture, Pod, pool
 from tests.operator.cluster import pod
 
@@ -22,7 +22,7 @@ OWN_503 = "the server responded with a status of 503"
 @pytest_asyncio.fixture(loop_scope="session")
 async def activator() -> AsyncIterator[Any]:
     """A sleeping pool with a waiting page, of which the last wake took 12 s."""
-    activator: Any = ActivatorFixture()
+    activator: Any = ActivatorFixture(features=[Visitors])
     await activator.start()
     shown = pool(page="default")
     shown["status"]["lastWake"] = {"at": "2026-11-25T10:00:00Z", "duration": "12s"}

@@ -19,7 +19,7 @@ from kotatsu_demo_mode.rehearse import at_once
 from kotatsu_demo_mode.stages import Report
 from kotatsu_demo_mode.terminal import Terminal
 from kotatsu_operator.core.protocol import REHEARSAL_ANNOTATION
-from kotatsu_operator.core.report.notices import Verdict, read_verdict
+from kotatsu_operator.core.report.verdict import Verdict, read_verdict
 
 
 class Operated(Cluster):

@@ -1,16 +1,23 @@
 """The kotatsu-operator command: runs the operator, its health server and its console."""
 
 import asyncio
+import time
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 import uvloop
 from prometheus_client import CollectorRegistry
 
 from kotatsu_common import startup
-from kotatsu_operator.console.app import ConsoleServer, create_console, own_names
-from kotatsu_operator.controller.act.capacity import CapacityOptions
 from kotatsu_operator.controller.app import Operator, Options
+from kotatsu_operator.controller.feature import Feature
 from kotatsu_operator.core.protocol import OPERATOR
+from kotatsu_operator.features.capacity import CapacityAhead, CapacityOptions
+from kotatsu_operator.features.console.app import ConsoleServer, create_console, own_names
+from kotatsu_operator.features.console.board import Board
+from kotatsu_operator.features.history import Histories
+from kotatsu_operator.features.notices.feature import Notices
+from kotatsu_operator.features.notices.notifier import Notifier, NotifyMetrics
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.runtime.health import ApiMetrics, Checks, start_admin
 from kotatsu_operator.runtime.settings import OperatorSettings, start
@@ -18,13 +25,33 @@ from kotatsu_operator.runtime.settings import OperatorSettings, start
 _STALLED = timedelta(seconds=30)
 
 
-def options_of(settings: OperatorSettings) -> Options:
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def features_of(
+    settings: OperatorSettings,
+    registry: CollectorRegistry,
+    board: Board,
+    clock: Callable[[], datetime] = now,
+) -> list[Feature]:
+    """The optional features, in the order of their hooks."""
+    notifier = Notifier(settings.notifications, NotifyMetrics(registry), clock)
+    capacity = CapacityOptions(settings.capacity_image, settings.capacity_priority_class)
+    return [
+        Histories(time.monotonic),
+        CapacityAhead(capacity),
+        Notices(notifier, timedelta(seconds=settings.override_warning)),
+        board,
+    ]
+
+
+def options_of(settings: OperatorSettings, features: Sequence[Feature] = ()) -> Options:
     """What the settings say of the operator itself."""
     return Options(
         name=settings.pod_name,
         lease_namespace=settings.pod_namespace,
         starts_per_second=settings.starts_per_second,
-        capacity=CapacityOptions(settings.capacity_image, settings.capacity_priority_class),
         parking=settings.parked,
         first_start=timedelta(seconds=settings.first_start),
         prices=settings.prices,
@@ -32,22 +59,23 @@ def options_of(settings: OperatorSettings) -> Options:
         knative_namespace=settings.knative_namespace,
         calendars=settings.calendars,
         calendar_folder=settings.calendar_folder,
-        notifications=settings.notifications,
-        override_warning=timedelta(seconds=settings.override_warning),
+        features=features,
     )
 
 
 async def _run(settings: OperatorSettings) -> None:
     registry = CollectorRegistry()
     kube = Kube.connect(OPERATOR, ApiMetrics(registry).error, settings.targets)
-    operator = Operator(kube, settings.namespaces, registry, options_of(settings))
+    board = Board(now)
+    options = options_of(settings, features_of(settings, registry, board))
+    operator = Operator(kube, settings.namespaces, registry, options, clock=now)
 
     def live() -> str:
         if why := operator.heartbeat.why_not_alive():
             return why
         if operator.elector.stalled > _STALLED.total_seconds():
             return "the leader election has stopped"
-        stalled = datetime.now(UTC) - operator.work_queue.beat_at > _STALLED
+        stalled = now() - operator.work_queue.beat_at > _STALLED
         return "the work queue has stopped" if operator.elector.leads and stalled else ""
 
     def ready() -> str:
@@ -59,8 +87,8 @@ async def _run(settings: OperatorSettings) -> None:
     if settings.console_port:
         names = own_names(settings.pod_namespace or settings.namespaces[0])
         app = create_console(
-            operator.board,
-            lambda: datetime.now(UTC),
+            board,
+            now,
             settings.namespaces,
             names.union(settings.console_hosts),
         )

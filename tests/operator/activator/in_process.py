@@ -67,14 +67,14 @@ class Pod:
 class ActivatorFixture:
     """An activator's waker for the pool voice, behind a listening socket."""
 
-    def __init__(self, limit=None, kube=None):
+    def __init__(self, limit=None, kube=None, features=()):
         self.kube = FakeKube(pool(), deployment(replicas=0)) if kube is None else kube
         self.view = View(lambda: self.connections.changed())
         self.registry = CollectorRegistry()
         self.needed, self.answering = set(), set()
         metrics = ActivatorMetrics(self.registry)
         context = Context("voice", self.kube, self.view, ME, metrics)
-        self.connections = Connections(context, self._needs, limit)
+        self.connections = Connections(context, self._needs, limit, features)
         self.clients, self.pods, self.writers, self.tasks = [], [], [], []
         self.servers = []
         self.see("WarmPool", pool())

@@ -5,7 +5,8 @@ from typing import Any
 
 from kotatsu_operator.activator.cache.pool import spent_budget
 from kotatsu_operator.controller.accounts import Account, Accounts
-from kotatsu_operator.core.budget.groups import Groups, group_of, stored_group
+from kotatsu_operator.controller.groups import Groups
+from kotatsu_operator.core.budget.groups import group_of, stored_group
 from kotatsu_operator.core.budget.ledger import BilledPod
 from kotatsu_operator.core.budget.limit import OnExhausted
 from kotatsu_operator.core.pool.parse import parse

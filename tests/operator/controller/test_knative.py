@@ -73,7 +73,7 @@ class KnativeDay:
             Tools(self.kube, Observer(self.cache, FakeScraper()), lambda: self.now),
             self.cache,
             Reporter(self.kube, self.cache, lambda: self.now, "operator-1"),
-            displays=[PoolMetrics(self.registry)],
+            features=[PoolMetrics(self.registry)],
         )
 
     def watch(self):

@@ -5,7 +5,6 @@ from datetime import timedelta
 import pytest
 
 from kotatsu_operator.controller import records as restore_module
-from kotatsu_operator.controller.act.capacity import TRY_AGAIN, CapacityOptions
 from kotatsu_operator.controller.act.scale_down import SleepStep
 from kotatsu_operator.controller.observe.demand import Passing
 from kotatsu_operator.controller.reconciler import RETRY
@@ -22,7 +21,7 @@ from tests.operator.cluster import (
 )
 from tests.operator.controller.cache.test_policies import FROM_GATEWAY, NARROW, policy
 from tests.operator.core.values import MINUTE, SECOND, once, override, t
-from tests.operator.day import PUNCTUAL, Day
+from tests.operator.day import Day
 
 SOON = {"idleAfter": "1m", "targetConcurrency": 1}
 PITCH = {"windows": [once("pitch", "10:00", "10:10", 4)], "prewarm": {"lead": "1m"}}
@@ -562,71 +561,3 @@ async def test_an_override_ends_on_a_target_with_an_autoscaler():
     assert (day.replicas, minimum(day)) == (5, 5)
     await day.until(t("10:10"))
     assert (day.replicas, minimum(day)) == (0, 2)
-
-
-# --- nodes ahead of a window ---
-
-
-async def asking_ahead(capacity):
-    """A pool that asks for nodes five minutes before its pod starts, at 9:59."""
-    window, prewarm = once("w", "10:00", "12:00", 1), {"lead": "1m", "capacityAhead": "5m"}
-    day = Day.begin(t("09:00"), windows=[window], prewarm=prewarm)
-    day.kube.edit("Deployment", "voice", spec={"template": {"spec": {"containers": []}}})
-    day.capacity = capacity
-    day.restart()
-    await day.until(t("09:53:59"))
-    return day
-
-
-async def test_nodes_are_asked_for_ahead_of_a_window_and_given_up_when_its_pod_is_ready():
-    day = await asking_ahead(CapacityOptions("mirror/pause"))
-    assert day.placeholders == []
-    await day.until(t("09:54:01"), late=PUNCTUAL)
-    assert (len(day.placeholders), day.status["capacity"]) == (1, 1)
-    await day.until(t("09:59:05"), late=PUNCTUAL)
-    assert day.phase == "Warming"
-    assert day.placeholders != []
-    await day.until(t("09:59:10"), late=PUNCTUAL)
-    assert day.placeholders == []
-
-
-async def test_another_operator_gives_up_what_the_one_before_has_asked_for():
-    day = await asking_ahead(CapacityOptions("mirror/pause"))
-    await day.until(t("09:54:01"))
-    day.edit(windows=[])
-    day.restart()
-    await day.settle()
-    assert day.placeholders == []
-
-
-async def test_a_placeholder_that_could_not_be_made_or_deleted_at_first_is_half_a_minute_later():
-    day = await asking_ahead(CapacityOptions("mirror/pause"))
-    is_away = True
-
-    def fail(kind, *_):
-        if kind == "Pod" and is_away:
-            raise OSError("the API server is away")
-
-    day.kube.on("create", fail)
-    day.kube.on("delete", fail)
-    day.now = t("09:54:01")
-    for _ in range(3):
-        assert await day.look() == day.now + TRY_AGAIN
-        day.now += TRY_AGAIN
-    assert day.events.count("CapacityUnavailable") == 1
-    is_away = False
-    await day.look()
-    assert len(day.placeholders) == 1
-    is_away = True
-    day.edit(windows=[])
-    assert await day.look() == day.now + TRY_AGAIN
-    is_away, day.now = False, day.due
-    await day.look()
-    assert day.placeholders == []
-
-
-async def test_without_the_permission_a_pool_says_once_what_to_set():
-    day = await asking_ahead(CapacityOptions())
-    await day.until(t("10:01"))
-    assert day.events.count("CapacityUnavailable") == 1
-    assert day.phase == "Warm"

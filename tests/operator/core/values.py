@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import settings
 
-from kotatsu_operator.core.pool.memory import Memory, Trend
+from kotatsu_operator.core.pool.memory import Memory, Process
 from kotatsu_operator.core.pool.parse import parse
 from kotatsu_operator.core.pool.spec import PoolSpec
 
@@ -54,4 +54,4 @@ def override(mode: str, until: datetime, **fields: Any) -> dict[str, Any]:
 
 def kept_in_status(memory: Memory) -> Memory:
     """What a restarted operator finds of its memory in the WarmPool's status."""
-    return replace(memory, acknowledged_at=None, raised_at=None, trend=Trend())
+    return replace(memory, process=Process())

@@ -66,12 +66,12 @@ def check_rules(
     elif not (spec.suspend or seen.order.awaits):
         assert decision.floor == 0, "a floor is never left to itself"
     assert not (decision.sleep and decision.floor > 0), "never asleep under a floor"
-    assert not decision.sleep or decision.memory.route is Route.ACTIVATOR
+    assert not decision.sleep or decision.memory.route.target is Route.ACTIVATOR
     assert now < decision.recheck
     if decision.next is not None:
         assert now < decision.next.at
         assert spec.suspend or decision.recheck <= decision.next.at
-    assert decision.memory.epoch >= memory.epoch
+    assert decision.memory.route.epoch >= memory.route.epoch
     if memory.since is not None:
         assert may_follow(memory.phase, decision.memory.phase)
 
@@ -223,7 +223,7 @@ class Walk:
                     self.now,
                     self.memory.phase,
                     self.memory.reason,
-                    self.memory.route,
+                    self.memory.route.target,
                     decision.floor,
                     self.replicas,
                     self.ready,
@@ -307,7 +307,7 @@ class Walk:
         """Whether a request comes through the activator while that announces its requests."""
         if self.ready == 0:
             return True
-        is_through = self.memory.route is Route.ACTIVATOR
+        is_through = self.memory.route.target is Route.ACTIVATOR
         if not self.unmetered:
             return is_through
         return is_through and self.memory.phase is Phase.DRAINING and self.passes(request)
@@ -386,7 +386,7 @@ class Walk:
         return allowed(self.ledger, budget, self.now), notes
 
     def _act(self, decision: Decision, seen: Observation) -> bool:
-        before = (self.memory.phase, self.replicas, self.memory.epoch)
+        before = (self.memory.phase, self.replicas, self.memory.route.epoch)
         self._edited = False
         self.memory, self.recheck, self.last = decision.memory, decision.recheck, decision
         if decision.replicas is not None and decision.replicas != self.replicas:
@@ -401,10 +401,10 @@ class Walk:
                 return True
             self.scale(0)
         published = max((e for _, e in self._published), default=0)
-        if self.acknowledges_after is not None and self.memory.epoch > published:
+        if self.acknowledges_after is not None and self.memory.route.epoch > published:
             at = self.now + timedelta(seconds=self.acknowledges_after)
-            self._published.append((at, self.memory.epoch))
-        return (self.memory.phase, self.replicas, self.memory.epoch) == before
+            self._published.append((at, self.memory.route.epoch))
+        return (self.memory.phase, self.replicas, self.memory.route.epoch) == before
 
     def _resize(self, decision: Decision) -> None:
         """Reduce the requests of parked pods; restore those of others where the node can."""

@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from kotatsu_operator.controller.cache.store import Cache, feeds_of
+from kotatsu_operator.controller.cache.feeds import feeds_of
+from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.kube.informer import Feed, Informer, Signals
 from kotatsu_operator.kube.objects import Pod
 from kotatsu_operator.runtime import loop as turns_module

@@ -8,6 +8,7 @@ from typing import Any
 
 from kotatsu_operator.core.formats import conditions_of, count, is_true, table
 from kotatsu_operator.core.plan.activity import OVERRIDE_LIMIT
+from kotatsu_operator.core.pool.memory import KnownOverride
 
 from .api import Api
 from .errors import DemoModeError
@@ -69,7 +70,7 @@ def _warmed(pool: Pool, raw: Object, now: datetime) -> Done:
     given = after.spec.override
     if given is None:
         raise DemoModeError(f"the override of {pool.name} was removed at once; try again")
-    after = replace(after, memory=replace(after.memory, override_seen=None))
+    after = replace(after, memory=replace(after.memory, override=KnownOverride()))
     ahead = timeline(after, now, min(given.until, now + OVERRIDE_LIMIT))
     most = max(s.replicas for s in ahead.stretches)
     zone = after.spec.zone

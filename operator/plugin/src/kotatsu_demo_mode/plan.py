@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from kotatsu_operator.core.budget.limit import Standing, sentence, standing
+from kotatsu_operator.core.budget.limit import BudgetState, sentence, standing
 from kotatsu_operator.core.calendar.schedule import dropped
 from kotatsu_operator.core.formats import conditions_of, format_duration, is_true
 from kotatsu_operator.core.plan.lead import Basis, basis_of, decisive
@@ -187,9 +187,9 @@ def _calendar(pool: Pool, window: str) -> str:
 
 def _lead(t: Timeline) -> str:
     memory = t.pool.memory
-    basis = basis_of(t.pool.spec.lead, memory.warm_ups, memory.template)
+    basis = basis_of(t.pool.spec.lead, memory.warm_ups, memory.template.hash)
     early = f"{t.first.lead.total_seconds():.0f} s early"
-    longest = decisive(memory.warm_ups, memory.template)
+    longest = decisive(memory.warm_ups, memory.template.hash)
     if t.pool.spec.lead is not None or longest is None or longest.parts is None:
         return f"{early} ({_BASIS[basis]})"
     return f"{early} ({_BASIS[basis]}; {longest.seconds:.0f} s: {spent_on(longest.parts)})"
@@ -283,7 +283,7 @@ def _against(t: Timeline, every: Sequence[Timeline], now: datetime) -> Iterator[
         if change.kind == "open" and change.replicas == 0:
             at = clock(change.at, zone, now)
             yield f"an Asleep override is in effect when {change.window} opens at {at}"
-    if standing(pool.ledger, pool.spec.budget) is Standing.EXHAUSTED:
+    if standing(pool.ledger, pool.spec.budget) is BudgetState.EXHAUSTED:
         yield sentence(pool.ledger, pool.spec.budget)
     elif (ends := _spent_at(t, every)) is not None:
         limit = amount(pool.spec.budget.limit, pool.currency)

@@ -20,7 +20,7 @@ from kotatsu_operator.core.calendar.schedule import Window
 from kotatsu_operator.core.formats import amount, conditions_of, count, is_true, table, tables, text
 from kotatsu_operator.core.plan.activity import in_force
 from kotatsu_operator.core.pool.calendars import with_calendars
-from kotatsu_operator.core.pool.memory import Memory
+from kotatsu_operator.core.pool.memory import KnownOverride, Memory
 from kotatsu_operator.core.pool.parse import SpecError, parse
 from kotatsu_operator.core.pool.resize import parked_spec
 from kotatsu_operator.core.pool.spec import Override, Parked, PoolSpec
@@ -204,9 +204,9 @@ def read_pool(
         raise DemoModeError(f"WarmPool {name}: {error}") from None
     status = table(raw.get("status"))
     memory = read_memory(status, Memory())
-    if parsed.override is None or memory.override_key != parsed.override.key:
+    if parsed.override is None or memory.override.key != parsed.override.key:
         # The status is about another override.
-        memory = replace(memory, override_seen=None, override_done=False)
+        memory = replace(memory, override=KnownOverride(memory.override.key))
     namespace = str(meta.get("namespace") or "")
     parsed = with_calendars(parsed, memory)
     return Pool(namespace, name, parsed, memory, raw, template, read_ledger(status))

@@ -10,7 +10,7 @@ from kotatsu_operator.core.plan.activity import idle_after
 from kotatsu_operator.core.plan.plan import plan_at
 from kotatsu_operator.core.pool.memory import Phase
 from kotatsu_operator.core.protocol import REHEARSAL_ANNOTATION
-from kotatsu_operator.core.report.notices import Verdict
+from kotatsu_operator.core.report.verdict import Verdict
 
 from .api import MERGE, Api
 from .client import Client, Here, Inside, Step

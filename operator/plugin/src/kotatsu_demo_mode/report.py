@@ -144,10 +144,10 @@ def _print(terminal: Terminal, report: Report) -> None:
     for line in paired(_summary(report)):
         terminal.say(line)
     for b in past.balances:
-        since = "" if b.purse.period is None else clock(b.purse.period, zone, report.now)
+        since = "" if b.period.start is None else clock(b.period.start, zone, report.now)
         terminal.say(
-            f"  (the ledger of the period since {since} has {_exact(b.ledger)} {b.purse.currency}, "
-            f"this report {_exact(b.report)}: {'equal' if b.ledger == b.report else 'NOT equal'})"
+            f"  (the ledger of the period since {since} has {_exact(b.ledger)} "
+            f"{b.period.currency}, this report {_exact(b.report)}: {'equal' if b.ledger == b.report else 'NOT equal'})"
         )
     for note in past.notes:
         terminal.say(f"  ({note})")
@@ -231,7 +231,7 @@ def record(report: Report) -> dict[str, Any]:
                 "name": row.episode.cause.name or None,
                 "replicas": row.episode.replicas,
                 **_counts(row.episode.counts, row.pod_seconds),
-                "currency": row.episode.purse.currency or None,
+                "currency": row.episode.period.currency or None,
                 "cost": None if row.cost is None else _exact(row.cost),
                 "part": row.is_part,
             }
@@ -243,15 +243,15 @@ def record(report: Report) -> dict[str, Any]:
                 "to": stamp(s.end),
                 "episodes": s.episodes,
                 **_counts(s.counts),
-                "currency": s.purse.currency or None,
+                "currency": s.period.currency or None,
                 "cost": None if s.cost is None else _exact(s.cost),
             }
             for s in past.sums
         ],
         "ledger": [
             {
-                "periodStart": None if b.purse.period is None else stamp(b.purse.period),
-                "currency": b.purse.currency,
+                "periodStart": None if b.period.start is None else stamp(b.period.start),
+                "currency": b.period.currency,
                 "accrued": _exact(b.ledger),
                 "report": _exact(b.report),
                 "equal": b.ledger == b.report,

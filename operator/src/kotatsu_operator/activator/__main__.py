@@ -12,6 +12,7 @@ from kotatsu_operator.activator.cache.ports import PodIdentity
 from kotatsu_operator.activator.metrics import ActivatorMetrics
 from kotatsu_operator.activator.proxy.connection_limit import ConnectionLimit, raise_file_limit
 from kotatsu_operator.core.protocol import ACTIVATOR, LOOKED_AT
+from kotatsu_operator.features.waiting_page.visitors import Visitors
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.runtime.health import ApiMetrics, Checks, start_admin
 from kotatsu_operator.runtime.loop import Heartbeat
@@ -29,7 +30,7 @@ async def _run(settings: ActivatorSettings) -> None:
         node=settings.node_name,
     )
     limit = ConnectionLimit(raise_file_limit(), memory=settings.memory)
-    activator = Activator(kube, me, ActivatorMetrics(registry), limit)
+    activator = Activator(kube, me, ActivatorMetrics(registry), limit, features=[Visitors])
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

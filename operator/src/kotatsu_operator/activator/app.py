@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+from collections.abc import Sequence
 from urllib.parse import parse_qs
 
 from kotatsu_operator.activator.cache.namespace import View
@@ -10,6 +11,7 @@ from kotatsu_operator.activator.cache.ports import PodIdentity, Port
 from kotatsu_operator.activator.connections import Connections
 from kotatsu_operator.activator.context import Context
 from kotatsu_operator.activator.endpoints.publisher import Publisher
+from kotatsu_operator.activator.feature import FeatureOf
 from kotatsu_operator.activator.metrics import ActivatorMetrics
 from kotatsu_operator.activator.proxy.client import Client
 from kotatsu_operator.activator.proxy.connection_limit import ConnectionLimit
@@ -35,9 +37,11 @@ class Activator:
         me: PodIdentity,
         metrics: ActivatorMetrics,
         limit: ConnectionLimit | None = None,
+        features: Sequence[FeatureOf] = (),
     ) -> None:
         self._kube, self._me, self._metrics = kube, me, metrics
         self._limit = ConnectionLimit() if limit is None else limit
+        self._features = features
         self._changed = asyncio.Event()
         self._telling = False
         self.view = View(self._on_change, scaled=kube.scaled)
@@ -131,7 +135,7 @@ class Activator:
         known = self.connections.get(pool)
         if known is None:
             context = Context(pool, self._kube, self.view, self._me, self._metrics)
-            known = Connections(context, self._needs, self._limit)
+            known = Connections(context, self._needs, self._limit, self._features)
             known.leaving = self.publisher.leaving
             known.changed()
             self.connections[pool] = known

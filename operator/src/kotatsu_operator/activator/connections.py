@@ -3,14 +3,14 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from math import inf
 
 from kotatsu_operator.activator.cache.pool import Pool
 from kotatsu_operator.activator.context import Context
+from kotatsu_operator.activator.feature import FeatureOf
 from kotatsu_operator.activator.http import answers
-from kotatsu_operator.activator.http.navigation import Ask, asked
 from kotatsu_operator.activator.metrics import Reason
 from kotatsu_operator.activator.proxy.client import Client
 from kotatsu_operator.activator.proxy.connection_limit import ConnectionLimit
@@ -18,7 +18,6 @@ from kotatsu_operator.activator.proxy.registry import HoldTimer, Registry, State
 from kotatsu_operator.activator.proxy.upstream import Upstream
 from kotatsu_operator.activator.wake.announcements import Announcements
 from kotatsu_operator.activator.wake.backends import Backends
-from kotatsu_operator.activator.wake.visitors import Visitors
 from kotatsu_operator.activator.wake.waker import Waker
 from kotatsu_operator.core.pool.memory import Phase
 from kotatsu_operator.kube.pod import PodView
@@ -45,13 +44,14 @@ class Connections:
         context: Context,
         needs: Callable[[str], bool] = lambda _: True,
         limit: ConnectionLimit | None = None,
+        features: Sequence[FeatureOf] = (),
     ) -> None:
         self.moved = context.metrics.moved(*context.key)
         self._context = context
         self._limit = ConnectionLimit() if limit is None else limit
         self._backends = Backends(context)
         self._clients = Registry()
-        self._visitors = Visitors(context)
+        self._features = [feature_of(context) for feature_of in features]
         self._hold_timer = HoldTimer(self._clients.held, self._hold_timeout, self._timed_out)
         self._connecting: set[asyncio.Task[None]] = set()
         self._load: Counter[str] = Counter()
@@ -133,7 +133,7 @@ class Connections:
 
     def completed(self, client: Client) -> None:
         """The request head is complete: join the client once it is announced and there is a pod."""
-        if client.state is State.HELD and not self._shows_page(client):
+        if client.state is State.HELD and not self._is_answered(client):
             self._wait(client)
 
     def _wait(self, client: Client) -> None:
@@ -141,18 +141,17 @@ class Connections:
         self._waker.ensure()
         self._join_waiting()
 
-    def _shows_page(self, client: Client) -> bool:
-        """Answer a browser with the waiting page, if the pool has one and no pod answers."""
+    def _is_answered(self, client: Client) -> bool:
+        """Let a feature answer in place of a pod, if no pod answers."""
         pool = self._context.pool
-        if pool is None or not pool.page or self._backends.any_ready or client.is_probe:
+        if pool is None or self._backends.any_ready or client.is_probe:
             return False
-        asks = asked(client.head)
-        if asks.what is Ask.APP:
-            return False
-        # First: it counts as waiting, so that the wake which it has begun goes on.
-        answer = self._visitors.answer(pool, asks)
-        self._answer(client, answer)
-        return True
+        for feature in self._features:
+            # First: it counts as waiting, so that the wake which it has begun goes on.
+            if (answer := feature.answer(pool, client.head)) is not None:
+                self._answer(client, answer)
+                return True
+        return False
 
     def keeps(self, client: Client, number: int) -> None:
         self._limit.kept.keep(client, number)
@@ -353,9 +352,10 @@ class Connections:
 
     @property
     def waiting(self) -> int:
-        """Held connections, one for visitors of the waiting page, one for pools that need this."""
+        """Held connections, one for the clients of a feature, one for pools that need this."""
         is_needed = time.monotonic() < self._needed_until
-        return self.held + is_needed + (self._visitors.are_waiting and not self._backends.any_ready)
+        others = any(feature.are_waiting for feature in self._features)
+        return self.held + is_needed + (others and not self._backends.any_ready)
 
     @property
     def busy(self) -> int:

@@ -1,25 +1,21 @@
-"""The books of all pools between reconciles.
-
-`Accounts` have their prices, what they cost and what their budgets allow; `Histories` have what
-they were warm for.
-"""
+"""The books of all pools between reconciles: what they cost and what their budgets allow."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, TypeVar
 
+from kotatsu_operator.controller.groups import Groups
 from kotatsu_operator.core.budget.forecast import forecast, pod_price
-from kotatsu_operator.core.budget.groups import Entry, Groups, Terms
+from kotatsu_operator.core.budget.groups import Contribution, Terms
 from kotatsu_operator.core.budget.ledger import BilledPod, Ledger, accrue, compared
 from kotatsu_operator.core.budget.limit import Allowed, allowed, news, sentence, standing
 from kotatsu_operator.core.budget.prices import NO_PRICES, PodRequests, PriceTable, hourly, priced
 from kotatsu_operator.core.formats import conditions_of, instant, table
-from kotatsu_operator.core.pool.decision import Decision, Note
+from kotatsu_operator.core.pool.decision import Note
 from kotatsu_operator.core.pool.memory import Memory
-from kotatsu_operator.core.pool.spec import Budget, Override, PoolSpec
+from kotatsu_operator.core.pool.spec import Budget, PoolSpec
 from kotatsu_operator.core.report.conditions import budget_condition
-from kotatsu_operator.core.report.history import History, Seen, entered, history_status, recalled
 from kotatsu_operator.core.report.status import Status, read_ledger
 from kotatsu_operator.kube.objects import Key, Object, key_of
 from kotatsu_operator.kube.pod import PodView
@@ -92,6 +88,9 @@ class Account:
         price = pod_price(ledger, one, parked, reduced)
         expected = forecast(spec, memory, ledger, price, now)
         return replace(ledger, forecast=expected, pod_hour=one, parked_hour=parked)
+
+
+NO_ACCOUNT = Account(Budget(), Ledger(), Allowed(), (), ())
 
 
 class Accounts:
@@ -174,7 +173,7 @@ class Accounts:
             self._groups.leave(key)
             return replace(ledger, shared=None)
         terms = Terms(ledger.currency, ledger.period, spec.zone.key)
-        entry = Entry(terms, ledger.period_end, ledger.accrued, ledger.rate, ledger.limit)
+        entry = Contribution(terms, ledger.period_end, ledger.accrued, ledger.rate, ledger.limit)
         return compared(replace(ledger, shared=self._groups.enter(key, group, entry)), now)
 
 
@@ -183,42 +182,3 @@ def _reported(status: Mapping[str, Any], ledger: Ledger) -> str:
     if instant(table(status.get("cost")).get("periodStart")) != ledger.period_start:
         return ""
     return str(conditions_of(status).get("BudgetAvailable", {}).get("reason", ""))
-
-
-class Histories:
-    """The histories between reconciles. `monotonic` measures time in seconds; by default, `now`."""
-
-    def __init__(self, monotonic: Callable[[], float] | None = None) -> None:
-        self._book = Book[History](monotonic)
-
-    def forget(self, key: Key) -> None:
-        self._book.forget(key)
-
-    def reset(self) -> None:
-        """Drop all histories: another operator has led and has written to the status."""
-        self._book.reset()
-
-    def enter(
-        self,
-        pool: Object,
-        pods: list[PodView],
-        ledger: Ledger,
-        decision: Decision,
-        override: Override | None,
-        now: datetime,
-    ) -> Status:
-        """Enter one reconcile; return the field `history`. `pool` is as it was read."""
-        status = pool.get("status") or {}
-        there = sum(p.billed is not None and p.billed.gone_at is None for p in pods)
-        history, elapsed = self._book.last(pool, now) or _resumed(status, there, now)
-        history = entered(history, Seen(now, there, ledger, status, elapsed), decision, override)
-        self._book.enter(pool, history, now)
-        return {"history": history_status(history, status)}
-
-
-def _resumed(status: Status, pods: int, now: datetime) -> tuple[History, timedelta | None]:
-    """The history as another process has left it, and the time since."""
-    last = read_ledger(status)
-    # As in the ledger: pods that still exist have been there since the last entry.
-    elapsed = None if last.at is None else max(now - last.at, timedelta())
-    return replace(recalled(status, last, now), pods=pods), elapsed

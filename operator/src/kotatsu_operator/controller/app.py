@@ -11,18 +11,14 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
-from kotatsu_operator.console.board import Board
-from kotatsu_operator.controller.accounts import Accounts, Histories
-from kotatsu_operator.controller.act.capacity import NO_CAPACITY_AHEAD, CapacityOptions
+from kotatsu_operator.controller.accounts import Accounts
 from kotatsu_operator.controller.act.scale_down import Hook, no_hook
+from kotatsu_operator.controller.cache.feeds import feeds_of, policy_feed, workload_feeds
 from kotatsu_operator.controller.cache.knative import KnativeWatch
-from kotatsu_operator.controller.cache.store import (
-    Cache,
-    feeds_of,
-    policy_feed,
-    workload_feeds,
-)
+from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.controller.calendars.reader import Calendars
+from kotatsu_operator.controller.feature import Feature
+from kotatsu_operator.controller.groups import Groups
 from kotatsu_operator.controller.kopf_adapter import PoolSignals, PoolWatch
 from kotatsu_operator.controller.leader.election import TIMES, Times
 from kotatsu_operator.controller.leader.elector import Candidate, Elector
@@ -31,21 +27,18 @@ from kotatsu_operator.controller.metrics import (
     calendar_metrics,
     namespace_metric,
 )
-from kotatsu_operator.controller.notify.notifier import Notifier, NotifyMetrics
 from kotatsu_operator.controller.observe.demand import Observer, Scraper
+from kotatsu_operator.controller.pacer import Pacer
 from kotatsu_operator.controller.reconciler import Reconciler
 from kotatsu_operator.controller.records import Records
 from kotatsu_operator.controller.reporter import Reporter
 from kotatsu_operator.controller.targets.target import Tools
 from kotatsu_operator.controller.work_queue import WorkQueue
-from kotatsu_operator.core.budget.groups import Groups
 from kotatsu_operator.core.budget.prices import NO_PRICES, PriceTable
 from kotatsu_operator.core.decide.knative import Runtime
 from kotatsu_operator.core.formats import table, tables, text
-from kotatsu_operator.core.plan.lead import Pacer
 from kotatsu_operator.core.pool.memory import FIRST_START
 from kotatsu_operator.core.pool.spec import BUILT_IN
-from kotatsu_operator.core.report.notices import OVERRIDE_WARNING
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable
 from kotatsu_operator.kube.informer import Feed, Informer, Signals
@@ -79,7 +72,6 @@ class Options:
     first_start: timedelta = FIRST_START
     """The time to Ready that is assumed for a pool that has never started."""
     prices: PriceTable = NO_PRICES
-    capacity: CapacityOptions = NO_CAPACITY_AHEAD
     parking: bool = False
     """Whether pods may be parked: the chart's permission to resize them."""
     times: Times = TIMES
@@ -90,9 +82,8 @@ class Options:
     """The calendars to follow, by name."""
     calendar_folder: Path = Path("/etc/kotatsu/calendars")
     """Where they are mounted."""
-    notifications: str = ""
-    """The file of receivers; empty: nobody is notified."""
-    override_warning: timedelta = OVERRIDE_WARNING
+    features: Sequence[Feature] = ()
+    """The optional features, in the order of their hooks."""
 
 
 class Operator:
@@ -110,8 +101,8 @@ class Operator:
     ) -> None:
         self._options = options = options or Options()
         self._namespaces = list(namespaces)
-        self.board = Board(clock)
-        self.cache = Cache(self.board, clock=clock, scaled=kube.scaled)
+        metrics = PoolMetrics(registry)
+        self._features = [metrics, *options.features]
         self.heartbeat = Heartbeat()
         # With its own thread and connections: a renewal must not wait behind the calls of a
         # thousand reconciles, or for one that blocks the event loop.
@@ -124,50 +115,15 @@ class Operator:
         )
         # All actions use this client: after the Lease has expired, nothing is written.
         self._kube = kube.guarded(lambda: self.elector.leads)
-        self.records = Records(self._kube)
-        self._scraper = Scraper(clock=clock)
-        metrics = PoolMetrics(registry)
-        self.calendars = Calendars(
-            options.calendar_folder, options.calendars, clock, self._calendar_changed
-        )
-        calendar_metrics(
-            registry, options.calendars, self.calendars.failing, self.calendars.checked
-        )
-        self._pacer = Pacer(options.starts_per_second, lambda key, at: self.work_queue.by(key, at))
-        observer = Observer(
-            self.cache,
-            self._scraper,
-            catching_up=lambda: self.elector.catching_up,
-            aside=lambda key: self.work_queue.aside(key),
-        )
-        groups = Groups(self.cache.pools_of_group, lambda key: self.work_queue.touch(key))
-        self._notifier = Notifier(
-            options.notifications,
-            NotifyMetrics(registry),
-            lambda key: self.work_queue.touch(key),
-            clock,
-        )
-        self._reconciler = Reconciler(
-            Tools(self._kube, observer, clock, hook, self.records.remember),
-            self.cache,
-            Reporter(self._kube, self.cache, clock, options.name, self._notifier),
-            displays=[metrics, self.board],
-            pacer=self._pacer,
-            accounts=Accounts(options.prices, time.monotonic, groups),
-            histories=Histories(time.monotonic),
-            first_start=options.first_start,
-            capacity=options.capacity,
-            parking=options.parking,
-            readings=self.calendars.readings,
-            shows=self._shows,
-            override_warning=options.override_warning,
-        )
-        self.work_queue = WorkQueue(
-            self._reconciler.look, clock, took=metrics.decision_seconds.observe
-        )
-        touch = self.cache.touch = self.work_queue.touch
+        self.work_queue = WorkQueue(self._look, clock, took=metrics.decision_seconds.observe)
+        self._term: asyncio.TaskGroup | None = None
+        """The tasks of the leader; None while another operator leads."""
         self._uncompared: set[str] = set()
         """Namespaces whose pools must be compared at the next sweep."""
+
+        # --- what is watched ---
+        touch = self.work_queue.touch
+        self.cache = Cache(clock=clock, scaled=kube.scaled, touch=touch, tell=self._observed)
 
         def informer(feeds: Sequence[Feed[Key]], signals: Signals[Key]) -> Informer[Key]:
             return Informer({namespace: kube.apart() for namespace in namespaces}, feeds, signals)
@@ -183,11 +139,40 @@ class Operator:
         signals = PoolSignals(touch, self._pool_gone, self._complete)
         self._pools = PoolWatch(self._kube, namespaces, self.cache, signals)
         self.stop_on_signals = self._pools.stop_on_signals
-        namespace_metric(registry, namespaces, self._shows)
         self._knative = KnativeWatch(
             kube, self.cache, namespaces, touch, options.runtime, options.knative_namespace
         )
-        self._term: asyncio.TaskGroup | None = None
+        namespace_metric(registry, namespaces, self._shows)
+
+        # --- what reconciles use ---
+        self.calendars = Calendars(
+            options.calendar_folder, options.calendars, clock, self._calendar_changed
+        )
+        calendar_metrics(
+            registry, options.calendars, self.calendars.failing, self.calendars.checked
+        )
+        self.records = Records(self._kube)
+        self._scraper = Scraper(clock=clock)
+        self._pacer = Pacer(options.starts_per_second, self.work_queue.by)
+        observer = Observer(
+            self.cache,
+            self._scraper,
+            catching_up=lambda: self.elector.catching_up,
+            aside=self.work_queue.aside,
+        )
+        groups = Groups(self.cache.pools_of_group, touch)
+        self._reconciler = Reconciler(
+            Tools(self._kube, observer, clock, hook, self.records.remember),
+            self.cache,
+            Reporter(self._kube, self.cache, clock, options.name),
+            features=self._features,
+            pacer=self._pacer,
+            accounts=Accounts(options.prices, time.monotonic, groups),
+            first_start=options.first_start,
+            parking=options.parking,
+            readings=self.calendars.readings,
+            shows=self._shows,
+        )
 
     @property
     def why_not_ready(self) -> str:
@@ -208,6 +193,13 @@ class Operator:
             f"the API server rejects the list of: {', '.join(sorted(refused))}; the pools there "
             "stay as they are until it can be listed"
         )
+
+    async def _look(self, key: Key) -> datetime | None:
+        return await self._reconciler.look(key)
+
+    def _observed(self, key: Key, pool: Object | None) -> None:
+        for feature in self._features:
+            feature.observe(key, pool)
 
     def _shows(self, namespace: str) -> bool:
         return namespace not in self._pools.unlisted and self._informer.shows(namespace)
@@ -276,7 +268,9 @@ class Operator:
                 term.create_task(self._sweep(), name="sweep")
                 term.create_task(self._pace(), name="pace")
                 term.create_task(self.calendars.run(), name="calendars")
-                term.create_task(self._notifier.run(), name="notifications")
+                for feature in self._features:
+                    work = feature.run(self.work_queue.touch)
+                    term.create_task(work, name=type(feature).__name__)
         finally:
             self._term = None
             self._reconciler.reset()  # the next leader publishes these metrics

@@ -11,6 +11,8 @@ from prometheus_client import CollectorRegistry, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from kotatsu_operator.controller.feature import Feature, Report, Turn
+from kotatsu_operator.controller.targets.target import Tools
 from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.pool.decision import Decision, Observation
 from kotatsu_operator.core.pool.memory import Outcome, Phase
@@ -243,7 +245,7 @@ def calendar_metrics(
         read.labels(name).set_function(partial(checked, name))
 
 
-class PoolMetrics(Collector):
+class PoolMetrics(Collector, Feature):
     """One set of series per pool, made from the last decisions at each scrape (decision 20)."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
@@ -258,18 +260,18 @@ class PoolMetrics(Collector):
         )
         registry.register(self)
 
-    def show(
-        self, key: Key, seen: Observation, decision: Decision, ledger: Ledger, *, accepted: bool
-    ) -> None:
+    async def after(self, _tools: Tools, turn: Turn, report: Report) -> None:
         """Show a decision. Of a rejected pool, only its cost and the end of its override remain."""
-        self._shown[key] = _Shown(seen, decision, ledger, accepted)
+        key, accepted = turn.target.key, turn.refused is None
+        self._shown[key] = _Shown(report.seen, report.decision, report.ledger, accepted)
         if accepted:
             self._decisions[key] += 1
-            self._windows.update((key, outcome) for outcome in decision.outcomes)
+            self._windows.update((key, outcome) for outcome in report.decision.outcomes)
 
-    def rest(self, key: Key) -> None:
-        """Drop the series of a pool that another operator decides on."""
-        self.forget(key)
+    def reset(self) -> None:
+        """Drop the series of all pools: another operator decides on them."""
+        for key in list(self._shown):
+            self.forget(key)
 
     def forget(self, key: Key) -> None:
         self._shown.pop(key, None)

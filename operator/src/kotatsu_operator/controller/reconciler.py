@@ -5,33 +5,28 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
-from kotatsu_operator.controller.accounts import Account, Accounts, Histories
-from kotatsu_operator.controller.act.capacity import (
-    NO_CAPACITY_AHEAD,
-    Capacity,
-    CapacityOptions,
-)
+from kotatsu_operator.controller.accounts import Accounts
 from kotatsu_operator.controller.act.parking import Parker
 from kotatsu_operator.controller.cache.store import Cache
+from kotatsu_operator.controller.feature import Feature, Report, Turn
+from kotatsu_operator.controller.pacer import Pacer
 from kotatsu_operator.controller.reporter import Reporter
-from kotatsu_operator.controller.targets.former import Former, is_retargeted
+from kotatsu_operator.controller.targets.former import Former
 from kotatsu_operator.controller.targets.kinds import (
     Refused,
     accept,
     refused_conditions,
 )
 from kotatsu_operator.controller.targets.target import RETRY, Target, Tools
-from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.budget.limit import Ends
 from kotatsu_operator.core.calendar.schedule import dropped
 from kotatsu_operator.core.decide.decide import LOOK_AGAIN, books_only, decide
 from kotatsu_operator.core.decide.phases import is_overdue
 from kotatsu_operator.core.formats import conditions_of, instant, table
-from kotatsu_operator.core.objects import target_of
+from kotatsu_operator.core.objects import is_retargeted, target_of
 from kotatsu_operator.core.plan.activity import counted
-from kotatsu_operator.core.plan.lead import Pacer
 from kotatsu_operator.core.pool.calendars import Readings, follow, with_calendars
 from kotatsu_operator.core.pool.decision import Decision, Demand, Note, Observation
 from kotatsu_operator.core.pool.memory import FIRST_START, Memory, Phase, changed
@@ -42,11 +37,6 @@ from kotatsu_operator.core.report.conditions import (
     target_conditions,
     transitions,
 )
-from kotatsu_operator.core.report.notices import (
-    OVERRIDE_WARNING,
-    news,
-    ready_notes,
-)
 from kotatsu_operator.core.report.status import (
     Status,
     books_status,
@@ -56,7 +46,7 @@ from kotatsu_operator.core.report.status import (
 )
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError
 from kotatsu_operator.kube.objects import Key, Object, WarmPool, ref
-from kotatsu_operator.kube.pod import PodView, starting_pods
+from kotatsu_operator.kube.pod import starting_pods
 
 log = logging.getLogger(__name__)
 
@@ -74,55 +64,6 @@ until it answers, the CPU of API server and node is spent on that. A pool is lef
 each wake, whatever else is announced."""
 
 
-class Display(Protocol):
-    """Shows decisions: the metrics and the console."""
-
-    def show(
-        self, key: Key, seen: Observation, decision: Decision, ledger: Ledger, *, accepted: bool
-    ) -> None:
-        """Show a decision; on a rejected pool, nothing starts, but what runs may end."""
-
-    def forget(self, key: Key) -> None:
-        """Remove a deleted pool."""
-
-    def rest(self, key: Key) -> None:
-        """Stop showing a pool: another operator may lead."""
-
-
-@dataclass(frozen=True)
-class Turn:
-    """One pool at one reconcile: what it is, and what is known of it."""
-
-    pool: Object
-    target: Target
-    refused: Refused | None
-    account: Account
-    memory: Memory
-    pods: list[PodView]
-    conditions: Mapping[str, Mapping[str, Any]]
-    """The conditions as the status has them, by type."""
-    now: datetime
-    calendars: Sequence[Status] = ()
-    """The condition CalendarFailed, while a calendar of the pool cannot be read."""
-
-    @property
-    def key(self) -> Key:
-        return self.target.key
-
-    @property
-    def spec(self) -> PoolSpec:
-        return self.target.spec
-
-    @property
-    def status(self) -> Status:
-        return self.pool.get("status") or {}
-
-    @property
-    def accepted(self) -> Mapping[str, Any]:
-        """The condition Accepted as the status has it; empty if there is none."""
-        return self.conditions.get("Accepted", {})
-
-
 @dataclass
 class Reconciler:
     """Carries out decisions. Stores per pool only what the status does not have."""
@@ -130,11 +71,10 @@ class Reconciler:
     tools: Tools
     cache: Cache
     reporter: Reporter
-    displays: Sequence[Display]
+    features: Sequence[Feature] = ()
+    """Their hooks are called in this order."""
     pacer: Pacer = field(default_factory=Pacer)
     accounts: Accounts = field(default_factory=Accounts)
-    histories: Histories = field(default_factory=Histories)
-    capacity: CapacityOptions = NO_CAPACITY_AHEAD
     parking: bool = False
     """Whether pods may be parked."""
     first_start: timedelta = FIRST_START
@@ -143,11 +83,8 @@ class Reconciler:
     """The last readings of the calendars that the operator follows."""
     shows: Callable[[str], bool] = lambda _: True
     """Whether a namespace has been listed completely; if not, its pools stay as they are."""
-    override_warning: timedelta = OVERRIDE_WARNING
-    """How long before its end an override is announced."""
     _parker: Parker = field(init=False)
     _former: Former = field(init=False)
-    _capacity: Capacity = field(init=False)
     _memory: dict[Key, Memory] = field(default_factory=dict)
     _awake: set[Key] = field(default_factory=set)
     _waking: dict[Key, datetime] = field(default_factory=dict)
@@ -158,7 +95,6 @@ class Reconciler:
     def __post_init__(self) -> None:
         self._parker = Parker(self.tools.kube, self.cache, self.parking)
         self._former = Former(self.tools, self.cache)
-        self._capacity = Capacity(self.tools.kube, self.cache, self.capacity)
 
     def forget(self, key: Key) -> None:
         for known in (self._memory, self._specs, self._waking):
@@ -166,18 +102,16 @@ class Reconciler:
         self.accounts.forget(key)
         self._parker.forget(key)
         self._former.forget(key)
-        self.histories.forget(key)
         self.reporter.forget(key)
         self._awake.discard(key)
         self.pacer.claim(key, None)
-        for display in self.displays:
-            display.forget(key)
+        for feature in self.features:
+            feature.forget(key)
 
     def reset(self) -> None:
         """Remove all state, which gets outdated while another operator leads."""
-        for key in self._memory.keys() | self.reporter.written:
-            for display in self.displays:
-                display.rest(key)
+        for feature in self.features:
+            feature.reset()
         self._memory.clear()
         self.reporter.reset()
         self._awake.clear()
@@ -185,7 +119,6 @@ class Reconciler:
         self.accounts.reset()
         self._parker.reset()
         self._former.reset()
-        self.histories.reset()
 
     async def look(self, key: Key) -> datetime | None:
         """Reconcile one pool; return when to reconcile it again, None if it is deleted."""
@@ -248,12 +181,12 @@ class Reconciler:
             departed = bills
         else:
             pods = []  # another pool accounts for them
-        # Placeholders cost as much as the pods that they stand for.
-        billed = [*pods, *self._capacity.placeholders(key)]
-        account = self.accounts.settle(key, pool, target.spec, billed, departed, now)
-        turn = Turn(
-            pool, target, refused, account, memory, pods, conditions_of(status), now, failing
-        )
+        turn = Turn(pool, target, refused, memory, pods, conditions_of(status), now, failing)
+        for feature in self.features:
+            turn = feature.prepare(turn)
+        billed = [*turn.pods, *turn.beside]
+        account = self.accounts.settle(key, pool, turn.spec, billed, departed, now)
+        turn = replace(turn, account=account)
         if refused is None:
             return turn
         since = now
@@ -316,7 +249,6 @@ class Reconciler:
             ledger = turn.account.foresee(spec, decision.memory, asks, seen.parking.reduced, now)
         seen = seen.as_shown(decision.floor)
         status = decided_status(spec, seen, decision, ledger)
-        status |= self._history(turn, decision)
         status |= first.status
         conditions = pool_conditions(spec, seen, decision)
         conditions += target_conditions(spec, seen, decision, now)
@@ -325,14 +257,10 @@ class Reconciler:
             status = without_unread_cost(status)
             conditions = refused_conditions(refused, ledger, seen.pods)
         notes = (*decision.notes, *turn.account.notes, *_news(turn, [*conditions, *turn.calendars]))
-        notes += self._remember(turn, status, seen, decision.memory)
-        notices = (*notes, *ready_notes(decision))
-        pool = await self._write(turn, first.pool, status, conditions, notices)
+        report = self._added(turn, Report(seen, decision, ledger, status, notes))
+        pool = await self._write(turn, first.pool, report.status, conditions)
         self._memory[key] = decision.memory
-        await self.reporter.post(pool, notes)
-        held = await self._hold_capacity(turn, pool, decision)
-        for display in self.displays:
-            display.show(key, seen, decision, ledger, accepted=refused is None)
+        again = await self._after(turn, pool, report)
         await self.tools.remember(pool, None)
         if decision.park:
             await self._parker.reduce(target.parks, turn.pods, now)
@@ -345,15 +273,24 @@ class Reconciler:
         awake = not decision.memory.phase.is_asleep
         (self._awake.add if awake else self._awake.discard)(key)
         if not awake:
-            return min(held, decision.recheck)
-        return min(held, decision.recheck_between_beats or decision.recheck, now + self._beat)
+            return again
+        return min(again, decision.recheck_between_beats or decision.recheck, now + self._beat)
 
-    async def _hold_capacity(self, turn: Turn, pool: Object, decision: Decision) -> datetime:
-        """Ask for nodes ahead of a window; return when to reconcile at the latest."""
-        before, now = turn.memory.capacity, turn.now
-        held = await self._capacity.follow(pool, turn.spec, before, decision, now)
-        await self.reporter.post(pool, held.notes)
-        return held.again or decision.recheck
+    def _added(self, turn: Turn, report: Report) -> Report:
+        """A report with what the features add to it."""
+        for feature in self.features:
+            report = feature.status(turn, report)
+        return report
+
+    async def _after(self, turn: Turn, pool: Object, report: Report) -> datetime:
+        """Post the events, and let the features act; return when to reconcile at the latest."""
+        await self.reporter.post(pool, report.notes)
+        again = report.decision.recheck
+        for feature in self.features:
+            if (after := await feature.after(self.tools, turn, report)) is not None:
+                await self.reporter.post(pool, after.notes)
+                again = min(again, after.again or again)
+        return again
 
     @property
     def _beat(self) -> timedelta:
@@ -370,21 +307,17 @@ class Reconciler:
             pods=sum(p.scheduled_at is not None for p in turn.pods),
         )
         decision = books_only(turn.spec, turn.memory, turn.now, turn.account.allowed)
-        for display in self.displays:
-            display.show(key, seen, decision, ledger, accepted=False)
         self.pacer.claim(key, None)
         self._awake.discard(key)
         conditions = refused_conditions(refused, ledger, seen.pods)
         notes = (*_news(turn, conditions), *turn.account.notes)
         status = books_status(turn.spec, seen, decision.memory, ledger)
         status["reduced"] = await self._restore_refused(turn, refused) or None
-        status |= self._history(turn, decision)
         unasked = replace(seen, demand=Demand(known=False))
-        notes += self._remember(turn, status, unasked, decision.memory)
-        pool = await self._write(turn, turn.pool, status, conditions, notes)
-        await self.reporter.post(pool, notes)
+        report = self._added(turn, Report(unasked, decision, ledger, status, notes))
+        pool = await self._write(turn, turn.pool, report.status, conditions)
         given_up = replace(decision, memory=replace(decision.memory, capacity=0))
-        return min(await self._hold_capacity(turn, pool, given_up), decision.recheck)
+        return await self._after(turn, pool, replace(report, decision=given_up))
 
     async def _restore_refused(self, turn: Turn, refused: Refused) -> bool:
         """Restore the requests of a rejected pool's pods; return whether it is not finished."""
@@ -396,31 +329,16 @@ class Reconciler:
         # Another pool has the target now, and may park the same pods.
         return refused.counts and not done
 
-    def _history(self, turn: Turn, decision: Decision) -> Status:
-        ledger, override = turn.account.ledger, turn.spec.override
-        return self.histories.enter(turn.pool, turn.pods, ledger, decision, override, turn.now)
-
-    def _remember(
-        self, turn: Turn, status: Status, seen: Observation, memory: Memory
-    ) -> tuple[Note, ...]:
-        """Add to the status what is reported now, only once; return the events."""
-        found = news(turn.pool, turn.spec, seen, memory, turn.now, self.override_warning)
-        status["reported"] = found.reported
-        if status.get("override") is not None:
-            status["override"]["reported"] = found.override
-        return found.notes
-
     async def _write(
         self,
         turn: Turn,
         pool: Object,
         status: Status,
         conditions: Sequence[Status],
-        notes: Sequence[Note],
     ) -> Object:
         """Write the status of a pool, whose newest version is `pool`; return it as written."""
         conditions = [*conditions, *turn.account.conditions, *turn.calendars]
-        return await self.reporter.write(pool, turn.pool, status, conditions, notes, turn.now)
+        return await self.reporter.write(pool, turn.pool, status, conditions, turn.now)
 
 
 def _has_news(status: Mapping[str, Any]) -> bool:

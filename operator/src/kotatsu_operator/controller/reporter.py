@@ -1,16 +1,14 @@
-"""Reports on pools: their statuses, Kubernetes Events, and the notices that a status has."""
+"""Reports on pools: their statuses and Kubernetes Events."""
 
 import logging
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from kotatsu_operator.controller.cache.store import Cache
-from kotatsu_operator.controller.notify.notifier import Notifier
 from kotatsu_operator.core.formats import conditions_of, stamp
 from kotatsu_operator.core.pool.decision import Note
 from kotatsu_operator.core.report.conditions import date_conditions
-from kotatsu_operator.core.report.notices import Notice, notices_status, outbox
 from kotatsu_operator.core.report.status import Status, dropped, merged, worth_writing
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable
@@ -24,30 +22,22 @@ WRITE_QUIET = timedelta(seconds=60)
 
 @dataclass
 class Reporter:
-    """Writes the status of each pool when it has changed, and posts events and notices."""
+    """Writes the status of each pool when it has changed, and posts events."""
 
     kube: Kube
     cache: Cache
     clock: Callable[[], datetime]
     name: str
     """The operator's name: the pod."""
-    notifier: Notifier | None = None
     _written: dict[Key, datetime] = field(default_factory=dict)
     _dropped: dict[Key, tuple[str, Status]] = field(default_factory=dict)
     """What the API server drops of each status, with the pool's uid."""
     _is_told: bool = False
     """Whether the log says that it does."""
 
-    @property
-    def written(self) -> Set[Key]:
-        """The pools whose status this operator has written."""
-        return self._written.keys()
-
     def forget(self, key: Key) -> None:
         self._written.pop(key, None)
         self._dropped.pop(key, None)
-        if self.notifier is not None:
-            self.notifier.forget(key)
 
     def reset(self) -> None:
         """Remove all state, which gets outdated while another operator leads."""
@@ -86,23 +76,17 @@ class Reporter:
         before: Object,
         status: Status,
         conditions: list[Status],
-        notes: Sequence[Note],
         now: datetime,
     ) -> Object:
         """Write the status if it has changed, at the version that the decision used.
 
         `before` is the pool that the decision used, and `pool` its newest version: it may have been
-        written since. Notices of `notes` are sent once the status has them.
+        written since.
         """
         key, generation = key_of(pool), pool["metadata"]["generation"]
         known = before.get("status") or {}
         status["observedGeneration"] = generation
         status["conditions"] = date_conditions(conditions, conditions_of(known), generation, now)
-        waiting: list[Notice] = []
-        if self.notifier is not None and self.notifier.is_on:
-            done, uid = self.notifier.delivered(key), pool["metadata"]["uid"]
-            waiting = outbox(known, notes, done, uid, now)
-        status["notices"] = notices_status(waiting)
         written = self._written.get(key)
         # abs(): after the clock is set back, these writes would stop until it catches up.
         quiet_too = written is None or abs(now - written) >= WRITE_QUIET
@@ -113,8 +97,6 @@ class Reporter:
             self._written[key] = now
             self.cache.keep_pool(pool)
             self._compare(status, pool)
-        if self.notifier is not None:
-            self.notifier.tell(key, waiting)
         return pool
 
     async def post(self, pool: Object, notes: Sequence[Note]) -> None:

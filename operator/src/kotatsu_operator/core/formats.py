@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from enum import Enum
+from functools import lru_cache
 from typing import Any, TypeVar
 
 
@@ -55,6 +56,20 @@ def parse_quantity(text: str) -> Decimal:
         if scale is not None and len(text) > length:
             return Decimal(text[:-length]) * scale
     return Decimal(text)
+
+
+_MOST_QUANTITY = Decimal(10) ** 30
+"""In base units. The API server's quantities are less, and shorter than _MOST_CHARACTERS."""
+
+
+@lru_cache(maxsize=4096)
+def quantity(text: str) -> Decimal | None:
+    """A quantity in base units that no API server has checked; None for any other text."""
+    try:
+        read = parse_quantity(text) if len(text) <= _MOST_CHARACTERS else Decimal("NaN")
+    except ArithmeticError:
+        return None
+    return read if read.is_finite() and abs(read) < _MOST_QUANTITY else None
 
 
 def lasting(given: Any, default: timedelta = timedelta()) -> timedelta:

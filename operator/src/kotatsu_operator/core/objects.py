@@ -29,6 +29,16 @@ def target_of(pool: Object) -> tuple[str, str]:
     return (kind, name) if kind and name else named_target(pool)
 
 
+def is_retargeted(pool: Object) -> bool:
+    """Whether a pool has another target than its spec names."""
+    return target_of(pool) != named_target(pool)
+
+
+def service_of(pool: Object) -> str:
+    """The name of the Service that a pool wakes; not for Knative Services."""
+    return str(pool["spec"].get("service") or target_of(pool)[1])
+
+
 def selector_view(selector: Mapping[str, Any]) -> Mapping[str, Any]:
     """A label selector whose values are sets: an expression can have thousands of values."""
     terms = [

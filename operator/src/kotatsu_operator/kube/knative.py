@@ -8,7 +8,7 @@ from kotatsu_operator.core.decide.knative import (
     MIN_SCALE,
     NO_DEFAULTS,
     Defaults,
-    Refused,
+    RejectedPatch,
     Revision,
     scale_number,
 )
@@ -44,7 +44,7 @@ class KnativeCache:
     defaults: Defaults = NO_DEFAULTS
     why_no_defaults: str = ""
     """A sentence while Knative's ConfigMap cannot be read; then its built-in defaults are used."""
-    refused: dict[Key, Refused] = field(default_factory=dict)
+    refused: dict[Key, RejectedPatch] = field(default_factory=dict)
     """By Revision, the writes that the API server has rejected. A new process tries again."""
 
     @property
@@ -52,7 +52,7 @@ class KnativeCache:
         """Whether it is still unknown if Knative Serving exists and which objects there are."""
         return not self.synced and not self.why_absent
 
-    def refused_in(self, namespace: str) -> dict[str, Refused]:
+    def refused_in(self, namespace: str) -> dict[str, RejectedPatch]:
         return {key[1]: known for key, known in self.refused.items() if key[0] == namespace}
 
     def revisions_in(self, namespace: str) -> dict[str, Revision]:

@@ -7,6 +7,7 @@ from typing import Any
 from lightkube.core.resource import ApiInfo, NamespacedResourceG, ResourceDef
 from lightkube.generic_resource import Generic, create_namespaced_resource
 
+from kotatsu_operator.core.objects import owners
 from kotatsu_operator.core.pool.spec import ScaledKind
 
 Object = dict[str, Any]
@@ -91,6 +92,13 @@ def scales(autoscaler: Object) -> Key:
     target = autoscaler["spec"]["scaleTargetRef"]
     workload = ref(target.get("kind", ""), target["name"])
     return autoscaler["metadata"].get("namespace", ""), workload
+
+
+def scaling_of(autoscaler: Object) -> tuple[Any, ...]:
+    """The fields of a HorizontalPodAutoscaler that decisions depend on; its status is not one."""
+    meta = autoscaler["metadata"]
+    owned = owners(autoscaler, "minReplicas")
+    return autoscaler["spec"], meta.get("labels"), meta.get("ownerReferences"), owned
 
 
 def target_ports(service: Object | None) -> list[str | int]:

@@ -7,7 +7,15 @@ import pytest
 from kotatsu_operator.controller.act.scale_down import ScaleDown, SleepStep
 from kotatsu_operator.core.formats import stamp
 from kotatsu_operator.core.pool.decision import Demand
-from kotatsu_operator.core.pool.memory import Memory, Phase, Reason, Route
+from kotatsu_operator.core.pool.memory import (
+    Announced,
+    Memory,
+    Phase,
+    Process,
+    Reason,
+    Route,
+    Routing,
+)
 from kotatsu_operator.core.report.status import memory_status
 from tests.operator.cluster import VOICE, FakeKube, deployment, warm_pool
 from tests.operator.core.values import override, pool_spec, t
@@ -18,10 +26,9 @@ DRAINING = Memory(
     phase=Phase.DRAINING,
     reason=Reason.IDLE,
     since=t("10:00"),
-    route=Route.ACTIVATOR,
-    epoch=4,
+    route=Routing(Route.ACTIVATOR, 4),
     last_active=t("09:58"),
-    acknowledged_at=t("10:00:01"),
+    process=Process(acknowledged_at=t("10:00:01")),
 )
 
 
@@ -101,7 +108,7 @@ async def test_what_it_returns_is_what_it_has_written(attempt):
     ended = await attempt()
     assert ended.pool == attempt.kube.stored("WarmPool", "voice")
     assert (ended.memory.phase, ended.memory.since) == (Phase.SLEEPING, t("10:00:06"))
-    assert ended.memory.epoch == 4
+    assert ended.memory.route.epoch == 4
 
 
 async def test_the_replicas_to_give_back_are_noted_the_first_time_only():
@@ -132,7 +139,7 @@ async def test_what_could_not_be_written_down_does_not_sleep(attempt):
 async def test_an_override_that_asked_for_it_is_carried_out(attempt):
     spec = pool_spec(override=override("Asleep", t("12:00")))
     ended = await attempt(spec=spec)
-    assert ended.memory.override_done
+    assert ended.memory.override.done
     assert attempt.kube.stored("WarmPool", "voice")["status"]["override"]["done"]
 
 
@@ -167,7 +174,7 @@ async def test_a_request_that_the_decision_did_not_know_stops_it(attempt):
 
 async def test_a_request_that_the_decision_did_know_does_not():
     attempt = Attempted(demand={"at": "2026-11-25T10:00:02Z"})
-    assert (await attempt(memory=replace(DRAINING, ticket=t("10:00:02")))).asleep
+    assert (await attempt(memory=replace(DRAINING, announced=Announced(t("10:00:02"))))).asleep
 
 
 @pytest.mark.parametrize("clock", ["09:00", "10:00:05", "11:00"])

@@ -12,7 +12,18 @@ from kotatsu_operator.core.budget.limit import Allowed
 from kotatsu_operator.core.decide.decide import decide
 from kotatsu_operator.core.decide.phases import asleep_after
 from kotatsu_operator.core.pool.decision import Demand, Observation
-from kotatsu_operator.core.pool.memory import Memory, Opening, Phase, Reason, Route, Trend, WarmUp
+from kotatsu_operator.core.pool.memory import (
+    KnownOverride,
+    Memory,
+    Opening,
+    Phase,
+    Process,
+    Reason,
+    Route,
+    Routing,
+    Trend,
+    WarmUp,
+)
 from kotatsu_operator.core.pool.spec import OnExhausted, PoolSpec
 from tests.operator.core.values import (
     MINUTE,
@@ -100,22 +111,23 @@ def any_memory(die: Random, spec: PoolSpec) -> Memory:
         phase=phase,
         reason=die.choice(list(Reason)),
         since=past(die),
-        route=Route.NATIVE if native else Route.ACTIVATOR,
-        epoch=die.randint(1, 5),
-        acknowledged_at=perhaps(die, 0.1),
+        route=Routing(Route.NATIVE if native else Route.ACTIVATOR, die.randint(1, 5)),
         last_active=perhaps(die),
         unknown_since=perhaps(die),
-        raised_at=perhaps(die, 0.1),
         warm_ups=tuple(
             WarmUp(die.uniform(0, 900), die.randint(1, 5)) for _ in range(die.randint(0, 5))
         ),
-        trend=die.choice([trend, Trend()]),
-        override_key=key,
-        override_seen=past(die, 25) if key else None,
-        override_done=bool(key) and die.random() < 0.5,
+        override=KnownOverride(
+            key, past(die, 25) if key else None, bool(key) and die.random() < 0.5
+        ),
         opening=die.choice([None, *openings]),
         lead=die.randint(0, 3600) * SECOND,
         ahead=die.choice([0, 0, 30, 900]) * SECOND,
+        process=Process(
+            acknowledged_at=perhaps(die, 0.1),
+            raised_at=perhaps(die, 0.1),
+            trend=die.choice([trend, Trend()]),
+        ),
     )
 
 
@@ -143,7 +155,7 @@ def situation(seed: int, leads: tuple[str, ...] = LEADS) -> tuple[PoolSpec, Obse
     die = Random(seed)
     spec = any_spec(die, leads)
     memory = any_memory(die, spec)
-    return spec, any_observation(die, max(memory.epoch, 1)), memory
+    return spec, any_observation(die, max(memory.route.epoch, 1)), memory
 
 
 # --- one decision ---
@@ -165,9 +177,8 @@ def test_deciding_twice_at_the_same_moment_changes_nothing(seed: int) -> None:
     second = decide(spec, seen, first.memory, NOW)
     assert second.notes == ()
     assert (second.replicas, second.floor) == (first.replicas, first.floor)
-    assert replace(second.memory, trend=Trend(), acknowledged_at=None) == replace(
-        first.memory, trend=Trend(), acknowledged_at=None
-    )
+    untimed = {"trend": Trend(), "acknowledged_at": None}
+    assert second.memory.here(**untimed) == first.memory.here(**untimed)
 
 
 @examples(200)
@@ -188,12 +199,12 @@ def test_a_pool_sleeps_only_acknowledged_settled_and_without_a_floor(seed: int) 
     if decision.sleep:
         assert decision.floor == 0
         assert seen.acknowledged is not None
-        assert seen.acknowledged >= decision.memory.epoch
-        assert decision.memory.acknowledged_at is not None
-        assert decision.memory.acknowledged_at + spec.drain.route_settle <= NOW
+        assert seen.acknowledged >= decision.memory.route.epoch
+        assert decision.memory.process.acknowledged_at is not None
+        assert decision.memory.process.acknowledged_at + spec.drain.route_settle <= NOW
         asleep = asleep_after(decision.memory, spec, NOW)
-        assert (asleep.phase, asleep.route) == (Phase.SLEEPING, Route.ACTIVATOR)
-        assert asleep.epoch == decision.memory.epoch
+        assert (asleep.phase, asleep.route.target) == (Phase.SLEEPING, Route.ACTIVATOR)
+        assert asleep.route.epoch == decision.memory.route.epoch
 
 
 @examples(200)
@@ -202,8 +213,8 @@ def test_nobody_is_left_alone_without_a_pod_or_the_activator(seed: int) -> None:
     """The route moves to the pods only when one of them is Ready."""
     spec, seen, memory = situation(seed)
     decision = decide(spec, seen, memory, NOW)
-    if decision.memory.route is Route.NATIVE and memory.since is not None:
-        assert seen.ready > 0 or memory.route is Route.NATIVE
+    if decision.memory.route.target is Route.NATIVE and memory.since is not None:
+        assert seen.ready > 0 or memory.route.target is Route.NATIVE
 
 
 # --- budgets ---

@@ -6,7 +6,7 @@ import pytest
 
 from kotatsu_operator.core.decide.decide import decide, own_steps, remember_original, wanted_minimum
 from kotatsu_operator.core.pool.decision import Autoscaler, Demand, Observation
-from kotatsu_operator.core.pool.memory import Memory, Original, Phase, Route
+from kotatsu_operator.core.pool.memory import Memory, Original, Phase, Route, Routing
 from tests.operator.core.values import once, override, pool_spec, t
 
 HPA = Autoscaler("voice", min_replicas=2, max_replicas=6)
@@ -100,8 +100,8 @@ def decided(memory: Memory, at: str, spec=WINDOW, hpa=HPA, **seen: object):
     return decide(spec, Observation(**{"pods": 0} | seen, autoscaler=hpa), memory, t(at))
 
 
-ASLEEP = Memory(phase=Phase.ASLEEP, since=t("08:00"), route=Route.ACTIVATOR, epoch=1)
-WARM = Memory(phase=Phase.WARM, since=t("10:00"), epoch=1, last_active=t("10:00"))
+ASLEEP = Memory(phase=Phase.ASLEEP, since=t("08:00"), route=Routing(Route.ACTIVATOR, 1))
+WARM = Memory(phase=Phase.WARM, since=t("10:00"), route=Routing(epoch=1), last_active=t("10:00"))
 RAISED = replace(HPA, min_replicas=4, ours=True)
 
 

@@ -352,7 +352,7 @@ class Pool:
         self.notes += [n.reason for n in decision.notes]
         assert decision.replicas is None
         assert not decision.sleep
-        assert (self.memory.route, self.memory.epoch) == (Route.NATIVE, 0)
+        assert (self.memory.route.target, self.memory.route.epoch) == (Route.NATIVE, 0)
         assert decision.recheck > t(now)
         return decision
 
@@ -404,7 +404,7 @@ def test_a_floor_that_cannot_be_had_is_warm_and_punctual_with_what_can():
     assert look(begun.memory, "09:59:30", 2).memory.phase is Phase.WARMING
     warm = look(begun.memory, "09:59:30", 3)
     assert (warm.memory.phase, warm.floor) == (Phase.WARM, 5)
-    assert warm.memory.proven
+    assert warm.memory.template.proven
     assert warm.memory.opening.early == 30 * SECOND
 
 
@@ -490,18 +490,18 @@ def test_a_restart_at_any_moment_sees_the_same():
     for now, actual in steps:
         straight.look(now, actual)
         restarted.look(now, actual)
-        restarted.memory = replace(restarted.memory, raised_at=None)
+        restarted.memory = restarted.memory.here(raised_at=None)
         assert restarted.state == straight.state
 
 
 def test_a_new_revision_has_to_prove_itself_as_any_new_template():
     pool = Pool(windows=[WINDOW])
     pool.look("10:30", actual=2)
-    assert (pool.memory.template, pool.memory.proven) == ("a", True)
+    assert (pool.memory.template.hash, pool.memory.template.proven) == ("a", True)
     pool.look("10:31", actual=2, traffic={"a": 60, "b": 40})
-    assert (pool.memory.template, pool.memory.proven) == ("a", True)
+    assert (pool.memory.template.hash, pool.memory.template.proven) == ("a", True)
     pool.look("10:32", actual=2, traffic={"b": 100})
-    assert (pool.memory.template, pool.memory.proven) == ("b", False)
+    assert (pool.memory.template.hash, pool.memory.template.proven) == ("b", False)
 
 
 # --- a spent budget ---

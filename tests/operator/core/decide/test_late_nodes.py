@@ -8,7 +8,7 @@ import pytest
 from kotatsu_operator.core.decide.decide import decide
 from kotatsu_operator.core.plan.lead import KEEP, auto_lead, decisive, with_warm_up
 from kotatsu_operator.core.pool.decision import Decision, Observation, PodStart, Starting
-from kotatsu_operator.core.pool.memory import Memory, Parts, Phase, Tally, WarmUp
+from kotatsu_operator.core.pool.memory import Memory, Parts, Phase, Process, Tally, WarmUp
 from kotatsu_operator.core.report.conditions import pool_conditions, target_conditions
 from tests.operator.core.values import HOUR, SECOND, cron, once, pool_spec, t
 from tests.operator.core.walk import Walk, walk
@@ -137,7 +137,7 @@ def test_an_evicted_placeholder_stays_away_while_the_pods_start() -> None:
 SPEC = pool_spec(windows=[once("pitch", "10:00", "12:00", 2)])
 SAID = "0/3 nodes are available: 3 Insufficient cpu."
 WAITING = Observation(replicas=2, ready=0, pods=0, acknowledged=1, starting=Starting(None, 2, SAID))
-WARMING = Memory(phase=Phase.WARMING, since=t("09:59"), raised_at=t("09:59"))
+WARMING = Memory(phase=Phase.WARMING, since=t("09:59"), process=Process(raised_at=t("09:59")))
 
 
 def test_a_warm_up_that_finds_no_node_says_so_once_with_the_schedulers_words():
@@ -150,10 +150,10 @@ def test_a_warm_up_that_finds_no_node_says_so_once_with_the_schedulers_words():
 
 
 def test_the_next_warm_up_says_so_again():
-    told = replace(WARMING, told=("WarmUpUnschedulable",))
+    told = WARMING.here(told=("WarmUpUnschedulable",))
     ready = Observation(replicas=2, ready=2, pods=2, acknowledged=1)
     warm = decide(SPEC, ready, told, t("10:01")).memory
-    assert (warm.phase, warm.told) == (Phase.WARM, ())
+    assert (warm.phase, warm.process.told) == (Phase.WARM, ())
 
 
 def test_a_long_message_of_the_scheduler_is_cut_so_that_the_event_is_accepted():

@@ -88,7 +88,7 @@ def test_a_request_after_asleep_wakes_the_pool_without_its_window() -> None:
     w.edit(pitch(**override("Asleep", t("17:00"))))
     w.ask(t("12:00"))
     w.until(t("12:01"))
-    assert (w.phase, w.memory.route, w.replicas) == (Phase.WARM, Route.NATIVE, 1)
+    assert (w.phase, w.memory.route.target, w.replicas) == (Phase.WARM, Route.NATIVE, 1)
     w.until(t("13:00"))
     assert w.reached(0, after=t("12:00:01")) == t("12:00:08.2") + 2 * MINUTE
 

@@ -42,13 +42,13 @@ def test_it_sleeps_when_it_has_been_parked_long_enough() -> None:
 
 def test_a_parked_pool_has_the_activators_in_its_route() -> None:
     w = pool("08:30").until(t("08:40"))
-    assert w.memory.route is Route.ACTIVATOR
+    assert w.memory.route.target is Route.ACTIVATOR
 
 
 def test_a_request_to_a_parked_pool_is_served_at_once_and_restores_its_requests() -> None:
     w = pool("08:30", "08:45").until(t("08:45:30"))
     assert w.requests[1].begun == t("08:45")
-    assert (w.phase, w.memory.route, reduced(w)) == (Phase.WARM, Route.NATIVE, [False])
+    assert (w.phase, w.memory.route.target, reduced(w)) == (Phase.WARM, Route.NATIVE, [False])
     assert len(w.pods) == w.made == 1, "another pod was started"
 
 

@@ -7,7 +7,15 @@ import pytest
 
 from kotatsu_operator.core.decide.decide import decide
 from kotatsu_operator.core.pool.decision import Demand, Observation
-from kotatsu_operator.core.pool.memory import Memory, Phase, Reason, Route
+from kotatsu_operator.core.pool.memory import (
+    Announced,
+    KnownOverride,
+    Memory,
+    Phase,
+    Reason,
+    Route,
+    Routing,
+)
 from kotatsu_operator.core.pool.spec import PoolSpec
 from tests.operator.core.values import (
     HOUR,
@@ -37,14 +45,14 @@ def asleep(*requests: str, **how: object) -> Walk:
 def test_a_request_wakes_the_pool(sees_held: bool) -> None:
     w = asleep("08:30", sees_held=sees_held).until(t("08:31"))
     assert w.requests[0].begun == t("08:30:08")
-    assert (w.phase, w.memory.route, w.replicas) == (Phase.WARM, Route.NATIVE, 1)
+    assert (w.phase, w.memory.route.target, w.replicas) == (Phase.WARM, Route.NATIVE, 1)
     assert w.memory.reason is Reason.REQUEST
     assert w.told() == ["Warming", "Warm"]
 
 
 def test_the_route_stays_with_the_activator_until_a_pod_is_ready() -> None:
     w = asleep("08:30").until(t("08:30:07"))
-    assert (w.phase, w.memory.route) == (Phase.WARMING, Route.ACTIVATOR)
+    assert (w.phase, w.memory.route.target) == (Phase.WARMING, Route.ACTIVATOR)
 
 
 @pytest.mark.parametrize("minutes", [1, 45, 12 * 60], ids=["1 min", "45 min", "12 h"])
@@ -63,7 +71,7 @@ def test_a_request_that_comes_while_the_operator_is_down_is_served_and_the_pool_
     w.until(t("08:11"))
     assert w.requests[0].begun == t("08:10:08")
     w.restart()
-    assert (w.phase, w.memory.route) == (Phase.WARM, Route.NATIVE)
+    assert (w.phase, w.memory.route.target) == (Phase.WARM, Route.NATIVE)
     w.until(t("08:30"))
     assert w.pods == []
 
@@ -170,7 +178,7 @@ def test_the_way_down_is_route_acknowledgement_settling_and_only_then_the_scale(
 
 def test_each_way_down_has_an_epoch_of_its_own() -> None:
     w = asleep("08:30", "09:00", "09:30").until(t("10:00"))
-    assert w.memory.epoch == 4  # one for the first sight
+    assert w.memory.route.epoch == 4  # one for the first sight
 
 
 def test_without_an_acknowledgement_there_is_no_sleep() -> None:
@@ -193,7 +201,7 @@ def test_a_late_acknowledgement_is_settled_in_full() -> None:
 def test_an_acknowledgement_that_is_lost_while_settling_has_to_come_again() -> None:
     w = asleep("08:30", acknowledges_after=1)
     w.until(t("08:32:05"))
-    assert (w.phase, w.memory.acknowledged_at) == (Phase.DRAINING, t("08:32:03.2"))
+    assert (w.phase, w.memory.process.acknowledged_at) == (Phase.DRAINING, t("08:32:03.2"))
     w.lose_acknowledgements()
     w.until(t("08:40"))
     assert w.reached(0, after=t("08:31")) == t("08:32:05") + SECOND + 5 * SECOND
@@ -210,20 +218,20 @@ def test_an_acknowledgement_of_an_earlier_way_down_does_not_count_for_this_one()
 def test_a_lost_memory_takes_no_old_acknowledgement_for_a_new_one() -> None:
     w = asleep("08:30", "09:00", "09:30", "10:00")
     w.until(t("10:00:30"))
-    epoch = w.memory.epoch
+    epoch = w.memory.route.epoch
     w.acknowledges_after = 60
     w.restart(lambda _: Memory())
     w.until(t("10:10"))
-    assert w.memory.epoch > epoch
+    assert w.memory.route.epoch > epoch
     assert w.times(Phase.SLEEPING)[-1] >= w.times(Phase.DRAINING)[-1] + 65 * SECOND
 
 
 def test_a_request_while_draining_brings_the_pool_back_to_the_native_route() -> None:
     w = asleep("08:30").until(t("08:32:04"))
-    assert (w.phase, w.memory.route) == (Phase.DRAINING, Route.ACTIVATOR)
+    assert (w.phase, w.memory.route.target) == (Phase.DRAINING, Route.ACTIVATOR)
     w.ask(t("08:32:05"))
     w.until(t("08:32:06"))
-    assert (w.phase, w.memory.route) == (Phase.WARM, Route.NATIVE)
+    assert (w.phase, w.memory.route.target) == (Phase.WARM, Route.NATIVE)
     assert w.told("SleepAborted") == ["SleepAborted"]
     assert w.requests[-1].begun == t("08:32:05")
     w.until(t("08:40"))
@@ -237,14 +245,14 @@ def test_a_request_while_draining_is_enough_however_short_idle_after_is() -> Non
     assert w.phase is Phase.DRAINING
     w.ask(t("08:30:10"), seconds=30)
     w.until(t("08:30:11"))
-    assert (w.phase, w.memory.route) == (Phase.WARM, Route.NATIVE)
+    assert (w.phase, w.memory.route.target) == (Phase.WARM, Route.NATIVE)
     w.until(t("08:31"))
     assert w.reached(0, after=t("08:30:10")) >= t("08:30:43")
 
 
 def test_an_announcement_counts_as_activity_by_itself() -> None:
     """The pod tells nothing of its last request, and nobody saw the request being held."""
-    memory = Memory(phase=Phase.ASLEEP, since=t("08:00"), route=Route.ACTIVATOR, epoch=1)
+    memory = Memory(phase=Phase.ASLEEP, since=t("08:00"), route=Routing(Route.ACTIVATOR, 1))
     seen = Observation(replicas=1, ready=1, pods=1, demand=Demand(ticket=t("08:30")))
     decision = decide(pool_spec(), seen, memory, t("08:31"))
     # By the operator's clock: that of the activator may be another.
@@ -257,11 +265,8 @@ def put_to_sleep(spec: PoolSpec, since: datetime, **known: Any) -> Memory:
     return Memory(
         phase=Phase.SLEEPING,
         since=since,
-        route=Route.ACTIVATOR,
-        epoch=2,
-        override_key=spec.override.key,
-        override_seen=t("07:00"),
-        override_done=True,
+        route=Routing(Route.ACTIVATOR, 2),
+        override=KnownOverride(spec.override.key, t("07:00"), done=True),
         **known,
     )
 
@@ -271,17 +276,17 @@ def test_a_held_request_keeps_an_asleep_override_carried_out() -> None:
     memory = put_to_sleep(spec, t("08:00"))
     seen = Observation(replicas=1, ready=0, pods=1, demand=Demand(held=1))
     decision = decide(spec, seen, memory, t("08:31"))
-    assert (decision.memory.phase, decision.memory.override_done) == (Phase.WARMING, True)
+    assert (decision.memory.phase, decision.memory.override.done) == (Phase.WARMING, True)
 
 
 def test_whoever_raises_what_this_process_has_lowered_wakes_it_announced_or_not() -> None:
     """The activator announced its requests while the pool was draining: it does so once."""
     spec = pool_spec(override=override("Asleep", t("20:00")), route="Always")
-    announced = {"ticket": t("08:29"), "ticket_seen": t("08:29")}
-    memory = put_to_sleep(spec, t("08:30"), **announced, lowered=True)
+    announced = Announced(t("08:29"), t("08:29"))
+    memory = put_to_sleep(spec, t("08:30"), announced=announced).here(lowered=True)
     seen = Observation(replicas=1, ready=0, pods=1, demand=Demand(ticket=t("08:29")))
     decision = decide(spec, seen, memory, t("08:31"))
-    assert (decision.memory.phase, decision.memory.override_done) == (Phase.WARMING, True)
+    assert (decision.memory.phase, decision.memory.override.done) == (Phase.WARMING, True)
 
 
 def test_a_window_that_is_near_while_draining_brings_the_pool_back() -> None:
@@ -324,7 +329,7 @@ def test_a_request_after_an_interrupted_sleep_is_not_taken_for_nobody() -> None:
     w.ask(t("08:33:30"))
     w.until(t("08:34"))
     w.restart()
-    assert (w.phase, w.memory.route) == (Phase.WARM, Route.NATIVE)
+    assert (w.phase, w.memory.route.target) == (Phase.WARM, Route.NATIVE)
 
 
 def test_a_restart_while_draining_settles_again_and_sleeps() -> None:
@@ -347,7 +352,8 @@ def running(pods: int, *, ready: bool) -> Walk:
 
 def test_a_target_that_serves_already_gets_one_idle_after() -> None:
     w = running(2, ready=True)
-    assert (w.phase, w.memory.route, w.memory.reason) == (Phase.WARM, Route.NATIVE, Reason.DEMAND)
+    assert (w.phase, w.memory.reason) == (Phase.WARM, Reason.DEMAND)
+    assert w.memory.route.target is Route.NATIVE
     w.until(t("08:10"))
     assert w.reached(0, after=t("08:00")) == t("08:02")
 
@@ -367,7 +373,7 @@ def test_a_target_that_serves_nobody_yet_goes_to_sleep_behind_the_activator() ->
 
 def test_a_target_at_0_is_asleep_behind_the_activator() -> None:
     w = asleep()
-    assert (w.phase, w.memory.route, w.memory.epoch) == (Phase.ASLEEP, Route.ACTIVATOR, 1)
+    assert (w.phase, w.memory.route) == (Phase.ASLEEP, Routing(Route.ACTIVATOR, 1))
     assert w.told() == []
 
 

@@ -31,7 +31,7 @@ def test_a_target_that_runs_is_taken_over_behind_the_activator() -> None:
     w = Walk(always(), t("08:00"))
     w.scale(2)
     w.until(t("08:01"))
-    assert (w.phase, w.memory.route, w.replicas) == (Phase.WARM, Route.ACTIVATOR, 2)
+    assert (w.phase, w.memory.route.target, w.replicas) == (Phase.WARM, Route.ACTIVATOR, 2)
 
 
 def test_a_request_of_every_minute_keeps_it_awake_and_two_quiet_ones_end_it() -> None:
@@ -44,10 +44,10 @@ def test_a_request_of_every_minute_keeps_it_awake_and_two_quiet_ones_end_it() ->
 
 def test_a_sleep_waits_for_the_acknowledgement_of_its_own_epoch() -> None:
     w = walk(always(), t("08:00"), [t("08:10")]).until(t("08:11"))
-    before = w.memory.epoch
+    before = w.memory.route.epoch
     w.acknowledges_after = None
     w.until(t("08:20"))
-    assert (w.phase, w.replicas, w.memory.epoch) == (Phase.DRAINING, 1, before + 1)
+    assert (w.phase, w.replicas, w.memory.route.epoch) == (Phase.DRAINING, 1, before + 1)
 
 
 @pytest.mark.parametrize("phase", [Phase.WARM, Phase.ASLEEP])
@@ -57,12 +57,12 @@ def test_a_pool_that_is_edited_to_it_gets_a_new_epoch_to_acknowledge(phase: Phas
     assert w.phase is phase
     before = w.memory
     w.edit(always())
-    assert w.memory.route is Route.ACTIVATOR
-    assert w.memory.epoch == before.epoch + (before.route is Route.NATIVE)
+    assert w.memory.route.target is Route.ACTIVATOR
+    assert w.memory.route.epoch == before.route.epoch + (before.route.target is Route.NATIVE)
 
 
 def test_a_pool_that_is_edited_back_leaves_the_activator_when_a_pod_is_ready() -> None:
     w = walk(always(), t("08:00"), [t("08:10")]).until(t("08:10:20"))
     w.edit(pool_spec())
     w.until(w.now + SECOND)
-    assert w.memory.route is Route.NATIVE
+    assert w.memory.route.target is Route.NATIVE

@@ -6,15 +6,14 @@ import pytest
 
 from kotatsu_operator.core.decide.decide import decide
 from kotatsu_operator.core.pool.decision import Demand, Observation
-from kotatsu_operator.core.pool.memory import Memory, Phase, Route
+from kotatsu_operator.core.pool.memory import Memory, Phase, Route, Routing
 from tests.operator.core.values import MINUTE, SECOND, once, pool_spec, t
 
 NOW = t("09:00")
 IDLE = pool_spec(scaling={"idleAfter": "2m"})
 GOING = Memory(
     phase=Phase.DRAINING,
-    route=Route.ACTIVATOR,
-    epoch=1,
+    route=Routing(Route.ACTIVATOR, 1),
     since=NOW - 2 * SECOND,
     last_active=NOW - 2 * MINUTE,
 )

@@ -7,7 +7,15 @@ import pytest
 from kotatsu_operator.core.decide.decide import decide
 from kotatsu_operator.core.plan.lead import MARGIN, auto_lead
 from kotatsu_operator.core.pool.decision import Observation
-from kotatsu_operator.core.pool.memory import FIRST_START, Memory, Phase, Route, WarmUp
+from kotatsu_operator.core.pool.memory import (
+    FIRST_START,
+    Memory,
+    Phase,
+    Route,
+    Routing,
+    Template,
+    WarmUp,
+)
 from tests.operator.core.values import MINUTE, SECOND, once, pool_spec, t
 
 SPEC = pool_spec(windows=[once("pitch", "10:00", "12:00", 2)])
@@ -15,11 +23,9 @@ SETTLE = SPEC.drain.route_settle
 ASLEEP = Memory(
     phase=Phase.ASLEEP,
     since=t("06:00"),
-    route=Route.ACTIVATOR,
-    epoch=1,
+    route=Routing(Route.ACTIVATOR, 1),
     warm_ups=(WarmUp(10.0, 2, "old"),),
-    template="old",
-    proven=True,
+    template=Template("old", proven=True),
 )
 NOBODY = Observation(replicas=0, ready=0, pods=0, template="old")
 
@@ -30,36 +36,36 @@ def after(memory: Memory, at: str, **seen: object) -> Memory:
 
 def test_a_rollout_while_asleep_succeeds_with_no_pod_and_proves_nothing() -> None:
     memory = after(ASLEEP, "08:00", template="new")
-    assert (memory.template, memory.proven) == ("new", False)
-    assert not after(memory, "08:01", template="new").proven
+    assert (memory.template.hash, memory.template.proven) == ("new", False)
+    assert not after(memory, "08:01", template="new").template.proven
 
 
 @pytest.mark.parametrize(("updated", "proven"), [(0, False), (1, False), (2, True)])
 def test_it_is_proven_when_the_whole_floor_is_ready_with_it(updated: int, proven: bool) -> None:
     warming = after(ASLEEP, "10:00", template="new")
     seen = {"replicas": 2, "ready": 2, "pods": 2, "template": "new", "updated": updated}
-    assert after(warming, "10:01", **seen).proven is proven
+    assert after(warming, "10:01", **seen).template.proven is proven
 
 
 def test_one_pod_for_a_request_proves_it_as_well() -> None:
     asleep = after(ASLEEP, "07:00", template="new")
     seen = {"replicas": 1, "ready": 1, "pods": 1, "template": "new", "updated": 1}
-    assert after(asleep, "07:01", **seen).proven
+    assert after(asleep, "07:01", **seen).template.proven
 
 
 def test_what_was_proven_stays_so_when_its_pods_are_gone() -> None:
-    assert after(ASLEEP, "08:00").proven
+    assert after(ASLEEP, "08:00").template.proven
 
 
 def test_a_pool_seen_for_the_first_time_is_unproven() -> None:
     memory = decide(SPEC, NOBODY, Memory(), t("08:00")).memory
-    assert (memory.template, memory.proven) == ("old", False)
+    assert (memory.template.hash, memory.template.proven) == ("old", False)
 
 
 def test_what_was_learned_before_templates_were_known_is_of_the_one_in_force() -> None:
-    before = replace(ASLEEP, template="", proven=False, warm_ups=(WarmUp(10.0, 2),))
+    before = replace(ASLEEP, template=Template(), warm_ups=(WarmUp(10.0, 2),))
     memory = after(before, "08:00")
-    assert (memory.proven, memory.warm_ups) == (True, (WarmUp(10.0, 2, "old"),))
+    assert (memory.template.proven, memory.warm_ups) == (True, (WarmUp(10.0, 2, "old"),))
 
 
 # --- what has been learned ---
@@ -86,8 +92,8 @@ def test_the_first_warm_up_of_a_new_template_ends_the_guessing() -> None:
 
 def test_a_template_that_changes_while_pods_start_measures_neither() -> None:
     warming = after(ASLEEP, "10:00")
-    assert warming.raised_at is not None
+    assert warming.process.raised_at is not None
     seen = {"replicas": 2, "ready": 2, "pods": 4, "template": "new"}
     memory = after(warming, "10:00:20", **seen)
     assert memory.warm_ups == ASLEEP.warm_ups
-    assert not memory.proven
+    assert not memory.template.proven

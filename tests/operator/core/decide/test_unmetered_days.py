@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from kotatsu_operator.core.decide.decide import decide
 from kotatsu_operator.core.pool.decision import Demand, Observation
-from kotatsu_operator.core.pool.memory import Memory, Phase, Route
+from kotatsu_operator.core.pool.memory import Memory, Phase, Route, Routing, Template
 from tests.operator.core.values import kept_in_status, once, override, pool_spec, t
 from tests.operator.core.walk import walk
 
@@ -27,6 +27,11 @@ def awake(demand: Demand, memory: Memory | None = None, at: str = "09:00", **see
     return decide(SPEC, replace(AWAKE, demand=demand, **seen), memory, t(at)).memory
 
 
+def metering(memory: Memory) -> tuple[Route, bool, bool | None]:
+    """The route, whether the activators' connections count, and whether the pods have a gauge."""
+    return memory.route.target, memory.route.counted, memory.template.metered
+
+
 def test_a_pool_without_a_gauge_is_asleep_idle_after_its_last_request_and_not_half_an_hour_later():
     w = unmetered("08:30").until(t("09:00"))
     assert t("08:32") <= w.reached(0, after=t("08:31")) <= t("08:32:20")
@@ -35,7 +40,7 @@ def test_a_pool_without_a_gauge_is_asleep_idle_after_its_last_request_and_not_ha
 def test_its_activators_stay_in_the_route_while_it_is_warm():
     w = unmetered("08:30", spec=pool_spec(windows=[once("pitch", "08:20", "08:50")]))
     w.until(t("08:40"))
-    assert (w.phase, w.memory.route) == (Phase.WARM, Route.ACTIVATOR)
+    assert (w.phase, w.memory.route.target) == (Phase.WARM, Route.ACTIVATOR)
 
 
 def test_a_window_and_an_override_hold_it():
@@ -81,28 +86,37 @@ def test_what_goes_straight_to_a_pod_is_not_seen_and_the_next_request_wakes_it_a
 
 def test_an_answer_with_a_gauge_makes_the_pods_the_only_endpoints_again():
     memory = awake(LACKS)
-    assert (memory.route, memory.counted, memory.metered) == (Route.ACTIVATOR, True, False)
+    assert metering(memory) == (
+        Route.ACTIVATOR,
+        True,
+        False,
+    )
     memory = awake(ANSWERS, memory)
-    assert (memory.route, memory.counted, memory.metered) == (Route.NATIVE, False, True)
+    assert metering(memory) == (
+        Route.NATIVE,
+        False,
+        True,
+    )
 
 
 def test_a_page_that_fails_later_is_no_missing_gauge():
     memory = awake(LACKS, awake(ANSWERS))
-    assert (memory.metered, memory.counted) == (True, False)
+    assert (memory.template.metered, memory.route.counted) == (True, False)
     assert memory.unknown_since == t("09:00")
 
 
 def test_a_pod_that_does_not_respond_shows_nothing():
     memory = awake(TIMES_OUT)
-    assert (memory.metered, memory.counted, memory.route) == (None, False, Route.NATIVE)
+    assert metering(memory) == (Route.NATIVE, False, None)
 
 
 def test_after_half_an_hour_of_silence_the_activators_connections_count():
     memory = awake(TIMES_OUT, awake(ANSWERS))
     memory = awake(TIMES_OUT, memory, "09:29")
-    assert not memory.counted
+    assert not memory.route.counted
     memory = awake(TIMES_OUT, memory, "09:31")
-    assert (memory.counted, memory.route, memory.phase) == (True, Route.ACTIVATOR, Phase.WARM)
+    assert metering(memory) == (Route.ACTIVATOR, True, True)
+    assert memory.phase is Phase.WARM
     in_use = awake(replace(TIMES_OUT, passing=1), memory, "09:32:59")
     assert awake(replace(TIMES_OUT, passing=1), in_use, "11:00").phase is Phase.WARM
     later = awake(TIMES_OUT, memory, "09:33")
@@ -113,19 +127,19 @@ def test_after_half_an_hour_of_silence_the_activators_connections_count():
 def test_an_activator_that_is_silent_stands_in_for_nobody():
     silent = replace(TIMES_OUT, metered=True, silent_activator="activator a does not respond")
     memory = awake(silent, awake(silent), "10:00")
-    assert not memory.counted
+    assert not memory.route.counted
 
 
 def test_a_new_template_is_asked_anew_once_all_pods_have_it():
     memory = awake(ANSWERS)
     rolling = awake(ANSWERS, memory, template="b", updated=0)
-    assert rolling.metered is None
-    assert awake(LACKS, rolling, template="b", updated=1).metered is False
+    assert rolling.template.metered is None
+    assert awake(LACKS, rolling, template="b", updated=1).template.metered is False
 
 
 def test_a_template_of_an_unmetered_pool_changes_nothing_until_it_answers():
     memory = awake(LACKS, awake(LACKS), template="b", updated=0)
-    assert (memory.metered, memory.counted) == (False, True)
+    assert (memory.template.metered, memory.route.counted) == (False, True)
 
 
 def test_pods_follow_the_connections_that_pass_the_activators():
@@ -141,15 +155,16 @@ def test_pods_follow_the_connections_that_pass_the_activators():
 def test_it_is_known_after_a_restart_of_the_operator():
     memory = awake(LACKS)
     kept = kept_in_status(memory)
-    assert (kept.metered, kept.counted) == (False, True)
+    assert (kept.template.metered, kept.route.counted) == (False, True)
 
 
 def test_route_always_counts_all_connections_and_asks_no_pod():
     spec = pool_spec(route="Always")
     seen = replace(AWAKE, demand=Demand(in_flight=3))
-    decision = decide(spec, seen, Memory(metered=False, counted=True), t("09:00"))
-    assert not decision.memory.counted
-    assert decision.memory.route is Route.ACTIVATOR
+    memory = Memory(template=Template(metered=False), route=Routing(counted=True))
+    decision = decide(spec, seen, memory, t("09:00"))
+    assert not decision.memory.route.counted
+    assert decision.memory.route.target is Route.ACTIVATOR
 
 
 def test_an_override_puts_it_to_sleep():

@@ -26,8 +26,8 @@ class Asked:
 
     def at(self, now: datetime, in_flight: int, held: int = 0, *, known: bool = True) -> int:
         demand = Demand(in_flight, held, known=known)
-        wanted, self.trend = recommend(demand, SCALING, self.current, self.ready, self.trend, now)
-        return wanted
+        self.trend = recommend(demand, SCALING, self.current, self.ready, self.trend, now)
+        return self.trend.replicas
 
 
 @pytest.mark.parametrize(

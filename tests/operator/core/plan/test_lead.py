@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from kotatsu_operator.core.decide.decide import decide
 from kotatsu_operator.core.plan.lead import KEEP, LONGEST, MARGIN, auto_lead, percentile
 from kotatsu_operator.core.pool.decision import Observation
-from kotatsu_operator.core.pool.memory import Memory, Phase, WarmUp
+from kotatsu_operator.core.pool.memory import Memory, Phase, Process, WarmUp
 from tests.operator.core.values import MINUTE, SECOND, examples, once, pool_spec, t
 
 SETTLE = 5 * SECOND
@@ -86,18 +86,21 @@ SPEC = pool_spec(windows=[once("pitch", "10:00", "12:00", 2)])
 
 
 def test_a_warm_up_is_measured_from_the_decision_until_the_floor_is_ready() -> None:
-    memory = decide(SPEC, READY, warming(raised_at=t("09:59")), t("09:59:12")).memory
-    assert (memory.warm_ups, memory.raised_at) == ((WarmUp(12.0, 2, window=True),), None)
+    memory = decide(
+        SPEC, READY, warming(process=Process(raised_at=t("09:59"))), t("09:59:12")
+    ).memory
+    assert (memory.warm_ups, memory.process.raised_at) == ((WarmUp(12.0, 2, window=True),), None)
 
 
 def test_the_clock_may_step_back_while_pods_start() -> None:
-    memory = decide(SPEC, READY, warming(raised_at=t("10:20")), t("10:00")).memory
+    memory = decide(SPEC, READY, warming(process=Process(raised_at=t("10:20"))), t("10:00")).memory
     assert memory.warm_ups == (WarmUp(0.0, 2, window=True),)
 
 
 def test_only_the_last_warm_ups_are_remembered() -> None:
     old = tuple(WarmUp(float(n), 2, window=True) for n in range(KEEP))
-    memory = decide(SPEC, READY, warming(raised_at=t("09:59"), warm_ups=old), t("09:59:50")).memory
+    begun = warming(process=Process(raised_at=t("09:59")), warm_ups=old)
+    memory = decide(SPEC, READY, begun, t("09:59:50")).memory
     assert memory.warm_ups == (*old[1:], WarmUp(50.0, 2, window=True))
 
 

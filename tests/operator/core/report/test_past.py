@@ -6,7 +6,7 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kotatsu_operator.core.report.episodes import KEPT, Recorded, read_recorded
+from kotatsu_operator.core.report.episodes import KEPT, StoredHistory, read_stored
 from kotatsu_operator.core.report.past import read_past
 from tests.operator.core.values import HOUR, MINUTE, examples, t
 
@@ -36,8 +36,8 @@ def test_any_status_has_a_past(history, cost) -> None:
 
 def test_more_episodes_than_the_operator_writes_are_not_read() -> None:
     one = {"from": "2026-11-25T09:00:00Z", "to": "2026-11-25T10:00:00Z"}
-    assert len(read_recorded({"history": {"episodes": [one] * (KEPT + 40)}}).finished) == KEPT
-    assert read_recorded({"history": "none"}) == Recorded()
+    assert len(read_stored({"history": {"episodes": [one] * (KEPT + 40)}}).finished) == KEPT
+    assert read_stored({"history": "none"}) == StoredHistory()
 
 
 def test_two_ranges_that_touch_share_an_episode_without_a_gap() -> None:

@@ -1,7 +1,7 @@
 """What is written into a WarmPool's status, and read back after a restart."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -14,27 +14,29 @@ from kotatsu_operator.core.budget.ledger import Ledger, Spent
 from kotatsu_operator.core.formats import stamp
 from kotatsu_operator.core.pool.decision import Decision, Observation, Transition
 from kotatsu_operator.core.pool.memory import (
+    Announced,
     Contest,
+    KnownOverride,
     Memory,
     Opening,
     Original,
     Parts,
     Phase,
+    Process,
     Reason,
     Route,
+    Routing,
     Tally,
+    Template,
     Trend,
     WarmUp,
 )
 from kotatsu_operator.core.pool.spec import Period
 from kotatsu_operator.core.report.status import (
-    Form,
-    Record,
     decided_status,
     memory_status,
     read_ledger,
     read_memory,
-    several,
     worth_writing,
 )
 from tests.operator.core.values import (
@@ -84,24 +86,24 @@ _MEMORIES = st.builds(
     phase=st.sampled_from(Phase),
     reason=st.sampled_from(Reason),
     since=_TIMES,
-    route=st.sampled_from(Route),
-    epoch=st.integers(0, 10**6),
-    acknowledged_at=_MAYBE,
+    route=st.builds(Routing, st.sampled_from(Route), st.integers(0, 10**6)),
+    announced=st.builds(Announced, _TIMES, _MAYBE),
+    template=st.builds(Template, st.sampled_from(["", "a1b2"]), st.booleans()),
     last_active=_MAYBE,
     unknown_since=_MAYBE,
-    raised_at=_MAYBE,
     warm_ups=st.lists(_WARM_UPS, max_size=4).map(tuple),
-    trend=st.just(Trend(((t("10:00"), 2),), ((t("10:00"), 3),))),
     opening=st.none() | _OPENINGS,
     first_start=st.sampled_from([60, 240]).map(lambda seconds: timedelta(seconds=seconds)),
     lead=st.integers(0, 90_000).map(lambda seconds: timedelta(seconds=seconds)),
-    ticket=_TIMES,
-    ticket_seen=_MAYBE,
-    template=st.sampled_from(["", "a1b2"]),
-    proven=st.booleans(),
     original=st.none() | _ORIGINALS,
     contest=st.none() | _CONTESTS,
     woken_soon=st.integers(0, 9),
+    process=st.builds(
+        Process,
+        acknowledged_at=_MAYBE,
+        raised_at=_MAYBE,
+        trend=st.just(Trend(((t("10:00"), 2),), ((t("10:00"), 3),))),
+    ),
 )
 
 
@@ -123,7 +125,7 @@ def test_an_operator_that_runs_on_forgets_nothing(memory):
 @examples(40)
 def test_what_is_known_of_an_override_comes_back(memory, seen, done):
     key = OVERRIDDEN.override.key
-    memory = replace(memory, override_key=key, override_seen=seen, override_done=done)
+    memory = replace(memory, override=KnownOverride(key, seen, done))
     status = stored(memory_status(memory, OVERRIDDEN))
     assert read_memory(status, Memory()) == kept_in_status(memory)
 
@@ -144,21 +146,25 @@ def test_a_pool_without_a_status_leaves_the_memory_as_it_is():
 
 
 @pytest.mark.parametrize(
-    "elsewhere", [{"phase": Phase.ASLEEP}, {"epoch": 8}, {"phase": Phase.WARMING, "epoch": 8}]
+    "elsewhere",
+    [
+        {"phase": Phase.ASLEEP},
+        {"route": Routing(epoch=8)},
+        {"phase": Phase.WARMING, "route": Routing(epoch=8)},
+    ],
 )
 def test_when_the_status_has_moved_on_what_only_the_process_knew_is_dropped(elsewhere):
     known = Memory(
         phase=Phase.DRAINING,
         since=t("10:00"),
-        epoch=7,
-        acknowledged_at=t("10:01"),
+        route=Routing(epoch=7),
         unknown_since=t("10:01"),
-        raised_at=t("10:01"),
         last_active=t("10:02"),
+        process=Process(acknowledged_at=t("10:01"), raised_at=t("10:01")),
     )
     status = stored(memory_status(replace(known, **elsewhere), SPEC))
     read = read_memory(status, known)
-    assert (read.acknowledged_at, read.raised_at) == (None, None)
+    assert read.process == Process()
     assert read.last_active == t("10:02")
 
 
@@ -169,13 +175,13 @@ def test_activity_that_is_not_written_down_yet_is_not_forgotten():
 
 
 def test_when_an_override_really_ends_can_be_read():
-    later = replace(Memory(since=t("10:00")), override_seen=t("10:00"))
+    later = Memory(since=t("10:00"), override=KnownOverride(seen_at=t("10:00")))
     far = pool_spec(override=override("Warm", t("10:00") + timedelta(days=9)))
     assert memory_status(later, far)["override"]["endsAt"] == "2026-11-26T10:00:00Z"
 
 
 def test_an_override_that_was_taken_back_is_taken_out():
-    memory = Memory(since=t("10:00"), override_key="old")
+    memory = Memory(since=t("10:00"), override=KnownOverride("old"))
     assert memory_status(memory, SPEC)["override"] is None
 
 
@@ -357,73 +363,3 @@ def test_of_a_thousand_warm_ups_that_somebody_wrote_the_newest_are_read():
     written = [{"seconds": n, "replicas": 1} for n in range(1000)]
     read = read_memory({"phase": "Warm", "warmUps": written}, Memory()).warm_ups
     assert [w.seconds for w in read] == list(range(980, 1000))
-
-
-# --- a dataclass as an object of the status ---
-
-
-@dataclass(frozen=True)
-class Visit:
-    by: str
-    left_at: datetime | None
-    guests: int = 1
-    lasting: timedelta = timedelta()
-    phase: Phase = Phase.ASLEEP
-
-
-VISIT = Record(Visit, but=("phase",), lasting="how.long")
-
-
-def test_an_attribute_is_stored_in_camel_case_or_under_its_own_name():
-    written = VISIT.write(Visit("ada", t("10:00"), 2, timedelta(minutes=5)))
-    assert written == {
-        "by": "ada",
-        "leftAt": "2026-11-25T10:00:00Z",
-        "guests": 2,
-        "how": {"long": "5m"},
-    }
-    assert VISIT.read(written) == Visit("ada", t("10:00"), 2, timedelta(minutes=5))
-
-
-@pytest.mark.parametrize("edit", [{"guests": "many"}, {"how": 5}, {"leftAt": "soon"}, {"more": 1}])
-def test_one_field_that_cannot_be_read_leaves_the_others(edit):
-    read = VISIT.read({"by": "ada", **edit})
-    assert read == Visit("ada", None)
-
-
-@pytest.mark.parametrize("edit", [None, [], {}, {"by": 7}, {"by": None}])
-def test_without_a_field_that_it_needs_nothing_is_read(edit):
-    assert VISIT.read(edit) is None
-
-
-@dataclass(frozen=True)
-class Stay:
-    visit: Visit
-    paid: int = 0
-    rooms: tuple[int, ...] = ()
-
-
-STAY = Record(
-    Stay,
-    brief=("paid",),
-    forms={"visit": VISIT, "rooms": Form(lambda given: tuple(given), sorted)},
-    visit="",
-)
-
-
-def test_a_dataclass_within_another_may_share_its_object():
-    stay = Stay(Visit("ada", None), 3, (7, 5))
-    written = STAY.write(stay)
-    assert written == {**VISIT.write(stay.visit), "paid": 3, "rooms": [5, 7]}
-    assert STAY.read(written) == replace(stay, rooms=(5, 7))
-
-
-def test_a_brief_attribute_is_left_out_while_it_has_its_default():
-    assert STAY.write(Stay(Visit("ada", None)))["paid"] is None
-
-
-def test_of_a_list_the_newest_are_read():
-    assert several(VISIT, 2).read([{"by": name} for name in "abc"]) == (
-        Visit("b", None),
-        Visit("c", None),
-    )

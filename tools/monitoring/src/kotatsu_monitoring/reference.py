@@ -18,7 +18,7 @@ from kotatsu_operator.controller.metrics import (
     calendar_metrics,
     namespace_metric,
 )
-from kotatsu_operator.controller.notify.notifier import NotifyMetrics
+from kotatsu_operator.features.notices.notifier import NotifyMetrics
 from kotatsu_operator.runtime.health import ApiMetrics
 from kotatsu_voice.metrics import VoiceMetrics
 

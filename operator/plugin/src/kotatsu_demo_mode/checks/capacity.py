@@ -7,18 +7,17 @@ from typing import Any
 from kotatsu_demo_mode.operators import settings
 from kotatsu_demo_mode.words import pods
 from kotatsu_operator.core.budget.prices import pod_requests
-from kotatsu_operator.core.decide.refusal import (
+from kotatsu_operator.core.decide.refusal import check_autoscalers, is_left_alone, keda_refusal
+from kotatsu_operator.core.formats import count, parse_quantity, table, tables
+from kotatsu_operator.core.objects import owners, selects
+from kotatsu_operator.core.pool.resize import (
     NOT_ENABLED,
     NOT_SERVED,
     Obstacle,
-    check_autoscalers,
-    is_left_alone,
-    keda_refusal,
+    is_resizable,
+    pod_size,
     unparkable,
 )
-from kotatsu_operator.core.formats import count, parse_quantity, table, tables
-from kotatsu_operator.core.objects import owners, selects
-from kotatsu_operator.core.pool.resize import is_resizable, pod_size
 from kotatsu_operator.core.pool.spec import Parked
 
 from .finding import Finding, note, ok, refused, unknown, warning

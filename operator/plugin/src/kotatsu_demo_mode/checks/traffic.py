@@ -185,7 +185,7 @@ def wakes(case: Case) -> Iterator[Finding]:
     """Whether requests wait long enough for a pod, and whether sleeps last: as measured so far."""
     spec, memory = case.pool.spec, case.pool.memory
     last = lasting(table(case.pool.status.get("lastWake")).get("duration"))
-    took = max(slowest_wake(memory.warm_ups, memory.template), last)
+    took = max(slowest_wake(memory.warm_ups, memory.template.hash), last)
     conditions = conditions_of(case.pool.status)
     hold, shown = format_duration(spec.hold_timeout), format_duration(took)
     late, flapping = conditions.get("RequestsTimedOut", {}), conditions.get("Flapping", {})

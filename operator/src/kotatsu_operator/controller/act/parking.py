@@ -11,11 +11,20 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from kotatsu_operator.controller.cache.store import Cache
-from kotatsu_operator.core.decide.refusal import NOT_ENABLED, NOT_SERVED, Obstacle, unparkable
 from kotatsu_operator.core.objects import selects
 from kotatsu_operator.core.pool.decision import NOT_PARKED, Parking
 from kotatsu_operator.core.pool.memory import Memory, Phase
-from kotatsu_operator.core.pool.resize import INFEASIBLE, PodSize, Quantities, to_reduce, to_restore
+from kotatsu_operator.core.pool.resize import (
+    INFEASIBLE,
+    NOT_ENABLED,
+    NOT_SERVED,
+    Obstacle,
+    PodSize,
+    Quantities,
+    to_reduce,
+    to_restore,
+    unparkable,
+)
 from kotatsu_operator.core.pool.spec import Parked, PoolSpec
 from kotatsu_operator.core.report.record import Entry
 from kotatsu_operator.kube.client import Kube

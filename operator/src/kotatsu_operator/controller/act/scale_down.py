@@ -6,7 +6,7 @@ They are one attempt. It reads everything again, and both writes name the versio
 
 import enum
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from kotatsu_operator.core.decide.phases import asleep_after
@@ -110,7 +110,7 @@ class ScaleDown:
         except (ConflictError, NotFoundError) as error:
             # The decision sees Sleeping with replicas above 0 and starts again from step 1.
             return Attempt(False, f"the target changed: {error}", pool, asleep)
-        return Attempt(True, "asleep", pool, replace(asleep, lowered=True))
+        return Attempt(True, "asleep", pool, asleep.here(lowered=True))
 
 
 def _changed(pool: Object, memory: Memory, generation: int) -> str:
@@ -118,9 +118,9 @@ def _changed(pool: Object, memory: Memory, generation: int) -> str:
     status = pool.get("status") or {}
     if pool["metadata"]["generation"] != generation:
         return "the spec was edited"
-    if status.get("phase") != Phase.DRAINING or status["route"]["epoch"] != memory.epoch:
+    if status.get("phase") != Phase.DRAINING or status["route"]["epoch"] != memory.route.epoch:
         return "another client has changed the phase"
     ticket = instant((status.get("demand") or {}).get("at"))
-    if ticket is not None and ticket != memory.ticket:
+    if ticket is not None and ticket != memory.announced.seen:
         return "a request was announced"
     return ""

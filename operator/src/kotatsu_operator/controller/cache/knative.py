@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from kotatsu_operator.controller.cache.store import Cache, Concerned, among
+from kotatsu_operator.controller.cache.feeds import among
+from kotatsu_operator.controller.cache.store import Cache, Concerned
 from kotatsu_operator.core.decide.knative import NO_DEFAULTS, Runtime
 from kotatsu_operator.core.pool.spec import KNATIVE
 from kotatsu_operator.kube.client import Kube

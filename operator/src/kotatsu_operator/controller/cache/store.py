@@ -8,41 +8,27 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
-from kotatsu_operator.console.board import Board
 from kotatsu_operator.core.budget.groups import group_of, stored_group
 from kotatsu_operator.core.budget.ledger import BilledPod
 from kotatsu_operator.core.formats import table
-from kotatsu_operator.core.objects import owners, selects, target_of
+from kotatsu_operator.core.objects import selects, service_of, target_of
 from kotatsu_operator.core.pool.decision import Order, order_of
 from kotatsu_operator.core.pool.spec import BUILT_IN, KNATIVE, RouteMode, Scaled
-from kotatsu_operator.core.protocol import (
-    ACTIVATOR_LABELS,
-    CAPACITY_LABEL,
-    ROUTE_LABEL,
-    pool_label,
-)
+from kotatsu_operator.core.protocol import ACTIVATOR_LABELS, CAPACITY_LABEL, ROUTE_LABEL, pool_label
 from kotatsu_operator.kube.fields import used
 from kotatsu_operator.kube.index import Indexed, Pods, Selectors
-from kotatsu_operator.kube.informer import Feed
-from kotatsu_operator.kube.knative import SERVICE_LABEL as KNATIVE_SERVICE_LABEL
-from kotatsu_operator.kube.knative import KnativeCache
+from kotatsu_operator.kube.knative import SERVICE_LABEL, KnativeCache
 from kotatsu_operator.kube.objects import (
-    EndpointSlice,
-    HorizontalPodAutoscaler,
     Key,
-    NetworkPolicy,
     Object,
-    Pod,
-    Service,
     WarmPool,
     key_of,
     parts,
     ref,
-    resource_of,
     scales,
+    scaling_of,
     version_of,
 )
 from kotatsu_operator.kube.pod import PodView, pod_view
@@ -66,8 +52,6 @@ class Cache:
     No query of an event or a reconcile scans all objects of a kind.
     """
 
-    board: Board | None = None
-    """The console, which shows the pools."""
     pools: Indexed[Key, Object] = field(default_factory=lambda: Indexed(_terms_of_pool))
     scaled: Scaled = field(default_factory=lambda: BUILT_IN)
     """The kinds of workloads that pools can scale."""
@@ -93,6 +77,8 @@ class Cache:
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     touch: Callable[[Key], None] = lambda _: None
     """Called for the pools in order with one (spec.dependsOn) whose phase has changed."""
+    tell: Callable[[Key, Object | None], None] = lambda _key, _pool: None
+    """Called with each version of a WarmPool, and with None when it is removed."""
     _selectors: dict[str, Selectors[Key]] = field(default_factory=lambda: defaultdict(Selectors))
     """The selectors of the workloads, by namespace."""
     _ended: set[Key] = field(default_factory=set)
@@ -115,8 +101,7 @@ class Cache:
         self.pools[key] = pool = used(WarmPool, pool)
         if known is None or _place_in_order(known) != _place_in_order(pool):
             self._touch_in_order(key, known, pool)
-        if self.board is not None:
-            self.board.see(pool)
+        self.tell(key, pool)
         return True
 
     def pools_of_group(self, namespace: str, group: str) -> Iterator[tuple[Key, Object]]:
@@ -126,8 +111,7 @@ class Cache:
     def forget_pool(self, key: Key) -> None:
         self._touch_in_order(key, self.pools.pop(key, None))
         self._departed.pop(key, None)
-        if self.board is not None:
-            self.board.forget(key)
+        self.tell(key, None)
 
     def dependencies_of(self, key: Key) -> list[str] | None:
         """spec.dependsOn of a pool; None if there is no such pool."""
@@ -171,11 +155,6 @@ class Cache:
         self._ended.add(place)
         self._forget_selectors([place])
         return self.pools_of_target(kind, key)
-
-    def workloads_in(self, kind: str, namespace: str) -> list[Key]:
-        """The stored workloads of a kind in a namespace, by namespace and name."""
-        found = [(n, *parts(workload)) for n, workload in self.workloads if n == namespace]
-        return [(n, name) for n, of, name in found if of == kind]
 
     def selector_of(self, key: Key) -> Mapping[str, Any] | None:
         """The selector of a workload; after its deletion, as long as it has pods."""
@@ -290,7 +269,7 @@ class Cache:
         """Store a HorizontalPodAutoscaler; a new target concerns the pool of the old one too."""
         key = key_of(obj)
         before, self.autoscalers[key] = self.autoscalers.get(key), obj
-        if before is not None and _said_by(before) == _said_by(obj):
+        if before is not None and scaling_of(before) == scaling_of(obj):
             return ()
         return self._pools_beside(key, before, obj)
 
@@ -342,7 +321,7 @@ class Cache:
 
     def _pools_served_by(self, pod: PodView) -> list[Key]:
         namespace, labels = pod.key[0], pod.labels
-        service = labels.get(KNATIVE_SERVICE_LABEL, "")
+        service = labels.get(SERVICE_LABEL, "")
         found = dict.fromkeys(self.pools_of_target(KNATIVE, (namespace, service)))
         if CAPACITY_LABEL in labels:
             found |= dict.fromkeys(
@@ -377,7 +356,7 @@ class Cache:
         spec = self.pools[key]["spec"] if key in self.pools else {}
         if spec.get("route") != RouteMode.ALWAYS:
             return False
-        place = key[0], _service_of(self.pools[key])
+        place = key[0], service_of(self.pools[key])
         selector = table(self.services.get(place, {"spec": {}})["spec"].get("selector"))
         found = next(iter(self.foreign_slices.having(place)), None)
         return bool(selector) and (ROUTE_LABEL not in selector or found is not None)
@@ -389,7 +368,7 @@ class Cache:
         and while one still publishes the Service that the pool had before.
         """
         activators = self.activators(key[0])
-        service = _service_of(self.pools[key]) if key in self.pools else None
+        service = service_of(self.pools[key]) if key in self.pools else None
         if not activators:
             return None
         lost = {pod.uid for pod in self.activator_pods(key[0]) if pod.lost}
@@ -459,64 +438,11 @@ def _terms_of_pool(pool: Object) -> Iterator[Hashable]:
     yield "kind", kind
     yield "target", kind, (key[0], name)
     if kind != KNATIVE:
-        yield "service", (key[0], _service_of(pool))
+        yield "service", (key[0], service_of(pool))
     autoscaler = ((pool.get("status") or {}).get("hpa") or {}).get("name")
     if autoscaler:
         yield "hpa", (key[0], autoscaler)
 
 
-def _service_of(pool: Object) -> str:
-    return str(pool["spec"].get("service") or target_of(pool)[1])
-
-
 def _place_in_order(pool: Object) -> tuple[Any, Any]:
     return pool["spec"].get("dependsOn"), (pool.get("status") or {}).get("phase")
-
-
-def _said_by(autoscaler: Object) -> tuple[Any, ...]:
-    """The fields of a HorizontalPodAutoscaler that decisions depend on; its status is not one."""
-    meta = autoscaler["metadata"]
-    owned = owners(autoscaler, "minReplicas")
-    return autoscaler["spec"], meta.get("labels"), meta.get("ownerReferences"), owned
-
-
-# --- which watch fills which part ---
-
-
-def feeds_of(cache: Cache) -> list[Feed[Key]]:
-    """The kinds besides WarmPools that decisions depend on; every cluster has them."""
-
-    def pods_in(namespace: str) -> Iterable[Key]:
-        return [(namespace, name) for name in cache.pods[namespace]]
-
-    scalers = among(cache.autoscalers)
-    return [
-        *workload_feeds(cache, BUILT_IN),
-        Feed(Pod, cache.keep_pod, cache.forget_pod, pods_in),
-        Feed(EndpointSlice, cache.keep_slice, cache.forget_slice, cache.slices_in),
-        Feed(Service, cache.keep_service, cache.forget_service, among(cache.services)),
-        Feed(HorizontalPodAutoscaler, cache.keep_autoscaler, cache.forget_autoscaler, scalers),
-    ]
-
-
-def policy_feed(cache: Cache) -> Feed[Key]:
-    """NetworkPolicies: no decision depends on them, only a condition."""
-    return Feed(NetworkPolicy, cache.keep_policy, cache.forget_policy, among(cache.policies))
-
-
-def workload_feeds(cache: Cache, kinds: Iterable[str]) -> list[Feed[Key]]:
-    """The feeds of some kinds of workloads."""
-    return [
-        Feed(
-            resource_of(cache.scaled[kind]),
-            partial(cache.keep_workload, kind),
-            partial(cache.forget_workload, kind),
-            partial(cache.workloads_in, kind),
-        )
-        for kind in kinds
-    ]
-
-
-def among(store: Iterable[Key]) -> Callable[[str], Iterable[Key]]:
-    """The keys of a store by namespace."""
-    return lambda namespace: [key for key in store if key[0] == namespace]

@@ -230,7 +230,7 @@ class DeploymentTarget(Target):
         ask = ask and not memory.phase.is_asleep
         demand = Demand()
         if ask:
-            demand = await tools.observer.demand(self.key, self.spec, pods, memory.metered)
+            demand = await tools.observer.demand(self.key, self.spec, pods, memory.template.metered)
         announced = (pool.get("status") or {}).get("demand") or {}
         ready = sum(p.ready and not p.terminating for p in pods)
         return Observation(
@@ -327,7 +327,7 @@ class DeploymentTarget(Target):
                 return Demand()  # overdue (see is_overdue): ask only if demand is unknown
             pods = self.cache.target_pods(self.key[0], self.selector)
             # Only what the pods say now lets an unmetered pool sleep: each of them is asked.
-            metered = decision.memory.metered or None
+            metered = decision.memory.template.metered or None
             demand = await tools.observer.demand(self.key, self.spec, pods, metered, looks=True)
             return counted(demand, decision.memory)
 

@@ -16,7 +16,6 @@ from kotatsu_operator.controller.targets.target import RETRY, Tools
 from kotatsu_operator.core.budget.limit import Ends
 from kotatsu_operator.core.decide.refusal import Refusal
 from kotatsu_operator.core.formats import table
-from kotatsu_operator.core.objects import named_target, target_of
 from kotatsu_operator.core.pool.memory import Phase, Route
 from kotatsu_operator.core.pool.spec import KNATIVE, RouteMode
 from kotatsu_operator.core.report.record import OWED, Entry, entry_of
@@ -34,11 +33,6 @@ LOOK_AGAIN = timedelta(seconds=1)
 
 _OF_THE_TARGET = (*OWED, "foundReplicas", "target", "phase", "phaseSince", "parkedSince")
 """The fields of the status that say nothing of another target."""
-
-
-def is_retargeted(pool: Object) -> bool:
-    """Whether a pool has another target than its spec names."""
-    return target_of(pool) != named_target(pool)
 
 
 @dataclass

@@ -21,7 +21,7 @@ from kotatsu_operator.core.pool.spec import Budget, OnExhausted
 _SECOND = timedelta(seconds=1)
 
 
-class Standing(StrEnum):
+class BudgetState(StrEnum):
     """The spent part of the limit: the reasons of the condition BudgetAvailable."""
 
     WITHIN = "WithinLimit"
@@ -59,6 +59,10 @@ class Allowed:
     refused_since: datetime | None = None
     """When the pool was rejected: nothing new begins, and what has begun runs to its end."""
     ends: Ends = Ends.SLEEP
+
+    @property
+    def is_refused(self) -> bool:
+        return self.refused_since is not None
 
     @property
     def begins(self) -> bool:
@@ -130,17 +134,17 @@ def allowed(ledger: Ledger, budget: Budget, now: datetime) -> Allowed:
     return Allowed(budget.on_exhausted, ledger.exhausted_at, ledger.period_end, recheck)
 
 
-def standing(ledger: Ledger, budget: Budget) -> Standing | None:
+def standing(ledger: Ledger, budget: Budget) -> BudgetState | None:
     """The ledger compared with the limit; None without a limit."""
     if budget.limit is None:
         return None
     if not ledger.currency:
-        return Standing.UNPRICED
+        return BudgetState.UNPRICED
     if ledger.exhausted_at is not None:
-        return Standing.EXHAUSTED
+        return BudgetState.EXHAUSTED
     if ledger.shared is not None and ledger.shared.disagreement:
-        return Standing.DISAGREES
-    return Standing.NEAR if ledger.counted >= NEAR * budget.limit else Standing.WITHIN
+        return BudgetState.DISAGREES
+    return BudgetState.NEAR if ledger.counted >= NEAR * budget.limit else BudgetState.WITHIN
 
 
 _CONSEQUENCE = {
@@ -162,20 +166,20 @@ def sentence(ledger: Ledger, budget: Budget) -> str:
         limit += f" of budget group {ledger.shared.name}"
     until = f"{ledger.period_end:%Y-%m-%dT%H:%M:%SZ}" if ledger.period_end else "its end"
     stands = standing(ledger, budget)
-    if stands is Standing.EXHAUSTED:
+    if stands is BudgetState.EXHAUSTED:
         what = _CONSEQUENCE[budget.on_exhausted]
         return f"the limit of {limit} is reached: {what} until {until} or until the limit is raised"
-    if stands is Standing.DISAGREES and ledger.shared is not None:
+    if stands is BudgetState.DISAGREES and ledger.shared is not None:
         return ledger.shared.disagreement
-    part = "80 % or more" if stands is Standing.NEAR else "less than 80 %"
+    part = "80 % or more" if stands is BudgetState.NEAR else "less than 80 %"
     return f"{part} of {limit} is spent; the {budget.period.lower()} ends at {until}"
 
 
 def news(before: str, ledger: Ledger, budget: Budget) -> tuple[Note, ...]:
-    """The event if the standing is worse than `before` (a Standing, or "")."""
+    """The event if the standing is worse than `before` (a BudgetState, or "")."""
     now = standing(ledger, budget)
-    if now is Standing.EXHAUSTED and before != now:
+    if now is BudgetState.EXHAUSTED and before != now:
         return (Note("BudgetExhausted", sentence(ledger, budget), warning=True),)
-    if now is Standing.NEAR and before not in (Standing.NEAR, Standing.EXHAUSTED):
+    if now is BudgetState.NEAR and before not in (BudgetState.NEAR, BudgetState.EXHAUSTED):
         return (Note("BudgetNearLimit", sentence(ledger, budget), warning=True),)
     return ()

@@ -3,10 +3,9 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from functools import lru_cache
 from typing import Any
 
-from kotatsu_operator.core.formats import parse_quantity, table, tables, text
+from kotatsu_operator.core.formats import parse_quantity, quantity, table, tables, text
 from kotatsu_operator.core.pool.parse import SpecError, parse_prices
 from kotatsu_operator.core.pool.resize import INFEASIBLE, is_sidecar, pending
 from kotatsu_operator.core.pool.spec import Budget, Prices
@@ -109,24 +108,7 @@ def _resources(part: Mapping[str, Any]) -> Mapping[str, Mapping[str, str]]:
 
 def _quantities(raw: Any) -> Mapping[str, str]:
     given = {name: str(value) for name, value in table(raw).items()}
-    return {
-        name: quantity
-        for name, quantity in given.items()
-        if len(quantity) <= _LONGEST and _is_quantity(quantity)
-    }
-
-
-_LONGEST, _MOST = 64, Decimal(10) ** 30
-"""Characters of a quantity, and its amount in base units: the API server's are shorter and less."""
-
-
-@lru_cache(maxsize=1024)
-def _is_quantity(quantity: str) -> bool:
-    try:
-        amount = parse_quantity(quantity)
-    except ArithmeticError:
-        return False
-    return amount.is_finite() and abs(amount) < _MOST
+    return {name: text for name, text in given.items() if quantity(text) is not None}
 
 
 @dataclass(frozen=True)

@@ -1,41 +1,18 @@
 """The decision: (spec, observation, memory, now) → the actions and the time of the next one.
 
-It depends on no earlier moment except through Memory, so a restart computes the same result.
+It depends on no earlier moment except through Memory, so a restart computes the same result. It is
+a chain: `observed` → `plan_at` → `goal_of` → `taken` (the phases) → `recorded` → Decision.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from kotatsu_operator.core.budget.limit import EVERYTHING, Allowed
 from kotatsu_operator.core.decide.knative import KnativeStep
-from kotatsu_operator.core.decide.phases import (
-    Step,
-    asks_for_sleep,
-    first_sight,
-    keep_route,
-)
-from kotatsu_operator.core.plan.activity import (
-    PRE_DRAIN,
-    counted,
-    idle_at,
-    idleness,
-    in_force,
-    override_end,
-    parked_pods,
-    parked_until,
-    recommend,
-    remember_activity,
-    remember_metering,
-    remember_override,
-    remember_reduced,
-    remember_sleep,
-    remember_ticket,
-    remember_timeouts,
-    report_timeouts,
-)
+from kotatsu_operator.core.decide.phases import Given, Goal, Step, asks_for_sleep, first_sight
+from kotatsu_operator.core.plan import activity
 from kotatsu_operator.core.plan.lead import slowest_wake
-from kotatsu_operator.core.plan.plan import floor_of, plan_at, remember_opening, still_needed
+from kotatsu_operator.core.plan.plan import Plan, floor_of, plan_at, remember_opening, still_needed
 from kotatsu_operator.core.pool.decision import (
     Autoscaler,
     Decision,
@@ -52,7 +29,7 @@ from kotatsu_operator.core.pool.memory import (
     Reason,
     changed,
 )
-from kotatsu_operator.core.pool.spec import Override, PoolSpec
+from kotatsu_operator.core.pool.spec import PoolSpec
 
 LOOK_AGAIN = timedelta(seconds=60)
 """The longest time to the next reconcile of an awake pool without events or deadlines."""
@@ -69,137 +46,169 @@ def decide(
     allowed: Allowed = EVERYTHING,
 ) -> Decision:
     """Decide on one pool. Pure; `now` is in UTC, `allowed` is what the budget permits."""
-    is_new, is_refused = memory.since is None, allowed.refused_since is not None
-    memory = remember_template(first_sight(_not_ahead(memory, now), seen, now), seen)
-    memory = remember_metering(spec, memory, seen, now)
-    seen = replace(seen, demand=counted(seen.demand, memory))
-    memory = keep_route(spec, memory)
-    memory = remember_override(spec.override, memory, now)
-    memory = remember_ticket(memory, seen, now)
-    memory = remember_timeouts(memory, seen, now)
-    memory = changed(
-        memory,
-        original=remember_original(seen.autoscaler, memory.original),
-        contest=remember_write(memory.contest, seen.write, now),
-    )
-    if seen.edited and spec.hold_timeout > slowest_wake(memory.warm_ups, memory.template):
-        memory = changed(memory, has_timed_out=False)
-    override = in_force(spec.override, memory, now)
+    is_new = memory.since is None
+    memory = observed(spec, seen, memory, now)
+    if (demand := activity.counted(seen.demand, memory)) is not seen.demand:
+        seen = replace(seen, demand=demand)
     plan = plan_at(spec, memory, now, seen.ahead, seen.order.lead)
     memory = changed(memory, lead=plan.lead, ahead=plan.kept_ahead)
+    given = Given(spec, seen, now, allowed)
     if spec.suspend:
-        held = replace(memory, reason=Reason.SUSPENDED, capacity=0)
-        return Decision(
-            memory=held,
-            replicas=None,
-            recheck=now + LOOK_AGAIN,
-            next=plan.next,
-            only_down=is_refused,
-            minimum=_minimum(seen, held, 0, released=True),
-        )
-
-    resumed = memory.reason is Reason.SUSPENDED
-    if resumed:
-        memory = replace(memory, reason=Reason.IDLE)
+        return suspended(given, memory, plan)
+    # A pool that was just adopted or resumed could not be Ready in time.
+    is_excused = is_new or memory.reason is Reason.SUSPENDED
+    memory = activity.updated(spec, seen, memory, now)
     kept = allowed.trim(plan)
-    needed = bool(seen.order.needed_by)
-    floor, reason = floor_of(spec, override, kept, spent=allowed.sleeps, needed=needed)
-    floor = allowed.floor(floor, seen.replicas)
-    memory = remember_sleep(override, memory, seen)
-    memory = remember_activity(memory, seen, now)
-    asleep_asked = asks_for_sleep(spec, memory, allowed, now)
-    wanted, trend = recommend(
-        seen.demand, spec.scaling, seen.replicas, seen.ready, memory.trend, now
-    )
-    if seen.autoscaler is not None:
-        wanted = 0  # the HPA follows demand above the floor
-    memory = changed(memory, trend=trend)
-    wanted = wanted if allowed.begins else min(wanted, seen.replicas)
-    is_free = not is_refused and not asleep_asked
-    is_for_parked = is_free and reason is Reason.WINDOW and kept.may_park
-    stays = seen.within(floor) if is_for_parked else 0
-    # A spent budget ends what is idle. An open window stays as it is: warm pods would cost more.
-    may_park = stays > 0 or (is_free and allowed.begins and floor == 0)
-    parks = parked_pods(spec, seen, memory, stays, now) if may_park else 0
-    # Without parked pods, a window for them has warm ones.
-    idle = idleness(spec, memory, 0 if parks else floor, asleep_asked, now)
-
-    # Do not wait for unreachable replicas: the condition FloorLimited reports them.
-    least = seen.within(floor)
-    before = memory.phase
-    make_step = KnativeStep if spec.target.scales_itself else Step
-    step = make_step(
-        spec,
-        seen,
-        memory,
-        now,
-        floor=least,
-        reason=reason,
-        wanted=wanted,
-        idle=idle,
-        asleep_asked=asleep_asked,
-        allowed=allowed,
-        parks=parks,
-    )
-    step.take()
-    memory, replicas = remember_proof(step.memory, seen, least), step.replicas
-    memory = remember_reduced(memory, seen, now)
-    memory, timeouts = report_timeouts(spec, memory, before, now)
-    if seen.autoscaler is not None:
-        replicas = own_steps(seen.autoscaler, replicas, floor, seen.replicas)
-    if is_refused and replicas is not None:
-        replicas = min(replicas, seen.replicas)
-    memory, undone = remember_scale(spec, memory, seen, before, replicas, now)
-    asked = 0 if asleep_asked or is_refused else kept.capacity.replicas
-    asked = min(asked, spec.scaling.max_replicas)
-    is_warming = memory.phase is Phase.WARMING
-    capacity = still_needed(asked, memory.capacity, seen.replicas, is_warming=is_warming)
-    memory = changed(memory, capacity=0 if is_refused else capacity)
+    goal = goal_of(given, memory, kept)
+    step = taken(given, memory, goal)
+    replicas = scale_of(given, goal, step.replicas)
+    after, notes = recorded(given, memory, step, goal, kept, replicas)
     # A floor that an override or a budget lowers is not checked for punctuality.
-    excused = is_new or resumed or is_refused or floor < plan.floor
-    memory, opening_notes, outcomes = remember_opening(plan, seen, memory, now, excused=excused)
-    awaited = [t for t in plan.upcoming if not _is_ready_for(t, memory)]
-    others = (
-        allowed.recheck,
-        now + seen.catching_up,
-        kept.capacity.next,
-        parked_until(spec, memory),
-    )
+    is_excused |= allowed.is_refused or goal.floor < plan.floor
+    after, opening_notes, outcomes = remember_opening(plan, seen, after, now, excused=is_excused)
+    soonest = _recheck(given, after, kept)
+    awaited = [t for t in plan.upcoming if not _is_ready_for(t, after)]
+    released = allowed.is_refused and goal.floor <= 1
     return Decision(
-        memory=memory,
+        memory=after,
         replicas=replicas,
-        recheck=_recheck(spec, memory, plan.upcoming, override, now, *others),
-        recheck_between_beats=_recheck(spec, memory, awaited, override, now, *others),
-        floor=floor,
+        recheck=_first_after(now, soonest, *(t.at for t in plan.upcoming[:1])),
+        recheck_between_beats=_first_after(now, soonest, *(t.at for t in awaited[:1])),
+        floor=goal.floor,
         window=kept.window,
         next=kept.next,
         sleep=step.sleep,
         force=step.force,
-        park=memory.phase is Phase.PARKED,
-        only_down=is_refused,
-        minimum=_minimum(seen, memory, floor, released=is_refused and floor <= 1),
-        notes=(*step.notes, *undone, *timeouts, *opening_notes),
+        park=after.phase is Phase.PARKED,
+        only_down=allowed.is_refused,
+        minimum=_minimum(seen, after, goal.floor, released=released),
+        notes=(*step.notes, *notes, *opening_notes),
         outcomes=outcomes,
-        grows=asked > 0,
-        claim=None if is_refused else plan.claim,
-        override=None
-        if override is None
-        else (override.mode.value, override_end(override, memory)),
+        grows=_capacity(given, goal, kept) > 0,
+        claim=None if allowed.is_refused else plan.claim,
+        override=_override(spec, after, now),
+    )
+
+
+def suspended(given: Given, memory: Memory, plan: Plan) -> Decision:
+    """The decision for a pool with spec.suspend: nothing is changed but the HPA's minReplicas."""
+    held = changed(memory, reason=Reason.SUSPENDED, capacity=0)
+    return Decision(
+        memory=held,
+        replicas=None,
+        recheck=given.now + LOOK_AGAIN,
+        next=plan.next,
+        only_down=given.allowed.is_refused,
+        minimum=_minimum(given.seen, held, 0, released=True),
     )
 
 
 def books_only(spec: PoolSpec, memory: Memory, now: datetime, allowed: Allowed) -> Decision:
     """The decision for a rejected pool that the operator must not scale: its override ends."""
-    memory = remember_override(spec.override, memory, now)
-    override = in_force(spec.override, memory, now)
-    end = None if override is None else override_end(override, memory)
-    times = [now + LOOK_AGAIN, *(at for at in (end, allowed.recheck) if at is not None)]
-    return Decision(
-        memory=memory,
-        replicas=None,
-        recheck=min((at for at in times if at > now), default=now + LOOK_AGAIN),
-        override=None if override is None or end is None else (override.mode.value, end),
+    memory = changed(memory, override=memory.override.following(spec.override_key, now))
+    override = _override(spec, memory, now)
+    times = [] if override is None else [override[1]]
+    recheck = _first_after(now, now + LOOK_AGAIN, allowed.recheck, *times)
+    return Decision(memory=memory, replicas=None, recheck=recheck, override=override)
+
+
+# --- the steps of a decision ---
+
+
+def observed(spec: PoolSpec, seen: Observation, memory: Memory, now: datetime) -> Memory:
+    """The memory with what is new of the spec, the target and its clients."""
+    memory = first_sight(memory.not_after(now), seen, now)
+    memory = activity.remember_metering(spec, remember_template(memory, seen), seen, now)
+    late, has_timed_out = seen.demand.timed_out, memory.has_timed_out or seen.demand.timed_out > 0
+    if late:
+        since = memory.process.timed_out_since or now
+        memory = memory.here(timed_out=memory.process.timed_out + late, timed_out_since=since)
+    if seen.edited and spec.hold_timeout > slowest_wake(memory.warm_ups, memory.template.hash):
+        has_timed_out = False
+    return changed(
+        memory,
+        route=activity.kept_route(spec, memory.route),
+        override=memory.override.following(spec.override_key, now),
+        announced=memory.announced.following(seen.demand.ticket, now),
+        original=remember_original(seen.autoscaler, memory.original),
+        contest=remember_write(memory.contest, seen.write, now),
+        has_timed_out=has_timed_out,
     )
+
+
+def goal_of(given: Given, memory: Memory, kept: Plan) -> Goal:
+    """What schedule, override, budget and demand ask for; `kept` is what the budget permits."""
+    spec, seen, now, allowed = given.spec, given.seen, given.now, given.allowed
+    override = activity.in_force(spec.override, memory, now)
+    needed = bool(seen.order.needed_by)
+    floor, reason = floor_of(spec, override, kept, spent=allowed.sleeps, needed=needed)
+    floor = allowed.floor(floor, seen.replicas)
+    asleep_asked = asks_for_sleep(spec, memory, allowed, now)
+    # An HPA follows demand above the floor itself.
+    wanted = memory.process.trend.replicas if seen.autoscaler is None else 0
+    is_free = not allowed.is_refused and not asleep_asked
+    is_for_parked = is_free and reason is Reason.WINDOW and kept.may_park
+    stays = seen.within(floor) if is_for_parked else 0
+    # A spent budget ends what is idle. An open window stays as it is: warm pods would cost more.
+    may_park = stays > 0 or (is_free and allowed.begins and floor == 0)
+    parks = activity.parked_pods(spec, seen, memory, stays, now) if may_park else 0
+    return Goal(
+        floor=floor,
+        # Do not wait for unreachable replicas: the condition FloorLimited reports them.
+        least=seen.within(floor),
+        reason=reason,
+        wanted=wanted if allowed.begins else min(wanted, seen.replicas),
+        # Without parked pods, a window for them has warm ones.
+        idle=activity.idleness(spec, memory, 0 if parks else floor, asleep_asked, now),
+        asleep_asked=asleep_asked,
+        parks=parks,
+    )
+
+
+def taken(given: Given, memory: Memory, goal: Goal) -> Step:
+    """The step of the phases, taken."""
+    step = (KnativeStep if given.spec.target.scales_itself else Step)(given, memory, goal)
+    step.take()
+    return step
+
+
+def scale_of(given: Given, goal: Goal, replicas: int | None) -> int | None:
+    """The scale to set; None: do not change it. `replicas` is what the phase asks for."""
+    seen = given.seen
+    if seen.autoscaler is not None:
+        replicas = own_steps(seen.autoscaler, replicas, goal.floor, seen.replicas)
+    if given.allowed.is_refused and replicas is not None:
+        replicas = min(replicas, seen.replicas)
+    return replicas
+
+
+def recorded(
+    given: Given, before: Memory, step: Step, goal: Goal, kept: Plan, replicas: int | None
+) -> tuple[Memory, list[Note]]:
+    """The memory after the step, and the events of what it shows."""
+    spec, seen, now, phase = given.spec, given.seen, given.now, before.phase
+    memory = activity.remember_reduced(remember_proof(step.memory, seen, goal.least), seen, now)
+    memory, undone = remember_scale(spec, memory, seen, phase, replicas, now)
+    memory, timeouts = activity.report_timeouts(spec, memory, phase, now)
+    is_warming = memory.phase is Phase.WARMING
+    asked = _capacity(given, goal, kept)
+    capacity = still_needed(asked, memory.capacity, seen.replicas, is_warming=is_warming)
+    memory = changed(memory, capacity=0 if given.allowed.is_refused else capacity)
+    return memory, [*undone, *timeouts]
+
+
+def _capacity(given: Given, goal: Goal, kept: Plan) -> int:
+    """The pods for which the schedule asks for nodes."""
+    if goal.asleep_asked or given.allowed.is_refused:
+        return 0
+    return min(kept.capacity.replicas, given.spec.scaling.max_replicas)
+
+
+def _override(spec: PoolSpec, memory: Memory, now: datetime) -> tuple[str, datetime] | None:
+    override = activity.in_force(spec.override, memory, now)
+    if override is None:
+        return None
+    return override.mode.value, activity.override_end(override, memory)
 
 
 def _minimum(seen: Observation, memory: Memory, floor: int, *, released: bool) -> int | None:
@@ -215,25 +224,6 @@ def _minimum(seen: Observation, memory: Memory, floor: int, *, released: bool) -
     )
 
 
-_CLOCK = [
-    "since",
-    "acknowledged_at",
-    "unknown_since",
-    "raised_at",
-    "override_seen",
-    "ticket_seen",
-    "timed_out_since",
-    "parked_since",
-]
-"""The attributes of a memory with times of the operator's own clock."""
-
-
-def _not_ahead(memory: Memory, now: datetime) -> Memory:
-    """The memory with no time later than now: the clock may have been set back."""
-    times = {name: getattr(memory, name) for name in _CLOCK}
-    return changed(memory, **{n: min(at, now) for n, at in times.items() if at is not None})
-
-
 def _is_ready_for(coming: Transition, memory: Memory) -> bool:
     """Whether all replicas for an opening are Ready already, so it needs no action."""
     opening = memory.opening
@@ -241,30 +231,32 @@ def _is_ready_for(coming: Transition, memory: Memory) -> bool:
     return coming.kind == "open" and is_ready
 
 
-def _recheck(
-    spec: PoolSpec,
-    memory: Memory,
-    coming: Sequence[Transition],
-    override: Override | None,
-    now: datetime,
-    *others: datetime | None,
-) -> datetime:
+def _recheck(given: Given, memory: Memory, kept: Plan) -> datetime:
+    """When a decision may have another result, without an event or a transition of the schedule."""
     # The stabilization windows of demand need no recheck: an awake pool is reconciled every few
     # seconds to read its demand, and a pool that is not awake has no demand to follow.
-    is_asleep = memory.phase is Phase.ASLEEP
-    times = [now + (LOOK_AGAIN_ASLEEP if is_asleep else LOOK_AGAIN)]
-    times += [at for at in others if at is not None]
-    times += [t.at for t in coming[:1]]
-    if override is not None:
-        times.append(override_end(override, memory))
-    if not memory.phase.is_asleep:
-        end = idle_at(spec, memory, now)
-        times += [end - spec.drain.route_settle - PRE_DRAIN, end]
-    if memory.phase is Phase.DRAINING and memory.acknowledged_at is not None:
-        times.append(memory.acknowledged_at + spec.drain.route_settle)
-    if memory.phase is Phase.DRAINING and memory.since is not None:
+    spec, now, phase, override = given.spec, given.now, memory.phase, given.spec.override
+    settle, acknowledged_at = spec.drain.route_settle, memory.process.acknowledged_at
+    times = [
+        now + (LOOK_AGAIN_ASLEEP if phase is Phase.ASLEEP else LOOK_AGAIN),
+        given.allowed.recheck,
+        now + given.seen.catching_up,
+        kept.capacity.next,
+        activity.parked_until(spec, memory),
+        None if override is None else activity.override_end(override, memory),
+    ]
+    if not phase.is_asleep:
+        end = activity.idle_at(spec, memory, now)
+        times += [end - settle - activity.PRE_DRAIN, end]
+    if phase is Phase.DRAINING and acknowledged_at is not None:
+        times.append(acknowledged_at + settle)
+    if phase is Phase.DRAINING and memory.since is not None:
         times.append(memory.since + spec.drain.timeout)
-    return min((t for t in times if t > now), default=now + LOOK_AGAIN)
+    return _first_after(now, *times)
+
+
+def _first_after(now: datetime, *times: datetime | None) -> datetime:
+    return min((at for at in times if at is not None and at > now), default=now + LOOK_AGAIN)
 
 
 # --- what is remembered of the target: its pod template, its HPA, and who else scales it ---
@@ -282,27 +274,23 @@ def _recheck(
 
 def remember_template(memory: Memory, seen: Observation) -> Memory:
     """Store the current template; a changed one is unproven."""
-    if seen.template in ("", memory.template):
+    known = memory.template
+    if seen.template in ("", known.hash):
         return memory
-    if not memory.template:
+    if not known.hash:
         # Written by a version without templates: its warm-ups belong to this template.
         ups = tuple(replace(w, template=seen.template) for w in memory.warm_ups)
-        return replace(memory, template=seen.template, warm_ups=ups, proven=bool(ups))
+        template = replace(known, hash=seen.template, proven=bool(ups))
+        return replace(memory, template=template, warm_ups=ups)
     # A warm-up in progress began with another template: its time measures neither of them.
-    return replace(
-        memory,
-        template=seen.template,
-        proven=False,
-        raised_at=None,
-        metered=None if memory.metered else memory.metered,
-    )
+    return replace(memory.here(raised_at=None), template=known.changed_to(seen.template))
 
 
 def remember_proof(memory: Memory, seen: Observation, floor: int) -> Memory:
     """Record that the template works: all requested pods with it are Ready."""
-    if memory.proven or seen.updated < max(floor, 1):
+    if memory.template.proven or seen.updated < max(floor, 1):
         return memory
-    return replace(memory, proven=True)
+    return replace(memory, template=replace(memory.template, proven=True))
 
 
 def remember_original(seen: Autoscaler | None, known: Original | None) -> Original | None:
@@ -361,9 +349,9 @@ def remember_scale(
     """
     if seen.autoscaler is not None or wanted is None:
         return memory, []
-    sets, known = wanted != seen.replicas, memory.scaled
+    sets, known = wanted != seen.replicas, memory.process.scaled
     if sets or known is None or known[1] != wanted:
-        memory = replace(memory, scaled=(now, wanted))
+        memory = memory.here(scaled=(now, wanted))
     is_own = known is None or seen.replicas == known[1] or now - known[0] < UNDONE_AFTER
     # An activator raises a sleeping target to 1.
     if not sets or is_own or (before.is_asleep and seen.replicas <= 1):

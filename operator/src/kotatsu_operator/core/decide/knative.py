@@ -12,8 +12,10 @@ from types import MappingProxyType
 from typing import Any
 
 from kotatsu_operator.core.decide.phases import Step
+from kotatsu_operator.core.formats import table
 from kotatsu_operator.core.pool.decision import Note, Observation
-from kotatsu_operator.core.pool.memory import Phase, Reason, Route
+from kotatsu_operator.core.pool.memory import Phase, Reason, Route, changed
+from kotatsu_operator.core.schema import Schema, several
 
 MIN_SCALE = "autoscaling.knative.dev/min-scale"
 """The annotation of a Revision."""
@@ -108,27 +110,18 @@ class SavedMinScale:
         return revision.min_scale in self.written
 
 
+_KEPT = several(Schema(SavedMinScale, brief=("uid",)), 1000)
+
+
 def read_kept(status: Mapping[str, Any]) -> tuple[SavedMinScale, ...]:
     """The saved min-scale of each Revision, read from a WarmPool's status."""
-    revisions = (status.get("knative") or {}).get("revisions") or ()
-    return tuple(
-        SavedMinScale(r["name"], r.get("minScale"), tuple(r.get("written") or ()), r.get("uid", ""))
-        for r in revisions
-    )
+    kept: tuple[SavedMinScale, ...] = _KEPT.read(table(status.get("knative")).get("revisions"))
+    return kept
 
 
 def kept_status(kept: Sequence[SavedMinScale]) -> dict[str, Any] | None:
     """The saved min-scales as part of the status; None if there are none."""
-    if not kept:
-        return None
-    return {
-        "revisions": [
-            {"name": k.name, "written": list(k.written)}
-            | ({} if k.min_scale is None else {"minScale": k.min_scale})
-            | ({"uid": k.uid} if k.uid else {})
-            for k in kept
-        ]
-    }
+    return {"revisions": _KEPT.write(kept)} if kept else None
 
 
 @dataclass(frozen=True)
@@ -141,7 +134,7 @@ class Patch:
 
 
 @dataclass(frozen=True)
-class Refused:
+class RejectedPatch:
     """A patch that the API server rejected, with its message."""
 
     min_scale: str | None
@@ -159,7 +152,7 @@ class MinScalePlan:
     patches: tuple[Patch, ...] = ()
     limited: str = ""
     """A sentence if a Revision cannot have its share of the floor."""
-    refused: Mapping[str, Refused] = field(default_factory=dict)
+    refused: Mapping[str, RejectedPatch] = field(default_factory=dict)
     """By Revision: the rejected patches that wait for their retry."""
 
 
@@ -242,7 +235,7 @@ def inherit(
     return tuple(known.values())
 
 
-def rest(plan: MinScalePlan, refused: Mapping[str, Refused], now: datetime) -> MinScalePlan:
+def rest(plan: MinScalePlan, refused: Mapping[str, RejectedPatch], now: datetime) -> MinScalePlan:
     """The plan without rejected patches whose retry is not due."""
     resting = {
         patch.name: known
@@ -253,14 +246,16 @@ def rest(plan: MinScalePlan, refused: Mapping[str, Refused], now: datetime) -> M
     return replace(plan, patches=due, refused=resting)
 
 
-def refuse(before: Refused | None, patch: Patch, message: str, now: datetime) -> Refused:
+def refuse(
+    before: RejectedPatch | None, patch: Patch, message: str, now: datetime
+) -> RejectedPatch:
     """Record a rejected patch; the delay grows with each rejection."""
     tries = before.tries + 1 if before is not None and before.min_scale == patch.min_scale else 1
     pause = min(FIRST_PAUSE * 2 ** min(tries - 1, 10), LONGEST_PAUSE)
-    return Refused(patch.min_scale, message, now + pause, tries)
+    return RejectedPatch(patch.min_scale, message, now + pause, tries)
 
 
-def lacks_floor(revision: Revision, refused: Refused | None, defaults: Defaults) -> bool:
+def lacks_floor(revision: Revision, refused: RejectedPatch | None, defaults: Defaults) -> bool:
     """Whether the rejected patch would have raised the value in effect."""
     number = None if refused is None else scale_number(refused.min_scale)
     return number is not None and number > revision.own_floor(revision.min_scale, defaults)
@@ -276,7 +271,7 @@ def observe(
     revisions: Mapping[str, Revision],
     pods: int,
     defaults: Defaults = NO_DEFAULTS,
-    refused: Mapping[str, Refused] = MappingProxyType({}),
+    refused: Mapping[str, RejectedPatch] = MappingProxyType({}),
 ) -> Observation:
     """The observation from the status of Revisions with traffic; `pods` are the existing ones.
 
@@ -342,18 +337,18 @@ class KnativeStep(Step):
     def take(self) -> None:
         """Take the step without replicas: Knative scales, never the pool."""
         # Kotatsu's activator is never in the path to a Knative Service.
-        self.memory = replace(self.memory, route=Route.NATIVE, epoch=0)
-        if self.floor > 0:
-            self.wanted = 0
+        self._set(route=changed(self.memory.route, target=Route.NATIVE, epoch=0))
+        if self.goal.least > 0:
+            self.goal = replace(self.goal, wanted=0)
             self._hold()
         else:
-            self.wanted = self.seen.replicas
+            self.goal = replace(self.goal, wanted=self.seen.replicas)
             self.seen = replace(self.seen, ready=self.seen.running or 0)
             self._let_go()
 
     def _hold(self) -> None:
         if self.memory.phase.is_asleep:
-            self._wake(self.reason)
+            self._wake(self.goal.reason)
         else:
             self._stay()
 
@@ -367,7 +362,7 @@ class KnativeStep(Step):
             if self.memory.since is None or self.now >= self.memory.since + SCALE_DOWN:
                 self._stay()
         elif reason in (Reason.WINDOW, Reason.OVERRIDE):
-            self.memory = replace(self.memory, raised_at=None)
+            self._here(raised_at=None)
             self._enter(Phase.DRAINING, self._why_down())
             self.notes.append(
                 Note("Draining", "the floor has ended; Knative keeps the pods that requests need")
@@ -381,7 +376,7 @@ class KnativeStep(Step):
             return
         if phase is Phase.ASLEEP:
             self.notes.append(Note("Asleep", "the last pod is gone; Knative starts one on request"))
-        self.memory = replace(self.memory, raised_at=None)
+        self._here(raised_at=None)
         # Knative wakes it on request even if the budget is spent, so the budget is not the reason.
-        by_override = self.asleep_asked and not self.allowed.sleeps
+        by_override = self.goal.asleep_asked and not self.allowed.sleeps
         self._enter(phase, Reason.OVERRIDE if by_override else Reason.IDLE)

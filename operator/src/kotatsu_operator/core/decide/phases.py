@@ -14,21 +14,16 @@ are already Ready, a pool goes through Warming to Warm in one decision. Pods tha
 started are drained at once for an Asleep override.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 from kotatsu_operator.core.budget.limit import Allowed, Ends
-from kotatsu_operator.core.plan.activity import (
-    Idle,
-    in_force,
-    is_announced,
-    is_interrupted,
-    remember_soon,
-)
+from kotatsu_operator.core.plan import activity
 from kotatsu_operator.core.plan.lead import with_warm_up
 from kotatsu_operator.core.pool.decision import Note, Observation, parts_of
 from kotatsu_operator.core.pool.memory import Memory, Phase, Reason, Route, Trend, WarmUp, changed
-from kotatsu_operator.core.pool.spec import OverrideMode, PoolSpec, RouteMode
+from kotatsu_operator.core.pool.spec import OverrideMode, PoolSpec
 
 
 def first_sight(memory: Memory, seen: Observation, now: datetime) -> Memory:
@@ -36,24 +31,19 @@ def first_sight(memory: Memory, seen: Observation, now: datetime) -> Memory:
     if memory.since is not None:
         return memory
     # The memory may have been lost: the new epoch must be higher than any acknowledged one.
-    memory = replace(memory, epoch=max(memory.epoch, seen.acknowledged or 0))
+    route = replace(memory.route, epoch=max(memory.route.epoch, seen.acknowledged or 0))
     if seen.replicas > 0:
         # Pods that already serve get one idleAfter before a scale-down.
         active = now if seen.ready > 0 else None
         return replace(
-            memory, phase=Phase.WARMING, reason=Reason.DEMAND, since=now, last_active=active
+            memory,
+            phase=Phase.WARMING,
+            reason=Reason.DEMAND,
+            since=now,
+            route=route,
+            last_active=active,
         )
-    return replace(
-        memory, phase=Phase.ASLEEP, since=now, route=Route.ACTIVATOR, epoch=memory.epoch + 1
-    )
-
-
-def keep_route(spec: PoolSpec, memory: Memory) -> Memory:
-    """The activators stay in the route in every phase: route Always, or their connections count."""
-    is_kept = spec.route is RouteMode.ALWAYS or memory.counted
-    if not is_kept or memory.route is Route.ACTIVATOR:
-        return memory
-    return replace(memory, route=Route.ACTIVATOR, epoch=memory.epoch + 1)
+    return replace(memory, phase=Phase.ASLEEP, since=now, route=route.renewed())
 
 
 _SAID = 400
@@ -65,32 +55,53 @@ _REMEDY = (
 )
 
 
-@dataclass
-class Step:
-    """One step of the phase machine, with one method per phase: it changes `memory`."""
+@dataclass(frozen=True)
+class Given:
+    """What a decision is made of, beside the memory."""
 
     spec: PoolSpec
     seen: Observation
-    memory: Memory
     now: datetime
+    allowed: Allowed
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What schedule, override, budget and demand ask for."""
+
     floor: int
+    """The replicas required regardless of demand."""
+    least: int
     """The reachable part of the floor."""
     reason: Reason
     """The reason for the floor."""
     wanted: int
     """The replicas that demand requires."""
-    idle: Idle
+    idle: activity.Idle
     asleep_asked: bool
     """Whether the budget or an override puts the pool to sleep, regardless of demand."""
-    allowed: Allowed
     parks: int
     """The pods that stay parked while the pool is idle; 0: it goes to sleep."""
 
-    # What comes of it: see the fields of `Decision`.
-    notes: list[Note] = field(default_factory=list)
-    replicas: int | None = None
-    sleep: bool = False
-    force: bool = False
+    @property
+    def replicas(self) -> int:
+        """The replicas of an awake pool."""
+        return max(self.least, self.wanted, 1)
+
+
+class Step:
+    """One step of the phase machine, with one method per phase: it changes `memory`.
+
+    What comes of it: see the fields of `Decision`.
+    """
+
+    def __init__(self, given: Given, memory: Memory, goal: Goal) -> None:
+        self.spec, self.seen = given.spec, given.seen
+        self.now, self.allowed = given.now, given.allowed
+        self.memory, self.goal = memory, goal
+        self.notes: list[Note] = []
+        self.replicas: int | None = None
+        self.sleep = self.force = False
 
     def take(self) -> None:
         if self.memory.phase.is_asleep:
@@ -105,20 +116,20 @@ class Step:
 
     def _asleep(self) -> int | None:
         seen, memory = self.seen, self.memory
-        asked = is_announced(memory, seen)
-        if seen.replicas > 0 and self.asleep_asked:
+        asked = activity.is_announced(memory, seen)
+        if seen.replicas > 0 and self.goal.asleep_asked:
             self._drain(self._who_asks())
             return None
-        if self.floor > 0 or (seen.demand.held > 0 and self.allowed.begins):
-            return self._wake(self.reason if self.floor > 0 else Reason.REQUEST)
+        if self.goal.least > 0 or (seen.demand.held > 0 and self.allowed.begins):
+            return self._wake(self.goal.reason if self.goal.least > 0 else Reason.REQUEST)
         if seen.replicas > 0:
-            if is_interrupted(memory, seen) and self.idle.drain:
+            if activity.is_interrupted(memory, seen) and self.goal.idle.drain:
                 self._drain("continuing an interrupted sleep")
                 return None
             # Raised by an activator for a request, or by kubectl scale. If that was long ago or the
             # client is unknown, the pods get one idleAfter.
-            if not asked or self.idle.drain:
-                self.memory = replace(memory, last_active=self.now)
+            if not asked or self.goal.idle.drain:
+                self._set(last_active=self.now)
             return self._wake(Reason.REQUEST if asked else Reason.DEMAND)
         if memory.phase is Phase.SLEEPING and seen.pods == 0:
             self._enter(Phase.ASLEEP, memory.reason)
@@ -127,30 +138,30 @@ class Step:
         return None
 
     def _awake(self) -> int | None:
-        is_idle = self.idle.drain and self.seen.demand.concurrency == 0
-        if (is_idle and not self.parks) or self.asleep_asked:
+        is_idle = self.goal.idle.drain and self.seen.demand.concurrency == 0
+        if (is_idle and not self.goal.parks) or self.goal.asleep_asked:
             self._drain(
-                self._who_asks() if self.asleep_asked else "no request and no window needs it"
+                self._who_asks() if self.goal.asleep_asked else "no request and no window needs it"
             )
             return None
         return self._stay()
 
     def _draining(self) -> int | None:
         seen, memory, now = self.seen, self.memory, self.now
-        busy = seen.demand.concurrency > 0 and not self.asleep_asked
+        busy = seen.demand.concurrency > 0 and not self.goal.asleep_asked
         # A floor of parked pods does not keep an idle pool Warm, and keeps it from sleeping.
-        if busy or not self.idle.drain or self.floor > 0:
+        if busy or not self.goal.idle.drain or self.goal.least > 0:
             self.notes.append(Note("SleepAborted", f"{self._why_up()} while draining"))
             return self._stay()
-        if (seen.acknowledged or 0) < memory.epoch:
-            self.memory = replace(memory, acknowledged_at=None)
+        if (seen.acknowledged or 0) < memory.route.epoch:
+            self._here(acknowledged_at=None)
             return None
-        acknowledged_at = memory.acknowledged_at or now
-        self.memory = replace(memory, acknowledged_at=acknowledged_at)
+        acknowledged_at = memory.process.acknowledged_at or now
+        self._here(acknowledged_at=acknowledged_at)
         settled = now >= acknowledged_at + self.spec.drain.route_settle
         assert memory.since is not None  # noqa: S101  (set by first_sight)
         # A sleep request or unknown demand must not delay the sleep beyond the timeout.
-        bounded = self.asleep_asked or not seen.demand.known
+        bounded = self.goal.asleep_asked or not seen.demand.known
         self.force = bounded and now >= memory.since + self.spec.drain.timeout
         # A pool that depends on this one counts as a request in flight until it is on its way down.
         # That way has a timeout of its own.
@@ -158,15 +169,15 @@ class Step:
         is_free = not order.needed_by or (self.force and order.may_outlast)
         # A kube-proxy that lags behind does not know the activators, only pods that would be
         # removed.
-        self.sleep = settled and not seen.catching_up and self.idle.sleep and is_free
+        self.sleep = settled and not seen.catching_up and self.goal.idle.sleep and is_free
         return None
 
     def _why_up(self) -> str:
         """What ended the way down."""
         demand, memory = self.seen.demand, self.memory
-        if self.floor > 0:
-            return f"pods were asked for ({self.reason})"
-        if demand.concurrency > 0 or is_announced(memory, self.seen):
+        if self.goal.least > 0:
+            return f"pods were asked for ({self.goal.reason})"
+        if demand.concurrency > 0 or activity.is_announced(memory, self.seen):
             return "a request arrived"
         if memory.unknown_since is not None:
             return f"the demand became unknown ({demand.silent or 'no answer'})"
@@ -180,100 +191,95 @@ class Step:
         if self._may_park():
             return self._park()
         if not self._is_idle():
-            self.memory = changed(self.memory, parked_since=None)
-        seen, memory = self.seen, self.memory
-        goal = max(self.floor, self.wanted, 1)
+            self._set(parked_since=None)
+        seen, before = self.seen, self.memory
+        replicas = self.goal.replicas
         # A pod that cannot get its requests back serves with less, and another one helps it.
-        goal = max(goal, min(goal + seen.parking.refused, self.spec.scaling.max_replicas))
+        helped = min(replicas + seen.parking.refused, self.spec.scaling.max_replicas)
+        replicas = max(replicas, helped)
         if seen.catching_up:
-            goal = max(goal, seen.replicas)  # as in Draining: connections still go to all of them
+            # As in Draining: connections still go to all of them.
+            replicas = max(replicas, seen.replicas)
         reason = self._why()
-        if seen.ready >= max(self.floor, 1):
+        if seen.ready >= max(self.goal.least, 1):
             self._record_warm_up()
-            if memory.phase is not Phase.WARM:
-                self.notes.append(Note("Warm", f"{seen.ready} of {goal} replicas are Ready"))
+            if before.phase is not Phase.WARM:
+                self.notes.append(Note("Warm", f"{seen.ready} of {replicas} replicas are Ready"))
             self._enter(Phase.WARM, reason)
         else:
-            if memory.raised_at is None and self._begins():
-                self.memory = replace(self.memory, raised_at=self.now)
+            if before.process.raised_at is None and self._begins():
+                self._here(raised_at=self.now)
             self._enter(Phase.WARMING, reason)
-            self._report_trouble(goal)
-        is_kept = self.spec.route is RouteMode.ALWAYS or memory.counted
+            self._report_trouble(replicas)
         # Pods without a gauge may be those of an earlier template, which shows nothing yet.
-        if seen.ready >= 1 and not is_kept and seen.demand.metered is not False:
-            self.memory = changed(self.memory, route=Route.NATIVE)
-        return self._park() if self._may_park() else goal
+        is_kept = activity.stays_in_route(self.spec, before.route) or seen.demand.metered is False
+        if seen.ready >= 1 and not is_kept:
+            self._set(route=changed(self.memory.route, target=Route.NATIVE))
+        return self._park() if self._may_park() else replicas
 
     def _begins(self) -> bool:
         """Whether pods start now: a warm-up is measured without the wait for other pools."""
         if self.seen.order.awaits:
             return False
         waited = bool(self.spec.depends_on) and self.memory.phase is Phase.WARMING
-        return self.floor > self.seen.replicas or (waited and self.seen.ready == 0)
+        return self.goal.least > self.seen.replicas or (waited and self.seen.ready == 0)
 
     def _may_park(self) -> bool:
         """Whether the pool is idle, and all pods that stay are Ready and have been warm."""
         is_warm = self.memory.phase in (Phase.WARM, Phase.PARKED)
-        return self._is_idle() and is_warm and 0 < self.parks <= self.seen.ready
+        return self._is_idle() and is_warm and 0 < self.goal.parks <= self.seen.ready
 
     def _is_idle(self) -> bool:
-        return self.idle.sleep and self.seen.demand.concurrency == 0
+        return self.goal.idle.sleep and self.seen.demand.concurrency == 0
 
     def _park(self) -> int:
         """Idle: the pods that stay give back their requests, and the activators join the route."""
-        memory, goal = self.memory, self.parks
+        memory, replicas = self.memory, self.goal.parks
         if self.seen.catching_up:
-            goal = max(goal, self.seen.replicas)
-        self.memory = changed(memory, parked_since=memory.parked_since or self.now)
+            replicas = max(replicas, self.seen.replicas)
+        self._set(parked_since=memory.parked_since or self.now)
         if memory.phase is not Phase.PARKED:
-            joins = memory.route is Route.NATIVE
-            self.memory = replace(
-                self.memory,
-                route=Route.ACTIVATOR,
-                epoch=memory.epoch + joins,
-                acknowledged_at=None,
-                reduced=True,
-            )
-            self.notes.append(Note("Parked", f"{goal} pods stay Ready with smaller requests"))
+            self._set(route=memory.route.through_activator(), reduced=True)
+            self._here(acknowledged_at=None)
+            self.notes.append(Note("Parked", f"{replicas} pods stay Ready with smaller requests"))
         # A request restores all of them, and for a while demand removes none.
-        self.memory = replace(self.memory, trend=Trend(sustained=((self.now, goal),)))
-        self._enter(Phase.PARKED, self.reason if self.floor else Reason.IDLE)
-        return goal
+        self._here(trend=Trend(sustained=((self.now, replicas),)))
+        self._enter(Phase.PARKED, self.goal.reason if self.goal.least else Reason.IDLE)
+        return replicas
 
     def _why(self) -> Reason:
-        if self.floor >= max(self.wanted, 1):
-            return self.reason
-        if self.memory.reason is Reason.REQUEST and self.wanted <= 1:
+        if self.goal.least >= max(self.goal.wanted, 1):
+            return self.goal.reason
+        if self.memory.reason is Reason.REQUEST and self.goal.wanted <= 1:
             return Reason.REQUEST
         return Reason.DEMAND
 
     def _wake(self, reason: Reason) -> int:
-        goal = max(self.floor, self.wanted, 1)
+        memory = self.memory
         # Another client started pods that are already Ready, so their start time is unknown.
-        is_ready, awaits = self.seen.ready >= max(self.floor, 1), self.seen.order.awaits
-        memory = remember_soon(self.spec, self.memory, reason, self.now)
-        memory = changed(memory, has_timed_out=memory.timed_out > 0)
-        self.memory = replace(memory, raised_at=None if is_ready or awaits else self.now)
+        is_ready, awaits = self.seen.ready >= max(self.goal.least, 1), self.seen.order.awaits
+        self._set(
+            woken_soon=activity.woken_soon(self.spec, memory, reason, self.now),
+            has_timed_out=memory.process.timed_out > 0,
+        )
+        self._here(raised_at=None if is_ready or awaits else self.now)
         self._enter(Phase.WARMING, reason)
         after = f", once WarmPool {awaits} is Warm" if awaits else ""
-        self.notes.append(Note("Warming", f"starting {goal} replicas ({reason}){after}"))
+        self.notes.append(
+            Note("Warming", f"starting {self.goal.replicas} replicas ({reason}){after}")
+        )
         return self._stay()
 
     def _drain(self, why: str) -> None:
-        self.memory = replace(
-            self.memory,
-            route=Route.ACTIVATOR,
-            epoch=self.memory.epoch + 1,
-            acknowledged_at=None,
-            raised_at=None,
-        )
+        self._set(route=self.memory.route.renewed())
+        self._here(acknowledged_at=None, raised_at=None)
         self._enter(Phase.DRAINING, self._why_down())
         self.notes.append(Note("Draining", f"going to sleep: {why}"))
 
     def _why_down(self) -> Reason:
         if self.allowed.sleeps:
             return Reason.BUDGET
-        return Reason.OVERRIDE if self.asleep_asked else Reason.IDLE
+        return Reason.OVERRIDE if self.goal.asleep_asked else Reason.IDLE
 
     def _who_asks(self) -> str:
         return "the budget is spent" if self.allowed.sleeps else "an override requests sleep"
@@ -283,53 +289,62 @@ class Step:
         memory = self.memory
         held = self.allowed.is_spent and memory.phase.is_asleep
         if held or memory.reason is Reason.BUDGET:
-            kept = Reason.BUDGET if held or self.allowed.sleeps else Reason.IDLE
-            self.memory = replace(memory, reason=kept)
+            self._set(reason=Reason.BUDGET if held or self.allowed.sleeps else Reason.IDLE)
 
     def _record_warm_up(self) -> None:
-        memory, raised = self.memory, self.memory.raised_at
+        memory, raised = self.memory, self.memory.process.raised_at
         if raised is None:
             return
         last = self.seen.starting.last
         took = WarmUp(
             (self.now - raised).total_seconds(),
             self.seen.ready,
-            memory.template,
+            memory.template.hash,
             None if last is None else parts_of(last, raised, self.now),
-            window=self.floor > 0 and self.reason is Reason.WINDOW,
+            window=self.goal.least > 0 and self.goal.reason is Reason.WINDOW,
         )
-        warm_ups = with_warm_up(memory.warm_ups, took)
-        self.memory = replace(memory, raised_at=None, warm_ups=warm_ups)
+        self._set(warm_ups=with_warm_up(memory.warm_ups, took))
+        self._here(raised_at=None)
 
-    def _report_trouble(self, goal: int) -> None:
+    def _report_trouble(self, replicas: int) -> None:
         """Post once for each warm-up that a pod cannot start, and that pods find no node."""
         starting = self.seen.starting
         if starting.failing:
             note = Note("PodsCannotStart", starting.failing, warning=True)
         elif starting.waiting:
-            pods = f"{starting.waiting} of {goal} pods find no node"
+            pods = f"{starting.waiting} of {replicas} pods find no node"
             text = f"{pods}: {starting.no_node[:_SAID]}; {_REMEDY}"
             note = Note("WarmUpUnschedulable", text, warning=True)
         else:
             return
-        if note.reason not in self.memory.told:
-            self.memory = replace(self.memory, told=(*self.memory.told, note.reason))
+        told = self.memory.process.told
+        if note.reason not in told:
+            self._here(told=(*told, note.reason))
             self.notes.append(note)
 
     def _enter(self, phase: Phase, reason: Reason) -> None:
+        memory = self.memory
         if phase is not Phase.WARMING:
-            self.memory = changed(self.memory, told=())
-        if not phase.is_awake:
-            self.memory = changed(self.memory, parked_since=None)
-        since = self.memory.since if phase is self.memory.phase else self.now
-        self.memory = changed(self.memory, phase=phase, reason=reason, since=since)
+            self._here(told=())
+        self._set(
+            phase=phase,
+            reason=reason,
+            since=memory.since if phase is memory.phase else self.now,
+            parked_since=memory.parked_since if phase.is_awake else None,
+        )
+
+    def _set(self, **values: Any) -> None:
+        self.memory = changed(self.memory, **values)
+
+    def _here(self, **values: Any) -> None:
+        self.memory = self.memory.here(**values)
 
 
 def asks_for_sleep(spec: PoolSpec, memory: Memory, allowed: Allowed, now: datetime) -> bool:
     """Whether the budget or an Asleep override puts the pool to sleep, regardless of demand."""
-    override = in_force(spec.override, memory, now)
+    override = activity.in_force(spec.override, memory, now)
     is_asleep = override is not None and override.mode is OverrideMode.ASLEEP
-    is_asked = allowed.sleeps or (is_asleep and not memory.override_done)
+    is_asked = allowed.sleeps or (is_asleep and not memory.override.done)
     return is_asked and allowed.ends is Ends.SLEEP
 
 
@@ -344,20 +359,19 @@ def is_overdue(
         memory.phase is Phase.DRAINING
         and memory.since is not None
         and now >= memory.since + spec.drain.timeout
-        and (acknowledged or 0) >= memory.epoch
+        and (acknowledged or 0) >= memory.route.epoch
         and asks_for_sleep(spec, memory, allowed, now)
     )
 
 
 def asleep_after(memory: Memory, spec: PoolSpec, now: datetime) -> Memory:
     """The memory right after step 5: phase Sleeping, an Asleep override is carried out."""
-    override = in_force(spec.override, memory, now)
+    override = activity.in_force(spec.override, memory, now)
     done = override is not None and override.mode is OverrideMode.ASLEEP
+    known = memory.override
     return replace(
-        memory,
+        memory.here(lowered=False, trend=Trend()),
         phase=Phase.SLEEPING,
         since=now,
-        override_done=memory.override_done or done,
-        lowered=False,
-        trend=Trend(),
+        override=replace(known, done=known.done or done),
     )

@@ -9,7 +9,16 @@ from datetime import datetime, timedelta
 from kotatsu_operator.core.formats import format_duration
 from kotatsu_operator.core.plan.lead import enough_hold, slowest_wake
 from kotatsu_operator.core.pool.decision import Demand, Note, Observation
-from kotatsu_operator.core.pool.memory import Memory, Phase, Reason, Route, Series, Trend, changed
+from kotatsu_operator.core.pool.memory import (
+    Memory,
+    Phase,
+    Reason,
+    Route,
+    Routing,
+    Series,
+    Trend,
+    changed,
+)
 from kotatsu_operator.core.pool.spec import Override, OverrideMode, PoolSpec, RouteMode, Scaling
 
 OVERRIDE_LIMIT = timedelta(hours=24)
@@ -25,58 +34,26 @@ activators count from then on, as for an unmetered pool; otherwise the pool coun
 idleAfter has passed too."""
 
 
-def remember_override(override: Override | None, memory: Memory, now: datetime) -> Memory:
-    """Store when an override was first observed: its limit counts from then."""
-    key = override.key if override else ""
-    if key == memory.override_key:
-        return memory
-    return replace(
-        memory,
-        override_key=key,
-        override_seen=now if override else None,
-        override_done=False,
-    )
-
-
-def remember_sleep(override: Override | None, memory: Memory, seen: Observation) -> Memory:
-    """Store whether an Asleep override is carried out: the scale has been 0 since it began."""
-    if override is None or override.mode is not OverrideMode.ASLEEP:
-        return memory
-    if memory.phase.is_asleep and seen.replicas == 0:
-        return replace(memory, override_done=True)
-    if is_interrupted(memory, seen):
-        return replace(memory, override_done=False)
-    return memory
-
-
 def is_interrupted(memory: Memory, seen: Observation) -> bool:
     """Whether a sleep was announced and the operator ended, or lost a write, before it scaled to 0.
 
     Only while replicas exist and no request has come since: nothing else has a reason to raise
     them.
     """
-    is_half_done = memory.phase is Phase.SLEEPING and not memory.lowered
+    is_half_done = memory.phase is Phase.SLEEPING and not memory.process.lowered
     return is_half_done and seen.replicas > 0 and not is_announced(memory, seen)
 
 
 def is_announced(memory: Memory, seen: Observation) -> bool:
     """Whether a request was announced or is held since the phase began."""
-    ticket = memory.ticket_seen
+    ticket = memory.announced.seen_at
     newer = ticket is not None and memory.since is not None and ticket > memory.since
     return newer or seen.demand.held > 0
 
 
-def remember_ticket(memory: Memory, seen: Observation, now: datetime) -> Memory:
-    """Store when an announcement was first observed: its own time is of another clock."""
-    ticket = seen.demand.ticket
-    if ticket is None or ticket == memory.ticket:
-        return memory
-    return replace(memory, ticket=ticket, ticket_seen=now)
-
-
 def override_end(override: Override, memory: Memory) -> datetime:
     """The effective end of an override: `until`, but at most 24 h after its first observation."""
-    seen = memory.override_seen
+    seen = memory.override.seen_at
     return override.until if seen is None else min(override.until, seen + OVERRIDE_LIMIT)
 
 
@@ -91,60 +68,59 @@ def _latest(*times: datetime | None) -> datetime | None:
     return max((t for t in times if t is not None), default=None)
 
 
-def remember_activity(memory: Memory, seen: Observation, now: datetime) -> Memory:
-    """Store when the pool last had a request, or may have had one."""
-    demand = seen.demand
-    is_silent = demand.stands_in and memory.metered is not False
+def updated(spec: PoolSpec, seen: Observation, memory: Memory, now: datetime) -> Memory:
+    """The memory of a pool that is not suspended, with what keeps it awake or asleep."""
+    demand, unknown_since = seen.demand, memory.unknown_since
+    is_silent = demand.stands_in and memory.template.metered is not False
     is_unknown = is_silent or not demand.known
-    unknown_since = (memory.unknown_since or now) if is_unknown else None
     # Pods that do not report the time of their last request may have had one while they could not
     # be scraped.
-    missed = not is_unknown and memory.unknown_since is not None and demand.last_request is None
+    missed = not is_unknown and unknown_since is not None and demand.last_request is None
     busy = demand.concurrency > 0 or missed
     # A pod's clock may be ahead: activity is never in the future.
     last = _latest(
-        memory.last_active, demand.last_request, memory.ticket_seen, now if busy else None
+        memory.last_active, demand.last_request, memory.announced.seen_at, now if busy else None
     )
+    trend = recommend(demand, spec.scaling, seen.replicas, seen.ready, memory.process.trend, now)
     return changed(
-        memory,
-        unknown_since=unknown_since,
+        memory.here(trend=trend),
+        reason=Reason.IDLE if memory.reason is Reason.SUSPENDED else memory.reason,
+        override=changed(memory.override, done=_is_done(spec, seen, memory, now)),
+        unknown_since=(unknown_since or now) if is_unknown else None,
         last_active=None if last is None else min(last, now),
     )
+
+
+def _is_done(spec: PoolSpec, seen: Observation, memory: Memory, now: datetime) -> bool:
+    """Whether an Asleep override is carried out: the scale has been 0 since it began."""
+    override, done = in_force(spec.override, memory, now), memory.override.done
+    if override is None or override.mode is not OverrideMode.ASLEEP:
+        return done
+    if memory.phase.is_asleep and seen.replicas == 0:
+        return True
+    return done and not is_interrupted(memory, seen)
 
 
 TELL_AFTER = timedelta(minutes=5)
 """How often requests that time out are reported while no wake ends."""
 
 
-def remember_timeouts(memory: Memory, seen: Observation, now: datetime) -> Memory:
-    """Count the requests that got 503 at holdTimeout."""
-    more = seen.demand.timed_out
-    if not more:
-        return memory
-    return replace(
-        memory,
-        timed_out=memory.timed_out + more,
-        timed_out_since=memory.timed_out_since or now,
-        has_timed_out=True,
-    )
-
-
 def report_timeouts(
     spec: PoolSpec, memory: Memory, before: Phase, now: datetime
 ) -> tuple[Memory, list[Note]]:
     """The event with the number of requests that timed out, once the wake is over."""
-    since = memory.timed_out_since
+    since, number = memory.process.timed_out_since, memory.process.timed_out
     is_over = before is Phase.WARMING is not memory.phase
     if since is None or not (is_over or now - since >= TELL_AFTER):
         return memory, []
-    requests = "1 request" if memory.timed_out == 1 else f"{memory.timed_out} requests"
+    requests = "1 request" if number == 1 else f"{number} requests"
     note = Note("RequestsTimedOut", f"{requests} {why_timed_out(spec, memory)}", warning=True)
-    return replace(memory, timed_out=0, timed_out_since=None), [note]
+    return memory.here(timed_out=0, timed_out_since=None), [note]
 
 
 def why_timed_out(spec: PoolSpec, memory: Memory) -> str:
     """What happened to requests that timed out, and what to do."""
-    hold, took = spec.hold_timeout, slowest_wake(memory.warm_ups, memory.template)
+    hold, took = spec.hold_timeout, slowest_wake(memory.warm_ups, memory.template.hash)
     remedy = "see kubectl get pods and kubectl get events, or set a longer wake.holdTimeout"
     if took > hold:
         remedy = (
@@ -174,14 +150,14 @@ _DOUBLINGS = 4
 """The most that `woken_soon` doubles idleAfter: to 16 times."""
 
 
-def remember_soon(spec: PoolSpec, memory: Memory, reason: Reason, now: datetime) -> Memory:
-    """Count a wake by a request soon after the pool went to sleep; a later wake ends the count."""
+def woken_soon(spec: PoolSpec, memory: Memory, reason: Reason, now: datetime) -> int:
+    """Wakes by a request soon after a sleep, with the one of now; a later wake ends the count."""
     slept = timedelta.max if memory.since is None else now - memory.since
     if slept > min(SOON, spec.scaling.idle_after):
-        return changed(memory, woken_soon=0)
+        return 0
     # A sleep that an override or a budget asks for says nothing about idleAfter.
     is_counted = reason is Reason.REQUEST and memory.reason is Reason.IDLE
-    return changed(memory, woken_soon=memory.woken_soon + is_counted)
+    return memory.woken_soon + is_counted
 
 
 def idle_after(spec: PoolSpec, memory: Memory) -> timedelta:
@@ -268,8 +244,8 @@ DOWN_WINDOW = timedelta(seconds=60)
 
 def recommend(
     demand: Demand, scaling: Scaling, current: int, ready: int, trend: Trend, now: datetime
-) -> tuple[int, Trend]:
-    """The replicas for the current demand, and the trend to store.
+) -> Trend:
+    """The trend with the current demand; its `replicas` are the recommendation.
 
     One pod serves `target_concurrency` requests. The two stabilization windows are those of a
     HorizontalPodAutoscaler (decision 5). Until a pod is Ready, waiting requests ask for one pod:
@@ -287,7 +263,7 @@ def recommend(
     sustained = min(n for _, n in recent) if covered else min(asked, max(ready, 1))
     # Without history (an operator restart), the current replicas are the recommendation so far.
     lately = _add(trend.sustained or ((now, running),), sustained, now, DOWN_WINDOW)
-    return max(n for _, n in lately), Trend(recent, lately)
+    return Trend(recent, lately)
 
 
 def _add(series: Series, value: int, now: datetime, window: timedelta) -> Series:
@@ -317,25 +293,35 @@ def remember_metering(spec: PoolSpec, memory: Memory, seen: Observation, now: da
     the current one. With route Always the activators count every connection, and no pod is asked.
     """
     if spec.route is RouteMode.ALWAYS:
-        return changed(memory, counted=False)
-    said, metered = seen.demand.metered, memory.metered
-    is_rolling = bool(memory.template) and seen.updated == 0
-    if said is not None and not metered and not (metered is None and is_rolling):
-        metered = said
-    memory = changed(memory, metered=metered)
+        return changed(memory, route=changed(memory.route, counted=False))
+    said, template = seen.demand.metered, memory.template
+    is_rolling = bool(template.hash) and seen.updated == 0
+    if said is not None and not template.metered and not (template.metered is None and is_rolling):
+        template = changed(template, metered=said)
+    memory = changed(memory, template=template)
     is_counted = _is_counted(memory, seen.demand, now)
-    if is_counted and not memory.counted and memory.route is Route.NATIVE:
+    if is_counted and not memory.route.counted and memory.route.target is Route.NATIVE:
         # The activators join the route only now: what passed them before shows nothing.
         memory = replace(memory, last_active=now)
-    return changed(memory, counted=is_counted)
+    return changed(memory, route=changed(memory.route, counted=is_counted))
 
 
 def _is_counted(memory: Memory, demand: Demand, now: datetime) -> bool:
-    if memory.metered is False:
+    if memory.template.metered is False:
         return True
     since = memory.unknown_since
     is_over = since is not None and now - since >= UNKNOWN_LIMIT
     return is_over and not demand.known and not demand.silent_activator
+
+
+def stays_in_route(spec: PoolSpec, route: Routing) -> bool:
+    """Whether the activators are in the route in every phase."""
+    return spec.route is RouteMode.ALWAYS or route.counted
+
+
+def kept_route(spec: PoolSpec, route: Routing) -> Routing:
+    """The route, with the activators if they are in it in every phase."""
+    return route.through_activator() if stays_in_route(spec, route) else route
 
 
 def counted(demand: Demand, memory: Memory) -> Demand:
@@ -345,7 +331,7 @@ def counted(demand: Demand, memory: Memory) -> Demand:
     have. They are not extrapolated: a client that woke the pool stays on its activator, so their
     share is unknown.
     """
-    if not memory.counted or demand.stands_in:
+    if not memory.route.counted or demand.stands_in:
         return demand
     times = [at for at in (demand.last_request, demand.last_passed) if at is not None]
     return replace(

@@ -7,6 +7,7 @@ from math import ceil, sqrt
 
 from kotatsu_operator.core.pool.decision import Claim
 from kotatsu_operator.core.pool.memory import FIRST_START, WarmUp
+from kotatsu_operator.core.schema import MOST_ITEMS
 
 MARGIN = timedelta(seconds=3)
 """Added to the observed time: kube-proxy follows a Ready pod within about a second, the kubelet
@@ -16,7 +17,7 @@ LONGEST = timedelta(hours=1)
 """The limit of a learned lead: one pod that could not start for a day must not start all later
 windows a day early. A fixed lead may be longer."""
 
-KEEP = 20
+KEEP = MOST_ITEMS
 """The number of warm-ups to store: enough for a 95th percentile, few enough for old ones to
 expire."""
 
@@ -164,49 +165,3 @@ def turns(claims: Mapping[Key, Claim], starts_per_second: float) -> dict[Key, ti
         following = max(start, claim.by - LONGEST_AHEAD)
         ahead[key] = timedelta(seconds=ceil((claim.by - following).total_seconds()))
     return ahead
-
-
-Hurry = Callable[[Key, datetime], None]
-
-
-class Pacer:
-    """Collects the next warm-up of each pool and computes how much earlier it starts."""
-
-    def __init__(
-        self, starts_per_second: float = 5.0, hurry: Hurry = lambda _key, _at: None
-    ) -> None:
-        self._starts_per_second = starts_per_second
-        self._hurry = hurry
-        self._claims: dict[Key, Claim] = {}
-        self._ahead: dict[Key, timedelta] = {}
-        self._is_settled = True
-
-    def ahead(self, key: Key) -> timedelta:
-        """How much earlier than its own lead a pool starts its next warm-up."""
-        return self._ahead.get(key, timedelta())
-
-    def claim(self, key: Key, claim: Claim | None) -> None:
-        """Set a pool's next warm-up; None if there is none."""
-        if self._claims.get(key) == claim:
-            return
-        if claim is None:
-            del self._claims[key]
-        else:
-            self._claims[key] = claim
-        self._is_settled = False
-
-    def reset(self) -> None:
-        """Remove all claims: the next reconcile of each pool repeats its claim."""
-        self._claims.clear()
-        self._ahead.clear()
-        self._is_settled = True
-
-    def settle(self) -> None:
-        """Compute the starts again if a claim has changed; `hurry` pools that now start earlier."""
-        if self._is_settled:
-            return
-        self._is_settled = True
-        before, self._ahead = self._ahead, turns(self._claims, self._starts_per_second)
-        for key, ahead in self._ahead.items():
-            if ahead > before.get(key, timedelta()):
-                self._hurry(key, self._claims[key].by - ahead)

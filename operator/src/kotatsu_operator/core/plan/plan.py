@@ -32,16 +32,13 @@ _SHOWN = 8
 
 
 @dataclass(frozen=True)
-class Capacity:
+class CapacityAhead:
     """The pods for which the schedule asks for nodes at one moment."""
 
     replicas: int = 0
     """Pods of openings whose pods do not start yet, but whose nodes are asked for."""
     next: datetime | None = None
     """When it is asked for next."""
-
-
-NO_CAPACITY = Capacity()
 
 
 @dataclass(frozen=True)
@@ -58,7 +55,7 @@ class Plan:
     """The same while the pool pre-warms for a window; else 0."""
     claim: Claim | None = None
     """The next warm-up that has not begun."""
-    capacity: Capacity = NO_CAPACITY
+    capacity: CapacityAhead = CapacityAhead()
 
     @cached_property
     def _largest(self) -> Occurrence | None:
@@ -177,7 +174,7 @@ def _learned_lead(
     until = max(coming[0].start, now + LONGEST) if coming else now
     replicas = max((o.replicas for o in coming if o.start <= until), default=1)
     settle = spec.drain.route_settle
-    return auto_lead(memory.warm_ups, replicas, settle, memory.template, memory.first_start)
+    return auto_lead(memory.warm_ups, replicas, settle, memory.template.hash, memory.first_start)
 
 
 def _claim(
@@ -212,14 +209,14 @@ def _upcoming(known: Sequence[Occurrence], early: timedelta, now: datetime) -> l
 
 def _capacity(
     ahead: timedelta | None, coming: Iterable[Occurrence], early: timedelta, now: datetime
-) -> Capacity:
+) -> CapacityAhead:
     """`coming` are the openings after now, `early` is their lead."""
     if not ahead:
-        return NO_CAPACITY
+        return CapacityAhead()
     waiting = [o for o in coming if o.start - early > now]
     asked = [o.replicas for o in waiting if o.start - early - ahead <= now]
     begins = [o.start - early - ahead for o in waiting if o.start - early - ahead > now]
-    return Capacity(max(asked, default=0), min(begins, default=None))
+    return CapacityAhead(max(asked, default=0), min(begins, default=None))
 
 
 def floor_of(

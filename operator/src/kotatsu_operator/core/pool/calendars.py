@@ -27,6 +27,7 @@ from kotatsu_operator.core.formats import (
 )
 from kotatsu_operator.core.pool.memory import Followed, Memory, changed
 from kotatsu_operator.core.pool.spec import CalendarUse, PoolSpec, WindowMode
+from kotatsu_operator.core.schema import Form
 
 AHEAD = timedelta(days=62)
 """How far ahead calendars are read."""
@@ -65,6 +66,8 @@ def follow(spec: PoolSpec, memory: Memory, readings: Readings, now: datetime) ->
 
     A calendar without a reading keeps what was read before, without windows that are over.
     """
+    if not (spec.calendars or spec.closed_on or memory.calendars):
+        return memory
     known = {f.name: f for f in memory.calendars}
     found = []
     for name in spec.calendar_names:
@@ -194,3 +197,7 @@ def _read_window(written: Mapping[str, Any], calendar: str) -> Window | None:
     name = text(written.get("name"), "event")
     parked = choice(WindowMode, written.get("mode"), None) is WindowMode.PARKED
     return Window(name, replicas, start=start, end=end, calendar=calendar, parked=parked)
+
+
+FOLLOWED = Form(read_followed, lambda followed: followed.written)
+"""An entry of status.calendars."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 from kotatsu_operator.core.calendar.schedule import Window
 from kotatsu_operator.core.formats import stamp
@@ -173,6 +173,11 @@ class Trend:
     asked: Series = ()
     sustained: Series = ()
 
+    @property
+    def replicas(self) -> int:
+        """The recommendation; 0 without one."""
+        return max((number for _, number in self.sustained), default=0)
+
 
 @dataclass(frozen=True)
 class Followed:
@@ -209,34 +214,108 @@ class Followed:
 
 
 @dataclass(frozen=True)
+class Routing:
+    """The route of new connections."""
+
+    target: Route = Route.NATIVE
+    epoch: int = 0
+    """The number of changes to the activator."""
+    counted: bool = False
+    """Whether the activators' connections count as the demand, because the pods do not report it:
+    the activators are endpoints beside the pods while the pool is awake."""
+
+    def through_activator(self) -> "Routing":
+        """The same with the activators in the route: a new epoch, unless they are in it."""
+        return self if self.target is Route.ACTIVATOR else self.renewed()
+
+    def renewed(self) -> "Routing":
+        """The same with a new epoch, which each activator has to acknowledge."""
+        return replace(self, target=Route.ACTIVATOR, epoch=self.epoch + 1)
+
+
+@dataclass(frozen=True)
+class KnownOverride:
+    """The override of the spec, as far as decisions have processed it."""
+
+    key: str = ""
+    seen_at: datetime | None = None
+    """When it was first observed: its limit counts from then."""
+    done: bool = False
+    """True after an Asleep override has put the pool to sleep: later requests wake the pool."""
+
+    def following(self, key: str, now: datetime) -> "KnownOverride":
+        """What is known after an observation of the spec; `key` is empty without an override."""
+        return self if key == self.key else KnownOverride(key, now if key else None)
+
+
+@dataclass(frozen=True)
+class Announced:
+    """The newest announcement of a request that a decision has processed."""
+
+    seen: datetime | None = None
+    """The time that it names, by the activator's clock: it identifies the announcement."""
+    seen_at: datetime | None = None
+    """When it was first seen, by the operator's clock."""
+
+    def following(self, ticket: datetime | None, now: datetime) -> "Announced":
+        """What is known after an observation of the newest announcement."""
+        return self if ticket in (None, self.seen) else Announced(ticket, now)
+
+
+@dataclass(frozen=True)
+class Template:
+    """The pod template of the target."""
+
+    hash: str = ""
+    proven: bool = False
+    """Whether all requested pods of that template have been Ready at least once."""
+    metered: bool | None = None
+    """Whether pods of that template report requests in flight; None: not known yet."""
+
+    def changed_to(self, hash_: str) -> "Template":
+        """Another template: it is unproven, and its pods may lack the gauge."""
+        return Template(hash_, metered=None if self.metered else self.metered)
+
+
+@dataclass(frozen=True)
+class Process:
+    """What only this process knows, and no status: another one begins with the defaults."""
+
+    acknowledged_at: datetime | None = None
+    """When all activators had acknowledged this epoch (steps 2 and 3 of the way down)."""
+    raised_at: datetime | None = None
+    """When the current warm-up began; None if there is none."""
+    told: tuple[str, ...] = ()
+    """The events that have said why pods of this warm-up do not start."""
+    trend: Trend = Trend()
+    lowered: bool = False
+    """In phase Sleeping: true after this process has lowered the scale, so that replicas above 0
+    were set by another client."""
+    scaled: tuple[datetime, int] | None = None
+    """The replicas that the pool has set last, and when."""
+    timed_out: int = 0
+    """Requests that got 503 at holdTimeout and that no event has reported yet."""
+    timed_out_since: datetime | None = None
+    """When the first of them was seen."""
+
+
+@dataclass(frozen=True)
 class Memory:
-    """The state between decisions; most of it is stored in the WarmPool's status."""
+    """The state between decisions. All but `process` is stored in the WarmPool's status."""
 
     phase: Phase = Phase.ASLEEP
     reason: Reason = Reason.IDLE
     since: datetime | None = None
     """When the phase began; None before the first decision."""
-    route: Route = Route.NATIVE
-    epoch: int = 0
-    """The number of route changes to the activator."""
-    acknowledged_at: datetime | None = None
-    """When all activators had acknowledged this epoch (steps 2 and 3 of the way down)."""
+    route: Routing = Routing()
+    override: KnownOverride = KnownOverride()
+    announced: Announced = Announced()
+    template: Template = Template()
     last_active: datetime | None = None
     unknown_since: datetime | None = None
-    raised_at: datetime | None = None
-    """When the current warm-up began; None if there is none."""
-    told: tuple[str, ...] = ()
-    """The events that have said why pods of this warm-up do not start."""
     warm_ups: tuple[WarmUp, ...] = ()
-    trend: Trend = Trend()
-    override_key: str = ""
-    override_seen: datetime | None = None
-    override_done: bool = False
-    """True after an Asleep override has put the pool to sleep: later requests wake the pool."""
-    lowered: bool = False
-    """In phase Sleeping: true after this process has lowered the scale, so that replicas above 0
-    were set by another client. Not stored in the status: a new process starts with False."""
     opening: Opening | None = None
+    windows: Tally = Tally()
     first_start: timedelta = FIRST_START
     """The time to Ready that is assumed before the first warm-up: a setting of the operator. In
     the status, so that others calculate the same lead."""
@@ -246,19 +325,6 @@ class Memory:
     """How much earlier than the lead the current pre-warm began. It does not shrink."""
     capacity: int = 0
     """Pods for which capacity is held ahead of a window."""
-    windows: Tally = Tally()
-    ticket: datetime | None = None
-    """The newest announcement that a decision has processed."""
-    ticket_seen: datetime | None = None
-    """When it was first seen, by the operator's clock."""
-    template: str = ""
-    proven: bool = False
-    """Whether all requested pods of that template have been Ready at least once."""
-    metered: bool | None = None
-    """Whether pods of that template report requests in flight; None: not known yet."""
-    counted: bool = False
-    """Whether the activators' connections count as the demand, because the pods do not report it:
-    the activators are endpoints beside the pods while the pool is awake."""
     parked_since: datetime | None = None
     """Since when idle pods are parked; None if they are not. A parked pod that was not Ready for a
     moment changes the phase, and not this."""
@@ -268,22 +334,41 @@ class Memory:
     """The minReplicas of the target's HorizontalPodAutoscaler without this pool."""
     contest: Contest | None = None
     calendars: tuple[Followed, ...] = ()
-    scaled: tuple[datetime, int] | None = None
-    """The replicas that the pool has set last, and when."""
-    timed_out: int = 0
-    """Requests that got 503 at holdTimeout and that no event has reported yet."""
-    timed_out_since: datetime | None = None
-    """When the first of them was seen."""
     has_timed_out: bool = False
-    """Whether requests of the current or latest wake got one. The condition RequestsTimedOut
-    stores it."""
+    """Whether requests of the current or latest wake got 503 at holdTimeout. The condition
+    RequestsTimedOut stores it."""
     woken_soon: int = 0
     """Wakes in succession that a request asked for soon after a sleep."""
+    process: Process = Process()
+
+    def here(self, **values: Any) -> "Memory":
+        """The memory with these values of `process`."""
+        return changed(self, process=changed(self.process, **values))
+
+    def not_after(self, now: datetime) -> "Memory":
+        """The memory with no time of the operator's clock later than now: it may be set back."""
+        return changed(
+            _not_after(self, now, "since", "unknown_since", "parked_since"),
+            override=_not_after(self.override, now, "seen_at"),
+            announced=_not_after(self.announced, now, "seen_at"),
+            process=_not_after(
+                self.process, now, "acknowledged_at", "raised_at", "timed_out_since"
+            ),
+        )
 
 
-def changed(memory: Memory, **values: Any) -> Memory:
-    """The memory with these values; the same object if nothing changes, the usual case."""
+T = TypeVar("T", Memory, Routing, KnownOverride, Announced, Template, Process)
+
+
+def _not_after(part: T, now: datetime, *names: str) -> T:
+    ahead = [name for name in names if (at := getattr(part, name)) is not None and at > now]
+    return changed(part, **dict.fromkeys(ahead, now)) if ahead else part
+
+
+def changed(part: T, **values: Any) -> T:
+    """A memory, or a part of one, with these values: the same object if nothing changes."""
     for name, value in values.items():
-        if getattr(memory, name) != value:
-            return replace(memory, **values)
-    return memory
+        known = getattr(part, name)
+        if known is not value and known != value:
+            return replace(part, **values)
+    return part

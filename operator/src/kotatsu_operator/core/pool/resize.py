@@ -4,13 +4,14 @@ Only CPU and memory of a running pod can be changed. A request that the template
 LimitRange's default, an injected sidecar) could not be restored from it, so it is left alone.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import lru_cache
 from typing import Any
 
-from kotatsu_operator.core.formats import conditions_of, parse_quantity, table, tables, text
+from kotatsu_operator.core.formats import conditions_of, quantity, table, tables, text
+from kotatsu_operator.core.objects import Object
+from kotatsu_operator.core.pool.spec import Target
 
 RESIZABLE = ("cpu", "memory")
 
@@ -76,24 +77,15 @@ def _container_size(container: Mapping[str, Any]) -> ContainerSize:
 
 def _known(amounts: Mapping[str, Any]) -> dict[str, str]:
     given = {name: str(amounts[name]) for name in RESIZABLE if name in amounts}
-    return {name: quantity for name, quantity in given.items() if _amount(quantity) is not None}
+    return {name: text for name, text in given.items() if quantity(text) is not None}
 
 
 def _is_guaranteed(container: Mapping[str, Any]) -> bool:
     size = _container_size(container)
     return all(
-        name in size.limits and _amount(size.requests[name]) == _amount(size.limits[name])
+        name in size.limits and quantity(size.requests[name]) == quantity(size.limits[name])
         for name in RESIZABLE
     )
-
-
-@lru_cache(maxsize=1024)
-def _amount(quantity: str) -> Decimal | None:
-    try:
-        amount = parse_quantity(quantity)
-    except ArithmeticError:
-        return None
-    return amount if amount.is_finite() else None
 
 
 # --- what to change ---
@@ -105,7 +97,7 @@ def parked(template: PodSize, most: Mapping[str, Decimal]) -> Quantities:
         name: {
             resource: f"{most[resource]:f}"
             for resource, full in container.requests.items()
-            if resource in most and (_amount(full) or 0) > most[resource]
+            if resource in most and (quantity(full) or 0) > most[resource]
         }
         for name, container in template.containers.items()
     }
@@ -138,24 +130,24 @@ def to_restore(template: PodSize, pod: PodSize) -> Quantities:
 
     Never above the limits of the pod, which may be one of an earlier template.
     """
-    full = {}
+    wanted = {}
     for name, container in template.containers.items():
         limits = pod.containers[name].limits if name in pod.containers else {}
-        full[name] = {
-            resource: min(quantity, limits.get(resource, quantity), key=lambda q: _amount(q) or 0)
-            for resource, quantity in container.requests.items()
+        wanted[name] = {
+            resource: min(full, limits.get(resource, full), key=lambda q: quantity(q) or 0)
+            for resource, full in container.requests.items()
         }
-    return _changes(pod, full, lowers=False)
+    return _changes(pod, wanted, lowers=False)
 
 
 def _changes(pod: PodSize, wanted: Quantities, *, lowers: bool) -> Quantities:
     found: dict[str, dict[str, str]] = {}
     for name, requests in wanted.items():
         known = pod.containers[name].requests if name in pod.containers else {}
-        for resource, quantity in requests.items():
-            has, asked = _amount(known.get(resource, "")), _amount(quantity)
+        for resource, given in requests.items():
+            has, asked = quantity(known.get(resource, "")), quantity(given)
             if has is not None and asked is not None and (asked < has if lowers else asked > has):
-                found.setdefault(name, {})[resource] = quantity
+                found.setdefault(name, {})[resource] = given
     return found
 
 
@@ -197,3 +189,103 @@ def is_resizable(status: Mapping[str, Any]) -> bool:
     statuses = tables(status.get("containerStatuses"))
     running = (c for c in statuses if "running" in table(c.get("state")))
     return next(("resources" in c for c in running), True)
+
+
+# --- why not ---
+
+
+@dataclass(frozen=True)
+class Obstacle:
+    """Why pods cannot be parked: a reason (one word) and a message.
+
+    It refuses no pool: the pool then does without parked pods.
+    """
+
+    reason: str
+    message: str
+
+
+NOT_ENABLED = Obstacle(
+    "NotEnabled", "the operator may not change requests: set the chart's value parked.enabled"
+)
+
+NOT_SERVED = Obstacle(
+    "NotServed",
+    "the cluster cannot resize running pods (pods/resize): upgrade it to Kubernetes 1.33 or newer",
+)
+
+
+def unparkable(
+    target: Target,
+    template: PodSize | None,
+    most: Mapping[str, Decimal],
+    autoscalers: Sequence[Object],
+) -> Obstacle | None:
+    """Why pods of this template cannot be parked; None if they can.
+
+    `template` is None for a target that shows none; `most` is spec.parked.requests.
+    """
+    if target.scales_itself:
+        return Obstacle("Knative", "Knative scales its pods itself: remove spec.parked")
+    of = f"{target.kind} {target.name}"
+    if template is None or not template.containers:
+        text = f"{of} has no spec.template that says what its pods request: remove spec.parked"
+        return Obstacle("NoTemplate", text)
+    changes = parked(template, most)
+    found = (*_of_template(of, template, changes, most), *_of_autoscalers(autoscalers, changes))
+    return next(iter(found), None)
+
+
+def _of_template(
+    of: str, template: PodSize, changes: Quantities, most: Mapping[str, Decimal]
+) -> Iterator[Obstacle]:
+    if template.of_pod:
+        yield Obstacle(
+            "PodLevelResources",
+            f"the pods of {of} have resources of the whole pod (spec.resources): move them to the "
+            "containers",
+        )
+    if not changes:
+        names = " and ".join(most)
+        yield Obstacle(
+            "NothingToReduce",
+            f"no container of {of} requests more {names} than spec.parked.requests: set requests "
+            "in its pod template, or lower spec.parked.requests",
+        )
+    elif template.is_guaranteed:
+        yield Obstacle(
+            "Guaranteed",
+            f"the pods of {of} have the QoS class Guaranteed, which a smaller request would "
+            "change: set a request below its limit in one container",
+        )
+    for name, requests in changes.items():
+        if restarting := sorted(template.containers[name].restarts & requests.keys()):
+            yield Obstacle(
+                "RestartsToResize",
+                f"container {name} of {of} restarts when its {restarting[0]} is resized: set its "
+                "resizePolicy to NotRequired",
+            )
+
+
+def _of_autoscalers(autoscalers: Sequence[Object], changes: Quantities) -> Iterator[Obstacle]:
+    """An autoscaler would take a smaller request for a higher utilization, and start pods."""
+    for autoscaler in autoscalers:
+        name = autoscaler["metadata"]["name"]
+        for resource, container in _utilizations(autoscaler):
+            # Without a container the metric is about all of them.
+            named = changes if container is None else {container} & changes.keys()
+            if any(resource in changes[c] for c in named):
+                yield Obstacle(
+                    "AutoscalerUtilization",
+                    f"HorizontalPodAutoscaler {name} divides the use of {resource} by the request: "
+                    f"set a target of type AverageValue there, or leave {resource} out of "
+                    "spec.parked.requests",
+                )
+
+
+def _utilizations(autoscaler: Object) -> Iterator[tuple[Any, Any]]:
+    """The resource and container of each metric that is a share of the request."""
+    for metric in tables(table(autoscaler.get("spec")).get("metrics")):
+        of = table(metric.get("resource") or metric.get("containerResource"))
+        if table(of.get("target")).get("type") == "Utilization":
+            yield of.get("name"), of.get("container")

@@ -223,6 +223,11 @@ class PoolSpec:
         return min(override.replicas or self.most_replicas, self.scaling.max_replicas)
 
     @property
+    def override_key(self) -> str:
+        """That of the override; empty without one."""
+        return "" if self.override is None else self.override.key
+
+    @property
     def calendar_names(self) -> Collection[str]:
         """All calendars that the pool uses, each once."""
         return dict.fromkeys([*(c.name for c in self.calendars), *self.closed_on])

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from kotatsu_operator.core.budget.limit import Standing
+from kotatsu_operator.core.budget.limit import BudgetState
 from kotatsu_operator.core.calendar.schedule import dropped
 from kotatsu_operator.core.formats import format_duration, stamp
 from kotatsu_operator.core.plan.activity import SOON, UNKNOWN_LIMIT, idle_after, why_timed_out
@@ -102,10 +102,10 @@ _BUDGET_EXHAUSTED = (
 )
 
 
-def budget_condition(standing: Standing, message: str) -> Status:
+def budget_condition(standing: BudgetState, message: str) -> Status:
     """BudgetAvailable: whether the pool may still start to spend."""
-    made = condition("BudgetAvailable", standing is not Standing.EXHAUSTED, standing, message)
-    is_unknown = standing in (Standing.UNPRICED, Standing.DISAGREES)
+    made = condition("BudgetAvailable", standing is not BudgetState.EXHAUSTED, standing, message)
+    is_unknown = standing in (BudgetState.UNPRICED, BudgetState.DISAGREES)
     return made | {"status": "Unknown"} if is_unknown else made
 
 
@@ -165,7 +165,7 @@ def clients_unlimited(policy: str) -> Status:
 def _demand_known(spec: PoolSpec, seen: Observation, decision: Decision, now: datetime) -> Status:
     memory, demand = decision.memory, seen.demand
     since = memory.unknown_since
-    if memory.metered is False and spec.route is RouteMode.AUTO:
+    if memory.template.metered is False and spec.route is RouteMode.AUTO:
         why = demand.silent or "its pods report no requests in flight (awake, this names why)"
         return condition("DemandKnown", False, "Unmetered", f"{why}: {_UNMETERED}")
     if memory.phase.is_asleep:
@@ -214,7 +214,7 @@ def _parked(spec: PoolSpec, seen: Observation, decision: Decision) -> list[Statu
 
 
 def _unproven(seen: Observation, decision: Decision) -> Status:
-    if decision.memory.proven:
+    if decision.memory.template.proven:
         return condition(
             "Unproven", False, "Proven", "all pods of the current template have been Ready once"
         )

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from kotatsu_operator.core.formats import amount, text
-from kotatsu_operator.core.report.status import Form, Record, several
+from kotatsu_operator.core.schema import Form, Schema, several
 
 KEPT = 60
 """Finished episodes in the status; older ones are added up."""
@@ -47,14 +47,14 @@ class Cause:
 
 
 @dataclass(frozen=True, slots=True)
-class Purse:
+class LedgerPeriod:
     """The period of the ledger that pays: its currency and beginning. Empty without prices."""
 
     currency: str = ""
-    period: datetime | None = None
+    start: datetime | None = None
 
 
-NO_PURSE = Purse()
+NO_PERIOD = LedgerPeriod()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class Episode:
 
     begin: datetime
     cause: Cause
-    purse: Purse = NO_PURSE
+    period: LedgerPeriod = NO_PERIOD
     end: datetime | None = None
     """None while it runs."""
     replicas: int = 0
@@ -100,7 +100,7 @@ class Earlier:
 
     begin: datetime
     end: datetime
-    purse: Purse = NO_PURSE
+    period: LedgerPeriod = NO_PERIOD
     episodes: int = 0
     counts: Counts = Counts()
     cost: Decimal | None = None
@@ -113,7 +113,7 @@ OnePaid = TypeVar("OnePaid", Episode, Earlier)
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
+class StoredHistory:
     """All that status.history holds."""
 
     since: datetime | None = None
@@ -141,13 +141,13 @@ def money_of(cost: Decimal) -> Decimal:
     return Decimal(f"{cost:.6f}")
 
 
-def folded(finished: Iterable[Episode], earlier: Iterable[Earlier]) -> Recorded:
+def folded(finished: Iterable[Episode], earlier: Iterable[Earlier]) -> StoredHistory:
     """The newest episodes one by one, and the others added to the sums of their periods."""
     kept, sums = [*finished], [*earlier]
     for episode in kept[:-KEPT]:
-        at = next((i for i, s in enumerate(sums) if s.purse == episode.purse), None)
+        at = next((i for i, s in enumerate(sums) if s.period == episode.period), None)
         if at is None:
-            sums.append(Earlier(episode.begin, episode.begin, episode.purse))
+            sums.append(Earlier(episode.begin, episode.begin, episode.period))
             at = len(sums) - 1
         known = sums[at]
         cost = [c for c in (known.cost, episode.cost) if c is not None]
@@ -159,7 +159,7 @@ def folded(finished: Iterable[Episode], earlier: Iterable[Earlier]) -> Recorded:
             counts=known.counts.plus(episode.counts),
             cost=sum(cost, Decimal(0)) if cost else None,
         )
-    return Recorded(finished=tuple(kept[-KEPT:]), earlier=tuple(sums[-PERIODS:]))
+    return StoredHistory(finished=tuple(kept[-KEPT:]), earlier=tuple(sums[-PERIODS:]))
 
 
 # --- the status ---
@@ -171,40 +171,40 @@ def _pod_seconds(given: Any) -> Decimal | None:
 
 
 _NESTED = {
-    "cause": Record(
+    "cause": Schema(
         Cause,
         brief=("name",),
         forms={"name": Form(lambda given: text(given)[:LONGEST_NAME], str)},
         why="reason",
     ),
-    "purse": Record(Purse, brief=("currency",), period="periodStart"),
-    "counts": Record(
+    "period": Schema(LedgerPeriod, brief=("currency",), start="periodStart"),
+    "counts": Schema(
         Counts,
         brief=("wakes", "opened", "cold"),
         forms={"pod_seconds": Form(_pod_seconds, lambda value: float(round(value, 3)))},
     ),
 }
-_NAMES = {"begin": "from", "end": "to", "cause": "", "purse": "", "counts": ""}
-_EPISODE = Record(Episode, forms=_NESTED, **_NAMES)
-_RECORDED = Record(
-    Recorded,
+_NAMES = {"begin": "from", "end": "to", "cause": "", "period": "", "counts": ""}
+_EPISODE = Schema(Episode, forms=_NESTED, **_NAMES)
+_STORED = Schema(
+    StoredHistory,
     forms={
         "running": _EPISODE,
         "finished": several(_EPISODE, KEPT),
-        "earlier": several(Record(Earlier, forms=_NESTED, **_NAMES), PERIODS),
+        "earlier": several(Schema(Earlier, forms=_NESTED, **_NAMES), PERIODS),
     },
     finished="episodes",
 )
 
 
-def recorded_status(recorded: Recorded) -> dict[str, Any]:
+def stored_status(recorded: StoredHistory) -> dict[str, Any]:
     """The history as the status has it."""
-    return _RECORDED.write(recorded)
+    return _STORED.write(recorded)
 
 
-def read_recorded(status: Mapping[str, Any]) -> Recorded:
+def read_stored(status: Mapping[str, Any]) -> StoredHistory:
     """The history from a WarmPool's status; unreadable items are left out."""
-    read = Recorded(**_RECORDED.values(status.get("history")))
+    read = StoredHistory(**_STORED.values(status.get("history")))
     running = read.running
     return replace(
         read,
@@ -216,4 +216,4 @@ def read_recorded(status: Mapping[str, Any]) -> Recorded:
 
 def _priced(paid: OnePaid) -> OnePaid:
     """Without a currency, an amount or a period says nothing."""
-    return paid if paid.purse.currency else replace(paid, purse=NO_PURSE, cost=None)
+    return paid if paid.period.currency else replace(paid, period=NO_PERIOD, cost=None)

@@ -13,16 +13,16 @@ from typing import Any
 
 from kotatsu_operator.core.budget.ledger import Ledger, Spent
 from kotatsu_operator.core.report.episodes import (
-    NO_PURSE,
+    NO_PERIOD,
     Counts,
     Earlier,
     Episode,
+    LedgerPeriod,
     Paid,
-    Purse,
-    Recorded,
+    StoredHistory,
     Why,
     money_of,
-    read_recorded,
+    read_stored,
 )
 from kotatsu_operator.core.report.status import read_ledger
 
@@ -51,7 +51,7 @@ class Row:
 class Balance:
     """The ledger of one whole period beside the sum of the report."""
 
-    purse: Purse
+    period: LedgerPeriod
     ledger: Decimal
     report: Decimal
 
@@ -81,8 +81,8 @@ class Past:
     def costs(self) -> dict[str, Decimal]:
         """The total by currency."""
         found: dict[str, Decimal] = {}
-        for purse, cost in self._paid():
-            found[purse.currency] = found.get(purse.currency, Decimal(0)) + cost
+        for period, cost in self._paid():
+            found[period.currency] = found.get(period.currency, Decimal(0)) + cost
         return found
 
     @property
@@ -92,7 +92,7 @@ class Past:
         costs: dict[str, Decimal] = {}
         for row in rows:
             if row.cost is not None:
-                code = row.episode.purse.currency
+                code = row.episode.period.currency
                 costs[code] = costs.get(code, Decimal(0)) + row.cost
         return Parked(sum((row.pod_seconds for row in rows), Decimal(0)), costs)
 
@@ -111,31 +111,31 @@ class Past:
         """The most pods at a time."""
         return max((row.episode.replicas for row in self.rows), default=0)
 
-    def _paid(self) -> Iterable[tuple[Purse, Decimal]]:
+    def _paid(self) -> Iterable[tuple[LedgerPeriod, Decimal]]:
         for row in self.rows:
             if row.cost is not None:
-                yield row.episode.purse, row.cost
+                yield row.episode.period, row.cost
         for earlier in self.sums:
             if earlier.cost is not None:
-                yield earlier.purse, earlier.cost
+                yield earlier.period, earlier.cost
 
-    def paid(self, purse: Purse) -> Decimal:
+    def paid(self, period: LedgerPeriod) -> Decimal:
         """The total of one period."""
-        return sum((cost for of, cost in self._paid() if of == purse), Decimal(0))
+        return sum((cost for of, cost in self._paid() if of == period), Decimal(0))
 
 
 def read_past(status: Mapping[str, Any], begin: datetime, end: datetime, now: datetime) -> Past:
     """What was recorded in a status for [begin, end); see `past_of`."""
-    return past_of(read_recorded(status), read_ledger(status), begin, end, now)
+    return past_of(read_stored(status), read_ledger(status), begin, end, now)
 
 
 def past_of(
-    record: Recorded, ledger: Ledger, begin: datetime, end: datetime, now: datetime
+    record: StoredHistory, ledger: Ledger, begin: datetime, end: datetime, now: datetime
 ) -> Past:
     """What was recorded for [begin, end). The running episode goes up to the ledger's entry."""
     running = record.running
     if running is not None:
-        at = ledger.at if ledger.at is not None and running.purse != NO_PURSE else now
+        at = ledger.at if ledger.at is not None and running.period != NO_PERIOD else now
         running = replace(running, end=max(at, running.begin))
     every = [*record.finished, *([running] if running is not None else [])]
     found = (_row(e, begin, end) for e in every)
@@ -162,7 +162,11 @@ _TICK = timedelta(microseconds=1)
 
 
 def _notes(
-    record: Recorded, rows: Sequence[Row], sums: Sequence[Earlier], begin: datetime, end: datetime
+    record: StoredHistory,
+    rows: Sequence[Row],
+    sums: Sequence[Earlier],
+    begin: datetime,
+    end: datetime,
 ) -> Iterable[str]:
     since = record.known_since
     if since is None:
@@ -188,7 +192,7 @@ def _said(at: datetime) -> str:
     return f"{at:%Y-%m-%dT%H:%M:%SZ}"
 
 
-def _balances(made: Past, record: Recorded, ledger: Ledger) -> Iterable[Balance]:
+def _balances(made: Past, record: StoredHistory, ledger: Ledger) -> Iterable[Balance]:
     """Each period of the ledger that the range and the record cover as a whole."""
     if not ledger.currency or ledger.period_start is None or ledger.at is None:
         return
@@ -196,12 +200,12 @@ def _balances(made: Past, record: Recorded, ledger: Ledger) -> Iterable[Balance]
     for spent, until in ((ledger.previous, ledger.period_start), (current, ledger.at)):
         if spent is None:
             continue
-        purse = Purse(spent.currency, spent.period_start)
-        of: list[Paid] = [e for e in record.over if e.purse == purse]
+        period = LedgerPeriod(spent.currency, spent.period_start)
+        of: list[Paid] = [e for e in record.over if e.period == period]
         begins = min((e.begin for e in of), default=None)
         since = record.known_since
         is_known = since is not None and (
             since <= spent.period_start or (begins is not None and begins <= spent.period_start)
         )
         if is_known and made.begin <= spent.period_start and until <= made.end:
-            yield Balance(purse, spent.accrued, made.paid(purse))
+            yield Balance(period, spent.accrued, made.paid(period))

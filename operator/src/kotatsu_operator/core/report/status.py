@@ -3,192 +3,56 @@
 The kubectl plugin reads it too.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import MISSING, fields, replace
-from datetime import datetime, timedelta
-from decimal import Decimal
-from enum import Enum
-from types import MappingProxyType, NoneType, UnionType
-from typing import Any, Generic, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
+from collections.abc import Collection, Mapping
+from typing import Any
 
 from kotatsu_operator.core.budget.groups import Shared
 from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.formats import (
-    amount,
     choice,
     conditions_of,
-    count,
     format_duration,
-    instant,
     is_true,
-    lasting,
-    seconds,
     stamp,
     table,
     text,
 )
 from kotatsu_operator.core.plan.activity import override_end
-from kotatsu_operator.core.plan.lead import KEEP
-from kotatsu_operator.core.pool.calendars import read_followed
+from kotatsu_operator.core.pool.calendars import FOLLOWED
 from kotatsu_operator.core.pool.decision import Decision, Observation, Transition
-from kotatsu_operator.core.pool.memory import Followed, Memory, Opening, Original, Phase, changed
+from kotatsu_operator.core.pool.memory import (
+    Memory,
+    Opening,
+    Original,
+    Phase,
+    Process,
+    Routing,
+    changed,
+)
 from kotatsu_operator.core.pool.spec import PoolSpec
-
-T = TypeVar("T")
-
-
-class Form(NamedTuple):
-    """How values of one type are stored."""
-
-    read: Callable[[Any], Any]
-    """Returns None for anything that is not such a value."""
-    write: Callable[[Any], Any]
-
-
-_FORMS: Mapping[type, Form] = {
-    bool: Form(bool, bool),
-    str: Form(lambda given: given if isinstance(given, str) else None, str),
-    int: Form(lambda given: None if (n := count(given, -1)) < 0 else n, int),
-    float: Form(seconds, lambda value: round(value, 3)),
-    Decimal: Form(amount, "{:.6f}".format),
-    datetime: Form(instant, stamp),
-    timedelta: Form(lasting, format_duration),
-    Followed: Form(read_followed, lambda followed: followed.written),
-}
-
-
-def _form_of(kind: Any) -> Any:
-    first = next((arg for arg in get_args(kind) if arg is not NoneType), None)
-    if isinstance(kind, UnionType):
-        return _form_of(first)
-    if get_origin(kind) is tuple:
-        return several(_form_of(first), KEEP)
-    if issubclass(kind, Enum):
-        return Form(lambda given: choice(kind, given, None), lambda one: one.value)
-    return _FORMS[kind] if kind in _FORMS else Record(kind)
-
-
-def several(form: Any, most: int) -> Form:
-    """A tuple of values of one form, stored as a list of at most `most`."""
-
-    def read(given: Any) -> tuple[Any, ...]:
-        # Only the newest: an edited status may have more than the operator writes.
-        listed = given[-most:] if isinstance(given, list) else ()
-        return tuple(one for item in listed if (one := form.read(item)) is not None)
-
-    def write(values: Sequence[Any]) -> list[Any]:
-        # A patch replaces a list as a whole, so that a None would stay in it.
-        written = [form.write(value) for value in values]
-        return [{k: v for k, v in one.items() if v is not None} for one in written]
-
-    return Form(read, write)
-
-
-class Record(Generic[T]):
-    """A dataclass that is stored as an object, without the attributes in `but`.
-
-    A field has the name of its attribute in camel case, unless `names` has another one, or a path
-    (`route.epoch`); the fields of an attribute with an empty name are those of the object itself.
-    Its form follows from the attribute's type, unless `forms` has another one. The attributes in
-    `brief` are left out while they have their defaults. A status may have been edited by hand, so
-    everything is read tolerantly (`core.formats`).
-    """
-
-    def __init__(
-        self,
-        kind: type[T],
-        but: Collection[str] = (),
-        brief: Collection[str] = (),
-        forms: Mapping[str, Any] = MappingProxyType({}),
-        **names: str,
-    ) -> None:
-        self._kind, types, self._brief = kind, get_type_hints(kind), frozenset(brief)
-        stored = [f for f in fields(kind) if f.name not in but]  # type: ignore[arg-type]
-        self._defaults: dict[str, Any] = {}
-        self._rows: list[tuple[str, list[str], str, Any]] = []
-        for f in stored:
-            optional = f.default is MISSING and NoneType in get_args(types[f.name])
-            self._defaults[f.name] = None if optional else f.default
-            *parents, last = names.get(f.name, _camel(f.name)).split(".")
-            form = forms.get(f.name) or _form_of(types[f.name])
-            self._rows.append((f.name, parents, last, form))
-
-    def values(self, given: Any) -> dict[str, Any]:
-        """The attributes. One that cannot be read has its default; MISSING without one."""
-        read, top = dict(self._defaults), table(given)
-        for attribute, parents, last, form in self._rows:
-            parent = top
-            for name in parents:
-                parent = table(parent.get(name))
-            found = parent.get(last) if last else parent
-            if found is not None and (value := form.read(found)) is not None:
-                read[attribute] = value
-        return read
-
-    def read(self, given: Any) -> T | None:
-        """The dataclass; None if an attribute without a default cannot be read."""
-        values = self.values(given)
-        return None if MISSING in values.values() else self._kind(**values)
-
-    def write(self, value: T) -> dict[str, Any]:
-        """The object; a value of None becomes None, which removes the field from a status."""
-        written: dict[str, Any] = {}
-        for attribute, parents, last, form in self._rows:
-            parent = written
-            for name in parents:
-                parent = parent.setdefault(name, {})
-            one = getattr(value, attribute)
-            if not last:
-                parent.update(form.write(one))
-            elif one is None or (attribute in self._brief and one == self._defaults[attribute]):
-                parent[last] = None
-            else:
-                parent[last] = form.write(one)
-        return written
-
-
-def _camel(name: str) -> str:
-    first, *others = name.split("_")
-    return first + "".join(map(str.capitalize, others))
-
+from kotatsu_operator.core.schema import MOST_ITEMS, Schema, several
 
 Status = dict[str, Any]
 
-_MEMORY = Record(
+_MEMORY = Schema(
     Memory,
-    but=(
-        "acknowledged_at",
-        "raised_at",
-        "told",
-        "trend",
-        "lowered",
-        "scaled",
-        "timed_out",
-        "timed_out_since",
-        "has_timed_out",
-    ),
-    brief=("counted", "ahead", "first_start", "reduced", "capacity", "calendars", "woken_soon"),
-    forms={"opening": Record(Opening, brief=("excused",))},
+    but=("process", "has_timed_out"),
+    brief=("ahead", "first_start", "reduced", "capacity", "calendars", "woken_soon"),
+    forms={
+        "calendars": several(FOLLOWED, MOST_ITEMS),
+        "opening": Schema(Opening, brief=("excused",)),
+        "route": Schema(Routing, brief=("counted",)),
+    },
     since="phaseSince",
-    route="route.target",
-    epoch="route.epoch",
     unknown_since="demandUnknownSince",
-    override_key="override.key",
-    override_seen="override.seenAt",
-    override_done="override.done",
+    announced="demand",
     opening="lastOpening",
-    ticket="demand.seen",
-    ticket_seen="demand.seenAt",
-    template="template.hash",
-    proven="template.proven",
-    metered="template.metered",
-    counted="route.counted",
     original="hpa",
 )
-_ORIGINAL = Record(Original)
-_GROUP = Record(Shared, but=("rate", "disagreement"), total="spent")
-_TRANSITION = Record(Transition)
-_LEDGER = Record(
+_ORIGINAL = Schema(Original)
+_GROUP = Schema(Shared, but=("rate", "disagreement"), total="spent")
+_TRANSITION = Schema(Transition)
+_LEDGER = Schema(
     Ledger,
     but=("rate", "limit", "forecast", "shared", "pods"),
     pod_hour="podPerHour",
@@ -201,7 +65,7 @@ def memory_status(memory: Memory, spec: PoolSpec) -> Status:
     status, override = _MEMORY.write(memory), spec.override
     # A rejected pool keeps its previous Service.
     status["route"]["service"] = None if spec.target.scales_itself else spec.service
-    if memory.ticket is None:
+    if memory.announced.seen is None:
         del status["demand"]  # an activator writes the rest of it
     if override is None:
         status["override"] = None
@@ -228,12 +92,12 @@ def read_memory(status: Mapping[str, Any], transient: Memory) -> Memory:
         stored = _MEMORY.values({**status, "calendars": None}) | {"calendars": calendars}
     else:
         stored = _MEMORY.values(status)
-    same = (phase, stored["epoch"]) == (transient.phase, transient.epoch)
+    same = (phase, stored["route"].epoch) == (transient.phase, transient.route.epoch)
     if same and transient.since is not None:
         stored["unknown_since"] = transient.unknown_since
     stored["last_active"] = transient.last_active or stored["last_active"]
     stored["has_timed_out"] = is_true(conditions_of(status).get("RequestsTimedOut"))
-    return replace(transient if same else Memory(), **stored)
+    return Memory(**stored, process=transient.process if same else Process())
 
 
 def target_status(spec: PoolSpec) -> Status:

@@ -1,0 +1,114 @@
+"""The contract of optional features: what the reconciler shows them, and what they may add.
+
+The reconciler calls the hooks of each feature in the order of a list, and knows none of them.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from kotatsu_operator.controller.accounts import NO_ACCOUNT, Account
+from kotatsu_operator.controller.targets.kinds import Refused
+from kotatsu_operator.controller.targets.target import Target, Tools
+from kotatsu_operator.core.budget.ledger import Ledger
+from kotatsu_operator.core.pool.decision import Decision, Note, Observation
+from kotatsu_operator.core.pool.memory import Memory
+from kotatsu_operator.core.pool.spec import PoolSpec
+from kotatsu_operator.core.report.status import Status
+from kotatsu_operator.kube.objects import Key, Object
+from kotatsu_operator.kube.pod import PodView
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One pool at one reconcile: what it is, and what is known of it."""
+
+    pool: Object
+    target: Target
+    refused: Refused | None
+    memory: Memory
+    pods: list[PodView]
+    conditions: Mapping[str, Mapping[str, Any]]
+    """The conditions as the status has them, by type."""
+    now: datetime
+    calendars: Sequence[Status] = ()
+    """The condition CalendarFailed, while a calendar of the pool cannot be read."""
+    beside: Sequence[PodView] = ()
+    """Further pods that the pool pays for, beside those of its target."""
+    account: Account = NO_ACCOUNT
+    """What it costs; set after the features have prepared the turn."""
+
+    @property
+    def key(self) -> Key:
+        return self.target.key
+
+    @property
+    def spec(self) -> PoolSpec:
+        return self.target.spec
+
+    @property
+    def status(self) -> Status:
+        return self.pool.get("status") or {}
+
+    @property
+    def accepted(self) -> Mapping[str, Any]:
+        """The condition Accepted as the status has it; empty if there is none."""
+        return self.conditions.get("Accepted", {})
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a reconcile has decided, and what it reports."""
+
+    seen: Observation
+    decision: Decision
+    ledger: Ledger
+    status: Status
+    """The fields to write, without the conditions."""
+    notes: tuple[Note, ...]
+    """The events to post."""
+
+
+@dataclass(frozen=True)
+class After:
+    """The result of what a feature has done after the status was written."""
+
+    again: datetime | None = None
+    """When to reconcile at the latest; None: when the decision says."""
+    notes: tuple[Note, ...] = ()
+    """Further events."""
+
+
+class Feature:
+    """An optional part beside the core. A feature overrides the hooks that it needs.
+
+    `prepare` and `status` make no I/O. An error of a hook fails the reconcile, so `after` catches
+    those of the API server that must not stop a decision.
+    """
+
+    def observe(self, key: Key, pool: Object | None) -> None:
+        """Look at each version of a WarmPool, also while another operator leads.
+
+        None when it is deleted.
+        """
+
+    def prepare(self, turn: Turn) -> Turn:
+        """Add to what the costs and the decision of a pool depend on."""
+        return turn
+
+    def status(self, _turn: Turn, report: Report) -> Report:
+        """Add to the status and to the events of a decision."""
+        return report
+
+    async def after(self, _tools: Tools, _turn: Turn, _report: Report) -> After | None:
+        """Act once the status is written."""
+
+    async def run(self, touch: Callable[[Key], None]) -> None:
+        """Work beside the reconciles while this operator leads; `touch` reconciles a pool."""
+
+    def forget(self, key: Key) -> None:
+        """Remove what is known of a deleted pool."""
+
+    def reset(self) -> None:
+        """Remove all state that gets outdated while another operator leads."""

@@ -1,0 +1,1 @@
+"""The waiting page: what a browser gets while a pool wakes."""

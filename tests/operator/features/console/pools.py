@@ -1,0 +1,196 @@
+"""Pools for the console: one of each kind that a page must be able to show."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from kotatsu_operator.core.formats import stamp
+from kotatsu_operator.core.pool.decision import Demand
+from kotatsu_operator.features.console.board import Board
+from kotatsu_operator.kube.objects import Object
+
+NAMES = ("auth", "feed", "gallery", "lost", "voice")
+NOW = datetime(2026, 11, 25, 10, 5, tzinfo=UTC)
+
+
+class Clock:
+    def __init__(self, now: datetime = NOW) -> None:
+        self.now = now
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+def pool(name: str, *, status: Object | None = None, uid: str = "", **spec: Any) -> Object:
+    return {
+        "metadata": {"namespace": "demo", "name": name, "uid": uid or f"uid-{name}"},
+        "spec": {
+            "targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name},
+            **spec,
+        },
+        "status": status or {},
+    }
+
+
+def status(phase: str, ready: int = 0, desired: int | None = None, **more: Any) -> Object:
+    return {
+        "phase": phase,
+        "phaseSince": "2026-11-25T10:00:00Z",
+        "reason": "Idle",
+        "readyReplicas": ready,
+        "desiredReplicas": ready if desired is None else desired,
+        "route": {"target": "Native", "epoch": 1},
+        "conditions": [
+            {
+                "type": "Accepted",
+                "status": "True",
+                "reason": "Accepted",
+                "message": "the spec is in force",
+            }
+        ],
+        **more,
+    }
+
+
+def day(clock: Clock) -> Board:
+    """A board that has watched five pools for seven hours."""
+    end = clock.now
+    clock.now = end - timedelta(hours=7)
+    board = Board(clock)
+    windows = [
+        {"name": "final-pitch", "start": wall(end, -2), "end": wall(end, 2), "replicas": 5},
+        {"name": "rehearsal", "schedule": "0 18 * * *", "duration": "90m", "replicas": 2},
+    ]
+    voice = {"timeZone": "UTC", "windows": windows, "scaling": {"maxReplicas": 10}}
+    budget = {"currency": "JPY", "limit": "3000", "prices": {"cpuHour": "6.5"}}
+    for hours, ready in ((-7, 0), (-6.4, 1), (-6.2, 0), (-2.1, 3), (-2.05, 5)):
+        clock.now = end + timedelta(hours=hours)
+        board.see(pool("voice", status=status("Warm" if ready else "Asleep", ready), **voice))
+    clock.now = end
+    warm = status(
+        "Warm",
+        5,
+        reason="Window",
+        activeWindow="final-pitch",
+        nextTransition={
+            "at": stamp(end + timedelta(hours=2)),
+            "window": "final-pitch",
+            "kind": "close",
+        },
+        cost={
+            "currency": "JPY",
+            "accrued": "2710.5",
+            "ratePerHour": "9.2",
+            "limit": "3000",
+            "forecast": "2812",
+            "period": "Day",
+            "periodStart": stamp(end - timedelta(hours=10)),
+            "at": stamp(end),
+        },
+        history=history(end),
+        notices=[
+            {
+                "id": "1",
+                "reason": "WindowReady",
+                "message": "window final-pitch: 5 replicas are Ready 14s early",
+                "at": stamp(end - timedelta(hours=2)),
+            }
+        ],
+        lastWake={"at": stamp(end - timedelta(hours=6.4)), "duration": "1.823s"},
+        lastOpening={
+            "window": "final-pitch",
+            "at": stamp(end - timedelta(hours=2)),
+            "early": "14s",
+            "cold": False,
+        },
+    )
+    board.see(pool("voice", status=warm, budget=budget, **voice))
+    board.see(pool("auth", status=status("Asleep")))
+    board.see(_gallery(end))
+    refusal = {
+        "type": "Accepted",
+        "status": "False",
+        "reason": "TargetNotFound",
+        "message": "there is no Deployment <b>lost</b>",
+    }
+    board.see(pool("lost", status={"conditions": [refusal]}))
+    override = {
+        "mode": "Warm",
+        "until": stamp(end + timedelta(hours=1)),
+        "by": "alice",
+        "reason": "judges came back",
+    }
+    board.see(pool("feed", status=status("Warming", 0, 3, reason="Override"), override=override))
+    for name, in_flight, held in (("voice", 3, 1), ("gallery", 2, 0), ("auth", 0, 0)):
+        board.show(("demo", name), Demand(in_flight, held))
+    return board
+
+
+def _gallery(end: datetime) -> Object:
+    """A pool with all that can be wrong at once."""
+    opening = {"window": "open-day", "at": stamp(end - timedelta(hours=1)), "cold": True}
+    wrong = status(
+        "Warm",
+        2,
+        4,
+        reason="Window",
+        activeWindow="open-day",
+        lastOpening=opening,
+        cost={"currency": "JPY", "accrued": "512", "ratePerHour": "3.7", "limit": "500",
+              "exhausted": True, "forecast": "540"},
+    )  # fmt: skip
+    wrong["conditions"] += [
+        {
+            "type": "ReplicasContested",
+            "status": "True",
+            "reason": "AppliedByAnother",
+            "message": "argocd applies a manifest that sets spec.replicas of Deployment gallery",
+        },
+        {
+            "type": "BudgetAvailable",
+            "status": "False",
+            "reason": "Exhausted",
+            "message": "512 of 500 JPY are spent",
+        },
+    ]
+    window = {"name": "open-day", "start": wall(end, -1), "end": wall(end, 3), "replicas": 4}
+    return pool("gallery", status=wrong, windows=[window], timeZone="UTC")
+
+
+def history(end: datetime) -> Object:
+    """A wake, an override and an open window, which cost what the ledger has."""
+    paid = {"currency": "JPY", "periodStart": stamp(end - timedelta(hours=10))}
+    ended = [
+        (-6.4, -6.2, "Request", "", 1, "10.250000", {"wakes": 1}),
+        (-6.2, -6, "Override", "sound check <b>now</b>", 2, "200.250000", {}),
+    ]
+    return {
+        "since": paid["periodStart"],
+        "running": {
+            "from": stamp(end - timedelta(hours=2)),
+            "reason": "Window",
+            "name": "final-pitch",
+            "replicas": 5,
+            "podSeconds": 36000.0,
+            "opened": 1,
+            "cost": "2500.000000",
+            **paid,
+        },
+        "episodes": [
+            {
+                "from": stamp(end + timedelta(hours=begin)),
+                "to": stamp(end + timedelta(hours=stop)),
+                "reason": reason,
+                "name": name,
+                "replicas": replicas,
+                "podSeconds": 720.0 * replicas,
+                "cost": cost,
+                **counts,
+                **paid,
+            }
+            for begin, stop, reason, name, replicas, cost, counts in ended
+        ],
+    }
+
+
+def wall(at: datetime, hours: float) -> str:
+    return (at + timedelta(hours=hours)).strftime("%Y-%m-%dT%H:%M:%S")

@@ -1,0 +1,65 @@
+from dataclasses import replace
+from datetime import timedelta
+
+from kotatsu_operator.core.pool.decision import Demand
+from kotatsu_operator.features.console.board import Board
+from tests.operator.features.console.pools import NOW, Clock, pool, status
+
+VOICE = ("demo", "voice")
+DEMAND = Demand(in_flight=2, held=1)
+
+
+def board_of(*pools):
+    board = Board(Clock())
+    for one in pools:
+        board.see(one)
+    return board
+
+
+def test_a_reader_gets_only_what_has_changed_since():
+    board = board_of(pool("auth"), pool("voice"))
+    version, keys, changed = board.read()
+    assert (keys, len(changed)) == ([("demo", "auth"), VOICE], 2)
+    board.see(pool("voice", status=status("Warm", 1)))
+    assert [e.pool["metadata"]["name"] for e in board.read(version)[2]] == ["voice"]
+
+
+def test_a_pool_that_is_gone_changes_the_version_and_leaves_the_keys():
+    board = board_of(pool("voice"))
+    before = board.version
+    board.observe(VOICE, None)
+    assert board.version > before
+    assert board.read()[1] == []
+
+
+def test_a_new_pool_of_an_old_name_has_no_past():
+    board = board_of(pool("voice", status=status("Warm", 3)))
+    board.see(pool("voice", uid="another", status=status("Asleep")))
+    [entry] = board.read()[2]
+    assert [s.ready for s in entry.history.samples] == [0]
+
+
+def test_requests_in_flight_are_news_but_their_times_are_not():
+    board = board_of(pool("voice"))
+    board.show(VOICE, DEMAND)
+    before = board.version
+    board.show(VOICE, replace(DEMAND, last_request=NOW + timedelta(seconds=1)))
+    assert board.version == before
+    board.show(VOICE, Demand())
+    assert board.version > before
+
+
+def test_what_a_reader_holds_does_not_change_under_it():
+    board = board_of(pool("voice", status=status("Asleep")))
+    [entry] = board.read()[2]
+    board.see(pool("voice", status=status("Warm", 1)))
+    assert [s.ready for s in entry.history.samples] == [0]
+
+
+def test_where_another_operator_looks_the_pool_stays_and_its_demand_is_unknown():
+    board = board_of(pool("voice"))
+    board.show(VOICE, DEMAND)
+    before = board.version
+    board.reset()
+    [entry] = board.read(before)[2]
+    assert entry.demand is None

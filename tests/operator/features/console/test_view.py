@@ -1,0 +1,167 @@
+import json
+from datetime import timedelta
+
+import pytest
+from fuzz.edits import edited
+from fuzz.pools import crd, specs
+from fuzz.schema import values
+from hypothesis import HealthCheck, given, settings
+
+from kotatsu_operator.core.plan.kept import Kept
+from kotatsu_operator.core.pool.parse import parse
+from kotatsu_operator.features.console import view
+from kotatsu_operator.features.console.board import Board
+from kotatsu_operator.features.console.view import MOST, _view, _windows, pool_view
+from tests.operator.features.console.pools import NOW, Clock, day, pool, status
+
+
+def views():
+    return {e.pool["metadata"]["name"]: pool_view(e, NOW) for e in day(Clock()).read()[2]}
+
+
+def test_a_view_is_plain_json():
+    assert json.loads(json.dumps(views()))
+
+
+def test_a_warm_pool_shows_its_floor_its_demand_and_its_money():
+    voice = views()["voice"]
+    assert (voice["phase"], voice["floor"], voice["window"]) == ("Warm", 5, "final-pitch")
+    assert voice["demand"] == {"inFlight": 3, "held": 1, "known": True}
+    assert voice["cost"]["limit"] == "3000"
+    assert [s[1] for s in voice["samples"]] == [0, 1, 0, 3, 5]
+
+
+def test_the_windows_around_now_are_laid_out():
+    names = [w["name"] for w in views()["voice"]["windows"]]
+    assert names.count("final-pitch") == 1
+    assert names.count("rehearsal") == 3  # yesterday's, today's and tomorrow's
+
+
+def schedule(name, exclude=()):
+    cron = {"name": name, "schedule": "* * * * *", "duration": "30s", "replicas": 1}
+    windows = [cron | {"excludeDates": list(exclude)}]
+    parsed = parse(pool("voice", windows=windows)["spec"])
+    return parsed.windows, parsed.zone
+
+
+def test_openings_are_laid_out_once_an_hour():
+    first = _windows(*schedule("a"), NOW)
+    assert _windows(*schedule("a"), NOW) is first
+    assert _windows(*schedule("a"), NOW + timedelta(hours=1)) is not first
+
+
+def test_the_openings_that_are_kept_are_limited_in_their_number_and_not_in_schedules(monkeypatch):
+    kept = Kept(1000, view._size)
+    monkeypatch.setattr(view, "_openings", kept)
+    for n in range(20):
+        assert len(_windows(*schedule(f"w{n}"), NOW)) == MOST
+        assert kept.size <= 1000
+    dates = [f"2030-{n // 28 + 1:02}-{n % 28 + 1:02}" for n in range(300)]
+    before = kept.size
+    _windows(*schedule("w20", dates), NOW)
+    assert kept.size == before - 2 * (MOST + 1) + MOST + 301  # the dates count too
+
+
+def test_an_override_in_force_is_shown_with_who_and_why():
+    assert views()["feed"]["override"]["by"] == "alice"
+
+
+def test_a_refused_pool_shows_the_sentence_of_its_refusal():
+    assert views()["lost"]["refused"] == "there is no Deployment <b>lost</b>"
+
+
+def test_a_pool_whose_spec_cannot_be_read_is_still_shown():
+    board = day(Clock())
+    [entry] = [e for e in board.read()[2] if e.pool["metadata"]["name"] == "voice"]
+    entry.pool["spec"]["timeZone"] = "Asia/Nowhere"
+    assert pool_view(entry, NOW)["windows"] == []
+
+
+def view_of(status, **spec):
+    board = Board(Clock())
+    board.see(pool("voice", status=status, **spec))
+    [entry] = board.read()[2]
+    return _view(entry, NOW)
+
+
+@pytest.mark.parametrize("zone", ["Asia/Nowhere", "localtime", "posix/Asia/Tokyo", "Factory"])
+def test_a_zone_that_browsers_lack_is_named_and_replaced_by_utc(zone):
+    shown = view_of({}, timeZone=zone)
+    assert shown["timeZone"] == "UTC"
+    assert repr(zone) in shown["refused"]
+
+
+def test_a_pool_that_is_refused_for_something_else_keeps_its_zone():
+    shown = view_of({}, timeZone="Asia/Tokyo", drain={"timeout": "soon"})
+    assert shown["timeZone"] == "Asia/Tokyo"
+    assert "'soon' is not a duration" in shown["refused"]
+
+
+def test_the_parts_of_a_status_that_cannot_be_read_are_left_out():
+    shown = view_of(
+        {
+            "phase": "constructor",
+            "phaseSince": "soon",
+            "readyReplicas": 10**400,
+            "desiredReplicas": -1,
+            "nextTransition": {"at": "0000-99-99", "kind": "toString"},
+            "lastOpening": {"at": "2026-11-25T10:00:00Z", "early": 3, "window": {}},
+            "lastWake": {"at": "2026-11-25T10:00:00Z"},
+            "cost": {"currency": "JPY", "accrued": "NaN", "limit": "1e999999"},
+            "conditions": [{"type": "Ready", "status": ["True"]}, "nonsense"],
+        }
+    )
+    assert (shown["phase"], shown["since"], shown["next"]) == ("", None, None)
+    assert (shown["ready"], shown["desired"], shown["wakes"]) == (0, 0, [])
+    assert (shown["openings"][0]["window"], shown["openings"][0]["early"]) == ("", None)
+    assert shown["cost"] == {"currency": "JPY", "accrued": "0"}
+    assert [c["status"] for c in shown["conditions"]] == [""]
+
+
+def test_the_newest_warm_up_comes_first_with_its_parts():
+    parts = {"node": 91.0, "sandbox": 1.0, "pull": 12.0, "start": 5.0}
+    ups = [{"seconds": 3, "replicas": 1}, {"seconds": 109, "replicas": 5, "parts": parts}]
+    newest, oldest = view_of({"phase": "Warm", "warmUps": ups})["warmUps"]
+    assert newest == {"seconds": 109.0, "replicas": 5, "parts": parts}
+    assert oldest["parts"] is None
+
+
+@pytest.mark.slow
+@settings(max_examples=100, suppress_health_check=list(HealthCheck))
+@given(edited(specs()), edited(values(crd()["status"])))
+def test_no_edit_of_spec_or_status_keeps_a_pool_from_being_shown(spec, status):
+    board = Board(Clock())
+    board.see(pool("voice", status=status) | {"spec": spec})
+    [entry] = board.read()[2]
+    shown = _view(entry, NOW)
+    assert json.loads(json.dumps(shown, allow_nan=False))["name"] == "voice"
+
+
+def test_nothing_of_the_object_but_what_is_named_gets_out():
+    board = day(Clock())
+    [entry] = [e for e in board.read()[2] if e.pool["metadata"]["name"] == "voice"]
+    entry.pool["metadata"]["annotations"] = {"note": "canary"}
+    entry.pool["spec"]["metrics"] = {"path": "/canary"}
+    assert "canary" not in json.dumps(pool_view(entry, NOW))
+
+
+# --- parked pods ---
+
+
+def parked_status(**more):
+    return status("Parked", 1, phaseSince="2026-11-25T10:00:00Z", reduced=True, **more)
+
+
+def test_a_parked_pool_says_until_when():
+    shown = view_of(parked_status(), parked={"for": "20m"})
+    assert (shown["phase"], shown["parkedUntil"]) == ("Parked", "2026-11-25T10:20:00Z")
+
+
+def test_a_pool_that_is_not_parked_has_no_end_of_that():
+    assert view_of(status("Warm", 1), parked={})["parkedUntil"] is None
+
+
+def test_windows_say_whether_their_pods_are_parked():
+    window = {"name": "w", "start": "2026-11-25T10:00", "end": "2026-11-25T12:00", "replicas": 2}
+    spec = {"timeZone": "UTC", "parked": {}, "windows": [window | {"mode": "Parked"}]}
+    assert [w["parked"] for w in view_of(parked_status(), **spec)["windows"]] == [True]

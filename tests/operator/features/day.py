@@ -1,0 +1,33 @@
+"""A day of one pool with all optional features."""
+
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry
+
+from kotatsu_operator.features.capacity import (
+    NO_CAPACITY_AHEAD,
+    CapacityAhead,
+    CapacityOptions,
+)
+from kotatsu_operator.features.history import Histories
+from kotatsu_operator.features.notices.feature import Notices
+from kotatsu_operator.features.notices.notifier import Notifier, NotifyMetrics
+from tests.operator.day import Day
+
+
+@dataclass
+class FeaturedDay(Day):
+    """A day like those of the core, and what the features add to it."""
+
+    capacity: CapacityOptions = NO_CAPACITY_AHEAD
+    notifier: object = None
+    """Sends notices; without it, none are sent."""
+
+    def features(self):
+        """As `kotatsu_operator.__main__` lists them."""
+        nobody = Notifier("", NotifyMetrics(CollectorRegistry()), lambda: self.now)
+        return [
+            Histories(self.monotonic),
+            CapacityAhead(self.capacity),
+            Notices(self.notifier or nobody),
+        ]

@@ -1,0 +1,360 @@
+"""Delivery to real HTTP receivers: good ones, and ones that fail, hang, redirect or drip."""
+
+import asyncio
+import contextlib
+import json
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from kotatsu_operator.features.notices import notifier as module
+from kotatsu_operator.features.notices import post
+from kotatsu_operator.features.notices.notices import Notice
+from kotatsu_operator.features.notices.notifier import Notifier, NotifyMetrics
+from tests.operator.core.values import t
+
+VOICE = ("demo", "voice")
+SECRET = "T000B000XXXX"
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+
+
+def notice(number: int = 1, reason: str = "WindowCold") -> Notice:
+    return Notice(f"id-{number}", reason, f"message {number}", t("10:00"))
+
+
+def answer(status: int, *headers: str) -> bytes:
+    head = "".join(f"{header}\r\n" for header in headers)
+    return f"HTTP/1.1 {status} X\r\nContent-Length: 0\r\n{head}\r\n".encode()
+
+
+class Web:
+    """A receiver on loopback. It answers each request by the next of `answers`, the last one again.
+
+    An answer is bytes, or a function that has the connection.
+    """
+
+    def __init__(self, *answers: object) -> None:
+        self._answers = list(answers) or [OK]
+        self.bodies: list[dict] = []
+        self.paths: list[str] = []
+        self.url = ""
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        ends = (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError)
+        with contextlib.closing(writer.transport), contextlib.suppress(*ends):
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode()
+                length = next(
+                    int(line.split(":")[1])
+                    for line in head.lower().splitlines()
+                    if line.startswith("content-length")
+                )
+                self.paths.append(head.split()[1])
+                self.bodies.append(json.loads(await reader.readexactly(length)))
+                given = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+                if isinstance(given, bytes):
+                    writer.write(given)
+                else:
+                    await given(writer)
+
+    @property
+    def ids(self) -> list[str]:
+        """The ids of the CloudEvents that came."""
+        return [body["id"] for body in self.bodies]
+
+
+async def hang(_: asyncio.StreamWriter) -> None:
+    await asyncio.Event().wait()
+
+
+async def drip(writer: asyncio.StreamWriter) -> None:
+    """A response whose head never ends."""
+    writer.write(b"HTTP/1.1 200 OK\r\n")
+    while True:
+        writer.write(b"X: y\r\n")
+        await writer.drain()
+        await asyncio.sleep(0.01)
+
+
+async def endless(writer: asyncio.StreamWriter) -> None:
+    """A response whose body never ends."""
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9999999999\r\n\r\n")
+    while True:
+        writer.write(b"x" * 65536)
+        await writer.drain()
+
+
+async def interim(writer: asyncio.StreamWriter) -> None:
+    """Responses that announce a response, without an end."""
+    while True:
+        writer.write(b"HTTP/1.1 102 Processing\r\n\r\n" * 1000)
+        await writer.drain()
+
+
+class House:
+    """A notifier at work, with the receivers of a file."""
+
+    def __init__(self, file) -> None:
+        self.file = file
+        self.registry = CollectorRegistry()
+        self.touched: list[tuple[str, str]] = []
+        self.notifier = Notifier(
+            str(file),
+            NotifyMetrics(self.registry),
+            lambda: t("10:00"),
+            pause=lambda _: 0.001,
+            read_again=0.01,
+        )
+
+    def write(self, *receivers: dict) -> None:
+        """Replace the file, as the kubelet does: a new one is renamed onto it."""
+        new = self.file.with_suffix(".new")
+        new.write_text(json.dumps({"receivers": receivers}))
+        new.replace(self.file)
+
+    def count(self, receiver: str, outcome: str) -> float:
+        labels = {"receiver": receiver, "outcome": outcome}
+        return self.registry.get_sample_value("kotatsu_notifications_total", labels) or 0.0
+
+    async def until(self, holds: Callable[[], object]) -> None:
+        async with asyncio.timeout(30):
+            while not holds():
+                await asyncio.sleep(0.005)
+
+    async def tell(self, *notices: Notice) -> None:
+        """Tell the notifier, which has read its file, and wait until all notices are complete."""
+        await self.loaded()
+        self.notifier.tell(VOICE, notices)
+        ids = {n.id for n in notices}
+        await self.until(lambda: set(self.notifier.delivered(VOICE)) >= ids)
+
+    async def loaded(self) -> None:
+        await self.until(lambda: self.notifier._lines is not None)
+
+
+Serve = Callable[[Web], Awaitable[str]]
+
+
+@pytest.fixture
+async def serve() -> AsyncIterator[Serve]:
+    async with contextlib.AsyncExitStack() as servers:
+        tasks: set[asyncio.Task] = set()
+
+        async def begin(web: Web) -> str:
+            async def one(reader, writer):
+                tasks.add(asyncio.current_task())
+                await web.serve(reader, writer)
+
+            server = await asyncio.start_server(one, "127.0.0.1", 0)
+            servers.callback(server.close)
+            port = server.sockets[0].getsockname()[1]
+            web.url = f"http://127.0.0.1:{port}/{SECRET}"
+            return web.url
+
+        yield begin
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@pytest.fixture
+async def house(tmp_path, caplog) -> AsyncIterator[House]:
+    caplog.set_level(logging.DEBUG)
+    made = House(tmp_path / "receivers.yaml")
+    task = asyncio.create_task(made.notifier.run(made.touched.append))
+    yield made
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert SECRET not in caplog.text
+
+
+async def test_a_notice_is_delivered_once_and_its_pool_is_reconciled(house, serve):
+    web = Web()
+    house.write({"name": "hook", "url": await serve(web)})
+    await house.tell(notice())
+    house.notifier.tell(VOICE, [notice()])  # the status has it until the next reconcile
+    await house.tell(notice(), notice(2))
+    assert web.ids == ["id-1", "id-2"]
+    assert web.bodies[0]["type"] == "dev.kotatsu.warmpool.WindowCold"
+    assert house.touched == [VOICE, VOICE]
+    assert house.count("hook", "sent") == 2
+    house.notifier.tell(VOICE, [])
+    assert house.notifier.delivered(VOICE) == ()
+
+
+async def test_a_receiver_that_fails_is_tried_again_with_the_same_id(house, serve):
+    web = Web(answer(500), answer(429, "Retry-After: 0"), answer(503), OK)
+    house.write({"name": "hook", "url": await serve(web)})
+    await house.tell(notice())
+    assert web.ids == ["id-1"] * 4
+    assert (house.count("hook", "retried"), house.count("hook", "sent")) == (3, 1)
+
+
+async def test_a_receiver_that_rejects_is_not_tried_again(house, serve, caplog):
+    web = Web(answer(404), OK)
+    house.write({"name": "hook", "url": await serve(web)})
+    await house.tell(notice(), notice(2))
+    assert web.ids == ["id-1", "id-2"]
+    assert (house.count("hook", "failed"), house.count("hook", "sent")) == (1, 1)
+    assert "notification receiver hook: it answers 404; giving up id-1" in caplog.text
+
+
+async def test_a_redirect_is_not_followed(house, serve, caplog):
+    other = Web()
+    web = Web(answer(307, f"Location: {await serve(other)}"))
+    house.write({"name": "hook", "url": await serve(web)})
+    await house.tell(notice())
+    assert other.bodies == []
+    assert house.count("hook", "failed") == 1
+    assert "it answers 307, and redirects are not followed" in caplog.text
+
+
+@pytest.mark.parametrize("bad", [hang, drip, interim])
+async def test_a_receiver_that_does_not_respond_delays_no_other(house, serve, monkeypatch, bad):
+    monkeypatch.setattr(post, "TIMEOUT", 0.2)
+    slow, web = Web(bad, OK), Web()
+    house.write(
+        {"name": "slow", "url": await serve(slow)}, {"name": "hook", "url": await serve(web)}
+    )
+    await house.loaded()
+    house.notifier.tell(VOICE, [notice(n) for n in range(20)])
+    await house.until(lambda: len(web.bodies) == 20)
+    await house.until(lambda: house.count("slow", "sent") == 20)
+    assert house.count("slow", "retried") >= 1
+    assert set(house.notifier.delivered(VOICE)) == {f"id-{n}" for n in range(20)}
+
+
+@pytest.mark.parametrize("bad", [hang, drip, answer(500)])
+async def test_a_notice_that_is_never_accepted_holds_up_no_other(house, serve, monkeypatch, bad):
+    async def serves_all_but_the_first(writer):
+        if web.ids[-1] != "id-0":
+            writer.write(OK)
+        elif isinstance(bad, bytes):
+            writer.write(bad)
+        else:
+            await bad(writer)
+
+    monkeypatch.setattr(post, "TIMEOUT", 0.2)
+    web = Web(serves_all_but_the_first)
+    house.write({"name": "hook", "url": await serve(web)})
+    await house.loaded()
+    house.notifier.tell(VOICE, [notice(n) for n in range(5)])
+    await house.until(lambda: house.count("hook", "sent") == 4)
+    assert web.ids[:5] == ["id-0", "id-1", "id-2", "id-3", "id-4"]
+    assert "id-0" not in house.notifier.delivered(VOICE)
+
+
+async def test_the_hour_of_a_notice_begins_when_it_begins_to_wait(house, serve, monkeypatch):
+    monkeypatch.setattr(module, "GIVE_UP", 0.3)
+    monkeypatch.setattr(post, "TIMEOUT", 0.2)
+    web = Web(hang)
+    house.write({"name": "hook", "url": await serve(web)})
+    await house.tell(*(notice(n) for n in range(5)))
+    assert web.ids.count("id-4") == 1  # what came before it has taken longer
+    assert house.count("hook", "failed") == 5
+
+
+async def test_the_body_of_a_response_is_not_read(house, serve):
+    web = Web(endless)
+    house.write({"name": "hook", "url": await serve(web)})
+    await house.tell(notice())
+    assert house.count("hook", "sent") == 1
+
+
+async def test_a_receiver_that_refuses_connections_is_given_up_after_an_hour(
+    house, monkeypatch, caplog
+):
+    monkeypatch.setattr(module, "GIVE_UP", 0.05)
+    house.write({"name": "hook", "url": f"http://127.0.0.1:1/{SECRET}"})
+    await house.tell(notice())
+    assert house.count("hook", "failed") == 1
+    assert "it cannot be connected to; giving up id-1" in caplog.text
+
+
+async def test_a_full_queue_drops_what_comes_later(house, serve, monkeypatch):
+    monkeypatch.setattr(module, "WAITING", 3)
+    web = Web(hang)
+    house.write({"name": "hook", "url": await serve(web)})
+    await house.loaded()
+    house.notifier.tell(VOICE, [notice(n) for n in range(8)])
+    assert house.count("hook", "dropped") == 5
+    assert len(house.notifier.delivered(VOICE)) == 5
+
+
+async def test_slack_gets_its_own_form_and_only_the_events_that_it_wants(house, serve):
+    web = Web()
+    chat = {"name": "chat", "url": await serve(web), "format": "slack", "events": ["WindowLate"]}
+    house.write(chat)
+    await house.tell(notice(1), notice(2, "WindowLate"))
+    assert web.bodies == [{"text": "*demo/voice* WindowLate: message 2"}]
+
+
+async def test_a_changed_file_is_read_again_and_counts_for_what_waits(house, serve, monkeypatch):
+    monkeypatch.setattr(post, "TIMEOUT", 0.1)
+    wrong, right = Web(answer(500)), Web()
+    house.write({"name": "hook", "url": await serve(wrong)})
+    await house.loaded()
+    house.notifier.tell(VOICE, [notice()])
+    await house.until(lambda: wrong.bodies)
+    house.write({"name": "hook", "url": await serve(right)})
+    await house.until(lambda: right.ids == ["id-1"])
+
+
+async def test_an_invalid_file_leaves_the_receivers_as_they_are(house, serve, caplog):
+    web = Web()
+    url = await serve(web)
+    house.write({"name": "hook", "url": url})
+    await house.loaded()
+    house.write({"name": "hook", "url": f"ftp://{SECRET}"})
+    valid = "kotatsu_notification_receivers_valid"
+    await house.until(lambda: house.registry.get_sample_value(valid) == 0)
+    await house.tell(notice())
+    assert web.ids == ["id-1"]
+    assert "receivers[0].url: is not an http or https address" in caplog.text
+    house.write({"name": "hook", "url": url})
+    await house.until(lambda: house.registry.get_sample_value(valid) == 1)
+
+
+async def test_notices_wait_for_the_first_valid_file(house, serve):
+    house.notifier.tell(VOICE, [notice()])
+    assert house.notifier.delivered(VOICE) == ()
+    web = Web()
+    house.write({"name": "hook", "url": await serve(web)})
+    await house.until(lambda: house.touched == [VOICE])  # its next reconcile tells again
+    await house.tell(notice())
+    assert web.ids == ["id-1"]
+
+
+async def test_a_receiver_that_is_removed_holds_nothing_back(house, serve):
+    stuck, web = Web(hang), Web()
+    hook = {"name": "hook", "url": await serve(web)}
+    house.write(hook, {"name": "stuck", "url": await serve(stuck)})
+    await house.loaded()
+    house.notifier.tell(VOICE, [notice()])
+    await house.until(lambda: web.bodies and stuck.bodies)
+    house.write(hook)
+    await house.until(lambda: "id-1" in house.notifier.delivered(VOICE))
+
+
+async def test_the_next_leader_sends_what_the_status_still_has(tmp_path, serve):
+    web = Web(hang, OK)
+    url = await serve(web)
+    for _ in range(2):
+        leader = House(tmp_path / "receivers.yaml")
+        leader.write({"name": "hook", "url": url})
+        task = asyncio.create_task(leader.notifier.run(leader.touched.append))
+        await leader.loaded()
+        leader.notifier.tell(VOICE, [notice()])
+        seen = len(web.bodies)
+        await leader.until(lambda seen=seen: len(web.bodies) > seen)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert web.ids == ["id-1", "id-1"]
+
+
+async def test_without_a_file_nothing_is_stored_and_nothing_runs():
+    notifier = Notifier("", NotifyMetrics(CollectorRegistry()), lambda: t("10:00"))
+    assert not notifier.is_on
+    await notifier.run(lambda _: None)

@@ -1,0 +1,111 @@
+"""The file of receivers: what is accepted, and what is rejected with a sentence and no secret."""
+
+import json
+
+import pytest
+from rows import each
+
+from kotatsu_operator.features.notices.notices import NOTICE_REASONS
+from kotatsu_operator.features.notices.receivers import (
+    Format,
+    ReceiversError,
+    parse_receivers,
+)
+
+SECRET = "T000B000XXXX"
+URL = f"https://hooks.example.com/services/{SECRET}"
+GOOD = {"name": "chat", "url": URL}
+
+
+def read(*receivers):
+    return parse_receivers(json.dumps({"receivers": receivers}).encode())
+
+
+def test_a_receiver_needs_a_name_and_a_url_and_gets_all_events_as_cloudevents():
+    (receiver,) = read(GOOD)
+    assert (receiver.url, receiver.format) == (URL, Format.CLOUDEVENTS)
+    assert receiver.events == frozenset(NOTICE_REASONS)
+    assert receiver.wants("demo", "WindowCold")
+
+
+def test_a_receiver_can_be_told_less():
+    raw = b"""
+receivers:
+  - name: chat
+    url: https://hooks.example.com/services/x
+    format: slack
+    events: [WindowCold, BudgetExhausted]
+    namespaces: [demo]
+    headers: {Authorization: Bearer x}
+"""
+    (receiver,) = parse_receivers(raw)
+    assert receiver.format is Format.SLACK
+    assert receiver.wants("demo", "WindowCold")
+    assert not receiver.wants("demo", "WindowReady")
+    assert not receiver.wants("other", "WindowCold")
+
+
+def test_no_receiver_is_a_valid_file():
+    assert read() == ()
+
+
+@pytest.mark.parametrize(
+    ("raw", "sentence"),
+    [
+        (b"receivers: }", "it is not YAML in line 1"),
+        (b"\xff\xfe", "it is not YAML in UTF-8"),
+        (b"[" * 60_000, "it is not YAML"),
+        (b"- a", "it is not a list of `receivers:` and nothing else"),
+        (b"x" * 70_000, "it is larger than 64 KiB"),
+        (b"receivers: 5", "receivers: is not a list of at most 16 receivers"),
+        (b"receivers: &a [*a]", "receivers[0]: is not an object with name and url"),
+    ],
+)
+def test_a_file_that_cannot_be_read_has_a_sentence(raw, sentence):
+    with pytest.raises(ReceiversError) as raised:
+        parse_receivers(raw)
+    assert sentence in str(raised.value)
+
+
+@each(
+    "change, sentence",
+    [
+        ({"name": "Team Chat"}, ".name: write lower-case letters, digits and -"),
+        ({"name": None}, ".name: write lower-case letters"),
+        ({"url": SECRET}, ".url: is not an http or https address; write it like https://"),
+        ({"url": f"ftp://x/{SECRET}"}, ".url: is not an http or https address"),
+        ({"url": f"https://x:99999/{SECRET}"}, ".url: is not an address"),
+        ({"url": f"https://[x/{SECRET}"}, ".url: is not an address"),
+        ({"url": f"https://ann:{SECRET}@x"}, ".url: has a user name or password; use headers"),
+        ({"url": f"https://x/{SECRET}\n"}, ".url: is not an address of at most 2048"),
+        ({"url": 5}, ".url: is not an address of at most 2048"),
+        ({"format": "teams"}, ".format: is not one of cloudevents, slack"),
+        ({"format": ["slack"]}, ".format: is not one of cloudevents, slack"),
+        ({"events": ["Warming"]}, ".events: has an event other than WindowReady, "),
+        ({"events": "WindowCold"}, ".events: is not a list of words"),
+        ({"namespaces": [5]}, ".namespaces: is not a list of words"),
+        ({"headers": {"Host": SECRET}}, ".headers.Host: is set by the operator; remove it"),
+        ({"headers": {"A b": SECRET}}, ".headers: has a name with other characters"),
+        ({"headers": {"A": f"{SECRET}\r\nB: c"}}, ".headers.A: is not printable text in ASCII"),
+        ({"headers": {"A": 5}}, ".headers.A: is not printable text"),
+        ({"headers": [SECRET]}, ".headers: is not an object of at most 16 headers"),
+        ({"secret": SECRET}, ": has a field other than name, url, format"),
+    ],
+)
+def test_a_wrong_receiver_is_named_and_no_secret_is_repeated(change, sentence):
+    with pytest.raises(ReceiversError) as raised:
+        read(GOOD, {**GOOD, "name": "other", **change})
+    assert f"receivers[1]{sentence}" in str(raised.value)
+    assert SECRET not in str(raised.value)
+
+
+def test_two_receivers_have_two_names_and_there_are_16_at_most():
+    with pytest.raises(ReceiversError, match=r"receivers\[1\].name: chat is the name of another"):
+        read(GOOD, GOOD)
+    with pytest.raises(ReceiversError, match="at most 16"):
+        read(*({**GOOD, "name": f"r{n}"} for n in range(17)))
+
+
+def test_a_receiver_that_is_logged_shows_no_secret():
+    (receiver,) = read({**GOOD, "headers": {"Authorization": SECRET}})
+    assert SECRET not in repr(receiver)

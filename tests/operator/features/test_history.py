@@ -1,0 +1,351 @@
+"""The history of a pool: what it was warm for, and that its costs are the ledger's."""
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kotatsu_operator.core.budget.ledger import BilledPod, Ledger, accrue
+from kotatsu_operator.core.pool.decision import Decision
+from kotatsu_operator.core.pool.memory import Memory, Outcome, Phase, Reason
+from kotatsu_operator.core.pool.spec import Budget, Override, OverrideMode, Period, Prices
+from kotatsu_operator.core.report.episodes import KEPT, PERIODS, Why, read_stored
+from kotatsu_operator.core.report.status import cost_status, read_ledger
+from kotatsu_operator.features.history import History, Seen, entered, history_status, recalled
+from tests.operator.core.report.test_status import stored
+from tests.operator.core.values import HOUR, MINUTE, SECOND, examples, t, utc
+
+PRICES = Prices({"cpu": Decimal("0.0123457")})
+"""Amounts with more digits than the status has."""
+
+BUDGET = Budget("JPY", PRICES, period=Period.DAY)
+FREE = Budget()
+ASLEEP = (Phase.ASLEEP, Reason.IDLE)
+WINDOW = (Phase.WARM, Reason.WINDOW)
+REQUEST = (Phase.WARM, Reason.REQUEST)
+OVERRIDE = (Phase.WARM, Reason.OVERRIDE)
+
+
+@dataclass
+class Pool:
+    """One pool's ledger and history, and the status that the API server has of them."""
+
+    now: datetime = field(default_factory=lambda: t("10:00"))
+    budget: Budget = BUDGET
+    status: dict[str, Any] = field(default_factory=dict)
+    ledger: Ledger = field(default_factory=Ledger)
+    history: History | None = None
+    pods: dict[str, BilledPod] = field(default_factory=dict)
+    made: int = 0
+    override: Override | None = None
+
+    def scale(self, pods: int) -> list[BilledPod]:
+        """Start or end pods now; returns the bills of those that ended."""
+        gone = []
+        while len(self.pods) > pods:
+            uid, bill = self.pods.popitem()
+            gone.append(replace(bill, gone_at=self.now))
+        while len(self.pods) < pods:
+            self.made += 1
+            uid = f"pod-{self.made}"
+            self.pods[uid] = BilledPod(self.now, {"cpu": Decimal(1)}, uid)
+        return gone
+
+    def restart(self) -> None:
+        """Another process, which has only the status."""
+        self.history, self.ledger = None, read_ledger(self.status)
+
+    def look(
+        self,
+        pods: int,
+        why: tuple[Phase, Reason],
+        after: timedelta = MINUTE,
+        *,
+        jump: timedelta = timedelta(),
+        window: str = "pitch",
+        writes: bool = True,
+        outcomes: tuple[Outcome, ...] = (),
+    ) -> None:
+        """One reconcile `after` the last one; the wall clock may jump beside that."""
+        self.now += after + jump
+        elapsed = None if self.history is None else after
+        gone = self.scale(pods)
+        bills = [*self.pods.values(), *gone]
+        if self.budget.currency:
+            zone = ZoneInfo("UTC")
+            self.ledger = accrue(self.ledger, bills, self.budget, zone, self.now, elapsed)
+        else:
+            self.ledger = Ledger()
+        if self.history is None:
+            self.history = recalled(self.status, read_ledger(self.status), self.now)
+        seen = Seen(self.now, len(self.pods), self.ledger, self.status, elapsed)
+        memory = Memory(phase=why[0], reason=why[1], since=self.now)
+        decision = Decision(memory, None, self.now, window=window, outcomes=outcomes)
+        self.history = entered(self.history, seen, decision, self.override)
+        if writes:
+            self.write()
+
+    def write(self) -> None:
+        """What a merge patch leaves behind."""
+        patch = history_status(self.history, self.status)
+        known = {**self.status.get("history", {}), **patch}
+        self.status = stored({**self.status, "history": known, "cost": cost_status(self.ledger)})
+
+    @property
+    def record(self):
+        return read_stored(self.status)
+
+    def told(self) -> list[tuple[Why, str]]:
+        return [(e.cause.why, e.cause.name) for e in self.record.finished]
+
+    def paid(self, period_start: str, currency: str = "JPY") -> Decimal:
+        """The sum of a period's episodes in the status."""
+        record = self.record
+        every = [*record.finished, *record.earlier, *([record.running] if record.running else [])]
+        read = [(e.period, e.cost) for e in every]
+        start = datetime.fromisoformat(period_start)
+        return sum(
+            (c for p, c in read if c and p.start == start and p.currency == currency), Decimal(0)
+        )
+
+    def check_current(self) -> None:
+        cost = self.status["cost"]
+        assert self.paid(cost["periodStart"], cost["currency"]) == Decimal(cost["accrued"])
+
+    def check(self) -> None:
+        self.check_current()
+        cost = self.status["cost"]
+        if before := cost.get("previous"):
+            paid = self.paid(before["periodStart"], before["currency"])
+            assert paid == Decimal(before["accrued"])
+
+
+def test_an_evening_is_told_as_episodes_with_their_reasons() -> None:
+    pool = Pool()
+    pool.look(0, ASLEEP)
+    pool.look(2, (Phase.WARMING, Reason.WINDOW))
+    pool.look(2, WINDOW, outcomes=(Outcome.READY,))
+    pool.look(2, WINDOW, HOUR)
+    pool.override = Override(OverrideMode.WARM, pool.now + HOUR, reason="judges come back")
+    pool.look(2, OVERRIDE)
+    pool.look(3, OVERRIDE, HOUR)
+    pool.look(3, (Phase.DRAINING, Reason.IDLE))
+    pool.look(3, (Phase.SLEEPING, Reason.IDLE))
+    pool.look(0, ASLEEP, 30 * SECOND)
+    window, override = pool.record.finished
+    assert pool.told() == [(Why.WINDOW, "pitch"), (Why.OVERRIDE, "judges come back")]
+    assert (window.end, override.end) == (override.begin, pool.now)
+    assert (window.counts.opened, window.counts.cold) == (1, 0)
+    assert (window.replicas, override.replicas) == (2, 3)
+    # Two pods for an hour and two minutes; two for an hour, and three while the pool goes down.
+    assert window.counts.pod_seconds == 2 * 3720
+    assert override.counts.pod_seconds == 2 * 3600 + 3 * 150
+    assert pool.record.running is None
+    pool.check()
+
+
+def test_each_wake_counts_once_also_after_a_restart() -> None:
+    pool = Pool()
+    pool.look(0, ASLEEP)
+    pool.look(1, REQUEST)
+    pool.status["lastWake"] = {"at": "2026-11-25T10:02:01Z", "duration": "1.8s"}
+    pool.look(1, REQUEST)
+    pool.look(1, REQUEST)
+    assert pool.record.running.counts.wakes == 1
+    pool.restart()
+    pool.look(1, REQUEST)
+    pool.look(0, ASLEEP)
+    pool.look(1, REQUEST)
+    assert (pool.record.finished[0].counts.wakes, pool.record.running.counts.wakes) == (1, 0)
+
+
+def test_a_wake_that_came_while_no_operator_ran_counts() -> None:
+    pool = Pool()
+    pool.look(1, REQUEST)
+    pool.look(0, ASLEEP)
+    pool.status["lastWake"] = {"at": "2026-11-25T10:30:00Z", "duration": "1.8s"}
+    pool.restart()
+    pool.look(1, REQUEST, HOUR)
+    assert pool.record.running.counts.wakes == 1
+
+
+def test_a_pool_without_prices_has_a_history_without_costs() -> None:
+    pool = Pool(budget=FREE)
+    pool.look(1, WINDOW)
+    pool.look(1, WINDOW, HOUR)
+    pool.look(0, ASLEEP)
+    (window,) = pool.record.finished
+    assert (window.cost, window.period.currency) == (None, "")
+    assert window.counts.pod_seconds == 3660
+
+
+def test_a_sleeping_pool_has_nothing_to_write() -> None:
+    pool = Pool()
+    pool.look(1, WINDOW)
+    pool.look(0, ASLEEP)
+    before = pool.status["history"]
+    pool.look(0, ASLEEP, HOUR, writes=False)
+    patch = history_status(pool.history, pool.status)
+    assert patch == {"since": before["since"], "running": None}
+
+
+def test_what_a_conflict_did_not_write_is_written_next_time() -> None:
+    pool = Pool()
+    pool.look(1, WINDOW)
+    pool.look(1, REQUEST, writes=False)
+    pool.look(0, ASLEEP, writes=False)
+    pool.look(2, WINDOW, window="second")
+    assert pool.told() == [(Why.WINDOW, "pitch"), (Why.REQUEST, "")]
+    pool.check()
+
+
+def test_an_episode_is_parted_where_the_period_ends() -> None:
+    pool = Pool(now=t("23:00"))
+    pool.look(2, WINDOW)
+    pool.look(2, WINDOW, 2 * HOUR)
+    (before,) = pool.record.finished
+    assert before.end == pool.record.running.begin == utc("2026-11-26T00:00")
+    assert pool.record.running.cause == before.cause
+    pool.check()
+
+
+def test_after_a_day_without_operator_the_periods_in_between_are_paid_too() -> None:
+    pool = Pool()
+    pool.look(2, WINDOW)
+    pool.restart()
+    pool.look(2, WINDOW, 50 * HOUR)
+    pool.check()
+    assert [e.begin.day for e in pool.record.finished] == [25, 26]
+
+
+def test_another_currency_begins_its_own_episode() -> None:
+    pool = Pool()
+    pool.look(2, WINDOW)
+    pool.budget = replace(BUDGET, currency="USD")
+    pool.look(2, WINDOW, HOUR)
+    pool.look(2, WINDOW, HOUR)
+    assert pool.record.finished[0].period.currency == "JPY"
+    assert pool.record.running.period.currency == "USD"
+    pool.check()
+
+
+def test_a_pod_that_came_and_went_between_two_looks_is_in_the_history() -> None:
+    pool = Pool()
+    pool.look(0, ASLEEP)
+    pool.pods["short"] = BilledPod(pool.now + SECOND, {"cpu": Decimal(1)}, "short")
+    pool.look(0, ASLEEP, HOUR)
+    assert pool.told() == [(Why.OTHER, "")]
+    pool.check()
+
+
+def test_what_was_spent_before_the_record_began_is_a_sum_without_episodes() -> None:
+    pool = Pool()
+    pool.look(2, WINDOW, writes=False)
+    pool.look(2, WINDOW, HOUR, writes=False)
+    pool.status = stored({"cost": cost_status(pool.ledger)})  # of an operator without history
+    pool.restart()
+    pool.look(2, WINDOW)
+    pool.check()
+    (earlier,) = pool.record.earlier
+    assert (earlier.episodes, earlier.cost) == (0, Decimal("0.024691"))
+    assert pool.record.since == pool.now
+    pool.look(0, ASLEEP, HOUR)
+    assert len(pool.record.earlier) == 1
+    pool.check()
+
+
+@pytest.mark.slow
+def test_old_episodes_become_one_sum_for_each_period_and_old_periods_are_dropped() -> None:
+    pool = Pool()
+    for number in range(KEPT + 20):
+        pool.look(1, REQUEST, 3 * HOUR)
+        pool.look(0, ASLEEP, 3 * HOUR)
+        pool.check()
+        assert len(pool.record.finished) == min(number + 1, KEPT)
+    record = pool.record
+    assert sum(e.episodes for e in record.earlier) == 20
+    assert len(record.earlier) == 6
+    for _ in range(4 * (PERIODS + 4)):
+        pool.look(1, REQUEST, 3 * HOUR)
+        pool.look(0, ASLEEP, 3 * HOUR)
+    assert len(pool.record.earlier) == PERIODS
+    pool.check()
+
+
+_STEPS = st.lists(
+    st.tuples(
+        st.sampled_from([ASLEEP, WINDOW, REQUEST, OVERRIDE]),
+        st.integers(0, 3),
+        st.sampled_from([2 * SECOND, MINUTE, 7 * HOUR, 30 * HOUR]),
+        st.sampled_from(["", "", "", "lost write", "restart", "back", "forward", "currency"]),
+    ),
+    max_size=40,
+)
+
+
+@examples(300)
+@given(_STEPS)
+def test_the_history_is_the_ledger_to_the_last_digit_whatever_happens(steps) -> None:
+    """Whatever the order of restarts, lost writes, clock changes, periods and currencies.
+
+    The clock is set back once, into the previous period at most: the ledger remembers no other.
+    Without a change of the currency, which begins a period in the middle of a day.
+    """
+    steps = [s for s in steps if s[3] != "back" or not any(x[3] == "currency" for x in steps)]
+    pool, backs = Pool(), 0
+    pool.look(0, ASLEEP)
+    for why, pods, after, what in steps:
+        if what == "restart":
+            pool.restart()
+        if what == "currency":
+            other = "USD" if pool.budget.currency == "JPY" else "JPY"
+            pool.budget = replace(pool.budget, currency=other)
+        backs += what == "back"
+        is_back = what == "back" and backs == 1
+        jump = -20 * HOUR * is_back + 29 * HOUR * (what == "forward")
+        pods = 0 if why is ASLEEP else max(pods, 1)
+        pool.look(pods, why, after, jump=jump, writes=what != "lost write")
+        if what != "lost write":
+            pool.check_current()
+
+
+# --- parked pods ---
+
+PARKED = (Phase.PARKED, Reason.IDLE)
+
+
+def test_parked_time_is_an_episode_of_its_own_and_all_sums_are_the_ledgers() -> None:
+    pool = Pool()
+    pool.look(1, REQUEST)
+    pool.look(1, REQUEST, 7 * SECOND)
+    pool.look(1, PARKED)
+    pool.pods = {
+        uid: replace(p, requests={"cpu": Decimal("0.005")}) for uid, p in pool.pods.items()
+    }
+    pool.look(1, PARKED, SECOND)
+    pool.look(1, PARKED, 11 * MINUTE)
+    pool.look(1, REQUEST, HOUR)
+    pool.look(1, (Phase.PARKED, Reason.WINDOW))
+    pool.look(1, (Phase.DRAINING, Reason.IDLE))
+    pool.look(0, ASLEEP)
+    assert pool.told() == [
+        (Why.REQUEST, ""), (Why.PARKED, "pitch"), (Why.REQUEST, ""), (Why.PARKED, "pitch"),
+    ]  # fmt: skip
+    pool.check()
+    first = pool.record.finished[1]
+    assert first.cost < first.counts.pod_seconds / 3600 * PRICES.per_hour["cpu"] / 50
+
+
+def test_parked_time_goes_on_after_a_restart() -> None:
+    pool = Pool()
+    pool.look(1, PARKED, window="")
+    pool.restart()
+    pool.look(1, PARKED, window="")
+    pool.look(0, ASLEEP)
+    assert pool.told() == [(Why.PARKED, "")]
+    pool.check()

@@ -1,0 +1,23 @@
+"""An activator with the waiting page, on uvloop."""
+
+import pytest
+import uvloop
+
+from kotatsu_operator.activator.wake import announcements, waker
+from kotatsu_operator.features.waiting_page.visitors import Visitors
+from tests.operator.activator.in_process import ActivatorFixture
+
+
+@pytest.fixture
+async def activator(monkeypatch):
+    """A sleeping pool behind a listening activator."""
+    monkeypatch.setattr(announcements, "ANNOUNCE_AFTER", 0.002)
+    monkeypatch.setattr(waker, "LOOK_EVERY", 0.02)
+    activator = ActivatorFixture(features=[Visitors])
+    await activator.start()
+    yield activator
+    await activator.close()
+
+
+def pytest_asyncio_loop_factories():
+    return {"uvloop": uvloop.new_event_loop}
