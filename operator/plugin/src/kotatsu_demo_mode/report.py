@@ -145,9 +145,10 @@ def _print(terminal: Terminal, report: Report) -> None:
         terminal.say(line)
     for b in past.balances:
         since = "" if b.period.start is None else clock(b.period.start, zone, report.now)
+        is_equal = "equal" if b.ledger == b.report else "NOT equal"
         terminal.say(
             f"  (the ledger of the period since {since} has {_exact(b.ledger)} "
-            f"{b.period.currency}, this report {_exact(b.report)}: {'equal' if b.ledger == b.report else 'NOT equal'})"
+            f"{b.period.currency}, this report {_exact(b.report)}: {is_equal})"
         )
     for note in past.notes:
         terminal.say(f"  ({note})")
