@@ -21,9 +21,10 @@ GET = b"GET /hello HTTP/1.1\r\nHost: voice\r\n\r\n"
 LONG = b"GET /long HTTP/1.1\r\n\r\n"
 
 
-def pool(phase="Warm", **wake_spec):
-    status = {"phase": phase, "route": {"target": "Activator", "epoch": 1}}
-    return warm_pool(status=status, wake=wake_spec, route="Always")
+def pool(phase="Warm", *, counted=False, **wake_spec):
+    """A pool on route Always, or one whose pods have no gauge."""
+    status = {"phase": phase, "route": {"target": "Activator", "epoch": 1, "counted": counted}}
+    return warm_pool(status=status, wake=wake_spec, route="Auto" if counted else "Always")
 
 
 @pytest.fixture
@@ -165,18 +166,22 @@ async def test_a_probe_of_any_other_is_answered_here(activator, phase):
 # --- on the way down ---
 
 
+@pytest.mark.parametrize("counted", [False, True])
 async def test_what_a_quiet_connection_says_on_the_way_down_is_announced_first(
-    activator, monkeypatch
+    activator, monkeypatch, counted
 ):
     """The operator has counted it as idle: unannounced, its pod could be taken from it."""
     monkeypatch.setattr(activity, "MOVING_FOR", 0.02)
+    if counted:
+        activator.see("Service", service())
+        activator.see("WarmPool", pool(counted=True))
     made = await keeper(activator)
     reader, writer = await activator.send(b"")
     await one(reader, writer)
     await asyncio.sleep(0.05)
     gate = asyncio.Event()
     activator.kube.on("patch_status", lambda *_: gate.wait())
-    activator.see("WarmPool", pool("Draining"))
+    activator.see("WarmPool", pool("Draining", counted=counted))
     writer.write(GET)
     await eventually(lambda: activator.announcements)
     await asyncio.sleep(0.05)

@@ -10,7 +10,6 @@ from kotatsu_operator.controller import app as operator_module
 from kotatsu_operator.controller import kopf_adapter
 from kotatsu_operator.controller import records as restore_module
 from kotatsu_operator.controller.app import Operator
-from kotatsu_operator.controller.kopf_adapter import MissedEvents
 from kotatsu_operator.controller.leader.outage import LONGEST
 from kotatsu_operator.core.pool.spec import BUILT_IN, ScaledKind
 from kotatsu_operator.kube.errors import NotFoundError
@@ -153,17 +152,6 @@ async def test_one_that_stands_by_looks_at_nothing_and_gives_nothing_back(make_o
     assert kube.calls == []
 
 
-async def test_what_was_touched_while_standing_by_is_looked_at_when_leading_begins(
-    make_operator, leading
-):
-    operator, kube = make_operator(config_map(), deployment(replicas=1), warm_pool())
-    operator.cache.keep_pool(kube.stored("WarmPool", "voice"))
-    operator.cache.keep_workload("Deployment", deployment(replicas=1))
-    operator.work_queue.touch(VOICE)
-    await leading(operator)
-    await eventually(lambda: kube.stored("WarmPool", "voice").get("status"))
-
-
 async def test_all_pools_are_known_and_looked_at_when_leading_begins(make_operator, monkeypatch):
     """An older one that claims the same target must not come after the younger was judged."""
     monkeypatch.setattr(kopf_adapter, "LIST_AGAIN_SECONDS", 0.001)
@@ -230,16 +218,6 @@ async def test_a_pool_that_its_watch_never_shows_ends_the_operator(make_operator
     with pytest.raises(ExceptionGroup) as raised:
         await term
     assert "existing WarmPools: ending" in str(raised.value.exceptions[0])
-
-
-async def test_a_pool_that_its_watch_shows_in_time_does_not(make_operator, leading, monkeypatch):
-    monkeypatch.setattr(operator_module, "SWEEP_SECONDS", 0.02)
-    operator, kube = make_operator(config_map(), warm_pool())
-    term = await leading(operator)
-    await eventually(lambda: len(kube.called("find")) == 3)
-    operator._pools.shown.add(kube.stored("WarmPool", "voice")["metadata"]["uid"])
-    await eventually(lambda: operator._pools._unseen == {"demo": MissedEvents()})
-    assert not term.done()
 
 
 async def test_an_api_server_that_is_away_is_asked_again_at_the_next_sweep(make_operator, leading):

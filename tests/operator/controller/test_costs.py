@@ -5,9 +5,9 @@ from decimal import Decimal
 import pytest
 
 from kotatsu_operator.core.budget.prices import parse_table
-from tests.operator.cluster import VOICE, warm_pool
+from tests.operator.cluster import warm_pool
 from tests.operator.controller.test_reconciler import SOON
-from tests.operator.core.values import SECOND, once, t
+from tests.operator.core.values import once, t
 from tests.operator.day import Day
 
 PRICES = {"currency": "JPY", "prices": {"cpuHour": "60"}}
@@ -78,12 +78,6 @@ async def test_windows_for_parked_pods_are_foreseen_at_their_price():
     assert Decimal("0.6") <= Decimal(cost["forecast"]) <= 2, "and the lead at the full price"
 
 
-async def test_a_pool_that_is_never_parked_has_no_price_for_it():
-    day = Day.begin(t("08:00"), budget=PRICES)
-    await day.settle()
-    assert "parkedPodPerHour" not in day.status["cost"]
-
-
 async def test_the_last_seconds_of_pods_that_go_are_charged():
     day = Day.begin(t("10:00"), windows=[once("w", "10:00", "10:05", 1)], budget=PRICES)
     day.container = {"resources": {"requests": {"cpu": "1"}}}
@@ -92,21 +86,6 @@ async def test_the_last_seconds_of_pods_that_go_are_charged():
     assert (day.phase, day.replicas) == ("Asleep", 0)
     minutes = Decimal((ended - born).total_seconds()) / 60
     assert Decimal(day.status["cost"]["accrued"]) == pytest.approx(minutes, abs=Decimal("0.01"))
-
-
-@pytest.mark.slow
-async def test_a_clock_that_steps_is_measured_past():
-    day = Day.begin(t("10:00"), windows=[once("w", "08:00", "20:00", 1)], budget=PRICES)
-    day.container = {"resources": {"requests": {"cpu": "1"}}}
-    ticks = [0.0]
-    day.monotonic = lambda: ticks[0]
-    day.restart()
-    await day.settle()
-    for step in (60, 3600 + 60, -3600 + 60, -3600 + 60):
-        day.now += step * SECOND
-        ticks[0] += 60
-        await day.settle()
-    assert day.reconciler.accounts._book._pages[VOICE][1].accrued == 4
 
 
 async def test_a_clock_that_was_put_back_does_not_keep_the_costs_from_being_written():

@@ -5,7 +5,7 @@ import pytest
 from kotatsu_operator.core.report.record import entry_of, found_replicas, replicas_to_restore
 from kotatsu_operator.kube.workload import workload_view
 from tests.operator.cluster import deployment, horizontal_pod_autoscaler
-from tests.operator.core.values import MINUTE, once, override, t
+from tests.operator.core.values import once, override, t
 from tests.operator.day import Day
 
 OPEN = once("pitch", "09:00", "10:05", 5)
@@ -76,11 +76,3 @@ def test_what_was_lost_is_one():
 def test_after_an_uninstall_the_target_is_found_anew():
     ran = {"phase": "Warm", "conditions": [{"type": "Ready", "reason": "Uninstalled"}]}
     assert found_replicas(ran, 3) == 3
-
-
-async def test_a_pool_that_was_noted_once_is_not_noted_again():
-    day = Day.begin(t("10:00"), replicas=3, ready=True)
-    await day.settle()
-    day.kube.edit("Deployment", "voice", spec={"replicas": 6})
-    await day.until(t("10:00") + MINUTE)
-    assert day.status["foundReplicas"] == 3

@@ -69,12 +69,6 @@ def test_the_pools_of_a_group_are_added_up_and_others_are_not():
     assert house.enter(("team-b", "voice"), "1").total == 1
 
 
-def test_an_entry_replaces_the_one_before():
-    house = House()
-    house.enter(VOICE, "10")
-    assert house.enter(VOICE, "11").total == 11
-
-
 def test_a_pool_that_leaves_takes_its_money_along_and_a_deleted_one_leaves_it():
     house = House()
     house.enter(VOICE, "10")
@@ -87,14 +81,6 @@ def test_a_pool_that_leaves_takes_its_money_along_and_a_deleted_one_leaves_it():
     assert house.enter(VOICE, "0").total == 13  # made again under its name
 
 
-def test_a_pool_that_changes_its_group_counts_once():
-    house = House()
-    house.enter(VOICE, "10")
-    house.enter(AUTH, "2")
-    assert house.enter(VOICE, "10", group="other").total == 10
-    assert house.enter(AUTH, "2").total == 2
-
-
 def test_a_new_period_begins_at_nothing_for_each_pool_as_it_comes():
     house = House()
     house.enter(VOICE, "10")
@@ -102,14 +88,6 @@ def test_a_new_period_begins_at_nothing_for_each_pool_as_it_comes():
     assert house.enter(VOICE, "0", period_end=NEXT).total == 0
     assert house.enter(AUTH, "2").total == 2
     assert house.enter(AUTH, "1", period_end=NEXT).total == 1
-
-
-def test_the_next_operator_finds_the_sum_before_it_has_seen_each_pool():
-    house = House()
-    house.enter(VOICE, "10")
-    house.enter(AUTH, "2")
-    again = house.restart()
-    assert again.enter(AUTH, "2").total == 12
 
 
 def test_what_a_deleted_pool_has_spent_survives_the_operator_in_one_status():

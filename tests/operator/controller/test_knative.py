@@ -8,6 +8,7 @@ import pytest
 from lightkube import ApiError
 from lightkube.models.meta_v1 import Status as ApiStatus
 from prometheus_client import CollectorRegistry
+from rows import each
 
 from kotatsu_operator.controller import records as restore_module
 from kotatsu_operator.controller.cache.store import Cache
@@ -443,44 +444,44 @@ async def test_the_services_pods_are_billed_with_their_queue_proxies():
 # --- a deleted pool ---
 
 
-KEPT = {"knative": {"revisions": [{"name": ONE, "minScale": "1"}, {"name": "gone"}]}}
+KEPT = {"name": ONE, "minScale": "1"}
+
+
+def owing(saved=KEPT, **spec):
+    """What the record has of a pool with this saved min-scale."""
+    revisions = {"revisions": [saved, {"name": "gone"}]}
+    return entry_of(knative_pool(status={"knative": revisions}, **spec))
 
 
 def annotation(kube):
     return kube.stored("Revision", ONE)["metadata"]["annotations"][MIN_SCALE]
 
 
-async def test_the_revisions_of_a_deleted_pool_get_their_min_scale_back():
-    kube = FakeKube(revision(ONE, min_scale="5"))
-    await restore(kube, NAMESPACE, entry_of(knative_pool(status=KEPT)))
-    assert annotation(kube) == "1"
-    assert kube.called("put_scale") == []
+OURS = KEPT | {"written": ["5"]}
 
 
-OURS = {"knative": {"revisions": [{"name": ONE, "minScale": "1", "written": ["5"]}]}}
-
-
-async def test_a_deleted_pool_takes_back_only_what_it_has_set():
-    for there, after in (("5", "1"), ("7", "7"), ("1", "1")):
-        kube = FakeKube(revision(ONE, min_scale=there))
-        await restore(kube, NAMESPACE, entry_of(knative_pool(status=OURS)))
-        assert annotation(kube) == after
-
-
-async def test_what_is_left_alone_is_named(caplog):
+@each(
+    "why, saved, there, after, spec",
+    [
+        ("what was there is put back", KEPT, "5", "1", {}),
+        ("what the pool has set is", OURS, "5", "1", {}),
+        ("what others have set stays", OURS, "7", "7", {}),
+        ("what is back stays", OURS, "1", "1", {}),
+        ("a Revision made anew is owed nothing", OURS | {"uid": "old"}, "5", "5", {}),
+        ("a pool that keeps leaves it", KEPT, "5", "5", {"onDelete": "Keep"}),
+    ],
+)
+async def test_a_deleted_pool_takes_back_only_what_it_has_set(
+    why, saved, there, after, spec, caplog
+):
     caplog.set_level("INFO")
-    kube = FakeKube(revision(ONE, min_scale="7"))
-    await restore(kube, NAMESPACE, entry_of(knative_pool(status=OURS)))
-    assert f"that of {ONE} was changed by another client and stays" in caplog.text
-
-
-async def test_a_deleted_pool_owes_nothing_to_a_revision_made_anew():
-    made = revision(ONE, min_scale="5")
+    made = revision(ONE, min_scale=there)
     made["metadata"]["uid"] = "new"
     kube = FakeKube(made)
-    old = {"knative": {"revisions": [{"name": ONE, "written": ["5"], "uid": "old"}]}}
-    await restore(kube, NAMESPACE, entry_of(knative_pool(status=old)))
-    assert annotation(kube) == "5"
+    await restore(kube, NAMESPACE, owing(saved, **spec))
+    assert (annotation(kube), kube.called("put_scale")) == (after, []), why
+    if there == "7":
+        assert f"that of {ONE} was changed by another client and stays" in caplog.text
 
 
 async def test_a_deleted_pool_owes_nothing_once_knative_has_gone():
@@ -492,13 +493,7 @@ async def test_a_deleted_pool_owes_nothing_once_knative_has_gone():
         raise gone
 
     kube.on("get", no_such_group)
-    assert await restore(kube, NAMESPACE, entry_of(knative_pool(status=OURS)))
-
-
-async def test_those_of_a_pool_that_keeps_stay_as_they_are():
-    kube = FakeKube(revision(ONE, min_scale="5"))
-    await restore(kube, NAMESPACE, entry_of(knative_pool(status=KEPT, onDelete="Keep")))
-    assert annotation(kube) == "5"
+    assert await restore(kube, NAMESPACE, owing(OURS))
 
 
 async def test_a_revision_that_changes_meanwhile_gets_it_back_all_the_same():
@@ -510,7 +505,7 @@ async def test_a_revision_that_changes_meanwhile_gets_it_back_all_the_same():
             raise ConflictError("modified")
 
     kube.on("annotate", conflict)
-    await restore(kube, NAMESPACE, entry_of(knative_pool(status=KEPT)))
+    await restore(kube, NAMESPACE, owing())
     assert annotation(kube) == "1"
 
 
@@ -518,5 +513,5 @@ async def test_what_cannot_be_put_back_is_said_with_the_names(monkeypatch, caplo
     kube = FakeKube(revision(ONE, min_scale="5"))
     monkeypatch.setattr(restore_module, "_PAUSE", 0.001)
     kube.down = True
-    await restore(kube, NAMESPACE, entry_of(knative_pool(status=KEPT)))
+    await restore(kube, NAMESPACE, owing())
     assert ONE in caplog.records[-1].getMessage()

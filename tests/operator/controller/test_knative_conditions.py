@@ -44,31 +44,6 @@ async def test_a_floor_above_max_scale_is_warm_with_what_can_be_had_and_says_bot
     assert not day.status["lastOpening"]["cold"]
 
 
-async def test_a_revision_that_cannot_run_is_said_so_though_the_service_says_nothing_yet():
-    failed = revision(ONE, ready=False)
-    failed["status"]["conditions"][0] |= {"reason": "ContainerMissing", "message": "no such image"}
-    for now in ("09:00", "10:10"):
-        day = KnativeDay(t(now), failed, windows=[WINDOW])
-        day.kube.put(knative_service(ready="Unknown", **{ONE: 100}))
-        await day.look()
-        ready = day.condition("Ready")
-        assert (ready["status"], ready["reason"]) == ("False", "TargetNotReady")
-        assert ready["message"].endswith(
-            f"Revision {ONE} is not Ready: ContainerMissing: no such image"
-        )
-
-
-async def test_a_service_that_never_became_ready_is_not_called_ready_while_asleep():
-    day = KnativeDay(t("09:00"))
-    day.kube.put(knative_service(ready="Unknown"))
-    await day.look()
-    ready = day.condition("Ready")
-    assert (day.phase, ready["status"], ready["reason"]) == ("Asleep", "False", "TargetNotReady")
-    assert ready["message"].endswith(
-        "no Revision of the Service has become Ready yet: Because: it says so"
-    )
-
-
 async def test_a_suspended_pool_says_too_that_its_service_cannot_run():
     day = KnativeDay(t("10:10"), windows=[WINDOW], suspend=True)
     day.kube.put(knative_service(ready="False", **{ONE: 100}))
@@ -81,13 +56,6 @@ async def test_a_knative_that_does_not_follow_is_said_so():
     day._knative = lambda: None
     await day.until(t("10:11"))
     assert "older than Serving 1.21" in day.condition("Ready")["message"]
-
-
-async def test_an_asleep_pool_is_healthy_without_any_activator_of_ours():
-    day = KnativeDay(t("09:00"))
-    await day.look()
-    assert (day.phase, day.condition("Ready")["status"]) == ("Asleep", "True")
-    assert day.status["route"] == {"target": "Native", "epoch": 0}
 
 
 async def test_a_service_that_is_not_there_is_named():

@@ -8,6 +8,7 @@ import json
 import aiohttp
 import pytest
 import yaml
+from rows import each
 
 from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.controller.kopf_adapter import (
@@ -225,33 +226,26 @@ def test_the_api_server_is_asked_again_soon_however_long_it_was_away():
 # --- what kopf has missed ---
 
 
-def after(*comparisons):
+PAGE_OF = [str(n) for n in range(100)]
+
+
+@each(
+    "why, comparisons, is_blind",
+    [
+        ("it has its time to show them", ["ab"] * (BLIND_AFTER - 1), False),
+        ("and is blind after it", ["ab"] * BLIND_AFTER, True),
+        ("also if there are new ones", ["abcdefghij"[: 2 + n] for n in range(BLIND_AFTER)], True),
+        ("not if it shows thousands little by little", [PAGE_OF[n:] for n in range(99)], False),
+        ("when it has shown all, its time begins anew", [*["a"] * (BLIND_AFTER - 1), "", "b"],
+         False),
+        ("one that stops half way is", ["abc", "bc", *["c"] * BLIND_AFTER], True),
+    ],
+)  # fmt: skip
+def test_a_watch_is_blind_if_it_does_not_show_what_the_lists_have(why, comparisons, is_blind):
     found = MissedEvents()
     for uids in comparisons:
         found = found.after(set(uids))
-    return found
-
-
-def test_a_watch_that_shows_nothing_is_blind_after_its_time():
-    assert not after(*["ab"] * (BLIND_AFTER - 1)).is_blind
-    assert after(*["ab"] * BLIND_AFTER).is_blind
-
-
-def test_new_pools_do_not_make_a_blind_watch_see():
-    assert after(*["abcdefghij"[: 2 + n] for n in range(BLIND_AFTER)]).is_blind
-
-
-def test_a_watch_that_shows_thousands_little_by_little_is_not_blind():
-    pools = [str(n) for n in range(100)]
-    assert not after(*[pools[n:] for n in range(99)]).is_blind
-
-
-def test_once_it_has_shown_them_all_its_time_begins_anew():
-    assert not after(*["a"] * (BLIND_AFTER - 1), "", "b").is_blind
-
-
-def test_one_that_stops_half_way_is_blind_after_its_time():
-    assert after("abc", "bc", *["c"] * BLIND_AFTER).is_blind
+    assert found.is_blind is is_blind, why
 
 
 @pytest.fixture

@@ -90,6 +90,7 @@ async def test_a_sleeping_pool_costs_no_call_at_all():
     await day.settle()
     day.kube.calls.clear()
     day.scraper.asked = 0
+    assert day.due == day.now + 5 * MINUTE
     await day.until(t("20:00"))
     assert day.kube.calls == []
     assert day.scraper.asked == 0
@@ -265,14 +266,19 @@ async def test_demand_is_what_all_pods_serve_and_all_activators_hold():
     assert (seen.known, seen.last_request) == (True, t("09:59"))
 
 
-async def test_a_ready_pod_that_does_not_answer_makes_demand_unknown():
-    day = Day.begin(t("10:00"), replicas=1, ready=True)
-    assert not (await demand(day, in_flight=None)).known
-
-
-async def test_a_starting_pod_that_does_not_answer_does_not():
-    day = Day.begin(t("10:00"), replicas=1)
-    assert (await demand(day, in_flight=None)).known
+@pytest.mark.parametrize(
+    ("is_ready", "answers", "known"),
+    [
+        (True, {"in_flight": None}, False),
+        (False, {"in_flight": None}, True),  # it starts
+        (True, {"held_now": None}, False),
+    ],
+)
+async def test_a_ready_pod_or_activator_that_does_not_answer_makes_demand_unknown(
+    is_ready, answers, known
+):
+    day = Day.begin(t("10:00"), replicas=1, ready=is_ready)
+    assert (await demand(day, **answers)).known is known
 
 
 async def test_a_pod_that_has_lost_its_readiness_may_still_have_requests():
@@ -288,34 +294,10 @@ async def test_a_pod_that_has_lost_its_readiness_may_still_have_requests():
     assert (found.known, found.silent[:12]) == (False, "pod voice-1 ")
 
 
-async def test_an_activator_that_does_not_answer_makes_demand_unknown():
-    day = Day.begin(t("10:00"), replicas=1, ready=True)
-    assert not (await demand(day, held_now=None)).known
-
-
 async def test_pods_that_terminate_are_not_asked():
     day = Day.begin(t("10:00"), replicas=1, ready=True)
     day.kube.edit("Deployment", "voice", spec={"replicas": 0})
     assert (await demand(day, in_flight=7)).in_flight == 0
-
-
-async def test_activators_are_asked_before_pods():
-    """A request on its way from the one to the other is then seen at least once."""
-    day = Day.begin(t("10:00"), replicas=1, ready=True)
-    order = []
-    pod, passing = day.scraper.pod, day.scraper.passing
-
-    async def ask_pod(*args):
-        order.append("pod")
-        return await pod(*args)
-
-    async def ask_activators(*args, **how):
-        order.append("activators")
-        return await passing(*args, **how)
-
-    day.scraper.pod, day.scraper.passing = ask_pod, ask_activators
-    await demand(day)
-    assert order == ["activators", "pod"]
 
 
 async def test_only_a_pool_that_may_sleep_on_the_answer_is_named_to_the_activators():
@@ -358,15 +340,6 @@ async def test_a_refused_pool_that_is_refused_for_something_else_is_told_that_to
     await day.settle()
     assert day.events == ["NotAccepted", "NotAccepted"]
     assert "Venus/Base" in day.condition("Accepted")["message"]
-
-
-async def test_a_refused_pool_that_is_corrected_is_acted_on():
-    day = Day.begin(t("10:00"), timeZone="Mars/Base", windows=[once("w", "09:00", "12:00", 2)])
-    await day.settle()
-    day.edit(timeZone="UTC")
-    await day.settle()
-    assert day.condition("Accepted")["status"] == "True"
-    assert day.replicas == 2
 
 
 async def test_a_pool_that_becomes_refused_keeps_the_pods_that_serve():

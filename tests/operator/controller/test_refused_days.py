@@ -5,17 +5,10 @@ from decimal import Decimal
 
 import pytest
 
-from kotatsu_operator.controller.cache.store import Cache
-from kotatsu_operator.controller.targets.kinds import Refused, accept
-from kotatsu_operator.core.budget.limit import Ends
 from kotatsu_operator.core.pool.parse import parse, salvage
 from tests.operator.cluster import (
-    NAMESPACE,
-    VOICE,
-    deployment,
     horizontal_pod_autoscaler,
     owned,
-    service,
     warm_pool,
 )
 from tests.operator.core.values import HOUR, MINUTE, once, override, t
@@ -152,15 +145,6 @@ async def test_the_pods_of_a_deleted_target_are_charged_until_they_are_gone():
     assert spent(day) - before == rest
 
 
-async def test_a_refused_pool_that_sleeps_is_not_raised_for_its_window():
-    day = Day.begin(t("09:00"), windows=[PITCH])
-    await day.settle()
-    broken_zone(day)
-    await day.until(t("11:00"))
-    assert day.replicas == 0
-    assert day.kube.called("put_scale") == []
-
-
 async def test_a_pool_that_was_never_accepted_changes_nothing():
     day = Day.begin(t("09:55"), replicas=3, ready=True, windows=[PITCH], timeZone="Mars/Base")
     await day.until(t("13:00"))
@@ -192,68 +176,7 @@ async def test_an_unreadable_budget_takes_nothing_of_the_ledger():
     assert "until spec.budget can be read" in day.condition("Accepted")["message"]
 
 
-# --- every reason, and what is left ---
-
-
-def world_of(change):
-    cache = Cache()
-    pool = warm_pool(timeZone="Mars/Base") if change == "InvalidSpec" else warm_pool()
-    made = service()
-    if change != "TargetNotFound":
-        cache.keep_workload("Deployment", deployment(replicas=5))
-    if change == "ServiceSelectsOthers":
-        made["spec"]["selector"] = {"app": "x"}
-    if change == "ServiceHeadless":
-        made["spec"]["clusterIP"] = "None"
-    if change != "ServiceNotFound":
-        cache.keep_service(made)
-    if change == "TargetClaimed":
-        older = warm_pool("older")
-        older["metadata"]["creationTimestamp"] = "2026-11-25T08:00:00Z"
-        older["spec"]["targetRef"]["name"] = "voice"
-        cache.keep_pool(older)
-    if change == "ServiceClaimed":
-        older = warm_pool("older", service="voice")
-        older["metadata"]["creationTimestamp"] = "2026-11-25T08:00:00Z"
-        cache.keep_pool(older)
-    if change == "TwoAutoscalers":
-        for name in ("one", "two"):
-            cache.keep_autoscaler(horizontal_pod_autoscaler(name))
-    if change == "ForeignAutoscaler":
-        made = horizontal_pod_autoscaler()
-        made["metadata"]["labels"] = {"app.kubernetes.io/managed-by": "keda-operator"}
-        cache.keep_autoscaler(made)
-    cache.keep_pool(pool)
-    return pool, cache
-
-
-@pytest.mark.parametrize(
-    ("reason", "counts", "ends"),
-    [
-        ("InvalidSpec", True, Ends.SLEEP),
-        ("TargetClaimed", False, Ends.NOTHING),
-        ("TargetNotFound", True, Ends.NOTHING),
-        ("ServiceNotFound", True, Ends.LOWER),
-        ("ServiceClaimed", True, Ends.LOWER),
-        ("ServiceHeadless", True, Ends.LOWER),
-        ("ServiceSelectsOthers", True, Ends.LOWER),
-        ("ForeignAutoscaler", True, Ends.NOTHING),
-        ("TwoAutoscalers", True, Ends.NOTHING),
-    ],
-)
-def test_each_refusal_says_what_may_still_be_done(reason, counts, ends):
-    pool, cache = world_of(reason)
-    _, judged = accept(VOICE, pool, cache)
-    assert isinstance(judged, Refused)
-    assert (judged.reason, judged.counts, judged.ends) == (reason, counts, ends)
-
-
-def test_of_two_objections_the_stricter_one_counts():
-    pool, cache = world_of("TwoAutoscalers")
-    del cache.services[NAMESPACE, "voice"]
-    _, judged = accept(VOICE, pool, cache)
-    assert isinstance(judged, Refused)
-    assert (judged.reason, judged.ends) == ("ServiceNotFound", Ends.NOTHING)
+# --- what is left of a spec ---
 
 
 def test_what_cannot_be_read_is_as_it_was_or_left_out():

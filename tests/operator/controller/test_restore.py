@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from dataclasses import replace
 
 import pytest
 
@@ -27,10 +28,11 @@ def replicas(kube):
     return kube.stored("Deployment", "voice")["spec"]["replicas"]
 
 
-async def test_a_sleeping_target_gets_its_replicas_back():
+@pytest.mark.parametrize("found", [3, 0])
+async def test_a_sleeping_target_gets_the_replicas_that_its_pool_found(found):
     kube = FakeKube(deployment(replicas=0))
-    assert await restore(kube, NAMESPACE, ENTRY)
-    assert replicas(kube) == 3
+    assert await restore(kube, NAMESPACE, replace(ENTRY, owed={"restoreReplicas": found}))
+    assert replicas(kube) == found
 
 
 async def test_a_target_that_runs_is_left_as_it_is():

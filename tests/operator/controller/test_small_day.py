@@ -7,7 +7,6 @@ import pytest
 from kotatsu_operator.controller.act.scale_down import SleepStep, no_hook
 from kotatsu_operator.controller.reconciler import RETRY, WAKE_GOES_FIRST
 from kotatsu_operator.core.pool.decision import Claim
-from kotatsu_operator.kube.errors import ConflictError
 from tests.operator.cluster import VOICE, deployment
 from tests.operator.controller.test_reconciler import SOON
 from tests.operator.core.values import MINUTE, SECOND, once, override, t
@@ -98,22 +97,6 @@ async def test_a_pool_that_wakes_while_its_last_pod_ends_is_warm_with_the_new_on
     assert (day.phase, day.status["readyReplicas"]) == ("Warming", 0)
     await day.until(day.now + 8 * SECOND)
     assert (day.phase, day.status["readyReplicas"]) == ("Warm", 1)
-
-
-async def test_a_request_in_flight_is_waited_for():
-    day = Day.begin(t("10:00"), replicas=1, ready=True, scaling=SOON)
-    day.scraper.in_flight = 1
-    await day.until(t("10:05"))
-    assert (day.phase, day.replicas) == ("Warm", 1)
-
-
-async def test_requests_that_cannot_be_counted_are_waited_for_half_an_hour():
-    day = Day.begin(t("10:00"), replicas=1, ready=True, scaling=SOON)
-    day.scraper.in_flight = None
-    await day.until(t("10:29"))
-    assert day.replicas == 1
-    await day.until(t("10:35"))
-    assert day.replicas == 0
 
 
 async def test_an_operator_that_starts_again_while_draining_goes_on():
@@ -237,28 +220,6 @@ async def test_a_schedule_that_is_over_has_no_next_transition_any_more():
     assert "nextTransition" not in day.status
 
 
-async def test_an_event_that_cannot_be_posted_stops_nothing():
-    day = Day.begin(t("09:59"), windows=[once("demo", "10:00", "11:00", 2)])
-
-    def refuse(kind, _):
-        if kind == "Event":
-            raise ConflictError("no")
-
-    day.kube.on("create", refuse)
-    await day.until(t("10:01"))
-    assert (day.phase, day.replicas) == ("Warm", 2)
-
-
-async def test_a_sleeping_pool_is_looked_at_every_five_minutes_and_nothing_is_written():
-    prices = {"currency": "JPY", "prices": {"cpuHour": "6"}}
-    day = Day.begin(t("08:00"), windows=[once("demo", "20:00", "21:00", 2)], budget=prices)
-    await day.settle()
-    assert day.due == day.now + timedelta(minutes=5)
-    calls = len(day.kube.calls)
-    await day.until(t("09:00"))
-    assert len(day.kube.calls) == calls
-
-
 async def test_an_edit_of_an_open_window_is_excused_and_counted_once():
     day = Day.begin(t("09:00"), windows=[once("demo", "10:00", "10:30", 2)])
     await day.until(t("10:10"))
@@ -268,16 +229,6 @@ async def test_an_edit_of_an_open_window_is_excused_and_counted_once():
     assert day.status["windows"] == {"ready": 1, "cold": 0, "late": 0}
     assert day.metric("kotatsu_pool_windows_total", outcome="ready") == 1
     assert day.metric("kotatsu_pool_windows_total", outcome="cold") == 0
-
-
-async def test_how_windows_did_is_remembered_over_a_restart():
-    day = Day.begin(t("09:59:58"), windows=[once("demo", "10:00", "11:00", 2)])
-    day.edit(windows=[once("demo", "10:30", "11:00", 2)])
-    await day.until(t("10:35"), late=PUNCTUAL)
-    day.restart()
-    day.edit(windows=[once("demo", "12:00", "13:00", 2)])
-    await day.until(t("12:05"), late=PUNCTUAL)
-    assert day.status["windows"] == {"ready": 2, "cold": 0, "late": 0}
 
 
 async def test_an_operator_that_was_away_still_tells_prometheus_that_the_window_opened_cold():

@@ -101,12 +101,6 @@ async def test_it_does_not_sleep_while_connections_bypass_the_activators(bypass)
     assert day.cache.published(VOICE) > 0
 
 
-async def test_it_sleeps_without_them():
-    day = await taken(scaling={"idleAfter": "1m"})
-    await day.until(t("10:10"))
-    assert (day.phase, day.replicas) == ("Asleep", 0)
-
-
 # --- the way back ---
 
 

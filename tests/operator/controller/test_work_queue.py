@@ -98,20 +98,6 @@ async def rest():
     await asyncio.sleep(0.04)
 
 
-async def test_a_touched_pool_is_looked_at(work_queue, looks):
-    work_queue.touch(VOICE)
-    await eventually(lambda: looks.begun == [VOICE])
-    await rest()
-    assert looks.begun == [VOICE]
-
-
-async def test_a_pool_touched_before_the_planner_runs_is_looked_at(clock, looks):
-    work_queue = WorkQueue(looks, clock)
-    work_queue.touch(VOICE)
-    async with run(work_queue):
-        await eventually(lambda: looks.begun == [VOICE])
-
-
 async def test_a_pool_is_looked_at_again_when_its_look_has_said(work_queue, looks, clock):
     looks.again = timedelta(seconds=60)
     work_queue.touch(VOICE)
@@ -167,14 +153,6 @@ async def test_a_touch_during_a_look_is_one_more_look_and_never_two_at_once(work
     await rest()
     assert looks.count(VOICE) == 2
     assert looks.most[VOICE] == 1
-
-
-async def test_a_slow_look_keeps_no_other_pool_waiting(work_queue, looks):
-    looks.gate.clear()
-    work_queue.touch(VOICE)
-    await eventually(lambda: looks.running == 1)
-    work_queue.touch(FEED)
-    await eventually(lambda: looks.running == 2)
 
 
 async def test_no_more_pools_are_looked_at_at_once_than_allowed(clock, looks):
@@ -257,13 +235,6 @@ async def test_who_is_due_does_not_wait_for_all_who_are_touched(clock, looks):
         looks.gate.set()
 
 
-async def test_everybody_who_is_due_has_a_turn(clock, looks):
-    work_queue = WorkQueue(looks, clock)
-    async with storm(work_queue, looks, clock) as keys:
-        looks.gate.set()
-        await eventually(lambda: sorted(looks.begun) == keys)
-
-
 async def test_a_pool_touched_again_while_it_waits_for_its_turn_is_looked_at_once(clock, looks):
     work_queue = WorkQueue(looks, clock, for_touched=1)
     looks.gate.clear()
@@ -320,21 +291,6 @@ async def test_a_look_that_fails_and_was_touched_meanwhile_is_repeated_at_once(w
     await eventually(lambda: looks.count(VOICE) == 2)
 
 
-async def test_one_pool_whose_looks_fail_keeps_no_other_from_being_looked_at(work_queue, looks):
-    looks.error = ValueError("a bug")
-    work_queue.touch(VOICE)
-    await eventually(lambda: looks.ended(VOICE) == 1)
-    work_queue.touch(FEED)
-    await eventually(lambda: looks.ended(FEED) == 1)
-
-
-async def test_a_clock_that_jumps_ahead_makes_due_what_is_due_then(work_queue, looks, clock):
-    work_queue.touch(VOICE)
-    await eventually(lambda: looks.ended(VOICE) == 1)
-    clock.jump(hours=1)
-    await eventually(lambda: looks.count(VOICE) == 2)
-
-
 async def test_after_a_clock_was_put_back_nobody_waits_for_a_moment_of_the_old_one(
     work_queue, looks, clock
 ):
@@ -362,11 +318,6 @@ async def test_a_clock_that_is_put_right_by_a_little_makes_nobody_look(work_queu
     clock.jump(milliseconds=-900)
     await rest()
     assert looks.count(VOICE) == 1
-
-
-async def test_its_beat_tells_that_it_turns(work_queue, looks, clock):
-    clock.jump(minutes=5)
-    await eventually(lambda: work_queue.beat_at == clock.now)
 
 
 async def test_when_it_ends_its_looks_end_too(clock, looks):

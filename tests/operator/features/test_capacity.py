@@ -159,13 +159,6 @@ async def test_other_pods_of_the_namespace_are_left_alone():
     assert world.pods == ["voice-1"]
 
 
-async def test_a_pool_that_asks_where_the_chart_permits_nothing_is_told_once_what_to_set():
-    world = World(CapacityOptions())
-    [trouble] = (await world.follow(0, 2)).notes
-    assert "capacityAhead.enabled" in trouble.message
-    assert await world.follow(2, 2) == After()
-
-
 async def test_of_a_kind_whose_pods_are_not_known_the_pool_is_told_so():
     target = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "name": "voice"}
     spec = parse({"targetRef": target})
@@ -187,35 +180,6 @@ async def test_a_refused_placeholder_is_an_event_and_stops_nothing():
 # --- what there is, compared with what is wanted ---
 
 
-async def test_a_placeholder_whose_delete_failed_is_deleted_later():
-    world = World(PLACEHOLDER)
-    await world.hold(0, 1)
-    world.watch()
-    world.refuse("delete", "Pod")
-    assert (await world.follow(1, 0)).again == NOW + TRY_AGAIN
-    assert world.pods == ["voice-capacity-0"]
-    world.kube.on("delete", None)
-    await world.hold(0, 0)
-    assert world.pods == []
-
-
-async def test_a_placeholder_whose_create_failed_is_created_later():
-    world = World(PLACEHOLDER)
-    world.refuse("create", "Pod")
-    assert (await world.follow(0, 1)).again == NOW + TRY_AGAIN
-    world.kube.on("create", None)
-    await world.hold(1, 1)
-    assert world.pods == ["voice-capacity-0"]
-
-
-async def test_what_was_left_by_an_operator_that_ended_is_deleted():
-    world = World(PLACEHOLDER)
-    await world.hold(0, 3)
-    world.restart()
-    await world.hold(0, 0)
-    assert world.pods == []
-
-
 async def test_placeholders_that_there_are_cost_no_call():
     world = World(PLACEHOLDER)
     await world.hold(0, 3)
@@ -233,12 +197,6 @@ async def test_a_pool_whose_target_has_another_kind_now_gives_up_its_placeholder
     target = {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": "voice"}
     await world.follow(3, 3, spec=parse({"targetRef": target}))
     assert world.pods == []
-
-
-async def test_a_pool_that_asks_for_nothing_costs_no_call():
-    world = World(PLACEHOLDER)
-    await world.hold(0, 0)
-    assert world.kube.calls == []
 
 
 def test_what_is_made_is_plain_json():

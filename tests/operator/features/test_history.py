@@ -223,26 +223,6 @@ def test_after_a_day_without_operator_the_periods_in_between_are_paid_too() -> N
     assert [e.begin.day for e in pool.record.finished] == [25, 26]
 
 
-def test_another_currency_begins_its_own_episode() -> None:
-    pool = Pool()
-    pool.look(2, WINDOW)
-    pool.budget = replace(BUDGET, currency="USD")
-    pool.look(2, WINDOW, HOUR)
-    pool.look(2, WINDOW, HOUR)
-    assert pool.record.finished[0].period.currency == "JPY"
-    assert pool.record.running.period.currency == "USD"
-    pool.check()
-
-
-def test_a_pod_that_came_and_went_between_two_looks_is_in_the_history() -> None:
-    pool = Pool()
-    pool.look(0, ASLEEP)
-    pool.pods["short"] = BilledPod(pool.now + SECOND, {"cpu": Decimal(1)}, "short")
-    pool.look(0, ASLEEP, HOUR)
-    assert pool.told() == [(Why.OTHER, "")]
-    pool.check()
-
-
 def test_what_was_spent_before_the_record_began_is_a_sum_without_episodes() -> None:
     pool = Pool()
     pool.look(2, WINDOW, writes=False)
@@ -339,13 +319,3 @@ def test_parked_time_is_an_episode_of_its_own_and_all_sums_are_the_ledgers() -> 
     pool.check()
     first = pool.record.finished[1]
     assert first.cost < first.counts.pod_seconds / 3600 * PRICES.per_hour["cpu"] / 50
-
-
-def test_parked_time_goes_on_after_a_restart() -> None:
-    pool = Pool()
-    pool.look(1, PARKED, window="")
-    pool.restart()
-    pool.look(1, PARKED, window="")
-    pool.look(0, ASLEEP)
-    assert pool.told() == [(Why.PARKED, "")]
-    pool.check()

@@ -8,7 +8,7 @@ import pytest
 from kotatsu_operator.core.budget.prices import parse_table
 from kotatsu_operator.core.report.episodes import Why, read_stored
 from kotatsu_operator.features.history import Histories
-from tests.operator.core.values import MINUTE, SECOND, once, override, t
+from tests.operator.core.values import once, override, t
 from tests.operator.features.day import FeaturedDay
 
 PRICES = parse_table({"currency": "JPY", "cpuHour": "6.5000003"})
@@ -85,18 +85,6 @@ async def test_a_refused_pool_that_still_has_pods_keeps_its_history():
     record, cost = read_stored(day.status), day.status["cost"]
     episodes = [*record.finished, *([record.running] if record.running else [])]
     assert sum((e.cost for e in episodes), Decimal(0)) == Decimal(cost["accrued"]) > 0
-
-
-async def test_the_running_episode_is_the_ledger_at_each_write():
-    day = begun()
-    await day.until(t("17:50"))
-    while day.now < t("18:20"):
-        day.now += 7 * SECOND
-        await day.settle()
-        record = read_stored(day.status)
-        known = [*record.finished, *([record.running] if record.running else [])]
-        assert sum((e.cost for e in known), Decimal(0)) == Decimal(day.status["cost"]["accrued"])
-    assert day.now - t("18:20") < MINUTE
 
 
 async def test_with_an_older_crd_nothing_is_written_again_and_again():

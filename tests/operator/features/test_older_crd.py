@@ -2,9 +2,6 @@
 
 from collections import Counter
 
-import pytest
-
-from kotatsu_operator.core.report.status import dropped, merged
 from tests.operator.core.values import HOUR, MINUTE, once, override, t
 from tests.operator.day import PUNCTUAL
 from tests.operator.features.day import FeaturedDay
@@ -54,11 +51,6 @@ async def test_the_log_says_once_what_is_dropped_and_what_to_do(caplog):
     assert "upgrade the CRD" in said
 
 
-async def test_a_crd_with_all_fields_is_no_news(caplog):
-    await forgotten(())
-    assert "CRD" not in caplog.text
-
-
 async def test_the_next_operator_reports_it_once_more():
     day = await forgotten()
     day.restart()
@@ -80,20 +72,3 @@ async def test_a_pool_of_the_same_name_does_not_get_what_another_one_had():
     pool = day.kube.stored("WarmPool", "voice")
     pool["metadata"]["uid"] = "another"
     assert day.reconciler.reporter.completed(pool) == pool
-
-
-@pytest.mark.parametrize(
-    ("written", "came", "lost"),
-    [
-        ({"a": 1}, {"a": 1, "b": 2}, {}),
-        ({"a": 1}, {}, {"a": 1}),
-        ({"a": None, "b": {"c": None}}, {}, {}),
-        ({"b": {"c": 1, "d": 2}}, {"b": {"c": 1}}, {"b": {"d": 2}}),
-        ({"b": {"c": 1}}, {"b": "text"}, {"b": {"c": 1}}),
-        ({"b": [{"c": 1, "d": 2}]}, {"b": [{"c": 1}]}, {"b": [{"c": 1, "d": 2}]}),
-        ({"a": 12.0}, {"a": 12}, {}),
-    ],
-)
-def test_what_did_not_come_back_is_found_and_completes_the_status(written, came, lost):
-    assert dropped(written, came) == lost
-    assert dropped(written, merged(came, lost)) == {}

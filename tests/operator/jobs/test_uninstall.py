@@ -19,8 +19,6 @@ from tests.operator.cluster import (
     deployment,
     eventually,
     forbidden,
-    horizontal_pod_autoscaler,
-    owned,
     pod,
     revision,
     service,
@@ -107,6 +105,11 @@ async def test_a_sleeping_target_gets_its_replicas_and_the_activators_leave_the_
     assert replicas(cluster.kube) == 3
     assert cluster.pool()["status"]["route"] == {"target": "Native", "epoch": 1}
     assert cluster.pool()["status"]["phase"] == "Warm"
+    assert cluster.conditions() == {
+        "Accepted": ("True", "Asleep"),
+        "Ready": ("Unknown", "Uninstalled"),
+    }, "it promises nothing that nobody keeps"
+    assert "restoreReplicas" not in cluster.pool()["status"]
     assert not [o for o in cluster.kube.all("EndpointSlice") if o["endpoints"]]
     assert cluster.said[-1].startswith("done")
 
@@ -146,15 +149,6 @@ async def test_parked_pods_that_may_not_be_restored_do_not_hold_an_uninstall_up(
     cluster.kube.on(call, refuse)
     await cluster.uninstall()
     assert any("keep their smaller requests" in line for line in cluster.said)
-
-
-async def test_the_status_no_longer_promises_what_nobody_keeps(cluster):
-    await cluster.uninstall()
-    assert cluster.conditions() == {
-        "Accepted": ("True", "Asleep"),
-        "Ready": ("Unknown", "Uninstalled"),
-    }
-    assert "restoreReplicas" not in cluster.pool()["status"]
 
 
 async def test_the_route_changes_only_when_all_pods_are_ready(cluster):
@@ -289,18 +283,18 @@ async def test_what_is_waited_for_is_repeated_although_nothing_changes(cluster):
     assert len(set(lines)) == len(lines)  # each with the time that is left
 
 
-async def test_what_is_to_be_kept_asleep_stays_and_that_is_said():
-    cluster = Cluster(asleep(onDelete="Keep"), deployment(replicas=0), published("activator-1", 1))
+@pytest.mark.parametrize(
+    ("pool", "why"),
+    [
+        (asleep(onDelete="Keep"), "onDelete is Keep"),
+        (asleep(restore=None), "Kotatsu found it at 0"),
+    ],
+)
+async def test_what_is_to_stay_asleep_stays_and_that_is_said(pool, why):
+    cluster = Cluster(pool, deployment(replicas=0), published("activator-1", 1))
     await cluster.uninstall()
     assert replicas(cluster.kube) == 0
-    assert any("onDelete is Keep" in s and "no endpoint" in s for s in cluster.said)
-
-
-async def test_what_was_at_0_before_kotatsu_came_stays_and_that_is_said():
-    cluster = Cluster(asleep(restore=None), deployment(replicas=0), published("activator-1", 1))
-    await cluster.uninstall()
-    assert replicas(cluster.kube) == 0
-    assert any("Kotatsu found it at 0" in s and "no endpoint" in s for s in cluster.said)
+    assert any(why in s and "no endpoint" in s for s in cluster.said)
 
 
 async def test_a_service_that_selects_no_pod_is_not_waited_for_and_that_is_said():
@@ -312,28 +306,10 @@ async def test_a_service_that_selects_no_pod_is_not_waited_for_and_that_is_said(
     assert cluster.pool()["status"]["route"]["target"] == "Activator"
 
 
-async def test_a_target_that_runs_keeps_its_replicas():
-    cluster = Cluster(asleep(), deployment(replicas=1), published("activator-1", 1))
-    await cluster.uninstall()
-    assert replicas(cluster.kube) == 1
-    assert cluster.pool()["status"]["route"]["target"] == "Native"
-
-
 async def test_a_pool_without_a_target_and_one_never_decided_on_are_no_hindrance():
     await Cluster(asleep()).uninstall()
     await Cluster(warm_pool(status={}), deployment(replicas=1)).uninstall()
     await Cluster().uninstall()
-
-
-async def test_a_shared_autoscaler_gets_its_minimum_back():
-    shared = horizontal_pod_autoscaler(least=5)
-    shared["metadata"]["managedFields"] = [owned("minReplicas", "kotatsu-operator")]
-    pool = asleep()
-    pool["status"]["hpa"] = {"name": "voice", "minReplicas": 2}
-    cluster = Cluster(pool, deployment(replicas=5), published("activator-1", 1), shared)
-    await cluster.uninstall()
-    assert cluster.kube.stored("HorizontalPodAutoscaler", "voice")["spec"]["minReplicas"] == 2
-    assert "hpa" not in cluster.pool()["status"]
 
 
 async def test_the_revisions_of_a_knative_service_get_their_min_scale_back():
@@ -357,13 +333,6 @@ def record(cluster, name):
     cluster.kube.edit("ConfigMap", "kotatsu-targets", data={f"uid-{name}": json.dumps(entry)})
 
 
-async def test_targets_whose_pool_is_gone_come_back_too(cluster):
-    record(cluster, "feed")
-    cluster.kube.put(deployment("feed", replicas=0))
-    await cluster.uninstall()
-    assert cluster.kube.stored("Deployment", "feed")["spec"]["replicas"] == 2
-
-
 async def test_targets_come_back_from_the_record_after_the_crd_was_deleted(cluster):
     record(cluster, "feed")
     cluster.kube.put(deployment("feed", replicas=0))
@@ -375,11 +344,6 @@ async def test_targets_come_back_from_the_record_after_the_crd_was_deleted(clust
     cluster.kube.on("find", no_crd)
     await cluster.uninstall()
     assert cluster.kube.stored("Deployment", "feed")["spec"]["replicas"] == 2
-    assert cluster.kube.all("ConfigMap") == []
-
-
-async def test_the_record_goes_when_everything_is_restored(cluster):
-    await cluster.uninstall()
     assert cluster.kube.all("ConfigMap") == []
 
 

@@ -9,34 +9,11 @@ from rows import each
 from kotatsu_operator.activator.cache.pool import pool_view
 from kotatsu_operator.activator.cache.ports import PodIdentity
 from kotatsu_operator.activator.endpoints.slices import make_slice
-from kotatsu_operator.core.formats import instant, parse_quantity
 from kotatsu_operator.core.objects import selector_view, selects
-from kotatsu_operator.kube.objects import key_of
 from kotatsu_operator.kube.pod import pod_view
 from kotatsu_operator.kube.slices import is_ours, slice_view
 from tests.operator.cluster import crashed, native_slice, pod, service, warm_pool, was_ready
 from tests.operator.core.values import t
-
-# --- names and times ---
-
-
-def test_the_key_of_an_object_is_its_namespace_and_name():
-    assert key_of(pod("a")) == ("demo", "a")
-    assert key_of({"metadata": {"name": "node"}}) == ("", "node")
-
-
-@pytest.mark.parametrize(
-    ("text", "at"),
-    [
-        (None, None),
-        ("2026-11-25T10:00:00Z", datetime(2026, 11, 25, 10, tzinfo=UTC)),
-        ("2026-11-25T10:00:00.123456Z", datetime(2026, 11, 25, 10, 0, 0, 123456, tzinfo=UTC)),
-        ("2026-11-25T19:00:00+09:00", datetime(2026, 11, 25, 10, tzinfo=UTC)),
-    ],
-)
-def test_times_are_read_as_the_api_writes_them(text, at):
-    assert instant(text) == at
-
 
 # --- lost pods ---
 
@@ -163,15 +140,6 @@ def test_a_pod_that_terminates_still_costs():
     assert view.billed is not None
 
 
-def test_a_pod_costs_what_all_its_containers_request():
-    requests = {"requests": {"cpu": "500m", "memory": "1Gi"}}
-    made = pod(resources=requests)
-    made["spec"]["containers"].append({"resources": {"requests": {"cpu": "1"}}})
-    made["spec"]["containers"].append({"resources": {}})
-    made["spec"]["containers"].append({"name": "without"})
-    assert pod_view(made).billed.requests == {"cpu": Decimal("1.5"), "memory": Decimal(2**30)}
-
-
 @pytest.mark.parametrize("phase", ["Succeeded", "Failed"])
 def test_a_pod_that_is_over_costs_until_its_last_container_ended(phase):
     made = pod(phase=phase)
@@ -195,16 +163,6 @@ def test_a_sidecar_serves_like_any_container_and_an_init_container_counts_for_it
     view = pod_view(made)
     assert view.billed.requests == {"cpu": Decimal(9), "memory": Decimal(2**26)}
     assert view.port("proxy") == 15000
-
-
-def test_a_pod_whose_requests_are_reduced_is_billed_for_what_is_still_reserved():
-    made = pod(ready=True, resources={"requests": {"cpu": "5m"}})
-    made["spec"]["containers"][0]["name"] = "voice"
-    told = {"name": "voice", "state": {"running": {}}, "allocatedResources": {"cpu": "1"}}
-    made["status"]["containerStatuses"] = [told]
-    assert pod_view(made).billed.requests == {"cpu": 1}
-    told["allocatedResources"] = {"cpu": "5m"}
-    assert pod_view(made).billed.requests == {"cpu": Decimal("0.005")}
 
 
 def test_ports_are_found_by_name_or_number():
@@ -243,34 +201,6 @@ def test_a_readiness_gate_is_open_when_its_condition_is_true(told, is_open):
     if told:
         made["status"]["conditions"].append({"type": "example.org/ready", **told})
     assert pod_view(made).gates_open is is_open
-
-
-# --- quantities ---
-
-
-@each(
-    "text, value",
-    [
-        ("0", "0"),
-        ("2", "2"),
-        ("500m", "0.5"),
-        ("0.5", "0.5"),
-        ("1.5Gi", str(3 * 2**29)),
-        ("3008Mi", str(3008 * 2**20)),
-        ("128974848", "128974848"),
-        ("129e6", "129000000"),
-        ("129E6", "129000000"),
-        ("129M", "129000000"),
-        ("123Ki", str(123 * 1024)),
-        ("2E", str(2 * 10**18)),
-        ("2Ei", str(2 * 2**60)),
-        ("100n", "1e-7"),
-        ("100u", "1e-4"),
-        ("1k", "1000"),
-    ],
-)
-def test_quantities_are_read_as_kubernetes_does(text, value):
-    assert parse_quantity(text) == Decimal(value)
 
 
 # --- slices ---

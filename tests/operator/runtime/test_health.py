@@ -89,13 +89,6 @@ def test_a_program_that_stands_still_says_so(admin, program):
         assert admin.get(path).text == "the work queue has stopped\n"
 
 
-def test_what_it_answers_follows_the_program(admin, program):
-    program.ready = "not yet"
-    assert admin.get("/readyz").status_code == 503
-    program.ready = ""
-    assert admin.get("/readyz").status_code == 200
-
-
 def test_when_each_counter_began_is_not_among_the_metrics(admin):
     assert "_created" not in admin.get("/metrics").text
 

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from kotatsu_common.settings import load, variable
+from kotatsu_common.settings import load
 from kotatsu_operator.core.budget.prices import NO_PRICES
 from kotatsu_operator.core.pool.spec import BUILT_IN, ScaledKind
 from kotatsu_operator.runtime.settings import ActivatorSettings, OperatorSettings
@@ -35,15 +35,6 @@ def test_an_operator_without_namespaces_does_not_start(capsys, text):
     assert capsys.readouterr().err.startswith("KOTATSU_NAMESPACES is ")
 
 
-def test_an_operator_looks_for_knative_unless_told_otherwise(capsys):
-    env = {"KOTATSU_NAMESPACES": "demo"}
-    assert load(OperatorSettings, env).runtime == "auto"
-    assert load(OperatorSettings, env | {"KOTATSU_RUNTIME": "native"}).runtime == "native"
-    with pytest.raises(SystemExit):
-        load(OperatorSettings, env | {"KOTATSU_RUNTIME": "lambda"})
-    assert capsys.readouterr().err.startswith("KOTATSU_RUNTIME is ")
-
-
 def test_an_activator_knows_its_pod():
     settings = load(ActivatorSettings, DOWNWARD)
     assert (settings.namespace, settings.pod_name, settings.pod_uid) == (
@@ -61,14 +52,23 @@ def test_an_activator_that_does_not_know_its_pod_says_what_is_missing(capsys):
     assert capsys.readouterr().err.splitlines() == [f"{name} is not set" for name in DOWNWARD]
 
 
-def test_a_drain_timeout_is_above_zero(capsys):
+@pytest.mark.parametrize(
+    ("settings", "wrong"),
+    [
+        (OperatorSettings, {"KOTATSU_RUNTIME": "lambda"}),
+        (ActivatorSettings, {"KOTATSU_DRAIN_TIMEOUT": "0"}),
+    ],
+)
+def test_a_program_with_a_wrong_setting_names_it_and_does_not_start(capsys, settings, wrong):
     with pytest.raises(SystemExit):
-        load(ActivatorSettings, {**DOWNWARD, variable("drain_timeout"): "0"})
-    assert capsys.readouterr().err.startswith("KOTATSU_DRAIN_TIMEOUT is wrong")
+        load(settings, {**DOWNWARD, "KOTATSU_NAMESPACES": "demo", **wrong})
+    [name] = wrong
+    assert capsys.readouterr().err.startswith(f"{name} is ")
 
 
-def test_an_operator_has_no_prices_unless_given():
-    assert load(OperatorSettings, {"KOTATSU_NAMESPACES": "demo"}).prices == NO_PRICES
+def test_an_operator_has_no_prices_and_looks_for_knative_unless_told_otherwise():
+    settings = load(OperatorSettings, {"KOTATSU_NAMESPACES": "demo"})
+    assert (settings.prices, settings.runtime) == (NO_PRICES, "auto")
 
 
 def test_prices_are_read_as_they_are_written():

@@ -78,12 +78,6 @@ async def test_a_pool_without_a_ready_pod_is_published_on_the_native_route_too(a
     assert activator.slice()["endpoints"]
 
 
-async def test_a_pod_that_terminates_does_not_count_as_ready(activator):
-    activator.see("EndpointSlice", native_slice(True, terminating=True))
-    await activator.sync(pool("Native"))
-    assert activator.slice()["endpoints"]
-
-
 async def test_a_service_that_does_not_exist_yet_is_published_when_it_does(activator):
     activator.see("Service", service(), "DELETED")
     await activator.sync(pool())

@@ -58,11 +58,6 @@ def test_it_leaves_only_a_native_route_with_a_pod_ready_for_the_settle_time(
     assert wants_slice(pool(route), ready, native_for, published) is not may_leave
 
 
-@pytest.mark.parametrize("route", list(Route))
-def test_a_service_whose_pods_all_fail_is_stood_in_for_whatever_the_route(route):
-    assert wants_slice(pool(route), 0, 0.0, published=False)
-
-
 def test_a_pool_on_route_always_is_stood_in_for_beside_its_pods_until_it_is_uninstalled():
     route_always = pool(Route.ACTIVATOR, settle="0s", always=True)
     assert wants_slice(route_always, 3, 600.0, published=True)
@@ -141,26 +136,6 @@ def test_the_endpoint_is_the_activators_pod_on_its_node():
     }
 
 
-def test_an_activator_that_leaves_is_used_only_when_nothing_else_is_ready():
-    made = make_slice(pool(), service(), ME, "IPv4", {"http": 41000}, state="leaving")
-    assert endpoint(made)["conditions"] == {"ready": False, "serving": True, "terminating": True}
-
-
-def test_an_emptied_slice_still_names_its_ports():
-    made = make_slice(pool(), service(), ME, "IPv4", {"http": 41000}, state="empty")
-    assert made["endpoints"] == []
-    assert made["ports"] == [{"name": "http", "port": 41000, "protocol": "TCP"}]
-
-
-def test_ports_have_the_services_names_and_the_activators_numbers():
-    many = service("voice", {"name": "web", "port": 80}, {"name": "grpc", "port": 90})
-    made = make_slice(pool(), many, ME, "IPv4", {"web": 41001, "grpc": 41000}, state="serving")
-    assert made["ports"] == [
-        {"name": "grpc", "port": 41000, "protocol": "TCP"},
-        {"name": "web", "port": 41001, "protocol": "TCP"},
-    ]
-
-
 def test_the_port_of_a_service_that_gives_it_no_name_has_none():
     made = make_slice(
         pool(), service("voice", {"port": 80}), ME, "IPv4", {"": 41000}, state="serving"
@@ -172,12 +147,6 @@ def test_the_services_app_protocol_is_passed_on():
     h2c = {"name": "grpc", "port": 80, "appProtocol": "kubernetes.io/h2c"}
     made = make_slice(pool(), service("voice", h2c), ME, "IPv4", {"grpc": 41000}, state="serving")
     assert made["ports"][0]["appProtocol"] == "kubernetes.io/h2c"
-
-
-def test_an_activator_with_an_ipv6_address_publishes_an_ipv6_slice():
-    me = PodIdentity("demo", "activator-1", "uid-1", ("fd00::9",), "node-a")
-    made = make_slice(pool(), service(), me, "IPv6", {"http": 41000}, state="serving")
-    assert (made["addressType"], endpoint(made)["addresses"]) == ("IPv6", ["fd00::9"])
 
 
 DUAL = PodIdentity("demo", "activator-1", "uid-1", ("10.0.0.9", "fd00::9"), "node-a")
@@ -200,17 +169,6 @@ def test_the_families_are_those_that_service_and_pod_have_in_common(of_service, 
     if of_service is not None:
         made["spec"]["ipFamilies"] = of_service
     assert families(made, me) == published
-
-
-def test_each_family_of_a_dual_stack_service_has_its_address_and_its_port():
-    both = [
-        make_slice(pool(), service(), DUAL, family, {"http": port}, state="serving")
-        for family, port in (("IPv4", 41000), ("IPv6", 41001))
-    ]
-    said = [(s["addressType"], endpoint(s)["addresses"], s["ports"][0]["port"]) for s in both]
-    assert said == [("IPv4", ["10.0.0.9"], 41000), ("IPv6", ["fd00::9"], 41001)]
-    assert all(endpoint(s)["nodeName"] == "node-a" for s in both)
-    assert all(endpoint(s)["targetRef"]["uid"] == "uid-1" for s in both)
 
 
 def test_every_pool_and_activator_pod_has_a_slice_name_of_its_own():

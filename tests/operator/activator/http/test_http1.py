@@ -5,7 +5,6 @@ import itertools
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rows import each
 
 from kotatsu_operator.activator.http import peek as http1
 from kotatsu_operator.activator.http.peek import PIPELINED, Requests, peek
@@ -32,20 +31,10 @@ def test_its_body_stays_as_it_is():
     assert followed(GET).ending(POST) == LAST_POST
 
 
-def test_a_body_that_looks_like_a_request_is_none():
-    requests = followed(b"POST / HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(GET))
-    assert requests.ending(GET) == GET
-    assert requests.ending(GET) == LAST_GET
-
-
 def test_a_request_of_which_a_part_has_passed_already_stays_as_it_is():
     requests = followed(GET[:9])
     assert requests.ending(GET[9:]) == GET[9:]
     assert requests.ending(GET) == LAST_GET
-
-
-def test_of_requests_sent_in_one_go_the_last_is_asked_to_be_the_last():
-    assert followed(GET).ending(POST + GET + GET) == POST + GET + LAST_GET
 
 
 def test_a_request_that_follows_the_rest_of_a_body_is_asked_to_be_the_last():
@@ -101,25 +90,6 @@ def test_a_read_full_of_tiny_requests_costs_as_few_steps_as_one_of_sixteen(monke
     assert requests.follow(full) == full
     assert len(looked) <= PIPELINED
     assert sum(looked) <= 18 * PIPELINED
-
-
-@each("first", [
-        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        b"POST / HTTP/1.1\r\nContent-Length: 0\r\nContent-Length: 5\r\n\r\n",
-        b"POST / HTTP/1.1\r\nContent-Length: 0, 5\r\n\r\n",
-        b"POST / HTTP/1.1\r\nContent-Length : 5\r\n\r\n",
-        b"POST / HTTP/1.1\r\nContent-Length: +5\r\n\r\n",
-        b"POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 0\r\n\r\n",
-        b"POST / HTTP/1.1\r\nA: b\r\n Content-Length: 5\r\n\r\n",
-        b"GET /ws HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
-        b"CONNECT a:443 HTTP/1.1\r\n\r\n",
-        b"\x16\x03\x01",
-        b"GET / HTTP/1.1\r\nA: " + bytes(70_000) + b"\r\n\r\n",
-    ])  # fmt: skip
-def test_what_is_not_plain_is_lost_track_of_for_good(first):
-    requests = followed(first)
-    assert requests.ending(GET) == GET
-    assert not requests.begins_in(GET)
 
 
 @given(

@@ -45,10 +45,6 @@ def test_bytes_in_either_direction_make_it_busy_for_a_moment():
 # --- HTTP/1 ---
 
 
-def test_an_http1_connection_is_idle_a_moment_after_its_answer():
-    assert not used(is_http1=True).in_use(NOW + MOVING_FOR + 0.1, TIMEOUT)
-
-
 def test_an_http1_request_without_an_answer_is_busy_until_the_timeout():
     traffic = Traffic(is_http1=True)
     traffic.sent(200, NOW)
@@ -79,13 +75,6 @@ def test_a_quiet_transaction_is_in_use_until_the_timeout_and_asks_for_no_more_po
     assert traffic.in_use(NOW + TIMEOUT - 1, TIMEOUT)
     assert not traffic.is_busy(NOW + MOVING_FOR + 0.1, TIMEOUT)
     assert not traffic.in_use(NOW + TIMEOUT + 0.1, TIMEOUT)
-
-
-def test_a_call_without_an_answer_is_busy_until_the_timeout():
-    traffic = Traffic()
-    traffic.sent(24, NOW)
-    assert traffic.is_busy(NOW + TIMEOUT - 1, TIMEOUT)
-    assert not traffic.in_use(NOW + TIMEOUT, TIMEOUT)
 
 
 @pytest.mark.parametrize("sizes", KEEPALIVES.values(), ids=list(KEEPALIVES))

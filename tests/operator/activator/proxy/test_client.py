@@ -12,7 +12,6 @@ from kotatsu_operator.activator.proxy import sockets
 from kotatsu_operator.activator.proxy.client import BODY_KEPT, Client
 from tests.operator.activator.proxy.joined import (
     GET,
-    GET_AND_CLOSE,
     MEGABYTE,
     TCP_REPAIR,
     reset,
@@ -181,12 +180,6 @@ async def test_who_has_said_what_it_wants_is_not_hurried(activator, monkeypatch)
     assert client.is_open
 
 
-async def test_every_connection_is_told_of_as_it_comes(activator):
-    await activator.connect()
-    await activator.owner.until(lambda: activator.owner.came_in)
-    assert activator.owner.arrivals == []
-
-
 def is_kept_alive(transport):
     asked = transport.get_extra_info("socket")
     return (
@@ -226,32 +219,6 @@ async def test_a_client_that_has_vanished_is_noticed(activator, monkeypatch):
 
 
 # --- first bytes ---
-
-
-async def test_the_pod_is_asked_to_close_after_an_http1_request(activator):
-    _, writer = await activator.connect()
-    writer.write(GET)
-    pod, _ = await activator.let_through(await activator.owner.client())
-    assert await pod.readexactly(len(GET_AND_CLOSE)) == GET_AND_CLOSE
-
-
-@pytest.mark.parametrize(
-    "first",
-    [
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00",
-        b"\x16\x03\x01\x02\x00\x01",
-        b"GET /ws HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
-        b"GET / HTTP/1.1\r\nA: " + bytes(65 * 2**10) + b"\r\n\r\n",
-    ],
-    ids=["http2", "tls", "websocket", "longer than is read"],
-)
-async def test_what_is_not_plain_http1_reaches_the_pod_unchanged(activator, first):
-    _, writer = await activator.connect()
-    writer.write(first)
-    client = await activator.owner.client()
-    await eventually(lambda: client.is_complete)
-    pod, _ = await activator.let_through(client)
-    assert await pod.readexactly(len(first)) == first
 
 
 async def test_headers_of_megabytes_are_kept_to_a_bound_and_pass_unchanged(activator):

@@ -164,16 +164,6 @@ async def test_nothing_is_left_open_when_both_have_finished(activator, first):
     assert client.transport is None
 
 
-async def test_a_client_that_half_closes_still_gets_its_answer(activator):
-    reader, writer, pod_reader, pod_writer = await activator.spliced()
-    writer.write_eof()
-    assert await pod_reader.read() == b""
-    pod_writer.write(b"an answer")
-    pod_writer.close()
-    assert await reader.read() == b"an answer"
-    await activator.owner.until(lambda: activator.owner.gone)
-
-
 async def test_what_a_pod_says_first_waits_until_it_is_joined(activator):
     reader, writer = await activator.connect()
     writer.write(GET)

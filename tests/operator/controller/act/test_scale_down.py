@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 
 from kotatsu_operator.controller.act.scale_down import ScaleDown, SleepStep
-from kotatsu_operator.core.formats import stamp
 from kotatsu_operator.core.pool.decision import Demand
 from kotatsu_operator.core.pool.memory import (
     Announced,
@@ -175,12 +174,6 @@ async def test_a_request_that_the_decision_did_not_know_stops_it(attempt):
 async def test_a_request_that_the_decision_did_know_does_not():
     attempt = Attempted(demand={"at": "2026-11-25T10:00:02Z"})
     assert (await attempt(memory=replace(DRAINING, announced=Announced(t("10:00:02"))))).asleep
-
-
-@pytest.mark.parametrize("clock", ["09:00", "10:00:05", "11:00"])
-async def test_it_does_not_matter_which_time_it_is_for_the_activator(clock):
-    attempt = Attempted(demand={"at": stamp(t(clock))})
-    assert (await attempt()).why == "a request was announced"
 
 
 @pytest.mark.parametrize("kind", ["WarmPool", "Deployment"])

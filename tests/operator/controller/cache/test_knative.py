@@ -1,7 +1,6 @@
 """Knative is watched while it is installed, and looked for while it is not."""
 
 import asyncio
-from datetime import timedelta
 
 import pytest
 from lightkube import ApiError
@@ -23,7 +22,6 @@ from tests.operator.cluster import (
     revision,
 )
 from tests.operator.controller.test_knative import ONE, knative_pool
-from tests.operator.core.values import MINUTE
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -206,10 +204,6 @@ async def test_where_it_is_expected_its_absence_is_worth_a_warning(watching, cap
     await eventually(
         lambda: any("is expected (runtime knative)" in r.getMessage() for r in caplog.records)
     )
-
-
-def test_looks_are_five_minutes_apart():
-    assert timedelta(seconds=watch_module.LOOK_EVERY) == 5 * MINUTE
 
 
 async def test_a_pool_that_waits_for_knative_has_it_looked_for_sooner(watching, monkeypatch):

@@ -4,6 +4,7 @@ from decimal import Decimal
 from functools import partial
 
 import pytest
+from rows import each
 
 from kotatsu_operator.activator.cache.pool import pool_view
 from kotatsu_operator.activator.cache.ports import PodIdentity
@@ -60,23 +61,9 @@ def test_the_newest_version_of_a_pool_is_kept(cache):
     assert cache.pools[VOICE]["spec"]["suspend"]
 
 
-def test_versions_are_compared_as_numbers(cache):
-    cache.keep_pool(at(99, warm_pool()))
-    assert cache.keep_pool(at(100, warm_pool()))
-
-
 def test_a_pool_made_again_replaces_the_old_one_whatever_its_version(cache):
     cache.keep_pool(at(100, warm_pool(uid="old")))
     assert cache.keep_pool(at(7, warm_pool(uid="new")))
-
-
-def test_the_pools_of_a_deployment_come_oldest_first_then_by_name(cache):
-    for name, since in (("c", "10:00"), ("a", "11:00"), ("b", "11:00"), ("other", "09:00")):
-        made = warm_pool(name)
-        made["metadata"]["creationTimestamp"] = f"2026-11-25T{since}:00Z"
-        made["spec"]["targetRef"]["name"] = "x" if name == "other" else "voice"
-        cache.keep_pool(made)
-    assert [name for _, name in cache.pools_of_target("Deployment", VOICE)] == ["c", "a", "b"]
 
 
 def test_a_pool_in_another_namespace_does_not_share_its_targets_name(cache):
@@ -130,61 +117,45 @@ def test_activators_are_the_ready_pods_that_stay(cache):
 # --- acknowledgement ---
 
 
-def test_without_a_ready_activator_nothing_is_acknowledged(cache):
-    cache.keep_slice(published("activator-1", 5))
-    assert cache.acknowledged(VOICE) is None
-    cache.keep_pod(activator_pod("activator-1", ready=False))
-    assert cache.acknowledged(VOICE) is None
+def ending(name):
+    return activator_pod(name, terminating=True)
 
 
-def test_the_lowest_epoch_that_all_have_published_is_acknowledged(cache):
-    for name, epoch in (("activator-1", 5), ("activator-2", 4)):
-        cache.keep_pod(activator_pod(name))
-        cache.keep_slice(published(name, epoch))
-    assert cache.acknowledged(VOICE) == 4
-    cache.keep_slice(published("activator-2", 5))
-    assert cache.acknowledged(VOICE) == 5
+def starting(name):
+    return activator_pod(name, ready=False)
 
 
-def test_a_ready_activator_that_has_published_nothing_holds_it_up(cache):
-    for name in ("activator-1", "activator-2"):
-        cache.keep_pod(activator_pod(name))
-    cache.keep_slice(published("activator-1", 5))
-    assert cache.acknowledged(VOICE) == 0
+def lost_one(name):
+    return was_ready(activator_pod(name))
 
 
-def test_an_activator_that_leaves_holds_nothing_up(cache):
-    cache.keep_pod(activator_pod("activator-1"))
-    cache.keep_slice(published("activator-1", 5))
-    cache.keep_pod(activator_pod("activator-2", terminating=True))
-    cache.keep_slice(published("activator-2", 3, state="leaving"))
-    assert cache.acknowledged(VOICE) == 5
-
-
-def test_a_lost_activator_whose_endpoint_is_still_ready_holds_it_up(cache):
-    for name in ("activator-1", "activator-2"):
-        cache.keep_pod(activator_pod(name))
-        cache.keep_slice(published(name, 5))
-    assert cache.acknowledged(VOICE) == 5
-    cache.keep_pod(was_ready(activator_pod("activator-2")))
-    assert cache.acknowledged(VOICE) == 0
-    cache.keep_slice(published("activator-2", 5, state="lost"))
-    assert cache.acknowledged(VOICE) == 5
-
-
-def test_one_that_starts_and_has_published_already_holds_nothing_up(cache):
-    cache.keep_pod(activator_pod("activator-1"))
-    cache.keep_slice(published("activator-1", 5))
-    cache.keep_pod(activator_pod("activator-2", ready=False))
-    cache.keep_slice(published("activator-2", 4))
-    assert cache.acknowledged(VOICE) == 5
-
-
-@pytest.mark.parametrize("state", ["leaving", "lost", "empty"])
-def test_only_an_endpoint_that_is_ready_acknowledges(cache, state):
-    cache.keep_pod(activator_pod("activator-1"))
-    cache.keep_slice(published("activator-1", 5, state=state))
-    assert cache.acknowledged(VOICE) == 0
+@each(
+    "why, pods, slices, acknowledged",
+    [
+        ("without a Ready activator nothing is", [], [(1, 5)], None),
+        ("nor of one that starts", [(1, starting)], [(1, 5)], None),
+        ("the lowest epoch of all is", [1, 2], [(1, 5), (2, 4)], 4),
+        ("one that has published nothing holds it up", [1, 2], [(1, 5)], 0),
+        ("one that leaves does not", [1, (2, ending)], [(1, 5), (2, 3, "leaving")], 5),
+        ("a lost one with a Ready endpoint does", [1, (2, lost_one)], [(1, 5), (2, 5)], 0),
+        ("until that is withdrawn", [1, (2, lost_one)], [(1, 5), (2, 5, "lost")], 5),
+        ("one that starts and has published does not", [1, (2, starting)], [(1, 5), (2, 4)], 5),
+        ("an endpoint that leaves is none", [1], [(1, 5, "leaving")], 0),
+        ("nor one that is lost", [1], [(1, 5, "lost")], 0),
+        ("nor an empty slice", [1], [(1, 5, "empty")], 0),
+        ("nor the slice of a pod that was replaced", [1], [(0, 5)], 0),
+    ],
+)
+def test_an_epoch_is_acknowledged_by_the_ready_endpoints_of_all_activators(
+    why, pods, slices, acknowledged
+):
+    cache = Cache()
+    for number, make in (p if isinstance(p, tuple) else (p, activator_pod) for p in pods):
+        cache.keep_pod(make(f"activator-{number}"))
+    for number, epoch, *state in slices:
+        how = {"state": state[0]} if state else {}
+        cache.keep_slice(published(f"activator-{number}", epoch, **how))
+    assert cache.acknowledged(VOICE) == acknowledged, why
 
 
 @pytest.mark.parametrize("first", ["IPv4", "IPv6"])
@@ -210,12 +181,6 @@ def test_a_slice_from_before_families_were_told_acknowledges_its_own(cache):
 def test_a_slice_of_another_pool_acknowledges_nothing(cache):
     cache.keep_pod(activator_pod("activator-1"))
     cache.keep_slice(published("activator-1", 5, pool="feed"))
-    assert cache.acknowledged(VOICE) == 0
-
-
-def test_a_slice_of_a_pod_that_was_replaced_acknowledges_nothing(cache):
-    cache.keep_slice(published("activator-0", 5))
-    cache.keep_pod(activator_pod("activator-1"))
     assert cache.acknowledged(VOICE) == 0
 
 

@@ -110,20 +110,6 @@ def test_a_lease_that_somebody_made_empty_is_free():
     assert judge(read_spec({}), ME, Standing(), 0, TIMES)[0] is Step.ACQUIRE
 
 
-@pytest.mark.parametrize(
-    ("standing", "now", "seconds"),
-    [
-        (leading(0), 0.5, 1.5),
-        (waiting(THEIRS, 0), 1, 2),
-        (waiting(THEIRS, 0), 9.5, 0.5),
-        (Standing(), 1, 2),
-    ],
-    ids=["until the renewal", "the retry period", "until it runs out", "nothing seen"],
-)
-def test_the_next_look_is_when_something_is_due(standing, now, seconds):
-    assert pause(ME, standing, now, TIMES) == pytest.approx(seconds)
-
-
 # --- contenders ---
 
 
@@ -247,10 +233,3 @@ def test_a_leader_that_dies_is_followed_within_fifteen_seconds(delays, skew, die
     assert any(acting == [ME] for when, acting in ran.leaders if when < dies_at)
     (followed, *_) = [when for when, acting in ran.leaders if acting == [OTHER]]
     assert dies_at < followed <= dies_at + 15
-
-
-def test_a_leader_that_lets_go_is_followed_by_the_next_look_of_the_other():
-    standing = waiting(THEIRS, 0)
-    let_go = released(THEIRS, NOON)
-    step, standing = judge(let_go, ME, standing, pause(ME, standing, 0, TIMES), TIMES)
-    assert step is Step.ACQUIRE

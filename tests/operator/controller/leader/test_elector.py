@@ -64,14 +64,6 @@ async def test_a_free_lease_is_taken_with_the_first_look(kube, contender):
     assert lease(kube)["leaseDurationSeconds"] == 10
 
 
-async def test_a_process_that_starts_again_in_its_pod_leads_with_the_first_look(kube, contender):
-    await contender().turn()
-    again = contender()
-    await again.turn()
-    assert again.leads
-    assert lease(kube)["leaseTransitions"] == 0
-
-
 async def test_the_other_stands_by_for_as_long_as_the_lease_is_renewed(contender, clock):
     one, two = contender(), contender("operator-b")
     for _ in range(20):
@@ -94,13 +86,6 @@ async def test_the_other_takes_it_when_it_has_not_been_renewed(kube, contender, 
     assert lease(kube) | {"holderIdentity": "operator-b", "leaseTransitions": 1} == lease(kube)
 
 
-async def test_of_two_that_take_a_free_one_at_the_same_time_one_leads(contender):
-    both = [contender(), contender("operator-b")]
-    await asyncio.gather(*(one.turn() for one in both))
-    await asyncio.gather(*(one.turn() for one in both))
-    assert sorted(one.leads for one in both) == [False, True]
-
-
 async def test_a_leader_without_an_api_server_leads_until_its_deadline_and_no_longer(
     kube, contender, clock
 ):
@@ -112,15 +97,6 @@ async def test_a_leader_without_an_api_server_leads_until_its_deadline_and_no_lo
     assert one.leads
     assert pause == pytest.approx(0.5)
     clock.now += pause
-    await one.turn()
-    assert not one.leads
-
-
-async def test_a_leader_whose_lease_was_taken_stops_at_its_next_look(kube, contender, clock):
-    one = contender()
-    await one.turn()
-    kube.edit("Lease", LEASE_NAME, spec={"holderIdentity": "uninstall"})
-    clock.now += 2
     await one.turn()
     assert not one.leads
 
@@ -309,15 +285,6 @@ async def test_what_was_begun_in_one_term_does_not_go_on_in_the_next(
     await eventually(lambda: (work.begun, work.ended) == (2, 1))
 
 
-async def test_until_when_it_may_write_is_compared_with_the_clock_whatever_the_thread_does(
-    kube, contender, clock
-):
-    one = contender()
-    await one.turn()
-    clock.now += TIMES.renew_deadline
-    assert not one.leads  # and no turn has been taken since
-
-
 async def test_a_bug_in_keeping_the_lease_ends_the_operator(kube, contender, running):
     def bug(*_):
         raise ZeroDivisionError
@@ -328,12 +295,6 @@ async def test_a_bug_in_keeping_the_lease_ends_the_operator(kube, contender, run
 
 
 # --- after an outage ---
-
-
-async def test_without_an_outage_nobody_has_to_catch_up(contender):
-    one = contender()
-    await one.turn()
-    assert one.catching_up == 0
 
 
 @pytest.mark.parametrize("stands_by", [False, True], ids=["leading", "standing by"])
@@ -398,16 +359,6 @@ def failing(kind, error):
             raise error
 
     return act
-
-
-async def test_one_call_that_is_reset_every_119_seconds_is_no_outage(kube, contender, clock):
-    one, waiting, turns = contender(), 0, 5 * 60
-    for turn in range(turns):
-        kube.on("get", failing("Lease", OSError("reset")) if turn % 59 == 0 else None)
-        await one.turn()
-        waiting += one.catching_up > 0
-        clock.now += 2
-    assert waiting == 0
 
 
 async def test_one_endpoint_that_is_broken_is_no_outage(kube, contender, clock):

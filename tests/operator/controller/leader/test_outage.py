@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable
 
 import pytest
+from rows import each
 
 from kotatsu_operator.controller.leader.outage import FORGOTTEN, LONGEST, PATIENCE, OutageWatch
 
@@ -34,50 +35,37 @@ def reflector(
         at += pause
 
 
-def test_who_has_always_been_answered_has_nothing_to_wait_for() -> None:
-    assert OutageWatch().catching_up(5.0) == 0
-    assert OutageWatch().answered(3.0).catching_up(5.0) == 0
+@each(
+    "why, calls, now, seconds",
+    [
+        ("no call yet", [], 5, 0),
+        ("all were answered", [("answered", 3)], 5, 0),
+        ("it is away", [("answered", 1), ("silent", 2)], 500, LONGEST),
+        ("a call that failed once", [("answered", 1), ("silent", 2), ("answered", 2.1)], 2.1, 0),
+        ("it began with the last answer",
+         [("answered", 10), ("silent", 13), ("silent", 13.1), ("answered", 13.5)], 13.5, 26),
+        ("it was never answered before",
+         [("silent", 10), ("silent", 10), ("answered", 12)], 12, 17),
+        ("one slow answer is none", [("answered", 10), ("slow", 9 + PATIENCE)], 9 + PATIENCE, 0),
+        ("no answer for long is one",
+         [("answered", 10), ("slow", 13), ("slow", 10 + PATIENCE)], 20, LONGEST),
+        ("a slow answer ends none",
+         [("answered", 10), ("silent", 11), ("slow", 14)], 14, LONGEST),
+    ],
+)  # fmt: skip
+def test_how_long_the_cluster_may_need_after_these_calls(
+    why: str, calls: list[tuple[str, float]], now: float, seconds: float
+) -> None:
+    watch = OutageWatch()
+    for call, at in calls:
+        watch = watch.answered(at) if call == "answered" else watch.silent(at, slow=call == "slow")
+    assert watch.catching_up(now) == pytest.approx(seconds), why
 
 
-def test_as_long_as_it_is_away_nobody_has_caught_up() -> None:
-    assert OutageWatch().answered(1.0).silent(2.0).catching_up(500.0) == LONGEST
-
-
-def test_after_an_outage_of_a_minute_it_is_two_minutes_from_its_end() -> None:
-    outage_watch = after((10, 70))
-    assert outage_watch.catching_up(70) == LONGEST
-    assert outage_watch.catching_up(100) == LONGEST - 30
-    assert outage_watch.catching_up(70 + LONGEST) == 0
-
-
-def test_after_a_short_outage_it_is_less() -> None:
+def test_it_is_six_times_the_outage_and_two_minutes_at_most() -> None:
     assert after((10, 13)).catching_up(13) == pytest.approx(6 * 3 + 5)
-
-
-def test_an_outage_begins_with_the_last_answer_and_not_with_the_first_silence() -> None:
-    outage_watch = OutageWatch().answered(10.0).silent(13.0).silent(13.1).answered(13.5)
-    assert outage_watch.catching_up(13.5) == pytest.approx(6 * 3.5 + 5)
-
-
-def test_one_that_was_never_answered_counts_from_its_first_silence() -> None:
-    assert OutageWatch().silent(10.0).silent(10.0).answered(12.0).catching_up(12.0) == 17
-
-
-def test_one_slow_answer_is_no_outage() -> None:
-    outage_watch = OutageWatch().answered(10.0).silent(10.0 + PATIENCE - 1, slow=True)
-    assert outage_watch.catching_up(10.0 + PATIENCE - 1) == 0
-
-
-def test_no_answer_for_long_is_one() -> None:
-    outage_watch = (
-        OutageWatch().answered(10.0).silent(13.0, slow=True).silent(10.0 + PATIENCE, slow=True)
-    )
-    assert outage_watch.catching_up(20.0) == LONGEST
-
-
-def test_slow_answers_do_not_end_an_outage() -> None:
-    outage_watch = OutageWatch().answered(10.0).silent(11.0).silent(14.0, slow=True)
-    assert outage_watch.catching_up(14.0) == LONGEST
+    long = after((10, 70))
+    assert [long.catching_up(at) for at in (70, 100, 70 + LONGEST)] == [LONGEST, LONGEST - 30, 0]
 
 
 def test_an_outage_soon_after_another_finds_the_pauses_as_they_have_grown() -> None:
@@ -141,8 +129,3 @@ def test_an_outage_of_a_minute_every_six_hours_is_waited_for_each_time() -> None
         return outage_watch.silent(now).silent(now) if away else outage_watch.answered(now)
 
     assert kept_awake(away_for_a_minute) == pytest.approx(4 * (60 + LONGEST) / 86400, rel=0.02)
-
-
-def test_until_it_is_known_what_a_failed_call_means_it_counts_as_an_outage() -> None:
-    assert OutageWatch().answered(1.0).silent(2.0).catching_up(2.0) == LONGEST
-    assert OutageWatch().answered(1.0).silent(2.0).answered(2.1).catching_up(2.1) == 0

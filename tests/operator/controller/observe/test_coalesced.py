@@ -32,11 +32,6 @@ def oracle():
     return Oracle()
 
 
-async def test_all_who_ask_at_once_get_one_answer(oracle):
-    shared = Coalesced(oracle)
-    assert await asyncio.gather(*(shared() for _ in range(20))) == [1] * 20
-
-
 async def test_who_asks_during_a_question_gets_the_answer_to_the_next_one(oracle):
     shared = Coalesced(oracle)
     oracle.gate.clear()

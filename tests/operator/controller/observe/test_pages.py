@@ -48,24 +48,9 @@ python_info{{version="3"}} 1.0
     }
 
 
-def test_labels_come_with_their_samples():
-    page = f'{HELD}{{namespace="a",name="b"}} 2\n{HELD}{{namespace="a",name="c\\"d"}} 3\n'
-    assert parse(page, (HELD,)) == {
-        HELD: [({"namespace": "a", "name": "b"}, 2.0), ({"namespace": "a", "name": 'c"d'}, 3.0)]
-    }
-
-
-def test_a_counter_is_found_by_the_name_of_its_sample():
-    assert parse("# TYPE x counter\nx_total 4\n", ("x_total",)) == {"x_total": [({}, 4.0)]}
-
-
 @pytest.mark.parametrize("page", ["", "\n", "<html>kotatsu</html>", "# nothing", "a b c"])
 def test_a_page_without_them_has_none(page):
     assert parse(page, (IN_FLIGHT,)) == {}
-
-
-def test_garbage_on_other_lines_does_not_matter():
-    assert parse(f"{{{{{{\n{IN_FLIGHT} 1\n\x00\n", (IN_FLIGHT,)) == {IN_FLIGHT: [({}, 1.0)]}
 
 
 @pytest.mark.parametrize(
@@ -232,12 +217,6 @@ async def test_a_path_leads_to_the_pod_whatever_stands_in_it(scraper, serve):
     for path in ("//elsewhere/", "/@elsewhere", "/../..", "/?x#y"):
         page = Page(f"{IN_FLIGHT} 0\n".encode())
         assert await scraper.pod(await serve(page), Metrics(path=path)) == PodAnswer(0, None)
-
-
-async def test_a_pod_that_hangs_says_nothing_after_the_timeout(scraper, serve, monkeypatch):
-    monkeypatch.setattr(pages, "TIMEOUT", 0.05)
-    answer = await scraper.pod(await serve(Page(hangs=True)), Metrics())
-    assert "does not respond on port" in answer.why
 
 
 async def test_a_pod_that_drips_says_nothing_after_the_timeout(scraper, serve, monkeypatch):

@@ -47,11 +47,6 @@ async def test_a_pod_with_several_workers_is_summed_and_its_newest_request_count
     assert answer == PodAnswer(6, datetime.fromtimestamp(AT.timestamp() - 1, UTC))
 
 
-async def test_the_time_of_the_last_request_may_be_missing(scraper, serve):
-    view = await serve(Page(f"{IN_FLIGHT} 0\n".encode()))
-    assert await scraper.pod(view, Metrics()) == PodAnswer(0, None)
-
-
 async def test_port_path_and_names_are_the_specs(scraper, serve):
     page = Page(b"busy 4\nat 1.7e9\n")
     view = await serve(page)
@@ -361,19 +356,6 @@ async def test_requests_that_time_out_in_an_activator_are_told_once(scraper):
         for server in servers:
             server.shutdown()
             server.server_close()
-
-
-async def test_without_activators_nothing_is_held(scraper):
-    assert (await scraper.passing([], VOICE)).held == 0
-
-
-async def test_one_activator_that_does_not_answer_makes_it_unknown(scraper, serve):
-    views = [
-        await serve(Page(held(2).encode()), activator_pod),
-        await serve(Page(status=503), activator_pod),
-    ]
-    found = await scraper.passing(views, VOICE)
-    assert found.silent.startswith("activator activator-1 answers 503")
 
 
 async def test_an_activator_without_the_metrics_port_makes_it_unknown(scraper):

@@ -10,15 +10,14 @@ import pytest
 from cpu import loops
 from hypothesis import given
 from hypothesis import strategies as st
+from rows import each
 
 from kotatsu_operator.core.budget import levels as levels_module
 from kotatsu_operator.core.budget.forecast import PodPrice, forecast, pod_price
-from kotatsu_operator.core.budget.ledger import Ledger, money
-from kotatsu_operator.core.budget.prices import hourly
+from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.calendar.schedule import Occurrence, occurrences, spans
-from kotatsu_operator.core.formats import parse_quantity
 from kotatsu_operator.core.pool.memory import Memory, Phase
-from kotatsu_operator.core.pool.spec import PoolSpec, Prices
+from kotatsu_operator.core.pool.spec import PoolSpec
 from tests.operator.core.values import (
     HOUR,
     MINUTE,
@@ -64,17 +63,6 @@ def warm(since: str = "08:00", last: str | None = None) -> Memory:
     return Memory(phase=Phase.WARM, since=t(since), last_active=t(last or since))
 
 
-def test_one_opening_costs_pods_times_time_times_the_price_of_a_pod() -> None:
-    assert 5 * money(Decimal("1.84"), 2 * HOUR) == Decimal("18.4")
-
-
-def test_the_published_bill_is_one_opening() -> None:
-    requests = {"memory": parse_quantity("3008Mi")}
-    pod_hour = hourly(requests, Prices({"memory": Decimal("0.0000041667") * 3600}))
-    assert round(100 * money(pod_hour, 12 * HOUR), 2) == Decimal("52.88")
-    assert round(100 * money(pod_hour, 730 * HOUR)) == 3217
-
-
 def test_a_pool_without_windows_will_cost_what_it_has_cost() -> None:
     assert to_come(pool_spec()) == 0
 
@@ -83,32 +71,9 @@ def test_a_window_to_come_costs_its_pods() -> None:
     assert to_come(pool_spec(windows=[once("w", "10:00", "11:00", 2)], **NO_DRAIN)) == 120
 
 
-def test_the_rest_of_an_open_window_costs_its_pods() -> None:
-    spec = pool_spec(windows=[once("w", "07:00", "09:00", 2)], **NO_DRAIN)
-    assert to_come(spec, memory=warm("07:00"), pods=2) == 120
-
-
 def test_the_lead_before_and_the_drain_after_a_window_cost_too() -> None:
     spec = pool_spec(windows=[once("w", "10:00", "11:00", 2)], drain={"routeSettle": "30s"})
     assert to_come(spec, memory=replace(ASLEEP, lead=2 * MINUTE)) == 2 * Decimal("62.5")
-
-
-def test_windows_that_overlap_cost_the_highest_of_them() -> None:
-    windows = [once("a", "10:00", "12:00", 2), once("b", "11:00", "13:00", 5)]
-    assert to_come(pool_spec(windows=windows, **NO_DRAIN)) == 120 + 600
-
-
-def test_a_window_costs_no_more_than_the_most_replicas() -> None:
-    spec = pool_spec(
-        windows=[once("w", "10:00", "11:00", 9)], scaling={"maxReplicas": 4}, **NO_DRAIN
-    )
-    assert to_come(spec) == 240
-
-
-def test_a_window_costs_only_until_the_period_ends() -> None:
-    """Each evening to 02:00, five evenings left: the last one ends in December."""
-    spec = pool_spec(windows=[cron("0 22 * * *", "4h", 1)], **NO_DRAIN)
-    assert to_come(spec) == 5 * 240 + 120
 
 
 def test_a_warm_override_costs_until_its_end() -> None:
@@ -259,41 +224,9 @@ def parked(since: str = "08:00") -> Memory:
     return Memory(phase=Phase.PARKED, since=t(since), last_active=t("07:00"), reduced=True)
 
 
-def test_a_window_for_parked_pods_costs_their_price() -> None:
-    spec = parking(parked={"for": "0s"}, windows=[for_parked("w", "10:00", "11:00")])
-    assert to_come(spec) == 120 / Decimal(10)
-
-
-def test_pods_that_start_for_such_a_window_cost_the_full_price() -> None:
-    spec = parking(parked={"for": "0s"}, windows=[for_parked("w", "10:00", "11:00")])
-    assert to_come(spec, memory=replace(ASLEEP, lead=2 * MINUTE)) == 2 * 2 + 12
-
-
-def test_pods_that_are_parked_already_need_not_start_for_such_a_window() -> None:
-    windows = [for_parked("a", "10:00", "11:00"), for_parked("b", "11:00", "12:00")]
-    spec = parking(parked={"for": "0s"}, windows=windows)
-    assert to_come(spec, memory=replace(ASLEEP, lead=2 * MINUTE)) == 2 * 2 + 24
-
-
-def test_a_warm_window_costs_the_full_price_for_all_pods_that_are_there() -> None:
-    windows = [once("a", "10:30", "11:00", 1), for_parked("b", "10:00", "11:00")]
-    spec = parking(parked={"for": "0s"}, windows=windows)
-    assert to_come(spec) == 60 / Decimal(10) + 60
-
-
 def test_pods_stay_parked_after_a_window() -> None:
     spec = parking(windows=[once("w", "10:00", "11:00", 2)])
     assert to_come(spec) == 120 + 20 / Decimal(10)
-
-
-def test_no_more_pods_stay_parked_than_the_window_had() -> None:
-    spec = parking(parked={"replicas": 3}, windows=[once("w", "10:00", "11:00", 2)])
-    assert to_come(spec) == 120 + 40 / Decimal(10)
-
-
-def test_a_window_ends_the_time_for_which_pods_stay_parked() -> None:
-    windows = [once("a", "10:00", "11:00", 1), once("b", "11:05", "12:00", 1)]
-    assert to_come(parking(windows=windows)) == 60 + 55 + Decimal("0.5") + 2
 
 
 def test_a_pool_stays_parked_for_its_time_from_when_it_was_parked() -> None:
@@ -302,18 +235,9 @@ def test_a_pool_stays_parked_for_its_time_from_when_it_was_parked() -> None:
     assert to_come(parking(windows=windows)) == 60 + 2
 
 
-def test_a_parked_pool_costs_its_price_until_its_time_is_over() -> None:
-    assert to_come(parking(), memory=parked("07:50"), pods=1) == 1
-
-
 def test_an_idle_warm_pool_costs_the_full_price_until_it_is_parked() -> None:
     spec = parking(scaling={"idleAfter": "10m"})
     assert to_come(spec, memory=warm(last="07:55"), pods=3) == 3 * 5 + 2
-
-
-def test_the_warm_windows_of_a_parked_pool_cost_the_full_price() -> None:
-    spec = parking(windows=[once("w", "10:00", "11:00", 2)])
-    assert to_come(spec, memory=parked(), pods=1) == 2 + 120 + 2
 
 
 def test_pods_stay_parked_after_a_warm_override() -> None:
@@ -411,23 +335,19 @@ def test_any_schedule_with_parked_pods_is_summed_up_as_deciding_each_minute_does
 # --- the price of a pod ---
 
 
-def test_pods_cost_what_the_current_ones_do() -> None:
-    assert pod_price(replace(ledger(2), rate=Decimal(140)), ONE, None, 0) == PodPrice(Decimal(70))
-
-
-def test_without_pods_the_template_has_the_prices() -> None:
-    assert pod_price(ledger(), ONE, ONE / 10, 0) == PRICE
-
-
-def test_while_pods_are_parked_the_template_has_the_price_of_warm_ones() -> None:
-    at_rest = replace(ledger(2), rate=Decimal(12))
-    assert pod_price(at_rest, ONE, ONE / 10, reduced=2) == PRICE
-
-
-def test_while_some_pods_are_parked_both_prices_stay() -> None:
-    assert pod_price(replace(ledger(2), rate=Decimal(66)), ONE, ONE / 10, reduced=1) == PRICE
-
-
-def test_an_injected_sidecar_costs_the_same_while_its_pod_is_parked() -> None:
-    at_rest = replace(ledger(1), rate=Decimal(9))
-    assert pod_price(at_rest, ONE, ONE / 10, reduced=1) == PodPrice(Decimal(63), Decimal(9))
+@each(
+    "why, pods, rate, reduced, price",
+    [
+        ("as the current ones do", 2, 140, 0, (70, None)),
+        ("without pods as the template says", 0, 0, 0, (60, 6)),
+        ("while they are parked the template has the warm price", 2, 12, 2, (60, 6)),
+        ("while some are parked both stay", 2, 66, 1, (60, 6)),
+        ("a sidecar that was injected costs the same while parked", 1, 9, 1, (63, 9)),
+    ],
+)
+def test_a_pod_costs(
+    why: str, pods: int, rate: int, reduced: int, price: tuple[int, int | None]
+) -> None:
+    parked_price = None if price[1] is None else ONE / 10
+    found = pod_price(replace(ledger(pods), rate=Decimal(rate)), ONE, parked_price, reduced)
+    assert (found.warm, found.parked) == price, why

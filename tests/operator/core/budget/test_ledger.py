@@ -20,7 +20,6 @@ UTC = ZoneInfo("UTC")
 TOKYO = ZoneInfo("Asia/Tokyo")
 BUDGET = Budget("JPY", Prices({"cpu": Decimal(60), "memory": Decimal(30)}))
 DAILY = replace(BUDGET, period=Period.DAY)
-CORE = {"cpu": Decimal(1)}  # 60 an hour, 1 a minute
 END = utc("2026-12-01T00:00")
 
 
@@ -69,10 +68,6 @@ def test_the_published_bill_of_the_forgotten_demo_comes_out() -> None:
     assert round(ledger.accrued / Decimal("0.0000041667")) == 12_690_000
 
 
-def test_a_month_of_the_forgotten_demo_comes_out_too() -> None:
-    assert round(forgotten_demo(730, 730 * HOUR).accrued) == 3217
-
-
 # --- entries ---
 
 
@@ -89,16 +84,6 @@ def test_a_pod_is_charged_from_the_last_entry_on() -> None:
 def test_a_pod_scheduled_after_the_last_entry_is_charged_from_its_start() -> None:
     """It came while the operator was away for an hour."""
     assert enter(opened(), "11:00", core("10:30")).accrued == 30
-
-
-def test_a_pod_that_has_gone_is_charged_until_then() -> None:
-    ledger = enter(enter(opened(), "10:00", core()), "11:00", core(gone="10:20"))
-    assert (ledger.accrued, ledger.rate) == (20, 0)
-    assert enter(ledger, "12:00").accrued == 20
-
-
-def test_a_pod_that_came_and_went_between_two_entries_is_charged_too() -> None:
-    assert enter(opened(), "11:00", core("10:10", gone="10:40")).accrued == 30
 
 
 def test_a_pod_whose_node_has_a_clock_ahead_of_ours_is_charged_from_its_first_sight() -> None:
@@ -152,11 +137,6 @@ def test_requests_that_change_are_charged_at_the_former_rate_until_that_is_seen(
     assert enter(ledger, "10:30", core(), elapsed=10 * MINUTE).accrued == 21
 
 
-def test_a_parked_pod_that_has_gone_is_charged_at_its_last_rate() -> None:
-    ledger = enter(opened(), "10:00", parked(core()))
-    assert enter(ledger, "11:00", core(gone="10:20"), elapsed=HOUR).accrued == 2
-
-
 def test_requests_that_change_across_midnight_are_split_at_the_former_rate() -> None:
     midnight = t("00:00") + 24 * HOUR
     ledger = opened("23:50", period=Period.DAY, period_end=midnight)
@@ -180,14 +160,6 @@ def test_a_clock_that_steps_does_not_change_what_a_parked_pod_costs(step: timede
 
 
 # --- periods ---
-
-
-def test_a_pod_across_midnight_is_split_exactly() -> None:
-    ledger = opened("23:50", 7, period=Period.DAY, period_end=t("00:00") + 24 * HOUR)
-    after = accrue(ledger, [core()], DAILY, UTC, t("00:00") + 24 * HOUR + 15 * MINUTE)
-    assert after.previous == Spent("JPY", t("00:00"), Decimal(17))
-    assert (after.accrued, after.period_start) == (15, t("00:00") + 24 * HOUR)
-    assert after.period_end == t("00:00") + 48 * HOUR
 
 
 def test_an_operator_that_was_away_for_days_is_in_todays_period() -> None:
@@ -231,18 +203,6 @@ def test_since_when_the_limit_is_reached_is_kept() -> None:
 
 
 # --- clocks ---
-
-
-@pytest.mark.parametrize("step", [-HOUR, HOUR, -24 * HOUR])
-def test_a_clock_that_steps_while_the_operator_runs_changes_nothing(step: timedelta) -> None:
-    """The pod is younger than the step back: by the clock it has yet to be scheduled."""
-    pods = [core("10:30")]
-    ledger = enter(opened("10:30"), "10:40", *pods)
-    for n in range(1, 6):
-        now = t("10:40") + step + n * MINUTE
-        ledger = accrue(ledger, pods, BUDGET, UTC, now, MINUTE)
-        assert ledger.accrued == 10 + n
-        assert ledger.at == now
 
 
 def test_a_ledger_dated_ahead_is_taken_up_by_the_next_operator_at_once() -> None:

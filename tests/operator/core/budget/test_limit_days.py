@@ -50,23 +50,10 @@ def test_the_limit_is_seen_within_two_seconds_without_any_other_event() -> None:
 
 
 @pytest.mark.slow
-def test_somebody_is_told_at_80_percent_and_at_the_limit_once_each() -> None:
-    w = day(pool("100", "Warn"), tick=15).until(t("23:00"))
-    assert w.told("BudgetNearLimit", "BudgetExhausted") == ["BudgetNearLimit", "BudgetExhausted"]
-
-
-@pytest.mark.slow
 def test_a_new_day_is_told_of_again() -> None:
     nightly = {"name": "n", "schedule": "0 10 * * *", "duration": "1h", "replicas": 2}
     w = day(pool("100", "Warn", windows=[nightly]), tick=60).until(t("23:00") + 24 * HOUR)
     assert w.told("BudgetExhausted") == ["BudgetExhausted"] * 2
-
-
-def test_a_restart_does_not_tell_it_again() -> None:
-    w = day(pool("60", "Warn")).until(t("10:45"))
-    w.restart()
-    w.until(t("12:00"))
-    assert w.told("BudgetExhausted") == ["BudgetExhausted"]
 
 
 # --- Warn ---

@@ -29,11 +29,6 @@ def test_a_period_goes_from_midnight_to_midnight_of_the_zone(
     assert period_at(period, TOKYO, utc("2026-11-25T03:00")) == (utc(start), utc(end))
 
 
-def test_the_end_of_a_period_is_the_beginning_of_the_next() -> None:
-    _, end = period_at(Period.MONTH, TOKYO, utc("2026-11-25T03:00"))
-    assert period_at(Period.MONTH, TOKYO, end)[0] == end
-
-
 @pytest.mark.parametrize(
     ("day", "hours"), [("2026-03-29", 23), ("2026-06-01", 24), ("2026-10-25", 25)]
 )

@@ -29,6 +29,7 @@ SMALL_HOUR = Decimal("4.65")  # 0.5 x 6.5 + 2 x 0.7
 @each(
     "text, value",
     [
+        ("0", 0),
         ("2", 2),
         ("500m", Decimal("0.5")),
         ("0.5", Decimal("0.5")),

@@ -63,16 +63,6 @@ def test_a_one_off_window_that_practically_never_ends_is_found() -> None:
     assert starts(window, "UTC", "2026-07-01T00:00", "2026-07-01T00:01") == ["2026-01-01T00:00"]
 
 
-def test_a_cron_window_lasts_its_duration_from_each_start() -> None:
-    window = repeating("0 18 * * 1-5", 90 * MINUTE)
-    found = opened(window, "Asia/Tokyo", "2026-11-26T00:00", "2026-12-01T00:00")
-    assert [(o.start, o.end) for o in found] == [
-        (utc("2026-11-26T09:00"), utc("2026-11-26T10:30")),  # Thursday
-        (utc("2026-11-27T09:00"), utc("2026-11-27T10:30")),  # Friday
-        (utc("2026-11-30T09:00"), utc("2026-11-30T10:30")),  # Monday
-    ]
-
-
 def test_the_range_is_closed_at_its_begin_and_open_at_its_end() -> None:
     window = repeating("0 10 * * *")
     assert starts(window, "UTC", "2026-11-25T11:00", "2026-11-26T10:00") == []
@@ -103,19 +93,6 @@ def test_an_excluded_date_keeps_the_evening_before_open_past_midnight() -> None:
     assert [(o.start, o.end) for o in found] == [
         (utc("2026-12-30T22:00"), utc("2026-12-31T02:00")),
     ]
-
-
-def test_a_window_may_cross_midnight() -> None:
-    window = repeating("0 22 * * 5", 4 * HOUR)
-    found = opened(window, "Europe/Berlin", "2026-11-28T00:00", "2026-11-28T00:01")
-    assert [(o.start, o.end) for o in found] == [
-        (utc("2026-11-27T21:00"), utc("2026-11-28T01:00")),
-    ]
-
-
-def test_a_friday_window_is_over_on_saturday() -> None:
-    window = repeating("0 18 * * 5", 6 * HOUR)
-    assert opened(window, "UTC", "2026-11-28T00:00", "2026-12-04T18:00") == []
 
 
 @pytest.mark.parametrize(
@@ -333,15 +310,6 @@ def test_a_single_window_covers_both_readings_of_a_time_that_occurs_twice(
     assert (found.start, found.end) == (utc(opens), utc(closes))
 
 
-def test_an_opening_whose_time_does_not_exist_that_day_is_moved_and_says_so() -> None:
-    found = opened(repeating("30 2 * * *"), "Europe/Berlin", "2026-03-28T00:00", "2026-03-31T00:00")
-    assert [(o.start, o.shifted) for o in found] == [
-        (utc("2026-03-28T01:30"), False),
-        (utc("2026-03-29T01:00"), True),
-        (utc("2026-03-30T00:30"), False),
-    ]
-
-
 @pytest.mark.parametrize(
     ("start", "end", "hours"),
     [
@@ -354,21 +322,6 @@ def test_an_opening_whose_time_does_not_exist_that_day_is_moved_and_says_so() ->
 def test_a_one_off_window_ends_at_its_wall_clock_time(start: str, end: str, hours: int) -> None:
     (found,) = opened(single(start, end), "Europe/Berlin", "2026-01-01T00:00", "2027-01-01T00:00")
     assert found.end - found.start == hours * HOUR
-
-
-@pytest.mark.parametrize("day", ["2026-03-29", "2026-10-25", "2026-11-25"])
-def test_a_cron_window_lasts_its_duration_in_elapsed_time_across_a_jump(day: str) -> None:
-    (found,) = opened(
-        repeating("0 1 * * *", 4 * HOUR), "Europe/Berlin", f"{day}T01:30", f"{day}T01:31"
-    )
-    assert found.end - found.start == 4 * HOUR
-
-
-def test_a_daily_window_keeps_its_wall_clock_time_all_year() -> None:
-    window = repeating("0 9 * * *")
-    found = opened(window, "Europe/Berlin", "2026-01-01T00:00", "2027-01-01T00:00")
-    local = {f"{o.start.astimezone(ZoneInfo('Europe/Berlin')):%H:%M}" for o in found}
-    assert (local, len(found)) == ({"09:00"}, 365)
 
 
 # --- looking ahead ---
@@ -467,12 +420,6 @@ def test_openings_that_are_little_apart_are_one_span_if_asked_for() -> None:
     days = "2026-11-25T00:00", "2026-11-26T00:00"
     assert len(covered(window, "UTC", *days, 9 * MINUTE)) == 3
     assert covered(window, "UTC", *days, 10 * MINUTE) == ["25T09:00–25T11:50"]
-
-
-def test_a_single_window_is_one_span() -> None:
-    window = single("2026-11-25T10:00", "2026-11-25T12:00")
-    found = covered(window, "Asia/Tokyo", "2026-11-24T00:00", "2026-11-27T00:00", timedelta())
-    assert found == ["25T01:00–25T03:00"]
 
 
 def test_a_month_that_is_open_all_the_time_is_one_opening_to_look_at(

@@ -6,8 +6,6 @@ from kotatsu_operator.core.pool.memory import Phase
 from tests.operator.core.values import HOUR, MINUTE, SECOND, pool_spec, t
 from tests.operator.core.walk import Walk, walk
 
-IDLE_AFTER = 2 * MINUTE
-
 
 def subscribed(w: Walk, hours: float, *, back_after: timedelta = SECOND) -> Walk:
     """Let subscribers come back after each sleep for so long; they say nothing while connected."""
@@ -36,16 +34,6 @@ def test_a_pool_that_is_woken_soon_after_each_sleep_stays_awake_longer_each_time
     w = subscribed(walk(pool_spec(), t("07:50")).until(t("08:00")), hours=3)
     minutes = [round(lasted / MINUTE) for lasted in awake_for(w)]
     assert minutes[:8] == [2, 2, 4, 8, 16, 32, 32, 32]
-
-
-def test_in_an_hour_with_subscribers_a_pool_sleeps_five_times_and_not_twenty_eight() -> None:
-    w = subscribed(walk(pool_spec(), t("07:50")).until(t("08:00")), hours=1)
-    assert slept(w) == 5
-
-
-def test_one_wake_soon_after_a_sleep_changes_nothing() -> None:
-    w = walk(pool_spec(), t("08:00"), [t("08:30"), t("08:32:30")]).until(t("09:00"))
-    assert [round(lasted / MINUTE) for lasted in awake_for(w)] == [2, 2]
 
 
 def test_a_later_wake_ends_it() -> None:

@@ -42,44 +42,6 @@ def by_name(*revisions):
 # --- which patches ---
 
 
-def test_the_floor_is_the_min_scale_of_the_revision_that_has_the_traffic():
-    planned = course(3, {"a": 100}, by_name(rev("a"), rev("old")), ())
-    assert planned == MinScalePlan(
-        (SavedMinScale("a", None, ("3",)),), (Patch("a", "version-of-a", "3"),)
-    )
-
-
-def test_what_is_in_place_is_not_patched_again_but_still_remembered():
-    kept = (SavedMinScale("a", "1", ("3",)),)
-    assert course(3, {"a": 100}, by_name(rev("a", "3")), kept) == MinScalePlan(kept, ())
-
-
-def test_when_the_floor_is_gone_what_was_there_before_is_put_back():
-    for before in (None, "1"):
-        kept = (SavedMinScale("a", before, ("3",)),)
-        planned = course(0, {"a": 100}, by_name(rev("a", "3")), kept)
-        assert planned.patches == (Patch("a", "version-of-a", before),)
-        assert planned.kept == kept, "remembered until it is seen to be back"
-
-
-def test_what_is_back_is_forgotten():
-    assert (
-        course(0, {"a": 100}, by_name(rev("a", "1")), (SavedMinScale("a", "1"),)) == MinScalePlan()
-    )
-
-
-def test_a_revision_that_was_never_touched_is_left_as_it_is():
-    assert course(0, {"a": 100}, by_name(rev("a", "4")), ()) == MinScalePlan()
-
-
-def test_when_traffic_moves_the_new_revision_gets_the_floor_and_the_old_one_its_own_back():
-    planned = course(
-        2, {"b": 100}, by_name(rev("a", "2"), rev("b", "1")), (SavedMinScale("a", None),)
-    )
-    assert planned.patches == (Patch("a", "version-of-a", None), Patch("b", "version-of-b", "2"))
-    assert planned.kept == (SavedMinScale("a", None, ("2",)), SavedMinScale("b", "1", ("2",)))
-
-
 def test_a_revision_that_is_gone_is_forgotten():
     assert course(0, {}, {}, (SavedMinScale("a", "1"),)) == MinScalePlan()
 
@@ -104,13 +66,6 @@ def test_a_tag_without_traffic_gets_no_pods():
     )
 
 
-def test_a_floor_above_max_scale_stops_there_and_says_so():
-    planned = course(5, {"a": 100}, by_name(rev("a", max_scale=3)), ())
-    assert [p.min_scale for p in planned.patches] == ["3"]
-    assert planned.limited.startswith("5 pods of Revision a are requested, and max-scale allows 3")
-    assert not course(3, {"a": 100}, by_name(rev("a", max_scale=3)), ()).limited
-
-
 def test_a_revision_that_has_not_become_ready_yet_is_not_touched():
     assert course(2, {"a": 100}, by_name(rev("a", ready=False)), ()) == MinScalePlan()
 
@@ -132,32 +87,7 @@ def test_whatever_the_floor_was_the_original_comes_back(floor, before):
     assert course(0, {"a": 100}, there, kept) == MinScalePlan()
 
 
-def test_a_crash_between_remembering_and_patching_forgets_nothing():
-    planned = course(3, {"a": 100}, by_name(rev("a", "1")), ())
-    again = course(3, {"a": 100}, by_name(rev("a", "1")), planned.kept)
-    assert again == planned
-    assert course(0, {"a": 100}, by_name(rev("a", "1")), planned.kept) == MinScalePlan()
-
-
 # --- only what is still ours is taken back ---
-
-
-def test_what_others_set_meanwhile_stays_when_the_floor_goes():
-    """Whatever was there before the pool came."""
-    for before in (None, "1"):
-        kept = (SavedMinScale("a", before, ("3",)),)
-        for theirs in ("7", "2", "0", None):
-            assert course(0, {"a": 100}, by_name(rev("a", theirs)), kept) == MinScalePlan()
-
-
-def test_what_others_set_while_the_floor_holds_comes_back_after_it():
-    kept = (SavedMinScale("a", None, ("3",)),)
-    planned = course(3, {"a": 100}, by_name(rev("a", "2")), kept)
-    assert planned == MinScalePlan(
-        (SavedMinScale("a", "2", ("3",)),), (Patch("a", "version-of-a", "3"),)
-    )
-    higher = course(3, {"a": 100}, by_name(rev("a", "4")), kept)
-    assert higher == MinScalePlan(), "a floor only raises"
 
 
 def test_a_floor_that_changes_is_known_by_both_values_until_the_new_one_is_seen():
@@ -170,13 +100,6 @@ def test_a_floor_that_changes_is_known_by_both_values_until_the_new_one_is_seen(
         assert after.patches == (Patch("a", "version-of-a", None),)
     seen = course(5, {"a": 100}, by_name(rev("a", "5")), planned.kept)
     assert seen == MinScalePlan((SavedMinScale("a", None, ("5",)),), ())
-
-
-def test_a_revision_made_anew_with_the_same_name_owes_nothing_to_the_record_of_the_old_one():
-    kept = (SavedMinScale("a", None, ("2",), uid="old"),)
-    assert course(0, {"a": 100}, by_name(rev("a", "2", uid="new")), kept) == MinScalePlan()
-    again = course(3, {"a": 100}, by_name(rev("a", "2", uid="new")), kept)
-    assert again.kept == (SavedMinScale("a", "2", ("3",), uid="new"),)
 
 
 def test_a_record_of_an_older_version_counts_as_before_and_is_completed():
@@ -234,12 +157,6 @@ def test_a_floor_stops_at_the_clusters_max_scale_unless_the_revision_has_its_own
     for own in (0, 9):
         free = course(5, {"a": 100}, by_name(rev("a", max_scale=own)), (), defaults)
         assert ([p.min_scale for p in free.patches], free.limited) == (["5"], "")
-
-
-def test_a_floor_stops_at_activation_scale_which_knative_refuses_a_higher_min_scale_for():
-    planned = course(5, {"a": 100}, by_name(rev("a", activation_scale=3, max_scale=9)), ())
-    assert [p.min_scale for p in planned.patches] == ["3"]
-    assert "activation-scale allows 3" in planned.limited
 
 
 # --- what is refused ---
@@ -393,21 +310,6 @@ def test_how_punctual_an_opening_was_and_the_lead_are_learned_as_for_a_deploymen
     assert not pool.memory.opening.cold
 
 
-def test_a_floor_that_cannot_be_had_is_warm_and_punctual_with_what_can():
-    spec = pool_spec(targetRef=TARGET, windows=[once("w", "10:00", "11:00", 5)])
-
-    def look(memory, now, actual):
-        seen = observe({"a": 100}, by_name(rev("a", max_scale=3, actual=actual)), actual)
-        return decide(spec, seen, memory, t(now))
-
-    begun = look(Memory(), "09:58", 0)
-    assert look(begun.memory, "09:59:30", 2).memory.phase is Phase.WARMING
-    warm = look(begun.memory, "09:59:30", 3)
-    assert (warm.memory.phase, warm.floor) == (Phase.WARM, 5)
-    assert warm.memory.template.proven
-    assert warm.memory.opening.early == 30 * SECOND
-
-
 def test_a_window_that_opens_before_knative_is_ready_is_cold_and_then_late():
     pool = Pool(windows=[WINDOW])
     pool.look("09:50")
@@ -436,12 +338,6 @@ def test_one_revision_of_several_that_serves_is_warm_enough_without_a_floor():
     pool = Pool()
     pool.look("09:00", actual=1, traffic={"a": 90, "b": 10})
     assert pool.state == (Phase.WARM, Reason.DEMAND)
-
-
-def test_a_floor_over_split_traffic_waits_for_every_revision():
-    pool = Pool(windows=[WINDOW])
-    pool.look("10:01", actual=4, traffic={"a": 90, "b": 10})
-    assert pool.state == (Phase.WARMING, Reason.WINDOW)
 
 
 def test_pods_that_stay_long_after_the_floor_are_there_for_requests():
@@ -476,12 +372,6 @@ def test_an_asleep_override_takes_the_floor_away_and_leaves_the_rest_to_knative(
     assert pool.state == (Phase.ASLEEP, Reason.OVERRIDE)
     assert pool.look("10:20", desired=1).floor == 0
     assert pool.state == (Phase.WARMING, Reason.DEMAND)
-
-
-def test_a_warm_override_is_a_floor():
-    pool = Pool(override=override("Warm", t("12:00"), replicas=3))
-    assert pool.look("10:00").floor == 3
-    assert pool.state == (Phase.WARMING, Reason.OVERRIDE)
 
 
 def test_a_restart_at_any_moment_sees_the_same():

@@ -87,10 +87,6 @@ def test_capacity_is_held_from_its_time_until_the_pods_are_ready_and_not_longer(
     assert t("10:00") - 68 * SECOND - 120 * SECOND in held, "it did not look when it was due"
 
 
-def test_without_being_asked_for_no_capacity_is_held() -> None:
-    assert after(1).placeholders == []
-
-
 def test_pods_that_are_there_need_no_capacity() -> None:
     at = t("09:57")
     spec = pool_spec(

@@ -205,12 +205,6 @@ def test_warm_beats_a_smaller_window_and_yields_to_a_bigger_one() -> None:
         assert {m.ready for m in w.log if t(start) <= m.at <= t(end)} == {replicas}, start
 
 
-def test_warm_is_never_above_the_maximum() -> None:
-    asked = override("Warm", t("13:00"), replicas=50)
-    w = walk(pool_spec(scaling={"maxReplicas": 4}, override=asked), t("09:00")).until(t("09:10"))
-    assert w.replicas == 4
-
-
 def test_warm_may_be_made_longer() -> None:
     w = walk(pool_spec(override=override("Warm", t("09:00"))), t("08:00")).until(t("08:59"))
     w.edit(pool_spec(override=override("Warm", t("10:00"))))
@@ -236,15 +230,6 @@ def test_warm_ends_24_hours_after_it_was_first_seen(restarts: int) -> None:
     assert w.replicas == 0
     w.until(t("09:00") + LIMIT)
     assert w.replicas == 0
-
-
-def test_asleep_ends_24_hours_after_it_was_first_seen() -> None:
-    daily = {"name": "daily", "schedule": "0 7 * * *", "duration": "20h", "replicas": 2}
-    w = walk(pool_spec(windows=[daily], override=override("Asleep", FAR)), t("08:00"))
-    w.until(t("08:00") + LIMIT - SECOND)
-    assert w.replicas == 0
-    w.until(t("08:01") + LIMIT)
-    assert w.ready == 2
 
 
 def test_the_24_hours_count_from_the_first_sight_also_while_suspended() -> None:

@@ -52,13 +52,6 @@ def test_a_request_to_a_parked_pool_is_served_at_once_and_restores_its_requests(
     assert len(w.pods) == w.made == 1, "another pod was started"
 
 
-def test_a_pool_that_was_restored_is_parked_again_for_the_whole_time() -> None:
-    w = pool("08:30", "08:45").until(t("11:00"))
-    _first, second = w.times(Phase.PARKED)
-    assert second == t("08:45:00.2") + IDLE_AFTER
-    assert w.times(Phase.DRAINING) == [second + 30 * MINUTE]
-
-
 def test_more_pods_than_stay_are_removed() -> None:
     w = pool(windows=[once("pitch", "09:00", "09:30", 3)]).until(t("09:40"))
     assert (w.phase, w.replicas, reduced(w)) == (Phase.PARKED, 1, [True])
@@ -67,13 +60,6 @@ def test_more_pods_than_stay_are_removed() -> None:
 def test_pods_that_were_never_started_are_not_started_to_be_parked() -> None:
     w = pool("08:30", parked={"replicas": 3}).until(t("08:40"))
     assert (w.phase, w.replicas) == (Phase.PARKED, 1)
-
-
-def test_a_request_restores_all_pods_that_stay_and_removes_none() -> None:
-    window = once("pitch", "09:00", "09:30", 3)
-    w = pool("09:45", parked={"replicas": 3}, windows=[window]).until(t("09:45:30"))
-    assert (w.phase, w.replicas, reduced(w)) == (Phase.WARM, 3, [False] * 3)
-    assert (w.made, len(w.pods)) == (3, 3)
 
 
 def test_with_no_time_to_stay_an_idle_pool_sleeps() -> None:
@@ -161,39 +147,11 @@ def test_a_parked_pod_costs_what_it_requests() -> None:
 # --- what goes wrong ---
 
 
-def test_a_restarted_operator_goes_on_parking() -> None:
-    w = pool("08:30").until(t("08:40"))
-    w.restart()
-    w.until(t("08:45"))
-    assert (w.phase, reduced(w)) == (Phase.PARKED, [True])
-    w.until(t("09:10"))
-    assert w.phase is Phase.ASLEEP
-
-
-def test_another_pod_helps_one_that_cannot_get_its_requests_back() -> None:
-    spec = pool_spec(parked={"for": "30m"})
-    w = walk(spec, t("08:00"), [t("08:30"), t("08:45")], restores=False).until(t("08:46"))
-    assert (w.phase, w.replicas) == (Phase.WARM, 2)
-    assert sorted(reduced(w)) == [False, True]
-    assert w.memory.reduced
-
-
 def test_requests_count_as_restored_only_when_every_watch_has_shown_it() -> None:
     w = pool("08:30", "08:45").until(t("08:45:10"))
     assert w.memory.reduced
     w.until(t("08:46"))
     assert not w.memory.reduced
-
-
-def test_a_parked_pod_that_is_lost_is_replaced_and_the_new_one_parked() -> None:
-    w = pool("08:30").until(t("08:40"))
-    w.pods[0].gone_at = t("08:40")
-    w.scale(0)
-    w.scale(1)
-    w.until(t("08:40:05"))
-    assert (w.phase, reduced(w)) == (Phase.WARMING, [False])
-    w.until(t("08:50"))
-    assert (w.phase, reduced(w)) == (Phase.PARKED, [True])
 
 
 @pytest.mark.parametrize("hours", [1, 5])

@@ -55,15 +55,6 @@ def test_the_route_stays_with_the_activator_until_a_pod_is_ready() -> None:
     assert (w.phase, w.memory.route.target) == (Phase.WARMING, Route.ACTIVATOR)
 
 
-@pytest.mark.parametrize("minutes", [1, 45, 12 * 60], ids=["1 min", "45 min", "12 h"])
-def test_a_request_wakes_it_however_long_it_has_slept(minutes: int) -> None:
-    w = asleep()
-    at = t("08:00") + minutes * MINUTE
-    w.ask(at)
-    w.until(at + MINUTE)
-    assert w.requests[0].begun == at + 8 * SECOND
-
-
 def test_a_request_that_comes_while_the_operator_is_down_is_served_and_the_pool_adopted() -> None:
     w = asleep()
     w.operator_up = False
@@ -122,16 +113,6 @@ def test_a_long_request_keeps_the_pool_until_it_is_done() -> None:
     assert w.reached(0, after=t("08:31")) == t("08:30:08") + 1200 * SECOND + IDLE_AFTER
 
 
-def test_light_steady_traffic_never_puts_the_pool_to_sleep() -> None:
-    """A request each 90 s with idleAfter 2m."""
-    w = asleep()
-    for n in range(120):
-        w.ask(t("08:30") + n * 90 * SECOND)
-    w.until(t("08:30") + 119 * 90 * SECOND)
-    assert w.told() == ["Warming", "Warm"]
-    assert w.lowest(t("08:30:08"), w.now, "ready") == 1
-
-
 def test_traffic_that_comes_just_before_each_sleep_is_served_without_a_cold_start() -> None:
     """Each request comes in the seconds in which the pool is leaving the warm path already."""
     w = asleep()
@@ -176,11 +157,6 @@ def test_the_way_down_is_route_acknowledgement_settling_and_only_then_the_scale(
     assert all((m.replicas == 0) == (m.at >= sleeping) for m in down)
 
 
-def test_each_way_down_has_an_epoch_of_its_own() -> None:
-    w = asleep("08:30", "09:00", "09:30").until(t("10:00"))
-    assert w.memory.route.epoch == 4  # one for the first sight
-
-
 def test_without_an_acknowledgement_there_is_no_sleep() -> None:
     w = walk(
         pool_spec(windows=[once("pitch", "10:00", "12:00", 2)]),
@@ -191,11 +167,6 @@ def test_without_an_acknowledgement_there_is_no_sleep() -> None:
     w.ask(t("18:01"))
     w.until(t("18:02"))
     assert w.requests[0].begun == t("18:01")
-
-
-def test_a_late_acknowledgement_is_settled_in_full() -> None:
-    w = asleep("08:30", acknowledges_after=30).until(t("08:40"))
-    assert w.reached(0, after=t("08:31")) == w.times(Phase.DRAINING)[0] + 35 * SECOND
 
 
 def test_an_acknowledgement_that_is_lost_while_settling_has_to_come_again() -> None:
@@ -297,31 +268,6 @@ def test_a_window_that_is_near_while_draining_brings_the_pool_back() -> None:
     assert (w.phase, w.memory.reason) == (Phase.WARM, Reason.WINDOW)
 
 
-@pytest.mark.parametrize("down", [0, 1, 600], ids=lambda s: f"down {s} s")
-@pytest.mark.parametrize(
-    "spec",
-    [
-        pool_spec(),
-        pool_spec(override=override("Asleep", t("20:00"))),
-    ],
-    ids=["idle", "override"],
-)
-def test_an_operator_that_dies_between_announcing_the_sleep_and_the_scale_drains_again(
-    spec: object, down: int
-) -> None:
-    w = walk(spec, t("08:00"), [t("08:30")])
-    w.dies_before_scaling = True
-    w.until(t("08:33"))
-    assert (w.phase, w.replicas, w.operator_up) == (Phase.SLEEPING, 1, False)
-    w.until(t("08:33") + down * SECOND)
-    w.restart()
-    assert w.phase is Phase.DRAINING
-    w.until(w.now + 7 * SECOND)
-    assert w.replicas == 0
-    w.until(w.now + 60 * SECOND)
-    assert (w.phase, w.pods) == (Phase.ASLEEP, [])
-
-
 def test_a_request_after_an_interrupted_sleep_is_not_taken_for_nobody() -> None:
     w = asleep("08:30")
     w.dies_before_scaling = True
@@ -330,14 +276,6 @@ def test_a_request_after_an_interrupted_sleep_is_not_taken_for_nobody() -> None:
     w.until(t("08:34"))
     w.restart()
     assert (w.phase, w.memory.route.target) == (Phase.WARM, Route.NATIVE)
-
-
-def test_a_restart_while_draining_settles_again_and_sleeps() -> None:
-    w = asleep("08:30").until(t("08:32:06"))
-    assert w.phase is Phase.DRAINING
-    w.restart()
-    w.until(t("08:40"))
-    assert w.reached(0, after=t("08:32")) == t("08:32:06") + 5 * SECOND
 
 
 # --- first sight ---
@@ -378,16 +316,6 @@ def test_a_target_at_0_is_asleep_behind_the_activator() -> None:
 
 
 # --- demand that cannot be measured ---
-
-
-@pytest.mark.slow
-def test_unknown_demand_holds_the_pool_for_30_minutes_and_idle_after() -> None:
-    blind = t("08:30:30")
-    w = asleep("08:30", unmeasurable=lambda now: now >= blind, tick=6).until(t("10:00"))
-    drained = w.reached(0, after=t("08:31"))
-    end = blind + 30 * MINUTE + w.spec.scaling.idle_after
-    assert w.lowest(t("08:31"), end - MINUTE) == 1
-    assert end <= drained <= end + 12 * SECOND
 
 
 @pytest.mark.parametrize("idle_after", ["30s", "40m"])

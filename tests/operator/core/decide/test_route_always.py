@@ -6,7 +6,7 @@ import pytest
 
 from kotatsu_operator.core.pool.memory import Phase, Route
 from kotatsu_operator.core.pool.spec import PoolSpec, RouteMode
-from tests.operator.core.values import MINUTE, SECOND, once, pool_spec, t
+from tests.operator.core.values import SECOND, once, pool_spec, t
 from tests.operator.core.walk import Walk, walk
 
 
@@ -25,21 +25,6 @@ def test_a_whole_day_of_it_never_leaves_the_activator() -> None:
     assert all(request.begun is not None for request in w.requests)
     assert w.times(Phase.WARM)
     assert (w.phase, w.pods) == (Phase.ASLEEP, [])
-
-
-def test_a_target_that_runs_is_taken_over_behind_the_activator() -> None:
-    w = Walk(always(), t("08:00"))
-    w.scale(2)
-    w.until(t("08:01"))
-    assert (w.phase, w.memory.route.target, w.replicas) == (Phase.WARM, Route.ACTIVATOR, 2)
-
-
-def test_a_request_of_every_minute_keeps_it_awake_and_two_quiet_ones_end_it() -> None:
-    w = walk(always(), t("08:00"), [t("08:10") + n * MINUTE for n in range(30)])
-    w.until(t("08:39:30"))
-    assert (w.phase, w.replicas) == (Phase.WARM, 1)
-    w.until(t("08:42"))
-    assert w.replicas == 0
 
 
 def test_a_sleep_waits_for_the_acknowledgement_of_its_own_epoch() -> None:

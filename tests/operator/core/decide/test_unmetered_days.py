@@ -5,11 +5,10 @@ from dataclasses import replace
 from kotatsu_operator.core.decide.decide import decide
 from kotatsu_operator.core.pool.decision import Demand, Observation
 from kotatsu_operator.core.pool.memory import Memory, Phase, Route, Routing, Template
-from tests.operator.core.values import kept_in_status, once, override, pool_spec, t
+from tests.operator.core.values import once, override, pool_spec, t
 from tests.operator.core.walk import walk
 
 SECOND = t("09:00:01") - t("09:00")
-MINUTE = 60 * SECOND
 SPEC = pool_spec(scaling={"idleAfter": "2m"})
 LACKS = Demand(known=False, silent="pod web-1 has no port named http", metered=False)
 ANSWERS = Demand(metered=True)
@@ -50,11 +49,6 @@ def test_a_window_and_an_override_hold_it():
     w = unmetered(spec=spec, tick=10).until(t("10:00"))
     assert w.lowest(t("08:50"), t("09:30"), "ready") >= 1
     assert w.phase is Phase.ASLEEP
-
-
-def test_connections_that_pass_the_activators_hold_it():
-    w = unmetered(*(f"08:{minute:02}" for minute in range(30, 50))).until(t("08:50"))
-    assert w.lowest(t("08:30:10"), t("08:50"), "ready") == 1
 
 
 def test_a_connection_in_use_holds_it_however_long_it_lasts():
@@ -152,12 +146,6 @@ def test_pods_follow_the_connections_that_pass_the_activators():
     assert decision.replicas == 4
 
 
-def test_it_is_known_after_a_restart_of_the_operator():
-    memory = awake(LACKS)
-    kept = kept_in_status(memory)
-    assert (kept.template.metered, kept.route.counted) == (False, True)
-
-
 def test_route_always_counts_all_connections_and_asks_no_pod():
     spec = pool_spec(route="Always")
     seen = replace(AWAKE, demand=Demand(in_flight=3))
@@ -165,10 +153,3 @@ def test_route_always_counts_all_connections_and_asks_no_pod():
     decision = decide(spec, seen, memory, t("09:00"))
     assert not decision.memory.route.counted
     assert decision.memory.route.target is Route.ACTIVATOR
-
-
-def test_an_override_puts_it_to_sleep():
-    w = unmetered("08:30").until(t("08:30:30"))
-    w.edit(pool_spec(override=override("Asleep", t("10:00"))))
-    w.until(t("08:31"))
-    assert w.replicas == 0

@@ -4,14 +4,14 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from rows import each
 
-from kotatsu_operator.core.pool.memory import Memory, Phase, Reason, Route, Tally, WarmUp
+from kotatsu_operator.core.pool.memory import Phase, Reason, Route, Tally, WarmUp
 from tests.operator.core.values import (
     HOUR,
     MINUTE,
     SECOND,
     cron,
-    kept_in_status,
     once,
     override,
     pool_spec,
@@ -30,23 +30,14 @@ def pool(*windows: dict[str, Any], **fields: Any):
 # --- one window ---
 
 
-def test_every_replica_is_ready_before_the_opening_second() -> None:
-    w = walk(pool(PITCH), t("08:00")).until(t("10:00"))
+def test_a_window_is_warm_from_its_first_second_to_its_last_and_the_pool_asleep_after_it() -> None:
+    w = walk(pool(PITCH), t("08:00")).until(t("11:59:59"))
     assert w.times(Phase.WARMING) == [t("10:00") - AUTO_START]
     assert w.times(Phase.WARM) == [t("10:00") - AUTO_START + 8 * SECOND]
-    assert w.ready == 2
-    assert w.told() == ["Warming", "Warm"]
-
-
-def test_every_replica_stays_ready_to_the_last_second() -> None:
-    w = walk(pool(PITCH), t("08:00")).until(t("11:59:59"))
     assert w.lowest(t("10:00"), t("11:59:59"), "ready") == 2
     assert (w.phase, w.memory.reason) == (Phase.WARM, Reason.WINDOW)
     assert w.memory.route.target is Route.NATIVE
-
-
-def test_at_its_end_the_pool_drains_and_is_at_0_when_nobody_asked_for_anything() -> None:
-    w = walk(pool(PITCH), t("08:00")).until(t("13:00"))
+    w.until(t("13:00"))
     assert w.times(Phase.DRAINING) == [t("12:00")]
     assert w.reached(0, after=t("12:00")) <= t("12:00") + 5 * SECOND + 2 * SECOND
     assert (w.phase, w.pods, w.memory.route.target) == (Phase.ASLEEP, [], Route.ACTIVATOR)
@@ -114,23 +105,6 @@ def test_a_gap_shorter_than_the_lead_does_not_put_the_pool_to_sleep() -> None:
     assert w.times(Phase.DRAINING) == [t("12:00")]
 
 
-def test_where_windows_overlap_the_highest_replicas_win() -> None:
-    day = pool(
-        once("long", "10:00", "16:00", 2),
-        once("peak", "12:00", "13:00", 6),
-        once("dip", "14:00", "15:00", 1),
-    )
-    w = walk(day, t("09:00")).until(t("17:00"))
-    for start, end, replicas in [
-        ("10:00", "11:58", 2),
-        ("12:00", "12:59:59", 6),
-        ("13:01:10", "15:59:59", 2),
-    ]:
-        seen = {m.ready for m in w.log if t(start) <= m.at <= t(end)}
-        assert seen == {replicas}, start
-    assert w.told("WindowCold", "WindowLate") == []
-
-
 @pytest.mark.slow
 def test_replicas_of_a_whole_day_follow_the_windows_minute_by_minute() -> None:
     """The oracle: the highest of the windows open at a minute, read off the table by hand."""
@@ -171,11 +145,6 @@ def test_a_late_warm_up_is_told_once_when_it_opens_cold_and_once_when_it_is_read
     assert (w.memory.opening.early, w.memory.opening.cold) == (-22 * SECOND, True)
 
 
-def test_pods_that_are_ready_in_the_opening_second_are_punctual() -> None:
-    w = walk(pool(PITCH, prewarm={"lead": "8s"}), t("08:00"), ready_after=8).until(t("12:30"))
-    assert w.told("WindowCold", "WindowLate") == []
-
-
 def test_a_missed_minute_does_not_skip_the_window() -> None:
     w = walk(pool(PITCH), t("08:00")).until(t("09:50"))
     w.operator_up = False
@@ -186,22 +155,21 @@ def test_a_missed_minute_does_not_skip_the_window() -> None:
     assert w.told("WindowCold", "WindowLate") == ["WindowCold", "WindowLate"]
 
 
-def test_a_pool_that_is_made_in_the_middle_of_its_window_is_not_late_for_it() -> None:
-    w = walk(pool(PITCH), t("11:00")).until(t("12:30"))
-    assert w.times(Phase.WARM) == [t("11:00:08")]
-    assert w.told("WindowCold", "WindowLate") == []
-
-
-def test_a_window_that_goes_on_after_a_newer_one_has_closed_is_not_late() -> None:
-    w = walk(pool(once("long", "10:00", "14:00", 2), once("peak", "11:00", "12:00", 5)), t("09:00"))
-    w.until(t("14:30"))
-    assert w.told("WindowCold", "WindowLate") == []
-
-
-def test_of_two_windows_that_open_together_the_longer_is_not_late_when_the_shorter_closes() -> None:
-    w = walk(pool(once("a", "10:00", "10:30", 1), once("b", "10:00", "12:00", 1)), t("09:00"))
-    w.until(t("12:30"))
-    assert w.told("WindowCold", "WindowLate") == []
+@each(
+    "why, start, windows, lead",
+    [
+        ("Ready in the opening second", "08:00", [PITCH], "8s"),
+        ("made in the middle of its window", "11:00", [PITCH], "auto"),
+        ("a newer window has closed", "09:00", [once("long", "10:00", "14:00", 2),
+                                                once("peak", "11:00", "12:00", 5)], "auto"),
+        ("one that opened with it has closed", "09:00", [once("a", "10:00", "10:30", 1),
+                                                         once("b", "10:00", "12:00", 1)], "auto"),
+    ],
+)  # fmt: skip
+def test_a_window_is_not_late(why: str, start: str, windows: list[dict], lead: str) -> None:
+    w = walk(pool(*windows, prewarm={"lead": lead}), t(start)).until(t("14:30"))
+    assert w.told("WindowCold", "WindowLate") == [], why
+    assert w.times(Phase.WARM)[0] <= t("11:00:08")
 
 
 def test_a_window_is_told_cold_though_the_next_is_being_warmed_for_already() -> None:
@@ -243,63 +211,45 @@ def test_how_early_each_of_two_windows_was_ready_is_not_rewritten_by_later_looks
     assert (w.memory.opening.window, w.memory.opening.early) == ("b", 10 * MINUTE)
 
 
-def test_a_window_that_is_edited_to_open_too_soon_while_it_is_warmed_for_is_excused() -> None:
-    w = walk(pool(PITCH, prewarm={"lead": "10m"}), t("09:00"), ready_after=120)
-    w.until(t("09:51"))
-    w.edit(pool({**PITCH, "start": "2026-11-25T09:51:30"}, prewarm={"lead": "10m"}))
+EARLY = {"prewarm": {"lead": "10m"}}
+NINE = once("a", "09:00", "12:00", 2)
+TOO_SOON = {**PITCH, "start": "2026-11-25T09:51:30"}
+LATER_AND_MORE = {**PITCH, "start": "2026-11-25T10:30", "replicas": 5}
+
+
+@each(
+    "why, before, takes, at, after, is_late, counted",
+    [
+        ("it opens too soon now", pool(PITCH, **EARLY), 120, "09:51", pool(TOO_SOON, **EARLY),
+         False, Tally()),
+        ("another is deleted while it is warmed for", pool(NINE, once("b", "10:00", "12:00", 5),
+         **EARLY), 8, "09:55", pool(NINE, **EARLY), False, None),
+        ("an open one has more pods now", pool(PITCH), 8, "11:00", pool(LATER_AND_MORE),
+         False, Tally(ready=1)),
+        ("it is added seconds before", pool(), 8, "09:59:55", pool(PITCH), False, Tally()),
+        ("it gets more pods while it is warmed for", pool(PITCH), 62, "09:59:55",
+         pool({**PITCH, "replicas": 3}), False, None),
+        ("something else is edited", pool(PITCH), 90, "09:59:55",
+         pool(PITCH, scaling={"maxReplicas": 9}), True, Tally(cold=1, late=1)),
+        ("it is added well before", pool(), 90, "09:00", pool(PITCH), True, Tally(cold=1, late=1)),
+        ("it is resumed after it has opened", pool(PITCH, suspend=True), 8, "10:30", pool(PITCH),
+         False, Tally()),
+    ],
+)  # fmt: skip
+def test_an_edit_excuses_only_what_could_not_be_prepared(
+    why: str,
+    before: object,
+    takes: float,
+    at: str,
+    after: object,
+    is_late: bool,
+    counted: Tally | None,
+) -> None:
+    w = walk(before, t("08:00"), ready_after=takes).until(t(at))
+    w.edit(after)
     w.until(t("12:30"))
-    assert w.memory.opening is not None
-    assert w.memory.opening.at == t("09:51:30")
-    assert w.told("WindowCold", "WindowLate") == []
-
-
-def test_a_window_that_is_deleted_while_it_is_warmed_for_leaves_the_open_one_unpunished() -> None:
-    a, b = once("a", "09:00", "12:00", 2), once("b", "10:00", "12:00", 5)
-    w = walk(pool(a, b, prewarm={"lead": "10m"}), t("08:00")).until(t("09:55"))
-    w.edit(pool(a, prewarm={"lead": "10m"}))
-    w.until(t("12:30"))
-    assert w.told("WindowCold", "WindowLate") == []
-
-
-def test_an_edit_of_an_open_window_that_could_not_be_prepared_is_excused() -> None:
-    w = walk(pool(PITCH), t("08:00")).until(t("11:00"))
-    w.edit(pool({**PITCH, "start": "2026-11-25T10:30", "replicas": 5}))
-    w.until(t("12:30"))
-    assert w.reached(5, after=t("11:00")) == t("11:00")
-    assert w.told("WindowCold", "WindowLate") == []
-    assert w.memory.windows == Tally(ready=1)
-
-
-def test_a_window_that_is_added_seconds_before_it_opens_is_excused() -> None:
-    w = walk(pool(), t("09:00")).until(t("09:59:55"))
-    w.edit(pool(PITCH))
-    w.until(t("12:30"))
-    assert w.times(Phase.WARM) == [t("10:00:03")]
-    assert w.told("WindowCold", "WindowLate") == []
-    assert w.memory.windows == Tally()
-
-
-def test_replicas_that_are_added_while_it_is_warmed_for_are_excused() -> None:
-    w = walk(pool(PITCH), t("09:00")).until(t("09:59:55"))
-    assert w.ready == 2
-    three = walk(pool(PITCH), t("09:00"), ready_after=62).until(t("09:59:55"))
-    three.edit(pool({**PITCH, "replicas": 3}))
-    three.until(t("12:30"))
-    assert three.told("WindowCold", "WindowLate") == []
-
-
-def test_an_edit_of_something_else_excuses_nothing() -> None:
-    w = walk(pool(PITCH), t("08:00"), ready_after=90).until(t("09:59:55"))
-    w.edit(pool(PITCH, scaling={"maxReplicas": 9}))
-    w.until(t("12:30"))
-    assert w.told("WindowCold", "WindowLate") == ["WindowCold", "WindowLate"]
-
-
-def test_an_edit_well_before_the_window_excuses_nothing() -> None:
-    w = walk(pool(), t("08:00"), ready_after=90).until(t("09:00"))
-    w.edit(pool(PITCH))
-    w.until(t("12:30"))
-    assert w.told("WindowCold", "WindowLate") == ["WindowCold", "WindowLate"]
+    assert w.told("WindowCold", "WindowLate") == ["WindowCold", "WindowLate"] * is_late, why
+    assert counted in (None, w.memory.windows), why
 
 
 def test_an_edit_while_the_operator_is_away_is_excused_when_it_is_back() -> None:
@@ -358,28 +308,7 @@ def test_an_override_that_kept_the_pool_asleep_leaves_the_window_unpunished() ->
     assert w.told("WindowCold", "WindowLate") == []
 
 
-def test_a_suspended_pool_that_is_resumed_in_its_window_is_not_late_for_it() -> None:
-    w = walk(pool(PITCH, suspend=True), t("08:00")).until(t("10:30"))
-    w.edit(pool(PITCH))
-    w.until(t("12:30"))
-    assert w.times(Phase.WARM) == [t("10:30:08")]
-    assert w.told("WindowCold", "WindowLate") == []
-
-
 # --- restarts ---
-
-
-@pytest.mark.parametrize(
-    "remembering", [kept_in_status, lambda _: Memory()], ids=["status kept", "status lost"]
-)
-@pytest.mark.parametrize("clock", ["09:58:55", "09:59:59", "10:00", "10:40:03", "11:59:59"])
-def test_a_restart_inside_or_just_before_a_window_changes_nothing(clock: str, remembering) -> None:
-    w = walk(pool(PITCH), t("08:00")).until(t(clock))
-    w.restart(remembering)
-    w.until(t("13:00"))
-    assert w.lowest(t("10:00"), t("11:59:59"), "ready") == 2
-    assert w.told("WindowCold", "WindowLate") == []
-    assert w.pods == []
 
 
 @pytest.mark.parametrize("down", [0, 3, 30, 600])
@@ -395,12 +324,6 @@ def test_an_operator_that_is_away_while_its_window_ends_lets_it_sleep_afterwards
 
 
 # --- suspend ---
-
-
-def test_a_suspended_pool_is_left_alone() -> None:
-    w = walk(pool(PITCH, suspend=True), t("08:00")).until(t("13:00"))
-    assert (w.replicas, w.told()) == (0, [])
-    assert w.memory.reason is Reason.SUSPENDED
 
 
 def test_suspending_in_a_window_leaves_its_pods_until_it_is_resumed() -> None:
@@ -429,12 +352,6 @@ def test_the_second_window_is_warmed_for_as_early_as_the_first_has_taught() -> N
     w = walk(pool(PITCH, once("later", "15:00", "16:00", 2)), t("08:00")).until(t("16:00"))
     assert w.times(Phase.WARMING) == [t("10:00") - AUTO_START, t("15:00") - 17 * SECOND]
     assert w.told("WindowCold") == []
-
-
-def test_more_replicas_than_ever_measured_are_started_earlier() -> None:
-    """Four times as many: twice the 8 s, 17.6 s, rounded up; with margin and settle time 26 s."""
-    w = walk(pool(PITCH, once("later", "15:00", "16:00", 8)), t("08:00")).until(t("16:00"))
-    assert w.times(Phase.WARMING)[1] == t("15:00") - 26 * SECOND
 
 
 def test_the_lead_does_not_shrink_while_a_window_is_being_warmed_for() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from kotatsu_operator.core.pool.decision import Decision, Observation
 from kotatsu_operator.core.pool.memory import Memory, Phase
-from kotatsu_operator.core.report.conditions import condition, date_conditions, pool_conditions
+from kotatsu_operator.core.report.conditions import pool_conditions
 from tests.operator.core.values import pool_spec, t
 
 SPEC = pool_spec()
@@ -66,39 +66,3 @@ def test_a_pool_is_warm_only_with_the_whole_floor():
 def test_a_suspended_pool_says_so():
     found = conditions(Phase.WARM, spec=pool_spec(suspend=True))
     assert found["Accepted"] == ("True", "Suspended")
-
-
-def dated(*new, old=(), generation=3, now="10:00"):
-    known = {c["type"]: c for c in old}
-    return date_conditions(list(new), known, generation, t(now))
-
-
-def test_a_condition_keeps_its_time_while_its_status_stays():
-    first = dated(condition("Ready", True, "Warm", "2 replicas are Ready"))
-    later = dated(
-        condition("Ready", True, "Asleep", "asleep"), old=first, generation=4, now="11:00"
-    )
-    assert later == [
-        {
-            "type": "Ready",
-            "status": "True",
-            "reason": "Asleep",
-            "message": "asleep",
-            "lastTransitionTime": "2026-11-25T10:00:00Z",
-            "observedGeneration": 4,
-        }
-    ]
-
-
-def test_a_condition_that_changes_its_status_gets_a_new_time():
-    first = dated(condition("Ready", True, "Warm", ""))
-    (changed,) = dated(condition("Ready", False, "Warming", ""), old=first, now="11:00")
-    assert changed["lastTransitionTime"] == "2026-11-25T11:00:00Z"
-
-
-def test_conditions_keep_their_times_apart():
-    first = dated(condition("Ready", True, "", ""), condition("Warm", True, "", ""))
-    later = dated(
-        condition("Ready", True, "", ""), condition("Warm", False, "", ""), old=first, now="11:00"
-    )
-    assert [c["lastTransitionTime"][11:13] for c in later] == ["10", "11"]

@@ -5,20 +5,15 @@ from dataclasses import replace
 import pytest
 from rows import each
 
-from kotatsu_operator.core.pool.memory import Original
 from kotatsu_operator.core.pool.spec import OnDelete
-from kotatsu_operator.core.protocol import OPERATOR
 from kotatsu_operator.core.report.record import (
     Entry,
     entry_of,
-    heir,
-    minimum_back,
     read_entry,
-    replicas_back,
     settle,
     text_of,
 )
-from tests.operator.cluster import horizontal_pod_autoscaler, owned, warm_pool
+from tests.operator.cluster import warm_pool
 
 VOICE = Entry("voice", "Deployment", "voice", OnDelete.RESTORE, {"restoreReplicas": 3})
 
@@ -57,25 +52,10 @@ def test_what_is_owed_for_a_sleep_under_way_is_not_lost_to_a_look_in_between():
     }
 
 
-def test_an_emptied_record_is_made_whole_from_the_pools():
-    assert settle({}, [slept()]).data == {"pool-voice": VOICE.text()}
-
-
 def test_an_edited_spec_is_followed():
     settlement = settle({"pool-voice": VOICE.text()}, [slept(onDelete="Keep")])
     assert read_entry(settlement.data["pool-voice"]).on_delete is OnDelete.KEEP
     assert settlement.gone == {}
-
-
-def test_an_entry_whose_pool_is_no_more_is_gone_and_stays_until_it_was_dealt_with():
-    settlement = settle({"pool-voice": VOICE.text()}, [])
-    assert settlement.gone == {"pool-voice": VOICE}
-    assert settlement.data == {"pool-voice": VOICE.text()}
-
-
-def test_a_pool_made_anew_under_the_same_name_is_another_one():
-    again = warm_pool(uid="another")
-    assert settle({"pool-voice": VOICE.text()}, [again]).gone == {"pool-voice": VOICE}
 
 
 def test_an_entry_written_ahead_of_its_status_stays():
@@ -133,31 +113,3 @@ def test_only_what_is_well_formed_is_owed(owed):
 def test_json_too_deep_to_read_harms_nobody():
     deep = VOICE.text()[:-1] + ', "x": ' + "[" * 100_000 + "]" * 100_000 + "}"
     assert settle({"x": deep}, []) == settle({}, [])
-
-
-def test_a_target_is_inherited_by_the_oldest_other_pool_that_names_it():
-    young, old = (warm_pool(name) for name in ("young", "old"))
-    for pool, day in ((young, 20), (old, 10)):
-        pool["spec"]["targetRef"]["name"] = "voice"
-        pool["metadata"]["creationTimestamp"] = f"2026-11-{day}T09:00:00Z"
-    assert heir(VOICE, [young, old, warm_pool("feed")]) is old
-    assert heir(VOICE, [warm_pool("feed")]) is None
-
-
-@pytest.mark.parametrize(
-    ("now", "owed", "replicas"),
-    [(0, 3, 3), (0, 0, None), (2, 3, None)],
-    ids=["from 0", "found at 0", "runs"],
-)
-def test_only_a_workload_at_0_gets_replicas_back(now: int, owed: int, replicas: int | None) -> None:
-    entry = Entry("voice", "Deployment", "voice", OnDelete.RESTORE, {"restoreReplicas": owed})
-    assert replicas_back(entry, now)[0] == replicas
-
-
-@pytest.mark.parametrize(("manager", "replicas"), [(OPERATOR, 2), ("kubectl", None)])
-def test_an_autoscaler_gets_minreplicas_back_only_where_the_operator_has_set_it(
-    manager: str, replicas: int | None
-) -> None:
-    autoscaler = horizontal_pod_autoscaler(least=5)
-    autoscaler["metadata"]["managedFields"] = [owned("minReplicas", manager)]
-    assert minimum_back(Original("voice", 2), autoscaler)[0] == replicas

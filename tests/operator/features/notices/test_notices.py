@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from rows import each
 
 from kotatsu_operator.core.pool.decision import Decision, Demand, Note, Observation
 from kotatsu_operator.core.pool.memory import KnownOverride, Memory, Opening, Outcome, Phase
@@ -65,10 +66,6 @@ def test_an_override_is_announced_once_before_its_end_and_once_at_its_end():
     ]
 
 
-def test_a_short_override_is_not_announced_when_it_begins():
-    assert walked(("08:55", {"override": override("Warm", t("09:00"))}), ("08:56", {})) == []
-
-
 def test_an_override_that_a_person_removes_has_ended():
     held = {"override": override("Warm", t("12:00"), by="ann")}
     assert walked(("09:00", held), ("09:30", {"override": None}), ("09:31", {})) == [
@@ -76,19 +73,25 @@ def test_an_override_that_a_person_removes_has_ended():
     ]
 
 
-def test_an_override_that_is_replaced_has_not_ended():
-    first, second = (override("Warm", t(end), by="ann") for end in ("10:00", "11:00"))
-    looks = [("09:00", {"override": first}), ("09:30", {"override": second}), ("10:30", {})]
-    assert walked(*looks) == []
+FIRST, SECOND_ONE = (override("Warm", t(end), by="ann") for end in ("10:00", "11:00"))
+REHEARSAL = override("Warm", t("09:30"), reason="rehearsal")
 
 
-def test_the_overrides_of_a_rehearsal_are_not_told():
-    rehearsal = {"override": override("Warm", t("09:30"), reason="rehearsal")}
-    assert walked(("08:00", rehearsal), ("09:25", {}), ("09:26", {"override": None})) == []
-
-
-def test_an_override_that_had_ended_before_it_was_seen_is_no_news():
-    assert walked(("09:30", {"override": override("Warm", t("09:00"))}), ("09:31", {})) == []
+@each(
+    "why, looks",
+    [
+        ("a short one is not announced when it begins",
+         [("08:55", {"override": override("Warm", t("09:00"))}), ("08:56", {})]),
+        ("one that is replaced has not ended",
+         [("09:00", {"override": FIRST}), ("09:30", {"override": SECOND_ONE}), ("10:30", {})]),
+        ("one of a rehearsal is not told",
+         [("08:00", {"override": REHEARSAL}), ("09:25", {}), ("09:26", {"override": None})]),
+        ("one that had ended before it was seen is no news",
+         [("09:30", {"override": override("Warm", t("09:00"))}), ("09:31", {})]),
+    ],
+)  # fmt: skip
+def test_of_some_overrides_nothing_is_told(why: str, looks: list[tuple[str, dict[str, Any]]]):
+    assert walked(*looks) == [], why
 
 
 def test_forgotten_pods_are_told_once_until_a_request_comes():
