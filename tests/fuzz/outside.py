@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from kotatsu_operator.controller.calendars.fetch import Fetched, FetchError, fetch
 from kotatsu_operator.core.calendar.cron_of import as_cron
-from kotatsu_operator.core.calendar.ics import read
+from kotatsu_operator.core.calendar.ics import Calendar, read
+from kotatsu_operator.core.calendar.limit import limited
 from kotatsu_operator.core.calendar.occasions import MOST_BYTES, CalendarError, Match
-from kotatsu_operator.core.calendar.repeats import expand
+from kotatsu_operator.core.calendar.repeats import Expanded, expand
 from kotatsu_operator.core.calendar.schedule import occurrences
 from kotatsu_operator.core.pool.calendars import AHEAD, Reading, follow, with_calendars
 from kotatsu_operator.core.pool.memory import Memory
@@ -39,21 +40,27 @@ POOLS = [
 ]
 
 
+def _read(data: bytes) -> tuple[Calendar, Expanded]:
+    with limited(SOON / 2):
+        found = read(data)
+        for event in found.events[:1]:
+            as_cron(event, POOLS[0].zone, NOW)
+        return found, expand(found, Match(), NOW - timedelta(days=1), NOW + AHEAD)
+
+
 def calendar(text: str) -> None:
     """A file is read, or refused in a sentence; what was read opens windows of any pool."""
     began = time.process_time()
-    found, _ = attempt(lambda: read(text.encode("utf-8")), CalendarError)
-    if found is None:
+    read_within, _ = attempt(lambda: _read(text.encode("utf-8")), CalendarError)
+    if read_within is None:
         return
-    expanded = expand(found, Match(), NOW - timedelta(days=1), NOW + AHEAD)
+    _, expanded = read_within
     assert all(skipped.reason for skipped in expanded.skipped)
     for pool in POOLS:
         used = with_calendars(
             pool, follow(pool, Memory(), {"team": Reading(NOW, expanded.occasions)}, NOW)
         )
         assert all(o.start < o.end for o in occurrences(used.windows, used.zone, NOW, NOW + AHEAD))
-    for event in found.events[:1]:
-        as_cron(event, POOLS[0].zone, NOW)
     assert time.process_time() - began < SOON
 
 

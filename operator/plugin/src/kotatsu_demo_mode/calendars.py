@@ -8,16 +8,17 @@ their event, and leaves all other windows alone.
 import hashlib
 from argparse import Namespace
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeVar
 from zoneinfo import ZoneInfo
 
 from kotatsu_operator.core.budget.ledger import period_at
 from kotatsu_operator.core.calendar.cron_of import as_cron
 from kotatsu_operator.core.calendar.ics import Calendar, Event, read
+from kotatsu_operator.core.calendar.limit import limited
 from kotatsu_operator.core.calendar.occasions import (
     CalendarError,
     Match,
@@ -36,6 +37,8 @@ from .notes import OFTEN, budget_notes, described, difference, first_opening, ov
 from .pools import Object, Pool
 from .source import is_url, load, shown
 from .words import days, wall
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -218,14 +221,21 @@ _PERIODS = 3
 def asked(options: Namespace, stdin: TextIO) -> Import:
     """The import of the command line: reads the calendar. Raises DemoModeError."""
     source = options.source
-    try:
-        calendar = read(load(source, stdin))
-    except CalendarError as error:
-        raise DemoModeError(f"{shown(source)} {error}") from None
+    data = load(source, stdin)
+    calendar = within_limit(source, lambda: read(data))
     match = Match(options.match, options.category)
     name = options.calendar or _name(source, calendar.name)
     ahead = timedelta(days=options.days)
     return Import(calendar, name, match, ahead, options.replicas, options.parked)
+
+
+def within_limit(source: str, work: Callable[[], T]) -> T:
+    """The result of some work on a calendar. Raises DemoModeError, also if it is too much work."""
+    try:
+        with limited():
+            return work()
+    except CalendarError as error:
+        raise DemoModeError(f"{shown(source)} {error}") from None
 
 
 def _name(source: str, own: str) -> str:

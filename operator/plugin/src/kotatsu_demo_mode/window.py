@@ -80,7 +80,9 @@ def _import(options: Namespace, shell: Shell) -> int:
     now, asked = shell.clock(), calendars.asked(options, shell.stdin)
 
     def plan(pool: Pool) -> Change:
-        read = calendars.windows_of(asked, pool.spec.zone, now)
+        read = calendars.within_limit(
+            options.source, lambda: calendars.windows_of(asked, pool.spec.zone, now)
+        )
         edits = calendars.changes(pool, asked, read.wanted)
         notes = calendars.notes(pool, edits, asked, read, now)
         return Change(pool, edits, notes, f"calendar {asked.name} unchanged")

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from kotatsu_operator.controller.calendars import reader
+from kotatsu_operator.controller.calendars import child, reader
 from kotatsu_operator.controller.calendars.fetch import FetchError, fetch
 from kotatsu_operator.controller.calendars.reader import Calendars
-from kotatsu_operator.core.calendar.occasions import MOST_BYTES
+from kotatsu_operator.core.calendar.occasions import MOST_BYTES, CalendarError
 from kotatsu_operator.core.pool.calendars import Reading, follow
 from kotatsu_operator.core.pool.memory import Memory
 from tests.operator.core.calendar.icalendar_files import calendar, event
@@ -26,6 +26,16 @@ NOW = datetime(2030, 12, 1, tzinfo=UTC)
 GOOD = calendar(event(DTSTART="20301218T100000Z", DURATION="PT2H"))
 MOUNTED = ("calendar.ics", GOOD)
 MOVED = calendar(event(DTSTART="20301219T100000Z", DURATION="PT2H"))
+
+
+@pytest.fixture(autouse=True)
+def without_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calendars are read at once: test_child.py has the process."""
+
+    async def occasions(data: bytes, after: datetime, before: datetime) -> child.Found:
+        return child.read_here(data, after, before)
+
+    monkeypatch.setattr(child, "occasions", occasions)
 
 
 @dataclass
@@ -145,6 +155,23 @@ async def test_a_file_that_breaks_keeps_what_was_read_until_it_is_corrected(desk
     assert (desk.starts, desk.error) == ([18], "")
 
 
+async def test_a_file_that_could_not_be_read_is_tried_again_after_an_hour(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+):
+    tried: list[datetime] = []
+
+    async def killed(*_: object) -> None:
+        tried.append(desk.now)
+        raise CalendarError("ends its reader with status -9")
+
+    monkeypatch.setattr(child, "occasions", killed)
+    desk.mount(GOOD)
+    for _ in range(370):
+        await desk.look(later=10)
+    assert [later - tried[0] for later in tried] == [timedelta(), timedelta(hours=1)]
+    assert desk.error == "ends its reader with status -9; correct it"
+
+
 async def test_what_is_not_mounted_is_said(desk: Desk):
     await desk.look()
     assert desk.error.startswith("is not mounted: its ConfigMap or Secret, or the key in it")
@@ -152,10 +179,10 @@ async def test_what_is_not_mounted_is_said(desk: Desk):
 
 
 async def test_an_error_in_the_parser_ends_no_operator(desk: Desk, monkeypatch: pytest.MonkeyPatch):
-    def broken(data: bytes, now: datetime) -> None:
+    async def broken(data: bytes, after: datetime, before: datetime) -> None:
         raise RecursionError
 
-    monkeypatch.setattr("kotatsu_operator.controller.calendars.reader._occasions", broken)
+    monkeypatch.setattr(child, "occasions", broken)
     desk.mount(GOOD)
     await desk.look()
     assert desk.error == "cannot be read; the operator's log has the error"

@@ -1,6 +1,6 @@
 """Which events a calendar has, when they are, and what is said about those that cannot be read."""
 
-import time
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from rows import each
 
 from kotatsu_operator.core.calendar.ics import read
+from kotatsu_operator.core.calendar.limit import limited
 from kotatsu_operator.core.calendar.occasions import CalendarError, Match, Occasion
 from kotatsu_operator.core.calendar.repeats import expand
-from kotatsu_operator.core.calendar.vtimezone import Zones
 from tests.operator.core.calendar.icalendar_files import CUSTOM_ZONE, calendar, event
 
 NOW = datetime(2030, 12, 1, tzinfo=UTC)
@@ -90,19 +90,31 @@ def test_a_time_zone_that_only_the_file_knows_changes_its_clock():
     ]
 
 
+def starts(zone: str, name: str, at: Iterable[datetime]) -> list[datetime | date]:
+    """The instants of times on the clocks of a zone that a file defines."""
+    events = (
+        event(f"{i}@x", DURATION="PT1H", **{f"DTSTART__TZID={name}": f"{wall:%Y%m%dT%H%M%S}"})
+        for i, wall in enumerate(at)
+    )
+    return [e.instant(e.start) for e in read(calendar(zone, *events)).events]
+
+
 def test_a_time_zone_of_a_file_has_the_hours_of_the_zone_that_it_describes():
-    begin, berlin = datetime(2029, 1, 1, tzinfo=UTC), ZoneInfo("Europe/Berlin")
-    zone = Zones({"Customized Time Zone": CUSTOM_ZONE.splitlines()})("Customized Time Zone")
-    for hour in range(2 * 365 * 24):
-        instant = begin + timedelta(hours=hour)
-        wall = instant.astimezone(berlin).replace(tzinfo=None)
-        assert instant.astimezone(zone).replace(tzinfo=None) == wall
-        if not instant.astimezone(berlin).fold:
-            assert wall.replace(tzinfo=zone).astimezone(UTC) == instant
+    begin, berlin = datetime(2029, 1, 1), ZoneInfo("Europe/Berlin")
+    # Hours beside each other at the clock changes, and others all over the year.
+    walls = [begin + timedelta(hours=h) for h in (*range(2000, 2040), *range(7200, 7250))]
+    walls += [begin + timedelta(hours=h) for h in range(0, 2 * 365 * 24, 37)]
+    found = starts(CUSTOM_ZONE, "Customized Time Zone", walls)
+    for wall, instant in zip(walls, found, strict=True):
+        expected = wall.replace(tzinfo=berlin).astimezone(UTC)
+        if expected.astimezone(berlin).replace(tzinfo=None) == wall:  # clocks show this time
+            assert instant == expected
 
 
 def test_a_clock_change_is_also_on_dates_that_are_listed():
     listed = """\
+BEGIN:VTIMEZONE
+TZID:Z
 BEGIN:STANDARD
 DTSTART:20301101T030000
 RDATE;VALUE=DATE-TIME:20301210T030000,20301220T030000
@@ -114,35 +126,10 @@ DTSTART:20301205T020000
 RDATE:20301215T020000
 TZOFFSETFROM:+0100
 TZOFFSETTO:+0200
-END:DAYLIGHT"""
-    zone = Zones({"Z": ["TZID:Z", *listed.splitlines()]})("Z")
-    noons = [datetime(2030, 12, day, 12, tzinfo=zone) for day in (1, 6, 12, 18, 24)]
-    assert [noon.astimezone(UTC).hour for noon in noons] == [11, 10, 11, 10, 11]
-
-
-DATES = [datetime(2031, 1, 1) + timedelta(minutes=7 * n) for n in range(20_000)]
-
-
-def listed(dates: list[datetime]) -> str:
-    return ",".join(f"{at:%Y%m%dT%H%M%S}" for at in dates)
-
-
-def test_a_time_zone_with_thousands_of_changes_is_refused():
-    bomb = CUSTOM_ZONE.replace("END:STANDARD", f"RDATE:{listed(DATES)}\nEND:STANDARD")
-    custom = {"DTSTART__TZID=Customized Time Zone": "20301218T100000", "DURATION": "PT1H"}
-    reasons = left_out(bomb, *(event(f"{i}@x", **custom) for i in range(1000)))
-    assert set(reasons) == {"the time zones that the file defines change their clocks too often"}
-
-
-def test_many_times_in_a_time_zone_of_many_rules_take_a_moment():
-    rule = CUSTOM_ZONE.partition("BEGIN:DAYLIGHT")[0].partition("BEGIN:STANDARD")[2]
-    zone = CUSTOM_ZONE.replace("BEGIN:DAYLIGHT", f"BEGIN:STANDARD{rule}" * 18 + "BEGIN:DAYLIGHT")
-    name = "TZID=Customized Time Zone"
-    times = {f"DTSTART__{name}": "20301218T100000", "DURATION": "PT1H"}
-    removed = {f"EXDATE__{name}": listed(DATES[:900])}
-    began = time.process_time()
-    assert len(found(zone, *(event(f"{i}@x", **times, **removed) for i in range(12)))) == 12
-    assert time.process_time() - began < 2.0
+END:DAYLIGHT
+END:VTIMEZONE"""
+    noons = starts(listed, "Z", [datetime(2030, 12, day, 12) for day in (1, 6, 12, 18, 24)])
+    assert [noon.hour for noon in noons] == [11, 10, 11, 10, 11]
 
 
 def test_lines_may_be_folded_and_escaped():
@@ -162,17 +149,26 @@ def test_lines_may_be_folded_and_escaped():
 @pytest.mark.parametrize(
     ("times", "reason"),
     [
-        ({}, "it has no DTSTART"),
+        ({}, "No DTSTART given"),
         ({"DTSTART": "20301218T100000Z"}, "it has no length; give it an end"),
         ({"DTSTART": "20301218T100000Z", "DTEND": "20301218T090000Z"}, "it ends before it starts"),
-        ({"DTSTART": "tomorrow", "DURATION": "PT1H"}, "'tomorrow' is not a time"),
-        ({"DTSTART": "20301218T100000Z", "DURATION": "an hour"}, "'an hour' is not a duration"),
-        ({"DTSTART": "20301218T100000Z", "DTEND__VALUE=DATE": "20301219"}, "a whole day"),
+        (
+            {"DTSTART": "tomorrow", "DURATION": "PT1H"},
+            "its DTSTART cannot be read: Wrong date format tomorrow",
+        ),
+        (
+            {"DTSTART": "20301218T100000Z", "DURATION": "an hour"},
+            "its DURATION cannot be read: Expected time, got: an hour",
+        ),
+        (
+            {"DTSTART": "20301218T100000Z", "DTEND__VALUE=DATE": "20301219"},
+            "must be of the same type, either date or datetime",
+        ),
         (
             {"DTSTART__TZID=Mars/Olympus": "20301218T100000", "DURATION": "PT1H"},
             "its time zone 'Mars/Olympus' is unknown",
         ),
-        ({"DTSTART": "99991231T230000Z", "DURATION": "P9D"}, "after the year 9999"),
+        ({"DTSTART": "99991231T230000Z", "DURATION": "P9D"}, "outside of the years 1 to 9999"),
         (
             {"DTSTART__TZID=Asia/Tokyo": "20301218T100000", "DTEND": "99991231T230000Z"},
             "outside of the years 1 to 9999",
@@ -251,8 +247,6 @@ def test_a_file_that_is_no_calendar_is_refused_whole(data: bytes, reason: str):
         "FREQ=DAILY;INTERVAL=-1",
         "FREQ=DAILY;COUNT=x",
         "FREQ=DAILY;BYHOUR=1,2,3;BYMINUTE=" + ",".join(map(str, range(60))),
-        "FREQ=YEARLY;BYYEARDAY=" + ",".join(map(str, range(1, 300))),
-        "FREQ=YEARLY;BYEASTER=0",
         "FREQ=DAILY;BYDAY=XX",
         "FREQ=NEVER",
         "FREQ",
@@ -264,65 +258,27 @@ def test_a_rule_that_is_invalid_or_too_often_is_named(rule: str):
     assert len(left_out(event(RRULE=rule, **times))) == 1
 
 
-@pytest.mark.parametrize(
-    "rule",
-    [
-        "FREQ=DAILY;BYMONTH=2;BYMONTHDAY=31",
-        "FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=31",
-        "FREQ=DAILY;BYMONTH=2;BYMONTHDAY=31;COUNT=5",
-        "FREQ=DAILY;UNTIL=99991231T000000Z",
-    ],
-)
-def test_a_rule_without_end_takes_no_longer_than_its_range(rule: str):
+def test_a_rule_that_matches_no_day_is_no_occurrence():
     first = {"DTSTART": "20280101T100000Z", "DURATION": "PT1H"}
-    # Each of them would take seconds to reach the year 9999.
-    many = [event(f"{i}@x", RRULE=rule, **first) for i in range(100)]
-    assert len(found(*many)) in (0, 3100)
+    assert found(event(RRULE="FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=31", **first)) == []
 
 
-def test_many_series_that_are_old_or_ended_cost_nothing():
-    first = {"DTSTART": "19000101T100000Z", "DURATION": "PT1H"}
+def test_series_that_are_old_or_ended_are_read():
+    first = {"DTSTART": "19900101T100000Z", "DURATION": "PT1H"}
     rules = [
         f"FREQ={f}{until}"
         for f in ("DAILY", "WEEKLY", "MONTHLY", "YEARLY")
-        for until in ("", ";UNTIL=20200101T000000Z")
+        for until in ("", ";UNTIL=20200101T000000Z", ";COUNT=99999999")
     ]
-    many = [event(f"{i}@x", RRULE=rules[i % 8], **first) for i in range(200)]
-    assert left_out(*many) == []
+    assert left_out(*(event(f"{i}@x", RRULE=rule, **first) for i, rule in enumerate(rules))) == []
 
 
-@each("frequency", ["MONTHLY", "YEARLY"])
-def test_a_rule_with_many_starts_before_the_range_is_left_out(frequency: str):
-    hours = ",".join(map(str, range(24)))
-    rule = f"FREQ={frequency};COUNT=99999999;BYDAY=MO,TU,WE,TH,FR,SA,SU;BYHOUR={hours}"
-    old = {"DTSTART": "19500101T100000Z", "DURATION": "PT1H", "RRULE": rule}
-    assert left_out(event(**old)) == ["it began too long ago; let its series begin later"]
-
-
-@pytest.mark.slow
-def test_many_rules_that_take_many_steps_are_left_out():
-    long = {"DTSTART": "20100101T100000Z", "DURATION": "PT1H", "RRULE": "FREQ=DAILY;COUNT=99999"}
-    reasons = left_out(*(event(f"{i}@x", **long) for i in range(50)))
-    assert any("too many steps" in reason for reason in reasons)
-
-
-@pytest.mark.parametrize(
-    "rule",
-    [
-        "FREQ=SECONDLY",
-        "FREQ=YEARLY;INTERVAL=0",
-        "FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=31",
-        "FREQ=YEARLY;BYMONTH=3;BYDAY=1SU;BYMONTHDAY=20",
-        "FREQ=YEARLY;BYHOUR=1,2,3",
-        "FREQ=YEARLY;BYDAY=400SU",
-        "FREQ=YEARLY;BYMONTH=x",
-    ],
-)
-def test_a_clock_change_that_is_no_yearly_date_is_refused(rule: str):
+@each("rule", ["FREQ=SECONDLY", "FREQ=YEARLY;INTERVAL=0", "FREQ=YEARLY;BYMONTH=x"])
+def test_a_time_zone_that_is_defined_wrongly_is_unknown(rule: str):
     evil = CUSTOM_ZONE.replace("FREQ=YEARLY;BYDAY=-1SU;BYMONTH=3", rule)
     custom = {"DTSTART__TZID=Customized Time Zone": "20301218T100000", "DURATION": "PT1H"}
     (why,) = left_out(evil, event(**custom))
-    assert "the definition of its time zone" in why
+    assert why.startswith("its time zone 'Customized Time Zone' is unknown")
 
 
 @given(
@@ -361,7 +317,7 @@ def test_a_clock_change_that_is_no_yearly_date_is_refused(rule: str):
 )
 def test_no_lines_are_more_than_a_sentence(lines: list[str]):
     text = "\n".join(["BEGIN:VCALENDAR", *lines, "END:VCALENDAR"])
-    with suppress(CalendarError):
+    with suppress(CalendarError), limited(1):
         expand(read(text.encode()), Match(), NOW, MONTH)
 
 
@@ -379,5 +335,5 @@ def test_no_edit_of_an_event_is_more_than_a_sentence(data: st.DataObject):
     at = data.draw(st.integers(16, len(good)))
     cut = data.draw(st.integers(0, 12))
     edited = good[:at] + data.draw(st.binary(max_size=6)) + good[at + cut :]
-    with suppress(CalendarError):
+    with suppress(CalendarError), limited(1):
         expand(read(edited), Match(), NOW, MONTH)

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
+from kotatsu_operator.controller.calendars import child
 from kotatsu_operator.controller.calendars.fetch import Fetched, FetchError, fetch
-from kotatsu_operator.core.calendar.occasions import MOST_BYTES, CalendarError, Match, Occasion
+from kotatsu_operator.core.calendar.occasions import MOST_BYTES, CalendarError
 from kotatsu_operator.core.pool.calendars import AHEAD, Reading
 from kotatsu_operator.runtime.paced import Turns
 
@@ -21,6 +22,7 @@ EVERY = 10.0
 """Seconds between two looks at the mounted files. Kubernetes updates them within about a minute."""
 FETCH_EVERY = timedelta(minutes=10)
 _FIRST_RETRY, _LAST_RETRY = timedelta(minutes=1), timedelta(hours=1)
+_REJECTED = timedelta(hours=1)
 _LONGEST_URL = 4096
 
 
@@ -32,7 +34,9 @@ class _Followed:
     data: bytes | None = None
     """The bytes that `reading` was made from."""
     rejected: bytes | None = None
-    """Bytes that are no calendar: they are not parsed again."""
+    """Bytes that could not be read."""
+    rejected_until: datetime | None = None
+    """When they are tried again: the node may have been busy, or out of memory."""
     checked_at: datetime | None = None
     """When the calendar was last seen, changed or not."""
     skipped: str = ""
@@ -103,7 +107,8 @@ class Calendars:
             log.error("calendar %s: an unexpected %s", name, type(error).__name__)
             self._fail(name, followed, "cannot be fetched; the operator's log has the error")
             return
-        if data is None or data == followed.rejected:
+        until = followed.rejected_until
+        if data is None or (data == followed.rejected and until is not None and now < until):
             return
         followed.checked_at = now
         if data == followed.data and now.date() == followed.day:
@@ -144,16 +149,17 @@ class Calendars:
     async def _parse(self, name: str, followed: _Followed, data: bytes, now: datetime) -> None:
         try:
             async with self._parsing:
-                occasions, skipped = await asyncio.to_thread(_occasions, data, now)
+                occasions, skipped = await child.occasions(
+                    data, now - timedelta(days=1), now + AHEAD
+                )
         except CalendarError as error:
-            followed.rejected = data
-            self._fail(name, followed, f"{error}; correct it")
+            self._reject(name, followed, data, now, f"{error}; correct it")
             return
         except Exception:
             # Other people write calendars: none of them may end the operator.
             log.exception("calendar %s cannot be read", name)
-            followed.rejected = data
-            self._fail(name, followed, "cannot be read; the operator's log has the error")
+            why = "cannot be read; the operator's log has the error"
+            self._reject(name, followed, data, now, why)
             return
         followed.rejected = None
         followed.data, followed.day = data, now.date()
@@ -167,6 +173,12 @@ class Calendars:
         followed.reading = Reading(now, occasions)
         log.info("calendar %s is read: %d occurrences", name, len(occasions))
         self._changed(name)
+
+    def _reject(
+        self, name: str, followed: _Followed, data: bytes, now: datetime, error: str
+    ) -> None:
+        followed.rejected, followed.rejected_until = data, now + _REJECTED
+        self._fail(name, followed, error)
 
     def _fail(self, name: str, followed: _Followed, error: str) -> None:
         if error != followed.reading.error:
@@ -186,17 +198,3 @@ def _read(path: Path, most: int) -> bytes | None:
             return file.read(most)
     except OSError:
         return None
-
-
-def _occasions(data: bytes, now: datetime) -> tuple[tuple[Occasion, ...], str]:
-    """What is in a calendar, and what is left out in words; in a thread, because it takes seconds.
-
-    Only an operator with calendars loads the parser, which takes memory.
-    """
-    from kotatsu_operator.core.calendar.ics import read
-    from kotatsu_operator.core.calendar.repeats import expand
-
-    expanded = expand(read(data), Match(), now - timedelta(days=1), now + AHEAD)
-    skipped = expanded.skipped
-    first = f": {skipped[0].title!r}: {skipped[0].reason}" if skipped else ""
-    return expanded.occasions, f"{len(skipped)} events are no windows{first}" if skipped else ""

@@ -5,7 +5,7 @@ from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from kotatsu_operator.core.calendar.ics import Event
-from kotatsu_operator.core.calendar.repeats import RepeatError, Rule, occasions, rule_of
+from kotatsu_operator.core.calendar.repeats import RepeatError, occasions
 from kotatsu_operator.core.calendar.schedule import Window, check_cron
 from kotatsu_operator.core.calendar.schedule import occurrences as openings
 
@@ -13,6 +13,7 @@ _COMPARED = timedelta(days=400)
 """How far ahead event and schedule are compared: over both clock changes of a year."""
 _LONGEST = timedelta(hours=744)
 _MOST_EXCLUDED = 366
+_ENDS = {"COUNT", "UNTIL"}
 _WEEKDAYS = {"SU": 0, "MO": 1, "TU": 2, "WE": 3, "TH": 4, "FR": 5, "SA": 6}
 
 
@@ -32,15 +33,11 @@ def as_cron(event: Event, zone: ZoneInfo, now: datetime) -> Cron | None:
     openings of the schedule and the occurrences of the event are compared, so clock changes, the
     begin of the series and its exceptions need no rules here.
     """
-    try:
-        rule = rule_of(event.rule)
-    except RepeatError:
-        return None
     is_changed = event.added or event.changed or event.later
-    is_plain = not is_changed and event.length <= _LONGEST
-    if not is_plain or rule.interval != 1 or rule.count is not None or rule.until is not None:
+    is_endless = event.rule.get("INTERVAL", [1]) == [1] and not event.rule.keys() & _ENDS
+    if is_changed or not is_endless or event.length > _LONGEST:
         return None
-    fields = _fields(rule, event)
+    fields = _fields(event)
     if fields is None:
         return None
     days = {m.date() if isinstance(m, datetime) else m for m in event.removed}
@@ -52,25 +49,27 @@ def as_cron(event: Event, zone: ZoneInfo, now: datetime) -> Cron | None:
     return made if is_same else None
 
 
-def _fields(rule: Rule, event: Event) -> str | None:
-    start = event.start
+def _fields(event: Event) -> str | None:
+    start, rule = event.start, event.rule
     hour, minute = (start.hour, start.minute) if isinstance(start, datetime) else (0, 0)
     if isinstance(start, datetime) and start.second:
         return None
-    used = set(rule.values)
+    used = rule.keys() - {"FREQ", "INTERVAL", "WKST"}
     day, month, weekday = "*", "*", "*"
-    names = rule.values.get("BYDAY", [])
-    match rule.frequency:
-        case "DAILY" | "WEEKLY" if used <= {"BYDAY"} and all(n in _WEEKDAYS for n in names):
+    names = rule.get("BYDAY", [])
+    match rule.get("FREQ"):
+        case ["DAILY" | "WEEKLY" as frequency] if used <= {"BYDAY"} and _WEEKDAYS.keys() >= {
+            *names
+        }:
             if names:
                 weekday = ",".join(str(n) for n in sorted({_WEEKDAYS[n] for n in names}))
-            elif rule.frequency == "WEEKLY":
+            elif frequency == "WEEKLY":
                 weekday = str(start.isoweekday() % 7)
-        case "MONTHLY" if used <= {"BYMONTHDAY"}:
-            day = ",".join(rule.values.get("BYMONTHDAY", [str(start.day)]))
-        case "YEARLY" if used in (set(), {"BYMONTH"}, {"BYMONTH", "BYMONTHDAY"}):
-            day = ",".join(rule.values.get("BYMONTHDAY", [str(start.day)]))
-            month = ",".join(rule.values.get("BYMONTH", [str(start.month)]))
+        case ["MONTHLY"] if used <= {"BYMONTHDAY"}:
+            day = ",".join(map(str, rule.get("BYMONTHDAY", [start.day])))
+        case ["YEARLY"] if used in (set(), {"BYMONTH"}, {"BYMONTH", "BYMONTHDAY"}):
+            day = ",".join(map(str, rule.get("BYMONTHDAY", [start.day])))
+            month = ",".join(map(str, rule.get("BYMONTH", [start.month])))
         case _:
             return None
     return f"{minute} {hour} {day} {month} {weekday}"

@@ -1,21 +1,23 @@
 """Read an iCalendar file (RFC 5545) into events.
 
-icalendar splits lines and parses values. This module chooses what is read, and bounds it: only the
-properties of VEVENTs that say when an event is, each event by itself, so that an unreadable event
-does not hide the others. Alarms, tasks and free-busy times are not read.
+icalendar parses each event by itself, so an unreadable event does not hide the others. Alarms,
+tasks and free-busy times are not read. The caller limits the work (`limit`).
 """
 
 import hashlib
+import warnings
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, time, timedelta, tzinfo
-from typing import TypeVar
+from datetime import UTC, datetime, time, timedelta, tzinfo
+from typing import Any
 
+import icalendar
 from icalendar.parser import Contentline, Contentlines
 from icalendar.parser.property import unescape_backslash
-from icalendar.prop import vDDDTypes, vDuration
+from icalendar.timezone import tzp
 
 from kotatsu_operator.core.calendar.occasions import (
     MOST_BYTES,
@@ -23,21 +25,16 @@ from kotatsu_operator.core.calendar.occasions import (
     Moment,
     Skipped,
 )
-from kotatsu_operator.core.calendar.vtimezone import ZoneError, Zones
 
 MOST_EVENTS = 5000
 """Events of a file; an occurrence that was changed by itself is one too."""
 _MOST_LINES = 100_000
-_MOST_DATES = 1000
-"""Dates that are added to one event, or excluded from it."""
 _DEEPEST = 4
 _LONGEST_TEXT, _LONGEST_UID, _MOST_CATEGORIES = 200, 200, 20
 
+_TIMES = ("DTSTART", "DTEND", "DURATION", "RRULE", "RDATE", "EXDATE", "RECURRENCE-ID")
 _PROPERTIES = frozenset(
-    {
-        *("UID", "SUMMARY", "CATEGORIES", "STATUS", "SEQUENCE", "DTSTART", "DTEND", "DURATION"),
-        *("RRULE", "RDATE", "EXDATE", "EXRULE", "RECURRENCE-ID"),
-    }
+    {"BEGIN", "END", "UID", "SUMMARY", "CATEGORIES", "STATUS", "SEQUENCE", "EXRULE", *_TIMES}
 )
 
 
@@ -53,8 +50,8 @@ class Event:
     zone: tzinfo | None = None
     """None: the event is all-day, or happens at that time in every zone."""
     categories: tuple[str, ...] = ()
-    rule: str = ""
-    """The RRULE."""
+    rule: Mapping[str, list[Any]] = field(default_factory=dict)
+    """The parts of the RRULE, each a list; empty if there is none."""
     added: tuple[Moment, ...] = ()
     removed: frozenset[Moment] = frozenset()
     """Starts that are left out; a date leaves out the whole day."""
@@ -75,13 +72,21 @@ class Event:
         if not number:
             return self, start
         of, taken = self.later[number - 1]
-        return taken, start if taken is None else taken.start + (_placed(start) - _placed(of))
+        return taken, start if taken is None else taken.start + (placed(start) - placed(of))
 
     def instant(self, moment: Moment) -> Moment:
         """A time of this event as a moment that does not depend on its zone."""
         if self.zone is None or not isinstance(moment, datetime):
             return moment
         return moment.replace(tzinfo=self.zone).astimezone(UTC)
+
+    def on_clock(self, moment: Moment) -> Moment:
+        """A moment on the clock of this event; a date for an all-day event."""
+        if not isinstance(self.start, datetime):
+            return moment.date() if isinstance(moment, datetime) else moment
+        if not isinstance(moment, datetime) or moment.tzinfo is None:
+            return moment
+        return moment.astimezone(self.zone or UTC).replace(tzinfo=None)
 
 
 @dataclass(frozen=True)
@@ -96,7 +101,10 @@ class Calendar:
 
 
 def read(data: bytes) -> Calendar:
-    """Read a file. Raises CalendarError."""
+    """Read a file. Raises CalendarError.
+
+    The process keeps the time zones that the file defines until it reads the next one.
+    """
     if len(data) > MOST_BYTES:
         raise CalendarError(f"has more than {MOST_BYTES // 2**20} MiB")
     try:
@@ -111,50 +119,60 @@ def read(data: bytes) -> Calendar:
     parts = _parts(Contentlines.from_ical(text))  # type: ignore[no-untyped-call]
     if len(parts.events) > MOST_EVENTS:
         raise CalendarError(f"has more than {MOST_EVENTS} events")
-    return _joined(parts)
+    with warnings.catch_warnings(action="ignore"):  # of zones with the name of a program before it
+        _define(parts.zones)
+        return _joined(parts)
 
 
 @dataclass
 class _Parts:
+    """The lines of each event and of each time zone."""
+
     name: str = ""
     events: list[list[Contentline]] = field(default_factory=list)
-    zones: dict[str, list[str]] = field(default_factory=dict)
+    zones: list[list[Contentline]] = field(default_factory=list)
 
 
 def _parts(lines: Iterable[Contentline]) -> _Parts:
-    """The lines of each event and of each time zone. Raises CalendarError."""
+    """Raises CalendarError."""
     found, stack = _Parts(), list[str]()
-    zone: list[str] = []
     for line in lines:
         head, _, value = line.partition(":")
         name = head.partition(";")[0].strip().upper()
         if name == "BEGIN":
             stack.append(value.strip().upper())
+            if len(stack) > _DEEPEST:
+                raise CalendarError("has components in components in components")
             if stack[1:] == ["VEVENT"]:
                 found.events.append([])
             elif stack[1:] == ["VTIMEZONE"]:
-                zone = []
-            if len(stack) > _DEEPEST:
-                raise CalendarError("has components in components in components")
+                found.zones.append([])
         if stack[1:2] == ["VTIMEZONE"]:
-            zone.append(line)
+            found.zones[-1].append(line)
         elif stack[1:] == ["VEVENT"] and name in _PROPERTIES:
             found.events[-1].append(line)
         elif stack == ["VCALENDAR"] and name == "X-WR-CALNAME":
             found.name = unescape_backslash(value)[:_LONGEST_TEXT].strip()
-        if name == "END":
-            if not stack or stack.pop() != value.strip().upper():
-                raise CalendarError(f"is damaged or cut off at END:{value[:20]}")
-            if len(stack) == 1 and zone:
-                called = next((z for z in zone if z.upper().startswith("TZID")), "")
-                found.zones[called.partition(":")[2].strip()] = zone
-                zone = []
+        if name == "END" and (not stack or stack.pop() != value.strip().upper()):
+            raise CalendarError(f"is damaged or cut off at END:{value[:20]}")
     if stack:
         raise CalendarError("is cut off: its end is missing")
     return found
 
 
-T = TypeVar("T")
+def _define(zones: Iterable[list[Contentline]]) -> None:
+    """Make the zones of a file known to icalendar, and forget those of other files.
+
+    A known name takes precedence over its definition, because definitions are often outdated.
+    """
+    tzp.use_default()
+    for lines in zones:
+        called = next((line for line in lines if line.upper().startswith("TZID")), "")
+        rules = [line.upper() for line in lines if line.upper().startswith("RRULE")]
+        is_yearly = all("FREQ=YEARLY" in rule and "INTERVAL" not in rule for rule in rules)
+        with suppress(Exception):  # events that use the zone are left out: it stays unknown
+            if is_yearly and tzp.timezone(called.partition(":")[2].strip()) is None:
+                icalendar.Timezone.from_ical(lines)  # type: ignore[call-overload]
 
 
 class _UnreadableError(Exception):
@@ -176,17 +194,19 @@ class _Entry:
 
 def _joined(parts: _Parts) -> Calendar:
     """The events, each with the changes of its occurrences."""
-    zones, skipped, cancelled = Zones(parts.zones), list[Skipped](), 0
+    skipped, cancelled = list[Skipped](), 0
     masters: dict[str, _Entry] = {}
     changes: dict[str, dict[tuple[Moment, bool], _Entry]] = defaultdict(dict)
     for lines in parts.events:
-        title = ""
+        title = "(no title)"
         try:
-            values = _Values(lines)
-            title = values.text("SUMMARY")[:_LONGEST_TEXT] or "(no title)"
-            entry = _entry(values, title, zones)
-        except (_UnreadableError, ZoneError, OverflowError) as error:
-            skipped.append(Skipped(title or "(no title)", _reason(error)))
+            given = icalendar.Event.from_ical(lines)  # type: ignore[call-overload]
+            title = _text(given, "SUMMARY")[:_LONGEST_TEXT] or title
+            entry = _entry(given, title)
+        except MemoryError:
+            raise
+        except Exception as error:  # icalendar and dateutil raise many kinds for bad values
+            skipped.append(Skipped(title, _reason(error)))
             continue
         uid = entry.event.uid
         which = None if entry.of is None else (entry.of, entry.is_onwards)
@@ -218,78 +238,103 @@ def _joined(parts: _Parts) -> Calendar:
 
 
 def _reason(error: Exception) -> str:
-    is_outside = isinstance(error, OverflowError)  # of an instant, or of a zone's offset
-    return "one of its times is outside of the years 1 to 9999" if is_outside else str(error)
+    if isinstance(error, _UnreadableError):
+        return str(error)
+    if isinstance(error, OverflowError):  # of an instant, or of a zone's offset
+        return "one of its times is outside of the years 1 to 9999"
+    return f"it is not valid iCalendar: {str(error)[:120] or type(error).__name__}"
 
 
 def _with_changes(event: Event, changes: Iterable[_Entry]) -> Event:
     single, later = dict[Moment, Event | None](), dict[Moment, Event | None]()
     for change in changes:
         assert change.of is not None  # noqa: S101  (it is a change)
-        of, made = _as_in(change.of, event), None if change.is_cancelled else change.event
+        of, made = event.on_clock(change.of), None if change.is_cancelled else change.event
         if not change.is_onwards:
             single[of] = made
         else:
-            later[_placed(of) if isinstance(event.start, datetime) else of] = made
-    return replace(event, changed=single, later=tuple(sorted(later.items(), key=_first)))
+            later[placed(of) if isinstance(event.start, datetime) else of] = made
+    in_order = sorted(later.items(), key=lambda change: change[0])
+    return replace(event, changed=single, later=tuple(in_order))
 
 
-def _first(pair: tuple[Moment, Event | None]) -> Moment:
-    return pair[0]
-
-
-def _entry(values: "_Values", title: str, zones: Zones) -> _Entry:
-    start, zone = values.moment("DTSTART", zones)
-    uid = values.text("UID") or hashlib.sha256(f"{title}/{start}".encode()).hexdigest()
+def _entry(given: Any, title: str) -> _Entry:
+    """What a VEVENT says. Raises _UnreadableError and errors of icalendar."""
+    for name, why in given.errors:
+        if name is None or name in _TIMES:
+            raise _UnreadableError(f"its {name or 'text'} cannot be read: {why[:120]}")
+    if "EXRULE" in given:
+        raise _UnreadableError("it has an EXRULE, which is obsolete; use single dates instead")
+    if len(given.rrules) > 1 or any("FREQ" not in rule for rule in given.rrules):
+        raise _UnreadableError("it has several rules, or one without FREQ (RRULE)")
+    start, zone = _clock(given, "DTSTART", given.start)
+    uid = _text(given, "UID") or hashlib.sha256(f"{title}/{start}".encode()).hexdigest()
     if len(uid) > _LONGEST_UID:
         uid = hashlib.sha256(uid.encode()).hexdigest()
-    is_cancelled = values.text("STATUS").upper() == "CANCELLED"
-    of, is_onwards = None, False
-    if values.has("RECURRENCE-ID"):
-        is_onwards = values.parameter("RECURRENCE-ID", "RANGE").upper() == "THISANDFUTURE"
-        of = _instant(*values.moment("RECURRENCE-ID", zones))
-    if values.has("EXRULE"):
-        raise _UnreadableError("it has an EXRULE, which is obsolete; use single dates instead")
-    length = timedelta(days=1) if is_cancelled else _length(values, start, zone, zones)
-    event = Event(uid, title, start, length, zone, values.categories(), values.raw("RRULE"))
+    is_cancelled = _text(given, "STATUS").upper() == "CANCELLED"
+    of, is_onwards = given.get("RECURRENCE-ID"), False
+    if of is not None:
+        is_onwards = str(of.params.get("RANGE", "")).upper() == "THISANDFUTURE"
+        of = _instant(*_clock(given, "RECURRENCE-ID", of.dt))
+    event = Event(
+        uid,
+        title,
+        start,
+        timedelta(days=1) if is_cancelled else _length(given, start, zone),
+        zone,
+        tuple(filter(None, (_line(c)[:_LONGEST_TEXT] for c in given.categories)))[
+            :_MOST_CATEGORIES
+        ],
+        given.rrules[0] if given.rrules else {},
+    )
+    if any(end is not None for _, end in given.rdates):
+        raise _UnreadableError("it adds a period with an end of its own (RDATE)")
+    added = (_instant(*_clock(given, "RDATE", at)) for at, _ in given.rdates)
+    removed = (_instant(*_clock(given, "EXDATE", at)) for at in given.exdates)
     event = replace(
         event,
-        added=tuple(_as_in(m, event) for m in values.moments("RDATE", zones)),
-        removed=frozenset(_as_in(m, event) for m in values.moments("EXDATE", zones)),
+        added=tuple(map(event.on_clock, added)),
+        removed=frozenset(map(event.on_clock, removed)),
     )
-    return _Entry(event, of, is_onwards, is_cancelled, values.number("SEQUENCE"))
+    sequence = given.get("SEQUENCE")
+    return _Entry(event, of, is_onwards, is_cancelled, sequence if isinstance(sequence, int) else 0)
 
 
-def _length(values: "_Values", start: Moment, zone: tzinfo | None, zones: Zones) -> timedelta:
+def _clock(given: Any, name: str, moment: Moment) -> tuple[Moment, tzinfo | None]:
+    """A time of a property on the clock of its zone, and the zone; a date has none."""
+    if not isinstance(moment, datetime):
+        return moment, None
+    if moment.tzinfo is None:
+        # icalendar reads a time in an unknown zone as one without a zone.
+        values = given[name] if isinstance(given[name], list) else [given[name]]
+        for zone in (value.params.get("TZID") for value in values):
+            if zone:
+                raise _UnreadableError(
+                    f"its time zone {zone[:60]!r} is unknown, or the file defines it wrongly"
+                )
+    return moment.replace(tzinfo=None), moment.tzinfo
+
+
+def _length(given: Any, start: Moment, zone: tzinfo | None) -> timedelta:
     """From start to end, on the clock of the event."""
-    is_day = not isinstance(start, datetime)
-    length = timedelta(days=1) if is_day else timedelta()
-    if values.has("DTEND"):
-        end, end_zone = values.moment("DTEND", zones)
-        if isinstance(end, datetime) == is_day:
-            raise _UnreadableError("only one of its start and end is a whole day")
-        if isinstance(end, datetime) and zone is not None and end_zone is not None:
-            end = end.replace(tzinfo=end_zone).astimezone(zone).replace(tzinfo=None)
-        length = _placed(end) - _placed(start)
-        if is_day and not length:
-            length = timedelta(days=1)
-    elif values.has("DURATION"):
-        length = values.duration()
-        if is_day and length % timedelta(days=1):
-            raise _UnreadableError("it is all-day, and its duration is not in days")
+    end, end_zone = _clock(given, "DTEND" if "DTEND" in given else "DTSTART", given.end)
+    if zone is not None and end_zone is not None and isinstance(end, datetime):
+        end = end.replace(tzinfo=end_zone).astimezone(zone).replace(tzinfo=None)
+    length = placed(end) - placed(start)
+    if not isinstance(start, datetime) and not length:
+        return timedelta(days=1)
     if length <= timedelta():
         raise _UnreadableError(
             "it has no length; give it an end" if not length else "it ends before it starts"
         )
-    try:
-        start + length
-    except OverflowError:
-        raise _UnreadableError("it ends after the year 9999") from None
     return length
 
 
-def _placed(moment: Moment) -> datetime:
-    return moment if isinstance(moment, datetime) else datetime.combine(moment, time.min)
+def placed(moment: Moment) -> datetime:
+    """A moment without its zone; of a date, its midnight."""
+    if isinstance(moment, datetime):
+        return moment.replace(tzinfo=None, fold=0)
+    return datetime.combine(moment, time.min)
 
 
 def _instant(moment: Moment, zone: tzinfo | None) -> Moment:
@@ -299,108 +344,11 @@ def _instant(moment: Moment, zone: tzinfo | None) -> Moment:
     return moment.replace(tzinfo=zone).astimezone(UTC)
 
 
-def _as_in(moment: Moment, event: Event) -> Moment:
-    """A moment on the clock of an event; a date for an all-day event."""
-    if not isinstance(event.start, datetime):
-        return moment.date() if isinstance(moment, datetime) else moment
-    if not isinstance(moment, datetime) or moment.tzinfo is None:
-        return moment
-    return moment.astimezone(event.zone or UTC).replace(tzinfo=None)
+def _text(given: Any, name: str) -> str:
+    value = given.get(name, "")
+    return _line(value[0] if isinstance(value, list) else value)
 
 
-class _Values:
-    """The properties of one VEVENT. Each method raises _UnreadableError."""
-
-    def __init__(self, lines: Iterable[Contentline]) -> None:
-        self._all: dict[str, list[tuple[Mapping[str, object], str]]] = defaultdict(list)
-        for line in lines:
-            try:
-                name, parameters, value = line.raw_parts()
-            except ValueError:
-                raise _UnreadableError(f"its line {line[:40]!r} is damaged") from None
-            self._all[name.upper()].append((parameters, value))
-
-    def has(self, name: str) -> bool:
-        return name in self._all
-
-    def raw(self, name: str) -> str:
-        """The value of a property as it is written; empty if there is none."""
-        found = self._all.get(name, ())
-        if len(found) > 1:
-            raise _UnreadableError(f"it has several {name}")
-        return found[0][1].strip() if found else ""
-
-    def text(self, name: str) -> str:
-        found = self._all.get(name, ())
-        return _line(found[0][1]) if found else ""
-
-    def number(self, name: str) -> int:
-        text = self.raw(name)
-        return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
-
-    def categories(self) -> tuple[str, ...]:
-        found = [
-            _line(part)[:_LONGEST_TEXT]
-            for _, value in self._all.get("CATEGORIES", ())
-            for part in value.replace("\\,", "\0").split(",", _MOST_CATEGORIES)
-        ]
-        return tuple(c.replace("\0", ",") for c in found[:_MOST_CATEGORIES] if c)
-
-    def parameter(self, name: str, parameter: str) -> str:
-        return _text(self._all[name][0][0].get(parameter))
-
-    def moment(self, name: str, zones: Zones) -> tuple[Moment, tzinfo | None]:
-        """A time on the clock of its zone, and the zone; a date has none."""
-        if name not in self._all:
-            raise _UnreadableError(f"it has no {name}")
-        parameters, value = self._all[name][0]
-        return _moment(value.strip(), parameters, zones)
-
-    def moments(self, name: str, zones: Zones) -> Iterator[Moment]:
-        """The moments of lists; of a period, its start."""
-        found = [
-            (parameters, text)
-            for parameters, value in self._all.get(name, ())
-            for text in value.split(",", _MOST_DATES + 1)
-            if text.strip()
-        ]
-        if len(found) > _MOST_DATES:
-            raise _UnreadableError(f"it has more than {_MOST_DATES} {name}")
-        for parameters, text in found:
-            if "/" in text:
-                raise _UnreadableError("it adds a period with an end of its own (RDATE)")
-            yield _instant(*_moment(text.strip(), parameters, zones))
-
-    def duration(self) -> timedelta:
-        found: timedelta = _parsed(vDuration.from_ical, self.raw("DURATION"), "duration")
-        return found
-
-
-def _moment(
-    text: str, parameters: Mapping[str, object], zones: Zones
-) -> tuple[Moment, tzinfo | None]:
-    found = _parsed(vDDDTypes.from_ical, text, "time")
-    if isinstance(found, datetime):
-        if found.tzinfo is not None:
-            return found.replace(tzinfo=None), UTC
-        name = _text(parameters.get("TZID"))
-        return found, zones(name) if name else None
-    if isinstance(found, date):
-        return found, None
-    raise _UnreadableError(f"{text[:40]!r} is not a time")
-
-
-def _parsed(parse: Callable[[str], T], text: str, what: str) -> T:
-    try:
-        return parse(text)
-    except (ValueError, OverflowError, TypeError):
-        raise _UnreadableError(f"{text[:40]!r} is not a {what}") from None
-
-
-def _line(value: str) -> str:
-    """A text without escapes, on one line."""
-    return " ".join(unescape_backslash(value).split())
-
-
-def _text(given: object) -> str:
-    return given.strip() if isinstance(given, str) else ""
+def _line(value: object) -> str:
+    """A text on one line."""
+    return " ".join(str(value).split())

@@ -69,7 +69,7 @@ class Receiver(_Fields):
     headers: dict[
         Annotated[str, Field(pattern="^[A-Za-z0-9-]{1,64}$"), AfterValidator(_free)],
         Annotated[str, Field(pattern="^[ -~]*$", max_length=4096)],
-    ] = Field({}, max_length=16, repr=False)
+    ] = Field(default_factory=dict, max_length=16, repr=False)
 
     def wants(self, namespace: str, reason: str) -> bool:
         """Whether this receiver is told about this event."""
