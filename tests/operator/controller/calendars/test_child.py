@@ -31,7 +31,7 @@ async def test_what_is_left_out_is_named_beside_what_is_found():
         [event(f"{i}", RRULE="FREQ=DAILY;BYMONTH=2;BYMONTHDAY=31", **TIMES) for i in range(100)],
         [
             CUSTOM_ZONE.replace("END:STANDARD", f"RDATE:{LISTED}\nEND:STANDARD"),
-            *(event(f"{i}", **CUSTOM) for i in range(1000)),
+            *(event(f"{i}", **CUSTOM) for i in range(4000)),
         ],
     ],
     ids=["days that do not exist", "a zone of many dates"],
