@@ -41,6 +41,8 @@ async def test_the_activators_are_endpoints_beside_the_pods_of_an_unmetered_pool
     platform.apply(made, service, pool)
     app = App("beside", platform, address=f"beside.{platform.namespace}")
     await app.asleep()
+    # It was found asleep: its activators hear of it as the test does.
+    await eventually("reachable", lambda: platform.endpoints("beside"))
     await app.send(http)
     await eventually("unmetered", lambda: app.status()["route"].get("counted"))
     # The activators are sure of a pod before the kubelet is.
