@@ -3,6 +3,7 @@
 `api` keeps rows in PostgreSQL; `web` passes its requests on to api.
 """
 
+import signal
 import sys
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -52,5 +53,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
 
+# The first process of a container ignores the signal unless it has a handler.
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 Handler.act = staticmethod({"api": api, "web": web}[sys.argv[1]]())
 ThreadingHTTPServer(("0.0.0.0", 8080), Handler).serve_forever()
