@@ -23,7 +23,7 @@ STATEFUL_SCALE = "apis/apps/v1/namespaces/here/statefulsets/{}/scale"
 SERVICES = "api/v1/namespaces/here/services"
 HPAS = "apis/autoscaling/v2/namespaces/here/horizontalpodautoscalers"
 SLICES = "apis/discovery.k8s.io/v1/namespaces/here/endpointslices"
-POOLS = "apis/kotatsu.dev/v1alpha1/namespaces/here/warmpools"
+POOLS = "apis/kotatsu.dev/v1beta1/namespaces/here/warmpools"
 REVISIONS = "apis/serving.knative.dev/v1/namespaces/here/revisions"
 MERGE = {"Content-Type": "application/merge-patch+json"}
 UIDS: dict[int, str] = {}
@@ -161,7 +161,7 @@ def autoscaler(name: str) -> Object:
 
 def warm_pool(name: str, service: str = "web") -> Object:
     spec = {"targetRef": {"name": name}, "service": service, "timeZone": "UTC"}
-    kind = {"apiVersion": "kotatsu.dev/v1alpha1", "kind": "WarmPool"}
+    kind = {"apiVersion": "kotatsu.dev/v1beta1", "kind": "WarmPool"}
     return {**kind, "metadata": {"name": name}, "spec": spec}
 
 

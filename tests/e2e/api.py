@@ -25,7 +25,7 @@ PATHS = {
     "pod": "api/v1/namespaces/{}/pods",
     "revisions.serving.knative.dev": "apis/serving.knative.dev/v1/namespaces/{}/revisions",
     "service": "api/v1/namespaces/{}/services",
-    "warmpool": "apis/kotatsu.dev/v1alpha1/namespaces/{}/warmpools",
+    "warmpool": "apis/kotatsu.dev/v1beta1/namespaces/{}/warmpools",
 }
 """Where objects of a kind are, by its name in the singular as kubectl knows it."""
 

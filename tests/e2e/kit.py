@@ -204,7 +204,7 @@ def config_map() -> Object:
 def pool(name: str, **spec: Any) -> Object:
     """A WarmPool for an app."""
     return {
-        "apiVersion": "kotatsu.dev/v1alpha1",
+        "apiVersion": "kotatsu.dev/v1beta1",
         "kind": "WarmPool",
         "metadata": {"name": name},
         "spec": {"targetRef": {"name": name}, **spec},

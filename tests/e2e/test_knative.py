@@ -31,7 +31,7 @@ def knative_pool(name: str, **spec: Any) -> Object:
     """A WarmPool for the Knative Service of its name."""
     target = {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": name}
     return {
-        "apiVersion": "kotatsu.dev/v1alpha1",
+        "apiVersion": "kotatsu.dev/v1beta1",
         "kind": "WarmPool",
         "metadata": {"name": name},
         "spec": {"targetRef": target, **spec},

@@ -57,7 +57,7 @@ def warm_pool(
     """A WarmPool; spec fields are written as in a manifest."""
     target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": name}
     return {
-        "apiVersion": "kotatsu.dev/v1alpha1",
+        "apiVersion": "kotatsu.dev/v1beta1",
         "kind": "WarmPool",
         "metadata": {
             "name": name,

@@ -63,7 +63,7 @@ def lease(holder: str, age: float = 0.0) -> dict[str, Any]:
 def manifest(name: str = "voice", **spec: Any) -> dict[str, Any]:
     """A WarmPool in Tokyo with prices; fields of its spec as keywords."""
     return {
-        "apiVersion": "kotatsu.dev/v1alpha1",
+        "apiVersion": "kotatsu.dev/v1beta1",
         "kind": "WarmPool",
         "metadata": {"name": name, "labels": {"team": "pet"}},
         "spec": {

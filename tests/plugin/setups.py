@@ -126,7 +126,7 @@ def operator(
 def warm_pool(name: str = "web", **spec: Any) -> Object:
     """A WarmPool."""
     return {
-        "apiVersion": "kotatsu.dev/v1alpha1",
+        "apiVersion": "kotatsu.dev/v1beta1",
         "kind": "WarmPool",
         "metadata": {"name": name},
         "spec": {"targetRef": {"name": "web"}, **spec},

@@ -160,7 +160,7 @@ def test_a_pool_is_created_and_the_api_server_stores_what_was_printed(cluster: C
         assert "has the WarmPool web; add windows to it" in again.err
     finally:
         with Api([flags[2]], kubectl) as api:
-            api.delete(path_of("kotatsu.dev/v1alpha1", "warmpools", namespace, "web"))
+            api.delete(path_of("kotatsu.dev/v1beta1", "warmpools", namespace, "web"))
 
 
 def test_an_error_of_the_api_server_is_one_sentence(cluster: Cluster):

@@ -24,7 +24,7 @@ items:
               resources: {limits: {cpu: "1", memory: 1Gi}, requests: {cpu: 250m}}
 ---
 ---
-apiVersion: kotatsu.dev/v1alpha1
+apiVersion: kotatsu.dev/v1beta1
 kind: WarmPool
 metadata: {name: voice}
 spec:
@@ -114,7 +114,7 @@ REFUSED = {
     "a field beside spec": (manifest() | {"windows": []}, "windows is not a field of a WarmPool"),
     "another version": (
         manifest() | {"apiVersion": "kotatsu.dev/v2"},
-        "write kotatsu.dev/v1alpha1",
+        "write kotatsu.dev/v1beta1",
     ),
 }
 
@@ -149,7 +149,7 @@ def test_the_api_server_refuses_them_too(server: Api):
 @pytest.mark.parametrize(
     ("raw", "sentence"),
     [
-        ({"apiVersion": "kotatsu.dev/v1alpha1", "kind": "WarmPool"}, "has no metadata.name"),
+        ({"apiVersion": "kotatsu.dev/v1beta1", "kind": "WarmPool"}, "has no metadata.name"),
         (manifest() | {"spec": None}, "spec must be a map"),
         ({"kind": "Deployment"}, "contains no WarmPool"),
         ({"name": "voice"}, "an object without a kind"),

@@ -78,7 +78,7 @@ def test_a_pool_without_windows_gets_its_first_one(api: Api, sh: Shell):
 
 def test_a_window_of_a_server_side_apply_is_named_and_a_new_one_stays(api: Api, sh: Shell):
     spec = {"targetRef": {"name": "gitops"}, "windows": [PITCH]}
-    theirs = {"apiVersion": "kotatsu.dev/v1alpha1", "kind": "WarmPool", "spec": spec}
+    theirs = {"apiVersion": "kotatsu.dev/v1beta1", "kind": "WarmPool", "spec": spec}
     theirs["metadata"] = {"name": "gitops", "namespace": "demo"}
     apply = ("apply", "--server-side", "--field-manager=flux", "-f", "-")
     api.kubectl(*apply, stdin=json.dumps(theirs))

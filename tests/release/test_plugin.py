@@ -19,7 +19,7 @@ from kotatsu_release.tree import unpack
 
 DOWNLOADS = "https://downloads.example/v7.1.0"
 POOL = """\
-apiVersion: kotatsu.dev/v1alpha1
+apiVersion: kotatsu.dev/v1beta1
 kind: WarmPool
 metadata: {name: voice}
 spec: {targetRef: {name: voice}, timeZone: Asia/Tokyo}

@@ -256,7 +256,7 @@ spec:
 {{/* A part may carry "maxReplicas" to cap what its values ask for, and "dependsOn". */}}
 {{- define "pet.warmPool" -}}
 {{- $pool := .values.pool -}}
-apiVersion: kotatsu.dev/v1alpha1
+apiVersion: kotatsu.dev/v1beta1
 kind: WarmPool
 metadata:
   {{- include "pet.metadata" . | nindent 2 }}

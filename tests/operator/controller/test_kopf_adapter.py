@@ -23,7 +23,7 @@ from tests.operator.cluster import FakeKube, eventually, warm_pool
 
 pytestmark = pytest.mark.timeout(60)
 
-POOLS = "kotatsu.dev/v1alpha1/warmpools"
+POOLS = "kotatsu.dev/v1beta1/warmpools"
 KINDS = {POOLS: "WarmPool"}
 KOPFS_OWN = {
     "v1/namespaces": "Namespace",

@@ -29,7 +29,7 @@ async def posted(note, at=AT):
 async def test_an_event_is_about_the_pool_as_it_was_seen():
     event = await posted(Note("Warm", "2 of 2 replicas are Ready"))
     assert event["involvedObject"] == {
-        "apiVersion": "kotatsu.dev/v1alpha1",
+        "apiVersion": "kotatsu.dev/v1beta1",
         "kind": "WarmPool",
         "name": "voice",
         "namespace": "demo",

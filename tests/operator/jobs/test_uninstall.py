@@ -466,7 +466,7 @@ async def test_the_lease_is_renewed_for_as_long_as_it_takes(cluster):
 async def test_without_the_crd_there_are_no_pools_and_it_ends_at_once():
     """For an unknown API group the API server answers 404 in plain text."""
     cluster = Cluster()
-    request = httpx2.Request("GET", "https://cluster/apis/kotatsu.dev/v1alpha1/warmpools")
+    request = httpx2.Request("GET", "https://cluster/apis/kotatsu.dev/v1beta1/warmpools")
     answer = httpx2.Response(404, text="404 page not found", request=request)
 
     def missing(*_):

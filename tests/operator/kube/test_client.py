@@ -35,7 +35,7 @@ pytestmark = pytest.mark.timeout(60)
 
 CONFIG = KubeConfig.from_one(cluster=Cluster(server="http://api", insecure=True), user=User())
 SCALE = "/apis/apps/v1/namespaces/demo/deployments/voice/scale"
-POOL = "/apis/kotatsu.dev/v1alpha1/namespaces/demo/warmpools/voice"
+POOL = "/apis/kotatsu.dev/v1beta1/namespaces/demo/warmpools/voice"
 SLICES = "/apis/discovery.k8s.io/v1/namespaces/demo/endpointslices"
 
 

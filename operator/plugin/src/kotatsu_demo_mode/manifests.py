@@ -11,7 +11,7 @@ from kotatsu_operator.core.formats import table
 from .errors import DemoModeError
 from .pools import Object, Pool, read_pool, template_of
 
-API_VERSION = "kotatsu.dev/v1alpha1"
+API_VERSION = "kotatsu.dev/v1beta1"
 
 Once = Callable[[Sequence[tuple[Any, Any]]], dict[Any, Any]]
 """Creates a map from its fields."""

@@ -52,7 +52,7 @@ def end_override(api: Api, pool: Pool, *, force: bool, dry_run: bool) -> Object:
 
 def _only(pool: Pool, spec: Mapping[str, Any] | None) -> Object:
     body: Object = {
-        "apiVersion": "kotatsu.dev/v1alpha1",
+        "apiVersion": "kotatsu.dev/v1beta1",
         "kind": "WarmPool",
         "metadata": {"name": pool.name, "namespace": pool.namespace},
     }

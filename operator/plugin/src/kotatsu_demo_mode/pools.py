@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 Object = dict[str, Any]
 
-GROUP = "/apis/kotatsu.dev/v1alpha1"
+GROUP = "/apis/kotatsu.dev/v1beta1"
 
 
 class GroupSum(NamedTuple):

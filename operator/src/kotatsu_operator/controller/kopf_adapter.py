@@ -159,7 +159,7 @@ class PoolWatch:
 
         # No kopf index, although it would handle all pools before any event: with n pools it wakes
         # each pool n times, and 5,000 pools take two minutes of CPU.
-        @kopf.on.event("kotatsu.dev", "v1alpha1", "warmpools", registry=registry)
+        @kopf.on.event("kotatsu.dev", "v1beta1", "warmpools", registry=registry)
         async def changed(event: kopf.RawEvent, **_: Any) -> None:
             pool: Object = used(WarmPool, dict(event["object"]))
             uid = pool["metadata"]["uid"]

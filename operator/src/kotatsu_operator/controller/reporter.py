@@ -117,7 +117,7 @@ def _event(pool: Object, note: Note, now: datetime, reporter: str) -> Object:
         "kind": "Event",
         "metadata": {"generateName": f"{meta['name']}-", "namespace": meta["namespace"]},
         "involvedObject": {
-            "apiVersion": "kotatsu.dev/v1alpha1",
+            "apiVersion": "kotatsu.dev/v1beta1",
             "kind": "WarmPool",
             "name": meta["name"],
             "namespace": meta["namespace"],

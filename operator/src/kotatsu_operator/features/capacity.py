@@ -164,7 +164,7 @@ def _metadata(pool: Object, name: str) -> Object:
     """Metadata of an object that ends with its pool."""
     meta = pool["metadata"]
     owner = {
-        "apiVersion": pool.get("apiVersion", "kotatsu.dev/v1alpha1"),
+        "apiVersion": pool.get("apiVersion", "kotatsu.dev/v1beta1"),
         "kind": "WarmPool",
         "name": meta["name"],
         "uid": meta["uid"],

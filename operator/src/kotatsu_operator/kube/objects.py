@@ -13,7 +13,7 @@ from kotatsu_operator.core.pool.spec import ScaledKind
 Object = dict[str, Any]
 
 
-WarmPool: Any = create_namespaced_resource("kotatsu.dev", "v1alpha1", "WarmPool", "warmpools")
+WarmPool: Any = create_namespaced_resource("kotatsu.dev", "v1beta1", "WarmPool", "warmpools")
 Deployment: Any = create_namespaced_resource("apps", "v1", "Deployment", "deployments")
 StatefulSet: Any = create_namespaced_resource("apps", "v1", "StatefulSet", "statefulsets")
 Pod: Any = create_namespaced_resource("", "v1", "Pod", "pods")

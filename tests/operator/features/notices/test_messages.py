@@ -25,7 +25,7 @@ def test_a_cloudevent_has_a_stable_id_a_type_and_the_pool_as_its_source():
     event = from_structured_event(HTTPMessage(dict(headers), body))
     assert event.get_id() == "u1/WindowCold/1"
     assert event.get_type() == "dev.kotatsu.warmpool.WindowCold"
-    assert event.get_source() == "/apis/kotatsu.dev/v1alpha1/namespaces/demo/warmpools/voice"
+    assert event.get_source() == "/apis/kotatsu.dev/v1beta1/namespaces/demo/warmpools/voice"
     assert (event.get_subject(), event.get_time()) == ("demo/voice", t("10:00"))
     assert event.get_data() == {
         "namespace": "demo",

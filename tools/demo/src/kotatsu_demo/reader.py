@@ -63,7 +63,7 @@ class Reader:
 
     def _read(self) -> Snapshot:
         space = f"namespaces/{self._kube.namespace}"
-        pool = self._get(f"/apis/kotatsu.dev/v1alpha1/{space}/warmpools/{self._pool}")
+        pool = self._get(f"/apis/kotatsu.dev/v1beta1/{space}/warmpools/{self._pool}")
         target = pool["spec"]["targetRef"]["name"]
         deployment = self._get(f"/apis/apps/v1/{space}/deployments/{target}")
         labels = deployment["spec"]["selector"]["matchLabels"]

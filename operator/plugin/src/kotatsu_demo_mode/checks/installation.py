@@ -38,7 +38,7 @@ def crd(case: Case) -> Iterator[Finding]:
                 "the chart kotatsu, or use the plugin of its version",
             )
         else:
-            yield ok("the cluster serves WarmPools, version v1alpha1")
+            yield ok("the cluster serves WarmPools, version v1beta1")
 
 
 def _served(found: Found) -> set[str]:

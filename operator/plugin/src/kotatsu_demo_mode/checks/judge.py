@@ -100,7 +100,7 @@ def proposed(found: Found, service: str = "") -> Object:
         if of is not None and not spec_of(of).get("selector"):
             spec["route"] = RouteMode.ALWAYS.value
     return {
-        "apiVersion": "kotatsu.dev/v1alpha1",
+        "apiVersion": "kotatsu.dev/v1beta1",
         "kind": "WarmPool",
         "metadata": {"name": target.name, "namespace": found.namespace},
         "spec": spec,

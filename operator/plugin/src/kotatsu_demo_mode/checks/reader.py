@@ -21,7 +21,7 @@ _BUILT_IN = {
     "Deployment": ("apps/v1", ("deployment", "deployments", "deploy", "deployment.apps")),
     "StatefulSet": ("apps/v1", ("statefulset", "statefulsets", "sts", "statefulset.apps")),
     KNATIVE: ("serving.knative.dev/v1", ("ksvc", "service.serving.knative.dev")),
-    "WarmPool": ("kotatsu.dev/v1alpha1", ("warmpool", "warmpools", "wp", "warmpool.kotatsu.dev")),
+    "WarmPool": ("kotatsu.dev/v1beta1", ("warmpool", "warmpools", "wp", "warmpool.kotatsu.dev")),
 }
 _BY_NAME = {name: kind for kind, (_, names) in _BUILT_IN.items() for name in names}
 

@@ -102,7 +102,7 @@ def _cloudevent(key: Key, notice: Notice) -> Message:
     from cloudevents.core.v1.event import CloudEvent
 
     namespace, name = key
-    source = f"/apis/kotatsu.dev/v1alpha1/namespaces/{namespace}/warmpools/{name}"
+    source = f"/apis/kotatsu.dev/v1beta1/namespaces/{namespace}/warmpools/{name}"
     event = CloudEvent(
         {
             "id": notice.id,

@@ -82,7 +82,7 @@ function drawAround(found) {
 }
 
 const example = (namespace) => `kubectl apply -n ${namespace} -f - <<YAML
-apiVersion: kotatsu.dev/v1alpha1
+apiVersion: kotatsu.dev/v1beta1
 kind: WarmPool
 metadata: {name: my-app}
 spec:
