@@ -19,7 +19,7 @@ async def test_a_pool_without_money_is_not_woken_and_wakes_again_when_the_limit_
         "limit": "1000",
         "period": "Day",
     }
-    app = await make_app("money", scaling={"idleAfter": "3s"}, budget=budget)
+    app = await make_app("money", idleAfter="3s", budget=budget)
     await eventually("the limit reached", lambda: app.status().get("cost", {}).get("exhausted"))
     condition = app.conditions()["BudgetAvailable"]
     assert (condition["status"], condition["reason"]) == ("False", "Exhausted")
@@ -55,7 +55,7 @@ async def test_a_pool_is_not_woken_after_another_pool_of_its_group_has_spent_the
 ):
     money = {"currency": "JPY", "period": "Day", "group": "event"}
     limited = money | {"prices": {"cpuHour": "0.01"}, "limit": "1000"}
-    poor = await make_app("poor", scaling={"idleAfter": "1s"}, budget=limited)
+    poor = await make_app("poor", idleAfter="1s", budget=limited)
     await poor.asleep()
     assert not poor.status()["cost"]["exhausted"]
     spender = await make_app("spender", budget=money | {"prices": {"cpuHour": "72000000"}})
