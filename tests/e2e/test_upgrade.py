@@ -49,7 +49,7 @@ OF_EACH = {
     "busy": {},
     "cycling": {},
     "quiet": {"idleAfter": "3s"},
-    "parked": {"idleAfter": "8s", "maxReplicas": 1, "parked": {"for": "24h"}},
+    "parked": {"idleAfter": "8s", "maxReplicas": 1, "parkedFor": "24h"},
 }
 PAUSE = 0.1 * ARENAS
 """Seconds between two requests of a client: all namespaces together ask no more often than one."""
