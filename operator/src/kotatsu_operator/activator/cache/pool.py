@@ -59,20 +59,17 @@ class SpentBudget:
 def spent_budget(spec: Mapping[str, Any], status: Mapping[str, Any]) -> SpentBudget | None:
     """The spent budget in a WarmPool's status; None while the budget permits a wake.
 
-    In a budget group, the operator compares the sum of its pools with the limit. A limit or a group
-    that was edited since counts as not reached, so that a raised limit needs no operator.
+    A limit that was edited since counts as not reached, so that a raised limit needs no operator.
     """
     budget, cost = spec.get("budget") or {}, status.get("cost") or {}
     policy = budget.get("onExhausted", OnExhausted.NO_NEW_WARMTH)
     limit, until = amount(budget.get("limit")), instant(cost.get("periodEnd"))
     if not cost.get("exhausted") or limit is None or until is None or policy == OnExhausted.WARN:
         return None
-    group = text(table(cost.get("group")).get("name"))
-    if limit != amount(cost.get("limit")) or group != text(budget.get("group")):
+    if limit != amount(cost.get("limit")):
         return None
-    words = f"{limit} {cost.get('currency', '')} a {cost.get('period', 'period').lower()}"
     return SpentBudget(
-        limit=f"{words} of budget group {group}" if group else words,
+        limit=f"{limit} {cost.get('currency', '')} a {cost.get('period', 'period').lower()}",
         until=until,
         warm_until=None if policy == OnExhausted.SLEEP else _warm_until(spec, status),
     )

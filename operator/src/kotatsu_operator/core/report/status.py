@@ -6,7 +6,6 @@ The kubectl plugin reads it too.
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from kotatsu_operator.core.budget.groups import Shared
 from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.formats import (
     choice,
@@ -50,11 +49,10 @@ _MEMORY = Schema(
     original="hpa",
 )
 _ORIGINAL = Schema(Original)
-_GROUP = Schema(Shared, but=("rate", "disagreement"), total="spent")
 _TRANSITION = Schema(Transition)
 _LEDGER = Schema(
     Ledger,
-    but=("rate", "limit", "forecast", "shared", "pods"),
+    but=("rate", "limit", "forecast", "pods"),
     pod_hour="podPerHour",
     parked_hour="parkedPodPerHour",
 )
@@ -125,7 +123,6 @@ def cost_status(ledger: Ledger) -> Status | None:
         "forecast": None if expected is None else f"{expected:.2f}",
         "limit": None if limit is None else str(limit),
         "exhausted": None if limit is None else ledger.exhausted_at is not None,
-        "group": None if ledger.shared is None else _GROUP.write(ledger.shared),
     }
 
 
@@ -167,7 +164,6 @@ def decided_status(spec: PoolSpec, seen: Observation, decision: Decision, ledger
 _NEVER_ALONE = frozenset(
     {
         "cost.at",
-        "cost.group.spent",
         "history.running.cost",
         "history.running.podSeconds",
         "history.running.replicas",
@@ -190,8 +186,7 @@ _QUIET = _NEVER_ALONE | {
 
 def worth_writing(new: Status, old: Mapping[str, Any], *, quiet_too: bool) -> bool:
     """Whether the new status differs enough from the old one to be written."""
-    # A later `cost.at`, or what other pools of the group spend, is not written for itself: so a
-    # sleeping pool writes nothing.
+    # A later `cost.at` is not written for itself: so a sleeping pool writes nothing.
     quiet = _NEVER_ALONE if quiet_too else _QUIET
     return not all(_same(value, old.get(name), name, quiet) for name, value in new.items())
 
