@@ -4,6 +4,7 @@ The CRD upgrade Job converts pools with it, `kubectl demo-mode convert` manifest
 the statuses that it finds. A manifest may have been written by hand: what is not as expected stays.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -18,6 +19,11 @@ from kotatsu_operator.core.protocol import (
 GROUP = "kotatsu.dev"
 OLD, NEW = f"{GROUP}/v1alpha1", f"{GROUP}/v1beta1"
 """The apiVersion of a WarmPool before and after."""
+
+CONVERTED = f"{GROUP}/converted"
+"""Annotation of a pool that the Job has converted: a fingerprint of what it had in v1alpha1."""
+
+BY, REASON, IMPORTED = BY_ANNOTATION, REASON_ANNOTATION, IMPORTED_ANNOTATION
 
 Path = tuple[str, ...]
 
@@ -64,8 +70,22 @@ _GONE: Mapping[Path, tuple[Any, str]] = {
 }
 """Fields without a successor: their default, and what to do about another value."""
 
+SUCCESSORS = (*_SPEC.values(), "calendars")
+"""Fields of v1beta1 that are made of others."""
+
 FORMER = ("prewarm", "scaling", "parked", "wake", "drain", "closedOn")
 """Fields of the spec that only v1alpha1 has."""
+
+
+def fingerprint(spec: Mapping[str, Any]) -> str:
+    """Identifies what a spec has in the form of v1alpha1 alone; empty if there is nothing."""
+    former = {name: spec[name] for name in FORMER if spec.get(name) is not None}
+    asked = [
+        u["match"] for u in tables(spec.get("calendars")) if isinstance(u.get("match"), Mapping)
+    ]
+    if not former and not asked:
+        return ""
+    return hashlib.sha256(json.dumps([former, asked], sort_keys=True).encode()).hexdigest()[:16]
 
 
 def spec_from(spec: Mapping[str, Any]) -> Converted:
@@ -88,7 +108,7 @@ def spec_from(spec: Mapping[str, Any]) -> Converted:
             if not new[name]:
                 del new[name]
     override = table(spec.get("override"))
-    for name, annotation in (("by", BY_ANNOTATION), ("reason", REASON_ANNOTATION)):
+    for name, annotation in (("by", BY), ("reason", REASON)):
         if said := text(override.get(name)):
             annotations[annotation] = said
     if override:
@@ -97,9 +117,7 @@ def spec_from(spec: Mapping[str, Any]) -> Converted:
         new["windows"] = [_without(w, "from") if isinstance(w, Mapping) else w for w in windows]
         origins = {text(w.get("name")): w["from"] for w in tables(windows) if w.get("from")}
         if origins:
-            annotations[IMPORTED_ANNOTATION] = json.dumps(
-                origins, ensure_ascii=False, sort_keys=True
-            )
+            annotations[IMPORTED] = json.dumps(origins, ensure_ascii=False, sort_keys=True)
     if calendars := _calendars(spec):
         new["calendars"] = calendars
     return Converted(new, annotations, tuple(notes))
