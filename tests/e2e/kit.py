@@ -205,10 +205,11 @@ def config_map() -> Object:
 
 def pool(name: str, **spec: Any) -> Object:
     """A WarmPool for an app."""
+    annotations = annotations_of(spec)
     return {
         "apiVersion": "kotatsu.dev/v1beta1",
         "kind": "WarmPool",
-        "metadata": {"name": name, "annotations": annotations_of(spec)},
+        "metadata": {"name": name} | ({"annotations": annotations} if annotations else {}),
         "spec": {"targetRef": {"name": name}, **spec},
     }
 
