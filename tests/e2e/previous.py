@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 IMAGE = "localhost/kotatsu-operator"
 OPERATOR = next(image for image in IMAGES if image.name == "operator")
-BEFORE_RELEASES = "adb2314d0b665faef22a06e28cdc51077242a01d"
+BEFORE_RELEASES = "84b6da4acfe9ce5c436c5d891451ac5a18eba979"
 """What to upgrade from as long as there is no release."""
 PARKED = "parked.enabled=true"
 WITHOUT_HISTORY = (

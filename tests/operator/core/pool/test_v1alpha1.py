@@ -259,7 +259,15 @@ def test_after_a_rollback_what_the_old_operator_wrote_is_newer() -> None:
     assert made["internal"] == {
         "version": 1,
         "takenService": "web",
-        "cost": {"at": "b", "period": "Day"},
+        "cost": {"at": "b"},
+    }
+
+
+def test_a_word_of_an_old_activator_removes_nothing() -> None:
+    status = {"lastOpening": {"at": "a"}, "internal": {"version": 1, "opening": {"readyAt": "b"}}}
+
+    assert status_from(status | {"demand": {"at": "c", "by": "me"}}) == status | {
+        "demand": {"at": "c"}
     }
 
 

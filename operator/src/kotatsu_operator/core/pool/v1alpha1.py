@@ -193,9 +193,11 @@ def status_from(status: Mapping[str, Any]) -> dict[str, Any]:
         return dict(status)
     new: dict[str, Any] = _copy(status)
     internal = _copy(table(status.get("internal"))) | {"version": 1}
-    for path, place in _STATUS.items():
-        if (value := _at(status, path)) is not None:
-            _put(internal, place, value)
+    found = {path: place for path, place in _STATUS.items() if _at(status, path) is not None}
+    for place in found.values():
+        internal.pop(place[0], None)
+    for path, place in found.items():
+        _put(internal, place, _at(status, path))
     key = _at(internal, ("override", "key"))
     if isinstance(key, str):
         # Without who set it and why.
