@@ -44,15 +44,15 @@ pytestmark = [
 
 CRD = "warmpools.kotatsu.dev"
 SPEC = {
-    "idleAfter": "60s",
-    "maxReplicas": 1,
-    "holdTimeout": "120s",
+    "scaling": {"idleAfter": "60s", "maxReplicas": 1},
+    "drain": {"routeSettle": "1s"},
+    "wake": {"holdTimeout": "120s"},
 }
 OF_EACH = {
     "busy": {},
     "cycling": {},
-    "quiet": {"idleAfter": "3s"},
-    "parked": {"idleAfter": "8s", "maxReplicas": 1, "parked": {"for": "24h"}},
+    "quiet": {"scaling": {"idleAfter": "3s"}},
+    "parked": {"scaling": {"idleAfter": "8s", "maxReplicas": 1}, "parked": {"for": "24h"}},
 }
 """What pools have more or else, as the release before this one reads it."""
 CONVERTED = {

@@ -53,7 +53,7 @@ _SPEC: Mapping[Path, str] = {
 _ANSWER = "set the chart value {} to it: it is for all pools of a release"
 _GONE: Mapping[Path, tuple[Any, str]] = {
     ("wake", "maxHeld"): (1000, _ANSWER.format("activator.maxHeld")),
-    ("drain", "routeSettle"): ("5s", _ANSWER.format("routeSettle")),
+    ("drain", "routeSettle"): ("5s", _ANSWER.format("routeSettle (in seconds)")),
     ("parked", "requests", "cpu"): ("5m", _ANSWER.format("parked.cpu")),
     ("parked", "requests", "memory"): (None, "parked pods keep the memory that they request"),
     ("metrics", "lastRequestName"): (
