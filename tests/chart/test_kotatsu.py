@@ -17,7 +17,7 @@ from chart.kit import (
 )
 
 from kotatsu_common.settings import ServiceSettings, load
-from kotatsu_operator.core.budget.prices import NO_PRICES
+from kotatsu_operator.core.pool.spec import NO_PRICES
 from kotatsu_operator.core.protocol import ACTIVATOR_LABELS, LEASE_NAME, RECORD
 from kotatsu_operator.runtime.settings import ActivatorSettings, OperatorSettings, UninstallSettings
 
@@ -88,7 +88,7 @@ def test_the_operator_gets_the_price_table() -> None:
     settings = load(OperatorSettings, environment(operator["spec"]["template"]))
 
     assert settings.prices.currency == "JPY"
-    assert settings.prices.prices.per_hour == {
+    assert settings.prices.per_hour == {
         "cpu": Decimal("6.5"),
         "memory": Decimal("0.7"),
         "nvidia.com/gpu": 110,

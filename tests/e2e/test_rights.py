@@ -67,7 +67,7 @@ def test_an_account_may_do_what_the_chart_says_and_nothing_else(
 
 
 QUICK: Object = {"idleAfter": "1s"}
-PARKED = pool("parked", parked={"for": "24h"}, **QUICK)
+PARKED = pool("parked", parkedFor="24h", **QUICK)
 REVISION = "kn-00001"
 
 NOBODY_MAY = [

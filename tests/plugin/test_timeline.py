@@ -192,7 +192,7 @@ def parking(*windows: dict[str, Any], **parked: Any) -> Pool:
         timeZone="UTC",
         lead="1m",
         windows=list(windows),
-        parked={"for": "20m"} | parked,
+        parkedFor="20m" | parked,
     )
 
 
@@ -215,7 +215,7 @@ def test_after_a_window_pods_stay_parked_for_their_time():
 
 def test_a_parked_pool_stays_until_its_time_is_over():
     status = {"phase": "Parked", "phaseSince": "2026-11-24T23:50:00Z", "readyReplicas": 1}
-    made = pool(status=status, timeZone="UTC", parked={"for": "20m"})
+    made = pool(status=status, timeZone="UTC", parkedFor="20m")
     assert parts(made, *DAY) == [("00:00", 1, True), ("00:10", 0, False)]
 
 
@@ -228,7 +228,7 @@ def test_pods_that_cannot_be_parked_are_warm_in_the_plan():
 
 def test_an_asleep_override_leaves_no_parked_pods():
     override = {"mode": "Asleep", "until": "2026-11-25T09:10:00Z"}
-    made = pool(timeZone="UTC", windows=[MORNING], parked={}, override=override)
+    made = pool(timeZone="UTC", windows=[MORNING], parkedFor="1h", override=override)
     assert parts(made, *DAY) == [("00:00", 0, False)]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from plugin.kit import EVENINGS, PRICES, Cluster, Ran, demo_mode, manifest, once, passing
+from plugin.kit import EVENINGS, Cluster, Ran, demo_mode, manifest, once, passing
 
 from kotatsu_demo_mode.cli import run
 from kotatsu_demo_mode.terminal import Terminal
@@ -159,7 +159,7 @@ def test_what_cannot_be_a_window_is_named_with_the_reason(desk: Desk):
 
 
 def test_overlaps_and_a_spent_budget_are_said_before(tmp_path: Path):
-    budget = PRICES | {"limit": "10"}
+    budget = {"limit": "10"}
     desk = Desk(tmp_path, manifest(windows=[EVENINGS], budget=budget))
     ran = desk.imported(pitch("20261218T170000"), words=("--replicas", "5"))
     assert "voice: final-pitch overlaps rehearsal from Fri 2026-12-18 18:00: " in ran.out
@@ -240,7 +240,7 @@ def test_a_file_that_is_no_calendar_is_one_sentence(desk: Desk, data: bytes):
 
 
 def test_windows_of_a_calendar_may_be_parked_and_stay_so_at_the_next_import(tmp_path: Path):
-    desk = Desk(tmp_path, manifest(parked={"for": "0s"}))
+    desk = Desk(tmp_path, manifest(parkedFor="0s"))
     ran = desk.imported(pitch(), words=("--replicas", "5", "--parked"))
     assert "5 pods, parked\n" in ran.out
     assert "voice: all together 2.69 JPY more in 62 days\n" in ran.out

@@ -169,7 +169,6 @@ _FORMS = {
     r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2})?$": "a wall-clock time like 2030-12-18T10:00",
     r"^\d{4}-\d{2}-\d{2}$": "a date like 2030-12-31",
     r"^[0-9]+(\.[0-9]+)?$": 'an amount like "6.5"',
-    r"^[A-Z]{3}$": "a currency code like JPY",
 }
 """The meaning of the schema's patterns."""
 
@@ -238,17 +237,18 @@ RULES: dict[str, Callable[[Any], bool]] = {
     ),
     "!has(self.windows) || self.windows.map(w, has(w.excludeDates) ? size(w.excludeDates) : 0)"
     ".sum() <= 1000": lambda s: sum(len(w.get("excludeDates", ())) for w in _windows(s)) <= 1000,
-    "!has(self.calendars) || self.calendars.all(c, c.replicas <= self.maxReplicas)": (
-        lambda s: _fits(s, *_calendars(s))
-    ),
-    "has(self.parked) || ((!has(self.windows) || self.windows.all(w, !has(w.mode) || "
+    "!has(self.calendars) || self.calendars.all(c, !has(c.replicas) || "
+    "c.replicas <= self.maxReplicas)": lambda s: _fits(s, *_calendars(s)),
+    "has(self.parkedFor) || ((!has(self.windows) || self.windows.all(w, !has(w.mode) || "
     "w.mode == 'Warm')) && (!has(self.calendars) || self.calendars.all(c, !has(c.mode) || "
-    "c.mode == 'Warm')))": lambda s: (
-        "parked" in s
-        or all(part.get("mode", "Warm") == "Warm" for part in (*_windows(s), *_calendars(s)))
+    "c.mode != 'Parked')))": lambda s: (
+        "parkedFor" in s
+        or all(part.get("mode") != "Parked" for part in (*_windows(s), *_calendars(s)))
     ),
-    "!has(self.parked) || self.parked.replicas <= self.maxReplicas": lambda s: _fits(
-        s, s.get("parked", {})
+    "self.parkedReplicas <= self.maxReplicas": lambda s: s["parkedReplicas"] <= s["maxReplicas"],
+    "has(self.mode) && self.mode == 'Closed' ? !has(self.replicas) && !has(self.match) : "
+    "has(self.replicas)": lambda c: (
+        not c.keys() & {"replicas", "match"} if c.get("mode") == "Closed" else "replicas" in c
     ),
     "!has(self.override) || !has(self.override.replicas) || "
     "self.override.replicas <= self.maxReplicas": lambda s: _fits(s, s.get("override", {})),

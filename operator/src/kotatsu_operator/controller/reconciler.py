@@ -42,7 +42,6 @@ from kotatsu_operator.core.report.status import (
     books_status,
     decided_status,
     read_memory,
-    without_unread_cost,
 )
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError
 from kotatsu_operator.kube.objects import Key, Object, WarmPool, ref
@@ -255,7 +254,6 @@ class Reconciler:
         conditions += target_conditions(spec, seen, decision, now)
         conditions = first.explain(conditions)
         if refused is not None:
-            status = without_unread_cost(status)
             conditions = refused_conditions(refused, ledger, seen.pods)
         notes = (*decision.notes, *turn.account.notes, *_news(turn, [*conditions, *turn.calendars]))
         report = self._added(turn, Report(seen, decision, ledger, status, notes))

@@ -13,15 +13,14 @@ from hypothesis import strategies as st
 
 from kotatsu_demo_mode.schema import _faults, defaulted, faults, spec_schema
 from kotatsu_operator.core.pool.v1alpha1 import (
-    BY,
     FORMER,
-    REASON,
     SUCCESSORS,
     fingerprint,
     leftovers,
     spec_from,
     status_from,
 )
+from kotatsu_operator.core.protocol import BY_ANNOTATION, REASON_ANNOTATION
 
 FILE = yaml.safe_load((ROOT / "tests/apiserver/v1alpha1.yaml").read_text())
 SCHEMA = FILE["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
@@ -101,7 +100,7 @@ def test_who_set_an_override_is_in_annotations() -> None:
     made = spec_from(TARGET | {"override": override | {"by": "ann", "reason": "pitch"}})
 
     assert made.spec["override"] == override
-    assert made.annotations == {BY: "ann", REASON: "pitch"}
+    assert made.annotations == {BY_ANNOTATION: "ann", REASON_ANNOTATION: "pitch"}
 
 
 def test_the_event_of_an_imported_window_is_in_an_annotation() -> None:

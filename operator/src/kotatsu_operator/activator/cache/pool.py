@@ -16,7 +16,6 @@ from kotatsu_operator.core.formats import (
     seconds_of,
     table,
     tables,
-    text,
 )
 from kotatsu_operator.core.objects import target_of
 from kotatsu_operator.core.pool.memory import Phase, Route

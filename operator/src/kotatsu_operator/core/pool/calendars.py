@@ -12,7 +12,7 @@ from itertools import islice
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from kotatsu_operator.core.calendar.occasions import Occasion, window_name
+from kotatsu_operator.core.calendar.occasions import Occasion, matches, window_name
 from kotatsu_operator.core.calendar.schedule import Window
 from kotatsu_operator.core.calendar.wallclock import last_instant, on_clock, to_instant
 from kotatsu_operator.core.formats import (
@@ -121,7 +121,7 @@ def _followed(reading: Reading, use: _Use) -> Followed:
         if closes and len(closed) < MOST_DAYS:
             closed |= _days(occasion, zone, today)
         for taken in uses:
-            if not taken.match.takes(occasion.title, occasion.categories):
+            if not matches(taken.match, occasion.title, occasion.categories):
                 continue
             made = _window(occasion, taken, zone)
             if made is None or len(windows) >= MOST_WINDOWS:

@@ -10,6 +10,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from kotatsu_operator.core.formats import table, tables, text
+from kotatsu_operator.core.protocol import (
+    BY_ANNOTATION,
+    IMPORTED_ANNOTATION,
+    REASON_ANNOTATION,
+)
 
 GROUP = "kotatsu.dev"
 OLD, NEW = f"{GROUP}/v1alpha1", f"{GROUP}/v1beta1"
@@ -17,9 +22,6 @@ OLD, NEW = f"{GROUP}/v1alpha1", f"{GROUP}/v1beta1"
 
 CONVERTED = f"{GROUP}/converted"
 """Annotation of a pool that the Job has converted: a fingerprint of what it had in v1alpha1."""
-
-BY, REASON = f"{GROUP}/override-by", f"{GROUP}/override-reason"
-IMPORTED = f"{GROUP}/imported"
 
 Path = tuple[str, ...]
 
@@ -104,7 +106,7 @@ def spec_from(spec: Mapping[str, Any]) -> Converted:
             if not new[name]:
                 del new[name]
     override = table(spec.get("override"))
-    for name, annotation in (("by", BY), ("reason", REASON)):
+    for name, annotation in (("by", BY_ANNOTATION), ("reason", REASON_ANNOTATION)):
         if said := text(override.get(name)):
             annotations[annotation] = said
     if override:
@@ -113,7 +115,9 @@ def spec_from(spec: Mapping[str, Any]) -> Converted:
         new["windows"] = [_without(w, "from") if isinstance(w, Mapping) else w for w in windows]
         origins = {text(w.get("name")): w["from"] for w in tables(windows) if w.get("from")}
         if origins:
-            annotations[IMPORTED] = json.dumps(origins, ensure_ascii=False, sort_keys=True)
+            annotations[IMPORTED_ANNOTATION] = json.dumps(
+                origins, ensure_ascii=False, sort_keys=True
+            )
     if calendars := _calendars(spec):
         new["calendars"] = calendars
     return Converted(new, annotations, tuple(notes))

@@ -139,12 +139,7 @@ def books_status(spec: PoolSpec, seen: Observation, memory: Memory, ledger: Ledg
         "desiredReplicas": seen.replicas,
         "readyReplicas": seen.ready,
     }
-    return status | without_unread_cost({"cost": cost_status(ledger)})
-
-
-def without_unread_cost(status: Status) -> Status:
-    """The status of a rejected pool, without `cost: None`: an invalid budget removes no ledger."""
-    return {name: value for name, value in status.items() if (name, value) != ("cost", None)}
+    return status | {"cost": cost_status(ledger)}
 
 
 def decided_status(spec: PoolSpec, seen: Observation, decision: Decision, ledger: Ledger) -> Status:
