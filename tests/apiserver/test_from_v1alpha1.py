@@ -154,37 +154,9 @@ class Dying(Kube):
 
 def _new(crd: Object) -> Object:
     props = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
-    spec = props["spec"]["properties"]
-    if "prewarm" not in spec:
-        return crd
-    crd["metadata"]["annotations"]["kotatsu.dev/crd-revision"] = "11"
-    spec.pop("prewarm")
-    spec.pop("closedOn")
-    for g in ("scaling", "wake", "drain"):
-        for n, p in spec.pop(g)["properties"].items():
-            spec[n] = p
-    spec["drainTimeout"] = spec.pop("timeout")
-    spec["waitingPage"] = {"type": "boolean"}
-    d = {"type": "string"}
-    spec |= {
-        "lead": {**d},
-        "capacityAhead": {**d},
-        "parkedFor": d,
-        "parkedReplicas": {"type": "integer", "default": 1},
-    }
-    del spec["parked"]
-    for n in ("currency", "prices", "group"):
-        del spec["budget"]["properties"][n]
-    for n in ("by", "reason"):
-        del spec["override"]["properties"][n]
-    del spec["metrics"]["properties"]["lastRequestName"]
-    del spec["windows"]["items"]["properties"]["from"]
-    c = spec["calendars"]["items"]
-    c["required"] = ["name"]
-    c["properties"]["mode"]["enum"] += ["Closed"]
-    c["properties"]["match"] = {"type": "string"}
-    props["spec"]["x-kubernetes-validations"] = []
     st = props["status"]
+    if "internal" in st["properties"]:
+        return crd
     st["x-kubernetes-preserve-unknown-fields"] = True
     keep = {
         "observedGeneration",

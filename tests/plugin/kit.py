@@ -102,10 +102,15 @@ PARKED = PITCH | {"mode": "Parked"}
 EVENINGS = cron("rehearsal", "0 18 * * 1-5", "90m", 2)
 
 
-def pool(name: str = "voice", status: dict[str, Any] | None = None, **spec: Any) -> Pool:
+def pool(
+    name: str = "voice",
+    status: dict[str, Any] | None = None,
+    platform: Platform = PLATFORM,
+    **spec: Any,
+) -> Pool:
     """A pool as the commands see it, with a Deployment that can be read."""
     raw = manifest(name, **spec) | {"status": status or {}}
-    return read_pool(raw, template_of(deployment(name)), PLATFORM)
+    return read_pool(raw, template_of(deployment(name)), platform)
 
 
 @dataclass
@@ -216,6 +221,10 @@ class Cluster:
         """Another client changes a pool."""
         self._pools[name]["spec"] |= spec
         self._pools[name]["metadata"]["generation"] += 1
+
+    def annotations(self, name: str) -> dict[str, Any]:
+        """The annotations of a pool."""
+        return deepcopy(self._pools[name]["metadata"].get("annotations") or {})
 
     def windows(self, name: str) -> list[dict[str, Any]]:
         """The windows of a pool."""

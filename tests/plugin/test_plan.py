@@ -96,7 +96,7 @@ def test_from_and_to_are_wall_clock_times_of_the_pool(file: str):
 
 def test_the_window_that_wins_is_named_where_two_overlap(tmp_path: Path):
     talk = once("talk", "2026-11-25T11:00", "2026-11-25T13:00", 2)
-    file = write_manifest(tmp_path / "p.json", manifest(windows=[PITCH, talk]))
+    file = write_manifest(tmp_path / "p.json", manifest(windows=[PITCH, talk]) | {"status": {}})
     lines = demo_mode("plan", "-f", file, "--days", "1").out.splitlines()
     assert [line.split("  ")[-1].strip() for line in lines if "talk" in line] == [
         "final-pitch wins",
@@ -176,7 +176,7 @@ def test_windows_of_a_calendar_are_planned_and_named_with_it():
     followed = manifest(
         calendars=[{"name": "team", "replicas": 3}, {"name": "holidays", "mode": "Closed"}]
     )
-    followed["status"] = {"phase": "Asleep", "calendars": [read]}
+    followed["status"] |= {"phase": "Asleep", "calendars": [read]}
     ran = demo_mode("plan", cluster=Cluster(followed))
     (opens,) = (line for line in ran.out.splitlines() if " open " in line)
     assert opens.split()[:8] == ["Wed", "2026-11-25", "10:00", "JST", "voice", "open", "pitch", "3"]

@@ -49,6 +49,10 @@ class Desk:
         assert ran.code == code, ran
         return ran
 
+    def sources(self, name: str = "voice") -> dict[str, Any]:
+        """The events that the windows come from."""
+        return json.loads(self.cluster.annotations(name)["kotatsu.dev/imported"])
+
     def windows(self, name: str = "voice") -> list[dict[str, Any]]:
         return self.cluster.windows(name)
 
@@ -67,7 +71,8 @@ def test_an_event_becomes_a_window_and_its_price_is_said_before(desk: Desk):
     )
     made = {"name": "final-pitch", "replicas": 5}
     times = {"start": "2026-12-18T10:00", "end": "2026-12-18T12:00"}
-    assert desk.windows() == [made | times | {"from": SOURCE}]
+    assert desk.windows() == [made | times]
+    assert desk.sources() == {"final-pitch": SOURCE}
 
 
 def test_importing_again_writes_nothing(desk: Desk):
@@ -106,8 +111,8 @@ def test_an_event_that_repeats_forever_is_one_schedule(desk: Desk):
         "replicas": 1,
         "schedule": "0 18 * * 1,2,3,4,5",
         "duration": "1h30m",
-        "from": {"calendar": "demo", "uid": "evening@x"},
     }
+    assert desk.sources() == {"rehearsal": {"calendar": "demo", "uid": "evening@x"}}
 
 
 def test_an_event_that_ends_is_a_window_a_day_within_the_time_ahead(desk: Desk):
@@ -138,7 +143,7 @@ def test_a_window_of_somebody_else_keeps_its_name(tmp_path: Path):
 
 
 def test_a_filter_takes_some_events(desk: Desk):
-    desk.imported(pitch(CATEGORIES="demo"), EVENING, STANDUP, words=("--category", "Demo"))
+    desk.imported(pitch(CATEGORIES="demo"), EVENING, STANDUP, words=("--match", "Demo"))
     assert [w["name"] for w in desk.windows()] == ["final-pitch"]
     desk.imported(pitch(), EVENING, STANDUP, words=("--match", "REHEARSAL"))
     assert [w["name"] for w in desk.windows()] == ["rehearsal"]
@@ -174,7 +179,7 @@ def test_more_windows_than_a_pool_can_have_are_refused(desk: Desk):
     ran = desk.imported(*many, code=1)
     assert ran.err == (
         "error: voice would have 65 windows, and a pool can have 64; choose fewer events with "
-        "--match or --category, or a shorter time with --days\n"
+        "--match, or a shorter time with --days\n"
     )
 
 
@@ -214,7 +219,7 @@ def test_standard_input_needs_a_name_if_the_calendar_has_none(desk: Desk):
     assert "standard input gives itself no name; add one with --calendar" in ran.err
     named = calendar(pitch(), name="Team Demo").decode()
     assert demo_mode(*words, stdin=named, cluster=desk.cluster).code == 0
-    assert desk.windows()[0]["from"]["calendar"] == "team-demo"
+    assert desk.sources()["final-pitch"]["calendar"] == "team-demo"
 
 
 def test_two_calendars_do_not_remove_windows_of_each_other(desk: Desk):

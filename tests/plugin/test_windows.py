@@ -8,6 +8,7 @@ from plugin.kit import EVENINGS, NOW, PITCH, pool
 
 from kotatsu_demo_mode.entries import Edit, Request, adding, removing
 from kotatsu_demo_mode.errors import DemoModeError
+from kotatsu_operator.core.pool.spec import Platform
 
 TEN = "2026-11-25T10:00"
 LAST_SUNDAY_OF_MARCH = datetime(2026, 3, 27, tzinfo=UTC)
@@ -100,7 +101,7 @@ def test_pods_that_run_anyway_are_not_paid_twice():
 
 
 def test_without_prices_it_says_that_the_price_is_unknown():
-    assert added(budget={}).notes[0].endswith("5 pods, price unknown")
+    assert added(platform=Platform()).notes[0].endswith("5 pods, price unknown")
 
 
 @pytest.mark.parametrize(
@@ -295,7 +296,7 @@ def test_a_window_may_ask_for_parked_pods_at_their_price():
 
 
 def test_a_pool_without_parked_pods_says_how_to_get_them():
-    with pytest.raises(DemoModeError, match=r"--parked: voice has no spec\.parked; add it: "):
+    with pytest.raises(DemoModeError, match=r"--parked: voice has no spec\.parkedFor; add it: "):
         added(ask=request(parked=True))
 
 

@@ -45,7 +45,8 @@ def pool_spec(settle: float = 5, prices: dict[str, Any] | None = None, **fields:
 
 def annotations_of(fields: dict[str, Any]) -> dict[str, str]:
     """Take from an override among the fields who set it and why: they are annotations."""
-    asked = dict(fields.get("override") or {})
+    override = fields.get("override")
+    asked = dict(override) if isinstance(override, dict) else {}
     said = {
         f"kotatsu.dev/override-{key}": asked.pop(key) for key in ("by", "reason") if key in asked
     }

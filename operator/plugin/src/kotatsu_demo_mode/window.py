@@ -176,6 +176,7 @@ def records(pools: Sequence[Pool], now: datetime) -> list[dict[str, Any]]:
     """The windows for JSON: each entry as in the spec, its next opening and that one's price."""
     found = []
     for pool in pools:
+        sources = sources_of(pool.raw)
         entries = [
             *zip(entries_of(pool), pool.own_windows, strict=True),
             *((_entry_of(w), w) for w in pool.spec.windows if w.calendar),
@@ -187,6 +188,7 @@ def records(pools: Sequence[Pool], now: datetime) -> list[dict[str, Any]]:
                     "namespace": pool.namespace,
                     "pool": pool.name,
                     **entry,
+                    **({} if (of := sources.get(entry["name"])) is None else {"from": of}),
                     "opens": None if first is None else stamp(first.start),
                     "closes": None if first is None else stamp(first.end),
                     "cost": number(_price(pool, window, first)),

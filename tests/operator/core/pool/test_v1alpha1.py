@@ -157,7 +157,17 @@ def accepted(spec: dict[str, Any]) -> dict[str, Any]:
         override["until"] = "2030-01-01T00:00:00Z"
         if override["mode"] == "Asleep":
             override.pop("replicas", None)
-    return defaulted(spec, SCHEMA["spec"])
+    return defaulted(_once(spec), SCHEMA["spec"])
+
+
+def _once(value: Any) -> Any:
+    """A value whose lists of words have each word once."""
+    if isinstance(value, dict):
+        return {name: _once(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        texts = all(isinstance(item, str) for item in value)
+        return list(dict.fromkeys(value)) if texts else [_once(item) for item in value]
+    return value
 
 
 SPECS = values(SCHEMA["spec"]).map(accepted)

@@ -23,6 +23,8 @@ OLD, NEW = f"{GROUP}/v1alpha1", f"{GROUP}/v1beta1"
 CONVERTED = f"{GROUP}/converted"
 """Annotation of a pool that the Job has converted: a fingerprint of what it had in v1alpha1."""
 
+BY, REASON, IMPORTED = BY_ANNOTATION, REASON_ANNOTATION, IMPORTED_ANNOTATION
+
 Path = tuple[str, ...]
 
 
@@ -106,7 +108,7 @@ def spec_from(spec: Mapping[str, Any]) -> Converted:
             if not new[name]:
                 del new[name]
     override = table(spec.get("override"))
-    for name, annotation in (("by", BY_ANNOTATION), ("reason", REASON_ANNOTATION)):
+    for name, annotation in (("by", BY), ("reason", REASON)):
         if said := text(override.get(name)):
             annotations[annotation] = said
     if override:
@@ -115,9 +117,7 @@ def spec_from(spec: Mapping[str, Any]) -> Converted:
         new["windows"] = [_without(w, "from") if isinstance(w, Mapping) else w for w in windows]
         origins = {text(w.get("name")): w["from"] for w in tables(windows) if w.get("from")}
         if origins:
-            annotations[IMPORTED_ANNOTATION] = json.dumps(
-                origins, ensure_ascii=False, sort_keys=True
-            )
+            annotations[IMPORTED] = json.dumps(origins, ensure_ascii=False, sort_keys=True)
     if calendars := _calendars(spec):
         new["calendars"] = calendars
     return Converted(new, annotations, tuple(notes))
