@@ -172,11 +172,14 @@ WITHOUT = ("runtime=native", "console.enabled=false", "metrics.dashboards.enable
 SMALL = ("activator.replicas=1", "routeSettle=1")
 """Short times make short tests."""
 
+PRICES = '--set-json=prices={"currency": "JPY", "cpuHour": "72000000"}'
+"""A pod costs 1,000 a second."""
+
 
 async def install_platform(kubectl: Namespace, *settings: str) -> None:
     """The chart's operator and activators; waits until they are ready."""
     sets = (f"--set={setting}" for setting in (*WITHOUT, *SMALL, *settings))
-    for obj in chart.render("kotatsu", None, *sets).of(*PLATFORM):
+    for obj in chart.render("kotatsu", None, PRICES, *sets).of(*PLATFORM):
         kubectl.apply(in_namespace(obj, chart.NAMESPACE, kubectl.namespace))
     await eventually("the platform is ready", lambda: are_ready(kubectl), every=0.02)
 

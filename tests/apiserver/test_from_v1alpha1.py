@@ -364,7 +364,7 @@ async def test_operators_of_both_versions_lose_nothing_of_each_other(cluster: Cl
         pool["status"].pop("internal", None)
         assert pool["spec"] | spec == pool["spec"]
         assert pool["status"] == STATUSES[name] | {"wokenSoon": 1}
-    # Its window breaks a rule of v1beta1 until it is converted: a write is refused, and loses nothing.
+    # Its window breaks a rule of v1beta1 until it is converted. A refused write loses nothing.
     with pytest.raises(AssertionError, match="mode: Parked needs parkedFor"):
         cluster.patch("parked", {"status": {"reduced": False}}, "v1beta1", "/status")
 

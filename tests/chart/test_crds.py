@@ -36,6 +36,13 @@ def test_every_field_of_the_crd_is_described() -> None:
             assert node.get("description"), path
 
 
+def test_the_spec_has_few_fields() -> None:
+    """`kubectl explain` of it is one page; the number may only fall (decision 70)."""
+    paths = [path for path, _ in _nodes(crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"])]
+    fields = [p for p in paths if p.startswith("spec.") and not p.endswith("[]")]
+    assert len(fields) <= 48, fields
+
+
 def test_the_crd_tells_its_revision() -> None:
     assert crds.revision(crd()) >= 1
 

@@ -212,7 +212,7 @@ async def world(plane: ControlPlane, kubectl: Kubectl, tmp_path: Path) -> AsyncI
 
 def warm(replicas: int) -> Object:
     until = datetime.now(UTC) + timedelta(minutes=30)
-    return {"mode": "Warm", "replicas": replicas, "until": stamp(until), "by": "test"}
+    return {"mode": "Warm", "replicas": replicas, "until": stamp(until)}
 
 
 @contextlib.contextmanager

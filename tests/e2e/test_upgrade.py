@@ -278,7 +278,7 @@ async def test_a_newer_crd_replaces_an_older_one_and_keeps_its_objects_but_never
         "apiVersion": f"{group}/v1beta1",
         "kind": "ColdPool",
         "metadata": {"name": "old"},
-        "spec": {"targetRef": {"name": "old"}, "budget": {"currency": "JPY"}},
+        "spec": {"targetRef": {"name": "old"}, "budget": {"limit": "5"}},
     }
     kubectl.apply(older)
     try:
