@@ -20,7 +20,7 @@ KEYWORDS = {
     "items",
     "additionalProperties", "x-kubernetes-validations", "x-kubernetes-list-type",
     "x-kubernetes-list-map-keys", "x-kubernetes-int-or-string",
-    "x-kubernetes-preserve-unknown-fields",
+    "x-kubernetes-preserve-unknown-fields", "x-kubernetes-map-type",
 }  # fmt: skip
 
 

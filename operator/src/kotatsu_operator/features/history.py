@@ -35,6 +35,7 @@ from kotatsu_operator.core.report.episodes import (
     stored_status,
 )
 from kotatsu_operator.core.report.status import Status, read_ledger
+from kotatsu_operator.core.schema import joined
 from kotatsu_operator.kube.objects import Key
 
 
@@ -337,7 +338,8 @@ class Histories(Feature):
         seen = Seen(now, there, ledger, status, elapsed)
         history = entered(history, seen, report.decision, turn.spec.override)
         self._book.enter(turn.pool, history, now)
-        return replace(report, status=report.status | {"history": history_status(history, status)})
+        added = {"internal": {"history": history_status(history, status)}}
+        return replace(report, status=joined(report.status, added))
 
     def forget(self, key: Key) -> None:
         self._book.forget(key)

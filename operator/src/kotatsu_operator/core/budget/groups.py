@@ -12,7 +12,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from kotatsu_operator.core.formats import amount, choice, instant, table, text
+from kotatsu_operator.core.formats import amount, choice, instant, internal, table, text
 from kotatsu_operator.core.pool.spec import Period
 
 NEAR = Decimal("0.8")
@@ -67,17 +67,18 @@ def stored_group(pool: Mapping[str, Any]) -> str:
 
 
 def stored(pool: Mapping[str, Any]) -> Mapping[str, Any]:
-    return table(table(table(pool.get("status")).get("cost")).get("group"))
+    return table(table(internal(pool.get("status")).get("cost")).get("group"))
 
 
 def contribution_of(pool: Mapping[str, Any]) -> Contribution | None:
     """What a pool's status adds to its group; None if it has no cost."""
     cost, spec = table(table(pool.get("status")).get("cost")), table(pool.get("spec"))
-    currency, end = text(cost.get("currency")), instant(cost.get("periodEnd"))
+    inner = table(internal(pool.get("status")).get("cost"))
+    currency, end = text(cost.get("currency")), instant(inner.get("periodEnd"))
     if not currency or end is None:
         return None
     accrued = amount(cost.get("accrued")) or Decimal(0)
-    period = choice(Period, cost.get("period"), Period.MONTH)
+    period = choice(Period, inner.get("period"), Period.MONTH)
     terms = Terms(currency, period, text(spec.get("timeZone")) or "UTC")
     rate, limit = amount(cost.get("ratePerHour")), amount(cost.get("limit"))
     return Contribution(terms, end, accrued, rate or Decimal(0), limit)

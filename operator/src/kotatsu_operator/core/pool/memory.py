@@ -193,7 +193,7 @@ class Followed:
 
     @cached_property
     def written(self) -> Mapping[str, Any]:
-        """The entry of status.calendars."""
+        """The entry of `internal.calendars`."""
         return {
             "name": self.name,
             "readAt": stamp(self.read_at),

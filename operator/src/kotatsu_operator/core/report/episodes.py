@@ -11,7 +11,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from kotatsu_operator.core.formats import amount, text
+from kotatsu_operator.core.formats import amount, internal, text
 from kotatsu_operator.core.schema import Form, Schema, several
 
 KEPT = 60
@@ -204,7 +204,7 @@ def stored_status(recorded: StoredHistory) -> dict[str, Any]:
 
 def read_stored(status: Mapping[str, Any]) -> StoredHistory:
     """The history from a WarmPool's status; unreadable items are left out."""
-    read = StoredHistory(**_STORED.values(status.get("history")))
+    read = StoredHistory(**_STORED.values(internal(status).get("history")))
     running = read.running
     return replace(
         read,

@@ -9,7 +9,7 @@ from typing import Any
 
 from kotatsu_operator.controller.feature import Feature, Report, Turn
 from kotatsu_operator.controller.targets.target import Tools
-from kotatsu_operator.core.formats import choice, count, table, tables, text
+from kotatsu_operator.core.formats import choice, count, internal, table, tables, text
 from kotatsu_operator.core.pool.decision import Demand
 from kotatsu_operator.core.pool.memory import Phase
 from kotatsu_operator.kube.objects import Key, Object, key_of
@@ -61,7 +61,7 @@ class History:
         _note(self.wakes, table(status.get("lastWake")))
         _note(self.openings, table(status.get("lastOpening")))
         known = {text(n.get("id")) for n in self.notices}
-        for notice in list(tables(status.get("notices")))[-NOTICES:]:
+        for notice in list(tables(internal(status).get("notices")))[-NOTICES:]:
             if text(notice.get("id")) not in known:
                 self.notices.append(notice)
 

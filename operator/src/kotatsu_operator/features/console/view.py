@@ -18,6 +18,7 @@ from kotatsu_operator.core.formats import (
     conditions_of,
     count,
     instant,
+    internal,
     parse_duration,
     stamp,
     table,
@@ -304,7 +305,7 @@ def notices_view(seen: Iterable[Mapping[str, Any]], status: Mapping[str, Any]) -
 
     One that the status still has is waiting for a receiver.
     """
-    waiting = {text(n.get("id")) for n in tables(status.get("notices"))}
+    waiting = {text(n.get("id")) for n in tables(internal(status).get("notices"))}
     return [
         {
             "at": stamp(instant(n.get("at"))),
