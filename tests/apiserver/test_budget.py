@@ -48,23 +48,3 @@ async def test_a_pool_without_money_is_not_woken_and_wakes_again_when_the_limit_
     assert response.status_code == 200, response.text
     await eventually("awake", lambda: app.phase() in ("Warming", "Warm"))
     await eventually("money again", lambda: app.conditions()["BudgetAvailable"]["status"] == "True")
-
-
-async def test_a_pool_is_not_woken_after_another_pool_of_its_group_has_spent_the_money(
-    make_app, http, recorder
-):
-    money = {"currency": "JPY", "period": "Day", "group": "event"}
-    limited = money | {"prices": {"cpuHour": "0.01"}, "limit": "1000"}
-    poor = await make_app("poor", scaling={"idleAfter": "1s"}, budget=limited)
-    await poor.asleep()
-    assert not poor.status()["cost"]["exhausted"]
-    spender = await make_app("spender", budget=money | {"prices": {"cpuHour": "72000000"}})
-    await eventually("the group's limit", lambda: poor.status()["cost"]["exhausted"])
-    response = await http.post(poor.url)
-    assert response.status_code == 503
-    assert "budget group event" in response.text
-    assert poor.replicas() == 0
-    # What it has spent stays with the group.
-    spender.kubectl.delete("warmpool", spender.name)
-    await eventually("kept", lambda: poor.status()["cost"]["group"].get("deleted"))
-    assert (await http.post(poor.url)).status_code == 503

@@ -156,11 +156,6 @@ def text(f: Figures) -> list[str]:
             (f"the {windows}", amount(bill.cost, code)),
             ("its largest window left on for a month there", amount(bill.month_left_on, code)),
         ]
-    if pool.shared is not None:
-        rows[1:1] = [
-            (f"spent by budget group {pool.group}", amount(pool.counted, currency)),
-            (f"its forecast {period}", amount(pool.shared.forecast, currency)),
-        ]
     lines = [pool.name, *paired(rows)]
     if f.month_left_on is None:
         lines.append(f"  ({_why_unknown(pool)})")
@@ -181,8 +176,6 @@ def record(f: Figures) -> dict[str, Any]:
         "spent": number(f.spent),
         "since": None if f.since is None else stamp(f.since),
         "limit": number(f.pool.spec.budget.limit),
-        "group": f.pool.group or None,
-        "counted": number(f.pool.counted) if f.pool.ledger.currency else None,
         "periodEnd": stamp(f.period_end),
         "forecast": number(f.forecast),
         "replicas": f.peak,

@@ -215,7 +215,7 @@ def budget_notes(after: Pool, first: Occurrence, now: datetime) -> list[str]:
         return [f"{first.window} does not open: {sentence(ledger, budget)}"]
     begin, end = period_at(budget.period, zone, max(first.start, now))
     is_current = begin <= now and ledger.period_end is not None and ledger.period_end > now
-    spent = after.counted if is_current else Decimal(0)
+    spent = after.ledger.accrued if is_current else Decimal(0)
     coming = timeline(after, max(begin, now), end).cost
     if coming is None or spent + coming <= budget.limit:
         return []

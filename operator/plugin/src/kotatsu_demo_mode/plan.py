@@ -264,14 +264,10 @@ def _total(timelines: Sequence[Timeline]) -> _Total:
 
 def problems(timelines: Sequence[Timeline], now: datetime) -> list[str]:
     """Why a window of these pools may not open warm; empty if nothing is known against it."""
-    return [
-        f"{t.pool.name}: {why}"
-        for t in timelines
-        for why in dict.fromkeys(_against(t, timelines, now))
-    ]
+    return [f"{t.pool.name}: {why}" for t in timelines for why in dict.fromkeys(_against(t, now))]
 
 
-def _against(t: Timeline, every: Sequence[Timeline], now: datetime) -> Iterator[str]:
+def _against(t: Timeline, now: datetime) -> Iterator[str]:
     pool, zone = t.pool, t.pool.spec.zone
     conditions = conditions_of(pool.status)
     if pool.refusal:
@@ -285,35 +281,23 @@ def _against(t: Timeline, every: Sequence[Timeline], now: datetime) -> Iterator[
             yield f"an Asleep override is in effect when {change.window} opens at {at}"
     if standing(pool.ledger, pool.spec.budget) is BudgetState.EXHAUSTED:
         yield sentence(pool.ledger, pool.spec.budget)
-    elif (ends := _spent_at(t, every)) is not None:
+    elif (ends := _spent_at(t)) is not None:
         limit = amount(pool.spec.budget.limit, pool.currency)
-        limit += f" of budget group {pool.group}" if pool.group else ""
         yield f"with this plan the budget of {limit} is spent before {clock(ends, zone, now)}"
     opens = any(change.kind == "open" for change in t.changes)
     if opens and is_true(conditions.get("Unproven")):
         yield "its current pods have never been Ready; run `kubectl demo-mode rehearse` first"
 
 
-def _spent_at(t: Timeline, every: Sequence[Timeline]) -> datetime | None:
-    """The end of the budget's period, or of the plan, if the limit is reached before.
-
-    In a budget group, the planned pods of all its pools in `every` count.
-    """
+def _spent_at(t: Timeline) -> datetime | None:
+    """The end of the budget's period, or of the plan, if the limit is reached before."""
     pool, limit = t.pool, t.pool.spec.budget.limit
     if limit is None or pool.price is None:
         return None
     end = min(pool.ledger.period_end or t.end, t.end)
-    mark = (pool.namespace, pool.group, pool.currency)
-    counted = [t]
-    if pool.group:
-        counted = [o for o in every if (o.pool.namespace, o.pool.group, o.pool.currency) == mark]
-    cost = sum((_cost_until(end, other) for other in counted), Decimal(0))
-    return end if pool.counted + cost >= limit else None
-
-
-def _cost_until(end: datetime, t: Timeline) -> Decimal:
     cut = [replace(s, end=min(s.end, end)) for s in t.stretches if s.begin < end]
-    return price(t.pool, cut) or Decimal(0)
+    cost = price(pool, cut) or Decimal(0)
+    return end if pool.ledger.accrued + cost >= limit else None
 
 
 def _verdict(timelines: Sequence[Timeline], now: datetime) -> list[str]:

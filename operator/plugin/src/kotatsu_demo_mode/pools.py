@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from kotatsu_operator.core.budget.forecast import PodPrice
-from kotatsu_operator.core.budget.groups import stored_group
 from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.budget.limit import EVERYTHING, Allowed, allowed
 from kotatsu_operator.core.budget.prices import hourly, pod_requests
 from kotatsu_operator.core.calendar.schedule import Window
-from kotatsu_operator.core.formats import amount, conditions_of, count, is_true, table, tables, text
+from kotatsu_operator.core.formats import conditions_of, count, is_true, table, tables, text
 from kotatsu_operator.core.plan.activity import in_force
 from kotatsu_operator.core.pool.calendars import with_calendars
 from kotatsu_operator.core.pool.memory import KnownOverride, Memory
@@ -38,14 +36,6 @@ Object = dict[str, Any]
 GROUP = "/apis/kotatsu.dev/v1beta1"
 
 
-class GroupSum(NamedTuple):
-    """The sums over the pools of a budget group, from their statuses."""
-
-    spent: Decimal
-    """What counts against the limits of its pools, with what deleted pools have spent."""
-    forecast: Decimal
-
-
 @dataclass(frozen=True)
 class Pool:
     """A pool's spec, the memory in its status, and the template of its pods."""
@@ -59,8 +49,6 @@ class Pool:
     """The PodSpec of its pods; None if the workload could not be read."""
     ledger: Ledger = field(default_factory=Ledger)
     """The pool's cost as the operator has written it."""
-    shared: GroupSum | None = None
-    """The sums of its budget group; None without one."""
 
     @property
     def status(self) -> Mapping[str, Any]:
@@ -75,16 +63,6 @@ class Pool:
     def refusal(self) -> str:
         """Why the operator refuses this spec; empty if it does not, or has not seen it yet."""
         return refusal_in(self.status, self.generation)
-
-    @property
-    def group(self) -> str:
-        """The budget group that the operator counts the pool in; empty without one."""
-        return stored_group(self.raw)
-
-    @property
-    def counted(self) -> Decimal:
-        """What counts against the limit: spent by the pool, or by its budget group."""
-        return self.ledger.accrued if self.shared is None else self.shared.spent
 
     @property
     def currency(self) -> str:
@@ -235,32 +213,7 @@ def find(
             refuse(error)
         else:
             pools.append(replace(pool, template=_template_of(api, pool)) if priced else pool)
-    return _with_groups(api, pools) if any(pool.group for pool in pools) else pools
-
-
-def _with_groups(api: Api, pools: list[Pool]) -> list[Pool]:
-    """The pools with the sums of their budget groups, also over pools that were not chosen."""
-    costs = defaultdict[tuple[str, str, str], list[Mapping[str, Any]]](list)
-    for namespace in sorted({pool.namespace for pool in pools if pool.group}):
-        for item in api.get(pool_path(namespace)).get("items") or []:
-            cost = table(table(item.get("status")).get("cost"))
-            costs[namespace, stored_group(item), str(cost.get("currency"))].append(cost)
-
-    def shared(pool: Pool) -> GroupSum | None:
-        mine = costs.get((pool.namespace, pool.group, pool.ledger.currency))
-        return _summed(mine) if pool.group and mine else None
-
-    return [replace(pool, shared=shared(pool)) for pool in pools]
-
-
-def _summed(costs: Sequence[Mapping[str, Any]]) -> GroupSum:
-    """The sums of pools, by `status.cost`. One of them stores what deleted ones have spent."""
-    nothing = Decimal(0)
-    deleted = max(amount(table(c.get("group")).get("deleted")) or nothing for c in costs)
-    accrued = [amount(c.get("accrued")) or nothing for c in costs]
-    expected = [amount(c.get("forecast")) for c in costs]
-    coming = (a if e is None else e for a, e in zip(accrued, expected, strict=True))
-    return GroupSum(sum(accrued, deleted), sum(coming, deleted))
+    return pools
 
 
 def is_named(options: Namespace) -> bool:

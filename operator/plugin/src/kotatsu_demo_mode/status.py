@@ -140,7 +140,6 @@ def _budget(pool: Pool) -> str:
     limit = pool.spec.budget.limit
     if limit is None:
         return UNKNOWN
-    share = f"{pool.counted / limit:.0%} of " if limit else ""
+    share = f"{pool.ledger.accrued / limit:.0%} of " if limit else ""
     used = " (exhausted)" if pool.ledger.exhausted_at is not None else ""
-    group = f" of group {pool.group}" if pool.group else ""
-    return f"{share}{amount(limit)} a {pool.spec.budget.period.value.lower()}{group}{used}"
+    return f"{share}{amount(limit)} a {pool.spec.budget.period.value.lower()}{used}"

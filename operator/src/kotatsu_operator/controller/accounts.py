@@ -5,10 +5,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, TypeVar
 
-from kotatsu_operator.controller.groups import Groups
 from kotatsu_operator.core.budget.forecast import forecast, pod_price
-from kotatsu_operator.core.budget.groups import Contribution, Terms
-from kotatsu_operator.core.budget.ledger import BilledPod, Ledger, accrue, compared
+from kotatsu_operator.core.budget.ledger import BilledPod, Ledger, accrue
 from kotatsu_operator.core.budget.limit import Allowed, allowed, news, sentence, standing
 from kotatsu_operator.core.budget.prices import NO_PRICES, PodRequests, PriceTable, hourly, priced
 from kotatsu_operator.core.formats import conditions_of, instant, table
@@ -97,23 +95,17 @@ class Accounts:
     """The ledgers between reconciles. `monotonic` measures time in seconds; by default, `now`."""
 
     def __init__(
-        self,
-        prices: PriceTable = NO_PRICES,
-        monotonic: Callable[[], float] | None = None,
-        groups: Groups | None = None,
+        self, prices: PriceTable = NO_PRICES, monotonic: Callable[[], float] | None = None
     ) -> None:
         self._prices = prices
-        self._groups = groups or Groups()
         self._book = Book[Ledger](monotonic)
 
     def forget(self, key: Key) -> None:
         self._book.forget(key)
-        self._groups.delete(key)
 
     def reset(self) -> None:
         """Drop all accounts: another operator has led and has written newer ones to the status."""
         self._book.reset()
-        self._groups.reset()
 
     def settle(
         self,
@@ -148,10 +140,7 @@ class Accounts:
     ) -> Ledger:
         if not spec.budget.currency:
             self._book.forget(key)
-            self._groups.leave(key)
             return Ledger()
-        if self._book.is_of_another(pool):
-            self._groups.delete(key)
         known = self._book.last(pool, now)
         ledger, elapsed = known or (read_ledger(pool.get("status") or {}), None)
         billed = [
@@ -162,19 +151,8 @@ class Accounts:
             if p.billed and not (known and p.billed.gone_at and p.uid not in ledger.pods)
         ]
         ledger = accrue(ledger, [*billed, *departed], spec.budget, spec.zone, now, elapsed)
-        ledger = self._share(key, spec, ledger, now)
         self._book.enter(pool, ledger, now)
         return ledger
-
-    def _share(self, key: Key, spec: PoolSpec, ledger: Ledger, now: datetime) -> Ledger:
-        """Enter the ledger into the pool's budget group and compare their sum with the limit."""
-        group = spec.budget.group
-        if not group:
-            self._groups.leave(key)
-            return replace(ledger, shared=None)
-        terms = Terms(ledger.currency, ledger.period, spec.zone.key)
-        entry = Contribution(terms, ledger.period_end, ledger.accrued, ledger.rate, ledger.limit)
-        return compared(replace(ledger, shared=self._groups.enter(key, group, entry)), now)
 
 
 def _reported(status: Mapping[str, Any], ledger: Ledger) -> str:

@@ -18,7 +18,6 @@ from kotatsu_operator.controller.cache.knative import KnativeWatch
 from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.controller.calendars.reader import Calendars
 from kotatsu_operator.controller.feature import Feature
-from kotatsu_operator.controller.groups import Groups
 from kotatsu_operator.controller.kopf_adapter import PoolSignals, PoolWatch
 from kotatsu_operator.controller.leader.election import TIMES, Times
 from kotatsu_operator.controller.leader.elector import Candidate, Elector
@@ -160,14 +159,13 @@ class Operator:
             catching_up=lambda: self.elector.catching_up,
             aside=self.work_queue.aside,
         )
-        groups = Groups(self.cache.pools_of_group, touch)
         self._reconciler = Reconciler(
             Tools(self._kube, observer, clock, hook, self.records.remember),
             self.cache,
             Reporter(self._kube, self.cache, clock, options.name),
             features=self._features,
             pacer=self._pacer,
-            accounts=Accounts(options.prices, time.monotonic, groups),
+            accounts=Accounts(options.prices, time.monotonic),
             first_start=options.first_start,
             parking=options.parking,
             readings=self.calendars.readings,

@@ -193,11 +193,6 @@ _GAUGES = (
         "Expected cost of the period, by the schedule.",
         lambda ledger: ledger.forecast,
     ),
-    _money(
-        "kotatsu_cost_counted",
-        "What counts against the limit: spent by the pool, or by all pools of its budget group.",
-        lambda ledger: ledger.counted,
-    ),
     _money("kotatsu_cost_limit", "Limit of the cost of the period.", lambda ledger: ledger.limit),
     _one("kotatsu_cost_exhausted", "1 while the limit is reached.", _exhausted),
 )

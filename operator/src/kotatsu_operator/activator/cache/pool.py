@@ -60,8 +60,7 @@ class SpentBudget:
 def spent_budget(spec: Mapping[str, Any], status: Mapping[str, Any]) -> SpentBudget | None:
     """The spent budget in a WarmPool's status; None while the budget permits a wake.
 
-    In a budget group, the operator compares the sum of its pools with the limit. A limit or a group
-    that was edited since counts as not reached, so that a raised limit needs no operator.
+    A limit that was edited since counts as not reached, so that a raised limit needs no operator.
     """
     budget, cost = spec.get("budget") or {}, table(status.get("cost"))
     inner = table(internal(status).get("cost"))
@@ -74,12 +73,11 @@ def spent_budget(spec: Mapping[str, Any], status: Mapping[str, Any]) -> SpentBud
         or policy == OnExhausted.WARN
     ):
         return None
-    group = text(table(inner.get("group")).get("name"))
-    if limit != amount(cost.get("limit")) or group != text(budget.get("group")):
+    if limit != amount(cost.get("limit")):
         return None
-    words = f"{limit} {cost.get('currency', '')} a {inner.get('period', 'period').lower()}"
+    period = text(inner.get("period"), "period").lower()
     return SpentBudget(
-        limit=f"{words} of budget group {group}" if group else words,
+        limit=f"{limit} {cost.get('currency', '')} a {period}",
         until=until,
         warm_until=None if policy == OnExhausted.SLEEP else _warm_until(spec, status),
     )

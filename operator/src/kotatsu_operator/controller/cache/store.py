@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from kotatsu_operator.core.budget.groups import group_of, stored_group
 from kotatsu_operator.core.budget.ledger import BilledPod
 from kotatsu_operator.core.formats import internal, table
 from kotatsu_operator.core.objects import selects, service_of, target_of
@@ -103,10 +102,6 @@ class Cache:
             self._touch_in_order(key, known, pool)
         self.tell(key, pool)
         return True
-
-    def pools_of_group(self, namespace: str, group: str) -> Iterator[tuple[Key, Object]]:
-        """The pools with a budget group in their spec or status."""
-        return ((key, self.pools[key]) for key in self.pools.having(("group", (namespace, group))))
 
     def forget_pool(self, key: Key) -> None:
         self._touch_in_order(key, self.pools.pop(key, None))
@@ -431,8 +426,6 @@ def _terms_of_pool(pool: Object) -> Iterator[Hashable]:
     key, (kind, name) = key_of(pool), target_of(pool)
     yield "namespace", key[0]
     yield "capacity", key[0], pool_label(key[1])
-    for group in {group_of(pool), stored_group(pool)} - {""}:
-        yield "group", (key[0], group)
     for other in pool["spec"].get("dependsOn") or ():
         yield "dependency", (key[0], other)
     yield "kind", kind

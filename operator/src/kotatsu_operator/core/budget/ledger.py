@@ -13,7 +13,6 @@ from decimal import Decimal
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-from kotatsu_operator.core.budget.groups import Shared
 from kotatsu_operator.core.budget.prices import hourly
 from kotatsu_operator.core.calendar.wallclock import to_instant
 from kotatsu_operator.core.pool.spec import Budget, Period
@@ -90,20 +89,8 @@ class Ledger:
     forecast: Decimal | None = None
     """The expected cost at the end of the period, by the schedule."""
     previous: Spent | None = None
-    shared: Shared | None = None
-    """The budget group of the pool."""
     pods: Mapping[str, Decimal] = field(default_factory=dict)
     """Price per hour of each pod counted up to `at`, by uid; empty after a restart."""
-
-    @property
-    def counted(self) -> Decimal:
-        """What counts against the limit: spent by the pool, or by its whole group."""
-        return self.accrued if self.shared is None else self.shared.total
-
-    @property
-    def spending(self) -> Decimal:
-        """Cost per hour of what counts against the limit."""
-        return self.rate if self.shared is None else self.shared.rate
 
 
 def money(rate: Decimal, lasting: timedelta) -> Decimal:
@@ -131,13 +118,8 @@ def accrue(
     current = _brought_up(ledger, known, budget, zone, now, elapsed)
     rate = sum(staying.values(), Decimal(0))
     current = replace(current, rate=rate, pods=staying, limit=budget.limit)
-    return current if budget.group else compared(current, now)
-
-
-def compared(ledger: Ledger, now: datetime) -> Ledger:
-    """The ledger with the time at which what counts has reached the limit."""
-    reached = ledger.limit is not None and ledger.counted >= ledger.limit
-    return replace(ledger, exhausted_at=min(ledger.exhausted_at or now, now) if reached else None)
+    reached = budget.limit is not None and current.accrued >= budget.limit
+    return replace(current, exhausted_at=min(current.exhausted_at or now, now) if reached else None)
 
 
 def _brought_up(

@@ -11,12 +11,14 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import IntEnum, StrEnum
 
-from kotatsu_operator.core.budget.groups import NEAR
 from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.calendar.schedule import Occurrence
 from kotatsu_operator.core.plan.plan import Plan
 from kotatsu_operator.core.pool.decision import Note
 from kotatsu_operator.core.pool.spec import Budget, OnExhausted
+
+NEAR = Decimal("0.8")
+"""The part of a limit at which an event warns."""
 
 _SECOND = timedelta(seconds=1)
 
@@ -29,8 +31,6 @@ class BudgetState(StrEnum):
     EXHAUSTED = "Exhausted"
     UNPRICED = "NoPrices"
     """There is a limit and there are no prices."""
-    DISAGREES = "GroupDisagrees"
-    """Not all pools of the budget group can be added up."""
 
 
 class Ends(IntEnum):
@@ -124,12 +124,12 @@ def allowed(ledger: Ledger, budget: Budget, now: datetime) -> Allowed:
     if budget.limit is None or not ledger.currency:
         return EVERYTHING
     recheck = ledger.period_end
-    left = budget.limit - ledger.counted
+    left = budget.limit - ledger.accrued
     if ledger.exhausted_at is None and ledger.rate > 0 and ledger.period_end is not None:
         hours = (ledger.period_end - now) / timedelta(hours=1)
-        if left < ledger.spending * Decimal(hours):
+        if left < ledger.rate * Decimal(hours):
             # Not before the limit is reached: an earlier recheck would repeat without end.
-            seconds = int(left / ledger.spending * 3600)
+            seconds = int(left / ledger.rate * 3600)
             recheck = now + timedelta(seconds=seconds) + _SECOND
     return Allowed(budget.on_exhausted, ledger.exhausted_at, ledger.period_end, recheck)
 
@@ -142,9 +142,7 @@ def standing(ledger: Ledger, budget: Budget) -> BudgetState | None:
         return BudgetState.UNPRICED
     if ledger.exhausted_at is not None:
         return BudgetState.EXHAUSTED
-    if ledger.shared is not None and ledger.shared.disagreement:
-        return BudgetState.DISAGREES
-    return BudgetState.NEAR if ledger.counted >= NEAR * budget.limit else BudgetState.WITHIN
+    return BudgetState.NEAR if ledger.accrued >= NEAR * budget.limit else BudgetState.WITHIN
 
 
 _CONSEQUENCE = {
@@ -162,15 +160,11 @@ def sentence(ledger: Ledger, budget: Budget) -> str:
             "spec.budget, or the chart's price table in the same currency"
         )
     limit = f"{budget.limit} {ledger.currency}"
-    if ledger.shared is not None:
-        limit += f" of budget group {ledger.shared.name}"
     until = f"{ledger.period_end:%Y-%m-%dT%H:%M:%SZ}" if ledger.period_end else "its end"
     stands = standing(ledger, budget)
     if stands is BudgetState.EXHAUSTED:
         what = _CONSEQUENCE[budget.on_exhausted]
         return f"the limit of {limit} is reached: {what} until {until} or until the limit is raised"
-    if stands is BudgetState.DISAGREES and ledger.shared is not None:
-        return ledger.shared.disagreement
     part = "80 % or more" if stands is BudgetState.NEAR else "less than 80 %"
     return f"{part} of {limit} is spent; the {budget.period.lower()} ends at {until}"
 

@@ -304,7 +304,6 @@ def _budget(raw: Mapping[str, Any]) -> Budget:
         limit=None if limit is None else _amount(limit, "spec.budget.limit"),
         period=Period(raw.get("period", Period.MONTH)),
         on_exhausted=OnExhausted(raw.get("onExhausted", OnExhausted.NO_NEW_WARMTH)),
-        group=raw.get("group", ""),
     )
 
 

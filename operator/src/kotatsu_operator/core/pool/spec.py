@@ -167,8 +167,6 @@ class Budget:
     limit: Decimal | None = None
     period: Period = Period.MONTH
     on_exhausted: OnExhausted = OnExhausted.NO_NEW_WARMTH
-    group: str = ""
-    """Pools of the namespace with the same group share the limit; empty: none."""
 
 
 @dataclass(frozen=True)

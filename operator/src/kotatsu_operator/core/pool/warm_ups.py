@@ -13,7 +13,6 @@ from kotatsu_operator.core.formats import count, internal, seconds
 from kotatsu_operator.core.pool.memory import Parts, WarmUp
 from kotatsu_operator.core.schema import MOST_ITEMS, Form, Schema
 
-
 _FORMER = Schema(WarmUp)
 """A warm-up as v1alpha1 has written it."""
 

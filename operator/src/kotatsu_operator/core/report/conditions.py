@@ -105,8 +105,7 @@ _BUDGET_EXHAUSTED = (
 def budget_condition(standing: BudgetState, message: str) -> Status:
     """BudgetAvailable: whether the pool may still start to spend."""
     made = condition("BudgetAvailable", standing is not BudgetState.EXHAUSTED, standing, message)
-    is_unknown = standing in (BudgetState.UNPRICED, BudgetState.DISAGREES)
-    return made | {"status": "Unknown"} if is_unknown else made
+    return made | {"status": "Unknown"} if standing is BudgetState.UNPRICED else made
 
 
 def target_conditions(

@@ -7,7 +7,6 @@ What people read has fields of its own. Everything else that the operator rememb
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from kotatsu_operator.core.budget.groups import Shared
 from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.formats import (
     choice,
@@ -88,11 +87,10 @@ _MEMORY = Schema(
         }.items()
     },
 )
-_GROUP = Schema(Shared, but=("rate", "disagreement"), total="spent")
 _TRANSITION = Schema(Transition)
 _LEDGER = Schema(
     Ledger,
-    but=("rate", "limit", "forecast", "shared", "pods"),
+    but=("rate", "limit", "forecast", "pods"),
     currency="cost.currency",
     period_start="cost.periodStart",
     accrued="cost.accrued",
@@ -184,9 +182,7 @@ def cost_status(ledger: Ledger) -> Status:
         "forecast": None if expected is None else f"{expected:.2f}",
         "limit": None if limit is None else str(limit),
     }
-    group = None if ledger.shared is None else _GROUP.write(ledger.shared)
-    inner = {"cost": {"group": group}}
-    return joined(_LEDGER.write(ledger), {"cost": shown, "internal": inner})
+    return joined(_LEDGER.write(ledger), {"cost": shown})
 
 
 def read_ledger(status: Mapping[str, Any]) -> Ledger:
@@ -232,7 +228,6 @@ def decided_status(
 _NEVER_ALONE = frozenset(
     {
         "internal.cost.at",
-        "internal.cost.group.spent",
         "internal.history.running.cost",
         "internal.history.running.podSeconds",
         "internal.history.running.replicas",
@@ -255,8 +250,7 @@ _QUIET = _NEVER_ALONE | {
 
 def worth_writing(new: Status, old: Mapping[str, Any], *, quiet_too: bool) -> bool:
     """Whether the new status differs enough from the old one to be written."""
-    # A later time of the ledger, or what other pools of the group spend, is not written for itself:
-    # so a sleeping pool writes nothing.
+    # A later time of the ledger is not written for itself: so a sleeping pool writes nothing.
     quiet = _NEVER_ALONE if quiet_too else _QUIET
     return not all(_same(value, old.get(name), name, quiet) for name, value in new.items())
 

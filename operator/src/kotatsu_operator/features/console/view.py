@@ -194,9 +194,6 @@ def _cost(written: Mapping[str, Any]) -> View | None:
     names = ("accrued", "ratePerHour", "limit", "forecast")
     read = {name: amount(written.get(name)) for name in names}
     known = {name: str(value) for name, value in read.items() if value is not None}
-    group = table(written.get("group"))
-    if name := text(group.get("name")):
-        known |= {"group": name, "deleted": str(amount(group.get("deleted")) or 0)}
     return {"currency": currency, "accrued": "0"} | known
 
 

@@ -130,12 +130,11 @@ function spent(pool) {
   if (!cost) return none(w.noPrices);
   const lines = [`<strong>${escape(money(cost.currency, cost.accrued))}</strong>`];
   if (cost.limit) {
-    const share = Math.min(Number(cost.counted ?? cost.accrued) / Math.max(Number(cost.limit), 1e-9), 1);
+    const share = Math.min(Number(cost.accrued) / Math.max(Number(cost.limit), 1e-9), 1);
     lines[0] += ` ${escape(w.limit(money(cost.currency, cost.limit)))}
       <meter value="${share}" low="0.8" high="0.999" optimum="0" aria-label="${escape(w.share)}"></meter>`;
   }
   const more = [
-    cost.group && `<small>${escape(w.group(cost.group, money(cost.currency, cost.counted)))}</small>`,
     cost.forecast && forecast(cost),
     Number(cost.ratePerHour) > 0 && `<small>${escape(w.perHour(money(cost.currency, cost.ratePerHour)))}</small>`,
   ];
@@ -145,7 +144,7 @@ function spent(pool) {
 /** What the period will have cost; in the colour of trouble where that is more than may be spent. */
 function forecast(cost) {
   const text = escape(words().forecast(money(cost.currency, cost.forecast)));
-  return cost.limit && Number(cost.groupForecast ?? cost.forecast) > Number(cost.limit) ? `<em>${text}</em>` : `<small>${text}</small>`;
+  return cost.limit && Number(cost.forecast) > Number(cost.limit) ? `<em>${text}</em>` : `<small>${text}</small>`;
 }
 
 function details(pool) {

@@ -100,30 +100,10 @@ function receive(message) {
   state = message;
   for (const key of pools.keys()) if (!state.keys.includes(key)) pools.delete(key);
   for (const pool of state.pools) pools.set(`${pool.namespace}/${pool.name}`, pool);
-  addUpGroups([...pools.values()]);
   drawAll();
   const news = state.pools.map((pool) => [pool, before.get(`${pool.namespace}/${pool.name}`)])
     .filter(([pool, was]) => was !== undefined && was !== badge(pool).text);
   if (news.length) $("news").textContent = news.map(([pool]) => words().say(pool.name, badge(pool).text)).join(", ");
-}
-
-/** What each budget group has spent and will have: by all its pools, and by those that were deleted. */
-function addUpGroups(all) {
-  const sums = new Map();
-  const grouped = all.filter(({ cost }) => cost?.group);
-  const key = ({ namespace, cost }) => [namespace, cost.group, cost.currency].join("/");
-  for (const pool of grouped) {
-    const sum = sums.get(key(pool)) ?? { spent: 0, forecast: 0, deleted: 0 };
-    sum.spent += Number(pool.cost.accrued);
-    sum.forecast += Number(pool.cost.forecast ?? pool.cost.accrued);
-    sum.deleted = Math.max(sum.deleted, Number(pool.cost.deleted));
-    sums.set(key(pool), sum);
-  }
-  for (const pool of grouped) {
-    const { spent, forecast, deleted } = sums.get(key(pool));
-    pool.cost.counted = spent + deleted;
-    pool.cost.groupForecast = forecast + deleted;
-  }
 }
 
 function sayLive() {
