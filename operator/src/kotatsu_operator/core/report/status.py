@@ -228,6 +228,12 @@ def decided_status(
 _NEVER_ALONE = frozenset(
     {
         "internal.cost.at",
+        "internal.history.since",
+        "internal.history.episodes",
+        "internal.history.earlier",
+        "internal.history.moves",
+        "internal.history.previous",
+        "internal.history.woken",
         "internal.history.running.cost",
         "internal.history.running.podSeconds",
         "internal.history.running.replicas",
