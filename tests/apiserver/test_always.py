@@ -60,7 +60,7 @@ async def test_under_traffic_the_selector_is_taken_over_and_given_back_and_no_re
         platform.apply(pool(app.name, route="Always", **LONG))
         await led_by_activators(app)
         await asyncio.sleep(1)
-        assert app.status()["takenService"] == app.name
+        assert app.status()["internal"]["takenService"] == app.name
         platform.delete("warmpool", app.name)
         await led_by_pods(app)
         await asyncio.sleep(1)

@@ -115,7 +115,7 @@ def test_the_api_server_keeps_every_field_of_a_history(api: Api):
     whole = {**WINDOW, "wakes": 1, "cold": 2}
     history = {"since": START, "episodes": [whole], "running": RUNNING, "earlier": [earlier]}
     api.set_status("voice", history=history)
-    assert api.get("warmpool", "voice")["status"]["history"] == history
+    assert api.get("warmpool", "voice")["status"]["internal"]["history"] == history
 
 
 def parked_evening() -> dict:

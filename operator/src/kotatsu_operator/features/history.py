@@ -335,7 +335,10 @@ async def append(kube: Kube, pool: Object, outbox: Outbox) -> Object:
         known = await kube.get(WarmPoolHistory, namespace, name)
     except NotFoundError:
         return await kube.create(WarmPoolHistory, namespace, history_of(pool, None, outbox))
-    return await kube.replace(WarmPoolHistory, namespace, history_of(pool, known, outbox))
+    made = history_of(pool, known, outbox)
+    if made["record"] == known.get("record"):
+        return known  # another process has written it, and ended before the status said so
+    return await kube.replace(WarmPoolHistory, namespace, made)
 
 
 class Histories(Feature):

@@ -121,7 +121,7 @@ def test_the_parts_of_a_status_that_cannot_be_read_are_left_out():
 def test_the_newest_warm_up_comes_first_with_its_parts():
     parts = {"node": 91.0, "sandbox": 1.0, "pull": 12.0, "start": 5.0}
     ups = [{"seconds": 3, "replicas": 1}, {"seconds": 109, "replicas": 5, "parts": parts}]
-    newest, oldest = view_of({"phase": "Warm", "warmUps": ups})["warmUps"]
+    newest, oldest = view_of({"phase": "Warm", "internal": {"warmUps": ups}})["warmUps"]
     assert newest == {"seconds": 109.0, "replicas": 5, "parts": parts}
     assert oldest["parts"] is None
 

@@ -35,7 +35,7 @@ from kotatsu_operator.core.decide.refusal import (
     check_selector,
     check_service,
 )
-from kotatsu_operator.core.formats import instant, table
+from kotatsu_operator.core.formats import instant, internal, table
 from kotatsu_operator.core.objects import target_of
 from kotatsu_operator.core.plan.activity import counted
 from kotatsu_operator.core.pool.decision import (
@@ -377,7 +377,7 @@ async def _set_minimum(
     The caller runs this before it raises the scale and after it was lowered to 0. Raises
     ConflictError, NotFoundError.
     """
-    key, known = key_of(pool), read_original(pool.get("status") or {})
+    key, known = key_of(pool), read_original(internal(pool.get("status")))
     autoscaler, original = seen.autoscaler, decision.memory.original
     if known is not None and (autoscaler is None or autoscaler.name != known.name):
         await _let_go(kube, cache, pool)
@@ -401,7 +401,7 @@ async def _let_go(kube: Kube, cache: Cache, pool: Object) -> None:
 
     Raises ConflictError, NotFoundError.
     """
-    namespace, known = key_of(pool)[0], read_original(pool.get("status") or {})
+    namespace, known = key_of(pool)[0], read_original(internal(pool.get("status")))
     left = None if known is None else cache.autoscalers.get((namespace, known.name))
     if known is not None and left is not None:
         await _give_back(kube, namespace, left, known)

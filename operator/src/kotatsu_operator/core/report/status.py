@@ -167,9 +167,9 @@ def original_status(original: Original | None) -> Status:
     return {"internal": {"hpa": None if original is None else _ORIGINAL.write(original)}}
 
 
-def read_original(status: Mapping[str, Any]) -> Original | None:
-    """The minReplicas of the target's HPA without the pool, from the status."""
-    return _ORIGINAL.read(internal(status).get("hpa"))
+def read_original(known: Mapping[str, Any]) -> Original | None:
+    """The minReplicas of the target's HPA without the pool: from `internal`, or from a record."""
+    return _ORIGINAL.read(known.get("hpa"))
 
 
 def cost_status(ledger: Ledger) -> Status:
