@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 from fuzz.edits import edited
-from fuzz.pools import crd, specs
-from fuzz.schema import values
+from fuzz.pools import specs, statuses
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from plugin.kit import EVENINGS, NOW, PITCH, PRICES, Cluster, cron, demo_mode, manifest, pool
@@ -235,7 +234,7 @@ def aimed(spec: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.slow
 @FUZZ
-@given(edited(values(crd()["status"])))
+@given(edited(statuses()))
 def test_every_status_can_be_read(status: Any):
     cluster = Cluster({**RICH, "status": status})
     for command in COMMANDS:

@@ -256,7 +256,7 @@ async def test_a_target_whose_pod_cannot_start_is_named_and_not_waited_for(clust
 async def test_all_targets_that_are_waited_for_are_named_with_the_time_that_is_left(cluster):
     cluster.pods_come = False
     pool, target = never_ready()
-    pool["status"]["internal"] = {"warmUps": [[5, 1, 0, None]]}
+    pool["status"]["internal"] = {"warmUps": [[5, 1, 0]]}
     for made in (pool, target):
         cluster.kube.put(made)
     running = asyncio.create_task(cluster.uninstall())

@@ -55,7 +55,7 @@ from kotatsu_operator.kube.objects import Key, Object, WarmPoolHistory, key_of
 log = logging.getLogger(__name__)
 
 
-BATCH = 8
+BATCH = 2
 """So many finished episodes of a pool that does not sleep are written to its WarmPoolHistory."""
 
 AGAIN = timedelta(minutes=1)
@@ -368,13 +368,15 @@ class Histories(Feature):
     async def after(self, tools: Tools, turn: Turn, report: Report) -> After | None:
         """Write what waits to the WarmPoolHistory; the next status has it no more.
 
-        While the pool sleeps, or if much waits: a wake makes no write for it.
+        While the pool sleeps, or if more waits. A wake makes no write for it.
         """
         if report.decision.memory.phase is not Phase.WARMING:
             await self._read(tools.kube, turn.key)
         last = self._book.last(turn.pool, turn.now)
         outbox = EMPTY if last is None else last[0].outbox
-        is_due = outbox.running is None or len(outbox.finished) >= BATCH
+        running = outbox.running
+        is_woken = running is not None and running.cause.why is Why.REQUEST
+        is_due = running is None or (len(outbox.finished) >= BATCH and not is_woken)
         if last is None or not (outbox.is_waiting and is_due):
             return None
         try:

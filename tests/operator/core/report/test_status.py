@@ -268,7 +268,7 @@ OLD = {
     "lastOpening": {"window": "demo", "early": "2m"},
     "lastActive": "2026-11-25T10:00:00Z",
     "cost": {"accrued": "1", "currency": "JPY"},
-    "internal": {"warmUps": [[3, 1, 0, None]], "cost": {"at": "2026-11-25T10:00:00Z"}},
+    "internal": {"warmUps": ["a1", [3, 1, 0]], "cost": {"at": "2026-11-25T10:00:00Z"}},
     "demand": {"at": "2026-11-25T10:00:00Z"},
 }
 
@@ -281,7 +281,7 @@ OLD = {
         ({"phase": "Draining"}, True),
         ({"route": {"target": "Native"}}, False),
         ({"route": {"target": "Native", "epoch": 4}}, True),
-        ({"internal": {"warmUps": [[3.0, 1, 0, None]]}}, False),
+        ({"internal": {"warmUps": ["a1", [3.0, 1, 0]]}}, False),
         ({"internal": {"warmUps": []}}, True),
         ({"lastOpening": None}, True),
         ({"lastOpening": {"window": "demo", "early": None}}, True),
@@ -329,7 +329,7 @@ def test_what_changes_all_the_time_is_written_when_its_time_has_come(new, worth)
         {"internal": {"hpa": {"name": 7}, "version": {}, "opening": [3], "capacity": -1}},
         {"internal": {"hpa": {"name": "../../theirs", "minReplicas": 1}}},
         {"internal": {"warmUps": [{"seconds": 1e300, "replicas": 5}, {"seconds": "3"}, None]}},
-        {"internal": {"warmUps": [[1e300, 5, 0, ""], ["3", 1, 0, ""], [3, -1, 0, ""], [3, 1], []]}},
+        {"internal": {"warmUps": [[1e300, 5, 0], ["3", 1, 0], [3, -1, 0], [3, 1], [], "a1"]}},
         {"internal": {"warmUps": {"seconds": 3}, "ahead": "-5s"}, "lead": 11},
         {"internal": {"opening": {"replicas": 3}}, "lastOpening": {"at": 0}},
         {
@@ -345,6 +345,6 @@ def test_what_cannot_be_read_of_a_status_counts_as_not_there(edit):
 
 
 def test_of_a_thousand_warm_ups_that_somebody_wrote_the_newest_are_read():
-    written = [[n, 1, 0, None] for n in range(1000)]
+    written = [[n, 1, 0] for n in range(1000)]
     read = read_memory({"phase": "Warm", "internal": {"warmUps": written}}, Memory()).warm_ups
     assert [w.seconds for w in read] == list(range(980, 1000))

@@ -3,8 +3,7 @@ from datetime import timedelta
 
 import pytest
 from fuzz.edits import edited
-from fuzz.pools import crd, specs
-from fuzz.schema import values
+from fuzz.pools import specs, statuses
 from hypothesis import HealthCheck, given, settings
 
 from kotatsu_operator.core.plan.kept import Kept
@@ -128,7 +127,7 @@ def test_the_newest_warm_up_comes_first_with_its_parts():
 
 @pytest.mark.slow
 @settings(max_examples=100, suppress_health_check=list(HealthCheck))
-@given(edited(specs()), edited(values(crd()["status"])))
+@given(edited(specs()), edited(statuses()))
 def test_no_edit_of_spec_or_status_keeps_a_pool_from_being_shown(spec, status):
     board = Board(Clock())
     board.see(pool("voice", status=status) | {"spec": spec})

@@ -1,8 +1,9 @@
 """The measured warm-ups of a pool, as short rows of the status.
 
-A row is `[seconds, replicas, window, template]`, and the four parts behind it if the pods showed
-them. `window` is 1 if a window asked for the pods. `template` is null if it is that of the row
-before: a pool has up to 20 warm-ups, nearly always of one template.
+A row is `[seconds, replicas, window]`, and the four parts behind it if the pods showed them.
+`window` is 1 if a window asked for the pods. A string is the template of the rows that follow: a
+pool has up to 20 warm-ups, nearly always of one template. Their parts are stored of the slowest and
+of the newest ones: people look at those.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +13,9 @@ from typing import Any
 from kotatsu_operator.core.formats import count, internal, seconds
 from kotatsu_operator.core.pool.memory import Parts, WarmUp
 from kotatsu_operator.core.schema import MOST_ITEMS, Form, Schema
+
+WITH_PARTS = 5
+"""The newest warm-ups whose parts are stored."""
 
 _FORMER = Schema(WarmUp)
 """A warm-up as v1alpha1 has written it."""
@@ -33,10 +37,11 @@ def _each(listed: Sequence[Any]) -> Iterator[WarmUp]:
     for row in listed:
         if isinstance(row, Mapping) and (former := _FORMER.read(row)) is not None:
             yield former
-        if not isinstance(row, list) or len(row) not in (4, 8):
+        if isinstance(row, str):
+            template = row
+        if not isinstance(row, list) or len(row) not in (3, 7):
             continue
-        took, replicas, of_window, name, *rest = row
-        template = name if isinstance(name, str) else template
+        took, replicas, of_window, *rest = row
         if (lasted := seconds(took)) is None or (number := count(replicas, -1)) < 0:
             continue
         parts = [part for part in map(seconds, rest) if part is not None]
@@ -45,14 +50,16 @@ def _each(listed: Sequence[Any]) -> Iterator[WarmUp]:
         )
 
 
-def _written(warm_ups: Sequence[WarmUp]) -> list[list[Any]]:
-    rows, before = list[list[Any]](), ""
-    for one in warm_ups:
-        name = None if one.template == before else one.template
-        parts = () if one.parts is None else astuple(one.parts)
-        row = [one.seconds, one.replicas, int(one.window), name, *parts]
+def _written(warm_ups: Sequence[WarmUp]) -> list[Any]:
+    rows, template = list[Any](), ""
+    slowest = max((one.seconds for one in warm_ups), default=0.0)
+    for left, one in enumerate(warm_ups, start=1 - len(warm_ups)):
+        if one.template != template:
+            rows.append(template := one.template)
+        is_told = left > -WITH_PARTS or one.seconds == slowest
+        parts = astuple(one.parts) if one.parts is not None and is_told else ()
+        row = [one.seconds, one.replicas, int(one.window), *parts]
         rows.append([round(x, 3) if isinstance(x, float) else x for x in row])
-        before = one.template
     return rows
 
 
