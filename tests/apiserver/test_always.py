@@ -91,7 +91,7 @@ async def test_a_pool_that_leaves_the_route_gives_the_selector_back(
         platform.patch("warmpool", app.name, {"spec": {"route": "Auto"}})
         await led_by_pods(app)
     assert selector(app) == {"app": app.name}
-    assert "takenService" not in app.status()
+    assert "takenService" not in app.status()["internal"]
 
 
 async def test_a_selector_that_a_program_applies_is_refused_with_the_line_for_its_manifest(

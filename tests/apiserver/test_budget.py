@@ -20,7 +20,7 @@ async def test_a_pool_without_money_is_not_woken_and_wakes_again_when_the_limit_
         "period": "Day",
     }
     app = await make_app("money", idleAfter="3s", budget=budget)
-    await eventually("the limit reached", lambda: app.status().get("cost", {}).get("exhausted"))
+    await eventually("the limit reached", lambda: app.inner().get("cost", {}).get("exhaustedAt"))
     condition = app.conditions()["BudgetAvailable"]
     assert (condition["status"], condition["reason"]) == ("False", "Exhausted")
     await app.asleep()

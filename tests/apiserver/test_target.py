@@ -55,7 +55,7 @@ async def shared(make_app, platform):
     app = await make_app("shared", **QUICK)
     platform.apply(autoscaler(app.name))
     await app.asleep()
-    await eventually("the autoscaler is known", lambda: app.status().get("hpa"))
+    await eventually("the autoscaler is known", lambda: app.inner().get("hpa"))
     yield app
     platform.delete("hpa", app.name)
 

@@ -48,7 +48,7 @@ def heading(status: dict[str, Any], **spec: Any) -> str:
 )
 def test_pods_start_as_early_as_the_operator_will_start_them(status: dict[str, Any]):
     made = pool(status=status, windows=[PITCH, EVENINGS])
-    operators = plan_at(made.spec, read_memory(status, Memory()), NOW)
+    operators = plan_at(made.spec, read_memory(made.status, Memory()), NOW)
     plugins = timeline(made, NOW, NOW + DAY)
     assert plugins.first.lead == operators.lead
     first = plugins.changes[0]

@@ -7,14 +7,18 @@ import yaml
 from chart.kit import ROOT
 from fuzz.schema import values
 from hypothesis import assume, given
+from hypothesis import strategies as st
 
-from kotatsu_demo_mode.schema import _faults, defaulted, faults, spec_schema
+from kotatsu_demo_mode.schema import RULES, _faults, defaulted, faults, spec_schema
 from kotatsu_operator.core.pool.v1alpha1 import (
     BY,
     FORMER,
     REASON,
+    SUCCESSORS,
     fingerprint,
+    leftovers,
     spec_from,
+    status_from,
 )
 
 FILE = yaml.safe_load((ROOT / "tests/apiserver/v1alpha1.yaml").read_text())
