@@ -56,9 +56,7 @@ class Cluster:
         self.name = f"warmpools.{self.group}"
         self.old = crd_of(Path(__file__).parent / "v1alpha1.yaml", self.group)
         self.old["spec"]["versions"][0]["name"] = "v1alpha1"
-        self.new = _new(
-            crd_of(chart.CHARTS / "kotatsu/crds/warmpools.kotatsu.dev.yaml", self.group)
-        )
+        self.new = crd_of(chart.CHARTS / "kotatsu/crds/warmpools.kotatsu.dev.yaml", self.group)
         self.plane = plane
         self._server = api.connect(plane.kubeconfig)
 
@@ -150,37 +148,6 @@ class Dying(Kube):
         if self.writes == self._dies_at:
             raise Killed
         return await super()._write(call)
-
-
-def _new(crd: Object) -> Object:
-    props = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
-    st = props["status"]
-    if "internal" in st["properties"]:
-        return crd
-    st["x-kubernetes-preserve-unknown-fields"] = True
-    keep = {
-        "observedGeneration",
-        "phase",
-        "phaseSince",
-        "reason",
-        "route",
-        "demand",
-        "lastWake",
-        "lastOpening",
-        "cost",
-        "conditions",
-        "reduced",
-        "restoreReplicas",
-    }
-    st["properties"] = {n: p for n, p in st["properties"].items() if n in keep}
-    st["properties"]["internal"] = {
-        "type": "object",
-        "x-kubernetes-preserve-unknown-fields": True,
-        "x-kubernetes-map-type": "atomic",
-    }
-    for n in ("cost", "demand", "lastOpening"):
-        st["properties"][n]["x-kubernetes-preserve-unknown-fields"] = True
-    return crd
 
 
 SPECS: dict[str, Object] = {
@@ -503,30 +470,6 @@ async def as_the_chart_runs_it(cluster: Cluster, folder: Path) -> str:
     packaged = rendered.one("ConfigMap", "kotatsu-crds")["data"]
     for file, text in packaged.items():
         (files / file).write_text(text.replace("kotatsu.dev", cluster.group))
-    if len(packaged) == 1:  # TEMPORARY
-        hist = {
-            "apiVersion": "apiextensions.k8s.io/v1",
-            "kind": "CustomResourceDefinition",
-            "metadata": {"name": f"warmpoolhistories.{cluster.group}"},
-            "spec": {
-                "group": cluster.group,
-                "scope": "Namespaced",
-                "names": {
-                    "kind": "WarmPoolHistory",
-                    "plural": "warmpoolhistories",
-                    "singular": "warmpoolhistory",
-                },
-                "versions": [
-                    {
-                        "name": "v1beta1",
-                        "served": True,
-                        "storage": True,
-                        "schema": {"openAPIV3Schema": {"type": "object"}},
-                    }
-                ],
-            },
-        }
-        (files / "z.json").write_text(json.dumps(hist))
     (files / "warmpools.kotatsu.dev.json").write_text(json.dumps(cluster.new))
     done = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "kotatsu_operator.jobs.crds", str(files)),

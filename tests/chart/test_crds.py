@@ -20,19 +20,24 @@ KEYWORDS = {
     "minLength", "maxLength", "maxProperties", "minItems", "maxItems", "required", "properties",
     "items",
     "additionalProperties", "x-kubernetes-validations", "x-kubernetes-list-type",
-    "x-kubernetes-list-map-keys", "x-kubernetes-int-or-string", "x-kubernetes-map-type",
-    "x-kubernetes-preserve-unknown-fields",
+    "x-kubernetes-list-map-keys", "x-kubernetes-int-or-string",
+    "x-kubernetes-preserve-unknown-fields", "x-kubernetes-map-type",
 }  # fmt: skip
 
 
-def test_the_crd_has_no_unknown_keyword() -> None:
-    for path, node in _nodes(crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]):
+PLURALS = ("warmpools", "warmpoolhistories")
+
+
+@pytest.mark.parametrize("plural", PLURALS)
+def test_a_crd_has_no_unknown_keyword(plural: str) -> None:
+    for path, node in _fields(plural):
         assert set(node) <= KEYWORDS, path
 
 
-def test_every_field_of_the_crd_is_described() -> None:
-    for path, node in _nodes(crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]):
-        if path.startswith(("spec.", "status.")) and not path.endswith("[]"):
+@pytest.mark.parametrize("plural", PLURALS)
+def test_every_field_of_a_crd_is_described(plural: str) -> None:
+    for path, node in _fields(plural):
+        if path.startswith(("spec.", "status.", "record")) and not path.endswith("[]"):
             assert node.get("description"), path
 
 
@@ -43,8 +48,21 @@ def test_the_spec_has_few_fields() -> None:
     assert len(fields) <= 48, fields
 
 
-def test_the_crd_tells_its_revision() -> None:
-    assert crds.revision(crd()) >= 1
+def test_a_status_has_few_fields_for_people() -> None:
+    """All levels together. What only Kotatsu reads is in `internal`, without a schema."""
+    shown = [path for path, _ in _fields("warmpools") if path.startswith("status.")]
+    assert len([path for path in shown if not path.endswith("[]")]) <= 48
+
+
+def test_a_status_loses_no_field_of_another_version() -> None:
+    status = dict(_fields("warmpools"))["status"]
+    for node in (status, status["properties"]["internal"]):
+        assert node["x-kubernetes-preserve-unknown-fields"] is True
+
+
+@pytest.mark.parametrize("plural", PLURALS)
+def test_a_crd_tells_its_revision(plural: str) -> None:
+    assert crds.revision(crd(plural)) >= 1
 
 
 def test_a_newer_crd_replaces_the_spec_and_keeps_what_others_wrote() -> None:
@@ -151,6 +169,10 @@ def test_a_refusal_says_what_to_do(
 def test_it_takes_a_directory(capsys: pytest.CaptureFixture[str]) -> None:
     assert crds.main([]) == 2
     assert "usage" in capsys.readouterr().err
+
+
+def _fields(plural: str) -> Iterator[tuple[str, Any]]:
+    return _nodes(crd(plural)["spec"]["versions"][0]["schema"]["openAPIV3Schema"])
 
 
 def _crd(revision: int, group: str, labels: dict[str, str] | None = None) -> Object:

@@ -307,11 +307,12 @@ def test_the_crd_job_runs_only_while_upgrading_and_cleans_up() -> None:
         assert "hook-succeeded" in annotations(obj)["helm.sh/hook-delete-policy"]
 
 
-def test_the_crd_job_carries_the_packaged_crd() -> None:
+def test_the_crd_job_carries_the_packaged_crds() -> None:
     packaged = render("kotatsu").one("ConfigMap", "kotatsu-crds")["data"]
 
-    assert list(packaged) == ["warmpools.kotatsu.dev.json"]
-    assert json.loads(packaged["warmpools.kotatsu.dev.json"])["kind"] == "CustomResourceDefinition"
+    assert [*packaged] == ["warmpoolhistories.kotatsu.dev.json", "warmpools.kotatsu.dev.json"]
+    for text in packaged.values():
+        assert json.loads(text)["kind"] == "CustomResourceDefinition"
 
 
 def test_the_hooks_policies_go_with_the_policies() -> None:
