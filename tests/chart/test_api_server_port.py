@@ -33,7 +33,7 @@ ENDPOINT: Object = {
 }
 NOTHING_CLUSTER_WIDE = (
     "--skip-crds",
-    "--set=crds.upgrade=false,aggregateRoles=false,admissionPolicies.enabled=false",
+    "--set=crds.upgrade=false,rbac.aggregate=false,admissionPolicies.enabled=false",
 )
 OWNER, DEPLOYER = "owner", "deployer"
 """May do everything in the release's namespace; and also create what is cluster-scoped."""
@@ -115,7 +115,7 @@ def test_the_owner_of_a_namespace_installs_and_upgrades_without_reading_another_
 
 def test_an_account_that_may_create_all_but_not_read_sets_the_values(plane: ControlPlane) -> None:
     command = ("template", RELEASE, str(CHARTS / "kotatsu"), "--dry-run=server")
-    node = "--set=operator.nodeAutoscaler=never"
+    node = "--set=operator.firstStart=60"
     done = asked(plane, *command, node, user=DEPLOYER)
     assert 'endpointslices.discovery.k8s.io "kubernetes" is forbidden' in done.stderr
     found = rendered(plane, node, "--set=networkPolicy.apiServerPorts={6443}", user=DEPLOYER)

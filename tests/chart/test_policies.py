@@ -440,5 +440,7 @@ def test_without_permission_to_create_them_the_policies_can_be_left_out() -> Non
 
 
 def test_where_knative_is_not_kept_no_policy_names_it() -> None:
-    names = render("kotatsu", None, "--set=runtime=native").names("ValidatingAdmissionPolicy")
+    names = render("kotatsu", None, "--set=knative.enabled=false").names(
+        "ValidatingAdmissionPolicy"
+    )
     assert "kotatsu-revisions-here" not in names

@@ -66,8 +66,9 @@ def stack(
 
 
 def _install(kubectl: Kubectl) -> None:
-    labels = (*(f"metrics.labels.{k}={v}" for k, v in LABELS.items()), "metrics.interval=2s")
-    install_platform(kubectl, *labels)
+    labels = (*(f"podMonitor.labels.{k}={v}" for k, v in LABELS.items()), "podMonitor.interval=2s")
+    rules = (f"prometheusRule.labels.{k}={v}" for k, v in LABELS.items())
+    install_platform(kubectl, *labels, *rules)
     sets = ["githubStub.enabled=true", "voice.enabled=false", "auth.pool.enabled=false", *labels]
     # feed is a pool that is always warm.
     window = {"name": "all-day", "schedule": "0 * * * *", "duration": "90m", "replicas": "1"}
