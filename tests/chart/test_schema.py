@@ -12,7 +12,7 @@ BOTH = pytest.mark.parametrize("chart", ["kotatsu", "pet"])
 # Objects whose keys are Kubernetes' or the user's.
 OPEN = {
     "resources", "podAnnotations", "podLabels", "commonLabels", "commonAnnotations",
-    "nodeSelector", "affinity", "labels", "annotations", "global", "budget", "drain", "extended",
+    "nodeSelector", "affinity", "labels", "annotations", "global", "budget", "extended",
     "livenessProbe",
 }  # fmt: skip
 # Set by a parent chart alone.

@@ -15,7 +15,7 @@ from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.budget.limit import Ends
 from kotatsu_operator.core.decide.refusal import Refusal, check_dependencies
 from kotatsu_operator.core.pool.parse import SpecError, parse, salvage
-from kotatsu_operator.core.pool.spec import KNATIVE, OnDelete, PoolSpec
+from kotatsu_operator.core.pool.spec import KNATIVE, PLATFORM, OnDelete, Platform, PoolSpec
 from kotatsu_operator.core.report.conditions import condition
 from kotatsu_operator.core.report.record import Entry
 from kotatsu_operator.core.report.status import Status
@@ -56,7 +56,11 @@ class Refused(Refusal):
 
 
 def accept(
-    key: Key, pool: Object, cache: Cache, last: PoolSpec | None = None
+    key: Key,
+    pool: Object,
+    cache: Cache,
+    last: PoolSpec | None = None,
+    platform: Platform = PLATFORM,
 ) -> tuple[Target, Refused | None]:
     """A pool's target, and why the pool is rejected: by its spec and by other objects.
 
@@ -64,9 +68,9 @@ def accept(
     """
     objections: list[tuple[Refusal, Ends]] = []
     try:
-        spec = parse(pool["spec"])
+        spec = parse(pool["spec"], platform)
     except SpecError as error:
-        spec = salvage(pool["spec"], last)
+        spec = salvage(pool["spec"], last, platform)
         objections.append((Refusal("InvalidSpec", str(error)), Ends.SLEEP))
     target = kind_of(spec.target.kind)(key, spec, cache)
     objections += [(why, ends) for why, ends in target.objections() if why is not None]
