@@ -59,7 +59,11 @@ def test_a_pools_own_budget_replaces_parts_of_the_common_one() -> None:
     assert spec("auth", chart)["budget"] == {"period": "Week", "limit": "500"}
 
 
-@pytest.mark.parametrize("wrong", ["period=Year", "onExhausted=Stop", "limit=5", "cap=5"])
+def test_a_limit_may_be_a_number() -> None:
+    assert spec("voice", rendered(budget={"limit": 2500.5}))["budget"] == {"limit": "2500.5"}
+
+
+@pytest.mark.parametrize("wrong", ["period=Year", "onExhausted=Stop", "limit=-5", "cap=5"])
 def test_a_budget_that_no_pool_takes_is_refused(wrong: str) -> None:
     done = template("pet", None, f"--set=budget.{wrong}")
 

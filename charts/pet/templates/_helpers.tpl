@@ -326,6 +326,7 @@ spec:
   drainTimeout: {{ . }}
   {{- end }}
   {{- with mergeOverwrite (deepCopy .root.Values.budget) (deepCopy $pool.budget) }}
+  {{- if hasKey . "limit" }}{{ $_ := set . "limit" (include "pet.text" .limit) }}{{ end }}
   budget:
     {{- toYaml . | nindent 4 }}
   {{- end }}
