@@ -16,7 +16,7 @@ from e2e.prometheus import RIGHTS, Prometheus, from_docs, of_the_example
 pytestmark = [pytest.mark.e2e, pytest.mark.nightly, pytest.mark.alone]
 
 PAGE = ROOT / "docs/monitoring.md"
-LABELS: dict[str, str] = yaml.safe_load(from_docs(PAGE, "release:"))["metrics"]["labels"]
+LABELS: dict[str, str] = yaml.safe_load(from_docs(PAGE, "release:"))["podMonitor"]["labels"]
 GROUPS: list[Object] = yaml.safe_load((ROOT / "charts/kotatsu/rules/kotatsu.yaml").read_text())[
     "groups"
 ]
