@@ -76,7 +76,7 @@ async def test_a_receiver_gets_the_story_of_one_window(make_namespace, receiver,
     assert event["subject"] == f"{kubectl.namespace}/voice"
     assert "window pitch: 1 replica is Ready" in event["data"]["message"]
     assert chat["text"].startswith(f"*{kubectl.namespace}/voice* WindowReady: window pitch")
-    await eventually("nothing waits", lambda: not app.status().get("notices"))
+    await eventually("nothing waits", lambda: not app.inner().get("notices"))
 
     clock.reach(closes)
     await app.asleep()
@@ -97,7 +97,7 @@ async def test_a_receiver_gets_the_story_of_one_window(make_namespace, receiver,
     ending, ended = await override("ann")
     assert ending["reason"] == "OverrideEnding"
     assert ended["message"].startswith("the Warm override by ann has ended")
-    await eventually("nothing waits", lambda: not app.status().get("notices"))
+    await eventually("nothing waits", lambda: not app.inner().get("notices"))
 
     # The next operator has nothing to send again.
     assert caplog.text.count(USING) == 1

@@ -120,7 +120,7 @@ async def test_pods_that_an_autoscaler_measures_by_their_requests_are_not_parked
             },
         }
     )
-    await eventually("the autoscaler is known", lambda: app.status().get("hpa"))
+    await eventually("the autoscaler is known", lambda: app.inner().get("hpa"))
     await app.send(http)
     found = await eventually("said", lambda: app.conditions().get("ParkingFailed"))
     assert (found["status"], found["reason"]) == ("True", "AutoscalerUtilization")

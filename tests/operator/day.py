@@ -212,7 +212,7 @@ class Day:
 
     def ticket(self):
         """An activator announces a request."""
-        demand = {"at": stamp(self.now), "by": "activator-1"}
+        demand = {"at": stamp(self.now)}
         self.kube.edit("WarmPool", "voice", status={"demand": demand})
 
     def edit(self, **spec):

@@ -137,6 +137,8 @@ class Cluster:
         self.operators = [operator()] if operators is None else [*operators]
         self.lease: dict[str, Any] | None = lease("kotatsu-operator-1")
         """The Lease of the operators; None if it may not be read."""
+        self.histories: dict[str, Any] = {}
+        """The WarmPoolHistories by name; a `DemoModeError` is raised."""
         self._pools = {raw["metadata"]["name"]: deepcopy(raw) for raw in pools}
         self.writes: list[Any] = []
         """The patches that were not dry runs."""
@@ -158,6 +160,10 @@ class Cluster:
             return {"items": deepcopy(list(self._pools.values()))}
         if folder.endswith("/warmpools"):
             return deepcopy(self._pools[name])
+        if folder.endswith("/warmpoolhistories") and name in self.histories:
+            if isinstance(found := self.histories[name], Exception):
+                raise found
+            return deepcopy(found)
         if name == "deployments":
             return {"items": deepcopy(self.operators)}
         if folder.endswith("/leases"):

@@ -29,7 +29,7 @@ def test_the_end_is_the_operators_when_the_override_reaches_over_a_day():
     key = pool(override=override).spec.override
     assert key is not None
     seen = {"key": key.key, "seenAt": (NOW - timedelta(hours=23)).isoformat()}
-    assert row(WARM | {"override": seen}, override=override)["UNTIL"] == "07:00"
+    assert row(WARM | {"internal": {"override": seen}}, override=override)["UNTIL"] == "07:00"
 
 
 def test_an_open_window_says_until_when():

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 from fuzz.edits import edited
-from fuzz.pools import crd, specs
-from fuzz.schema import values
+from fuzz.pools import specs, statuses
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from plugin.kit import EVENINGS, NOW, PITCH, Cluster, cron, demo_mode, manifest, pool
@@ -49,7 +48,7 @@ def heading(status: dict[str, Any], **spec: Any) -> str:
 )
 def test_pods_start_as_early_as_the_operator_will_start_them(status: dict[str, Any]):
     made = pool(status=status, windows=[PITCH, EVENINGS])
-    operators = plan_at(made.spec, read_memory(status, Memory()), NOW)
+    operators = plan_at(made.spec, read_memory(made.status, Memory()), NOW)
     plugins = timeline(made, NOW, NOW + DAY)
     assert plugins.first.lead == operators.lead
     first = plugins.changes[0]
@@ -235,7 +234,7 @@ def aimed(spec: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.slow
 @FUZZ
-@given(edited(values(crd()["status"])))
+@given(edited(statuses()))
 def test_every_status_can_be_read(status: Any):
     cluster = Cluster({**RICH, "status": status})
     for command in COMMANDS:

@@ -40,7 +40,7 @@ def features_of(
     notifier = Notifier(settings.notifications, NotifyMetrics(registry), clock)
     capacity = CapacityOptions(settings.capacity_image, settings.capacity_priority_class)
     return [
-        Histories(time.monotonic),
+        Histories(time.monotonic, board.remember if settings.console_port else None),
         CapacityAhead(capacity),
         Notices(notifier, timedelta(seconds=settings.override_warning)),
         board,

@@ -5,6 +5,7 @@ from decimal import Decimal
 import pytest
 
 from kotatsu_operator.core.budget.prices import parse_table
+from kotatsu_operator.core.formats import instant
 from tests.operator.cluster import warm_pool
 from tests.operator.controller.test_reconciler import SOON
 from tests.operator.core.values import once, t
@@ -73,9 +74,10 @@ async def test_windows_for_parked_pods_are_foreseen_at_their_price():
     template = {"spec": {"containers": [container]}}
     day.kube.edit("Deployment", "voice", spec={"template": template})
     await day.settle()
-    cost = day.status["cost"]
-    assert (cost["podPerHour"], cost["parkedPodPerHour"]) == ("30.000000", "0.300000")
-    assert Decimal("0.6") <= Decimal(cost["forecast"]) <= 2, "and the lead at the full price"
+    inner = day.status["internal"]["cost"]
+    assert (inner["podPerHour"], inner["parkedPodPerHour"]) == ("30.000000", "0.300000")
+    expected = Decimal(day.status["cost"]["forecast"])
+    assert Decimal("0.6") <= expected <= 2, "and the lead at the full price"
 
 
 async def test_the_last_seconds_of_pods_that_go_are_charged():
@@ -94,7 +96,7 @@ async def test_a_clock_that_was_put_back_does_not_keep_the_costs_from_being_writ
     await day.until(t("10:05"))
     day.now = t("09:55")
     await day.settle()
-    assert day.status["cost"]["at"] == "2026-11-25T09:55:00Z"
+    assert day.status["internal"]["cost"]["at"] == "2026-11-25T09:55:00Z"
 
 
 async def test_a_pool_made_again_under_its_name_begins_its_ledger_anew():
@@ -122,7 +124,8 @@ async def limited_day(**budget):
     )
     day.container = {"resources": {"requests": {"cpu": "1"}}}
     await day.until(t("10:04:50"))
-    assert (day.status["cost"]["exhausted"], day.metric("kotatsu_cost_exhausted")) == (False, 0)
+    assert "exhaustedAt" not in day.status["internal"]["cost"]
+    assert day.metric("kotatsu_cost_exhausted") == 0
     assert day.condition("BudgetAvailable")["reason"] == "NearLimit"
     await day.until(t("10:05:05"))
     return day
@@ -130,12 +133,10 @@ async def limited_day(**budget):
 
 async def test_a_reached_limit_is_written_at_once_and_told_once():
     day = await limited_day()
-    cost = day.status["cost"]
-    assert (cost["exhausted"], cost["limit"], cost["periodEnd"]) == (
-        True,
-        "5",
-        "2026-11-26T00:00:00Z",
-    )
+    assert day.status["cost"]["limit"] == "5"
+    inner = day.status["internal"]["cost"]
+    assert t("10:05") <= instant(inner["exhaustedAt"]) <= t("10:05:05")
+    assert inner["periodEnd"] == "2026-11-26T00:00:00Z"
     assert day.condition("BudgetAvailable")["status"] == "False"
     assert day.metric("kotatsu_cost_exhausted") == 1
     assert day.metric("kotatsu_cost_limit", currency="JPY") == 5
@@ -156,11 +157,15 @@ async def test_a_limit_that_is_near_again_in_the_next_period_has_another_event()
     )
     day.container = {"resources": {"requests": {"cpu": "1"}}}
     day.pods[0].born = t("09:55:40")
-    yesterday = {"currency": "JPY", "period": "Day", "accrued": "4.5", "at": "2026-11-24T23:59:00Z"}
-    yesterday |= {"periodStart": "2026-11-24T00:00:00Z", "periodEnd": "2026-11-25T00:00:00Z"}
+    yesterday = {"currency": "JPY", "accrued": "4.5", "periodStart": "2026-11-24T00:00:00Z"}
+    inner = {"period": "Day", "at": "2026-11-24T23:59:00Z", "periodEnd": "2026-11-25T00:00:00Z"}
     near = {"type": "BudgetAvailable", "status": "True", "reason": "NearLimit"}
     near["lastTransitionTime"] = "2026-11-24T23:00:00Z"
-    day.kube.edit("WarmPool", "voice", status={"cost": yesterday, "conditions": [near]})
+    day.kube.edit(
+        "WarmPool",
+        "voice",
+        status={"cost": yesterday, "internal": {"cost": inner}, "conditions": [near]},
+    )
     await day.look()
     assert day.condition("BudgetAvailable")["reason"] == "NearLimit"
     assert day.status["cost"]["periodStart"] == "2026-11-25T00:00:00Z"
@@ -176,7 +181,7 @@ async def test_a_pool_that_its_budget_holds_asleep_is_not_ready():
     day.edit(budget={"limit": "500"})
     await day.settle()
     assert (day.status["reason"], day.condition("Ready")["status"]) == ("Idle", "True")
-    assert day.status["cost"].get("exhaustedAt") is None
+    assert "exhaustedAt" not in day.status["internal"]["cost"]
 
 
 async def test_a_limit_that_is_taken_away_takes_its_condition_and_series_along():
@@ -184,7 +189,7 @@ async def test_a_limit_that_is_taken_away_takes_its_condition_and_series_along()
     day.edit(budget={"limit": None})
     await day.settle()
     assert "BudgetAvailable" not in {c["type"] for c in day.status["conditions"]}
-    assert "exhausted" not in day.status["cost"]
+    assert "exhaustedAt" not in day.status["internal"]["cost"]
     assert day.metric("kotatsu_cost_limit", currency="JPY") is None
     assert day.metric("kotatsu_cost_exhausted") is None
 
@@ -205,4 +210,4 @@ async def test_another_currency_of_the_chart_begins_a_ledger_of_its_own():
     await day.settle()
     assert day.metric("kotatsu_cost_accrued", currency="JPY") is None
     assert day.metric("kotatsu_cost_accrued", currency="USD") == 0
-    assert day.status["cost"]["previous"]["currency"] == "JPY"
+    assert day.status["internal"]["cost"]["previous"]["currency"] == "JPY"

@@ -144,7 +144,7 @@ class KnativeDay:
 
     @property
     def remembered(self):
-        return (self.status.get("knative") or {}).get("revisions")
+        return (self.status["internal"].get("knative") or {}).get("revisions")
 
     def condition(self, kind):
         (found,) = [c for c in self.status["conditions"] if c["type"] == kind]
@@ -175,7 +175,7 @@ async def test_what_was_there_is_written_down_before_the_revision_is_touched():
     day = KnativeDay(t("10:10"), windows=[WINDOW])
     await day.look()
     assert day.kube.writes == ["patch_status", "annotate"]
-    assert day.kube.called("patch_status")[0][2]["knative"] == {
+    assert day.kube.called("patch_status")[0][2]["internal"]["knative"] == {
         "revisions": [{"name": ONE, "written": ["2"]}]
     }
 
@@ -319,9 +319,9 @@ async def test_a_watch_that_lags_makes_no_original_of_what_the_pool_has_set():
     day.restart()
     day.watch()
     day.cache.knative.revisions[NAMESPACE, ONE] = old
-    day.kube.edit("WarmPool", "voice", status={"knative": {"revisions": [
+    day.kube.edit("WarmPool", "voice", status={"internal": {"knative": {"revisions": [
         {"name": ONE, "written": ["3"]}
-    ]}})  # fmt: skip
+    ]}}})  # fmt: skip
     day.cache.keep_pool(day.kube.stored("WarmPool", "voice"))
     await day.reconciler.look(VOICE)
     assert day.remembered == [{"name": ONE, "written": ["3"]}]

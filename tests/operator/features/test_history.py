@@ -13,15 +13,24 @@ from kotatsu_operator.core.budget.ledger import BilledPod, Ledger, accrue
 from kotatsu_operator.core.pool.decision import Decision
 from kotatsu_operator.core.pool.memory import Memory, Outcome, Phase, Reason
 from kotatsu_operator.core.pool.spec import Override, OverrideMode, PoolSpec
-from kotatsu_operator.core.report.episodes import KEPT, PERIODS, Why, read_stored
-from kotatsu_operator.core.report.status import cost_status, read_ledger
-from kotatsu_operator.features.history import History, Seen, entered, history_status, recalled
+from kotatsu_operator.core.report.episodes import KEPT, PERIODS, Why, outbox_status, read_stored
+from kotatsu_operator.core.report.status import cost_status, read_ledger, worth_writing
+from kotatsu_operator.core.schema import joined
+from kotatsu_operator.features.history import (
+    History,
+    Seen,
+    entered,
+    history_of,
+    recalled,
+    taken,
+)
 from tests.operator.core.report.test_status import stored
 from tests.operator.core.values import HOUR, MINUTE, SECOND, examples, pool_spec, t, utc
 
 PRICES = {"currency": "JPY", "cpuHour": "0.0123457"}
 """Amounts with more digits than the status has."""
 
+POOL = {"metadata": {"name": "voice", "namespace": "demo", "uid": "uid-1"}}
 DAILY = {"period": "Day"}
 PRICED, FREE = pool_spec(prices=PRICES, budget=DAILY), pool_spec(budget=DAILY)
 DOLLARS = pool_spec(prices=PRICES | {"currency": "USD"}, budget=DAILY)
@@ -43,6 +52,8 @@ class Pool:
     pods: dict[str, BilledPod] = field(default_factory=dict)
     made: int = 0
     override: Override | None = None
+    past: dict[str, Any] | None = None
+    """Its WarmPoolHistory."""
 
     def scale(self, pods: int) -> list[BilledPod]:
         """Start or end pods now; returns the bills of those that ended."""
@@ -69,6 +80,7 @@ class Pool:
         jump: timedelta = timedelta(),
         window: str = "pitch",
         writes: bool = True,
+        appends: bool = False,
         outcomes: tuple[Outcome, ...] = (),
     ) -> None:
         """One reconcile `after` the last one; the wall clock may jump beside that."""
@@ -88,16 +100,26 @@ class Pool:
         self.history = entered(self.history, seen, decision, self.override)
         if writes:
             self.write()
+            if appends:
+                self.append()
 
     def write(self) -> None:
         """What a merge patch leaves behind."""
-        patch = history_status(self.history, self.status)
-        known = {**self.status.get("history", {}), **patch}
-        self.status = stored({**self.status, "history": known, "cost": cost_status(self.ledger)})
+        patch = joined(outbox_status(self.history.outbox), cost_status(self.ledger))
+        self.status = stored(joined(self.status, patch))
+
+    def append(self, *, dies: bool = False) -> None:
+        """The WarmPoolHistory gets what waits; then the process may die."""
+        made = history_of(POOL, self.past, self.history.outbox)
+        self.past = {**made, "metadata": {**made["metadata"], "resourceVersion": "1"}}
+        if dies:
+            self.restart()
+        else:
+            self.history = taken(self.history)
 
     @property
     def record(self):
-        return read_stored(self.status)
+        return read_stored(self.status, self.past)
 
     def told(self) -> list[tuple[Why, str]]:
         return [(e.cause.why, e.cause.name) for e in self.record.finished]
@@ -118,8 +140,7 @@ class Pool:
 
     def check(self) -> None:
         self.check_current()
-        cost = self.status["cost"]
-        if before := cost.get("previous"):
+        if before := self.status["internal"]["cost"].get("previous"):
             paid = self.paid(before["periodStart"], before["currency"])
             assert paid == Decimal(before["accrued"])
 
@@ -187,10 +208,11 @@ def test_a_sleeping_pool_has_nothing_to_write() -> None:
     pool = Pool()
     pool.look(1, WINDOW)
     pool.look(0, ASLEEP)
-    before = pool.status["history"]
+    pool.append()
     pool.look(0, ASLEEP, HOUR, writes=False)
-    patch = history_status(pool.history, pool.status)
-    assert patch == {"since": before["since"], "running": None}
+    patch = outbox_status(pool.history.outbox)
+    assert patch["internal"]["history"]["episodes"] is None
+    assert not worth_writing(patch, pool.status, quiet_too=True)
 
 
 def test_what_a_conflict_did_not_write_is_written_next_time() -> None:
@@ -226,14 +248,15 @@ def test_what_was_spent_before_the_record_began_is_a_sum_without_episodes() -> N
     pool = Pool()
     pool.look(2, WINDOW, writes=False)
     pool.look(2, WINDOW, HOUR, writes=False)
-    pool.status = stored({"cost": cost_status(pool.ledger)})  # of an operator without history
+    pool.status = stored(cost_status(pool.ledger))  # of an operator without history
     pool.restart()
     pool.look(2, WINDOW)
     pool.check()
     (earlier,) = pool.record.earlier
     assert (earlier.episodes, earlier.cost) == (0, Decimal("0.024691"))
     assert pool.record.since == pool.now
-    pool.look(0, ASLEEP, HOUR)
+    pool.look(0, ASLEEP, HOUR, appends=True)
+    pool.write()
     assert len(pool.record.earlier) == 1
     pool.check()
 
@@ -243,7 +266,7 @@ def test_old_episodes_become_one_sum_for_each_period_and_old_periods_are_dropped
     pool = Pool()
     for number in range(KEPT + 20):
         pool.look(1, REQUEST, 3 * HOUR)
-        pool.look(0, ASLEEP, 3 * HOUR)
+        pool.look(0, ASLEEP, 3 * HOUR, appends=True)
         pool.check()
         assert len(pool.record.finished) == min(number + 1, KEPT)
     record = pool.record
@@ -251,7 +274,7 @@ def test_old_episodes_become_one_sum_for_each_period_and_old_periods_are_dropped
     assert len(record.earlier) == 6
     for _ in range(4 * (PERIODS + 4)):
         pool.look(1, REQUEST, 3 * HOUR)
-        pool.look(0, ASLEEP, 3 * HOUR)
+        pool.look(0, ASLEEP, 3 * HOUR, appends=True)
     assert len(pool.record.earlier) == PERIODS
     pool.check()
 
@@ -262,6 +285,7 @@ _STEPS = st.lists(
         st.integers(0, 3),
         st.sampled_from([2 * SECOND, MINUTE, 7 * HOUR, 30 * HOUR]),
         st.sampled_from(["", "", "", "lost write", "restart", "back", "forward", "currency"]),
+        st.sampled_from(["", "append", "append and die"]),
     ),
     max_size=40,
 )
@@ -270,7 +294,7 @@ _STEPS = st.lists(
 @examples(300)
 @given(_STEPS)
 def test_the_history_is_the_ledger_to_the_last_digit_whatever_happens(steps) -> None:
-    """Whatever the order of restarts, lost writes, clock changes, periods and currencies.
+    """Whatever the order of restarts, lost writes, appends, clocks, periods and currencies.
 
     The clock is set back once, into the previous period at most: the ledger remembers no other.
     Without a change of the currency, which begins a period in the middle of a day.
@@ -278,7 +302,7 @@ def test_the_history_is_the_ledger_to_the_last_digit_whatever_happens(steps) -> 
     steps = [s for s in steps if s[3] != "back" or not any(x[3] == "currency" for x in steps)]
     pool, backs = Pool(), 0
     pool.look(0, ASLEEP)
-    for why, pods, after, what in steps:
+    for why, pods, after, what, then in steps:
         if what == "restart":
             pool.restart()
         if what == "currency":
@@ -289,6 +313,8 @@ def test_the_history_is_the_ledger_to_the_last_digit_whatever_happens(steps) -> 
         pods = 0 if why is ASLEEP else max(pods, 1)
         pool.look(pods, why, after, jump=jump, writes=what != "lost write")
         if what != "lost write":
+            if then:
+                pool.append(dies=then == "append and die")
             pool.check_current()
 
 

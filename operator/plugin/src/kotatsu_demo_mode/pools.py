@@ -22,6 +22,7 @@ from kotatsu_operator.core.pool.memory import KnownOverride, Memory
 from kotatsu_operator.core.pool.parse import SpecError, parse
 from kotatsu_operator.core.pool.resize import parked_spec
 from kotatsu_operator.core.pool.spec import PLATFORM, Override, Parked, Platform, PoolSpec
+from kotatsu_operator.core.pool.v1alpha1 import status_from
 from kotatsu_operator.core.report.status import read_ledger, read_memory
 
 from .errors import DemoModeError, NotFoundError
@@ -53,7 +54,7 @@ class Pool:
     @property
     def status(self) -> Mapping[str, Any]:
         """The status; manual edits may have changed it."""
-        return table(self.raw.get("status"))
+        return status_from(table(self.raw.get("status")))
 
     @property
     def generation(self) -> int:
@@ -157,10 +158,15 @@ def accepted(pools: Sequence[Pool], shell: Shell) -> list[Pool]:
     return [pool for pool in pools if not pool.refusal]
 
 
-def pool_path(namespace: str, name: str = "") -> str:
+def pool_path(namespace: str, name: str = "", plural: str = "warmpools") -> str:
     """The path of a pool, or of the list of a namespace's pools ("": all namespaces)."""
     place = f"{GROUP}/namespaces/{quote(namespace)}" if namespace else GROUP
-    return f"{place}/warmpools/{quote(name)}" if name else f"{place}/warmpools"
+    return f"{place}/{plural}/{quote(name)}" if name else f"{place}/{plural}"
+
+
+def history_path(pool: Pool) -> str:
+    """The path of a pool's WarmPoolHistory."""
+    return pool_path(pool.namespace, pool.name, "warmpoolhistories")
 
 
 def read_pool(
@@ -184,7 +190,7 @@ def read_pool(
         parsed = parse(spec, platform, table(meta.get("annotations")))
     except SpecError as error:
         raise DemoModeError(f"WarmPool {name}: {error}") from None
-    status = table(raw.get("status"))
+    status = status_from(table(raw.get("status")))
     memory = read_memory(status, Memory())
     if parsed.override is None or memory.override.key != parsed.override.key:
         # The status is about another override.

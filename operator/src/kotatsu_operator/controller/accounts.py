@@ -48,6 +48,11 @@ class Book(Generic[T]):
     def enter(self, pool: Object, entry: T, now: datetime) -> None:
         self._pages[key_of(pool)] = (pool["metadata"]["uid"], entry, self._measured(now))
 
+    def correct(self, pool: Object, entry: T) -> None:
+        """Replace the last entry; its time stays."""
+        uid, _, at = self._pages[key_of(pool)]
+        self._pages[key_of(pool)] = (uid, entry, at)
+
     def forget(self, key: Key) -> None:
         self._pages.pop(key, None)
 

@@ -19,6 +19,7 @@ from kotatsu_operator.core.pool.memory import Memory, Phase
 from kotatsu_operator.core.pool.spec import PoolSpec
 from kotatsu_operator.core.report.conditions import calendar_failures
 from kotatsu_operator.core.report.status import memory_status, read_memory
+from kotatsu_operator.core.schema import joined
 from tests.operator.core.values import cron, pool_spec
 
 NOW = datetime(2030, 12, 1, tzinfo=UTC)
@@ -117,7 +118,8 @@ def test_calendars_are_read_from_the_status_only_if_another_has_written_them():
     memory = follow(pool, Memory(phase=Phase.WARM, since=NOW), {"team": read(pitch())}, NOW)
     status = memory_status(memory, pool)
     assert read_memory(status, memory).calendars is memory.calendars
-    edited = status | {"calendars": [status["calendars"][0] | {"windows": []}]}
+    without = {"calendars": [status["internal"]["calendars"][0] | {"windows": []}]}
+    edited = joined(status, {"internal": without})
     assert read_memory(edited, memory).calendars[0].windows == ()
 
 

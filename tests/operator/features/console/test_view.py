@@ -3,8 +3,7 @@ from datetime import timedelta
 
 import pytest
 from fuzz.edits import edited
-from fuzz.pools import crd, specs
-from fuzz.schema import values
+from fuzz.pools import specs, statuses
 from hypothesis import HealthCheck, given, settings
 
 from kotatsu_operator.core.plan.kept import Kept
@@ -121,14 +120,14 @@ def test_the_parts_of_a_status_that_cannot_be_read_are_left_out():
 def test_the_newest_warm_up_comes_first_with_its_parts():
     parts = {"node": 91.0, "sandbox": 1.0, "pull": 12.0, "start": 5.0}
     ups = [{"seconds": 3, "replicas": 1}, {"seconds": 109, "replicas": 5, "parts": parts}]
-    newest, oldest = view_of({"phase": "Warm", "warmUps": ups})["warmUps"]
+    newest, oldest = view_of({"phase": "Warm", "internal": {"warmUps": ups}})["warmUps"]
     assert newest == {"seconds": 109.0, "replicas": 5, "parts": parts}
     assert oldest["parts"] is None
 
 
 @pytest.mark.slow
 @settings(max_examples=100, suppress_health_check=list(HealthCheck))
-@given(edited(specs()), edited(values(crd()["status"])))
+@given(edited(specs()), edited(statuses()))
 def test_no_edit_of_spec_or_status_keeps_a_pool_from_being_shown(spec, status):
     board = Board(Clock())
     board.see(pool("voice", status=status) | {"spec": spec})

@@ -57,7 +57,7 @@ _SPEC: Mapping[Path, str] = {
 _ANSWER = "set the chart value {} to it: it is for all pools of a release"
 _GONE: Mapping[Path, tuple[Any, str]] = {
     ("wake", "maxHeld"): (1000, _ANSWER.format("activator.maxHeld")),
-    ("drain", "routeSettle"): ("5s", _ANSWER.format("routeSettle")),
+    ("drain", "routeSettle"): ("5s", _ANSWER.format("routeSettle (in seconds)")),
     ("parked", "requests", "cpu"): ("5m", _ANSWER.format("parked.cpu")),
     ("parked", "requests", "memory"): (None, "parked pods keep the memory that they request"),
     ("metrics", "lastRequestName"): (
@@ -197,9 +197,11 @@ def status_from(status: Mapping[str, Any]) -> dict[str, Any]:
         return dict(status)
     new: dict[str, Any] = _copy(status)
     internal = _copy(table(status.get("internal"))) | {"version": 1}
-    for path, place in _STATUS.items():
-        if (value := _at(status, path)) is not None:
-            _put(internal, place, value)
+    found = {path: place for path, place in _STATUS.items() if _at(status, path) is not None}
+    for place in found.values():
+        internal.pop(place[0], None)
+    for path, place in found.items():
+        _put(internal, place, _at(status, path))
     key = _at(internal, ("override", "key"))
     if isinstance(key, str):
         # Without who set it and why.
