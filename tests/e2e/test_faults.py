@@ -17,7 +17,7 @@ import httpx
 import pytest
 import yaml
 from e2e.conftest import cluster_ip, start_app
-from e2e.kit import acted_once, eventually, gather_ok, parse, wall
+from e2e.kit import acted_once, eventually, gather_ok, wall
 from e2e.operators import Operators
 from e2e.stream import Stream
 

@@ -187,7 +187,10 @@ async def test_the_floor_is_set_before_the_window_opens_and_what_was_there_comes
     service.scale(first, 0)
     await eventually(
         "only the new one is remembered",
-        lambda: [r["name"] for r in status(knative, name)["internal"]["knative"]["revisions"]] == [second],
+        lambda: (
+            [r["name"] for r in status(knative, name)["internal"]["knative"]["revisions"]]
+            == [second]
+        ),
     )
 
     closes = max(opens, datetime.now(UTC).replace(microsecond=0)) + timedelta(seconds=5)

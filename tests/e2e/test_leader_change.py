@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from e2e.conftest import add_recorder, install_platform, start_app
-from e2e.kit import eventually, is_ending, parse, wall
+from e2e.kit import eventually, is_ending, wall
 
 pytestmark = pytest.mark.e2e
 

@@ -169,7 +169,7 @@ def _pruned(before: Followed, zone: ZoneInfo, now: datetime) -> Followed:
 
 
 def read_followed(written: Any) -> Followed | None:
-    """An entry of `internal.calendars`, without what cannot be read; None without a name or a time."""
+    """An entry of `internal.calendars` without what cannot be read; None without name or time."""
     given = table(written)
     name, read_at = text(given.get("name")), instant(given.get("readAt"))
     if not name or read_at is None:
