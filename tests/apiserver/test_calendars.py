@@ -67,7 +67,7 @@ async def test_an_event_opens_warm_moves_with_its_file_and_stays_when_the_file_b
         "calendar",
         idleAfter="1s",
         lead="30s",
-        calendars=[{"name": "team", "replicas": 2, "match": {"text": "pitch"}}],
+        calendars=[{"name": "team", "replicas": 2, "match": "pitch"}],
     )
     await eventually("the missing file is said", lambda: "is not mounted" in failure(app))
     now = clock().replace(microsecond=0)

@@ -12,6 +12,8 @@ from apiserver.kit import eventually
 from apiserver.programs import Ahead
 from e2e.kit import stamp, wall
 
+from kotatsu_operator.core.protocol import BY_ANNOTATION
+
 pytestmark = pytest.mark.apiserver
 
 SECRET, TOKEN = "receivers", "T000B000XXXX"
@@ -81,8 +83,9 @@ async def test_a_receiver_gets_the_story_of_one_window(make_namespace, receiver,
 
     async def override(by):
         until = clock() + timedelta(minutes=10)
-        asked = {"mode": "Warm", "until": stamp(until), "by": by}
-        kubectl.patch("warmpool", "voice", {"spec": {"override": asked}})
+        said = {"annotations": {BY_ANNOTATION: by}}
+        asked = {"mode": "Warm", "until": stamp(until)}
+        kubectl.patch("warmpool", "voice", {"metadata": said, "spec": {"override": asked}})
         await eventually("warm", lambda: app.phase() == "Warm")
         seen = len(received)
         clock.reach(until - timedelta(seconds=4))

@@ -58,7 +58,7 @@ def accepted(kubectl: Kubectl, name: str) -> Object:
 def warm_for(seconds: float, replicas: int) -> Object:
     """An override that ends by itself."""
     until = stamp(datetime.now(UTC) + timedelta(seconds=seconds))
-    return {"mode": "Warm", "replicas": replicas, "until": until, "by": "test"}
+    return {"mode": "Warm", "replicas": replicas, "until": until}
 
 
 class Operator:

@@ -13,7 +13,7 @@ from kotatsu_operator.controller.calendars.fetch import Fetched, FetchError, fet
 from kotatsu_operator.core.calendar.cron_of import as_cron
 from kotatsu_operator.core.calendar.ics import Calendar, read
 from kotatsu_operator.core.calendar.limit import limited
-from kotatsu_operator.core.calendar.occasions import MOST_BYTES, CalendarError, Match
+from kotatsu_operator.core.calendar.occasions import MOST_BYTES, CalendarError
 from kotatsu_operator.core.calendar.repeats import Expanded, expand
 from kotatsu_operator.core.calendar.schedule import occurrences
 from kotatsu_operator.core.pool.calendars import AHEAD, Reading, follow, with_calendars
@@ -32,8 +32,7 @@ POOLS = [
             "windows": [
                 {"name": "noon", "schedule": "0 12 * * *", "duration": "1h", "replicas": 1}
             ],
-            "calendars": [{"name": "team", "replicas": 2}],
-            "closedOn": ["team"],
+            "calendars": [{"name": "team", "replicas": 2}, {"name": "team", "mode": "Closed"}],
         }
     )
     for zone in ("Pacific/Kiritimati", "America/New_York", "Pacific/Pago_Pago")
@@ -45,7 +44,7 @@ def _read(data: bytes) -> tuple[Calendar, Expanded]:
         found = read(data)
         for event in found.events[:1]:
             as_cron(event, POOLS[0].zone, NOW)
-        return found, expand(found, Match(), NOW - timedelta(days=1), NOW + AHEAD)
+        return found, expand(found, "", NOW - timedelta(days=1), NOW + AHEAD)
 
 
 def calendar(text: str) -> None:

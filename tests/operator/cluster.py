@@ -19,6 +19,7 @@ from kotatsu_operator.kube.client import Scale
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError
 from kotatsu_operator.kube.fields import used
 from kotatsu_operator.kube.objects import Object, parts
+from tests.operator.core.values import annotations_of
 
 NAMESPACE = "demo"
 VOICE = (NAMESPACE, "voice")
@@ -56,6 +57,7 @@ def warm_pool(
 ) -> Object:
     """A WarmPool; spec fields are written as in a manifest."""
     target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": name}
+    annotations = annotations_of(spec)
     return {
         "apiVersion": "kotatsu.dev/v1beta1",
         "kind": "WarmPool",
@@ -66,6 +68,7 @@ def warm_pool(
             "generation": 1,
             "resourceVersion": "1",
             "creationTimestamp": "2026-11-25T09:00:00Z",
+            **({"annotations": annotations} if annotations else {}),
         },
         "spec": {"targetRef": target} | spec,
         **({} if status is None else {"status": status}),

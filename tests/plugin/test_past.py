@@ -139,7 +139,8 @@ def parked_evening() -> dict:
     parked = {k: v for k, v in OVERRIDE.items() if k != "name"} | {"reason": "Parked"}
     history = {"since": START, "episodes": [WINDOW, parked]}
     made = evening(history=history)
-    made["spec"]["parked"] = {}
+    made["spec"]["parkedFor"] = "1h"
+    made["status"]["cost"]["parkedPodPerHour"] = "0.25125"
     return made
 
 

@@ -10,7 +10,7 @@ from fuzz.edits import edited
 from fuzz.pools import specs, statuses
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from plugin.kit import EVENINGS, NOW, PITCH, PRICES, Cluster, cron, demo_mode, manifest, pool
+from plugin.kit import EVENINGS, NOW, PITCH, Cluster, cron, demo_mode, manifest, pool
 
 from kotatsu_demo_mode.api import _object, explain
 from kotatsu_demo_mode.completion import names
@@ -135,9 +135,9 @@ def test_a_window_that_is_open_as_the_period_ends_opens_then():
 
 
 def priced_by_the_chart() -> dict[str, Any]:
-    """A pool without prices of its own, as an operator with a price table writes of it."""
+    """A pool as an operator with a price table writes of it."""
     cost = {"currency": "JPY", "accrued": "12.5", "podPerHour": "2", "ratePerHour": "0"}
-    return manifest(windows=[PITCH], budget={}) | {"status": asleep(cost=cost)}
+    return manifest(windows=[PITCH]) | {"status": asleep(cost=cost)}
 
 
 def test_prices_of_the_chart_count_as_they_do_for_the_operator():
@@ -221,7 +221,7 @@ COMMANDS = [
 READING = COMMANDS[:5]
 RICH = manifest(
     windows=[PITCH, EVENINGS],
-    budget=PRICES | {"limit": "500"},
+    budget={"limit": "500"},
     override={"mode": "Warm", "until": "2026-11-25T20:00:00Z", "by": "ann"},
 )
 FUZZ = settings(max_examples=40, suppress_health_check=list(HealthCheck))

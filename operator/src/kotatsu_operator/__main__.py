@@ -55,8 +55,9 @@ def options_of(settings: OperatorSettings, features: Sequence[Feature] = ()) -> 
         starts_per_second=settings.starts_per_second,
         parking=settings.parked,
         first_start=timedelta(seconds=settings.first_start),
-        platform=Platform(route_settle=timedelta(seconds=settings.route_settle)),
-        prices=settings.prices,
+        platform=Platform(
+            timedelta(seconds=settings.route_settle), settings.parked_cpu, settings.prices
+        ),
         runtime=settings.runtime,
         knative_namespace=settings.knative_namespace,
         calendars=settings.calendars,

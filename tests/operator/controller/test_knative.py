@@ -18,8 +18,10 @@ from kotatsu_operator.controller.reconciler import RETRY, Reconciler
 from kotatsu_operator.controller.records import restore
 from kotatsu_operator.controller.reporter import Reporter
 from kotatsu_operator.controller.targets.target import Tools
+from kotatsu_operator.core.budget.prices import parse_table
 from kotatsu_operator.core.decide.knative import MIN_SCALE, Defaults
 from kotatsu_operator.core.formats import stamp
+from kotatsu_operator.core.pool.spec import NO_PRICES, Platform
 from kotatsu_operator.core.report.record import entry_of
 from kotatsu_operator.kube.errors import ConflictError
 from kotatsu_operator.kube.knative import SERVICE_LABEL, keep_newer
@@ -56,8 +58,8 @@ def knative_pool(name="voice", *, status=None, **spec):
 class KnativeDay:
     """An operator's looks at a pool, with a Knative that follows min-scale within 10 seconds."""
 
-    def __init__(self, now, *revisions, **spec):
-        self.now = now
+    def __init__(self, now, *revisions, prices=NO_PRICES, **spec):
+        self.now, self.prices = now, prices
         self.kube = FakeKube(knative_pool(**spec))
         self.kube.put(knative_service(**{ONE: 100}))
         for obj in revisions or (revision(ONE),):
@@ -75,6 +77,7 @@ class KnativeDay:
             self.cache,
             Reporter(self.kube, self.cache, lambda: self.now, "operator-1"),
             features=[PoolMetrics(self.registry)],
+            platform=Platform(prices=self.prices),
         )
 
     def watch(self):
@@ -427,8 +430,8 @@ async def test_a_refusal_that_says_nothing_about_what_is_written_is_no_condition
 
 
 async def test_the_services_pods_are_billed_with_their_queue_proxies():
-    budget = {"currency": "JPY", "prices": {"cpuHour": "60"}}
-    day = KnativeDay(t("10:10"), windows=[WINDOW], budget=budget)
+    prices = parse_table({"currency": "JPY", "cpuHour": "60"})
+    day = KnativeDay(t("10:10"), windows=[WINDOW], prices=prices)
     made = pod("voice-00001-x", labels={SERVICE_LABEL: "voice"}, ready=True)
     made["spec"]["containers"] = [
         {"name": "user", "resources": {"requests": {"cpu": "1"}}},

@@ -30,7 +30,7 @@ PARKED = t("10:10")
 
 def begin(*, running=1, enabled=True, container=APP, **spec):
     """A pool with pods that are Ready and idle from 10:00 on."""
-    spec = {"parked": {"replicas": 1, "for": "1h"}} | spec
+    spec = {"parkedReplicas": 1, "parkedFor": "1h"} | spec
     day = Day.begin(t("10:00"), replicas=running, ready=True, **spec)
     labels = {"metadata": {"labels": {"app": "voice"}}}
     template = labels | {"spec": {"containers": [container]}}

@@ -4,7 +4,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -13,7 +12,7 @@ from hypothesis import strategies as st
 from kotatsu_operator.core.budget.ledger import BilledPod, Ledger, accrue
 from kotatsu_operator.core.pool.decision import Decision
 from kotatsu_operator.core.pool.memory import Memory, Outcome, Phase, Reason
-from kotatsu_operator.core.pool.spec import Budget, Override, OverrideMode, Period, Prices
+from kotatsu_operator.core.pool.spec import Override, OverrideMode, PoolSpec
 from kotatsu_operator.core.report.episodes import KEPT, PERIODS, Why, outbox_status, read_stored
 from kotatsu_operator.core.report.status import cost_status, read_ledger, worth_writing
 from kotatsu_operator.core.schema import joined
@@ -26,14 +25,15 @@ from kotatsu_operator.features.history import (
     taken,
 )
 from tests.operator.core.report.test_status import stored
-from tests.operator.core.values import HOUR, MINUTE, SECOND, examples, t, utc
+from tests.operator.core.values import HOUR, MINUTE, SECOND, examples, pool_spec, t, utc
 
-PRICES = Prices({"cpu": Decimal("0.0123457")})
+PRICES = {"currency": "JPY", "cpuHour": "0.0123457"}
 """Amounts with more digits than the status has."""
 
 POOL = {"metadata": {"name": "voice", "namespace": "demo", "uid": "uid-1"}}
-BUDGET = Budget("JPY", PRICES, period=Period.DAY)
-FREE = Budget()
+DAILY = {"period": "Day"}
+PRICED, FREE = pool_spec(prices=PRICES, budget=DAILY), pool_spec(budget=DAILY)
+DOLLARS = pool_spec(prices=PRICES | {"currency": "USD"}, budget=DAILY)
 ASLEEP = (Phase.ASLEEP, Reason.IDLE)
 WINDOW = (Phase.WARM, Reason.WINDOW)
 REQUEST = (Phase.WARM, Reason.REQUEST)
@@ -45,7 +45,7 @@ class Pool:
     """One pool's ledger and history, and the status that the API server has of them."""
 
     now: datetime = field(default_factory=lambda: t("10:00"))
-    budget: Budget = BUDGET
+    spec: PoolSpec = PRICED
     status: dict[str, Any] = field(default_factory=dict)
     ledger: Ledger = field(default_factory=Ledger)
     history: History | None = None
@@ -88,9 +88,8 @@ class Pool:
         elapsed = None if self.history is None else after
         gone = self.scale(pods)
         bills = [*self.pods.values(), *gone]
-        if self.budget.currency:
-            zone = ZoneInfo("UTC")
-            self.ledger = accrue(self.ledger, bills, self.budget, zone, self.now, elapsed)
+        if self.spec.platform.prices.currency:
+            self.ledger = accrue(self.ledger, bills, self.spec, self.now, elapsed)
         else:
             self.ledger = Ledger()
         if self.history is None:
@@ -196,7 +195,7 @@ def test_a_wake_that_came_while_no_operator_ran_counts() -> None:
 
 
 def test_a_pool_without_prices_has_a_history_without_costs() -> None:
-    pool = Pool(budget=FREE)
+    pool = Pool(spec=FREE)
     pool.look(1, WINDOW)
     pool.look(1, WINDOW, HOUR)
     pool.look(0, ASLEEP)
@@ -307,8 +306,7 @@ def test_the_history_is_the_ledger_to_the_last_digit_whatever_happens(steps) -> 
         if what == "restart":
             pool.restart()
         if what == "currency":
-            other = "USD" if pool.budget.currency == "JPY" else "JPY"
-            pool.budget = replace(pool.budget, currency=other)
+            pool.spec = DOLLARS if pool.spec is PRICED else PRICED
         backs += what == "back"
         is_back = what == "back" and backs == 1
         jump = -20 * HOUR * is_back + 29 * HOUR * (what == "forward")
@@ -344,4 +342,4 @@ def test_parked_time_is_an_episode_of_its_own_and_all_sums_are_the_ledgers() -> 
     ]  # fmt: skip
     pool.check()
     first = pool.record.finished[1]
-    assert first.cost < first.counts.pod_seconds / 3600 * PRICES.per_hour["cpu"] / 50
+    assert first.cost < first.counts.pod_seconds / 3600 * Decimal(PRICES["cpuHour"]) / 50

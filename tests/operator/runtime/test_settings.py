@@ -5,8 +5,7 @@ from decimal import Decimal
 import pytest
 
 from kotatsu_common.settings import load
-from kotatsu_operator.core.budget.prices import NO_PRICES
-from kotatsu_operator.core.pool.spec import BUILT_IN, ScaledKind
+from kotatsu_operator.core.pool.spec import BUILT_IN, NO_PRICES, ScaledKind
 from kotatsu_operator.runtime.settings import ActivatorSettings, OperatorSettings
 
 DOWNWARD = {

@@ -127,7 +127,7 @@ def _of_pool(raw: Object, data: Mapping[str, str]) -> Owed:
         service=""
         if kind == KNATIVE
         else entry.owed.get("takenService") or spec.get("service") or name,
-        parks="parked" in spec,
+        parks="parkedFor" in spec,
         waits_for=tuple(meta.get("finalizers") or ()) if is_ending else (),
     )
 

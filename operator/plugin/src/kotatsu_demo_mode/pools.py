@@ -21,7 +21,7 @@ from kotatsu_operator.core.pool.calendars import with_calendars
 from kotatsu_operator.core.pool.memory import KnownOverride, Memory
 from kotatsu_operator.core.pool.parse import SpecError, parse
 from kotatsu_operator.core.pool.resize import parked_spec
-from kotatsu_operator.core.pool.spec import Override, Parked, PoolSpec
+from kotatsu_operator.core.pool.spec import PLATFORM, Override, Parked, Platform, PoolSpec
 from kotatsu_operator.core.pool.v1alpha1 import status_from
 from kotatsu_operator.core.report.status import read_ledger, read_memory
 
@@ -67,7 +67,7 @@ class Pool:
 
     @property
     def currency(self) -> str:
-        return self.ledger.currency or self.spec.budget.currency
+        return self.ledger.currency or self.spec.platform.prices.currency
 
     @property
     def own_windows(self) -> Sequence[Window]:
@@ -86,13 +86,13 @@ class Pool:
     def pod_price(self) -> Decimal | None:
         """The cost of a pod per hour; None without prices or requests.
 
-        The operator writes it for the prices in effect: the pool's own, and those of the chart.
+        The operator writes it, at the prices of the chart.
         """
         if self.ledger.currency and self.ledger.pod_hour is not None:
             return self.ledger.pod_hour
-        if self.requests is None or not self.spec.budget.prices.per_hour:
+        if self.requests is None or not self.spec.platform.prices.per_hour:
             return None
-        return hourly(self.requests, self.spec.budget.prices)
+        return hourly(self.requests, self.spec.platform.prices)
 
     @property
     def requests(self) -> Mapping[str, Decimal] | None:
@@ -114,10 +114,10 @@ class Pool:
             return None if warm is None else PodPrice(warm)
         if ledger.currency and ledger.pod_hour is not None and ledger.parked_hour is not None:
             return PodPrice(warm, ledger.parked_hour)
-        if self.template is None or not self.spec.budget.prices.per_hour:
+        if self.template is None or not self.spec.platform.prices.per_hour:
             return PodPrice(warm, warm)
-        requests = pod_requests(parked_spec(self.template, parked.requests))
-        return PodPrice(warm, hourly(requests, self.spec.budget.prices))
+        requests = pod_requests(parked_spec(self.template, parked.cpu))
+        return PodPrice(warm, hourly(requests, self.spec.platform.prices))
 
     def override_at(self, now: datetime) -> Override | None:
         return in_force(self.spec.override, self.memory, now)
@@ -170,7 +170,11 @@ def history_path(pool: Pool) -> str:
 
 
 def read_pool(
-    raw: Object, template: Mapping[str, Any] | None = None, *, strict: bool = False
+    raw: Object,
+    template: Mapping[str, Any] | None = None,
+    platform: Platform = PLATFORM,
+    *,
+    strict: bool = False,
 ) -> Pool:
     """Read a WarmPool. Raises DemoModeError if the spec is invalid.
 
@@ -183,7 +187,7 @@ def read_pool(
     if found:
         raise DemoModeError(f"WarmPool {name}: {sentence(found)}")
     try:
-        parsed = parse(spec)
+        parsed = parse(spec, platform, table(meta.get("annotations")))
     except SpecError as error:
         raise DemoModeError(f"WarmPool {name}: {error}") from None
     status = status_from(table(raw.get("status")))

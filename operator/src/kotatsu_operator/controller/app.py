@@ -33,7 +33,6 @@ from kotatsu_operator.controller.records import Records
 from kotatsu_operator.controller.reporter import Reporter
 from kotatsu_operator.controller.targets.target import Tools
 from kotatsu_operator.controller.work_queue import WorkQueue
-from kotatsu_operator.core.budget.prices import NO_PRICES, PriceTable
 from kotatsu_operator.core.decide.knative import Runtime
 from kotatsu_operator.core.formats import table, tables, text
 from kotatsu_operator.core.pool.memory import FIRST_START
@@ -71,7 +70,6 @@ class Options:
     first_start: timedelta = FIRST_START
     """The time to Ready that is assumed for a pool that has never started."""
     platform: Platform = PLATFORM
-    prices: PriceTable = NO_PRICES
     parking: bool = False
     """Whether pods may be parked: the chart's permission to resize them."""
     times: Times = TIMES
@@ -166,7 +164,7 @@ class Operator:
             Reporter(self._kube, self.cache, clock, options.name),
             features=self._features,
             pacer=self._pacer,
-            accounts=Accounts(options.prices, time.monotonic),
+            accounts=Accounts(time.monotonic),
             first_start=options.first_start,
             platform=options.platform,
             parking=options.parking,
@@ -279,7 +277,7 @@ class Operator:
         for key, pool in self.cache.pools.items():
             spec = table(pool.get("spec"))
             uses = (text(use.get("name")) for use in tables(spec.get("calendars")))
-            if name in uses or name in (spec.get("closedOn") or ()):
+            if name in uses:
                 self.work_queue.touch(key)
 
     async def _pool_gone(self, pool: Object) -> None:

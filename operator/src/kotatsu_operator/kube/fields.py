@@ -8,7 +8,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from kotatsu_operator.core.decide.knative import MIN_SCALE
-from kotatsu_operator.core.protocol import REHEARSAL_ANNOTATION
+from kotatsu_operator.core.protocol import (
+    BY_ANNOTATION,
+    REASON_ANNOTATION,
+    REHEARSAL_ANNOTATION,
+)
 from kotatsu_operator.kube.knative import (
     ACTIVATION_SCALE,
     MAX_SCALE,
@@ -70,7 +74,7 @@ _KEPT: Mapping[Any, Mapping[str, Any]] = {
         "metadata": _META
         | _fields(
             *("generation", "creationTimestamp", "deletionTimestamp"),
-            annotations=_fields(REHEARSAL_ANNOTATION),
+            annotations=_fields(BY_ANNOTATION, REASON_ANNOTATION, REHEARSAL_ANNOTATION),
         ),
         "spec": _BY_SCHEMA,
         "status": _BY_SCHEMA,

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from kotatsu_operator.core.calendar.cron_of import as_cron
 from kotatsu_operator.core.calendar.ics import read
-from kotatsu_operator.core.calendar.occasions import Match, Occasion
+from kotatsu_operator.core.calendar.occasions import Occasion
 from kotatsu_operator.core.calendar.repeats import expand
 from kotatsu_operator.core.calendar.schedule import Window, occurrences
 from kotatsu_operator.core.calendar.wallclock import on_clock
@@ -32,7 +32,7 @@ def wall(at: datetime) -> str:
 
 def found(*parts: str, after: datetime, days: int) -> list[Occasion]:
     end = after + timedelta(days=days)
-    expanded = expand(read(calendar(*parts)), Match(), after, end)
+    expanded = expand(read(calendar(*parts)), "", after, end)
     assert expanded.skipped == ()
     return list(expanded.occasions)
 

@@ -7,6 +7,7 @@ from kotatsu_operator.core.formats import stamp
 from kotatsu_operator.core.pool.decision import Demand
 from kotatsu_operator.features.console.board import Board
 from kotatsu_operator.kube.objects import Object
+from tests.operator.core.values import annotations_of
 
 NAMES = ("auth", "feed", "gallery", "lost", "voice")
 NOW = datetime(2026, 11, 25, 10, 5, tzinfo=UTC)
@@ -21,8 +22,14 @@ class Clock:
 
 
 def pool(name: str, *, status: Object | None = None, uid: str = "", **spec: Any) -> Object:
+    annotations = annotations_of(spec)
     return {
-        "metadata": {"namespace": "demo", "name": name, "uid": uid or f"uid-{name}"},
+        "metadata": {
+            "namespace": "demo",
+            "name": name,
+            "uid": uid or f"uid-{name}",
+            "annotations": annotations,
+        },
         "spec": {
             "targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name},
             **spec,
@@ -61,7 +68,7 @@ def day(clock: Clock) -> Board:
         {"name": "rehearsal", "schedule": "0 18 * * *", "duration": "90m", "replicas": 2},
     ]
     voice = {"timeZone": "UTC", "windows": windows, "maxReplicas": 10}
-    budget = {"currency": "JPY", "limit": "3000", "prices": {"cpuHour": "6.5"}}
+    budget = {"limit": "3000"}
     for hours, ready in ((-7, 0), (-6.4, 1), (-6.2, 0), (-2.1, 3), (-2.05, 5)):
         clock.now = end + timedelta(hours=hours)
         board.see(pool("voice", status=status("Warm" if ready else "Asleep", ready), **voice))

@@ -152,15 +152,15 @@ def parked_status(**more):
 
 
 def test_a_parked_pool_says_until_when():
-    shown = view_of(parked_status(), parked={"for": "20m"})
+    shown = view_of(parked_status(), parkedFor="20m")
     assert (shown["phase"], shown["parkedUntil"]) == ("Parked", "2026-11-25T10:20:00Z")
 
 
 def test_a_pool_that_is_not_parked_has_no_end_of_that():
-    assert view_of(status("Warm", 1), parked={})["parkedUntil"] is None
+    assert view_of(status("Warm", 1), parkedFor="1h")["parkedUntil"] is None
 
 
 def test_windows_say_whether_their_pods_are_parked():
     window = {"name": "w", "start": "2026-11-25T10:00", "end": "2026-11-25T12:00", "replicas": 2}
-    spec = {"timeZone": "UTC", "parked": {}, "windows": [window | {"mode": "Parked"}]}
+    spec = {"timeZone": "UTC", "parkedFor": "1h", "windows": [window | {"mode": "Parked"}]}
     assert [w["parked"] for w in view_of(parked_status(), **spec)["windows"]] == [True]

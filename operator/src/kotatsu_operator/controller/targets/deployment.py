@@ -170,7 +170,7 @@ class DeploymentTarget(Target):
         full, parked = self.workload.requests, self.spec.parked
         if parked is None:
             return PodRequests(full)
-        return PodRequests(full, pod_requests(parked_spec(self.workload.pod, parked.requests)))
+        return PodRequests(full, pod_requests(parked_spec(self.workload.pod, parked.cpu)))
 
     @property
     def template(self) -> PodSize | None:

@@ -70,7 +70,8 @@ def _view(entry: Entry, now: datetime) -> View:
     spec, view = table(entry.pool.get("spec")), _observed(entry)
     view["report"] = report_view(table(entry.pool.get("status")), entry.past, now)
     try:
-        parsed = parse(spec)
+        annotations = table(entry.pool["metadata"].get("annotations"))
+        parsed = parse(spec, annotations=annotations)
     except SpecError as error:
         return view | {"refused": view["refused"] or str(error)}
     except (AttributeError, LookupError, TypeError, ValueError) as error:

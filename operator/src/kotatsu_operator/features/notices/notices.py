@@ -187,7 +187,7 @@ def _about_override(
     reported = choice(EndOf, before.get("reported"), None)
     if override is None:
         is_early = ended_at is not None and now < ended_at and reported is not EndOf.ENDED
-        if not known or not is_early or known.endswith(f"/{REHEARSAL_REASON}"):
+        if not known or not is_early:
             return [], None
         mode = known.partition("/")[0]
         text_ = f"the {mode} override was removed; the pool follows its schedule"
@@ -195,7 +195,7 @@ def _about_override(
     if known != memory.override.key:
         reported = None
     if override.reason == REHEARSAL_REASON:
-        return [], reported
+        return [], EndOf.ENDED  # nothing is to be said of its end
     end = override_end(override, memory)
     by = f" by {override.by}" if override.by else ""
     what = f"the {override.mode.value} override{by}"
