@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -10,7 +9,7 @@ from kotatsu_operator.core.formats import table
 from kotatsu_operator.core.pool.v1alpha1 import OLD
 
 from .errors import DemoModeError
-from .pools import Object, Pool, read_pool, template_of
+from .pools import Object, Pool, read_pool
 
 API_VERSION = "kotatsu.dev/v1beta1"
 
@@ -21,21 +20,10 @@ Once = Callable[[Sequence[tuple[Any, Any]]], dict[Any, Any]]
 def read_manifests(filename: str, stdin: TextIO) -> list[Pool]:
     """The WarmPools of a YAML or JSON file (`-` is stdin), of any number of documents.
 
-    The requests of a pod are read from its target in the same file. Raises DemoModeError.
+    Raises DemoModeError.
     """
     objects = list(_flat(documents(read_text(filename, stdin), filename), filename))
-    workloads = {
-        (o["kind"], _meta(o, "namespace"), _meta(o, "name")): template_of(o)
-        for o in objects
-        if table(o.get("spec")).get("template")
-    }
-    pools = []
-    for o in objects:
-        if o["kind"] != "WarmPool":
-            continue
-        pool = _pool(o, filename)
-        key = (pool.spec.target.kind, pool.namespace, pool.spec.target.name)
-        pools.append(replace(pool, template=workloads.get(key)))
+    pools = [_pool(o, filename) for o in objects if o["kind"] == "WarmPool"]
     if not pools:
         raise DemoModeError(f"{filename} contains no WarmPool; give a manifest with one")
     return pools
