@@ -11,7 +11,7 @@ from datetime import date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from kotatsu_operator.core.calendar.occasions import Occasion, window_name
+from kotatsu_operator.core.calendar.occasions import Occasion, matches, window_name
 from kotatsu_operator.core.calendar.schedule import Window
 from kotatsu_operator.core.calendar.wallclock import last_instant, on_clock, to_instant
 from kotatsu_operator.core.formats import (
@@ -118,7 +118,7 @@ def _followed(reading: Reading, use: _Use) -> Followed:
         if closes and len(closed) < MOST_DAYS:
             closed |= _days(occasion, zone, today)
         for taken in uses:
-            if not taken.match.takes(occasion.title, occasion.categories):
+            if not matches(taken.match, occasion.title, occasion.categories):
                 continue
             made = _window(occasion, taken, zone)
             if made is None or len(windows) >= MOST_WINDOWS:
@@ -169,7 +169,7 @@ def _pruned(before: Followed, zone: ZoneInfo, now: datetime) -> Followed:
 
 
 def read_followed(written: Any) -> Followed | None:
-    """An entry of `internal.calendars` without what cannot be read; None without name or time."""
+    """An entry of `internal.calendars`, without what cannot be read; None without name or time."""
     given = table(written)
     name, read_at = text(given.get("name")), instant(given.get("readAt"))
     if not name or read_at is None:
