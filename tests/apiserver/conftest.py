@@ -166,7 +166,7 @@ def namespace(plane: Plane) -> Namespace:
 PLATFORM = ("ServiceAccount", "Role", "RoleBinding", "ConfigMap", "Deployment")
 """What is installed of the chart: its policies and its hooks have tests of their own."""
 
-WITHOUT = ("runtime=native", "console.enabled=false", "metrics.dashboards.enabled=false")
+WITHOUT = ("knative.enabled=false", "console.enabled=false", "dashboards.enabled=false")
 """What is left out of it."""
 
 SMALL = ("activator.replicas=1", "routeSettle=1")

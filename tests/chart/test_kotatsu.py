@@ -110,7 +110,7 @@ def test_dashboards_are_config_maps_that_grafanas_sidecar_finds() -> None:
         assert board["metadata"]["labels"]["grafana_dashboard"] == "1"
         [text] = board["data"].values()
         assert json.loads(text)["panels"]
-    off = render("kotatsu", None, "--set=metrics.dashboards.enabled=false")
+    off = render("kotatsu", None, "--set=dashboards.enabled=false")
     assert "grafana_dashboard" not in str(off.objects)
 
 
@@ -123,7 +123,10 @@ def test_alerts_are_a_prometheus_rule_where_its_api_is() -> None:
         for alert in group["rules"]:
             alert["annotations"]["runbook_url"] = f"https://kotatsu.dev/runbooks/{alert['alert']}"
     assert rule["spec"]["groups"] == rules["groups"]
-    assert render("kotatsu", None, api, "--set=metrics.rules=never").of("PrometheusRule") == []
+    assert (
+        render("kotatsu", None, api, "--set=prometheusRule.enabled=false").of("PrometheusRule")
+        == []
+    )
 
 
 def test_the_activator_reads_its_environment() -> None:
@@ -218,7 +221,7 @@ def test_the_activator_gets_its_drain_time_and_a_little_more() -> None:
 
 
 def test_a_native_operator_may_nothing_of_knative() -> None:
-    rendered = render("kotatsu", None, "--set=runtime=native")
+    rendered = render("kotatsu", None, "--set=knative.enabled=false")
     operator = rendered.one("Deployment", "kotatsu-operator")
 
     assert environment(operator["spec"]["template"])["KOTATSU_RUNTIME"] == "native"
@@ -229,7 +232,7 @@ def test_the_operator_reads_knatives_defaults_where_there_is_a_knative_and_nothi
     None
 ):
     found = "--api-versions=serving.knative.dev/v1/Service"
-    for how in (found, "--set=runtime=knative"):
+    for how in (found, "--set=knative.enabled=true"):
         rendered = render("kotatsu", None, how)
         operator = rendered.one("Deployment", "kotatsu-operator")
         env = environment(operator["spec"]["template"])
@@ -246,7 +249,7 @@ def test_the_operator_reads_knatives_defaults_where_there_is_a_knative_and_nothi
         [binding] = [b for b in rendered.of("RoleBinding") if _namespace(b) == "knative-serving"]
         assert binding["roleRef"]["name"] == role["metadata"]["name"]
         assert [s["name"] for s in binding["subjects"]] == ["kotatsu-operator"]
-    for how in ((), (found, "--set=runtime=native"), (found, "--set=knative.namespace=")):
+    for how in ((), (found, "--set=knative.enabled=false"), (found, "--set=knative.namespace=")):
         rendered = render("kotatsu", None, *how)
         operator = rendered.one("Deployment", "kotatsu-operator")
         assert "KOTATSU_KNATIVE_NAMESPACE" not in environment(operator["spec"]["template"])
