@@ -16,6 +16,7 @@ from kotatsu_operator.features.capacity import CapacityAhead, CapacityOptions
 from kotatsu_operator.features.console.app import ConsoleServer, create_console, own_names
 from kotatsu_operator.features.console.board import Board
 from kotatsu_operator.features.history import Histories
+from kotatsu_operator.features.knative.feature import Knative
 from kotatsu_operator.features.notices.feature import Notices
 from kotatsu_operator.features.notices.notifier import Notifier, NotifyMetrics
 from kotatsu_operator.kube.client import Kube
@@ -39,6 +40,7 @@ def features_of(
     notifier = Notifier(settings.notifications, NotifyMetrics(registry), clock)
     capacity = CapacityOptions(settings.capacity_image, settings.capacity_priority_class)
     return [
+        Knative(settings.runtime, settings.knative_namespace),
         Histories(time.monotonic),
         CapacityAhead(capacity),
         Notices(notifier, timedelta(seconds=settings.override_warning)),
@@ -55,8 +57,6 @@ def options_of(settings: OperatorSettings, features: Sequence[Feature] = ()) -> 
         parking=settings.parked,
         first_start=timedelta(seconds=settings.first_start),
         prices=settings.prices,
-        runtime=settings.runtime,
-        knative_namespace=settings.knative_namespace,
         calendars=settings.calendars,
         calendar_folder=settings.calendar_folder,
         features=features,

@@ -10,6 +10,7 @@ from kotatsu_operator.features.capacity import (
     CapacityOptions,
 )
 from kotatsu_operator.features.history import Histories
+from kotatsu_operator.features.knative.feature import Knative
 from kotatsu_operator.features.notices.feature import Notices
 from kotatsu_operator.features.notices.notifier import Notifier, NotifyMetrics
 from tests.operator.day import Day
@@ -27,6 +28,7 @@ class FeaturedDay(Day):
         """As `kotatsu_operator.__main__` lists them."""
         nobody = Notifier("", NotifyMetrics(CollectorRegistry()), lambda: self.now)
         return [
+            Knative(),
             Histories(self.monotonic),
             CapacityAhead(self.capacity),
             Notices(self.notifier or nobody),

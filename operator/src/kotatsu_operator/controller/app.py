@@ -14,10 +14,9 @@ from prometheus_client import CollectorRegistry
 from kotatsu_operator.controller.accounts import Accounts
 from kotatsu_operator.controller.act.scale_down import Hook, no_hook
 from kotatsu_operator.controller.cache.feeds import feeds_of, policy_feed, workload_feeds
-from kotatsu_operator.controller.cache.knative import KnativeWatch
 from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.controller.calendars.reader import Calendars
-from kotatsu_operator.controller.feature import Feature
+from kotatsu_operator.controller.feature import Feature, kinds_of
 from kotatsu_operator.controller.kopf_adapter import PoolSignals, PoolWatch
 from kotatsu_operator.controller.leader.election import TIMES, Times
 from kotatsu_operator.controller.leader.elector import Candidate, Elector
@@ -34,7 +33,6 @@ from kotatsu_operator.controller.reporter import Reporter
 from kotatsu_operator.controller.targets.target import Tools
 from kotatsu_operator.controller.work_queue import WorkQueue
 from kotatsu_operator.core.budget.prices import NO_PRICES, PriceTable
-from kotatsu_operator.core.decide.knative import Runtime
 from kotatsu_operator.core.formats import table, tables, text
 from kotatsu_operator.core.pool.memory import FIRST_START
 from kotatsu_operator.core.pool.spec import BUILT_IN
@@ -74,9 +72,6 @@ class Options:
     parking: bool = False
     """Whether pods may be parked: the chart's permission to resize them."""
     times: Times = TIMES
-    runtime: Runtime = Runtime.AUTO
-    knative_namespace: str = ""
-    """Of Knative's ConfigMap; empty if it must not be read."""
     calendars: Sequence[str] = ()
     """The calendars to follow, by name."""
     calendar_folder: Path = Path("/etc/kotatsu/calendars")
@@ -122,7 +117,11 @@ class Operator:
 
         # --- what is watched ---
         touch = self.work_queue.touch
-        self.cache = Cache(clock=clock, scaled=kube.scaled, touch=touch, tell=self._observed)
+        kinds = kinds_of(self._features)
+        labels = {name: kind.pod_label for name, kind in kinds.items() if kind.pod_label}
+        self.cache = Cache(
+            clock=clock, scaled=kube.scaled, pod_labels=labels, touch=touch, tell=self._observed
+        )
 
         def informer(feeds: Sequence[Feed[Key]], signals: Signals[Key]) -> Informer[Key]:
             return Informer({namespace: kube.apart() for namespace in namespaces}, feeds, signals)
@@ -138,9 +137,6 @@ class Operator:
         signals = PoolSignals(touch, self._pool_gone, self._complete)
         self._pools = PoolWatch(self._kube, namespaces, self.cache, signals)
         self.stop_on_signals = self._pools.stop_on_signals
-        self._knative = KnativeWatch(
-            kube, self.cache, namespaces, touch, options.runtime, options.knative_namespace
-        )
         namespace_metric(registry, namespaces, self._shows)
 
         # --- what reconciles use ---
@@ -150,7 +146,7 @@ class Operator:
         calendar_metrics(
             registry, options.calendars, self.calendars.failing, self.calendars.checked
         )
-        self.records = Records(self._kube)
+        self.records = Records(self._kube, kinds)
         self._scraper = Scraper(clock=clock)
         self._pacer = Pacer(options.starts_per_second, self.work_queue.by)
         observer = Observer(
@@ -215,11 +211,15 @@ class Operator:
         parts = {
             "stop": _wait_for(stop),
             "informer": self._informer.run(),
-            "knative": self._knative.run(),
             "further kinds": self._further.run(),
             "heartbeat": self.heartbeat.run(),
         }
         tasks = {asyncio.create_task(part, name=name) for name, part in parts.items()}
+        watch = self._kube, self._namespaces, self.cache, self.work_queue.touch
+        tasks |= {
+            asyncio.create_task(one.watch(*watch), name=f"watch of {type(one).__name__}")
+            for one in self._features
+        }
         tasks |= {electing, watching}
         try:
             first, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

@@ -10,11 +10,12 @@ from typing import Any
 from kotatsu_operator.controller.accounts import Accounts
 from kotatsu_operator.controller.act.parking import Parker
 from kotatsu_operator.controller.cache.store import Cache
-from kotatsu_operator.controller.feature import Feature, Report, Turn
+from kotatsu_operator.controller.feature import Feature, Report, Turn, kinds_of
 from kotatsu_operator.controller.pacer import Pacer
 from kotatsu_operator.controller.reporter import Reporter
 from kotatsu_operator.controller.targets.former import Former
 from kotatsu_operator.controller.targets.kinds import (
+    Kinds,
     Refused,
     accept,
     refused_conditions,
@@ -83,6 +84,7 @@ class Reconciler:
     """The last readings of the calendars that the operator follows."""
     shows: Callable[[str], bool] = lambda _: True
     """Whether a namespace has been listed completely; if not, its pools stay as they are."""
+    _kinds: Kinds = field(init=False)
     _parker: Parker = field(init=False)
     _former: Former = field(init=False)
     _memory: dict[Key, Memory] = field(default_factory=dict)
@@ -93,8 +95,9 @@ class Reconciler:
     """The last accepted spec of each pool."""
 
     def __post_init__(self) -> None:
+        self._kinds = kinds_of(self.features)
         self._parker = Parker(self.tools.kube, self.cache, self.parking)
-        self._former = Former(self.tools, self.cache)
+        self._former = Former(self.tools, self.cache, self._kinds)
 
     def forget(self, key: Key) -> None:
         for known in (self._memory, self._specs, self._waking):
@@ -132,7 +135,7 @@ class Reconciler:
             return now + LOOK_AGAIN
         if (until := self._wake_goes_first(key, pool, now)) is not None:
             return until
-        target, refused = accept(key, pool, self.cache, self._specs.get(key))
+        target, refused = accept(key, pool, self.cache, self._specs.get(key), self._kinds)
         if target.is_unknown:
             return now + RETRY
         try:
@@ -219,7 +222,7 @@ class Reconciler:
         )
         if memory.phase.is_awake:
             seen = replace(seen, starting=starting_pods(turn.pods, turn.target.rejected))
-        decision = decide(spec, seen, memory, now, allowed)
+        decision = decide(spec, seen, memory, now, allowed, turn.target.step)
         seen = replace(seen, demand=counted(seen.demand, decision.memory))
         self.pacer.claim(turn.key, decision.claim)
         again = await self._act(turn, seen, decision)

@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -11,7 +12,6 @@ from pydantic import BeforeValidator, Field
 from kotatsu_common import logs
 from kotatsu_common.settings import CommaSeparated, ServiceSettings, command
 from kotatsu_operator.core.budget.prices import NO_PRICES, PriceTable, parse_table
-from kotatsu_operator.core.decide.knative import Runtime
 from kotatsu_operator.core.pool.spec import BUILT_IN, KNATIVE, ScaledKind
 
 
@@ -68,6 +68,14 @@ class _WithTargets(ServiceSettings):
 
 Prices = Annotated[PriceTable, BeforeValidator(_read_prices)]
 """A price table, given as JSON."""
+
+
+class Runtime(StrEnum):
+    """The kinds of targets that an operator manages."""
+
+    AUTO = "auto"
+    NATIVE = "native"
+    KNATIVE = "knative"
 
 
 class OperatorSettings(_WithTargets):

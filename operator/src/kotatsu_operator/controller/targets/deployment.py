@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 from kotatsu_operator.controller.act.parking import restore_requests
 from kotatsu_operator.controller.act.scale_down import ScaleDown
@@ -36,7 +36,6 @@ from kotatsu_operator.core.decide.refusal import (
     check_service,
 )
 from kotatsu_operator.core.formats import instant, table
-from kotatsu_operator.core.objects import target_of
 from kotatsu_operator.core.plan.activity import counted
 from kotatsu_operator.core.pool.decision import (
     Decision,
@@ -114,30 +113,30 @@ async def _give_selector_back(kube: Kube, namespace: str, entry: Entry) -> str:
     return f"Service {name} selects its pods again"
 
 
+RESTORES = {
+    # minReplicas first: the autoscaler then lowers the replicas itself as far as it may.
+    "hpa": Restore(
+        _restore_minimum,
+        "set minReplicas of its autoscaler to {minReplicas}",
+        ends_with_pods=False,
+    ),
+    "reduced": Restore(
+        restore_requests,
+        "start its pods again (kubectl rollout restart), which request less than their template",
+        ends_with_pods=False,
+    ),
+    "takenService": Restore(
+        _give_selector_back,
+        f"remove {ROUTE_LABEL} from the selector of Service {{}}",
+        ends_with_pods=False,
+    ),
+    "restoreReplicas": Restore(restore_replicas, "scale its target to {}"),
+}
+
+
 @dataclass(frozen=True)
 class DeploymentTarget(Target):
     """The Deployment of one pool."""
-
-    restores: ClassVar[Mapping[str, Restore]] = {
-        # minReplicas first: the autoscaler then lowers the replicas itself as far as it may.
-        "hpa": Restore(
-            _restore_minimum,
-            "set minReplicas of its autoscaler to {minReplicas}",
-            ends_with_pods=False,
-        ),
-        "reduced": Restore(
-            restore_requests,
-            "start its pods again (kubectl rollout restart), which request less than their "
-            "template",
-            ends_with_pods=False,
-        ),
-        "takenService": Restore(
-            _give_selector_back,
-            f"remove {ROUTE_LABEL} from the selector of Service {{}}",
-            ends_with_pods=False,
-        ),
-        "restoreReplicas": Restore(restore_replicas, "scale its target to {}"),
-    }
 
     # --- read ---
 
@@ -212,10 +211,6 @@ class DeploymentTarget(Target):
         return check_service(self.spec, facts)
 
     # --- observe ---
-
-    @classmethod
-    async def read_replicas(cls, kube: Kube, pool: Object) -> int:
-        return (await kube.get_scale(key_of(pool)[0], ref(*target_of(pool)))).replicas
 
     async def observe(
         self, tools: Tools, pool: Object, memory: Memory, pods: list[PodView], *, ask: bool

@@ -8,38 +8,40 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from kotatsu_operator.controller.cache.store import Cache
-from kotatsu_operator.controller.targets.deployment import DeploymentTarget, ScaledTarget
-from kotatsu_operator.controller.targets.knative import KnativeTarget
-from kotatsu_operator.controller.targets.target import Restore, Target
+from kotatsu_operator.controller.targets.deployment import (
+    RESTORES,
+    DeploymentTarget,
+    ScaledTarget,
+)
+from kotatsu_operator.controller.targets.target import Kind, Restore, Target
 from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.budget.limit import Ends
 from kotatsu_operator.core.decide.refusal import Refusal, check_dependencies
 from kotatsu_operator.core.pool.parse import SpecError, parse, salvage
-from kotatsu_operator.core.pool.spec import KNATIVE, OnDelete, PoolSpec
+from kotatsu_operator.core.pool.spec import OnDelete, PoolSpec
 from kotatsu_operator.core.report.conditions import condition
 from kotatsu_operator.core.report.record import Entry
 from kotatsu_operator.core.report.status import Status
 from kotatsu_operator.kube.objects import Key, Object
 
-KINDS: Mapping[str, type[Target]] = {"Deployment": DeploymentTarget, KNATIVE: KnativeTarget}
-"""By the `kind` of spec.targetRef."""
+Kinds = Mapping[str, Kind]
+"""By the `kind` of spec.targetRef. Any other kind has a scale subresource."""
+
+KINDS: Kinds = {"Deployment": Kind(DeploymentTarget, RESTORES)}
+"""The kinds without those of features."""
 
 
-def kind_of(name: str) -> type[Target]:
-    """A kind by its name. Any other kind has a scale subresource."""
-    return KINDS.get(name, ScaledTarget)
+def every(kinds: Kinds) -> dict[str, Restore]:
+    """What may have to be restored, by the field of the status, in order."""
+    return {name: made for kind in kinds.values() for name, made in kind.restores.items()}
 
 
-def restores(entry: Entry) -> dict[str, Restore]:
-    """What to restore for an entry of the record, by the field of the status, in order.
-
-    With onDelete Keep the pods stay.
-    """
+def restores(entry: Entry, kinds: Kinds = KINDS) -> dict[str, Restore]:
+    """What to restore for an entry of the record. With onDelete Keep the pods stay."""
     is_kept = entry.on_delete is OnDelete.KEEP
-    known = {name: made for kind in KINDS.values() for name, made in kind.restores.items()}
     return {
         name: made
-        for name, made in known.items()
+        for name, made in every(kinds).items()
         if name in entry.owed and not (is_kept and made.ends_with_pods)
     }
 
@@ -56,7 +58,7 @@ class Refused(Refusal):
 
 
 def accept(
-    key: Key, pool: Object, cache: Cache, last: PoolSpec | None = None
+    key: Key, pool: Object, cache: Cache, last: PoolSpec | None = None, kinds: Kinds = KINDS
 ) -> tuple[Target, Refused | None]:
     """A pool's target, and why the pool is rejected: by its spec and by other objects.
 
@@ -68,7 +70,8 @@ def accept(
     except SpecError as error:
         spec = salvage(pool["spec"], last)
         objections.append((Refusal("InvalidSpec", str(error)), Ends.SLEEP))
-    target = kind_of(spec.target.kind)(key, spec, cache)
+    kind = kinds.get(spec.target.kind)
+    target = ScaledTarget(key, spec, cache) if kind is None else kind.make(key, spec, cache)
     objections += [(why, ends) for why, ends in target.objections() if why is not None]
     unordered = check_dependencies(
         key[1], key[0], lambda name: cache.dependencies_of((key[0], name))

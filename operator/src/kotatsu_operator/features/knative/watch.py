@@ -4,29 +4,27 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from kotatsu_operator.controller.cache.feeds import among
 from kotatsu_operator.controller.cache.store import Cache, Concerned
-from kotatsu_operator.core.decide.knative import NO_DEFAULTS, Runtime
 from kotatsu_operator.core.pool.spec import KNATIVE
-from kotatsu_operator.kube.client import Kube
-from kotatsu_operator.kube.errors import NotFoundError, Unreachable, is_refusal
-from kotatsu_operator.kube.informer import Feed, Informer, Signals
-from kotatsu_operator.kube.knative import (
+from kotatsu_operator.features.knative.min_scale import NO_DEFAULTS
+from kotatsu_operator.features.knative.objects import (
     AUTOSCALER_CONFIG,
     SERVICE_LABEL,
+    KnativeCache,
+    KnativeRevision,
+    KnativeService,
     defaults_of,
     keep_newer,
 )
-from kotatsu_operator.kube.objects import (
-    ConfigMap,
-    Key,
-    KnativeRevision,
-    KnativeService,
-    Object,
-    key_of,
-)
+from kotatsu_operator.kube.client import Kube
+from kotatsu_operator.kube.errors import NotFoundError, Unreachable, is_refusal
+from kotatsu_operator.kube.informer import Feed, Informer, Signals
+from kotatsu_operator.kube.objects import ConfigMap, Key, Object, key_of
+from kotatsu_operator.runtime.settings import Runtime
 
 log = logging.getLogger(__name__)
 
@@ -41,27 +39,23 @@ EXPECTED_EVERY = 5.0
 disappeared: an API server that has just started may not serve all APIs yet."""
 
 
+@dataclass
 class KnativeWatch:
     """Fills the cache with the Knative Services and Revisions of some namespaces."""
 
-    def __init__(
-        self,
-        kube: Kube,
-        cache: Cache,
-        namespaces: Sequence[str],
-        touch: Callable[[Key], None],
-        runtime: Runtime,
-        knative_namespace: str = "",
-    ) -> None:
-        self._kube, self._cache, self._touch = kube, cache, touch
-        self._namespaces = list(namespaces)
-        self._runtime = runtime
-        self._knative_namespace = knative_namespace
-        self._watching: asyncio.Task[None] | None = None
+    kube: Kube
+    cache: Cache
+    """It has the pools."""
+    knative: KnativeCache
+    namespaces: Sequence[str]
+    touch: Callable[[Key], None]
+    runtime: Runtime = Runtime.AUTO
+    knative_namespace: str = ""
+    _watching: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Check for Knative and watch it while it is installed, until cancelled."""
-        if self._runtime is Runtime.NATIVE:
+        if self.runtime is Runtime.NATIVE:
             self._absent(
                 "this operator does not watch Knative: set the chart value runtime to auto or "
                 "knative"
@@ -92,30 +86,30 @@ class KnativeWatch:
                 "this cluster has no Knative Serving (serving.knative.dev/v1): install it, or name "
                 "a Deployment in spec.targetRef"
             )
-            if self._runtime is Runtime.KNATIVE:
+            if self.runtime is Runtime.KNATIVE:
                 return EXPECTED_EVERY
         return LOOK_EVERY
 
     async def _serves(self, kind: Any) -> bool:
         """Whether the kind is served; asks the first namespace in which it may be listed."""
-        *others, last = self._namespaces
+        *others, last = self.namespaces
         for namespace in others:
             try:
-                return await self._kube.serves(kind, namespace)
+                return await self.kube.serves(kind, namespace)
             except Unreachable as error:
                 if not is_refusal(error):
                     raise
-        return await self._kube.serves(kind, last)
+        return await self.kube.serves(kind, last)
 
     async def _read_defaults(self) -> None:
-        knative, why = self._cache.knative, ""
+        knative, why = self.knative, ""
         before = (knative.defaults, knative.why_no_defaults)
-        place = f"{self._knative_namespace or '…'}/{AUTOSCALER_CONFIG}"
-        if not self._knative_namespace:
+        place = f"{self.knative_namespace or '…'}/{AUTOSCALER_CONFIG}"
+        if not self.knative_namespace:
             why = "it has no permission"
         else:
             try:
-                config = await self._kube.get(ConfigMap, self._knative_namespace, AUTOSCALER_CONFIG)
+                config = await self.kube.get(ConfigMap, self.knative_namespace, AUTOSCALER_CONFIG)
                 knative.defaults = defaults_of(config)
             except (NotFoundError, *Unreachable) as error:
                 why = str(error)
@@ -146,14 +140,14 @@ class KnativeWatch:
         step = min(pause, WAITED_FOR_EVERY)
         for _ in range(math.ceil(pause / step)):
             await asyncio.sleep(step)
-            if self._cache.pools_of_kind(KNATIVE):
+            if self.cache.pools_of_kind(KNATIVE):
                 return
 
     def _absent(self, why: str) -> None:
-        knative = self._cache.knative
+        knative = self.knative
         if knative.why_absent == why:
             return
-        if self._runtime is Runtime.KNATIVE:
+        if self.runtime is Runtime.KNATIVE:
             log.warning("Knative Serving is expected (runtime knative) but is not installed")
         elif knative.synced:
             log.warning("Knative Serving was removed; the operator checks for it from time to time")
@@ -163,14 +157,14 @@ class KnativeWatch:
         self._touch_pools()
 
     async def _watch(self) -> None:
-        kubes = {namespace: self._kube.apart() for namespace in self._namespaces}
-        signals = Signals(self._touch)
-        informer = Informer(kubes, knative_feeds(self._cache), signals, may_go=True)
+        kubes = {namespace: self.kube.apart() for namespace in self.namespaces}
+        signals = Signals(self.touch)
+        informer = Informer(kubes, knative_feeds(self.cache, self.knative), signals, may_go=True)
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(informer.run())
                 await informer.synced()
-                self._cache.knative.synced, self._cache.knative.why_absent = True, ""
+                self.knative.synced, self.knative.why_absent = True, ""
                 self._touch_pools()
         except* NotFoundError as gone:
             log.info("the API server no longer serves Knative's objects: %s", gone.exceptions[0])
@@ -182,13 +176,12 @@ class KnativeWatch:
             self._watching = None
 
     def _touch_pools(self) -> None:
-        for key in self._cache.pools_of_kind(KNATIVE):
-            self._touch(key)
+        for key in self.cache.pools_of_kind(KNATIVE):
+            self.touch(key)
 
 
-def knative_feeds(cache: Cache) -> list[Feed[Key]]:
-    """How Knative's objects get into the cache."""
-    knative = cache.knative
+def knative_feeds(cache: Cache, knative: KnativeCache) -> list[Feed[Key]]:
+    """How Knative's objects get into its cache; `cache` has the pools."""
 
     def feed(kind: Any, store: dict[Key, Object], service_of: Callable[[Object], str]) -> Feed[Key]:
         def pools_of(obj: Object) -> Concerned:
