@@ -7,12 +7,11 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from types import MappingProxyType
 from typing import Any
 
 from kotatsu_operator.controller.accounts import NO_ACCOUNT, Account
 from kotatsu_operator.controller.cache.store import Cache
-from kotatsu_operator.controller.targets.kinds import KINDS, Kinds, Refused
+from kotatsu_operator.controller.targets.kinds import NO_KINDS, Kinds, Refused
 from kotatsu_operator.controller.targets.target import Target, Tools
 from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.pool.decision import Decision, Note, Observation
@@ -91,15 +90,11 @@ class Feature:
     those of the API server that must not stop a decision.
     """
 
-    kinds: Kinds = MappingProxyType({})
+    kinds: Kinds = NO_KINDS
     """Further kinds of targets."""
 
     async def watch(
-        self,
-        _kube: Kube,
-        _namespaces: Sequence[str],
-        _cache: Cache,
-        _touch: Callable[[Key], None],
+        self, _: Kube, _in: Sequence[str], _cache: Cache, _touch: Callable[[Key], None]
     ) -> None:
         """Watch further objects until cancelled, also while another operator leads.
 
@@ -135,5 +130,5 @@ class Feature:
 
 
 def kinds_of(features: Iterable[Feature]) -> Kinds:
-    """All kinds of targets."""
-    return {**KINDS, **{name: kind for one in features for name, kind in one.kinds.items()}}
+    """The kinds of targets that features bring."""
+    return {name: kind for one in features for name, kind in one.kinds.items()}

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from kotatsu_operator.controller.targets.kinds import KINDS, Kinds, every, restores
+from kotatsu_operator.controller.targets.kinds import NO_KINDS, Kinds, every, restores
 from kotatsu_operator.controller.targets.target import Restore
 from kotatsu_operator.core.protocol import RECORD
 from kotatsu_operator.core.report.record import Entry, entry_of, heir, settle, text_of
@@ -26,7 +26,7 @@ Data = dict[str, str]
 class Records:
     """The records of all namespaces. Every write names the version that was read."""
 
-    def __init__(self, kube: Kube, kinds: Kinds = KINDS) -> None:
+    def __init__(self, kube: Kube, kinds: Kinds = NO_KINDS) -> None:
         self._kube, self._kinds = kube, kinds
         self._known: dict[tuple[str, str], str] = {}
         """The entries that are known to be in the record, by (namespace, uid)."""
@@ -138,7 +138,7 @@ _TRIES = 10
 _PAUSE = 2.0
 
 
-async def restore(kube: Kube, namespace: str, entry: Entry, kinds: Kinds = KINDS) -> bool:
+async def restore(kube: Kube, namespace: str, entry: Entry, kinds: Kinds = NO_KINDS) -> bool:
     """Restore a deleted pool's target with retries; return False if it must be tried again later.
 
     This is idempotent: replicas are only raised from exactly 0, at the version that was read.

@@ -18,7 +18,7 @@ from kotatsu_operator.controller.leader import election
 from kotatsu_operator.controller.leader.elector import let_go
 from kotatsu_operator.controller.records import Records
 from kotatsu_operator.controller.targets.deployment import why_at_0
-from kotatsu_operator.controller.targets.kinds import KINDS, Kinds, restores
+from kotatsu_operator.controller.targets.kinds import NO_KINDS, Kinds, restores
 from kotatsu_operator.core.formats import (
     conditions_of,
     count,
@@ -89,7 +89,7 @@ class Uninstall:
     lease_namespace: str
     timeout: float
     say: Callable[[str], None]
-    kinds: Kinds = field(default_factory=lambda: KINDS)
+    kinds: Kinds = field(default_factory=lambda: NO_KINDS)
     poll: float = 0.5
     handover: float = election.TIMES.renew_deadline + 1.0
     """A leader that cannot read its Lease has stopped acting after this time."""

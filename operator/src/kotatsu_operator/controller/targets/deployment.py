@@ -135,10 +135,14 @@ RESTORES = {
 
 
 @dataclass(frozen=True)
-class DeploymentTarget(Target):
-    """The Deployment of one pool."""
+class ScaledTarget(Target):
+    """The Deployment of one pool, or another workload with a scale."""
 
     # --- read ---
+
+    @property
+    def is_unknown(self) -> bool:
+        return self.cache.is_awaited(self.key[0], self.spec.target.kind)
 
     @property
     def place(self) -> Key:
@@ -188,11 +192,16 @@ class DeploymentTarget(Target):
     # --- accept ---
 
     def objections(self) -> Iterator[Objection]:
-        """Check the names, the Service and the autoscaler."""
-        spec, exists = self.spec, self.workload is not None
-        labels = {} if self.workload is None else self.workload.labels
+        """Check the kind, the names, the Service and the autoscaler."""
+        spec, workload = self.spec, self.workload
+        labels = {} if workload is None else workload.labels
+        yield check_kind(spec, self.cache.scaled), Ends.NOTHING
+        if workload is not None:
+            yield check_selector(spec, workload.selector), Ends.NOTHING
+            yield check_claims(spec, deletes=workload.deletes_claims), Ends.NOTHING
         yield check_is_not_kotatsu(spec, labels), Ends.NOTHING
         yield self.check_claim(), Ends.NOTHING
+        exists = workload is not None
         yield check_exists(spec, self.key[0], spec.target.kind, exists=exists), Ends.NOTHING
         yield self._check_service(labels), Ends.LOWER
         yield check_autoscalers(self.spec, self.key[0], self.autoscalers), Ends.NOTHING
@@ -339,24 +348,6 @@ class DeploymentTarget(Target):
         else:
             log.info("%s/%s: not asleep yet: %s", *self.key, attempt.why)
         return Finished(now + RETRY, attempt.memory, notes)
-
-
-@dataclass(frozen=True)
-class ScaledTarget(DeploymentTarget):
-    """A StatefulSet, or another workload with a scale: as a Deployment, with further checks."""
-
-    @property
-    def is_unknown(self) -> bool:
-        return self.cache.is_awaited(self.key[0], self.spec.target.kind)
-
-    def objections(self) -> Iterator[Objection]:
-        """Check the kind, and what a Deployment is checked for."""
-        workload = self.workload
-        yield check_kind(self.spec, self.cache.scaled), Ends.NOTHING
-        if workload is not None:
-            yield check_selector(self.spec, workload.selector), Ends.NOTHING
-            yield check_claims(self.spec, deletes=workload.deletes_claims), Ends.NOTHING
-        yield from super().objections()
 
 
 # --- the autoscaler ---

@@ -11,7 +11,7 @@ from functools import partial
 
 from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.controller.targets.deployment import why_at_0
-from kotatsu_operator.controller.targets.kinds import KINDS, Kinds, Refused, restores
+from kotatsu_operator.controller.targets.kinds import Kinds, Refused, restores
 from kotatsu_operator.controller.targets.target import RETRY, Tools
 from kotatsu_operator.core.budget.limit import Ends
 from kotatsu_operator.core.decide.refusal import Refusal
@@ -41,7 +41,7 @@ class Former:
 
     tools: Tools
     cache: Cache
-    kinds: Kinds = field(default_factory=lambda: KINDS)
+    kinds: Kinds
     _since: dict[Key, datetime] = field(default_factory=dict)
     """When each was given back that is awaited."""
     _in_front: dict[Key, datetime] = field(default_factory=dict)

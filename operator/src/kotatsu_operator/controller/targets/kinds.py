@@ -6,13 +6,10 @@ rejection is stored: after a fix the pool continues from its status.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from kotatsu_operator.controller.cache.store import Cache
-from kotatsu_operator.controller.targets.deployment import (
-    RESTORES,
-    DeploymentTarget,
-    ScaledTarget,
-)
+from kotatsu_operator.controller.targets.deployment import RESTORES, ScaledTarget
 from kotatsu_operator.controller.targets.target import Kind, Restore, Target
 from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.budget.limit import Ends
@@ -25,18 +22,18 @@ from kotatsu_operator.core.report.status import Status
 from kotatsu_operator.kube.objects import Key, Object
 
 Kinds = Mapping[str, Kind]
-"""By the `kind` of spec.targetRef. Any other kind has a scale subresource."""
+"""The kinds that features bring, by the `kind` of spec.targetRef. All others have a scale."""
 
-KINDS: Kinds = {"Deployment": Kind(DeploymentTarget, RESTORES)}
-"""The kinds without those of features."""
+NO_KINDS: Kinds = MappingProxyType({})
+_SCALED = Kind(ScaledTarget, RESTORES)
 
 
 def every(kinds: Kinds) -> dict[str, Restore]:
     """What may have to be restored, by the field of the status, in order."""
-    return {name: made for kind in kinds.values() for name, made in kind.restores.items()}
+    return {k: v for kind in (_SCALED, *kinds.values()) for k, v in kind.restores.items()}
 
 
-def restores(entry: Entry, kinds: Kinds = KINDS) -> dict[str, Restore]:
+def restores(entry: Entry, kinds: Kinds = NO_KINDS) -> dict[str, Restore]:
     """What to restore for an entry of the record. With onDelete Keep the pods stay."""
     is_kept = entry.on_delete is OnDelete.KEEP
     return {
@@ -58,7 +55,7 @@ class Refused(Refusal):
 
 
 def accept(
-    key: Key, pool: Object, cache: Cache, last: PoolSpec | None = None, kinds: Kinds = KINDS
+    key: Key, pool: Object, cache: Cache, last: PoolSpec | None = None, kinds: Kinds = NO_KINDS
 ) -> tuple[Target, Refused | None]:
     """A pool's target, and why the pool is rejected: by its spec and by other objects.
 
@@ -70,8 +67,7 @@ def accept(
     except SpecError as error:
         spec = salvage(pool["spec"], last)
         objections.append((Refusal("InvalidSpec", str(error)), Ends.SLEEP))
-    kind = kinds.get(spec.target.kind)
-    target = ScaledTarget(key, spec, cache) if kind is None else kind.make(key, spec, cache)
+    target = kinds.get(spec.target.kind, _SCALED).make(key, spec, cache)
     objections += [(why, ends) for why, ends in target.objections() if why is not None]
     unordered = check_dependencies(
         key[1], key[0], lambda name: cache.dependencies_of((key[0], name))
