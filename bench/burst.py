@@ -36,7 +36,7 @@ async def rows(quick: bool) -> list[Row]:
 async def _measure(starts: Starts, runs: int) -> tuple[list[float], list[float], int]:
     kubectl = starts.kubectl
     kubectl.apply(*small_app("pooled"), *small_app("plain"))
-    kubectl.apply(sleepy_pool("pooled", wake={"holdTimeout": HOLD, "maxHeld": AT_ONCE}))
+    kubectl.apply(sleepy_pool("pooled", holdTimeout=HOLD))
     await eventually("the pool sleeps", lambda: App("pooled", kubectl).phase() == "Asleep")
     address = service_ip(kubectl, "pooled")
     await asyncio.sleep(5)

@@ -73,8 +73,9 @@ def service(name: str) -> Object:
 def sleepy_pool(name: str, **spec: object) -> Object:
     """A pool that sleeps when it is told to, and not before."""
     defaults: Object = {
-        "scaling": {"idleAfter": "10m", "maxReplicas": 1, "targetConcurrency": 100_000},
-        "drain": {"routeSettle": "1s"},
+        "idleAfter": "10m",
+        "maxReplicas": 1,
+        "targetConcurrency": 100_000,
     }
     return pool(name, **{**defaults, **spec})
 

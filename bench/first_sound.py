@@ -40,7 +40,7 @@ async def rows(quick: bool) -> list[Row]:
     """Cold starts in turns: the voice through its pool, the voice alone, a small app alone."""
     runs = 2 if quick else 10
     try:
-        with platform("voice") as kubectl:
+        with platform("voice", "routeSettle=1") as kubectl:
             async with Starts.watching(kubectl) as starts:
                 return _judged(*await _measure(starts, runs))
     except NoClusterError as error:
@@ -60,7 +60,6 @@ def install_voice(kubectl: Kubectl) -> None:
     container = {"name": "voice", "lifecycle": None}
     spec = {"template": {"spec": at_once | {"containers": [container]}}}
     kubectl("patch", "deployment", "voice", "-p", json.dumps({"spec": spec}))
-    kubectl.patch("warmpool", "voice", {"spec": {"drain": {"routeSettle": "1s"}}})
 
 
 async def _measure(starts: Starts, runs: int) -> tuple[list[Start], list[Start], list[Start]]:

@@ -74,10 +74,10 @@ async def rows(quick: bool) -> list[Row]:
     pools, each = (4, 1) if quick else (25, 8)
     how = (
         f"{pools * each} windows of {LENGTH.seconds} s for one pod: {pools} pools of a small app on"
-        f" the node, each every {EVERY.seconds} s; lead auto, routeSettle {SETTLE:g} s"
+        f" the node, each every {EVERY.seconds} s; the lead is learned, routeSettle {SETTLE:g} s"
     )
     try:
-        with platform("windows") as kubectl:
+        with platform("windows", f"routeSettle={SETTLE:g}") as kubectl:
             return _judged(await _measure(kubectl, pools, each), how)
     except NoClusterError as error:
         return [unmeasured(what, how, str(error), GOALS[what], "punctuality") for what in GOALS]
@@ -123,8 +123,7 @@ async def _measure(kubectl: Kubectl, pools: int, each: int) -> list[Window]:
 async def _learn(kubectl: Kubectl, names: Sequence[str]) -> None:
     """One warm-up each, by a request; then they sleep again."""
     for name in names:
-        scaling, drain = {"idleAfter": "5s", "maxReplicas": 1}, {"routeSettle": f"{SETTLE:g}s"}
-        kubectl.apply(*small_app(name), pool(name, scaling=scaling, drain=drain))
+        kubectl.apply(*small_app(name), pool(name, idleAfter="5s", maxReplicas=1))
     await eventually("all accepted and asleep", lambda: _asleep(kubectl) == len(names), 120, 1)
     await asyncio.sleep(3)
     for start in range(0, len(names), 3):

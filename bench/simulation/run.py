@@ -284,7 +284,7 @@ async def _measure(it: Simulation, pid: int, port: int, idle: float, *, opens: b
     result.edited = len(names)
     it.say(f"{len(names)} pools are edited, one after the other")
     with _stretch(it.plane, pid, result.edits):
-        await it.edit(names, {"scaling": {"idleAfter": "3m"}})
+        await it.edit(names, {"idleAfter": "3m"})
         await asyncio.sleep(CALM)
     requests = read_audit(it.plane.audit_log)
     # From when the request came in: a watch may tell of it before the audit log has its end.

@@ -169,10 +169,13 @@ PLATFORM = ("ServiceAccount", "Role", "RoleBinding", "ConfigMap", "Deployment")
 WITHOUT = ("runtime=native", "console.enabled=false", "metrics.dashboards.enabled=false")
 """What is left out of it."""
 
+SMALL = ("activator.replicas=1", "routeSettle=1")
+"""Short times make short tests."""
+
 
 async def install_platform(kubectl: Namespace, *settings: str) -> None:
     """The chart's operator and activators; waits until they are ready."""
-    sets = (f"--set={setting}" for setting in (*WITHOUT, "activator.replicas=1", *settings))
+    sets = (f"--set={setting}" for setting in (*WITHOUT, *SMALL, *settings))
     for obj in chart.render("kotatsu", None, *sets).of(*PLATFORM):
         kubectl.apply(in_namespace(obj, chart.NAMESPACE, kubectl.namespace))
     await eventually("the platform is ready", lambda: are_ready(kubectl), every=0.02)

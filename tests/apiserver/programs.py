@@ -37,6 +37,7 @@ from prometheus_client import CollectorRegistry
 
 from kotatsu_common.settings import load
 from kotatsu_operator.__main__ import features_of, options_of
+from kotatsu_operator.activator.__main__ import reading
 from kotatsu_operator.activator.app import Activator
 from kotatsu_operator.activator.cache.ports import PodIdentity
 from kotatsu_operator.activator.metrics import ActivatorMetrics
@@ -251,7 +252,9 @@ class Programs:
             settings.pod_ips,
             settings.node_name,
         )
-        activator = Activator(kube, me, ActivatorMetrics(registry), features=[Visitors])
+        read = reading(settings)
+        metrics = ActivatorMetrics(registry)
+        activator = Activator(kube, me, metrics, features=[Visitors], read=read)
         host, port = real(address, settings.port)
         checks = Checks(lambda: "", activator.why_not_ready)
         admin = start_admin(host, port, registry, checks, asked=activator.asked, named=LOOKED_AT)

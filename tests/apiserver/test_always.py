@@ -16,8 +16,8 @@ from kotatsu_operator.kube.client import Kube
 
 pytestmark = pytest.mark.apiserver
 
-LONG = {"scaling": {"idleAfter": "10m"}, "drain": {"routeSettle": "1s"}}
-QUICK = {"scaling": {"idleAfter": "1s"}, "drain": {"routeSettle": "1s"}}
+LONG = {"idleAfter": "10m"}
+QUICK = {"idleAfter": "1s"}
 
 
 def selector(app: App) -> dict[str, str]:

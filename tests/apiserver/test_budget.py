@@ -19,7 +19,7 @@ async def test_a_pool_without_money_is_not_woken_and_wakes_again_when_the_limit_
         "limit": "1000",
         "period": "Day",
     }
-    app = await make_app("money", scaling={"idleAfter": "3s"}, budget=budget)
+    app = await make_app("money", idleAfter="3s", budget=budget)
     await eventually("the limit reached", lambda: app.status().get("cost", {}).get("exhausted"))
     condition = app.conditions()["BudgetAvailable"]
     assert (condition["status"], condition["reason"]) == ("False", "Exhausted")

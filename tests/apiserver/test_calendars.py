@@ -55,7 +55,7 @@ def failure(app):
 async def considered(app):
     """Wait until the operator has decided about a pool at what its clock says now."""
     generation = app.pool()["metadata"]["generation"]
-    app.kubectl.patch("warmpool", app.name, {"spec": {"wake": {"holdTimeout": f"{generation}s"}}})
+    app.kubectl.patch("warmpool", app.name, {"spec": {"holdTimeout": f"{generation}s"}})
     await eventually("considered", lambda: app.status()["observedGeneration"] > generation)
 
 
@@ -65,9 +65,8 @@ async def test_an_event_opens_warm_moves_with_its_file_and_stays_when_the_file_b
     app = await start_app(
         followed,
         "calendar",
-        scaling={"idleAfter": "1s"},
-        drain={"routeSettle": "1s"},
-        prewarm={"lead": "30s"},
+        idleAfter="1s",
+        lead="30s",
         calendars=[{"name": "team", "replicas": 2, "match": {"text": "pitch"}}],
     )
     await eventually("the missing file is said", lambda: "is not mounted" in failure(app))

@@ -11,7 +11,7 @@ from e2e.kit import wall
 
 pytestmark = pytest.mark.apiserver
 
-QUICK = {"scaling": {"idleAfter": "1s"}, "drain": {"routeSettle": "1s"}}
+QUICK = {"idleAfter": "1s"}
 
 
 async def demo_mode(kubectl, *words, code=0):

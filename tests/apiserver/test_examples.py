@@ -25,9 +25,7 @@ async def test_the_activators_are_endpoints_beside_the_pods_of_an_unmetered_pool
     platform, recorder, http
 ):
     """The pods keep serving, and the activators see a share of the connections."""
-    made, service, pool = of(
-        EXAMPLES / "web.yaml", scaling={"idleAfter": "30s"}, drain={"routeSettle": "1s"}
-    )
+    made, service, pool = of(EXAMPLES / "web.yaml", idleAfter="30s")
     for obj in (made, service, pool):
         obj["metadata"]["name"] = "beside"
     labels = {"app": "beside"}

@@ -17,8 +17,7 @@ from e2e.parked import FULL, SMALL, have, restarts
 
 pytestmark = pytest.mark.apiserver
 
-SETTLES = {"drain": {"routeSettle": "1s"}}
-PARKED = SETTLES | {"scaling": {"idleAfter": "3s"}, "parked": {"for": "10m"}}
+PARKED = {"idleAfter": "3s", "parked": {"for": "10m"}}
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +74,7 @@ async def sleep(app):
 async def test_an_operator_that_dies_after_any_of_its_writes_loses_nothing(
     make_app_there, doomed, fate, http, recorder
 ):
-    app = await make_app_there("steps", scaling={"idleAfter": "60s", "maxReplicas": 3}, **SETTLES)
+    app = await make_app_there("steps", idleAfter="60s", maxReplicas=3)
     async with asked_all_the_time(app, http):
         for mode, replicas, last_write in (
             ("Asleep", None, "phase Draining"),
@@ -158,7 +157,7 @@ async def test_a_clock_that_jumps_an_hour_ahead_opens_a_window_and_back_the_pool
     window = {"name": "later", "start": wall(opens), "replicas": 1}
     window["end"] = wall(opens + timedelta(hours=2))
     async with apps_of(jumping) as make:
-        app = await make("jumps", scaling={"idleAfter": "1s"}, windows=[window], **SETTLES)
+        app = await make("jumps", idleAfter="1s", windows=[window])
         await eventually("on its way down", lambda: app.phase() == "Draining", every=0.02)
         clock.by = timedelta(hours=1)
         await eventually("in its window", lambda: app.status().get("activeWindow") == "later")
@@ -177,12 +176,11 @@ async def test_a_clock_that_jumps_an_hour_ahead_opens_a_window_and_back_the_pool
 async def test_pools_that_are_edited_all_the_time_sleep_and_wake_and_lose_nothing(
     make_app, platform, http, recorder
 ):
-    app = await make_app("edited", scaling={"idleAfter": "60s"}, **SETTLES)
+    app = await make_app("edited", idleAfter="60s")
 
     async def edit():
         for number in itertools.count():
-            scaling = {"maxReplicas": 3 + number % 2}
-            platform.patch("warmpool", app.name, {"spec": {"scaling": scaling}})
+            platform.patch("warmpool", app.name, {"spec": {"maxReplicas": 3 + number % 2}})
             await asyncio.sleep(0.1)
 
     editing = asyncio.create_task(edit())
@@ -198,7 +196,7 @@ async def test_pools_that_are_edited_all_the_time_sleep_and_wake_and_lose_nothin
 
 
 async def test_the_slices_of_a_killed_activator_go_with_it(make_app, platform):
-    app = await make_app("sweep", scaling={"idleAfter": "1s"}, **SETTLES)
+    app = await make_app("sweep", idleAfter="1s")
     await app.asleep()
     former = await eventually("in the route", lambda: app.endpoints()["activator"])
     component = "app.kubernetes.io/component=activator"
@@ -216,13 +214,12 @@ async def test_metrics_that_hang_or_never_end_or_tell_nonsense_concern_their_own
     bad = [
         await make_app(
             how,
-            scaling={"idleAfter": "1s"},
+            idleAfter="1s",
             metrics={"port": "http", "path": f"/metrics/{how}"},
-            **SETTLES,
         )
         for how in ("hanging", "huge", "lying")
     ]
-    good = await make_app("good", scaling={"idleAfter": "3s"}, **SETTLES)
+    good = await make_app("good", idleAfter="3s")
     for app in (*bad, good):
         await app.send(http)
     await good.asleep()

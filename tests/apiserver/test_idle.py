@@ -9,11 +9,9 @@ from e2e.kit import acted_once
 
 pytestmark = pytest.mark.apiserver
 
-SETTLES = {"drain": {"routeSettle": "1s"}}
-
 
 async def test_idle_counts_from_the_last_request(make_app, http):
-    app = await make_app("idle", scaling={"idleAfter": "3s"}, **SETTLES)
+    app = await make_app("idle", idleAfter="3s")
     for _ in range(3):
         await app.send(http)
         await asyncio.sleep(1)
@@ -24,7 +22,7 @@ async def test_idle_counts_from_the_last_request(make_app, http):
 
 
 async def test_a_warm_override_keeps_replicas_until_it_ends(make_app, platform):
-    app = await make_app("override", scaling={"idleAfter": "1s"}, **SETTLES)
+    app = await make_app("override", idleAfter="1s")
     await app.asleep()
     until = datetime.now(UTC) + timedelta(seconds=5)
     override = {"mode": "Warm", "replicas": 2, "until": until.isoformat(), "by": "test"}
@@ -36,7 +34,7 @@ async def test_a_warm_override_keeps_replicas_until_it_ends(make_app, platform):
 
 
 async def test_a_long_request_keeps_its_pod_until_it_is_answered(make_app, http, recorder):
-    app = await make_app("long", scaling={"idleAfter": "1s"}, **SETTLES)
+    app = await make_app("long", idleAfter="1s")
     await app.send(http, ms=4_000)
     assert app.replicas() == 1
     await app.asleep()

@@ -13,7 +13,7 @@ from kotatsu_operator.core.protocol import LEASE_NAME, RECORD
 
 pytestmark = pytest.mark.apiserver
 
-QUICK = {"scaling": {"idleAfter": "1s"}, "drain": {"routeSettle": "1s"}}
+QUICK = {"idleAfter": "1s"}
 AT_ONCE = 7.0
 """Seconds: fewer than those until a Lease expires that the operator has not released."""
 

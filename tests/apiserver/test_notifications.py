@@ -63,9 +63,8 @@ async def test_a_receiver_gets_the_story_of_one_window(make_namespace, receiver,
         kubectl,
         "voice",
         windows=[{"name": "pitch", "start": wall(opens), "end": wall(closes), "replicas": 1}],
-        prewarm={"lead": "30s"},
-        scaling={"idleAfter": "1s"},
-        drain={"routeSettle": "1s"},
+        lead="30s",
+        idleAfter="1s",
     )
     await app.asleep()
     clock.reach(opens - timedelta(seconds=20))

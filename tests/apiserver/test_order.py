@@ -18,7 +18,7 @@ pytestmark = pytest.mark.apiserver
 
 STARTS = {"db": 2.0, "api": 1.5, "web": 1.0}
 """The seconds that each app takes to start, in order."""
-QUICK = {"scaling": {"idleAfter": "2s"}, "drain": {"routeSettle": "1s"}}
+QUICK = {"idleAfter": "2s"}
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ pytestmark = pytest.mark.apiserver
 
 # Longer than the time between two scrapes: a request to a parked pod itself has to be seen in one.
 QUICK = {
-    "scaling": {"idleAfter": "3s", "maxReplicas": 3},
-    "drain": {"routeSettle": "1s"},
+    "idleAfter": "3s",
+    "maxReplicas": 3,
     "parked": {"for": "10m"},
 }
 

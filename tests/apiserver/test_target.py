@@ -14,7 +14,7 @@ from kotatsu_operator.core.decide.decide import UNDONE_AFTER
 
 pytestmark = pytest.mark.apiserver
 
-QUICK = {"scaling": {"idleAfter": "1s"}, "drain": {"routeSettle": "1s"}}
+QUICK = {"idleAfter": "1s"}
 
 
 def autoscaler(name, least=1, most=6):
@@ -131,7 +131,7 @@ async def test_kubectl_scale_on_a_warm_pool_is_undone_and_an_event_says_what_to_
     make_app, platform, http
 ):
     """The manifest has no replicas, so the API server records no owner of them."""
-    app = await make_app("scaled", scaling={"idleAfter": "5m"})
+    app = await make_app("scaled", idleAfter="5m")
     await app.send(http)
     await asyncio.sleep(UNDONE_AFTER.seconds + 2)
     platform("scale", f"deployment/{app.name}", "--replicas=3")
@@ -146,7 +146,7 @@ async def test_kubectl_scale_on_a_warm_pool_is_undone_and_an_event_says_what_to_
 async def test_requests_that_a_slow_start_fails_are_counted_in_an_event_and_named_in_a_condition(
     make_app, platform, http
 ):
-    app = await make_app("late", scaling={"idleAfter": "10s"}, wake={"holdTimeout": "1s"})
+    app = await make_app("late", idleAfter="10s", holdTimeout="1s")
     await app.asleep()
     template = {"metadata": {"annotations": {STARTS_AFTER: "4"}}}
     platform.patch("deployment", app.name, {"spec": {"template": template}})
@@ -157,11 +157,11 @@ async def test_requests_that_a_slow_start_fails_are_counted_in_an_event_and_name
     only = f"reason=RequestsTimedOut,involvedObject.name={app.name}"
     events = ("get", "events", "--field-selector", only, "-o", "jsonpath={.items[*].message}")
     said = await eventually("told", lambda: platform(*events))
-    assert said.startswith("5 requests got 503, as no pod was Ready within wake.holdTimeout (1s)")
+    assert said.startswith("5 requests got 503, as no pod was Ready within holdTimeout (1s)")
     # Once the start has been measured, the condition names what to set.
     late = await eventually("late", lambda: app.conditions().get("RequestsTimedOut"))
     assert late["reason"] == "NoPodInTime"
-    remedy = "set wake.holdTimeout to"
+    remedy = "set holdTimeout to"
     await eventually("measured", lambda: remedy in app.conditions()["RequestsTimedOut"]["message"])
 
 

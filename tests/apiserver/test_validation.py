@@ -27,7 +27,7 @@ _EXCLUDING_TOO_MUCH = [_CRON | {"name": f"w{n}", "excludeDates": _DATES} for n i
         ({"windows": [_CRON | {"duration": "0s"}]}, "must be above 0"),
         ({"windows": [_ONCE | {"excludeDates": ["2026-12-31"]}]}, "repeating window"),
         ({"windows": _EXCLUDING_TOO_MUCH}, "more than 1000 excludeDates"),
-        ({"prewarm": {"lead": "-5s"}}, "should match"),
+        ({"lead": "-5s"}, "should match"),
         ({"override": {"mode": "Warm"}}, "spec.override.until: Required value"),
         ({"override": {"mode": "Hot", "until": "2026-11-25T10:00:00Z"}}, "supported values"),
         (
@@ -35,7 +35,7 @@ _EXCLUDING_TOO_MUCH = [_CRON | {"name": f"w{n}", "excludeDates": _DATES} for n i
             "belongs to mode Warm",
         ),
         ({"override": {"mode": "Warm", "until": "soon"}}, "date-time"),
-        ({"scaling": {"maxReplicas": 0}}, "greater than or equal to 1"),
+        ({"maxReplicas": 0}, "greater than or equal to 1"),
         ({"targetRef": {"name": "x", "kind": "Job"}}, "must name a Deployment"),
     ],
     ids=lambda value: "" if isinstance(value, dict) else value.replace(" ", "-"),
@@ -89,7 +89,7 @@ async def test_the_older_of_two_pools_keeps_the_target(platform, make_app):
 
 
 async def test_an_override_is_clamped_to_a_day_after_it_was_first_seen(platform, make_app):
-    app = await make_app("clamped", scaling={"idleAfter": "1s"})
+    app = await make_app("clamped", idleAfter="1s")
     until = datetime.now(UTC) + timedelta(days=30)
     override = {"mode": "Asleep", "until": stamp(until)}
     platform.patch("warmpool", app.name, {"spec": {"override": override}})

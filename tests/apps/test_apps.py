@@ -21,7 +21,7 @@ from kotatsu_node import Node
 pytestmark = [pytest.mark.e2e, pytest.mark.nightly, pytest.mark.timeout(400)]
 
 HERE = ROOT / "tests/apps"
-QUICK = {"scaling": {"idleAfter": "5s"}, "drain": {"routeSettle": "2s"}}
+QUICK = {"idleAfter": "5s"}
 """What the tests have shorter than `create` writes it."""
 APPS = [
     (each["kind"].lower(), each["metadata"]["name"])
@@ -125,7 +125,7 @@ async def test_a_preview_starts_in_order_and_keeps_every_row_that_was_ordered(ku
         App("web", kubectl),
     )
     for app, needed in ((db, []), (api, ["postgres"]), (web, ["api"])):
-        spec = {"dependsOn": needed, "scaling": {"idleAfter": "2s"}, "drain": {"routeSettle": "1s"}}
+        spec = {"dependsOn": needed, "idleAfter": "2s"}
         kubectl.patch("warmpool", app.name, {"spec": spec})
     for cycle in range(CYCLES):
         ordering = ("exec", "client", "--", "python3", "/apps/client.py", "orders", "5")

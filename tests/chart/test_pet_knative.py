@@ -69,8 +69,8 @@ def test_the_pools_set_a_floor_and_say_nothing_of_waking() -> None:
         "name": "voice",
     }
     assert spec["windows"][0]["replicas"] == 5
-    assert spec["scaling"] == {"maxReplicas": 10}
-    assert not {"wake", "service"} & set(spec)
+    assert spec["maxReplicas"] == 10
+    assert not {"holdTimeout", "idleAfter", "service"} & set(spec)
 
 
 def test_knative_scales_as_the_values_say_and_a_pool_alone_sets_min_scale() -> None:

@@ -42,8 +42,6 @@ def spec(name: str, chart: Rendered) -> Object:
 
 def test_a_budget_has_a_limit_a_period_and_a_policy() -> None:
     budget = {
-        "currency": "JPY",
-        "prices": {"cpuHour": "6.5", "extended": {"nvidia.com/gpu": "110"}},
         "limit": "500",
         "period": "Week",
         "onExhausted": "Sleep",
@@ -55,10 +53,10 @@ def test_a_budget_has_a_limit_a_period_and_a_policy() -> None:
 
 
 def test_a_pools_own_budget_replaces_parts_of_the_common_one() -> None:
-    chart = rendered(budget={"currency": "JPY", "limit": "500"}, voice__pool__budget={"limit": "9"})
+    chart = rendered(budget={"period": "Week", "limit": "500"}, voice__pool__budget={"limit": "9"})
 
-    assert spec("voice", chart)["budget"] == {"currency": "JPY", "limit": "9"}
-    assert spec("auth", chart)["budget"] == {"currency": "JPY", "limit": "500"}
+    assert spec("voice", chart)["budget"] == {"period": "Week", "limit": "9"}
+    assert spec("auth", chart)["budget"] == {"period": "Week", "limit": "500"}
 
 
 @pytest.mark.parametrize("wrong", ["period=Year", "onExhausted=Stop", "limit=5", "cap=5"])
@@ -70,21 +68,23 @@ def test_a_budget_that_no_pool_takes_is_refused(wrong: str) -> None:
 
 
 @EACH
-def test_drain_and_ignored_paths_are_absent_unless_set(name: str) -> None:
+def test_the_drain_timeout_and_ignored_paths_are_absent_unless_set(name: str) -> None:
     plain = spec(name, rendered())
-    assert "drain" not in plain
-    assert "ignorePaths" not in plain["wake"]
-    drain = {"routeSettle": "10s", "timeout": "2m"}
+    assert "drainTimeout" not in plain
+    assert "ignorePaths" not in plain
 
     given = spec(
         name,
         rendered(
-            **{f"{name}__pool__drain": drain, f"{name}__pool__ignorePaths": ["/healthz", "/x"]}
+            **{
+                f"{name}__pool__drainTimeout": "2m",
+                f"{name}__pool__ignorePaths": ["/healthz", "/x"],
+            }
         ),
     )
 
-    assert given["drain"] == drain
-    assert given["wake"]["ignorePaths"] == ["/healthz", "/x"]
+    assert given["drainTimeout"] == "2m"
+    assert given["ignorePaths"] == ["/healthz", "/x"]
 
 
 @pytest.mark.parametrize(

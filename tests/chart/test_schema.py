@@ -11,7 +11,7 @@ BOTH = pytest.mark.parametrize("chart", ["kotatsu", "pet"])
 # Objects whose keys are Kubernetes' or the user's.
 OPEN = {
     "resources", "podAnnotations", "podLabels", "commonLabels", "nodeSelector", "affinity",
-    "labels", "annotations", "global", "budget", "drain", "extended", "startupProbe",
+    "labels", "annotations", "global", "budget", "extended", "startupProbe",
     "readinessProbe", "livenessProbe",
 }  # fmt: skip
 # Set by a parent chart alone.

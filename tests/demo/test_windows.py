@@ -32,7 +32,7 @@ def test_the_operator_reads_the_same_instants():
             "targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "voice"},
             "timeZone": ZONE_NAME,
             "windows": [window.as_value()],
-            "prewarm": {"lead": window.lead},
+            "lead": window.lead,
         }
     )
     assert spec.windows[0].start is not None
@@ -43,7 +43,7 @@ def test_the_operator_reads_the_same_instants():
 def test_the_lead_is_set_until_the_pool_has_learned_one():
     assert window_from(NOW, {}).lead == "20s"
     assert window_from(NOW, {"warmUps": []}).lead == "20s"
-    assert window_from(NOW, {"warmUps": [{"seconds": 2.1, "replicas": 2}]}).lead == "auto"
+    assert window_from(NOW, {"warmUps": [{"seconds": 2.1, "replicas": 2}]}).lead == ""
 
 
 def test_nothing_but_the_window_keeps_the_pods_at_its_end():

@@ -75,7 +75,7 @@ def test_the_pages_say_how_long_a_takeover_takes() -> None:
 
 
 def test_the_lead_of_a_new_pool_is_the_one_of_the_code() -> None:
-    settle = 5  # spec.drain.routeSettle by default
+    settle = 5  # routeSettle by default
     lead = FIRST_START.total_seconds() + MARGIN.total_seconds() + settle
     assert f"{lead:.0f} s" in (ROOT / "docs/workloads.md").read_text()
 

@@ -16,6 +16,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,9 @@ from pages.kit import browser
 from prometheus_client import CollectorRegistry
 
 from kotatsu_demo import choice
-from kotatsu_operator.controller.app import Operator
+from kotatsu_operator.controller.app import Operator, Options
 from kotatsu_operator.core.formats import is_true
+from kotatsu_operator.core.pool.spec import Platform
 from kotatsu_operator.kube.client import Kube
 
 __all__ = ["browser"]
@@ -161,9 +163,13 @@ DNS = "networkPolicy.dnsPorts={53,1053}"
 """CoreDNS listens at 53 on most clusters, and at 1053 on tools/node."""
 
 
+SETTLE = 2
+"""Seconds in which the kube-proxies of a throwaway cluster follow: each writes once a second."""
+
+
 def install_platform(kubectl: Kubectl, *settings: str) -> None:
     """The platform, with the image that the chart names: `make images` has loaded it."""
-    settings = (*chosen("image", "operator"), DNS, *settings)
+    settings = (*chosen("image", "operator"), DNS, f"routeSettle={SETTLE}", *settings)
     helm_install(kubectl, "kotatsu", "kotatsu", *settings, wait=True)
 
 
@@ -312,6 +318,7 @@ async def operator_with(bare: Kubectl) -> AsyncIterator[Callable[..., None]]:
 
     async def operate(**given: Any) -> None:
         kube = Kube.connect("e2e-operator")
+        given.setdefault("options", Options(platform=Platform(timedelta(seconds=SETTLE))))
         await Operator(kube, [bare.namespace], CollectorRegistry(), **given).run(stop)
         await kube.close()
 

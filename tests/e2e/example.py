@@ -6,7 +6,7 @@ from typing import Any
 import yaml
 from e2e.kit import Object, workload
 
-QUICK = {"scaling": {"idleAfter": "6s"}, "drain": {"routeSettle": "2s", "timeout": "10s"}}
+QUICK = {"idleAfter": "6s", "drainTimeout": "10s"}
 
 
 def of(path: Path, start: float = 0, **spec: Any) -> list[Object]:

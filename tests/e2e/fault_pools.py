@@ -22,8 +22,7 @@ from kotatsu_node import Node
 from kotatsu_operator.kube.objects import Deployment
 
 SPEC: Object = {
-    "drain": {"routeSettle": "1s"},
-    "wake": {"holdTimeout": "240s"},
+    "holdTimeout": "240s",
     # The app requests 64 MiB, also while it is parked: at this price a pod costs 1 a second, so the
     # ledger counts pod seconds.
     "budget": {"currency": "JPY", "prices": {"memoryGiBHour": "57600"}},

@@ -79,8 +79,8 @@ class Story:
         await self._start(
             "guests",
             windows=windows,
-            prewarm={"lead": "15s"},
-            scaling=SOON,
+            lead="15s",
+            **SOON,
             budget=BUDGET,
             override={"mode": "Warm", "until": until, "by": "alice", "reason": "the judges stay"},
         )
@@ -96,15 +96,15 @@ class Story:
             "gala",
             image=NO_IMAGE,
             windows=[{**window, "replicas": 1}],
-            prewarm={"lead": "20s"},
-            scaling=SOON,
+            lead="20s",
+            **SOON,
         )
         await self._until("gala", lambda status: _opening(status).get("cold"))
         await self._run("set", "image", "deployment/gala", f"app={APP_IMAGE}")
         await self._until("gala", lambda status: _opening(status).get("readyAt"))
 
     async def _more_requests_than_may_wait(self, http: httpx.AsyncClient) -> None:
-        await self._start("crowd", scaling=SOON, wake={"holdTimeout": "2s", "maxHeld": 1})
+        await self._start("crowd", **SOON, holdTimeout="2s")
         await self._asleep("crowd")
         await self._run("set", "image", "deployment/crowd", f"app={NO_IMAGE}")
         answers = await asyncio.gather(*(self._ask(http, "crowd") for _ in range(6)))
@@ -113,7 +113,7 @@ class Story:
     async def _a_budget_is_spent(self, http: httpx.AsyncClient) -> None:
         """A pod costs 1,000 a second."""
         budget = {**BUDGET, "prices": {"cpuHour": "72000000"}}
-        await self._start("spender", scaling=SOON, budget=budget)
+        await self._start("spender", **SOON, budget=budget)
         await self._asleep("spender")
         await self._until("spender", lambda status: status.get("reason") == "Budget")
         assert (await self._ask(http, "spender")).status_code == 503
@@ -121,7 +121,7 @@ class Story:
     async def _a_pool_that_nobody_asks(self, _: httpx.AsyncClient) -> None:
         """Up for long enough to be found by its endpoints, and left alone from then on."""
         override = {"mode": "Warm", "until": stamp(seconds_from_now(patience()))}
-        await self._start("quiet", scaling=SOON, override=override)
+        await self._start("quiet", **SOON, override=override)
         await eventually(
             "found by its endpoints",
             lambda: self.scraped('up{job="endpoints",service="quiet"}'),
@@ -133,7 +133,7 @@ class Story:
     async def _a_visit(self, http: httpx.AsyncClient) -> None:
         """The pet, woken from zero: a login, a meal, speech that is asked for twice, a talk."""
         # However slowly pods start on a busy machine, nobody is turned away: that were an alert.
-        patient = json.dumps({"spec": {"wake": {"holdTimeout": "140s"}}})
+        patient = json.dumps({"spec": {"holdTimeout": "140s"}})
         await self._run("patch", "warmpool", *PET_SERVICES, "--type=merge", "-p", patient)
         base = f"http://{await asyncio.to_thread(cluster_ip, self.kubectl, 'gateway')}"
         headers = {"Authorization": f"demo-{uuid.uuid4().hex[:6]}"}

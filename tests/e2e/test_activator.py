@@ -16,7 +16,7 @@ async def test_a_crashed_activator_never_sends_one_pools_clients_to_another(
 ):
     if not on_node:
         pytest.skip("killing a container from outside needs the node's processes on this machine")
-    apps = [await make_app(f"crash{i}", scaling={"idleAfter": "4s"}) for i in range(2)]
+    apps = [await make_app(f"crash{i}", idleAfter="4s") for i in range(2)]
     for app in apps:
         await app.asleep()
     activators = platform.items("pods", **{"app.kubernetes.io/component": "activator"})
@@ -39,8 +39,8 @@ async def test_a_crashed_activator_never_sends_one_pools_clients_to_another(
 
 
 async def test_a_rolling_update_of_the_activator_loses_no_request(make_app, platform, recorder):
-    app = await make_app("roll", scaling={"idleAfter": "60s", "maxReplicas": 1})
-    other = await make_app("rollheld", scaling={"idleAfter": "4s", "maxReplicas": 1})
+    app = await make_app("roll", idleAfter="60s", maxReplicas=1)
+    other = await make_app("rollheld", idleAfter="4s", maxReplicas=1)
     await other.asleep()
     async with Stream(app) as stream, httpx.AsyncClient(timeout=60, trust_env=False) as http:
         platform("rollout", "restart", "deployment/kotatsu-activator")
@@ -68,7 +68,7 @@ async def test_requests_held_while_the_activators_are_replaced_are_all_answered(
     make_app, platform, recorder
 ):
     """The old activators finish what they hold: the update ends after the slow wake has."""
-    app = await make_app("slow", scaling={"idleAfter": "60s", "maxReplicas": 1})
+    app = await make_app("slow", idleAfter="60s", maxReplicas=1)
     await app.asleep()
     slow_to_start(app, platform, 15)
     async with httpx.AsyncClient(timeout=90, trust_env=False) as http:
@@ -90,7 +90,7 @@ async def test_a_killed_activator_loses_what_it_held_and_nothing_else(
     """Its clients see their connection close, at once; the Service goes on with the other one."""
     if not on_node:
         pytest.skip("killing a container from outside needs the node's processes on this machine")
-    app = await make_app("killed", scaling={"idleAfter": "60s", "maxReplicas": 1})
+    app = await make_app("killed", idleAfter="60s", maxReplicas=1)
     await app.asleep()
     slow_to_start(app, platform, 15)
     limits = httpx.Limits(max_connections=None)

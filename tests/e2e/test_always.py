@@ -44,7 +44,7 @@ async def make_always(platform, recorder):
 async def test_it_wakes_from_zero_stays_awake_in_use_and_sleeps_when_idle(
     make_always, http, recorder
 ):
-    app = await make_always(scaling={"idleAfter": "15s"}, drain={"routeSettle": "2s"})
+    app = await make_always(idleAfter="15s")
     await gather_ok([app.send(http) for _ in range(20)])
     for _ in range(4):
         await asyncio.sleep(3)

@@ -38,13 +38,17 @@ AT_ONCE = 10
 """Cycles after which the requests are counted."""
 
 SPEC = {
-    "scaling": {"idleAfter": "10m", "maxReplicas": 2, "targetConcurrency": 20},
-    "drain": {"routeSettle": "1s", "timeout": "6s"},
+    "idleAfter": "10m",
+    "maxReplicas": 2,
+    "targetConcurrency": 20,
+    "drainTimeout": "6s",
 }
 
 
 PARKED = SPEC | {
-    "scaling": {"idleAfter": "2s", "maxReplicas": 1, "targetConcurrency": 20},
+    "idleAfter": "2s",
+    "maxReplicas": 1,
+    "targetConcurrency": 20,
     "parked": {"for": "24h"},
 }
 

@@ -76,7 +76,7 @@ async def evening(stage: Kubectl, origin: str) -> "Evening":
     """Two pools of one event."""
     apps = []
     for name in POOLS:
-        more = {"scaling": {"idleAfter": "4s"}, "prewarm": {"lead": "40s"}, "budget": PRICES}
+        more = {"idleAfter": "4s", "lead": "40s", "budget": PRICES}
         apps.append(await start_app(stage, name, **more))
         stage("label", "warmpool", name, "event=evening")
     return Evening(stage, apps, origin)

@@ -13,7 +13,7 @@ async def test_a_rehearsal_sleeps_wakes_warms_and_gives_the_pool_back(make_app, 
     tomorrow = datetime.now(UTC) + timedelta(days=1)
     window = {"name": "demo", "start": wall(tomorrow), "replicas": 2}
     window["end"] = wall(tomorrow + timedelta(hours=1))
-    app = await make_app("rehearsal", windows=[window], scaling={"idleAfter": "4s"})
+    app = await make_app("rehearsal", windows=[window], idleAfter="4s")
     await app.asleep()
     load = ("--path", "/echo?request_id=rehearsal", "--data", "", "--requests", "20")
     out = await demo_mode(platform, "rehearse", app.name, *load, "--concurrency", "4", "-o", "json")
@@ -30,7 +30,7 @@ async def test_a_rehearsal_sleeps_wakes_warms_and_gives_the_pool_back(make_app, 
 
 
 async def test_a_rehearsal_that_gets_errors_would_have_failed(make_app, platform):
-    app = await make_app("failing", scaling={"idleAfter": "4s"})
+    app = await make_app("failing", idleAfter="4s")
     await app.asleep()
     words = ("rehearse", app.name, "--path", "/nowhere", "--requests", "5")
     out = await demo_mode(platform, *words, code=1)
@@ -40,7 +40,7 @@ async def test_a_rehearsal_that_gets_errors_would_have_failed(make_app, platform
 
 
 async def test_the_pools_of_one_event_are_rehearsed_together(make_app, platform):
-    apps = [await make_app(f"event-{n}", scaling={"idleAfter": "4s"}) for n in (1, 2)]
+    apps = [await make_app(f"event-{n}", idleAfter="4s") for n in (1, 2)]
     for app in apps:
         platform("label", "warmpool", app.name, "event=rehearsed")
         await app.asleep()

@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 log = logging.getLogger(__name__)
 
 OUTAGE = float(os.environ.get("KOTATSU_E2E_OUTAGE", "16"))
-SPEC = {"scaling": {"idleAfter": "60s", "maxReplicas": 2}, "drain": {"routeSettle": "1s"}}
+SPEC = {"idleAfter": "60s", "maxReplicas": 2}
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ async def test_a_watch_that_goes_silent_is_noticed_and_nobody_waits_for_it(
         proxied = tmp_path / "kubeconfig"
         proxied.write_text(json.dumps(config))
         await start_operator(KUBECONFIG=str(proxied))
-        app = await new_app(bare, "silent", scaling={"idleAfter": "5s"})
+        app = await new_app(bare, "silent", idleAfter="5s")
         await app.asleep()
         proxy.fall_silent()
         assert proxy.silenced
@@ -137,12 +137,10 @@ async def test_while_the_api_server_is_away_warm_is_served_and_the_rest_waits_or
     node, make_app, recorder, platform
 ):
     """Also a window opens meanwhile: as late as the outage makes it, and it says so."""
-    warm = await make_app("warm", scaling={"idleAfter": "10m", "maxReplicas": 1})
-    brief = await make_app("brief", scaling={"idleAfter": "4s"}, wake={"holdTimeout": "5s"})
-    patient = await make_app(
-        "patient", scaling={"idleAfter": "4s"}, wake={"holdTimeout": f"{OUTAGE + 120:.0f}s"}
-    )
-    window = await make_app("window", scaling={"idleAfter": "4s"}, prewarm={"lead": "4s"})
+    warm = await make_app("warm", idleAfter="10m", maxReplicas=1)
+    brief = await make_app("brief", idleAfter="4s", holdTimeout="5s")
+    patient = await make_app("patient", idleAfter="4s", holdTimeout=f"{OUTAGE + 120:.0f}s")
+    window = await make_app("window", idleAfter="4s", lead="4s")
     for app in (brief, patient, window):
         await app.asleep()
     async with httpx.AsyncClient(timeout=60, trust_env=False) as http:

@@ -160,7 +160,7 @@ async def test_the_floor_is_set_before_the_window_opens_and_what_was_there_comes
         return {"name": "demo", "start": wall(opens), "end": wall(closes), "replicas": 2}
 
     windows = [window(opens + timedelta(minutes=10))]
-    knative.apply(knative_pool(name, windows=windows, prewarm={"lead": "20s"}))
+    knative.apply(knative_pool(name, windows=windows, lead="20s"))
     await eventually("asleep", lambda: phase(knative, name) == "Asleep")
     assert service.min_scale(first) == "0"
 

@@ -49,9 +49,10 @@ async def make_service(make_app, platform):
     async def make(name, **service):
         app = await make_app(
             name,
-            scaling={"idleAfter": "60s", "maxReplicas": 1},
+            idleAfter="60s",
+            maxReplicas=1,
             # With affinity the clients that a pod has stay with it for as long as it is there.
-            drain={"routeSettle": "2s", "timeout": "10s"},
+            drainTimeout="10s",
         )
         platform.patch("service", app.name, {"spec": {"type": "NodePort", **service}})
         return app, platform.get("service", app.name)["spec"]["ports"][0]["nodePort"]

@@ -30,7 +30,7 @@ DELAY = 5.0
 """Seconds; a cloud takes ninety, and nothing here depends on it but how long the test lasts."""
 
 SETTLE = timedelta(seconds=5)
-"""spec.drain.routeSettle, where nothing is said."""
+"""The chart's routeSettle."""
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     async with late_world(tmp_path, DELAY) as made:
         # The pretended page knows of no request: idleness counts from the wake, and the pod comes
         # only a node later.
-        await made.add("web", scaling={"idleAfter": "12s"})
+        await made.add("web", idleAfter="12s")
         yield made
 
 
@@ -121,7 +121,7 @@ async def test_with_capacity_ahead_the_first_window_is_ready_though_its_node_joi
         window = {"name": "demo", "start": wall(opens), "replicas": 1}
         window["end"] = wall(opens + timedelta(hours=1))
         prewarm = {"lead": f"{lead.seconds}s", "capacityAhead": "5m"}
-        world.kubectl.patch("warmpool", "web", {"spec": {"windows": [window], "prewarm": prewarm}})
+        world.kubectl.patch("warmpool", "web", {"spec": {"windows": [window], **prewarm}})
         await eventually("the window is known", lambda: status(world).get("nextTransition"))
         reach(opens - timedelta(minutes=4))
         await eventually("a placeholder has its node", lambda: is_bound(world))

@@ -63,7 +63,7 @@ class Windows:
 
     world: World
     ahead: timedelta | None
-    """spec.prewarm.capacityAhead; with it the lead is fixed, and shorter than a node's delay."""
+    """spec.capacityAhead; with it the lead is fixed, and shorter than a node's delay."""
     openings: list[Opening] = field(default_factory=list)
     statuses: dict[str, Object] = field(default_factory=dict)
     _looked: asyncio.Condition = field(default_factory=asyncio.Condition)
@@ -71,11 +71,11 @@ class Windows:
     async def run(self, pools: int, each: int) -> None:
         """Open so many windows of each pool, one after the other."""
         names = [f"web-{n}" for n in range(pools)]
-        prewarm = {"lead": "auto"}
+        prewarm = {}
         if self.ahead is not None:
             prewarm = {"lead": "20s", "capacityAhead": f"{self.ahead.total_seconds():g}s"}
         for name in names:
-            spec = {"prewarm": prewarm, "scaling": {"idleAfter": "5s"}}
+            spec = {**prewarm, "idleAfter": "5s"}
             await self.world.add(name, selects={"for": name}, **spec)
         looking = asyncio.create_task(self._look())
         try:

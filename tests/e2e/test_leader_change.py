@@ -78,13 +78,13 @@ async def test_a_killed_leader_is_followed_in_time_for_the_window(two, on_node, 
     if not on_node:
         pytest.skip("only tools/node lets this machine kill what runs in a pod")
     former = await settled(two)
-    app = await start_app(two, name_of("late"), scaling={"idleAfter": "3s"})
+    app = await start_app(two, name_of("late"), idleAfter="3s")
     await app.asleep()
     opens = datetime.now(UTC) + timedelta(seconds=28)
     window = {"name": "soon", "start": wall(opens), "end": wall(opens + timedelta(minutes=10))}
     two.patch(
         "warmpool", app.name,
-        {"spec": {"prewarm": {"lead": "8s"}, "windows": [window | {"replicas": 2}]}},
+        {"spec": {"lead": "8s", "windows": [window | {"replicas": 2}]}},
     )  # fmt: skip
     await eventually("the window is known", lambda: "nextTransition" in app.status())
 
@@ -107,7 +107,7 @@ async def test_a_leader_that_stood_still_has_nothing_to_say_when_it_goes_on(two,
     if not on_node:
         pytest.skip("only tools/node lets this machine stop what runs in a pod")
     former = await settled(two)
-    app = await start_app(two, name_of("frozen"), scaling={"idleAfter": "3s"})
+    app = await start_app(two, name_of("frozen"), idleAfter="3s")
     await app.asleep()
     pod = operators(two)[former]
     signal_pod(pod, signal.SIGSTOP)

@@ -64,9 +64,7 @@ def agent(pet: Kubectl, on_node: bool, tmp_path_factory: pytest.TempPathFactory)
 async def policed(agent: Agent, pet: Kubectl) -> AsyncIterator[App]:
     """A pooled app in the pet's namespace, and the recorder."""
     add_recorder(pet)
-    app = await start_app(
-        pet, f"policed-{uuid.uuid4().hex[:4]}", scaling={"maxReplicas": 1}, drain={"timeout": "10s"}
-    )
+    app = await start_app(pet, f"policed-{uuid.uuid4().hex[:4]}", maxReplicas=1, drainTimeout="10s")
     yield app
     pet("delete", "warmpool,deployment,service", app.name, "--wait=false")
 
@@ -167,7 +165,7 @@ async def test_a_sleeping_pool_is_reached_by_the_allowed_clients_alone(
     client = "activator.allowedClients[0].podSelector.matchLabels.app=recorder"
     install_platform(kubectl, "activator.replicas=1", client)
     add_recorder(kubectl)
-    app = await start_app(kubectl, "limited", scaling={"maxReplicas": 1})
+    app = await start_app(kubectl, "limited", maxReplicas=1)
     kubectl.apply(limits(app.name))
     await sleep_now(app)
     assert not await reaches(stranger, app, SILENCE)

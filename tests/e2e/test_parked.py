@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 QUICK = {
-    "scaling": {"idleAfter": "3s", "maxReplicas": 3},
-    "drain": {"routeSettle": "1s"},
+    "idleAfter": "3s",
+    "maxReplicas": 3,
     "parked": {"for": "10m"},
 }
 
@@ -80,7 +80,7 @@ async def test_an_idle_app_is_parked_and_a_request_restores_it(make_parked, park
 async def test_requests_at_every_moment_around_parking_are_answered_once(
     make_parked, parking, http
 ):
-    app = await make_parked("around", **QUICK | {"scaling": {"idleAfter": "1s", "maxReplicas": 1}})
+    app = await make_parked("around", **QUICK | {"idleAfter": "1s", "maxReplicas": 1})
     await app.send(http)
     for pause in (0.0, 0.1, 0.3, 0.6, 1.0):
         await eventually("parked", lambda: app.phase() == "Parked", every=0.02)
@@ -141,7 +141,7 @@ def filler(cpu):
 async def test_on_a_full_node_another_pod_is_asked_for_until_there_is_room(
     make_parked, parking, http
 ):
-    app = await make_parked("full", **QUICK | {"scaling": {"idleAfter": "20s", "maxReplicas": 3}})
+    app = await make_parked("full", **QUICK | {"idleAfter": "20s", "maxReplicas": 3})
     await app.send(http)
     before = restarts(await parked(app))
     # What is left is too little for the pod to get its requests back, and for another one.

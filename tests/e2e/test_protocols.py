@@ -38,8 +38,8 @@ def many_protocols(name):
 async def app(platform):
     name = f"protocols-{uuid.uuid4().hex[:4]}"
     app = App(name, platform)
-    spec = {"route": "Always", "scaling": {"idleAfter": "5s", "maxReplicas": 2}}
-    platform.apply(*many_protocols(name), pool(name, **spec, drain={"routeSettle": "2s"}))
+    spec = {"route": "Always", "idleAfter": "5s", "maxReplicas": 2}
+    platform.apply(*many_protocols(name), pool(name, **spec))
     await app.asleep()
     app.address = cluster_ip(platform, name)
     yield app

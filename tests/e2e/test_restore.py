@@ -19,7 +19,7 @@ async def test_after_an_uninstall_without_its_job_restore_gives_the_pods_back(
 ) -> None:
     kubectl = make_namespace("restore")
     install_platform(kubectl)
-    app = await start_app(kubectl, "left", recorder="", scaling={"idleAfter": "4s"})
+    app = await start_app(kubectl, "left", recorder="", idleAfter="4s")
     await app.asleep()
     refused = await demo_mode(kubectl, "restore", "--all", code=1)
     assert "watches it, and may undo it: uninstall Kotatsu" in refused

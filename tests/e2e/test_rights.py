@@ -66,7 +66,7 @@ def test_an_account_may_do_what_the_chart_says_and_nothing_else(
         assert allowed == rights.given(rendered, account, namespace), namespace
 
 
-QUICK: Object = {"scaling": {"idleAfter": "1s"}, "drain": {"routeSettle": "1s"}}
+QUICK: Object = {"idleAfter": "1s"}
 PARKED = pool("parked", parked={"for": "24h"}, **QUICK)
 REVISION = "kn-00001"
 

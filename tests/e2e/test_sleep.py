@@ -44,9 +44,7 @@ async def test_requests_between_any_two_steps_of_the_sleep_are_answered_once(
     injector = Injector(act)
     operator_with(hook=injector)
     name = f"step-{uuid.uuid4().hex[:4]}"
-    app = await start_app(
-        bare, name, scaling={"idleAfter": "3s", "maxReplicas": 1}, drain={"routeSettle": "2s"}
-    )
+    app = await start_app(bare, name, idleAfter="3s", maxReplicas=1)
     await app.send(http)
     await eventually("interrupted before each step", lambda: not injector.steps)
     await gather_ok(long)
@@ -59,8 +57,9 @@ async def test_a_pool_sleeps_when_it_is_told_to_however_many_requests_come(make_
     """A hundred a second, each announced, each a new version of the pool."""
     app = await make_app(
         "flood",
-        scaling={"idleAfter": "10m", "maxReplicas": 1},
-        drain={"routeSettle": "1s", "timeout": "3s"},
+        idleAfter="10m",
+        maxReplicas=1,
+        drainTimeout="3s",
     )
     over, wrong, hung = asyncio.Event(), [], []
 
@@ -93,7 +92,7 @@ async def test_a_pool_sleeps_when_it_is_told_to_however_many_requests_come(make_
 async def test_deleting_a_sleeping_pool_gives_its_target_back_and_turns_nobody_away(
     make_app, platform, http, recorder
 ):
-    app = await make_app("deleted", scaling={"idleAfter": "4s"}, drain={"routeSettle": "2s"})
+    app = await make_app("deleted", idleAfter="4s")
     await app.asleep()
     platform("delete", "warmpool", app.name)
     await gather_ok([app.send(http) for _ in range(10)])

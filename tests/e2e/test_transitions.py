@@ -67,7 +67,9 @@ async def make_arena(stack, kubectl, leases, tmp_path_factory):
             recorder=f"http://{fault_pools.recorder}",
             **SPEC,
             **more,
-            scaling={"idleAfter": idle_after, "maxReplicas": 3, "targetConcurrency": 10},
+            idleAfter=idle_after,
+            maxReplicas=3,
+            targetConcurrency=10,
         )
         for name, idle_after, more in (
             ("busy", "60s", {}),

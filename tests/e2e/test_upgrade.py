@@ -41,15 +41,15 @@ pytestmark = [
 
 CRD = "warmpools.kotatsu.dev"
 SPEC = {
-    "scaling": {"idleAfter": "60s", "maxReplicas": 1},
-    "drain": {"routeSettle": "1s"},
-    "wake": {"holdTimeout": "120s"},
+    "idleAfter": "60s",
+    "maxReplicas": 1,
+    "holdTimeout": "120s",
 }
 OF_EACH = {
     "busy": {},
     "cycling": {},
-    "quiet": {"scaling": {"idleAfter": "3s"}},
-    "parked": {"scaling": {"idleAfter": "8s", "maxReplicas": 1}, "parked": {"for": "24h"}},
+    "quiet": {"idleAfter": "3s"},
+    "parked": {"idleAfter": "8s", "maxReplicas": 1, "parked": {"for": "24h"}},
 }
 PAUSE = 0.1 * ARENAS
 """Seconds between two requests of a client: all namespaces together ask no more often than one."""

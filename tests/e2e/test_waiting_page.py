@@ -16,8 +16,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.nightly, IN_BROWSER]
 async def test_a_browser_sees_the_page_and_then_the_app_while_an_api_client_waits(
     platform: Kubectl, browser: Browser
 ) -> None:
-    wake, scaling = {"page": "default"}, {"idleAfter": "4s"}
-    app: Any = await start_app(platform, "waits", wake=wake, scaling=scaling)
+    app: Any = await start_app(platform, "waits", waitingPage=True, idleAfter="4s")
     try:
         await app.asleep()
         context = await browser.new_context(**DESKTOP)

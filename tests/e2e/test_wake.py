@@ -10,7 +10,7 @@ pytestmark = pytest.mark.e2e
 async def test_fifty_requests_at_once_from_zero_are_all_answered_by_one_scale_up(
     make_app, http, recorder, platform
 ):
-    app = await make_app("burst", scaling={"idleAfter": "10s"})
+    app = await make_app("burst", idleAfter="10s")
     await app.asleep()
     before = scale_ups(platform, app.name)
     await gather_ok([app.send(http) for _ in range(50)])
@@ -21,7 +21,7 @@ async def test_fifty_requests_at_once_from_zero_are_all_answered_by_one_scale_up
 async def test_the_endpoints_are_pods_only_while_warm_and_activator_only_while_asleep(
     make_app, http
 ):
-    app = await make_app("route", scaling={"idleAfter": "20s"})
+    app = await make_app("route", idleAfter="20s")
     await app.asleep()
     asleep = await eventually("pods gone", lambda: not app.pods() and app.endpoints())
     assert asleep["activator"]
@@ -37,7 +37,7 @@ async def test_the_endpoints_are_pods_only_while_warm_and_activator_only_while_a
 async def test_a_request_wakes_a_sleeping_pool_while_the_operator_is_down(
     make_app, http, platform, recorder
 ):
-    app = await make_app("alone", scaling={"idleAfter": "5s"})
+    app = await make_app("alone", idleAfter="5s")
     await app.asleep()
     platform("scale", "deployment/kotatsu-operator", "--replicas=0")
     platform("wait", "--for=delete", "pod", "-l", "app.kubernetes.io/component=operator")

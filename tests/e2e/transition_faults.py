@@ -175,7 +175,7 @@ async def pool_edited(fault_pools: FaultPools, chance: random.Random) -> AsyncIt
     async def edit() -> None:
         for number in range(10**6):
             for app in fault_pools.apps:
-                await fault_pools.edit(app, {"scaling": {"maxReplicas": 3 + number % 2}})
+                await fault_pools.edit(app, {"maxReplicas": 3 + number % 2})
             await asyncio.sleep(0.1)
 
     editing = asyncio.create_task(edit())

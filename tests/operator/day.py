@@ -21,6 +21,7 @@ from kotatsu_operator.core.budget.prices import NO_PRICES, PriceTable
 from kotatsu_operator.core.exposition import Silence
 from kotatsu_operator.core.formats import stamp
 from kotatsu_operator.core.pool.memory import Route
+from kotatsu_operator.core.pool.spec import Platform
 from kotatsu_operator.core.protocol import CAPACITY_LABEL
 from tests.operator.cluster import (
     VOICE,
@@ -117,6 +118,8 @@ class Day:
     """A further condition of some pods, by name."""
     hook: object = no_hook
     prices: PriceTable = NO_PRICES
+    settle_seconds: float = 5
+    """The chart's routeSettle."""
     catching_up: float = 0.0
     """For how many seconds the cluster lags behind an outage of the API server."""
     monotonic: object = None
@@ -132,9 +135,9 @@ class Day:
     # --- what tests do ---
 
     @classmethod
-    def begin(cls, now, *, replicas=0, ready=False, **spec):
+    def begin(cls, now, *, replicas=0, ready=False, settle=5, **spec):
         """A pool that nobody has looked at yet; its pods, if any, are `ready` or just made."""
-        day = cls(now)
+        day = cls(now, settle_seconds=settle)
         day.kube.put(warm_pool(**spec))
         day.kube.put(deployment(replicas=replicas))
         day.kube.put(service())
@@ -160,6 +163,7 @@ class Day:
             pacer=self.pacer,
             accounts=Accounts(self.prices, self.monotonic),
             parking=self.parking,
+            platform=Platform(timedelta(seconds=self.settle_seconds)),
         )
 
     def features(self):
@@ -300,7 +304,8 @@ class Day:
         elif kind == "HorizontalPodAutoscaler":
             self.cache.keep_autoscaler(self.kube.stored(kind, name))
         elif kind == "EndpointSlice":
-            view, ports = pool_view(self.kube.stored("WarmPool", name)), {"http": 41000}
+            stored = self.kube.stored("WarmPool", name)
+            view, ports = pool_view(stored, self.settle_seconds), {"http": 41000}
             published = make_slice(view, service(), ACTIVATOR, "IPv4", ports, state="serving")
             if view.route is Route.NATIVE and any(p.is_ready(self.now) for p in self.pods):
                 published["endpoints"] = []

@@ -24,7 +24,7 @@ async def activator() -> AsyncIterator[Any]:
     """A sleeping pool with a waiting page, of which the last wake took 12 s."""
     activator: Any = ActivatorFixture(features=[Visitors])
     await activator.start()
-    shown = pool(page="default")
+    shown = pool(waitingPage=True)
     shown["status"]["lastWake"] = {"at": "2026-11-25T10:00:00Z", "duration": "12s"}
     activator.see("WarmPool", shown)
     yield activator

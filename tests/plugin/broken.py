@@ -459,7 +459,7 @@ WARNED = [
         plus(_with_status(warmUps=[{"seconds": 61.7, "replicas": 1, "template": "a1"}])),
         "wakes",
         "HoldTimeoutTooShort",
-        "set spec.wake.holdTimeout to 2m10s",
+        "set spec.holdTimeout to 2m10s",
         recorded_only=True,
     ),
     Setup(
@@ -472,10 +472,10 @@ WARNED = [
     ),
     Setup(
         "clients that come back when a sleep cuts them",
-        plus(_with_status(**_condition("Flapping", "woken soon; raise scaling.idleAfter"))),
+        plus(_with_status(**_condition("Flapping", "woken soon; raise idleAfter"))),
         "wakes",
         "Flapping",
-        "raise scaling.idleAfter",
+        "raise idleAfter",
         recorded_only=True,
     ),
 ]

@@ -28,6 +28,7 @@ def test_completion_knows_commands_pools_flags_and_their_values():
     assert next_words("plan", "-o", "") == ["json", "yaml"]
     assert next_words("status", "-o", "") == ["json", "yaml", "wide"]
     assert next_words("completion", "") == ["bash", "zsh", "fish"]
+    assert next_words("convert", "-f", "") == next_words("convert", "") == []
     assert next_words("check", "warm") == ["warmpool/auth", "warmpool/voice"]
     assert next_words("create", "--wi") == ["--window"]
 
@@ -147,6 +148,10 @@ def test_a_busy_api_server_is_asked_again(monkeypatch: pytest.MonkeyPatch):
     assert waited == [1.0]
 
 
+CLUSTERLESS = {"completion", "convert"}
+"""Commands that need no cluster, and so no flags of kubectl."""
+
+
 def test_the_page_says_for_which_commands_each_option_is():
     page = (ROOT / "docs/demo-mode.md").read_text()
     rows = re.findall(r"^\| (`-.*) \| (.*) \|$", page.partition("## All commands")[2], re.MULTILINE)
@@ -155,7 +160,7 @@ def test_the_page_says_for_which_commands_each_option_is():
         named = set(re.findall(r"`([a-z ]+)`", commands)) or set(_leaves(parser()))
         for option in re.findall(r"`(.+?)`", options):
             has = {name for name, leaf in _leaves(parser()).items() if _takes(leaf, option)}
-            assert has - {"completion"} == named - {"completion"}, option
+            assert has - CLUSTERLESS == named - CLUSTERLESS, option
 
 
 def _leaves(top: argparse.ArgumentParser, of: str = "") -> dict[str, argparse.ArgumentParser]:

@@ -26,7 +26,7 @@ def test_provisioned_concurrency_is_billed_in_whole_five_minutes():
 
 
 def test_the_forecast_is_what_was_spent_and_the_windows_to_come():
-    f = figures(pool(status=SPENT, windows=[PITCH], prewarm={"lead": "0s"}), NOW)
+    f = figures(pool(status=SPENT, windows=[PITCH], lead="0s"), NOW)
     assert f.spent == Decimal("12.5")
     assert f.forecast == Decimal("12.5") + 5 * 2 * Decimal("1.84375")
 

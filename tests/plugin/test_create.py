@@ -114,9 +114,9 @@ def test_slow_pods_are_waited_for_twice_as_long():
     slow = pod("web-1", {"app": "web"})
     slow["status"]["conditions"][1]["lastTransitionTime"] = "2030-01-01T00:01:01Z"
     made, text = created([slow if o["metadata"]["name"] == "web-1" else o for o in good()])
-    assert made["spec"]["wake"] == {"holdTimeout": "2m10s"}
+    assert made["spec"]["holdTimeout"] == "2m10s"
     assert "# Twice the 1m1s that a pod took" in text
-    assert "wake" not in created(good())[0]["spec"]
+    assert "holdTimeout" not in created(good())[0]["spec"]
 
 
 def test_the_prices_of_the_chart_are_copied_and_price_the_windows():
@@ -144,7 +144,7 @@ def test_the_time_zone_is_that_of_the_other_pools():
 
 def test_a_window_of_more_pods_raises_the_maximum():
     made, _ = created(good(), "--window", "big", "--at", "18:30", "--replicas", "30")
-    assert made["spec"]["scaling"] == {"maxReplicas": 30}
+    assert made["spec"]["maxReplicas"] == 30
 
 
 def test_warnings_stand_above_the_manifest():

@@ -20,7 +20,7 @@ from kotatsu_demo_mode.chart import together
 from kotatsu_demo_mode.timeline import timeline
 
 CHECK = once("check", "2026-11-25T11:00", "2026-11-25T13:00", 2)
-LEAD = {"prewarm": {"lead": "0s"}}
+LEAD = {"lead": "0s"}
 
 
 def plan(tmp_path: Path, *pools: dict[str, Any]) -> str:

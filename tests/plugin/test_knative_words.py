@@ -13,7 +13,7 @@ KNATIVE = {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": "v
 
 
 def test_off_names_knatives_own_rules_and_not_idle_after_which_means_nothing_there() -> None:
-    said = when_idle(pool(targetRef=KNATIVE, scaling={"idleAfter": "7m"}))
+    said = when_idle(pool(targetRef=KNATIVE, idleAfter="7m"))
     assert "7m" not in said
     assert "sleeps" not in said
     assert "stable window" in said
@@ -21,12 +21,12 @@ def test_off_names_knatives_own_rules_and_not_idle_after_which_means_nothing_the
 
 
 def test_off_names_idle_after_for_a_deployment() -> None:
-    said = when_idle(pool(scaling={"idleAfter": "7m"}))
+    said = when_idle(pool(idleAfter="7m"))
     assert said == "it sleeps 7m after its last request"
 
 
 def test_off_names_the_longer_time_of_a_pool_that_flaps() -> None:
-    flapping = replace(pool(scaling={"idleAfter": "7m"}), memory=Memory(woken_soon=3))
+    flapping = replace(pool(idleAfter="7m"), memory=Memory(woken_soon=3))
     assert when_idle(flapping) == "it sleeps 28m after its last request"
 
 

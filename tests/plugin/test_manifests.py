@@ -76,7 +76,7 @@ REFUSED = {
     "replicas as text": (windows(PITCH | {"replicas": "5"}), "replicas must be a whole number"),
     "too many replicas": (
         windows(PITCH | {"replicas": 11}),
-        "more replicas than scaling.maxReplicas: raise maxReplicas",
+        "more replicas than maxReplicas: raise maxReplicas",
     ),
     "two kinds of window in one": (
         windows(PITCH | {"duration": "1h"}),
@@ -88,8 +88,8 @@ REFUSED = {
     "a window that is none": (windows("w"), "spec.windows[0] must be a map"),
     "no target": (manifest(targetRef={}), "spec.targetRef.name is missing"),
     "another target": (manifest(targetRef={"name": "a", "kind": "Pod"}), "must name a Deployment"),
-    "scaling that is text": (manifest(scaling="many"), "spec.scaling must be a map"),
-    "drain that is a list": (manifest(drain=[1]), "spec.drain must be a map"),
+    "override that is text": (manifest(override="on"), "spec.override must be a map"),
+    "budget that is a list": (manifest(budget=[1]), "spec.budget must be a map"),
     "a mode that is none": (
         manifest(override={"mode": "Hot", "until": "2026-11-25T12:00:00Z"}),
         "spec.override.mode must be one of Warm, Asleep",
@@ -104,8 +104,8 @@ REFUSED = {
     ),
     "a field in another case": (manifest(timezone="UTC"), "did you mean spec.timeZone?"),
     "a field of another place": (
-        manifest(idleAfter="5m"),
-        "idleAfter belongs to spec.scaling.idleAfter",
+        manifest(limit="5"),
+        "limit belongs to spec.budget.limit",
     ),
     "a field that is nowhere": (
         windows(TEXT | {"colour": "red"}),

@@ -17,7 +17,7 @@ from plugin.kit import (
 )
 
 GOLDEN = """\
-voice: 2026-11-25 06:00 to 2026-11-26 06:00 in Asia/Tokyo, pods start 60 s early (spec.prewarm.lead)
+voice: 2026-11-25 06:00 to 2026-11-26 06:00 in Asia/Tokyo, pods start 60 s early (spec.lead)
 
 AT                        POOL   KIND     WINDOW       PODS  COST       NOTE
 Wed 2026-11-25 09:59 JST  voice  prewarm  final-pitch  5     0.15 JPY
@@ -35,7 +35,7 @@ voice: 13.1 pod hours, 24.18 JPY
 
 @pytest.fixture
 def file(tmp_path: Path) -> str:
-    pool = manifest(windows=[PITCH, EVENINGS], prewarm={"lead": "1m"})
+    pool = manifest(windows=[PITCH, EVENINGS], lead="1m")
     return write_manifest(tmp_path / "pool.yaml", pool, deployment())
 
 
@@ -161,7 +161,7 @@ def test_what_cannot_be_planned_has_a_sentence(file: str, words: list[str], sent
 
 def test_the_cost_of_capacity_ahead_is_said(tmp_path: Path):
     prewarm = {"lead": "1m", "capacityAhead": "10m"}
-    pool = manifest(windows=[PITCH, EVENINGS], prewarm=prewarm)
+    pool = manifest(windows=[PITCH, EVENINGS], **prewarm)
     file = write_manifest(tmp_path / "pool.yaml", pool, deployment())
     lines = demo_mode("plan", "-f", file, "--days", "1").out.splitlines()
     assert lines[1] == (
@@ -187,7 +187,7 @@ def test_windows_of_a_calendar_are_planned_and_named_with_it():
 
 
 PARKED_DAY = """\
-voice: 2026-11-25 06:00 to 2026-11-26 06:00 in Asia/Tokyo, pods start 60 s early (spec.prewarm.lead)
+voice: 2026-11-25 06:00 to 2026-11-26 06:00 in Asia/Tokyo, pods start 60 s early (spec.lead)
 voice: an idle pool keeps up to 1 pod parked for 1h at 0.25 JPY per hour each
 
 AT                        POOL   KIND     WINDOW       PODS      COST      NOTE
@@ -207,7 +207,7 @@ voice: 14.1 pod hours (11.0 of them parked), 8.51 JPY
 
 def test_the_plan_of_a_day_with_parked_pods(tmp_path: Path):
     windows = [PARKED, EVENINGS]
-    pool = manifest(windows=windows, prewarm={"lead": "1m"}, parked={})
+    pool = manifest(windows=windows, lead="1m", parked={})
     file = write_manifest(tmp_path / "pool.yaml", pool, deployment())
     ran = demo_mode("plan", "-f", file, "--days", "1", width=98)
     assert (ran.code, ran.err) == (0, "")
@@ -217,9 +217,7 @@ def test_the_plan_of_a_day_with_parked_pods(tmp_path: Path):
 
 
 def test_two_pools_with_parked_pods_have_one_total(tmp_path: Path):
-    pools = [
-        manifest(n, windows=[PARKED], prewarm={"lead": "0s"}, parked={"for": "0s"}) for n in "ab"
-    ]
+    pools = [manifest(n, windows=[PARKED], lead="0s", parked={"for": "0s"}) for n in "ab"]
     file = write_manifest(tmp_path / "pools.yaml", *pools, deployment("a"), deployment("b"))
     ran = demo_mode("plan", "-f", file, "--days", "1", width=98)
     assert "together: 20.0 pod hours, at most 10 pods, 5.02 JPY" in ran.out

@@ -53,19 +53,19 @@ def test_no_pattern_is_asked_of_a_long_text() -> None:
     assert all(
         node.get("maxLength", 0) in range(1, 257) for node in patterns if "{3}" not in str(node)
     )
-    long = {"targetRef": {"name": "a"}, "scaling": {"idleAfter": "1" * 10**6}}
+    long = {"targetRef": {"name": "a"}, "idleAfter": "1" * 10**6}
     assert faults(defaulted(long, spec_schema()), strict=True) == [
-        "spec.scaling.idleAfter must have at most 16 characters"
+        "spec.idleAfter must have at most 16 characters"
     ]
 
 
 def test_defaults_are_filled_in_and_nulls_left_out_as_the_api_server_does() -> None:
-    spec = {"targetRef": {"name": "a"}, "windows": None, "scaling": {"maxReplicas": 3.0}}
+    spec = {"targetRef": {"name": "a"}, "windows": None, "maxReplicas": 3.0}
     made = defaulted(spec, spec_schema())
     assert made["targetRef"] == {"apiVersion": "apps/v1", "kind": "Deployment", "name": "a"}
-    assert (made["timeZone"], made["route"], made["drain"]["timeout"]) == ("UTC", "Auto", "60s")
+    assert (made["timeZone"], made["route"], made["drainTimeout"]) == ("UTC", "Auto", "60s")
     assert "windows" not in made
-    assert type(made["scaling"]["maxReplicas"]) is int
+    assert type(made["maxReplicas"]) is int
 
 
 @pytest.mark.slow

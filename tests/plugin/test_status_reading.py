@@ -66,7 +66,7 @@ def test_a_lead_is_learned_configured_or_the_default():
     learned = asleep(warmUps=OLD, template={"hash": "old"})
     assert heading(learned) == "12 s early (learned)"
     assert heading({}) == "68 s early (the default: no warm-up of this pool yet)"
-    assert heading(learned, prewarm={"lead": "2m"}) == "120 s early (spec.prewarm.lead)"
+    assert heading(learned, lead="2m") == "120 s early (spec.lead)"
 
 
 def test_the_plan_says_where_the_seconds_of_the_decisive_warm_up_went():

@@ -59,8 +59,8 @@ def random_pool(die: Random) -> tuple[Pool, datetime]:
             for _ in range(die.randint(1, 4))
         ]
         status = {"warmUps": warm_ups, "lead": f"{die.randint(0, 2000)}s"}
-    lead = die.choice(["auto", "auto", "0s", "90s", "20h"])
-    made = pool(status=status, timeZone=zone, windows=windows, prewarm={"lead": lead})
+    lead = die.choice([None, None, "0s", "90s", "20h"])
+    made = pool(status=status, timeZone=zone, windows=windows, lead=lead)
     return made, begin
 
 
@@ -118,7 +118,7 @@ def test_the_highest_replicas_win_and_the_loser_says_who():
             once("pitch", "2026-11-25T10:00", "2026-11-25T12:00", 5),
             once("talk", "2026-11-25T11:00", "2026-11-25T13:00", 2),
         ],
-        prewarm={"lead": "1m"},
+        lead="1m",
     )
     t = timeline(made, utc("2026-11-25T00:00"), utc("2026-11-26T00:00"))
     assert [(c.kind, c.window, c.replicas, c.winner) for c in t.changes] == [
@@ -190,7 +190,7 @@ def parts(made: Pool, begin: str, end: str) -> list[tuple[str, int, bool]]:
 def parking(*windows: dict[str, Any], **parked: Any) -> Pool:
     return pool(
         timeZone="UTC",
-        prewarm={"lead": "1m"},
+        lead="1m",
         windows=list(windows),
         parked={"for": "20m"} | parked,
     )

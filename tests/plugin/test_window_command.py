@@ -93,7 +93,7 @@ def test_a_dry_run_changes_nothing(words: tuple[str, ...], dry: str):
 
 
 def test_many_pools_are_changed_by_label_and_one_error_does_not_stop_the_others():
-    cluster = Cluster(manifest("auth"), manifest("feed", scaling={"maxReplicas": 2}), manifest())
+    cluster = Cluster(manifest("auth"), manifest("feed", maxReplicas=2), manifest())
     ran = demo_mode(*ADD, "-l", "team=pet", cluster=cluster)
     assert ran.code == 1
     assert [len(cluster.windows(name)) for name in ("auth", "feed", "voice")] == [1, 0, 1]

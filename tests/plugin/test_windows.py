@@ -144,10 +144,8 @@ def test_too_many_pods_are_refused_with_the_value_to_set():
     with pytest.raises(DemoModeError) as refused:
         added(ask=request(replicas=12))
     said = str(refused.value)
-    assert (
-        "--replicas: 12 is more than 10, the scaling.maxReplicas of voice; use at most 10" in said
-    )
-    assert """--type=merge -p '{"spec":{"scaling":{"maxReplicas":12}}}'""" in said
+    assert "--replicas: 12 is more than 10, the maxReplicas of voice; use at most 10" in said
+    assert """--type=merge -p '{"spec":{"maxReplicas":12}}'""" in said
 
 
 @pytest.mark.parametrize(

@@ -180,10 +180,9 @@ securityContext:
 {{- end }}
 {{- end }}
 
-{{/* Seconds for which an ending pod still accepts: longer than the settle time of its pool. */}}
+{{/* Seconds for which an ending pod still accepts: longer than the settle time. */}}
 {{- define "pet.preStop" -}}
-{{- $settle := dig "pool" "drain" "routeSettle" "5s" .values }}
-{{- max 6 (regexMatch "^[0-9]+s$" $settle | ternary (trimSuffix "s" $settle | int | add1) 0) }}
+{{- max 6 (ceil .root.Values.routeSettle | int | add1) }}
 {{- end }}
 
 {{/* How a service's pod is watched and how it ends. The probes' times are values. */}}
@@ -273,26 +272,24 @@ spec:
   windows:
     {{- toYaml . | nindent 4 }}
   {{- end }}
-  prewarm: {lead: {{ $pool.lead }}}
-  scaling:
-    maxReplicas: {{ default $pool.maxReplicas .maxReplicas }}
-    {{- if not $isKnative }}
-    targetConcurrency: {{ $pool.targetConcurrency }}
-    idleAfter: {{ default .root.Values.idleAfter $pool.idleAfter }}
-  wake:
-    holdTimeout: {{ $pool.holdTimeout }}
-    maxHeld: {{ $pool.maxHeld }}
-    {{- with $pool.ignorePaths }}
-    ignorePaths: {{ toJson . }}
-    {{- end }}
-    {{- end }}
+  {{- with $pool.lead }}
+  lead: {{ . }}
+  {{- end }}
+  maxReplicas: {{ default $pool.maxReplicas .maxReplicas }}
+  {{- if not $isKnative }}
+  targetConcurrency: {{ $pool.targetConcurrency }}
+  idleAfter: {{ default .root.Values.idleAfter $pool.idleAfter }}
+  holdTimeout: {{ $pool.holdTimeout }}
+  {{- with $pool.ignorePaths }}
+  ignorePaths: {{ toJson . }}
+  {{- end }}
+  {{- end }}
   {{- with .dependsOn }}
   # It asks them who is calling.
   dependsOn: {{ toJson . }}
   {{- end }}
-  {{- with $pool.drain }}
-  drain:
-    {{- toYaml . | nindent 4 }}
+  {{- with $pool.drainTimeout }}
+  drainTimeout: {{ . }}
   {{- end }}
   {{- with mergeOverwrite (deepCopy .root.Values.budget) (deepCopy $pool.budget) }}
   budget:

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 from kotatsu_common import startup
 from kotatsu_operator.controller.app import Operator, Options
 from kotatsu_operator.controller.feature import Feature
+from kotatsu_operator.core.pool.spec import Platform
 from kotatsu_operator.core.protocol import OPERATOR
 from kotatsu_operator.features.capacity import CapacityAhead, CapacityOptions
 from kotatsu_operator.features.console.app import ConsoleServer, create_console, own_names
@@ -56,6 +57,7 @@ def options_of(settings: OperatorSettings, features: Sequence[Feature] = ()) -> 
         starts_per_second=settings.starts_per_second,
         parking=settings.parked,
         first_start=timedelta(seconds=settings.first_start),
+        platform=Platform(route_settle=timedelta(seconds=settings.route_settle)),
         prices=settings.prices,
         calendars=settings.calendars,
         calendar_folder=settings.calendar_folder,

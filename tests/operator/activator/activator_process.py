@@ -17,12 +17,14 @@ import resource
 import sys
 import time
 from collections import deque
+from functools import partial
 from pathlib import Path
 
 import uvloop
 from prometheus_client import CollectorRegistry, Gauge
 
 from kotatsu_operator.activator.app import Activator
+from kotatsu_operator.activator.cache.pool import pool_view
 from kotatsu_operator.activator.cache.ports import PodIdentity
 from kotatsu_operator.activator.endpoints.slices import slice_name
 from kotatsu_operator.activator.metrics import ActivatorMetrics
@@ -43,14 +45,15 @@ ME = PodIdentity("demo", "activator-1", "uid-activator-1", ("127.0.0.1",), "node
 HERE = Path(__file__)
 
 
-def _cluster(route: str, phase: str, max_held: int, hold: str) -> FakeKube:
+def _cluster(route: str, phase: str, hold: str) -> FakeKube:
     status = {
         "phase": phase,
         "route": {"target": "Activator", "epoch": 1},
         "conditions": [{"type": "Accepted", "status": "True"}],
     }
-    wake = {"maxHeld": max_held, "holdTimeout": hold}
-    pools = [warm_pool(name, status=status, route=route, wake=wake) for name in ("voice", "feed")]
+    pools = [
+        warm_pool(name, status=status, route=route, holdTimeout=hold) for name in ("voice", "feed")
+    ]
     targets = [deployment(name, replicas=int(phase == "Warm")) for name in ("voice", "feed")]
     return FakeKube(*pools, *targets, service(), service("feed"), activator_pod())
 
@@ -94,12 +97,13 @@ class _Turns:
         asyncio.get_running_loop().call_later(self.EVERY, self._begin)
 
 
-async def _run(kube: FakeKube, files: int, memory: int) -> None:
+async def _run(kube: FakeKube, files: int, memory: int, max_held: int) -> None:
     metrics_page.SHARED_FOR = 0.0  # tests compare two readings
     registry = CollectorRegistry()
     _Turns(registry)
     connection_limit = ConnectionLimit(min(raise_file_limit(), files), memory=memory)
-    activator = Activator(kube, ME, ActivatorMetrics(registry), connection_limit)  # type: ignore[arg-type]
+    read = partial(pool_view, max_held=max_held)
+    activator = Activator(kube, ME, ActivatorMetrics(registry), connection_limit, read=read)  # type: ignore[arg-type]
     admin = start_admin(
         "127.0.0.1",
         0,
@@ -139,9 +143,9 @@ def main() -> None:
     parser.add_argument("--hold", default="5m")
     options = parser.parse_args()
     logging.basicConfig(stream=sys.stderr, level=logging.INFO)
-    kube = _cluster(options.route, options.phase, options.max_held, options.hold)
+    kube = _cluster(options.route, options.phase, options.hold)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_run(kube, options.files, options.memory))
+        runner.run(_run(kube, options.files, options.memory, options.max_held))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
 """An activator's connections of one pool, behind a listening socket, and pods to join them to."""
 
 import asyncio
+from functools import partial
 
 from prometheus_client import CollectorRegistry
 
 from kotatsu_operator.activator.cache.namespace import View
+from kotatsu_operator.activator.cache.pool import pool_view
 from kotatsu_operator.activator.cache.ports import PodIdentity, Port
 from kotatsu_operator.activator.connections import Connections
 from kotatsu_operator.activator.context import Context
@@ -17,9 +19,9 @@ GET = b"GET /hello HTTP/1.1\r\nHost: voice\r\n\r\n"
 READYZ = {"httpGet": {"path": "/readyz", "port": "http"}}
 
 
-def pool(phase="Asleep", epoch=1, **wake_spec):
+def pool(phase="Asleep", epoch=1, **spec):
     route = {"target": "Native" if phase == "Warm" else "Activator", "epoch": epoch}
-    return warm_pool(status={"phase": phase, "route": route}, wake=wake_spec)
+    return warm_pool(status={"phase": phase, "route": route}, **spec)
 
 
 class Pod:
@@ -84,6 +86,11 @@ class ActivatorFixture:
         """What the activator does for a pool on which this one depends."""
         self.needed.add(name)
         return name in self.answering
+
+    def hold_at_most(self, connections):
+        """The chart's activator.maxHeld."""
+        self.view.read = partial(pool_view, max_held=connections)
+        self.see("WarmPool", self.kube.stored("WarmPool", "voice"))
 
     async def start(self):
         self.server = await asyncio.get_running_loop().create_server(self._accept, "127.0.0.1", 0)

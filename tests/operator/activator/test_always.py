@@ -21,10 +21,10 @@ GET = b"GET /hello HTTP/1.1\r\nHost: voice\r\n\r\n"
 LONG = b"GET /long HTTP/1.1\r\n\r\n"
 
 
-def pool(phase="Warm", *, counted=False, **wake_spec):
+def pool(phase="Warm", *, counted=False, **spec):
     """A pool on route Always, or one whose pods have no gauge."""
     status = {"phase": phase, "route": {"target": "Activator", "epoch": 1, "counted": counted}}
-    return warm_pool(status=status, wake=wake_spec, route="Auto" if counted else "Always")
+    return warm_pool(status=status, **spec, route="Auto" if counted else "Always")
 
 
 @pytest.fixture
@@ -336,7 +336,8 @@ class no_signals:  # noqa: N801
 
 async def test_connections_that_say_nothing_are_bounded_and_push_nobody_out(activator, monkeypatch):
     monkeypatch.setattr(connections, "MOST_SILENT", 5)
-    activator.see("WarmPool", pool(maxHeld=2))
+    activator.hold_at_most(2)
+    activator.see("WarmPool", pool())
     await keeper(activator)
     silent = [(await activator.send(b""))[0] for _ in range(8)]
     await eventually(lambda: sum(c.transport is None for c in activator.clients) == 3)
@@ -346,6 +347,7 @@ async def test_connections_that_say_nothing_are_bounded_and_push_nobody_out(acti
 
 
 async def test_few_who_may_be_held_do_not_keep_many_from_an_answer(activator):
-    activator.see("WarmPool", pool("Asleep", maxHeld=1, holdTimeout="200ms"))
+    activator.hold_at_most(1)
+    activator.see("WarmPool", pool("Asleep", holdTimeout="200ms"))
     answers = await asyncio.gather(*(activator.ask() for _ in range(50)))
     assert all(answer.startswith(b"HTTP/1.1 503 ") for answer in answers)

@@ -307,6 +307,5 @@ async def test_a_deleted_pools_series_are_dropped_with_its_last_listener(running
     await running.ask()
     assert series(running.registry)
     running.kube.put(native_slice(True))
-    running.kube.edit("WarmPool", "voice", spec={"drain": {"routeSettle": "0s"}})
     running.kube.remove("WarmPool", "voice")
     await eventually(lambda: not series(running.registry))

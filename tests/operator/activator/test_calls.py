@@ -22,9 +22,9 @@ PING = b"\0PING\r\n"
 HOW = {"Always": {"route": "Always"}, "counted": {}}
 
 
-def pool(phase="Warm", how="Always", **scaling):
+def pool(phase="Warm", how="Always", **spec):
     status = {"phase": phase, "route": {"target": "Activator", "epoch": 1, "counted": True}}
-    return warm_pool(status=status, scaling=scaling, **HOW[how])
+    return warm_pool(status=status, **spec, **HOW[how])
 
 
 class Database(Pod):

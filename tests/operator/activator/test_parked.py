@@ -114,7 +114,7 @@ async def test_an_announcement_that_fails_is_written_again_though_no_client_wait
     activator.kube.down = True
     await activator.ask()
     await announced(activator, 1)
-    activator.see("WarmPool", pool(scaling={"maxReplicas": 3}))  # any other change
+    activator.see("WarmPool", pool(maxReplicas=3))  # any other change
     activator.kube.down = False
     await eventually(lambda: "demand" in activator.kube.stored("WarmPool", "voice")["status"])
 

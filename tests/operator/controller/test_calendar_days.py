@@ -22,7 +22,7 @@ def reads(day, *occasions, error="", at=None):
 
 
 def begin(**spec):
-    return Day.begin(t("09:00"), calendars=[TEAM], scaling={"idleAfter": "1m"}, **spec)
+    return Day.begin(t("09:00"), calendars=[TEAM], idleAfter="1m", **spec)
 
 
 def condition(day):

@@ -114,7 +114,7 @@ LIMITED = PRICES | {"limit": "5", "period": "Day"}
 async def limited_day(**budget):
     """A window from 10:00 to 10:10 at 1 a minute; the limit of 5 is reached halfway."""
     day = Day.begin(
-        t("10:00"), windows=[once("w", "10:00", "10:10", 1)], scaling=SOON, budget=LIMITED | budget
+        t("10:00"), windows=[once("w", "10:00", "10:10", 1)], **SOON, budget=LIMITED | budget
     )
     day.container = {"resources": {"requests": {"cpu": "1"}}}
     await day.until(t("10:04:50"))

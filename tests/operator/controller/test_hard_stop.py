@@ -109,8 +109,9 @@ async def test_steady_requests_beside_a_long_one_do_not_outlast_a_spent_budget(m
     rig = await Rig.begin(
         monkeypatch,
         budget=ONE_A_SECOND | {"limit": "2", "onExhausted": "Sleep"},
-        drain={"timeout": "2s", "routeSettle": "200ms"},
-        scaling={"idleAfter": "10s"},
+        drainTimeout="2s",
+        settle=0.2,
+        idleAfter="10s",
     )
     await rig.run(12)
     await rig.house.close()
@@ -162,7 +163,7 @@ async def test_announcements_during_every_look_do_not_put_off_a_hard_stop():
     day = begin_spent()
     announce_at_every_question(day)
     slept = await live(day, t("10:05"))
-    # drain.timeout is 60 s and the settle time 5 s; the operator notices within a beat.
+    # drainTimeout is 60 s and the settle time 5 s; the operator notices within a beat.
     assert t("10:01") <= slept <= t("10:01:10")
 
 

@@ -35,7 +35,7 @@ async def test_a_request_that_reached_a_pod_directly_restores_it_at_the_next_bea
 
 
 async def test_another_pod_stays_beside_one_that_its_node_can_never_restore():
-    day = await parked(scaling={"maxReplicas": 2})
+    day = await parked(maxReplicas=2)
     day.ticket()
     await day.look()
     day.pod_conditions[day.pods[0].name] = DEFERRED | {"reason": "Infeasible"}

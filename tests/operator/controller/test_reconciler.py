@@ -128,7 +128,7 @@ async def test_activity_is_written_down_once_a_minute():
 
 
 async def test_a_change_is_written_at_once_with_what_is_quiet_otherwise():
-    day = Day.begin(t("10:00"), replicas=1, ready=True, scaling=EACH)
+    day = Day.begin(t("10:00"), replicas=1, ready=True, **EACH)
     await day.settle()
     day.kube.calls.clear()
     day.now += 5 * SECOND
@@ -343,7 +343,7 @@ async def test_a_refused_pool_that_is_refused_for_something_else_is_told_that_to
 
 
 async def test_a_pool_that_becomes_refused_keeps_the_pods_that_serve():
-    day = Day.begin(t("10:00"), replicas=2, ready=True, scaling=EACH)
+    day = Day.begin(t("10:00"), replicas=2, ready=True, **EACH)
     await day.settle()
     day.scraper.in_flight = 2
     day.edit(timeZone="Mars/Base")
@@ -377,7 +377,7 @@ async def test_a_refusal_that_meets_an_edit_is_not_told_of():
 
 
 def always():
-    day = Day.begin(t("10:00"), replicas=1, ready=True, route="Always", scaling=SOON)
+    day = Day.begin(t("10:00"), replicas=1, ready=True, route="Always", **SOON)
     day.kube.edit("Service", "voice", spec={"selector": None})
     return day
 

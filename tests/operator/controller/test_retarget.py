@@ -76,7 +76,7 @@ async def test_the_activators_stay_in_front_of_it_until_a_pod_is_ready():
 
 
 async def test_its_service_has_its_own_pods_for_the_settle_time_before_the_next_target_comes():
-    day = await asleep(drain={"routeSettle": "20s"})
+    day = await asleep(settle=20)
     day.edit(targetRef=named("feed"))
     native = []
     while day.status["target"]["name"] == "voice":

@@ -14,7 +14,7 @@ from tests.operator.day import PUNCTUAL, Day
 
 
 async def test_a_day_with_a_window_and_a_late_request():
-    day = Day.begin(t("08:00"), windows=[once("demo", "10:00", "10:10", 3)], scaling=SOON)
+    day = Day.begin(t("08:00"), windows=[once("demo", "10:00", "10:10", 3)], **SOON)
     await day.until(t("10:00"), late=PUNCTUAL)
     assert (day.phase, day.replicas, day.status["readyReplicas"]) == ("Warm", 3, 3)
     assert day.status["activeWindow"] == "demo"
@@ -52,14 +52,14 @@ async def test_a_day_with_a_window_and_a_late_request():
 
 
 async def test_the_scale_is_lowered_when_the_idle_time_is_over_and_not_before():
-    day = Day.begin(t("10:00"), replicas=1, ready=True, scaling={"idleAfter": "2m"})
+    day = Day.begin(t("10:00"), replicas=1, ready=True, idleAfter="2m")
     await day.until(t("10:03"), late=PUNCTUAL)
     (asleep_at,) = [at for at, phase, _ in day.history if phase == "Sleeping"]
     assert t("10:02") <= asleep_at <= t("10:02") + 2 * SECOND
 
 
 async def test_without_an_activator_it_does_not_sleep():
-    day = Day.begin(t("10:00"), replicas=1, ready=True, scaling=SOON)
+    day = Day.begin(t("10:00"), replicas=1, ready=True, **SOON)
     day.activator = False
     await day.until(t("10:05"))
     assert (day.phase, day.replicas) == ("Draining", 1)
@@ -70,7 +70,7 @@ async def test_without_an_activator_it_does_not_sleep():
 
 
 async def test_a_request_between_the_steps_keeps_it_awake():
-    day = Day.begin(t("10:00"), replicas=1, ready=True, scaling=SOON)
+    day = Day.begin(t("10:00"), replicas=1, ready=True, **SOON)
     requests = []
 
     async def request(_, step):
@@ -88,7 +88,7 @@ async def test_a_request_between_the_steps_keeps_it_awake():
 
 
 async def test_a_pool_that_wakes_while_its_last_pod_ends_is_warm_with_the_new_one():
-    day = Day.begin(t("10:00"), replicas=1, ready=True, scaling=SOON)
+    day = Day.begin(t("10:00"), replicas=1, ready=True, **SOON)
     while day.replicas:
         await day.until(day.now + SECOND)
     day.wake()
@@ -100,7 +100,7 @@ async def test_a_pool_that_wakes_while_its_last_pod_ends_is_warm_with_the_new_on
 
 
 async def test_an_operator_that_starts_again_while_draining_goes_on():
-    day = Day.begin(t("10:00"), replicas=1, ready=True, scaling=SOON)
+    day = Day.begin(t("10:00"), replicas=1, ready=True, **SOON)
     await day.until(t("10:00:57"))
     assert day.phase == "Draining"
     epoch = day.status["route"]["epoch"]
@@ -111,7 +111,7 @@ async def test_an_operator_that_starts_again_while_draining_goes_on():
 
 
 async def test_an_operator_that_dies_between_announcing_and_lowering_goes_down_again():
-    day = Day.begin(t("10:00"), replicas=1, ready=True, scaling=SOON)
+    day = Day.begin(t("10:00"), replicas=1, ready=True, **SOON)
 
     async def die(_, step):
         if step is SleepStep.BEFORE_LOWERING:
@@ -130,7 +130,7 @@ async def test_an_operator_that_dies_between_announcing_and_lowering_goes_down_a
 
 
 async def test_a_watch_that_lags_behind_the_lowering_is_not_taken_for_an_interrupted_sleep():
-    day = Day.begin(t("10:00"), replicas=1, ready=True, scaling=SOON)
+    day = Day.begin(t("10:00"), replicas=1, ready=True, **SOON)
     await day.until(t("10:00:59"))
     day.now = t("10:01:01")
     while day.phase != "Sleeping":
@@ -190,7 +190,7 @@ async def test_a_clock_that_is_set_back_puts_the_operator_off_no_longer():
 
 
 async def test_conditions_keep_their_time_over_the_day():
-    day = Day.begin(t("08:00"), windows=[once("demo", "10:00", "10:05", 1)], scaling=SOON)
+    day = Day.begin(t("08:00"), windows=[once("demo", "10:00", "10:05", 1)], **SOON)
     await day.until(t("10:30"))
     assert day.condition("Accepted")["lastTransitionTime"] == "2026-11-25T08:00:00Z"
     assert "T10:05" in day.condition("Warm")["lastTransitionTime"]

@@ -90,7 +90,7 @@ async def test_a_suspended_pool_takes_nothing():
 
 @pytest.mark.parametrize("bypass", ["its selector", "an endpoint"])
 async def test_it_does_not_sleep_while_connections_bypass_the_activators(bypass):
-    day = await taken(scaling={"idleAfter": "1m"})
+    day = await taken(idleAfter="1m")
     if bypass == "its selector":
         day.kube.on("put_route", lambda *_: fail(OSError("rejected")))
         day.kube.edit("Service", "voice", spec={"selector": {ROUTE_LABEL: None}})
@@ -159,7 +159,7 @@ async def test_a_pool_that_is_made_again_with_route_auto_gives_it_back():
 
 
 async def test_a_former_target_has_its_service_again_before_the_next_one_is_taken():
-    day = await taken(scaling={"idleAfter": "1m"})
+    day = await taken(idleAfter="1m")
     await day.until(t("10:10"))
     assert day.phase == "Asleep"
     day.kube.put(deployment("feed", replicas=0))

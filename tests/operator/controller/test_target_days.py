@@ -24,7 +24,7 @@ from tests.operator.core.values import MINUTE, SECOND, once, t
 from tests.operator.day import Day
 
 SOON = {"idleAfter": "1m", "targetConcurrency": 1}
-PITCH = {"windows": [once("pitch", "10:00", "10:10", 4)], "prewarm": {"lead": "1m"}}
+PITCH = {"windows": [once("pitch", "10:00", "10:10", 4)], "lead": "1m"}
 
 
 def minimum(day):
@@ -50,7 +50,7 @@ def has(day, kind):
 
 
 async def test_the_minimum_goes_up_before_the_scale_and_down_after_it():
-    day = shared("09:50", scaling=SOON, **PITCH)
+    day = shared("09:50", **SOON, **PITCH)
     await day.until(t("10:08"))
     assert (day.replicas, minimum(day), day.phase) == (4, 4, "Warm")
     await day.until(t("10:20"))
@@ -77,7 +77,7 @@ async def test_what_the_minimum_was_stands_in_the_status_before_it_is_changed(le
 
 
 async def test_an_operator_that_dies_before_it_raises_the_minimum_raises_it_later():
-    day = shared("10:00", scaling=SOON, **PITCH)
+    day = shared("10:00", **SOON, **PITCH)
 
     def die(*_):
         day.kube.on("put_minimum", None)
@@ -109,7 +109,7 @@ async def test_an_autoscaler_that_changed_meanwhile_is_decided_on_again():
 
 
 async def test_who_edits_the_minimum_while_it_is_raised_gets_that_back():
-    day = shared("10:00", scaling=SOON, **PITCH)
+    day = shared("10:00", **SOON, **PITCH)
     await day.until(t("10:05"))
     day.kube.edit(
         "HorizontalPodAutoscaler",
@@ -124,7 +124,7 @@ async def test_who_edits_the_minimum_while_it_is_raised_gets_that_back():
 
 
 async def test_an_autoscaler_that_is_deleted_is_forgotten():
-    day = shared("10:00", scaling=SOON, **PITCH)
+    day = shared("10:00", **SOON, **PITCH)
     await day.until(t("10:05"))
     day.kube.remove("HorizontalPodAutoscaler", "voice")
     await day.until(t("10:06"))
@@ -230,7 +230,7 @@ def taken_back(day):
 
 
 async def test_a_manifest_applied_with_replicas_is_named_until_it_stops():
-    day = Day.begin(t("08:00"), scaling=SOON)
+    day = Day.begin(t("08:00"), **SOON)
     await day.settle()
     written(day, "argocd-controller", 1, "Apply")
     await day.until(t("08:00:30"))
@@ -247,7 +247,7 @@ async def test_a_manifest_applied_with_replicas_is_named_until_it_stops():
 
 
 async def test_a_person_who_scales_once_is_obeyed_and_not_scolded():
-    day = Day.begin(t("08:00"), scaling=SOON)
+    day = Day.begin(t("08:00"), **SOON)
     await day.settle()
     written(day, "kubectl", 1)
     await day.until(t("08:00:30"))
@@ -273,7 +273,7 @@ def undone(day):
 async def test_kubectl_scale_on_a_warm_pool_is_undone_and_one_event_says_what_to_do_instead(
     replicas, instead
 ):
-    day = Day.begin(t("08:00"), replicas=1, ready=True, scaling={"idleAfter": "10m"})
+    day = Day.begin(t("08:00"), replicas=1, ready=True, idleAfter="10m")
     await day.until(t("08:01:30"))
     for _ in range(5):
         day.kube.edit("Deployment", "voice", spec={"replicas": replicas})
@@ -288,7 +288,7 @@ async def test_kubectl_scale_on_a_warm_pool_is_undone_and_one_event_says_what_to
 
 
 async def test_who_has_scaled_is_named_if_the_api_server_records_it():
-    day = Day.begin(t("08:00"), replicas=1, ready=True, scaling={"idleAfter": "10m"})
+    day = Day.begin(t("08:00"), replicas=1, ready=True, idleAfter="10m")
     await day.until(t("08:01:30"))
     written(day, "kubectl", 3)
     await day.look()
@@ -309,7 +309,7 @@ async def test_more_pods_of_a_sleeping_pool_than_it_needs_are_undone_too():
 
 async def test_what_windows_and_requests_change_is_no_change_of_another_client():
     window = once("pitch", "08:20", "08:30", 3)
-    day = Day.begin(t("08:00"), windows=[window], prewarm={"lead": "1m"}, scaling=SOON)
+    day = Day.begin(t("08:00"), windows=[window], lead="1m", **SOON)
     for at in ("08:05", "08:10", "08:40"):
         await day.until(t(at))
         day.wake()
@@ -318,7 +318,7 @@ async def test_what_windows_and_requests_change_is_no_change_of_another_client()
 
 
 async def test_the_third_write_in_a_row_is_a_contest_across_a_restart():
-    day = Day.begin(t("08:00"), scaling=SOON)
+    day = Day.begin(t("08:00"), **SOON)
     for minutes in (5, 10, 15):
         assert not (day.status.get("conditions") and has(day, "ReplicasContested"))
         await day.until(t("08:00") + minutes * MINUTE)
@@ -338,7 +338,7 @@ async def test_the_third_write_in_a_row_is_a_contest_across_a_restart():
     "friend", ["kotatsu-operator", "kotatsu-activator", "kube-controller-manager"]
 )
 async def test_operator_activator_and_autoscaler_contest_nothing(friend):
-    day = Day.begin(t("08:00"), scaling=SOON)
+    day = Day.begin(t("08:00"), **SOON)
     for _ in range(5):
         day.now += MINUTE
         written(day, friend, 1)
@@ -355,7 +355,7 @@ def roll_out(day, image):
 
 
 async def test_a_rollout_while_asleep_is_unproven_until_a_warm_up_has_worked():
-    day = Day.begin(t("08:00"), scaling=SOON, **PITCH)
+    day = Day.begin(t("08:00"), **SOON, **PITCH)
     await day.settle()
     day.wake()
     await day.until(t("08:05"))
@@ -377,7 +377,7 @@ async def test_a_rollout_while_asleep_is_unproven_until_a_warm_up_has_worked():
 
 
 async def test_a_pod_that_does_not_tell_is_named_with_the_cause_and_told_of_once():
-    day = Day.begin(t("10:00"), replicas=1, ready=True, scaling=SOON)
+    day = Day.begin(t("10:00"), replicas=1, ready=True, **SOON)
     await day.until(t("10:00:30"))
     assert day.condition("DemandKnown")["status"] == "True"
     day.scraper.in_flight = None
@@ -395,7 +395,7 @@ async def test_a_pod_that_does_not_tell_is_named_with_the_cause_and_told_of_once
 
 
 async def test_a_hiccup_is_told_to_nobody():
-    day = Day.begin(t("10:00"), replicas=1, ready=True, scaling=SOON)
+    day = Day.begin(t("10:00"), replicas=1, ready=True, **SOON)
     await day.until(t("10:00:30"))
     day.scraper.in_flight = None
     await day.until(t("10:00:38"))
@@ -405,7 +405,7 @@ async def test_a_hiccup_is_told_to_nobody():
 
 
 async def test_the_half_hour_of_silence_goes_on_across_a_restart():
-    day = Day.begin(t("10:00"), replicas=1, ready=True, scaling=SOON)
+    day = Day.begin(t("10:00"), replicas=1, ready=True, **SOON)
     day.scraper.in_flight = None
     await day.until(t("10:20"))
     day.restart()
@@ -452,7 +452,7 @@ async def test_a_connection_in_an_activator_keeps_such_a_pool_from_step_5():
 
 @pytest.mark.parametrize("off", [timedelta(minutes=-20), timedelta(), timedelta(minutes=20)])
 async def test_an_activators_clock_may_be_any_other(off):
-    day = Day.begin(t("10:00"), scaling=SOON)
+    day = Day.begin(t("10:00"), **SOON)
     await day.settle()
     true_now = day.now + SECOND
     day.now = true_now + off
@@ -469,11 +469,11 @@ async def test_an_activators_clock_may_be_any_other(off):
 
 
 async def test_a_pool_whose_service_goes_and_comes_back_recovers_by_itself():
-    day = Day.begin(t("09:00"), scaling=SOON, **PITCH)
+    day = Day.begin(t("09:00"), **SOON, **PITCH)
     await day.settle()
     epoch = day.status["route"]
     day.kube.remove("Service", "voice")
-    day.edit(scaling={"idleAfter": "2m"})
+    day.edit(idleAfter="2m")
     await day.settle()
     assert day.condition("Accepted")["reason"] == "ServiceNotFound"
     assert day.status["observedGeneration"] == 2

@@ -1,11 +1,11 @@
-"""Days on which requests get 503 because no pod is Ready within wake.holdTimeout."""
+"""Days on which requests get 503 because no pod is Ready within holdTimeout."""
 
 import pytest
 
 from tests.operator.core.values import SECOND, t
 from tests.operator.day import PUNCTUAL, Day
 
-HOLD = {"wake": {"holdTimeout": "5s"}}
+HOLD = {"holdTimeout": "5s"}
 """Shorter than a pod of these days takes."""
 
 
@@ -38,7 +38,7 @@ async def test_a_condition_says_that_requests_get_503_while_no_pod_is_ready():
     found = condition(day)
     assert (found["status"], found["reason"]) == ("True", "NoPodInTime")
     assert found["message"].startswith(
-        "requests got 503, as no pod was Ready within wake.holdTimeout (5s); see kubectl"
+        "requests got 503, as no pod was Ready within holdTimeout (5s); see kubectl"
     )
 
 
@@ -47,8 +47,8 @@ async def test_after_the_wake_condition_and_one_event_with_the_count_say_what_to
     assert told(day) == []
     await day.until(t("08:11"), late=PUNCTUAL)
     why = (
-        "got 503, as no pod was Ready within wake.holdTimeout (5s); a start took 8s: set "
-        "wake.holdTimeout to 20s, and the timeouts of proxies in front above it"
+        "got 503, as no pod was Ready within holdTimeout (5s); a start took 8s: set "
+        "holdTimeout to 20s, and the timeouts of proxies in front above it"
     )
     assert told(day) == [f"19 requests {why}"]
     assert condition(day)["message"] == f"requests {why}"
@@ -83,7 +83,7 @@ async def test_a_wake_that_is_in_time_ends_the_condition():
 
 @pytest.mark.parametrize(
     ("edit", "stays"),
-    [({"wake": {"holdTimeout": "20s"}}, False), ({"scaling": {"idleAfter": "3m"}}, True)],
+    [({"holdTimeout": "20s"}, False), ({"idleAfter": "3m"}, True)],
 )
 async def test_only_an_edit_to_a_hold_timeout_above_the_starts_ends_the_condition(edit, stays):
     day = await late("08:10")

@@ -9,7 +9,7 @@ from hypothesis import settings
 
 from kotatsu_operator.core.pool.memory import Memory, Process
 from kotatsu_operator.core.pool.parse import parse
-from kotatsu_operator.core.pool.spec import PoolSpec
+from kotatsu_operator.core.pool.spec import Platform, PoolSpec
 
 TARGET = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "voice"}
 DAY = "2026-11-25"  # a Wednesday
@@ -32,9 +32,9 @@ def t(clock: str) -> datetime:
     return utc(f"{DAY}T{clock}")
 
 
-def pool_spec(**fields: Any) -> PoolSpec:
-    """A parsed spec; fields are written as in a manifest."""
-    return parse({"targetRef": TARGET, **fields})
+def pool_spec(settle: float = 5, **fields: Any) -> PoolSpec:
+    """A parsed spec; fields are written as in a manifest. `settle` is the chart's routeSettle."""
+    return parse({"targetRef": TARGET, **fields}, Platform(timedelta(seconds=settle)))
 
 
 def once(name: str, start: str, end: str, replicas: int = 2) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from tests.operator.features.day import FeaturedDay
 async def asking_ahead(capacity):
     """A pool that asks for nodes five minutes before its pod starts, at 9:59."""
     window, prewarm = once("w", "10:00", "12:00", 1), {"lead": "1m", "capacityAhead": "5m"}
-    day = FeaturedDay.begin(t("09:00"), windows=[window], prewarm=prewarm)
+    day = FeaturedDay.begin(t("09:00"), windows=[window], **prewarm)
     day.kube.edit("Deployment", "voice", spec={"template": {"spec": {"containers": []}}})
     day.capacity = capacity
     day.restart()

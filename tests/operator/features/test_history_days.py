@@ -32,7 +32,7 @@ async def evening(day: FeaturedDay) -> FeaturedDay:
 def begun(kind=FeaturedDay, **spec) -> FeaturedDay:
     windows = [once("pitch", "18:00", "18:30", 2)]
     scaling = {"idleAfter": "1m", "maxReplicas": 5}
-    day = kind.begin(t("16:00"), windows=windows, scaling=scaling, **spec)
+    day = kind.begin(t("16:00"), windows=windows, **scaling, **spec)
     day.prices, day.container = PRICES, CORE
     day.restart()
     return day

@@ -57,7 +57,7 @@ class Cluster:
                         self.kube.edit("EndpointSlice", obj["metadata"]["name"], endpoints=[])
 
     async def uninstall(self, namespaces=(NAMESPACE,), **how):
-        await Uninstall(self.kube, namespaces, NAMESPACE, 60, self.said.append, **how).run()
+        await Uninstall(self.kube, namespaces, NAMESPACE, 60, self.said.append, 0.0, **how).run()
 
     def pool(self):
         return self.kube.stored("WarmPool", "voice")
@@ -67,7 +67,6 @@ class Cluster:
 
 
 def asleep(*, restore=3, **spec):
-    spec = {"drain": {"routeSettle": "0s"}} | spec
     conditions = [
         {"type": t, "status": "True", "reason": "Asleep", "message": "", "lastTransitionTime": "x"}
         for t in ("Accepted", "Ready")

@@ -50,6 +50,14 @@ def parser() -> Parser:
     restore.value("--replicas", "N", text, type=count)
     restore.switch("--force", "restore although an operator may undo it")
     restore.dry_run(VALIDATED, "client", "server")
+    convert = commands.add(
+        "convert",
+        "write manifests of v1alpha1 as manifests of v1beta1",
+        "Other documents stay as\nthey are. What has no place in a WarmPool any more is named on "
+        "stderr, with what to\ndo about it. Reads no cluster.",
+    )
+    text = "a file of manifests; may be repeated; - is stdin (default: -)"
+    convert.value("-f --filename", "FILE", text, action="append")
     completion = commands.add(
         "completion", "print a script that completes commands and names of pools"
     )

@@ -73,7 +73,7 @@ def candidates(
         elif wanted == "workload":
             found = [f"warmpool/{name}" for name in pools(before)]
         else:
-            found = ["bash", "zsh", "fish"]
+            found = ["bash", "zsh", "fish"] if wanted == "shell" else []
     return [word for word in found if word.startswith(last)]
 
 

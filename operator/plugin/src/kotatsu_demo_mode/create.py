@@ -17,7 +17,7 @@ from kotatsu_operator.core.budget.prices import parse_table
 from kotatsu_operator.core.formats import conditions_of, format_duration, instant, table
 from kotatsu_operator.core.plan.lead import enough_hold
 from kotatsu_operator.core.pool.parse import SpecError
-from kotatsu_operator.core.pool.spec import Metrics, PoolSpec, RouteMode, Scaling
+from kotatsu_operator.core.pool.spec import Metrics, PoolSpec, RouteMode
 
 from .api import MANAGER, dry_run_query
 from .checks.finding import Level
@@ -153,7 +153,16 @@ def _manifest(raw: Object, name: str, parts: Iterable[Filled]) -> Object:
     return raw | {"metadata": meta, "spec": spec}
 
 
-_ORDER = ("targetRef", "service", "route", "metrics", "timeZone", "windows", "scaling", "wake")
+_ORDER = (
+    "targetRef",
+    "service",
+    "route",
+    "metrics",
+    "timeZone",
+    "windows",
+    "maxReplicas",
+    "holdTimeout",
+)
 
 
 def _ordered(spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -219,8 +228,8 @@ def _zone(found: Found, zone: str) -> Iterator[Filled]:
 
 
 def _scaling(most: int) -> Iterator[Filled]:
-    if most > Scaling.max_replicas:
-        yield Filled(("scaling", "maxReplicas"), most, "As many pods as the largest window.")
+    if most > PoolSpec.max_replicas:
+        yield Filled(("maxReplicas",), most, "As many pods as the largest window.")
 
 
 _LONGEST_HOLD = timedelta(minutes=10)
@@ -231,7 +240,7 @@ def _wake(found: Found) -> Iterator[Filled]:
     if took is None or 2 * took <= PoolSpec.hold_timeout:
         return
     yield Filled(
-        ("wake", "holdTimeout"),
+        ("holdTimeout",),
         format_duration(min(enough_hold(took), _LONGEST_HOLD)),
         f"Twice the {format_duration(took)} that a pod took from its node to Ready. Proxies in "
         "front must wait longer.",

@@ -180,13 +180,13 @@ def mode_of(pool: Pool, *, parked: bool) -> Object:
 
 def most_replicas(pool: Pool, asked: int | None) -> int:
     """The pods of a new window: as asked, or the most of any window. Raises DemoModeError."""
-    most = pool.spec.scaling.max_replicas
+    most = pool.spec.max_replicas
     if asked is None:
         return pool.spec.most_replicas
     if asked > most:
-        patch = f'{{"spec":{{"scaling":{{"maxReplicas":{asked}}}}}}}'
+        patch = f'{{"spec":{{"maxReplicas":{asked}}}}}'
         raise DemoModeError(
-            f"--replicas: {asked} is more than {most}, the scaling.maxReplicas of {pool.name}; use "
+            f"--replicas: {asked} is more than {most}, the maxReplicas of {pool.name}; use "
             f"at most {most}, or set it to {asked}: `kubectl patch warmpool {pool.name} "
             f"-n {pool.namespace} --type=merge -p '{patch}'`"
         )

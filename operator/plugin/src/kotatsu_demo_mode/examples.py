@@ -158,6 +158,14 @@ EXAMPLES = {
   # Three pods, whatever the target had
   kubectl demo-mode restore voice --replicas 3
 """,
+    "convert": """\
+  # A file with WarmPools of v1alpha1
+  kubectl demo-mode convert -f pool.yaml > pool-v1beta1.yaml
+  # Several files, as one
+  kubectl demo-mode convert -f pool.yaml -f ./pool.yaml > pools.yaml
+  # From standard input
+  kubectl demo-mode convert < pool.yaml
+""",
     "completion": """\
   # For this shell (bash)
   source <(kubectl demo-mode completion bash)

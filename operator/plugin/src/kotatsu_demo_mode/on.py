@@ -53,10 +53,10 @@ def run(options: Namespace, shell: Shell) -> int:
 
 def _warm(pool: Pool, options: Namespace, by: str, now: datetime) -> Object:
     until = end_of_override(options.lasting, options.until, pool.spec.zone, now, default=_LENGTH)
-    most = pool.spec.scaling.max_replicas
+    most = pool.spec.max_replicas
     if options.replicas is not None and not 1 <= options.replicas <= most:
         raise DemoModeError(
-            f"--replicas: {options.replicas} is not between 1 and {most}, the scaling.maxReplicas "
+            f"--replicas: {options.replicas} is not between 1 and {most}, the maxReplicas "
             f"of {pool.name}; use fewer, or raise that"
         )
     if len(options.reason) > 256:

@@ -24,7 +24,7 @@ from .words import amount, clock, instant_of, number, pods, shown_pods, spent_on
 _LONGEST = timedelta(days=3 * 366)
 
 _BASIS = {
-    Basis.CONFIGURED: "spec.prewarm.lead",
+    Basis.CONFIGURED: "spec.lead",
     Basis.LEARNED: "learned",
     Basis.ESTIMATED: "estimated: no warm-up of this pod template yet",
     Basis.DEFAULT: "the default: no warm-up of this pool yet",

@@ -166,7 +166,6 @@ def _limits(value: Any, schema: Schema) -> Iterator[str]:
 
 _FORMS = {
     r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$": "a duration like 90s, 2m or 1h30m",
-    r"^(auto|([0-9]+(\.[0-9]+)?(ms|s|m|h))+)$": "auto or a duration like 90s",
     r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2})?$": "a wall-clock time like 2030-12-18T10:00",
     r"^\d{4}-\d{2}-\d{2}$": "a date like 2030-12-31",
     r"^[0-9]+(\.[0-9]+)?$": 'an amount like "6.5"',
@@ -222,7 +221,7 @@ def _has_its_version(kind: str, version: str) -> bool:
 
 def _fits(spec: Schema, *asked: Schema) -> bool:
     """Whether a spec's maximum allows the replicas of these parts of it."""
-    return all(part.get("replicas", 1) <= spec["scaling"]["maxReplicas"] for part in asked)
+    return all(part.get("replicas", 1) <= spec["maxReplicas"] for part in asked)
 
 
 def _windows(spec: Schema) -> list[Schema]:
@@ -234,12 +233,12 @@ def _calendars(spec: Schema) -> list[Schema]:
 
 
 RULES: dict[str, Callable[[Any], bool]] = {
-    "!has(self.windows) || self.windows.all(w, w.replicas <= self.scaling.maxReplicas)": lambda s: (
-        _fits(s, *_windows(s))
+    "!has(self.windows) || self.windows.all(w, w.replicas <= self.maxReplicas)": lambda s: _fits(
+        s, *_windows(s)
     ),
     "!has(self.windows) || self.windows.map(w, has(w.excludeDates) ? size(w.excludeDates) : 0)"
     ".sum() <= 1000": lambda s: sum(len(w.get("excludeDates", ())) for w in _windows(s)) <= 1000,
-    "!has(self.calendars) || self.calendars.all(c, c.replicas <= self.scaling.maxReplicas)": (
+    "!has(self.calendars) || self.calendars.all(c, c.replicas <= self.maxReplicas)": (
         lambda s: _fits(s, *_calendars(s))
     ),
     "has(self.parked) || ((!has(self.windows) || self.windows.all(w, !has(w.mode) || "
@@ -248,11 +247,11 @@ RULES: dict[str, Callable[[Any], bool]] = {
         "parked" in s
         or all(part.get("mode", "Warm") == "Warm" for part in (*_windows(s), *_calendars(s)))
     ),
-    "!has(self.parked) || self.parked.replicas <= self.scaling.maxReplicas": lambda s: _fits(
+    "!has(self.parked) || self.parked.replicas <= self.maxReplicas": lambda s: _fits(
         s, s.get("parked", {})
     ),
     "!has(self.override) || !has(self.override.replicas) || "
-    "self.override.replicas <= self.scaling.maxReplicas": lambda s: _fits(s, s.get("override", {})),
+    "self.override.replicas <= self.maxReplicas": lambda s: _fits(s, s.get("override", {})),
     "self.route == 'Auto' || self.targetRef.kind != 'Service'": lambda s: (
         s["route"] == "Auto" or s["targetRef"]["kind"] != "Service"
     ),

@@ -84,7 +84,7 @@ class Report:
         if self.window and self.ready_seconds > self.lead.total_seconds():
             found.append(
                 f"{self.window} would have opened cold: the pods took {self.ready_seconds:.1f} s "
-                f"and start {self.lead.total_seconds():.0f} s early; raise spec.prewarm.lead"
+                f"and start {self.lead.total_seconds():.0f} s early; raise spec.lead"
             )
         if self.errors:
             found.append(
@@ -221,7 +221,7 @@ class Rehearsal:
         """Put the pool to sleep, wake it by a request, start all replicas, send the requests."""
         coming = rehearsed(self._pool, self._shell.clock())
         replicas = coming.replicas if coming else 1
-        replicas = min(self._options.replicas or replicas, self._pool.spec.scaling.max_replicas)
+        replicas = min(self._options.replicas or replicas, self._pool.spec.max_replicas)
         cold = None
         if not self._options.warm_only:
             yield from self._put_to_sleep()

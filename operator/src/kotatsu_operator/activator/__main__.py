@@ -2,21 +2,30 @@
 
 import asyncio
 import signal
+from collections.abc import Callable
+from functools import partial
 
 import uvloop
 from prometheus_client import CollectorRegistry
 
 from kotatsu_common import startup
 from kotatsu_operator.activator.app import Activator
+from kotatsu_operator.activator.cache.pool import Pool, pool_view
 from kotatsu_operator.activator.cache.ports import PodIdentity
 from kotatsu_operator.activator.metrics import ActivatorMetrics
 from kotatsu_operator.activator.proxy.connection_limit import ConnectionLimit, raise_file_limit
 from kotatsu_operator.core.protocol import ACTIVATOR, LOOKED_AT
 from kotatsu_operator.features.waiting_page.visitors import Visitors
 from kotatsu_operator.kube.client import Kube
+from kotatsu_operator.kube.objects import Object
 from kotatsu_operator.runtime.health import ApiMetrics, Checks, start_admin
 from kotatsu_operator.runtime.loop import Heartbeat
 from kotatsu_operator.runtime.settings import ActivatorSettings, start
+
+
+def reading(settings: ActivatorSettings) -> Callable[[Object], Pool]:
+    """How WarmPools are read, with the values of the chart."""
+    return partial(pool_view, settle=settings.route_settle, max_held=settings.max_held)
 
 
 async def _run(settings: ActivatorSettings) -> None:
@@ -30,7 +39,8 @@ async def _run(settings: ActivatorSettings) -> None:
         node=settings.node_name,
     )
     limit = ConnectionLimit(raise_file_limit(), memory=settings.memory)
-    activator = Activator(kube, me, ActivatorMetrics(registry), limit, features=[Visitors])
+    metrics = ActivatorMetrics(registry)
+    activator = Activator(kube, me, metrics, limit, features=[Visitors], read=reading(settings))
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -3,10 +3,11 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from urllib.parse import parse_qs
 
 from kotatsu_operator.activator.cache.namespace import View
+from kotatsu_operator.activator.cache.pool import Pool, pool_view
 from kotatsu_operator.activator.cache.ports import PodIdentity, Port
 from kotatsu_operator.activator.connections import Connections
 from kotatsu_operator.activator.context import Context
@@ -18,7 +19,7 @@ from kotatsu_operator.activator.proxy.connection_limit import ConnectionLimit
 from kotatsu_operator.activator.proxy.sockets import PATIENCE
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.informer import follow_forever
-from kotatsu_operator.kube.objects import KINDS, resource_of
+from kotatsu_operator.kube.objects import KINDS, Object, resource_of
 
 log = logging.getLogger(__name__)
 
@@ -38,13 +39,14 @@ class Activator:
         metrics: ActivatorMetrics,
         limit: ConnectionLimit | None = None,
         features: Sequence[FeatureOf] = (),
+        read: Callable[[Object], Pool] = pool_view,
     ) -> None:
         self._kube, self._me, self._metrics = kube, me, metrics
         self._limit = ConnectionLimit() if limit is None else limit
         self._features = features
         self._changed = asyncio.Event()
         self._telling = False
-        self.view = View(self._on_change, scaled=kube.scaled)
+        self.view = View(self._on_change, read, scaled=kube.scaled)
         self._news = self.view.mailbox()
         self.publisher = Publisher(kube, self.view, me, self._new_client)
         self.connections: dict[str, Connections] = {}

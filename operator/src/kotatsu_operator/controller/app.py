@@ -35,7 +35,7 @@ from kotatsu_operator.controller.work_queue import WorkQueue
 from kotatsu_operator.core.budget.prices import NO_PRICES, PriceTable
 from kotatsu_operator.core.formats import table, tables, text
 from kotatsu_operator.core.pool.memory import FIRST_START
-from kotatsu_operator.core.pool.spec import BUILT_IN
+from kotatsu_operator.core.pool.spec import BUILT_IN, PLATFORM, Platform
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable
 from kotatsu_operator.kube.informer import Feed, Informer, Signals
@@ -68,6 +68,7 @@ class Options:
     starts_per_second: float = 5.0
     first_start: timedelta = FIRST_START
     """The time to Ready that is assumed for a pool that has never started."""
+    platform: Platform = PLATFORM
     prices: PriceTable = NO_PRICES
     parking: bool = False
     """Whether pods may be parked: the chart's permission to resize them."""
@@ -163,6 +164,7 @@ class Operator:
             pacer=self._pacer,
             accounts=Accounts(options.prices, time.monotonic),
             first_start=options.first_start,
+            platform=options.platform,
             parking=options.parking,
             readings=self.calendars.readings,
             shows=self._shows,

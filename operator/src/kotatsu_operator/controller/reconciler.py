@@ -31,7 +31,7 @@ from kotatsu_operator.core.plan.activity import counted
 from kotatsu_operator.core.pool.calendars import Readings, follow, with_calendars
 from kotatsu_operator.core.pool.decision import Decision, Demand, Note, Observation
 from kotatsu_operator.core.pool.memory import FIRST_START, Memory, Phase, changed
-from kotatsu_operator.core.pool.spec import PoolSpec
+from kotatsu_operator.core.pool.spec import PLATFORM, Platform, PoolSpec
 from kotatsu_operator.core.report.conditions import (
     calendar_failures,
     pool_conditions,
@@ -80,6 +80,7 @@ class Reconciler:
     """Whether pods may be parked."""
     first_start: timedelta = FIRST_START
     """The time to Ready that is assumed for a pool that has never started."""
+    platform: Platform = PLATFORM
     readings: Callable[[], Readings] = dict
     """The last readings of the calendars that the operator follows."""
     shows: Callable[[str], bool] = lambda _: True
@@ -135,12 +136,13 @@ class Reconciler:
             return now + LOOK_AGAIN
         if (until := self._wake_goes_first(key, pool, now)) is not None:
             return until
-        target, refused = accept(key, pool, self.cache, self._specs.get(key), self._kinds)
+        last = self._specs.get(key)
+        target, refused = accept(key, pool, self.cache, last, self.platform, self._kinds)
         if target.is_unknown:
             return now + RETRY
         try:
             if is_retargeted(pool):
-                left = await self._former.leave(pool, target.spec.drain.route_settle, now)
+                left = await self._former.leave(pool, target.spec.platform.route_settle, now)
                 if isinstance(left, datetime):
                     self._memory.pop(key, None)
                     return left

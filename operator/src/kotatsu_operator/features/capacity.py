@@ -58,14 +58,14 @@ NO_CAPACITY_AHEAD = CapacityOptions()
 
 _OFF = Note(
     "CapacityUnavailable",
-    "spec.prewarm.capacityAhead has no effect: set the chart's value capacityAhead.enabled",
+    "spec.capacityAhead has no effect: set the chart's value capacityAhead.enabled",
     warning=True,
 )
 
 
 _OTHER_KIND = Note(
     "CapacityUnavailable",
-    "spec.prewarm.capacityAhead has no effect: the target is no Deployment and no StatefulSet",
+    "spec.capacityAhead has no effect: the target is no Deployment and no StatefulSet",
     warning=True,
 )
 

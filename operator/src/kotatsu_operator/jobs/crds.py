@@ -1,7 +1,7 @@
 """The CRD upgrade Job: replaces the cluster's CRDs by the packaged ones before `helm upgrade`.
 
-Helm never updates what it installs from crds/. A server-side apply could not remove a field,
-because Helm's field manager owns it. A newer CRD in the cluster stays.
+Helm never updates what it installs from crds/, nor adds to it. A server-side apply could not remove
+a field, because Helm's field manager owns it. A newer CRD in the cluster stays.
 """
 
 import asyncio
@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lightkube.generic_resource import create_global_resource
-
+from kotatsu_operator.jobs import from_v1alpha1
+from kotatsu_operator.jobs.from_v1alpha1 import CustomResourceDefinition, Say
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import (
     ConflictError,
@@ -24,10 +24,6 @@ from kotatsu_operator.kube.objects import Object
 
 REVISION = "kotatsu.dev/crd-revision"
 """Annotation on the packaged CRD: an integer that grows with each change of the schema."""
-
-CustomResourceDefinition: Any = create_global_resource(
-    "apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions"
-)
 
 
 def revision(crd: Mapping[str, Any]) -> int:
@@ -51,32 +47,48 @@ def replacement(installed: Object, packaged: Object) -> Object | None:
     return {**packaged, "metadata": metadata}
 
 
-async def upgrade(kube: Kube, packaged: Object) -> str:
-    """Replace the cluster's CRD by the packaged one unless it is newer; return what was done.
+async def upgrade(
+    kube: Kube, packaged: Object, say: Say = print, settle: float = from_v1alpha1.SETTLE
+) -> None:
+    """Replace the cluster's CRD by the packaged one unless it is newer; say what was done.
 
-    A missing CRD is not created, and no failure: some tools install it after the Job. Raises
-    ApiError when the API server rejects the CRD, and ConflictError if it changes all the time.
+    A missing CRD is created. Where WarmPools are in v1alpha1, they are converted; `settle` is the
+    time in seconds until every API server has a changed CRD. Raises ApiError when the API server
+    rejects the CRD, ConflictError if it changes all the time, and ConversionError.
     """
     name = packaged["metadata"]["name"]
 
-    async def attempt() -> str:
+    async def attempt() -> Object | None:
+        """The new CRD, if it serves v1alpha1."""
         try:
             installed = await kube.get(CustomResourceDefinition, None, name)
         except NotFoundError:
-            return (
-                f"{name}: not installed, so there is nothing to replace. If nothing else installs "
-                "it: `kubectl apply --server-side -f crds/`"
-            )
-        new = replacement(installed, packaged)
+            await kube.apply(CustomResourceDefinition, packaged)
+            say(f"{name}: created")
+            return None
+        before, now = revision(installed), revision(packaged)
+        is_former = from_v1alpha1.is_needed(installed, packaged, is_later=now > before)
+        new = replacement(
+            installed, from_v1alpha1.transitional(packaged) if is_former else packaged
+        )
         if new is None:
-            return (
-                f"{name}: the cluster has revision {revision(installed)}, which is newer than the "
-                f"packaged {revision(packaged)}: left as it is"
+            say(
+                f"{name}: the cluster has revision {before}, which is newer than the packaged "
+                f"{now}: left as it is"
             )
-        await kube.replace(CustomResourceDefinition, None, new)
-        return f"{name}: revision {revision(packaged)} is in place (was {revision(installed)})"
+            return None
+        replaced = await kube.replace(CustomResourceDefinition, None, new)
+        say(f"{name}: revision {now} is in place (was {before})")
+        if is_former and _generation(replaced) != _generation(installed):
+            await asyncio.sleep(settle)
+        return replaced if is_former else None
 
-    return await retry_on_conflict(attempt)
+    if (former := await retry_on_conflict(attempt)) is not None:
+        await from_v1alpha1.convert(kube, former, say)
+
+
+def _generation(crd: Object) -> Any:
+    return crd["metadata"].get("generation")
 
 
 async def _upgrade_all(files: Mapping[Path, Object]) -> int:
@@ -84,7 +96,10 @@ async def _upgrade_all(files: Mapping[Path, Object]) -> int:
     try:
         for path, packaged in files.items():
             try:
-                print(await upgrade(kube, packaged))  # noqa: T201
+                await upgrade(kube, packaged)
+            except from_v1alpha1.ConversionError as error:
+                print(error, file=sys.stderr)  # noqa: T201
+                return 1
             except (ConflictError, NotFoundError, *Unreachable) as error:
                 hint = "`kubectl apply --server-side --force-conflicts -f crds/`"
                 hint += " and crds.upgrade=false"

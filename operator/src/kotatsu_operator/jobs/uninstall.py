@@ -23,7 +23,6 @@ from kotatsu_operator.core.formats import (
     conditions_of,
     count,
     is_true,
-    seconds_of,
     stamp,
     table,
 )
@@ -89,6 +88,7 @@ class Uninstall:
     lease_namespace: str
     timeout: float
     say: Callable[[str], None]
+    route_settle: float = 5.0
     kinds: Kinds = field(default_factory=lambda: NO_KINDS)
     poll: float = 0.5
     handover: float = election.TIMES.renew_deadline + 1.0
@@ -323,8 +323,7 @@ class Uninstall:
             return
         await self._until(self._in_path, "waiting for the activators to leave the Services")
         # kube-proxy applies the change a moment later. Until then the activators must run.
-        settles = [p["spec"].get("drain") or {} for p in self._awake.values()]
-        await asyncio.sleep(max(seconds_of(d.get("routeSettle", "5s"), 5.0) for d in settles))
+        await asyncio.sleep(self.route_settle)
 
     async def _in_path(self) -> str:
         for namespace in {key[0] for key in self._awake}:
@@ -421,6 +420,7 @@ async def _run(settings: UninstallSettings) -> int:
             settings.pod_namespace,
             settings.timeout,
             say,
+            settings.route_settle,
             kinds_of([Knative()]),
         ).run()
     except UninstallError as error:

@@ -392,6 +392,17 @@ class Kube:
         patch = {"metadata": {"resourceVersion": version, "annotations": dict(values)}}
         return await self._patch(kind, namespace, name, patch)
 
+    async def merge(self, kind: Any, namespace: str | None, name: str, patch: Object) -> Object:
+        """Merge a patch into an object; if it names a resourceVersion, only at that one.
+
+        Raises ConflictError, NotFoundError.
+        """
+        return await self._patch(kind, namespace, name, patch)
+
+    async def apply(self, kind: Any, obj: Object) -> Object:
+        """Create a global object; one that is there gets these fields (a server-side apply)."""
+        return await self._write(lambda: self._client.apply(kind(obj), force=True))
+
     async def create(self, kind: Any, namespace: str, obj: Object) -> Object:
         """Create an object. Raises ConflictError when it exists."""
         return await self._write(lambda: self._client.create(kind(obj), namespace=namespace))
@@ -409,7 +420,7 @@ class Kube:
     async def _patch(
         self,
         kind: Any,
-        namespace: str,
+        namespace: str | None,
         name: str,
         patch: Object,
         how: PatchType = PatchType.MERGE,

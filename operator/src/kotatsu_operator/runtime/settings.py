@@ -58,7 +58,13 @@ Targets = Annotated[dict[str, ScaledKind], BeforeValidator(_read_targets)]
 """Kinds of targets with a scale subresource, by kind."""
 
 
-class _WithTargets(ServiceSettings):
+class _ClusterSettings(ServiceSettings):
+    route_settle: float = Field(
+        5.0,
+        ge=0,
+        le=600,
+        description="seconds in which a change of endpoints reaches the kube-proxy of every node",
+    )
     targets: Targets = Field(
         dict(BUILT_IN),
         description="kinds of targets besides Deployments and StatefulSets, comma separated, each "
@@ -78,7 +84,7 @@ class Runtime(StrEnum):
     KNATIVE = "knative"
 
 
-class OperatorSettings(_WithTargets):
+class OperatorSettings(_ClusterSettings):
     """Settings of the operator."""
 
     namespaces: CommaSeparated = Field(
@@ -150,7 +156,7 @@ class OperatorSettings(_WithTargets):
     )
 
 
-class UninstallSettings(_WithTargets):
+class UninstallSettings(_ClusterSettings):
     """Settings of the Job that runs before `helm uninstall`."""
 
     namespaces: CommaSeparated = Field(
@@ -170,7 +176,7 @@ class SmokeSettings(ServiceSettings):
     timeout: float = Field(60.0, gt=0, description="seconds until it gives up")
 
 
-class ActivatorSettings(_WithTargets):
+class ActivatorSettings(_ClusterSettings):
     """Settings of the activator.
 
     `namespace`, `pod_name`, `pod_uid` and `pod_ips` come from the downward API.
@@ -185,6 +191,9 @@ class ActivatorSettings(_WithTargets):
     node_name: str = Field(description="node of this pod, for its slices")
     memory: int = Field(
         256 * 2**20, gt=0, description="bytes of memory that this process may use: its limit"
+    )
+    max_held: int = Field(
+        1000, ge=1, le=100_000, description="connections held for one pool; further ones get 503"
     )
     drain_timeout: float = Field(
         60.0, gt=0, description="seconds for held and joined connections to end after SIGTERM"

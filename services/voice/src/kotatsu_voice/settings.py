@@ -35,7 +35,8 @@ class VoiceSettings(ServiceSettings):
     voice_queue: int = Field(
         1000,
         ge=1,
-        description="different texts that may wait; more get 503. At least the pool's maxHeld",
+        description="different texts that may wait; more get 503. At least the maxHeld of the "
+        "chart kotatsu",
     )
     voice_cache_bytes: int = Field(
         32 * 1024 * 1024, ge=0, description="bytes of finished speech kept in memory; 0 keeps none"

@@ -73,9 +73,8 @@ def test_the_defaults_are_those_of_the_crd():
 
 
 def test_how_to_wake_is_the_specs():
-    wake = {"holdTimeout": "1m30s", "maxHeld": 7, "ignorePaths": []}
-    pool = pool_view(warm_pool(wake=wake, drain={"routeSettle": "500ms"}, service="sv"))
-    assert (pool.hold_timeout, pool.max_held, pool.settle) == (90.0, 7, 0.5)
+    pool = pool_view(warm_pool(holdTimeout="1m30s", ignorePaths=[], service="sv"))
+    assert pool.hold_timeout == 90.0
     assert (pool.ignore_paths, pool.service) == (frozenset(), "sv")
 
 

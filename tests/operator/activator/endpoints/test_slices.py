@@ -28,7 +28,7 @@ ACCEPTED = [{"type": "Accepted", "status": "True"}]
 def pool(
     route=Route.NATIVE,
     *,
-    settle="5s",
+    settle=5.0,
     epoch=3,
     name="voice",
     always=False,
@@ -41,7 +41,7 @@ def pool(
         "route": {"target": route.value, "epoch": epoch},
         "conditions": ACCEPTED,
     }
-    return pool_view(warm_pool(name, status=status, drain={"routeSettle": settle}, **spec))
+    return pool_view(warm_pool(name, status=status, **spec), settle)
 
 
 # --- when ---
@@ -59,9 +59,9 @@ def test_it_leaves_only_a_native_route_with_a_pod_ready_for_the_settle_time(
 
 
 def test_a_pool_on_route_always_is_stood_in_for_beside_its_pods_until_it_is_uninstalled():
-    route_always = pool(Route.ACTIVATOR, settle="0s", always=True)
+    route_always = pool(Route.ACTIVATOR, settle=0.0, always=True)
     assert wants_slice(route_always, 3, 600.0, published=True)
-    given_back = pool(Route.NATIVE, settle="0s", always=True)
+    given_back = pool(Route.NATIVE, settle=0.0, always=True)
     assert not wants_slice(given_back, 3, 600.0, published=True)
 
 

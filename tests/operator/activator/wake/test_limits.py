@@ -54,7 +54,7 @@ async def test_nobody_who_was_joined_to_a_pod_is_timed_out(activator):
 
 
 async def test_more_than_max_held_are_turned_away_at_once(activator):
-    activator.see("WarmPool", pool(maxHeld=2))
+    activator.hold_at_most(2)
     activator.hold()
     activator.hold()
     await activator.held(2)
@@ -66,7 +66,7 @@ async def test_more_than_max_held_are_turned_away_at_once(activator):
 
 
 async def test_a_client_that_leaves_makes_room_for_another(activator):
-    activator.see("WarmPool", pool(maxHeld=1))
+    activator.hold_at_most(1)
     _, writer = await activator.send()
     await activator.held(1)
     writer.close()

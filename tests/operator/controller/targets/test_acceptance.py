@@ -65,9 +65,9 @@ def twin(name, since):
 
 
 def test_a_pool_with_a_target_of_its_own_is_accepted(cache):
-    target, refused = judge(cache, warm_pool(scaling={"maxReplicas": 4}))
+    target, refused = judge(cache, warm_pool(maxReplicas=4))
     assert refused is None
-    assert target.spec.scaling.max_replicas == 4
+    assert target.spec.max_replicas == 4
     assert target.workload is cache.workloads[VOICE]
 
 

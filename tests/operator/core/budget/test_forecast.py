@@ -33,7 +33,7 @@ from tests.operator.core.values import (
 
 END = utc("2026-12-01T00:00")
 ASLEEP = Memory(phase=Phase.ASLEEP, since=t("00:00"))
-NO_DRAIN = {"drain": {"routeSettle": "0s"}}
+NO_DRAIN = {"settle": 0}
 ONE = Decimal(60)  # one pod: 60 an hour, 1 a minute
 WARM = PodPrice(ONE)
 PRICE = PodPrice(ONE, parked=ONE / 10)
@@ -72,7 +72,7 @@ def test_a_window_to_come_costs_its_pods() -> None:
 
 
 def test_the_lead_before_and_the_drain_after_a_window_cost_too() -> None:
-    spec = pool_spec(windows=[once("w", "10:00", "11:00", 2)], drain={"routeSettle": "30s"})
+    spec = pool_spec(windows=[once("w", "10:00", "11:00", 2)], settle=30)
     assert to_come(spec, memory=replace(ASLEEP, lead=2 * MINUTE)) == 2 * Decimal("62.5")
 
 
@@ -95,14 +95,12 @@ def test_an_asleep_override_saves_the_windows_until_its_end() -> None:
 
 
 def test_the_pods_there_are_now_cost_until_they_would_be_idle() -> None:
-    spec = pool_spec(scaling={"idleAfter": "10m"}, drain={"routeSettle": "30s"})
+    spec = pool_spec(idleAfter="10m", settle=30)
     assert to_come(spec, memory=warm(last="07:55"), pods=2) == 2 * Decimal("5.5")
 
 
 def test_pods_beyond_the_window_cost_until_they_would_be_idle() -> None:
-    spec = pool_spec(
-        windows=[once("w", "07:00", "09:00", 1)], scaling={"idleAfter": "10m"}, **NO_DRAIN
-    )
+    spec = pool_spec(windows=[once("w", "07:00", "09:00", 1)], idleAfter="10m", **NO_DRAIN)
     assert to_come(spec, memory=warm(last="08:00"), pods=3) == 60 + 2 * 10
 
 
@@ -129,7 +127,7 @@ def test_a_clock_that_steps_back_gets_its_hours_again() -> None:
 
 def by_minutes(spec: PoolSpec, lead: timedelta, now: datetime, end: datetime) -> int:
     """Pod-minutes, counted one minute after the other."""
-    tail, most = spec.drain.route_settle, spec.scaling.max_replicas
+    tail, most = spec.platform.route_settle, spec.max_replicas
     found = occurrences(spec.windows, spec.zone, now - tail, end + lead)
     total, at = 0, now
     while at < end:
@@ -157,8 +155,8 @@ def test_any_schedule_is_summed_up_as_counting_does(seed: int) -> None:
     windows: list[dict[str, Any]] = [any_window(die, n) for n in range(die.randint(0, 4))]
     spec = pool_spec(
         windows=windows,
-        drain={"routeSettle": die.choice(["0s", "60s"])},
-        scaling={"maxReplicas": 5},
+        settle=die.choice([0, 60]),
+        maxReplicas=5,
     )
     lead = die.randint(0, 90) * MINUTE
     for clock in ("2026-11-29T00:00", "2026-11-29T13:07"):  # the second one from the same staircase
@@ -236,7 +234,7 @@ def test_a_pool_stays_parked_for_its_time_from_when_it_was_parked() -> None:
 
 
 def test_an_idle_warm_pool_costs_the_full_price_until_it_is_parked() -> None:
-    spec = parking(scaling={"idleAfter": "10m"})
+    spec = parking(idleAfter="10m")
     assert to_come(spec, memory=warm(last="07:55"), pods=3) == 3 * 5 + 2
 
 
@@ -270,7 +268,7 @@ def one_after_the_other(
     `since` is when the one pod that is there was parked; None for a pool that is asleep.
     """
     assert spec.parked is not None
-    tail, most = spec.drain.route_settle, spec.scaling.max_replicas
+    tail, most = spec.platform.route_settle, spec.max_replicas
     every = occurrences(spec.windows, spec.zone, now - lead - tail, end + lead)
     # The pods of one opening stay for the next one of its window, if it is near.
     began: dict[Occurrence, datetime] = {}
@@ -315,8 +313,8 @@ def test_any_schedule_with_parked_pods_is_summed_up_as_deciding_each_minute_does
     ]
     spec = pool_spec(
         windows=windows,
-        drain={"routeSettle": die.choice(["0s", "60s"])},
-        scaling={"maxReplicas": 5},
+        settle=die.choice([0, 60]),
+        maxReplicas=5,
         parked={"replicas": die.randint(1, 3), "for": f"{die.choice([0, 7, 90, 600])}m"},
     )
     lead = die.randint(0, 90) * MINUTE

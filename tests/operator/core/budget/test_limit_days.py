@@ -24,7 +24,7 @@ def pool(limit: str | None, policy: str = "NoNewWarmth", **fields: Any) -> PoolS
     if limit is not None:
         budget |= {"limit": limit, "onExhausted": policy}
     fields.setdefault("windows", [MORNING, NOON, AFTERNOON])
-    return pool_spec(budget=budget, prewarm={"lead": "15s"}, **fields)
+    return pool_spec(budget=budget, lead="15s", **fields)
 
 
 def day(spec: PoolSpec, **how: object) -> Walk:

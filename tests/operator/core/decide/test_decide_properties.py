@@ -45,7 +45,7 @@ MIDNIGHT = t("00:00")
 SEEDS = st.integers(0, 2**32)
 """Situations are thrown with a die of the standard library: a hundred times faster to draw."""
 
-LEADS = ("auto", "0s", "45s", "10m")
+LEADS = (None, "0s", "45s", "10m")
 
 
 def windows(die: Random) -> list[dict[str, Any]]:
@@ -63,16 +63,14 @@ def windows(die: Random) -> list[dict[str, Any]]:
     return found
 
 
-def any_spec(die: Random, leads: tuple[str, ...] = LEADS) -> PoolSpec:
+def any_spec(die: Random, leads: tuple[str | None, ...] = LEADS) -> PoolSpec:
     raw: dict[str, Any] = {
         "windows": windows(die),
-        "prewarm": {"lead": die.choice(leads)},
-        "scaling": {
-            "maxReplicas": die.randint(5, 8),
-            "targetConcurrency": die.randint(1, 3),
-            "idleAfter": die.choice(["10s", "2m", "1h"]),
-        },
-        "drain": {"routeSettle": die.choice(["0s", "5s"])},
+        "lead": die.choice(leads),
+        "maxReplicas": die.randint(5, 8),
+        "targetConcurrency": die.randint(1, 3),
+        "idleAfter": die.choice(["10s", "2m", "1h"]),
+        "settle": die.choice([0, 5]),
     }
     if die.random() < 0.5:
         mode = die.choice(["Warm", "Asleep"])
@@ -151,7 +149,9 @@ def any_observation(die: Random, epoch: int) -> Observation:
     )
 
 
-def situation(seed: int, leads: tuple[str, ...] = LEADS) -> tuple[PoolSpec, Observation, Memory]:
+def situation(
+    seed: int, leads: tuple[str | None, ...] = LEADS
+) -> tuple[PoolSpec, Observation, Memory]:
     die = Random(seed)
     spec = any_spec(die, leads)
     memory = any_memory(die, spec)
@@ -201,7 +201,7 @@ def test_a_pool_sleeps_only_acknowledged_settled_and_without_a_floor(seed: int) 
         assert seen.acknowledged is not None
         assert seen.acknowledged >= decision.memory.route.epoch
         assert decision.memory.process.acknowledged_at is not None
-        assert decision.memory.process.acknowledged_at + spec.drain.route_settle <= NOW
+        assert decision.memory.process.acknowledged_at + spec.platform.route_settle <= NOW
         asleep = asleep_after(decision.memory, spec, NOW)
         assert (asleep.phase, asleep.route.target) == (Phase.SLEEPING, Route.ACTIVATOR)
         assert asleep.route.epoch == decision.memory.route.epoch
@@ -358,7 +358,7 @@ def test_a_pool_that_nobody_needs_any_more_is_gone(seed: int) -> None:
     w, _ = any_day(seed)
     w.until(t("13:00"))
     w.edit(replace(w.spec, windows=(), override=None, parked=None))
-    w.until(t("13:01") + w.ready_after * SECOND + w.spec.scaling.idle_after + MINUTE)
+    w.until(t("13:01") + w.ready_after * SECOND + w.spec.idle_after + MINUTE)
     assert (w.phase, w.pods, w.replicas) == (Phase.ASLEEP, [], 0)
 
 

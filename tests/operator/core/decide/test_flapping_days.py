@@ -53,7 +53,7 @@ def test_requests_that_come_each_few_minutes_are_no_flapping() -> None:
 
 
 def test_a_short_idle_after_is_no_flapping_unless_the_sleep_is_as_short() -> None:
-    spec = pool_spec(scaling={"idleAfter": "15s"})
+    spec = pool_spec(idleAfter="15s")
     every = [t("08:00") + n * 45 * SECOND for n in range(40)]
     w = walk(spec, t("08:00"), every).until(t("08:30"))
     assert w.memory.woken_soon == 0
@@ -66,8 +66,8 @@ def test_a_window_that_opens_soon_after_a_sleep_is_no_flapping() -> None:
     ]
     spec = pool_spec(
         windows=[{**w, "replicas": 1} for w in windows],
-        prewarm={"lead": "20s"},
-        scaling={"idleAfter": "1m"},
+        lead="20s",
+        idleAfter="1m",
     )
     w = walk(spec, t("08:00")).until(t("09:00"))
     assert slept(w) > 5

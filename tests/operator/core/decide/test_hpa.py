@@ -18,7 +18,7 @@ ASLEEP, WARM, DRAINING, SLEEPING = Phase.ASLEEP, Phase.WARM, Phase.DRAINING, Pha
 
 def window(replicas: int, **fields: object) -> PoolSpec:
     pitch = once("pitch", "10:00", "12:00", replicas)
-    return pool_spec(windows=[pitch], prewarm={"lead": "0s"}, **fields)
+    return pool_spec(windows=[pitch], lead="0s", **fields)
 
 
 def decided(

@@ -67,9 +67,9 @@ class LateNodes(Walk):
         return settled
 
 
-def after(hours: int, **prewarm: str) -> LateNodes:
+def after(hours: int, **fields: str) -> LateNodes:
     """A walk with so many windows."""
-    pool = LateNodes(pool_spec(windows=[EVERY_HOUR], prewarm=prewarm), BEGIN)
+    pool = LateNodes(pool_spec(windows=[EVERY_HOUR], **fields), BEGIN)
     pool.until(BEGIN)
     pool.until(BEGIN + hours * HOUR)
     return pool
@@ -77,11 +77,11 @@ def after(hours: int, **prewarm: str) -> LateNodes:
 
 @pytest.mark.slow
 def test_with_capacity_ahead_a_hundred_of_a_hundred_are_ready_from_the_first_on() -> None:
-    assert after(100, lead="auto", capacityAhead="2m").memory.windows == Tally(ready=100)
+    assert after(100, capacityAhead="2m").memory.windows == Tally(ready=100)
 
 
 def test_capacity_is_held_from_its_time_until_the_pods_are_ready_and_not_longer() -> None:
-    pool = after(1, lead="auto", capacityAhead="2m")
+    pool = after(1, capacityAhead="2m")
     assert pool.placeholders == [1, 0]
     held = [m.at for m in pool.log if m.at < t("10:00")]
     assert t("10:00") - 68 * SECOND - 120 * SECOND in held, "it did not look when it was due"
@@ -91,7 +91,8 @@ def test_pods_that_are_there_need_no_capacity() -> None:
     at = t("09:57")
     spec = pool_spec(
         windows=[once("pitch", "10:00", "12:00", 5)],
-        prewarm={"lead": "1m", "capacityAhead": "10m"},
+        lead="1m",
+        capacityAhead="10m",
     )
     warm = Memory(phase=Phase.WARM, since=t("09:00"), last_active=at)
     two = Observation(replicas=2, ready=2, pods=2, acknowledged=1)
@@ -102,16 +103,17 @@ def test_pods_that_are_there_need_no_capacity() -> None:
     ("fields", "held"),
     [
         ({}, 5),
-        ({"scaling": {"maxReplicas": 4}}, 4),
+        ({"maxReplicas": 4}, 4),
         ({"suspend": True}, 0),
-        ({"prewarm": {"lead": "1m"}}, 0),
+        ({"capacityAhead": None}, 0),
     ],
 )
 def test_capacity_ends_with_what_asks_for_it(fields: dict[str, object], held: int) -> None:
     spec = pool_spec(
         **{
             "windows": [once("pitch", "10:00", "12:00", 5)],
-            "prewarm": {"lead": "1m", "capacityAhead": "10m"},
+            "lead": "1m",
+            "capacityAhead": "10m",
         }
         | fields
     )
@@ -123,7 +125,8 @@ def test_capacity_ends_with_what_asks_for_it(fields: dict[str, object], held: in
 def test_an_evicted_placeholder_stays_away_while_the_pods_start() -> None:
     spec = pool_spec(
         windows=[once("pitch", "10:00", "12:00", 2)],
-        prewarm={"lead": "1m", "capacityAhead": "10m"},
+        lead="1m",
+        capacityAhead="10m",
     )
     held = replace(WARMING, capacity=2)
     decision = decide(spec, WAITING, held, t("09:59:30"))

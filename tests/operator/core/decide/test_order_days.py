@@ -11,7 +11,7 @@ from kotatsu_operator.core.pool.memory import Memory, Phase, Reason
 from tests.operator.core.values import SECOND, once, override, pool_spec, t
 from tests.operator.core.walk import Walk, walk
 
-QUICK = {"scaling": {"idleAfter": "30s"}}
+QUICK = {"idleAfter": "30s"}
 PITCH = once("pitch", "10:00", "11:00", 1)
 AWAITS = Order(awaits="db")
 NEEDED, LEAVING = Order(needed_by="web"), Order(needed_by="web", may_outlast=False)
@@ -28,7 +28,7 @@ def now_on(w: Walk, order: Order) -> Walk:
 
 
 def test_a_window_starts_no_pod_before_what_it_depends_on_is_warm() -> None:
-    spec = pool_spec(windows=[PITCH], prewarm={"lead": "1m"}, dependsOn=["db"])
+    spec = pool_spec(windows=[PITCH], lead="1m", dependsOn=["db"])
     w = walk(spec, t("09:50"), order=AWAITS).until(t("10:05"))
     assert (w.phase, w.replicas) == (Phase.WARMING, 0)
     now_on(w, UNORDERED)

@@ -55,16 +55,16 @@ def test_asleep_does_not_wait_for_idle_after(clock: str) -> None:
 def test_asleep_waits_for_a_request_in_flight_no_longer_than_the_drain_timeout(
     timeout: str,
 ) -> None:
-    spec = pool_spec(windows=[PITCH], drain={"timeout": timeout})
+    spec = pool_spec(windows=[PITCH], drainTimeout=timeout)
     asked = pool_spec(
-        windows=[PITCH], drain={"timeout": timeout}, override=override("Asleep", t("20:00"))
+        windows=[PITCH], drainTimeout=timeout, override=override("Asleep", t("20:00"))
     )
     w = walk(spec, t("09:50")).until(t("10:59"))
     w.ask(t("10:59:30"), seconds=3600)
     w.until(t("11:00"))
     w.edit(asked)
     w.until(t("11:10"))
-    assert w.reached(0, after=t("11:00")) == t("11:00") + spec.drain.timeout
+    assert w.reached(0, after=t("11:00")) == t("11:00") + spec.drain_timeout
 
 
 def test_asleep_goes_as_soon_as_the_request_in_flight_is_done() -> None:
@@ -113,7 +113,7 @@ def test_a_request_while_the_last_pods_go_after_asleep_wakes_the_pool_for_good()
 
 
 def test_a_request_after_asleep_wakes_one_pod_and_not_as_many_as_there_were() -> None:
-    spec = pool_spec(windows=[once("pitch", "10:00", "18:00", 6)], scaling={"targetConcurrency": 1})
+    spec = pool_spec(windows=[once("pitch", "10:00", "18:00", 6)], targetConcurrency=1)
     w = walk(spec, t("09:50"), tick=2)
     w.until(t("10:30"))
     w.ask(t("10:30"), seconds=20, count=8)

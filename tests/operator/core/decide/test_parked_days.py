@@ -90,7 +90,7 @@ def test_a_window_may_ask_for_parked_pods() -> None:
 
 def test_a_window_for_parked_pods_ends_the_way_down_to_sleep() -> None:
     window = once("pitch", "09:00", "10:00", 1) | {"mode": "Parked"}
-    w = pool("08:57:52", windows=[window], parked={"for": "0s"}, prewarm={"lead": "1s"})
+    w = pool("08:57:52", windows=[window], parked={"for": "0s"}, lead="1s")
     w.until(t("09:00:01"))
     assert w.told() == ["Warming", "Warm", "Draining", "SleepAborted", "Warm", "Parked"]
     assert w.made == 1
@@ -172,7 +172,7 @@ ALL_DAY = once("all-day", "08:30", "12:00", 2) | {"mode": "Parked"}
 def spent_while_parked(policy: str, *requests: str, **fields: object) -> Walk:
     """Two pods in a window for parked ones, whose budget is spent while they are parked."""
     budget = LIMITED | {"limit": "2", "onExhausted": policy}
-    return pool(*requests, windows=[ALL_DAY], budget=budget, prewarm={"lead": "10s"}, **fields)
+    return pool(*requests, windows=[ALL_DAY], budget=budget, lead="10s", **fields)
 
 
 def test_a_spent_budget_leaves_an_open_window_parked() -> None:

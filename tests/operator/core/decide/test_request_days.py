@@ -100,10 +100,10 @@ def test_somebody_who_scales_a_sleeping_target_up_gets_one_idle_after() -> None:
 
 @pytest.mark.parametrize("idle_after", ["30s", "2m", "15m", "1h"])
 def test_idle_after_counts_from_the_end_of_the_last_request(idle_after: str) -> None:
-    spec = pool_spec(scaling={"idleAfter": idle_after})
+    spec = pool_spec(idleAfter=idle_after)
     clocks = ["08:30", "08:30:20", "08:30:25"]
     w = walk(spec, t("08:00"), [t(clock) for clock in clocks]).until(t("10:00"))
-    assert w.reached(0, after=t("08:30:26")) == t("08:30:25") + SERVED + spec.scaling.idle_after
+    assert w.reached(0, after=t("08:30:26")) == t("08:30:25") + SERVED + spec.idle_after
 
 
 def test_a_long_request_keeps_the_pool_until_it_is_done() -> None:
@@ -211,7 +211,7 @@ def test_a_request_while_draining_brings_the_pool_back_to_the_native_route() -> 
 
 def test_a_request_while_draining_is_enough_however_short_idle_after_is() -> None:
     """With 3 s the pool leaves the warm path while the request before is still being served."""
-    w = walk(pool_spec(scaling={"idleAfter": "3s"}), t("08:00"), [t("08:30")])
+    w = walk(pool_spec(idleAfter="3s"), t("08:00"), [t("08:30")])
     w.until(t("08:30:09"))
     assert w.phase is Phase.DRAINING
     w.ask(t("08:30:10"), seconds=30)
@@ -261,7 +261,7 @@ def test_whoever_raises_what_this_process_has_lowered_wakes_it_announced_or_not(
 
 
 def test_a_window_that_is_near_while_draining_brings_the_pool_back() -> None:
-    spec = pool_spec(windows=[once("pitch", "08:33", "09:00", 1)], prewarm={"lead": "55s"})
+    spec = pool_spec(windows=[once("pitch", "08:33", "09:00", 1)], lead="55s")
     w = walk(spec, t("08:00"), [t("08:30")]).until(t("08:33"))
     assert w.times(Phase.DRAINING) == [t("08:32:02.2")]
     assert w.lowest(t("08:30:08"), t("08:33"), "ready") == 1
@@ -322,13 +322,13 @@ def test_a_target_at_0_is_asleep_behind_the_activator() -> None:
 def test_idle_after_begins_again_when_the_30_minutes_are_over(idle_after: str) -> None:
     blind = t("08:30:30")
     w = walk(
-        pool_spec(scaling={"idleAfter": idle_after}),
+        pool_spec(idleAfter=idle_after),
         t("08:00"),
         [t("08:30")],
         unmeasurable=lambda now: now >= blind,
         tick=6,
     ).until(t("10:00"))
-    end = blind + 30 * MINUTE + w.spec.scaling.idle_after
+    end = blind + 30 * MINUTE + w.spec.idle_after
     assert end <= w.reached(0, after=t("08:31")) <= end + MINUTE
 
 

@@ -10,7 +10,7 @@ from kotatsu_operator.core.pool.memory import Memory, Phase, Route, Routing
 from tests.operator.core.values import MINUTE, SECOND, once, pool_spec, t
 
 NOW = t("09:00")
-IDLE = pool_spec(scaling={"idleAfter": "2m"})
+IDLE = pool_spec(idleAfter="2m")
 GOING = Memory(
     phase=Phase.DRAINING,
     route=Routing(Route.ACTIVATOR, 1),
@@ -50,5 +50,5 @@ def test_a_request_that_was_answered_between_two_looks():
 
 
 def test_a_longer_idle_after():
-    [text] = aborted(pool_spec(scaling={"idleAfter": "1h"}))
+    [text] = aborted(pool_spec(idleAfter="1h"))
     assert text.startswith("the spec was edited")

@@ -19,7 +19,7 @@ from kotatsu_operator.core.pool.memory import (
 from tests.operator.core.values import MINUTE, SECOND, once, pool_spec, t
 
 SPEC = pool_spec(windows=[once("pitch", "10:00", "12:00", 2)])
-SETTLE = SPEC.drain.route_settle
+SETTLE = SPEC.platform.route_settle
 ASLEEP = Memory(
     phase=Phase.ASLEEP,
     since=t("06:00"),

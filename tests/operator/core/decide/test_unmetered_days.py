@@ -9,7 +9,7 @@ from tests.operator.core.values import once, override, pool_spec, t
 from tests.operator.core.walk import walk
 
 SECOND = t("09:00:01") - t("09:00")
-SPEC = pool_spec(scaling={"idleAfter": "2m"})
+SPEC = pool_spec(idleAfter="2m")
 LACKS = Demand(known=False, silent="pod web-1 has no port named http", metered=False)
 ANSWERS = Demand(metered=True)
 TIMES_OUT = Demand(known=False, silent="pod web-1 does not respond")
@@ -137,7 +137,7 @@ def test_a_template_of_an_unmetered_pool_changes_nothing_until_it_answers():
 
 
 def test_pods_follow_the_connections_that_pass_the_activators():
-    spec = pool_spec(scaling={"maxReplicas": 10, "targetConcurrency": 1})
+    spec = pool_spec(maxReplicas=10, targetConcurrency=1)
     seen = replace(AWAKE, replicas=2, ready=2, demand=replace(LACKS, passing=4))
     memory = awake(LACKS)
     for second in range(8):

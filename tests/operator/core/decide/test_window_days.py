@@ -61,21 +61,21 @@ def test_a_window_that_crosses_midnight_is_one_opening() -> None:
 def test_a_window_in_a_zone_opens_at_its_wall_clock_time() -> None:
     """19:00 in Tokyo is 10:00 in UTC."""
     window = once("pitch", "19:00", "20:00", 1)
-    w = walk(pool(window, timeZone="Asia/Tokyo", prewarm={"lead": "30s"}), t("09:00"))
+    w = walk(pool(window, timeZone="Asia/Tokyo", lead="30s"), t("09:00"))
     w.until(t("11:30"))
     assert w.times(Phase.WARMING) == [t("09:59:30")]
     assert w.times(Phase.DRAINING) == [t("11:00")]
 
 
 def test_a_fixed_lead_is_kept_to_the_second() -> None:
-    w = walk(pool(PITCH, prewarm={"lead": "10m"}), t("08:00")).until(t("10:00"))
+    w = walk(pool(PITCH, lead="10m"), t("08:00")).until(t("10:00"))
     assert w.times(Phase.WARMING) == [t("09:50")]
 
 
 @pytest.mark.parametrize("between", [[], [cron("0 22 26 * *", "1h", 1)]], ids=["alone", "not"])
 def test_a_lead_of_a_day_starts_the_pods_a_day_early(between: list[dict[str, Any]]) -> None:
     window = {**PITCH, "start": "2026-11-27T08:30", "end": "2026-11-27T09:00", "replicas": 5}
-    w = walk(pool(window, *between, prewarm={"lead": "24h"}), t("08:00") + 23 * HOUR)
+    w = walk(pool(window, *between, lead="24h"), t("08:00") + 23 * HOUR)
     w.until(t("09:00") + 24 * HOUR)
     assert w.reached(5, after=t("08:00")) == t("08:30") + 24 * HOUR
 
@@ -100,7 +100,7 @@ def test_adjacent_windows_do_not_flutter(first: int, second: int) -> None:
 
 def test_a_gap_shorter_than_the_lead_does_not_put_the_pool_to_sleep() -> None:
     a, b = once("a", "10:00", "11:00"), once("b", "11:00:30", "12:00")
-    w = walk(pool(a, b, prewarm={"lead": "1m"}), t("09:00")).until(t("12:30"))
+    w = walk(pool(a, b, lead="1m"), t("09:00")).until(t("12:30"))
     assert w.lowest(t("10:00"), t("11:59:59"), "ready") == 2
     assert w.times(Phase.DRAINING) == [t("12:00")]
 
@@ -111,7 +111,7 @@ def test_replicas_of_a_whole_day_follow_the_windows_minute_by_minute() -> None:
     table = [("00:30", "02:00", 1), ("08:00", "12:00", 2), ("11:00", "11:30", 4)]
     table += [("12:00", "13:00", 3), ("18:15", "18:45", 1), ("23:00", "23:59:59", 2)]
     windows = [once(f"w{i}", *row) for i, row in enumerate(table)]
-    w = walk(pool(*windows, prewarm={"lead": "20s"}, scaling={"maxReplicas": 9}), t("00:00"))
+    w = walk(pool(*windows, lead="20s", maxReplicas=9), t("00:00"))
     for minute in range(24 * 60):
         now = t("00:00") + minute * MINUTE
         expected = max((n for start, end, n in table if t(start) <= now < t(end)), default=0)
@@ -159,22 +159,22 @@ def test_a_missed_minute_does_not_skip_the_window() -> None:
     "why, start, windows, lead",
     [
         ("Ready in the opening second", "08:00", [PITCH], "8s"),
-        ("made in the middle of its window", "11:00", [PITCH], "auto"),
+        ("made in the middle of its window", "11:00", [PITCH], None),
         ("a newer window has closed", "09:00", [once("long", "10:00", "14:00", 2),
-                                                once("peak", "11:00", "12:00", 5)], "auto"),
+                                                once("peak", "11:00", "12:00", 5)], None),
         ("one that opened with it has closed", "09:00", [once("a", "10:00", "10:30", 1),
-                                                         once("b", "10:00", "12:00", 1)], "auto"),
+                                                         once("b", "10:00", "12:00", 1)], None),
     ],
 )  # fmt: skip
-def test_a_window_is_not_late(why: str, start: str, windows: list[dict], lead: str) -> None:
-    w = walk(pool(*windows, prewarm={"lead": lead}), t(start)).until(t("14:30"))
+def test_a_window_is_not_late(why: str, start: str, windows: list[dict], lead: str | None) -> None:
+    w = walk(pool(*windows, lead=lead), t(start)).until(t("14:30"))
     assert w.told("WindowCold", "WindowLate") == [], why
     assert w.times(Phase.WARM)[0] <= t("11:00:08")
 
 
 def test_a_window_is_told_cold_though_the_next_is_being_warmed_for_already() -> None:
     a, b = once("a", "10:00", "12:00", 2), once("b", "10:05", "12:00", 2)
-    w = walk(pool(a, b, prewarm={"lead": "10m"}), t("09:00"), ready_after=630)
+    w = walk(pool(a, b, lead="10m"), t("09:00"), ready_after=630)
     w.until(t("12:30"))
     told = [n.message for m in w.log for n in m.notes if n.reason in ("WindowCold", "WindowLate")]
     assert told == [
@@ -185,7 +185,7 @@ def test_a_window_is_told_cold_though_the_next_is_being_warmed_for_already() -> 
 
 def test_a_small_window_is_not_cold_because_a_bigger_one_is_being_warmed_for() -> None:
     a, b = once("a", "10:00", "12:00", 1), once("b", "10:01", "12:00", 5)
-    w = walk(pool(a, b, prewarm={"lead": "40m"}), t("09:00"), ready_after=120)
+    w = walk(pool(a, b, lead="40m"), t("09:00"), ready_after=120)
     w.until(t("09:21:01"))
     assert w.replicas == 5
     for pod in w.pods[1:]:
@@ -206,12 +206,12 @@ def test_a_window_told_cold_stays_so_through_an_override_and_is_told_late_after_
 
 def test_how_early_each_of_two_windows_was_ready_is_not_rewritten_by_later_looks() -> None:
     a, b = once("a", "10:00", "12:00", 2), once("b", "10:05", "12:00", 2)
-    w = walk(pool(a, b, prewarm={"lead": "10m"}), t("09:00")).until(t("10:04"))
+    w = walk(pool(a, b, lead="10m"), t("09:00")).until(t("10:04"))
     assert w.memory.opening is not None
     assert (w.memory.opening.window, w.memory.opening.early) == ("b", 10 * MINUTE)
 
 
-EARLY = {"prewarm": {"lead": "10m"}}
+EARLY = {"lead": "10m"}
 NINE = once("a", "09:00", "12:00", 2)
 TOO_SOON = {**PITCH, "start": "2026-11-25T09:51:30"}
 LATER_AND_MORE = {**PITCH, "start": "2026-11-25T10:30", "replicas": 5}
@@ -230,7 +230,7 @@ LATER_AND_MORE = {**PITCH, "start": "2026-11-25T10:30", "replicas": 5}
         ("it gets more pods while it is warmed for", pool(PITCH), 62, "09:59:55",
          pool({**PITCH, "replicas": 3}), False, None),
         ("something else is edited", pool(PITCH), 90, "09:59:55",
-         pool(PITCH, scaling={"maxReplicas": 9}), True, Tally(cold=1, late=1)),
+         pool(PITCH, maxReplicas=9), True, Tally(cold=1, late=1)),
         ("it is added well before", pool(), 90, "09:00", pool(PITCH), True, Tally(cold=1, late=1)),
         ("it is resumed after it has opened", pool(PITCH, suspend=True), 8, "10:30", pool(PITCH),
          False, Tally()),
@@ -280,11 +280,11 @@ def test_a_pool_whose_turn_is_early_keeps_its_whole_lead_after_it() -> None:
     assert w.memory.windows == Tally(ready=1)
 
 
-@pytest.mark.parametrize("prewarm", ["auto", "1m"])
-def test_a_turn_that_becomes_later_does_not_call_a_warm_up_off(prewarm: str) -> None:
+@pytest.mark.parametrize("lead", [None, "1m"])
+def test_a_turn_that_becomes_later_does_not_call_a_warm_up_off(lead: str | None) -> None:
     turn = t("10:00") - 100 * SECOND
     w = walk(
-        pool(PITCH, prewarm={"lead": prewarm}),
+        pool(PITCH, lead=lead),
         t("08:00"),
         ahead=lambda now: 300 * SECOND if now < turn else 0 * SECOND,
     )
@@ -378,9 +378,9 @@ def test_pods_that_could_not_start_for_hours_do_not_start_all_later_windows_hour
 
 def test_a_fixed_lead_that_is_corrected_counts_at_once() -> None:
     daily = cron("0 10 * * *", "1h")
-    w = walk(pool(daily, prewarm={"lead": "24h"}), t("12:00")).until(t("12:10"))
+    w = walk(pool(daily, lead="24h"), t("12:00")).until(t("12:10"))
     assert w.phase is Phase.WARM
-    w.edit(pool(daily, prewarm={"lead": "1m"}))
+    w.edit(pool(daily, lead="1m"))
     w.until(t("12:30"))
     assert w.replicas == 0
 

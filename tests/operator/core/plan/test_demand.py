@@ -9,11 +9,10 @@ from hypothesis import strategies as st
 from kotatsu_operator.core.plan.activity import recommend
 from kotatsu_operator.core.pool.decision import Demand
 from kotatsu_operator.core.pool.memory import Trend
-from kotatsu_operator.core.pool.spec import Scaling
 from tests.operator.core.values import HOUR, SECOND, examples, once, pool_spec, t
 from tests.operator.core.walk import walk
 
-SCALING = Scaling(max_replicas=10, target_concurrency=2)
+SPEC = pool_spec(maxReplicas=10, targetConcurrency=2)
 UP_WINDOW, DOWN_WINDOW = 3 * SECOND, 60 * SECOND
 BEAT = 2  # seconds: how often the operator asks an awake pool's pods
 
@@ -26,7 +25,7 @@ class Asked:
 
     def at(self, now: datetime, in_flight: int, held: int = 0, *, known: bool = True) -> int:
         demand = Demand(in_flight, held, known=known)
-        self.trend = recommend(demand, SCALING, self.current, self.ready, self.trend, now)
+        self.trend = recommend(demand, SPEC, self.current, self.ready, self.trend, now)
         return self.trend.replicas
 
 
@@ -125,7 +124,7 @@ def test_the_number_is_bounded_and_the_memory_small(
     for seconds, in_flight, ready, known in looks:
         now += seconds * SECOND
         asked.ready = asked.current = ready
-        assert 0 <= asked.at(now, in_flight, known=known) <= SCALING.max_replicas
+        assert 0 <= asked.at(now, in_flight, known=known) <= SPEC.max_replicas
         for series, window in (
             (asked.trend.asked, UP_WINDOW),
             (asked.trend.sustained, DOWN_WINDOW),
@@ -138,7 +137,7 @@ def test_the_number_is_bounded_and_the_memory_small(
 
 
 def test_requests_above_the_floor_add_pods_and_give_them_back() -> None:
-    spec = pool_spec(windows=[once("pitch", "10:00", "12:00", 2)], scaling={"targetConcurrency": 1})
+    spec = pool_spec(windows=[once("pitch", "10:00", "12:00", 2)], targetConcurrency=1)
     w = walk(spec, t("09:50"), tick=BEAT)
     w.until(t("10:29:59"))
     w.ask(t("10:30"), seconds=40, count=6)
@@ -150,7 +149,7 @@ def test_requests_above_the_floor_add_pods_and_give_them_back() -> None:
 
 
 def test_demand_never_takes_a_pool_above_its_maximum() -> None:
-    spec = pool_spec(scaling={"maxReplicas": 3, "targetConcurrency": 1})
+    spec = pool_spec(maxReplicas=3, targetConcurrency=1)
     w = walk(spec, t("10:00"), tick=BEAT)
     w.ask(t("10:01"), seconds=60, count=50)
     w.until(t("10:05"))

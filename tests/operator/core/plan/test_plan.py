@@ -21,7 +21,7 @@ def plan(spec: PoolSpec, clock: str) -> Plan:
 
 
 def pool(*windows: dict, **fields: object) -> PoolSpec:
-    return pool_spec(windows=list(windows), **{"prewarm": {"lead": "1m"}, **fields})
+    return pool_spec(windows=list(windows), **{"lead": "1m", **fields})
 
 
 PITCH = once("pitch", "10:00", "12:00", 2)
@@ -114,7 +114,7 @@ def test_the_next_transition_is_the_first_of_all(
         if closes > now:
             moments |= {opens - lead * MINUTE, opens, closes}
     coming = sorted(at for at in moments if at > now)
-    planned = plan_at(pool(*windows, prewarm={"lead": f"{lead}m"}), Memory(), now)
+    planned = plan_at(pool(*windows, lead=f"{lead}m"), Memory(), now)
     assert (planned.next.at if planned.next else None) == (coming[0] if coming else None)
     assert all(a.at <= b.at for a, b in pairwise(planned.upcoming))
 

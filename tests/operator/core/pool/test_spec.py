@@ -10,12 +10,10 @@ from rows import each
 
 from kotatsu_operator.core.pool.parse import SpecError, parse
 from kotatsu_operator.core.pool.spec import (
-    Drain,
     Metrics,
     OnDelete,
     Override,
     OverrideMode,
-    Scaling,
 )
 from tests.operator.core.values import HOUR, TARGET, cron, pool_spec, utc
 
@@ -25,8 +23,8 @@ def test_a_pool_needs_no_more_than_a_target() -> None:
     assert spec.target.name == spec.service == "voice"
     assert spec.zone == ZoneInfo("UTC")
     assert (spec.windows, spec.lead, spec.override) == ((), None, None)
-    assert spec.scaling == Scaling(10, 100, timedelta(minutes=2))
-    assert spec.drain == Drain(timedelta(seconds=5), timedelta(seconds=60))
+    assert (spec.max_replicas, spec.target_concurrency) == (10, 100)
+    assert (spec.idle_after, spec.drain_timeout) == (timedelta(minutes=2), timedelta(seconds=60))
     assert spec.metrics == Metrics("http", "/metrics", "kotatsu_requests_in_flight")
     assert (spec.on_delete, spec.suspend) == (OnDelete.RESTORE, False)
 
@@ -44,10 +42,12 @@ def test_everything_that_is_given_is_read() -> None:
             },
             cron("0 18 * * 1-5", "90m") | {"excludeDates": ["2026-12-31"]},
         ],
-        prewarm={"lead": "2m"},
-        scaling={"maxReplicas": 7, "targetConcurrency": 3, "idleAfter": "90s"},
+        lead="2m",
+        maxReplicas=7,
+        targetConcurrency=3,
+        idleAfter="90s",
         metrics={"port": 9090, "path": "/m", "name": "busy", "lastRequestName": "last"},
-        drain={"routeSettle": "3s", "timeout": "2m"},
+        drainTimeout="2m",
         budget={"currency": "JPY", "prices": {"cpuHour": "6.5", "memoryGiBHour": "0.7"}},
         override={
             "mode": "Warm",
@@ -71,9 +71,9 @@ def test_everything_that_is_given_is_read() -> None:
         ZoneInfo("Asia/Tokyo"),
         timedelta(minutes=2),
     )
-    assert spec.scaling == Scaling(7, 3, timedelta(seconds=90))
+    assert (spec.max_replicas, spec.target_concurrency) == (7, 3)
     assert spec.metrics == Metrics("9090", "/m", "busy", "last")
-    assert spec.drain == Drain(timedelta(seconds=3), timedelta(minutes=2))
+    assert (spec.idle_after, spec.drain_timeout) == (timedelta(seconds=90), timedelta(minutes=2))
     assert spec.budget.prices.per_hour == {"cpu": Decimal("6.5"), "memory": Decimal("0.7")}
     assert spec.override == Override(
         OverrideMode.WARM, utc("2026-11-25T03:30"), 3, "alice", "judges came back"
@@ -124,10 +124,10 @@ ONCE = {"name": "w", "start": "2026-11-25T10:00", "end": "2026-11-25T12:00", "re
             {"windows": [cron("0 18 * * *", "1h") | {"excludeDates": ["31.12.2026"]}]},
             "excludeDates: '31.12.2026' is not a date like 2030-12-31",
         ),
-        ({"prewarm": {"lead": "early"}}, "spec.prewarm.lead: 'early' is not a duration"),
-        ({"prewarm": {"lead": "25h"}}, "spec.prewarm.lead: 25h is too long: at most 24h"),
-        ({"scaling": {"idleAfter": "99999999h"}}, "spec.scaling.idleAfter: .* is too long"),
-        ({"drain": {"timeout": "-1s"}}, "spec.drain.timeout: '-1s' is not a duration"),
+        ({"lead": "early"}, "spec.lead: 'early' is not a duration"),
+        ({"lead": "25h"}, "spec.lead: 25h is too long: at most 24h"),
+        ({"idleAfter": "99999999h"}, "spec.idleAfter: .* is too long"),
+        ({"drainTimeout": "-1s"}, "spec.drainTimeout: '-1s' is not a duration"),
         (
             {"windows": [cron("*/2 * * * *", "1m", name=f"w{n}") for n in range(3)]},
             "spec.windows: the windows open up to 2160 times on one day, and the limit is 1440",

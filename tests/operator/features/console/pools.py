@@ -60,7 +60,7 @@ def day(clock: Clock) -> Board:
         {"name": "final-pitch", "start": wall(end, -2), "end": wall(end, 2), "replicas": 5},
         {"name": "rehearsal", "schedule": "0 18 * * *", "duration": "90m", "replicas": 2},
     ]
-    voice = {"timeZone": "UTC", "windows": windows, "scaling": {"maxReplicas": 10}}
+    voice = {"timeZone": "UTC", "windows": windows, "maxReplicas": 10}
     budget = {"currency": "JPY", "limit": "3000", "prices": {"cpuHour": "6.5"}}
     for hours, ready in ((-7, 0), (-6.4, 1), (-6.2, 0), (-2.1, 3), (-2.05, 5)):
         clock.now = end + timedelta(hours=hours)

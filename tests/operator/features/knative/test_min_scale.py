@@ -285,7 +285,7 @@ class Pool:
 
 
 def test_a_window_from_asleep_to_asleep():
-    pool = Pool(windows=[WINDOW], prewarm={"lead": "30s"})
+    pool = Pool(windows=[WINDOW], lead="30s")
     assert pool.look("09:00").floor == 0
     assert pool.state == (Phase.ASLEEP, Reason.IDLE)
     assert pool.look("09:59:30").floor == 2
@@ -358,7 +358,7 @@ def test_pods_that_stay_long_after_the_floor_are_there_for_requests():
 
 
 def test_a_window_while_draining_makes_it_warm_again():
-    pool = Pool(windows=[WINDOW, once("next", "11:02", "12:00", 2)], prewarm={"lead": "10s"})
+    pool = Pool(windows=[WINDOW, once("next", "11:02", "12:00", 2)], lead="10s")
     pool.look("10:30", actual=2)
     pool.look("11:00", actual=2)
     assert pool.memory.phase is Phase.DRAINING

@@ -7,10 +7,10 @@ from lightkube import ApiError
 from lightkube.models.meta_v1 import Status as ApiStatus
 
 from kotatsu_operator.controller.cache.store import Cache
-from kotatsu_operator.features.knative import watch as watch_module
+from kotatsu_operator.features.knative import feature as watch_module
+from kotatsu_operator.features.knative.feature import Knative
 from kotatsu_operator.features.knative.min_scale import Defaults
-from kotatsu_operator.features.knative.objects import KnativeCache, keep_newer
-from kotatsu_operator.features.knative.watch import KnativeWatch
+from kotatsu_operator.features.knative.objects import keep_newer
 from kotatsu_operator.kube.errors import NotFoundError
 from kotatsu_operator.runtime.settings import Runtime
 from tests.operator.cluster import (
@@ -34,12 +34,11 @@ async def watching(monkeypatch):
     tasks = []
 
     def begin(kube, runtime=Runtime.AUTO, knative_namespace="", namespaces=(NAMESPACE,)):
-        cache, knative, touched = Cache(), KnativeCache(), []
+        cache, feature, touched = Cache(), Knative(runtime, knative_namespace), []
         cache.keep_pool(knative_pool())
-        where = namespaces, touched.append, runtime, knative_namespace
-        watch = KnativeWatch(kube, cache, knative, *where)
-        tasks.append(asyncio.create_task(watch.run()))
-        return knative, touched
+        watch = feature.watch(kube, namespaces, cache, touched.append)
+        tasks.append(asyncio.create_task(watch))
+        return feature.known, touched
 
     yield begin
     for task in tasks:
@@ -70,11 +69,10 @@ async def test_what_watching_knative_fails_with_is_told(monkeypatch):
     async def fail(_):
         raise ValueError("nobody foresaw this")
 
-    monkeypatch.setattr(KnativeWatch, "_watch", fail)
+    monkeypatch.setattr(Knative, "_watch", fail)
     kube = FakeKube(knative_service(**{ONE: 100}))
-    watch = KnativeWatch(kube, Cache(), KnativeCache(), ["demo"], lambda _: None)
     with pytest.raises(ValueError, match="nobody foresaw this"):
-        await watch.run()
+        await Knative().watch(kube, ["demo"], Cache(), lambda _: None)
 
 
 async def test_a_watch_that_lags_does_not_bring_an_older_version_back(watching):

@@ -16,7 +16,7 @@ QUESTION = b"HEAD / HTTP/1.1\r\nHost: voice\r\nKotatsu-Waking: ask\r\n\r\n"
 
 
 async def test_a_navigation_gets_the_page_at_once_and_wakes_the_pool(activator):
-    activator.see("WarmPool", pool(page="default"))
+    activator.see("WarmPool", pool(waitingPage=True))
     answer = await activator.ask(BROWSER)
     assert answer.startswith(b"HTTP/1.1 503 ")
     assert "アプリを起動しています".encode() in answer
@@ -26,7 +26,7 @@ async def test_a_navigation_gets_the_page_at_once_and_wakes_the_pool(activator):
 
 
 async def test_the_page_goes_on_to_the_app_once_a_pod_answers(activator):
-    activator.see("WarmPool", pool(page="default"))
+    activator.see("WarmPool", pool(waitingPage=True))
     await activator.ask(BROWSER)
     assert b"Kotatsu-Waking: node" in await activator.ask(QUESTION)
     await activator.new_pod(ready=True)
@@ -36,7 +36,7 @@ async def test_the_page_goes_on_to_the_app_once_a_pod_answers(activator):
 
 
 async def test_an_api_client_is_held_beside_it(activator):
-    activator.see("WarmPool", pool(page="default"))
+    activator.see("WarmPool", pool(waitingPage=True))
     await activator.ask(BROWSER)
     held = activator.hold(GET)
     await eventually(lambda: activator.connections.held == 1)
@@ -52,7 +52,7 @@ async def test_a_pool_without_a_page_holds_browsers_too(activator):
 
 
 async def test_the_head_of_a_navigation_may_come_in_pieces(activator):
-    activator.see("WarmPool", pool(page="default"))
+    activator.see("WarmPool", pool(waitingPage=True))
     reader, writer = await activator.send(BROWSER[:20])
     await eventually(lambda: activator.connections.held == 1)
     writer.write(BROWSER[20:])
@@ -61,21 +61,21 @@ async def test_the_head_of_a_navigation_may_come_in_pieces(activator):
 
 
 async def test_a_probe_is_answered_as_before(activator):
-    activator.see("WarmPool", pool(page="default"))
+    activator.see("WarmPool", pool(waitingPage=True))
     probe = BROWSER.replace(b"GET / ", b"GET /healthz ")
     assert (await activator.ask(probe)).startswith(b"HTTP/1.1 200 ")
     assert activator.connections.waiting == 0
 
 
 async def test_the_page_tells_how_long_the_last_wake_took(activator):
-    made = pool(page="default")
+    made = pool(waitingPage=True)
     made["status"]["lastWake"] = {"at": "2026-11-25T10:00:00Z", "duration": "11.700s"}
     activator.see("WarmPool", made)
     assert "いつもは12秒ほど".encode() in await activator.ask(BROWSER)
 
 
 async def test_a_request_while_the_pool_falls_asleep_is_announced_by_the_page_too(activator):
-    activator.see("WarmPool", pool("Sleeping", page="default"))
+    activator.see("WarmPool", pool("Sleeping", waitingPage=True))
     activator.see("Pod", pod(terminating=True))
     await activator.ask(BROWSER)
     await eventually(lambda: activator.kube.called("patch_status"))

@@ -22,7 +22,7 @@ class Wake:
     def __init__(self, activators=1):
         self.now = 1_790_000_000.0
         self.views = [View() for _ in range(activators)]
-        self.see("WarmPool", pool(page="default"))
+        self.see("WarmPool", pool(waitingPage=True))
         self.see("Service", service())
         self.each = [self.activator(view) for view in self.views]
         self.chance = Random(1)

@@ -118,7 +118,7 @@ class Story:
             return None
         self.act = Act.WARMING
         left = self._to_start(now)
-        is_learned = self.window.lead == "auto"
+        is_learned = not self.window.lead
         lead = "learned from its warm-ups" if is_learned else "set: nothing is learned yet"
         text = f"{_pods(seen.desired)} start, {left:.0f} s ahead of the window (lead {lead})"
         return Event("warming", text, {"ahead_seconds": round(left, 1)})

@@ -18,7 +18,7 @@ OPEN = timedelta(seconds=20)
 IDLE_AFTER = timedelta(seconds=10)
 """Shorter than OPEN: nothing but the window keeps the pods at its end, so they go at once."""
 FIRST_LEAD = "20s"
-"""The lead while the pool has not seen a warm-up: `auto` would assume a slow image pull."""
+"""The lead while the pool has not seen a warm-up: a learned one would assume a slow image pull."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def window_from(now: datetime, status: Mapping[str, Any]) -> Window:
     Its lead is learned where the pool has warmed up before.
     """
     start = (now.astimezone(UTC) + AHEAD + timedelta(microseconds=999_999)).replace(microsecond=0)
-    lead = "auto" if status.get("warmUps") else FIRST_LEAD
+    lead = "" if status.get("warmUps") else FIRST_LEAD
     return Window(start, start + OPEN, lead=lead)
 
 

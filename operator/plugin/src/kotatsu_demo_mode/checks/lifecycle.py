@@ -62,10 +62,10 @@ def shutdown(case: Case) -> Iterator[Finding]:
     if not server or case.pool.spec.target.scales_itself:
         return
     hook = table(table(server.get("lifecycle")).get("preStop"))
-    settle = case.pool.spec.drain.route_settle.total_seconds()
+    settle = case.pool.spec.platform.route_settle.total_seconds()
     wait, grace = pause(hook), count(found.pod_spec.get("terminationGracePeriodSeconds"), 30)
     advice = f"`preStop: {{sleep: {{seconds: {int(settle) + 1}}}}}`"
-    name, shown = name_of(server), format_duration(case.pool.spec.drain.route_settle)
+    name, shown = name_of(server), format_duration(case.pool.spec.platform.route_settle)
     if wait is not None and grace <= wait:
         yield warning(
             "GraceTooShort",
@@ -146,7 +146,7 @@ def image(case: Case) -> Iterator[Finding]:
                 note(
                     "LargeImage",
                     f"{name} has {size / 10**9:.1f} GB: on a node without it the first start waits "
-                    "for the pull, so keep it on the nodes or set a longer spec.prewarm.lead",
+                    "for the pull, so keep it on the nodes or set a longer spec.lead",
                 )
             )
     if found.nodes.unread:

@@ -193,7 +193,7 @@ def wakes(case: Case) -> Iterator[Finding]:
         yield warning(
             "HoldTimeoutTooShort",
             f"a start took {shown}, and requests that wake the pool get 503 after {hold}: set "
-            f"spec.wake.holdTimeout to {format_duration(enough_hold(took))}, and the timeouts of "
+            f"spec.holdTimeout to {format_duration(enough_hold(took))}, and the timeouts of "
             "proxies in front above it",
         )
     elif is_true(late):

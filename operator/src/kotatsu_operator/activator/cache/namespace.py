@@ -41,6 +41,7 @@ class View:
     """
 
     changed: Callable[[], None] = lambda: None
+    read: Callable[[Object], Pool] = pool_view
     pools: Indexed[str, Pool] = field(default_factory=lambda: Indexed(_terms_of_pool))
     services: dict[str, Object] = field(default_factory=dict)
     pods: Pods = field(default_factory=Pods)
@@ -102,7 +103,7 @@ class View:
     # --- changes by kind; each returns the affected pools ---
 
     def _keep_pool(self, obj: Object) -> Iterable[str]:
-        pool = pool_view(obj)
+        pool = self.read(obj)
         if self.pools.get(pool.name) == pool:
             return ()
         self.pools[pool.name] = pool

@@ -22,7 +22,6 @@ from kotatsu_operator.core.objects import target_of
 from kotatsu_operator.core.pool.memory import Phase, Route
 from kotatsu_operator.core.pool.spec import (
     KNATIVE,
-    Drain,
     OnExhausted,
     OverrideMode,
     PoolSpec,
@@ -101,10 +100,12 @@ class Pool:
     """Whether it is or was accepted: a pool that is rejected later remains published."""
     hold_timeout: float
     max_held: int
+    """Connections held for it at most; further ones get 503."""
     ignore_paths: frozenset[str]
     connection_idle_timeout: float
     """Seconds after its last byte for which an open connection keeps the pool awake."""
     settle: float
+    """Seconds in which a change of endpoints reaches every kube-proxy."""
     page: bool = False
     """Whether browsers get the waiting page."""
     usual_wake: float | None = None
@@ -134,15 +135,15 @@ class Pool:
         return self.is_going_down or self.phase is Phase.PARKED
 
 
-def pool_view(obj: Object) -> Pool:
+def pool_view(obj: Object, settle: float = 5.0, max_held: int = 1000) -> Pool:
     """Read a WarmPool. A pool without a status is on the native route.
+
+    `settle` and `max_held` are values of the chart.
 
     Raises nothing for an object that the API server accepts: one invalid pool would end the
     activator of all pools.
     """
     spec, status = obj["spec"], obj.get("status") or {}
-    wake, drain = spec.get("wake") or {}, spec.get("drain") or {}
-    scaling = spec.get("scaling") or {}
     route = status.get("route") or {}
     kind, name = target_of(obj)
     is_ours = kind != KNATIVE  # Knative has its own activator
@@ -157,15 +158,15 @@ def pool_view(obj: Object) -> Pool:
         phase=choice(Phase, status.get("phase"), Phase.WARM),
         accepted=is_ours and is_accepted,
         was_accepted=is_ours and (is_accepted or "target" in route),
-        hold_timeout=seconds_of(wake.get("holdTimeout"), PoolSpec.hold_timeout.total_seconds()),
-        max_held=int(wake.get("maxHeld", 1000)),
+        hold_timeout=seconds_of(spec.get("holdTimeout"), PoolSpec.hold_timeout.total_seconds()),
+        max_held=max_held,
         ignore_paths=frozenset(
-            wake.get("ignorePaths", ("/healthz", "/livez", "/readyz", "/metrics"))
+            spec.get("ignorePaths", ("/healthz", "/livez", "/readyz", "/metrics"))
         ),
-        connection_idle_timeout=seconds_of(scaling.get("connectionIdleTimeout"), 600.0),
-        settle=seconds_of(drain.get("routeSettle"), Drain.route_settle.total_seconds()),
-        page=bool(text(wake.get("page"))),
-        usual_wake=_usual_wake(status) if wake.get("page") else None,
+        connection_idle_timeout=seconds_of(spec.get("connectionIdleTimeout"), 600.0),
+        settle=settle,
+        page=spec.get("waitingPage") is True,
+        usual_wake=_usual_wake(status) if spec.get("waitingPage") else None,
         depends_on=tuple(spec.get("dependsOn") or ()) if is_accepted else (),
         spent=spent_budget(spec, status),
         always=spec.get("route") == RouteMode.ALWAYS,

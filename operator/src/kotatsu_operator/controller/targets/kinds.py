@@ -15,7 +15,7 @@ from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.budget.limit import Ends
 from kotatsu_operator.core.decide.refusal import Refusal, check_dependencies
 from kotatsu_operator.core.pool.parse import SpecError, parse, salvage
-from kotatsu_operator.core.pool.spec import OnDelete, PoolSpec
+from kotatsu_operator.core.pool.spec import PLATFORM, OnDelete, Platform, PoolSpec
 from kotatsu_operator.core.report.conditions import condition
 from kotatsu_operator.core.report.record import Entry
 from kotatsu_operator.core.report.status import Status
@@ -55,7 +55,12 @@ class Refused(Refusal):
 
 
 def accept(
-    key: Key, pool: Object, cache: Cache, last: PoolSpec | None = None, kinds: Kinds = NO_KINDS
+    key: Key,
+    pool: Object,
+    cache: Cache,
+    last: PoolSpec | None = None,
+    platform: Platform = PLATFORM,
+    kinds: Kinds = NO_KINDS,
 ) -> tuple[Target, Refused | None]:
     """A pool's target, and why the pool is rejected: by its spec and by other objects.
 
@@ -63,9 +68,9 @@ def accept(
     """
     objections: list[tuple[Refusal, Ends]] = []
     try:
-        spec = parse(pool["spec"])
+        spec = parse(pool["spec"], platform)
     except SpecError as error:
-        spec = salvage(pool["spec"], last)
+        spec = salvage(pool["spec"], last, platform)
         objections.append((Refusal("InvalidSpec", str(error)), Ends.SLEEP))
     target = kinds.get(spec.target.kind, _SCALED).make(key, spec, cache)
     objections += [(why, ends) for why, ends in target.objections() if why is not None]

@@ -92,7 +92,7 @@ def _idle(spec: PoolSpec, memory: Memory, now: datetime) -> datetime:
     """When the current pods would be gone if only requests kept the pool awake."""
     if memory.phase.is_asleep:
         return now
-    return idle_at(spec, memory, now) + spec.drain.route_settle
+    return idle_at(spec, memory, now) + spec.platform.route_settle
 
 
 _Schedule = tuple[
@@ -109,7 +109,7 @@ about 40 MiB."""
 def _levels(
     spec: PoolSpec, parking: Parked | None, lead: timedelta, now: datetime, end: datetime
 ) -> Levels:
-    tail, most = spec.drain.route_settle, spec.scaling.max_replicas
+    tail, most = spec.platform.route_settle, spec.max_replicas
     staying = None if parking is None else (parking.replicas, parking.lasting)
     schedule = (spec.windows, spec.zone, lead, tail, most, staying)
     until, levels = _known.get(schedule) or (None, None)

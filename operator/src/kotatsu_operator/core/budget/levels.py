@@ -160,7 +160,7 @@ def laid_out(
     spec: PoolSpec, parking: Parked | None, lead: timedelta, now: datetime, end: datetime
 ) -> Levels:
     """The levels of a schedule from `now` to `end`, with the lead and the drain of each window."""
-    tail, most = spec.drain.route_settle, spec.scaling.max_replicas
+    tail, most = spec.platform.route_settle, spec.max_replicas
 
     def spans_of(window: Window) -> Iterator[_Span]:
         replicas = min(window.replicas, most)

@@ -198,7 +198,7 @@ def _capacity(given: Given, goal: Goal, kept: Plan) -> int:
     """The pods for which the schedule asks for nodes."""
     if goal.asleep_asked or given.allowed.is_refused:
         return 0
-    return min(kept.capacity.replicas, given.spec.scaling.max_replicas)
+    return min(kept.capacity.replicas, given.spec.max_replicas)
 
 
 def _override(spec: PoolSpec, memory: Memory, now: datetime) -> tuple[str, datetime] | None:
@@ -233,7 +233,7 @@ def _recheck(given: Given, memory: Memory, kept: Plan) -> datetime:
     # The stabilization windows of demand need no recheck: an awake pool is reconciled every few
     # seconds to read its demand, and a pool that is not awake has no demand to follow.
     spec, now, phase, override = given.spec, given.now, memory.phase, given.spec.override
-    settle, acknowledged_at = spec.drain.route_settle, memory.process.acknowledged_at
+    settle, acknowledged_at = spec.platform.route_settle, memory.process.acknowledged_at
     times = [
         now + (LOOK_AGAIN_ASLEEP if phase is Phase.ASLEEP else LOOK_AGAIN),
         given.allowed.recheck,
@@ -248,7 +248,7 @@ def _recheck(given: Given, memory: Memory, kept: Plan) -> datetime:
     if phase is Phase.DRAINING and acknowledged_at is not None:
         times.append(acknowledged_at + settle)
     if phase is Phase.DRAINING and memory.since is not None:
-        times.append(memory.since + spec.drain.timeout)
+        times.append(memory.since + spec.drain_timeout)
     return _first_after(now, *times)
 
 

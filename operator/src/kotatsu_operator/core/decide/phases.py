@@ -158,11 +158,11 @@ class Step:
             return None
         acknowledged_at = memory.process.acknowledged_at or now
         self._here(acknowledged_at=acknowledged_at)
-        settled = now >= acknowledged_at + self.spec.drain.route_settle
+        settled = now >= acknowledged_at + self.spec.platform.route_settle
         assert memory.since is not None  # noqa: S101  (set by first_sight)
         # A sleep request or unknown demand must not delay the sleep beyond the timeout.
         bounded = self.goal.asleep_asked or not seen.demand.known
-        self.force = bounded and now >= memory.since + self.spec.drain.timeout
+        self.force = bounded and now >= memory.since + self.spec.drain_timeout
         # A pool that depends on this one counts as a request in flight until it is on its way down.
         # That way has a timeout of its own.
         order = seen.order
@@ -195,7 +195,7 @@ class Step:
         seen, before = self.seen, self.memory
         replicas = self.goal.replicas
         # A pod that cannot get its requests back serves with less, and another one helps it.
-        helped = min(replicas + seen.parking.refused, self.spec.scaling.max_replicas)
+        helped = min(replicas + seen.parking.refused, self.spec.max_replicas)
         replicas = max(replicas, helped)
         if seen.catching_up:
             # As in Draining: connections still go to all of them.
@@ -351,14 +351,14 @@ def asks_for_sleep(spec: PoolSpec, memory: Memory, allowed: Allowed, now: dateti
 def is_overdue(
     spec: PoolSpec, memory: Memory, allowed: Allowed, acknowledged: int | None, now: datetime
 ) -> bool:
-    """Whether the pool sleeps now regardless of demand: `drain.timeout` has passed.
+    """Whether the pool sleeps now regardless of demand: `drainTimeout` has passed.
 
     The demand need not be read then: announcements in that time would make the next write fail.
     """
     return (
         memory.phase is Phase.DRAINING
         and memory.since is not None
-        and now >= memory.since + spec.drain.timeout
+        and now >= memory.since + spec.drain_timeout
         and (acknowledged or 0) >= memory.route.epoch
         and asks_for_sleep(spec, memory, allowed, now)
     )

@@ -19,7 +19,7 @@ from kotatsu_operator.core.pool.memory import (
     Trend,
     changed,
 )
-from kotatsu_operator.core.pool.spec import Override, OverrideMode, PoolSpec, RouteMode, Scaling
+from kotatsu_operator.core.pool.spec import Override, OverrideMode, PoolSpec, RouteMode
 
 OVERRIDE_LIMIT = timedelta(hours=24)
 """An override ends at most this long after its first observation, so that none is forgotten."""
@@ -81,7 +81,7 @@ def updated(spec: PoolSpec, seen: Observation, memory: Memory, now: datetime) ->
     last = _latest(
         memory.last_active, demand.last_request, memory.announced.seen_at, now if busy else None
     )
-    trend = recommend(demand, spec.scaling, seen.replicas, seen.ready, memory.process.trend, now)
+    trend = recommend(demand, spec, seen.replicas, seen.ready, memory.process.trend, now)
     return changed(
         memory.here(trend=trend),
         reason=Reason.IDLE if memory.reason is Reason.SUSPENDED else memory.reason,
@@ -121,15 +121,13 @@ def report_timeouts(
 def why_timed_out(spec: PoolSpec, memory: Memory) -> str:
     """What happened to requests that timed out, and what to do."""
     hold, took = spec.hold_timeout, slowest_wake(memory.warm_ups, memory.template.hash)
-    remedy = "see kubectl get pods and kubectl get events, or set a longer wake.holdTimeout"
+    remedy = "see kubectl get pods and kubectl get events, or set a longer holdTimeout"
     if took > hold:
         remedy = (
-            f"a start took {format_duration(took)}: set wake.holdTimeout to "
+            f"a start took {format_duration(took)}: set holdTimeout to "
             f"{format_duration(enough_hold(took))}, and the timeouts of proxies in front above it"
         )
-    return (
-        f"got 503, as no pod was Ready within wake.holdTimeout ({format_duration(hold)}); {remedy}"
-    )
+    return f"got 503, as no pod was Ready within holdTimeout ({format_duration(hold)}); {remedy}"
 
 
 @dataclass(frozen=True)
@@ -153,7 +151,7 @@ _DOUBLINGS = 4
 def woken_soon(spec: PoolSpec, memory: Memory, reason: Reason, now: datetime) -> int:
     """Wakes by a request soon after a sleep, with the one of now; a later wake ends the count."""
     slept = timedelta.max if memory.since is None else now - memory.since
-    if slept > min(SOON, spec.scaling.idle_after):
+    if slept > min(SOON, spec.idle_after):
         return 0
     # A sleep that an override or a budget asks for says nothing about idleAfter.
     is_counted = reason is Reason.REQUEST and memory.reason is Reason.IDLE
@@ -167,7 +165,7 @@ def idle_after(spec: PoolSpec, memory: Memory) -> timedelta:
     for as long.
     """
     doublings = min(max(memory.woken_soon - 1, 0), _DOUBLINGS)
-    return spec.scaling.idle_after * (1 << doublings)
+    return spec.idle_after * (1 << doublings)
 
 
 def idle_at(spec: PoolSpec, memory: Memory, now: datetime) -> datetime:
@@ -190,7 +188,7 @@ def idleness(spec: PoolSpec, memory: Memory, floor: int, asleep_asked: bool, now
     if asleep_asked:
         return Idle(drain=True, sleep=True)
     end = idle_at(spec, memory, now)
-    return Idle(drain=now >= end - spec.drain.route_settle - PRE_DRAIN, sleep=now >= end)
+    return Idle(drain=now >= end - spec.platform.route_settle - PRE_DRAIN, sleep=now >= end)
 
 
 SHOWN_AFTER = timedelta(seconds=30)
@@ -243,7 +241,7 @@ DOWN_WINDOW = timedelta(seconds=60)
 
 
 def recommend(
-    demand: Demand, scaling: Scaling, current: int, ready: int, trend: Trend, now: datetime
+    demand: Demand, spec: PoolSpec, current: int, ready: int, trend: Trend, now: datetime
 ) -> Trend:
     """The trend with the current demand; its `replicas` are the recommendation.
 
@@ -252,10 +250,10 @@ def recommend(
     their waiting time does not show how many they need. Unknown demand asks for the current
     replicas.
     """
-    running = min(current, scaling.max_replicas)
+    running = min(current, spec.max_replicas)
     asked = running
     if demand.known:
-        asked = min(-(-demand.concurrency // scaling.target_concurrency), scaling.max_replicas)
+        asked = min(-(-demand.concurrency // spec.target_concurrency), spec.max_replicas)
         if ready == 0:
             asked = min(asked, 1)
     recent = _add(trend.asked, asked, now, UP_WINDOW)

@@ -173,7 +173,7 @@ def _learned_lead(
     # The next opening, and all openings whose pods may have to start with it.
     until = max(coming[0].start, now + LONGEST) if coming else now
     replicas = max((o.replicas for o in coming if o.start <= until), default=1)
-    settle = spec.drain.route_settle
+    settle = spec.platform.route_settle
     return auto_lead(memory.warm_ups, replicas, settle, memory.template.hash, memory.first_start)
 
 
@@ -236,7 +236,7 @@ def floor_of(
         return 0, Reason.BUDGET
     if override is not None and override.mode is OverrideMode.ASLEEP:
         return 0, Reason.OVERRIDE
-    floor, reason = min(plan.floor, spec.scaling.max_replicas), Reason.WINDOW
+    floor, reason = min(plan.floor, spec.max_replicas), Reason.WINDOW
     if override is not None:
         asked = spec.asked_by(override)
         if asked >= floor:

@@ -23,9 +23,9 @@ from kotatsu_operator.core.formats import (
     parse_quantity,
 )
 from kotatsu_operator.core.pool.spec import (
+    PLATFORM,
     Budget,
     CalendarUse,
-    Drain,
     Metrics,
     OnDelete,
     OnExhausted,
@@ -33,10 +33,10 @@ from kotatsu_operator.core.pool.spec import (
     OverrideMode,
     Parked,
     Period,
+    Platform,
     PoolSpec,
     Prices,
     RouteMode,
-    Scaling,
     Target,
     WindowMode,
 )
@@ -56,12 +56,9 @@ class SpecError(ValueError):
     """The spec is invalid. The message says what to change."""
 
 
-def parse(spec: Mapping[str, Any]) -> PoolSpec:
+def parse(spec: Mapping[str, Any], platform: Platform = PLATFORM) -> PoolSpec:
     """Parse a WarmPool's `spec` as the API server returns it. Raises SpecError."""
     target = spec["targetRef"]
-    scaling = spec.get("scaling") or {}
-    drain = spec.get("drain") or {}
-    prewarm = spec.get("prewarm") or {}
     return PoolSpec(
         target=Target(target["apiVersion"], target["kind"], target["name"]),
         service=spec.get("service") or target["name"],
@@ -71,21 +68,15 @@ def parse(spec: Mapping[str, Any]) -> PoolSpec:
         windows=_windows(spec.get("windows") or ()),
         calendars=tuple(map(_calendar, spec.get("calendars") or ())),
         closed_on=tuple(spec.get("closedOn") or ()),
-        lead=_lead(prewarm.get("lead", "auto")),
-        capacity_ahead=_duration(prewarm, "capacityAhead", None, "prewarm"),
-        scaling=Scaling(
-            max_replicas=scaling.get("maxReplicas", Scaling.max_replicas),
-            target_concurrency=scaling.get("targetConcurrency", Scaling.target_concurrency),
-            idle_after=_duration(scaling, "idleAfter", Scaling.idle_after, "scaling"),
-        ),
+        lead=_duration(spec, "lead", None),
+        capacity_ahead=_duration(spec, "capacityAhead", None),
+        max_replicas=spec.get("maxReplicas", PoolSpec.max_replicas),
+        target_concurrency=spec.get("targetConcurrency", PoolSpec.target_concurrency),
+        idle_after=_duration(spec, "idleAfter", PoolSpec.idle_after),
         metrics=_metrics(spec.get("metrics")),
-        hold_timeout=_duration(
-            spec.get("wake") or {}, "holdTimeout", PoolSpec.hold_timeout, "wake"
-        ),
-        drain=Drain(
-            route_settle=_duration(drain, "routeSettle", Drain.route_settle, "drain"),
-            timeout=_duration(drain, "timeout", Drain.timeout, "drain"),
-        ),
+        hold_timeout=_duration(spec, "holdTimeout", PoolSpec.hold_timeout),
+        drain_timeout=_duration(spec, "drainTimeout", PoolSpec.drain_timeout),
+        platform=platform,
         parked=_parked(spec.get("parked")),
         budget=_budget(spec.get("budget") or {}),
         override=_override(spec.get("override")),
@@ -97,11 +88,12 @@ def parse(spec: Mapping[str, Any]) -> PoolSpec:
 _PARTS = {
     "timeZone": "zone",
     "windows": "windows",
-    "prewarm": "lead",
-    "scaling": "scaling",
+    "lead": "lead",
+    "capacityAhead": "capacity_ahead",
+    "idleAfter": "idle_after",
     "metrics": "metrics",
-    "wake": "hold_timeout",
-    "drain": "drain",
+    "holdTimeout": "hold_timeout",
+    "drainTimeout": "drain_timeout",
     "parked": "parked",
     "budget": "budget",
     "override": "override",
@@ -109,7 +101,9 @@ _PARTS = {
 """The parts of a spec that `parse` may reject, and the attributes that they become."""
 
 
-def salvage(spec: Mapping[str, Any], last: PoolSpec | None = None) -> PoolSpec:
+def salvage(
+    spec: Mapping[str, Any], last: PoolSpec | None = None, platform: Platform = PLATFORM
+) -> PoolSpec:
     """The valid parts of a spec that `parse` rejects.
 
     An invalid part is taken from `last`, the last valid spec, or omitted, and without a valid time
@@ -126,8 +120,9 @@ def salvage(spec: Mapping[str, Any], last: PoolSpec | None = None) -> PoolSpec:
     if last is None:
         if "timeZone" in broken:
             rest.pop("windows", None)
-        return parse(rest)
-    return replace(parse(rest), **{_PARTS[name]: getattr(last, _PARTS[name]) for name in broken})
+        return parse(rest, platform)
+    kept = {_PARTS[name]: getattr(last, _PARTS[name]) for name in broken}
+    return replace(parse(rest, platform), **kept)
 
 
 @lru_cache(maxsize=1024)
@@ -139,22 +134,18 @@ def _zone(name: str) -> ZoneInfo:
     return ZoneInfo(name)
 
 
-def _lead(text: str) -> timedelta | None:
-    return None if text == "auto" else _duration({"lead": text}, "lead", timedelta(), "prewarm")
-
-
-def _duration(parent: Mapping[str, Any], key: str, default: D, where: str) -> timedelta | D:
+def _duration(parent: Mapping[str, Any], key: str, default: D, inside: str = "") -> timedelta | D:
     text = parent.get(key)
     if text is None:
         return default
     try:
         duration = parse_duration(text)
     except ValueError as error:
-        raise SpecError(f"spec.{where}.{key}: {error}") from None
+        raise SpecError(f"spec.{inside}{key}: {error}") from None
     longest = _LONGEST.get(key, timedelta(days=366))
     if duration > longest:
         raise SpecError(
-            f"spec.{where}.{key}: {text} is too long: at most {format_duration(longest)}"
+            f"spec.{inside}{key}: {text} is too long: at most {format_duration(longest)}"
         )
     return duration
 
@@ -205,7 +196,7 @@ def _window(fields: tuple[tuple[str, Any], ...]) -> Window:
             check_cron(schedule)
         except ValueError as error:
             raise SpecError(f"spec.{where}.schedule: {error}") from None
-        lasting = _duration(raw, "duration", timedelta(), where)
+        lasting = _duration(raw, "duration", timedelta(), f"{where}.")
         if lasting <= timedelta():
             raise SpecError(f"spec.{where}.duration: must be longer than 0")
         return Window(
@@ -274,7 +265,7 @@ def _parked(raw: Mapping[str, Any] | None) -> Parked | None:
         return None
     asked = Parked(
         replicas=raw.get("replicas", Parked.replicas),
-        lasting=_duration(raw, "for", Parked.lasting, "parked"),
+        lasting=_duration(raw, "for", Parked.lasting, "parked."),
     )
     given = raw.get("requests")
     return replace(asked, requests=_quantities(given, "spec.parked.requests")) if given else asked

@@ -114,15 +114,6 @@ class Override:
 
 
 @dataclass(frozen=True)
-class Scaling:
-    """How far replicas follow demand: from 0 (idle) to `max_replicas`."""
-
-    max_replicas: int = 10
-    target_concurrency: int = 100
-    idle_after: timedelta = timedelta(minutes=2)
-
-
-@dataclass(frozen=True)
 class Metrics:
     """Where a pod reports its requests in flight (Prometheus text format)."""
 
@@ -133,11 +124,15 @@ class Metrics:
 
 
 @dataclass(frozen=True)
-class Drain:
-    """How a pool goes to sleep: the settle time of the route and the drain timeout."""
+class Platform:
+    """What the values of the chart say for all pools."""
 
     route_settle: timedelta = timedelta(seconds=5)
-    timeout: timedelta = timedelta(seconds=60)
+    """How long a change of endpoints takes at most to reach the kube-proxy of every node."""
+
+
+PLATFORM = Platform()
+"""The chart's defaults."""
 
 
 @dataclass(frozen=True)
@@ -192,18 +187,22 @@ class PoolSpec:
     closed_on: tuple[str, ...] = ()
     """Calendars on whose days neither schedules nor events of other calendars open."""
     lead: timedelta | None = None
-    """Fixed pre-warm lead, or None for `auto`."""
+    """A fixed lead; None: learned."""
     capacity_ahead: timedelta | None = None
     """How long before the pods of a window start the nodes for them are asked for; None: not at
     all."""
     route: RouteMode = RouteMode.AUTO
     depends_on: tuple[str, ...] = ()
     """Pools of the namespace that are warm before this one starts, and sleep after it."""
-    scaling: Scaling = Scaling()
+    max_replicas: int = 10
+    target_concurrency: int = 100
+    idle_after: timedelta = timedelta(minutes=2)
     metrics: Metrics | None = Metrics()
     hold_timeout: timedelta = timedelta(seconds=45)
     """How long a request waits for a pod before it gets 503."""
-    drain: Drain = Drain()
+    drain_timeout: timedelta = timedelta(seconds=60)
+    """How long an Asleep override or a spent budget waits for requests in flight."""
+    platform: Platform = PLATFORM
     parked: Parked | None = None
     """None: the pool sleeps as soon as it is idle."""
     budget: Budget = Budget()
@@ -218,7 +217,7 @@ class PoolSpec:
 
     def asked_by(self, override: Override) -> int:
         """The replicas of a Warm override: by default as many as the largest window."""
-        return min(override.replicas or self.most_replicas, self.scaling.max_replicas)
+        return min(override.replicas or self.most_replicas, self.max_replicas)
 
     @property
     def override_key(self) -> str:

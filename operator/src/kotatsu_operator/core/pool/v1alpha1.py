@@ -4,6 +4,7 @@ The CRD upgrade Job converts pools with it, `kubectl demo-mode convert` manifest
 the statuses that it finds. A manifest may have been written by hand: what is not as expected stays.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -13,6 +14,9 @@ from kotatsu_operator.core.formats import table, tables, text
 GROUP = "kotatsu.dev"
 OLD, NEW = f"{GROUP}/v1alpha1", f"{GROUP}/v1beta1"
 """The apiVersion of a WarmPool before and after."""
+
+CONVERTED = f"{GROUP}/converted"
+"""Annotation of a pool that the Job has converted: a fingerprint of what it had in v1alpha1."""
 
 BY, REASON = f"{GROUP}/override-by", f"{GROUP}/override-reason"
 IMPORTED = f"{GROUP}/imported"
@@ -62,8 +66,22 @@ _GONE: Mapping[Path, tuple[Any, str]] = {
 }
 """Fields without a successor: their default, and what to do about another value."""
 
+SUCCESSORS = (*_SPEC.values(), "calendars")
+"""Fields of v1beta1 that are made of others."""
+
 FORMER = ("prewarm", "scaling", "parked", "wake", "drain", "closedOn")
 """Fields of the spec that only v1alpha1 has."""
+
+
+def fingerprint(spec: Mapping[str, Any]) -> str:
+    """Identifies what a spec has in the form of v1alpha1 alone; empty if there is nothing."""
+    former = {name: spec[name] for name in FORMER if spec.get(name) is not None}
+    asked = [
+        u["match"] for u in tables(spec.get("calendars")) if isinstance(u.get("match"), Mapping)
+    ]
+    if not former and not asked:
+        return ""
+    return hashlib.sha256(json.dumps([former, asked], sort_keys=True).encode()).hexdigest()[:16]
 
 
 def spec_from(spec: Mapping[str, Any]) -> Converted:

@@ -139,12 +139,12 @@ def target_conditions(
 
 
 def _flapping(spec: PoolSpec, memory: Memory) -> str:
-    own, lasts = (format_duration(d) for d in (spec.scaling.idle_after, idle_after(spec, memory)))
+    own, lasts = (format_duration(d) for d in (spec.idle_after, idle_after(spec, memory)))
     return (
         f"requests woke the pool within {SOON.seconds} s of its sleep {memory.woken_soon} times in "
         "succession, as clients do that connect again when the sleep cuts them; until it sleeps "
         f"for longer, it goes to sleep {lasts} after the last request and not {own}: raise "
-        "scaling.idleAfter above the time for which these clients are silent, or open a window "
+        "idleAfter above the time for which these clients are silent, or open a window "
         "while they are there"
     )
 

@@ -1,32 +1,214 @@
-"""Knative Services as a kind of targets, beside those with a scale."""
+"""The feature: detects Knative Serving, which may be installed later, and watches its objects."""
 
+import asyncio
+import logging
+import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
-from kotatsu_operator.controller.cache.store import Cache
+from kotatsu_operator.controller.cache.feeds import among
+from kotatsu_operator.controller.cache.store import Cache, Concerned
 from kotatsu_operator.controller.feature import Feature
 from kotatsu_operator.controller.targets.target import Kind
 from kotatsu_operator.core.pool.spec import KNATIVE
-from kotatsu_operator.features.knative.objects import SERVICE_LABEL, KnativeCache
+from kotatsu_operator.features.knative.min_scale import NO_DEFAULTS
+from kotatsu_operator.features.knative.objects import (
+    AUTOSCALER_CONFIG,
+    SERVICE_LABEL,
+    KnativeCache,
+    KnativeRevision,
+    KnativeService,
+    defaults_of,
+    keep_newer,
+)
 from kotatsu_operator.features.knative.target import RESTORES, KnativeTarget
-from kotatsu_operator.features.knative.watch import KnativeWatch
 from kotatsu_operator.kube.client import Kube
-from kotatsu_operator.kube.objects import Key
+from kotatsu_operator.kube.errors import NotFoundError, Unreachable, is_refusal
+from kotatsu_operator.kube.informer import Feed, Informer, Signals
+from kotatsu_operator.kube.objects import ConfigMap, Key, Object, key_of
 from kotatsu_operator.runtime.settings import Runtime
+
+log = logging.getLogger(__name__)
+
+LOOK_EVERY = 300.0
+"""Seconds between two checks for the API."""
+
+WAITED_FOR_EVERY = 30.0
+"""The same while a pool is rejected because Knative is not installed."""
+
+EXPECTED_EVERY = 5.0
+"""The same if Knative is expected, after the API server did not respond, and once after the API
+disappeared: an API server that has just started may not serve all APIs yet."""
 
 
 class Knative(Feature):
-    """The targets of one operator; `namespace` is that of Knative's ConfigMap."""
+    """Knative Services as a kind of targets, beside those with a scale.
+
+    `namespace` is that of Knative's ConfigMap; empty if it must not be read.
+    """
 
     def __init__(self, runtime: Runtime = Runtime.AUTO, namespace: str = "") -> None:
-        self._runtime, self._namespace = runtime, namespace
+        self.runtime, self.namespace = runtime, namespace
         self.known = known = KnativeCache()
         made = Kind(
             lambda key, spec, cache: KnativeTarget(key, spec, cache, known), RESTORES, SERVICE_LABEL
         )
         self.kinds = {KNATIVE: made}
+        self._watching: asyncio.Task[None] | None = None
 
     async def watch(
         self, kube: Kube, namespaces: Sequence[str], cache: Cache, touch: Callable[[Key], None]
     ) -> None:
-        where = self._runtime, self._namespace
-        await KnativeWatch(kube, cache, self.known, namespaces, touch, *where).run()
+        """Check for Knative and watch it while it is installed, until cancelled."""
+        self._kube, self._namespaces, self._cache, self._touch = kube, namespaces, cache, touch
+        if self.runtime is Runtime.NATIVE:
+            self._absent(
+                "this operator does not watch Knative: set the chart value runtime to auto or "
+                "knative"
+            )
+            await asyncio.Event().wait()
+        try:
+            while True:
+                pause = await self._look()
+                await self._rest(pause)
+        finally:
+            await self._stop()
+
+    async def _look(self) -> float:
+        """Check for the API; return the seconds until the next check."""
+        try:
+            is_there = await self._serves(KnativeService) and await self._serves(KnativeRevision)
+            if is_there:
+                await self._read_defaults()
+        except Unreachable as error:
+            log.warning("cannot check whether Knative Serving is installed: %s", error)
+            return EXPECTED_EVERY
+        if is_there and self._watching is None:
+            log.info("watching Knative Services")
+            self._watching = asyncio.create_task(self._watch(), name="watch Knative")
+        elif not is_there:
+            await self._stop()
+            self._absent(
+                "this cluster has no Knative Serving (serving.knative.dev/v1): install it, or name "
+                "a Deployment in spec.targetRef"
+            )
+            if self.runtime is Runtime.KNATIVE:
+                return EXPECTED_EVERY
+        return LOOK_EVERY
+
+    async def _serves(self, kind: Any) -> bool:
+        """Whether the kind is served; asks the first namespace in which it may be listed."""
+        *others, last = self._namespaces
+        for namespace in others:
+            try:
+                return await self._kube.serves(kind, namespace)
+            except Unreachable as error:
+                if not is_refusal(error):
+                    raise
+        return await self._kube.serves(kind, last)
+
+    async def _read_defaults(self) -> None:
+        knative, why = self.known, ""
+        before = (knative.defaults, knative.why_no_defaults)
+        place = f"{self.namespace or '…'}/{AUTOSCALER_CONFIG}"
+        if not self.namespace:
+            why = "it has no permission"
+        else:
+            try:
+                config = await self._kube.get(ConfigMap, self.namespace, AUTOSCALER_CONFIG)
+                knative.defaults = defaults_of(config)
+            except (NotFoundError, *Unreachable) as error:
+                why = str(error)
+        if why:
+            knative.defaults = NO_DEFAULTS
+            why = (
+                f"the operator cannot read Knative's defaults (ConfigMap {place}): {why}. A "
+                "min-scale there that is higher than the pool's floor is lowered while the floor "
+                "is in effect: run `helm upgrade` once Knative is installed, or see docs/knative.md"
+            )
+        knative.why_no_defaults = why
+        if before != (knative.defaults, why):
+            if why:
+                log.warning("%s", why)
+            self._touch_pools()
+
+    async def _rest(self, pause: float) -> None:
+        """Wait until the next check, which comes sooner once a pool needs Knative.
+
+        Raises the error of the watch if it has failed.
+        """
+        if self._watching is not None:
+            for ended in (await asyncio.wait({self._watching}, timeout=pause))[0]:
+                self._watching = None
+                ended.result()  # the watch ends when its kinds are no longer served
+                await asyncio.sleep(EXPECTED_EVERY)
+            return
+        step = min(pause, WAITED_FOR_EVERY)
+        for _ in range(math.ceil(pause / step)):
+            await asyncio.sleep(step)
+            if self._cache.pools_of_kind(KNATIVE):
+                return
+
+    def _absent(self, why: str) -> None:
+        knative = self.known
+        if knative.why_absent == why:
+            return
+        if self.runtime is Runtime.KNATIVE:
+            log.warning("Knative Serving is expected (runtime knative) but is not installed")
+        elif knative.synced:
+            log.warning("Knative Serving was removed; the operator checks for it from time to time")
+        knative.why_absent, knative.synced = why, False
+        for known in (knative.services, knative.revisions, knative.refused):
+            known.clear()
+        self._touch_pools()
+
+    async def _watch(self) -> None:
+        kubes = {namespace: self._kube.apart() for namespace in self._namespaces}
+        signals = Signals(self._touch)
+        informer = Informer(kubes, knative_feeds(self._cache, self.known), signals, may_go=True)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(informer.run())
+                await informer.synced()
+                self.known.synced, self.known.why_absent = True, ""
+                self._touch_pools()
+        except* NotFoundError as gone:
+            log.info("the API server no longer serves Knative's objects: %s", gone.exceptions[0])
+
+    async def _stop(self) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.gather(self._watching, return_exceptions=True)
+            self._watching = None
+
+    def _touch_pools(self) -> None:
+        for key in self._cache.pools_of_kind(KNATIVE):
+            self._touch(key)
+
+
+def knative_feeds(cache: Cache, knative: KnativeCache) -> list[Feed[Key]]:
+    """How Knative's objects get into its cache; `cache` has the pools."""
+
+    def feed(kind: Any, store: dict[Key, Object], service_of: Callable[[Object], str]) -> Feed[Key]:
+        def pools_of(obj: Object) -> Concerned:
+            return cache.pools_of_target(KNATIVE, (key_of(obj)[0], service_of(obj)))
+
+        def keep(obj: Object) -> Concerned:
+            return pools_of(obj) if keep_newer(store, obj) else ()
+
+        def forget(key: Key) -> Concerned:
+            if kind is KnativeRevision:
+                knative.refused.pop(key, None)
+            obj = store.pop(key, None)
+            return () if obj is None else pools_of(obj)
+
+        return Feed(kind, keep, forget, among(store))
+
+    return [
+        feed(KnativeService, knative.services, lambda obj: key_of(obj)[1]),
+        feed(
+            KnativeRevision,
+            knative.revisions,
+            lambda obj: (obj["metadata"].get("labels") or {}).get(SERVICE_LABEL, ""),
+        ),
+    ]

@@ -88,7 +88,7 @@ metadata: {name: my-app}
 spec:
   # A Deployment. Leave "replicas" out of its manifest.
   targetRef: {name: my-app}
-  scaling: {idleAfter: 2m}
+  idleAfter: 2m
 YAML
 `;
 
