@@ -15,7 +15,7 @@ from kotatsu_operator.controller.accounts import Accounts
 from kotatsu_operator.controller.act.scale_down import Hook, no_hook
 from kotatsu_operator.controller.cache.feeds import feeds_of, policy_feed, workload_feeds
 from kotatsu_operator.controller.cache.store import Cache
-from kotatsu_operator.controller.calendars.reader import Calendars
+from kotatsu_operator.features.calendars.reader import Calendars
 from kotatsu_operator.controller.feature import Feature, kinds_of
 from kotatsu_operator.controller.kopf_adapter import PoolSignals, PoolWatch
 from kotatsu_operator.controller.leader.election import TIMES, Times

@@ -4,7 +4,7 @@ from contextlib import suppress
 
 import pytest
 
-from kotatsu_operator.core.calendar.limit import limited
+from kotatsu_operator.features.calendars.limit import limited
 from kotatsu_operator.core.calendar.occasions import CalendarError
 
 

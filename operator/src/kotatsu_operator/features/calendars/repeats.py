@@ -11,7 +11,7 @@ from datetime import UTC, datetime, time, timedelta
 from dateutil.rrule import rrulestr
 from icalendar.prop import vRecur
 
-from kotatsu_operator.core.calendar.ics import Calendar, Event, placed
+from kotatsu_operator.features.calendars.ics import Calendar, Event, placed
 from kotatsu_operator.core.calendar.occasions import Match, Moment, Occasion, Skipped
 
 MOST_OCCASIONS = 1000

@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from kotatsu_operator.controller.calendars import child, reader
-from kotatsu_operator.controller.calendars.fetch import FetchError, fetch
-from kotatsu_operator.controller.calendars.reader import Calendars
+from kotatsu_operator.features.calendars import child, reader
+from kotatsu_operator.features.calendars.fetch import FetchError, fetch
+from kotatsu_operator.features.calendars.reader import Calendars
 from kotatsu_operator.core.calendar.occasions import MOST_BYTES, CalendarError
 from kotatsu_operator.core.pool.calendars import Reading, follow
 from kotatsu_operator.core.pool.memory import Memory
-from tests.operator.core.calendar.icalendar_files import calendar, event
+from tests.operator.features.calendars.icalendar_files import calendar, event
 from tests.operator.core.values import pool_spec
 
 NOW = datetime(2030, 12, 1, tzinfo=UTC)
