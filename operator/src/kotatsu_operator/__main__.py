@@ -13,6 +13,7 @@ from kotatsu_operator.controller.app import Operator, Options
 from kotatsu_operator.controller.feature import Feature
 from kotatsu_operator.core.pool.spec import Platform
 from kotatsu_operator.core.protocol import OPERATOR
+from kotatsu_operator.features.calendars.feature import Following
 from kotatsu_operator.features.capacity import CapacityAhead, CapacityOptions
 from kotatsu_operator.features.console.app import ConsoleServer, create_console, own_names
 from kotatsu_operator.features.console.board import Board
@@ -42,6 +43,7 @@ def features_of(
     capacity = CapacityOptions(settings.capacity_image, settings.capacity_priority_class)
     return [
         Knative(settings.runtime, settings.knative_namespace),
+        Following(settings.calendar_folder, settings.calendars, registry, clock),
         Histories(time.monotonic),
         CapacityAhead(capacity),
         Notices(notifier, timedelta(seconds=settings.override_warning)),
@@ -59,8 +61,6 @@ def options_of(settings: OperatorSettings, features: Sequence[Feature] = ()) -> 
         first_start=timedelta(seconds=settings.first_start),
         platform=Platform(route_settle=timedelta(seconds=settings.route_settle)),
         prices=settings.prices,
-        calendars=settings.calendars,
-        calendar_folder=settings.calendar_folder,
         features=features,
     )
 

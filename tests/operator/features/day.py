@@ -1,9 +1,11 @@
 """A day of one pool with all optional features."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
+from kotatsu_operator.features.calendars.feature import Following
 from kotatsu_operator.features.capacity import (
     NO_CAPACITY_AHEAD,
     CapacityAhead,
@@ -29,6 +31,7 @@ class FeaturedDay(Day):
         nobody = Notifier("", NotifyMetrics(CollectorRegistry()), lambda: self.now)
         return [
             Knative(),
+            Following(Path(), (), self.registry, lambda: self.now),
             Histories(self.monotonic),
             CapacityAhead(self.capacity),
             Notices(self.notifier or nobody),

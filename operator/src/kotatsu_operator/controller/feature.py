@@ -35,8 +35,8 @@ class Turn:
     conditions: Mapping[str, Mapping[str, Any]]
     """The conditions as the status has them, by type."""
     now: datetime
-    calendars: Sequence[Status] = ()
-    """The condition CalendarFailed, while a calendar of the pool cannot be read."""
+    further: Sequence[Status] = ()
+    """Further conditions."""
     beside: Sequence[PodView] = ()
     """Further pods that the pool pays for, beside those of its target."""
     account: Account = NO_ACCOUNT

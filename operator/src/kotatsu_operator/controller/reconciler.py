@@ -28,12 +28,10 @@ from kotatsu_operator.core.decide.phases import is_overdue
 from kotatsu_operator.core.formats import conditions_of, instant, table
 from kotatsu_operator.core.objects import is_retargeted, target_of
 from kotatsu_operator.core.plan.activity import counted
-from kotatsu_operator.core.pool.calendars import Readings, follow, with_calendars
 from kotatsu_operator.core.pool.decision import Decision, Demand, Note, Observation
 from kotatsu_operator.core.pool.memory import FIRST_START, Memory, Phase, changed
 from kotatsu_operator.core.pool.spec import PLATFORM, Platform, PoolSpec
 from kotatsu_operator.core.report.conditions import (
-    calendar_failures,
     pool_conditions,
     target_conditions,
     transitions,
@@ -81,8 +79,6 @@ class Reconciler:
     first_start: timedelta = FIRST_START
     """The time to Ready that is assumed for a pool that has never started."""
     platform: Platform = PLATFORM
-    readings: Callable[[], Readings] = dict
-    """The last readings of the calendars that the operator follows."""
     shows: Callable[[str], bool] = lambda _: True
     """Whether a namespace has been listed completely; if not, its pools stay as they are."""
     _kinds: Kinds = field(init=False)
@@ -178,15 +174,11 @@ class Reconciler:
         bills = self.cache.take_departed(key)
         if refused is None:
             self._specs[key] = target.spec
-        readings = self.readings()
-        memory = follow(target.spec, memory, readings, now)
-        failing = [] if refused else calendar_failures(target.spec, memory, readings)
-        target = replace(target, spec=with_calendars(target.spec, memory))
         if refused is None or refused.counts:
             departed = bills
         else:
             pods = []  # another pool accounts for them
-        turn = Turn(pool, target, refused, memory, pods, conditions_of(status), now, failing)
+        turn = Turn(pool, target, refused, memory, pods, conditions_of(status), now)
         for feature in self.features:
             turn = feature.prepare(turn)
         billed = [*turn.pods, *turn.beside]
@@ -261,7 +253,7 @@ class Reconciler:
         if refused is not None:
             status = without_unread_cost(status)
             conditions = refused_conditions(refused, ledger, seen.pods)
-        notes = (*decision.notes, *turn.account.notes, *_news(turn, [*conditions, *turn.calendars]))
+        notes = (*decision.notes, *turn.account.notes, *_news(turn, [*conditions, *turn.further]))
         report = self._added(turn, Report(seen, decision, ledger, status, notes))
         pool = await self._write(turn, first.pool, report.status, conditions)
         self._memory[key] = decision.memory
@@ -342,7 +334,7 @@ class Reconciler:
         conditions: Sequence[Status],
     ) -> Object:
         """Write the status of a pool, whose newest version is `pool`; return it as written."""
-        conditions = [*conditions, *turn.account.conditions, *turn.calendars]
+        conditions = [*conditions, *turn.account.conditions, *turn.further]
         return await self.reporter.write(pool, turn.pool, status, conditions, turn.now)
 
 

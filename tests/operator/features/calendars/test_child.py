@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from kotatsu_operator.features.calendars import child
 from kotatsu_operator.core.calendar.occasions import CalendarError
+from kotatsu_operator.features.calendars import child
 from tests.operator.features.calendars.icalendar_files import CUSTOM_ZONE, calendar, event
 
 NOW = datetime(2030, 12, 1, tzinfo=UTC)

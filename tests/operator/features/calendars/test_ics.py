@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rows import each
 
+from kotatsu_operator.core.calendar.occasions import CalendarError, Match, Occasion
 from kotatsu_operator.features.calendars.ics import read
 from kotatsu_operator.features.calendars.limit import limited
-from kotatsu_operator.core.calendar.occasions import CalendarError, Match, Occasion
 from kotatsu_operator.features.calendars.repeats import expand
 from tests.operator.features.calendars.icalendar_files import CUSTOM_ZONE, calendar, event
 

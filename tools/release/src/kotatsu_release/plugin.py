@@ -23,11 +23,15 @@ _OWN = {"kotatsu_demo_mode": "operator/plugin/src", "kotatsu_operator": "operato
 """Packages of the tree, and the folders that they are in."""
 _OTHERS = ("cronsim", "dateutil", "icalendar", "tzdata", "yaml")
 _DISTRIBUTIONS = ("cronsim", "python-dateutil", "icalendar", "tzdata", "PyYAML")
-# Of the operator, the plugin uses the core, and how Knative's min-scale is restored.
+# Of the operator, the plugin uses the core, and the pure modules of two features.
 _OPERATOR = (
     "kotatsu_operator/__init__.py",
     "kotatsu_operator/core/",
     "kotatsu_operator/features/__init__.py",
+    *(
+        f"kotatsu_operator/features/calendars/{m}.py"
+        for m in ("__init__", "ics", "limit", "repeats")
+    ),
     "kotatsu_operator/features/knative/__init__.py",
     "kotatsu_operator/features/knative/min_scale.py",
 )

@@ -1,1 +1,1 @@
-"""Calendars that the operator follows: read from mounted files and from URLs."""
+"""Pools follow calendars of the chart's values (docs/calendars.md)."""

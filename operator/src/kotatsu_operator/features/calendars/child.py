@@ -11,8 +11,8 @@ import resource
 import sys
 from datetime import datetime
 
-from kotatsu_operator.features.calendars.limit import MOST_WORK, limited
 from kotatsu_operator.core.calendar.occasions import CalendarError, Match, Occasion
+from kotatsu_operator.features.calendars.limit import MOST_WORK, limited
 
 MOST_MEMORY = 64 * 2**20
 """Bytes of memory of the process besides its program: it counts as the operator's own."""
