@@ -45,11 +45,12 @@ async def test_after_the_hold_timeout_other_protocols_are_just_closed(activator)
 
 
 async def test_nobody_who_was_joined_to_a_pod_is_timed_out(activator):
-    activator.see("WarmPool", pool("Warm", holdTimeout="300ms"))
+    activator.see("WarmPool", pool("Warm"))
     await activator.new_pod(ready=True)
     reader, _ = await activator.send(b"GET /long HTTP/1.1\r\n\r\n")
     await reader.readuntil(b"voice-1")
-    await asyncio.sleep(0.4)
+    activator.see("WarmPool", pool("Warm", holdTimeout="50ms"))
+    await asyncio.sleep(0.1)
     assert activator.connections.busy == 1
 
 
