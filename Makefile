@@ -98,7 +98,7 @@ BESIDE ?=
 .PHONY: test
 test: export KOTATSU_LEFT_OUT = $(LEFT_OUT)
 test: forget check $(BESIDE) ## the fast tests first, then the slow ones and those on an API server; compiles nothing
-	@echo "· slow tests, PostgreSQL, a browser, and an API server of their own"
+	@echo "· slow tests, PostgreSQL, a browser, and an API server"
 	@$(BIN)/pytest -q -n auto --dist worksteal \
 	  -m "(slow or postgres or hypothesis or apiserver) and not e2e and not node and not soak and not nightly"
 	@tests/e2e/run.sh --if-up tests/e2e/test_wake.py tests/e2e/test_sleep.py

@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from kotatsu_operator.core.budget.prices import PriceTable, hourly, parse_table, pod_requests
-from kotatsu_operator.core.pool.spec import Parked
+from kotatsu_operator.core.budget.prices import hourly, parse_table, pod_requests
+from kotatsu_operator.core.pool.spec import PLATFORM, Prices
 from report import ROOT, Row
 from topic import again, unmeasured
 
@@ -26,8 +26,8 @@ def hourly_row() -> Row:
         return unmeasured(WHAT, how, "there is no helm here", "", "parked")
     spec = _pod_spec()
     requests = pod_requests(spec)
-    warm = hourly(requests, table.prices)
-    parked = hourly(reduced(requests), table.prices)
+    warm = hourly(requests, table)
+    parked = hourly(reduced(requests), table)
     said = (
         f"warm {warm:.2f}, asleep 0; a month of 730 h: {_month(parked)} parked, {_month(warm)} warm"
     )
@@ -35,7 +35,7 @@ def hourly_row() -> Row:
     return Row(WHAT, how, f"{parked:.2f}", said, 1, "", ratio, None, again("parked"))
 
 
-def price_table() -> PriceTable:
+def price_table() -> Prices:
     """The table that docs/cost.md shows."""
     found = _TABLE.search((ROOT / "docs" / "cost.md").read_text())
     if found is None:
@@ -45,8 +45,7 @@ def price_table() -> PriceTable:
 
 def reduced(requests: Mapping[str, Decimal]) -> dict[str, Decimal]:
     """The requests of a pod with one container while it is parked."""
-    parked = Parked().requests
-    return {name: min(amount, parked.get(name, amount)) for name, amount in requests.items()}
+    return {**requests, "cpu": min(requests["cpu"], PLATFORM.parked_cpu)}
 
 
 def _month(price: Decimal) -> str:

@@ -24,7 +24,7 @@ from kotatsu_operator.kube.informer import follow_forever
 from kotatsu_operator.kube.objects import Pod, WarmPool
 
 PARKED = Decimal("0.005")
-"""Cores that a parked pod requests: the default of spec.parked."""
+"""Cores that a parked pod requests: the default of the chart value parked.cpu."""
 _CGROUPS = Path("/sys/fs/cgroup")
 _LOOK_EVERY = 0.001
 

@@ -183,8 +183,7 @@ def warm_pool(name: str) -> dict[str, Any]:
     """A WarmPool that sleeps until the end of the century."""
     return {
         "metadata": {"name": name, "namespace": NAMESPACE},
-        "spec": {"targetRef": {"name": name}, **opening(_FAR, 1)}
-        | {"budget": {"currency": "JPY", "prices": {"cpuHour": "6.5", "memoryGiBHour": "0.7"}}},
+        "spec": {"targetRef": {"name": name}, **opening(_FAR, 1)},
     }
 
 

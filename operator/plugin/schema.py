@@ -17,7 +17,7 @@ SCHEMA = ROOT / "operator/plugin/src/kotatsu_demo_mode/schema.json"
 
 def schema(crd: Any) -> Any:
     """The schema of a spec as the CRD has it."""
-    (version,) = crd["spec"]["versions"]
+    version = crd["spec"]["versions"][0]
     spec = version["schema"]["openAPIV3Schema"]["properties"]["spec"]
     return _without_descriptions(spec)
 

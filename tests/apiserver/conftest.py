@@ -166,17 +166,20 @@ def namespace(plane: Plane) -> Namespace:
 PLATFORM = ("ServiceAccount", "Role", "RoleBinding", "ConfigMap", "Deployment")
 """What is installed of the chart: its policies and its hooks have tests of their own."""
 
-WITHOUT = ("runtime=native", "console.enabled=false", "metrics.dashboards.enabled=false")
+WITHOUT = ("knative.enabled=false", "console.enabled=false", "dashboards.enabled=false")
 """What is left out of it."""
 
 SMALL = ("activator.replicas=1", "routeSettle=1")
 """Short times make short tests."""
 
+PRICES = '--set-json=prices={"currency": "JPY", "cpuHour": "72000000"}'
+"""A pod costs 1,000 a second."""
+
 
 async def install_platform(kubectl: Namespace, *settings: str) -> None:
     """The chart's operator and activators; waits until they are ready."""
     sets = (f"--set={setting}" for setting in (*WITHOUT, *SMALL, *settings))
-    for obj in chart.render("kotatsu", None, *sets).of(*PLATFORM):
+    for obj in chart.render("kotatsu", None, PRICES, *sets).of(*PLATFORM):
         kubectl.apply(in_namespace(obj, chart.NAMESPACE, kubectl.namespace))
     await eventually("the platform is ready", lambda: are_ready(kubectl), every=0.02)
 

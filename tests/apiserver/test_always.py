@@ -60,7 +60,7 @@ async def test_under_traffic_the_selector_is_taken_over_and_given_back_and_no_re
         platform.apply(pool(app.name, route="Always", **LONG))
         await led_by_activators(app)
         await asyncio.sleep(1)
-        assert app.status()["takenService"] == app.name
+        assert app.status()["internal"]["takenService"] == app.name
         platform.delete("warmpool", app.name)
         await led_by_pods(app)
         await asyncio.sleep(1)
@@ -91,7 +91,7 @@ async def test_a_pool_that_leaves_the_route_gives_the_selector_back(
         platform.patch("warmpool", app.name, {"spec": {"route": "Auto"}})
         await led_by_pods(app)
     assert selector(app) == {"app": app.name}
-    assert "takenService" not in app.status()
+    assert "takenService" not in app.status()["internal"]
 
 
 async def test_a_selector_that_a_program_applies_is_refused_with_the_line_for_its_manifest(

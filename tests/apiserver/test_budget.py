@@ -13,14 +13,9 @@ async def test_a_pool_without_money_is_not_woken_and_wakes_again_when_the_limit_
     make_app, http, recorder
 ):
     """A pod costs 1,000 a second: the one that the Deployment starts with spends it all."""
-    budget = {
-        "currency": "JPY",
-        "prices": {"cpuHour": "72000000"},
-        "limit": "1000",
-        "period": "Day",
-    }
+    budget = {"limit": "1000", "period": "Day"}
     app = await make_app("money", idleAfter="3s", budget=budget)
-    await eventually("the limit reached", lambda: app.status().get("cost", {}).get("exhausted"))
+    await eventually("the limit reached", lambda: app.inner().get("cost", {}).get("exhaustedAt"))
     condition = app.conditions()["BudgetAvailable"]
     assert (condition["status"], condition["reason"]) == ("False", "Exhausted")
     await app.asleep()

@@ -67,7 +67,7 @@ async def test_an_event_opens_warm_moves_with_its_file_and_stays_when_the_file_b
         "calendar",
         idleAfter="1s",
         lead="30s",
-        calendars=[{"name": "team", "replicas": 2, "match": {"text": "pitch"}}],
+        calendars=[{"name": "team", "replicas": 2, "match": "pitch"}],
     )
     await eventually("the missing file is said", lambda: "is not mounted" in failure(app))
     now = clock().replace(microsecond=0)
@@ -89,8 +89,8 @@ async def test_an_event_opens_warm_moves_with_its_file_and_stays_when_the_file_b
     await eventually("both Ready", lambda: len(app.ready_pods()) == 2)
     opening = await eventually("the opening", lambda: app.status().get("lastOpening"))
     assert opening["window"] == "pitch"
-    await eventually("Ready", lambda: app.status()["lastOpening"].get("readyAt"))
-    assert parse(app.status()["lastOpening"]["readyAt"]) < opens
+    await eventually("Ready", lambda: app.status()["lastOpening"].get("early"))
+    assert parse(app.inner()["opening"]["readyAt"]) < opens
 
     clock.reach(closes - timedelta(seconds=10))
     await considered(app)

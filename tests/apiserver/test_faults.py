@@ -17,7 +17,7 @@ from e2e.parked import FULL, SMALL, have, restarts
 
 pytestmark = pytest.mark.apiserver
 
-PARKED = {"idleAfter": "3s", "parked": {"for": "10m"}}
+PARKED = {"idleAfter": "3s", "parkedFor": "10m"}
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ async def test_a_warm_override_keeps_replicas_until_it_ends(make_app, platform):
     app = await make_app("override", idleAfter="1s")
     await app.asleep()
     until = datetime.now(UTC) + timedelta(seconds=5)
-    override = {"mode": "Warm", "replicas": 2, "until": until.isoformat(), "by": "test"}
+    override = {"mode": "Warm", "replicas": 2, "until": until.isoformat()}
     platform.patch("warmpool", app.name, {"spec": {"override": override}})
     await eventually("warm", lambda: len(app.ready_pods()) == 2)
     assert app.status()["reason"] == "Override"

@@ -12,6 +12,8 @@ from apiserver.kit import eventually
 from apiserver.programs import Ahead
 from e2e.kit import stamp, wall
 
+from kotatsu_operator.core.protocol import BY_ANNOTATION
+
 pytestmark = pytest.mark.apiserver
 
 SECRET, TOKEN = "receivers", "T000B000XXXX"
@@ -74,15 +76,16 @@ async def test_a_receiver_gets_the_story_of_one_window(make_namespace, receiver,
     assert event["subject"] == f"{kubectl.namespace}/voice"
     assert "window pitch: 1 replica is Ready" in event["data"]["message"]
     assert chat["text"].startswith(f"*{kubectl.namespace}/voice* WindowReady: window pitch")
-    await eventually("nothing waits", lambda: not app.status().get("notices"))
+    await eventually("nothing waits", lambda: not app.inner().get("notices"))
 
     clock.reach(closes)
     await app.asleep()
 
     async def override(by):
         until = clock() + timedelta(minutes=10)
-        asked = {"mode": "Warm", "until": stamp(until), "by": by}
-        kubectl.patch("warmpool", "voice", {"spec": {"override": asked}})
+        said = {"annotations": {BY_ANNOTATION: by}}
+        asked = {"mode": "Warm", "until": stamp(until)}
+        kubectl.patch("warmpool", "voice", {"metadata": said, "spec": {"override": asked}})
         await eventually("warm", lambda: app.phase() == "Warm")
         seen = len(received)
         clock.reach(until - timedelta(seconds=4))
@@ -94,7 +97,7 @@ async def test_a_receiver_gets_the_story_of_one_window(make_namespace, receiver,
     ending, ended = await override("ann")
     assert ending["reason"] == "OverrideEnding"
     assert ended["message"].startswith("the Warm override by ann has ended")
-    await eventually("nothing waits", lambda: not app.status().get("notices"))
+    await eventually("nothing waits", lambda: not app.inner().get("notices"))
 
     # The next operator has nothing to send again.
     assert caplog.text.count(USING) == 1

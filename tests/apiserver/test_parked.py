@@ -15,7 +15,7 @@ pytestmark = pytest.mark.apiserver
 QUICK = {
     "idleAfter": "3s",
     "maxReplicas": 3,
-    "parked": {"for": "10m"},
+    "parkedFor": "10m",
 }
 
 
@@ -48,7 +48,7 @@ async def restored(app, pods=1):
 
 
 async def test_a_parked_app_sleeps_when_its_time_is_over_and_wakes_in_full(make_parked, http):
-    app = await make_parked("over", **QUICK | {"parked": {"for": "2s"}})
+    app = await make_parked("over", **QUICK | {"parkedFor": "2s"})
     await app.send(http)
     await parked(app)
     await app.asleep()
@@ -120,7 +120,7 @@ async def test_pods_that_an_autoscaler_measures_by_their_requests_are_not_parked
             },
         }
     )
-    await eventually("the autoscaler is known", lambda: app.status().get("hpa"))
+    await eventually("the autoscaler is known", lambda: app.inner().get("hpa"))
     await app.send(http)
     found = await eventually("said", lambda: app.conditions().get("ParkingFailed"))
     assert (found["status"], found["reason"]) == ("True", "AutoscalerUtilization")

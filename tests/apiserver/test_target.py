@@ -55,7 +55,7 @@ async def shared(make_app, platform):
     app = await make_app("shared", **QUICK)
     platform.apply(autoscaler(app.name))
     await app.asleep()
-    await eventually("the autoscaler is known", lambda: app.status().get("hpa"))
+    await eventually("the autoscaler is known", lambda: app.inner().get("hpa"))
     yield app
     platform.delete("hpa", app.name)
 
@@ -63,7 +63,7 @@ async def shared(make_app, platform):
 async def test_the_floor_is_the_autoscalers_minimum_and_zero_comes_before_it_falls(
     shared, platform
 ):
-    assert shared.status()["hpa"] == {"name": shared.name, "minReplicas": 1}
+    assert shared.status()["internal"]["hpa"] == {"name": shared.name, "minReplicas": 1}
     platform.patch("warmpool", shared.name, {"spec": {"override": warm_override(3)}})
     # Whenever the scale has reached the floor, the minimum has too.
     await eventually("scaled up", lambda: shared.replicas() == 3, every=0.02)

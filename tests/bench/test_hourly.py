@@ -8,7 +8,7 @@ import hourly
 def test_the_prices_are_those_that_the_page_on_cost_shows():
     table = hourly.price_table()
     assert table.currency == "JPY"
-    assert table.prices.per_hour["cpu"] == Decimal("6.5")
+    assert table.per_hour["cpu"] == Decimal("6.5")
 
 
 def test_a_parked_pod_keeps_its_memory_and_requests_at_most_5m_of_cpu():

@@ -293,7 +293,7 @@ def spec_validator() -> jsonschema.protocols.Validator:
 
 
 @functools.cache
-def crd() -> Object:
-    """The packaged WarmPool CRD; not to be changed, because it is read once."""
-    [found] = load_yaml((CHARTS / "kotatsu/crds/warmpools.kotatsu.dev.yaml").read_text())
+def crd(plural: str = "warmpools") -> Object:
+    """A packaged CRD; not to be changed, because it is read once."""
+    [found] = load_yaml((CHARTS / f"kotatsu/crds/{plural}.kotatsu.dev.yaml").read_text())
     return found

@@ -87,8 +87,11 @@ def test_only_a_calendar_of_a_url_opens_the_way_to_its_server() -> None:
     assert not passes(rendered(HOLIDAYS, **api), 443)
     assert passes(rendered(TEAM, **api), 443)
     assert not passes(rendered(TEAM, **api), 80)
-    narrow = api | {"networkPolicy__calendarCIDRs": ["198.51.100.0/24"]}
-    narrow |= {"networkPolicy__calendarPorts": [8443]}
+    rule = {
+        "to": [{"ipBlock": {"cidr": "198.51.100.0/24"}}],
+        "ports": [{"protocol": "TCP", "port": 8443}],
+    }
+    narrow = api | {"networkPolicy__calendarsTo": [rule]}
     assert not passes(rendered(TEAM, **narrow), 443)
     assert passes(rendered(TEAM, **narrow), 8443, ip="198.51.100.7")
 

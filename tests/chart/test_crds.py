@@ -1,5 +1,6 @@
 """The packaged CRD, and how it comes over the cluster's before an upgrade."""
 
+import copy
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from chart.kit import Object, crd
 from lightkube import ApiError
 
-from kotatsu_operator.jobs import crds
+from kotatsu_operator.jobs import crds, from_v1alpha1
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError
 
 # What apiextensions.k8s.io/v1 JSONSchemaProps knows of what we use.
@@ -20,23 +21,48 @@ KEYWORDS = {
     "items",
     "additionalProperties", "x-kubernetes-validations", "x-kubernetes-list-type",
     "x-kubernetes-list-map-keys", "x-kubernetes-int-or-string",
-    "x-kubernetes-preserve-unknown-fields",
+    "x-kubernetes-preserve-unknown-fields", "x-kubernetes-map-type",
 }  # fmt: skip
 
 
-def test_the_crd_has_no_unknown_keyword() -> None:
-    for path, node in _nodes(crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]):
+PLURALS = ("warmpools", "warmpoolhistories")
+
+
+@pytest.mark.parametrize("plural", PLURALS)
+def test_a_crd_has_no_unknown_keyword(plural: str) -> None:
+    for path, node in _fields(plural):
         assert set(node) <= KEYWORDS, path
 
 
-def test_every_field_of_the_crd_is_described() -> None:
-    for path, node in _nodes(crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]):
-        if path.startswith(("spec.", "status.")) and not path.endswith("[]"):
+@pytest.mark.parametrize("plural", PLURALS)
+def test_every_field_of_a_crd_is_described(plural: str) -> None:
+    for path, node in _fields(plural):
+        if path.startswith(("spec.", "status.", "record")) and not path.endswith("[]"):
             assert node.get("description"), path
 
 
-def test_the_crd_tells_its_revision() -> None:
-    assert crds.revision(crd()) >= 1
+def test_the_spec_has_few_fields() -> None:
+    """`kubectl explain` of it is one page; the number may only fall (decision 70)."""
+    paths = [path for path, _ in _nodes(crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"])]
+    fields = [p for p in paths if p.startswith("spec.") and not p.endswith("[]")]
+    assert len(fields) <= 48, fields
+
+
+def test_a_status_has_few_fields_for_people() -> None:
+    """All levels together. What only Kotatsu reads is in `internal`, without a schema."""
+    shown = [path for path, _ in _fields("warmpools") if path.startswith("status.")]
+    assert len([path for path in shown if not path.endswith("[]")]) <= 48
+
+
+def test_a_status_loses_no_field_of_another_version() -> None:
+    status = dict(_fields("warmpools"))["status"]
+    for node in (status, status["properties"]["internal"]):
+        assert node["x-kubernetes-preserve-unknown-fields"] is True
+
+
+@pytest.mark.parametrize("plural", PLURALS)
+def test_a_crd_tells_its_revision(plural: str) -> None:
+    assert crds.revision(crd(plural)) >= 1
 
 
 def test_a_newer_crd_replaces_the_spec_and_keeps_what_others_wrote() -> None:
@@ -64,13 +90,13 @@ def test_a_crd_without_a_revision_is_the_oldest() -> None:
 
 
 async def test_a_change_in_between_is_read_again() -> None:
-    client = _Client(_crd(1, "old"), conflicts=2)
+    client, said = _Client(_crd(1, "old"), conflicts=2), list[str]()
 
-    said = await crds.upgrade(client, _crd(2, "new"))
+    await crds.upgrade(client, _crd(2, "new"), said.append)
 
     assert client.installed["spec"] == {"group": "new"}
     assert client.reads == 3
-    assert said == "warmpools.kotatsu.dev: revision 2 is in place (was 1)"
+    assert said == ["warmpools.kotatsu.dev: revision 2 is in place (was 1)"]
 
 
 async def test_endless_changes_end_with_a_sentence() -> None:
@@ -79,21 +105,51 @@ async def test_endless_changes_end_with_a_sentence() -> None:
 
 
 async def test_a_newer_cluster_is_left_alone_and_told() -> None:
-    client = _Client(_crd(5, "newer"))
+    client, said = _Client(_crd(5, "newer")), list[str]()
 
-    said = await crds.upgrade(client, _crd(2, "packaged"))
+    await crds.upgrade(client, _crd(2, "packaged"), said.append)
 
     assert client.installed["spec"] == {"group": "newer"}
-    assert "newer than the packaged 2" in said
+    assert "newer than the packaged 2" in said[0]
 
 
-async def test_a_crd_that_is_not_there_yet_is_left_to_what_installs_it() -> None:
-    client = _Client(_crd(1, "old"), missing=True)
+async def test_a_crd_that_is_not_there_is_created() -> None:
+    client, said = _Client(_crd(1, "old"), missing=True), list[str]()
 
-    said = await crds.upgrade(client, _crd(2, "new"))
+    await crds.upgrade(client, _crd(2, "new"), said.append)
 
-    assert client.installed["spec"] == {"group": "old"}
-    assert "not installed, so there is nothing to replace" in said
+    assert client.installed["spec"] == {"group": "new"}
+    assert said == ["warmpools.kotatsu.dev: created"]
+
+
+@pytest.mark.parametrize(
+    ("versions", "stored", "installed", "needed"),
+    [
+        (["v1alpha1"], ["v1alpha1"], 1, True),
+        (["v1alpha1", "v1beta1"], ["v1alpha1", "v1beta1"], 1, True),
+        (["v1alpha1", "v1beta1"], ["v1beta1"], 2, True),
+        (["v1alpha1", "v1beta1"], ["v1beta1"], 1, False),
+        (["v1beta1"], ["v1beta1"], 1, False),
+    ],
+    ids=["before", "interrupted", "for-a-rollback", "ended-by-a-later-release", "new"],
+)
+def test_v1alpha1_is_served_as_long_as_programs_may_need_it(
+    versions: list[str], stored: list[str], installed: int, needed: bool
+) -> None:
+    there = copy.deepcopy(crd())
+    there["spec"]["versions"] = [{"name": name} for name in versions]
+    there["status"] = {"storedVersions": stored}
+
+    assert from_v1alpha1.is_needed(there, crd(), is_later=installed < 2) is needed
+
+
+def test_a_crd_without_v1beta1_is_no_matter_of_the_conversion() -> None:
+    assert not from_v1alpha1.is_needed(_crd(1, "old"), _crd(2, "new"), is_later=True)
+
+
+def test_the_packaged_crd_does_not_list_v1alpha1() -> None:
+    """So the API server refuses it over pools that are not converted."""
+    assert [version["name"] for version in crd()["spec"]["versions"]] == ["v1beta1"]
 
 
 def test_a_refusal_says_what_to_do(
@@ -113,6 +169,10 @@ def test_a_refusal_says_what_to_do(
 def test_it_takes_a_directory(capsys: pytest.CaptureFixture[str]) -> None:
     assert crds.main([]) == 2
     assert "usage" in capsys.readouterr().err
+
+
+def _fields(plural: str) -> Iterator[tuple[str, Any]]:
+    return _nodes(crd(plural)["spec"]["versions"][0]["schema"]["openAPIV3Schema"])
 
 
 def _crd(revision: int, group: str, labels: dict[str, str] | None = None) -> Object:
@@ -143,13 +203,18 @@ class _Client:
             raise NotFoundError(f'customresourcedefinitions "{name}" not found')
         return self.installed
 
-    async def replace(self, kind: Any, namespace: None, obj: Object) -> None:
+    async def apply(self, kind: Any, obj: Object) -> Object:
+        self.installed = obj
+        return obj
+
+    async def replace(self, kind: Any, namespace: None, obj: Object) -> Object:
         if self.refuse:
             raise _error(422, "spec.versions must have storedVersions")
         if self.conflicts:
             self.conflicts -= 1
             raise ConflictError("the object has been modified")
         self.installed = obj
+        return obj
 
     async def close(self) -> None:
         pass

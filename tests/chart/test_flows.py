@@ -307,9 +307,9 @@ POLICED = [
 """The policies of the pods that have a token."""
 
 
-def api_server_ports(platform: Rendered, name: str) -> set[int]:
+def api_server_ports(platform: Rendered, name: str, namespace: str = NAMESPACE) -> set[int]:
     """The ports at which a policy permits the API server."""
-    policy = platform.one("NetworkPolicy", name)
+    policy = platform.one("NetworkPolicy", name, namespace)
     return {entry["port"] for entry in policy["spec"]["egress"][0]["ports"]}
 
 

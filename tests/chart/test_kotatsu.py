@@ -17,7 +17,7 @@ from chart.kit import (
 )
 
 from kotatsu_common.settings import ServiceSettings, load
-from kotatsu_operator.core.budget.prices import NO_PRICES
+from kotatsu_operator.core.pool.spec import NO_PRICES
 from kotatsu_operator.core.protocol import ACTIVATOR_LABELS, LEASE_NAME, RECORD
 from kotatsu_operator.runtime.settings import ActivatorSettings, OperatorSettings, UninstallSettings
 
@@ -88,7 +88,7 @@ def test_the_operator_gets_the_price_table() -> None:
     settings = load(OperatorSettings, environment(operator["spec"]["template"]))
 
     assert settings.prices.currency == "JPY"
-    assert settings.prices.prices.per_hour == {
+    assert settings.prices.per_hour == {
         "cpu": Decimal("6.5"),
         "memory": Decimal("0.7"),
         "nvidia.com/gpu": 110,
@@ -110,7 +110,7 @@ def test_dashboards_are_config_maps_that_grafanas_sidecar_finds() -> None:
         assert board["metadata"]["labels"]["grafana_dashboard"] == "1"
         [text] = board["data"].values()
         assert json.loads(text)["panels"]
-    off = render("kotatsu", None, "--set=metrics.dashboards.enabled=false")
+    off = render("kotatsu", None, "--set=dashboards.enabled=false")
     assert "grafana_dashboard" not in str(off.objects)
 
 
@@ -123,7 +123,10 @@ def test_alerts_are_a_prometheus_rule_where_its_api_is() -> None:
         for alert in group["rules"]:
             alert["annotations"]["runbook_url"] = f"https://kotatsu.dev/runbooks/{alert['alert']}"
     assert rule["spec"]["groups"] == rules["groups"]
-    assert render("kotatsu", None, api, "--set=metrics.rules=never").of("PrometheusRule") == []
+    assert (
+        render("kotatsu", None, api, "--set=prometheusRule.enabled=false").of("PrometheusRule")
+        == []
+    )
 
 
 def test_the_activator_reads_its_environment() -> None:
@@ -218,7 +221,7 @@ def test_the_activator_gets_its_drain_time_and_a_little_more() -> None:
 
 
 def test_a_native_operator_may_nothing_of_knative() -> None:
-    rendered = render("kotatsu", None, "--set=runtime=native")
+    rendered = render("kotatsu", None, "--set=knative.enabled=false")
     operator = rendered.one("Deployment", "kotatsu-operator")
 
     assert environment(operator["spec"]["template"])["KOTATSU_RUNTIME"] == "native"
@@ -229,7 +232,7 @@ def test_the_operator_reads_knatives_defaults_where_there_is_a_knative_and_nothi
     None
 ):
     found = "--api-versions=serving.knative.dev/v1/Service"
-    for how in (found, "--set=runtime=knative"):
+    for how in (found, "--set=knative.enabled=true"):
         rendered = render("kotatsu", None, how)
         operator = rendered.one("Deployment", "kotatsu-operator")
         env = environment(operator["spec"]["template"])
@@ -246,7 +249,7 @@ def test_the_operator_reads_knatives_defaults_where_there_is_a_knative_and_nothi
         [binding] = [b for b in rendered.of("RoleBinding") if _namespace(b) == "knative-serving"]
         assert binding["roleRef"]["name"] == role["metadata"]["name"]
         assert [s["name"] for s in binding["subjects"]] == ["kotatsu-operator"]
-    for how in ((), (found, "--set=runtime=native"), (found, "--set=knative.namespace=")):
+    for how in ((), (found, "--set=knative.enabled=false"), (found, "--set=knative.namespace=")):
         rendered = render("kotatsu", None, *how)
         operator = rendered.one("Deployment", "kotatsu-operator")
         assert "KOTATSU_KNATIVE_NAMESPACE" not in environment(operator["spec"]["template"])
@@ -307,11 +310,12 @@ def test_the_crd_job_runs_only_while_upgrading_and_cleans_up() -> None:
         assert "hook-succeeded" in annotations(obj)["helm.sh/hook-delete-policy"]
 
 
-def test_the_crd_job_carries_the_packaged_crd() -> None:
+def test_the_crd_job_carries_the_packaged_crds() -> None:
     packaged = render("kotatsu").one("ConfigMap", "kotatsu-crds")["data"]
 
-    assert list(packaged) == ["warmpools.kotatsu.dev.json"]
-    assert json.loads(packaged["warmpools.kotatsu.dev.json"])["kind"] == "CustomResourceDefinition"
+    assert [*packaged] == ["warmpoolhistories.kotatsu.dev.json", "warmpools.kotatsu.dev.json"]
+    for text in packaged.values():
+        assert json.loads(text)["kind"] == "CustomResourceDefinition"
 
 
 def test_the_hooks_policies_go_with_the_policies() -> None:

@@ -3,11 +3,13 @@
 import json
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from chart.kit import (
     CHARTS,
+    RELEASE,
     Object,
     Rendered,
     annotations,
@@ -42,7 +44,7 @@ def pod(part: str, chart: Rendered) -> Object:
 
 
 def test_another_name_is_the_prefix_of_every_object_but_the_shared_record() -> None:
-    chart = rendered(fullnameOverride="platform", runtime="knative", operator__replicas=2)
+    chart = rendered(fullnameOverride="platform", knative__enabled=True, operator__replicas=2)
 
     names = {obj["metadata"]["name"] for obj in chart.objects}
     assert {name for name in names if not name.startswith("platform")} == {RECORD}
@@ -62,13 +64,33 @@ def test_under_another_name_the_console_answers_to_its_service() -> None:
     assert "platform-console.here.svc" in settings.console_hosts
 
 
-def test_common_labels_are_on_every_object_and_replace_none() -> None:
+@pytest.mark.parametrize(
+    ("name", "prefix"), [("pools", f"{RELEASE}-pools-"), (RELEASE, f"{RELEASE}-")]
+)
+def test_another_name_follows_that_of_the_release_as_in_other_charts(
+    name: str, prefix: str
+) -> None:
+    names = {obj["metadata"]["name"] for obj in rendered(nameOverride=name).objects}
+    assert {name for name in names if not name.startswith(prefix)} == {RECORD}
+
+
+@pytest.mark.parametrize("monitor", ["podMonitor", "serviceMonitor"])
+def test_common_labels_and_annotations_are_on_every_object_and_replace_none(monitor: str) -> None:
     labels = {"team": "demo", "app.kubernetes.io/name": "other"}
-    chart = rendered(commonLabels=labels, metrics__rules="always", metrics__podMonitor="always")
+    own = ("helm.sh/resource-policy", "argocd.argoproj.io/hook")
+    notes = {"example.com/audited": True} | dict.fromkeys(own, "other")
+    on = (monitor, "prometheusRule", "parked", "networkPolicy__cilium", "knative")
+    values = {name if "__" in name else f"{name}__enabled": True for name in on}
+    chart = rendered(
+        commonLabels=labels, commonAnnotations=notes, operator__replicas=2, **values, **PLACEHOLDERS
+    )
 
     for obj in chart.objects:
         assert obj["metadata"]["labels"]["team"] == "demo", obj["metadata"]["name"]
         assert obj["metadata"]["labels"]["app.kubernetes.io/name"] == "kotatsu"
+        assert annotations(obj)["example.com/audited"] == "true", obj["metadata"]["name"]
+    assert annotations(chart.one("Job", "kotatsu-crds"))["argocd.argoproj.io/hook"] == "Skip"
+    assert annotations(chart.one("ConfigMap", RECORD))["helm.sh/resource-policy"] == "keep"
     for _, template in chart.pods():
         if template["metadata"].get("name") is None:
             assert "team" not in template["metadata"]["labels"]
@@ -112,19 +134,16 @@ def test_annotations_of_the_service_account_are_absent_unless_set(part: str) -> 
     assert annotations(account) == {"eks.amazonaws.com/role-arn": "arn"}
 
 
-@PARTS
-def test_more_environment_and_volumes_are_added_at_the_end(part: str) -> None:
+def test_more_environment_and_volumes_are_added_at_the_end() -> None:
     volume = {"name": "ca", "configMap": {"name": "ca"}}
     mount = {"name": "ca", "mountPath": "/etc/ca", "readOnly": True}
     chart = rendered(
-        **{
-            f"{part}__extraEnv": [{"name": "HTTPS_PROXY", "value": "http://proxy"}],
-            f"{part}__extraVolumes": [volume],
-            f"{part}__extraVolumeMounts": [mount],
-        }
+        operator__extraEnv=[{"name": "HTTPS_PROXY", "value": "http://proxy"}],
+        operator__extraVolumes=[volume],
+        operator__extraVolumeMounts=[mount],
     )
 
-    spec, plain = pod(part, chart)["spec"], pod(part, rendered())["spec"]
+    spec, plain = pod("operator", chart)["spec"], pod("operator", rendered())["spec"]
     [container], [before] = spec["containers"], plain["containers"]
     assert spec["volumes"] == [*plain["volumes"], volume]
     assert container["volumeMounts"] == [*before["volumeMounts"], mount]
@@ -156,13 +175,11 @@ def test_pull_secrets_of_a_parent_chart_come_before_ones_own() -> None:
 
 
 @PARTS
-def test_the_times_of_probes_are_values_and_what_they_ask_is_not(part: str) -> None:
-    chart = rendered(**{f"{part}__livenessProbe": {"periodSeconds": 30}})
-
-    [container] = containers(pod(part, chart))
-    assert container["livenessProbe"]["httpGet"] == {"path": "/livez", "port": "metrics"}
-    assert container["livenessProbe"]["periodSeconds"] == 30
-    assert container["livenessProbe"]["failureThreshold"] == 6
+def test_a_pod_is_restarted_only_after_a_minute_without_an_answer(part: str) -> None:
+    [container] = containers(pod(part, rendered()))
+    probe = container["livenessProbe"]
+    assert probe["httpGet"] == {"path": "/livez", "port": "metrics"}
+    assert probe["periodSeconds"] * probe["failureThreshold"] == 60
 
 
 @PARTS
@@ -185,19 +202,15 @@ def test_a_disruption_budget_is_as_given_and_can_be_left_out(part: str) -> None:
 
     [plain] = budget()
     assert plain["spec"]["maxUnavailable"] == 1
-    assert "unhealthyPodEvictionPolicy" not in plain["spec"]
-    [at_least] = budget(minAvailable="50%", unhealthyPodEvictionPolicy="AlwaysAllow")
-    assert at_least["spec"]["minAvailable"] == "50%"
-    assert "maxUnavailable" not in at_least["spec"]
-    assert at_least["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
+    assert plain["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
+    [half] = budget(maxUnavailable="50%")
+    assert half["spec"]["maxUnavailable"] == "50%"
     assert budget(enabled=False) == []
 
 
 def test_a_service_monitor_comes_in_place_of_the_pod_monitor() -> None:
     assert rendered().of("ServiceMonitor") == []
-    chart = rendered(
-        metrics__serviceMonitor=True, metrics__podMonitor="always", namespaces=["a", "b"]
-    )
+    chart = rendered(serviceMonitor__enabled=True, podMonitor__enabled=True, namespaces=["a", "b"])
 
     monitors = chart.of("ServiceMonitor")
     assert chart.of("PodMonitor") == []
@@ -218,8 +231,8 @@ def test_a_service_monitor_comes_in_place_of_the_pod_monitor() -> None:
 
 
 MONITORED = [
-    ("PodMonitor", "podMetricsEndpoints", {"metrics__podMonitor": "always"}),
-    ("ServiceMonitor", "endpoints", {"metrics__serviceMonitor": True}),
+    ("PodMonitor", "podMetricsEndpoints", {"podMonitor__enabled": True}),
+    ("ServiceMonitor", "endpoints", {"serviceMonitor__enabled": True}),
 ]
 
 
@@ -277,16 +290,17 @@ def test_a_monitor_scrapes_as_told(kind: str, field: str, on: dict[str, object])
     assert set(plain["spec"][field][0]) == {"port", "path", "interval", "metricRelabelings"}
     assert plain["metadata"]["namespace"] == "here"
     relabeling = {"action": "labeldrop", "regex": "pod"}
+    told = {
+        "namespace": "monitoring",
+        "labels": {"release": "stack"},
+        "interval": "30s",
+        "scrapeTimeout": "9s",
+        "relabelings": [relabeling],
+        "metricRelabelings": [relabeling],
+    }
+    values = {f"{kind[0].lower()}{kind[1:]}__{key}": value for key, value in told.items()}
 
-    for monitor in rendered(
-        **on,
-        metrics__namespace="monitoring",
-        metrics__labels={"release": "stack"},
-        metrics__interval="30s",
-        metrics__scrapeTimeout="9s",
-        metrics__relabelings=[relabeling],
-        metrics__metricRelabelings=[relabeling],
-    ).of(kind):
+    for monitor in rendered(**on, **values).of(kind):
         [endpoint] = monitor["spec"][field]
         assert monitor["metadata"]["namespace"] == "monitoring"
         assert monitor["metadata"]["labels"]["release"] == "stack"
@@ -297,7 +311,7 @@ def test_a_monitor_scrapes_as_told(kind: str, field: str, on: dict[str, object])
 
 def test_dashboards_have_the_label_the_folder_and_the_namespace_that_grafana_wants() -> None:
     def boards(**settings: object) -> list[Object]:
-        values = {f"metrics__dashboards__{key}": value for key, value in settings.items()}
+        values = {f"dashboards__{key}": value for key, value in settings.items()}
         maps = rendered(**values).of("ConfigMap")
         return [m for m in maps if "-dashboard-" in m["metadata"]["name"]]
 
@@ -319,9 +333,16 @@ def test_dashboards_have_the_label_the_folder_and_the_namespace_that_grafana_wan
 
 
 def test_every_alert_leads_to_a_runbook_under_the_address_given() -> None:
-    chart = rendered(metrics__rules="always", metrics__runbookUrl="https://wiki.example/{alert}.md")
+    chart = rendered(
+        prometheusRule__enabled=True,
+        prometheusRule__runbookUrl="https://wiki.example/{alert}.md",
+        prometheusRule__namespace="monitoring",
+        prometheusRule__labels={"release": "stack"},
+    )
     [rule] = chart.of("PrometheusRule")
 
+    assert rule["metadata"]["namespace"] == "monitoring"
+    assert rule["metadata"]["labels"]["release"] == "stack"
     for group in rule["spec"]["groups"]:
         for alert in group["rules"]:
             url = alert["annotations"]["runbook_url"]
@@ -331,7 +352,7 @@ def test_every_alert_leads_to_a_runbook_under_the_address_given() -> None:
 SCC = "security.openshift.io/v1/SecurityContextConstraints"
 
 
-@pytest.mark.parametrize("how", ["--set=openshift=always", f"--api-versions={SCC}"])
+@pytest.mark.parametrize("how", ["--set=openshift=true", f"--api-versions={SCC}"])
 def test_on_openshift_its_scc_chooses_the_ids_and_dns_has_its_port(how: str) -> None:
     chart = render("kotatsu", None, how)
 
@@ -364,7 +385,7 @@ def test_who_may_edit_a_namespace_may_use_pools_and_the_switch_unless_that_is_of
     assert {"create", "patch", "delete"} <= set(verbs["edit"])
     assert verbs["admin"] == verbs["edit"]
     assert not [rule for rules in roles.values() for rule in rules if "status" in str(rule)]
-    assert rendered(aggregateRoles=False, crds__upgrade=False).of("ClusterRole") == []
+    assert rendered(rbac__aggregate=False, crds__upgrade=False).of("ClusterRole") == []
 
 
 def test_helm_test_runs_a_pod_that_reads_its_environment() -> None:
@@ -379,7 +400,7 @@ def test_helm_test_runs_a_pod_that_reads_its_environment() -> None:
 
 def test_cilium_gets_a_rule_for_the_api_server_for_each_pod_that_needs_it() -> None:
     assert rendered().of("CiliumNetworkPolicy") == []
-    assert rendered(networkPolicy__enabled=False, networkPolicy__cilium="always").of(
+    assert rendered(networkPolicy__enabled=False, networkPolicy__cilium=True).of(
         "CiliumNetworkPolicy"
     ) == []  # fmt: skip
     chart = render("kotatsu", None, "--api-versions=cilium.io/v2/CiliumNetworkPolicy")
@@ -398,9 +419,9 @@ def test_cilium_gets_a_rule_for_the_api_server_for_each_pod_that_needs_it() -> N
 
 
 @pytest.mark.parametrize("job", ["crds", "uninstall"])
-def test_a_job_has_resources_of_its_own(job: str) -> None:
+def test_jobs_have_resources_of_their_own(job: str) -> None:
     resources = {"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"memory": "2Gi"}}
-    chart = rendered(**{f"{job}__resources": resources})
+    chart = rendered(jobs__resources=resources)
 
     [container] = containers(chart.one("Job", f"kotatsu-{job}")["spec"]["template"])
     assert container["resources"] == resources
@@ -408,13 +429,45 @@ def test_a_job_has_resources_of_its_own(job: str) -> None:
 
 def test_under_a_quota_on_cpu_limits_every_pod_can_have_one() -> None:
     limits = {"cpu": "500m"}
-    parts = ("operator", "activator", "crds", "uninstall")
+    parts = ("operator", "activator", "jobs")
     chart = rendered(**{f"{part}__resources__limits": limits for part in parts})
 
     for owner, template in chart.pods():
         for container in containers(template):
             assert container["resources"]["limits"]["cpu"] == "500m", owner["metadata"]["name"]
             assert "memory" in container["resources"]["limits"], owner["metadata"]["name"]
+
+
+def test_numbers_and_booleans_become_the_texts_that_kubernetes_wants() -> None:
+    chart = rendered(
+        commonLabels={"number": 1000000, "share": 0.5},
+        commonAnnotations={"flag": True},
+        operator__nodeSelector={"example.com/fast": True},
+        operator__podAnnotations={"example.com/port": 8080},
+        operator__extraEnv=[{"name": "LIMIT", "value": 20}],
+        operator__serviceAccount__annotations={"example.com/id": 12345678},
+    )
+
+    operator = chart.one("Deployment", "kotatsu-operator")
+    labels = operator["metadata"]["labels"]
+    assert (labels["number"], labels["share"]) == ("1000000", "0.5")
+    assert annotations(operator)["flag"] == "true"
+    assert pod("operator", chart)["spec"]["nodeSelector"] == {"example.com/fast": "true"}
+    assert annotations(pod("operator", chart))["example.com/port"] == "8080"
+    assert environment(pod("operator", chart))["LIMIT"] == "20"
+    account = chart.one("ServiceAccount", "kotatsu-operator")
+    assert annotations(account)["example.com/id"] == "12345678"
+
+
+@pytest.mark.parametrize(("price", "read"), [(0.04, "0.04"), (12, "12"), (1e-5, "0.00001")])
+def test_a_price_may_be_a_number(price: float, read: str) -> None:
+    prices = {"currency": "USD", "cpuHour": price, "extended": {"nvidia.com/gpu": price}}
+    settings = load(OperatorSettings, environment(pod("operator", rendered(prices=prices))))
+
+    assert settings.prices.prices.per_hour == {
+        "cpu": Decimal(read),
+        "nvidia.com/gpu": Decimal(read),
+    }
 
 
 def test_a_parent_chart_switches_both_charts_and_sets_what_they_share(tmp_path: Path) -> None:
@@ -471,12 +524,11 @@ def render_umbrella(chart: Path, **enabled: bool) -> Rendered:
     ("values", "seconds"),
     [
         ({}, 60),
-        ({"operator__nodeAutoscaler": "always"}, 240),
-        ({"operator__nodeAutoscaler": "never", "operator__firstStart": 20}, 20),
-        ({"operator__nodeAutoscaler": "always", "operator__firstStartOnNewNodes": 400}, 400),
+        ({"operator__firstStart": 20}, 20),
+        ({"operator__firstStart": 400}, 400),
     ],
 )
-def test_the_first_start_is_longer_where_nodes_are_added(
+def test_the_first_start_is_a_minute_unless_it_is_given(
     values: dict[str, object], seconds: int
 ) -> None:
     assert load(OperatorSettings, environment(pod("operator", rendered(**values)))).first_start == (
@@ -485,8 +537,10 @@ def test_the_first_start_is_longer_where_nodes_are_added(
 
 
 def test_karpenters_api_is_a_node_autoscaler() -> None:
-    chart = render("kotatsu", None, "--api-versions=karpenter.sh/v1/NodePool")
-    assert load(OperatorSettings, environment(pod("operator", chart))).first_start == 240
+    api = "--api-versions=karpenter.sh/v1/NodePool"
+    for sets, seconds in (((), 240), (("--set=operator.firstStart=20",), 20)):
+        chart = render("kotatsu", None, api, *sets)
+        assert load(OperatorSettings, environment(pod("operator", chart))).first_start == seconds
 
 
 def test_pods_are_parked_only_where_the_value_permits_it() -> None:

@@ -33,15 +33,15 @@ def test_the_three_services_are_knatives_and_the_gateway_is_not() -> None:
 
 
 def test_auto_follows_what_the_cluster_has() -> None:
-    there = render("pet", None, "--set=runtime=auto", API)
+    there = render("pet", None, "--set=knative.enabled=auto", API)
 
     assert there.names("KnativeService") == ["auth", "voice"]
-    assert render("pet", None, "--set=runtime=auto").of("KnativeService") == []
+    assert render("pet", None, "--set=knative.enabled=auto").of("KnativeService") == []
     assert render("pet", None, API).of("KnativeService") == [], "native whatever there is"
 
 
 def test_a_sqlite_file_keeps_its_one_writer() -> None:
-    rendered = render("pet", None, "--set=runtime=knative")
+    rendered = render("pet", None, "--set=knative.enabled=true")
 
     assert rendered.one("Deployment", "feed")["spec"]["strategy"] == {"type": "Recreate"}
     assert rendered.one("WarmPool", "feed")["spec"]["targetRef"]["kind"] == "Deployment"
@@ -117,7 +117,9 @@ def test_the_gateway_names_the_service_it_means() -> None:
 
 
 def test_a_native_service_beside_them_keeps_the_clients_host() -> None:
-    text = config(render("pet", None, "--set=runtime=knative,clusterDomain=corp.local"))
+    text = config(
+        render("pet", None, "--set=knative.enabled=true,knative.clusterDomain=corp.local")
+    )
 
     assert "proxy_pass http://feed;" in text
     assert "set $service_host feed" not in text
@@ -136,6 +138,6 @@ def test_knatives_own_route_stands_in_for_an_ingress_to_the_services() -> None:
 
 
 def test_prometheus_knows_what_knative_calls_the_port() -> None:
-    [monitor] = render("pet", KNATIVE, "--set=metrics.podMonitor=always").of("PodMonitor")
+    [monitor] = render("pet", KNATIVE, "--set=podMonitor.enabled=true").of("PodMonitor")
 
     assert [e["port"] for e in monitor["spec"]["podMetricsEndpoints"]] == ["http", "user-port"]

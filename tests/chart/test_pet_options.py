@@ -59,7 +59,11 @@ def test_a_pools_own_budget_replaces_parts_of_the_common_one() -> None:
     assert spec("auth", chart)["budget"] == {"period": "Week", "limit": "500"}
 
 
-@pytest.mark.parametrize("wrong", ["period=Year", "onExhausted=Stop", "limit=5", "cap=5"])
+def test_a_limit_may_be_a_number() -> None:
+    assert spec("voice", rendered(budget={"limit": 2500.5}))["budget"] == {"limit": "2500.5"}
+
+
+@pytest.mark.parametrize("wrong", ["period=Year", "onExhausted=Stop", "limit=-5", "cap=5"])
 def test_a_budget_that_no_pool_takes_is_refused(wrong: str) -> None:
     done = template("pet", None, f"--set=budget.{wrong}")
 
@@ -123,17 +127,17 @@ def test_what_a_pod_gets_is_absent_unless_set(name: str) -> None:
 
     chart = rendered(
         **{
-            f"{name}__priorityClassName": "high",
-            f"{name}__serviceAccount__name": "mine",
-            f"{name}__podLabels": {"team": "demo", "app.kubernetes.io/name": "other"},
-            f"{name}__podAnnotations": {"example.com/x": "1"},
-            f"{name}__topologySpreadConstraints": [zone],
+            "priorityClassName": "high",
+            "podLabels": {"team": "demo", "app.kubernetes.io/name": "other"},
+            f"{name}__podAnnotations": {"example.com/x": 1},
+            "topologySpreadConstraints": [zone],
+            "nodeSelector": {"example.com/fast": True},
         }
     )
 
     found, selector = pod(name, chart), chart.one("Deployment", name)["spec"]["selector"]
     assert found["spec"]["priorityClassName"] == "high"
-    assert found["spec"]["serviceAccountName"] == "mine"
+    assert found["spec"]["nodeSelector"] == {"example.com/fast": "true"}
     assert found["spec"]["automountServiceAccountToken"] is False
     assert found["metadata"]["labels"]["team"] == "demo"
     assert found["metadata"]["labels"]["app.kubernetes.io/name"] == name
@@ -141,7 +145,15 @@ def test_what_a_pod_gets_is_absent_unless_set(name: str) -> None:
     assert found["spec"]["topologySpreadConstraints"] == [zone | {"labelSelector": selector}]
 
 
-@pytest.mark.parametrize("name", [*SERVICES, "gateway"])
+@EACH
+def test_a_service_account_of_the_cluster_is_used(name: str) -> None:
+    found = pod(name, rendered(**{f"{name}__serviceAccount__name": "mine"}))
+
+    assert found["spec"]["serviceAccountName"] == "mine"
+    assert found["spec"]["automountServiceAccountToken"] is False
+
+
+@EACH
 def test_a_service_account_for_a_cloud_is_created_on_request(name: str) -> None:
     assert rendered().of("ServiceAccount") == []
     notes = {"eks.amazonaws.com/role-arn": "arn"}
@@ -182,18 +194,26 @@ def test_a_model_that_loads_slowly_gets_more_time_to_start(values: Path | None) 
     assert container["livenessProbe"]["failureThreshold"] == 6
 
 
-def test_common_labels_are_on_every_object_and_replace_none() -> None:
+@pytest.mark.parametrize("values", [None, KNATIVE], ids=["native", "knative"])
+def test_common_labels_and_annotations_are_on_every_object_and_replace_none(
+    values: Path | None,
+) -> None:
     labels = {"team": "demo", "app.kubernetes.io/name": "other"}
-    chart = rendered(commonLabels=labels, metrics__podMonitor="always")
+    notes = {"example.com/audited": True, "helm.sh/resource-policy": "other"}
+    exposed = {f"{name}__enabled": True for name in ("podMonitor", "ingress", "githubStub")}
+    chart = rendered(values, commonLabels=labels, commonAnnotations=notes, **exposed)
 
     for obj in chart.objects:
         assert obj["metadata"]["labels"]["team"] == "demo", obj["metadata"]["name"]
         assert obj["metadata"]["labels"].get("app.kubernetes.io/name") != "other"
+        assert annotations(obj)["example.com/audited"] == "true", obj["metadata"]["name"]
+    for claim in chart.of("PersistentVolumeClaim"):
+        assert annotations(claim)["helm.sh/resource-policy"] == "keep"
 
 
 @pytest.mark.parametrize("values", [None, KNATIVE], ids=["native", "knative"])
 def test_on_openshift_its_scc_chooses_the_ids_and_dns_has_its_port(values: Path | None) -> None:
-    chart = rendered(values, openshift="always")
+    chart = rendered(values, openshift=True)
 
     for owner, found in chart.pods():
         text = json.dumps(found["spec"])
@@ -206,15 +226,15 @@ def test_on_openshift_its_scc_chooses_the_ids_and_dns_has_its_port(values: Path 
 
 def test_a_pod_monitor_scrapes_as_told() -> None:
     relabeling = {"action": "labeldrop", "regex": "pod"}
-    [plain] = rendered(metrics__podMonitor="always").of("PodMonitor")
+    [plain] = rendered(podMonitor__enabled=True).of("PodMonitor")
     assert set(plain["spec"]["podMetricsEndpoints"][0]) == {"port", "path", "interval"}
 
     [monitor] = rendered(
-        metrics__podMonitor="always",
-        metrics__namespace="monitoring",
-        metrics__scrapeTimeout="9s",
-        metrics__relabelings=[relabeling],
-        metrics__metricRelabelings=[relabeling],
+        podMonitor__enabled=True,
+        podMonitor__namespace="monitoring",
+        podMonitor__scrapeTimeout="9s",
+        podMonitor__relabelings=[relabeling],
+        podMonitor__metricRelabelings=[relabeling],
     ).of("PodMonitor")
 
     [endpoint] = monitor["spec"]["podMetricsEndpoints"]
@@ -225,8 +245,8 @@ def test_a_pod_monitor_scrapes_as_told() -> None:
 
 
 def test_the_gateways_disruption_budget_is_as_given_and_can_be_left_out() -> None:
-    given = rendered(gateway__podDisruptionBudget__minAvailable=1)
-    assert given.one("PodDisruptionBudget", "gateway")["spec"]["minAvailable"] == 1
+    given = rendered(gateway__podDisruptionBudget__maxUnavailable="50%")
+    assert given.one("PodDisruptionBudget", "gateway")["spec"]["maxUnavailable"] == "50%"
     off = rendered(gateway__podDisruptionBudget__enabled=False)
     assert off.of("PodDisruptionBudget") == []
 

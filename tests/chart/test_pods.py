@@ -31,8 +31,8 @@ Case = tuple[str, Path | None, str]
 
 PET = CHARTS / "pet" / "ci"
 OPTIONS: list[Case] = [
-    ("kotatsu", None, "console.enabled=false,metrics.dashboards.enabled=false"),
-    ("kotatsu", None, "operator.replicas=2,runtime=native,uninstall.restore=false"),
+    ("kotatsu", None, "console.enabled=false,dashboards.enabled=false"),
+    ("kotatsu", None, "operator.replicas=2,knative.enabled=false,uninstall.restore=false"),
     ("kotatsu", None, "prices.currency=JPY,prices.cpuHour=6.5,logLevel=debug"),
     ("pet", None, "githubStub.enabled=true,feed.storage.existingClaim=mine"),
     ("pet", None, "voice.engine=voicevox,voice.gemini.existingSecret=gemini,voice.anonymous=true"),

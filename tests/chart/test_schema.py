@@ -1,5 +1,6 @@
 """values.yaml and values.schema.json say the same, and a typo is refused with its name."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,12 +11,14 @@ from chart.kit import CHARTS, Object, default_values, schema, template
 BOTH = pytest.mark.parametrize("chart", ["kotatsu", "pet"])
 # Objects whose keys are Kubernetes' or the user's.
 OPEN = {
-    "resources", "podAnnotations", "podLabels", "commonLabels", "nodeSelector", "affinity",
-    "labels", "annotations", "global", "budget", "extended", "startupProbe",
-    "readinessProbe", "livenessProbe",
+    "resources", "podAnnotations", "podLabels", "commonLabels", "commonAnnotations",
+    "nodeSelector", "affinity", "labels", "annotations", "global", "budget", "extended",
+    "livenessProbe",
 }  # fmt: skip
 # Set by a parent chart alone.
 OF_A_PARENT = {"global", "enabled"}
+FORMER = {"$ref": "#/definitions/former"}
+"""In the schema, a value that the chart refuses by itself, with a sentence."""
 
 
 @BOTH
@@ -69,12 +72,12 @@ def test_helm_refuses_an_unknown_value_by_name(chart: str) -> None:
         ("kotatsu", "namespaces={Not_A_Name}", "/namespaces/0"),
         ("kotatsu", "prices.currency=yen", "/prices/currency"),
         ("kotatsu", "prices.cpuHour=6.5", "/prices/currency"),
+        ("kotatsu", "prices.cpuHour=-1,prices.currency=JPY", "/prices/cpuHour"),
         ("kotatsu", "prices.cpuHour=much,prices.currency=JPY", "/prices/cpuHour"),
         ("kotatsu", "prices.extended.gpu=1x,prices.currency=JPY", "/prices/extended/gpu"),
-        ("kotatsu", "operator.livenessProbe.periodSecond=5", "/operator/livenessProbe"),
         ("kotatsu", "activator.podDisruptionBudget.maxUnavailable=some", "/activator/pod"),
-        ("kotatsu", "metrics.runbookUrl=docs/runbooks", "/metrics/runbookUrl"),
-        ("kotatsu", "openshift=true", "/openshift"),
+        ("kotatsu", "prometheusRule.runbookUrl=docs/runbooks", "/prometheusRule/runbookUrl"),
+        ("kotatsu", "openshift=always", "/openshift"),
         ("kotatsu", "fullnameOverride=Not A Name", "/fullnameOverride"),
         ("pet", "idleAfter=5", "/idleAfter"),
         ("pet", "voice.engine=parrot", "/voice/engine"),
@@ -93,11 +96,44 @@ def test_a_wrong_value_is_refused_by_its_place(chart: str, wrong: str, named: st
 
 
 @BOTH
+def test_a_former_value_is_refused_with_what_to_set_instead(chart: str) -> None:
+    names = [name for name in _former(schema(chart), schema(chart)) if name != "metrics"]
+    names += ["metrics.podMonitor", "metrics.labels"]
+
+    done = template(chart, None, *(f"--set={name}=x" for name in names))
+
+    assert done.returncode != 0
+    assert [name for name in names if f" {name} is gone: " not in done.stderr] == []
+    assert len(names) > 15
+    for instead in re.findall(r"is gone: set (?:the \w+ of )?([\w.]+\w)", done.stderr):
+        place: Any = default_values(chart)
+        for key in instead.split("."):
+            assert key in place, instead
+            place = place[key]
+
+
+@BOTH
+def test_an_upgrade_with_the_former_defaults_says_how_to_leave_them(chart: str) -> None:
+    done = template(chart, None, "--set=runtime=native")
+
+    assert "runtime is gone: set knative.enabled to auto, true (was knative)" in done.stderr
+    assert "--reset-then-reuse-values" in done.stderr
+
+
+@BOTH
 def test_every_top_level_value_has_a_comment(chart: str) -> None:
     text = (CHARTS / chart / "values.yaml").read_text()
     for key in default_values(chart):
         block = text.split(f"\n{key}:")[0].rsplit("\n\n", 1)[-1] + text.split(f"{key}:", 1)[1][:200]
         assert "#" in block, key
+
+
+def _former(node: Object, root: Object, path: str = "") -> Iterator[str]:
+    for key, child in node.get("properties", {}).items():
+        if child == FORMER:
+            yield f"{path}{key}"
+        else:
+            yield from _former(_resolve(child, root), root, f"{path}{key}.")
 
 
 def _resolve(node: Object, root: Object) -> Object:
@@ -119,7 +155,7 @@ def _leaves(
 
 def _paths(node: Object, root: Object, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     for key, child in node.get("properties", {}).items():
-        if not path and key in OF_A_PARENT:
+        if (not path and key in OF_A_PARENT) or child == FORMER:
             continue
         yield (*path, key)
         if key not in OPEN:

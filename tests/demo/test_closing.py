@@ -18,7 +18,7 @@ def test_a_month_left_on_is_730_hours_at_the_same_prices():
 
 
 def test_without_prices_there_is_no_bill_but_a_hint_where_they_go():
-    assert "spec.budget.prices" in bill(Cost(), Decimal(0), 2).text
+    assert "the chart value prices" in bill(Cost(), Decimal(0), 2).text
 
 
 def test_the_figures_come_one_a_line_and_only_those_there_are():

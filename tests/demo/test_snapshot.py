@@ -42,10 +42,13 @@ def test_the_status_is_read():
     seen = snapshot(
         pool(
             phase="Warm",
-            lastOpening={"at": "2026-11-24T17:41:00Z", "readyAt": "2026-11-24T17:40:50.5Z"},
+            lastOpening={"at": "2026-11-24T17:41:00Z", "early": "10s"},
             nextTransition={"at": "2026-11-24T17:40:40Z", "kind": "prewarm"},
             lastWake={"at": "2026-11-24T17:00:00Z", "duration": "1.234s"},
-            warmUps=[{"seconds": 2.0, "replicas": 2}],
+            internal={
+                "opening": {"readyAt": "2026-11-24T17:40:50.5Z"},
+                "warmUps": ["a1", [2.0, 2, 0]],
+            },
             cost={"currency": "JPY", "accrued": "0.054", "ratePerHour": "3.6875"},
         ),
         {"spec": {"replicas": 2}},

@@ -42,8 +42,8 @@ def test_the_operator_reads_the_same_instants():
 
 def test_the_lead_is_set_until_the_pool_has_learned_one():
     assert window_from(NOW, {}).lead == "20s"
-    assert window_from(NOW, {"warmUps": []}).lead == "20s"
-    assert window_from(NOW, {"warmUps": [{"seconds": 2.1, "replicas": 2}]}).lead == ""
+    assert window_from(NOW, {"internal": {"warmUps": []}}).lead == "20s"
+    assert window_from(NOW, {"internal": {"warmUps": [[2.1, 2, 0]]}}).lead == ""
 
 
 def test_nothing_but_the_window_keeps_the_pods_at_its_end():

@@ -46,7 +46,7 @@ def charts() -> Rendered:
     """All objects of all charts, as where there is a Prometheus Operator."""
     if find_helm() is None:
         missing("helm", "none in PATH, and `kotatsu-node prepare` has built none")
-    monitored = ("--set", "metrics.podMonitor=always")
+    monitored = ("--set", "podMonitor.enabled=true")
     found = [render(chart.name, None, *monitored).objects for chart in sorted(CHARTS.iterdir())]
     return Rendered([obj for objects in found for obj in objects])
 

@@ -6,6 +6,7 @@ a request over a connection that stays 1 ms.
 
 import functools
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import httpx2
@@ -63,12 +64,17 @@ class Api:
         raise AssertionError
 
     def send(
-        self, method: str, path: str, body: Any = None, content_type: str = "application/json"
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        content_type: str = "application/json",
+        headers: Mapping[str, str] | None = None,
     ) -> httpx2.Response:
         """Write something; what the API server answers, whatever that is."""
         content = None if body is None else json.dumps(body)
-        headers = {"Content-Type": content_type}
-        return self._http.request(method, path, content=content, headers=headers)
+        given = {"Content-Type": content_type} | dict(headers or {})
+        return self._http.request(method, path, content=content, headers=given)
 
     def close(self) -> None:
         """Close its connections."""

@@ -23,7 +23,7 @@ from typing import Any
 import httpx
 import needs
 import pytest
-from e2e.kit import APP_IMAGE, App, Kubectl, config_map, eventually, pool, workload
+from e2e.kit import APP_IMAGE, App, Kubectl, Object, config_map, eventually, pool, workload
 from e2e.patience import MOST, PATIENCE, patience, stalled
 from e2e.soak import Soak
 from pages.kit import browser
@@ -31,6 +31,7 @@ from prometheus_client import CollectorRegistry
 
 from kotatsu_demo import choice
 from kotatsu_operator.controller.app import Operator, Options
+from kotatsu_operator.core.budget.prices import parse_table
 from kotatsu_operator.core.formats import is_true
 from kotatsu_operator.core.pool.spec import Platform
 from kotatsu_operator.kube.client import Kube
@@ -143,7 +144,7 @@ def helm_install(kubectl: Kubectl, release: str, chart: str, *settings: str, wai
     done = _run(
         *("helm", "install", release, str(ROOT / "charts" / chart), "-n", kubectl.namespace),
         *more,
-        *(f"--set={setting}" for setting in settings),
+        *(s if s.startswith("--") else f"--set={s}" for s in settings),
     )
     assert done.returncode == 0, done.stderr
 
@@ -167,9 +168,15 @@ SETTLE = 2
 """Seconds in which the kube-proxies of a throwaway cluster follow: each writes once a second."""
 
 
-def install_platform(kubectl: Kubectl, *settings: str) -> None:
+PRICES = {"currency": "JPY", "memoryGiBHour": "57600"}
+"""The app requests 64 MiB, also while it is parked: a pod costs 1 a second, so the ledger counts
+pod seconds."""
+
+
+def install_platform(kubectl: Kubectl, *settings: str, prices: Object = PRICES) -> None:
     """The platform, with the image that the chart names: `make images` has loaded it."""
-    settings = (*chosen("image", "operator"), DNS, f"routeSettle={SETTLE}", *settings)
+    priced = f"--set-json=prices={json.dumps(prices)}"
+    settings = (*chosen("image", "operator"), DNS, f"routeSettle={SETTLE}", priced, *settings)
     helm_install(kubectl, "kotatsu", "kotatsu", *settings, wait=True)
 
 
@@ -281,10 +288,12 @@ async def start_app(
     *,
     image: str = APP_IMAGE,
     recorder: str = "http://recorder",
+    version: str = "v1beta1",
     **spec: object,
 ) -> App:
-    """Deploy an app with its pool and wait until it is accepted."""
-    kubectl.apply(config_map(), *workload(name, recorder, image=image), pool(name, **spec))
+    """Deploy an app with its pool, written in this version, and wait until it is accepted."""
+    made = pool(name, **spec) | {"apiVersion": f"kotatsu.dev/{version}"}
+    kubectl.apply(config_map(), *workload(name, recorder, image=image), made)
     app = App(name, kubectl)
     await eventually(
         f"{name} accepted",
@@ -318,7 +327,10 @@ async def operator_with(bare: Kubectl) -> AsyncIterator[Callable[..., None]]:
 
     async def operate(**given: Any) -> None:
         kube = Kube.connect("e2e-operator")
-        given.setdefault("options", Options(platform=Platform(timedelta(seconds=SETTLE))))
+        given.setdefault(
+            "options",
+            Options(platform=Platform(timedelta(seconds=SETTLE), prices=parse_table(PRICES))),
+        )
         await Operator(kube, [bare.namespace], CollectorRegistry(), **given).run(stop)
         await kube.close()
 

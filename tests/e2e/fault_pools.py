@@ -23,9 +23,6 @@ from kotatsu_operator.kube.objects import Deployment
 
 SPEC: Object = {
     "holdTimeout": "240s",
-    # The app requests 64 MiB, also while it is parked: at this price a pod costs 1 a second, so the
-    # ledger counts pod seconds.
-    "budget": {"currency": "JPY", "prices": {"memoryGiBHour": "57600"}},
 }
 
 PATIENCE = 300.0

@@ -20,6 +20,8 @@ import yaml
 from e2e import api
 from e2e.patience import PATIENCE, patience
 
+from tests.operator.core.values import annotations_of
+
 HERE = Path(__file__).parent
 APP_IMAGE = os.environ.get("KOTATSU_E2E_APP_IMAGE", "localhost/kotatsu-operator:dev")
 NO_IMAGE = "localhost/no-such-image:1"
@@ -203,10 +205,11 @@ def config_map() -> Object:
 
 def pool(name: str, **spec: Any) -> Object:
     """A WarmPool for an app."""
+    annotations = annotations_of(spec)
     return {
         "apiVersion": "kotatsu.dev/v1beta1",
         "kind": "WarmPool",
-        "metadata": {"name": name},
+        "metadata": {"name": name} | ({"annotations": annotations} if annotations else {}),
         "spec": {"targetRef": {"name": name}, **spec},
     }
 
@@ -215,9 +218,7 @@ def asleep_override(seconds: float = 300) -> Object:
     """An override that asks for sleep, different from every other."""
     return {
         "mode": "Asleep",
-        "until": stamp(datetime.now(UTC) + timedelta(seconds=seconds)),
-        "by": "test",
-        "reason": uuid.uuid4().hex,
+        "until": (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat(),
     }
 
 

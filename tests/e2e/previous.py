@@ -24,9 +24,9 @@ log = logging.getLogger(__name__)
 
 IMAGE = "localhost/kotatsu-operator"
 OPERATOR = next(image for image in IMAGES if image.name == "operator")
-BEFORE_RELEASES = "adb2314d0b665faef22a06e28cdc51077242a01d"
+BEFORE_RELEASES = "84b6da4acfe9ce5c436c5d891451ac5a18eba979"
 """What to upgrade from as long as there is no release."""
-PARKED = "parked.enabled=true"
+PARKED, SETTLE = "parked.enabled=true", "routeSettle=1"
 WITHOUT_HISTORY = (
     "this clone has no history, so the upgrade begins at this checkout itself: `git fetch"
     " --unshallow --tags` brings the release before it"
@@ -44,7 +44,7 @@ class Release:
 
 def this_release() -> Release:
     """What is in this checkout."""
-    return Release("this", ROOT / "charts/kotatsu", (*built("image", "operator"), PARKED))
+    return Release("this", ROOT / "charts/kotatsu", (*built("image", "operator"), PARKED, SETTLE))
 
 
 def previous_release(context: str, scratch: Path) -> Release:

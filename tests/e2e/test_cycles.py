@@ -49,7 +49,7 @@ PARKED = SPEC | {
     "idleAfter": "2s",
     "maxReplicas": 1,
     "targetConcurrency": 20,
-    "parked": {"for": "24h"},
+    "parkedFor": "24h",
 }
 
 MOMENTS = 1.5

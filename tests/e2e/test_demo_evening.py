@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.nightly, IN_BROWSER]
 
 POOLS = ("face", "voice")
 EVENT = ("-l", "event=evening")
-PRICES = {"currency": "JPY", "prices": {"cpuHour": "650.003", "memoryGiBHour": "70.0007"}}
+PRICES = {"currency": "JPY", "cpuHour": "650.003", "memoryGiBHour": "70.0007"}
 
 RECEIVERS = """
 receivers:
@@ -59,7 +59,7 @@ def stage(make_namespace: Any) -> Kubectl:
     kubectl = make_namespace("evening")
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "kotatsu-receivers"}}
     kubectl.apply(secret | {"stringData": {"receivers.yaml": RECEIVERS}})
-    install_platform(kubectl, "notifications.secretName=kotatsu-receivers", EGRESS)
+    install_platform(kubectl, "notifications.secretName=kotatsu-receivers", EGRESS, prices=PRICES)
     add_recorder(kubectl)
     return kubectl
 
@@ -76,7 +76,7 @@ async def evening(stage: Kubectl, origin: str) -> "Evening":
     """Two pools of one event."""
     apps = []
     for name in POOLS:
-        more = {"idleAfter": "4s", "lead": "40s", "budget": PRICES}
+        more = {"idleAfter": "4s", "lead": "40s"}
         apps.append(await start_app(stage, name, **more))
         stage("label", "warmpool", name, "event=evening")
     return Evening(stage, apps, origin)

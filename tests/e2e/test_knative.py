@@ -58,7 +58,7 @@ def accepted(kubectl: Kubectl, name: str) -> Object:
 def warm_for(seconds: float, replicas: int) -> Object:
     """An override that ends by itself."""
     until = stamp(datetime.now(UTC) + timedelta(seconds=seconds))
-    return {"mode": "Warm", "replicas": replicas, "until": until, "by": "test"}
+    return {"mode": "Warm", "replicas": replicas, "until": until}
 
 
 class Operator:
@@ -167,7 +167,7 @@ async def test_the_floor_is_set_before_the_window_opens_and_what_was_there_comes
     await eventually("floor set", lambda: service.min_scale(first) == "2")
     assert timedelta(0) < opens - datetime.now(UTC) <= timedelta(seconds=20)
     assert phase(knative, name) == "Warming"
-    [kept] = status(knative, name)["knative"]["revisions"]
+    [kept] = status(knative, name)["internal"]["knative"]["revisions"]
     uid = kept.pop("uid")
     assert uid == knative.get("revisions.serving.knative.dev", first)["metadata"]["uid"]
     assert kept == {"name": first, "minScale": "0", "written": ["2"]}
@@ -187,7 +187,10 @@ async def test_the_floor_is_set_before_the_window_opens_and_what_was_there_comes
     service.scale(first, 0)
     await eventually(
         "only the new one is remembered",
-        lambda: [r["name"] for r in status(knative, name)["knative"]["revisions"]] == [second],
+        lambda: (
+            [r["name"] for r in status(knative, name)["internal"]["knative"]["revisions"]]
+            == [second]
+        ),
     )
 
     closes = max(opens, datetime.now(UTC).replace(microsecond=0)) + timedelta(seconds=5)
@@ -198,7 +201,7 @@ async def test_the_floor_is_set_before_the_window_opens_and_what_was_there_comes
     assert phase(knative, name) == "Draining"
     service.scale(second, 0)
     await eventually("asleep", lambda: phase(knative, name) == "Asleep")
-    assert status(knative, name)["warmUps"]
+    assert status(knative, name)["internal"]["warmUps"]
 
 
 async def test_a_new_operator_gives_back_what_the_old_one_set(

@@ -17,6 +17,7 @@ from kotatsu_operator.controller.reconciler import WAKE_GOES_FIRST
 from kotatsu_operator.core.formats import parse_duration
 from kotatsu_operator.core.plan.lead import auto_lead
 from kotatsu_operator.core.pool.memory import WarmUp
+from kotatsu_operator.core.pool.warm_ups import read_warm_ups
 from kotatsu_operator.core.protocol import (
     CAPACITY_LABEL,
     MANAGED_BY,
@@ -77,16 +78,17 @@ async def test_a_window_is_ready_before_it_opens_though_its_pods_wait_for_a_node
     await eventually("asleep, and its node gone", lambda: is_asleep(world))
 
     slept = status(world)
-    [warm_up] = slept["warmUps"]
+    [warm_up] = read_warm_ups(slept)
     # Counted from the operator's first look, which leaves a wake alone for half a second.
-    assert warm_up["seconds"] >= DELAY - WAKE_GOES_FIRST.total_seconds()
+    assert warm_up.seconds >= DELAY - WAKE_GOES_FIRST.total_seconds()
+    assert warm_up.parts is not None
     # The scheduler writes whole seconds.
-    assert warm_up["parts"]["node"] >= DELAY - 2, "the time until it had a node is not said"
+    assert warm_up.parts.node >= DELAY - 2, "the time until it had a node is not said"
     events = [e for e in world.kubectl.items("events") if e["reason"] == "WarmUpUnschedulable"]
     assert len(events) == 1
     assert "nodes are available" in events[0]["message"]
     lead = parse_duration(slept["lead"])
-    learned = WarmUp(float(warm_up["seconds"]), 1)
+    learned = WarmUp(warm_up.seconds, 1)
     assert lead == auto_lead([learned], 1, SETTLE) > timedelta(seconds=DELAY)
     opens = datetime.now(UTC).replace(microsecond=0) + lead + timedelta(seconds=3)
     window = {"name": "demo", "start": wall(opens), "replicas": 1}
@@ -95,11 +97,11 @@ async def test_a_window_is_ready_before_it_opens_though_its_pods_wait_for_a_node
 
     opening = await eventually(
         "the opening",
-        lambda: (found := status(world).get("lastOpening") or {}).get("readyAt") and found,
+        lambda: (found := status(world).get("lastOpening") or {}).get("early") and found,
         within=lead.total_seconds() + 60,
     )
     assert parse(opening["at"]) == opens
-    assert parse(opening["readyAt"]) < opens
+    assert not opening["early"].startswith("-")
     assert world.nodes.nodes == ["late-0", "late-1"], "it did not wait for a node"
 
 
@@ -130,9 +132,9 @@ async def test_with_capacity_ahead_the_first_window_is_ready_though_its_node_joi
         reach(opens - lead)
         opening = await eventually(
             "the opening",
-            lambda: (found := status(world).get("lastOpening") or {}).get("readyAt") and found,
+            lambda: (found := status(world).get("lastOpening") or {}).get("early") and found,
         )
-        assert parse(opening["readyAt"]) < opens
+        assert not opening["early"].startswith("-")
         assert world.nodes.nodes == ["late-0"], "an evicted placeholder has asked for a node"
         await eventually(
             "no placeholder",

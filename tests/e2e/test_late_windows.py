@@ -124,7 +124,7 @@ class Windows:
                 return bool(found.get("readyAt")) and parse(found["at"]) == at
 
             await self._until(f"{name} was Ready for its window {number}", opened, patience)
-            early = (opens - parse(status()["lastOpening"]["readyAt"])).total_seconds()
+            early = (opens - parse(status()["internal"]["opening"]["readyAt"])).total_seconds()
             self.openings.append(Opening(name, number, early, pod_ready, lead.total_seconds()))
             await self._windows(name, [])
 

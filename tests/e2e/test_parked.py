@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 QUICK = {
     "idleAfter": "3s",
     "maxReplicas": 3,
-    "parked": {"for": "10m"},
+    "parkedFor": "10m",
 }
 
 

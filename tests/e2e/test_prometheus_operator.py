@@ -16,7 +16,7 @@ from e2e.prometheus import RIGHTS, Prometheus, from_docs, of_the_example
 pytestmark = [pytest.mark.e2e, pytest.mark.nightly, pytest.mark.alone]
 
 PAGE = ROOT / "docs/monitoring.md"
-LABELS: dict[str, str] = yaml.safe_load(from_docs(PAGE, "release:"))["metrics"]["labels"]
+LABELS: dict[str, str] = yaml.safe_load(from_docs(PAGE, "release:"))["podMonitor"]["labels"]
 GROUPS: list[Object] = yaml.safe_load((ROOT / "charts/kotatsu/rules/kotatsu.yaml").read_text())[
     "groups"
 ]
@@ -66,8 +66,9 @@ def stack(
 
 
 def _install(kubectl: Kubectl) -> None:
-    labels = (*(f"metrics.labels.{k}={v}" for k, v in LABELS.items()), "metrics.interval=2s")
-    install_platform(kubectl, *labels)
+    labels = (*(f"podMonitor.labels.{k}={v}" for k, v in LABELS.items()), "podMonitor.interval=2s")
+    rules = (f"prometheusRule.labels.{k}={v}" for k, v in LABELS.items())
+    install_platform(kubectl, *labels, *rules)
     sets = ["githubStub.enabled=true", "voice.enabled=false", "auth.pool.enabled=false", *labels]
     # feed is a pool that is always warm.
     window = {"name": "all-day", "schedule": "0 * * * *", "duration": "90m", "replicas": "1"}

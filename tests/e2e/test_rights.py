@@ -67,7 +67,7 @@ def test_an_account_may_do_what_the_chart_says_and_nothing_else(
 
 
 QUICK: Object = {"idleAfter": "1s"}
-PARKED = pool("parked", parked={"for": "24h"}, **QUICK)
+PARKED = pool("parked", parkedFor="24h", **QUICK)
 REVISION = "kn-00001"
 
 NOBODY_MAY = [
@@ -212,7 +212,7 @@ async def world(plane: ControlPlane, kubectl: Kubectl, tmp_path: Path) -> AsyncI
 
 def warm(replicas: int) -> Object:
     until = datetime.now(UTC) + timedelta(minutes=30)
-    return {"mode": "Warm", "replicas": replicas, "until": stamp(until), "by": "test"}
+    return {"mode": "Warm", "replicas": replicas, "until": stamp(until)}
 
 
 @contextlib.contextmanager

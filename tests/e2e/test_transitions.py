@@ -74,7 +74,7 @@ async def make_arena(stack, kubectl, leases, tmp_path_factory):
         for name, idle_after, more in (
             ("busy", "60s", {}),
             ("wide", "60s", {}),
-            ("quiet", "4s", {"parked": {"for": "4s"}}),
+            ("quiet", "4s", {"parkedFor": "4s"}),
         )
     ]
     await fault_pools.watcher.sees(

@@ -4,6 +4,9 @@ It comes from the release before this checkout (previous.py): `make e2e` does it
 many times and in several namespaces side by side (soak.py). Those share the CRD alone: what else of
 a release is cluster-wide (admission policies, the ClusterRole of the Job that upgrades the CRD) has
 its namespace in its name.
+
+That release has v1alpha1 and this one v1beta1: pools are made with manifests of the old one, and
+the Job converts them under load. The CRD serves both versions all the time.
 """
 
 import asyncio
@@ -30,7 +33,7 @@ from e2e.stream import Stream
 from e2e.watcher import NamespaceWatcher
 from lightkube import AsyncClient
 
-from kotatsu_operator.jobs import crds
+from kotatsu_operator.jobs import crds, from_v1alpha1
 from kotatsu_operator.kube.client import Kube
 
 pytestmark = [
@@ -41,16 +44,24 @@ pytestmark = [
 
 CRD = "warmpools.kotatsu.dev"
 SPEC = {
-    "idleAfter": "60s",
-    "maxReplicas": 1,
-    "holdTimeout": "120s",
+    "scaling": {"idleAfter": "60s", "maxReplicas": 1},
+    "drain": {"routeSettle": "1s"},
+    "wake": {"holdTimeout": "120s"},
 }
 OF_EACH = {
     "busy": {},
     "cycling": {},
-    "quiet": {"idleAfter": "3s"},
-    "parked": {"idleAfter": "8s", "maxReplicas": 1, "parked": {"for": "24h"}},
+    "quiet": {"scaling": {"idleAfter": "3s"}},
+    "parked": {"scaling": {"idleAfter": "8s", "maxReplicas": 1}, "parked": {"for": "24h"}},
 }
+"""What pools have more or else, as the release before this one reads it."""
+CONVERTED = {
+    "busy": {"idleAfter": "60s", "maxReplicas": 1, "holdTimeout": "120s"},
+    "cycling": {"idleAfter": "60s", "maxReplicas": 1, "holdTimeout": "120s"},
+    "quiet": {"idleAfter": "3s", "maxReplicas": 10, "holdTimeout": "120s"},
+    "parked": {"idleAfter": "8s", "maxReplicas": 1, "holdTimeout": "120s", "parkedFor": "24h"},
+}
+"""What this release reads of the same pools."""
 PAUSE = 0.1 * ARENAS
 """Seconds between two requests of a client: all namespaces together ask no more often than one."""
 
@@ -84,10 +95,37 @@ def crd_revision(kubectl):
     return crds.revision(kubectl.get("crd", CRD))
 
 
+def store_v1alpha1(kubectl):
+    """Put the CRD in place that the release before finds: the cluster stores v1alpha1.
+
+    Without deleting another one, whose pools would go with it: so it serves v1beta1 too, and keeps
+    the fields of both. That the Job converts what the CRD of v1alpha1 alone has stored is tested in
+    tests/apiserver/test_from_v1alpha1.py.
+    """
+    packaged = yaml.safe_load((ROOT / f"charts/kotatsu/crds/{CRD}.yaml").read_text())
+    former = from_v1alpha1.transitional(packaged)
+    for version in former["spec"]["versions"]:
+        version["storage"] = version["name"] == from_v1alpha1.OLD
+    former["metadata"]["annotations"][crds.REVISION] = "0"
+    kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=json.dumps(former))
+    kubectl("wait", "--for=condition=Established", f"crd/{CRD}")
+
+
+def not_converted(kubectl, apps):
+    """What pools lack that v1beta1 has."""
+    found = []
+    for app, (name, spec) in zip(apps, CONVERTED.items(), strict=True):
+        has = kubectl.get("warmpool", app.name)["spec"]
+        if has | spec != has:
+            found.append(f"{name} is not converted: {has}")
+    return found
+
+
 async def test_upgrade_rollback_uninstall_and_reinstall_under_traffic_lose_nothing(
     context, make_namespace, soak, tmp_path
 ):
     before = await asyncio.to_thread(previous_release, context, tmp_path)
+    store_v1alpha1(Kubectl("default"))
     row = f"upgrade from {before.name}, rollback, uninstall, reinstall"
     wrong = []
     for _ in soak.chances(row, REPEATS):
@@ -125,6 +163,7 @@ async def come_and_go(kubectl, before, after):
             kubectl,
             f"{name}-{uuid.uuid4().hex[:4]}",
             recorder=f"http://{recorder}",
+            version=from_v1alpha1.OLD,
             **SPEC | more,
         )
         for name, more in OF_EACH.items()
@@ -142,10 +181,12 @@ async def come_and_go(kubectl, before, after):
                 stopped = asyncio.Event()
                 cycles = asyncio.create_task(keep_cycling(pools, cycling, stopped))
                 wrong.append(await on(after, "upgrade", kubectl))
+                wrong += not_converted(kubectl, apps)
                 wrong.append(
                     await run_helm("rollback", "kotatsu", "1", "-n", kubectl.namespace, "--wait")
                 )
                 wrong.append(await on(after, "upgrade", kubectl))
+                wrong += not_converted(kubectl, apps)
                 stopped.set()
                 slept = await cycles
             if not record.items() <= kubectl.get("configmap", "kotatsu-targets")["data"].items():
@@ -237,7 +278,7 @@ async def test_a_newer_crd_replaces_an_older_one_and_keeps_its_objects_but_never
         "apiVersion": f"{group}/v1beta1",
         "kind": "ColdPool",
         "metadata": {"name": "old"},
-        "spec": {"targetRef": {"name": "old"}, "budget": {"currency": "JPY"}},
+        "spec": {"targetRef": {"name": "old"}, "budget": {"limit": "5"}},
     }
     kubectl.apply(older)
     try:

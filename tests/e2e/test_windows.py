@@ -31,7 +31,7 @@ async def test_both_replicas_are_ready_before_the_window_opens_and_gone_after_it
 
     await eventually("both Ready", lambda: len(app.ready_pods()) == 2, within=40)
     opening = await eventually(
-        "opening recorded", lambda: (app.status().get("lastOpening") or {}).get("readyAt")
+        "opening recorded", lambda: (app.status().get("lastOpening") or {}).get("early")
     )
     assert parse(opening) < opens
     assert _metric(platform, "kotatsu_pool_prewarm_lead_seconds", app.name) >= 8

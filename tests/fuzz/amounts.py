@@ -53,7 +53,7 @@ def price_table(given: Any) -> None:
     if table is None:
         assert why.startswith("prices")
         return
-    price = hourly({"cpu": Decimal("0.25"), "memory": Decimal(2**40)}, table.prices)
+    price = hourly({"cpu": Decimal("0.25"), "memory": Decimal(2**40)}, table)
     for _ in range(3):
         price = price * 24 * 366 * 10_000
         assert f"{price:.6f}"

@@ -10,7 +10,7 @@ from fuzz.kit import NOW, SOON, Target, attempt, mixed
 from hypothesis import strategies as st
 
 from kotatsu_demo_mode.cron_of import as_cron
-from kotatsu_operator.core.calendar.occasions import MOST_BYTES, CalendarError, Match
+from kotatsu_operator.core.calendar.occasions import MOST_BYTES, CalendarError
 from kotatsu_operator.core.calendar.schedule import occurrences
 from kotatsu_operator.core.pool.calendars import AHEAD, Reading, follow, with_calendars
 from kotatsu_operator.core.pool.memory import Memory
@@ -32,8 +32,7 @@ POOLS = [
             "windows": [
                 {"name": "noon", "schedule": "0 12 * * *", "duration": "1h", "replicas": 1}
             ],
-            "calendars": [{"name": "team", "replicas": 2}],
-            "closedOn": ["team"],
+            "calendars": [{"name": "team", "replicas": 2}, {"name": "team", "mode": "Closed"}],
         }
     )
     for zone in ("Pacific/Kiritimati", "America/New_York", "Pacific/Pago_Pago")
@@ -45,7 +44,7 @@ def _read(data: bytes) -> tuple[Calendar, Expanded]:
         found = read(data)
         for event in found.events[:1]:
             as_cron(event, POOLS[0].zone, NOW)
-        return found, expand(found, Match(), NOW - timedelta(days=1), NOW + AHEAD)
+        return found, expand(found, "", NOW - timedelta(days=1), NOW + AHEAD)
 
 
 def calendar(text: str) -> None:

@@ -73,7 +73,7 @@ def test_every_alert_says_by_convention_what_it_is(alert: dict[str, Any]) -> Non
 def test_the_runbooks_of_the_file_are_those_of_the_charts_default() -> None:
     values = yaml.safe_load((ROOT / "charts/kotatsu/values.yaml").read_text())
     for alert in ALERTS:
-        address = values["metrics"]["runbookUrl"].replace("{alert}", alert["alert"])
+        address = values["prometheusRule"]["runbookUrl"].replace("{alert}", alert["alert"])
         assert alert["annotations"]["runbook_url"] == address
 
 

@@ -19,6 +19,7 @@ from kotatsu_operator.kube.client import Scale
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError
 from kotatsu_operator.kube.fields import used
 from kotatsu_operator.kube.objects import Object, parts
+from tests.operator.core.values import annotations_of
 
 NAMESPACE = "demo"
 VOICE = (NAMESPACE, "voice")
@@ -56,6 +57,7 @@ def warm_pool(
 ) -> Object:
     """A WarmPool; spec fields are written as in a manifest."""
     target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": name}
+    annotations = annotations_of(spec)
     return {
         "apiVersion": "kotatsu.dev/v1beta1",
         "kind": "WarmPool",
@@ -66,6 +68,7 @@ def warm_pool(
             "generation": 1,
             "resourceVersion": "1",
             "creationTimestamp": "2026-11-25T09:00:00Z",
+            **({"annotations": annotations} if annotations else {}),
         },
         "spec": {"targetRef": target} | spec,
         **({} if status is None else {"status": status}),
@@ -296,8 +299,6 @@ class FakeKube:
         self.calls: list[tuple[Any, ...]] = []
         self.down = False
         self.has_knative = True
-        self.lacks: set[str] = set()
-        """Fields that the CRD of WarmPools does not have in the status, such as `cost.group`."""
         self.scaled = BUILT_IN
         self.refuses = knative_refuses
         """Why an admission webhook refuses annotations; empty when it does not."""
@@ -360,8 +361,9 @@ class FakeKube:
 
     @property
     def writes(self) -> list[str]:
-        """The verbs of all calls that change something, in order; events apart."""
-        return [call[0] for call in self.called(*_WRITING) if call[1] != "Event"]
+        """The verbs of all calls that change something, in order; events and histories apart."""
+        apart = ("Event", "WarmPoolHistory")
+        return [call[0] for call in self.called(*_WRITING) if call[1] not in apart]
 
     # --- what the programs call ---
 
@@ -437,12 +439,6 @@ class FakeKube:
         if version is not None:
             self._check("WarmPool", name, version)
         new = _merged(found, {"status": status})
-        for path in self.lacks:
-            parent, _, name = path.rpartition(".")
-            if not parent:
-                new = _merged(new, {"status": {name: None}})
-            elif parent in new["status"]:
-                new = _merged(new, {"status": {parent: {name: None}}})
         return _copied(found) if new == found else self.put(new, "WarmPool")
 
     async def serves(self, kind: Any, namespace: str) -> bool:

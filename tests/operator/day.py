@@ -17,11 +17,11 @@ from kotatsu_operator.controller.pacer import Pacer
 from kotatsu_operator.controller.reconciler import Reconciler
 from kotatsu_operator.controller.reporter import Reporter
 from kotatsu_operator.controller.targets.target import Tools
-from kotatsu_operator.core.budget.prices import NO_PRICES, PriceTable
+from kotatsu_operator.core.budget.prices import parse_table
 from kotatsu_operator.core.exposition import Silence
 from kotatsu_operator.core.formats import stamp
 from kotatsu_operator.core.pool.memory import Route
-from kotatsu_operator.core.pool.spec import Platform
+from kotatsu_operator.core.pool.spec import NO_PRICES, Platform, Prices
 from kotatsu_operator.core.protocol import CAPACITY_LABEL
 from tests.operator.cluster import (
     VOICE,
@@ -32,6 +32,7 @@ from tests.operator.cluster import (
     service,
     warm_pool,
 )
+from tests.operator.core.values import annotations_of
 
 ACTIVATOR = PodIdentity("demo", "activator-1", "uid-activator-1", ("10.0.0.9",), "node-a")
 WATCHED = ("WarmPool", "Deployment", "Service", "HorizontalPodAutoscaler")
@@ -117,7 +118,7 @@ class Day:
     pod_conditions: dict = field(default_factory=dict)
     """A further condition of some pods, by name."""
     hook: object = no_hook
-    prices: PriceTable = NO_PRICES
+    prices: Prices = NO_PRICES
     settle_seconds: float = 5
     """The chart's routeSettle."""
     catching_up: float = 0.0
@@ -135,9 +136,9 @@ class Day:
     # --- what tests do ---
 
     @classmethod
-    def begin(cls, now, *, replicas=0, ready=False, settle=5, **spec):
+    def begin(cls, now, *, replicas=0, ready=False, settle=5, prices=None, **spec):
         """A pool that nobody has looked at yet; its pods, if any, are `ready` or just made."""
-        day = cls(now, settle_seconds=settle)
+        day = cls(now, settle_seconds=settle, prices=parse_table(prices or {}))
         day.kube.put(warm_pool(**spec))
         day.kube.put(deployment(replicas=replicas))
         day.kube.put(service())
@@ -161,9 +162,9 @@ class Day:
             Reporter(self.kube, self.cache, lambda: self.now, "operator-1"),
             features=[PoolMetrics(self.registry), *self.features()],
             pacer=self.pacer,
-            accounts=Accounts(self.prices, self.monotonic),
+            accounts=Accounts(self.monotonic),
             parking=self.parking,
-            platform=Platform(timedelta(seconds=self.settle_seconds)),
+            platform=Platform(timedelta(seconds=self.settle_seconds), prices=self.prices),
         )
 
     def features(self):
@@ -211,13 +212,14 @@ class Day:
 
     def ticket(self):
         """An activator announces a request."""
-        demand = {"at": stamp(self.now), "by": "activator-1"}
+        demand = {"at": stamp(self.now)}
         self.kube.edit("WarmPool", "voice", status={"demand": demand})
 
     def edit(self, **spec):
         """Somebody edits the pool's spec."""
         generation = self.kube.stored("WarmPool", "voice")["metadata"]["generation"] + 1
-        self.kube.edit("WarmPool", "voice", spec=spec, metadata={"generation": generation})
+        meta = {"generation": generation, "annotations": annotations_of(spec)}
+        self.kube.edit("WarmPool", "voice", spec=spec, metadata=meta)
 
     def watch(self):
         """Let the watches catch up with the API server and the pods with their scale."""

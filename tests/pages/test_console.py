@@ -389,7 +389,7 @@ def parked_board() -> Board:
         {"name": "aftershow", "start": "2026-11-25T19:00", "end": "2026-11-25T23:00", "replicas": 2}
         | {"mode": "Parked"},
     ]
-    spec = {"timeZone": "UTC", "parked": {"for": "30m"}}
+    spec = {"timeZone": "UTC", "parkedFor": "30m"}
     now = status("Parked", 2, reason="Window", activeWindow="doors-open", reduced=True)
     board.see(pool("voice", status=now, windows=windows, **spec))
     board.see(pool("feed", status=status("Parked", 1, reduced=True), **spec))

@@ -1,7 +1,8 @@
 """A real API server with the WarmPool CRD and no nodes: what kubectl and the plugin talk to.
 
 tools/node's control plane on free ports of loopback. Nothing runs in it: the tests write the status
-themselves, as the operator would.
+themselves, as the operator would. It is not the one of tests/apiserver, which all tests of a run
+share: these tests read all namespaces, make every pod Ready, and delete the CRD.
 """
 
 import json

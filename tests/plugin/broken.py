@@ -384,7 +384,7 @@ WARNED = [
         "pods that cannot be parked",
         [
             *changed(lambda o: container(o).update(resources={"requests": {"memory": "64Mi"}})),
-            warm_pool(parked={}),
+            warm_pool(parkedFor="1h"),
         ],
         "parked",
         "NothingToReduce",
@@ -392,7 +392,7 @@ WARNED = [
     ),
     Setup(
         "an operator that may not park pods",
-        plus(warm_pool(parked={})),
+        plus(warm_pool(parkedFor="1h")),
         "parked",
         "NotEnabled",
         "parked.enabled",

@@ -39,22 +39,30 @@ RUNNING = {
 COST = {
     "currency": "JPY",
     "accrued": "8.312240",
-    "podPerHour": "1.843750",
     "periodStart": START,
+}
+HISTORY = {"since": START, "episodes": [WINDOW, OVERRIDE]}
+"""What the WarmPoolHistory has."""
+
+INNER = {
+    "podPerHour": "1.843750",
     "periodEnd": "2026-11-30T15:00:00Z",
     "at": "2026-11-24T20:59:30Z",
 }
-STATUS = {
-    "cost": COST,
-    "history": {"since": START, "episodes": [WINDOW, OVERRIDE], "running": RUNNING},
-}
 
 
-def evening(**status: Any) -> dict[str, Any]:
-    """A pool with this evening in its status."""
-    return manifest(windows=[PITCH]) | {"status": {**STATUS, **status}}
+def evening(
+    history: Any = HISTORY, running: Any = RUNNING, cost: Any = COST, waits: Any = ()
+) -> dict[str, Any]:
+    """A pool with this evening in its status and WarmPoolHistory; `waits` for the latter."""
+    outbox = {"running": running, "settled": "8.296875", "episodes": list(waits)}
+    status = {"cost": cost, "internal": {"cost": INNER, "history": outbox}}
+    return manifest(windows=[PITCH]) | {"status": status, "past": history}
 
 
 def said(*words: str, pools: list[dict[str, Any]]) -> Ran:
     """Run a command in a cluster of these pools."""
-    return demo_mode(*words, cluster=Cluster(*pools))
+    cluster = Cluster(*({k: v for k, v in pool.items() if k != "past"} for pool in pools))
+    named = {pool["metadata"]["name"]: pool.get("past") for pool in pools}
+    cluster.histories = {n: {"record": past} for n, past in named.items() if past is not None}
+    return demo_mode(*words, cluster=cluster)

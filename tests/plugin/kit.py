@@ -17,8 +17,15 @@ from kotatsu_demo_mode.operators import NAMESPACES
 from kotatsu_demo_mode.pools import Pool, read_pool, template_of
 from kotatsu_demo_mode.shell import Shell
 from kotatsu_demo_mode.terminal import Terminal
+from kotatsu_operator.core.budget.prices import parse_table
+from kotatsu_operator.core.pool.spec import Platform
+from tests.operator.core.values import annotations_of
 
-PRICES = {"currency": "JPY", "prices": {"cpuHour": "6.5", "memoryGiBHour": "0.7"}}
+PLATFORM = Platform(
+    prices=parse_table({"currency": "JPY", "cpuHour": "6.5", "memoryGiBHour": "0.7"})
+)
+COST = {"currency": "JPY", "podPerHour": "1.84375", "parkedPodPerHour": "0.25125"}
+"""What the operator writes of the pods below at these prices."""
 NOW = datetime(2026, 11, 24, 21, 0, tzinfo=UTC)  # 06:00 on a Wednesday in Tokyo
 
 
@@ -62,16 +69,21 @@ def lease(holder: str, age: float = 0.0) -> dict[str, Any]:
 
 def manifest(name: str = "voice", **spec: Any) -> dict[str, Any]:
     """A WarmPool in Tokyo with prices; fields of its spec as keywords."""
+    annotations = annotations_of(spec)
     return {
         "apiVersion": "kotatsu.dev/v1beta1",
         "kind": "WarmPool",
-        "metadata": {"name": name, "labels": {"team": "pet"}},
+        "metadata": {
+            "name": name,
+            "labels": {"team": "pet"},
+            **({"annotations": annotations} if annotations else {}),
+        },
         "spec": {
             "targetRef": {"name": name},
             "timeZone": "Asia/Tokyo",
-            "budget": PRICES,
             **spec,
         },
+        "status": {"cost": COST},
     }
 
 
@@ -90,10 +102,15 @@ PARKED = PITCH | {"mode": "Parked"}
 EVENINGS = cron("rehearsal", "0 18 * * 1-5", "90m", 2)
 
 
-def pool(name: str = "voice", status: dict[str, Any] | None = None, **spec: Any) -> Pool:
+def pool(
+    name: str = "voice",
+    status: dict[str, Any] | None = None,
+    platform: Platform = PLATFORM,
+    **spec: Any,
+) -> Pool:
     """A pool as the commands see it, with a Deployment that can be read."""
     raw = manifest(name, **spec) | {"status": status or {}}
-    return read_pool(raw, template_of(deployment(name)))
+    return read_pool(raw, template_of(deployment(name)), platform)
 
 
 @dataclass
@@ -120,6 +137,8 @@ class Cluster:
         self.operators = [operator()] if operators is None else [*operators]
         self.lease: dict[str, Any] | None = lease("kotatsu-operator-1")
         """The Lease of the operators; None if it may not be read."""
+        self.histories: dict[str, Any] = {}
+        """The WarmPoolHistories by name; a `DemoModeError` is raised."""
         self._pools = {raw["metadata"]["name"]: deepcopy(raw) for raw in pools}
         self.writes: list[Any] = []
         """The patches that were not dry runs."""
@@ -141,6 +160,10 @@ class Cluster:
             return {"items": deepcopy(list(self._pools.values()))}
         if folder.endswith("/warmpools"):
             return deepcopy(self._pools[name])
+        if folder.endswith("/warmpoolhistories") and name in self.histories:
+            if isinstance(found := self.histories[name], Exception):
+                raise found
+            return deepcopy(found)
         if name == "deployments":
             return {"items": deepcopy(self.operators)}
         if folder.endswith("/leases"):
@@ -171,7 +194,11 @@ class Cluster:
         if "dryRun" not in query:
             self.writes.append(body)
         if "spec" in body and isinstance(raw["spec"], dict):
-            raw = raw | {"spec": raw["spec"] | body["spec"]}
+            annotations = body["metadata"].get("annotations", {})
+            raw = raw | {
+                "metadata": raw["metadata"] | {"annotations": annotations},
+                "spec": raw["spec"] | body["spec"],
+            }
         return deepcopy(raw)
 
     def _patched(self, raw: dict[str, Any], body: list[dict[str, Any]]) -> dict[str, Any]:
@@ -181,6 +208,7 @@ class Cluster:
             place: Any = made
             for folder in folders:
                 place = place[folder]
+            last = last.replace("~1", "/")
             key: Any = int(last) if last.isdigit() else last
             match operation["op"], key:
                 case "test", _:
@@ -199,6 +227,10 @@ class Cluster:
         """Another client changes a pool."""
         self._pools[name]["spec"] |= spec
         self._pools[name]["metadata"]["generation"] += 1
+
+    def annotations(self, name: str) -> dict[str, Any]:
+        """The annotations of a pool."""
+        return deepcopy(self._pools[name]["metadata"].get("annotations") or {})
 
     def windows(self, name: str) -> list[dict[str, Any]]:
         """The windows of a pool."""

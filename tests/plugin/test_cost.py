@@ -3,10 +3,11 @@
 from decimal import Decimal
 
 import pytest
-from plugin.kit import EVENINGS, NOW, PITCH, PRICES, pool
+from plugin.kit import EVENINGS, NOW, PITCH, pool
 
 from kotatsu_demo_mode.cost import LambdaPrice, figures, gb_seconds, record, text
 from kotatsu_demo_mode.words import amount
+from kotatsu_operator.core.pool.spec import Platform
 
 SPENT = {"cost": {"currency": "JPY", "accrued": "12.5", "periodStart": "2026-10-31T15:00:00Z"}}
 USD = LambdaPrice(Decimal("0.0000041667"), Decimal(3008), "USD")
@@ -43,7 +44,7 @@ def test_left_on_for_a_month_is_730_hours_of_the_most_pods():
 
 
 def test_the_figures_for_people():
-    made = pool(status=SPENT, windows=[PITCH], budget=PRICES | {"limit": "500"})
+    made = pool(status=SPENT, windows=[PITCH], budget={"limit": "500"})
     assert text(figures(made, NOW, USD)) == [
         "voice",
         "  spent since Sun 2026-11-01 00:00                                    12.50 JPY of 500.00",
@@ -67,10 +68,8 @@ def test_the_figures_for_programs():
 
 
 def test_without_prices_it_says_what_to_set():
-    lines = text(figures(pool(budget={}, windows=[PITCH]), NOW))
-    assert lines[-1] == (
-        "  (no prices are in effect: set spec.budget.prices or the chart value for prices)"
-    )
+    lines = text(figures(pool(platform=Platform(), windows=[PITCH]), NOW))
+    assert lines[-1] == "  (no prices are known: set the chart value prices)"
     assert lines[1].endswith(" -")
 
 
@@ -91,7 +90,7 @@ def test_amounts_have_as_many_digits_as_they_deserve(value: str, shown: str):
 
 def test_a_pool_with_parked_pods_has_the_three_prices_of_a_month():
     """Warm and parked; asleep it costs nothing."""
-    f = figures(pool(windows=[PITCH], parked={}), NOW)
+    f = figures(pool(windows=[PITCH], parkedFor="1h"), NOW)
     assert (f.month_left_on, f.month_parked) == (
         730 * 5 * Decimal("1.84375"),
         730 * 5 * Decimal("0.25125"),
@@ -102,5 +101,7 @@ def test_a_pool_with_parked_pods_has_the_three_prices_of_a_month():
 
 def test_the_operators_price_of_a_parked_pod_is_preferred():
     written = {"podPerHour": "2", "parkedPodPerHour": "0.5"}
-    f = figures(pool(status={"cost": SPENT["cost"] | written}, windows=[PITCH], parked={}), NOW)
+    f = figures(
+        pool(status={"cost": SPENT["cost"] | written}, windows=[PITCH], parkedFor="1h"), NOW
+    )
     assert (f.month_left_on, f.month_parked) == (730 * 5 * 2, 730 * 5 * Decimal("0.5"))

@@ -51,13 +51,14 @@ def test_several_pools_have_one_picture_one_total_and_one_verdict(tmp_path: Path
 
 
 def test_amounts_in_two_currencies_are_never_added(tmp_path: Path):
-    dollars = {"currency": "USD", "prices": {"cpuHour": "0.04"}}
-    pools = manifest(windows=[PITCH], **LEAD), manifest("auth", windows=[CHECK], budget=dollars)
+    dollars = {"currency": "USD", "podPerHour": "0.01"}
+    auth = manifest("auth", windows=[CHECK]) | {"status": {"cost": dollars}}
+    pools = manifest(windows=[PITCH], **LEAD), auth
     assert ", 18.44 JPY, 0.0" in plan(tmp_path, *pools)
 
 
 def test_the_verdict_names_each_thing_that_is_known_to_go_wrong():
-    limit = {"limit": "20", "currency": "JPY", "prices": {"cpuHour": "6.5", "memoryGiBHour": "0.7"}}
+    limit = {"limit": "20"}
     until = "2026-11-25T04:00:00Z"
     cluster = Cluster(
         manifest("voice", windows=[PITCH], budget=limit)

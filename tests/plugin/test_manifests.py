@@ -32,7 +32,7 @@ spec:
   windows:
     - {name: w, start: 2026-11-25T10:00:00, end: 2026-11-25T12:00:00, replicas: 1}
     - {name: c, schedule: "0 9 * * *", duration: 1h, replicas: 1, excludeDates: [2026-11-25]}
-  budget: {currency: EUR, prices: {cpuHour: "4", memoryGiBHour: "1"}}
+status: {cost: {currency: EUR, podPerHour: "2"}}
 """
 
 
@@ -45,12 +45,11 @@ def test_times_without_quotes_are_text_as_they_are_for_kubectl(tmp_path: Path):
         ("open", "10:00:00+00:00"),
         ("close", "12:00:00+00:00"),
     ]
-    # A quarter of a core as requested, and a GiB as limited.
-    assert found[1]["cost"] == pytest.approx(2 * (0.25 * 4 + 1))
+    assert found[1]["cost"] == 2 * 2
 
 
-def test_without_its_deployment_the_cost_is_open(tmp_path: Path):
-    file = write_manifest(tmp_path / "p.json", manifest(windows=[PITCH]))
+def test_without_the_operators_price_the_cost_is_open(tmp_path: Path):
+    file = write_manifest(tmp_path / "p.json", manifest(windows=[PITCH]) | {"status": {}})
     found = demo_mode("plan", "-f", file, "-o", "json").json["transitions"]
     assert {r["cost"] for r in found} == {None}
 

@@ -1,8 +1,10 @@
 """kubectl demo-mode report: text and JSON of the same episodes."""
 
+import json
+
 import pytest
 from plugin.apiserver import Api
-from plugin.evenings import COST, OVERRIDE, PAID, RUNNING, START, STATUS, WINDOW, evening, said
+from plugin.evenings import COST, HISTORY, OVERRIDE, PAID, START, WINDOW, evening, said
 
 
 def test_the_report_has_each_episode_and_the_ledgers_own_sum():
@@ -62,7 +64,7 @@ def test_a_range_that_cuts_an_episode_counts_its_share_and_says_so():
 
 
 def test_a_range_before_the_record_says_so():
-    history = STATUS["history"] | {"since": "2026-11-20T00:00:00Z"}
+    history = HISTORY | {"since": "2026-11-20T00:00:00Z"}
     ran = said("report", "voice", "--from", "2026-11-01T00:00", pools=[evening(history=history)])
     assert "(the record begins at 2026-11-20T00:00:00Z" in ran.out
 
@@ -76,7 +78,7 @@ def test_older_episodes_are_in_the_sum_and_named_as_one():
         "podSeconds": 60.0,
         **PAID,
     }
-    status = STATUS["history"] | {"earlier": [earlier]}
+    status = HISTORY | {"earlier": [earlier]}
     cost = COST | {"accrued": "9.312241"}
     (found,) = said(
         "report", "voice", "-o", "json", pools=[evening(history=status, cost=cost)]
@@ -89,7 +91,7 @@ def test_older_episodes_are_in_the_sum_and_named_as_one():
 
 def test_a_pool_without_a_history_or_with_nonsense_in_it_has_a_report():
     for history in (None, {"since": 3, "episodes": [None, {"from": "x"}], "running": []}):
-        ran = said("report", "voice", pools=[evening(history=history)])
+        ran = said("report", "voice", pools=[evening(history=history, running=[])])
         assert (ran.code, ran.err) == (0, "")
         assert "no pods in this time" in ran.out
 
@@ -113,17 +115,32 @@ def test_the_api_server_keeps_every_field_of_a_history(api: Api):
     earlier = {**OVERRIDE, "episodes": 7, "wakes": 1, "opened": 2, "cold": 3}
     del earlier["reason"], earlier["name"], earlier["replicas"]
     whole = {**WINDOW, "wakes": 1, "cold": 2}
-    history = {"since": START, "episodes": [whole], "running": RUNNING, "earlier": [earlier]}
-    api.set_status("voice", history=history)
-    assert api.get("warmpool", "voice")["status"]["history"] == history
+    record = {"since": START, "episodes": [whole], "earlier": [earlier]}
+    made = {
+        "apiVersion": "kotatsu.dev/v1beta1",
+        "kind": "WarmPoolHistory",
+        "metadata": {"name": "voice"},
+        "record": record,
+    }
+    api.kubectl("create", "-f", "-", stdin=json.dumps(made))
+    assert api.get("warmpoolhistory", "voice")["record"] == record
+
+
+def test_an_episode_that_waits_in_the_status_is_in_the_report_once():
+    both = evening(history={"since": START, "episodes": [WINDOW, OVERRIDE]}, waits=[OVERRIDE])
+    late = evening(history={"since": START, "episodes": [WINDOW]}, waits=[OVERRIDE])
+    shown = [said("report", "voice", "-o", "json", pools=[pool]).json for pool in (both, late)]
+    assert shown[0] == shown[1]
+    assert shown[0][0]["ledger"][0]["equal"]
 
 
 def parked_evening() -> dict:
     """The evening, with parked pods after its window."""
     parked = {k: v for k, v in OVERRIDE.items() if k != "name"} | {"reason": "Parked"}
-    history = {"since": START, "episodes": [WINDOW, parked], "running": RUNNING}
+    history = {"since": START, "episodes": [WINDOW, parked]}
     made = evening(history=history)
-    made["spec"]["parked"] = {}
+    made["spec"]["parkedFor"] = "1h"
+    made["status"]["cost"]["parkedPodPerHour"] = "0.25125"
     return made
 
 

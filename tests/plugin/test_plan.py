@@ -96,7 +96,7 @@ def test_from_and_to_are_wall_clock_times_of_the_pool(file: str):
 
 def test_the_window_that_wins_is_named_where_two_overlap(tmp_path: Path):
     talk = once("talk", "2026-11-25T11:00", "2026-11-25T13:00", 2)
-    file = write_manifest(tmp_path / "p.json", manifest(windows=[PITCH, talk]))
+    file = write_manifest(tmp_path / "p.json", manifest(windows=[PITCH, talk]) | {"status": {}})
     lines = demo_mode("plan", "-f", file, "--days", "1").out.splitlines()
     assert [line.split("  ")[-1].strip() for line in lines if "talk" in line] == [
         "final-pitch wins",
@@ -173,8 +173,10 @@ def test_the_cost_of_capacity_ahead_is_said(tmp_path: Path):
 def test_windows_of_a_calendar_are_planned_and_named_with_it():
     event = {"name": "pitch", "replicas": 3, "start": "2026-11-25T10:00", "end": "2026-11-25T12:00"}
     read = {"name": "team", "readAt": "2026-11-24T00:00:00Z", "windows": [event]}
-    followed = manifest(calendars=[{"name": "team", "replicas": 3}], closedOn=["holidays"])
-    followed["status"] = {"phase": "Asleep", "calendars": [read]}
+    followed = manifest(
+        calendars=[{"name": "team", "replicas": 3}, {"name": "holidays", "mode": "Closed"}]
+    )
+    followed["status"] |= {"phase": "Asleep", "calendars": [read]}
     ran = demo_mode("plan", cluster=Cluster(followed))
     (opens,) = (line for line in ran.out.splitlines() if " open " in line)
     assert opens.split()[:8] == ["Wed", "2026-11-25", "10:00", "JST", "voice", "open", "pitch", "3"]
@@ -207,7 +209,7 @@ voice: 14.1 pod hours (11.0 of them parked), 8.51 JPY
 
 def test_the_plan_of_a_day_with_parked_pods(tmp_path: Path):
     windows = [PARKED, EVENINGS]
-    pool = manifest(windows=windows, lead="1m", parked={})
+    pool = manifest(windows=windows, lead="1m", parkedFor="1h")
     file = write_manifest(tmp_path / "pool.yaml", pool, deployment())
     ran = demo_mode("plan", "-f", file, "--days", "1", width=98)
     assert (ran.code, ran.err) == (0, "")
@@ -217,7 +219,7 @@ def test_the_plan_of_a_day_with_parked_pods(tmp_path: Path):
 
 
 def test_two_pools_with_parked_pods_have_one_total(tmp_path: Path):
-    pools = [manifest(n, windows=[PARKED], lead="0s", parked={"for": "0s"}) for n in "ab"]
+    pools = [manifest(n, windows=[PARKED], lead="0s", parkedFor="0s") for n in "ab"]
     file = write_manifest(tmp_path / "pools.yaml", *pools, deployment("a"), deployment("b"))
     ran = demo_mode("plan", "-f", file, "--days", "1", width=98)
     assert "together: 20.0 pod hours, at most 10 pods, 5.02 JPY" in ran.out

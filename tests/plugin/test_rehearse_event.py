@@ -55,9 +55,9 @@ class Operated(Cluster):
         raw = self._pools[path.rpartition("/")[2]]
         if "annotations" in body["metadata"]:
             raw["metadata"]["annotations"] = body["metadata"]["annotations"]
-            return deepcopy(raw)
-        if "spec" not in body:
+        elif "spec" not in body:
             raw["spec"].pop("override", None)
+        if "spec" not in body:
             return deepcopy(raw)
         override = body["spec"]["override"]
         raw["spec"]["override"] = override

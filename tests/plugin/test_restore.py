@@ -271,7 +271,7 @@ def test_parked_pods_get_their_requests_back():
     small = pod("web-1", {"app": "web"})
     small["spec"]["containers"][0]["resources"] = {"requests": {"cpu": "5m", "memory": "64Mi"}}
     status = {"phase": "Parked", "reduced": True}
-    cluster = Left(pool(status=status, parked={}), deployment(replicas=1), small)
+    cluster = Left(pool(status=status, parkedFor="1h"), deployment(replicas=1), small)
     ran = cluster.restore("web")
     assert "demo/web: Pod web-1 has its full requests again\n" in ran.out
     [container] = cluster.of("Pod", "web-1")["spec"]["containers"]
@@ -283,7 +283,7 @@ def test_a_pod_that_cannot_be_resized_stops_no_other():
     for small in pods:
         small["spec"]["containers"][0]["resources"] = {"requests": {"cpu": "5m"}}
     status = {"phase": "Parked", "reduced": True}
-    cluster = Left(pool(status=status, parked={}), deployment(replicas=2), *pods)
+    cluster = Left(pool(status=status, parkedFor="1h"), deployment(replicas=2), *pods)
     cluster.forbidden = {"pods/web-1"}
     ran = cluster.restore("web")
     assert ran.code == 1

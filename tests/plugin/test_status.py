@@ -4,7 +4,7 @@ import io
 from datetime import timedelta
 from typing import Any
 
-from plugin.kit import EVENINGS, NOW, PITCH, PRICES, pool
+from plugin.kit import EVENINGS, NOW, PITCH, pool
 
 from kotatsu_demo_mode.status import rows_of
 from kotatsu_demo_mode.terminal import Terminal, table_lines
@@ -29,7 +29,7 @@ def test_the_end_is_the_operators_when_the_override_reaches_over_a_day():
     key = pool(override=override).spec.override
     assert key is not None
     seen = {"key": key.key, "seenAt": (NOW - timedelta(hours=23)).isoformat()}
-    assert row(WARM | {"override": seen}, override=override)["UNTIL"] == "07:00"
+    assert row(WARM | {"internal": {"override": seen}}, override=override)["UNTIL"] == "07:00"
 
 
 def test_an_open_window_says_until_when():
@@ -53,7 +53,7 @@ def test_what_comes_next_and_what_was_spent_of_the_budget():
         "nextTransition": coming,
         "cost": {"currency": "JPY", "accrued": "125.5"},
     }
-    found = row(status, windows=[EVENINGS], budget=PRICES | {"limit": "500", "period": "Week"})
+    found = row(status, windows=[EVENINGS], budget={"limit": "500", "period": "Week"})
     assert found["NEXT"] == "rehearsal open 18:00 (in 12h)"
     assert (found["SPENT"], found["BUDGET"]) == ("125.50 JPY", "25% of 500.00 a week")
 
@@ -103,7 +103,7 @@ def test_a_parked_pool_says_until_when_and_what_an_hour_costs():
         "desiredReplicas": 1,
         "cost": cost,
     }
-    found = row(status, parked={})
+    found = row(status, parkedFor="1h")
     assert (found["PHASE"], found["WHY"], found["UNTIL"]) == ("Parked", "Idle", "06:30")
     assert found["PER HOUR"] == "0.25 JPY"
 

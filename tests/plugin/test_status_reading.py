@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 from fuzz.edits import edited
-from fuzz.pools import crd, specs
-from fuzz.schema import values
+from fuzz.pools import specs, statuses
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from plugin.kit import EVENINGS, NOW, PITCH, PRICES, Cluster, cron, demo_mode, manifest, pool
+from plugin.kit import EVENINGS, NOW, PITCH, Cluster, cron, demo_mode, manifest, pool
 
 from kotatsu_demo_mode.api import _object, explain
 from kotatsu_demo_mode.completion import names
@@ -49,7 +48,7 @@ def heading(status: dict[str, Any], **spec: Any) -> str:
 )
 def test_pods_start_as_early_as_the_operator_will_start_them(status: dict[str, Any]):
     made = pool(status=status, windows=[PITCH, EVENINGS])
-    operators = plan_at(made.spec, read_memory(status, Memory()), NOW)
+    operators = plan_at(made.spec, read_memory(made.status, Memory()), NOW)
     plugins = timeline(made, NOW, NOW + DAY)
     assert plugins.first.lead == operators.lead
     first = plugins.changes[0]
@@ -136,9 +135,9 @@ def test_a_window_that_is_open_as_the_period_ends_opens_then():
 
 
 def priced_by_the_chart() -> dict[str, Any]:
-    """A pool without prices of its own, as an operator with a price table writes of it."""
+    """A pool as an operator with a price table writes of it."""
     cost = {"currency": "JPY", "accrued": "12.5", "podPerHour": "2", "ratePerHour": "0"}
-    return manifest(windows=[PITCH], budget={}) | {"status": asleep(cost=cost)}
+    return manifest(windows=[PITCH]) | {"status": asleep(cost=cost)}
 
 
 def test_prices_of_the_chart_count_as_they_do_for_the_operator():
@@ -222,7 +221,7 @@ COMMANDS = [
 READING = COMMANDS[:5]
 RICH = manifest(
     windows=[PITCH, EVENINGS],
-    budget=PRICES | {"limit": "500"},
+    budget={"limit": "500"},
     override={"mode": "Warm", "until": "2026-11-25T20:00:00Z", "by": "ann"},
 )
 FUZZ = settings(max_examples=40, suppress_health_check=list(HealthCheck))
@@ -235,7 +234,7 @@ def aimed(spec: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.slow
 @FUZZ
-@given(edited(values(crd()["status"])))
+@given(edited(statuses()))
 def test_every_status_can_be_read(status: Any):
     cluster = Cluster({**RICH, "status": status})
     for command in COMMANDS:

@@ -16,6 +16,7 @@ from kotatsu_operator.core.decide.decide import decide
 from kotatsu_operator.core.plan.lead import LONGEST
 from kotatsu_operator.core.plan.plan import plan_at
 from kotatsu_operator.core.pool.decision import Observation
+from kotatsu_operator.core.pool.spec import Platform
 
 HOUR, SECOND = timedelta(hours=1), timedelta(seconds=1)
 SEEN = Observation(replicas=0, ready=0, pods=0)
@@ -155,7 +156,7 @@ def test_simultaneous_transitions_count_their_pods_once():
 
 def test_without_prices_or_requests_the_cost_is_unknown():
     window = once("a", "2026-11-25T10:00", "2026-11-25T12:00", 5)
-    made = pool(windows=[window], budget={})
+    made = pool(windows=[window], platform=Platform())
     t = timeline(made, utc("2026-11-25T00:00"), utc("2026-11-26T00:00"))
     assert t.cost is None
     assert {c.cost for c in t.changes} == {None}
@@ -187,13 +188,8 @@ def parts(made: Pool, begin: str, end: str) -> list[tuple[str, int, bool]]:
     return [(f"{s.begin:%H:%M}", s.replicas, s.is_parked) for s in found]
 
 
-def parking(*windows: dict[str, Any], **parked: Any) -> Pool:
-    return pool(
-        timeZone="UTC",
-        lead="1m",
-        windows=list(windows),
-        parked={"for": "20m"} | parked,
-    )
+def parking(*windows: dict[str, Any], lasting: str = "20m") -> Pool:
+    return pool(timeZone="UTC", lead="1m", windows=list(windows), parkedFor=lasting)
 
 
 DAY = ("2026-11-25T00:00", "2026-11-26T00:00")
@@ -201,7 +197,7 @@ MORNING = once("m", "2026-11-25T08:00", "2026-11-25T09:00", 2)
 
 
 def test_pods_start_for_a_parked_window_and_are_parked_when_it_opens():
-    made = parking(MORNING | {"mode": "Parked"}, **{"for": "0s"})
+    made = parking(MORNING | {"mode": "Parked"}, lasting="0s")
     assert parts(made, *DAY) == [
         ("00:00", 0, False), ("07:59", 2, False), ("08:00", 2, True), ("09:00", 0, False),
     ]  # fmt: skip
@@ -215,7 +211,7 @@ def test_after_a_window_pods_stay_parked_for_their_time():
 
 def test_a_parked_pool_stays_until_its_time_is_over():
     status = {"phase": "Parked", "phaseSince": "2026-11-24T23:50:00Z", "readyReplicas": 1}
-    made = pool(status=status, timeZone="UTC", parked={"for": "20m"})
+    made = pool(status=status, timeZone="UTC", parkedFor="20m")
     assert parts(made, *DAY) == [("00:00", 1, True), ("00:10", 0, False)]
 
 
@@ -228,12 +224,12 @@ def test_pods_that_cannot_be_parked_are_warm_in_the_plan():
 
 def test_an_asleep_override_leaves_no_parked_pods():
     override = {"mode": "Asleep", "until": "2026-11-25T09:10:00Z"}
-    made = pool(timeZone="UTC", windows=[MORNING], parked={}, override=override)
+    made = pool(timeZone="UTC", windows=[MORNING], parkedFor="1h", override=override)
     assert parts(made, *DAY) == [("00:00", 0, False)]
 
 
 def test_the_cost_of_the_plan_has_both_prices():
-    made = parking(MORNING | {"mode": "Parked"}, **{"for": "0s"})
+    made = parking(MORNING | {"mode": "Parked"}, lasting="0s")
     warm, parked = Decimal("1.84375"), Decimal("0.25125")
     cost = timeline(made, utc(DAY[0]), utc(DAY[1])).cost
     assert cost is not None

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from plugin.kit import EVENINGS, PRICES, Cluster, Ran, demo_mode, manifest, once, passing
+from plugin.kit import EVENINGS, Cluster, Ran, demo_mode, manifest, once, passing
 
 from kotatsu_demo_mode.cli import run
 from kotatsu_demo_mode.terminal import Terminal
@@ -49,6 +49,10 @@ class Desk:
         assert ran.code == code, ran
         return ran
 
+    def sources(self, name: str = "voice") -> dict[str, Any]:
+        """The events that the windows come from."""
+        return json.loads(self.cluster.annotations(name)["kotatsu.dev/imported"])
+
     def windows(self, name: str = "voice") -> list[dict[str, Any]]:
         return self.cluster.windows(name)
 
@@ -67,7 +71,8 @@ def test_an_event_becomes_a_window_and_its_price_is_said_before(desk: Desk):
     )
     made = {"name": "final-pitch", "replicas": 5}
     times = {"start": "2026-12-18T10:00", "end": "2026-12-18T12:00"}
-    assert desk.windows() == [made | times | {"from": SOURCE}]
+    assert desk.windows() == [made | times]
+    assert desk.sources() == {"final-pitch": SOURCE}
 
 
 def test_importing_again_writes_nothing(desk: Desk):
@@ -106,8 +111,8 @@ def test_an_event_that_repeats_forever_is_one_schedule(desk: Desk):
         "replicas": 1,
         "schedule": "0 18 * * 1,2,3,4,5",
         "duration": "1h30m",
-        "from": {"calendar": "demo", "uid": "evening@x"},
     }
+    assert desk.sources() == {"rehearsal": {"calendar": "demo", "uid": "evening@x"}}
 
 
 def test_an_event_that_ends_is_a_window_a_day_within_the_time_ahead(desk: Desk):
@@ -138,7 +143,7 @@ def test_a_window_of_somebody_else_keeps_its_name(tmp_path: Path):
 
 
 def test_a_filter_takes_some_events(desk: Desk):
-    desk.imported(pitch(CATEGORIES="demo"), EVENING, STANDUP, words=("--category", "Demo"))
+    desk.imported(pitch(CATEGORIES="demo"), EVENING, STANDUP, words=("--match", "Demo"))
     assert [w["name"] for w in desk.windows()] == ["final-pitch"]
     desk.imported(pitch(), EVENING, STANDUP, words=("--match", "REHEARSAL"))
     assert [w["name"] for w in desk.windows()] == ["rehearsal"]
@@ -159,7 +164,7 @@ def test_what_cannot_be_a_window_is_named_with_the_reason(desk: Desk):
 
 
 def test_overlaps_and_a_spent_budget_are_said_before(tmp_path: Path):
-    budget = PRICES | {"limit": "10"}
+    budget = {"limit": "10"}
     desk = Desk(tmp_path, manifest(windows=[EVENINGS], budget=budget))
     ran = desk.imported(pitch("20261218T170000"), words=("--replicas", "5"))
     assert "voice: final-pitch overlaps rehearsal from Fri 2026-12-18 18:00: " in ran.out
@@ -174,7 +179,7 @@ def test_more_windows_than_a_pool_can_have_are_refused(desk: Desk):
     ran = desk.imported(*many, code=1)
     assert ran.err == (
         "error: voice would have 65 windows, and a pool can have 64; choose fewer events with "
-        "--match or --category, or a shorter time with --days\n"
+        "--match, or a shorter time with --days\n"
     )
 
 
@@ -214,7 +219,7 @@ def test_standard_input_needs_a_name_if_the_calendar_has_none(desk: Desk):
     assert "standard input gives itself no name; add one with --calendar" in ran.err
     named = calendar(pitch(), name="Team Demo").decode()
     assert demo_mode(*words, stdin=named, cluster=desk.cluster).code == 0
-    assert desk.windows()[0]["from"]["calendar"] == "team-demo"
+    assert desk.sources()["final-pitch"]["calendar"] == "team-demo"
 
 
 def test_two_calendars_do_not_remove_windows_of_each_other(desk: Desk):
@@ -240,7 +245,7 @@ def test_a_file_that_is_no_calendar_is_one_sentence(desk: Desk, data: bytes):
 
 
 def test_windows_of_a_calendar_may_be_parked_and_stay_so_at_the_next_import(tmp_path: Path):
-    desk = Desk(tmp_path, manifest(parked={"for": "0s"}))
+    desk = Desk(tmp_path, manifest(parkedFor="0s"))
     ran = desk.imported(pitch(), words=("--replicas", "5", "--parked"))
     assert "5 pods, parked\n" in ran.out
     assert "voice: all together 2.69 JPY more in 62 days\n" in ran.out

@@ -4,10 +4,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from plugin.kit import EVENINGS, NOW, PITCH, PRICES, pool
+from plugin.kit import EVENINGS, NOW, PITCH, pool
 
 from kotatsu_demo_mode.entries import Edit, Request, adding, removing
 from kotatsu_demo_mode.errors import DemoModeError
+from kotatsu_operator.core.pool.spec import Platform
 
 TEN = "2026-11-25T10:00"
 LAST_SUNDAY_OF_MARCH = datetime(2026, 3, 27, tzinfo=UTC)
@@ -100,7 +101,7 @@ def test_pods_that_run_anyway_are_not_paid_twice():
 
 
 def test_without_prices_it_says_that_the_price_is_unknown():
-    assert added(budget={}).notes[0].endswith("5 pods, price unknown")
+    assert added(platform=Platform()).notes[0].endswith("5 pods, price unknown")
 
 
 @pytest.mark.parametrize(
@@ -228,7 +229,7 @@ LEDGER = {
 
 
 def test_a_budget_that_would_be_spent_is_said():
-    notes = added(status={"cost": LEDGER}, budget=PRICES | {"limit": "100"}).notes
+    notes = added(status={"cost": LEDGER}, budget={"limit": "100"}).notes
     (said,) = notes[1:]
     assert said == (
         "the budget would be spent: 113.61 JPY of 100.00 until Tue 2026-12-01 00:00, and "
@@ -237,20 +238,20 @@ def test_a_budget_that_would_be_spent_is_said():
 
 
 def test_a_budget_that_is_enough_is_not_mentioned():
-    assert len(added(status={"cost": LEDGER}, budget=PRICES | {"limit": "114"}).notes) == 1
+    assert len(added(status={"cost": LEDGER}, budget={"limit": "114"}).notes) == 1
 
 
 def test_the_next_period_begins_with_nothing_spent():
     ask = request(at="2026-12-02T10:00", replicas=5)
-    enough = added(ask=ask, status={"cost": LEDGER}, budget=PRICES | {"limit": "100"})
+    enough = added(ask=ask, status={"cost": LEDGER}, budget={"limit": "100"})
     assert len(enough.notes) == 1
-    spent = added(ask=ask, status={"cost": LEDGER}, budget=PRICES | {"limit": "10"})
+    spent = added(ask=ask, status={"cost": LEDGER}, budget={"limit": "10"})
     assert spent.notes[1].startswith("the budget would be spent: 18.61 JPY of 10.00 until")
 
 
 def test_a_spent_budget_keeps_the_window_closed():
     spent = LEDGER | {"exhaustedAt": "2026-11-20T00:00:00Z"}
-    notes = added(status={"cost": spent}, budget=PRICES | {"limit": "90"}).notes
+    notes = added(status={"cost": spent}, budget={"limit": "90"}).notes
     assert notes[1].startswith("final-pitch does not open: the limit of 90 JPY is reached")
 
 
@@ -287,7 +288,7 @@ def test_a_window_that_is_not_there_is_not_removed():
 
 def test_a_window_may_ask_for_parked_pods_at_their_price():
     # 5 pods at 0.25125 JPY an hour for two hours; for the lead before it they cost 1.84375.
-    edit = added(ask=request(replicas=5, parked=True), parked={"for": "0s"})
+    edit = added(ask=request(replicas=5, parked=True), parkedFor="0s")
     assert edit.value == PITCH | {"mode": "Parked"}
     assert edit.notes == [
         "final-pitch, 10:00 to 12:00 Asia/Tokyo (in 4h), 5 pods, parked, 2.69 JPY more"
@@ -295,7 +296,7 @@ def test_a_window_may_ask_for_parked_pods_at_their_price():
 
 
 def test_a_pool_without_parked_pods_says_how_to_get_them():
-    with pytest.raises(DemoModeError, match=r"--parked: voice has no spec\.parked; add it: "):
+    with pytest.raises(DemoModeError, match=r"--parked: voice has no spec\.parkedFor; add it: "):
         added(ask=request(parked=True))
 
 
@@ -303,13 +304,13 @@ def test_a_warm_window_beside_a_parked_one_says_that_all_pods_are_warm():
     windows = [
         EVENINGS | {"name": "all-day", "schedule": "0 8 * * *", "duration": "9h", "mode": "Parked"}
     ]
-    notes = added(windows=windows, parked={}).notes
+    notes = added(windows=windows, parkedFor="1h").notes
     assert any(n.endswith("; while both are open, all pods are warm") for n in notes)
 
 
 def test_pods_that_cannot_be_parked_are_said_to_be_warm():
     failed = {"type": "ParkingFailed", "status": "True", "reason": "Guaranteed"}
     ask = request(replicas=5, parked=True)
-    notes = added(status={"conditions": [failed]}, ask=ask, parked={}).notes
+    notes = added(status={"conditions": [failed]}, ask=ask, parkedFor="1h").notes
     assert "its pods cannot be parked (condition ParkingFailed): they are warm" in notes
     assert notes[0].endswith("5 pods, parked, 18.61 JPY more")

@@ -5,13 +5,57 @@
 
 {{/* The prefix of the names of this chart's objects. The Lease, the record and the labels keep theirs. */}}
 {{- define "kotatsu.fullname" -}}
-{{- default "kotatsu" .Values.fullnameOverride }}
+{{- $name := "kotatsu" -}}
+{{- with .Values.nameOverride -}}
+{{- $name = contains . $.Release.Name | ternary $.Release.Name (printf "%s-%s" $.Release.Name .) -}}
+{{- end -}}
+{{- default $name .Values.fullnameOverride | trunc 40 | trimSuffix "-" }}
+{{- end }}
+
+{{/* A scalar of the values as a text. Helm reads numbers as floats, and 1e+06 is nobody's label. */}}
+{{- define "kotatsu.text" -}}
+{{- if kindIs "float64" . -}}
+{{- regexReplaceAll "[.]?0+$" (printf "%.12f" .) "" -}}
+{{- else -}}
+{{- toString . -}}
+{{- end -}}
+{{- end }}
+
+{{/* A map of the values whose values Kubernetes wants as texts. */}}
+{{- define "kotatsu.texts" -}}
+{{- $texts := dict -}}
+{{- range $name, $value := . -}}{{- $_ := set $texts $name (include "kotatsu.text" $value) -}}{{- end -}}
+{{- with $texts -}}{{ toYaml . }}{{- end -}}
+{{- end }}
+
+{{/* Whether what a value of true, false or auto speaks of is there: "true" or nothing. Takes (list the value, the
+root, an API that the cluster has where auto is true). */}}
+{{- define "kotatsu.isOn" -}}
+{{- $value := index . 0 -}}
+{{- if eq (toString $value) "auto" -}}
+{{- if (index . 1).Capabilities.APIVersions.Has (index . 2) -}}true{{- end -}}
+{{- else if $value -}}
+true
+{{- end -}}
 {{- end }}
 
 {{/* What pods are selected by. The operator finds activators by exactly these: never add to them. */}}
 {{- define "kotatsu.selector" -}}
 app.kubernetes.io/name: kotatsu
 app.kubernetes.io/component: {{ .component }}
+{{- end }}
+
+{{/* Labels and annotations of an object, with its own "labels" (a map) and "annotations" (YAML). */}}
+{{- define "kotatsu.marks" -}}
+labels:
+  {{- include "kotatsu.labels" . | nindent 2 }}
+  {{- with .labels }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- with merge (.annotations | default "" | fromYaml) (include "kotatsu.texts" .root.Values.commonAnnotations | fromYaml) }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end }}
 
 {{- define "kotatsu.labels" -}}
@@ -25,14 +69,14 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 
 {{/* commonLabels, after other labels; those of the chart win. */}}
 {{- define "kotatsu.commonLabels" -}}
-{{- with omit .Values.commonLabels "app.kubernetes.io/name" "app.kubernetes.io/component" "app.kubernetes.io/instance" "app.kubernetes.io/version" "app.kubernetes.io/managed-by" "helm.sh/chart" }}
-{{ toYaml . }}
+{{- with include "kotatsu.texts" (omit .Values.commonLabels "app.kubernetes.io/name" "app.kubernetes.io/component" "app.kubernetes.io/instance" "app.kubernetes.io/version" "app.kubernetes.io/managed-by" "helm.sh/chart") }}
+{{ . }}
 {{- end }}
 {{- end }}
 
 {{/* Labels of a component's pods: those that select them, and podLabels. */}}
 {{- define "kotatsu.podLabels" -}}
-{{- merge (include "kotatsu.selector" . | fromYaml) (deepCopy .values.podLabels) | toYaml }}
+{{- merge (include "kotatsu.selector" . | fromYaml) (include "kotatsu.texts" .values.podLabels | fromYaml) | toYaml }}
 {{- end }}
 
 {{/* Name of the ServiceAccount of the operator or of the activators: (dict "root" $ "component" …). */}}
@@ -54,30 +98,34 @@ imagePullPolicy: {{ .Values.image.pullPolicy }}
 
 {{/* "true" on OpenShift, which gives each namespace its own range of user ids. */}}
 {{- define "kotatsu.isOpenShift" -}}
-{{- $mode := .Values.openshift -}}
-{{- if or (eq $mode "always") (and (eq $mode "auto") (.Capabilities.APIVersions.Has "security.openshift.io/v1/SecurityContextConstraints")) -}}
-true
-{{- end -}}
+{{- include "kotatsu.isOn" (list .Values.openshift . "security.openshift.io/v1/SecurityContextConstraints") -}}
 {{- end }}
 
-{{/* "true" when Prometheus finds the pods by a PodMonitor. */}}
+{{/* "true" when Prometheus finds the pods by a ServiceMonitor. */}}
+{{- define "kotatsu.serviceMonitor" -}}
+{{- include "kotatsu.isOn" (list .Values.serviceMonitor.enabled . "monitoring.coreos.com/v1/ServiceMonitor") -}}
+{{- end }}
+
+{{/* "true" when Prometheus finds the pods by a PodMonitor, which a ServiceMonitor replaces. */}}
 {{- define "kotatsu.podMonitor" -}}
-{{- $mode := .Values.metrics.podMonitor -}}
-{{- if .Values.metrics.serviceMonitor -}}
-{{- else if or (eq $mode "always") (and (eq $mode "auto") (.Capabilities.APIVersions.Has "monitoring.coreos.com/v1/PodMonitor")) -}}
-true
+{{- if not (include "kotatsu.serviceMonitor" .) -}}
+{{- include "kotatsu.isOn" (list .Values.podMonitor.enabled . "monitoring.coreos.com/v1/PodMonitor") -}}
 {{- end -}}
 {{- end }}
 
-{{/* Metadata of what the Prometheus Operator reads. */}}
+{{/* Metadata of what the Prometheus Operator reads: (dict "root" $ "values" .Values.podMonitor). */}}
 {{- define "kotatsu.monitoring" -}}
-namespace: {{ default .Release.Namespace .Values.metrics.namespace }}
+namespace: {{ default .root.Release.Namespace .values.namespace }}
 labels:
   app.kubernetes.io/name: kotatsu
-  {{- include "kotatsu.commonLabels" . | nindent 2 }}
-  {{- with .Values.metrics.labels }}
-  {{- toYaml . | nindent 2 }}
+  {{- include "kotatsu.commonLabels" .root | nindent 2 }}
+  {{- with include "kotatsu.texts" .values.labels }}
+  {{- . | nindent 2 }}
   {{- end }}
+{{- with include "kotatsu.texts" .root.Values.commonAnnotations }}
+annotations:
+  {{- . | nindent 2 }}
+{{- end }}
 {{- end }}
 
 {{/* Who is scraped, in a PodMonitor as in a ServiceMonitor: the operators (activators) and how. Prometheus
@@ -87,39 +135,36 @@ finds pods by labels, which every pod may have, so a pod's series are believed o
 - {component: activator, name: {{ include "kotatsu.fullname" . }}-activator, series: kotatsu_(activator|api)_.+, namespaces: {{ include "kotatsu.namespaces" . }}}
 {{- end }}
 
-{{/* How Prometheus scrapes one of them. */}}
+{{/* How Prometheus scrapes one of them, by the "values" of its monitor. */}}
 {{- define "kotatsu.scrape" -}}
-{{- $series := .of.series }}{{ $component := .of.component }}
-{{- with .root }}
 path: /metrics
-interval: {{ .Values.metrics.interval }}
-{{- with .Values.metrics.scrapeTimeout }}
+interval: {{ .values.interval }}
+{{- with .values.scrapeTimeout }}
 scrapeTimeout: {{ . }}
 {{- end }}
-{{- with .Values.metrics.relabelings }}
+{{- with .values.relabelings }}
 relabelings:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 metricRelabelings:
   # Without honorLabels a series cannot replace the labels of its target. Prometheus renames its own.
-  - {sourceLabels: [__name__], regex: {{ $series | quote }}, action: keep}
-  {{- if eq $component "operator" }}
+  - {sourceLabels: [__name__], regex: {{ .of.series | quote }}, action: keep}
+  {{- if eq .of.component "operator" }}
   # The operator's series are about the pools, in the namespaces that it watches.
-  - {sourceLabels: [exported_namespace], regex: {{ include "kotatsu.namespaces" . | fromJsonArray | join "|" | printf "(%s)" | quote }}, targetLabel: namespace}
+  - {sourceLabels: [exported_namespace], regex: {{ include "kotatsu.namespaces" .root | fromJsonArray | join "|" | printf "(%s)" | quote }}, targetLabel: namespace}
   {{- end }}
   - {regex: exported_namespace, action: labeldrop}
-  {{- with .Values.metrics.metricRelabelings }}
+  {{- with .values.metricRelabelings }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
-{{- end }}
 {{- end }}
 
 {{- define "kotatsu.podAnnotations" -}}
 {{- $annotations := dict }}
-{{- if not (or .root.Values.metrics.serviceMonitor (include "kotatsu.podMonitor" .root)) }}
+{{- if not (or (include "kotatsu.serviceMonitor" .root) (include "kotatsu.podMonitor" .root)) }}
 {{- $annotations = dict "prometheus.io/scrape" "true" "prometheus.io/port" "8080" "prometheus.io/path" "/metrics" }}
 {{- end }}
-{{- with merge (deepCopy .values.podAnnotations) $annotations }}
+{{- with merge (include "kotatsu.texts" .values.podAnnotations | fromYaml) $annotations }}
 annotations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
@@ -157,7 +202,7 @@ priorityClassName: {{ . }}
 {{- end }}
 {{- with .nodeSelector }}
 nodeSelector:
-  {{- toYaml . | nindent 2 }}
+  {{- include "kotatsu.texts" . | nindent 2 }}
 {{- end }}
 {{- with .tolerations }}
 tolerations:
@@ -177,6 +222,13 @@ topologySpreadConstraints:
   {{- range default (list $spread) .values.topologySpreadConstraints }}
   - {{- toYaml (merge (deepCopy .) $selector) | nindent 4 }}
   {{- end }}
+{{- end }}
+
+{{/* Variables of the values, whose values Kubernetes wants as texts. */}}
+{{- define "kotatsu.extraEnv" -}}
+{{- range . }}
+- {{ hasKey . "value" | ternary (merge (dict "value" (include "kotatsu.text" .value)) .) . | toJson }}
+{{- end }}
 {{- end }}
 
 {{/* Volumes of a part, and where its container mounts them. */}}
@@ -231,17 +283,21 @@ missing keeps no operator from starting: it says so in the pools that name it. *
 {{- join "," $names }}
 {{- end }}
 
-{{/* Probes of a part's container. Their times are values, what they ask is not. */}}
+{{/* Probes of a part's container, which is asked every so many seconds whether it is ready. A start can take
+minutes on an overloaded node. */}}
 {{- define "kotatsu.probes" -}}
 startupProbe:
   httpGet: {path: /livez, port: metrics}
-  {{- toYaml .values.startupProbe | nindent 2 }}
+  periodSeconds: 1
+  failureThreshold: 300
 readinessProbe:
   httpGet: {path: /readyz, port: metrics}
-  {{- toYaml .values.readinessProbe | nindent 2 }}
+  periodSeconds: {{ . }}
 livenessProbe:
   httpGet: {path: /livez, port: metrics}
-  {{- toYaml .values.livenessProbe | nindent 2 }}
+  periodSeconds: 10
+  timeoutSeconds: 5
+  failureThreshold: 6
 {{- end }}
 
 {{/* A disruption budget for a part of several replicas, in its "namespace". */}}
@@ -254,17 +310,11 @@ kind: PodDisruptionBudget
 metadata:
   name: {{ include "kotatsu.fullname" .root }}-{{ .component }}
   namespace: {{ .namespace }}
-  labels:
-    {{- include "kotatsu.labels" . | nindent 4 }}
+  {{- include "kotatsu.marks" . | nindent 2 }}
 spec:
-  {{- if ne (toString $budget.minAvailable) "" }}
-  minAvailable: {{ $budget.minAvailable }}
-  {{- else }}
   maxUnavailable: {{ $budget.maxUnavailable }}
-  {{- end }}
-  {{- with $budget.unhealthyPodEvictionPolicy }}
-  unhealthyPodEvictionPolicy: {{ . }}
-  {{- end }}
+  # A pod that is not Ready answers nobody, so it must not hold up the drain of a node.
+  unhealthyPodEvictionPolicy: AlwaysAllow
   selector:
     matchLabels:
       {{- include "kotatsu.selector" . | nindent 6 }}
@@ -281,12 +331,7 @@ kind: ServiceAccount
 metadata:
   name: {{ include "kotatsu.serviceAccount" . }}
   namespace: {{ .namespace }}
-  labels:
-    {{- include "kotatsu.labels" . | nindent 4 }}
-  {{- with $account.annotations }}
-  annotations:
-    {{- toYaml . | nindent 4 }}
-  {{- end }}
+  {{- include "kotatsu.marks" (merge (dict "annotations" (include "kotatsu.texts" $account.annotations)) .) | nindent 2 }}
 automountServiceAccountToken: false
 {{- end }}
 {{- end }}
@@ -330,7 +375,7 @@ true
 {{/* Not empty where Helm may look up what is in other namespaces: `lookup` fails for what may not be read. An
 account that may create cluster-scoped objects is taken for one that may. */}}
 {{- define "kotatsu.readsCluster" -}}
-{{- if or .Values.crds.upgrade .Values.aggregateRoles .Values.admissionPolicies.enabled }}true{{ end }}
+{{- if or .Values.crds.upgrade .Values.rbac.aggregate .Values.admissionPolicies.enabled }}true{{ end }}
 {{- end }}
 
 {{/* TCP ports of the API server, as a JSON list: those of the value, or the usual ones and what Helm finds behind
@@ -368,20 +413,14 @@ the Service kubernetes. Its own port does not count, because policies see the ad
 {{/* For Cilium, the rule of "kotatsu.egress" for the API server: there, no address range matches it. Takes
 "name", "namespace", "component", and a hook's "annotations". */}}
 {{- define "kotatsu.ciliumPolicy" -}}
-{{- $mode := .root.Values.networkPolicy.cilium }}
-{{- if and .root.Values.networkPolicy.enabled (or (eq $mode "always") (and (eq $mode "auto") (.root.Capabilities.APIVersions.Has "cilium.io/v2/CiliumNetworkPolicy"))) }}
+{{- if and .root.Values.networkPolicy.enabled (include "kotatsu.isOn" (list .root.Values.networkPolicy.cilium .root "cilium.io/v2/CiliumNetworkPolicy")) }}
 ---
 apiVersion: cilium.io/v2
 kind: CiliumNetworkPolicy
 metadata:
   name: {{ .name }}
   namespace: {{ .namespace }}
-  labels:
-    {{- include "kotatsu.labels" . | nindent 4 }}
-  {{- with .annotations }}
-  annotations:
-    {{- . | nindent 4 }}
-  {{- end }}
+  {{- include "kotatsu.marks" . | nindent 2 }}
 spec:
   endpointSelector:
     matchLabels:
@@ -401,10 +440,7 @@ kind: NetworkPolicy
 metadata:
   name: {{ .name }}
   namespace: {{ .root.Release.Namespace }}
-  labels:
-    {{- include "kotatsu.labels" . | nindent 4 }}
-  annotations:
-    {{- .annotations | nindent 4 }}
+  {{- include "kotatsu.marks" . | nindent 2 }}
 spec:
   podSelector:
     matchLabels:
@@ -436,9 +472,10 @@ helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 {{/* The price table as the operator reads it, without what has no price. */}}
 {{- define "kotatsu.prices" -}}
 {{- $table := dict "currency" .currency }}
-{{- range $key := list "cpuHour" "memoryGiBHour" "extended" }}
-{{- with get $ $key }}{{ $_ := set $table $key . }}{{ end }}
+{{- range $key := list "cpuHour" "memoryGiBHour" }}
+{{- if ne (toString (get $ $key)) "" }}{{ $_ := set $table $key (include "kotatsu.text" (get $ $key)) }}{{ end }}
 {{- end }}
+{{- with include "kotatsu.texts" .extended }}{{ $_ := set $table "extended" (fromYaml .) }}{{ end }}
 {{- toJson $table }}
 {{- end }}
 
@@ -453,21 +490,19 @@ helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 
 {{/* Not empty where the operator may read Knative's defaults: a Role needs a namespace that is there. */}}
 {{- define "kotatsu.readsKnativeDefaults" -}}
-{{- $isThere := or (eq .Values.runtime "knative") (.Capabilities.APIVersions.Has "serving.knative.dev/v1/Service") }}
-{{- if and .Values.knative.namespace (ne .Values.runtime "native") $isThere }}true{{ end }}
+{{- if .Values.knative.namespace }}{{ include "kotatsu.isOn" (list .Values.knative.enabled . "serving.knative.dev/v1/Service") }}{{ end }}
 {{- end }}
 
 {{/* Seconds until Ready that are assumed for a new pool: more where nodes may have to be added first. What Helm
 sees needs no permission of the operator. */}}
 {{- define "kotatsu.firstStart" -}}
-{{- $mode := .Values.operator.nodeAutoscaler -}}
-{{- $isThere := eq $mode "always" -}}
-{{- if eq $mode "auto" -}}
+{{- if ne (toString .Values.operator.firstStart) "auto" -}}
+{{- int .Values.operator.firstStart -}}
+{{- else -}}
 {{- $karpenter := .Capabilities.APIVersions.Has "karpenter.sh/v1/NodePool" -}}
 {{- $reads := include "kotatsu.readsCluster" . -}}
-{{- $isThere = or $karpenter (and $reads (lookup "v1" "ConfigMap" "kube-system" "cluster-autoscaler-status")) | empty | not -}}
+{{- or $karpenter (and $reads (lookup "v1" "ConfigMap" "kube-system" "cluster-autoscaler-status")) | empty | ternary 60 240 -}}
 {{- end -}}
-{{- ternary .Values.operator.firstStartOnNewNodes .Values.operator.firstStart $isThere -}}
 {{- end }}
 
 {{/* The image of the placeholders that ask for nodes ahead of windows; nothing if there are none. */}}
@@ -491,7 +526,7 @@ sees needs no permission of the operator. */}}
 {{/* The names of the admission policies, as a JSON list. */}}
 {{- define "kotatsu.policies" -}}
 {{- $policies := list "autoscalers" "scales" "services" "endpointslices" "statuses" }}
-{{- if ne .Values.runtime "native" }}{{ $policies = append $policies "revisions" }}{{ end }}
+{{- if .Values.knative.enabled }}{{ $policies = append $policies "revisions" }}{{ end }}
 {{- if include "kotatsu.capacityImage" . }}{{ $policies = append $policies "placeholders" }}{{ end }}
 {{- if .Values.parked.enabled }}{{ $policies = append $policies "requests" }}{{ end }}
 {{- toJson $policies }}
@@ -502,8 +537,7 @@ release's namespace. */}}
 {{- define "kotatsu.policyMetadata" }}
 metadata:
   name: {{ include "kotatsu.fullname" .root }}-{{ .what }}-{{ .root.Release.Namespace }}
-  labels:
-    {{- include "kotatsu.labels" (dict "root" .root "component" "policy") | nindent 4 }}
+  {{- include "kotatsu.marks" (dict "root" .root "component" "policy") | nindent 2 }}
 {{- end }}
 
 {{/* The namespaces that an admission policy is about. */}}

@@ -1,5 +1,39 @@
 {{/* Most helpers take a part: (dict "root" $ "name" "voice" "values" .Values.voice). */}}
 
+{{/* A scalar of the values as a text. Helm reads numbers as floats, and 1e+06 is nobody's label. */}}
+{{- define "pet.text" -}}
+{{- if kindIs "float64" . -}}
+{{- regexReplaceAll "[.]?0+$" (printf "%.12f" .) "" -}}
+{{- else -}}
+{{- toString . -}}
+{{- end -}}
+{{- end }}
+
+{{/* A map of the values whose values Kubernetes wants as texts. */}}
+{{- define "pet.texts" -}}
+{{- $texts := dict -}}
+{{- range $name, $value := . -}}{{- $_ := set $texts $name (include "pet.text" $value) -}}{{- end -}}
+{{- with $texts -}}{{ toYaml . }}{{- end -}}
+{{- end }}
+
+{{/* Whether what a value of true, false or auto speaks of is there: "true" or nothing. Takes (list the value, the
+root, an API that the cluster has where auto is true). */}}
+{{- define "pet.isOn" -}}
+{{- $value := index . 0 -}}
+{{- if eq (toString $value) "auto" -}}
+{{- if (index . 1).Capabilities.APIVersions.Has (index . 2) -}}true{{- end -}}
+{{- else if $value -}}
+true
+{{- end -}}
+{{- end }}
+
+{{/* Variables of the values, whose values Kubernetes wants as texts. */}}
+{{- define "pet.extraEnv" -}}
+{{- range . }}
+- {{ hasKey . "value" | ternary (merge (dict "value" (include "pet.text" .value)) .) . | toJson }}
+{{- end }}
+{{- end }}
+
 {{- define "pet.selector" -}}
 app.kubernetes.io/name: {{ .name }}
 app.kubernetes.io/instance: {{ .root.Release.Name }}
@@ -16,22 +50,30 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 
 {{/* commonLabels, after other labels; those of the chart win. */}}
 {{- define "pet.commonLabels" -}}
-{{- with omit .Values.commonLabels "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/part-of" "app.kubernetes.io/version" "app.kubernetes.io/managed-by" "helm.sh/chart" }}
-{{ toYaml . }}
+{{- with include "pet.texts" (omit .Values.commonLabels "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/part-of" "app.kubernetes.io/version" "app.kubernetes.io/managed-by" "helm.sh/chart") }}
+{{ . }}
 {{- end }}
 {{- end }}
 
 {{/* Labels of pods: none that changes with the chart alone, or every upgrade would replace pods. */}}
 {{- define "pet.podLabels" -}}
 {{- $own := merge (dict "app.kubernetes.io/part-of" "pet") (include "pet.selector" . | fromYaml) }}
-{{- merge $own (deepCopy (default dict .values.podLabels)) | toYaml }}
+{{- merge $own (include "pet.texts" .root.Values.podLabels | fromYaml) | toYaml }}
 {{- end }}
 
+{{/* Metadata of an object, with its own "labels" and "annotations" (maps). */}}
 {{- define "pet.metadata" -}}
 name: {{ .name }}
 namespace: {{ .root.Release.Namespace }}
 labels:
   {{- include "pet.labels" . | nindent 2 }}
+  {{- with .labels }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- with merge (include "pet.texts" (.annotations | default dict) | fromYaml) (include "pet.texts" .root.Values.commonAnnotations | fromYaml) }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end }}
 
 {{- define "pet.image" -}}
@@ -47,10 +89,7 @@ imagePullPolicy: {{ .values.image.pullPolicy }}
 
 {{/* "true" on OpenShift, which gives each namespace its own range of user ids. */}}
 {{- define "pet.isOpenShift" -}}
-{{- $mode := .Values.openshift -}}
-{{- if or (eq $mode "always") (and (eq $mode "auto") (.Capabilities.APIVersions.Has "security.openshift.io/v1/SecurityContextConstraints")) -}}
-true
-{{- end -}}
+{{- include "pet.isOn" (list .Values.openshift . "security.openshift.io/v1/SecurityContextConstraints") -}}
 {{- end }}
 
 {{/* What every pod spec begins with, also that of a Knative Service. */}}
@@ -79,36 +118,29 @@ token. */}}
 apiVersion: v1
 kind: ServiceAccount
 metadata:
-  name: {{ default .name .values.serviceAccount.name }}
-  namespace: {{ .root.Release.Namespace }}
-  labels:
-    {{- include "pet.labels" . | nindent 4 }}
-  {{- with .values.serviceAccount.annotations }}
-  annotations:
-    {{- toYaml . | nindent 4 }}
-  {{- end }}
+  {{- include "pet.metadata" (dict "root" .root "name" (default .name .values.serviceAccount.name) "annotations" .values.serviceAccount.annotations) | nindent 2 }}
 automountServiceAccountToken: false
 {{- end }}
 {{- end }}
 
-{{/* Where pods may run. Knative refuses these unless its ConfigMap config-features allows them. */}}
+{{/* Where all pods may run. Knative refuses these unless its ConfigMap config-features allows them. */}}
 {{- define "pet.scheduling" -}}
-{{- with .values.priorityClassName }}
+{{- with .root.Values.priorityClassName }}
 priorityClassName: {{ . }}
 {{- end }}
-{{- with .values.nodeSelector }}
+{{- with .root.Values.nodeSelector }}
 nodeSelector:
-  {{- toYaml . | nindent 2 }}
+  {{- include "pet.texts" . | nindent 2 }}
 {{- end }}
-{{- with .values.tolerations }}
+{{- with .root.Values.tolerations }}
 tolerations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with .values.affinity }}
+{{- with .root.Values.affinity }}
 affinity:
   {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with default .spread .values.topologySpreadConstraints }}
+{{- with default .spread .root.Values.topologySpreadConstraints }}
 {{- $selector := dict "labelSelector" (dict "matchLabels" (include "pet.selector" $ | fromYaml)) }}
 topologySpreadConstraints:
   {{- range . }}
@@ -185,20 +217,25 @@ securityContext:
 {{- max 6 (ceil .root.Values.routeSettle | int | add1) }}
 {{- end }}
 
-{{/* How a service's pod is watched and how it ends. The probes' times are values. */}}
+{{/* How a service's pod is watched and how it ends. A model that loads slowly can have more time. */}}
 {{- define "pet.lifecycle" -}}
 ports:
   - {name: http, containerPort: 8080}
 readinessProbe:
   httpGet: {path: /readyz, port: http}
-  {{- toYaml .values.readinessProbe | nindent 2 }}
+  periodSeconds: 1
+  timeoutSeconds: 2
 livenessProbe:
   httpGet: {path: /livez, port: http}
-  {{- toYaml .values.livenessProbe | nindent 2 }}
+  {{- include "pet.liveness" . | nindent 2 }}
 lifecycle:
   preStop:
     # Still accepts, but answers `Connection: close`, until every node has heard that it leaves.
     exec: {command: [/bin/sh, -c, "kill -USR1 1; sleep {{ include "pet.preStop" . }}"]}
+{{- end }}
+
+{{- define "pet.liveness" -}}
+{{- merge (deepCopy (default dict .values.livenessProbe)) (dict "initialDelaySeconds" 5 "periodSeconds" 10 "timeoutSeconds" 5 "failureThreshold" 6) | toYaml }}
 {{- end }}
 
 {{/* Seconds: the preStop's, the longest request's 60, and some to spare. */}}
@@ -208,10 +245,7 @@ terminationGracePeriodSeconds: {{ include "pet.preStop" . | int | add 69 }}
 
 {{/* "true" when Prometheus is told by a PodMonitor rather than by annotations. */}}
 {{- define "pet.podMonitor" -}}
-{{- $mode := .Values.metrics.podMonitor -}}
-{{- if or (eq $mode "always") (and (eq $mode "auto") (.Capabilities.APIVersions.Has "monitoring.coreos.com/v1/PodMonitor")) -}}
-true
-{{- end -}}
+{{- include "pet.isOn" (list .Values.podMonitor.enabled . "monitoring.coreos.com/v1/PodMonitor") -}}
 {{- end }}
 
 {{- define "pet.podAnnotations" -}}
@@ -219,7 +253,7 @@ true
 {{- if not (include "pet.podMonitor" .root) }}
 {{- $annotations = dict "prometheus.io/scrape" "true" "prometheus.io/port" "8080" "prometheus.io/path" "/metrics" }}
 {{- end }}
-{{- with merge (deepCopy .values.podAnnotations) $annotations }}
+{{- with merge (include "pet.texts" .values.podAnnotations | fromYaml) $annotations }}
 annotations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
@@ -292,6 +326,7 @@ spec:
   drainTimeout: {{ . }}
   {{- end }}
   {{- with mergeOverwrite (deepCopy .root.Values.budget) (deepCopy $pool.budget) }}
+  {{- if hasKey . "limit" }}{{ $_ := set . "limit" (include "pet.text" .limit) }}{{ end }}
   budget:
     {{- toYaml . | nindent 4 }}
   {{- end }}

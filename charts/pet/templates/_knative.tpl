@@ -2,9 +2,7 @@
 
 {{/* "true" when the values ask for Knative Services, or leave it to what the cluster has. */}}
 {{- define "pet.runtimeIsKnative" -}}
-{{- if or (eq .Values.runtime "knative") (and (eq .Values.runtime "auto") (.Capabilities.APIVersions.Has "serving.knative.dev/v1/Service")) -}}
-true
-{{- end -}}
+{{- include "pet.isOn" (list .Values.knative.enabled . "serving.knative.dev/v1/Service") -}}
 {{- end }}
 
 {{/* "true" when this service (a name) is a Knative Service. feed on SQLite never is: it has a volume and
@@ -19,7 +17,7 @@ true
 knows a Service only by its full name. */}}
 {{- define "pet.host" -}}
 {{- if include "pet.isKnative" . -}}
-{{ .name }}.{{ .root.Release.Namespace }}.svc.{{ .root.Values.clusterDomain }}
+{{ .name }}.{{ .root.Release.Namespace }}.svc.{{ .root.Values.knative.clusterDomain }}
 {{- else -}}
 {{ .name }}
 {{- end -}}
@@ -33,12 +31,8 @@ pod, 0 for no limit. */}}
 apiVersion: serving.knative.dev/v1
 kind: Service
 metadata:
-  name: {{ .name }}
-  namespace: {{ .root.Release.Namespace }}
-  labels:
-    {{- include "pet.labels" . | nindent 4 }}
-    # Reached through the gateway alone.
-    networking.knative.dev/visibility: cluster-local
+  {{- /* Reached through the gateway alone. */}}
+  {{- include "pet.metadata" (merge (dict "labels" (dict "networking.knative.dev/visibility" "cluster-local")) .) | nindent 2 }}
 spec:
   template:
     metadata:
@@ -56,7 +50,7 @@ spec:
         {{- $annotations = merge $annotations (dict "prometheus.io/scrape" "true" "prometheus.io/port" "8080" "prometheus.io/path" "/metrics") }}
         {{- end }}
         # No min-scale of a pool: it sets that on the Revision, and an edit here makes a new one.
-        {{- toYaml (merge (deepCopy $values.podAnnotations) $annotations) | nindent 8 }}
+        {{- toYaml (merge (include "pet.texts" $values.podAnnotations | fromYaml) $annotations) | nindent 8 }}
     spec:
       containerConcurrency: {{ .concurrency }}
       # As long as the gateway waits, and what a pod gets to end its requests.
@@ -73,10 +67,13 @@ spec:
             - {containerPort: 8080}
           readinessProbe:
             httpGet: {path: /readyz}
-            {{- toYaml (merge (deepCopy $values.readinessProbe) (dict "successThreshold" 1 "failureThreshold" 3)) | nindent 12 }}
+            periodSeconds: 1
+            timeoutSeconds: 2
+            successThreshold: 1
+            failureThreshold: 3
           livenessProbe:
             httpGet: {path: /livez}
-            {{- toYaml $values.livenessProbe | nindent 12 }}
+            {{- include "pet.liveness" . | nindent 12 }}
           resources:
             {{- toYaml $values.resources | nindent 12 }}
           # All of it here: Knative takes no securityContext of the pod.

@@ -44,7 +44,7 @@ def features_of(
     return [
         Knative(settings.runtime, settings.knative_namespace),
         Following(settings.calendar_folder, settings.calendars, registry, clock),
-        Histories(time.monotonic),
+        Histories(time.monotonic, board.remember if settings.console_port else None),
         CapacityAhead(capacity),
         Notices(notifier, timedelta(seconds=settings.override_warning)),
         board,
@@ -59,8 +59,9 @@ def options_of(settings: OperatorSettings, features: Sequence[Feature] = ()) -> 
         starts_per_second=settings.starts_per_second,
         parking=settings.parked,
         first_start=timedelta(seconds=settings.first_start),
-        platform=Platform(route_settle=timedelta(seconds=settings.route_settle)),
-        prices=settings.prices,
+        platform=Platform(
+            timedelta(seconds=settings.route_settle), settings.parked_cpu, settings.prices
+        ),
         features=features,
     )
 

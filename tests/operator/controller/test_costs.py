@@ -5,18 +5,19 @@ from decimal import Decimal
 import pytest
 
 from kotatsu_operator.core.budget.prices import parse_table
+from kotatsu_operator.core.formats import instant
 from tests.operator.cluster import warm_pool
 from tests.operator.controller.test_reconciler import SOON
 from tests.operator.core.values import once, t
 from tests.operator.day import Day
 
-PRICES = {"currency": "JPY", "prices": {"cpuHour": "60"}}
+PRICES = {"currency": "JPY", "cpuHour": "60"}
 
 # --- what it costs ---
 
 
 async def test_pods_cost_from_scheduled_until_gone():
-    day = Day.begin(t("10:00"), windows=[once("w", "10:00", "11:00", 1)], budget=PRICES)
+    day = Day.begin(t("10:00"), windows=[once("w", "10:00", "11:00", 1)], prices=PRICES)
     day.container = {"resources": {"requests": {"cpu": "1"}}}
     await day.until(t("10:10"))
     accrued = Decimal(day.status["cost"]["accrued"])
@@ -26,7 +27,7 @@ async def test_pods_cost_from_scheduled_until_gone():
 
 
 async def test_what_was_spent_survives_a_restart_of_the_operator():
-    day = Day.begin(t("10:00"), windows=[once("w", "10:00", "11:00", 1)], budget=PRICES)
+    day = Day.begin(t("10:00"), windows=[once("w", "10:00", "11:00", 1)], prices=PRICES)
     day.container = {"resources": {"requests": {"cpu": "1"}}}
     await day.until(t("10:03"))
     day.restart()
@@ -36,13 +37,13 @@ async def test_what_was_spent_survives_a_restart_of_the_operator():
 
 
 async def test_pods_without_prices_show_no_cost():
-    day = Day.begin(t("10:00"), replicas=1, ready=True, budget={"currency": "JPY"})
+    day = Day.begin(t("10:00"), replicas=1, ready=True, budget={"limit": "5"})
     await day.until(t("10:10"))
     assert "cost" not in day.status
     assert day.metric("kotatsu_cost_accrued", currency="JPY") is None
 
 
-async def test_the_operators_price_table_is_for_pools_without_their_own():
+async def test_the_prices_are_those_of_the_chart():
     day = Day.begin(t("10:00"), windows=[once("w", "10:00", "11:00", 1)])
     day.prices = parse_table({"currency": "EUR", "cpuHour": "0.6"})
     day.container = {"resources": {"requests": {"cpu": "1"}}}
@@ -55,7 +56,7 @@ async def test_the_operators_price_table_is_for_pools_without_their_own():
 
 
 async def test_a_sleeping_pool_is_foreseen_by_its_targets_template():
-    day = Day.begin(t("08:00"), windows=[once("w", "10:00", "11:00", 2)], budget=PRICES)
+    day = Day.begin(t("08:00"), windows=[once("w", "10:00", "11:00", 2)], prices=PRICES)
     container = {"resources": {"requests": {"cpu": "500m"}}}
     template = {"spec": {"containers": [container]}}
     day.kube.edit("Deployment", "voice", spec={"template": template})
@@ -66,20 +67,21 @@ async def test_a_sleeping_pool_is_foreseen_by_its_targets_template():
 
 async def test_windows_for_parked_pods_are_foreseen_at_their_price():
     window = once("w", "10:00", "11:00", 2) | {"mode": "Parked"}
-    day = Day.begin(t("08:00"), windows=[window], parked={"for": "0s"}, budget=PRICES)
+    day = Day.begin(t("08:00"), windows=[window], parkedFor="0s", prices=PRICES)
     day.parking = True
     day.restart()
     container = {"resources": {"requests": {"cpu": "500m"}}}
     template = {"spec": {"containers": [container]}}
     day.kube.edit("Deployment", "voice", spec={"template": template})
     await day.settle()
-    cost = day.status["cost"]
-    assert (cost["podPerHour"], cost["parkedPodPerHour"]) == ("30.000000", "0.300000")
-    assert Decimal("0.6") <= Decimal(cost["forecast"]) <= 2, "and the lead at the full price"
+    inner = day.status["internal"]["cost"]
+    assert (inner["podPerHour"], inner["parkedPodPerHour"]) == ("30.000000", "0.300000")
+    expected = Decimal(day.status["cost"]["forecast"])
+    assert Decimal("0.6") <= expected <= 2, "and the lead at the full price"
 
 
 async def test_the_last_seconds_of_pods_that_go_are_charged():
-    day = Day.begin(t("10:00"), windows=[once("w", "10:00", "10:05", 1)], budget=PRICES)
+    day = Day.begin(t("10:00"), windows=[once("w", "10:00", "10:05", 1)], prices=PRICES)
     day.container = {"resources": {"requests": {"cpu": "1"}}}
     await day.until(t("10:20"))
     born, ended = t("10:00"), day.history[-1][0]
@@ -89,36 +91,41 @@ async def test_the_last_seconds_of_pods_that_go_are_charged():
 
 
 async def test_a_clock_that_was_put_back_does_not_keep_the_costs_from_being_written():
-    day = Day.begin(t("10:00"), windows=[once("w", "08:00", "20:00", 1)], budget=PRICES)
+    day = Day.begin(t("10:00"), windows=[once("w", "08:00", "20:00", 1)], prices=PRICES)
     day.container = {"resources": {"requests": {"cpu": "1"}}}
     await day.until(t("10:05"))
     day.now = t("09:55")
     await day.settle()
-    assert day.status["cost"]["at"] == "2026-11-25T09:55:00Z"
+    assert day.status["internal"]["cost"]["at"] == "2026-11-25T09:55:00Z"
 
 
 async def test_a_pool_made_again_under_its_name_begins_its_ledger_anew():
-    day = Day.begin(t("10:00"), replicas=1, ready=True, budget=PRICES)
+    day = Day.begin(t("10:00"), replicas=1, ready=True, prices=PRICES)
     day.container = {"resources": {"requests": {"cpu": "1"}}}
     await day.until(t("10:10"))
-    day.kube.put(warm_pool(uid="another", budget=PRICES))
+    day.kube.put(warm_pool(uid="another", prices=PRICES))
     await day.settle()
     assert Decimal(day.status["cost"]["accrued"]) == 0
 
 
 # --- its budget ---
 
-LIMITED = PRICES | {"limit": "5", "period": "Day"}
+LIMITED = {"limit": "5", "period": "Day"}
 
 
 async def limited_day(**budget):
     """A window from 10:00 to 10:10 at 1 a minute; the limit of 5 is reached halfway."""
     day = Day.begin(
-        t("10:00"), windows=[once("w", "10:00", "10:10", 1)], **SOON, budget=LIMITED | budget
+        t("10:00"),
+        windows=[once("w", "10:00", "10:10", 1)],
+        **SOON,
+        prices=PRICES,
+        budget=LIMITED | budget,
     )
     day.container = {"resources": {"requests": {"cpu": "1"}}}
     await day.until(t("10:04:50"))
-    assert (day.status["cost"]["exhausted"], day.metric("kotatsu_cost_exhausted")) == (False, 0)
+    assert "exhaustedAt" not in day.status["internal"]["cost"]
+    assert day.metric("kotatsu_cost_exhausted") == 0
     assert day.condition("BudgetAvailable")["reason"] == "NearLimit"
     await day.until(t("10:05:05"))
     return day
@@ -126,12 +133,10 @@ async def limited_day(**budget):
 
 async def test_a_reached_limit_is_written_at_once_and_told_once():
     day = await limited_day()
-    cost = day.status["cost"]
-    assert (cost["exhausted"], cost["limit"], cost["periodEnd"]) == (
-        True,
-        "5",
-        "2026-11-26T00:00:00Z",
-    )
+    assert day.status["cost"]["limit"] == "5"
+    inner = day.status["internal"]["cost"]
+    assert t("10:05") <= instant(inner["exhaustedAt"]) <= t("10:05:05")
+    assert inner["periodEnd"] == "2026-11-26T00:00:00Z"
     assert day.condition("BudgetAvailable")["status"] == "False"
     assert day.metric("kotatsu_cost_exhausted") == 1
     assert day.metric("kotatsu_cost_limit", currency="JPY") == 5
@@ -144,15 +149,23 @@ async def test_a_reached_limit_is_written_at_once_and_told_once():
 async def test_a_limit_that_is_near_again_in_the_next_period_has_another_event():
     """No operator ran when the period ended, so the status has the standing of the last one."""
     day = Day.begin(
-        t("10:00"), replicas=1, windows=[once("w", "09:00", "12:00", 1)], budget=LIMITED
+        t("10:00"),
+        replicas=1,
+        windows=[once("w", "09:00", "12:00", 1)],
+        prices=PRICES,
+        budget=LIMITED,
     )
     day.container = {"resources": {"requests": {"cpu": "1"}}}
     day.pods[0].born = t("09:55:40")
-    yesterday = {"currency": "JPY", "period": "Day", "accrued": "4.5", "at": "2026-11-24T23:59:00Z"}
-    yesterday |= {"periodStart": "2026-11-24T00:00:00Z", "periodEnd": "2026-11-25T00:00:00Z"}
+    yesterday = {"currency": "JPY", "accrued": "4.5", "periodStart": "2026-11-24T00:00:00Z"}
+    inner = {"period": "Day", "at": "2026-11-24T23:59:00Z", "periodEnd": "2026-11-25T00:00:00Z"}
     near = {"type": "BudgetAvailable", "status": "True", "reason": "NearLimit"}
     near["lastTransitionTime"] = "2026-11-24T23:00:00Z"
-    day.kube.edit("WarmPool", "voice", status={"cost": yesterday, "conditions": [near]})
+    day.kube.edit(
+        "WarmPool",
+        "voice",
+        status={"cost": yesterday, "internal": {"cost": inner}, "conditions": [near]},
+    )
     await day.look()
     assert day.condition("BudgetAvailable")["reason"] == "NearLimit"
     assert day.status["cost"]["periodStart"] == "2026-11-25T00:00:00Z"
@@ -168,7 +181,7 @@ async def test_a_pool_that_its_budget_holds_asleep_is_not_ready():
     day.edit(budget={"limit": "500"})
     await day.settle()
     assert (day.status["reason"], day.condition("Ready")["status"]) == ("Idle", "True")
-    assert day.status["cost"].get("exhaustedAt") is None
+    assert "exhaustedAt" not in day.status["internal"]["cost"]
 
 
 async def test_a_limit_that_is_taken_away_takes_its_condition_and_series_along():
@@ -176,7 +189,7 @@ async def test_a_limit_that_is_taken_away_takes_its_condition_and_series_along()
     day.edit(budget={"limit": None})
     await day.settle()
     assert "BudgetAvailable" not in {c["type"] for c in day.status["conditions"]}
-    assert "exhausted" not in day.status["cost"]
+    assert "exhaustedAt" not in day.status["internal"]["cost"]
     assert day.metric("kotatsu_cost_limit", currency="JPY") is None
     assert day.metric("kotatsu_cost_exhausted") is None
 
@@ -189,11 +202,12 @@ async def test_a_limit_without_prices_says_what_is_missing():
     assert "no effect without prices" in condition["message"]
 
 
-async def test_another_currency_takes_the_series_of_the_old_one_away():
-    day = Day.begin(t("10:00"), budget=PRICES)
+async def test_another_currency_of_the_chart_begins_a_ledger_of_its_own():
+    day = Day.begin(t("10:00"), prices=PRICES)
     await day.settle()
-    day.edit(budget={"currency": "USD"})
+    day.prices = parse_table({"currency": "USD", "cpuHour": "1"})
+    day.restart()
     await day.settle()
     assert day.metric("kotatsu_cost_accrued", currency="JPY") is None
     assert day.metric("kotatsu_cost_accrued", currency="USD") == 0
-    assert day.status["cost"]["previous"]["currency"] == "JPY"
+    assert day.status["internal"]["cost"]["previous"]["currency"] == "JPY"

@@ -70,7 +70,7 @@ def test_a_deployment_without_replicas_has_one():
 def test_what_was_lost_is_one():
     assert found_replicas({"phase": "Warm"}, 5) is None
     assert replicas_to_restore({"phase": "Warm"}, None) == 1
-    assert replicas_to_restore({"phase": "Warm", "foundReplicas": "many"}, None) == 1
+    assert replicas_to_restore({"phase": "Warm", "internal": {"foundReplicas": "many"}}, None) == 1
 
 
 def test_after_an_uninstall_the_target_is_found_anew():

@@ -17,7 +17,7 @@ from tests.operator.day import Day
 pytestmark = pytest.mark.timeout(120)
 
 LONG = b"GET /long HTTP/1.1\r\nHost: voice\r\n\r\n"
-ONE_A_SECOND = {"currency": "JPY", "prices": {"cpuHour": "3600"}, "period": "Month"}
+ONE_A_SECOND = {"currency": "JPY", "cpuHour": "3600"}
 
 
 @dataclass
@@ -108,7 +108,8 @@ class Rig:
 async def test_steady_requests_beside_a_long_one_do_not_outlast_a_spent_budget(monkeypatch):
     rig = await Rig.begin(
         monkeypatch,
-        budget=ONE_A_SECOND | {"limit": "2", "onExhausted": "Sleep"},
+        prices=ONE_A_SECOND,
+        budget={"limit": "2", "onExhausted": "Sleep"},
         drainTimeout="2s",
         settle=0.2,
         idleAfter="10s",
@@ -130,7 +131,8 @@ def begin_spent(**spec):
         t("10:00"),
         replicas=1,
         ready=True,
-        budget=ONE_A_SECOND | {"limit": "0.001", "onExhausted": "Sleep"},
+        prices=ONE_A_SECOND,
+        budget={"limit": "0.001", "onExhausted": "Sleep"},
         **spec,
     )
     began.container = {"resources": {"requests": {"cpu": "1"}}}

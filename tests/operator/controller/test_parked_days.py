@@ -30,7 +30,7 @@ PARKED = t("10:10")
 
 def begin(*, running=1, enabled=True, container=APP, **spec):
     """A pool with pods that are Ready and idle from 10:00 on."""
-    spec = {"parked": {"replicas": 1, "for": "1h"}} | spec
+    spec = {"parkedReplicas": 1, "parkedFor": "1h"} | spec
     day = Day.begin(t("10:00"), replicas=running, ready=True, **spec)
     labels = {"metadata": {"labels": {"app": "voice"}}}
     template = labels | {"spec": {"containers": [container]}}
@@ -142,14 +142,14 @@ async def flapping(day, until):
 
 async def test_a_parked_pod_that_is_not_ready_now_and_then_sleeps_when_the_others_do():
     day = await parked()
-    since = day.status["parkedSince"]
+    since = day.status["internal"]["parkedSince"]
     await flapping(day, t("10:55"))
     await day.until(t("11:00"))
-    assert (day.phase, day.status["parkedSince"]) == ("Parked", since)
+    assert (day.phase, day.status["internal"]["parkedSince"]) == ("Parked", since)
     assert day.status["phaseSince"] > since
     day.restart()
     await flapping(day, t("11:30"))
-    assert (day.phase, "parkedSince" in day.status) == ("Asleep", False)
+    assert (day.phase, "parkedSince" in day.status["internal"]) == ("Asleep", False)
 
 
 async def test_after_a_request_the_time_of_a_parked_pod_begins_anew():
@@ -158,12 +158,12 @@ async def test_after_a_request_the_time_of_a_parked_pod_begins_anew():
     day.ticket()
     await flapping(day, t("11:55"))
     await day.until(t("11:57"))
-    assert (day.phase, day.status["parkedSince"]) == ("Parked", "2026-11-25T11:02:00Z")
+    assert (day.phase, day.status["internal"]["parkedSince"]) == ("Parked", "2026-11-25T11:02:00Z")
 
 
 async def test_a_pool_that_an_earlier_version_parked_sleeps_too():
     day = await parked()
-    day.kube.edit("WarmPool", "voice", status={"parkedSince": None})
+    day.kube.edit("WarmPool", "voice", status={"internal": {"parkedSince": None}})
     day.restart()
     await day.until(t("11:30"))
     assert day.phase == "Asleep"
@@ -333,7 +333,7 @@ async def test_the_requests_of_a_former_target_are_restored():
     day.kube.put(service("feed"))
     day.edit(targetRef={"apiVersion": "apps/v1", "kind": "Deployment", "name": "feed"})
     await day.until(PARKED + MINUTE)
-    assert (cpus(day), day.status["target"]["name"]) == (["1"], "feed")
+    assert (cpus(day), day.status["internal"]["target"]["name"]) == (["1"], "feed")
     assert "reduced" not in day.status
 
 

@@ -58,8 +58,8 @@ async def test_a_sleeping_target_gets_its_replicas_when_the_pool_gets_another_on
     day.edit(targetRef=named("feed"))
     await day.until(t("10:12"))
     assert replicas(day, "voice") == 3
-    assert day.status["target"] == {"kind": "Deployment", "name": "feed"}
-    assert (day.phase, day.status["foundReplicas"]) == ("Asleep", 0)
+    assert day.status["internal"]["target"] == {"kind": "Deployment", "name": "feed"}
+    assert (day.phase, day.status["internal"]["foundReplicas"]) == ("Asleep", 0)
     assert "restoreReplicas" not in day.status
 
 
@@ -67,7 +67,7 @@ async def test_the_activators_stay_in_front_of_it_until_a_pod_is_ready():
     day = await asleep()
     day.edit(targetRef=named("feed"))
     await day.look()
-    assert (replicas(day, "voice"), day.status["target"]["name"]) == (3, "voice")
+    assert (replicas(day, "voice"), day.status["internal"]["target"]["name"]) == (3, "voice")
     view = pool_view(day.kube.stored("WarmPool", "voice"))
     assert (view.target, view.service, view.phase.value) == ("voice", "voice", "Asleep")
     await day.until(day.now + 20 * SECOND)
@@ -79,7 +79,7 @@ async def test_its_service_has_its_own_pods_for_the_settle_time_before_the_next_
     day = await asleep(settle=20)
     day.edit(targetRef=named("feed"))
     native = []
-    while day.status["target"]["name"] == "voice":
+    while day.status["internal"]["target"]["name"] == "voice":
         await day.until(day.now + SECOND)
         if day.status["route"]["target"] == "Native":
             view = pool_view(day.kube.stored("WarmPool", "voice"))
@@ -93,9 +93,9 @@ async def test_a_former_target_that_never_gets_ready_is_left_after_a_minute(monk
     monkeypatch.setattr("tests.operator.day.READY_AFTER", 60 * MINUTE)
     day.edit(targetRef=named("feed"))
     await day.until(day.now + LEFT_WITHIN / 2)
-    assert day.status["target"]["name"] == "voice"
+    assert day.status["internal"]["target"]["name"] == "voice"
     await day.until(day.now + LEFT_WITHIN)
-    assert (replicas(day, "voice"), day.status["target"]["name"]) == (3, "feed")
+    assert (replicas(day, "voice"), day.status["internal"]["target"]["name"]) == (3, "feed")
 
 
 async def test_the_record_names_the_former_target_until_it_is_restored():
@@ -120,7 +120,7 @@ async def test_what_the_former_target_had_is_never_given_to_the_next_one():
     day.edit(targetRef=named("feed"))
     await day.until(t("10:40"))
     assert replicas(day, "feed") == 5
-    assert day.status["foundReplicas"] == 0
+    assert day.status["internal"]["foundReplicas"] == 0
     entry = entry_of(day.kube.stored("WarmPool", "voice"))
     assert entry is None or entry.owed["restoreReplicas"] == 0
 
@@ -156,7 +156,7 @@ async def test_a_target_that_the_pool_found_at_0_stays_there():
     await day.until(t("10:01"))
     day.edit(targetRef=named("feed"))
     await day.until(t("10:03"))
-    assert (replicas(day, "voice"), day.status["target"]["name"]) == (0, "feed")
+    assert (replicas(day, "voice"), day.status["internal"]["target"]["name"]) == (0, "feed")
 
 
 async def test_a_former_target_that_is_deleted_holds_up_nothing():
@@ -164,7 +164,7 @@ async def test_a_former_target_that_is_deleted_holds_up_nothing():
     day.kube.remove("Deployment", "voice")
     day.edit(targetRef=named("feed"))
     await day.until(t("10:12"))
-    assert day.status["target"]["name"] == "feed"
+    assert day.status["internal"]["target"]["name"] == "feed"
 
 
 async def test_a_former_target_is_restored_although_the_next_one_does_not_exist():
@@ -205,7 +205,7 @@ async def test_a_target_that_cannot_be_restored_is_named_and_the_pool_waits(why)
     day.kube.on("put_scale", None)
     day.edit(suspend=False)
     await day.until(day.now + 2 * MINUTE)
-    assert (replicas(day, "voice"), day.status["target"]["name"]) == (3, "feed")
+    assert (replicas(day, "voice"), day.status["internal"]["target"]["name"]) == (3, "feed")
 
 
 def fail(error):

@@ -148,7 +148,7 @@ async def test_an_override_puts_it_to_sleep_at_once_and_a_request_wakes_it_again
     day.edit(override=override("Asleep", t("13:00"), by="ada"))
     await day.until(t("10:01"))
     assert (day.phase, day.replicas) == ("Asleep", 0)
-    assert day.status["override"]["done"]
+    assert day.status["internal"]["override"]["done"]
     day.wake()
     await day.until(t("10:01:20"))
     assert (day.phase, day.replicas) == ("Warm", 1)
@@ -226,7 +226,7 @@ async def test_an_edit_of_an_open_window_is_excused_and_counted_once():
     day.edit(windows=[once("demo", "10:05", "10:30", 5)])
     await day.until(t("10:20"))
     assert "WindowCold" not in day.events
-    assert day.status["windows"] == {"ready": 1, "cold": 0, "late": 0}
+    assert day.status["internal"]["windows"] == {"ready": 1, "cold": 0, "late": 0}
     assert day.metric("kotatsu_pool_windows_total", outcome="ready") == 1
     assert day.metric("kotatsu_pool_windows_total", outcome="cold") == 0
 

@@ -48,7 +48,7 @@ async def test_a_service_is_taken_once_the_activators_are_its_endpoints():
     day.activator = False
     await day.until(t("10:02"))
     assert selector(day) == PODS
-    assert "takenService" not in day.status
+    assert "takenService" not in day.status["internal"]
     day.activator = True
     await day.until(t("10:03"))
     assert selector(day) == TAKEN
@@ -57,7 +57,11 @@ async def test_a_service_is_taken_once_the_activators_are_its_endpoints():
 
 async def test_status_and_record_name_the_service_before_its_selector_is_changed():
     day, seen = begun(), []
-    day.kube.on("put_route", lambda *_: seen.append((day.status["takenService"], recorded(day))))
+
+    def look(*_):
+        seen.append((day.status["internal"]["takenService"], recorded(day)))
+
+    day.kube.on("put_route", look)
     await day.until(t("10:01"))
     assert seen == [("voice", ["voice"])]
 
@@ -67,19 +71,12 @@ async def test_an_operator_that_ends_between_the_two_writes_is_followed_by_one_t
     day.kube.on("put_route", lambda *_: fail(OSError("the operator is killed")))
     with pytest.raises(OSError, match="killed"):
         await day.until(t("10:01"))
-    assert (day.status["takenService"], selector(day)) == ("voice", PODS)
+    assert (day.status["internal"]["takenService"], selector(day)) == ("voice", PODS)
     day.kube.on("put_route", None)
     day.restart()
     remember(day)
     await day.until(t("10:02"))
     assert selector(day) == TAKEN
-
-
-async def test_an_older_crd_that_drops_the_field_leaves_the_selector_as_it_is():
-    day = begun()
-    day.kube.lacks = {"takenService"}
-    await day.until(t("10:02"))
-    assert selector(day) == PODS
 
 
 async def test_a_suspended_pool_takes_nothing():
@@ -109,7 +106,7 @@ async def test_a_pool_that_leaves_the_route_gives_the_selector_back():
     day.edit(route="Auto")
     await day.until(t("10:02"))
     assert selector(day) == PODS
-    assert "takenService" not in day.status
+    assert "takenService" not in day.status["internal"]
     assert recorded(day) in ([], [None])
 
 
@@ -119,12 +116,12 @@ async def test_an_operator_that_ends_before_the_status_says_so_gives_it_back_aga
     day.kube.on("patch_status", lambda *_: fail(OSError("the operator is killed")))
     with pytest.raises(OSError, match="killed"):
         await day.look()
-    assert (selector(day), day.status["takenService"]) == (PODS, "voice")
+    assert (selector(day), day.status["internal"]["takenService"]) == (PODS, "voice")
     day.kube.on("patch_status", None)
     day.restart()
     remember(day)
     await day.until(t("10:02"))
-    assert (selector(day), "takenService" in day.status) == (PODS, False)
+    assert (selector(day), "takenService" in day.status["internal"]) == (PODS, False)
 
 
 async def test_a_pool_that_gets_another_service_gives_the_first_one_back():
@@ -153,9 +150,9 @@ async def test_a_pool_that_is_made_again_with_route_auto_gives_it_back():
     day.kube.remove("WarmPool", "voice")
     day.kube.put(warm_pool(uid="another"))
     await day.records.settle("demo")
-    assert day.status["takenService"] == "voice"
+    assert day.status["internal"]["takenService"] == "voice"
     await day.until(t("10:03"))
-    assert (selector(day), "takenService" in day.status) == (PODS, False)
+    assert (selector(day), "takenService" in day.status["internal"]) == (PODS, False)
 
 
 async def test_a_former_target_has_its_service_again_before_the_next_one_is_taken():
@@ -166,9 +163,9 @@ async def test_a_former_target_has_its_service_again_before_the_next_one_is_take
     day.kube.put(service("feed"))
     day.edit(targetRef=named("feed"))
     await day.look()
-    assert (selector(day), day.status["target"]["name"]) == (PODS, "voice")
+    assert (selector(day), day.status["internal"]["target"]["name"]) == (PODS, "voice")
     await day.until(day.now + MINUTE + 30 * SECOND)
-    assert day.status["target"]["name"] == "feed"
+    assert day.status["internal"]["target"]["name"] == "feed"
     assert selector(day) == PODS
 
 

@@ -69,7 +69,7 @@ async def test_what_the_minimum_was_stands_in_the_status_before_it_is_changed(le
     seen = []
 
     def look_at_the_status(*_):
-        seen.append(day.status["hpa"])
+        seen.append(day.status["internal"]["hpa"])
 
     day.kube.on("put_minimum", look_at_the_status)
     await day.settle()
@@ -90,7 +90,7 @@ async def test_an_operator_that_dies_before_it_raises_the_minimum_raises_it_late
     day.restart()
     await day.until(t("10:05"))
     assert (minimum(day), day.replicas) == (4, 4)
-    assert day.status["hpa"] == {"name": "voice", "minReplicas": 2}
+    assert day.status["internal"]["hpa"] == {"name": "voice", "minReplicas": 2}
 
 
 async def test_an_autoscaler_that_changed_meanwhile_is_decided_on_again():
@@ -105,7 +105,7 @@ async def test_an_autoscaler_that_changed_meanwhile_is_decided_on_again():
     assert (minimum(day), day.replicas) == (3, 0)
     await day.settle()
     assert (minimum(day), day.replicas) == (4, 4)
-    assert day.status["hpa"]["minReplicas"] == 3
+    assert day.status["internal"]["hpa"]["minReplicas"] == 3
 
 
 async def test_who_edits_the_minimum_while_it_is_raised_gets_that_back():
@@ -128,7 +128,7 @@ async def test_an_autoscaler_that_is_deleted_is_forgotten():
     await day.until(t("10:05"))
     day.kube.remove("HorizontalPodAutoscaler", "voice")
     await day.until(t("10:06"))
-    assert "hpa" not in day.status
+    assert "hpa" not in day.status["internal"]
     day.scraper.in_flight = 2
     await day.until(t("10:07"))
     assert day.replicas == 10  # following demand is the pool's work again
@@ -141,7 +141,7 @@ async def test_an_autoscaler_that_is_pointed_elsewhere_gets_its_minimum_back():
     day.kube.edit("HorizontalPodAutoscaler", "voice", spec=target)
     await day.until(t("10:06"))
     assert minimum(day) == 2
-    assert "hpa" not in day.status
+    assert "hpa" not in day.status["internal"]
 
 
 async def test_an_autoscaler_that_allows_too_few_is_named():
@@ -184,7 +184,7 @@ async def test_a_policy_that_limits_clients_only_while_the_pool_is_awake_is_name
 def left_behind(**how):
     made = horizontal_pod_autoscaler(**how)
     made["metadata"]["managedFields"] = [owned("minReplicas", "kotatsu-operator")]
-    pool = warm_pool(status={"hpa": {"name": "voice", "minReplicas": 2}})
+    pool = warm_pool(status={"internal": {"hpa": {"name": "voice", "minReplicas": 2}}})
     return FakeKube(made), pool
 
 
@@ -343,7 +343,7 @@ async def test_operator_activator_and_autoscaler_contest_nothing(friend):
         day.now += MINUTE
         written(day, friend, 1)
         await day.settle()
-    assert "contest" not in day.status
+    assert "contest" not in day.status["internal"]
 
 
 # --- a changed template ---

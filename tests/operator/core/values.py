@@ -7,6 +7,7 @@ from typing import Any
 
 from hypothesis import settings
 
+from kotatsu_operator.core.budget.prices import parse_table
 from kotatsu_operator.core.pool.memory import Memory, Process
 from kotatsu_operator.core.pool.parse import parse
 from kotatsu_operator.core.pool.spec import Platform, PoolSpec
@@ -32,9 +33,26 @@ def t(clock: str) -> datetime:
     return utc(f"{DAY}T{clock}")
 
 
-def pool_spec(settle: float = 5, **fields: Any) -> PoolSpec:
-    """A parsed spec; fields are written as in a manifest. `settle` is the chart's routeSettle."""
-    return parse({"targetRef": TARGET, **fields}, Platform(timedelta(seconds=settle)))
+def pool_spec(settle: float = 5, prices: dict[str, Any] | None = None, **fields: Any) -> PoolSpec:
+    """A parsed spec; fields are written as in a manifest.
+
+    `settle` and `prices` are the chart's; who set an override, and why, are annotations.
+    """
+    platform = Platform(timedelta(seconds=settle), prices=parse_table(prices or {}))
+    annotations = annotations_of(fields)
+    return parse({"targetRef": TARGET, **fields}, platform, annotations)
+
+
+def annotations_of(fields: dict[str, Any]) -> dict[str, str]:
+    """Take from an override among the fields who set it and why: they are annotations."""
+    override = fields.get("override")
+    asked = dict(override) if isinstance(override, dict) else {}
+    said = {
+        f"kotatsu.dev/override-{key}": asked.pop(key) for key in ("by", "reason") if key in asked
+    }
+    if said:
+        fields["override"] = asked
+    return said
 
 
 def once(name: str, start: str, end: str, replicas: int = 2) -> dict[str, Any]:

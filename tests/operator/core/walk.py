@@ -369,7 +369,7 @@ class Walk:
     def _settle(self) -> tuple[Allowed, tuple[Note, ...]]:
         """Bring the ledger of a pool with prices up to now, and ask it."""
         budget = self.spec.budget
-        if not budget.prices.per_hour:
+        if not self.spec.platform.prices.currency:
             return EVERYTHING, ()
         elapsed = None if self.entered_at is None else self.now - self.entered_at
         there = [(p, None) for p in self.pods] + [(p, p.gone_at) for p in self.gone]
@@ -378,7 +378,7 @@ class Walk:
             for p, gone in there
             if p.born
         ]
-        self.ledger = accrue(self.ledger, bills, budget, self.spec.zone, self.now, elapsed)
+        self.ledger = accrue(self.ledger, bills, self.spec, self.now, elapsed)
         self.entered_at = self.now
         self.gone.clear()
         notes = news(self.standing, self.ledger, budget)

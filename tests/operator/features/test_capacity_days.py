@@ -21,7 +21,7 @@ async def test_nodes_are_asked_for_ahead_of_a_window_and_given_up_when_its_pod_i
     day = await asking_ahead(CapacityOptions("mirror/pause"))
     assert day.placeholders == []
     await day.until(t("09:54:01"), late=PUNCTUAL)
-    assert (len(day.placeholders), day.status["capacity"]) == (1, 1)
+    assert (len(day.placeholders), day.status["internal"]["capacity"]) == (1, 1)
     await day.until(t("09:59:05"), late=PUNCTUAL)
     assert day.phase == "Warming"
     assert day.placeholders != []

@@ -4,7 +4,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -13,18 +12,28 @@ from hypothesis import strategies as st
 from kotatsu_operator.core.budget.ledger import BilledPod, Ledger, accrue
 from kotatsu_operator.core.pool.decision import Decision
 from kotatsu_operator.core.pool.memory import Memory, Outcome, Phase, Reason
-from kotatsu_operator.core.pool.spec import Budget, Override, OverrideMode, Period, Prices
-from kotatsu_operator.core.report.episodes import KEPT, PERIODS, Why, read_stored
-from kotatsu_operator.core.report.status import cost_status, read_ledger
-from kotatsu_operator.features.history import History, Seen, entered, history_status, recalled
+from kotatsu_operator.core.pool.spec import Override, OverrideMode, PoolSpec
+from kotatsu_operator.core.report.episodes import KEPT, PERIODS, Why, outbox_status, read_stored
+from kotatsu_operator.core.report.status import cost_status, read_ledger, worth_writing
+from kotatsu_operator.core.schema import joined
+from kotatsu_operator.features.history import (
+    History,
+    Seen,
+    entered,
+    history_of,
+    recalled,
+    taken,
+)
 from tests.operator.core.report.test_status import stored
-from tests.operator.core.values import HOUR, MINUTE, SECOND, examples, t, utc
+from tests.operator.core.values import HOUR, MINUTE, SECOND, examples, pool_spec, t, utc
 
-PRICES = Prices({"cpu": Decimal("0.0123457")})
+PRICES = {"currency": "JPY", "cpuHour": "0.0123457"}
 """Amounts with more digits than the status has."""
 
-BUDGET = Budget("JPY", PRICES, period=Period.DAY)
-FREE = Budget()
+POOL = {"metadata": {"name": "voice", "namespace": "demo", "uid": "uid-1"}}
+DAILY = {"period": "Day"}
+PRICED, FREE = pool_spec(prices=PRICES, budget=DAILY), pool_spec(budget=DAILY)
+DOLLARS = pool_spec(prices=PRICES | {"currency": "USD"}, budget=DAILY)
 ASLEEP = (Phase.ASLEEP, Reason.IDLE)
 WINDOW = (Phase.WARM, Reason.WINDOW)
 REQUEST = (Phase.WARM, Reason.REQUEST)
@@ -36,13 +45,15 @@ class Pool:
     """One pool's ledger and history, and the status that the API server has of them."""
 
     now: datetime = field(default_factory=lambda: t("10:00"))
-    budget: Budget = BUDGET
+    spec: PoolSpec = PRICED
     status: dict[str, Any] = field(default_factory=dict)
     ledger: Ledger = field(default_factory=Ledger)
     history: History | None = None
     pods: dict[str, BilledPod] = field(default_factory=dict)
     made: int = 0
     override: Override | None = None
+    past: dict[str, Any] | None = None
+    """Its WarmPoolHistory."""
 
     def scale(self, pods: int) -> list[BilledPod]:
         """Start or end pods now; returns the bills of those that ended."""
@@ -69,6 +80,7 @@ class Pool:
         jump: timedelta = timedelta(),
         window: str = "pitch",
         writes: bool = True,
+        appends: bool = False,
         outcomes: tuple[Outcome, ...] = (),
     ) -> None:
         """One reconcile `after` the last one; the wall clock may jump beside that."""
@@ -76,9 +88,8 @@ class Pool:
         elapsed = None if self.history is None else after
         gone = self.scale(pods)
         bills = [*self.pods.values(), *gone]
-        if self.budget.currency:
-            zone = ZoneInfo("UTC")
-            self.ledger = accrue(self.ledger, bills, self.budget, zone, self.now, elapsed)
+        if self.spec.platform.prices.currency:
+            self.ledger = accrue(self.ledger, bills, self.spec, self.now, elapsed)
         else:
             self.ledger = Ledger()
         if self.history is None:
@@ -89,16 +100,26 @@ class Pool:
         self.history = entered(self.history, seen, decision, self.override)
         if writes:
             self.write()
+            if appends:
+                self.append()
 
     def write(self) -> None:
         """What a merge patch leaves behind."""
-        patch = history_status(self.history, self.status)
-        known = {**self.status.get("history", {}), **patch}
-        self.status = stored({**self.status, "history": known, "cost": cost_status(self.ledger)})
+        patch = joined(outbox_status(self.history.outbox), cost_status(self.ledger))
+        self.status = stored(joined(self.status, patch))
+
+    def append(self, *, dies: bool = False) -> None:
+        """The WarmPoolHistory gets what waits; then the process may die."""
+        made = history_of(POOL, self.past, self.history.outbox)
+        self.past = {**made, "metadata": {**made["metadata"], "resourceVersion": "1"}}
+        if dies:
+            self.restart()
+        else:
+            self.history = taken(self.history)
 
     @property
     def record(self):
-        return read_stored(self.status)
+        return read_stored(self.status, self.past)
 
     def told(self) -> list[tuple[Why, str]]:
         return [(e.cause.why, e.cause.name) for e in self.record.finished]
@@ -119,8 +140,7 @@ class Pool:
 
     def check(self) -> None:
         self.check_current()
-        cost = self.status["cost"]
-        if before := cost.get("previous"):
+        if before := self.status["internal"]["cost"].get("previous"):
             paid = self.paid(before["periodStart"], before["currency"])
             assert paid == Decimal(before["accrued"])
 
@@ -175,7 +195,7 @@ def test_a_wake_that_came_while_no_operator_ran_counts() -> None:
 
 
 def test_a_pool_without_prices_has_a_history_without_costs() -> None:
-    pool = Pool(budget=FREE)
+    pool = Pool(spec=FREE)
     pool.look(1, WINDOW)
     pool.look(1, WINDOW, HOUR)
     pool.look(0, ASLEEP)
@@ -188,10 +208,11 @@ def test_a_sleeping_pool_has_nothing_to_write() -> None:
     pool = Pool()
     pool.look(1, WINDOW)
     pool.look(0, ASLEEP)
-    before = pool.status["history"]
+    pool.append()
     pool.look(0, ASLEEP, HOUR, writes=False)
-    patch = history_status(pool.history, pool.status)
-    assert patch == {"since": before["since"], "running": None}
+    patch = outbox_status(pool.history.outbox)
+    assert patch["internal"]["history"]["episodes"] is None
+    assert not worth_writing(patch, pool.status, quiet_too=True)
 
 
 def test_what_a_conflict_did_not_write_is_written_next_time() -> None:
@@ -227,14 +248,15 @@ def test_what_was_spent_before_the_record_began_is_a_sum_without_episodes() -> N
     pool = Pool()
     pool.look(2, WINDOW, writes=False)
     pool.look(2, WINDOW, HOUR, writes=False)
-    pool.status = stored({"cost": cost_status(pool.ledger)})  # of an operator without history
+    pool.status = stored(cost_status(pool.ledger))  # of an operator without history
     pool.restart()
     pool.look(2, WINDOW)
     pool.check()
     (earlier,) = pool.record.earlier
     assert (earlier.episodes, earlier.cost) == (0, Decimal("0.024691"))
     assert pool.record.since == pool.now
-    pool.look(0, ASLEEP, HOUR)
+    pool.look(0, ASLEEP, HOUR, appends=True)
+    pool.write()
     assert len(pool.record.earlier) == 1
     pool.check()
 
@@ -244,7 +266,7 @@ def test_old_episodes_become_one_sum_for_each_period_and_old_periods_are_dropped
     pool = Pool()
     for number in range(KEPT + 20):
         pool.look(1, REQUEST, 3 * HOUR)
-        pool.look(0, ASLEEP, 3 * HOUR)
+        pool.look(0, ASLEEP, 3 * HOUR, appends=True)
         pool.check()
         assert len(pool.record.finished) == min(number + 1, KEPT)
     record = pool.record
@@ -252,7 +274,7 @@ def test_old_episodes_become_one_sum_for_each_period_and_old_periods_are_dropped
     assert len(record.earlier) == 6
     for _ in range(4 * (PERIODS + 4)):
         pool.look(1, REQUEST, 3 * HOUR)
-        pool.look(0, ASLEEP, 3 * HOUR)
+        pool.look(0, ASLEEP, 3 * HOUR, appends=True)
     assert len(pool.record.earlier) == PERIODS
     pool.check()
 
@@ -263,6 +285,7 @@ _STEPS = st.lists(
         st.integers(0, 3),
         st.sampled_from([2 * SECOND, MINUTE, 7 * HOUR, 30 * HOUR]),
         st.sampled_from(["", "", "", "lost write", "restart", "back", "forward", "currency"]),
+        st.sampled_from(["", "append", "append and die"]),
     ),
     max_size=40,
 )
@@ -271,7 +294,7 @@ _STEPS = st.lists(
 @examples(300)
 @given(_STEPS)
 def test_the_history_is_the_ledger_to_the_last_digit_whatever_happens(steps) -> None:
-    """Whatever the order of restarts, lost writes, clock changes, periods and currencies.
+    """Whatever the order of restarts, lost writes, appends, clocks, periods and currencies.
 
     The clock is set back once, into the previous period at most: the ledger remembers no other.
     Without a change of the currency, which begins a period in the middle of a day.
@@ -279,18 +302,19 @@ def test_the_history_is_the_ledger_to_the_last_digit_whatever_happens(steps) -> 
     steps = [s for s in steps if s[3] != "back" or not any(x[3] == "currency" for x in steps)]
     pool, backs = Pool(), 0
     pool.look(0, ASLEEP)
-    for why, pods, after, what in steps:
+    for why, pods, after, what, then in steps:
         if what == "restart":
             pool.restart()
         if what == "currency":
-            other = "USD" if pool.budget.currency == "JPY" else "JPY"
-            pool.budget = replace(pool.budget, currency=other)
+            pool.spec = DOLLARS if pool.spec is PRICED else PRICED
         backs += what == "back"
         is_back = what == "back" and backs == 1
         jump = -20 * HOUR * is_back + 29 * HOUR * (what == "forward")
         pods = 0 if why is ASLEEP else max(pods, 1)
         pool.look(pods, why, after, jump=jump, writes=what != "lost write")
         if what != "lost write":
+            if then:
+                pool.append(dies=then == "append and die")
             pool.check_current()
 
 
@@ -318,4 +342,4 @@ def test_parked_time_is_an_episode_of_its_own_and_all_sums_are_the_ledgers() -> 
     ]  # fmt: skip
     pool.check()
     first = pool.record.finished[1]
-    assert first.cost < first.counts.pod_seconds / 3600 * PRICES.per_hour["cpu"] / 50
+    assert first.cost < first.counts.pod_seconds / 3600 * Decimal(PRICES["cpuHour"]) / 50

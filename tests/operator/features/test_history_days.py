@@ -6,8 +6,9 @@ from decimal import Decimal
 import pytest
 
 from kotatsu_operator.core.budget.prices import parse_table
-from kotatsu_operator.core.report.episodes import Why, read_stored
+from kotatsu_operator.core.report.episodes import Why, read_record, read_stored
 from kotatsu_operator.features.history import Histories
+from kotatsu_operator.kube.errors import NotFoundError
 from tests.operator.core.values import once, override, t
 from tests.operator.features.day import FeaturedDay
 
@@ -38,6 +39,16 @@ def begun(kind=FeaturedDay, **spec) -> FeaturedDay:
     return day
 
 
+def recorded(day: FeaturedDay):
+    """All that is known of the pool's past."""
+    return read_stored(day.status, past(day))
+
+
+def past(day: FeaturedDay):
+    """The WarmPoolHistory; None if there is none."""
+    return next(iter(day.kube.all("WarmPoolHistory")), None)
+
+
 @pytest.fixture(scope="module")
 def after() -> FeaturedDay:
     """A day after its evening; nothing is changed any more."""
@@ -46,7 +57,7 @@ def after() -> FeaturedDay:
 
 @pytest.mark.slow
 def test_the_episodes_of_an_evening_cost_exactly_what_the_ledger_has(after: FeaturedDay):
-    record = read_stored(after.status)
+    record = recorded(after)
     assert [(e.cause.why, e.cause.name) for e in record.finished] == [
         (Why.REQUEST, ""),
         (Why.WINDOW, "pitch"),
@@ -58,9 +69,18 @@ def test_the_episodes_of_an_evening_cost_exactly_what_the_ledger_has(after: Feat
 
 
 def test_an_episode_s_pod_time_is_what_its_pods_cost(after: FeaturedDay):
-    for episode in read_stored(after.status).finished:
+    for episode in recorded(after).finished:
         hours = episode.counts.pod_seconds / 3600
         assert abs(hours * Decimal("6.5000003") - episode.cost) < Decimal("0.02")
+
+
+class KilledError(BaseException):
+    """The process ends."""
+
+
+def refuse(kind, _):
+    if kind == "WarmPoolHistory":
+        raise NotFoundError("the server could not find the requested resource")
 
 
 class Unrecorded(FeaturedDay):
@@ -74,6 +94,78 @@ async def test_the_history_costs_no_write_of_its_own(after: FeaturedDay):
     without = begun(Unrecorded)
     await evening(without)
     assert after.kube.writes == without.kube.writes
+    calls = after.kube.called("create", "replace")
+    # Once for each sleep.
+    assert [verb for verb, kind, _ in calls if kind == "WarmPoolHistory"] == ["create", "replace"]
+
+
+async def test_a_wake_writes_no_history():
+    day = begun()
+    await day.until(t("17:00"))
+    day.wake()
+    await day.until(t("17:00:40"))
+    assert (day.phase, past(day)) == ("Warm", None)
+    await day.until(t("17:20"))
+    assert [e.cause.why for e in read_record(past(day)).finished] == [Why.REQUEST]
+
+
+@pytest.mark.parametrize("dies", ["before", "after"])
+async def test_an_operator_that_dies_around_the_append_loses_and_doubles_no_episode(dies):
+    day = begun()
+    await day.until(t("17:00"))
+    day.wake()
+    await day.until(t("17:00:40"))
+
+    def killed(kind, obj):
+        if kind != "WarmPoolHistory":
+            return
+        if dies == "after":
+            day.kube.on("create", None)
+            day.kube.put(obj)
+        raise KilledError
+
+    day.kube.on("create", killed)
+    with pytest.raises(KilledError):
+        await day.until(t("17:20"))
+    assert (past(day) is None) == (dies == "before")
+    assert len(recorded(day).finished) == 1
+    day.kube.on("create", None)
+    day.restart()
+    await day.until(t("17:30"))
+    assert len(read_record(past(day)).finished) == len(recorded(day).finished) == 1
+    await day.until(t("19:00"))
+    total = sum((e.cost for e in recorded(day).finished), Decimal(0))
+    assert total == Decimal(day.status["cost"]["accrued"]) > 0
+
+
+async def test_a_history_that_cannot_be_written_waits_in_the_status():
+    day = begun()
+    day.kube.on("create", refuse)
+    await day.until(t("17:00"))
+    day.wake()
+    await day.until(t("17:20"))
+    assert (day.phase, past(day)) == ("Asleep", None)
+    assert len(day.status["internal"]["history"]["episodes"]) == 1
+    day.kube.on("create", None)
+    await day.until(t("17:25"))
+    assert len(read_record(past(day)).finished) == 1
+
+
+async def test_a_pool_that_is_created_again_has_a_record_of_its_own():
+    day = begun()
+    day.kube.put(
+        {
+            "kind": "WarmPoolHistory",
+            "metadata": {"name": "voice", "ownerReferences": [{"uid": "deleted"}]},
+            "record": {"since": "2026-11-01T00:00:00Z", "episodes": []},
+        }
+    )
+    await evening(day)
+    assert read_record(past(day)).since == t("16:00")
+    assert (
+        past(day)["metadata"]["ownerReferences"][0]["uid"]
+        == day.kube.stored("WarmPool", "voice")["metadata"]["uid"]
+    )
 
 
 @pytest.mark.slow
@@ -82,22 +174,6 @@ async def test_a_refused_pool_that_still_has_pods_keeps_its_history():
     await day.until(t("18:10"))
     day.edit(timeZone="Nowhere/Never")
     await day.until(t("19:00"))
-    record, cost = read_stored(day.status), day.status["cost"]
+    record, cost = recorded(day), day.status["cost"]
     episodes = [*record.finished, *([record.running] if record.running else [])]
     assert sum((e.cost for e in episodes), Decimal(0)) == Decimal(cost["accrued"]) > 0
-
-
-async def test_with_an_older_crd_nothing_is_written_again_and_again():
-    day = begun()
-    patch = day.kube.patch_status
-
-    async def pruned(namespace, name, status, version=None):
-        known = {field: value for field, value in status.items() if field != "history"}
-        return await patch(namespace, name, known, version)
-
-    day.kube.patch_status = pruned
-    await day.until(t("18:10"))
-    day.kube.calls.clear()
-    await day.until(t("18:14"))
-    assert "history" not in day.status
-    assert len(day.kube.writes) <= 5  # the cost, once a minute

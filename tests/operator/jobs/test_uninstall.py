@@ -87,14 +87,14 @@ def cluster():
 
 async def test_a_service_that_route_always_has_taken_is_waited_for_as_any_other():
     pool = asleep(route="Always")
-    pool["status"]["takenService"] = "voice"
+    pool["status"]["internal"] = {"takenService": "voice"}
     taken = service()
     taken["spec"]["selector"]["kotatsu.dev/route"] = "Always"
     cluster = Cluster(pool, deployment(replicas=0), taken, published("activator-1", 1))
     await cluster.uninstall()
     assert cluster.kube.stored("Service", "voice")["spec"]["selector"] == {"app": "voice"}
     assert cluster.pool()["status"]["route"]["target"] == "Native"
-    assert "takenService" not in cluster.pool()["status"]
+    assert "takenService" not in cluster.pool()["status"]["internal"]
     assert cluster.conditions()["Ready"] == ("Unknown", "Uninstalled")
 
 
@@ -255,7 +255,7 @@ async def test_a_target_whose_pod_cannot_start_is_named_and_not_waited_for(clust
 async def test_all_targets_that_are_waited_for_are_named_with_the_time_that_is_left(cluster):
     cluster.pods_come = False
     pool, target = never_ready()
-    pool["status"]["warmUps"] = [{"seconds": 5, "replicas": 1}]
+    pool["status"]["internal"] = {"warmUps": [[5, 1, 0]]}
     for made in (pool, target):
         cluster.kube.put(made)
     running = asyncio.create_task(cluster.uninstall())

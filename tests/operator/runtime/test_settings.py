@@ -5,8 +5,7 @@ from decimal import Decimal
 import pytest
 
 from kotatsu_common.settings import load
-from kotatsu_operator.core.budget.prices import NO_PRICES
-from kotatsu_operator.core.pool.spec import BUILT_IN, ScaledKind
+from kotatsu_operator.core.pool.spec import BUILT_IN, NO_PRICES, ScaledKind
 from kotatsu_operator.runtime.settings import ActivatorSettings, OperatorSettings
 
 DOWNWARD = {
@@ -76,7 +75,7 @@ def test_prices_are_read_as_they_are_written():
     given = {"KOTATSU_NAMESPACES": "demo", "KOTATSU_PRICES": table}
     prices = load(OperatorSettings, given).prices
     assert prices.currency == "JPY"
-    assert prices.prices.per_hour == {"cpu": Decimal("0.1"), "nvidia.com/gpu": 110}
+    assert prices.per_hour == {"cpu": Decimal("0.1"), "nvidia.com/gpu": 110}
 
 
 @pytest.mark.parametrize(

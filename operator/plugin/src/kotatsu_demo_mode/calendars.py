@@ -1,6 +1,6 @@
 """From the events of a calendar to changes of the windows of a pool, and what to know before.
 
-A window remembers the calendar and the event that it comes from, in `from`. Importing a calendar
+An annotation of the pool says which calendar and event a window comes from. Importing a calendar
 again makes the windows of that calendar what it says now: it changes and removes them by the UID of
 their event, and leaves all other windows alone.
 """
@@ -12,26 +12,26 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, TextIO, TypeVar
+from typing import TextIO, TypeVar
 from zoneinfo import ZoneInfo
 
 from kotatsu_demo_mode.cron_of import as_cron
 from kotatsu_operator.core.budget.ledger import period_at
 from kotatsu_operator.core.calendar.occasions import (
     CalendarError,
-    Match,
     Occasion,
     Skipped,
+    matches,
     window_name,
 )
 from kotatsu_operator.core.calendar.schedule import Occurrence, Window, openings_a_day
 from kotatsu_operator.core.calendar.wallclock import last_instant, to_instant
-from kotatsu_operator.core.formats import format_duration, table, text
+from kotatsu_operator.core.formats import format_duration
 from kotatsu_operator.features.calendars.ics import Calendar, Event, read
 from kotatsu_operator.features.calendars.limit import limited
 from kotatsu_operator.features.calendars.repeats import expand
 
-from .entries import MOST_WINDOWS, Edit, after_all, entries_of, mode_of, most_replicas
+from .entries import MOST_WINDOWS, Edit, after_all, entries_of, mode_of, most_replicas, sources_of
 from .errors import DemoModeError
 from .notes import OFTEN, budget_notes, described, difference, first_opening, overlaps
 from .pools import Object, Pool
@@ -48,7 +48,7 @@ class Import:
     calendar: Calendar
     name: str
     """The name under which its windows are known."""
-    match: Match
+    match: str
     ahead: timedelta
     """How far ahead single windows are made."""
     replicas: int | None = None
@@ -101,7 +101,7 @@ def windows_of(asked: Import, zone: ZoneInfo, now: datetime) -> Read:
         wanted.append(Wanted(event.title, event.uid, "", times))
     rest = Calendar(asked.calendar.name, tuple(single), asked.calendar.skipped)
     expanded = expand(rest, asked.match, now, now + asked.ahead)
-    skipped = [s for s in expanded.skipped if Match(asked.match.text).takes(s.title, ())]
+    skipped = [s for s in expanded.skipped if matches(asked.match, s.title, ())]
     with_windows = {o.uid for o in expanded.occasions}
     failed = {s.title for s in skipped}
     missing = [e for e in single if e.uid not in with_windows and e.title not in failed]
@@ -115,9 +115,9 @@ def windows_of(asked: Import, zone: ZoneInfo, now: datetime) -> Read:
     return Read(wanted, skipped, len(missing))
 
 
-def _matches(match: Match, event: Event) -> bool:
+def _matches(match: str, event: Event) -> bool:
     named = (event, *(e for e in event.changed.values() if e is not None))
-    return any(match.takes(e.title, e.categories) for e in named)
+    return any(matches(match, e.title, e.categories) for e in named)
 
 
 def _single(occasion: Occasion, zone: ZoneInfo, now: datetime) -> Wanted | Skipped | None:
@@ -149,14 +149,16 @@ def changes(pool: Pool, asked: Import, wanted: Iterable[Wanted]) -> list[Edit]:
     Raises DemoModeError if the pool would have too many windows.
     """
     entries = entries_of(pool)
-    mine = {i: entry for i, entry in enumerate(entries) if _source(entry)[0] == asked.name}
+    sources = sources_of(pool.raw)
+    uids = {n: source["uid"] for n, source in sources.items() if source["calendar"] == asked.name}
+    mine = {i: entry for i, entry in enumerate(entries) if entry.get("name") in uids}
     taken = {str(e.get("name")) for i, e in enumerate(entries) if i not in mine}
     named = _named(wanted, taken)
     by_name = {str(entry.get("name")): i for i, entry in mine.items()}
     left = {i for i in mine if str(mine[i].get("name")) not in named}
     by_uid = defaultdict[str, list[int]](list)
     for i in sorted(left):
-        by_uid[_source(mine[i])[1]].append(i)
+        by_uid[uids[str(mine[i].get("name"))]].append(i)
     edits = []
     for name, one in named.items():
         index = by_name.get(name)
@@ -164,8 +166,10 @@ def changes(pool: Pool, asked: Import, wanted: Iterable[Wanted]) -> list[Edit]:
             index = by_uid[one.uid].pop(0)
         before = None if index is None else entries[index]
         value = _entry(pool, asked, name, one, before)
-        verb = "added" if before is None else "unchanged" if value == before else "replaced"
-        edits.append(Edit(pool, name, verb, index, value))
+        source = {"calendar": asked.name, "uid": one.uid}
+        is_same = value == before and source == sources.get(name)
+        verb = "added" if before is None else "unchanged" if is_same else "replaced"
+        edits.append(Edit(pool, name, verb, index, value, source=source))
         left.discard(-1 if index is None else index)
     edits += [Edit(pool, str(mine[i].get("name")), "removed", i, None) for i in sorted(left)]
     _check_number(pool, len(entries) - len(left) + sum(e.verb == "added" for e in edits))
@@ -176,14 +180,8 @@ def _check_number(pool: Pool, number: int) -> None:
     if number > MOST_WINDOWS:
         raise DemoModeError(
             f"{pool.name} would have {number} windows, and a pool can have {MOST_WINDOWS}; choose "
-            "fewer events with --match or --category, or a shorter time with --days"
+            "fewer events with --match, or a shorter time with --days"
         )
-
-
-def _source(entry: Object) -> tuple[str, str]:
-    """The calendar and the UID that an entry comes from; empty if it does not."""
-    source = table(entry.get("from"))
-    return text(source.get("calendar")), text(source.get("uid"))
 
 
 def _named(wanted: Iterable[Wanted], taken: set[str]) -> dict[str, Wanted]:
@@ -208,8 +206,7 @@ def _entry(pool: Pool, asked: Import, name: str, one: Wanted, before: Object | N
     mode = mode_of(pool, parked=asked.parked)
     if before is not None and "mode" in before and not asked.parked:
         mode = {"mode": before["mode"]}
-    source: dict[str, Any] = {"calendar": asked.name, "uid": one.uid}
-    return {"name": name, "replicas": replicas, **mode, **one.times, "from": source}
+    return {"name": name, "replicas": replicas, **mode, **one.times}
 
 
 _MOST = 10
@@ -223,10 +220,9 @@ def asked(options: Namespace, stdin: TextIO) -> Import:
     source = options.source
     data = load(source, stdin)
     calendar = within_limit(source, lambda: read(data))
-    match = Match(options.match, options.category)
     name = options.calendar or _name(source, calendar.name)
     ahead = timedelta(days=options.days)
-    return Import(calendar, name, match, ahead, options.replicas, options.parked)
+    return Import(calendar, name, options.match, ahead, options.replicas, options.parked)
 
 
 def within_limit(source: str, work: Callable[[], T]) -> T:
@@ -289,7 +285,7 @@ def _left_out(asked: Import, read: Read) -> Iterable[str]:
             "(--days)"
         )
     if not read.wanted:
-        yield "no event of the calendar becomes a window; check --match and --category"
+        yield "no event of the calendar becomes a window; check --match"
 
 
 def _count(number: int) -> str:

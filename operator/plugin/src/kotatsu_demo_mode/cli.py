@@ -138,8 +138,12 @@ def _windows(commands: _Commands) -> None:
         "before it\nwrites if it runs on a terminal.",
     )
     calendar.value("source", "SOURCE", "an .ics file, a URL, or - for stdin")
-    calendar.value("--match", "TEXT", "only events with this text in their title", default="")
-    calendar.value("--category", "NAME", "only events of this category", default="")
+    calendar.value(
+        "--match",
+        "TEXT",
+        "only events with this text in the title, or of this category",
+        default="",
+    )
     text = "name of the calendar (default: that of the file, or the one that it gives itself)"
     calendar.value("--calendar", "NAME", text, default="")
     text = "how far ahead to make windows of events that no schedule can say (default: 62)"
@@ -157,7 +161,7 @@ def _windows(commands: _Commands) -> None:
     )
     remove.value("name", "NAME", "name of the window")
     for making in (add, calendar):
-        making.switch("--parked", "keep its pods parked until a request comes (needs spec.parked)")
+        making.switch("--parked", "keep its pods parked until a request comes (needs parkedFor)")
     for changing in (add, calendar, remove):
         changing.pools()
         changing.writes()

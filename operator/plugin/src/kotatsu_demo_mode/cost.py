@@ -163,8 +163,8 @@ def text(f: Figures) -> list[str]:
 
 
 def _why_unknown(pool: Pool) -> str:
-    if not pool.spec.budget.prices.per_hour:
-        return "no prices are in effect: set spec.budget.prices or the chart value for prices"
+    if not pool.spec.platform.prices.per_hour:
+        return "no prices are known: set the chart value prices"
     return f"the requests of the pods are unknown: {pool.spec.target.name} cannot be read"
 
 

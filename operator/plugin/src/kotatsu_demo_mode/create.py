@@ -13,21 +13,17 @@ from datetime import datetime, timedelta
 from textwrap import wrap
 from typing import Any
 
-from kotatsu_operator.core.budget.prices import parse_table
 from kotatsu_operator.core.formats import conditions_of, format_duration, instant, table
 from kotatsu_operator.core.plan.lead import enough_hold
-from kotatsu_operator.core.pool.parse import SpecError
 from kotatsu_operator.core.pool.spec import Metrics, PoolSpec, RouteMode
 
 from .api import MANAGER, dry_run_query
 from .checks.finding import Level
 from .checks.found import Case, Found
 from .checks.gauges import gauge_in, pod_of
-from .checks.installation import PRICES, responsible
 from .checks.judge import Examined, examine
 from .entries import Request, adding
 from .errors import DemoModeError
-from .operators import settings
 from .pools import Object, Pool, pool_path, read_pool
 from .shell import Shell
 from .terminal import plain
@@ -88,7 +84,7 @@ def run(options: Namespace, shell: Shell) -> int:
 
 
 _PARKED = (
-    Filled(("parked",), {}, "An idle pool keeps one pod for an hour, with smaller requests."),
+    Filled(("parkedFor",), "1h", "An idle pool keeps one pod for an hour, with smaller requests."),
 )
 """The part of --parked."""
 
@@ -129,7 +125,7 @@ def make(
     most = max((w.replicas or 1 for w in windows), default=1)
     parts = [*filled(case, zone, most), *(_PARKED if parked else ())]
     manifest = _manifest(case.pool.raw, name, parts)
-    pool = read_pool(manifest, case.pool.template)
+    pool = read_pool(manifest, case.pool.template, case.pool.spec.platform)
     notes = [f"{f.reason}: {f.message}" for f in seen.findings if f.level is Level.WARNING]
     for window in windows:
         if (window.at is None) == (window.schedule is None):
@@ -177,7 +173,6 @@ def filled(case: Case, zone: str, most: int) -> list[Filled]:
         *_zone(case.found, zone),
         *_scaling(most),
         *_wake(case.found),
-        *_budget(case.found),
     ]
 
 
@@ -259,28 +254,6 @@ def start_of(found: Found) -> timedelta | None:
         if begin is not None and end is not None and end >= begin and not restarted:
             took.append(end - begin)
     return max(took, default=None)
-
-
-_MOST_PRICES = 64 * 2**10
-"""Characters of a price table."""
-
-
-def _budget(found: Found) -> Iterator[Filled]:
-    given = settings(responsible(found)).get(PRICES, "")
-    try:
-        prices = json.loads(given) if 0 < len(given) <= _MOST_PRICES else {}
-        read = parse_table(prices) if isinstance(prices, dict) else None
-    except (SpecError, ValueError, RecursionError):
-        return
-    if read is None or not read.prices.per_hour:
-        return
-    yield Filled(("budget", "currency"), read.currency, "Of the chart's price table.")
-    yield Filled(
-        ("budget", "prices"),
-        {name: value for name, value in prices.items() if name != "currency" and value},
-        "The chart's prices, so that `kubectl demo-mode plan -f` shows costs too. Without them "
-        "here, the pool follows the chart.",
-    )
 
 
 Path = tuple[str, ...]

@@ -1,20 +1,25 @@
 """Entries of spec.windows: added, replaced or removed; written one by one, with their owners."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from kotatsu_operator.core.calendar.schedule import Window
 from kotatsu_operator.core.calendar.wallclock import on_clock, second_instant, to_instant
+from kotatsu_operator.core.formats import table, text
 from kotatsu_operator.core.pool.spec import mode_field
+from kotatsu_operator.core.protocol import IMPORTED_ANNOTATION
 
 from .api import JSON_PATCH, MANAGER, Api, dry_run_query
 from .errors import ConflictError, DemoModeError, NotFoundError, changed
 from .notes import added_notes, removed_notes, skipped_note
 from .pools import Object, Pool, managers_of, read_pool
 from .words import about, duration_of, moment_of, wall
+
+Source = Mapping[str, str]
+"""The calendar and the UID of an event."""
 
 MOST_WINDOWS = 64
 """The CRD's limit for one pool."""
@@ -48,6 +53,8 @@ class Edit:
     """The entry; None removes it."""
     notes: Sequence[str] = ()
     """What to know before the write."""
+    source: Source | None = None
+    """The event that the window is imported from."""
 
     @property
     def is_change(self) -> bool:
@@ -80,7 +87,43 @@ def spec_after(pool: Pool, edits: Sequence[Edit]) -> Object:
 
 def after_all(pool: Pool, edits: Sequence[Edit]) -> Pool:
     """A pool with some changes. Raises DemoModeError if the API server would refuse it."""
-    return read_pool(pool.raw | {"spec": spec_after(pool, edits)}, pool.template)
+    return read_pool(raw_after(pool, edits), pool.template, pool.spec.platform)
+
+
+def sources_of(raw: Object) -> dict[str, Source]:
+    """The events that windows were imported from, by the name of the window."""
+    written = text(table(raw["metadata"].get("annotations")).get(IMPORTED_ANNOTATION))
+    try:
+        given = table(json.loads(written)) if written else {}
+    except (ValueError, RecursionError):
+        return {}
+    return {
+        name: {key: text(table(source).get(key)) for key in ("calendar", "uid")}
+        for name, source in given.items()
+    }
+
+
+def sources_after(pool: Pool, edits: Sequence[Edit]) -> dict[str, Source]:
+    """The same after some changes of different windows."""
+    found, entries = sources_of(pool.raw), entries_of(pool)
+    for edit in (edit for edit in edits if edit.is_change):
+        if edit.index is not None:
+            found.pop(str(entries[edit.index].get("name")), None)
+    new = {e.name: e.source for e in edits if e.value is not None and e.source is not None}
+    return found | new
+
+
+def raw_after(pool: Pool, edits: Sequence[Edit]) -> Object:
+    """A pool's object with some changes, as the API server would answer."""
+    meta, sources = pool.raw["metadata"], sources_after(pool, edits)
+    if sources != sources_of(pool.raw):
+        notes = {**table(meta.get("annotations")), IMPORTED_ANNOTATION: _written(sources)}
+        meta = meta | {"annotations": notes}
+    return pool.raw | {"metadata": meta, "spec": spec_after(pool, edits)}
+
+
+def _written(sources: Mapping[str, Source]) -> str:
+    return json.dumps(sources, ensure_ascii=False, sort_keys=True)
 
 
 def entries_of(pool: Pool) -> list[Object]:
@@ -172,8 +215,8 @@ def mode_of(pool: Pool, *, parked: bool) -> Object:
         return {}
     if pool.spec.parked is None:
         raise DemoModeError(
-            f"--parked: {pool.name} has no spec.parked; add it: `kubectl patch warmpool "
-            f'{pool.name} -n {pool.namespace} --type=merge -p \'{{"spec":{{"parked":{{}}}}}}\'`'
+            f"--parked: {pool.name} has no spec.parkedFor; add it: `kubectl patch warmpool "
+            f'{pool.name} -n {pool.namespace} --type=merge -p \'{{"spec":{{"parkedFor":"1h"}}}}\'`'
         )
     return mode_field(parked=True)
 
@@ -285,8 +328,21 @@ def operations(pool: Pool, edits: Sequence[Edit]) -> list[Object]:
     found += [{"op": "remove", "path": f"/spec/windows/{index}"} for index in gone]
     new = [e.value for e in made if e.index is None and e.value is not None]
     if new and "windows" not in pool.raw["spec"]:
-        return [*found, {"op": "add", "path": "/spec/windows", "value": new}]
-    return found + [{"op": "add", "path": "/spec/windows/-", "value": value} for value in new]
+        found.append({"op": "add", "path": "/spec/windows", "value": new})
+    else:
+        found += [{"op": "add", "path": "/spec/windows/-", "value": value} for value in new]
+    sources = sources_after(pool, edits)
+    if sources != sources_of(pool.raw):
+        found.append(_annotated(pool, _written(sources)))
+    return found
+
+
+def _annotated(pool: Pool, value: str) -> Object:
+    if table(pool.raw["metadata"].get("annotations")):
+        name = IMPORTED_ANNOTATION.replace("/", "~1")
+        return {"op": "add", "path": f"/metadata/annotations/{name}", "value": value}
+    only = {IMPORTED_ANNOTATION: value}
+    return {"op": "add", "path": "/metadata/annotations", "value": only}
 
 
 def _generation(raw: Object) -> Any:

@@ -12,7 +12,7 @@ from kotatsu_operator.core.pool.memory import KnownOverride
 
 from .api import Api
 from .errors import DemoModeError
-from .overrides import Done, awake, override, show, watched, who, write
+from .overrides import Done, awake, override, override_of, show, watched, who, write
 from .pools import Object, Pool, accepted, hopeless, read_pool
 from .shell import Shell
 from .timeline import timeline
@@ -66,7 +66,7 @@ def _warm(pool: Pool, options: Namespace, by: str, now: datetime) -> Object:
 
 def _warmed(pool: Pool, raw: Object, now: datetime) -> Done:
     """The end of an override, its number of pods, and the cost."""
-    after = read_pool(raw, pool.template)
+    after = read_pool(raw, pool.template, pool.spec.platform)
     given = after.spec.override
     if given is None:
         raise DemoModeError(f"the override of {pool.name} was removed at once; try again")
@@ -78,11 +78,7 @@ def _warmed(pool: Pool, raw: Object, now: datetime) -> Done:
     detail += f", {pods(most)}"
     if ahead.cost is not None:
         detail += f", {amount(ahead.cost, after.currency)} until then"
-    verb = (
-        "warmed"
-        if pool.raw["spec"].get("override") != raw["spec"].get("override")
-        else "unchanged: warm"
-    )
+    verb = "warmed" if override_of(pool.raw) != override_of(raw) else "unchanged: warm"
     return Done(after, verb, detail, raw)
 
 

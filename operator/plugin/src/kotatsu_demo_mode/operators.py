@@ -1,5 +1,6 @@
 """Who watches a namespace: the operator's Deployment says which, and its Lease whether it acts."""
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -7,7 +8,10 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from kotatsu_operator.core.formats import count, instant, table, tables, text
+from kotatsu_operator.core.budget.prices import parse_table
+from kotatsu_operator.core.formats import amount, count, instant, quantity, table, tables, text
+from kotatsu_operator.core.pool.parse import SpecError
+from kotatsu_operator.core.pool.spec import NO_PRICES, PLATFORM, Platform
 from kotatsu_operator.core.protocol import LEASE_NAME, UNINSTALL
 
 from .checks.found import Objects, name_of, spec_of
@@ -21,6 +25,11 @@ if TYPE_CHECKING:
     from .pools import Pool
 
 NAMESPACES = "KOTATSU_NAMESPACES"
+PRICES, ROUTE_SETTLE = "KOTATSU_PRICES", "KOTATSU_ROUTE_SETTLE"
+PARKED_CPU = "KOTATSU_PARKED_CPU"
+
+_MOST_PRICES = 64 * 2**10
+"""Characters of a price table."""
 
 _LONGEST = timedelta(seconds=10)
 """A leader renews its Lease every 2 s, the uninstall Job every 10 s."""
@@ -81,6 +90,22 @@ def settings(operator: object) -> dict[str, str]:
         for container in tables(pod_spec_of(table(operator)).get("containers"))
         for entry in tables(container.get("env"))
     }
+
+
+def platform_of(operator: object) -> Platform:
+    """The values of the chart in an operator's Deployment; the defaults if it was not read."""
+    given = settings(operator)
+    prices, settle = given.get(PRICES, ""), amount(given.get(ROUTE_SETTLE))
+    try:
+        table_ = json.loads(prices, parse_float=str) if 0 < len(prices) <= _MOST_PRICES else {}
+        read = parse_table(table(table_))
+    except (SpecError, ValueError, RecursionError):
+        read = NO_PRICES
+    return Platform(
+        PLATFORM.route_settle if settle is None else timedelta(seconds=float(settle)),
+        quantity(given.get(PARKED_CPU, "")) or PLATFORM.parked_cpu,
+        read,
+    )
 
 
 def watched_by(operator: object) -> list[str]:

@@ -1,10 +1,12 @@
 """Writes and removes spec.override, and no other field of a pool; what on and off share."""
 
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+
+from kotatsu_operator.core.formats import table
+from kotatsu_operator.core.protocol import BY_ANNOTATION, REASON_ANNOTATION
 
 from .api import APPLY, MANAGER, MERGE, Api, dry_run_query
 from .errors import ConflictError, DemoModeError, changed
@@ -15,9 +17,23 @@ from .words import stamp
 
 
 def override(mode: str, until: datetime, *, by: str, reason: str, replicas: int | None) -> Object:
-    """The value of spec.override."""
-    fields = {"mode": mode, "replicas": replicas, "until": stamp(until), "by": by, "reason": reason}
-    return {key: value for key, value in fields.items() if value}
+    """The parts of a pool that make an override: spec.override, and who set it and why."""
+    fields = {"mode": mode, "replicas": replicas, "until": stamp(until)}
+    said = {BY_ANNOTATION: by, REASON_ANNOTATION: reason}
+    return {
+        "metadata": {"annotations": {key: value for key, value in said.items() if value}},
+        "spec": {"override": {key: value for key, value in fields.items() if value}},
+    }
+
+
+def override_of(raw: Object) -> Object | None:
+    """The same of a pool that has one; None without."""
+    value = raw["spec"].get("override")
+    if value is None:
+        return None
+    there = table(raw["metadata"].get("annotations"))
+    said = {key: there[key] for key in (BY_ANNOTATION, REASON_ANNOTATION) if key in there}
+    return {"metadata": {"annotations": said}, "spec": {"override": value}}
 
 
 def other_managers(raw: Object) -> list[str]:
@@ -29,7 +45,7 @@ def set_override(api: Api, pool: Pool, value: Object, *, force: bool, dry_run: b
     """Apply an override, server-side. Raises ConflictError if another field manager owns it."""
     query = dry_run_query(dry_run) | ({"force": "true"} if force else {})
     try:
-        return api.patch(pool.path, _only(pool, {"override": value}), APPLY, query)
+        return api.patch(pool.path, _only(pool, value), APPLY, query)
     except ConflictError as error:
         raise _held(pool, other_managers(pool.raw), str(error)) from None
 
@@ -43,20 +59,27 @@ def end_override(api: Api, pool: Pool, *, force: bool, dry_run: bool) -> Object:
     if not force:
         raise _held(pool, others, "")
     version = pool.raw["metadata"]["resourceVersion"]
-    body = {"metadata": {"resourceVersion": version}, "spec": {"override": None}}
+    gone = {BY_ANNOTATION: None, REASON_ANNOTATION: None}
+    meta = {"resourceVersion": version, "annotations": gone}
+    body = {"metadata": meta, "spec": {"override": None}}
     try:
         return api.patch(pool.path, body, MERGE, dry_run_query(dry_run))
     except ConflictError:
         raise changed(pool.name) from None
 
 
-def _only(pool: Pool, spec: Mapping[str, Any] | None) -> Object:
+def _only(pool: Pool, parts: Object | None) -> Object:
+    given = parts or {}
     body: Object = {
         "apiVersion": "kotatsu.dev/v1beta1",
         "kind": "WarmPool",
-        "metadata": {"name": pool.name, "namespace": pool.namespace},
+        "metadata": {
+            "name": pool.name,
+            "namespace": pool.namespace,
+            **given.get("metadata", {}),
+        },
     }
-    return body if spec is None else body | {"spec": dict(spec)}
+    return body | ({"spec": given["spec"]} if "spec" in given else {})
 
 
 def _held(pool: Pool, others: list[str], said: str) -> ConflictError:
@@ -66,6 +89,17 @@ def _held(pool: Pool, others: list[str], said: str) -> ConflictError:
         f"the override of {pool.name} {reason}; take it over with --force-conflicts (a GitOps tool "
         "may write it again)"
     )
+
+
+def _with(raw: Object, parts: Object) -> Object:
+    """A pool with an override, or without, as the API server would answer."""
+    spec = {key: inner for key, inner in raw["spec"].items() if key != "override"}
+    meta, said = raw["metadata"], (BY_ANNOTATION, REASON_ANNOTATION)
+    kept = {k: v for k, v in table(meta.get("annotations")).items() if k not in said}
+    notes = kept | parts.get("metadata", {}).get("annotations", {})
+    meta = {key: inner for key, inner in meta.items() if key != "annotations"}
+    meta |= {"annotations": notes} if notes else {}
+    return raw | {"metadata": meta, "spec": spec | parts.get("spec", {})}
 
 
 # --- the commands ---
@@ -103,8 +137,7 @@ def write(api: Api, pool: Pool, value: Object | None, options: Namespace) -> Obj
     """Set the override of a pool, or end it (None); returns the pool, also of a dry run."""
     force, dry_run = options.force_conflicts, options.dry_run == "server"
     if options.dry_run == "client":
-        spec = {key: inner for key, inner in pool.raw["spec"].items() if key != "override"}
-        return pool.raw | {"spec": spec if value is None else spec | {"override": value}}
+        return _with(pool.raw, value or {})
     if value is None:
         return end_override(api, pool, force=force, dry_run=dry_run)
     return set_override(api, pool, value, force=force, dry_run=dry_run)

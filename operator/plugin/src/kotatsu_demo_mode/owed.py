@@ -5,9 +5,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from kotatsu_operator.core.formats import table
+from kotatsu_operator.core.formats import internal, table
 from kotatsu_operator.core.objects import named_target, owners, target_of
 from kotatsu_operator.core.pool.spec import BUILT_IN, KNATIVE, OnDelete
+from kotatsu_operator.core.pool.v1alpha1 import status_from
 from kotatsu_operator.core.protocol import ACTIVATOR, OPERATOR, RECORD, ROUTE_LABEL
 from kotatsu_operator.core.report.record import Entry, heir, read_entry, settle, text_of
 from kotatsu_operator.features.knative.min_scale import inherited
@@ -109,12 +110,13 @@ def _inherit(mine: Entry, theirs: Entry) -> Entry:
 
 
 def _of_pool(raw: Object, data: Mapping[str, str]) -> Owed:
-    meta, spec, status = raw["metadata"], raw["spec"], table(raw.get("status"))
+    meta, spec = raw["metadata"], raw["spec"]
+    raw = {**raw, "status": status_from(table(raw.get("status")))}
     kind, name = target_of(raw)
     is_named = (kind, name) == named_target(raw)
     entry = read_entry(text_of(raw, None, data.get(meta["uid"], "")))
     entry = entry or Entry(meta["name"], kind, name, OnDelete.RESTORE)
-    found = status.get("foundReplicas")
+    found = internal(raw["status"]).get("foundReplicas")
     if type(found) is int and found >= 0:
         entry = replace(entry, owed={"restoreReplicas": found, **entry.owed})
     is_ending = "deletionTimestamp" in meta
@@ -125,7 +127,7 @@ def _of_pool(raw: Object, data: Mapping[str, str]) -> Owed:
         service=""
         if kind == KNATIVE
         else entry.owed.get("takenService") or spec.get("service") or name,
-        parks="parked" in spec,
+        parks="parkedFor" in spec,
         waits_for=tuple(meta.get("finalizers") or ()) if is_ending else (),
     )
 

@@ -21,7 +21,8 @@ from kotatsu_operator.core.pool.calendars import with_calendars
 from kotatsu_operator.core.pool.memory import KnownOverride, Memory
 from kotatsu_operator.core.pool.parse import SpecError, parse
 from kotatsu_operator.core.pool.resize import parked_spec
-from kotatsu_operator.core.pool.spec import Override, Parked, PoolSpec
+from kotatsu_operator.core.pool.spec import PLATFORM, Override, Parked, Platform, PoolSpec
+from kotatsu_operator.core.pool.v1alpha1 import status_from
 from kotatsu_operator.core.report.status import read_ledger, read_memory
 
 from .errors import DemoModeError, NotFoundError
@@ -53,7 +54,7 @@ class Pool:
     @property
     def status(self) -> Mapping[str, Any]:
         """The status; manual edits may have changed it."""
-        return table(self.raw.get("status"))
+        return status_from(table(self.raw.get("status")))
 
     @property
     def generation(self) -> int:
@@ -66,7 +67,7 @@ class Pool:
 
     @property
     def currency(self) -> str:
-        return self.ledger.currency or self.spec.budget.currency
+        return self.ledger.currency or self.spec.platform.prices.currency
 
     @property
     def own_windows(self) -> Sequence[Window]:
@@ -85,13 +86,13 @@ class Pool:
     def pod_price(self) -> Decimal | None:
         """The cost of a pod per hour; None without prices or requests.
 
-        The operator writes it for the prices in effect: the pool's own, and those of the chart.
+        The operator writes it, at the prices of the chart.
         """
         if self.ledger.currency and self.ledger.pod_hour is not None:
             return self.ledger.pod_hour
-        if self.requests is None or not self.spec.budget.prices.per_hour:
+        if self.requests is None or not self.spec.platform.prices.per_hour:
             return None
-        return hourly(self.requests, self.spec.budget.prices)
+        return hourly(self.requests, self.spec.platform.prices)
 
     @property
     def requests(self) -> Mapping[str, Decimal] | None:
@@ -113,10 +114,10 @@ class Pool:
             return None if warm is None else PodPrice(warm)
         if ledger.currency and ledger.pod_hour is not None and ledger.parked_hour is not None:
             return PodPrice(warm, ledger.parked_hour)
-        if self.template is None or not self.spec.budget.prices.per_hour:
+        if self.template is None or not self.spec.platform.prices.per_hour:
             return PodPrice(warm, warm)
-        requests = pod_requests(parked_spec(self.template, parked.requests))
-        return PodPrice(warm, hourly(requests, self.spec.budget.prices))
+        requests = pod_requests(parked_spec(self.template, parked.cpu))
+        return PodPrice(warm, hourly(requests, self.spec.platform.prices))
 
     def override_at(self, now: datetime) -> Override | None:
         return in_force(self.spec.override, self.memory, now)
@@ -157,14 +158,23 @@ def accepted(pools: Sequence[Pool], shell: Shell) -> list[Pool]:
     return [pool for pool in pools if not pool.refusal]
 
 
-def pool_path(namespace: str, name: str = "") -> str:
+def pool_path(namespace: str, name: str = "", plural: str = "warmpools") -> str:
     """The path of a pool, or of the list of a namespace's pools ("": all namespaces)."""
     place = f"{GROUP}/namespaces/{quote(namespace)}" if namespace else GROUP
-    return f"{place}/warmpools/{quote(name)}" if name else f"{place}/warmpools"
+    return f"{place}/{plural}/{quote(name)}" if name else f"{place}/{plural}"
+
+
+def history_path(pool: Pool) -> str:
+    """The path of a pool's WarmPoolHistory."""
+    return pool_path(pool.namespace, pool.name, "warmpoolhistories")
 
 
 def read_pool(
-    raw: Object, template: Mapping[str, Any] | None = None, *, strict: bool = False
+    raw: Object,
+    template: Mapping[str, Any] | None = None,
+    platform: Platform = PLATFORM,
+    *,
+    strict: bool = False,
 ) -> Pool:
     """Read a WarmPool. Raises DemoModeError if the spec is invalid.
 
@@ -177,10 +187,10 @@ def read_pool(
     if found:
         raise DemoModeError(f"WarmPool {name}: {sentence(found)}")
     try:
-        parsed = parse(spec)
+        parsed = parse(spec, platform, table(meta.get("annotations")))
     except SpecError as error:
         raise DemoModeError(f"WarmPool {name}: {error}") from None
-    status = table(raw.get("status"))
+    status = status_from(table(raw.get("status")))
     memory = read_memory(status, Memory())
     if parsed.override is None or memory.override.key != parsed.override.key:
         # The status is about another override.

@@ -1,7 +1,7 @@
 """kubectl demo-mode report: what pools were warm for, and what it cost."""
 
 from argparse import Namespace
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -10,10 +10,11 @@ from kotatsu_operator.core.budget.ledger import period_at
 from kotatsu_operator.core.report.episodes import Counts, Why
 from kotatsu_operator.core.report.past import Past, Row, read_past
 
+from .api import Api, find
 from .chart import chart
 from .cost import LambdaPrice, gb_seconds, lambda_price
-from .errors import DemoModeError
-from .pools import Pool
+from .errors import DemoModeError, ForbiddenError
+from .pools import Object, Pool, history_path
 from .shell import Shell
 from .terminal import Terminal, paired, table_lines
 from .timeline import Drawn, Stretch
@@ -54,7 +55,9 @@ class Report:
 def run(options: Namespace, shell: Shell) -> int:
     now = shell.clock()
     with shell.api(options) as api:
-        made = [_report(options, pool, now) for pool in shell.find(api, options)]
+        made = [
+            _report(options, pool, _history(api, pool), now) for pool in shell.find(api, options)
+        ]
     if options.output in ("json", "yaml"):
         shell.terminal.dump([record(r) for r in made], options.output)
     elif not made:
@@ -67,9 +70,20 @@ def run(options: Namespace, shell: Shell) -> int:
     return 0
 
 
-def _report(options: Namespace, pool: Pool, now: datetime) -> Report:
+def _history(api: Api, pool: Pool) -> Object | str:
+    """The WarmPoolHistory of a pool, or why it is not read; empty if there is none."""
+    try:
+        return find(api, history_path(pool)) or {}
+    except ForbiddenError as error:
+        return f"only what the WarmPool has itself: {error}"
+
+
+def _report(options: Namespace, pool: Pool, history: Object | str, now: datetime) -> Report:
     begin, end = _range(options, pool, now)
-    past = read_past(pool.status, begin, end, now)
+    known = None if isinstance(history, str) else history
+    past = read_past(pool.status, known, begin, end, now)
+    if isinstance(history, str):
+        past = replace(past, notes=(history, *past.notes))
     return Report(pool, now, past, alternatives(pool, past, lambda_price(options, pool)))
 
 

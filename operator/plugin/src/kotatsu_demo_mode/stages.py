@@ -20,7 +20,7 @@ from .api import Api
 from .client import Client, Job, Step
 from .errors import DemoModeError
 from .on import is_warm
-from .overrides import end_override, override, set_override
+from .overrides import end_override, override, override_of, set_override
 from .pools import Pool, hopeless, read_pool
 from .shell import Shell
 from .terminal import paired
@@ -209,7 +209,7 @@ class Rehearsal:
         try:
             yield
         finally:
-            before = self._pool.raw["spec"].get("override")
+            before = override_of(self._pool.raw)
             now = self._read()
             if before is not None:
                 set_override(self._api, now, before, force=True, dry_run=False)
@@ -276,7 +276,9 @@ class Rehearsal:
         }
 
     def _read(self) -> Pool:
-        return read_pool(self._api.get(self._pool.path), self._pool.template)
+        return read_pool(
+            self._api.get(self._pool.path), self._pool.template, self._pool.spec.platform
+        )
 
     def _set(self, mode: str, replicas: int | None) -> int:
         value = override(

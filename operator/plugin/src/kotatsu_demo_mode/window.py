@@ -8,7 +8,6 @@ from decimal import Decimal
 from typing import Any
 
 from kotatsu_operator.core.calendar.schedule import Occurrence, Window
-from kotatsu_operator.core.formats import table, text
 from kotatsu_operator.core.pool.spec import mode_field
 
 from .api import Api
@@ -19,8 +18,9 @@ from .entries import (
     check_owners,
     entries_of,
     owners,
+    raw_after,
     removing,
-    spec_after,
+    sources_of,
     write,
 )
 from .notes import first_opening, when
@@ -138,7 +138,7 @@ def _write(api: Api, change: Change, dry_run: str | None) -> Object:
     if not change.is_change:
         return pool.raw
     if dry_run == "client":
-        return pool.raw | {"spec": spec_after(pool, change.edits)}
+        return raw_after(pool, change.edits)
     return write(api, pool, change.edits, dry_run=dry_run == "server")
 
 
@@ -176,6 +176,7 @@ def records(pools: Sequence[Pool], now: datetime) -> list[dict[str, Any]]:
     """The windows for JSON: each entry as in the spec, its next opening and that one's price."""
     found = []
     for pool in pools:
+        sources = sources_of(pool.raw)
         entries = [
             *zip(entries_of(pool), pool.own_windows, strict=True),
             *((_entry_of(w), w) for w in pool.spec.windows if w.calendar),
@@ -187,6 +188,7 @@ def records(pools: Sequence[Pool], now: datetime) -> list[dict[str, Any]]:
                     "namespace": pool.namespace,
                     "pool": pool.name,
                     **entry,
+                    **({} if (of := sources.get(entry["name"])) is None else {"from": of}),
                     "opens": None if first is None else stamp(first.start),
                     "closes": None if first is None else stamp(first.end),
                     "cost": number(_price(pool, window, first)),
@@ -241,8 +243,7 @@ def _source(pool: Pool, window: Window) -> str:
     """Who owns a window, and the calendar that it comes from."""
     if window.calendar:
         return f"calendar {window.calendar}"
-    entry = next(e for e in entries_of(pool) if e["name"] == window.name)
-    imported = text(table(entry.get("from")).get("calendar"))
+    imported = sources_of(pool.raw).get(window.name, {}).get("calendar")
     names = ", ".join(owners(pool.raw, window.name)) or UNKNOWN
     return f"{names} ({imported})" if imported else names
 

@@ -8,11 +8,11 @@ from typing import Any, Generic, TypeVar
 from kotatsu_operator.core.budget.forecast import forecast, pod_price
 from kotatsu_operator.core.budget.ledger import BilledPod, Ledger, accrue
 from kotatsu_operator.core.budget.limit import Allowed, allowed, news, sentence, standing
-from kotatsu_operator.core.budget.prices import NO_PRICES, PodRequests, PriceTable, hourly, priced
+from kotatsu_operator.core.budget.prices import PodRequests, hourly
 from kotatsu_operator.core.formats import conditions_of, instant, table
 from kotatsu_operator.core.pool.decision import Note
 from kotatsu_operator.core.pool.memory import Memory
-from kotatsu_operator.core.pool.spec import Budget, PoolSpec
+from kotatsu_operator.core.pool.spec import PoolSpec
 from kotatsu_operator.core.report.conditions import budget_condition
 from kotatsu_operator.core.report.status import Status, read_ledger
 from kotatsu_operator.kube.objects import Key, Object, key_of
@@ -48,6 +48,11 @@ class Book(Generic[T]):
     def enter(self, pool: Object, entry: T, now: datetime) -> None:
         self._pages[key_of(pool)] = (pool["metadata"]["uid"], entry, self._measured(now))
 
+    def correct(self, pool: Object, entry: T) -> None:
+        """Replace the last entry; its time stays."""
+        uid, _, at = self._pages[key_of(pool)]
+        self._pages[key_of(pool)] = (uid, entry, at)
+
     def forget(self, key: Key) -> None:
         self._pages.pop(key, None)
 
@@ -62,8 +67,6 @@ class Book(Generic[T]):
 class Account:
     """One pool's account at one reconcile."""
 
-    budget: Budget
-    """The budget with the prices in effect."""
     ledger: Ledger
     allowed: Allowed
     conditions: tuple[Status, ...]
@@ -77,7 +80,7 @@ class Account:
 
         `reduced` is how many of the counted pods have the requests of parked ones.
         """
-        ledger, prices = self.ledger, self.budget.prices
+        ledger, prices = self.ledger, spec.platform.prices
         if not ledger.currency:
             return ledger
         one, parked = hourly(requests.full, prices), None
@@ -88,16 +91,13 @@ class Account:
         return replace(ledger, forecast=expected, pod_hour=one, parked_hour=parked)
 
 
-NO_ACCOUNT = Account(Budget(), Ledger(), Allowed(), (), ())
+NO_ACCOUNT = Account(Ledger(), Allowed(), (), ())
 
 
 class Accounts:
     """The ledgers between reconciles. `monotonic` measures time in seconds; by default, `now`."""
 
-    def __init__(
-        self, prices: PriceTable = NO_PRICES, monotonic: Callable[[], float] | None = None
-    ) -> None:
-        self._prices = prices
+    def __init__(self, monotonic: Callable[[], float] | None = None) -> None:
         self._book = Book[Ledger](monotonic)
 
     def forget(self, key: Key) -> None:
@@ -117,9 +117,7 @@ class Accounts:
         now: datetime,
     ) -> Account:
         """Bring a pool's ledger up to `now` and check it against the budget."""
-        budget = priced(spec.budget, self._prices)
-        if budget != spec.budget:
-            spec = replace(spec, budget=budget)
+        budget = spec.budget
         ledger = self._enter(key, pool, spec, pods, departed, now)
         stands = standing(ledger, budget)
         conditions: tuple[Status, ...] = ()
@@ -127,7 +125,7 @@ class Accounts:
         if stands is not None:
             conditions = (budget_condition(stands, sentence(ledger, budget)),)
             notes = news(_reported(table(pool.get("status")), ledger), ledger, budget)
-        return Account(budget, ledger, allowed(ledger, budget, now), conditions, notes)
+        return Account(ledger, allowed(ledger, budget, now), conditions, notes)
 
     def _enter(
         self,
@@ -138,7 +136,7 @@ class Accounts:
         departed: list[BilledPod],
         now: datetime,
     ) -> Ledger:
-        if not spec.budget.currency:
+        if not spec.platform.prices.currency:
             self._book.forget(key)
             return Ledger()
         known = self._book.last(pool, now)
@@ -150,7 +148,7 @@ class Accounts:
             # because the clock may have changed since.
             if p.billed and not (known and p.billed.gone_at and p.uid not in ledger.pods)
         ]
-        ledger = accrue(ledger, [*billed, *departed], spec.budget, spec.zone, now, elapsed)
+        ledger = accrue(ledger, [*billed, *departed], spec, now, elapsed)
         self._book.enter(pool, ledger, now)
         return ledger
 

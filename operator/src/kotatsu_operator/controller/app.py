@@ -26,7 +26,6 @@ from kotatsu_operator.controller.records import Records
 from kotatsu_operator.controller.reporter import Reporter
 from kotatsu_operator.controller.targets.target import Tools
 from kotatsu_operator.controller.work_queue import WorkQueue
-from kotatsu_operator.core.budget.prices import NO_PRICES, PriceTable
 from kotatsu_operator.core.pool.memory import FIRST_START
 from kotatsu_operator.core.pool.spec import BUILT_IN, PLATFORM, Platform
 from kotatsu_operator.kube.client import Kube
@@ -62,7 +61,6 @@ class Options:
     first_start: timedelta = FIRST_START
     """The time to Ready that is assumed for a pool that has never started."""
     platform: Platform = PLATFORM
-    prices: PriceTable = NO_PRICES
     parking: bool = False
     """Whether pods may be parked: the chart's permission to resize them."""
     times: Times = TIMES
@@ -145,7 +143,7 @@ class Operator:
             Reporter(self._kube, self.cache, clock, options.name),
             features=self._features,
             pacer=self._pacer,
-            accounts=Accounts(options.prices, time.monotonic),
+            accounts=Accounts(time.monotonic),
             first_start=options.first_start,
             platform=options.platform,
             parking=options.parking,

@@ -39,12 +39,15 @@ from kotatsu_operator.core.report.conditions import (
 from kotatsu_operator.core.report.status import (
     Status,
     books_status,
+    cost_status,
     decided_status,
+    kept_cost,
+    moved,
     read_memory,
-    without_unread_cost,
 )
+from kotatsu_operator.core.schema import joined
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError
-from kotatsu_operator.kube.objects import Key, Object, WarmPool, ref
+from kotatsu_operator.kube.objects import Key, Object, WarmPool, key_of, ref
 from kotatsu_operator.kube.pod import starting_pods
 
 log = logging.getLogger(__name__)
@@ -126,17 +129,17 @@ class Reconciler:
         if pool is None:
             self.forget(key)
             return None
-        pool = self.reporter.completed(pool)
         now = self.tools.clock()
         if not self.shows(key[0]):
             return now + LOOK_AGAIN
         if (until := self._wake_goes_first(key, pool, now)) is not None:
             return until
-        last = self._specs.get(key)
-        target, refused = accept(key, pool, self.cache, last, self.platform, self._kinds)
-        if target.is_unknown:
-            return now + RETRY
         try:
+            pool = await self._moved(pool)
+            last = self._specs.get(key)
+            target, refused = accept(key, pool, self.cache, last, self.platform, self._kinds)
+            if target.is_unknown:
+                return now + RETRY
             if is_retargeted(pool):
                 left = await self._former.leave(pool, target.spec.platform.route_settle, now)
                 if isinstance(left, datetime):
@@ -150,6 +153,14 @@ class Reconciler:
             return now + RETRY
         except NotFoundError:
             return now + LOOK_AGAIN
+
+    async def _moved(self, pool: Object) -> Object:
+        """The pool, after its status got the form of this version."""
+        if patch := moved(pool.get("status") or {}):
+            version = pool["metadata"]["resourceVersion"]
+            pool = await self.tools.kube.patch_status(*key_of(pool), patch, version)
+            self.cache.keep_pool(pool)
+        return pool
 
     def _wake_goes_first(self, key: Key, pool: Object, now: datetime) -> datetime | None:
         """Until when to leave a pool to the activator that wakes it; None if it is time."""
@@ -245,13 +256,12 @@ class Reconciler:
                 asks = replace(asks, parked=None)
             ledger = turn.account.foresee(spec, decision.memory, asks, seen.parking.reduced, now)
         seen = seen.as_shown(decision.floor)
-        status = decided_status(spec, seen, decision, ledger)
-        status |= first.status
+        cost = cost_status if refused is None else kept_cost
+        status = joined(decided_status(spec, seen, decision, ledger, cost), first.status)
         conditions = pool_conditions(spec, seen, decision)
         conditions += target_conditions(spec, seen, decision, now)
         conditions = first.explain(conditions)
         if refused is not None:
-            status = without_unread_cost(status)
             conditions = refused_conditions(refused, ledger, seen.pods)
         notes = (*decision.notes, *turn.account.notes, *_news(turn, [*conditions, *turn.further]))
         report = self._added(turn, Report(seen, decision, ledger, status, notes))

@@ -7,8 +7,19 @@ from functools import partial
 
 from kotatsu_operator.controller.targets.kinds import NO_KINDS, Kinds, every, restores
 from kotatsu_operator.controller.targets.target import Restore
+from kotatsu_operator.core.pool.v1alpha1 import status_from
 from kotatsu_operator.core.protocol import RECORD
-from kotatsu_operator.core.report.record import Entry, entry_of, heir, settle, text_of
+from kotatsu_operator.core.report.record import (
+    Entry,
+    entry_of,
+    heir,
+    owed_status,
+    remembered,
+    settle,
+    text_of,
+)
+from kotatsu_operator.core.report.status import moved
+from kotatsu_operator.core.schema import joined
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import (
     ConflictError,
@@ -89,7 +100,7 @@ class Records:
         taken = heir(entry, pools)
         if taken is not None:
             # The pool was deleted and created again: the new one inherits what it cannot observe.
-            known = taken.get("status") or {}
+            known = remembered(status_from(taken.get("status") or {}))
             inherited = {name: value for name, value in entry.owed.items() if name not in known}
             for name, made in every(self._kinds).items():
                 if name in known and name in entry.owed:
@@ -98,7 +109,8 @@ class Records:
             if inherited:
                 name, version = taken["metadata"]["name"], taken["metadata"]["resourceVersion"]
                 try:
-                    await self._kube.patch_status(namespace, name, inherited, version)
+                    patch = joined(moved(taken.get("status") or {}), owed_status(inherited))
+                    await self._kube.patch_status(namespace, name, patch, version)
                 except (ConflictError, NotFoundError):
                     return False
                 log.info("%s/%s takes over the target %s", namespace, name, entry.target)

@@ -122,6 +122,19 @@ def tables(given: Any) -> Iterator[Mapping[str, Any]]:
     return (item for item in given if isinstance(item, Mapping)) if _is_list(given) else iter(())
 
 
+def internal(status: Any) -> Mapping[str, Any]:
+    """What the operator remembers beside what a WarmPool's status shows to people."""
+    return table(table(status).get("internal"))
+
+
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?")
+
+
+def is_name(value: object) -> bool:
+    """Whether this may be the name of an object, and so a part of a request's path."""
+    return isinstance(value, str) and _NAME.fullmatch(value) is not None
+
+
 def _is_list(given: Any) -> bool:
     return isinstance(given, list | tuple)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from kotatsu_operator.core.formats import conditions_of, instant, table, tables, text
+from kotatsu_operator.core.formats import conditions_of, instant, internal, table, tables, text
 from kotatsu_operator.core.protocol import ROUTE_LABEL
 
 Object = Mapping[str, Any]
@@ -24,7 +24,7 @@ def named_target(pool: Object) -> tuple[str, str]:
 
 def target_of(pool: Object) -> tuple[str, str]:
     """The kind and name of the target that a pool has: until it is given back, as in its status."""
-    had = table(table(pool.get("status")).get("target"))
+    had = table(internal(pool.get("status")).get("target"))
     kind, name = text(had.get("kind")), text(had.get("name"))
     return (kind, name) if kind and name else named_target(pool)
 

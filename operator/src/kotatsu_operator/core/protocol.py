@@ -28,6 +28,13 @@ REHEARSAL_ANNOTATION = "kotatsu.dev/rehearsal"
 """Annotation of a WarmPool with the verdict of its last rehearsal; `kubectl demo-mode rehearse`
 writes it, and the operator reports it."""
 
+BY_ANNOTATION, REASON_ANNOTATION = "kotatsu.dev/override-by", "kotatsu.dev/override-reason"
+"""Annotations of a WarmPool: who set its override, and why. `kubectl demo-mode` writes them."""
+
+IMPORTED_ANNOTATION = "kotatsu.dev/imported"
+"""Annotation of a WarmPool: the calendar and the UID of the event of each imported window, as JSON
+by the name of the window. `kubectl demo-mode window import` writes it."""
+
 REHEARSAL_REASON = "rehearsal"
 """The reason of a rehearsal's overrides."""
 

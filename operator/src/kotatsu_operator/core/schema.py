@@ -1,4 +1,4 @@
-"""Dataclasses as objects of a WarmPool's status: written and read by one declaration.
+"""Dataclasses as parts of a WarmPool's status: written and read by one declaration.
 
 A status may have been edited by hand, so everything is read tolerantly (`core.formats`).
 """
@@ -83,8 +83,9 @@ def _without_none(written: Any) -> Any:
 class Schema(Generic[T]):
     """A dataclass that is stored as an object, without the attributes in `but`.
 
-    A field has the name of its attribute in camel case, unless `names` has another one; the fields
-    of an attribute with an empty name are those of the object itself.
+    A field has the name of its attribute in camel case, unless `names` has another one. A name with
+    dots is a path: `internal.hpa` is the field `hpa` of the field `internal`. The fields of an
+    attribute with an empty name are those of the object itself.
     Its form follows from the attribute's type, unless `forms` has another one. The attributes in
     `brief` are left out while they have their defaults.
     """
@@ -100,18 +101,21 @@ class Schema(Generic[T]):
         self._kind, types, self._brief = kind, get_type_hints(kind), frozenset(brief)
         stored = [f for f in fields(kind) if f.name not in but]  # type: ignore[arg-type]
         self._defaults: dict[str, Any] = {}
-        self._rows: list[tuple[str, str, Any]] = []
+        self._rows: list[tuple[str, list[str], Any]] = []
         for f in stored:
             optional = f.default is MISSING and NoneType in get_args(types[f.name])
             self._defaults[f.name] = None if optional else f.default
             form = forms.get(f.name) or _form_of(types[f.name])
-            self._rows.append((f.name, names.get(f.name, _camel(f.name)), form))
+            name = names.get(f.name, _camel(f.name))
+            self._rows.append((f.name, name.split(".") if name else [], form))
 
     def values(self, given: Any) -> dict[str, Any]:
         """The attributes. One that cannot be read has its default; MISSING without one."""
-        read, fields_ = dict(self._defaults), table(given)
-        for attribute, name, form in self._rows:
-            found = fields_.get(name) if name else fields_
+        read = dict(self._defaults)
+        for attribute, path, form in self._rows:
+            found: Any = table(given)
+            for name in path:
+                found = table(found).get(name)
             if found is not None and (value := form.read(found)) is not None:
                 read[attribute] = value
         return read
@@ -122,17 +126,50 @@ class Schema(Generic[T]):
         return None if MISSING in values.values() else self._kind(**values)
 
     def write(self, value: T) -> dict[str, Any]:
-        """The object; a value of None becomes None, which removes the field from a status."""
+        """The object; a value of None becomes None, which removes the field from a status.
+
+        An attribute with an empty name and the value None adds nothing.
+        """
         written: dict[str, Any] = {}
-        for attribute, name, form in self._rows:
+        for attribute, path, form in self._rows:
             one = getattr(value, attribute)
-            if not name:
-                written |= form.write(one)
-            elif one is None or (attribute in self._brief and one == self._defaults[attribute]):
-                written[name] = None
-            else:
-                written[name] = form.write(one)
+            if not path:
+                if one is not None:
+                    written = joined(written, form.write(one))
+                continue
+            left_out = one is None or (
+                attribute in self._brief and one == self._defaults[attribute]
+            )
+            part = written
+            for name in path[:-1]:
+                part = part.setdefault(name, {})
+            part[path[-1]] = None if left_out else form.write(one)
         return written
+
+
+def joined(*patches: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge patches of one object as one. A None of any of them stays: it removes a field."""
+    made: dict[str, Any] = {}
+    for patch in patches:
+        for name, value in patch.items():
+            known = made.get(name)
+            if isinstance(known, Mapping) and isinstance(value, Mapping):
+                value = joined(known, value)
+            made[name] = value
+    return made
+
+
+def replacing(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """The merge patch that makes `new` of `old`."""
+    patch: dict[str, Any] = {name: None for name in old if name not in new}
+    for name, value in new.items():
+        known = old.get(name)
+        if isinstance(known, Mapping) and isinstance(value, Mapping):
+            if inner := replacing(known, value):
+                patch[name] = inner
+        elif name not in old or known != value:
+            patch[name] = value
+    return patch
 
 
 def _camel(name: str) -> str:

@@ -1,10 +1,15 @@
-"""Keep a pool's history: what each reconcile adds to status.history.
+"""Keep a pool's history: what each reconcile adds to it.
 
 An episode begins and ends with changes that the status reports anyway (phase, reason, window), so
-the history needs no write of its own. Its cost is what the ledger has written, minus what finished
+the status needs no write for it. Its cost is what the ledger has written, minus what finished
 episodes of the period have cost: the two can not differ.
+
+The status is the outbox: a finished episode is in `internal.history` until the WarmPoolHistory has
+it. It gets all of them while the pool sleeps: no wake waits for it.
 """
 
+import contextlib
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -12,13 +17,16 @@ from decimal import Decimal
 from typing import Any
 
 from kotatsu_operator.controller.accounts import Book
-from kotatsu_operator.controller.feature import Feature, Report, Turn
+from kotatsu_operator.controller.feature import After, Feature, Report, Turn
+from kotatsu_operator.controller.targets.target import Tools
 from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.formats import instant, table
 from kotatsu_operator.core.pool.decision import Decision
 from kotatsu_operator.core.pool.memory import Outcome, Phase, Reason
 from kotatsu_operator.core.pool.spec import Override
 from kotatsu_operator.core.report.episodes import (
+    EMPTY,
+    KEPT,
     LONGEST_NAME,
     NO_PERIOD,
     Cause,
@@ -26,48 +34,57 @@ from kotatsu_operator.core.report.episodes import (
     Earlier,
     Episode,
     LedgerPeriod,
-    OnePaid,
-    StoredHistory,
+    Move,
+    Outbox,
+    Paid,
     Why,
-    folded,
+    completed,
     money_of,
-    read_stored,
-    stored_status,
+    moved,
+    outbox_status,
+    read_outbox,
+    read_record,
+    record_field,
 )
 from kotatsu_operator.core.report.status import Status, read_ledger
-from kotatsu_operator.kube.objects import Key
+from kotatsu_operator.core.schema import joined
+from kotatsu_operator.kube.client import Kube
+from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable
+from kotatsu_operator.kube.objects import Key, Object, WarmPoolHistory, key_of
+
+log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Move:
-    """A period that became part of an earlier one, because the clock was set back."""
+BATCH = 2
+"""So many finished episodes of a pool that does not sleep are written to its WarmPoolHistory."""
 
-    old: LedgerPeriod
-    new: LedgerPeriod
-    excess: Decimal = Decimal(0)
-    """How much two rounded amounts are more than their rounded sum."""
+AGAIN = timedelta(minutes=1)
+"""When a write to a WarmPoolHistory that has failed is tried again, while the pool sleeps."""
 
 
 @dataclass(frozen=True, slots=True)
 class History:
     """What the operator remembers of a history between two reconciles."""
 
-    since: datetime | None = None
-    running: Episode | None = None
-    unwritten: tuple[Episode, ...] = ()
-    """Finished episodes that the status does not have yet."""
-    before: tuple[Earlier, ...] = ()
-    """What the ledger had charged before the record began; not in the status yet."""
-    moves: tuple[Move, ...] = ()
-    """What the status does not have yet."""
+    outbox: Outbox = EMPTY
     period: LedgerPeriod = NO_PERIOD
-    """The period that `settled` is about."""
-    settled: Decimal = Decimal(0)
-    """What the finished episodes of that period have cost."""
+    """The period that `settled` of the outbox is about."""
+    ended: LedgerPeriod = NO_PERIOD
+    """The period before it."""
     pods: int = 0
     """Pods at the last reconcile."""
-    woken: datetime | None = None
-    """The newest wake that is counted."""
+
+    @property
+    def running(self) -> Episode | None:
+        return self.outbox.running
+
+    @property
+    def settled(self) -> Decimal:
+        return self.outbox.settled or Decimal(0)
+
+    def having(self, **values: Any) -> "History":
+        """The history with these values of the outbox."""
+        return replace(self, outbox=replace(self.outbox, **values))
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,23 +124,25 @@ def recalled(status: Mapping[str, Any], ledger: Ledger, now: datetime) -> Histor
 
     What the ledger has charged before the record began is a sum without episodes.
     """
-    record, period = read_stored(status), _period(ledger)
-    running = record.running
-    woken = instant(table(status.get("lastWake")).get("at"))
-    last = running or next(reversed(record.finished), None)
-    mark = None if last is None else last.end or last.begin
-    if woken and mark and woken >= mark and not (running and running.counts.wakes):
-        woken = None  # it came after the last entry
-    history = History(record.since or now, running, period=period, woken=woken)
-    if record.since is None and ledger.accrued and ledger.period_start and ledger.at:
+    period, known = _period(ledger), read_outbox(status)
+    ended = ledger.previous
+    before = NO_PERIOD if ended is None else LedgerPeriod(ended.currency, ended.period_start)
+    outbox = known or Outbox(since=now)
+    if known is None and ledger.accrued and ledger.period_start and ledger.at:
         begin, paid = min(ledger.period_start, ledger.at), money_of(ledger.accrued)
-        history = replace(history, before=(Earlier(begin, ledger.at, period, cost=paid),))
-    return replace(history, settled=_settled(history, record))
+        outbox = replace(outbox, earlier=(Earlier(begin, ledger.at, period, cost=paid),))
+    if outbox.settled is None:
+        # The status has no outbox yet, or one of v1alpha1, which has all episodes.
+        every: list[Paid] = [*outbox.finished, *outbox.earlier]
+        settled = sum((e.cost for e in every if e.period == period and e.cost), Decimal(0))
+        woken = instant(table(status.get("lastWake")).get("at"))
+        outbox = replace(outbox, settled=settled, woken=woken)
+    return History(outbox, period, before)
 
 
 def entered(history: History, seen: Seen, decision: Decision, override: Override | None) -> History:
     """The history with one more reconcile."""
-    history = _charged(_counted(_acknowledged(history, seen.status), seen), seen)
+    history = _charged(_counted(history, seen), seen)
     is_over = decision.memory.phase is Phase.ASLEEP and seen.pods == 0
     before = None if history.running is None else history.running.cause
     cause = None if is_over else cause_of(decision, override, before)
@@ -131,7 +150,7 @@ def entered(history: History, seen: Seen, decision: Decision, override: Override
     if running is not None and running.cause != cause:
         if cause is not None and running.begin == seen.now:
             # What a pod has cost before the first look belongs to the reason that it came for.
-            history = replace(history, running=replace(running, cause=cause))
+            history = history.having(running=replace(running, cause=cause))
         else:
             history = _finished(history, seen.now)
     if history.running is None and cause is not None:
@@ -139,72 +158,11 @@ def entered(history: History, seen: Seen, decision: Decision, override: Override
     return _tallied(history, seen, decision)
 
 
-def history_status(history: History, status: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of status.history that a write has to name.
-
-    The lists are named only if they change: they may have many entries.
-    """
-    known = new = StoredHistory()
-    if history.unwritten or history.before or history.moves:
-        known = read_stored(status)
-        new = _complete(history, known)
-    written = stored_status(replace(new, since=history.since, running=history.running))
-    if new.finished == known.finished:
-        del written["episodes"]
-    if new.earlier == known.earlier:
-        del written["earlier"]
-    return written
-
-
-def _acknowledged(history: History, status: Mapping[str, Any]) -> History:
-    """The history without what the status has by now."""
-    if not (history.unwritten or history.before or history.moves):
-        return history
-    record = read_stored(status)
-    known = {(e.begin, e.end, e.cause) for e in record.finished}
-    left = tuple(e for e in history.unwritten if (e.begin, e.end, e.cause) not in known)
-    periods = {e.period for e in record.over}
-    return replace(
-        history,
-        unwritten=left,
-        before=() if record.since is not None else history.before,
-        moves=tuple(m for m in history.moves if m.old in periods),
-    )
-
-
-def _complete(history: History, record: StoredHistory) -> StoredHistory:
-    """The record of the status with what is not written yet."""
-    finished = (*record.finished, *history.unwritten)
-    earlier = (*record.earlier, *history.before)
-    for move in history.moves:
-        finished, earlier = _moved(finished, move), _moved(earlier, move)
-    return folded(finished, earlier)
-
-
-def _moved(items: tuple[OnePaid, ...], move: Move) -> tuple[OnePaid, ...]:
-    """Episodes or sums with another period. The newest moved one pays what is too much."""
-    excess, done = move.excess, list[OnePaid]()
-    for item in reversed(items):
-        if item.period != move.old:
-            done.append(item)
-            continue
-        paid = item.cost if item.cost is None else max(item.cost - excess, Decimal(0))
-        done.append(replace(item, period=move.new, cost=paid))
-        excess -= (item.cost or Decimal(0)) - (paid or Decimal(0))
-    return tuple(reversed(done))
-
-
 # --- the ledger ---
 
 
 def _period(ledger: Ledger) -> LedgerPeriod:
     return LedgerPeriod(ledger.currency, ledger.period_start) if ledger.currency else NO_PERIOD
-
-
-def _settled(history: History, record: StoredHistory) -> Decimal:
-    """What the finished episodes of the history's period have cost."""
-    costs = (e.cost for e in _complete(history, record).over if e.period == history.period)
-    return sum((cost for cost in costs if cost is not None), Decimal(0))
 
 
 def _charged(history: History, seen: Seen) -> History:
@@ -232,25 +190,14 @@ def _owing(history: History, accrued: Decimal, now: datetime) -> History:
     running = history.running
     if running is None or running.cost == owed:
         return history
-    return replace(history, running=replace(running, cost=owed))
+    return history.having(running=replace(running, cost=owed))
 
 
 def _turned(history: History, seen: Seen, period: LedgerPeriod) -> History:
     """The history at the beginning of another period, or with another currency."""
     old, ended = history.period, seen.ledger.previous
     if old.currency == period.currency and old.start and period.start and period.start < old.start:
-        # The clock was set back: an earlier period continues, with what the later one has cost.
-        running = history.running
-        history = replace(
-            history,
-            period=period,
-            running=None if running is None else replace(running, period=period),
-        )
-        record, moves = read_stored(seen.status), history.moves
-        history = replace(history, moves=(*moves, Move(old, period)))
-        excess = max(_settled(history, record) - money_of(seen.ledger.accrued), Decimal(0))
-        history = replace(history, moves=(*moves, Move(old, period, excess)))
-        return replace(history, settled=_settled(history, record))
+        return _turned_back(history, seen, period)
     if ended is not None and old.currency:
         paid = LedgerPeriod(ended.currency, ended.period_start)
         if paid != old:
@@ -260,14 +207,38 @@ def _turned(history: History, seen: Seen, period: LedgerPeriod) -> History:
     return _renewed(history, period, min(period.start or seen.now, seen.now))
 
 
+def _turned_back(history: History, seen: Seen, period: LedgerPeriod) -> History:
+    """The clock was set back: an earlier period continues, with what the later one has cost."""
+    outbox, settled = history.outbox, history.settled
+    if history.ended == period:
+        settled += outbox.previous or Decimal(0)
+    excess = max(settled - money_of(seen.ledger.accrued), Decimal(0))
+    move = Move(history.period, period, excess)
+    finished, left = moved(outbox.finished, move)
+    earlier, left = moved(outbox.earlier, replace(move, excess=left))
+    running = outbox.running
+    outbox = replace(
+        outbox,
+        running=None if running is None else replace(running, period=period),
+        finished=finished,
+        earlier=earlier,
+        moves=(*outbox.moves, replace(move, excess=left)),
+        settled=settled - excess,
+        previous=None,
+    )
+    return replace(history, outbox=outbox, period=period, ended=NO_PERIOD)
+
+
 def _renewed(history: History, period: LedgerPeriod, at: datetime) -> History:
     """The history from the beginning of a period on: the running episode goes on in a new one."""
-    running = history.running
-    history = replace(_finished(history, at), period=period, settled=Decimal(0))
+    running, ended = history.running, history.period
+    history = _finished(history, at)
+    history = history.having(settled=Decimal(0), previous=history.settled)
+    history = replace(history, period=period, ended=ended)
     if running is None:
         return history
     begun = Episode(at, running.cause, period, replicas=running.replicas, cost=Decimal(0))
-    return replace(history, running=begun)
+    return history.having(running=begun)
 
 
 # --- episodes ---
@@ -275,7 +246,7 @@ def _renewed(history: History, period: LedgerPeriod, at: datetime) -> History:
 
 def _begun(history: History, cause: Cause, period: LedgerPeriod, at: datetime) -> History:
     cost = Decimal(0) if period.currency else None
-    return replace(history, running=Episode(at, cause, period, None, history.pods, cost=cost))
+    return history.having(running=Episode(at, cause, period, None, history.pods, cost=cost))
 
 
 def _finished(history: History, at: datetime) -> History:
@@ -284,10 +255,10 @@ def _finished(history: History, at: datetime) -> History:
         return history
     over = replace(running, end=max(at, running.begin))
     paid = running.cost if running.cost and running.period == history.period else Decimal(0)
-    return replace(
-        history,
+    return history.having(
         running=None,
-        unwritten=(*history.unwritten, over),
+        # Of a cluster without WarmPoolHistories, the newest stay.
+        finished=(*history.outbox.finished, over)[-KEPT:],
         settled=history.settled + paid,
     )
 
@@ -298,16 +269,16 @@ def _counted(history: History, seen: Seen) -> History:
     if running is not None and history.pods and elapsed:
         spent = Decimal(history.pods * (elapsed // timedelta(microseconds=1))) / 1_000_000
         counts = running.counts.plus(Counts(spent))
-        history = replace(history, running=replace(running, counts=counts))
+        history = history.having(running=replace(running, counts=counts))
     return history if history.pods == seen.pods else replace(history, pods=seen.pods)
 
 
 def _tallied(history: History, seen: Seen, decision: Decision) -> History:
     """The running episode with its most pods, its wakes and its openings."""
     running, woken = history.running, instant(table(seen.status.get("lastWake")).get("at"))
-    is_new = woken is not None and woken != history.woken
+    is_new = woken is not None and woken != history.outbox.woken
     if is_new:
-        history = replace(history, woken=woken)
+        history = history.having(woken=woken)
     if running is None:
         return history
     outcomes: Sequence[Outcome] = decision.outcomes
@@ -320,31 +291,124 @@ def _tallied(history: History, seen: Seen, decision: Decision) -> History:
     if more == Counts() and replicas == running.replicas:
         return history
     counts = running.counts.plus(more)
-    return replace(history, running=replace(running, replicas=replicas, counts=counts))
+    return history.having(running=replace(running, replicas=replicas, counts=counts))
+
+
+# --- the WarmPoolHistory ---
+
+
+def history_of(pool: Object, known: Object | None, outbox: Outbox) -> Object:
+    """The WarmPoolHistory of a pool with what waits. That of a deleted pool is replaced."""
+    meta = pool["metadata"]
+    owners = [] if known is None else known["metadata"].get("ownerReferences") or []
+    is_ours = any(owner.get("uid") == meta["uid"] for owner in owners)
+    record = read_record(known if is_ours else None)
+    owner = {
+        "apiVersion": "kotatsu.dev/v1beta1",
+        "kind": "WarmPool",
+        "name": meta["name"],
+        "uid": meta["uid"],
+    }
+    place = {"name": meta["name"], "namespace": meta["namespace"], "ownerReferences": [owner]}
+    if known is not None:
+        place["resourceVersion"] = known["metadata"]["resourceVersion"]
+    return {
+        "apiVersion": "kotatsu.dev/v1beta1",
+        "kind": "WarmPoolHistory",
+        "metadata": place,
+        "record": record_field(completed(record, outbox)),
+    }
+
+
+def taken(history: History) -> History:
+    """The history once the WarmPoolHistory has what waited."""
+    return history.having(since=None, finished=(), earlier=(), moves=())
+
+
+async def append(kube: Kube, pool: Object, outbox: Outbox) -> Object:
+    """Write what waits to the WarmPoolHistory, and return it.
+
+    Raises ConflictError, NotFoundError (there is no such kind), or one of `Unreachable`.
+    """
+    namespace, name = key_of(pool)
+    try:
+        known = await kube.get(WarmPoolHistory, namespace, name)
+    except NotFoundError:
+        return await kube.create(WarmPoolHistory, namespace, history_of(pool, None, outbox))
+    made = history_of(pool, known, outbox)
+    if made["record"] == known.get("record"):
+        return known  # another process has written it, and ended before the status said so
+    return await kube.replace(WarmPoolHistory, namespace, made)
 
 
 class Histories(Feature):
-    """The histories between reconciles. `monotonic` measures time in seconds; by default, `now`."""
+    """The histories between reconciles."""
 
-    def __init__(self, monotonic: Callable[[], float] | None = None) -> None:
+    def __init__(
+        self,
+        monotonic: Callable[[], float] | None = None,
+        show: Callable[[Key, Object], None] | None = None,
+    ) -> None:
+        """`monotonic` measures time in seconds (by default, `now`); `show` gets each record."""
         self._book = Book[History](monotonic)
+        self._show = show
+        self._shown: set[Key] = set()
+        self._failed: set[Key] = set()
 
     def status(self, turn: Turn, report: Report) -> Report:
-        """Enter one reconcile; add the field `history`."""
+        """Enter one reconcile; add the outbox."""
         now, ledger, status = turn.now, turn.account.ledger, turn.status
         there = sum(p.billed is not None and p.billed.gone_at is None for p in turn.pods)
         history, elapsed = self._book.last(turn.pool, now) or _resumed(status, there, now)
         seen = Seen(now, there, ledger, status, elapsed)
         history = entered(history, seen, report.decision, turn.spec.override)
         self._book.enter(turn.pool, history, now)
-        return replace(report, status=report.status | {"history": history_status(history, status)})
+        return replace(report, status=joined(report.status, outbox_status(history.outbox)))
+
+    async def after(self, tools: Tools, turn: Turn, report: Report) -> After | None:
+        """Write what waits to the WarmPoolHistory; the next status has it no more.
+
+        While the pool sleeps, or if more waits. A wake makes no write for it.
+        """
+        if report.decision.memory.phase is not Phase.WARMING:
+            await self._read(tools.kube, turn.key)
+        last = self._book.last(turn.pool, turn.now)
+        outbox = EMPTY if last is None else last[0].outbox
+        running = outbox.running
+        is_woken = running is not None and running.cause.why is Why.REQUEST
+        is_due = running is None or (len(outbox.finished) >= BATCH and not is_woken)
+        if last is None or not (outbox.is_waiting and is_due):
+            return None
+        try:
+            written = await append(tools.kube, turn.pool, outbox)
+        except (ConflictError, NotFoundError, *Unreachable) as error:
+            if turn.key not in self._failed:
+                log.warning("%s/%s: its WarmPoolHistory is written later: %s", *turn.key, error)
+            self._failed.add(turn.key)
+            return After(turn.now + AGAIN)
+        self._failed.discard(turn.key)
+        self._book.correct(turn.pool, taken(last[0]))
+        if self._show is not None:
+            self._show(turn.key, written)
+        return None
+
+    async def _read(self, kube: Kube, key: Key) -> None:
+        """Show what an earlier operator has written; once for each pool."""
+        if self._show is None or key in self._shown:
+            return
+        with contextlib.suppress(NotFoundError, *Unreachable):
+            self._show(key, await kube.get(WarmPoolHistory, *key))
+        self._shown.add(key)
 
     def forget(self, key: Key) -> None:
         self._book.forget(key)
+        self._failed.discard(key)
+        self._shown.discard(key)
 
     def reset(self) -> None:
         """Drop all histories: another operator has led and has written to the status."""
         self._book.reset()
+        self._shown.clear()
 
 
 def _resumed(status: Status, pods: int, now: datetime) -> tuple[History, timedelta | None]:

@@ -78,6 +78,9 @@ def transitional(packaged: Object) -> Object:
             node = node["properties"].get(name, {})
             node = node.get("items", node)
         if "properties" in node:
+            if path[-1] in node["properties"]:
+                # A rule cannot read what may be anything.
+                node.pop("x-kubernetes-validations", None)
             node["properties"][path[-1]] = {_ANY: True, "description": "Of v1alpha1."}
     target = spec["properties"]["targetRef"]["properties"]
     names = {n: p for n, p in target.items() if "default" in p}

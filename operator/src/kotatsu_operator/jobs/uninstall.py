@@ -29,8 +29,12 @@ from kotatsu_operator.core.formats import (
 from kotatsu_operator.core.objects import selects, target_of, workload_selector
 from kotatsu_operator.core.pool.memory import Phase, Route
 from kotatsu_operator.core.pool.spec import BUILT_IN, KNATIVE, RouteMode
+from kotatsu_operator.core.pool.v1alpha1 import status_from
+from kotatsu_operator.core.pool.warm_ups import read_warm_ups
 from kotatsu_operator.core.protocol import LEASE_NAME, OPERATOR, RECORD, UNINSTALL
-from kotatsu_operator.core.report.record import OWED, entry_of, settle
+from kotatsu_operator.core.report.record import OWED, entry_of, owed_status, settle
+from kotatsu_operator.core.report.status import moved
+from kotatsu_operator.core.schema import joined
 from kotatsu_operator.features.knative.feature import Knative
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import (
@@ -278,9 +282,9 @@ class Uninstall:
 
     async def _why_never(self, pool: Object, workload: Object) -> str:
         """Why a target's pods do not become Ready, however long one waits; empty if they may."""
-        status = pool.get("status") or {}
+        status = status_from(pool.get("status") or {})
         unproven = is_true(conditions_of(status).get("Unproven"))
-        if "phase" not in status or (unproven and not status.get("warmUps")):
+        if "phase" not in status or (unproven and not read_warm_ups(status)):
             return "its pods have never been Ready"
         with contextlib.suppress(*Unreachable):
             return failing_pod(await self._pods(workload))
@@ -304,7 +308,7 @@ class Uninstall:
 
     async def _note(self, key: Key, text: str) -> None:
         message = f"Kotatsu was uninstalled; {text}"
-        owed = dict.fromkeys(("hpa", "knative", "reduced", "takenService"))
+        owed = owed_status(dict.fromkeys(("hpa", "knative", "reduced", "takenService")))
         await self._edit(key, lambda old: owed | {"conditions": _unknown(old, message)})
 
     async def _edit(self, key: Key, change: Callable[[Object], Object]) -> None:
@@ -312,7 +316,9 @@ class Uninstall:
 
         async def attempt() -> None:
             pool = await self.kube.get(WarmPool, *key)
-            if status := change(pool.get("status") or {}):
+            known = pool.get("status") or {}
+            if status := change(status_from(known)):
+                status = joined(moved(known), status)
                 await self.kube.patch_status(*key, status, pool["metadata"]["resourceVersion"])
 
         with contextlib.suppress(NotFoundError):
@@ -374,7 +380,7 @@ def _native_status(old: Object, text: str = "the target runs on its own") -> Obj
         "phaseSince": now if old["phase"] != Phase.WARM else old.get("phaseSince"),
         "route": (old.get("route") or {}) | {"target": Route.NATIVE.value},
         "lastActive": now,
-        **dict.fromkeys((*OWED, "foundReplicas")),
+        **owed_status(dict.fromkeys((*OWED, "foundReplicas"))),
         "nextTransition": None,
         "activeWindow": None,
         "conditions": _unknown(old, f"Kotatsu was uninstalled; {text}"),

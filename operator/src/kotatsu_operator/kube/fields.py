@@ -7,7 +7,11 @@ that may write to one namespace could fill the memory of the operator of all.
 from collections.abc import Mapping
 from typing import Any
 
-from kotatsu_operator.core.protocol import REHEARSAL_ANNOTATION
+from kotatsu_operator.core.protocol import (
+    BY_ANNOTATION,
+    REASON_ANNOTATION,
+    REHEARSAL_ANNOTATION,
+)
 from kotatsu_operator.kube.objects import (
     HorizontalPodAutoscaler,
     Object,
@@ -62,7 +66,7 @@ _KEPT: Mapping[Any, Mapping[str, Any]] = {
         "metadata": META
         | fields(
             *("generation", "creationTimestamp", "deletionTimestamp"),
-            annotations=fields(REHEARSAL_ANNOTATION),
+            annotations=fields(BY_ANNOTATION, REASON_ANNOTATION, REHEARSAL_ANNOTATION),
         ),
         "spec": _BY_SCHEMA,
         "status": _BY_SCHEMA,

@@ -14,6 +14,9 @@ Object = dict[str, Any]
 
 
 WarmPool: Any = create_namespaced_resource("kotatsu.dev", "v1beta1", "WarmPool", "warmpools")
+WarmPoolHistory: Any = create_namespaced_resource(
+    "kotatsu.dev", "v1beta1", "WarmPoolHistory", "warmpoolhistories"
+)
 Deployment: Any = create_namespaced_resource("apps", "v1", "Deployment", "deployments")
 StatefulSet: Any = create_namespaced_resource("apps", "v1", "StatefulSet", "statefulsets")
 Pod: Any = create_namespaced_resource("", "v1", "Pod", "pods")

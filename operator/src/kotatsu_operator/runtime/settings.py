@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -11,8 +12,16 @@ from pydantic import BeforeValidator, Field
 
 from kotatsu_common import logs
 from kotatsu_common.settings import CommaSeparated, ServiceSettings, command
-from kotatsu_operator.core.budget.prices import NO_PRICES, PriceTable, parse_table
-from kotatsu_operator.core.pool.spec import BUILT_IN, KNATIVE, ScaledKind
+from kotatsu_operator.core.budget.prices import parse_table
+from kotatsu_operator.core.formats import quantity
+from kotatsu_operator.core.pool.spec import (
+    BUILT_IN,
+    KNATIVE,
+    NO_PRICES,
+    PLATFORM,
+    Prices,
+    ScaledKind,
+)
 
 
 def _read_prices(value: object) -> object:
@@ -26,6 +35,13 @@ def _read_prices(value: object) -> object:
     if not isinstance(raw, dict):
         raise ValueError('write it like {"currency": "JPY", "cpuHour": "6.5"}')
     return parse_table(raw)
+
+
+def _read_quantity(value: object) -> object:
+    read = quantity(value) if isinstance(value, str) else value
+    if read is None:
+        raise ValueError(f"{value!r}: write it like 5m or 0.01")
+    return read
 
 
 _TARGET = re.compile(
@@ -72,7 +88,7 @@ class _ClusterSettings(ServiceSettings):
     )
 
 
-Prices = Annotated[PriceTable, BeforeValidator(_read_prices)]
+PriceTable = Annotated[Prices, BeforeValidator(_read_prices)]
 """A price table, given as JSON."""
 
 
@@ -132,6 +148,9 @@ class OperatorSettings(_ClusterSettings):
     parked: bool = Field(
         False, description="whether the requests of pods may be lowered while a pool is parked"
     )
+    parked_cpu: Annotated[Decimal, BeforeValidator(_read_quantity)] = Field(
+        PLATFORM.parked_cpu, gt=0, description="the most CPU that a parked container requests"
+    )
     notifications: str = Field(
         "", description="file with the receivers of notifications; empty: nobody is notified"
     )
@@ -141,9 +160,9 @@ class OperatorSettings(_ClusterSettings):
         le=86400,
         description="seconds before its end at which an override is announced",
     )
-    prices: Prices = Field(
+    prices: PriceTable = Field(
         NO_PRICES,
-        description="prices of pools without their own, as JSON: currency, cpuHour, memoryGiBHour, "
+        description="prices of requested resources, as JSON: currency, cpuHour, memoryGiBHour, "
         "extended",
     )
     calendars: CommaSeparated = Field(

@@ -8,19 +8,18 @@ from kotatsu_operator.activator.cache.pool import spent_budget
 from kotatsu_operator.core.pool.memory import Phase
 from tests.operator.core.values import HOUR, SECOND, t
 
-COST = {
-    "currency": "JPY",
+COST = {"currency": "JPY", "limit": "3000"}
+SPENT = {
     "period": "Month",
-    "limit": "3000",
-    "exhausted": True,
+    "exhaustedAt": "2026-11-25T08:00:00Z",
     "periodEnd": "2026-11-25T12:00:00Z",
 }
 SPEC = {"budget": {"limit": "3000"}}
 WARM = {"mode": "Warm", "until": "2026-11-25T11:30:00+00:00"}
 
 
-def seconds(now="11:59", phase=Phase.ASLEEP, *, cost=COST, **spec):
-    spent = spent_budget(SPEC | spec, {"cost": cost})
+def seconds(now="11:59", phase=Phase.ASLEEP, *, cost=COST, inner=SPENT, **spec):
+    spent = spent_budget(SPEC | spec, {"cost": cost, "internal": {"cost": inner}})
     return 0 if spent is None else spent.retry_after(phase, t(now))
 
 
@@ -44,8 +43,10 @@ UNREADABLE = [{"mode": "Warm", "until": until} for until in ("soon", "2026-11-25
         ("nor one that was raised", "11:59", {"budget": {"limit": "4000"}}, 0),
         ("nor one without a limit", "11:59", {"budget": {}}, 0),
         ("a limit may be written otherwise", "11:59", {"budget": {"limit": "3000.00"}}, 60),
-        *(("a status without it says nothing", "11:59", {"cost": cost}, 0)
-          for cost in ({}, COST | {"exhausted": False}, {"exhausted": True})),
+        *(("a status without it says nothing", "11:59", how, 0)
+          for how in ({"cost": {}}, {"cost": 3}, {"inner": {}}, {"inner": [3]},
+                      {"inner": SPENT | {"exhaustedAt": True}},
+                      {"inner": SPENT | {"periodEnd": "soon"}})),
         ("a warm override is served", "11:29", {"override": WARM}, 0),
         ("until it ends", "11:31", {"override": WARM}, 29 * 60),
         ("not where the budget puts to sleep", "11:29", {"override": WARM, "budget": SLEEP}, 1860),
@@ -58,11 +59,12 @@ def test_a_spent_budget_refuses_for_so_many_seconds(why, now, how, refused):
 
 
 def test_a_warm_override_ends_when_the_operator_says():
-    status = {"cost": COST, "override": {"seenAt": "x", "endsAt": "2026-11-25T11:00:00Z"}}
+    inner = {"cost": SPENT, "override": {"seenAt": "x"}}
+    status = {"cost": COST, "overrideEndsAt": "2026-11-25T11:00:00Z", "internal": inner}
     spent = spent_budget(SPEC | {"override": WARM}, status)
     assert spent.warm_until == t("11:00")
 
 
 def test_the_limit_is_told_in_words():
-    spent = spent_budget(SPEC, {"cost": COST})
+    spent = spent_budget(SPEC, {"cost": COST, "internal": {"cost": SPENT}})
     assert (spent.limit, spent.until - t("11:00")) == ("3000 JPY a month", timedelta(hours=1))

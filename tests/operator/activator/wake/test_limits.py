@@ -79,10 +79,10 @@ async def test_a_client_that_leaves_makes_room_for_another(activator):
 def spent_pool(phase="Asleep", **override):
     """A pool whose budget was spent this day."""
     end = datetime.now(UTC) + timedelta(hours=9)
-    cost = {"currency": "JPY", "period": "Day", "limit": "50", "exhausted": True}
+    inner = {"period": "Day", "exhaustedAt": "2026-11-25T08:00:00Z", "periodEnd": end.isoformat()}
     made = pool(phase)
     made["spec"] |= {"budget": {"limit": "50"}, **override}
-    made["status"]["cost"] = cost | {"periodEnd": end.isoformat()}
+    made["status"] |= {"cost": {"currency": "JPY", "limit": "50"}, "internal": {"cost": inner}}
     return made
 
 

@@ -146,7 +146,7 @@ async def test_while_the_api_server_is_away_requests_wait_and_then_wake(activato
     activator.kube.down = False
     assert body(await waiting) == b"voice-1"
     assert len(made.requests) == 1
-    assert activator.kube.stored("WarmPool", "voice")["status"]["demand"]["by"] == "activator-1"
+    assert activator.kube.stored("WarmPool", "voice")["status"]["demand"]["at"]
 
 
 async def test_a_pod_that_the_watch_does_not_tell_of_is_found_by_listing(activator, monkeypatch):

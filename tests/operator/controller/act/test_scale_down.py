@@ -16,6 +16,7 @@ from kotatsu_operator.core.pool.memory import (
     Routing,
 )
 from kotatsu_operator.core.report.status import memory_status
+from kotatsu_operator.core.schema import joined
 from tests.operator.cluster import VOICE, FakeKube, deployment, warm_pool
 from tests.operator.core.values import override, pool_spec, t
 
@@ -35,7 +36,7 @@ class Attempted:
     """One attempt, with everything that may happen during it."""
 
     def __init__(self, replicas=2, **status):
-        written = memory_status(DRAINING, SPEC) | status
+        written = joined(memory_status(DRAINING, SPEC), status)
         self.kube = FakeKube(warm_pool(status=written), deployment(replicas=replicas))
         self.steps = []
         self.meanwhile = {}
@@ -111,7 +112,7 @@ async def test_what_it_returns_is_what_it_has_written(attempt):
 
 
 async def test_the_replicas_to_give_back_are_noted_the_first_time_only():
-    attempt = Attempted(foundReplicas=2)
+    attempt = Attempted(internal={"foundReplicas": 2})
     await attempt()
     assert attempt.kube.stored("WarmPool", "voice")["status"]["restoreReplicas"] == 2
     again = Attempted(replicas=1, restoreReplicas=5)
@@ -120,7 +121,7 @@ async def test_the_replicas_to_give_back_are_noted_the_first_time_only():
 
 
 async def test_what_it_gives_back_is_written_down_before_anything_is_changed():
-    attempt = Attempted(foundReplicas=2)
+    attempt = Attempted(internal={"foundReplicas": 2})
     await attempt()
     assert attempt.remembered == [("voice", 2, ["get", "get_scale"])]
     again = Attempted(replicas=1, restoreReplicas=5)
@@ -139,7 +140,7 @@ async def test_an_override_that_asked_for_it_is_carried_out(attempt):
     spec = pool_spec(override=override("Asleep", t("12:00")))
     ended = await attempt(spec=spec)
     assert ended.memory.override.done
-    assert attempt.kube.stored("WarmPool", "voice")["status"]["override"]["done"]
+    assert attempt.kube.stored("WarmPool", "voice")["status"]["internal"]["override"]["done"]
 
 
 # --- what makes the decision stale before it looks ---

@@ -345,7 +345,7 @@ def test_a_pod_whose_label_names_its_target_is_news_to_its_pool(cache):
 
 
 def test_an_autoscaler_that_leaves_a_pool_is_news_to_both(pools):
-    remembered = warm_pool(status={"hpa": {"name": "voice", "minReplicas": 1}})
+    remembered = warm_pool(status={"internal": {"hpa": {"name": "voice", "minReplicas": 1}}})
     pools.keep_pool(at(2, remembered))
     pools.keep_autoscaler(horizontal_pod_autoscaler())
     assert set(pools.keep_autoscaler(horizontal_pod_autoscaler("voice", "feed"))) == {VOICE, FEED}

@@ -48,12 +48,12 @@ async def test_a_pod_with_several_workers_is_summed_and_its_newest_request_count
 
 
 async def test_port_path_and_names_are_the_specs(scraper, serve):
-    page = Page(b"busy 4\nat 1.7e9\n")
+    page = Page(f"busy 4\n{LAST} 1.7e9\n".encode())
     view = await serve(page)
-    metrics = Metrics(path="/m", in_flight="busy", last_request="at")
+    metrics = Metrics(path="/m", in_flight="busy")
     assert await scraper.pod(view, metrics) == PodAnswer(4, datetime.fromtimestamp(1.7e9, UTC))
     assert page.asked == ["/m"]
-    by_number = Metrics(port=str(view.ports["http"]), in_flight="busy", last_request="at")
+    by_number = Metrics(port=str(view.ports["http"]), in_flight="busy")
     assert await scraper.pod(view, by_number) is not None
 
 

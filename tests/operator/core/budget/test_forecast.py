@@ -210,8 +210,7 @@ def test_hundreds_of_pools_are_foreseen_within_a_beat() -> None:
 
 def parking(**fields: Any) -> PoolSpec:
     """A pool that parks one pod for 20 minutes; it drains in no time."""
-    parked = {"for": "20m"} | fields.pop("parked", {})
-    return pool_spec(**{"parked": parked, **NO_DRAIN, **fields})
+    return pool_spec(**{"parkedFor": "20m", **NO_DRAIN, **fields})
 
 
 def for_parked(name: str, start: str, end: str, replicas: int = 2) -> dict[str, Any]:
@@ -315,7 +314,8 @@ def test_any_schedule_with_parked_pods_is_summed_up_as_deciding_each_minute_does
         windows=windows,
         settle=die.choice([0, 60]),
         maxReplicas=5,
-        parked={"replicas": die.randint(1, 3), "for": f"{die.choice([0, 7, 90, 600])}m"},
+        parkedReplicas=die.randint(1, 3),
+        parkedFor=f"{die.choice([0, 7, 90, 600])}m",
     )
     lead = die.randint(0, 90) * MINUTE
     for clock in ("2026-11-29T00:00", "2026-11-29T13:07"):  # the second one from the same levels

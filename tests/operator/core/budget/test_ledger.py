@@ -12,14 +12,21 @@ from hypothesis import strategies as st
 
 from kotatsu_operator.core.budget.ledger import BilledPod, Ledger, Spent, accrue
 from kotatsu_operator.core.formats import parse_quantity
-from kotatsu_operator.core.pool.spec import Budget, Period, Prices
-from tests.operator.core.values import HOUR, MINUTE, SECOND, examples, t, utc
+from kotatsu_operator.core.pool.spec import Budget, Period, PoolSpec
+from tests.operator.core.values import HOUR, MINUTE, SECOND, examples, pool_spec, t, utc
 
 GIB = Decimal(2**30)
 UTC = ZoneInfo("UTC")
 TOKYO = ZoneInfo("Asia/Tokyo")
-BUDGET = Budget("JPY", Prices({"cpu": Decimal(60), "memory": Decimal(30)}))
-DAILY = replace(BUDGET, period=Period.DAY)
+SPEC = pool_spec(prices={"currency": "JPY", "cpuHour": "60", "memoryGiBHour": "30"})
+DAILY = replace(SPEC, budget=Budget(period=Period.DAY))
+
+
+def at_prices(**prices: str) -> PoolSpec:
+    """The pool at other prices of the chart."""
+    return pool_spec(prices={"currency": "JPY", **prices})
+
+
 END = utc("2026-12-01T00:00")
 
 
@@ -40,10 +47,10 @@ def enter(
     ledger: Ledger,
     now: str,
     *pods: BilledPod,
-    budget: Budget = BUDGET,
+    spec: PoolSpec = SPEC,
     elapsed: timedelta | None = None,
 ) -> Ledger:
-    return accrue(ledger, pods, budget, UTC, t(now), elapsed)
+    return accrue(ledger, pods, spec, t(now), elapsed)
 
 
 # --- the published bill ---
@@ -51,13 +58,13 @@ def enter(
 
 def forgotten_demo(hours: float, step: timedelta) -> Ledger:
     """100 x 3008 MiB kept warm, at prices given per GB-second, entered at every step."""
-    budget = Budget("USD", Prices({"memory": Decimal("0.0000041667") * 3600}))
+    spec = at_prices(currency="USD", memoryGiBHour="0.01500012")
     begin = utc("2026-10-01T00:00")
     pods = [BilledPod(begin, {"memory": parse_quantity("3008Mi")}, str(n)) for n in range(100)]
-    ledger, now = accrue(Ledger(), pods, budget, UTC, begin), begin
+    ledger, now = accrue(Ledger(), pods, spec, begin), begin
     while now < begin + hours * HOUR:
         now += step
-        ledger = accrue(ledger, pods, budget, UTC, now, step)
+        ledger = accrue(ledger, pods, spec, now, step)
     return ledger
 
 
@@ -99,22 +106,22 @@ def test_a_pool_without_pods_costs_nothing() -> None:
 
 def test_changed_prices_apply_from_then_on() -> None:
     ledger = enter(opened(), "10:00", core())
-    dearer = replace(BUDGET, prices=Prices({"cpu": Decimal(600)}))
-    ledger = enter(ledger, "10:10", core(), budget=dearer, elapsed=10 * MINUTE)
+    dearer = at_prices(cpuHour="600")
+    ledger = enter(ledger, "10:10", core(), spec=dearer, elapsed=10 * MINUTE)
     assert (ledger.accrued, ledger.rate) == (10, 600)
-    assert enter(ledger, "10:11", core(), budget=dearer, elapsed=MINUTE).accrued == 20
+    assert enter(ledger, "10:11", core(), spec=dearer, elapsed=MINUTE).accrued == 20
 
 
 def test_another_currency_begins_a_new_ledger_and_keeps_the_total_of_the_old_one() -> None:
     ledger = enter(opened(accrued=100), "10:00", core())
-    dollars = Budget("USD", Prices({"cpu": Decimal(1)}))
-    ledger = enter(ledger, "10:30", core(), budget=dollars, elapsed=30 * MINUTE)
+    dollars = at_prices(currency="USD", cpuHour="1")
+    ledger = enter(ledger, "10:30", core(), spec=dollars, elapsed=30 * MINUTE)
     assert (ledger.currency, ledger.accrued, ledger.period_start) == ("USD", 0, t("10:30"))
     assert ledger.previous == Spent("JPY", t("00:00"), Decimal(130))
 
 
 def test_another_period_begins_a_new_ledger_and_keeps_the_total_of_the_old_one() -> None:
-    ledger = enter(opened(accrued=100), "10:30", core(), budget=DAILY)
+    ledger = enter(opened(accrued=100), "10:30", core(), spec=DAILY)
     assert (ledger.accrued, ledger.period_start, ledger.period) == (0, t("10:30"), Period.DAY)
     assert ledger.period_end == t("00:00") + 24 * HOUR
     assert ledger.previous == Spent("JPY", t("00:00"), Decimal(130))
@@ -140,8 +147,8 @@ def test_requests_that_change_are_charged_at_the_former_rate_until_that_is_seen(
 def test_requests_that_change_across_midnight_are_split_at_the_former_rate() -> None:
     midnight = t("00:00") + 24 * HOUR
     ledger = opened("23:50", period=Period.DAY, period_end=midnight)
-    ledger = accrue(ledger, [parked(core())], DAILY, UTC, t("23:50"))
-    ledger = accrue(ledger, [core()], DAILY, UTC, midnight + 10 * MINUTE, 20 * MINUTE)
+    ledger = accrue(ledger, [parked(core())], DAILY, t("23:50"))
+    ledger = accrue(ledger, [core()], DAILY, midnight + 10 * MINUTE, 20 * MINUTE)
     assert (ledger.previous, ledger.accrued) == (Spent("JPY", t("00:00"), Decimal(1)), 1)
 
 
@@ -155,7 +162,7 @@ def test_a_clock_that_steps_does_not_change_what_a_parked_pod_costs(step: timede
     ledger = enter(opened(), "10:00", core())
     ledger = enter(ledger, "10:10", parked(core()), elapsed=10 * MINUTE)
     now = t("10:20") + step
-    ledger = accrue(ledger, [core()], BUDGET, UTC, now, 10 * MINUTE)
+    ledger = accrue(ledger, [core()], SPEC, now, 10 * MINUTE)
     assert (ledger.accrued, ledger.at) == (11, now)
 
 
@@ -164,21 +171,21 @@ def test_a_clock_that_steps_does_not_change_what_a_parked_pod_costs(step: timede
 
 def test_an_operator_that_was_away_for_days_is_in_todays_period() -> None:
     ledger = opened("23:00", 7, period=Period.DAY, period_end=t("00:00") + 24 * HOUR)
-    after = accrue(ledger, [core()], DAILY, UTC, t("01:00") + 72 * HOUR)
+    after = accrue(ledger, [core()], DAILY, t("01:00") + 72 * HOUR)
     assert after.previous == Spent("JPY", t("00:00") + 48 * HOUR, Decimal(24 * 60))
     assert (after.accrued, after.period_start) == (60, t("00:00") + 72 * HOUR)
 
 
 def test_a_new_period_is_not_exhausted_any_more() -> None:
     ledger = opened("23:50", 100, period=Period.DAY, period_end=t("00:00") + 24 * HOUR)
-    budget = replace(DAILY, limit=Decimal(100))
-    ledger = enter(ledger, "23:55", budget=budget)
+    spec = replace(DAILY, budget=replace(DAILY.budget, limit=Decimal(100)))
+    ledger = enter(ledger, "23:55", spec=spec)
     assert ledger.exhausted_at == t("23:55")
-    assert accrue(ledger, [], budget, UTC, t("00:00") + 24 * HOUR).exhausted_at is None
+    assert accrue(ledger, [], spec, t("00:00") + 24 * HOUR).exhausted_at is None
 
 
 def test_another_time_zone_moves_the_end_of_the_period_and_keeps_what_is_spent() -> None:
-    ledger = accrue(opened(accrued=100), [], BUDGET, TOKYO, t("11:00"))
+    ledger = accrue(opened(accrued=100), [], replace(SPEC, zone=TOKYO), t("11:00"))
     assert (ledger.accrued, ledger.period_end) == (100, utc("2026-11-30T15:00"))
 
 
@@ -191,14 +198,14 @@ def test_a_ledger_from_before_there_were_periods_goes_on() -> None:
 
 
 def test_since_when_the_limit_is_reached_is_kept() -> None:
-    limited = replace(BUDGET, limit=Decimal(30))
-    ledger = enter(opened(), "10:29", core(), budget=limited)
+    limited = replace(SPEC, budget=Budget(Decimal(30)))
+    ledger = enter(opened(), "10:29", core(), spec=limited)
     assert ledger.exhausted_at is None
     for clock in ("10:30", "10:45"):
-        ledger = enter(ledger, clock, core(), budget=limited)
+        ledger = enter(ledger, clock, core(), spec=limited)
         assert ledger.exhausted_at == t("10:30")
-    raised = replace(BUDGET, limit=Decimal(1000))
-    assert enter(ledger, "10:46", core(), budget=raised).exhausted_at is None
+    raised = replace(SPEC, budget=Budget(Decimal(1000)))
+    assert enter(ledger, "10:46", core(), spec=raised).exhausted_at is None
     assert enter(ledger, "10:46", core()).exhausted_at is None
 
 
@@ -215,10 +222,10 @@ def test_a_ledger_dated_ahead_is_taken_up_by_the_next_operator_at_once() -> None
 def test_a_step_back_over_midnight_goes_on_with_the_day_before() -> None:
     midnight = t("00:00") + 24 * HOUR
     ledger = opened("23:50", 7, period=Period.DAY, period_end=midnight)
-    ledger = accrue(ledger, [core()], DAILY, UTC, midnight + 10 * MINUTE)
-    ledger = accrue(ledger, [core()], DAILY, UTC, t("23:11"), MINUTE)
+    ledger = accrue(ledger, [core()], DAILY, midnight + 10 * MINUTE)
+    ledger = accrue(ledger, [core()], DAILY, t("23:11"), MINUTE)
     assert (ledger.accrued, ledger.period_start, ledger.previous) == (28, t("00:00"), None)
-    ledger = accrue(ledger, [core()], DAILY, UTC, midnight + MINUTE, 50 * MINUTE)
+    ledger = accrue(ledger, [core()], DAILY, midnight + MINUTE, 50 * MINUTE)
     assert (ledger.accrued, ledger.previous) == (1, Spent("JPY", t("00:00"), Decimal(77)))
 
 
@@ -270,13 +277,13 @@ def test_the_periods_sum_up_to_the_integral_whatever_the_rate_of_looks(seed: int
     die = Random(seed)
     pods = any_pods(die)
     ledger, before, closed = (
-        accrue(Ledger(), seen(pods, BEGIN, BEGIN), DAILY, UTC, BEGIN),
+        accrue(Ledger(), seen(pods, BEGIN, BEGIN), DAILY, BEGIN),
         BEGIN,
         [],
     )
     for milliseconds in sorted(die.randint(0, LENGTH) for _ in range(die.choice([1, 5, 50]))):
         now = BEGIN + timedelta(milliseconds=milliseconds)
-        ledger = accrue(ledger, seen(pods, before, now), DAILY, UTC, now, now - before)
+        ledger = accrue(ledger, seen(pods, before, now), DAILY, now, now - before)
         if ledger.previous is not None and ledger.previous not in closed:
             closed.append(ledger.previous)
         before = now
@@ -293,8 +300,8 @@ def test_the_periods_sum_up_to_the_integral_whatever_the_rate_of_looks(seed: int
 def test_restarts_lose_at_most_one_interval_of_the_pods_that_went_meanwhile(seed: int) -> None:
     """A new process finds the status of the last write, and only pods that are still there."""
     die = Random(seed)
-    pods, day = any_pods(die), replace(BUDGET)
-    ledger, before = accrue(Ledger(), seen(pods, BEGIN, BEGIN), day, UTC, BEGIN), BEGIN
+    pods, day = any_pods(die), SPEC
+    ledger, before = accrue(Ledger(), seen(pods, BEGIN, BEGIN), day, BEGIN), BEGIN
     lost = Decimal(0)
     now = BEGIN
     while now < BEGIN + 4 * HOUR:
@@ -305,9 +312,9 @@ def test_restarts_lose_at_most_one_interval_of_the_pods_that_went_meanwhile(seed
             gone = [p for p in pods if p.gone_at and before < p.gone_at <= now]
             lost += by_hand(gone, before, now)
             written = replace(ledger, pods={})
-            ledger = accrue(written, there, day, UTC, now)
+            ledger = accrue(written, there, day, now)
         else:
-            ledger = accrue(ledger, seen(pods, before, now), day, UTC, now, now - before)
+            ledger = accrue(ledger, seen(pods, before, now), day, now, now - before)
         before = now
     assert abs(ledger.accrued + lost - by_hand(pods, BEGIN, now)) < ALMOST
     most = sum(p.requests["cpu"] * 60 + p.requests["memory"] / GIB * 30 for p in pods) / 60
@@ -319,13 +326,13 @@ def test_restarts_lose_at_most_one_interval_of_the_pods_that_went_meanwhile(seed
 def test_a_clock_that_jumps_about_charges_what_was_measured(seed: int) -> None:
     die = Random(seed)
     pods = [core(uid=str(n), cores=die.randint(0, 4)) for n in range(die.randint(1, 4))]
-    ledger, real, closed = accrue(opened("10:00"), pods, DAILY, UTC, t("10:00")), timedelta(), []
+    ledger, real, closed = accrue(opened("10:00"), pods, DAILY, t("10:00")), timedelta(), []
     begun = ledger.accrued
     for _ in range(die.randint(1, 30)):
         step = die.randint(0, 120) * SECOND
         real += step
         now = t("10:00") + real + die.choice([0, 0, -1, 1]) * HOUR
-        ledger = accrue(ledger, pods, DAILY, UTC, now, step)
+        ledger = accrue(ledger, pods, DAILY, now, step)
         if ledger.previous is not None and ledger.previous not in closed:
             closed.append(ledger.previous)
     per_second = Decimal(sum(p.requests["cpu"] for p in pods)) / 60

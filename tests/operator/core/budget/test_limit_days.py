@@ -20,11 +20,13 @@ AFTERNOON = once("afternoon", "15:00", "16:00", 1)
 
 def pool(limit: str | None, policy: str = "NoNewWarmth", **fields: Any) -> PoolSpec:
     """A pool whose pods cost 1 a minute, with a limit for the day."""
-    budget = {"currency": "JPY", "prices": {"cpuHour": "60"}, "period": "Day"}
+    budget = {"period": "Day"}
     if limit is not None:
         budget |= {"limit": limit, "onExhausted": policy}
     fields.setdefault("windows", [MORNING, NOON, AFTERNOON])
-    return pool_spec(budget=budget, lead="15s", **fields)
+    return pool_spec(
+        prices={"currency": "JPY", "cpuHour": "60"}, budget=budget, lead="15s", **fields
+    )
 
 
 def day(spec: PoolSpec, **how: object) -> Walk:

@@ -6,19 +6,16 @@ import pytest
 from rows import each
 
 from kotatsu_operator.core.budget.prices import (
-    NO_PRICES,
-    PriceTable,
     hourly,
     parse_table,
     pod_requests,
-    priced,
 )
 from kotatsu_operator.core.formats import parse_quantity
 from kotatsu_operator.core.pool.parse import SpecError
-from kotatsu_operator.core.pool.spec import Budget, Prices
+from kotatsu_operator.core.pool.spec import NO_PRICES, Prices
 
 GIB = Decimal(2**30)
-PRICES = Prices({"cpu": Decimal("6.5"), "memory": Decimal("0.7")})
+PRICES = Prices("JPY", {"cpu": Decimal("6.5"), "memory": Decimal("0.7")})
 SMALL = {"cpu": Decimal("0.5"), "memory": 2 * GIB}
 SMALL_HOUR = Decimal("4.65")  # 0.5 x 6.5 + 2 x 0.7
 
@@ -180,7 +177,7 @@ def test_the_sidecars_of_a_pod_are_resized_as_its_containers() -> None:
 
 
 def test_other_resources_have_prices_too() -> None:
-    prices = Prices({"nvidia.com/gpu": Decimal(110), "cpu": Decimal("6.5")})
+    prices = Prices("JPY", {"nvidia.com/gpu": Decimal(110), "cpu": Decimal("6.5")})
     requests = pod_requests({"containers": [wants(**{"nvidia.com/gpu": "2", "cpu": "1"})]})
     assert hourly(requests, prices) == Decimal("226.5")
 
@@ -197,33 +194,21 @@ TABLE = parse_table(
 )
 
 
-def of_pool(currency: str = "", **prices: str) -> Budget:
-    return Budget(currency, Prices({name: Decimal(text) for name, text in prices.items()}))
-
-
-def test_a_pool_without_prices_takes_the_tables() -> None:
-    assert priced(of_pool(), TABLE) == Budget("JPY", TABLE.prices)
-
-
-def test_a_pools_own_price_comes_before_the_tables() -> None:
-    for currency in ("", "JPY"):
-        budget = priced(of_pool(currency, cpu="9"), TABLE)
-        assert budget.currency == "JPY"
-        assert budget.prices.per_hour == {**TABLE.prices.per_hour, "cpu": Decimal(9)}
-
-
-def test_a_pool_in_another_currency_takes_nothing_from_the_table() -> None:
-    assert priced(of_pool("USD", cpu="0.04"), TABLE) == of_pool("USD", cpu="0.04")
+def test_a_table_has_a_currency_and_a_price_for_each_resource() -> None:
+    assert TABLE.currency == "JPY"
+    assert TABLE.per_hour == {
+        "cpu": Decimal("6.5"),
+        "memory": Decimal("0.7"),
+        "nvidia.com/gpu": Decimal(110),
+    }
 
 
 def test_without_any_price_there_is_no_currency_and_no_cost() -> None:
-    assert priced(of_pool("USD"), TABLE).currency == ""
-    assert priced(of_pool("USD"), NO_PRICES).currency == ""
-    assert priced(of_pool(), NO_PRICES) == Budget()
+    assert parse_table({"currency": "USD"}) == NO_PRICES
 
 
 def test_no_table_is_no_prices() -> None:
-    assert parse_table({}) == NO_PRICES == PriceTable()
+    assert parse_table({}) == NO_PRICES == Prices()
 
 
 @pytest.mark.parametrize(

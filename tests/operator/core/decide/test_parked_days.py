@@ -8,13 +8,14 @@ from kotatsu_operator.core.pool.memory import Phase, Reason, Route
 from tests.operator.core.values import HOUR, MINUTE, SECOND, once, override, pool_spec, t
 from tests.operator.core.walk import PARKED, Walk, walk
 
-PRICES = {"currency": "JPY", "prices": {"cpuHour": "1"}, "period": "Day"}
+PRICES = {"currency": "JPY", "cpuHour": "1"}
+DAILY = {"period": "Day"}
 IDLE_AFTER = 2 * MINUTE
 
 
 def pool(*requests: str, parked: dict[str, object] | None = None, **fields: object) -> Walk:
     """A pool that sleeps since 08:00 and may park one pod for half an hour."""
-    spec = pool_spec(parked={"for": "30m", **(parked or {})}, **fields)
+    spec = pool_spec(**{"parkedFor": "30m", **fields})
     return walk(spec, t("08:00"), [t(clock) for clock in requests])
 
 
@@ -58,17 +59,17 @@ def test_more_pods_than_stay_are_removed() -> None:
 
 
 def test_pods_that_were_never_started_are_not_started_to_be_parked() -> None:
-    w = pool("08:30", parked={"replicas": 3}).until(t("08:40"))
+    w = pool("08:30", parkedFor="1h", parkedReplicas=3).until(t("08:40"))
     assert (w.phase, w.replicas) == (Phase.PARKED, 1)
 
 
 def test_with_no_time_to_stay_an_idle_pool_sleeps() -> None:
-    w = pool("08:30", parked={"for": "0s"}).until(t("08:40"))
+    w = pool("08:30", parkedFor="0s").until(t("08:40"))
     assert w.phase is Phase.ASLEEP
 
 
 def test_a_pool_whose_pods_cannot_be_parked_sleeps_when_it_is_idle() -> None:
-    spec = pool_spec(parked={"for": "30m"})
+    spec = pool_spec(parkedFor="30m")
     w = walk(spec, t("08:00"), [t("08:30")], parking="Guaranteed").until(t("08:40"))
     assert w.phase is Phase.ASLEEP
 
@@ -78,7 +79,7 @@ def test_a_pool_whose_pods_cannot_be_parked_sleeps_when_it_is_idle() -> None:
 
 def test_a_window_may_ask_for_parked_pods() -> None:
     window = once("pitch", "09:00", "10:00", 2) | {"mode": "Parked"}
-    w = pool(windows=[window], parked={"for": "0s"}).until(t("09:00"))
+    w = pool(windows=[window], parkedFor="0s").until(t("09:00"))
     assert (w.phase, w.memory.reason, w.replicas) == (Phase.PARKED, Reason.WINDOW, 2)
     assert reduced(w) == [True, True]
     assert w.told("WindowCold", "WindowLate") == []
@@ -90,7 +91,7 @@ def test_a_window_may_ask_for_parked_pods() -> None:
 
 def test_a_window_for_parked_pods_ends_the_way_down_to_sleep() -> None:
     window = once("pitch", "09:00", "10:00", 1) | {"mode": "Parked"}
-    w = pool("08:57:52", windows=[window], parked={"for": "0s"}, lead="1s")
+    w = pool("08:57:52", windows=[window], parkedFor="0s", lead="1s")
     w.until(t("09:00:01"))
     assert w.told() == ["Warming", "Warm", "Draining", "SleepAborted", "Warm", "Parked"]
     assert w.made == 1
@@ -109,7 +110,7 @@ def test_a_warm_window_restores_parked_pods_before_it_opens() -> None:
 
 def test_a_window_for_parked_pods_is_warm_where_none_can_be_parked() -> None:
     window = once("pitch", "09:00", "10:00", 2) | {"mode": "Parked"}
-    spec = pool_spec(parked={}, windows=[window])
+    spec = pool_spec(parkedFor="1h", windows=[window])
     w = walk(spec, t("08:00"), parking="Guaranteed").until(t("09:30"))
     assert (w.phase, w.ready) == (Phase.WARM, 2)
 
@@ -119,25 +120,25 @@ def test_a_window_for_parked_pods_is_warm_where_none_can_be_parked() -> None:
 
 def test_an_asleep_override_ends_parking() -> None:
     w = pool("08:30").until(t("08:40"))
-    w.edit(pool_spec(parked={"for": "30m"}, override=override("Asleep", t("09:30"))))
+    w.edit(pool_spec(parkedFor="30m", override=override("Asleep", t("09:30"))))
     w.until(t("08:41"))
     assert w.phase is Phase.ASLEEP
 
 
 def test_a_warm_override_restores_the_requests() -> None:
     w = pool("08:30").until(t("08:40"))
-    w.edit(pool_spec(parked={"for": "30m"}, override=override("Warm", t("09:30"), replicas=1)))
+    w.edit(pool_spec(parkedFor="30m", override=override("Warm", t("09:30"), replicas=1)))
     w.until(t("08:41"))
     assert (w.phase, reduced(w)) == (Phase.WARM, [False])
 
 
 def test_a_spent_budget_ends_parking() -> None:
-    w = pool("08:30", budget=PRICES | {"limit": "0.0357"}).until(t("09:00"))
+    w = pool("08:30", prices=PRICES, budget=DAILY | {"limit": "0.0357"}).until(t("09:00"))
     assert w.phase is Phase.ASLEEP
 
 
 def test_a_parked_pod_costs_what_it_requests() -> None:
-    w = pool("08:30", budget=PRICES).until(t("08:40"))
+    w = pool("08:30", prices=PRICES, budget=DAILY).until(t("08:40"))
     parked, spent = w.times(Phase.PARKED)[0], w.ledger.accrued
     w.until(t("08:50"))
     assert t("08:40") > parked
@@ -156,7 +157,7 @@ def test_requests_count_as_restored_only_when_every_watch_has_shown_it() -> None
 
 @pytest.mark.parametrize("hours", [1, 5])
 def test_a_pool_whose_parking_was_removed_sleeps(hours: int) -> None:
-    w = pool("08:30", parked={"for": "24h"}).until(t("08:30") + hours * HOUR)
+    w = pool("08:30", parkedFor="24h").until(t("08:30") + hours * HOUR)
     assert w.phase is Phase.PARKED
     w.edit(pool_spec())
     w.until(w.now + MINUTE + 10 * SECOND)
@@ -165,14 +166,14 @@ def test_a_pool_whose_parking_was_removed_sleeps(hours: int) -> None:
 
 # --- spent budgets ---
 
-LIMITED = PRICES | {"prices": {"cpuHour": "60"}}
+DEARER = PRICES | {"cpuHour": "60"}
 ALL_DAY = once("all-day", "08:30", "12:00", 2) | {"mode": "Parked"}
 
 
 def spent_while_parked(policy: str, *requests: str, **fields: object) -> Walk:
     """Two pods in a window for parked ones, whose budget is spent while they are parked."""
-    budget = LIMITED | {"limit": "2", "onExhausted": policy}
-    return pool(*requests, windows=[ALL_DAY], budget=budget, lead="10s", **fields)
+    budget = DAILY | {"limit": "2", "onExhausted": policy}
+    return pool(*requests, windows=[ALL_DAY], prices=DEARER, budget=budget, lead="10s", **fields)
 
 
 def test_a_spent_budget_leaves_an_open_window_parked() -> None:

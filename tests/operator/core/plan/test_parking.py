@@ -6,9 +6,9 @@ from docs.pages import ROOT
 
 from kotatsu_operator.core.budget.prices import hourly, pod_requests, requesting
 from kotatsu_operator.core.pool.resize import parked_spec
-from kotatsu_operator.core.pool.spec import Parked, Prices
+from kotatsu_operator.core.pool.spec import PLATFORM, Prices
 
-PARKED = Parked()
+CPU = PLATFORM.parked_cpu
 VOICE = {
     "containers": [{"name": "voice", "resources": {"requests": {"cpu": "250m", "memory": "320Mi"}}}]
 }
@@ -23,7 +23,7 @@ def test_each_container_and_sidecar_is_reduced_and_no_init_container() -> None:
             {"name": "setup", "resources": {"requests": {"cpu": "300m"}}},
         ],
     }
-    reduced = parked_spec(pod, PARKED.requests)
+    reduced = parked_spec(pod, CPU)
     assert pod_requests(reduced) == {"cpu": Decimal("0.305")}, "the init container and its sidecar"
     assert pod_requests(pod) == {"cpu": 3}, "the template itself is as it was"
 
@@ -31,7 +31,7 @@ def test_each_container_and_sidecar_is_reduced_and_no_init_container() -> None:
 def test_a_limit_stands_in_for_a_request_and_without_both_there_is_nothing_to_reduce() -> None:
     limited = {"name": "a", "resources": {"limits": {"cpu": "1"}}}
     pod = {"containers": [limited, {"name": "b"}]}
-    assert pod_requests(parked_spec(pod, PARKED.requests)) == {"cpu": Decimal("0.005")}
+    assert pod_requests(parked_spec(pod, CPU)) == {"cpu": Decimal("0.005")}
 
 
 def test_the_parts_of_a_template_that_are_kept_have_the_same_requests() -> None:
@@ -41,10 +41,10 @@ def test_the_parts_of_a_template_that_are_kept_have_the_same_requests() -> None:
 
 
 def test_the_page_about_costs_has_the_three_prices() -> None:
-    prices = Prices({"cpu": Decimal("6.5"), "memory": Decimal("0.7")})
+    prices = Prices("JPY", {"cpu": Decimal("6.5"), "memory": Decimal("0.7")})
     lines = (ROOT / "docs/cost.md").read_text().splitlines()
     rows = {line.split("|")[1].strip(): line for line in lines if line.startswith("| ")}
-    pods = {"warm": VOICE, "parked": parked_spec(VOICE, PARKED.requests), "asleep": {}}
+    pods = {"warm": VOICE, "parked": parked_spec(VOICE, CPU), "asleep": {}}
     for name, pod in pods.items():
         hour = hourly(pod_requests(pod), prices)
         shown = f"{hour.normalize():f}" if hour else "0"

@@ -19,10 +19,13 @@ from kotatsu_operator.core.pool.memory import Memory, Phase
 from kotatsu_operator.core.pool.spec import PoolSpec
 from kotatsu_operator.core.report.conditions import calendar_failures
 from kotatsu_operator.core.report.status import memory_status, read_memory
+from kotatsu_operator.core.schema import joined
 from tests.operator.core.values import cron, pool_spec
 
 NOW = datetime(2030, 12, 1, tzinfo=UTC)
 TEAM: dict[str, Any] = {"name": "team", "replicas": 5}
+HOLIDAYS = {"name": "holidays", "mode": "Closed"}
+TEAM_CLOSED = {"name": "team", "mode": "Closed"}
 
 
 def spec(**fields: Any) -> PoolSpec:
@@ -62,8 +65,8 @@ def test_an_event_opens_a_window_of_its_pods():
 
 def test_each_use_of_a_calendar_takes_the_events_that_match():
     uses = [
-        TEAM | {"match": {"text": "PITCH"}},
-        TEAM | {"match": {"category": "rehearsal"}, "replicas": 2},
+        TEAM | {"match": "PITCH"},
+        TEAM | {"match": "Rehearsal", "replicas": 2},
     ]
     events = pitch(17, "Practice", "Rehearsal"), pitch(18), pitch(19, "Lunch")
     found = opened(spec(calendars=uses), {"team": read(*events)})
@@ -73,7 +76,7 @@ def test_each_use_of_a_calendar_takes_the_events_that_match():
 def test_on_closed_days_schedules_and_events_stay_shut_and_a_dated_window_opens():
     single = {"name": "own", "replicas": 1, "start": "2030-12-31T09:00", "end": "2030-12-31T10:00"}
     daily = cron("0 12 * * *", "1h", name="daily")
-    pool = spec(windows=[daily, single], calendars=[TEAM], closedOn=["holidays"])
+    pool = spec(windows=[daily, single], calendars=[TEAM, HOLIDAYS])
     readings = {"team": read(pitch(18), pitch(31)), "holidays": read(holiday(30, 2))}
     found = opened(pool, readings)
     assert {o.window for o in found if o.start.day in (30, 31)} == {"own"}
@@ -100,7 +103,7 @@ def test_a_calendar_that_cannot_be_read_keeps_its_windows_and_says_so():
 
 
 def test_a_new_operator_takes_windows_from_the_status_until_it_has_read():
-    pool = spec(windows=[cron("0 12 * * *", "1h")], calendars=[TEAM], closedOn=["holidays"])
+    pool = spec(windows=[cron("0 12 * * *", "1h")], calendars=[TEAM, HOLIDAYS])
     readings = {"team": read(pitch()), "holidays": read(holiday(5))}
     memory = follow(pool, Memory(phase=Phase.WARM, since=NOW), readings, NOW)
     restored = read_memory(memory_status(memory, pool), Memory())
@@ -115,7 +118,8 @@ def test_calendars_are_read_from_the_status_only_if_another_has_written_them():
     memory = follow(pool, Memory(phase=Phase.WARM, since=NOW), {"team": read(pitch())}, NOW)
     status = memory_status(memory, pool)
     assert read_memory(status, memory).calendars is memory.calendars
-    edited = status | {"calendars": [status["calendars"][0] | {"windows": []}]}
+    without = {"calendars": [status["internal"]["calendars"][0] | {"windows": []}]}
+    edited = joined(status, {"internal": without})
     assert read_memory(edited, memory).calendars[0].windows == ()
 
 
@@ -140,7 +144,7 @@ def test_a_calendar_that_is_not_named_any_more_is_forgotten():
 
 
 def test_a_calendar_that_the_chart_does_not_have_is_named():
-    pool = spec(calendars=[TEAM], closedOn=["holidays"])
+    pool = spec(calendars=[TEAM, HOLIDAYS])
     (condition,) = calendar_failures(pool, Memory(), {"team": read()})
     assert condition["reason"] == "NotConfigured"
     assert condition["message"].startswith("the operator follows no calendar holidays: add it to")
@@ -151,7 +155,7 @@ def test_a_status_holds_the_next_events_and_says_how_many_are_left_out():
         Occasion(f"{i}", "Busy", NOW + timedelta(hours=i), NOW + timedelta(hours=i + 1))
         for i in range(100)
     ]
-    pool = spec(calendars=[TEAM], closedOn=["team"])
+    pool = spec(calendars=[TEAM, TEAM_CLOSED])
     readings = {"team": read(*events, holiday(1, 400))}
     memory = follow(pool, Memory(), readings, NOW)
     (followed,) = memory.calendars
@@ -165,7 +169,7 @@ def test_a_status_holds_the_next_events_and_says_how_many_are_left_out():
 def test_a_long_event_closes_each_of_its_days(began: int):
     start = NOW.date() - timedelta(days=began)
     long = Occasion("x@holidays", "Renovation", start, start + timedelta(days=began + 70))
-    pool = spec(windows=[cron("0 12 * * *", "1h")], closedOn=["holidays"])
+    pool = spec(windows=[cron("0 12 * * *", "1h")], calendars=[HOLIDAYS])
     memory = follow(pool, Memory(), {"holidays": read(long)}, NOW)
     used = with_calendars(pool, memory)
     found = occurrences(used.windows, used.zone, NOW, NOW + timedelta(days=80))
@@ -173,7 +177,7 @@ def test_a_long_event_closes_each_of_its_days(began: int):
 
 
 def test_a_window_of_a_closed_day_stays_shut_after_midnight():
-    pool = spec(windows=[cron("0 23 * * *", "3h")], closedOn=["holidays"])
+    pool = spec(windows=[cron("0 23 * * *", "3h")], calendars=[HOLIDAYS])
     readings = {"holidays": read(holiday(5))}
     night = datetime(2030, 12, 5, 15, 30, tzinfo=UTC)  # 0:30 on the 6th in Tokyo
     memory = follow(pool, Memory(), readings, night)
@@ -208,5 +212,5 @@ def test_a_time_that_clocks_skip_is_no_window():
 )
 def test_an_edited_status_does_no_harm(edited: Any):
     memory = read_memory({"phase": "Warm", "calendars": edited}, Memory())
-    pool = spec(calendars=[TEAM], closedOn=["team"])
+    pool = spec(calendars=[TEAM, TEAM_CLOSED])
     assert with_calendars(pool, memory).windows == ()

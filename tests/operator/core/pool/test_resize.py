@@ -6,7 +6,7 @@ import pytest
 
 from kotatsu_operator.core.pool.resize import parked, pod_size, to_reduce, to_restore
 
-MOST = {"cpu": Decimal("0.005")}
+CPU = Decimal("0.005")
 GUARANTEED = {"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"cpu": "1", "memory": "1Gi"}}
 
 
@@ -36,13 +36,13 @@ def size(*containers, **spec):
     ],
 )  # fmt: skip
 def test_a_parked_container_requests_no_more_than_the_pool_says(made, asked):
-    assert parked(size(made), MOST) == asked
+    assert parked(size(made), CPU) == asked
 
 
 def test_a_pod_is_parked_once_and_restored_once():
     template, small = size(container(cpu="1")), size(container(cpu="5m"))
-    assert to_reduce(template, template, MOST) == {"app": {"cpu": "0.005"}}
-    assert to_reduce(template, small, MOST) == {}
+    assert to_reduce(template, template, CPU) == {"app": {"cpu": "0.005"}}
+    assert to_reduce(template, small, CPU) == {}
     assert to_restore(template, small) == {"app": {"cpu": "1"}}
     assert to_restore(template, template) == {}
 
@@ -51,13 +51,13 @@ def test_what_the_template_does_not_state_is_left_alone():
     """A LimitRange's default, and a sidecar that was injected, could not be restored from it."""
     template = size(container(memory="1Gi"))
     pod = size(container(cpu="1", memory="1Gi"), container("proxy", cpu="1"))
-    assert to_reduce(template, pod, MOST) == to_restore(template, pod) == {}
+    assert to_reduce(template, pod, CPU) == to_restore(template, pod) == {}
 
 
 def test_a_sidecar_is_parked_as_the_containers_and_an_init_container_is_not():
     sidecar = container("proxy", cpu="1") | {"restartPolicy": "Always"}
     template = size(container(cpu="1"), initContainers=[sidecar, container("first", cpu="8")])
-    assert parked(template, MOST) == {"app": {"cpu": "0.005"}, "proxy": {"cpu": "0.005"}}
+    assert parked(template, CPU) == {"app": {"cpu": "0.005"}, "proxy": {"cpu": "0.005"}}
     assert template.sidecars == {"proxy"}
 
 
@@ -65,7 +65,7 @@ def test_a_request_above_the_template_is_lowered_and_not_raised_again():
     """As a VerticalPodAutoscaler may have set it."""
     template, large = size(container(cpu="1")), size(container(cpu="2"))
     assert to_restore(template, large) == {}
-    assert to_reduce(template, large, MOST) == {"app": {"cpu": "0.005"}}
+    assert to_reduce(template, large, CPU) == {"app": {"cpu": "0.005"}}
 
 
 def test_a_pod_of_an_earlier_template_gets_no_more_than_its_limit():

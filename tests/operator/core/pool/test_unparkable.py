@@ -7,7 +7,7 @@ import pytest
 from kotatsu_operator.core.pool.resize import pod_size, unparkable
 from tests.operator.core.values import pool_spec
 
-MOST = {"cpu": Decimal("0.005")}
+CPU = Decimal("0.005")
 APP = {"name": "app", "resources": {"requests": {"cpu": "1", "memory": "1Gi"}}}
 SAME = {"limits": {"cpu": "1", "memory": "1Gi"}}
 TARGET = pool_spec().target
@@ -16,9 +16,9 @@ KNATIVE = pool_spec(
 ).target
 
 
-def why(spec=None, *autoscalers, target=TARGET, most=MOST):
+def why(spec=None, *autoscalers, target=TARGET):
     template = None if spec is None else pod_size(spec)
-    found = unparkable(target, template, most, autoscalers)
+    found = unparkable(target, template, CPU, autoscalers)
     return None if found is None else (found.reason, found.message)
 
 
@@ -36,8 +36,8 @@ def test_a_burstable_pod_can_be_parked():
 @pytest.mark.parametrize(
     ("spec", "reason", "remedy"),
     [
-        (None, "NoTemplate", "remove spec.parked"),
-        ({}, "NoTemplate", "remove spec.parked"),
+        (None, "NoTemplate", "remove spec.parkedFor"),
+        ({}, "NoTemplate", "remove spec.parkedFor"),
         ({"containers": [{"name": "app"}]}, "NothingToReduce", "set requests"),
         ({"containers": [APP], "resources": SAME}, "PodLevelResources", "to the containers"),
         ({"containers": [APP | {"resources": SAME}]}, "Guaranteed", "below its limit"),
@@ -66,8 +66,6 @@ def test_a_template_that_cannot_be_parked_is_named_with_what_to_do(spec, reason,
 def test_a_resize_policy_of_another_resource_does_not_matter():
     policy = [{"resourceName": "memory", "restartPolicy": "RestartContainer"}]
     assert why({"containers": [APP | {"resizePolicy": policy}]}) is None
-    most = MOST | {"memory": Decimal(2**20)}
-    assert why({"containers": [APP | {"resizePolicy": policy}]}, most=most)[0] == "RestartsToResize"
 
 
 def test_knative_scales_its_own_pods():

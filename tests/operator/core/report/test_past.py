@@ -29,24 +29,30 @@ _HISTORIES = st.fixed_dictionaries(
 @examples(300)
 @given(_HISTORIES | _VALUES, st.dictionaries(st.sampled_from(["at", "accrued", *_NAMES]), _VALUES))
 def test_any_status_has_a_past(history, cost) -> None:
-    past = read_past({"history": history, "cost": cost}, t("08:00"), t("12:00"), t("11:00"))
+    past = read_past(
+        {"internal": {"history": history}, "cost": cost},
+        {"record": history},
+        t("08:00"),
+        t("12:00"),
+        t("11:00"),
+    )
     assert all(t("08:00") <= row.begin <= row.end <= t("12:00") for row in past.rows)
     assert all(cost >= 0 for cost in past.costs.values())
 
 
 def test_more_episodes_than_the_operator_writes_are_not_read() -> None:
     one = {"from": "2026-11-25T09:00:00Z", "to": "2026-11-25T10:00:00Z"}
-    assert len(read_stored({"history": {"episodes": [one] * (KEPT + 40)}}).finished) == KEPT
-    assert read_stored({"history": "none"}) == StoredHistory()
+    assert len(read_stored({}, {"record": {"episodes": [one] * (KEPT + 40)}}).finished) == KEPT
+    assert read_stored({"internal": {"history": "none"}}, {"record": "none"}) == StoredHistory()
 
 
 def test_two_ranges_that_touch_share_an_episode_without_a_gap() -> None:
     paid = {"currency": "JPY", "periodStart": "2026-11-25T00:00:00Z"}
     one = {"from": "2026-11-25T09:00:00Z", "to": "2026-11-25T10:00:00Z", "cost": "1.000001", **paid}
-    status = {"history": {"since": "2026-11-25T08:00:00Z", "episodes": [one]}}
+    history = {"record": {"since": "2026-11-25T08:00:00Z", "episodes": [one]}}
     middle = t("09:20")
-    first = read_past(status, t("08:00"), middle, t("11:00"))
-    second = read_past(status, middle, t("11:00"), t("11:00"))
+    first = read_past({}, history, t("08:00"), middle, t("11:00"))
+    second = read_past({}, history, middle, t("11:00"), t("11:00"))
     assert [row.end - row.begin for row in (*first.rows, *second.rows)] == [
         20 * MINUTE,
         40 * MINUTE,
@@ -56,8 +62,8 @@ def test_two_ranges_that_touch_share_an_episode_without_a_gap() -> None:
 
 def test_an_episode_of_no_length_is_in_one_of_two_ranges_that_touch() -> None:
     one = {"from": "2026-11-25T09:00:00Z", "to": "2026-11-25T09:00:00Z"}
-    status = {"history": {"since": "2026-11-25T08:00:00Z", "episodes": [one]}}
+    history = {"record": {"since": "2026-11-25T08:00:00Z", "episodes": [one]}}
     begin = t("09:00") - HOUR
-    before = read_past(status, begin, t("09:00"), t("11:00"))
-    after = read_past(status, t("09:00"), begin + timedelta(hours=2), t("11:00"))
+    before = read_past({}, history, begin, t("09:00"), t("11:00"))
+    after = read_past({}, history, t("09:00"), begin + timedelta(hours=2), t("11:00"))
     assert (len(before.rows), len(after.rows)) == (0, 1)

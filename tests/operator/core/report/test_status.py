@@ -175,12 +175,13 @@ def test_activity_that_is_not_written_down_yet_is_not_forgotten():
 def test_when_an_override_really_ends_can_be_read():
     later = Memory(since=t("10:00"), override=KnownOverride(seen_at=t("10:00")))
     far = pool_spec(override=override("Warm", t("10:00") + timedelta(days=9)))
-    assert memory_status(later, far)["override"]["endsAt"] == "2026-11-26T10:00:00Z"
+    assert memory_status(later, far)["overrideEndsAt"] == "2026-11-26T10:00:00Z"
 
 
 def test_an_override_that_was_taken_back_is_taken_out():
     memory = Memory(since=t("10:00"), override=KnownOverride("old"))
-    assert memory_status(memory, SPEC)["override"] is None
+    status = memory_status(memory, SPEC)
+    assert (status["overrideEndsAt"], status["internal"]["override"]) == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -218,13 +219,14 @@ def test_a_restarted_operator_finds_its_ledger():
     status = stored(decided_status(SPEC, SEEN, decision, replace(ledger, **seen_only)))
     cost = status["cost"]
     assert (cost["ratePerHour"], cost["limit"], cost["forecast"]) == ("13.500000", "12", "100.00")
-    assert (cost["exhausted"], cost["podPerHour"]) == (True, "1.840000")
+    assert status["internal"]["cost"]["podPerHour"] == "1.840000"
     assert read_ledger(status) == ledger
 
 
 def test_a_pool_without_prices_has_no_cost():
     decision = Decision(Memory(since=t("09:00")), None, t("10:01"))
-    assert decided_status(SPEC, SEEN, decision, Ledger())["cost"] is None
+    status = decided_status(SPEC, SEEN, decision, Ledger())
+    assert (status["cost"], status["internal"]["cost"]) == (None, None)
     assert read_ledger({}) == Ledger()
 
 
@@ -263,10 +265,10 @@ def test_a_decision_that_leaves_the_scale_alone_desires_what_there_is():
 OLD = {
     "phase": "Warm",
     "route": {"target": "Native", "epoch": 3},
-    "lastOpening": {"window": "demo", "readyAt": "x"},
+    "lastOpening": {"window": "demo", "early": "2m"},
     "lastActive": "2026-11-25T10:00:00Z",
     "cost": {"accrued": "1", "currency": "JPY"},
-    "warmUps": [{"seconds": 3, "replicas": 1}],
+    "internal": {"warmUps": ["a1", [3, 1, 0]], "cost": {"at": "2026-11-25T10:00:00Z"}},
     "demand": {"at": "2026-11-25T10:00:00Z"},
 }
 
@@ -279,16 +281,17 @@ OLD = {
         ({"phase": "Draining"}, True),
         ({"route": {"target": "Native"}}, False),
         ({"route": {"target": "Native", "epoch": 4}}, True),
-        ({"warmUps": [{"seconds": 3.0, "replicas": 1}]}, False),
-        ({"warmUps": []}, True),
+        ({"internal": {"warmUps": ["a1", [3.0, 1, 0]]}}, False),
+        ({"internal": {"warmUps": []}}, True),
         ({"lastOpening": None}, True),
-        ({"lastOpening": {"window": "demo", "readyAt": None}}, True),
+        ({"lastOpening": {"window": "demo", "early": None}}, True),
         ({"activeWindow": None}, False),
         ({"nextTransition": {"at": None}}, False),
         ({"nextTransition": {"at": "x"}}, True),
         ({"lastActive": "2026-11-25T10:00:09Z"}, False),
-        ({"cost": {"accrued": "2", "at": "x", "forecast": "3", "ratePerHour": "1"}}, False),
-        ({"cost": {"accrued": "2", "exhausted": True}}, True),
+        ({"cost": {"accrued": "2", "forecast": "3", "ratePerHour": "1"}}, False),
+        ({"cost": {"accrued": "2"}, "internal": {"cost": {"at": "x"}}}, False),
+        ({"internal": {"cost": {"exhaustedAt": "x"}}}, True),
         ({"cost": {"currency": "USD"}}, True),
         ({"cost": None}, True),
         ({"cost": {"accrued": "2"}, "phase": "Draining"}, True),
@@ -305,7 +308,7 @@ def test_a_status_is_written_only_when_it_says_something_new(new, worth):
         ({"lastActive": "2026-11-25T10:00:00Z"}, False),
         ({"cost": {"accrued": "2"}}, True),
         ({"cost": {"accrued": "1"}}, False),
-        ({"cost": {"accrued": "1", "currency": "JPY", "at": "2026-11-25T11:00:00Z"}}, False),
+        ({"internal": {"cost": {"at": "2026-11-25T11:00:00Z"}}}, False),
         ({"cost": None}, True),
     ],
 )
@@ -319,10 +322,21 @@ def test_what_changes_all_the_time_is_written_when_its_time_has_come(new, worth)
 @pytest.mark.parametrize(
     "edit",
     [
-        {"route": ["Activator"], "template": 5, "override": "mine", "windows": None},
-        {"route": {"epoch": "many"}, "hpa": {"name": 7}, "contest": {"by": 1, "seenAt": "now"}},
-        {"warmUps": [{"seconds": 1e300, "replicas": 5}, {"seconds": "3", "replicas": 1}, None]},
-        {"warmUps": {"seconds": 3}, "lastOpening": {"at": 0}, "lead": 11, "ahead": "-5s"},
+        {"internal": "mine"},
+        {"internal": ["mine"], "route": {"target": 3}},
+        {"route": ["Activator"], "internal": {"template": 5, "override": "mine", "windows": None}},
+        {"route": {"epoch": "many"}, "internal": {"contest": {"by": 1, "seenAt": "now"}}},
+        {"internal": {"hpa": {"name": 7}, "version": {}, "opening": [3], "capacity": -1}},
+        {"internal": {"hpa": {"name": "../../theirs", "minReplicas": 1}}},
+        {"internal": {"warmUps": [{"seconds": 1e300, "replicas": 5}, {"seconds": "3"}, None]}},
+        {"internal": {"warmUps": [[1e300, 5, 0], ["3", 1, 0], [3, -1, 0], [3, 1], [], "a1"]}},
+        {"internal": {"warmUps": {"seconds": 3}, "ahead": "-5s"}, "lead": 11},
+        {"internal": {"opening": {"replicas": 3}}, "lastOpening": {"at": 0}},
+        {
+            "internal": {"opening": {"readyAt": "x"}},
+            "lastOpening": {"at": 0},
+            "demand": {"seen": 1},
+        },
     ],
 )
 def test_what_cannot_be_read_of_a_status_counts_as_not_there(edit):
@@ -331,6 +345,6 @@ def test_what_cannot_be_read_of_a_status_counts_as_not_there(edit):
 
 
 def test_of_a_thousand_warm_ups_that_somebody_wrote_the_newest_are_read():
-    written = [{"seconds": n, "replicas": 1} for n in range(1000)]
-    read = read_memory({"phase": "Warm", "warmUps": written}, Memory()).warm_ups
+    written = [[n, 1, 0] for n in range(1000)]
+    read = read_memory({"phase": "Warm", "internal": {"warmUps": written}}, Memory()).warm_ups
     assert [w.seconds for w in read] == list(range(980, 1000))

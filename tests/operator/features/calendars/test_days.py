@@ -84,7 +84,7 @@ async def test_a_pool_without_calendars_has_nothing_of_them_in_its_status():
     reads(day, pitch("09:10"))
     await day.until(t("09:20"))
     assert day.replicas == 0
-    assert day.status.get("calendars") is None
+    assert day.status["internal"].get("calendars") is None
 
 
 async def test_a_reading_that_stays_the_same_writes_nothing():

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rows import each
 
-from kotatsu_operator.core.calendar.occasions import CalendarError, Match, Occasion
+from kotatsu_operator.core.calendar.occasions import CalendarError, Occasion
 from kotatsu_operator.features.calendars.ics import read
 from kotatsu_operator.features.calendars.limit import limited
 from kotatsu_operator.features.calendars.repeats import expand
@@ -20,12 +20,12 @@ NOW = datetime(2030, 12, 1, tzinfo=UTC)
 MONTH = NOW + timedelta(days=31)
 
 
-def found(*parts: str, match: Match | None = None) -> list[Occasion]:
-    return list(expand(read(calendar(*parts)), match or Match(), NOW, MONTH).occasions)
+def found(*parts: str, match: str = "") -> list[Occasion]:
+    return list(expand(read(calendar(*parts)), match, NOW, MONTH).occasions)
 
 
 def left_out(*parts: str) -> list[str]:
-    return [s.reason for s in expand(read(calendar(*parts)), Match(), NOW, MONTH).skipped]
+    return [s.reason for s in expand(read(calendar(*parts)), "", NOW, MONTH).skipped]
 
 
 def at(day: int, hour: int, minute: int = 0) -> datetime:
@@ -207,13 +207,13 @@ def test_alarms_and_tasks_are_no_events():
 @pytest.mark.parametrize(
     ("match", "uids"),
     [
-        (Match(), ["a", "b"]),
-        (Match(text="ＰＩＴＣＨ"), ["a"]),
-        (Match(category="DEMO"), ["b"]),
-        (Match(text="pitch", category="demo"), []),
+        ("", ["a", "b"]),
+        ("ＰＩＴＣＨ", ["a"]),
+        ("DEMO", ["b"]),
+        ("dem", []),
     ],
 )
-def test_a_filter_ignores_the_case_and_width_of_letters(match: Match, uids: list[str]):
+def test_a_filter_ignores_the_case_and_width_of_letters(match: str, uids: list[str]):
     times = {"DTSTART": "20301218T100000Z", "DURATION": "PT1H"}
     parts = event("a", "The Pitch", **times), event("b", "Review", CATEGORIES="x,demo", **times)
     assert [o.uid for o in found(*parts, match=match)] == uids
@@ -318,7 +318,7 @@ def test_a_time_zone_that_is_defined_wrongly_is_unknown(rule: str):
 def test_no_lines_are_more_than_a_sentence(lines: list[str]):
     text = "\n".join(["BEGIN:VCALENDAR", *lines, "END:VCALENDAR"])
     with suppress(CalendarError), limited(1):
-        expand(read(text.encode()), Match(), NOW, MONTH)
+        expand(read(text.encode()), "", NOW, MONTH)
 
 
 @given(st.data())
@@ -336,4 +336,4 @@ def test_no_edit_of_an_event_is_more_than_a_sentence(data: st.DataObject):
     cut = data.draw(st.integers(0, 12))
     edited = good[:at] + data.draw(st.binary(max_size=6)) + good[at + cut :]
     with suppress(CalendarError), limited(1):
-        expand(read(edited), Match(), NOW, MONTH)
+        expand(read(edited), "", NOW, MONTH)

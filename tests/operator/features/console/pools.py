@@ -7,6 +7,7 @@ from kotatsu_operator.core.formats import stamp
 from kotatsu_operator.core.pool.decision import Demand
 from kotatsu_operator.features.console.board import Board
 from kotatsu_operator.kube.objects import Object
+from tests.operator.core.values import annotations_of
 
 NAMES = ("auth", "feed", "gallery", "lost", "voice")
 NOW = datetime(2026, 11, 25, 10, 5, tzinfo=UTC)
@@ -21,8 +22,14 @@ class Clock:
 
 
 def pool(name: str, *, status: Object | None = None, uid: str = "", **spec: Any) -> Object:
+    annotations = annotations_of(spec)
     return {
-        "metadata": {"namespace": "demo", "name": name, "uid": uid or f"uid-{name}"},
+        "metadata": {
+            "namespace": "demo",
+            "name": name,
+            "uid": uid or f"uid-{name}",
+            "annotations": annotations,
+        },
         "spec": {
             "targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name},
             **spec,
@@ -61,7 +68,7 @@ def day(clock: Clock) -> Board:
         {"name": "rehearsal", "schedule": "0 18 * * *", "duration": "90m", "replicas": 2},
     ]
     voice = {"timeZone": "UTC", "windows": windows, "maxReplicas": 10}
-    budget = {"currency": "JPY", "limit": "3000", "prices": {"cpuHour": "6.5"}}
+    budget = {"limit": "3000"}
     for hours, ready in ((-7, 0), (-6.4, 1), (-6.2, 0), (-2.1, 3), (-2.05, 5)):
         clock.now = end + timedelta(hours=hours)
         board.see(pool("voice", status=status("Warm" if ready else "Asleep", ready), **voice))
@@ -86,15 +93,17 @@ def day(clock: Clock) -> Board:
             "periodStart": stamp(end - timedelta(hours=10)),
             "at": stamp(end),
         },
-        history=history(end),
-        notices=[
-            {
-                "id": "1",
-                "reason": "WindowReady",
-                "message": "window final-pitch: 5 replicas are Ready 14s early",
-                "at": stamp(end - timedelta(hours=2)),
-            }
-        ],
+        internal={
+            "history": waiting(end),
+            "notices": [
+                {
+                    "id": "1",
+                    "reason": "WindowReady",
+                    "message": "window final-pitch: 5 replicas are Ready 14s early",
+                    "at": stamp(end - timedelta(hours=2)),
+                }
+            ],
+        },
         lastWake={"at": stamp(end - timedelta(hours=6.4)), "duration": "1.823s"},
         lastOpening={
             "window": "final-pitch",
@@ -104,6 +113,7 @@ def day(clock: Clock) -> Board:
         },
     )
     board.see(pool("voice", status=warm, budget=budget, **voice))
+    board.remember(("demo", "voice"), {"record": history(end)})
     board.see(pool("auth", status=status("Asleep")))
     board.see(_gallery(end))
     refusal = {
@@ -136,7 +146,7 @@ def _gallery(end: datetime) -> Object:
         activeWindow="open-day",
         lastOpening=opening,
         cost={"currency": "JPY", "accrued": "512", "ratePerHour": "3.7", "limit": "500",
-              "exhausted": True, "forecast": "540"},
+              "forecast": "540"},
     )  # fmt: skip
     wrong["conditions"] += [
         {
@@ -157,7 +167,8 @@ def _gallery(end: datetime) -> Object:
 
 
 def history(end: datetime) -> Object:
-    """A wake, an override and an open window, which cost what the ledger has."""
+    """What the WarmPoolHistory has: a wake and an override. With the open window, they cost what
+    the ledger has."""
     paid = {"currency": "JPY", "periodStart": stamp(end - timedelta(hours=10))}
     ended = [
         (-6.4, -6.2, "Request", "", 1, "10.250000", {"wakes": 1}),
@@ -165,16 +176,6 @@ def history(end: datetime) -> Object:
     ]
     return {
         "since": paid["periodStart"],
-        "running": {
-            "from": stamp(end - timedelta(hours=2)),
-            "reason": "Window",
-            "name": "final-pitch",
-            "replicas": 5,
-            "podSeconds": 36000.0,
-            "opened": 1,
-            "cost": "2500.000000",
-            **paid,
-        },
         "episodes": [
             {
                 "from": stamp(end + timedelta(hours=begin)),
@@ -189,6 +190,23 @@ def history(end: datetime) -> Object:
             }
             for begin, stop, reason, name, replicas, cost, counts in ended
         ],
+    }
+
+
+def waiting(end: datetime) -> Object:
+    """What the status has beside it: the open window."""
+    return {
+        "running": {
+            "from": stamp(end - timedelta(hours=2)),
+            "reason": "Window",
+            "name": "final-pitch",
+            "replicas": 5,
+            "podSeconds": 36000.0,
+            "opened": 1,
+            "cost": "2500.000000",
+            "currency": "JPY",
+            "periodStart": stamp(end - timedelta(hours=10)),
+        }
     }
 
 

@@ -3,8 +3,7 @@ from datetime import timedelta
 
 import pytest
 from fuzz.edits import edited
-from fuzz.pools import crd, specs
-from fuzz.schema import values
+from fuzz.pools import specs, statuses
 from hypothesis import HealthCheck, given, settings
 
 from kotatsu_operator.core.plan.kept import Kept
@@ -121,14 +120,14 @@ def test_the_parts_of_a_status_that_cannot_be_read_are_left_out():
 def test_the_newest_warm_up_comes_first_with_its_parts():
     parts = {"node": 91.0, "sandbox": 1.0, "pull": 12.0, "start": 5.0}
     ups = [{"seconds": 3, "replicas": 1}, {"seconds": 109, "replicas": 5, "parts": parts}]
-    newest, oldest = view_of({"phase": "Warm", "warmUps": ups})["warmUps"]
+    newest, oldest = view_of({"phase": "Warm", "internal": {"warmUps": ups}})["warmUps"]
     assert newest == {"seconds": 109.0, "replicas": 5, "parts": parts}
     assert oldest["parts"] is None
 
 
 @pytest.mark.slow
 @settings(max_examples=100, suppress_health_check=list(HealthCheck))
-@given(edited(specs()), edited(values(crd()["status"])))
+@given(edited(specs()), edited(statuses()))
 def test_no_edit_of_spec_or_status_keeps_a_pool_from_being_shown(spec, status):
     board = Board(Clock())
     board.see(pool("voice", status=status) | {"spec": spec})
@@ -153,15 +152,15 @@ def parked_status(**more):
 
 
 def test_a_parked_pool_says_until_when():
-    shown = view_of(parked_status(), parked={"for": "20m"})
+    shown = view_of(parked_status(), parkedFor="20m")
     assert (shown["phase"], shown["parkedUntil"]) == ("Parked", "2026-11-25T10:20:00Z")
 
 
 def test_a_pool_that_is_not_parked_has_no_end_of_that():
-    assert view_of(status("Warm", 1), parked={})["parkedUntil"] is None
+    assert view_of(status("Warm", 1), parkedFor="1h")["parkedUntil"] is None
 
 
 def test_windows_say_whether_their_pods_are_parked():
     window = {"name": "w", "start": "2026-11-25T10:00", "end": "2026-11-25T12:00", "replicas": 2}
-    spec = {"timeZone": "UTC", "parked": {}, "windows": [window | {"mode": "Parked"}]}
+    spec = {"timeZone": "UTC", "parkedFor": "1h", "windows": [window | {"mode": "Parked"}]}
     assert [w["parked"] for w in view_of(parked_status(), **spec)["windows"]] == [True]

@@ -20,7 +20,9 @@ from kotatsu_operator.controller.reconciler import RETRY, Reconciler
 from kotatsu_operator.controller.records import Records, restore
 from kotatsu_operator.controller.reporter import Reporter
 from kotatsu_operator.controller.targets.target import Tools
+from kotatsu_operator.core.budget.prices import parse_table
 from kotatsu_operator.core.formats import stamp
+from kotatsu_operator.core.pool.spec import NO_PRICES, Platform
 from kotatsu_operator.core.report.record import entry_of
 from kotatsu_operator.features.knative.feature import Knative
 from kotatsu_operator.features.knative.min_scale import MIN_SCALE, Defaults
@@ -61,8 +63,8 @@ def knative_pool(name="voice", *, status=None, **spec):
 class KnativeDay:
     """An operator's looks at a pool, with a Knative that follows min-scale within 10 seconds."""
 
-    def __init__(self, now, *revisions, **spec):
-        self.now = now
+    def __init__(self, now, *revisions, prices=NO_PRICES, **spec):
+        self.now, self.prices = now, prices
         self.kube = FakeKube(knative_pool(**spec))
         self.kube.put(knative_service(**{ONE: 100}))
         for obj in revisions or (revision(ONE),):
@@ -82,6 +84,7 @@ class KnativeDay:
             self.cache,
             Reporter(self.kube, self.cache, lambda: self.now, "operator-1"),
             features=[PoolMetrics(self.registry), knative],
+            platform=Platform(prices=self.prices),
         )
 
     def watch(self):
@@ -148,7 +151,7 @@ class KnativeDay:
 
     @property
     def remembered(self):
-        return (self.status.get("knative") or {}).get("revisions")
+        return (self.status["internal"].get("knative") or {}).get("revisions")
 
     def condition(self, kind):
         (found,) = [c for c in self.status["conditions"] if c["type"] == kind]
@@ -179,7 +182,7 @@ async def test_what_was_there_is_written_down_before_the_revision_is_touched():
     day = KnativeDay(t("10:10"), windows=[WINDOW])
     await day.look()
     assert day.kube.writes == ["patch_status", "annotate"]
-    assert day.kube.called("patch_status")[0][2]["knative"] == {
+    assert day.kube.called("patch_status")[0][2]["internal"]["knative"] == {
         "revisions": [{"name": ONE, "written": ["2"]}]
     }
 
@@ -323,9 +326,9 @@ async def test_a_watch_that_lags_makes_no_original_of_what_the_pool_has_set():
     day.restart()
     day.watch()
     day.knative.revisions[NAMESPACE, ONE] = old
-    day.kube.edit("WarmPool", "voice", status={"knative": {"revisions": [
+    day.kube.edit("WarmPool", "voice", status={"internal": {"knative": {"revisions": [
         {"name": ONE, "written": ["3"]}
-    ]}})  # fmt: skip
+    ]}}})  # fmt: skip
     day.cache.keep_pool(day.kube.stored("WarmPool", "voice"))
     await day.reconciler.look(VOICE)
     assert day.remembered == [{"name": ONE, "written": ["3"]}]
@@ -434,8 +437,8 @@ async def test_a_refusal_that_says_nothing_about_what_is_written_is_no_condition
 
 
 async def test_the_services_pods_are_billed_with_their_queue_proxies():
-    budget = {"currency": "JPY", "prices": {"cpuHour": "60"}}
-    day = KnativeDay(t("10:10"), windows=[WINDOW], budget=budget)
+    prices = parse_table({"currency": "JPY", "cpuHour": "60"})
+    day = KnativeDay(t("10:10"), windows=[WINDOW], prices=prices)
     made = pod("voice-00001-x", labels={SERVICE_LABEL: "voice"}, ready=True)
     made["spec"]["containers"] = [
         {"name": "user", "resources": {"requests": {"cpu": "1"}}},
@@ -534,11 +537,14 @@ async def test_nothing_is_asked_for_a_revision_that_the_operator_did_not_write()
 
 
 async def test_a_newer_pool_inherits_the_min_scale_of_a_deleted_one():
-    newer = knative_pool(status={"knative": {"revisions": [KEPT | {"minScale": "5"}]}})
+    def knowing(name, saved):
+        known = {"internal": {"knative": {"revisions": [saved]}}, "phase": "Warm"}
+        return knative_pool(name, status=known)
+
+    newer = knowing("voice", KEPT | {"minScale": "5"})
     kube = FakeKube(config_map(), newer, revision(ONE, min_scale="5"))
-    gone = knative_pool("gone", status={"knative": {"revisions": [OURS]}})
-    await Records(kube, KINDS).gone(gone, {VOICE: kube.stored("WarmPool", "voice")})
-    assert kube.stored("WarmPool", "voice")["status"]["knative"] == {
-        "revisions": [KEPT | {"written": []}]
-    }
+    there = {VOICE: kube.stored("WarmPool", "voice")}
+    await Records(kube, KINDS).gone(knowing("gone", OURS), there)
+    status = kube.stored("WarmPool", "voice")["status"]
+    assert status["internal"]["knative"] == {"revisions": [KEPT | {"written": []}]}
     assert annotation(kube) == "5"

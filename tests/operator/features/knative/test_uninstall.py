@@ -13,4 +13,4 @@ async def test_the_revisions_of_a_knative_service_get_their_min_scale_back():
     await cluster.uninstall(kinds=kinds_of([Knative()]))
     annotations = cluster.kube.stored("Revision", "voice-1")["metadata"]["annotations"]
     assert annotations["autoscaling.knative.dev/min-scale"] == "1"
-    assert "knative" not in cluster.pool()["status"]
+    assert "knative" not in cluster.pool()["status"]["internal"]

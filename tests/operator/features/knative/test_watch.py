@@ -193,7 +193,7 @@ async def test_an_api_server_that_is_away_says_nothing_about_knative(watching):
 async def test_a_native_operator_never_looks(watching):
     kube = FakeKube()
     knative, _ = watching(kube, Runtime.NATIVE)
-    await eventually(lambda: "chart value runtime" in knative.why_absent)
+    await eventually(lambda: "chart value knative.enabled" in knative.why_absent)
     assert kube.calls == []
 
 
@@ -202,7 +202,9 @@ async def test_where_it_is_expected_its_absence_is_worth_a_warning(watching, cap
     kube.has_knative = False
     watching(kube, Runtime.KNATIVE)
     await eventually(
-        lambda: any("is expected (runtime knative)" in r.getMessage() for r in caplog.records)
+        lambda: any(
+            "is expected (knative.enabled is true)" in r.getMessage() for r in caplog.records
+        )
     )
 
 

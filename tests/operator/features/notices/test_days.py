@@ -60,12 +60,12 @@ async def test_a_notice_is_in_the_status_before_it_is_sent_and_until_it_is_deliv
     day = FeaturedDay.begin(t("09:00"), windows=[PITCH])
     courier = led_by(day)
     await day.until(t("10:00"))
-    (notice,) = day.status["notices"]
+    (notice,) = day.status["internal"]["notices"]
     assert (notice["id"], notice["reason"]) == courier.sent[0]
     assert "2 replicas are Ready" in notice["message"]
     courier.done = {notice["id"]}
     await day.until(t("10:05"))
-    assert day.status.get("notices") is None
+    assert day.status["internal"].get("notices") is None
 
 
 async def test_the_next_leader_sends_what_is_left_with_the_same_id_and_nothing_else():
@@ -85,7 +85,7 @@ async def test_the_next_leader_sends_what_is_left_with_the_same_id_and_nothing_e
 async def test_without_receivers_the_status_has_no_notices():
     day = FeaturedDay.begin(t("09:00"), windows=[PITCH])
     await day.until(t("10:30"))
-    assert day.status.get("notices") is None
+    assert day.status["internal"].get("notices") is None
 
 
 @pytest.mark.parametrize("answer", ["hang", "refuse"])
@@ -107,7 +107,7 @@ async def test_receivers_that_fail_delay_no_window(tmp_path, answer):
     task = asyncio.create_task(notifier.run(lambda _: None))
     await day.until(t("10:30"))
     assert day.metric("kotatsu_pool_windows_total", outcome="ready") == 1
-    assert [n["reason"] for n in day.status["notices"]] == ["WindowReady"]
+    assert [n["reason"] for n in day.status["internal"]["notices"]] == ["WindowReady"]
     assert notifier.delivered(VOICE) == ()
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

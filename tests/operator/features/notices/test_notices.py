@@ -46,13 +46,10 @@ def walked(*looks: tuple[str, dict[str, Any]], **given: Any) -> list[str]:
         found = news(pool, spec, state["seen"], memory, t(clock), **given)
         said += [f"{clock} {note.reason}: {note.message}" for note in found.notes]
         end = spec.override and spec.override.until.isoformat()
-        status = {"reported": found.reported}
+        status = {"internal": {"reported": found.reported}, "overrideEndsAt": end}
         if spec.override is not None:
-            status["override"] = {
-                "key": spec.override.key,
-                "endsAt": end,
-                "reported": found.override,
-            }
+            known = {"key": spec.override.key, "reported": found.override}
+            status["internal"]["override"] = known
     return said
 
 
@@ -168,7 +165,7 @@ def test_a_window_that_is_ready_early_is_told_with_by_how_much():
 def test_a_notice_stays_in_the_status_until_it_is_delivered():
     waiting = outbox({}, [COLD, Note("Warming", "2 pods start")], (), "u1", t("10:00"))
     assert [n.reason for n in waiting] == ["WindowCold"]
-    status = {"notices": notices_status(waiting)}
+    status = {"internal": {"notices": notices_status(waiting)}}
     assert read_notices(status) == waiting
     assert outbox(status, [], (), "u1", t("10:05")) == waiting
     assert outbox(status, [], {waiting[0].id}, "u1", t("10:05")) == []
@@ -188,7 +185,7 @@ def test_the_newest_notices_stay_when_there_are_too_many():
     status: dict[str, Any] = {}
     for n in range(MOST + 5):
         waiting = outbox(status, [COLD], (), "u1", t("10:00") + n * MINUTE)
-        status = {"notices": notices_status(waiting)}
+        status = {"internal": {"notices": notices_status(waiting)}}
     assert [n.at for n in read_notices(status)] == [
         t("10:00") + n * MINUTE for n in range(5, MOST + 5)
     ]
@@ -201,9 +198,9 @@ def test_edited_notices_are_left_out():
         *({}, {"id": "x", "reason": "Unknown", "at": "2026-11-25T10:00:00Z"}, "text", None),
         {"id": 7, "reason": "WindowCold", "at": "2026-11-25T10:00:00Z"},
     ]
-    assert read_notices({"notices": edited}) == [good]
+    assert read_notices({"internal": {"notices": edited}}) == [good]
     for nonsense in (None, "text", 5, {"a": 1}):
-        assert read_notices({"notices": nonsense}) == []
+        assert read_notices({"internal": {"notices": nonsense}}) == []
 
 
 def test_the_warning_before_the_end_of_an_override_is_a_setting():

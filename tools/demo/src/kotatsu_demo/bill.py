@@ -14,7 +14,7 @@ HOURS_A_MONTH = 730
 def bill(cost: Cost, full_rate: Decimal, replicas: int) -> Event:
     """The cost so far, and a month of `replicas` pods at `full_rate` an hour."""
     if not cost.currency:
-        return Event("cost", "no prices are set (spec.budget.prices), so no cost is counted")
+        return Event("cost", "no prices are set (the chart value prices), so no cost is counted")
     month = full_rate * HOURS_A_MONTH
     text = (
         f"{cost.accrued:.2f} {cost.currency} so far, at example prices; {replicas} pods left on"

@@ -16,8 +16,8 @@ from kotatsu_demo.windows import IDLE_AFTER, ZONE_NAME, Window
 from kotatsu_node.progress import Progress
 
 PLATFORM, PET = "kotatsu", "pet"
-PET_VALUES = ROOT / "tools" / "demo" / "pet-values.yaml"
-"""The values anybody may copy: example prices, a voice for everybody."""
+VALUES = ROOT / "tools" / "demo"
+"""The folder of values that anybody may copy: example prices, a voice for everybody."""
 POOL = "voice"
 GEMINI = "gemini"
 """Secret with the key for POST /talk."""
@@ -95,7 +95,7 @@ class Installation:
         self._kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
 
     def _upgrade(self, release: str, values: Mapping[str, Any]) -> None:
-        static = ("--values", str(PET_VALUES)) if release == PET else ()
+        static = ("--values", str(VALUES / f"{release}-values.yaml"))
         self._kube.helm(
             *("upgrade", "--install", release, str(_chart(release)), *static),
             *("--wait", f"--timeout={HELM_SECONDS}s"),

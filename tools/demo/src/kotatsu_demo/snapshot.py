@@ -60,11 +60,11 @@ def snapshot(pool: Object, deployment: Object, pods: Sequence[Object]) -> Snapsh
         desired=int(deployment.get("spec", {}).get("replicas", 1)),
         pods=len(pods),
         opens_at=_moment(opening.get("at")),
-        ready_at=_moment(opening.get("readyAt")),
+        ready_at=_moment(((status.get("internal") or {}).get("opening") or {}).get("readyAt")),
         prewarm_at=_moment(coming.get("at")) if coming.get("kind") == "prewarm" else None,
         wake_at=_moment(wake.get("at")),
         wake_seconds=float(wake["duration"].removesuffix("s")) if "duration" in wake else None,
-        warm_ups=len(status.get("warmUps") or ()),
+        warm_ups=_warm_ups(status),
         refusal=_refusal(pool, status),
         cost=_cost(status.get("cost") or {}),
     )
@@ -95,3 +95,8 @@ def _cost(cost: Object) -> Cost:
 
 def _moment(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text)
+
+
+def _warm_ups(status: Mapping[str, Any]) -> int:
+    rows = (status.get("internal") or {}).get("warmUps") or ()
+    return sum(isinstance(row, list) for row in rows)

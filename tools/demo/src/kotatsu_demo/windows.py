@@ -51,7 +51,7 @@ def window_from(now: datetime, status: Mapping[str, Any]) -> Window:
     Its lead is learned where the pool has warmed up before.
     """
     start = (now.astimezone(UTC) + AHEAD + timedelta(microseconds=999_999)).replace(microsecond=0)
-    lead = "" if status.get("warmUps") else FIRST_LEAD
+    lead = "" if (status.get("internal") or {}).get("warmUps") else FIRST_LEAD
     return Window(start, start + OPEN, lead=lead)
 
 

@@ -33,7 +33,7 @@ class Part:
 
 def reference(crd: Mapping[str, Any]) -> str:
     """The page."""
-    (version,) = crd["spec"]["versions"]
+    version = crd["spec"]["versions"][0]
     schema = version["schema"]["openAPIV3Schema"]["properties"]
     lines = [_INTRODUCTION]
     for name in ("spec", "status"):

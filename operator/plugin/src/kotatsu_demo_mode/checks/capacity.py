@@ -1,6 +1,7 @@
 """Checks of how many pods there may be: autoscalers, quotas, limits, budgets, and parked ones."""
 
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -245,11 +246,11 @@ _PARKED = "KOTATSU_PARKED"
 
 
 def parked(case: Case) -> Iterator[Finding]:
-    """Whether the operator could park its pods. Without spec.parked this is no fault."""
+    """Whether the operator could park its pods. Without spec.parkedFor this is no fault."""
     asked = case.pool.spec.parked
-    why = _why_not(case, asked or Parked(), is_asked=asked is not None)
+    why = _why_not(case, asked or Parked(timedelta()), is_asked=asked is not None)
     if why is None:
-        yield ok("its idle pods can be parked (spec.parked)")
+        yield ok("its idle pods can be parked (spec.parkedFor)")
     elif asked is None:
         yield ok(f"its idle pods cannot be parked: {why.message.partition(':')[0]}")
     else:
@@ -261,7 +262,7 @@ def _why_not(case: Case, asked: Parked, *, is_asked: bool) -> Obstacle | None:
     found, target = case.found, case.pool.spec.target
     mine = [a for a in found.autoscalers.items if scales(case, a)]
     template = pod_size(found.pod_spec) if found.pod_spec else None
-    why = unparkable(target, template, asked.requests, mine)
+    why = unparkable(target, template, asked.cpu, mine)
     if why is not None:
         return why
     operator = responsible(found)

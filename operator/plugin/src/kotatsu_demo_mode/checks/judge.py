@@ -6,6 +6,7 @@ from typing import Any
 
 from kotatsu_demo_mode.api import Api
 from kotatsu_demo_mode.errors import DemoModeError, NotFoundError
+from kotatsu_demo_mode.operators import platform_of
 from kotatsu_demo_mode.pools import Object, pool_path, read_pool, template_of
 from kotatsu_operator.core.decide.refusal import Refusal
 from kotatsu_operator.core.pool.spec import RouteMode, Target
@@ -14,6 +15,7 @@ from . import capacity, installation, lifecycle, traffic, workload
 from .finding import Finding, Level, refused
 from .found import Case, Found, age_of, name_of, points_to, spec_of
 from .gauges import read_pages
+from .installation import responsible
 from .reader import Reader
 from .traffic import service_named, waking
 
@@ -77,7 +79,11 @@ def case_of(
     if pool is not None and service:
         pool = pool | {"spec": pool["spec"] | {"service": service}}
     made = proposed(found, service) if pool is None else pool
-    priced = read_pool(made, None if found.workload is None else template_of(found.workload))
+    priced = read_pool(
+        made,
+        None if found.workload is None else template_of(found.workload),
+        platform_of(responsible(found)),
+    )
     most = priced.spec.most_replicas
     wanted = replicas or most
     one = service_named(found, priced.spec.service)

@@ -10,12 +10,11 @@ from kotatsu_operator.core.formats import (
     choice,
     conditions_of,
     instant,
+    internal,
     is_true,
     lasting,
-    seconds,
     seconds_of,
     table,
-    tables,
     text,
 )
 from kotatsu_operator.core.objects import target_of
@@ -27,6 +26,8 @@ from kotatsu_operator.core.pool.spec import (
     PoolSpec,
     RouteMode,
 )
+from kotatsu_operator.core.pool.v1alpha1 import status_from
+from kotatsu_operator.core.pool.warm_ups import read_warm_ups
 from kotatsu_operator.kube.objects import Object, ref
 
 _LONGEST_RETRY = 3600
@@ -60,15 +61,22 @@ def spent_budget(spec: Mapping[str, Any], status: Mapping[str, Any]) -> SpentBud
 
     A limit that was edited since counts as not reached, so that a raised limit needs no operator.
     """
-    budget, cost = spec.get("budget") or {}, status.get("cost") or {}
+    budget, cost = spec.get("budget") or {}, table(status.get("cost"))
+    inner = table(internal(status).get("cost"))
     policy = budget.get("onExhausted", OnExhausted.NO_NEW_WARMTH)
-    limit, until = amount(budget.get("limit")), instant(cost.get("periodEnd"))
-    if not cost.get("exhausted") or limit is None or until is None or policy == OnExhausted.WARN:
+    limit, until = amount(budget.get("limit")), instant(inner.get("periodEnd"))
+    if (
+        instant(inner.get("exhaustedAt")) is None
+        or limit is None
+        or until is None
+        or policy == OnExhausted.WARN
+    ):
         return None
     if limit != amount(cost.get("limit")):
         return None
+    period = text(inner.get("period"), "period").lower()
     return SpentBudget(
-        limit=f"{limit} {cost.get('currency', '')} a {cost.get('period', 'period').lower()}",
+        limit=f"{limit} {cost.get('currency', '')} a {period}",
         until=until,
         warm_until=None if policy == OnExhausted.SLEEP else _warm_until(spec, status),
     )
@@ -79,8 +87,8 @@ def _warm_until(spec: Mapping[str, Any], status: Mapping[str, Any]) -> datetime 
     until = instant(asked.get("until"))
     if asked.get("mode") != OverrideMode.WARM or until is None:
         return None
-    seen = status.get("override") or {}
-    ends = instant(seen.get("endsAt")) if "seenAt" in seen else None
+    known = table(internal(status).get("override"))
+    ends = instant(status.get("overrideEndsAt")) if "seenAt" in known else None
     return until if ends is None else min(until, ends)
 
 
@@ -143,9 +151,9 @@ def pool_view(obj: Object, settle: float = 5.0, max_held: int = 1000) -> Pool:
     Raises nothing for an object that the API server accepts: one invalid pool would end the
     activator of all pools.
     """
-    spec, status = obj["spec"], obj.get("status") or {}
+    spec, status = obj["spec"], status_from(obj.get("status") or {})
     route = status.get("route") or {}
-    kind, name = target_of(obj)
+    kind, name = target_of({**obj, "status": status})
     is_ours = kind != KNATIVE  # Knative has its own activator
     is_accepted = is_true(conditions_of(status).get("Accepted"))
     return Pool(
@@ -176,8 +184,8 @@ def pool_view(obj: Object, settle: float = 5.0, max_held: int = 1000) -> Pool:
 
 def _usual_wake(status: Mapping[str, Any]) -> float | None:
     wake = lasting(table(status.get("lastWake")).get("duration")).total_seconds()
-    ups = [seconds(warm_up.get("seconds")) for warm_up in tables(status.get("warmUps"))]
-    return wake or (ups[-1] if ups else None)
+    ups = read_warm_ups(status)
+    return wake or (ups[-1].seconds if ups else None)
 
 
 def deleted(pool: Pool) -> Pool:

@@ -134,7 +134,7 @@ class Announcements:
 
         Raises ConflictError, NotFoundError or one of `Unreachable`.
         """
-        status = {"demand": {"at": stamp(datetime.now(UTC)), "by": self._context.me.pod}}
+        status = {"demand": {"at": stamp(datetime.now(UTC))}}
         await self._context.kube.patch_status(*self._context.key, status)
 
     async def _write(self) -> None:

@@ -43,7 +43,7 @@ RESTORE_AGAIN = timedelta(seconds=30)
 
 PARK_AGAIN = timedelta(hours=1)
 """How long a pool does without parked pods after a pod could not be parked, unless its template or
-spec.parked changes."""
+the pool changes."""
 
 _SHOWN = 300
 """Characters of an error that a condition quotes."""
@@ -128,7 +128,7 @@ class Parker:
         spec, known = of.spec, self._known[of.key]
         if spec.parked is None:
             return None
-        why = unparkable(spec.target, of.template, spec.parked.requests, of.autoscalers)
+        why = unparkable(spec.target, of.template, spec.parked.cpu, of.autoscalers)
         if why is not None:
             return why
         if not self.is_enabled:
@@ -145,7 +145,7 @@ class Parker:
         return Obstacle(
             "ParkingRejected",
             f"a pod cannot be parked ({rejection.why}): correct this; it is tried again within an "
-            "hour, or when the pod template or spec.parked changes",
+            "hour, or when the pod template changes",
         )
 
     def _short(self, of: Workload, pods: Iterable[PodView]) -> dict[str, str]:
@@ -163,9 +163,9 @@ class Parker:
         """Lower the requests of the Ready pods, where they are not lowered yet."""
         if of.template is None or of.spec.parked is None:
             return
-        most = of.spec.parked.requests
+        cpu = of.spec.parked.cpu
         ready = (pod for pod in pods if pod.ready and not pod.terminating)
-        changes = [(pod, to_reduce(of.template, pod.size, most)) for pod in ready]
+        changes = [(pod, to_reduce(of.template, pod.size, cpu)) for pod in ready]
         errors = await resize_pods(self.kube, changes, self.cache.keep_pod)
         rejected = [str(error) for error in errors.values() if is_refusal(error)]
         if rejected:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kotatsu_operator.core.budget.ledger import BilledPod
-from kotatsu_operator.core.formats import table
+from kotatsu_operator.core.formats import internal, table
 from kotatsu_operator.core.objects import selects, service_of, target_of
 from kotatsu_operator.core.pool.decision import Order, order_of
 from kotatsu_operator.core.pool.spec import BUILT_IN, KNATIVE, RouteMode, Scaled
@@ -433,7 +433,7 @@ def _terms_of_pool(pool: Object) -> Iterator[Hashable]:
     yield "target", kind, (key[0], name)
     if kind != KNATIVE:
         yield "service", (key[0], service_of(pool))
-    autoscaler = ((pool.get("status") or {}).get("hpa") or {}).get("name")
+    autoscaler = table(internal(pool.get("status")).get("hpa")).get("name")
     if autoscaler:
         yield "hpa", (key[0], autoscaler)
 

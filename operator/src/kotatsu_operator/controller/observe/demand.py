@@ -39,6 +39,9 @@ QUIET, LONGEST_QUIET = 1.0, 16.0
 NO_PAGE, NO_GAUGE = 300.0, 30.0
 """Seconds for which a pod of an unmetered pool is not asked again: without a page, because many
 apps log each such request, and with a page, because a gauge may appear with the first request."""
+LAST_REQUEST = "kotatsu_last_request_timestamp_seconds"
+"""The gauge with the Unix time of the last request; a page may lack it."""
+
 _MOST_QUIET = 10_000
 _MOST_NAMED = 200
 """Pools that one request names at most; a request for more of them names none, which means all."""
@@ -171,7 +174,7 @@ class Scraper:
     async def _pod(
         self, pod: PodView, metrics: Metrics, targets: Targets, metered: bool | None
     ) -> PodAnswer | Silence:
-        names: tuple[str, ...] = (metrics.in_flight, metrics.last_request)
+        names: tuple[str, ...] = (metrics.in_flight, LAST_REQUEST)
         is_default = metrics.in_flight == Metrics.in_flight
         if is_default:
             names += (*GAUGE_NAMES, *FROM_THE_START)
@@ -183,15 +186,15 @@ class Scraper:
             served = [port for port in map(pod.port, targets) if port is not None]
             found = find_gauge(page.samples, pod.port(metrics.port), served) if is_default else None
             if isinstance(found, int):
-                return PodAnswer(found, _newest(page.samples.get(metrics.last_request, ()), page))
+                return PodAnswer(found, _newest(page.samples.get(LAST_REQUEST, ()), page))
             if found is None and metered and any(name in page.samples for name in FROM_THE_START):
-                return PodAnswer(0, _newest(page.samples.get(metrics.last_request, ()), page))
+                return PodAnswer(0, _newest(page.samples.get(LAST_REQUEST, ()), page))
             why = f"has no metric {metrics.in_flight} on {where}"
             return found or Silence(why, lacks=True, has_page=True)
         in_flight = count_of(page.samples[metrics.in_flight])
         if in_flight is None:
             return Silence(f"reports no finite number for {metrics.in_flight} on {where}")
-        return PodAnswer(in_flight, _newest(page.samples.get(metrics.last_request, ()), page))
+        return PodAnswer(in_flight, _newest(page.samples.get(LAST_REQUEST, ()), page))
 
     async def pods(
         self,

@@ -35,7 +35,7 @@ from kotatsu_operator.core.decide.refusal import (
     check_selector,
     check_service,
 )
-from kotatsu_operator.core.formats import instant, table
+from kotatsu_operator.core.formats import instant, internal, table
 from kotatsu_operator.core.plan.activity import counted
 from kotatsu_operator.core.pool.decision import (
     Decision,
@@ -53,7 +53,9 @@ from kotatsu_operator.core.report.record import (
     Entry,
     found_replicas,
     minimum_back,
+    owed_status,
     replicas_back,
+    taken_service,
 )
 from kotatsu_operator.core.report.status import (
     Status,
@@ -61,6 +63,7 @@ from kotatsu_operator.core.report.status import (
     read_original,
     target_status,
 )
+from kotatsu_operator.core.schema import joined
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import NotFoundError
 from kotatsu_operator.kube.objects import (
@@ -170,7 +173,7 @@ class ScaledTarget(Target):
         full, parked = self.workload.requests, self.spec.parked
         if parked is None:
             return PodRequests(full)
-        return PodRequests(full, pod_requests(parked_spec(self.workload.pod, parked.requests)))
+        return PodRequests(full, pod_requests(parked_spec(self.workload.pod, parked.cpu)))
 
     @property
     def template(self) -> PodSize | None:
@@ -259,12 +262,12 @@ class ScaledTarget(Target):
         kube, wanted, only_down = tools.kube, decision.replicas, decision.only_down
         found = None if only_down else found_replicas(pool.get("status") or {}, seen.replicas)
         writes = wanted not in (None, seen.replicas) or decision.minimum is not None
-        status: Status = {} if found is None else {"foundReplicas": found}
+        status: Status = {} if found is None else owed_status({"foundReplicas": found})
         if status and writes:
             # Before any write to the target, so that a crash in between loses nothing.
             version = pool["metadata"]["resourceVersion"]
-            of = {"target": target_status(self.spec)}
-            pool = await kube.patch_status(*self.key, status | of, version)
+            of = joined(status, target_status(self.spec))
+            pool = await kube.patch_status(*self.key, of, version)
             self.cache.keep_pool(pool)
         pool = await _set_minimum(kube, self.cache, pool, seen, decision)
         if wanted is not None and wanted != seen.replicas:
@@ -273,20 +276,20 @@ class ScaledTarget(Target):
         finish = sleep if decision.sleep else nothing_left
         if not only_down and not self.spec.suspend:
             known = pool.get("status") or {}
-            status |= await self._leave_service(tools, known)
+            status = joined(status, await self._leave_service(tools, known))
             if self._takes_service(known):
-                status["takenService"] = self.spec.service
+                status = joined(status, owed_status({"takenService": self.spec.service}))
                 finish = partial(self._take_service, tools)
         return Writes(pool, status, explain=self._explain, finish=finish)
 
     async def _leave_service(self, tools: Tools, status: Status) -> Status:
         """Give back the selector of a Service that the pool no longer has with route Always."""
-        known = status.get("takenService")
+        known = taken_service(status)
         if known is None or (self.spec.route is RouteMode.ALWAYS and known == self.spec.service):
             return {}
         with contextlib.suppress(NotFoundError):
             await tools.kube.put_route(self.key[0], known, None)
-        return {"takenService": None}
+        return owed_status({"takenService": None})
 
     def _takes_service(self, status: Status) -> bool:
         """Whether the selector of the Service is to be taken over for route Always.
@@ -301,14 +304,10 @@ class ScaledTarget(Target):
         return in_front and (self.cache.published(self.key) or 0) >= int(route.get("epoch", 0))
 
     async def _take_service(self, tools: Tools, _pool: Object) -> Finished:
-        """Take the selector over, after status and record have named the Service.
-
-        A CRD that is older than the operator drops the name: then the selector stays.
-        """
+        """Take the selector over, after status and record have named the Service."""
         name = self.spec.service
-        if table(self.cache.pools[self.key].get("status")).get("takenService") == name:
-            await tools.kube.put_route(self.key[0], name, ROUTE_TAKEN)
-            log.info("%s/%s: Service %s leads to the activators", *self.key, name)
+        await tools.kube.put_route(self.key[0], name, ROUTE_TAKEN)
+        log.info("%s/%s: Service %s leads to the activators", *self.key, name)
         return Finished()
 
     def _explain(self, known: list[Status]) -> list[Status]:
@@ -364,7 +363,7 @@ async def _set_minimum(
     The caller runs this before it raises the scale and after it was lowered to 0. Raises
     ConflictError, NotFoundError.
     """
-    key, known = key_of(pool), read_original(pool.get("status") or {})
+    key, known = key_of(pool), read_original(internal(pool.get("status")))
     autoscaler, original = seen.autoscaler, decision.memory.original
     if known is not None and (autoscaler is None or autoscaler.name != known.name):
         await _let_go(kube, cache, pool)
@@ -372,7 +371,7 @@ async def _set_minimum(
         return pool
     if known != original:
         pool = await kube.patch_status(
-            *key, {"hpa": original_status(original)}, pool["metadata"]["resourceVersion"]
+            *key, original_status(original), pool["metadata"]["resourceVersion"]
         )
         cache.keep_pool(pool)
     await kube.put_minimum(key[0], autoscaler.name, decision.minimum, autoscaler.version)
@@ -388,7 +387,7 @@ async def _let_go(kube: Kube, cache: Cache, pool: Object) -> None:
 
     Raises ConflictError, NotFoundError.
     """
-    namespace, known = key_of(pool)[0], read_original(pool.get("status") or {})
+    namespace, known = key_of(pool)[0], read_original(internal(pool.get("status")))
     left = None if known is None else cache.autoscalers.get((namespace, known.name))
     if known is not None and left is not None:
         await _give_back(kube, namespace, left, known)

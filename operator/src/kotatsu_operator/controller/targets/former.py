@@ -18,7 +18,7 @@ from kotatsu_operator.core.decide.refusal import Refusal
 from kotatsu_operator.core.formats import table
 from kotatsu_operator.core.pool.memory import Phase, Route
 from kotatsu_operator.core.pool.spec import RouteMode
-from kotatsu_operator.core.report.record import OWED, Entry, entry_of
+from kotatsu_operator.core.report.record import OWED, Entry, entry_of, owed_status
 from kotatsu_operator.kube.errors import NotFoundError, Unreachable, is_refusal, retry_on_conflict
 from kotatsu_operator.kube.objects import Key, Object, key_of, ref
 
@@ -31,8 +31,8 @@ Service: it may never be."""
 LOOK_AGAIN = timedelta(seconds=1)
 """How often it is asked whether it is."""
 
-_OF_THE_TARGET = (*OWED, "foundReplicas", "target", "phase", "phaseSince", "parkedSince")
-"""The fields of the status that say nothing of another target."""
+_REMEMBERED = (*OWED, "foundReplicas", "target", "parkedSince")
+"""What is remembered and says nothing of another target."""
 
 
 @dataclass
@@ -71,7 +71,8 @@ class Former:
             since = self._since.setdefault(key, now)
             if now - since < LEFT_WITHIN and await self._is_awaited(pool, entry, settle, now):
                 return now + LOOK_AGAIN
-        pool = await self._write(pool, dict.fromkeys(_OF_THE_TARGET))
+        gone = owed_status(dict.fromkeys(_REMEMBERED)) | dict.fromkeys(("phase", "phaseSince"))
+        pool = await self._write(pool, gone)
         self.forget(key)
         await self.tools.remember(pool, None)
         return now + RETRY

@@ -14,6 +14,7 @@ from kotatsu_operator.controller.targets.target import Kind, Restore, Target
 from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.budget.limit import Ends
 from kotatsu_operator.core.decide.refusal import Refusal, check_dependencies
+from kotatsu_operator.core.formats import table
 from kotatsu_operator.core.pool.parse import SpecError, parse, salvage
 from kotatsu_operator.core.pool.spec import PLATFORM, OnDelete, Platform, PoolSpec
 from kotatsu_operator.core.report.conditions import condition
@@ -67,8 +68,9 @@ def accept(
     Unreadable fields of the spec are taken from `last`, the last accepted spec, if there is one.
     """
     objections: list[tuple[Refusal, Ends]] = []
+    annotations = table(pool["metadata"].get("annotations"))
     try:
-        spec = parse(pool["spec"], platform)
+        spec = parse(pool["spec"], platform, annotations)
     except SpecError as error:
         spec = salvage(pool["spec"], last, platform)
         objections.append((Refusal("InvalidSpec", str(error)), Ends.SLEEP))
@@ -100,8 +102,6 @@ def refused_conditions(refused: Refused, ledger: Ledger, pods: int) -> list[Stat
 def _still(refused: Refused, ledger: Ledger, pods: int) -> Iterator[str]:
     if not refused.counts:
         return
-    if refused.reason == "InvalidSpec" and not ledger.currency:
-        yield "the cost of its pods is not counted until spec.budget can be read and has prices"
     if pods == 0:
         return
     cost = f" at {ledger.rate:.2f} {ledger.currency} an hour" if ledger.currency else ""

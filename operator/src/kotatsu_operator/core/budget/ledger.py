@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 from kotatsu_operator.core.budget.prices import hourly
 from kotatsu_operator.core.calendar.wallclock import to_instant
-from kotatsu_operator.core.pool.spec import Budget, Period
+from kotatsu_operator.core.pool.spec import Period, PoolSpec, Prices
 
 
 def period_at(period: Period, zone: ZoneInfo, now: datetime) -> tuple[datetime, datetime]:
@@ -102,8 +102,7 @@ def money(rate: Decimal, lasting: timedelta) -> Decimal:
 def accrue(
     ledger: Ledger,
     pods: Iterable[BilledPod],
-    budget: Budget,
-    zone: ZoneInfo,
+    spec: PoolSpec,
     now: datetime,
     elapsed: timedelta | None = None,
 ) -> Ledger:
@@ -113,28 +112,28 @@ def accrue(
     time since that entry; None if another process made it. Pods that were counted before are
     charged up to now at their previous price.
     """
-    known = list(pods)
-    staying = {pod.uid: hourly(pod.requests, budget.prices) for pod in known if not pod.gone_at}
-    current = _brought_up(ledger, known, budget, zone, now, elapsed)
+    known, prices, limit = list(pods), spec.platform.prices, spec.budget.limit
+    staying = {pod.uid: hourly(pod.requests, prices) for pod in known if not pod.gone_at}
+    current = _brought_up(ledger, known, spec, now, elapsed)
     rate = sum(staying.values(), Decimal(0))
-    current = replace(current, rate=rate, pods=staying, limit=budget.limit)
-    reached = budget.limit is not None and current.accrued >= budget.limit
+    current = replace(current, rate=rate, pods=staying, limit=limit)
+    reached = limit is not None and current.accrued >= limit
     return replace(current, exhausted_at=min(current.exhausted_at or now, now) if reached else None)
 
 
 def _brought_up(
     ledger: Ledger,
     pods: list[BilledPod],
-    budget: Budget,
-    zone: ZoneInfo,
+    spec: PoolSpec,
     now: datetime,
     elapsed: timedelta | None,
 ) -> Ledger:
     if ledger.at is None or ledger.period_start is None:
-        return _begun(budget, zone, now)
+        return _begun(spec, now)
+    prices, zone = spec.platform.prices, spec.zone
     # The time of the last entry, on the clock as it is set now.
     entry = min(ledger.at, now) if elapsed is None else now - elapsed
-    stretches = [_stretch(pod, ledger, budget, entry, now) for pod in pods]
+    stretches = [_stretch(pod, ledger, prices, entry, now) for pod in pods]
     ledger = _beside_the_clock(ledger, zone, now)
     while ledger.period_end is not None and now >= ledger.period_end:
         total = ledger.accrued + _spent(stretches, entry, ledger.period_end)
@@ -149,14 +148,16 @@ def _brought_up(
             exhausted_at=None,
         )
     ledger = replace(ledger, accrued=ledger.accrued + _spent(stretches, entry, now), at=now)
-    if (ledger.currency, ledger.period) != (budget.currency, budget.period):
-        return replace(_begun(budget, zone, now), previous=_closed(ledger, ledger.accrued))
+    if (ledger.currency, ledger.period) != (prices.currency, spec.budget.period):
+        return replace(_begun(spec, now), previous=_closed(ledger, ledger.accrued))
     return ledger
 
 
-def _begun(budget: Budget, zone: ZoneInfo, now: datetime) -> Ledger:
-    end = period_at(budget.period, zone, now)[1]
-    return Ledger(budget.currency, now, at=now, period=budget.period, period_end=end)
+def _begun(spec: PoolSpec, now: datetime) -> Ledger:
+    end = period_at(spec.budget.period, spec.zone, now)[1]
+    return Ledger(
+        spec.platform.prices.currency, now, at=now, period=spec.budget.period, period_end=end
+    )
 
 
 def _closed(ledger: Ledger, total: Decimal) -> Spent:
@@ -194,7 +195,7 @@ Stretch = tuple[datetime, datetime, Decimal]
 
 
 def _stretch(
-    pod: BilledPod, ledger: Ledger, budget: Budget, entry: datetime, now: datetime
+    pod: BilledPod, ledger: Ledger, prices: Prices, entry: datetime, now: datetime
 ) -> Stretch:
     rate = ledger.pods.get(pod.uid)
     end = now if pod.gone_at is None else min(pod.gone_at, now)
@@ -202,8 +203,8 @@ def _stretch(
         return entry, end, rate
     # The scheduler's clock may be ahead: charge such a pod from its first observation.
     begin = max(entry, min(pod.scheduled_at, now))
-    same = ledger.currency == budget.currency
-    return begin, end, hourly(pod.requests, budget.prices) if same else Decimal(0)
+    same = ledger.currency == prices.currency
+    return begin, end, hourly(pod.requests, prices) if same else Decimal(0)
 
 
 def _spent(stretches: Iterable[Stretch], begin: datetime, end: datetime) -> Decimal:

@@ -155,10 +155,7 @@ _CONSEQUENCE = {
 def sentence(ledger: Ledger, budget: Budget) -> str:
     """The ledger compared with the limit, as a sentence that changes only with the result."""
     if not ledger.currency:
-        return (
-            "spec.budget.limit has no effect without prices: set the currency and prices in "
-            "spec.budget, or the chart's price table in the same currency"
-        )
+        return "spec.budget.limit has no effect without prices: set the chart value prices"
     limit = f"{budget.limit} {ledger.currency}"
     until = f"{ledger.period_end:%Y-%m-%dT%H:%M:%SZ}" if ledger.period_end else "its end"
     stands = standing(ledger, budget)

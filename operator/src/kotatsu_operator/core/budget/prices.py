@@ -1,14 +1,14 @@
 """The cost of one pod per hour: its requests times the prices, which are inputs."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
 from kotatsu_operator.core.formats import parse_quantity, quantity, table, tables, text
-from kotatsu_operator.core.pool.parse import SpecError, parse_prices
+from kotatsu_operator.core.pool.parse import SpecError, positive
 from kotatsu_operator.core.pool.resize import INFEASIBLE, is_sidecar, pending
-from kotatsu_operator.core.pool.spec import Budget, Prices
+from kotatsu_operator.core.pool.spec import NO_PRICES, Prices
 
 _GIB = Decimal(2**30)
 Requests = dict[str, Decimal]
@@ -148,38 +148,23 @@ def hourly(requests: Mapping[str, Decimal], prices: Prices) -> Decimal:
     return total
 
 
-@dataclass(frozen=True)
-class PriceTable:
-    """The operator's prices for all its pools; empty by default."""
-
-    currency: str = ""
-    prices: Prices = field(default_factory=Prices)
+_PRICED = {"cpuHour": "cpu", "memoryGiBHour": "memory"}
+"""The names in the chart's price table, and the resource of each price."""
 
 
-NO_PRICES = PriceTable()
-"""For an operator without prices."""
-
-
-def parse_table(raw: Mapping[str, Any]) -> PriceTable:
+def parse_table(raw: Mapping[str, Any]) -> Prices:
     """Parse `{currency, cpuHour, memoryGiBHour, extended}`. Raises SpecError with a sentence."""
-    given = {key: value for key, value in raw.items() if key != "currency"}
-    prices = parse_prices(given, "prices")
-    currency = raw.get("currency") or ""
+    more, currency = raw.get("extended") or {}, raw.get("currency") or ""
+    if not isinstance(more, Mapping):
+        raise SpecError("prices.extended: is not a table of prices by resource name")
+    prices = {name: positive(price, f"prices.extended.{name}") for name, price in more.items()}
+    for key, price in raw.items():
+        if key in _PRICED:
+            prices[_PRICED[key]] = positive(price, f"prices.{key}")
+        elif key not in ("extended", "currency"):
+            known = ", ".join([*_PRICED, "extended"])
+            raise SpecError(f"prices.{key}: is not one of {known}")
     is_code = isinstance(currency, str) and len(currency) == 3 and currency.isalpha()
     if (prices or currency) and not (is_code and currency.isascii() and currency.isupper()):
         raise SpecError(f"prices.currency: {currency!r} is not an ISO 4217 code like JPY")
-    return PriceTable(currency, Prices(prices))
-
-
-def priced(budget: Budget, table: PriceTable) -> Budget:
-    """A pool's budget with its own prices, completed from the table.
-
-    A table in another currency is ignored. Without any price there is no currency, and so no cost.
-    """
-    currency = budget.currency or table.currency
-    per_hour = dict(budget.prices.per_hour)
-    if currency == table.currency:
-        per_hour = {**table.prices.per_hour, **per_hour}
-    if not per_hour:
-        currency = ""
-    return replace(budget, currency=currency, prices=Prices(per_hour))
+    return Prices(currency, prices) if prices else NO_PRICES

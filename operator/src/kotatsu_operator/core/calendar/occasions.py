@@ -50,18 +50,13 @@ class Skipped:
     reason: str
 
 
-@dataclass(frozen=True)
-class Match:
-    """Which events to take: all of them, or those with a text in the title and a category."""
+def matches(match: str, title: str, categories: Iterable[str]) -> bool:
+    """Whether the title of an event has a text, or a category has it as its name.
 
-    text: str = ""
-    category: str = ""
-
-    def takes(self, title: str, categories: Iterable[str]) -> bool:
-        """Whether an event is taken. Case and width of letters do not matter."""
-        if self.text and _plain(self.text) not in _plain(title):
-            return False
-        return not self.category or _plain(self.category) in map(_plain, categories)
+    Case and width of letters do not matter. Every event matches an empty text.
+    """
+    asked = _plain(match)
+    return asked in _plain(title) or asked in map(_plain, categories)
 
 
 def window_name(title: str) -> str:

@@ -6,8 +6,8 @@ Asleep ──floor, request──▶ Warming ──floor Ready──▶ Warm ─
                          ▲                                                        │
                          └──────── acknowledged, settled, nothing in flight ──────┘
 
-Also: With spec.parked, Warm goes to Parked when it is idle; Parked goes to Warm for a request or a
-warm window, and to Draining when parked.for is over. Warm and Parked return to Warming while their
+Also: With parkedFor, Warm goes to Parked when it is idle; Parked goes to Warm for a request or a
+warm window, and to Draining when parkedFor is over. Warm and Parked return to Warming while their
 pods are not Ready. Warming goes to Draining when its reason ends. Sleeping goes to Warming for a
 request or a window, and to Draining if the operator ended before it lowered the scale. If the pods
 are already Ready, a pool goes through Warming to Warm in one decision. Pods that another client

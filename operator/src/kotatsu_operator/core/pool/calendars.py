@@ -8,19 +8,16 @@ windows, also after a restart of the operator.
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time, timedelta
-from itertools import islice
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from kotatsu_operator.core.calendar.occasions import Occasion, window_name
+from kotatsu_operator.core.calendar.occasions import Occasion, matches, window_name
 from kotatsu_operator.core.calendar.schedule import Window
 from kotatsu_operator.core.calendar.wallclock import last_instant, on_clock, to_instant
 from kotatsu_operator.core.formats import (
-    choice,
     count,
     instant,
     table,
-    tables,
     text,
     wall,
     wall_date,
@@ -121,7 +118,7 @@ def _followed(reading: Reading, use: _Use) -> Followed:
         if closes and len(closed) < MOST_DAYS:
             closed |= _days(occasion, zone, today)
         for taken in uses:
-            if not taken.match.takes(occasion.title, occasion.categories):
+            if not matches(taken.match, occasion.title, occasion.categories):
                 continue
             made = _window(occasion, taken, zone)
             if made is None or len(windows) >= MOST_WINDOWS:
@@ -172,12 +169,13 @@ def _pruned(before: Followed, zone: ZoneInfo, now: datetime) -> Followed:
 
 
 def read_followed(written: Any) -> Followed | None:
-    """An entry of status.calendars, without what cannot be read; None without a name or a time."""
+    """An entry of `internal.calendars`, without what cannot be read; None without name or time."""
     given = table(written)
     name, read_at = text(given.get("name")), instant(given.get("readAt"))
     if not name or read_at is None:
         return None
-    listed, closed = islice(tables(given.get("windows")), MOST_WINDOWS), given.get("closed")
+    listed, closed = given.get("windows"), given.get("closed")
+    listed = listed[:MOST_WINDOWS] if isinstance(listed, list) else []
     windows = (_read_window(window, name) for window in listed)
     days = map(wall_date, closed[:MOST_DAYS] if isinstance(closed, list) else ())
     return Followed(
@@ -189,15 +187,23 @@ def read_followed(written: Any) -> Followed | None:
     )
 
 
-def _read_window(written: Mapping[str, Any], calendar: str) -> Window | None:
-    start, end = wall(written.get("start")), wall(written.get("end"))
-    replicas = count(written.get("replicas"))
+def _read_window(written: Any, calendar: str) -> Window | None:
+    if isinstance(written, Mapping):  # as v1alpha1 has written it
+        row = [written.get(name) for name in ("name", "replicas", "start", "end", "mode")]
+        written = [*row[:4], row[4] == WindowMode.PARKED]
+    if not isinstance(written, list) or len(written) not in (4, 5):
+        return None
+    name, replicas, start, end = (
+        text(written[0], "event"),
+        count(written[1]),
+        wall(written[2]),
+        wall(written[3]),
+    )
     if start is None or end is None or end <= start or not replicas:
         return None
-    name = text(written.get("name"), "event")
-    parked = choice(WindowMode, written.get("mode"), None) is WindowMode.PARKED
+    parked = bool(written[4:] and written[4])
     return Window(name, replicas, start=start, end=end, calendar=calendar, parked=parked)
 
 
 FOLLOWED = Form(read_followed, lambda followed: followed.written)
-"""An entry of status.calendars."""
+"""An entry of `internal.calendars`."""

@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 
 from kotatsu_operator.core.calendar.schedule import Window
 from kotatsu_operator.core.formats import stamp
-from kotatsu_operator.core.pool.spec import mode_field
 
 MANY = 3
 """This many writes of one manager, each within `CONTEST_LASTS` of the previous one, are a
@@ -193,18 +192,19 @@ class Followed:
 
     @cached_property
     def written(self) -> Mapping[str, Any]:
-        """The entry of status.calendars."""
+        """The entry of `internal.calendars`."""
         return {
             "name": self.name,
             "readAt": stamp(self.read_at),
+            # Short, because a calendar has many: name, replicas, start, end and whether parked.
             "windows": [
-                {
-                    "name": window.name,
-                    "replicas": window.replicas,
-                    "start": window.start.isoformat(),
-                    "end": window.end.isoformat(),
-                }
-                | mode_field(parked=window.parked)
+                [
+                    window.name,
+                    window.replicas,
+                    window.start.isoformat().removesuffix(":00"),
+                    window.end.isoformat().removesuffix(":00"),
+                    *[1] * window.parked,
+                ]
                 for window in self.windows
                 if window.start is not None and window.end is not None
             ],

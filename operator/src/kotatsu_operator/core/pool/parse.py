@@ -9,10 +9,10 @@ from dataclasses import replace
 from datetime import MAXYEAR, date, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
-from kotatsu_operator.core.calendar.occasions import Match
 from kotatsu_operator.core.calendar.schedule import Window, check_cron, openings_a_day
 from kotatsu_operator.core.calendar.wallclock import zones
 from kotatsu_operator.core.formats import (
@@ -20,7 +20,7 @@ from kotatsu_operator.core.formats import (
     format_duration,
     instant,
     parse_duration,
-    parse_quantity,
+    text,
 )
 from kotatsu_operator.core.pool.spec import (
     PLATFORM,
@@ -35,11 +35,11 @@ from kotatsu_operator.core.pool.spec import (
     Period,
     Platform,
     PoolSpec,
-    Prices,
     RouteMode,
     Target,
     WindowMode,
 )
+from kotatsu_operator.core.protocol import BY_ANNOTATION, REASON_ANNOTATION
 
 _LONGEST = {
     "lead": timedelta(hours=24),
@@ -49,6 +49,12 @@ _LONGEST = {
 """The longest lead and the longest duration of a window; other durations may last 366 days."""
 
 
+_LONGEST_WHO, _LONGEST_WHY = 128, 256
+"""Characters of the annotations about an override that are shown."""
+
+CLOSED = "Closed"
+"""The mode of a calendar whose days have no windows."""
+
 D = TypeVar("D", timedelta, None)
 
 
@@ -56,9 +62,16 @@ class SpecError(ValueError):
     """The spec is invalid. The message says what to change."""
 
 
-def parse(spec: Mapping[str, Any], platform: Platform = PLATFORM) -> PoolSpec:
-    """Parse a WarmPool's `spec` as the API server returns it. Raises SpecError."""
-    target = spec["targetRef"]
+def parse(
+    spec: Mapping[str, Any],
+    platform: Platform = PLATFORM,
+    annotations: Mapping[str, Any] = MappingProxyType({}),
+) -> PoolSpec:
+    """Parse a WarmPool's `spec` as the API server returns it. Raises SpecError.
+
+    The annotations of the pool say who has set its override, and why.
+    """
+    target, calendars = spec["targetRef"], list(spec.get("calendars") or ())
     return PoolSpec(
         target=Target(target["apiVersion"], target["kind"], target["name"]),
         service=spec.get("service") or target["name"],
@@ -66,8 +79,8 @@ def parse(spec: Mapping[str, Any], platform: Platform = PLATFORM) -> PoolSpec:
         route=RouteMode(spec.get("route", RouteMode.AUTO)),
         depends_on=tuple(spec.get("dependsOn") or ()),
         windows=_windows(spec.get("windows") or ()),
-        calendars=tuple(map(_calendar, spec.get("calendars") or ())),
-        closed_on=tuple(spec.get("closedOn") or ()),
+        calendars=tuple(_calendar(c) for c in calendars if c.get("mode") != CLOSED),
+        closed_on=tuple(c["name"] for c in calendars if c.get("mode") == CLOSED),
         lead=_duration(spec, "lead", None),
         capacity_ahead=_duration(spec, "capacityAhead", None),
         max_replicas=spec.get("maxReplicas", PoolSpec.max_replicas),
@@ -77,9 +90,9 @@ def parse(spec: Mapping[str, Any], platform: Platform = PLATFORM) -> PoolSpec:
         hold_timeout=_duration(spec, "holdTimeout", PoolSpec.hold_timeout),
         drain_timeout=_duration(spec, "drainTimeout", PoolSpec.drain_timeout),
         platform=platform,
-        parked=_parked(spec.get("parked")),
+        parked=_parked(spec, platform),
         budget=_budget(spec.get("budget") or {}),
-        override=_override(spec.get("override")),
+        override=_override(spec.get("override"), annotations),
         on_delete=OnDelete(spec.get("onDelete", OnDelete.RESTORE)),
         suspend=bool(spec.get("suspend", False)),
     )
@@ -94,7 +107,7 @@ _PARTS = {
     "metrics": "metrics",
     "holdTimeout": "hold_timeout",
     "drainTimeout": "drain_timeout",
-    "parked": "parked",
+    "parkedFor": "parked",
     "budget": "budget",
     "override": "override",
 }
@@ -135,17 +148,17 @@ def _zone(name: str) -> ZoneInfo:
 
 
 def _duration(parent: Mapping[str, Any], key: str, default: D, inside: str = "") -> timedelta | D:
-    text = parent.get(key)
-    if text is None:
+    given = parent.get(key)
+    if given is None:
         return default
     try:
-        duration = parse_duration(text)
+        duration = parse_duration(given)
     except ValueError as error:
         raise SpecError(f"spec.{inside}{key}: {error}") from None
     longest = _LONGEST.get(key, timedelta(days=366))
     if duration > longest:
         raise SpecError(
-            f"spec.{inside}{key}: {text} is too long: at most {format_duration(longest)}"
+            f"spec.{inside}{key}: {given} is too long: at most {format_duration(longest)}"
         )
     return duration
 
@@ -167,9 +180,7 @@ def _windows(given: Iterable[Mapping[str, Any]]) -> tuple[Window, ...]:
 
 
 def _calendar(raw: Mapping[str, Any]) -> CalendarUse:
-    match = raw.get("match") or {}
-    asked = Match(match.get("text", ""), match.get("category", ""))
-    return CalendarUse(raw["name"], raw["replicas"], asked, parked=_is_parked(raw))
+    return CalendarUse(raw["name"], raw["replicas"], raw.get("match", ""), parked=_is_parked(raw))
 
 
 def _is_parked(raw: Mapping[str, Any]) -> bool:
@@ -238,11 +249,10 @@ def _metrics(raw: Mapping[str, Any] | None) -> Metrics | None:
         port=str(raw.get("port", Metrics.port)),
         path=raw.get("path", Metrics.path),
         in_flight=raw.get("name", Metrics.in_flight),
-        last_request=raw.get("lastRequestName", Metrics.last_request),
     )
 
 
-def _override(raw: Mapping[str, Any] | None) -> Override | None:
+def _override(raw: Mapping[str, Any] | None, annotations: Mapping[str, Any]) -> Override | None:
     if not raw:
         return None
     until = instant(raw.get("until"))
@@ -255,67 +265,29 @@ def _override(raw: Mapping[str, Any] | None) -> Override | None:
         mode=OverrideMode(raw["mode"]),
         until=until,
         replicas=raw.get("replicas"),
-        by=raw.get("by", ""),
-        reason=raw.get("reason", ""),
+        by=text(annotations.get(BY_ANNOTATION))[:_LONGEST_WHO],
+        reason=text(annotations.get(REASON_ANNOTATION))[:_LONGEST_WHY],
     )
 
 
-def _parked(raw: Mapping[str, Any] | None) -> Parked | None:
-    if raw is None:
+def _parked(spec: Mapping[str, Any], platform: Platform) -> Parked | None:
+    lasting = _duration(spec, "parkedFor", None)
+    if lasting is None:
         return None
-    asked = Parked(
-        replicas=raw.get("replicas", Parked.replicas),
-        lasting=_duration(raw, "for", Parked.lasting, "parked."),
-    )
-    given = raw.get("requests")
-    return replace(asked, requests=_quantities(given, "spec.parked.requests")) if given else asked
-
-
-def _quantities(raw: Mapping[str, Any], where: str) -> Mapping[str, Decimal]:
-    read = {}
-    for name, text in raw.items():
-        try:
-            read[name] = parse_quantity(str(text))
-        except ArithmeticError:
-            read[name] = Decimal("NaN")
-        if not (read[name].is_finite() and read[name] > 0):
-            raise SpecError(f"{where}.{name}: {text!r} is not a quantity above 0 like 5m or 64Mi")
-    return read
-
-
-# The names in spec.budget.prices, and the resource of each price.
-_PRICED = {"cpuHour": "cpu", "memoryGiBHour": "memory"}
+    return Parked(lasting, spec.get("parkedReplicas", Parked.replicas), platform.parked_cpu)
 
 
 def _budget(raw: Mapping[str, Any]) -> Budget:
     limit = raw.get("limit")
     return Budget(
-        currency=raw.get("currency", ""),
-        prices=Prices(parse_prices(raw.get("prices") or {}, "spec.budget.prices")),
-        limit=None if limit is None else _amount(limit, "spec.budget.limit"),
+        limit=None if limit is None else positive(limit, "spec.budget.limit"),
         period=Period(raw.get("period", Period.MONTH)),
         on_exhausted=OnExhausted(raw.get("onExhausted", OnExhausted.NO_NEW_WARMTH)),
     )
 
 
-def parse_prices(raw: Mapping[str, Any], where: str) -> dict[str, Decimal]:
-    """Parse a price table into prices per hour by resource name. Raises SpecError."""
-    if not isinstance(raw.get("extended") or {}, Mapping):
-        raise SpecError(f"{where}.extended: is not a table of prices by resource name")
-    prices = {
-        name: _amount(text, f"{where}.extended.{name}")
-        for name, text in (raw.get("extended") or {}).items()
-    }
-    for key, text in raw.items():
-        if key in _PRICED:
-            prices[_PRICED[key]] = _amount(text, f"{where}.{key}")
-        elif key != "extended":
-            known = ", ".join([*_PRICED, "extended"])
-            raise SpecError(f"{where}.{key}: is not one of {known}")
-    return prices
-
-
-def _amount(given: Any, where: str) -> Decimal:
+def positive(given: Any, where: str) -> Decimal:
+    """An amount of money, 0 or more. Raises SpecError."""
     # A binary fraction cannot represent every decimal price.
     read = None if isinstance(given, float) else amount(given)
     if read is None:

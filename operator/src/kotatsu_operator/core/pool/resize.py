@@ -91,22 +91,18 @@ def _is_guaranteed(container: Mapping[str, Any]) -> bool:
 # --- what to change ---
 
 
-def parked(template: PodSize, most: Mapping[str, Decimal]) -> Quantities:
-    """What the containers request while their pod is parked: only where it is less."""
-    found = {
-        name: {
-            resource: f"{most[resource]:f}"
-            for resource, full in container.requests.items()
-            if resource in most and (quantity(full) or 0) > most[resource]
-        }
+def parked(template: PodSize, cpu: Decimal) -> Quantities:
+    """What the containers request while their pod is parked: CPU, where it is less."""
+    return {
+        name: {"cpu": f"{cpu:f}"}
         for name, container in template.containers.items()
+        if (quantity(container.requests.get("cpu", "")) or 0) > cpu
     }
-    return {name: requests for name, requests in found.items() if requests}
 
 
-def parked_spec(spec: Mapping[str, Any], most: Mapping[str, Decimal]) -> Mapping[str, Any]:
+def parked_spec(spec: Mapping[str, Any], cpu: Decimal) -> Mapping[str, Any]:
     """A PodSpec with the requests of a parked pod."""
-    changes = parked(pod_size(spec), most)
+    changes = parked(pod_size(spec), cpu)
 
     def container(given: Mapping[str, Any]) -> Mapping[str, Any]:
         requests = changes.get(text(given.get("name")))
@@ -120,9 +116,9 @@ def parked_spec(spec: Mapping[str, Any], most: Mapping[str, Decimal]) -> Mapping
     return {**spec, **{kind: [container(c) for c in tables(spec.get(kind))] for kind in kinds}}
 
 
-def to_reduce(template: PodSize, pod: PodSize, most: Mapping[str, Decimal]) -> Quantities:
+def to_reduce(template: PodSize, pod: PodSize, cpu: Decimal) -> Quantities:
     """The requests to lower in a pod so that it is parked; empty if it is."""
-    return _changes(pod, parked(template, most), lowers=True)
+    return _changes(pod, parked(template, cpu), lowers=True)
 
 
 def to_restore(template: PodSize, pod: PodSize) -> Quantities:
@@ -218,27 +214,25 @@ NOT_SERVED = Obstacle(
 def unparkable(
     target: Target,
     template: PodSize | None,
-    most: Mapping[str, Decimal],
+    cpu: Decimal,
     autoscalers: Sequence[Object],
 ) -> Obstacle | None:
     """Why pods of this template cannot be parked; None if they can.
 
-    `template` is None for a target that shows none; `most` is spec.parked.requests.
+    `template` is None for a target that shows none; `cpu` is that of a parked container.
     """
     if target.scales_itself:
-        return Obstacle("Knative", "Knative scales its pods itself: remove spec.parked")
+        return Obstacle("Knative", "Knative scales its pods itself: remove spec.parkedFor")
     of = f"{target.kind} {target.name}"
     if template is None or not template.containers:
-        text = f"{of} has no spec.template that says what its pods request: remove spec.parked"
+        text = f"{of} has no spec.template that says what its pods request: remove spec.parkedFor"
         return Obstacle("NoTemplate", text)
-    changes = parked(template, most)
-    found = (*_of_template(of, template, changes, most), *_of_autoscalers(autoscalers, changes))
+    changes = parked(template, cpu)
+    found = (*_of_template(of, template, changes), *_of_autoscalers(autoscalers, changes))
     return next(iter(found), None)
 
 
-def _of_template(
-    of: str, template: PodSize, changes: Quantities, most: Mapping[str, Decimal]
-) -> Iterator[Obstacle]:
+def _of_template(of: str, template: PodSize, changes: Quantities) -> Iterator[Obstacle]:
     if template.of_pod:
         yield Obstacle(
             "PodLevelResources",
@@ -246,11 +240,10 @@ def _of_template(
             "containers",
         )
     if not changes:
-        names = " and ".join(most)
         yield Obstacle(
             "NothingToReduce",
-            f"no container of {of} requests more {names} than spec.parked.requests: set requests "
-            "in its pod template, or lower spec.parked.requests",
+            f"no container of {of} requests more CPU than a parked pod keeps: set requests in its "
+            "pod template, or lower the chart value parked.cpu",
         )
     elif template.is_guaranteed:
         yield Obstacle(
@@ -278,8 +271,7 @@ def _of_autoscalers(autoscalers: Sequence[Object], changes: Quantities) -> Itera
                 yield Obstacle(
                     "AutoscalerUtilization",
                     f"HorizontalPodAutoscaler {name} divides the use of {resource} by the request: "
-                    f"set a target of type AverageValue there, or leave {resource} out of "
-                    "spec.parked.requests",
+                    "set a target of type AverageValue there",
                 )
 
 

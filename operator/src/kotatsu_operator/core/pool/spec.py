@@ -7,7 +7,6 @@ from decimal import Decimal
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
-from kotatsu_operator.core.calendar.occasions import Match
 from kotatsu_operator.core.calendar.schedule import Window
 
 
@@ -105,12 +104,13 @@ class Override:
     until: datetime
     replicas: int | None = None
     by: str = ""
+    """Who set it, and why: annotations of the pool."""
     reason: str = ""
 
     @property
     def key(self) -> str:
         """Identifies this override, so that the time of its first observation can be stored."""
-        return f"{self.mode}/{self.replicas}/{self.until.isoformat()}/{self.by}/{self.reason}"
+        return f"{self.mode}/{self.replicas}/{self.until.isoformat()}"
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,18 @@ class Metrics:
     port: str = "http"
     path: str = "/metrics"
     in_flight: str = "kotatsu_requests_in_flight"
-    last_request: str = "kotatsu_last_request_timestamp_seconds"
+
+
+@dataclass(frozen=True)
+class Prices:
+    """Prices per hour of requested resources: `cpu` per core, `memory` per GiB, others per unit."""
+
+    currency: str = ""
+    """Empty without prices."""
+    per_hour: Mapping[str, Decimal] = field(default_factory=dict)
+
+
+NO_PRICES = Prices()
 
 
 @dataclass(frozen=True)
@@ -129,6 +140,9 @@ class Platform:
 
     route_settle: timedelta = timedelta(seconds=5)
     """How long a change of endpoints takes at most to reach the kube-proxy of every node."""
+    parked_cpu: Decimal = Decimal("0.005")
+    """The cores that a container of a parked pod requests at most."""
+    prices: Prices = NO_PRICES
 
 
 PLATFORM = Platform()
@@ -139,26 +153,17 @@ PLATFORM = Platform()
 class Parked:
     """What stays of an idle pool: pods that are Ready, with smaller requests."""
 
-    replicas: int = 1
-    requests: Mapping[str, Decimal] = field(default_factory=lambda: {"cpu": Decimal("0.005")})
-    """The most that a container requests of a resource while its pod is parked (base units)."""
-    lasting: timedelta = timedelta(hours=1)
+    lasting: timedelta
     """How long an idle pool stays parked; then it sleeps. 0: only in windows that ask for it."""
-
-
-@dataclass(frozen=True)
-class Prices:
-    """Prices per hour of requested resources: `cpu` per core, `memory` per GiB, others per unit."""
-
-    per_hour: Mapping[str, Decimal] = field(default_factory=dict)
+    replicas: int = 1
+    cpu: Decimal = PLATFORM.parked_cpu
+    """The cores that a container requests at most while its pod is parked."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """The prices of running pods, and the limit on what they may cost."""
+    """The limit on what pods may cost."""
 
-    currency: str = ""
-    prices: Prices = Prices()
     limit: Decimal | None = None
     period: Period = Period.MONTH
     on_exhausted: OnExhausted = OnExhausted.NO_NEW_WARMTH
@@ -170,7 +175,8 @@ class CalendarUse:
 
     name: str
     replicas: int
-    match: Match = field(default_factory=Match)
+    match: str = ""
+    """Of the title or a category; empty: all events."""
     parked: bool = False
 
 

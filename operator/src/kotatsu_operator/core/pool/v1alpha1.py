@@ -10,6 +10,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from kotatsu_operator.core.formats import table, tables, text
+from kotatsu_operator.core.protocol import (
+    BY_ANNOTATION,
+    IMPORTED_ANNOTATION,
+    REASON_ANNOTATION,
+)
 
 GROUP = "kotatsu.dev"
 OLD, NEW = f"{GROUP}/v1alpha1", f"{GROUP}/v1beta1"
@@ -18,8 +23,7 @@ OLD, NEW = f"{GROUP}/v1alpha1", f"{GROUP}/v1beta1"
 CONVERTED = f"{GROUP}/converted"
 """Annotation of a pool that the Job has converted: a fingerprint of what it had in v1alpha1."""
 
-BY, REASON = f"{GROUP}/override-by", f"{GROUP}/override-reason"
-IMPORTED = f"{GROUP}/imported"
+BY, REASON, IMPORTED = BY_ANNOTATION, REASON_ANNOTATION, IMPORTED_ANNOTATION
 
 Path = tuple[str, ...]
 
@@ -53,7 +57,7 @@ _SPEC: Mapping[Path, str] = {
 _ANSWER = "set the chart value {} to it: it is for all pools of a release"
 _GONE: Mapping[Path, tuple[Any, str]] = {
     ("wake", "maxHeld"): (1000, _ANSWER.format("activator.maxHeld")),
-    ("drain", "routeSettle"): ("5s", _ANSWER.format("routeSettle")),
+    ("drain", "routeSettle"): ("5s", _ANSWER.format("routeSettle (in seconds)")),
     ("parked", "requests", "cpu"): ("5m", _ANSWER.format("parked.cpu")),
     ("parked", "requests", "memory"): (None, "parked pods keep the memory that they request"),
     ("metrics", "lastRequestName"): (
@@ -193,9 +197,11 @@ def status_from(status: Mapping[str, Any]) -> dict[str, Any]:
         return dict(status)
     new: dict[str, Any] = _copy(status)
     internal = _copy(table(status.get("internal"))) | {"version": 1}
-    for path, place in _STATUS.items():
-        if (value := _at(status, path)) is not None:
-            _put(internal, place, value)
+    found = {path: place for path, place in _STATUS.items() if _at(status, path) is not None}
+    for place in found.values():
+        internal.pop(place[0], None)
+    for path, place in found.items():
+        _put(internal, place, _at(status, path))
     key = _at(internal, ("override", "key"))
     if isinstance(key, str):
         # Without who set it and why.

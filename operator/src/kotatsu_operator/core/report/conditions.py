@@ -111,7 +111,7 @@ def budget_condition(standing: BudgetState, message: str) -> Status:
 def target_conditions(
     spec: PoolSpec, seen: Observation, decision: Decision, now: datetime
 ) -> list[Status]:
-    """DemandKnown and Unproven; Parked with spec.parked; what warns, while it applies."""
+    """DemandKnown and Unproven; Parked with spec.parkedFor; what warns, while it applies."""
     found = [_demand_known(spec, seen, decision, now), _unproven(seen, decision)]
     found += _parked(spec, seen, decision)
     contest = decision.memory.contest

@@ -1,4 +1,7 @@
-"""The times in which a pool had pods, as values and as WarmPool.status.history holds them.
+"""The times in which a pool had pods: as values, and as they are stored.
+
+The WarmPoolHistory of a pool holds the finished ones. A WarmPool's `internal.history` holds the
+running one, and what the WarmPoolHistory does not have yet (decision 71).
 
 An episode belongs to one period of the ledger and one currency. Its cost is a difference between
 two amounts that the ledger wrote, so the costs of a period add up to the ledger to the last digit.
@@ -11,14 +14,14 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from kotatsu_operator.core.formats import amount, text
+from kotatsu_operator.core.formats import amount, internal, table, text
 from kotatsu_operator.core.schema import Form, Schema, several
 
 KEPT = 60
-"""Finished episodes in the status; older ones are added up."""
+"""Finished episodes of a history; older ones are added up."""
 
 PERIODS = 12
-"""Sums of older episodes in the status, one for each period; the oldest are dropped."""
+"""Sums of older episodes, one for each period; the oldest are dropped."""
 
 LONGEST_NAME = 63
 """Characters of an episode's name: an override's reason may be longer."""
@@ -113,8 +116,46 @@ OnePaid = TypeVar("OnePaid", Episode, Earlier)
 
 
 @dataclass(frozen=True, slots=True)
+class Move:
+    """A period that became part of an earlier one, because the clock was set back."""
+
+    old: LedgerPeriod
+    new: LedgerPeriod
+    excess: Decimal = Decimal(0)
+    """How much two rounded amounts are more than their rounded sum."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outbox:
+    """What `internal.history` holds: what the WarmPoolHistory does not have yet."""
+
+    since: datetime | None = None
+    """When the record begins; None once the WarmPoolHistory says it."""
+    running: Episode | None = None
+    finished: tuple[Episode, ...] = ()
+    """Oldest first."""
+    earlier: tuple[Earlier, ...] = ()
+    """What the ledger had charged before the record began."""
+    moves: tuple[Move, ...] = ()
+    settled: Decimal | None = None
+    """What all finished episodes of the ledger's period have cost."""
+    previous: Decimal | None = None
+    """The same of the period before it."""
+    woken: datetime | None = None
+    """The newest wake that is counted."""
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the WarmPoolHistory lacks an episode."""
+        return bool(self.finished or self.moves)
+
+
+EMPTY = Outbox()
+
+
+@dataclass(frozen=True, slots=True)
 class StoredHistory:
-    """All that status.history holds."""
+    """All that is known of a pool's past."""
 
     since: datetime | None = None
     """When the record begins."""
@@ -162,7 +203,7 @@ def folded(finished: Iterable[Episode], earlier: Iterable[Earlier]) -> StoredHis
     return StoredHistory(finished=tuple(kept[-KEPT:]), earlier=tuple(sums[-PERIODS:]))
 
 
-# --- the status ---
+# --- as it is stored ---
 
 
 def _pod_seconds(given: Any) -> Decimal | None:
@@ -186,32 +227,88 @@ _NESTED = {
 }
 _NAMES = {"begin": "from", "end": "to", "cause": "", "period": "", "counts": ""}
 _EPISODE = Schema(Episode, forms=_NESTED, **_NAMES)
-_STORED = Schema(
-    StoredHistory,
-    forms={
-        "running": _EPISODE,
-        "finished": several(_EPISODE, KEPT),
-        "earlier": several(Schema(Earlier, forms=_NESTED, **_NAMES), PERIODS),
-    },
+_LISTS = {
+    "finished": several(_EPISODE, KEPT),
+    "earlier": several(Schema(Earlier, forms=_NESTED, **_NAMES), PERIODS),
+}
+_OUTBOX = Schema(
+    Outbox,
+    brief=("finished", "earlier", "moves"),
+    forms=_LISTS | {"running": _EPISODE},
     finished="episodes",
 )
+_RECORD = Schema(StoredHistory, but=("running",), forms=_LISTS, finished="episodes")
 
 
-def stored_status(recorded: StoredHistory) -> dict[str, Any]:
-    """The history as the status has it."""
-    return _STORED.write(recorded)
+def outbox_status(outbox: Outbox) -> dict[str, Any]:
+    """The part of a WarmPool's status with the outbox."""
+    return {"internal": {"history": _OUTBOX.write(outbox)}}
 
 
-def read_stored(status: Mapping[str, Any]) -> StoredHistory:
-    """The history from a WarmPool's status; unreadable items are left out."""
-    read = StoredHistory(**_STORED.values(status.get("history")))
+def read_outbox(status: Mapping[str, Any]) -> Outbox | None:
+    """The outbox in a WarmPool's status; unreadable items are left out. None if there is none."""
+    if not (given := table(internal(status).get("history"))):
+        return None
+    read = Outbox(**_OUTBOX.values(given))
     running = read.running
     return replace(
         read,
         running=None if running is None else replace(_priced(running), end=None),
-        finished=tuple(_priced(e) for e in read.finished if e.end is not None),
+        finished=_finished(read.finished),
         earlier=tuple(map(_priced, read.earlier)),
     )
+
+
+def record_field(recorded: StoredHistory) -> dict[str, Any]:
+    """The field `record` of a WarmPoolHistory."""
+    written = _RECORD.write(recorded)
+    return {name: value for name, value in written.items() if value is not None}
+
+
+def read_record(history: Mapping[str, Any] | None) -> StoredHistory:
+    """The record in a WarmPoolHistory; unreadable items are left out. Empty for none."""
+    read = StoredHistory(**_RECORD.values(table(history).get("record")))
+    finished, earlier = _finished(read.finished), tuple(map(_priced, read.earlier))
+    return replace(read, finished=finished, earlier=earlier)
+
+
+def read_stored(status: Mapping[str, Any], history: Mapping[str, Any] | None) -> StoredHistory:
+    """The past of a pool, from its status and its WarmPoolHistory (None: there is none)."""
+    return completed(read_record(history), read_outbox(status) or EMPTY)
+
+
+def completed(record: StoredHistory, outbox: Outbox) -> StoredHistory:
+    """A record with what an outbox holds. What the record has already is not added again."""
+    finished, earlier = record.finished, record.earlier
+    for move in outbox.moves:
+        finished, earlier = moved(finished, move)[0], moved(earlier, move)[0]
+    known = {(e.begin, e.end, e.cause) for e in finished}
+    new = tuple(e for e in outbox.finished if (e.begin, e.end, e.cause) not in known)
+    before = () if record.since is not None else outbox.earlier
+    begins = (e.begin for e in outbox.finished[:1])  # of a record that was deleted
+    since = record.since or outbox.since or next(begins, None)
+    done = folded((*finished, *new), (*earlier, *before))
+    return replace(done, since=since, running=outbox.running)
+
+
+def moved(items: tuple[OnePaid, ...], move: Move) -> tuple[tuple[OnePaid, ...], Decimal]:
+    """Episodes or sums with another period, and what is left of the excess.
+
+    The newest moved one pays what is too much.
+    """
+    excess, done = move.excess, list[OnePaid]()
+    for item in reversed(items):
+        if item.period != move.old:
+            done.append(item)
+            continue
+        paid = item.cost if item.cost is None else max(item.cost - excess, Decimal(0))
+        done.append(replace(item, period=move.new, cost=paid))
+        excess -= (item.cost or Decimal(0)) - (paid or Decimal(0))
+    return tuple(reversed(done)), excess
+
+
+def _finished(episodes: Iterable[Episode]) -> tuple[Episode, ...]:
+    return tuple(_priced(e) for e in episodes if e.end is not None)
 
 
 def _priced(paid: OnePaid) -> OnePaid:

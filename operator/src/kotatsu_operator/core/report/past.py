@@ -1,4 +1,4 @@
-"""What a pool was warm for in a range of time, from its status alone. Pure.
+"""What a pool was warm for in a range of time, from its status and WarmPoolHistory. Pure.
 
 The console and the kubectl plugin show it. Over a whole period of the budget, its costs are the
 ledger's to the last digit. An episode that lies only partly in the range counts by its share of
@@ -124,9 +124,15 @@ class Past:
         return sum((cost for of, cost in self._paid() if of == period), Decimal(0))
 
 
-def read_past(status: Mapping[str, Any], begin: datetime, end: datetime, now: datetime) -> Past:
-    """What was recorded in a status for [begin, end); see `past_of`."""
-    return past_of(read_stored(status), read_ledger(status), begin, end, now)
+def read_past(
+    status: Mapping[str, Any],
+    history: Mapping[str, Any] | None,
+    begin: datetime,
+    end: datetime,
+    now: datetime,
+) -> Past:
+    """What a pool's status and WarmPoolHistory say of [begin, end); see `past_of`."""
+    return past_of(read_stored(status, history), read_ledger(status), begin, end, now)
 
 
 def past_of(

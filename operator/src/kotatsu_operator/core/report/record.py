@@ -7,20 +7,22 @@ status.
 """
 
 import json
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from kotatsu_operator.core.formats import internal, is_name, table
 from kotatsu_operator.core.objects import target_of
 from kotatsu_operator.core.pool.decision import read_autoscaler
 from kotatsu_operator.core.pool.memory import Original
 from kotatsu_operator.core.pool.spec import OnDelete
+from kotatsu_operator.core.pool.v1alpha1 import status_from
 
 OWED = ("restoreReplicas", "hpa", "knative", "reduced", "takenService")
-"""The fields of a WarmPool's status with values to restore."""
+"""The fields of a WarmPool's status with values to restore: people read some, others are in
+`internal`."""
 
-_NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?")
+_SHOWN = frozenset({"restoreReplicas", "reduced"})
 _MOST = 2**31 - 1
 
 
@@ -33,12 +35,31 @@ class Entry:
     target: str
     on_delete: OnDelete
     owed: Mapping[str, Any] = field(default_factory=dict)
-    """Some of OWED, with the same content as in the status."""
+    """Some of OWED, with the same content as in the status, but all beside each other."""
 
     def text(self) -> str:
         target = {"kind": self.kind, "name": self.target}
         named = {"pool": self.pool, "target": target, "onDelete": self.on_delete.value}
         return json.dumps(named | {name: self.owed[name] for name in OWED if name in self.owed})
+
+
+def remembered(status: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a status holds of its target, as it is written: OWED, `foundReplicas` and `target`."""
+    shown = {name: status[name] for name in _SHOWN if name in status}
+    return {**internal(status), **shown}
+
+
+def owed_status(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Such values as a part of the status; None removes one."""
+    shown = {name: value for name, value in values.items() if name in _SHOWN}
+    inner = {name: value for name, value in values.items() if name not in _SHOWN}
+    return shown | ({"internal": inner} if inner else {})
+
+
+def taken_service(status: Mapping[str, Any]) -> str | None:
+    """The Service whose selector a pool has taken over; None if there is none."""
+    name = remembered(status).get("takenService")
+    return name if is_name(name) else None
 
 
 def found_replicas(status: Mapping[str, Any], now: int) -> int | None:
@@ -49,7 +70,7 @@ def found_replicas(status: Mapping[str, Any], now: int) -> int | None:
     """
     conditions = status.get("conditions") or ()
     is_new = "phase" not in status or any(c.get("reason") == "Uninstalled" for c in conditions)
-    return now if is_new and not _OWN_REPLICAS & status.keys() else None
+    return now if is_new and not _OWN_REPLICAS & remembered(status).keys() else None
 
 
 def replicas_to_restore(status: Mapping[str, Any], minimum: int | None) -> int:
@@ -58,8 +79,9 @@ def replicas_to_restore(status: Mapping[str, Any], minimum: int | None) -> int:
     Never more than it had when the pool adopted it. `minimum` is the HPA's minReplicas without the
     pool.
     """
-    known = [status[name] for name in ("restoreReplicas", "foundReplicas") if name in status]
-    found = next((value for value in known if _is_count(value)), 1)
+    known = remembered(status)
+    names = (name for name in ("restoreReplicas", "foundReplicas") if _is_count(known.get(name)))
+    found = next((int(known[name]) for name in names), 1)
     return found if minimum is None else min(found, max(minimum, 1))
 
 
@@ -107,11 +129,11 @@ def entry_of(pool: Mapping[str, Any], replicas: int | None = None) -> Entry | No
 
     `replicas` is the value to restore if the status does not have it yet.
     """
-    spec, owed = pool["spec"], _owed(pool.get("status") or {})
+    spec, owed = pool["spec"], _owed(remembered(status_from(table(pool.get("status")))))
     if replicas is not None:
         owed.setdefault("restoreReplicas", replicas)
     kind, name = target_of(pool)
-    if not owed or not _is_name(name):
+    if not owed or not is_name(name):
         return None
     return Entry(
         pool=pool["metadata"]["name"],
@@ -135,16 +157,12 @@ def read_entry(text: str) -> Entry | None:
         )
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
-    return entry if _is_name(entry.target) else None
+    return entry if is_name(entry.target) else None
 
 
 def _owed(raw: Mapping[str, Any]) -> dict[str, Any]:
     """The well-formed values to restore."""
     return {name: raw[name] for name, is_good in _WELL_FORMED.items() if is_good(raw.get(name))}
-
-
-def _is_name(value: object) -> bool:
-    return isinstance(value, str) and _NAME.fullmatch(value) is not None
 
 
 def _is_count(value: object) -> bool:
@@ -154,7 +172,7 @@ def _is_count(value: object) -> bool:
 def _is_autoscaler(value: object) -> bool:
     return (
         isinstance(value, Mapping)
-        and _is_name(value.get("name"))
+        and is_name(value.get("name"))
         and _is_count(value.get("minReplicas"))
     )
 
@@ -163,7 +181,7 @@ def _is_kept(value: object) -> bool:
     revisions = value.get("revisions") if isinstance(value, Mapping) else None
     return isinstance(revisions, list) and all(
         isinstance(r, Mapping)
-        and _is_name(r.get("name"))
+        and is_name(r.get("name"))
         and isinstance(r.get("minScale"), str | None)
         and isinstance(r.get("uid", ""), str)
         and isinstance(r.get("written", []), list)
@@ -177,7 +195,7 @@ _WELL_FORMED: Mapping[str, Callable[[object], bool]] = {
     "hpa": _is_autoscaler,
     "knative": _is_kept,
     "reduced": lambda value: value is True,
-    "takenService": _is_name,
+    "takenService": is_name,
 }
 
 

@@ -1,9 +1,10 @@
 """WarmPool.status: the decision's memory and the ledger, written and read by one declaration.
 
-The kubectl plugin reads it too.
+What people read has fields of its own. Everything else that the operator remembers is in
+`status.internal`, without a schema (decision 71). The kubectl plugin reads both.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from kotatsu_operator.core.budget.ledger import Ledger
@@ -11,15 +12,16 @@ from kotatsu_operator.core.formats import (
     choice,
     conditions_of,
     format_duration,
+    internal,
+    is_name,
     is_true,
     stamp,
-    table,
-    text,
 )
 from kotatsu_operator.core.plan.activity import override_end
 from kotatsu_operator.core.pool.calendars import FOLLOWED
 from kotatsu_operator.core.pool.decision import Decision, Observation, Transition
 from kotatsu_operator.core.pool.memory import (
+    Announced,
     Memory,
     Opening,
     Original,
@@ -29,47 +31,95 @@ from kotatsu_operator.core.pool.memory import (
     changed,
 )
 from kotatsu_operator.core.pool.spec import PoolSpec
-from kotatsu_operator.core.schema import MOST_ITEMS, Schema, several
+from kotatsu_operator.core.pool.v1alpha1 import leftovers, status_from
+from kotatsu_operator.core.pool.warm_ups import WARM_UPS
+from kotatsu_operator.core.schema import MOST_ITEMS, Form, Schema, joined, replacing, several
 
 Status = dict[str, Any]
 
+VERSION = 1
+"""Of the layout of `internal`."""
+
+_ORIGINAL = Schema(
+    Original, forms={"name": Form(lambda given: given if is_name(given) else None, str)}
+)
+_OPENING = Schema(
+    Opening,
+    brief=("excused",),
+    window="lastOpening.window",
+    at="lastOpening.at",
+    cold="lastOpening.cold",
+    ready_at="internal.opening.readyAt",
+    replicas="internal.opening.replicas",
+    excused="internal.opening.excused",
+)
 _MEMORY = Schema(
     Memory,
     but=("process", "has_timed_out"),
     brief=("ahead", "first_start", "reduced", "capacity", "calendars", "woken_soon"),
     forms={
         "calendars": several(FOLLOWED, MOST_ITEMS),
-        "opening": Schema(Opening, brief=("excused",)),
+        "opening": _OPENING,
         "route": Schema(Routing, brief=("counted",)),
+        "announced": Schema(Announced, seen="demand.seen", seen_at="internal.demandSeenAt"),
+        "warm_ups": WARM_UPS,
+        "original": _ORIGINAL,
     },
     since="phaseSince",
-    unknown_since="demandUnknownSince",
-    announced="demand",
-    opening="lastOpening",
-    original="hpa",
+    opening="",
+    announced="",
+    **{
+        name: f"internal.{stored}"
+        for name, stored in {
+            "parked_since": "parkedSince",
+            "ahead": "ahead",
+            "capacity": "capacity",
+            "first_start": "firstStart",
+            "windows": "windows",
+            "warm_ups": "warmUps",
+            "template": "template",
+            "original": "hpa",
+            "contest": "contest",
+            "calendars": "calendars",
+            "override": "override",
+            "unknown_since": "demandUnknownSince",
+            "woken_soon": "wokenSoon",
+        }.items()
+    },
 )
-_ORIGINAL = Schema(Original)
 _TRANSITION = Schema(Transition)
 _LEDGER = Schema(
     Ledger,
     but=("rate", "limit", "forecast", "pods"),
-    pod_hour="podPerHour",
-    parked_hour="parkedPodPerHour",
+    currency="cost.currency",
+    period_start="cost.periodStart",
+    accrued="cost.accrued",
+    at="internal.cost.at",
+    pod_hour="internal.cost.podPerHour",
+    parked_hour="internal.cost.parkedPodPerHour",
+    period="internal.cost.period",
+    period_end="internal.cost.periodEnd",
+    exhausted_at="internal.cost.exhaustedAt",
+    previous="internal.cost.previous",
 )
 
 
 def memory_status(memory: Memory, spec: PoolSpec) -> Status:
     """The part of the status with the memory (None removes a field)."""
     status, override = _MEMORY.write(memory), spec.override
+    inner = status["internal"]
+    inner["version"] = VERSION
     # A rejected pool keeps its previous Service.
     status["route"]["service"] = None if spec.target.scales_itself else spec.service
     if memory.announced.seen is None:
         del status["demand"]  # an activator writes the rest of it
     if override is None:
-        status["override"] = None
+        status["overrideEndsAt"] = inner["override"] = None
     else:
-        status["override"]["endsAt"] = stamp(override_end(override, memory))
-    if (opening := memory.opening) is not None:
+        status["overrideEndsAt"] = stamp(override_end(override, memory))
+    if (opening := memory.opening) is None:
+        status["lastOpening"] = inner["opening"] = None
+    else:
         early = opening.early
         status["lastOpening"]["early"] = None if early is None else format_duration(early)
     return status
@@ -85,9 +135,10 @@ def read_memory(status: Mapping[str, Any], transient: Memory) -> Memory:
     if phase is None:
         # A new pool may have inherited parked pods.
         return changed(transient, reduced=transient.reduced or status.get("reduced") is True)
-    calendars = transient.calendars
-    if calendars and status.get("calendars") == [one.written for one in calendars]:
-        stored = _MEMORY.values({**status, "calendars": None}) | {"calendars": calendars}
+    calendars, inner = transient.calendars, internal(status)
+    if calendars and inner.get("calendars") == [one.written for one in calendars]:
+        known = {**status, "internal": {**inner, "calendars": None}}
+        stored = _MEMORY.values(known) | {"calendars": calendars}
     else:
         stored = _MEMORY.values(status)
     same = (phase, stored["route"].epoch) == (transient.phase, transient.route.epoch)
@@ -98,85 +149,104 @@ def read_memory(status: Mapping[str, Any], transient: Memory) -> Memory:
     return Memory(**stored, process=transient.process if same else Process())
 
 
+def moved(status: Mapping[str, Any]) -> Status:
+    """The merge patch that gives a status of v1alpha1 the form of v1beta1; empty if it has it.
+
+    It comes with the first write: a part of `internal` alone would hide what is not moved yet.
+    """
+    return replacing(status, status_from(status)) if leftovers(status) else {}
+
+
 def target_status(spec: PoolSpec) -> Status:
     """The target that the pool has: it stays in the status until it is given back."""
-    return {"kind": spec.target.kind, "name": spec.target.name}
+    return {"internal": {"target": {"kind": spec.target.kind, "name": spec.target.name}}}
 
 
-def original_status(original: Original | None) -> Status | None:
+def original_status(original: Original | None) -> Status:
     """The part of the status that `read_original` reads."""
-    return None if original is None else _ORIGINAL.write(original)
+    return {"internal": {"hpa": None if original is None else _ORIGINAL.write(original)}}
 
 
-def read_original(status: Mapping[str, Any]) -> Original | None:
-    """The minReplicas of the target's HPA without the pool, from the status."""
-    return _ORIGINAL.read(status.get("hpa"))
+def read_original(known: Mapping[str, Any]) -> Original | None:
+    """The minReplicas of the target's HPA without the pool: from `internal`, or from a record."""
+    return _ORIGINAL.read(known.get("hpa"))
 
 
-def cost_status(ledger: Ledger) -> Status | None:
-    """The status of the ledger; None for a pool without prices."""
+def cost_status(ledger: Ledger) -> Status:
+    """The part of the status with the ledger; a pool without prices has none."""
     if not ledger.currency:
-        return None
+        return {"cost": None, "internal": {"cost": None}}
     limit, expected = ledger.limit, ledger.forecast
-    return _LEDGER.write(ledger) | {
+    shown = {
         "ratePerHour": f"{ledger.rate:.6f}",
         "forecast": None if expected is None else f"{expected:.2f}",
         "limit": None if limit is None else str(limit),
-        "exhausted": None if limit is None else ledger.exhausted_at is not None,
     }
+    return joined(_LEDGER.write(ledger), {"cost": shown})
 
 
 def read_ledger(status: Mapping[str, Any]) -> Ledger:
-    cost = table(status.get("cost"))
-    previous = {"currency": text(cost.get("currency")), **table(cost.get("previous"))}
-    return Ledger(**_LEDGER.values({**cost, "previous": previous}))
+    return Ledger(**_LEDGER.values(status))
 
 
 def books_status(spec: PoolSpec, seen: Observation, memory: Memory, ledger: Ledger) -> Status:
     """The status of a rejected pool on which the operator must not act."""
+    known = memory_status(memory, spec)
     status = {
-        "override": memory_status(memory, spec)["override"],
+        "overrideEndsAt": known["overrideEndsAt"],
         "desiredReplicas": seen.replicas,
         "readyReplicas": seen.ready,
+        "internal": {"version": VERSION, "override": known["internal"]["override"]},
     }
-    return status | without_unread_cost({"cost": cost_status(ledger)})
+    return joined(status, kept_cost(ledger))
 
 
-def without_unread_cost(status: Status) -> Status:
-    """The status of a rejected pool, without `cost: None`: an invalid budget removes no ledger."""
-    return {name: value for name, value in status.items() if (name, value) != ("cost", None)}
+def kept_cost(ledger: Ledger) -> Status:
+    """The part of a rejected pool's status with the ledger: an invalid budget removes none."""
+    return cost_status(ledger) if ledger.currency else {}
 
 
-def decided_status(spec: PoolSpec, seen: Observation, decision: Decision, ledger: Ledger) -> Status:
+def decided_status(
+    spec: PoolSpec,
+    seen: Observation,
+    decision: Decision,
+    ledger: Ledger,
+    cost: Callable[[Ledger], Status] = cost_status,
+) -> Status:
     """The whole status after a decision, without its conditions."""
     coming = decision.next
     desired = seen.replicas if decision.replicas is None else decision.replicas
-    return memory_status(decision.memory, spec) | {
-        "target": target_status(spec),
+    shown = {
         "desiredReplicas": desired,
         "readyReplicas": seen.ready,
         "activeWindow": decision.window or None,
         "nextTransition": None if coming is None else _TRANSITION.write(coming),
-        "cost": cost_status(ledger),
     }
+    return joined(memory_status(decision.memory, spec), shown, target_status(spec), cost(ledger))
 
 
 _NEVER_ALONE = frozenset(
     {
-        "cost.at",
-        "history.running.cost",
-        "history.running.podSeconds",
-        "history.running.replicas",
-        "history.running.wakes",
-        "history.running.opened",
-        "history.running.cold",
+        "internal.cost.at",
+        "internal.history.since",
+        "internal.history.episodes",
+        "internal.history.earlier",
+        "internal.history.moves",
+        "internal.history.previous",
+        "internal.history.woken",
+        "internal.history.running.cost",
+        "internal.history.running.podSeconds",
+        "internal.history.running.replicas",
+        "internal.history.running.wakes",
+        "internal.history.running.opened",
+        "internal.history.running.cold",
     }
 )
 """Fields that are written only together with others: a pool that sleeps writes nothing."""
 
 _QUIET = _NEVER_ALONE | {
     "lastActive",
-    "demandUnknownSince",
+    "internal.demandUnknownSince",
     "cost.accrued",
     "cost.ratePerHour",
     "cost.forecast",
@@ -186,7 +256,7 @@ _QUIET = _NEVER_ALONE | {
 
 def worth_writing(new: Status, old: Mapping[str, Any], *, quiet_too: bool) -> bool:
     """Whether the new status differs enough from the old one to be written."""
-    # A later `cost.at` is not written for itself: so a sleeping pool writes nothing.
+    # A later time of the ledger is not written for itself: so a sleeping pool writes nothing.
     quiet = _NEVER_ALONE if quiet_too else _QUIET
     return not all(_same(value, old.get(name), name, quiet) for name, value in new.items())
 
@@ -198,30 +268,3 @@ def _same(new: Any, old: Any, name: str, quiet: Collection[str]) -> bool:
         known = old if isinstance(old, dict) else {}
         return all(_same(value, known.get(n), f"{name}.{n}", quiet) for n, value in new.items())
     return bool(new == old)
-
-
-# --- an operator that is newer than its CRD ---
-#
-# The API server drops fields that the CRD does not have. They are the memory of what was reported,
-# so without them each reconcile would report it again. The operator that wrote them remembers them.
-
-
-def dropped(written: Mapping[str, Any], came: Mapping[str, Any]) -> Status:
-    """What the API server has not kept of a status that was merged into a pool's."""
-    lost: Status = {}
-    for name, value in written.items():
-        known = came.get(name)
-        if isinstance(value, Mapping):
-            if inner := dropped(value, table(known)):
-                lost[name] = inner
-        elif value is not None and value != known:
-            lost[name] = value
-    return lost
-
-
-def merged(status: Mapping[str, Any], fields: Mapping[str, Any]) -> Status:
-    """A status with fields merged into it; None removes one."""
-    made = dict(status)
-    for name, value in fields.items():
-        made[name] = merged(table(status.get(name)), value) if isinstance(value, Mapping) else value
-    return {name: value for name, value in made.items() if value is not None}

@@ -11,7 +11,7 @@ import resource
 import sys
 from datetime import datetime
 
-from kotatsu_operator.core.calendar.occasions import CalendarError, Match, Occasion
+from kotatsu_operator.core.calendar.occasions import CalendarError, Occasion
 from kotatsu_operator.features.calendars.limit import MOST_WORK, limited
 
 MOST_MEMORY = 64 * 2**20
@@ -77,7 +77,7 @@ def read_here(data: bytes, after: datetime, before: datetime) -> Found:
     from kotatsu_operator.features.calendars.ics import read
     from kotatsu_operator.features.calendars.repeats import expand
 
-    expanded = expand(read(data), Match(), after, before)
+    expanded = expand(read(data), "", after, before)
     skipped = expanded.skipped
     first = f": {skipped[0].title!r}: {skipped[0].reason}" if skipped else ""
     return expanded.occasions, f"{len(skipped)} events are no windows{first}" if skipped else ""

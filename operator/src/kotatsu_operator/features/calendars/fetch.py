@@ -56,7 +56,7 @@ async def fetch(
     except (aiohttp.ClientError, OSError, ValueError) as error:
         raise FetchError(
             f"cannot be fetched from {url.host} ({type(error).__name__}): check the URL in the "
-            "Secret, and that the NetworkPolicy permits it (networkPolicy.calendarPorts)"
+            "Secret, and that the NetworkPolicy permits it (networkPolicy.calendarsTo)"
         ) from None
 
 

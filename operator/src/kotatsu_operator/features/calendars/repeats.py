@@ -11,7 +11,7 @@ from datetime import UTC, datetime, time, timedelta
 from dateutil.rrule import rrulestr
 from icalendar.prop import vRecur
 
-from kotatsu_operator.core.calendar.occasions import Match, Moment, Occasion, Skipped
+from kotatsu_operator.core.calendar.occasions import Moment, Occasion, Skipped, matches
 from kotatsu_operator.features.calendars.ics import Calendar, Event, placed
 
 MOST_OCCASIONS = 1000
@@ -32,7 +32,7 @@ class Expanded:
     skipped: tuple[Skipped, ...]
 
 
-def expand(calendar: Calendar, match: Match, after: datetime, before: datetime) -> Expanded:
+def expand(calendar: Calendar, match: str, after: datetime, before: datetime) -> Expanded:
     """The occurrences of the events that match and are in progress within [after, before).
 
     Floating and all-day events are included if that holds in some zone.
@@ -41,11 +41,11 @@ def expand(calendar: Calendar, match: Match, after: datetime, before: datetime) 
     for event in calendar.events:
         changes = [*event.changed.values(), *(other for _, other in event.later)]
         named = (event, *(e for e in changes if e is not None))
-        if not any(match.takes(e.title, e.categories) for e in named):
+        if not any(matches(match, e.title, e.categories) for e in named):
             continue
         try:
             made = occasions(event, after, before)
-            found += [o for o in made if match.takes(o.title, o.categories)]
+            found += [o for o in made if matches(match, o.title, o.categories)]
         except RepeatError as error:
             skipped.append(Skipped(event.title, str(error)))
         if len(found) > _MOST_IN_ALL:

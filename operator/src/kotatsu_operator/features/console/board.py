@@ -9,7 +9,7 @@ from typing import Any
 
 from kotatsu_operator.controller.feature import Feature, Report, Turn
 from kotatsu_operator.controller.targets.target import Tools
-from kotatsu_operator.core.formats import choice, count, table, tables, text
+from kotatsu_operator.core.formats import choice, count, internal, table, tables, text
 from kotatsu_operator.core.pool.decision import Demand
 from kotatsu_operator.core.pool.memory import Phase
 from kotatsu_operator.kube.objects import Key, Object, key_of
@@ -61,7 +61,7 @@ class History:
         _note(self.wakes, table(status.get("lastWake")))
         _note(self.openings, table(status.get("lastOpening")))
         known = {text(n.get("id")) for n in self.notices}
-        for notice in list(tables(status.get("notices")))[-NOTICES:]:
+        for notice in list(tables(internal(status).get("notices")))[-NOTICES:]:
             if text(notice.get("id")) not in known:
                 self.notices.append(notice)
 
@@ -83,6 +83,8 @@ class Entry:
     history: History = field(default_factory=History)
     demand: Demand | None = None
     """Requests in flight and held at the last reconcile; None while another operator leads."""
+    past: Object | None = None
+    """The WarmPoolHistory, as last read."""
 
 
 class Board(Feature):
@@ -144,11 +146,18 @@ class Board(Feature):
                 self._version += 1
                 entry.version = self._version
 
+    def remember(self, key: Key, history: Object) -> None:
+        """Store a WarmPoolHistory."""
+        with self._lock:
+            if (entry := self._entries.get(key)) is not None:
+                self._version += 1
+                entry.past, entry.version = history, self._version
+
     def read(self, after: int = 0) -> tuple[int, list[Key], list[Entry]]:
         """The newest version, every pool's key, and the entries that changed after `after`."""
         with self._lock:
             changed = [
-                Entry(e.pool, e.version, _copied(e.history), e.demand)
+                Entry(e.pool, e.version, _copied(e.history), e.demand, e.past)
                 for e in self._entries.values()
                 if e.version > after
             ]

@@ -18,6 +18,7 @@ from kotatsu_operator.core.formats import (
     conditions_of,
     count,
     instant,
+    internal,
     parse_duration,
     stamp,
     table,
@@ -67,9 +68,10 @@ def pool_view(entry: Entry, now: datetime) -> View:
 
 def _view(entry: Entry, now: datetime) -> View:
     spec, view = table(entry.pool.get("spec")), _observed(entry)
-    view["report"] = report_view(table(entry.pool.get("status")), now)
+    view["report"] = report_view(table(entry.pool.get("status")), entry.past, now)
     try:
-        parsed = parse(spec)
+        annotations = table(entry.pool["metadata"].get("annotations"))
+        parsed = parse(spec, annotations=annotations)
     except SpecError as error:
         return view | {"refused": view["refused"] or str(error)}
     except (AttributeError, LookupError, TypeError, ValueError) as error:
@@ -258,9 +260,11 @@ def _expanded(windows: tuple[Window, ...], zone: ZoneInfo, hour: datetime) -> li
 # --- the past ---
 
 
-def report_view(status: Mapping[str, Any], now: datetime) -> View | None:
+def report_view(
+    status: Mapping[str, Any], history: Mapping[str, Any] | None, now: datetime
+) -> View | None:
     """The current period of the budget, or without prices all that is kept; None for no record."""
-    record, ledger = read_stored(status), read_ledger(status)
+    record, ledger = read_stored(status, history), read_ledger(status)
     if record.since is None:
         return None
     begin = ledger.period_start if ledger.currency and ledger.period_start else record.since
@@ -301,7 +305,7 @@ def notices_view(seen: Iterable[Mapping[str, Any]], status: Mapping[str, Any]) -
 
     One that the status still has is waiting for a receiver.
     """
-    waiting = {text(n.get("id")) for n in tables(status.get("notices"))}
+    waiting = {text(n.get("id")) for n in tables(internal(status).get("notices"))}
     return [
         {
             "at": stamp(instant(n.get("at"))),

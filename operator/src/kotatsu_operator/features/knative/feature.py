@@ -63,8 +63,8 @@ class Knative(Feature):
         self._kube, self._namespaces, self._cache, self._touch = kube, namespaces, cache, touch
         if self.runtime is Runtime.NATIVE:
             self._absent(
-                "this operator does not watch Knative: set the chart value runtime to auto or "
-                "knative"
+                "this operator does not watch Knative: set the chart value knative.enabled to "
+                "auto or true"
             )
             await asyncio.Event().wait()
         try:
@@ -154,7 +154,9 @@ class Knative(Feature):
         if knative.why_absent == why:
             return
         if self.runtime is Runtime.KNATIVE:
-            log.warning("Knative Serving is expected (runtime knative) but is not installed")
+            log.warning(
+                "Knative Serving is expected (knative.enabled is true) but is not installed"
+            )
         elif knative.synced:
             log.warning("Knative Serving was removed; the operator checks for it from time to time")
         knative.why_absent, knative.synced = why, False

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
-from kotatsu_operator.core.formats import table
+from kotatsu_operator.core.formats import is_name, table
 from kotatsu_operator.core.pool.decision import Observation
 from kotatsu_operator.core.schema import Schema, several
 
@@ -98,9 +98,9 @@ _KEPT = several(Schema(SavedMinScale, brief=("uid",)), 1000)
 
 
 def read_kept(status: Mapping[str, Any]) -> tuple[SavedMinScale, ...]:
-    """The saved min-scale of each Revision, read from a WarmPool's status."""
+    """The saved min-scale of each Revision: from `internal` of a status, or from a record."""
     kept: tuple[SavedMinScale, ...] = _KEPT.read(table(status.get("knative")).get("revisions"))
-    return kept
+    return tuple(one for one in kept if is_name(one.name))
 
 
 def kept_status(kept: Sequence[SavedMinScale]) -> dict[str, Any] | None:

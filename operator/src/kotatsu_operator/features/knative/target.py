@@ -18,10 +18,11 @@ from kotatsu_operator.controller.targets.target import (
 from kotatsu_operator.core.budget.limit import Ends
 from kotatsu_operator.core.budget.prices import PodRequests, pod_requests
 from kotatsu_operator.core.decide.refusal import Refusal, check_exists
+from kotatsu_operator.core.formats import internal
 from kotatsu_operator.core.pool.decision import Decision, Observation
 from kotatsu_operator.core.pool.memory import Memory, Phase
 from kotatsu_operator.core.report.conditions import condition
-from kotatsu_operator.core.report.record import Entry
+from kotatsu_operator.core.report.record import Entry, owed_status
 from kotatsu_operator.core.report.status import Status
 from kotatsu_operator.features.knative.min_scale import (
     MIN_SCALE,
@@ -239,7 +240,9 @@ class KnativeTarget(Target):
         scales = MinScales(tools.kube, self.knative, self.key[0])
         if self.knative.synced and not self.spec.suspend:
             status = pool.get("status") or {}
-            plan = await scales.plan(decision.floor, traffic_of(self.service), status, now)
+            plan = await scales.plan(
+                decision.floor, traffic_of(self.service), internal(status), now
+            )
 
         async def finish(_pool: Object) -> Finished:
             if plan is not None and plan.patches:
@@ -249,7 +252,7 @@ class KnativeTarget(Target):
 
         return Writes(
             pool,
-            status={} if plan is None else {"knative": kept_status(plan.kept)},
+            status={} if plan is None else owed_status({"knative": kept_status(plan.kept)}),
             explain=lambda known: self._explain(known, plan or MinScalePlan(), decision, now),
             finish=finish,
         )

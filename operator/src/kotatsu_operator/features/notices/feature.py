@@ -6,7 +6,9 @@ from datetime import timedelta
 
 from kotatsu_operator.controller.feature import Feature, Report, Turn
 from kotatsu_operator.controller.targets.target import Tools
+from kotatsu_operator.core.formats import internal
 from kotatsu_operator.core.report.status import Status
+from kotatsu_operator.core.schema import joined
 from kotatsu_operator.features.notices.notices import (
     OVERRIDE_WARNING,
     news,
@@ -35,13 +37,13 @@ class Notices(Feature):
         found = news(turn.pool, turn.spec, report.seen, memory, now, self._warning)
         notes = (*report.notes, *found.notes)
         added: Status = {"reported": found.reported, "notices": None}
-        if (override := report.status.get("override")) is not None:
-            added["override"] = {**override, "reported": found.override}
+        if internal(report.status).get("override") is not None:
+            added["override"] = {"reported": found.override}
         if self.notifier.is_on:
             done, uid = self.notifier.delivered(turn.key), turn.pool["metadata"]["uid"]
             new = (*notes, *ready_notes(report.decision))
             added["notices"] = notices_status(outbox(turn.status, new, done, uid, now))
-        return replace(report, status=report.status | added, notes=notes)
+        return replace(report, status=joined(report.status, {"internal": added}), notes=notes)
 
     async def after(self, _tools: Tools, turn: Turn, report: Report) -> None:
         """Queue the notices, now that the status has them."""

@@ -1,6 +1,6 @@
 """Notices: the events that receivers outside the cluster get, and the outbox in the status.
 
-A notice is written to `status.notices` together with the change that it reports, and removed when
+A notice is written to `internal.notices` together with the change that it reports, and removed when
 each receiver has it. So an operator that takes over sends what its predecessor could not send, with
 the same id.
 """
@@ -11,7 +11,15 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from kotatsu_operator.core.formats import choice, format_duration, instant, stamp, table, text
+from kotatsu_operator.core.formats import (
+    choice,
+    format_duration,
+    instant,
+    internal,
+    stamp,
+    table,
+    text,
+)
 from kotatsu_operator.core.plan.activity import in_force, override_end
 from kotatsu_operator.core.pool.decision import Decision, Note, Observation
 from kotatsu_operator.core.pool.memory import Memory, Outcome, Phase
@@ -72,7 +80,7 @@ def read_notices(status: Mapping[str, Any]) -> list[Notice]:
     """The notices in a status that wait for delivery; invalid ones are left out."""
     return [
         replace(notice, id=notice.id[:LONGEST], message=notice.message[:LONGEST])
-        for notice in _WAITING.read(status.get("notices"))
+        for notice in _WAITING.read(internal(status).get("notices"))
         if notice.id and notice.reason in NOTICE_REASONS
     ]
 
@@ -159,7 +167,7 @@ def news(
     """
     status = table(pool.get("status"))
     said, end = _about_override(status, spec, memory, now, warning)
-    before = Reported(**_REPORTED.values(status.get("reported")))
+    before = Reported(**_REPORTED.values(internal(status).get("reported")))
     unused, forgotten = _about_unused(before.unused, spec, seen, memory, now)
     annotations = table(pool["metadata"].get("annotations"))
     rehearsal, verdict = _about_rehearsal(before.rehearsal, annotations, now)
@@ -174,12 +182,12 @@ def news(
 def _about_override(
     status: Mapping[str, Any], spec: PoolSpec, memory: Memory, now: datetime, warning: timedelta
 ) -> tuple[list[Note], EndOf | None]:
-    before, override = table(status.get("override")), spec.override
-    known, ended_at = text(before.get("key")), instant(before.get("endsAt"))
+    before, override = table(internal(status).get("override")), spec.override
+    known, ended_at = text(before.get("key")), instant(status.get("overrideEndsAt"))
     reported = choice(EndOf, before.get("reported"), None)
     if override is None:
         is_early = ended_at is not None and now < ended_at and reported is not EndOf.ENDED
-        if not known or not is_early or known.endswith(f"/{REHEARSAL_REASON}"):
+        if not known or not is_early:
             return [], None
         mode = known.partition("/")[0]
         text_ = f"the {mode} override was removed; the pool follows its schedule"
@@ -187,7 +195,7 @@ def _about_override(
     if known != memory.override.key:
         reported = None
     if override.reason == REHEARSAL_REASON:
-        return [], reported
+        return [], EndOf.ENDED  # nothing is to be said of its end
     end = override_end(override, memory)
     by = f" by {override.by}" if override.by else ""
     what = f"the {override.mode.value} override{by}"

@@ -1,25 +1,22 @@
 """What the admission policy of placeholders refuses to the operator: every other pod.
 
-On a real API server without nodes, in the operator's name and with the permissions of the chart.
+In the operator's name and with the permissions of the chart.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from copy import deepcopy
 from datetime import timedelta
 from typing import Any
 
-import httpx
-import needs
 import pytest
-from chart.asked import Api, connected, until_refused
+from apiserver.asked import Api, Place, installed, until_refused
+from apiserver.keeper import Plane
 from e2e import rights
 from e2e.rights import HERE, OPERATOR
 
-from kotatsu_node.cluster.control_plane import control_plane
-from kotatsu_node.layout import Layout
 from kotatsu_operator.features.capacity import CapacityOptions, placeholder
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(600)]
 
 PODS = f"api/v1/namespaces/{HERE}/pods"
 CHART = ("--set=capacityAhead.enabled=true", "--set=capacityAhead.image=mirror/pause")
@@ -38,29 +35,26 @@ def made(name: str) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def client() -> Iterator[httpx.Client]:
-    needs.kubernetes()
-    with control_plane(Layout.from_environment(), rights.USERS) as plane:
-        kubectl = rights.install(plane, *CHART)
-        kubectl("create", "serviceaccount", "default")
-        with connected(plane) as client:
-            other = made("early")
-            other["metadata"]["labels"] = {"app": "web"}
-            until_refused(lambda: Api(client, OPERATOR)("POST", f"{PODS}?dryRun=All", other))
-            yield client
+def place(plane: Plane) -> Place:
+    """Namespaces with the chart's policies."""
+    found = installed(plane, "placeholders", *CHART)
+    other = made("early")
+    other["metadata"]["labels"] = {"app": "web"}
+    until_refused(lambda: Api(found, OPERATOR)("POST", f"{PODS}?dryRun=All", other))
+    return found
 
 
-def test_the_operator_creates_and_deletes_a_placeholder(client: httpx.Client) -> None:
-    operator = Api(client, OPERATOR)
+def test_the_operator_creates_and_deletes_a_placeholder(place: Place) -> None:
+    operator = Api(place, OPERATOR)
     operator.accepts("POST", PODS, made("one"))
     operator.accepts("DELETE", f"{PODS}/one")
 
 
-def test_the_operator_deletes_no_other_pod(client: httpx.Client) -> None:
+def test_the_operator_deletes_no_other_pod(place: Place) -> None:
     other = made("app")
     other["metadata"]["labels"] = {"app": "web"}
-    Api(client).accepts("POST", PODS, other)
-    Api(client, OPERATOR).refuses(
+    Api(place).accepts("POST", PODS, other)
+    Api(place, OPERATOR).refuses(
         "The operator may only create and delete pods", "DELETE", f"{PODS}/app"
     )
 
@@ -91,18 +85,16 @@ def _spec(**fields: Any) -> Change:
         lambda pod: pod["spec"]["containers"].append({"name": "second", "image": "mirror/pause"}),
     ],
 )
-def test_a_pod_that_is_more_than_a_placeholder_is_refused(
-    client: httpx.Client, change: Change
-) -> None:
+def test_a_pod_that_is_more_than_a_placeholder_is_refused(place: Place, change: Change) -> None:
     pod = deepcopy(made("two"))
     change(pod)
-    Api(client, OPERATOR).refuses(
+    Api(place, OPERATOR).refuses(
         "A placeholder of the operator is one container", "POST", f"{PODS}?dryRun=All", pod
     )
 
 
-def test_another_priority_is_refused(client: httpx.Client) -> None:
+def test_another_priority_is_refused(place: Place) -> None:
     pod = made("three")
     pod["spec"]["priorityClassName"] = "system-cluster-critical"
-    answer = Api(client, OPERATOR)("POST", f"{PODS}?dryRun=All", pod)
+    answer = Api(place, OPERATOR)("POST", f"{PODS}?dryRun=All", pod)
     assert answer.status_code in (403, 422), answer.text

@@ -1,26 +1,20 @@
 """What the admission policy of parked pods refuses to the operator: all but requests.
 
-On a real API server without nodes, in the operator's name and with the permissions of the chart.
+In the operator's name and with the permissions of the chart.
 """
 
-import json
-from collections.abc import Iterator
 from typing import Any
 
-import httpx
-import needs
+import httpx2
 import pytest
-from chart.asked import Api, connected, until_refused
-from e2e import rights
+from apiserver.asked import Api, Place, installed, until_refused
+from apiserver.keeper import Plane
 from e2e.rights import HERE, OPERATOR
 
-from kotatsu_node.cluster.control_plane import control_plane
-from kotatsu_node.layout import Layout
-
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(600)]
 
 PODS = f"api/v1/namespaces/{HERE}/pods"
-STRATEGIC = {"Content-Type": "application/strategic-merge-patch+json"}
+STRATEGIC = "application/strategic-merge-patch+json"
 RESOURCES = {"requests": {"cpu": "1", "memory": "64Mi"}, "limits": {"cpu": "2", "memory": "64Mi"}}
 APP: dict[str, Any] = {"name": "app", "image": "mirror/app", "resources": RESOURCES}
 SIDECAR = APP | {"name": "proxy", "restartPolicy": "Always"}
@@ -29,36 +23,29 @@ SIDECAR = APP | {"name": "proxy", "restartPolicy": "Always"}
 class Operator(Api):
     """The operator resizes by a strategic merge patch."""
 
-    def resize(self, name: str, **fields: Any) -> httpx.Response:
+    def resize(self, name: str, **fields: Any) -> httpx2.Response:
         """Change fields of the container app, or others of the spec."""
         query = fields.pop("query", "")
         spec = fields.pop("spec", {"containers": [{"name": "app", **fields}]})
-        return self._client.patch(
-            f"/{PODS}/{name}/resize{query}",
-            content=json.dumps({"spec": spec}),
-            headers=self._headers | STRATEGIC,
-        )
+        return self("PATCH", f"{PODS}/{name}/resize{query}", {"spec": spec}, STRATEGIC)
 
 
 @pytest.fixture(scope="module")
-def client() -> Iterator[httpx.Client]:
-    needs.kubernetes()
-    with control_plane(Layout.from_environment(), rights.USERS) as plane:
-        kubectl = rights.install(plane, "--set=parked.enabled=true")
-        kubectl("create", "serviceaccount", "default")
-        with connected(plane) as client:
-            spec = {"containers": [APP], "initContainers": [SIDECAR]}
-            pod = {"metadata": {"name": "web"}, "spec": spec}
-            Api(client).accepts("POST", PODS, {"apiVersion": "v1", "kind": "Pod"} | pod)
-            operator = Operator(client, OPERATOR)
-            more = {"limits": {"cpu": "3"}}
-            until_refused(lambda: operator.resize("web", resources=more, query="?dryRun=All"))
-            yield client
+def place(plane: Plane) -> Place:
+    """Namespaces with the chart's policies, and a pod in the first."""
+    found = installed(plane, "requests")
+    spec = {"containers": [APP], "initContainers": [SIDECAR]}
+    pod = {"metadata": {"name": "web"}, "spec": spec}
+    Api(found).accepts("POST", PODS, {"apiVersion": "v1", "kind": "Pod"} | pod)
+    operator = Operator(found, OPERATOR)
+    more = {"limits": {"cpu": "3"}}
+    until_refused(lambda: operator.resize("web", resources=more, query="?dryRun=All"))
+    return found
 
 
 @pytest.fixture
-def operator(client: httpx.Client) -> Operator:
-    return Operator(client, OPERATOR)
+def operator(place: Place) -> Operator:
+    return Operator(place, OPERATOR)
 
 
 def test_the_operator_lowers_and_restores_requests(operator: Operator) -> None:
@@ -99,14 +86,14 @@ def test_a_request_above_the_limit_is_refused_by_the_api_server(operator: Operat
     assert "must be less than or equal to cpu limit" in answer.text
 
 
-def test_it_does_not_change_the_qos_class(operator: Operator, client: httpx.Client) -> None:
+def test_it_does_not_change_the_qos_class(operator: Operator, place: Place) -> None:
     same = {"requests": RESOURCES["limits"], "limits": RESOURCES["limits"]}
     spec = {"containers": [APP | {"resources": same}]}
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "guaranteed"}, "spec": spec}
-    Api(client).accepts("POST", PODS, pod)
+    Api(place).accepts("POST", PODS, pod)
     answer = operator.resize("guaranteed", resources={"requests": {"cpu": "5m"}})
     assert (answer.status_code, "QOS Class" in answer.text) == (422, True)
 
 
-def test_other_users_are_not_concerned(client: httpx.Client) -> None:
-    assert Operator(client).resize("web", resources={"limits": {"cpu": "4"}}).is_success
+def test_other_users_are_not_concerned(place: Place) -> None:
+    assert Operator(place).resize("web", resources={"limits": {"cpu": "4"}}).is_success

@@ -1,18 +1,16 @@
 """What the admission policies refuse to the operator's and the activators' accounts, and what not.
 
-On a real API server without nodes: the requests are made in the accounts' names, with the
-permissions of the chart. That the programs themselves need nothing else is shown by
-tests/e2e/test_rights.py, which runs them under the same policies.
+The requests are made in the accounts' names, with the permissions of the chart. That the programs
+themselves need nothing else is shown by tests/e2e/test_rights.py, which runs them under the same
+policies.
 """
 
-import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-import httpx
-import needs
+import httpx2
 import pytest
-from chart.asked import (
+from apiserver.asked import (
     HPAS,
     POOLS,
     REVISIONS,
@@ -22,10 +20,11 @@ from chart.asked import (
     STATEFUL_SCALE,
     UIDS,
     Api,
+    Place,
     autoscaler,
-    connected,
     deployment,
     example_of,
+    installed,
     lost_pod,
     pod,
     revision,
@@ -39,30 +38,26 @@ from chart.asked import (
     warm_pool,
     with_replicas,
 )
-from chart.kit import CHARTS, ROOT, Object, crd, render
-from e2e import rights
+from apiserver.keeper import Plane
+from chart.kit import Object, crd
 from e2e.rights import ACTIVATOR, OPERATOR
 
-from kotatsu_node.cluster.control_plane import control_plane
-from kotatsu_node.layout import Layout
 from kotatsu_operator.activator.endpoints.slices import taken_back
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
-def client() -> Iterator[httpx.Client]:
-    needs.kubernetes()
-    with control_plane(Layout.from_environment(), rights.USERS) as plane:
-        rights.install(plane)
-        with connected(plane) as client:
-            _prepare(Api(client))
-            _wait_for_the_policies(Api(client), Api(client, OPERATOR), Api(client, ACTIVATOR))
-            yield client
+def place(plane: Plane) -> Place:
+    """Namespaces with the chart's policies, and what the accounts write to."""
+    made = installed(plane, "policies")
+    made.apply(revision_crd())
+    _prepare(Api(made))
+    _wait_for_the_policies(Api(made), Api(made, OPERATOR), Api(made, ACTIVATOR))
+    return made
 
 
 def _prepare(admin: Api) -> None:
-    admin.accepts("POST", "apis/apiextensions.k8s.io/v1/customresourcedefinitions", revision_crd())
     for name, replicas in (("web", 0), ("busy", 5), ("kotatsu-operator", 0)):
         admin.accepts(
             "POST", "apis/apps/v1/namespaces/here/deployments", deployment(name, replicas)
@@ -81,7 +76,7 @@ def _prepare(admin: Api) -> None:
 def _wait_for_the_policies(admin: Api, operator: Api, activator: Api) -> None:
     """Wait until each policy refuses."""
     made = admin.accepts("POST", SLICES, slice_of_a_controller("early"))
-    tries: list[Callable[[], httpx.Response]] = [
+    tries: list[Callable[[], httpx2.Response]] = [
         lambda: operator("PATCH", f"{HPAS}/auto?dryRun=All", {"spec": {"maxReplicas": 7}}),
         lambda: operator("PATCH", f"{SERVICES}/early?dryRun=All", {"spec": {"type": "NodePort"}}),
         lambda: activator("PATCH", f"{SCALE.format('busy')}?dryRun=All", with_replicas(1)),
@@ -98,22 +93,20 @@ def _wait_for_the_policies(admin: Api, operator: Api, activator: Api) -> None:
 
 
 @pytest.fixture
-def admin(client: httpx.Client) -> Api:
-    return Api(client)
+def admin(place: Place) -> Api:
+    return Api(place)
 
 
 @pytest.fixture
-def operator(client: httpx.Client) -> Api:
-    return Api(client, OPERATOR)
+def operator(place: Place) -> Api:
+    return Api(place, OPERATOR)
 
 
 @pytest.fixture
-def activator(client: httpx.Client) -> Api:
+def activator(place: Place) -> Api:
     """An activator in the pod activator-1, with the token that the kubelet gives it."""
     extra = {"pod-name": "activator-1", "pod-uid": UIDS[1]}
-    return Api(
-        client, ACTIVATOR, {f"authentication.kubernetes.io/{k}": v for k, v in extra.items()}
-    )
+    return Api(place, ACTIVATOR, {f"authentication.kubernetes.io/{k}": v for k, v in extra.items()})
 
 
 @pytest.fixture
@@ -407,38 +400,3 @@ def test_other_users_are_not_concerned(admin: Api, name: str) -> None:
     admin.accepts("POST", SLICES, slice_of_a_controller(name))
     admin.accepts("DELETE", f"{SLICES}/{name}")
     admin.accepts("PATCH", f"{POOLS}/web/status", status_of(reason="Edited"))
-
-
-# --- the chart and its page ---
-
-
-def test_the_page_of_rights_has_each_policy() -> None:
-    page = (ROOT / "docs/rbac.md").read_text()
-    rows = re.findall(r"^\| (kotatsu-[a-z]+) \|", page, re.MULTILINE)
-    all_of_them = render(
-        "kotatsu", CHARTS / "kotatsu/ci/capacity.yaml", "--set=parked.enabled=true"
-    )
-    assert [f"{name}-here" for name in sorted(rows)] == all_of_them.names(rights.POLICIES[0])
-
-
-def test_each_policy_is_bound_and_denies() -> None:
-    chart = render("kotatsu")
-    names = chart.names("ValidatingAdmissionPolicy")
-    assert len(names) == 6
-    assert all(name.endswith("-here") for name in names)
-    bindings = chart.of("ValidatingAdmissionPolicyBinding")
-    assert sorted(binding["spec"]["policyName"] for binding in bindings) == names
-    assert all(binding["spec"]["validationActions"] == ["Deny"] for binding in bindings)
-    for policy in chart.of("ValidatingAdmissionPolicy"):
-        assert policy["spec"]["failurePolicy"] == "Fail"
-        assert policy["spec"]["matchConditions"]
-
-
-def test_without_permission_to_create_them_the_policies_can_be_left_out() -> None:
-    chart = render("kotatsu", None, "--set=admissionPolicies.enabled=false")
-    assert chart.of(*rights.POLICIES) == []
-
-
-def test_where_knative_is_not_kept_no_policy_names_it() -> None:
-    names = render("kotatsu", None, "--set=runtime=native").names("ValidatingAdmissionPolicy")
-    assert "kotatsu-revisions-here" not in names

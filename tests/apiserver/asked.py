@@ -1,18 +1,20 @@
 """The API server asked in the names of accounts, and the objects that it is asked about."""
 
-import base64
 import json
-import ssl
+import re
 import time
+import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
-import httpx
+import httpx2
+from apiserver.keeper import Plane
+from apiserver.kit import Namespace
 from chart.kit import Object
-from e2e import rights
+from e2e import api, rights
 from e2e.rights import HERE
 
-from kotatsu_node.cluster.control_plane import ControlPlane
 from kotatsu_operator.activator.cache.pool import pool_view
 from kotatsu_operator.activator.cache.ports import PodIdentity
 from kotatsu_operator.activator.endpoints.slices import make_slice
@@ -25,28 +27,72 @@ HPAS = "apis/autoscaling/v2/namespaces/here/horizontalpodautoscalers"
 SLICES = "apis/discovery.k8s.io/v1/namespaces/here/endpointslices"
 POOLS = "apis/kotatsu.dev/v1beta1/namespaces/here/warmpools"
 REVISIONS = "apis/serving.knative.dev/v1/namespaces/here/revisions"
-MERGE = {"Content-Type": "application/merge-patch+json"}
+MERGE = "application/merge-patch+json"
 UIDS: dict[int, str] = {}
 """Of the activators' pods: an EndpointSlice without a living owner is garbage."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Namespaces of a test's own on the shared API server.
+
+    The chart, the accounts and the paths call them `here` and `there`.
+    """
+
+    plane: Plane
+    here: str
+    there: str
+
+    def __call__(self, text: str) -> str:
+        """A text with the names of these namespaces."""
+        return re.sub(r"\bhere\b", self.here, re.sub(r"\bthere\b", self.there, text))
+
+    def apply(self, *objects: Object) -> None:
+        """Apply objects, in the first namespace unless they say otherwise."""
+        for obj in objects:
+            Namespace(self.here, self.plane).apply(json.loads(self(json.dumps(obj))))
+
+
+def namespaces(plane: Plane, purpose: str) -> Place:
+    """Make the namespaces of a test. They go with the control plane."""
+    number = uuid.uuid4().hex[:5]
+    place = Place(plane, f"{purpose}-{number}", f"{purpose}-{number}-other")
+    for name in ("here", "there"):
+        place.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    return place
+
+
+def installed(plane: Plane, purpose: str, *arguments: str) -> Place:
+    """Namespaces with what gives rights in the chart, and what limits them.
+
+    `arguments` are helm's. What is cluster-scoped has the namespace in its name, and concerns
+    nobody else's.
+    """
+    place = namespaces(plane, purpose)
+    kinds = ("Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding", "PriorityClass")
+    of_knative = {"namespace": rights.KNATIVE}
+    for obj in rights.chart(*arguments).of(*kinds, *rights.POLICIES):
+        if not of_knative.items() <= obj["metadata"].items():
+            place.apply(obj)
+    return place
 
 
 class Api:
     """The API server, asked as an account; `extra` is what its token says beside the name."""
 
-    def __init__(self, client: httpx.Client, user: str = "", extra: Object | None = None) -> None:
-        self._client = client
-        self._headers = {"Impersonate-User": user} if user else {}
+    def __init__(self, place: Place, user: str = "", extra: Object | None = None) -> None:
+        self.place = place
+        self._server = api.connect(place.plane.kubeconfig)
+        self._headers = {"Impersonate-User": place(user)} if user else {}
         for key, value in (extra or {}).items():
             self._headers[f"Impersonate-Extra-{key.replace('/', '%2f')}"] = value
 
-    def __call__(self, method: str, path: str, body: Object | None = None) -> httpx.Response:
-        headers = self._headers | (MERGE if method == "PATCH" else {})
-        return self._client.request(
-            method,
-            f"/{path}",
-            content=None if body is None else json.dumps(body),
-            headers={"Content-Type": "application/json"} | headers,
-        )
+    def __call__(
+        self, method: str, path: str, body: Object | None = None, content_type: str = ""
+    ) -> httpx2.Response:
+        said = None if body is None else json.loads(self.place(json.dumps(body)))
+        kind = content_type or (MERGE if method == "PATCH" else "application/json")
+        return self._server.send(method, self.place(path), said, kind, self._headers)
 
     def accepts(self, method: str, path: str, body: Object | None = None) -> Object:
         """The answer to a request that has to pass."""
@@ -62,21 +108,7 @@ class Api:
         assert f"denied request: {sentence}" in answer.json()["message"]
 
 
-def connected(plane: ControlPlane) -> httpx.Client:
-    """A client with the kubelet's token, which may impersonate all accounts."""
-    config = json.loads(plane.users[rights.KUBELET].read_text())
-    cluster = config["clusters"][0]["cluster"]
-    authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
-    return httpx.Client(
-        base_url=cluster["server"],
-        headers={"Authorization": f"Bearer {config['users'][0]['user']['token']}"},
-        verify=ssl.create_default_context(cadata=authority),
-        trust_env=False,
-        timeout=60,
-    )
-
-
-def until_refused(attempt: Callable[[], httpx.Response]) -> None:
+def until_refused(attempt: Callable[[], httpx2.Response]) -> None:
     """Wait until a policy refuses: the API server reads policies from a watch of its own."""
     for _ in range(300):
         answer = attempt()

@@ -1,0 +1,86 @@
+"""What people may do with the chart in their namespace."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from apiserver.asked import Api, Place, installed
+from apiserver.keeper import Plane
+from chart.kit import render
+
+pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(600)]
+
+PEOPLE = {"viewer": "view", "editor": "edit", "owner": "admin"}
+"""Each has the ClusterRole of Kubernetes in one namespace."""
+READ = {"get", "list", "watch"}
+WRITE = {"create", "update", "patch", "delete", "deletecollection"}
+RBAC = "rbac.authorization.k8s.io"
+
+May = Callable[..., bool]
+
+
+@pytest.fixture(scope="module")
+def place(plane: Plane) -> Place:
+    """Namespaces with the chart's roles; in the first, each person has one of Kubernetes'."""
+    made = installed(plane, "users")
+    for person, role in PEOPLE.items():
+        made.apply(
+            {
+                "apiVersion": f"{RBAC}/v1",
+                "kind": "RoleBinding",
+                "metadata": {"name": person},
+                "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": role},
+                "subjects": [{"apiGroup": RBAC, "kind": "User", "name": person}],
+            }
+        )
+    return made
+
+
+@pytest.fixture(scope="module")
+def may(place: Place) -> May:
+    def ask(person: str, verb: str, namespace: str = "here", **more: Any) -> bool:
+        pools = {"group": "kotatsu.dev", "resource": "warmpools"}
+        asked = {"namespace": namespace, "verb": verb, **pools, **more}
+        review = {"spec": {"user": person, "resourceAttributes": asked}}
+        answer = Api(place).accepts(
+            "POST", "apis/authorization.k8s.io/v1/subjectaccessreviews", review
+        )
+        return bool(answer["status"]["allowed"])
+
+    # A controller adds the chart's rules to the roles of Kubernetes.
+    for _ in range(300):
+        if all(ask(person, "list") for person in PEOPLE):
+            break
+        time.sleep(0.2)
+    return ask
+
+
+def test_who_may_view_a_namespace_may_read_its_pools(may: May) -> None:
+    assert {verb for verb in READ | WRITE if may("viewer", verb)} == READ
+
+
+@pytest.mark.parametrize("person", ["editor", "owner"])
+def test_who_may_edit_a_namespace_may_write_its_pools(may: May, person: str) -> None:
+    assert {verb for verb in READ | WRITE if may(person, verb)} == READ | WRITE
+
+
+@pytest.mark.parametrize("person", PEOPLE)
+def test_the_status_is_nobodys_to_write_and_other_namespaces_are_not_theirs(
+    may: May, person: str
+) -> None:
+    assert not may(person, "patch", subresource="status")
+    assert not may(person, "list", "there")
+
+
+def test_the_owner_of_a_namespace_cannot_install_because_of_what_the_roles_grant(
+    place: Place,
+) -> None:
+    path = f"apis/{RBAC}/v1/namespaces/here/roles?dryRun=All"
+    for name in ("kotatsu-operator", "kotatsu-activator"):
+        role = render("kotatsu").one("Role", name)
+        role = role | {"metadata": role["metadata"] | {"name": f"my-{name}"}}
+        answer = Api(place, "owner")("POST", path, role)
+        assert answer.status_code == 403
+        assert "is attempting to grant RBAC permissions not currently held" in answer.text
+        Api(place).accepts("POST", path, role)

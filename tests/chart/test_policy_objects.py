@@ -1,0 +1,43 @@
+"""The admission policies as objects: each is bound, on the page, and can be left out.
+
+What they refuse is shown by tests/apiserver/test_policies.py.
+"""
+
+import re
+
+from chart.kit import CHARTS, ROOT, render
+from e2e import rights
+
+
+def test_the_page_of_rights_has_each_policy() -> None:
+    page = (ROOT / "docs/rbac.md").read_text()
+    rows = re.findall(r"^\| (kotatsu-[a-z]+) \|", page, re.MULTILINE)
+    all_of_them = render(
+        "kotatsu", CHARTS / "kotatsu/ci/capacity.yaml", "--set=parked.enabled=true"
+    )
+    assert [f"{name}-here" for name in sorted(rows)] == all_of_them.names(rights.POLICIES[0])
+
+
+def test_each_policy_is_bound_and_denies() -> None:
+    chart = render("kotatsu")
+    names = chart.names("ValidatingAdmissionPolicy")
+    assert len(names) == 6
+    assert all(name.endswith("-here") for name in names)
+    bindings = chart.of("ValidatingAdmissionPolicyBinding")
+    assert sorted(binding["spec"]["policyName"] for binding in bindings) == names
+    assert all(binding["spec"]["validationActions"] == ["Deny"] for binding in bindings)
+    for policy in chart.of("ValidatingAdmissionPolicy"):
+        assert policy["spec"]["failurePolicy"] == "Fail"
+        assert policy["spec"]["matchConditions"]
+
+
+def test_without_permission_to_create_them_the_policies_can_be_left_out() -> None:
+    chart = render("kotatsu", None, "--set=admissionPolicies.enabled=false")
+    assert chart.of(*rights.POLICIES) == []
+
+
+def test_where_knative_is_not_kept_no_policy_names_it() -> None:
+    names = render("kotatsu", None, "--set=knative.enabled=false").names(
+        "ValidatingAdmissionPolicy"
+    )
+    assert "kotatsu-revisions-here" not in names

@@ -1,0 +1,161 @@
+"""How large a WarmPool is at most: every reconcile and every watch has it as a whole."""
+
+import json
+from dataclasses import replace
+from datetime import date, timedelta
+from decimal import Decimal
+
+from kotatsu_operator.core.budget.ledger import Ledger, Spent
+from kotatsu_operator.core.calendar.schedule import Window
+from kotatsu_operator.core.plan.lead import KEEP
+from kotatsu_operator.core.pool.decision import Decision, Observation, Transition
+from kotatsu_operator.core.pool.memory import (
+    Announced,
+    Contest,
+    Followed,
+    KnownOverride,
+    Memory,
+    Opening,
+    Original,
+    Parts,
+    Phase,
+    Reason,
+    Route,
+    Routing,
+    Tally,
+    Template,
+    WarmUp,
+)
+from kotatsu_operator.core.report.conditions import (
+    date_conditions,
+    pool_conditions,
+    target_conditions,
+)
+from kotatsu_operator.core.report.episodes import (
+    Cause,
+    Counts,
+    Episode,
+    LedgerPeriod,
+    Outbox,
+    Why,
+    outbox_status,
+)
+from kotatsu_operator.core.report.status import decided_status
+from kotatsu_operator.core.schema import joined
+from kotatsu_operator.features.history import BATCH
+from kotatsu_operator.features.notices.notices import Notice, notices_status
+from tests.operator.core.values import HOUR, MINUTE, SECOND, override, pool_spec, t
+
+MOST = 6000
+"""Bytes of a status as compact JSON, with all that a pool can have at once."""
+
+AT = t("10:00:00.123456")
+
+
+def followed(name: str) -> Followed:
+    """A calendar with an event on each working day of two weeks, and some holidays."""
+    windows = tuple(
+        Window(
+            f"Demo: customer {day}",
+            3,
+            start=(AT + timedelta(days=day)).replace(tzinfo=None, microsecond=0),
+            end=(AT + timedelta(days=day, hours=1)).replace(tzinfo=None, microsecond=0),
+            calendar=name,
+        )
+        for day in range(10)
+    )
+    closed = frozenset(date(2026, 12, day) for day in (24, 25, 26, 31))
+    return Followed(name, AT, windows, closed)
+
+
+def full() -> dict:
+    """The status of a pool with all that a pool can have."""
+    held = override("Warm", AT + HOUR, replicas=3)
+    spec = pool_spec(override=held)
+    assert spec.override is not None
+    warm_up = WarmUp(61.234, 3, "6f1c2d3e4a", Parts(12.001, 1.5, 40.123, 7.61), window=True)
+    memory = Memory(
+        phase=Phase.WARM,
+        reason=Reason.OVERRIDE,
+        since=AT,
+        route=Routing(Route.ACTIVATOR, 12345, counted=True),
+        override=KnownOverride(spec.override.key, AT),
+        announced=Announced(AT, AT),
+        template=Template("6f1c2d3e4a", proven=True, metered=False),
+        last_active=AT,
+        unknown_since=AT,
+        warm_ups=tuple(replace(warm_up, seconds=61.234 + n) for n in range(KEEP)),
+        opening=Opening("window-12", AT, AT - MINUTE, cold=True, replicas=3, excused=True),
+        windows=Tally(123, 45, 6),
+        first_start=4 * MINUTE,
+        lead=timedelta(seconds=75),
+        ahead=timedelta(seconds=15),
+        capacity=3,
+        parked_since=AT,
+        reduced=True,
+        original=Original("voice", 2),
+        contest=Contest("argocd-controller", AT, AT, 5, applied=True),
+        calendars=(followed("team"), replace(followed("holidays"), windows=())),
+        woken_soon=1,
+    )
+    seen = Observation(3, 3, 3, acknowledged=12345)
+    decision = Decision(
+        memory, 3, AT, floor=3, window="window-12", next=Transition(AT, "window-13", "prewarm")
+    )
+    period = LedgerPeriod("JPY", AT)
+    ledger = Ledger(
+        "JPY",
+        AT,
+        Decimal("2710.123456"),
+        AT,
+        rate=Decimal("90.123456"),
+        pod_hour=Decimal("30.123456"),
+        parked_hour=Decimal("0.123456"),
+        period_end=AT,
+        limit=Decimal(3000),
+        exhausted_at=AT,
+        forecast=Decimal("2999.12"),
+        previous=Spent("JPY", AT, Decimal("1234.123456")),
+    )
+    episode = Episode(
+        AT,
+        Cause(Why.WINDOW, "window-12"),
+        period,
+        AT + HOUR,
+        3,
+        Counts(Decimal("10800.123"), 1, 1, 1),
+        Decimal("90.123456"),
+    )
+    waiting = tuple(replace(episode, begin=AT + n * SECOND) for n in range(BATCH - 1))
+    outbox = Outbox(AT, replace(episode, end=None), waiting, settled=Decimal("630.864192"))
+    notice = Notice("uid/WindowReady/2026", "WindowReady", "window a: 3 replicas are Ready", AT)
+    conditions = [
+        *pool_conditions(spec, seen, decision),
+        *target_conditions(spec, seen, decision, AT),
+    ]
+    inner = {
+        "notices": notices_status([notice]),
+        "reported": {"unused": "2026-11-25T10:00:00Z", "rehearsal": "2026-11-25T10:00:00Z"},
+        "foundReplicas": 2,
+        "takenService": "voice",
+    }
+    return joined(
+        decided_status(spec, seen, decision, ledger),
+        outbox_status(outbox),
+        {"internal": inner, "restoreReplicas": 2, "observedGeneration": 123},
+        {"lastWake": {"at": "2026-11-25T10:00:00.123456Z", "duration": "1.823s"}},
+        {"demand": {"at": "2026-11-25T10:00:00.123456Z"}},
+        {"conditions": date_conditions(conditions, {}, 123, AT)},
+    )
+
+
+def size(status: object) -> int:
+    return len(json.dumps(status, separators=(",", ":"), ensure_ascii=False).encode())
+
+
+def test_a_pool_with_everything_in_it_is_small():
+    assert size(full()) <= MOST
+
+
+def test_what_it_remembers_of_warm_ups_is_short():
+    assert size(full()["internal"]["warmUps"]) <= 30 * KEEP
