@@ -23,6 +23,7 @@ from kotatsu_operator.core.protocol import LEASE_NAME
 
 ROOT = Path(__file__).parents[2]
 CRDS = ROOT / "charts/kotatsu/crds"
+CRD = CRDS / "warmpools.kotatsu.dev.yaml"
 LEASE = {
     "apiVersion": "coordination.k8s.io/v1",
     "kind": "Lease",
