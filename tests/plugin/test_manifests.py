@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from plugin.apiserver import Api
-from plugin.kit import PITCH, cron, demo_mode, manifest, write_manifest
+from plugin.kit import PITCH, cron, demo_mode, deployment, manifest, write_manifest
 
 from kotatsu_demo_mode.errors import DemoModeError
 from kotatsu_demo_mode.pools import template_of

@@ -140,7 +140,7 @@ def parked_evening() -> dict:
     history = {"since": START, "episodes": [WINDOW, parked]}
     made = evening(history=history)
     made["spec"]["parkedFor"] = "1h"
-    made["status"]["cost"]["parkedPodPerHour"] = "0.25125"
+    made["status"]["internal"]["cost"]["parkedPodPerHour"] = "0.25125"
     return made
 
 
