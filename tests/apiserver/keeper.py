@@ -19,7 +19,7 @@ from pathlib import Path
 from kotatsu_node.cluster.control_plane import control_plane
 from kotatsu_node.layout import Layout
 
-CRD = Path(__file__).parents[2] / "charts/kotatsu/crds/warmpools.kotatsu.dev.yaml"
+CRDS = Path(__file__).parents[2] / "charts/kotatsu/crds"
 NODE = "node"
 """The name of the node that all pods are on."""
 _CONTROLLERS = ("endpointslice-controller", "job-controller", "statefulset-controller")
@@ -84,9 +84,9 @@ def _prepare(*kubectl: str) -> None:
     status = {"capacity": room, "allocatable": room}
     node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}, "status": status}
     for arguments, given in (
-        (("apply", "--server-side", "-f", str(CRD)), ""),
+        (("apply", "--server-side", "-f", str(CRDS)), ""),
         (("create", "-f", "-"), json.dumps(node)),
-        (("wait", "--for=condition=Established", "-f", str(CRD)), ""),
+        (("wait", "--for=condition=Established", "-f", str(CRDS)), ""),
     ):
         subprocess.run([*kubectl, *arguments], input=given.encode(), check=True)
 

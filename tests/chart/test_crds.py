@@ -122,6 +122,15 @@ async def test_a_crd_that_is_not_there_is_created() -> None:
     assert said == ["warmpools.kotatsu.dev: created"]
 
 
+async def test_a_crd_that_may_not_be_created_is_left_to_what_installs_it() -> None:
+    client, said = _Client(_crd(1, "old"), missing=True, forbidden=True), list[str]()
+
+    await crds.upgrade(client, _crd(2, "new"), said.append)
+
+    assert client.installed["spec"] == {"group": "old"}
+    assert "not installed, so there is nothing to replace" in said[0]
+
+
 @pytest.mark.parametrize(
     ("versions", "stored", "installed", "needed"),
     [
@@ -192,10 +201,15 @@ class _Client:
     """The API server's one CRD; refuses the first `conflicts` writes as too late."""
 
     def __init__(
-        self, installed: Object, conflicts: int = 0, refuse: bool = False, missing: bool = False
+        self,
+        installed: Object,
+        conflicts: int = 0,
+        refuse: bool = False,
+        missing: bool = False,
+        forbidden: bool = False,
     ) -> None:
         self.installed, self.conflicts, self.refuse, self.reads = installed, conflicts, refuse, 0
-        self.missing = missing
+        self.missing, self.forbidden = missing, forbidden
 
     async def get(self, kind: Any, namespace: None, name: str) -> Object:
         self.reads += 1
@@ -204,6 +218,8 @@ class _Client:
         return self.installed
 
     async def apply(self, kind: Any, obj: Object) -> Object:
+        if self.forbidden:
+            raise _error(403, "customresourcedefinitions is forbidden")
         self.installed = obj
         return obj
 

@@ -244,6 +244,11 @@ class App:
     def status(self) -> Object:
         return self.pool().get("status", {})
 
+    def inner(self) -> Object:
+        """What the operator remembers of the pool."""
+        found: Object = self.status().get("internal", {})
+        return found
+
     def phase(self) -> str:
         return str(self.status().get("phase", ""))
 

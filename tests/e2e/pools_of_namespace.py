@@ -8,6 +8,8 @@ from e2e.watcher import NamespaceWatcher
 from lightkube import AsyncClient
 from lightkube.types import PatchType
 
+from kotatsu_operator.core.formats import internal
+from kotatsu_operator.core.pool.v1alpha1 import status_from
 from kotatsu_operator.core.protocol import (
     EPOCH_ANNOTATION,
     MANAGED_BY,
@@ -49,7 +51,7 @@ class PoolsOfNamespace:
 
     def has_slept(self, app: App, generation: int) -> bool:
         """Whether a pool has been put to sleep as it was asked to; it may be awake again."""
-        override = self.status(app, generation).get("override") or {}
+        override = internal(status_from(self.status(app, generation))).get("override") or {}
         return bool(override.get("done"))
 
     def status(self, app: App, generation: int = 0) -> Object:
@@ -129,8 +131,9 @@ class PoolsOfNamespace:
         Returns by how many pod seconds it is off (below 0: too little was charged), and how many
         of its pods went meanwhile.
         """
-        cost = self.status(app)["cost"]
-        accrued, at = float(cost["accrued"]), parse(cost["at"])
+        status = self.status(app)
+        accrued = float(status["cost"]["accrued"])
+        at = parse(internal(status)["cost"]["at"])
         entered = self.watcher.entered[app.name]
         if abs(at - entered) > SET:
             at = entered

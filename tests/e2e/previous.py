@@ -6,6 +6,7 @@ without history the upgrade begins at this checkout itself, and a warning says s
 KOTATSU_SOAK_PREVIOUS   that commit (default: the newest release, else BEFORE_RELEASES)
 """
 
+import json
 import logging
 import os
 import shutil
@@ -14,14 +15,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 from e2e.conftest import ROOT, built
+from e2e.kit import Kubectl
 
 from kotatsu_demo import docker
 from kotatsu_demo.images import IMAGES
 from kotatsu_node import Node
+from kotatsu_operator.jobs import crds, from_v1alpha1
 
 log = logging.getLogger(__name__)
 
+CRD = "warmpools.kotatsu.dev"
 IMAGE = "localhost/kotatsu-operator"
 OPERATOR = next(image for image in IMAGES if image.name == "operator")
 BEFORE_RELEASES = "84b6da4acfe9ce5c436c5d891451ac5a18eba979"
@@ -64,6 +69,22 @@ def previous_release(context: str, scratch: Path) -> Release:
         _into_the_node(f"{IMAGE}:{tag}", scratch)
     settings = (f"image.repository={IMAGE}", f"image.tag={tag}", PARKED)
     return Release(commit[:8], scratch / "charts/kotatsu", settings)
+
+
+def store_v1alpha1(kubectl: Kubectl) -> None:
+    """Put the CRD in place that the release before finds: the cluster stores v1alpha1.
+
+    Without deleting another one, whose pools would go with it: so it serves v1beta1 too, and keeps
+    the fields of both. That the Job converts what the CRD of v1alpha1 alone has stored is tested in
+    tests/apiserver/test_from_v1alpha1.py.
+    """
+    packaged = yaml.safe_load((ROOT / f"charts/kotatsu/crds/{CRD}.yaml").read_text())
+    former = from_v1alpha1.transitional(packaged)
+    for version in former["spec"]["versions"]:
+        version["storage"] = version["name"] == from_v1alpha1.OLD
+    former["metadata"]["annotations"][crds.REVISION] = "0"
+    kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=json.dumps(former))
+    kubectl("wait", "--for=condition=Established", f"crd/{CRD}")
 
 
 def previous_commit(checkout: Path) -> str:

@@ -26,7 +26,7 @@ from e2e.conftest import ROOT, add_recorder, cluster_ip, remove_namespace, start
 from e2e.kit import Kubectl, eventually
 from e2e.parked import FULL, SMALL, given, requested, restarts
 from e2e.pools_of_namespace import PoolsOfNamespace
-from e2e.previous import previous_release, this_release
+from e2e.previous import previous_release, store_v1alpha1, this_release
 from e2e.repetition import count
 from e2e.soak import ARENAS, REPEATS, Outcome
 from e2e.stream import Stream
@@ -93,22 +93,6 @@ async def keep_cycling(pools, app, stopped):
 
 def crd_revision(kubectl):
     return crds.revision(kubectl.get("crd", CRD))
-
-
-def store_v1alpha1(kubectl):
-    """Put the CRD in place that the release before finds: the cluster stores v1alpha1.
-
-    Without deleting another one, whose pools would go with it: so it serves v1beta1 too, and keeps
-    the fields of both. That the Job converts what the CRD of v1alpha1 alone has stored is tested in
-    tests/apiserver/test_from_v1alpha1.py.
-    """
-    packaged = yaml.safe_load((ROOT / f"charts/kotatsu/crds/{CRD}.yaml").read_text())
-    former = from_v1alpha1.transitional(packaged)
-    for version in former["spec"]["versions"]:
-        version["storage"] = version["name"] == from_v1alpha1.OLD
-    former["metadata"]["annotations"][crds.REVISION] = "0"
-    kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=json.dumps(former))
-    kubectl("wait", "--for=condition=Established", f"crd/{CRD}")
 
 
 def not_converted(kubectl, apps):

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lightkube import ApiError
+
 from kotatsu_operator.jobs import from_v1alpha1
 from kotatsu_operator.jobs.from_v1alpha1 import CustomResourceDefinition, Say
 from kotatsu_operator.kube.client import Kube
@@ -21,6 +23,8 @@ from kotatsu_operator.kube.errors import (
     retry_on_conflict,
 )
 from kotatsu_operator.kube.objects import Object
+
+_FORBIDDEN = 403
 
 REVISION = "kotatsu.dev/crd-revision"
 """Annotation on the packaged CRD: an integer that grows with each change of the schema."""
@@ -52,9 +56,10 @@ async def upgrade(
 ) -> None:
     """Replace the cluster's CRD by the packaged one unless it is newer; say what was done.
 
-    A missing CRD is created. Where WarmPools are in v1alpha1, they are converted; `settle` is the
-    time in seconds until every API server has a changed CRD. Raises ApiError when the API server
-    rejects the CRD, ConflictError if it changes all the time, and ConversionError.
+    A missing CRD is created, if this account may: some tools install it after the Job. Where
+    WarmPools are in v1alpha1, they are converted; `settle` is the time in seconds until every API
+    server has a changed CRD. Raises ApiError when the API server rejects the CRD, ConflictError if
+    it changes all the time, and ConversionError.
     """
     name = packaged["metadata"]["name"]
 
@@ -63,8 +68,7 @@ async def upgrade(
         try:
             installed = await kube.get(CustomResourceDefinition, None, name)
         except NotFoundError:
-            await kube.apply(CustomResourceDefinition, packaged)
-            say(f"{name}: created")
+            say(await _created(kube, packaged))
             return None
         before, now = revision(installed), revision(packaged)
         is_former = from_v1alpha1.is_needed(installed, packaged, is_later=now > before)
@@ -85,6 +89,21 @@ async def upgrade(
 
     if (former := await retry_on_conflict(attempt)) is not None:
         await from_v1alpha1.convert(kube, former, say)
+
+
+async def _created(kube: Kube, packaged: Object) -> str:
+    """Create a CRD; what to say of it."""
+    name = packaged["metadata"]["name"]
+    try:
+        await kube.apply(CustomResourceDefinition, packaged)
+    except ApiError as error:
+        if error.status.code != _FORBIDDEN:
+            raise
+        return (
+            f"{name}: not installed, so there is nothing to replace. If nothing else installs "
+            "it: `kubectl apply --server-side -f crds/`"
+        )
+    return f"{name}: created"
 
 
 def _generation(crd: Object) -> Any:

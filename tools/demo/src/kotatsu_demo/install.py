@@ -25,7 +25,7 @@ GEMINI = "gemini"
 OURS = "kotatsu.dev/demo"
 """Label of a namespace that the demo made, and may delete."""
 _BROUGHT_CRD = "kotatsu.dev/demo-brought-crd"
-CRD = "warmpools.kotatsu.dev"
+CRD, HISTORIES = "warmpools.kotatsu.dev", "warmpoolhistories.kotatsu.dev"
 
 
 class Installation:
@@ -80,7 +80,7 @@ class Installation:
         if others:
             self._progress.say(f"{CRD} stays: {len(others)} WarmPools elsewhere use it")
         else:
-            self._kube.kubectl("delete", "crd", CRD)
+            self._kube.kubectl("delete", "crd", CRD, HISTORIES, "--ignore-not-found")
 
     def _namespace(self) -> None:
         name = self._kube.namespace
