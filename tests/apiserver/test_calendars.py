@@ -9,7 +9,7 @@ from apiserver.kit import eventually
 from apiserver.programs import Ahead
 from e2e.kit import parse, wall
 
-from kotatsu_operator.controller.calendars import reader
+from kotatsu_operator.features.calendars import reader
 
 pytestmark = pytest.mark.apiserver
 

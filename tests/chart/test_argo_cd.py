@@ -24,11 +24,12 @@ def test_a_sync_runs_no_hook() -> None:
     assert not [task for task in tasks if argo_cd.HELM_HOOK in annotations(task.obj)]
 
 
-def test_every_sync_applies_the_crd_before_anything_that_reads_it() -> None:
+def test_every_sync_applies_the_crds_before_anything_that_reads_them() -> None:
     kinds = [obj["kind"] for obj in of(argo_cd.sync(application()))]
 
-    [crd] = [n for n, kind in enumerate(kinds) if kind == "CustomResourceDefinition"]
-    assert crd < min(n for n, kind in enumerate(kinds) if kind in ("Deployment", "Role"))
+    crds = [n for n, kind in enumerate(kinds) if kind == "CustomResourceDefinition"]
+    assert crds
+    assert max(crds) < min(n for n, kind in enumerate(kinds) if kind in ("Deployment", "Role"))
 
 
 def test_only_hooks_are_left_out_of_a_sync() -> None:
@@ -43,10 +44,11 @@ def test_only_hooks_are_left_out_of_a_sync() -> None:
     }  # fmt: skip
 
 
-def test_the_crd_is_never_pruned() -> None:
-    [crd] = [obj for obj in application() if obj["kind"] == "CustomResourceDefinition"]
+def test_no_crd_is_ever_pruned() -> None:
+    crds = [obj for obj in application() if obj["kind"] == "CustomResourceDefinition"]
 
-    assert annotations(crd)[argo_cd.OPTIONS] == "Prune=false"
+    assert crds
+    assert {annotations(crd)[argo_cd.OPTIONS] for crd in crds} == {"Prune=false"}
 
 
 def test_a_deletion_first_restores_what_sleeps() -> None:

@@ -464,7 +464,7 @@ def test_a_price_may_be_a_number(price: float, read: str) -> None:
     prices = {"currency": "USD", "cpuHour": price, "extended": {"nvidia.com/gpu": price}}
     settings = load(OperatorSettings, environment(pod("operator", rendered(prices=prices))))
 
-    assert settings.prices.prices.per_hour == {
+    assert settings.prices.per_hour == {
         "cpu": Decimal(read),
         "nvidia.com/gpu": Decimal(read),
     }

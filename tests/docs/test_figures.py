@@ -59,7 +59,7 @@ FIGURES = [
     Figure("docs/cost.md", r"\| (\S+) JPY \| \S+ JPY \| nothing;", HOUR, r"^([\d.]+)"),
     Figure("docs/cost.md", r"\| (\S+) JPY \| nothing \|", HOUR, r"parked, (\S+) warm"),
     Figure("docs/cost.md", r"\| (\S+) JPY \| nothing;", HOUR, r": (\S+) parked"),
-    Figure("README.md", r"above it costs (\S+) yen", HOUR, r"warm (\S+),"),
+    Figure("README.md", r"GiB-hour\s+it costs (\S+) yen", HOUR, r"warm (\S+),"),
     Figure("docs/scale.md", r"(\S+) MiB with 1,000", OPERATOR, r"→ (\S+) MiB →", 1000),
     Figure("docs/scale.md", r"(\S+) MiB with 5,000", OPERATOR, r"→ (\S+) MiB;", 5000),
     Figure("docs/scale.md", r"1,000 pools, (\S+) % of a core\)", OPERATOR_IDLE, r"^(\S+) %"),

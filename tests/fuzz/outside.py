@@ -9,16 +9,16 @@ from typing import Any
 from fuzz.kit import NOW, SOON, Target, attempt, mixed
 from hypothesis import strategies as st
 
-from kotatsu_operator.controller.calendars.fetch import Fetched, FetchError, fetch
-from kotatsu_operator.core.calendar.cron_of import as_cron
-from kotatsu_operator.core.calendar.ics import Calendar, read
-from kotatsu_operator.core.calendar.limit import limited
+from kotatsu_demo_mode.cron_of import as_cron
 from kotatsu_operator.core.calendar.occasions import MOST_BYTES, CalendarError
-from kotatsu_operator.core.calendar.repeats import Expanded, expand
 from kotatsu_operator.core.calendar.schedule import occurrences
 from kotatsu_operator.core.pool.calendars import AHEAD, Reading, follow, with_calendars
 from kotatsu_operator.core.pool.memory import Memory
 from kotatsu_operator.core.pool.parse import parse
+from kotatsu_operator.features.calendars.fetch import Fetched, FetchError, fetch
+from kotatsu_operator.features.calendars.ics import Calendar, read
+from kotatsu_operator.features.calendars.limit import limited
+from kotatsu_operator.features.calendars.repeats import Expanded, expand
 from kotatsu_operator.features.notices.notices import Notice
 from kotatsu_operator.features.notices.post import LONGEST_PAUSE, message, post
 from kotatsu_operator.features.notices.receivers import Format, Receiver

@@ -100,7 +100,7 @@ async def an_edit() -> Path:
         override = {"mode": "Warm", "until": until, "replicas": 2}
         await edited(operator, kube.edit("WarmPool", "voice", spec={"override": override}))
         await eventually(lambda: kube.stored("Deployment", "voice")["spec"]["replicas"] == 2)
-        await eventually(lambda: status().get("override"))
+        await eventually(lambda: status().get("overrideEndsAt"))
         await asyncio.sleep(PAUSE)
 
     try:

@@ -22,7 +22,8 @@ from kotatsu_node.layout import Layout
 from kotatsu_operator.core.protocol import LEASE_NAME
 
 ROOT = Path(__file__).parents[2]
-CRD = ROOT / "charts/kotatsu/crds/warmpools.kotatsu.dev.yaml"
+CRDS = ROOT / "charts/kotatsu/crds"
+CRD = CRDS / "warmpools.kotatsu.dev.yaml"
 LEASE = {
     "apiVersion": "coordination.k8s.io/v1",
     "kind": "Lease",
@@ -104,11 +105,11 @@ class Api:
 
 @contextmanager
 def serve() -> Iterator[Api]:
-    """Run the control plane with the CRD, the namespace `demo` and its operator in it."""
+    """Run the control plane with the CRDs, the namespace `demo` and its operator in it."""
     with control_plane(Layout.from_environment(), USERS) as plane:
         api = Api(plane)
-        api.kubectl("apply", "--server-side", "-f", str(CRD))
-        api.kubectl("wait", "--for=condition=Established", "crd/warmpools.kotatsu.dev")
+        api.kubectl("apply", "--server-side", "-f", str(CRDS))
+        api.kubectl("wait", "--for=condition=Established", "crd", "--all")
         for namespace in ("demo", "kotatsu"):
             api.kubectl("create", "namespace", namespace)
         for object_ in (operator(), LEASE):

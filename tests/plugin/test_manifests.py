@@ -8,6 +8,9 @@ import pytest
 from plugin.apiserver import Api
 from plugin.kit import PITCH, cron, demo_mode, deployment, manifest, write_manifest
 
+from kotatsu_demo_mode.errors import DemoModeError
+from kotatsu_demo_mode.pools import template_of
+
 YAML = """\
 # A Deployment tells what one pod requests.
 apiVersion: v1
@@ -181,11 +184,9 @@ def test_a_file_that_says_a_thing_twice_or_nothing_at_all_is_refused(
     assert ran.err.count("\n") == 1
 
 
-def test_resources_that_are_none_are_named(tmp_path: Path):
-    file = write_manifest(tmp_path / "p.json", manifest(), deployment(cpu="a quarter"))
-    ran = demo_mode("plan", "-f", file)
-    assert (ran.code, ran.out) == (1, "")
-    assert "Deployment voice: its resources are invalid" in ran.err
+def test_resources_that_are_none_are_named():
+    with pytest.raises(DemoModeError, match="Deployment voice: its resources are invalid"):
+        template_of(deployment(cpu="a quarter"))
 
 
 def test_a_file_that_is_missing_or_not_yaml_is_named(tmp_path: Path):

@@ -10,7 +10,7 @@ from plugin.kit import EVENINGS, Cluster, Ran, demo_mode, manifest, once, passin
 
 from kotatsu_demo_mode.cli import run
 from kotatsu_demo_mode.terminal import Terminal
-from tests.operator.core.calendar.icalendar_files import calendar, event
+from tests.operator.features.calendars.icalendar_files import calendar, event
 
 TOKYO = "TZID=Asia/Tokyo"
 

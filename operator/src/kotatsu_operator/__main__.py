@@ -13,10 +13,12 @@ from kotatsu_operator.controller.app import Operator, Options
 from kotatsu_operator.controller.feature import Feature
 from kotatsu_operator.core.pool.spec import Platform
 from kotatsu_operator.core.protocol import OPERATOR
+from kotatsu_operator.features.calendars.feature import Following
 from kotatsu_operator.features.capacity import CapacityAhead, CapacityOptions
 from kotatsu_operator.features.console.app import ConsoleServer, create_console, own_names
 from kotatsu_operator.features.console.board import Board
 from kotatsu_operator.features.history import Histories
+from kotatsu_operator.features.knative.feature import Knative
 from kotatsu_operator.features.notices.feature import Notices
 from kotatsu_operator.features.notices.notifier import Notifier, NotifyMetrics
 from kotatsu_operator.kube.client import Kube
@@ -40,6 +42,8 @@ def features_of(
     notifier = Notifier(settings.notifications, NotifyMetrics(registry), clock)
     capacity = CapacityOptions(settings.capacity_image, settings.capacity_priority_class)
     return [
+        Knative(settings.runtime, settings.knative_namespace),
+        Following(settings.calendar_folder, settings.calendars, registry, clock),
         Histories(time.monotonic, board.remember if settings.console_port else None),
         CapacityAhead(capacity),
         Notices(notifier, timedelta(seconds=settings.override_warning)),
@@ -58,10 +62,6 @@ def options_of(settings: OperatorSettings, features: Sequence[Feature] = ()) -> 
         platform=Platform(
             timedelta(seconds=settings.route_settle), settings.parked_cpu, settings.prices
         ),
-        runtime=settings.runtime,
-        knative_namespace=settings.knative_namespace,
-        calendars=settings.calendars,
-        calendar_folder=settings.calendar_folder,
         features=features,
     )
 

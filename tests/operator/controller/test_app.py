@@ -61,7 +61,7 @@ async def fail():
     raise ValueError("nobody foresaw this")
 
 
-@pytest.mark.parametrize("part", ["_informer", "_knative", "elector"])
+@pytest.mark.parametrize("part", ["_informer", "elector", "_features"])
 async def test_what_a_part_fails_with_ends_the_operator_and_is_told(
     make_operator, monkeypatch, part
 ):
@@ -69,7 +69,11 @@ async def test_what_a_part_fails_with_ends_the_operator_and_is_told(
     operator, _ = make_operator(config_map())
     operator._informer._synced.set()
     monkeypatch.setattr(operator._pools, "run", lambda _, stop: stop.wait())
-    monkeypatch.setattr(getattr(operator, part), "run", lambda *_: fail())
+    failing = getattr(operator, part)
+    if part == "_features":
+        monkeypatch.setattr(failing[0], "watch", lambda *_: fail())
+    else:
+        monkeypatch.setattr(failing, "run", lambda *_: fail())
     with pytest.raises(ValueError, match="nobody foresaw this"):
         await operator.run()
 

@@ -205,7 +205,6 @@ def _away(*_):
         {"restoreReplicas": "many"},
         {"hpa": {"name": "../../theirs/horizontalpodautoscalers/web", "minReplicas": 50}},
         {"hpa": {}},
-        {"knative": {"revisions": [{}]}},
     ],
     ids=json.dumps,
 )

@@ -1,15 +1,18 @@
 """A day of one pool with all optional features."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
+from kotatsu_operator.features.calendars.feature import Following
 from kotatsu_operator.features.capacity import (
     NO_CAPACITY_AHEAD,
     CapacityAhead,
     CapacityOptions,
 )
 from kotatsu_operator.features.history import Histories
+from kotatsu_operator.features.knative.feature import Knative
 from kotatsu_operator.features.notices.feature import Notices
 from kotatsu_operator.features.notices.notifier import Notifier, NotifyMetrics
 from tests.operator.day import Day
@@ -27,6 +30,8 @@ class FeaturedDay(Day):
         """As `kotatsu_operator.__main__` lists them."""
         nobody = Notifier("", NotifyMetrics(CollectorRegistry()), lambda: self.now)
         return [
+            Knative(),
+            Following(Path(), (), self.registry, lambda: self.now),
             Histories(self.monotonic),
             CapacityAhead(self.capacity),
             Notices(self.notifier or nobody),

@@ -20,7 +20,6 @@ from tests.operator.cluster import (
     eventually,
     forbidden,
     pod,
-    revision,
     service,
     warm_pool,
 )
@@ -309,16 +308,6 @@ async def test_a_pool_without_a_target_and_one_never_decided_on_are_no_hindrance
     await Cluster(asleep()).uninstall()
     await Cluster(warm_pool(status={}), deployment(replicas=1)).uninstall()
     await Cluster().uninstall()
-
-
-async def test_the_revisions_of_a_knative_service_get_their_min_scale_back():
-    pool = warm_pool(status={"knative": {"revisions": [{"name": "voice-1", "minScale": "1"}]}})
-    pool["spec"]["targetRef"]["kind"] = "Service"
-    cluster = Cluster(pool, revision("voice-1", min_scale="5"))
-    await cluster.uninstall()
-    annotations = cluster.kube.stored("Revision", "voice-1")["metadata"]["annotations"]
-    assert annotations["autoscaling.knative.dev/min-scale"] == "1"
-    assert "knative" not in cluster.pool()["status"]["internal"]
 
 
 def record(cluster, name):

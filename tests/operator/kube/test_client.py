@@ -22,9 +22,8 @@ from kotatsu_operator.kube.errors import (
 )
 from kotatsu_operator.kube.informer import follow_forever
 from kotatsu_operator.kube.objects import (
+    ConfigMap,
     EndpointSlice,
-    KnativeRevision,
-    KnativeService,
     Pod,
     WarmPool,
     version_of,
@@ -107,7 +106,7 @@ async def test_a_scale_of_zero_has_no_replicas_in_it(kube, server):
 MERGE = "application/merge-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
 HPAS = "/apis/autoscaling/v2/namespaces/demo/horizontalpodautoscalers"
-REVISIONS = "/apis/serving.knative.dev/v1/namespaces/demo/revisions"
+CONFIG_MAPS = "/api/v1/namespaces/demo/configmaps"
 AT_7 = {"metadata": {"resourceVersion": "7"}}
 SLICE = {"metadata": {"name": "s", "namespace": "demo", "resourceVersion": "7"}, "endpoints": []}
 NEW = {"metadata": {"generateName": "kotatsu-"}}
@@ -131,8 +130,8 @@ SMALL = {"app": {"cpu": "5m"}, "proxy": {"cpu": "5m"}}
          "PATCH", f"{POOL}/status", AT_7 | {"status": {"phase": "Warm", "override": None}}, MERGE),
         (lambda k: k.patch_status("demo", "voice", {"demand": {"by": "a"}}), "PATCH",
          f"{POOL}/status", {"status": {"demand": {"by": "a"}}}, MERGE),
-        (lambda k: k.annotate(KnativeRevision, "demo", "v-1", {"a": "1", "b": None}, "7"), "PATCH",
-         f"{REVISIONS}/v-1",
+        (lambda k: k.annotate(ConfigMap, "demo", "v-1", {"a": "1", "b": None}, "7"), "PATCH",
+         f"{CONFIG_MAPS}/v-1",
          {"metadata": {"resourceVersion": "7", "annotations": {"a": "1", "b": None}}}, MERGE),
         (lambda k: k.create(EndpointSlice, "demo", NEW), "POST", SLICES, NEW, "application/json"),
         (lambda k: k.replace(EndpointSlice, "demo", SLICE), "PUT", f"{SLICES}/s", SLICE,
@@ -187,7 +186,7 @@ async def test_a_name_that_is_none_is_never_asked_for(kube, server, name):
         lambda: kube.put_minimum("demo", name, 1, "7"),
         lambda: kube.resize(("demo", name), "uid", {"app": {"cpu": "5m"}}, ()),
         lambda: kube.patch_status("demo", name, {}),
-        lambda: kube.annotate(KnativeRevision, "demo", name, {}, "7"),
+        lambda: kube.annotate(ConfigMap, "demo", name, {}, "7"),
     ):
         with pytest.raises(NotFoundError, match="not the name of an object"):
             await call()
@@ -210,7 +209,7 @@ async def test_a_name_that_is_none_is_never_asked_for(kube, server, name):
 )
 async def test_an_api_is_there_when_it_can_be_listed(kube, server, answer, expected):
     server.answers = [answer]
-    assert await kube.serves(KnativeService, "demo") is expected
+    assert await kube.serves(WarmPool, "demo") is expected
     assert server.last.url.params["limit"] == "1"
 
 
@@ -218,7 +217,7 @@ async def test_an_api_is_there_when_it_can_be_listed(kube, server, answer, expec
 async def test_whether_an_api_is_there_is_not_said_by_a_server_that_refuses(kube, server, answer):
     server.answers = [answer]
     with pytest.raises(Unreachable):
-        await kube.serves(KnativeService, "demo")
+        await kube.serves(WarmPool, "demo")
 
 
 def pages_of(*pages):
@@ -611,6 +610,6 @@ async def test_a_write_is_refused_for_what_is_written_or_for_something_else(
 ):
     server.answers = [failure(code, "Because")]
     with pytest.raises(Unreachable) as caught:
-        await kube.annotate(KnativeRevision, "demo", "voice-1", {"a": "1"}, "7")
+        await kube.annotate(ConfigMap, "demo", "voice-1", {"a": "1"}, "7")
     assert is_refusal(caught.value) == is_refused
     assert not is_refusal(OSError("away"))

@@ -9,8 +9,6 @@ from kotatsu_operator.kube.fields import LONGEST, MOST_ITEMS, used
 from kotatsu_operator.kube.objects import (
     Deployment,
     HorizontalPodAutoscaler,
-    KnativeRevision,
-    KnativeService,
     Pod,
     Service,
     WarmPool,
@@ -26,17 +24,11 @@ from tests.operator.cluster import (
 LARGE = "x" * 250_000
 
 
-def knative(kind):
-    return {"kind": kind, "metadata": {"namespace": "demo", "name": "voice"}, "spec": {}}
-
-
 KINDS = [
     (WarmPool, warm_pool()),
     (Pod, pod("voice-1")),
     (Service, service()),
     (HorizontalPodAutoscaler, horizontal_pod_autoscaler()),
-    (KnativeService, knative("Service")),
-    (KnativeRevision, knative("Revision")),
 ]
 
 
@@ -82,7 +74,10 @@ def test_an_object_that_is_read_into_a_view_at_once_is_whole():
     assert used(Deployment, deployment()) == deployment()
 
 
-@pytest.mark.parametrize("odd", [None, [], "x", 7, {}, {"spec": None}, {"spec": 7}])
+ODD = [None, [], "x", 7, {}, {"spec": None}, {"spec": 7}]
+
+
+@pytest.mark.parametrize("odd", ODD)
 def test_an_object_that_is_none_is_cut_without_an_error(odd):
     for kind, _ in KINDS:
         used(kind, odd)

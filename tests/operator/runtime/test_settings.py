@@ -75,7 +75,7 @@ def test_prices_are_read_as_they_are_written():
     given = {"KOTATSU_NAMESPACES": "demo", "KOTATSU_PRICES": table}
     prices = load(OperatorSettings, given).prices
     assert prices.currency == "JPY"
-    assert prices.prices.per_hour == {"cpu": Decimal("0.1"), "nvidia.com/gpu": 110}
+    assert prices.per_hour == {"cpu": Decimal("0.1"), "nvidia.com/gpu": 110}
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,8 @@ from pathlib import Path
 from typing import TextIO, TypeVar
 from zoneinfo import ZoneInfo
 
+from kotatsu_demo_mode.cron_of import as_cron
 from kotatsu_operator.core.budget.ledger import period_at
-from kotatsu_operator.core.calendar.cron_of import as_cron
-from kotatsu_operator.core.calendar.ics import Calendar, Event, read
-from kotatsu_operator.core.calendar.limit import limited
 from kotatsu_operator.core.calendar.occasions import (
     CalendarError,
     Occasion,
@@ -26,10 +24,12 @@ from kotatsu_operator.core.calendar.occasions import (
     matches,
     window_name,
 )
-from kotatsu_operator.core.calendar.repeats import expand
 from kotatsu_operator.core.calendar.schedule import Occurrence, Window, openings_a_day
 from kotatsu_operator.core.calendar.wallclock import last_instant, to_instant
 from kotatsu_operator.core.formats import format_duration
+from kotatsu_operator.features.calendars.ics import Calendar, Event, read
+from kotatsu_operator.features.calendars.limit import limited
+from kotatsu_operator.features.calendars.repeats import expand
 
 from .entries import MOST_WINDOWS, Edit, after_all, entries_of, mode_of, most_replicas, sources_of
 from .errors import DemoModeError

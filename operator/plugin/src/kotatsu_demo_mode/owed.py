@@ -5,13 +5,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from kotatsu_operator.core.decide.knative import inherit, kept_status, read_kept
 from kotatsu_operator.core.formats import internal, table
 from kotatsu_operator.core.objects import named_target, owners, target_of
 from kotatsu_operator.core.pool.spec import BUILT_IN, KNATIVE, OnDelete
 from kotatsu_operator.core.pool.v1alpha1 import status_from
 from kotatsu_operator.core.protocol import ACTIVATOR, OPERATOR, RECORD, ROUTE_LABEL
 from kotatsu_operator.core.report.record import Entry, heir, read_entry, settle, text_of
+from kotatsu_operator.features.knative.min_scale import inherited
 
 from .api import Api, find
 from .checks.reader import path_of
@@ -105,7 +105,7 @@ def _recorded(namespace: str, pools: Sequence[Object], data: Mapping[str, str]) 
 def _inherit(mine: Entry, theirs: Entry) -> Entry:
     owed = {**theirs.owed, **mine.owed}
     if "knative" in mine.owed and "knative" in theirs.owed:
-        owed["knative"] = kept_status(inherit(read_kept(mine.owed), read_kept(theirs.owed)))
+        owed["knative"] = inherited(mine.owed["knative"], theirs.owed["knative"])
     return replace(mine, owed=owed)
 
 

@@ -7,25 +7,18 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
 from kotatsu_operator.controller.accounts import Accounts
 from kotatsu_operator.controller.act.scale_down import Hook, no_hook
 from kotatsu_operator.controller.cache.feeds import feeds_of, policy_feed, workload_feeds
-from kotatsu_operator.controller.cache.knative import KnativeWatch
 from kotatsu_operator.controller.cache.store import Cache
-from kotatsu_operator.controller.calendars.reader import Calendars
-from kotatsu_operator.controller.feature import Feature
+from kotatsu_operator.controller.feature import Feature, kinds_of
 from kotatsu_operator.controller.kopf_adapter import PoolSignals, PoolWatch
 from kotatsu_operator.controller.leader.election import TIMES, Times
 from kotatsu_operator.controller.leader.elector import Candidate, Elector
-from kotatsu_operator.controller.metrics import (
-    PoolMetrics,
-    calendar_metrics,
-    namespace_metric,
-)
+from kotatsu_operator.controller.metrics import PoolMetrics, namespace_metric
 from kotatsu_operator.controller.observe.demand import Observer, Scraper
 from kotatsu_operator.controller.pacer import Pacer
 from kotatsu_operator.controller.reconciler import Reconciler
@@ -33,8 +26,6 @@ from kotatsu_operator.controller.records import Records
 from kotatsu_operator.controller.reporter import Reporter
 from kotatsu_operator.controller.targets.target import Tools
 from kotatsu_operator.controller.work_queue import WorkQueue
-from kotatsu_operator.core.decide.knative import Runtime
-from kotatsu_operator.core.formats import table, tables, text
 from kotatsu_operator.core.pool.memory import FIRST_START
 from kotatsu_operator.core.pool.spec import BUILT_IN, PLATFORM, Platform
 from kotatsu_operator.kube.client import Kube
@@ -73,13 +64,6 @@ class Options:
     parking: bool = False
     """Whether pods may be parked: the chart's permission to resize them."""
     times: Times = TIMES
-    runtime: Runtime = Runtime.AUTO
-    knative_namespace: str = ""
-    """Of Knative's ConfigMap; empty if it must not be read."""
-    calendars: Sequence[str] = ()
-    """The calendars to follow, by name."""
-    calendar_folder: Path = Path("/etc/kotatsu/calendars")
-    """Where they are mounted."""
     features: Sequence[Feature] = ()
     """The optional features, in the order of their hooks."""
 
@@ -121,7 +105,11 @@ class Operator:
 
         # --- what is watched ---
         touch = self.work_queue.touch
-        self.cache = Cache(clock=clock, scaled=kube.scaled, touch=touch, tell=self._observed)
+        kinds = kinds_of(self._features)
+        labels = {name: kind.pod_label for name, kind in kinds.items() if kind.pod_label}
+        self.cache = Cache(
+            clock=clock, scaled=kube.scaled, pod_labels=labels, touch=touch, tell=self._observed
+        )
 
         def informer(feeds: Sequence[Feed[Key]], signals: Signals[Key]) -> Informer[Key]:
             return Informer({namespace: kube.apart() for namespace in namespaces}, feeds, signals)
@@ -137,19 +125,10 @@ class Operator:
         signals = PoolSignals(touch, self._pool_gone, self._complete)
         self._pools = PoolWatch(self._kube, namespaces, self.cache, signals)
         self.stop_on_signals = self._pools.stop_on_signals
-        self._knative = KnativeWatch(
-            kube, self.cache, namespaces, touch, options.runtime, options.knative_namespace
-        )
         namespace_metric(registry, namespaces, self._shows)
 
         # --- what reconciles use ---
-        self.calendars = Calendars(
-            options.calendar_folder, options.calendars, clock, self._calendar_changed
-        )
-        calendar_metrics(
-            registry, options.calendars, self.calendars.failing, self.calendars.checked
-        )
-        self.records = Records(self._kube)
+        self.records = Records(self._kube, kinds)
         self._scraper = Scraper(clock=clock)
         self._pacer = Pacer(options.starts_per_second, self.work_queue.by)
         observer = Observer(
@@ -168,7 +147,6 @@ class Operator:
             first_start=options.first_start,
             platform=options.platform,
             parking=options.parking,
-            readings=self.calendars.readings,
             shows=self._shows,
         )
 
@@ -215,11 +193,15 @@ class Operator:
         parts = {
             "stop": _wait_for(stop),
             "informer": self._informer.run(),
-            "knative": self._knative.run(),
             "further kinds": self._further.run(),
             "heartbeat": self.heartbeat.run(),
         }
         tasks = {asyncio.create_task(part, name=name) for name, part in parts.items()}
+        watch = self._kube, self._namespaces, self.cache, self.work_queue.touch
+        tasks |= {
+            asyncio.create_task(one.watch(*watch), name=f"watch of {type(one).__name__}")
+            for one in self._features
+        }
         tasks |= {electing, watching}
         try:
             first, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -254,7 +236,6 @@ class Operator:
     async def _lead(self) -> None:
         """Act until cancelled. Starts without memory, because others may have led meanwhile."""
         self._reconciler.reset()
-        self.calendars.reset()
         self.records.reset()
         self._pools.reset()
         for key in self.cache.pools:
@@ -265,20 +246,12 @@ class Operator:
                 term.create_task(self.work_queue.run(), name="work queue")
                 term.create_task(self._sweep(), name="sweep")
                 term.create_task(self._pace(), name="pace")
-                term.create_task(self.calendars.run(), name="calendars")
                 for feature in self._features:
                     work = feature.run(self.work_queue.touch)
                     term.create_task(work, name=type(feature).__name__)
         finally:
             self._term = None
             self._reconciler.reset()  # the next leader publishes these metrics
-
-    def _calendar_changed(self, name: str) -> None:
-        for key, pool in self.cache.pools.items():
-            spec = table(pool.get("spec"))
-            uses = (text(use.get("name")) for use in tables(spec.get("calendars")))
-            if name in uses:
-                self.work_queue.touch(key)
 
     async def _pool_gone(self, pool: Object) -> None:
         """Restore a deleted pool's target if leading; else the next leader's sweep finds it."""

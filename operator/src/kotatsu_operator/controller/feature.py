@@ -3,19 +3,22 @@
 The reconciler calls the hooks of each feature in the order of a list, and knows none of them.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from kotatsu_operator.controller.accounts import NO_ACCOUNT, Account
-from kotatsu_operator.controller.targets.kinds import Refused
+from kotatsu_operator.controller.cache.store import Cache
+from kotatsu_operator.controller.targets.kinds import NO_KINDS, Kinds, Refused
 from kotatsu_operator.controller.targets.target import Target, Tools
 from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.pool.decision import Decision, Note, Observation
 from kotatsu_operator.core.pool.memory import Memory
 from kotatsu_operator.core.pool.spec import PoolSpec
 from kotatsu_operator.core.report.status import Status
+from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.objects import Key, Object
 from kotatsu_operator.kube.pod import PodView
 
@@ -32,8 +35,8 @@ class Turn:
     conditions: Mapping[str, Mapping[str, Any]]
     """The conditions as the status has them, by type."""
     now: datetime
-    calendars: Sequence[Status] = ()
-    """The condition CalendarFailed, while a calendar of the pool cannot be read."""
+    further: Sequence[Status] = ()
+    """Further conditions."""
     beside: Sequence[PodView] = ()
     """Further pods that the pool pays for, beside those of its target."""
     account: Account = NO_ACCOUNT
@@ -87,6 +90,18 @@ class Feature:
     those of the API server that must not stop a decision.
     """
 
+    kinds: Kinds = NO_KINDS
+    """Further kinds of targets."""
+
+    async def watch(
+        self, _: Kube, _in: Sequence[str], _cache: Cache, _touch: Callable[[Key], None]
+    ) -> None:
+        """Watch further objects until cancelled, also while another operator leads.
+
+        `touch` reconciles a pool. An error ends the operator.
+        """
+        await asyncio.Event().wait()
+
     def observe(self, key: Key, pool: Object | None) -> None:
         """Look at each version of a WarmPool, also while another operator leads.
 
@@ -112,3 +127,8 @@ class Feature:
 
     def reset(self) -> None:
         """Remove all state that gets outdated while another operator leads."""
+
+
+def kinds_of(features: Iterable[Feature]) -> Kinds:
+    """The kinds of targets that features bring."""
+    return {name: kind for one in features for name, kind in one.kinds.items()}

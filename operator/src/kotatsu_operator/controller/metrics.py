@@ -216,30 +216,6 @@ def namespace_metric(
         metric.labels(namespace).set_function(partial(shows, namespace))
 
 
-def calendar_metrics(
-    registry: CollectorRegistry,
-    names: Sequence[str],
-    failing: Callable[[str], bool],
-    checked: Callable[[str], float],
-) -> None:
-    """Register the metrics of the calendars that the operator follows."""
-    failed = Gauge(
-        "kotatsu_calendar_failed",
-        "1 while the calendar cannot be read; its windows stay as last read.",
-        ("name",),
-        registry=registry,
-    )
-    read = Gauge(
-        "kotatsu_calendar_read_timestamp_seconds",
-        "When the leader last read the calendar, in Unix time; 0 if it has not.",
-        ("name",),
-        registry=registry,
-    )
-    for name in names:
-        failed.labels(name).set_function(partial(failing, name))
-        read.labels(name).set_function(partial(checked, name))
-
-
 class PoolMetrics(Collector, Feature):
     """One set of series per pool, made from the last decisions at each scrape (decision 20)."""
 

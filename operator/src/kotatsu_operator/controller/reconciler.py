@@ -10,11 +10,12 @@ from typing import Any
 from kotatsu_operator.controller.accounts import Accounts
 from kotatsu_operator.controller.act.parking import Parker
 from kotatsu_operator.controller.cache.store import Cache
-from kotatsu_operator.controller.feature import Feature, Report, Turn
+from kotatsu_operator.controller.feature import Feature, Report, Turn, kinds_of
 from kotatsu_operator.controller.pacer import Pacer
 from kotatsu_operator.controller.reporter import Reporter
 from kotatsu_operator.controller.targets.former import Former
 from kotatsu_operator.controller.targets.kinds import (
+    Kinds,
     Refused,
     accept,
     refused_conditions,
@@ -27,12 +28,10 @@ from kotatsu_operator.core.decide.phases import is_overdue
 from kotatsu_operator.core.formats import conditions_of, instant, table
 from kotatsu_operator.core.objects import is_retargeted, target_of
 from kotatsu_operator.core.plan.activity import counted
-from kotatsu_operator.core.pool.calendars import Readings, follow, with_calendars
 from kotatsu_operator.core.pool.decision import Decision, Demand, Note, Observation
 from kotatsu_operator.core.pool.memory import FIRST_START, Memory, Phase, changed
 from kotatsu_operator.core.pool.spec import PLATFORM, Platform, PoolSpec
 from kotatsu_operator.core.report.conditions import (
-    calendar_failures,
     pool_conditions,
     target_conditions,
     transitions,
@@ -83,10 +82,9 @@ class Reconciler:
     first_start: timedelta = FIRST_START
     """The time to Ready that is assumed for a pool that has never started."""
     platform: Platform = PLATFORM
-    readings: Callable[[], Readings] = dict
-    """The last readings of the calendars that the operator follows."""
     shows: Callable[[str], bool] = lambda _: True
     """Whether a namespace has been listed completely; if not, its pools stay as they are."""
+    _kinds: Kinds = field(init=False)
     _parker: Parker = field(init=False)
     _former: Former = field(init=False)
     _memory: dict[Key, Memory] = field(default_factory=dict)
@@ -97,8 +95,9 @@ class Reconciler:
     """The last accepted spec of each pool."""
 
     def __post_init__(self) -> None:
+        self._kinds = kinds_of(self.features)
         self._parker = Parker(self.tools.kube, self.cache, self.parking)
-        self._former = Former(self.tools, self.cache)
+        self._former = Former(self.tools, self.cache, self._kinds)
 
     def forget(self, key: Key) -> None:
         for known in (self._memory, self._specs, self._waking):
@@ -137,7 +136,8 @@ class Reconciler:
             return until
         try:
             pool = await self._moved(pool)
-            target, refused = accept(key, pool, self.cache, self._specs.get(key), self.platform)
+            last = self._specs.get(key)
+            target, refused = accept(key, pool, self.cache, last, self.platform, self._kinds)
             if target.is_unknown:
                 return now + RETRY
             if is_retargeted(pool):
@@ -185,15 +185,11 @@ class Reconciler:
         bills = self.cache.take_departed(key)
         if refused is None:
             self._specs[key] = target.spec
-        readings = self.readings()
-        memory = follow(target.spec, memory, readings, now)
-        failing = [] if refused else calendar_failures(target.spec, memory, readings)
-        target = replace(target, spec=with_calendars(target.spec, memory))
         if refused is None or refused.counts:
             departed = bills
         else:
             pods = []  # another pool accounts for them
-        turn = Turn(pool, target, refused, memory, pods, conditions_of(status), now, failing)
+        turn = Turn(pool, target, refused, memory, pods, conditions_of(status), now)
         for feature in self.features:
             turn = feature.prepare(turn)
         billed = [*turn.pods, *turn.beside]
@@ -231,7 +227,7 @@ class Reconciler:
         )
         if memory.phase.is_awake:
             seen = replace(seen, starting=starting_pods(turn.pods, turn.target.rejected))
-        decision = decide(spec, seen, memory, now, allowed)
+        decision = decide(spec, seen, memory, now, allowed, turn.target.step)
         seen = replace(seen, demand=counted(seen.demand, decision.memory))
         self.pacer.claim(turn.key, decision.claim)
         again = await self._act(turn, seen, decision)
@@ -267,7 +263,7 @@ class Reconciler:
         conditions = first.explain(conditions)
         if refused is not None:
             conditions = refused_conditions(refused, ledger, seen.pods)
-        notes = (*decision.notes, *turn.account.notes, *_news(turn, [*conditions, *turn.calendars]))
+        notes = (*decision.notes, *turn.account.notes, *_news(turn, [*conditions, *turn.further]))
         report = self._added(turn, Report(seen, decision, ledger, status, notes))
         pool = await self._write(turn, first.pool, report.status, conditions)
         self._memory[key] = decision.memory
@@ -348,7 +344,7 @@ class Reconciler:
         conditions: Sequence[Status],
     ) -> Object:
         """Write the status of a pool, whose newest version is `pool`; return it as written."""
-        conditions = [*conditions, *turn.account.conditions, *turn.calendars]
+        conditions = [*conditions, *turn.account.conditions, *turn.further]
         return await self.reporter.write(pool, turn.pool, status, conditions, turn.now)
 
 

@@ -5,9 +5,8 @@ import logging
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from kotatsu_operator.controller.targets.kinds import restores
+from kotatsu_operator.controller.targets.kinds import NO_KINDS, Kinds, every, restores
 from kotatsu_operator.controller.targets.target import Restore
-from kotatsu_operator.core.decide.knative import inherit, kept_status, read_kept
 from kotatsu_operator.core.pool.v1alpha1 import status_from
 from kotatsu_operator.core.protocol import RECORD
 from kotatsu_operator.core.report.record import (
@@ -38,8 +37,8 @@ Data = dict[str, str]
 class Records:
     """The records of all namespaces. Every write names the version that was read."""
 
-    def __init__(self, kube: Kube) -> None:
-        self._kube = kube
+    def __init__(self, kube: Kube, kinds: Kinds = NO_KINDS) -> None:
+        self._kube, self._kinds = kube, kinds
         self._known: dict[tuple[str, str], str] = {}
         """The entries that are known to be in the record, by (namespace, uid)."""
         self._missed: set[str] = set()
@@ -103,10 +102,10 @@ class Records:
             # The pool was deleted and created again: the new one inherits what it cannot observe.
             known = remembered(status_from(taken.get("status") or {}))
             inherited = {name: value for name, value in entry.owed.items() if name not in known}
-            if "knative" in known and "knative" in entry.owed:
-                mine, theirs = read_kept(known), read_kept(entry.owed)
-                if (both := inherit(mine, theirs)) != mine:
-                    inherited["knative"] = kept_status(both)
+            for name, made in every(self._kinds).items():
+                if name in known and name in entry.owed:
+                    both = made.inherited(known[name], entry.owed[name])
+                    inherited |= {} if both in (None, known[name]) else {name: both}
             if inherited:
                 name, version = taken["metadata"]["name"], taken["metadata"]["resourceVersion"]
                 try:
@@ -116,7 +115,7 @@ class Records:
                     return False
                 log.info("%s/%s takes over the target %s", namespace, name, entry.target)
             return True
-        return await restore(self._kube, namespace, entry)
+        return await restore(self._kube, namespace, entry, self._kinds)
 
     async def _edit(self, namespace: str, change: Callable[[Data], Data]) -> None:
         async def attempt() -> Data:
@@ -151,12 +150,12 @@ _TRIES = 10
 _PAUSE = 2.0
 
 
-async def restore(kube: Kube, namespace: str, entry: Entry) -> bool:
+async def restore(kube: Kube, namespace: str, entry: Entry, kinds: Kinds = NO_KINDS) -> bool:
     """Restore a deleted pool's target with retries; return False if it must be tried again later.
 
     This is idempotent: replicas are only raised from exactly 0, at the version that was read.
     """
-    given = restores(entry).items()
+    given = restores(entry, kinds).items()
     return all([await _patiently(kube, namespace, entry, *one) for one in given])
 
 

@@ -309,9 +309,8 @@ def history_of(pool: Object, known: Object | None, outbox: Outbox) -> Object:
         "name": meta["name"],
         "uid": meta["uid"],
     }
-    place = {"name": meta["name"], "namespace": meta["namespace"], "ownerReferences": [owner]}
-    if known is not None:
-        place["resourceVersion"] = known["metadata"]["resourceVersion"]
+    place = {"name": meta["name"], "namespace": meta["namespace"]}
+    place = (place if known is None else known["metadata"]) | {"ownerReferences": [owner]}
     return {
         "apiVersion": "kotatsu.dev/v1beta1",
         "kind": "WarmPoolHistory",

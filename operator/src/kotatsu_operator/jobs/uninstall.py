@@ -13,11 +13,12 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
 
+from kotatsu_operator.controller.feature import kinds_of
 from kotatsu_operator.controller.leader import election
 from kotatsu_operator.controller.leader.elector import let_go
 from kotatsu_operator.controller.records import Records
 from kotatsu_operator.controller.targets.deployment import why_at_0
-from kotatsu_operator.controller.targets.kinds import kind_of, restores
+from kotatsu_operator.controller.targets.kinds import NO_KINDS, Kinds, restores
 from kotatsu_operator.core.formats import (
     conditions_of,
     count,
@@ -27,13 +28,14 @@ from kotatsu_operator.core.formats import (
 )
 from kotatsu_operator.core.objects import selects, target_of, workload_selector
 from kotatsu_operator.core.pool.memory import Phase, Route
-from kotatsu_operator.core.pool.spec import BUILT_IN, RouteMode
+from kotatsu_operator.core.pool.spec import BUILT_IN, KNATIVE, RouteMode
 from kotatsu_operator.core.pool.v1alpha1 import status_from
 from kotatsu_operator.core.pool.warm_ups import read_warm_ups
 from kotatsu_operator.core.protocol import LEASE_NAME, OPERATOR, RECORD, UNINSTALL
 from kotatsu_operator.core.report.record import OWED, entry_of, owed_status, settle
 from kotatsu_operator.core.report.status import moved
 from kotatsu_operator.core.schema import joined
+from kotatsu_operator.features.knative.feature import Knative
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import (
     ConflictError,
@@ -51,6 +53,7 @@ from kotatsu_operator.kube.objects import (
     Pod,
     WarmPool,
     key_of,
+    ref,
     resource_of,
 )
 from kotatsu_operator.kube.objects import Lease as LeaseKind
@@ -90,6 +93,7 @@ class Uninstall:
     timeout: float
     say: Callable[[str], None]
     route_settle: float = 5.0
+    kinds: Kinds = field(default_factory=lambda: NO_KINDS)
     poll: float = 0.5
     handover: float = election.TIMES.renew_deadline + 1.0
     """A leader that cannot read its Lease has stopped acting after this time."""
@@ -187,7 +191,9 @@ class Uninstall:
         """Restore a namespace; return why the API server rejects it, empty when done."""
         try:
             pools = await self._trying(lambda: self._pools(namespace), refusals=False)
-            await self._trying(lambda: Records(self.kube).settle(namespace, pools), refusals=False)
+            await self._trying(
+                lambda: Records(self.kube, self.kinds).settle(namespace, pools), refusals=False
+            )
         except Unreachable as error:
             return str(error)
         self._read[namespace] = pools
@@ -215,16 +221,16 @@ class Uninstall:
     async def _give_back_one(self, pool: Object) -> None:
         key, entry, spec = key_of(pool), entry_of(pool), pool["spec"]
         kind, name = target_of(pool)
-        target = kind_of(kind)
         before, owed = None, None if entry is None else entry.owed
         with contextlib.suppress(NotFoundError):
-            before = await target.read_replicas(self.kube, pool)
+            if kind != KNATIVE:
+                before = (await self.kube.get_scale(key[0], ref(kind, name))).replicas
         if entry is not None:
-            for restore in restores(entry).values():
+            for restore in restores(entry, self.kinds).values():
                 with contextlib.suppress(NotFoundError):
                     came = await restore.step(self.kube, key[0], entry)
                     self._tell(key, came or "there is nothing to restore")
-        if not target.has_scale:
+        if kind == KNATIVE:
             await self._note(key, "Knative alone scales the target")
         elif before is None:
             self._tell(key, f"there is no {kind} {name}")
@@ -421,6 +427,7 @@ async def _run(settings: UninstallSettings) -> int:
             settings.timeout,
             say,
             settings.route_settle,
+            kinds_of([Knative()]),
         ).run()
     except UninstallError as error:
         print(error, file=sys.stderr)  # noqa: T201

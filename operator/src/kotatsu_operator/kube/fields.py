@@ -7,22 +7,13 @@ that may write to one namespace could fill the memory of the operator of all.
 from collections.abc import Mapping
 from typing import Any
 
-from kotatsu_operator.core.decide.knative import MIN_SCALE
 from kotatsu_operator.core.protocol import (
     BY_ANNOTATION,
     REASON_ANNOTATION,
     REHEARSAL_ANNOTATION,
 )
-from kotatsu_operator.kube.knative import (
-    ACTIVATION_SCALE,
-    MAX_SCALE,
-    OLD_SPELLING,
-    SERVICE_LABEL,
-)
 from kotatsu_operator.kube.objects import (
     HorizontalPodAutoscaler,
-    KnativeRevision,
-    KnativeService,
     Object,
     Pod,
     Service,
@@ -43,114 +34,99 @@ _BY_SCHEMA = None
 """A field that is kept whole: the CRD limits it."""
 
 
-def _fields(*names: str, **parts: Any) -> dict[str, Any]:
+def fields(*names: str, **parts: Any) -> dict[str, Any]:
+    """What is kept of an object, by name: fields of a bounded size, and parts of objects."""
     return {**dict.fromkeys(names, _BOUNDED), **parts}
 
 
-_META = _fields("namespace", "name", "uid", "resourceVersion")
+META = fields("namespace", "name", "uid", "resourceVersion")
 
 
 def _owned(field: str) -> dict[str, Any]:
     """The owners of an object, and the managers of one field of its spec."""
-    return _fields(
-        ownerReferences=_fields("kind", "name", "controller"),
-        managedFields=_fields(
+    return fields(
+        ownerReferences=fields("kind", "name", "controller"),
+        managedFields=fields(
             *("manager", "operation", "time"), fieldsV1={"f:spec": {f"f:{field}": _BOUNDED}}
         ),
     )
 
 
-_CONTAINERS = _fields(
+CONTAINERS = fields(
     *("name", "startupProbe", "readinessProbe", "resources", "restartPolicy", "resizePolicy"),
-    ports=_fields("name", "containerPort"),
+    ports=fields("name", "containerPort"),
 )
-_CONTAINER_STATUSES = _fields(
+_CONTAINER_STATUSES = fields(
     *("name", "ready", "started", "state", "lastState", "allocatedResources", "resources")
 )
-_CONDITIONS = _fields("type", "status", "reason", "message", "lastTransitionTime")
+CONDITIONS = fields("type", "status", "reason", "message", "lastTransitionTime")
 
 _KEPT: Mapping[Any, Mapping[str, Any]] = {
     WarmPool: {
-        "metadata": _META
-        | _fields(
+        "metadata": META
+        | fields(
             *("generation", "creationTimestamp", "deletionTimestamp"),
-            annotations=_fields(BY_ANNOTATION, REASON_ANNOTATION, REHEARSAL_ANNOTATION),
+            annotations=fields(BY_ANNOTATION, REASON_ANNOTATION, REHEARSAL_ANNOTATION),
         ),
         "spec": _BY_SCHEMA,
         "status": _BY_SCHEMA,
     },
     Pod: {
-        "metadata": _META | _fields("labels", "deletionTimestamp"),
-        "spec": _fields(
+        "metadata": META | fields("labels", "deletionTimestamp"),
+        "spec": fields(
             *("nodeName", "overhead", "resources"),
-            readinessGates=_fields("conditionType"),
-            containers=_CONTAINERS,
-            initContainers=_CONTAINERS,
+            readinessGates=fields("conditionType"),
+            containers=CONTAINERS,
+            initContainers=CONTAINERS,
         ),
-        "status": _fields(
+        "status": fields(
             *("phase", "podIP", "startTime"),
-            conditions=_CONDITIONS,
+            conditions=CONDITIONS,
             containerStatuses=_CONTAINER_STATUSES,
             initContainerStatuses=_CONTAINER_STATUSES,
         ),
     },
     Service: {
-        "metadata": _META | _owned("selector"),
-        "spec": _fields(
+        "metadata": META | _owned("selector"),
+        "spec": fields(
             *("type", "clusterIP", "ipFamilies", "selector"),
-            ports=_fields("name", "port", "targetPort", "protocol", "appProtocol"),
+            ports=fields("name", "port", "targetPort", "protocol", "appProtocol"),
         ),
     },
     HorizontalPodAutoscaler: {
-        "metadata": _META | _fields("labels") | _owned("minReplicas"),
-        "spec": _fields(
+        "metadata": META | fields("labels") | _owned("minReplicas"),
+        "spec": fields(
             *("minReplicas", "maxReplicas"),
-            scaleTargetRef=_fields("kind", "name"),
+            scaleTargetRef=fields("kind", "name"),
             metrics={
-                kind: _fields("name", "container", target=_fields("type"))
+                kind: fields("name", "container", target=fields("type"))
                 for kind in ("resource", "containerResource")
             },
         ),
-    },
-    KnativeService: {
-        "metadata": _META,
-        "spec": {
-            "template": {
-                "spec": _fields("overhead", "resources", containers=_CONTAINERS),
-            },
-        },
-        "status": {
-            "conditions": _CONDITIONS,
-            "traffic": _fields("revisionName", "percent"),
-        },
-    },
-    KnativeRevision: {
-        "metadata": _META
-        | {
-            "labels": _fields(SERVICE_LABEL),
-            "annotations": _fields(
-                *(MIN_SCALE, MAX_SCALE, ACTIVATION_SCALE), *OLD_SPELLING.values()
-            ),
-        },
-        "status": _fields("actualReplicas", "desiredReplicas", conditions=_CONDITIONS),
     },
 }
 """By kind. An object of another kind is kept as it is: its cache reads it into a view at once."""
 
 
+def keeping(kind: Any, kept: Mapping[str, Any]) -> Any:
+    """A further kind, of whose objects only these fields are kept."""
+    kind.kept_fields = kept
+    return kind
+
+
 def used(kind: Any, obj: Object) -> Object:
     """The fields of an object that the programs use, each of a bounded size."""
-    fields = _KEPT.get(kind)
-    return obj if fields is None else _only(obj, fields)
+    kept = _KEPT.get(kind) or getattr(kind, "kept_fields", None)
+    return obj if kept is None else _only(obj, kept)
 
 
-def _only(value: Any, fields: Mapping[str, Any]) -> Any:
+def _only(value: Any, names: Mapping[str, Any]) -> Any:
     if isinstance(value, list):
-        return [_only(item, fields) for item in value[:MOST_ITEMS]]
+        return [_only(item, names) for item in value[:MOST_ITEMS]]
     if not isinstance(value, dict):
         return value
     kept = {}
-    for name, inner in fields.items():
+    for name, inner in names.items():
         if name not in value:
             continue
         found = value[name]

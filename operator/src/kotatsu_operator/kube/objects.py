@@ -39,10 +39,6 @@ NetworkPolicy: Any = create_namespaced_resource(
     "networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies"
 )
 Event: Any = create_namespaced_resource("", "v1", "Event", "events")
-KnativeService: Any = create_namespaced_resource("serving.knative.dev", "v1", "Service", "services")
-KnativeRevision: Any = create_namespaced_resource(
-    "serving.knative.dev", "v1", "Revision", "revisions"
-)
 ConfigMap: Any = create_namespaced_resource("", "v1", "ConfigMap", "configmaps")
 Lease: Any = create_namespaced_resource("coordination.k8s.io", "v1", "Lease", "leases")
 

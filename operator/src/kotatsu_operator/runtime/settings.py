@@ -4,6 +4,7 @@ import json
 import logging
 import re
 from decimal import Decimal
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -12,7 +13,6 @@ from pydantic import BeforeValidator, Field
 from kotatsu_common import logs
 from kotatsu_common.settings import CommaSeparated, ServiceSettings, command
 from kotatsu_operator.core.budget.prices import parse_table
-from kotatsu_operator.core.decide.knative import Runtime
 from kotatsu_operator.core.formats import quantity
 from kotatsu_operator.core.pool.spec import (
     BUILT_IN,
@@ -90,6 +90,14 @@ class _ClusterSettings(ServiceSettings):
 
 PriceTable = Annotated[Prices, BeforeValidator(_read_prices)]
 """A price table, given as JSON."""
+
+
+class Runtime(StrEnum):
+    """The kinds of targets that an operator manages."""
+
+    AUTO = "auto"
+    NATIVE = "native"
+    KNATIVE = "knative"
 
 
 class OperatorSettings(_ClusterSettings):

@@ -336,7 +336,8 @@ def test_an_activators_pod_is_news_to_every_pool_of_its_namespace(pools):
     assert set(pools.keep_pod(activator_pod())) == {VOICE, FEED}
 
 
-def test_a_pod_of_a_knative_service_is_news_to_its_pool(cache):
+def test_a_pod_whose_label_names_its_target_is_news_to_its_pool(cache):
+    cache.pod_labels = {"Service": "serving.knative.dev/service"}
     target = {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": "talk"}
     cache.keep_pool(warm_pool("talk", targetRef=target))
     made = pod("talk-1", labels={"serving.knative.dev/service": "talk"})

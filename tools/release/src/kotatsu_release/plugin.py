@@ -23,8 +23,18 @@ _OWN = {"kotatsu_demo_mode": "operator/plugin/src", "kotatsu_operator": "operato
 """Packages of the tree, and the folders that they are in."""
 _OTHERS = ("cronsim", "dateutil", "icalendar", "tzdata", "yaml")
 _DISTRIBUTIONS = ("cronsim", "python-dateutil", "icalendar", "tzdata", "PyYAML")
-# Of the operator, the plugin uses the core alone.
-_OPERATOR = ("kotatsu_operator/__init__.py", "kotatsu_operator/core/")
+# Of the operator, the plugin uses the core, and the pure modules of two features.
+_OPERATOR = (
+    "kotatsu_operator/__init__.py",
+    "kotatsu_operator/core/",
+    "kotatsu_operator/features/__init__.py",
+    *(
+        f"kotatsu_operator/features/calendars/{m}.py"
+        for m in ("__init__", "ics", "limit", "repeats")
+    ),
+    "kotatsu_operator/features/knative/__init__.py",
+    "kotatsu_operator/features/knative/min_scale.py",
+)
 _COMPILED = (".so", ".pyd", ".pyc", ".pyi")
 """For one Python on one machine, or for type checkers; PyYAML does without its compiled part."""
 _UNUSED = "icalendar/tests/"

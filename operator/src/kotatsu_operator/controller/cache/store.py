@@ -18,7 +18,6 @@ from kotatsu_operator.core.pool.spec import BUILT_IN, KNATIVE, RouteMode, Scaled
 from kotatsu_operator.core.protocol import ACTIVATOR_LABELS, CAPACITY_LABEL, ROUTE_LABEL, pool_label
 from kotatsu_operator.kube.fields import used
 from kotatsu_operator.kube.index import Indexed, Pods, Selectors
-from kotatsu_operator.kube.knative import SERVICE_LABEL, KnativeCache
 from kotatsu_operator.kube.objects import (
     Key,
     Object,
@@ -54,6 +53,8 @@ class Cache:
     pools: Indexed[Key, Object] = field(default_factory=lambda: Indexed(_terms_of_pool))
     scaled: Scaled = field(default_factory=lambda: BUILT_IN)
     """The kinds of workloads that pools can scale."""
+    pod_labels: Mapping[str, str] = field(default_factory=dict)
+    """By kind of target without a selector: the label of its pods that has its name."""
     is_awaited: Callable[[str, str], bool] = lambda _namespace, _kind: False
     """Whether a kind (the second argument) has not been listed yet in a namespace."""
     workloads: dict[Key, WorkloadView] = field(default_factory=dict)
@@ -72,7 +73,6 @@ class Cache:
     )
     policies: dict[Key, IngressPolicy] = field(default_factory=dict)
     """The NetworkPolicies that limit who reaches pods."""
-    knative: KnativeCache = field(default_factory=KnativeCache)
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     touch: Callable[[Key], None] = lambda _: None
     """Called for the pools in order with one (spec.dependsOn) whose phase has changed."""
@@ -316,8 +316,9 @@ class Cache:
 
     def _pools_served_by(self, pod: PodView) -> list[Key]:
         namespace, labels = pod.key[0], pod.labels
-        service = labels.get(SERVICE_LABEL, "")
-        found = dict.fromkeys(self.pools_of_target(KNATIVE, (namespace, service)))
+        found: dict[Key, None] = {}
+        for kind, label in self.pod_labels.items():
+            found |= dict.fromkeys(self.pools_of_target(kind, (namespace, labels.get(label, ""))))
         if CAPACITY_LABEL in labels:
             found |= dict.fromkeys(
                 self.pools.having(("capacity", namespace, labels[CAPACITY_LABEL]))

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 from kotatsu_operator.controller.act.parking import restore_requests
 from kotatsu_operator.controller.act.scale_down import ScaleDown
@@ -36,7 +36,6 @@ from kotatsu_operator.core.decide.refusal import (
     check_service,
 )
 from kotatsu_operator.core.formats import instant, internal, table
-from kotatsu_operator.core.objects import target_of
 from kotatsu_operator.core.plan.activity import counted
 from kotatsu_operator.core.pool.decision import (
     Decision,
@@ -117,32 +116,36 @@ async def _give_selector_back(kube: Kube, namespace: str, entry: Entry) -> str:
     return f"Service {name} selects its pods again"
 
 
-@dataclass(frozen=True)
-class DeploymentTarget(Target):
-    """The Deployment of one pool."""
+RESTORES = {
+    # minReplicas first: the autoscaler then lowers the replicas itself as far as it may.
+    "hpa": Restore(
+        _restore_minimum,
+        "set minReplicas of its autoscaler to {minReplicas}",
+        ends_with_pods=False,
+    ),
+    "reduced": Restore(
+        restore_requests,
+        "start its pods again (kubectl rollout restart), which request less than their template",
+        ends_with_pods=False,
+    ),
+    "takenService": Restore(
+        _give_selector_back,
+        f"remove {ROUTE_LABEL} from the selector of Service {{}}",
+        ends_with_pods=False,
+    ),
+    "restoreReplicas": Restore(restore_replicas, "scale its target to {}"),
+}
 
-    restores: ClassVar[Mapping[str, Restore]] = {
-        # minReplicas first: the autoscaler then lowers the replicas itself as far as it may.
-        "hpa": Restore(
-            _restore_minimum,
-            "set minReplicas of its autoscaler to {minReplicas}",
-            ends_with_pods=False,
-        ),
-        "reduced": Restore(
-            restore_requests,
-            "start its pods again (kubectl rollout restart), which request less than their "
-            "template",
-            ends_with_pods=False,
-        ),
-        "takenService": Restore(
-            _give_selector_back,
-            f"remove {ROUTE_LABEL} from the selector of Service {{}}",
-            ends_with_pods=False,
-        ),
-        "restoreReplicas": Restore(restore_replicas, "scale its target to {}"),
-    }
+
+@dataclass(frozen=True)
+class ScaledTarget(Target):
+    """The Deployment of one pool, or another workload with a scale."""
 
     # --- read ---
+
+    @property
+    def is_unknown(self) -> bool:
+        return self.cache.is_awaited(self.key[0], self.spec.target.kind)
 
     @property
     def place(self) -> Key:
@@ -192,11 +195,16 @@ class DeploymentTarget(Target):
     # --- accept ---
 
     def objections(self) -> Iterator[Objection]:
-        """Check the names, the Service and the autoscaler."""
-        spec, exists = self.spec, self.workload is not None
-        labels = {} if self.workload is None else self.workload.labels
+        """Check the kind, the names, the Service and the autoscaler."""
+        spec, workload = self.spec, self.workload
+        labels = {} if workload is None else workload.labels
+        yield check_kind(spec, self.cache.scaled), Ends.NOTHING
+        if workload is not None:
+            yield check_selector(spec, workload.selector), Ends.NOTHING
+            yield check_claims(spec, deletes=workload.deletes_claims), Ends.NOTHING
         yield check_is_not_kotatsu(spec, labels), Ends.NOTHING
         yield self.check_claim(), Ends.NOTHING
+        exists = workload is not None
         yield check_exists(spec, self.key[0], spec.target.kind, exists=exists), Ends.NOTHING
         yield self._check_service(labels), Ends.LOWER
         yield check_autoscalers(self.spec, self.key[0], self.autoscalers), Ends.NOTHING
@@ -215,10 +223,6 @@ class DeploymentTarget(Target):
         return check_service(self.spec, facts)
 
     # --- observe ---
-
-    @classmethod
-    async def read_replicas(cls, kube: Kube, pool: Object) -> int:
-        return (await kube.get_scale(key_of(pool)[0], ref(*target_of(pool)))).replicas
 
     async def observe(
         self, tools: Tools, pool: Object, memory: Memory, pods: list[PodView], *, ask: bool
@@ -343,24 +347,6 @@ class DeploymentTarget(Target):
         else:
             log.info("%s/%s: not asleep yet: %s", *self.key, attempt.why)
         return Finished(now + RETRY, attempt.memory, notes)
-
-
-@dataclass(frozen=True)
-class ScaledTarget(DeploymentTarget):
-    """A StatefulSet, or another workload with a scale: as a Deployment, with further checks."""
-
-    @property
-    def is_unknown(self) -> bool:
-        return self.cache.is_awaited(self.key[0], self.spec.target.kind)
-
-    def objections(self) -> Iterator[Objection]:
-        """Check the kind, and what a Deployment is checked for."""
-        workload = self.workload
-        yield check_kind(self.spec, self.cache.scaled), Ends.NOTHING
-        if workload is not None:
-            yield check_selector(self.spec, workload.selector), Ends.NOTHING
-            yield check_claims(self.spec, deletes=workload.deletes_claims), Ends.NOTHING
-        yield from super().objections()
 
 
 # --- the autoscaler ---

@@ -11,13 +11,13 @@ from functools import partial
 
 from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.controller.targets.deployment import why_at_0
-from kotatsu_operator.controller.targets.kinds import Refused, restores
+from kotatsu_operator.controller.targets.kinds import Kinds, Refused, restores
 from kotatsu_operator.controller.targets.target import RETRY, Tools
 from kotatsu_operator.core.budget.limit import Ends
 from kotatsu_operator.core.decide.refusal import Refusal
 from kotatsu_operator.core.formats import table
 from kotatsu_operator.core.pool.memory import Phase, Route
-from kotatsu_operator.core.pool.spec import KNATIVE, RouteMode
+from kotatsu_operator.core.pool.spec import RouteMode
 from kotatsu_operator.core.report.record import OWED, Entry, entry_of, owed_status
 from kotatsu_operator.kube.errors import NotFoundError, Unreachable, is_refusal, retry_on_conflict
 from kotatsu_operator.kube.objects import Key, Object, key_of, ref
@@ -41,6 +41,7 @@ class Former:
 
     tools: Tools
     cache: Cache
+    kinds: Kinds
     _since: dict[Key, datetime] = field(default_factory=dict)
     """When each was given back that is awaited."""
     _in_front: dict[Key, datetime] = field(default_factory=dict)
@@ -103,9 +104,9 @@ class Former:
         kube = self.tools.kube
         if is_suspended:
             return "the pool is suspended: set spec.suspend to false"
-        if entry.kind not in (KNATIVE, *kube.scaled):
+        if entry.kind not in (*self.kinds, *kube.scaled):
             return f"{entry.kind} is not among the chart value `targets` any more: add it"
-        for restore in restores(entry).values():
+        for restore in restores(entry, self.kinds).values():
             try:
                 came = await retry_on_conflict(partial(restore.step, kube, key[0], entry))
             except NotFoundError as error:

@@ -6,41 +6,40 @@ rejection is stored: after a fix the pool continues from its status.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from kotatsu_operator.controller.cache.store import Cache
-from kotatsu_operator.controller.targets.deployment import DeploymentTarget, ScaledTarget
-from kotatsu_operator.controller.targets.knative import KnativeTarget
-from kotatsu_operator.controller.targets.target import Restore, Target
+from kotatsu_operator.controller.targets.deployment import RESTORES, ScaledTarget
+from kotatsu_operator.controller.targets.target import Kind, Restore, Target
 from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.budget.limit import Ends
 from kotatsu_operator.core.decide.refusal import Refusal, check_dependencies
 from kotatsu_operator.core.formats import table
 from kotatsu_operator.core.pool.parse import SpecError, parse, salvage
-from kotatsu_operator.core.pool.spec import KNATIVE, PLATFORM, OnDelete, Platform, PoolSpec
+from kotatsu_operator.core.pool.spec import PLATFORM, OnDelete, Platform, PoolSpec
 from kotatsu_operator.core.report.conditions import condition
 from kotatsu_operator.core.report.record import Entry
 from kotatsu_operator.core.report.status import Status
 from kotatsu_operator.kube.objects import Key, Object
 
-KINDS: Mapping[str, type[Target]] = {"Deployment": DeploymentTarget, KNATIVE: KnativeTarget}
-"""By the `kind` of spec.targetRef."""
+Kinds = Mapping[str, Kind]
+"""The kinds that features bring, by the `kind` of spec.targetRef. All others have a scale."""
+
+NO_KINDS: Kinds = MappingProxyType({})
+_SCALED = Kind(ScaledTarget, RESTORES)
 
 
-def kind_of(name: str) -> type[Target]:
-    """A kind by its name. Any other kind has a scale subresource."""
-    return KINDS.get(name, ScaledTarget)
+def every(kinds: Kinds) -> dict[str, Restore]:
+    """What may have to be restored, by the field of the status, in order."""
+    return {k: v for kind in (_SCALED, *kinds.values()) for k, v in kind.restores.items()}
 
 
-def restores(entry: Entry) -> dict[str, Restore]:
-    """What to restore for an entry of the record, by the field of the status, in order.
-
-    With onDelete Keep the pods stay.
-    """
+def restores(entry: Entry, kinds: Kinds = NO_KINDS) -> dict[str, Restore]:
+    """What to restore for an entry of the record. With onDelete Keep the pods stay."""
     is_kept = entry.on_delete is OnDelete.KEEP
-    known = {name: made for kind in KINDS.values() for name, made in kind.restores.items()}
     return {
         name: made
-        for name, made in known.items()
+        for name, made in every(kinds).items()
         if name in entry.owed and not (is_kept and made.ends_with_pods)
     }
 
@@ -62,6 +61,7 @@ def accept(
     cache: Cache,
     last: PoolSpec | None = None,
     platform: Platform = PLATFORM,
+    kinds: Kinds = NO_KINDS,
 ) -> tuple[Target, Refused | None]:
     """A pool's target, and why the pool is rejected: by its spec and by other objects.
 
@@ -74,7 +74,7 @@ def accept(
     except SpecError as error:
         spec = salvage(pool["spec"], last, platform)
         objections.append((Refusal("InvalidSpec", str(error)), Ends.SLEEP))
-    target = kind_of(spec.target.kind)(key, spec, cache)
+    target = kinds.get(spec.target.kind, _SCALED).make(key, spec, cache)
     objections += [(why, ends) for why, ends in target.objections() if why is not None]
     unordered = check_dependencies(
         key[1], key[0], lambda name: cache.dependencies_of((key[0], name))

@@ -1,7 +1,7 @@
 """What the reconciler asks of a target, whatever its kind.
 
-To support another kind of workload, write a module with a subclass of `Target` and add it to
-`kinds.KINDS`. CONTRIBUTING.md lists what else a kind with a scale of its own needs.
+A feature brings another kind of workload: a subclass of `Target`, and a `Kind` that lists it.
+CONTRIBUTING.md lists what else a kind with a scale of its own needs.
 """
 
 from abc import ABC, abstractmethod
@@ -16,6 +16,7 @@ from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.controller.observe.demand import Observer
 from kotatsu_operator.core.budget.limit import Ends
 from kotatsu_operator.core.budget.prices import PodRequests
+from kotatsu_operator.core.decide.phases import Step
 from kotatsu_operator.core.decide.refusal import Refusal, check_claim
 from kotatsu_operator.core.pool.decision import Decision, Note, Observation
 from kotatsu_operator.core.pool.memory import Memory
@@ -93,17 +94,16 @@ class Restore:
     """What a person must do if it fails: a format of the field's value."""
     ends_with_pods: bool = True
     """Whether this is left out if the pods stay (onDelete Keep)."""
+    inherited: Callable[[Any, Any], Any] = lambda mine, _theirs: mine
+    """The value of a newer pool of the target, with that of the deleted one."""
 
 
 @dataclass(frozen=True)
 class Target(ABC):
     """The workload of one pool, as the watches have shown it."""
 
-    has_scale: ClassVar[bool] = True
-    """Whether its replicas say if it runs; if not, its own platform scales it."""
-
-    restores: ClassVar[Mapping[str, Restore]]
-    """By the field of the status that has what is owed, in order."""
+    step: ClassVar[type[Step]] = Step
+    """Its phases."""
 
     key: Key
     """The namespace and name of the pool."""
@@ -180,11 +180,6 @@ class Target(ABC):
 
     # --- observe ---
 
-    @classmethod
-    async def read_replicas(cls, _kube: Kube, _pool: Object) -> int | None:
-        """The replicas of a pool's target; None without a scale. Raises NotFoundError."""
-        return None
-
     @abstractmethod
     async def observe(
         self, tools: Tools, pool: Object, memory: Memory, pods: list[PodView], *, ask: bool
@@ -201,3 +196,14 @@ class Target(ABC):
         self, tools: Tools, pool: Object, seen: Observation, decision: Decision, now: datetime
     ) -> Writes:
         """Make the writes that come before the status. Raises ConflictError, NotFoundError."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of targets."""
+
+    make: Callable[[Key, PoolSpec, Cache], Target]
+    restores: Mapping[str, Restore]
+    """By the field of the status that has what is owed, in order."""
+    pod_label: str = ""
+    """The label of its pods that has the target's name; empty: a selector finds them."""

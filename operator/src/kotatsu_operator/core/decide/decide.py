@@ -1,14 +1,13 @@
 """The decision: (spec, observation, memory, now) → the actions and the time of the next one.
 
 It depends on no earlier moment except through Memory, so a restart computes the same result. It is
-a chain: `observed` → `plan_at` → `goal_of` → `taken` (the phases) → `recorded` → Decision.
+a chain: `observed` → `plan_at` → `goal_of` → `Step` (the phases) → `recorded` → Decision.
 """
 
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from kotatsu_operator.core.budget.limit import EVERYTHING, Allowed
-from kotatsu_operator.core.decide.knative import KnativeStep
 from kotatsu_operator.core.decide.phases import Given, Goal, Step, asks_for_sleep, first_sight
 from kotatsu_operator.core.plan import activity
 from kotatsu_operator.core.plan.lead import slowest_wake
@@ -44,8 +43,12 @@ def decide(
     memory: Memory,
     now: datetime,
     allowed: Allowed = EVERYTHING,
+    phases: type[Step] = Step,
 ) -> Decision:
-    """Decide on one pool. Pure; `now` is in UTC, `allowed` is what the budget permits."""
+    """Decide on one pool. Pure; `now` is in UTC, `allowed` is what the budget permits.
+
+    `phases` are those of the kind of target.
+    """
     is_new = memory.since is None
     memory = observed(spec, seen, memory, now)
     if (demand := activity.counted(seen.demand, memory)) is not seen.demand:
@@ -60,7 +63,8 @@ def decide(
     memory = activity.updated(spec, seen, memory, now)
     kept = allowed.trim(plan)
     goal = goal_of(given, memory, kept)
-    step = taken(given, memory, goal)
+    step = phases(given, memory, goal)
+    step.take()
     replicas = scale_of(given, goal, step.replicas)
     after, notes = recorded(given, memory, step, goal, kept, replicas)
     # A floor that an override or a budget lowers is not checked for punctuality.
@@ -163,13 +167,6 @@ def goal_of(given: Given, memory: Memory, kept: Plan) -> Goal:
         asleep_asked=asleep_asked,
         parks=parks,
     )
-
-
-def taken(given: Given, memory: Memory, goal: Goal) -> Step:
-    """The step of the phases, taken."""
-    step = (KnativeStep if given.spec.target.scales_itself else Step)(given, memory, goal)
-    step.take()
-    return step
 
 
 def scale_of(given: Given, goal: Goal, replicas: int | None) -> int | None:

@@ -12,8 +12,8 @@ from tests.operator.cluster import (
     revision,
     warm_pool,
 )
-from tests.operator.controller.test_knative import ONE, WINDOW, KnativeDay, knative_pool
 from tests.operator.core.values import t
+from tests.operator.features.knative.test_days import ONE, WINDOW, KnativeDay, knative_pool
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -85,7 +85,7 @@ async def test_a_second_pool_for_the_same_service_is_refused_and_a_deployments_i
 async def test_without_knative_a_pool_is_told_what_is_missing():
     day = KnativeDay(t("09:00"))
     day.watch()
-    day.cache.knative.synced, day.cache.knative.why_absent = False, "there is none"
+    day.knative.synced, day.knative.why_absent = False, "there is none"
     await day.reconciler.look(VOICE)
     accepted = day.condition("Accepted")
     assert (accepted["reason"], accepted["message"]) == ("KnativeNotFound", "there is none")
@@ -94,7 +94,7 @@ async def test_without_knative_a_pool_is_told_what_is_missing():
 async def test_no_pool_is_judged_before_it_is_known_whether_knative_is_there():
     day = KnativeDay(t("10:10"), windows=[WINDOW])
     day.watch()
-    day.cache.knative.synced = False
+    day.knative.synced = False
     assert await day.reconciler.look(VOICE) == day.now + RETRY
     assert day.kube.writes == []
 

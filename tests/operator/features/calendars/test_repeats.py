@@ -13,14 +13,14 @@ from dateutil.rrule import rrulestr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kotatsu_operator.core.calendar.cron_of import as_cron
-from kotatsu_operator.core.calendar.ics import read
+from kotatsu_demo_mode.cron_of import as_cron
 from kotatsu_operator.core.calendar.occasions import Occasion
-from kotatsu_operator.core.calendar.repeats import expand
 from kotatsu_operator.core.calendar.schedule import Window, occurrences
 from kotatsu_operator.core.calendar.wallclock import on_clock
-from tests.operator.core.calendar.icalendar_files import calendar, event
+from kotatsu_operator.features.calendars.ics import read
+from kotatsu_operator.features.calendars.repeats import expand
 from tests.operator.core.values import examples
+from tests.operator.features.calendars.icalendar_files import calendar, event
 
 TOKYO, BERLIN = ZoneInfo("Asia/Tokyo"), ZoneInfo("Europe/Berlin")
 DAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")

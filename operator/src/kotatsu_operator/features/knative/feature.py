@@ -1,4 +1,4 @@
-"""Detects Knative Serving, which may be installed later, and watches its objects."""
+"""The feature: detects Knative Serving, which may be installed later, and watches its objects."""
 
 import asyncio
 import logging
@@ -8,25 +8,25 @@ from typing import Any
 
 from kotatsu_operator.controller.cache.feeds import among
 from kotatsu_operator.controller.cache.store import Cache, Concerned
-from kotatsu_operator.core.decide.knative import NO_DEFAULTS, Runtime
+from kotatsu_operator.controller.feature import Feature
+from kotatsu_operator.controller.targets.target import Kind
 from kotatsu_operator.core.pool.spec import KNATIVE
-from kotatsu_operator.kube.client import Kube
-from kotatsu_operator.kube.errors import NotFoundError, Unreachable, is_refusal
-from kotatsu_operator.kube.informer import Feed, Informer, Signals
-from kotatsu_operator.kube.knative import (
+from kotatsu_operator.features.knative.min_scale import NO_DEFAULTS
+from kotatsu_operator.features.knative.objects import (
     AUTOSCALER_CONFIG,
     SERVICE_LABEL,
+    KnativeCache,
+    KnativeRevision,
+    KnativeService,
     defaults_of,
     keep_newer,
 )
-from kotatsu_operator.kube.objects import (
-    ConfigMap,
-    Key,
-    KnativeRevision,
-    KnativeService,
-    Object,
-    key_of,
-)
+from kotatsu_operator.features.knative.target import RESTORES, KnativeTarget
+from kotatsu_operator.kube.client import Kube
+from kotatsu_operator.kube.errors import NotFoundError, Unreachable, is_refusal
+from kotatsu_operator.kube.informer import Feed, Informer, Signals
+from kotatsu_operator.kube.objects import ConfigMap, Key, Object, key_of
+from kotatsu_operator.runtime.settings import Runtime
 
 log = logging.getLogger(__name__)
 
@@ -41,27 +41,27 @@ EXPECTED_EVERY = 5.0
 disappeared: an API server that has just started may not serve all APIs yet."""
 
 
-class KnativeWatch:
-    """Fills the cache with the Knative Services and Revisions of some namespaces."""
+class Knative(Feature):
+    """Knative Services as a kind of targets, beside those with a scale.
 
-    def __init__(
-        self,
-        kube: Kube,
-        cache: Cache,
-        namespaces: Sequence[str],
-        touch: Callable[[Key], None],
-        runtime: Runtime,
-        knative_namespace: str = "",
-    ) -> None:
-        self._kube, self._cache, self._touch = kube, cache, touch
-        self._namespaces = list(namespaces)
-        self._runtime = runtime
-        self._knative_namespace = knative_namespace
+    `namespace` is that of Knative's ConfigMap; empty if it must not be read.
+    """
+
+    def __init__(self, runtime: Runtime = Runtime.AUTO, namespace: str = "") -> None:
+        self.runtime, self.namespace = runtime, namespace
+        self.known = known = KnativeCache()
+        made = Kind(
+            lambda key, spec, cache: KnativeTarget(key, spec, cache, known), RESTORES, SERVICE_LABEL
+        )
+        self.kinds = {KNATIVE: made}
         self._watching: asyncio.Task[None] | None = None
 
-    async def run(self) -> None:
+    async def watch(
+        self, kube: Kube, namespaces: Sequence[str], cache: Cache, touch: Callable[[Key], None]
+    ) -> None:
         """Check for Knative and watch it while it is installed, until cancelled."""
-        if self._runtime is Runtime.NATIVE:
+        self._kube, self._namespaces, self._cache, self._touch = kube, namespaces, cache, touch
+        if self.runtime is Runtime.NATIVE:
             self._absent(
                 "this operator does not watch Knative: set the chart value knative.enabled to "
                 "auto or true"
@@ -92,7 +92,7 @@ class KnativeWatch:
                 "this cluster has no Knative Serving (serving.knative.dev/v1): install it, or name "
                 "a Deployment in spec.targetRef"
             )
-            if self._runtime is Runtime.KNATIVE:
+            if self.runtime is Runtime.KNATIVE:
                 return EXPECTED_EVERY
         return LOOK_EVERY
 
@@ -108,14 +108,14 @@ class KnativeWatch:
         return await self._kube.serves(kind, last)
 
     async def _read_defaults(self) -> None:
-        knative, why = self._cache.knative, ""
+        knative, why = self.known, ""
         before = (knative.defaults, knative.why_no_defaults)
-        place = f"{self._knative_namespace or '…'}/{AUTOSCALER_CONFIG}"
-        if not self._knative_namespace:
+        place = f"{self.namespace or '…'}/{AUTOSCALER_CONFIG}"
+        if not self.namespace:
             why = "it has no permission"
         else:
             try:
-                config = await self._kube.get(ConfigMap, self._knative_namespace, AUTOSCALER_CONFIG)
+                config = await self._kube.get(ConfigMap, self.namespace, AUTOSCALER_CONFIG)
                 knative.defaults = defaults_of(config)
             except (NotFoundError, *Unreachable) as error:
                 why = str(error)
@@ -150,10 +150,10 @@ class KnativeWatch:
                 return
 
     def _absent(self, why: str) -> None:
-        knative = self._cache.knative
+        knative = self.known
         if knative.why_absent == why:
             return
-        if self._runtime is Runtime.KNATIVE:
+        if self.runtime is Runtime.KNATIVE:
             log.warning(
                 "Knative Serving is expected (knative.enabled is true) but is not installed"
             )
@@ -167,12 +167,12 @@ class KnativeWatch:
     async def _watch(self) -> None:
         kubes = {namespace: self._kube.apart() for namespace in self._namespaces}
         signals = Signals(self._touch)
-        informer = Informer(kubes, knative_feeds(self._cache), signals, may_go=True)
+        informer = Informer(kubes, knative_feeds(self._cache, self.known), signals, may_go=True)
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(informer.run())
                 await informer.synced()
-                self._cache.knative.synced, self._cache.knative.why_absent = True, ""
+                self.known.synced, self.known.why_absent = True, ""
                 self._touch_pools()
         except* NotFoundError as gone:
             log.info("the API server no longer serves Knative's objects: %s", gone.exceptions[0])
@@ -188,9 +188,8 @@ class KnativeWatch:
             self._touch(key)
 
 
-def knative_feeds(cache: Cache) -> list[Feed[Key]]:
-    """How Knative's objects get into the cache."""
-    knative = cache.knative
+def knative_feeds(cache: Cache, knative: KnativeCache) -> list[Feed[Key]]:
+    """How Knative's objects get into its cache; `cache` has the pools."""
 
     def feed(kind: Any, store: dict[Key, Object], service_of: Callable[[Object], str]) -> Feed[Key]:
         def pools_of(obj: Object) -> Concerned:

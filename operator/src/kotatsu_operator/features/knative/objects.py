@@ -4,7 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from kotatsu_operator.core.decide.knative import (
+from lightkube.generic_resource import create_namespaced_resource
+
+from kotatsu_operator.core.formats import conditions_of, is_true
+from kotatsu_operator.features.knative.min_scale import (
     MIN_SCALE,
     NO_DEFAULTS,
     Defaults,
@@ -12,7 +15,7 @@ from kotatsu_operator.core.decide.knative import (
     Revision,
     scale_number,
 )
-from kotatsu_operator.core.formats import conditions_of, is_true
+from kotatsu_operator.kube.fields import CONDITIONS, CONTAINERS, META, fields, keeping
 from kotatsu_operator.kube.objects import Key, Object, key_of, version_of
 
 SERVICE_LABEL = "serving.knative.dev/service"
@@ -29,6 +32,35 @@ OLD_SPELLING = {
     MAX_SCALE: "autoscaling.knative.dev/maxScale",
 }
 """Knative also reads these names; the newer name wins if both are set."""
+
+KnativeService: Any = keeping(
+    create_namespaced_resource("serving.knative.dev", "v1", "Service", "services"),
+    {
+        "metadata": META,
+        "spec": {
+            "template": {
+                "spec": fields("overhead", "resources", containers=CONTAINERS),
+            },
+        },
+        "status": {
+            "conditions": CONDITIONS,
+            "traffic": fields("revisionName", "percent"),
+        },
+    },
+)
+KnativeRevision: Any = keeping(
+    create_namespaced_resource("serving.knative.dev", "v1", "Revision", "revisions"),
+    {
+        "metadata": META
+        | {
+            "labels": fields(SERVICE_LABEL),
+            "annotations": fields(
+                *(MIN_SCALE, MAX_SCALE, ACTIVATION_SCALE), *OLD_SPELLING.values()
+            ),
+        },
+        "status": fields("actualReplicas", "desiredReplicas", conditions=CONDITIONS),
+    },
+)
 
 
 @dataclass

@@ -1,11 +1,22 @@
 """Days of a pool that follows a calendar: it opens warm, moves, fails, and survives a restart."""
 
 from datetime import timedelta
+from pathlib import Path
 
 from kotatsu_operator.core.calendar.occasions import Occasion
 from kotatsu_operator.core.pool.calendars import Reading
+from kotatsu_operator.features.calendars.feature import Following
 from tests.operator.core.values import once, t
 from tests.operator.day import Day
+
+
+class CalendarDay(Day):
+    """A day of a pool in whose operator a calendar is followed."""
+
+    def features(self):
+        self.following = Following(Path(), (), self.registry, lambda: self.now)
+        return [self.following]
+
 
 TEAM = {"name": "team", "replicas": 3}
 
@@ -18,11 +29,11 @@ def pitch(start, end="", title="Final pitch"):
 def reads(day, *occasions, error="", at=None):
     """The calendar as the operator has last read it."""
     reading = Reading(at or day.now, occasions, error)
-    day.reconciler.readings = lambda: {"team": reading}
+    day.following.calendars.readings = lambda: {"team": reading}
 
 
 def begin(**spec):
-    return Day.begin(t("09:00"), calendars=[TEAM], idleAfter="1m", **spec)
+    return CalendarDay.begin(t("09:00"), calendars=[TEAM], idleAfter="1m", **spec)
 
 
 def condition(day):
@@ -57,7 +68,7 @@ async def test_a_failing_calendar_keeps_its_window_also_for_the_next_operator():
     await day.until(t("09:30"))
     day.restart()
     reads(day, error="is not mounted")
-    day.reconciler.readings = lambda: {"team": Reading(None, (), "is not mounted")}
+    day.following.calendars.readings = lambda: {"team": Reading(None, (), "is not mounted")}
     await day.until(t("10:10"))
     assert (day.phase, day.replicas) == ("Warm", 3)
     assert condition(day)["message"].startswith("calendar team is not mounted; 1 windows of ")
@@ -69,7 +80,7 @@ async def test_a_failing_calendar_keeps_its_window_also_for_the_next_operator():
 
 
 async def test_a_pool_without_calendars_has_nothing_of_them_in_its_status():
-    day = Day.begin(t("09:00"), windows=[once("pitch", "10:00", "10:20")])
+    day = CalendarDay.begin(t("09:00"), windows=[once("pitch", "10:00", "10:20")])
     reads(day, pitch("09:10"))
     await day.until(t("09:20"))
     assert day.replicas == 0

@@ -6,12 +6,13 @@ import pytest
 from lightkube import ApiError
 from lightkube.models.meta_v1 import Status as ApiStatus
 
-from kotatsu_operator.controller.cache import knative as watch_module
-from kotatsu_operator.controller.cache.knative import KnativeWatch
 from kotatsu_operator.controller.cache.store import Cache
-from kotatsu_operator.core.decide.knative import Defaults, Runtime
+from kotatsu_operator.features.knative import feature as watch_module
+from kotatsu_operator.features.knative.feature import Knative
+from kotatsu_operator.features.knative.min_scale import Defaults
+from kotatsu_operator.features.knative.objects import keep_newer
 from kotatsu_operator.kube.errors import NotFoundError
-from kotatsu_operator.kube.knative import keep_newer
+from kotatsu_operator.runtime.settings import Runtime
 from tests.operator.cluster import (
     NAMESPACE,
     VOICE,
@@ -21,7 +22,7 @@ from tests.operator.cluster import (
     knative_service,
     revision,
 )
-from tests.operator.controller.test_knative import ONE, knative_pool
+from tests.operator.features.knative.test_days import ONE, knative_pool
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -33,11 +34,11 @@ async def watching(monkeypatch):
     tasks = []
 
     def begin(kube, runtime=Runtime.AUTO, knative_namespace="", namespaces=(NAMESPACE,)):
-        cache, touched = Cache(), []
+        cache, feature, touched = Cache(), Knative(runtime, knative_namespace), []
         cache.keep_pool(knative_pool())
-        watch = KnativeWatch(kube, cache, namespaces, touched.append, runtime, knative_namespace)
-        tasks.append(asyncio.create_task(watch.run()))
-        return cache, touched
+        watch = feature.watch(kube, namespaces, cache, touched.append)
+        tasks.append(asyncio.create_task(watch))
+        return feature.known, touched
 
     yield begin
     for task in tasks:
@@ -47,20 +48,20 @@ async def watching(monkeypatch):
 
 async def test_what_there_is_of_knative_is_watched(watching):
     kube = FakeKube(knative_service(**{ONE: 100}), revision(ONE))
-    cache, touched = watching(kube)
-    assert cache.knative.is_unknown
-    await eventually(lambda: cache.knative.synced)
-    assert list(cache.knative.services) == [VOICE]
-    assert list(cache.knative.revisions_in("demo")) == [ONE]
+    knative, touched = watching(kube)
+    assert knative.is_unknown
+    await eventually(lambda: knative.synced)
+    assert list(knative.services) == [VOICE]
+    assert list(knative.revisions_in("demo")) == [ONE]
     assert set(touched) == {VOICE}
     touched.clear()
 
     kube.edit("Revision", ONE, status={"actualReplicas": 4})
-    await eventually(lambda: cache.knative.revisions_in("demo")[ONE].actual == 4)
+    await eventually(lambda: knative.revisions_in("demo")[ONE].actual == 4)
     kube.put(revision("other-00001", of="other"))
     kube.edit("Service", "voice", metadata={"labels": {"a": "b"}})
     kube.remove("Revision", ONE)
-    await eventually(lambda: ONE not in cache.knative.revisions_in("demo"))
+    await eventually(lambda: ONE not in knative.revisions_in("demo"))
     assert touched == [VOICE] * 3
 
 
@@ -68,34 +69,33 @@ async def test_what_watching_knative_fails_with_is_told(monkeypatch):
     async def fail(_):
         raise ValueError("nobody foresaw this")
 
-    monkeypatch.setattr(KnativeWatch, "_watch", fail)
+    monkeypatch.setattr(Knative, "_watch", fail)
     kube = FakeKube(knative_service(**{ONE: 100}))
-    watch = KnativeWatch(kube, Cache(), ["demo"], lambda _: None, Runtime.AUTO)
     with pytest.raises(ValueError, match="nobody foresaw this"):
-        await watch.run()
+        await Knative().watch(kube, ["demo"], Cache(), lambda _: None)
 
 
 async def test_a_watch_that_lags_does_not_bring_an_older_version_back(watching):
-    cache, _ = watching(FakeKube())
+    knative, _ = watching(FakeKube())
     newer, older = revision(ONE, min_scale="2"), revision(ONE)
     newer["metadata"]["resourceVersion"] = "9"
-    keep_newer(cache.knative.revisions, newer)
-    keep_newer(cache.knative.revisions, older)
-    assert cache.knative.revisions_in("demo")[ONE].min_scale == "2"
+    keep_newer(knative.revisions, newer)
+    keep_newer(knative.revisions, older)
+    assert knative.revisions_in("demo")[ONE].min_scale == "2"
 
 
 async def test_knative_that_is_installed_later_is_found_and_removed_later_missed(watching):
     kube = FakeKube(knative_service(**{ONE: 100}))
     kube.has_knative = False
-    cache, touched = watching(kube)
-    await eventually(lambda: "has no Knative Serving" in cache.knative.why_absent)
+    knative, touched = watching(kube)
+    await eventually(lambda: "has no Knative Serving" in knative.why_absent)
     assert touched == [VOICE]
     kube.has_knative = True
-    await eventually(lambda: cache.knative.synced)
-    assert cache.knative.why_absent == ""
+    await eventually(lambda: knative.synced)
+    assert knative.why_absent == ""
     kube.has_knative = False
-    await eventually(lambda: not cache.knative.synced)
-    assert cache.knative.services == {}
+    await eventually(lambda: not knative.synced)
+    assert knative.services == {}
 
 
 CONFIG = {
@@ -111,12 +111,12 @@ async def test_as_knative_goes_it_is_said_once_and_looked_for_at_the_slow_beat(
     monkeypatch.setattr(watch_module, "LOOK_EVERY", 3600.0)
     monkeypatch.setattr(watch_module, "WAITED_FOR_EVERY", 3600.0)
     kube = FakeKube(knative_service(**{ONE: 100}), revision(ONE), CONFIG)
-    cache, _ = watching(kube, knative_namespace="knative-serving")
-    await eventually(lambda: cache.knative.synced)
+    knative, _ = watching(kube, knative_namespace="knative-serving")
+    await eventually(lambda: knative.synced)
     kube.has_knative = False
     kube.remove("Revision", ONE)
-    await eventually(lambda: cache.knative.why_absent)
-    assert cache.knative.services == {}
+    await eventually(lambda: knative.why_absent)
+    assert knative.services == {}
     asked = len(kube.called("follow", "serves"))
     await asyncio.sleep(0.3)
     assert len(kube.called("follow", "serves")) == asked
@@ -132,19 +132,19 @@ async def test_an_api_server_that_does_not_serve_everything_yet_is_asked_again(w
         raise NotFoundError("404 page not found")
 
     kube.on("follow", once_only)
-    cache, _ = watching(kube)
-    await eventually(lambda: cache.knative.synced)
-    assert cache.knative.why_absent == ""
+    knative, _ = watching(kube)
+    await eventually(lambda: knative.synced)
+    assert knative.why_absent == ""
 
 
 async def test_knatives_defaults_are_read_from_where_the_chart_says_and_followed(watching):
     kube = FakeKube(CONFIG)
-    cache, touched = watching(kube, knative_namespace="knative-serving")
-    await eventually(lambda: cache.knative.synced)
-    assert (cache.knative.defaults, cache.knative.why_no_defaults) == (Defaults(2, 7), "")
+    knative, touched = watching(kube, knative_namespace="knative-serving")
+    await eventually(lambda: knative.synced)
+    assert (knative.defaults, knative.why_no_defaults) == (Defaults(2, 7), "")
     touched.clear()
     kube.edit("ConfigMap", "config-autoscaler", data={"min-scale": "4"})
-    await eventually(lambda: cache.knative.defaults == Defaults(4, 7))
+    await eventually(lambda: knative.defaults == Defaults(4, 7))
     assert touched == [VOICE]
 
 
@@ -159,11 +159,11 @@ async def test_without_the_right_to_read_them_it_is_said_once_what_that_means(wa
         caplog.clear()
         kube = FakeKube()
         kube.on("get", forbidden)
-        cache, _ = watching(kube, knative_namespace=namespace)
+        knative, _ = watching(kube, knative_namespace=namespace)
         await eventually(lambda kube=kube: len(kube.called("serves")) > 8)
-        assert cache.knative.synced
-        assert cache.knative.defaults == Defaults()
-        assert why in cache.knative.why_no_defaults
+        assert knative.synced
+        assert knative.defaults == Defaults()
+        assert why in knative.why_no_defaults
         assert len([r for r in caplog.records if "defaults" in r.getMessage()]) == 1
         assert bool(kube.called("get")) == bool(namespace)
 
@@ -176,24 +176,24 @@ async def test_knative_is_found_though_the_first_namespace_may_not_be_read(watch
             raise forbidden()
 
     kube.on("serves", closed)
-    cache, _ = watching(kube, namespaces=["closed", NAMESPACE])
-    await eventually(lambda: cache.knative.synced)
+    knative, _ = watching(kube, namespaces=["closed", NAMESPACE])
+    await eventually(lambda: knative.synced)
 
 
 async def test_an_api_server_that_is_away_says_nothing_about_knative(watching):
     kube = FakeKube()
     kube.down = True
-    cache, _ = watching(kube)
+    knative, _ = watching(kube)
     await eventually(lambda: len(kube.calls) > 3)
-    assert cache.knative.is_unknown
+    assert knative.is_unknown
     kube.down = False
-    await eventually(lambda: cache.knative.synced)
+    await eventually(lambda: knative.synced)
 
 
 async def test_a_native_operator_never_looks(watching):
     kube = FakeKube()
-    cache, _ = watching(kube, Runtime.NATIVE)
-    await eventually(lambda: "chart value knative.enabled" in cache.knative.why_absent)
+    knative, _ = watching(kube, Runtime.NATIVE)
+    await eventually(lambda: "chart value knative.enabled" in knative.why_absent)
     assert kube.calls == []
 
 
@@ -213,7 +213,7 @@ async def test_a_pool_that_waits_for_knative_has_it_looked_for_sooner(watching, 
     monkeypatch.setattr(watch_module, "WAITED_FOR_EVERY", 0.01)
     kube = FakeKube(knative_service(**{ONE: 100}))
     kube.has_knative = False
-    cache, _ = watching(kube)
-    await eventually(lambda: "has no Knative Serving" in cache.knative.why_absent)
+    knative, _ = watching(kube)
+    await eventually(lambda: "has no Knative Serving" in knative.why_absent)
     kube.has_knative = True
-    await eventually(lambda: cache.knative.synced)
+    await eventually(lambda: knative.synced)

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from kotatsu_operator.core.calendar.ics import Event
-from kotatsu_operator.core.calendar.repeats import RepeatError, occasions
 from kotatsu_operator.core.calendar.schedule import Window, check_cron
 from kotatsu_operator.core.calendar.schedule import occurrences as openings
+from kotatsu_operator.features.calendars.ics import Event
+from kotatsu_operator.features.calendars.repeats import RepeatError, occasions
 
 _COMPARED = timedelta(days=400)
 """How far ahead event and schedule are compared: over both clock changes of a year."""

@@ -1,37 +1,21 @@
 """Knative Services as targets: Knative scales them, the pool only sets the floor (decision 14).
 
-While the floor is above 0, the annotation min-scale of each Revision with traffic holds it. The
-phases here only reflect Knative's own status.
+While the floor is above 0, the annotation min-scale of each Revision with traffic holds it. Pure:
+the kubectl plugin uses it too.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
-from kotatsu_operator.core.decide.phases import Step
 from kotatsu_operator.core.formats import is_name, table
-from kotatsu_operator.core.pool.decision import Note, Observation
-from kotatsu_operator.core.pool.memory import Phase, Reason, Route, changed
+from kotatsu_operator.core.pool.decision import Observation
 from kotatsu_operator.core.schema import Schema, several
 
 MIN_SCALE = "autoscaling.knative.dev/min-scale"
 """The annotation of a Revision."""
-
-
-class Runtime(StrEnum):
-    """The kinds of targets that an operator manages."""
-
-    AUTO = "auto"
-    NATIVE = "native"
-    KNATIVE = "knative"
-
-
-SCALE_DOWN = timedelta(minutes=5)
-"""The time after the end of a floor in which Knative scales down. Its defaults are a stable window
-of 60 s and a grace period of 30 s; pods that remain after this serve requests."""
 
 
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=5), timedelta(seconds=60)
@@ -218,21 +202,19 @@ def let_go(kept: Sequence[SavedMinScale], plan: MinScalePlan) -> list[str]:
     return [k.name for k in kept if k.name not in after or after[k.name] != k.min_scale]
 
 
-def inherit(
-    mine: Sequence[SavedMinScale], theirs: Sequence[SavedMinScale]
-) -> tuple[SavedMinScale, ...]:
-    """The stored values of a newer pool, merged with those of a deleted pool.
+def inherited(mine: Any, theirs: Any) -> dict[str, Any] | None:
+    """The part of the status of a newer pool, merged with that of a deleted pool.
 
     The original that the newer pool stored may be the floor of the deleted one.
     """
-    known = {k.name: k for k in mine}
-    for old in theirs:
+    known = {k.name: k for k in read_kept({"knative": mine})}
+    for old in read_kept({"knative": theirs}):
         new = known.get(old.name)
         if new is None:
             known[old.name] = old
         elif new.uid == old.uid and new.min_scale in old.written:
             known[old.name] = replace(new, min_scale=old.min_scale)
-    return tuple(known.values())
+    return kept_status(tuple(known.values()))
 
 
 def rest(plan: MinScalePlan, refused: Mapping[str, RejectedPatch], now: datetime) -> MinScalePlan:
@@ -325,58 +307,3 @@ def trouble(
             f"no Revision of the Service has become Ready yet: {said or 'Knative reports nothing'}"
         )
     return ""
-
-
-class KnativeStep(Step):
-    """One step of the phases of a Knative target; `Step` is the one for Deployments.
-
-    Asleep ──floor, or pods for a request──▶ Warming ──floor Ready──▶ Warm ──floor gone──▶ Draining
-    and from each of them to Sleeping and Asleep when Knative requests no pods any more.
-    """
-
-    def take(self) -> None:
-        """Take the step without replicas: Knative scales, never the pool."""
-        # Kotatsu's activator is never in the path to a Knative Service.
-        self._set(route=changed(self.memory.route, target=Route.NATIVE, epoch=0))
-        if self.goal.least > 0:
-            self.goal = replace(self.goal, wanted=0)
-            self._hold()
-        else:
-            self.goal = replace(self.goal, wanted=self.seen.replicas)
-            self.seen = replace(self.seen, ready=self.seen.running or 0)
-            self._let_go()
-
-    def _hold(self) -> None:
-        if self.memory.phase.is_asleep:
-            self._wake(self.goal.reason)
-        else:
-            self._stay()
-
-    def _let_go(self) -> None:
-        phase, reason = self.memory.phase, self.memory.reason
-        if self.seen.replicas == 0:
-            self._rest()
-        elif phase.is_asleep:
-            self._wake(Reason.DEMAND)
-        elif phase is Phase.DRAINING:
-            if self.memory.since is None or self.now >= self.memory.since + SCALE_DOWN:
-                self._stay()
-        elif reason in (Reason.WINDOW, Reason.OVERRIDE):
-            self._here(raised_at=None)
-            self._enter(Phase.DRAINING, self._why_down())
-            self.notes.append(
-                Note("Draining", "the floor has ended; Knative keeps the pods that requests need")
-            )
-        else:
-            self._stay()
-
-    def _rest(self) -> None:
-        phase = Phase.SLEEPING if self.seen.pods > 0 else Phase.ASLEEP
-        if phase is self.memory.phase:
-            return
-        if phase is Phase.ASLEEP:
-            self.notes.append(Note("Asleep", "the last pod is gone; Knative starts one on request"))
-        self._here(raised_at=None)
-        # Knative wakes it on request even if the budget is spent, so the budget is not the reason.
-        by_override = self.goal.asleep_asked and not self.allowed.sleeps
-        self._enter(phase, Reason.OVERRIDE if by_override else Reason.IDLE)

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, ClassVar
+from typing import Any
 
 from kotatsu_operator.controller.targets.target import (
     RETRY,
@@ -17,12 +17,20 @@ from kotatsu_operator.controller.targets.target import (
 )
 from kotatsu_operator.core.budget.limit import Ends
 from kotatsu_operator.core.budget.prices import PodRequests, pod_requests
-from kotatsu_operator.core.decide.knative import (
+from kotatsu_operator.core.decide.refusal import Refusal, check_exists
+from kotatsu_operator.core.formats import internal
+from kotatsu_operator.core.pool.decision import Decision, Observation
+from kotatsu_operator.core.pool.memory import Memory, Phase
+from kotatsu_operator.core.report.conditions import condition
+from kotatsu_operator.core.report.record import Entry, owed_status
+from kotatsu_operator.core.report.status import Status
+from kotatsu_operator.features.knative.min_scale import (
     MIN_SCALE,
     MinScalePlan,
     Patch,
     SavedMinScale,
     course,
+    inherited,
     kept_status,
     lacks_floor,
     let_go,
@@ -32,26 +40,21 @@ from kotatsu_operator.core.decide.knative import (
     rest,
     trouble,
 )
-from kotatsu_operator.core.decide.refusal import Refusal, check_exists
-from kotatsu_operator.core.formats import internal
-from kotatsu_operator.core.pool.decision import Decision, Observation
-from kotatsu_operator.core.pool.memory import Memory, Phase
-from kotatsu_operator.core.report.conditions import condition
-from kotatsu_operator.core.report.record import Entry, owed_status
-from kotatsu_operator.core.report.status import Status
-from kotatsu_operator.kube.client import Kube
-from kotatsu_operator.kube.errors import NotFoundError, Unreachable, is_missing, is_refusal
-from kotatsu_operator.kube.fields import used
-from kotatsu_operator.kube.knative import (
+from kotatsu_operator.features.knative.objects import (
     SERVICE_LABEL,
     KnativeCache,
+    KnativeRevision,
     keep_newer,
     ready_condition,
     revision_view,
     said_by,
     traffic_of,
 )
-from kotatsu_operator.kube.objects import KnativeRevision, Object
+from kotatsu_operator.features.knative.phases import KnativeStep
+from kotatsu_operator.kube.client import Kube
+from kotatsu_operator.kube.errors import NotFoundError, Unreachable, is_missing, is_refusal
+from kotatsu_operator.kube.fields import used
+from kotatsu_operator.kube.objects import Object
 from kotatsu_operator.kube.pod import PodView
 
 log = logging.getLogger(__name__)
@@ -162,29 +165,34 @@ async def _restore(kube: Kube, namespace: str, entry: Entry) -> str:
     return came
 
 
+RESTORES = {
+    "knative": Restore(
+        _restore,
+        "correct the annotation autoscaling.knative.dev/min-scale: {revisions}",
+        inherited=inherited,
+    )
+}
+
+
 @dataclass(frozen=True)
 class KnativeTarget(Target):
     """The Knative Service of one pool."""
 
-    has_scale = False
+    step = KnativeStep
 
-    restores: ClassVar[Mapping[str, Restore]] = {
-        "knative": Restore(
-            _restore, "correct the annotation autoscaling.knative.dev/min-scale: {revisions}"
-        )
-    }
+    knative: KnativeCache
 
     # --- read ---
 
     @property
     def is_unknown(self) -> bool:
         """Whether the watches have not shown yet whether Knative and its objects exist."""
-        return self.cache.knative.is_unknown
+        return self.knative.is_unknown
 
     @property
     def service(self) -> Object:
         """The Knative Service; empty if it does not exist."""
-        return self.cache.knative.services.get(self.place, {})
+        return self.knative.services.get(self.place, {})
 
     @property
     def selector(self) -> Mapping[str, Any]:
@@ -199,7 +207,7 @@ class KnativeTarget(Target):
 
     def objections(self) -> Iterator[Objection]:
         """Check that Knative is installed, the name and the existence."""
-        why = self.cache.knative.why_absent
+        why = self.knative.why_absent
         yield Refusal("KnativeNotFound", why) if why else None, Ends.NOTHING
         yield self.check_claim(), Ends.NOTHING
         exists = bool(self.service)
@@ -217,7 +225,7 @@ class KnativeTarget(Target):
         ask: bool,  # noqa: ARG002
     ) -> Observation:
         """What a decision depends on. Knative counts requests itself, so no pod is asked."""
-        cache, namespace = self.cache.knative, self.key[0]
+        cache, namespace = self.knative, self.key[0]
         there = sum(p.scheduled_at is not None for p in pods)
         revisions, refused = cache.revisions_in(namespace), cache.refused_in(namespace)
         return observe(traffic_of(self.service), revisions, there, cache.defaults, refused)
@@ -229,8 +237,8 @@ class KnativeTarget(Target):
     ) -> Writes:
         """Plan the Revisions' min-scale. The old values are in the status before any patch."""
         plan = None
-        scales = MinScales(tools.kube, self.cache.knative, self.key[0])
-        if self.cache.knative.synced and not self.spec.suspend:
+        scales = MinScales(tools.kube, self.knative, self.key[0])
+        if self.knative.synced and not self.spec.suspend:
             status = pool.get("status") or {}
             plan = await scales.plan(
                 decision.floor, traffic_of(self.service), internal(status), now
@@ -255,7 +263,7 @@ class KnativeTarget(Target):
         self, known: list[Status], plan: MinScalePlan, decision: Decision, now: datetime
     ) -> list[Status]:
         """The conditions, with the reason if the target is not as the pool asks."""
-        cache, memory, refused = self.cache.knative, decision.memory, _refused(plan)
+        cache, memory, refused = self.knative, decision.memory, _refused(plan)
         ours = {"DemandKnown": condition("DemandKnown", True, "Knative", "Knative counts requests")}
         why = self._trouble()
         waits = memory.phase is Phase.WARMING and decision.floor > 0 and not plan.patches
@@ -278,13 +286,13 @@ class KnativeTarget(Target):
     def _trouble(self) -> str:
         said = ready_condition(self.service)
         is_ready = {"True": True, "False": False}.get(said.get("status", ""))
-        revisions = self.cache.knative.revisions_in(self.key[0])
+        revisions = self.knative.revisions_in(self.key[0])
         return trouble(is_ready, said_by(said), traffic_of(self.service), revisions)
 
     def _lacks_floor(self, plan: MinScalePlan) -> bool:
-        there = self.cache.knative.revisions_in(self.key[0])
+        there = self.knative.revisions_in(self.key[0])
         return any(
-            name in there and lacks_floor(there[name], refused, self.cache.knative.defaults)
+            name in there and lacks_floor(there[name], refused, self.knative.defaults)
             for name, refused in plan.refused.items()
         )
 

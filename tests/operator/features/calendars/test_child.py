@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from kotatsu_operator.controller.calendars import child
 from kotatsu_operator.core.calendar.occasions import CalendarError
-from tests.operator.core.calendar.icalendar_files import CUSTOM_ZONE, calendar, event
+from kotatsu_operator.features.calendars import child
+from tests.operator.features.calendars.icalendar_files import CUSTOM_ZONE, calendar, event
 
 NOW = datetime(2030, 12, 1, tzinfo=UTC)
 AHEAD = NOW + timedelta(days=62)

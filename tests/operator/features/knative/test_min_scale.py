@@ -8,24 +8,26 @@ from rows import each
 
 from kotatsu_operator.core.budget.limit import Allowed
 from kotatsu_operator.core.decide.decide import decide
-from kotatsu_operator.core.decide.knative import (
-    SCALE_DOWN,
+from kotatsu_operator.core.pool.memory import Memory, Phase, Reason, Route
+from kotatsu_operator.core.pool.spec import OnExhausted
+from kotatsu_operator.features.knative.min_scale import (
     Defaults,
     MinScalePlan,
     Patch,
     Revision,
     SavedMinScale,
     course,
-    inherit,
+    inherited,
+    kept_status,
     let_go,
     observe,
+    read_kept,
     refuse,
     rest,
     share,
     trouble,
 )
-from kotatsu_operator.core.pool.memory import Memory, Phase, Reason, Route
-from kotatsu_operator.core.pool.spec import OnExhausted
+from kotatsu_operator.features.knative.phases import SCALE_DOWN, KnativeStep
 from tests.operator.core.values import MINUTE, SECOND, once, override, pool_spec, t
 
 TARGET = {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": "voice"}
@@ -121,12 +123,16 @@ def test_what_forgets_an_original_is_named():
 
 def test_a_newer_pool_takes_no_floor_of_a_gone_one_for_an_original():
     gone = (SavedMinScale("a", "1", ("2",)), SavedMinScale("b", None, ("2",)))
-    assert inherit((SavedMinScale("a", "2", ("3",)),), gone) == (
+
+    def both(mine):
+        return read_kept({"knative": inherited(kept_status(mine), kept_status(gone))})
+
+    assert both((SavedMinScale("a", "2", ("3",)),)) == (
         SavedMinScale("a", "1", ("3",)),
         SavedMinScale("b", None, ("2",)),
     )
     other = (SavedMinScale("a", "5", ("6",)), SavedMinScale("b", "2", ("3",), uid="another"))
-    assert inherit(other, gone) == other
+    assert both(other) == other
 
 
 # --- the cluster's defaults, and Knative's own limits ---
@@ -264,7 +270,7 @@ class Pool:
         there = by_name(rev("a", actual=actual, desired=wanted), rev("b"))
         exist = max(actual, wanted) if pods is None else pods
         seen = observe(traffic or {"a": 100}, there, exist)
-        decision = decide(self.spec, seen, self.memory, t(now))
+        decision = decide(self.spec, seen, self.memory, t(now), phases=KnativeStep)
         self.memory = decision.memory
         self.notes += [n.reason for n in decision.notes]
         assert decision.replicas is None
@@ -404,10 +410,12 @@ def test_a_spent_budget_takes_the_floor_away_and_leaves_requests_to_knative(poli
     spent = Allowed(policy, began, t("23:00"), t("23:00"))
     warm = Memory(phase=Phase.WARM, reason=Reason.WINDOW, since=t("09:40"))
     seen = observe({"a": 100}, by_name(rev("a", "2", actual=2)), pods=2)
-    going = decide(spec, seen, warm, t("10:30"), spent)
+    going = decide(spec, seen, warm, t("10:30"), spent, KnativeStep)
     assert (going.floor, going.memory.phase) == (0, Phase.DRAINING)
     empty = observe({"a": 100}, by_name(rev("a")), pods=0)
-    gone = decide(spec, empty, going.memory, t("10:35"), spent)
+    gone = decide(spec, empty, going.memory, t("10:35"), spent, KnativeStep)
     assert (gone.memory.phase, gone.memory.reason) == (Phase.ASLEEP, Reason.IDLE)
     asked = observe({"a": 100}, by_name(rev("a", actual=1)), pods=1)
-    assert decide(spec, asked, gone.memory, t("10:40"), spent).memory.phase is Phase.WARM
+    assert (
+        decide(spec, asked, gone.memory, t("10:40"), spent, KnativeStep).memory.phase is Phase.WARM
+    )

@@ -1,5 +1,6 @@
 """Pools with a Knative target: what is written, remembered and told while Knative does its part."""
 
+import json
 from datetime import timedelta
 from decimal import Decimal
 
@@ -12,19 +13,21 @@ from rows import each
 
 from kotatsu_operator.controller import records as restore_module
 from kotatsu_operator.controller.cache.store import Cache
+from kotatsu_operator.controller.feature import kinds_of
 from kotatsu_operator.controller.metrics import PoolMetrics
 from kotatsu_operator.controller.observe.demand import Observer
 from kotatsu_operator.controller.reconciler import RETRY, Reconciler
-from kotatsu_operator.controller.records import restore
+from kotatsu_operator.controller.records import Records, restore
 from kotatsu_operator.controller.reporter import Reporter
 from kotatsu_operator.controller.targets.target import Tools
 from kotatsu_operator.core.budget.prices import parse_table
-from kotatsu_operator.core.decide.knative import MIN_SCALE, Defaults
 from kotatsu_operator.core.formats import stamp
 from kotatsu_operator.core.pool.spec import NO_PRICES, Platform
 from kotatsu_operator.core.report.record import entry_of
+from kotatsu_operator.features.knative.feature import Knative
+from kotatsu_operator.features.knative.min_scale import MIN_SCALE, Defaults
+from kotatsu_operator.features.knative.objects import SERVICE_LABEL, keep_newer
 from kotatsu_operator.kube.errors import ConflictError
-from kotatsu_operator.kube.knative import SERVICE_LABEL, keep_newer
 from tests.operator.cluster import (
     NAMESPACE,
     VOICE,
@@ -36,6 +39,7 @@ from tests.operator.cluster import (
     service,
     warm_pool,
 )
+from tests.operator.controller.test_records import config_map
 from tests.operator.core.values import SECOND, once, override, t
 from tests.operator.day import FakeScraper
 
@@ -43,6 +47,7 @@ pytestmark = pytest.mark.timeout(60)
 
 WINDOW = once("demo", "10:00", "10:15", 2)
 ONE, TWO = "voice-00001", "voice-00002"
+KINDS = kinds_of([Knative()])
 
 
 def knative_pool(name="voice", *, status=None, **spec):
@@ -71,25 +76,27 @@ class KnativeDay:
 
     def restart(self):
         self.registry = CollectorRegistry()
-        self.cache = Cache()
+        knative = Knative()
+        self.knative = knative.known
+        self.cache = Cache(pod_labels={"Service": SERVICE_LABEL})
         self.reconciler = Reconciler(
             Tools(self.kube, Observer(self.cache, FakeScraper()), lambda: self.now),
             self.cache,
             Reporter(self.kube, self.cache, lambda: self.now, "operator-1"),
-            features=[PoolMetrics(self.registry)],
+            features=[PoolMetrics(self.registry), knative],
             platform=Platform(prices=self.prices),
         )
 
     def watch(self):
         for obj in self.kube.all("WarmPool"):
             self.cache.keep_pool(obj)
-        self.cache.knative.synced = True
-        self.cache.knative.services.clear()
+        self.knative.synced = True
+        self.knative.services.clear()
         for obj in self.kube.all("Service"):
-            keep_newer(self.cache.knative.services, obj)
-        self.cache.knative.revisions.clear()
+            keep_newer(self.knative.services, obj)
+        self.knative.revisions.clear()
         for obj in self.kube.all("Revision"):
-            keep_newer(self.cache.knative.revisions, obj)
+            keep_newer(self.knative.revisions, obj)
         self.cache.keep_service(service())  # Kubernetes' own, for a Deployment of the same name
         for obj in self.kube.all("Deployment"):
             self.cache.keep_workload("Deployment", obj)
@@ -318,7 +325,7 @@ async def test_a_watch_that_lags_makes_no_original_of_what_the_pool_has_set():
     await day.until(t("10:12"))
     day.restart()
     day.watch()
-    day.cache.knative.revisions[NAMESPACE, ONE] = old
+    day.knative.revisions[NAMESPACE, ONE] = old
     day.kube.edit("WarmPool", "voice", status={"internal": {"knative": {"revisions": [
         {"name": ONE, "written": ["3"]}
     ]}}})  # fmt: skip
@@ -334,7 +341,7 @@ async def test_a_watch_that_lags_makes_no_original_of_what_the_pool_has_set():
 
 async def test_a_floor_below_the_clusters_default_lowers_nothing():
     day = KnativeDay(t("10:10"), windows=[WINDOW])
-    day.cache.knative.defaults = Defaults(min_scale=3)
+    day.knative.defaults = Defaults(min_scale=3)
     await day.until(t("10:14"))
     assert (day.min_scale(), day.remembered) == (None, None)
     assert day.kube.called("annotate") == []
@@ -342,7 +349,7 @@ async def test_a_floor_below_the_clusters_default_lowers_nothing():
 
 async def test_defaults_that_cannot_be_read_are_said_so():
     day = KnativeDay(t("09:00"))
-    day.cache.knative.why_no_defaults = "the operator cannot read them"
+    day.knative.why_no_defaults = "the operator cannot read them"
     await day.look()
     accepted = day.condition("Accepted")
     assert (accepted["status"], accepted["reason"]) == ("True", "DefaultsUnknown")
@@ -423,7 +430,7 @@ async def test_a_refusal_that_says_nothing_about_what_is_written_is_no_condition
         day.kube.on("annotate", fail)
         with pytest.raises(ApiError):
             await day.look()
-        assert day.cache.knative.refused == {}
+        assert day.knative.refused == {}
 
 
 # --- what it costs ---
@@ -481,7 +488,7 @@ async def test_a_deleted_pool_takes_back_only_what_it_has_set(
     made = revision(ONE, min_scale=there)
     made["metadata"]["uid"] = "new"
     kube = FakeKube(made)
-    await restore(kube, NAMESPACE, owing(saved, **spec))
+    await restore(kube, NAMESPACE, owing(saved, **spec), KINDS)
     assert (annotation(kube), kube.called("put_scale")) == (after, []), why
     if there == "7":
         assert f"that of {ONE} was changed by another client and stays" in caplog.text
@@ -496,7 +503,7 @@ async def test_a_deleted_pool_owes_nothing_once_knative_has_gone():
         raise gone
 
     kube.on("get", no_such_group)
-    assert await restore(kube, NAMESPACE, owing(OURS))
+    assert await restore(kube, NAMESPACE, owing(OURS), KINDS)
 
 
 async def test_a_revision_that_changes_meanwhile_gets_it_back_all_the_same():
@@ -508,7 +515,7 @@ async def test_a_revision_that_changes_meanwhile_gets_it_back_all_the_same():
             raise ConflictError("modified")
 
     kube.on("annotate", conflict)
-    await restore(kube, NAMESPACE, owing())
+    await restore(kube, NAMESPACE, owing(), KINDS)
     assert annotation(kube) == "1"
 
 
@@ -516,5 +523,28 @@ async def test_what_cannot_be_put_back_is_said_with_the_names(monkeypatch, caplo
     kube = FakeKube(revision(ONE, min_scale="5"))
     monkeypatch.setattr(restore_module, "_PAUSE", 0.001)
     kube.down = True
-    await restore(kube, NAMESPACE, owing())
+    await restore(kube, NAMESPACE, owing(), KINDS)
     assert ONE in caplog.records[-1].getMessage()
+
+
+async def test_nothing_is_asked_for_a_revision_that_the_operator_did_not_write():
+    entry = {"pool": "x", "target": {"kind": "Service", "name": "voice"}, "onDelete": "Restore"}
+    text = json.dumps(entry | {"restoreReplicas": 3, "knative": {"revisions": [{}]}})
+    kube = FakeKube(config_map(edited=text))
+    await Records(kube, KINDS).settle(NAMESPACE)
+    assert kube.called("get_scale", "put_scale", "annotate") == []
+    assert [call[1:] for call in kube.called("get") if call[1] != "ConfigMap"] == []
+
+
+async def test_a_newer_pool_inherits_the_min_scale_of_a_deleted_one():
+    def knowing(name, saved):
+        known = {"internal": {"knative": {"revisions": [saved]}}, "phase": "Warm"}
+        return knative_pool(name, status=known)
+
+    newer = knowing("voice", KEPT | {"minScale": "5"})
+    kube = FakeKube(config_map(), newer, revision(ONE, min_scale="5"))
+    there = {VOICE: kube.stored("WarmPool", "voice")}
+    await Records(kube, KINDS).gone(knowing("gone", OURS), there)
+    status = kube.stored("WarmPool", "voice")["status"]
+    assert status["internal"]["knative"] == {"revisions": [KEPT | {"written": []}]}
+    assert annotation(kube) == "5"

@@ -11,8 +11,8 @@ from datetime import UTC, datetime, time, timedelta
 from dateutil.rrule import rrulestr
 from icalendar.prop import vRecur
 
-from kotatsu_operator.core.calendar.ics import Calendar, Event, placed
 from kotatsu_operator.core.calendar.occasions import Moment, Occasion, Skipped, matches
+from kotatsu_operator.features.calendars.ics import Calendar, Event, placed
 
 MOST_OCCASIONS = 1000
 """Occurrences of one event within the range."""

@@ -11,8 +11,8 @@ import resource
 import sys
 from datetime import datetime
 
-from kotatsu_operator.core.calendar.limit import MOST_WORK, limited
 from kotatsu_operator.core.calendar.occasions import CalendarError, Occasion
+from kotatsu_operator.features.calendars.limit import MOST_WORK, limited
 
 MOST_MEMORY = 64 * 2**20
 """Bytes of memory of the process besides its program: it counts as the operator's own."""
@@ -74,8 +74,8 @@ def main() -> None:
 def read_here(data: bytes, after: datetime, before: datetime) -> Found:
     """What is in a calendar within a range, read by this process. Raises CalendarError."""
     # Here, because the operator imports this module, and the parser takes memory.
-    from kotatsu_operator.core.calendar.ics import read
-    from kotatsu_operator.core.calendar.repeats import expand
+    from kotatsu_operator.features.calendars.ics import read
+    from kotatsu_operator.features.calendars.repeats import expand
 
     expanded = expand(read(data), "", after, before)
     skipped = expanded.skipped

@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from kotatsu_operator.controller.calendars import child, reader
-from kotatsu_operator.controller.calendars.fetch import FetchError, fetch
-from kotatsu_operator.controller.calendars.reader import Calendars
 from kotatsu_operator.core.calendar.occasions import MOST_BYTES, CalendarError
 from kotatsu_operator.core.pool.calendars import Reading, follow
 from kotatsu_operator.core.pool.memory import Memory
-from tests.operator.core.calendar.icalendar_files import calendar, event
+from kotatsu_operator.features.calendars import child, reader
+from kotatsu_operator.features.calendars.fetch import FetchError, fetch
+from kotatsu_operator.features.calendars.reader import Calendars
 from tests.operator.core.values import pool_spec
+from tests.operator.features.calendars.icalendar_files import calendar, event
 
 NOW = datetime(2030, 12, 1, tzinfo=UTC)
 GOOD = calendar(event(DTSTART="20301218T100000Z", DURATION="PT2H"))

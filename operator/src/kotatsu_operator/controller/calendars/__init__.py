@@ -1,1 +1,0 @@
-"""Calendars that the operator follows: read from mounted files and from URLs."""

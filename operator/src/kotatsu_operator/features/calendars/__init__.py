@@ -1,0 +1,1 @@
+"""Pools follow calendars of the chart's values (docs/calendars.md)."""

@@ -1,0 +1,1 @@
+"""Knative Services as targets (docs/knative.md)."""
