@@ -43,8 +43,8 @@ def write(kubectl, opens, closes, *, broken=False):
 
 def starts(app):
     """When the windows of the calendar open, as the status has them."""
-    (calendar,) = app.status().get("calendars") or [{}]
-    return [window["start"] for window in calendar.get("windows") or ()]
+    (calendar,) = app.inner().get("calendars") or [{}]
+    return [start for _, _, start, _ in calendar.get("windows") or ()]
 
 
 def failure(app):
