@@ -209,7 +209,9 @@ STATUSES: dict[str, Object] = {
             "currency": "JPY", "periodStart": "2029-12-31T15:00:00Z", "accrued": "12.500000",
             "at": AT, "period": "Month", "periodEnd": "2030-01-31T15:00:00Z", "podPerHour": "1.8",
             "limit": "100", "exhausted": False,
-            "previous": {"periodStart": "2029-11-30T15:00:00Z", "accrued": "9.000000"},
+            "previous": {
+                "currency": "JPY", "periodStart": "2029-11-30T15:00:00Z", "accrued": "9.000000",
+            },
         },
         "history": {
             "since": "2029-12-01T00:00:00Z",
