@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,11 @@ from e2e import api
 from e2e.kit import Object
 from lightkube import AsyncClient, KubeConfig
 
+from kotatsu_operator.core.formats import instant, internal
+from kotatsu_operator.core.pool.memory import Memory, Original, Tally
+from kotatsu_operator.core.pool.parse import parse
+from kotatsu_operator.core.pool.v1alpha1 import status_from
+from kotatsu_operator.core.report.status import read_ledger, read_memory
 from kotatsu_operator.jobs import crds
 from kotatsu_operator.jobs.from_v1alpha1 import ConversionError
 from kotatsu_operator.kube.client import Kube
@@ -203,7 +209,9 @@ STATUSES: dict[str, Object] = {
             "currency": "JPY", "periodStart": "2029-12-31T15:00:00Z", "accrued": "12.500000",
             "at": AT, "period": "Month", "periodEnd": "2030-01-31T15:00:00Z", "podPerHour": "1.8",
             "limit": "100", "exhausted": False,
-            "previous": {"periodStart": "2029-11-30T15:00:00Z", "accrued": "9.000000"},
+            "previous": {
+                "currency": "JPY", "periodStart": "2029-11-30T15:00:00Z", "accrued": "9.000000",
+            },
         },
         "history": {
             "since": "2029-12-01T00:00:00Z",
@@ -304,6 +312,27 @@ SLEEPING = {
 def test_what_the_old_operator_remembered_is_read_through_v1beta1(converted: Converted) -> None:
     for name, status in STATUSES.items():
         assert converted.cluster.pool(name)["status"] == status
+
+
+def test_the_new_operator_remembers_what_the_old_one_did(converted: Converted) -> None:
+    pools = {name: converted.cluster.pool(name) for name in SPECS}
+    sleeping, parked, overridden, knative = (status_from(p["status"]) for p in pools.values())
+
+    assert [up.seconds for up in read_memory(sleeping, Memory()).warm_ups] == [30.5]
+    assert read_memory(sleeping, Memory()).windows == Tally(ready=4, cold=1, late=1)
+    assert read_memory(sleeping, Memory()).original == Original("web", 2)
+    assert sleeping["restoreReplicas"] == 3
+    ledger = read_ledger(sleeping)
+    assert (ledger.currency, ledger.accrued, ledger.at) == ("JPY", Decimal("12.5"), instant(AT))
+    assert ledger.previous is not None
+    assert ledger.previous.accrued == 9
+    assert parked["reduced"] is True
+    assert internal(parked)["takenService"] == "web"
+    assert read_memory(parked, Memory()).parked_since == instant(AT)
+    override = read_memory(overridden, Memory()).override
+    assert override.key == parse(pools["overridden"]["spec"]).override_key
+    assert override.seen_at == instant(AT)
+    assert internal(knative)["knative"] == STATUSES["knative"]["knative"]
 
 
 def test_the_old_operator_finds_what_it_wrote_after_the_conversion_too(
