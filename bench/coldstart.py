@@ -218,7 +218,8 @@ class Starts:
 
     def _is_asleep(self, name: str) -> bool:
         status = App(name, self.kubectl).status()
-        return status.get("phase") == "Asleep" and (status.get("override") or {}).get("done", True)
+        override = (status.get("internal") or {}).get("override") or {}
+        return status.get("phase") == "Asleep" and override.get("done", True)
 
     async def gone(self, app: str) -> None:
         """Wait until none of an app's pods is left, not even an ending one."""

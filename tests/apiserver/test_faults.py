@@ -66,7 +66,8 @@ async def sleep(app):
     def has_slept():
         # Until the operator has seen the edit, the status tells of the sleep before.
         is_about_this = app.status()["observedGeneration"] >= asked
-        return is_about_this and (app.status().get("override") or {}).get("done")
+        override = app.status().get("internal", {}).get("override") or {}
+        return is_about_this and override.get("done")
 
     await eventually("slept", has_slept)
 

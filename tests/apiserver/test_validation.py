@@ -93,5 +93,5 @@ async def test_an_override_is_clamped_to_a_day_after_it_was_first_seen(platform,
     until = datetime.now(UTC) + timedelta(days=30)
     override = {"mode": "Asleep", "until": stamp(until)}
     platform.patch("warmpool", app.name, {"spec": {"override": override}})
-    seen = await eventually("seen", lambda: app.status().get("override"))
-    assert datetime.fromisoformat(seen["endsAt"]) < datetime.now(UTC) + timedelta(hours=24)
+    ends = await eventually("seen", lambda: app.status().get("overrideEndsAt"))
+    assert datetime.fromisoformat(ends) < datetime.now(UTC) + timedelta(hours=24)

@@ -338,7 +338,8 @@ async def sleep_now(app: App, within: float = PATIENCE) -> None:
         status = app.status()
         # Until the operator has seen it, the status tells of the sleep before.
         is_about_this = status.get("observedGeneration", 0) >= asked
-        return is_about_this and bool((status.get("override") or {}).get("done"))
+        override = (status.get("internal") or {}).get("override") or {}
+        return is_about_this and bool(override.get("done"))
 
     await eventually(f"{app.name} slept", has_slept, within)
 

@@ -82,7 +82,8 @@ async def test_a_pool_sleeps_when_it_is_told_to_however_many_requests_come(make_
             hurrying.create_task(hurry())
         await eventually("awake", lambda: app.phase() == "Warm")
         app.kubectl.patch("warmpool", app.name, {"spec": {"override": asleep_override()}})
-        await eventually("slept", lambda: (app.status().get("override") or {}).get("done"))
+        known = lambda: app.status().get("internal", {}).get("override") or {}  # noqa: E731
+        await eventually("slept", lambda: known().get("done"))
         await eventually("awake", lambda: app.phase() == "Warm")
         over.set()
     assert not wrong
