@@ -232,7 +232,7 @@ async def test_a_sleeping_target_that_the_pool_leaves_runs_again_and_every_reque
     moved = False
     while not moved:
         await app.send(http)
-        moved = app.status().get("target", {}).get("name") == after
+        moved = app.status()["internal"].get("target", {}).get("name") == after
     assert app.replicas() == 1
     await app.send(http)
     await eventually("the other one sleeps", lambda: app.phase() == "Asleep")

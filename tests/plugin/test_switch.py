@@ -16,7 +16,11 @@ def managers(api: Api, name: str) -> dict[str, Any]:
     found = json.loads(api.kubectl("get", "warmpool", name, "-o", "json", "--show-managed-fields"))[
         "metadata"
     ]["managedFields"]
-    return {f"{m['manager']}/{m['operation']}": m["fieldsV1"]["f:spec"] for m in found}
+    return {
+        f"{m['manager']}/{m['operation']}": m["fieldsV1"]["f:spec"]
+        for m in found
+        if "subresource" not in m
+    }
 
 
 def override(api: Api, name: str = "voice") -> dict[str, Any] | None:
@@ -25,14 +29,19 @@ def override(api: Api, name: str = "voice") -> dict[str, Any] | None:
 
 
 def test_on_applies_the_override_and_owns_nothing_else(api: Api, sh: Shell):
+    prices = {"podPerHour": "1.84375"}
+    api.set_status("voice", cost={"currency": "JPY"}, internal={"version": 1, "cost": prices})
     before = api.get("warmpool", "voice")["spec"]
     out = sh.ok("kubectl demo-mode on voice --for 2h --replicas 3 --reason pitch")
     assert out.startswith("warmpool.kotatsu.dev/voice warmed until ")
     assert " Asia/Tokyo (in 2h), 3 pods, 11.06 JPY until then\n" in out
-    after = api.get("warmpool", "voice")["spec"]
+    pool = api.get("warmpool", "voice")
+    said, after = pool["metadata"]["annotations"], pool["spec"]
     made = after.pop("override")
     until = datetime.fromisoformat(made.pop("until"))
-    assert made == {"mode": "Warm", "replicas": 3, "by": "admin", "reason": "pitch"}
+    assert made == {"mode": "Warm", "replicas": 3}
+    assert said["kotatsu.dev/override-by"] == "admin"
+    assert said["kotatsu.dev/override-reason"] == "pitch"
     assert abs(until - datetime.now(UTC) - timedelta(hours=2)) < timedelta(minutes=1)
     assert after == before
     mine = managers(api, "voice")["demo-mode/Apply"]

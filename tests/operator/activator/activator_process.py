@@ -37,9 +37,9 @@ from kotatsu_operator.core.protocol import LOOKED_AT
 from kotatsu_operator.runtime import metrics_page
 from kotatsu_operator.runtime.health import Checks, start_admin
 
-sys.path.append(str(Path(__file__).parents[1]))
+sys.path.append(str(Path(__file__).parents[3]))
 
-from cluster import FakeKube, activator_pod, deployment, pod, service, warm_pool
+from tests.operator.cluster import FakeKube, activator_pod, deployment, pod, service, warm_pool
 
 ME = PodIdentity("demo", "activator-1", "uid-activator-1", ("127.0.0.1",), "node-a")
 HERE = Path(__file__)

@@ -17,7 +17,7 @@ from .terminal import Terminal
 _DOCUMENT = re.compile(r"^(?=---(?:\s|$))", re.MULTILINE)
 """The beginning of each document but the first: no text of YAML may have this at a line's start."""
 
-_HEAD = re.compile(r"(?:---[ \t]*(?:#.*)?\n|[ \t]*(?:#.*)?\n)*")
+_HEAD = re.compile(r"^(?:(?:---)?[ \t]*(?:#.*)?\n)*")
 """What stands before the first field: comments, and the beginning of the document."""
 
 _COMMENT = re.compile(r"^[^\"'\n]*?(?:^|\s)#", re.MULTILINE)

@@ -242,9 +242,9 @@ def test_the_24_hours_count_from_the_first_sight_also_while_suspended() -> None:
 
 @pytest.mark.slow
 def test_another_override_has_24_hours_of_its_own() -> None:
-    w = walk(pool_spec(override=override("Warm", FAR, by="alice")), t("08:00"))
+    w = walk(pool_spec(override=override("Warm", FAR)), t("08:00"))
     w.until(t("20:00"))
-    w.edit(pool_spec(override=override("Warm", FAR, by="bob")))
+    w.edit(pool_spec(override=override("Warm", FAR + MINUTE)))
     w.until(t("19:59") + LIMIT)
     assert w.replicas == 1
     w.until(t("20:01") + LIMIT)

@@ -99,17 +99,18 @@ def parse(
 
 
 _PARTS = {
-    "timeZone": "zone",
-    "windows": "windows",
-    "lead": "lead",
-    "capacityAhead": "capacity_ahead",
-    "idleAfter": "idle_after",
-    "metrics": "metrics",
-    "holdTimeout": "hold_timeout",
-    "drainTimeout": "drain_timeout",
-    "parkedFor": "parked",
-    "budget": "budget",
-    "override": "override",
+    "timeZone": ("zone",),
+    "windows": ("windows",),
+    "calendars": ("calendars", "closed_on"),
+    "lead": ("lead",),
+    "capacityAhead": ("capacity_ahead",),
+    "idleAfter": ("idle_after",),
+    "metrics": ("metrics",),
+    "holdTimeout": ("hold_timeout",),
+    "drainTimeout": ("drain_timeout",),
+    "parkedFor": ("parked",),
+    "budget": ("budget",),
+    "override": ("override",),
 }
 """The parts of a spec that `parse` may reject, and the attributes that they become."""
 
@@ -134,7 +135,7 @@ def salvage(
         if "timeZone" in broken:
             rest.pop("windows", None)
         return parse(rest, platform)
-    kept = {_PARTS[name]: getattr(last, _PARTS[name]) for name in broken}
+    kept = {part: getattr(last, part) for name in broken for part in _PARTS[name]}
     return replace(parse(rest, platform), **kept)
 
 
@@ -180,7 +181,12 @@ def _windows(given: Iterable[Mapping[str, Any]]) -> tuple[Window, ...]:
 
 
 def _calendar(raw: Mapping[str, Any]) -> CalendarUse:
-    return CalendarUse(raw["name"], raw["replicas"], raw.get("match", ""), parked=_is_parked(raw))
+    name, replicas = raw["name"], raw.get("replicas")
+    if replicas is None:
+        raise SpecError(
+            f"spec.calendars[{name}].replicas is missing: say how many pods events need"
+        )
+    return CalendarUse(name, replicas, raw.get("match", ""), parked=_is_parked(raw))
 
 
 def _is_parked(raw: Mapping[str, Any]) -> bool:
