@@ -82,11 +82,11 @@ class Story:
             lead="15s",
             **SOON,
             budget=BUDGET,
-            override={"mode": "Warm", "until": until, "by": "alice", "reason": "the judges stay"},
+            override={"mode": "Warm", "until": until},
         )
         await self._until("guests", lambda status: status.get("phase") == "Warm")
         asking = asyncio.create_task(self._ask(http, "guests", ms=20_000))
-        await self._until("guests", lambda status: _opening(status).get("readyAt"))
+        await self._until("guests", lambda status: _opening(status).get("early"))
         assert (await asking).status_code == 200
 
     async def _a_window_opens_cold(self, _: httpx.AsyncClient) -> None:
@@ -101,7 +101,7 @@ class Story:
         )
         await self._until("gala", lambda status: _opening(status).get("cold"))
         await self._run("set", "image", "deployment/gala", f"app={APP_IMAGE}")
-        await self._until("gala", lambda status: _opening(status).get("readyAt"))
+        await self._until("gala", lambda status: _opening(status).get("early"))
 
     async def _more_requests_than_may_wait(self, http: httpx.AsyncClient) -> None:
         await self._start("crowd", **SOON, holdTimeout="2s")

@@ -186,9 +186,10 @@ async def test_a_demo_evening_from_the_invitation_to_the_report(
 def _punctual(app: App) -> Any:
     """The opening of the pitch, once it has opened and its pods were Ready."""
     status = app.status()
-    opening, opened = status.get("lastOpening") or {}, status.get("windows") or {}
+    opening = status.get("lastOpening") or {}
+    opened = (status.get("internal") or {}).get("windows") or {}
     is_over = opened.get("ready", 0) + opened.get("cold", 0)
-    return opening if is_over and opening.get("readyAt") else None
+    return opening if is_over and opening.get("early") else None
 
 
 async def _eventually_notified(evening: Evening, http: httpx.AsyncClient) -> None:

@@ -121,7 +121,7 @@ class Windows:
 
             def opened(at: datetime = opens) -> bool:
                 found = status().get("lastOpening") or {}
-                return bool(found.get("readyAt")) and parse(found["at"]) == at
+                return bool(found.get("early")) and parse(found["at"]) == at
 
             await self._until(f"{name} was Ready for its window {number}", opened, patience)
             early = (opens - parse(status()["internal"]["opening"]["readyAt"])).total_seconds()

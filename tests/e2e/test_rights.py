@@ -113,13 +113,16 @@ NOBODY_MAY = [
     ("delete", "apiextensions.k8s.io/customresourcedefinitions"),
 ]
 
+CONVERTS = ("patch", "kotatsu.dev/warmpools")
+"""The Job before an upgrade converts pools of v1alpha1. Its account is gone when it ends."""
+
 
 def test_nobody_may_do_any_of_these_anywhere(kubectl: Kubectl) -> None:
     questions = [(v, w, n) for v, w in NOBODY_MAY for n in (HERE, THERE, "default")]
     for account in ACCOUNTS:
         answers = rights.may(kubectl, account, questions)
-        allowed = [q for q, yes in zip(questions, answers, strict=True) if yes]
-        assert allowed == [], account
+        allowed = {q[:2] for q, yes in zip(questions, answers, strict=True) if yes}
+        assert allowed == ({CONVERTS} if account == CRDS else set()), account
 
 
 def test_an_activator_may_do_nothing_in_another_namespace(kubectl: Kubectl) -> None:

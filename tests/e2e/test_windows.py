@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
-from e2e.kit import eventually, parse, wall
+from e2e.kit import eventually, wall
 
 pytestmark = pytest.mark.e2e
 
@@ -25,16 +25,16 @@ async def test_both_replicas_are_ready_before_the_window_opens_and_gone_after_it
 
     await eventually("lead learned", lambda: app.status().get("nextTransition"))
     lead = timedelta(seconds=_seconds(app.status()["lead"]))
-    assert timedelta(seconds=8) < lead < timedelta(seconds=35), lead
+    assert timedelta(seconds=5) < lead < timedelta(seconds=35), lead
     if datetime.now(UTC) < opens - lead - timedelta(seconds=1):
         assert app.replicas() == 0
 
     await eventually("both Ready", lambda: len(app.ready_pods()) == 2, within=40)
-    opening = await eventually(
+    early = await eventually(
         "opening recorded", lambda: (app.status().get("lastOpening") or {}).get("early")
     )
-    assert parse(opening) < opens
-    assert _metric(platform, "kotatsu_pool_prewarm_lead_seconds", app.name) >= 8
+    assert not early.startswith("-")
+    assert _metric(platform, "kotatsu_pool_prewarm_lead_seconds", app.name) >= 5
     assert _metric(platform, "kotatsu_pool_window_ready_early_seconds", app.name) > 0
 
     # Nobody asks anything in the window, so idleAfter has long run out when it closes.
