@@ -21,6 +21,7 @@ from kotatsu_operator.core.objects import target_of
 from kotatsu_operator.core.pool.memory import Phase, Route
 from kotatsu_operator.core.pool.spec import (
     KNATIVE,
+    PLATFORM,
     OnExhausted,
     OverrideMode,
     PoolSpec,
@@ -143,7 +144,10 @@ class Pool:
         return self.is_going_down or self.phase is Phase.PARKED
 
 
-def pool_view(obj: Object, settle: float = 5.0, max_held: int = 1000) -> Pool:
+_SETTLE = PLATFORM.route_settle.total_seconds()
+
+
+def pool_view(obj: Object, settle: float = _SETTLE, max_held: int = 1000) -> Pool:
     """Read a WarmPool. A pool without a status is on the native route.
 
     `settle` and `max_held` are values of the chart.
