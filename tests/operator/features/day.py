@@ -5,7 +5,7 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
-from kotatsu_operator.features.calendars.feature import Following
+from kotatsu_operator.features.calendars.feature import Calendars
 from kotatsu_operator.features.capacity import (
     NO_CAPACITY_AHEAD,
     CapacityAhead,
@@ -13,8 +13,7 @@ from kotatsu_operator.features.capacity import (
 )
 from kotatsu_operator.features.history import Histories
 from kotatsu_operator.features.knative.feature import Knative
-from kotatsu_operator.features.notices.feature import Notices
-from kotatsu_operator.features.notices.notifier import Notifier, NotifyMetrics
+from kotatsu_operator.features.notices.feature import Notices, Notifier
 from tests.operator.day import Day
 
 
@@ -28,10 +27,10 @@ class FeaturedDay(Day):
 
     def features(self):
         """As `kotatsu_operator.__main__` lists them."""
-        nobody = Notifier("", NotifyMetrics(CollectorRegistry()), lambda: self.now)
+        nobody = Notifier("", CollectorRegistry(), lambda: self.now)
         return [
             Knative(),
-            Following(Path(), (), self.registry, lambda: self.now),
+            Calendars(Path(), (), self.registry, lambda: self.now),
             Histories(self.monotonic),
             CapacityAhead(self.capacity),
             Notices(self.notifier or nobody),
