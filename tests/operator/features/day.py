@@ -1,16 +1,12 @@
 """A day of one pool with all optional features."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
 from kotatsu_operator.features.calendars.feature import Calendars
-from kotatsu_operator.features.capacity import (
-    NO_CAPACITY_AHEAD,
-    CapacityAhead,
-    CapacityOptions,
-)
+from kotatsu_operator.features.capacity import CapacityAhead, CapacityOptions
 from kotatsu_operator.features.history import Histories
 from kotatsu_operator.features.knative.feature import Knative
 from kotatsu_operator.features.notices.feature import Notices, Notifier
@@ -21,7 +17,7 @@ from tests.operator.day import Day
 class FeaturedDay(Day):
     """A day like those of the core, and what the features add to it."""
 
-    capacity: CapacityOptions = NO_CAPACITY_AHEAD
+    capacity: CapacityOptions = field(default_factory=CapacityOptions)
     notifier: object = None
     """Sends notices; without it, none are sent."""
 
