@@ -159,37 +159,34 @@ async def test_a_file_that_breaks_keeps_what_was_read_until_it_is_corrected(desk
     assert (desk.starts, desk.error, desk.metric("failed")) == ([18], "", 0)
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (CalendarError("ends its reader with status -9"), "status -9; correct it"),
+        (OSError("no process"), "cannot be read; the operator's log has the error"),
+    ],
+)
 async def test_a_file_that_could_not_be_read_is_tried_again_after_an_hour(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
 ):
     tried: list[datetime] = []
 
     async def killed(*_: object) -> None:
         tried.append(desk.now)
-        raise CalendarError("ends its reader with status -9")
+        raise error
 
     monkeypatch.setattr(child, "occasions", killed)
     desk.mount(GOOD)
     for _ in range(370):
         await desk.look(later=10)
     assert [later - tried[0] for later in tried] == [timedelta(), timedelta(hours=1)]
-    assert desk.error == "ends its reader with status -9; correct it"
+    assert desk.error.endswith(said)
 
 
 async def test_what_is_not_mounted_is_said(desk: Desk):
     await desk.look()
     assert desk.error.startswith("is not mounted: its ConfigMap or Secret, or the key in it")
     assert desk.metric("read_timestamp_seconds") == 0
-
-
-async def test_an_error_in_the_parser_ends_no_operator(desk: Desk, monkeypatch: pytest.MonkeyPatch):
-    async def broken(data: bytes, after: datetime, before: datetime) -> None:
-        raise RecursionError
-
-    monkeypatch.setattr(child, "occasions", broken)
-    desk.mount(GOOD)
-    await desk.look()
-    assert desk.error == "cannot be read; the operator's log has the error"
 
 
 @dataclass
