@@ -10,7 +10,7 @@ import pytest
 import yaml
 from rows import each
 
-from kotatsu_operator.controller.cache.store import Cache
+from kotatsu_operator.controller.cache import Cache
 from kotatsu_operator.controller.kopf_adapter import (
     BLIND_AFTER,
     MissedEvents,

@@ -4,11 +4,10 @@ import asyncio
 
 import pytest
 
-from kotatsu_operator.controller.cache.feeds import feeds_of
-from kotatsu_operator.controller.cache.store import Cache
+from kotatsu_operator.controller.cache import Cache, feeds_of
+from kotatsu_operator.kube import informer as turns_module
 from kotatsu_operator.kube.informer import Feed, Informer, Signals
 from kotatsu_operator.kube.objects import Pod
-from kotatsu_operator.runtime import loop as turns_module
 from tests.operator.cluster import (
     VOICE,
     FakeKube,
@@ -22,7 +21,7 @@ from tests.operator.cluster import (
     turns_of_others,
     warm_pool,
 )
-from tests.operator.controller.cache.test_store import published
+from tests.operator.controller.test_cache import published
 
 pytestmark = pytest.mark.timeout(60)
 

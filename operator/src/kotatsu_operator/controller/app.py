@@ -11,20 +11,18 @@ from datetime import UTC, datetime, timedelta
 from prometheus_client import CollectorRegistry
 
 from kotatsu_operator.controller.accounts import Accounts
-from kotatsu_operator.controller.act.scale_down import Hook, no_hook
-from kotatsu_operator.controller.cache.feeds import feeds_of, policy_feed, workload_feeds
-from kotatsu_operator.controller.cache.store import Cache
+from kotatsu_operator.controller.cache import Cache, feeds_of, policy_feed, workload_feeds
+from kotatsu_operator.controller.demand import Observer, Scraper
+from kotatsu_operator.controller.election import TIMES, Times
+from kotatsu_operator.controller.elector import Candidate, Elector
 from kotatsu_operator.controller.feature import Feature, kinds_of
 from kotatsu_operator.controller.kopf_adapter import PoolSignals, PoolWatch
-from kotatsu_operator.controller.leader.election import TIMES, Times
-from kotatsu_operator.controller.leader.elector import Candidate, Elector
-from kotatsu_operator.controller.metrics import PoolMetrics, namespace_metric
-from kotatsu_operator.controller.observe.demand import Observer, Scraper
 from kotatsu_operator.controller.pacer import Pacer
 from kotatsu_operator.controller.reconciler import Reconciler
-from kotatsu_operator.controller.records import Records
-from kotatsu_operator.controller.reporter import Reporter
-from kotatsu_operator.controller.targets.target import Tools
+from kotatsu_operator.controller.report import PoolMetrics, Reporter, namespace_metric
+from kotatsu_operator.controller.restore import Records
+from kotatsu_operator.controller.scale_down import Hook, no_hook
+from kotatsu_operator.controller.target import Tools
 from kotatsu_operator.controller.work_queue import WorkQueue
 from kotatsu_operator.core.pool.memory import FIRST_START
 from kotatsu_operator.core.pool.spec import BUILT_IN, PLATFORM, Platform
@@ -32,7 +30,7 @@ from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable
 from kotatsu_operator.kube.informer import Feed, Informer, Signals
 from kotatsu_operator.kube.objects import EndpointSlice, Key, Object, key_of
-from kotatsu_operator.kube.slices import SliceView, owner_of
+from kotatsu_operator.kube.views import SliceView, owner_of
 from kotatsu_operator.runtime.loop import Heartbeat
 
 log = logging.getLogger(__name__)

@@ -15,11 +15,10 @@ from typing import Any, cast
 
 import kopf
 
-from kotatsu_operator.controller.cache.store import Cache
+from kotatsu_operator.controller.cache import Cache
 from kotatsu_operator.kube.client import PAGE, Kube
 from kotatsu_operator.kube.errors import NotFoundError, Unreachable, is_answer
-from kotatsu_operator.kube.fields import used
-from kotatsu_operator.kube.objects import Key, Object, WarmPool, key_of
+from kotatsu_operator.kube.objects import Key, Object, WarmPool, key_of, used
 
 log = logging.getLogger(__name__)
 

@@ -28,7 +28,6 @@ from kotatsu_operator.kube.errors import (
     _code_of,
     is_missing,
 )
-from kotatsu_operator.kube.fields import used
 from kotatsu_operator.kube.objects import (
     HorizontalPodAutoscaler,
     Key,
@@ -38,6 +37,7 @@ from kotatsu_operator.kube.objects import (
     WarmPool,
     parts,
     resource_of,
+    used,
 )
 
 WATCH_SECONDS = 30

@@ -6,10 +6,9 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from kotatsu_operator.controller.cache.feeds import among
-from kotatsu_operator.controller.cache.store import Cache, Concerned
+from kotatsu_operator.controller.cache import Cache, Concerned, among
 from kotatsu_operator.controller.feature import Feature
-from kotatsu_operator.controller.targets.target import Kind
+from kotatsu_operator.controller.target import Kind
 from kotatsu_operator.core.pool.spec import KNATIVE
 from kotatsu_operator.features.knative.min_scale import NO_DEFAULTS
 from kotatsu_operator.features.knative.objects import (
