@@ -8,7 +8,6 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 from kotatsu_operator.core.budget.ledger import BilledPod
@@ -17,20 +16,14 @@ from kotatsu_operator.core.objects import selects, service_of, target_of
 from kotatsu_operator.core.pool.decision import Order, order_of
 from kotatsu_operator.core.pool.spec import BUILT_IN, KNATIVE, RouteMode, Scaled
 from kotatsu_operator.core.protocol import ACTIVATOR_LABELS, CAPACITY_LABEL, ROUTE_LABEL, pool_label
-from kotatsu_operator.kube.informer import Feed, Indexed, Pods, Selectors
+from kotatsu_operator.kube.informer import Indexed, Pods, Selectors
 from kotatsu_operator.kube.objects import (
-    EndpointSlice,
-    HorizontalPodAutoscaler,
     Key,
-    NetworkPolicy,
     Object,
-    Pod,
-    Service,
     WarmPool,
     key_of,
     parts,
     ref,
-    resource_of,
     scales,
     scaling_of,
     used,
@@ -92,7 +85,7 @@ class Cache:
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     touch: Callable[[Key], None] = lambda _: None
     """Called for the pools in order with one (spec.dependsOn) whose phase has changed."""
-    tell: Callable[[Key, Object | None], None] = lambda _key, _pool: None
+    observers: Collection[Callable[[Key, Object | None], None]] = ()
     """Called with each version of a WarmPool, and with None when it is removed."""
     _selectors: dict[str, Selectors[Key]] = field(default_factory=lambda: defaultdict(Selectors))
     """The selectors of the workloads, by namespace."""
@@ -116,13 +109,17 @@ class Cache:
         self.pools[key] = pool = used(WarmPool, pool)
         if known is None or _place_in_order(known) != _place_in_order(pool):
             self._touch_in_order(key, known, pool)
-        self.tell(key, pool)
+        self._tell(key, pool)
         return True
 
     def forget_pool(self, key: Key) -> None:
         self._touch_in_order(key, self.pools.pop(key, None))
         self._departed.pop(key, None)
-        self.tell(key, None)
+        self._tell(key, None)
+
+    def _tell(self, key: Key, pool: Object | None) -> None:
+        for observe in self.observers:
+            observe(key, pool)
 
     def dependencies_of(self, key: Key) -> list[str] | None:
         """spec.dependsOn of a pool; None if there is no such pool."""
@@ -166,6 +163,10 @@ class Cache:
         self._ended.add(place)
         self._forget_selectors([place])
         return self.pools_of_target(kind, key)
+
+    def workloads_in(self, kind: str, namespace: str) -> list[Key]:
+        found = [parts(workload) for of, workload in self.workloads if of == namespace]
+        return [(namespace, name) for of, name in found if of == kind]
 
     def selector_of(self, key: Key) -> Mapping[str, Any] | None:
         """The selector of a workload; after its deletion, as long as it has pods."""
@@ -220,6 +221,9 @@ class Cache:
 
     def forget_slice(self, key: Key) -> Concerned:
         return [*self._forget_published(key), *self._keep_foreign(key, None)]
+
+    def pods_in(self, namespace: str) -> list[Key]:
+        return [(namespace, name) for name in self.pods[namespace]]
 
     def slices_in(self, namespace: str) -> list[Key]:
         return [key for key in (*self.slices, *self.foreign_slices) if key[0] == namespace]
@@ -456,50 +460,3 @@ def _terms_of_pool(pool: Object) -> Iterator[Hashable]:
 
 def _place_in_order(pool: Object) -> tuple[Any, Any]:
     return pool["spec"].get("dependsOn"), (pool.get("status") or {}).get("phase")
-
-
-# --- which watch fills which part ---
-
-
-def feeds_of(cache: Cache) -> list[Feed[Key]]:
-    """The kinds besides WarmPools that decisions depend on; every cluster has them."""
-
-    def pods_in(namespace: str) -> Iterable[Key]:
-        return [(namespace, name) for name in cache.pods[namespace]]
-
-    scalers = among(cache.autoscalers)
-    return [
-        *workload_feeds(cache, BUILT_IN),
-        Feed(Pod, cache.keep_pod, cache.forget_pod, pods_in),
-        Feed(EndpointSlice, cache.keep_slice, cache.forget_slice, cache.slices_in),
-        Feed(Service, cache.keep_service, cache.forget_service, among(cache.services)),
-        Feed(HorizontalPodAutoscaler, cache.keep_autoscaler, cache.forget_autoscaler, scalers),
-    ]
-
-
-def policy_feed(cache: Cache) -> Feed[Key]:
-    """NetworkPolicies: no decision depends on them, only a condition."""
-    return Feed(NetworkPolicy, cache.keep_policy, cache.forget_policy, among(cache.policies))
-
-
-def workload_feeds(cache: Cache, kinds: Iterable[str]) -> list[Feed[Key]]:
-    """The feeds of some kinds of workloads."""
-
-    def workloads_in(kind: str, namespace: str) -> list[Key]:
-        found = [(n, *parts(workload)) for n, workload in cache.workloads if n == namespace]
-        return [(n, name) for n, of, name in found if of == kind]
-
-    return [
-        Feed(
-            resource_of(cache.scaled[kind]),
-            partial(cache.keep_workload, kind),
-            partial(cache.forget_workload, kind),
-            partial(workloads_in, kind),
-        )
-        for kind in kinds
-    ]
-
-
-def among(store: Iterable[Key]) -> Callable[[str], Iterable[Key]]:
-    """The keys of a store by namespace."""
-    return lambda namespace: [key for key in store if key[0] == namespace]

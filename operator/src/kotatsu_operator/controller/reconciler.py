@@ -133,7 +133,7 @@ class Reconciler:
             return None
         now = self.tools.clock()
         if not self.shows(key[0]):
-            return now + LOOK_AGAIN
+            return now + BEAT
         if (until := self._wake_goes_first(key, pool, now)) is not None:
             return until
         try:

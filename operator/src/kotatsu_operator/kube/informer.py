@@ -66,25 +66,20 @@ class Feed(Generic[K]):
             return ()
 
 
+def among(store: Iterable[tuple[str, str]]) -> Callable[[str], Iterable[tuple[str, str]]]:
+    """The keys of a store by namespace."""
+    return lambda namespace: [key for key in store if key[0] == namespace]
+
+
 def no_signal(_: object) -> None:
     """Ignore a signal of an informer."""
-
-
-@dataclass(frozen=True)
-class Signals(Generic[K]):
-    """What an informer calls."""
-
-    touch: Callable[[K], None]
-    """For each thing (for example a pool) that a change concerns."""
-    began_anew: Callable[[str], None] = no_signal
-    """With the namespace, when a kind has been listed again: deletions may have been missed."""
-    complete: Callable[[str], None] = no_signal
-    """When everything in a namespace has been listed for the first time."""
 
 
 class Informer(Generic[K]):
     """Watches some kinds in some namespaces.
 
+    `touch` is called for each thing (for example a pool) that a change concerns, and `began_anew`
+    with the namespace when a kind has been listed again: deletions may have been missed.
     With `may_go`, `run` raises an exception group with NotFoundError when a kind is no longer
     served. A watch occupies its connection, so each namespace should have a client of its own.
     """
@@ -93,11 +88,13 @@ class Informer(Generic[K]):
         self,
         kubes: Mapping[str, Kube],
         feeds: Iterable[Feed[K]],
-        signals: Signals[K],
+        touch: Callable[[K], None],
+        began_anew: Callable[[str], None] = no_signal,
         *,
         may_go: bool = False,
     ) -> None:
-        self._kubes, self._feeds, self._signals = kubes, list(feeds), signals
+        self._kubes, self._feeds = kubes, list(feeds)
+        self._touch, self._began_anew = touch, began_anew
         self._may_go = may_go
         self._missing = {(namespace, feed.name) for namespace in kubes for feed in self._feeds}
         self._refused: set[tuple[str, str]] = set()
@@ -154,23 +151,17 @@ class Informer(Generic[K]):
         until = clock() + TURN
         for concerned in feed.steps(namespace, change, obj):
             for key in concerned:
-                self._signals.touch(key)
+                self._touch(key)
             if clock() >= until:  # a list can have thousands of objects
                 await asyncio.sleep(0)
                 until = clock() + TURN
         if change == "LIST":
-            self._note_list((namespace, feed.name))
-
-    def _note_list(self, entry: tuple[str, str]) -> None:
-        namespace = entry[0]
-        if entry not in self._missing:
-            self._signals.began_anew(namespace)
-            return
-        self._missing.discard(entry)
-        self._refused.discard(entry)
-        self._note_sync()
-        if self.shows(namespace):
-            self._signals.complete(namespace)
+            entry = namespace, feed.name
+            if entry not in self._missing:
+                self._began_anew(namespace)
+            self._missing.discard(entry)
+            self._refused.discard(entry)
+            self._note_sync()
 
 
 async def follow_forever(
