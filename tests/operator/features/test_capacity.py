@@ -3,10 +3,9 @@
 import json
 from datetime import timedelta
 
-from kotatsu_operator.controller.cache.store import Cache
-from kotatsu_operator.controller.feature import After, Report, Turn
-from kotatsu_operator.controller.targets.kinds import accept
-from kotatsu_operator.controller.targets.target import Tools
+from kotatsu_operator.controller.cache import Cache
+from kotatsu_operator.controller.feature import After, Report, Turn, kinds_of
+from kotatsu_operator.controller.target import Tools, accept
 from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.pool.decision import Decision, Observation
 from kotatsu_operator.core.pool.memory import Memory
@@ -49,7 +48,7 @@ class World:
     async def hold(self, before, wanted, *, grows=True):
         """Reconcile a decision that wants nodes for so many pods; before, the status had others."""
         key = ("demo", "voice")
-        target, _ = accept(key, self.pool, self.cache)
+        target, _ = accept(key, self.pool, self.cache, kinds_of(()))
         turn = Turn(self.pool, target, None, Memory(capacity=before), [], {}, NOW)
         decision = Decision(Memory(capacity=wanted), None, recheck=t("10:00"), grows=grows)
         report = Report(Observation(0, 0, 0, acknowledged=0), decision, Ledger(), {}, ())

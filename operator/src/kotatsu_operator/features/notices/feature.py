@@ -20,7 +20,7 @@ import aiohttp
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from kotatsu_operator.controller.feature import Feature, Report, Turn
-from kotatsu_operator.controller.targets.target import Tools
+from kotatsu_operator.controller.target import Tools
 from kotatsu_operator.core.formats import internal
 from kotatsu_operator.core.report.status import Status
 from kotatsu_operator.core.schema import joined
