@@ -493,17 +493,3 @@ async def test_nothing_is_asked_for_a_revision_that_the_operator_did_not_write()
     await Records(kube, KINDS).settle(NAMESPACE)
     assert kube.called("get_scale", "put_scale", "annotate") == []
     assert [call[1:] for call in kube.called("get") if call[1] != "ConfigMap"] == []
-
-
-async def test_a_newer_pool_inherits_the_min_scale_of_a_deleted_one():
-    def knowing(name, saved):
-        known = {"internal": {"knative": {"revisions": [saved]}}, "phase": "Warm"}
-        return knative_pool(name, status=known)
-
-    newer = knowing("voice", KEPT | {"minScale": "5"})
-    kube = FakeKube(config_map(), newer, revision(ONE, min_scale="5"))
-    there = {VOICE: kube.stored("WarmPool", "voice")}
-    await Records(kube, KINDS).gone(knowing("gone", OURS), there)
-    status = kube.stored("WarmPool", "voice")["status"]
-    assert status["internal"]["knative"] == {"revisions": [KEPT | {"written": []}]}
-    assert annotation(kube) == "5"
