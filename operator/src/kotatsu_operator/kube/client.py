@@ -71,7 +71,7 @@ _NO_REPLICAS = 500
 """How the API server answers for the scale of a custom resource without spec.replicas."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Kube:
     """The client, over one connection pool. `connect` sets the field manager of every write."""
 
