@@ -14,7 +14,6 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import TracebackType
 from urllib.parse import urlencode
 
@@ -184,7 +183,7 @@ class Api:
         # A process that can open the socket has this user's permissions: the directory is private.
         if _HAS_SOCKETS:
             self._home = tempfile.mkdtemp(prefix="demo-mode-")
-            where = str(Path(self._home) / "api.sock")
+            where = f"{self._home}/api.sock"
             listen = f"--unix-socket={where}"
         else:
             listen = "--port=0"
