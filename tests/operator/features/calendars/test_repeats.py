@@ -13,7 +13,7 @@ from dateutil.rrule import rrulestr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kotatsu_demo_mode.cron_of import as_cron
+from kotatsu_demo_mode.calendars import as_cron
 from kotatsu_operator.core.calendar.occasions import Occasion
 from kotatsu_operator.core.calendar.schedule import Window, occurrences
 from kotatsu_operator.core.calendar.wallclock import on_clock
