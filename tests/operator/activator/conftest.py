@@ -5,20 +5,20 @@ import asyncio
 import pytest
 import uvloop
 
-from kotatsu_operator.activator.wake import announcements, waker
+from kotatsu_operator.activator import wake
 from tests.operator.activator.in_process import ActivatorFixture
 
 
 @pytest.fixture(autouse=True)
 def announced_soon(monkeypatch):
     """The pods of these tests start at once; a request would wait for its announcement."""
-    monkeypatch.setattr(announcements, "ANNOUNCE_AFTER", 0.002)
+    monkeypatch.setattr(wake, "ANNOUNCE_AFTER", 0.002)
 
 
 @pytest.fixture
 async def activator(monkeypatch):
     """A sleeping pool behind a listening activator."""
-    monkeypatch.setattr(waker, "LOOK_EVERY", 0.02)
+    monkeypatch.setattr(wake, "LOOK_EVERY", 0.02)
     activator = ActivatorFixture()
     await activator.start()
     yield activator

@@ -8,10 +8,9 @@ import pytest
 import uvicorn
 from serving import NO_TLS
 
-from kotatsu_operator.activator import connections
-from kotatsu_operator.activator.http.answers import PROBE_OK
-from kotatsu_operator.activator.proxy import registry as activity
-from kotatsu_operator.activator.wake import waker
+from kotatsu_operator.activator import connections, wake
+from kotatsu_operator.activator import registry as activity
+from kotatsu_operator.activator.head import PROBE_OK
 from tests.operator.activator.in_process import ActivatorFixture, Pod
 from tests.operator.cluster import activator_pod, eventually, service, warm_pool
 
@@ -30,7 +29,7 @@ def pool(phase="Warm", *, counted=False, **spec):
 @pytest.fixture
 async def activator(monkeypatch):
     """A warm pool on route Always: its Service selects nothing."""
-    monkeypatch.setattr(waker, "LOOK_EVERY", 0.02)
+    monkeypatch.setattr(wake, "LOOK_EVERY", 0.02)
     activator = ActivatorFixture()
     selectorless = service()
     del selectorless["spec"]["selector"]

@@ -9,7 +9,7 @@ import grpc
 import pytest
 
 from kotatsu_operator.activator import connections as connections_module
-from kotatsu_operator.activator.proxy import client as client_module
+from kotatsu_operator.activator import splice as client_module
 from tests.operator.activator.in_process import ActivatorFixture, Pod
 from tests.operator.activator.test_always import GET, keeper, one
 from tests.operator.cluster import activator_pod, eventually, warm_pool

@@ -5,9 +5,9 @@ from unittest.mock import Mock
 
 import pytest
 
-from kotatsu_operator.activator.http.answers import PROBE_OK
-from kotatsu_operator.activator.proxy import registry as activity
-from kotatsu_operator.activator.wake import announcements
+from kotatsu_operator.activator import registry as activity
+from kotatsu_operator.activator import wake
+from kotatsu_operator.activator.head import PROBE_OK
 from kotatsu_operator.kube.errors import NotFoundError
 from tests.operator.activator.in_process import ActivatorFixture
 from tests.operator.activator.test_always import GET, keeper, one
@@ -65,7 +65,7 @@ async def test_a_request_is_served_before_its_announcement_is_written(activator)
 
 
 async def test_the_announcement_begins_after_a_request_is_forwarded(activator, monkeypatch):
-    monkeypatch.setattr(announcements, "ANNOUNCE_AFTER", 60.0)
+    monkeypatch.setattr(wake, "ANNOUNCE_AFTER", 60.0)
     await activator.new_pod(ready=True)
     assert (await activator.ask()).endswith(b"voice-1")
     assert activator.announcements == []
@@ -88,7 +88,7 @@ async def test_one_announcement_is_enough_for_many_requests(activator):
 
 async def test_it_is_repeated_while_the_pool_stays_parked(activator, monkeypatch):
     await activator.new_pod(ready=True)
-    monkeypatch.setattr(announcements, "COVERS_FOR", 0.0)
+    monkeypatch.setattr(wake, "COVERS_FOR", 0.0)
     await activator.ask()
     await written(activator, 1)
     await activator.ask()

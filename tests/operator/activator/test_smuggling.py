@@ -11,7 +11,7 @@ import itertools
 
 import pytest
 
-from kotatsu_operator.activator.http.answers import PROBE_OK
+from kotatsu_operator.activator.head import PROBE_OK
 from tests.operator.cluster import deployment, eventually, service, warm_pool
 
 pytestmark = pytest.mark.timeout(60)

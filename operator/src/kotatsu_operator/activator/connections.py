@@ -5,20 +5,18 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from itertools import takewhile
 from math import inf
 
-from kotatsu_operator.activator.cache.pool import Pool
-from kotatsu_operator.activator.context import Context
-from kotatsu_operator.activator.feature import FeatureOf
-from kotatsu_operator.activator.http import answers
+from kotatsu_operator.activator import head
+from kotatsu_operator.activator.feature import Context, FeatureOf
+from kotatsu_operator.activator.limits import ConnectionLimit
 from kotatsu_operator.activator.metrics import Reason
-from kotatsu_operator.activator.proxy.client import Client
-from kotatsu_operator.activator.proxy.connection_limit import ConnectionLimit
-from kotatsu_operator.activator.proxy.registry import HoldTimer, Registry, State
-from kotatsu_operator.activator.proxy.upstream import Upstream
-from kotatsu_operator.activator.wake.announcements import Announcements
-from kotatsu_operator.activator.wake.backends import Backends
-from kotatsu_operator.activator.wake.waker import Waker
+from kotatsu_operator.activator.pods import Backends
+from kotatsu_operator.activator.pool import Pool
+from kotatsu_operator.activator.registry import Registry, State
+from kotatsu_operator.activator.splice import Client, Upstream
+from kotatsu_operator.activator.wake import Announcements, Waker
 from kotatsu_operator.core.pool.memory import Phase
 from kotatsu_operator.kube.pod import PodView
 
@@ -30,6 +28,10 @@ CONNECT_AT_ONCE = 256
 """Simultaneous connects to pods: a pod's accept queue is short."""
 
 RETRY_EVERY = 0.02
+"""Seconds until a client whose connect was refused waits for a pod again."""
+
+TIMED_OUT_AT_ONCE = 0.01
+"""Seconds: connections whose timeouts are this close together time out together."""
 
 NEEDED_FOR = 3.0
 """Seconds for which the pool stays needed by one that depends on it. That one asks at least every
@@ -48,11 +50,11 @@ class Connections:
     ) -> None:
         self.moved = context.metrics.moved(*context.key)
         self._context = context
-        self._limit = ConnectionLimit() if limit is None else limit
+        self.limit = ConnectionLimit() if limit is None else limit
         self._backends = Backends(context)
         self._clients = Registry()
         self._features = [feature_of(context) for feature_of in features]
-        self._hold_timer = HoldTimer(self._clients.held, self._hold_timeout, self._timed_out)
+        self._hold_timer: asyncio.TimerHandle | None = None
         self._connecting: set[asyncio.Task[None]] = set()
         self._load: Counter[str] = Counter()
         """Connections of each pod by uid, including those in progress."""
@@ -91,7 +93,7 @@ class Connections:
 
     def came(self, client: Client) -> None:
         """A connection was accepted; it may never send a byte."""
-        if not self._limit.enter(client, self._context.name):
+        if not self.limit.enter(client, self._context.name):
             self._count_refused("room")
             client.abort()
             return
@@ -111,14 +113,14 @@ class Connections:
 
     def arrived(self, client: Client) -> None:
         """A client has sent its first bytes: answer a probe, reject, or hold."""
-        self._limit.spoke(client)
+        self.limit.spoke(client)
         pool = self._context.pool
         if pool is None:
-            self._answer(client, answers.refusal("this pool has been deleted", 5))
+            self._answer(client, head.refusal("this pool has been deleted", 5))
             return
         client.is_probe = client.seen.path in pool.ignore_paths
         if client.is_probe and not self._serves(pool):
-            self._answer(client, answers.PROBE_OK)
+            self._answer(client, head.PROBE_OK)
             return
         if self._refuse_for_budget(pool, client):
             return
@@ -127,12 +129,16 @@ class Connections:
             return
         client.since = asyncio.get_running_loop().time()
         self._clients.move(client, State.HELD)
-        self._hold_timer.start()
+        if self._hold_timer is None:
+            self._check_holds()
         self._waker.ensure()  # first: a pod takes longer than the announcement
         client.announcement = 0 if client.is_probe else self._announcements.want(pool)
 
     def completed(self, client: Client) -> None:
-        """The request head is complete: join the client once it is announced and there is a pod."""
+        """The request head is complete: join the client once it is announced and there is a pod.
+
+        Called with each read from then on, until there is a pod.
+        """
         if client.state is State.HELD and not self._is_answered(client):
             self._wait(client)
 
@@ -142,7 +148,7 @@ class Connections:
         self._join_waiting()
 
     def _is_answered(self, client: Client) -> bool:
-        """Let a feature answer in place of a pod, if no pod answers."""
+        """Let a feature answer in place of a pod, if no pod head."""
         pool = self._context.pool
         if pool is None or self._backends.any_ready or client.is_probe:
             return False
@@ -152,9 +158,6 @@ class Connections:
                 self._answer(client, answer)
                 return True
         return False
-
-    def keeps(self, client: Client, number: int) -> None:
-        self._limit.kept.keep(client, number)
 
     def evicted(self, client: Client) -> None:
         """The memory for buffered bytes is exhausted: reject or abort this connection."""
@@ -166,22 +169,36 @@ class Connections:
             if client.upstream is not None:
                 client.upstream.abort()
 
-    def _hold_timeout(self) -> float:
-        pool = self._context.pool
-        return 0.0 if pool is None else pool.hold_timeout
+    def _check_holds(self) -> None:
+        """Reject clients that were held for too long; the first of the others is checked in time.
 
-    def _timed_out(self, client: Client) -> None:
-        detail = "no pod of this pool became ready in time"
-        if self._waker.awaits:
-            detail += f": it waits for WarmPool {', '.join(self._waker.awaits)} (spec.dependsOn)"
-        self._refuse(client, "timeout", detail, 5)
+        They are in order of arrival. A changed timeout applies to those that already wait.
+        """
+        self._stop_checking()
+        pool, loop = self._context.pool, asyncio.get_running_loop()
+        since = loop.time() - (0.0 if pool is None else pool.hold_timeout)
+        late = list(takewhile(lambda client: client.since <= since, self._clients.held))
+        if late:
+            detail = "no pod of this pool became ready in time"
+            if awaited := ", ".join(self._waker.awaits):
+                detail += f": it waits for WarmPool {awaited} (spec.dependsOn)"
+            for client in late:
+                self._refuse(client, "timeout", detail, 5)
+        if (first := next(iter(self._clients.held), None)) is not None:
+            after = max(first.since - since, TIMED_OUT_AT_ONCE)
+            self._hold_timer = loop.call_later(after, self._check_holds)
+
+    def _stop_checking(self) -> None:
+        if self._hold_timer is not None:
+            self._hold_timer.cancel()
+            self._hold_timer = None
 
     def _refuse_for_budget(self, pool: Pool, *clients: Client) -> bool:
         """Answer clients with a 503 if the budget prevents a wake; returns whether it does."""
         seconds = self._spent_for(pool)
         if pool.spent is None or not seconds:
             return False
-        detail = answers.budget_spent(self._context.name, pool.spent.limit)
+        detail = head.budget_spent(self._context.name, pool.spent.limit)
         for client in clients:
             self._refuse(client, "budget", detail, seconds)
         return True
@@ -194,7 +211,7 @@ class Connections:
 
     def _refuse(self, client: Client, reason: Reason, detail: str, retry_after: int) -> None:
         self._count_refused(reason)
-        self._answer(client, answers.refusal(detail, retry_after))
+        self._answer(client, head.refusal(detail, retry_after))
 
     def _count_refused(self, reason: Reason) -> None:
         self._context.metrics.refused(*self._context.key, reason)
@@ -218,7 +235,7 @@ class Connections:
         if pool is not None:
             self._refuse_for_budget(pool, *self._clients.held)
         self._waker.changed()
-        self._hold_timer.check()
+        self._check_holds()
         self._join_waiting()
 
     def need(self) -> bool:
@@ -255,11 +272,11 @@ class Connections:
             pod = None if first is None else self._backends.choose(self._load)
             if first is None or pod is None:
                 return
-            if not self._limit.has_place(self._context.name):
-                self._limit.when_free(self._join_waiting)
+            if not self.limit.has_place(self._context.name):
+                self.limit.when_free(self._join_waiting)
                 return
             self._clients.move(first, State.CONNECTING)
-            self._limit.join(self._context.name)
+            self.limit.join(self._context.name)
             self._load[pod.uid] += 1
             task = asyncio.create_task(self._connect(first, pod))
             self._connecting.add(task)
@@ -299,7 +316,7 @@ class Connections:
         self._context.metrics.waits.labels(*self._context.key).observe(waited)
 
     def _part(self, uid: str) -> None:
-        self._limit.part(self._context.name)
+        self.limit.part(self._context.name)
         self._load[uid] -= 1
         if not self._load[uid]:
             del self._load[uid]
@@ -320,11 +337,8 @@ class Connections:
 
     # --- joined ---
 
-    def wrote(self, client: Client) -> None:
-        self._limit.wrote(client)
-
     def may_resume(self, client: Client) -> bool:
-        """Whether a quiet joined connection may forward its next bytes now.
+        """Whether a quiet joined connection may forward its next bytes now; else `resume` follows.
 
         Where connections count as demand, they are announced like a new request: the operator
         counts a quiet connection as idle. Those to a parked pool do not wait for it.
@@ -339,6 +353,7 @@ class Connections:
         return False
 
     def is_ending(self, client: Client) -> bool:
+        """Whether the request that begins should be the last of its connection."""
         return self.leaving or self._is_going or client.pod not in self._backends.staying_pods
 
     def look_after(self) -> None:
@@ -386,15 +401,16 @@ class Connections:
     # --- leave ---
 
     def left(self, client: Client) -> None:
+        """The connection has ended."""
         self._clients.remove(client)
-        self._limit.leave(client)
+        self.limit.leave(client)
         if client.pod:
             self._part(client.pod)
             if not client.is_probe:
                 self._last_activity = max(self._last_activity, client.traffic.used_at)
 
     async def close(self) -> None:
-        self._hold_timer.close()
+        self._stop_checking()
         tasks = [*self._connecting, *self._waker.tasks, self._announcements.task]
         running = [t for t in tasks if t is not None]
         for task in running:

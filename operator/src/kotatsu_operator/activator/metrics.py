@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric
 from prometheus_client.registry import Collector
 
-from kotatsu_operator.activator.proxy.registry import Moved
+from kotatsu_operator.activator.registry import Moved
 from kotatsu_operator.core.protocol import ACTIVE, HELD, LAST_ACTIVITY, TIMED_OUT
 
 Reason = Literal["full", "timeout", "budget", "room"]

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from rows import each
 
-from kotatsu_operator.activator.cache.pool import spent_budget
+from kotatsu_operator.activator.pool import spent_budget
 from kotatsu_operator.core.pool.memory import Phase
 from tests.operator.core.values import HOUR, SECOND, t
 

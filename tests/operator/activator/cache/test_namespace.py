@@ -4,9 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from kotatsu_operator.activator.cache.namespace import View
-from kotatsu_operator.activator.cache.pool import pool_view
-from kotatsu_operator.activator.cache.ports import Port
+from kotatsu_operator.activator.namespace import View
+from kotatsu_operator.activator.pool import Port, pool_view
 from kotatsu_operator.core.pool.memory import Phase, Route
 from kotatsu_operator.kube.objects import KINDS
 from tests.operator.cluster import activator_pod, deployment, native_slice, pod, service, warm_pool

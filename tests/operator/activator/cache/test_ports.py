@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from kotatsu_operator.activator.cache.ports import Port, ports_of, successor, successors
-from kotatsu_operator.activator.wake import waker
+from kotatsu_operator.activator import wake
+from kotatsu_operator.activator.pool import Port, ports_of, successor, successors
 from tests.operator.activator.in_process import GET, ActivatorFixture
 from tests.operator.cluster import service
 
@@ -51,7 +51,7 @@ def test_udp_ports_wake_nobody():
 
 @pytest.fixture
 async def activator(monkeypatch):
-    monkeypatch.setattr(waker, "LOOK_EVERY", 0.02)
+    monkeypatch.setattr(wake, "LOOK_EVERY", 0.02)
     activator = ActivatorFixture()
     activator.see("Service", service("voice", {"port": 80, "targetPort": "http"}))
     await activator.start()

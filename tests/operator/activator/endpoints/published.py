@@ -4,10 +4,10 @@ import asyncio
 import contextlib
 import socket
 
-from kotatsu_operator.activator.cache.namespace import View
-from kotatsu_operator.activator.cache.ports import PodIdentity
-from kotatsu_operator.activator.endpoints.publisher import Publisher
-from kotatsu_operator.activator.endpoints.slices import slice_name
+from kotatsu_operator.activator.namespace import View
+from kotatsu_operator.activator.pool import PodIdentity
+from kotatsu_operator.activator.publisher import Publisher
+from kotatsu_operator.activator.slices import slice_name
 from tests.operator.cluster import (
     FakeKube,
     activator_pod,

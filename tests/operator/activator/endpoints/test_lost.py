@@ -5,8 +5,8 @@ from itertools import product
 import pytest
 from rows import each
 
-from kotatsu_operator.activator.endpoints import lost
-from kotatsu_operator.activator.endpoints.slices import (
+from kotatsu_operator.activator import slices
+from kotatsu_operator.activator.slices import (
     is_ready,
     may_serve,
     may_take_back,
@@ -158,7 +158,7 @@ class Pair:
 
 @pytest.fixture
 async def pair(make_activator, monkeypatch):
-    monkeypatch.setattr(lost, "ENDS_WITHIN", 0.0)
+    monkeypatch.setattr(slices, "ENDS_WITHIN", 0.0)
     pair = Pair(make_activator)
     await pair.sync(pool())
     await pair.settle()
@@ -203,7 +203,7 @@ async def test_one_that_ends_and_still_serves_is_used_where_nothing_else_is_read
 
 
 async def test_one_that_ends_has_its_time_to_say_so_itself(pair, monkeypatch):
-    monkeypatch.setattr(lost, "ENDS_WITHIN", 60.0)
+    monkeypatch.setattr(slices, "ENDS_WITHIN", 60.0)
     pair.tell(activator_pod("activator-2", terminating=True), pair.first)
     await pair.first.sync()
     assert pair.ready() == [True, True]

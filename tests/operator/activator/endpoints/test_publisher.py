@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from kotatsu_operator.activator.cache.ports import PodIdentity
-from kotatsu_operator.activator.endpoints.slices import slice_name
+from kotatsu_operator.activator.pool import PodIdentity
+from kotatsu_operator.activator.slices import slice_name
 from tests.operator.activator.endpoints.published import (
     OTHER,
     epoch_of,

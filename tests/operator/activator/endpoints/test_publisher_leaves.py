@@ -1,7 +1,7 @@
 """An activator's slices as it leaves the route: emptied, remembered, deleted."""
 
-from kotatsu_operator.activator.endpoints.publisher import DELETED_REST, PORT_REST
-from kotatsu_operator.activator.endpoints.slices import slice_name
+from kotatsu_operator.activator.publisher import DELETED_REST, PORT_REST
+from kotatsu_operator.activator.slices import slice_name
 from tests.operator.activator.endpoints.published import (
     ME,
     epoch_of,

@@ -8,10 +8,10 @@ import httpx2
 import pytest
 from lightkube import ApiError
 
-from kotatsu_operator.activator.cache.ports import PodIdentity
-from kotatsu_operator.activator.endpoints import publisher
-from kotatsu_operator.activator.endpoints.publisher import PORT_REST
-from kotatsu_operator.activator.endpoints.slices import slice_name
+from kotatsu_operator.activator import publisher
+from kotatsu_operator.activator.pool import PodIdentity
+from kotatsu_operator.activator.publisher import PORT_REST
+from kotatsu_operator.activator.slices import slice_name
 from tests.operator.activator.endpoints.published import (
     ME,
     NAME,

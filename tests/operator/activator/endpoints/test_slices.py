@@ -7,9 +7,8 @@ from itertools import product
 import pytest
 from rows import each
 
-from kotatsu_operator.activator.cache.pool import pool_view
-from kotatsu_operator.activator.cache.ports import PodIdentity
-from kotatsu_operator.activator.endpoints.slices import (
+from kotatsu_operator.activator.pool import PodIdentity, pool_view
+from kotatsu_operator.activator.slices import (
     families,
     make_slice,
     same_slice,

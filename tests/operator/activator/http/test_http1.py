@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kotatsu_operator.activator.http import peek as http1
-from kotatsu_operator.activator.http.peek import PIPELINED, Requests, peek
+from kotatsu_operator.activator import head as http1
+from kotatsu_operator.activator.head import PIPELINED, Requests, peek
 from tests.operator.core.values import examples
 
 GET = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n"

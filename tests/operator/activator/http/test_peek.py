@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rows import each
 
-from kotatsu_operator.activator.http.peek import (
+from kotatsu_operator.activator.head import (
     HEAD_LIMIT,
     Kind,
     Peek,

@@ -4,11 +4,10 @@ import asyncio
 import socket
 import struct
 
-from kotatsu_operator.activator.proxy import sockets
-from kotatsu_operator.activator.proxy.client import Client
-from kotatsu_operator.activator.proxy.connection_limit import KeptBytes
-from kotatsu_operator.activator.proxy.registry import Moved
-from kotatsu_operator.activator.proxy.upstream import Upstream
+from kotatsu_operator.activator import sockets
+from kotatsu_operator.activator.limits import ConnectionLimit, KeptBytes
+from kotatsu_operator.activator.registry import Moved
+from kotatsu_operator.activator.splice import Client, Upstream
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 GET_AND_CLOSE = b"GET / HTTP/1.1\r\nConnection: close\r\nHost: a\r\n\r\n"
@@ -29,13 +28,8 @@ class FakeOwner:
         self.lets_resume, self.ending = True, False
         self.idle_timeout = 600.0
         self.change = asyncio.Event()
-        self.kept = KeptBytes(2**40)
-
-    def keeps(self, client, number):
-        self.kept.keep(client, number)
-
-    def wrote(self, client):
-        pass
+        self.limit = ConnectionLimit()
+        self.limit.kept = KeptBytes(2**40)
 
     def came(self, client):
         self.came_in.append(client)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kotatsu_operator.activator.proxy.registry import MOVING_FOR, Traffic
+from kotatsu_operator.activator.registry import MOVING_FOR, Traffic
 
 NOW = 1000.0
 TIMEOUT = 600.0

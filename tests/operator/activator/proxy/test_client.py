@@ -6,10 +6,9 @@ import socket
 import needs
 import pytest
 
-from kotatsu_operator.activator.http.answers import PROBE_OK
-from kotatsu_operator.activator.http.peek import Kind
-from kotatsu_operator.activator.proxy import sockets
-from kotatsu_operator.activator.proxy.client import BODY_KEPT, Client
+from kotatsu_operator.activator import sockets
+from kotatsu_operator.activator.head import PROBE_OK, Kind
+from kotatsu_operator.activator.splice import BODY_KEPT, Client
 from tests.operator.activator.proxy.joined import (
     GET,
     MEGABYTE,
@@ -38,9 +37,9 @@ async def test_a_client_is_told_of_once_when_its_request_line_is_complete(activa
     assert activator.owner.arrivals == []
     writer.write(b"P/1.1\r\nHost: a\r\n")
     client = await activator.owner.client()
-    assert (client.seen.path, client.is_complete) == ("/a", False)
+    assert (client.seen.path, client.seen.is_final) == ("/a", False)
     writer.write(b"\r\nmore")
-    await eventually(lambda: client.is_complete)
+    await eventually(lambda: client.seen.is_final)
     assert len(activator.owner.arrivals) == 1
 
 

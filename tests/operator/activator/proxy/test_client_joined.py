@@ -7,10 +7,10 @@ from collections import Counter
 
 import pytest
 
-from kotatsu_operator.activator.http.answers import PROBE_OK
-from kotatsu_operator.activator.proxy import sockets, upstream
-from kotatsu_operator.activator.proxy.registry import Moved
-from kotatsu_operator.activator.proxy.upstream import Upstream
+from kotatsu_operator.activator import sockets, splice
+from kotatsu_operator.activator.head import PROBE_OK
+from kotatsu_operator.activator.registry import Moved
+from kotatsu_operator.activator.splice import Upstream
 from tests.operator.activator.proxy.joined import (
     GET,
     GET_AND_CLOSE,
@@ -118,16 +118,16 @@ async def test_a_connection_whose_sides_have_taken_everything_counts_for_nothing
     assert await pod_reader.read() == b"all"
     client = await activator.owner.client()
     await eventually(lambda: client.has_finished and client.settle())
-    assert activator.owner.kept.total == 0
+    assert activator.owner.limit.kept.total == 0
 
 
 async def test_what_a_client_does_not_take_is_counted_until_it_has_gone(activator):
     _, writer, _, pod_writer = await activator.spliced()
     sent = await fill(pod_writer)
-    assert 0 < activator.owner.kept.total <= sent + MEGABYTE
+    assert 0 < activator.owner.limit.kept.total <= sent + MEGABYTE
     reset(writer)
     pod_writer.transport.abort()
-    await eventually(lambda: activator.owner.kept.total == 0)
+    await eventually(lambda: activator.owner.limit.kept.total == 0)
 
 
 async def test_a_client_that_has_finished_still_gets_its_answer(activator):
@@ -225,7 +225,7 @@ async def test_a_client_that_never_reads_is_given_up_once_its_pod_has_gone(activ
         client.look_after()
     assert client.is_open
     reset(pod_writer)
-    await eventually(lambda: client.upstream.is_over)
+    await eventually(lambda: sockets.has_finished(client.upstream.transport))
     await eventually(lambda: client.look_after() or activator.owner.gone)
 
 
@@ -346,7 +346,7 @@ async def test_a_pod_sees_that_its_client_was_cut_off(activator):
 
 
 async def test_a_client_that_ignores_the_end_is_closed_after_a_while(activator, monkeypatch):
-    monkeypatch.setattr(upstream, "LINGER", 0.05)
+    monkeypatch.setattr(splice, "LINGER", 0.05)
     reader, _, _, pod_writer = await activator.spliced()
     pod_writer.close()
     assert await reader.read() == b""

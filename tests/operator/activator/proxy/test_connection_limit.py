@@ -6,9 +6,8 @@ import resource
 
 import pytest
 
-from kotatsu_operator.activator import connections
-from kotatsu_operator.activator.proxy import connection_limit
-from kotatsu_operator.activator.proxy.connection_limit import ConnectionLimit, raise_file_limit
+from kotatsu_operator.activator import connections, limits
+from kotatsu_operator.activator.limits import ConnectionLimit, raise_file_limit
 from tests.operator.activator.in_process import GET, ActivatorFixture
 
 FILES = 16  # of which eight are for connections: six clients, or four with their pods
@@ -113,10 +112,8 @@ def test_a_process_takes_the_files_it_may_have():
     allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(1024, most), most))
-        assert raise_file_limit() == min(most, connection_limit.MOST_FILES)
-        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == min(
-            most, connection_limit.MOST_FILES
-        )
+        assert raise_file_limit() == min(most, limits.MOST_FILES)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == min(most, limits.MOST_FILES)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, most))
 

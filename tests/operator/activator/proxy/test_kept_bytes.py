@@ -5,8 +5,8 @@ import contextlib
 
 import pytest
 
-from kotatsu_operator.activator.proxy import connection_limit
-from kotatsu_operator.activator.proxy.connection_limit import ConnectionLimit, KeptBytes
+from kotatsu_operator.activator import limits
+from kotatsu_operator.activator.limits import ConnectionLimit, KeptBytes
 from tests.operator.activator.in_process import ActivatorFixture
 from tests.operator.cluster import eventually
 
@@ -15,8 +15,12 @@ class Keeper:
     def __init__(self, gone=None):
         self.gone = gone
 
-    def evict(self):
-        self.gone.append(self)
+    @property
+    def owner(self):
+        return self
+
+    def evicted(self, keeper):
+        self.gone.append(keeper)
 
 
 @pytest.fixture
@@ -90,9 +94,9 @@ def test_a_room_has_as_many_connections_as_its_memory_allows():
 
 @pytest.fixture
 async def small(monkeypatch):
-    monkeypatch.setattr(connection_limit, "SETTLE_EVERY", 0.01)
+    monkeypatch.setattr(limits, "SETTLE_EVERY", 0.01)
     activator = ActivatorFixture(ConnectionLimit())
-    activator.connections._limit.kept.most = 2**20
+    activator.connections.limit.kept.most = 2**20
     await activator.start()
     yield activator
     await activator.close()
@@ -108,13 +112,13 @@ async def test_who_waits_and_keeps_most_is_told_to_come_back(small):
     answers = await asyncio.gather(*(reader.read(12) for reader, _ in uploads[:5]))
     assert answers == [b"HTTP/1.1 503"] * 5
     assert small.count("kotatsu_activator_refused_total", reason="full") >= 5
-    assert small.connections._limit.kept.total <= 2**20
+    assert small.connections.limit.kept.total <= 2**20
     await small.new_pod(ready=True)
     assert (await modest[0].read()).endswith(b"voice-1")
 
 
 async def test_heads_without_an_end_are_counted(small):
-    kept = small.connections._limit.kept
+    kept = small.connections.limit.kept
     for _ in range(5):
         await small.send(b"GET / HTTP/1.1\r\nA: " + b"a" * 10_000)
     await eventually(lambda: kept.total > 50_000)
@@ -140,5 +144,5 @@ async def test_clients_that_take_nothing_are_counted_and_the_first_of_them_has_t
         _, writer = await small.send()
         writer.transport.pause_reading()
     await eventually(lambda: small.count("kotatsu_activator_refused_total", reason="room"))
-    assert small.connections._limit.kept.total <= 2**20
+    assert small.connections.limit.kept.total <= 2**20
     server.close()

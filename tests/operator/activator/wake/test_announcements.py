@@ -6,7 +6,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from kotatsu_operator.activator.wake import announcements
+from kotatsu_operator.activator import wake
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError
 from tests.operator.activator.in_process import pool
 from tests.operator.activator.wake.test_waker import body
@@ -28,14 +28,14 @@ async def test_an_asleep_pool_is_announced_once_for_each_epoch(activator):
 
 
 async def test_a_pool_without_a_pod_is_raised_before_it_is_announced(activator, monkeypatch):
-    monkeypatch.setattr(announcements, "ANNOUNCE_AFTER", 60.0)
+    monkeypatch.setattr(wake, "ANNOUNCE_AFTER", 60.0)
     activator.hold()
     await eventually(lambda: activator.kube.called("raise_scale"))
     assert activator.announcements == []
 
 
 async def test_an_asleep_pool_whose_pod_runs_is_announced_at_once(activator, monkeypatch):
-    monkeypatch.setattr(announcements, "ANNOUNCE_AFTER", 60.0)
+    monkeypatch.setattr(wake, "ANNOUNCE_AFTER", 60.0)
     await activator.new_pod(ready=True)
     assert body(await activator.ask()) == b"voice-1"
     assert len(activator.announcements) == 1
@@ -129,7 +129,7 @@ async def test_announcements_leave_the_operator_ever_more_room(activator):
     # Another way down begins with one that waits for nothing.
     activator.see("WarmPool", pool("Draining", epoch=2))
     await activator.ask()
-    assert activator.connections._announcements._pause == 2 * announcements.FIRST_PAUSE
+    assert activator.connections._announcements._pause == 2 * wake.FIRST_PAUSE
 
 
 @pytest.fixture
@@ -193,7 +193,7 @@ async def test_an_activator_that_looks_may_leave_out_announces_each_connection(d
 
 
 async def test_an_announcement_covers_nobody_for_ever(draining, monkeypatch):
-    monkeypatch.setattr(announcements, "COVERS_FOR", 0.0)
+    monkeypatch.setattr(wake, "COVERS_FOR", 0.0)
     await draining.ask()
     await draining.ask()
     assert len(draining.announcements) == 2
@@ -212,13 +212,13 @@ async def test_each_phase_of_a_way_down_is_announced_once(draining):
 
 async def test_a_question_now_and_then_does_not_make_the_pause_grow(draining, monkeypatch):
     """A Prometheus that scrapes is taken for an operator that looks."""
-    monkeypatch.setattr(announcements, "LONGEST_PAUSE", 0.05)
-    monkeypatch.setattr(announcements, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(wake, "LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr(wake, "FIRST_PAUSE", 0.01)
     for _ in range(4):
         await draining.ask()
         draining.connections.asked()
         await asyncio.sleep(0.15)
-    assert draining.connections._announcements._pause == 2 * announcements.FIRST_PAUSE
+    assert draining.connections._announcements._pause == 2 * wake.FIRST_PAUSE
 
 
 async def test_who_waits_to_be_announced_goes_on_as_soon_as_the_pool_is_up_again(activator):

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from kotatsu_operator.activator.http.answers import PROBE_OK
+from kotatsu_operator.activator.head import PROBE_OK
 from tests.operator.activator.in_process import pool
 from tests.operator.activator.wake.test_waker import body
 from tests.operator.cluster import DENIED, denied, eventually

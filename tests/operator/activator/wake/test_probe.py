@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from kotatsu_operator.activator.wake import backends as probe
-from kotatsu_operator.activator.wake.backends import is_ready
+from kotatsu_operator.activator import pods as probe
+from kotatsu_operator.activator.pods import is_ready
 from kotatsu_operator.kube.pod import pod_view
 from tests.operator.cluster import pod
 

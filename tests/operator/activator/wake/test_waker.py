@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from kotatsu_node.ports import free_ports
-from kotatsu_operator.activator.http.answers import PROBE_OK
-from kotatsu_operator.activator.wake import backends, waker
+from kotatsu_operator.activator import pods, wake
+from kotatsu_operator.activator.head import PROBE_OK
 from kotatsu_operator.kube.errors import ConflictError
 from tests.operator.activator.in_process import READYZ, Pod, pool
 from tests.operator.cluster import eventually, pod, service
@@ -151,7 +151,7 @@ async def test_while_the_api_server_is_away_requests_wait_and_then_wake(activato
 
 async def test_a_pod_that_the_watch_does_not_tell_of_is_found_by_listing(activator, monkeypatch):
     """A stream can go silent without closing; whoever waits must not wait for it."""
-    monkeypatch.setattr(waker, "LIST_AFTER", 0.05)
+    monkeypatch.setattr(wake, "LIST_AFTER", 0.05)
     gone = await activator.new_pod("voice-0", ready=True)
     gone.server.close()
     made = await activator.new_pod("voice-1")
@@ -168,7 +168,7 @@ async def test_a_pod_that_the_watch_does_not_tell_of_is_found_by_listing(activat
 
 
 async def test_a_list_that_fails_is_made_again(activator, monkeypatch):
-    monkeypatch.setattr(waker, "LIST_AFTER", 0.05)
+    monkeypatch.setattr(wake, "LIST_AFTER", 0.05)
     made = await activator.new_pod("voice-1")
     activator.kube.put(pod(made.name, port=made.port, ready=True), "Pod")
 
@@ -241,12 +241,12 @@ async def test_of_many_pods_that_are_not_ready_few_are_probed_at_a_time_and_all_
         at_once -= 1
         return False
 
-    monkeypatch.setattr(backends.Backends, "probe", probe_of)
+    monkeypatch.setattr(pods.Backends, "probe", probe_of)
     for number in range(200):
         activator.see("Pod", pod(f"voice-{number}", readinessProbe=READYZ))
     waiting = activator.hold()
     await eventually(lambda: len(probed) == 200)
-    assert most == waker.PROBED_AT_ONCE
+    assert most == wake.PROBED_AT_ONCE
     waiting.cancel()
 
 
@@ -257,7 +257,7 @@ async def test_a_pod_without_a_probe_is_ready_when_it_accepts(activator):
 
 
 async def test_a_pod_that_hangs_keeps_nobody_from_one_that_answers(activator, monkeypatch):
-    monkeypatch.setattr(backends, "TIMEOUT", 30)
+    monkeypatch.setattr(pods, "TIMEOUT", 30)
     hanging = await activator.new_pod("voice-1")
     hanging.silent = True
     activator.see_pod(hanging)

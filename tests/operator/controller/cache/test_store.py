@@ -6,9 +6,8 @@ from functools import partial
 import pytest
 from rows import each
 
-from kotatsu_operator.activator.cache.pool import pool_view
-from kotatsu_operator.activator.cache.ports import PodIdentity
-from kotatsu_operator.activator.endpoints.slices import make_slice
+from kotatsu_operator.activator.pool import PodIdentity, pool_view
+from kotatsu_operator.activator.slices import make_slice
 from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.core.objects import selects
 from kotatsu_operator.kube import index as pods

@@ -3,7 +3,7 @@
 import pytest
 import uvloop
 
-from kotatsu_operator.activator.wake import announcements, waker
+from kotatsu_operator.activator import wake
 from kotatsu_operator.features.waiting_page.visitors import Visitors
 from tests.operator.activator.in_process import ActivatorFixture
 
@@ -11,8 +11,8 @@ from tests.operator.activator.in_process import ActivatorFixture
 @pytest.fixture
 async def activator(monkeypatch):
     """A sleeping pool behind a listening activator."""
-    monkeypatch.setattr(announcements, "ANNOUNCE_AFTER", 0.002)
-    monkeypatch.setattr(waker, "LOOK_EVERY", 0.02)
+    monkeypatch.setattr(wake, "ANNOUNCE_AFTER", 0.002)
+    monkeypatch.setattr(wake, "LOOK_EVERY", 0.02)
     activator = ActivatorFixture(features=[Visitors])
     await activator.start()
     yield activator

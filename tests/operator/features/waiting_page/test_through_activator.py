@@ -2,7 +2,7 @@
 
 import pytest
 
-from kotatsu_operator.activator.proxy.registry import State
+from kotatsu_operator.activator.registry import State
 from tests.operator.activator.in_process import GET, pool
 from tests.operator.cluster import eventually, pod
 

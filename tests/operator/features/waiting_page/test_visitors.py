@@ -7,9 +7,9 @@ import pytest
 from prometheus_client import CollectorRegistry
 from rows import each
 
-from kotatsu_operator.activator.cache.namespace import View
-from kotatsu_operator.activator.context import Context
+from kotatsu_operator.activator.feature import Context
 from kotatsu_operator.activator.metrics import ActivatorMetrics
+from kotatsu_operator.activator.namespace import View
 from kotatsu_operator.features.waiting_page.navigation import Ask, Asked
 from kotatsu_operator.features.waiting_page.visitors import PATIENCE, WAITS_FOR, Visitors
 from tests.operator.activator.in_process import ME, pool

@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from string import Template
 
-from kotatsu_operator.activator.http.answers import response
+from kotatsu_operator.activator.head import response
 from kotatsu_operator.features.waiting_page.navigation import COOKIE
 
 _WEB = Path(__file__).parent / "web"

@@ -3,9 +3,8 @@
 import time
 from collections.abc import Callable
 
-from kotatsu_operator.activator.cache.pool import Pool
-from kotatsu_operator.activator.context import Context
-from kotatsu_operator.activator.feature import Feature
+from kotatsu_operator.activator.feature import Context, Feature
+from kotatsu_operator.activator.pool import Pool
 from kotatsu_operator.features.waiting_page.navigation import Ask, Asked, asked
 from kotatsu_operator.features.waiting_page.page import Progress, Stage, page, progress_answer
 

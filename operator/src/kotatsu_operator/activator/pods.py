@@ -9,9 +9,9 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from kotatsu_operator.activator.cache.ports import Port, successor
-from kotatsu_operator.activator.context import Context
-from kotatsu_operator.activator.proxy.upstream import Upstream
+from kotatsu_operator.activator.feature import Context
+from kotatsu_operator.activator.pool import Port, successor
+from kotatsu_operator.activator.splice import Upstream
 from kotatsu_operator.core.objects import port_number
 from kotatsu_operator.kube.pod import ContainerView, PodView
 

@@ -59,9 +59,11 @@ def abort(transport: asyncio.Transport) -> None:
 _ESTABLISHED, _FIN_WAIT1, _FIN_WAIT2, _CLOSE = 1, 4, 5, 7
 
 
-def has_finished(given: Any) -> bool:
+def has_finished(transport: asyncio.Transport | None) -> bool:
     """Whether the other side sends no more, even if its last bytes are not read yet."""
-    return _state(given) not in (_ESTABLISHED, _FIN_WAIT1, _FIN_WAIT2)
+    if transport is None:
+        return True
+    return _state(transport.get_extra_info("socket")) not in (_ESTABLISHED, _FIN_WAIT1, _FIN_WAIT2)
 
 
 def is_broken(given: Any) -> bool:
@@ -74,18 +76,6 @@ def _state(given: Any) -> int:
     return info[0]
 
 
-def unread(given: Any) -> int:
-    """Bytes of memory that the kernel may use while a connection is not read."""
-    return int(given.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF))
-
-
-def unacknowledged(given: Any) -> int:
-    """Bytes that the kernel has accepted and the other side has not acknowledged."""
-    count = array.array("i", [0])
-    fcntl.ioctl(given.fileno(), termios.TIOCOUTQ, count)
-    return count[0]
-
-
 PATIENCE = 60.0
 """Seconds without any byte read by the other side, after which the connection is aborted."""
 
@@ -95,15 +85,25 @@ LOOK_EVERY = 0.05
 
 def left(transport: asyncio.Transport) -> int:
     """Bytes not acknowledged by the other side, in the activator's and kernel's buffers."""
-    return transport.get_write_buffer_size() + unacknowledged(transport.get_extra_info("socket"))
+    count = array.array("i", [0])
+    fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, count)
+    return transport.get_write_buffer_size() + count[0]
 
 
-def weight(transport: asyncio.Transport, *, has_finished: bool) -> int:
-    """Bytes of memory that a connection uses: not yet acknowledged, and not yet read."""
+def weight(transport: asyncio.Transport | None, *, has_finished: bool) -> int:
+    """Bytes of memory that a connection uses: not yet acknowledged, and not yet read.
+
+    The kernel may use all of its receive buffer while a connection is not read.
+    """
+    if transport is None:
+        return 0
     if transport.is_closing():
         return transport.get_write_buffer_size()
-    is_read = has_finished or transport.is_reading()
-    return left(transport) + (0 if is_read else unread(transport.get_extra_info("socket")))
+    unread = 0
+    if not has_finished and not transport.is_reading():
+        given = transport.get_extra_info("socket")
+        unread = int(given.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF))
+    return left(transport) + unread
 
 
 def close(transport: asyncio.Transport) -> None:

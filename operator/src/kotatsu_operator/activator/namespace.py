@@ -1,14 +1,14 @@
 """The namespace as the activator's watches have shown it."""
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 from typing import Any
 
-from kotatsu_operator.activator.cache.pool import Pool, deleted, pool_view
-from kotatsu_operator.activator.cache.ports import Port, ports_of
+from kotatsu_operator.activator.pool import Pool, Port, pool_view, ports_of
 from kotatsu_operator.core.objects import service_selector, workload_selector
+from kotatsu_operator.core.pool.memory import Route
 from kotatsu_operator.core.pool.spec import BUILT_IN, Scaled
 from kotatsu_operator.core.protocol import SERVICE_LABEL, pool_of_slice
 from kotatsu_operator.kube.client import Scale
@@ -16,11 +16,7 @@ from kotatsu_operator.kube.index import Indexed, Pods, Selectors
 from kotatsu_operator.kube.informer import Feed
 from kotatsu_operator.kube.objects import (
     KINDS,
-    EndpointSlice,
     Object,
-    Pod,
-    Service,
-    WarmPool,
     parts,
     ref,
     resource_of,
@@ -63,15 +59,7 @@ class View:
         return made
 
     def on_change(self, kind: str) -> Callable[[str, Object], None]:
-        feeds = {
-            "WarmPool": _feed(WarmPool, self._keep_pool, self._forget_pool, self.pools),
-            "Service": _feed(Service, self._keep_service, self._forget_service, self.services),
-            "Pod": _feed(Pod, self._keep_pod, self._forget_pod, self.pods),
-            "EndpointSlice": _feed(
-                EndpointSlice, self._keep_slice, self._forget_slice, self.slices
-            ),
-        }
-        feed = feeds.get(kind) or self._workload_feed(kind)
+        feed = self._feed(kind)
 
         def apply(change: str, obj: Object) -> None:
             # All at once: the publisher must never see half of a list.
@@ -84,14 +72,23 @@ class View:
 
         return apply
 
-    def _workload_feed(self, kind: str) -> Feed[str]:
-        """How the workloads of a kind get into this view, by their `ref`."""
+    def _feed(self, kind: str) -> Feed[str]:
+        """How the objects of a kind get into this view: by name, workloads by their `ref`."""
+        parts_of: dict[str, tuple[Any, Any, Any]] = {
+            "WarmPool": (self._keep_pool, self._forget_pool, self.pools),
+            "Service": (self._keep_service, self._forget_service, self.services),
+            "Pod": (self._keep_pod, self._forget_pod, self.pods),
+            "EndpointSlice": (self._keep_slice, self._forget_slice, self.slices),
+        }
+        if kind in parts_of:
+            keep, forget, store = parts_of[kind]
+            return Feed(KINDS[kind], keep, forget, lambda _: store, _name)
         return Feed(
             resource_of(self.scaled[kind]),
             partial(self._keep_workload, kind),
             self._forget_workload,
             lambda _: [name for name in self.scales if parts(name)[0] == kind],
-            key=lambda obj: ref(kind, obj["metadata"]["name"]),
+            lambda obj: ref(kind, _name(obj)),
         )
 
     def _tell(self, concerned: set[str]) -> None:
@@ -113,7 +110,8 @@ class View:
         known = self.pools.get(name)
         if known is None or known.deleted:
             return ()
-        self.pools[name] = deleted(known)
+        # On the native route, until its pods answer.
+        self.pools[name] = replace(known, deleted=True, route=Route.NATIVE)
         return (name,)
 
     def _keep_service(self, obj: Object) -> Iterable[str]:
@@ -125,12 +123,12 @@ class View:
         self._service_selectors.pop(name, None)
         if selector := service_selector(obj):
             self._service_selectors[name] = {"matchLabels": selector}
-        return self._pools_of_service(name)
+        return self.pools.having(("service", name))
 
     def _forget_service(self, name: str) -> Iterable[str]:
         self.services.pop(name, None)
         self._service_selectors.pop(name, None)
-        return self._pools_of_service(name)
+        return self.pools.having(("service", name))
 
     def _keep_pod(self, obj: Object) -> Iterable[str]:
         pod = pod_view(obj)
@@ -167,21 +165,19 @@ class View:
         self.scales.pop(name, None)
         return self.pools.having(("target", name))
 
-    def _pools_of_service(self, name: str) -> Iterable[str]:
-        return self.pools.having(("service", name))
-
     def _pools_of_slice(self, obj: Object) -> Iterable[str]:
         # An activator's slice also names its pool: the Service's label may have been removed.
         labels = obj["metadata"].get("labels") or {}
+        found = self.pools.having(("service", labels.get(SERVICE_LABEL)))
         named = pool_of_slice(obj) if is_ours(obj) else ""
-        return [*self._pools_of_service(labels.get(SERVICE_LABEL, "")), *([named] if named else ())]
+        return [*found, named] if named else found
 
     def _pools_of_pod(self, pod: PodView) -> Iterable[str]:
         """The pools of a pod, by Service or target; of an activator, those it has published."""
         published = map(self.slices.__getitem__, self.slices.having(("pod", pod.uid)))
         found = dict.fromkeys(map(pool_of_slice, published))
         for service in self._service_selectors.picking(pod.labels):
-            found |= dict.fromkeys(self._pools_of_service(service))
+            found |= dict.fromkeys(self.pools.having(("service", service)))
         for workload in self.selectors.picking(pod.labels):
             found |= dict.fromkeys(self.pools.having(("target", workload)))
         return found
@@ -260,13 +256,8 @@ class View:
         return ports_of(self.services.get(service))
 
 
-def _feed(
-    kind: Any,
-    keep: Callable[[Object], Iterable[str]],
-    forget: Callable[[str], Iterable[str]],
-    store: Iterable[str],
-) -> Feed[str]:
-    return Feed(kind, keep, forget, lambda _: store, key=lambda obj: obj["metadata"]["name"])
+def _name(obj: Object) -> str:
+    return str(obj["metadata"]["name"])
 
 
 def _terms_of_pool(pool: Pool) -> Iterable[Hashable]:

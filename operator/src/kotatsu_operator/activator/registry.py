@@ -1,14 +1,12 @@
-"""The client connections of one pool: their states, the timeout of held ones, and their use."""
+"""The client connections of one pool: their states, and their use."""
 
-import asyncio
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum, auto
 from math import inf
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from kotatsu_operator.activator.proxy.client import Client
+    from kotatsu_operator.activator.splice import Client
 
 
 class State(Enum):
@@ -73,51 +71,6 @@ class Registry:
         for clients in (self._by_state[client.state], self.held, self.joined):
             clients.pop(client, None)
         client.state = State.ENDING
-
-
-_AT_ONCE = 0.01
-"""Seconds: connections whose timeouts are this close together time out together."""
-
-
-class HoldTimer:
-    """Calls `on_timeout` for each held connection that has waited for `timeout()` seconds.
-
-    `held` are in order of arrival; a changed timeout applies to those that already wait.
-    """
-
-    def __init__(
-        self,
-        held: "Iterable[Client]",
-        timeout: Callable[[], float],
-        on_timeout: "Callable[[Client], None]",
-    ) -> None:
-        self._held, self._timeout, self._on_timeout = held, timeout, on_timeout
-        self._timer: asyncio.TimerHandle | None = None
-
-    def start(self) -> None:
-        """Time the first held connection; later ones time out after it."""
-        if self._timer is None:
-            self.check()
-
-    def check(self) -> None:
-        """Call `on_timeout` for connections past the timeout, and schedule the next check."""
-        self.close()
-        loop = asyncio.get_running_loop()
-        now, timeout = loop.time(), self._timeout()
-        late = []
-        for client in self._held:
-            left = client.since + timeout - now
-            if left > 0:
-                self._timer = loop.call_later(max(left, _AT_ONCE), self.check)
-                break
-            late.append(client)
-        for client in late:
-            self._on_timeout(client)
-
-    def close(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
 
 
 MOVING_FOR = 2.0

@@ -1,16 +1,22 @@
-"""The EndpointSlices of an activator: when it publishes them, and their content. Pure.
+"""The EndpointSlices of activators: when they are published, their content, and lost ones.
 
 One slice per pool, activator pod and address family. It is emptied, and not deleted, when the
 pool's own pods answer: it records which port belongs to which pool while a kube-proxy may still use
 it.
+
+A lost pod (see `kube.pod.PodView.lost`) stays a ready endpoint while its object exists, because
+normally only its own activator changes a slice. So the others withdraw it.
 """
 
+import asyncio
 import hashlib
+import logging
 from collections.abc import Mapping
+from math import inf
 from typing import Any
 
-from kotatsu_operator.activator.cache.pool import Pool
-from kotatsu_operator.activator.cache.ports import PodIdentity, family_of
+from kotatsu_operator.activator.namespace import View
+from kotatsu_operator.activator.pool import PodIdentity, Pool, family_of
 from kotatsu_operator.core.pool.memory import Route
 from kotatsu_operator.core.protocol import (
     EPOCH_ANNOTATION,
@@ -21,8 +27,13 @@ from kotatsu_operator.core.protocol import (
     SERVICE_LABEL,
     pool_label,
 )
-from kotatsu_operator.kube.objects import Object
+from kotatsu_operator.kube.client import Kube
+from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable
+from kotatsu_operator.kube.objects import EndpointSlice, Object
 from kotatsu_operator.kube.pod import PodView
+from kotatsu_operator.kube.slices import owner_of, slice_view
+
+log = logging.getLogger(__name__)
 
 PORT_REST = 150.0
 """Seconds that an emptied slice and its listener stay: no other pool gets the port, and a
@@ -109,7 +120,12 @@ def make_slice(
     Port names are those of the Service, with the numbers that this activator listens on. Cloud load
     balancers in IP mode need nodeName and the Pod targetRef.
     """
-    names: dict[str, Any] = {p.get("name", ""): p for p in service["spec"].get("ports") or ()}
+    of_service = {p.get("name", ""): p for p in service["spec"].get("ports") or ()}
+    published: list[Object] = []
+    for name, number in sorted(ports.items()):
+        published.append({"name": name, "port": number, "protocol": "TCP"})
+        if app_protocol := of_service.get(name, {}).get("appProtocol"):
+            published[-1]["appProtocol"] = app_protocol
     endpoint = {
         "addresses": [me.address(family)],
         "conditions": dict(CONDITIONS.get(state, {})),
@@ -136,19 +152,7 @@ def make_slice(
         },
         "addressType": family,
         "endpoints": [] if state == "empty" else [endpoint],
-        "ports": [
-            {
-                "name": name,
-                "port": number,
-                "protocol": "TCP",
-                **(
-                    {"appProtocol": names[name]["appProtocol"]}
-                    if names.get(name, {}).get("appProtocol")
-                    else {}
-                ),
-            }
-            for name, number in sorted(ports.items())
-        ],
+        "ports": published,
     }
 
 
@@ -171,3 +175,103 @@ def _said(obj: Object) -> tuple[Any, ...]:
         [(p.get("name", ""), p.get("port"), p.get("appProtocol")) for p in obj.get("ports") or ()],
         [(e.get("addresses"), e.get("conditions")) for e in obj.get("endpoints") or ()],
     )
+
+
+# --- the endpoints of lost activators ---
+
+TAKE_AGAIN = 10.0
+"""Seconds between two withdrawals of one slice: if its activator sees its pod differently, the two
+must not overwrite each other in a loop."""
+
+BELIEVED_FOR = 5.0
+"""Seconds for which a pod that the API server reported as lost is not read again."""
+
+ENDS_WITHIN = 2.0
+"""Seconds for which a terminating activator may still update its slices itself."""
+
+RETRY = 1.0
+
+
+class Lost:
+    """The endpoints of lost activators, including its own."""
+
+    def __init__(self, kube: Kube, view: View, me: PodIdentity) -> None:
+        self._kube, self._view, self._me = kube, view, me
+        self._at: dict[tuple[str, str], float] = {}
+        """In loop time: when a slice was last withdrawn (taken), by its name; by the uid of a pod,
+        when the API server last reported it as lost (lost), and when it was first seen terminating
+        while it serves (ending)."""
+
+    def state(self, pool: Pool, family: str, there: Object | None) -> str:
+        """The state to publish this endpoint in: serving, or that of a lost pod."""
+        me = self._my_pod
+        if me is None or not me.lost:
+            return "serving"
+        others_answer = self._others_answer(pool, family)
+        serves = may_serve(me, mine_is_ready=is_ready(there), others_answer=others_answer)
+        return "serving" if serves else state_of_lost(me)
+
+    async def take_back(self, pool: Pool, family: str, mine: Object | None) -> list[float]:
+        """Make the endpoints of lost activators not ready; returns delays in seconds until retries.
+
+        `mine` is this activator's slice of the pool and family.
+        """
+        due: list[float] = []
+        for obj in self._view.published(pool.name, family):
+            pod = self._view.owner(obj)
+            if pod is None or not pod.lost or pod.uid == self._me.uid or not is_ready(obj):
+                continue
+            native = self._native_ready(pool, family)
+            if may_take_back(pod, self._my_pod, mine_is_ready=is_ready(mine), native_ready=native):
+                due += await self._take_one_back(pool, obj, pod)
+        return due
+
+    def forget_old(self) -> None:
+        now = asyncio.get_running_loop().time()
+        self._at = {what: at for what, at in self._at.items() if at + TAKE_AGAIN >= now}
+
+    @property
+    def _my_pod(self) -> PodView | None:
+        pod = self._view.pods.get(self._me.pod)
+        return pod if pod is not None and pod.uid == self._me.uid else None
+
+    def _others_answer(self, pool: Pool, family: str) -> bool:
+        """Whether clients would get an answer if this activator were no endpoint."""
+        if self._native_ready(pool, family) > 0:
+            return True
+        published = self._view.published(pool.name, family)
+        owners = [self._view.owner(obj) for obj in published if is_ready(obj)]
+        return any(pod and not pod.lost and pod.uid != self._me.uid for pod in owners)
+
+    def _native_ready(self, pool: Pool, family: str) -> int:
+        """Ready endpoints of the pool's own pods; 0 with route Always: its Service selects none."""
+        return 0 if pool.always else self._view.native_ready(pool.service, family)
+
+    async def _take_one_back(self, pool: Pool, obj: Object, pod: PodView) -> list[float]:
+        name, now = obj["metadata"]["name"], asyncio.get_running_loop().time()
+        wait = self._at.get(("taken", name), -inf) + TAKE_AGAIN - now
+        if state_of_lost(pod) == "leaving":
+            wait = max(wait, self._at.setdefault(("ending", pod.uid), now) + ENDS_WITHIN - now)
+        if wait > 0:
+            return [wait]
+        try:
+            if not await self._is_lost(obj, pod.uid, now):
+                return [RETRY]  # the watch of pods has not shown it yet
+            await self._kube.replace(EndpointSlice, self._me.namespace, taken_back(obj, pod))
+        except (ConflictError, NotFoundError):
+            return [RETRY]  # its activator or another one was faster
+        except (*Unreachable, OSError) as error:
+            log.warning("%s: cannot withdraw a lost activator's endpoint: %s", pool.name, error)
+            return [RETRY]
+        log.warning("%s: activator %s is lost; its endpoint is withdrawn", pool.name, pod.key[1])
+        self._at["taken", name] = now
+        return []
+
+    async def _is_lost(self, obj: Object, uid: str, now: float) -> bool:
+        """Whether the API server reports a pod as lost; one read serves all pools."""
+        if self._at.get(("lost", uid), -inf) + BELIEVED_FOR < now:
+            pod = await owner_of(self._kube, slice_view(obj))
+            if pod is None or not pod.lost:
+                return False
+            self._at["lost", uid] = now
+        return True

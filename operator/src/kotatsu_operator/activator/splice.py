@@ -7,13 +7,15 @@ never written again: the pod may have processed the request.
 
 import asyncio
 import time
-from typing import Protocol
+from typing import TYPE_CHECKING, cast
 
-from kotatsu_operator.activator.cache.ports import UNKNOWN, Port
-from kotatsu_operator.activator.http.peek import NOTHING, Kind, Requests, asks_to_upgrade, peek
-from kotatsu_operator.activator.proxy import sockets
-from kotatsu_operator.activator.proxy.registry import Moved, State, Traffic
-from kotatsu_operator.activator.proxy.upstream import Side, Upstream
+from kotatsu_operator.activator import sockets
+from kotatsu_operator.activator.head import NOTHING, Kind, Requests, asks_to_upgrade, peek
+from kotatsu_operator.activator.pool import UNKNOWN, Port
+from kotatsu_operator.activator.registry import State, Traffic
+
+if TYPE_CHECKING:
+    from kotatsu_operator.activator.connections import Connections
 
 BODY_KEPT = 16 * 1024
 """Bytes beyond its request head that a held connection may send before reading pauses."""
@@ -29,41 +31,154 @@ FIRST_LINE_WITHIN = 10.0
 """Seconds from the first byte until the request line is complete, or the bytes are not HTTP/1. A
 client that takes longer is closed: slow drips are a typical attack."""
 
+LINGER = 60.0
+"""Seconds that a client may keep its half of a connection open after the pod has ended its own: a
+client's pool of idle connections may never detect that."""
 
-class Owner(Protocol):
-    """The owner of a client connection (its pool), which is called on events."""
 
-    moved: Moved
-    """The pool's byte counts."""
-    idle_timeout: float
-    """Seconds for which a quiet connection is in use."""
+class Side(asyncio.Protocol):
+    """One side of a spliced connection: a transport that may not be there yet, or not any more."""
 
-    def came(self, client: "Client") -> None:
-        """Called once, when the connection is accepted."""
+    __slots__ = ("has_finished", "is_full", "other", "transport")
 
-    def arrived(self, client: "Client") -> None:
-        """Called once, when the first request line, or anything but HTTP/1, has been read."""
+    def __init__(self, other: "Side | None" = None) -> None:
+        self.transport: asyncio.Transport | None = None
+        self.other = other
+        """The side that this one is joined to."""
+        self.has_finished = False
+        """Whether this side has ended its half of the connection."""
+        self.is_full = False
+        """Whether this side's write buffer is full."""
 
-    def completed(self, client: "Client") -> None:
-        """Called with each read from the one that completes the request head, before a pod."""
+    def weigh(self) -> int:
+        """Count the bytes that the two sides have not read; returns their number."""
+        return 0 if self.other is None else self.other.weigh()
 
-    def keeps(self, client: "Client", number: int) -> None:
-        """Called when the number of its buffered bytes has changed."""
+    # --- calls from the event loop ---
 
-    def wrote(self, client: "Client") -> None:
-        """Called when a side was written to, once until the client has settled."""
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Pause writing as soon as the kernel does not accept all bytes."""
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.set_write_buffer_limits(0)
 
-    def evicted(self, client: "Client") -> None:
-        """Called when the memory for its buffered bytes is exhausted; ends the connection."""
+    def pause_writing(self) -> None:
+        """This side reads slowly: stop reading from the other one."""
+        self.is_full = True
+        if self.other is not None:
+            self.other.pause_reading()
+        self.weigh()
 
-    def left(self, client: "Client") -> None:
-        """Called once, when the connection has ended; `client.upstream` is set if it had a pod."""
+    def resume_writing(self) -> None:
+        self.is_full = False
+        if self.other is not None:
+            self.other.resume_reading()
+        self.weigh()
 
-    def may_resume(self, client: "Client") -> bool:
-        """Called when the client of a quiet connection sends again; if False, `resume` follows."""
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End the other side in the same way as this one: close or reset."""
+        self.transport = None
+        if self.other is not None:
+            if exc is None or self.has_finished:
+                self.other.close()
+            else:
+                self.other.reset()
+        self.weigh()
 
-    def is_ending(self, client: "Client") -> bool:
-        """Called when a request begins: whether it should be the last of its connection."""
+    # --- calls from the other side ---
+
+    def finish(self) -> None:
+        """The other side has ended its half of the connection: forward that."""
+        if self.transport is not None and self.transport.can_write_eof():
+            self.transport.write_eof()
+
+    def close(self) -> None:
+        if self.transport is not None:
+            sockets.close(self.transport)
+
+    def reset(self) -> None:
+        """Reset the connection: the other side was cut off."""
+        if self.transport is not None:
+            sockets.reset(self.transport)
+
+    def abort(self) -> None:
+        """Reset the connection at once, whatever the other side has not read."""
+        if self.transport is not None:
+            sockets.abort(self.transport)
+
+    def pause_reading(self) -> None:
+        """The other side reads slowly: stop reading from this one."""
+        if self.transport is not None:
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        transport = self.transport
+        if transport is not None and not self.has_finished and not transport.is_closing():
+            transport.resume_reading()
+
+
+class Upstream(Side):
+    """The side that faces the pod."""
+
+    __slots__ = ("_client", "_early", "_is_joined", "_linger")
+
+    def __init__(self, client: "Client") -> None:
+        super().__init__(client)
+        self._client = client
+        self._is_joined = False
+        self._early = b""
+        """Bytes from the pod before it was joined to its client."""
+        self._linger: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        sockets.prepare(transport.get_extra_info("socket"))
+        sockets.bound(transport.get_extra_info("socket"), sockets.UNREAD_POD)
+
+    def data_received(self, data: bytes) -> None:
+        if self._is_joined:
+            self._client.write(data)
+        else:
+            self._early += data
+            self.pause_reading()  # until it is joined: one read is enough
+
+    def eof_received(self) -> bool:
+        """The pod has ended its half; the client must end its own within LINGER seconds."""
+        self.has_finished = True
+        if not self._is_joined:
+            return True
+        self._client.finish()
+        if self._client.has_finished:
+            self._client.close()
+            return False
+        self._linger = asyncio.get_running_loop().call_later(LINGER, self.close)
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._linger is not None:
+            self._linger.cancel()
+        if self._is_joined:
+            super().connection_lost(exc)
+        self.transport = None
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the pod can be joined; nothing was written to one that has closed at once."""
+        return self.transport is not None and bool(self._early or not self.has_finished)
+
+    def join(self) -> None:
+        """Forward bytes to the client from now on, beginning with those that came early."""
+        self._is_joined = True
+        early, self._early = self._early, b""
+        if early:
+            self._client.write(early)
+            if not self._client.is_full:
+                self.resume_reading()
+        if self.has_finished and not self.eof_received():
+            self.close()
+
+    def write(self, data: bytes) -> None:
+        if self.transport is not None:
+            self.transport.write(data)
 
 
 class Client(Side):
@@ -75,7 +190,7 @@ class Client(Side):
         "seen", "since", "state", "traffic", "upstream",
     )  # fmt: skip
 
-    def __init__(self, owner: Owner, port: Port = UNKNOWN) -> None:
+    def __init__(self, owner: "Connections", port: Port = UNKNOWN) -> None:
         super().__init__()
         self.owner = owner
         self.port = port
@@ -109,10 +224,6 @@ class Client(Side):
         """The bytes that the client had not read at the last check, and the time of the last byte
         to it."""
 
-    @property
-    def other(self) -> Upstream | None:
-        return self.upstream
-
     # --- calls from the event loop ---
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -133,7 +244,8 @@ class Client(Side):
         if self._held_back or (is_quiet and not self.owner.may_resume(self)):
             self._held_back = True
             self._pause()
-            self._keep(data)
+            self._buffer += data
+            self.weigh()
             return
         self._send(upstream, data)
 
@@ -148,7 +260,8 @@ class Client(Side):
             else:
                 data = requests.follow(data)
             if not data:
-                self._close_when_quiet()
+                if self.deadline is None:
+                    self._close_when_quiet()
                 return
         self._moved.up += len(data)
         upstream.write(data)
@@ -156,26 +269,21 @@ class Client(Side):
 
     def _close_when_quiet(self) -> None:
         """Close if the pod does not, although it was asked to: later bytes get no answer."""
-        if self.deadline is None:
-            self.deadline = asyncio.get_running_loop().call_later(
-                ANSWERED_FOR, self._close_if_quiet
-            )
-
-    def _close_if_quiet(self) -> None:
-        self.deadline = None
         traffic = self.traffic
         quiet_for = time.monotonic() - traffic.down_at
         if traffic.down_at > traffic.up_at and quiet_for >= ANSWERED_FOR:
             self.close()
         else:
-            self._close_when_quiet()
+            loop = asyncio.get_running_loop()
+            self.deadline = loop.call_later(ANSWERED_FOR, self._close_when_quiet)
 
     def _look(self, data: bytes) -> None:
         """Buffer the bytes of a client without a pod, and parse them."""
         if self._answered:
             return
         known = len(self._buffer)
-        self._keep(data)
+        self._buffer += data
+        self.weigh()
         if self._answered or not self.is_open:
             return  # evicted
         self.seen = peek(self._buffer, self.seen, known)
@@ -185,45 +293,34 @@ class Client(Side):
             self.owner.arrived(self)
         elif not known:
             self._close_after(FIRST_LINE_WITHIN)
-        if self.is_complete:
+        if self.seen.is_final:
             self.owner.completed(self)
-        if self.is_complete and len(self._buffer) > self.seen.head_end + BODY_KEPT:
-            self._pause()
-            self.weigh()
-
-    def _keep(self, data: bytes) -> None:
-        self._buffer += data
-        self.weigh()
-
-    def _let_go(self) -> bytes:
-        kept, self._buffer = bytes(self._buffer), bytearray()
-        return kept
+            if len(self._buffer) > self.seen.head_end + BODY_KEPT:
+                self._pause()
+                self.weigh()
 
     def _wrote(self) -> None:
         if self._is_settled:
             self._is_settled = False
-            self.owner.wrote(self)
+            self.owner.limit.wrote(self)
 
     def weigh(self) -> int:
         """Count its buffered bytes; returns the bytes that the two sides have not read.
 
         For a side that is not read this includes the kernel's receive buffer.
         """
-        kept = 0
-        if self.transport is not None and (self.upstream is not None or self._paused):
-            kept += self.weight
-        if self.upstream is not None:
-            kept += self.upstream.weight
-        self.owner.keeps(self, kept + len(self._buffer))
+        kept, upstream = 0, self.upstream
+        if upstream is not None or self._paused:
+            kept += sockets.weight(self.transport, has_finished=self.has_finished)
+        if upstream is not None:
+            kept += sockets.weight(upstream.transport, has_finished=upstream.has_finished)
+        self.owner.limit.kept.keep(self, kept + len(self._buffer))
         return kept
 
     def settle(self) -> bool:
         """Count the written bytes again; returns whether the other sides have read them."""
         self._is_settled = not self.weigh()
         return self._is_settled
-
-    def evict(self) -> None:
-        self.owner.evicted(self)
 
     def _pause(self) -> None:
         if self.transport is not None and not self._paused:
@@ -249,9 +346,8 @@ class Client(Side):
         return not self.upstream.has_finished
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End the hold, or the other side in the same way as this one: close or reset."""
         self._forget_deadline()
-        self._let_go()
+        self._buffer.clear()
         super().connection_lost(exc)
         self.owner.left(self)
 
@@ -260,11 +356,6 @@ class Client(Side):
     @property
     def is_open(self) -> bool:
         return self.transport is not None and not self.transport.is_closing()
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether all bytes that are needed before the splice have been read."""
-        return self.seen.is_final
 
     @property
     def head(self) -> bytes:
@@ -279,7 +370,7 @@ class Client(Side):
             self.transport.close()
             return
         self._answered = True
-        self._let_go()
+        self._buffer.clear()
         if self.seen.is_head:
             data = data[: data.index(b"\r\n\r\n") + 4]  # the answer to HEAD has no body
         self.transport.write(data)
@@ -295,31 +386,31 @@ class Client(Side):
         directly.
         """
         self._forget_deadline()
-        self.upstream = upstream
-        first = self._let_go()
+        self.upstream = self.other = upstream
         if self.seen.kind is Kind.HTTP1:
             self._requests = Requests()
             self.traffic.is_http1 = True
-        self.traffic.sent(len(first), time.monotonic())
+        self.traffic.sent(len(self._buffer), time.monotonic())
         if self.transport is not None:
             sockets.bound(self.transport.get_extra_info("socket"), sockets.UNREAD_CLIENT)
-        # Before the write, which may pause reading again.
-        self._go_on()
-        self._send(upstream, first, ends=asks_to_close)
+        self._flush(upstream, ends=asks_to_close)
         upstream.join()
         self.weigh()
 
     def resume(self) -> None:
         """Forward the bytes that waited for an announcement."""
         self._held_back = False
-        if self.upstream is None or self.transport is None:
-            return
-        kept = self._let_go()
-        self._go_on()
-        self._send(self.upstream, kept)
-        self.weigh()
-        if self.has_finished:
-            self.upstream.finish()
+        if self.upstream is not None:
+            self._flush(self.upstream)
+            self.weigh()
+            if self.has_finished:
+                self.upstream.finish()
+
+    def _flush(self, upstream: Upstream, *, ends: bool = False) -> None:
+        kept = bytes(self._buffer)
+        self._buffer.clear()
+        self._go_on()  # before the write, which may pause reading again
+        self._send(upstream, kept, ends=ends)
 
     def write(self, data: bytes) -> None:
         self.traffic.received(data, time.monotonic())
@@ -340,7 +431,7 @@ class Client(Side):
         if self.is_full:
             before = self._progress
             self._progress = (sockets.left(self.transport), self.traffic.down_at)
-            if self._progress == before and self.upstream.is_over:
+            if self._progress == before and sockets.has_finished(self.upstream.transport):
                 self.abort()
         elif self.upstream.is_full and sockets.is_broken(self.transport.get_extra_info("socket")):
             self.abort()

@@ -3,29 +3,29 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from math import inf
 
-from kotatsu_operator.activator.cache.namespace import View
-from kotatsu_operator.activator.cache.pool import Pool
-from kotatsu_operator.activator.cache.ports import FAMILIES, PodIdentity, Port
-from kotatsu_operator.activator.endpoints.lost import Lost
-from kotatsu_operator.activator.endpoints.published import DELETED_REST, Published
-from kotatsu_operator.activator.endpoints.slices import (
+from kotatsu_operator.activator.namespace import View
+from kotatsu_operator.activator.pool import FAMILIES, PodIdentity, Pool, Port, successors
+from kotatsu_operator.activator.slices import (
     PORT_REST,
+    Lost,
     families,
     make_slice,
     same_slice,
     slice_name,
     wants_slice,
 )
-from kotatsu_operator.activator.proxy.client import Client
+from kotatsu_operator.activator.sockets import prepare
+from kotatsu_operator.activator.splice import Client
 from kotatsu_operator.core.pool.memory import Route
 from kotatsu_operator.core.protocol import pool_of_slice
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable, is_refusal
-from kotatsu_operator.kube.objects import EndpointSlice, Object
+from kotatsu_operator.kube.objects import EndpointSlice, Object, version_of
 from kotatsu_operator.kube.slices import is_ours, owner_of, slice_view
 
 log = logging.getLogger(__name__)
@@ -39,8 +39,94 @@ REFUSED_REST = 5.0
 DELETE_AGAIN = 1.0
 """Seconds between two attempts to delete a slice after a restart."""
 
+DELETED_REST = 60.0
+"""Seconds that the slice of a deleted pool waits for its target's own pods to answer."""
+
 NewClient = Callable[[str, Port], Client]
 """Creates the protocol for a connection to a pool, by a port of its Service."""
+
+
+@dataclass
+class Listener:
+    """A listening socket for one port of a Service."""
+
+    port: Port
+    number: int = 0
+    """The port number that the activator listens on."""
+    server: asyncio.Server | None = None
+
+
+@dataclass
+class Published:
+    """What is published of one pool in one address family: a slice and its listeners."""
+
+    name: str
+    """The slice's."""
+    address: str | None
+    """The address to listen on."""
+    new_client: Callable[[Port], asyncio.BaseProtocol]
+    """Creates the protocol for a connection to a port of the Service."""
+    there: Object | None = None
+    """The slice as last read, written or watched."""
+    listeners: list[Listener] = field(default_factory=list)
+    watched: bool = False
+    """Whether the watch has shown the slice."""
+    emptied_at: float | None = None
+    deleted_since: float | None = None
+    native_since: float | None = None
+    """Since when a native endpoint has been ready, in loop time."""
+
+    @property
+    def serves(self) -> bool:
+        return bool(self.there and self.there.get("endpoints"))
+
+    def catch_up(self, seen: Object | None) -> None:
+        """Detect changes of the slice by other clients, so that it is published again."""
+        if seen is None and self.watched:
+            self.there = None
+        elif seen is not None and self.there is not None:
+            self.there = max(self.there, seen, key=version_of)
+        self.watched = seen is not None
+
+    def native_for(self, ready: int, now: float) -> float:
+        self.native_since = (self.native_since or now) if ready else None
+        return now - (self.native_since or now)
+
+    def is_abandoned(self, pool: Pool, now: float) -> bool:
+        """Whether a deleted pool needs no slice: after DELETED_REST seconds, or if it has none."""
+        self.deleted_since = (self.deleted_since or now) if pool.deleted else None
+        if self.deleted_since is None:
+            return False
+        return not self.serves or now - self.deleted_since >= DELETED_REST
+
+    async def follow(self, ports: Sequence[Port]) -> None:
+        """Listen for each port of the Service; an edited port keeps its listener."""
+        known = successors([listener.port for listener in self.listeners], ports)
+        for listener in self.listeners:
+            listener.port = known.get(listener.port, listener.port)
+        for port in ports:
+            if port not in known.values():
+                await self.listen(port)
+
+    async def listen(self, port: Port, number: int = 0) -> None:
+        """Listen for one port, on a number that is free or on this one.
+
+        Raises OSError, OverflowError or ValueError for a number that cannot be bound.
+        """
+        listener = Listener(port)
+        listener.server = await asyncio.get_running_loop().create_server(
+            lambda: self.new_client(listener.port), self.address, number, backlog=4096
+        )
+        for made in listener.server.sockets:
+            prepare(made)
+        listener.number = listener.server.sockets[0].getsockname()[1]
+        self.listeners.append(listener)
+
+    def close(self) -> None:
+        for listener in self.listeners:
+            if listener.server is not None:
+                listener.server.close()
+        self.listeners.clear()
 
 
 PoolFamily = tuple[str, str]
@@ -52,6 +138,7 @@ class Publisher:
 
     def __init__(self, kube: Kube, view: View, me: PodIdentity, new_client: NewClient) -> None:
         self._kube, self._view, self._me, self._new_client = kube, view, me, new_client
+        self._lost = Lost(kube, view, me)
         self.published: dict[PoolFamily, Published] = {}
         self.leaving = False
         self._said_leaving = False
@@ -64,8 +151,6 @@ class Publisher:
         """Pools that need a slice and have none yet."""
         self._refused: set[str] = set()
         """Pools whose slice the API server rejects; other pools are not affected."""
-
-        self._lost = Lost(kube, view, me)
 
     async def adopt(self) -> None:
         """After a restart in place: listen again on the ports in this activator's slices.
@@ -94,7 +179,9 @@ class Publisher:
                 self._adopt_one(key, record)
 
     def _new_record(self, key: PoolFamily, there: Object | None = None) -> Published:
-        return Published(self._me.address(key[1]), partial(self._new_client, key[0]), there)
+        pool, family = key
+        name, address = slice_name(pool, self._me, family), self._me.address(family)
+        return Published(name, address, partial(self._new_client, pool), there)
 
     def _adopt_one(self, key: PoolFamily, record: Published) -> None:
         if not record.serves:
@@ -103,13 +190,11 @@ class Publisher:
 
     async def _discard(self, record: Published) -> bool:
         """Delete a slice and retry until it succeeds; False if the API server rejects it."""
-        assert record.there is not None  # noqa: S101  (it is adopted)
         while True:
             try:
-                await self._delete(record.there)
+                await self._delete(record.name)
             except (ConflictError, *Unreachable) as error:
-                name = record.there["metadata"]["name"]
-                log.warning("cannot delete the slice %s: %s", name, error)
+                log.warning("cannot delete the slice %s: %s", record.name, error)
                 if is_refusal(error):
                     return False
                 await asyncio.sleep(DELETE_AGAIN)
@@ -154,7 +239,7 @@ class Publisher:
         soonest: list[float] = []
         complete = True
         self._refused.discard(name)
-        for key in self._families_of(name):
+        for key in self._keys(name):
             try:
                 soonest += await self._sync_family(key)
                 soonest += await self._take_back(key)
@@ -176,16 +261,13 @@ class Publisher:
     async def sweep(self) -> None:
         """Delete the slices of activators whose pod is gone."""
         uids = {pod.uid for pod in self._view.pods.values()} | {self._me.uid}
-        for obj in list(self._view.slices.values()):
+        for name, obj in list(self._view.slices.items()):
             if not is_ours(obj) or slice_view(obj).pod_uid in uids:
                 continue
             with contextlib.suppress(*Unreachable):
                 if await owner_of(self._kube, slice_view(obj)) is None:
-                    log.info(
-                        "deleting the slice %s of an activator that no longer exists",
-                        obj["metadata"]["name"],
-                    )
-                    await self._delete(obj)
+                    log.info("deleting the slice %s of an activator that no longer exists", name)
+                    await self._delete(name)
         self._lost.forget_old()
 
     async def withdraw(self) -> None:
@@ -194,14 +276,14 @@ class Publisher:
         for record in list(self.published.values()):
             if record.there is not None:
                 with contextlib.suppress(*Unreachable):
-                    await self._delete(record.there)
+                    await self._delete(record.name)
 
     # --- one pool ---
 
-    def _families_of(self, name: str) -> list[PoolFamily]:
+    def _keys(self, name: str) -> list[PoolFamily]:
         """A pool with each family that has a slice, or that both its Service and this pod have."""
         pool = self._view.pools.get(name)
-        wanted = self._families(pool) if pool is not None else []
+        wanted = [] if pool is None else self._families(pool)
         return [(name, f) for f in FAMILIES if f in wanted or (name, f) in self.published]
 
     def _families(self, pool: Pool) -> list[str]:
@@ -210,17 +292,16 @@ class Publisher:
     async def _sync_family(self, key: PoolFamily) -> list[float]:
         """Update one slice; returns the delays in seconds until the next checks."""
         now = asyncio.get_running_loop().time()
-        name = key[0]
-        pool = self._view.pools.get(name)
-        record = self.published.get(key)
+        name, family = key
+        pool, record = self._view.pools.get(name), self.published.get(key)
         if record is None:
             record = self.published[key] = self._new_record(key)
-        record.catch_up(self._view.slices.get(slice_name(name, self._me, key[1])))
-        ready = 0 if pool is None else self._view.native_ready(pool.service, key[1])
+        record.catch_up(self._view.slices.get(record.name))
+        ready = 0 if pool is None else self._view.native_ready(pool.service, family)
         native_for = record.native_for(ready, now)
         wanted = (
             pool is not None
-            and key[1] in self._families(pool)
+            and family in self._families(pool)
             and wants_slice(pool, ready, native_for, record.serves)
             and not record.is_abandoned(pool, now)
         )
@@ -236,12 +317,16 @@ class Publisher:
             await self._empty(record, now)
         elif record.listeners and record.emptied_at is None:
             record.emptied_at = now  # another client has deleted or emptied the slice
-        # Until kube-proxy has synced, clients still come, and its pods serve them.
-        is_needed = self._serves(name) or (ready > 0 and self._listens(name))
-        if pool is not None and pool.deleted and not is_needed:
-            self._view.pools.pop(name, None)
+        if pool is not None and pool.deleted:
+            of = [r for f in FAMILIES if (r := self.published.get((name, f))) is not None]
+            # Until kube-proxy has synced, clients still come, and its pods serve them.
+            if not any(r.serves or (ready > 0 and r.listeners) for r in of):
+                self._view.pools.pop(name, None)
         if record.emptied_at is not None and now - record.emptied_at >= PORT_REST:
-            await self._forget(key, record)
+            if record.there is not None:
+                await self._delete(record.name)
+            record.close()
+            del self.published[key]
         elif record.there is None and not record.listeners:
             del self.published[key]
         elif record.emptied_at is not None:
@@ -254,22 +339,20 @@ class Publisher:
             return []
         return await self._lost.take_back(pool, key[1], None if record is None else record.there)
 
-    def _serves(self, pool: str) -> bool:
-        return any(record.serves for record in self._records(pool))
-
-    def _listens(self, pool: str) -> bool:
-        return any(record.listeners for record in self._records(pool))
-
-    def _records(self, pool: str) -> list[Published]:
-        return [r for family in FAMILIES if (r := self.published.get((pool, family))) is not None]
-
     async def _publish(self, pool: Pool, key: PoolFamily, record: Published) -> None:
+        """Listen for the ports of the Service, and create or replace the slice that names them."""
         service, ports = self._view.services[pool.service], self._view.ports(pool.service)
         if ports != [listener.port for listener in record.listeners]:
             await record.follow(ports)
         numbers = {li.port.name: li.number for li in record.listeners if li.port in ports}
         state = "leaving" if self.leaving else self._lost.state(pool, key[1], record.there)
-        await self._put(make_slice(pool, service, self._me, key[1], numbers, state=state), record)
+        obj = make_slice(pool, service, self._me, key[1], numbers, state=state)
+        there, namespace = record.there, self._me.namespace
+        if there is None:
+            record.there = await self._kube.create(EndpointSlice, namespace, obj)
+        elif not same_slice(obj, there):
+            obj["metadata"]["resourceVersion"] = there["metadata"]["resourceVersion"]
+            record.there = await self._kube.replace(EndpointSlice, namespace, obj)
         record.emptied_at = None
 
     async def _empty(self, record: Published, now: float) -> None:
@@ -280,30 +363,15 @@ class Publisher:
         )
         record.emptied_at = now
 
-    async def _forget(self, key: PoolFamily, record: Published) -> None:
-        if record.there is not None:
-            await self._delete(record.there)
-        record.close()
-        self.published.pop(key, None)
-
-    async def _delete(self, obj: Object) -> None:
-        await self._kube.delete(EndpointSlice, self._me.namespace, obj["metadata"]["name"])
-
-    async def _put(self, obj: Object, record: Published) -> None:
-        there = record.there
-        if there is None:
-            record.there = await self._kube.create(EndpointSlice, self._me.namespace, obj)
-        elif not same_slice(obj, there):
-            obj["metadata"]["resourceVersion"] = there["metadata"]["resourceVersion"]
-            record.there = await self._kube.replace(EndpointSlice, self._me.namespace, obj)
+    async def _delete(self, name: str) -> None:
+        await self._kube.delete(EndpointSlice, self._me.namespace, name)
 
     async def _reread(self, key: PoolFamily) -> None:
         record = self.published.get(key)
         if record is None:
             return
-        name = slice_name(key[0], self._me, key[1])
         try:
-            record.there = await self._kube.get(EndpointSlice, self._me.namespace, name)
+            record.there = await self._kube.get(EndpointSlice, self._me.namespace, record.name)
         except NotFoundError:
             record.there = None
         except Unreachable as error:

@@ -10,20 +10,10 @@ import resource
 import time
 from collections import Counter, deque
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING
 
-
-class Connection(Protocol):
-    """A client's connection, as its limits see it."""
-
-    def close(self) -> None:
-        """End the connection."""
-
-    def evict(self) -> None:
-        """Release the buffered bytes at once: the memory is exhausted."""
-
-    def settle(self) -> bool:
-        """Count its buffered bytes again; returns whether the other sides have read everything."""
+if TYPE_CHECKING:
+    from kotatsu_operator.activator.splice import Client
 
 
 class KeptBytes:
@@ -36,12 +26,12 @@ class KeptBytes:
     def __init__(self, most: int) -> None:
         self.most = most
         self.total = 0
-        self._bytes: dict[Connection, int] = {}
-        self._by_size: list[dict[Connection, None]] = [{} for _ in range(64)]
+        self._bytes: dict[Client, int] = {}
+        self._by_size: list[dict[Client, None]] = [{} for _ in range(64)]
         """Connections by the number of binary digits of their bytes: neither counting nor evicting
         needs a pass over all of them."""
 
-    def keep(self, keeper: Connection, number: int) -> None:
+    def keep(self, keeper: "Client", number: int) -> None:
         before = self._bytes.get(keeper, 0)
         if number == before:
             return
@@ -58,14 +48,14 @@ class KeptBytes:
         while self.total > self.most:
             self._evict()
 
-    def _class(self, number: int) -> dict[Connection, None]:
+    def _class(self, number: int) -> dict["Client", None]:
         return self._by_size[number.bit_length()]
 
     def _evict(self) -> None:
         largest = next(filter(None, reversed(self._by_size)))
         victim = next(iter(largest))
-        self.keep(victim, 0)  # first: evict() may call keep() for it too
-        victim.evict()
+        self.keep(victim, 0)  # first: evicted() may call keep() for it too
+        victim.owner.evicted(victim)
 
 
 log = logging.getLogger(__name__)
@@ -130,11 +120,11 @@ class ConnectionLimit:
         self._files, self._memory = files, memory
         self._most = min(max(files - RESERVED, files // 2), half // EACH)
         self.kept = KeptBytes(half // 2)
-        self._written: deque[Connection] = deque()
+        self._written: deque[Client] = deque()
         self._settling: asyncio.TimerHandle | None = None
-        self._clients: dict[Connection, str] = {}
+        self._clients: dict[Client, str] = {}
         """The admitted clients, with their pool."""
-        self._silent: dict[Connection, None] = {}
+        self._silent: dict[Client, None] = {}
         """Those that have not sent their first bytes, the oldest first."""
         self._clients_of: Counter[str] = Counter()
         self._joined_of: Counter[str] = Counter()
@@ -143,7 +133,7 @@ class ConnectionLimit:
         self._warned_at = float("-inf")
         self._when_free: dict[Callable[[], None], None] = {}
 
-    def enter(self, client: Connection, pool: str) -> bool:
+    def enter(self, client: "Client", pool: str) -> bool:
         """Admit a client of a pool; returns whether it was admitted.
 
         At the limit, the oldest silent connection is evicted (real clients send within
@@ -164,11 +154,11 @@ class ConnectionLimit:
         self._clients_of[pool] += 1
         return True
 
-    def spoke(self, client: Connection) -> None:
+    def spoke(self, client: "Client") -> None:
         """The client has sent its first bytes: it is not silent any more."""
         self._silent.pop(client, None)
 
-    def leave(self, client: Connection) -> None:
+    def leave(self, client: "Client") -> None:
         self._silent.pop(client, None)
         pool = self._clients.pop(client, None)
         if pool is not None:
@@ -195,7 +185,7 @@ class ConnectionLimit:
         """Call `act` once, when the next connection ends."""
         self._when_free[act] = None
 
-    def wrote(self, client: Connection) -> None:
+    def wrote(self, client: "Client") -> None:
         """Bytes were written to one of its sides; not to be called again before it has settled."""
         self._written.append(client)
         if self._settling is None:
