@@ -1,12 +1,15 @@
 """The activator runs on uvloop; what touches sockets is tried on asyncio's own loop too."""
 
 import asyncio
+import contextlib
 
 import pytest
 import uvloop
 
 from kotatsu_operator.activator import wake
 from tests.operator.activator.in_process import ActivatorFixture
+from tests.operator.activator.joined import JoinedFixture
+from tests.operator.activator.published import PublisherFixture
 
 
 @pytest.fixture(autouse=True)
@@ -25,8 +28,37 @@ async def activator(monkeypatch):
     await activator.close()
 
 
+@pytest.fixture
+async def joined():
+    """A listening activator with one pod, whose connections are closed in the end."""
+    with contextlib.ExitStack() as closing:
+        joined = JoinedFixture(closing)
+        await joined.start()
+        yield joined
+    for client in joined.owner.arrivals:
+        for transport in (client.transport, client.upstream and client.upstream.transport):
+            if transport is not None:
+                transport.abort()
+    await asyncio.sleep(0.01)  # uvloop ends only when every transport has ended
+
+
+@pytest.fixture
+async def make_activator():
+    """Publishers whose listeners are closed in the end."""
+    made = []
+
+    def make(*args):
+        made.append(PublisherFixture(*args))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.crash()
+    await asyncio.sleep(0.01)
+
+
 def pytest_asyncio_loop_factories(config, item):
     factories = {"uvloop": uvloop.new_event_loop}
-    if item.path.name.startswith("test_client"):
+    if item.path.name.startswith("test_splice"):
         factories["asyncio"] = asyncio.SelectorEventLoop
     return factories

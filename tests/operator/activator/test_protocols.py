@@ -133,23 +133,16 @@ async def stub(activator, grpc_pod):
         yield channel
 
 
-async def test_a_grpc_call_wakes_a_pool_from_zero(activator, stub):
-    call = stub.unary_unary("/echo/Unary")
-    assert await asyncio.to_thread(call, b"warm", wait_for_ready=True) == b"WARM"
-    assert activator.raises == 1
-
-
-async def test_a_grpc_answer_is_streamed(activator, stub):
+async def test_a_grpc_call_wakes_a_pool_from_zero_also_if_it_is_streamed(activator, stub):
     def ask():
-        return list(stub.unary_stream("/echo/Down")(b"a b c", wait_for_ready=True))
+        return (
+            stub.unary_unary("/echo/Unary")(b"warm", wait_for_ready=True),
+            list(stub.unary_stream("/echo/Down")(b"a b c")),
+            stub.stream_unary("/echo/Up")(iter((b"a", b"b", b"c"))),
+        )
 
-    assert await asyncio.to_thread(ask) == [b"a", b"b", b"c"]
-
-
-async def test_a_grpc_request_is_streamed(activator, stub):
-    call = stub.stream_unary("/echo/Up")
-    parts = iter((b"a", b"b", b"c"))
-    assert await asyncio.to_thread(call, parts, wait_for_ready=True) == b"a b c"
+    assert await asyncio.to_thread(ask) == (b"WARM", [b"a", b"b", b"c"], b"a b c")
+    assert activator.raises == 1
 
 
 async def test_grpc_streams_both_ways_at_once(activator, stub):

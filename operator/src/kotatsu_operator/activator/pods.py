@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kotatsu_operator.activator.feature import Context
-from kotatsu_operator.activator.pool import Port, successor
+from kotatsu_operator.activator.pool import Port, successors
 from kotatsu_operator.activator.splice import Upstream
 from kotatsu_operator.core.objects import port_number
 from kotatsu_operator.kube.pod import ContainerView, PodView
@@ -35,7 +35,7 @@ async def is_ready(pod: PodView, service_port: int | None) -> bool:
         ready = all(await asyncio.gather(*(_is_container_ready(pod.ip, c) for c in pod.containers)))
     if not ready or any(c.readiness is not None for c in pod.containers):
         return ready
-    return service_port is not None and await _accepts(pod.ip, service_port)
+    return service_port is not None and await _answers(pod.ip, service_port)
 
 
 async def _is_container_ready(ip: str, container: ContainerView) -> bool:
@@ -57,39 +57,31 @@ async def _passes(ip: str, container: ContainerView, probe: Mapping[str, Any] | 
     """
     if probe is None or probe.get("successThreshold", 1) > 1:
         return False
-    http, tcp = probe.get("httpGet"), probe.get("tcpSocket")
-    if ((http or tcp or {}).get("host") or ip) != ip:
+    http = probe.get("httpGet")
+    asked = http or probe.get("tcpSocket")
+    if not asked or (asked.get("host") or ip) != ip or asked.get("scheme", "HTTP") != "HTTP":
         return False
-    if http is not None and http.get("scheme", "HTTP") == "HTTP":
-        port = port_number(container.ports, http["port"])
-        return port is not None and await _answers(ip, port, http)
-    if tcp is not None:
-        port = port_number(container.ports, tcp["port"])
-        return port is not None and await _accepts(ip, port)
-    return False
+    port = port_number(container.ports, asked["port"])
+    return port is not None and await _answers(ip, port, _request(ip, http) if http else b"")
 
 
-async def _accepts(ip: str, port: int) -> bool:
-    try:
-        async with asyncio.timeout(TIMEOUT):
-            _, writer = await asyncio.open_connection(ip, port)
-    except (OSError, TimeoutError):
-        return False
-    writer.close()
-    return True
-
-
-async def _answers(ip: str, port: int, http: Mapping[str, Any]) -> bool:
+def _request(ip: str, http: Mapping[str, Any]) -> bytes:
+    """The request of an HTTP probe."""
     headers = {"Host": ip, "User-Agent": "kotatsu-activator"}
     headers |= {h["name"].title(): h["value"] for h in http.get("httpHeaders") or ()}
     lines = [f"{name}: {value}" for name, value in (headers | {"Connection": "close"}).items()]
     request = "\r\n".join([f"GET {http.get('path', '/')} HTTP/1.1", *lines, "", ""])
+    return request.encode("latin-1", "replace")
+
+
+async def _answers(ip: str, port: int, request: bytes = b"") -> bool:
+    """Whether a port accepts a connection, and answers a request with a status of 200 to 399."""
     writer = None
     try:
         async with asyncio.timeout(TIMEOUT):
             reader, writer = await asyncio.open_connection(ip, port)
-            writer.write(request.encode("latin-1", "replace"))
-            return (await reader.readline()).startswith(_OK)
+            writer.write(request)
+            return not request or (await reader.readline()).startswith(_OK)
     except (OSError, TimeoutError, ValueError):
         return False
     finally:
@@ -167,7 +159,8 @@ class Backends:
 
         The Service may have been edited since: a removed port leads to its former target port.
         """
-        target = (successor(service_port, self._ports()) or service_port).target
+        ports = successors([service_port], self._ports())
+        target = ports.get(service_port, service_port).target
         port = pod.port(target)
         if port is None:
             if pod.uid not in self._portless:

@@ -4,7 +4,7 @@ A port keeps its identity when the Service is edited. The name may change: a Ser
 need not name it, and must name it when a second port is added. Clients connect to the number.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -220,15 +220,11 @@ def ports_of(service: Object | None) -> list[Port]:
     ]
 
 
-def successor(port: Port, ports: Iterable[Port]) -> Port | None:
-    """The current port with the same number, or else the same name; None if it is gone."""
-    found = list(ports)
-    numbered = (p for p in found if p.number == port.number)
-    return next(numbered, None) or next((p for p in found if p.name == port.name), None)
-
-
 def successors(known: Sequence[Port], ports: Sequence[Port]) -> Mapping[Port, Port]:
-    """Which of the known ports becomes which current port, each at most once."""
+    """Which of the known ports becomes which current port, each at most once.
+
+    It is the one with the same number, or else with the same name; none if the port is gone.
+    """
     by_number = {p.number: p for p in known if p.number}
     found = {by_number[p.number]: p for p in ports if p.number in by_number}
     taken = set(found.values())

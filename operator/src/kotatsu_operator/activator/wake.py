@@ -8,17 +8,18 @@ request to a parked pool is announced too, and does not wait for it.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
-from kotatsu_operator.activator.feature import Context
-from kotatsu_operator.activator.pods import Backends
 from kotatsu_operator.activator.pool import Pool
 from kotatsu_operator.core.formats import stamp
 from kotatsu_operator.core.pool.memory import Phase
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable, is_refusal
 from kotatsu_operator.kube.objects import Pod as KubePod
 from kotatsu_operator.kube.pod import PodView
+
+if TYPE_CHECKING:
+    from kotatsu_operator.activator.connections import Connections
 
 log = logging.getLogger(__name__)
 
@@ -66,18 +67,8 @@ repetition also shows the operator that a pool is still in use."""
 class Announcements:
     """The announcements of one pool, numbered: `want` returns the number that must be written."""
 
-    def __init__(
-        self,
-        context: Context,
-        *,
-        is_wanted: Callable[[], bool],
-        is_asked: Callable[[], bool],
-        on_written: Callable[[], None],
-    ) -> None:
-        self._context = context
-        self._is_wanted, self._on_written = is_wanted, on_written
-        self._is_asked = is_asked
-        """Whether each check asks this activator: one that is not Ready may be left out."""
+    def __init__(self, of: "Connections") -> None:
+        self._of, self._context = of, of.context
         self._asked = True
         """Whether the operator may have asked since the last announcement began.
 
@@ -142,7 +133,7 @@ class Announcements:
             and not self._asked
             and self._written == self._wanted
             and asyncio.get_running_loop().time() < self._covered_until
-            and self._is_asked()
+            and self._of.is_asked
         )
 
     def changed(self, pool: Pool | None) -> None:
@@ -159,7 +150,7 @@ class Announcements:
 
     async def _write(self) -> None:
         loop = asyncio.get_running_loop()
-        while self._written < self._wanted and (self._restores or self._is_wanted()):
+        while self._written < self._wanted and (self._restores or self._of.waits_for_announcement):
             if (pause := self._quiet_until - loop.time()) > 0:
                 await asyncio.sleep(pause)
                 continue
@@ -179,28 +170,18 @@ class Announcements:
                 self._pause = FIRST_PAUSE  # no operator has checked for a while
             self._quiet_until = loop.time() + self._pause
             self._pause = min(2 * self._pause, LONGEST_PAUSE)
-            self._on_written()
+            self._of.join_waiting()
         if self._written < self._wanted:
             self._announced_epoch = -1  # no request waits any more; the next one is announced anew
 
 
 class Waker:
-    """Starts a pod for a pool while `waiting()` returns waiting requests."""
+    """Starts a pod for a pool while it has waiting requests."""
 
-    def __init__(
-        self,
-        context: Context,
-        backends: Backends,
-        *,
-        waiting: Callable[[], int],
-        on_ready: Callable[[], None],
-        needs: Callable[[str], bool],
-    ) -> None:
-        """`needs` wakes another pool; it returns whether a pod of that one answers."""
-        self._context, self._needs = context, needs
+    def __init__(self, of: "Connections") -> None:
+        self._of, self._context, self._backends = of, of.context, of.backends
         self.awaits: list[str] = []
         """The pools that do not answer yet, and on which this one depends."""
-        self._backends, self._waiting, self._on_ready = backends, waiting, on_ready
         self._change = asyncio.Event()
         self.tasks: set[asyncio.Task[None]] = set()
         self._running: asyncio.Task[None] | None = None
@@ -228,7 +209,7 @@ class Waker:
         clock = asyncio.get_running_loop().time
         began = listed = clock()
         looked = 0.0
-        while self._waiting():
+        while self._of.waiting:
             if clock() - listed >= LIST_AFTER:
                 listed = clock()
                 self._keep(asyncio.create_task(self._list_pods()))
@@ -238,7 +219,7 @@ class Waker:
             pool = self._context.pool
             # Also while the pod starts: what it depends on stays in use.
             needed = () if pool is None else pool.depends_on
-            self.awaits = [name for name in needed if not self._needs(name)]
+            self.awaits = [name for name in needed if not self._of.needs(name)]
             if starting := self._backends.staying():
                 await self._probe(starting)
             elif self.awaits:
@@ -270,7 +251,7 @@ class Waker:
                 "%s: cannot wake yet, the API server %s: %s", self._context.name, came, error
             )
             return
-        log.info("%s: waking for %d requests", self._context.name, self._waiting())
+        log.info("%s: waking for %d requests", self._context.name, self._of.waiting)
         self._context.metrics.wakes.labels(*self._context.key).inc()
         self._unanswered = began
         self._note_answer()
@@ -320,7 +301,7 @@ class Waker:
             ready = await self._backends.probe(pod)
             if ready:
                 self._note_answer()
-                self._on_ready()
+                self._of.join_waiting()
             return ready
 
         first = self._probed % len(pods)

@@ -70,13 +70,6 @@ def test_an_http1_answer_as_small_as_a_keepalive_counts_each_time():
 # --- other protocols ---
 
 
-def test_a_quiet_transaction_is_in_use_until_the_timeout_and_asks_for_no_more_pods():
-    traffic = used()
-    assert traffic.in_use(NOW + TIMEOUT - 1, TIMEOUT)
-    assert not traffic.is_busy(NOW + MOVING_FOR + 0.1, TIMEOUT)
-    assert not traffic.in_use(NOW + TIMEOUT + 0.1, TIMEOUT)
-
-
 @pytest.mark.parametrize("sizes", KEEPALIVES.values(), ids=list(KEEPALIVES))
 def test_a_keepalive_every_thirty_seconds_keeps_nothing_awake_for_ever(sizes):
     traffic = used()
@@ -152,11 +145,3 @@ def test_so_does_one_behind_a_short_statement_that_is_answered_at_once():
         traffic.sent(20, at + 0.1)
         assert traffic.is_busy(at + 300, TIMEOUT)
         traffic.received(b"x" * 20, at + 301)
-
-
-def test_the_last_byte_in_either_direction_is_the_last_use():
-    traffic = used()
-    traffic.sent(200, NOW + 3)
-    assert traffic.used_at == NOW + 3
-    traffic.received(b"x", NOW + 5)
-    assert traffic.used_at == NOW + 5

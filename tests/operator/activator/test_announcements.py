@@ -9,7 +9,7 @@ import pytest
 from kotatsu_operator.activator import wake
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError
 from tests.operator.activator.in_process import pool
-from tests.operator.activator.wake.test_waker import body
+from tests.operator.activator.test_wake import body
 from tests.operator.cluster import activator_pod, eventually
 
 pytestmark = pytest.mark.timeout(60)

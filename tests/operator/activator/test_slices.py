@@ -16,7 +16,6 @@ from kotatsu_operator.activator.slices import (
     wants_slice,
 )
 from kotatsu_operator.core.pool.memory import Phase, Route
-from kotatsu_operator.core.protocol import pool_label
 from kotatsu_operator.kube.slices import slice_view
 from tests.operator.cluster import service, warm_pool
 
@@ -57,13 +56,6 @@ def test_it_leaves_only_a_native_route_with_a_pod_ready_for_the_settle_time(
     assert wants_slice(pool(route), ready, native_for, published) is not may_leave
 
 
-def test_a_pool_on_route_always_is_stood_in_for_beside_its_pods_until_it_is_uninstalled():
-    route_always = pool(Route.ACTIVATOR, settle=0.0, always=True)
-    assert wants_slice(route_always, 3, 600.0, published=True)
-    given_back = pool(Route.NATIVE, settle=0.0, always=True)
-    assert not wants_slice(given_back, 3, 600.0, published=True)
-
-
 def refused(route=None, *, always=False, **spec):
     """A pool that is refused: from the beginning, or after it had this route."""
     status = {
@@ -101,13 +93,18 @@ def test_a_pool_of_knative_is_never_stood_in_for_whatever_its_status_says():
 # --- what ---
 
 
+def made_slice(of=None, ports=None, *, state="serving", services=None):
+    services = service() if services is None else services
+    return make_slice(of or pool(), services, ME, "IPv4", ports or {"http": 41000}, state=state)
+
+
 def endpoint(made):
     (only,) = made["endpoints"]
     return only
 
 
 def test_the_slice_belongs_to_the_service_the_pool_and_the_activator():
-    made = make_slice(pool(service="sv"), service(), ME, "IPv4", {"http": 41000}, state="serving")
+    made = made_slice(pool(service="sv"))
     assert made["metadata"]["labels"] == {
         "kubernetes.io/service-name": "sv",
         "endpointslice.kubernetes.io/managed-by": "activator.kotatsu.dev",
@@ -125,7 +122,7 @@ def test_the_slice_belongs_to_the_service_the_pool_and_the_activator():
 
 
 def test_the_endpoint_is_the_activators_pod_on_its_node():
-    made = make_slice(pool(), service(), ME, "IPv4", {"http": 41000}, state="serving")
+    made = made_slice()
     assert made["addressType"] == "IPv4"
     assert endpoint(made) == {
         "addresses": ["10.0.0.9"],
@@ -135,16 +132,9 @@ def test_the_endpoint_is_the_activators_pod_on_its_node():
     }
 
 
-def test_the_port_of_a_service_that_gives_it_no_name_has_none():
-    made = make_slice(
-        pool(), service("voice", {"port": 80}), ME, "IPv4", {"": 41000}, state="serving"
-    )
-    assert made["ports"] == [{"name": "", "port": 41000, "protocol": "TCP"}]
-
-
 def test_the_services_app_protocol_is_passed_on():
     h2c = {"name": "grpc", "port": 80, "appProtocol": "kubernetes.io/h2c"}
-    made = make_slice(pool(), service("voice", h2c), ME, "IPv4", {"grpc": 41000}, state="serving")
+    made = made_slice(ports={"grpc": 41000}, services=service("voice", h2c))
     assert made["ports"][0]["appProtocol"] == "kubernetes.io/h2c"
 
 
@@ -181,12 +171,6 @@ def test_every_pool_and_activator_pod_has_a_slice_name_of_its_own():
     assert len(names) == 12
 
 
-def test_a_slice_name_fits_whatever_the_pool_is_called():
-    longest, other = "p" * 253, "p" * 252 + "q"
-    assert len(slice_name(longest, ME, "IPv4")) <= 253
-    assert slice_name(longest, ME, "IPv4") != slice_name(other, ME, "IPv4")
-
-
 DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 LABEL_VALUE = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
 
@@ -208,22 +192,20 @@ LABEL_VALUE = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
 )
 def test_every_name_that_a_pool_can_have_makes_a_slice_that_the_api_server_admits(name):
     of = pool(name=name, service="voice")
-    made = make_slice(of, service(), ME, "IPv4", {"http": 41000}, state="serving")
+    made = made_slice(of)
     assert DNS_SUBDOMAIN.fullmatch(made["metadata"]["name"])
     assert len(made["metadata"]["name"]) <= 253
     for value in made["metadata"]["labels"].values():
         assert LABEL_VALUE.fullmatch(value)
         assert len(value) <= 63
     assert slice_view(made).pool == name
-
-
-def test_long_names_that_begin_alike_have_labels_of_their_own():
-    longest, other = "p" * 253, "p" * 252 + "q"
-    assert pool_label(longest) != pool_label(other)
+    alike = pool(name=name[:-1] + "z", service="voice")
+    for part in ("name", "labels"):
+        assert made_slice(alike)["metadata"][part] != made["metadata"][part]
 
 
 def test_a_slice_of_an_older_activator_names_its_pool_by_the_label_alone():
-    made = make_slice(pool(), service(), ME, "IPv4", {"http": 41000}, state="serving")
+    made = made_slice()
     del made["metadata"]["annotations"]["kotatsu.dev/pool"]
     assert slice_view(made).pool == "voice"
 
@@ -241,21 +223,20 @@ def stored(made):
 
 def test_a_slice_that_was_stored_is_the_same():
     for state in ("serving", "leaving", "empty"):
-        made = make_slice(pool(), service(), ME, "IPv4", {"http": 41000}, state=state)
+        made = made_slice(state=state)
         assert same_slice(made, stored(made))
 
 
 def test_an_unnamed_port_that_the_api_server_leaves_out_is_the_same():
-    made = make_slice(
-        pool(), service("voice", {"port": 80}), ME, "IPv4", {"": 41000}, state="serving"
-    )
+    made = made_slice(ports={"": 41000}, services=service("voice", {"port": 80}))
+    assert made["ports"] == [{"name": "", "port": 41000, "protocol": "TCP"}]
     there = stored(made)
     del there["ports"][0]["name"]
     assert same_slice(made, there)
 
 
 def test_a_slice_whose_port_somebody_has_taken_the_number_from_is_another():
-    made = make_slice(pool(), service(), ME, "IPv4", {"http": 41000}, state="serving")
+    made = made_slice()
     there = stored(made)
     del there["ports"][0]["port"]
     assert not same_slice(made, there)
@@ -267,18 +248,18 @@ H2C = {"name": "http", "port": 80, "appProtocol": "kubernetes.io/h2c"}
 @pytest.mark.parametrize(
     "other",
     [
-        make_slice(pool(epoch=4), service(), ME, "IPv4", {"http": 41000}, state="serving"),
-        make_slice(pool(), service(), ME, "IPv4", {"http": 41001}, state="serving"),
-        make_slice(pool(), service(), ME, "IPv4", {"web": 41000}, state="serving"),
-        make_slice(pool(), service(), ME, "IPv4", {"http": 41000, "web": 41001}, state="serving"),
-        make_slice(pool(), service(), ME, "IPv4", {"http": 41000}, state="leaving"),
-        make_slice(pool(), service(), ME, "IPv4", {"http": 41000}, state="empty"),
-        make_slice(pool(service="new"), service(), ME, "IPv4", {"http": 41000}, state="serving"),
-        make_slice(pool(), service("voice", H2C), ME, "IPv4", {"http": 41000}, state="serving"),
+        made_slice(pool(epoch=4)),
+        made_slice(ports={"http": 41001}),
+        made_slice(ports={"web": 41000}),
+        made_slice(ports={"http": 41000, "web": 41001}),
+        made_slice(state="leaving"),
+        made_slice(state="empty"),
+        made_slice(pool(service="new")),
+        made_slice(services=service("voice", H2C)),
     ],
     ids=["epoch", "number", "name", "port", "leaving", "emptied", "service", "app protocol"],
 )
 def test_a_slice_that_says_anything_else_is_another(other):
-    made = make_slice(pool(), service(), ME, "IPv4", {"http": 41000}, state="serving")
+    made = made_slice()
     assert not same_slice(made, stored(other))
     assert not same_slice(other, stored(made))

@@ -12,11 +12,11 @@ from kotatsu_operator.activator import publisher
 from kotatsu_operator.activator.pool import PodIdentity
 from kotatsu_operator.activator.publisher import PORT_REST
 from kotatsu_operator.activator.slices import slice_name
-from tests.operator.activator.endpoints.published import (
+from tests.operator.activator.published import (
     ME,
     NAME,
     OTHER,
-    ActivatorFixture,
+    PublisherFixture,
     epoch_of,
     is_listened_on,
     leave,
@@ -29,6 +29,14 @@ from tests.operator.cluster import (
     service,
 )
 
+FEED = slice_name("feed", ME, "IPv4")
+
+
+@pytest.fixture
+async def activator(make_activator):
+    return make_activator()
+
+
 # --- when others interfere ---
 
 
@@ -38,6 +46,14 @@ async def restart(activator, make_activator):
     again = make_activator(activator.kube)
     again.watch()
     return again
+
+
+def refusing_feed(error):
+    def refuse(_, obj):
+        if obj["metadata"]["name"] == FEED:
+            raise error
+
+    return refuse
 
 
 def refused(code=422):
@@ -59,7 +75,7 @@ async def test_a_conflict_is_read_again_and_written_over(activator):
 
 
 async def test_a_slice_that_exists_already_is_taken_over(activator):
-    left = ActivatorFixture(FakeKube())
+    left = PublisherFixture(FakeKube())
     await left.sync(pool(epoch=1))
     left.crash()
     activator.kube.put(left.slice(), "EndpointSlice")
@@ -72,21 +88,28 @@ async def test_a_slice_that_exists_already_is_taken_over(activator):
     assert is_listened_on(activator.port())
 
 
-async def test_a_slice_that_somebody_deletes_is_published_again_on_its_port(activator):
-    await activator.sync(pool())
-    port = activator.port()
+async def test_a_slice_that_somebody_empties_or_deletes_is_published_again_on_its_port(activator):
+    port = await activator.publish(pool())
+    activator.kube.edit("EndpointSlice", NAME, endpoints=[])
     await activator.sync()
+    assert activator.slice()["endpoints"]
     activator.kube.remove("EndpointSlice", NAME)
     await activator.sync()
     assert activator.slice()["endpoints"]
     assert activator.port() == port
 
 
-async def test_a_slice_that_somebody_empties_is_filled_again(activator):
-    await activator.sync(pool())
-    activator.kube.edit("EndpointSlice", NAME, endpoints=[])
+@pytest.mark.parametrize("serves", [True, False])
+async def test_a_slice_that_somebody_deletes_as_the_pool_leaves_leaves_no_listener_behind(
+    activator, serves
+):
+    port = await activator.publish(pool())
+    await (activator.sync() if serves else leave(activator))
     await activator.sync()
-    assert activator.slice()["endpoints"]
+    activator.kube.remove("EndpointSlice", NAME)
+    await activator.go_native()
+    await activator.after(PORT_REST)
+    assert not is_listened_on(port)
 
 
 async def test_a_watch_that_lags_behind_our_own_write_changes_nothing(activator):
@@ -98,29 +121,6 @@ async def test_a_watch_that_lags_behind_our_own_write_changes_nothing(activator)
     activator.see("EndpointSlice", old)
     await activator.publisher.sync()
     assert activator.kube.writes == ["create", "replace"]
-
-
-async def test_an_emptied_slice_that_somebody_deletes_leaves_no_listener_behind(activator):
-    await activator.sync(pool())
-    port = activator.port()
-    await leave(activator)
-    await activator.sync()
-    activator.kube.remove("EndpointSlice", NAME)
-    activator.later(PORT_REST)
-    await activator.sync()
-    assert not is_listened_on(port)
-
-
-async def test_a_served_slice_deleted_as_the_pool_leaves_leaves_no_listener_behind(activator):
-    await activator.sync(pool())
-    port = activator.port()
-    await activator.sync()
-    activator.kube.remove("EndpointSlice", NAME)
-    activator.see("EndpointSlice", native_slice(True))
-    await activator.sync(pool("Native"))
-    activator.later(PORT_REST)
-    await activator.sync()
-    assert not is_listened_on(port)
 
 
 async def test_while_the_api_server_is_away_it_is_not_complete_and_tries_again(activator):
@@ -135,12 +135,7 @@ async def test_while_the_api_server_is_away_it_is_not_complete_and_tries_again(a
 
 async def test_one_pool_that_cannot_be_published_keeps_no_other_from_it(activator):
     activator.see("Service", service("feed"))
-
-    def refuse(_, obj):
-        if obj["metadata"]["name"] == slice_name("feed", ME, "IPv4"):
-            raise OSError("no")
-
-    activator.kube.on("create", refuse)
+    activator.kube.on("create", refusing_feed(OSError("no")))
     await activator.sync(pool(name="feed"), pool())
     assert [s["metadata"]["name"] for s in activator.kube.all("EndpointSlice")] == [NAME]
     assert not activator.publisher.complete
@@ -149,12 +144,7 @@ async def test_one_pool_that_cannot_be_published_keeps_no_other_from_it(activato
 @pytest.mark.parametrize("code", [400, 403, 422])
 async def test_a_pool_whose_slice_is_refused_keeps_the_activator_from_nothing_else(activator, code):
     activator.see("Service", service("feed"))
-
-    def refuse(_, obj):
-        if obj["metadata"]["name"] == slice_name("feed", ME, "IPv4"):
-            raise refused(code)
-
-    activator.kube.on("create", refuse)
+    activator.kube.on("create", refusing_feed(refused(code)))
     await activator.sync(pool(name="feed"), pool())
     assert activator.publisher.complete
     assert len(activator.kube.called("create")) == 2
@@ -162,67 +152,43 @@ async def test_a_pool_whose_slice_is_refused_keeps_the_activator_from_nothing_el
     assert len(activator.kube.called("create")) == 2, "it is not asked for again at once"
 
 
-async def test_an_activator_whose_every_slice_is_refused_is_not_ready(activator):
-    activator.kube.on("create", Mock(side_effect=refused(403)))
+@pytest.mark.parametrize("error", [refused(403), refused(500)])
+async def test_an_activator_whose_every_slice_is_refused_or_fails_is_not_ready(activator, error):
+    activator.kube.on("create", Mock(side_effect=error))
     await activator.sync(pool())
     assert not activator.publisher.complete
-
-
-async def test_an_api_server_that_fails_refuses_nothing(activator):
-    activator.see("Service", service("feed"))
-    activator.kube.on("create", Mock(side_effect=refused(500)))
-    await activator.sync(pool(name="feed"), pool())
-    assert not activator.publisher.complete
-
-
-@pytest.mark.parametrize("name", ["p" * 64, "p" * 253, "a.b"])
-async def test_after_a_restart_a_pool_is_found_again_whatever_its_name(
-    activator, make_activator, name
-):
-    await activator.sync(pool(name=name, service="voice"))
-    port = activator.port(slice_name(name, ME, "IPv4"))
-    again = await restart(activator, make_activator)
-    await again.publisher.adopt()
-    await again.sync(pool(name=name, service="voice"))
-    assert again.port(slice_name(name, ME, "IPv4")) == port
-    assert again.kube.writes == ["create"]
 
 
 # --- a restart in place ---
 
 
-async def test_after_a_restart_it_listens_again_on_the_same_port(activator, make_activator):
-    await activator.sync(pool())
-    port = activator.port()
+@pytest.mark.parametrize("name", ["voice", "p" * 64, "p" * 253, "a.b"])
+async def test_after_a_restart_it_listens_again_on_the_same_port(activator, make_activator, name):
+    port = await activator.publish(pool(name=name, service="voice"))
     again = await restart(activator, make_activator)
     assert not is_listened_on(port)
     await again.publisher.adopt()
     assert is_listened_on(port)
-    await again.sync(pool())
-    assert again.port() == port
+    assert await again.publish(pool(name=name, service="voice")) == port
     assert again.kube.writes == ["create"]
 
 
 async def test_an_emptied_slice_is_listened_for_again_until_its_rest_is_over(
     activator, make_activator
 ):
-    await activator.sync(pool())
-    port = activator.port()
+    port = await activator.publish(pool())
     await leave(activator)
     again = await restart(activator, make_activator)
     await again.publisher.adopt()
-    again.see("EndpointSlice", native_slice(True))
-    await again.sync(pool("Native"))
+    await again.go_native()
     assert is_listened_on(port)
-    again.later(PORT_REST)
-    await again.sync()
+    await again.after(PORT_REST)
     assert not is_listened_on(port)
     assert again.kube.all("EndpointSlice") == []
 
 
 async def test_a_slice_whose_port_is_taken_goes_before_anything_is_bound(activator, make_activator):
-    await activator.sync(pool())
-    port = activator.port()
+    port = await activator.publish(pool())
     again = await restart(activator, make_activator)
     with socket.create_server(("127.0.0.1", port)):
         await again.publisher.adopt()
@@ -238,7 +204,7 @@ async def test_a_slice_that_cannot_be_deleted_yet_is_waited_for_while_the_others
     monkeypatch.setattr(publisher, "DELETE_AGAIN", 0.0)
     activator.see("Service", service("feed"))
     await activator.sync(pool(), pool(name="feed"))
-    port, other = activator.port(), activator.port(slice_name("feed", ME, "IPv4"))
+    port, other = activator.port(), activator.port(FEED)
     again = await restart(activator, make_activator)
     served = []
 
@@ -251,14 +217,11 @@ async def test_a_slice_that_cannot_be_deleted_yet_is_waited_for_while_the_others
     with socket.create_server(("127.0.0.1", port)):
         await again.publisher.adopt()
     assert served == [True] * 3
-    assert [s["metadata"]["name"] for s in again.kube.all("EndpointSlice")] == [
-        slice_name("feed", ME, "IPv4")
-    ]
+    assert [s["metadata"]["name"] for s in again.kube.all("EndpointSlice")] == [FEED]
 
 
 async def test_a_slice_that_may_not_be_deleted_is_published_anew(activator, make_activator):
-    await activator.sync(pool())
-    port = activator.port()
+    port = await activator.publish(pool())
     again = await restart(activator, make_activator)
     again.kube.on("delete", Mock(side_effect=refused(403)))
     with socket.create_server(("127.0.0.1", port)):
@@ -282,8 +245,7 @@ async def test_of_a_slice_with_one_port_taken_no_other_is_kept(activator, make_a
 async def test_an_epoch_that_somebody_has_edited_keeps_nobody_from_starting(
     activator, make_activator
 ):
-    await activator.sync(pool())
-    port = activator.port()
+    port = await activator.publish(pool())
     annotations = {"kotatsu.dev/epoch": "soon"}
     activator.kube.edit("EndpointSlice", NAME, metadata={"annotations": annotations})
     again = await restart(activator, make_activator)
@@ -335,29 +297,33 @@ async def test_only_the_slices_of_activators_whose_pod_is_gone_are_swept(make_ac
     assert names == [slice_name("voice", activator.me, "IPv4") for activator in (first, second)]
 
 
-async def test_the_slice_of_an_activator_whose_pod_it_has_not_seen_yet_is_not_swept(make_activator):
-    """The watch of pods may be behind that of slices."""
-    kube = FakeKube()
-    other = make_activator(kube, OTHER)
+@pytest.fixture
+async def sweeping(make_activator):
+    """An activator that has not seen the pod of another one, which has published a slice."""
+    other = make_activator(FakeKube(), OTHER)
     await other.sync(pool())
-    kube.put(activator_pod("activator-2"))
-    me = make_activator(kube)
+    me = make_activator(other.kube)
     me.watch()
-    await me.publisher.sweep()
-    assert len(kube.all("EndpointSlice")) == 1
+    return me
 
 
-async def test_the_slice_of_a_pod_that_came_again_under_its_name_is_swept(make_activator):
-    kube = FakeKube()
-    other = make_activator(kube, OTHER)
-    await other.sync(pool())
-    again = activator_pod("activator-2")
-    again["metadata"]["uid"] = "another"
-    kube.put(again)
-    me = make_activator(kube)
-    me.watch()
-    await me.publisher.sweep()
-    assert kube.all("EndpointSlice") == []
+async def test_a_sweep_that_the_api_server_refuses_is_tried_again_another_time(sweeping):
+    sweeping.kube.down = True
+    await sweeping.publisher.sweep()
+    assert len(sweeping.kube.all("EndpointSlice")) == 1
+    sweeping.kube.down = False
+    await sweeping.publisher.sweep()
+    assert sweeping.kube.all("EndpointSlice") == []
+
+
+@pytest.mark.parametrize(("uid", "left"), [("uid-activator-2", 1), ("another", 0)])
+async def test_the_api_server_is_asked_for_the_pod_first(sweeping, uid, left):
+    """The watch of pods may be behind that of slices; another pod may have the name by now."""
+    there = activator_pod("activator-2")
+    there["metadata"]["uid"] = uid
+    sweeping.kube.put(there)
+    await sweeping.publisher.sweep()
+    assert len(sweeping.kube.all("EndpointSlice")) == left
 
 
 async def test_its_own_slices_are_not_swept_before_it_has_seen_its_own_pod(activator):
@@ -366,15 +332,3 @@ async def test_its_own_slices_are_not_swept_before_it_has_seen_its_own_pod(activ
     activator.watch()
     await activator.publisher.sweep()
     assert activator.slice()
-
-
-async def test_a_sweep_the_api_server_refuses_is_tried_again_another_time(make_activator):
-    other = make_activator(FakeKube(), OTHER)
-    await other.sync(pool())
-    me = make_activator(other.kube)
-    me.watch()
-    me.kube.down = True
-    await me.publisher.sweep()
-    me.kube.down = False
-    await me.publisher.sweep()
-    assert me.kube.all("EndpointSlice") == []

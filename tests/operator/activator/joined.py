@@ -79,7 +79,7 @@ def abort(writer):
         writer.transport.abort()
 
 
-class ActivatorFixture:
+class JoinedFixture:
     """A listening activator with one pool, and one pod behind it."""
 
     def __init__(self, closing):
@@ -99,23 +99,37 @@ class ActivatorFixture:
         self._closing.callback(abort, writer)
         self.pods.put_nowait((reader, writer))
 
+    async def send(self, first):
+        """A client that has sent its first bytes: its reader and writer, and the activator's."""
+        reader, writer = await self.connect()
+        writer.write(first)
+        return reader, writer, await self.owner.client()
+
     async def connect(self):
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port, limit=2**16)
         self._closing.callback(abort, writer)
         return reader, writer
 
-    async def let_through(self, client):
+    async def dial(self, client):
+        """Connect a client, and no more; returns its upstream and the pod's writer."""
+        upstream, (_, pod_writer) = await self._dial(client)
+        return upstream, pod_writer
+
+    async def _dial(self, client):
         upstream = Upstream(client)
         loop = asyncio.get_running_loop()
         await loop.create_connection(lambda: upstream, "127.0.0.1", self.pod_port)
+        return upstream, await self.pods.get()
+
+    async def let_through(self, client):
+        upstream, pod = await self._dial(client)
         client.splice(upstream)
-        return await self.pods.get()
+        return pod
 
     async def spliced(self, first=UPLOAD):
         """A connection joined to the pod, its first bytes already read there."""
-        reader, writer = await self.connect()
-        writer.write(first)
-        pod_reader, pod_writer = await self.let_through(await self.owner.client())
+        reader, writer, client = await self.send(first)
+        pod_reader, pod_writer = await self.let_through(client)
         await pod_reader.readuntil(b"\r\n\r\n")
         return reader, writer, pod_reader, pod_writer
 

@@ -4,9 +4,8 @@ import asyncio
 
 import pytest
 
-from kotatsu_operator.activator import wake
-from kotatsu_operator.activator.pool import Port, ports_of, successor, successors
-from tests.operator.activator.in_process import GET, ActivatorFixture
+from kotatsu_operator.activator.pool import Port, successors
+from tests.operator.activator.in_process import GET
 from tests.operator.cluster import service
 
 pytestmark = pytest.mark.timeout(60)
@@ -35,7 +34,6 @@ ADMIN = Port("admin", 81, "http")
     ],
 )  # fmt: skip
 def test_a_port_goes_on_as_the_one_with_its_number_or_else_with_its_name(was, ports, now):
-    assert successor(was, ports) == now
     assert successors([was], ports) == ({} if now is None else {was: now})
 
 
@@ -45,18 +43,11 @@ def test_no_two_ports_go_on_as_the_same():
     assert successors([a, b], [now]) == {b: now}
 
 
-def test_udp_ports_wake_nobody():
-    assert ports_of(service("voice", {"port": 53, "protocol": "UDP"})) == []
-
-
 @pytest.fixture
-async def activator(monkeypatch):
-    monkeypatch.setattr(wake, "LOOK_EVERY", 0.02)
-    activator = ActivatorFixture()
+async def plain(activator):
+    """Its Service has one port, which has no name."""
     activator.see("Service", service("voice", {"port": 80, "targetPort": "http"}))
-    await activator.start()
-    yield activator
-    await activator.close()
+    return activator
 
 
 async def hold(activator):
@@ -77,20 +68,18 @@ async def hold(activator):
     ],
     ids=["named", "named and second", "taken away"],
 )
-async def test_who_is_held_reaches_the_pod_though_the_port_is_no_more_what_it_was(activator, ports):
-    answer = await hold(activator)
-    activator.see("Service", service("voice", *ports))
-    await activator.new_pod(ready=True)
+async def test_who_is_held_reaches_the_pod_though_the_port_is_no_more_what_it_was(plain, ports):
+    answer = await hold(plain)
+    plain.see("Service", service("voice", *ports))
+    await plain.new_pod(ready=True)
     async with asyncio.timeout(5):
         assert (await answer).endswith(b"voice-1")
 
 
-async def test_who_is_held_reaches_the_pods_port_that_the_service_names_by_then(activator):
-    answer = await hold(activator)
-    made = await activator.new_pod()
-    activator.see(
-        "Service", service("voice", {"name": "http", "port": 80, "targetPort": made.port})
-    )
-    activator.see_pod(made, port=1, ready=True)
+async def test_who_is_held_reaches_the_pods_port_that_the_service_names_by_then(plain):
+    answer = await hold(plain)
+    made = await plain.new_pod()
+    plain.see("Service", service("voice", {"name": "http", "port": 80, "targetPort": made.port}))
+    plain.see_pod(made, port=1, ready=True)
     async with asyncio.timeout(5):
         assert (await answer).endswith(b"voice-1")

@@ -13,7 +13,7 @@ from kotatsu_operator.activator.slices import (
     slice_name,
 )
 from kotatsu_operator.kube.pod import pod_view
-from tests.operator.activator.endpoints.published import ME, OTHER, pool
+from tests.operator.activator.published import ME, OTHER, pool
 from tests.operator.cluster import (
     FakeKube,
     activator_pod,
@@ -177,9 +177,10 @@ LOST = {
 
 @pytest.mark.parametrize("dead", LOST.values(), ids=LOST)
 async def test_a_lost_activators_endpoint_is_no_longer_ready(pair, dead):
-    before = len(pair.kube.writes)
+    before, port = len(pair.kube.writes), pair.second.port(THEIRS)
     pair.tell(dead, pair.first)
     await pair.first.sync()
+    assert pair.second.port(THEIRS) == port, "it stays remembered"
     assert pair.ready() == [True, False]
     assert pair.conditions() == {
         "ready": False,
@@ -189,24 +190,18 @@ async def test_a_lost_activators_endpoint_is_no_longer_ready(pair, dead):
     assert len(pair.kube.writes) == before + 1
 
 
-async def test_its_ports_stay_remembered(pair):
-    port = pair.second.port(THEIRS)
-    pair.tell(LOST["crash loop"], pair.first)
-    await pair.first.sync()
-    assert pair.second.port(THEIRS) == port
-
-
-async def test_one_that_ends_and_still_serves_is_used_where_nothing_else_is_ready(pair):
+async def test_one_that_ends_has_its_time_to_say_so_and_still_serves_where_nothing_else_is_ready(
+    pair, monkeypatch
+):
     pair.tell(activator_pod("activator-2", terminating=True), pair.first)
-    await pair.first.sync()
-    assert pair.conditions() == {"ready": False, "serving": True, "terminating": True}
-
-
-async def test_one_that_ends_has_its_time_to_say_so_itself(pair, monkeypatch):
     monkeypatch.setattr(slices, "ENDS_WITHIN", 60.0)
-    pair.tell(activator_pod("activator-2", terminating=True), pair.first)
     await pair.first.sync()
     assert pair.ready() == [True, True]
+    monkeypatch.setattr(slices, "ENDS_WITHIN", 0.0)
+    pair.first.publisher._due.clear()
+    pair.first.publisher._news.add("voice")
+    await pair.first.sync()
+    assert pair.conditions() == {"ready": False, "serving": True, "terminating": True}
 
 
 async def test_one_that_starts_is_an_endpoint_before_it_is_ready(pair):
@@ -234,7 +229,12 @@ async def test_a_new_epoch_is_told_in_a_slice_that_was_taken_back_too(pair):
     assert [a["kotatsu.dev/epoch"] for a in said] == ["2", "2"]
 
 
-async def test_of_two_that_are_lost_both_stay_endpoints(pair):
+@pytest.mark.parametrize("route_mode", ["Auto", "Always"])
+async def test_of_two_that_are_lost_both_stay_endpoints(pair, route_mode):
+    """On route Always pods are no reason to take the last one: the Service selects none."""
+    if route_mode == "Always":
+        pair.see("EndpointSlice", native_slice(True))
+    await pair.sync(pool(route_mode=route_mode))
     for name in UIDS:
         pair.tell(was_ready(activator_pod(name)))
     await pair.settle()
@@ -258,15 +258,6 @@ async def test_where_pods_answer_both_leave_and_come_back_when_none_does(pair):
     pair.see("EndpointSlice", native_slice(False))
     await pair.settle()
     assert any(pair.ready())
-
-
-async def test_on_route_always_pods_are_no_reason_to_take_the_last_endpoint(pair):
-    pair.see("EndpointSlice", native_slice(True))
-    await pair.sync(pool(route_mode="Always"))
-    for name in UIDS:
-        pair.tell(was_ready(activator_pod(name)))
-    await pair.settle()
-    assert pair.ready() == [True, True]
 
 
 async def test_an_activator_whose_own_slice_is_emptied_takes_back_where_pods_answer(pair):

@@ -1,17 +1,19 @@
-"""What the first bytes of a connection say, and the Connection header the pods see."""
+"""HTTP/1 heads: what the first bytes say, and how a connection is ended between two requests."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rows import each
 
+from kotatsu_operator.activator import head
 from kotatsu_operator.activator.head import (
     HEAD_LIMIT,
+    PIPELINED,
     Kind,
     Peek,
-    ask_to_close,
+    Requests,
     peek,
 )
-from tests.operator.core.values import examples
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 CLIENT_HELLO = bytes.fromhex("16030100a5010000a10303")
@@ -106,73 +108,83 @@ def test_a_head_without_an_end_is_given_up_at_the_limit():
     assert peek(begin + b"a" * (HEAD_LIMIT + 1 - len(begin))).kind is Kind.OTHER
 
 
-_PIECES = st.one_of(
-    st.sampled_from([b"GET", b"PRI", b"POST ", b" ", b"/", b"/healthz", b"?", b"*", b" HTTP/1.1"]),
-    st.sampled_from(
-        [b"\r\n", b"\n", b"\r", b"\r\n\r\n", b"Connection: close", b"a", b":", b"\x16"]
-    ),
+GET = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n"
+LAST_GET = b"GET /a HTTP/1.1\r\nConnection: close\r\nHost: a\r\n\r\n"
+LAST_POST = b"POST /a HTTP/1.1\r\nConnection: close\r\nContent-Length: 5\r\n\r\n12345"
+POST = b"POST /a HTTP/1.1\r\nContent-Length: 5\r\n\r\n12345"
+
+
+def followed(*chunks):
+    requests = Requests()
+    for chunk in chunks:
+        requests.follow(chunk)
+    return requests
+
+
+def test_a_request_at_the_end_is_asked_to_be_the_last():
+    assert followed(GET, POST).ending(GET) == LAST_GET
+
+
+def test_its_body_stays_as_it_is():
+    assert followed(GET).ending(POST) == LAST_POST
+
+
+def test_a_request_of_which_a_part_has_passed_already_stays_as_it_is():
+    requests = followed(GET[:9])
+    assert requests.ending(GET[9:]) == GET[9:]
+    assert requests.ending(GET) == LAST_GET
+
+
+def test_a_request_that_follows_the_rest_of_a_body_is_asked_to_be_the_last():
+    assert followed(POST[:-3]).ending(b"345" + GET) == b"345" + LAST_GET
+
+
+def test_what_comes_after_the_last_request_passes_no_further():
+    requests = followed(GET)
+    assert requests.ending(POST[:-3]) == LAST_POST[:-3]
+    assert requests.follow(b"345" + GET) == b"345"
+    assert requests.follow(GET) == requests.ending(GET) == b""
+
+
+def test_a_request_whose_head_is_not_complete_is_not_begun_after_the_last():
+    assert followed().ending(GET + POST[:9]) == LAST_GET
+
+
+@pytest.mark.parametrize(
+    "then",
+    [
+        b"GET / HTTP/1.1\nHost: a\n\n",
+        b"GET /ws HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+        b"more",
+    ],
+    ids=["not plain", "an upgrade", "no request"],
 )
-_NEARLY_HTTP = st.lists(_PIECES, max_size=12).map(b"".join)
-_REQUESTS = st.builds(
-    b"%b %b HTTP/1.1%b%b%bbody".__mod__,
-    st.tuples(
-        st.sampled_from([b"GET", b"POST", b"DELETE"]),
-        st.sampled_from([b"/", b"/a?b", b"*", b"http://h/"]),
-        st.sampled_from([b"\r\n", b"\n"]),
-        st.sampled_from([b"", b"Host: a\r\n", b"Host: a\nB: c\n", b"X: \r\r\n"]),
-        st.sampled_from([b"\r\n", b"\n"]),
-    ),
-)
+def test_what_cannot_be_the_last_comes_after_the_last(then):
+    assert followed().ending(GET + then + GET) == LAST_GET
 
 
-_CUTS = st.sets(st.integers(1, 80), max_size=80)
+def test_a_last_request_whose_end_is_not_known_keeps_everything_that_follows():
+    chunked = b"POST /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n"
+    asked = chunked.replace(b"1.1\r\n", b"1.1\r\nConnection: close\r\n")
+    requests = followed()
+    assert requests.ending(GET + chunked) == GET + asked
+    assert requests.follow(b"12345\r\n0\r\n\r\n") == b"12345\r\n0\r\n\r\n"
 
 
-@given(data=st.one_of(st.binary(max_size=80), _NEARLY_HTTP))
-@examples(80)
-def test_no_bytes_make_it_raise(data):
-    peek(data)
-    ask_to_close(data)
+def test_more_requests_than_clients_pipeline_are_followed_no_further():
+    many = GET * PIPELINED
+    assert followed(many).ending(GET) == LAST_GET
+    assert followed(many + GET).ending(GET) == GET
+    assert followed().ending(many + GET) == GET * (PIPELINED - 1) + LAST_GET
 
 
-@given(data=st.one_of(_REQUESTS, _NEARLY_HTTP, st.binary(max_size=60)), cuts=_CUTS)
-@examples(80)
-def test_however_the_bytes_are_cut_the_same_is_seen_in_the_end(data, cuts):
-    """What is certain after some bytes stays certain, and nothing is read twice to find out."""
-    seen, known = Peek(Kind.UNKNOWN), 0
-    for end in sorted({*cuts, len(data)}):
-        before, so_far = seen, bytearray(data[:end])
-        seen = peek(so_far, before, known)
-        known = len(so_far)
-        if before.path:
-            assert seen.path == before.path
-    assert seen == peek(data)
-
-
-# --- asking for the end of the connection ---
-
-
-def test_a_request_that_switches_protocols_is_left_alone():
-    head = b"GET / HTTP/1.1\r\nConnection: close\r\nA: b\r\nconnection: UPGRADE\r\n\r\n"
-    assert ask_to_close(head) == head
-
-
-_NAMES = st.sampled_from([b"Host", b"Cookie", b"Content-Length", b"Te", b"Connection", b"X-Y"])
-_VALUES = st.text("abc,;= \t:", max_size=12).map(str.encode)
-_HEADERS = st.lists(st.builds(lambda name, value: name + b": " + value, _NAMES, _VALUES))
-
-
-@given(headers=_HEADERS)
-@examples(60)
-def test_every_other_header_stays_byte_for_byte_and_in_order(headers):
-    head = b"\r\n".join([b"GET /a?b HTTP/1.1", *headers, b"", b""])
-    request, connection, *rest = ask_to_close(head).split(b"\r\n")
-    assert request == b"GET /a?b HTTP/1.1"
-    assert connection.startswith(b"Connection: ")
-    assert connection.endswith(b"close")
-    assert rest == [h for h in [*headers, b"", b""] if not h.startswith(b"Connection:")]
-
-
-def test_the_body_that_came_with_the_head_is_not_part_of_it():
-    data = b"POST / HTTP/1.1\r\nContent-Length: 21\r\n\r\nConnection: upgrade\r\n"
-    assert data[peek(data).head_end :] == b"Connection: upgrade\r\n"
+def test_a_read_full_of_tiny_requests_costs_as_few_steps_as_one_of_sixteen(monkeypatch):
+    looked = []
+    monkeypatch.setattr(
+        head, "peek", lambda data, *seen: looked.append(len(data)) or peek(data, *seen)
+    )
+    full = b"GET / HTTP/1.1\r\n\r\n" * 14_000
+    requests = followed(full, full)
+    assert requests.follow(full) == full
+    assert len(looked) <= PIPELINED
+    assert sum(looked) <= 18 * PIPELINED

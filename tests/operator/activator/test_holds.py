@@ -8,7 +8,7 @@ import pytest
 
 from kotatsu_operator.activator.head import PROBE_OK
 from tests.operator.activator.in_process import pool
-from tests.operator.activator.wake.test_waker import body
+from tests.operator.activator.test_wake import body
 from tests.operator.cluster import DENIED, denied, eventually
 
 pytestmark = pytest.mark.timeout(60)

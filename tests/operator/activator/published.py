@@ -31,7 +31,7 @@ def pool(route="Activator", epoch=1, *, accepted="True", name="voice", route_mod
     return warm_pool(name, status=status, **spec)
 
 
-class ActivatorFixture:
+class PublisherFixture:
     """A publisher with the namespace it sees and the API server it writes to."""
 
     def __init__(self, kube=None, me=ME):
@@ -62,6 +62,21 @@ class ActivatorFixture:
             for field in ("emptied_at", "native_since", "deleted_since"):
                 if getattr(record, field) is not None:
                     setattr(record, field, getattr(record, field) - seconds)
+
+    async def publish(self, *pools):
+        """Publish pools; returns the port of the first one."""
+        await self.sync(*pools)
+        return self.port(slice_name(pools[0]["metadata"]["name"], self.me, "IPv4"))
+
+    async def after(self, seconds):
+        """Let time pass and look again; returns the seconds until the next look."""
+        self.later(seconds)
+        return await self.sync()
+
+    async def go_native(self, *, ready=True):
+        """Let the pool's own pod be ready, and the operator take the native route."""
+        self.see("EndpointSlice", native_slice(ready))
+        await self.sync(pool("Native"))
 
     async def sync(self, *pools):
         for obj in pools:
@@ -101,8 +116,6 @@ def epoch_of(obj):
 
 async def leave(activator):
     """Let the pool's own pod take over."""
-    activator.see("EndpointSlice", native_slice(True))
-    await activator.sync(pool("Native"))
-    activator.later(10)
-    await activator.sync()
+    await activator.go_native()
+    await activator.after(10)
     assert activator.slice()["endpoints"] == []
