@@ -54,13 +54,6 @@ async def test_an_announcement_that_nobody_waited_for_is_made_by_the_next_reques
     await eventually(lambda: activator.announcements)
 
 
-async def test_the_announcement_says_when(activator):
-    activator.hold()
-    await eventually(lambda: activator.kube.stored("WarmPool", "voice")["status"].get("demand"))
-    demand = activator.kube.stored("WarmPool", "voice")["status"]["demand"]
-    assert demand["at"].endswith("Z")
-
-
 async def test_a_warm_pool_needs_no_announcement(activator):
     activator.see("WarmPool", pool("Warm"))
     await activator.new_pod(ready=True)
@@ -169,19 +162,6 @@ async def test_a_question_during_the_announcement_counts_as_one_after_it(drainin
     for number in range(1, 4):
         await draining.ask()
         assert len(draining.announcements) == number
-
-
-async def test_an_announcement_that_failed_covers_nobody(draining):
-    failing = iter([OSError("away")])
-
-    def fail(*_):
-        for error in failing:
-            raise error
-
-    draining.kube.on("patch_status", fail)
-    first, second = draining.hold(), draining.hold()
-    await asyncio.gather(first, second)
-    assert len(draining.announcements) == 2
 
 
 @pytest.mark.parametrize("how", [{"ready": False}, {"terminating": True}])

@@ -39,11 +39,6 @@ async def test_a_head_that_never_ends_is_not_held_for_ever(activator):
     assert (await activator.ask(b"GET / HTTP/1.1\r\nA: ")).startswith(b"HTTP/1.1 503 ")
 
 
-async def test_after_the_hold_timeout_other_protocols_are_just_closed(activator):
-    activator.see("WarmPool", pool(holdTimeout="50ms"))
-    assert await activator.ask(b"\x16\x03\x01") == b""
-
-
 async def test_nobody_who_was_joined_to_a_pod_is_timed_out(activator):
     activator.see("WarmPool", pool("Warm"))
     await activator.new_pod(ready=True)
@@ -95,13 +90,6 @@ async def test_who_comes_to_a_pool_without_money_is_told_when_to_come_again(acti
     assert activator.count("kotatsu_activator_refused_total", reason="budget") == 1
     assert activator.kube.writes == []
     assert activator.connections.held == 0
-
-
-async def test_who_does_not_speak_http_1_to_a_pool_without_money_is_closed(activator):
-    activator.see("WarmPool", spent_pool())
-    assert await activator.ask(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n") == b""
-    assert await activator.ask(b"\x16\x03\x01\x00\x01\x01") == b""
-    assert activator.kube.writes == []
 
 
 async def test_a_probe_is_answered_without_money_too(activator):

@@ -3,7 +3,6 @@
 from itertools import product
 
 import pytest
-from rows import each
 
 from kotatsu_operator.activator import slices
 from kotatsu_operator.activator.slices import (
@@ -12,7 +11,7 @@ from kotatsu_operator.activator.slices import (
     may_take_back,
     slice_name,
 )
-from kotatsu_operator.kube.pod import pod_view
+from kotatsu_operator.kube.views import pod_view
 from tests.operator.activator.published import ME, OTHER, pool
 from tests.operator.cluster import (
     FakeKube,
@@ -29,39 +28,6 @@ MINE, THEIRS = (slice_name("voice", me, "IPv4") for me in (ME, OTHER))
 
 
 # --- who may ---
-
-
-@each(
-    "of, me, mine_is_ready, native_ready, may",
-    [
-        (None, "Ready", True, 1, False),
-        ("Ready", "Ready", True, 1, False),
-        ("starts", "Ready", True, 1, False),
-        ("lost", "Ready", True, 0, True),
-        ("lost", "Ready", False, 0, False),
-        ("lost", "Ready", False, 1, True),
-        ("lost", "lost", True, 0, False),
-        ("lost", "lost", True, 1, True),
-        ("lost", "starts", True, 0, False),
-        ("lost", "ends", True, 0, False),
-        ("lost", None, True, 0, False),
-        ("ends", "Ready", True, 0, True),
-    ],
-)
-def test_an_endpoint_is_taken_back_from_a_lost_pod_where_something_else_answers(
-    of, me, mine_is_ready, native_ready, may
-):
-    pods = {
-        None: None,
-        "Ready": pod_view(activator_pod()),
-        "starts": pod_view(activator_pod(ready=False)),
-        "lost": pod_view(was_ready(activator_pod())),
-        "ends": pod_view(activator_pod(terminating=True)),
-    }
-    answer = may_take_back(
-        pods[of], pods[me], mine_is_ready=mine_is_ready, native_ready=native_ready
-    )
-    assert answer is may
 
 
 def steps(seen, ready, native):

@@ -7,8 +7,6 @@ import pytest
 
 from kotatsu_operator.activator import registry as activity
 from kotatsu_operator.activator import wake
-from kotatsu_operator.activator.head import PROBE_OK
-from kotatsu_operator.kube.errors import NotFoundError
 from tests.operator.activator.in_process import ActivatorFixture
 from tests.operator.activator.test_always import GET, keeper, one
 from tests.operator.cluster import eventually, warm_pool
@@ -132,14 +130,6 @@ async def test_an_announcement_that_fails_is_given_up_when_the_pool_is_parked_no
     assert len(activator.announcements) == 1
 
 
-async def test_a_deleted_pool_is_announced_to_nobody_and_serves(activator):
-    await activator.new_pod(ready=True)
-    activator.see("WarmPool", pool(), "DELETED")
-    activator.kube.on("patch_status", Mock(side_effect=NotFoundError("gone")))
-    assert (await activator.ask()).endswith(b"voice-1")
-    await eventually(lambda: activator.connections._announcements.task.done())
-
-
 async def test_the_first_request_on_the_way_down_waits_for_an_announcement_of_its_own(activator):
     made = await activator.new_pod(ready=True)
     await activator.ask()
@@ -191,11 +181,6 @@ async def test_a_probe_reaches_a_pod_and_announces_nothing(activator):
     assert (await reader.read()).endswith(b"ok")
     assert made.requests == [b"GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n"]
     assert activator.kube.writes == []
-
-
-async def test_without_a_pod_a_probe_is_answered_here(activator):
-    assert await activator.ask(PROBE) == PROBE_OK
-    assert activator.kube.calls == []
 
 
 # --- connections that stay here ---

@@ -6,7 +6,7 @@ import pytest
 
 from kotatsu_operator.activator import pods as probe
 from kotatsu_operator.activator.pods import is_ready
-from kotatsu_operator.kube.pod import pod_view
+from kotatsu_operator.kube.views import pod_view
 from tests.operator.cluster import pod
 
 pytestmark = pytest.mark.timeout(60)
@@ -103,29 +103,30 @@ async def test_no_other_host_than_the_pod_is_asked(server, monkeypatch, host):
     assert asked == [("127.0.0.1", server.port)]
 
 
-async def test_the_port_may_be_a_number(server):
-    assert await is_ready(view(server, http(port=server.port)), None)
+@pytest.mark.parametrize(
+    ("of", "ready"),
+    [
+        (lambda port: http(port=port), True),
+        (lambda _: http(port="grpc"), False),
+        (lambda _: {"tcpSocket": {"port": "http"}}, True),
+        (lambda _: {"tcpSocket": {"port": 1}}, False),
+        (lambda _: http() | {"initialDelaySeconds": 30}, True),
+    ],
+    ids=["a number", "an unknown port", "TCP", "TCP that is refused", "a delay"],
+)
+async def test_a_probe_goes_to_its_port_at_once(server, of, ready):
+    assert await is_ready(view(server, of(server.port)), None) is ready
 
 
-async def test_a_port_the_pod_does_not_have_is_not_ready(server):
-    assert not await is_ready(view(server, http(port="grpc")), None)
+async def test_without_a_probe_the_services_port_has_to_accept(server):
+    for port, ready in ((server.port, True), (1, False), (None, False)):
+        assert await is_ready(view(server, None), port) is ready
 
 
 async def test_a_pod_that_hangs_is_not_ready_after_the_timeout(server, monkeypatch):
     monkeypatch.setattr(probe, "TIMEOUT", 0.05)
     server.answer = None
     assert not await is_ready(view(server, http()), None)
-
-
-async def test_a_tcp_probe_is_passed_by_accepting(server):
-    assert await is_ready(view(server, {"tcpSocket": {"port": "http"}}), None)
-    assert not await is_ready(view(server, {"tcpSocket": {"port": 1}}), None)
-
-
-async def test_without_a_probe_the_services_port_has_to_accept(server):
-    assert await is_ready(view(server, None), server.port)
-    assert not await is_ready(view(server, None), 1)
-    assert not await is_ready(view(server, None), None)
 
 
 @pytest.mark.parametrize(
@@ -225,16 +226,7 @@ async def test_several_answers_over_time_are_the_kubelets_to_wait_for(server):
     assert server.asked == []
 
 
-async def test_an_initial_delay_is_not_waited_for(server):
-    assert await is_ready(view(server, http() | {"initialDelaySeconds": 30}), None)
-
-
 async def test_a_named_port_is_the_containers_own(server):
     web = {"name": "web", "ports": [{"name": "http", "containerPort": 1}], "readinessProbe": OPEN}
     app = named("app", readinessProbe=http())
     assert not await is_ready(pod_view(several(server, app, web)), None)
-
-
-async def test_a_pod_the_kubelet_calls_ready_is_not_asked(server):
-    assert await is_ready(view(server, http(), ready=True), None)
-    assert server.asked == []

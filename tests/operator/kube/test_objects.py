@@ -9,8 +9,7 @@ from rows import each
 from kotatsu_operator.activator.pool import PodIdentity, pool_view
 from kotatsu_operator.activator.slices import make_slice
 from kotatsu_operator.core.objects import selector_view, selects
-from kotatsu_operator.kube.pod import pod_view
-from kotatsu_operator.kube.slices import is_ours, slice_view
+from kotatsu_operator.kube.views import is_ours, pod_view, slice_view
 from tests.operator.cluster import crashed, native_slice, pod, service, warm_pool, was_ready
 from tests.operator.core.values import t
 

@@ -13,12 +13,12 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
 
+from kotatsu_operator.controller import election
+from kotatsu_operator.controller.deployment import SCALED, why_at_0
+from kotatsu_operator.controller.elector import let_go
 from kotatsu_operator.controller.feature import kinds_of
-from kotatsu_operator.controller.leader import election
-from kotatsu_operator.controller.leader.elector import let_go
-from kotatsu_operator.controller.records import Records
-from kotatsu_operator.controller.targets.deployment import why_at_0
-from kotatsu_operator.controller.targets.kinds import NO_KINDS, Kinds, restores
+from kotatsu_operator.controller.restore import Records
+from kotatsu_operator.controller.target import Kinds, restores
 from kotatsu_operator.core.formats import (
     conditions_of,
     count,
@@ -57,8 +57,7 @@ from kotatsu_operator.kube.objects import (
     resource_of,
 )
 from kotatsu_operator.kube.objects import Lease as LeaseKind
-from kotatsu_operator.kube.pod import PodView, failing_pod, pod_view
-from kotatsu_operator.kube.slices import is_ours, slice_view
+from kotatsu_operator.kube.views import PodView, failing_pod, is_ours, pod_view, slice_view
 from kotatsu_operator.runtime.settings import UninstallSettings, start
 
 LEASE_SECONDS = 60.0
@@ -93,7 +92,7 @@ class Uninstall:
     timeout: float
     say: Callable[[str], None]
     route_settle: float = 5.0
-    kinds: Kinds = field(default_factory=lambda: NO_KINDS)
+    kinds: Kinds = field(default_factory=lambda: SCALED)
     poll: float = 0.5
     handover: float = election.TIMES.renew_deadline + 1.0
     """A leader that cannot read its Lease has stopped acting after this time."""
