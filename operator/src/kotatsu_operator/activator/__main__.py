@@ -14,7 +14,7 @@ from kotatsu_operator.activator.limits import ConnectionLimit, raise_file_limit
 from kotatsu_operator.activator.metrics import ActivatorMetrics
 from kotatsu_operator.activator.pool import PodIdentity, Pool, pool_view
 from kotatsu_operator.core.protocol import ACTIVATOR, LOOKED_AT
-from kotatsu_operator.features.waiting_page.visitors import Visitors
+from kotatsu_operator.features.waiting_page.page import Visitors
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.objects import Object
 from kotatsu_operator.runtime.health import ApiMetrics, Checks, start_admin

@@ -4,7 +4,7 @@ import pytest
 import uvloop
 
 from kotatsu_operator.activator import wake
-from kotatsu_operator.features.waiting_page.visitors import Visitors
+from kotatsu_operator.features.waiting_page.page import Visitors
 from tests.operator.activator.in_process import ActivatorFixture
 
 

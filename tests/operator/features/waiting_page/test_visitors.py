@@ -11,7 +11,7 @@ from kotatsu_operator.activator.feature import Context
 from kotatsu_operator.activator.metrics import ActivatorMetrics
 from kotatsu_operator.activator.namespace import View
 from kotatsu_operator.features.waiting_page.navigation import Ask, Asked
-from kotatsu_operator.features.waiting_page.visitors import PATIENCE, WAITS_FOR, Visitors
+from kotatsu_operator.features.waiting_page.page import PATIENCE, WAITS_FOR, Visitors
 from tests.operator.activator.in_process import ME, pool
 from tests.operator.cluster import FakeKube, pod, service
 
