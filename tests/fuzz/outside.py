@@ -20,8 +20,13 @@ from kotatsu_operator.features.calendars.ics import Calendar, read
 from kotatsu_operator.features.calendars.limit import limited
 from kotatsu_operator.features.calendars.repeats import Expanded, expand
 from kotatsu_operator.features.notices.notices import Notice
-from kotatsu_operator.features.notices.post import LONGEST_PAUSE, message, post
-from kotatsu_operator.features.notices.receivers import Format, Receiver
+from kotatsu_operator.features.notices.receivers import (
+    LONGEST_PAUSE,
+    Format,
+    Receiver,
+    message,
+    post,
+)
 from kotatsu_operator.runtime.paced import Turns, client
 
 POOLS = [

@@ -120,8 +120,8 @@ def names(words: Sequence[str], shell: Shell, *, windows: bool = False) -> list[
     Empty after an error.
     """
     from . import pools
+    from .cli import Parser
     from .errors import DemoModeError
-    from .flags import Parser
 
     # Not the parser of the command: its arguments are not complete yet.
     parser = Parser(add_help=False, allow_abbrev=False)

@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from kotatsu_operator.core.plan.activity import idle_after
-from kotatsu_operator.core.plan.plan import plan_at
 from kotatsu_operator.core.pool.memory import Phase
 from kotatsu_operator.core.protocol import REHEARSAL_ANNOTATION
 from kotatsu_operator.core.report.verdict import Verdict
@@ -35,7 +34,7 @@ def run(options: Namespace, shell: Shell) -> int:
     begin = shell.clock()
     limit = duration_of(options.timeout, "--timeout")
     with shell.api(options) as api:
-        pools = _pools(shell.find(api, options, priced=False), options, shell)
+        pools = _pools(shell.find(api, options), options, shell)
         for pool in pools:
             if pool.refusal:
                 raise DemoModeError(f"{pool.name} cannot be rehearsed: {pool.refusal}")
@@ -171,7 +170,7 @@ def refusal(pool: Pool, now: datetime) -> str:
     """Why the pool cannot be rehearsed now: it is in use, or will be soon."""
     zone, spec = pool.spec.zone, pool.spec
     running = pool.override_at(now)
-    plan = plan_at(spec, pool.memory, now)
+    plan = pool.plan_at(now)
     if running is not None:
         by = f" by {running.by}" if running.by else ""
         return f"an override{by} is in effect until {clock(running.until, zone, now)}"

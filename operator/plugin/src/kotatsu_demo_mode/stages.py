@@ -13,14 +13,12 @@ from typing import Any
 from kotatsu_operator.core.calendar.schedule import Occurrence, next_start
 from kotatsu_operator.core.formats import conditions_of, is_true, text
 from kotatsu_operator.core.plan.lead import percentile
-from kotatsu_operator.core.plan.plan import plan_at
 from kotatsu_operator.core.pool.memory import Phase
 
 from .api import Api
 from .client import Client, Job, Step
 from .errors import DemoModeError
-from .on import is_warm
-from .overrides import end_override, override, override_of, set_override
+from .on import is_warm, override, override_of, set_override
 from .pools import Pool, hopeless, read_pool
 from .shell import Shell
 from .terminal import paired
@@ -209,12 +207,9 @@ class Rehearsal:
         try:
             yield
         finally:
-            before = override_of(self._pool.raw)
-            now = self._read()
-            if before is not None:
-                set_override(self._api, now, before, force=True, dry_run=False)
-            elif now.spec.override is not None:
-                end_override(self._api, now, force=True, dry_run=False)
+            before, now = override_of(self._pool.raw), self._read()
+            if before is not None or now.spec.override is not None:
+                set_override(self._api, now, before, force=True)
             self._shell.terminal.clear()
 
     def steps(self) -> Generator[Step, None, Report]:
@@ -248,7 +243,7 @@ class Rehearsal:
             replicas=replicas,
             cold=cold,
             ready_seconds=warm_seconds,
-            lead=after.spec.lead or plan_at(after.spec, after.memory, self._shell.clock()).lead,
+            lead=after.spec.lead or after.plan_at(self._shell.clock()).lead,
             load=[Answer(*result) for result in results],
             load_seconds=seconds,
             concurrency=self._options.concurrency,
@@ -276,16 +271,14 @@ class Rehearsal:
         }
 
     def _read(self) -> Pool:
-        return read_pool(
-            self._api.get(self._pool.path), self._pool.template, self._pool.spec.platform
-        )
+        return read_pool(self._api.get(self._pool.path))
 
     def _set(self, mode: str, replicas: int | None) -> int:
         value = override(
             mode, self._until, by=self._shell.user, reason="rehearsal", replicas=replicas
         )
         force = bool(self._options.force)
-        raw = set_override(self._api, self._read(), value, force=force, dry_run=False)
+        raw = set_override(self._api, self._read(), value, force=force)
         return int(raw["metadata"]["generation"])
 
     def _put_to_sleep(self) -> Iterator[Step]:

@@ -34,6 +34,21 @@ class PodTime:
         return PodTime(self.warm - other.warm, self.parked - other.parked)
 
 
+class Stretch(NamedTuple):
+    """A time with the same number of pods."""
+
+    begin: datetime
+    end: datetime
+    replicas: int = 0
+    is_parked: bool = False
+
+    @property
+    def time(self) -> PodTime:
+        """Pods times their time."""
+        time = self.replicas * (self.end - self.begin)
+        return PodTime(parked=time) if self.is_parked else PodTime(time)
+
+
 class Mode(NamedTuple):
     """The pods that a pool has when a time begins."""
 
@@ -112,43 +127,36 @@ class Levels:
         if least:
             ask = Ask(ask.at, max(ask.replicas, least))
         there, mode = follow(ask, begin, end, mode, self._parking)
-        time = there.replicas * (there.end - begin)
-        return PodTime(parked=time) if there.is_parked else PodTime(time), mode
-
-
-class There(NamedTuple):
-    """The pods that a pool has from the beginning of a time on, up to its end or before."""
-
-    end: datetime
-    replicas: int = 0
-    is_parked: bool = False
+        return there.time, mode
 
 
 def follow(
     ask: Ask, begin: datetime, end: datetime, mode: Mode, parking: Parked | None
-) -> tuple[There, Mode]:
+) -> tuple[Stretch, Mode]:
     """The pods of a time in which the windows ask for the same, and the mode at its end.
 
-    `parking` is None for a pool whose pods are never parked.
+    They may be gone before its end. `parking` is None for a pool whose pods are never parked.
     """
     replicas = ask.replicas
     if parking is None:
-        return There(end, replicas), ASLEEP
+        return Stretch(begin, end, replicas), ASLEEP
     if replicas and ask.warm:
-        return There(end, replicas), Mode(replicas)
+        return Stretch(begin, end, replicas), Mode(replicas)
     if max(mode.replicas, ask.open) < replicas:
-        return There(end, replicas), ASLEEP  # they start
+        return Stretch(begin, end, replicas), ASLEEP  # they start
     is_new = not mode.is_parked or mode.replicas < replicas
     until = begin + parking.lasting if is_new else mode.until
     if not replicas:
         replicas = min(mode.replicas, parking.replicas)
         if not replicas or until is None or until <= begin:
-            return There(begin), ASLEEP
+            return Stretch(begin, begin), ASLEEP
         if until <= end:
-            return There(until, replicas, is_parked=True), ASLEEP
+            return Stretch(begin, until, replicas, is_parked=True), ASLEEP
     elif until is not None and until <= end:
         until = None
-    return There(end, replicas, is_parked=True), Mode(replicas, is_parked=True, until=until)
+    return Stretch(begin, end, replicas, is_parked=True), Mode(
+        replicas, is_parked=True, until=until
+    )
 
 
 MOST_SPANS = 2000

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import gc
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -12,13 +12,15 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
+from prometheus_client import CollectorRegistry
 
 from kotatsu_operator.core.calendar.occasions import MOST_BYTES, CalendarError
 from kotatsu_operator.core.pool.calendars import Reading, follow
 from kotatsu_operator.core.pool.memory import Memory
-from kotatsu_operator.features.calendars import child, reader
+from kotatsu_operator.features.calendars import child, feature
+from kotatsu_operator.features.calendars.feature import Calendars
 from kotatsu_operator.features.calendars.fetch import FetchError, fetch
-from kotatsu_operator.features.calendars.reader import Calendars
+from kotatsu_operator.kube.objects import Key
 from tests.operator.core.values import pool_spec
 from tests.operator.features.calendars.icalendar_files import calendar, event
 
@@ -40,14 +42,14 @@ def without_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @dataclass
 class Desk:
-    """Mounted calendars, a clock, and what has changed."""
+    """Mounted calendars and a clock."""
 
     folder: Path
     now: datetime = NOW
-    changed: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.calendars = Calendars(self.folder, ["team"], lambda: self.now, self.changed.append)
+        self.metrics = CollectorRegistry()
+        self.calendars = Calendars(self.folder, ["team"], self.metrics, lambda: self.now)
 
     def mount(self, data: bytes, name: str = "calendar.ics") -> None:
         (self.folder / "team").mkdir(exist_ok=True)
@@ -57,14 +59,21 @@ class Desk:
         self.now += timedelta(seconds=later)
         await self.calendars.look("team")
 
+    def metric(self, name: str) -> float | None:
+        return self.metrics.get_sample_value(f"kotatsu_calendar_{name}", {"name": "team"})
+
+    @property
+    def reading(self) -> Reading:
+        return self.calendars.readings()["team"]
+
     @property
     def starts(self) -> list[int]:
         """The days of its events."""
-        return [o.start.day for o in self.calendars.readings()["team"].occasions]
+        return [o.start.day for o in self.reading.occasions]
 
     @property
     def error(self) -> str:
-        return self.calendars.readings()["team"].error
+        return self.reading.error
 
 
 @pytest.fixture
@@ -72,34 +81,27 @@ def desk(tmp_path: Path) -> Desk:
     return Desk(tmp_path)
 
 
-async def test_a_mounted_file_is_read_and_read_again_when_it_changes(desk: Desk):
+async def test_a_mounted_file_is_read_again_when_it_changes(desk: Desk):
     desk.mount(GOOD)
     await desk.look()
-    assert (desk.starts, desk.changed) == ([18], ["team"])
+    first = desk.reading
+    assert desk.starts == [18]
     await desk.look(later=10)
-    assert desk.changed == ["team"]
+    assert desk.reading is first
     desk.mount(MOVED)
     await desk.look(later=10)
-    assert (desk.starts, desk.changed) == ([19], ["team", "team"])
-
-
-async def test_a_file_without_change_is_the_same_reading(desk: Desk):
-    desk.mount(GOOD)
-    await desk.look()
-    first = desk.calendars.readings()["team"]
-    await desk.look(later=60)
-    assert desk.calendars.readings()["team"] is first
+    assert desk.starts == [19]
 
 
 async def test_a_change_that_says_nothing_is_the_same_reading(desk: Desk):
     times = {"DTSTART": "20301218T100000Z", "DURATION": "PT2H"}
     desk.mount(calendar(event(DTSTAMP="20301201T000000Z", **times)))
     await desk.look()
-    first = desk.calendars.readings()["team"]
+    first = desk.reading
     desk.mount(calendar(event(DTSTAMP="20301201T001000Z", **times)))
     await desk.look(later=600)
-    assert desk.calendars.readings()["team"] is first
-    assert desk.calendars.checked("team") == desk.now.timestamp()
+    assert desk.reading is first
+    assert desk.metric("read_timestamp_seconds") == desk.now.timestamp()
 
 
 @pytest.mark.slow
@@ -118,17 +120,19 @@ async def test_of_a_calendar_that_changes_and_fails_one_reading_is_kept(desk: De
 
 
 async def test_a_calendar_that_hangs_delays_no_other(tmp_path: Path, monkeypatch):
-    changed = asyncio.Queue[str]()
-    calendars = Calendars(tmp_path, ["hangs", "team"], lambda: NOW, changed.put_nowait)
+    touched = asyncio.Queue[Key]()
+    calendars = Calendars(tmp_path, ["hangs", "team"], CollectorRegistry(), lambda: NOW)
+    calendars.observe(("demo", "voice"), {"spec": {"calendars": [{"name": "team"}]}})
+    calendars.observe(("demo", "other"), {"spec": {"closedOn": ["hangs"]}})
     for name, file, data in (("hangs", "url", b"http://calendar.example/"), ("team", *MOUNTED)):
         (tmp_path / name).mkdir()
         (tmp_path / name / file).write_bytes(data)
-    monkeypatch.setattr(reader, "fetch", lambda *_, **__: asyncio.Event().wait())
-    monkeypatch.setattr(reader, "EVERY", 0.01)
-    task = asyncio.create_task(calendars.run())
-    assert await changed.get() == "team"
+    monkeypatch.setattr(feature, "fetch", lambda *_, **__: asyncio.Event().wait())
+    monkeypatch.setattr(feature, "EVERY", 0.01)
+    task = asyncio.create_task(calendars.run(touched.put_nowait))
+    assert await touched.get() == ("demo", "voice")
     (tmp_path / "team" / "calendar.ics").write_bytes(MOVED)
-    assert await asyncio.wait_for(changed.get(), 10) == "team"
+    assert await asyncio.wait_for(touched.get(), 10) == ("demo", "voice")
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 
@@ -149,43 +153,40 @@ async def test_a_file_that_breaks_keeps_what_was_read_until_it_is_corrected(desk
     await desk.look(later=10)
     assert desk.starts == [18]
     assert desk.error
-    assert desk.calendars.failing("team")
+    assert desk.metric("failed") == 1
     desk.mount(GOOD)
     await desk.look(later=10)
-    assert (desk.starts, desk.error) == ([18], "")
+    assert (desk.starts, desk.error, desk.metric("failed")) == ([18], "", 0)
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (CalendarError("ends its reader with status -9"), "status -9; correct it"),
+        (OSError("no process"), "cannot be read; the operator's log has the error"),
+    ],
+)
 async def test_a_file_that_could_not_be_read_is_tried_again_after_an_hour(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
 ):
     tried: list[datetime] = []
 
     async def killed(*_: object) -> None:
         tried.append(desk.now)
-        raise CalendarError("ends its reader with status -9")
+        raise error
 
     monkeypatch.setattr(child, "occasions", killed)
     desk.mount(GOOD)
     for _ in range(370):
         await desk.look(later=10)
     assert [later - tried[0] for later in tried] == [timedelta(), timedelta(hours=1)]
-    assert desk.error == "ends its reader with status -9; correct it"
+    assert desk.error.endswith(said)
 
 
 async def test_what_is_not_mounted_is_said(desk: Desk):
     await desk.look()
     assert desk.error.startswith("is not mounted: its ConfigMap or Secret, or the key in it")
-    assert desk.calendars.checked("team") == 0
-
-
-async def test_an_error_in_the_parser_ends_no_operator(desk: Desk, monkeypatch: pytest.MonkeyPatch):
-    async def broken(data: bytes, after: datetime, before: datetime) -> None:
-        raise RecursionError
-
-    monkeypatch.setattr(child, "occasions", broken)
-    desk.mount(GOOD)
-    await desk.look()
-    assert desk.error == "cannot be read; the operator's log has the error"
+    assert desk.metric("read_timestamp_seconds") == 0
 
 
 @dataclass
@@ -244,7 +245,7 @@ async def test_a_url_is_fetched_again_only_when_it_is_due_and_has_changed(
     assert len(server.requests) == 1
     await desk.look(later=600)
     assert (len(server.requests), desk.starts) == (2, [18])
-    assert desk.calendars.checked("team") == desk.now.timestamp()
+    assert desk.metric("read_timestamp_seconds") == desk.now.timestamp()
 
 
 async def test_a_server_that_fails_is_asked_less_and_less(desk: Desk, server: Server):
@@ -305,37 +306,21 @@ async def test_no_server_leads_the_operator_to_another_address(server: Server, w
     assert [request.path for request in server.requests] == ["/moved"]
 
 
-async def interim(writer: asyncio.StreamWriter) -> None:
-    """Responses that announce a response."""
-    writer.write(b"HTTP/1.1 102 Processing\r\n\r\n" * 1000)
-
-
-async def chunks(writer: asyncio.StreamWriter) -> None:
-    """A body in chunks of one byte."""
-    writer.write(b"1\r\nx\r\n" * 1000)
-
-
-async def fields(writer: asyncio.StreamWriter) -> None:
-    """A head."""
-    writer.write(b"X: y\r\n" * 1000)
-
-
 @pytest.mark.parametrize(
     ("begins", "endless"),
     [
-        (b"", interim),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", chunks),
-        (b"HTTP/1.1 200 OK\r\n", fields),
+        (b"", b"HTTP/1.1 102 Processing\r\n\r\n"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
+        (b"HTTP/1.1 200 OK\r\n", b"X: y\r\n"),
     ],
+    ids=["interim answers", "chunks of a byte", "a head"],
 )
-async def test_of_an_answer_that_never_ends_little_is_taken(
-    begins: bytes, endless: Callable[[asyncio.StreamWriter], Awaitable[None]]
-):
+async def test_of_an_answer_that_never_ends_little_is_taken(begins: bytes, endless: bytes):
     async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(begins)
         with contextlib.suppress(ConnectionError):
             while True:
-                await endless(writer)
+                writer.write(endless * 1000)
                 await writer.drain()
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
@@ -345,15 +330,14 @@ async def test_of_an_answer_that_never_ends_little_is_taken(
 
 
 @pytest.mark.parametrize(
-    "url", ["file:///etc/passwd", "", "hunter2", "https://", "http://[hunter2"]
+    ("url", "words"),
+    [
+        *((url, "has no valid URL") for url in ("file:///etc/passwd", "", "https://")),
+        ("http://[hunter2", "has no valid URL in its Secret"),
+        ("http://127.0.0.1:1/hunter2", "cannot be fetched from 127"),
+    ],
 )
-async def test_only_an_address_of_the_web_is_fetched(url: str):
-    with pytest.raises(FetchError, match="has no valid URL in its Secret") as error:
+async def test_an_address_that_is_none_or_does_not_answer_is_one_sentence(url: str, words: str):
+    with pytest.raises(FetchError, match=words) as error:
         await fetch(url)
-    assert "hunter2" not in str(error.value)
-
-
-async def test_a_server_that_is_not_there_is_one_sentence():
-    with pytest.raises(FetchError, match="cannot be fetched from 127") as error:
-        await fetch("http://127.0.0.1:1/hunter2")
     assert "hunter2" not in str(error.value)
