@@ -7,7 +7,7 @@ import pytest
 from kotatsu_operator.activator.namespace import View
 from kotatsu_operator.activator.pool import Port, pool_view
 from kotatsu_operator.core.pool.memory import Phase, Route
-from tests.operator.cluster import activator_pod, deployment, native_slice, pod, service, warm_pool
+from tests.operator.cluster import deployment, native_slice, pod, service, warm_pool
 
 
 @pytest.fixture
@@ -196,23 +196,6 @@ def test_a_slice_is_not_believed_about_a_pod_that_goes(view, uid, pods, ready):
     assert view.native_ready("voice", "IPv4") == ready
 
 
-def test_backends_are_the_running_pods_with_an_address_that_stay(view):
-    tell(view, "Service", service())
-    tell(
-        view,
-        "Pod",
-        pod("ready", ready=True),
-        pod("starting"),
-        pod("pending", phase="Pending"),
-        pod("over", phase="Succeeded"),
-        pod("ending", ready=True, terminating=True),
-        pod("without-address", ip=""),
-        pod("another", app="feed"),
-        activator_pod(),
-    )
-    assert [p.key[1] for p in view.backends(pool_view(warm_pool()))] == ["ready", "starting"]
-
-
 @pytest.mark.parametrize("selector", [None, {}])
 def test_a_service_that_selects_nothing_has_no_backends(view, selector):
     made = service()
@@ -221,19 +204,6 @@ def test_a_service_that_selects_nothing_has_no_backends(view, selector):
     tell(view, "Pod", pod(ready=True))
     assert view.backends(pool_view(warm_pool())) == []
     assert view.backends(pool_view(warm_pool("unknown"))) == []
-
-
-def test_on_route_always_the_backends_are_the_targets_pods(view):
-    made = service()
-    made["spec"]["selector"] = None
-    tell(view, "Service", made)
-    tell(view, "Pod", pod(), pod("another", app="feed"))
-    always = pool_view(warm_pool(route="Always"))
-    assert view.backends(always) == []
-    tell(view, "Deployment", deployment())
-    assert [p.key[1] for p in view.backends(always)] == ["voice-1"]
-    tell(view, "Deployment", deployment(), change="DELETED")
-    assert view.backends(always) == []
 
 
 def test_ports_are_the_tcp_ports_with_their_targets(view):

@@ -53,20 +53,22 @@ def answers_later(activator):
 # --- requests ---
 
 
-async def test_a_request_is_served_before_its_announcement_is_written(activator):
+async def test_a_request_is_served_before_its_announcement_begins_and_before_it_is_written(
+    activator, monkeypatch
+):
     made = await activator.new_pod(ready=True)
     answered = answers_later(activator)
     assert (await activator.ask()).endswith(b"voice-1")
-    assert (len(made.requests), activator.raises) == (1, 0)
     await announced(activator, 1)
-    answered.set()
-
-
-async def test_the_announcement_begins_after_a_request_is_forwarded(activator, monkeypatch):
-    monkeypatch.setattr(wake, "ANNOUNCE_AFTER", 60.0)
-    await activator.new_pod(ready=True)
     assert (await activator.ask()).endswith(b"voice-1")
-    assert activator.announcements == []
+    assert (len(made.requests), activator.raises) == (2, 0)
+    answered.set()
+    await written(activator, 1)
+    monkeypatch.setattr(wake, "ANNOUNCE_AFTER", 60.0)
+    activator.see("WarmPool", pool("Warm"))
+    activator.see("WarmPool", pool("Parked"))
+    assert (await activator.ask()).endswith(b"voice-1")
+    assert len(activator.announcements) == 1
 
 
 async def test_the_next_connection_of_its_client_goes_straight_to_a_pod(activator):

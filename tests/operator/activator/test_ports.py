@@ -10,32 +10,6 @@ from tests.operator.cluster import service
 
 pytestmark = pytest.mark.timeout(60)
 
-PLAIN = Port("", 80, "http")
-HTTP = Port("http", 80, "http")
-ADMIN = Port("admin", 81, "http")
-
-
-@pytest.mark.parametrize(
-    ("was", "ports", "now"),
-    [
-        (HTTP, [ADMIN, HTTP], HTTP),
-        (PLAIN, [ADMIN, HTTP], HTTP),
-        (HTTP, [ADMIN, Port("web", 80, 8080)], Port("web", 80, 8080)),
-        (HTTP, [ADMIN, Port("http", 8080, "http")], Port("http", 8080, "http")),
-        (HTTP, [Port("http", 81), Port("admin", 80)], Port("admin", 80)),
-        (PLAIN, [Port("", 8080, "http")], Port("", 8080, "http")),
-        (Port("http"), [ADMIN, HTTP], HTTP),
-        (HTTP, [ADMIN], None),
-        (HTTP, [], None),
-    ],
-    ids=[
-        "unchanged", "named", "renamed", "renumbered", "swapped", "renumbered without a name",
-        "known by name alone", "taken away", "the last one taken away",
-    ],
-)  # fmt: skip
-def test_a_port_goes_on_as_the_one_with_its_number_or_else_with_its_name(was, ports, now):
-    assert successors([was], ports) == ({} if now is None else {was: now})
-
 
 def test_no_two_ports_go_on_as_the_same():
     """Port a is taken away, and b gets its name."""

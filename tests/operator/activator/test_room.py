@@ -43,38 +43,12 @@ def test_clients_never_take_the_files_that_their_pods_need(limit):
     assert limit.has_place("voice")
 
 
-def test_whoever_has_gone_makes_room(limit):
-    first, *_ = clients(limit, 6)
-    limit.leave(first)
-    assert limit.enter(FakeClient("late"), "voice")
-
-
 def test_where_there_is_none_the_one_that_was_silent_for_longest_makes_it(limit):
     silent = clients(limit, 6, speaking=False)
     limit.spoke(silent[0])
     late = FakeClient("late")
     assert limit.enter(late, "voice")
     assert [client.is_closed for client in (*silent, late)] == [False, True, *[False] * 5]
-
-
-def test_a_connection_to_a_pod_takes_a_file_too(limit):
-    clients(limit, 4)
-    for _ in range(4):
-        assert limit.has_place("voice")
-        limit.join("voice")
-    assert not limit.has_place("voice")
-    assert not limit.enter(FakeClient("late"), "voice")
-    limit.part("voice")
-    assert limit.has_place("voice")
-
-
-def test_who_waits_for_a_place_is_told_of_it_once(limit):
-    told = []
-    limit.when_free(lambda: told.append("free"))
-    first, second, *_ = clients(limit, 6)
-    limit.leave(first)
-    limit.leave(second)
-    assert told == ["free"]
 
 
 def test_one_pool_never_takes_all_the_room_from_another():
@@ -201,17 +175,6 @@ def gone():
     return []
 
 
-def test_it_counts_what_is_kept_while_it_is_kept(gone):
-    kept, one, other = KeptBytes(1000), Keeper(gone), Keeper(gone)
-    kept.keep(one, 300)
-    kept.keep(other, 500)
-    kept.keep(one, 200)
-    assert kept.total == 700
-    kept.keep(one, 0)
-    kept.keep(one, 0)
-    assert (kept.total, gone) == (500, [])
-
-
 def test_beyond_the_bound_the_one_that_keeps_most_has_to_go(gone):
     kept, small, large, last = KeptBytes(1000), Keeper(gone), Keeper(gone), Keeper(gone)
     kept.keep(small, 100)
@@ -226,14 +189,6 @@ def test_of_those_that_keep_about_as_much_the_one_that_has_for_longest(gone):
     for number, keeper in enumerate(keepers):
         kept.keep(keeper, 200 + number)
     assert gone == keepers[:1]
-
-
-def test_one_that_keeps_more_than_there_is_goes_itself(gone):
-    kept, other, greedy = KeptBytes(1000), Keeper(gone), Keeper(gone)
-    kept.keep(other, 900)
-    kept.keep(greedy, 5000)
-    assert gone == [greedy]
-    assert kept.total == 900
 
 
 def test_evicting_looks_at_nobody_else(gone):

@@ -67,14 +67,6 @@ def refused(route=None, *, always=False, **spec):
     return pool_view(warm_pool(status=status, **spec))
 
 
-@pytest.mark.parametrize("always", [False, True])
-@pytest.mark.parametrize("ready", [0, 1])
-def test_a_pool_that_was_never_accepted_is_never_begun_to_be_stood_in_for(ready, always):
-    assert not wants_slice(refused(always=always), ready, 0.0, published=False)
-    unjudged = pool_view(warm_pool())
-    assert not wants_slice(unjudged, ready, 0.0, published=False)
-
-
 @pytest.mark.parametrize("published", [False, True])
 def test_a_pool_that_is_refused_later_keeps_what_it_had(published):
     """In activators that start after the refusal, too."""
@@ -83,11 +75,6 @@ def test_a_pool_that_is_refused_later_keeps_what_it_had(published):
     assert wants_slice(refused(Route.NATIVE), 0, 0.0, published)
     assert wants_slice(refused(Route.NATIVE, always=True), 0, 0.0, published)
     assert not wants_slice(refused(Route.NATIVE), 1, 9.0, published)
-
-
-def test_a_pool_of_knative_is_never_stood_in_for_whatever_its_status_says():
-    target = {"kind": "Service", "apiVersion": "serving.knative.dev/v1", "name": "voice"}
-    assert not wants_slice(refused(Route.ACTIVATOR, targetRef=target), 0, 0.0, published=False)
 
 
 # --- what ---

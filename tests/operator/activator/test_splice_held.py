@@ -52,18 +52,13 @@ async def test_whoever_waits_for_the_head_is_told_once_it_is_complete(joined):
     await joined.owner.until(lambda: joined.owner.complete == [client])
 
 
-async def test_a_client_that_goes_while_held_is_released(joined):
+@pytest.mark.parametrize("goes", [lambda writer: writer.close(), reset], ids=["closed", "reset"])
+async def test_a_client_that_goes_while_held_is_released(joined, goes):
     _, writer, client = await joined.send(GET)
     assert client.is_open
-    writer.close()
+    goes(writer)
     await joined.owner.until(lambda: joined.owner.gone == [client])
     assert not client.is_open
-
-
-async def test_a_client_that_is_reset_while_held_is_released(joined):
-    _, writer, client = await joined.send(GET)
-    reset(writer)
-    await joined.owner.until(lambda: joined.owner.gone == [client])
 
 
 async def test_a_held_upload_is_kept_only_up_to_a_bound(joined):
