@@ -2,7 +2,7 @@
 
 import pytest
 
-from kotatsu_operator.activator.cache.pool import pool_view
+from kotatsu_operator.activator.pool import pool_view
 from kotatsu_operator.controller.restore import LEFT_WITHIN, Records
 from kotatsu_operator.core.report.record import entry_of, read_entry
 from kotatsu_operator.kube.objects import key_of

@@ -6,9 +6,8 @@ from decimal import Decimal
 import pytest
 from rows import each
 
-from kotatsu_operator.activator.cache.pool import pool_view
-from kotatsu_operator.activator.cache.ports import PodIdentity
-from kotatsu_operator.activator.endpoints.slices import make_slice
+from kotatsu_operator.activator.pool import PodIdentity, pool_view
+from kotatsu_operator.activator.slices import make_slice
 from kotatsu_operator.core.objects import selector_view, selects
 from kotatsu_operator.kube.views import is_ours, pod_view, slice_view
 from tests.operator.cluster import crashed, pod, service, warm_pool, was_ready
