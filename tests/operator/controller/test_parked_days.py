@@ -3,7 +3,7 @@
 import pytest
 
 from kotatsu_operator.controller.act.parking import RESTORE_AGAIN
-from kotatsu_operator.controller.records import Records
+from kotatsu_operator.controller.restore import Records
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError
 from tests.operator.cluster import (
     denied,

@@ -7,12 +7,13 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 from kotatsu_operator.controller.accounts import NO_ACCOUNT, Account
-from kotatsu_operator.controller.cache.store import Cache
-from kotatsu_operator.controller.targets.kinds import NO_KINDS, Kinds, Refused
-from kotatsu_operator.controller.targets.target import Target, Tools
+from kotatsu_operator.controller.cache import Cache
+from kotatsu_operator.controller.deployment import SCALED
+from kotatsu_operator.controller.target import Kinds, Refused, Target, Tools
 from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.pool.decision import Decision, Note, Observation
 from kotatsu_operator.core.pool.memory import Memory
@@ -20,7 +21,7 @@ from kotatsu_operator.core.pool.spec import PoolSpec
 from kotatsu_operator.core.report.status import Status
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.objects import Key, Object
-from kotatsu_operator.kube.pod import PodView
+from kotatsu_operator.kube.views import PodView
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ class Feature:
     those of the API server that must not stop a decision.
     """
 
-    kinds: Kinds = NO_KINDS
+    kinds: Kinds = MappingProxyType({})
     """Further kinds of targets."""
 
     async def watch(
@@ -130,5 +131,5 @@ class Feature:
 
 
 def kinds_of(features: Iterable[Feature]) -> Kinds:
-    """The kinds of targets that features bring."""
-    return {name: kind for one in features for name, kind in one.kinds.items()}
+    """All kinds of targets: those with a scale, and what features bring."""
+    return {**SCALED, **{name: kind for one in features for name, kind in one.kinds.items()}}

@@ -21,8 +21,19 @@ from kotatsu_operator.core.pool.resize import (
 )
 from kotatsu_operator.core.pool.spec import Parked
 
-from .finding import Finding, note, ok, refused, unknown, warning
-from .found import Case, Found, name_of, points_to, spec_of
+from .found import (
+    Case,
+    Finding,
+    Found,
+    name_of,
+    note,
+    ok,
+    points_to,
+    refused,
+    spec_of,
+    unknown,
+    warning,
+)
 from .installation import responsible
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from kotatsu_operator.controller.cache.store import Cache
+from kotatsu_operator.controller.cache import Cache
 from kotatsu_operator.core.objects import selects
 from kotatsu_operator.core.pool.decision import NOT_PARKED, Parking
 from kotatsu_operator.core.pool.memory import Memory, Phase
@@ -30,8 +30,7 @@ from kotatsu_operator.core.report.record import Entry
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable, is_refusal
 from kotatsu_operator.kube.objects import Key, Object, Pod, resource_of
-from kotatsu_operator.kube.pod import PodView, pod_view
-from kotatsu_operator.kube.workload import workload_view
+from kotatsu_operator.kube.views import PodView, pod_view, workload_view
 
 log = logging.getLogger(__name__)
 

@@ -2,14 +2,12 @@
 
 import asyncio
 import logging
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from kotatsu_operator.controller.cache.feeds import among
-from kotatsu_operator.controller.cache.store import Cache, Concerned
+from kotatsu_operator.controller.cache import Cache, Concerned
 from kotatsu_operator.controller.feature import Feature
-from kotatsu_operator.controller.targets.target import Kind
+from kotatsu_operator.controller.target import Kind
 from kotatsu_operator.core.pool.spec import KNATIVE
 from kotatsu_operator.features.knative.min_scale import NO_DEFAULTS
 from kotatsu_operator.features.knative.objects import (
@@ -24,17 +22,14 @@ from kotatsu_operator.features.knative.objects import (
 from kotatsu_operator.features.knative.target import RESTORES, KnativeTarget
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import NotFoundError, Unreachable, is_refusal
-from kotatsu_operator.kube.informer import Feed, Informer, Signals
+from kotatsu_operator.kube.informer import Feed, Informer, among
 from kotatsu_operator.kube.objects import ConfigMap, Key, Object, key_of
 from kotatsu_operator.runtime.settings import Runtime
 
 log = logging.getLogger(__name__)
 
-LOOK_EVERY = 300.0
-"""Seconds between two checks for the API."""
-
-WAITED_FOR_EVERY = 30.0
-"""The same while a pool is rejected because Knative is not installed."""
+LOOK_EVERY = 30.0
+"""Seconds between two checks for the API, and between two looks at Knative's defaults."""
 
 EXPECTED_EVERY = 5.0
 """The same if Knative is expected, after the API server did not respond, and once after the API
@@ -133,21 +128,14 @@ class Knative(Feature):
             self._touch_pools()
 
     async def _rest(self, pause: float) -> None:
-        """Wait until the next check, which comes sooner once a pool needs Knative.
-
-        Raises the error of the watch if it has failed.
-        """
-        if self._watching is not None:
-            for ended in (await asyncio.wait({self._watching}, timeout=pause))[0]:
-                self._watching = None
-                ended.result()  # the watch ends when its kinds are no longer served
-                await asyncio.sleep(EXPECTED_EVERY)
+        """Wait until the next check, or until the watch ends. Raises its error if it has failed."""
+        if self._watching is None:
+            await asyncio.sleep(pause)
             return
-        step = min(pause, WAITED_FOR_EVERY)
-        for _ in range(math.ceil(pause / step)):
-            await asyncio.sleep(step)
-            if self._cache.pools_of_kind(KNATIVE):
-                return
+        for ended in (await asyncio.wait({self._watching}, timeout=pause))[0]:
+            self._watching = None
+            ended.result()  # the watch ends when its kinds are no longer served
+            await asyncio.sleep(EXPECTED_EVERY)
 
     def _absent(self, why: str) -> None:
         knative = self.known
@@ -166,8 +154,7 @@ class Knative(Feature):
 
     async def _watch(self) -> None:
         kubes = {namespace: self._kube.apart() for namespace in self._namespaces}
-        signals = Signals(self._touch)
-        informer = Informer(kubes, knative_feeds(self._cache, self.known), signals, may_go=True)
+        informer = Informer(kubes, knative_feeds(self._cache, self.known), self._touch, may_go=True)
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(informer.run())
