@@ -100,8 +100,9 @@ class Activator(NamedTuple):
 class Request(NamedTuple):
     """One request of a client.
 
-    `where` is new, held, pod, old (the pod before), lost (a defect), or over: answered, given up, or
-    ended with the activator or the pod that a fault took. `ticket` is wanted, writing or written while held.
+    `where` is new, held, pod, old (the pod before), lost (a defect), or over: answered, given up,
+    or ended with the activator or the pod that a fault took. `ticket` is wanted, writing or
+    written while held.
     """
 
     where: str = "new"

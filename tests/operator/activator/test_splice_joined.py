@@ -62,7 +62,7 @@ async def test_five_megabytes_pass_both_ways_at_once_through_slow_readers(joined
 async def fill(writer):
     """Write until nothing more is taken for a while; returns how much was written.
 
-    The while is counted in turns of the event loop: on a busy machine a tenth of a second may be one.
+    That is a number of turns of the event loop: on a busy machine 0.1 s may be a single one.
     """
     written, chunk, turns = 0, bytes(2**16), 0
     while written < 2 * MOST_IN_SOCKETS and turns < 100:
