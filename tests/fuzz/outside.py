@@ -9,7 +9,7 @@ from typing import Any
 from fuzz.kit import NOW, SOON, Target, attempt, mixed
 from hypothesis import strategies as st
 
-from kotatsu_demo_mode.cron_of import as_cron
+from kotatsu_demo_mode.calendars import as_cron
 from kotatsu_operator.core.calendar.occasions import MOST_BYTES, CalendarError
 from kotatsu_operator.core.calendar.schedule import occurrences
 from kotatsu_operator.core.pool.calendars import AHEAD, Reading, follow, with_calendars

@@ -142,7 +142,7 @@ def test_a_busy_api_server_is_asked_again(monkeypatch: pytest.MonkeyPatch):
     answers = iter([(429, "storage is (re)initializing"), (200, '{"items": []}')])
     waited: list[float] = []
     api = Api(sleep=waited.append)
-    monkeypatch.setattr(api, "_answer", lambda _: next(answers))
+    monkeypatch.setattr(api, "_answer", lambda *_: next(answers))
     assert api.get("/api/v1/pods") == {"items": []}
     assert waited == [1.0]
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 from functools import cache
 from importlib import import_module
-from importlib.resources import files
+from pkgutil import get_data
 from typing import Any, NoReturn
 
 from .errors import DemoModeError
@@ -29,7 +29,7 @@ _HELP: dict[str, Any] = {
 @cache
 def examples() -> dict[str, str]:
     """The examples of the help by command, "" for the top. Tests run each of them."""
-    text = files(__package__).joinpath("examples.txt").read_text(encoding="utf-8")
+    text = (get_data(__package__, "examples.txt") or b"").decode()
     sections = (part.partition("]\n") for part in text.split("[", 1)[1].split("\n["))
     return {command: lines.rstrip("\n") for command, _, lines in sections}
 

@@ -208,15 +208,12 @@ def chosen(pools: list[Pool], options: Namespace, command: str, refused: int) ->
     return pools
 
 
-def names(api: Api, namespace: str) -> list[str]:
-    return sorted(item["metadata"]["name"] for item in api.get(pool_path(namespace))["items"])
-
-
-def window_names(api: Api, namespace: str) -> list[str]:
+def names(api: Api, namespace: str, *, windows: bool = False) -> list[str]:
+    """The names of the pools of a namespace, or of their windows."""
     items = api.get(pool_path(namespace))["items"]
-    return sorted(
-        {str(w.get("name")) for i in items for w in tables(table(i["spec"]).get("windows"))}
-    )
+    if not windows:
+        return sorted(item["metadata"]["name"] for item in items)
+    return sorted({str(w.get("name")) for i in items for w in tables(i["spec"].get("windows"))})
 
 
 def items_of(api: Api, namespace: str, options: Namespace) -> list[Object]:

@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from kotatsu_operator.core.budget.levels import ASLEEP, Ask, Mode, PodTime, Stretch, follow
+from kotatsu_operator.core.budget.forecast import ASLEEP, Ask, Mode, PodTime, Stretch, follow
 from kotatsu_operator.core.calendar.schedule import Occurrence, occurrences
 from kotatsu_operator.core.formats import count
 from kotatsu_operator.core.plan.activity import in_force, override_end, parked_until

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rows import each
 
-from kotatsu_demo_mode.cron_of import as_cron
+from kotatsu_demo_mode.calendars import as_cron
 from kotatsu_operator.core.calendar.occasions import Occasion
 from kotatsu_operator.core.calendar.schedule import Window, occurrences
 from kotatsu_operator.core.calendar.wallclock import on_clock
