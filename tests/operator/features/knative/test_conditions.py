@@ -2,8 +2,8 @@
 
 import pytest
 
-from kotatsu_operator.activator.cache.pool import pool_view
-from kotatsu_operator.activator.endpoints.slices import wants_slice
+from kotatsu_operator.activator.pool import pool_view
+from kotatsu_operator.activator.slices import wants_slice
 from kotatsu_operator.controller.reconciler import RETRY
 from tests.operator.cluster import (
     VOICE,

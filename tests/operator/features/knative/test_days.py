@@ -30,6 +30,7 @@ from tests.operator.cluster import (
     NAMESPACE,
     VOICE,
     FakeKube,
+    config_map,
     deployment,
     knative_service,
     pod,
@@ -37,7 +38,6 @@ from tests.operator.cluster import (
     service,
     warm_pool,
 )
-from tests.operator.controller.test_records import config_map
 from tests.operator.core.values import SECOND, once, override, t
 from tests.operator.day import FakeScraper
 

@@ -198,6 +198,7 @@ class Notifier:
             self._raw = raw
             receivers = await asyncio.to_thread(parse_receivers, raw)
         except OSError as error:
+            self._raw = None  # the same file is valid again once it can be read
             self._reject(f"cannot be read ({type(error).__name__})")
         except ReceiversError as error:
             self._reject(f"is invalid: {error}")
