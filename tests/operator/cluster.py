@@ -12,9 +12,8 @@ import httpx2
 from lightkube import ApiError
 from lightkube.models.meta_v1 import Status
 
-from kotatsu_operator.activator.cache.pool import pool_view
-from kotatsu_operator.activator.cache.ports import PodIdentity
-from kotatsu_operator.activator.endpoints.slices import make_slice
+from kotatsu_operator.activator.pool import PodIdentity, pool_view
+from kotatsu_operator.activator.slices import make_slice
 from kotatsu_operator.core.objects import selects
 from kotatsu_operator.core.pool.spec import BUILT_IN
 from kotatsu_operator.core.protocol import ACTIVATOR_LABELS, RECORD, SERVICE_LABEL
