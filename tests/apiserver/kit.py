@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 from apiserver.keeper import Plane
-from apiserver.network import real
+from apiserver.network import on_their_way, real
 from e2e import api
 from e2e import kit as waiting
 from e2e.kit import App, Kubectl, Object
@@ -104,13 +104,24 @@ class Services(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request to an endpoint. Raises httpx.ConnectError without one."""
         service, dot, namespace = request.url.host.partition(".")
-        if dot and not namespace[0].isdigit():
+        if not dot or namespace[0].isdigit():
+            return await self._inner.handle_async_request(request)
+
+        async def note(event: str, _: object) -> None:
+            if event == "http11.send_request_body.complete":
+                on_their_way.discard(request)
+
+        request.extensions = {**request.extensions, "trace": note}
+        on_their_way.add(request)
+        try:
             found = Namespace(namespace, self._plane).endpoints(service)
             if not found:
                 raise httpx.ConnectError(f"{request.url.host} has no ready endpoint")
             host, port = real(*random.choice(found))
             request.url = request.url.copy_with(host=host, port=port)
-        return await self._inner.handle_async_request(request)
+            return await self._inner.handle_async_request(request)
+        finally:
+            on_their_way.discard(request)
 
     async def aclose(self) -> None:
         """Close the connections."""

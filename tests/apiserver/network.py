@@ -19,6 +19,9 @@ _LOW, _MOVED_BY = 10_000, 20_000
 _CLAIMED_PORT = 29_999
 _SUBNETS, _HOSTS = range(1, 255), 250
 
+on_their_way: set[object] = set()
+"""Requests of this process that look for an endpoint or have one, and are not sent yet."""
+
 
 def real(address: str, port: int) -> tuple[str, int]:
     """Where on this machine a port of a pod is; anything else is what it is."""

@@ -36,6 +36,12 @@ LOOKS: dict[str, dict[str, Any]] = {
 }
 """Both sizes in both languages and both colour schemes."""
 
+_EVERY_PAIR = ("phone-ja-light", "phone-en-dark", "desktop-ja-dark", "desktop-en-light")
+EACH_LOOK = pytest.mark.parametrize(
+    "look", [pytest.param(x, marks=[] if x in _EVERY_PAIR else pytest.mark.nightly) for x in LOOKS]
+)
+"""Every pair of size, language and colour scheme; at night also all three together."""
+
 
 class NoBrowserError(Exception):
     """There is no Chromium to be had here; the text says why."""

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 import pytest_asyncio
-from pages.kit import DESKTOP, DEVICES, IN_BROWSER, LOOKS, PHONE, Visit, visiting
+from pages.kit import DESKTOP, DEVICES, EACH_LOOK, IN_BROWSER, LOOKS, PHONE, Visit, visiting
 from playwright.async_api import Browser, Route
 
 from kotatsu_node.ports import free_ports
@@ -77,7 +77,7 @@ async def open_details(visit: Visit) -> None:
     )
 
 
-@pytest.mark.parametrize("look", list(LOOKS))
+@EACH_LOOK
 async def test_no_machine_finds_a_fault_in_any_language_size_or_colour(
     board: Board, browser: Browser, origin: str, look: str
 ) -> None:
@@ -382,7 +382,7 @@ def parked_board() -> Board:
     return board
 
 
-@pytest.mark.parametrize("look", list(LOOKS))
+@EACH_LOOK
 async def test_parked_pods_have_a_colour_a_legend_and_a_sentence(
     serve: Serve, browser: Browser, origin: str, look: str
 ) -> None:

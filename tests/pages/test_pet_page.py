@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 import pytest_asyncio
-from pages.kit import DESKTOP, IN_BROWSER, LOOKS, Visit, visiting
+from pages.kit import DESKTOP, EACH_LOOK, IN_BROWSER, LOOKS, Visit, visiting
 from playwright.async_api import Browser, Request
 from serving import serving
 
@@ -37,7 +37,7 @@ async def room(visit: Visit) -> Visit:
     return visit
 
 
-@pytest.mark.parametrize("look", list(LOOKS))
+@EACH_LOOK
 async def test_no_machine_finds_a_fault_in_any_language_size_or_colour(
     browser: Browser, origin: str, look: str
 ) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from pages.kit import DESKTOP, IN_BROWSER, LOOKS, Visit
+from pages.kit import DESKTOP, EACH_LOOK, IN_BROWSER, LOOKS, Visit
 from playwright.async_api import Browser
 
 from kotatsu_operator.features.waiting_page.page import PATIENCE, Visitors
@@ -52,7 +52,7 @@ async def goes_on(visit: Visit) -> None:
     assert visit.page.url == f"{visit.origin}/rooms?day=1"
 
 
-@pytest.mark.parametrize("look", list(LOOKS))
+@EACH_LOOK
 async def test_no_machine_finds_a_fault_in_any_language_size_or_colour(
     browser: Browser, activator: Any, look: str
 ) -> None:

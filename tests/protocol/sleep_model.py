@@ -100,8 +100,9 @@ class Activator(NamedTuple):
 class Request(NamedTuple):
     """One request of a client.
 
-    `where` is new, held, pod, old (the pod before), answered, lost (a defect), or killed (with the
-    activator or the pod that a fault took). `ticket` is wanted, writing or written while held.
+    `where` is new, held, pod, old (the pod before), lost (a defect), or over: answered, given up,
+    or ended with the activator or the pod that a fault took. `ticket` is wanted, writing or
+    written while held.
     """
 
     where: str = "new"
@@ -173,9 +174,13 @@ class SleepModel:
         self.awake_route = "Native" if metered else "Activator"
 
     def moves(self, state: State) -> Iterator[tuple[str, State]]:
-        """Every step that can be taken next. Of two states that mirror each other, one is kept."""
+        """Every step that can be taken next.
+
+        Of two states that mirror each other, one is kept. States that differ only in what no later
+        step reads are one.
+        """
         for step, after in self._moves(state):
-            yield step, _mirrored(after) if after.activators[1] < after.activators[0] else after
+            yield step, _in_order(_forgotten(after))
 
     def _moves(self, state: State) -> Iterator[tuple[str, State]]:
         yield from self._operator(state)
@@ -287,7 +292,8 @@ class SleepModel:
                 # Of an unmetered pool, those that it forwards count too.
                 counts = ("held",) if self.metered else ("held", "pod")
                 holds = any(r.where in counts and r.through == number for r in s.requests)
-                asked = _set(s, number, asked=True, asked_meanwhile=True)
+                is_writing = s.activators[number].writing != ""
+                asked = _set(s, number, asked=True, asked_meanwhile=is_writing)
                 yield (
                     f"operator asks activator {number}",
                     asked._replace(
@@ -354,7 +360,7 @@ class SleepModel:
             asked = a.asked_meanwhile and rules.counts_looks_from_the_beginning
             yield (
                 f"activator {n} has announced",
-                _set(done, n, writing="", announced=a.epoch, asked=asked),
+                _set(done, n, writing="", announced=a.epoch, asked=asked, asked_meanwhile=False),
             )
         if held and s.pod == "none" and (s.replicas == 0 or not rules.raises_from_zero):
             raised = s.raised if s.replicas == 0 else "again"
@@ -409,14 +415,14 @@ class SleepModel:
                 if s.proxy & bit:
                     yield from self._connect(s, bit)
             if s.proxy & FAILED:
-                yield "a client connects to the failed pod", _move(s, Request(), Request("killed"))
+                yield "a client connects to the failed pod", _move(s, Request(), Request("over"))
             if not s.proxy:
-                where = "killed" if s.pod == "failed" else "lost"
+                where = "over" if s.pod == "failed" else "lost"
                 yield "a client finds no endpoint", _move(s, Request(), Request(where))
         for request in {r for r in s.requests if r.where == "held"}:
-            yield "a client gives up", _move(s, request, Request("answered"))
+            yield "a client gives up", _move(s, request, Request("over"))
         for request in {r for r in s.requests if r.where in ("pod", "old")}:
-            yield "a request is answered", _move(s, request, Request("answered"))
+            yield "a request is answered", _move(s, request, Request("over"))
 
     def _connect(self, s: State, bit: int) -> Iterator[tuple[str, State]]:
         if bit in (POD, OLD):
@@ -426,7 +432,7 @@ class SleepModel:
         n = 0 if bit == endpoint(0) else 1
         a = s.activators[n]
         if not a.alive:
-            yield "a client connects to a dead activator", _move(s, Request(), Request("killed"))
+            yield "a client connects to a dead activator", _move(s, Request(), Request("over"))
             return
         asleep = a.phase == "Asleep" and a.announced != a.epoch
         asked = a.asked and self.rules.announces_after_a_look
@@ -451,9 +457,7 @@ class SleepModel:
         if s.operator.step:
             yield "FAULT a person scales the target", _scaled(less)
         if s.pod == "ready":
-            killed = tuple(
-                r._replace(where="killed") if r.where == "pod" else r for r in s.requests
-            )
+            killed = tuple(Request("over") if r.where == "pod" else r for r in s.requests)
             proxy = (s.proxy & ~POD) | FAILED * bool(s.proxy & POD)
             yield (
                 "FAULT the pod fails",
@@ -461,12 +465,10 @@ class SleepModel:
             )
         for n in ACTIVATORS:
             if s.activators[n].alive:
-                killed = tuple(
-                    Request("killed") if r.through == n and r.where != "answered" else r
-                    for r in s.requests
-                )
+                killed = tuple(Request("over") if r.through == n else r for r in s.requests)
                 gone = less._replace(requests=tuple(sorted(killed)))
-                yield f"FAULT activator {n} is killed", _set(gone, n, alive=False, writing="")
+                lost = Activator(alive=False, published=s.activators[n].published)
+                yield f"FAULT activator {n} is killed", _set(gone, n, **lost._asdict())
             else:
                 there = Activator(
                     True, s.phase, s.route, s.epoch, s.pod == "ready", s.activators[n].published
@@ -516,6 +518,28 @@ def _swapped(bits: int) -> int:
     first, second = endpoint(0), endpoint(1)
     others = bits & ~(first | second)
     return others | second * bool(bits & first) | first * bool(bits & second)
+
+
+def _forgotten(s: State) -> State:
+    """The same state without what its activators know only for requests that are yet to come."""
+    if Request() in s.requests:
+        return s
+    waits = any(r.ticket in ("wanted", "writing") for r in s.requests)
+    for n, a in enumerate(s.activators):
+        phase = s.phase if a.alive and not waits else a.phase
+        known = a._replace(phase=phase, announced=-1, asked=True, asked_meanwhile=False)
+        if known != a:
+            s = _set(s, n, **known._asdict())
+    return s
+
+
+def _in_order(s: State) -> State:
+    """Of this state and its mirror image always the same one."""
+    first, second = s.activators
+    if first < second:
+        return s
+    mirrored = _mirrored(s)
+    return mirrored if second < first else min(s, mirrored)
 
 
 def _write(s: State, **status: object) -> State:

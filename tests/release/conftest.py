@@ -69,10 +69,17 @@ def small_copy(root: Path) -> Path:
     return root
 
 
+@pytest.fixture(scope="session")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small copy of this checkout that no test changes."""
+    return small_copy(tmp_path_factory.mktemp("released") / "checkout")
+
+
 @pytest.fixture
-def checkout(tmp_path: Path) -> Path:
+def checkout(root: Path, tmp_path: Path) -> Path:
     """A small copy of this checkout."""
-    return small_copy(tmp_path / "checkout")
+    git(root, "clone", "--quiet", "--shared", ".", str(tmp_path / "checkout"))
+    return tmp_path / "checkout"
 
 
 def silent() -> Progress:

@@ -19,7 +19,7 @@ import needs
 import packages
 import pytest
 import yaml
-from release.conftest import VERSION, Registry, commit, git, silent, small_copy
+from release.conftest import VERSION, Registry, commit, git, silent
 
 from kotatsu_demo.images import IMAGES
 from kotatsu_node import Node
@@ -101,11 +101,6 @@ def make(node: Node, registry: Registry, helm: str, tools: Path) -> Iterator[Mak
     made = [name for name in names if name.startswith(f"{registry.address}/")]
     if made:
         node.buildah.call("rmi", *made, check=False)
-
-
-@pytest.fixture(scope="session")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small_copy(tmp_path_factory.mktemp("released") / "checkout")
 
 
 @pytest.fixture(scope="session")
@@ -257,13 +252,12 @@ def test_the_same_release_again_changes_nothing(make: Make, released: Released, 
 
 
 def test_another_commit_cannot_take_a_version_that_is_published(
-    make: Make, released: Released, root: Path, registry: Registry, tmp_path: Path
+    make: Make, released: Released, checkout: Path, registry: Registry
 ) -> None:
-    shutil.copytree(root, tmp_path / "checkout")
-    (tmp_path / "checkout/LICENSE").write_text("another")
-    commit(tmp_path / "checkout")
+    (checkout / "LICENSE").write_text("another")
+    commit(checkout)
     with pytest.raises(ReleaseError, match="is published already, made from commit") as caught:
-        make(tmp_path / "checkout", "first")
+        make(checkout, "first")
     assert "release the next one" in caught.value.hint
     operator = released.images["operator"]
     assert pull(operator.repository, "manifests", operator.digest)

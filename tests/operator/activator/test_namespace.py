@@ -129,6 +129,9 @@ def test_a_change_concerns_the_pools_it_may_matter_to(view, kind, obj, concerned
     mailbox = view.mailbox()
     tell(view, kind, obj)
     assert mailbox == concerned
+    mailbox.clear()
+    tell(view, kind, obj)
+    assert kind == "EndpointSlice" or mailbox == set(), "there is nothing new in it"
 
 
 def test_what_is_not_listed_any_more_concerns_its_pools(view):
@@ -204,6 +207,19 @@ def test_a_service_that_selects_nothing_has_no_backends(view, selector):
     tell(view, "Pod", pod(ready=True))
     assert view.backends(pool_view(warm_pool())) == []
     assert view.backends(pool_view(warm_pool("unknown"))) == []
+
+
+def test_on_route_always_the_backends_are_the_targets_pods(view):
+    made = service()
+    made["spec"]["selector"] = None
+    tell(view, "Service", made)
+    tell(view, "Pod", pod(), pod("another", app="feed"))
+    always = pool_view(warm_pool(route="Always"))
+    assert view.backends(always) == []
+    tell(view, "Deployment", deployment())
+    assert [p.key[1] for p in view.backends(always)] == ["voice-1"]
+    tell(view, "Deployment", deployment(), change="DELETED")
+    assert view.backends(always) == []
 
 
 def test_ports_are_the_tcp_ports_with_their_targets(view):
