@@ -37,7 +37,8 @@ def test_the_tests_of_the_core_pass_in_a_copy_without_features(tmp_path):
     environment = os.environ | {"PYTHONPATH": str(tmp_path / "src")}
     where = "import kotatsu_operator; print(kotatsu_operator.__file__)"
     assert str(tmp_path) in run(tmp_path, environment, "-c", where)
-    fast = ("-m", "pytest", "-q", "-m", "not slow", "--hypothesis-profile=few")
+    fast = ("-m", "pytest", "-q", "-m", "not slow", "-p", "no:schemathesis")
+    fast += ("--hypothesis-profile=few",)
     run(tmp_path, environment, *fast, *(f"tests/operator/{chosen}" for chosen in CHOSEN))
 
 

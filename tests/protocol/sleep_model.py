@@ -527,9 +527,8 @@ def _forgotten(s: State) -> State:
     waits = any(r.ticket in ("wanted", "writing") for r in s.requests)
     for n, a in enumerate(s.activators):
         phase = s.phase if a.alive and not waits else a.phase
-        known = a._replace(phase=phase, announced=-1, asked=True, asked_meanwhile=False)
-        if known != a:
-            s = _set(s, n, **known._asdict())
+        if (a.phase, a.announced, a.asked, a.asked_meanwhile) != (phase, -1, True, False):
+            s = _set(s, n, phase=phase, announced=-1, asked=True, asked_meanwhile=False)
     return s
 
 
