@@ -114,7 +114,6 @@ class Day:
     pods: list[DayPod] = field(default_factory=list)
     container: dict = field(default_factory=dict)
     activator: bool = True
-    parking: bool = False
     pod_conditions: dict = field(default_factory=dict)
     """A further condition of some pods, by name."""
     hook: object = no_hook
@@ -163,7 +162,6 @@ class Day:
             features=[PoolMetrics(self.registry), *self.features()],
             pacer=self.pacer,
             accounts=Accounts(self.monotonic),
-            parking=self.parking,
             platform=Platform(timedelta(seconds=self.settle_seconds), prices=self.prices),
         )
 

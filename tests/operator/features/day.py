@@ -15,6 +15,7 @@ from kotatsu_operator.features.history import Histories
 from kotatsu_operator.features.knative.feature import Knative
 from kotatsu_operator.features.notices.feature import Notices
 from kotatsu_operator.features.notices.notifier import Notifier, NotifyMetrics
+from kotatsu_operator.features.parking.feature import ParkedPods
 from tests.operator.day import Day
 
 
@@ -23,6 +24,7 @@ class FeaturedDay(Day):
     """A day like those of the core, and what the features add to it."""
 
     capacity: CapacityOptions = NO_CAPACITY_AHEAD
+    parking: bool = False
     notifier: object = None
     """Sends notices; without it, none are sent."""
 
@@ -35,4 +37,5 @@ class FeaturedDay(Day):
             Histories(self.monotonic),
             CapacityAhead(self.capacity),
             Notices(self.notifier or nobody),
+            ParkedPods(is_enabled=self.parking),
         ]

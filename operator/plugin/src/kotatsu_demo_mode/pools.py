@@ -20,10 +20,10 @@ from kotatsu_operator.core.plan.activity import in_force
 from kotatsu_operator.core.pool.calendars import with_calendars
 from kotatsu_operator.core.pool.memory import KnownOverride, Memory
 from kotatsu_operator.core.pool.parse import SpecError, parse
-from kotatsu_operator.core.pool.resize import parked_spec
 from kotatsu_operator.core.pool.spec import PLATFORM, Override, Parked, Platform, PoolSpec
 from kotatsu_operator.core.pool.v1alpha1 import status_from
 from kotatsu_operator.core.report.status import read_ledger, read_memory
+from kotatsu_operator.features.parking.requests import parked_spec
 
 from .errors import DemoModeError, NotFoundError
 from .schema import defaulted, faults, sentence, spec_schema

@@ -14,7 +14,7 @@ from kotatsu_operator.controller.accounts import Accounts
 from kotatsu_operator.controller.act.scale_down import Hook, no_hook
 from kotatsu_operator.controller.cache.feeds import feeds_of, policy_feed, workload_feeds
 from kotatsu_operator.controller.cache.store import Cache
-from kotatsu_operator.controller.feature import Feature, kinds_of
+from kotatsu_operator.controller.feature import Feature, kinds_of, restores_of
 from kotatsu_operator.controller.kopf_adapter import PoolSignals, PoolWatch
 from kotatsu_operator.controller.leader.election import TIMES, Times
 from kotatsu_operator.controller.leader.elector import Candidate, Elector
@@ -61,8 +61,6 @@ class Options:
     first_start: timedelta = FIRST_START
     """The time to Ready that is assumed for a pool that has never started."""
     platform: Platform = PLATFORM
-    parking: bool = False
-    """Whether pods may be parked: the chart's permission to resize them."""
     times: Times = TIMES
     features: Sequence[Feature] = ()
     """The optional features, in the order of their hooks."""
@@ -128,7 +126,7 @@ class Operator:
         namespace_metric(registry, namespaces, self._shows)
 
         # --- what reconciles use ---
-        self.records = Records(self._kube, kinds)
+        self.records = Records(self._kube, restores_of(self._features))
         self._scraper = Scraper(clock=clock)
         self._pacer = Pacer(options.starts_per_second, self.work_queue.by)
         observer = Observer(
@@ -146,7 +144,6 @@ class Operator:
             accounts=Accounts(time.monotonic),
             first_start=options.first_start,
             platform=options.platform,
-            parking=options.parking,
             shows=self._shows,
         )
 

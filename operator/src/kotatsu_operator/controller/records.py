@@ -5,8 +5,9 @@ import logging
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from kotatsu_operator.controller.targets.kinds import NO_KINDS, Kinds, every, restores
-from kotatsu_operator.controller.targets.target import Restore
+from kotatsu_operator.controller.targets.deployment import RESTORES
+from kotatsu_operator.controller.targets.kinds import owed_to
+from kotatsu_operator.controller.targets.target import Restore, Restores
 from kotatsu_operator.core.pool.v1alpha1 import status_from
 from kotatsu_operator.core.protocol import RECORD
 from kotatsu_operator.core.report.record import (
@@ -37,8 +38,8 @@ Data = dict[str, str]
 class Records:
     """The records of all namespaces. Every write names the version that was read."""
 
-    def __init__(self, kube: Kube, kinds: Kinds = NO_KINDS) -> None:
-        self._kube, self._kinds = kube, kinds
+    def __init__(self, kube: Kube, restores: Restores = RESTORES) -> None:
+        self._kube, self._restores = kube, restores
         self._known: dict[tuple[str, str], str] = {}
         """The entries that are known to be in the record, by (namespace, uid)."""
         self._missed: set[str] = set()
@@ -102,7 +103,7 @@ class Records:
             # The pool was deleted and created again: the new one inherits what it cannot observe.
             known = remembered(status_from(taken.get("status") or {}))
             inherited = {name: value for name, value in entry.owed.items() if name not in known}
-            for name, made in every(self._kinds).items():
+            for name, made in self._restores.items():
                 if name in known and name in entry.owed:
                     both = made.inherited(known[name], entry.owed[name])
                     inherited |= {} if both in (None, known[name]) else {name: both}
@@ -115,7 +116,7 @@ class Records:
                     return False
                 log.info("%s/%s takes over the target %s", namespace, name, entry.target)
             return True
-        return await restore(self._kube, namespace, entry, self._kinds)
+        return await restore(self._kube, namespace, entry, self._restores)
 
     async def _edit(self, namespace: str, change: Callable[[Data], Data]) -> None:
         async def attempt() -> Data:
@@ -150,12 +151,12 @@ _TRIES = 10
 _PAUSE = 2.0
 
 
-async def restore(kube: Kube, namespace: str, entry: Entry, kinds: Kinds = NO_KINDS) -> bool:
+async def restore(kube: Kube, namespace: str, entry: Entry, restores: Restores = RESTORES) -> bool:
     """Restore a deleted pool's target with retries; return False if it must be tried again later.
 
     This is idempotent: replicas are only raised from exactly 0, at the version that was read.
     """
-    given = restores(entry, kinds).items()
+    given = owed_to(entry, restores).items()
     return all([await _patiently(kube, namespace, entry, *one) for one in given])
 
 

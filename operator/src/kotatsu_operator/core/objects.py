@@ -217,6 +217,41 @@ def why_unschedulable(status: Mapping[str, Any]) -> str:
     return text(scheduled.get("message"), "no reason given")
 
 
+# --- the containers of a pod ---
+
+
+def is_sidecar(container: Mapping[str, Any]) -> bool:
+    """Whether an init container keeps running beside the containers."""
+    return bool(container.get("restartPolicy") == "Always")
+
+
+INFEASIBLE = "Infeasible"
+"""The kubelet's reason for a resize that this node can never do."""
+
+
+def resize_pending(status: Mapping[str, Any]) -> tuple[str, str]:
+    """Why the kubelet has not begun with a resize of a pod: Deferred or Infeasible; or empty.
+
+    And the same for people, with the kubelet's message.
+    """
+    waiting = conditions_of(status).get("PodResizePending", {})
+    reason, message = text(waiting.get("reason")), text(waiting.get("message"))
+    return reason, f"{reason}: {message[:_QUOTED]}" if reason and message else reason
+
+
+def is_resizable(status: Mapping[str, Any]) -> bool:
+    """Whether the node of a pod can resize it, as the API server decides it.
+
+    Kubelets before 1.33 do not report the resources of a running container.
+    """
+    statuses = tables(status.get("containerStatuses"))
+    running = (c for c in statuses if "running" in table(c.get("state")))
+    return next(("resources" in c for c in running), True)
+
+
+# --- the owners of fields ---
+
+
 @dataclass(frozen=True)
 class Owner:
     """A manager that owns a field, and when the fields of its entry last changed."""

@@ -13,12 +13,13 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
 
-from kotatsu_operator.controller.feature import kinds_of
+from kotatsu_operator.controller.feature import restores_of
 from kotatsu_operator.controller.leader import election
 from kotatsu_operator.controller.leader.elector import let_go
 from kotatsu_operator.controller.records import Records
-from kotatsu_operator.controller.targets.deployment import why_at_0
-from kotatsu_operator.controller.targets.kinds import NO_KINDS, Kinds, restores
+from kotatsu_operator.controller.targets.deployment import RESTORES, why_at_0
+from kotatsu_operator.controller.targets.kinds import owed_to
+from kotatsu_operator.controller.targets.target import Restores
 from kotatsu_operator.core.formats import (
     conditions_of,
     count,
@@ -36,6 +37,7 @@ from kotatsu_operator.core.report.record import OWED, entry_of, owed_status, set
 from kotatsu_operator.core.report.status import moved
 from kotatsu_operator.core.schema import joined
 from kotatsu_operator.features.knative.feature import Knative
+from kotatsu_operator.features.parking.feature import ParkedPods
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import (
     ConflictError,
@@ -93,7 +95,7 @@ class Uninstall:
     timeout: float
     say: Callable[[str], None]
     route_settle: float = 5.0
-    kinds: Kinds = field(default_factory=lambda: NO_KINDS)
+    restores: Restores = field(default_factory=lambda: RESTORES)
     poll: float = 0.5
     handover: float = election.TIMES.renew_deadline + 1.0
     """A leader that cannot read its Lease has stopped acting after this time."""
@@ -192,7 +194,7 @@ class Uninstall:
         try:
             pools = await self._trying(lambda: self._pools(namespace), refusals=False)
             await self._trying(
-                lambda: Records(self.kube, self.kinds).settle(namespace, pools), refusals=False
+                lambda: Records(self.kube, self.restores).settle(namespace, pools), refusals=False
             )
         except Unreachable as error:
             return str(error)
@@ -226,7 +228,7 @@ class Uninstall:
             if kind != KNATIVE:
                 before = (await self.kube.get_scale(key[0], ref(kind, name))).replicas
         if entry is not None:
-            for restore in restores(entry, self.kinds).values():
+            for restore in owed_to(entry, self.restores).values():
                 with contextlib.suppress(NotFoundError):
                     came = await restore.step(self.kube, key[0], entry)
                     self._tell(key, came or "there is nothing to restore")
@@ -427,7 +429,7 @@ async def _run(settings: UninstallSettings) -> int:
             settings.timeout,
             say,
             settings.route_settle,
-            kinds_of([Knative()]),
+            restores_of([Knative(), ParkedPods()]),
         ).run()
     except UninstallError as error:
         print(error, file=sys.stderr)  # noqa: T201

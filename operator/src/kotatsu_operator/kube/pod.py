@@ -8,18 +8,16 @@ from typing import Any
 from kotatsu_operator.core.budget.ledger import BilledPod
 from kotatsu_operator.core.budget.prices import pod_requests
 from kotatsu_operator.core.formats import conditions_of, instant, is_true, table
-from kotatsu_operator.core.objects import port_number, why_not_started, why_unschedulable
-from kotatsu_operator.core.pool.decision import NOT_STARTED, PodStart, Starting
-from kotatsu_operator.core.pool.resize import (
-    PodSize,
+from kotatsu_operator.core.objects import (
     is_resizable,
     is_sidecar,
-    pending,
-    pod_size,
+    port_number,
+    resize_pending,
+    why_not_started,
+    why_unschedulable,
 )
+from kotatsu_operator.core.pool.decision import NOT_STARTED, PodStart, Starting
 from kotatsu_operator.kube.objects import Key, Object, key_of, version_of
-
-NO_SIZE = PodSize({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +62,8 @@ class PodView:
     """The times of its start."""
     billed: BilledPod | None = None
     """The pod for the ledger; None before it is scheduled, or if its end is unknown."""
-    size: PodSize = NO_SIZE
-    """What its spec requests: more or less than it has while it is resized."""
+    spec: Mapping[str, Any] = field(default_factory=dict)
+    """Its PodSpec, as far as it is kept."""
     is_resizable: bool = True
     """Whether its node can resize it."""
     resize_pending: str = ""
@@ -119,9 +117,9 @@ def pod_view(obj: Object) -> PodView:
         lost="deletionTimestamp" in meta or _is_lost(status, conditions.get("Ready", {})),
         start=_start_of(spec, status, conditions, began),
         billed=billed,
-        size=pod_size(spec),
+        spec=spec,
         is_resizable=is_resizable(status),
-        resize_pending=pending(status)[1],
+        resize_pending=resize_pending(status)[1],
         version=version_of(obj),
     )
 

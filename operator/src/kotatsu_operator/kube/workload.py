@@ -20,7 +20,6 @@ from kotatsu_operator.core.objects import (
     workload_selector,
 )
 from kotatsu_operator.core.pool.decision import Write, foreign_write
-from kotatsu_operator.core.pool.resize import PodSize, pod_size
 from kotatsu_operator.core.pool.spec import BUILT_IN
 from kotatsu_operator.kube.objects import Key, Object, key_of
 
@@ -86,11 +85,6 @@ class WorkloadView:
     def requests(self) -> Requests:
         """The resource requests of one pod of the template (base units)."""
         return pod_requests(self.pod)
-
-    @cached_property
-    def size(self) -> PodSize | None:
-        """What the containers of the pod template request; None if it shows no template."""
-        return pod_size(self.pod) if self.pod else None
 
 
 def workload_view(obj: Object, kind: str = "Deployment") -> WorkloadView:

@@ -5,10 +5,10 @@ import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 from functools import partial
 from typing import Any
 
-from kotatsu_operator.controller.act.parking import restore_requests
 from kotatsu_operator.controller.act.scale_down import ScaleDown
 from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.controller.targets.target import (
@@ -17,13 +17,13 @@ from kotatsu_operator.controller.targets.target import (
     Finished,
     Objection,
     Restore,
+    Restores,
     Target,
     Tools,
     Writes,
     nothing_left,
 )
 from kotatsu_operator.core.budget.limit import Ends
-from kotatsu_operator.core.budget.prices import PodRequests, pod_requests
 from kotatsu_operator.core.decide.refusal import (
     Refusal,
     ServiceFacts,
@@ -45,7 +45,6 @@ from kotatsu_operator.core.pool.decision import (
     read_autoscaler,
 )
 from kotatsu_operator.core.pool.memory import Memory, Original, Route
-from kotatsu_operator.core.pool.resize import PodSize, parked_spec
 from kotatsu_operator.core.pool.spec import KNATIVE, OnDelete, RouteMode
 from kotatsu_operator.core.protocol import ROUTE_LABEL, ROUTE_TAKEN
 from kotatsu_operator.core.report.conditions import clients_unlimited
@@ -116,16 +115,11 @@ async def _give_selector_back(kube: Kube, namespace: str, entry: Entry) -> str:
     return f"Service {name} selects its pods again"
 
 
-RESTORES = {
+RESTORES: Restores = {
     # minReplicas first: the autoscaler then lowers the replicas itself as far as it may.
     "hpa": Restore(
         _restore_minimum,
         "set minReplicas of its autoscaler to {minReplicas}",
-        ends_with_pods=False,
-    ),
-    "reduced": Restore(
-        restore_requests,
-        "start its pods again (kubectl rollout restart), which request less than their template",
         ends_with_pods=False,
     ),
     "takenService": Restore(
@@ -167,17 +161,12 @@ class ScaledTarget(Target):
         return self.cache.selector_of(self.place) or NO_POD
 
     @property
-    def requests(self) -> PodRequests:
-        if self.workload is None:
-            return PodRequests()
-        full, parked = self.workload.requests, self.spec.parked
-        if parked is None:
-            return PodRequests(full)
-        return PodRequests(full, pod_requests(parked_spec(self.workload.pod, parked.cpu)))
+    def requests(self) -> Mapping[str, Decimal]:
+        return {} if self.workload is None else self.workload.requests
 
     @property
-    def template(self) -> PodSize | None:
-        return None if self.workload is None else self.workload.size
+    def template(self) -> Mapping[str, Any]:
+        return {} if self.workload is None else self.workload.pod
 
     @property
     def replicas(self) -> int:

@@ -11,8 +11,8 @@ from functools import partial
 
 from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.controller.targets.deployment import why_at_0
-from kotatsu_operator.controller.targets.kinds import Kinds, Refused, restores
-from kotatsu_operator.controller.targets.target import RETRY, Tools
+from kotatsu_operator.controller.targets.kinds import Kinds, Refused, owed_to
+from kotatsu_operator.controller.targets.target import RETRY, Restores, Tools
 from kotatsu_operator.core.budget.limit import Ends
 from kotatsu_operator.core.decide.refusal import Refusal
 from kotatsu_operator.core.formats import table
@@ -42,6 +42,7 @@ class Former:
     tools: Tools
     cache: Cache
     kinds: Kinds
+    restores: Restores
     _since: dict[Key, datetime] = field(default_factory=dict)
     """When each was given back that is awaited."""
     _in_front: dict[Key, datetime] = field(default_factory=dict)
@@ -106,7 +107,7 @@ class Former:
             return "the pool is suspended: set spec.suspend to false"
         if entry.kind not in (*self.kinds, *kube.scaled):
             return f"{entry.kind} is not among the chart value `targets` any more: add it"
-        for restore in restores(entry, self.kinds).values():
+        for restore in owed_to(entry, self.restores).values():
             try:
                 came = await retry_on_conflict(partial(restore.step, kube, key[0], entry))
             except NotFoundError as error:

@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.controller.targets.deployment import RESTORES, ScaledTarget
-from kotatsu_operator.controller.targets.target import Kind, Restore, Target
+from kotatsu_operator.controller.targets.target import Kind, Restores, Target
 from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.budget.limit import Ends
 from kotatsu_operator.core.decide.refusal import Refusal, check_dependencies
@@ -26,20 +26,15 @@ Kinds = Mapping[str, Kind]
 """The kinds that features bring, by the `kind` of spec.targetRef. All others have a scale."""
 
 NO_KINDS: Kinds = MappingProxyType({})
-_SCALED = Kind(ScaledTarget, RESTORES)
+_SCALED = Kind(ScaledTarget)
 
 
-def every(kinds: Kinds) -> dict[str, Restore]:
-    """What may have to be restored, by the field of the status, in order."""
-    return {k: v for kind in (_SCALED, *kinds.values()) for k, v in kind.restores.items()}
-
-
-def restores(entry: Entry, kinds: Kinds = NO_KINDS) -> dict[str, Restore]:
+def owed_to(entry: Entry, restores: Restores = RESTORES) -> Restores:
     """What to restore for an entry of the record. With onDelete Keep the pods stay."""
     is_kept = entry.on_delete is OnDelete.KEEP
     return {
         name: made
-        for name, made in every(kinds).items()
+        for name, made in restores.items()
         if name in entry.owed and not (is_kept and made.ends_with_pods)
     }
 

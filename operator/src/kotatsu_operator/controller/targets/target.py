@@ -8,19 +8,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from decimal import Decimal
+from types import MappingProxyType
 from typing import Any, ClassVar
 
-from kotatsu_operator.controller.act.parking import Workload
 from kotatsu_operator.controller.act.scale_down import Hook, Remember, no_hook, no_record
 from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.controller.observe.demand import Observer
 from kotatsu_operator.core.budget.limit import Ends
-from kotatsu_operator.core.budget.prices import PodRequests
 from kotatsu_operator.core.decide.phases import Step
 from kotatsu_operator.core.decide.refusal import Refusal, check_claim
 from kotatsu_operator.core.pool.decision import Decision, Note, Observation
 from kotatsu_operator.core.pool.memory import Memory
-from kotatsu_operator.core.pool.resize import PodSize
 from kotatsu_operator.core.pool.spec import PoolSpec
 from kotatsu_operator.core.report.record import Entry
 from kotatsu_operator.core.report.status import Status
@@ -98,6 +97,10 @@ class Restore:
     """The value of a newer pool of the target, with that of the deleted one."""
 
 
+Restores = Mapping[str, Restore]
+"""By the field of the status that has what is owed, in the order in which they are made."""
+
+
 @dataclass(frozen=True)
 class Target(ABC):
     """The workload of one pool, as the watches have shown it."""
@@ -129,23 +132,18 @@ class Target(ABC):
 
     @property
     @abstractmethod
-    def requests(self) -> PodRequests:
-        """The resource requests of one of its pods."""
+    def requests(self) -> Mapping[str, Decimal]:
+        """The resource requests of one of its pods (base units)."""
 
     @property
-    def template(self) -> PodSize | None:
-        """What the containers of its pod template request; None if it shows none."""
-        return None
+    def template(self) -> Mapping[str, Any]:
+        """The parts of its pods' PodSpec that requests depend on; empty if it shows none."""
+        return MappingProxyType({})
 
     @property
     def autoscalers(self) -> list[Object]:
         """The HorizontalPodAutoscalers that scale it, by name."""
         return []
-
-    @property
-    def parks(self) -> Workload:
-        """What parking needs of it."""
-        return Workload(self.key, self.spec, self.template, self.autoscalers)
 
     @property
     def replicas(self) -> int:
@@ -203,7 +201,5 @@ class Kind:
     """A kind of targets."""
 
     make: Callable[[Key, PoolSpec, Cache], Target]
-    restores: Mapping[str, Restore]
-    """By the field of the status that has what is owed, in order."""
     pod_label: str = ""
     """The label of its pods that has the target's name; empty: a selector finds them."""

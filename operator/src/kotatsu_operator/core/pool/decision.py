@@ -1,8 +1,9 @@
 """What a decision on one pool depends on, and what it says."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 from itertools import pairwise
 
 from kotatsu_operator.core.formats import choice, lasting, table
@@ -105,6 +106,8 @@ class Parking:
     reason: str = ""
     """Why the pods cannot be parked, in one word; empty if they can."""
     message: str = ""
+    requests: Mapping[str, Decimal] | None = None
+    """What a parked pod requests (base units); None if the pods are never parked."""
     reduced: int = 0
     """Pods with smaller requests than the template's."""
     refused: int = 0
@@ -113,7 +116,8 @@ class Parking:
     """Why not, for one of them."""
 
 
-NOT_PARKED = Parking()
+NOT_PARKED = Parking("NotEnabled", "this operator parks no pods")
+"""Of a pool without parked pods, and without the feature that parks them."""
 
 
 @dataclass(frozen=True, slots=True)

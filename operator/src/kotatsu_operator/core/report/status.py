@@ -196,6 +196,7 @@ def books_status(spec: PoolSpec, seen: Observation, memory: Memory, ledger: Ledg
         "overrideEndsAt": known["overrideEndsAt"],
         "desiredReplicas": seen.replicas,
         "readyReplicas": seen.ready,
+        "reduced": memory.reduced or None,
         "internal": {"version": VERSION, "override": known["internal"]["override"]},
     }
     return joined(status, kept_cost(ledger))
