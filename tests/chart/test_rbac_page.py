@@ -29,7 +29,9 @@ def reasons() -> Iterator[tuple[str, Object, str]]:
     for template in TEMPLATES:
         role, lines = "", template.read_text().splitlines()
         for number, line in enumerate(lines):
-            if line.startswith("  name: "):
+            if defined := re.match(r'\{\{- define "kotatsu.rules.(.*)" -\}\}', line):
+                role = f"kotatsu-{defined[1]}".replace("knative", "knative-here")
+            elif line.startswith("  name: "):
                 role = line.removeprefix("  name: ").replace("{{ $name }}", "kotatsu-crds-here")
                 role = role.replace("{{ $fullname }}", "kotatsu")
                 role = role.replace("{{ .Release.Namespace }}", "here")

@@ -79,10 +79,10 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- merge (include "kotatsu.selector" . | fromYaml) (include "kotatsu.texts" .values.podLabels | fromYaml) | toYaml }}
 {{- end }}
 
-{{/* Name of the ServiceAccount of the operator or of the activators: (dict "root" $ "component" …). */}}
+{{/* Name of a component's ServiceAccount: (dict "root" $ "component" …). */}}
 {{- define "kotatsu.serviceAccount" -}}
-{{- $account := (index .root.Values .component).serviceAccount }}
-{{- default (printf "%s-%s" (include "kotatsu.fullname" .root) .component) $account.name }}
+{{- $values := index .root.Values .component }}
+{{- default (printf "%s-%s" (include "kotatsu.fullname" .root) .component) ($values.serviceAccount).name }}
 {{- end }}
 
 {{- define "kotatsu.image" -}}
@@ -333,6 +333,35 @@ metadata:
   namespace: {{ .namespace }}
   {{- include "kotatsu.marks" (merge (dict "annotations" (include "kotatsu.texts" $account.annotations)) .) | nindent 2 }}
 automountServiceAccountToken: false
+{{- end }}
+{{- end }}
+
+{{/* The Role of a "component" with the "rules" of this name in each of the "namespaces", bound to the component's
+account; an activator's is in its own namespace. "of" ends the name where it could be another release's, and
+"annotations" are those of a hook. */}}
+{{- define "kotatsu.roles" -}}
+{{- $marks := pick . "root" "component" "annotations" }}
+{{- $name := list (include "kotatsu.fullname" .root) .rules .of | compact | join "-" }}
+{{- range .namespaces }}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata:
+  name: {{ $name }}
+  namespace: {{ . }}
+  {{- include "kotatsu.marks" $marks | nindent 2 }}
+rules:
+  {{- include (print "kotatsu.rules." $.rules) $.root | trim | nindent 2 }}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata:
+  name: {{ $name }}
+  namespace: {{ . }}
+  {{- include "kotatsu.marks" $marks | nindent 2 }}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: {{ $name }}}
+subjects:
+  - {kind: ServiceAccount, name: {{ include "kotatsu.serviceAccount" $ }}, namespace: {{ eq $.component "activator" | ternary . $.root.Release.Namespace }}}
 {{- end }}
 {{- end }}
 
