@@ -13,8 +13,7 @@ from kotatsu_operator.controller.act.scale_down import no_hook
 from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.controller.metrics import PoolMetrics
 from kotatsu_operator.controller.observe.demand import Observer, Passing, PodAnswer
-from kotatsu_operator.controller.pacer import Pacer
-from kotatsu_operator.controller.reconciler import Reconciler
+from kotatsu_operator.controller.reconciler import Pacer, Reconciler
 from kotatsu_operator.controller.reporter import Reporter
 from kotatsu_operator.controller.targets.target import Tools
 from kotatsu_operator.core.budget.prices import parse_table

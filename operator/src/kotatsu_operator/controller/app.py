@@ -20,8 +20,7 @@ from kotatsu_operator.controller.leader.election import TIMES, Times
 from kotatsu_operator.controller.leader.elector import Candidate, Elector
 from kotatsu_operator.controller.metrics import PoolMetrics, namespace_metric
 from kotatsu_operator.controller.observe.demand import Observer, Scraper
-from kotatsu_operator.controller.pacer import Pacer
-from kotatsu_operator.controller.reconciler import Reconciler
+from kotatsu_operator.controller.reconciler import Pacer, Reconciler
 from kotatsu_operator.controller.records import Records
 from kotatsu_operator.controller.reporter import Reporter
 from kotatsu_operator.controller.targets.target import Tools

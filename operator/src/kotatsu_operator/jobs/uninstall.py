@@ -28,10 +28,9 @@ from kotatsu_operator.core.formats import (
     table,
 )
 from kotatsu_operator.core.objects import selects, target_of, workload_selector
-from kotatsu_operator.core.pool.memory import Phase, Route
+from kotatsu_operator.core.pool.memory import Phase, Route, read_warm_ups
 from kotatsu_operator.core.pool.spec import BUILT_IN, KNATIVE, RouteMode
 from kotatsu_operator.core.pool.v1alpha1 import status_from
-from kotatsu_operator.core.pool.warm_ups import read_warm_ups
 from kotatsu_operator.core.protocol import LEASE_NAME, OPERATOR, RECORD, UNINSTALL
 from kotatsu_operator.core.report.record import OWED, entry_of, owed_status, settle
 from kotatsu_operator.core.report.status import moved

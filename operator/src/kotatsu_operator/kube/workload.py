@@ -14,12 +14,13 @@ from typing import Any
 from kotatsu_operator.core.budget.prices import Requests, pod_requests, requesting
 from kotatsu_operator.core.formats import count, table
 from kotatsu_operator.core.objects import (
+    Write,
     deletes_claims,
+    foreign_write,
     pod_labels,
     why_not_created,
     workload_selector,
 )
-from kotatsu_operator.core.pool.decision import Write, foreign_write
 from kotatsu_operator.core.pool.spec import BUILT_IN
 from kotatsu_operator.kube.objects import Key, Object, key_of
 

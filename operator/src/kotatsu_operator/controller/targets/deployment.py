@@ -36,13 +36,13 @@ from kotatsu_operator.core.decide.refusal import (
     check_service,
 )
 from kotatsu_operator.core.formats import instant, internal, table
+from kotatsu_operator.core.objects import read_autoscaler
 from kotatsu_operator.core.plan.activity import counted
 from kotatsu_operator.core.pool.decision import (
     Decision,
     Demand,
     Note,
     Observation,
-    read_autoscaler,
 )
 from kotatsu_operator.core.pool.memory import Memory, Original, Route
 from kotatsu_operator.core.pool.spec import KNATIVE, OnDelete, RouteMode

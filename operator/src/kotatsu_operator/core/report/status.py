@@ -21,6 +21,7 @@ from kotatsu_operator.core.plan.activity import override_end
 from kotatsu_operator.core.pool.calendars import FOLLOWED
 from kotatsu_operator.core.pool.decision import Decision, Observation, Transition
 from kotatsu_operator.core.pool.memory import (
+    WARM_UPS,
     Announced,
     Memory,
     Opening,
@@ -32,7 +33,6 @@ from kotatsu_operator.core.pool.memory import (
 )
 from kotatsu_operator.core.pool.spec import PoolSpec
 from kotatsu_operator.core.pool.v1alpha1 import leftovers, status_from
-from kotatsu_operator.core.pool.warm_ups import WARM_UPS
 from kotatsu_operator.core.schema import MOST_ITEMS, Form, Schema, joined, replacing, several
 
 Status = dict[str, Any]
