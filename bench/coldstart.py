@@ -18,7 +18,7 @@ from http1 import Client
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.informer import follow_forever
 from kotatsu_operator.kube.objects import Deployment, Pod
-from kotatsu_operator.kube.pod import PodView, pod_view
+from kotatsu_operator.kube.views import PodView, pod_view
 
 ASK_EVERY = 0.005
 SETTLE = 2.0

@@ -14,7 +14,7 @@ from http1 import Client, request
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.informer import follow_forever
 from kotatsu_operator.kube.objects import Deployment, Object, Pod
-from kotatsu_operator.kube.pod import pod_view
+from kotatsu_operator.kube.views import pod_view
 from report import Row
 from samples import Samples
 from topic import again, main, progress, unmeasured

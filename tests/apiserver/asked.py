@@ -18,7 +18,7 @@ from e2e.rights import HERE
 from kotatsu_operator.activator.cache.pool import pool_view
 from kotatsu_operator.activator.cache.ports import PodIdentity
 from kotatsu_operator.activator.endpoints.slices import make_slice
-from kotatsu_operator.kube.pod import PodView, pod_view
+from kotatsu_operator.kube.views import PodView, pod_view
 
 SCALE = "apis/apps/v1/namespaces/here/deployments/{}/scale"
 STATEFUL_SCALE = "apis/apps/v1/namespaces/here/statefulsets/{}/scale"

@@ -15,7 +15,7 @@ from kotatsu_operator.core.pool.spec import BUILT_IN, ScaledKind
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError
 from kotatsu_operator.kube.objects import parts, resource_of
-from kotatsu_operator.kube.workload import workload_view
+from kotatsu_operator.kube.views import workload_view
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(300)]
 

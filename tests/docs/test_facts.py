@@ -9,7 +9,7 @@ from docs.pages import ROOT, code, files, name
 from rows import each
 
 from kotatsu_operator.activator.cache.namespace import View
-from kotatsu_operator.controller.leader.election import TIMES
+from kotatsu_operator.controller.election import TIMES
 from kotatsu_operator.core.plan.lead import MARGIN
 from kotatsu_operator.core.pool.memory import FIRST_START
 from kotatsu_operator.kube.objects import KINDS

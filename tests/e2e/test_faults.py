@@ -22,7 +22,7 @@ from e2e.operators import Operators
 from e2e.stream import Stream
 
 from kotatsu_node import Node
-from kotatsu_operator.controller.leader.outage import GROWTH, LONGEST
+from kotatsu_operator.controller.election import GROWTH, LONGEST
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
@@ -192,7 +192,7 @@ async def test_while_the_api_server_is_away_warm_is_served_and_the_rest_waits_or
     assert raised < 10
     assert opening["cold"] is True
     assert opening["early"].startswith("-")
-    # Kube-proxy may lag behind as long, and until then no pod is taken (leader/outage.py).
+    # Kube-proxy may lag behind as long, and until then no pod is taken (controller/election.py).
     await patient.asleep(within=LONGEST + 60)
     assert time.monotonic() - back > 0.9 * GROWTH * OUTAGE
 

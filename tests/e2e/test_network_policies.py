@@ -21,7 +21,7 @@ from e2e.stream import Stream, inside
 from e2e.visit import play
 
 from kotatsu_node.layout import HOST_IP
-from kotatsu_operator.kube.slices import is_ours
+from kotatsu_operator.kube.views import is_ours
 
 pytestmark = [pytest.mark.e2e, pytest.mark.nightly, pytest.mark.alone]
 

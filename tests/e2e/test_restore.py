@@ -9,7 +9,7 @@ from e2e.conftest import MakeNamespace, install_platform, start_app
 from e2e.kit import App, Kubectl, Object, demo_mode, eventually
 
 from kotatsu_operator.core.protocol import RECORD
-from kotatsu_operator.kube.slices import is_ours
+from kotatsu_operator.kube.views import is_ours
 
 pytestmark = pytest.mark.e2e
 

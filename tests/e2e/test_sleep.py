@@ -8,7 +8,7 @@ import pytest
 from e2e.conftest import cluster_ip, start_app
 from e2e.kit import acted_once, asleep_override, eventually, gather_ok
 
-from kotatsu_operator.controller.act.scale_down import SleepStep
+from kotatsu_operator.controller.scale_down import SleepStep
 
 pytestmark = pytest.mark.e2e
 

@@ -6,7 +6,7 @@ from typing import Any
 from fuzz.kit import NOW, WORDS, Target, attempt, mixed
 from hypothesis import strategies as st
 
-from kotatsu_operator.controller.observe.pages import clock_skew
+from kotatsu_operator.controller.pages import clock_skew
 from kotatsu_operator.core.budget.prices import hourly, parse_table
 from kotatsu_operator.core.exposition import (
     GAUGES,

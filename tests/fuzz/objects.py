@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from kotatsu_operator.core.objects import selects
 from kotatsu_operator.features.parking.requests import pod_size, to_restore
-from kotatsu_operator.kube.pod import pod_view, starting_pods
-from kotatsu_operator.kube.workload import workload_view
+from kotatsu_operator.kube.views import pod_view, starting_pods, workload_view
 
 _META = {"name": "voice", "namespace": "demo", "uid": "u", "resourceVersion": "1", "generation": 2}
 

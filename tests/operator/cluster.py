@@ -17,8 +17,7 @@ from kotatsu_operator.core.pool.spec import BUILT_IN
 from kotatsu_operator.core.protocol import ACTIVATOR_LABELS, SERVICE_LABEL
 from kotatsu_operator.kube.client import Scale
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError
-from kotatsu_operator.kube.fields import used
-from kotatsu_operator.kube.objects import Object, parts
+from kotatsu_operator.kube.objects import Object, parts, used
 from tests.operator.core.values import annotations_of
 
 NAMESPACE = "demo"

@@ -9,13 +9,12 @@ from kotatsu_operator.activator.cache.pool import pool_view
 from kotatsu_operator.activator.cache.ports import PodIdentity
 from kotatsu_operator.activator.endpoints.slices import make_slice
 from kotatsu_operator.controller.accounts import Accounts
-from kotatsu_operator.controller.act.scale_down import no_hook
-from kotatsu_operator.controller.cache.store import Cache
-from kotatsu_operator.controller.metrics import PoolMetrics
-from kotatsu_operator.controller.observe.demand import Observer, Passing, PodAnswer
+from kotatsu_operator.controller.cache import Cache
+from kotatsu_operator.controller.demand import Observer, Passing, PodAnswer
 from kotatsu_operator.controller.reconciler import Pacer, Reconciler
-from kotatsu_operator.controller.reporter import Reporter
-from kotatsu_operator.controller.targets.target import Tools
+from kotatsu_operator.controller.report import PoolMetrics, Reporter
+from kotatsu_operator.controller.scale_down import no_hook
+from kotatsu_operator.controller.target import Tools
 from kotatsu_operator.core.budget.prices import parse_table
 from kotatsu_operator.core.exposition import Silence
 from kotatsu_operator.core.formats import stamp

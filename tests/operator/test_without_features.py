@@ -16,7 +16,7 @@ ROOT = TESTS.parents[1]
 CHOSEN = (
     "core/decide/test_window_days.py",
     "core/report",
-    "controller/cache/test_store.py",
+    "controller/test_cache.py",
     "controller/test_app.py",
     "controller/test_reconciler.py",
     "controller/test_small_day.py",

@@ -34,7 +34,7 @@ from kotatsu_operator.activator.proxy.connection_limit import (
     raise_file_limit,
 )
 from kotatsu_operator.core.protocol import LOOKED_AT
-from kotatsu_operator.runtime import metrics_page
+from kotatsu_operator.runtime import health
 from kotatsu_operator.runtime.health import Checks, start_admin
 
 sys.path.append(str(Path(__file__).parents[3]))
@@ -98,7 +98,7 @@ class _Turns:
 
 
 async def _run(kube: FakeKube, files: int, memory: int, max_held: int) -> None:
-    metrics_page.SHARED_FOR = 0.0  # tests compare two readings
+    health.SHARED_FOR = 0.0  # tests compare two readings
     registry = CollectorRegistry()
     _Turns(registry)
     connection_limit = ConnectionLimit(min(raise_file_limit(), files), memory=memory)

@@ -8,9 +8,9 @@ from prometheus_client import CollectorRegistry
 
 from kotatsu_operator.controller import app as operator_module
 from kotatsu_operator.controller import kopf_adapter
-from kotatsu_operator.controller import records as restore_module
+from kotatsu_operator.controller import restore as restore_module
 from kotatsu_operator.controller.app import Operator
-from kotatsu_operator.controller.leader.outage import LONGEST
+from kotatsu_operator.controller.election import LONGEST
 from kotatsu_operator.core.pool.spec import BUILT_IN, ScaledKind
 from kotatsu_operator.kube.errors import NotFoundError
 from kotatsu_operator.kube.objects import key_of
@@ -26,7 +26,7 @@ from tests.operator.cluster import (
     service,
     warm_pool,
 )
-from tests.operator.controller.cache.test_store import published
+from tests.operator.controller.test_cache import published
 from tests.operator.controller.test_records import config_map, replicas
 
 pytestmark = pytest.mark.timeout(60)

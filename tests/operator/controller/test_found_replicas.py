@@ -3,7 +3,7 @@
 import pytest
 
 from kotatsu_operator.core.report.record import entry_of, found_replicas, replicas_to_restore
-from kotatsu_operator.kube.workload import workload_view
+from kotatsu_operator.kube.views import workload_view
 from tests.operator.cluster import deployment, horizontal_pod_autoscaler
 from tests.operator.core.values import once, override, t
 from tests.operator.day import Day

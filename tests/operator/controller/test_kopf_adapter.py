@@ -10,11 +10,10 @@ import pytest
 import yaml
 from rows import each
 
-from kotatsu_operator.controller.cache.store import Cache
+from kotatsu_operator.controller.cache import Cache
 from kotatsu_operator.controller.kopf_adapter import (
     BLIND_AFTER,
     MissedEvents,
-    PoolSignals,
     PoolWatch,
     operator_settings,
 )
@@ -53,8 +52,7 @@ class Cluster:
         self.cache = Cache()
         self.touches = Touches()
         self.gone = []
-        signals = PoolSignals(self.touches.touch, self._is_gone, lambda _: None)
-        self.watch = PoolWatch(FakeKube(), ["demo"], self.cache, signals)
+        self.watch = PoolWatch(FakeKube(), ["demo"], self.cache, self.touches.touch, self._is_gone)
         for resource, kind in (KINDS | KOPFS_OWN).items():
             kmock.resources[resource] = {
                 "kind": kind,
@@ -256,8 +254,7 @@ def compared():
     async def gone(_):
         pass
 
-    signals = PoolSignals(touches.touch, gone, lambda _: None)
-    return PoolWatch(FakeKube(), ["demo"], cache, signals), cache, touches
+    return PoolWatch(FakeKube(), ["demo"], cache, touches.touch, gone), cache, touches
 
 
 def test_a_pool_that_the_list_does_not_have_any_more_is_forgotten(compared):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kotatsu_operator.controller.observe.demand import Passing
+from kotatsu_operator.controller.demand import Passing
 from kotatsu_operator.controller.reconciler import BEAT, RETRY
 from kotatsu_operator.core.pool.parse import parse
 from kotatsu_operator.kube.errors import NotFoundError

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from kotatsu_operator.controller import records as restore_module
-from kotatsu_operator.controller.records import Records
+from kotatsu_operator.controller import restore as restore_module
+from kotatsu_operator.controller.restore import Records
 from kotatsu_operator.core.protocol import RECORD
 from kotatsu_operator.kube.errors import ConflictError
 from tests.operator.cluster import NAMESPACE, FakeKube, deployment, warm_pool

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from kotatsu_operator.controller.cache.store import Cache
-from kotatsu_operator.controller.reporter import Reporter
+from kotatsu_operator.controller.cache import Cache
+from kotatsu_operator.controller.report import Reporter
 from kotatsu_operator.core.pool.decision import Note
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError
 from tests.operator.cluster import FakeKube, warm_pool

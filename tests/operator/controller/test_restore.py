@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from kotatsu_operator.controller import records as restore_module
-from kotatsu_operator.controller.records import restore
-from kotatsu_operator.controller.targets.kinds import owed_to
+from kotatsu_operator.controller import restore as restore_module
+from kotatsu_operator.controller.deployment import RESTORES
+from kotatsu_operator.controller.restore import restore
+from kotatsu_operator.controller.target import owed_to
 from kotatsu_operator.core.pool.spec import OnDelete
 from kotatsu_operator.core.report.record import Entry
 from kotatsu_operator.kube.errors import ConflictError
@@ -93,7 +94,8 @@ async def test_what_is_owed_is_all_given_back_even_if_one_part_cannot_be():
 
 def test_keeping_leaves_pods_as_they_are_but_no_floor_that_nobody_lifts():
     owed = {"restoreReplicas": 3, "hpa": {}, "knative": {}}
-    assert list(owed_to(Entry("voice", "Deployment", "voice", OnDelete.KEEP, owed))) == ["hpa"]
+    entry = Entry("voice", "Deployment", "voice", OnDelete.KEEP, owed)
+    assert list(owed_to(entry, RESTORES)) == ["hpa"]
 
 
 def _away(*_):

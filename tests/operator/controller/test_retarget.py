@@ -3,8 +3,7 @@
 import pytest
 
 from kotatsu_operator.activator.cache.pool import pool_view
-from kotatsu_operator.controller.records import Records
-from kotatsu_operator.controller.targets.former import LEFT_WITHIN
+from kotatsu_operator.controller.restore import LEFT_WITHIN, Records
 from kotatsu_operator.core.report.record import entry_of, read_entry
 from kotatsu_operator.kube.objects import key_of
 from tests.operator.cluster import (

@@ -4,7 +4,7 @@ from functools import partial
 
 import pytest
 
-from kotatsu_operator.controller.cache.store import Cache
+from kotatsu_operator.controller.cache import Cache
 from kotatsu_operator.core.pool.spec import BUILT_IN, ScaledKind
 from tests.operator.cluster import (
     deployment,
@@ -13,7 +13,7 @@ from tests.operator.cluster import (
     service,
     warm_pool,
 )
-from tests.operator.controller.targets.test_acceptance import judge, refusal
+from tests.operator.controller.test_acceptance import judge, refusal
 
 ROLLOUT = ScaledKind("argoproj.io/v1alpha1", "Rollout", "rollouts")
 

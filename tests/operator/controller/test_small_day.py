@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from kotatsu_operator.controller.act.scale_down import SleepStep, no_hook
 from kotatsu_operator.controller.reconciler import RETRY, WAKE_GOES_FIRST
+from kotatsu_operator.controller.scale_down import SleepStep, no_hook
 from kotatsu_operator.core.pool.decision import Claim
 from tests.operator.cluster import VOICE, deployment
 from tests.operator.controller.test_reconciler import SOON

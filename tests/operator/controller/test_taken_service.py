@@ -2,7 +2,7 @@
 
 import pytest
 
-from kotatsu_operator.controller.records import Records
+from kotatsu_operator.controller.restore import Records
 from kotatsu_operator.core.protocol import ROUTE_LABEL
 from kotatsu_operator.core.report.record import read_entry
 from tests.operator.cluster import VOICE, deployment, native_slice, service, warm_pool

@@ -4,11 +4,11 @@ from datetime import timedelta
 
 import pytest
 
-from kotatsu_operator.controller import records as restore_module
-from kotatsu_operator.controller.act.scale_down import SleepStep
-from kotatsu_operator.controller.observe.demand import Passing
+from kotatsu_operator.controller import restore as restore_module
+from kotatsu_operator.controller.demand import Passing
 from kotatsu_operator.controller.reconciler import RETRY
-from kotatsu_operator.controller.records import restore
+from kotatsu_operator.controller.restore import restore
+from kotatsu_operator.controller.scale_down import SleepStep
 from kotatsu_operator.core.report.record import entry_of
 from kotatsu_operator.kube.errors import ConflictError
 from tests.operator.cluster import (
@@ -19,7 +19,7 @@ from tests.operator.cluster import (
     service,
     warm_pool,
 )
-from tests.operator.controller.cache.test_policies import FROM_GATEWAY, NARROW, policy
+from tests.operator.controller.test_policies import FROM_GATEWAY, NARROW, policy
 from tests.operator.core.values import MINUTE, SECOND, once, t
 from tests.operator.day import Day
 

@@ -78,14 +78,14 @@ def looks(clock):
 @pytest.fixture
 async def work_queue(clock, looks, monkeypatch):
     monkeypatch.setattr(planner_module, "_LONGEST_NAP", 0.01)
-    work_queue = WorkQueue(looks, clock)
-    async with run(work_queue):
+    work_queue = WorkQueue(clock)
+    async with run(work_queue, looks):
         yield work_queue
 
 
 @contextlib.asynccontextmanager
-async def run(work_queue):
-    running = asyncio.create_task(work_queue.run())
+async def run(work_queue, looks):
+    running = asyncio.create_task(work_queue.run(looks))
     try:
         yield
     finally:
@@ -156,10 +156,10 @@ async def test_a_touch_during_a_look_is_one_more_look_and_never_two_at_once(work
 
 
 async def test_no_more_pools_are_looked_at_at_once_than_allowed(clock, looks):
-    work_queue = WorkQueue(looks, clock, for_touched=3)
+    work_queue = WorkQueue(clock, for_touched=3)
     looks.gate.clear()
     keys = [("demo", f"pool-{i}") for i in range(10)]
-    async with run(work_queue):
+    async with run(work_queue, looks):
         for key in keys:
             work_queue.touch(key)
         await eventually(lambda: looks.running == 3)
@@ -179,9 +179,9 @@ async def test_looks_that_wait_for_silent_pods_keep_no_slot(clock, looks, touche
         with work_queue.aside(key):
             return await looks(key)
 
-    work_queue = WorkQueue(look, clock)
+    work_queue = WorkQueue(clock)
     looks.gate.clear()
-    async with run(work_queue):
+    async with run(work_queue, look):
         for key in [*silent, VOICE]:
             if touched:
                 work_queue.touch(key)
@@ -199,7 +199,7 @@ async def test_looks_that_wait_for_silent_pods_keep_no_slot(clock, looks, touche
 async def storm(work_queue, looks, clock):
     """Forty pools are due at once, and no look ends."""
     keys = [("demo", f"pool-{i:02}") for i in range(40)]
-    async with run(work_queue):
+    async with run(work_queue, looks):
         for key in keys:
             work_queue.by(key, clock.now)
         looks.gate.clear()
@@ -209,14 +209,14 @@ async def storm(work_queue, looks, clock):
 
 
 async def test_who_is_touched_does_not_wait_for_those_who_are_merely_due(clock, looks):
-    work_queue = WorkQueue(looks, clock)
+    work_queue = WorkQueue(clock)
     async with storm(work_queue, looks, clock):
         work_queue.touch(VOICE)
         await eventually(lambda: VOICE in looks.begun)
 
 
 async def test_who_is_due_and_then_touched_goes_before_the_rest(clock, looks):
-    work_queue = WorkQueue(looks, clock)
+    work_queue = WorkQueue(clock)
     async with storm(work_queue, looks, clock) as keys:
         work_queue.touch(keys[-1])
         await eventually(lambda: keys[-1] in looks.begun)
@@ -224,9 +224,9 @@ async def test_who_is_due_and_then_touched_goes_before_the_rest(clock, looks):
 
 
 async def test_who_is_due_does_not_wait_for_all_who_are_touched(clock, looks):
-    work_queue = WorkQueue(looks, clock, for_touched=2)
+    work_queue = WorkQueue(clock, for_touched=2)
     looks.gate.clear()
-    async with run(work_queue):
+    async with run(work_queue, looks):
         for i in range(40):
             work_queue.touch(("demo", f"pool-{i:02}"))
         await eventually(lambda: looks.running == 2)
@@ -236,9 +236,9 @@ async def test_who_is_due_does_not_wait_for_all_who_are_touched(clock, looks):
 
 
 async def test_a_pool_touched_again_while_it_waits_for_its_turn_is_looked_at_once(clock, looks):
-    work_queue = WorkQueue(looks, clock, for_touched=1)
+    work_queue = WorkQueue(clock, for_touched=1)
     looks.gate.clear()
-    async with run(work_queue):
+    async with run(work_queue, looks):
         work_queue.touch(VOICE)
         await eventually(lambda: looks.running == 1)
         work_queue.touch(FEED)
@@ -321,9 +321,9 @@ async def test_a_clock_that_is_put_right_by_a_little_makes_nobody_look(work_queu
 
 
 async def test_when_it_ends_its_looks_end_too(clock, looks):
-    work_queue = WorkQueue(looks, clock)
+    work_queue = WorkQueue(clock)
     looks.gate.clear()
-    async with run(work_queue):
+    async with run(work_queue, looks):
         work_queue.touch(VOICE)
         await eventually(lambda: looks.running == 1)
     assert looks.running == 0
@@ -370,9 +370,9 @@ async def test_a_planner_knows_whom_it_will_look_at(work_queue, looks):
 
 async def test_how_long_a_due_pool_waited_and_took_is_told(looks, clock):
     took = []
-    work_queue = WorkQueue(looks, clock, took=took.append)
+    work_queue = WorkQueue(clock, took=took.append)
     looks.gate.clear()
-    async with run(work_queue):
+    async with run(work_queue, looks):
         work_queue.touch(VOICE)
         await eventually(lambda: looks.running)
         clock.jump(seconds=2)
@@ -385,18 +385,18 @@ async def test_how_long_a_due_pool_waited_and_took_is_told(looks, clock):
 
 
 async def test_who_is_touched_while_nobody_looks_is_looked_at_when_looking_begins(clock, looks):
-    work_queue = WorkQueue(looks, clock)
+    work_queue = WorkQueue(clock)
     for key in (VOICE, FEED, VOICE):
         work_queue.touch(key)
     await rest()
     assert looks.begun == []
-    async with run(work_queue):
+    async with run(work_queue, looks):
         await eventually(lambda: sorted(looks.begun) == [FEED, VOICE])
 
 
 async def test_looking_again_begins_with_every_pool_whatever_was_under_way(clock, looks):
-    work_queue = WorkQueue(looks, clock, for_touched=1)
-    async with run(work_queue):
+    work_queue = WorkQueue(clock, for_touched=1)
+    async with run(work_queue, looks):
         work_queue.touch(FEED)
         await eventually(lambda: looks.ended(FEED) == 1)
         looks.gate.clear()
@@ -405,7 +405,7 @@ async def test_looking_again_begins_with_every_pool_whatever_was_under_way(clock
         await eventually(lambda: looks.running == 1)
     looks.gate.set()
     looks.begun.clear()
-    async with run(work_queue):
+    async with run(work_queue, looks):
         await eventually(lambda: sorted(looks.begun) == [FEED, ("demo", "third"), VOICE])
 
 
@@ -416,9 +416,9 @@ async def test_looking_again_begins_with_every_pool_whatever_was_under_way(clock
 async def test_a_thousand_pools_of_one_namespace_keep_none_of_another_waiting(
     clock, looks, touched
 ):
-    work_queue = WorkQueue(looks, clock)
+    work_queue = WorkQueue(clock)
     crowd = [("crowd", f"pool-{number}") for number in range(1000)]
-    async with run(work_queue):
+    async with run(work_queue, looks):
         await asyncio.sleep(0)  # it looks from now on
         for key in [*crowd, VOICE, FEED]:
             if touched:

@@ -7,9 +7,9 @@ import httpx2
 import pytest
 from prometheus_client import CollectorRegistry
 
+from kotatsu_operator.controller.election import TIMES
+from kotatsu_operator.controller.elector import Candidate, Elector
 from kotatsu_operator.controller.feature import restores_of
-from kotatsu_operator.controller.leader.election import TIMES
-from kotatsu_operator.controller.leader.elector import Candidate, Elector
 from kotatsu_operator.core.pool.spec import BUILT_IN, ScaledKind
 from kotatsu_operator.core.protocol import LEASE_NAME, UNINSTALL
 from kotatsu_operator.features.parking.feature import ParkedPods
@@ -25,7 +25,7 @@ from tests.operator.cluster import (
     service,
     warm_pool,
 )
-from tests.operator.controller.cache.test_store import published
+from tests.operator.controller.test_cache import published
 from tests.operator.controller.test_records import config_map, replicas
 
 

@@ -5,13 +5,15 @@ import json
 import pytest
 
 from kotatsu_operator.core.protocol import REHEARSAL_ANNOTATION
-from kotatsu_operator.kube.fields import LONGEST, MOST_ITEMS, used
 from kotatsu_operator.kube.objects import (
+    LONGEST,
+    MOST_ITEMS,
     Deployment,
     HorizontalPodAutoscaler,
     Pod,
     Service,
     WarmPool,
+    used,
 )
 from tests.operator.cluster import (
     deployment,

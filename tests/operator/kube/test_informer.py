@@ -4,11 +4,11 @@ import asyncio
 
 import pytest
 
-from kotatsu_operator.controller.cache.feeds import feeds_of
-from kotatsu_operator.controller.cache.store import Cache
-from kotatsu_operator.kube.informer import Feed, Informer, Signals
+from kotatsu_operator.controller.app import feeds_of
+from kotatsu_operator.controller.cache import Cache
+from kotatsu_operator.kube import informer as turns_module
+from kotatsu_operator.kube.informer import Feed, Informer
 from kotatsu_operator.kube.objects import Pod
-from kotatsu_operator.runtime import loop as turns_module
 from tests.operator.cluster import (
     VOICE,
     FakeKube,
@@ -22,7 +22,7 @@ from tests.operator.cluster import (
     turns_of_others,
     warm_pool,
 )
-from tests.operator.controller.cache.test_store import published
+from tests.operator.controller.test_cache import published
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -46,8 +46,9 @@ class Followed:
         for name in ("voice", "feed"):
             self.cache.keep_pool(warm_pool(name))
         self.touched, self.anew = [], []
-        signals = Signals(self.touched.append, self.anew.append)
-        self.informer = Informer({"demo": self.kube}, feeds_of(self.cache), signals)
+        self.informer = Informer(
+            {"demo": self.kube}, feeds_of(self.cache), self.touched.append, self.anew.append
+        )
 
     async def concerns(self, *keys):
         """Wait until exactly these pools have been touched since the last time."""
@@ -164,7 +165,7 @@ async def test_what_cannot_be_read_is_left_out_and_told_of(caplog):
         return [VOICE]
 
     feed = Feed(Pod, keep, lambda _: (), lambda _: ())
-    made = Informer({"demo": kube}, [feed], Signals(touched.append))
+    made = Informer({"demo": kube}, [feed], touched.append)
     running = asyncio.create_task(made.run())
     async with asyncio.timeout(10):
         await made.synced()
@@ -177,7 +178,7 @@ async def test_what_cannot_be_read_is_left_out_and_told_of(caplog):
 def test_what_is_still_waited_for_has_a_name():
     feed = Feed(Pod, lambda _: (), lambda _: (), lambda _: ())
     kubes = dict.fromkeys(("demo", "other"), FakeKube())
-    made = Informer(kubes, [feed], Signals(lambda _: None))
+    made = Informer(kubes, [feed], lambda _: None)
     assert made.missing == ["Pod in demo", "Pod in other"]
 
 
@@ -185,7 +186,7 @@ async def test_a_long_list_leaves_others_their_turns(monkeypatch):
     monkeypatch.setattr(turns_module, "TURN", 0.0)
     kube, cache = FakeKube(*(pod(f"voice-{n}") for n in range(300))), Cache()
     (feed,) = (feed for feed in feeds_of(cache) if feed.kind is Pod)
-    made = Informer({"demo": kube}, [feed], Signals(lambda _: None))
+    made = Informer({"demo": kube}, [feed], lambda _: None)
     running = asyncio.create_task(made.run())
     with turns_of_others() as turns:
         await made.synced()

@@ -10,8 +10,7 @@ from kotatsu_operator.activator.cache.pool import pool_view
 from kotatsu_operator.activator.cache.ports import PodIdentity
 from kotatsu_operator.activator.endpoints.slices import make_slice
 from kotatsu_operator.core.objects import selector_view, selects
-from kotatsu_operator.kube.pod import pod_view
-from kotatsu_operator.kube.slices import is_ours, slice_view
+from kotatsu_operator.kube.views import is_ours, pod_view, slice_view
 from tests.operator.cluster import crashed, native_slice, pod, service, warm_pool, was_ready
 from tests.operator.core.values import t
 

@@ -5,7 +5,7 @@ from rows import each
 
 from kotatsu_operator.core.objects import workload_selector
 from kotatsu_operator.kube.objects import parts, ref
-from kotatsu_operator.kube.workload import ready_of_template
+from kotatsu_operator.kube.views import ready_of_template
 from tests.operator.cluster import deployment
 
 

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from kotatsu_operator.runtime.metrics_page import REST, SHARED_FOR, MetricsPage
+from kotatsu_operator.runtime.health import REST, SHARED_FOR, MetricsPage
 
 HELD = "kotatsu_test_held"
 NAMED = f"name[]={HELD}"

@@ -6,11 +6,11 @@ import contextlib
 import aiohttp
 import pytest
 
-from kotatsu_operator.controller.observe import pages
-from kotatsu_operator.controller.observe.demand import PodAnswer, Scraper
+from kotatsu_operator.controller import pages
+from kotatsu_operator.controller.demand import PodAnswer, Scraper
 from kotatsu_operator.core.exposition import Silence
 from kotatsu_operator.core.pool.spec import Metrics
-from kotatsu_operator.kube.pod import pod_view
+from kotatsu_operator.kube.views import pod_view
 from kotatsu_operator.runtime.paced import Turns
 from tests.operator.cluster import pod
 

@@ -20,7 +20,7 @@ from kotatsu_operator.activator.wake.announcements import Announcements
 from kotatsu_operator.activator.wake.backends import Backends
 from kotatsu_operator.activator.wake.waker import Waker
 from kotatsu_operator.core.pool.memory import Phase
-from kotatsu_operator.kube.pod import PodView
+from kotatsu_operator.kube.views import PodView
 
 MOST_SILENT = 4096
 """Connections of a pool without a byte so far (twice maxHeld, if that is more): as many as may be

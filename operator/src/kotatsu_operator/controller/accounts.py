@@ -17,7 +17,7 @@ from kotatsu_operator.core.pool.spec import PoolSpec
 from kotatsu_operator.core.report.conditions import budget_condition
 from kotatsu_operator.core.report.status import Status, read_ledger
 from kotatsu_operator.kube.objects import Key, Object, key_of
-from kotatsu_operator.kube.pod import PodView
+from kotatsu_operator.kube.views import PodView
 
 T = TypeVar("T")
 

@@ -7,31 +7,40 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from prometheus_client import CollectorRegistry
 
 from kotatsu_operator.controller.accounts import Accounts
-from kotatsu_operator.controller.act.scale_down import Hook, no_hook
-from kotatsu_operator.controller.cache.feeds import feeds_of, policy_feed, workload_feeds
-from kotatsu_operator.controller.cache.store import Cache
+from kotatsu_operator.controller.cache import Cache
+from kotatsu_operator.controller.demand import Observer, Scraper
+from kotatsu_operator.controller.election import TIMES, Times
+from kotatsu_operator.controller.elector import Candidate, Elector
 from kotatsu_operator.controller.feature import Feature, kinds_of, restores_of
-from kotatsu_operator.controller.kopf_adapter import PoolSignals, PoolWatch
-from kotatsu_operator.controller.leader.election import TIMES, Times
-from kotatsu_operator.controller.leader.elector import Candidate, Elector
-from kotatsu_operator.controller.metrics import PoolMetrics, namespace_metric
-from kotatsu_operator.controller.observe.demand import Observer, Scraper
+from kotatsu_operator.controller.kopf_adapter import PoolWatch
 from kotatsu_operator.controller.reconciler import Pacer, Reconciler
-from kotatsu_operator.controller.records import Records
-from kotatsu_operator.controller.reporter import Reporter
-from kotatsu_operator.controller.targets.target import Tools
+from kotatsu_operator.controller.report import PoolMetrics, Reporter, namespace_metric
+from kotatsu_operator.controller.restore import Records
+from kotatsu_operator.controller.scale_down import Hook, no_hook
+from kotatsu_operator.controller.target import Tools
 from kotatsu_operator.controller.work_queue import WorkQueue
 from kotatsu_operator.core.pool.memory import FIRST_START
 from kotatsu_operator.core.pool.spec import BUILT_IN, PLATFORM, Platform
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable
-from kotatsu_operator.kube.informer import Feed, Informer, Signals
-from kotatsu_operator.kube.objects import EndpointSlice, Key, Object, key_of
-from kotatsu_operator.kube.slices import SliceView, owner_of
+from kotatsu_operator.kube.informer import Feed, Informer, among, no_signal
+from kotatsu_operator.kube.objects import (
+    EndpointSlice,
+    HorizontalPodAutoscaler,
+    Key,
+    NetworkPolicy,
+    Object,
+    Pod,
+    Service,
+    key_of,
+    resource_of,
+)
+from kotatsu_operator.kube.views import SliceView, owner_of
 from kotatsu_operator.runtime.loop import Heartbeat
 
 log = logging.getLogger(__name__)
@@ -81,64 +90,60 @@ class Operator:
         self._options = options = options or Options()
         self._namespaces = list(namespaces)
         metrics = PoolMetrics(registry)
-        self._features = [metrics, *options.features]
-        self.heartbeat = Heartbeat()
-        # With its own thread and connections: a renewal must not wait behind the calls of a
-        # thousand reconciles, or for one that blocks the event loop.
-        self.elector = Elector(
-            kube.apart(),
-            Candidate(options.lease_namespace or namespaces[0], options.name),
-            registry,
-            times=options.times,
-            late=lambda: self.heartbeat.late,
-        )
-        # All actions use this client: after the Lease has expired, nothing is written.
-        self._kube = kube.guarded(lambda: self.elector.leads)
-        self.work_queue = WorkQueue(self._look, clock, took=metrics.decision_seconds.observe)
+        self._features = features = [metrics, *options.features]
+        kinds = kinds_of(features)
         self._term: asyncio.TaskGroup | None = None
         """The tasks of the leader; None while another operator leads."""
         self._uncompared: set[str] = set()
         """Namespaces whose pools must be compared at the next sweep."""
 
+        # --- who acts ---
+        self.heartbeat = heartbeat = Heartbeat()
+        # With its own thread and connections: a renewal must not wait behind the calls of a
+        # thousand reconciles, or for one that blocks the event loop.
+        self.elector = elector = Elector(
+            kube.apart(),
+            Candidate(options.lease_namespace or namespaces[0], options.name),
+            registry,
+            times=options.times,
+            late=lambda: heartbeat.late,
+        )
+        # All actions use this client: after the Lease has expired, nothing is written.
+        self._kube = acting = kube.guarded(lambda: elector.leads)
+        self.records = Records(acting, restores_of(features))
+
         # --- what is watched ---
-        touch = self.work_queue.touch
-        kinds = kinds_of(self._features)
-        labels = {name: kind.pod_label for name, kind in kinds.items() if kind.pod_label}
+        self.work_queue = queue = WorkQueue(clock, took=metrics.decision_seconds.observe)
         self.cache = Cache(
-            clock=clock, scaled=kube.scaled, pod_labels=labels, touch=touch, tell=self._observed
+            clock=clock,
+            scaled=kube.scaled,
+            pod_labels={name: kind.pod_label for name, kind in kinds.items() if kind.pod_label},
+            touch=queue.touch,
+            observers=[feature.observe for feature in features],
         )
 
-        def informer(feeds: Sequence[Feed[Key]], signals: Signals[Key]) -> Informer[Key]:
-            return Informer({namespace: kube.apart() for namespace in namespaces}, feeds, signals)
+        def informer(feeds: list[Feed[Key]], began_anew: Callable[[str], None]) -> Informer[Key]:
+            kubes = {namespace: kube.apart() for namespace in namespaces}
+            return Informer(kubes, feeds, queue.touch, began_anew)
 
-        self._informer = informer(
-            feeds_of(self.cache), Signals(touch, self._uncompared.add, self._complete)
-        )
+        self._informer = informer(feeds_of(self.cache), self._uncompared.add)
         # Apart: a kind that the cluster does not have, or that the operator may not read, must not
         # stop the pools of other kinds.
-        others = workload_feeds(self.cache, (k for k in kube.scaled if k not in BUILT_IN))
-        self._further = informer([*others, policy_feed(self.cache)], Signals(touch))
+        self._further = informer(further_feeds(self.cache), no_signal)
         self.cache.is_awaited = self._further.awaits
-        signals = PoolSignals(touch, self._pool_gone, self._complete)
-        self._pools = PoolWatch(self._kube, namespaces, self.cache, signals)
+        self._pools = PoolWatch(acting, namespaces, self.cache, queue.touch, self._pool_gone)
         self.stop_on_signals = self._pools.stop_on_signals
         namespace_metric(registry, namespaces, self._shows)
 
         # --- what reconciles use ---
-        self.records = Records(self._kube, restores_of(self._features))
         self._scraper = Scraper(clock=clock)
-        self._pacer = Pacer(options.starts_per_second, self.work_queue.by)
-        observer = Observer(
-            self.cache,
-            self._scraper,
-            catching_up=lambda: self.elector.catching_up,
-            aside=self.work_queue.aside,
-        )
+        self._pacer = Pacer(options.starts_per_second, queue.by)
+        observer = Observer(self.cache, self._scraper, lambda: elector.catching_up, queue.aside)
         self._reconciler = Reconciler(
-            Tools(self._kube, observer, clock, hook, self.records.remember),
+            Tools(acting, observer, clock, hook, self.records.remember),
             self.cache,
-            Reporter(self._kube, self.cache, clock, options.name),
-            features=self._features,
+            Reporter(acting, self.cache, clock, options.name),
+            features=features,
             pacer=self._pacer,
             accounts=Accounts(time.monotonic),
             first_start=options.first_start,
@@ -166,38 +171,23 @@ class Operator:
             "stay as they are until it can be listed"
         )
 
-    async def _look(self, key: Key) -> datetime | None:
-        return await self._reconciler.look(key)
-
-    def _observed(self, key: Key, pool: Object | None) -> None:
-        for feature in self._features:
-            feature.observe(key, pool)
-
     def _shows(self, namespace: str) -> bool:
         return namespace not in self._pools.unlisted and self._informer.shows(namespace)
-
-    def _complete(self, namespace: str) -> None:
-        if self._shows(namespace):
-            for key in self.cache.pools.having(("namespace", namespace)):
-                self.work_queue.touch(key)
 
     async def run(self, stop: threading.Event | asyncio.Event | None = None) -> None:
         """Run until `stop` is set (None: until a signal). Raises the error of any part."""
         ended = asyncio.Event()
         electing = asyncio.create_task(self._elect(), name="elector")
         watching = asyncio.create_task(self._pools.run(self._options.name, ended), name="pools")
-        parts = {
-            "stop": _wait_for(stop),
-            "informer": self._informer.run(),
-            "further kinds": self._further.run(),
-            "heartbeat": self.heartbeat.run(),
-        }
-        tasks = {asyncio.create_task(part, name=name) for name, part in parts.items()}
         watch = self._kube, self._namespaces, self.cache, self.work_queue.touch
-        tasks |= {
-            asyncio.create_task(one.watch(*watch), name=f"watch of {type(one).__name__}")
-            for one in self._features
-        }
+        parts = [
+            ("stop", _wait_for(stop)),
+            ("informer", self._informer.run()),
+            ("further kinds", self._further.run()),
+            ("heartbeat", self.heartbeat.run()),
+            *((f"watch of {type(one).__name__}", one.watch(*watch)) for one in self._features),
+        ]
+        tasks = {asyncio.create_task(part, name=name) for name, part in parts}
         tasks |= {electing, watching}
         try:
             first, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -239,7 +229,7 @@ class Operator:
         try:
             async with asyncio.TaskGroup() as term:
                 self._term = term
-                term.create_task(self.work_queue.run(), name="work queue")
+                term.create_task(self.work_queue.run(self._reconciler.look), name="work queue")
                 term.create_task(self._sweep(), name="sweep")
                 term.create_task(self._pace(), name="pace")
                 for feature in self._features:
@@ -312,9 +302,37 @@ class Operator:
 
 
 async def _wait_for(stop: threading.Event | asyncio.Event | None) -> None:
-    if stop is None:
-        await asyncio.Event().wait()
-    elif isinstance(stop, asyncio.Event):
-        await stop.wait()
-    else:
+    if isinstance(stop, threading.Event):
         await asyncio.to_thread(stop.wait)
+    else:
+        await (stop or asyncio.Event()).wait()
+
+
+# --- which watch fills which part of the cache ---
+
+
+def feeds_of(cache: Cache) -> list[Feed[Key]]:
+    """The kinds besides WarmPools that decisions depend on; every cluster has them."""
+    scalers = among(cache.autoscalers)
+    return [
+        *(_workloads(cache, kind) for kind in BUILT_IN),
+        Feed(Pod, cache.keep_pod, cache.forget_pod, cache.pods_in),
+        Feed(EndpointSlice, cache.keep_slice, cache.forget_slice, cache.slices_in),
+        Feed(Service, cache.keep_service, cache.forget_service, among(cache.services)),
+        Feed(HorizontalPodAutoscaler, cache.keep_autoscaler, cache.forget_autoscaler, scalers),
+    ]
+
+
+def further_feeds(cache: Cache) -> list[Feed[Key]]:
+    """The kinds of the chart, and NetworkPolicies, on which only a condition depends."""
+    policies = Feed(NetworkPolicy, cache.keep_policy, cache.forget_policy, among(cache.policies))
+    return [*(_workloads(cache, kind) for kind in cache.scaled if kind not in BUILT_IN), policies]
+
+
+def _workloads(cache: Cache, kind: str) -> Feed[Key]:
+    return Feed(
+        resource_of(cache.scaled[kind]),
+        partial(cache.keep_workload, kind),
+        partial(cache.forget_workload, kind),
+        partial(cache.workloads_in, kind),
+    )

@@ -11,10 +11,9 @@ from types import MappingProxyType
 from typing import Any
 
 from kotatsu_operator.controller.accounts import NO_ACCOUNT, Account
-from kotatsu_operator.controller.cache.store import Cache
-from kotatsu_operator.controller.targets.deployment import RESTORES
-from kotatsu_operator.controller.targets.kinds import NO_KINDS, Kinds, Refused
-from kotatsu_operator.controller.targets.target import Restores, Target, Tools
+from kotatsu_operator.controller.cache import Cache
+from kotatsu_operator.controller.deployment import RESTORES, SCALED
+from kotatsu_operator.controller.target import Kinds, Refused, Restores, Target, Tools
 from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.budget.limit import Ends
 from kotatsu_operator.core.pool.decision import Decision, Note, Observation
@@ -23,7 +22,7 @@ from kotatsu_operator.core.pool.spec import PoolSpec
 from kotatsu_operator.core.report.status import Status
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.objects import Key, Object
-from kotatsu_operator.kube.pod import PodView
+from kotatsu_operator.kube.views import PodView
 
 
 @dataclass(frozen=True)
@@ -101,7 +100,7 @@ class Feature:
     `before` and `after` catch those of the API server that must not stop a decision.
     """
 
-    kinds: Kinds = NO_KINDS
+    kinds: Kinds = MappingProxyType({})
     """Further kinds of targets."""
 
     restores: Restores = MappingProxyType({})
@@ -155,8 +154,8 @@ class Feature:
 
 
 def kinds_of(features: Iterable[Feature]) -> Kinds:
-    """The kinds of targets that features bring."""
-    return {name: kind for one in features for name, kind in one.kinds.items()}
+    """All kinds of targets: those with a scale, and what features bring."""
+    return {**SCALED, **{name: kind for one in features for name, kind in one.kinds.items()}}
 
 
 def restores_of(features: Iterable[Feature]) -> Restores:

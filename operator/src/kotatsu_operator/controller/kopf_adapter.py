@@ -15,11 +15,10 @@ from typing import Any, cast
 
 import kopf
 
-from kotatsu_operator.controller.cache.store import Cache
+from kotatsu_operator.controller.cache import Cache
 from kotatsu_operator.kube.client import PAGE, Kube
 from kotatsu_operator.kube.errors import NotFoundError, Unreachable, is_answer
-from kotatsu_operator.kube.fields import used
-from kotatsu_operator.kube.objects import Key, Object, WarmPool, key_of
+from kotatsu_operator.kube.objects import Key, Object, WarmPool, key_of, used
 
 log = logging.getLogger(__name__)
 
@@ -61,25 +60,21 @@ class MissedEvents:
         return self.comparisons >= BLIND_AFTER
 
 
-@dataclass(frozen=True)
-class PoolSignals:
-    """What the watch of WarmPools calls."""
-
-    touch: Callable[[Key], None]
-    """For each pool that has changed."""
-    gone: Callable[[Object], Awaitable[None]]
-    """For each deleted pool."""
-    complete: Callable[[str], None]
-    """When all pools of a namespace are listed."""
-
-
 class PoolWatch:
-    """Fills the cache with the WarmPools of some namespaces."""
+    """Fills the cache with the WarmPools of some namespaces.
+
+    `touch` is called for each pool that has changed, and `gone` for each that was deleted.
+    """
 
     def __init__(
-        self, kube: Kube, namespaces: Sequence[str], cache: Cache, signals: PoolSignals
+        self,
+        kube: Kube,
+        namespaces: Sequence[str],
+        cache: Cache,
+        touch: Callable[[Key], None],
+        gone: Callable[[Object], Awaitable[None]],
     ) -> None:
-        self._kube, self._cache, self._signals = kube, cache, signals
+        self._kube, self._cache, self._touch, self._gone = kube, cache, touch, gone
         self.unlisted = dict.fromkeys(namespaces, "WarmPools are not listed yet")
         """Namespaces whose pools have not been listed yet, with the reason."""
         self.shown: set[str] = set()
@@ -145,7 +140,6 @@ class PoolWatch:
                 await asyncio.sleep(pause)
         del self.unlisted[namespace]
         self._answers[namespace].set()
-        self._signals.complete(namespace)
 
     # --- changes ---
 
@@ -165,18 +159,18 @@ class PoolWatch:
             uid = pool["metadata"]["uid"]
             if event["type"] == "DELETED":
                 self.forget(key_of(pool), uid)
-                await self._signals.gone(pool)
+                await self._gone(pool)
                 return
             self.shown.add(uid)
             if self._cache.keep_pool(pool):  # False for the echo of the operator's own write
-                self._signals.touch(key_of(pool))
+                self._touch(key_of(pool))
 
         return registry
 
     def forget(self, key: Key, uid: str) -> None:
         self.shown.discard(uid)
         self._cache.forget_pool(key)
-        self._signals.touch(key)
+        self._touch(key)
 
     # --- what kopf has missed ---
 

@@ -8,17 +8,19 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from kotatsu_operator.controller.accounts import Accounts
-from kotatsu_operator.controller.cache.store import Cache
+from kotatsu_operator.controller.cache import Cache
 from kotatsu_operator.controller.feature import Feature, Report, Turn, kinds_of, restores_of
-from kotatsu_operator.controller.reporter import Reporter
-from kotatsu_operator.controller.targets.former import Former
-from kotatsu_operator.controller.targets.kinds import (
+from kotatsu_operator.controller.report import Reporter
+from kotatsu_operator.controller.restore import Former
+from kotatsu_operator.controller.target import (
+    RETRY,
     Kinds,
     Refused,
+    Target,
+    Tools,
     accept,
     refused_conditions,
 )
-from kotatsu_operator.controller.targets.target import RETRY, Target, Tools
 from kotatsu_operator.core.calendar.schedule import dropped
 from kotatsu_operator.core.decide.decide import LOOK_AGAIN, books_only, decide
 from kotatsu_operator.core.decide.phases import is_overdue
@@ -46,7 +48,7 @@ from kotatsu_operator.core.report.status import (
 from kotatsu_operator.core.schema import joined
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError
 from kotatsu_operator.kube.objects import Key, Object, WarmPool, key_of, ref
-from kotatsu_operator.kube.pod import starting_pods
+from kotatsu_operator.kube.views import starting_pods
 
 log = logging.getLogger(__name__)
 
@@ -170,13 +172,13 @@ class Reconciler:
             return None
         now = self.tools.clock()
         if not self.shows(key[0]):
-            return now + LOOK_AGAIN
+            return now + BEAT
         if (until := self._wake_goes_first(key, pool, now)) is not None:
             return until
         try:
             pool = await self._moved(pool)
             last = self._specs.get(key)
-            target, refused = accept(key, pool, self.cache, last, self.platform, self._kinds)
+            target, refused = accept(key, pool, self.cache, self._kinds, last, self.platform)
             if target.is_unknown:
                 return now + RETRY
             if is_retargeted(pool):

@@ -66,7 +66,7 @@ class _Line:
 
 
 class WorkQueue:
-    """Calls `look(key)` to reconcile a pool when it is due; `touch` makes it due now.
+    """Reconciles a pool when it is due; `touch` makes it due now.
 
     At most `for_touched` reconciles run at once after a touch, and `for_due` by the clock. `took`
     gets the seconds from when a pool was touched or due until its reconcile ended.
@@ -74,13 +74,11 @@ class WorkQueue:
 
     def __init__(
         self,
-        look: Look,
         clock: Callable[[], datetime],
         for_touched: int = 24,
         for_due: int = 8,
         took: Callable[[float], object] = lambda _: None,
     ) -> None:
-        self._look = look
         self._clock = clock
         self._took = took
         self._for_touched, self._for_due = for_touched, for_due
@@ -97,6 +95,7 @@ class WorkQueue:
         self._by: dict[Key, datetime] = {}
         self._wakeup = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._look: Look
         self._running = False
         self._waiting: set[Key] = set()
         """The pools that were touched while the queue does not run; a run starts with them."""
@@ -135,9 +134,12 @@ class WorkQueue:
         finally:
             self._aside.discard(key)
 
-    async def run(self) -> None:
-        """Run until cancelled. It can run again; each run starts with every pool that waits."""
-        self._running = True
+    async def run(self, look: Look) -> None:
+        """Reconcile by `look` until cancelled.
+
+        It can run again; each run starts with every pool that waits.
+        """
+        self._look, self._running = look, True
         for key in self._waiting:
             self._queue(key)
         self._waiting.clear()

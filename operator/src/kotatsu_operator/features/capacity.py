@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from kotatsu_operator.controller.cache.store import Cache
+from kotatsu_operator.controller.cache import Cache
 from kotatsu_operator.controller.feature import After, Feature, Report, Turn
-from kotatsu_operator.controller.targets.target import Tools
+from kotatsu_operator.controller.target import Tools
 from kotatsu_operator.core.budget.prices import pod_requests
 from kotatsu_operator.core.pool.decision import Decision, Note
 from kotatsu_operator.core.pool.spec import BUILT_IN, PoolSpec, Target
@@ -22,7 +22,7 @@ from kotatsu_operator.core.protocol import CAPACITY_LABEL, pool_label
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable
 from kotatsu_operator.kube.objects import Key, Object, Pod, key_of, resource_of
-from kotatsu_operator.kube.pod import PodView
+from kotatsu_operator.kube.views import PodView
 
 log = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from kotatsu_operator.controller.accounts import Book
 from kotatsu_operator.controller.feature import After, Feature, Report, Turn
-from kotatsu_operator.controller.targets.target import Tools
+from kotatsu_operator.controller.target import Tools
 from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.formats import instant, table
 from kotatsu_operator.core.pool.decision import Decision

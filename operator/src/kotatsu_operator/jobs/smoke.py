@@ -12,7 +12,7 @@ from kotatsu_operator.core.protocol import ACTIVATOR_LABELS, LEASE_NAME
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import NotFoundError, Unreachable
 from kotatsu_operator.kube.objects import Lease, Pod, WarmPool
-from kotatsu_operator.kube.pod import pod_view
+from kotatsu_operator.kube.views import pod_view
 from kotatsu_operator.runtime.settings import SmokeSettings, start
 
 POLL = 1.0

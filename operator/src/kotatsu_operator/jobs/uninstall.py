@@ -13,13 +13,12 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
 
+from kotatsu_operator.controller import election
+from kotatsu_operator.controller.deployment import RESTORES, why_at_0
+from kotatsu_operator.controller.elector import let_go
 from kotatsu_operator.controller.feature import restores_of
-from kotatsu_operator.controller.leader import election
-from kotatsu_operator.controller.leader.elector import let_go
-from kotatsu_operator.controller.records import Records
-from kotatsu_operator.controller.targets.deployment import RESTORES, why_at_0
-from kotatsu_operator.controller.targets.kinds import owed_to
-from kotatsu_operator.controller.targets.target import Restores
+from kotatsu_operator.controller.restore import Records
+from kotatsu_operator.controller.target import Restores, owed_to
 from kotatsu_operator.core.formats import (
     conditions_of,
     count,
@@ -58,8 +57,7 @@ from kotatsu_operator.kube.objects import (
     resource_of,
 )
 from kotatsu_operator.kube.objects import Lease as LeaseKind
-from kotatsu_operator.kube.pod import PodView, failing_pod, pod_view
-from kotatsu_operator.kube.slices import is_ours, slice_view
+from kotatsu_operator.kube.views import PodView, failing_pod, is_ours, pod_view, slice_view
 from kotatsu_operator.runtime.settings import UninstallSettings, start
 
 LEASE_SECONDS = 60.0

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import httpx2
@@ -27,7 +27,6 @@ from kotatsu_operator.kube.errors import (
     _code_of,
     is_missing,
 )
-from kotatsu_operator.kube.fields import used
 from kotatsu_operator.kube.objects import (
     HorizontalPodAutoscaler,
     Key,
@@ -37,6 +36,7 @@ from kotatsu_operator.kube.objects import (
     WarmPool,
     parts,
     resource_of,
+    used,
 )
 
 WATCH_SECONDS = 30
@@ -64,28 +64,10 @@ class Scale:
     version: str
 
 
-@dataclass(frozen=True)
-class _Page:
-    """A part of a list, with the used fields of each object."""
-
-    items: list[Object]
-    version: str
-    """That of the list."""
-    is_last: bool
-
-
-async def _read_page(client: Any, kind: Any, request: Any) -> _Page:
-    """Read the next page; `request` then asks for the one after it."""
-    with _readable():
-        response = await client.send(client.build_adapter_request(request))
-        goes_on, version, items = client.handle_response("list", response, request)
-        return _Page([used(kind, item) for item in items], version, not goes_on)
-
-
-def _name(obj: Object) -> Object:
-    """An object with nothing but its name."""
+def _named(obj: Object) -> Object:
+    """The metadata of an object with nothing but its name."""
     meta = obj["metadata"]
-    return {"metadata": {name: meta[name] for name in ("namespace", "name") if name in meta}}
+    return {name: meta[name] for name in ("namespace", "name") if name in meta}
 
 
 _SEGMENT = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
@@ -101,44 +83,24 @@ def _segment(name: str) -> str:
     return name
 
 
-def _is_of_another(error: ApiError) -> bool:
-    """Whether a write was rejected because another object has the name now."""
-    details = error.status.details
-    causes = (details.causes if details is not None else None) or ()
-    return any(cause.field == "metadata.uid" for cause in causes)
-
-
 _NO_REPLICAS = 500
 """How the API server answers for the scale of a custom resource without spec.replicas."""
 
 
-def _unset(workload: Object) -> Scale:
-    """The scale of a custom resource without spec.replicas: its controller makes one pod."""
-    replicas = workload["spec"].get("replicas", 1)
-    return Scale(int(replicas), workload["metadata"]["resourceVersion"])
-
-
+@dataclass
 class Kube:
     """The client, over one connection pool. `connect` sets the field manager of every write."""
 
-    def __init__(
-        self,
-        client: AsyncClient,
-        may_write: Callable[[], bool] = lambda: True,
-        on_error: Callable[[str], None] = lambda _: None,
-        more: Callable[[], AsyncClient] | None = None,
-        scaled: Scaled = BUILT_IN,
-        reading: asyncio.Lock | None = None,
-    ) -> None:
-        # The library's overloads expect typed models, but Kotatsu uses dicts.
-        self._client: Any = client
-        self._may_write = may_write
-        self._on_error = on_error
-        self._more = more
-        self.scaled = scaled
-        self._reading = asyncio.Lock() if reading is None else reading
-        """Held while a page of a list is read: all lists of a process have one page in memory."""
-        self._apart: list[Kube] = []
+    # The library's overloads expect typed models, but Kotatsu uses dicts.
+    client: Any
+    may_write: Callable[[], bool] = lambda: True
+    on_error: Callable[[str], None] = lambda _: None
+    more: Callable[[], AsyncClient] | None = None
+    """Makes a client with connections of its own."""
+    scaled: Scaled = field(default_factory=lambda: BUILT_IN)
+    reading: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while a page of a list is read: all lists of a process have one page in memory."""
+    _apart: list["Kube"] = field(default_factory=list, init=False)
 
     @classmethod
     def connect(
@@ -164,38 +126,29 @@ class Kube:
 
         A Lease is not a fence: a paused process can resume in the middle of a reconcile.
         """
-        return Kube(
-            self._client, may_write, self._on_error, scaled=self.scaled, reading=self._reading
-        )
+        return replace(self, may_write=may_write, more=None)
 
     def apart(self) -> "Kube":
         """A client with its own connections to the same API server, closed together with this one.
 
         Calls that must not wait behind a thousand others use another pool of connections.
         """
-        if self._more is None:
+        if self.more is None:
             return self
-        made = Kube(
-            self._more(),
-            self._may_write,
-            self._on_error,
-            self._more,
-            self.scaled,
-            self._reading,
-        )
+        made = replace(self, client=self.more())
         self._apart.append(made)
         return made
 
     async def close(self) -> None:
         for other in self._apart:
             await other.close()
-        await self._client.close()
+        await self.client.close()
 
     # --- reading ---
 
     async def get(self, kind: Any, namespace: str | None, name: str) -> Object:
         """Read one object; without a namespace, of a global kind. Raises NotFoundError."""
-        got = self._client.get(kind, _segment(name), namespace=namespace)
+        got = self.client.get(kind, _segment(name), namespace=namespace)
         return cast(Object, await self._call(got))
 
     async def get_scale(self, namespace: str, workload: str) -> Scale:
@@ -205,12 +158,16 @@ class Kube:
         """
         kind, name = self._scale_of(workload)
         try:
-            found = await self._call(self._client.get(kind, name, namespace=namespace))
+            found = await self._call(self.client.get(kind, name, namespace=namespace))
         except ApiError as error:
             known = self.scaled[parts(workload)[0]]
             if error.status.code != _NO_REPLICAS or known.kind in BUILT_IN:
                 raise
-            return _unset(await self.get(resource_of(known), namespace, name))
+            unset = await self.get(resource_of(known), namespace, name)
+            # Without spec.replicas, its controller makes one pod.
+            return Scale(
+                int(unset["spec"].get("replicas", 1)), unset["metadata"]["resourceVersion"]
+            )
         replicas = found.spec.replicas if found.spec is not None else None
         return Scale(replicas or 0, found.metadata.resourceVersion)
 
@@ -227,7 +184,7 @@ class Kube:
     async def serves(self, kind: Any, namespace: str) -> bool:
         try:
             with _readable():
-                async for _ in self._client.list(kind, namespace=namespace, chunk_size=1):
+                async for _ in self.client.list(kind, namespace=namespace, chunk_size=1):
                     break
         except Unreachable as error:
             if is_missing(error):
@@ -242,26 +199,34 @@ class Kube:
 
         Raises NotFoundError if the kind does not exist.
         """
-        return cast(list[Object], await self._call(self._all(kind, namespace, labels)))
 
-    async def _all(
-        self, kind: Any, namespace: str, labels: Mapping[str, str] | None
-    ) -> list[Object]:
-        return [item async for page in self._pages(kind, namespace, labels) for item in page.items]
+        async def listed() -> list[Object]:
+            return [item async for page in self._pages(kind, namespace, labels) for item in page[0]]
+
+        return cast(list[Object], await self._call(listed()))
 
     async def _pages(
         self, kind: Any, namespace: str, labels: Mapping[str, str] | None
-    ) -> AsyncIterator[_Page]:
-        # As the library's own list, which keeps each answer until the next page is asked for.
-        client = self._client._client  # noqa: SLF001
+    ) -> AsyncIterator[tuple[list[Object], str, bool]]:
+        """The pages of a list: the used fields of its objects, its version, and if it is the last.
+
+        As the library's own list, which keeps each answer until the next page is asked for.
+        """
+        client = self.client._client  # noqa: SLF001
         params = {"limit": PAGE, "labelSelector": build_selector(dict(labels)) if labels else None}
-        request = client.prepare_request("list", kind, namespace=namespace, params=params)
-        is_last = False
-        while not is_last:
-            async with self._reading:
-                page = await _read_page(client, kind, request)
-            is_last = page.is_last
-            yield page
+        request, goes_on = (
+            client.prepare_request("list", kind, namespace=namespace, params=params),
+            True,
+        )
+        while goes_on:
+            async with self.reading:
+                with _readable():
+                    response = await client.send(client.build_adapter_request(request))
+                    # `request` is then that for the next page.
+                    goes_on, version, items = client.handle_response("list", response, request)
+                    page = [used(kind, item) for item in items]
+                del response, items
+            yield page, version, not goes_on
 
     async def follow(
         self, kind: Any, namespace: str, labels: Mapping[str, str] | None = None
@@ -276,19 +241,19 @@ class Kube:
         before: list[Object] = []
         version = ""
         try:
-            async for page in self._pages(kind, namespace, labels):
-                version = page.version
-                if page.is_last:
-                    yield "LIST", {"items": page.items, "before": before}
+            async for items, at, is_last in self._pages(kind, namespace, labels):
+                version = at
+                if is_last:
+                    yield "LIST", {"items": items, "before": before}
                 else:
-                    before += map(_name, page.items)
-                    yield "PART", {"items": page.items}
+                    before += [{"metadata": _named(item)} for item in items]
+                    yield "PART", {"items": items}
         except Unreachable as error:
             if is_missing(error):
                 raise NotFoundError(str(error)) from None
             raise
         while True:
-            watch = self._client.watch(
+            watch = self.client.watch(
                 kind,
                 namespace=namespace,
                 labels=labels,
@@ -329,7 +294,7 @@ class Kube:
                 "spec": {"replicas": replicas},
             }
         )
-        await self._write(lambda: self._client.replace(body, name=name, namespace=namespace))
+        await self._write(lambda: self.client.replace(body, name=name, namespace=namespace))
 
     async def raise_scale(self, namespace: str, workload: str, version: str) -> None:
         """Set the replicas of a workload, named by its `ref`, to 1 if it is still at `version`.
@@ -339,7 +304,7 @@ class Kube:
         """
         kind, name = self._scale_of(workload)
         patch = {"metadata": {"resourceVersion": version}, "spec": {"replicas": 1}}
-        await self._patch(kind, namespace, name, patch)
+        await self.merge(kind, namespace, name, patch)
 
     async def put_minimum(self, namespace: str, name: str, replicas: int, version: str) -> None:
         """Set a HorizontalPodAutoscaler's minReplicas if it is still at `version`.
@@ -347,12 +312,12 @@ class Kube:
         Raises ConflictError, NotFoundError.
         """
         patch = {"metadata": {"resourceVersion": version}, "spec": {"minReplicas": replicas}}
-        await self._patch(HorizontalPodAutoscaler, namespace, name, patch)
+        await self.merge(HorizontalPodAutoscaler, namespace, name, patch)
 
     async def put_route(self, namespace: str, service: str, value: str | None) -> None:
         """Add ROUTE_LABEL to a Service's selector; None removes it. Raises NotFoundError."""
         patch = {"spec": {"selector": {ROUTE_LABEL: value}}}
-        await self._patch(Service, namespace, service, patch)
+        await self.merge(Service, namespace, service, patch)
 
     async def resize(self, key: Key, patch: Object) -> Object:
         """Set requests of a running pod by a strategic merge; return the pod.
@@ -361,9 +326,11 @@ class Kube:
         ConflictError, NotFoundError.
         """
         try:
-            return await self._patch(PodResize, *key, patch, PatchType.STRATEGIC)
+            return await self.merge(PodResize, *key, patch, PatchType.STRATEGIC)
         except ApiError as error:
-            if _is_of_another(error):
+            details = error.status.details
+            causes = (details.causes if details is not None else None) or ()
+            if any(cause.field == "metadata.uid" for cause in causes):
                 raise ConflictError(str(error)) from None
             raise
 
@@ -377,7 +344,7 @@ class Kube:
         patch: Object = {"status": status}
         if version is not None:
             patch["metadata"] = {"resourceVersion": version}
-        return await self._patch(WarmPool.Status, namespace, name, patch)
+        return await self.merge(WarmPool.Status, namespace, name, patch)
 
     async def annotate(
         self, kind: Any, namespace: str, name: str, values: Mapping[str, str | None], version: str
@@ -387,34 +354,9 @@ class Kube:
         Raises ConflictError, NotFoundError.
         """
         patch = {"metadata": {"resourceVersion": version, "annotations": dict(values)}}
-        return await self._patch(kind, namespace, name, patch)
+        return await self.merge(kind, namespace, name, patch)
 
-    async def merge(self, kind: Any, namespace: str | None, name: str, patch: Object) -> Object:
-        """Merge a patch into an object; if it names a resourceVersion, only at that one.
-
-        Raises ConflictError, NotFoundError.
-        """
-        return await self._patch(kind, namespace, name, patch)
-
-    async def apply(self, kind: Any, obj: Object) -> Object:
-        """Create a global object; one that is there gets these fields (a server-side apply)."""
-        return await self._write(lambda: self._client.apply(kind(obj), force=True))
-
-    async def create(self, kind: Any, namespace: str, obj: Object) -> Object:
-        """Create an object. Raises ConflictError when it exists."""
-        return await self._write(lambda: self._client.create(kind(obj), namespace=namespace))
-
-    async def replace(self, kind: Any, namespace: str | None, obj: Object) -> Object:
-        """Replace an object at the version it carries. Raises ConflictError, NotFoundError."""
-        return await self._write(lambda: self._client.replace(kind(obj), namespace=namespace))
-
-    async def delete(self, kind: Any, namespace: str, name: str) -> None:
-        """Delete an object; a missing object is not an error."""
-        with contextlib.suppress(NotFoundError):
-            there = _segment(name)
-            await self._write(lambda: self._client.delete(kind, there, namespace=namespace))
-
-    async def _patch(
+    async def merge(
         self,
         kind: Any,
         namespace: str | None,
@@ -422,13 +364,35 @@ class Kube:
         patch: Object,
         how: PatchType = PatchType.MERGE,
     ) -> Object:
+        """Merge a patch into an object; if it names a resourceVersion, only at that one.
+
+        Raises ConflictError, NotFoundError.
+        """
         _segment(name)
         return await self._write(
-            lambda: self._client.patch(kind, name, patch, namespace=namespace, patch_type=how)
+            lambda: self.client.patch(kind, name, patch, namespace=namespace, patch_type=how)
         )
 
+    async def apply(self, kind: Any, obj: Object) -> Object:
+        """Create a global object; one that is there gets these fields (a server-side apply)."""
+        return await self._write(lambda: self.client.apply(kind(obj), force=True))
+
+    async def create(self, kind: Any, namespace: str, obj: Object) -> Object:
+        """Create an object. Raises ConflictError when it exists."""
+        return await self._write(lambda: self.client.create(kind(obj), namespace=namespace))
+
+    async def replace(self, kind: Any, namespace: str | None, obj: Object) -> Object:
+        """Replace an object at the version it carries. Raises ConflictError, NotFoundError."""
+        return await self._write(lambda: self.client.replace(kind(obj), namespace=namespace))
+
+    async def delete(self, kind: Any, namespace: str, name: str) -> None:
+        """Delete an object; a missing object is not an error."""
+        with contextlib.suppress(NotFoundError):
+            there = _segment(name)
+            await self._write(lambda: self.client.delete(kind, there, namespace=namespace))
+
     async def _write(self, call: Callable[[], Awaitable[Any]]) -> Object:
-        if not self._may_write():
+        if not self.may_write():
             raise NotLeadingError("this operator no longer leads")
         return cast(Object, await self._call(call()))
 
@@ -441,10 +405,10 @@ class Kube:
                 raise ConflictError(str(error)) from None
             if error.status.code == 404:
                 raise NotFoundError(str(error)) from None
-            self._on_error(str(error.status.code))
+            self.on_error(str(error.status.code))
             raise
         except Unreachable:
-            self._on_error("unreachable")
+            self.on_error("unreachable")
             raise
 
 

@@ -1,23 +1,27 @@
-"""Lists and watches objects into a cache: the informer of operator and activator."""
+"""The informer of operator and activator: lists, watches, and the indexes of their caches."""
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections import UserDict, defaultdict
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, TypeVar
 
+from kotatsu_operator.core.objects import selects
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import NotFoundError, Unreachable, is_answer
 from kotatsu_operator.kube.objects import Object, key_of
-from kotatsu_operator.runtime.loop import in_turns
+from kotatsu_operator.kube.views import PodView
+from kotatsu_operator.runtime.loop import TURN
 
 log = logging.getLogger(__name__)
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
 """Seconds before a kind is listed again: doubled each time, until a watch lasts longer."""
 
-K = TypeVar("K")
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
 
 
 @dataclass(frozen=True)
@@ -62,25 +66,20 @@ class Feed(Generic[K]):
             return ()
 
 
+def among(store: Iterable[tuple[str, str]]) -> Callable[[str], Iterable[tuple[str, str]]]:
+    """The keys of a store by namespace."""
+    return lambda namespace: [key for key in store if key[0] == namespace]
+
+
 def no_signal(_: object) -> None:
     """Ignore a signal of an informer."""
-
-
-@dataclass(frozen=True)
-class Signals(Generic[K]):
-    """What an informer calls."""
-
-    touch: Callable[[K], None]
-    """For each thing (for example a pool) that a change concerns."""
-    began_anew: Callable[[str], None] = no_signal
-    """With the namespace, when a kind has been listed again: deletions may have been missed."""
-    complete: Callable[[str], None] = no_signal
-    """When everything in a namespace has been listed for the first time."""
 
 
 class Informer(Generic[K]):
     """Watches some kinds in some namespaces.
 
+    `touch` is called for each thing (for example a pool) that a change concerns, and `began_anew`
+    with the namespace when a kind has been listed again: deletions may have been missed.
     With `may_go`, `run` raises an exception group with NotFoundError when a kind is no longer
     served. A watch occupies its connection, so each namespace should have a client of its own.
     """
@@ -89,11 +88,13 @@ class Informer(Generic[K]):
         self,
         kubes: Mapping[str, Kube],
         feeds: Iterable[Feed[K]],
-        signals: Signals[K],
+        touch: Callable[[K], None],
+        began_anew: Callable[[str], None] = no_signal,
         *,
         may_go: bool = False,
     ) -> None:
-        self._kubes, self._feeds, self._signals = kubes, list(feeds), signals
+        self._kubes, self._feeds = kubes, list(feeds)
+        self._touch, self._began_anew = touch, began_anew
         self._may_go = may_go
         self._missing = {(namespace, feed.name) for namespace in kubes for feed in self._feeds}
         self._refused: set[tuple[str, str]] = set()
@@ -146,23 +147,21 @@ class Informer(Generic[K]):
             self._synced.set()
 
     async def _change(self, feed: Feed[K], namespace: str, change: str, obj: Object) -> None:
-        # A list can have thousands of objects.
-        async for concerned in in_turns(feed.steps(namespace, change, obj)):
+        clock = asyncio.get_running_loop().time
+        until = clock() + TURN
+        for concerned in feed.steps(namespace, change, obj):
             for key in concerned:
-                self._signals.touch(key)
+                self._touch(key)
+            if clock() >= until:  # a list can have thousands of objects
+                await asyncio.sleep(0)
+                until = clock() + TURN
         if change == "LIST":
-            self._note_list((namespace, feed.name))
-
-    def _note_list(self, entry: tuple[str, str]) -> None:
-        namespace = entry[0]
-        if entry not in self._missing:
-            self._signals.began_anew(namespace)
-            return
-        self._missing.discard(entry)
-        self._refused.discard(entry)
-        self._note_sync()
-        if self.shows(namespace):
-            self._signals.complete(namespace)
+            entry = namespace, feed.name
+            if entry not in self._missing:
+                self._began_anew(namespace)
+            self._missing.discard(entry)
+            self._refused.discard(entry)
+            self._note_sync()
 
 
 async def follow_forever(
@@ -198,3 +197,89 @@ async def follow_forever(
             pause = FIRST_PAUSE
         await asyncio.sleep(pause)
         pause = min(pause * 2, LONGEST_PAUSE)
+
+
+# --- the indexes: values by terms, pods by their labels, selectors by the labels they select ---
+
+
+class Indexed(UserDict[K, V], Generic[K, V]):
+    """Values by key, with an index: `terms(value)` returns the terms of a value."""
+
+    def __init__(self, terms: Callable[[V], Iterable[Hashable]]) -> None:
+        self._terms = terms
+        # A dict as an ordered set of keys: a set has no order.
+        self._keys: defaultdict[Hashable, dict[K, None]] = defaultdict(dict)
+        self._found_by: dict[K, set[Hashable]] = {}
+        super().__init__()
+
+    def __setitem__(self, key: K, value: V) -> None:
+        before, after = self._found_by.get(key, set()), set(self._terms(value))
+        self._found_by[key] = after
+        self._drop(key, before - after)
+        for term in after - before:
+            self._keys[term][key] = None
+        self.data[key] = value
+
+    def __delitem__(self, key: K) -> None:
+        del self.data[key]
+        self._drop(key, self._found_by.pop(key))
+
+    def having(self, term: Hashable) -> list[K]:
+        return list(self._keys.get(term, ()))
+
+    def count(self, term: Hashable) -> int:
+        return len(self._keys.get(term, ()))
+
+    def _drop(self, key: K, terms: Iterable[Hashable]) -> None:
+        for term in terms:
+            keys = self._keys[term]
+            keys.pop(key, None)
+            if not keys:
+                del self._keys[term]
+
+
+Selector = Mapping[str, Any]
+"""A label selector: matchLabels and matchExpressions."""
+
+_ANY = ("", "")
+"""The index term of a selector without matchLabels."""
+
+
+class Pods(Indexed[str, PodView]):
+    """The pods of one namespace, by name."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda pod: pod.labels.items())
+
+    def selected_by(self, selector: Selector) -> list[PodView]:
+        return list(self._selected_by(selector))
+
+    def any_selected_by(self, selector: Selector) -> bool:
+        return next(self._selected_by(selector), None) is not None
+
+    def _selected_by(self, selector: Selector) -> Iterator[PodView]:
+        labels = list((selector.get("matchLabels") or {}).items())
+        # The rarest label leaves the fewest pods. A selector without labels has only expressions.
+        names = self.having(min(labels, key=self.count)) if labels else list(self)
+        return (self[name] for name in names if selects(selector, self[name].labels))
+
+
+class Selectors(Indexed[K, Selector]):
+    """The label selectors of one namespace, by the key of their object."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda selector: [_handle(selector)])
+
+    def picking(self, labels: Mapping[str, str]) -> list[K]:
+        """The keys of the selectors that select a pod with these labels."""
+        return [
+            key
+            for handle in (*labels.items(), _ANY)
+            for key in self.having(handle)
+            if selects(self[key], labels)
+        ]
+
+
+def _handle(selector: Selector) -> tuple[str, str]:
+    """The index term of a selector: one label that every selected pod has."""
+    return min((selector.get("matchLabels") or {}).items(), default=_ANY)

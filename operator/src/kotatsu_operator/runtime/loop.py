@@ -1,9 +1,8 @@
-"""The event loop: whether it still runs, and work that leaves it to other tasks."""
+"""The event loop: whether it still runs, and how long work may keep it from other tasks."""
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
-from typing import TypeVar
+from collections.abc import Callable
 
 EVERY = 1.0
 LATE_AFTER = 20.0
@@ -35,16 +34,3 @@ class Heartbeat:
 
 TURN = 0.002
 """Seconds of work after which the event loop runs other tasks."""
-
-T = TypeVar("T")
-
-
-async def in_turns(items: Iterable[T]) -> AsyncIterator[T]:
-    """Yield the items; let the event loop run after each turn."""
-    clock = asyncio.get_running_loop().time
-    until = clock() + TURN
-    for item in items:
-        yield item
-        if clock() >= until:
-            await asyncio.sleep(0)
-            until = clock() + TURN

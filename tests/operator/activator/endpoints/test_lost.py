@@ -12,7 +12,7 @@ from kotatsu_operator.activator.endpoints.slices import (
     may_take_back,
     slice_name,
 )
-from kotatsu_operator.kube.pod import pod_view
+from kotatsu_operator.kube.views import pod_view
 from tests.operator.activator.endpoints.published import ME, OTHER, pool
 from tests.operator.cluster import (
     FakeKube,

@@ -18,7 +18,7 @@ from kotatsu_operator.activator.endpoints.slices import (
 )
 from kotatsu_operator.core.pool.memory import Phase, Route
 from kotatsu_operator.core.protocol import pool_label
-from kotatsu_operator.kube.slices import slice_view
+from kotatsu_operator.kube.views import slice_view
 from tests.operator.cluster import service, warm_pool
 
 ME = PodIdentity("demo", "activator-1", "uid-1", ("10.0.0.9",), "node-a")

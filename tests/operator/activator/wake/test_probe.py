@@ -6,7 +6,7 @@ import pytest
 
 from kotatsu_operator.activator.wake import backends as probe
 from kotatsu_operator.activator.wake.backends import is_ready
-from kotatsu_operator.kube.pod import pod_view
+from kotatsu_operator.kube.views import pod_view
 from tests.operator.cluster import pod
 
 pytestmark = pytest.mark.timeout(60)

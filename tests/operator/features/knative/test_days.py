@@ -11,15 +11,14 @@ from lightkube.models.meta_v1 import Status as ApiStatus
 from prometheus_client import CollectorRegistry
 from rows import each
 
-from kotatsu_operator.controller import records as restore_module
-from kotatsu_operator.controller.cache.store import Cache
+from kotatsu_operator.controller import restore as restore_module
+from kotatsu_operator.controller.cache import Cache
+from kotatsu_operator.controller.demand import Observer
 from kotatsu_operator.controller.feature import restores_of
-from kotatsu_operator.controller.metrics import PoolMetrics
-from kotatsu_operator.controller.observe.demand import Observer
 from kotatsu_operator.controller.reconciler import RETRY, Reconciler
-from kotatsu_operator.controller.records import Records, restore
-from kotatsu_operator.controller.reporter import Reporter
-from kotatsu_operator.controller.targets.target import Tools
+from kotatsu_operator.controller.report import PoolMetrics, Reporter
+from kotatsu_operator.controller.restore import Records, restore
+from kotatsu_operator.controller.target import Tools
 from kotatsu_operator.core.budget.prices import parse_table
 from kotatsu_operator.core.formats import stamp
 from kotatsu_operator.core.pool.spec import NO_PRICES, Platform

@@ -6,7 +6,7 @@ import pytest
 from lightkube import ApiError
 from lightkube.models.meta_v1 import Status as ApiStatus
 
-from kotatsu_operator.controller.cache.store import Cache
+from kotatsu_operator.controller.cache import Cache
 from kotatsu_operator.features.knative import feature as watch_module
 from kotatsu_operator.features.knative.feature import Knative
 from kotatsu_operator.features.knative.min_scale import Defaults

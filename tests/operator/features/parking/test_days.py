@@ -6,7 +6,7 @@ import pytest
 
 from kotatsu_operator.controller.feature import restores_of
 from kotatsu_operator.controller.reconciler import BEAT, RETRY
-from kotatsu_operator.controller.records import Records
+from kotatsu_operator.controller.restore import Records
 from kotatsu_operator.features.parking.feature import RESTORE_AGAIN, ParkedPods
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError
 from tests.operator.cluster import (

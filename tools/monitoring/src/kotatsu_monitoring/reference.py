@@ -12,8 +12,8 @@ from kotatsu_common.github import GitHubMetrics
 from kotatsu_common.traffic import Traffic
 from kotatsu_feed.metrics import FeedMetrics
 from kotatsu_operator.activator.metrics import ActivatorMetrics
-from kotatsu_operator.controller.leader.elector import leader_metric
-from kotatsu_operator.controller.metrics import PoolMetrics, namespace_metric
+from kotatsu_operator.controller.elector import leader_metric
+from kotatsu_operator.controller.report import PoolMetrics, namespace_metric
 from kotatsu_operator.features.calendars.feature import calendar_metrics
 from kotatsu_operator.features.notices.notifier import NotifyMetrics
 from kotatsu_operator.runtime.health import ApiMetrics

@@ -12,8 +12,7 @@ from kotatsu_operator.core.objects import service_selector, workload_selector
 from kotatsu_operator.core.pool.spec import BUILT_IN, Scaled
 from kotatsu_operator.core.protocol import SERVICE_LABEL, pool_of_slice
 from kotatsu_operator.kube.client import Scale
-from kotatsu_operator.kube.index import Indexed, Pods, Selectors
-from kotatsu_operator.kube.informer import Feed
+from kotatsu_operator.kube.informer import Feed, Indexed, Pods, Selectors
 from kotatsu_operator.kube.objects import (
     KINDS,
     EndpointSlice,
@@ -25,8 +24,7 @@ from kotatsu_operator.kube.objects import (
     ref,
     resource_of,
 )
-from kotatsu_operator.kube.pod import PodView, pod_view
-from kotatsu_operator.kube.slices import is_ours, slice_view
+from kotatsu_operator.kube.views import PodView, is_ours, pod_view, slice_view
 
 Mailbox = set[str]
 """Names of changed pools; the reader empties the set."""

@@ -21,8 +21,7 @@ from kotatsu_operator.activator.endpoints.slices import (
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable
 from kotatsu_operator.kube.objects import EndpointSlice, Object
-from kotatsu_operator.kube.pod import PodView
-from kotatsu_operator.kube.slices import owner_of, slice_view
+from kotatsu_operator.kube.views import PodView, owner_of, slice_view
 
 log = logging.getLogger(__name__)
 

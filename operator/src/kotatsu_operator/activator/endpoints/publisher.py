@@ -26,7 +26,7 @@ from kotatsu_operator.core.protocol import pool_of_slice
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable, is_refusal
 from kotatsu_operator.kube.objects import EndpointSlice, Object
-from kotatsu_operator.kube.slices import is_ours, owner_of, slice_view
+from kotatsu_operator.kube.views import is_ours, owner_of, slice_view
 
 log = logging.getLogger(__name__)
 

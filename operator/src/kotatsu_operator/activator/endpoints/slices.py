@@ -22,7 +22,7 @@ from kotatsu_operator.core.protocol import (
     pool_label,
 )
 from kotatsu_operator.kube.objects import Object
-from kotatsu_operator.kube.pod import PodView
+from kotatsu_operator.kube.views import PodView
 
 PORT_REST = 150.0
 """Seconds that an emptied slice and its listener stay: no other pool gets the port, and a

@@ -13,7 +13,7 @@ from kotatsu_operator.activator.cache.ports import Port, successor
 from kotatsu_operator.activator.context import Context
 from kotatsu_operator.activator.proxy.upstream import Upstream
 from kotatsu_operator.core.objects import port_number
-from kotatsu_operator.kube.pod import ContainerView, PodView
+from kotatsu_operator.kube.views import ContainerView, PodView
 
 TIMEOUT = 1.0
 _OK = (b"HTTP/1.1 2", b"HTTP/1.0 2", b"HTTP/1.1 3", b"HTTP/1.0 3")

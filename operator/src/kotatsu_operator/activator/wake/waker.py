@@ -12,7 +12,7 @@ from kotatsu_operator.activator.wake.backends import Backends
 from kotatsu_operator.core.formats import stamp
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable, is_refusal
 from kotatsu_operator.kube.objects import Pod as KubePod
-from kotatsu_operator.kube.pod import PodView
+from kotatsu_operator.kube.views import PodView
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from kotatsu_operator.controller.feature import Feature, Report, Turn
-from kotatsu_operator.controller.targets.target import Tools
+from kotatsu_operator.controller.target import Tools
 from kotatsu_operator.core.formats import choice, count, internal, table, tables, text
 from kotatsu_operator.core.pool.decision import Demand
 from kotatsu_operator.core.pool.memory import Phase

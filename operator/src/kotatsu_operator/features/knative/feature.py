@@ -6,10 +6,9 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from kotatsu_operator.controller.cache.feeds import among
-from kotatsu_operator.controller.cache.store import Cache, Concerned
+from kotatsu_operator.controller.cache import Cache, Concerned
 from kotatsu_operator.controller.feature import Feature
-from kotatsu_operator.controller.targets.target import Kind
+from kotatsu_operator.controller.target import Kind
 from kotatsu_operator.core.pool.spec import KNATIVE
 from kotatsu_operator.features.knative.min_scale import NO_DEFAULTS
 from kotatsu_operator.features.knative.objects import (
@@ -24,7 +23,7 @@ from kotatsu_operator.features.knative.objects import (
 from kotatsu_operator.features.knative.target import RESTORES, KnativeTarget
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import NotFoundError, Unreachable, is_refusal
-from kotatsu_operator.kube.informer import Feed, Informer, Signals
+from kotatsu_operator.kube.informer import Feed, Informer, among
 from kotatsu_operator.kube.objects import ConfigMap, Key, Object, key_of
 from kotatsu_operator.runtime.settings import Runtime
 
@@ -166,8 +165,7 @@ class Knative(Feature):
 
     async def _watch(self) -> None:
         kubes = {namespace: self._kube.apart() for namespace in self._namespaces}
-        signals = Signals(self._touch)
-        informer = Informer(kubes, knative_feeds(self._cache, self.known), signals, may_go=True)
+        informer = Informer(kubes, knative_feeds(self._cache, self.known), self._touch, may_go=True)
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(informer.run())

@@ -15,8 +15,17 @@ from kotatsu_operator.features.knative.min_scale import (
     Revision,
     scale_number,
 )
-from kotatsu_operator.kube.fields import CONDITIONS, CONTAINERS, META, fields, keeping
-from kotatsu_operator.kube.objects import Key, Object, key_of, version_of
+from kotatsu_operator.kube.objects import (
+    CONDITIONS,
+    CONTAINERS,
+    META,
+    Key,
+    Object,
+    fields,
+    keeping,
+    key_of,
+    version_of,
+)
 
 SERVICE_LABEL = "serving.knative.dev/service"
 """Label of each Revision and each pod: the name of its Knative Service."""

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from kotatsu_operator.controller.targets.target import (
+from kotatsu_operator.controller.target import (
     RETRY,
     Finished,
     Objection,
@@ -54,9 +54,8 @@ from kotatsu_operator.features.knative.objects import (
 from kotatsu_operator.features.knative.phases import KnativeStep
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import NotFoundError, Unreachable, is_missing, is_refusal
-from kotatsu_operator.kube.fields import used
-from kotatsu_operator.kube.objects import Object
-from kotatsu_operator.kube.pod import PodView
+from kotatsu_operator.kube.objects import Object, used
+from kotatsu_operator.kube.views import PodView
 
 log = logging.getLogger(__name__)
 

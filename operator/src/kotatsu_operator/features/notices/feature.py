@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from kotatsu_operator.controller.feature import Feature, Report, Turn
-from kotatsu_operator.controller.targets.target import Tools
+from kotatsu_operator.controller.target import Tools
 from kotatsu_operator.core.formats import internal
 from kotatsu_operator.core.report.status import Status
 from kotatsu_operator.core.schema import joined

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from kotatsu_operator.controller.feature import After, Feature, Report, Turn
-from kotatsu_operator.controller.targets.target import Restore, Target, Tools
+from kotatsu_operator.controller.target import Restore, Target, Tools
 from kotatsu_operator.core.budget.prices import pod_requests
 from kotatsu_operator.core.objects import INFEASIBLE, is_retargeted, selects
 from kotatsu_operator.core.pool.decision import Decision, Observation, Parking
@@ -35,8 +35,7 @@ from kotatsu_operator.features.parking.requests import (
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable, is_refusal
 from kotatsu_operator.kube.objects import Key, Object, Pod, resource_of
-from kotatsu_operator.kube.pod import PodView, pod_view
-from kotatsu_operator.kube.workload import workload_view
+from kotatsu_operator.kube.views import PodView, pod_view, workload_view
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,462 @@
+"""The cache: the latest version of every relevant object, indexed for the operator's queries.
+
+Each `keep_…` and `forget_…` returns the pools that a change concerns: none if nothing has changed
+that decisions depend on, as for most events.
+"""
+
+from collections import defaultdict, deque
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from kotatsu_operator.core.budget.ledger import BilledPod
+from kotatsu_operator.core.formats import internal, table
+from kotatsu_operator.core.objects import selects, service_of, target_of
+from kotatsu_operator.core.pool.decision import Order, order_of
+from kotatsu_operator.core.pool.spec import BUILT_IN, KNATIVE, RouteMode, Scaled
+from kotatsu_operator.core.protocol import ACTIVATOR_LABELS, CAPACITY_LABEL, ROUTE_LABEL, pool_label
+from kotatsu_operator.kube.informer import Indexed, Pods, Selectors
+from kotatsu_operator.kube.objects import (
+    Key,
+    Object,
+    WarmPool,
+    key_of,
+    parts,
+    ref,
+    scales,
+    scaling_of,
+    used,
+    version_of,
+)
+from kotatsu_operator.kube.views import (
+    ForeignSlice,
+    IngressPolicy,
+    PodView,
+    SliceView,
+    WorkloadView,
+    foreign_slice,
+    ingress_policy,
+    is_ours,
+    pod_view,
+    slice_view,
+    workload_view,
+)
+
+_DEPARTED = 1000
+"""Deleted pods per pool at most that wait for the pool's ledger."""
+
+_ACTIVATOR = {"matchLabels": ACTIVATOR_LABELS}
+
+Concerned = Collection[Key]
+"""The pools that a change concerns."""
+
+
+@dataclass
+class Cache:
+    """The latest version of every relevant object; filled by watches, read by the work queue.
+
+    No query of an event or a reconcile scans all objects of a kind.
+    """
+
+    pools: Indexed[Key, Object] = field(default_factory=lambda: Indexed(_terms_of_pool))
+    scaled: Scaled = field(default_factory=lambda: BUILT_IN)
+    """The kinds of workloads that pools can scale."""
+    pod_labels: Mapping[str, str] = field(default_factory=dict)
+    """By kind of target without a selector: the label of its pods that has its name."""
+    is_awaited: Callable[[str, str], bool] = lambda _namespace, _kind: False
+    """Whether a kind (the second argument) has not been listed yet in a namespace."""
+    workloads: dict[Key, WorkloadView] = field(default_factory=dict)
+    """By namespace and `ref`."""
+    pods: dict[str, Pods] = field(default_factory=lambda: defaultdict(Pods))
+    slices: Indexed[Key, SliceView] = field(
+        default_factory=lambda: Indexed(lambda view: [(view.key[0], view.pool)])
+    )
+    foreign_slices: Indexed[Key, ForeignSlice] = field(
+        default_factory=lambda: Indexed(lambda of: [of.service])
+    )
+    """EndpointSlices with endpoints that no activator has published."""
+    services: dict[Key, Object] = field(default_factory=dict)
+    autoscalers: Indexed[Key, Object] = field(
+        default_factory=lambda: Indexed(lambda obj: [scales(obj)])
+    )
+    policies: dict[Key, IngressPolicy] = field(default_factory=dict)
+    """The NetworkPolicies that limit who reaches pods."""
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    touch: Callable[[Key], None] = lambda _: None
+    """Called for the pools in order with one (spec.dependsOn) whose phase has changed."""
+    observers: Collection[Callable[[Key, Object | None], None]] = ()
+    """Called with each version of a WarmPool, and with None when it is removed."""
+    _selectors: dict[str, Selectors[Key]] = field(default_factory=lambda: defaultdict(Selectors))
+    """The selectors of the workloads, by namespace."""
+    _ended: set[Key] = field(default_factory=set)
+    """Deleted workloads that may still have pods."""
+    _departed: dict[Key, deque[BilledPod]] = field(
+        default_factory=lambda: defaultdict(lambda: deque(maxlen=_DEPARTED))
+    )
+    """The bills of deleted pods, by pool."""
+
+    def keep_pool(self, pool: Object) -> bool:
+        """Store a WarmPool unless the stored version is as new; return whether it was stored."""
+        key = key_of(pool)
+        known = self.pools.get(key)
+        if (
+            known is not None
+            and known["metadata"]["uid"] == pool["metadata"]["uid"]
+            and version_of(known) >= version_of(pool)
+        ):
+            return False
+        self.pools[key] = pool = used(WarmPool, pool)
+        if known is None or _place_in_order(known) != _place_in_order(pool):
+            self._touch_in_order(key, known, pool)
+        self._tell(key, pool)
+        return True
+
+    def forget_pool(self, key: Key) -> None:
+        self._touch_in_order(key, self.pools.pop(key, None))
+        self._departed.pop(key, None)
+        self._tell(key, None)
+
+    def _tell(self, key: Key, pool: Object | None) -> None:
+        for observe in self.observers:
+            observe(key, pool)
+
+    def dependencies_of(self, key: Key) -> list[str] | None:
+        """spec.dependsOn of a pool; None if there is no such pool."""
+        pool = self.pools.get(key)
+        return None if pool is None else list(pool["spec"].get("dependsOn") or ())
+
+    def order_of(self, key: Key) -> Order:
+        """The phases of the pools on which a pool depends, and of those that depend on it."""
+        before = [self.pools.get((key[0], name)) for name in self.dependencies_of(key) or ()]
+        after = map(self.pools.__getitem__, self._oldest_first(("dependency", key)))
+        return order_of([pool for pool in before if pool is not None], after)
+
+    def _touch_in_order(self, key: Key, *versions: Object | None) -> None:
+        before = (
+            (key[0], name)
+            for pool in versions
+            if pool is not None
+            for name in pool["spec"].get("dependsOn") or ()
+        )
+        for other in {*before, *self.pools.having(("dependency", key))}:
+            self.touch(other)
+
+    def keep_workload(self, kind: str, obj: Object) -> Concerned:
+        """Store a workload of a kind."""
+        view = workload_view(obj, kind)
+        namespace, name = view.key
+        key = (namespace, ref(kind, name))
+        if self.workloads.get(key) == view:
+            return ()
+        self.workloads[key] = view
+        self._ended.discard(key)
+        self._selectors[namespace].pop(key, None)
+        if view.selector:
+            self._selectors[namespace][key] = view.selector
+        return self.pools_of_target(kind, view.key)
+
+    def forget_workload(self, kind: str, key: Key) -> Concerned:
+        """Remove a deleted workload of a kind."""
+        place = (key[0], ref(kind, key[1]))
+        self.workloads.pop(place, None)
+        self._ended.add(place)
+        self._forget_selectors([place])
+        return self.pools_of_target(kind, key)
+
+    def workloads_in(self, kind: str, namespace: str) -> list[Key]:
+        found = [parts(workload) for of, workload in self.workloads if of == namespace]
+        return [(namespace, name) for of, name in found if of == kind]
+
+    def selector_of(self, key: Key) -> Mapping[str, Any] | None:
+        """The selector of a workload; after its deletion, as long as it has pods."""
+        return self._selectors[key[0]].get(key)
+
+    def _forget_selectors(self, keys: Iterable[Key]) -> None:
+        """Remove the selectors of those deleted workloads that have no pods left."""
+        for key in self._ended.intersection(keys):
+            selector = self._selectors[key[0]].get(key)
+            if selector is None or not self.pods[key[0]].any_selected_by(selector):
+                self._selectors[key[0]].pop(key, None)
+                self._ended.discard(key)
+
+    def keep_pod(self, obj: Object) -> Concerned:
+        """Store a Pod, unless the stored version is newer."""
+        view = pod_view(obj)
+        pods, name = self.pods[view.key[0]], view.key[1]
+        before = pods.get(name)
+        if before is not None and before.uid != view.uid:
+            self.forget_pod(view.key)  # its deletion was missed
+        elif before is not None and before.version > view.version:
+            return ()  # the answer to a resize came first
+        pods[name] = view
+        return () if before == view else self._pools_of_pod(view)
+
+    def forget_pod(self, key: Key) -> Concerned:
+        """Remove a deleted Pod; its bill stays until its pool's ledger has read it."""
+        view = self.pods[key[0]].pop(key[1], None)
+        if view is None:
+            return ()
+        if view.billed is not None and view.billed.gone_at is None:
+            bill = replace(view.billed, gone_at=self.clock())
+            for pool in self._pools_served_by(view):
+                self._departed[pool].append(bill)
+        concerned = self._pools_of_pod(view)
+        if self._ended:
+            self._forget_selectors(self._selectors[key[0]].picking(view.labels))
+        return concerned
+
+    def keep_slice(self, obj: Object) -> Concerned:
+        """Store an EndpointSlice: an activator's, or another controller's with endpoints."""
+        key = key_of(obj)
+        foreign = None if is_ours(obj) else foreign_slice(obj)
+        concerned = set(self._keep_foreign(key, foreign))
+        if not is_ours(obj):
+            return concerned.union(self._forget_published(key))
+        view = slice_view(obj)
+        if self.slices.get(key) != view:
+            self.slices[key] = view
+            concerned.add((key[0], view.pool))
+        return concerned
+
+    def forget_slice(self, key: Key) -> Concerned:
+        return [*self._forget_published(key), *self._keep_foreign(key, None)]
+
+    def pods_in(self, namespace: str) -> list[Key]:
+        return [(namespace, name) for name in self.pods[namespace]]
+
+    def slices_in(self, namespace: str) -> list[Key]:
+        return [key for key in (*self.slices, *self.foreign_slices) if key[0] == namespace]
+
+    def _forget_published(self, key: Key) -> Concerned:
+        view = self.slices.pop(key, None)
+        return [] if view is None else [(key[0], view.pool)]
+
+    def _keep_foreign(self, key: Key, new: ForeignSlice | None) -> Concerned:
+        """Store another controller's slice; it concerns only pools with route Always."""
+        old = self.foreign_slices.pop(key, None)
+        if new is not None:
+            self.foreign_slices[key] = new
+        if old == new:
+            return ()
+        pools = {
+            p for of in (old, new) if of is not None for p in self.pools_of_service(of.service)
+        }
+        return [p for p in pools if self.pools[p]["spec"].get("route") == RouteMode.ALWAYS]
+
+    def keep_service(self, obj: Object) -> Concerned:
+        key = key_of(obj)
+        before, self.services[key] = self.services.get(key), obj
+        is_news = before is None or before["spec"] != obj["spec"]
+        return self.pools_of_service(key) if is_news else ()
+
+    def forget_service(self, key: Key) -> Concerned:
+        self.services.pop(key, None)
+        return self.pools_of_service(key)
+
+    def keep_policy(self, obj: Object) -> Concerned:
+        return self._change_policy(key_of(obj), ingress_policy(obj))
+
+    def forget_policy(self, key: Key) -> Concerned:
+        return self._change_policy(key, None)
+
+    def _change_policy(self, key: Key, policy: IngressPolicy | None) -> Concerned:
+        """Store or remove a NetworkPolicy; any pool of its namespace may be concerned."""
+        before = self.policies.pop(key, None)
+        if policy is not None:
+            self.policies[key] = policy
+        return () if before == policy else self.pools.having(("namespace", key[0]))
+
+    def bypassed_policy(self, namespace: str, labels: Mapping[str, str]) -> str:
+        """A NetworkPolicy that limits the clients of pods with these labels, but not asleep.
+
+        While a pool sleeps, its clients connect to the activators: they are not limited if a policy
+        admits everybody there, or if none selects the activators. Empty without such a policy.
+        """
+        found = {key[1]: p for key, p in sorted(self.policies.items()) if key[0] == namespace}
+        there = [p for p in found.values() if selects(p.pods, ACTIVATOR_LABELS)]
+        if there and not any(policy.admits_all for policy in there):
+            return ""
+        names = (n for n, p in found.items() if selects(p.pods, labels) and not p.admits_all)
+        return next(names, "")
+
+    def keep_autoscaler(self, obj: Object) -> Concerned:
+        """Store a HorizontalPodAutoscaler; a new target concerns the pool of the old one too."""
+        key = key_of(obj)
+        before, self.autoscalers[key] = self.autoscalers.get(key), obj
+        if before is not None and scaling_of(before) == scaling_of(obj):
+            return ()
+        return self._pools_beside(key, before, obj)
+
+    def forget_autoscaler(self, key: Key) -> Concerned:
+        return self._pools_beside(key, self.autoscalers.pop(key, None))
+
+    def _pools_beside(self, key: Key, *autoscalers: Object | None) -> Concerned:
+        """The pools whose status names an autoscaler, and those of its current and last target."""
+        targets = {scales(obj) for obj in autoscalers if obj is not None}
+        found = set(self.pools_of_autoscaler(key))
+        return found.union(*(self._pools_of_workload(target) for target in targets))
+
+    def _pools_of_workload(self, place: Key) -> list[Key]:
+        kind, name = parts(place[1])
+        return self.pools_of_target(kind, (place[0], name))
+
+    def autoscalers_of(self, target: Key) -> list[Object]:
+        """The HorizontalPodAutoscalers that scale a workload, by name."""
+        return [self.autoscalers[key] for key in sorted(self.autoscalers.having(target))]
+
+    def pools_of_autoscaler(self, key: Key) -> list[Key]:
+        """The pools whose status names this HorizontalPodAutoscaler, oldest first."""
+        return self._oldest_first(("hpa", key))
+
+    def pools_of_service(self, key: Key) -> list[Key]:
+        """The pools that this Service wakes, oldest first; not for Knative Services."""
+        return self._oldest_first(("service", key))
+
+    def pools_of_target(self, kind: str, key: Key) -> list[Key]:
+        """The pools with this target, oldest first (then by name)."""
+        return self._oldest_first(("target", kind, key))
+
+    def pools_of_kind(self, kind: str) -> list[Key]:
+        return self.pools.having(("kind", kind))
+
+    def _oldest_first(self, term: Hashable) -> list[Key]:
+        keys = self.pools.having(term)
+        made = {key: self.pools[key]["metadata"].get("creationTimestamp", "") for key in keys}
+        return sorted(made, key=lambda key: (made[key], key))
+
+    def target_pods(self, namespace: str, selector: Mapping[str, Any]) -> list[PodView]:
+        return self.pods[namespace].selected_by(selector)
+
+    def _pools_of_pod(self, pod: PodView) -> Concerned:
+        """The pools that a pod serves; for an activator, all pools of its namespace."""
+        if selects(_ACTIVATOR, pod.labels):
+            return self.pools.having(("namespace", pod.key[0]))
+        return self._pools_served_by(pod)
+
+    def _pools_served_by(self, pod: PodView) -> list[Key]:
+        namespace, labels = pod.key[0], pod.labels
+        found: dict[Key, None] = {}
+        for kind, label in self.pod_labels.items():
+            found |= dict.fromkeys(self.pools_of_target(kind, (namespace, labels.get(label, ""))))
+        if CAPACITY_LABEL in labels:
+            found |= dict.fromkeys(
+                self.pools.having(("capacity", namespace, labels[CAPACITY_LABEL]))
+            )
+        for place in self._selectors[namespace].picking(labels):
+            found |= dict.fromkeys(self._pools_of_workload(place))
+        return list(found)
+
+    def take_departed(self, pool: Key) -> list[BilledPod]:
+        """Remove and return the bills of a pool's pods that were deleted since the last call."""
+        return list(self._departed.pop(pool, ()))
+
+    def activators(self, namespace: str) -> list[PodView]:
+        """The activator pods of a namespace that are Ready and not terminating."""
+        return [p for p in self.activator_pods(namespace) if p.ready and not p.terminating]
+
+    def activator_pods(self, namespace: str) -> list[PodView]:
+        """All activator pods of a namespace, also starting and terminating ones."""
+        return self.target_pods(namespace, _ACTIVATOR)
+
+    def acknowledged(self, key: Key) -> int | None:
+        """The epoch that all Ready activators have published; None without such activators.
+
+        0 while connections bypass the activators of a pool with route Always.
+        """
+        published = self.published(key)
+        return 0 if published and self.is_bypassed(key) else published
+
+    def is_bypassed(self, key: Key) -> bool:
+        """Whether the Service of a pool with route Always leads to pods."""
+        spec = self.pools[key]["spec"] if key in self.pools else {}
+        if spec.get("route") != RouteMode.ALWAYS:
+            return False
+        place = key[0], service_of(self.pools[key])
+        selector = table(self.services.get(place, {"spec": {}})["spec"].get("selector"))
+        found = next(iter(self.foreign_slices.having(place)), None)
+        return bool(selector) and (ROUTE_LABEL not in selector or found is not None)
+
+    def published(self, key: Key) -> int | None:
+        """The lowest epoch that all Ready activators have published; None without such activators.
+
+        0 while the endpoint of a lost activator is still ready: some clients would be sent there;
+        and while one still publishes the Service that the pool had before.
+        """
+        activators = self.activators(key[0])
+        service = service_of(self.pools[key]) if key in self.pools else None
+        if not activators:
+            return None
+        lost = {pod.uid for pod in self.activator_pods(key[0]) if pod.lost}
+        # A pod has one slice for each address family: the epoch counts when all of them have it.
+        said: dict[str, dict[str, int]] = defaultdict(dict)
+        promised: dict[str, set[str]] = defaultdict(set)
+        for s in map(self.slices.__getitem__, self.slices.having(key)):
+            if s.ready and (s.pod_uid in lost or service not in (s.service, None)):
+                return 0
+            if s.ready:
+                said[s.pod_uid][s.family] = s.epoch
+                promised[s.pod_uid].update(s.families, [s.family])
+        return min(
+            said[pod.uid].get(family, 0)
+            for pod in activators
+            for family in promised.get(pod.uid, {""})
+        )
+
+    def is_in_front(self, key: Key) -> bool:
+        """Whether an activator is an endpoint of a pool's Service."""
+        return any(self.slices[of].ready for of in self.slices.having(key))
+
+    def orphans(self, namespaces: Iterable[str]) -> list[SliceView]:
+        """Activator slices whose pod is gone; they must be removed.
+
+        A namespace in which no pod has been seen is skipped: its watch may not have begun.
+        """
+        watched = {namespace for namespace in namespaces if self.pods[namespace]}
+        uids = {p.uid for namespace in watched for p in self.pods[namespace].values()}
+        return [s for s in self.slices.values() if s.key[0] in watched and s.pod_uid not in uids]
+
+    def lost_slices(self, namespaces: Iterable[str]) -> list[SliceView]:
+        """The slices of lost activators in namespaces without a Ready activator to remove them.
+
+        Only those of Services with a pod that can answer; with route Always there are none.
+        """
+        left = [n for n in namespaces if not self.activators(n)]
+        lost = {p.uid for n in left for p in self.activator_pods(n) if p.lost}
+        if not lost:
+            return []
+        return [
+            s
+            for s in self.slices.values()
+            if s.ready and s.pod_uid in lost and self._answers((s.key[0], s.pool))
+        ]
+
+    def _answers(self, key: Key) -> bool:
+        """Whether a pod of a pool is an endpoint of its Service, and Ready."""
+        pool = self.pools.get(key)
+        if pool is None or pool["spec"].get("route") == RouteMode.ALWAYS:
+            return False
+        workload = self.workloads.get((key[0], ref(*target_of(pool))))
+        selector = None if workload is None else workload.selector
+        pods = self.target_pods(key[0], selector) if selector else []
+        return any(pod.ready and not pod.lost for pod in pods)
+
+
+def _terms_of_pool(pool: Object) -> Iterator[Hashable]:
+    """The index terms of a pool: its target, its Service, and the autoscaler in its status."""
+    key, (kind, name) = key_of(pool), target_of(pool)
+    yield "namespace", key[0]
+    yield "capacity", key[0], pool_label(key[1])
+    for other in pool["spec"].get("dependsOn") or ():
+        yield "dependency", (key[0], other)
+    yield "kind", kind
+    yield "target", kind, (key[0], name)
+    if kind != KNATIVE:
+        yield "service", (key[0], service_of(pool))
+    autoscaler = table(internal(pool.get("status")).get("hpa")).get("name")
+    if autoscaler:
+        yield "hpa", (key[0], autoscaler)
+
+
+def _place_in_order(pool: Object) -> tuple[Any, Any]:
+    return pool["spec"].get("dependsOn"), (pool.get("status") or {}).get("phase")

@@ -1,1 +1,0 @@
-"""What the watches have shown: the operator's cache of the cluster."""

@@ -1,0 +1,394 @@
+"""Asks for the demand of a pool: requests in its pods, and connections in the activators."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+
+from kotatsu_operator.controller.cache import Cache
+from kotatsu_operator.controller.pages import PARALLEL, Coalesced, Page, Pages
+from kotatsu_operator.core.exposition import (
+    FROM_THE_START,
+    GAUGE_NAMES,
+    LONGEST_PAGE,
+    Samples,
+    Silence,
+    count_of,
+    find_gauge,
+    numbers,
+    unix_time,
+)
+from kotatsu_operator.core.pool.decision import Demand
+from kotatsu_operator.core.pool.spec import Metrics, PoolSpec, RouteMode
+from kotatsu_operator.core.protocol import ACTIVE, HELD, LAST_ACTIVITY, LOOKED_AT, TIMED_OUT
+from kotatsu_operator.kube.objects import Key, target_ports
+from kotatsu_operator.kube.views import PodView
+
+ACTIVATOR_PORT = "metrics"
+_ACTIVATOR_PAGE = "/metrics?" + "&".join(f"name[]={name}" for name in LOOKED_AT)
+"""An activator renders only the metrics that the query names."""
+
+AT_ONCE = 64
+"""Pods of one pool that are asked at once."""
+
+QUIET, LONGEST_QUIET = 1.0, 16.0
+"""Seconds for which a silent pod is not asked again: at first, and at most."""
+NO_PAGE, NO_GAUGE = 300.0, 30.0
+"""Seconds for which a pod of an unmetered pool is not asked again: without a page, because many
+apps log each such request, and with a page, because a gauge may appear with the first request."""
+LAST_REQUEST = "kotatsu_last_request_timestamp_seconds"
+"""The gauge with the Unix time of the last request; a page may lack it."""
+
+_MOST_QUIET = 10_000
+_MOST_NAMED = 200
+"""Pools that one request names at most; a request for more of them names none, which means all."""
+
+_MOST_ACTIVATORS = 1000
+
+APART = 0.05
+"""Seconds between the starts of two requests to one activator."""
+
+
+@dataclass(frozen=True)
+class PodAnswer:
+    """The demand that one pod reported."""
+
+    in_flight: int
+    last_request: datetime | None
+
+
+@dataclass(frozen=True)
+class Passing:
+    """The traffic of one pool through the activators."""
+
+    active: int
+    """Active connections."""
+    held: int
+    last_activity: datetime | None
+    """When the last byte passed."""
+    silent: str = ""
+    """The activator that did not report and why; empty if all did."""
+    timed_out: int = 0
+    """Requests that got 503 at holdTimeout since the last time."""
+
+
+Targets = Sequence[str | int]
+"""Target ports of a Service, by name or number."""
+
+
+@dataclass(frozen=True)
+class _Quiet:
+    """A pod that is not asked for a while."""
+
+    silence: Silence
+    lasting: float
+    until: float
+    asked: tuple[bool, Metrics, Targets]
+    """Whether the pod was Ready, and what it was asked."""
+
+
+ByPool = Mapping[Key, Mapping[str, Samples]]
+"""Samples by pool and metric name."""
+
+
+_Answer = tuple[Page, ByPool] | Silence
+
+
+@dataclass(frozen=True)
+class _Question:
+    """The request to one activator, and the pools that the next one names (step 4)."""
+
+    ask: Coalesced[_Answer]
+    looks: set[str]
+    timeouts: "_Timeouts"
+
+
+@dataclass
+class _Timeouts:
+    """How often each pool's requests have timed out in one activator, as last read."""
+
+    _known: dict[Key, int] | None = None
+
+    def more(self, pages: ByPool, pool: Key) -> int:
+        """How often since the last time. Before the first page nobody knows how often."""
+        if self._known is None:
+            self._known = {one: _timed_out(samples) for one, samples in pages.items()}
+        total = _timed_out(pages.get(pool, {}))
+        before, self._known[pool] = self._known.get(pool, 0), total
+        return total - before if total >= before else total  # the activator has started again
+
+
+def _timed_out(samples: Mapping[str, Samples]) -> int:
+    return count_of(samples.get(TIMED_OUT, ())) or 0
+
+
+class Scraper:
+    """Asks each pod, and asks each activator once for all concurrent callers."""
+
+    def __init__(
+        self, parallel: int = PARALLEL, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
+        self._pages = Pages(parallel, clock)
+        self._quiet: dict[str, _Quiet] = {}
+        """Silent pods by uid."""
+        self._activators: dict[Key, tuple[PodView, _Question]] = {}
+
+    async def aclose(self) -> None:
+        await self._pages.aclose()
+
+    async def pod(
+        self,
+        pod: PodView,
+        metrics: Metrics,
+        targets: Targets = (),
+        metered: bool | None = None,
+    ) -> PodAnswer | Silence:
+        """Requests in flight in a pod, and the time of the last one by the operator's clock.
+
+        `targets` are the target ports of the Service, and `metered` is whether the pool's pods are
+        known to have a gauge. A pod that used up the timeout is not asked for a while, which
+        doubles each time. Nor is one of an unmetered pool: see NO_PAGE and NO_GAUGE.
+        """
+        clock = asyncio.get_running_loop().time
+        quiet, asked = self._quiet.get(pod.uid), (pod.ready, metrics, tuple(targets))
+        if quiet is not None and clock() < quiet.until and quiet.asked == asked:
+            is_over = quiet.silence.lacks and metered is not False
+            if not is_over:
+                return quiet.silence
+        answer = await self._pod(pod, metrics, targets, metered)
+        self._quiet.pop(pod.uid, None)
+        if isinstance(answer, Silence) and (answer.waited or answer.lacks):
+            lasting = QUIET
+            if answer.lacks:
+                lasting = NO_GAUGE if answer.has_page else NO_PAGE
+            elif quiet is not None and quiet.silence.waited:
+                lasting = min(2 * quiet.lasting, LONGEST_QUIET)
+            while len(self._quiet) >= _MOST_QUIET:
+                del self._quiet[next(iter(self._quiet))]
+            self._quiet[pod.uid] = _Quiet(answer, lasting, clock() + lasting, asked)
+        return answer
+
+    async def _pod(
+        self, pod: PodView, metrics: Metrics, targets: Targets, metered: bool | None
+    ) -> PodAnswer | Silence:
+        names: tuple[str, ...] = (metrics.in_flight, LAST_REQUEST)
+        is_default = metrics.in_flight == Metrics.in_flight
+        if is_default:
+            names += (*GAUGE_NAMES, *FROM_THE_START)
+        page = await self._pages.read(pod, metrics.port, metrics.path, names)
+        if isinstance(page, Silence):
+            return page
+        where = f"its page {metrics.path} on port {metrics.port}"
+        if metrics.in_flight not in page.samples:
+            served = [port for port in map(pod.port, targets) if port is not None]
+            found = find_gauge(page.samples, pod.port(metrics.port), served) if is_default else None
+            if isinstance(found, int):
+                return PodAnswer(found, _newest(page.samples.get(LAST_REQUEST, ()), page))
+            if found is None and metered and any(name in page.samples for name in FROM_THE_START):
+                return PodAnswer(0, _newest(page.samples.get(LAST_REQUEST, ()), page))
+            why = f"has no metric {metrics.in_flight} on {where}"
+            return found or Silence(why, lacks=True, has_page=True)
+        in_flight = count_of(page.samples[metrics.in_flight])
+        if in_flight is None:
+            return Silence(f"reports no finite number for {metrics.in_flight} on {where}")
+        return PodAnswer(in_flight, _newest(page.samples.get(LAST_REQUEST, ()), page))
+
+    async def pods(
+        self,
+        pods: Sequence[PodView],
+        metrics: Metrics,
+        targets: Targets = (),
+        metered: bool | None = None,
+    ) -> list[PodAnswer | Silence]:
+        """The answers of a pool's pods, in the same order.
+
+        At most `AT_ONCE` pods are asked at once. After as many timeouts the others are not asked:
+        the demand is unknown then, and asking would only take time.
+        """
+        slots, silent = asyncio.Semaphore(AT_ONCE), 0
+
+        async def ask(pod: PodView) -> PodAnswer | Silence:
+            nonlocal silent
+            async with slots:
+                if silent >= AT_ONCE:
+                    return Silence(f"was not asked, because {AT_ONCE} other pods did not respond")
+                answer = await self.pod(pod, metrics, targets, metered)
+            silent += isinstance(answer, Silence) and answer.waited
+            return answer
+
+        return await asyncio.gather(*map(ask, pods))
+
+    async def passing(
+        self, activators: Iterable[PodView], pool: Key, *, looks: bool = False
+    ) -> Passing:
+        """The connections that the activators hold and forward for a pool.
+
+        Every running one is asked, also a terminating one, but only the silence of a Ready one
+        makes the answer unknown. `looks` means that the answer may put the pool to sleep (step 4).
+        """
+        asked = [pod for pod in activators if pod.running]
+        answers = await asyncio.gather(*(self._passing(pod, pool, looks) for pod in asked))
+        said = [a for a in answers if isinstance(a, Passing)]
+        silent = [
+            answer.why
+            for pod, answer in zip(asked, answers, strict=True)
+            if isinstance(answer, Silence) and pod.ready
+        ]
+        return Passing(
+            active=sum(answer.active for answer in said),
+            held=sum(answer.held for answer in said),
+            last_activity=max((a.last_activity for a in said if a.last_activity), default=None),
+            silent=silent[0] if silent else "",
+            timed_out=sum(answer.timed_out for answer in said),
+        )
+
+    async def _passing(self, pod: PodView, pool: Key, looks: bool) -> Passing | Silence:
+        question = self._activator(pod)
+        if looks:
+            question.looks.add(pool[1])
+        said = await question.ask()
+        if isinstance(said, Silence):
+            return Silence(f"activator {pod.key[1]} {said.why}")
+        page, by_pool = said
+        samples = by_pool.get(pool, {})
+        active, held = (count_of(samples.get(name, ())) for name in (ACTIVE, HELD))
+        if active is None or held is None:
+            return Silence(f"activator {pod.key[1]} reports no finite number")
+        return Passing(
+            active,
+            held,
+            _newest(samples.get(LAST_ACTIVITY, ()), page),
+            timed_out=question.timeouts.more(by_pool, pool),
+        )
+
+    def _activator(self, pod: PodView) -> _Question:
+        """The request to one activator, shared by all pools of its namespace."""
+        known = self._activators.get(pod.key)
+        if known is not None and known[0] == pod:
+            return known[1]
+        while len(self._activators) >= _MOST_ACTIVATORS:
+            del self._activators[next(iter(self._activators))]  # the oldest
+        looks: set[str] = set()
+        is_same = known is not None and known[0].uid == pod.uid
+        timeouts = known[1].timeouts if known is not None and is_same else _Timeouts()
+        question = _Question(Coalesced(partial(self._ask, pod, looks), APART), looks, timeouts)
+        self._activators[pod.key] = (pod, question)
+        return question
+
+    async def _ask(self, pod: PodView, looks: set[str]) -> _Answer:
+        names = sorted(looks)
+        looks.clear()
+        path = _ACTIVATOR_PAGE
+        if len(names) <= _MOST_NAMED:
+            path += "".join(f"&looks={name}" for name in names or [""])
+        page = await self._pages.read(pod, ACTIVATOR_PORT, path, LOOKED_AT, LONGEST_PAGE)
+        return page if isinstance(page, Silence) else (page, _by_pool(page))
+
+
+def _by_pool(page: Page) -> ByPool:
+    found: dict[Key, dict[str, Samples]] = {}
+    for name, samples in page.samples.items():
+        for labels, value in samples:
+            pool = (labels.get("namespace", ""), labels.get("name", ""))
+            found.setdefault(pool, {}).setdefault(name, []).append((labels, value))
+    return found
+
+
+def _newest(samples: Iterable[tuple[Mapping[str, str], float]], page: Page) -> datetime | None:
+    """The latest of some Unix times, by the operator's clock."""
+    last = unix_time(max(numbers(samples), default=0.0))
+    return None if last is None else last - page.ahead
+
+
+@dataclass(frozen=True)
+class Observer:
+    """Asks pods and activators."""
+
+    cache: Cache
+    scraper: Scraper
+    catching_up: Callable[[], float] = lambda: 0.0
+    """Returns for how many seconds other components may still lag behind an API-server outage."""
+    aside: Callable[[Key], AbstractContextManager[None]] = lambda _: nullcontext()
+    """Entered while a reconcile waits for responses of pods and activators."""
+
+    async def demand(
+        self,
+        key: Key,
+        spec: PoolSpec,
+        pods: list[PodView],
+        metered: bool | None = None,
+        *,
+        looks: bool = False,
+    ) -> Demand:
+        """Ask every pod that is not terminating, and every activator; `looks` marks step 4.
+
+        `metered` is whether the pool's pods are known to have a gauge.
+
+        Demand is unknown if a pod does not respond that may have requests: it is or was Ready.
+        (Readiness can fail under load.) A pod that was never Ready got none, and cannot respond
+        while it starts. If all pods that may have requests show that they have no gauge, the pool
+        is not metered (see `core.plan.activity`).
+        """
+        with self.aside(key):
+            return await self._demand(key, spec, pods, metered, looks=looks)
+
+    async def _demand(
+        self,
+        key: Key,
+        spec: PoolSpec,
+        pods: list[PodView],
+        metered: bool | None,
+        *,
+        looks: bool,
+    ) -> Demand:
+        # Activators first: a request that moves to a pod meanwhile is then counted there.
+        through = await self.scraper.passing(self.cache.activator_pods(key[0]), key, looks=looks)
+        if spec.route is RouteMode.ALWAYS:
+            why = through.silent
+            if not why and self.cache.is_bypassed(key):
+                why = f"Service {spec.service} has endpoints beside the activators"
+            return Demand(
+                through.active,
+                through.held,
+                through.last_activity,
+                known=not why,
+                silent=why,
+                timed_out=through.timed_out,
+            )
+        silent = [through.silent] if through.silent else []
+        in_flight, last = 0, None
+        answered, lacking, others = 0, 0, 0
+        metrics = spec.metrics
+        if metrics is not None:
+            asked = sorted((p for p in pods if p.running and not p.terminating), key=_order)
+            targets = target_ports(self.cache.services.get((key[0], spec.service)))
+            answers = await self.scraper.pods(asked, metrics, targets, metered)
+            for pod, answer in zip(asked, answers, strict=True):
+                if isinstance(answer, Silence):
+                    if pod.has_served:
+                        silent.append(f"pod {pod.key[1]} {answer.why}")
+                        lacking, others = lacking + answer.lacks, others + (not answer.lacks)
+                    continue
+                answered += 1
+                in_flight += answer.in_flight
+                if answer.last_request is not None:
+                    last = max(last or answer.last_request, answer.last_request)
+        said = True if answered else False if lacking and not others else None
+        return Demand(
+            in_flight,
+            through.held,
+            last,
+            known=not silent,
+            silent=silent[0] if silent else "",
+            metered=said,
+            passing=through.active,
+            last_passed=through.last_activity,
+            silent_activator=through.silent,
+            timed_out=through.timed_out,
+        )
+
+
+def _order(pod: PodView) -> tuple[bool, Key]:
+    return not pod.has_served, pod.key

@@ -1,0 +1,396 @@
+"""A workload with a scale as a target: the pool sets it, and minReplicas of its autoscaler."""
+
+import contextlib
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from functools import partial
+from types import MappingProxyType
+from typing import Any
+
+from kotatsu_operator.controller.cache import Cache
+from kotatsu_operator.controller.scale_down import ScaleDown
+from kotatsu_operator.controller.target import (
+    NO_POD,
+    RETRY,
+    Finished,
+    Kind,
+    Kinds,
+    Objection,
+    Restore,
+    Restores,
+    Target,
+    Tools,
+    Writes,
+    nothing_left,
+)
+from kotatsu_operator.core.budget.limit import Ends
+from kotatsu_operator.core.decide.refusal import (
+    Refusal,
+    ServiceFacts,
+    check_autoscalers,
+    check_claims,
+    check_exists,
+    check_is_not_kotatsu,
+    check_kind,
+    check_selector,
+    check_service,
+)
+from kotatsu_operator.core.formats import instant, internal, table
+from kotatsu_operator.core.objects import read_autoscaler
+from kotatsu_operator.core.plan.activity import counted
+from kotatsu_operator.core.pool.decision import (
+    Decision,
+    Demand,
+    Note,
+    Observation,
+)
+from kotatsu_operator.core.pool.memory import Memory, Original, Route
+from kotatsu_operator.core.pool.spec import KNATIVE, OnDelete, RouteMode
+from kotatsu_operator.core.protocol import ROUTE_LABEL, ROUTE_TAKEN
+from kotatsu_operator.core.report.conditions import clients_unlimited
+from kotatsu_operator.core.report.record import (
+    Entry,
+    found_replicas,
+    minimum_back,
+    owed_status,
+    replicas_back,
+    taken_service,
+)
+from kotatsu_operator.core.report.status import (
+    Status,
+    original_status,
+    read_original,
+    target_status,
+)
+from kotatsu_operator.core.schema import joined
+from kotatsu_operator.kube.client import Kube
+from kotatsu_operator.kube.errors import NotFoundError
+from kotatsu_operator.kube.objects import (
+    HorizontalPodAutoscaler,
+    Key,
+    Object,
+    Service,
+    key_of,
+    ref,
+)
+from kotatsu_operator.kube.views import PodView, WorkloadView
+
+log = logging.getLogger(__name__)
+
+
+def why_at_0(entry: Entry | None) -> str:
+    """Why a workload that is at 0 replicas stays there; empty if it is restored."""
+    if entry is None or not entry.owed.get("restoreReplicas"):
+        return "Kotatsu found it at 0"
+    return "onDelete is Keep" if entry.on_delete is OnDelete.KEEP else ""
+
+
+async def restore_replicas(kube: Kube, namespace: str, entry: Entry) -> str:
+    """Restore a workload's replicas if it is at 0; a running workload stays as it is."""
+    if entry.kind == KNATIVE:
+        return ""
+    workload = ref(entry.kind, entry.target)
+    scale = await kube.get_scale(namespace, workload)
+    replicas, said = replicas_back(entry, scale.replicas)
+    if replicas is not None:
+        await kube.put_scale(namespace, workload, replicas, scale.version)
+    return said
+
+
+async def _restore_minimum(kube: Kube, namespace: str, entry: Entry) -> str:
+    known = read_original(entry.owed)
+    if known is None:
+        return ""
+    found = await kube.get(HorizontalPodAutoscaler, namespace, known.name)
+    return await _give_back(kube, namespace, found, known)
+
+
+async def _give_selector_back(kube: Kube, namespace: str, entry: Entry) -> str:
+    name = entry.owed["takenService"]
+    found = await kube.get(Service, namespace, name)
+    if ROUTE_LABEL not in (found["spec"].get("selector") or {}):
+        return ""
+    await kube.put_route(namespace, name, None)
+    return f"Service {name} selects its pods again"
+
+
+RESTORES: Restores = {
+    # minReplicas first: the autoscaler then lowers the replicas itself as far as it may.
+    "hpa": Restore(
+        _restore_minimum,
+        "set minReplicas of its autoscaler to {minReplicas}",
+        ends_with_pods=False,
+    ),
+    "takenService": Restore(
+        _give_selector_back,
+        f"remove {ROUTE_LABEL} from the selector of Service {{}}",
+        ends_with_pods=False,
+    ),
+    "restoreReplicas": Restore(restore_replicas, "scale its target to {}"),
+}
+
+
+@dataclass(frozen=True)
+class ScaledTarget(Target):
+    """The Deployment of one pool, or another workload with a scale."""
+
+    # --- read ---
+
+    @property
+    def is_unknown(self) -> bool:
+        return self.cache.is_awaited(self.key[0], self.spec.target.kind)
+
+    @property
+    def place(self) -> Key:
+        """The namespace and the `ref` of the workload."""
+        return self.key[0], ref(self.spec.target.kind, self.spec.target.name)
+
+    @property
+    def workload(self) -> WorkloadView | None:
+        """The workload; None if it does not exist."""
+        return self.cache.workloads.get(self.place)
+
+    @property
+    def autoscalers(self) -> list[Object]:
+        return self.cache.autoscalers_of(self.place)
+
+    @property
+    def selector(self) -> Mapping[str, Any]:
+        """The label selector of its pods; after its deletion, as long as it has pods."""
+        return self.cache.selector_of(self.place) or NO_POD
+
+    @property
+    def requests(self) -> Mapping[str, Decimal]:
+        return {} if self.workload is None else self.workload.requests
+
+    @property
+    def template(self) -> Mapping[str, Any]:
+        return {} if self.workload is None else self.workload.pod
+
+    @property
+    def replicas(self) -> int:
+        return 0 if self.workload is None else self.workload.replicas
+
+    @property
+    def rejected(self) -> str:
+        return "" if self.workload is None else self.workload.rejected
+
+    @property
+    def other_writer(self) -> str:
+        write = None if self.workload is None else self.workload.write
+        return "" if write is None else write.by
+
+    # --- accept ---
+
+    def objections(self) -> Iterator[Objection]:
+        """Check the kind, the names, the Service and the autoscaler."""
+        spec, workload = self.spec, self.workload
+        labels = {} if workload is None else workload.labels
+        yield check_kind(spec, self.cache.scaled), Ends.NOTHING
+        if workload is not None:
+            yield check_selector(spec, workload.selector), Ends.NOTHING
+            yield check_claims(spec, deletes=workload.deletes_claims), Ends.NOTHING
+        yield check_is_not_kotatsu(spec, labels), Ends.NOTHING
+        yield self.check_claim(), Ends.NOTHING
+        exists = workload is not None
+        yield check_exists(spec, self.key[0], spec.target.kind, exists=exists), Ends.NOTHING
+        yield self._check_service(labels), Ends.LOWER
+        yield check_autoscalers(self.spec, self.key[0], self.autoscalers), Ends.NOTHING
+
+    def _check_service(self, labels: Mapping[str, str]) -> Refusal | None:
+        """Check the Service of pods with these labels."""
+        cache, key = self.cache, (self.key[0], self.spec.service)
+        slices = cache.foreign_slices
+        facts = ServiceFacts(
+            namespace=key[0],
+            labels=labels,
+            service=cache.services.get(key),
+            older=self.older_pool(cache.pools_of_service(key)),
+            foreign=[(of[1], slices[of].manager) for of in slices.having(key)],
+        )
+        return check_service(self.spec, facts)
+
+    # --- observe ---
+
+    async def observe(
+        self, tools: Tools, pool: Object, memory: Memory, pods: list[PodView], *, ask: bool
+    ) -> Observation:
+        """What a decision depends on. Raises NotFoundError if it was just deleted."""
+        workload, autoscaler = self.workload, next(iter(self.autoscalers), None)
+        assert workload is not None  # noqa: S101  (a pool without it is rejected)
+        replicas = workload.replicas
+        if replicas > 0 and memory.phase.is_asleep:
+            # The watch may lag behind the operator's own write of 0.
+            replicas = (await tools.kube.get_scale(*self.place)).replicas
+        ask = ask and not memory.phase.is_asleep
+        demand = Demand()
+        if ask:
+            demand = await tools.observer.demand(self.key, self.spec, pods, memory.template.metered)
+        announced = (pool.get("status") or {}).get("demand") or {}
+        ready = sum(p.ready and not p.terminating for p in pods)
+        return Observation(
+            replicas=replicas,
+            ready=ready,
+            pods=sum(p.scheduled_at is not None for p in pods),
+            acknowledged=self.cache.acknowledged(self.key),
+            demand=replace(demand, ticket=instant(announced.get("at"))),
+            template=workload.template,
+            updated=ready if workload.updated is None else workload.updated,
+            autoscaler=None if autoscaler is None else read_autoscaler(autoscaler),
+            write=workload.write,
+            catching_up=timedelta(seconds=tools.observer.catching_up()),
+        )
+
+    # --- act ---
+
+    async def act(
+        self, tools: Tools, pool: Object, seen: Observation, decision: Decision, now: datetime
+    ) -> Writes:
+        """Set the autoscaler's minReplicas and the scale; the way down follows the status."""
+        kube, wanted, only_down = tools.kube, decision.replicas, decision.only_down
+        found = None if only_down else found_replicas(pool.get("status") or {}, seen.replicas)
+        writes = wanted not in (None, seen.replicas) or decision.minimum is not None
+        status: Status = {} if found is None else owed_status({"foundReplicas": found})
+        if status and writes:
+            # Before any write to the target, so that a crash in between loses nothing.
+            version = pool["metadata"]["resourceVersion"]
+            of = joined(status, target_status(self.spec))
+            pool = await kube.patch_status(*self.key, of, version)
+            self.cache.keep_pool(pool)
+        pool = await _set_minimum(kube, self.cache, pool, seen, decision)
+        if wanted is not None and wanted != seen.replicas:
+            await self._scale(tools, wanted, only_down=only_down)
+        sleep = partial(self._sleep, tools, seen, decision, now)
+        finish = sleep if decision.sleep else nothing_left
+        if not only_down and not self.spec.suspend:
+            known = pool.get("status") or {}
+            status = joined(status, await self._leave_service(tools, known))
+            if self._takes_service(known):
+                status = joined(status, owed_status({"takenService": self.spec.service}))
+                finish = partial(self._take_service, tools)
+        return Writes(pool, status, explain=self._explain, finish=finish)
+
+    async def _leave_service(self, tools: Tools, status: Status) -> Status:
+        """Give back the selector of a Service that the pool no longer has with route Always."""
+        known = taken_service(status)
+        if known is None or (self.spec.route is RouteMode.ALWAYS and known == self.spec.service):
+            return {}
+        with contextlib.suppress(NotFoundError):
+            await tools.kube.put_route(self.key[0], known, None)
+        return owed_status({"takenService": None})
+
+    def _takes_service(self, status: Status) -> bool:
+        """Whether the selector of the Service is to be taken over for route Always.
+
+        Only once all activators are endpoints of the Service (R1).
+        """
+        service = self.cache.services.get((self.key[0], self.spec.service), {"spec": {}})
+        selector, route = service["spec"].get("selector"), table(status.get("route"))
+        if self.spec.route is not RouteMode.ALWAYS or not selector or ROUTE_LABEL in selector:
+            return False
+        in_front = route.get("target") == Route.ACTIVATOR
+        return in_front and (self.cache.published(self.key) or 0) >= int(route.get("epoch", 0))
+
+    async def _take_service(self, tools: Tools, _pool: Object) -> Finished:
+        """Take the selector over, after status and record have named the Service."""
+        name = self.spec.service
+        await tools.kube.put_route(self.key[0], name, ROUTE_TAKEN)
+        log.info("%s/%s: Service %s leads to the activators", *self.key, name)
+        return Finished()
+
+    def _explain(self, known: list[Status]) -> list[Status]:
+        labels = {} if self.workload is None else self.workload.labels
+        policy = self.cache.bypassed_policy(self.key[0], labels)
+        return [*known, clients_unlimited(policy)] if policy else known
+
+    async def _scale(self, tools: Tools, replicas: int, *, only_down: bool) -> None:
+        """Set the replicas at the version read; only `ScaleDown` sets 0."""
+        scale = await tools.kube.get_scale(*self.place)
+        if scale.replicas > replicas or (scale.replicas < replicas and not only_down):
+            await tools.kube.put_scale(*self.place, replicas, scale.version)
+            log.info("%s/%s: replicas %d → %d", *self.key, scale.replicas, replicas)
+
+    async def _sleep(
+        self, tools: Tools, seen: Observation, decision: Decision, now: datetime, pool: Object
+    ) -> Finished:
+        async def look() -> Demand:
+            if decision.force and seen.demand.known:
+                return Demand()  # overdue (see is_overdue): ask only if demand is unknown
+            pods = self.cache.target_pods(self.key[0], self.selector)
+            # Only what the pods say now lets an unmetered pool sleep: each of them is asked.
+            metered = decision.memory.template.metered or None
+            demand = await tools.observer.demand(self.key, self.spec, pods, metered, looks=True)
+            return counted(demand, decision.memory)
+
+        steps = ScaleDown(tools.kube, self.key, self.spec, tools.clock, tools.hook, tools.remember)
+        attempt = await steps.attempt(
+            decision.memory, pool["metadata"]["generation"], look, force=decision.force
+        )
+        if attempt.pool is not None:
+            self.cache.keep_pool(attempt.pool)
+        notes: tuple[Note, ...] = ()
+        if attempt.asleep:
+            log.info("%s/%s: asleep", *self.key)
+            notes = (Note("Sleeping", "replicas are 0; the last pods finish their requests"),)
+        else:
+            log.info("%s/%s: not asleep yet: %s", *self.key, attempt.why)
+        return Finished(now + RETRY, attempt.memory, notes)
+
+
+SCALED: Kinds = MappingProxyType({"": Kind(ScaledTarget)})
+"""All kinds with a scale."""
+
+# --- the autoscaler ---
+#
+# Its original minReplicas is written to the status before minReplicas is changed. After a crash,
+# the next operator finds it there.
+
+
+async def _set_minimum(
+    kube: Kube, cache: Cache, pool: Object, seen: Observation, decision: Decision
+) -> Object:
+    """Set minReplicas as decided; return the pool at its newest version.
+
+    The caller runs this before it raises the scale and after it was lowered to 0. Raises
+    ConflictError, NotFoundError.
+    """
+    key, known = key_of(pool), read_original(internal(pool.get("status")))
+    autoscaler, original = seen.autoscaler, decision.memory.original
+    if known is not None and (autoscaler is None or autoscaler.name != known.name):
+        await _let_go(kube, cache, pool)
+    if autoscaler is None or decision.minimum in (None, autoscaler.min_replicas):
+        return pool
+    if known != original:
+        pool = await kube.patch_status(
+            *key, original_status(original), pool["metadata"]["resourceVersion"]
+        )
+        cache.keep_pool(pool)
+    await kube.put_minimum(key[0], autoscaler.name, decision.minimum, autoscaler.version)
+    log.info(
+        "%s/%s: minReplicas of HorizontalPodAutoscaler %s %d → %d",
+        *(*key, autoscaler.name, autoscaler.min_replicas, decision.minimum),
+    )
+    return pool
+
+
+async def _let_go(kube: Kube, cache: Cache, pool: Object) -> None:
+    """Restore an autoscaler that the status names and that does not scale the target any more.
+
+    Raises ConflictError, NotFoundError.
+    """
+    namespace, known = key_of(pool)[0], read_original(internal(pool.get("status")))
+    left = None if known is None else cache.autoscalers.get((namespace, known.name))
+    if known is not None and left is not None:
+        await _give_back(kube, namespace, left, known)
+
+
+async def _give_back(kube: Kube, namespace: str, autoscaler: Object, known: Original) -> str:
+    """Restore minReplicas if the operator has changed it; return what was done."""
+    replicas, said = minimum_back(known, autoscaler)
+    if replicas is not None:
+        version = autoscaler["metadata"]["resourceVersion"]
+        await kube.put_minimum(namespace, known.name, replicas, version)
+    return said

@@ -1,1 +1,0 @@
-"""Requests to pods and activators for their metrics."""

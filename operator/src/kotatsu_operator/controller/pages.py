@@ -1,0 +1,218 @@
+"""Reads metrics pages, bounded in time, size and number, without following redirects."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from functools import partial
+from http import HTTPStatus
+from typing import Generic, TypeVar
+
+import aiohttp
+
+from kotatsu_operator.core.exposition import (
+    LONGEST_PAGE,
+    Sample,
+    Samples,
+    Silence,
+    samples_of,
+    too_long,
+)
+from kotatsu_operator.kube.views import PodView
+from kotatsu_operator.runtime.loop import TURN
+from kotatsu_operator.runtime.paced import Turns, client
+
+PARALLEL = 256
+"""Pages of one namespace that are read at once. Further pages wait, for instance behind 256 pods
+that never respond."""
+TIMEOUT = 2.0
+"""Seconds for a page, including the connection."""
+CONNECT = 1.0
+"""Seconds for the connection."""
+MOST_WANTED = 64 * 2**10
+"""Characters at most in the lines of a pod's page that begin with a wanted name. Each line and the
+number of lines are limited too, for any page. Reading that much takes some milliseconds."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page: samples by metric name, and how far the pod's clock is ahead of the operator's."""
+
+    samples: Mapping[str, Samples]
+    ahead: timedelta
+
+
+class _UnreadableError(Exception):
+    """The response is not a metrics page; the message follows the pod's name."""
+
+    def __init__(self, message: str, *, lacks: bool = True) -> None:
+        super().__init__(message)
+        self.lacks = lacks
+
+
+class _TooLongError(Exception):
+    """The response has more than LONGEST_PAGE."""
+
+
+class Pages:
+    """Reads metrics pages: many at once, but at most `parallel` of one namespace."""
+
+    def __init__(
+        self, parallel: int = PARALLEL, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
+        self._slots: dict[str, asyncio.Semaphore] = defaultdict(
+            partial(asyncio.Semaphore, parallel)
+        )
+        self._turn = asyncio.Lock()
+        self._next: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        """The lock of each namespace: one of its pages at a time competes with other namespaces."""
+        self._clock = clock
+        self._turns = Turns()
+        self._sessions: dict[str, aiohttp.ClientSession] = {}
+        """The HTTP session of each namespace."""
+
+    async def aclose(self) -> None:
+        while self._sessions:
+            await self._sessions.popitem()[1].close()
+
+    def _http(self, namespace: str) -> aiohttp.ClientSession:
+        # Created on first use, because a session needs a running event loop.
+        if namespace not in self._sessions:
+            self._sessions[namespace] = client(self._turns, namespace, 2 * LONGEST_PAGE)
+        return self._sessions[namespace]
+
+    async def read(
+        self,
+        pod: PodView,
+        wanted: str,
+        path: str,
+        names: tuple[str, ...],
+        most: int = MOST_WANTED,
+    ) -> Page | Silence:
+        """The samples of some metrics on the page `path` of a port, given by name or number.
+
+        Returns Silence if the page cannot be read, or if the lines that begin with one of the names
+        have more than `most` characters.
+        """
+        port = pod.port(wanted)
+        if port is None or not 0 < port < 2**16:
+            named = "numbered" if port else "named"
+            return Silence(f"has no port {named} {wanted}", lacks=True)
+        if not pod.ip:
+            return Silence("has no address yet")
+        host = f"[{pod.ip}]" if ":" in pod.ip else pod.ip
+        where = f"port {port}"
+        try:
+            async with self._slots[pod.key[0]]:
+                text, ahead = await self._page(pod.key[0], f"http://{host}:{port}{path}")
+            async with self._next[pod.key[0]]:
+                return Page(await collect(samples_of(text, names, most), self._turn), ahead)
+        except _UnreadableError as error:
+            return Silence(f"{error} for {path} on {where}", lacks=error.lacks)
+        except _TooLongError:
+            return too_long(path, port)
+        except (TimeoutError, aiohttp.ServerTimeoutError):
+            return Silence(f"does not respond on {where} within {TIMEOUT:g} s", waited=True)
+        except aiohttp.ClientConnectorError as error:
+            # Without a route to the pod, its node may be lost: that shows nothing of its page.
+            is_refused = isinstance(error.os_error, ConnectionRefusedError)
+            return Silence(f"refuses connections on {where}", lacks=is_refused)
+        except (aiohttp.ClientError, OSError) as error:
+            why = f"closes the connection on {where} ({type(error).__name__})"
+            return Silence(why, lacks=True)
+        except ValueError:
+            return Silence(f"has no readable metrics page {path} on {where}", lacks=True)
+
+    async def _page(self, namespace: str, url: str) -> tuple[str, timedelta]:
+        limit = aiohttp.ClientTimeout(total=TIMEOUT, sock_connect=CONNECT)
+        http = self._http(namespace)
+        async with http.get(url, timeout=limit, allow_redirects=False) as response:
+            if response.status != HTTPStatus.OK:
+                is_failing = response.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+                raise _UnreadableError(f"answers {response.status}", lacks=not is_failing)
+            if response.headers.get("content-encoding", "identity") != "identity":
+                raise _UnreadableError("sends a compressed page")
+            ahead = clock_skew(response.headers.get("date"), self._clock())
+            body = bytearray()
+            async for chunk in response.content.iter_any():
+                body += chunk
+                if len(body) > LONGEST_PAGE:
+                    raise _TooLongError
+        return body.decode(), ahead
+
+
+_SKEW = timedelta(seconds=3)
+"""Differences up to this are ignored: a Date header has whole seconds, many servers cache it for a
+second, and it is a moment old."""
+_NO_CLOCK = timedelta(days=3660)
+"""A clock that is off by more than this is ignored."""
+
+
+def clock_skew(date: str | None, now: datetime) -> timedelta:
+    """How far the clock of a Date header is ahead of `now`; negative if it is behind.
+
+    Zero without a header, or for a difference within `_SKEW` or beyond `_NO_CLOCK`.
+    """
+    try:
+        there = parsedate_to_datetime(date) if date is not None else now
+        ahead = (there if there.tzinfo is not None else there.replace(tzinfo=UTC)) - now
+    except (ValueError, OverflowError):
+        return timedelta()  # not a date, or an impossible year
+    return ahead if _SKEW < abs(ahead) < _NO_CLOCK else timedelta()
+
+
+async def collect(samples: Iterator[Sample | None], turn: asyncio.Lock) -> dict[str, Samples]:
+    """Collect samples; let the event loop run every few milliseconds.
+
+    Only one page is parsed at a time, by the holder of `turn`.
+    """
+    found: dict[str, Samples] = {}
+    clock = asyncio.get_running_loop().time
+    while True:
+        async with turn:
+            until = clock() + TURN
+            for sample in samples:
+                if sample is not None:
+                    found.setdefault(sample[0], []).append(sample[1:])
+                if clock() >= until:
+                    break
+            else:
+                return found
+            # With the lock held: else the next page would be parsed in the same turn of the loop.
+            await asyncio.sleep(0)
+
+
+T = TypeVar("T")
+
+
+class Coalesced(Generic[T]):
+    """Calls `ask` once for all callers that wait.
+
+    Each caller gets the result of an `ask` that started after its own call. Calls of `ask` run one
+    after the other, at least `apart` seconds from start to start. `ask` must end in bounded time;
+    every caller that waits for it raises its error.
+    """
+
+    def __init__(self, ask: Callable[[], Awaitable[T]], apart: float = 0.0) -> None:
+        self._ask, self._apart = ask, apart
+        self._coming: asyncio.Task[T] | None = None
+        self._under_way: asyncio.Task[T] | None = None
+        self._free_at = 0.0
+
+    async def __call__(self) -> T:
+        if self._coming is None:
+            self._coming = asyncio.create_task(self._in_turn(self._under_way))
+        # A cancelled caller must not cancel the call for the others.
+        return await asyncio.shield(self._coming)
+
+    async def _in_turn(self, before: asyncio.Task[T] | None) -> T:
+        if before is not None:
+            await asyncio.wait({before})
+        loop = asyncio.get_running_loop()
+        if (pause := self._free_at - loop.time()) > 0:
+            await asyncio.sleep(pause)
+        self._under_way, self._coming = self._coming, None
+        self._free_at = loop.time() + self._apart
+        return await self._ask()

@@ -1,0 +1,324 @@
+"""What targets get back when pools are deleted or have another target, and its record.
+
+The record is a ConfigMap in each namespace.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+
+from kotatsu_operator.controller.cache import Cache
+from kotatsu_operator.controller.deployment import RESTORES, why_at_0
+from kotatsu_operator.controller.target import (
+    RETRY,
+    Kinds,
+    Refused,
+    Restore,
+    Restores,
+    Tools,
+    owed_to,
+)
+from kotatsu_operator.core.budget.limit import Ends
+from kotatsu_operator.core.decide.refusal import Refusal
+from kotatsu_operator.core.formats import table
+from kotatsu_operator.core.pool.memory import Phase, Route
+from kotatsu_operator.core.pool.spec import RouteMode
+from kotatsu_operator.core.pool.v1alpha1 import status_from
+from kotatsu_operator.core.protocol import RECORD
+from kotatsu_operator.core.report.record import (
+    OWED,
+    Entry,
+    entry_of,
+    heir,
+    owed_status,
+    remembered,
+    settle,
+    text_of,
+)
+from kotatsu_operator.core.report.status import moved
+from kotatsu_operator.core.schema import joined
+from kotatsu_operator.kube.client import Kube
+from kotatsu_operator.kube.errors import (
+    ConflictError,
+    NotFoundError,
+    Unreachable,
+    is_refusal,
+    retry_on_conflict,
+)
+from kotatsu_operator.kube.objects import ConfigMap, Key, Object, WarmPool, key_of, ref
+
+log = logging.getLogger(__name__)
+
+Data = dict[str, str]
+
+
+class Records:
+    """The records of all namespaces. Every write names the version that was read."""
+
+    def __init__(self, kube: Kube, restores: Restores = RESTORES) -> None:
+        self._kube, self._restores = kube, restores
+        self._known: dict[tuple[str, str], str] = {}
+        """The entries that are known to be in the record, by (namespace, uid)."""
+        self._missed: set[str] = set()
+
+    def reset(self) -> None:
+        """Forget the known entries: another operator may have changed the record."""
+        self._known.clear()
+
+    async def remember(self, pool: Object, replicas: int | None = None) -> None:
+        """Record what a pool's target gets back, before the target is changed.
+
+        `replicas` is what it gets back after its first sleep, which comes next.
+        """
+        namespace, uid = pool["metadata"]["namespace"], pool["metadata"]["uid"]
+        known = self._known.get((namespace, uid), "")
+        if text_of(pool, replicas, known) == known:
+            return
+
+        def recorded(data: Data) -> Data:
+            text = text_of(pool, replicas, data.get(uid, ""))
+            others = {k: v for k, v in data.items() if k != uid}
+            return {**others, uid: text} if text else others
+
+        await self._edit(namespace, recorded)
+
+    async def gone(self, pool: Object, others: Mapping[Key, Object]) -> None:
+        """Handle a deletion that the watch has shown: restore the target, then remove the entry."""
+        (namespace, _), uid = key_of(pool), pool["metadata"]["uid"]
+        entry = entry_of(pool)
+        if entry is not None:
+            pools = [p for key, p in others.items() if key[0] == namespace]
+            if not await self._close(namespace, entry, pools):
+                return
+        await self._edit(namespace, lambda data: {k: v for k, v in data.items() if k != uid})
+
+    async def settle(self, namespace: str, pools: list[Object] | None = None) -> list[Object]:
+        """Compare the record with the existing pools; restore the targets of deleted pools.
+
+        Returns the pools: as given, or as just listed.
+        """
+        if pools is None:
+            pools = await self._kube.find(WarmPool, namespace)
+        gone: dict[str, Entry] = {}
+
+        def settled(data: Data) -> Data:
+            settlement = settle(data, pools)
+            gone.clear()
+            gone.update(settlement.gone)
+            return settlement.data
+
+        await self._edit(namespace, settled)
+        closed = {u for u, e in gone.items() if await self._close(namespace, e, pools)}
+        if closed:
+            await self._edit(namespace, lambda d: {k: v for k, v in d.items() if k not in closed})
+        return pools
+
+    async def _close(self, namespace: str, entry: Entry, pools: list[Object]) -> bool:
+        """Do what onDelete says; return False if it has to be tried again."""
+        taken = heir(entry, pools)
+        if taken is not None:
+            # The pool was deleted and created again: the new one inherits what it cannot observe.
+            known = remembered(status_from(taken.get("status") or {}))
+            inherited = {name: value for name, value in entry.owed.items() if name not in known}
+            for name, made in self._restores.items():
+                if name in known and name in entry.owed:
+                    both = made.inherited(known[name], entry.owed[name])
+                    inherited |= {} if both in (None, known[name]) else {name: both}
+            if inherited:
+                name, version = taken["metadata"]["name"], taken["metadata"]["resourceVersion"]
+                try:
+                    patch = joined(moved(taken.get("status") or {}), owed_status(inherited))
+                    await self._kube.patch_status(namespace, name, patch, version)
+                except (ConflictError, NotFoundError):
+                    return False
+                log.info("%s/%s takes over the target %s", namespace, name, entry.target)
+            return True
+        return await restore(self._kube, namespace, entry, self._restores)
+
+    async def _edit(self, namespace: str, change: Callable[[Data], Data]) -> None:
+        async def attempt() -> Data:
+            obj = await self._kube.get(ConfigMap, namespace, RECORD)
+            before = dict(obj.get("data") or {})
+            after = change(before)
+            if after != before:
+                await self._kube.replace(ConfigMap, namespace, {**obj, "data": after})
+            return after
+
+        try:
+            entries = await retry_on_conflict(attempt)
+        except ConflictError:
+            log.warning("ConfigMap %s/%s changes all the time: trying later", namespace, RECORD)
+            return
+        except NotFoundError:
+            entries = change({})
+            if namespace not in self._missed:
+                log.warning(
+                    "there is no ConfigMap %s/%s: if a WarmPool is deleted while no operator runs, "
+                    "its sleeping target stays asleep; `helm upgrade` creates the ConfigMap",
+                    *(namespace, RECORD),
+                )
+            self._missed.add(namespace)
+        else:
+            self._missed.discard(namespace)
+            self._known = {k: v for k, v in self._known.items() if k[0] != namespace}
+        self._known.update({(namespace, uid): text for uid, text in entries.items()})
+
+
+_TRIES = 10
+_PAUSE = 2.0
+
+
+async def restore(kube: Kube, namespace: str, entry: Entry, restores: Restores = RESTORES) -> bool:
+    """Restore a deleted pool's target with retries; return False if it must be tried again later.
+
+    This is idempotent: replicas are only raised from exactly 0, at the version that was read.
+    """
+    given = owed_to(entry, restores).items()
+    return all([await _patiently(kube, namespace, entry, *one) for one in given])
+
+
+async def _patiently(kube: Kube, namespace: str, entry: Entry, name: str, restore: Restore) -> bool:
+    where = (namespace, entry.pool)
+    for _ in range(_TRIES):
+        try:
+            came = await retry_on_conflict(partial(restore.step, kube, namespace, entry))
+        except ConflictError as error:
+            log.warning("%s/%s was deleted; its target changes all the time: %s", *where, error)
+            break
+        except NotFoundError as error:
+            came = f"its target is deleted too: {error}"
+        except Unreachable as error:
+            log.warning("%s/%s was deleted; its target is restored later: %s", *where, error)
+            await asyncio.sleep(_PAUSE)
+            continue
+        if came:
+            log.info("%s/%s was deleted: %s", *where, came)
+        return True
+    owed = entry.owed[name]
+    by_hand = restore.by_hand.format(owed, **(owed if isinstance(owed, dict) else {}))
+    log.error("%s/%s was deleted, but its target is not restored: %s", *where, by_hand)
+    return False
+
+
+# --- a former target ---
+#
+# The target that a pool had before its spec named another one is given back first. Until then the
+# status says which target the pool has. Activators go on to wake it, and another pool cannot take
+# it.
+
+LEFT_WITHIN = timedelta(seconds=60)
+"""How long a target that was given back may take to be Ready, with the activators gone from its
+Service: it may never be."""
+
+LOOK_AGAIN = timedelta(seconds=1)
+"""How often it is asked whether it is."""
+
+_REMEMBERED = (*OWED, "foundReplicas", "target", "parkedSince")
+"""What is remembered and says nothing of another target."""
+
+
+@dataclass
+class Former:
+    """Gives former targets back."""
+
+    tools: Tools
+    cache: Cache
+    kinds: Kinds
+    restores: Restores
+    _since: dict[Key, datetime] = field(default_factory=dict)
+    """When each was given back that is awaited."""
+    _in_front: dict[Key, datetime] = field(default_factory=dict)
+    """When activators were last seen in front of each."""
+
+    def forget(self, key: Key) -> None:
+        self._since.pop(key, None)
+        self._in_front.pop(key, None)
+
+    def reset(self) -> None:
+        """Remove all state, which gets outdated while another operator leads."""
+        self._since.clear()
+        self._in_front.clear()
+
+    async def leave(self, pool: Object, settle: timedelta, now: datetime) -> datetime | Refused:
+        """Give the target back, then remove it from the status; return when to reconcile again.
+
+        Its Service gets its own pods back before: an activator forwards what a node still sends it
+        after `settle` to the next target. Refused if it cannot be given back. Raises ConflictError
+        or one of `Unreachable`.
+        """
+        key, entry = key_of(pool), entry_of(pool)
+        if entry is not None:
+            why = await self._give_back(key, entry, is_suspended=bool(pool["spec"].get("suspend")))
+            if why:
+                return _refused(entry, why)
+            since = self._since.setdefault(key, now)
+            if now - since < LEFT_WITHIN and await self._is_awaited(pool, entry, settle, now):
+                return now + LOOK_AGAIN
+        gone = owed_status(dict.fromkeys(_REMEMBERED)) | dict.fromkeys(("phase", "phaseSince"))
+        pool = await self._write(pool, gone)
+        self.forget(key)
+        await self.tools.remember(pool, None)
+        return now + RETRY
+
+    async def _write(self, pool: Object, status: Object) -> Object:
+        version = pool["metadata"]["resourceVersion"]
+        pool = await self.tools.kube.patch_status(*key_of(pool), status, version)
+        self.cache.keep_pool(pool)
+        return pool
+
+    async def _is_awaited(
+        self, pool: Object, entry: Entry, settle: timedelta, now: datetime
+    ) -> bool:
+        """Whether its pods are not Ready yet, or connections may still reach an activator."""
+        key, route = key_of(pool), table(table(pool.get("status")).get("route"))
+        if self._starts(key[0], entry):
+            return True
+        if pool["spec"].get("route") == RouteMode.ALWAYS and "takenService" not in entry.owed:
+            return False  # its Service selects no pod
+        if route.get("target") == Route.ACTIVATOR:
+            home = {"phase": Phase.WARM.value, "route": {"target": Route.NATIVE.value}}
+            await self._write(pool, home)
+        if route.get("target") == Route.ACTIVATOR or self.cache.is_in_front(key):
+            self._in_front[key] = now
+        return key in self._in_front and now - self._in_front[key] < settle
+
+    async def _give_back(self, key: Key, entry: Entry, *, is_suspended: bool) -> str:
+        """Do what a deletion of the pool would do; return why it is not done."""
+        kube = self.tools.kube
+        if is_suspended:
+            return "the pool is suspended: set spec.suspend to false"
+        if entry.kind not in (*self.kinds, *kube.scaled):
+            return f"{entry.kind} is not among the chart value `targets` any more: add it"
+        for restore in owed_to(entry, self.restores).values():
+            try:
+                came = await retry_on_conflict(partial(restore.step, kube, key[0], entry))
+            except NotFoundError as error:
+                came = f"it is deleted: {error}"
+            except Unreachable as error:
+                if not is_refusal(error):
+                    raise
+                return f"the API server rejects it: {error}"
+            if came and key not in self._since:
+                log.info("%s/%s has another target now: %s", *key, came)
+        return ""
+
+    def _starts(self, namespace: str, entry: Entry) -> bool:
+        """Whether pods of a target start that was at 0."""
+        place = namespace, ref(entry.kind, entry.target)
+        workload = self.cache.workloads.get(place)
+        if workload is None or why_at_0(entry):
+            return False
+        pods = self.cache.target_pods(namespace, self.cache.selector_of(place) or {})
+        return not any(pod.ready and not pod.terminating for pod in pods)
+
+
+def _refused(entry: Entry, why: str) -> Refused:
+    of = Refusal(
+        "FormerTarget",
+        f"the former target {entry.kind} {entry.target} must be restored before the pool can have "
+        f"another one; {why}",
+    )
+    return Refused(of.reason, of.message, Ends.NOTHING, counts=False)

@@ -1,1 +1,0 @@
-"""The kinds of workloads that a pool can scale, one module for each."""

@@ -1,0 +1,470 @@
+"""What the operator has seen, and what it asks of that."""
+
+from decimal import Decimal
+from functools import partial
+
+import pytest
+from rows import each
+
+from kotatsu_operator.activator.cache.pool import pool_view
+from kotatsu_operator.activator.cache.ports import PodIdentity
+from kotatsu_operator.activator.endpoints.slices import make_slice
+from kotatsu_operator.controller.cache import Cache
+from kotatsu_operator.core.objects import selects
+from kotatsu_operator.kube import informer as pods
+from tests.operator.cluster import (
+    VOICE,
+    activator_pod,
+    deployment,
+    horizontal_pod_autoscaler,
+    native_slice,
+    pod,
+    service,
+    warm_pool,
+    was_ready,
+)
+from tests.operator.core.values import t
+
+FEED = ("demo", "feed")
+SELECTOR = {"matchLabels": {"app": "voice"}}
+
+
+def at(version, obj):
+    obj["metadata"]["resourceVersion"] = str(version)
+    return obj
+
+
+def published(activator, epoch, *, pool="voice", state="serving", family="IPv4", dual=False):
+    """The slice that an activator's pod has published for a pool."""
+    me = PodIdentity("demo", activator, f"uid-{activator}", ("10.0.0.9", "fd00::9"), "node-a")
+    route = {"target": "Activator", "epoch": epoch}
+    view = pool_view(warm_pool(pool, status={"route": route}))
+    of = service(pool)
+    of["spec"]["ipFamilies"] = ["IPv4", "IPv6"] if dual else [family]
+    return make_slice(view, of, me, family, {"http": 1}, state=state)
+
+
+@pytest.fixture
+def cache():
+    return Cache()
+
+
+# --- pools ---
+
+
+def test_the_newest_version_of_a_pool_is_kept(cache):
+    assert cache.keep_pool(at(9, warm_pool()))
+    assert not cache.keep_pool(at(8, warm_pool(suspend=True)))
+    assert not cache.keep_pool(at(9, warm_pool(suspend=True)))
+    assert cache.pools[VOICE]["spec"].get("suspend") is None
+    assert cache.keep_pool(at(10, warm_pool(suspend=True)))
+    assert cache.pools[VOICE]["spec"]["suspend"]
+
+
+def test_a_pool_made_again_replaces_the_old_one_whatever_its_version(cache):
+    cache.keep_pool(at(100, warm_pool(uid="old")))
+    assert cache.keep_pool(at(7, warm_pool(uid="new")))
+
+
+def test_a_pool_in_another_namespace_does_not_share_its_targets_name(cache):
+    elsewhere = warm_pool()
+    elsewhere["metadata"]["namespace"] = "elsewhere"
+    cache.keep_pool(elsewhere)
+    assert cache.pools_of_target("Deployment", VOICE) == []
+
+
+# --- pods ---
+
+
+def test_a_pod_is_never_replaced_by_an_older_version_of_it(cache):
+    """The answer to a resize may come before what the watch still has to tell."""
+    newer = at(9, pod("a", resources={"requests": {"cpu": "5m"}}))
+    cache.keep_pod(newer)
+    assert cache.keep_pod(at(8, pod("a"))) == ()
+    (found,) = cache.target_pods("demo", SELECTOR)
+    assert (found.version, found.billed.requests) == (9, {"cpu": Decimal("0.005")})
+    cache.keep_pod(at(10, pod("a")))
+    cache.keep_pod(at(9, newer))
+    (found,) = cache.target_pods("demo", SELECTOR)
+    assert (found.version, found.billed.requests) == (10, {})
+
+
+def test_the_pods_of_a_target_are_those_its_selector_picks(cache):
+    for made in (pod("voice-1"), pod("voice-2", terminating=True), pod("feed-1", app="feed")):
+        cache.keep_pod(made)
+    assert [p.key[1] for p in cache.target_pods("demo", SELECTOR)] == ["voice-1", "voice-2"]
+    assert cache.target_pods("elsewhere", SELECTOR) == []
+
+
+def test_a_pod_that_is_gone_is_forgotten(cache):
+    cache.keep_pod(pod("voice-1"))
+    cache.forget_pod(("demo", "voice-1"))
+    cache.forget_pod(("demo", "never-seen"))
+    assert cache.target_pods("demo", SELECTOR) == []
+
+
+def test_activators_are_the_ready_pods_that_stay(cache):
+    for made in (
+        activator_pod("activator-1"),
+        activator_pod("activator-2", ready=False),
+        activator_pod("activator-3", terminating=True),
+        pod(ready=True),
+    ):
+        cache.keep_pod(made)
+    assert [p.key[1] for p in cache.activators("demo")] == ["activator-1"]
+
+
+# --- acknowledgement ---
+
+
+def ending(name):
+    return activator_pod(name, terminating=True)
+
+
+def starting(name):
+    return activator_pod(name, ready=False)
+
+
+def lost_one(name):
+    return was_ready(activator_pod(name))
+
+
+@each(
+    "why, pods, slices, acknowledged",
+    [
+        ("without a Ready activator nothing is", [], [(1, 5)], None),
+        ("nor of one that starts", [(1, starting)], [(1, 5)], None),
+        ("the lowest epoch of all is", [1, 2], [(1, 5), (2, 4)], 4),
+        ("one that has published nothing holds it up", [1, 2], [(1, 5)], 0),
+        ("one that leaves does not", [1, (2, ending)], [(1, 5), (2, 3, "leaving")], 5),
+        ("a lost one with a Ready endpoint does", [1, (2, lost_one)], [(1, 5), (2, 5)], 0),
+        ("until that is withdrawn", [1, (2, lost_one)], [(1, 5), (2, 5, "lost")], 5),
+        ("one that starts and has published does not", [1, (2, starting)], [(1, 5), (2, 4)], 5),
+        ("an endpoint that leaves is none", [1], [(1, 5, "leaving")], 0),
+        ("nor one that is lost", [1], [(1, 5, "lost")], 0),
+        ("nor an empty slice", [1], [(1, 5, "empty")], 0),
+        ("nor the slice of a pod that was replaced", [1], [(0, 5)], 0),
+    ],
+)
+def test_an_epoch_is_acknowledged_by_the_ready_endpoints_of_all_activators(
+    why, pods, slices, acknowledged
+):
+    cache = Cache()
+    for number, make in (p if isinstance(p, tuple) else (p, activator_pod) for p in pods):
+        cache.keep_pod(make(f"activator-{number}"))
+    for number, epoch, *state in slices:
+        how = {"state": state[0]} if state else {}
+        cache.keep_slice(published(f"activator-{number}", epoch, **how))
+    assert cache.acknowledged(VOICE) == acknowledged, why
+
+
+@pytest.mark.parametrize("first", ["IPv4", "IPv6"])
+def test_a_dual_stack_pool_is_acknowledged_once_both_families_are(cache, first):
+    """As it goes to sleep the slices of both are empty; one of them has an endpoint first."""
+    [second] = {"IPv4", "IPv6"} - {first}
+    cache.keep_pod(activator_pod("activator-1"))
+    cache.keep_slice(published("activator-1", 4, state="empty", family=second, dual=True))
+    cache.keep_slice(published("activator-1", 5, family=first, dual=True))
+    assert cache.acknowledged(VOICE) == 0
+    cache.keep_slice(published("activator-1", 5, family=second, dual=True))
+    assert cache.acknowledged(VOICE) == 5
+
+
+def test_a_slice_from_before_families_were_told_acknowledges_its_own(cache):
+    cache.keep_pod(activator_pod("activator-1"))
+    older = published("activator-1", 5)
+    del older["metadata"]["annotations"]["kotatsu.dev/families"]
+    cache.keep_slice(older)
+    assert cache.acknowledged(VOICE) == 5
+
+
+def test_a_slice_of_another_pool_acknowledges_nothing(cache):
+    cache.keep_pod(activator_pod("activator-1"))
+    cache.keep_slice(published("activator-1", 5, pool="feed"))
+    assert cache.acknowledged(VOICE) == 0
+
+
+# --- the slices of others ---
+
+
+def test_slices_of_kubernetes_are_no_activators(cache):
+    cache.keep_pool(warm_pool())
+    assert list(cache.keep_slice(native_slice(True))) == []
+    assert cache.slices == {}
+    assert cache.slices_in("demo") == [("demo", "voice-native-ipv4")]
+
+
+def test_endpoints_of_others_concern_the_pools_on_route_always_as_they_come_and_go(cache):
+    cache.keep_pool(warm_pool(route="Always"))
+    cache.keep_pool(warm_pool("feed"))
+    assert list(cache.keep_slice(native_slice())) == []
+    assert list(cache.keep_slice(native_slice(True))) == [VOICE]
+    assert list(cache.keep_slice(native_slice(False))) == []
+    assert list(cache.keep_slice(native_slice(of="feed"))) == []
+    assert list(cache.keep_slice(native_slice())) == [VOICE]
+    assert cache.slices_in("demo") == []
+    assert list(cache.keep_slice(native_slice(True))) == [VOICE]
+    assert list(cache.forget_slice(("demo", "voice-native-ipv4"))) == [VOICE]
+
+
+def test_a_slice_that_leads_to_another_service_concerns_both(cache):
+    for name in ("voice", "feed"):
+        cache.keep_pool(warm_pool(name, route="Always"))
+    made = native_slice(True)
+    cache.keep_slice(made)
+    moved = {**made["metadata"], "labels": {"kubernetes.io/service-name": "feed"}}
+    assert set(cache.keep_slice(made | {"metadata": moved})) == {VOICE, FEED}
+
+
+def test_a_slice_that_is_made_out_to_be_anothers_is_no_activators_any_more(cache):
+    made = published("activator-1", 5)
+    cache.keep_slice(made)
+    made["metadata"]["labels"]["endpointslice.kubernetes.io/managed-by"] = "somebody"
+    assert list(cache.keep_slice(made)) == [VOICE]
+    assert cache.slices == {}
+
+
+# --- orphans ---
+
+
+def test_an_orphan_is_a_slice_whose_pod_is_gone(cache):
+    cache.keep_pod(activator_pod("activator-1", ready=False, terminating=True))
+    for name in ("activator-1", "activator-2"):
+        cache.keep_slice(published(name, 1))
+    assert [s.pod_name for s in cache.orphans(["demo"])] == ["activator-2"]
+    assert list(cache.orphans(["elsewhere"])) == []
+
+
+def test_before_any_pod_has_been_seen_no_slice_is_an_orphan(cache):
+    cache.keep_slice(published("activator-1", 1))
+    assert list(cache.orphans(["demo"])) == []
+
+
+# --- lost activators ---
+
+
+@pytest.fixture
+def lost(cache):
+    """A warm pool with a Ready pod, whose only activator is lost."""
+    cache.keep_pool(warm_pool())
+    cache.keep_workload("Deployment", deployment(replicas=1))
+    cache.keep_pod(pod(ready=True))
+    cache.keep_pod(was_ready(activator_pod("activator-1")))
+    cache.keep_slice(published("activator-1", 5))
+    return cache
+
+
+def test_a_lost_activators_slice_is_left_to_nobody_where_no_other_is_ready(lost):
+    assert [s.pod_name for s in lost.lost_slices(["demo"])] == ["activator-1"]
+    assert lost.lost_slices(["elsewhere"]) == []
+    lost.keep_pod(activator_pod("activator-2"))
+    assert lost.lost_slices(["demo"]) == []
+
+
+@pytest.mark.parametrize("of", [was_ready(pod()), pod(ready=True, terminating=True)])
+def test_the_last_endpoint_of_a_service_stays_though_its_activator_is_lost(lost, of):
+    lost.keep_pod(of)
+    assert lost.lost_slices(["demo"]) == []
+
+
+def test_on_route_always_a_lost_activator_is_the_last_endpoint_whatever_pods_there_are(lost):
+    lost.keep_pool(at(2, warm_pool(route="Always")))
+    assert lost.lost_slices(["demo"]) == []
+
+
+@pytest.mark.parametrize("state", ["leaving", "lost", "empty"])
+def test_of_a_lost_activator_only_a_ready_endpoint_is_removed(lost, state):
+    lost.keep_slice(published("activator-1", 5, state=state))
+    assert lost.lost_slices(["demo"]) == []
+
+
+# --- what is news ---
+
+
+@pytest.fixture
+def pools(cache):
+    for name in ("voice", "feed"):
+        cache.keep_pool(warm_pool(name))
+        cache.keep_workload("Deployment", deployment(name))
+    return cache
+
+
+def changed(obj, **fields):
+    """An object with other fields, at a newer version."""
+    made = obj | fields
+    return made | {"metadata": made["metadata"] | {"resourceVersion": "99"}}
+
+
+@pytest.mark.parametrize(
+    ("keep", "obj"),
+    [
+        (partial(Cache.keep_workload, kind="Deployment"), deployment(replicas=1)),
+        (Cache.keep_pod, pod("voice-1")),
+        (Cache.keep_slice, published("activator-1", 5)),
+        (Cache.keep_service, service()),
+        (Cache.keep_autoscaler, horizontal_pod_autoscaler()),
+    ],
+    ids=["workload", "pod", "slice", "service", "autoscaler"],
+)
+def test_what_tells_nothing_new_concerns_no_pool(pools, keep, obj):
+    assert list(keep(pools, obj=obj)) == [VOICE]
+    assert list(keep(pools, obj=changed(obj))) == []
+
+
+def test_a_deployment_is_news_when_its_replicas_or_its_rollout_change(pools):
+    assert list(pools.keep_workload("Deployment", deployment(replicas=2))) == [VOICE]
+    rolled_out = {"replicas": 2, "updatedReplicas": 2, "readyReplicas": 2}
+    assert list(
+        pools.keep_workload("Deployment", deployment(replicas=2) | {"status": rolled_out})
+    ) == [VOICE]
+    counted = rolled_out | {"observedGeneration": 7, "conditions": [{"type": "Progressing"}]}
+    assert (
+        list(pools.keep_workload("Deployment", deployment(replicas=2) | {"status": counted})) == []
+    )
+
+
+def test_a_pod_is_news_to_the_pool_of_its_target_alone(pools):
+    assert list(pools.keep_pod(pod("feed-1", app="feed"))) == [FEED]
+    assert list(pools.keep_pod(pod("feed-1", app="feed", ready=True))) == [FEED]
+    assert list(pools.keep_pod(pod("db-1", app="db"))) == []
+
+
+def test_an_activators_pod_is_news_to_every_pool_of_its_namespace(pools):
+    elsewhere = warm_pool("else")
+    elsewhere["metadata"]["namespace"] = "elsewhere"
+    pools.keep_pool(elsewhere)
+    assert set(pools.keep_pod(activator_pod())) == {VOICE, FEED}
+
+
+def test_a_pod_whose_label_names_its_target_is_news_to_its_pool(cache):
+    cache.pod_labels = {"Service": "serving.knative.dev/service"}
+    target = {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": "talk"}
+    cache.keep_pool(warm_pool("talk", targetRef=target))
+    made = pod("talk-1", labels={"serving.knative.dev/service": "talk"})
+    assert list(cache.keep_pod(made)) == [("demo", "talk")]
+
+
+def test_an_autoscaler_that_leaves_a_pool_is_news_to_both(pools):
+    remembered = warm_pool(status={"internal": {"hpa": {"name": "voice", "minReplicas": 1}}})
+    pools.keep_pool(at(2, remembered))
+    pools.keep_autoscaler(horizontal_pod_autoscaler())
+    assert set(pools.keep_autoscaler(horizontal_pod_autoscaler("voice", "feed"))) == {VOICE, FEED}
+    assert set(pools.forget_autoscaler(VOICE)) == {VOICE, FEED}
+
+
+def test_an_autoscaler_is_kept_at_the_newest_version_even_when_that_is_no_news(pools):
+    pools.keep_autoscaler(horizontal_pod_autoscaler())
+    pools.keep_autoscaler(changed(horizontal_pod_autoscaler()))
+    assert pools.autoscalers[VOICE]["metadata"]["resourceVersion"] == "99"
+
+
+def test_what_is_gone_is_forgotten_and_is_news(pools):
+    pools.keep_pod(pod("voice-1"))
+    pools.keep_service(service())
+    pools.keep_slice(published("activator-1", 5))
+    for forget, key in (
+        (pools.forget_pod, ("demo", "voice-1")),
+        (pools.forget_service, VOICE),
+        (pools.forget_slice, ("demo", published("activator-1", 5)["metadata"]["name"])),
+        (partial(pools.forget_workload, "Deployment"), VOICE),
+    ):
+        assert list(forget(key)) == [VOICE]
+    assert (pools.services, pools.slices, list(pools.workloads)) == ({}, {}, [FEED])
+
+
+# --- pods that are gone ---
+
+
+def test_a_pod_that_is_gone_is_billed_once_until_the_moment_it_went(pools):
+    pools.clock = lambda: t("10:07")
+    pools.keep_pod(pod("voice-1"))
+    pools.keep_pod(pod("feed-1", app="feed"))
+    for name in ("voice-1", "feed-1", "never-seen"):
+        pools.forget_pod(("demo", name))
+    [bill] = pools.take_departed(VOICE)
+    assert (bill.uid, bill.gone_at) == ("uid-voice-1", t("10:07"))
+    assert pools.take_departed(VOICE) == []
+    assert len(pools.take_departed(FEED)) == 1
+
+
+def test_a_pod_made_again_under_its_name_was_gone_in_between(pools):
+    pools.keep_pod(pod("voice-1"))
+    again = pod("voice-1")
+    again["metadata"]["uid"] = "another"
+    pools.keep_pod(again)
+    assert [bill.uid for bill in pools.take_departed(VOICE)] == ["uid-voice-1"]
+
+
+def test_nobody_pays_for_an_activator(pools):
+    pools.keep_pod(activator_pod())
+    pools.forget_pod(("demo", "activator-1"))
+    assert pools.take_departed(VOICE) == pools.take_departed(FEED) == []
+
+
+def test_a_pod_that_was_over_before_it_is_deleted_is_not_billed_again(pools):
+    made = pod("voice-1", phase="Failed")
+    ended = {"terminated": {"finishedAt": "2026-11-25T10:00:00Z"}}
+    made["status"]["containerStatuses"] = [{"state": ended}]
+    pools.keep_pod(made)
+    pools.forget_pod(("demo", "voice-1"))
+    assert pools.take_departed(VOICE) == []
+
+
+@pytest.mark.slow
+def test_pods_that_nobody_pays_for_yet_are_not_kept_for_ever(pools):
+    for n in range(3000):
+        pools.keep_pod(pod(f"voice-{n}"))
+        pools.forget_pod(("demo", f"voice-{n}"))
+    assert len(pools.take_departed(VOICE)) == 1000
+
+
+def test_deployments_that_are_gone_cost_no_pod_of_another_namespace_anything(cache, monkeypatch):
+    """They are remembered for as long as they have pods, which may be for ever."""
+    asked = 0
+
+    def count(selector, labels):
+        nonlocal asked
+        asked += 1
+        return selects(selector, labels)
+
+    for number in range(30):
+        made = deployment(f"gone-{number}")
+        made["spec"]["selector"] = {"matchExpressions": [{"key": "app", "operator": "Exists"}]}
+        cache.keep_workload("Deployment", made)
+        cache.keep_pod(pod(f"left-{number}", app="any"))
+    monkeypatch.setattr(pods, "selects", count)
+    for number in range(30):
+        cache.forget_workload("Deployment", ("demo", f"gone-{number}"))
+    assert asked <= 30  # each finds one of its pods at once
+    other = pod("web-1")
+    other["metadata"]["namespace"] = "other"
+    cache.keep_pod(other)
+    asked = 0
+    cache.forget_pod(("other", "web-1"))
+    assert asked == 0
+
+
+def test_the_selector_of_a_gone_deployment_is_kept_until_its_last_pod_is_gone(cache):
+    cache.keep_workload("Deployment", deployment())
+    for name in ("voice-1", "voice-2"):
+        cache.keep_pod(pod(name))
+    cache.forget_workload("Deployment", VOICE)
+    cache.forget_pod(("demo", "voice-1"))
+    assert cache.selector_of(VOICE) == SELECTOR
+    cache.forget_pod(("demo", "voice-2"))
+    assert cache.selector_of(VOICE) is None
+
+
+def test_a_changed_phase_touches_the_pools_before_and_after():
+    touched = []
+    cache = Cache(touch=touched.append)
+    cache.keep_pool(at(1, warm_pool("api", dependsOn=["db"])))
+    cache.keep_pool(at(2, warm_pool("web", dependsOn=["api"])))
+    touched.clear()
+    cache.keep_pool(at(3, warm_pool("api", dependsOn=["db"], status={"phase": "Warm"})))
+    assert sorted(touched) == [("demo", "db"), ("demo", "web")]
+    touched.clear()
+    cache.keep_pool(at(4, warm_pool("api", dependsOn=["db"], status={"phase": "Warm", "x": 1})))
+    assert touched == []
+    cache.forget_pool(("demo", "api"))
+    assert sorted(touched) == [("demo", "db"), ("demo", "web")]

@@ -1,0 +1,75 @@
+"""Gauges that are found by a well-known name: they count the requests of the app alone."""
+
+import asyncio
+
+import pytest
+
+from kotatsu_operator.controller.pages import collect
+from kotatsu_operator.core.exposition import GAUGE_NAMES, GAUGES, Silence, find_gauge, samples_of
+from tests.gauges.real import NAMES, OWN_PAGE, served
+
+APP, EXPORTER = 8080, 9113
+
+GO = """
+promhttp_metric_handler_requests_in_flight 1
+promhttp_metric_handler_requests_total{code="200"} 7
+"""
+BOOT_2_AND_3_0 = """
+http_server_requests_active_seconds_active_count{method="GET",uri="UNKNOWN"} %d
+http_server_requests_active_seconds_duration_sum{method="GET",uri="UNKNOWN"} 0.1
+http_server_requests_seconds_count{uri="/hello"} 9
+"""
+
+
+def found(page: str, port: int = EXPORTER):
+    samples = asyncio.run(collect(samples_of(page, GAUGE_NAMES), asyncio.Lock()))
+    return find_gauge(samples, port, [APP])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_page_of_a_real_program_shows_its_requests_in_flight(name):
+    assert [found(page) for page in served(name)] == [0, 3]
+
+
+def test_the_name_that_spring_boot_had_before_3_3_is_found():
+    assert [found(BOOT_2_AND_3_0 % busy) for busy in (0, 3)] == [0, 3]
+
+
+def test_nginx_always_writes_the_page_that_its_exporter_reads():
+    idle, busy = served("nginx")
+    assert "nginx_connections_writing 1\n" in idle
+    assert "nginx_connections_writing 4\n" in busy
+    assert found("nginx_connections_writing 0\n") == 0
+
+
+def test_the_gauge_of_the_metrics_handler_itself_is_none():
+    assert found(GO) is None
+
+
+def test_a_page_without_any_is_none():
+    assert found("python_info 1\n") is None
+
+
+@pytest.mark.parametrize("name", OWN_PAGE)
+def test_a_gauge_that_counts_its_own_page_is_not_used_on_the_port_of_the_service(name):
+    answer = found(served(name)[1], port=APP)
+    assert isinstance(answer, Silence)
+    assert answer.lacks
+    assert "it counts the request for the page itself" in answer.why
+
+
+@pytest.mark.parametrize("name", sorted({*NAMES} - {*OWN_PAGE}))
+def test_one_that_does_not_may_be_on_any_port(name):
+    assert found(served(name)[1], port=APP) == 3
+
+
+def test_a_gauge_without_a_finite_number_shows_nothing():
+    answer = found("nginx_connections_writing NaN\n")
+    assert isinstance(answer, Silence)
+    assert not answer.lacks
+
+
+def test_no_name_is_the_beginning_of_another():
+    """Samples are found by the beginning of their lines."""
+    assert not [(a, b) for a in GAUGE_NAMES for b in GAUGE_NAMES if a != b and b.startswith(a)]
+    assert len(GAUGES) < 20, "each name is searched in each page"

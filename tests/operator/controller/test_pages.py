@@ -1,0 +1,316 @@
+"""Reading a page of metrics, whatever stands on it."""
+
+import asyncio
+import contextlib
+import gzip
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
+
+from kotatsu_operator.controller import pages
+from kotatsu_operator.controller.demand import PodAnswer, Scraper
+from kotatsu_operator.controller.pages import clock_skew, collect
+from kotatsu_operator.core import exposition
+from kotatsu_operator.core.exposition import Silence, count_of, samples_of, unix_time
+from kotatsu_operator.core.pool.spec import Metrics
+from kotatsu_operator.kube.views import pod_view
+from tests.operator.cluster import VOICE, activator_pod, pod, turns_of_others
+from tests.operator.controller.served import AT, HELD, IN_FLIGHT, LAST, Page, held
+from tests.operator.core.values import examples
+
+pytestmark = pytest.mark.timeout(60)
+
+
+# --- reading a page ---
+
+
+def parse(page, names):
+    """The samples of a page by name, collected as for each page."""
+    return asyncio.run(collect(samples_of(page, names), asyncio.Lock()))
+
+
+def test_only_the_samples_asked_for_are_found():
+    page = f"""# HELP {IN_FLIGHT} Requests.
+# TYPE {IN_FLIGHT} gauge
+{IN_FLIGHT} 3.0
+{IN_FLIGHT}_other 9.0
+other_{IN_FLIGHT} 9.0
+python_info{{version="3"}} 1.0
+{LAST} 1.7e+09
+"""
+    assert parse(page, (IN_FLIGHT, LAST)) == {
+        IN_FLIGHT: [({}, 3.0)],
+        LAST: [({}, 1.7e9)],
+    }
+
+
+@pytest.mark.parametrize("page", ["", "\n", "<html>kotatsu</html>", "# nothing", "a b c"])
+def test_a_page_without_them_has_none(page):
+    assert parse(page, (IN_FLIGHT,)) == {}
+
+
+@pytest.mark.parametrize(
+    ("values", "count"),
+    [
+        ([], 0),
+        ([3.0], 3),
+        ([1.0, 2.0], 3),
+        ([float("nan"), 2.0], 2),
+        ([float("nan")], None),
+        ([-1.0], 0),
+        ([float("inf")], None),
+        ([float("-inf")], None),
+        ([1e308, 1e308], None),
+    ],
+)
+def test_requests_are_counted_over_all_samples(values, count):
+    assert count_of([({}, value) for value in values]) == count
+
+
+@pytest.mark.parametrize(
+    ("seconds", "at"),
+    [
+        (AT.timestamp(), AT),
+        (0.0, None),
+        (-5.0, None),
+        (AT.timestamp() * 1000, None),
+        (1e300, None),
+        (float("inf"), None),
+        (float("nan"), None),
+    ],
+    ids=["seconds", "never", "negative", "milliseconds", "huge", "infinite", "nan"],
+)
+def test_a_time_that_is_none_is_not_believed(seconds, at):
+    assert unix_time(seconds) == at
+
+
+# --- hostile pages ---
+
+
+ESCAPED = f'{IN_FLIGHT}{{a="' + '\\"' * 1998 + '"} 0\n'
+LABELLED = f"{IN_FLIGHT}{{" + ",".join(f'a{i}=""' for i in range(300)) + "} 0\n"
+
+
+@pytest.mark.parametrize(
+    "page",
+    [ESCAPED * 519, LABELLED * 519, f"{IN_FLIGHT} 0\n" * 30_000, f"{IN_FLIGHT}x 0\n" * 30_000],
+)
+async def test_of_a_page_that_would_keep_the_loop_busy_little_is_read(
+    scraper, serve, monkeypatch, page
+):
+    read = []
+    sample = exposition._sample
+    monkeypatch.setattr(exposition, "_sample", lambda *line: read.append(line) or sample(*line))
+    view = await serve(Page(page.encode()[: 2 * 2**20]))
+    assert isinstance(await scraper.pod(view, Metrics()), Silence)
+    assert 0 < sum(len(name) + len(rest) for name, rest in read) <= pages.MOST_WANTED
+
+
+async def test_long_pages_of_one_namespace_keep_no_page_of_another_waiting(scraper, monkeypatch):
+    """Beside a turn for each of theirs, that is."""
+    come, read = asyncio.Event(), []
+
+    async def arrive(self, *_):
+        await come.wait()
+        return f"{IN_FLIGHT} 0\n" * 20, timedelta()
+
+    async def ask(namespace, name):
+        view = replace(pod_view(pod(name, ready=True)), key=(namespace, name))
+        assert await scraper.pod(view, Metrics()) == PodAnswer(0, None)
+        read.append(namespace)
+
+    monkeypatch.setattr(pages.Pages, "_page", arrive)
+    monkeypatch.setattr(pages, "TURN", 0.0)
+    asking = [asyncio.create_task(ask("demo", f"voice-{i}")) for i in range(8)]
+    asking.append(asyncio.create_task(ask("other", "voice")))
+    await asyncio.sleep(0)
+    come.set()
+    await asyncio.gather(*asking)
+    assert "other" in read[:2]
+
+
+async def test_a_line_that_never_ends_is_not_read(scraper, serve):
+    view = await serve(Page(f'{IN_FLIGHT}{{a="{"x" * 5000}"}} 0\n'.encode()))
+    assert isinstance(await scraper.pod(view, Metrics()), Silence)
+
+
+async def test_a_long_page_of_an_activator_leaves_others_their_turns(scraper, serve, monkeypatch):
+    monkeypatch.setattr(pages, "TURN", 0.0)
+    page = "".join(held(1, name=f"pool-{n}") for n in range(15_000))
+    with turns_of_others() as turns:
+        view = await serve(Page(page.encode()), activator_pod)
+        assert (await scraper.passing([view], VOICE)).held == 0
+    assert turns() > 15_000
+
+
+_VALUES = st.text('ab\\"\n,}{= #', max_size=8)
+_LABELS = st.dictionaries(st.sampled_from(["a", "b_1", "name"]), _VALUES, max_size=3)
+
+
+def _escaped(value):
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+@given(st.lists(st.tuples(_LABELS, st.floats(allow_nan=False), st.booleans()), max_size=4))
+@examples(200)
+def test_a_page_is_read_as_the_prometheus_client_reads_it(given_samples):
+    lines = []
+    for labels, value, has_time in given_samples:
+        inner = ",".join(f'{name}="{_escaped(text)}"' for name, text in labels.items())
+        lines.append(f"{HELD}{{{inner}}} {value}{' 1700000000000' if has_time else ''}\n")
+    page = "".join(lines)
+    theirs = [
+        (sample.labels, sample.value)
+        for family in text_string_to_metric_families(page)
+        for sample in family.samples
+    ]
+    assert parse(page, (HELD,)).get(HELD, []) == theirs
+    assert theirs == [(labels, value) for labels, value, _ in given_samples]
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+async def test_a_packed_page_is_not_unpacked(scraper, serve, layers):
+    body = f"{IN_FLIGHT} 0\n".encode()
+    for _ in range(layers):
+        body = gzip.compress(body)
+    packed = Page(body, headers={"Content-Encoding": ", ".join(["gzip"] * layers)})
+    silence = await scraper.pod(await serve(packed), Metrics())
+    assert silence.why.startswith("sends a compressed page")
+    assert "accept-encoding: identity" in packed.heads[0].lower()
+
+
+@pytest.mark.parametrize(
+    "date",
+    ["Fri, 31 Dec 9999 23:59:59 GMT", "Wed, 25 Nov 2026 00:00:00 +99999999999999999", "never"],
+)
+async def test_a_date_that_can_be_none_is_no_clock(scraper, serve, date):
+    page = Page(f"{IN_FLIGHT} 0\n{LAST} {AT.timestamp()}\n".encode(), headers={"Date": date})
+    assert await scraper.pod(await serve(page), Metrics()) == PodAnswer(0, AT)
+
+
+async def test_a_redirect_is_not_followed(scraper, serve):
+    elsewhere = Page(f"{IN_FLIGHT} 0\n".encode())
+    there = await serve(elsewhere)
+    url = f"http://127.0.0.1:{there.ports['http']}/"
+    page = Page(status=302, headers={"Location": url})
+    assert isinstance(await scraper.pod(await serve(page), Metrics()), Silence)
+    assert elsewhere.asked == []
+
+
+@pytest.mark.parametrize(
+    "metrics",
+    [
+        *(Metrics(port=port) for port in ("99999", "²", "٣", "9" * 5000)),
+        Metrics(path="/\n"),
+        Metrics(path="/" + "a" * 70_000),
+    ],
+)
+async def test_an_address_that_can_be_none_says_nothing(scraper, serve, metrics):
+    assert isinstance(await scraper.pod(await serve(Page()), metrics), Silence)
+
+
+async def test_a_path_leads_to_the_pod_whatever_stands_in_it(scraper, serve):
+    for path in ("//elsewhere/", "/@elsewhere", "/../..", "/?x#y"):
+        page = Page(f"{IN_FLIGHT} 0\n".encode())
+        assert await scraper.pod(await serve(page), Metrics(path=path)) == PodAnswer(0, None)
+
+
+async def test_a_pod_that_drips_says_nothing_after_the_timeout(scraper, serve, monkeypatch):
+    monkeypatch.setattr(pages, "TIMEOUT", 0.1)
+    page = Page()
+
+    async def drip(reader, writer):
+        page.writers.append((reader, writer))
+        writer.write(b"HTTP/1.1 200 .\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            while True:
+                writer.write(b"# a comment\n")
+                await writer.drain()
+                await asyncio.sleep(0.02)
+
+    page.answer = drip
+    assert isinstance(await scraper.pod(await serve(page), Metrics()), Silence)
+
+
+async def test_a_pod_that_refuses_says_nothing(scraper, serve):
+    view = await serve(Page())
+    refused = await scraper.pod(pod_view(pod(port=1)), Metrics())
+    assert refused == Silence("refuses connections on port 1")
+    assert view.ready
+
+
+@pytest.mark.parametrize(
+    ("how", "why"),
+    [
+        ({"ip": ""}, "has no address yet"),
+        ({"ports": []}, "has no port named http"),
+        ({"ports": [{"name": "x", "containerPort": 1}]}, "has no port named http"),
+    ],
+)
+async def test_a_pod_without_address_or_port_is_not_asked(scraper, how, why):
+    assert await scraper.pod(pod_view(pod(**how)), Metrics()) == Silence(why)
+
+
+@pytest.mark.parametrize(("ahead", "said"), [(600, AT), (-600, AT), (2, None)])
+async def test_a_pods_clock_may_be_another_than_ours(serve, ahead, said):
+    """The Date of the answer tells how far it is off; what any answer is off is left alone."""
+    there = AT + timedelta(seconds=ahead)
+    page = Page(f"{IN_FLIGHT} 0\n{LAST} {there.timestamp()}\n".encode(), date=there)
+    async with contextlib.aclosing(Scraper(clock=lambda: AT)) as scraper:
+        answer = await scraper.pod(await serve(page), Metrics())
+    assert answer.last_request == (said or there)
+
+
+@pytest.mark.parametrize("date", [None, "", "yesterday", "Wed, 99 Nov 2026 10:00:00 GMT"])
+def test_without_a_date_a_clock_is_taken_for_ours(date):
+    assert clock_skew(date, AT) == timedelta()
+
+
+async def test_never_more_are_asked_at_once_than_allowed(serve):
+    waiting, most = 0, 0
+
+    class Slow(Page):
+        async def answer(self, reader, writer):
+            nonlocal waiting, most
+            waiting += 1
+            most = max(most, waiting)
+            await asyncio.sleep(0.01)
+            waiting -= 1
+            await super().answer(reader, writer)
+
+    view = await serve(Slow(f"{IN_FLIGHT} 1\n".encode()))
+    async with contextlib.aclosing(Scraper(parallel=2)) as scraper:
+        answers = await asyncio.gather(*(scraper.pod(view, Metrics()) for _ in range(8)))
+    assert answers == [PodAnswer(1, None)] * 8
+    assert most == 2
+
+
+# --- whatever they say ---
+
+
+_LINES = st.one_of(
+    st.text(max_size=30),
+    st.builds(
+        f"{IN_FLIGHT}{{}}{{}}".format, st.text('{}=," a\\', max_size=10), st.text(max_size=8)
+    ),
+    st.builds(f"{IN_FLIGHT} {{}}".format, st.floats()),
+    st.builds(f"{LAST} {{}}".format, st.floats()),
+)
+
+
+@given(page=st.lists(_LINES, max_size=6).map("\n".join))
+@examples(60)
+def test_no_page_ends_a_look(page):
+    async def ask():
+        made = Page(page.encode("utf-8", "surrogatepass"))
+        server = await asyncio.start_server(made.answer, "127.0.0.1", 0)
+        async with server, contextlib.aclosing(Scraper()) as scraper:
+            port = server.sockets[0].getsockname()[1]
+            return await scraper.pod(pod_view(pod(port=port)), Metrics())
+
+    answer = asyncio.run(ask())
+    assert isinstance(answer, Silence) or answer.in_flight >= 0

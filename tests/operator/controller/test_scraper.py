@@ -1,0 +1,426 @@
+"""Asking pods and activators what they do: only a clear answer counts."""
+
+import asyncio
+import contextlib
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from urllib.parse import parse_qsl, unquote
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from kotatsu_operator.activator.metrics import ActivatorMetrics
+from kotatsu_operator.controller import demand as scrape
+from kotatsu_operator.controller import pages
+from kotatsu_operator.controller.cache import Cache
+from kotatsu_operator.controller.demand import Observer, Passing, PodAnswer, Scraper
+from kotatsu_operator.core.exposition import Silence
+from kotatsu_operator.core.pool.spec import Metrics
+from kotatsu_operator.core.protocol import LOOKED_AT
+from kotatsu_operator.kube.views import pod_view
+from kotatsu_operator.runtime.health import Checks, start_admin
+from tests.gauges.real import served
+from tests.operator.cluster import VOICE, activator_pod, pod
+from tests.operator.controller.served import AT, HELD, IN_FLIGHT, LAST, Page, held
+from tests.operator.core.values import pool_spec
+
+pytestmark = pytest.mark.timeout(60)
+
+
+# --- asking ---
+
+
+async def test_a_pod_tells_its_requests_and_when_the_last_one_was(scraper, serve):
+    page = Page(f"{IN_FLIGHT} 2\n{LAST} {AT.timestamp()}\n".encode())
+    view = await serve(page)
+    assert await scraper.pod(view, Metrics()) == PodAnswer(2, AT)
+    assert page.asked == ["/metrics"]
+
+
+async def test_a_pod_with_several_workers_is_summed_and_its_newest_request_counts(scraper, serve):
+    workers = "".join(
+        f'{IN_FLIGHT}{{pid="{i}"}} {i}\n{LAST}{{pid="{i}"}} {AT.timestamp() - i}\n'
+        for i in (3, 1, 2)
+    )
+    view = await serve(Page(workers.encode()))
+    answer = await scraper.pod(view, Metrics())
+    assert answer == PodAnswer(6, datetime.fromtimestamp(AT.timestamp() - 1, UTC))
+
+
+async def test_port_path_and_names_are_the_specs(scraper, serve):
+    page = Page(f"busy 4\n{LAST} 1.7e9\n".encode())
+    view = await serve(page)
+    metrics = Metrics(path="/m", in_flight="busy")
+    assert await scraper.pod(view, metrics) == PodAnswer(4, datetime.fromtimestamp(1.7e9, UTC))
+    assert page.asked == ["/m"]
+    by_number = Metrics(port=str(view.ports["http"]), in_flight="busy")
+    assert await scraper.pod(view, by_number) is not None
+
+
+NO_METRIC = f"has no metric {IN_FLIGHT} on its page /metrics on port http"
+NO_PAGE = "has no readable metrics page"
+
+
+@pytest.mark.parametrize(
+    ("page", "why"),
+    [
+        (Page(b""), NO_METRIC),
+        (Page(b"<html></html>"), NO_METRIC),
+        (Page(f"{LAST} 5\n".encode()), NO_METRIC),
+        (Page(f"{IN_FLIGHT}\n".encode()), NO_PAGE),
+        (Page(f"{IN_FLIGHT} many\n".encode()), NO_PAGE),
+        (Page(f"{IN_FLIGHT}{{a= 1\n".encode()), NO_PAGE),
+        (Page(f"{IN_FLIGHT} +Inf\n".encode()), "reports no finite number"),
+        (Page(f"{IN_FLIGHT} NaN\n".encode()), "reports no finite number"),
+        (Page(b"\xff\xfe" + f"\n{IN_FLIGHT} 1\n".encode()), NO_PAGE),
+        (Page(f"{IN_FLIGHT} 1\n".encode(), status=500), "answers 500 for /metrics on port"),
+        (Page(f"{IN_FLIGHT} 1\n".encode(), status=302), "answers 302 for /metrics on port"),
+        (
+            Page(f"{IN_FLIGHT} 1\n".encode() + b"#" * (3 * 2**20)),
+            "too much to be read (name a smaller page in spec.metrics)",
+        ),
+    ],
+    ids=[
+        "empty",
+        "another page",
+        "not the gauge",
+        "no value",
+        "no number",
+        "broken labels",
+        "infinite",
+        "not a number",
+        "not utf-8",
+        "500",
+        "302",
+        "endless",
+    ],
+)
+async def test_a_pod_that_does_not_say_clearly_says_nothing_and_why(scraper, serve, page, why):
+    answer = await scraper.pod(await serve(page), Metrics())
+    assert isinstance(answer, Silence)
+    assert why in answer.why
+
+
+LACKING = [
+    Page(b"<html></html>"),
+    Page(b"", status=404),
+    Page(b"", status=302),
+    Page(f"{IN_FLIGHT} 1\n".encode() + b"#" * (3 * 2**20)),
+    Page(b"\xff\xfe" + f"\n{IN_FLIGHT} 1\n".encode()),
+]
+
+
+@pytest.mark.parametrize("page", LACKING, ids=["another page", "404", "302", "endless", "not text"])
+async def test_an_answer_without_the_gauge_shows_that_there_is_none(scraper, serve, page):
+    assert (await scraper.pod(await serve(page), Metrics())).lacks
+
+
+@pytest.mark.parametrize("page", [Page(b"", status=503), Page(f"{IN_FLIGHT} NaN\n".encode())])
+async def test_a_pod_in_trouble_shows_nothing(scraper, serve, page):
+    assert not (await scraper.pod(await serve(page), Metrics())).lacks
+
+
+async def test_no_such_port_and_a_refused_connection_show_that_there_is_none(scraper, serve):
+    view = await serve(Page())
+    assert (await scraper.pod(view, Metrics(port="metrics"))).lacks
+    assert (await scraper.pod(view, Metrics(port="1"))).lacks
+
+
+async def test_a_known_gauge_is_found_without_a_field(scraper, serve):
+    view = await serve(Page(b"vllm:num_requests_running 2\nvllm:num_requests_waiting 1\n"))
+    assert await scraper.pod(view, Metrics()) == PodAnswer(3, None)
+
+
+async def test_the_operator_finds_a_real_spring_boot_app_on_its_management_port(scraper, serve):
+    idle, busy = served("spring-boot-3.3")
+    boot = Metrics(path="/actuator/prometheus")
+    for page, requests in ((idle, 0), (busy, 3)):
+        view = await serve(Page(page.encode()))
+        assert await scraper.pod(view, boot, ["other"]) == PodAnswer(requests, None)
+
+
+async def test_a_name_in_the_spec_is_the_only_one_that_is_looked_for(scraper, serve):
+    view = await serve(Page(b"vllm:num_requests_running 2\n"))
+    answer = await scraper.pod(view, Metrics(in_flight="busy"))
+    assert "has no metric busy" in answer.why
+
+
+async def test_the_ports_of_the_service_are_where_a_gauge_may_count_its_own_page(scraper, serve):
+    view = await serve(Page(b"http_server_active_requests 1\n"))
+    assert await scraper.pod(view, Metrics(), ["other"]) == PodAnswer(1, None)
+    assert (await scraper.pod(view, Metrics(), ["http"])).lacks
+
+
+# --- silent pods ---
+
+
+async def test_a_pod_that_let_the_time_pass_is_not_asked_again_for_a_moment(
+    scraper, serve, monkeypatch
+):
+    monkeypatch.setattr(pages, "TIMEOUT", 0.3)
+    page = Page(hangs=True)
+    view = await serve(page)
+    first, again = [await scraper.pod(view, Metrics()) for _ in range(2)]
+    assert first == again
+    assert len(page.asked) == 1
+
+
+async def test_a_pod_that_stays_silent_is_asked_less_and_less_and_heard_when_it_speaks(
+    scraper, serve, monkeypatch
+):
+    monkeypatch.setattr(pages, "TIMEOUT", 0.02)
+    monkeypatch.setattr(scrape, "QUIET", 0.0)
+    page = Page(f"{IN_FLIGHT} 2\n".encode(), hangs=True)
+    view = await serve(page)
+    await scraper.pod(view, Metrics())
+    for lasting in (1.0, 2.0, 16.0, 16.0):
+        scraper._quiet[view.uid] = replace(scraper._quiet[view.uid], lasting=lasting, until=0.0)
+        await scraper.pod(view, Metrics())
+        assert scraper._quiet[view.uid].lasting == min(2 * lasting, 16.0)
+    page.hangs = False
+    monkeypatch.setattr(pages, "TIMEOUT", 10.0)
+    scraper._quiet[view.uid] = replace(scraper._quiet[view.uid], until=0.0)
+    assert await scraper.pod(view, Metrics()) == PodAnswer(2, None)
+    assert scraper._quiet == {}
+
+
+@pytest.mark.parametrize("metered", [None, True])
+async def test_a_pod_without_a_page_is_asked_each_time_if_its_pool_may_have_a_gauge(
+    scraper, serve, metered
+):
+    page = Page(status=403)
+    view = await serve(page)
+    for _ in range(3):
+        assert (await scraper.pod(view, Metrics(), metered=metered)).lacks
+    assert len(page.asked) == 3
+
+
+@pytest.mark.parametrize(
+    ("page", "lasts"), [(Page(status=403), 300.0), (Page(b"python_info 1\n"), 30.0)]
+)
+async def test_a_pod_of_an_unmetered_pool_is_asked_again_after_minutes_or_half_of_one_with_a_page(
+    scraper, serve, page, lasts
+):
+    view = await serve(page)
+    for _ in range(100):
+        assert (await scraper.pod(view, Metrics(), ["http"], metered=False)).lacks
+    assert len(page.asked) == 1
+    quiet = scraper._quiet[view.uid]
+    now = asyncio.get_running_loop().time()
+    assert lasts - 60 < quiet.until - now <= lasts
+    scraper._quiet[view.uid] = replace(quiet, until=now)
+    await scraper.pod(view, Metrics(), ["http"], metered=False)
+    assert len(page.asked) == 2
+
+
+async def test_it_is_asked_at_once_after_a_restart_and_when_the_question_changes(scraper, serve):
+    page = Page(status=403)
+    view = await serve(page)
+    down = replace(view, ready=not view.ready)
+    asked = [
+        (view, Metrics(), ["http"]),
+        (down, Metrics(), ["http"]),  # its container ends, and it is not Ready
+        (view, Metrics(), ["http"]),
+        (replace(view, uid="new"), Metrics(), ["http"]),  # of a new pod template
+        (view, Metrics(path="/m"), ["http"]),
+        (view, Metrics(path="/m"), ["other"]),
+    ]
+    for number, (pod_asked, metrics, targets) in enumerate(asked, start=1):
+        for _ in range(2):
+            await scraper.pod(pod_asked, metrics, targets, metered=False)
+        assert len(page.asked) == number
+
+
+@pytest.mark.parametrize("mark", ["application_ready_time_seconds", "target_info", "python_info"])
+async def test_before_its_first_request_a_pod_of_a_metered_pool_has_none(scraper, serve, mark):
+    view = await serve(Page(f'{mark}{{a="b"}} 1\n'.encode()))
+    assert await scraper.pod(view, Metrics(), metered=True) == PodAnswer(0, None)
+    assert (await scraper.pod(view, Metrics())).lacks
+    assert (await scraper.pod(view, Metrics(in_flight="busy"), metered=True)).lacks
+
+
+async def test_another_page_that_has_lost_its_gauge_hides_the_requests(scraper, serve):
+    """An nginx that its exporter cannot reach may be full of requests."""
+    view = await serve(Page(b"nginx_up 0\n"))
+    assert (await scraper.pod(view, Metrics(), metered=True)).lacks
+
+
+async def test_silent_pods_of_one_namespace_keep_no_page_of_another_waiting(serve):
+    async with contextlib.aclosing(Scraper(parallel=1)) as scraper:
+        hanging = replace(await serve(Page(hangs=True)), key=("other", "voice"))
+        speaking = await serve(Page(f"{IN_FLIGHT} 1\n".encode()))
+        waiting = asyncio.create_task(scraper.pod(hanging, Metrics()))
+        await asyncio.sleep(0)
+        assert await scraper.pod(speaking, Metrics()) == PodAnswer(1, None)
+        assert not waiting.done()
+        waiting.cancel()
+
+
+async def test_when_many_pods_of_a_pool_are_silent_the_rest_is_not_waited_for(
+    scraper, serve, monkeypatch
+):
+    monkeypatch.setattr(pages, "TIMEOUT", 0.02)
+    monkeypatch.setattr(scrape, "AT_ONCE", 2)
+    page = Page(hangs=True)
+    view = await serve(page)
+    pods = [replace(view, uid=f"pod-{n}") for n in range(50)]
+    answers = await scraper.pods(pods, Metrics())
+    assert all(isinstance(answer, Silence) for answer in answers)
+    assert "was not asked" in answers[-1].why
+    assert len(page.asked) <= 4
+
+
+# --- held ---
+
+
+async def test_what_all_activators_hold_for_a_pool_is_summed(scraper, serve):
+    mine_and_others = held(2) + held(9, name="feed") + held(9, namespace="other")
+    pages = [mine_and_others, held(3), ""]
+    views = [await serve(Page(page.encode()), activator_pod) for page in pages]
+    assert (await scraper.passing(views, VOICE)).held == 5
+
+
+async def test_all_pools_of_a_namespace_ask_an_activator_together_and_for_nothing_else(
+    scraper, serve
+):
+    page = Page((held(2) + held(9, name="feed")).encode())
+    views = [await serve(page, activator_pod)]
+    asked = [scraper.passing(views, ("demo", name)) for name in ("voice", "feed", "other") * 10]
+    assert [said.held for said in await asyncio.gather(*asked)] == [2, 9, 0] * 10
+    (path,) = map(unquote, page.asked)
+    assert path.startswith("/metrics?name[]=kotatsu_activator_held&name[]=")
+
+
+async def test_a_question_names_the_pools_that_may_be_put_to_sleep_on_its_answer(scraper, serve):
+    page = Page(held(2).encode())
+    views = [await serve(page, activator_pod)]
+
+    async def ask(*names, looks):
+        asked = [scraper.passing(views, ("demo", name), looks=looks) for name in names]
+        await asyncio.gather(*asked, scraper.passing(views, ("demo", "web")))
+        return [value for key, value in parse_qsl(page.asked[-1], True) if key == "looks"]
+
+    assert await ask("voice", looks=False) == [""]
+    assert await ask("voice", "feed", looks=True) == ["feed", "voice"]
+    assert await ask("voice", looks=False) == [""]
+    # More than fit into a question: it is about every pool.
+    assert await ask(*(f"pool-{number}" for number in range(300)), looks=True) == []
+
+
+async def test_a_real_activators_page_tells_what_is_asked_for(scraper):
+    registry = CollectorRegistry()
+    told = {
+        "held": lambda: 2,
+        "spliced": lambda: 7,
+        "active": lambda: 3,
+        "last_activity": lambda: 0,
+    }
+    ActivatorMetrics(registry).follow(*VOICE, **told)
+    server = start_admin("127.0.0.1", 0, registry, Checks(str, str))
+    try:
+        view = pod_view(activator_pod(port=server.server_port))
+        assert await scraper.passing([view], VOICE) == Passing(3, 2, None)
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+async def test_requests_that_time_out_in_an_activator_are_told_once(scraper):
+    pages = [CollectorRegistry(), CollectorRegistry()]
+    activators = [ActivatorMetrics(page) for page in pages]
+    activators[0].refused(*VOICE, "timeout")  # before this operator has led
+    servers = [
+        start_admin("127.0.0.1", 0, page, Checks(str, str), named=LOOKED_AT) for page in pages
+    ]
+    try:
+        views = [
+            pod_view(activator_pod(f"activator-{n}", port=server.server_port))
+            for n, server in enumerate(servers)
+        ]
+        for activator in activators:
+            activator.know(*VOICE)
+        counts = []
+        for late in (0, 3, 0, 1):
+            for activator in activators:
+                for _ in range(late):
+                    activator.refused(*VOICE, "timeout")
+                activator.refused(*VOICE, "full")
+            counts.append((await scraper.passing(views, VOICE)).timed_out)
+        assert counts == [0, 6, 0, 2]
+        # An activator that starts again begins to count anew.
+        activators[1].forget(*VOICE)
+        activators[1].know(*VOICE)
+        activators[1].refused(*VOICE, "timeout")
+        assert (await scraper.passing(views, VOICE)).timed_out == 1
+    finally:
+        for server in servers:
+            server.shutdown()
+            server.server_close()
+
+
+async def test_an_activator_without_the_metrics_port_makes_it_unknown(scraper):
+    view = pod_view(pod(ready=True))
+    assert "has no port named metrics" in (await scraper.passing([view], VOICE)).silent
+
+
+# --- what passes through them ---
+
+
+ACTIVE = "kotatsu_activator_active"
+LAST_ACTIVITY = "kotatsu_activator_last_activity_timestamp_seconds"
+
+
+def passing(active, waiting, at=None, name="voice"):
+    labels = f'{{namespace="demo",name="{name}"}}'
+    last = f"{LAST_ACTIVITY}{labels} {at.timestamp()}\n" if at else ""
+    return Page(f"{HELD}{labels} {waiting}\n{ACTIVE}{labels} {active}\n{last}".encode())
+
+
+async def test_what_passes_through_all_activators_is_summed_and_its_newest_byte_counts(
+    scraper, serve
+):
+    earlier = AT - timedelta(seconds=9)
+    pages = [passing(2, 1, earlier), passing(3, 0, AT), passing(9, 9, name="feed"), Page(b"")]
+    views = [await serve(page, activator_pod) for page in pages]
+    assert await scraper.passing(views, VOICE) == Passing(5, 1, AT)
+
+
+async def test_an_activator_that_ends_still_carries_connections(scraper, serve):
+    view = await serve(passing(1, 0), activator_pod, terminating=True)
+    assert await scraper.passing([view], VOICE) == Passing(1, 0, None)
+
+
+async def test_only_the_silence_of_a_ready_activator_makes_it_unknown(scraper, serve):
+    crashed = pod_view(activator_pod(port=1, ready=False))
+    busy = await serve(passing(1, 0), activator_pod)
+    assert not (await scraper.passing([busy, crashed], VOICE)).silent
+    failing = await serve(Page(status=503), activator_pod)
+    assert "activator-1 answers 503" in (await scraper.passing([busy, failing], VOICE)).silent
+
+
+async def test_without_activators_nothing_passes(scraper):
+    assert await scraper.passing([], VOICE) == Passing(0, 0, None)
+
+
+# --- asking both ---
+
+
+class Moving:
+    """Answers for one request, which moves from its activator to its pod when its pod was asked."""
+
+    is_in_pod = False
+
+    async def passing(self, _activators, _pool, *, looks):
+        await asyncio.sleep(0)  # as long as a page takes: other questions go on meanwhile
+        return Passing(active=0, held=int(not self.is_in_pod), last_activity=None)
+
+    async def pods(self, views, _metrics, _targets, _metered):
+        answers = [PodAnswer(int(self.is_in_pod), None) for _ in views]
+        self.is_in_pod = True
+        return answers
+
+
+async def test_a_request_that_moves_to_its_pod_after_the_pod_was_asked_was_seen_before():
+    observer = Observer(Cache(), Moving())
+    seen = await observer.demand(VOICE, pool_spec(), [pod_view(pod(ready=True))], looks=True)
+    assert seen.concurrency == 1
