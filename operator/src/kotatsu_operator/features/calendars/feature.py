@@ -10,9 +10,9 @@ from prometheus_client import CollectorRegistry, Gauge
 
 from kotatsu_operator.controller.feature import Feature, Turn
 from kotatsu_operator.core.formats import table, tables, text
-from kotatsu_operator.core.pool.calendars import follow, with_calendars
-from kotatsu_operator.core.report.conditions import calendar_failures
+from kotatsu_operator.core.pool.calendars import with_calendars
 from kotatsu_operator.features.calendars.reader import Calendars
+from kotatsu_operator.features.calendars.windows import calendar_failures, follow
 from kotatsu_operator.kube.objects import Key, Object
 
 

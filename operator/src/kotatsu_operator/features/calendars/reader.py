@@ -8,9 +8,9 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 
 from kotatsu_operator.core.calendar.occasions import MOST_BYTES, CalendarError
-from kotatsu_operator.core.pool.calendars import AHEAD, Reading
 from kotatsu_operator.features.calendars import child
 from kotatsu_operator.features.calendars.fetch import Fetched, FetchError, fetch
+from kotatsu_operator.features.calendars.windows import AHEAD, Reading
 from kotatsu_operator.runtime.paced import Turns
 
 log = logging.getLogger(__name__)
