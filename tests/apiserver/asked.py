@@ -15,9 +15,8 @@ from chart.kit import Object
 from e2e import api, rights
 from e2e.rights import HERE
 
-from kotatsu_operator.activator.cache.pool import pool_view
-from kotatsu_operator.activator.cache.ports import PodIdentity
-from kotatsu_operator.activator.endpoints.slices import make_slice
+from kotatsu_operator.activator.pool import PodIdentity, pool_view
+from kotatsu_operator.activator.slices import make_slice
 from kotatsu_operator.kube.views import PodView, pod_view
 
 SCALE = "apis/apps/v1/namespaces/here/deployments/{}/scale"

@@ -39,13 +39,13 @@ from kotatsu_common.settings import load
 from kotatsu_operator.__main__ import features_of, options_of
 from kotatsu_operator.activator.__main__ import reading
 from kotatsu_operator.activator.app import Activator
-from kotatsu_operator.activator.cache.ports import PodIdentity
 from kotatsu_operator.activator.metrics import ActivatorMetrics
+from kotatsu_operator.activator.pool import PodIdentity
 from kotatsu_operator.controller.app import Operator
 from kotatsu_operator.core.formats import parse_quantity
 from kotatsu_operator.core.protocol import ACTIVATOR, LOOKED_AT, OPERATOR
 from kotatsu_operator.features.console.board import Board
-from kotatsu_operator.features.waiting_page.visitors import Visitors
+from kotatsu_operator.features.waiting_page.page import Visitors
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.runtime.health import Checks, start_admin
 from kotatsu_operator.runtime.settings import ActivatorSettings, OperatorSettings

@@ -81,19 +81,6 @@ async def test_a_sleeping_pool_that_is_deleted_under_traffic_leaves_a_service_wi
     assert selector(app) == before
 
 
-async def test_a_pool_that_leaves_the_route_gives_the_selector_back(
-    make_app: MakeApp, platform: Namespace, http: httpx.AsyncClient
-) -> None:
-    app = await make_app("leaves", route="Always", **LONG)
-    await led_by_activators(app)
-    await app.send(http)
-    async with asked_all_the_time(app, http):
-        platform.patch("warmpool", app.name, {"spec": {"route": "Auto"}})
-        await led_by_pods(app)
-    assert selector(app) == {"app": app.name}
-    assert "takenService" not in app.status()["internal"]
-
-
 async def test_a_selector_that_a_program_applies_is_refused_with_the_line_for_its_manifest(
     platform: Namespace,
 ) -> None:

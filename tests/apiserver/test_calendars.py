@@ -9,7 +9,7 @@ from apiserver.kit import eventually
 from apiserver.programs import Ahead
 from e2e.kit import parse, wall
 
-from kotatsu_operator.features.calendars import reader
+from kotatsu_operator.features.calendars import feature
 
 pytestmark = pytest.mark.apiserver
 
@@ -27,7 +27,7 @@ def followed(make_namespace, clock):
     kubectl = make_namespace("calendar", clock)
     calendar = ("name=team", "configMap=team", "key=team.ics")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reader, "EVERY", 0.1)
+        patch.setattr(feature, "EVERY", 0.1)
         asyncio.run(install_platform(kubectl, *(f"calendars[0].{setting}" for setting in calendar)))
         yield kubectl
 

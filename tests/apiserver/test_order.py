@@ -4,14 +4,13 @@ import asyncio
 import random
 import time
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import pytest
 from apiserver.conftest import install_platform, start_app
 from apiserver.kit import eventually
 from apiserver.kubelet import STARTS_AFTER
-from e2e.kit import acted_once, asleep_override, stamp
+from e2e.kit import acted_once
 from e2e.parked import restarts
 
 pytestmark = pytest.mark.apiserver
@@ -116,20 +115,3 @@ async def test_under_load_they_start_in_order_and_sleep_in_reverse(chain, http, 
     assert broken == []
     for app in chain:
         await acted_once(app, recorder)
-
-
-async def test_an_override_for_all_of_them_puts_them_to_sleep_in_reverse(chain):
-    await order(chain)
-    _, _, web = chain
-    until = stamp(datetime.now(UTC) + timedelta(minutes=5))
-    async with watched(chain) as broken:
-        # Nobody asks: the operator wakes what a warm pool depends on.
-        web.kubectl.patch(
-            "warmpool", "web", {"spec": {"override": {"mode": "Warm", "until": until}}}
-        )
-        await eventually("warm", lambda: [a.phase() for a in chain] == ["Warm"] * 3)
-        for app in chain:
-            app.kubectl.patch("warmpool", app.name, {"spec": {"override": asleep_override()}})
-        for app in chain:
-            await app.asleep()
-    assert broken == []

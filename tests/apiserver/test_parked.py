@@ -100,37 +100,3 @@ async def test_deleting_a_parked_pool_restores_its_pods(make_parked, parking, ht
     await eventually("full requests", lambda: have(app, FULL))
     assert (app.replicas(), restarts(app.ready_pods())) == (1, before)
     await app.send(http)
-
-
-async def test_pods_that_an_autoscaler_measures_by_their_requests_are_not_parked(
-    make_parked, parking, http
-):
-    app = await make_parked("measured", **QUICK)
-    by_share = {"type": "Utilization", "averageUtilization": 80}
-    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": app.name}
-    parking.apply(
-        {
-            "apiVersion": "autoscaling/v2",
-            "kind": "HorizontalPodAutoscaler",
-            "metadata": {"name": app.name},
-            "spec": {
-                "scaleTargetRef": target,
-                "maxReplicas": 2,
-                "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": by_share}}],
-            },
-        }
-    )
-    await eventually("the autoscaler is known", lambda: app.inner().get("hpa"))
-    await app.send(http)
-    found = await eventually("said", lambda: app.conditions().get("ParkingFailed"))
-    assert (found["status"], found["reason"]) == ("True", "AutoscalerUtilization")
-    await app.asleep()
-    parking.delete("hpa", app.name)
-
-
-async def test_where_the_chart_does_not_allow_it_nothing_is_parked(make_app, http):
-    app = await make_app("forbidden", **QUICK)
-    await app.send(http)
-    found = await eventually("said", lambda: app.conditions().get("ParkingFailed"))
-    assert (found["status"], found["reason"]) == ("True", "NotEnabled")
-    await app.asleep()

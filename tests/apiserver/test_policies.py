@@ -42,7 +42,7 @@ from apiserver.keeper import Plane
 from chart.kit import Object, crd
 from e2e.rights import ACTIVATOR, OPERATOR
 
-from kotatsu_operator.activator.endpoints.slices import taken_back
+from kotatsu_operator.activator.slices import taken_back
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(600)]
 

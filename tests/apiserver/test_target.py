@@ -85,13 +85,6 @@ async def test_the_floor_is_the_autoscalers_minimum_and_zero_comes_before_it_fal
     await shared.asleep()
 
 
-async def test_an_idle_pool_with_an_autoscaler_sleeps_and_wakes_by_request(shared, http):
-    await shared.send(http)
-    await eventually("awake", lambda: shared.phase() != "Asleep")
-    await shared.asleep()
-    assert least(shared) == 1
-
-
 async def test_deleting_a_warm_pool_gives_the_autoscaler_its_minimum_back(shared, platform):
     platform.patch("warmpool", shared.name, {"spec": {"override": warm_override(2)}})
     await eventually("raised", lambda: least(shared) == 2)
@@ -99,32 +92,8 @@ async def test_deleting_a_warm_pool_gives_the_autoscaler_its_minimum_back(shared
     await eventually("given back", lambda: least(shared) == 1)
 
 
-async def test_a_second_autoscaler_is_refused_and_the_pool_recovers(shared, platform):
-    second = autoscaler(shared.name)
-    second["metadata"]["name"] += "-two"
-    platform.apply(second)
-    await eventually("refused", lambda: accepted(shared)["reason"] == "TwoAutoscalers")
-    platform.delete("hpa", second["metadata"]["name"])
-    await eventually("accepted", lambda: accepted(shared)["status"] == "True")
-
-
 def accepted(app):
     return app.conditions()["Accepted"]
-
-
-async def test_a_rollout_while_asleep_is_unproven_until_a_pod_has_been_ready(
-    make_app, platform, http
-):
-    app = await make_app("proof", **QUICK)
-    await app.send(http)
-    await eventually("proven", lambda: app.conditions()["Unproven"]["status"] == "False")
-    await app.asleep()
-    platform("rollout", "restart", f"deployment/{app.name}")
-    platform("rollout", "status", f"deployment/{app.name}", "--timeout=30s")
-    await eventually("unproven", lambda: app.conditions()["Unproven"]["status"] == "True")
-    assert app.replicas() == 0
-    await app.send(http)
-    await eventually("proven", lambda: app.conditions()["Unproven"]["status"] == "False")
 
 
 async def test_kubectl_scale_on_a_warm_pool_is_undone_and_an_event_says_what_to_do_instead(
@@ -208,14 +177,6 @@ async def test_services_that_cannot_wake_are_refused_until_they_are_mended(make_
     await eventually("accepted", lambda: accepted(app)["status"] == "True")
     await eventually("in the route", lambda: app.endpoints()["activator"])
     assert app.phase() == "Asleep"
-
-
-async def test_of_two_pools_with_one_service_the_younger_is_refused(make_app, platform):
-    app, other = await make_app("first"), await make_app("second")
-    platform.patch("warmpool", other.name, {"spec": {"service": app.name}})
-    await eventually("refused", lambda: accepted(other)["reason"] == "ServiceClaimed")
-    assert app.name in accepted(other)["message"]
-    assert accepted(app)["status"] == "True"
 
 
 async def test_a_sleeping_target_that_the_pool_leaves_runs_again_and_every_request_is_answered(

@@ -1,10 +1,7 @@
 """A WarmPool that cannot be right is refused with a sentence that says what to change."""
 
-from datetime import UTC, datetime, timedelta
-
 import pytest
-from apiserver.kit import eventually
-from e2e.kit import pool, stamp
+from e2e.kit import pool
 
 pytestmark = pytest.mark.apiserver
 
@@ -43,55 +40,3 @@ _EXCLUDING_TOO_MUCH = [_CRON | {"name": f"w{n}", "excludeDates": _DATES} for n i
 def test_the_api_server_rejects(namespace, spec, sentence):
     (said, *_) = namespace.judged(pool("refused", **spec))
     assert sentence in said
-
-
-@pytest.mark.parametrize(
-    ("spec", "reason", "sentence"),
-    [
-        ({"timeZone": "Mars/Olympus"}, "InvalidSpec", "write it like Asia/Tokyo"),
-        ({"windows": [_CRON | {"schedule": "61 * * * *"}]}, "InvalidSpec", "not a five-field cron"),
-        ({"windows": [_ONCE | {"start": "2026-02-30T10:00"}]}, "InvalidSpec", "wall-clock time"),
-        ({}, "TargetNotFound", "create it or correct spec.targetRef.name"),
-    ],
-    ids=["zone", "cron", "date", "target"],
-)
-async def test_the_operator_reports(platform, spec, reason, sentence):
-    name = f"bad-{reason.lower()}-{abs(hash(sentence)) % 10_000}"
-    platform.apply(pool(name, **spec))
-    try:
-
-        def refused():
-            conditions = platform.get("warmpool", name).get("status", {}).get("conditions", ())
-            return {c["type"]: c for c in conditions}.get("Accepted")
-
-        accepted = await eventually("judged", refused)
-        assert (accepted["status"], accepted["reason"]) == ("False", reason)
-        assert sentence in accepted["message"]
-    finally:
-        platform.delete("warmpool", name)
-
-
-async def test_the_older_of_two_pools_keeps_the_target(platform, make_app):
-    app = await make_app("claimed")
-    platform.apply(pool(f"{app.name}-two", targetRef={"name": app.name}))
-    try:
-
-        def judged():
-            conditions = platform.get("warmpool", f"{app.name}-two").get("status", {})
-            return {c["type"]: c for c in conditions.get("conditions", ())}.get("Accepted")
-
-        accepted = await eventually("judged", judged)
-        assert accepted["reason"] == "TargetClaimed"
-        assert app.name in accepted["message"]
-        assert app.conditions()["Accepted"]["status"] == "True"
-    finally:
-        platform.delete("warmpool", f"{app.name}-two")
-
-
-async def test_an_override_is_clamped_to_a_day_after_it_was_first_seen(platform, make_app):
-    app = await make_app("clamped", idleAfter="1s")
-    until = datetime.now(UTC) + timedelta(days=30)
-    override = {"mode": "Asleep", "until": stamp(until)}
-    platform.patch("warmpool", app.name, {"spec": {"override": override}})
-    ends = await eventually("seen", lambda: app.status().get("overrideEndsAt"))
-    assert datetime.fromisoformat(ends) < datetime.now(UTC) + timedelta(hours=24)

@@ -12,7 +12,6 @@ import pytest
 from e2e import late_nodes, rights
 from e2e.kit import Kubectl, Object, pool
 from e2e.late_nodes import Autoscaler, Node
-from e2e.operators import PROGRAM
 from lightkube import AsyncClient, KubeConfig
 
 from kotatsu_node.cluster.control_plane import control_plane, free_ports
@@ -62,17 +61,12 @@ class World:
 
 @asynccontextmanager
 async def late_world(
-    tmp_path: Path, delay: float, *chart: str, clock: Path | None = None, **operator: object
+    tmp_path: Path, delay: float, *chart: str, **operator: object
 ) -> AsyncIterator[World]:
     """A world whose nodes join so many seconds late; `chart` are arguments of helm.
 
-    Operator and activator have the rights that the chart gives them. `clock` is a file that says by
-    how many seconds the operator's clock is wrong.
+    Operator and activator have the rights that the chart gives them.
     """
-    program = ["kotatsu-operator"]
-    if clock is not None:
-        program = ["python", str(PROGRAM)]
-        operator["e2e_clock"] = clock
     layout = Layout.from_environment()
     needs.kubernetes()
     address = rights.own_address()
@@ -91,7 +85,7 @@ async def late_world(
         stack.enter_context(rights.activator(plane, kubectl, address, log, node="always"))
         stack.enter_context(
             rights.process(
-                *(plane, rights.OPERATOR, *program),
+                *(plane, rights.OPERATOR, "kotatsu-operator"),
                 log=tmp_path / "operator.log",
                 namespaces=rights.HERE,
                 pod_namespace=rights.HERE,

@@ -10,7 +10,7 @@ from asyncio.subprocess import DEVNULL, Process
 from dataclasses import dataclass, field
 from pathlib import Path
 
-PROGRAM = Path(__file__).with_name("operator_process.py")
+_PROGRAM = Path(__file__).with_name("operator_process.py")
 
 
 @dataclass
@@ -25,7 +25,7 @@ class Operators:
         """Start one; the environment has what is special about it (see operator_process.py)."""
         file = None if self.log is None else self.log.open("ab")
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, str(PROGRAM)),
+            *(sys.executable, str(_PROGRAM)),
             env={
                 **os.environ,
                 "KOTATSU_NAMESPACES": self.namespace,

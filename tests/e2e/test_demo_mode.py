@@ -27,26 +27,3 @@ async def test_a_rehearsal_sleeps_wakes_warms_and_gives_the_pool_back(make_app, 
     assert "override" not in app.pool()["spec"]
     left = platform.items("pods", **{"app.kubernetes.io/managed-by": "kubectl-demo-mode"})
     assert all(is_ending(pod) for pod in left)
-
-
-async def test_a_rehearsal_that_gets_errors_would_have_failed(make_app, platform):
-    app = await make_app("failing", idleAfter="4s")
-    await app.asleep()
-    words = ("rehearse", app.name, "--path", "/nowhere", "--requests", "5")
-    out = await demo_mode(platform, *words, code=1)
-    assert "The demo would have failed." in out
-    assert "5 of 5 requests failed, the first with status 404" in out
-    assert "override" not in app.pool()["spec"]
-
-
-async def test_the_pools_of_one_event_are_rehearsed_together(make_app, platform):
-    apps = [await make_app(f"event-{n}", idleAfter="4s") for n in (1, 2)]
-    for app in apps:
-        platform("label", "warmpool", app.name, "event=rehearsed")
-        await app.asleep()
-    load = ("--path", "/echo?request_id=event", "--data", "", "--requests", "5")
-    out = await demo_mode(platform, "rehearse", "-l", "event=rehearsed", *load, "-o", "json")
-    report = json.loads(out)
-    assert report["passed"], report
-    assert [pool["pool"] for pool in report["pools"]] == [app.name for app in apps]
-    assert all("override" not in app.pool()["spec"] for app in apps)

@@ -4,11 +4,9 @@ The tests write what Knative's controllers would write. That a real Knative foll
 min-scale is not shown here.
 """
 
-import contextlib
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import needs
@@ -17,7 +15,7 @@ import pytest_asyncio
 import yaml
 from chart.kit import CHARTS, find_helm, kind_of, render
 from e2e import rights
-from e2e.kit import Kubectl, Object, eventually, stamp, wall
+from e2e.kit import Kubectl, Object, eventually, wall
 from e2e.knative import CRDS, MIN_SCALE, Played, crd_files
 
 from kotatsu_node.cluster.control_plane import ControlPlane, control_plane, free_ports
@@ -55,42 +53,6 @@ def accepted(kubectl: Kubectl, name: str) -> Object:
     return next((c for c in conditions if c["type"] == "Accepted"), {})
 
 
-def warm_for(seconds: float, replicas: int) -> Object:
-    """An override that ends by itself."""
-    until = stamp(datetime.now(UTC) + timedelta(seconds=seconds))
-    return {"mode": "Warm", "replicas": replicas, "until": until}
-
-
-class Operator:
-    """The operator as a process with the rights that the chart gives it; it can be replaced."""
-
-    def __init__(self, plane: ControlPlane, logs: Path) -> None:
-        self._plane, self._logs = plane, logs
-        self._running = contextlib.ExitStack()
-        self._started = 0
-
-    def start(self) -> None:
-        """Start another one."""
-        self._started += 1
-        port, console = free_ports(2)
-        self._running.enter_context(
-            rights.process(
-                *(self._plane, rights.OPERATOR, "kotatsu-operator"),
-                log=self._logs / f"operator-{self._started}.log",
-                namespaces=rights.HERE,
-                pod_namespace=rights.HERE,
-                pod_name=f"operator-{self._started}",
-                port=port,
-                console_port=console,
-                knative_namespace=rights.KNATIVE,
-            )
-        )
-
-    def stop(self) -> None:
-        """End it with TERM, and wait until it has ended."""
-        self._running.close()
-
-
 @pytest.fixture(scope="module")
 def plane() -> Iterator[ControlPlane]:
     """An API server of its own: other tests' operators would notice Knative as well."""
@@ -108,16 +70,24 @@ def kubectl(plane: ControlPlane) -> Kubectl:
 @pytest.fixture(scope="module")
 def operator(
     plane: ControlPlane, kubectl: Kubectl, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Operator]:
-    """The operator, which runs."""
-    operator = Operator(plane, tmp_path_factory.mktemp("knative"))
-    operator.start()
-    yield operator
-    operator.stop()
+) -> Iterator[None]:
+    """The operator as a process with the rights that the chart gives it."""
+    port, console = free_ports(2)
+    with rights.process(
+        *(plane, rights.OPERATOR, "kotatsu-operator"),
+        log=tmp_path_factory.mktemp("knative") / "operator.log",
+        namespaces=rights.HERE,
+        pod_namespace=rights.HERE,
+        pod_name="operator-1",
+        port=port,
+        console_port=console,
+        knative_namespace=rights.KNATIVE,
+    ):
+        yield
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def knative(kubectl: Kubectl, operator: Operator) -> Kubectl:
+async def knative(kubectl: Kubectl, operator: None) -> Kubectl:
     """The same with Knative's CRDs, which the running operator has noticed."""
     files = crd_files()
     if isinstance(files, str):
@@ -202,36 +172,6 @@ async def test_the_floor_is_set_before_the_window_opens_and_what_was_there_comes
     service.scale(second, 0)
     await eventually("asleep", lambda: phase(knative, name) == "Asleep")
     assert status(knative, name)["internal"]["warmUps"]
-
-
-async def test_a_new_operator_gives_back_what_the_old_one_set(
-    knative: Kubectl, service: Played, operator: Operator
-) -> None:
-    name, [first] = service.name, service.revisions
-    knative.apply(knative_pool(name, override=warm_for(300, 3)))
-    await eventually("floor set", lambda: service.min_scale(first) == "3")
-    operator.stop()
-    knative.patch("warmpool", name, {"spec": {"override": None}})
-    assert service.min_scale(first) == "3"
-    operator.start()
-    await eventually("given back", lambda: service.min_scale(first) == "0")
-
-
-@pytest.mark.parametrize(("on_delete", "left"), [("Restore", "0"), ("Keep", "3")])
-async def test_a_deleted_pool_gives_back_or_keeps_as_it_says(
-    knative: Kubectl, service: Played, on_delete: str, left: str
-) -> None:
-    name, [first] = service.name, service.revisions
-    knative.apply(knative_pool(name, override=warm_for(300, 3), onDelete=on_delete))
-    await eventually("floor set", lambda: service.min_scale(first) == "3")
-    knative("delete", "warmpool", name)
-    if left == "3":
-        later = Played(knative, f"{name}-b")  # what comes after has been acted on
-        later.create()
-        later.route(**{later.add_revision(): 100})
-        knative.apply(knative_pool(later.name, override=warm_for(300, 1)))
-        await eventually("acted on", lambda: later.min_scale(later.revisions[0]) == "1")
-    await eventually("done", lambda: service.min_scale(first) == left)
 
 
 async def test_the_apps_services_fit_knatives_api(knative: Kubectl) -> None:

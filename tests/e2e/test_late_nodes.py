@@ -10,15 +10,13 @@ from pathlib import Path
 import httpx
 import pytest
 from e2e.kit import Object, eventually, parse, wall
-from e2e.late_world import CAPACITY, PLACEHOLDERS, World, late_world
-from e2e.operators import put_clock
+from e2e.late_world import World, late_world
 
 from kotatsu_operator.controller.reconciler import WAKE_GOES_FIRST
 from kotatsu_operator.core.formats import parse_duration
 from kotatsu_operator.core.plan.lead import auto_lead
 from kotatsu_operator.core.pool.memory import WarmUp, read_warm_ups
 from kotatsu_operator.core.protocol import (
-    CAPACITY_LABEL,
     MANAGED_BY,
     MANAGED_BY_LABEL,
     SERVICE_LABEL,
@@ -48,12 +46,6 @@ def status(world: World) -> Object:
 
 def is_asleep(world: World) -> bool:
     return status(world).get("phase") == "Asleep" and not world.nodes.present
-
-
-def is_bound(world: World) -> bool:
-    """Whether the placeholder has a node."""
-    placeholders = world.kubectl.items("pods", **{CAPACITY_LABEL: "web"})
-    return any("nodeName" in pod["spec"] for pod in placeholders)
 
 
 async def wake(world: World) -> httpx.Response:
@@ -102,40 +94,3 @@ async def test_a_window_is_ready_before_it_opens_though_its_pods_wait_for_a_node
     assert parse(opening["at"]) == opens
     assert not opening["early"].startswith("-")
     assert world.nodes.nodes == ["late-0", "late-1"], "it did not wait for a node"
-
-
-async def test_with_capacity_ahead_the_first_window_is_ready_though_its_node_joins_late(
-    tmp_path: Path,
-) -> None:
-    """Pods start a lead before the window, which is less than a node takes."""
-    lead = timedelta(seconds=DELAY - 1)
-    opens = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
-    clock = tmp_path / "clock"
-
-    def reach(at: datetime) -> None:
-        put_clock(clock, (at - datetime.now(UTC)).total_seconds())
-
-    put_clock(clock, 0)
-    async with late_world(tmp_path, DELAY, *CAPACITY, clock=clock, **PLACEHOLDERS) as world:
-        await world.add("web")
-        await eventually("asleep", lambda: is_asleep(world))
-        window = {"name": "demo", "start": wall(opens), "replicas": 1}
-        window["end"] = wall(opens + timedelta(hours=1))
-        prewarm = {"lead": f"{lead.seconds}s", "capacityAhead": "5m"}
-        world.kubectl.patch("warmpool", "web", {"spec": {"windows": [window], **prewarm}})
-        await eventually("the window is known", lambda: status(world).get("nextTransition"))
-        reach(opens - timedelta(minutes=4))
-        await eventually("a placeholder has its node", lambda: is_bound(world))
-        assert status(world)["phase"] == "Asleep"
-
-        reach(opens - lead)
-        opening = await eventually(
-            "the opening",
-            lambda: (found := status(world).get("lastOpening") or {}).get("early") and found,
-        )
-        assert not opening["early"].startswith("-")
-        assert world.nodes.nodes == ["late-0"], "an evicted placeholder has asked for a node"
-        await eventually(
-            "no placeholder",
-            lambda: not world.kubectl.items("pods", **{CAPACITY_LABEL: "web"}),
-        )

@@ -12,10 +12,8 @@ from e2e.kit import (
     acted_once,
     eventually,
     gather_ok,
-    kill_containers,
 )
 from e2e.parked import FULL, SMALL, free_cpu, have, requested, restarts, weight
-from e2e.stream import Stream, over_connections_of_its_own
 
 log = logging.getLogger(__name__)
 
@@ -87,26 +85,6 @@ async def test_requests_at_every_moment_around_parking_are_answered_once(
         await asyncio.sleep(pause)
         await gather_ok([app.send(http, ms=50) for _ in range(10)])
     await acted_once(app, cluster_ip(parking, "recorder"))
-
-
-# --- operators that end ---
-
-
-async def test_an_operator_that_is_killed_goes_on_where_it_was(make_parked, parking, http, on_node):
-    if not on_node:
-        pytest.skip("killing a container needs tools/node")
-    app = await make_parked("killed", **QUICK)
-    await app.send(http)
-    before = restarts(await parked(app))
-    component = {"app.kubernetes.io/component": "operator"}
-    [operator] = parking.items("pods", **component)
-    assert kill_containers(operator)
-    # Nobody restores anything now, and the pod serves all the same. The next operator restores what
-    # is in use when it comes: requests before that count only if an activator has announced them.
-    async with Stream(app, clients=1, ways=(over_connections_of_its_own,)) as stream:
-        await restored(app, within=90)
-    assert stream.failures == []
-    assert restarts(await parked(app)) == before
 
 
 # --- a node that has no room ---

@@ -137,13 +137,8 @@ async def test_the_switch_does_what_the_page_says(platform: Kubectl, in_its_name
         assert "override" not in app.pool()["spec"]
         run(window, KUBECONFIG=in_its_namespace)
         assert "pitch" in [made["name"] for made in app.pool()["spec"]["windows"]]
-        assert check[2:] == ["check", "deployment/web"]  # run by test_check.py
-        assert bring[2:] == [
-            "window",
-            "import",
-            "pitch.ics",
-            "voice",
-        ]  # and by test_demo_evening.py
+        assert check[2:] == ["check", "deployment/web"]  # run by tests/plugin
+        assert bring[2:] == ["window", "import", "pitch.ics", "voice"]  # and by tests/plugin
         for command in (status, plan, cost, report):
             assert "voice" in run(command, KUBECONFIG=in_its_namespace)
         assert rehearse[2:] == ["rehearse", "voice"]  # run by test_demo_mode.py

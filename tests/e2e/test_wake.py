@@ -2,7 +2,7 @@
 
 import pytest
 from e2e.conftest import scale_ups
-from e2e.kit import acted_once, eventually, gather_ok
+from e2e.kit import acted_once, gather_ok
 
 pytestmark = pytest.mark.e2e
 
@@ -16,22 +16,6 @@ async def test_fifty_requests_at_once_from_zero_are_all_answered_by_one_scale_up
     await gather_ok([app.send(http) for _ in range(50)])
     assert scale_ups(platform, app.name) - before == 1
     await acted_once(app, recorder)
-
-
-async def test_the_endpoints_are_pods_only_while_warm_and_activator_only_while_asleep(
-    make_app, http
-):
-    app = await make_app("route", idleAfter="20s")
-    await app.asleep()
-    asleep = await eventually("pods gone", lambda: not app.pods() and app.endpoints())
-    assert asleep["activator"]
-    assert not asleep["pods"]
-    await app.send(http)
-    warm = await eventually(
-        "activator out of the way",
-        lambda: (e := app.endpoints()) and not e["activator"] and e,
-    )
-    assert warm["pods"] == {p["status"]["podIP"] for p in app.ready_pods()}
 
 
 async def test_a_request_wakes_a_sleeping_pool_while_the_operator_is_down(

@@ -6,9 +6,9 @@ from typing import Any
 from fuzz.kit import Target, mixed
 from hypothesis import strategies as st
 
-from kotatsu_operator.activator.http.peek import NOTHING, Kind, Requests, ask_to_close, peek
-from kotatsu_operator.activator.proxy.client import Client
-from kotatsu_operator.activator.proxy.registry import Moved
+from kotatsu_operator.activator.head import NOTHING, Kind, Requests, ask_to_close, peek
+from kotatsu_operator.activator.registry import Moved
+from kotatsu_operator.activator.splice import Client
 from kotatsu_operator.features.waiting_page.navigation import LANGUAGES, Ask, asked
 
 HTTP = mixed(
@@ -76,6 +76,7 @@ class _Pipe:
 class _Owner:
     def __init__(self) -> None:
         self.moved, self.ends, self.idle_timeout = Moved(), False, 600.0
+        self.limit = self
 
     def may_resume(self, _: Client) -> bool:
         return True

@@ -9,7 +9,7 @@ from typing import Any
 from fuzz.kit import NOW, SOON, Target, attempt, mixed
 from hypothesis import strategies as st
 
-from kotatsu_demo_mode.cron_of import as_cron
+from kotatsu_demo_mode.calendars import as_cron
 from kotatsu_operator.core.calendar.occasions import MOST_BYTES, CalendarError
 from kotatsu_operator.core.calendar.schedule import occurrences
 from kotatsu_operator.core.pool.calendars import with_calendars
@@ -21,8 +21,13 @@ from kotatsu_operator.features.calendars.limit import limited
 from kotatsu_operator.features.calendars.repeats import Expanded, expand
 from kotatsu_operator.features.calendars.windows import AHEAD, Reading, follow
 from kotatsu_operator.features.notices.notices import Notice
-from kotatsu_operator.features.notices.post import LONGEST_PAUSE, message, post
-from kotatsu_operator.features.notices.receivers import Format, Receiver
+from kotatsu_operator.features.notices.receivers import (
+    LONGEST_PAUSE,
+    Format,
+    Receiver,
+    message,
+    post,
+)
 from kotatsu_operator.runtime.paced import Turns, client
 
 POOLS = [

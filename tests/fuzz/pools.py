@@ -10,7 +10,7 @@ from fuzz.kit import NOW, ROOT, SOON, WORDS, Target, attempt
 from fuzz.schema import values
 from hypothesis import strategies as st
 
-from kotatsu_operator.activator.cache.namespace import View
+from kotatsu_operator.activator.namespace import View
 from kotatsu_operator.core.calendar.schedule import next_start, occurrences
 from kotatsu_operator.core.objects import target_of
 from kotatsu_operator.core.pool.memory import Memory

@@ -12,9 +12,11 @@ import httpx2
 from lightkube import ApiError
 from lightkube.models.meta_v1 import Status
 
+from kotatsu_operator.activator.pool import PodIdentity, pool_view
+from kotatsu_operator.activator.slices import make_slice
 from kotatsu_operator.core.objects import selects
 from kotatsu_operator.core.pool.spec import BUILT_IN
-from kotatsu_operator.core.protocol import ACTIVATOR_LABELS, SERVICE_LABEL
+from kotatsu_operator.core.protocol import ACTIVATOR_LABELS, RECORD, SERVICE_LABEL
 from kotatsu_operator.kube.client import Scale
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError
 from kotatsu_operator.kube.objects import Object, parts, used
@@ -246,6 +248,56 @@ def native_slice(
             for r in ready
         ],
     }
+
+
+def config_map(**data: str) -> Object:
+    """The record of what targets get back."""
+    metadata = {"name": RECORD, "namespace": NAMESPACE}
+    return {"kind": "ConfigMap", "metadata": metadata, **({"data": data} if data else {})}
+
+
+def published(
+    activator: str,
+    epoch: int,
+    *,
+    pool: str = "voice",
+    state: Any = "serving",
+    family: Any = "IPv4",
+    dual: bool = False,
+) -> Object:
+    """The slice that an activator's pod has published for a pool."""
+    me = PodIdentity("demo", activator, f"uid-{activator}", ("10.0.0.9", "fd00::9"), "node-a")
+    route = {"target": "Activator", "epoch": epoch}
+    view = pool_view(warm_pool(pool, status={"route": route}))
+    of = service(pool)
+    of["spec"]["ipFamilies"] = ["IPv4", "IPv6"] if dual else [family]
+    return make_slice(view, of, me, family, {"http": 1}, state=state)
+
+
+def keep(cache: Any, *objects: Object) -> None:
+    """Let the watches tell a cache of objects."""
+    for obj in objects:
+        if obj["kind"] in cache.scaled:
+            cache.keep_workload(obj["kind"], obj)
+        else:
+            getattr(cache, f"keep_{_KEPT[obj['kind']]}")(obj)
+
+
+def forget(cache: Any, kind: str, name: str) -> None:
+    """Let the watches tell a cache that an object is gone."""
+    if kind in cache.scaled:
+        cache.forget_workload(kind, (NAMESPACE, name))
+    else:
+        getattr(cache, f"forget_{_KEPT[kind]}")((NAMESPACE, name))
+
+
+_KEPT = {
+    "WarmPool": "pool",
+    "Pod": "pod",
+    "Service": "service",
+    "EndpointSlice": "slice",
+    "HorizontalPodAutoscaler": "autoscaler",
+}
 
 
 def knative_refuses(annotations: Mapping[str, str]) -> str:

@@ -5,9 +5,8 @@ from datetime import datetime, timedelta
 
 from prometheus_client import CollectorRegistry
 
-from kotatsu_operator.activator.cache.pool import pool_view
-from kotatsu_operator.activator.cache.ports import PodIdentity
-from kotatsu_operator.activator.endpoints.slices import make_slice
+from kotatsu_operator.activator.pool import PodIdentity, pool_view
+from kotatsu_operator.activator.slices import make_slice
 from kotatsu_operator.controller.accounts import Accounts
 from kotatsu_operator.controller.cache import Cache
 from kotatsu_operator.controller.demand import Observer, Passing, PodAnswer
@@ -26,6 +25,8 @@ from tests.operator.cluster import (
     FakeKube,
     activator_pod,
     deployment,
+    forget,
+    keep,
     pod,
     service,
     warm_pool,
@@ -222,7 +223,8 @@ class Day:
         self._pods_follow()
         there = self._there()
         for kind, name in self._shown.keys() - there.keys():
-            self._forget(kind, name)
+            if kind != "EndpointSlice":  # slices outlive their activator
+                forget(self.cache, kind, name)
         for (kind, name), said in there.items():
             if self._shown.get((kind, name)) != said:
                 self._keep(kind, name)
@@ -290,31 +292,25 @@ class Day:
 
     def _keep(self, kind, name):
         """Let a watch tell of an object."""
-        if kind == "WarmPool":
-            self.cache.keep_pool(self.kube.stored(kind, name))
-        elif kind == "Deployment":
-            obj = self.kube.stored(kind, name)
-            seen = {"observedGeneration": obj["metadata"].get("generation", 0)}
-            status = obj.get("status", {}) | seen
-            self.cache.keep_workload("Deployment", obj | {"status": status | self._rollout()})
-        elif kind == "Service":
-            self.cache.keep_service(self.kube.stored(kind, name))
-        elif kind == "HorizontalPodAutoscaler":
-            self.cache.keep_autoscaler(self.kube.stored(kind, name))
-        elif kind == "EndpointSlice":
+        if kind == "EndpointSlice":
             stored = self.kube.stored("WarmPool", name)
             view, ports = pool_view(stored, self.settle_seconds), {"http": 41000}
-            published = make_slice(view, service(), ACTIVATOR, "IPv4", ports, state="serving")
+            obj = make_slice(view, service(), ACTIVATOR, "IPv4", ports, state="serving")
             if view.route is Route.NATIVE and any(p.is_ready(self.now) for p in self.pods):
-                published["endpoints"] = []
-            self.cache.keep_slice(published)
+                obj["endpoints"] = []
+        elif kind != "Pod":
+            obj = self.kube.stored(kind, name)
+            if kind == "Deployment":
+                seen = {"observedGeneration": obj["metadata"].get("generation", 0)}
+                obj["status"] = obj.get("status", {}) | seen | self._rollout()
         elif name == "activator-1":
-            self.cache.keep_pod(activator_pod())
+            obj = activator_pod()
         elif name in self.placeholders:
-            self.cache.keep_pod(self._pending(name))
+            obj = self._pending(name) | {"kind": "Pod"}
         else:
             (made,) = [p for p in self.pods if p.name == name]
-            self.cache.keep_pod(self._stored(made))
+            obj = self._stored(made)
+        keep(self.cache, obj)
 
     def _stored(self, made):
         """A pod as the API server has it; only those with requests can be resized."""
@@ -342,20 +338,6 @@ class Day:
         """The names of the pods that ask for nodes ahead of a window."""
         made = (pod["metadata"] for pod in self.kube.all("Pod"))
         return [meta["name"] for meta in made if CAPACITY_LABEL in (meta.get("labels") or {})]
-
-    def _forget(self, kind, name):
-        """Let a watch tell that an object is gone; slices outlive their activator."""
-        key = "demo", name
-        if kind == "WarmPool":
-            self.cache.forget_pool(key)
-        elif kind == "Deployment":
-            self.cache.forget_workload("Deployment", key)
-        elif kind == "Service":
-            self.cache.forget_service(key)
-        elif kind == "HorizontalPodAutoscaler":
-            self.cache.forget_autoscaler(key)
-        elif kind == "Pod":
-            self.cache.forget_pod(key)
 
     def _rollout(self):
         """What the Deployment's controller says; every pod is of the template in force."""

@@ -24,13 +24,13 @@ from tests.operator.activator.in_process import ActivatorFixture
 from tests.operator.cluster import (
     FakeKube,
     activator_pod,
+    config_map,
     deployment,
     eventually,
     pod,
     service,
     warm_pool,
 )
-from tests.operator.controller.test_records import config_map
 
 PACKAGE = "kotatsu_operator."
 

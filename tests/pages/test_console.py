@@ -113,9 +113,23 @@ async def test_one_pool_needs_no_search(serve: Serve, browser: Browser, origin: 
         assert not await visit.page.is_visible("#find")
 
 
-async def test_the_report_has_the_ledgers_digits_and_the_notifications_say_who_waits(
-    visit: Visit,
-) -> None:
+async def test_cards_and_the_figures_on_top_say_what_is_known_of_each_pool(visit: Visit) -> None:
+    overview = await visit.text("#overview")
+    for figure in ("3", "5", "12.9", "1 waits for a pod"):
+        assert figure in overview
+    facts = await visit.text(f"{card('voice')} .facts")
+    for said in ("5 of 5", "14 s early", "final-pitch closes in", "¥", "forecast", "1 held"):
+        assert said in facts, said
+    share = await visit.page.get_attribute(f"{card('voice')} meter", "value")
+    assert float(share or 0) > 0
+    timeline = f"{card('voice')} .timeline"
+    for sign, number in ((".window", 2), (".sign.punctual", 1), (".wake", 1)):
+        assert await visit.page.locator(f"{timeline} {sign}").count() == number
+    why = await visit.text(f"{card('feed')} .why")
+    assert "An override by alice keeps it warm until" in why
+    assert "judges came back" in why
+    # Sentences of the cluster are text and never markup.
+    assert "<b>lost</b>" in await visit.text(f"{card('lost')} .why")
     await open_details(visit)
     report = await visit.text(f"{card('voice')} .report")
     for words in ("override sound check <b>now</b>", "2500.000000 JPY", "as in the ledger", "runs"):
@@ -123,30 +137,6 @@ async def test_the_report_has_the_ledgers_digits_and_the_notifications_say_who_w
     details = await visit.text(f"{card('voice')} .details")
     assert "WindowReady" in details
     assert "waiting" in details
-
-
-async def test_the_figures_on_top_are_of_all_pools(visit: Visit) -> None:
-    text = await visit.text("#overview")
-    for figure in ("3", "5", "12.9"):
-        assert figure in text
-
-
-async def test_a_card_says_what_was_ready_what_it_costs_and_who_waits(visit: Visit) -> None:
-    facts = await visit.text(f"{card('voice')} .facts")
-    for said in ("5 of 5", "14 s early", "final-pitch closes in", "¥", "forecast", "1 held"):
-        assert said in facts, said
-    share = await visit.page.get_attribute(f"{card('voice')} meter", "value")
-    assert float(share or 0) > 0
-    assert await visit.page.locator(f"{card('voice')} .timeline .window").count() == 2
-    assert await visit.page.locator(f"{card('voice')} .timeline .sign.punctual").count() == 1
-    assert await visit.page.locator(f"{card('voice')} .timeline .wake").count() == 1
-    assert "1 waits for a pod" in await visit.text("#overview")
-
-
-async def test_an_override_is_shown_with_who_until_and_why(visit: Visit) -> None:
-    why = await visit.text(f"{card('feed')} .why")
-    assert "An override by alice keeps it warm until" in why
-    assert "judges came back" in why
 
 
 async def test_a_pod_that_cannot_start_is_shown_with_its_own_words(
@@ -173,10 +163,6 @@ async def test_what_needs_attention_is_found_with_one_click(visit: Visit) -> Non
     await cards(visit, 1)
     await visit.page.click("button[value=all]")
     await cards(visit, len(NAMES))
-
-
-async def test_the_sentences_of_the_cluster_are_text_and_never_markup(visit: Visit) -> None:
-    assert "<b>lost</b>" in await visit.text(f"{card('lost')} .why")
 
 
 async def test_a_pool_with_nonsense_in_it_hides_no_other(

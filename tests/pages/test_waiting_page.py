@@ -9,7 +9,7 @@ import pytest_asyncio
 from pages.kit import DESKTOP, IN_BROWSER, LOOKS, Visit
 from playwright.async_api import Browser
 
-from kotatsu_operator.features.waiting_page.visitors import PATIENCE, Visitors
+from kotatsu_operator.features.waiting_page.page import PATIENCE, Visitors
 from tests.operator.activator.in_process import ActivatorFixture, Pod, pool
 from tests.operator.cluster import pod
 

@@ -14,18 +14,13 @@ from kotatsu_demo_mode.api import Api
 from kotatsu_demo_mode.cli import run
 from kotatsu_demo_mode.errors import DemoModeError, ForbiddenError, NotFoundError
 from kotatsu_demo_mode.operators import NAMESPACES
-from kotatsu_demo_mode.pools import Pool, read_pool, template_of
+from kotatsu_demo_mode.pools import Pool, read_pool
 from kotatsu_demo_mode.shell import Shell
 from kotatsu_demo_mode.terminal import Terminal
-from kotatsu_operator.core.budget.prices import parse_table
-from kotatsu_operator.core.pool.spec import Platform
 from tests.operator.core.values import annotations_of
 
-PLATFORM = Platform(
-    prices=parse_table({"currency": "JPY", "cpuHour": "6.5", "memoryGiBHour": "0.7"})
-)
 COST = {"currency": "JPY", "podPerHour": "1.84375", "parkedPodPerHour": "0.25125"}
-"""What the operator writes of the pods below at these prices."""
+"""What the operator writes of the pods below at 6.5 JPY per core-hour and 0.7 per GiB-hour."""
 NOW = datetime(2026, 11, 24, 21, 0, tzinfo=UTC)  # 06:00 on a Wednesday in Tokyo
 
 
@@ -103,14 +98,13 @@ EVENINGS = cron("rehearsal", "0 18 * * 1-5", "90m", 2)
 
 
 def pool(
-    name: str = "voice",
-    status: dict[str, Any] | None = None,
-    platform: Platform = PLATFORM,
-    **spec: Any,
+    name: str = "voice", status: dict[str, Any] | None = None, *, priced: bool = True, **spec: Any
 ) -> Pool:
-    """A pool as the commands see it, with a Deployment that can be read."""
-    raw = manifest(name, **spec) | {"status": status or {}}
-    return read_pool(raw, template_of(deployment(name)), platform)
+    """A pool as the commands see it, with the prices that the operator has written."""
+    status = status or {}
+    if priced:
+        status = status | {"cost": COST | status.get("cost", {})}
+    return read_pool(manifest(name, **spec) | {"status": status})
 
 
 @dataclass

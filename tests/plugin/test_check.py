@@ -33,14 +33,15 @@ from plugin.setups import (
     without,
 )
 
-from kotatsu_demo_mode.checks.finding import Level
-from kotatsu_demo_mode.checks.judge import CHECKS
+from kotatsu_demo_mode.check import CHECKS
+from kotatsu_demo_mode.checks.found import Level
 from kotatsu_demo_mode.cli import run
 from kotatsu_demo_mode.shell import Shell
 from kotatsu_demo_mode.terminal import Terminal
 from tests.gauges.real import served
 
-MODULES = sorted((ROOT / "operator/plugin/src/kotatsu_demo_mode/checks").glob("*.py"))
+PLUGIN = ROOT / "operator/plugin/src/kotatsu_demo_mode"
+MODULES = [PLUGIN / "check.py", *sorted((PLUGIN / "checks").glob("*.py"))]
 PAGES = {"web-1:8080/metrics": GAUGE}
 
 

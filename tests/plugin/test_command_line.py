@@ -9,10 +9,9 @@ from plugin.apiserver import ROOT
 from plugin.kit import demo_mode
 
 from kotatsu_demo_mode.api import Api, explain
-from kotatsu_demo_mode.cli import parser
+from kotatsu_demo_mode.cli import examples, parser
 from kotatsu_demo_mode.completion import candidates
 from kotatsu_demo_mode.errors import DemoModeError, NotFoundError
-from kotatsu_demo_mode.examples import EXAMPLES
 
 
 def next_words(*words: str) -> list[str]:
@@ -45,12 +44,12 @@ def test_completion_knows_the_windows_and_where_pools_come_after_them():
     assert next_words("window", "add", "--sch") == ["--schedule"]
 
 
-@pytest.mark.parametrize("command", EXAMPLES)
+@pytest.mark.parametrize("command", examples())
 def test_the_help_shows_the_examples(command: str, capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit) as ended:
         demo_mode(*command.split(), "--help")
     assert ended.value.code == 0
-    assert EXAMPLES[command].rstrip() in capsys.readouterr().out
+    assert examples()[command] in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -143,7 +142,7 @@ def test_a_busy_api_server_is_asked_again(monkeypatch: pytest.MonkeyPatch):
     answers = iter([(429, "storage is (re)initializing"), (200, '{"items": []}')])
     waited: list[float] = []
     api = Api(sleep=waited.append)
-    monkeypatch.setattr(api, "_answer", lambda _: next(answers))
+    monkeypatch.setattr(api, "_answer", lambda *_: next(answers))
     assert api.get("/api/v1/pods") == {"items": []}
     assert waited == [1.0]
 

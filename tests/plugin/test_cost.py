@@ -7,7 +7,6 @@ from plugin.kit import EVENINGS, NOW, PITCH, pool
 
 from kotatsu_demo_mode.cost import LambdaPrice, figures, gb_seconds, record, text
 from kotatsu_demo_mode.words import amount
-from kotatsu_operator.core.pool.spec import Platform
 
 SPENT = {"cost": {"currency": "JPY", "accrued": "12.5", "periodStart": "2026-10-31T15:00:00Z"}}
 USD = LambdaPrice(Decimal("0.0000041667"), Decimal(3008), "USD")
@@ -68,7 +67,7 @@ def test_the_figures_for_programs():
 
 
 def test_without_prices_it_says_what_to_set():
-    lines = text(figures(pool(platform=Platform(), windows=[PITCH]), NOW))
+    lines = text(figures(pool(priced=False, windows=[PITCH]), NOW))
     assert lines[-1] == "  (no prices are known: set the chart value prices)"
     assert lines[1].endswith(" -")
 

@@ -16,8 +16,7 @@ from plugin.kit import (
     write_manifest,
 )
 
-from kotatsu_demo_mode.chart import together
-from kotatsu_demo_mode.timeline import timeline
+from kotatsu_demo_mode.timeline import timeline, together
 
 CHECK = once("check", "2026-11-25T11:00", "2026-11-25T13:00", 2)
 LEAD = {"lead": "0s"}
@@ -35,7 +34,9 @@ def test_the_pods_of_all_pools_are_added_at_each_moment():
         timeline(p, NOW, NOW + timedelta(days=1))
         for p in (pool(windows=[PITCH], **LEAD), pool("auth", windows=[CHECK], **LEAD))
     ]
-    assert [(f"{s.begin:%H}", s.replicas) for s in together(day) if s.replicas] == [
+    assert [
+        (f"{s.begin:%H}", s.replicas) for s in together([t.stretches for t in day]) if s.replicas
+    ] == [
         ("01", 5),
         ("02", 7),
         ("03", 2),

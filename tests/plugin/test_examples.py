@@ -17,7 +17,7 @@ from plugin.conftest import Shell
 from plugin.setups import activator, deployment, service
 from plugin.setups import operator as operator_of_kotatsu
 
-from kotatsu_demo_mode.examples import EXAMPLES
+from kotatsu_demo_mode.cli import examples
 from kotatsu_operator.core.protocol import OPERATOR
 
 LIST = {"apiVersion": "v1", "kind": "List"}
@@ -40,7 +40,7 @@ def in_pages() -> list[str]:
     return found
 
 
-ALL = sorted({line for text in EXAMPLES.values() for line in commands(text)} | set(in_pages()))
+ALL = sorted({line for text in examples().values() for line in commands(text)} | set(in_pages()))
 # A rehearsal needs pods that run: tests/e2e/test_demo_mode.py has them. Here it gets as far as the
 # parser and the pool.
 RUN = [line for line in ALL if " rehearse " not in line]
@@ -116,7 +116,7 @@ def test_an_example_runs(api: Api, sh: Shell, line: str):
 
 
 def test_the_documentation_shows_every_command():
-    for command in EXAMPLES:
+    for command in examples():
         assert any(f"kubectl demo-mode {command}" in line for line in in_pages()), command
 
 

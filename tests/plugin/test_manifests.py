@@ -6,10 +6,7 @@ from typing import Any
 
 import pytest
 from plugin.apiserver import Api
-from plugin.kit import PITCH, cron, demo_mode, deployment, manifest, write_manifest
-
-from kotatsu_demo_mode.errors import DemoModeError
-from kotatsu_demo_mode.pools import template_of
+from plugin.kit import PITCH, cron, demo_mode, manifest, write_manifest
 
 YAML = """\
 # A Deployment tells what one pod requests.
@@ -182,11 +179,6 @@ def test_a_file_that_says_a_thing_twice_or_nothing_at_all_is_refused(
     assert (ran.code, ran.out) == (1, "")
     assert sentence in ran.err
     assert ran.err.count("\n") == 1
-
-
-def test_resources_that_are_none_are_named():
-    with pytest.raises(DemoModeError, match="Deployment voice: its resources are invalid"):
-        template_of(deployment(cpu="a quarter"))
 
 
 def test_a_file_that_is_missing_or_not_yaml_is_named(tmp_path: Path):

@@ -38,7 +38,6 @@ def test_the_report_for_people():
 def test_what_else_the_range_would_have_cost():
     ran = said(
         "report", "voice", "-o", "json", "--from", "2026-11-24T17:00", "--to", "2026-11-24T21:00",
-        "--lambda-price", "0.001", "--lambda-memory", "1024", "--lambda-currency", "USD",
         pools=[evening()],
     )  # fmt: skip
     others = ran.json[0]["alternatives"]
@@ -47,9 +46,6 @@ def test_what_else_the_range_would_have_cost():
     assert others["alwaysOn"] == pytest.approx(4 * 3 * price)
     # Two hours with pods, 4.5 pod-hours; and one pod for the other two.
     assert others["minScaleOne"] == pytest.approx((4.5 + 2) * price, abs=0.001)
-    # 2 for 90 minutes, 3 for 30.
-    assert others["lambda"]["episodes"] == pytest.approx(2 * 5.4 + 3 * 1.8)
-    assert others["lambda"]["alwaysOn"] == pytest.approx(3 * 14.4)
 
 
 def test_a_range_that_cuts_an_episode_counts_its_share_and_says_so():

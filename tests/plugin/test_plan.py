@@ -111,7 +111,10 @@ def test_a_start_that_the_clocks_skip_is_named(tmp_path: Path):
     pool = manifest(timeZone="Europe/Berlin", windows=[night])
     file = write_manifest(tmp_path / "p.json", pool)
     out = demo_mode("plan", "-f", file, "--from", "2026-03-29T00:00", "--days", "1").out
-    assert "the start does not exist on that day: clocks go forward, so it opens at 03:00" in out
+    assert (
+        "the start does not exist on that day: clocks go forward, so the window opens at 03:00"
+        in out
+    )
 
 
 def test_a_window_that_lies_wholly_in_a_gap_of_the_clock_is_named(tmp_path: Path):

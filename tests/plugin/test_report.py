@@ -1,13 +1,11 @@
 """The verdict of a rehearsal, and when one is refused."""
 
-from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 
 import pytest
 from plugin.kit import NOW, PITCH, pool
 
-from kotatsu_demo_mode.rehearse import refusal
+from kotatsu_demo_mode.rehearse import _text, refusal
 from kotatsu_demo_mode.stages import Answer, Report, has_failed, parking_state, rehearsed
 
 GOOD = Report(
@@ -16,8 +14,8 @@ GOOD = Report(
     window="final-pitch",
     replicas=5,
     cold=Answer(1.82, 200),
-    ready_seconds=14.2,
-    lead=timedelta(seconds=18),
+    ready=14.2,
+    lead=18.0,
     load=[Answer(0.1 + n / 100, 200) for n in range(20)],
     load_seconds=0.9,
     concurrency=4,
@@ -25,8 +23,8 @@ GOOD = Report(
 
 
 def test_a_good_rehearsal_in_words():
-    assert GOOD.passed
-    assert GOOD.text() == [
+    assert not GOOD.failures
+    assert list(_text({"voice": GOOD}, passed=True, many=False)) == [
         "voice: rehearsal of final-pitch",
         "  route      Service voice, from a pod in demo",
         "  cold wake  1.82 s",
@@ -44,20 +42,21 @@ def test_a_good_rehearsal_in_words():
     [
         ({"cold": Answer(45.0, 503)}, "the request to the sleeping pool was not answered: status"),
         ({"cold": Answer(1.0, 0, "ConnectionRefusedError: x")}, "not answered: ConnectionRefused"),
-        ({"ready_seconds": 30.0}, "final-pitch would have opened cold: the pods took 30.0 s"),
+        ({"ready": 30.0}, "final-pitch would have opened cold: the pods took 30.0 s"),
         ({"load": [Answer(0.1, 200), Answer(0.1, 500)]}, "1 of 2 requests failed, the first with"),
-        ({"max_p95": timedelta(milliseconds=200)}, "p95 was 0.280 s, above the limit of 0.2 s"),
+        ({"max_p95": 0.2}, "p95 was 0.280 s, above the limit of 0.2 s"),
     ],
 )
 def test_each_thing_that_would_have_gone_wrong_is_named(change: dict[str, Any], failure: str):
-    report = replace(GOOD, **change)
-    assert not report.passed
-    assert failure in report.text()[-1]
+    report = GOOD._replace(**change)
+    (named,) = report.failures
+    assert failure in named
+    assert list(_text({"voice": report}, passed=False, many=False))[-1] == f"  - {named}"
     assert report.record()["passed"] is False
 
 
 def test_slow_pods_matter_only_to_a_window():
-    assert replace(GOOD, window="", ready_seconds=30.0).passed
+    assert not GOOD._replace(window="", ready=30.0).failures
 
 
 IDLE = {"phase": "Asleep", "lastActive": "2026-11-24T20:59:30Z"}
@@ -102,8 +101,8 @@ def test_the_rehearsal_is_for_the_next_window():
 
 
 def test_a_rehearsal_of_a_parked_pool_says_how_long_its_requests_took():
-    report = replace(GOOD, cold=None, restored_seconds=0.61)
-    assert "  restored  0.6 s to full requests" in report.text()
+    report = GOOD._replace(cold=None, restored=0.61)
+    assert "  restored  0.6 s to full requests" in report.figures()
     assert report.record()["restored"] == {"seconds": 0.6}
     assert GOOD.record()["restored"] is None
 

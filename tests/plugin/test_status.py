@@ -13,7 +13,7 @@ WARM: dict[str, Any] = {"phase": "Warm", "readyReplicas": 5, "desiredReplicas": 
 
 
 def row(status: dict[str, Any], **spec: Any) -> dict[str, str]:
-    head, only = rows_of([pool(status=status, **spec)], NOW)
+    head, only = rows_of([pool(status=status, priced=bool(status), **spec)], NOW)
     return dict(zip(head, only, strict=True))
 
 

@@ -2,7 +2,6 @@
 
 import json
 from datetime import timedelta
-from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -150,12 +149,6 @@ def test_prices_of_the_chart_count_as_they_do_for_the_operator():
     on = demo_mode("on", "voice", "--for", "1h", "--replicas", "3", "--dry-run=client",
                    cluster=cluster)  # fmt: skip
     assert "3 pods, 6.00 JPY until then" in on.out
-
-
-def test_the_operators_price_of_a_pod_is_preferred_to_the_manifests():
-    status = asleep(cost={"currency": "EUR", "podPerHour": "7"})
-    made = pool(status=status)
-    assert (made.pod_price, made.currency) == (Decimal(7), "EUR")
 
 
 # --- a pool that cannot be read ---

@@ -16,7 +16,6 @@ from kotatsu_operator.core.decide.decide import decide
 from kotatsu_operator.core.plan.lead import LONGEST
 from kotatsu_operator.core.plan.plan import plan_at
 from kotatsu_operator.core.pool.decision import Observation
-from kotatsu_operator.core.pool.spec import Platform
 
 HOUR, SECOND = timedelta(hours=1), timedelta(seconds=1)
 SEEN = Observation(replicas=0, ready=0, pods=0)
@@ -156,7 +155,7 @@ def test_simultaneous_transitions_count_their_pods_once():
 
 def test_without_prices_or_requests_the_cost_is_unknown():
     window = once("a", "2026-11-25T10:00", "2026-11-25T12:00", 5)
-    made = pool(windows=[window], platform=Platform())
+    made = pool(windows=[window], priced=False)
     t = timeline(made, utc("2026-11-25T00:00"), utc("2026-11-26T00:00"))
     assert t.cost is None
     assert {c.cost for c in t.changes} == {None}

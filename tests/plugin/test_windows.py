@@ -8,7 +8,6 @@ from plugin.kit import EVENINGS, NOW, PITCH, pool
 
 from kotatsu_demo_mode.entries import Edit, Request, adding, removing
 from kotatsu_demo_mode.errors import DemoModeError
-from kotatsu_operator.core.pool.spec import Platform
 
 TEN = "2026-11-25T10:00"
 LAST_SUNDAY_OF_MARCH = datetime(2026, 3, 27, tzinfo=UTC)
@@ -101,7 +100,7 @@ def test_pods_that_run_anyway_are_not_paid_twice():
 
 
 def test_without_prices_it_says_that_the_price_is_unknown():
-    assert added(platform=Platform()).notes[0].endswith("5 pods, price unknown")
+    assert added(priced=False).notes[0].endswith("5 pods, price unknown")
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ BOUNDED: dict[tuple[str, str], tuple[int, tuple[str, ...]]] = {
     ("kotatsu_operator.core.formats", "_PART"): (16, ("0", "1.5", "1h", "0.")),
     ("kotatsu_operator.core.formats", "_WHOLE"): (16, ("0", "1.5", "1h", "0.")),
     # The first bytes of a connection: peek cuts them off.
-    ("kotatsu_operator.activator.http.peek", "_METHOD"): (21, ("A", "A ", "GET ")),
+    ("kotatsu_operator.activator.head", "_METHOD"): (21, ("A", "A ", "GET ")),
     # A visitor's message: LONGEST_MESSAGE.
     ("kotatsu_voice.talk.guard", "_INJECTION"): (
         500,

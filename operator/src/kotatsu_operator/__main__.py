@@ -13,14 +13,13 @@ from kotatsu_operator.controller.app import Operator, Options
 from kotatsu_operator.controller.feature import Feature
 from kotatsu_operator.core.pool.spec import Platform
 from kotatsu_operator.core.protocol import OPERATOR
-from kotatsu_operator.features.calendars.feature import Following
+from kotatsu_operator.features.calendars.feature import Calendars
 from kotatsu_operator.features.capacity import CapacityAhead, CapacityOptions
 from kotatsu_operator.features.console.app import ConsoleServer, create_console, own_names
 from kotatsu_operator.features.console.board import Board
 from kotatsu_operator.features.history import Histories
 from kotatsu_operator.features.knative.feature import Knative
-from kotatsu_operator.features.notices.feature import Notices
-from kotatsu_operator.features.notices.notifier import Notifier, NotifyMetrics
+from kotatsu_operator.features.notices.feature import Notices, Notifier
 from kotatsu_operator.features.parking.feature import ParkedPods
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.runtime.health import ApiMetrics, Checks, start_admin
@@ -40,11 +39,11 @@ def features_of(
     clock: Callable[[], datetime] = now,
 ) -> list[Feature]:
     """The optional features, in the order of their hooks."""
-    notifier = Notifier(settings.notifications, NotifyMetrics(registry), clock)
+    notifier = Notifier(settings.notifications, registry, clock)
     capacity = CapacityOptions(settings.capacity_image, settings.capacity_priority_class)
     return [
         Knative(settings.runtime, settings.knative_namespace),
-        Following(settings.calendar_folder, settings.calendars, registry, clock),
+        Calendars(settings.calendar_folder, settings.calendars, registry, clock),
         Histories(time.monotonic, board.remember if settings.console_port else None),
         CapacityAhead(capacity),
         Notices(notifier, timedelta(seconds=settings.override_warning)),

@@ -24,15 +24,14 @@ import uvloop
 from prometheus_client import CollectorRegistry, Gauge
 
 from kotatsu_operator.activator.app import Activator
-from kotatsu_operator.activator.cache.pool import pool_view
-from kotatsu_operator.activator.cache.ports import PodIdentity
-from kotatsu_operator.activator.endpoints.slices import slice_name
-from kotatsu_operator.activator.metrics import ActivatorMetrics
-from kotatsu_operator.activator.proxy.connection_limit import (
+from kotatsu_operator.activator.limits import (
     MOST_MEMORY,
     ConnectionLimit,
     raise_file_limit,
 )
+from kotatsu_operator.activator.metrics import ActivatorMetrics
+from kotatsu_operator.activator.pool import PodIdentity, pool_view
+from kotatsu_operator.activator.slices import slice_name
 from kotatsu_operator.core.protocol import LOOKED_AT
 from kotatsu_operator.runtime import health
 from kotatsu_operator.runtime.health import Checks, start_admin

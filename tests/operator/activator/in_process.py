@@ -5,13 +5,12 @@ from functools import partial
 
 from prometheus_client import CollectorRegistry
 
-from kotatsu_operator.activator.cache.namespace import View
-from kotatsu_operator.activator.cache.pool import pool_view
-from kotatsu_operator.activator.cache.ports import PodIdentity, Port
 from kotatsu_operator.activator.connections import Connections
-from kotatsu_operator.activator.context import Context
+from kotatsu_operator.activator.feature import Context
 from kotatsu_operator.activator.metrics import ActivatorMetrics
-from kotatsu_operator.activator.proxy.client import Client
+from kotatsu_operator.activator.namespace import View
+from kotatsu_operator.activator.pool import PodIdentity, Port, pool_view
+from kotatsu_operator.activator.splice import Client
 from tests.operator.cluster import FakeKube, deployment, eventually, pod, service, warm_pool
 
 ME = PodIdentity("demo", "activator-1", "uid-activator-1", ("127.0.0.1",), "node-a")

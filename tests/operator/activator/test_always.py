@@ -8,10 +8,9 @@ import pytest
 import uvicorn
 from serving import NO_TLS
 
-from kotatsu_operator.activator import connections
-from kotatsu_operator.activator.http.answers import PROBE_OK
-from kotatsu_operator.activator.proxy import registry as activity
-from kotatsu_operator.activator.wake import waker
+from kotatsu_operator.activator import connections, wake
+from kotatsu_operator.activator import registry as activity
+from kotatsu_operator.activator.head import PROBE_OK
 from tests.operator.activator.in_process import ActivatorFixture, Pod
 from tests.operator.cluster import activator_pod, eventually, service, warm_pool
 
@@ -30,7 +29,7 @@ def pool(phase="Warm", *, counted=False, **spec):
 @pytest.fixture
 async def activator(monkeypatch):
     """A warm pool on route Always: its Service selects nothing."""
-    monkeypatch.setattr(waker, "LOOK_EVERY", 0.02)
+    monkeypatch.setattr(wake, "LOOK_EVERY", 0.02)
     activator = ActivatorFixture()
     selectorless = service()
     del selectorless["spec"]["selector"]
@@ -86,13 +85,6 @@ async def test_a_warm_pool_is_reached_through_the_activator_and_its_connections_
     assert activator.kube.writes == []
 
 
-async def test_a_sleeping_one_is_woken_as_any(activator):
-    activator.see("WarmPool", pool("Asleep"))
-    await activator.starts_on_raise(ready=True)
-    assert (await activator.ask()).endswith(b"voice-1")
-    assert (activator.raises, len(activator.announcements)) == (1, 1)
-
-
 async def test_connections_are_spread_over_the_ready_pods_by_the_fewest(activator):
     for name in ("voice-1", "voice-2", "voice-3"):
         await activator.new_pod(name, ready=True)
@@ -100,16 +92,6 @@ async def test_connections_are_spread_over_the_ready_pods_by_the_fewest(activato
         reader, _ = await activator.send(LONG)
         await reader.readuntil(b"\r\n\r\n")
     assert [len(p.requests) for p in activator.pods] == [3, 3, 3]
-
-
-@pytest.mark.parametrize("target", ["http", "a number"])
-async def test_the_port_is_the_services_target_port_by_name_or_by_number(activator, target):
-    made = await activator.new_pod(ready=True)
-    port = {"name": "http", "port": 80, "targetPort": made.port if target != "http" else "http"}
-    changed = service("voice", port)
-    del changed["spec"]["selector"]
-    activator.see("Service", changed)
-    assert (await activator.ask()).endswith(b"voice-1")
 
 
 # --- activity ---
@@ -125,16 +107,6 @@ async def test_a_request_under_way_is_active_and_an_idle_connection_is_not(activ
     monkeypatch.setattr(activity, "MOVING_FOR", 0.0)
     assert activator.count("kotatsu_activator_active") == 0
     assert activator.count("kotatsu_activator_spliced") == 1
-
-
-async def test_a_request_whose_answer_takes_its_time_stays_active(activator, monkeypatch):
-    monkeypatch.setattr(activity, "MOVING_FOR", 0.02)
-    made = await activator.new_pod(ready=True)
-    made.silent = True
-    await activator.send()
-    await eventually(lambda: activator.connections.busy and not activator.connections.held)
-    await asyncio.sleep(0.1)
-    assert activator.count("kotatsu_activator_active") == 1
 
 
 async def test_the_last_byte_is_remembered_when_its_connection_has_gone(activator):
@@ -204,10 +176,13 @@ async def test_a_question_finds_a_quiet_connection_in_use_before_it_passes_on_wh
     await activator.ask()
     await asyncio.sleep(0.05)
     active = []
-    is_asked = activator.connections._announcements._is_asked
-    activator.connections._announcements._is_asked = lambda: (
-        active.append(activator.count("kotatsu_activator_active")) or is_asked()
-    )
+    is_asked = connections.Connections.is_asked.fget
+
+    def noted(pool):
+        active.append(activator.count("kotatsu_activator_active"))
+        return is_asked(pool)
+
+    monkeypatch.setattr(connections.Connections, "is_asked", property(noted))
     await one(reader, writer)
     assert (active, len(activator.announcements), len(made.requests)) == ([1], 1, 3)
 
@@ -230,33 +205,21 @@ async def test_the_end_of_a_client_that_waits_for_its_announcement_is_passed_on_
     assert len(made.requests) == 2
 
 
-async def test_an_open_connection_is_ended_with_the_answer_to_its_next_request(activator):
+@pytest.mark.parametrize("why", ["the pool goes down", "its pod goes", "the activator ends"])
+async def test_an_open_connection_is_ended_with_the_answer_to_its_next_request(activator, why):
     made = await keeper(activator)
     reader, writer = await activator.send(b"")
     await one(reader, writer)
-    activator.see("WarmPool", pool("Draining"))
+    if why == "the pool goes down":
+        activator.see("WarmPool", pool("Draining"))
+    elif why == "its pod goes":
+        await keeper(activator, "voice-2")
+        activator.see_pod(made, ready=True, terminating=True)
+    else:
+        activator.connections.leaving = True
     writer.write(GET)
     assert (await reader.read()).endswith(b"ok")
     assert b"Connection: close" in made.requests[-1]
-
-
-async def test_so_is_one_whose_pod_is_about_to_go_while_others_stay(activator):
-    made = await keeper(activator)
-    reader, writer = await activator.send(b"")
-    await one(reader, writer)
-    await keeper(activator, "voice-2")
-    activator.see_pod(made, ready=True, terminating=True)
-    writer.write(GET)
-    assert (await reader.read()).endswith(b"ok")
-
-
-async def test_so_is_every_one_of_an_activator_that_ends(activator):
-    await keeper(activator)
-    reader, writer = await activator.send(b"")
-    await one(reader, writer)
-    activator.connections.leaving = True
-    writer.write(GET)
-    assert (await reader.read()).endswith(b"ok")
 
 
 @pytest.mark.slow

@@ -7,13 +7,12 @@ from unittest.mock import Mock
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from kotatsu_operator.activator import app
+from kotatsu_operator.activator import app, publisher
 from kotatsu_operator.activator.app import Activator
-from kotatsu_operator.activator.cache.ports import PodIdentity
 from kotatsu_operator.activator.connections import Connections
-from kotatsu_operator.activator.endpoints import publisher
-from kotatsu_operator.activator.endpoints.slices import slice_name
 from kotatsu_operator.activator.metrics import ActivatorMetrics
+from kotatsu_operator.activator.pool import PodIdentity
+from kotatsu_operator.activator.slices import slice_name
 from tests.operator.cluster import (
     FakeKube,
     activator_pod,

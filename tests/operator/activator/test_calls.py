@@ -9,9 +9,9 @@ import grpc
 import pytest
 
 from kotatsu_operator.activator import connections as connections_module
-from kotatsu_operator.activator.proxy import client as client_module
+from kotatsu_operator.activator import splice as client_module
 from tests.operator.activator.in_process import ActivatorFixture, Pod
-from tests.operator.activator.test_always import GET, keeper, one
+from tests.operator.activator.test_always import GET, one
 from tests.operator.cluster import activator_pod, eventually, warm_pool
 
 pytestmark = pytest.mark.timeout(60)
@@ -74,24 +74,19 @@ def active(activator):
     return activator.count("kotatsu_activator_active")
 
 
-@pytest.mark.parametrize("how", HOW)
-async def test_a_quiet_transaction_keeps_its_pool_in_use_for_ten_minutes(activator, clock, how):
-    activator.see("WarmPool", pool(how=how))
+@pytest.mark.parametrize(
+    ("how", "spec", "minutes"),
+    [*((how, {}, 10) for how in HOW), ("Always", {"connectionIdleTimeout": "1h"}, 60)],
+)
+async def test_a_quiet_transaction_keeps_its_pool_in_use_for_ten_minutes_or_as_its_author_says(
+    activator, clock, how, spec, minutes
+):
+    activator.see("WarmPool", pool(how=how, **spec))
     await database(activator)
     await ask(*await activator.send(b""), BEGIN)
-    clock.now += 10 * MINUTE - 1
+    clock.now += minutes * MINUTE - 1
     assert active(activator) == 1
     clock.now += 1
-    assert active(activator) == 0
-
-
-async def test_for_as_long_as_its_author_says(activator, clock):
-    activator.see("WarmPool", pool(connectionIdleTimeout="1h"))
-    await database(activator)
-    await ask(*await activator.send(b""), BEGIN)
-    clock.now += 59 * MINUTE
-    assert active(activator) == 1
-    clock.now += MINUTE
     assert active(activator) == 0
 
 
@@ -114,13 +109,6 @@ async def test_a_call_that_is_not_answered_is_counted_by_itself(activator, clock
     assert active(activator) == 3
 
 
-async def test_an_idle_keep_alive_connection_of_http1_keeps_nothing_awake(activator, clock):
-    await keeper(activator)
-    await one(*await activator.send(b""))
-    clock.now += 3
-    assert active(activator) == 0
-
-
 async def test_a_stream_of_events_is_in_use_while_it_is_quiet(activator, clock):
     class Events(Pod):
         async def _serve(self, reader, writer):
@@ -135,16 +123,6 @@ async def test_a_stream_of_events_is_in_use_while_it_is_quiet(activator, clock):
     await one(*await activator.send(b""), GET)
     clock.now += 9 * MINUTE
     assert active(activator) == 1
-
-
-async def test_keepalives_keep_no_pool_awake_for_ever(activator, clock):
-    await database(activator)
-    reader, writer = await activator.send(b"")
-    await ask(reader, writer, BEGIN)
-    for _ in range(30):
-        clock.now += 30
-        await ask(reader, writer, PING)
-    assert active(activator) == 0
 
 
 async def test_on_the_way_down_a_keepalive_passes_unannounced_and_a_request_does_not(

@@ -5,10 +5,8 @@ from unittest.mock import Mock
 
 import pytest
 
-from kotatsu_operator.activator.http.answers import PROBE_OK
-from kotatsu_operator.activator.proxy import registry as activity
-from kotatsu_operator.activator.wake import announcements
-from kotatsu_operator.kube.errors import NotFoundError
+from kotatsu_operator.activator import registry as activity
+from kotatsu_operator.activator import wake
 from tests.operator.activator.in_process import ActivatorFixture
 from tests.operator.activator.test_always import GET, keeper, one
 from tests.operator.cluster import eventually, warm_pool
@@ -55,20 +53,22 @@ def answers_later(activator):
 # --- requests ---
 
 
-async def test_a_request_is_served_before_its_announcement_is_written(activator):
+async def test_a_request_is_served_before_its_announcement_begins_and_before_it_is_written(
+    activator, monkeypatch
+):
     made = await activator.new_pod(ready=True)
     answered = answers_later(activator)
     assert (await activator.ask()).endswith(b"voice-1")
-    assert (len(made.requests), activator.raises) == (1, 0)
     await announced(activator, 1)
-    answered.set()
-
-
-async def test_the_announcement_begins_after_a_request_is_forwarded(activator, monkeypatch):
-    monkeypatch.setattr(announcements, "ANNOUNCE_AFTER", 60.0)
-    await activator.new_pod(ready=True)
     assert (await activator.ask()).endswith(b"voice-1")
-    assert activator.announcements == []
+    assert (len(made.requests), activator.raises) == (2, 0)
+    answered.set()
+    await written(activator, 1)
+    monkeypatch.setattr(wake, "ANNOUNCE_AFTER", 60.0)
+    activator.see("WarmPool", pool("Warm"))
+    activator.see("WarmPool", pool("Parked"))
+    assert (await activator.ask()).endswith(b"voice-1")
+    assert len(activator.announcements) == 1
 
 
 async def test_the_next_connection_of_its_client_goes_straight_to_a_pod(activator):
@@ -88,7 +88,7 @@ async def test_one_announcement_is_enough_for_many_requests(activator):
 
 async def test_it_is_repeated_while_the_pool_stays_parked(activator, monkeypatch):
     await activator.new_pod(ready=True)
-    monkeypatch.setattr(announcements, "COVERS_FOR", 0.0)
+    monkeypatch.setattr(wake, "COVERS_FOR", 0.0)
     await activator.ask()
     await written(activator, 1)
     await activator.ask()
@@ -130,14 +130,6 @@ async def test_an_announcement_that_fails_is_given_up_when_the_pool_is_parked_no
     activator.see("WarmPool", pool(phase))
     await eventually(lambda: activator.connections._announcements.task.done())
     assert len(activator.announcements) == 1
-
-
-async def test_a_deleted_pool_is_announced_to_nobody_and_serves(activator):
-    await activator.new_pod(ready=True)
-    activator.see("WarmPool", pool(), "DELETED")
-    activator.kube.on("patch_status", Mock(side_effect=NotFoundError("gone")))
-    assert (await activator.ask()).endswith(b"voice-1")
-    await eventually(lambda: activator.connections._announcements.task.done())
 
 
 async def test_the_first_request_on_the_way_down_waits_for_an_announcement_of_its_own(activator):
@@ -191,11 +183,6 @@ async def test_a_probe_reaches_a_pod_and_announces_nothing(activator):
     assert (await reader.read()).endswith(b"ok")
     assert made.requests == [b"GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n"]
     assert activator.kube.writes == []
-
-
-async def test_without_a_pod_a_probe_is_answered_here(activator):
-    assert await activator.ask(PROBE) == PROBE_OK
-    assert activator.kube.calls == []
 
 
 # --- connections that stay here ---

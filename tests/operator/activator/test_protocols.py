@@ -15,7 +15,6 @@ from serving import NO_TLS
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import serve as serve_websocket
 
-from kotatsu_node.ports import free_ports
 from tests.e2e.h2server import H2Server
 from tests.operator.cluster import eventually, service
 
@@ -133,23 +132,16 @@ async def stub(activator, grpc_pod):
         yield channel
 
 
-async def test_a_grpc_call_wakes_a_pool_from_zero(activator, stub):
-    call = stub.unary_unary("/echo/Unary")
-    assert await asyncio.to_thread(call, b"warm", wait_for_ready=True) == b"WARM"
-    assert activator.raises == 1
-
-
-async def test_a_grpc_answer_is_streamed(activator, stub):
+async def test_a_grpc_call_wakes_a_pool_from_zero_also_if_it_is_streamed(activator, stub):
     def ask():
-        return list(stub.unary_stream("/echo/Down")(b"a b c", wait_for_ready=True))
+        return (
+            stub.unary_unary("/echo/Unary")(b"warm", wait_for_ready=True),
+            list(stub.unary_stream("/echo/Down")(b"a b c")),
+            stub.stream_unary("/echo/Up")(iter((b"a", b"b", b"c"))),
+        )
 
-    assert await asyncio.to_thread(ask) == [b"a", b"b", b"c"]
-
-
-async def test_a_grpc_request_is_streamed(activator, stub):
-    call = stub.stream_unary("/echo/Up")
-    parts = iter((b"a", b"b", b"c"))
-    assert await asyncio.to_thread(call, parts, wait_for_ready=True) == b"a b c"
+    assert await asyncio.to_thread(ask) == (b"WARM", [b"a", b"b", b"c"], b"a b c")
+    assert activator.raises == 1
 
 
 async def test_grpc_streams_both_ways_at_once(activator, stub):
@@ -333,18 +325,3 @@ async def test_eighty_clients_of_four_protocols_wake_one_pool_together(activator
         assert await asyncio.gather(*asked) == [True] * 80
         assert activator.raises == 1
         assert len(http1.requests) == 20
-
-
-async def test_a_pod_that_refuses_at_first_is_tried_until_it_accepts(activator):
-    [port] = free_ports(1)
-    activator.see_pod(Started(port), ready=True)
-    async with h2_client() as http:
-        url = f"http://127.0.0.1:{activator.port}/echo"
-        asked = asyncio.create_task(http.post(url, content=b"a"))
-        await eventually(lambda: activator.connections.held == 1)
-        await asyncio.sleep(0.05)
-        server = H2Server()
-        listening = await asyncio.start_server(server.serve, "127.0.0.1", port)
-        assert (await asked).content == b"a"
-    listening.close()
-    server.close()

@@ -1,35 +1,47 @@
 """Which pools can be acted on, and what people are told of the others."""
 
+from functools import partial
+
 import pytest
+from rows import each
 
 from kotatsu_operator.controller.cache import Cache
 from kotatsu_operator.controller.deployment import SCALED
 from kotatsu_operator.controller.target import accept
 from kotatsu_operator.core.budget.limit import Ends
+from kotatsu_operator.core.pool.spec import BUILT_IN, ScaledKind
 from tests.operator.cluster import (
-    NAMESPACE,
     VOICE,
     deployment,
     horizontal_pod_autoscaler,
+    keep,
     native_slice,
     owned,
+    pod,
+    published,
     service,
     warm_pool,
 )
-from tests.operator.controller.test_cache import published
+
+ROLLOUT = ScaledKind("argoproj.io/v1alpha1", "Rollout", "rollouts")
+
+
+def cache_of(*objects):
+    """What there is: besides these, a Deployment and a Service of the pool's name."""
+    cache = Cache(scaled={**BUILT_IN, "Rollout": ROLLOUT})
+    keep(cache, deployment(), service(), *objects)
+    return cache
 
 
 @pytest.fixture
 def cache():
-    cache = Cache()
-    cache.keep_workload("Deployment", deployment())
-    cache.keep_service(service())
-    return cache
+    return cache_of()
 
 
-def judge(cache, pool):
-    cache.keep_pool(pool)
-    return accept((NAMESPACE, pool["metadata"]["name"]), pool, cache, SCALED)
+def judge(cache, made):
+    keep(cache, made)
+    meta = made["metadata"]
+    return accept((meta["namespace"], meta["name"]), made, cache, SCALED)
 
 
 STILL = {
@@ -49,191 +61,60 @@ STILL = {
 """By reason: whether the pods of a refused pool are charged, and what may still be done to them."""
 
 
-def refusal(cache, pool):
+def refusal(cache, made):
     """Why a pool is refused; None for one that is accepted."""
-    refused = judge(cache, pool)[1]
+    refused = judge(cache, made)[1]
     if refused is not None and refused.reason in STILL:
         assert (refused.counts, refused.ends) == STILL[refused.reason], refused.reason
     return refused
 
 
-def twin(name, since):
+def of(made, meta=None, **spec):
+    """An object with other fields; those of None are left out."""
+    fields = {k: v for k, v in (made["spec"] | spec).items() if v is not None}
+    return made | {"spec": fields, "metadata": made["metadata"] | (meta or {})}
+
+
+def pool_of(kind, version="apps/v1", **spec):
+    return warm_pool(targetRef={"apiVersion": version, "kind": kind, "name": "voice"}, **spec)
+
+
+of_rollout = partial(pool_of, "Rollout", ROLLOUT.api_version)
+always = partial(warm_pool, route="Always")
+
+
+def stateful_set(**spec):
+    return of(deployment(replicas=2), **spec) | {"kind": "StatefulSet"}
+
+
+def rollout(text="app=voice", **spec):
+    status = {"selector": text, "observedGeneration": "1"}
+    return of(deployment(replicas=2), **spec) | {"kind": "Rollout", "status": status}
+
+
+def twin(name, since="2026-11-25T08:00:00Z"):
     """Another pool for the same Deployment."""
-    made = warm_pool(name)
+    made = pool_of("Deployment") | {"metadata": warm_pool(name)["metadata"]}
     made["metadata"]["creationTimestamp"] = since
-    made["spec"]["targetRef"]["name"] = "voice"
     return made
 
 
-def test_a_pool_with_a_target_of_its_own_is_accepted(cache):
-    target, refused = judge(cache, warm_pool(maxReplicas=4))
-    assert refused is None
-    assert target.spec.max_replicas == 4
-    assert target.workload is cache.workloads[VOICE]
-
-
-@pytest.mark.parametrize(
-    ("spec", "said"),
-    [
-        ({"timeZone": "Mars/Base"}, "Mars/Base"),
-        ({"windows": [{"name": "w", "schedule": "* *", "duration": "1h", "replicas": 1}]}, "w"),
-        ({"budget": {"limit": "cheap"}}, "cheap"),
-    ],
-)
-def test_what_the_schema_cannot_see_is_refused_with_a_sentence(cache, spec, said):
-    judged = refusal(cache, warm_pool(**spec))
-    assert judged.reason == "InvalidSpec"
-    assert judged.message.startswith("spec.")
-    assert said in judged.message
-
-
-def test_a_missing_target_is_named_with_its_namespace(cache):
-    cache.workloads.clear()
-    judged = refusal(cache, warm_pool())
-    assert judged.reason == "TargetNotFound"
-    assert "Deployment voice in namespace demo" in judged.message
-
-
-@pytest.mark.parametrize("name", ["kotatsu-operator", "kotatsu-activator"])
-def test_kotatsu_itself_is_no_target(cache, name):
-    cache.keep_workload("Deployment", deployment(name))
-    judged = refusal(cache, warm_pool(name))
-    assert judged.reason == "TargetIsKotatsu"
-    assert f"Deployment {name} is Kotatsu itself" in judged.message
-
-
-@pytest.mark.parametrize("component", ["operator", "activator"])
-def test_kotatsu_under_another_name_is_no_target_either(cache, component):
-    own = deployment("platform")
+def own(component):
+    """A Deployment of Kotatsu under another name."""
     labels = {"app.kubernetes.io/name": "kotatsu", "app.kubernetes.io/component": component}
-    own["spec"]["template"]["metadata"]["labels"] |= labels
-    cache.keep_workload("Deployment", own)
-    judged = refusal(cache, warm_pool("platform"))
-    assert judged.reason == "TargetIsKotatsu"
+    made = deployment("platform")
+    made["spec"]["template"]["metadata"]["labels"] |= labels
+    return made
 
 
-def test_of_two_pools_with_one_target_the_older_has_it(cache):
-    old, young = twin("zz", "2026-11-25T08:00:00Z"), twin("aa", "2026-11-25T09:00:00Z")
-    cache.keep_pool(old)
-    judged = refusal(cache, young)
-    assert judged.reason == "TargetClaimed"
-    assert "older WarmPool zz" in judged.message
-    assert refusal(cache, old) is None
+def scaler(name="voice", target="voice", kind="Deployment", **meta):
+    made = of(horizontal_pod_autoscaler(name, target), meta)
+    made["spec"]["scaleTargetRef"] = made["spec"]["scaleTargetRef"] | {"kind": kind}
+    return made
 
 
-def test_of_two_pools_of_the_same_second_the_first_by_name_has_it(cache):
-    pools = [twin(name, "2026-11-25T08:00:00Z") for name in ("aa", "bb")]
-    for pool in pools:
-        cache.keep_pool(pool)
-    first, second = (refusal(cache, pool) for pool in pools)
-    assert first is None
-    assert second is not None
-
-
-def test_when_the_older_pool_is_deleted_the_other_has_the_target(cache):
-    old, young = twin("zz", "2026-11-25T08:00:00Z"), twin("aa", "2026-11-25T09:00:00Z")
-    cache.keep_pool(old)
-    cache.keep_pool(young)
-    del cache.pools[NAMESPACE, "zz"]
-    assert refusal(cache, young) is None
-
-
-# --- the Service ---
-
-
-def serving(cache, **spec):
-    """The Service voice, changed."""
-    made = service()
-    made["spec"] |= spec
-    cache.keep_service(made)
-
-
-@pytest.mark.parametrize(
-    ("change", "route", "reason", "said"),
-    [
-        ({"clusterIP": "None"}, "Auto", "ServiceHeadless", "name a Service with a cluster IP"),
-        (
-            {"type": "ExternalName", "externalName": "x.example"},
-            "Auto",
-            "ServiceExternalName",
-            "name a ClusterIP Service",
-        ),
-        ({"ports": []}, "Auto", "ServiceWithoutTCP", "has no TCP port"),
-        (
-            {"ports": [{"port": 53, "protocol": "UDP"}]},
-            "Auto",
-            "ServiceWithoutTCP",
-            "has no TCP port",
-        ),
-        ({"selector": None}, "Auto", "ServiceHasNoSelector", "or set route: Always"),
-        ({"selector": {"app": "x"}}, "Auto", "ServiceSelectsOthers", "selects app=x, but"),
-        ({"selector": {"app": "x"}}, "Always", "ServiceSelectsOthers", "selects app=x, but"),
-    ],
-)
-def test_a_service_that_cannot_wake_is_refused_with_a_sentence(cache, change, route, reason, said):
-    serving(cache, **change)
-    judged = refusal(cache, warm_pool(route=route))
-    assert judged.reason == reason
-    assert judged.message.startswith("Service voice ")
-    assert said in judged.message
-
-
-@pytest.mark.parametrize(
-    ("metadata", "by"),
-    [
-        (
-            {"managedFields": [owned("selector", "kustomize-controller", operation="Apply")]},
-            "kustomize-controller",
-        ),
-        (
-            {"ownerReferences": [{"kind": "Cluster", "name": "db", "controller": True}]},
-            "Cluster db",
-        ),
-    ],
-)
-def test_route_always_leaves_a_selector_that_a_program_writes_and_names_it(cache, metadata, by):
-    made = service()
-    made["metadata"] |= metadata
-    cache.keep_service(made)
-    judged = refusal(cache, warm_pool(route="Always"))
-    assert judged.reason == "SelectorContested"
-    assert judged.message.startswith(f"{by} writes the selector of Service voice")
-    assert "add `kotatsu.dev/route: Always` to spec.selector in its manifest" in judged.message
-    assert refusal(cache, warm_pool()) is None
-    made["spec"]["selector"]["kotatsu.dev/route"] = "Always"
-    cache.keep_service(made)
-    assert refusal(cache, warm_pool(route="Always")) is None
-
-
-def test_route_always_takes_a_selector_that_kubectl_applies_and_waits_for_its_endpoints(cache):
-    made = service()
-    made["metadata"]["managedFields"] = [owned("selector", "kubectl", operation="Apply")]
-    cache.keep_service(made)
-    cache.keep_slice(native_slice(True))
-    assert refusal(cache, warm_pool(route="Always")) is None
-
-
-@pytest.mark.parametrize(
-    ("change", "route"),
-    [
-        ({"selector": None}, "Always"),
-        ({"ports": [{"port": 53, "protocol": "UDP"}, {"port": 53}]}, "Auto"),
-        ({"sessionAffinity": "ClientIP"}, "Auto"),
-        ({"type": "LoadBalancer"}, "Auto"),
-        ({"selector": {"app": "voice", "rollouts-pod-template-hash": "7d4b"}}, "Auto"),
-    ],
-)
-def test_a_service_that_can_wake_is_accepted(cache, change, route):
-    serving(cache, **change)
-    assert refusal(cache, warm_pool(route=route)) is None
-
-
-def always(cache, *slices):
-    """How a pool on route Always is judged whose Service has these slices."""
-    serving(cache, selector=None)
-    for obj in slices:
-        cache.keep_slice(obj)
-    return refusal(cache, warm_pool(route="Always"))
+def owner(kind, name):
+    return {"ownerReferences": [{"kind": kind, "name": name, "controller": True}]}
 
 
 def mirrored(*ready):
@@ -250,148 +131,223 @@ def by_hand():
     return made
 
 
-@pytest.mark.parametrize(
-    ("obj", "said"),
-    [
-        (native_slice(True), "managed by endpointslice-controller.k8s.io, so"),
-        (native_slice(False), "create the Service anew"),
-        (mirrored(True), "delete that EndpointSlice and Endpoints voice"),
-        (by_hand(), "in EndpointSlice voice-native-ipv4, so connections would bypass"),
-    ],
-    ids=["left behind by a selector", "and not ready", "mirrored", "by hand"],
+OPEN = of(service(), selector=None)
+DELETES = {"whenScaled": "Delete", "whenDeleted": "Retain"}
+UDP = {"port": 53, "protocol": "UDP"}
+HOW_KEDA = (
+    "kubectl annotate scaledobject orders -n demo --overwrite autoscaling.keda.sh/paused=true"
 )
-def test_on_route_always_a_service_with_endpoints_of_others_is_refused(cache, obj, said):
-    judged = always(cache, obj)
-    assert judged.reason == "ServiceHasEndpoints"
+
+
+@each(
+    "objects, made, reason, said",
+    [
+        # What the schema cannot see.
+        ([], warm_pool(timeZone="Mars/Base"), "InvalidSpec", "spec.timeZone"),
+        ([], warm_pool(timeZone="Mars/Base"), "InvalidSpec", "Mars/Base"),
+        ([], warm_pool(windows=[{"name": "w", "schedule": "* *", "duration": "1h", "replicas": 1}]),
+         "InvalidSpec", "spec.windows"),
+        ([], warm_pool(budget={"limit": "cheap"}), "InvalidSpec", "cheap"),
+        # The target.
+        ([], warm_pool("web"), "TargetNotFound", "Deployment web in namespace demo"),
+        ([own("operator")], warm_pool("platform"), "TargetIsKotatsu", "is Kotatsu itself"),
+        ([own("activator")], warm_pool("platform"), "TargetIsKotatsu", "is Kotatsu itself"),
+        ([twin("zz")], twin("aa", "2026-11-25T09:00:00Z"), "TargetClaimed", "older WarmPool zz"),
+        ([twin("aa")], twin("bb"), "TargetClaimed", "older WarmPool aa"),
+        ([stateful_set(persistentVolumeClaimRetentionPolicy=DELETES)], pool_of("StatefulSet"),
+         "ClaimsDeleted", "whenScaled to Retain"),
+        ([], pool_of("Rollout", "argoproj.io/v1"), "KindNotPermitted",
+         "{apiVersion: argoproj.io/v1, kind: Rollout, resource: …}"),
+        ([], pool_of("Fleet", "agones.dev/v1"), "KindNotPermitted", "chart value `targets`"),
+        ([rollout("app in (a, b)", selector={})], of_rollout(), "TargetHasNoSelector", ""),
+        # The Service.
+        ([], warm_pool(service="web"), "ServiceNotFound", "no Service web in namespace demo"),
+        ([of(service(), clusterIP="None")], warm_pool(), "ServiceHeadless",
+         "Service voice is headless"),
+        ([of(service(), type="ExternalName", externalName="x.example")], warm_pool(),
+         "ServiceExternalName", "name a ClusterIP Service"),
+        ([of(service(), ports=[])], warm_pool(), "ServiceWithoutTCP", "has no TCP port"),
+        ([of(service(), ports=[UDP])], warm_pool(), "ServiceWithoutTCP", "has no TCP port"),
+        ([OPEN], warm_pool(), "ServiceHasNoSelector", "or set route: Always"),
+        ([of(service(), selector={"app": "x"})], warm_pool(), "ServiceSelectsOthers",
+         "selects app=x, but"),
+        ([of(service(), selector={"app": "x"})], always(), "ServiceSelectsOthers",
+         "selects app=x, but"),
+        ([of(service(), publishNotReadyAddresses=True)], warm_pool(), "ServicePublishesNotReady",
+         ""),
+        ([deployment("other"), twin("zz")], warm_pool("other", service="voice"), "ServiceClaimed",
+         "older WarmPool zz"),
+        ([OPEN, native_slice(True)], always(), "ServiceHasEndpoints",
+         "managed by endpointslice-controller.k8s.io, so"),
+        ([OPEN, native_slice(False)], always(), "ServiceHasEndpoints", "create the Service anew"),
+        ([OPEN, mirrored(True)], always(), "ServiceHasEndpoints",
+         "delete that EndpointSlice and Endpoints voice"),
+        ([OPEN, by_hand()], always(), "ServiceHasEndpoints",
+         "in EndpointSlice voice-native-ipv4, so connections would bypass"),
+        # The autoscaler.
+        ([scaler(**owner("Scaler", "v"))], warm_pool(), "ForeignAutoscaler",
+         "belongs to Scaler v"),
+        ([scaler(labels={"app.kubernetes.io/managed-by": "keda-operator"})], warm_pool(),
+         "ForeignAutoscaler", "belongs to KEDA"),
+        ([scaler(**owner("ScaledObject", "orders"))], warm_pool(), "ForeignAutoscaler", HOW_KEDA),
+        ([scaler("one"), scaler("two")], warm_pool(), "TwoAutoscalers", "one and two"),
+        # The order.
+        ([], warm_pool(dependsOn=["db"]), "DependencyNotFound", "no WarmPool db in namespace demo"),
+        ([], warm_pool(dependsOn=["voice"]), "DependencyCycle", "(voice → voice)"),
+        ([warm_pool("api", dependsOn=["db"]), warm_pool("db", dependsOn=["voice"])],
+         warm_pool(dependsOn=["api"]), "DependencyCycle", "(voice → api → db → voice)"),
+    ],
+)  # fmt: skip
+def test_a_pool_that_cannot_be_used_is_refused_with_a_sentence(objects, made, reason, said):
+    judged = refusal(cache_of(*objects), made)
+    assert judged is not None
+    assert judged.reason == reason
     assert said in judged.message
 
 
-@pytest.mark.parametrize(
-    "obj",
-    [native_slice(), native_slice(True, of="other"), published("activator-1", 5)],
-    ids=["none in it", "another Service's", "an activator's"],
-)
-def test_on_route_always_a_service_without_endpoints_of_others_is_accepted(cache, obj):
-    assert always(cache, obj) is None
+@each(
+    "why, objects, made",
+    [
+        ("the older pool", [twin("bb", "2026-11-25T09:00:00Z")], twin("zz")),
+        ("the first by name", [twin("bb")], twin("aa")),
+        ("no selector, on route Always", [OPEN], always()),
+        ("TCP beside UDP", [of(service(), ports=[UDP, {"port": 53}])], warm_pool()),
+        ("sticky", [of(service(), sessionAffinity="ClientIP")], warm_pool()),
+        ("a load balancer", [of(service(), type="LoadBalancer")], warm_pool()),
+        ("as Argo Rollouts select",
+         [of(service(), selector={"app": "voice", "rollouts-pod-template-hash": "7"})],
+         warm_pool()),
+        ("an unnamed port", [service("voice", {"port": 80, "targetPort": 8080})], warm_pool()),
+        ("the same number", [service("voice", {"port": 80})], warm_pool()),
+        ("several ports",
+         [service("voice", {"name": "http", "port": 80, "targetPort": "http"},
+                  {"name": "grpc", "port": 90, "targetPort": 9000}, {"name": "dns"} | UDP)],
+         warm_pool()),
+        ("early pods without a selector", [of(OPEN, publishNotReadyAddresses=True)], always()),
+        ("a slice with no endpoint", [OPEN, native_slice()], always()),
+        ("another Service's", [OPEN, native_slice(True, of="other")], always()),
+        ("an activator's", [OPEN, published("activator-1", 5)], always()),
+        ("Kubernetes' own, on route Auto", [native_slice(True)], warm_pool()),
+        ("that kubectl applies, and waits for its endpoints",
+         [of(service(), {"managedFields": [owned("selector", "kubectl", operation="Apply")]}),
+          native_slice(True)], always()),
+        ("depends on one that is there", [warm_pool("db")], warm_pool(dependsOn=["db"])),
+    ],
+)  # fmt: skip
+def test_a_pool_that_can_be_used_is_accepted(why, objects, made):
+    assert refusal(cache_of(*objects), made) is None, why
 
 
-def test_a_pool_is_accepted_again_once_the_endpoints_of_others_are_gone(cache):
-    assert always(cache, mirrored(True)) is not None
-    assert always(cache, mirrored()) is None
+def test_a_pool_with_a_target_of_its_own_is_accepted(cache):
+    target, refused = judge(cache, warm_pool(maxReplicas=4))
+    assert refused is None
+    assert target.spec.max_replicas == 4
+    assert target.workload is cache.workloads[VOICE]
 
 
-def test_on_route_auto_the_endpoints_are_kubernetes_own(cache):
-    cache.keep_slice(native_slice(True))
+@pytest.mark.parametrize("name", ["kotatsu-operator", "kotatsu-activator"])
+def test_kotatsu_itself_is_no_target(cache, name):
+    keep(cache, deployment(name))
+    judged = refusal(cache, warm_pool(name))
+    assert judged.reason == "TargetIsKotatsu"
+    assert f"Deployment {name} is Kotatsu itself" in judged.message
+
+
+def test_a_pool_is_judged_each_time_by_what_there_is_now(cache):
+    """Each refusal ends when its reason does."""
+    old, young = twin("zz"), twin("aa", "2026-11-25T09:00:00Z")
+    keep(cache, old, young)
+    assert refusal(cache, young).reason == "TargetClaimed"
+    cache.forget_pool(("demo", "zz"))
+    assert refusal(cache, young) is None
+    cache = cache_of(OPEN, mirrored(True))
+    assert refusal(cache, always()).reason == "ServiceHasEndpoints"
+    keep(cache, mirrored())
+    assert refusal(cache, always()) is None
+    cache.forget_service(VOICE)
+    assert refusal(cache, always()).reason == "ServiceNotFound"
+    keep(cache, OPEN)
+    assert refusal(cache, always()) is None
+
+
+@each(
+    "meta, by",
+    [
+        ({"managedFields": [owned("selector", "kustomize-controller", operation="Apply")]},
+         "kustomize-controller"),
+        (owner("Cluster", "db"), "Cluster db"),
+    ],
+)  # fmt: skip
+def test_route_always_leaves_a_selector_that_a_program_writes_and_names_it(meta, by):
+    made = of(service(), meta)
+    cache = cache_of(made)
+    judged = refusal(cache, always())
+    assert judged.reason == "SelectorContested"
+    assert judged.message.startswith(f"{by} writes the selector of Service voice")
+    assert "add `kotatsu.dev/route: Always` to spec.selector in its manifest" in judged.message
     assert refusal(cache, warm_pool()) is None
+    keep(cache, of(made, selector=made["spec"]["selector"] | {"kotatsu.dev/route": "Always"}))
+    assert refusal(cache, always()) is None
 
 
-@pytest.mark.parametrize("route", ["Auto", "Always"])
-def test_the_service_of_the_api_server_is_refused_whatever_has_been_seen(cache, route):
-    made, obj = warm_pool(route=route, service="kubernetes"), service("kubernetes")
-    made["metadata"]["namespace"] = obj["metadata"]["namespace"] = "default"
-    target = deployment()
-    target["metadata"]["namespace"] = "default"
-    del obj["spec"]["selector"]
-    cache.keep_workload("Deployment", target)
-    cache.keep_service(obj)
-    cache.keep_pool(made)
-    _, judged = accept(("default", "voice"), made, cache, SCALED)
+@each("route", ["Auto", "Always"])
+def test_the_service_of_the_api_server_is_refused_whatever_has_been_seen(route):
+    there = {"namespace": "default"}
+    objects = of(deployment(), there), of(service("kubernetes"), there, selector=None)
+    made = of(warm_pool(route=route, service="kubernetes"), there)
+    judged = refusal(cache_of(*objects), made)
     assert judged.reason == "ServiceHasEndpoints"
     assert "API server" in judged.message
 
 
-def test_a_service_that_is_deleted_and_made_again_is_judged_each_time(cache):
-    cache.services.clear()
-    refused = refusal(cache, warm_pool())
-    assert refused.reason == "ServiceNotFound"
-    assert "no Service voice in namespace demo" in refused.message
-    cache.keep_service(service())
-    assert refusal(cache, warm_pool()) is None
-
-
-def test_of_two_pools_with_one_service_the_older_has_it(cache):
-    cache.keep_workload("Deployment", deployment("other"))
-    cache.keep_pool(twin("zz", "2026-11-25T08:00:00Z"))
-    young = warm_pool("other", service="voice")
-    judged = refusal(cache, young)
-    assert judged.reason == "ServiceClaimed"
-    assert "older WarmPool zz" in judged.message
-
-
-# --- the autoscaler ---
-
-
-def scaled_by(cache, name="voice", **meta):
-    made = horizontal_pod_autoscaler(name)
-    made["metadata"] |= meta
-    cache.keep_autoscaler(made)
-    return made
-
-
-def test_a_persons_autoscaler_comes_with_the_target(cache):
-    made = scaled_by(cache)
-    target, refused = judge(cache, warm_pool())
-    assert refused is None
-    assert target.autoscalers == [made]
-
-
-@pytest.mark.parametrize(
-    ("meta", "owner"),
-    [
-        (
-            {"ownerReferences": [{"kind": "Scaler", "name": "v", "controller": True}]},
-            "Scaler v",
-        ),
-        ({"labels": {"app.kubernetes.io/managed-by": "keda-operator"}}, "KEDA"),
-    ],
-)
-def test_an_autoscaler_of_another_program_is_refused_with_a_sentence(cache, meta, owner):
-    scaled_by(cache, **meta)
-    judged = refusal(cache, warm_pool())
-    assert judged.reason == "ForeignAutoscaler"
-    assert f"belongs to {owner}" in judged.message
-
-
-def test_two_autoscalers_on_one_target_are_refused_by_name(cache):
-    scaled_by(cache, "one")
-    scaled_by(cache, "two")
-    judged = refusal(cache, warm_pool())
-    assert judged.reason == "TwoAutoscalers"
-    assert "one and two" in judged.message
-    cache.services.clear()
+def test_of_several_reasons_the_first_is_told_and_the_strictest_end_counts(cache):
+    keep(cache, scaler("one"), scaler("two"))
+    cache.forget_service(VOICE)
     both = judge(cache, warm_pool())[1]
-    assert (both.reason, both.ends) == ("ServiceNotFound", Ends.NOTHING), "the stricter end"
+    assert (both.reason, both.ends) == ("ServiceNotFound", Ends.NOTHING)
 
 
-def test_an_autoscaler_of_something_else_does_not_matter(cache):
-    of_another_kind, of_another_name = scaled_by(cache), scaled_by(cache, "elsewhere")
-    of_another_kind["spec"]["scaleTargetRef"]["kind"] = "StatefulSet"
-    of_another_name["spec"]["scaleTargetRef"]["name"] = "other"
-    for changed in (of_another_kind, of_another_name):
-        cache.keep_autoscaler(changed)
+def test_a_persons_autoscaler_comes_with_the_target_and_no_other(cache):
+    keep(cache, scaler("a", kind="StatefulSet"), scaler("b", "other"))
     target, refused = judge(cache, warm_pool())
+    assert (refused, target.autoscalers) == (None, [])
+    mine = scaler()
+    keep(cache, mine)
+    assert judge(cache, warm_pool())[0].autoscalers == [mine]
+
+
+# --- other kinds ---
+
+
+def test_a_stateful_set_is_accepted_with_its_pods_and_its_scale():
+    cache = Cache()
+    keep(cache, service(), stateful_set())
+    target, refused = judge(cache, pool_of("StatefulSet"))
     assert refused is None
-    assert target.autoscalers == []
+    assert (target.place, target.replicas) == (("demo", "StatefulSet/voice"), 2)
+    assert list(cache.keep_pod(pod())) == [target.key]
+    assert cache.target_pods("demo", target.selector)
+    assert refusal(cache, warm_pool()).reason == "TargetNotFound"
 
 
-def depending(name, *others):
-    return warm_pool(name, dependsOn=list(others))
+@each("made", [rollout(), rollout(template=None, selector=None)])
+def test_a_rollout_is_accepted_also_by_the_selector_in_its_status(made):
+    """Argo Rollouts can take their template from a Deployment (workloadRef)."""
+    target, refused = judge(cache_of(made), of_rollout())
+    assert refused is None
+    assert (target.replicas, target.selector) == (2, {"matchLabels": {"app": "voice"}})
 
 
-def test_a_pool_that_depends_on_a_missing_one_is_told_its_name(cache):
-    cache.keep_pool(depending("voice", "db"))
-    judged = refusal(cache, depending("voice", "db"))
-    assert judged.reason == "DependencyNotFound"
-    assert "no WarmPool db in namespace demo" in judged.message
-    cache.keep_pool(warm_pool("db"))
-    assert refusal(cache, depending("voice", "db")) is None
+def test_a_kind_that_is_not_listed_yet_is_unknown_and_not_missing(cache):
+    cache.is_awaited = lambda namespace, kind: (namespace, kind) == ("demo", "Rollout")
+    assert judge(cache, of_rollout())[0].is_unknown
+    assert not judge(cache, pool_of("StatefulSet"))[0].is_unknown
 
 
-@pytest.mark.parametrize("others", [["voice"], ["api"]])
-def test_a_pool_that_depends_on_itself_is_shown_the_way(cache, others):
-    for pool in (depending("voice", *others), depending("api", "db"), depending("db", "voice")):
-        cache.keep_pool(pool)
-    judged = refusal(cache, depending("voice", *others))
-    assert judged.reason == "DependencyCycle"
-    way = "voice → voice" if others == ["voice"] else "voice → api → db → voice"
-    assert f"({way})" in judged.message
+def test_an_autoscaler_belongs_to_the_kind_that_it_names(cache):
+    keep(cache, rollout())
+    made = scaler(kind="Rollout")
+    judge(cache, of_rollout())
+    assert list(cache.keep_autoscaler(made)) == [VOICE]
+    assert judge(cache, of_rollout())[0].autoscalers == [made]
+    assert judge(cache, warm_pool("other"))[0].autoscalers == []

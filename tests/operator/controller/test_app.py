@@ -18,16 +18,17 @@ from tests.operator.cluster import (
     VOICE,
     FakeKube,
     activator_pod,
+    config_map,
     crashed,
     deployment,
     eventually,
     forbidden,
     pod,
+    published,
     service,
     warm_pool,
 )
-from tests.operator.controller.test_cache import published
-from tests.operator.controller.test_records import config_map, replicas
+from tests.operator.controller.test_restore import replicas
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -43,18 +43,6 @@ async def test_pods_without_prices_show_no_cost():
     assert day.metric("kotatsu_cost_accrued", currency="JPY") is None
 
 
-async def test_the_prices_are_those_of_the_chart():
-    day = Day.begin(t("10:00"), windows=[once("w", "10:00", "11:00", 1)])
-    day.prices = parse_table({"currency": "EUR", "cpuHour": "0.6"})
-    day.container = {"resources": {"requests": {"cpu": "1"}}}
-    day.restart()
-    await day.until(t("10:10"))
-    assert (day.status["cost"]["currency"], day.status["cost"]["ratePerHour"]) == (
-        "EUR",
-        "0.600000",
-    )
-
-
 async def test_a_sleeping_pool_is_foreseen_by_its_targets_template():
     day = Day.begin(t("08:00"), windows=[once("w", "10:00", "11:00", 2)], prices=PRICES)
     container = {"resources": {"requests": {"cpu": "500m"}}}

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from kotatsu_operator.activator.wake import waker as wake
+from kotatsu_operator.activator import wake
 from tests.operator import day as days
 from tests.operator.activator.in_process import GET, READYZ, ActivatorFixture
 from tests.operator.cluster import VOICE

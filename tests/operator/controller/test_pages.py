@@ -10,15 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
+from rows import each
 
 from kotatsu_operator.controller import pages
 from kotatsu_operator.controller.demand import PodAnswer, Scraper
-from kotatsu_operator.controller.pages import clock_skew, collect
+from kotatsu_operator.controller.pages import Coalesced, clock_skew, collect
 from kotatsu_operator.core import exposition
 from kotatsu_operator.core.exposition import Silence, count_of, samples_of, unix_time
 from kotatsu_operator.core.pool.spec import Metrics
 from kotatsu_operator.kube.views import pod_view
-from tests.operator.cluster import VOICE, activator_pod, pod, turns_of_others
+from tests.operator.cluster import VOICE, activator_pod, eventually, pod, turns_of_others
 from tests.operator.controller.served import AT, HELD, IN_FLIGHT, LAST, Page, held
 from tests.operator.core.values import examples
 
@@ -33,22 +34,10 @@ def parse(page, names):
     return asyncio.run(collect(samples_of(page, names), asyncio.Lock()))
 
 
-def test_only_the_samples_asked_for_are_found():
-    page = f"""# HELP {IN_FLIGHT} Requests.
-# TYPE {IN_FLIGHT} gauge
-{IN_FLIGHT} 3.0
-{IN_FLIGHT}_other 9.0
-other_{IN_FLIGHT} 9.0
-python_info{{version="3"}} 1.0
-{LAST} 1.7e+09
-"""
-    assert parse(page, (IN_FLIGHT, LAST)) == {
-        IN_FLIGHT: [({}, 3.0)],
-        LAST: [({}, 1.7e9)],
-    }
-
-
-@pytest.mark.parametrize("page", ["", "\n", "<html>kotatsu</html>", "# nothing", "a b c"])
+@each(
+    "page",
+    ["", "\n", "<html>", "# nothing", "a b c", f"{IN_FLIGHT}_other 9.0\nother_{IN_FLIGHT} 9.0\n"],
+)
 def test_a_page_without_them_has_none(page):
     assert parse(page, (IN_FLIGHT,)) == {}
 
@@ -183,13 +172,16 @@ async def test_a_packed_page_is_not_unpacked(scraper, serve, layers):
     assert "accept-encoding: identity" in packed.heads[0].lower()
 
 
-@pytest.mark.parametrize(
+@each(
     "date",
-    ["Fri, 31 Dec 9999 23:59:59 GMT", "Wed, 25 Nov 2026 00:00:00 +99999999999999999", "never"],
+    [
+        *(None, "", "yesterday", "never", "Wed, 99 Nov 2026 10:00:00 GMT"),
+        "Fri, 31 Dec 9999 23:59:59 GMT",
+        "Wed, 25 Nov 2026 00:00:00 +99999999999999999",
+    ],
 )
-async def test_a_date_that_can_be_none_is_no_clock(scraper, serve, date):
-    page = Page(f"{IN_FLIGHT} 0\n{LAST} {AT.timestamp()}\n".encode(), headers={"Date": date})
-    assert await scraper.pod(await serve(page), Metrics()) == PodAnswer(0, AT)
+def test_without_a_date_that_can_be_one_a_clock_is_taken_for_ours(date):
+    assert clock_skew(date, AT) == timedelta()
 
 
 async def test_a_redirect_is_not_followed(scraper, serve):
@@ -265,11 +257,6 @@ async def test_a_pods_clock_may_be_another_than_ours(serve, ahead, said):
     assert answer.last_request == (said or there)
 
 
-@pytest.mark.parametrize("date", [None, "", "yesterday", "Wed, 99 Nov 2026 10:00:00 GMT"])
-def test_without_a_date_a_clock_is_taken_for_ours(date):
-    assert clock_skew(date, AT) == timedelta()
-
-
 async def test_never_more_are_asked_at_once_than_allowed(serve):
     waiting, most = 0, 0
 
@@ -314,3 +301,69 @@ def test_no_page_ends_a_look(page):
 
     answer = asyncio.run(ask())
     assert isinstance(answer, Silence) or answer.in_flight >= 0
+
+
+# --- one question for all ---
+
+
+class Oracle:
+    """Answers with the number of the question, when the test lets it."""
+
+    def __init__(self):
+        self.asked = 0
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def __call__(self):
+        self.asked += 1
+        number = self.asked
+        await self.gate.wait()
+        if number == 13:
+            raise ValueError("unlucky")
+        return number
+
+
+@pytest.fixture
+def oracle():
+    return Oracle()
+
+
+async def test_who_asks_during_a_question_gets_the_answer_to_the_next_one(oracle):
+    shared = Coalesced(oracle)
+    oracle.gate.clear()
+    first = asyncio.create_task(shared())
+    await eventually(lambda: oracle.asked == 1)
+    later = [asyncio.create_task(shared()) for _ in range(20)]
+    await asyncio.sleep(0.01)
+    assert oracle.asked == 1  # one at a time
+    oracle.gate.set()
+    assert await first == 1
+    assert await asyncio.gather(*later) == [2] * 20
+
+
+async def test_questions_begin_some_time_apart(oracle):
+    shared = Coalesced(oracle, apart=0.05)
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    for number in (1, 2, 3):
+        assert await shared() == number
+    assert loop.time() - began >= 0.1
+
+
+async def test_one_who_goes_away_takes_nobody_along(oracle):
+    shared = Coalesced(oracle)
+    oracle.gate.clear()
+    going, staying = (asyncio.create_task(shared()) for _ in range(2))
+    await eventually(lambda: oracle.asked == 1)
+    going.cancel()
+    await asyncio.sleep(0)
+    oracle.gate.set()
+    assert await staying == 1
+
+
+async def test_what_the_question_raises_reaches_all_who_asked_and_not_the_next(oracle):
+    shared = Coalesced(oracle)
+    oracle.asked = 12
+    answers = await asyncio.gather(shared(), shared(), return_exceptions=True)
+    assert [type(answer) for answer in answers] == [ValueError, ValueError]
+    assert await shared() == 14

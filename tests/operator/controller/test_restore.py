@@ -1,19 +1,28 @@
-"""A target gets back what it had, only ever from 0, however often it takes."""
+"""A target gets back what it had, only ever from 0, however often it takes; and its record."""
 
 import asyncio
+import json
 import logging
-from dataclasses import replace
 
 import pytest
 
 from kotatsu_operator.controller import restore as restore_module
 from kotatsu_operator.controller.deployment import RESTORES
-from kotatsu_operator.controller.restore import restore
+from kotatsu_operator.controller.restore import Records, restore
 from kotatsu_operator.controller.target import owed_to
 from kotatsu_operator.core.pool.spec import OnDelete
+from kotatsu_operator.core.protocol import RECORD
 from kotatsu_operator.core.report.record import Entry
 from kotatsu_operator.kube.errors import ConflictError
-from tests.operator.cluster import NAMESPACE, FakeKube, deployment, eventually
+from tests.operator.cluster import (
+    NAMESPACE,
+    FakeKube,
+    config_map,
+    deployment,
+    eventually,
+    horizontal_pod_autoscaler,
+    warm_pool,
+)
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -25,15 +34,34 @@ def _impatient(monkeypatch):
     monkeypatch.setattr(restore_module, "_PAUSE", 0.001)
 
 
+def _away(*_):
+    raise OSError("away")
+
+
+def slept(name="voice", **spec):
+    return warm_pool(name, status={"restoreReplicas": 3}, **spec)
+
+
+def record(kube):
+    data = kube.stored("ConfigMap", RECORD).get("data") or {}
+    return {uid: json.loads(text)["restoreReplicas"] for uid, text in data.items()}
+
+
 def replicas(kube):
     return kube.stored("Deployment", "voice")["spec"]["replicas"]
 
 
-@pytest.mark.parametrize("found", [3, 0])
-async def test_a_sleeping_target_gets_the_replicas_that_its_pool_found(found):
-    kube = FakeKube(deployment(replicas=0))
-    assert await restore(kube, NAMESPACE, replace(ENTRY, owed={"restoreReplicas": found}))
-    assert replicas(kube) == found
+def another(name="other", **how):
+    pool = warm_pool(name, **how)
+    pool["spec"]["targetRef"]["name"] = "voice"
+    return pool
+
+
+async def recorded(*objects):
+    """A record in which a pool stands that is gone since."""
+    kube = FakeKube(config_map(), *objects)
+    await Records(kube).remember(slept(), 3)
+    return kube
 
 
 async def test_a_target_that_runs_is_left_as_it_is():
@@ -98,5 +126,176 @@ def test_keeping_leaves_pods_as_they_are_but_no_floor_that_nobody_lifts():
     assert list(owed_to(entry, RESTORES)) == ["hpa"]
 
 
-def _away(*_):
-    raise OSError("away")
+async def test_a_minimum_that_somebody_else_has_set_since_is_left():
+    kube = FakeKube(horizontal_pod_autoscaler(least=5), deployment())
+    owed = {"hpa": {"name": "voice", "minReplicas": 2}}
+    assert await restore(
+        kube, NAMESPACE, Entry("voice", "Deployment", "voice", OnDelete.KEEP, owed)
+    )
+    assert kube.stored("HorizontalPodAutoscaler", "voice")["spec"]["minReplicas"] == 5
+
+
+# --- before a sleep ---
+
+
+async def test_a_pool_is_written_down_beside_the_others():
+    kube = await recorded()
+    await Records(kube).remember(warm_pool("feed"), 2)
+    assert record(kube) == {"pool-voice": 3, "pool-feed": 2}
+
+
+async def test_what_stands_there_already_costs_no_call():
+    kube = FakeKube(config_map())
+    records = Records(kube)
+    await records.remember(slept(), 3)
+    calls = len(kube.calls)
+    await records.remember(slept(), 3)
+    assert len(kube.calls) == calls
+
+
+async def test_somebody_elses_write_in_between_is_kept():
+    kube = FakeKube(config_map())
+    others = iter([{"theirs": '{"restoreReplicas": 1}'}])
+
+    def meanwhile(*_):
+        for data in others:
+            kube.edit("ConfigMap", RECORD, data=data)
+
+    kube.on("replace", meanwhile)
+    await Records(kube).remember(slept(), 3)
+    assert record(kube) == {"theirs": 1, "pool-voice": 3}
+
+
+async def test_without_the_config_map_pools_sleep_all_the_same_and_it_is_said_once(caplog):
+    records = Records(FakeKube())
+    await records.remember(slept(), 3)
+    await records.remember(slept("feed"), 3)
+    (told,) = caplog.records
+    assert RECORD in told.getMessage()
+
+
+async def test_without_an_api_server_nothing_goes_to_sleep():
+    kube = FakeKube(config_map())
+    kube.down = True
+    with pytest.raises(OSError, match="away"):
+        await Records(kube).remember(slept(), 3)
+
+
+# --- a pool deleted while we watched ---
+
+
+async def test_a_deleted_pools_target_is_restored_and_struck_out():
+    kube = await recorded(deployment(replicas=0))
+    await Records(kube).gone(slept(), {})
+    assert replicas(kube) == 3
+    assert record(kube) == {}
+
+
+async def test_what_is_to_be_kept_asleep_is_only_struck_out():
+    kube = await recorded(deployment(replicas=0))
+    await Records(kube).gone(slept(onDelete="Keep"), {})
+    assert replicas(kube) == 0
+    assert record(kube) == {}
+
+
+async def test_a_pool_that_put_nothing_to_sleep_leaves_its_target_alone():
+    kube = FakeKube(config_map(), deployment(replicas=0))
+    await Records(kube).gone(warm_pool(), {})
+    assert replicas(kube) == 0
+
+
+async def test_a_target_that_another_pool_has_is_that_pools():
+    other = another()
+    kube = await recorded(deployment(replicas=0))
+    other = kube.put(other)
+    await Records(kube).gone(slept(), {(NAMESPACE, "other"): other})
+    assert replicas(kube) == 0
+    assert kube.stored("WarmPool", "other")["status"] == {"restoreReplicas": 3}
+
+
+# --- a pool deleted while nobody watched ---
+
+
+async def test_a_target_whose_pool_went_unseen_is_restored_and_struck_out():
+    kube = await recorded(deployment(replicas=0))
+    await Records(kube).settle(NAMESPACE)
+    assert replicas(kube) == 3
+    assert record(kube) == {}
+
+
+async def test_a_pool_that_is_there_keeps_its_target_asleep():
+    kube = await recorded(deployment(replicas=0), slept())
+    pools = await Records(kube).settle(NAMESPACE)
+    assert replicas(kube) == 0
+    assert record(kube) == {"pool-voice": 3}
+    assert [p["metadata"]["name"] for p in pools] == ["voice"]
+
+
+async def test_pools_that_slept_before_there_was_a_record_are_written_down():
+    kube = FakeKube(config_map(), slept())
+    await Records(kube).settle(NAMESPACE)
+    assert record(kube) == {"pool-voice": 3}
+
+
+async def test_a_pool_made_anew_inherits_what_its_target_gets_back():
+    kube = await recorded(deployment(replicas=0), warm_pool(uid="another"))
+    await Records(kube).settle(NAMESPACE)
+    assert replicas(kube) == 0
+    assert kube.stored("WarmPool", "voice")["status"] == {"restoreReplicas": 3}
+    assert record(kube) == {}
+    await Records(kube).settle(NAMESPACE)
+    assert record(kube) == {"another": 3}
+
+
+async def test_an_heir_that_changes_meanwhile_inherits_the_next_time():
+    kube = await recorded(deployment(replicas=0), another())
+
+    def conflict(*_):
+        raise ConflictError("modified")
+
+    kube.on("patch_status", conflict)
+    await Records(kube).settle(NAMESPACE)
+    assert record(kube) == {"pool-voice": 3}
+    kube.on("patch_status", None)
+    await Records(kube).settle(NAMESPACE)
+    assert record(kube) == {}
+
+
+async def test_a_target_that_cannot_be_restored_now_stays_written_down():
+    kube = await recorded(deployment(replicas=0))
+    kube.on("get_scale", _away)
+    await Records(kube).settle(NAMESPACE)
+    assert record(kube) == {"pool-voice": 3}
+
+
+async def test_settling_twice_is_settling_once():
+    kube = await recorded(deployment(replicas=0))
+    records = Records(kube)
+    await records.settle(NAMESPACE)
+    kube.edit("Deployment", "voice", spec={"replicas": 0})  # by somebody, on purpose
+    await records.settle(NAMESPACE)
+    assert replicas(kube) == 0
+
+
+# --- a record that somebody has edited ---
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"target": {"kind": "Deployment", "name": "../../theirs/deployments/web"}},
+        {"restoreReplicas": "many"},
+        {"hpa": {"name": "../../theirs/horizontalpodautoscalers/web", "minReplicas": 50}},
+        {"hpa": {}},
+    ],
+    ids=json.dumps,
+)
+async def test_nothing_is_asked_for_what_the_operator_did_not_write(entry):
+    target = {"kind": "Deployment", "name": "voice"}
+    told = {"pool": "x", "target": target, "onDelete": "Restore", "restoreReplicas": 3} | entry
+    kube = FakeKube(config_map(edited=json.dumps(told)), deployment(replicas=0))
+    await Records(kube).settle(NAMESPACE)
+    asked = {call[1] for call in kube.called("get_scale", "put_scale", "put_minimum", "annotate")}
+    assert asked <= {"voice"}
+    assert [call[1:] for call in kube.called("get") if call[1] != "ConfigMap"] == []
+    assert record(kube) == {}

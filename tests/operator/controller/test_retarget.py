@@ -2,19 +2,19 @@
 
 import pytest
 
-from kotatsu_operator.activator.cache.pool import pool_view
+from kotatsu_operator.activator.pool import pool_view
 from kotatsu_operator.controller.restore import LEFT_WITHIN, Records
 from kotatsu_operator.core.report.record import entry_of, read_entry
 from kotatsu_operator.kube.objects import key_of
 from tests.operator.cluster import (
     VOICE,
+    config_map,
     deployment,
     forbidden,
     horizontal_pod_autoscaler,
     service,
     warm_pool,
 )
-from tests.operator.controller.test_records import config_map
 from tests.operator.core.values import MINUTE, SECOND, once, t
 from tests.operator.day import Day
 

@@ -9,7 +9,7 @@ from kotatsu_operator.controller.scale_down import SleepStep, no_hook
 from kotatsu_operator.core.pool.decision import Claim
 from tests.operator.cluster import VOICE, deployment
 from tests.operator.controller.test_reconciler import SOON
-from tests.operator.core.values import MINUTE, SECOND, once, override, t
+from tests.operator.core.values import MINUTE, SECOND, once, t
 from tests.operator.day import PUNCTUAL, Day
 
 
@@ -49,24 +49,6 @@ async def test_a_day_with_a_window_and_a_late_request():
     assert day.events == ["Warming", "Warm", "Proven", *down, "Warming", "Warm", *down]
     scales = [call[2] for call in day.kube.called("put_scale")]
     assert scales == [3, 0, 0]
-
-
-async def test_the_scale_is_lowered_when_the_idle_time_is_over_and_not_before():
-    day = Day.begin(t("10:00"), replicas=1, ready=True, idleAfter="2m")
-    await day.until(t("10:03"), late=PUNCTUAL)
-    (asleep_at,) = [at for at, phase, _ in day.history if phase == "Sleeping"]
-    assert t("10:02") <= asleep_at <= t("10:02") + 2 * SECOND
-
-
-async def test_without_an_activator_it_does_not_sleep():
-    day = Day.begin(t("10:00"), replicas=1, ready=True, **SOON)
-    day.activator = False
-    await day.until(t("10:05"))
-    assert (day.phase, day.replicas) == ("Draining", 1)
-    assert day.condition("Ready")["reason"] == "NoActivator"
-    day.activator = True
-    await day.until(t("10:06"))
-    assert day.replicas == 0
 
 
 async def test_a_request_between_the_steps_keeps_it_awake():
@@ -140,18 +122,6 @@ async def test_a_watch_that_lags_behind_the_lowering_is_not_taken_for_an_interru
     await day.reconciler.look(VOICE)
     assert day.phase == "Sleeping"
     assert day.status["route"]["epoch"] == 1
-
-
-async def test_an_override_puts_it_to_sleep_at_once_and_a_request_wakes_it_again():
-    day = Day.begin(t("10:00"), replicas=2, ready=True, windows=[once("w", "09:00", "12:00", 2)])
-    await day.settle()
-    day.edit(override=override("Asleep", t("13:00"), by="ada"))
-    await day.until(t("10:01"))
-    assert (day.phase, day.replicas) == ("Asleep", 0)
-    assert day.status["internal"]["override"]["done"]
-    day.wake()
-    await day.until(t("10:01:20"))
-    assert (day.phase, day.replicas) == ("Warm", 1)
 
 
 @pytest.mark.parametrize("shown_first", [Day.raised, Day.ticket])

@@ -5,8 +5,7 @@ import pytest
 from kotatsu_operator.controller.restore import Records
 from kotatsu_operator.core.protocol import ROUTE_LABEL
 from kotatsu_operator.core.report.record import read_entry
-from tests.operator.cluster import VOICE, deployment, native_slice, service, warm_pool
-from tests.operator.controller.test_records import config_map
+from tests.operator.cluster import VOICE, config_map, deployment, native_slice, service, warm_pool
 from tests.operator.controller.test_retarget import named, remember
 from tests.operator.core.values import MINUTE, SECOND, t
 from tests.operator.day import Day

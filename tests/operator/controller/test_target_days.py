@@ -4,22 +4,15 @@ from datetime import timedelta
 
 import pytest
 
-from kotatsu_operator.controller import restore as restore_module
 from kotatsu_operator.controller.demand import Passing
 from kotatsu_operator.controller.reconciler import RETRY
-from kotatsu_operator.controller.restore import restore
 from kotatsu_operator.controller.scale_down import SleepStep
-from kotatsu_operator.core.report.record import entry_of
-from kotatsu_operator.kube.errors import ConflictError
 from tests.operator.cluster import (
-    NAMESPACE,
-    FakeKube,
     horizontal_pod_autoscaler,
     owned,
     service,
-    warm_pool,
 )
-from tests.operator.controller.test_policies import FROM_GATEWAY, NARROW, policy
+from tests.operator.controller.test_cache import FROM_GATEWAY, NARROW, policy
 from tests.operator.core.values import MINUTE, SECOND, once, t
 from tests.operator.day import Day
 
@@ -178,41 +171,6 @@ async def test_a_policy_that_limits_clients_only_while_the_pool_is_awake_is_name
     ]
 
 
-# --- a deleted pool's autoscaler ---
-
-
-def left_behind(**how):
-    made = horizontal_pod_autoscaler(**how)
-    made["metadata"]["managedFields"] = [owned("minReplicas", "kotatsu-operator")]
-    pool = warm_pool(status={"internal": {"hpa": {"name": "voice", "minReplicas": 2}}})
-    return FakeKube(made), pool
-
-
-def left_at(kube):
-    return kube.stored("HorizontalPodAutoscaler", "voice")["spec"]["minReplicas"]
-
-
-async def test_it_is_tried_again_over_conflicts_and_an_api_server_that_is_away(monkeypatch):
-    monkeypatch.setattr(restore_module, "_PAUSE", 0.001)
-    kube, pool = left_behind(least=5)
-    troubles = iter([ConflictError("modified"), OSError("away")])
-
-    def trouble(*_):
-        for error in troubles:
-            raise error
-
-    kube.on("put_minimum", trouble)
-    assert await restore(kube, NAMESPACE, entry_of(pool))
-    assert left_at(kube) == 2
-
-
-async def test_what_somebody_else_has_set_since_is_left():
-    kube, pool = left_behind(least=5)
-    kube.edit("HorizontalPodAutoscaler", "voice", metadata={"managedFields": []})
-    assert await restore(kube, NAMESPACE, entry_of(pool))
-    assert left_at(kube) == 5
-
-
 # --- contested replicas ---
 
 
@@ -244,15 +202,6 @@ async def test_a_manifest_applied_with_replicas_is_named_until_it_stops():
     assert not has(day, "ReplicasContested")
     told = [e for e in day.events if "Contested" in e or "contested" in e]
     assert told == ["ReplicasContested", "ReplicasUncontested"]
-
-
-async def test_a_person_who_scales_once_is_obeyed_and_not_scolded():
-    day = Day.begin(t("08:00"), **SOON)
-    await day.settle()
-    written(day, "kubectl", 1)
-    await day.until(t("08:00:30"))
-    assert (day.phase, day.replicas, undone(day)) == ("Warm", 1, [])
-    assert not has(day, "ReplicasContested")
 
 
 def undone(day):

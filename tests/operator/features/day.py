@@ -1,20 +1,15 @@
 """A day of one pool with all optional features."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
-from kotatsu_operator.features.calendars.feature import Following
-from kotatsu_operator.features.capacity import (
-    NO_CAPACITY_AHEAD,
-    CapacityAhead,
-    CapacityOptions,
-)
+from kotatsu_operator.features.calendars.feature import Calendars
+from kotatsu_operator.features.capacity import CapacityAhead, CapacityOptions
 from kotatsu_operator.features.history import Histories
 from kotatsu_operator.features.knative.feature import Knative
-from kotatsu_operator.features.notices.feature import Notices
-from kotatsu_operator.features.notices.notifier import Notifier, NotifyMetrics
+from kotatsu_operator.features.notices.feature import Notices, Notifier
 from kotatsu_operator.features.parking.feature import ParkedPods
 from tests.operator.day import Day
 
@@ -23,17 +18,17 @@ from tests.operator.day import Day
 class FeaturedDay(Day):
     """A day like those of the core, and what the features add to it."""
 
-    capacity: CapacityOptions = NO_CAPACITY_AHEAD
+    capacity: CapacityOptions = field(default_factory=CapacityOptions)
     parking: bool = False
     notifier: object = None
     """Sends notices; without it, none are sent."""
 
     def features(self):
         """As `kotatsu_operator.__main__` lists them."""
-        nobody = Notifier("", NotifyMetrics(CollectorRegistry()), lambda: self.now)
+        nobody = Notifier("", CollectorRegistry(), lambda: self.now)
         return [
             Knative(),
-            Following(Path(), (), self.registry, lambda: self.now),
+            Calendars(Path(), (), self.registry, lambda: self.now),
             Histories(self.monotonic),
             CapacityAhead(self.capacity),
             Notices(self.notifier or nobody),

@@ -3,22 +3,16 @@
 import json
 from datetime import timedelta
 
-import pytest
-
 from kotatsu_operator.controller.cache import Cache
-from kotatsu_operator.controller.feature import After
-from kotatsu_operator.core.pool.decision import Decision
+from kotatsu_operator.controller.feature import After, Report, Turn, kinds_of
+from kotatsu_operator.controller.target import Tools, accept
+from kotatsu_operator.core.budget.ledger import Ledger
+from kotatsu_operator.core.pool.decision import Decision, Observation
 from kotatsu_operator.core.pool.memory import Memory
-from kotatsu_operator.core.pool.parse import parse
 from kotatsu_operator.core.protocol import CAPACITY_LABEL
-from kotatsu_operator.features.capacity import (
-    TRY_AGAIN,
-    Capacity,
-    CapacityOptions,
-    placeholder,
-)
-from tests.operator.cluster import FakeKube, denied, deployment, pod, warm_pool
-from tests.operator.core.values import pool_spec, t
+from kotatsu_operator.features.capacity import CapacityAhead, CapacityOptions, placeholder
+from tests.operator.cluster import FakeKube, deployment, pod, warm_pool
+from tests.operator.core.values import t
 
 PLACEHOLDER = CapacityOptions("mirror/pause", "kotatsu-capacity")
 LAST = timedelta(minutes=5)
@@ -39,50 +33,31 @@ TEMPLATE = {
 }
 
 
-def decided(capacity, *, grows=True):
-    """A decision that wants capacity for so many pods."""
-    return Decision(Memory(capacity=capacity), None, recheck=t("10:00"), grows=grows)
-
-
 class World:
-    """A pool asleep, its Deployment, and the operator's hands."""
+    """A pool asleep, its Deployment, and the feature."""
 
-    def __init__(self, options):
+    def __init__(self):
         made = deployment()
         made["spec"]["template"] = TEMPLATE
         self.pool = warm_pool()
         self.kube = FakeKube(self.pool, made)
         self.cache = Cache()
         self.cache.keep_pool(self.pool)
-        self.capacity = Capacity(self.kube, self.cache, options)
+        self.feature = CapacityAhead(PLACEHOLDER)
 
     async def hold(self, before, wanted, *, grows=True):
-        assert await self.follow(before, wanted, grows=grows) == After()
-
-    async def follow(self, before, wanted, *, grows=True, spec=None):
-        decision = decided(wanted, grows=grows)
-        return await self.capacity.follow(self.pool, spec or pool_spec(), before, decision, NOW)
-
-    def refuse(self, verb, kind):
-        """The API server rejects a verb for a kind, until something else is said of the verb."""
-
-        def act(of, *_):
-            if of == kind:
-                raise denied()
-
-        self.kube.on(verb, act)
-
-    def restart(self):
-        """Another operator leads: it knows what the watch has shown."""
-        self.cache = Cache()
-        self.cache.keep_pool(self.pool)
-        self.capacity = Capacity(self.kube, self.cache, self.capacity.options)
-        self.watch()
+        """Reconcile a decision that wants nodes for so many pods; before, the status had others."""
+        key = ("demo", "voice")
+        target, _ = accept(key, self.pool, self.cache, kinds_of(()))
+        turn = Turn(self.pool, target, None, Memory(capacity=before), [], {}, NOW)
+        decision = Decision(Memory(capacity=wanted), None, recheck=t("10:00"), grows=grows)
+        report = Report(Observation(0, 0, 0, acknowledged=0), decision, Ledger(), {}, ())
+        return await self.feature.after(Tools(self.kube, None, lambda: NOW), turn, report)
 
     def watch(self):
         """Let the watch show the pods that there are."""
         there = {made["metadata"]["name"]: made for made in self.kube.all("Pod")}
-        for view in self.capacity.placeholders(("demo", "voice")):
+        for view in self.cache.target_pods("demo", {"matchLabels": {CAPACITY_LABEL: "voice"}}):
             if view.key[1] not in there:
                 self.cache.forget_pod(view.key)
         for name, made in there.items():
@@ -110,17 +85,19 @@ def test_a_placeholder_needs_the_room_of_a_pod_on_the_nodes_of_a_pod_and_nothing
     assert not {"volumes", "serviceAccountName"} & spec.keys()
     assert list(made["metadata"]["labels"]) == [CAPACITY_LABEL], "no Service selects it"
     assert made["metadata"]["ownerReferences"][0]["uid"] == "pool-voice"
+    assert spec["activeDeadlineSeconds"] == LAST.total_seconds(), "if no operator is left"
+    assert json.loads(json.dumps(made)) == made, "plain JSON"
 
 
-def test_a_placeholder_ends_by_itself_if_no_operator_is_left():
-    made = placeholder(warm_pool(), "voice-capacity-0", TEMPLATE, PLACEHOLDER, LAST)
-    assert made["spec"]["activeDeadlineSeconds"] == LAST.total_seconds()
+def test_a_long_name_of_a_pool_fits_into_a_label():
+    made = placeholder(warm_pool("x" * 253), "p", TEMPLATE, PLACEHOLDER, LAST)
+    assert len(made["metadata"]["labels"][CAPACITY_LABEL]) <= 63
 
 
 async def test_placeholders_come_go_and_are_not_made_twice():
-    world = World(PLACEHOLDER)
+    world = World()
     await world.hold(0, 2)
-    await world.hold(0, 2)  # the watch lags
+    assert await world.hold(0, 2) == After()  # the watch lags
     assert world.pods == ["voice-capacity-0", "voice-capacity-1"]
     world.watch()
     await world.hold(2, 1)
@@ -130,7 +107,7 @@ async def test_placeholders_come_go_and_are_not_made_twice():
 
 
 async def test_a_lost_placeholder_is_replaced_before_the_pods_start_and_not_after():
-    world = World(PLACEHOLDER)
+    world = World()
     await world.hold(0, 2)
     world.watch()
     world.kube.remove("Pod", "voice-capacity-1")
@@ -142,7 +119,7 @@ async def test_a_lost_placeholder_is_replaced_before_the_pods_start_and_not_afte
 
 
 async def test_many_placeholders_are_made_in_turns():
-    world = World(PLACEHOLDER)
+    world = World()
     await world.hold(0, 50)
     assert len(world.pods) == 20
     world.watch()
@@ -151,7 +128,7 @@ async def test_many_placeholders_are_made_in_turns():
 
 
 async def test_other_pods_of_the_namespace_are_left_alone():
-    world = World(PLACEHOLDER)
+    world = World()
     world.kube.put(pod("voice-1"))
     await world.hold(0, 1)
     world.watch()
@@ -159,29 +136,8 @@ async def test_other_pods_of_the_namespace_are_left_alone():
     assert world.pods == ["voice-1"]
 
 
-async def test_of_a_kind_whose_pods_are_not_known_the_pool_is_told_so():
-    target = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "name": "voice"}
-    spec = parse({"targetRef": target})
-    [trouble] = (await World(PLACEHOLDER).follow(0, 2, spec=spec)).notes
-    assert "StatefulSet" in trouble.message
-
-
-async def test_a_refused_placeholder_is_an_event_and_stops_nothing():
-    world = World(PLACEHOLDER)
-
-    world.refuse("create", "Pod")
-    held = await world.follow(0, 1)
-    [trouble] = held.notes
-    assert "denied request" in trouble.message
-    assert held.again == NOW + TRY_AGAIN
-    assert (await world.follow(1, 1)).notes == (), "it is said once"
-
-
-# --- what there is, compared with what is wanted ---
-
-
 async def test_placeholders_that_there_are_cost_no_call():
-    world = World(PLACEHOLDER)
+    world = World()
     await world.hold(0, 3)
     world.watch()
     calls = len(world.kube.calls)
@@ -191,19 +147,12 @@ async def test_placeholders_that_there_are_cost_no_call():
 
 
 async def test_a_pool_whose_target_has_another_kind_now_gives_up_its_placeholders():
-    world = World(PLACEHOLDER)
+    world = World()
     await world.hold(0, 3)
     world.watch()
-    target = {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": "voice"}
-    await world.follow(3, 3, spec=parse({"targetRef": target}))
+    target = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "name": "voice"}
+    world.pool["spec"]["targetRef"] = target
+    assert (await world.hold(3, 3)).notes == ()
     assert world.pods == []
-
-
-def test_what_is_made_is_plain_json():
-    json.dumps(placeholder(warm_pool(), "voice-capacity-0", TEMPLATE, PLACEHOLDER, LAST))
-
-
-@pytest.mark.parametrize("name", ["x" * 253])
-def test_a_long_name_of_a_pool_fits_into_a_label(name):
-    made = placeholder(warm_pool(name), "p", TEMPLATE, PLACEHOLDER, LAST)
-    assert len(made["metadata"]["labels"][CAPACITY_LABEL]) <= 63
+    [trouble] = (await world.hold(0, 2)).notes
+    assert "StatefulSet" in trouble.message

@@ -14,7 +14,7 @@ from kotatsu_operator.core.pool.decision import Decision
 from kotatsu_operator.core.pool.memory import Memory, Outcome, Phase, Reason
 from kotatsu_operator.core.pool.spec import Override, OverrideMode, PoolSpec
 from kotatsu_operator.core.report.episodes import KEPT, PERIODS, Why, outbox_status, read_stored
-from kotatsu_operator.core.report.status import cost_status, read_ledger, worth_writing
+from kotatsu_operator.core.report.status import cost_status, read_ledger
 from kotatsu_operator.core.schema import joined
 from kotatsu_operator.features.history import (
     History,
@@ -182,14 +182,9 @@ def test_each_wake_counts_once_also_after_a_restart() -> None:
     pool.look(0, ASLEEP)
     pool.look(1, REQUEST)
     assert (pool.record.finished[0].counts.wakes, pool.record.running.counts.wakes) == (1, 0)
-
-
-def test_a_wake_that_came_while_no_operator_ran_counts() -> None:
-    pool = Pool()
-    pool.look(1, REQUEST)
     pool.look(0, ASLEEP)
     pool.status["lastWake"] = {"at": "2026-11-25T10:30:00Z", "duration": "1.8s"}
-    pool.restart()
+    pool.restart()  # it came while no operator ran
     pool.look(1, REQUEST, HOUR)
     assert pool.record.running.counts.wakes == 1
 
@@ -202,27 +197,6 @@ def test_a_pool_without_prices_has_a_history_without_costs() -> None:
     (window,) = pool.record.finished
     assert (window.cost, window.period.currency) == (None, "")
     assert window.counts.pod_seconds == 3660
-
-
-def test_a_sleeping_pool_has_nothing_to_write() -> None:
-    pool = Pool()
-    pool.look(1, WINDOW)
-    pool.look(0, ASLEEP)
-    pool.append()
-    pool.look(0, ASLEEP, HOUR, writes=False)
-    patch = outbox_status(pool.history.outbox)
-    assert patch["internal"]["history"]["episodes"] is None
-    assert not worth_writing(patch, pool.status, quiet_too=True)
-
-
-def test_what_a_conflict_did_not_write_is_written_next_time() -> None:
-    pool = Pool()
-    pool.look(1, WINDOW)
-    pool.look(1, REQUEST, writes=False)
-    pool.look(0, ASLEEP, writes=False)
-    pool.look(2, WINDOW, window="second")
-    assert pool.told() == [(Why.WINDOW, "pitch"), (Why.REQUEST, "")]
-    pool.check()
 
 
 def test_an_episode_is_parted_where_the_period_ends() -> None:

@@ -68,12 +68,6 @@ def test_the_episodes_of_an_evening_cost_exactly_what_the_ledger_has(after: Feat
     assert record.running is None
 
 
-def test_an_episode_s_pod_time_is_what_its_pods_cost(after: FeaturedDay):
-    for episode in recorded(after).finished:
-        hours = episode.counts.pod_seconds / 3600
-        assert abs(hours * Decimal("6.5000003") - episode.cost) < Decimal("0.02")
-
-
 class KilledError(BaseException):
     """The process ends."""
 

@@ -8,7 +8,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from kotatsu_operator.controller.election import TIMES
-from kotatsu_operator.controller.elector import Candidate, Elector
+from kotatsu_operator.controller.elector import Elector
 from kotatsu_operator.controller.feature import restores_of
 from kotatsu_operator.core.pool.spec import BUILT_IN, ScaledKind
 from kotatsu_operator.core.protocol import LEASE_NAME, UNINSTALL
@@ -18,15 +18,16 @@ from kotatsu_operator.kube.errors import ConflictError, NotFoundError
 from tests.operator.cluster import (
     NAMESPACE,
     FakeKube,
+    config_map,
     deployment,
     eventually,
     forbidden,
     pod,
+    published,
     service,
     warm_pool,
 )
-from tests.operator.controller.test_cache import published
-from tests.operator.controller.test_records import config_map, replicas
+from tests.operator.controller.test_restore import replicas
 
 
 class Cluster:
@@ -376,7 +377,7 @@ async def test_an_api_server_that_is_away_is_waited_for(cluster):
 
 
 def operator(kube, name="operator-a"):
-    return Elector(kube, Candidate(NAMESPACE, name), CollectorRegistry())
+    return Elector(kube, (NAMESPACE, name), CollectorRegistry())
 
 
 async def test_a_namespace_that_may_not_be_read_is_named_and_keeps_no_other_waiting(cluster):

@@ -18,11 +18,11 @@ from tests.operator.cluster import (
     horizontal_pod_autoscaler,
     native_slice,
     pod,
+    published,
     service,
     turns_of_others,
     warm_pool,
 )
-from tests.operator.controller.test_cache import published
 
 pytestmark = pytest.mark.timeout(60)
 

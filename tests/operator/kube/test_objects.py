@@ -6,12 +6,11 @@ from decimal import Decimal
 import pytest
 from rows import each
 
-from kotatsu_operator.activator.cache.pool import pool_view
-from kotatsu_operator.activator.cache.ports import PodIdentity
-from kotatsu_operator.activator.endpoints.slices import make_slice
+from kotatsu_operator.activator.pool import PodIdentity, pool_view
+from kotatsu_operator.activator.slices import make_slice
 from kotatsu_operator.core.objects import selector_view, selects
 from kotatsu_operator.kube.views import is_ours, pod_view, slice_view
-from tests.operator.cluster import crashed, native_slice, pod, service, warm_pool, was_ready
+from tests.operator.cluster import crashed, pod, service, warm_pool, was_ready
 from tests.operator.core.values import t
 
 # --- lost pods ---
@@ -128,26 +127,16 @@ def test_a_pod_that_was_just_made_has_nothing_yet():
 
 
 @pytest.mark.parametrize("phase", ["Succeeded", "Failed"])
-def test_a_pod_that_is_over_neither_serves_nor_costs(phase):
-    view = pod_view(pod(phase=phase, ready=True))
-    assert (view.ready, view.running, view.billed) == (False, False, None)
-
-
-def test_a_pod_that_terminates_still_costs():
-    view = pod_view(pod(ready=True, terminating=True))
-    assert view.terminating
-    assert view.billed is not None
-
-
-@pytest.mark.parametrize("phase", ["Succeeded", "Failed"])
 def test_a_pod_that_is_over_costs_until_its_last_container_ended(phase):
     made = pod(phase=phase)
     made["status"]["containerStatuses"] = [
         {"state": {"terminated": {"finishedAt": f"2026-11-25T10:0{n}:00Z"}}} for n in (1, 3, 2)
     ]
     view = pod_view(made)
-    assert view.scheduled_at is None
+    assert (view.ready, view.running, view.scheduled_at) == (False, False, None)
     assert view.billed.gone_at == t("10:03")
+    assert pod_view(pod(phase=phase, ready=True)).billed is None
+    assert pod_view(pod(terminating=True)).billed is not None
 
 
 def test_a_sidecar_serves_like_any_container_and_an_init_container_counts_for_its_start():
@@ -223,11 +212,6 @@ def test_what_an_activator_writes_into_a_slice_is_read_from_it(state, ready):
     view = slice_view(made)
     assert (view.pool, view.service, view.epoch, view.ready) == ("voice", "sv", 4, ready)
     assert (view.pod_name, view.pod_uid) == ("activator-1", "uid-1")
-
-
-def test_a_slice_of_kubernetes_is_not_ours():
-    assert not is_ours(native_slice(True))
-    assert not is_ours({"metadata": {"name": "bare"}})
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """The pages beside the work: probes and metrics, answered by a thread of their own."""
 
+import asyncio
+import contextlib
 import socket
 import threading
 import time
@@ -8,9 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge
+from rows import each
 from serving import NO_TLS
 
 from kotatsu_operator.runtime.health import MOST, Checks, _Quiet, start_admin
+from kotatsu_operator.runtime.loop import LATE_AFTER, Heartbeat
+from tests.operator.cluster import eventually
 
 
 class Program:
@@ -89,24 +94,19 @@ def test_a_program_that_stands_still_says_so(admin, program):
         assert admin.get(path).text == "the work queue has stopped\n"
 
 
-def test_when_each_counter_began_is_not_among_the_metrics(admin):
-    assert "_created" not in admin.get("/metrics").text
-
-
-def test_metrics_are_in_the_prometheus_text_format(admin):
+def test_metrics_are_in_the_prometheus_text_format_without_the_begin_of_counters(admin):
     answer = admin.get("/metrics")
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/plain")
     assert "kotatsu_test_total 3.0" in answer.text.splitlines()
+    assert "_created" not in answer.text
 
 
-@pytest.mark.parametrize("path", ["/", "/metrics/", "/livez/x", "/admin", "/x/livez"])
-def test_there_are_no_other_pages(admin, path):
-    assert admin.get(path).status_code == 404
-
-
-def test_an_unknown_page_names_those_there_are(admin):
-    assert "/livez, /readyz and /metrics" in admin.get("/").text
+@each("path", ["/", "/metrics/", "/livez/x", "/admin", "/x/livez"])
+def test_there_are_no_other_pages_and_those_there_are_are_named(path, admin):
+    answer = admin.get(path)
+    assert answer.status_code == 404
+    assert "/livez, /readyz and /metrics" in answer.text
 
 
 def test_many_are_answered_at_once(admin, program):
@@ -159,3 +159,23 @@ def test_a_client_that_says_nothing_is_no_traceback(address, monkeypatch, capsys
         client.sendall(b"GET /livez HTTP/1.1\r\nX: ")
         assert client.recv(1) == b""
     assert capsys.readouterr().err == ""
+
+
+# --- whether the event loop turns, as /livez asks it ---
+
+
+async def test_a_loop_that_turns_is_alive_and_one_that_stands_still_is_not(monkeypatch):
+    monkeypatch.setattr("kotatsu_operator.runtime.loop.EVERY", 0.001)
+    now = 100.0
+    heartbeat = Heartbeat(lambda: now)
+    now += LATE_AFTER - 1
+    assert heartbeat.why_not_alive() == ""
+    now += 2
+    assert heartbeat.why_not_alive() == "the event loop has been blocked for 21 s"
+    beating = asyncio.create_task(heartbeat.run())
+    await eventually(lambda: heartbeat.why_not_alive() == "")
+    now += 1000
+    await eventually(lambda: heartbeat.why_not_alive() == "")
+    beating.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await beating

@@ -1,5 +1,6 @@
 """The entry points, and the only module that reads the environment."""
 
+import gc
 import os
 import shutil
 import sys
@@ -9,6 +10,7 @@ from .terminal import Terminal
 
 
 def _shell() -> Shell:
+    gc.set_threshold(100_000)  # while modules load there is no garbage, and looking takes 10 ms
     is_live = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
     terminal = Terminal(
         sys.stdout,

@@ -13,8 +13,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from contextlib import suppress
 from types import TracebackType
 from urllib.parse import urlencode
 
@@ -37,6 +36,7 @@ APPLY, MERGE, STRATEGIC, JSON_PATCH, JSON = (
     "application/json-patch+json",
     "application/json",
 )
+_ACCEPT = "application/json, */*"
 _TIMEOUT, _PAGE_TIMEOUT = 30.0, 5.0
 """Seconds for one answer of the API server, and for a page of a pod."""
 
@@ -56,24 +56,6 @@ class _SocketConnection(http.client.HTTPConnection):
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(self.timeout)
         self.sock.connect(self._path)
-
-
-@dataclass(frozen=True)
-class _Call:
-    """One request, and how much of the answer is read."""
-
-    method: str
-    path: str
-    query: Mapping[str, str] = field(default_factory=dict)
-    body: Object | list[Object] | None = None
-    kind: str = JSON
-    most: int | None = None
-    """Bytes of the answer; None: all of it."""
-    timeout: float = _TIMEOUT
-
-    @property
-    def target(self) -> str:
-        return f"{self.path}?{urlencode(self.query)}" if self.query else self.path
 
 
 class Api:
@@ -118,54 +100,71 @@ class Api:
 
     def get(self, path: str, **query: str) -> Object:
         """Read an object or a list. Raises DemoModeError, NotFoundError."""
-        return _object(self._request(_Call("GET", path, query)))
+        return _object(self.text(path, **query))
 
     def text(self, path: str, **query: str) -> str:
         """Read text, such as a pod's log."""
-        return self._request(_Call("GET", path, query))
+        return self._request("GET", path, query)
 
     def page(self, path: str, most: int) -> tuple[int, str]:
         """Read a page of a pod: its status, and at most `most` bytes. Raises DemoModeError."""
-        return self._answer(_Call("GET", path, most=most, timeout=_PAGE_TIMEOUT))
+        return self._answer("GET", path, None, JSON, most, _PAGE_TIMEOUT)
 
     def create(self, path: str, body: Object, **query: str) -> Object:
         """Create an object. Raises ConflictError if it exists."""
-        return _object(self._request(_Call("POST", path, query, body)))
+        return _object(self._request("POST", path, query, body))
 
     def delete(self, path: str, **query: str) -> None:
         """Delete an object, if it exists."""
-        try:
-            self._request(_Call("DELETE", path, query))
-        except NotFoundError:
-            return
+        with suppress(NotFoundError):
+            self._request("DELETE", path, query)
 
     def patch(
         self, path: str, body: Object | list[Object], kind: str, query: Mapping[str, str]
     ) -> Object:
         """Patch an object, by default as the manager `demo-mode`. Raises ConflictError too."""
         query = {"fieldManager": MANAGER, **query}
-        return _object(self._request(_Call("PATCH", path, query, body, kind)))
+        return _object(self._request("PATCH", path, query, body, kind))
 
-    def _request(self, call: _Call) -> str:
-        status, text = self._answer(call)
-        for _ in range(_TRIES):
-            if status != _TOO_MANY:
+    def _request(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        body: Object | list[Object] | None = None,
+        kind: str = JSON,
+    ) -> str:
+        target = f"{path}?{urlencode(query)}" if query else path
+        data = None if body is None else json.dumps(body)
+        for tries_left in range(_TRIES, -1, -1):
+            status, text = self._answer(method, target, data, kind)
+            if status != _TOO_MANY or not tries_left:
                 break
             self._sleep(1.0)
-            status, text = self._answer(call)
         if status >= 300:
             raise explain(status, text)
         return text
 
-    def _answer(self, call: _Call) -> tuple[int, str]:
-        data = None if call.body is None else json.dumps(call.body)
-        headers = {"Content-Type": call.kind, "Accept": "application/json, */*"}
-        connection = self._connected()
+    def _answer(
+        self,
+        method: str,
+        target: str,
+        data: str | None,
+        kind: str,
+        most: int | None = None,
+        timeout: float = _TIMEOUT,
+    ) -> tuple[int, str]:
+        """The status and at most so many bytes of an answer. Raises DemoModeError."""
+        if self._connection is None:
+            self._connection = self._serve()
+        connection, headers = self._connection, {"Content-Type": kind, "Accept": _ACCEPT}
         try:
-            _allow(connection, call.timeout)
-            connection.request(call.method, call.target, data, headers)
+            connection.timeout = timeout
+            if connection.sock is not None:  # a connection outlives one request
+                connection.sock.settimeout(timeout)
+            connection.request(method, target, data, headers)
             response = connection.getresponse()
-            text = response.read(call.most).decode(errors="replace")
+            text = response.read(most).decode(errors="replace")
         except (OSError, http.client.HTTPException) as error:
             connection.close()
             raise DemoModeError(
@@ -175,16 +174,11 @@ class Api:
             connection.close()  # the rest is not read; the next request connects again
         return response.status, text
 
-    def _connected(self) -> http.client.HTTPConnection:
-        if self._connection is None:
-            self._connection = self._serve()
-        return self._connection
-
     def _serve(self) -> http.client.HTTPConnection:
         # A process that can open the socket has this user's permissions: the directory is private.
         if _HAS_SOCKETS:
             self._home = tempfile.mkdtemp(prefix="demo-mode-")
-            where = str(Path(self._home) / "api.sock")
+            where = f"{self._home}/api.sock"
             listen = f"--unix-socket={where}"
         else:
             listen = "--port=0"
@@ -209,13 +203,6 @@ class Api:
             )
         except OSError:
             raise DemoModeError("kubectl is not on the PATH; install it and try again") from None
-
-
-def _allow(connection: http.client.HTTPConnection, timeout: float) -> None:
-    """Set the time for the next answer; a connection outlives one request."""
-    connection.timeout = timeout
-    if connection.sock is not None:
-        connection.sock.settimeout(timeout)
 
 
 def _object(text: str) -> Object:

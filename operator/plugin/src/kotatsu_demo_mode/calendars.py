@@ -10,12 +10,11 @@ from argparse import Namespace
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import TextIO, TypeVar
 from zoneinfo import ZoneInfo
 
-from kotatsu_demo_mode.cron_of import as_cron
 from kotatsu_operator.core.budget.ledger import period_at
 from kotatsu_operator.core.calendar.occasions import (
     CalendarError,
@@ -24,12 +23,18 @@ from kotatsu_operator.core.calendar.occasions import (
     matches,
     window_name,
 )
-from kotatsu_operator.core.calendar.schedule import Occurrence, Window, openings_a_day
+from kotatsu_operator.core.calendar.schedule import (
+    Occurrence,
+    Window,
+    check_cron,
+    occurrences,
+    openings_a_day,
+)
 from kotatsu_operator.core.calendar.wallclock import last_instant, to_instant
 from kotatsu_operator.core.formats import format_duration
 from kotatsu_operator.features.calendars.ics import Calendar, Event, read
 from kotatsu_operator.features.calendars.limit import limited
-from kotatsu_operator.features.calendars.repeats import expand
+from kotatsu_operator.features.calendars.repeats import RepeatError, expand, occasions
 
 from .entries import MOST_WINDOWS, Edit, after_all, entries_of, mode_of, most_replicas, sources_of
 from .errors import DemoModeError
@@ -134,13 +139,106 @@ def _single(occasion: Occasion, zone: ZoneInfo, now: datetime) -> Wanted | Skipp
 
 def _differences(occasion: Occasion, zone: ZoneInfo) -> list[Skipped]:
     """That a window is longer than its event, because a clock shows a time twice."""
-    if not isinstance(occasion.start, datetime) or occasion.start.tzinfo is None:
+    if not _is_instant(occasion.start):
         return []
     start, _ = occasion.walls(zone)
     if to_instant(start, zone)[0] == occasion.start:
         return []
     why = f"{start:%H:%M} comes twice on {start:%Y-%m-%d}, and the window opens at the first"
     return [Skipped(occasion.title, why)]
+
+
+def _is_instant(moment: date) -> bool:
+    return isinstance(moment, datetime) and moment.tzinfo is not None
+
+
+# --- a repeating event as a cron schedule, where a schedule says exactly the same ---
+
+_COMPARED = timedelta(days=400)
+"""How far ahead event and schedule are compared: over both clock changes of a year."""
+_LONGEST = timedelta(hours=744)
+_MOST_EXCLUDED = 366
+_ENDS = {"COUNT", "UNTIL"}
+_WEEKDAYS = {"SU": 0, "MO": 1, "TU": 2, "WE": 3, "TH": 4, "FR": 5, "SA": 6}
+
+
+@dataclass(frozen=True)
+class Cron:
+    """A schedule, the length of its openings, and the days without one."""
+
+    schedule: str
+    duration: timedelta
+    exclude: frozenset[date]
+
+
+def as_cron(event: Event, zone: ZoneInfo, now: datetime) -> Cron | None:
+    """The schedule in a pool's zone that says the same as an event from now on; None if none does.
+
+    A schedule goes on forever, so a rule that ends has none. The rest is not derived but tried: the
+    openings of the schedule and the occurrences of the event are compared, so clock changes, the
+    begin of the series and its exceptions need no rules here.
+    """
+    is_changed = event.added or event.changed or event.later
+    is_endless = event.rule.get("INTERVAL", [1]) == [1] and not event.rule.keys() & _ENDS
+    if is_changed or not is_endless or event.length > _LONGEST:
+        return None
+    fields = _fields(event)
+    if fields is None:
+        return None
+    days = {m.date() if isinstance(m, datetime) else m for m in event.removed}
+    exclude = frozenset(day for day in days if day >= now.date() - timedelta(days=40))
+    made = Cron(fields, event.length, exclude)
+    try:
+        check_cron(fields)
+    except ValueError:
+        return None
+    is_same = len(exclude) <= _MOST_EXCLUDED and _agrees(made, event, zone, now)
+    return made if is_same else None
+
+
+def _fields(event: Event) -> str | None:
+    start, rule = event.start, event.rule
+    hour, minute = (start.hour, start.minute) if isinstance(start, datetime) else (0, 0)
+    if isinstance(start, datetime) and start.second:
+        return None
+    used = rule.keys() - {"FREQ", "INTERVAL", "WKST"}
+    day, month, weekday = "*", "*", "*"
+    names = rule.get("BYDAY", [])
+    match rule.get("FREQ"):
+        case ["DAILY" | "WEEKLY" as frequency] if used <= {"BYDAY"} and _WEEKDAYS.keys() >= {
+            *names
+        }:
+            if names:
+                weekday = ",".join(str(n) for n in sorted({_WEEKDAYS[n] for n in names}))
+            elif frequency == "WEEKLY":
+                weekday = str(start.isoweekday() % 7)
+        case ["MONTHLY"] if used <= {"BYMONTHDAY"}:
+            day = ",".join(map(str, rule.get("BYMONTHDAY", [start.day])))
+        case ["YEARLY"] if used in (set(), {"BYMONTH"}, {"BYMONTH", "BYMONTHDAY"}):
+            day = ",".join(map(str, rule.get("BYMONTHDAY", [start.day])))
+            month = ",".join(map(str, rule.get("BYMONTH", [start.month])))
+        case _:
+            return None
+    return f"{minute} {hour} {day} {month} {weekday}"
+
+
+def _agrees(cron: Cron, event: Event, zone: ZoneInfo, now: datetime) -> bool:
+    end = now + _COMPARED
+    window = Window("", 1, schedule=cron.schedule, duration=cron.duration, exclude=cron.exclude)
+    try:
+        wanted = occasions(event, now, end)
+    except RepeatError:
+        return False
+    single = [
+        Window("", 1, start=begin, end=stop) for begin, stop in (o.walls(zone) for o in wanted)
+    ]
+    exact = {(o.start, o.end) for o in wanted if _is_instant(o.start)}
+    by_clock = {(o.start, o.end) for o in occurrences(single, zone, now, end)}
+    opened = {(o.start, o.end) for o in occurrences((window,), zone, now, end)}
+    return bool(opened) and opened == (exact or by_clock)
+
+
+# --- the changes of a pool ---
 
 
 def changes(pool: Pool, asked: Import, wanted: Iterable[Wanted]) -> list[Edit]:

@@ -2,15 +2,75 @@
 
 import textwrap
 from argparse import Namespace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+from kotatsu_operator.core.budget.ledger import Ledger
+from kotatsu_operator.core.budget.prices import hourly, pod_requests
+from kotatsu_operator.core.decide.refusal import Refusal
+from kotatsu_operator.core.pool.spec import Platform, RouteMode, Target
+from kotatsu_operator.core.report.status import cost_status
+from kotatsu_operator.features.parking.requests import parked_spec
+
 from .api import Api
-from .checks.finding import Finding, Level, counted, verdict
-from .checks.judge import Examined, examine
-from .errors import DemoModeError
-from .pools import items_of
+from .checks import capacity, installation, lifecycle, traffic, workload
+from .checks.found import (
+    Case,
+    Finding,
+    Found,
+    Level,
+    age_of,
+    name_of,
+    points_to,
+    refused,
+    spec_of,
+    verdict,
+)
+from .checks.gauges import read_pages
+from .checks.reader import Reader
+from .errors import DemoModeError, NotFoundError
+from .operators import platform_of
+from .pools import Object, items_of, pool_path, read_pool
 from .shell import Shell
 from .terminal import Terminal, plain
+
+_CHAIN: tuple[Callable[[Case], Iterator[Finding]], ...] = (
+    installation.crd,
+    installation.operator,
+    installation.activator,
+    workload.workload,
+    workload.replicas,
+    traffic.service,
+    traffic.ports,
+    traffic.metrics,
+    traffic.wakes,
+    lifecycle.probes,
+    lifecycle.shutdown,
+    lifecycle.image,
+    workload.pods,
+    capacity.autoscaler,
+    capacity.disruption,
+    capacity.quota,
+    capacity.limits,
+    capacity.cost,
+    capacity.parked,
+)
+_NEEDED = workload.workload
+"""The checks after this one are about a workload that a pool can have."""
+
+CHECKS = tuple(check.__name__ for check in _CHAIN)
+"""The stable names of the checks."""
+
+
+@dataclass(frozen=True)
+class Examined:
+    """The findings about a workload."""
+
+    found: Found
+    case: Case | None
+    """None if the API server would reject a pool for this workload."""
+    findings: Sequence[Finding]
 
 
 def run(options: Namespace, shell: Shell) -> int:
@@ -22,12 +82,17 @@ def run(options: Namespace, shell: Shell) -> int:
             "name one workload, as in `kubectl demo-mode check deployment/web`, or choose pools "
             "with -l, --all or -A"
         )
-    seen = []
     with shell.api(options) as api:
         namespace = "" if options.all_namespaces else shell.namespace(api, options)
-        for place, workload in _chosen(api, namespace, options):
-            terminal.progress(f"reading {workload} in {place}")
-            seen.append(examine(api, place, workload, options.service, options.replicas))
+        chosen = [(namespace, options.workload)]
+        if many:
+            options.pools, options.everything = [], True
+            pools = [raw["metadata"] for raw in items_of(api, namespace, options)]
+            chosen = [(meta["namespace"], f"warmpool/{meta['name']}") for meta in pools]
+        seen = []
+        for place, name in chosen:
+            terminal.progress(f"reading {name} in {place}")
+            seen.append(examine(api, place, name, options.service, options.replicas))
     terminal.clear()
     if options.output:
         records = [record(one) for one in seen]
@@ -47,13 +112,144 @@ def run(options: Namespace, shell: Shell) -> int:
     return int(any(verdict(one.findings) in bad for one in seen))
 
 
-def _chosen(api: Api, namespace: str, options: Namespace) -> list[tuple[str, str]]:
-    """The namespaces and names of what is checked."""
-    if options.workload:
-        return [(namespace, options.workload)]
-    options.pools, options.everything = [], True
-    found = items_of(api, namespace, options)
-    return [(raw["metadata"]["namespace"], f"warmpool/{raw['metadata']['name']}") for raw in found]
+# --- reading and judging ---
+
+
+def examine(
+    api: Api, namespace: str, given: str, service: str = "", replicas: int | None = None
+) -> Examined:
+    """Read and judge a workload, or a pool's, with what the command line says beside it.
+
+    Raises DemoModeError if that is impossible.
+    """
+    reader, name = Reader(api, namespace), ""
+    target = reader.named(given)
+    if target.kind == "WarmPool":
+        name = target.name
+        target = _target_of(api, namespace, name)
+    found = reader.all(target)
+    try:
+        case = case_of(found, existing(found, name), service, replicas)
+    except DemoModeError as error:
+        said = str(error).partition(": ")[2] or str(error)
+        why = refused(Refusal("InvalidSpec", f"{found.label}: {said}"))
+        return Examined(found, None, [replace(why, check="workload")])
+    spec = case.pool.spec
+    if spec.route is RouteMode.ALWAYS:
+        found = replace(found, slices=reader.slices(spec.service))
+    elif found.workload is not None and not spec.target.scales_itself:
+        found = read_pages(api, case)
+    case = replace(case, found=found)
+    return Examined(found, case, judge(case))
+
+
+def _target_of(api: Api, namespace: str, name: str) -> Target:
+    try:
+        return read_pool(api.get(pool_path(namespace, name))).spec.target
+    except NotFoundError:
+        raise NotFoundError(
+            f"namespace {namespace} has no WarmPool {name}; see `kubectl get warmpools -A`"
+        ) from None
+
+
+def judge(case: Case) -> list[Finding]:
+    """All findings about a case; about a workload that no pool can have, the rest is left out."""
+    found: list[Finding] = []
+    for check in _CHAIN:
+        new = [replace(f, check=check.__name__) for f in check(case)]
+        found += new
+        is_hopeless = case.found.workload is None or any(f.level is Level.REFUSED for f in new)
+        if check is _NEEDED and is_hopeless:
+            break
+    return found
+
+
+def existing(found: Found, name: str = "") -> Object | None:
+    """The oldest WarmPool with this workload; the one of that name, if one is given."""
+    mine = [
+        pool
+        for pool in found.pools.items
+        if (name_of(pool) == name if name else points_to(pool["spec"]["targetRef"], found.target))
+    ]
+    return min(mine, key=age_of, default=None)
+
+
+def case_of(
+    found: Found, pool: Object | None, service: str = "", replicas: int | None = None
+) -> Case:
+    """What is judged: the pool that exists, or the one that the plugin would make.
+
+    Raises DemoModeError if the API server would reject that one, or its spec is invalid.
+    """
+    platform = platform_of(installation.responsible(found))
+    cost = _cost(found, platform)
+    if pool is not None and service:
+        pool = pool | {"spec": pool["spec"] | {"service": service}}
+    made = proposed(found, service) | {"status": cost} if pool is None else pool
+    read = read_pool(made, platform)
+    one = traffic.service_named(found, read.spec.service)
+    others = [name for name in traffic.waking(found) if name != read.spec.service]
+    return Case(
+        found,
+        read,
+        pool is None,
+        replicas or read.spec.most_replicas,
+        None if one is None else dict(one),
+        others,
+    )
+
+
+def _cost(found: Found, platform: Platform) -> Mapping[str, Any]:
+    """The prices that the operator will write of a new pool. Raises DemoModeError."""
+    spec, prices = found.pod_spec, platform.prices
+    try:
+        full = hourly(pod_requests(spec), prices)
+        parked = hourly(pod_requests(parked_spec(spec, platform.parked_cpu)), prices)
+    except (ArithmeticError, AttributeError, TypeError, ValueError):
+        raise DemoModeError(
+            f"{found.label}: its resources are invalid; write them like {{requests: {{cpu: 250m, "
+            "memory: 320Mi}}"
+        ) from None
+    return cost_status(Ledger(prices.currency, pod_hour=full, parked_hour=parked))
+
+
+def proposed(found: Found, service: str = "") -> Object:
+    """The WarmPool that fits the workload, without windows."""
+    target = found.target
+    ref: dict[str, Any] = {"name": target.name}
+    if (target.api_version, target.kind) != ("apps/v1", "Deployment"):
+        ref = {"apiVersion": target.api_version, "kind": target.kind} | ref
+    spec: dict[str, Any] = {"targetRef": ref}
+    if not target.scales_itself:
+        chosen = service or choose(found)
+        if chosen != target.name:
+            spec["service"] = chosen
+        of = traffic.service_named(found, chosen)
+        if of is not None and not spec_of(of).get("selector"):
+            spec["route"] = RouteMode.ALWAYS.value
+    return {
+        "apiVersion": "kotatsu.dev/v1beta1",
+        "kind": "WarmPool",
+        "metadata": {"name": target.name, "namespace": found.namespace},
+        "spec": spec,
+    }
+
+
+def choose(found: Found) -> str:
+    """The Service of a workload: one that selects its pods and can wake them, first by its name.
+
+    Without one: a Service of the workload's name, whatever is to be said of it.
+    """
+    own, chosen = found.target.name, traffic.waking(found)
+    if own in chosen or not chosen:
+        return own
+    named = traffic.service_named(found, own)
+    if named is not None and not spec_of(named).get("selector"):
+        return own  # for route Always
+    return chosen[0]
+
+
+# --- output ---
 
 
 def record(seen: Examined) -> dict[str, Any]:
@@ -69,13 +265,8 @@ def record(seen: Examined) -> dict[str, Any]:
         "service": None if seen.case is None else seen.case.pool.spec.service,
         "verdict": verdict(seen.findings).value,
         "findings": [
-            {
-                "check": finding.check,
-                "level": finding.level.value,
-                "reason": finding.reason,
-                "message": finding.message,
-            }
-            for finding in seen.findings
+            {"check": f.check, "level": f.level.value, "reason": f.reason, "message": f.message}
+            for f in seen.findings
         ],
     }
 
@@ -97,16 +288,22 @@ def lines(finding: Finding, terminal: Terminal) -> list[str]:
 
 def conclusion(seen: Examined) -> str:
     """The verdict in a sentence, with what to do next."""
-    worst, numbers = verdict(seen.findings), counted(seen.findings)
-    of = f"{seen.found.label}: {numbers}" if numbers else f"{seen.found.label}: nothing to mend"
+    worst, parts = verdict(seen.findings), []
+    for level, one, many in (
+        (Level.REFUSED, "refused", "refused"),
+        (Level.WARNING, "warning", "warnings"),
+        (Level.UNKNOWN, "not checked", "not checked"),
+    ):
+        if count := sum(finding.level is level for finding in seen.findings):
+            parts.append(f"{count} {one if count == 1 else many}")
+    of = f"{seen.found.label}: {', '.join(parts) or 'nothing to mend'}"
     if worst is Level.REFUSED:
         return f"{of}; a WarmPool does not work until what is refused is corrected"
     if seen.case is None or not seen.case.is_new:
         return of
-    more = (
-        "a WarmPool works" if worst is Level.OK else "a WarmPool works; correct the warnings first"
-    )
+    more = "" if worst is Level.OK else "; correct the warnings first"
     return (
-        f"{of}; {more}: `kubectl demo-mode create {seen.found.target.kind.lower()}/"
-        f"{seen.found.target.name} -n {seen.found.namespace}` writes it"
+        f"{of}; a WarmPool works{more}: `kubectl demo-mode create "
+        f"{seen.found.target.kind.lower()}/{seen.found.target.name} -n {seen.found.namespace}` "
+        "writes it"
     )

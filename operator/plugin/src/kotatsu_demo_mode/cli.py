@@ -4,13 +4,13 @@ import argparse
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
+from decimal import Decimal, InvalidOperation
 from functools import cache
 from importlib import import_module
-from typing import Any
+from pkgutil import get_data
+from typing import Any, NoReturn
 
 from .errors import DemoModeError
-from .examples import epilog
-from .flags import VALIDATED, Parser, count, days
 from .shell import Shell
 
 PROG = "kubectl demo-mode"
@@ -20,6 +20,113 @@ _LENGTH, _YES = "how long (default: 1h)", "do not ask"
 _MOST = "pods (default: the most of any window)"
 _ZONED = "in the pool's time zone, or RFC 3339"
 _CRON = "starts of a repeating window, like '0 18 * * 1-5'"
+_HELP: dict[str, Any] = {
+    "formatter_class": argparse.RawDescriptionHelpFormatter,
+    "allow_abbrev": False,
+}
+
+
+@cache
+def examples() -> dict[str, str]:
+    """The examples of the help by command, "" for the top. Tests run each of them."""
+    text = (get_data(__package__, "examples.txt") or b"").decode()
+    sections = (part.partition("]\n") for part in text.split("[", 1)[1].split("\n["))
+    return {command: lines.rstrip("\n") for command, _, lines in sections}
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser with one line for each flag, whose errors are one sentence."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message}; see `{self.prog} --help`\n")
+
+    def format_help(self) -> str:
+        self.epilog = f"examples:\n{examples()[self.prog.removeprefix(PROG).strip()]}"
+        return super().format_help()
+
+    def switch(self, names: str, text: str, dest: str | None = None) -> None:
+        """Add a flag without a value."""
+        more = {} if dest is None else {"dest": dest}
+        self.add_argument(*names.split(), action="store_true", help=text, **more)  # type: ignore[arg-type]
+
+    def value(self, names: str, shown: str, text: str, **more: Any) -> None:
+        """Add a flag, or an argument, whose value the help calls `shown`."""
+        self.add_argument(*names.split(), metavar=shown, help=text, **more)
+
+    # --- what several commands have ---
+
+    def common(self, *, top: bool = False) -> None:
+        """Add the flags of kubectl, which may stand before or after the command."""
+        default = "" if top else argparse.SUPPRESS
+        self.value("-n --namespace", "NAME", "namespace of the pools", default=default)
+        self.value("--context", "NAME", "context of the kubeconfig", default=default)
+        self.value("--kubeconfig", "FILE", "path of the kubeconfig", default=default)
+
+    def output(self, *formats: str) -> None:
+        """Add the form of the output."""
+        self.add_argument("-o", "--output", choices=[*formats], help="output format")
+
+    def pools(
+        self, *, everything: bool = True, many: bool = True, formats: Sequence[str] = ()
+    ) -> None:
+        """Add the pools of a command, and the form of its output."""
+        self.set_defaults(everything=False, all_namespaces=False)
+        number, default = ("*", list[str]()) if many else ("?", None)
+        self.value("pools", "POOL", "names of pools", nargs=number, default=default)
+        self.value("-l --selector", "SEL", "pools with these labels", default="")
+        if everything:
+            self.switch("--all", "all pools of the namespace", "everything")
+        if many:
+            self.switch("-A --all-namespaces", "pools of all namespaces")
+        self.output("json", "yaml", *formats)
+        self.common()
+
+    def dry_run(self, text: str, *choices: str) -> None:
+        """Add the flag of commands that change something."""
+        self.add_argument(
+            "--dry-run", nargs="?", const="server", choices=["none", *choices], help=text
+        )
+
+    def writes(self) -> None:
+        """Add the flags of commands that change pools."""
+        self.dry_run(VALIDATED, "client", "server")
+        self.switch("--force-conflicts", "take over what another field manager has set")
+
+
+VALIDATED = "change nothing; with `server`, the API server validates the change"
+
+
+def count(text: str) -> int:
+    """A number of pods or requests."""
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return number
+
+
+def days(text: str) -> int:
+    """The length of a plan."""
+    number = count(text)
+    if number > 1098:
+        raise argparse.ArgumentTypeError(f"{text} is more than three years")
+    return number
+
+
+def price(text: str) -> Decimal:
+    """An amount of money, or of MiB."""
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        number = Decimal("NaN")
+    if not number.is_finite() or number < 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an amount like 0.0000041667")
+    return number
+
+
+# --- the commands ---
 
 
 @cache
@@ -27,9 +134,7 @@ def parser() -> Parser:
     top = Parser(
         prog=PROG,
         description="Keep pools warm for a demo, and let them sleep afterwards.",
-        epilog=epilog(""),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+        **_HELP,
     )
     top.common(top=True)
     commands = _Commands(top, "command")
@@ -66,21 +171,14 @@ def parser() -> Parser:
 
 
 class _Commands:
-    """The commands of a parser; `of` is the command that they belong to."""
+    """The commands of a parser."""
 
-    def __init__(self, made: Parser, dest: str, of: str = "") -> None:
+    def __init__(self, made: Parser, dest: str) -> None:
         self._made = made.add_subparsers(dest=dest, metavar=dest.upper(), required=True)
-        self._of = of
 
     def add(self, name: str, summary: str, more: str = "") -> Parser:
-        return self._made.add_parser(
-            name,
-            help=summary,
-            description=f"{summary[0].upper()}{summary[1:]}. {more}",
-            epilog=epilog(f"{self._of} {name}".strip()),
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
-        )
+        about = f"{summary[0].upper()}{summary[1:]}. {more}"
+        return self._made.add_parser(name, help=summary, description=about, **_HELP)
 
 
 def _switch(commands: _Commands) -> None:
@@ -115,7 +213,7 @@ def _windows(commands: _Commands) -> None:
         "A window keeps pods warm at a planned\ntime.",
     )
     window.common()
-    actions = _Commands(window, "action", "window")
+    actions = _Commands(window, "action")
     add = actions.add(
         "add",
         "add a window, or replace the one of this name",
@@ -264,7 +362,10 @@ def _reports(commands: _Commands) -> None:
 
     cost = commands.add("cost", "show what was spent, the forecast, and the cost of alternatives")
     cost.pools()
-    cost.provisioned()
+    text = "price of a GB-second of provisioned concurrency, to compare with"
+    cost.value("--lambda-price", "PRICE", text, type=price)
+    cost.value("--lambda-memory", "MiB", "memory of an instance", type=price)
+    cost.value("--lambda-currency", "CODE", "currency of --lambda-price", default="")
 
     report = commands.add(
         "report",
@@ -275,7 +376,6 @@ def _reports(commands: _Commands) -> None:
     report.pools()
     report.value("--from", "TIME", "begin (default: the period)", dest="begin")
     report.value("--to", "TIME", "end (default: now)", dest="end")
-    report.provisioned()
 
 
 def _rehearse(commands: _Commands) -> None:

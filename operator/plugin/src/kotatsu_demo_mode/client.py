@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Generator, Iterator
 from datetime import datetime, timedelta
 from enum import Enum, auto
-from importlib.resources import files
+from pkgutil import get_data
 from typing import Any, Protocol
 from urllib.parse import quote, urlsplit
 from uuid import uuid4
@@ -181,7 +181,7 @@ def client_pod(name: str, job: Object, patience: timedelta, like: Object, image:
         if like and "runAsUser" not in (like.get("securityContext") or {})
         else {"runAsUser": _USER}
     )
-    script = files(__package__).joinpath("load.py").read_text(encoding="utf-8")
+    script = (get_data(__package__, "load.py") or b"").decode()
     return {
         "apiVersion": "v1",
         "kind": "Pod",

@@ -54,64 +54,57 @@ def candidates(
 ) -> list[str]:
     """Candidates for the last word; `pools` and `windows` return names from the cluster."""
     *before, last = words or [""]
-    here, given = _reached(before, parser)
-    commands = _commands(here)
-    value_of = _flag_of(here, before[-1]) if before else None
-    if value_of is not None:
-        found = [str(choice) for choice in value_of.choices or ()]
-    elif last.startswith("-"):
-        found = sorted(flag for action in here._actions for flag in action.option_strings)  # noqa: SLF001
-    elif commands:
-        found = list(commands)
-    else:
-        wanted = _positional(here, len(given))
-        is_new = wanted == "source" or here.prog.endswith(" add")
-        if wanted in ("name", "source"):
-            found = [] if is_new else windows(before)
-        elif wanted == "pools":
-            found = [name for name in pools(before) if name not in before]
-        elif wanted == "workload":
-            found = [f"warmpool/{name}" for name in pools(before)]
+    here, given, flag = parser, 0, None
+    for word in before:
+        if flag is not None:
+            flag = None  # the word is its value
+        elif word.startswith("-"):
+            flag = next((a for a in _actions(here, word) if a.nargs is None), None)
+        elif word in (commands := _commands(here)):
+            here = commands[word]
         else:
-            found = ["bash", "zsh", "fish"] if wanted == "shell" else []
+            given += 1
+    wanted = [action.dest for action in here._actions if not action.option_strings]  # noqa: SLF001
+    name = wanted[min(given, len(wanted) - 1)] if wanted else ""
+    if flag is not None:
+        found = [str(choice) for choice in flag.choices or ()]
+    elif last.startswith("-"):
+        found = sorted(option for action in _actions(here) for option in action.option_strings)
+    elif commands := _commands(here):
+        found = list(commands)
+    elif name == "name" and not here.prog.endswith(" add"):
+        found = windows(before)
+    elif name == "pools":
+        found = [pool for pool in pools(before) if pool not in before]
+    elif name == "workload":
+        found = [f"warmpool/{pool}" for pool in pools(before)]
+    else:
+        found = [*_SCRIPTS] if name == "shell" else []
     return [word for word in found if word.startswith(last)]
 
 
-def _reached(
-    before: Sequence[str], parser: argparse.ArgumentParser
-) -> tuple[argparse.ArgumentParser, list[str]]:
-    """The parser of the command that the words name, and its positional arguments so far."""
-    here, given = parser, list[str]()
-    for previous, word in zip(["", *before], before, strict=False):
-        commands = _commands(here)
-        if word.startswith("-") or _flag_of(here, previous) is not None:
-            continue
-        if word in commands:
-            here = commands[word]
-        else:
-            given.append(word)
-    return here, given
-
-
-def _positional(parser: argparse.ArgumentParser, index: int) -> str:
-    """The name of the positional argument at an index; the last one repeats."""
-    names = [action.dest for action in parser._actions if not action.option_strings]  # noqa: SLF001
-    return names[min(index, len(names) - 1)] if names else ""
+def _actions(parser: argparse.ArgumentParser, word: str = "") -> list[argparse.Action]:
+    """The arguments of a command; argparse has no other way to ask."""
+    return [a for a in parser._actions if not word or word in a.option_strings]  # noqa: SLF001
 
 
 def _commands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
-    for action in parser._actions:  # noqa: SLF001  (argparse has no other way to ask)
-        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
-            return dict(action.choices)
-    return {}
+    found = (a for a in _actions(parser) if isinstance(a, argparse._SubParsersAction))  # noqa: SLF001
+    return next((dict(action.choices) for action in found), {})
 
 
-def _flag_of(parser: argparse.ArgumentParser, word: str) -> argparse.Action | None:
-    """The flag before its value."""
-    for action in parser._actions:  # noqa: SLF001
-        if word in action.option_strings and action.nargs is None:
-            return action
-    return None
+def answer(words: Sequence[str], shell: Shell) -> None:
+    """Print the candidates, one per line, and kubectl's directive."""
+    from .cli import parser
+
+    for word in candidates(
+        words,
+        parser(),
+        lambda before: names(before, shell),
+        lambda before: names(before, shell, windows=True),
+    ):
+        shell.terminal.say(word)
+    shell.terminal.say(f":{_NAMES_ONLY}")
 
 
 def names(words: Sequence[str], shell: Shell, *, windows: bool = False) -> list[str]:
@@ -119,9 +112,9 @@ def names(words: Sequence[str], shell: Shell, *, windows: bool = False) -> list[
 
     Empty after an error.
     """
-    from . import pools
+    from .cli import Parser
     from .errors import DemoModeError
-    from .flags import Parser
+    from .pools import names
 
     # Not the parser of the command: its arguments are not complete yet.
     parser = Parser(add_help=False, allow_abbrev=False)
@@ -129,22 +122,6 @@ def names(words: Sequence[str], shell: Shell, *, windows: bool = False) -> list[
     try:
         options, _ = parser.parse_known_args([*words])
         with shell.api(options) as api:
-            read = pools.window_names if windows else pools.names
-            return read(api, shell.namespace(api, options))
+            return names(api, shell.namespace(api, options), windows=windows)
     except (DemoModeError, SystemExit):
         return []
-
-
-def answer(words: Sequence[str], shell: Shell) -> None:
-    """Print the candidates, one per line, and kubectl's directive."""
-    from .cli import parser
-
-    found = candidates(
-        words,
-        parser(),
-        lambda before: names(before, shell),
-        lambda before: names(before, shell, windows=True),
-    )
-    for word in found:
-        shell.terminal.say(word)
-    shell.terminal.say(f":{_NAMES_ONLY}")

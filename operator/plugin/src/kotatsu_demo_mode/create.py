@@ -18,10 +18,9 @@ from kotatsu_operator.core.plan.lead import enough_hold
 from kotatsu_operator.core.pool.spec import Metrics, PoolSpec, RouteMode
 
 from .api import MANAGER, dry_run_query
-from .checks.finding import Level
-from .checks.found import Case, Found
+from .check import Examined, examine
+from .checks.found import Case, Found, Level
 from .checks.gauges import gauge_in, pod_of
-from .checks.judge import Examined, examine
 from .entries import Request, adding
 from .errors import DemoModeError
 from .pools import Object, Pool, pool_path, read_pool
@@ -125,7 +124,7 @@ def make(
     most = max((w.replicas or 1 for w in windows), default=1)
     parts = [*filled(case, zone, most), *(_PARKED if parked else ())]
     manifest = _manifest(case.pool.raw, name, parts)
-    pool = read_pool(manifest, case.pool.template, case.pool.spec.platform)
+    pool = read_pool(manifest, case.pool.spec.platform)
     notes = [f"{f.reason}: {f.message}" for f in seen.findings if f.level is Level.WARNING]
     for window in windows:
         if (window.at is None) == (window.schedule is None):
@@ -135,7 +134,9 @@ def make(
         edit = adding(pool, window, now)
         notes += edit.notes
         pool = edit.after
-    manifest = manifest | {"spec": _ordered(pool.raw["spec"])}
+    # The status has the prices that the operator will write; it is not part of a manifest.
+    kept = {name: value for name, value in manifest.items() if name != "status"}
+    manifest = kept | {"spec": _ordered(pool.raw["spec"])}
     comments = {("spec", *part.path): part.why for part in parts}
     return Made(pool, manifest, comments, notes)
 

@@ -14,9 +14,9 @@ from kotatsu_operator.core.protocol import IMPORTED_ANNOTATION
 
 from .api import JSON_PATCH, MANAGER, Api, dry_run_query
 from .errors import ConflictError, DemoModeError, NotFoundError, changed
-from .notes import added_notes, removed_notes, skipped_note
+from .notes import added_notes, removed_notes
 from .pools import Object, Pool, managers_of, read_pool
-from .words import about, duration_of, moment_of, wall
+from .words import about, duration_of, moment_of, skipped_note, wall
 
 Source = Mapping[str, str]
 """The calendar and the UID of an event."""
@@ -87,7 +87,7 @@ def spec_after(pool: Pool, edits: Sequence[Edit]) -> Object:
 
 def after_all(pool: Pool, edits: Sequence[Edit]) -> Pool:
     """A pool with some changes. Raises DemoModeError if the API server would refuse it."""
-    return read_pool(raw_after(pool, edits), pool.template, pool.spec.platform)
+    return read_pool(raw_after(pool, edits), pool.spec.platform)
 
 
 def sources_of(raw: Object) -> dict[str, Source]:

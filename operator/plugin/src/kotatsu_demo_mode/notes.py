@@ -87,14 +87,6 @@ def removed_notes(pool: Pool, after: Pool, window: Window, now: datetime) -> lis
     return notes
 
 
-def skipped_note(opens: datetime, zone: ZoneInfo) -> str:
-    """About a start that does not exist."""
-    return (
-        "the start does not exist on that day: clocks go forward, so the window opens at "
-        f"{opens.astimezone(zone):%H:%M}"
-    )
-
-
 def described(window: Window, first: Occurrence | None, zone: ZoneInfo, now: datetime) -> str:
     """A window in one line: when it is open next, and its pods."""
     there = windows_pods(window.replicas, parked=window.parked)
@@ -147,7 +139,7 @@ def difference(pool: Pool, after: Pool, begin: datetime, end: datetime) -> str |
 
 def _start_notes(after: Pool, first: Occurrence, now: datetime) -> list[str]:
     notes, zone = [], after.spec.zone
-    lead = timeline(after, now, now + timedelta(seconds=1)).first.lead
+    lead = after.plan_at(now).lead
     if first.start <= now:
         notes.append(f"{first.window} is open already: its pods start now")
     elif first.start - lead < now:

@@ -8,7 +8,7 @@ from kotatsu_operator.core.formats import format_duration
 from kotatsu_operator.core.plan.activity import idle_after
 
 from .api import Api
-from .overrides import Done, awake, override, show, watched, who, write
+from .on import Done, awake, override, show, watched, who, write
 from .pools import Pool, accepted, is_named
 from .shell import Shell
 from .timeline import timeline
@@ -56,8 +56,7 @@ def _keeps(pool: Pool, now: datetime) -> str:
     """How many pods the schedule keeps, or when the pool sleeps."""
     if pool.refusal:
         return ": its schedule is not in effect"
-    plan = timeline(pool, now, now + timedelta(seconds=1)).first
-    zone = pool.spec.zone
+    plan, zone = pool.plan_at(now), pool.spec.zone
     if plan.floor:
         end = max(o.end for o in plan.current if o.window == plan.window)
         return (

@@ -1,24 +1,28 @@
-"""kubectl demo-mode on: keep pools warm for a while."""
+"""kubectl demo-mode on: keep pools warm for a while.
+
+It writes spec.override, and no other field of a pool. `off` and `rehearse` do so too, with what is
+here.
+"""
 
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from kotatsu_operator.core.formats import conditions_of, count, is_true, table
 from kotatsu_operator.core.plan.activity import OVERRIDE_LIMIT
 from kotatsu_operator.core.pool.memory import KnownOverride
+from kotatsu_operator.core.protocol import BY_ANNOTATION, REASON_ANNOTATION
 
-from .api import Api
-from .errors import DemoModeError
-from .overrides import Done, awake, override, override_of, show, watched, who, write
-from .pools import Object, Pool, accepted, hopeless, read_pool
+from .api import APPLY, MANAGER, MERGE, Api, dry_run_query
+from .errors import ConflictError, DemoModeError, changed
+from .operators import Watch, watches
+from .pools import Object, Pool, accepted, chosen, hopeless, managers_of, read_pool
 from .shell import Shell
 from .timeline import timeline
-from .words import about, amount, clock, duration_of, end_of_override, pods
+from .words import about, amount, clock, duration_of, end_of_override, pods, stamp
 
-_LENGTH = "1h"
 _EVERY = 1.0
 """Seconds between two checks of --wait."""
 
@@ -52,7 +56,7 @@ def run(options: Namespace, shell: Shell) -> int:
 
 
 def _warm(pool: Pool, options: Namespace, by: str, now: datetime) -> Object:
-    until = end_of_override(options.lasting, options.until, pool.spec.zone, now, default=_LENGTH)
+    until = end_of_override(options.lasting, options.until, pool.spec.zone, now, default="1h")
     most = pool.spec.max_replicas
     if options.replicas is not None and not 1 <= options.replicas <= most:
         raise DemoModeError(
@@ -64,16 +68,15 @@ def _warm(pool: Pool, options: Namespace, by: str, now: datetime) -> Object:
     return override("Warm", until, by=by, reason=options.reason, replicas=options.replicas)
 
 
-def _warmed(pool: Pool, raw: Object, now: datetime) -> Done:
+def _warmed(pool: Pool, raw: Object, now: datetime) -> "Done":
     """The end of an override, its number of pods, and the cost."""
-    after = read_pool(raw, pool.template, pool.spec.platform)
-    given = after.spec.override
+    after = read_pool(raw)
+    given, zone = after.spec.override, after.spec.zone
     if given is None:
         raise DemoModeError(f"the override of {pool.name} was removed at once; try again")
     after = replace(after, memory=replace(after.memory, override=KnownOverride()))
     ahead = timeline(after, now, min(given.until, now + OVERRIDE_LIMIT))
     most = max(s.replicas for s in ahead.stretches)
-    zone = after.spec.zone
     detail = f" until {clock(given.until, zone, now)} {zone.key} (in {about(given.until - now)})"
     detail += f", {pods(most)}"
     if ahead.cost is not None:
@@ -82,35 +85,28 @@ def _warmed(pool: Pool, raw: Object, now: datetime) -> Done:
     return Done(after, verb, detail, raw)
 
 
-def _wait(api: Api, done: Done, shell: Shell, limit: timedelta, *, quiet: bool) -> None:
+def _wait(api: Api, done: "Done", shell: Shell, limit: timedelta, *, quiet: bool) -> None:
     """Wait until the operator reports the pool as Warm for this override."""
-    begin = shell.clock()
+    name, begin = done.pool.name, shell.clock()
     wanted = int(done.raw["metadata"].get("generation") or 0)
     while True:
-        raw = api.get(done.pool.path)
-        status = table(raw.get("status"))
+        status = table(api.get(done.pool.path).get("status"))
         passed = shell.clock() - begin
         if is_warm(status, wanted):
             shell.terminal.clear()
             if not quiet:
-                shell.terminal.say(warm_line(done.pool.name, status, passed))
+                shell.terminal.say(warm_line(name, status, passed))
             return
+        see = f"see `kubectl describe warmpool {name}`"
         if why := hopeless(status, wanted):
-            raise DemoModeError(
-                f"{done.pool.name} does not become Warm: {why}; see `kubectl describe warmpool "
-                f"{done.pool.name}`"
-            )
+            raise DemoModeError(f"{name} does not become Warm: {why}; {see}")
+        ready = f"{status.get('readyReplicas', 0)} of {status.get('desiredReplicas', '?')} Ready"
+        phase = status.get("phase", "no status yet")
         if passed > limit:
             raise DemoModeError(
-                f"{done.pool.name} is not Warm after {about(limit)} "
-                f"({status.get('phase', 'no status yet')}, "
-                f"{status.get('readyReplicas', 0)} of {status.get('desiredReplicas', '?')} Ready); "
-                f"see `kubectl describe warmpool {done.pool.name}`"
+                f"{name} is not Warm after {about(limit)} ({phase}, {ready}); {see}"
             )
-        shell.terminal.progress(
-            f"{done.pool.name}: {status.get('phase', '-')}, {status.get('readyReplicas', 0)} of "
-            f"{status.get('desiredReplicas', '?')} Ready, {about(passed)}"
-        )
+        shell.terminal.progress(f"{name}: {phase}, {ready}, {about(passed)}")
         shell.sleep(_EVERY)
 
 
@@ -126,3 +122,142 @@ def is_warm(status: Mapping[str, Any], generation: int) -> bool:
     """Whether the condition Warm is true for this generation of the spec."""
     warm = conditions_of(status).get("Warm", {})
     return is_true(warm) and count(warm.get("observedGeneration")) >= generation
+
+
+# --- the override of a pool ---
+
+
+def override(mode: str, until: datetime, *, by: str, reason: str, replicas: int | None) -> Object:
+    """The parts of a pool that make an override: spec.override, and who set it and why."""
+    fields = {"mode": mode, "replicas": replicas, "until": stamp(until)}
+    said = {BY_ANNOTATION: by, REASON_ANNOTATION: reason}
+    return {
+        "metadata": {"annotations": {key: value for key, value in said.items() if value}},
+        "spec": {"override": {key: value for key, value in fields.items() if value}},
+    }
+
+
+def override_of(raw: Object) -> Object | None:
+    """The same of a pool that has one; None without."""
+    value = raw["spec"].get("override")
+    if value is None:
+        return None
+    there = table(raw["metadata"].get("annotations"))
+    said = {key: there[key] for key in (BY_ANNOTATION, REASON_ANNOTATION) if key in there}
+    return {"metadata": {"annotations": said}, "spec": {"override": value}}
+
+
+def set_override(
+    api: Api, pool: Pool, value: Object | None, *, force: bool, dry_run: bool = False
+) -> Object:
+    """Apply an override server-side, or end it (None).
+
+    Raises ConflictError if another field manager owns it, and the pool is not to be forced.
+    """
+    query = dry_run_query(dry_run)
+    others = [name for name, *_ in managers_of(pool.raw, "override") if name != MANAGER]
+    if value is None and others:
+        if not force:
+            raise _held(pool, others, "")
+        # An apply without it removes only what this field manager owns.
+        version = pool.raw["metadata"]["resourceVersion"]
+        gone = {BY_ANNOTATION: None, REASON_ANNOTATION: None}
+        meta = {"resourceVersion": version, "annotations": gone}
+        try:
+            return api.patch(
+                pool.path, {"metadata": meta, "spec": {"override": None}}, MERGE, query
+            )
+        except ConflictError:
+            raise changed(pool.name) from None
+    given, named = value or {}, {"name": pool.name, "namespace": pool.namespace}
+    body: Object = {
+        "apiVersion": "kotatsu.dev/v1beta1",
+        "kind": "WarmPool",
+        "metadata": named | given.get("metadata", {}),
+    }
+    body |= {"spec": given["spec"]} if "spec" in given else {}
+    query |= {"force": "true"} if force and value is not None else {}
+    try:
+        return api.patch(pool.path, body, APPLY, query)
+    except ConflictError as error:
+        raise _held(pool, others, str(error)) from None
+
+
+def _held(pool: Pool, others: list[str], said: str) -> ConflictError:
+    who = " and ".join(others) or f"another field manager ({said})"
+    return ConflictError(
+        f"the override of {pool.name} is owned by {who}; take it over with --force-conflicts (a "
+        "GitOps tool may write it again)"
+    )
+
+
+def write(api: Api, pool: Pool, value: Object | None, options: Namespace) -> Object:
+    """Set the override of a pool, or end it (None); returns the pool, also of a dry run."""
+    if options.dry_run != "client":
+        dry_run = options.dry_run == "server"
+        return set_override(api, pool, value, force=options.force_conflicts, dry_run=dry_run)
+    given, meta = value or {}, pool.raw["metadata"]
+    said = (BY_ANNOTATION, REASON_ANNOTATION)
+    notes = {k: v for k, v in table(meta.get("annotations")).items() if k not in said}
+    notes |= given.get("metadata", {}).get("annotations", {})
+    meta = {key: inner for key, inner in meta.items() if key != "annotations"}
+    spec = {key: inner for key, inner in pool.raw["spec"].items() if key != "override"}
+    meta |= {"annotations": notes} if notes else {}
+    return pool.raw | {"metadata": meta, "spec": spec | given.get("spec", {})}
+
+
+# --- what the commands share ---
+
+
+class Done(NamedTuple):
+    """The result for one pool."""
+
+    pool: Pool
+    verb: str
+    detail: str
+    raw: Object
+
+
+def watched(
+    api: Api, pools: Sequence[Pool], shell: Shell, *, must: bool, patient: bool = False
+) -> dict[str, Watch]:
+    """The operators of the pools' namespaces. One that does not act is reported.
+
+    If one `must` act, only those are that may start in a moment: without others it is an error.
+    """
+    found = watches(api, pools, shell, patient=patient)
+    for one in found.values():
+        if not patient and (one.may_start or not (one.acts or must)):
+            shell.terminal.complain(f"note: {one.message}")
+    return found
+
+
+def awake(pools: list[Pool], options: Namespace, command: str, shell: Shell) -> list[Pool]:
+    """The pools of `chosen`; none may be suspended."""
+    for pool in chosen(pools, options, command, len(shell.refused)):
+        if pool.spec.suspend:
+            raise DemoModeError(
+                f"{pool.name} is suspended and ignores overrides; set spec.suspend to false"
+            )
+    return pools
+
+
+def who(api: Api, user: str) -> str:
+    """The name of the user in the cluster, or else on this machine."""
+    kind = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+    try:
+        answer = api.create("/apis/authentication.k8s.io/v1/selfsubjectreviews", kind)
+        user = answer["status"]["userInfo"]["username"]
+    except (DemoModeError, KeyError):
+        pass  # an older API server, or no permission
+    return str(user)[:128]
+
+
+def show(done: Sequence[Done], options: Namespace, shell: Shell) -> None:
+    """Print the results in kubectl's form, TYPE/name verbed, or the pools."""
+    if options.output:
+        shell.terminal.dump_objects([item.raw for item in done], options.output)
+        return
+    note = f" ({options.dry_run} dry run)" if options.dry_run else ""
+    for item in done:
+        shell.terminal.say(f"warmpool.kotatsu.dev/{item.pool.name} {item.verb}{item.detail}{note}")

@@ -2,7 +2,6 @@
 
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -13,13 +12,12 @@ from kotatsu_operator.core.formats import conditions_of, format_duration, is_tru
 from kotatsu_operator.core.plan.lead import Basis, basis_of, decisive
 from kotatsu_operator.core.pool.spec import mode_field
 
-from .chart import TOGETHER, chart, together
 from .errors import DemoModeError
 from .pools import Pool, accepted
 from .shell import Shell
 from .terminal import Terminal, table_lines
-from .timeline import Change, Timeline, offset_note, price, timeline
-from .words import amount, clock, instant_of, number, pods, shown_pods, spent_on
+from .timeline import TOGETHER, Change, Drawn, Timeline, chart, hours, price, timeline, together
+from .words import amount, clock, instant_of, number, pods, shown_pods, skipped_note, spent_on
 
 _LONGEST = timedelta(days=3 * 366)
 
@@ -36,10 +34,10 @@ def run(options: Namespace, shell: Shell) -> int:
     now = shell.clock()
     pools = _pools(options, shell)
     zone = pools[0].spec.zone if pools else None
-    begin, end = now, now + timedelta(days=options.days)
+    begin = now
     if zone is not None and options.begin:
         begin = instant_of(options.begin, zone, now, "--from")
-        end = begin + timedelta(days=options.days)
+    end = begin + timedelta(days=options.days)
     if zone is not None and options.end:
         end = instant_of(options.end, zone, now, "--to")
     if end <= begin:
@@ -50,7 +48,7 @@ def run(options: Namespace, shell: Shell) -> int:
     timelines = [timeline(pool, begin, end) for pool in pools]
     label = bool(options.all_namespaces)
     if options.output:
-        found = {"transitions": records(timelines, label), **_verdict_record(timelines, now)}
+        found = {"transitions": records(timelines, label), **verdict(timelines, now)}
         shell.terminal.dump(found, options.output)
         return 0
     if not timelines:
@@ -130,18 +128,19 @@ def text(
         lines.append("No transitions in this time.")
     else:
         lines += ["", *table_lines(terminal, rows), ""]
-        lines += chart(timelines, terminal.width, blocks=terminal.has_blocks)
+        first, drawn = timelines[0], [Drawn(t.pool.name, t.stretches) for t in timelines]
+        zone, blocks = first.pool.spec.zone, terminal.has_blocks
+        lines += chart(drawn, first.begin, first.end, zone, terminal.width, blocks=blocks)
     for t in timelines:
         if t.cost is not None:
-            hours = sum(s.hours for s in t.stretches)
-            parked = sum(s.hours for s in t.stretches if s.is_parked)
+            parked = hours([s for s in t.stretches if s.is_parked])
             of_them = f" ({parked:,.1f} of them parked)" if parked else ""
             lines.append(
-                f"{_name(t.pool, is_wide=is_wide)}: {hours:,.1f} pod hours{of_them}, "
+                f"{_name(t.pool, is_wide=is_wide)}: {hours(t.stretches):,.1f} pod hours{of_them}, "
                 f"{amount(t.cost, t.pool.currency)}"
             )
     if len(timelines) > 1:
-        lines += _verdict(timelines, now)
+        lines += _verdict_text(verdict(timelines, now))
     return lines
 
 
@@ -150,7 +149,7 @@ def _heading(t: Timeline, now: datetime, is_wide: bool) -> list[str]:
     name = _name(t.pool, is_wide=is_wide)
     begin = f"{t.begin.astimezone(zone):%Y-%m-%d %H:%M}"
     end = f"{t.end.astimezone(zone):%Y-%m-%d %H:%M}"
-    lines = [f"{name}: {begin} to {end} in {t.pool.zone}, pods start {_lead(t)}"]
+    lines = [f"{name}: {begin} to {end} in {zone.key}, pods start {_lead(t)}"]
     override = t.pool.override_at(t.begin)
     if override is not None:
         until = clock(override.until, zone, now)
@@ -212,12 +211,11 @@ def _capacity(pool: Pool) -> str:
     """The capacity that is asked for ahead of windows, and what it costs."""
     most = max((w.replicas for w in pool.spec.windows), default=0)
     ahead = pool.spec.capacity_ahead or timedelta()
-    hours = Decimal(ahead.total_seconds()) / 3600
-    cost = None if pool.pod_price is None else pool.pod_price * hours * most
-    price = amount(cost, pool.currency if cost is not None else "")
+    each = None if pool.price is None else pool.price.warm * Decimal(ahead.total_seconds()) / 3600
+    cost = amount(None if each is None else each * most, pool.currency if each is not None else "")
     return (
         f"nodes for up to {most} pods are asked for {format_duration(ahead)} before they start "
-        f"(placeholders: up to {price} each time)"
+        f"(placeholders: up to {cost} each time)"
     )
 
 
@@ -226,7 +224,7 @@ def _note(t: Timeline, change: Change) -> str:
     if source := _calendar(t.pool, change.window):
         notes.append(f"calendar {source}")
     if change.shifted:
-        notes.append(offset_note(change, t.pool.spec.zone))
+        notes.append(skipped_note(change.at, t.pool.spec.zone))
     if change.winner:
         verb = "stays" if change.kind == "close" else "wins"
         notes.append(f"{change.winner} {verb}")
@@ -236,30 +234,6 @@ def _note(t: Timeline, change: Change) -> str:
 
 
 # --- several pools: their pods together, one total, and one verdict ---
-
-
-@dataclass(frozen=True)
-class _Total:
-    """What the pods of several pools cost together."""
-
-    pod_hours: Decimal
-    peak: int
-    """The most pods at one moment."""
-    costs: dict[str, Decimal]
-    """By currency, because amounts in two are never added; without the pools of unknown cost."""
-    unpriced: Sequence[str]
-    """The pools of unknown cost."""
-
-
-def _total(timelines: Sequence[Timeline]) -> _Total:
-    costs: dict[str, Decimal] = {}
-    for t in timelines:
-        if t.cost is not None:
-            costs[t.pool.currency] = costs.get(t.pool.currency, Decimal(0)) + t.cost
-    every = together(timelines)
-    hours = sum((s.hours for s in every), Decimal(0))
-    peak = max((s.replicas for s in every), default=0)
-    return _Total(hours, peak, costs, [t.pool.name for t in timelines if t.cost is None])
 
 
 def problems(timelines: Sequence[Timeline], now: datetime) -> list[str]:
@@ -292,36 +266,38 @@ def _against(t: Timeline, now: datetime) -> Iterator[str]:
 def _spent_at(t: Timeline) -> datetime | None:
     """The end of the budget's period, or of the plan, if the limit is reached before."""
     pool, limit = t.pool, t.pool.spec.budget.limit
-    if limit is None or pool.price is None:
-        return None
     end = min(pool.ledger.period_end or t.end, t.end)
-    cut = [replace(s, end=min(s.end, end)) for s in t.stretches if s.begin < end]
-    cost = price(pool, cut) or Decimal(0)
+    cost = price(pool, [s._replace(end=min(s.end, end)) for s in t.stretches if s.begin < end])
+    if limit is None or cost is None:
+        return None
     return end if pool.ledger.accrued + cost >= limit else None
 
 
-def _verdict(timelines: Sequence[Timeline], now: datetime) -> list[str]:
-    """The total and the verdict as text."""
-    total, found = _total(timelines), problems(timelines, now)
-    parts = [f"{TOGETHER}: {total.pod_hours:,.1f} pod hours", f"at most {total.peak} pods"]
-    parts += [amount(cost, currency) for currency, cost in total.costs.items()]
-    if total.unpriced:
-        parts.append(f"without {', '.join(total.unpriced)}, of unknown cost")
-    if not found:
-        why = ["Nothing is known that keeps a window of these pools from opening warm."]
-    else:
-        why = ["Not every window may open warm:", *(f"  - {problem}" for problem in found)]
-    return [", ".join(parts), *why]
-
-
-def _verdict_record(timelines: Sequence[Timeline], now: datetime) -> dict[str, Any]:
-    total, found = _total(timelines), problems(timelines, now)
+def verdict(timelines: Sequence[Timeline], now: datetime) -> dict[str, Any]:
+    """What the pods of all pools cost together, and what is known against their windows."""
+    costs: dict[str, Decimal] = {}  # by currency, because amounts in two are never added
+    for t in timelines:
+        if t.cost is not None:
+            costs[t.pool.currency] = costs.get(t.pool.currency, Decimal(0)) + t.cost
+    every, found = together([t.stretches for t in timelines]), problems(timelines, now)
     return {
         "total": {
-            "podHours": number(total.pod_hours),
-            "peak": total.peak,
-            "cost": {currency: number(cost) for currency, cost in total.costs.items()},
-            "unpriced": list(total.unpriced),
+            "podHours": number(hours(every)),
+            "peak": max((s.replicas for s in every), default=0),
+            "cost": {currency: number(cost) for currency, cost in costs.items()},
+            "unpriced": [t.pool.name for t in timelines if t.cost is None],
         },
         "verdict": {"warm": not found, "problems": found},
     }
+
+
+def _verdict_text(given: dict[str, Any]) -> list[str]:
+    total, found = given["total"], given["verdict"]["problems"]
+    parts = [f"{TOGETHER}: {total['podHours']:,.1f} pod hours", f"at most {total['peak']} pods"]
+    parts += [amount(Decimal(str(cost)), currency) for currency, cost in total["cost"].items()]
+    if total["unpriced"]:
+        parts.append(f"without {', '.join(total['unpriced'])}, of unknown cost")
+    why = ["Nothing is known that keeps a window of these pools from opening warm."]
+    if found:
+        why = ["Not every window may open warm:", *(f"  - {problem}" for problem in found)]
+    return [", ".join(parts), *why]

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from kotatsu_operator.core.budget.forecast import PodPrice
 from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.budget.limit import EVERYTHING, Allowed, allowed
-from kotatsu_operator.core.budget.prices import hourly, pod_requests
 from kotatsu_operator.core.calendar.schedule import Window
 from kotatsu_operator.core.formats import conditions_of, count, is_true, table, tables, text
 from kotatsu_operator.core.plan.activity import in_force
+from kotatsu_operator.core.plan.plan import Plan, plan_at
 from kotatsu_operator.core.pool.calendars import with_calendars
 from kotatsu_operator.core.pool.memory import KnownOverride, Memory
 from kotatsu_operator.core.pool.parse import SpecError, parse
 from kotatsu_operator.core.pool.spec import PLATFORM, Override, Parked, Platform, PoolSpec
 from kotatsu_operator.core.pool.v1alpha1 import status_from
 from kotatsu_operator.core.report.status import read_ledger, read_memory
-from kotatsu_operator.features.parking.requests import parked_spec
 
 from .errors import DemoModeError, NotFoundError
 from .schema import defaulted, faults, sentence, spec_schema
@@ -39,17 +37,15 @@ GROUP = "/apis/kotatsu.dev/v1beta1"
 
 @dataclass(frozen=True)
 class Pool:
-    """A pool's spec, the memory in its status, and the template of its pods."""
+    """A pool's spec, and what its status holds."""
 
     namespace: str
     name: str
     spec: PoolSpec
     memory: Memory
-    raw: Object
-    template: Mapping[str, Any] | None = None
-    """The PodSpec of its pods; None if the workload could not be read."""
-    ledger: Ledger = field(default_factory=Ledger)
+    ledger: Ledger
     """The pool's cost as the operator has written it."""
+    raw: Object
 
     @property
     def status(self) -> Mapping[str, Any]:
@@ -67,7 +63,7 @@ class Pool:
 
     @property
     def currency(self) -> str:
-        return self.ledger.currency or self.spec.platform.prices.currency
+        return self.ledger.currency
 
     @property
     def own_windows(self) -> Sequence[Window]:
@@ -79,27 +75,6 @@ class Pool:
         return pool_path(self.namespace, self.name)
 
     @property
-    def zone(self) -> str:
-        return self.spec.zone.key
-
-    @property
-    def pod_price(self) -> Decimal | None:
-        """The cost of a pod per hour; None without prices or requests.
-
-        The operator writes it, at the prices of the chart.
-        """
-        if self.ledger.currency and self.ledger.pod_hour is not None:
-            return self.ledger.pod_hour
-        if self.requests is None or not self.spec.platform.prices.per_hour:
-            return None
-        return hourly(self.requests, self.spec.platform.prices)
-
-    @property
-    def requests(self) -> Mapping[str, Decimal] | None:
-        """The requests of one of its pods; None if the workload could not be read."""
-        return None if self.template is None else pod_requests(self.template)
-
-    @property
     def parking(self) -> Parked | None:
         """How its pods are parked; None if they are not, or cannot be."""
         failed = conditions_of(self.status).get("ParkingFailed", {})
@@ -108,16 +83,20 @@ class Pool:
 
     @property
     def price(self) -> PodPrice | None:
-        """The cost of a pod per hour, also of a parked one; None without prices or requests."""
-        warm, parked, ledger = self.pod_price, self.parking, self.ledger
-        if warm is None or parked is None:
-            return None if warm is None else PodPrice(warm)
-        if ledger.currency and ledger.pod_hour is not None and ledger.parked_hour is not None:
-            return PodPrice(warm, ledger.parked_hour)
-        if self.template is None or not self.spec.platform.prices.per_hour:
-            return PodPrice(warm, warm)
-        requests = pod_requests(parked_spec(self.template, parked.cpu))
-        return PodPrice(warm, hourly(requests, self.spec.platform.prices))
+        """The cost of a pod per hour, also of a parked one, as the operator writes it.
+
+        None without prices, or before an operator has seen the pool.
+        """
+        ledger = self.ledger
+        if not ledger.currency or ledger.pod_hour is None:
+            return None
+        if self.parking is None:
+            return PodPrice(ledger.pod_hour)
+        return PodPrice(ledger.pod_hour, ledger.parked_hour or ledger.pod_hour)
+
+    def plan_at(self, now: datetime) -> Plan:
+        """What the schedule asks for now, and what the budget permits of it."""
+        return self.allowed_at(now).trim(plan_at(self.spec, self.memory, now))
 
     def override_at(self, now: datetime) -> Override | None:
         return in_force(self.spec.override, self.memory, now)
@@ -169,13 +148,7 @@ def history_path(pool: Pool) -> str:
     return pool_path(pool.namespace, pool.name, "warmpoolhistories")
 
 
-def read_pool(
-    raw: Object,
-    template: Mapping[str, Any] | None = None,
-    platform: Platform = PLATFORM,
-    *,
-    strict: bool = False,
-) -> Pool:
+def read_pool(raw: Object, platform: Platform = PLATFORM, *, strict: bool = False) -> Pool:
     """Read a WarmPool. Raises DemoModeError if the spec is invalid.
 
     `strict` rejects unknown fields. Without it they are accepted: a cluster's CRD may be newer.
@@ -197,32 +170,23 @@ def read_pool(
         memory = replace(memory, override=KnownOverride(memory.override.key))
     namespace = str(meta.get("namespace") or "")
     parsed = with_calendars(parsed, memory)
-    return Pool(namespace, name, parsed, memory, raw, template, read_ledger(status))
+    return Pool(namespace, name, parsed, memory, read_ledger(status), raw)
 
 
-def find(
-    api: Api,
-    namespace: str,
-    options: Namespace,
-    *,
-    priced: bool = True,
-    refuse: Callable[[DemoModeError], None],
-) -> list[Pool]:
+def find(api: Api, namespace: str, options: Namespace, shell: Shell) -> list[Pool]:
     """The chosen pools, by namespace and name. Raises DemoModeError if one does not exist.
 
-    If one of several cannot be read, `refuse` gets its error and it is left out.
+    If one of several cannot be read, its error is printed and it is left out.
     """
     items = items_of(api, namespace, options)
     pools = []
     for item in items:
         try:
-            pool = read_pool(item)
+            pools.append(read_pool(item))
         except DemoModeError as error:
             if len(items) == 1:
                 raise
-            refuse(error)
-        else:
-            pools.append(replace(pool, template=_template_of(api, pool)) if priced else pool)
+            shell.refuse(error)
     return pools
 
 
@@ -244,15 +208,12 @@ def chosen(pools: list[Pool], options: Namespace, command: str, refused: int) ->
     return pools
 
 
-def names(api: Api, namespace: str) -> list[str]:
-    return sorted(item["metadata"]["name"] for item in api.get(pool_path(namespace))["items"])
-
-
-def window_names(api: Api, namespace: str) -> list[str]:
+def names(api: Api, namespace: str, *, windows: bool = False) -> list[str]:
+    """The names of the pools of a namespace, or of their windows."""
     items = api.get(pool_path(namespace))["items"]
-    return sorted(
-        {str(w.get("name")) for i in items for w in tables(table(i["spec"]).get("windows"))}
-    )
+    if not windows:
+        return sorted(item["metadata"]["name"] for item in items)
+    return sorted({str(w.get("name")) for i in items for w in tables(i["spec"].get("windows"))})
 
 
 def items_of(api: Api, namespace: str, options: Namespace) -> list[Object]:
@@ -283,34 +244,9 @@ def _named(text: str, items: Sequence[Object], namespace: str) -> Object:
     raise NotFoundError(f"namespace {namespace} has no WarmPool {name}; {hint}")
 
 
-def _template_of(api: Api, pool: Pool) -> Mapping[str, Any] | None:
-    """The PodSpec of the pool's target; None if it cannot be read."""
-    target = pool.spec.target
-    version, plural = target.api_version, f"{target.kind.lower()}s"
-    place = f"/apis/{version}/namespaces/{quote(pool.namespace)}/{plural}/{quote(target.name)}"
-    try:
-        return template_of(api.get(place))
-    except DemoModeError:
-        return None  # only costs need it
-
-
 def pod_spec_of(workload: Mapping[str, Any]) -> Mapping[str, Any]:
     """The PodSpec of a workload's template; empty without one."""
     return table(table(table(workload.get("spec")).get("template")).get("spec"))
-
-
-def template_of(workload: Object) -> Mapping[str, Any]:
-    """The PodSpec of a Deployment or Knative Service. Raises DemoModeError for its resources."""
-    template = pod_spec_of(workload)
-    try:
-        pod_requests(template)
-    except (ArithmeticError, AttributeError, TypeError, ValueError):
-        name = table(workload.get("metadata")).get("name")
-        raise DemoModeError(
-            f"{workload.get('kind', 'the workload')} {name}: its resources are invalid; write them "
-            "like {requests: {cpu: 250m, memory: 320Mi}}"
-        ) from None
-    return template
 
 
 def managers_of(raw: Object, field: str) -> Iterator[tuple[str, str, Object]]:

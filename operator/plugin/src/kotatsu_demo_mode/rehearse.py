@@ -1,13 +1,11 @@
 """kubectl demo-mode rehearse: run the next windows of pools now."""
 
 from argparse import Namespace
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack
 from datetime import datetime, timedelta
-from typing import Any
 
 from kotatsu_operator.core.plan.activity import idle_after
-from kotatsu_operator.core.plan.plan import plan_at
 from kotatsu_operator.core.pool.memory import Phase
 from kotatsu_operator.core.protocol import REHEARSAL_ANNOTATION
 from kotatsu_operator.core.report.verdict import Verdict
@@ -15,7 +13,7 @@ from kotatsu_operator.core.report.verdict import Verdict
 from .api import MERGE, Api
 from .client import Client, Here, Inside, Step
 from .errors import DemoModeError
-from .operators import Watch, watches
+from .operators import watches
 from .pools import Pool
 from .shell import Shell
 from .stages import BARRIER, Rehearsal, Report
@@ -35,7 +33,7 @@ def run(options: Namespace, shell: Shell) -> int:
     begin = shell.clock()
     limit = duration_of(options.timeout, "--timeout")
     with shell.api(options) as api:
-        pools = _pools(shell.find(api, options, priced=False), options, shell)
+        pools = _pools(shell.find(api, options), options, shell)
         for pool in pools:
             if pool.refusal:
                 raise DemoModeError(f"{pool.name} cannot be rehearsed: {pool.refusal}")
@@ -43,10 +41,14 @@ def run(options: Namespace, shell: Shell) -> int:
         for pool in pools:
             watched[pool.namespace].require(now=True)
             _check(pool, options, begin)
-        rehearsals = [
-            Rehearsal(api, pool, _client(api, pool, options, shell, watched), options, shell, limit)
-            for pool in pools
-        ]
+
+        def client(pool: Pool) -> Client:
+            if options.url:
+                return Here(options.url)
+            watch = watched[pool.namespace]
+            return Inside(api, pool, options.path, options.image, shell.clock, watch)
+
+        rehearsals = [Rehearsal(api, pool, client(pool), options, shell, limit) for pool in pools]
         with ExitStack() as restored:
             for rehearsal in rehearsals:
                 restored.enter_context(rehearsal.given_back())
@@ -133,45 +135,39 @@ def _record_verdict(api: Api, pool: Pool, result: Result, shell: Shell) -> None:
 
 def _print(results: dict[str, Result], options: Namespace, shell: Shell) -> int:
     passed = not any(_failures(result) for result in results.values())
-    records = [_record(name, result) for name, result in results.items()]
     if options.output:
+        records = [
+            result.record()
+            if isinstance(result, Report)
+            else {"pool": name, "passed": False, "failures": _failures(result)}
+            for name, result in results.items()
+        ]
         many = {"passed": passed, "pools": records}
         shell.terminal.dump(many if options.selector else records[0], options.output)
-    elif not options.selector:
-        for result in results.values():
-            for line in result.text() if isinstance(result, Report) else [str(result)]:
-                shell.terminal.say(line)
     else:
-        for line in _text(results, passed):
+        for line in _text(results, passed, bool(options.selector)):
             shell.terminal.say(line)
     return 0 if passed else 1
 
 
-def _record(name: str, result: Result) -> dict[str, Any]:
-    if isinstance(result, Report):
-        return result.record()
-    return {"pool": name, "passed": False, "failures": _failures(result)}
-
-
-def _text(results: dict[str, Result], passed: bool) -> Iterator[str]:
+def _text(results: dict[str, Result], passed: bool, many: bool) -> Iterator[str]:
     """The reports, then one verdict on all of them."""
     for result in results.values():
         if isinstance(result, Report):
             yield from result.figures()
     after = f"{', '.join(results)} follow their schedules again."
-    if passed:
-        yield f"The demo would have succeeded. {after}"
-        return
-    yield f"The demo would have failed. {after}"
+    after = after if many else "The pool follows its schedule again."
+    yield f"The demo would have {'succeeded' if passed else 'failed'}. {after}"
     for name, result in results.items():
-        yield from (f"  - {name}: {failure}" for failure in _failures(result))
+        of = f"{name}: " if many else ""
+        yield from (f"  - {of}{failure}" for failure in _failures(result))
 
 
 def refusal(pool: Pool, now: datetime) -> str:
     """Why the pool cannot be rehearsed now: it is in use, or will be soon."""
     zone, spec = pool.spec.zone, pool.spec
     running = pool.override_at(now)
-    plan = plan_at(spec, pool.memory, now)
+    plan = pool.plan_at(now)
     if running is not None:
         by = f" by {running.by}" if running.by else ""
         return f"an override{by} is in effect until {clock(running.until, zone, now)}"
@@ -203,12 +199,3 @@ def _check(pool: Pool, options: Namespace, now: datetime) -> None:
         raise DemoModeError(
             f"{pool.name} cannot be rehearsed now: {why}; try later, or use --force"
         )
-
-
-def _client(
-    api: Api, pool: Pool, options: Namespace, shell: Shell, watched: Mapping[str, Watch]
-) -> Client:
-    if options.url:
-        return Here(options.url)
-    watch = watched[pool.namespace]
-    return Inside(api, pool, options.path, options.image, shell.clock, watch)

@@ -1,72 +1,61 @@
 """kubectl demo-mode report: what pools were warm for, and what it cost."""
 
 from argparse import Namespace
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
+from kotatsu_operator.core.budget.forecast import Stretch
 from kotatsu_operator.core.budget.ledger import period_at
-from kotatsu_operator.core.report.episodes import Counts, Why
+from kotatsu_operator.core.report.episodes import Counts, Earlier, Episode, Why
 from kotatsu_operator.core.report.past import Past, Row, read_past
 
 from .api import Api, find
-from .chart import chart
-from .cost import LambdaPrice, gb_seconds, lambda_price
 from .errors import DemoModeError, ForbiddenError
 from .pools import Object, Pool, history_path
 from .shell import Shell
 from .terminal import Terminal, paired, table_lines
-from .timeline import Drawn, Stretch
+from .timeline import Drawn, chart
 from .words import about, amount, clock, instant_of, number, pods, stamp
 
 _HOUR = Decimal(3600)
 
 
-@dataclass(frozen=True)
-class Alternatives:
-    """What the same range would have cost otherwise; None if prices or times are unknown."""
+class Report(NamedTuple):
+    """The report of one pool, and what its range would have cost otherwise.
 
-    pods: int
+    The costs are None if prices or times are unknown.
+    """
+
+    pool: Pool
+    now: datetime
+    past: Past
+    peak: int
     """The most pods of the range: those that would have been on all the time."""
     always_on: Decimal | None
     parked: Decimal | None
     """The same pods, always parked; None also if they cannot be."""
     min_scale: Decimal | None
     """One pod always, as with Knative's min-scale 1, and the pods of the episodes above it."""
-    provisioned: Decimal | None = None
-    """The episodes as Lambda provisioned concurrency, each rounded up to five minutes."""
-    provisioned_always: Decimal | None = None
-    """The most pods as provisioned concurrency for the whole range."""
-    currency: str = ""
-    """Of provisioned concurrency."""
-
-
-@dataclass(frozen=True)
-class Report:
-    """The report of one pool."""
-
-    pool: Pool
-    now: datetime
-    past: Past
-    others: Alternatives
 
 
 def run(options: Namespace, shell: Shell) -> int:
     now = shell.clock()
     with shell.api(options) as api:
         made = [
-            _report(options, pool, _history(api, pool), now) for pool in shell.find(api, options)
+            report(pool, _past(options, pool, _history(api, pool), now), now)
+            for pool in shell.find(api, options)
         ]
-    if options.output in ("json", "yaml"):
-        shell.terminal.dump([record(r) for r in made], options.output)
+    if options.output:
+        shell.terminal.dump([record(one) for one in made], options.output)
     elif not made:
         shell.terminal.say("No WarmPool found; use -A for all namespaces.")
     else:
-        for at, report in enumerate(made):
+        for at, one in enumerate(made):
             if at:
                 shell.terminal.say("")
-            _print(shell.terminal, report)
+            _print(shell.terminal, one)
     return 0
 
 
@@ -78,59 +67,46 @@ def _history(api: Api, pool: Pool) -> Object | str:
         return f"only what the WarmPool has itself: {error}"
 
 
-def _report(options: Namespace, pool: Pool, history: Object | str, now: datetime) -> Report:
-    begin, end = _range(options, pool, now)
-    known = None if isinstance(history, str) else history
-    past = read_past(pool.status, known, begin, end, now)
-    if isinstance(history, str):
-        past = replace(past, notes=(history, *past.notes))
-    return Report(pool, now, past, alternatives(pool, past, lambda_price(options, pool)))
-
-
-def _range(options: Namespace, pool: Pool, now: datetime) -> tuple[datetime, datetime]:
-    """From the beginning of the budget's period until now, by default."""
-    zone = pool.spec.zone
-    begin = pool.ledger.period_start or period_at(pool.spec.budget.period, zone, now)[0]
+def _past(options: Namespace, pool: Pool, history: Object | str, now: datetime) -> Past:
+    """The range of the flags; from the beginning of the budget's period until now, by default."""
+    begin = pool.ledger.period_start or period_at(pool.spec.budget.period, pool.spec.zone, now)[0]
     if options.begin is not None:
-        begin = _past_instant(options.begin, pool, now, "--from")
-    end = now if options.end is None else _past_instant(options.end, pool, now, "--to")
+        begin = _instant(options.begin, pool, now, "--from")
+    end = now if options.end is None else _instant(options.end, pool, now, "--to")
     if begin >= end:
         raise DemoModeError("--from must be before --to; without --to, the report ends now")
-    return begin, end
+    if isinstance(history, str):
+        past = read_past(pool.status, None, begin, end, now)
+        return replace(past, notes=(history, *past.notes))
+    return read_past(pool.status, history, begin, end, now)
 
 
-def _past_instant(text: str, pool: Pool, now: datetime, flag: str) -> datetime:
+def _instant(text: str, pool: Pool, now: datetime, flag: str) -> datetime:
     """An instant; a time of day is that of today in the pool's time zone."""
     if len(text) <= 8 and ":" in text:
         text = f"{now.astimezone(pool.spec.zone):%Y-%m-%d}T{text}"
     return instant_of(text, pool.spec.zone, now, flag)
 
 
-def alternatives(pool: Pool, past: Past, other: LambdaPrice | None = None) -> Alternatives:
-    """What a range would have cost otherwise, at the current price of a pod.
+def report(pool: Pool, past: Past, now: datetime) -> Report:
+    """A report with alternatives at the current price of a pod.
 
     Sums of older episodes have no times, so with them only the pods left on are known.
     """
-    price, seconds = pool.price, Decimal((past.end - past.begin).total_seconds())
+    hours = Decimal((past.end - past.begin).total_seconds()) / _HOUR
     peak = past.peak or pool.spec.most_replicas
+    awake = sum((row.seconds for row in past.rows), Decimal(0)) / _HOUR
+    above = past.counts.pod_seconds / _HOUR + max(hours - awake, Decimal(0))
     is_whole = not any(s.episodes for s in past.sums)
-    awake = sum((row.seconds for row in past.rows), Decimal(0))
-    pod_seconds = past.counts.pod_seconds + max(seconds - awake, Decimal(0))
-    provisioned = always = None
-    if other is not None:
-        always = gb_seconds(peak, other.mib, seconds) * other.gb_second
-        if is_whole:
-            used = (gb_seconds(r.episode.replicas, other.mib, r.seconds) for r in past.rows)
-            provisioned = sum(used, Decimal(0)) * other.gb_second
-    warm, parked = (None, None) if price is None else price
-    return Alternatives(
+    warm, parked = pool.price or (None, None)
+    return Report(
+        pool,
+        now,
+        past,
         peak,
-        None if warm is None else warm * peak * seconds / _HOUR,
-        None if parked is None else parked * peak * seconds / _HOUR,
-        warm * pod_seconds / _HOUR if warm is not None and is_whole else None,
-        provisioned,
-        always,
-        "" if other is None else other.currency,
+        None if warm is None else warm * peak * hours,
+        None if parked is None else parked * peak * hours,
+        warm * above if warm is not None and is_whole else None,
     )
 
 
@@ -139,26 +115,27 @@ def alternatives(pool: Pool, past: Past, other: LambdaPrice | None = None) -> Al
 _HEADS = ("FROM", "TO", "LASTED", "WHY", "PODS", "POD-HOURS", "WAKES", "OPENED", "COST")
 
 
-def _print(terminal: Terminal, report: Report) -> None:
-    past, zone = report.past, report.pool.spec.zone
-    begin, end = (clock(at, zone, report.now) for at in (past.begin, past.end))
-    terminal.say(f"{report.pool.name}: {begin} to {end} {zone.key}")
+def _print(terminal: Terminal, one: Report) -> None:
+    past, zone = one.past, one.pool.spec.zone
+    begin, end = (clock(at, zone, one.now) for at in (past.begin, past.end))
+    terminal.say(f"{one.pool.name}: {begin} to {end} {zone.key}")
     if past.rows:
         bars = [
             Stretch(r.begin, r.end, r.episode.replicas, r.episode.cause.why is Why.PARKED)
             for r in past.rows
         ]
-        drawn = Drawn(report.pool, past.begin, past.end, bars)
-        shown = chart([drawn], terminal.width, blocks=terminal.has_blocks)
-        rows = [_HEADS, *(_cells(report, row) for row in past.rows)]
+        drawn = [Drawn(one.pool.name, bars)]
+        blocks = terminal.has_blocks
+        shown = chart(drawn, past.begin, past.end, zone, terminal.width, blocks=blocks)
+        rows = [_HEADS, *(_cells(one, row) for row in past.rows)]
         for line in (*shown, "", *table_lines(terminal, rows), ""):
             terminal.say(line)
     else:
         terminal.say("  no pods in this time")
-    for line in paired(_summary(report)):
+    for line in paired(_summary(one)):
         terminal.say(line)
     for b in past.balances:
-        since = "" if b.period.start is None else clock(b.period.start, zone, report.now)
+        since = "" if b.period.start is None else clock(b.period.start, zone, one.now)
         is_equal = "equal" if b.ledger == b.report else "NOT equal"
         terminal.say(
             f"  (the ledger of the period since {since} has {_exact(b.ledger)} "
@@ -168,10 +145,10 @@ def _print(terminal: Terminal, report: Report) -> None:
         terminal.say(f"  ({note})")
 
 
-def _summary(report: Report) -> list[tuple[str, str]]:
+def _summary(one: Report) -> list[tuple[str, str]]:
     """The totals and the alternatives, as names and values."""
-    past, others, currency = report.past, report.others, report.pool.currency
-    counts, parked = past.counts, past.parked
+    past, parked, currency = one.past, one.past.parked, one.pool.currency
+    counts = past.counts
     hours = _hours(counts.pod_seconds)
     if parked.pod_seconds:
         hours += f", {_hours(parked.pod_seconds)} of them parked"
@@ -181,25 +158,20 @@ def _summary(report: Report) -> list[tuple[str, str]]:
         ("pod-hours", hours),
         ("wakes by a request", str(counts.wakes)),
         ("windows opened", f"{counts.opened} with all pods Ready, {counts.cold} cold"),
-        (f"{pods(others.pods)} always on", amount(others.always_on, currency)),
+        (f"{pods(one.peak)} always on", amount(one.always_on, currency)),
     ]
-    if others.parked is not None:
-        rows.append((f"{pods(others.pods)} always parked", amount(others.parked, currency)))
-    rows.append(("Knative with min-scale 1", amount(others.min_scale, currency)))
-    if others.provisioned_always is not None:
-        rows += [
-            ("Lambda provisioned concurrency", amount(others.provisioned, others.currency)),
-            ("the same, always on", amount(others.provisioned_always, others.currency)),
-        ]
-    return rows
+    if one.parked is not None:
+        rows.append((f"{pods(one.peak)} always parked", amount(one.parked, currency)))
+    return [*rows, ("Knative with min-scale 1", amount(one.min_scale, currency))]
 
 
-def _cells(report: Report, row: Row) -> tuple[str, ...]:
+def _cells(one: Report, row: Row) -> tuple[str, ...]:
     """One episode, as texts under _HEADS."""
-    zone, e = report.pool.spec.zone, row.episode
+    zone, e = one.pool.spec.zone, row.episode
+    begin, end = (clock(at.replace(microsecond=0), zone, one.now) for at in (row.begin, row.end))
     return (
-        clock(row.begin.replace(microsecond=0), zone, report.now),
-        "runs" if row.runs else clock(row.end.replace(microsecond=0), zone, report.now),
+        begin,
+        "runs" if row.runs else end,
         about(row.end - row.begin),
         f"{e.cause.why.value.lower()} {e.cause.name}".rstrip(),
         str(e.replicas),
@@ -224,12 +196,12 @@ def _exact(cost: Decimal | None) -> str:
 # --- JSON ---
 
 
-def record(report: Report) -> dict[str, Any]:
+def record(one: Report) -> dict[str, Any]:
     """The report for JSON. Costs of the ledger are strings, so that no digit is lost."""
-    past, others = report.past, report.others
-    found: dict[str, Any] = {
-        "namespace": report.pool.namespace,
-        "pool": report.pool.name,
+    past = one.past
+    return {
+        "namespace": one.pool.namespace,
+        "pool": one.pool.name,
         "from": stamp(past.begin),
         "to": stamp(past.end),
         "costs": {code: _exact(cost) for code, cost in past.costs.items()},
@@ -245,9 +217,8 @@ def record(report: Report) -> dict[str, Any]:
                 "reason": row.episode.cause.why.value,
                 "name": row.episode.cause.name or None,
                 "replicas": row.episode.replicas,
-                **_counts(row.episode.counts, row.pod_seconds),
-                "currency": row.episode.period.currency or None,
-                "cost": None if row.cost is None else _exact(row.cost),
+                **_counts(replace(row.episode.counts, pod_seconds=row.pod_seconds)),
+                **_paid(row.episode, row.cost),
                 "part": row.is_part,
             }
             for row in past.rows
@@ -258,8 +229,7 @@ def record(report: Report) -> dict[str, Any]:
                 "to": stamp(s.end),
                 "episodes": s.episodes,
                 **_counts(s.counts),
-                "currency": s.period.currency or None,
-                "cost": None if s.cost is None else _exact(s.cost),
+                **_paid(s, s.cost),
             }
             for s in past.sums
         ],
@@ -274,27 +244,24 @@ def record(report: Report) -> dict[str, Any]:
             for b in past.balances
         ],
         "alternatives": {
-            "currency": report.pool.currency or None,
-            "replicas": others.pods,
-            "alwaysOn": number(others.always_on),
-            "alwaysParked": number(others.parked),
-            "minScaleOne": number(others.min_scale),
+            "currency": one.pool.currency or None,
+            "replicas": one.peak,
+            "alwaysOn": number(one.always_on),
+            "alwaysParked": number(one.parked),
+            "minScaleOne": number(one.min_scale),
         },
         "notes": list(past.notes),
     }
-    if others.provisioned_always is not None:
-        found["alternatives"]["lambda"] = {
-            "currency": others.currency or None,
-            "episodes": number(others.provisioned),
-            "alwaysOn": number(others.provisioned_always),
-        }
-    return found
 
 
-def _counts(counts: Counts, pod_seconds: Decimal | None = None) -> dict[str, Any]:
-    seconds = counts.pod_seconds if pod_seconds is None else pod_seconds
+def _paid(of: Episode | Earlier, cost: Decimal | None) -> dict[str, Any]:
+    cost_text = None if cost is None else _exact(cost)
+    return {"currency": of.period.currency or None, "cost": cost_text}
+
+
+def _counts(counts: Counts) -> dict[str, Any]:
     return {
-        "podSeconds": float(round(seconds, 3)),
+        "podSeconds": float(round(counts.pod_seconds, 3)),
         "wakes": counts.wakes,
         "opened": counts.opened,
         "cold": counts.cold,

@@ -8,9 +8,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from datetime import timedelta
-from difflib import get_close_matches
 from functools import cache
-from importlib.resources import files
+from pkgutil import get_data
 from typing import Any
 
 from kotatsu_operator.core.formats import instant, lasting
@@ -24,8 +23,7 @@ _SHOWN = 3
 
 @cache
 def spec_schema() -> Schema:
-    text = files(__package__).joinpath("schema.json").read_text(encoding="utf-8")
-    schema: Schema = json.loads(text)
+    schema: Schema = json.loads(get_data(__package__, "schema.json") or "{}")
     return schema
 
 
@@ -85,6 +83,8 @@ def _hint(name: str, siblings: Mapping[str, Any], where: str) -> str:
     homes = [path for path in paths(spec_schema(), "spec") if path.endswith(f".{name}")]
     if 1 <= len(homes) <= _SHOWN:
         return f"; {name} belongs to {' or '.join(_named(home) for home in homes)}"
+    from difflib import get_close_matches  # only for a field that does not exist
+
     close = get_close_matches(name, siblings, 1)
     if close:
         return f"; did you mean {where}.{close[0]}?"

@@ -100,8 +100,8 @@ class Shell:
         """The namespace of the flags or of the context."""
         return str(options.namespace or api.namespace())
 
-    def find(self, api: Api, options: Namespace, *, priced: bool = True) -> list[Pool]:
+    def find(self, api: Api, options: Namespace) -> list[Pool]:
         from .pools import find
 
         namespace = "" if options.all_namespaces else self.namespace(api, options)
-        return find(api, namespace, options, priced=priced, refuse=self.refuse)
+        return find(api, namespace, options, self)

@@ -6,29 +6,25 @@ Several pools are rehearsed together: each waits at a barrier for the others.
 from argparse import Namespace
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from kotatsu_operator.core.calendar.schedule import Occurrence, next_start
 from kotatsu_operator.core.formats import conditions_of, is_true, text
 from kotatsu_operator.core.plan.lead import percentile
-from kotatsu_operator.core.plan.plan import plan_at
 from kotatsu_operator.core.pool.memory import Phase
 
 from .api import Api
 from .client import Client, Job, Step
 from .errors import DemoModeError
-from .on import is_warm
-from .overrides import end_override, override, override_of, set_override
+from .on import is_warm, override, override_of, set_override
 from .pools import Pool, hopeless, read_pool
 from .shell import Shell
 from .terminal import paired
 from .words import about, duration_of
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """The result of a request: its duration, status (0 without an answer), and error."""
 
     seconds: float
@@ -45,9 +41,8 @@ class Answer:
         return self.error or f"status {self.status}"
 
 
-@dataclass(frozen=True)
-class Report:
-    """The results of a rehearsal."""
+class Report(NamedTuple):
+    """The results of a rehearsal; times in seconds."""
 
     pool: str
     route: str
@@ -56,15 +51,15 @@ class Report:
     replicas: int
     cold: Answer | None
     """The request that woke the pool; None with --warm-only."""
-    ready_seconds: float
+    ready: float
     """From the override with all replicas until they were Ready."""
-    lead: timedelta
+    lead: float
     """How early pods start before a window."""
     load: Sequence[Answer]
     load_seconds: float
     concurrency: int
-    max_p95: timedelta | None = None
-    restored_seconds: float | None = None
+    max_p95: float | None = None
+    restored: float | None = None
     """From the same override until no pod had smaller requests; None if the pool was not parked, or
     some pods do not get their requests back."""
 
@@ -78,44 +73,35 @@ class Report:
     @property
     def failures(self) -> list[str]:
         """Why the demo would have failed; empty if it would not."""
-        found = []
+        found, p95 = [], self._percentile(0.95)
         if self.cold is not None and not self.cold.is_good:
             found.append(f"the request to the sleeping pool was not answered: {self.cold.problem}")
-        if self.window and self.ready_seconds > self.lead.total_seconds():
+        if self.window and self.ready > self.lead:
             found.append(
-                f"{self.window} would have opened cold: the pods took {self.ready_seconds:.1f} s "
-                f"and start {self.lead.total_seconds():.0f} s early; raise spec.lead"
+                f"{self.window} would have opened cold: the pods took {self.ready:.1f} s and start "
+                f"{self.lead:.0f} s early; raise spec.lead"
             )
         if self.errors:
             found.append(
                 f"{len(self.errors)} of {len(self.load)} requests failed, "
                 f"the first with {self.errors[0].problem}"
             )
-        if self.max_p95 is not None and self._percentile(0.95) > self.max_p95.total_seconds():
-            found.append(
-                f"p95 was {self._percentile(0.95):.3f} s, above the limit of "
-                f"{self.max_p95.total_seconds():g} s (--max-p95)"
-            )
+        if self.max_p95 is not None and p95 > self.max_p95:
+            limit = f"the limit of {self.max_p95:g} s (--max-p95)"
+            found.append(f"p95 was {p95:.3f} s, above {limit}")
         return found
 
-    @property
-    def passed(self) -> bool:
-        return not self.failures
-
     def figures(self) -> list[str]:
+        cold, load = self.cold, len(self.load)
         rows = [("route", self.route)]
-        if self.cold is not None:
-            what = f"{self.cold.seconds:.2f} s"
-            rows.append(("cold wake", what if self.cold.is_good else self.cold.problem))
-        early = f"pods start {self.lead.total_seconds():.0f} s before a window"
-        if self.restored_seconds is not None:
-            rows.append(("restored", f"{self.restored_seconds:.1f} s to full requests"))
+        if cold is not None:
+            rows.append(("cold wake", f"{cold.seconds:.2f} s" if cold.is_good else cold.problem))
+        if self.restored is not None:
+            rows.append(("restored", f"{self.restored:.1f} s to full requests"))
+        early = f"pods start {self.lead:.0f} s before a window"
         rows += [
-            (f"{self.replicas} Ready", f"{self.ready_seconds:.1f} s ({early})"),
-            (
-                "requests",
-                f"{len(self.load)}, {self.concurrency} at once, in {self.load_seconds:.2f} s",
-            ),
+            (f"{self.replicas} Ready", f"{self.ready:.1f} s ({early})"),
+            ("requests", f"{load}, {self.concurrency} at once, in {self.load_seconds:.2f} s"),
             ("p50", f"{self._percentile(0.5) * 1000:.1f} ms"),
             ("p95", f"{self._percentile(0.95) * 1000:.1f} ms"),
             ("errors", str(len(self.errors))),
@@ -123,35 +109,20 @@ class Report:
         title = f"{self.pool}: rehearsal of {self.window or 'no window (none is planned)'}"
         return [title, *paired(rows)]
 
-    def text(self) -> list[str]:
-        lines = self.figures()
-        if self.passed:
-            return [*lines, "The demo would have succeeded. The pool follows its schedule again."]
-        lines.append("The demo would have failed. The pool follows its schedule again.")
-        return [*lines, *(f"  - {failure}" for failure in self.failures)]
-
     def record(self) -> dict[str, Any]:
-        """The report for JSON; times in seconds."""
-        cold = self.cold
+        """The report for JSON."""
+        cold = None if self.cold is None else self.cold._asdict()
+        if cold is not None:
+            cold |= {"seconds": round(cold["seconds"], 3), "error": cold["error"] or None}
+        restored = None if self.restored is None else {"seconds": round(self.restored, 1)}
         return {
             "pool": self.pool,
             "route": self.route,
             "window": self.window or None,
             "replicas": self.replicas,
-            "cold": None
-            if cold is None
-            else {
-                "seconds": round(cold.seconds, 3),
-                "status": cold.status,
-                "error": cold.error or None,
-            },
-            "ready": {
-                "seconds": round(self.ready_seconds, 1),
-                "lead": self.lead.total_seconds(),
-            },
-            "restored": None
-            if self.restored_seconds is None
-            else {"seconds": round(self.restored_seconds, 1)},
+            "cold": cold,
+            "ready": {"seconds": round(self.ready, 1), "lead": self.lead},
+            "restored": restored,
             "load": {
                 "requests": len(self.load),
                 "concurrency": self.concurrency,
@@ -160,12 +131,9 @@ class Report:
                 "p95": round(self._percentile(0.95), 4),
                 "errors": len(self.errors),
             },
-            "passed": self.passed,
+            "passed": not self.failures,
             "failures": self.failures,
         }
-
-
-_LOOK_AHEAD = timedelta(days=31)
 
 
 WAIT, BARRIER = Step.WAIT, Step.BARRIER
@@ -173,7 +141,7 @@ WAIT, BARRIER = Step.WAIT, Step.BARRIER
 
 def rehearsed(pool: Pool, now: datetime) -> Occurrence | None:
     """The next opening, which is rehearsed."""
-    return next_start(pool.spec.windows, pool.spec.zone, now, _LOOK_AHEAD)
+    return next_start(pool.spec.windows, pool.spec.zone, now, timedelta(days=31))
 
 
 def parking_state(pool: Pool) -> str:
@@ -209,12 +177,9 @@ class Rehearsal:
         try:
             yield
         finally:
-            before = override_of(self._pool.raw)
-            now = self._read()
-            if before is not None:
-                set_override(self._api, now, before, force=True, dry_run=False)
-            elif now.spec.override is not None:
-                end_override(self._api, now, force=True, dry_run=False)
+            before, now = override_of(self._pool.raw), self._read()
+            if before is not None or now.spec.override is not None:
+                set_override(self._api, now, before, force=True)
             self._shell.terminal.clear()
 
     def steps(self) -> Generator[Step, None, Report]:
@@ -241,19 +206,20 @@ class Rehearsal:
         )
         after = self._read()
         limit = self._options.max_p95
+        lead = after.spec.lead or after.plan_at(self._shell.clock()).lead
         return Report(
-            pool=self._pool.name,
-            route=self._client.route,
-            window=coming.window if coming else "",
-            replicas=replicas,
-            cold=cold,
-            ready_seconds=warm_seconds,
-            lead=after.spec.lead or plan_at(after.spec, after.memory, self._shell.clock()).lead,
-            load=[Answer(*result) for result in results],
-            load_seconds=seconds,
-            concurrency=self._options.concurrency,
-            max_p95=None if limit is None else duration_of(limit, "--max-p95"),
-            restored_seconds=restored,
+            self._pool.name,
+            self._client.route,
+            coming.window if coming else "",
+            replicas,
+            cold,
+            warm_seconds,
+            lead.total_seconds(),
+            [Answer(*result) for result in results],
+            seconds,
+            self._options.concurrency,
+            None if limit is None else duration_of(limit, "--max-p95").total_seconds(),
+            restored,
         )
 
     def _job(self, requests: int, concurrency: int) -> Job:
@@ -276,16 +242,14 @@ class Rehearsal:
         }
 
     def _read(self) -> Pool:
-        return read_pool(
-            self._api.get(self._pool.path), self._pool.template, self._pool.spec.platform
-        )
+        return read_pool(self._api.get(self._pool.path))
 
     def _set(self, mode: str, replicas: int | None) -> int:
         value = override(
             mode, self._until, by=self._shell.user, reason="rehearsal", replicas=replicas
         )
         force = bool(self._options.force)
-        raw = set_override(self._api, self._read(), value, force=force, dry_run=False)
+        raw = set_override(self._api, self._read(), value, force=force)
         return int(raw["metadata"]["generation"])
 
     def _put_to_sleep(self) -> Iterator[Step]:

@@ -2,7 +2,7 @@
 
 from argparse import Namespace
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from kotatsu_operator.core.formats import amount as read_amount
@@ -12,7 +12,6 @@ from kotatsu_operator.core.plan.activity import override_end, parked_until
 from .pools import Pool, hopeless
 from .shell import Shell
 from .terminal import table_lines
-from .timeline import timeline
 from .words import UNKNOWN, about, amount, clock, last_warm_up
 
 _EVERY = 2.0
@@ -28,7 +27,7 @@ def run(options: Namespace, shell: Shell) -> int:
         seen: list[list[str]] = []
         told: list[str] = []
         while True:
-            pools = shell.find(api, options, priced=False)
+            pools = shell.find(api, options)
             now = shell.clock()
             if options.output in ("json", "yaml"):
                 shell.terminal.dump([pool.raw for pool in pools], options.output)
@@ -93,7 +92,7 @@ def _wide(pool: Pool) -> list[str]:
     status = pool.status
     accepted = conditions_of(status).get("Accepted", {})
     return [
-        pool.zone,
+        pool.spec.zone.key,
         text(status.get("lead"), UNKNOWN),
         last_warm_up(pool),
         text(table(status.get("route")).get("target"), UNKNOWN),
@@ -115,8 +114,7 @@ def _why(pool: Pool, now: datetime) -> tuple[str, str]:
     if stuck:
         return f"{f'window {window}' if window else reason}, {stuck}", UNKNOWN
     if window:
-        plan = timeline(pool, now, now + timedelta(seconds=1)).first
-        ends = [o.end for o in plan.current if o.window == window]
+        ends = [o.end for o in pool.plan_at(now).current if o.window == window]
         return f"window {window}", clock(max(ends), zone, now) if ends else UNKNOWN
     parked = parked_until(pool.spec, pool.memory)
     return reason, UNKNOWN if parked is None else clock(parked, zone, now)

@@ -1,4 +1,4 @@
-"""The coming transitions of a pool, from the operator's own functions.
+"""The coming transitions of a pool, from the operator's own functions, and a chart of its pods.
 
 Each step calls `plan_among` and `floor_of` like the operator, and records what has changed. So
 this module contains no rule about which window wins or how early pods start.
@@ -6,19 +6,19 @@ this module contains no rule about which window wins or how early pods start.
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from kotatsu_operator.core.budget.levels import ASLEEP, Ask, Mode, PodTime, follow
+from kotatsu_operator.core.budget.forecast import ASLEEP, Ask, Mode, PodTime, Stretch, follow
 from kotatsu_operator.core.calendar.schedule import Occurrence, occurrences
 from kotatsu_operator.core.formats import count
 from kotatsu_operator.core.plan.activity import in_force, override_end, parked_until
 from kotatsu_operator.core.plan.lead import LONGEST
 from kotatsu_operator.core.plan.plan import Plan, floor_of, plan_among
-from kotatsu_operator.core.pool.memory import Reason
-from kotatsu_operator.core.pool.spec import Override
+from kotatsu_operator.core.pool.memory import Reason, changed
 
 from .pools import Pool
 
@@ -26,29 +26,7 @@ _REACH = timedelta(hours=26)
 """How far a step looks ahead: more than the longest lead."""
 
 
-@dataclass(frozen=True)
-class Stretch:
-    """A time with the same number of pods."""
-
-    begin: datetime
-    end: datetime
-    replicas: int
-    is_parked: bool = False
-
-    @property
-    def time(self) -> PodTime:
-        """Pods times their time."""
-        time = self.replicas * (self.end - self.begin)
-        return PodTime(parked=time) if self.is_parked else PodTime(time)
-
-    @property
-    def hours(self) -> Decimal:
-        """Pods times hours."""
-        return self.replicas * Decimal((self.end - self.begin).total_seconds()) / 3600
-
-
-@dataclass(frozen=True)
-class Change:
+class Change(NamedTuple):
     """One transition of a pool's schedule."""
 
     at: datetime
@@ -67,20 +45,13 @@ class Change:
     """The cost of these pods until the next transition."""
 
 
-@dataclass(frozen=True)
-class Drawn:
-    """The pods of one pool over time: planned ones, or those of a report."""
+class Timeline(NamedTuple):
+    """The coming changes of one pool, and its number of pods over time."""
 
     pool: Pool
     begin: datetime
     end: datetime
     stretches: Sequence[Stretch]
-
-
-@dataclass(frozen=True)
-class Timeline(Drawn):
-    """The coming changes of one pool, and its number of pods over time."""
-
     first: Plan
     """The plan at `begin`."""
     changes: Sequence[Change]
@@ -98,41 +69,39 @@ def price(pool: Pool, stretches: Sequence[Stretch]) -> Decimal | None:
     return pool.price.of(sum((s.time for s in stretches), PodTime()))
 
 
+def hours(stretches: Sequence[Stretch]) -> Decimal:
+    """Pods times hours."""
+    return Decimal(sum(s.replicas * (s.end - s.begin).total_seconds() for s in stretches)) / 3600
+
+
 def timeline(pool: Pool, begin: datetime, end: datetime) -> Timeline:
     """The timeline of a pool over [begin, end)."""
     steps = list(_walk(pool, begin, end))
     stretches: list[Stretch] = []
     changes: list[Change] = []
-    parking, mode = pool.parking, _mode(pool)
-    for i, step in enumerate(steps):
-        until = steps[i + 1].at if i + 1 < len(steps) else end
-        there, mode = follow(step.ask, step.at, until, mode, parking if step.may_park else None)
-        if there.end > step.at:
-            stretches.append(Stretch(step.at, there.end, there.replicas, there.is_parked))
-        if there.end < until:
-            stretches.append(Stretch(there.end, until, 0))
+    until = parked_until(pool.spec, pool.memory)
+    ready = count(pool.status.get("readyReplicas"))
+    mode = ASLEEP if until is None else Mode(ready, is_parked=True, until=until)
+    for step, stop in zip(steps, [*(s.ask.at for s in steps[1:]), end], strict=True):
+        at, floor = step.ask.at, step.ask.replicas
+        there, mode = follow(step.ask, at, stop, mode, pool.parking if step.may_park else None)
+        if there.end > at:
+            stretches.append(there)
+        if there.end < stop:
+            stretches.append(Stretch(there.end, stop))
         for occurrence, kind in step.happened:
-            winner = step.plan.window if step.floor and step.floor == step.plan.floor else ""
-            changes.append(
-                Change(
-                    step.at,
-                    kind,
-                    occurrence.window,
-                    there.replicas,
-                    there.is_parked,
-                    winner if winner != occurrence.window else "",
-                    shifted=occurrence.shifted and kind == "open",
-                )
-            )
-    priced = _priced(pool, changes, stretches)
-    return Timeline(pool, begin, end, _merged(stretches), steps[0].plan, priced)
+            name = occurrence.window
+            wins = step.plan.window != name and floor and floor == step.plan.floor
+            winner = step.plan.window if wins else ""
+            shifted = occurrence.shifted and kind == "open"
+            changes.append(Change(at, kind, name, there.replicas, there.is_parked, winner, shifted))
+    return Timeline(
+        pool, begin, end, _merged(stretches), steps[0].plan, _priced(pool, changes, stretches)
+    )
 
 
-@dataclass(frozen=True)
-class _Step:
-    at: datetime
+class _Step(NamedTuple):
     plan: Plan
-    floor: int
     ask: Ask
     may_park: bool
     """Whether pods may be parked; if not, the pool sleeps without a window."""
@@ -143,11 +112,10 @@ def _walk(pool: Pool, begin: datetime, end: datetime) -> Iterator[_Step]:
     spec, memory = pool.spec, pool.memory
     known = occurrences(spec.windows, spec.zone, begin, end + _REACH)
     budget_renews = pool.ledger.period_end
-    override = spec.override
     # Also when a window is near enough to count for the lead.
-    marks = {o.start for o in known} | {o.end for o in known} | {o.start - LONGEST for o in known}
-    if override is not None:
-        marks.add(override_end(override, memory))
+    marks = {at for o in known for at in (o.start, o.end, o.start - LONGEST)}
+    if spec.override is not None:
+        marks.add(override_end(spec.override, memory))
     if budget_renews is not None:
         marks.add(budget_renews)
     ahead = sorted(at for at in marks if begin < at < end)
@@ -159,52 +127,40 @@ def _walk(pool: Pool, begin: datetime, end: datetime) -> Iterator[_Step]:
         near = [o for o in near if o.end >= at] + known[entered:reached]
         entered = max(entered, min(reached, len(known)))
         plan = plan_among(near, spec, memory, at)
-        memory = replace(memory, lead=plan.lead, ahead=plan.kept_ahead)
+        memory = changed(memory, lead=plan.lead, ahead=plan.kept_ahead)
         allowed = pool.allowed_at(at)
         plan = allowed.trim(plan)
         happened: list[tuple[Occurrence, str]] = []
         if at > begin:
-            warming = (o for o in plan.current if o.start >= at and o not in warmed)
-            happened += [(o, "prewarm") for o in warming]
+            new = [o for o in plan.current if o not in warmed]
+            happened += [(o, "prewarm") for o in new if o.start >= at]
             happened += [(o, "open") for o in plan.current if o.start == at]
-            if at == budget_renews:
-                happened += [(o, "open") for o in plan.current if o.start < at and o not in warmed]
+            happened += [(o, "open") for o in new if o.start < at == budget_renews]
             happened += [(o, "close") for o in near if o.end == at and o in warmed]
         warmed |= set(plan.current)
-        in_effect: Override | None = in_force(override, memory, at)
-        floor, reason = floor_of(spec, in_effect, plan, spent=allowed.sleeps)
+        override = in_force(spec.override, memory, at)
+        floor, reason = floor_of(spec, override, plan, spent=allowed.sleeps)
+        is_window = reason is Reason.WINDOW
         open_ = max((o.replicas for o in plan.current if o.start <= at), default=0)
-        is_warm = reason is not Reason.WINDOW or not plan.may_park
-        may_park = floor > 0 or (reason is Reason.WINDOW and allowed.begins)
-        ask = Ask(at, floor, is_warm, min(open_, floor))
-        yield _Step(at, plan, floor, ask, may_park, list(dict.fromkeys(happened)))
-        coming = [plan.next.at] if plan.next is not None else []
+        ask = Ask(at, floor, not (is_window and plan.may_park), min(open_, floor))
+        may_park = floor > 0 or (is_window and allowed.begins)
+        yield _Step(plan, ask, may_park, list(dict.fromkeys(happened)))
         later = bisect_right(ahead, at)
-        coming += ahead[later : later + 1]
+        coming = [*(t.at for t in plan.upcoming[:1]), *ahead[later : later + 1]]
         if not coming or min(coming) >= end:
             return
         at = min(coming)
 
 
-def _mode(pool: Pool) -> Mode:
-    """The pods that are parked now."""
-    until = parked_until(pool.spec, pool.memory)
-    ready = count(pool.status.get("readyReplicas"))
-    return ASLEEP if until is None else Mode(ready, is_parked=True, until=until)
-
-
 def _priced(pool: Pool, changes: Sequence[Change], stretches: Sequence[Stretch]) -> list[Change]:
     """Set the cost of each change until the next one; the costs add up to the total."""
-    if pool.price is None:
-        return list(changes)
-    priced = []
-    moments = [s.begin for s in stretches]
-    for i, change in enumerate(changes):
-        until = changes[i + 1].at if i + 1 < len(changes) else stretches[-1].end
+    priced, moments = [], [s.begin for s in stretches]
+    ends = [*(change.at for change in changes[1:]), stretches[-1].end]
+    for change, until in zip(changes, ends, strict=False):
         # Without time until the next change, that one has the cost.
         first, last = bisect_right(moments, change.at) - 1, bisect_left(moments, until)
         mine = stretches[first:last] if until > change.at else ()
-        priced.append(replace(change, cost=price(pool, mine)))
+        priced.append(change._replace(cost=price(pool, mine)))
     return priced
 
 
@@ -213,13 +169,120 @@ def _merged(stretches: Sequence[Stretch]) -> list[Stretch]:
     for s in stretches:
         last = merged[-1] if merged else None
         if last and (last.replicas, last.is_parked) == (s.replicas, s.is_parked):
-            merged[-1] = replace(last, end=s.end)
+            merged[-1] = last._replace(end=s.end)
         else:
             merged.append(s)
     return merged
 
 
-def offset_note(change: Change, zone: ZoneInfo) -> str:
-    """A sentence about a start that is skipped when clocks go forward."""
-    here = f"{change.at.astimezone(zone):%H:%M}"
-    return f"the start does not exist on that day: clocks go forward, so it opens at {here}"
+# --- the chart ---
+
+
+class Drawn(NamedTuple):
+    """The pods of one pool over time, for a row of the chart."""
+
+    name: str
+    stretches: Sequence[Stretch]
+
+
+_BLOCKS, _PLAIN = "▁▂▃▄▅▆▇█", "123456789"
+_PARKED, _PLAIN_PARKED = "░", "p"
+_STEPS = [
+    *(timedelta(minutes=n) for n in (5, 15, 30)),
+    *(timedelta(hours=n) for n in (1, 3, 6, 12)),
+    *(timedelta(days=n) for n in (1, 2, 7, 14, 28, 91)),
+]
+_TICK = 9
+"""Columns of a label of the axis."""
+
+TOGETHER = "together"
+
+
+def together(rows: Sequence[Sequence[Stretch]]) -> list[Stretch]:
+    """The pods of all pools at each moment; parked if all of them are."""
+    steps: dict[datetime, list[int]] = {}
+    for s in (s for row in rows for s in row):
+        for at, pods in ((s.begin, s.replicas), (s.end, -s.replicas)):
+            steps.setdefault(at, [0, 0])[s.is_parked] += pods
+    found, warm, parked = [], 0, 0
+    for begin, end in pairwise(sorted(steps)):
+        warm, parked = warm + steps[begin][False], parked + steps[begin][True]
+        found.append(Stretch(begin, end, warm + parked, is_parked=parked > 0 and not warm))
+    return found
+
+
+def chart(
+    rows: Sequence[Drawn],
+    begin: datetime,
+    end: datetime,
+    zone: ZoneInfo,
+    width: int,
+    *,
+    blocks: bool,
+) -> list[str]:
+    """Draw rows of pods above one axis.
+
+    A column shows the most pods in its time, relative to the most pods of its row; one with parked
+    pods alone is lighter. Several pools have one more row: their pods together.
+    """
+    if len(rows) > 1:
+        rows = [*rows, Drawn(TOGETHER, together([row.stretches for row in rows]))]
+    margin = max(len(row.name) for row in rows) + 2
+    most = [max((s.replicas for s in row.stretches), default=0) for row in rows]
+    room = max(width - margin - max(len(f" {n}") for n in most), 10)
+    lines = []
+    for row, height in zip(rows, most, strict=True):
+        bars = _bars(row.stretches, begin, end, room, height, blocks=blocks)
+        lines.append(f"{row.name.ljust(margin)}{bars} {height}")
+    lines.append(f"{' ' * margin}{_axis(begin, end, room, zone)}".rstrip())
+    if any(s.is_parked for row in rows for s in row.stretches):
+        lines.append(f"{' ' * margin}{_PARKED if blocks else _PLAIN_PARKED} parked")
+    return lines
+
+
+def _bars(
+    stretches: Sequence[Stretch],
+    begin: datetime,
+    end: datetime,
+    width: int,
+    most: int,
+    *,
+    blocks: bool,
+) -> str:
+    levels, parked = [0] * width, [False] * width
+    for s in stretches:
+        left = int((s.begin - begin) / (end - begin) * width)
+        # A stretch that is shorter than a column is visible too.
+        right = max(left + 1, -int(-(s.end - begin) / (end - begin) * width // 1))
+        for column in range(left, min(right, width)):
+            if s.is_parked:
+                parked[column] = True
+            else:
+                levels[column] = max(levels[column], s.replicas)
+    shapes = _BLOCKS if blocks else _PLAIN
+    light, nothing = (_PARKED, " ") if blocks else (_PLAIN_PARKED, ".")
+
+    def shape(n: int, is_parked: bool) -> str:
+        if n == 0:
+            return light if is_parked else nothing
+        return shapes[-(-n * len(shapes) // most) - 1] if blocks else shapes[min(n, 9) - 1]
+
+    return "".join(map(shape, levels, parked))
+
+
+def _axis(begin: datetime, end: datetime, width: int, zone: ZoneInfo) -> str:
+    """Labels at whole times of the wall clock in [begin, end)."""
+    step = next((s for s in _STEPS if width / _TICK * (s / (end - begin)) >= 1), _STEPS[-1])
+    wall = begin.astimezone(zone).replace(tzinfo=None)
+    midnight = wall.replace(hour=0, minute=0, second=0, microsecond=0)
+    tick, line = midnight + -((midnight - wall) // step) * step, ""
+    while (at := tick.replace(tzinfo=zone)) < end:
+        is_day = step >= timedelta(days=1) or (tick.hour, tick.minute) == (0, 0)
+        column, label = (
+            int((at - begin) / (end - begin) * width),
+            f"|{tick:{'%m-%d' if is_day else '%H:%M'}}",
+        )
+        if column >= len(line) and column + len(label) <= width:
+            line = line.ljust(column) + label
+        tick += step
+    return line

@@ -7,6 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from kotatsu_operator.core.budget.forecast import Stretch
 from kotatsu_operator.core.calendar.schedule import Occurrence, Window
 from kotatsu_operator.core.pool.spec import mode_field
 
@@ -28,7 +29,7 @@ from .operators import watches
 from .pools import Object, Pool, accepted, chosen
 from .shell import Shell
 from .terminal import table_lines
-from .timeline import Stretch, price
+from .timeline import price
 from .words import UNKNOWN, about, amount, clock, number, shown_pods, stamp, wall
 
 

@@ -179,3 +179,11 @@ def last_warm_up(pool: Pool) -> str:
     last = pool.memory.warm_ups[-1]
     parts = "" if last.parts is None else f" ({spent_on(last.parts)})"
     return f"{last.seconds:.0f} s{parts}"
+
+
+def skipped_note(opens: datetime, zone: ZoneInfo) -> str:
+    """About a start that does not exist, because clocks go forward."""
+    return (
+        "the start does not exist on that day: clocks go forward, so the window opens at "
+        f"{opens.astimezone(zone):%H:%M}"
+    )

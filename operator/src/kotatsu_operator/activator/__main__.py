@@ -10,12 +10,11 @@ from prometheus_client import CollectorRegistry
 
 from kotatsu_common import startup
 from kotatsu_operator.activator.app import Activator
-from kotatsu_operator.activator.cache.pool import Pool, pool_view
-from kotatsu_operator.activator.cache.ports import PodIdentity
+from kotatsu_operator.activator.limits import ConnectionLimit, raise_file_limit
 from kotatsu_operator.activator.metrics import ActivatorMetrics
-from kotatsu_operator.activator.proxy.connection_limit import ConnectionLimit, raise_file_limit
+from kotatsu_operator.activator.pool import PodIdentity, Pool, pool_view
 from kotatsu_operator.core.protocol import ACTIVATOR, LOOKED_AT
-from kotatsu_operator.features.waiting_page.visitors import Visitors
+from kotatsu_operator.features.waiting_page.page import Visitors
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.objects import Object
 from kotatsu_operator.runtime.health import ApiMetrics, Checks, start_admin

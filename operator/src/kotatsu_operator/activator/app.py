@@ -6,17 +6,15 @@ import logging
 from collections.abc import Callable, Sequence
 from urllib.parse import parse_qs
 
-from kotatsu_operator.activator.cache.namespace import View
-from kotatsu_operator.activator.cache.pool import Pool, pool_view
-from kotatsu_operator.activator.cache.ports import PodIdentity, Port
 from kotatsu_operator.activator.connections import Connections
-from kotatsu_operator.activator.context import Context
-from kotatsu_operator.activator.endpoints.publisher import Publisher
-from kotatsu_operator.activator.feature import FeatureOf
+from kotatsu_operator.activator.feature import Context, FeatureOf
+from kotatsu_operator.activator.limits import ConnectionLimit
 from kotatsu_operator.activator.metrics import ActivatorMetrics
-from kotatsu_operator.activator.proxy.client import Client
-from kotatsu_operator.activator.proxy.connection_limit import ConnectionLimit
-from kotatsu_operator.activator.proxy.sockets import PATIENCE
+from kotatsu_operator.activator.namespace import View
+from kotatsu_operator.activator.pool import PodIdentity, Pool, Port, pool_view
+from kotatsu_operator.activator.publisher import Publisher
+from kotatsu_operator.activator.sockets import PATIENCE
+from kotatsu_operator.activator.splice import Client
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.informer import follow_forever
 from kotatsu_operator.kube.objects import KINDS, Object, resource_of

@@ -5,20 +5,18 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from itertools import takewhile
 from math import inf
 
-from kotatsu_operator.activator.cache.pool import Pool
-from kotatsu_operator.activator.context import Context
-from kotatsu_operator.activator.feature import FeatureOf
-from kotatsu_operator.activator.http import answers
+from kotatsu_operator.activator import head
+from kotatsu_operator.activator.feature import Context, FeatureOf
+from kotatsu_operator.activator.limits import ConnectionLimit
 from kotatsu_operator.activator.metrics import Reason
-from kotatsu_operator.activator.proxy.client import Client
-from kotatsu_operator.activator.proxy.connection_limit import ConnectionLimit
-from kotatsu_operator.activator.proxy.registry import HoldTimer, Registry, State
-from kotatsu_operator.activator.proxy.upstream import Upstream
-from kotatsu_operator.activator.wake.announcements import Announcements
-from kotatsu_operator.activator.wake.backends import Backends
-from kotatsu_operator.activator.wake.waker import Waker
+from kotatsu_operator.activator.pods import Backends
+from kotatsu_operator.activator.pool import Pool
+from kotatsu_operator.activator.registry import Registry, State
+from kotatsu_operator.activator.splice import Client, Upstream
+from kotatsu_operator.activator.wake import Announcements, Waker
 from kotatsu_operator.core.pool.memory import Phase
 from kotatsu_operator.kube.views import PodView
 
@@ -30,6 +28,10 @@ CONNECT_AT_ONCE = 256
 """Simultaneous connects to pods: a pod's accept queue is short."""
 
 RETRY_EVERY = 0.02
+"""Seconds until a client whose connect was refused waits for a pod again."""
+
+TIMED_OUT_AT_ONCE = 0.01
+"""Seconds: connections whose timeouts are this close together time out together."""
 
 NEEDED_FOR = 3.0
 """Seconds for which the pool stays needed by one that depends on it. That one asks at least every
@@ -47,28 +49,19 @@ class Connections:
         features: Sequence[FeatureOf] = (),
     ) -> None:
         self.moved = context.metrics.moved(*context.key)
-        self._context = context
-        self._limit = ConnectionLimit() if limit is None else limit
-        self._backends = Backends(context)
+        self.context = context
+        self.needs = needs
+        """Wakes another pool; returns whether a pod of that one answers."""
+        self.limit = ConnectionLimit() if limit is None else limit
+        self.backends = Backends(context)
         self._clients = Registry()
         self._features = [feature_of(context) for feature_of in features]
-        self._hold_timer = HoldTimer(self._clients.held, self._hold_timeout, self._timed_out)
+        self._hold_timer: asyncio.TimerHandle | None = None
         self._connecting: set[asyncio.Task[None]] = set()
         self._load: Counter[str] = Counter()
         """Connections of each pod by uid, including those in progress."""
-        self._announcements = Announcements(
-            context,
-            is_wanted=lambda: bool(self.waiting or self._clients.count(State.RESUMING)),
-            is_asked=self._is_asked,
-            on_written=self._join_waiting,
-        )
-        self._waker = Waker(
-            context,
-            self._backends,
-            waiting=lambda: self.waiting,
-            on_ready=self._join_waiting,
-            needs=needs,
-        )
+        self._announcements = Announcements(self)
+        self._waker = Waker(self)
         self._needed_until = 0.0
         self._need = 0
         """The announcement that covers the need."""
@@ -91,12 +84,12 @@ class Connections:
 
     def came(self, client: Client) -> None:
         """A connection was accepted; it may never send a byte."""
-        if not self._limit.enter(client, self._context.name):
+        if not self.limit.enter(client, self.context.name):
             self._count_refused("room")
             client.abort()
             return
         self._clients.move(client, State.SILENT)
-        pool = self._context.pool
+        pool = self.context.pool
         most = max(MOST_SILENT, 2 * pool.max_held if pool else 0)
         while self._clients.count(State.SILENT) > most:
             self._evict_silent()
@@ -111,14 +104,14 @@ class Connections:
 
     def arrived(self, client: Client) -> None:
         """A client has sent its first bytes: answer a probe, reject, or hold."""
-        self._limit.spoke(client)
-        pool = self._context.pool
+        self.limit.spoke(client)
+        pool = self.context.pool
         if pool is None:
-            self._answer(client, answers.refusal("this pool has been deleted", 5))
+            self._answer(client, head.refusal("this pool has been deleted", 5))
             return
         client.is_probe = client.seen.path in pool.ignore_paths
         if client.is_probe and not self._serves(pool):
-            self._answer(client, answers.PROBE_OK)
+            self._answer(client, head.PROBE_OK)
             return
         if self._refuse_for_budget(pool, client):
             return
@@ -127,24 +120,28 @@ class Connections:
             return
         client.since = asyncio.get_running_loop().time()
         self._clients.move(client, State.HELD)
-        self._hold_timer.start()
+        if self._hold_timer is None:
+            self._check_holds()
         self._waker.ensure()  # first: a pod takes longer than the announcement
         client.announcement = 0 if client.is_probe else self._announcements.want(pool)
 
     def completed(self, client: Client) -> None:
-        """The request head is complete: join the client once it is announced and there is a pod."""
+        """The request head is complete: join the client once it is announced and there is a pod.
+
+        Called with each read from then on, until there is a pod.
+        """
         if client.state is State.HELD and not self._is_answered(client):
             self._wait(client)
 
     def _wait(self, client: Client) -> None:
         self._clients.move(client, State.ANNOUNCING)
         self._waker.ensure()
-        self._join_waiting()
+        self.join_waiting()
 
     def _is_answered(self, client: Client) -> bool:
-        """Let a feature answer in place of a pod, if no pod answers."""
-        pool = self._context.pool
-        if pool is None or self._backends.any_ready or client.is_probe:
+        """Let a feature answer in place of a pod, if no pod head."""
+        pool = self.context.pool
+        if pool is None or self.backends.any_ready or client.is_probe:
             return False
         for feature in self._features:
             # First: it counts as waiting, so that the wake which it has begun goes on.
@@ -152,9 +149,6 @@ class Connections:
                 self._answer(client, answer)
                 return True
         return False
-
-    def keeps(self, client: Client, number: int) -> None:
-        self._limit.kept.keep(client, number)
 
     def evicted(self, client: Client) -> None:
         """The memory for buffered bytes is exhausted: reject or abort this connection."""
@@ -166,38 +160,52 @@ class Connections:
             if client.upstream is not None:
                 client.upstream.abort()
 
-    def _hold_timeout(self) -> float:
-        pool = self._context.pool
-        return 0.0 if pool is None else pool.hold_timeout
+    def _check_holds(self) -> None:
+        """Reject clients that were held for too long; the first of the others is checked in time.
 
-    def _timed_out(self, client: Client) -> None:
-        detail = "no pod of this pool became ready in time"
-        if self._waker.awaits:
-            detail += f": it waits for WarmPool {', '.join(self._waker.awaits)} (spec.dependsOn)"
-        self._refuse(client, "timeout", detail, 5)
+        They are in order of arrival. A changed timeout applies to those that already wait.
+        """
+        self._stop_checking()
+        pool, loop = self.context.pool, asyncio.get_running_loop()
+        since = loop.time() - (0.0 if pool is None else pool.hold_timeout)
+        late = list(takewhile(lambda client: client.since <= since, self._clients.held))
+        if late:
+            detail = "no pod of this pool became ready in time"
+            if awaited := ", ".join(self._waker.awaits):
+                detail += f": it waits for WarmPool {awaited} (spec.dependsOn)"
+            for client in late:
+                self._refuse(client, "timeout", detail, 5)
+        if (first := next(iter(self._clients.held), None)) is not None:
+            after = max(first.since - since, TIMED_OUT_AT_ONCE)
+            self._hold_timer = loop.call_later(after, self._check_holds)
+
+    def _stop_checking(self) -> None:
+        if self._hold_timer is not None:
+            self._hold_timer.cancel()
+            self._hold_timer = None
 
     def _refuse_for_budget(self, pool: Pool, *clients: Client) -> bool:
         """Answer clients with a 503 if the budget prevents a wake; returns whether it does."""
         seconds = self._spent_for(pool)
         if pool.spent is None or not seconds:
             return False
-        detail = answers.budget_spent(self._context.name, pool.spent.limit)
+        detail = head.budget_spent(self.context.name, pool.spent.limit)
         for client in clients:
             self._refuse(client, "budget", detail, seconds)
         return True
 
     def _spent_for(self, pool: Pool) -> int:
         """Seconds for which a spent budget prevents a wake; 0 if a pod answers anyway."""
-        if pool.spent is None or self._backends.any_ready:
+        if pool.spent is None or self.backends.any_ready:
             return 0
         return pool.spent.retry_after(pool.phase, datetime.now(UTC))
 
     def _refuse(self, client: Client, reason: Reason, detail: str, retry_after: int) -> None:
         self._count_refused(reason)
-        self._answer(client, answers.refusal(detail, retry_after))
+        self._answer(client, head.refusal(detail, retry_after))
 
     def _count_refused(self, reason: Reason) -> None:
-        self._context.metrics.refused(*self._context.key, reason)
+        self.context.metrics.refused(*self.context.key, reason)
 
     def _answer(self, client: Client, answer: bytes) -> None:
         self._clients.move(client, State.ENDING)
@@ -210,16 +218,16 @@ class Connections:
         self._announcements.asked()
 
     def changed(self) -> None:
-        pool = self._context.pool
+        pool = self.context.pool
         self._is_going = pool is None or pool.is_going_down
         self.idle_timeout = inf if pool is None else pool.connection_idle_timeout
         self._announcements.changed(pool)
-        self._backends.refresh()
+        self.backends.refresh()
         if pool is not None:
             self._refuse_for_budget(pool, *self._clients.held)
         self._waker.changed()
-        self._hold_timer.check()
-        self._join_waiting()
+        self._check_holds()
+        self.join_waiting()
 
     def need(self) -> bool:
         """Wake the pool for one that depends on it; returns whether a pod answers, and stays.
@@ -227,23 +235,24 @@ class Connections:
         The need is announced, and counts, like a request that is held: no check of the operator
         misses it.
         """
-        pool, now = self._context.pool, time.monotonic()
+        pool, now = self.context.pool, time.monotonic()
         if pool is None or self._spent_for(pool):
             return False
         is_new, self._needed_until = now >= self._needed_until, now + NEEDED_FOR
         self._waker.ensure()
         if is_new:
             self._need = self._announcements.want(pool)
-        return self._backends.any_ready and self._announcements.covers(self._need)
+        return self.backends.any_ready and self._announcements.covers(self._need)
 
-    def _is_asked(self) -> bool:
-        """Whether the operator's checks read this activator: it is Ready and not terminating."""
-        pod = self._context.view.pods.get(self._context.me.pod)
+    @property
+    def is_asked(self) -> bool:
+        """Whether each check of the operator reads this activator: it is Ready and stays."""
+        pod = self.context.view.pods.get(self.context.me.pod)
         return pod is not None and pod.ready and not pod.terminating and not self.leaving
 
     # --- join ---
 
-    def _join_waiting(self) -> None:
+    def join_waiting(self) -> None:
         """Join the announced clients if there is a pod. Before that they need no task."""
         for client in self._announced(State.RESUMING):
             self._clients.move(client, State.JOINED)
@@ -252,14 +261,14 @@ class Connections:
             self._clients.move(client, State.QUEUED)
         while len(self._connecting) < CONNECT_AT_ONCE:
             first = self._clients.first(State.QUEUED)
-            pod = None if first is None else self._backends.choose(self._load)
+            pod = None if first is None else self.backends.choose(self._load)
             if first is None or pod is None:
                 return
-            if not self._limit.has_place(self._context.name):
-                self._limit.when_free(self._join_waiting)
+            if not self.limit.has_place(self.context.name):
+                self.limit.when_free(self.join_waiting)
                 return
             self._clients.move(first, State.CONNECTING)
-            self._limit.join(self._context.name)
+            self.limit.join(self.context.name)
             self._load[pod.uid] += 1
             task = asyncio.create_task(self._connect(first, pod))
             self._connecting.add(task)
@@ -272,14 +281,14 @@ class Connections:
     def _connected(self, task: asyncio.Task[None]) -> None:
         self._connecting.discard(task)
         if not task.cancelled():
-            self._join_waiting()
+            self.join_waiting()
 
     async def _connect(self, client: Client, pod: PodView) -> None:
         """Connect to a pod and splice; after a refused connect the client waits again."""
         upstream = Upstream(client)
         joined = False
         try:
-            if not await self._backends.dial(pod, client.port, upstream) or not upstream.is_there:
+            if not await self.backends.dial(pod, client.port, upstream) or not upstream.is_there:
                 await asyncio.sleep(RETRY_EVERY)
                 if client.state is State.CONNECTING:
                     self._wait(client)
@@ -296,10 +305,10 @@ class Connections:
         # Last: a metrics request in between sees it held or in its pod.
         self._clients.move(client, State.JOINED)
         waited = asyncio.get_running_loop().time() - client.since
-        self._context.metrics.waits.labels(*self._context.key).observe(waited)
+        self.context.metrics.waits.labels(*self.context.key).observe(waited)
 
     def _part(self, uid: str) -> None:
-        self._limit.part(self._context.name)
+        self.limit.part(self.context.name)
         self._load[uid] -= 1
         if not self._load[uid]:
             del self._load[uid]
@@ -307,7 +316,7 @@ class Connections:
     def _serves(self, pool: Pool) -> bool:
         """Whether to forward even probes: an awake pool that keeps the activator in its route."""
         stays = pool.phase is Phase.PARKED or (pool.counted and pool.phase is Phase.WARM)
-        return stays and self._backends.any_ready
+        return stays and self.backends.any_ready
 
     def _is_a_detour(self, client: Client) -> bool:
         """Whether the client's next connection should be a new one, to a pod that stays.
@@ -315,21 +324,18 @@ class Connections:
         A connection that counts as demand stays here until its pod or this activator ends: a
         client that goes straight to a pod is not seen any more.
         """
-        pool = self._context.pool
+        pool = self.context.pool
         return pool is None or not pool.counted or self.is_ending(client)
 
     # --- joined ---
 
-    def wrote(self, client: Client) -> None:
-        self._limit.wrote(client)
-
     def may_resume(self, client: Client) -> bool:
-        """Whether a quiet joined connection may forward its next bytes now.
+        """Whether a quiet joined connection may forward its next bytes now; else `resume` follows.
 
         Where connections count as demand, they are announced like a new request: the operator
         counts a quiet connection as idle. Those to a parked pool do not wait for it.
         """
-        pool = self._context.pool
+        pool = self.context.pool
         if pool is None or not (pool.counted and pool.is_announced):
             return True
         client.announcement = self._announcements.want(pool)
@@ -339,7 +345,8 @@ class Connections:
         return False
 
     def is_ending(self, client: Client) -> bool:
-        return self.leaving or self._is_going or client.pod not in self._backends.staying_pods
+        """Whether the request that begins should be the last of its connection."""
+        return self.leaving or self._is_going or client.pod not in self.backends.staying_pods
 
     def look_after(self) -> None:
         """Abort stalled connections; call it periodically."""
@@ -355,7 +362,11 @@ class Connections:
         """Held connections, one for the clients of a feature, one for pools that need this."""
         is_needed = time.monotonic() < self._needed_until
         others = any(feature.are_waiting for feature in self._features)
-        return self.held + is_needed + (others and not self._backends.any_ready)
+        return self.held + is_needed + (others and not self.backends.any_ready)
+
+    @property
+    def waits_for_announcement(self) -> bool:
+        return bool(self.waiting or self._clients.count(State.RESUMING))
 
     @property
     def busy(self) -> int:
@@ -386,15 +397,16 @@ class Connections:
     # --- leave ---
 
     def left(self, client: Client) -> None:
+        """The connection has ended."""
         self._clients.remove(client)
-        self._limit.leave(client)
+        self.limit.leave(client)
         if client.pod:
             self._part(client.pod)
             if not client.is_probe:
                 self._last_activity = max(self._last_activity, client.traffic.used_at)
 
     async def close(self) -> None:
-        self._hold_timer.close()
+        self._stop_checking()
         tasks = [*self._connecting, *self._waker.tasks, self._announcements.task]
         running = [t for t in tasks if t is not None]
         for task in running:

@@ -1,9 +1,33 @@
-"""The contract of the activator's optional features: they answer requests in place of a pod."""
+"""What the modules of one pool have in common, and the contract of optional features."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
-from kotatsu_operator.activator.cache.pool import Pool
-from kotatsu_operator.activator.context import Context
+from kotatsu_operator.activator.metrics import ActivatorMetrics
+from kotatsu_operator.activator.namespace import View
+from kotatsu_operator.activator.pool import PodIdentity, Pool
+from kotatsu_operator.kube.client import Kube
+
+
+@dataclass(frozen=True)
+class Context:
+    """The activator's namespace, and one of its pools by name."""
+
+    name: str
+    kube: Kube
+    view: View
+    me: PodIdentity
+    metrics: ActivatorMetrics
+
+    @property
+    def pool(self) -> Pool | None:
+        """The pool as the watch has shown it; None if it is gone."""
+        return self.view.pools.get(self.name)
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """The labels of the pool's series: namespace and name."""
+        return self.me.namespace, self.name
 
 
 class Feature:

@@ -1,13 +1,13 @@
 """The metrics of an activator, for Prometheus and the operator."""
 
-import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric
+from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
-from kotatsu_operator.activator.proxy.registry import Moved
+from kotatsu_operator.activator.registry import Moved
 from kotatsu_operator.core.protocol import ACTIVE, HELD, LAST_ACTIVITY, TIMED_OUT
 
 Reason = Literal["full", "timeout", "budget", "room"]
@@ -72,15 +72,7 @@ class ActivatorMetrics(Collector):
             TIMED_OUT.removeprefix(_PREFIX).removesuffix("_total"),
             "Rejected connections with the reason timeout, from the first one on.",
         )
-        self._bytes: Counter = made(
-            Counter,
-            "splice_bytes",
-            "Forwarded bytes by direction (up: to the pods).",
-            "direction",
-        )
-        self._moved: dict[tuple[str, str], tuple[Moved, Moved]] = {}
-        """By pool: the bytes moved, and the part already added to the counter."""
-        self._counting = threading.Lock()  # scrapes may run at the same time
+        self._moved: dict[tuple[str, str], Moved] = {}
 
     def know(self, namespace: str, name: str) -> None:
         """Create a pool's counters at 0: `increase` needs a first sample."""
@@ -91,9 +83,7 @@ class ActivatorMetrics(Collector):
 
     def moved(self, namespace: str, name: str) -> Moved:
         """The byte counts of a pool, for its connections to add to; read at each scrape."""
-        made = Moved()
-        with self._counting:
-            self._moved[namespace, name] = (made, Moved())
+        self._moved[namespace, name] = made = Moved()
         return made
 
     def follow(self, namespace: str, name: str, **gauges: Callable[[], float]) -> None:
@@ -106,8 +96,6 @@ class ActivatorMetrics(Collector):
             self._gauges[gauge].labels(namespace, name).set_function(read)
         self.durations.labels(namespace, name)
         self.waits.labels(namespace, name)
-        for direction in ("up", "down"):
-            self._bytes.labels(namespace, name, direction)
 
     def refused(self, namespace: str, name: str, reason: Reason) -> None:
         self._refused.labels(namespace, name, reason).inc()
@@ -118,19 +106,20 @@ class ActivatorMetrics(Collector):
         """Remove the series of a deleted pool."""
         for metric in self._all:
             metric.remove_by_labels({"namespace": namespace, "name": name})
-        with self._counting:
-            self._moved.pop((namespace, name), None)
+        self._moved.pop((namespace, name), None)
 
-    def describe(self) -> Iterable[Metric]:
-        """Return nothing: this only updates, before a scrape, what changes too often."""
-        return ()
+    def describe(self) -> Iterable[CounterMetricFamily]:
+        """The metric that `collect` makes, without values."""
+        yield CounterMetricFamily(
+            f"{_PREFIX}splice_bytes",
+            "Forwarded bytes by direction (up: to the pods).",
+            labels=(*_LABELS, "direction"),
+        )
 
     def collect(self) -> Iterable[Metric]:
-        """Add the moved bytes to their counter."""
-        with self._counting:
-            for pool, (moved, counted) in self._moved.items():
-                up, down = moved.up, moved.down
-                self._bytes.labels(*pool, "up").inc(up - counted.up)
-                self._bytes.labels(*pool, "down").inc(down - counted.down)
-                counted.up, counted.down = up, down
-        return ()
+        """The bytes moved, which change too often for a counter. Called from any thread."""
+        for family in self.describe():
+            for pool, moved in list(self._moved.items()):
+                family.add_metric((*pool, "up"), moved.up)
+                family.add_metric((*pool, "down"), moved.down)
+            yield family

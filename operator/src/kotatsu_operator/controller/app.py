@@ -15,7 +15,7 @@ from kotatsu_operator.controller.accounts import Accounts
 from kotatsu_operator.controller.cache import Cache
 from kotatsu_operator.controller.demand import Observer, Scraper
 from kotatsu_operator.controller.election import TIMES, Times
-from kotatsu_operator.controller.elector import Candidate, Elector
+from kotatsu_operator.controller.elector import Elector
 from kotatsu_operator.controller.feature import Feature, kinds_of, restores_of
 from kotatsu_operator.controller.kopf_adapter import PoolWatch
 from kotatsu_operator.controller.reconciler import Pacer, Reconciler
@@ -26,20 +26,11 @@ from kotatsu_operator.controller.target import Tools
 from kotatsu_operator.controller.work_queue import WorkQueue
 from kotatsu_operator.core.pool.memory import FIRST_START
 from kotatsu_operator.core.pool.spec import BUILT_IN, PLATFORM, Platform
+from kotatsu_operator.kube import objects
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable
 from kotatsu_operator.kube.informer import Feed, Informer, among, no_signal
-from kotatsu_operator.kube.objects import (
-    EndpointSlice,
-    HorizontalPodAutoscaler,
-    Key,
-    NetworkPolicy,
-    Object,
-    Pod,
-    Service,
-    key_of,
-    resource_of,
-)
+from kotatsu_operator.kube.objects import Key, Object, key_of
 from kotatsu_operator.kube.views import SliceView, owner_of
 from kotatsu_operator.runtime.loop import Heartbeat
 
@@ -103,7 +94,7 @@ class Operator:
         # thousand reconciles, or for one that blocks the event loop.
         self.elector = elector = Elector(
             kube.apart(),
-            Candidate(options.lease_namespace or namespaces[0], options.name),
+            (options.lease_namespace or namespaces[0], options.name),
             registry,
             times=options.times,
             late=lambda: heartbeat.late,
@@ -279,7 +270,7 @@ class Operator:
             if pod is not None and not (though_there and pod.lost):
                 return  # the pod watch lags
             log.info("removing slice %s/%s: its activator is gone or lost", *of.key)
-            await self._kube.delete(EndpointSlice, *of.key)
+            await self._kube.delete(objects.EndpointSlice, *of.key)
         except (ConflictError, *Unreachable) as error:
             log.warning("cannot remove slice %s/%s: %s", *of.key, error)
 
@@ -316,22 +307,26 @@ def feeds_of(cache: Cache) -> list[Feed[Key]]:
     scalers = among(cache.autoscalers)
     return [
         *(_workloads(cache, kind) for kind in BUILT_IN),
-        Feed(Pod, cache.keep_pod, cache.forget_pod, cache.pods_in),
-        Feed(EndpointSlice, cache.keep_slice, cache.forget_slice, cache.slices_in),
-        Feed(Service, cache.keep_service, cache.forget_service, among(cache.services)),
-        Feed(HorizontalPodAutoscaler, cache.keep_autoscaler, cache.forget_autoscaler, scalers),
+        Feed(objects.Pod, cache.keep_pod, cache.forget_pod, cache.pods_in),
+        Feed(objects.EndpointSlice, cache.keep_slice, cache.forget_slice, cache.slices_in),
+        Feed(objects.Service, cache.keep_service, cache.forget_service, among(cache.services)),
+        Feed(
+            objects.HorizontalPodAutoscaler, cache.keep_autoscaler, cache.forget_autoscaler, scalers
+        ),
     ]
 
 
 def further_feeds(cache: Cache) -> list[Feed[Key]]:
     """The kinds of the chart, and NetworkPolicies, on which only a condition depends."""
-    policies = Feed(NetworkPolicy, cache.keep_policy, cache.forget_policy, among(cache.policies))
+    policies = Feed(
+        objects.NetworkPolicy, cache.keep_policy, cache.forget_policy, among(cache.policies)
+    )
     return [*(_workloads(cache, kind) for kind in cache.scaled if kind not in BUILT_IN), policies]
 
 
 def _workloads(cache: Cache, kind: str) -> Feed[Key]:
     return Feed(
-        resource_of(cache.scaled[kind]),
+        objects.resource_of(cache.scaled[kind]),
         partial(cache.keep_workload, kind),
         partial(cache.forget_workload, kind),
         partial(cache.workloads_in, kind),

@@ -16,32 +16,10 @@ from kotatsu_operator.core.objects import selects, service_of, target_of
 from kotatsu_operator.core.pool.decision import Order, order_of
 from kotatsu_operator.core.pool.spec import BUILT_IN, KNATIVE, RouteMode, Scaled
 from kotatsu_operator.core.protocol import ACTIVATOR_LABELS, CAPACITY_LABEL, ROUTE_LABEL, pool_label
+from kotatsu_operator.kube import objects, views
 from kotatsu_operator.kube.informer import Indexed, Pods, Selectors
-from kotatsu_operator.kube.objects import (
-    Key,
-    Object,
-    WarmPool,
-    key_of,
-    parts,
-    ref,
-    scales,
-    scaling_of,
-    used,
-    version_of,
-)
-from kotatsu_operator.kube.views import (
-    ForeignSlice,
-    IngressPolicy,
-    PodView,
-    SliceView,
-    WorkloadView,
-    foreign_slice,
-    ingress_policy,
-    is_ours,
-    pod_view,
-    slice_view,
-    workload_view,
-)
+from kotatsu_operator.kube.objects import Key, Object, WarmPool, key_of
+from kotatsu_operator.kube.views import PodView, SliceView
 
 _DEPARTED = 1000
 """Deleted pods per pool at most that wait for the pool's ledger."""
@@ -66,21 +44,21 @@ class Cache:
     """By kind of target without a selector: the label of its pods that has its name."""
     is_awaited: Callable[[str, str], bool] = lambda _namespace, _kind: False
     """Whether a kind (the second argument) has not been listed yet in a namespace."""
-    workloads: dict[Key, WorkloadView] = field(default_factory=dict)
+    workloads: dict[Key, views.WorkloadView] = field(default_factory=dict)
     """By namespace and `ref`."""
     pods: dict[str, Pods] = field(default_factory=lambda: defaultdict(Pods))
     slices: Indexed[Key, SliceView] = field(
         default_factory=lambda: Indexed(lambda view: [(view.key[0], view.pool)])
     )
-    foreign_slices: Indexed[Key, ForeignSlice] = field(
+    foreign_slices: Indexed[Key, views.ForeignSlice] = field(
         default_factory=lambda: Indexed(lambda of: [of.service])
     )
     """EndpointSlices with endpoints that no activator has published."""
     services: dict[Key, Object] = field(default_factory=dict)
     autoscalers: Indexed[Key, Object] = field(
-        default_factory=lambda: Indexed(lambda obj: [scales(obj)])
+        default_factory=lambda: Indexed(lambda obj: [objects.scales(obj)])
     )
-    policies: dict[Key, IngressPolicy] = field(default_factory=dict)
+    policies: dict[Key, views.IngressPolicy] = field(default_factory=dict)
     """The NetworkPolicies that limit who reaches pods."""
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     touch: Callable[[Key], None] = lambda _: None
@@ -103,10 +81,10 @@ class Cache:
         if (
             known is not None
             and known["metadata"]["uid"] == pool["metadata"]["uid"]
-            and version_of(known) >= version_of(pool)
+            and objects.version_of(known) >= objects.version_of(pool)
         ):
             return False
-        self.pools[key] = pool = used(WarmPool, pool)
+        self.pools[key] = pool = objects.used(WarmPool, pool)
         if known is None or _place_in_order(known) != _place_in_order(pool):
             self._touch_in_order(key, known, pool)
         self._tell(key, pool)
@@ -144,9 +122,9 @@ class Cache:
 
     def keep_workload(self, kind: str, obj: Object) -> Concerned:
         """Store a workload of a kind."""
-        view = workload_view(obj, kind)
+        view = views.workload_view(obj, kind)
         namespace, name = view.key
-        key = (namespace, ref(kind, name))
+        key = (namespace, objects.ref(kind, name))
         if self.workloads.get(key) == view:
             return ()
         self.workloads[key] = view
@@ -158,14 +136,14 @@ class Cache:
 
     def forget_workload(self, kind: str, key: Key) -> Concerned:
         """Remove a deleted workload of a kind."""
-        place = (key[0], ref(kind, key[1]))
+        place = (key[0], objects.ref(kind, key[1]))
         self.workloads.pop(place, None)
         self._ended.add(place)
         self._forget_selectors([place])
         return self.pools_of_target(kind, key)
 
     def workloads_in(self, kind: str, namespace: str) -> list[Key]:
-        found = [parts(workload) for of, workload in self.workloads if of == namespace]
+        found = [objects.parts(workload) for of, workload in self.workloads if of == namespace]
         return [(namespace, name) for of, name in found if of == kind]
 
     def selector_of(self, key: Key) -> Mapping[str, Any] | None:
@@ -182,7 +160,7 @@ class Cache:
 
     def keep_pod(self, obj: Object) -> Concerned:
         """Store a Pod, unless the stored version is newer."""
-        view = pod_view(obj)
+        view = views.pod_view(obj)
         pods, name = self.pods[view.key[0]], view.key[1]
         before = pods.get(name)
         if before is not None and before.uid != view.uid:
@@ -208,41 +186,38 @@ class Cache:
 
     def keep_slice(self, obj: Object) -> Concerned:
         """Store an EndpointSlice: an activator's, or another controller's with endpoints."""
-        key = key_of(obj)
-        foreign = None if is_ours(obj) else foreign_slice(obj)
-        concerned = set(self._keep_foreign(key, foreign))
-        if not is_ours(obj):
-            return concerned.union(self._forget_published(key))
-        view = slice_view(obj)
-        if self.slices.get(key) != view:
-            self.slices[key] = view
-            concerned.add((key[0], view.pool))
-        return concerned
+        if views.is_ours(obj):
+            return self._change_slice(key_of(obj), views.slice_view(obj), None)
+        return self._change_slice(key_of(obj), None, views.foreign_slice(obj))
 
     def forget_slice(self, key: Key) -> Concerned:
-        return [*self._forget_published(key), *self._keep_foreign(key, None)]
+        return self._change_slice(key, None, None)
+
+    def _change_slice(
+        self, key: Key, ours: SliceView | None, foreign: views.ForeignSlice | None
+    ) -> Concerned:
+        """Store or remove a slice; another controller's concerns only pools with route Always."""
+        before, others = self.slices.pop(key, None), self.foreign_slices.pop(key, None)
+        if ours is not None:
+            self.slices[key] = ours
+        if foreign is not None:
+            self.foreign_slices[key] = foreign
+        services = {of.service for of in (others, foreign) if of is not None and others != foreign}
+        return {
+            *((key[0], of.pool) for of in (before, ours) if of is not None and before != ours),
+            *(
+                pool
+                for service in services
+                for pool in self.pools_of_service(service)
+                if self.pools[pool]["spec"].get("route") == RouteMode.ALWAYS
+            ),
+        }
 
     def pods_in(self, namespace: str) -> list[Key]:
         return [(namespace, name) for name in self.pods[namespace]]
 
     def slices_in(self, namespace: str) -> list[Key]:
         return [key for key in (*self.slices, *self.foreign_slices) if key[0] == namespace]
-
-    def _forget_published(self, key: Key) -> Concerned:
-        view = self.slices.pop(key, None)
-        return [] if view is None else [(key[0], view.pool)]
-
-    def _keep_foreign(self, key: Key, new: ForeignSlice | None) -> Concerned:
-        """Store another controller's slice; it concerns only pools with route Always."""
-        old = self.foreign_slices.pop(key, None)
-        if new is not None:
-            self.foreign_slices[key] = new
-        if old == new:
-            return ()
-        pools = {
-            p for of in (old, new) if of is not None for p in self.pools_of_service(of.service)
-        }
-        return [p for p in pools if self.pools[p]["spec"].get("route") == RouteMode.ALWAYS]
 
     def keep_service(self, obj: Object) -> Concerned:
         key = key_of(obj)
@@ -255,12 +230,12 @@ class Cache:
         return self.pools_of_service(key)
 
     def keep_policy(self, obj: Object) -> Concerned:
-        return self._change_policy(key_of(obj), ingress_policy(obj))
+        return self._change_policy(key_of(obj), views.ingress_policy(obj))
 
     def forget_policy(self, key: Key) -> Concerned:
         return self._change_policy(key, None)
 
-    def _change_policy(self, key: Key, policy: IngressPolicy | None) -> Concerned:
+    def _change_policy(self, key: Key, policy: views.IngressPolicy | None) -> Concerned:
         """Store or remove a NetworkPolicy; any pool of its namespace may be concerned."""
         before = self.policies.pop(key, None)
         if policy is not None:
@@ -284,7 +259,7 @@ class Cache:
         """Store a HorizontalPodAutoscaler; a new target concerns the pool of the old one too."""
         key = key_of(obj)
         before, self.autoscalers[key] = self.autoscalers.get(key), obj
-        if before is not None and scaling_of(before) == scaling_of(obj):
+        if before is not None and objects.scaling_of(before) == objects.scaling_of(obj):
             return ()
         return self._pools_beside(key, before, obj)
 
@@ -293,21 +268,17 @@ class Cache:
 
     def _pools_beside(self, key: Key, *autoscalers: Object | None) -> Concerned:
         """The pools whose status names an autoscaler, and those of its current and last target."""
-        targets = {scales(obj) for obj in autoscalers if obj is not None}
-        found = set(self.pools_of_autoscaler(key))
+        targets = {objects.scales(obj) for obj in autoscalers if obj is not None}
+        found = set(self.pools.having(("hpa", key)))
         return found.union(*(self._pools_of_workload(target) for target in targets))
 
     def _pools_of_workload(self, place: Key) -> list[Key]:
-        kind, name = parts(place[1])
+        kind, name = objects.parts(place[1])
         return self.pools_of_target(kind, (place[0], name))
 
     def autoscalers_of(self, target: Key) -> list[Object]:
         """The HorizontalPodAutoscalers that scale a workload, by name."""
         return [self.autoscalers[key] for key in sorted(self.autoscalers.having(target))]
-
-    def pools_of_autoscaler(self, key: Key) -> list[Key]:
-        """The pools whose status names this HorizontalPodAutoscaler, oldest first."""
-        return self._oldest_first(("hpa", key))
 
     def pools_of_service(self, key: Key) -> list[Key]:
         """The pools that this Service wakes, oldest first; not for Knative Services."""
@@ -436,7 +407,7 @@ class Cache:
         pool = self.pools.get(key)
         if pool is None or pool["spec"].get("route") == RouteMode.ALWAYS:
             return False
-        workload = self.workloads.get((key[0], ref(*target_of(pool))))
+        workload = self.workloads.get((key[0], objects.ref(*target_of(pool))))
         selector = None if workload is None else workload.selector
         pods = self.target_pods(key[0], selector) if selector else []
         return any(pod.ready and not pod.lost for pod in pods)

@@ -9,17 +9,8 @@ from functools import partial
 
 from kotatsu_operator.controller.cache import Cache
 from kotatsu_operator.controller.pages import PARALLEL, Coalesced, Page, Pages
-from kotatsu_operator.core.exposition import (
-    FROM_THE_START,
-    GAUGE_NAMES,
-    LONGEST_PAGE,
-    Samples,
-    Silence,
-    count_of,
-    find_gauge,
-    numbers,
-    unix_time,
-)
+from kotatsu_operator.core import exposition
+from kotatsu_operator.core.exposition import LONGEST_PAGE, Samples, Silence
 from kotatsu_operator.core.pool.decision import Demand
 from kotatsu_operator.core.pool.spec import Metrics, PoolSpec, RouteMode
 from kotatsu_operator.core.protocol import ACTIVE, HELD, LAST_ACTIVITY, LOOKED_AT, TIMED_OUT
@@ -96,32 +87,26 @@ ByPool = Mapping[Key, Mapping[str, Samples]]
 _Answer = tuple[Page, ByPool] | Silence
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Question:
     """The request to one activator, and the pools that the next one names (step 4)."""
 
     ask: Coalesced[_Answer]
     looks: set[str]
-    timeouts: "_Timeouts"
+    timed_out: dict[Key, int] | None
+    """How often each pool's requests have timed out there, as last read."""
 
-
-@dataclass
-class _Timeouts:
-    """How often each pool's requests have timed out in one activator, as last read."""
-
-    _known: dict[Key, int] | None = None
-
-    def more(self, pages: ByPool, pool: Key) -> int:
+    def more_timed_out(self, pages: ByPool, pool: Key) -> int:
         """How often since the last time. Before the first page nobody knows how often."""
-        if self._known is None:
-            self._known = {one: _timed_out(samples) for one, samples in pages.items()}
+        if self.timed_out is None:
+            self.timed_out = {one: _timed_out(samples) for one, samples in pages.items()}
         total = _timed_out(pages.get(pool, {}))
-        before, self._known[pool] = self._known.get(pool, 0), total
+        before, self.timed_out[pool] = self.timed_out.get(pool, 0), total
         return total - before if total >= before else total  # the activator has started again
 
 
 def _timed_out(samples: Mapping[str, Samples]) -> int:
-    return count_of(samples.get(TIMED_OUT, ())) or 0
+    return exposition.count_of(samples.get(TIMED_OUT, ())) or 0
 
 
 class Scraper:
@@ -176,21 +161,29 @@ class Scraper:
         names: tuple[str, ...] = (metrics.in_flight, LAST_REQUEST)
         is_default = metrics.in_flight == Metrics.in_flight
         if is_default:
-            names += (*GAUGE_NAMES, *FROM_THE_START)
+            names += (*exposition.GAUGE_NAMES, *exposition.FROM_THE_START)
         page = await self._pages.read(pod, metrics.port, metrics.path, names)
         if isinstance(page, Silence):
             return page
         where = f"its page {metrics.path} on port {metrics.port}"
         if metrics.in_flight not in page.samples:
             served = [port for port in map(pod.port, targets) if port is not None]
-            found = find_gauge(page.samples, pod.port(metrics.port), served) if is_default else None
+            found = (
+                exposition.find_gauge(page.samples, pod.port(metrics.port), served)
+                if is_default
+                else None
+            )
             if isinstance(found, int):
                 return PodAnswer(found, _newest(page.samples.get(LAST_REQUEST, ()), page))
-            if found is None and metered and any(name in page.samples for name in FROM_THE_START):
+            if (
+                found is None
+                and metered
+                and any(name in page.samples for name in exposition.FROM_THE_START)
+            ):
                 return PodAnswer(0, _newest(page.samples.get(LAST_REQUEST, ()), page))
             why = f"has no metric {metrics.in_flight} on {where}"
             return found or Silence(why, lacks=True, has_page=True)
-        in_flight = count_of(page.samples[metrics.in_flight])
+        in_flight = exposition.count_of(page.samples[metrics.in_flight])
         if in_flight is None:
             return Silence(f"reports no finite number for {metrics.in_flight} on {where}")
         return PodAnswer(in_flight, _newest(page.samples.get(LAST_REQUEST, ()), page))
@@ -253,14 +246,14 @@ class Scraper:
             return Silence(f"activator {pod.key[1]} {said.why}")
         page, by_pool = said
         samples = by_pool.get(pool, {})
-        active, held = (count_of(samples.get(name, ())) for name in (ACTIVE, HELD))
+        active, held = (exposition.count_of(samples.get(name, ())) for name in (ACTIVE, HELD))
         if active is None or held is None:
             return Silence(f"activator {pod.key[1]} reports no finite number")
         return Passing(
             active,
             held,
             _newest(samples.get(LAST_ACTIVITY, ()), page),
-            timed_out=question.timeouts.more(by_pool, pool),
+            timed_out=question.more_timed_out(by_pool, pool),
         )
 
     def _activator(self, pod: PodView) -> _Question:
@@ -272,8 +265,8 @@ class Scraper:
             del self._activators[next(iter(self._activators))]  # the oldest
         looks: set[str] = set()
         is_same = known is not None and known[0].uid == pod.uid
-        timeouts = known[1].timeouts if known is not None and is_same else _Timeouts()
-        question = _Question(Coalesced(partial(self._ask, pod, looks), APART), looks, timeouts)
+        timed_out = known[1].timed_out if known is not None and is_same else None
+        question = _Question(Coalesced(partial(self._ask, pod, looks), APART), looks, timed_out)
         self._activators[pod.key] = (pod, question)
         return question
 
@@ -298,7 +291,7 @@ def _by_pool(page: Page) -> ByPool:
 
 def _newest(samples: Iterable[tuple[Mapping[str, str], float]], page: Page) -> datetime | None:
     """The latest of some Unix times, by the operator's clock."""
-    last = unix_time(max(numbers(samples), default=0.0))
+    last = exposition.unix_time(max(exposition.numbers(samples), default=0.0))
     return None if last is None else last - page.ahead
 
 
@@ -331,20 +324,16 @@ class Observer:
         while it starts. If all pods that may have requests show that they have no gauge, the pool
         is not metered (see `core.plan.activity`).
         """
+        metrics, said = spec.metrics, list[tuple[PodView, PodAnswer | Silence]]()
         with self.aside(key):
-            return await self._demand(key, spec, pods, metered, looks=looks)
-
-    async def _demand(
-        self,
-        key: Key,
-        spec: PoolSpec,
-        pods: list[PodView],
-        metered: bool | None,
-        *,
-        looks: bool,
-    ) -> Demand:
-        # Activators first: a request that moves to a pod meanwhile is then counted there.
-        through = await self.scraper.passing(self.cache.activator_pods(key[0]), key, looks=looks)
+            # Activators first: a request that moves to a pod meanwhile is then counted there.
+            activators = self.cache.activator_pods(key[0])
+            through = await self.scraper.passing(activators, key, looks=looks)
+            if metrics is not None and spec.route is not RouteMode.ALWAYS:
+                asked = sorted((p for p in pods if p.running and not p.terminating), key=_order)
+                targets = target_ports(self.cache.services.get((key[0], spec.service)))
+                answers = await self.scraper.pods(asked, metrics, targets, metered)
+                said = list(zip(asked, answers, strict=True))
         if spec.route is RouteMode.ALWAYS:
             why = through.silent
             if not why and self.cache.is_bypassed(key):
@@ -357,32 +346,20 @@ class Observer:
                 silent=why,
                 timed_out=through.timed_out,
             )
+        heard = [answer for _, answer in said if isinstance(answer, PodAnswer)]
+        unheard = [
+            (pod, answer) for pod, answer in said if isinstance(answer, Silence) and pod.has_served
+        ]
         silent = [through.silent] if through.silent else []
-        in_flight, last = 0, None
-        answered, lacking, others = 0, 0, 0
-        metrics = spec.metrics
-        if metrics is not None:
-            asked = sorted((p for p in pods if p.running and not p.terminating), key=_order)
-            targets = target_ports(self.cache.services.get((key[0], spec.service)))
-            answers = await self.scraper.pods(asked, metrics, targets, metered)
-            for pod, answer in zip(asked, answers, strict=True):
-                if isinstance(answer, Silence):
-                    if pod.has_served:
-                        silent.append(f"pod {pod.key[1]} {answer.why}")
-                        lacking, others = lacking + answer.lacks, others + (not answer.lacks)
-                    continue
-                answered += 1
-                in_flight += answer.in_flight
-                if answer.last_request is not None:
-                    last = max(last or answer.last_request, answer.last_request)
-        said = True if answered else False if lacking and not others else None
+        silent += [f"pod {pod.key[1]} {answer.why}" for pod, answer in unheard]
+        is_lacking = bool(unheard) and all(answer.lacks for _, answer in unheard)
         return Demand(
-            in_flight,
+            sum(answer.in_flight for answer in heard),
             through.held,
-            last,
+            max((a.last_request for a in heard if a.last_request is not None), default=None),
             known=not silent,
             silent=silent[0] if silent else "",
-            metered=said,
+            metered=True if heard else False if is_lacking else None,
             passing=through.active,
             last_passed=through.last_activity,
             silent_activator=through.silent,

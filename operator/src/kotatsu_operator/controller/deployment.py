@@ -10,34 +10,12 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
+from kotatsu_operator.controller import target
 from kotatsu_operator.controller.cache import Cache
 from kotatsu_operator.controller.scale_down import ScaleDown
-from kotatsu_operator.controller.target import (
-    NO_POD,
-    RETRY,
-    Finished,
-    Kind,
-    Kinds,
-    Objection,
-    Restore,
-    Restores,
-    Target,
-    Tools,
-    Writes,
-    nothing_left,
-)
+from kotatsu_operator.controller.target import Kinds, Target, Tools
 from kotatsu_operator.core.budget.limit import Ends
-from kotatsu_operator.core.decide.refusal import (
-    Refusal,
-    ServiceFacts,
-    check_autoscalers,
-    check_claims,
-    check_exists,
-    check_is_not_kotatsu,
-    check_kind,
-    check_selector,
-    check_service,
-)
+from kotatsu_operator.core.decide import refusal
 from kotatsu_operator.core.formats import instant, internal, table
 from kotatsu_operator.core.objects import read_autoscaler
 from kotatsu_operator.core.plan.activity import counted
@@ -50,15 +28,9 @@ from kotatsu_operator.core.pool.decision import (
 from kotatsu_operator.core.pool.memory import Memory, Original, Route
 from kotatsu_operator.core.pool.spec import KNATIVE, OnDelete, RouteMode
 from kotatsu_operator.core.protocol import ROUTE_LABEL, ROUTE_TAKEN
+from kotatsu_operator.core.report import record
 from kotatsu_operator.core.report.conditions import clients_unlimited
-from kotatsu_operator.core.report.record import (
-    Entry,
-    found_replicas,
-    minimum_back,
-    owed_status,
-    replicas_back,
-    taken_service,
-)
+from kotatsu_operator.core.report.record import Entry
 from kotatsu_operator.core.report.status import (
     Status,
     original_status,
@@ -66,16 +38,10 @@ from kotatsu_operator.core.report.status import (
     target_status,
 )
 from kotatsu_operator.core.schema import joined
+from kotatsu_operator.kube import objects
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import NotFoundError
-from kotatsu_operator.kube.objects import (
-    HorizontalPodAutoscaler,
-    Key,
-    Object,
-    Service,
-    key_of,
-    ref,
-)
+from kotatsu_operator.kube.objects import Key, Object, key_of
 from kotatsu_operator.kube.views import PodView, WorkloadView
 
 log = logging.getLogger(__name__)
@@ -92,9 +58,9 @@ async def restore_replicas(kube: Kube, namespace: str, entry: Entry) -> str:
     """Restore a workload's replicas if it is at 0; a running workload stays as it is."""
     if entry.kind == KNATIVE:
         return ""
-    workload = ref(entry.kind, entry.target)
+    workload = objects.ref(entry.kind, entry.target)
     scale = await kube.get_scale(namespace, workload)
-    replicas, said = replicas_back(entry, scale.replicas)
+    replicas, said = record.replicas_back(entry, scale.replicas)
     if replicas is not None:
         await kube.put_scale(namespace, workload, replicas, scale.version)
     return said
@@ -104,32 +70,32 @@ async def _restore_minimum(kube: Kube, namespace: str, entry: Entry) -> str:
     known = read_original(entry.owed)
     if known is None:
         return ""
-    found = await kube.get(HorizontalPodAutoscaler, namespace, known.name)
+    found = await kube.get(objects.HorizontalPodAutoscaler, namespace, known.name)
     return await _give_back(kube, namespace, found, known)
 
 
 async def _give_selector_back(kube: Kube, namespace: str, entry: Entry) -> str:
     name = entry.owed["takenService"]
-    found = await kube.get(Service, namespace, name)
+    found = await kube.get(objects.Service, namespace, name)
     if ROUTE_LABEL not in (found["spec"].get("selector") or {}):
         return ""
     await kube.put_route(namespace, name, None)
     return f"Service {name} selects its pods again"
 
 
-RESTORES: Restores = {
+RESTORES: target.Restores = {
     # minReplicas first: the autoscaler then lowers the replicas itself as far as it may.
-    "hpa": Restore(
+    "hpa": target.Restore(
         _restore_minimum,
         "set minReplicas of its autoscaler to {minReplicas}",
         ends_with_pods=False,
     ),
-    "takenService": Restore(
+    "takenService": target.Restore(
         _give_selector_back,
         f"remove {ROUTE_LABEL} from the selector of Service {{}}",
         ends_with_pods=False,
     ),
-    "restoreReplicas": Restore(restore_replicas, "scale its target to {}"),
+    "restoreReplicas": target.Restore(restore_replicas, "scale its target to {}"),
 }
 
 
@@ -146,7 +112,7 @@ class ScaledTarget(Target):
     @property
     def place(self) -> Key:
         """The namespace and the `ref` of the workload."""
-        return self.key[0], ref(self.spec.target.kind, self.spec.target.name)
+        return self.key[0], objects.ref(self.spec.target.kind, self.spec.target.name)
 
     @property
     def workload(self) -> WorkloadView | None:
@@ -160,7 +126,7 @@ class ScaledTarget(Target):
     @property
     def selector(self) -> Mapping[str, Any]:
         """The label selector of its pods; after its deletion, as long as it has pods."""
-        return self.cache.selector_of(self.place) or NO_POD
+        return self.cache.selector_of(self.place) or target.NO_POD
 
     @property
     def requests(self) -> Mapping[str, Decimal]:
@@ -185,38 +151,44 @@ class ScaledTarget(Target):
 
     # --- accept ---
 
-    def objections(self) -> Iterator[Objection]:
+    def objections(self) -> Iterator[target.Objection]:
         """Check the kind, the names, the Service and the autoscaler."""
         spec, workload = self.spec, self.workload
         labels = {} if workload is None else workload.labels
-        yield check_kind(spec, self.cache.scaled), Ends.NOTHING
+        yield refusal.check_kind(spec, self.cache.scaled), Ends.NOTHING
         if workload is not None:
-            yield check_selector(spec, workload.selector), Ends.NOTHING
-            yield check_claims(spec, deletes=workload.deletes_claims), Ends.NOTHING
-        yield check_is_not_kotatsu(spec, labels), Ends.NOTHING
+            yield refusal.check_selector(spec, workload.selector), Ends.NOTHING
+            yield refusal.check_claims(spec, deletes=workload.deletes_claims), Ends.NOTHING
+        yield refusal.check_is_not_kotatsu(spec, labels), Ends.NOTHING
         yield self.check_claim(), Ends.NOTHING
         exists = workload is not None
-        yield check_exists(spec, self.key[0], spec.target.kind, exists=exists), Ends.NOTHING
+        yield refusal.check_exists(spec, self.key[0], spec.target.kind, exists=exists), Ends.NOTHING
         yield self._check_service(labels), Ends.LOWER
-        yield check_autoscalers(self.spec, self.key[0], self.autoscalers), Ends.NOTHING
+        yield refusal.check_autoscalers(self.spec, self.key[0], self.autoscalers), Ends.NOTHING
 
-    def _check_service(self, labels: Mapping[str, str]) -> Refusal | None:
+    def _check_service(self, labels: Mapping[str, str]) -> refusal.Refusal | None:
         """Check the Service of pods with these labels."""
         cache, key = self.cache, (self.key[0], self.spec.service)
         slices = cache.foreign_slices
-        facts = ServiceFacts(
+        facts = refusal.ServiceFacts(
             namespace=key[0],
             labels=labels,
             service=cache.services.get(key),
             older=self.older_pool(cache.pools_of_service(key)),
             foreign=[(of[1], slices[of].manager) for of in slices.having(key)],
         )
-        return check_service(self.spec, facts)
+        return refusal.check_service(self.spec, facts)
 
     # --- observe ---
 
     async def observe(
-        self, tools: Tools, pool: Object, memory: Memory, pods: list[PodView], *, ask: bool
+        self,
+        tools: Tools,
+        pool: Object,
+        memory: Memory,
+        pods: list[PodView],
+        *,
+        ask: bool,
     ) -> Observation:
         """What a decision depends on. Raises NotFoundError if it was just deleted."""
         workload, autoscaler = self.workload, next(iter(self.autoscalers), None)
@@ -247,13 +219,20 @@ class ScaledTarget(Target):
     # --- act ---
 
     async def act(
-        self, tools: Tools, pool: Object, seen: Observation, decision: Decision, now: datetime
-    ) -> Writes:
+        self,
+        tools: Tools,
+        pool: Object,
+        seen: Observation,
+        decision: Decision,
+        now: datetime,
+    ) -> target.Writes:
         """Set the autoscaler's minReplicas and the scale; the way down follows the status."""
         kube, wanted, only_down = tools.kube, decision.replicas, decision.only_down
-        found = None if only_down else found_replicas(pool.get("status") or {}, seen.replicas)
+        found = (
+            None if only_down else record.found_replicas(pool.get("status") or {}, seen.replicas)
+        )
         writes = wanted not in (None, seen.replicas) or decision.minimum is not None
-        status: Status = {} if found is None else owed_status({"foundReplicas": found})
+        status: Status = {} if found is None else record.owed_status({"foundReplicas": found})
         if status and writes:
             # Before any write to the target, so that a crash in between loses nothing.
             version = pool["metadata"]["resourceVersion"]
@@ -264,23 +243,23 @@ class ScaledTarget(Target):
         if wanted is not None and wanted != seen.replicas:
             await self._scale(tools, wanted, only_down=only_down)
         sleep = partial(self._sleep, tools, seen, decision, now)
-        finish = sleep if decision.sleep else nothing_left
+        finish = sleep if decision.sleep else target.nothing_left
         if not only_down and not self.spec.suspend:
             known = pool.get("status") or {}
             status = joined(status, await self._leave_service(tools, known))
             if self._takes_service(known):
-                status = joined(status, owed_status({"takenService": self.spec.service}))
+                status = joined(status, record.owed_status({"takenService": self.spec.service}))
                 finish = partial(self._take_service, tools)
-        return Writes(pool, status, explain=self._explain, finish=finish)
+        return target.Writes(pool, status, explain=self._explain, finish=finish)
 
     async def _leave_service(self, tools: Tools, status: Status) -> Status:
         """Give back the selector of a Service that the pool no longer has with route Always."""
-        known = taken_service(status)
+        known = record.taken_service(status)
         if known is None or (self.spec.route is RouteMode.ALWAYS and known == self.spec.service):
             return {}
         with contextlib.suppress(NotFoundError):
             await tools.kube.put_route(self.key[0], known, None)
-        return owed_status({"takenService": None})
+        return record.owed_status({"takenService": None})
 
     def _takes_service(self, status: Status) -> bool:
         """Whether the selector of the Service is to be taken over for route Always.
@@ -294,12 +273,12 @@ class ScaledTarget(Target):
         in_front = route.get("target") == Route.ACTIVATOR
         return in_front and (self.cache.published(self.key) or 0) >= int(route.get("epoch", 0))
 
-    async def _take_service(self, tools: Tools, _pool: Object) -> Finished:
+    async def _take_service(self, tools: Tools, _pool: Object) -> target.Finished:
         """Take the selector over, after status and record have named the Service."""
         name = self.spec.service
         await tools.kube.put_route(self.key[0], name, ROUTE_TAKEN)
         log.info("%s/%s: Service %s leads to the activators", *self.key, name)
-        return Finished()
+        return target.Finished()
 
     def _explain(self, known: list[Status]) -> list[Status]:
         labels = {} if self.workload is None else self.workload.labels
@@ -314,8 +293,13 @@ class ScaledTarget(Target):
             log.info("%s/%s: replicas %d → %d", *self.key, scale.replicas, replicas)
 
     async def _sleep(
-        self, tools: Tools, seen: Observation, decision: Decision, now: datetime, pool: Object
-    ) -> Finished:
+        self,
+        tools: Tools,
+        seen: Observation,
+        decision: Decision,
+        now: datetime,
+        pool: Object,
+    ) -> target.Finished:
         async def look() -> Demand:
             if decision.force and seen.demand.known:
                 return Demand()  # overdue (see is_overdue): ask only if demand is unknown
@@ -337,10 +321,10 @@ class ScaledTarget(Target):
             notes = (Note("Sleeping", "replicas are 0; the last pods finish their requests"),)
         else:
             log.info("%s/%s: not asleep yet: %s", *self.key, attempt.why)
-        return Finished(now + RETRY, attempt.memory, notes)
+        return target.Finished(now + target.RETRY, attempt.memory, notes)
 
 
-SCALED: Kinds = MappingProxyType({"": Kind(ScaledTarget)})
+SCALED: Kinds = MappingProxyType({"": target.Kind(ScaledTarget)})
 """All kinds with a scale."""
 
 # --- the autoscaler ---
@@ -360,7 +344,9 @@ async def _set_minimum(
     key, known = key_of(pool), read_original(internal(pool.get("status")))
     autoscaler, original = seen.autoscaler, decision.memory.original
     if known is not None and (autoscaler is None or autoscaler.name != known.name):
-        await _let_go(kube, cache, pool)
+        left = cache.autoscalers.get((key[0], known.name))
+        if left is not None:  # it does not scale the target any more
+            await _give_back(kube, key[0], left, known)
     if autoscaler is None or decision.minimum in (None, autoscaler.min_replicas):
         return pool
     if known != original:
@@ -376,20 +362,9 @@ async def _set_minimum(
     return pool
 
 
-async def _let_go(kube: Kube, cache: Cache, pool: Object) -> None:
-    """Restore an autoscaler that the status names and that does not scale the target any more.
-
-    Raises ConflictError, NotFoundError.
-    """
-    namespace, known = key_of(pool)[0], read_original(internal(pool.get("status")))
-    left = None if known is None else cache.autoscalers.get((namespace, known.name))
-    if known is not None and left is not None:
-        await _give_back(kube, namespace, left, known)
-
-
 async def _give_back(kube: Kube, namespace: str, autoscaler: Object, known: Original) -> str:
     """Restore minReplicas if the operator has changed it; return what was done."""
-    replicas, said = minimum_back(known, autoscaler)
+    replicas, said = record.minimum_back(known, autoscaler)
     if replicas is not None:
         version = autoscaler["metadata"]["resourceVersion"]
         await kube.put_minimum(namespace, known.name, replicas, version)

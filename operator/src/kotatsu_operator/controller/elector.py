@@ -8,26 +8,21 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Gauge
 
 from kotatsu_operator.controller import election
 from kotatsu_operator.controller.election import Lease, OutageWatch, Standing, Step, Times
 from kotatsu_operator.core.protocol import LEASE_NAME, RECORD
+from kotatsu_operator.kube import errors
 from kotatsu_operator.kube.client import Kube
-from kotatsu_operator.kube.errors import (
-    ConflictError,
-    NotFoundError,
-    TooSlow,
-    Unreachable,
-    is_answer,
-)
+from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable
 from kotatsu_operator.kube.objects import ConfigMap, Object
 from kotatsu_operator.kube.objects import Lease as LeaseKind
 
@@ -54,17 +49,11 @@ def leader_metric(registry: CollectorRegistry) -> Gauge:
     )
 
 
-class Candidate(NamedTuple):
-    """A candidate for the Lease of the operators in one namespace."""
-
-    namespace: str
-    name: str
-    """Unique among running processes: the name of the pod."""
-
-
 class Elector:
     """Takes part in the election as one candidate.
 
+    `candidate` is the namespace of the Lease, and a name that is unique among running processes:
+    that of the pod.
     `late` returns for how many seconds the operator's event loop has been blocked. `run` closes the
     connections of `kube` at its end.
     """
@@ -72,7 +61,7 @@ class Elector:
     def __init__(
         self,
         kube: Kube,
-        candidate: Candidate,
+        candidate: tuple[str, str],
         registry: CollectorRegistry,
         *,
         times: Times = election.TIMES,
@@ -107,7 +96,7 @@ class Elector:
     def stalled(self) -> float:
         return self._clock() - self.beat_at
 
-    async def run(self, work: Callable[[], Awaitable[None]]) -> None:
+    async def run(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Take part until cancelled; `work()` runs while leading and is cancelled when that ends.
 
         Releases the Lease at the end. Raises the errors of `work`; the process then restarts.
@@ -126,18 +115,17 @@ class Elector:
                 leads = self.leads
                 if working is not None and not (leads and term == self._terms):
                     log.warning("no longer the leader: stopping all actions")
-                    await _cancel(working)
+                    await cancel(working)
                     working = None
                 elif working is None and leads:
                     log.info("leading, as %s", self.me)
                     term = self._terms
-                    working = asyncio.create_task(_run(work), name="lead")
+                    working = asyncio.create_task(work(), name="lead")
                 self._metric.set(working is not None)
                 await self._next_turn(turned, keeping, working)
             keeping.result()
         finally:
-            if working is not None:
-                await _cancel(working)
+            await cancel(working)
             self._metric.set(0)
             end.set_result(None)
             await asyncio.wait({keeping})
@@ -189,7 +177,7 @@ class Elector:
         except Unreachable as error:
             log.warning("cannot read or write Lease %s/%s: %s", self._namespace, LEASE_NAME, error)
             self._note(error)
-            if not is_answer(error):
+            if not errors.is_answer(error):
                 await self._ask_elsewhere()
             return self._after_silence()
         return election.pause(self.me, self._standing, self._clock(), self._times)
@@ -206,10 +194,10 @@ class Elector:
             self._note(error)
 
     def _note(self, error: Exception) -> None:
-        if is_answer(error):
+        if errors.is_answer(error):
             self._note_answer()
         else:
-            slow = isinstance(error, TooSlow)
+            slow = isinstance(error, errors.TooSlow)
             self._contact = self._contact.silent(self._clock(), slow=slow)
 
     def _note_answer(self) -> None:
@@ -238,8 +226,10 @@ class Elector:
         return max(min(seconds, left), 0)
 
     async def _turn(self) -> None:
-        obj = await self._read()
-        lease = None if obj is None else election.read_spec(obj.get("spec") or {})
+        obj, lease = None, None
+        with contextlib.suppress(NotFoundError):
+            obj = await self._kube.get(LeaseKind, self._namespace, LEASE_NAME)
+            lease = election.read_spec(obj.get("spec") or {})
         before = self.holder
         step, self._standing = election.judge(
             lease, self.me, self._standing, self._clock(), self._times
@@ -266,11 +256,6 @@ class Elector:
             pass
         except Unreachable as error:
             log.warning("cannot release the Lease, which expires by itself: %s", error)
-
-    async def _read(self) -> Object | None:
-        with contextlib.suppress(NotFoundError):
-            return await self._kube.get(LeaseKind, self._namespace, LEASE_NAME)
-        return None
 
     async def _write(self, before: Object | None, lease: Lease) -> None:
         """Write at the version that was read. Raises ConflictError if the Lease has changed."""
@@ -300,10 +285,8 @@ async def let_go(kube: Kube, namespace: str, holder: str) -> bool:
     return True
 
 
-async def _run(work: Callable[[], Awaitable[None]]) -> None:
-    await work()
-
-
-async def _cancel(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+async def cancel(task: asyncio.Task[Any] | None) -> None:
+    """End a task, if there is one, and wait for its end."""
+    if task is not None:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

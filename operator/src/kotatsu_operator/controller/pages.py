@@ -12,14 +12,8 @@ from typing import Generic, TypeVar
 
 import aiohttp
 
-from kotatsu_operator.core.exposition import (
-    LONGEST_PAGE,
-    Sample,
-    Samples,
-    Silence,
-    samples_of,
-    too_long,
-)
+from kotatsu_operator.core import exposition
+from kotatsu_operator.core.exposition import LONGEST_PAGE, Samples, Silence
 from kotatsu_operator.kube.views import PodView
 from kotatsu_operator.runtime.loop import TURN
 from kotatsu_operator.runtime.paced import Turns, client
@@ -108,11 +102,13 @@ class Pages:
             async with self._slots[pod.key[0]]:
                 text, ahead = await self._page(pod.key[0], f"http://{host}:{port}{path}")
             async with self._next[pod.key[0]]:
-                return Page(await collect(samples_of(text, names, most), self._turn), ahead)
+                return Page(
+                    await collect(exposition.samples_of(text, names, most), self._turn), ahead
+                )
         except _UnreadableError as error:
             return Silence(f"{error} for {path} on {where}", lacks=error.lacks)
         except _TooLongError:
-            return too_long(path, port)
+            return exposition.too_long(path, port)
         except (TimeoutError, aiohttp.ServerTimeoutError):
             return Silence(f"does not respond on {where} within {TIMEOUT:g} s", waited=True)
         except aiohttp.ClientConnectorError as error:
@@ -163,7 +159,9 @@ def clock_skew(date: str | None, now: datetime) -> timedelta:
     return ahead if _SKEW < abs(ahead) < _NO_CLOCK else timedelta()
 
 
-async def collect(samples: Iterator[Sample | None], turn: asyncio.Lock) -> dict[str, Samples]:
+async def collect(
+    samples: Iterator[exposition.Sample | None], turn: asyncio.Lock
+) -> dict[str, Samples]:
     """Collect samples; let the event loop run every few milliseconds.
 
     Only one page is parsed at a time, by the holder of `turn`.

@@ -10,44 +10,23 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 
+from kotatsu_operator.controller import target
 from kotatsu_operator.controller.cache import Cache
 from kotatsu_operator.controller.deployment import RESTORES, why_at_0
-from kotatsu_operator.controller.target import (
-    RETRY,
-    Kinds,
-    Refused,
-    Restore,
-    Restores,
-    Tools,
-    owed_to,
-)
+from kotatsu_operator.controller.target import Kinds, Restores, Tools
 from kotatsu_operator.core.budget.limit import Ends
-from kotatsu_operator.core.decide.refusal import Refusal
 from kotatsu_operator.core.formats import table
 from kotatsu_operator.core.pool.memory import Phase, Route
 from kotatsu_operator.core.pool.spec import RouteMode
 from kotatsu_operator.core.pool.v1alpha1 import status_from
 from kotatsu_operator.core.protocol import RECORD
-from kotatsu_operator.core.report.record import (
-    OWED,
-    Entry,
-    entry_of,
-    heir,
-    owed_status,
-    remembered,
-    settle,
-    text_of,
-)
+from kotatsu_operator.core.report import record
+from kotatsu_operator.core.report.record import Entry
 from kotatsu_operator.core.report.status import moved
 from kotatsu_operator.core.schema import joined
+from kotatsu_operator.kube import errors
 from kotatsu_operator.kube.client import Kube
-from kotatsu_operator.kube.errors import (
-    ConflictError,
-    NotFoundError,
-    Unreachable,
-    is_refusal,
-    retry_on_conflict,
-)
+from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable
 from kotatsu_operator.kube.objects import ConfigMap, Key, Object, WarmPool, key_of, ref
 
 log = logging.getLogger(__name__)
@@ -75,11 +54,11 @@ class Records:
         """
         namespace, uid = pool["metadata"]["namespace"], pool["metadata"]["uid"]
         known = self._known.get((namespace, uid), "")
-        if text_of(pool, replicas, known) == known:
+        if record.text_of(pool, replicas, known) == known:
             return
 
         def recorded(data: Data) -> Data:
-            text = text_of(pool, replicas, data.get(uid, ""))
+            text = record.text_of(pool, replicas, data.get(uid, ""))
             others = {k: v for k, v in data.items() if k != uid}
             return {**others, uid: text} if text else others
 
@@ -88,7 +67,7 @@ class Records:
     async def gone(self, pool: Object, others: Mapping[Key, Object]) -> None:
         """Handle a deletion that the watch has shown: restore the target, then remove the entry."""
         (namespace, _), uid = key_of(pool), pool["metadata"]["uid"]
-        entry = entry_of(pool)
+        entry = record.entry_of(pool)
         if entry is not None:
             pools = [p for key, p in others.items() if key[0] == namespace]
             if not await self._close(namespace, entry, pools):
@@ -105,7 +84,7 @@ class Records:
         gone: dict[str, Entry] = {}
 
         def settled(data: Data) -> Data:
-            settlement = settle(data, pools)
+            settlement = record.settle(data, pools)
             gone.clear()
             gone.update(settlement.gone)
             return settlement.data
@@ -118,10 +97,10 @@ class Records:
 
     async def _close(self, namespace: str, entry: Entry, pools: list[Object]) -> bool:
         """Do what onDelete says; return False if it has to be tried again."""
-        taken = heir(entry, pools)
+        taken = record.heir(entry, pools)
         if taken is not None:
             # The pool was deleted and created again: the new one inherits what it cannot observe.
-            known = remembered(status_from(taken.get("status") or {}))
+            known = record.remembered(status_from(taken.get("status") or {}))
             inherited = {name: value for name, value in entry.owed.items() if name not in known}
             for name, made in self._restores.items():
                 if name in known and name in entry.owed:
@@ -130,7 +109,7 @@ class Records:
             if inherited:
                 name, version = taken["metadata"]["name"], taken["metadata"]["resourceVersion"]
                 try:
-                    patch = joined(moved(taken.get("status") or {}), owed_status(inherited))
+                    patch = joined(moved(taken.get("status") or {}), record.owed_status(inherited))
                     await self._kube.patch_status(namespace, name, patch, version)
                 except (ConflictError, NotFoundError):
                     return False
@@ -148,7 +127,7 @@ class Records:
             return after
 
         try:
-            entries = await retry_on_conflict(attempt)
+            entries = await errors.retry_on_conflict(attempt)
         except ConflictError:
             log.warning("ConfigMap %s/%s changes all the time: trying later", namespace, RECORD)
             return
@@ -176,15 +155,17 @@ async def restore(kube: Kube, namespace: str, entry: Entry, restores: Restores =
 
     This is idempotent: replicas are only raised from exactly 0, at the version that was read.
     """
-    given = owed_to(entry, restores).items()
+    given = target.owed_to(entry, restores).items()
     return all([await _patiently(kube, namespace, entry, *one) for one in given])
 
 
-async def _patiently(kube: Kube, namespace: str, entry: Entry, name: str, restore: Restore) -> bool:
+async def _patiently(
+    kube: Kube, namespace: str, entry: Entry, name: str, restore: target.Restore
+) -> bool:
     where = (namespace, entry.pool)
     for _ in range(_TRIES):
         try:
-            came = await retry_on_conflict(partial(restore.step, kube, namespace, entry))
+            came = await errors.retry_on_conflict(partial(restore.step, kube, namespace, entry))
         except ConflictError as error:
             log.warning("%s/%s was deleted; its target changes all the time: %s", *where, error)
             break
@@ -216,7 +197,7 @@ Service: it may never be."""
 LOOK_AGAIN = timedelta(seconds=1)
 """How often it is asked whether it is."""
 
-_REMEMBERED = (*OWED, "foundReplicas", "target", "parkedSince")
+_REMEMBERED = (*record.OWED, "foundReplicas", "target", "parkedSince")
 """What is remembered and says nothing of another target."""
 
 
@@ -242,26 +223,34 @@ class Former:
         self._since.clear()
         self._in_front.clear()
 
-    async def leave(self, pool: Object, settle: timedelta, now: datetime) -> datetime | Refused:
+    async def leave(
+        self, pool: Object, settle: timedelta, now: datetime
+    ) -> datetime | target.Refused:
         """Give the target back, then remove it from the status; return when to reconcile again.
 
         Its Service gets its own pods back before: an activator forwards what a node still sends it
         after `settle` to the next target. Refused if it cannot be given back. Raises ConflictError
         or one of `Unreachable`.
         """
-        key, entry = key_of(pool), entry_of(pool)
+        key, entry = key_of(pool), record.entry_of(pool)
         if entry is not None:
             why = await self._give_back(key, entry, is_suspended=bool(pool["spec"].get("suspend")))
             if why:
-                return _refused(entry, why)
+                text = (
+                    f"the former target {entry.kind} {entry.target} must be restored before the "
+                    f"pool can have another one; {why}"
+                )
+                return target.Refused("FormerTarget", text, Ends.NOTHING, counts=False)
             since = self._since.setdefault(key, now)
             if now - since < LEFT_WITHIN and await self._is_awaited(pool, entry, settle, now):
                 return now + LOOK_AGAIN
-        gone = owed_status(dict.fromkeys(_REMEMBERED)) | dict.fromkeys(("phase", "phaseSince"))
+        gone = record.owed_status(dict.fromkeys(_REMEMBERED)) | dict.fromkeys(
+            ("phase", "phaseSince")
+        )
         pool = await self._write(pool, gone)
         self.forget(key)
         await self.tools.remember(pool, None)
-        return now + RETRY
+        return now + target.RETRY
 
     async def _write(self, pool: Object, status: Object) -> Object:
         version = pool["metadata"]["resourceVersion"]
@@ -292,13 +281,13 @@ class Former:
             return "the pool is suspended: set spec.suspend to false"
         if entry.kind not in (*self.kinds, *kube.scaled):
             return f"{entry.kind} is not among the chart value `targets` any more: add it"
-        for restore in owed_to(entry, self.restores).values():
+        for restore in target.owed_to(entry, self.restores).values():
             try:
-                came = await retry_on_conflict(partial(restore.step, kube, key[0], entry))
+                came = await errors.retry_on_conflict(partial(restore.step, kube, key[0], entry))
             except NotFoundError as error:
                 came = f"it is deleted: {error}"
             except Unreachable as error:
-                if not is_refusal(error):
+                if not errors.is_refusal(error):
                     raise
                 return f"the API server rejects it: {error}"
             if came and key not in self._since:
@@ -313,12 +302,3 @@ class Former:
             return False
         pods = self.cache.target_pods(namespace, self.cache.selector_of(place) or {})
         return not any(pod.ready and not pod.terminating for pod in pods)
-
-
-def _refused(entry: Entry, why: str) -> Refused:
-    of = Refusal(
-        "FormerTarget",
-        f"the former target {entry.kind} {entry.target} must be restored before the pool can have "
-        f"another one; {why}",
-    )
-    return Refused(of.reason, of.message, Ends.NOTHING, counts=False)

@@ -11,21 +11,15 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from kotatsu_operator.controller import election
 from kotatsu_operator.controller.deployment import RESTORES, why_at_0
-from kotatsu_operator.controller.elector import let_go
+from kotatsu_operator.controller.elector import cancel, let_go
 from kotatsu_operator.controller.feature import restores_of
 from kotatsu_operator.controller.restore import Records
 from kotatsu_operator.controller.target import Restores, owed_to
-from kotatsu_operator.core.formats import (
-    conditions_of,
-    count,
-    is_true,
-    stamp,
-    table,
-)
+from kotatsu_operator.core.formats import conditions_of, count, is_true, stamp, table
 from kotatsu_operator.core.objects import selects, target_of, workload_selector
 from kotatsu_operator.core.pool.memory import Phase, Route, read_warm_ups
 from kotatsu_operator.core.pool.spec import BUILT_IN, KNATIVE, RouteMode
@@ -36,27 +30,10 @@ from kotatsu_operator.core.report.status import moved
 from kotatsu_operator.core.schema import joined
 from kotatsu_operator.features.knative.feature import Knative
 from kotatsu_operator.features.parking.feature import ParkedPods
+from kotatsu_operator.kube import errors, objects
 from kotatsu_operator.kube.client import Kube
-from kotatsu_operator.kube.errors import (
-    ConflictError,
-    NotFoundError,
-    Unreachable,
-    is_missing,
-    is_refusal,
-    retry_on_conflict,
-)
-from kotatsu_operator.kube.objects import (
-    ConfigMap,
-    EndpointSlice,
-    Key,
-    Object,
-    Pod,
-    WarmPool,
-    key_of,
-    ref,
-    resource_of,
-)
-from kotatsu_operator.kube.objects import Lease as LeaseKind
+from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable
+from kotatsu_operator.kube.objects import Key, Object, WarmPool, key_of, ref
 from kotatsu_operator.kube.views import PodView, failing_pod, is_ours, pod_view, slice_view
 from kotatsu_operator.runtime.settings import UninstallSettings, start
 
@@ -126,15 +103,17 @@ class Uninstall:
                 await self._leave_path()
                 for namespace, pools in self._read.items():
                     await self._delete_record(namespace, pools)
-                await _end(renewing)
-                await self._trying(self._delete_lease)
+                await cancel(renewing)
+                # Running operators have seen the holder and wait. A later install does not have to.
+                lease = objects.Lease, self.lease_namespace, LEASE_NAME
+                await self._trying(partial(self.kube.delete, *lease))
         except TimeoutError:
             raise UninstallError(
                 f"not done after {self.timeout:.0f} s: {self._trouble or 'no progress'}. Correct "
                 "this and uninstall again (more time: chart value uninstall.timeout), or: " + SKIP
             ) from None
         finally:
-            await _end(renewing)
+            await cancel(renewing)
             with contextlib.suppress(ConflictError, NotFoundError, *Unreachable):
                 await let_go(self.kube, self.lease_namespace, UNINSTALL)
         but = f", except those in {', '.join(self._left)}" if self._left else ""
@@ -145,24 +124,20 @@ class Uninstall:
     async def _take_lease(self) -> bool:
         """Take over the Lease from any holder; return False if no operator has ever led here."""
         try:
-            obj = await self.kube.get(LeaseKind, self.lease_namespace, LEASE_NAME)
+            obj = await self.kube.get(objects.Lease, self.lease_namespace, LEASE_NAME)
         except NotFoundError:
             self.say("there is no Lease: no operator runs")
             return False
         lease = election.read_spec(obj.get("spec") or {})
         new = election.taken(lease, UNINSTALL, datetime.now(UTC), LEASE_SECONDS)
         obj = {**obj, "spec": election.write_spec(new)}
-        await self.kube.replace(LeaseKind, self.lease_namespace, obj)
+        await self.kube.replace(objects.Lease, self.lease_namespace, obj)
         return True
 
     async def _renew(self) -> None:
         while True:
             await asyncio.sleep(LEASE_SECONDS / 6)
             await self._trying(self._take_lease)
-
-    async def _delete_lease(self) -> None:
-        # Running operators have seen the holder and wait. A later install does not have to.
-        await self.kube.delete(LeaseKind, self.lease_namespace, LEASE_NAME)
 
     # --- the targets ---
 
@@ -205,7 +180,7 @@ class Uninstall:
         try:
             return await self.kube.find(WarmPool, namespace)
         except (NotFoundError, *Unreachable) as error:
-            if not (isinstance(error, NotFoundError) or is_missing(error)):
+            if not (isinstance(error, NotFoundError) or errors.is_missing(error)):
                 raise
         self.say(f"{namespace}: there are no WarmPools")
         return []
@@ -213,9 +188,9 @@ class Uninstall:
     async def _delete_record(self, namespace: str, pools: list[Object]) -> None:
         """Delete the record, which Helm keeps, unless a deleted pool's target is not restored."""
         with contextlib.suppress(ConflictError, NotFoundError, *Unreachable):
-            record = await self.kube.get(ConfigMap, namespace, RECORD)
+            record = await self.kube.get(objects.ConfigMap, namespace, RECORD)
             if not settle(record.get("data") or {}, pools).gone:
-                await self.kube.delete(ConfigMap, namespace, RECORD)
+                await self.kube.delete(objects.ConfigMap, namespace, RECORD)
 
     async def _give_back_one(self, pool: Object) -> None:
         key, entry, spec = key_of(pool), entry_of(pool), pool["spec"]
@@ -259,7 +234,9 @@ class Uninstall:
         for key, pool in list(self._awake.items()):
             kind, name = target_of(pool)
             try:
-                workload = await self.kube.get(resource_of(self.kube.scaled[kind]), key[0], name)
+                workload = await self.kube.get(
+                    objects.resource_of(self.kube.scaled[kind]), key[0], name
+                )
             except NotFoundError:
                 continue
             ready = await self._ready(kind, workload)
@@ -293,7 +270,7 @@ class Uninstall:
         """The pods of a workload."""
         namespace, selector = key_of(workload)[0], workload_selector(workload)
         labels = selector.get("matchLabels") or {}
-        found = [pod_view(obj) for obj in await self.kube.find(Pod, namespace, labels)]
+        found = [pod_view(obj) for obj in await self.kube.find(objects.Pod, namespace, labels)]
         return [pod for pod in found if selects(selector, pod.labels)]
 
     async def _ready(self, kind: str, workload: Object) -> int:
@@ -332,7 +309,7 @@ class Uninstall:
 
     async def _in_path(self) -> str:
         for namespace in {key[0] for key in self._awake}:
-            for obj in await self.kube.find(EndpointSlice, namespace):
+            for obj in await self.kube.find(objects.EndpointSlice, namespace):
                 view = slice_view(obj) if is_ours(obj) else None
                 if view is not None and view.ready and (namespace, view.pool) in self._awake:
                     return f"activator {view.pod_name} is still an endpoint of {view.service}"
@@ -360,9 +337,9 @@ class Uninstall:
         """
         while True:
             try:
-                return await retry_on_conflict(act)
+                return await errors.retry_on_conflict(act)
             except (ConflictError, *Unreachable) as error:
-                if is_refusal(error) and not refusals:
+                if errors.is_refusal(error) and not refusals:
                     raise
                 self._trouble = f"the API server: {error}"
                 self.say(self._trouble)
@@ -403,12 +380,6 @@ def _unknown(status: Object, message: str) -> list[Object]:
         "lastTransitionTime": stamp(datetime.now(UTC)),
     }
     return [c if c["type"] == "Accepted" else c | made for c in status.get("conditions") or ()]
-
-
-async def _end(task: asyncio.Task[Any] | None) -> None:
-    if task is not None:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 async def _run(settings: UninstallSettings) -> int:

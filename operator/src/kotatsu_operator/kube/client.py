@@ -18,26 +18,9 @@ from lightkube.types import PatchType
 
 from kotatsu_operator.core.pool.spec import BUILT_IN, Scaled
 from kotatsu_operator.core.protocol import ROUTE_LABEL
-from kotatsu_operator.kube.errors import (
-    ConflictError,
-    NotFoundError,
-    NotLeadingError,
-    Unreachable,
-    UnreadableError,
-    _code_of,
-    is_missing,
-)
-from kotatsu_operator.kube.objects import (
-    HorizontalPodAutoscaler,
-    Key,
-    Object,
-    PodResize,
-    Service,
-    WarmPool,
-    parts,
-    resource_of,
-    used,
-)
+from kotatsu_operator.kube import errors, objects
+from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable
+from kotatsu_operator.kube.objects import Key, Object, WarmPool
 
 WATCH_SECONDS = 30
 """After this many silent seconds a watch is replaced by another one from the same version."""
@@ -87,7 +70,7 @@ _NO_REPLICAS = 500
 """How the API server answers for the scale of a custom resource without spec.replicas."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Kube:
     """The client, over one connection pool. `connect` sets the field manager of every write."""
 
@@ -160,10 +143,10 @@ class Kube:
         try:
             found = await self._call(self.client.get(kind, name, namespace=namespace))
         except ApiError as error:
-            known = self.scaled[parts(workload)[0]]
+            known = self.scaled[objects.parts(workload)[0]]
             if error.status.code != _NO_REPLICAS or known.kind in BUILT_IN:
                 raise
-            unset = await self.get(resource_of(known), namespace, name)
+            unset = await self.get(objects.resource_of(known), namespace, name)
             # Without spec.replicas, its controller makes one pod.
             return Scale(
                 int(unset["spec"].get("replicas", 1)), unset["metadata"]["resourceVersion"]
@@ -173,13 +156,15 @@ class Kube:
 
     def _scale_of(self, workload: str) -> tuple[Any, str]:
         """The scale subresource of a workload, and its name as a path segment."""
-        kind, name = parts(workload)
+        kind, name = objects.parts(workload)
         if not kind[:1].isupper():
             raise NotFoundError(f"{workload!r} is not the name of an object")
         known = self.scaled.get(kind)
         if known is None:
-            raise UnreadableError(f"{kind} is not among the kinds of the chart value `targets`")
-        return resource_of(known).Scale, _segment(name)
+            raise errors.UnreadableError(
+                f"{kind} is not among the kinds of the chart value `targets`"
+            )
+        return objects.resource_of(known).Scale, _segment(name)
 
     async def serves(self, kind: Any, namespace: str) -> bool:
         try:
@@ -187,7 +172,7 @@ class Kube:
                 async for _ in self.client.list(kind, namespace=namespace, chunk_size=1):
                     break
         except Unreachable as error:
-            if is_missing(error):
+            if errors.is_missing(error):
                 return False
             raise
         return True
@@ -224,7 +209,7 @@ class Kube:
                     response = await client.send(client.build_adapter_request(request))
                     # `request` is then that for the next page.
                     goes_on, version, items = client.handle_response("list", response, request)
-                    page = [used(kind, item) for item in items]
+                    page = [objects.used(kind, item) for item in items]
                 del response, items
             yield page, version, not goes_on
 
@@ -249,7 +234,7 @@ class Kube:
                     before += [{"metadata": _named(item)} for item in items]
                     yield "PART", {"items": items}
         except Unreachable as error:
-            if is_missing(error):
+            if errors.is_missing(error):
                 raise NotFoundError(str(error)) from None
             raise
         while True:
@@ -266,13 +251,13 @@ class Kube:
                         with _readable():
                             change, obj = await anext(watch)
                             version = obj["metadata"]["resourceVersion"]
-                    yield change, used(kind, obj)
+                    yield change, objects.used(kind, obj)
             except TimeoutError:
                 continue
             except (ApiError, httpx2.HTTPStatusError) as error:
-                if _code_of(error) == _LIST_AGAIN:
+                if errors.code_of(error) == _LIST_AGAIN:
                     return
-                if is_missing(error):
+                if errors.is_missing(error):
                     raise NotFoundError(str(error)) from None
                 raise
             finally:
@@ -312,12 +297,12 @@ class Kube:
         Raises ConflictError, NotFoundError.
         """
         patch = {"metadata": {"resourceVersion": version}, "spec": {"minReplicas": replicas}}
-        await self.merge(HorizontalPodAutoscaler, namespace, name, patch)
+        await self.merge(objects.HorizontalPodAutoscaler, namespace, name, patch)
 
     async def put_route(self, namespace: str, service: str, value: str | None) -> None:
         """Add ROUTE_LABEL to a Service's selector; None removes it. Raises NotFoundError."""
         patch = {"spec": {"selector": {ROUTE_LABEL: value}}}
-        await self.merge(Service, namespace, service, patch)
+        await self.merge(objects.Service, namespace, service, patch)
 
     async def resize(self, key: Key, patch: Object) -> Object:
         """Set requests of a running pod by a strategic merge; return the pod.
@@ -326,7 +311,7 @@ class Kube:
         ConflictError, NotFoundError.
         """
         try:
-            return await self.merge(PodResize, *key, patch, PatchType.STRATEGIC)
+            return await self.merge(objects.PodResize, *key, patch, PatchType.STRATEGIC)
         except ApiError as error:
             details = error.status.details
             causes = (details.causes if details is not None else None) or ()
@@ -393,7 +378,7 @@ class Kube:
 
     async def _write(self, call: Callable[[], Awaitable[Any]]) -> Object:
         if not self.may_write():
-            raise NotLeadingError("this operator no longer leads")
+            raise errors.NotLeadingError("this operator no longer leads")
         return cast(Object, await self._call(call()))
 
     async def _call(self, call: Awaitable[Any]) -> Any:
@@ -423,4 +408,4 @@ def _readable() -> Iterator[None]:
     except httpx2.ConnectTimeout:
         raise httpx2.ConnectTimeout(_NO_CONNECTION) from None
     except (AttributeError, LookupError, TypeError, ValueError) as error:
-        raise UnreadableError(f"not a response of an API server: {error!r}") from None
+        raise errors.UnreadableError(f"not a response of an API server: {error!r}") from None

@@ -52,13 +52,13 @@ def is_answer(error: Exception) -> bool:
 
 def is_missing(error: Exception) -> bool:
     """Whether the API server does not serve the object or kind (an unknown group: plain text)."""
-    return isinstance(error, (ApiError, httpx2.HTTPStatusError)) and _code_of(error) == _NOT_FOUND
+    return isinstance(error, (ApiError, httpx2.HTTPStatusError)) and code_of(error) == _NOT_FOUND
 
 
 def _is_client_error(error: BaseException, but: Collection[int]) -> bool:
     if not isinstance(error, (ApiError, httpx2.HTTPStatusError)):
         return False
-    code = _code_of(error)
+    code = code_of(error)
     return 400 <= code < 500 and code not in but
 
 
@@ -70,7 +70,7 @@ class NotFoundError(Exception):
     """The object does not exist."""
 
 
-def _code_of(error: ApiError | httpx2.HTTPStatusError) -> int:
+def code_of(error: ApiError | httpx2.HTTPStatusError) -> int:
     if isinstance(error, ApiError):
         return int(error.status.code or 0)
     return error.response.status_code

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
+from kotatsu_operator.core import protocol
 from kotatsu_operator.core.budget.ledger import BilledPod
 from kotatsu_operator.core.budget.prices import Requests, pod_requests, requesting
 from kotatsu_operator.core.formats import conditions_of, count, instant, is_true, table
@@ -29,14 +30,6 @@ from kotatsu_operator.core.objects import (
 )
 from kotatsu_operator.core.pool.decision import NOT_STARTED, PodStart, Starting
 from kotatsu_operator.core.pool.spec import BUILT_IN
-from kotatsu_operator.core.protocol import (
-    EPOCH_ANNOTATION,
-    FAMILIES_ANNOTATION,
-    MANAGED_BY,
-    MANAGED_BY_LABEL,
-    SERVICE_LABEL,
-    pool_of_slice,
-)
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import NotFoundError
 from kotatsu_operator.kube.objects import Key, Object, Pod, key_of, version_of
@@ -254,15 +247,6 @@ def failing_pod(pods: Iterable[PodView]) -> str:
 # --- workloads: any object with `spec.replicas` and a label selector ---
 
 
-def template_hash(workload: Object) -> str:
-    """A hash of the pod template, also of annotations: a restart counts as a change."""
-    template = table(workload.get("spec")).get("template")
-    if template is None:
-        return ""
-    text = json.dumps(template, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
 def ready_of_template(workload: Object, kind: str = "Deployment") -> int | None:
     """Ready pods of the current template; 0 while the rollout still has pods of another one.
 
@@ -298,7 +282,7 @@ class WorkloadView:
     labels: Mapping[str, str] = field(default_factory=dict)
     """Labels of the pod template."""
     template: str = ""
-    """The hash of the pod template."""
+    """The hash of the pod template, also of its annotations: a restart counts as a change."""
     updated: int | None = 0
     """Ready pods of that template; 0 while the rollout still has pods of another one. None if its
     status does not count pods."""
@@ -318,16 +302,18 @@ class WorkloadView:
 
 
 def workload_view(obj: Object, kind: str = "Deployment") -> WorkloadView:
-    spec = table(obj.get("spec"))
-    template = table(table(spec.get("template")).get("spec"))
+    spec, mark = table(obj.get("spec")), ""
+    if (template := spec.get("template")) is not None:
+        text = json.dumps(template, sort_keys=True, separators=(",", ":"))
+        mark = hashlib.sha256(text.encode()).hexdigest()[:12]
     return WorkloadView(
         key=key_of(obj),
         replicas=count(spec.get("replicas", 1)),
         selector=workload_selector(obj),
         labels=pod_labels(obj),
-        template=template_hash(obj),
+        template=mark,
         updated=ready_of_template(obj, kind),
-        pod=requesting(template),
+        pod=requesting(table(table(template).get("spec"))),
         write=foreign_write(obj),
         rejected=why_not_created(table(obj.get("status"))),
         deletes_claims=deletes_claims(obj),
@@ -355,7 +341,7 @@ class SliceView:
 
 def is_ours(obj: Object) -> bool:
     labels = obj["metadata"].get("labels") or {}
-    return bool(labels.get(MANAGED_BY_LABEL) == MANAGED_BY)
+    return bool(labels.get(protocol.MANAGED_BY_LABEL) == protocol.MANAGED_BY)
 
 
 def _epoch(text: str) -> int:
@@ -371,14 +357,14 @@ def slice_view(obj: Object) -> SliceView:
     annotations, family = meta.get("annotations") or {}, obj.get("addressType", "")
     return SliceView(
         key=key_of(obj),
-        service=meta["labels"].get(SERVICE_LABEL, ""),
-        pool=pool_of_slice(obj),
+        service=meta["labels"].get(protocol.SERVICE_LABEL, ""),
+        pool=protocol.pool_of_slice(obj),
         pod_uid=owner.get("uid", ""),
         pod_name=owner.get("name", ""),
-        epoch=_epoch(annotations.get(EPOCH_ANNOTATION, "0")),
+        epoch=_epoch(annotations.get(protocol.EPOCH_ANNOTATION, "0")),
         ready=any((e.get("conditions") or {}).get("ready", True) for e in endpoints),
         family=family,
-        families=tuple(str(annotations.get(FAMILIES_ANNOTATION, family)).split(",")),
+        families=tuple(str(annotations.get(protocol.FAMILIES_ANNOTATION, family)).split(",")),
     )
 
 
@@ -395,10 +381,10 @@ def foreign_slice(obj: Object) -> ForeignSlice | None:
     """Read an EndpointSlice of another controller; None if it adds no endpoint to a Service."""
     meta = obj["metadata"]
     labels = meta.get("labels") or {}
-    if not obj.get("endpoints") or SERVICE_LABEL not in labels:
+    if not obj.get("endpoints") or protocol.SERVICE_LABEL not in labels:
         return None
-    service = meta.get("namespace", ""), labels[SERVICE_LABEL]
-    return ForeignSlice(service, labels.get(MANAGED_BY_LABEL, ""))
+    service = meta.get("namespace", ""), labels[protocol.SERVICE_LABEL]
+    return ForeignSlice(service, labels.get(protocol.MANAGED_BY_LABEL, ""))
 
 
 async def owner_of(kube: Kube, of: SliceView) -> PodView | None:

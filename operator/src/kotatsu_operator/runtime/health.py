@@ -175,13 +175,8 @@ class Page:
     body: bytes
 
 
-@dataclass(frozen=True)
-class _Variant:
-    """What tells pages apart. There are few, whatever clients ask for."""
-
-    is_named: bool
-    is_open_metrics: bool
-    is_packed: bool
+_Variant = tuple[bool, bool, bool]
+"""Whether a page has the named metrics alone, is of OpenMetrics, and is packed."""
 
 
 class MetricsPage:
@@ -210,12 +205,9 @@ class MetricsPage:
         """The page for a query and the values of two headers. May be called from any thread."""
         asked_at = self._clock()
         names = parse_qs(query).get("name[]", ())
-        variant = _Variant(
-            is_named=not self._named.isdisjoint(names),
-            is_open_metrics=_OPEN_METRICS in accept,
-            is_packed="gzip" in encoding,
-        )
-        enough = asked_at if variant.is_named else asked_at - SHARED_FOR
+        is_named = not self._named.isdisjoint(names)
+        variant = is_named, _OPEN_METRICS in accept, "gzip" in encoding
+        enough = asked_at if is_named else asked_at - SHARED_FOR
         with self._turn:
             began, page = self._pages.get(variant, (enough - 1, None))
             if page is None or began < enough:
@@ -228,11 +220,12 @@ class MetricsPage:
             return page
 
     def _rendered(self, variant: _Variant) -> Page:
-        encode, kind = choose_encoder(_OPEN_METRICS if variant.is_open_metrics else "")
+        is_named, is_open_metrics, is_packed = variant
+        encode, kind = choose_encoder(_OPEN_METRICS if is_open_metrics else "")
         whole = self._registry
-        registry = whole.restricted_registry(self._named) if variant.is_named else whole
+        registry = whole.restricted_registry(self._named) if is_named else whole
         body, headers = encode(registry), [("Content-Type", kind)]
-        if variant.is_packed:
+        if is_packed:
             body = gzip.compress(body, compresslevel=1)
             headers.append(("Content-Encoding", "gzip"))
         return Page(headers, body)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rows import each
 
-from kotatsu_operator.core.budget import levels as levels_module
+from kotatsu_operator.core.budget import forecast as levels_module
 from kotatsu_operator.core.budget.forecast import PodPrice, forecast, pod_price
 from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.calendar.schedule import Occurrence, occurrences, spans

@@ -4,7 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from kotatsu_operator.core.calendar.occasions import Occasion
-from kotatsu_operator.features.calendars.feature import Following
+from kotatsu_operator.features.calendars.feature import Calendars
 from kotatsu_operator.features.calendars.windows import Reading
 from tests.operator.core.values import once, t
 from tests.operator.day import Day
@@ -14,8 +14,8 @@ class CalendarDay(Day):
     """A day of a pool in whose operator a calendar is followed."""
 
     def features(self):
-        self.following = Following(Path(), (), self.registry, lambda: self.now)
-        return [self.following]
+        self.calendars = Calendars(Path(), (), self.registry, lambda: self.now)
+        return [self.calendars]
 
 
 TEAM = {"name": "team", "replicas": 3}
@@ -29,7 +29,7 @@ def pitch(start, end="", title="Final pitch"):
 def reads(day, *occasions, error="", at=None):
     """The calendar as the operator has last read it."""
     reading = Reading(at or day.now, occasions, error)
-    day.following.calendars.readings = lambda: {"team": reading}
+    day.calendars.readings = lambda: {"team": reading}
 
 
 def begin(**spec):
@@ -41,25 +41,18 @@ def condition(day):
     return found[0] if found else None
 
 
-async def test_an_event_opens_warm_and_the_pool_sleeps_after_it():
+async def test_an_event_that_has_moved_opens_warm_and_the_pool_sleeps_after_it():
     day = begin()
+    reads(day, pitch("09:30"))
+    await day.until(t("09:20"))
     reads(day, pitch("10:00"))
+    await day.until(t("09:45"))
+    assert day.replicas == 0
     await day.until(t("10:10"))
     assert (day.phase, day.replicas, day.status["activeWindow"]) == ("Warm", 3, "final-pitch")
     assert day.status["lastOpening"]["cold"] is False
     await day.until(t("10:40"))
     assert (day.phase, day.replicas) == ("Asleep", 0)
-
-
-async def test_an_event_that_moves_moves_its_window():
-    day = begin()
-    reads(day, pitch("10:00"))
-    await day.until(t("09:30"))
-    reads(day, pitch("11:00"))
-    await day.until(t("10:30"))
-    assert day.replicas == 0
-    await day.until(t("11:10"))
-    assert (day.phase, day.replicas) == ("Warm", 3)
 
 
 async def test_a_failing_calendar_keeps_its_window_also_for_the_next_operator():
@@ -68,7 +61,7 @@ async def test_a_failing_calendar_keeps_its_window_also_for_the_next_operator():
     await day.until(t("09:30"))
     day.restart()
     reads(day, error="is not mounted")
-    day.following.calendars.readings = lambda: {"team": Reading(None, (), "is not mounted")}
+    day.calendars.readings = lambda: {"team": Reading(None, (), "is not mounted")}
     await day.until(t("10:10"))
     assert (day.phase, day.replicas) == ("Warm", 3)
     assert condition(day)["message"].startswith("calendar team is not mounted; 1 windows of ")

@@ -9,11 +9,13 @@ from datetime import UTC, date, datetime, timedelta
 from itertools import islice
 from zoneinfo import ZoneInfo
 
+import pytest
 from dateutil.rrule import rrulestr
 from hypothesis import given
 from hypothesis import strategies as st
+from rows import each
 
-from kotatsu_demo_mode.cron_of import as_cron
+from kotatsu_demo_mode.calendars import as_cron
 from kotatsu_operator.core.calendar.occasions import Occasion
 from kotatsu_operator.core.calendar.schedule import Window, occurrences
 from kotatsu_operator.core.calendar.wallclock import on_clock
@@ -169,91 +171,71 @@ def test_weekday_evenings_are_a_schedule_without_the_days_that_are_left_out():
     assert as_cron(one, BERLIN, datetime(2030, 12, 1, tzinfo=UTC)) is None
 
 
-def test_a_series_that_ends_or_begins_later_is_no_schedule():
-    now = datetime(2030, 12, 1, tzinfo=UTC)
-    for rule, start in (
-        ("FREQ=DAILY;COUNT=900", "20301201T180000"),
-        ("FREQ=DAILY;UNTIL=20331201T000000Z", "20301201T180000"),
-        ("FREQ=DAILY", "20310301T180000"),
-    ):
-        times = {"DTSTART__TZID=Asia/Tokyo": start, "DURATION": "PT1H"}
-        (one,) = read(calendar(event(RRULE=rule, **times))).events
-        assert as_cron(one, TOKYO, now) is None
+TOKYO_START = "DTSTART__TZID=Asia/Tokyo"
+TOKYO_TIMES = {TOKYO_START: "20301202T100000", "DURATION": "PT1H"}
+SERIES = event(RRULE="FREQ=WEEKLY;COUNT=3", **TOKYO_TIMES)
+WEEKLY = event(RRULE="FREQ=WEEKLY", **TOKYO_TIMES)
 
 
-SERIES = {
-    "DTSTART__TZID=Asia/Tokyo": "20301202T100000",
-    "DURATION": "PT1H",
-    "RRULE": "FREQ=WEEKLY;COUNT=3",
-}
+def changed(of: str, start: str, *, onwards: bool = False, **more: str) -> str:
+    """A change of the occurrence that the rule has at `of`."""
+    name = "RECURRENCE_ID__TZID=Asia/Tokyo" + (";RANGE=THISANDFUTURE" if onwards else "")
+    title = more.pop("title", "Final pitch")
+    return event(title=title, **{name: of, TOKYO_START: start}, **more)
 
 
-def starts(*parts: str) -> list[tuple[str, datetime]]:
-    made = found(*parts, after=datetime(2030, 12, 1, tzinfo=UTC), days=62)
-    return [(o.title, on_clock(o.start, TOKYO)) for o in made if isinstance(o.start, datetime)]
+LATER = changed("20301209T100000", "20301210T150000", title="Later", DURATION="PT2H")
+MOVED = changed("20301216T100000", "20301217T150000", onwards=True, title="Moved", DURATION="PT2H")
+ONCE = changed("20301223T100000", "20301224T090000", title="Once", DURATION="PT1H")
+NO_MORE = changed("20301216T100000", "20301216T100000", onwards=True, STATUS="CANCELLED")
+CANCELLED = event(STATUS="CANCELLED", RECURRENCE_ID="20301209T010000Z", DTSTART="20301209T010000Z")
+ALONE = event(RECURRENCE_ID="20301209T010000Z", DTSTART="20301209T050000Z", DURATION="PT1H")
+DATES = event(
+    **TOKYO_TIMES,
+    **{
+        "RDATE__TZID=Asia/Tokyo": "20301205T100000,20301207T120000",
+        "EXDATE__VALUE=DATE": "20301205",
+    },
+)
 
 
-def test_an_occurrence_that_was_moved_has_its_own_time_and_title():
-    moved = event(
-        title="Later",
-        DURATION="PT2H",
-        **{
-            "RECURRENCE_ID__TZID=Asia/Tokyo": "20301209T100000",
-            "DTSTART__TZID=Asia/Tokyo": "20301210T150000",
-        },
-    )
-    for parts in ((event(**SERIES), moved), (moved, event(**SERIES))):
-        assert starts(*parts) == [
-            ("Final pitch", datetime(2030, 12, 2, 10)),
-            ("Later", datetime(2030, 12, 10, 15)),
-            ("Final pitch", datetime(2030, 12, 16, 10)),
-        ]
+@each(
+    "why, parts, starts",
+    [
+        ("one is moved", (SERIES, LATER), ["Final pitch 2 10", "Later 10 15", "Final pitch 16 10"]),
+        ("in any order", (LATER, SERIES), ["Final pitch 2 10", "Later 10 15", "Final pitch 16 10"]),
+        ("one is cancelled", (SERIES, CANCELLED), ["Final pitch 2 10", "Final pitch 16 10"]),
+        ("one and all later ones are moved", (WEEKLY, MOVED, ONCE),
+         ["Final pitch 2 10", "Final pitch 9 10", "Moved 17 15", "Once 24 9", "Moved 31 15"]),
+        ("and cancelled", (WEEKLY, NO_MORE), ["Final pitch 2 10", "Final pitch 9 10"]),
+        ("one of an unknown series is an event", (ALONE,), ["Final pitch 9 14"]),
+        ("dates are added and removed", (DATES,), ["Final pitch 2 10", "Final pitch 7 12"]),
+    ],
+)  # fmt: skip
+def test_occurrences_are_changed_by_themselves(
+    why: str, parts: tuple[str, ...], starts: list[str]
+) -> None:
+    made = found(*parts, after=datetime(2030, 12, 1, tzinfo=UTC), days=31)
+    walls = [(o.title, on_clock(o.start, TOKYO)) for o in made if isinstance(o.start, datetime)]
+    assert [f"{title} {at.day} {at.hour}" for title, at in walls] == starts, why
 
 
-def test_an_occurrence_that_was_cancelled_is_gone():
-    cancelled = event(
-        STATUS="CANCELLED",
-        RECURRENCE_ID="20301209T010000Z",
-        DTSTART="20301209T010000Z",
-    )
-    made = [at.day for _, at in starts(event(**SERIES), cancelled)]
-    assert made == [2, 16]
-
-
-WEEKLY = {"DTSTART__TZID=Asia/Tokyo": "20301202T100000", "DURATION": "PT1H", "RRULE": "FREQ=WEEKLY"}
-ONWARDS = "RECURRENCE_ID__TZID=Asia/Tokyo;RANGE=THISANDFUTURE"
-
-
-def test_a_change_of_an_occurrence_and_all_later_ones_moves_them():
-    moved = {ONWARDS: "20301216T100000", "DTSTART__TZID=Asia/Tokyo": "20301217T150000"}
-    change = event(title="Moved", DURATION="PT2H", **moved)
-    once = event(
-        title="Once",
-        DURATION="PT1H",
-        **{
-            "RECURRENCE_ID__TZID=Asia/Tokyo": "20301223T100000",
-            "DTSTART__TZID=Asia/Tokyo": "20301224T090000",
-        },
-    )
-    assert starts(event(**WEEKLY), change, once)[:5] == [
-        ("Final pitch", datetime(2030, 12, 2, 10)),
-        ("Final pitch", datetime(2030, 12, 9, 10)),
-        ("Moved", datetime(2030, 12, 17, 15)),
-        ("Once", datetime(2030, 12, 24, 9)),
-        ("Moved", datetime(2030, 12, 31, 15)),
-    ]
-
-
-def test_an_occurrence_and_all_later_ones_can_be_cancelled():
-    cancelled = {ONWARDS: "20301216T100000", "DTSTART__TZID=Asia/Tokyo": "20301216T100000"}
-    found = starts(event(**WEEKLY), event(STATUS="CANCELLED", **cancelled))
-    assert [at.day for _, at in found] == [2, 9]
-
-
-def test_a_series_with_a_later_change_is_no_schedule():
-    moved = {ONWARDS: "20401213T100000", "DTSTART__TZID=Asia/Tokyo": "20401213T150000"}
-    (one,) = read(calendar(event(**WEEKLY), event(DURATION="PT1H", **moved))).events
-    assert as_cron(one, TOKYO, datetime(2030, 12, 1, tzinfo=UTC)) is None
+@pytest.mark.parametrize(
+    "parts",
+    [
+        (event(**TOKYO_TIMES, RRULE="FREQ=DAILY;COUNT=900"),),
+        (event(**TOKYO_TIMES, RRULE="FREQ=DAILY;UNTIL=20331201T000000Z"),),
+        (event(RRULE="FREQ=DAILY", **TOKYO_TIMES | {TOKYO_START: "20310301T180000"}),),
+        (WEEKLY, changed("20401213T100000", "20401213T150000", onwards=True, DURATION="PT1H")),
+    ],
+    ids=["counted", "until", "begins later", "changes later"],
+)
+def test_a_series_that_ends_begins_later_or_changes_is_no_schedule(parts: tuple[str, ...]) -> None:
+    (weekly,) = read(calendar(WEEKLY)).events
+    (one,) = read(calendar(*parts)).events
+    now = datetime(2030, 12, 5, tzinfo=UTC)
+    assert as_cron(weekly, TOKYO, now) is not None
+    assert as_cron(one, TOKYO, now) is None
 
 
 @examples(60)
@@ -290,24 +272,6 @@ def test_a_change_of_all_later_ones_is_a_series_in_two_parts(
         return [(o.start, o.end) for o in found(*given, after=after, days=31)]
 
     assert sorted(times(whole, change)) == sorted(times(*parts))
-
-
-def test_a_changed_occurrence_of_an_unknown_series_is_an_event():
-    alone = event(RECURRENCE_ID="20301209T010000Z", DTSTART="20301209T050000Z", DURATION="PT1H")
-    assert starts(alone) == [("Final pitch", datetime(2030, 12, 9, 14))]
-
-
-def test_dates_are_added_and_removed():
-    times = {
-        "DTSTART__TZID=Asia/Tokyo": "20301202T100000",
-        "DURATION": "PT1H",
-        "RDATE__TZID=Asia/Tokyo": "20301205T100000,20301207T120000",
-        "EXDATE__VALUE=DATE": "20301205",
-    }
-    assert [at for _, at in starts(event(**times))] == [
-        datetime(2030, 12, 2, 10),
-        datetime(2030, 12, 7, 12),
-    ]
 
 
 def test_an_all_day_series_stays_on_its_days():

@@ -2,8 +2,8 @@
 
 import pytest
 
-from kotatsu_operator.activator.cache.pool import pool_view
-from kotatsu_operator.activator.endpoints.slices import wants_slice
+from kotatsu_operator.activator.pool import pool_view
+from kotatsu_operator.activator.slices import wants_slice
 from kotatsu_operator.controller.reconciler import RETRY
 from tests.operator.cluster import (
     VOICE,
@@ -18,8 +18,9 @@ from tests.operator.features.knative.test_days import ONE, WINDOW, KnativeDay, k
 pytestmark = pytest.mark.timeout(60)
 
 
-async def test_a_service_that_knative_cannot_run_is_said_so():
-    day = KnativeDay(t("10:10"), windows=[WINDOW])
+@pytest.mark.parametrize("suspend", [False, True])
+async def test_a_service_that_knative_cannot_run_is_said_so(suspend):
+    day = KnativeDay(t("10:10"), windows=[WINDOW], suspend=suspend)
     day.kube.put(knative_service(ready="False"))
     await day.look()
     ready = day.condition("Ready")
@@ -28,27 +29,19 @@ async def test_a_service_that_knative_cannot_run_is_said_so():
     assert day.kube.called("annotate") == []
 
 
-async def test_a_floor_above_max_scale_is_warm_with_what_can_be_had_and_says_both_numbers():
-    day = KnativeDay(t("10:10"), revision(ONE, max_scale="1"), windows=[WINDOW])
+@pytest.mark.parametrize("limit", ["max_scale", "activation_scale"])
+async def test_a_floor_above_a_limit_is_warm_with_what_can_be_had_and_says_both_numbers(limit):
+    day = KnativeDay(t("10:10"), revision(ONE, **{limit: "1"}), windows=[WINDOW])
     await day.until(t("10:11"))
     assert (day.min_scale(), day.phase) == ("1", "Warm")
-    warm = day.condition("Warm")
+    warm, limited = day.condition("Warm"), day.condition("FloorLimited")
     assert warm["status"] == "True"
     assert warm["message"] == "1 of 1 replicas are Ready; 2 are requested, 1 are possible"
-    assert day.condition("FloorLimited")["reason"] == "Limited"
-    assert (
-        "2 pods of Revision voice-00001 are requested" in day.condition("FloorLimited")["message"]
-    )
+    assert limited["reason"] == "Limited"
+    assert "2 pods of Revision voice-00001 are requested" in limited["message"]
     assert day.status["desiredReplicas"] == 1
     assert "FloorLimited" in day.events
     assert not day.status["lastOpening"]["cold"]
-
-
-async def test_a_suspended_pool_says_too_that_its_service_cannot_run():
-    day = KnativeDay(t("10:10"), windows=[WINDOW], suspend=True)
-    day.kube.put(knative_service(ready="False", **{ONE: 100}))
-    await day.look()
-    assert day.condition("Ready")["reason"] == "TargetNotReady"
 
 
 async def test_a_knative_that_does_not_follow_is_said_so():

@@ -7,7 +7,7 @@ from lightkube import ApiError
 from lightkube.models.meta_v1 import Status as ApiStatus
 
 from kotatsu_operator.controller.cache import Cache
-from kotatsu_operator.features.knative import feature as watch_module
+from kotatsu_operator.features.knative import feature
 from kotatsu_operator.features.knative.feature import Knative
 from kotatsu_operator.features.knative.min_scale import Defaults
 from kotatsu_operator.features.knative.objects import keep_newer
@@ -29,16 +29,16 @@ pytestmark = pytest.mark.timeout(60)
 
 @pytest.fixture
 async def watching(monkeypatch):
-    monkeypatch.setattr(watch_module, "LOOK_EVERY", 0.01)
-    monkeypatch.setattr(watch_module, "EXPECTED_EVERY", 0.01)
+    monkeypatch.setattr(feature, "LOOK_EVERY", 0.01)
+    monkeypatch.setattr(feature, "EXPECTED_EVERY", 0.01)
     tasks = []
 
     def begin(kube, runtime=Runtime.AUTO, knative_namespace="", namespaces=(NAMESPACE,)):
-        cache, feature, touched = Cache(), Knative(runtime, knative_namespace), []
+        cache, knative, touched = Cache(), Knative(runtime, knative_namespace), []
         cache.keep_pool(knative_pool())
-        watch = feature.watch(kube, namespaces, cache, touched.append)
+        watch = knative.watch(kube, namespaces, cache, touched.append)
         tasks.append(asyncio.create_task(watch))
-        return feature.known, touched
+        return knative.known, touched
 
     yield begin
     for task in tasks:
@@ -65,14 +65,15 @@ async def test_what_there_is_of_knative_is_watched(watching):
     assert touched == [VOICE] * 3
 
 
-async def test_what_watching_knative_fails_with_is_told(monkeypatch):
-    async def fail(_):
+async def test_what_watching_knative_fails_with_is_told():
+    def fail(*_):
         raise ValueError("nobody foresaw this")
 
-    monkeypatch.setattr(Knative, "_watch", fail)
     kube = FakeKube(knative_service(**{ONE: 100}))
-    with pytest.raises(ValueError, match="nobody foresaw this"):
+    kube.on("follow", fail)
+    with pytest.raises(ExceptionGroup) as raised:
         await Knative().watch(kube, ["demo"], Cache(), lambda _: None)
+    assert raised.group_contains(ValueError, match="nobody foresaw this")
 
 
 async def test_a_watch_that_lags_does_not_bring_an_older_version_back(watching):
@@ -105,11 +106,10 @@ CONFIG = {
 }
 
 
-async def test_as_knative_goes_it_is_said_once_and_looked_for_at_the_slow_beat(
+async def test_as_knative_goes_it_is_said_once_and_looked_for_at_the_usual_times(
     watching, caplog, monkeypatch
 ):
-    monkeypatch.setattr(watch_module, "LOOK_EVERY", 3600.0)
-    monkeypatch.setattr(watch_module, "WAITED_FOR_EVERY", 3600.0)
+    monkeypatch.setattr(feature, "LOOK_EVERY", 3600.0)
     kube = FakeKube(knative_service(**{ONE: 100}), revision(ONE), CONFIG)
     knative, _ = watching(kube, knative_namespace="knative-serving")
     await eventually(lambda: knative.synced)
@@ -201,19 +201,4 @@ async def test_where_it_is_expected_its_absence_is_worth_a_warning(watching, cap
     kube = FakeKube()
     kube.has_knative = False
     watching(kube, Runtime.KNATIVE)
-    await eventually(
-        lambda: any(
-            "is expected (knative.enabled is true)" in r.getMessage() for r in caplog.records
-        )
-    )
-
-
-async def test_a_pool_that_waits_for_knative_has_it_looked_for_sooner(watching, monkeypatch):
-    monkeypatch.setattr(watch_module, "LOOK_EVERY", 3600.0)
-    monkeypatch.setattr(watch_module, "WAITED_FOR_EVERY", 0.01)
-    kube = FakeKube(knative_service(**{ONE: 100}))
-    kube.has_knative = False
-    knative, _ = watching(kube)
-    await eventually(lambda: "has no Knative Serving" in knative.why_absent)
-    kube.has_knative = True
-    await eventually(lambda: knative.synced)
+    await eventually(lambda: "is expected (knative.enabled is true)" in caplog.text)

@@ -2,14 +2,13 @@
 
 import asyncio
 import json
-from datetime import timedelta
 
 import pytest
 from prometheus_client import CollectorRegistry
 
-from kotatsu_operator.features.notices.notifier import Notifier, NotifyMetrics
+from kotatsu_operator.features.notices.feature import Notifier
 from tests.operator.cluster import VOICE
-from tests.operator.core.values import MINUTE, once, override, t
+from tests.operator.core.values import once, t
 from tests.operator.features.day import FeaturedDay
 
 PITCH = once("pitch", "10:00", "11:00")
@@ -43,17 +42,6 @@ def led_by(day: FeaturedDay) -> Courier:
     day.notifier = courier = Courier()
     day.restart()
     return courier
-
-
-@pytest.mark.slow
-async def test_the_evening_of_a_window_and_an_override_is_told_in_order():
-    day = FeaturedDay.begin(t("09:00"), windows=[PITCH])
-    courier = led_by(day)
-    await day.until(t("11:10"))
-    assert courier.reasons == ["WindowReady"]
-    day.edit(override=override("Warm", day.now + timedelta(minutes=20), by="ann"))
-    await day.until(day.now + 25 * MINUTE)
-    assert courier.reasons == ["WindowReady", "OverrideEnding", "OverrideEnded"]
 
 
 async def test_a_notice_is_in_the_status_before_it_is_sent_and_until_it_is_delivered():
@@ -101,7 +89,7 @@ async def test_receivers_that_fail_delay_no_window(tmp_path, answer):
     file = tmp_path / "receivers.yaml"
     file.write_text(json.dumps({"receivers": [{"name": "hook", "url": url}]}))
     day = FeaturedDay.begin(t("09:00"), windows=[PITCH])
-    notifier = Notifier(str(file), NotifyMetrics(CollectorRegistry()), lambda: day.now)
+    notifier = Notifier(str(file), CollectorRegistry(), lambda: day.now)
     day.notifier = notifier
     day.restart()
     task = asyncio.create_task(notifier.run(lambda _: None))

@@ -1,16 +1,20 @@
-"""The file of receivers: what is accepted, and what is rejected with a sentence and no secret."""
+"""Receivers: which file is accepted or rejected with a sentence, and what a receiver gets."""
 
 import json
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from rows import each
 
-from kotatsu_operator.features.notices.notices import NOTICE_REASONS
+from kotatsu_operator.features.notices.notices import NOTICE_REASONS, Notice
 from kotatsu_operator.features.notices.receivers import (
     Format,
     ReceiversError,
+    message,
     parse_receivers,
 )
+from tests.operator.core.values import t
 
 SECRET = "T000B000XXXX"
 URL = f"https://hooks.example.com/services/{SECRET}"
@@ -43,9 +47,6 @@ receivers:
     assert receiver.wants("demo", "WindowCold")
     assert not receiver.wants("demo", "WindowReady")
     assert not receiver.wants("other", "WindowCold")
-
-
-def test_no_receiver_is_a_valid_file():
     assert read() == []
 
 
@@ -118,3 +119,45 @@ def test_two_receivers_have_two_names_and_there_are_16_at_most():
 def test_a_receiver_that_is_logged_shows_no_secret():
     (receiver,) = read({**GOOD, "headers": {"Authorization": SECRET}})
     assert SECRET not in repr(receiver)
+
+
+# --- what a receiver gets ---
+
+NOTICE = Notice("u1/WindowCold/1", "WindowCold", "window <pitch> & co", t("10:00"), warning=True)
+VOICE = ("demo", "voice")
+NOW = NOTICE.at + timedelta(seconds=2)
+
+
+def test_a_cloudevent_has_a_stable_id_a_type_and_the_pool_as_its_source():
+    headers, body = message(Format.CLOUDEVENTS, VOICE, NOTICE, NOW)
+    assert headers == {"Content-Type": "application/cloudevents+json"}
+    assert json.loads(body) == {
+        "specversion": "1.0",
+        "id": "u1/WindowCold/1",
+        "source": "/apis/kotatsu.dev/v1beta1/namespaces/demo/warmpools/voice",
+        "type": "dev.kotatsu.warmpool.WindowCold",
+        "subject": "demo/voice",
+        "time": "2026-11-25T10:00:00Z",
+        "datacontenttype": "application/json",
+        "data": {
+            "namespace": "demo",
+            "name": "voice",
+            "reason": "WindowCold",
+            "message": "window <pitch> & co",
+            "severity": "warning",
+        },
+    }
+
+
+def test_slack_gets_one_line_in_which_nothing_is_a_link_or_a_mention():
+    notice = replace(NOTICE, message="<!channel> & <http://x>")
+    headers, body = message(Format.SLACK, VOICE, notice, NOW)
+    assert headers["Content-Type"].startswith("application/json")
+    assert json.loads(body) == {
+        "text": ":warning: *demo/voice* WindowCold: &lt;!channel&gt; &amp; &lt;http://x&gt;"
+    }
+
+
+def test_a_message_that_comes_late_says_how_old_it_is():
+    _, body = message(Format.SLACK, VOICE, NOTICE, NOTICE.at + timedelta(minutes=47))
+    assert json.loads(body)["text"].endswith("window &lt;pitch&gt; &amp; co (47m ago)")

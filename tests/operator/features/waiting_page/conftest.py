@@ -3,16 +3,16 @@
 import pytest
 import uvloop
 
-from kotatsu_operator.activator.wake import announcements, waker
-from kotatsu_operator.features.waiting_page.visitors import Visitors
+from kotatsu_operator.activator import wake
+from kotatsu_operator.features.waiting_page.page import Visitors
 from tests.operator.activator.in_process import ActivatorFixture
 
 
 @pytest.fixture
 async def activator(monkeypatch):
     """A sleeping pool behind a listening activator."""
-    monkeypatch.setattr(announcements, "ANNOUNCE_AFTER", 0.002)
-    monkeypatch.setattr(waker, "LOOK_EVERY", 0.02)
+    monkeypatch.setattr(wake, "ANNOUNCE_AFTER", 0.002)
+    monkeypatch.setattr(wake, "LOOK_EVERY", 0.02)
     activator = ActivatorFixture(features=[Visitors])
     await activator.start()
     yield activator

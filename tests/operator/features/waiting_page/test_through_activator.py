@@ -2,7 +2,7 @@
 
 import pytest
 
-from kotatsu_operator.activator.proxy.registry import State
+from kotatsu_operator.activator.registry import State
 from tests.operator.activator.in_process import GET, pool
 from tests.operator.cluster import eventually, pod
 
@@ -35,17 +35,12 @@ async def test_the_page_goes_on_to_the_app_once_a_pod_answers(activator):
     assert activator.connections.waiting == 0
 
 
-async def test_an_api_client_is_held_beside_it(activator):
-    activator.see("WarmPool", pool(waitingPage=True))
-    await activator.ask(BROWSER)
-    held = activator.hold(GET)
-    await eventually(lambda: activator.connections.held == 1)
-    await activator.new_pod(ready=True)
-    assert (await held).endswith(b"voice-1")
-
-
-async def test_a_pool_without_a_page_holds_browsers_too(activator):
-    held = activator.hold(BROWSER)
+@pytest.mark.parametrize(("page", "sent"), [(True, GET), (False, BROWSER)])
+async def test_an_api_client_is_held_and_so_is_a_browser_of_a_pool_without_a_page(
+    activator, page, sent
+):
+    activator.see("WarmPool", pool(waitingPage=page))
+    held = activator.hold(sent)
     await eventually(lambda: activator.connections.held == 1)
     await activator.new_pod(ready=True)
     assert (await held).endswith(b"voice-1")

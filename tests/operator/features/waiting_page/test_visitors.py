@@ -7,11 +7,11 @@ import pytest
 from prometheus_client import CollectorRegistry
 from rows import each
 
-from kotatsu_operator.activator.cache.namespace import View
-from kotatsu_operator.activator.context import Context
+from kotatsu_operator.activator.feature import Context
 from kotatsu_operator.activator.metrics import ActivatorMetrics
+from kotatsu_operator.activator.namespace import View
 from kotatsu_operator.features.waiting_page.navigation import Ask, Asked
-from kotatsu_operator.features.waiting_page.visitors import PATIENCE, WAITS_FOR, Visitors
+from kotatsu_operator.features.waiting_page.page import PATIENCE, WAITS_FOR, Visitors
 from tests.operator.activator.in_process import ME, pool
 from tests.operator.cluster import FakeKube, pod, service
 
@@ -111,14 +111,6 @@ def test_a_page_waits_as_long_as_it_asks(wake):
     assert not wake.are_waiting
 
 
-def test_a_forgotten_tab_of_a_pool_that_never_starts_waits_no_longer_than_its_patience(wake):
-    wake.ask(Ask.PAGE)
-    answer = wake.wait(PATIENCE)
-    assert b"Kotatsu-Waking: over" in answer
-    assert wake.is_left_alone
-    assert b"Kotatsu-Waking: over" in wake.wait(60)
-
-
 @each("activators", [1, 2, 3])
 def test_a_forgotten_tab_stops_however_many_activators_there_are(activators):
     wake = Wake(activators)
@@ -130,30 +122,15 @@ def test_a_forgotten_tab_stops_however_many_activators_there_are(activators):
         assert wake.is_left_alone
 
 
-def test_a_tab_without_scripts_stops_too(wake):
+def test_a_page_that_has_stopped_goes_on_only_if_somebody_tries_again(wake):
     wake.ask(Ask.PAGE)
     assert b'http-equiv="refresh"' not in wake.wait(PATIENCE, Ask.PAGE)
+    assert b"Kotatsu-Waking: over" in wake.wait(60), "another tab of this browser"
     assert wake.is_left_alone
-
-
-def test_who_tries_again_after_that_wakes_the_pool_again(wake):
-    wake.ask(Ask.PAGE)
-    wake.wait(PATIENCE, Ask.PAGE)
     assert b'http-equiv="refresh"' in wake.ask(Ask.PAGE, after=1)
     assert wake.are_waiting
-
-
-def test_another_tab_of_the_same_browser_stops_with_the_first(wake):
-    wake.ask(Ask.PAGE)
     wake.wait(PATIENCE)
-    assert b"Kotatsu-Waking: over" in wake.ask()
-    assert wake.is_left_alone
-
-
-def test_the_next_browser_begins_anew(wake):
-    wake.ask(Ask.PAGE)
-    wake.wait(PATIENCE)
-    wake.cookie = None
+    wake.cookie = None  # another browser
     assert b"Kotatsu-Waking: node" in wake.ask(after=3600)
     assert wake.are_waiting
 

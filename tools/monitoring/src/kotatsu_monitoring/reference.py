@@ -15,7 +15,7 @@ from kotatsu_operator.activator.metrics import ActivatorMetrics
 from kotatsu_operator.controller.elector import leader_metric
 from kotatsu_operator.controller.report import PoolMetrics, namespace_metric
 from kotatsu_operator.features.calendars.feature import calendar_metrics
-from kotatsu_operator.features.notices.notifier import NotifyMetrics
+from kotatsu_operator.features.notices.feature import notify_metrics
 from kotatsu_operator.runtime.health import ApiMetrics
 from kotatsu_voice.metrics import VoiceMetrics
 
@@ -33,9 +33,9 @@ def _registries() -> Mapping[str, CollectorRegistry]:
     operator, activator, every, auth, feed, voice = (CollectorRegistry() for _ in range(6))
     PoolMetrics(operator)
     namespace_metric(operator, (), lambda _: True)
-    calendar_metrics(operator, (), lambda _: False, lambda _: 0.0)
+    calendar_metrics(operator)
     leader_metric(operator)
-    NotifyMetrics(operator)
+    notify_metrics(operator)
     ActivatorMetrics(activator)
     for registry in (operator, activator):
         ApiMetrics(registry)

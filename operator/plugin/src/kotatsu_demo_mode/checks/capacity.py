@@ -20,8 +20,19 @@ from kotatsu_operator.features.parking.requests import (
     unparkable,
 )
 
-from .finding import Finding, note, ok, refused, unknown, warning
-from .found import Case, Found, name_of, points_to, spec_of
+from .found import (
+    Case,
+    Finding,
+    Found,
+    name_of,
+    note,
+    ok,
+    points_to,
+    refused,
+    spec_of,
+    unknown,
+    warning,
+)
 from .installation import responsible
 
 

@@ -1,10 +1,13 @@
 """What was read of a cluster, and what the checks find in it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import partial
 from typing import Any
 
 from kotatsu_demo_mode.pools import Object, Pool
+from kotatsu_operator.core.decide.refusal import Refusal
 from kotatsu_operator.core.formats import conditions_of, is_true, table, tables, text
 from kotatsu_operator.core.objects import is_sidecar, pod_labels
 from kotatsu_operator.core.pool.spec import Metrics, Target
@@ -179,3 +182,46 @@ def ports_of(container: Mapping[str, Any]) -> Iterator[str]:
     """The names and numbers of a container's ports."""
     for port in tables(container.get("ports")):
         yield from {str(port.get("containerPort")), text(port.get("name"))} - {""}
+
+
+# --- findings ---
+
+
+class Level(StrEnum):
+    """How much a finding matters."""
+
+    OK = "ok"
+    NOTE = "note"
+    """Works; good to know."""
+    UNKNOWN = "unknown"
+    """Could not be read, mostly for lack of a permission."""
+    WARNING = "warning"
+    """Works, but requests may fail, or windows may open without their pods."""
+    REFUSED = "refused"
+    """Does not work."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the answer. `check` and `reason` are stable names."""
+
+    level: Level
+    reason: str
+    message: str
+    check: str = ""
+    """The name of the check, which `judge` sets."""
+
+
+ok = partial(Finding, Level.OK, "OK")
+unknown = partial(Finding, Level.UNKNOWN, "NotChecked")
+note, warning = partial(Finding, Level.NOTE), partial(Finding, Level.WARNING)
+
+
+def refused(why: Refusal) -> Finding:
+    return Finding(Level.REFUSED, why.reason, why.message)
+
+
+def verdict(findings: Iterable[Finding]) -> Level:
+    """The worst of the findings: refused, warning or ok."""
+    levels = {finding.level for finding in findings}
+    return next((bad for bad in (Level.REFUSED, Level.WARNING) if bad in levels), Level.OK)

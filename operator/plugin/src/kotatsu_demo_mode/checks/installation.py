@@ -9,8 +9,7 @@ from kotatsu_operator.core.decide.refusal import Refusal
 from kotatsu_operator.core.formats import table, tables
 from kotatsu_operator.core.pool.spec import BUILT_IN, Scaled, ScaledKind
 
-from .finding import Finding, note, ok, refused, unknown, warning
-from .found import Case, Found, is_ready, spec_of
+from .found import Case, Finding, Found, is_ready, note, ok, refused, spec_of, unknown, warning
 
 PRICES, TARGETS = "KOTATSU_PRICES", "KOTATSU_TARGETS"
 

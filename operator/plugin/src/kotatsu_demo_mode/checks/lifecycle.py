@@ -7,8 +7,7 @@ from typing import Any
 from kotatsu_operator.core.formats import count, format_duration, table, tables, text
 from kotatsu_operator.core.pool.spec import RouteMode
 
-from .finding import Finding, note, ok, unknown, warning
-from .found import Case, name_of
+from .found import Case, Finding, name_of, note, ok, unknown, warning
 
 _SLOW_DELAY, _SLOW_PERIOD = 10, 10
 """Seconds of a readiness probe from which on a start is worth a sentence."""

@@ -19,8 +19,21 @@ from kotatsu_operator.core.plan.lead import enough_hold, slowest_wake
 from kotatsu_operator.core.pool.spec import KNATIVE, PoolSpec, RouteMode
 from kotatsu_operator.core.protocol import MANAGED_BY, MANAGED_BY_LABEL
 
-from .finding import Finding, note, ok, refused, unknown, warning
-from .found import Case, Found, age_of, name_of, ports_of, spec_of, target_port
+from .found import (
+    Case,
+    Finding,
+    Found,
+    age_of,
+    name_of,
+    note,
+    ok,
+    ports_of,
+    refused,
+    spec_of,
+    target_port,
+    unknown,
+    warning,
+)
 from .gauges import gauge_in, may_appear, pod_of, silences
 
 

@@ -9,8 +9,7 @@ from kotatsu_operator.core.decide import refusal
 from kotatsu_operator.core.formats import count, table, tables, text
 from kotatsu_operator.core.pool.spec import BUILT_IN, KNATIVE
 
-from .finding import Finding, note, ok, refused, unknown, warning
-from .found import Case, name_of, points_to, spec_of
+from .found import Case, Finding, name_of, note, ok, points_to, refused, spec_of, unknown, warning
 from .installation import scaled
 from .traffic import older
 

@@ -6,7 +6,7 @@ by comparing the offsets before and after the change (`fold` 0 and 1, PEP 495).
 
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache, lru_cache
-from importlib.resources import files
+from pkgutil import get_data
 from zoneinfo import ZoneInfo
 
 
@@ -17,8 +17,8 @@ def zones() -> frozenset[str]:
     The zone folder of a machine has more files (localtime, posixrules, posix/, right/), which
     browsers and other machines lack. Factory is a placeholder, not a zone.
     """
-    names = files("tzdata").joinpath("zones").read_text(encoding="utf-8").split()
-    return frozenset(names) - {"Factory"}
+    names = get_data("tzdata", "zones") or b""
+    return frozenset(names.decode().split()) - {"Factory"}
 
 
 def to_instant(wall: datetime, zone: ZoneInfo) -> tuple[datetime, bool]:

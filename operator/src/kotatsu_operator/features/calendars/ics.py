@@ -76,9 +76,7 @@ class Event:
 
     def instant(self, moment: Moment) -> Moment:
         """A time of this event as a moment that does not depend on its zone."""
-        if self.zone is None or not isinstance(moment, datetime):
-            return moment
-        return moment.replace(tzinfo=self.zone).astimezone(UTC)
+        return _instant(moment, self.zone)
 
     def on_clock(self, moment: Moment) -> Moment:
         """A moment on the clock of this event; a date for an all-day event."""

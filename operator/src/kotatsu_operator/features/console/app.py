@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from datetime import datetime
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
@@ -48,14 +47,10 @@ def name_of(host: str) -> str:
 def is_known(host: str, names: Collection[str]) -> bool:
     """Whether the console accepts a Host header: localhost, any IP address, or one of `names`."""
     name = name_of(host)
-    return name == "localhost" or name in names or _is_address(name)
-
-
-def _is_address(name: str) -> bool:
     try:
         ip_address(name)
     except ValueError:
-        return False
+        return name == "localhost" or name in names
     return True
 
 
@@ -119,19 +114,16 @@ def create_console(
 
     def state(after: int) -> tuple[int, bytes]:
         with turn:
-            version, now = current(after)
-            return version, json.dumps(now, separators=(",", ":")).encode()
-
-    def current(after: int) -> tuple[int, dict[str, Any]]:
-        now = clock()
-        version, keys, changed = board.read(after)
-        return version, {
-            "now": stamp(now),
-            "since": stamp(board.since),
-            "namespaces": list(namespaces),
-            "keys": ["/".join(key) for key in keys],
-            "pools": [pool_view(entry, now) for entry in changed],
-        }
+            now = clock()
+            version, keys, changed = board.read(after)
+            found = {
+                "now": stamp(now),
+                "since": stamp(board.since),
+                "namespaces": list(namespaces),
+                "keys": ["/".join(key) for key in keys],
+                "pools": [pool_view(entry, now) for entry in changed],
+            }
+            return version, json.dumps(found, separators=(",", ":")).encode()
 
     @app.get("/", include_in_schema=False)
     async def index() -> FileResponse:

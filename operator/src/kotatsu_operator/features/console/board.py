@@ -3,7 +3,7 @@
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -64,6 +64,10 @@ class History:
         for notice in list(tables(internal(status).get("notices")))[-NOTICES:]:
             if text(notice.get("id")) not in known:
                 self.notices.append(notice)
+
+    def copied(self) -> "History":
+        """A copy that a reader can keep."""
+        return History(*(getattr(self, one.name).copy() for one in fields(self)))
 
 
 def _note(seen: deque[Mapping[str, Any]], what: Mapping[str, Any]) -> None:
@@ -157,7 +161,7 @@ class Board(Feature):
         """The newest version, every pool's key, and the entries that changed after `after`."""
         with self._lock:
             changed = [
-                Entry(e.pool, e.version, _copied(e.history), e.demand, e.past)
+                replace(e, history=e.history.copied())
                 for e in self._entries.values()
                 if e.version > after
             ]
@@ -166,12 +170,3 @@ class Board(Feature):
 
 def _counts(demand: Demand) -> tuple[int, int, bool]:
     return demand.in_flight, demand.held, demand.known
-
-
-def _copied(history: History) -> History:
-    return History(
-        history.samples.copy(),
-        history.wakes.copy(),
-        history.openings.copy(),
-        history.notices.copy(),
-    )

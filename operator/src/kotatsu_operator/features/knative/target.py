@@ -1,8 +1,11 @@
-"""A Knative Service as a target: Knative scales it, the pool sets min-scale of its Revisions."""
+"""A Knative Service as a target: Knative scales it, the pool sets min-scale of its Revisions.
+
+The phases only reflect Knative's own status.
+"""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -18,10 +21,11 @@ from kotatsu_operator.controller.target import (
 )
 from kotatsu_operator.core.budget.limit import Ends
 from kotatsu_operator.core.budget.prices import pod_requests
+from kotatsu_operator.core.decide.phases import Step
 from kotatsu_operator.core.decide.refusal import Refusal, check_exists
 from kotatsu_operator.core.formats import internal
-from kotatsu_operator.core.pool.decision import Decision, Observation
-from kotatsu_operator.core.pool.memory import Memory, Phase
+from kotatsu_operator.core.pool.decision import Decision, Note, Observation
+from kotatsu_operator.core.pool.memory import Memory, Phase, Reason, Route, changed
 from kotatsu_operator.core.report.conditions import condition
 from kotatsu_operator.core.report.record import Entry, owed_status
 from kotatsu_operator.core.report.status import Status
@@ -51,7 +55,6 @@ from kotatsu_operator.features.knative.objects import (
     said_by,
     traffic_of,
 )
-from kotatsu_operator.features.knative.phases import KnativeStep
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import NotFoundError, Unreachable, is_missing, is_refusal
 from kotatsu_operator.kube.objects import Object, used
@@ -67,6 +70,65 @@ _IGNORED = (
     "(status.desiredReplicas of the Revision), it is older than Serving 1.21, which does not "
     "follow a changed Revision"
 )
+
+SCALE_DOWN = timedelta(minutes=5)
+"""The time after the end of a floor in which Knative scales down. Its defaults are a stable window
+of 60 s and a grace period of 30 s; pods that remain after this serve requests."""
+
+
+class KnativeStep(Step):
+    """One step of the phases of a Knative target; `Step` is the one for Deployments.
+
+    Asleep ──floor, or pods for a request──▶ Warming ──floor Ready──▶ Warm ──floor gone──▶ Draining
+    and from each of them to Sleeping and Asleep when Knative requests no pods any more.
+    """
+
+    def take(self) -> None:
+        """Take the step without replicas: Knative scales, never the pool."""
+        # Kotatsu's activator is never in the path to a Knative Service.
+        self._set(route=changed(self.memory.route, target=Route.NATIVE, epoch=0))
+        if self.goal.least > 0:
+            self.goal = replace(self.goal, wanted=0)
+            self._hold()
+        else:
+            self.goal = replace(self.goal, wanted=self.seen.replicas)
+            self.seen = replace(self.seen, ready=self.seen.running or 0)
+            self._let_go()
+
+    def _hold(self) -> None:
+        if self.memory.phase.is_asleep:
+            self._wake(self.goal.reason)
+        else:
+            self._stay()
+
+    def _let_go(self) -> None:
+        phase, reason = self.memory.phase, self.memory.reason
+        if self.seen.replicas == 0:
+            self._rest()
+        elif phase.is_asleep:
+            self._wake(Reason.DEMAND)
+        elif phase is Phase.DRAINING:
+            if self.memory.since is None or self.now >= self.memory.since + SCALE_DOWN:
+                self._stay()
+        elif reason in (Reason.WINDOW, Reason.OVERRIDE):
+            self._here(raised_at=None)
+            self._enter(Phase.DRAINING, self._why_down())
+            self.notes.append(
+                Note("Draining", "the floor has ended; Knative keeps the pods that requests need")
+            )
+        else:
+            self._stay()
+
+    def _rest(self) -> None:
+        phase = Phase.SLEEPING if self.seen.pods > 0 else Phase.ASLEEP
+        if phase is self.memory.phase:
+            return
+        if phase is Phase.ASLEEP:
+            self.notes.append(Note("Asleep", "the last pod is gone; Knative starts one on request"))
+        self._here(raised_at=None)
+        # Knative wakes it on request even if the budget is spent, so the budget is not the reason.
+        by_override = self.goal.asleep_asked and not self.allowed.sleeps
+        self._enter(phase, Reason.OVERRIDE if by_override else Reason.IDLE)
 
 
 class MinScales:
@@ -246,7 +308,10 @@ class KnativeTarget(Target):
 
         async def finish(_pool: Object) -> Finished:
             if plan is not None and plan.patches:
-                return await _patch(scales, plan, now)
+                await scales.apply(plan.patches, now)
+                # The cache already has the operator's own patch, so the watch will not trigger a
+                # reconcile. The saved min-scale of the Revision may not be needed any more.
+                return Finished(now + RETRY)
             tries = [] if plan is None else [r.again for r in plan.refused.values()]
             return Finished(min([decision.recheck, *tries]))
 
@@ -295,13 +360,6 @@ class KnativeTarget(Target):
             name in there and lacks_floor(there[name], refused, self.knative.defaults)
             for name, refused in plan.refused.items()
         )
-
-
-async def _patch(scales: MinScales, plan: MinScalePlan, now: datetime) -> Finished:
-    await scales.apply(plan.patches, now)
-    # The cache already has the operator's own patch, so the watch will not trigger a reconcile. The
-    # saved min-scale of the Revision may not be needed any more.
-    return Finished(now + RETRY)
 
 
 def _corrected(known: Status, by_type: Mapping[str, Status]) -> Status:

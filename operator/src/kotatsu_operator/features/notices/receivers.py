@@ -1,16 +1,27 @@
 """The receivers of notifications, from a mounted Secret: docs/notifications.md has its form.
 
-URLs and headers are secrets: no error message, log line or repr contains them.
+URLs and headers are secrets: no error message, log line or repr contains them. What a receiver gets
+is a CloudEvent, or JSON as Slack's incoming webhooks accept it. Of a response only the status is
+read.
 """
 
+import html
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from enum import StrEnum
+from http import HTTPStatus
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
+import aiohttp
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
-from kotatsu_operator.features.notices.notices import NOTICE_REASONS
+from kotatsu_operator.core.formats import format_duration, stamp
+from kotatsu_operator.features.notices.notices import NOTICE_REASONS, Notice
+from kotatsu_operator.kube.objects import Key
 
 LARGEST = 64 * 1024
 """Bytes of the file at most."""
@@ -127,3 +138,124 @@ def _sentence(problem: ErrorDetails) -> str:
         where = where[:-2]
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in where)
     return f"{path.removeprefix('.') or 'the file'}: {reason}"
+
+
+# --- what they get ---
+
+TYPE = "dev.kotatsu.warmpool."
+"""The type of a CloudEvent is this and the reason."""
+
+Message = tuple[Mapping[str, str], bytes]
+"""Headers and body."""
+
+LATE = timedelta(minutes=1)
+"""From this age on, a message for people says how old it is. A CloudEvent always has its time."""
+
+
+def message(form: Format, key: Key, notice: Notice, now: datetime) -> Message:
+    """The request for one notice of the pool `key`."""
+    return _slack(key, notice, now) if form is Format.SLACK else _cloudevent(key, notice)
+
+
+def _cloudevent(key: Key, notice: Notice) -> Message:
+    """A CloudEvent in structured mode (CloudEvents 1.0.2, HTTP binding and JSON format)."""
+    namespace, name = key
+    event = {
+        "specversion": "1.0",
+        "id": notice.id,
+        "source": f"/apis/kotatsu.dev/v1beta1/namespaces/{namespace}/warmpools/{name}",
+        "type": TYPE + notice.reason,
+        "subject": f"{namespace}/{name}",
+        "time": stamp(notice.at),
+        "datacontenttype": "application/json",
+        "data": {
+            "namespace": namespace,
+            "name": name,
+            "reason": notice.reason,
+            "message": notice.message,
+            "severity": "warning" if notice.warning else "normal",
+        },
+    }
+    return {"Content-Type": "application/cloudevents+json"}, _json(event)
+
+
+def _slack(key: Key, notice: Notice, now: datetime) -> Message:
+    mark = ":warning: " if notice.warning else ""
+    age = now - notice.at
+    late = f" ({format_duration(age)} ago)" if age >= LATE else ""
+    text = f"{mark}*{key[0]}/{key[1]}* {notice.reason}: {_escaped(notice.message)}{late}"
+    return {"Content-Type": "application/json; charset=utf-8"}, _json({"text": text})
+
+
+def _json(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(value, ensure_ascii=False).encode()
+
+
+def _escaped(text: str) -> str:
+    """Text without Slack's control characters: a message must not mention a channel or a link."""
+    return html.escape(text, quote=False)
+
+
+# --- an attempt to deliver it ---
+
+TIMEOUT = 10.0
+"""Seconds for one attempt."""
+CONNECT = 5.0
+"""Seconds for the connection."""
+LONGEST_PAUSE = 300.0
+"""Seconds that a Retry-After may ask for."""
+
+_AGAIN = frozenset({408, 425, 429})
+"""Statuses below 500 after which the same request may succeed."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """The result of one attempt, in words without the address."""
+
+    problem: str = ""
+    """Empty if it was delivered."""
+    is_final: bool = True
+    """Whether another attempt cannot help."""
+    pause: float = 0.0
+    """The seconds until the next attempt that the receiver asks for."""
+
+
+async def post(
+    http: aiohttp.ClientSession, receiver: Receiver, headers: Mapping[str, str], body: bytes
+) -> Attempt:
+    """Send one notification. Raises nothing but cancellation.
+
+    Redirects are not followed: the address is a secret that another host must not get. Messages of
+    aiohttp's errors are not used, because some contain the address.
+    """
+    limit = aiohttp.ClientTimeout(total=TIMEOUT, sock_connect=CONNECT)
+    try:
+        response = await http.post(
+            receiver.url,
+            data=body,
+            headers={**headers, **receiver.headers},
+            timeout=limit,
+            allow_redirects=False,
+        )
+        response.close()  # unread: a body that never ends costs nothing
+    except TimeoutError:
+        return Attempt(f"it does not respond within {TIMEOUT:g} s", is_final=False)
+    except (aiohttp.InvalidURL, UnicodeError):
+        return Attempt("its address cannot be used")
+    except aiohttp.ClientConnectorError:
+        return Attempt("it cannot be connected to", is_final=False)
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        return Attempt(f"the connection failed ({type(error).__name__})", is_final=False)
+    status = response.status
+    if status < HTTPStatus.MULTIPLE_CHOICES:
+        return Attempt()
+    if status < HTTPStatus.BAD_REQUEST:
+        return Attempt(f"it answers {status}, and redirects are not followed")
+    is_final = status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in _AGAIN
+    return Attempt(f"it answers {status}", is_final, _pause(response.headers.get("Retry-After")))
+
+
+def _pause(text: str | None) -> float:
+    is_number = text is not None and text.isascii() and text.isdigit() and len(text) < 9
+    return min(float(text or 0), LONGEST_PAUSE) if is_number else 0.0

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
-from kotatsu_operator.activator.http.peek import asks_to_upgrade, is_plain
+from kotatsu_operator.activator.head import asks_to_upgrade, is_plain
 
 QUESTION = b"kotatsu-waking"
 """The header of the page's questions, and of their answers. An answer without it is the app's."""

@@ -1,1 +1,0 @@
-"""The namespace as the activator's watches have shown it."""

@@ -1,1 +1,0 @@
-"""EndpointSlices and the listeners behind them."""

@@ -1,1 +1,0 @@
-"""HTTP/1 heads, and the activator's own answers."""

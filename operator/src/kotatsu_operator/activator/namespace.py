@@ -1,0 +1,271 @@
+"""The namespace as the activator's watches have shown it."""
+
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import chain
+from typing import Any
+
+from kotatsu_operator.activator.pool import Pool, Port, pool_view, ports_of
+from kotatsu_operator.core.objects import service_selector, workload_selector
+from kotatsu_operator.core.pool.memory import Route
+from kotatsu_operator.core.pool.spec import BUILT_IN, Scaled
+from kotatsu_operator.core.protocol import SERVICE_LABEL, pool_of_slice
+from kotatsu_operator.kube.client import Scale
+from kotatsu_operator.kube.informer import Feed, Indexed, Pods, Selectors
+from kotatsu_operator.kube.objects import (
+    KINDS,
+    Object,
+    parts,
+    ref,
+    resource_of,
+)
+from kotatsu_operator.kube.views import PodView, is_ours, pod_view, slice_view
+
+Mailbox = set[str]
+"""Names of changed pools; the reader empties the set."""
+
+
+@dataclass
+class View:
+    """The watched objects of the namespace; `changed` is called after each change to a pool.
+
+    A change must not require a pass over a thousand pools: it names the affected ones (see
+    `mailbox`).
+    """
+
+    changed: Callable[[], None] = lambda: None
+    read: Callable[[Object], Pool] = pool_view
+    pools: Indexed[str, Pool] = field(default_factory=lambda: Indexed(_terms_of_pool))
+    services: dict[str, Object] = field(default_factory=dict)
+    pods: Pods = field(default_factory=Pods)
+    slices: Indexed[str, Object] = field(default_factory=lambda: Indexed(_terms_of_slice))
+    selectors: Selectors[str] = field(default_factory=Selectors)
+    """Label selectors of the workloads, by their `ref`."""
+    scales: dict[str, Scale] = field(default_factory=dict)
+    """Replicas and resourceVersion of the workloads, as the watch last showed them."""
+    scaled: Scaled = field(default_factory=lambda: BUILT_IN)
+    """The kinds of workloads that pools can scale."""
+    synced: set[str] = field(default_factory=set)
+    _service_selectors: Selectors[str] = field(default_factory=Selectors)
+    _mailboxes: list[Mailbox] = field(default_factory=list)
+
+    def mailbox(self) -> Mailbox:
+        """A new set that receives the names of changed pools from now on."""
+        made: Mailbox = set()
+        self._mailboxes.append(made)
+        return made
+
+    def on_change(self, kind: str) -> Callable[[str, Object], None]:
+        feed = self._feed(kind)
+
+        def apply(change: str, obj: Object) -> None:
+            # All at once: the publisher must never see half of a list.
+            concerned = set(chain.from_iterable(feed.steps("", change, obj)))
+            if change == "LIST":
+                self.synced.add(kind)
+            self._tell(concerned)
+            if change == "LIST":
+                self.changed()  # may complete the initial lists
+
+        return apply
+
+    def _feed(self, kind: str) -> Feed[str]:
+        """How the objects of a kind get into this view: by name, workloads by their `ref`."""
+        parts_of: dict[str, tuple[Any, Any, Any]] = {
+            "WarmPool": (self._keep_pool, self._forget_pool, self.pools),
+            "Service": (self._keep_service, self._forget_service, self.services),
+            "Pod": (self._keep_pod, self._forget_pod, self.pods),
+            "EndpointSlice": (self._keep_slice, self._forget_slice, self.slices),
+        }
+        if kind in parts_of:
+            keep, forget, store = parts_of[kind]
+            return Feed(KINDS[kind], keep, forget, lambda _: store, _name)
+        return Feed(
+            resource_of(self.scaled[kind]),
+            partial(self._keep_workload, kind),
+            self._forget_workload,
+            lambda _: [name for name in self.scales if parts(name)[0] == kind],
+            lambda obj: ref(kind, _name(obj)),
+        )
+
+    def _tell(self, concerned: set[str]) -> None:
+        for mailbox in self._mailboxes:
+            mailbox |= concerned
+        if concerned:
+            self.changed()
+
+    # --- changes by kind; each returns the affected pools ---
+
+    def _keep_pool(self, obj: Object) -> Iterable[str]:
+        pool = self.read(obj)
+        if self.pools.get(pool.name) == pool:
+            return ()
+        self.pools[pool.name] = pool
+        return (pool.name,)
+
+    def _forget_pool(self, name: str) -> Iterable[str]:
+        known = self.pools.get(name)
+        if known is None or known.deleted:
+            return ()
+        # On the native route, until its pods answer.
+        self.pools[name] = replace(known, deleted=True, route=Route.NATIVE)
+        return (name,)
+
+    def _keep_service(self, obj: Object) -> Iterable[str]:
+        name = obj["metadata"]["name"]
+        before = self.services.get(name)
+        if before is not None and before["spec"] == obj["spec"]:
+            return ()
+        self.services[name] = obj
+        self._service_selectors.pop(name, None)
+        if selector := service_selector(obj):
+            self._service_selectors[name] = {"matchLabels": selector}
+        return self.pools.having(("service", name))
+
+    def _forget_service(self, name: str) -> Iterable[str]:
+        self.services.pop(name, None)
+        self._service_selectors.pop(name, None)
+        return self.pools.having(("service", name))
+
+    def _keep_pod(self, obj: Object) -> Iterable[str]:
+        pod = pod_view(obj)
+        if self.pods.get(pod.key[1]) == pod:
+            return ()
+        self.pods[pod.key[1]] = pod
+        return self._pools_of_pod(pod)
+
+    def _forget_pod(self, name: str) -> Iterable[str]:
+        pod = self.pods.pop(name, None)
+        return () if pod is None else self._pools_of_pod(pod)
+
+    def _keep_slice(self, obj: Object) -> Iterable[str]:
+        self.slices[obj["metadata"]["name"]] = obj
+        return self._pools_of_slice(obj)
+
+    def _forget_slice(self, name: str) -> Iterable[str]:
+        obj = self.slices.pop(name, None)
+        return () if obj is None else self._pools_of_slice(obj)
+
+    def _keep_workload(self, kind: str, obj: Object) -> Iterable[str]:
+        name, selector = ref(kind, obj["metadata"]["name"]), workload_selector(obj)
+        version = obj["metadata"].get("resourceVersion", "")
+        self.scales[name] = Scale(obj["spec"].get("replicas", 1), version)
+        if self.selectors.get(name, {}) == selector:
+            return ()
+        self.selectors.pop(name, None)
+        if selector:
+            self.selectors[name] = selector
+        return self.pools.having(("target", name))
+
+    def _forget_workload(self, name: str) -> Iterable[str]:
+        self.selectors.pop(name, None)
+        self.scales.pop(name, None)
+        return self.pools.having(("target", name))
+
+    def _pools_of_slice(self, obj: Object) -> Iterable[str]:
+        # An activator's slice also names its pool: the Service's label may have been removed.
+        labels = obj["metadata"].get("labels") or {}
+        found = self.pools.having(("service", labels.get(SERVICE_LABEL)))
+        named = pool_of_slice(obj) if is_ours(obj) else ""
+        return [*found, named] if named else found
+
+    def _pools_of_pod(self, pod: PodView) -> Iterable[str]:
+        """The pools of a pod, by Service or target; of an activator, those it has published."""
+        published = map(self.slices.__getitem__, self.slices.having(("pod", pod.uid)))
+        found = dict.fromkeys(map(pool_of_slice, published))
+        for service in self._service_selectors.picking(pod.labels):
+            found |= dict.fromkeys(self.pools.having(("service", service)))
+        for workload in self.selectors.picking(pod.labels):
+            found |= dict.fromkeys(self.pools.having(("target", workload)))
+        return found
+
+    # --- queries ---
+
+    @property
+    def is_synced(self) -> bool:
+        """Whether every kind that each cluster has was listed once."""
+        return self.synced >= KINDS.keys()
+
+    def native_ready(self, service: str, family: str) -> int:
+        """Ready, non-terminating endpoints of a Service in an address family, without activators.
+
+        An endpoint whose pod is gone or terminating does not count: after an API-server outage the
+        endpoint controller may lag by a minute.
+        """
+        return sum(
+            (endpoint.get("conditions") or {}).get("ready", True) is not False
+            and not (endpoint.get("conditions") or {}).get("terminating", False)
+            and self._stays(endpoint.get("targetRef") or {})
+            for obj in map(self.slices.__getitem__, self.slices.having(("service", service)))
+            if not is_ours(obj) and obj.get("addressType") == family
+            for endpoint in obj.get("endpoints") or ()
+        )
+
+    def _stays(self, target: Object) -> bool:
+        """Whether the endpoint's pod exists and is not terminating; True for other targets."""
+        if target.get("kind") != "Pod" or "uid" not in target:
+            return True
+        pod = self.pods.get(target.get("name", ""))
+        return pod is not None and pod.uid == target["uid"] and not pod.terminating
+
+    def published(self, pool: str, family: str) -> list[Object]:
+        """The slices that activators have published for a pool in an address family."""
+        return [self.slices[name] for name in self.slices.having(("pool", pool, family))]
+
+    def owner(self, obj: Object) -> PodView | None:
+        """The activator's pod that owns a slice; None if it does not exist."""
+        of = (obj["metadata"].get("ownerReferences") or [{}])[0]
+        pod = self.pods.get(of.get("name", ""))
+        return pod if pod is not None and pod.uid == of.get("uid") else None
+
+    def labels(self, pool: Pool) -> Mapping[str, str]:
+        """The labels of all pods of a pool, for a list request; empty if it selects none."""
+        return self._selector(pool).get("matchLabels") or {}
+
+    def replace_pods(self, labels: Mapping[str, str], listed: list[Object]) -> None:
+        """Replace the stored pods with these labels by a list, which overrides the watch."""
+        there = {obj["metadata"]["name"] for obj in listed}
+        concerned: set[str] = set()
+        for pod in self.pods.selected_by({"matchLabels": labels}):
+            if pod.key[1] not in there:
+                concerned.update(self._forget_pod(pod.key[1]))
+        for obj in listed:
+            concerned.update(self._keep_pod(obj))
+        self._tell(concerned)
+
+    def backends(self, pool: Pool) -> list[PodView]:
+        """The running, non-terminating pods of a pool with an address, Ready or not."""
+        return [pod for pod in self.pods_of(pool) if pod.ip and pod.running and not pod.terminating]
+
+    def pods_of(self, pool: Pool) -> list[PodView]:
+        """All pods of a pool, also those that have no node yet."""
+        wanted = self._selector(pool)
+        return self.pods.selected_by(wanted) if wanted else []
+
+    def _selector(self, pool: Pool) -> Mapping[str, Any]:
+        if pool.always:
+            return self.selectors.get(pool.target, {})
+        obj = self.services.get(pool.service)
+        selector = service_selector(obj or {})
+        return {"matchLabels": selector} if selector else {}
+
+    def ports(self, service: str) -> list[Port]:
+        return ports_of(self.services.get(service))
+
+
+def _name(obj: Object) -> str:
+    return str(obj["metadata"]["name"])
+
+
+def _terms_of_pool(pool: Pool) -> Iterable[Hashable]:
+    return ("service", pool.service), ("target", pool.target)
+
+
+def _terms_of_slice(obj: Object) -> Iterable[Hashable]:
+    """The index keys of a slice: its Service; for an activator's also its pool and its pod."""
+    found: list[Hashable] = [("service", (obj["metadata"].get("labels") or {}).get(SERVICE_LABEL))]
+    if is_ours(obj):
+        view = slice_view(obj)
+        found += [("pool", view.pool, view.family), ("pod", view.pod_uid)]
+    return found

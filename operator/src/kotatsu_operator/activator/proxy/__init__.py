@@ -1,1 +1,0 @@
-"""Bytes between client and pod, and the limits on connections and memory."""

@@ -1,0 +1,378 @@
+"""Publishes slices and opens their listeners: the I/O for the decisions in `slices`."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from math import inf
+
+from kotatsu_operator.activator.namespace import View
+from kotatsu_operator.activator.pool import FAMILIES, PodIdentity, Pool, Port, successors
+from kotatsu_operator.activator.slices import (
+    PORT_REST,
+    Lost,
+    families,
+    make_slice,
+    same_slice,
+    slice_name,
+    wants_slice,
+)
+from kotatsu_operator.activator.sockets import prepare
+from kotatsu_operator.activator.splice import Client
+from kotatsu_operator.core.pool.memory import Route
+from kotatsu_operator.core.protocol import pool_of_slice
+from kotatsu_operator.kube.client import Kube
+from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable, is_refusal
+from kotatsu_operator.kube.objects import EndpointSlice, Object, version_of
+from kotatsu_operator.kube.views import is_ours, owner_of, slice_view
+
+log = logging.getLogger(__name__)
+
+LOOK_AGAIN = 30.0
+"""Seconds until a pool is checked again without a change."""
+
+REFUSED_REST = 5.0
+"""Seconds until a slice that the API server has rejected is written again."""
+
+DELETE_AGAIN = 1.0
+"""Seconds between two attempts to delete a slice after a restart."""
+
+DELETED_REST = 60.0
+"""Seconds that the slice of a deleted pool waits for its target's own pods to answer."""
+
+NewClient = Callable[[str, Port], Client]
+"""Creates the protocol for a connection to a pool, by a port of its Service."""
+
+
+@dataclass
+class Listener:
+    """A listening socket for one port of a Service."""
+
+    port: Port
+    number: int = 0
+    """The port number that the activator listens on."""
+    server: asyncio.Server | None = None
+
+
+@dataclass
+class Published:
+    """What is published of one pool in one address family: a slice and its listeners."""
+
+    name: str
+    """The slice's."""
+    address: str | None
+    """The address to listen on."""
+    new_client: Callable[[Port], asyncio.BaseProtocol]
+    """Creates the protocol for a connection to a port of the Service."""
+    there: Object | None = None
+    """The slice as last read, written or watched."""
+    listeners: list[Listener] = field(default_factory=list)
+    watched: bool = False
+    """Whether the watch has shown the slice."""
+    emptied_at: float | None = None
+    deleted_since: float | None = None
+    native_since: float | None = None
+    """Since when a native endpoint has been ready, in loop time."""
+
+    @property
+    def serves(self) -> bool:
+        return bool(self.there and self.there.get("endpoints"))
+
+    def catch_up(self, seen: Object | None) -> None:
+        """Detect changes of the slice by other clients, so that it is published again."""
+        if seen is None and self.watched:
+            self.there = None
+        elif seen is not None and self.there is not None:
+            self.there = max(self.there, seen, key=version_of)
+        self.watched = seen is not None
+
+    def native_for(self, ready: int, now: float) -> float:
+        self.native_since = (self.native_since or now) if ready else None
+        return now - (self.native_since or now)
+
+    def is_abandoned(self, pool: Pool, now: float) -> bool:
+        """Whether a deleted pool needs no slice: after DELETED_REST seconds, or if it has none."""
+        self.deleted_since = (self.deleted_since or now) if pool.deleted else None
+        if self.deleted_since is None:
+            return False
+        return not self.serves or now - self.deleted_since >= DELETED_REST
+
+    async def follow(self, ports: Sequence[Port]) -> None:
+        """Listen for each port of the Service; an edited port keeps its listener."""
+        known = successors([listener.port for listener in self.listeners], ports)
+        for listener in self.listeners:
+            listener.port = known.get(listener.port, listener.port)
+        for port in ports:
+            if port not in known.values():
+                await self.listen(port)
+
+    async def listen(self, port: Port, number: int = 0) -> None:
+        """Listen for one port, on a number that is free or on this one.
+
+        Raises OSError, OverflowError or ValueError for a number that cannot be bound.
+        """
+        listener = Listener(port)
+        listener.server = await asyncio.get_running_loop().create_server(
+            lambda: self.new_client(listener.port), self.address, number, backlog=4096
+        )
+        for made in listener.server.sockets:
+            prepare(made)
+        listener.number = listener.server.sockets[0].getsockname()[1]
+        self.listeners.append(listener)
+
+    def close(self) -> None:
+        for listener in self.listeners:
+            if listener.server is not None:
+                listener.server.close()
+        self.listeners.clear()
+
+
+PoolFamily = tuple[str, str]
+"""The name of a pool and an address family: the key of one slice."""
+
+
+class Publisher:
+    """Updates the slices of one activator when the view changes."""
+
+    def __init__(self, kube: Kube, view: View, me: PodIdentity, new_client: NewClient) -> None:
+        self._kube, self._view, self._me, self._new_client = kube, view, me, new_client
+        self._lost = Lost(kube, view, me)
+        self.published: dict[PoolFamily, Published] = {}
+        self.leaving = False
+        self._said_leaving = False
+        self._withdrawn = False
+        self._news = view.mailbox()
+        self._due: dict[str, float] = {}
+        """When to check a pool even without a change, in loop time."""
+        self._has_synced = False
+        self._incomplete: set[str] = set()
+        """Pools that need a slice and have none yet."""
+        self._refused: set[str] = set()
+        """Pools whose slice the API server rejects; other pools are not affected."""
+
+    async def adopt(self) -> None:
+        """After a restart in place: listen again on the ports in this activator's slices.
+
+        No other port is bound before that. If one cannot be bound again, its slice is deleted
+        first.
+        """
+        unheard: list[tuple[PoolFamily, Published]] = []
+        for obj in list(self._view.slices.values()):
+            if not is_ours(obj) or slice_view(obj).pod_uid != self._me.uid:
+                continue
+            key = (pool_of_slice(obj), obj["addressType"])
+            record = self._new_record(key, obj)
+            try:
+                for port in obj.get("ports") or ():
+                    # An edited slice may name no port number, or an invalid one.
+                    await record.listen(Port(port.get("name", "")), port.get("port") or -1)
+            except (OSError, OverflowError, ValueError) as error:
+                log.warning("%s: cannot listen again, deleting the slice: %s", key[0], error)
+                record.close()
+                unheard.append((key, record))
+                continue
+            self._adopt_one(key, record)
+        for key, record in unheard:
+            if not await self._discard(record):
+                self._adopt_one(key, record)
+
+    def _new_record(self, key: PoolFamily, there: Object | None = None) -> Published:
+        pool, family = key
+        name, address = slice_name(pool, self._me, family), self._me.address(family)
+        return Published(name, address, partial(self._new_client, pool), there)
+
+    def _adopt_one(self, key: PoolFamily, record: Published) -> None:
+        if not record.serves:
+            record.emptied_at = asyncio.get_running_loop().time()
+        self.published[key] = record
+
+    async def _discard(self, record: Published) -> bool:
+        """Delete a slice and retry until it succeeds; False if the API server rejects it."""
+        while True:
+            try:
+                await self._delete(record.name)
+            except (ConflictError, *Unreachable) as error:
+                log.warning("cannot delete the slice %s: %s", record.name, error)
+                if is_refusal(error):
+                    return False
+                await asyncio.sleep(DELETE_AGAIN)
+            else:
+                return True
+
+    async def sync(self) -> float:
+        """Update the slices of every pool that has changed or is due.
+
+        Returns the seconds until the next call, at most one.
+        """
+        loop = asyncio.get_running_loop()
+        if self.leaving and not self._said_leaving:
+            self._said_leaving = True
+            self._news |= {name for name, _ in self.published}
+        due = {name for name, at in self._due.items() if at <= loop.time()}
+        due |= self._news | self._incomplete
+        self._news.clear()
+        for name in sorted(due):
+            if self._withdrawn:
+                break
+            soonest = await self._sync_pool(name)
+            if soonest is None:
+                self._due.pop(name, None)
+            else:
+                self._due[name] = loop.time() + soonest
+        self._has_synced = True
+        return max(0.0, min(min(self._due.values(), default=inf) - loop.time(), 1.0))
+
+    @property
+    def complete(self) -> bool:
+        """Whether every pool that needs a slice had one after the last `sync`.
+
+        A pool whose slice is rejected stays awake, since its epoch is not acknowledged; it must not
+        keep other pools awake. If all slices are rejected, the pool is not the cause.
+        """
+        works = not self._refused or any(record.serves for record in self.published.values())
+        return self._has_synced and not self._incomplete and works
+
+    async def _sync_pool(self, name: str) -> float | None:
+        """Update a pool's slices; returns the seconds until the next check, or None."""
+        soonest: list[float] = []
+        complete = True
+        self._refused.discard(name)
+        for key in self._keys(name):
+            try:
+                soonest += await self._sync_family(key)
+                soonest += await self._take_back(key)
+            except (ConflictError, NotFoundError) as error:
+                log.debug("%s: slice changed meanwhile: %s", name, error)
+                await self._reread(key)
+                soonest, complete = [*soonest, 0.05], False
+            except (*Unreachable, OSError) as error:
+                log.warning("%s: cannot publish yet: %s", name, error)
+                if is_refusal(error):
+                    self._refused.add(name)
+                    soonest = [*soonest, REFUSED_REST]
+                else:
+                    soonest, complete = [*soonest, 0.2], False
+        (self._incomplete.discard if complete else self._incomplete.add)(name)
+        is_known = name in self._view.pools or bool(soonest)
+        return min(soonest, default=LOOK_AGAIN) if is_known else None
+
+    async def sweep(self) -> None:
+        """Delete the slices of activators whose pod is gone."""
+        uids = {pod.uid for pod in self._view.pods.values()} | {self._me.uid}
+        for name, obj in list(self._view.slices.items()):
+            if not is_ours(obj) or slice_view(obj).pod_uid in uids:
+                continue
+            with contextlib.suppress(*Unreachable):
+                if await owner_of(self._kube, slice_view(obj)) is None:
+                    log.info("deleting the slice %s of an activator that no longer exists", name)
+                    await self._delete(name)
+        self._lost.forget_old()
+
+    async def withdraw(self) -> None:
+        """Delete all slices of this activator: the last step before the process ends."""
+        self._withdrawn = True
+        for record in list(self.published.values()):
+            if record.there is not None:
+                with contextlib.suppress(*Unreachable):
+                    await self._delete(record.name)
+
+    # --- one pool ---
+
+    def _keys(self, name: str) -> list[PoolFamily]:
+        """A pool with each family that has a slice, or that both its Service and this pod have."""
+        pool = self._view.pools.get(name)
+        wanted = [] if pool is None else self._families(pool)
+        return [(name, f) for f in FAMILIES if f in wanted or (name, f) in self.published]
+
+    def _families(self, pool: Pool) -> list[str]:
+        return families(self._view.services.get(pool.service), self._me)
+
+    async def _sync_family(self, key: PoolFamily) -> list[float]:
+        """Update one slice; returns the delays in seconds until the next checks."""
+        now = asyncio.get_running_loop().time()
+        name, family = key
+        pool, record = self._view.pools.get(name), self.published.get(key)
+        if record is None:
+            record = self.published[key] = self._new_record(key)
+        record.catch_up(self._view.slices.get(record.name))
+        ready = 0 if pool is None else self._view.native_ready(pool.service, family)
+        native_for = record.native_for(ready, now)
+        wanted = (
+            pool is not None
+            and family in self._families(pool)
+            and wants_slice(pool, ready, native_for, record.serves)
+            and not record.is_abandoned(pool, now)
+        )
+        wanted = wanted and (record.serves or not self.leaving)  # ending: publish nothing new
+        if pool is not None and wanted and self._view.ports(pool.service):
+            await self._publish(pool, key, record)
+            leaves = record.native_since is not None and pool.route is Route.NATIVE
+            due = [max(0.05, pool.settle - native_for)] if leaves else []
+            if record.deleted_since is not None:
+                due.append(max(0.05, record.deleted_since + DELETED_REST - now))
+            return due
+        if record.serves:
+            await self._empty(record, now)
+        elif record.listeners and record.emptied_at is None:
+            record.emptied_at = now  # another client has deleted or emptied the slice
+        if pool is not None and pool.deleted:
+            of = [r for f in FAMILIES if (r := self.published.get((name, f))) is not None]
+            # Until kube-proxy has synced, clients still come, and its pods serve them.
+            if not any(r.serves or (ready > 0 and r.listeners) for r in of):
+                self._view.pools.pop(name, None)
+        if record.emptied_at is not None and now - record.emptied_at >= PORT_REST:
+            if record.there is not None:
+                await self._delete(record.name)
+            record.close()
+            del self.published[key]
+        elif record.there is None and not record.listeners:
+            del self.published[key]
+        elif record.emptied_at is not None:
+            return [max(0.05, record.emptied_at + PORT_REST - now)]
+        return []
+
+    async def _take_back(self, key: PoolFamily) -> list[float]:
+        pool, record = self._view.pools.get(key[0]), self.published.get(key)
+        if pool is None or self.leaving:
+            return []
+        return await self._lost.take_back(pool, key[1], None if record is None else record.there)
+
+    async def _publish(self, pool: Pool, key: PoolFamily, record: Published) -> None:
+        """Listen for the ports of the Service, and create or replace the slice that names them."""
+        service, ports = self._view.services[pool.service], self._view.ports(pool.service)
+        if ports != [listener.port for listener in record.listeners]:
+            await record.follow(ports)
+        numbers = {li.port.name: li.number for li in record.listeners if li.port in ports}
+        state = "leaving" if self.leaving else self._lost.state(pool, key[1], record.there)
+        obj = make_slice(pool, service, self._me, key[1], numbers, state=state)
+        there, namespace = record.there, self._me.namespace
+        if there is None:
+            record.there = await self._kube.create(EndpointSlice, namespace, obj)
+        elif not same_slice(obj, there):
+            obj["metadata"]["resourceVersion"] = there["metadata"]["resourceVersion"]
+            record.there = await self._kube.replace(EndpointSlice, namespace, obj)
+        record.emptied_at = None
+
+    async def _empty(self, record: Published, now: float) -> None:
+        """Remove this activator's endpoint; the slice stays and records its ports."""
+        assert record.there is not None  # noqa: S101  (it serves)
+        record.there = await self._kube.replace(
+            EndpointSlice, self._me.namespace, dict(record.there) | {"endpoints": []}
+        )
+        record.emptied_at = now
+
+    async def _delete(self, name: str) -> None:
+        await self._kube.delete(EndpointSlice, self._me.namespace, name)
+
+    async def _reread(self, key: PoolFamily) -> None:
+        record = self.published.get(key)
+        if record is None:
+            return
+        try:
+            record.there = await self._kube.get(EndpointSlice, self._me.namespace, record.name)
+        except NotFoundError:
+            record.there = None
+        except Unreachable as error:
+            log.warning("%s: cannot read the slice: %s", key[0], error)

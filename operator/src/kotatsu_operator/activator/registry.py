@@ -1,0 +1,182 @@
+"""The client connections of one pool: their states, and their use."""
+
+from dataclasses import dataclass
+from enum import Enum, auto
+from math import inf
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kotatsu_operator.activator.splice import Client
+
+
+class State(Enum):
+    """Where a connection is on its way from its client to a pod."""
+
+    SILENT = auto()
+    """Accepted, without a complete request line so far."""
+    HELD = auto()
+    """Its request line is complete, its request head is not."""
+    ANNOUNCING = auto()
+    """Its announcement is not written yet."""
+    QUEUED = auto()
+    """It only needs a pod."""
+    CONNECTING = auto()
+    """A connection to a pod is being opened for it."""
+    JOINED = auto()
+    """Joined to a pod."""
+    RESUMING = auto()
+    """Joined to a pod; its next bytes wait for an announcement (route Always)."""
+    ENDING = auto()
+    """Answered or evicted; the connection is about to end."""
+
+
+_HELD = frozenset({State.HELD, State.ANNOUNCING, State.QUEUED, State.CONNECTING})
+_JOINED = frozenset({State.JOINED, State.RESUMING})
+
+
+class Registry:
+    """The connections of a pool by state, those of each state in the order in which they got it."""
+
+    def __init__(self) -> None:
+        self._by_state: dict[State, dict[Client, None]] = {state: {} for state in State}
+        self.held: dict[Client, None] = {}
+        """Connections that wait for a pod, in order of arrival."""
+        self.joined: dict[Client, None] = {}
+        """Connections joined to a pod. Other threads may copy it and `held`: a connection is in
+        the new one before it leaves the old one."""
+
+    def of(self, state: State) -> "list[Client]":
+        return list(self._by_state[state])
+
+    def count(self, state: State) -> int:
+        return len(self._by_state[state])
+
+    def first(self, state: State) -> "Client | None":
+        return next(iter(self._by_state[state]), None)
+
+    def move(self, client: "Client", state: State) -> None:
+        self._by_state[client.state].pop(client, None)
+        self._by_state[state][client] = None
+        client.state = state
+        if state in _HELD:
+            self.held.setdefault(client)
+        if state in _JOINED:
+            self.joined.setdefault(client)
+        else:
+            self.joined.pop(client, None)
+        if state not in _HELD:
+            self.held.pop(client, None)
+
+    def remove(self, client: "Client") -> None:
+        for clients in (self._by_state[client.state], self.held, self.joined):
+            clients.pop(client, None)
+        client.state = State.ENDING
+
+
+MOVING_FOR = 2.0
+"""Seconds after a byte for which a connection counts as busy; the operator scrapes as often."""
+
+ASK, REPLY = 34, 128
+"""Bytes from the client and from the pod that a keepalive has at most: two HTTP/2 PINGs, and the
+answer to `SELECT 1`. A gRPC call that waits has 50 bytes or more from its client (decision 59)."""
+
+
+@dataclass(slots=True)
+class Traffic:
+    """When bytes last passed a connection, in seconds of a monotonic clock.
+
+    Its use is judged by these alone (decisions 12 and 59). An exchange is bytes without a pause of
+    MOVING_FOR. A keepalive is a small exchange, asked and answered, of a size that this connection
+    has had before: it does not count.
+    """
+
+    up_at: float = -inf
+    """Towards the pod."""
+    down_at: float = -inf
+    is_http1: bool = False
+    """Whether an answer ends the use: HTTP/1 without an upgrade."""
+    _is_chunked: bool = False
+    _is_answering: bool = False
+    """Whether the last chunk of an HTTP/1 answer has not passed."""
+    _used_before: float = -inf
+    """When the connection was in use before the current exchange."""
+    _up: int = 0
+    """Bytes of the current exchange."""
+    _down: int = 0
+    _is_asked: bool = False
+    """Whether the client began the current exchange."""
+    _is_over: bool = False
+    """Whether the current exchange ended with an answer that took its time."""
+    _sizes: int = 0
+    """Bit n: a small exchange had n bytes in all."""
+    _asks: int = 0
+    """Bit n: a small exchange had n bytes from the client."""
+
+    def sent(self, size: int, now: float) -> None:
+        """Bytes of the client, before they are forwarded."""
+        if self._is_over or now - self._last >= MOVING_FOR:
+            self._begin(is_asked=True)
+        self._up += size
+        self.up_at = now
+
+    def received(self, data: bytes, now: float) -> None:
+        """Bytes of the pod."""
+        if now - self._last >= MOVING_FOR:
+            if self._is_asked and self.up_at > self.down_at:
+                self._is_over = True
+            else:
+                self._begin(is_asked=False)
+        if self.is_http1:
+            if self.up_at > self.down_at:
+                self._is_chunked = b"\r\ntransfer-encoding: chunked\r\n" in data.lower()
+            self._is_answering = self._is_chunked and not data.endswith(b"0\r\n\r\n")
+        self._down += len(data)
+        self.down_at = now
+
+    def _begin(self, *, is_asked: bool) -> None:
+        self._used_before = self.used_at
+        if self._is_small:
+            self._sizes |= 1 << (self._up + self._down)
+            self._asks |= 1 << self._up
+        self._up = self._down = 0
+        self._is_asked, self._is_over = is_asked, False
+
+    @property
+    def _last(self) -> float:
+        return max(self.up_at, self.down_at)
+
+    @property
+    def _is_small(self) -> bool:
+        return not self.is_http1 and 0 < self._up <= ASK and 0 < self._down <= REPLY
+
+    @property
+    def used_at(self) -> float:
+        """When the last byte passed that is not of a keepalive."""
+        if self._is_small and self._sizes >> (self._up + self._down) & 1:
+            return self._used_before
+        return self._last
+
+    def is_keepalive(self, size: int) -> bool:
+        """Whether the next bytes of the client have the size of a keepalive."""
+        return size <= ASK and bool(self._asks >> size & 1)
+
+    def is_busy(self, now: float, timeout: float) -> bool:
+        """Whether it counts as a request: bytes move, or the client waits for an answer."""
+        quiet = now - self.used_at
+        return quiet < MOVING_FOR or (self.up_at > self.down_at and quiet < timeout)
+
+    def in_use(self, now: float, timeout: float) -> bool:
+        """Whether it keeps its pool awake: for at most `timeout` seconds after the last byte.
+
+        An HTTP/1 connection is idle once its answer is complete.
+        """
+        is_done = self.is_http1 and not self._is_answering
+        return self.is_busy(now, timeout) or (not is_done and now - self.used_at < timeout)
+
+
+@dataclass(slots=True)
+class Moved:
+    """Bytes of a pool's connections so far: `up` to the pods, `down` from them."""
+
+    up: int = 0
+    down: int = 0

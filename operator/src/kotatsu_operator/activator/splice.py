@@ -1,0 +1,448 @@
+"""One client connection: held with its first bytes, then spliced to a pod.
+
+Protocols and callbacks instead of streams and tasks: ten thousand held connections must be cheap.
+Backpressure works both ways, and all buffers are bounded. Bytes that were written to a pod are
+never written again: the pod may have processed the request.
+"""
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, cast
+
+from kotatsu_operator.activator import sockets
+from kotatsu_operator.activator.head import NOTHING, Kind, Requests, asks_to_upgrade, peek
+from kotatsu_operator.activator.pool import UNKNOWN, Port
+from kotatsu_operator.activator.registry import State, Traffic
+
+if TYPE_CHECKING:
+    from kotatsu_operator.activator.connections import Connections
+
+BODY_KEPT = 16 * 1024
+"""Bytes beyond its request head that a held connection may send before reading pauses."""
+
+ANSWERED_FOR = 5.0
+"""Seconds for which an answered client may still send: if the connection closed at once, the client
+might never read the answer."""
+
+SILENT_FOR = 60.0
+"""Seconds that a connection may stay open without its first byte."""
+
+FIRST_LINE_WITHIN = 10.0
+"""Seconds from the first byte until the request line is complete, or the bytes are not HTTP/1. A
+client that takes longer is closed: slow drips are a typical attack."""
+
+LINGER = 60.0
+"""Seconds that a client may keep its half of a connection open after the pod has ended its own: a
+client's pool of idle connections may never detect that."""
+
+
+class Side(asyncio.Protocol):
+    """One side of a spliced connection: a transport that may not be there yet, or not any more."""
+
+    __slots__ = ("has_finished", "is_full", "other", "transport")
+
+    def __init__(self, other: "Side | None" = None) -> None:
+        self.transport: asyncio.Transport | None = None
+        self.other = other
+        """The side that this one is joined to."""
+        self.has_finished = False
+        """Whether this side has ended its half of the connection."""
+        self.is_full = False
+        """Whether this side's write buffer is full."""
+
+    def weigh(self) -> int:
+        """Count the bytes that the two sides have not read; returns their number."""
+        return 0 if self.other is None else self.other.weigh()
+
+    # --- calls from the event loop ---
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Pause writing as soon as the kernel does not accept all bytes."""
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.set_write_buffer_limits(0)
+
+    def pause_writing(self) -> None:
+        """This side reads slowly: stop reading from the other one."""
+        self.is_full = True
+        if self.other is not None:
+            self.other.pause_reading()
+        self.weigh()
+
+    def resume_writing(self) -> None:
+        self.is_full = False
+        if self.other is not None:
+            self.other.resume_reading()
+        self.weigh()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End the other side in the same way as this one: close or reset."""
+        self.transport = None
+        if self.other is not None:
+            if exc is None or self.has_finished:
+                self.other.close()
+            else:
+                self.other.reset()
+        self.weigh()
+
+    # --- calls from the other side ---
+
+    def finish(self) -> None:
+        """The other side has ended its half of the connection: forward that."""
+        if self.transport is not None and self.transport.can_write_eof():
+            self.transport.write_eof()
+
+    def close(self) -> None:
+        if self.transport is not None:
+            sockets.close(self.transport)
+
+    def reset(self) -> None:
+        """Reset the connection: the other side was cut off."""
+        if self.transport is not None:
+            sockets.reset(self.transport)
+
+    def abort(self) -> None:
+        """Reset the connection at once, whatever the other side has not read."""
+        if self.transport is not None:
+            sockets.abort(self.transport)
+
+    def pause_reading(self) -> None:
+        """The other side reads slowly: stop reading from this one."""
+        if self.transport is not None:
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        transport = self.transport
+        if transport is not None and not self.has_finished and not transport.is_closing():
+            transport.resume_reading()
+
+
+class Upstream(Side):
+    """The side that faces the pod."""
+
+    __slots__ = ("_client", "_early", "_is_joined", "_linger")
+
+    def __init__(self, client: "Client") -> None:
+        super().__init__(client)
+        self._client = client
+        self._is_joined = False
+        self._early = b""
+        """Bytes from the pod before it was joined to its client."""
+        self._linger: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        sockets.prepare(transport.get_extra_info("socket"))
+        sockets.bound(transport.get_extra_info("socket"), sockets.UNREAD_POD)
+
+    def data_received(self, data: bytes) -> None:
+        if self._is_joined:
+            self._client.write(data)
+        else:
+            self._early += data
+            self.pause_reading()  # until it is joined: one read is enough
+
+    def eof_received(self) -> bool:
+        """The pod has ended its half; the client must end its own within LINGER seconds."""
+        self.has_finished = True
+        if not self._is_joined:
+            return True
+        self._client.finish()
+        if self._client.has_finished:
+            self._client.close()
+            return False
+        self._linger = asyncio.get_running_loop().call_later(LINGER, self.close)
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._linger is not None:
+            self._linger.cancel()
+        if self._is_joined:
+            super().connection_lost(exc)
+        self.transport = None
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the pod can be joined; nothing was written to one that has closed at once."""
+        return self.transport is not None and bool(self._early or not self.has_finished)
+
+    def join(self) -> None:
+        """Forward bytes to the client from now on, beginning with those that came early."""
+        self._is_joined = True
+        early, self._early = self._early, b""
+        if early:
+            self._client.write(early)
+            if not self._client.is_full:
+                self.resume_reading()
+        if self.has_finished and not self.eof_received():
+            self.close()
+
+    def write(self, data: bytes) -> None:
+        if self.transport is not None:
+            self.transport.write(data)
+
+
+class Client(Side):
+    """The side that faces the client."""
+
+    __slots__ = (
+        "_announced", "_answered", "_buffer", "_held_back", "_is_settled", "_moved", "_paused",
+        "_progress", "_requests", "announcement", "deadline", "is_probe", "owner", "pod", "port",
+        "seen", "since", "state", "traffic", "upstream",
+    )  # fmt: skip
+
+    def __init__(self, owner: "Connections", port: Port = UNKNOWN) -> None:
+        super().__init__()
+        self.owner = owner
+        self.port = port
+        """The Service's port that the client connected to, as it was at that time."""
+        self.state = State.SILENT
+        """Set by the registry that it is in."""
+        self.upstream: Upstream | None = None
+        self.pod = ""
+        """The uid of the pod that it is joined to."""
+        self.seen = NOTHING
+        self.deadline: asyncio.TimerHandle | None = None
+        self.since = 0.0
+        """When it was held, in loop time."""
+        self.announcement = 0
+        """The number of the announcement that it waits for."""
+        self.traffic = Traffic()
+        self.is_probe = False
+        """Whether its path is one of `ignorePaths`, which neither wake a pool nor keep it awake."""
+        self._buffer = bytearray()
+        self._moved = owner.moved
+        self._announced = False
+        self._answered = False
+        self._paused = False
+        self._requests: Requests | None = None
+        """Tracks the requests of an HTTP/1 connection that stays open for many."""
+        self._held_back = False
+        """Whether bytes of the client wait for an announcement after the splice."""
+        self._is_settled = True
+        """Whether all written bytes had been read by the other side at the last check."""
+        self._progress = (0, 0.0)
+        """The bytes that the client had not read at the last check, and the time of the last byte
+        to it."""
+
+    # --- calls from the event loop ---
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._close_after(SILENT_FOR)
+        self.owner.came(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Forward the bytes, or buffer and parse them."""
+        upstream = self.upstream
+        if upstream is None:
+            self._look(data)
+            return
+        traffic, now = self.traffic, time.monotonic()
+        is_quiet = not traffic.in_use(now, self.owner.idle_timeout)
+        is_quiet = is_quiet and not traffic.is_keepalive(len(data))
+        traffic.sent(len(data), now)  # first: the next scrape must see it in use
+        if self._held_back or (is_quiet and not self.owner.may_resume(self)):
+            self._held_back = True
+            self._pause()
+            self._buffer += data
+            self.weigh()
+            return
+        self._send(upstream, data)
+
+    def _send(self, upstream: Upstream, data: bytes, *, ends: bool = False) -> None:
+        requests = self._requests
+        if requests is not None:
+            begins = requests.begins_in(data)
+            if begins and asks_to_upgrade(data):
+                self.traffic.is_http1 = False
+            if begins and (ends or self.owner.is_ending(self)):
+                data = requests.ending(data)
+            else:
+                data = requests.follow(data)
+            if not data:
+                if self.deadline is None:
+                    self._close_when_quiet()
+                return
+        self._moved.up += len(data)
+        upstream.write(data)
+        self._wrote()
+
+    def _close_when_quiet(self) -> None:
+        """Close if the pod does not, although it was asked to: later bytes get no answer."""
+        traffic = self.traffic
+        quiet_for = time.monotonic() - traffic.down_at
+        if traffic.down_at > traffic.up_at and quiet_for >= ANSWERED_FOR:
+            self.close()
+        else:
+            loop = asyncio.get_running_loop()
+            self.deadline = loop.call_later(ANSWERED_FOR, self._close_when_quiet)
+
+    def _look(self, data: bytes) -> None:
+        """Buffer the bytes of a client without a pod, and parse them."""
+        if self._answered:
+            return
+        known = len(self._buffer)
+        self._buffer += data
+        self.weigh()
+        if self._answered or not self.is_open:
+            return  # evicted
+        self.seen = peek(self._buffer, self.seen, known)
+        if not self._announced and (self.seen.kind is Kind.OTHER or self.seen.path):
+            self._announced = True
+            self._forget_deadline()
+            self.owner.arrived(self)
+        elif not known:
+            self._close_after(FIRST_LINE_WITHIN)
+        if self.seen.is_final:
+            self.owner.completed(self)
+            if len(self._buffer) > self.seen.head_end + BODY_KEPT:
+                self._pause()
+                self.weigh()
+
+    def _wrote(self) -> None:
+        if self._is_settled:
+            self._is_settled = False
+            self.owner.limit.wrote(self)
+
+    def weigh(self) -> int:
+        """Count its buffered bytes; returns the bytes that the two sides have not read.
+
+        For a side that is not read this includes the kernel's receive buffer.
+        """
+        kept, upstream = 0, self.upstream
+        if upstream is not None or self._paused:
+            kept += sockets.weight(self.transport, has_finished=self.has_finished)
+        if upstream is not None:
+            kept += sockets.weight(upstream.transport, has_finished=upstream.has_finished)
+        self.owner.limit.kept.keep(self, kept + len(self._buffer))
+        return kept
+
+    def settle(self) -> bool:
+        """Count the written bytes again; returns whether the other sides have read them."""
+        self._is_settled = not self.weigh()
+        return self._is_settled
+
+    def _pause(self) -> None:
+        if self.transport is not None and not self._paused:
+            self._paused = True
+            self.transport.pause_reading()
+
+    def _close_after(self, seconds: float) -> None:
+        self._forget_deadline()
+        self.deadline = asyncio.get_running_loop().call_later(seconds, self.close)
+
+    def _forget_deadline(self) -> None:
+        if self.deadline is not None:
+            self.deadline.cancel()
+            self.deadline = None
+
+    def eof_received(self) -> bool:
+        """Forward a half-close if spliced; before that, it ends the connection."""
+        if self.upstream is None:
+            return False
+        self.has_finished = True
+        if not self._held_back:
+            self.upstream.finish()
+        return not self.upstream.has_finished
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._forget_deadline()
+        self._buffer.clear()
+        super().connection_lost(exc)
+        self.owner.left(self)
+
+    # --- calls from the pool ---
+
+    @property
+    def is_open(self) -> bool:
+        return self.transport is not None and not self.transport.is_closing()
+
+    @property
+    def head(self) -> bytes:
+        """The complete request head of a client without a pod; empty if there is none."""
+        return bytes(self._buffer[: self.seen.head_end])
+
+    def answer(self, data: bytes) -> None:
+        """Answer without a pod and close; further bytes of the client are read and dropped."""
+        if self.transport is None or self.transport.is_closing():
+            return
+        if not data or self.seen.kind is not Kind.HTTP1:
+            self.transport.close()
+            return
+        self._answered = True
+        self._buffer.clear()
+        if self.seen.is_head:
+            data = data[: data.index(b"\r\n\r\n") + 4]  # the answer to HEAD has no body
+        self.transport.write(data)
+        self.finish()
+        self._close_after(ANSWERED_FOR)
+        self._go_on()
+        self.weigh()
+
+    def splice(self, upstream: Upstream, *, asks_to_close: bool = True) -> None:
+        """Send the buffered bytes to the pod and join the two sides.
+
+        With `asks_to_close` an HTTP/1 answer ends the connection: the next one can go to a pod
+        directly.
+        """
+        self._forget_deadline()
+        self.upstream = self.other = upstream
+        if self.seen.kind is Kind.HTTP1:
+            self._requests = Requests()
+            self.traffic.is_http1 = True
+        self.traffic.sent(len(self._buffer), time.monotonic())
+        if self.transport is not None:
+            sockets.bound(self.transport.get_extra_info("socket"), sockets.UNREAD_CLIENT)
+        self._flush(upstream, ends=asks_to_close)
+        upstream.join()
+        self.weigh()
+
+    def resume(self) -> None:
+        """Forward the bytes that waited for an announcement."""
+        self._held_back = False
+        if self.upstream is not None:
+            self._flush(self.upstream)
+            self.weigh()
+            if self.has_finished:
+                self.upstream.finish()
+
+    def _flush(self, upstream: Upstream, *, ends: bool = False) -> None:
+        kept = bytes(self._buffer)
+        self._buffer.clear()
+        self._go_on()  # before the write, which may pause reading again
+        self._send(upstream, kept, ends=ends)
+
+    def write(self, data: bytes) -> None:
+        self.traffic.received(data, time.monotonic())
+        if self.transport is not None:
+            self._moved.down += len(data)
+            self.transport.write(data)
+            self._wrote()
+
+    def look_after(self) -> None:
+        """Abort a stalled connection; call it periodically.
+
+        A paused transport cannot detect a disconnect. Stalled are a client that has read nothing
+        since the last check and whose pod has ended, and a client that was reset while its pod does
+        not read.
+        """
+        if self.transport is None or self.upstream is None:
+            return
+        if self.is_full:
+            before = self._progress
+            self._progress = (sockets.left(self.transport), self.traffic.down_at)
+            if self._progress == before and sockets.has_finished(self.upstream.transport):
+                self.abort()
+        elif self.upstream.is_full and sockets.is_broken(self.transport.get_extra_info("socket")):
+            self.abort()
+
+    def resume_reading(self) -> None:
+        """The pod reads again: read from the client, unless its bytes wait."""
+        if not self._held_back:
+            super().resume_reading()
+
+    def _go_on(self) -> None:
+        """Resume reading that was paused to wait for a pod or an announcement."""
+        if self._paused:
+            self._paused = False
+            self.resume_reading()

@@ -1,0 +1,334 @@
+"""One pool's wake, for all its waiting requests: announce them, raise the scale, find a pod.
+
+An announcement is a write that prevents a pool from going to sleep, or restores it.
+docs/protocol.md says which requests need one of their own, and why there are pauses in between. A
+request to a parked pool is announced too, and does not wait for it.
+"""
+
+import asyncio
+import contextlib
+import logging
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from kotatsu_operator.activator.pool import Pool
+from kotatsu_operator.core.formats import stamp
+from kotatsu_operator.core.pool.memory import Phase
+from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable, is_refusal
+from kotatsu_operator.kube.objects import Pod as KubePod
+from kotatsu_operator.kube.views import PodView
+
+if TYPE_CHECKING:
+    from kotatsu_operator.activator.connections import Connections
+
+log = logging.getLogger(__name__)
+
+PROBE_EVERY = 0.005
+"""Seconds between readiness probes of a starting pod; the kubelet's run once a second."""
+
+PROBED_AT_ONCE = 32
+"""Starting pods of a pool to probe at a time: each probe uses an open file, and time in which no
+other pool is served. A wake starts one pod; a workload whose pods all lost readiness may have
+thousands and should not get more load. They are probed in turns, and by the kubelet too."""
+
+LOOK_EVERY = 0.5
+"""Seconds after which the scale is read again while requests wait and there is no pod."""
+
+RECORD_AFTER = 0.2
+"""Seconds after which a wake is recorded: waiting requests are connected first."""
+
+NEEDED_EVERY = 0.02
+"""Seconds between two looks at the pools on which this one depends, while one does not answer."""
+
+LIST_AFTER = 2.0
+"""Seconds of waiting after which the pods are listed, repeatedly: with a watch that is silent
+without closing, the requests would wait in vain."""
+
+
+RETRY_EVERY = 0.1
+"""Seconds until an announcement that failed is written again."""
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 4.0
+"""Seconds between two announcements on one way down: doubled each time."""
+
+ANNOUNCE_AFTER = 0.1
+"""Seconds that an announcement waits for which no request does: that to a parked pool, and that to
+a pool without a pod, which takes longer to start. An announcement costs the activator several times
+the CPU of forwarding a request and the API server 15 ms, and a restore costs more; a short request
+or the first steps of a pod's start would share the cores with them (decision 49)."""
+
+COVERS_FOR = 30.0
+"""Seconds after which an announcement is repeated even if the operator has not asked.
+
+A node that is cut off counts as ready for 40 s; after that, its activators are not asked. The
+repetition also shows the operator that a pool is still in use."""
+
+
+class Announcements:
+    """The announcements of one pool, numbered: `want` returns the number that must be written."""
+
+    def __init__(self, of: "Connections") -> None:
+        self._of, self._context = of, of.context
+        self._asked = True
+        """Whether the operator may have asked since the last announcement began.
+
+        True at first: it may have asked the previous process."""
+        self._covered_until = 0.0
+        self._state: tuple[int, Phase] | None = None
+        """Epoch and phase of the last request: a request in another one is announced again."""
+        self._wanted = 0
+        self._written = 0
+        self._announced_epoch = -1
+        self._restores = False
+        """Whether a request was announced, or is being announced, since the pool was parked."""
+        self._pause, self._quiet_until = FIRST_PAUSE, 0.0
+        self.task: asyncio.Task[None] | None = None
+
+    def asked(self) -> None:
+        """The operator asks for held requests. Call this before they are read, from any thread."""
+        self._asked = True
+
+    def want(self, pool: Pool) -> int:
+        """Announce a new request to a pool that is not awake; returns its number.
+
+        Call this once a metrics request would already count the request. The number that a parked
+        pool gets is covered already.
+        """
+        if pool.phase is Phase.PARKED:
+            self._restore()
+            return self._written
+        is_asleep = pool.phase is Phase.ASLEEP and self._announced_epoch != pool.epoch
+        if not (pool.is_going_down or is_asleep):
+            return self._written
+        is_first = self._announced_epoch != pool.epoch
+        if pool.is_going_down and not is_first and self._is_covered(pool):
+            return self._written
+        self._state = (pool.epoch, pool.phase)
+        self._announced_epoch = pool.epoch
+        if is_first:
+            is_starting = is_asleep and not self._context.view.backends(pool)
+            pause = ANNOUNCE_AFTER if is_starting else 0.0
+            self._pause, self._quiet_until = FIRST_PAUSE, asyncio.get_running_loop().time() + pause
+        self._begin()
+        return self._wanted
+
+    def _restore(self) -> None:
+        """Announce a request to a parked pool."""
+        now = asyncio.get_running_loop().time()
+        is_done = self._written == self._wanted
+        if not self._restores or (now >= self._covered_until and is_done):
+            self._restores = True
+            self._pause, self._quiet_until = FIRST_PAUSE, now + ANNOUNCE_AFTER
+            self._begin()
+
+    def _begin(self) -> None:
+        self._wanted += 1
+        if self.task is None or self.task.done():
+            self.task = asyncio.create_task(self._write())
+
+    def _is_covered(self, pool: Pool) -> bool:
+        """Whether every check that could miss a request of this moment fails at its write."""
+        return (
+            self._state == (pool.epoch, pool.phase)
+            and not self._asked
+            and self._written == self._wanted
+            and asyncio.get_running_loop().time() < self._covered_until
+            and self._of.is_asked
+        )
+
+    def changed(self, pool: Pool | None) -> None:
+        """No request waits for an announcement any more if the pool is awake."""
+        if pool is None:
+            return
+        if pool.phase is not Phase.PARKED:
+            self._restores = False
+        if pool.phase.is_awake and not self._restores:
+            self._written = self._wanted
+
+    def covers(self, number: int) -> bool:
+        return number <= self._written
+
+    async def _write(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._written < self._wanted and (self._restores or self._of.waits_for_announcement):
+            if (pause := self._quiet_until - loop.time()) > 0:
+                await asyncio.sleep(pause)
+                continue
+            number, began, self._asked = self._wanted, loop.time(), False
+            demand = {"demand": {"at": stamp(datetime.now(UTC))}}
+            try:
+                await self._context.kube.patch_status(*self._context.key, demand)
+            except NotFoundError:
+                log.info("%s: the pool is deleted, no announcement is needed", self._context.name)
+            except (ConflictError, *Unreachable) as error:
+                log.warning("%s: cannot announce a request yet: %s", self._context.name, error)
+                await asyncio.sleep(RETRY_EVERY)
+                continue
+            self._written = max(self._written, number)
+            self._covered_until = began + COVERS_FOR
+            if began - self._quiet_until > LONGEST_PAUSE:
+                self._pause = FIRST_PAUSE  # no operator has checked for a while
+            self._quiet_until = loop.time() + self._pause
+            self._pause = min(2 * self._pause, LONGEST_PAUSE)
+            self._of.join_waiting()
+        if self._written < self._wanted:
+            self._announced_epoch = -1  # no request waits any more; the next one is announced anew
+
+
+class Waker:
+    """Starts a pod for a pool while it has waiting requests."""
+
+    def __init__(self, of: "Connections") -> None:
+        self._of, self._context, self._backends = of, of.context, of.backends
+        self.awaits: list[str] = []
+        """The pools that do not answer yet, and on which this one depends."""
+        self._change = asyncio.Event()
+        self.tasks: set[asyncio.Task[None]] = set()
+        self._running: asyncio.Task[None] | None = None
+        self._probed = 0
+        """The index of the next pod to probe."""
+        self._unanswered: float | None = None
+        """When the wake began whose pod has not answered yet, in loop time; None without one."""
+
+    def ensure(self) -> None:
+        if self._running is None or self._running.done():
+            self._running = asyncio.create_task(self._wake_up(), name=f"wake {self._context.name}")
+            self._keep(self._running)
+
+    def changed(self) -> None:
+        """Pods have changed: check them at once."""
+        self._change.set()
+        self._note_answer()
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    async def _wake_up(self) -> None:
+        """While requests wait: start a pod if there is none, and detect when it answers."""
+        clock = asyncio.get_running_loop().time
+        began = listed = clock()
+        looked = 0.0
+        while self._of.waiting:
+            if clock() - listed >= LIST_AFTER:
+                listed = clock()
+                self._keep(asyncio.create_task(self._list_pods()))
+            if self._backends.any_ready:
+                await self._sleep_until_change(LOOK_EVERY)
+                continue
+            pool = self._context.pool
+            # Also while the pod starts: what it depends on stays in use.
+            needed = () if pool is None else pool.depends_on
+            self.awaits = [name for name in needed if not self._of.needs(name)]
+            if starting := self._backends.staying():
+                await self._probe(starting)
+            elif self.awaits:
+                # It may end if it starts without them. The wake is measured from here.
+                began = clock()
+                await self._sleep_until_change(NEEDED_EVERY)
+            else:
+                if clock() - looked >= LOOK_EVERY:
+                    looked = clock()
+                    await self._raise(began)
+                await self._sleep_until_change(LOOK_EVERY)
+
+    async def _raise(self, began: float) -> None:
+        """Set the scale to 1 if it is exactly 0."""
+        pool = self._context.pool
+        if pool is None:
+            return
+        try:
+            if not await self._raise_as_seen(pool.target):
+                return
+        except ConflictError:
+            return  # another client was faster, or the next attempt shows the cause
+        except NotFoundError as error:
+            log.warning("%s: cannot wake: %s", self._context.name, error)
+            return
+        except Unreachable as error:
+            came = "rejects it" if is_refusal(error) else "does not answer"
+            log.warning(
+                "%s: cannot wake yet, the API server %s: %s", self._context.name, came, error
+            )
+            return
+        log.info("%s: waking for %d requests", self._context.name, self._of.waiting)
+        self._context.metrics.wakes.labels(*self._context.key).inc()
+        self._unanswered = began
+        self._note_answer()
+
+    async def _raise_as_seen(self, target: str) -> bool:
+        """Raise at the watched version; read the scale only if that one is outdated.
+
+        Returns whether it raised the scale. Raises ConflictError, NotFoundError or one of
+        `Unreachable`.
+        """
+        namespace = self._context.me.namespace
+        seen = self._context.view.scales.get(target)
+        if not self._may_raise():
+            return False
+        if seen is not None and seen.replicas == 0:
+            with contextlib.suppress(ConflictError):
+                await self._context.kube.raise_scale(namespace, target, seen.version)
+                return True
+        scale = await self._context.kube.get_scale(namespace, target)
+        if scale.replicas > 0 or not self._may_raise():
+            return False
+        await self._context.kube.raise_scale(namespace, target, scale.version)
+        return True
+
+    def _may_raise(self) -> bool:
+        pool = self._context.pool
+        if pool is None:
+            return False
+        return pool.spent is None or not pool.spent.forbids_raise(datetime.now(UTC))
+
+    async def _list_pods(self) -> None:
+        pool = self._context.pool
+        labels = None if pool is None else self._context.view.labels(pool)
+        if not labels:
+            return
+        try:
+            pods = await self._context.kube.find(KubePod, self._context.me.namespace, labels)
+        except (NotFoundError, *Unreachable) as error:
+            log.warning("%s: cannot list the pods: %s", self._context.name, error)
+            return
+        self._context.view.replace_pods(labels, pods)
+
+    async def _probe(self, pods: list[PodView]) -> None:
+        """Probe starting pods; the first ready one gets all waiting requests."""
+
+        async def ask(pod: PodView) -> bool:
+            ready = await self._backends.probe(pod)
+            if ready:
+                self._note_answer()
+                self._of.join_waiting()
+            return ready
+
+        first = self._probed % len(pods)
+        self._probed = first + PROBED_AT_ONCE
+        some = (pods[first:] + pods[:first])[:PROBED_AT_ONCE]
+        if not any(await asyncio.gather(*(ask(pod) for pod in some))):
+            await self._sleep_until_change(PROBE_EVERY)
+
+    def _note_answer(self) -> None:
+        if self._unanswered is None or not self._backends.any_ready:
+            return
+        took = asyncio.get_running_loop().time() - self._unanswered
+        self._unanswered = None
+        self._context.metrics.durations.labels(*self._context.key).observe(took)
+        self._keep(asyncio.create_task(self._write_down(took)))
+
+    async def _write_down(self, took: float) -> None:
+        began = datetime.now(UTC) - timedelta(seconds=took)
+        await asyncio.sleep(RECORD_AFTER)
+        wake = {"at": stamp(began), "duration": f"{took:.3f}s"}
+        try:
+            await self._context.kube.patch_status(*self._context.key, {"lastWake": wake})
+        except (ConflictError, NotFoundError, *Unreachable) as error:
+            log.warning("%s: cannot write the wake to the status: %s", self._context.name, error)
+
+    async def _sleep_until_change(self, seconds: float) -> None:
+        self._change.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._change.wait()

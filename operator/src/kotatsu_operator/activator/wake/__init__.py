@@ -1,1 +1,0 @@
-"""Announce a request, raise the scale, probe the pods."""

@@ -1,0 +1,175 @@
+"""How many connections wait, and for how long."""
+
+import asyncio
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from kotatsu_operator.activator.head import PROBE_OK
+from tests.operator.activator.in_process import pool
+from tests.operator.activator.test_wake import body
+from tests.operator.cluster import DENIED, denied, eventually
+
+pytestmark = pytest.mark.timeout(60)
+
+
+def headers(answer):
+    head = answer.partition(b"\r\n\r\n")[0].decode()
+    return dict(line.split(": ", 1) for line in head.split("\r\n")[1:])
+
+
+async def test_after_the_hold_timeout_the_answer_is_503_with_retry_after(activator):
+    activator.see("WarmPool", pool(holdTimeout="50ms"))
+    answer = await activator.ask()
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert headers(answer)["Retry-After"] == "5"
+    assert headers(answer)["Content-Length"] == str(len(body(answer)))
+    problem = json.loads(body(answer))
+    assert (problem["status"], problem["detail"]) == (
+        503,
+        "no pod of this pool became ready in time",
+    )
+    assert activator.connections.held == 0
+    assert activator.count("kotatsu_activator_refused_total", reason="timeout") == 1
+
+
+async def test_a_head_that_never_ends_is_not_held_for_ever(activator):
+    activator.see("WarmPool", pool(holdTimeout="50ms"))
+    assert (await activator.ask(b"GET / HTTP/1.1\r\nA: ")).startswith(b"HTTP/1.1 503 ")
+
+
+async def test_nobody_who_was_joined_to_a_pod_is_timed_out(activator):
+    activator.see("WarmPool", pool("Warm"))
+    await activator.new_pod(ready=True)
+    reader, _ = await activator.send(b"GET /long HTTP/1.1\r\n\r\n")
+    await reader.readuntil(b"voice-1")
+    activator.see("WarmPool", pool("Warm", holdTimeout="50ms"))
+    await asyncio.sleep(0.1)
+    assert activator.connections.busy == 1
+
+
+async def test_more_than_max_held_are_turned_away_at_once(activator):
+    activator.hold_at_most(2)
+    activator.hold()
+    activator.hold()
+    await activator.held(2)
+    answer = await activator.ask()
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert headers(answer)["Retry-After"] == "1"
+    assert activator.connections.held == 2
+    assert activator.count("kotatsu_activator_refused_total", reason="full") == 1
+
+
+async def test_a_client_that_leaves_makes_room_for_another(activator):
+    activator.hold_at_most(1)
+    _, writer = await activator.send()
+    await activator.held(1)
+    writer.close()
+    await activator.held(0)
+    activator.hold()
+    await activator.held(1)
+
+
+def spent_pool(phase="Asleep", **override):
+    """A pool whose budget was spent this day."""
+    end = datetime.now(UTC) + timedelta(hours=9)
+    inner = {"period": "Day", "exhaustedAt": "2026-11-25T08:00:00Z", "periodEnd": end.isoformat()}
+    made = pool(phase)
+    made["spec"] |= {"budget": {"limit": "50"}, **override}
+    made["status"] |= {"cost": {"currency": "JPY", "limit": "50"}, "internal": {"cost": inner}}
+    return made
+
+
+async def test_who_comes_to_a_pool_without_money_is_told_when_to_come_again(activator):
+    activator.see("WarmPool", spent_pool())
+    head, _, body = (await activator.ask()).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 503 ")
+    assert b"Retry-After: 3600" in head
+    assert "the budget of the WarmPool voice is spent (50 JPY a day)" in json.loads(body)["detail"]
+    assert activator.count("kotatsu_activator_refused_total", reason="budget") == 1
+    assert activator.kube.writes == []
+    assert activator.connections.held == 0
+
+
+async def test_a_probe_is_answered_without_money_too(activator):
+    activator.see("WarmPool", spent_pool())
+    assert await activator.ask(b"GET /readyz HTTP/1.1\r\n\r\n") == PROBE_OK
+
+
+async def test_a_pool_without_money_is_not_woken_for_another(activator):
+    activator.see("WarmPool", spent_pool())
+    assert not activator.connections.need()
+    await asyncio.sleep(0.05)
+    assert activator.kube.writes == []
+
+
+async def test_a_pod_that_answers_serves_whatever_is_spent(activator):
+    await activator.new_pod(ready=True)
+    activator.see("WarmPool", spent_pool())
+    assert (await activator.ask()).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_the_held_are_told_as_soon_as_a_pool_without_money_sleeps(activator):
+    activator.see("WarmPool", spent_pool(phase="Draining"))
+    waiting = [activator.hold(), activator.hold()]
+    await activator.held(2)
+    activator.see("WarmPool", spent_pool(phase="Sleeping"))
+    answers = await asyncio.gather(*waiting)
+    assert all(b"the budget of the WarmPool voice is spent" in answer for answer in answers)
+    assert (activator.connections.held, activator.raises) == (0, 0)
+    assert activator.count("kotatsu_activator_refused_total", reason="budget") == 2
+
+
+@pytest.mark.parametrize("phase", ["Warming", "Warm", "Draining"])
+async def test_the_budget_is_asked_at_the_raise_whatever_phase_the_watch_has_shown(
+    activator, phase
+):
+    """The watch of the target may be ahead of the pool's."""
+    activator.see("WarmPool", spent_pool(phase=phase))
+    activator.see("Deployment", activator.kube.stored("Deployment", "voice"))
+    activator.hold()
+    await activator.held(1)
+    await asyncio.sleep(0.1)
+    assert activator.raises == 0
+
+
+async def test_the_budget_is_asked_again_after_the_scale_has_been_read(activator):
+    activator.kube.on("get_scale", lambda *_: activator.see("WarmPool", spent_pool()))
+    assert b"is spent" in await activator.ask()
+    await eventually(lambda: activator.kube.called("get_scale"))
+    await asyncio.sleep(0.05)
+    assert activator.raises == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (denied(), f"the API server rejects it: {DENIED}"),
+        (OSError("away"), "the API server does not answer: away"),
+    ],
+)
+async def test_a_raise_that_is_refused_is_told_with_the_sentence_of_the_api_server(
+    activator, caplog, error, said
+):
+    def refuse(*_):
+        raise error
+
+    activator.kube.on("raise_scale", refuse)
+    activator.hold()
+    await eventually(lambda: f"voice: cannot wake yet, {said}" in caplog.messages)
+
+
+async def test_a_limit_that_is_raised_lets_the_next_request_wake_the_pool(activator):
+    activator.see("WarmPool", spent_pool())
+    await activator.ask()
+    activator.see("WarmPool", pool())
+    await activator.starts_on_raise(ready=True)
+    assert body(await activator.ask()) == b"voice-1"
+
+
+async def test_a_pool_that_is_unknown_is_refused(activator):
+    activator.view.pools.clear()
+    answer = await activator.ask()
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b"deleted" in answer

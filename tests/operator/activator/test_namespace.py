@@ -1,0 +1,224 @@
+"""What an activator knows of its namespace, as the watches tell it."""
+
+from dataclasses import replace
+
+import pytest
+
+from kotatsu_operator.activator.namespace import View
+from kotatsu_operator.activator.pool import Port, pool_view
+from kotatsu_operator.core.pool.memory import Phase, Route
+from tests.operator.cluster import deployment, native_slice, pod, service, warm_pool
+
+
+@pytest.fixture
+def view():
+    return View()
+
+
+def tell(view, kind, *objects, change="MODIFIED"):
+    for obj in objects:
+        view.on_change(kind)(change, obj)
+
+
+def listing(view, kind, *objects):
+    view.on_change(kind)("LIST", {"items": list(objects)})
+
+
+# --- pools ---
+
+
+def test_a_pool_nobody_has_judged_yet_is_on_the_native_route():
+    pool = pool_view(warm_pool())
+    assert (pool.route, pool.epoch, pool.phase, pool.accepted) == (
+        Route.NATIVE,
+        0,
+        Phase.WARM,
+        False,
+    )
+    assert (pool.service, pool.target) == ("voice", "voice")
+
+
+def test_of_a_status_that_somebody_has_edited_only_what_can_be_read_counts():
+    """The schema lets any text through; an activator that raised would end, for every pool."""
+    status = {"phase": "Nonsense", "route": {"target": "Nowhere", "epoch": 4}}
+    pool = pool_view(warm_pool(status=status))
+    assert (pool.phase, pool.route, pool.epoch) == (Phase.WARM, Route.NATIVE, 4)
+
+
+def test_the_defaults_are_those_of_the_crd():
+    pool = pool_view(warm_pool())
+    assert (pool.hold_timeout, pool.max_held, pool.settle) == (45.0, 1000, 5.0)
+    assert pool.ignore_paths == {"/healthz", "/livez", "/readyz", "/metrics"}
+    assert pool.depends_on == ()
+
+
+@pytest.mark.parametrize(("accepted", "known"), [("True", ("auth",)), ("False", ())])
+def test_only_an_accepted_pool_waits_for_others(accepted, known):
+    status = {"conditions": [{"type": "Accepted", "status": accepted}]}
+    assert pool_view(warm_pool(dependsOn=["auth"], status=status)).depends_on == known
+
+
+@pytest.mark.parametrize("change", ["DELETED", "LIST"])
+def test_a_pool_that_is_gone_is_kept_as_deleted_on_the_native_route(view, change):
+    status = {"phase": "Asleep", "route": {"target": "Activator", "epoch": 4}}
+    tell(view, "WarmPool", warm_pool(status=status))
+    known = view.pools["voice"]
+    if change == "LIST":
+        listing(view, "WarmPool")
+    else:
+        tell(view, "WarmPool", warm_pool(), change="DELETED")
+    assert view.pools["voice"] == replace(known, deleted=True, route=Route.NATIVE)
+
+
+# --- watches ---
+
+
+def test_an_object_that_cannot_be_read_is_left_out_and_the_others_are_not(view, caplog):
+    odd = pod("odd")
+    del odd["metadata"]["uid"]
+    listing(view, "Pod", odd, pod("a"))
+    tell(view, "Pod", odd)
+    assert set(view.pods) == {"a"}
+    assert "Pod" in view.synced
+    assert "cannot read Pod demo/odd" in caplog.text
+
+
+def test_listed_pods_replace_those_with_the_same_labels_only(view):
+    see = view.on_change("Pod")
+    for name, app in (("voice-1", "voice"), ("voice-2", "voice"), ("feed-1", "feed")):
+        see("ADDED", pod(name, app=app))
+    view.replace_pods({"app": "voice"}, [pod("voice-3"), pod("voice-2", ready=True)])
+    assert set(view.pods) == {"voice-2", "voice-3", "feed-1"}
+    assert view.pods["voice-2"].ready
+    see("DELETED", pod("voice-3"))
+    assert "voice-3" not in view.pods
+
+
+def test_something_deleted_that_was_never_seen_is_nothing(view):
+    for kind, obj in (("Pod", pod()), ("WarmPool", warm_pool()), ("Service", service())):
+        tell(view, kind, obj, change="DELETED")
+    assert (view.pods, view.pools, view.services) == ({}, {}, {})
+
+
+ALWAYS = {"route": "Always", "targetRef": {"name": "web"}, "service": "web-door"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "obj", "concerned"),
+    [
+        ("WarmPool", warm_pool(status={"phase": "Asleep"}), {"voice"}),
+        ("Service", service("voice", {"name": "grpc", "port": 81}), {"voice"}),
+        ("Pod", pod(), {"voice"}),
+        ("Pod", pod("web-1", app="web"), {"web"}),
+        ("Pod", pod("db-1", app="db"), set()),
+        ("EndpointSlice", native_slice(True), {"voice"}),
+        ("EndpointSlice", native_slice(True, of="db"), set()),
+        ("Deployment", deployment("web"), {"web"}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_change_concerns_the_pools_it_may_matter_to(view, kind, obj, concerned):
+    web = warm_pool("web")
+    web["spec"] = ALWAYS
+    listing(view, "WarmPool", warm_pool(), web)
+    listing(view, "Service", service(), service("db"))
+    listing(view, "Deployment", deployment())
+    view.selectors["web"] = {"matchLabels": {"app": "web"}}
+    if kind == "Deployment":
+        del view.selectors["web"]
+    mailbox = view.mailbox()
+    tell(view, kind, obj)
+    assert mailbox == concerned
+
+
+def test_what_is_not_listed_any_more_concerns_its_pools(view):
+    listing(view, "WarmPool", warm_pool())
+    listing(view, "Service", service())
+    listing(view, "Pod", pod())
+    mailbox = view.mailbox()
+    listing(view, "Pod")
+    assert mailbox == {"voice"}
+    assert view.pods == {}
+
+
+# --- a service ---
+
+
+def told_by(conditions):
+    made = native_slice(True)
+    made["endpoints"][0]["conditions"] = conditions
+    return made
+
+
+def ours():
+    made = native_slice(True)
+    made["metadata"]["name"] = "ours"
+    made["metadata"]["labels"]["endpointslice.kubernetes.io/managed-by"] = "activator.kotatsu.dev"
+    return made
+
+
+@pytest.mark.parametrize(
+    ("slice_", "ready"),
+    [
+        (told_by(None), 1),  # as the API has it: an unknown state is to be read as ready
+        (told_by({}), 1),
+        (native_slice(), 0),
+        (native_slice(True, False, True), 2),
+        (native_slice(True, terminating=True), 0),
+        (native_slice(True, of="other"), 0),
+    ],
+)
+def test_native_endpoints_are_those_that_are_ready_and_stay(view, slice_, ready):
+    tell(view, "EndpointSlice", slice_, ours())
+    assert view.native_ready("voice", "IPv4") == ready
+
+
+def endpoint_of(uid):
+    made = native_slice(True)
+    made["endpoints"][0]["targetRef"] = {"kind": "Pod", "name": "voice-1", "uid": uid}
+    return made
+
+
+@pytest.mark.parametrize(
+    ("uid", "pods", "ready"),
+    [
+        ("uid-voice-1", [pod()], 1),
+        ("uid-voice-1", [pod(terminating=True)], 0),
+        ("uid-voice-1", [], 0),
+        ("of one before it", [pod()], 0),
+    ],
+    ids=["it stays", "it goes", "it has gone", "another has its name"],
+)
+def test_a_slice_is_not_believed_about_a_pod_that_goes(view, uid, pods, ready):
+    """After an outage of the API server its controller may be a minute behind the kubelet."""
+    tell(view, "Pod", *pods)
+    tell(view, "EndpointSlice", endpoint_of(uid))
+    assert view.native_ready("voice", "IPv4") == ready
+
+
+@pytest.mark.parametrize("selector", [None, {}])
+def test_a_service_that_selects_nothing_has_no_backends(view, selector):
+    made = service()
+    made["spec"]["selector"] = selector
+    tell(view, "Service", made)
+    tell(view, "Pod", pod(ready=True))
+    assert view.backends(pool_view(warm_pool())) == []
+    assert view.backends(pool_view(warm_pool("unknown"))) == []
+
+
+def test_ports_are_the_tcp_ports_with_their_targets(view):
+    ports = [
+        {"name": "http", "port": 80, "targetPort": "web"},
+        {"name": "grpc", "port": 90, "targetPort": 9000, "protocol": "TCP"},
+        {"name": "same", "port": 70},
+        {"name": "dns", "port": 53, "protocol": "UDP"},
+    ]
+    tell(view, "Service", service("voice", *ports))
+    assert view.ports("voice") == [
+        Port("http", 80, "web"),
+        Port("grpc", 90, 9000),
+        Port("same", 70, 70),
+    ]
+    assert view.ports("unknown") == []
+    tell(view, "Service", service("voice", {"port": 80, "targetPort": 8080}))
+    assert view.ports("voice") == [Port("", 80, 8080)]
