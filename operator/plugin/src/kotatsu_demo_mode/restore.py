@@ -13,11 +13,16 @@ from urllib.parse import quote
 from kotatsu_operator.core import protocol
 from kotatsu_operator.core.formats import table, text
 from kotatsu_operator.core.objects import pod_labels, workload_selector
-from kotatsu_operator.core.pool.resize import PodSize, pod_size, resize_patch, to_restore
 from kotatsu_operator.core.pool.spec import BUILT_IN, KNATIVE, ScaledKind
 from kotatsu_operator.core.report.record import minimum_back, replicas_back
 from kotatsu_operator.core.report.status import read_original
 from kotatsu_operator.features.knative.min_scale import MIN_SCALE, Revision, read_kept
+from kotatsu_operator.features.parking.requests import (
+    PodSize,
+    pod_size,
+    resize_patch,
+    to_restore,
+)
 
 from .api import MERGE, STRATEGIC, Api, dry_run_query, find
 from .checks.found import name_of, spec_of
