@@ -15,8 +15,7 @@ from e2e.late_world import World, late_world
 from kotatsu_operator.controller.reconciler import WAKE_GOES_FIRST
 from kotatsu_operator.core.formats import parse_duration
 from kotatsu_operator.core.plan.lead import auto_lead
-from kotatsu_operator.core.pool.memory import WarmUp
-from kotatsu_operator.core.pool.warm_ups import read_warm_ups
+from kotatsu_operator.core.pool.memory import WarmUp, read_warm_ups
 from kotatsu_operator.core.protocol import (
     MANAGED_BY,
     MANAGED_BY_LABEL,

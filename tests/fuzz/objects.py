@@ -11,7 +11,7 @@ from fuzz.kit import SOON, WORDS, Target
 from hypothesis import strategies as st
 
 from kotatsu_operator.core.objects import selects
-from kotatsu_operator.core.pool.resize import to_restore
+from kotatsu_operator.features.parking.requests import pod_size, to_restore
 from kotatsu_operator.kube.views import pod_view, starting_pods, workload_view
 
 _META = {"name": "voice", "namespace": "demo", "uid": "u", "resourceVersion": "1", "generation": 2}
@@ -92,7 +92,8 @@ def pod(given: list[Any]) -> None:
     spec, status = given
     view = pod_view({"metadata": _META, "spec": spec, "status": status})
     assert not (view.ready and not view.running)
-    to_restore(view.size, view.size)
+    size = pod_size(view.spec)
+    to_restore(size, size)
     starting_pods([view])
     view.port("http")
 
@@ -147,7 +148,7 @@ def target(given: Any) -> None:
     assert view.replicas >= 0
     assert view.updated is None or view.updated >= 0
     selects(view.selector, {"app": "voice"})
-    _ = view.requests, view.size
+    _ = view.requests, pod_size(view.pod)
     assert time.process_time() - began < SOON
 
 

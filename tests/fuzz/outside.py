@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 from kotatsu_demo_mode.calendars import as_cron
 from kotatsu_operator.core.calendar.occasions import MOST_BYTES, CalendarError
 from kotatsu_operator.core.calendar.schedule import occurrences
-from kotatsu_operator.core.pool.calendars import AHEAD, Reading, follow, with_calendars
+from kotatsu_operator.core.pool.calendars import with_calendars
 from kotatsu_operator.core.pool.memory import Memory
 from kotatsu_operator.core.pool.parse import parse
 from kotatsu_operator.features.calendars.fetch import Fetched, FetchError, fetch
 from kotatsu_operator.features.calendars.ics import Calendar, read
 from kotatsu_operator.features.calendars.limit import limited
 from kotatsu_operator.features.calendars.repeats import Expanded, expand
+from kotatsu_operator.features.calendars.windows import AHEAD, Reading, follow
 from kotatsu_operator.features.notices.notices import Notice
 from kotatsu_operator.features.notices.receivers import (
     LONGEST_PAUSE,

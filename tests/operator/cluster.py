@@ -5,7 +5,7 @@ import contextlib
 import inspect
 import json
 import marshal
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any
 
 import httpx2
@@ -469,12 +469,12 @@ class FakeKube:
         selector = {"selector": {"kotatsu.dev/route": value}}
         self.edit("Service", service, metadata=ours, spec=selector)
 
-    async def resize(
-        self, key: tuple[str, str], uid: str, requests: Any, sidecars: Collection[str]
-    ) -> Object:
+    async def resize(self, key: tuple[str, str], patch: Any) -> Object:
+        asked = [c for kind in patch["spec"].values() for c in kind]
+        requests = {c["name"]: c["resources"]["requests"] for c in asked}
         await self._enter("resize", key[1], _written(requests))
         found = _copied(self._find("Pod", key[1]))
-        if found["metadata"]["uid"] != uid:
+        if found["metadata"]["uid"] != patch["metadata"]["uid"]:
             raise ConflictError(f"pod {key[1]} is another one")
         spec = found["spec"]
         for container in (*spec["containers"], *spec.get("initContainers", ())):

@@ -10,8 +10,7 @@ from kotatsu_operator.activator.slices import make_slice
 from kotatsu_operator.controller.accounts import Accounts
 from kotatsu_operator.controller.cache import Cache
 from kotatsu_operator.controller.demand import Observer, Passing, PodAnswer
-from kotatsu_operator.controller.pacer import Pacer
-from kotatsu_operator.controller.reconciler import Reconciler
+from kotatsu_operator.controller.reconciler import Pacer, Reconciler
 from kotatsu_operator.controller.report import PoolMetrics, Reporter
 from kotatsu_operator.controller.scale_down import no_hook
 from kotatsu_operator.controller.target import Tools
@@ -114,7 +113,6 @@ class Day:
     pods: list[DayPod] = field(default_factory=list)
     container: dict = field(default_factory=dict)
     activator: bool = True
-    parking: bool = False
     pod_conditions: dict = field(default_factory=dict)
     """A further condition of some pods, by name."""
     hook: object = no_hook
@@ -163,7 +161,6 @@ class Day:
             features=[PoolMetrics(self.registry), *self.features()],
             pacer=self.pacer,
             accounts=Accounts(self.monotonic),
-            parking=self.parking,
             platform=Platform(timedelta(seconds=self.settle_seconds), prices=self.prices),
         )
 

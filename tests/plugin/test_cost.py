@@ -68,7 +68,7 @@ def test_the_figures_for_programs():
 
 def test_without_prices_it_says_what_to_set():
     lines = text(figures(pool(priced=False, windows=[PITCH]), NOW))
-    assert lines[-1] == "  (no prices are known: set the chart value prices)"
+    assert lines[-1].startswith("  (no price is known: set the chart value prices, or wait ")
     assert lines[1].endswith(" -")
 
 

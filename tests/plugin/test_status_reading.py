@@ -202,7 +202,7 @@ COMMANDS = [
     ["plan"],
     ["plan", "-o", "json", "--days", "2"],
     ["cost"],
-    ["cost", "--lambda-price", "0.0000041667", "-o", "json"],
+    ["cost", "--lambda-price", "0.0000041667", "--lambda-memory", "3008", "-o", "json"],
     ["on", "voice", "--dry-run=client"],
     ["on", "voice", "--until", "18:30", "--wait", "--timeout", "30s"],
     ["off", "voice", "--dry-run=client"],

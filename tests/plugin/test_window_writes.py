@@ -44,21 +44,6 @@ def test_add_owns_its_window_and_remove_removes_only_that(api: Api, sh: Shell):
     assert owned(api, "demo-mode") == {}
 
 
-def test_add_again_writes_nothing(api: Api, sh: Shell):
-    sh.ok(f"{ADD} --replicas 3")
-    version = api.get("warmpool", "voice")["metadata"]["resourceVersion"]
-    assert "window pitch unchanged" in sh.ok(f"{ADD} --replicas 3")
-    assert api.get("warmpool", "voice")["metadata"]["resourceVersion"] == version
-
-
-def test_a_single_window_becomes_a_repeating_one(api: Api, sh: Shell):
-    sh.ok(ADD)
-    schedule = "--schedule '0 9 * * 1' --for 1h --replicas 1"
-    assert "window pitch replaced" in sh.ok(f"kubectl demo-mode window add pitch voice {schedule}")
-    made = {"name": "pitch", "replicas": 1, "schedule": "0 9 * * 1", "duration": "1h"}
-    assert windows(api)[-1] == made
-
-
 def test_the_switch_and_windows_do_not_touch_each_other(api: Api, sh: Shell):
     sh.ok("kubectl demo-mode on voice")
     sh.ok(f"{ADD} --replicas 3")

@@ -20,6 +20,7 @@ from kotatsu_operator.features.console.board import Board
 from kotatsu_operator.features.history import Histories
 from kotatsu_operator.features.knative.feature import Knative
 from kotatsu_operator.features.notices.feature import Notices, Notifier
+from kotatsu_operator.features.parking.feature import ParkedPods
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.runtime.health import ApiMetrics, Checks, start_admin
 from kotatsu_operator.runtime.settings import OperatorSettings, start
@@ -47,6 +48,7 @@ def features_of(
         CapacityAhead(capacity),
         Notices(notifier, timedelta(seconds=settings.override_warning)),
         board,
+        ParkedPods(is_enabled=settings.parked),
     ]
 
 
@@ -56,7 +58,6 @@ def options_of(settings: OperatorSettings, features: Sequence[Feature] = ()) -> 
         name=settings.pod_name,
         lease_namespace=settings.pod_namespace,
         starts_per_second=settings.starts_per_second,
-        parking=settings.parked,
         first_start=timedelta(seconds=settings.first_start),
         platform=Platform(
             timedelta(seconds=settings.route_settle), settings.parked_cpu, settings.prices

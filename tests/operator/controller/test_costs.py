@@ -53,21 +53,6 @@ async def test_a_sleeping_pool_is_foreseen_by_its_targets_template():
     assert day.metric("kotatsu_cost_forecast", currency="JPY") == pytest.approx(60, abs=2)
 
 
-async def test_windows_for_parked_pods_are_foreseen_at_their_price():
-    window = once("w", "10:00", "11:00", 2) | {"mode": "Parked"}
-    day = Day.begin(t("08:00"), windows=[window], parkedFor="0s", prices=PRICES)
-    day.parking = True
-    day.restart()
-    container = {"resources": {"requests": {"cpu": "500m"}}}
-    template = {"spec": {"containers": [container]}}
-    day.kube.edit("Deployment", "voice", spec={"template": template})
-    await day.settle()
-    inner = day.status["internal"]["cost"]
-    assert (inner["podPerHour"], inner["parkedPodPerHour"]) == ("30.000000", "0.300000")
-    expected = Decimal(day.status["cost"]["forecast"])
-    assert Decimal("0.6") <= expected <= 2, "and the lead at the full price"
-
-
 async def test_the_last_seconds_of_pods_that_go_are_charged():
     day = Day.begin(t("10:00"), windows=[once("w", "10:00", "10:05", 1)], prices=PRICES)
     day.container = {"resources": {"requests": {"cpu": "1"}}}

@@ -7,9 +7,9 @@ import logging
 import pytest
 
 from kotatsu_operator.controller import restore as restore_module
-from kotatsu_operator.controller.deployment import SCALED
+from kotatsu_operator.controller.deployment import RESTORES
 from kotatsu_operator.controller.restore import Records, restore
-from kotatsu_operator.controller.target import restores
+from kotatsu_operator.controller.target import owed_to
 from kotatsu_operator.core.pool.spec import OnDelete
 from kotatsu_operator.core.protocol import RECORD
 from kotatsu_operator.core.report.record import Entry
@@ -122,9 +122,8 @@ async def test_what_is_owed_is_all_given_back_even_if_one_part_cannot_be():
 
 def test_keeping_leaves_pods_as_they_are_but_no_floor_that_nobody_lifts():
     owed = {"restoreReplicas": 3, "hpa": {}, "knative": {}}
-    assert list(restores(Entry("voice", "Deployment", "voice", OnDelete.KEEP, owed), SCALED)) == [
-        "hpa"
-    ]
+    entry = Entry("voice", "Deployment", "voice", OnDelete.KEEP, owed)
+    assert list(owed_to(entry, RESTORES)) == ["hpa"]
 
 
 async def test_a_minimum_that_somebody_else_has_set_since_is_left():

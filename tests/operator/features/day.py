@@ -10,6 +10,7 @@ from kotatsu_operator.features.capacity import CapacityAhead, CapacityOptions
 from kotatsu_operator.features.history import Histories
 from kotatsu_operator.features.knative.feature import Knative
 from kotatsu_operator.features.notices.feature import Notices, Notifier
+from kotatsu_operator.features.parking.feature import ParkedPods
 from tests.operator.day import Day
 
 
@@ -18,6 +19,7 @@ class FeaturedDay(Day):
     """A day like those of the core, and what the features add to it."""
 
     capacity: CapacityOptions = field(default_factory=CapacityOptions)
+    parking: bool = False
     notifier: object = None
     """Sends notices; without it, none are sent."""
 
@@ -30,4 +32,5 @@ class FeaturedDay(Day):
             Histories(self.monotonic),
             CapacityAhead(self.capacity),
             Notices(self.notifier or nobody),
+            ParkedPods(is_enabled=self.parking),
         ]

@@ -8,7 +8,7 @@ from decimal import Decimal
 from kotatsu_operator.core.budget.ledger import Ledger, Spent
 from kotatsu_operator.core.calendar.schedule import Window
 from kotatsu_operator.core.plan.lead import KEEP
-from kotatsu_operator.core.pool.decision import Decision, Observation, Transition
+from kotatsu_operator.core.pool.decision import Decision, Observation, Parking, Transition
 from kotatsu_operator.core.pool.memory import (
     Announced,
     Contest,
@@ -98,7 +98,7 @@ def full() -> dict:
         calendars=(followed("team"), replace(followed("holidays"), windows=())),
         woken_soon=1,
     )
-    seen = Observation(3, 3, 3, acknowledged=12345)
+    seen = Observation(3, 3, 3, acknowledged=12345, parking=Parking())
     decision = Decision(
         memory, 3, AT, floor=3, window="window-12", next=Transition(AT, "window-13", "prewarm")
     )

@@ -9,8 +9,10 @@ from prometheus_client import CollectorRegistry
 
 from kotatsu_operator.controller.election import TIMES
 from kotatsu_operator.controller.elector import Elector
+from kotatsu_operator.controller.feature import restores_of
 from kotatsu_operator.core.pool.spec import BUILT_IN, ScaledKind
 from kotatsu_operator.core.protocol import LEASE_NAME, UNINSTALL
+from kotatsu_operator.features.parking.feature import ParkedPods
 from kotatsu_operator.jobs.uninstall import Uninstall, UninstallError
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError
 from tests.operator.cluster import (
@@ -129,7 +131,7 @@ def parked(**spec):
 @pytest.mark.parametrize("on_delete", ["Restore", "Keep"])
 async def test_parked_pods_get_their_requests_back(on_delete):
     cluster = Cluster(*parked(onDelete=on_delete))
-    await cluster.uninstall()
+    await cluster.uninstall(restores=restores_of([ParkedPods()]))
     (container,) = cluster.kube.stored("Pod", "voice-1")["spec"]["containers"]
     assert container["resources"]["requests"] == {"cpu": "1"}
     assert "demo/voice: pods of Deployment voice have their full requests again: 1" in cluster.said
@@ -146,7 +148,7 @@ async def test_parked_pods_that_may_not_be_restored_do_not_hold_an_uninstall_up(
         cluster._time_passes()
 
     cluster.kube.on(call, refuse)
-    await cluster.uninstall()
+    await cluster.uninstall(restores=restores_of([ParkedPods()]))
     assert any("keep their smaller requests" in line for line in cluster.said)
 
 

@@ -110,8 +110,7 @@ CONFIG_MAPS = "/api/v1/namespaces/demo/configmaps"
 AT_7 = {"metadata": {"resourceVersion": "7"}}
 SLICE = {"metadata": {"name": "s", "namespace": "demo", "resourceVersion": "7"}, "endpoints": []}
 NEW = {"metadata": {"generateName": "kotatsu-"}}
-FIVE = {"resources": {"requests": {"cpu": "5m"}}}
-SMALL = {"app": {"cpu": "5m"}, "proxy": {"cpu": "5m"}}
+SMALL = {"metadata": {"uid": "uid-1"}, "spec": {"containers": [{"name": "app"}]}}
 
 
 @each(
@@ -121,11 +120,8 @@ SMALL = {"app": {"cpu": "5m"}, "proxy": {"cpu": "5m"}}
          AT_7 | {"spec": {"replicas": 1}}, MERGE),
         (lambda k: k.put_minimum("demo", "voice", 3, "7"), "PATCH", f"{HPAS}/voice",
          AT_7 | {"spec": {"minReplicas": 3}}, MERGE),
-        (lambda k: k.resize(("demo", "voice-1"), "uid-1", SMALL, {"proxy"}), "PATCH",
-         "/api/v1/namespaces/demo/pods/voice-1/resize",
-         {"metadata": {"uid": "uid-1"}, "spec": {"containers": [{"name": "app"} | FIVE],
-                                                 "initContainers": [{"name": "proxy"} | FIVE]}},
-         STRATEGIC),
+        (lambda k: k.resize(("demo", "voice-1"), SMALL), "PATCH",
+         "/api/v1/namespaces/demo/pods/voice-1/resize", SMALL, STRATEGIC),
         (lambda k: k.patch_status("demo", "voice", {"phase": "Warm", "override": None}, "7"),
          "PATCH", f"{POOL}/status", AT_7 | {"status": {"phase": "Warm", "override": None}}, MERGE),
         (lambda k: k.patch_status("demo", "voice", {"demand": {"by": "a"}}), "PATCH",
@@ -166,7 +162,7 @@ async def test_another_pod_of_that_name_is_a_conflict_and_not_a_rejection(kube, 
     for details, error in (({"causes": [cause]}, ConflictError), ({}, ApiError)):
         server.answers = [(code, status | {"details": details})]
         with pytest.raises(error):
-            await kube.resize(("demo", "voice-1"), "uid-1", {"app": {"cpu": "5m"}}, ())
+            await kube.resize(("demo", "voice-1"), SMALL)
 
 
 def calls(kube, name="voice"):
@@ -179,7 +175,7 @@ def calls(kube, name="voice"):
         "raise_scale": lambda: kube.raise_scale("demo", name, "7"),
         "put_minimum": lambda: kube.put_minimum("demo", name, 1, "7"),
         "put_route": lambda: kube.put_route("demo", name, None),
-        "resize": lambda: kube.resize(("demo", name), "uid", {"app": {"cpu": "5m"}}, ()),
+        "resize": lambda: kube.resize(("demo", name), SMALL),
         "patch_status": lambda: kube.patch_status("demo", name, {}),
         "annotate": lambda: kube.annotate(ConfigMap, "demo", name, {}, "7"),
         "create": lambda: kube.create(EndpointSlice, "demo", {"metadata": meta}),

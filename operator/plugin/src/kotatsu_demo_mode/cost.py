@@ -131,7 +131,8 @@ def text(f: Figures) -> list[str]:
         ]
     lines = [pool.name, *paired(rows)]
     if f.month_left_on is None:
-        lines.append("  (no prices are known: set the chart value prices)")
+        why = "set the chart value prices, or wait until an operator has seen the pool"
+        lines.append(f"  (no price is known: {why})")
     return lines
 
 

@@ -147,14 +147,13 @@ def _print(terminal: Terminal, one: Report) -> None:
 
 def _summary(one: Report) -> list[tuple[str, str]]:
     """The totals and the alternatives, as names and values."""
-    past, parked, currency = one.past, one.past.parked, one.pool.currency
-    counts = past.counts
-    hours = _hours(counts.pod_seconds)
-    if parked.pod_seconds:
-        hours += f", {_hours(parked.pod_seconds)} of them parked"
+    past, counts, currency = one.past, one.past.counts, one.pool.currency
+    hours, (parked, parked_costs) = _hours(counts.pod_seconds), past.parked
+    if parked:
+        hours += f", {_hours(parked)} of them parked"
     rows = [
         *((f"cost in {code}", _exact(cost)) for code, cost in past.costs.items()),
-        *((f"of it parked, {code}", _exact(cost)) for code, cost in parked.costs.items()),
+        *((f"of it parked, {code}", _exact(cost)) for code, cost in parked_costs.items()),
         ("pod-hours", hours),
         ("wakes by a request", str(counts.wakes)),
         ("windows opened", f"{counts.opened} with all pods Ready, {counts.cold} cold"),
@@ -198,7 +197,7 @@ def _exact(cost: Decimal | None) -> str:
 
 def record(one: Report) -> dict[str, Any]:
     """The report for JSON. Costs of the ledger are strings, so that no digit is lost."""
-    past = one.past
+    past, (parked, parked_costs) = one.past, one.past.parked
     return {
         "namespace": one.pool.namespace,
         "pool": one.pool.name,
@@ -207,8 +206,8 @@ def record(one: Report) -> dict[str, Any]:
         "costs": {code: _exact(cost) for code, cost in past.costs.items()},
         **_counts(past.counts),
         "parked": {
-            "podSeconds": number(past.parked.pod_seconds),
-            "costs": {code: _exact(cost) for code, cost in past.parked.costs.items()},
+            "podSeconds": number(parked),
+            "costs": {code: _exact(cost) for code, cost in parked_costs.items()},
         },
         "episodes": [
             {

@@ -13,18 +13,23 @@ from urllib.parse import quote
 from kotatsu_operator.core import protocol
 from kotatsu_operator.core.formats import table, text
 from kotatsu_operator.core.objects import pod_labels, workload_selector
-from kotatsu_operator.core.pool.resize import PodSize, pod_size, resize_patch, to_restore
 from kotatsu_operator.core.pool.spec import BUILT_IN, KNATIVE, ScaledKind
 from kotatsu_operator.core.report.record import minimum_back, replicas_back
 from kotatsu_operator.core.report.status import read_original
 from kotatsu_operator.features.knative.min_scale import MIN_SCALE, Revision, read_kept
+from kotatsu_operator.features.parking.requests import (
+    PodSize,
+    pod_size,
+    resize_patch,
+    to_restore,
+)
 
 from .api import MERGE, STRATEGIC, Api, dry_run_query, find
 from .checks.found import name_of, spec_of
 from .checks.reader import label_query, path_of
 from .errors import ConflictError, DemoModeError, NotServedError
 from .operators import Standing, Watch, watch
-from .owed import Everything, Owed, choose, read_all
+from .owed import Owed, choose, read_all
 from .pools import Object, pod_spec_of
 from .shell import Shell
 
@@ -60,14 +65,18 @@ class Restorer:
 
     def target(self, owed: Owed) -> Iterator[Step]:
         """Restore a target and its Service; an error of one object does not stop the others."""
-        acts: list[Callable[[Owed], Iterator[Said]]] = [self._minimum, self._requests]
-        acts += [self._scale, self._min_scale, self._service]
+        at = owed.namespace, owed.entry.pool
         if owed.waits_for:
             said = f"its deletion waits for {', '.join(owed.waits_for)}, which is not Kotatsu's"
-            yield Step(owed.namespace, owed.entry.pool, UNCHANGED, said)
+            yield Step(*at, UNCHANGED, said)
+        acts = self._minimum, self._requests, self._scale, self._min_scale, self._service
         for act in acts:
-            for result, message in self._tried(partial(act, owed)):
-                yield Step(owed.namespace, owed.entry.pool, result, message)
+            yield from self._steps(*at, partial(act, owed))
+
+    def _steps(
+        self, namespace: str, pool: str, act: Callable[[], Iterator[Said]]
+    ) -> Iterator[Step]:
+        return (Step(namespace, pool, *said) for said in self._tried(act))
 
     def _tried(self, act: Callable[[], Iterator[Said]]) -> list[Said]:
         said: list[Said] = []
@@ -191,8 +200,7 @@ class Restorer:
 
     def slices(self, namespace: str, pools: set[str] | None) -> Iterator[Step]:
         """Delete the slices of activators that are gone: of some pools, or all (None)."""
-        for result, message in self._tried(partial(self._lost_slices, namespace, pools)):
-            yield Step(namespace, "", result, message)
+        return self._steps(namespace, "", partial(self._lost_slices, namespace, pools))
 
     def _lost_slices(self, namespace: str, pools: set[str] | None) -> Iterator[Said]:
         place = path_of("discovery.k8s.io/v1", "endpointslices", namespace)
@@ -230,8 +238,7 @@ class Restorer:
             elif done := restored & data.keys():
                 self._patch(place, record, {"data": dict.fromkeys(done)})
 
-        for result, message in self._tried(act):
-            yield Step(namespace, "", result, message)
+        return self._steps(namespace, "", act)
 
     # --- reading and writing ---
 
@@ -298,15 +305,21 @@ def run(options: Namespace, shell: Shell) -> int:
             mine = [owed for owed in chosen if owed.namespace == namespace]
             try:
                 one = watch(api, namespace, shell, holders)
-                why = "" if options.force else why_not(api, namespace, one)
-                if why:
+                if not options.force and (why := why_not(api, namespace, one)):
                     raise DemoModeError(why)
-                is_absent = one.standing is Standing.ABSENT
-                steps += _restore(restorer, namespace, mine, found, is_all, is_absent)
+                names = None if is_all else {owed.entry.pool for owed in mine}
+                done = [(owed, list(restorer.target(owed))) for owed in mine]
+                steps += [step for _, took in done for step in took]
+                steps += restorer.slices(namespace, names)
+                if record := found.records.get(namespace):
+                    whole = {owed.uid for owed, took in done if not _failed(took)}
+                    is_over = is_all and one.standing is Standing.ABSENT
+                    is_over = is_over and not any(_failed(took) for _, took in done)
+                    steps += restorer.record(record, whole - {""}, delete=is_over)
             except DemoModeError as error:
                 steps.append(Step(namespace, "", FAILED, str(error)))
     _show(steps, options, shell)
-    return int(any(step.result == FAILED for step in steps))
+    return int(_failed(steps))
 
 
 def why_not(api: Api, namespace: str, found: Watch) -> str:
@@ -326,26 +339,8 @@ def why_not(api: Api, namespace: str, found: Watch) -> str:
     return f"{found.message}, and may undo it: {remedy}"
 
 
-def _restore(
-    restorer: Restorer,
-    namespace: str,
-    chosen: Sequence[Owed],
-    found: Everything,
-    is_all: bool,
-    is_absent: bool,
-) -> Iterator[Step]:
-    failed, restored = False, set[str]()
-    for owed in chosen:
-        steps = list(restorer.target(owed))
-        yield from steps
-        if any(step.result == FAILED for step in steps):
-            failed = True
-        elif owed.uid:
-            restored.add(owed.uid)
-    yield from restorer.slices(namespace, None if is_all else {o.entry.pool for o in chosen})
-    record = found.records.get(namespace)
-    if record is not None:
-        yield from restorer.record(record, restored, delete=is_all and is_absent and not failed)
+def _failed(steps: Sequence[Step]) -> bool:
+    return any(step.result == FAILED for step in steps)
 
 
 def _show(steps: Sequence[Step], options: Namespace, shell: Shell) -> None:

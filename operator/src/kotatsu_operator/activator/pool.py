@@ -22,7 +22,7 @@ from kotatsu_operator.core.formats import (
     text,
 )
 from kotatsu_operator.core.objects import target_of
-from kotatsu_operator.core.pool.memory import Phase, Route
+from kotatsu_operator.core.pool.memory import Phase, Route, read_warm_ups
 from kotatsu_operator.core.pool.spec import (
     KNATIVE,
     PLATFORM,
@@ -32,7 +32,6 @@ from kotatsu_operator.core.pool.spec import (
     RouteMode,
 )
 from kotatsu_operator.core.pool.v1alpha1 import status_from
-from kotatsu_operator.core.pool.warm_ups import read_warm_ups
 from kotatsu_operator.kube.objects import Object, ref
 
 _LONGEST_RETRY = 3600

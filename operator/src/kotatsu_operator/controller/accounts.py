@@ -3,14 +3,15 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any, Generic, TypeVar
 
 from kotatsu_operator.core.budget.forecast import forecast, pod_price
 from kotatsu_operator.core.budget.ledger import BilledPod, Ledger, accrue
 from kotatsu_operator.core.budget.limit import Allowed, allowed, news, sentence, standing
-from kotatsu_operator.core.budget.prices import PodRequests, hourly
+from kotatsu_operator.core.budget.prices import hourly
 from kotatsu_operator.core.formats import conditions_of, instant, table
-from kotatsu_operator.core.pool.decision import Note
+from kotatsu_operator.core.pool.decision import Note, Parking
 from kotatsu_operator.core.pool.memory import Memory
 from kotatsu_operator.core.pool.spec import PoolSpec
 from kotatsu_operator.core.report.conditions import budget_condition
@@ -74,19 +75,20 @@ class Account:
     notes: tuple[Note, ...]
 
     def foresee(
-        self, spec: PoolSpec, memory: Memory, requests: PodRequests, reduced: int, now: datetime
+        self,
+        spec: PoolSpec,
+        memory: Memory,
+        requests: Mapping[str, Decimal],
+        parking: Parking,
+        now: datetime,
     ) -> Ledger:
-        """The ledger with the forecast of its period, after the decision.
-
-        `reduced` is how many of the counted pods have the requests of parked ones.
-        """
+        """The ledger with the forecast of its period, after the decision."""
         ledger, prices = self.ledger, spec.platform.prices
         if not ledger.currency:
             return ledger
-        one, parked = hourly(requests.full, prices), None
-        if requests.parked is not None:
-            parked = hourly(requests.parked, prices)
-        price = pod_price(ledger, one, parked, reduced)
+        one = hourly(requests, prices)
+        parked = None if parking.requests is None else hourly(parking.requests, prices)
+        price = pod_price(ledger, one, parked, parking.reduced)
         expected = forecast(spec, memory, ledger, price, now)
         return replace(ledger, forecast=expected, pod_hour=one, parked_hour=parked)
 

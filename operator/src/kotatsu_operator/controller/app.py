@@ -16,10 +16,9 @@ from kotatsu_operator.controller.cache import Cache
 from kotatsu_operator.controller.demand import Observer, Scraper
 from kotatsu_operator.controller.election import TIMES, Times
 from kotatsu_operator.controller.elector import Elector
-from kotatsu_operator.controller.feature import Feature, kinds_of
+from kotatsu_operator.controller.feature import Feature, kinds_of, restores_of
 from kotatsu_operator.controller.kopf_adapter import PoolWatch
-from kotatsu_operator.controller.pacer import Pacer
-from kotatsu_operator.controller.reconciler import Reconciler
+from kotatsu_operator.controller.reconciler import Pacer, Reconciler
 from kotatsu_operator.controller.report import PoolMetrics, Reporter, namespace_metric
 from kotatsu_operator.controller.restore import Records
 from kotatsu_operator.controller.scale_down import Hook, no_hook
@@ -61,8 +60,6 @@ class Options:
     first_start: timedelta = FIRST_START
     """The time to Ready that is assumed for a pool that has never started."""
     platform: Platform = PLATFORM
-    parking: bool = False
-    """Whether pods may be parked: the chart's permission to resize them."""
     times: Times = TIMES
     features: Sequence[Feature] = ()
     """The optional features, in the order of their hooks."""
@@ -104,7 +101,7 @@ class Operator:
         )
         # All actions use this client: after the Lease has expired, nothing is written.
         self._kube = acting = kube.guarded(lambda: elector.leads)
-        self.records = Records(acting, kinds)
+        self.records = Records(acting, restores_of(features))
 
         # --- what is watched ---
         self.work_queue = queue = WorkQueue(clock, took=metrics.decision_seconds.observe)
@@ -142,7 +139,6 @@ class Operator:
             accounts=Accounts(time.monotonic),
             first_start=options.first_start,
             platform=options.platform,
-            parking=options.parking,
             shows=self._shows,
         )
 

@@ -5,29 +5,27 @@ import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 from functools import partial
 from types import MappingProxyType
 from typing import Any
 
 from kotatsu_operator.controller import target
-from kotatsu_operator.controller.act.parking import restore_requests
 from kotatsu_operator.controller.cache import Cache
 from kotatsu_operator.controller.scale_down import ScaleDown
 from kotatsu_operator.controller.target import Kinds, Target, Tools
 from kotatsu_operator.core.budget.limit import Ends
-from kotatsu_operator.core.budget.prices import PodRequests, pod_requests
 from kotatsu_operator.core.decide import refusal
 from kotatsu_operator.core.formats import instant, internal, table
+from kotatsu_operator.core.objects import read_autoscaler
 from kotatsu_operator.core.plan.activity import counted
 from kotatsu_operator.core.pool.decision import (
     Decision,
     Demand,
     Note,
     Observation,
-    read_autoscaler,
 )
 from kotatsu_operator.core.pool.memory import Memory, Original, Route
-from kotatsu_operator.core.pool.resize import PodSize, parked_spec
 from kotatsu_operator.core.pool.spec import KNATIVE, OnDelete, RouteMode
 from kotatsu_operator.core.protocol import ROUTE_LABEL, ROUTE_TAKEN
 from kotatsu_operator.core.report import record
@@ -85,16 +83,11 @@ async def _give_selector_back(kube: Kube, namespace: str, entry: Entry) -> str:
     return f"Service {name} selects its pods again"
 
 
-RESTORES = {
+RESTORES: target.Restores = {
     # minReplicas first: the autoscaler then lowers the replicas itself as far as it may.
     "hpa": target.Restore(
         _restore_minimum,
         "set minReplicas of its autoscaler to {minReplicas}",
-        ends_with_pods=False,
-    ),
-    "reduced": target.Restore(
-        restore_requests,
-        "start its pods again (kubectl rollout restart), which request less than their template",
         ends_with_pods=False,
     ),
     "takenService": target.Restore(
@@ -136,17 +129,12 @@ class ScaledTarget(Target):
         return self.cache.selector_of(self.place) or target.NO_POD
 
     @property
-    def requests(self) -> PodRequests:
-        if self.workload is None:
-            return PodRequests()
-        full, parked = self.workload.requests, self.spec.parked
-        if parked is None:
-            return PodRequests(full)
-        return PodRequests(full, pod_requests(parked_spec(self.workload.pod, parked.cpu)))
+    def requests(self) -> Mapping[str, Decimal]:
+        return {} if self.workload is None else self.workload.requests
 
     @property
-    def template(self) -> PodSize | None:
-        return None if self.workload is None else self.workload.size
+    def template(self) -> Mapping[str, Any]:
+        return {} if self.workload is None else self.workload.pod
 
     @property
     def replicas(self) -> int:
@@ -336,7 +324,7 @@ class ScaledTarget(Target):
         return target.Finished(now + target.RETRY, attempt.memory, notes)
 
 
-SCALED: Kinds = MappingProxyType({"": target.Kind(ScaledTarget, RESTORES)})
+SCALED: Kinds = MappingProxyType({"": target.Kind(ScaledTarget)})
 """All kinds with a scale."""
 
 # --- the autoscaler ---

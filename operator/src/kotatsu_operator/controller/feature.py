@@ -12,9 +12,10 @@ from typing import Any
 
 from kotatsu_operator.controller.accounts import NO_ACCOUNT, Account
 from kotatsu_operator.controller.cache import Cache
-from kotatsu_operator.controller.deployment import SCALED
-from kotatsu_operator.controller.target import Kinds, Refused, Target, Tools
+from kotatsu_operator.controller.deployment import RESTORES, SCALED
+from kotatsu_operator.controller.target import Kinds, Refused, Restores, Target, Tools
 from kotatsu_operator.core.budget.ledger import Ledger
+from kotatsu_operator.core.budget.limit import Ends
 from kotatsu_operator.core.pool.decision import Decision, Note, Observation
 from kotatsu_operator.core.pool.memory import Memory
 from kotatsu_operator.core.pool.spec import PoolSpec
@@ -52,6 +53,14 @@ class Turn:
         return self.target.spec
 
     @property
+    def is_decided(self) -> bool:
+        """Whether a decision is made for it; else only its books are kept."""
+        refused = self.refused
+        return refused is None or (
+            refused.ends is not Ends.NOTHING and self.memory.since is not None
+        )
+
+    @property
     def status(self) -> Status:
         return self.pool.get("status") or {}
 
@@ -87,12 +96,15 @@ class After:
 class Feature:
     """An optional part beside the core. A feature overrides the hooks that it needs.
 
-    `prepare` and `status` make no I/O. An error of a hook fails the reconcile, so `after` catches
-    those of the API server that must not stop a decision.
+    `prepare`, `observation` and `status` make no I/O. An error of a hook fails the reconcile, so
+    `before` and `after` catch those of the API server that must not stop a decision.
     """
 
     kinds: Kinds = MappingProxyType({})
     """Further kinds of targets."""
+
+    restores: Restores = MappingProxyType({})
+    """What is restored to the target of a deleted pool, beside what the core restores."""
 
     async def watch(
         self, _: Kube, _in: Sequence[str], _cache: Cache, _touch: Callable[[Key], None]
@@ -112,6 +124,17 @@ class Feature:
     def prepare(self, turn: Turn) -> Turn:
         """Add to what the costs and the decision of a pool depend on."""
         return turn
+
+    def observation(self, _turn: Turn, seen: Observation) -> Observation:
+        """Add to what the decision depends on."""
+        return seen
+
+    async def before(self, _tools: Tools, _turn: Turn, decision: Decision) -> Decision:
+        """Act before the target does, and before the status is written.
+
+        Returns the decision with what it has changed of its memory.
+        """
+        return decision
 
     def status(self, _turn: Turn, report: Report) -> Report:
         """Add to the status and to the events of a decision."""
@@ -133,3 +156,8 @@ class Feature:
 def kinds_of(features: Iterable[Feature]) -> Kinds:
     """All kinds of targets: those with a scale, and what features bring."""
     return {**SCALED, **{name: kind for one in features for name, kind in one.kinds.items()}}
+
+
+def restores_of(features: Iterable[Feature]) -> Restores:
+    """What may have to be restored, in order."""
+    return {**{name: made for one in features for name, made in one.restores.items()}, **RESTORES}

@@ -8,10 +8,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from kotatsu_operator.controller.accounts import Accounts
-from kotatsu_operator.controller.act.parking import Parker
 from kotatsu_operator.controller.cache import Cache
-from kotatsu_operator.controller.feature import Feature, Report, Turn, kinds_of
-from kotatsu_operator.controller.pacer import Pacer
+from kotatsu_operator.controller.feature import Feature, Report, Turn, kinds_of, restores_of
 from kotatsu_operator.controller.report import Reporter
 from kotatsu_operator.controller.restore import Former
 from kotatsu_operator.controller.target import (
@@ -23,14 +21,14 @@ from kotatsu_operator.controller.target import (
     accept,
     refused_conditions,
 )
-from kotatsu_operator.core.budget.limit import Ends
 from kotatsu_operator.core.calendar.schedule import dropped
 from kotatsu_operator.core.decide.decide import LOOK_AGAIN, books_only, decide
 from kotatsu_operator.core.decide.phases import is_overdue
 from kotatsu_operator.core.formats import conditions_of, instant, table
 from kotatsu_operator.core.objects import is_retargeted, target_of
 from kotatsu_operator.core.plan.activity import counted
-from kotatsu_operator.core.pool.decision import Decision, Demand, Note, Observation
+from kotatsu_operator.core.plan.lead import turns
+from kotatsu_operator.core.pool.decision import Claim, Decision, Demand, Note, Observation
 from kotatsu_operator.core.pool.memory import FIRST_START, Memory, Phase, changed
 from kotatsu_operator.core.pool.spec import PLATFORM, Platform, PoolSpec
 from kotatsu_operator.core.report.conditions import (
@@ -68,6 +66,52 @@ until it answers, the CPU of API server and node is spent on that. A pool is lef
 each wake, whatever else is announced."""
 
 
+Hurry = Callable[[Key, datetime], None]
+
+
+class Pacer:
+    """Collects the next warm-up of each pool and computes how much earlier it starts."""
+
+    def __init__(
+        self, starts_per_second: float = 5.0, hurry: Hurry = lambda _key, _at: None
+    ) -> None:
+        self._starts_per_second = starts_per_second
+        self._hurry = hurry
+        self._claims: dict[Key, Claim] = {}
+        self._ahead: dict[Key, timedelta] = {}
+        self._is_settled = True
+
+    def ahead(self, key: Key) -> timedelta:
+        """How much earlier than its own lead a pool starts its next warm-up."""
+        return self._ahead.get(key, timedelta())
+
+    def claim(self, key: Key, claim: Claim | None) -> None:
+        """Set a pool's next warm-up; None if there is none."""
+        if self._claims.get(key) == claim:
+            return
+        if claim is None:
+            del self._claims[key]
+        else:
+            self._claims[key] = claim
+        self._is_settled = False
+
+    def reset(self) -> None:
+        """Remove all claims: the next reconcile of each pool repeats its claim."""
+        self._claims.clear()
+        self._ahead.clear()
+        self._is_settled = True
+
+    def settle(self) -> None:
+        """Compute the starts again if a claim has changed; `hurry` pools that now start earlier."""
+        if self._is_settled:
+            return
+        self._is_settled = True
+        before, self._ahead = self._ahead, turns(self._claims, self._starts_per_second)
+        for key, ahead in self._ahead.items():
+            if ahead > before.get(key, timedelta()):
+                self._hurry(key, self._claims[key].by - ahead)
+
+
 @dataclass
 class Reconciler:
     """Carries out decisions. Stores per pool only what the status does not have."""
@@ -79,15 +123,12 @@ class Reconciler:
     """Their hooks are called in this order."""
     pacer: Pacer = field(default_factory=Pacer)
     accounts: Accounts = field(default_factory=Accounts)
-    parking: bool = False
-    """Whether pods may be parked."""
     first_start: timedelta = FIRST_START
     """The time to Ready that is assumed for a pool that has never started."""
     platform: Platform = PLATFORM
     shows: Callable[[str], bool] = lambda _: True
     """Whether a namespace has been listed completely; if not, its pools stay as they are."""
     _kinds: Kinds = field(init=False)
-    _parker: Parker = field(init=False)
     _former: Former = field(init=False)
     _memory: dict[Key, Memory] = field(default_factory=dict)
     _awake: set[Key] = field(default_factory=set)
@@ -98,14 +139,13 @@ class Reconciler:
 
     def __post_init__(self) -> None:
         self._kinds = kinds_of(self.features)
-        self._parker = Parker(self.tools.kube, self.cache, self.parking)
-        self._former = Former(self.tools, self.cache, self._kinds)
+        restores = restores_of(self.features)
+        self._former = Former(self.tools, self.cache, self._kinds, restores)
 
     def forget(self, key: Key) -> None:
         for known in (self._memory, self._specs, self._waking):
             known.pop(key, None)
         self.accounts.forget(key)
-        self._parker.forget(key)
         self._former.forget(key)
         self.reporter.forget(key)
         self._awake.discard(key)
@@ -122,7 +162,6 @@ class Reconciler:
         self._awake.clear()
         self.pacer.reset()
         self.accounts.reset()
-        self._parker.reset()
         self._former.reset()
 
     async def look(self, key: Key) -> datetime | None:
@@ -207,9 +246,8 @@ class Reconciler:
 
     async def _reconcile(self, turn: Turn) -> datetime:
         spec, memory, allowed, now = turn.spec, turn.memory, turn.account.allowed, turn.now
-        refused = turn.refused
-        if refused is not None and (refused.ends is Ends.NOTHING or memory.since is None):
-            return await self._keep_books(turn, refused)
+        if turn.refused is not None and not turn.is_decided:
+            return await self._keep_books(turn, turn.refused)
         overdue = is_overdue(spec, memory, allowed, self.cache.acknowledged(turn.key), now)
         called = _is_called(turn)
         ask = not (overdue or called)
@@ -219,16 +257,16 @@ class Reconciler:
             seen = replace(seen, demand=replace(seen.demand, known=is_known))
         known = turn.status.get("observedGeneration")
         edited = known is not None and known != turn.pool["metadata"]["generation"]
-        parking = self._parker.observe(turn.target.parks, memory, turn.pods, now)
         seen = replace(
             seen,
             edited=edited,
             ahead=self.pacer.ahead(turn.key),
-            parking=parking,
             order=self.cache.order_of(turn.key),
         )
         if memory.phase.is_awake:
             seen = replace(seen, starting=starting_pods(turn.pods, turn.target.rejected))
+        for feature in self.features:
+            seen = feature.observation(turn, seen)
         decision = decide(spec, seen, memory, now, allowed, turn.target.step)
         seen = replace(seen, demand=counted(seen.demand, decision.memory))
         self.pacer.claim(turn.key, decision.claim)
@@ -245,18 +283,13 @@ class Reconciler:
     async def _act(self, turn: Turn, seen: Observation, decision: Decision) -> datetime:
         """Write the target, then the status, then what has to come after the status."""
         key, spec, now, refused = turn.key, turn.spec, turn.now, turn.refused
-        target, tools = turn.target, self.tools
-        if _restores(turn, decision):
-            # First of all: clients may wait for the CPU.
-            await self._parker.restore(target.parks, turn.pods, now)
-        first = await target.act(tools, turn.pool, seen, decision, now)
+        target = turn.target
+        decision = await self._before(turn, decision)
+        first = await target.act(self.tools, turn.pool, seen, decision, now)
         # The forecast of a rejected pool is unknown, because its schedule is not in effect.
         ledger = turn.account.ledger
         if refused is None:
-            asks = target.requests
-            if seen.parking.reason:
-                asks = replace(asks, parked=None)
-            ledger = turn.account.foresee(spec, decision.memory, asks, seen.parking.reduced, now)
+            ledger = turn.account.foresee(spec, decision.memory, target.requests, seen.parking, now)
         seen = seen.as_shown(decision.floor)
         cost = cost_status if refused is None else kept_cost
         status = joined(decided_status(spec, seen, decision, ledger, cost), first.status)
@@ -269,10 +302,8 @@ class Reconciler:
         report = self._added(turn, Report(seen, decision, ledger, status, notes))
         pool = await self._write(turn, first.pool, report.status, conditions)
         self._memory[key] = decision.memory
-        again = await self._after(turn, pool, report)
         await self.tools.remember(pool, None)
-        if decision.park:
-            await self._parker.reduce(target.parks, turn.pods, now)
+        again = await self._after(turn, pool, report)
         finished = await first.finish(pool)
         if finished.memory is not None:
             self._memory[key] = finished.memory
@@ -284,6 +315,12 @@ class Reconciler:
         if not awake:
             return again
         return min(again, decision.recheck_between_beats or decision.recheck, now + self._beat)
+
+    async def _before(self, turn: Turn, decision: Decision) -> Decision:
+        """Let the features act first; return the decision with what they have changed."""
+        for feature in self.features:
+            decision = await feature.before(self.tools, turn, decision)
+        return decision
 
     def _added(self, turn: Turn, report: Report) -> Report:
         """A report with what the features add to it."""
@@ -316,27 +353,17 @@ class Reconciler:
             pods=sum(p.scheduled_at is not None for p in turn.pods),
         )
         decision = books_only(turn.spec, turn.memory, turn.now, turn.account.allowed)
+        decision = await self._before(turn, decision)
         self.pacer.claim(key, None)
         self._awake.discard(key)
         conditions = refused_conditions(refused, ledger, seen.pods)
         notes = (*_news(turn, conditions), *turn.account.notes)
         status = books_status(turn.spec, seen, decision.memory, ledger)
-        status["reduced"] = await self._restore_refused(turn, refused) or None
         unasked = replace(seen, demand=Demand(known=False))
         report = self._added(turn, Report(unasked, decision, ledger, status, notes))
         pool = await self._write(turn, turn.pool, report.status, conditions)
         given_up = replace(decision, memory=replace(decision.memory, capacity=0))
         return await self._after(turn, pool, replace(report, decision=given_up))
-
-    async def _restore_refused(self, turn: Turn, refused: Refused) -> bool:
-        """Restore the requests of a rejected pool's pods; return whether it is not finished."""
-        is_held = turn.spec.suspend or is_retargeted(turn.pool)
-        if not turn.memory.reduced or is_held:
-            return turn.memory.reduced
-        pods = self.cache.target_pods(turn.key[0], turn.target.selector)
-        done = await self._parker.restore(turn.target.parks, pods, turn.now)
-        # Another pool has the target now, and may park the same pods.
-        return refused.counts and not done
 
     async def _write(
         self,
@@ -359,14 +386,6 @@ def _has_news(status: Mapping[str, Any]) -> bool:
 def _is_called(turn: Turn) -> bool:
     """Whether an activator has announced a request to parked pods: nothing else decides then."""
     return turn.memory.phase is Phase.PARKED and _has_news(turn.status)
-
-
-def _restores(turn: Turn, decision: Decision) -> bool:
-    """Whether pods that are parked get their requests back now."""
-    memory = decision.memory
-    if not memory.reduced or turn.spec.suspend or memory.phase.is_asleep:
-        return False
-    return turn.refused is not None or memory.phase in (Phase.WARMING, Phase.WARM)
 
 
 def _news(turn: Turn, conditions: Sequence[Status]) -> list[Note]:

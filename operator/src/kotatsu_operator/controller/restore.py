@@ -12,8 +12,8 @@ from functools import partial
 
 from kotatsu_operator.controller import target
 from kotatsu_operator.controller.cache import Cache
-from kotatsu_operator.controller.deployment import SCALED, why_at_0
-from kotatsu_operator.controller.target import Kinds, Tools
+from kotatsu_operator.controller.deployment import RESTORES, why_at_0
+from kotatsu_operator.controller.target import Kinds, Restores, Tools
 from kotatsu_operator.core.budget.limit import Ends
 from kotatsu_operator.core.formats import table
 from kotatsu_operator.core.pool.memory import Phase, Route
@@ -37,8 +37,8 @@ Data = dict[str, str]
 class Records:
     """The records of all namespaces. Every write names the version that was read."""
 
-    def __init__(self, kube: Kube, kinds: Kinds = SCALED) -> None:
-        self._kube, self._kinds = kube, kinds
+    def __init__(self, kube: Kube, restores: Restores = RESTORES) -> None:
+        self._kube, self._restores = kube, restores
         self._known: dict[tuple[str, str], str] = {}
         """The entries that are known to be in the record, by (namespace, uid)."""
         self._missed: set[str] = set()
@@ -102,7 +102,7 @@ class Records:
             # The pool was deleted and created again: the new one inherits what it cannot observe.
             known = record.remembered(status_from(taken.get("status") or {}))
             inherited = {name: value for name, value in entry.owed.items() if name not in known}
-            for name, made in target.every(self._kinds).items():
+            for name, made in self._restores.items():
                 if name in known and name in entry.owed:
                     both = made.inherited(known[name], entry.owed[name])
                     inherited |= {} if both in (None, known[name]) else {name: both}
@@ -115,7 +115,7 @@ class Records:
                     return False
                 log.info("%s/%s takes over the target %s", namespace, name, entry.target)
             return True
-        return await restore(self._kube, namespace, entry, self._kinds)
+        return await restore(self._kube, namespace, entry, self._restores)
 
     async def _edit(self, namespace: str, change: Callable[[Data], Data]) -> None:
         async def attempt() -> Data:
@@ -150,12 +150,12 @@ _TRIES = 10
 _PAUSE = 2.0
 
 
-async def restore(kube: Kube, namespace: str, entry: Entry, kinds: Kinds = SCALED) -> bool:
+async def restore(kube: Kube, namespace: str, entry: Entry, restores: Restores = RESTORES) -> bool:
     """Restore a deleted pool's target with retries; return False if it must be tried again later.
 
     This is idempotent: replicas are only raised from exactly 0, at the version that was read.
     """
-    given = target.restores(entry, kinds).items()
+    given = target.owed_to(entry, restores).items()
     return all([await _patiently(kube, namespace, entry, *one) for one in given])
 
 
@@ -208,6 +208,7 @@ class Former:
     tools: Tools
     cache: Cache
     kinds: Kinds
+    restores: Restores
     _since: dict[Key, datetime] = field(default_factory=dict)
     """When each was given back that is awaited."""
     _in_front: dict[Key, datetime] = field(default_factory=dict)
@@ -280,7 +281,7 @@ class Former:
             return "the pool is suspended: set spec.suspend to false"
         if entry.kind not in (*self.kinds, *kube.scaled):
             return f"{entry.kind} is not among the chart value `targets` any more: add it"
-        for restore in target.restores(entry, self.kinds).values():
+        for restore in target.owed_to(entry, self.restores).values():
             try:
                 came = await errors.retry_on_conflict(partial(restore.step, kube, key[0], entry))
             except NotFoundError as error:

@@ -8,22 +8,21 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from decimal import Decimal
+from types import MappingProxyType
 from typing import Any, ClassVar
 
-from kotatsu_operator.controller.act.parking import Workload
 from kotatsu_operator.controller.cache import Cache
 from kotatsu_operator.controller.demand import Observer
 from kotatsu_operator.controller.scale_down import Hook, Remember, no_hook, no_record
 from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.budget.limit import Ends
-from kotatsu_operator.core.budget.prices import PodRequests
 from kotatsu_operator.core.decide.phases import Step
 from kotatsu_operator.core.decide.refusal import Refusal, check_claim, check_dependencies
 from kotatsu_operator.core.formats import table
 from kotatsu_operator.core.pool.decision import Decision, Note, Observation
 from kotatsu_operator.core.pool.memory import Memory
 from kotatsu_operator.core.pool.parse import SpecError, parse, salvage
-from kotatsu_operator.core.pool.resize import PodSize
 from kotatsu_operator.core.pool.spec import PLATFORM, OnDelete, Platform, PoolSpec
 from kotatsu_operator.core.report.conditions import condition
 from kotatsu_operator.core.report.record import Entry
@@ -102,6 +101,10 @@ class Restore:
     """The value of a newer pool of the target, with that of the deleted one."""
 
 
+Restores = Mapping[str, Restore]
+"""By the field of the status that has what is owed, in the order in which they are made."""
+
+
 @dataclass(frozen=True)
 class Target(ABC):
     """The workload of one pool, as the watches have shown it."""
@@ -133,23 +136,18 @@ class Target(ABC):
 
     @property
     @abstractmethod
-    def requests(self) -> PodRequests:
-        """The resource requests of one of its pods."""
+    def requests(self) -> Mapping[str, Decimal]:
+        """The resource requests of one of its pods (base units)."""
 
     @property
-    def template(self) -> PodSize | None:
-        """What the containers of its pod template request; None if it shows none."""
-        return None
+    def template(self) -> Mapping[str, Any]:
+        """The parts of its pods' PodSpec that requests depend on; empty if it shows none."""
+        return MappingProxyType({})
 
     @property
     def autoscalers(self) -> list[Object]:
         """The HorizontalPodAutoscalers that scale it, by name."""
         return []
-
-    @property
-    def parks(self) -> Workload:
-        """What parking needs of it."""
-        return Workload(self.key, self.spec, self.template, self.autoscalers)
 
     @property
     def replicas(self) -> int:
@@ -207,8 +205,6 @@ class Kind:
     """A kind of targets."""
 
     make: Callable[[Key, PoolSpec, Cache], Target]
-    restores: Mapping[str, Restore]
-    """By the field of the status that has what is owed, in order."""
     pod_label: str = ""
     """The label of its pods that has the target's name; empty: a selector finds them."""
 
@@ -223,17 +219,12 @@ Kinds = Mapping[str, Kind]
 # rejection is stored: after a fix the pool continues from its status.
 
 
-def every(kinds: Kinds) -> dict[str, Restore]:
-    """What may have to be restored, by the field of the status, in order."""
-    return {k: v for kind in kinds.values() for k, v in kind.restores.items()}
-
-
-def restores(entry: Entry, kinds: Kinds) -> dict[str, Restore]:
+def owed_to(entry: Entry, restores: Restores) -> Restores:
     """What to restore for an entry of the record. With onDelete Keep the pods stay."""
     is_kept = entry.on_delete is OnDelete.KEEP
     return {
         name: made
-        for name, made in every(kinds).items()
+        for name, made in restores.items()
         if name in entry.owed and not (is_kept and made.ends_with_pods)
     }
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from kotatsu_operator.core.formats import conditions_of, instant, internal, table, tables, text
-from kotatsu_operator.core.protocol import ROUTE_LABEL
+from kotatsu_operator.core.protocol import ACTIVATOR, OPERATOR, ROUTE_LABEL
 
 Object = Mapping[str, Any]
 """An object of the API server, as JSON."""
@@ -217,6 +217,41 @@ def why_unschedulable(status: Mapping[str, Any]) -> str:
     return text(scheduled.get("message"), "no reason given")
 
 
+# --- the containers of a pod ---
+
+
+def is_sidecar(container: Mapping[str, Any]) -> bool:
+    """Whether an init container keeps running beside the containers."""
+    return bool(container.get("restartPolicy") == "Always")
+
+
+INFEASIBLE = "Infeasible"
+"""The kubelet's reason for a resize that this node can never do."""
+
+
+def resize_pending(status: Mapping[str, Any]) -> tuple[str, str]:
+    """Why the kubelet has not begun with a resize of a pod: Deferred or Infeasible; or empty.
+
+    And the same for people, with the kubelet's message.
+    """
+    waiting = conditions_of(status).get("PodResizePending", {})
+    reason, message = text(waiting.get("reason")), text(waiting.get("message"))
+    return reason, f"{reason}: {message[:_QUOTED]}" if reason and message else reason
+
+
+def is_resizable(status: Mapping[str, Any]) -> bool:
+    """Whether the node of a pod can resize it, as the API server decides it.
+
+    Kubelets before 1.33 do not report the resources of a running container.
+    """
+    statuses = tables(status.get("containerStatuses"))
+    running = (c for c in statuses if "running" in table(c.get("state")))
+    return next(("resources" in c for c in running), True)
+
+
+# --- the owners of fields ---
+
+
 @dataclass(frozen=True)
 class Owner:
     """A manager that owns a field, and when the fields of its entry last changed."""
@@ -236,3 +271,56 @@ def owners(obj: Object, field: str) -> list[Owner]:
         for entry in obj["metadata"].get("managedFields") or ()
         if f"f:{field}" in ((entry.get("fieldsV1") or {}).get("f:spec") or {})
     ]
+
+
+@dataclass(frozen=True)
+class Write:
+    """A write of spec.replicas by one field manager."""
+
+    by: str
+    at: datetime | None
+    applied: bool = False
+    """True for server-side apply."""
+
+
+_FRIENDS = frozenset({OPERATOR, ACTIVATOR, "kube-controller-manager"})
+"""Kotatsu's own managers, and that of the HPA controller, which may scale the target too."""
+
+
+def foreign_write(workload: Object) -> Write | None:
+    """The write of `replicas` by another manager that owns the field; None if there is none.
+
+    A manager that writes another value takes over the field. So another owner has written after
+    Kotatsu, or before Kotatsu's first write.
+    """
+    found = [o for o in owners(workload, "replicas") if o.manager not in _FRIENDS]
+    if not found:
+        return None
+    # A manager that applies will apply again, so it comes first; among equals the newest does.
+    owner = max(found, key=lambda o: (o.applies, str(o.at)))
+    return Write(owner.manager, owner.at, applied=owner.applies)
+
+
+@dataclass(frozen=True)
+class Autoscaler:
+    """The current state of an HPA."""
+
+    name: str
+    min_replicas: int
+    max_replicas: int
+    ours: bool = False
+    """Whether the operator made the last write of minReplicas."""
+    version: str = ""
+    """The resourceVersion that was read; a write must name it."""
+
+
+def read_autoscaler(autoscaler: Object) -> Autoscaler:
+    """Read a HorizontalPodAutoscaler (`minReplicas` defaults to 1)."""
+    spec = autoscaler["spec"]
+    return Autoscaler(
+        name=autoscaler["metadata"]["name"],
+        min_replicas=spec.get("minReplicas", 1),
+        max_replicas=spec["maxReplicas"],
+        ours=any(o.manager == OPERATOR for o in owners(autoscaler, "minReplicas")),
+        version=autoscaler["metadata"]["resourceVersion"],
+    )

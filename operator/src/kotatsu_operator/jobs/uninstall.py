@@ -14,22 +14,22 @@ from functools import partial
 from typing import TypeVar
 
 from kotatsu_operator.controller import election
-from kotatsu_operator.controller.deployment import SCALED, why_at_0
+from kotatsu_operator.controller.deployment import RESTORES, why_at_0
 from kotatsu_operator.controller.elector import cancel, let_go
-from kotatsu_operator.controller.feature import kinds_of
+from kotatsu_operator.controller.feature import restores_of
 from kotatsu_operator.controller.restore import Records
-from kotatsu_operator.controller.target import Kinds, restores
+from kotatsu_operator.controller.target import Restores, owed_to
 from kotatsu_operator.core.formats import conditions_of, count, is_true, stamp, table
 from kotatsu_operator.core.objects import selects, target_of, workload_selector
-from kotatsu_operator.core.pool.memory import Phase, Route
+from kotatsu_operator.core.pool.memory import Phase, Route, read_warm_ups
 from kotatsu_operator.core.pool.spec import BUILT_IN, KNATIVE, RouteMode
 from kotatsu_operator.core.pool.v1alpha1 import status_from
-from kotatsu_operator.core.pool.warm_ups import read_warm_ups
 from kotatsu_operator.core.protocol import LEASE_NAME, OPERATOR, RECORD, UNINSTALL
 from kotatsu_operator.core.report.record import OWED, entry_of, owed_status, settle
 from kotatsu_operator.core.report.status import moved
 from kotatsu_operator.core.schema import joined
 from kotatsu_operator.features.knative.feature import Knative
+from kotatsu_operator.features.parking.feature import ParkedPods
 from kotatsu_operator.kube import errors, objects
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable
@@ -69,7 +69,7 @@ class Uninstall:
     timeout: float
     say: Callable[[str], None]
     route_settle: float = 5.0
-    kinds: Kinds = field(default_factory=lambda: SCALED)
+    restores: Restores = field(default_factory=lambda: RESTORES)
     poll: float = 0.5
     handover: float = election.TIMES.renew_deadline + 1.0
     """A leader that cannot read its Lease has stopped acting after this time."""
@@ -166,7 +166,7 @@ class Uninstall:
         try:
             pools = await self._trying(lambda: self._pools(namespace), refusals=False)
             await self._trying(
-                lambda: Records(self.kube, self.kinds).settle(namespace, pools), refusals=False
+                lambda: Records(self.kube, self.restores).settle(namespace, pools), refusals=False
             )
         except Unreachable as error:
             return str(error)
@@ -200,7 +200,7 @@ class Uninstall:
             if kind != KNATIVE:
                 before = (await self.kube.get_scale(key[0], ref(kind, name))).replicas
         if entry is not None:
-            for restore in restores(entry, self.kinds).values():
+            for restore in owed_to(entry, self.restores).values():
                 with contextlib.suppress(NotFoundError):
                     came = await restore.step(self.kube, key[0], entry)
                     self._tell(key, came or "there is nothing to restore")
@@ -397,7 +397,7 @@ async def _run(settings: UninstallSettings) -> int:
             settings.timeout,
             say,
             settings.route_settle,
-            kinds_of([Knative()]),
+            restores_of([Knative(), ParkedPods()]),
         ).run()
     except UninstallError as error:
         print(error, file=sys.stderr)  # noqa: T201

@@ -7,7 +7,7 @@ them: the programs read few fields of each, and a dict accepts unknown fields.
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -16,7 +16,6 @@ from lightkube import ApiError, AsyncClient
 from lightkube.core.selector import build_selector
 from lightkube.types import PatchType
 
-from kotatsu_operator.core.pool.resize import Quantities, resize_patch
 from kotatsu_operator.core.pool.spec import BUILT_IN, Scaled
 from kotatsu_operator.core.protocol import ROUTE_LABEL
 from kotatsu_operator.kube import errors, objects
@@ -305,14 +304,12 @@ class Kube:
         patch = {"spec": {"selector": {ROUTE_LABEL: value}}}
         await self.merge(objects.Service, namespace, service, patch)
 
-    async def resize(
-        self, key: Key, uid: str, requests: Quantities, sidecars: Collection[str]
-    ) -> Object:
-        """Set requests of a running pod by the names of its containers; return the pod.
+    async def resize(self, key: Key, patch: Object) -> Object:
+        """Set requests of a running pod by a strategic merge; return the pod.
 
-        Nothing is set if another pod has the name now. Raises ConflictError, NotFoundError.
+        Nothing is set if another pod has the name now than the one whose uid the patch has. Raises
+        ConflictError, NotFoundError.
         """
-        patch = resize_patch(uid, requests, sidecars)
         try:
             return await self.merge(objects.PodResize, *key, patch, PatchType.STRATEGIC)
         except ApiError as error:

@@ -14,35 +14,25 @@ from kotatsu_operator.core.budget.ledger import BilledPod
 from kotatsu_operator.core.budget.prices import Requests, pod_requests, requesting
 from kotatsu_operator.core.formats import conditions_of, count, instant, is_true, table
 from kotatsu_operator.core.objects import (
+    Write,
     deletes_claims,
+    foreign_write,
+    is_resizable,
+    is_sidecar,
     pod_labels,
     port_number,
+    resize_pending,
     selector_view,
     why_not_created,
     why_not_started,
     why_unschedulable,
     workload_selector,
 )
-from kotatsu_operator.core.pool.decision import (
-    NOT_STARTED,
-    PodStart,
-    Starting,
-    Write,
-    foreign_write,
-)
-from kotatsu_operator.core.pool.resize import (
-    PodSize,
-    is_resizable,
-    is_sidecar,
-    pending,
-    pod_size,
-)
+from kotatsu_operator.core.pool.decision import NOT_STARTED, PodStart, Starting
 from kotatsu_operator.core.pool.spec import BUILT_IN
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import NotFoundError
 from kotatsu_operator.kube.objects import Key, Object, Pod, key_of, version_of
-
-NO_SIZE = PodSize({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +77,8 @@ class PodView:
     """The times of its start."""
     billed: BilledPod | None = None
     """The pod for the ledger; None before it is scheduled, or if its end is unknown."""
-    size: PodSize = NO_SIZE
-    """What its spec requests: more or less than it has while it is resized."""
+    spec: Mapping[str, Any] = field(default_factory=dict)
+    """Its PodSpec, as far as it is kept."""
     is_resizable: bool = True
     """Whether its node can resize it."""
     resize_pending: str = ""
@@ -142,9 +132,9 @@ def pod_view(obj: Object) -> PodView:
         lost="deletionTimestamp" in meta or _is_lost(status, conditions.get("Ready", {})),
         start=_start_of(spec, status, conditions, began),
         billed=billed,
-        size=pod_size(spec),
+        spec=spec,
         is_resizable=is_resizable(status),
-        resize_pending=pending(status)[1],
+        resize_pending=resize_pending(status)[1],
         version=version_of(obj),
     )
 
@@ -309,11 +299,6 @@ class WorkloadView:
     def requests(self) -> Requests:
         """The resource requests of one pod of the template (base units)."""
         return pod_requests(self.pod)
-
-    @cached_property
-    def size(self) -> PodSize | None:
-        """What the containers of the pod template request; None if it shows no template."""
-        return pod_size(self.pod) if self.pod else None
 
 
 def workload_view(obj: Object, kind: str = "Deployment") -> WorkloadView:

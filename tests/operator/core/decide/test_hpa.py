@@ -5,7 +5,8 @@ from dataclasses import replace
 from rows import each
 
 from kotatsu_operator.core.decide.decide import decide
-from kotatsu_operator.core.pool.decision import Autoscaler, Decision, Demand, Observation
+from kotatsu_operator.core.objects import Autoscaler
+from kotatsu_operator.core.pool.decision import Decision, Demand, Observation
 from kotatsu_operator.core.pool.memory import Memory, Original, Phase, Route, Routing
 from kotatsu_operator.core.pool.spec import PoolSpec
 from tests.operator.core.values import once, override, pool_spec, t

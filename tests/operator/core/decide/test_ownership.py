@@ -3,7 +3,8 @@
 from rows import each
 
 from kotatsu_operator.core.decide.decide import CONTEST_LASTS, decide
-from kotatsu_operator.core.pool.decision import Observation, Write
+from kotatsu_operator.core.objects import Write
+from kotatsu_operator.core.pool.decision import Observation
 from kotatsu_operator.core.pool.memory import MANY, Memory
 from tests.operator.core.values import MINUTE, pool_spec, t
 

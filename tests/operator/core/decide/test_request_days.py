@@ -18,7 +18,6 @@ from kotatsu_operator.core.pool.memory import (
 )
 from kotatsu_operator.core.pool.spec import PoolSpec
 from tests.operator.core.values import (
-    HOUR,
     MINUTE,
     SECOND,
     kept_in_status,
@@ -48,11 +47,6 @@ def test_a_request_wakes_the_pool(sees_held: bool) -> None:
     assert (w.phase, w.memory.route.target, w.replicas) == (Phase.WARM, Route.NATIVE, 1)
     assert w.memory.reason is Reason.REQUEST
     assert w.told() == ["Warming", "Warm"]
-
-
-def test_the_route_stays_with_the_activator_until_a_pod_is_ready() -> None:
-    w = asleep("08:30").until(t("08:30:07"))
-    assert (w.phase, w.memory.route.target) == (Phase.WARMING, Route.ACTIVATOR)
 
 
 def test_a_request_that_comes_while_the_operator_is_down_is_served_and_the_pool_adopted() -> None:
@@ -309,12 +303,6 @@ def test_a_target_that_serves_nobody_yet_goes_to_sleep_behind_the_activator() ->
     assert (w.phase, w.replicas) == (Phase.ASLEEP, 0)
 
 
-def test_a_target_at_0_is_asleep_behind_the_activator() -> None:
-    w = asleep()
-    assert (w.phase, w.memory.route) == (Phase.ASLEEP, Routing(Route.ACTIVATOR, 1))
-    assert w.told() == []
-
-
 # --- demand that cannot be measured ---
 
 
@@ -381,13 +369,3 @@ def test_unknown_demand_after_the_limit_needs_no_answer_to_go() -> None:
     assert w.requests[-1].begun == t("09:30:08")
     w.until(t("09:31") + 29 * MINUTE)
     assert w.replicas == 1
-
-
-def test_a_day_of_visits_costs_only_their_warm_minutes() -> None:
-    """Ten visits an hour apart: each costs its start, its request and idleAfter, and a bit."""
-    w = walk(pool_spec(), t("00:00"))
-    for n in range(10):
-        w.ask(t("01:00") + n * HOUR)
-    w.until(t("23:59"))
-    stays = zip(w.times(Phase.WARMING), w.times(Phase.SLEEPING), strict=True)
-    assert [end - begin for begin, end in stays] == [8 * SECOND + SERVED + IDLE_AFTER] * 10

@@ -34,12 +34,6 @@ def after(memory: Memory, at: str, **seen: object) -> Memory:
     return decide(SPEC, replace(NOBODY, **seen), memory, t(at)).memory
 
 
-def test_a_rollout_while_asleep_succeeds_with_no_pod_and_proves_nothing() -> None:
-    memory = after(ASLEEP, "08:00", template="new")
-    assert (memory.template.hash, memory.template.proven) == ("new", False)
-    assert not after(memory, "08:01", template="new").template.proven
-
-
 @pytest.mark.parametrize(("updated", "proven"), [(0, False), (1, False), (2, True)])
 def test_it_is_proven_when_the_whole_floor_is_ready_with_it(updated: int, proven: bool) -> None:
     warming = after(ASLEEP, "10:00", template="new")

@@ -326,18 +326,6 @@ def test_an_operator_that_is_away_while_its_window_ends_lets_it_sleep_afterwards
 # --- suspend ---
 
 
-def test_suspending_in_a_window_leaves_its_pods_until_it_is_resumed() -> None:
-    w = walk(pool(PITCH), t("08:00")).until(t("11:00"))
-    w.edit(pool(PITCH, suspend=True))
-    w.until(t("14:00"))
-    assert w.replicas == 2
-    assert w.last is not None
-    assert (w.last.replicas, w.last.sleep) == (None, False)
-    w.edit(pool(PITCH))
-    w.until(t("14:30"))
-    assert w.replicas == 0
-
-
 def test_a_resumed_pool_is_no_longer_called_suspended() -> None:
     w = walk(pool(PITCH, suspend=True), t("08:00")).until(t("08:10"))
     w.edit(pool(PITCH))

@@ -4,8 +4,8 @@ from datetime import timedelta
 from pathlib import Path
 
 from kotatsu_operator.core.calendar.occasions import Occasion
-from kotatsu_operator.core.pool.calendars import Reading
 from kotatsu_operator.features.calendars.feature import Calendars
+from kotatsu_operator.features.calendars.windows import Reading
 from tests.operator.core.values import once, t
 from tests.operator.day import Day
 

@@ -15,11 +15,11 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from kotatsu_operator.core.calendar.occasions import MOST_BYTES, CalendarError
-from kotatsu_operator.core.pool.calendars import Reading, follow
 from kotatsu_operator.core.pool.memory import Memory
 from kotatsu_operator.features.calendars import child, feature
 from kotatsu_operator.features.calendars.feature import Calendars
 from kotatsu_operator.features.calendars.fetch import FetchError, fetch
+from kotatsu_operator.features.calendars.windows import Reading, follow
 from kotatsu_operator.kube.objects import Key
 from tests.operator.core.values import pool_spec
 from tests.operator.features.calendars.icalendar_files import calendar, event

@@ -14,7 +14,7 @@ from rows import each
 from kotatsu_operator.controller import restore as restore_module
 from kotatsu_operator.controller.cache import Cache
 from kotatsu_operator.controller.demand import Observer
-from kotatsu_operator.controller.feature import kinds_of
+from kotatsu_operator.controller.feature import restores_of
 from kotatsu_operator.controller.reconciler import RETRY, Reconciler
 from kotatsu_operator.controller.report import PoolMetrics, Reporter
 from kotatsu_operator.controller.restore import Records, restore
@@ -45,7 +45,7 @@ pytestmark = pytest.mark.timeout(60)
 
 WINDOW = once("demo", "10:00", "10:15", 2)
 ONE, TWO = "voice-00001", "voice-00002"
-KINDS = kinds_of([Knative()])
+RESTORES = restores_of([Knative()])
 
 
 def knative_pool(name="voice", *, status=None, **spec):
@@ -460,7 +460,7 @@ async def test_a_deleted_pool_takes_back_only_what_it_has_set(
     made = revision(ONE, min_scale=there)
     made["metadata"]["uid"] = "new"
     kube = FakeKube(made)
-    await restore(kube, NAMESPACE, owing(saved, **spec), KINDS)
+    await restore(kube, NAMESPACE, owing(saved, **spec), RESTORES)
     assert (annotation(kube), kube.called("put_scale")) == (after, []), why
     if there == "7":
         assert f"that of {ONE} was changed by another client and stays" in caplog.text
@@ -475,14 +475,14 @@ async def test_a_deleted_pool_owes_nothing_once_knative_has_gone():
         raise gone
 
     kube.on("get", no_such_group)
-    assert await restore(kube, NAMESPACE, owing(OURS), KINDS)
+    assert await restore(kube, NAMESPACE, owing(OURS), RESTORES)
 
 
 async def test_what_cannot_be_put_back_is_said_with_the_names(monkeypatch, caplog):
     kube = FakeKube(revision(ONE, min_scale="5"))
     monkeypatch.setattr(restore_module, "_PAUSE", 0.001)
     kube.down = True
-    await restore(kube, NAMESPACE, owing(), KINDS)
+    await restore(kube, NAMESPACE, owing(), RESTORES)
     assert ONE in caplog.records[-1].getMessage()
 
 
@@ -490,6 +490,6 @@ async def test_nothing_is_asked_for_a_revision_that_the_operator_did_not_write()
     entry = {"pool": "x", "target": {"kind": "Service", "name": "voice"}, "onDelete": "Restore"}
     text = json.dumps(entry | {"restoreReplicas": 3, "knative": {"revisions": [{}]}})
     kube = FakeKube(config_map(edited=text))
-    await Records(kube, KINDS).settle(NAMESPACE)
+    await Records(kube, RESTORES).settle(NAMESPACE)
     assert kube.called("get_scale", "put_scale", "annotate") == []
     assert [call[1:] for call in kube.called("get") if call[1] != "ConfigMap"] == []

@@ -24,7 +24,7 @@ _OWN = {"kotatsu_demo_mode": "operator/plugin/src", "kotatsu_operator": "operato
 """Packages of the tree, and the folders that they are in."""
 _OTHERS = ("cronsim", "dateutil", "icalendar", "tzdata", "yaml")
 _DISTRIBUTIONS = ("cronsim", "python-dateutil", "icalendar", "tzdata", "PyYAML")
-# Of the operator, the plugin uses the core, and the pure modules of two features.
+# Of the operator, the plugin uses the core, and the pure modules of three features.
 _OPERATOR = (
     "kotatsu_operator/__init__.py",
     "kotatsu_operator/core/",
@@ -35,6 +35,8 @@ _OPERATOR = (
     ),
     "kotatsu_operator/features/knative/__init__.py",
     "kotatsu_operator/features/knative/min_scale.py",
+    "kotatsu_operator/features/parking/__init__.py",
+    "kotatsu_operator/features/parking/requests.py",
 )
 _COMPILED = (".so", ".pyd", ".pyc", ".pyi")
 """For one Python on one machine, or for type checkers; PyYAML does without its compiled part."""

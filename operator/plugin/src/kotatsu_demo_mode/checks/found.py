@@ -9,8 +9,7 @@ from typing import Any
 from kotatsu_demo_mode.pools import Object, Pool
 from kotatsu_operator.core.decide.refusal import Refusal
 from kotatsu_operator.core.formats import conditions_of, is_true, table, tables, text
-from kotatsu_operator.core.objects import pod_labels
-from kotatsu_operator.core.pool.resize import is_sidecar
+from kotatsu_operator.core.objects import is_sidecar, pod_labels
 from kotatsu_operator.core.pool.spec import Metrics, Target
 
 

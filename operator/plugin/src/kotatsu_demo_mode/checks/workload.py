@@ -7,7 +7,6 @@ from typing import Any
 from kotatsu_operator.core import objects
 from kotatsu_operator.core.decide import refusal
 from kotatsu_operator.core.formats import count, table, tables, text
-from kotatsu_operator.core.pool.decision import foreign_write
 from kotatsu_operator.core.pool.spec import BUILT_IN, KNATIVE
 
 from .found import Case, Finding, name_of, note, ok, points_to, refused, spec_of, unknown, warning
@@ -93,7 +92,7 @@ def replicas(case: Case) -> Iterator[Finding]:
                 "controller may set the replicas again: let it leave them to the pool, if it can",
             )
             return
-    write = foreign_write(found.workload)
+    write = objects.foreign_write(found.workload)
     tool = managed_by(meta)
     if write is not None and (write.applied or _says_replicas(found.workload, write.by)):
         yield warning(

@@ -1,13 +1,12 @@
 """The cost of one pod per hour: its requests times the prices, which are inputs."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
 from kotatsu_operator.core.formats import parse_quantity, quantity, table, tables, text
+from kotatsu_operator.core.objects import INFEASIBLE, is_sidecar, resize_pending
 from kotatsu_operator.core.pool.parse import SpecError, positive
-from kotatsu_operator.core.pool.resize import INFEASIBLE, is_sidecar, pending
 from kotatsu_operator.core.pool.spec import NO_PRICES, Prices
 
 _GIB = Decimal(2**30)
@@ -58,7 +57,7 @@ def _held(spec: Mapping[str, Any], status: Mapping[str, Any]) -> Mapping[str, Re
         known = [amounts for amounts in (allocated, actual) if amounts is not None]
         if all(amounts == asked for amounts in known):
             continue  # no resize, as nearly always
-        counted = known if pending(status)[0] == INFEASIBLE else [asked, *known]
+        counted = known if resize_pending(status)[0] == INFEASIBLE else [asked, *known]
         held[name] = _highest(map(_amounts, counted))
     return held
 
@@ -109,15 +108,6 @@ def _resources(part: Mapping[str, Any]) -> Mapping[str, Mapping[str, str]]:
 def _quantities(raw: Any) -> Mapping[str, str]:
     given = {name: str(value) for name, value in table(raw).items()}
     return {name: text for name, text in given.items() if quantity(text) is not None}
-
-
-@dataclass(frozen=True)
-class PodRequests:
-    """The resource requests of one pod of a target (base units)."""
-
-    full: Mapping[str, Decimal] = field(default_factory=dict)
-    parked: Mapping[str, Decimal] | None = None
-    """Those of a parked pod; None if its pods are never parked."""
 
 
 def _requested(part: Mapping[str, Any]) -> Requests:

@@ -9,17 +9,11 @@ from datetime import datetime, timedelta
 
 from kotatsu_operator.core.budget.limit import EVERYTHING, Allowed
 from kotatsu_operator.core.decide.phases import Given, Goal, Step, asks_for_sleep, first_sight
+from kotatsu_operator.core.objects import Autoscaler, Write
 from kotatsu_operator.core.plan import activity
 from kotatsu_operator.core.plan.lead import slowest_wake
 from kotatsu_operator.core.plan.plan import Plan, floor_of, plan_at, remember_opening, still_needed
-from kotatsu_operator.core.pool.decision import (
-    Autoscaler,
-    Decision,
-    Note,
-    Observation,
-    Transition,
-    Write,
-)
+from kotatsu_operator.core.pool.decision import Decision, Note, Observation, Transition
 from kotatsu_operator.core.pool.memory import (
     Contest,
     Memory,

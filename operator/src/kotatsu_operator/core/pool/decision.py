@@ -1,67 +1,14 @@
 """What a decision on one pool depends on, and what it says."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 from itertools import pairwise
 
 from kotatsu_operator.core.formats import choice, lasting, table
-from kotatsu_operator.core.objects import Object, owners
+from kotatsu_operator.core.objects import Autoscaler, Object, Write
 from kotatsu_operator.core.pool.memory import Memory, Outcome, Parts, Phase
-from kotatsu_operator.core.protocol import ACTIVATOR, OPERATOR
-
-
-@dataclass(frozen=True)
-class Write:
-    """A write of spec.replicas by one field manager."""
-
-    by: str
-    at: datetime | None
-    applied: bool = False
-    """True for server-side apply."""
-
-
-_FRIENDS = frozenset({OPERATOR, ACTIVATOR, "kube-controller-manager"})
-"""Kotatsu's own managers, and that of the HPA controller, which may scale the target too."""
-
-
-def foreign_write(workload: Object) -> Write | None:
-    """The write of `replicas` by another manager that owns the field; None if there is none.
-
-    A manager that writes another value takes over the field. So another owner has written after
-    Kotatsu, or before Kotatsu's first write.
-    """
-    found = [o for o in owners(workload, "replicas") if o.manager not in _FRIENDS]
-    if not found:
-        return None
-    # A manager that applies will apply again, so it comes first; among equals the newest does.
-    owner = max(found, key=lambda o: (o.applies, str(o.at)))
-    return Write(owner.manager, owner.at, applied=owner.applies)
-
-
-@dataclass(frozen=True)
-class Autoscaler:
-    """The current state of an HPA."""
-
-    name: str
-    min_replicas: int
-    max_replicas: int
-    ours: bool = False
-    """Whether the operator made the last write of minReplicas."""
-    version: str = ""
-    """The resourceVersion that was read; a write must name it."""
-
-
-def read_autoscaler(autoscaler: Object) -> Autoscaler:
-    """Read a HorizontalPodAutoscaler (`minReplicas` defaults to 1)."""
-    spec = autoscaler["spec"]
-    return Autoscaler(
-        name=autoscaler["metadata"]["name"],
-        min_replicas=spec.get("minReplicas", 1),
-        max_replicas=spec["maxReplicas"],
-        ours=any(o.manager == OPERATOR for o in owners(autoscaler, "minReplicas")),
-        version=autoscaler["metadata"]["resourceVersion"],
-    )
 
 
 @dataclass(frozen=True)
@@ -105,6 +52,8 @@ class Parking:
     reason: str = ""
     """Why the pods cannot be parked, in one word; empty if they can."""
     message: str = ""
+    requests: Mapping[str, Decimal] | None = None
+    """What a parked pod requests (base units); None if the pods are never parked."""
     reduced: int = 0
     """Pods with smaller requests than the template's."""
     refused: int = 0
@@ -113,7 +62,8 @@ class Parking:
     """Why not, for one of them."""
 
 
-NOT_PARKED = Parking()
+NOT_PARKED = Parking("NotEnabled", "this operator parks no pods")
+"""Of a pool without parked pods, and without the feature that parks them."""
 
 
 @dataclass(frozen=True, slots=True)

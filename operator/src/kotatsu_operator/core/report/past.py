@@ -57,15 +57,6 @@ class Balance:
 
 
 @dataclass(frozen=True)
-class Parked:
-    """Pod time and cost of parked pods."""
-
-    pod_seconds: Decimal
-    costs: dict[str, Decimal]
-    """By currency."""
-
-
-@dataclass(frozen=True)
 class Past:
     """What one pool was warm for in [begin, end)."""
 
@@ -80,21 +71,17 @@ class Past:
     @property
     def costs(self) -> dict[str, Decimal]:
         """The total by currency."""
-        found: dict[str, Decimal] = {}
-        for period, cost in self._paid():
-            found[period.currency] = found.get(period.currency, Decimal(0)) + cost
-        return found
+        return _by_currency(self._paid())
 
     @property
-    def parked(self) -> "Parked":
-        """The parked part of the rows; sums of older episodes do not have it."""
+    def parked(self) -> tuple[Decimal, dict[str, Decimal]]:
+        """Pod time in seconds of parked pods, and its cost by currency.
+
+        Sums of older episodes do not have it.
+        """
         rows = [row for row in self.rows if row.episode.cause.why is Why.PARKED]
-        costs: dict[str, Decimal] = {}
-        for row in rows:
-            if row.cost is not None:
-                code = row.episode.period.currency
-                costs[code] = costs.get(code, Decimal(0)) + row.cost
-        return Parked(sum((row.pod_seconds for row in rows), Decimal(0)), costs)
+        paid = [(row.episode.period, row.cost) for row in rows if row.cost is not None]
+        return sum((row.pod_seconds for row in rows), Decimal(0)), _by_currency(paid)
 
     @property
     def counts(self) -> Counts:
@@ -122,6 +109,13 @@ class Past:
     def paid(self, period: LedgerPeriod) -> Decimal:
         """The total of one period."""
         return sum((cost for of, cost in self._paid() if of == period), Decimal(0))
+
+
+def _by_currency(paid: Iterable[tuple[LedgerPeriod, Decimal]]) -> dict[str, Decimal]:
+    found: dict[str, Decimal] = {}
+    for period, cost in paid:
+        found[period.currency] = found.get(period.currency, Decimal(0)) + cost
+    return found
 
 
 def read_past(

@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kotatsu_operator.core.formats import internal, is_name, table
-from kotatsu_operator.core.objects import target_of
-from kotatsu_operator.core.pool.decision import read_autoscaler
+from kotatsu_operator.core.objects import read_autoscaler, target_of
 from kotatsu_operator.core.pool.memory import Original
 from kotatsu_operator.core.pool.spec import OnDelete
 from kotatsu_operator.core.pool.v1alpha1 import status_from

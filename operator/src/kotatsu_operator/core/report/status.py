@@ -21,6 +21,7 @@ from kotatsu_operator.core.plan.activity import override_end
 from kotatsu_operator.core.pool.calendars import FOLLOWED
 from kotatsu_operator.core.pool.decision import Decision, Observation, Transition
 from kotatsu_operator.core.pool.memory import (
+    WARM_UPS,
     Announced,
     Memory,
     Opening,
@@ -32,7 +33,6 @@ from kotatsu_operator.core.pool.memory import (
 )
 from kotatsu_operator.core.pool.spec import PoolSpec
 from kotatsu_operator.core.pool.v1alpha1 import leftovers, status_from
-from kotatsu_operator.core.pool.warm_ups import WARM_UPS
 from kotatsu_operator.core.schema import MOST_ITEMS, Form, Schema, joined, replacing, several
 
 Status = dict[str, Any]
@@ -196,6 +196,7 @@ def books_status(spec: PoolSpec, seen: Observation, memory: Memory, ledger: Ledg
         "overrideEndsAt": known["overrideEndsAt"],
         "desiredReplicas": seen.replicas,
         "readyReplicas": seen.ready,
+        "reduced": memory.reduced or None,
         "internal": {"version": VERSION, "override": known["internal"]["override"]},
     }
     return joined(status, kept_cost(ledger))

@@ -15,10 +15,10 @@ from prometheus_client import CollectorRegistry, Gauge
 from kotatsu_operator.controller.feature import Feature, Turn
 from kotatsu_operator.core.calendar.occasions import MOST_BYTES, CalendarError
 from kotatsu_operator.core.formats import table, tables, text
-from kotatsu_operator.core.pool.calendars import AHEAD, Reading, follow, with_calendars
-from kotatsu_operator.core.report.conditions import calendar_failures
+from kotatsu_operator.core.pool.calendars import with_calendars
 from kotatsu_operator.features.calendars import child
 from kotatsu_operator.features.calendars.fetch import Fetched, FetchError, fetch
+from kotatsu_operator.features.calendars.windows import AHEAD, Reading, calendar_failures, follow
 from kotatsu_operator.kube.objects import Key, Object
 from kotatsu_operator.runtime.paced import Turns
 

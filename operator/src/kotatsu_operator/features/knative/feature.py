@@ -42,12 +42,12 @@ class Knative(Feature):
     `namespace` is that of Knative's ConfigMap; empty if it must not be read.
     """
 
+    restores = RESTORES
+
     def __init__(self, runtime: Runtime = Runtime.AUTO, namespace: str = "") -> None:
         self.runtime, self.namespace = runtime, namespace
         self.known = known = KnativeCache()
-        made = Kind(
-            lambda key, spec, cache: KnativeTarget(key, spec, cache, known), RESTORES, SERVICE_LABEL
-        )
+        made = Kind(lambda key, spec, cache: KnativeTarget(key, spec, cache, known), SERVICE_LABEL)
         self.kinds = {KNATIVE: made}
         self._watching: asyncio.Task[None] | None = None
 

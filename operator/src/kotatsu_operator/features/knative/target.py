@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from kotatsu_operator.controller.target import (
@@ -19,7 +20,7 @@ from kotatsu_operator.controller.target import (
     Writes,
 )
 from kotatsu_operator.core.budget.limit import Ends
-from kotatsu_operator.core.budget.prices import PodRequests, pod_requests
+from kotatsu_operator.core.budget.prices import pod_requests
 from kotatsu_operator.core.decide.phases import Step
 from kotatsu_operator.core.decide.refusal import Refusal, check_exists
 from kotatsu_operator.core.formats import internal
@@ -260,9 +261,9 @@ class KnativeTarget(Target):
         return {"matchLabels": {SERVICE_LABEL: self.spec.target.name}}
 
     @property
-    def requests(self) -> PodRequests:
+    def requests(self) -> Mapping[str, Decimal]:
         template = (self.service.get("spec") or {}).get("template") or {}
-        return PodRequests(pod_requests(template.get("spec") or {}))
+        return pod_requests(template.get("spec") or {})
 
     # --- accept ---
 

@@ -1,9 +1,13 @@
 """Days of a pool whose pods are parked: what is written to them, when, and what goes wrong."""
 
+from decimal import Decimal
+
 import pytest
 
-from kotatsu_operator.controller.act.parking import RESTORE_AGAIN
+from kotatsu_operator.controller.feature import restores_of
+from kotatsu_operator.controller.reconciler import BEAT, RETRY
 from kotatsu_operator.controller.restore import Records
+from kotatsu_operator.features.parking.feature import RESTORE_AGAIN, ParkedPods
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError
 from tests.operator.cluster import (
     denied,
@@ -14,7 +18,7 @@ from tests.operator.cluster import (
     warm_pool,
 )
 from tests.operator.core.values import MINUTE, SECOND, once, t
-from tests.operator.day import Day
+from tests.operator.features.day import FeaturedDay
 
 APP = {"name": "voice", "resources": {"requests": {"cpu": "1", "memory": "1Gi"}}}
 LOWERED = {"voice": {"cpu": "0.005"}}
@@ -26,12 +30,13 @@ DEFERRED = {
     "message": "Node didn't have enough resource: cpu",
 }
 PARKED = t("10:10")
+RESTORES = restores_of([ParkedPods()])
 
 
 def begin(*, running=1, enabled=True, container=APP, **spec):
     """A pool with pods that are Ready and idle from 10:00 on."""
     spec = {"parkedReplicas": 1, "parkedFor": "1h"} | spec
-    day = Day.begin(t("10:00"), replicas=running, ready=True, **spec)
+    day = FeaturedDay.begin(t("10:00"), replicas=running, ready=True, **spec)
     labels = {"metadata": {"labels": {"app": "voice"}}}
     template = labels | {"spec": {"containers": [container]}}
     day.kube.edit("Deployment", "voice", spec={"template": template})
@@ -291,6 +296,26 @@ async def test_pods_that_vanish_or_change_do_not_stop_the_others():
     assert cpus(day) == ["1"] * 3
 
 
+# --- costs ---
+
+
+async def test_windows_for_parked_pods_are_foreseen_at_their_price():
+    window = once("w", "10:00", "11:00", 2) | {"mode": "Parked"}
+    day = FeaturedDay.begin(
+        t("08:00"), windows=[window], parkedFor="0s", prices={"currency": "JPY", "cpuHour": "60"}
+    )
+    day.parking = True
+    day.restart()
+    container = {"resources": {"requests": {"cpu": "500m"}}}
+    template = {"spec": {"containers": [container]}}
+    day.kube.edit("Deployment", "voice", spec={"template": template})
+    await day.settle()
+    inner = day.status["internal"]["cost"]
+    assert (inner["podPerHour"], inner["parkedPodPerHour"]) == ("30.000000", "0.300000")
+    expected = Decimal(day.status["cost"]["forecast"])
+    assert Decimal("0.6") <= expected <= 2, "and the lead at the full price"
+
+
 # --- the end of a pool ---
 
 
@@ -323,7 +348,7 @@ async def test_the_requests_of_a_deleted_pool_are_restored_also_when_its_pods_st
     day = await parked(onDelete="Keep")
     pool = day.kube.stored("WarmPool", "voice")
     day.kube.remove("WarmPool", "voice")
-    await Records(day.kube).gone(pool, {})
+    await Records(day.kube, RESTORES).gone(pool, {})
     assert cpus(day) == ["1"]
 
 
@@ -343,7 +368,7 @@ async def test_a_deleted_pool_whose_pods_cannot_be_restored_is_done(caplog):
     day.kube.on("resize", lambda *_: _fail(forbidden()))
     day.kube.remove("WarmPool", "voice")
     with caplog.at_level("INFO"):
-        await Records(day.kube).gone(pool, {})
+        await Records(day.kube, RESTORES).gone(pool, {})
     assert "keep their smaller requests" in caplog.text
 
 
@@ -353,9 +378,59 @@ async def test_a_new_pool_of_the_target_restores_what_the_old_one_has_reduced():
     day.kube.remove("WarmPool", "voice")
     day.reconciler.forget(("demo", "voice"))
     heir = day.kube.put(warm_pool(uid="new"))
-    await Records(day.kube).gone(old, {("demo", "voice"): heir})
+    await Records(day.kube, RESTORES).gone(old, {("demo", "voice"): heir})
     await day.until(PARKED + 5 * SECOND)
     assert cpus(day) == ["1"]
+
+
+# --- demand, and pods that cannot be as they are to be ---
+
+
+async def test_after_an_announcement_the_demand_is_asked_for_when_the_pods_are_restored():
+    day = await parked()
+    day.ticket()
+    assert await day.look() == day.now + RETRY
+    day.now += RETRY
+    asked = day.scraper.asked
+    assert await day.look() == day.now + BEAT
+    assert day.scraper.asked > asked
+
+
+async def test_what_was_unknown_of_the_demand_stays_unknown():
+    """The activators' connections count since the pods have been silent for half an hour."""
+    day = await parked()
+    day.scraper.in_flight = None
+    await day.until(PARKED + 40 * MINUTE)
+    assert (day.phase, day.condition("DemandKnown")["reason"]) == ("Parked", "Silent")
+    day.ticket()
+    await day.look()
+    assert (day.phase, day.condition("DemandKnown")["reason"]) == ("Warm", "Silent")
+    assert day.status["route"]["counted"]
+
+
+async def test_a_request_that_reached_a_pod_directly_restores_it_at_the_next_beat():
+    day = await parked()
+    day.scraper.in_flight = 1
+    await day.until(day.now + BEAT)
+    assert (day.phase, cpus(day)) == ("Warm", ["1"])
+
+
+async def test_another_pod_stays_beside_one_that_its_node_can_never_restore():
+    day = await parked(maxReplicas=2)
+    day.ticket()
+    await day.look()
+    day.pod_conditions[day.pods[0].name] = DEFERRED | {"reason": "Infeasible"}
+    await day.until(PARKED + MINUTE)
+    assert (day.phase, day.replicas, day.status["reduced"]) == ("Warm", 2, True)
+
+
+async def test_a_pod_that_takes_the_place_of_a_parked_one_starts_in_full_and_is_parked_then():
+    day = await parked()
+    day.pods[0].ended = day.now
+    await day.look()
+    assert (day.phase, cpus(day)[-1]) == ("Warming", "1")
+    await day.until(PARKED + MINUTE)
+    assert (day.phase, day.replicas, cpus(day)[-1]) == ("Parked", 1, "0.005")
 
 
 class EndedError(BaseException):

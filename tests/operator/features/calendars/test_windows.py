@@ -7,19 +7,17 @@ import pytest
 
 from kotatsu_operator.core.calendar.occasions import Occasion
 from kotatsu_operator.core.calendar.schedule import Occurrence, occurrences
-from kotatsu_operator.core.pool.calendars import (
-    MOST_DAYS,
-    MOST_WINDOWS,
-    Reading,
-    Readings,
-    follow,
-    with_calendars,
-)
+from kotatsu_operator.core.pool.calendars import MOST_DAYS, MOST_WINDOWS, with_calendars
 from kotatsu_operator.core.pool.memory import Memory, Phase
 from kotatsu_operator.core.pool.spec import PoolSpec
-from kotatsu_operator.core.report.conditions import calendar_failures
 from kotatsu_operator.core.report.status import memory_status, read_memory
 from kotatsu_operator.core.schema import joined
+from kotatsu_operator.features.calendars.windows import (
+    Reading,
+    Readings,
+    calendar_failures,
+    follow,
+)
 from tests.operator.core.values import cron, pool_spec
 
 NOW = datetime(2030, 12, 1, tzinfo=UTC)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from kotatsu_operator.core.formats import conditions_of, quantity, table, tables, text
-from kotatsu_operator.core.objects import Object
+from kotatsu_operator.core.formats import quantity, table, tables, text
+from kotatsu_operator.core.objects import Object, is_sidecar
 from kotatsu_operator.core.pool.spec import Target
 
 RESIZABLE = ("cpu", "memory")
@@ -41,11 +41,6 @@ class PodSize:
     """Whether its QoS class is Guaranteed: each request equals its limit."""
     of_pod: bool = False
     """Whether the pod itself has requests or limits."""
-
-
-def is_sidecar(container: Mapping[str, Any]) -> bool:
-    """Whether an init container keeps running beside the containers."""
-    return bool(container.get("restartPolicy") == "Always")
 
 
 def pod_size(spec: Mapping[str, Any]) -> PodSize:
@@ -159,32 +154,6 @@ def resize_patch(uid: str, requests: Quantities, sidecars: Collection[str]) -> d
         given = {"name": name, "resources": {"requests": dict(amounts)}}
         spec.setdefault(part, []).append(given)
     return {"metadata": {"uid": uid}, "spec": spec}
-
-
-# --- the kubelet ---
-
-INFEASIBLE = "Infeasible"
-"""The kubelet's reason for a resize that this node can never do."""
-
-
-def pending(status: Mapping[str, Any]) -> tuple[str, str]:
-    """Why the kubelet has not begun with a resize of a pod: Deferred or Infeasible; or empty.
-
-    And the same for people, with the kubelet's message.
-    """
-    waiting = conditions_of(status).get("PodResizePending", {})
-    reason, message = text(waiting.get("reason")), text(waiting.get("message"))
-    return reason, f"{reason}: {message[:200]}" if reason and message else reason
-
-
-def is_resizable(status: Mapping[str, Any]) -> bool:
-    """Whether the node of a pod can resize it, as the API server decides it.
-
-    Kubelets before 1.33 do not report the resources of a running container.
-    """
-    statuses = tables(status.get("containerStatuses"))
-    running = (c for c in statuses if "running" in table(c.get("state")))
-    return next(("resources" in c for c in running), True)
 
 
 # --- why not ---

@@ -1,1 +1,0 @@
-"""What is written in several steps: the way down, requests of parked pods, capacity ahead."""

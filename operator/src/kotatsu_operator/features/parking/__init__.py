@@ -1,0 +1,1 @@
+"""Parked pods: Ready, with smaller requests (docs/protocol.md, "Parked pods")."""
