@@ -52,6 +52,17 @@ async def slow() -> str:
     return "ok"
 
 
+came, may_go = threading.Event(), threading.Event()
+
+
+@routes.post("/held")
+async def hold() -> str:
+    """Answer when the test lets it."""
+    came.set()
+    await asyncio.to_thread(may_go.wait, 20)
+    return "ok"
+
+
 @routes.post("/ignore")
 async def ignore() -> str:
     """Don't."""
@@ -310,12 +321,13 @@ async def test_bodies_that_wait_behind_one_another_are_counted_together(
 async def test_a_full_house_closes_what_has_been_silent_longest() -> None:
     with served(Full, 60) as port:
         busy, asking = await asyncio.open_connection("127.0.0.1", port)
-        asking.write(f"{SLOW}Content-Length: 0\r\n\r\n".encode())
+        asking.write(IGNORED.replace("ignore", "held").encode())
+        assert await asyncio.to_thread(came.wait, 20)
         silent, first = await asyncio.open_connection("127.0.0.1", port)
         first.write(b"GET /ign")
-        await asyncio.sleep(0.1)
         assert '"ok"' in await heard(port, IGNORED.replace("Host", "Connection: close\r\nHost"))
         assert b" 503 " in await silent.read()
+        may_go.set()
         assert b" 200 " in await busy.readline()
         asking.close()
         first.close()
