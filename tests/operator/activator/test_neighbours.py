@@ -56,6 +56,23 @@ def test_hostile_clients_of_one_pool_cost_another_pools_client_little(kind):
         assert p99 <= MOST
 
 
+def test_the_bodies_of_many_clients_leave_no_memory_behind():
+    with processes.activator("Always", "Warm") as warm, processes.pod() as victim:
+        warm.say(f"pod {victim}")
+        processes.until(lambda: round_trips(warm.port, 1))
+        status = Path(f"/proc/{warm.pid}/status")
+
+        def peak_mib():
+            [line] = [one for one in status.read_text().splitlines() if one.startswith("VmHWM")]
+            return int(line.split()[1]) / 1024
+
+        before = peak_mib()
+        with processes.flood(warm.port, 1000, "bodies"):
+            processes.until(lambda: warm.metric("kotatsu_activator_spliced") >= 1000)
+            # Each has sent 128 KiB, and its pod has read them.
+            assert peak_mib() - before < 40
+
+
 LIMIT = 256 * 2**20
 """The memory that the chart gives an activator."""
 

@@ -347,7 +347,7 @@ class Client(Side):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._forget_deadline()
-        self._buffer.clear()
+        self._buffer = bytearray()
         super().connection_lost(exc)
         self.owner.left(self)
 
@@ -370,7 +370,7 @@ class Client(Side):
             self.transport.close()
             return
         self._answered = True
-        self._buffer.clear()
+        self._buffer = bytearray()
         if self.seen.is_head:
             data = data[: data.index(b"\r\n\r\n") + 4]  # the answer to HEAD has no body
         self.transport.write(data)
@@ -407,8 +407,8 @@ class Client(Side):
                 self.upstream.finish()
 
     def _flush(self, upstream: Upstream, *, ends: bool = False) -> None:
-        kept = bytes(self._buffer)
-        self._buffer.clear()
+        # Not clear(): it leaves one byte of a large buffer in the way of the next one.
+        kept, self._buffer = bytes(self._buffer), bytearray()
         self._go_on()  # before the write, which may pause reading again
         self._send(upstream, kept, ends=ends)
 
