@@ -8,7 +8,7 @@ import sys
 import uuid
 from collections.abc import Iterator
 
-import topic
+import topic  # noqa: F401  (where the tests' kits are)
 from kotatsu_demo import choice, facts, routes
 from kotatsu_demo.cli import NAMESPACE
 from kotatsu_demo.clusters import cluster_of
@@ -16,7 +16,6 @@ from kotatsu_demo.kube import Kube
 from kotatsu_node.errors import NodeError
 from kotatsu_node.progress import Progress
 
-sys.path.append(str(topic.TESTS))
 # isort: split
 from e2e.conftest import built, helm_install
 from e2e.kit import App, Kubectl, Object, asleep_override, eventually, pool, wall

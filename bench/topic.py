@@ -30,6 +30,7 @@ progress = Progress()
 
 TESTS = ROOT / "tests"
 """Kits of the tests that serve measurements as well (a PostgreSQL, kubectl) are below this."""
+sys.path += [str(TESTS), str(ROOT)]  # as pytest has them
 
 
 def again(topic: str) -> str:

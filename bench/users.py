@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import random
-import sys
 import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -11,7 +10,6 @@ from datetime import UTC, datetime
 import asyncpg  # type: ignore[import-untyped]
 import sqlalchemy as sa
 
-import topic
 from http1 import Connection, request
 from kotatsu_feed.domain.day import day_of
 from kotatsu_feed.storage.database import Database
@@ -23,7 +21,6 @@ from samples import Samples, amount
 from services import Running, running
 from topic import again, main, progress, unmeasured
 
-sys.path.append(str(topic.TESTS))
 # isort: split
 from feed.postgres import ROLE, NoPostgresError, postgres_server
 

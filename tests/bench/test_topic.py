@@ -33,3 +33,14 @@ def test_what_it_and_its_helpers_print_is_not_part_of_its_result(tmp_path):
     )  # fmt: skip
     assert json.loads(ran.stdout)["name"] == "talkative"
     assert ran.stderr == "installed\nuninstalled\n"
+
+
+@pytest.mark.slow
+def test_what_runs_the_topics_and_each_of_them_can_be_read():
+    topics = [f.stem for f in BENCH.glob("*.py") if "def rows(" in f.read_text()]
+    modules = ", ".join(["run", *sorted(topics)])
+    ran = subprocess.run(
+        [sys.executable, "-c", f"import {modules}"],
+        cwd=BENCH, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
