@@ -24,7 +24,7 @@ class FeaturedDay(Day):
     """Sends notices; without it, none are sent."""
 
     def features(self):
-        """As `kotatsu_operator.__main__` lists them."""
+        """As `kotatsu_operator.__main__` lists them, without the console's board."""
         nobody = Notifier("", CollectorRegistry(), lambda: self.now)
         return [
             Knative(),

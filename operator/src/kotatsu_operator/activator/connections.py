@@ -139,7 +139,7 @@ class Connections:
         self.join_waiting()
 
     def _is_answered(self, client: Client) -> bool:
-        """Let a feature answer in place of a pod, if no pod head."""
+        """Let a feature answer in place of a pod, if no pod answers."""
         pool = self.context.pool
         if pool is None or self.backends.any_ready or client.is_probe:
             return False

@@ -123,7 +123,7 @@ class Pool:
     usual_wake: float | None = None
     """Seconds that the last wake took, or else the last warm-up; None before the first."""
     depends_on: tuple[str, ...] = ()
-    """Pools that must answer before this one starts. None if the pool is rejected: those of a cycle
+    """Pools that must answer before this one starts. None of a rejected pool: those of a cycle
     would wait for each other."""
     always: bool = False
     """Route Always: every connection passes the activator, and the Service selects no pod."""

@@ -4,7 +4,7 @@ One slice per pool, activator pod and address family. It is emptied, and not del
 pool's own pods answer: it records which port belongs to which pool while a kube-proxy may still use
 it.
 
-A lost pod (see `kube.pod.PodView.lost`) stays a ready endpoint while its object exists, because
+A lost pod (see `kube.views.PodView.lost`) stays a ready endpoint while its object exists, because
 normally only its own activator changes a slice. So the others withdraw it.
 """
 

@@ -158,9 +158,9 @@ class ScaledTarget(Target):
         yield refusal.check_kind(spec, self.cache.scaled), Ends.NOTHING
         if workload is not None:
             yield refusal.check_selector(spec, workload.selector), Ends.NOTHING
-            yield refusal.check_claims(spec, deletes=workload.deletes_claims), Ends.NOTHING
+            yield refusal.check_volume_claims(spec, deletes=workload.deletes_claims), Ends.NOTHING
         yield refusal.check_is_not_kotatsu(spec, labels), Ends.NOTHING
-        yield self.check_claim(), Ends.NOTHING
+        yield self.check_only_pool(), Ends.NOTHING
         exists = workload is not None
         yield refusal.check_exists(spec, self.key[0], spec.target.kind, exists=exists), Ends.NOTHING
         yield self._check_service(labels), Ends.LOWER

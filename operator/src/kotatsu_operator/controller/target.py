@@ -18,7 +18,7 @@ from kotatsu_operator.controller.scale_down import Hook, Remember, no_hook, no_r
 from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.budget.limit import Ends
 from kotatsu_operator.core.decide.phases import Step
-from kotatsu_operator.core.decide.refusal import Refusal, check_claim, check_dependencies
+from kotatsu_operator.core.decide.refusal import Refusal, check_dependencies, check_only_pool
 from kotatsu_operator.core.formats import table
 from kotatsu_operator.core.pool.decision import Decision, Note, Observation
 from kotatsu_operator.core.pool.memory import Memory
@@ -170,11 +170,11 @@ class Target(ABC):
     def objections(self) -> Iterator[Objection]:
         """Check whether a pool can have it. People read the first rejection."""
 
-    def check_claim(self) -> Refusal | None:
+    def check_only_pool(self) -> Refusal | None:
         """Reject all but the oldest of the pools that have the same target."""
         of = self.spec.target
         claimants = self.cache.pools_of_target(of.kind, (self.key[0], of.name))
-        return check_claim(self.spec, self.older_pool(claimants))
+        return check_only_pool(self.spec, self.older_pool(claimants))
 
     def older_pool(self, claimants: Sequence[Key]) -> str:
         """The name of the oldest claimant; empty if that is this pool, or there is none."""

@@ -33,7 +33,7 @@ def workload(case: Case) -> Iterator[Finding]:
     for why in (
         *_kind_and_claims(case),
         refusal.check_is_not_kotatsu(spec, found.labels),
-        refusal.check_claim(spec, older(case, shares)),
+        refusal.check_only_pool(spec, older(case, shares)),
         refusal.check_exists(spec, found.namespace, kind, exists=found.workload is not None),
         refusal.check_dependencies(case.pool.name, found.namespace, depends_on),
     ):
@@ -66,7 +66,7 @@ def _kind_and_claims(case: Case) -> Iterator[refusal.Refusal | None]:
         yield refusal.check_kind(spec, known)
     if workload is not None:
         yield refusal.check_selector(spec, objects.workload_selector(workload))
-        yield refusal.check_claims(spec, deletes=objects.deletes_claims(workload))
+        yield refusal.check_volume_claims(spec, deletes=objects.deletes_claims(workload))
 
 
 _BY_HAND = ("kubectl-scale", "kubectl-edit", "kubectl-patch", "kubectl-create", "kubectl-set")

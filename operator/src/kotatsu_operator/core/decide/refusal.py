@@ -30,7 +30,7 @@ class Refusal:
     message: str
 
 
-def check_claim(spec: PoolSpec, older: str) -> Refusal | None:
+def check_only_pool(spec: PoolSpec, older: str) -> Refusal | None:
     """Reject all but the oldest of the pools that have the same target.
 
     `older` is the name of an older pool with it; empty if there is none.
@@ -127,7 +127,7 @@ def check_selector(spec: PoolSpec, selector: Mapping[str, Any]) -> Refusal | Non
     )
 
 
-def check_claims(spec: PoolSpec, *, deletes: bool) -> Refusal | None:
+def check_volume_claims(spec: PoolSpec, *, deletes: bool) -> Refusal | None:
     """Reject a StatefulSet that would lose its volumes with each sleep."""
     if not deletes:
         return None

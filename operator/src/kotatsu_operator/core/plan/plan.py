@@ -117,7 +117,7 @@ def plan_at(
 ) -> Plan:
     """Plan the schedule around `now`, with the lead of this pool.
 
-    `ahead` is how much earlier than the lead the pool must start (see pacing), and `before` the
+    `ahead` is how much earlier than the lead the pool must start (see `lead`), and `before` the
     lead of the pools on which it depends, which a learned lead includes. Without it, as in the
     plugin, that of the status does.
     """

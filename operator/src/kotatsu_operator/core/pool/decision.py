@@ -171,7 +171,7 @@ class Observation:
     edited: bool = False
     """Whether the spec has changed since the last decision."""
     ahead: timedelta = timedelta()
-    """How much earlier than its own lead the pool must start pods (see pacing)."""
+    """How much earlier than its own lead the pool must start pods: the pacing of many windows."""
     template: str = ""
     """The hash of the target's pod template."""
     updated: int = 0

@@ -271,7 +271,7 @@ class KnativeTarget(Target):
         """Check that Knative is installed, the name and the existence."""
         why = self.knative.why_absent
         yield Refusal("KnativeNotFound", why) if why else None, Ends.NOTHING
-        yield self.check_claim(), Ends.NOTHING
+        yield self.check_only_pool(), Ends.NOTHING
         exists = bool(self.service)
         yield check_exists(self.spec, self.key[0], "Knative Service", exists=exists), Ends.NOTHING
 
