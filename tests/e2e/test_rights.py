@@ -276,6 +276,7 @@ async def test_each_right_is_used_nothing_else_is_asked_for_and_no_token_is_told
             _see_it_untouched(world)
             await _keep_the_floor(world)
             await _read_their_pages(world)
+            await _fall_asleep(world)
         await _uninstall(world)
     _find_no_token(world)
     requests = world.asked()
