@@ -110,6 +110,7 @@ async def test_as_knative_goes_it_is_said_once_and_looked_for_at_the_usual_times
     watching, caplog, monkeypatch
 ):
     monkeypatch.setattr(feature, "LOOK_EVERY", 3600.0)
+    monkeypatch.setattr(feature, "WAITED_FOR_EVERY", 3600.0)
     kube = FakeKube(knative_service(**{ONE: 100}), revision(ONE), CONFIG)
     knative, _ = watching(kube, knative_namespace="knative-serving")
     await eventually(lambda: knative.synced)
@@ -202,3 +203,14 @@ async def test_where_it_is_expected_its_absence_is_worth_a_warning(watching, cap
     kube.has_knative = False
     watching(kube, Runtime.KNATIVE)
     await eventually(lambda: "is expected (knative.enabled is true)" in caplog.text)
+
+
+async def test_a_pool_that_waits_for_knative_has_it_looked_for_sooner(watching, monkeypatch):
+    monkeypatch.setattr(feature, "LOOK_EVERY", 3600.0)
+    monkeypatch.setattr(feature, "WAITED_FOR_EVERY", 0.01)
+    kube = FakeKube(knative_service(**{ONE: 100}))
+    kube.has_knative = False
+    knative, _ = watching(kube)
+    await eventually(lambda: "has no Knative Serving" in knative.why_absent)
+    kube.has_knative = True
+    await eventually(lambda: knative.synced)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -28,8 +29,11 @@ from kotatsu_operator.runtime.settings import Runtime
 
 log = logging.getLogger(__name__)
 
-LOOK_EVERY = 30.0
+LOOK_EVERY = 300.0
 """Seconds between two checks for the API, and between two looks at Knative's defaults."""
+
+WAITED_FOR_EVERY = 30.0
+"""The same while a pool is rejected because Knative is not installed."""
 
 EXPECTED_EVERY = 5.0
 """The same if Knative is expected, after the API server did not respond, and once after the API
@@ -128,14 +132,21 @@ class Knative(Feature):
             self._touch_pools()
 
     async def _rest(self, pause: float) -> None:
-        """Wait until the next check, or until the watch ends. Raises its error if it has failed."""
-        if self._watching is None:
-            await asyncio.sleep(pause)
+        """Wait until the next check, which comes sooner once a pool needs Knative.
+
+        Raises the error of the watch if it has failed.
+        """
+        if self._watching is not None:
+            for ended in (await asyncio.wait({self._watching}, timeout=pause))[0]:
+                self._watching = None
+                ended.result()  # the watch ends when its kinds are no longer served
+                await asyncio.sleep(EXPECTED_EVERY)
             return
-        for ended in (await asyncio.wait({self._watching}, timeout=pause))[0]:
-            self._watching = None
-            ended.result()  # the watch ends when its kinds are no longer served
-            await asyncio.sleep(EXPECTED_EVERY)
+        step = min(pause, WAITED_FOR_EVERY)
+        for _ in range(math.ceil(pause / step)):
+            await asyncio.sleep(step)
+            if self._cache.pools_of_kind(KNATIVE):
+                return
 
     def _absent(self, why: str) -> None:
         knative = self.known
