@@ -18,11 +18,11 @@ import wrk
 from kotatsu_node.cluster.control_plane import free_ports
 from report import Row
 from samples import Samples, amount
-from topic import TESTS, again, main, progress, unmeasured
+from topic import again, main, progress, unmeasured
 from wrk import Load
 
-sys.path.append(str(TESTS / "operator" / "activator"))
-import processes
+# isort: split
+from tests.operator.activator import processes
 
 CORE = max(os.sched_getaffinity(0))
 CLIENTS = 32

@@ -23,6 +23,7 @@ from kotatsu_node.cluster.control_plane import (
     free_ports,
 )
 from kotatsu_node.layout import Layout
+from kotatsu_operator.core.formats import internal, table
 from kotatsu_operator.core.protocol import RECORD
 from kotatsu_operator.kube.objects import ConfigMap, Deployment, Service, WarmPool
 from simulation.kubelet import Kubelet, serve_metrics
@@ -328,19 +329,14 @@ def _stretch(plane: ControlPlane, pid: int, into: Stretch) -> Iterator[None]:
 def _openings(result: Result, statuses: dict[str, dict[str, Any]]) -> None:
     earlies = []
     for status in statuses.values():
-        found, ready_at = status.get("lastOpening") or {}, _ready_at(status)
+        found = status.get("lastOpening") or {}
+        ready_at = table(internal(status).get("opening")).get("readyAt")
         if found and ready_at:
             at, ready = datetime.fromisoformat(found["at"]), datetime.fromisoformat(ready_at)
             earlies.append((at - ready).total_seconds())
             result.on_time += ready <= at
     result.least_early = min(earlies, default=float("nan"))
     result.first_ahead = max(earlies, default=float("nan"))
-
-
-def _ready_at(status: dict[str, Any]) -> str | None:
-    """When the pods of the last opening were Ready, as only the operator remembers it."""
-    told: str | None = ((status.get("internal") or {}).get("opening") or {}).get("readyAt")
-    return told
 
 
 def _decisions(port: int) -> dict[float, float]:

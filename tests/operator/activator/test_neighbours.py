@@ -60,17 +60,11 @@ def test_the_bodies_of_many_clients_leave_no_memory_behind():
     with processes.activator("Always", "Warm") as warm, processes.pod() as victim:
         warm.say(f"pod {victim}")
         processes.until(lambda: round_trips(warm.port, 1))
-        status = Path(f"/proc/{warm.pid}/status")
-
-        def peak_mib():
-            [line] = [one for one in status.read_text().splitlines() if one.startswith("VmHWM")]
-            return int(line.split()[1]) / 1024
-
-        before = peak_mib()
+        before = warm.mib("VmHWM")
         with processes.flood(warm.port, 1000, "bodies"):
             processes.until(lambda: warm.metric("kotatsu_activator_spliced") >= 1000)
             # Each has sent 128 KiB, and its pod has read them.
-            assert peak_mib() - before < 40
+            assert warm.mib("VmHWM") - before < 40
 
 
 LIMIT = 256 * 2**20

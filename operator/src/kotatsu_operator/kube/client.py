@@ -199,10 +199,8 @@ class Kube:
         """
         client = self.client._client  # noqa: SLF001
         params = {"limit": PAGE, "labelSelector": build_selector(dict(labels)) if labels else None}
-        request, goes_on = (
-            client.prepare_request("list", kind, namespace=namespace, params=params),
-            True,
-        )
+        request = client.prepare_request("list", kind, namespace=namespace, params=params)
+        goes_on = True
         while goes_on:
             async with self.reading:
                 with _readable():

@@ -6,9 +6,10 @@ One pod that vanishes, changes or cannot be resized never stops the reconcile or
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from kotatsu_operator.controller.feature import After, Feature, Report, Turn
@@ -100,12 +101,17 @@ async def resize_pods(
     return errors
 
 
+def _changes(
+    pods: Iterable[PodView], wanted: Callable[[PodSize], Quantities]
+) -> dict[str, tuple[PodView, Quantities]]:
+    """The pods of which something is `wanted`, and what, by uid."""
+    found = {pod.uid: (pod, wanted(pod_size(pod.spec))) for pod in pods}
+    return {uid: change for uid, change in found.items() if change[1]}
+
+
 def _short(full: PodSize | None, pods: Iterable[PodView]) -> dict[str, tuple[PodView, Quantities]]:
     """The pods without their full requests, and what to raise, by uid."""
-    if full is None:
-        return {}
-    changes = {pod.uid: (pod, to_restore(full, pod_size(pod.spec))) for pod in pods}
-    return {uid: change for uid, change in changes.items() if change[1]}
+    return {} if full is None else _changes(pods, partial(to_restore, full))
 
 
 async def _restore(kube: Kube, namespace: str, entry: Entry) -> str:
@@ -221,15 +227,16 @@ class ParkedPods(Feature):
             "hour, or when the pod template changes",
         )
 
-    def _unrestored(self, turn: Turn, pods: Iterable[PodView]) -> dict[str, str]:
+    def _unrestored(self, turn: Turn, pods: Sequence[PodView]) -> dict[str, str]:
         """The pods without their full requests, and why they do not get them; by uid."""
         full, rejected = _size(turn.target), self._known[turn.key].unrestored
         if full is None:
             return {}
+        short = _short(full, pods)
         return {
             pod.uid: pod.resize_pending or rejected.get(pod.uid, (None, ""))[1]
             for pod in pods
-            if pod.resize_pending or to_restore(full, pod_size(pod.spec))
+            if pod.resize_pending or pod.uid in short
         }
 
     # --- act ---
@@ -278,8 +285,7 @@ class ParkedPods(Feature):
         if not report.decision.park or template is None or asked is None:
             return None
         ready = (pod for pod in turn.pods if pod.ready and not pod.terminating)
-        changes = {p.uid: (p, to_reduce(template, pod_size(p.spec), asked.cpu)) for p in ready}
-        due = {uid: change for uid, change in changes.items() if change[1]}
+        due = _changes(ready, lambda size: to_reduce(template, size, asked.cpu))
         errors = await resize_pods(tools.kube, due, turn.target.cache.keep_pod)
         rejected = [str(error) for error in errors.values() if is_refusal(error)]
         if rejected:
