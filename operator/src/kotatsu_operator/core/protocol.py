@@ -1,6 +1,7 @@
 """Labels, annotations and field managers that operator, activator and kubectl plugin share."""
 
 import hashlib
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -55,6 +56,25 @@ ACTIVATOR_LABELS = {NAME_LABEL: PROGRAM, "app.kubernetes.io/component": "activat
 ACTIVATOR_SELECTOR = ",".join(f"{label}={value}" for label, value in ACTIVATOR_LABELS.items())
 """The same as the query of a list has it."""
 
+SHARD_LABEL = "kotatsu.dev/shard"
+"""Label of activators that many namespaces share: the number of their shard. Activators of one
+namespace do not have it."""
+
+ACTIVATOR_ANNOTATION = "kotatsu.dev/activator"
+"""Annotation of an activator's EndpointSlice: NAMESPACE/POD/UID of the activator."""
+
+SET_ANNOTATION = "kotatsu.dev/activators"
+"""Annotation of such a slice: the set of a shared activator (see `activator_set`). Without it, the
+set is the activators of the slice's own namespace."""
+
+SELECTOR_ANNOTATION = "kotatsu.dev/namespace-selector"
+"""Annotation of the Deployment of shared activators: the label selector of their namespaces, as
+JSON."""
+
+SHARED_ANNOTATION = "kotatsu.dev/allow-shared-activator"
+"""Annotation of a Namespace. With `true` its owner accepts that requests to sleeping pools come
+from shared activators, which its policies on ingress cannot tell from others."""
+
 CAPACITY_LABEL = "kotatsu.dev/capacity-for"
 """Label of the objects that ask for capacity ahead of a window: the pool (see `pool_label`). No
 Service and no target selects it."""
@@ -69,6 +89,31 @@ LAST_ACTIVITY = "kotatsu_activator_last_activity_timestamp_seconds"
 TIMED_OUT = "kotatsu_activator_timed_out_total"
 LOOKED_AT = (HELD, ACTIVE, LAST_ACTIVITY, TIMED_OUT)
 """The metrics of an activator that the operator reads: their page is as of the request."""
+
+
+RECORD_PARTS = 16
+"""ConfigMaps of the record of an install for the whole cluster."""
+
+
+def record_part(namespace: str) -> str:
+    """The ConfigMap with the record of a namespace, in an install for the whole cluster."""
+    return f"{RECORD}-{zlib.crc32(namespace.encode()) % RECORD_PARTS:x}"
+
+
+def activator_set(namespace: str, shard: int) -> str:
+    """The name of the activators of a shard: those that share a namespace's pools.
+
+    `namespace` is that of the activators.
+    """
+    return f"{namespace}/{shard}"
+
+
+def shard_of(namespace: str, shards: int) -> int:
+    """The shard of a namespace's pools, from 0.
+
+    Rendezvous hashing: another number of shards moves as few namespaces as possible.
+    """
+    return max(range(shards), key=lambda n: hashlib.sha256(f"{n}/{namespace}".encode()).digest())
 
 
 _LABEL_MOST = 63

@@ -66,6 +66,9 @@ def _segment(name: str) -> str:
     return name
 
 
+EVERYWHERE = "*"
+"""In place of a namespace: all of them, for a list or a watch."""
+
 _NO_REPLICAS = 500
 """How the API server answers for the scale of a custom resource without spec.replicas."""
 
