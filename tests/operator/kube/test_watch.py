@@ -119,7 +119,9 @@ async def test_a_change_that_is_older_than_the_list_undoes_nothing(shown):
     shown.kube.listed = listed_late
     await shown.watch.enter("b")
     assert shown.names == {"a-1", "b-1"}
-    assert shown.pods["b", "b-1"] == shown.kube.stored("Pod", "b/b-1")["metadata"]["resourceVersion"]
+    assert (
+        shown.pods["b", "b-1"] == shown.kube.stored("Pod", "b/b-1")["metadata"]["resourceVersion"]
+    )
 
 
 async def test_a_list_of_everything_meanwhile_makes_it_list_the_namespace_again(shown):
