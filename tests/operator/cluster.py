@@ -17,9 +17,9 @@ from kotatsu_operator.activator.slices import make_slice
 from kotatsu_operator.core.objects import selects
 from kotatsu_operator.core.pool.spec import BUILT_IN
 from kotatsu_operator.core.protocol import ACTIVATOR_LABELS, RECORD, SERVICE_LABEL
-from kotatsu_operator.kube.client import Scale
+from kotatsu_operator.kube.client import Keeps, Scale, everything
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError
-from kotatsu_operator.kube.objects import Object, parts, used
+from kotatsu_operator.kube.objects import Object, key_of, parts, used
 from tests.operator.core.values import annotations_of
 
 NAMESPACE = "demo"
@@ -530,17 +530,28 @@ class FakeKube:
             self.remove(kind.__name__, name)
 
     async def follow(
-        self, kind: Any, namespace: str, labels: object = None
+        self, kind: Any, namespace: str, keeps: Keeps = everything
     ) -> AsyncIterator[tuple[str, Object]]:
         await self._enter("follow", kind.__name__)
         self._serve(kind.__name__)
         changes: asyncio.Queue[tuple[str, Object]] = asyncio.Queue()
         self._watches.append((kind.__name__, changes))
-        yield "LIST", {"items": [used(kind, obj) for obj in self.all(kind.__name__)]}
+        there = filter(keeps, self.all(kind.__name__))
+        yield "LIST", {"items": [used(kind, obj) for obj in there]}
         while True:
             change, obj = await changes.get()
             self._serve(kind.__name__)
-            yield change, used(kind, obj)
+            if keeps(obj):
+                yield change, used(kind, obj)
+
+    async def listed(
+        self, kind: Any, namespace: str, labels: object = None, keeps: Keeps = everything
+    ) -> tuple[list[Object], int]:
+        await self._enter("listed", kind.__name__)
+        self._serve(kind.__name__)
+        version = self._version
+        there = [obj for obj in self.all(kind.__name__) if key_of(obj)[0] == namespace]
+        return [used(kind, obj) for obj in there if keeps(obj)], version
 
     # --- inside ---
 
