@@ -39,6 +39,14 @@ def service_of(pool: Object) -> str:
     return str(pool["spec"].get("service") or target_of(pool)[1])
 
 
+def activators_of(pool: Object) -> str:
+    """The set of shared activators that serve a pool (see `protocol.activator_set`).
+
+    Empty: the activators of its own namespace, or none yet.
+    """
+    return text(internal(pool.get("status")).get("activators"))
+
+
 def selector_view(selector: Mapping[str, Any]) -> Mapping[str, Any]:
     """A label selector whose values are sets: an expression can have thousands of values."""
     terms = [

@@ -25,7 +25,7 @@ from kotatsu_operator.core.pool.memory import Phase, Route, read_warm_ups
 from kotatsu_operator.core.pool.spec import BUILT_IN, KNATIVE, RouteMode
 from kotatsu_operator.core.pool.v1alpha1 import status_from
 from kotatsu_operator.core.protocol import LEASE_NAME, OPERATOR, RECORD, UNINSTALL
-from kotatsu_operator.core.report.record import OWED, entry_of, owed_status, settle
+from kotatsu_operator.core.report.record import OWED, Place, entry_of, owed_status, settle
 from kotatsu_operator.core.report.status import moved
 from kotatsu_operator.core.schema import joined
 from kotatsu_operator.features.knative.feature import Knative
@@ -189,7 +189,7 @@ class Uninstall:
         """Delete the record, which Helm keeps, unless a deleted pool's target is not restored."""
         with contextlib.suppress(ConflictError, NotFoundError, *Unreachable):
             record = await self.kube.get(objects.ConfigMap, namespace, RECORD)
-            if not settle(record.get("data") or {}, pools).gone:
+            if not settle(Place(namespace), record.get("data") or {}, pools).gone:
                 await self.kube.delete(objects.ConfigMap, namespace, RECORD)
 
     async def _give_back_one(self, pool: Object) -> None:
