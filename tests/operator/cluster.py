@@ -159,7 +159,7 @@ def service(name: str = "voice", *ports: Object) -> Object:
     """A Service in front of `app: name`, by default with the port `http`."""
     return {
         "kind": "Service",
-        "metadata": {"name": name, "namespace": NAMESPACE},
+        "metadata": {"name": name, "namespace": NAMESPACE, "uid": f"uid-of-{name}"},
         "spec": {
             "selector": {"app": name},
             "ports": list(ports) or [{"name": "http", "port": 80, "targetPort": "http"}],
