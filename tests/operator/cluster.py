@@ -368,9 +368,7 @@ class FakeKube:
         stored = _written(obj)
         self._version += 1
         stored["metadata"]["resourceVersion"] = str(self._version)
-        meta = stored["metadata"]
-        place = _place(meta.get("namespace"), meta["name"])
-        self._objects[kind or obj["kind"], place] = stored
+        self._objects[kind or obj["kind"], named(stored)] = stored
         self._tell(kind or obj["kind"], "MODIFIED", stored)
         return _copied(stored)
 
@@ -602,6 +600,11 @@ class FakeKube:
 def _place(namespace: str | None, name: str) -> str:
     """How an object is named in the fake: with its namespace, unless that is `demo`."""
     return name if namespace in (None, "", NAMESPACE) else f"{namespace}/{name}"
+
+
+def named(obj: Object) -> str:
+    """How an object is named in the fake."""
+    return _place(obj["metadata"].get("namespace"), obj["metadata"]["name"])
 
 
 def _ref(namespace: str, workload: str) -> str:
