@@ -22,7 +22,6 @@ from kotatsu_operator.core.objects import (
     pod_labels,
     port_number,
     resize_pending,
-    selector_view,
     why_not_created,
     why_not_started,
     why_unschedulable,
@@ -419,31 +418,3 @@ async def owner_of(kube: Kube, of: SliceView) -> PodView | None:
     except NotFoundError:
         return None
     return pod if pod.uid == of.pod_uid else None
-
-
-# --- NetworkPolicies: whose clients they limit ---
-
-
-@dataclass(frozen=True)
-class IngressPolicy:
-    """The relevant fields of a NetworkPolicy that limits which clients reach pods."""
-
-    pods: Mapping[str, Any]
-    """The label selector of the pods."""
-    admits_all: bool
-    """Whether it admits every client to more than some single ports."""
-
-
-def ingress_policy(obj: Object) -> IngressPolicy | None:
-    """Read a NetworkPolicy; None if it limits no ingress."""
-    spec = obj.get("spec") or {}
-    if "Ingress" not in (spec.get("policyTypes") or ("Ingress",)):
-        return None
-    return IngressPolicy(
-        selector_view(spec.get("podSelector") or {}),
-        any(
-            not rule.get("from")
-            and (not rule.get("ports") or any("endPort" in port for port in rule["ports"]))
-            for rule in spec.get("ingress") or ()
-        ),
-    )
