@@ -5,14 +5,14 @@ import logging
 from dataclasses import replace
 
 import pytest
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, generate_latest
 
 from kotatsu_operator.activator import app, publisher
 from kotatsu_operator.activator.__main__ import identity, reading
 from kotatsu_operator.activator.app import Activator
 from kotatsu_operator.activator.metrics import ActivatorMetrics
 from kotatsu_operator.activator.slices import slice_name
-from kotatsu_operator.core.protocol import SHARD_LABEL
+from kotatsu_operator.core.protocol import HELD, LOOKED_AT, SHARD_LABEL
 from kotatsu_operator.kube.errors import NotFoundError
 from kotatsu_operator.runtime.settings import ActivatorSettings
 from tests.operator.cluster import (
@@ -335,6 +335,19 @@ async def test_a_question_counts_for_the_pools_of_the_namespace_it_names(make_sh
         connections._announcements._asked = False
     shared.activator.asked(query)
     assert noted == {name for name, of in made.items() if of._announcements._asked}
+
+
+async def test_the_operator_reads_of_the_pools_that_it_names_and_of_no_other(make_shared):
+    shared = make_shared(*app_in("red"), *app_in("blue"))
+    await shared.start()
+    for room in shared.activator.rooms.values():
+        room._connections("voice")
+    page = generate_latest(shared.activator._shared.metrics.part(["red/voice", "none/voice"]))
+    text = page.decode()
+    labels = '{name="voice",namespace="red"}'
+    assert f"{HELD}{labels} 0.0" in text
+    assert "blue" not in text
+    assert {line.split("{")[0] for line in text.splitlines() if line[0] != "#"} <= set(LOOKED_AT)
 
 
 async def test_it_ends_in_every_namespace(make_shared):
