@@ -37,10 +37,9 @@ from prometheus_client import CollectorRegistry
 
 from kotatsu_common.settings import load
 from kotatsu_operator.__main__ import features_of, options_of
-from kotatsu_operator.activator.__main__ import reading
+from kotatsu_operator.activator.__main__ import identity, reading
 from kotatsu_operator.activator.app import Activator
 from kotatsu_operator.activator.metrics import ActivatorMetrics
-from kotatsu_operator.activator.pool import PodIdentity
 from kotatsu_operator.controller.app import Operator
 from kotatsu_operator.core.formats import parse_quantity
 from kotatsu_operator.core.protocol import ACTIVATOR, LOOKED_AT, OPERATOR
@@ -245,13 +244,7 @@ class Programs:
         connect = _connector(await self._account(pod), ACTIVATOR, killed, Fate())
         kube = Kube(connect(), more=connect, scaled=settings.targets)
         registry = CollectorRegistry()
-        me = PodIdentity(
-            settings.namespace,
-            settings.pod_name,
-            settings.pod_uid,
-            settings.pod_ips,
-            settings.node_name,
-        )
+        me = identity(settings)
         read = reading(settings)
         metrics = ActivatorMetrics(registry)
         activator = Activator(kube, me, metrics, features=[Visitors], read=read)
@@ -268,8 +261,8 @@ class Programs:
             killed.set()
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
-            for published in activator.publisher.published.values():
-                published.close()
+            for room in activator.rooms.values():
+                room.publisher.close()
             await asyncio.to_thread(_end, admin)
             await kube.close()
 

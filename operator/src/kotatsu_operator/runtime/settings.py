@@ -234,7 +234,13 @@ class ActivatorSettings(_ClusterSettings):
     `namespace`, `pod_name`, `pod_uid` and `pod_ips` come from the downward API.
     """
 
-    namespace: str = Field(description="namespace of this pod and of the pools it serves")
+    namespace: str = Field(description="namespace of this pod; without a shard, of its pools too")
+    shard: str = Field(
+        "",
+        pattern=r"^[0-9]{0,4}$",
+        description="number of the shard, from 0, if activators are shared by namespaces; empty: "
+        "the activators of this namespace",
+    )
     pod_name: str = Field(description="name of this pod")
     pod_uid: str = Field(description="uid of this pod: the owner of its slices")
     pod_ips: CommaSeparated = Field(
