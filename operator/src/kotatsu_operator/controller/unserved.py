@@ -6,14 +6,14 @@ from datetime import datetime, timedelta
 
 from kotatsu_operator.controller.namespaces import Namespaces
 from kotatsu_operator.controller.restore import Former
-from kotatsu_operator.controller.target import Tools
+from kotatsu_operator.controller.target import Refused, Tools, refused_conditions
+from kotatsu_operator.core.budget.ledger import Ledger
+from kotatsu_operator.core.budget.limit import Ends
 from kotatsu_operator.core.claims import NEVER
 from kotatsu_operator.core.formats import conditions_of, table
-from kotatsu_operator.core.report.conditions import condition, date_conditions
+from kotatsu_operator.core.report.conditions import date_conditions
 from kotatsu_operator.core.report.status import Status, left_status
 from kotatsu_operator.kube.objects import Object, key_of
-
-REASON = "NamespaceNotSelected"
 
 LOOK_AGAIN = timedelta(seconds=30)
 """When a pool is looked at again that cannot be left."""
@@ -82,5 +82,5 @@ class Unserved:
 
     def _conditions(self, pool: Object, why: str, now: datetime) -> list[Status]:
         known, generation = conditions_of(pool.get("status") or {}), pool["metadata"]["generation"]
-        made = [condition(kind, False, REASON, why) for kind in ("Accepted", "Ready", "Warm")]
-        return date_conditions(made, known, generation, now)
+        refused = Refused("NamespaceNotSelected", why, Ends.NOTHING, counts=False)
+        return date_conditions(refused_conditions(refused, Ledger(), 0), known, generation, now)
