@@ -24,7 +24,7 @@ from lightkube.generic_resource import Generic
 from lightkube.types import PatchType
 
 from kotatsu_operator.kube.client import Kube
-from kotatsu_operator.kube.informer import follow_forever
+from kotatsu_operator.kube.informer import Watch
 from kotatsu_operator.kube.objects import EndpointSlice, Pod
 
 STARTS_AFTER = "tests.kotatsu.dev/starts-after"
@@ -111,13 +111,13 @@ class Kubelet:
     async def run(self) -> None:
         """Run until cancelled; then all programs end."""
         try:
-            await follow_forever(Kube(self._client), WholePod, self._namespace, self._on_change)
+            await Watch(Kube(self._client), WholePod, self._namespace, self._on_change).run()
         finally:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _on_change(self, change: str, obj: Object) -> None:
+    def _on_change(self, _: str, change: str, obj: Object) -> None:
         for pod in obj["items"] if change in ("PART", "LIST") else [obj]:
             uid = pod["metadata"]["uid"]
             if uid not in self._seen:

@@ -174,9 +174,14 @@ pod seconds."""
 
 
 def install_platform(kubectl: Kubectl, *settings: str, prices: Object = PRICES) -> None:
-    """The platform, with the image that the chart names: `make images` has loaded it."""
+    """The platform, with the image that the chart names: `make images` has loaded it.
+
+    It serves its own namespace alone unless `settings` say more: tests stand beside each other.
+    """
     priced = f"--set-json=prices={json.dumps(prices)}"
-    settings = (*chosen("image", "operator"), DNS, f"routeSettle={SETTLE}", priced, *settings)
+    own = f"namespaces={{{kubectl.namespace}}}"
+    fixed = (*chosen("image", "operator"), DNS, f"routeSettle={SETTLE}", priced)
+    settings = (*fixed, own, *settings)
     helm_install(kubectl, "kotatsu", "kotatsu", *settings, wait=True)
 
 

@@ -67,10 +67,14 @@ PAUSE = 0.1 * ARENAS
 
 
 async def on(release, verb, kubectl):
-    """helm install or upgrade to a release, and wait for its pods."""
+    """helm install or upgrade to a release, and wait for its pods.
+
+    An upgrade does not name the namespace: an install of one namespace stays one.
+    """
+    own = (f"namespaces={{{kubectl.namespace}}}",) if verb == "install" else ()
     return await run_helm(
         *(verb, "kotatsu", str(release.chart), "-n", kubectl.namespace, "--wait"),
-        *("--timeout=4m", *(f"--set={setting}" for setting in release.settings)),
+        *("--timeout=4m", *(f"--set={setting}" for setting in (*release.settings, *own))),
     )
 
 

@@ -20,7 +20,7 @@ from kotatsu_operator.kube.errors import (
     Unreachable,
     is_refusal,
 )
-from kotatsu_operator.kube.informer import follow_forever
+from kotatsu_operator.kube.informer import Watch
 from kotatsu_operator.kube.objects import (
     ConfigMap,
     EndpointSlice,
@@ -406,7 +406,7 @@ def watched():
 
 @contextlib.asynccontextmanager
 async def following(watched):
-    """What a view has been told, by a `follow_forever` over the watched API server."""
+    """What a view has been told, by a `Watch` over the watched API server."""
     client = AsyncClient(
         config=CONFIG,
         transport=httpx2.MockTransport(watched),
@@ -414,11 +414,11 @@ async def following(watched):
     )
     kube, told = Kube(client), []
 
-    def on_change(change, obj):
+    def on_change(_, change, obj):
         objects = obj["items"] if change == "LIST" else [obj]
         told.append((change, [o["metadata"]["name"] for o in objects]))
 
-    task = asyncio.create_task(follow_forever(kube, Pod, "demo", on_change, {"app": "voice"}))
+    task = asyncio.create_task(Watch(kube, Pod, "demo", on_change).run())
     try:
         yield told
     finally:
@@ -446,7 +446,6 @@ async def test_a_view_is_listed_and_then_followed(seen, watched):
     ]
     assert watched.requests[1]["resourceVersion"] == "50"
     assert watched.requests[1]["timeoutSeconds"] == "60"
-    assert {r["labelSelector"] for r in watched.requests} == {"app=voice"}
 
 
 async def test_a_watch_that_the_server_ends_goes_on_from_the_last_version(seen, watched):
@@ -564,7 +563,7 @@ async def test_an_error_that_the_caller_raises_ends_the_watch(
         raise error
 
     with pytest.raises(NotFoundError):
-        await follow_forever(Kube(client), Pod, "demo", on_change, on_error=end)
+        await Watch(Kube(client), Pod, "demo", on_change, on_error=end).run()
     assert len(watched.requests) == 1 + while_watching
     assert caplog.records == []
     await client.close()

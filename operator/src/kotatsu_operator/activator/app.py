@@ -16,7 +16,7 @@ from kotatsu_operator.activator.publisher import Publisher
 from kotatsu_operator.activator.sockets import PATIENCE
 from kotatsu_operator.activator.splice import Client
 from kotatsu_operator.kube.client import Kube
-from kotatsu_operator.kube.informer import follow_forever
+from kotatsu_operator.kube.informer import Watch
 from kotatsu_operator.kube.objects import KINDS, Object, resource_of
 
 log = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ class Activator:
         further = {name: resource_of(kind) for name, kind in self._kube.scaled.items()}
         watches = [
             asyncio.create_task(
-                follow_forever(self._kube, kind, self._me.namespace, self.view.on_change(name))
+                Watch(self._kube, kind, self._me.namespace, self._shown(name)).run()
             )
             for name, kind in {**KINDS, **further}.items()
         ]
@@ -94,6 +94,10 @@ class Activator:
             await asyncio.gather(ended, *endless, return_exceptions=True)
             for connections in self.connections.values():
                 await connections.close()
+
+    def _shown(self, kind: str) -> Callable[[str, str, Object], None]:
+        apply = self.view.on_change(kind)
+        return lambda _, change, obj: apply(change, obj)
 
     async def _work(self) -> None:
         while not self.view.is_synced:

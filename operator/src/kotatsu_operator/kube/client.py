@@ -69,6 +69,15 @@ def _segment(name: str) -> str:
 EVERYWHERE = "*"
 """In place of a namespace: all of them, for a list or a watch."""
 
+Keeps = Callable[[Object], bool]
+"""Whether an object is of interest, before its used fields are taken."""
+
+
+def everything(_: Object) -> bool:
+    """Keep every object."""
+    return True
+
+
 _NO_REPLICAS = 500
 """How the API server answers for the scale of a custom resource without spec.replicas."""
 
@@ -187,14 +196,29 @@ class Kube:
 
         Raises NotFoundError if the kind does not exist.
         """
+        return (await self.listed(kind, namespace, labels))[0]
 
-        async def listed() -> list[Object]:
-            return [item async for page in self._pages(kind, namespace, labels) for item in page[0]]
+    async def listed(
+        self,
+        kind: Any,
+        namespace: str,
+        labels: Mapping[str, str] | None = None,
+        keeps: Keeps = everything,
+    ) -> tuple[list[Object], int]:
+        """As `find`, also with the version of the list: newer objects are not in it."""
 
-        return cast(list[Object], await self._call(listed()))
+        async def listed() -> tuple[list[Object], int]:
+            found: list[Object] = []
+            at = "0"
+            async for items, version, _ in self._pages(kind, namespace, labels, keeps):
+                found += items
+                at = version
+            return found, int(at)
+
+        return cast(tuple[list[Object], int], await self._call(listed()))
 
     async def _pages(
-        self, kind: Any, namespace: str, labels: Mapping[str, str] | None
+        self, kind: Any, namespace: str, labels: Mapping[str, str] | None, keeps: Keeps
     ) -> AsyncIterator[tuple[list[Object], str, bool]]:
         """The pages of a list: the used fields of its objects, its version, and if it is the last.
 
@@ -210,15 +234,16 @@ class Kube:
                     response = await client.send(client.build_adapter_request(request))
                     # `request` is then that for the next page.
                     goes_on, version, items = client.handle_response("list", response, request)
-                    page = [objects.used(kind, item) for item in items]
+                    page = [objects.used(kind, item) for item in items if keeps(item)]
                 del response, items
             yield page, version, not goes_on
 
     async def follow(
-        self, kind: Any, namespace: str, labels: Mapping[str, str] | None = None
+        self, kind: Any, namespace: str, keeps: Keeps = everything
     ) -> AsyncIterator[tuple[str, Object]]:
         """List, then watch until the API server no longer has the version to continue from.
 
+        Objects that `keeps` rejects are dropped as they are read.
         Yields ("PART", {"items": [...]}) for each page of the list but the last, and once ("LIST",
         {"items": [...], "before": [...]}) with the last page and the names of all objects on the
         pages before. Then yields (ADDED|MODIFIED|DELETED, object). Objects have only the used
@@ -227,7 +252,7 @@ class Kube:
         before: list[Object] = []
         version = ""
         try:
-            async for items, at, is_last in self._pages(kind, namespace, labels):
+            async for items, at, is_last in self._pages(kind, namespace, None, keeps):
                 version = at
                 if is_last:
                     yield "LIST", {"items": items, "before": before}
@@ -242,7 +267,6 @@ class Kube:
             watch = self.client.watch(
                 kind,
                 namespace=namespace,
-                labels=labels,
                 server_timeout=2 * WATCH_SECONDS,
                 resource_version=version,
             )
@@ -252,7 +276,8 @@ class Kube:
                         with _readable():
                             change, obj = await anext(watch)
                             version = obj["metadata"]["resourceVersion"]
-                    yield change, objects.used(kind, obj)
+                    if keeps(obj):
+                        yield change, objects.used(kind, obj)
             except TimeoutError:
                 continue
             except (ApiError, httpx2.HTTPStatusError) as error:

@@ -9,9 +9,9 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 
 from kotatsu_operator.core.objects import selects
-from kotatsu_operator.kube.client import Kube
+from kotatsu_operator.kube.client import EVERYWHERE, Keeps, Kube, everything
 from kotatsu_operator.kube.errors import NotFoundError, Unreachable, is_answer
-from kotatsu_operator.kube.objects import Object, key_of
+from kotatsu_operator.kube.objects import Object, key_of, version_of
 from kotatsu_operator.kube.views import PodView
 from kotatsu_operator.runtime.loop import TURN
 
@@ -33,7 +33,7 @@ class Feed(Generic[K]):
     """Stores an object; returns what the change concerns (for example pools)."""
     forget: Callable[[Any], Iterable[K]]
     known: Callable[[str], Iterable[Any]]
-    """The stored objects of a namespace."""
+    """The stored objects of a namespace, or of EVERYWHERE."""
     key: Callable[[Object], Any] = key_of
     """What `forget` and `known` call an object."""
 
@@ -67,8 +67,8 @@ class Feed(Generic[K]):
 
 
 def among(store: Iterable[tuple[str, str]]) -> Callable[[str], Iterable[tuple[str, str]]]:
-    """The keys of a store by namespace."""
-    return lambda namespace: [key for key in store if key[0] == namespace]
+    """The keys of a store by namespace; all of them for EVERYWHERE."""
+    return lambda namespace: [key for key in store if namespace in (EVERYWHERE, key[0])]
 
 
 def no_signal(_: object) -> None:
@@ -130,10 +130,10 @@ class Informer(Generic[K]):
         async with asyncio.TaskGroup() as tasks:
             for namespace, kube in self._kubes.items():
                 for feed in self._feeds:
-                    change = partial(self._change, feed, namespace)
+                    change = partial(self._change, feed)
                     failed = partial(self._failed, (namespace, feed.name))
-                    follow = follow_forever(kube, feed.kind, namespace, change, on_error=failed)
-                    tasks.create_task(follow, name=f"watch {feed.name} in {namespace}")
+                    watch = Watch(kube, feed.kind, namespace, change, on_error=failed)
+                    tasks.create_task(watch.run(), name=f"watch {feed.name} in {namespace}")
 
     def _failed(self, entry: tuple[str, str], error: Exception) -> None:
         if self._may_go and isinstance(error, NotFoundError):
@@ -164,39 +164,114 @@ class Informer(Generic[K]):
             self._note_sync()
 
 
-async def follow_forever(
-    kube: Kube,
-    kind: Any,
-    namespace: str,
-    on_change: Callable[[str, Object], Awaitable[None] | None],
-    labels: Mapping[str, str] | None = None,
-    *,
-    on_error: Callable[[Exception], None] = no_signal,
-) -> None:
-    """List and watch a kind until cancelled; after each end, pause shortly and start again.
+class Watch:
+    """Follows one kind in one namespace or, with the scope EVERYWHERE, in those that come into use.
 
-    What `on_change` returns is awaited before the next change. What `on_error` raises ends this
-    function.
+    `on_change` gets the scope, or a namespace that enters or leaves, and a change of `Kube.follow`.
+    `keeps` rejects the
+    objects of namespaces that are not in use; before such a namespace `enter`s, `keeps` has to
+    accept its objects.
     """
-    clock, pause = asyncio.get_running_loop().time, FIRST_PAUSE
-    while True:
-        began = clock()
+
+    def __init__(
+        self,
+        kube: Kube,
+        kind: Any,
+        scope: str,
+        on_change: Callable[[str, str, Object], Awaitable[None] | None],
+        *,
+        keeps: Keeps = everything,
+        on_error: Callable[[Exception], None] = no_signal,
+    ) -> None:
+        self._kube, self._kind, self._scope = kube, kind, scope
+        self._on_change, self._keeps, self._on_error = on_change, keeps, on_error
+        self._waiting: dict[str, list[tuple[str, Object]]] = {}
+        """Changes of the namespaces that are being listed."""
+        self._lists = 0
+        """How often the whole scope was listed, or began to be."""
+        self._listed = asyncio.Event()
+        """Set while the scope is watched and not being listed."""
+
+    async def run(self) -> None:
+        """List and watch until cancelled; after each end, pause shortly and start again.
+
+        What `on_change` returns is awaited before the next change. Raises what `on_error` raises.
+        """
+        clock, pause = asyncio.get_running_loop().time, FIRST_PAUSE
+        while True:
+            began = clock()
+            self._lists += 1
+            self._listed.clear()
+            try:
+                async for change, obj in self._kube.follow(self._kind, self._scope, self._keeps):
+                    await self._change(change, obj)
+            except (NotFoundError, *Unreachable) as error:
+                self._on_error(error)
+                log.warning(
+                    "cannot watch %s in %s: %s; next attempt in %.1f s",
+                    *(self._kind.__name__, self._scope, error, pause),
+                )
+            # Also without an error: if the API server rejects each version as too old, the client
+            # would list in a busy loop.
+            if clock() - began > LONGEST_PAUSE:
+                pause = FIRST_PAUSE
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+    async def enter(self, namespace: str) -> None:
+        """Show what is in a namespace that has come into use. Retries until it is listed.
+
+        Changes of it wait meanwhile. Call it once at a time for each namespace.
+        """
+        pause = FIRST_PAUSE
+        while True:
+            await self._listed.wait()
+            try:
+                if await self._enter(namespace, self._lists):
+                    return
+            except (NotFoundError, *Unreachable) as error:
+                self._on_error(error)
+                log.warning(
+                    "cannot list %s in %s: %s; next attempt in %.1f s",
+                    *(self._kind.__name__, namespace, error, pause),
+                )
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, LONGEST_PAUSE)
+
+    async def leave(self, namespace: str) -> None:
+        """Show a namespace as empty that is not in use any more; `keeps` rejects it already."""
+        await self._tell(namespace, "LIST", {"items": []})
+
+    async def _enter(self, namespace: str, lists: int) -> bool:
+        """List a namespace; False if the whole scope was listed meanwhile, maybe without it."""
+        waiting = self._waiting[namespace] = []
         try:
-            async for change, obj in kube.follow(kind, namespace, labels):
-                if (pending := on_change(change, obj)) is not None:
-                    await pending
-        except (NotFoundError, *Unreachable) as error:
-            on_error(error)
-            log.warning(
-                "cannot watch %s in %s: %s; next attempt in %.1f s",
-                *(kind.__name__, namespace, error, pause),
-            )
-        # Also without an error: if the API server rejects each version as too old, the client
-        # would list in a busy loop.
-        if clock() - began > LONGEST_PAUSE:
-            pause = FIRST_PAUSE
-        await asyncio.sleep(pause)
-        pause = min(pause * 2, LONGEST_PAUSE)
+            items, version = await self._kube.listed(self._kind, namespace, keeps=self._keeps)
+            if self._lists != lists:
+                return False
+            await self._tell(namespace, "LIST", {"items": items})
+            while waiting:
+                change, obj = waiting.pop(0)
+                # An older one would undo what the list has shown.
+                if version_of(obj) > version:
+                    await self._tell(self._scope, change, obj)
+        finally:
+            del self._waiting[namespace]
+        return self._lists == lists
+
+    async def _change(self, change: str, obj: Object) -> None:
+        is_list = change in ("PART", "LIST")
+        waiting = None if is_list else self._waiting.get(key_of(obj)[0])
+        if waiting is not None:
+            waiting.append((change, obj))
+            return
+        await self._tell(self._scope, change, obj)
+        if change == "LIST":
+            self._listed.set()
+
+    async def _tell(self, namespace: str, change: str, obj: Object) -> None:
+        if (pending := self._on_change(namespace, change, obj)) is not None:
+            await pending
 
 
 # --- the indexes: values by terms, pods by their labels, selectors by the labels they select ---

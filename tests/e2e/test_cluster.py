@@ -1,0 +1,170 @@
+"""One install serves many namespaces: those that its selector selects, also ones made later."""
+
+import asyncio
+import contextlib
+import subprocess
+import uuid
+from collections.abc import AsyncIterator, Iterator
+
+import httpx
+import pytest
+from e2e.conftest import (
+    DNS,
+    ROOT,
+    SETTLE,
+    MakeNamespace,
+    add_recorder,
+    chosen,
+    cluster_ip,
+    install_platform,
+    start_app,
+)
+from e2e.kit import App, Kubectl, acted_once, eventually, sleep_now
+from e2e.stream import Stream
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+
+EVERY = "namespaces="
+"""The chart's default: no namespace is named, so the selector counts."""
+
+
+def team(kubectl: Kubectl, label: str) -> Kubectl:
+    """Let a namespace be selected by a label of this test."""
+    kubectl("label", "namespace", kubectl.namespace, f"{label}=yes", "--overwrite")
+    return kubectl
+
+
+def selector(label: str) -> str:
+    return f"namespaceSelector.matchLabels.{label}=yes"
+
+
+@pytest.fixture
+def label() -> str:
+    """A label that no other test's install selects."""
+    return f"kotatsu-{uuid.uuid4().hex[:6]}"
+
+
+@pytest.fixture
+def home(make_namespace: MakeNamespace) -> Iterator[Kubectl]:
+    """The namespace of the release, which goes first: it gives back what other namespaces lent."""
+    kubectl = make_namespace("home")
+    yield kubectl
+    subprocess.run(
+        ["helm", "uninstall", "kotatsu", "-n", kubectl.namespace, "--ignore-not-found", "--wait"],
+        check=False,
+        capture_output=True,
+    )
+
+
+async def test_a_pool_works_where_it_is_created_and_nothing_else_is_asked_for(
+    home: Kubectl, make_namespace: MakeNamespace, http: httpx.AsyncClient
+) -> None:
+    install_platform(home, EVERY)
+    made_later = make_namespace("later")
+    app = await start_app(made_later, "web", recorder="", idleAfter="4s")
+    await app.asleep()
+    await app.send(http)
+    await eventually("Warm", lambda: app.phase() == "Warm")
+    assert not made_later.items("deployments", **{"app.kubernetes.io/name": "kotatsu"})
+
+
+async def test_a_namespace_that_is_not_selected_any_more_gets_its_replicas_back(
+    home: Kubectl, make_namespace: MakeNamespace, label: str, http: httpx.AsyncClient
+) -> None:
+    install_platform(home, EVERY, selector(label))
+    kubectl = team(make_namespace("team"), label)
+    app = await start_app(kubectl, "web", recorder="", idleAfter="4s")
+    await app.asleep()
+    async with asleep_but_asked(app) as stream:
+        kubectl("label", "namespace", kubectl.namespace, f"{label}-")
+        await eventually("its pod again", app.ready_pods)
+        await eventually(
+            "NamespaceNotSelected",
+            lambda: app.conditions()["Accepted"].get("reason") == "NamespaceNotSelected",
+            within=120,
+        )
+        await eventually("no activator in front", lambda: not app.endpoints()["activator"], 120)
+    assert not stream.failures
+    team(kubectl, label)
+    await app.asleep()
+    await app.send(http)
+
+
+@contextlib.asynccontextmanager
+async def asleep_but_asked(app: App) -> AsyncIterator[Stream]:
+    """Requests all the time to an app that has slept."""
+    async with Stream(app, pause=0.2, timeout=120) as stream:
+        yield stream
+
+
+async def upgrade(home: Kubectl, *settings: str) -> str:
+    """Run helm upgrade; returns what it says when it fails."""
+    every = (*chosen("image", "operator"), DNS, f"routeSettle={SETTLE}", *settings)
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [
+            *("helm", "upgrade", "kotatsu", str(ROOT / "charts/kotatsu"), "-n", home.namespace),
+            *("--wait", "--timeout=4m", *(f"--set={setting}" for setting in every)),
+        ],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    return done.stderr if done.returncode else ""
+
+
+@pytest.mark.alone
+async def test_the_mode_changes_to_the_whole_cluster_and_back_under_load(
+    home: Kubectl, make_namespace: MakeNamespace, label: str
+) -> None:
+    teams = [team(make_namespace(name), label) for name in ("one", "two")]
+    named = f"namespaces={{{','.join(kubectl.namespace for kubectl in teams)}}}"
+    install_platform(home, named)
+    add_recorder(home)
+    recorder = cluster_ip(home, "recorder")
+    busy, cycling = [
+        await start_app(kubectl, name, recorder=f"http://{recorder}", idleAfter="60s")
+        for kubectl, name in zip(teams, ("busy", "cycling"), strict=True)
+    ]
+    quiet = await start_app(teams[0], "quiet", recorder=f"http://{recorder}", idleAfter="4s")
+    await quiet.asleep()
+
+    async with (
+        Stream(busy, pause=0.2, timeout=180) as stream,
+        Stream(cycling, pause=0.2, timeout=180) as woken,
+    ):
+        sleeping = asyncio.create_task(keep_asleep(cycling))
+        to_cluster = await upgrade(home, EVERY, selector(label))
+        await eventually("of the cluster", lambda: set_of(quiet) == f"{home.namespace}/0", 120)
+        await own_activators_gone(teams)
+        back = await upgrade(home, named)
+        await eventually("of its namespace", lambda: set_of(quiet) == "", 120)
+        sleeping.cancel()
+    async with httpx.AsyncClient(timeout=120, trust_env=False) as http:
+        await quiet.send(http)
+
+    assert (to_cluster, back) == ("", "")
+    assert not stream.failures
+    assert not woken.failures
+    for app in (busy, cycling, quiet):
+        await acted_once(app, recorder)
+
+
+def set_of(app: App) -> str:
+    """The shared activators that serve a pool; empty for those of its namespace."""
+    return str(app.inner().get("activators") or "")
+
+
+async def keep_asleep(app: App) -> None:
+    """Put an app to sleep again and again, for its stream to wake."""
+    while True:
+        await sleep_now(app, 180)
+        await eventually("awake", lambda: app.phase() == "Warm", 180)
+
+
+async def own_activators_gone(teams: list[Kubectl]) -> None:
+    def left() -> list[object]:
+        ours = {"app.kubernetes.io/component": "activator"}
+        return [pod for kubectl in teams for pod in kubectl.items("pods", **ours)]
+
+    await eventually("no activators of the namespaces themselves", lambda: not left(), 180)
