@@ -291,6 +291,15 @@ async def test_a_pool_that_nobody_serves_says_so_once(make):
     assert made.operator.cache.pods.get("feed") is None
 
 
+async def test_what_another_install_has_said_of_a_pool_that_nobody_serves_stays(make):
+    said = [{"type": "Accepted", "status": "False", "reason": "NamespaceNotSelected"}]
+    feed = app_in("feed", status={"conditions": said})
+    made = await make(*activators(), named("feed"), *feed, selector=SHOP)
+    made.add(named("shop", team="shop"), *app_in("shop"))
+    await made.says("shop", "Accepted")
+    assert made.writes("feed") == []
+
+
 async def test_the_namespaces_of_kubernetes_are_never_touched(make):
     made = await make(*activators(), named("kube-system"), *app_in("kube-system"))
     made.add(named("shop"), *app_in("shop"))
