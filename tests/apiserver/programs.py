@@ -46,7 +46,7 @@ from kotatsu_operator.core.protocol import ACTIVATOR, LOOKED_AT, OPERATOR
 from kotatsu_operator.features.console.board import Board
 from kotatsu_operator.features.waiting_page.page import Visitors
 from kotatsu_operator.kube.client import Kube
-from kotatsu_operator.runtime.health import Checks, start_admin
+from kotatsu_operator.runtime.health import Checks, Named, start_admin
 from kotatsu_operator.runtime.settings import ActivatorSettings, OperatorSettings
 
 CLOSING_SECONDS = 0.05
@@ -250,7 +250,8 @@ class Programs:
         activator = Activator(kube, me, metrics, features=[Visitors], read=read)
         host, port = real(address, settings.port)
         checks = Checks(lambda: "", activator.why_not_ready)
-        admin = start_admin(host, port, registry, checks, asked=activator.asked, named=LOOKED_AT)
+        named = Named(LOOKED_AT, activator.asked, metrics.part)
+        admin = start_admin(host, port, registry, checks, named)
         stop = asyncio.Event()
         running = asyncio.create_task(activator.run(stop, settings.drain_timeout))
         try:

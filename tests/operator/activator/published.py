@@ -60,7 +60,7 @@ class PublisherFixture:
     def later(self, seconds):
         """Let time pass for all that the publisher has noted."""
         for record in self.publisher.published.values():
-            for field in ("emptied_at", "native_since", "deleted_since"):
+            for field in ("emptied_at", "native_since", "taken_since", "deleted_since"):
                 if getattr(record, field) is not None:
                     setattr(record, field, getattr(record, field) - seconds)
 

@@ -17,7 +17,7 @@ from kotatsu_operator.core.protocol import ACTIVATOR, LOOKED_AT, activator_set
 from kotatsu_operator.features.waiting_page.page import Visitors
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.objects import Object
-from kotatsu_operator.runtime.health import ApiMetrics, Checks, start_admin
+from kotatsu_operator.runtime.health import ApiMetrics, Checks, Named, start_admin
 from kotatsu_operator.runtime.loop import Heartbeat
 from kotatsu_operator.runtime.settings import ActivatorSettings, start
 
@@ -63,8 +63,7 @@ async def _run(settings: ActivatorSettings) -> None:
         settings.port,
         registry,
         Checks(heartbeat.why_not_alive, activator.why_not_ready),
-        asked=activator.asked,
-        named=LOOKED_AT,
+        Named(LOOKED_AT, activator.asked, metrics.part),
     )
     try:
         await activator.run(stop, settings.drain_timeout)

@@ -241,6 +241,11 @@ class View:
         """The slices that activators have published for a pool in an address family."""
         return [self.slices[name] for name in self.slices.having(("pool", pool, family))]
 
+    def is_taken(self, pool: Pool, family: str) -> bool:
+        """Whether the activators to which a pool is assigned are endpoints of its Service."""
+        views = map(slice_view, self.published(pool.name, family))
+        return any(view.ready and view.set == pool.activators for view in views)
+
     def owner(self, obj: Object) -> PodView | None:
         """The activator's pod that owns a slice; None if it does not exist."""
         of = slice_view(obj)

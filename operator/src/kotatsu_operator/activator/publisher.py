@@ -76,6 +76,8 @@ class Published:
     deleted_since: float | None = None
     native_since: float | None = None
     """Since when a native endpoint has been ready, in loop time."""
+    taken_since: float | None = None
+    """Since when an endpoint of the set that has got the pool has been ready, in loop time."""
 
     @property
     def serves(self) -> bool:
@@ -92,6 +94,10 @@ class Published:
     def native_for(self, ready: int, now: float) -> float:
         self.native_since = (self.native_since or now) if ready else None
         return now - (self.native_since or now)
+
+    def taken_for(self, is_taken: bool, now: float) -> float | None:
+        self.taken_since = (self.taken_since or now) if is_taken else None
+        return None if self.taken_since is None else now - self.taken_since
 
     def is_abandoned(self, pool: Pool, now: float) -> bool:
         """Whether a deleted pool needs no slice: after DELETED_REST seconds, or if it has none."""
@@ -143,11 +149,8 @@ class Publisher:
         view: View,
         me: PodIdentity,
         new_client: NewClient,
-        is_used: Callable[[str], bool] = lambda _: True,
     ) -> None:
         self._slices, self._view, self._me, self._new_client = slices, view, me, new_client
-        self._is_used = is_used
-        """Whether a pool has connections here."""
         self._lost = Lost(slices, view, me)
         self.published: dict[PoolFamily, Published] = {}
         self.leaving = False
@@ -325,10 +328,12 @@ class Publisher:
         record.catch_up(self._view.slices.get(record.name))
         ready = 0 if pool is None else self._view.native_ready(pool.service, family)
         native_for = record.native_for(ready, now)
+        is_taken = pool is not None and not pool.mine and self._view.is_taken(pool, family)
+        taken_for = record.taken_for(is_taken, now)
         wanted = (
             pool is not None
             and family in self._families(pool)
-            and wants_slice(pool, ready, native_for, record.serves)
+            and wants_slice(pool, ready, native_for, record.serves, taken_for)
             and not record.is_abandoned(pool, now)
         )
         wanted = wanted and (record.serves or not self.leaving)  # ending: publish nothing new
@@ -336,6 +341,8 @@ class Publisher:
             await self._publish(pool, key, record)
             leaves = record.native_since is not None and pool.route is Route.NATIVE
             due = [max(0.05, pool.settle - native_for)] if leaves else []
+            if taken_for is not None:
+                due.append(max(0.05, pool.settle - taken_for))
             if record.deleted_since is not None:
                 due.append(max(0.05, record.deleted_since + DELETED_REST - now))
             return due

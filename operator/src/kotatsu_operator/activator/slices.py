@@ -41,15 +41,25 @@ PORT_REST = 150.0
 kube-proxy that lags behind an API-server outage (up to two minutes) still reaches the activator."""
 
 
-def wants_slice(pool: Pool, native_ready: int, native_ready_for: float, published: bool) -> bool:
+def wants_slice(
+    pool: Pool,
+    native_ready: int,
+    native_ready_for: float,
+    published: bool,
+    taken_for: float | None = None,
+) -> bool:
     """Whether the pool's slice should have this activator as an endpoint.
 
     Yes if the route requires it, and whenever no pod is ready for any reason. The activator is
     removed once the route is native and a pod has been ready for the settle time. A pool that was
-    never accepted is not published: its Service may be another pool's. Nor is that of other
-    activators.
+    never accepted is not published: its Service may be another pool's.
+
+    A pool that other activators have got is not published anew. Until their endpoints have been
+    ready for the settle time too (`taken_for`), this one stays.
     """
     if not published and not (pool.was_accepted and pool.mine):
+        return False
+    if not pool.mine and taken_for is not None and taken_for >= pool.settle:
         return False
     if pool.route is Route.ACTIVATOR or native_ready == 0:
         return True
