@@ -239,6 +239,7 @@ async def test_a_namespace_without_its_label_gets_back_what_its_targets_had(make
     status = made.status("shop")
     assert status.keys() == {"conditions", "internal"}
     assert status["internal"] == {"version": 1}
+    await eventually(lambda: not any(c.get("data") for c in made.kube.all("ConfigMap")))
     assert "namespaceSelector" in status["conditions"][0]["message"]
     await eventually(lambda: "shop" not in made.operator.cache.pods)
     assert made.operator._namespaces.used == []
