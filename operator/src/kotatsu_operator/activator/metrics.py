@@ -8,7 +8,14 @@ from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
 from kotatsu_operator.activator.registry import Moved
-from kotatsu_operator.core.protocol import ACTIVE, HELD, LAST_ACTIVITY, TIMED_OUT
+from kotatsu_operator.core.protocol import (
+    ACTIVE,
+    HELD,
+    LAST_ACTIVITY,
+    LAST_WAKE,
+    LAST_WAKE_TOOK,
+    TIMED_OUT,
+)
 
 Reason = Literal["full", "timeout", "budget", "room"]
 
@@ -72,6 +79,17 @@ class ActivatorMetrics(Collector):
             TIMED_OUT.removeprefix(_PREFIX).removesuffix("_total"),
             "Rejected connections with the reason timeout, from the first one on.",
         )
+        # The operator writes them into the pool's status.
+        self._woke_at: Gauge = made(
+            Gauge,
+            LAST_WAKE.removeprefix(_PREFIX),
+            "When the last wake began; none before one.",
+        )
+        self._woke_in: Gauge = made(
+            Gauge,
+            LAST_WAKE_TOOK.removeprefix(_PREFIX),
+            "Time from the raise of the scale until a pod answered, in the last wake.",
+        )
         self._moved: dict[tuple[str, str], Moved] = {}
 
     def know(self, namespace: str, name: str) -> None:
@@ -96,6 +114,12 @@ class ActivatorMetrics(Collector):
             self._gauges[gauge].labels(namespace, name).set_function(read)
         self.durations.labels(namespace, name)
         self.waits.labels(namespace, name)
+
+    def woke(self, namespace: str, name: str, began: float, took: float) -> None:
+        """Count a wake that has found a pod: its Unix time and its seconds."""
+        self.durations.labels(namespace, name).observe(took)
+        self._woke_at.labels(namespace, name).set(began)
+        self._woke_in.labels(namespace, name).set(took)
 
     def refused(self, namespace: str, name: str, reason: Reason) -> None:
         self._refused.labels(namespace, name, reason).inc()
