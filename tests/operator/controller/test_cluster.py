@@ -22,6 +22,7 @@ from kotatsu_operator.core.protocol import (
     SHARED_ANNOTATION,
 )
 from kotatsu_operator.kube.client import EVERYWHERE
+from kotatsu_operator.kube.errors import ConflictError
 from kotatsu_operator.kube.informer import Watch
 from kotatsu_operator.kube.objects import WarmPool, key_of
 from tests.operator.cluster import (
@@ -227,6 +228,22 @@ def asleep():
                      "target": {"kind": "Deployment", "name": "voice"}},
     }  # fmt: skip
     return app_in("shop", replicas=0, status=status)
+
+
+async def test_a_pool_that_is_deleted_before_this_install_has_reconciled_it_is_restored(make):
+    """It had activators of its own namespace."""
+    made = await make(*activators(), named("shop"))
+
+    def conflict(*_):
+        raise ConflictError("modified")
+
+    made.kube.on("patch_status", conflict)
+    former = asleep()
+    del former[-1]["status"]["internal"]["activators"]
+    made.add(*former)
+    await eventually(lambda: made.kube.called("patch_status"))
+    made.kube.remove("WarmPool", "shop/voice")
+    await eventually(lambda: made.replicas("shop") == 3)
 
 
 async def test_a_namespace_without_its_label_gets_back_what_its_targets_had(make):

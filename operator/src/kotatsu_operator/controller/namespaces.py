@@ -121,8 +121,14 @@ class Namespaces:
         return holder is not None and holder.release == self._claims.mine.release
 
     def has(self, pool: Object) -> bool:
-        """Whether a pool is this install's: in one for the whole cluster, its activators say so."""
-        return self.install is None or activators_of(pool).startswith(f"{self.install.home}/")
+        """Whether a pool is this install's: in one for the whole cluster, its activators say so.
+
+        A pool that had activators of its namespace and was not reconciled since has none.
+        """
+        activators = activators_of(pool)
+        if self.install is None or not activators:
+            return self.serves(key_of(pool)[0])
+        return activators.startswith(f"{self.install.home}/")
 
     def sweeps(self, of: SliceView) -> bool:
         """Whether this install removes a slice whose activator is gone."""
