@@ -249,6 +249,11 @@ class Connections:
             self._need = self._announcements.want(pool)
         return self.backends.any_ready and self._announcements.covers(self._need)
 
+    def raised(self) -> None:
+        """This activator has raised the scale from 0."""
+        self._announcements.raised(self.context.pool)
+        self.join_waiting()
+
     @property
     def is_asked(self) -> bool:
         """Whether each check of the operator reads this activator: it is Ready and stays."""
