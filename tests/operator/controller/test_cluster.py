@@ -256,6 +256,7 @@ async def test_a_namespace_without_its_label_gets_back_what_its_targets_had(make
     status = made.status("shop")
     assert status.keys() == {"conditions", "internal"}
     assert status["internal"] == {"version": 1}
+    await eventually(lambda: not any(c.get("data") for c in made.kube.all("ConfigMap")))
     assert "namespaceSelector" in status["conditions"][0]["message"]
     await eventually(lambda: "shop" not in made.operator.cache.pods)
     assert made.operator._namespaces.used == []
@@ -306,6 +307,15 @@ async def test_a_pool_that_nobody_serves_says_so_once(make):
     await made.says("shop", "Accepted")
     assert len(made.writes("feed")) == 1
     assert made.operator.cache.pods.get("feed") is None
+
+
+async def test_what_another_install_has_said_of_a_pool_that_nobody_serves_stays(make):
+    said = [{"type": "Accepted", "status": "False", "reason": "NamespaceNotSelected"}]
+    feed = app_in("feed", status={"conditions": said})
+    made = await make(*activators(), named("feed"), *feed, selector=SHOP)
+    made.add(named("shop", team="shop"), *app_in("shop"))
+    await made.says("shop", "Accepted")
+    assert made.writes("feed") == []
 
 
 async def test_the_namespaces_of_kubernetes_are_never_touched(make):

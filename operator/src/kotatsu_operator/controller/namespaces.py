@@ -61,7 +61,7 @@ class Namespaces:
         """What is watched."""
         self._claims = Claims(Claim(("", "")))
         self._holders: dict[str, Claim | None] = {}
-        """By whom the namespaces with pools are served."""
+        """By whom the namespaces with pools are served; all of these namespaces."""
         self._used: set[str] = set()
         self._shown: set[str] = set()
         """The namespaces of `_used` that have been listed."""
@@ -214,7 +214,7 @@ class Namespaces:
         release = self.install.home, self.install.release
         found = self._cache.activators.claims.values()
         self._claims = claims_of(release, self.install.selector, found)
-        for namespace in {key[0] for key in self._cache.pools}:
+        for namespace in list(self._holders):
             self._judge(namespace)
 
     def _judge(self, namespace: str) -> None:
