@@ -299,8 +299,14 @@ class Lost:
         if self._native_ready(pool, family) > 0:
             return True
         published = self._view.published(pool.name, family)
-        owners = [self._view.owner(obj) for obj in published if is_ready(obj)]
-        return any(pod and not pod.lost and pod.uid != self._me.uid for pod in owners)
+        return any(self._answers(obj) for obj in published if is_ready(obj))
+
+    def _answers(self, obj: Object) -> bool:
+        """Whether a ready endpoint is another activator's. Another set withdraws its own."""
+        if slice_view(obj).set != self._me.activators:
+            return True
+        pod = self._view.owner(obj)
+        return pod is not None and not pod.lost and pod.uid != self._me.uid
 
     def _native_ready(self, pool: Pool, family: str) -> int:
         """Ready endpoints of the pool's own pods; 0 with route Always: its Service selects none."""

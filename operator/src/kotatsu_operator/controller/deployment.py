@@ -227,6 +227,7 @@ class ScaledTarget(Target):
             updated=ready if workload.updated is None else workload.updated,
             autoscaler=None if autoscaler is None else read_autoscaler(autoscaler),
             write=workload.write,
+            woken=workload.woken,
             catching_up=timedelta(seconds=tools.observer.catching_up()),
         )
 
