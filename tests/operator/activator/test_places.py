@@ -291,6 +291,7 @@ def test_evicting_looks_at_nobody_else(gone):
 
 def test_a_room_has_as_many_connections_as_its_memory_allows():
     assert ConnectionLimit(memory=256 * 2**20)._most == 7509
+    assert ConnectionLimit(memory=2**30, is_shared=True)._most == 21_845
     assert ConnectionLimit(memory=256 * 2**20).kept.most == 44 * 2**20
     assert ConnectionLimit(memory=16 * 2**20)._most > 100, "too little is no reason to serve nobody"
     assert ConnectionLimit(memory=2**40).kept.most < 2**29, "a node's memory is not this process's"

@@ -132,7 +132,8 @@ class ConnectionLimit:
     """Counts an activator's connections against its limits of open files and memory.
 
     Of the memory (in bytes) beyond its own use, one half is for the connections themselves, a
-    quarter for their buffered bytes, and a quarter for bytes that are not counted yet.
+    quarter for their buffered bytes, and a quarter for bytes that are not counted yet. An activator
+    that namespaces share may use half of its memory for the pools that it knows.
     """
 
     def __init__(
@@ -140,9 +141,12 @@ class ConnectionLimit:
         files: int = MOST_FILES,
         clock: Callable[[], float] = time.monotonic,
         memory: int = MOST_MEMORY,
+        *,
+        is_shared: bool = False,
     ) -> None:
         memory = min(memory, MOST_MEMORY)
-        half = max(memory - OWN, memory // 4) // 2
+        own = max(OWN, memory // 2) if is_shared else OWN
+        half = max(memory - own, memory // 4) // 2
         self._files, self._memory = files, memory
         self._most = min(max(files - RESERVED, files // 2), half // EACH)
         self.kept = KeptBytes(half // 2)
