@@ -10,12 +10,10 @@ import pytest
 from apiserver.asked import warm_pool
 from apiserver.conftest import MakeNamespace, are_ready, start_app
 from apiserver.kit import Namespace, eventually, in_namespace
-from apiserver.kubelet import NO_IMAGE
 from chart import kit
 from chart.kit import CHARTS, NAMESPACE, kind_of, render
 from chart.test_pods import ALL, Case, name_of
 from e2e import rights
-from e2e.kit import asleep_override, pool, workload
 
 from kotatsu_operator.core.protocol import MANAGED_BY, MANAGED_BY_LABEL, RECORD, SERVICE_LABEL
 
@@ -281,37 +279,6 @@ def ready_slice(namespace: str) -> kit.Object:
     }
 
 
-async def test_an_install_for_many_namespaces_passes_helm_test_and_gives_back_what_sleeps(
-    make_namespace: MakeNamespace,
-) -> None:
-    home, team = make_namespace("home"), make_namespace("team")
-    labels = {"metadata": {"labels": {"team": team.namespace}}}
-    team.patch("namespace", team.namespace, labels)
-    team.apply(*workload("web", image=NO_IMAGE))
-    team.apply(pool("web", override=asleep_override()))
-    succeed(home, "install", selecting(team), "--set=activator.replicas=1")
-    await eventually("it runs", lambda: are_ready(home))
-    done = helm(home, "test", "kotatsu")
-    assert done.returncode == 0, done.stdout + done.stderr
-
-    def replicas() -> int:
-        return int(team.get("deployment", "web")["spec"]["replicas"])
-
-    def entries() -> list[str]:
-        data = [obj.get("data") or {} for obj in home.items("configmaps")]
-        return [text for some in data for text in some.values() if "restoreReplicas" in text]
-
-    await eventually("it sleeps", lambda: replicas() == 0)
-    [entry] = map(json.loads, entries())
-    assert (entry["namespace"], entry["pool"]) == (team.namespace, "web")
-
-    done = helm(home, "uninstall", "kotatsu", "--wait")
-    assert done.returncode == 0, done.stderr
-    assert replicas() == 1
-    assert entries() == []
-    assert team.get("warmpool", "web")["status"]["route"]["target"] == "Native"
-
-
 async def test_an_install_for_the_cluster_needs_no_more_than_it_has_and_leaves_nothing(
     make_namespace: MakeNamespace, http: httpx.AsyncClient
 ) -> None:
@@ -327,6 +294,9 @@ async def test_an_install_for_the_cluster_needs_no_more_than_it_has_and_leaves_n
     await app.asleep()
     await app.send(http)
     await app.asleep()
+    parts = [obj.get("data") or {} for obj in home.items("configmaps")]
+    [entry] = [json.loads(text) for part in parts for text in part.values() if "onDelete" in text]
+    assert (entry["namespace"], entry["pool"]) == (team.namespace, "web")
     done = await asyncio.to_thread(helm, home, "test", "kotatsu")
     assert done.returncode == 0, done.stdout + done.stderr
 
