@@ -8,6 +8,7 @@ bench/namespaces.py 100 10` has 100 namespaces with 10 pools each.
 import asyncio
 import contextlib
 import itertools
+import signal
 import subprocess
 import sys
 import time
@@ -421,6 +422,7 @@ def _parts(values: dict[str, float], unit: str) -> str:
 if __name__ == "__main__":
     if numbers := [int(n) for n in sys.argv[1:] if n.isdecimal()]:
         total = numbers[0] * numbers[1]
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # what it started ends, too
         parts = {"edits": total // 4, "wakes": total // 4, "beside": total // 12}
         size = Size(*numbers, idle=15, windows=total // 4, **parts)
         found = asyncio.run(measured(size))
