@@ -294,6 +294,9 @@ async def test_an_install_for_the_cluster_needs_no_more_than_it_has_and_leaves_n
     await app.asleep()
     await app.send(http)
     await app.asleep()
+    parts = [obj.get("data") or {} for obj in home.items("configmaps")]
+    [entry] = [json.loads(text) for part in parts for text in part.values() if "onDelete" in text]
+    assert (entry["namespace"], entry["pool"]) == (team.namespace, "web")
     done = await asyncio.to_thread(helm, home, "test", "kotatsu")
     assert done.returncode == 0, done.stdout + done.stderr
 
