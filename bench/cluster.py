@@ -96,9 +96,9 @@ def namespace(purpose: str) -> Iterator[Kubectl]:
 def platform(purpose: str, *settings: str) -> Iterator[Kubectl]:
     """A namespace with operator and activator, as the chart installs them."""
     with namespace(purpose) as kubectl:
-        helm_install(
-            kubectl, "kotatsu", "kotatsu", *built("image", "operator"), *settings, wait=True
-        )
+        own = f"namespaces={{{kubectl.namespace}}}"
+        settings = (*built("image", "operator"), own, *settings)
+        helm_install(kubectl, "kotatsu", "kotatsu", *settings, wait=True)
         try:
             yield kubectl
         finally:

@@ -1,12 +1,14 @@
 """The charts against a real API server."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from subprocess import CompletedProcess
 
+import httpx
 import pytest
 from apiserver.asked import warm_pool
-from apiserver.conftest import MakeNamespace, are_ready
+from apiserver.conftest import MakeNamespace, are_ready, start_app
 from apiserver.kit import Namespace, eventually, in_namespace
 from chart import kit
 from chart.kit import CHARTS, NAMESPACE, kind_of, render
@@ -275,3 +277,31 @@ def ready_slice(namespace: str) -> kit.Object:
         "endpoints": [{"addresses": ["10.0.0.1"], "conditions": {"ready": True}}],
         "ports": [],
     }
+
+
+async def test_an_install_for_the_cluster_needs_no_more_than_it_has_and_leaves_nothing(
+    make_namespace: MakeNamespace, http: httpx.AsyncClient
+) -> None:
+    """With its permissions, under its policies: a pool sleeps and wakes, and gets back its pod."""
+    home, team = make_namespace("cluster"), make_namespace("team")
+    labels = {"metadata": {"labels": {"team": team.namespace}}}
+    team.patch("namespace", team.namespace, labels)
+    small = "--set=activator.replicas=1,routeSettle=1,knative.enabled=false"
+    done = await asyncio.to_thread(helm, home, "install", "kotatsu", CHART, selecting(team), small)
+    assert done.returncode == 0, done.stderr
+    await eventually("it runs", lambda: are_ready(home))
+    app = await start_app(team, "web", idleAfter="1s")
+    await app.asleep()
+    await app.send(http)
+    await app.asleep()
+    done = await asyncio.to_thread(helm, home, "test", "kotatsu")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+    done = await asyncio.to_thread(helm, home, "uninstall", "kotatsu", "--wait")
+
+    assert done.returncode == 0, done.stderr
+    assert app.replicas() == 1
+    kinds = "configmaps,deployments,services,roles,rolebindings,networkpolicies,jobs,leases"
+    assert json.loads(home("get", kinds, "-o", "json"))["items"] == []
+    for kind in (*rights.POLICIES, "ClusterRole", "ClusterRoleBinding", "FlowSchema"):
+        assert f"-{home.namespace}\n" not in home("get", kind, "-o", "name")

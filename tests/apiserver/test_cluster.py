@@ -16,7 +16,7 @@ import httpx2
 import pytest
 from apiserver.conftest import SMALL, WITHOUT, MakeNamespace, are_ready, install_platform
 from apiserver.keeper import Plane
-from apiserver.kit import Namespace, eventually
+from apiserver.kit import Namespace, asked_all_the_time, eventually
 from apiserver.network import real
 from apiserver.programs import Fate
 from chart import kit as chart
@@ -162,6 +162,41 @@ async def test_a_namespace_with_activators_of_its_own_is_theirs(
     await eventually("accepted", lambda: reason(app) == "Accepted")
     await eventually("said", lambda: readable(made, shop) == 0)
     assert "activators" not in app.status()["internal"]
+
+
+async def test_activators_of_a_namespace_and_shared_ones_take_over_from_each_other(
+    make_namespace: MakeNamespace, label: str, http: httpx.AsyncClient
+) -> None:
+    made = await install(make_namespace("home"), label)
+    shop = make_namespace("shop")
+    made.select(shop)
+    app = create(shop, idleAfter="1s")
+    await eventually("asleep", lambda: app.phase() == "Asleep" and app.replicas() == 0)
+
+    async with asked_all_the_time(app, http, clients=1, pause=2):
+        await install_platform(shop)
+        await eventually("theirs", lambda: is_served(app, ""))
+    await eventually("asleep", lambda: app.phase() == "Asleep" and app.replicas() == 0)
+
+    async with asked_all_the_time(app, http, clients=1, pause=2):
+        for program in ("operator", "activator"):
+            shop.delete("deployment", f"kotatsu-{program}")
+        await eventually("ours", lambda: is_served(app, f"{made.home.namespace}/0"))
+    await eventually("asleep", lambda: app.phase() == "Asleep" and app.replicas() == 0)
+
+
+def is_served(app: App, activators: str) -> bool:
+    """Whether the status names these activators, and slices of no others lead anywhere."""
+    labels = {
+        "kubernetes.io/service-name": app.name,
+        "endpointslice.kubernetes.io/managed-by": "activator.kotatsu.dev",
+    }
+    sets = {
+        slice_["metadata"]["annotations"].get("kotatsu.dev/activators", "")
+        for slice_ in app.kubectl.items("endpointslices", **labels)
+        if any(e["conditions"]["ready"] for e in slice_.get("endpoints") or ())
+    }
+    return app.inner().get("activators", "") == activators and sets <= {activators}
 
 
 async def test_the_namespaces_of_kubernetes_are_never_touched(

@@ -27,7 +27,12 @@ from kotatsu_operator.core.protocol import (
     SHARD_LABEL,
     record_part,
 )
-from kotatsu_operator.runtime.settings import SmokeSettings, UninstallSettings
+from kotatsu_operator.runtime.settings import (
+    ActivatorSettings,
+    OperatorSettings,
+    SmokeSettings,
+    UninstallSettings,
+)
 
 SHARDED = CHARTS / "kotatsu/ci/sharded.yaml"
 SELECTOR = {
@@ -50,8 +55,10 @@ def test_a_plain_install_serves_all_namespaces_from_its_own() -> None:
     spaces = {obj["metadata"].get("namespace", "") for obj in chart.objects}
     assert spaces == {NAMESPACE, ""}
     env = environment(chart.one("Deployment", "kotatsu-operator")["spec"]["template"])
-    told = ("NAMESPACES", "NAMESPACE_SELECTOR", "SHARDS", "RELEASE")
-    assert [env[f"KOTATSU_{name}"] for name in told] == ["", "{}", "1", RELEASE]
+    settings = load(OperatorSettings, env)
+    assert (settings.namespaces, settings.namespace_selector) == ((), {})
+    assert (settings.shards, settings.release) == (1, RELEASE)
+    assert settings.pod_namespace
     for binding in chart.of("ClusterRoleBinding"):
         assert [s["namespace"] for s in binding["subjects"]] == [NAMESPACE]
 
@@ -67,12 +74,12 @@ def test_each_shard_has_activators_that_say_which_namespaces_they_claim() -> Non
         assert deployment["spec"]["selector"]["matchLabels"] == labels
         pod = deployment["spec"]["template"]
         assert pod["metadata"]["labels"] == labels
-        assert environment(pod)["KOTATSU_SHARD"] == str(number)
+        assert load(ActivatorSettings, environment(pod)).shard == str(number)
         assert json.loads(annotations(deployment)[SELECTOR_ANNOTATION]) == SELECTOR
         budget = chart.one("PodDisruptionBudget", f"kotatsu-activator-{number}")
         assert budget["spec"]["selector"]["matchLabels"] == labels
     operator = environment(chart.one("Deployment", "kotatsu-operator")["spec"]["template"])
-    assert operator["KOTATSU_SHARDS"] == "2"
+    assert load(OperatorSettings, operator).shards == 2
     assert json.loads(operator["KOTATSU_NAMESPACE_SELECTOR"]) == SELECTOR
 
 

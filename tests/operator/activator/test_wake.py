@@ -360,7 +360,7 @@ async def test_a_wake_is_told_when_everybody_is_gone_before_it_is_looked_at(acti
     await activator.starts_on_raise(ready=True)
     assert body(await activator.ask()) == b"voice-1"
     await eventually(lambda: activator.count("kotatsu_activator_wake_duration_seconds_count") == 1)
-    assert activator.count(LAST_WAKE_TOOK) > 0
+    assert activator.count(LAST_WAKE) > 0
 
 
 async def test_a_wake_that_gets_no_pod_is_counted_all_the_same(activator):

@@ -42,7 +42,9 @@ class Installation:
         """Install or upgrade both, with no window, and wait until they run."""
         self._namespace()
         with self._progress.step(f"helm upgrade --install {PLATFORM} charts/{PLATFORM}"):
-            self._upgrade(PLATFORM, self._values(PLATFORM, built))
+            # Only the demo's own namespace, so that it can stand beside an install for all of them.
+            own = {"namespaces": [self._kube.namespace]}
+            self._upgrade(PLATFORM, self._values(PLATFORM, built) | own)
         with self._progress.step(f"helm upgrade --install {PET} charts/{PET}"):
             if self._gemini_key is not None:
                 self._kube.apply(_gemini_secret(self._kube.namespace, self._gemini_key))
