@@ -424,11 +424,13 @@ async def test_a_ready_slice_of_other_activators_keeps_a_pool_from_its_sleep(mak
     assert {p.key[0] for p in cache.activators.of(key)} == {HOME, "shop"}
 
 
+@pytest.mark.parametrize("is_ready", [False, True])
 async def test_a_slice_of_other_activators_goes_once_those_of_the_pool_have_been_ready(
-    make, monkeypatch
+    make, monkeypatch, is_ready
 ):
+    """Unless its activator is Ready, and so hands over by itself."""
     monkeypatch.setattr(operator_module, "STRANGERS_SECONDS", 0.1)
-    pods = within("shop", activator_pod())
+    pods = within("shop", activator_pod(ready=is_ready))
     made = await make(*activators(), named("shop"), *app_in("shop"), pods)
     await made.says("shop", "Accepted")
     theirs = isolated_slice()
@@ -436,5 +438,9 @@ async def test_a_slice_of_other_activators_goes_once_those_of_the_pool_have_been
         "shop/activator-1/shop-Pod-activator-1"
     )
     made.add(theirs)
-    await eventually(lambda: made.kube.all("EndpointSlice") == [])
+    if is_ready:
+        await eventually(lambda: len(made.kube.called("get")) > 3)
+        assert len(made.kube.all("EndpointSlice")) == 1
+    else:
+        await eventually(lambda: made.kube.all("EndpointSlice") == [])
     assert [key_of(p) for p in made.kube.all("Pod") if key_of(p) == ("shop", "activator-1")]

@@ -30,7 +30,7 @@ from kotatsu_operator.core.pool.spec import BUILT_IN, PLATFORM, Platform
 from kotatsu_operator.core.protocol import ACTIVATOR_LABELS
 from kotatsu_operator.kube import objects
 from kotatsu_operator.kube.client import EVERYWHERE, Kube
-from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable
+from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable, is_refusal
 from kotatsu_operator.kube.informer import (
     FIRST_PAUSE,
     LONGEST_PAUSE,
@@ -41,7 +41,7 @@ from kotatsu_operator.kube.informer import (
     no_signal,
 )
 from kotatsu_operator.kube.objects import Key, Object, key_of
-from kotatsu_operator.kube.views import SliceView, owner_of
+from kotatsu_operator.kube.views import PodView, SliceView, owner_of
 from kotatsu_operator.runtime.loop import Heartbeat
 
 log = logging.getLogger(__name__)
@@ -339,9 +339,7 @@ class Operator:
     async def _sweep(self) -> None:
         count = 0
         while True:
-            due = (
-                self._namespaces.scopes if count % COMPARE_EVERY == 0 else sorted(self._uncompared)
-            )
+            due = sorted(self._uncompared) if count % COMPARE_EVERY else self._namespaces.scopes
             self._uncompared.clear()
             for namespace in due:
                 await self._compare(namespace)
@@ -357,15 +355,14 @@ class Operator:
         for of in filter(namespaces.sweeps, activators.orphans(self._lists_pods_of)):
             await self._remove_slice(of)
         for of in filter(namespaces.sweeps, activators.lost(self.cache.answers)):
-            await self._remove_slice(of, though_there=True)
-        # Their activators may be those of a release that this one cannot read.
+            await self._remove_slice(of, lambda pod: not pod.lost)
         found = activators.strangers(self.cache.is_served)
         now, strangers = time.monotonic(), [of for of in found if namespaces.serves(of.key[0])]
-        since = {of.key: self._strangers.get(of.key, now) for of in strangers}
-        self._strangers = since
-        for key in [key for key, at in since.items() if now - at >= STRANGERS_SECONDS]:
-            log.info("removing slice %s/%s: other activators serve the pool by now", *key)
-            await self._delete_slice(key)
+        self._strangers = {of.key: self._strangers.get(of.key, now) for of in strangers}
+        for of in strangers:
+            if now - self._strangers[of.key] >= STRANGERS_SECONDS:
+                # One that is Ready hands over by itself. Those of other releases cannot be read.
+                await self._remove_slice(of, lambda pod: pod.ready, though_unreadable=True)
 
     def _lists_pods_of(self, namespace: str) -> bool:
         """Whether the pods of a namespace are known; not before its watch has begun."""
@@ -373,23 +370,26 @@ class Operator:
             return self._informer.shows(namespace)
         return bool(self.cache.pods.get(namespace))
 
-    async def _remove_slice(self, of: SliceView, *, though_there: bool = False) -> None:
-        """Remove a slice if the API server confirms that its activator is gone (or lost)."""
+    async def _remove_slice(
+        self,
+        of: SliceView,
+        stays: Callable[[PodView], bool] = lambda _: True,
+        *,
+        though_unreadable: bool = False,
+    ) -> None:
+        """Remove a slice unless the API server shows its activator, and that one `stays`."""
         try:
-            pod = await owner_of(self._kube, of)
-            if pod is not None and not (though_there and pod.lost):
-                return  # the pod watch lags
+            try:
+                pod = await owner_of(self._kube, of)
+            except Unreachable as error:
+                if not (though_unreadable and is_refusal(error)):
+                    raise
+                pod = None
+            if pod is None or not stays(pod):  # otherwise the pod watch lags
+                log.info("removing slice %s/%s: its activator is not needed any more", *of.key)
+                await self._kube.delete(objects.EndpointSlice, *of.key)
         except (ConflictError, *Unreachable) as error:
-            log.warning("cannot read the activator of slice %s/%s: %s", *of.key, error)
-            return
-        log.info("removing slice %s/%s: its activator is gone or lost", *of.key)
-        await self._delete_slice(of.key)
-
-    async def _delete_slice(self, key: Key) -> None:
-        try:
-            await self._kube.delete(objects.EndpointSlice, *key)
-        except (ConflictError, *Unreachable) as error:
-            log.warning("cannot remove slice %s/%s: %s", *key, error)
+            log.warning("cannot remove slice %s/%s: %s", *of.key, error)
 
     async def _pace(self) -> None:
         while True:

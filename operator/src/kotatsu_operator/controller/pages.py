@@ -202,6 +202,8 @@ class Coalesced(Generic[T]):
     async def __call__(self) -> T:
         if self._coming is None:
             self._coming = asyncio.create_task(self._in_turn(self._under_way))
+            # Each caller raises the error; asyncio need not log it if all were cancelled.
+            self._coming.add_done_callback(lambda task: task.cancelled() or task.exception())
         # A cancelled caller must not cancel the call for the others.
         return await asyncio.shield(self._coming)
 

@@ -143,7 +143,8 @@ class Kube:
 
     async def get(self, kind: Any, namespace: str | None, name: str) -> Object:
         """Read one object; without a namespace, of a global kind. Raises NotFoundError."""
-        got = self.client.get(kind, _segment(name), namespace=namespace)
+        where = namespace and _segment(namespace)
+        got = self.client.get(kind, _segment(name), namespace=where)
         return cast(Object, await self._call(got))
 
     async def get_scale(self, namespace: str, workload: str) -> Scale:

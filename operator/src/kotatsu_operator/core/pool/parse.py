@@ -83,7 +83,7 @@ def parse(
         closed_on=tuple(c["name"] for c in calendars if c.get("mode") == CLOSED),
         lead=_duration(spec, "lead", None),
         capacity_ahead=_duration(spec, "capacityAhead", None),
-        max_replicas=spec.get("maxReplicas", PoolSpec.max_replicas),
+        max_replicas=spec.get("maxReplicas") or PoolSpec.max_replicas,
         target_concurrency=spec.get("targetConcurrency", PoolSpec.target_concurrency),
         idle_after=_duration(spec, "idleAfter", PoolSpec.idle_after),
         metrics=_metrics(spec.get("metrics")),
