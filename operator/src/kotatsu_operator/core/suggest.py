@@ -1,8 +1,8 @@
-"""From weeks of use to settings: what a pool's past says about its windows, parkedFor and idleAfter.
+"""From weeks of use to settings: windows, parkedFor and idleAfter that would have paid.
 
-The first weeks are learned, the last ones held out: what is said of a proposal was measured on weeks
-that it has not seen. Costs are in hours of one warm pod; a parked pod costs a share of that, and a cold
-start is worth some minutes of a warm pod.
+The first weeks are learned, the last ones held out: what is said of a proposal was measured on
+weeks that it has not seen. Costs are in hours of one warm pod; a parked pod costs a share of that,
+and a cold start is worth some minutes of a warm pod.
 """
 
 from collections.abc import Iterable, Sequence
@@ -197,7 +197,9 @@ def _best(gains: Sequence[Sequence[float]]) -> tuple[float, int, list[int]]:
     return best
 
 
-def _is_regular(gains: Sequence[Sequence[float]], days: Sequence[int], begin: int, end: int) -> bool:
+def _is_regular(
+    gains: Sequence[Sequence[float]], days: Sequence[int], begin: int, end: int
+) -> bool:
     """Whether a window would have paid in odd weeks and in even ones: chance seldom does."""
     return all(
         sum(sum(week[day * _PARTS + begin : day * _PARTS + end]) for day in days) > 0
@@ -275,7 +277,9 @@ def propose(usage: Usage, today: Settings, zone: ZoneInfo, prices: Prices) -> Pr
     candidates = []
     for share in (0, 0.25, 0.5, 1, 2):
         kept = rule.kept * share if prices.parked < 1 else timedelta()
-        idle = rule.idle_after if prices.parked < 1 else max(rule.idle_after * share, today.idle_after)
+        idle = (
+            rule.idle_after if prices.parked < 1 else max(rule.idle_after * share, today.idle_after)
+        )
         found = learned(past, Settings(idle, kept), zone, prices)
         found = Settings(found.idle_after, found.kept, (*rule.windows, *found.windows))
         candidates.append((expected(past, found, zone, prices).cost(prices), found))
