@@ -89,7 +89,7 @@ def remembered(given: Any) -> None:
     pool = _pool({"targetRef": {"name": "voice"}}, given)
     assert all(isinstance(part, str) for part in target_of(pool))
     entry = entry_of(pool)
-    assert entry is None or read_entry(entry.text()) == entry
+    assert entry is None or read_entry(entry.text(), "demo") == entry
     read_stored(given, {"record": given})
     used = read_usage({"usage": given})
     assert used.used & ~used.known == 0

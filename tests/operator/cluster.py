@@ -17,7 +17,7 @@ from kotatsu_operator.activator.slices import make_slice
 from kotatsu_operator.core.objects import selects
 from kotatsu_operator.core.pool.spec import BUILT_IN
 from kotatsu_operator.core.protocol import ACTIVATOR_LABELS, RECORD, SERVICE_LABEL
-from kotatsu_operator.kube.client import Keeps, Scale, everything
+from kotatsu_operator.kube.client import EVERYWHERE, Keeps, Scale, everything
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError
 from kotatsu_operator.kube.objects import Object, key_of, parts, used
 from tests.operator.core.values import annotations_of
@@ -159,7 +159,7 @@ def service(name: str = "voice", *ports: Object) -> Object:
     """A Service in front of `app: name`, by default with the port `http`."""
     return {
         "kind": "Service",
-        "metadata": {"name": name, "namespace": NAMESPACE},
+        "metadata": {"name": name, "namespace": NAMESPACE, "uid": f"uid-of-{name}"},
         "spec": {
             "selector": {"app": name},
             "ports": list(ports) or [{"name": "http", "port": 80, "targetPort": "http"}],
@@ -342,6 +342,7 @@ def denied() -> ApiError:
 class FakeKube:
     """An API server in memory: versions grow, a stale write conflicts, every call is recorded.
 
+    Objects of another namespace than `demo` are named `NAMESPACE/NAME` to tests, and in calls.
     `on(verb, act)` runs `act` as the verb's call comes in, before it is answered; `down` makes
     every call fail as an API server does that is away.
     """
@@ -367,7 +368,7 @@ class FakeKube:
         stored = _written(obj)
         self._version += 1
         stored["metadata"]["resourceVersion"] = str(self._version)
-        self._objects[kind or obj["kind"], obj["metadata"]["name"]] = stored
+        self._objects[kind or obj["kind"], named(stored)] = stored
         self._tell(kind or obj["kind"], "MODIFIED", stored)
         return _copied(stored)
 
@@ -430,39 +431,46 @@ class FakeKube:
         """There are no connections."""
 
     async def get(self, kind: Any, namespace: str, name: str) -> Object:
-        await self._enter("get", kind.__name__, name)
-        return _copied(self._find(kind.__name__, name))
+        place = _place(namespace, name)
+        await self._enter("get", kind.__name__, place)
+        return _copied(self._find(kind.__name__, place))
 
     async def find(
         self, kind: Any, namespace: str, labels: Mapping[str, str] | None = None
     ) -> list[Object]:
         await self._enter("find", kind.__name__, namespace)
         wanted = {"matchLabels": labels or {}}
-        found = [used(kind, o) for o in self.all(kind.__name__)]
+        there = [o for o in self.all(kind.__name__) if _is_in(o, namespace)]
+        found = [used(kind, o) for o in there]
         return [o for o in found if selects(wanted, o["metadata"].get("labels") or {})]
 
     async def get_scale(self, namespace: str, name: str) -> Scale:
+        name = _ref(namespace, name)
         await self._enter("get_scale", name)
         found = self._find(*parts(name))
         return Scale(found["spec"].get("replicas", 0), found["metadata"]["resourceVersion"])
 
     async def put_scale(self, namespace: str, name: str, replicas: int, version: str) -> None:
+        name = _ref(namespace, name)
         await self._enter("put_scale", name, replicas)
         self._check(*parts(name), version)
         self.edit(*parts(name), spec={"replicas": replicas})
 
     async def raise_scale(self, namespace: str, name: str, version: str) -> None:
+        name = _ref(namespace, name)
         await self._enter("raise_scale", name)
         self._check(*parts(name), version)
         self.edit(*parts(name), spec={"replicas": 1})
 
     async def put_minimum(self, namespace: str, name: str, replicas: int, version: str) -> None:
+        name = _place(namespace, name)
         await self._enter("put_minimum", name, replicas)
         self._check("HorizontalPodAutoscaler", name, version)
         ours = {"managedFields": [owned("minReplicas", "kotatsu-operator")]}
         self.edit("HorizontalPodAutoscaler", name, metadata=ours, spec={"minReplicas": replicas})
 
     async def put_route(self, namespace: str, service: str, value: str | None) -> None:
+        service = _place(namespace, service)
         await self._enter("put_route", service, value)
         self._find("Service", service)
         ours = {"managedFields": [owned("selector", "kotatsu-operator")]}
@@ -472,8 +480,8 @@ class FakeKube:
     async def resize(self, key: tuple[str, str], patch: Any) -> Object:
         asked = [c for kind in patch["spec"].values() for c in kind]
         requests = {c["name"]: c["resources"]["requests"] for c in asked}
-        await self._enter("resize", key[1], _written(requests))
-        found = _copied(self._find("Pod", key[1]))
+        await self._enter("resize", _place(*key), _written(requests))
+        found = _copied(self._find("Pod", _place(*key)))
         if found["metadata"]["uid"] != patch["metadata"]["uid"]:
             raise ConflictError(f"pod {key[1]} is another one")
         spec = found["spec"]
@@ -485,6 +493,7 @@ class FakeKube:
     async def patch_status(
         self, namespace: str, name: str, status: Object, version: str | None = None
     ) -> Object:
+        name = _place(namespace, name)
         await self._enter("patch_status", name, _written(status))
         found = self._find("WarmPool", name)
         if version is not None:
@@ -504,6 +513,7 @@ class FakeKube:
         annotations: dict[str, str | None],
         version: str,
     ) -> Object:
+        name = _place(namespace, name)
         await self._enter("annotate", name, dict(annotations))
         self._check(kind.__name__, name, version)
         new = _merged(self._find(kind.__name__, name), {"metadata": {"annotations": annotations}})
@@ -514,17 +524,19 @@ class FakeKube:
     async def create(self, kind: Any, namespace: str, obj: Object) -> Object:
         await self._enter("create", kind.__name__, _written(obj))
         name = obj["metadata"].get("name", f"generated-{self._version}")
-        if (kind.__name__, name) in self._objects:
+        if (kind.__name__, _place(namespace, name)) in self._objects:
             raise ConflictError(f"{name} already exists")
         there = {"namespace": namespace} | obj["metadata"] | {"name": name}
         return self.put(obj | {"metadata": there}, kind.__name__)
 
     async def replace(self, kind: Any, namespace: str, obj: Object) -> Object:
         await self._enter("replace", kind.__name__, _written(obj))
-        self._check(kind.__name__, obj["metadata"]["name"], obj["metadata"]["resourceVersion"])
+        meta = obj["metadata"]
+        self._check(kind.__name__, _place(namespace, meta["name"]), meta["resourceVersion"])
         return self.put(obj, kind.__name__)
 
     async def delete(self, kind: Any, namespace: str, name: str) -> None:
+        name = _place(namespace, name)
         await self._enter("delete", kind.__name__, name)
         if (kind.__name__, name) in self._objects:
             self.remove(kind.__name__, name)
@@ -583,6 +595,27 @@ class FakeKube:
     def _check(self, kind: str, name: str, version: str) -> None:
         if self._find(kind, name)["metadata"]["resourceVersion"] != version:
             raise ConflictError(f"{kind} {name} has been modified")
+
+
+def _place(namespace: str | None, name: str) -> str:
+    """How an object is named in the fake: with its namespace, unless that is `demo`."""
+    return name if namespace in (None, "", NAMESPACE) else f"{namespace}/{name}"
+
+
+def named(obj: Object) -> str:
+    """How an object is named in the fake."""
+    return _place(obj["metadata"].get("namespace"), obj["metadata"]["name"])
+
+
+def _ref(namespace: str, workload: str) -> str:
+    """The `ref` of a workload with its place."""
+    kind, name = parts(workload)
+    place = _place(namespace, name)
+    return workload if place == name else f"{kind}/{place}"
+
+
+def _is_in(obj: Object, namespace: str) -> bool:
+    return namespace in (EVERYWHERE, obj["metadata"].get("namespace", namespace))
 
 
 def _merged(old: Any, patch: Any) -> Any:

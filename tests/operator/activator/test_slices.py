@@ -77,6 +77,15 @@ def test_a_pool_that_is_refused_later_keeps_what_it_had(published):
     assert not wants_slice(refused(Route.NATIVE), 1, 9.0, published)
 
 
+@pytest.mark.parametrize(("assigned", "own"), [("", "home/0"), ("home/1", "home/0"), ("a/0", "")])
+def test_a_pool_of_other_activators_is_not_published(assigned, own):
+    status = {"conditions": ACCEPTED, "internal": {"activators": assigned}}
+    theirs = pool_view(warm_pool(status=status), activators=own)
+    assert not wants_slice(theirs, 0, 0.0, published=False)
+    mine = pool_view(warm_pool(status=status), activators=assigned)
+    assert wants_slice(mine, 0, 0.0, published=False)
+
+
 # --- what ---
 
 
@@ -97,6 +106,7 @@ def test_the_slice_belongs_to_the_service_the_pool_and_the_activator():
         "kotatsu.dev/pool": "voice",
         "kotatsu.dev/epoch": "3",
         "kotatsu.dev/families": "IPv4",
+        "kotatsu.dev/activator": "demo/activator-1/uid-1",
     }
     assert made["metadata"]["ownerReferences"] == [
         {"apiVersion": "v1", "kind": "Pod", "name": "activator-1", "uid": "uid-1"}
@@ -213,6 +223,22 @@ def test_a_slice_whose_port_somebody_has_taken_the_number_from_is_another():
     there = stored(made)
     del there["ports"][0]["port"]
     assert not same_slice(made, there)
+
+
+def recreated():
+    made = service()
+    made["metadata"]["uid"] = "another"
+    return made
+
+
+def test_the_slice_of_a_shared_activator_gets_the_service_that_was_made_anew_as_its_owner():
+    """Otherwise the garbage collector deletes it with the former one."""
+    shared = PodIdentity("home", "activator-1", "uid-1", ME.ips, "node-a", "home/0")
+    before, after = (
+        make_slice(pool(), of, shared, "IPv4", {"http": 1}, state="serving")
+        for of in (service(), recreated())
+    )
+    assert not same_slice(after, stored(before))
 
 
 H2C = {"name": "http", "port": 80, "appProtocol": "kubernetes.io/h2c"}

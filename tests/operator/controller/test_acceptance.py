@@ -9,6 +9,7 @@ from kotatsu_operator.controller.cache import Cache
 from kotatsu_operator.controller.deployment import SCALED
 from kotatsu_operator.controller.target import accept
 from kotatsu_operator.core.budget.limit import Ends
+from kotatsu_operator.core.decide.isolation import Shared
 from kotatsu_operator.core.pool.spec import BUILT_IN, ScaledKind
 from tests.operator.cluster import (
     VOICE,
@@ -55,6 +56,7 @@ STILL = {
     "ServiceHeadless": (True, Ends.LOWER),
     "ServiceSelectsOthers": (True, Ends.LOWER),
     "ServicePublishesNotReady": (True, Ends.LOWER),
+    "Isolated": (True, Ends.LOWER),
     "ForeignAutoscaler": (True, Ends.NOTHING),
     "TwoAutoscalers": (True, Ends.NOTHING),
 }
@@ -351,3 +353,25 @@ def test_an_autoscaler_belongs_to_the_kind_that_it_names(cache):
     assert list(cache.keep_autoscaler(made)) == [VOICE]
     assert judge(cache, of_rollout())[0].autoscalers == [made]
     assert judge(cache, warm_pool("other"))[0].autoscalers == []
+
+
+# --- whom its clients are limited to ---
+
+
+def test_a_policy_that_limits_clients_is_no_obstacle_to_activators_of_the_namespace(cache):
+    limits = {"podSelector": {"matchLabels": {"app": "voice"}}, "ingress": []}
+    made = {"metadata": {"namespace": "demo", "name": "app"}, "spec": limits}
+    assert list(cache.keep_policy(made)) == []
+    assert refusal(cache, warm_pool()) is None
+
+    cache.shared = lambda _: Shared("kotatsu", {}, is_accepted=False)
+    assert refusal(cache, warm_pool()).reason == "Isolated"
+    cache.forget_policy(("demo", "app"))
+    assert refusal(cache, warm_pool()) is None
+
+
+def test_a_pool_with_shared_activators_waits_for_the_list_of_policies(cache):
+    cache.is_awaited = lambda _, kind: kind == "NetworkPolicy"
+    assert not judge(cache, warm_pool())[0].is_unknown
+    cache.shared = lambda _: Shared("kotatsu", {}, is_accepted=True)
+    assert judge(cache, warm_pool())[0].is_unknown

@@ -12,7 +12,8 @@ from kotatsu_operator.controller.restore import Records, restore
 from kotatsu_operator.controller.target import owed_to
 from kotatsu_operator.core.pool.spec import OnDelete
 from kotatsu_operator.core.protocol import RECORD
-from kotatsu_operator.core.report.record import Entry
+from kotatsu_operator.core.report.record import Entry, parts_of
+from kotatsu_operator.kube.client import EVERYWHERE
 from kotatsu_operator.kube.errors import ConflictError
 from tests.operator.cluster import (
     NAMESPACE,
@@ -20,13 +21,14 @@ from tests.operator.cluster import (
     config_map,
     deployment,
     eventually,
+    forbidden,
     horizontal_pod_autoscaler,
     warm_pool,
 )
 
 pytestmark = pytest.mark.timeout(60)
 
-ENTRY = Entry("voice", "Deployment", "voice", OnDelete.RESTORE, {"restoreReplicas": 3})
+ENTRY = Entry("demo", "voice", "Deployment", "voice", OnDelete.RESTORE, {"restoreReplicas": 3})
 
 
 @pytest.fixture(autouse=True)
@@ -113,7 +115,7 @@ async def test_a_target_that_is_gone_too_is_not_missed():
 
 async def test_what_is_owed_is_all_given_back_even_if_one_part_cannot_be():
     owed = {"restoreReplicas": 3, "hpa": {"name": "voice", "minReplicas": 2}}
-    entry = Entry("voice", "Deployment", "voice", OnDelete.RESTORE, owed)
+    entry = Entry("demo", "voice", "Deployment", "voice", OnDelete.RESTORE, owed)
     kube = FakeKube(deployment(replicas=0))
     kube.on("get", _away)
     assert not await restore(kube, NAMESPACE, entry)
@@ -122,7 +124,7 @@ async def test_what_is_owed_is_all_given_back_even_if_one_part_cannot_be():
 
 def test_keeping_leaves_pods_as_they_are_but_no_floor_that_nobody_lifts():
     owed = {"restoreReplicas": 3, "hpa": {}, "knative": {}}
-    entry = Entry("voice", "Deployment", "voice", OnDelete.KEEP, owed)
+    entry = Entry("demo", "voice", "Deployment", "voice", OnDelete.KEEP, owed)
     assert list(owed_to(entry, RESTORES)) == ["hpa"]
 
 
@@ -130,7 +132,7 @@ async def test_a_minimum_that_somebody_else_has_set_since_is_left():
     kube = FakeKube(horizontal_pod_autoscaler(least=5), deployment())
     owed = {"hpa": {"name": "voice", "minReplicas": 2}}
     assert await restore(
-        kube, NAMESPACE, Entry("voice", "Deployment", "voice", OnDelete.KEEP, owed)
+        kube, NAMESPACE, Entry("demo", "voice", "Deployment", "voice", OnDelete.KEEP, owed)
     )
     assert kube.stored("HorizontalPodAutoscaler", "voice")["spec"]["minReplicas"] == 5
 
@@ -299,3 +301,130 @@ async def test_nothing_is_asked_for_what_the_operator_did_not_write(entry):
     assert asked <= {"voice"}
     assert [call[1:] for call in kube.called("get") if call[1] != "ConfigMap"] == []
     assert record(kube) == {}
+
+
+# --- one record for the whole cluster ---
+
+HOME = "kotatsu"
+NAMESPACES = ["demo", "shop", "mail"]
+
+
+def there(obj, namespace):
+    """An object of another namespace."""
+    uid = f"{namespace}-{obj['metadata'].get('uid', '')}"
+    return obj | {"metadata": obj["metadata"] | {"namespace": namespace, "uid": uid}}
+
+
+def parts():
+    return [
+        {"kind": "ConfigMap", "metadata": {"name": part.name, "namespace": HOME}}
+        for part in parts_of(HOME)
+    ]
+
+
+def served(namespace, name="voice"):
+    """A pool that this install has put to sleep."""
+    status = {"restoreReplicas": 3, "internal": {"activators": f"{HOME}/0"}}
+    return there(warm_pool(name, status=status), namespace)
+
+
+def entries(kube):
+    data = [obj.get("data") or {} for obj in kube.all("ConfigMap")]
+    return {uid: json.loads(text)["namespace"] for some in data for uid, text in some.items()}
+
+
+def shared(kube, **how):
+    return Records(kube, RESTORES, HOME, is_shared=True, **how)
+
+
+async def test_a_comparison_of_the_cluster_is_one_list_and_a_read_of_each_part():
+    pools = [served(f"n{number}") for number in range(50)]
+    kube = FakeKube(*parts(), *pools)
+    records = shared(kube)
+    await records.settle(EVERYWHERE)
+    assert len(entries(kube)) == 50
+    kube.calls.clear()
+    await records.settle(EVERYWHERE)
+    assert kube.called("find") == [("find", "WarmPool", EVERYWHERE)]
+    assert len(kube.calls) == 1 + len(parts())
+
+
+async def test_targets_of_deleted_pools_are_restored_where_they_are():
+    kube = FakeKube(*parts())
+    for namespace in NAMESPACES:
+        kube.put(there(deployment(replicas=0), namespace))
+        await shared(kube).remember(served(namespace))
+    await shared(kube).settle(EVERYWHERE)
+    assert [obj["spec"]["replicas"] for obj in kube.all("Deployment")] == [3, 3, 3]
+    assert entries(kube) == {}
+
+
+async def test_a_pool_of_the_same_name_elsewhere_inherits_nothing():
+    kube = FakeKube(*parts(), there(deployment(replicas=0), "shop"), served("mail"))
+    await shared(kube).remember(served("shop"))
+    await shared(kube).settle(EVERYWHERE)
+    assert kube.stored("Deployment", "shop/voice")["spec"]["replicas"] == 3
+    assert entries(kube) == {"mail-pool-voice": "mail"}
+
+
+async def test_pools_that_go_to_sleep_together_are_written_together():
+    kube = FakeKube(*parts())
+    records = shared(kube)
+    pools = [served("demo", f"web-{number}") for number in range(100)]
+    await asyncio.gather(*map(records.remember, pools))
+    assert len(entries(kube)) == 100
+    assert len(kube.called("replace")) <= 2
+
+
+async def test_a_pool_that_was_deleted_while_the_install_became_one_for_the_cluster_is_restored():
+    kube = FakeKube(*parts(), config_map(), slept("feed"), deployment(replicas=0))
+    await Records(kube).remember(slept(), 3)
+    await Records(kube).remember(slept("feed"), 3)
+    await shared(kube).settle(EVERYWHERE)
+    assert replicas(kube) == 3
+    assert record(kube) == {"pool-feed": 3}, "feed was not reconciled yet"
+    kube.put(served(NAMESPACE, "feed") | {"metadata": slept("feed")["metadata"]})
+    await shared(kube, former=lambda: [NAMESPACE]).settle(EVERYWHERE)
+    assert record(kube) == {}
+    assert entries(kube) == {"pool-feed": NAMESPACE}
+
+
+async def test_the_only_pool_of_a_namespace_is_found_by_the_activators_that_it_had():
+    kube = await recorded(*parts(), deployment(replicas=0))
+    await shared(kube, former=lambda: [NAMESPACE]).settle(EVERYWHERE)
+    assert replicas(kube) == 3
+    assert entries(kube) == {}
+
+
+async def test_a_pool_that_was_deleted_while_the_install_became_one_for_namespaces_is_restored():
+    kube = FakeKube(*parts(), config_map(), deployment(replicas=0))
+    kube.put(served(NAMESPACE, "feed"))
+    for name in ("voice", "feed"):
+        await shared(kube).remember(served(NAMESPACE, name))
+    await Records(kube, RESTORES, HOME).settle(NAMESPACE)
+    assert replicas(kube) == 3
+    assert record(kube) == {"demo-pool-feed": 3}
+    assert entries(kube) == {"demo-pool-feed": NAMESPACE}
+
+
+async def test_a_former_record_that_may_not_be_read_is_asked_for_once():
+    kube = FakeKube(*parts(), slept())
+
+    def without_a_role(kind, name):
+        if name == RECORD:
+            raise forbidden()
+
+    kube.on("get", without_a_role)
+    records = shared(kube)
+    await records.settle(EVERYWHERE)
+    await records.settle(EVERYWHERE)
+    assert len([call for call in kube.called("get") if call[2] == RECORD]) == 1
+
+
+async def test_the_record_of_a_namespace_restores_nothing_in_another():
+    theirs = json.loads(Entry("shop", "voice", "Deployment", "voice", OnDelete.RESTORE).text())
+    forged = json.dumps(theirs | {"restoreReplicas": 99})
+    kube = FakeKube(*parts(), config_map(x=forged), there(deployment(replicas=0), "shop"))
+    await shared(kube, former=lambda: [NAMESPACE]).settle(EVERYWHERE)
+    await Records(kube).settle(NAMESPACE)
+    assert kube.stored("Deployment", "shop/voice")["spec"]["replicas"] == 0

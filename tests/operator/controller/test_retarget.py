@@ -49,7 +49,7 @@ def replicas(day, name):
 
 def recorded(day):
     [text] = day.kube.stored("ConfigMap", "kotatsu-targets")["data"].values()
-    return read_entry(text)
+    return read_entry(text, "demo")
 
 
 async def test_a_sleeping_target_gets_its_replicas_when_the_pool_gets_another_one():

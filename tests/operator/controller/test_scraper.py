@@ -291,20 +291,34 @@ async def test_all_pools_of_a_namespace_ask_an_activator_together_and_for_nothin
     assert path.startswith("/metrics?name[]=kotatsu_activator_held&name[]=")
 
 
-async def test_a_question_names_the_pools_that_may_be_put_to_sleep_on_its_answer(scraper, serve):
+async def test_a_question_names_its_pools_and_those_that_may_be_put_to_sleep_on_its_answer(
+    scraper, serve
+):
     page = Page(held(2).encode())
     views = [await serve(page, activator_pod)]
 
     async def ask(*names, looks):
         asked = [scraper.passing(views, ("demo", name), looks=looks) for name in names]
-        await asyncio.gather(*asked, scraper.passing(views, ("demo", "web")))
-        return [value for key, value in parse_qsl(page.asked[-1], True) if key == "looks"]
+        await asyncio.gather(*asked, scraper.passing(views, ("shop", "web")))
+        said = parse_qsl(page.asked[-1].partition("?")[2], keep_blank_values=True)
+        return [value for key, value in said if key in ("pool", "looks")]
 
-    assert await ask("voice", looks=False) == [""]
-    assert await ask("voice", "feed", looks=True) == ["feed", "voice"]
-    assert await ask("voice", looks=False) == [""]
-    # More than fit into a question: it is about every pool.
-    assert await ask(*(f"pool-{number}" for number in range(300)), looks=True) == []
+    assert await ask("voice", looks=False) == ["demo/voice", "shop/web", ""]
+    assert await ask("voice", looks=True) == ["demo/voice", "demo/voice", "voice", "shop/web"]
+    assert await ask("voice", looks=False) == ["demo/voice", "shop/web", ""]
+
+
+@pytest.mark.parametrize(("letters", "questions"), [(8, 2), (120, 4)])
+async def test_a_question_about_many_pools_is_asked_in_parts(scraper, serve, letters, questions):
+    pools = [("demo", f"{number:0{letters}}") for number in range(300)]
+    page = Page("".join(held(number, name=key[1]) for number, key in enumerate(pools)).encode())
+    views = [await serve(page, activator_pod)]
+    said = await asyncio.gather(*(scraper.passing(views, key, looks=True) for key in pools))
+    assert [one.held for one in said] == list(range(300))
+    assert len(page.asked) == questions
+    named = [value for path in page.asked for key, value in parse_qsl(path) if key == "pool"]
+    assert sorted(named) == sorted(map("/".join, pools))
+    assert max(map(len, page.asked)) < 33_500
 
 
 async def test_a_real_activators_page_tells_what_is_asked_for(scraper):

@@ -36,7 +36,7 @@ def selector(day, name="voice"):
 
 def recorded(day):
     data = day.kube.stored("ConfigMap", "kotatsu-targets").get("data") or {}
-    return [read_entry(text).owed.get("takenService") for text in data.values()]
+    return [read_entry(text, "demo").owed.get("takenService") for text in data.values()]
 
 
 # --- the way there ---

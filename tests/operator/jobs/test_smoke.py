@@ -2,7 +2,7 @@
 
 import pytest
 
-from kotatsu_operator.core.protocol import LEASE_NAME
+from kotatsu_operator.core.protocol import LEASE_NAME, SHARD_LABEL
 from kotatsu_operator.jobs.smoke import Smoke, run
 from tests.operator.cluster import NAMESPACE, FakeKube, activator_pod, forbidden, pod
 
@@ -31,8 +31,8 @@ class Cluster:
             renewed = f"2026-11-25T01:{self._beats:02}:00.000000Z"
             self.kube.edit("Lease", LEASE_NAME, spec=now["spec"] | {"renewTime": renewed})
 
-    async def test(self):
-        checks = Smoke(self.kube, (NAMESPACE,), NAMESPACE).checks
+    async def test(self, namespaces=(NAMESPACE,), shards=1):
+        checks = Smoke(self.kube, namespaces, NAMESPACE, shards).checks
         return await run(checks, 60, self.said.append)
 
     def failed(self):
@@ -107,3 +107,28 @@ async def test_permissions_that_come_a_moment_late_are_waited_for():
     cluster.kube.on("find", refuse)
 
     assert await cluster.test()
+
+
+def of_shard(number, **how):
+    made = activator_pod(f"activator-{number}", **how)
+    made["metadata"]["labels"] = made["metadata"]["labels"] | {SHARD_LABEL: str(number)}
+    return made
+
+
+async def test_an_install_for_the_cluster_has_activators_in_each_shard():
+    cluster = Cluster(lease(), of_shard(0), of_shard(1))
+    assert await cluster.test((), 2)
+    assert set(cluster.said) == {
+        "ok: an operator leads",
+        "ok: WarmPools are served",
+        "ok: an activator of shard 0 is Ready",
+        "ok: an activator of shard 1 is Ready",
+    }
+
+
+async def test_a_shard_without_a_ready_activator_is_named():
+    cluster = Cluster(lease(), activator_pod(), of_shard(0), of_shard(1, ready=False))
+    assert not await cluster.test((), 2)
+    [line] = cluster.failed()
+    assert line.startswith("an activator of shard 1 is Ready: see kubectl get pods -n demo -l ")
+    assert line.endswith("kotatsu.dev/shard=1")

@@ -13,7 +13,9 @@ from kotatsu_operator.controller.feature import restores_of
 from kotatsu_operator.core.pool.spec import BUILT_IN, ScaledKind
 from kotatsu_operator.core.protocol import LEASE_NAME, UNINSTALL
 from kotatsu_operator.features.parking.feature import ParkedPods
+from kotatsu_operator.jobs import uninstall as uninstall_module
 from kotatsu_operator.jobs.uninstall import Uninstall, UninstallError
+from kotatsu_operator.kube.client import EVERYWHERE
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError
 from tests.operator.cluster import (
     NAMESPACE,
@@ -22,12 +24,13 @@ from tests.operator.cluster import (
     deployment,
     eventually,
     forbidden,
+    named,
     pod,
     published,
     service,
     warm_pool,
 )
-from tests.operator.controller.test_restore import replicas
+from tests.operator.controller.test_restore import HOME, entries, parts, replicas, shared, there
 
 
 class Cluster:
@@ -52,12 +55,12 @@ class Cluster:
             for obj in self.kube.all("Deployment"):
                 ready = {"readyReplicas": obj["spec"]["replicas"]}
                 if obj.get("status") != ready:
-                    self.kube.edit("Deployment", obj["metadata"]["name"], status=ready)
+                    self.kube.edit("Deployment", named(obj), status=ready)
         if self.activators_leave:
             for pool in self.kube.all("WarmPool"):
                 if pool["status"].get("route") == {"target": "Native", "epoch": 1}:
                     for obj in self.kube.all("EndpointSlice"):
-                        self.kube.edit("EndpointSlice", obj["metadata"]["name"], endpoints=[])
+                        self.kube.edit("EndpointSlice", named(obj), endpoints=[])
 
     async def uninstall(self, namespaces=(NAMESPACE,), **how):
         await Uninstall(self.kube, namespaces, NAMESPACE, 60, self.said.append, 0.0, **how).run()
@@ -477,3 +480,58 @@ async def test_after_everything_of_kotatsu_is_gone_it_still_restores_what_sleeps
     assert replicas(cluster.kube) == 3
     assert cluster.pool()["status"]["route"] == {"target": "Native", "epoch": 1}
     assert "there is no Lease: no operator runs" in cluster.said
+
+
+# --- an install for the whole cluster ---
+
+
+def of(activators, namespace, **how):
+    """A sleeping pool of a set of activators, and what belongs to it."""
+    pool = asleep(**how)
+    pool["status"]["internal"] = {"activators": activators}
+    slices = [published("activator-1", 1)]
+    return [there(obj, namespace) for obj in (pool, deployment(replicas=0), *slices)]
+
+
+def awake(kube):
+    """The namespaces with pods."""
+    return {d["metadata"]["namespace"] for d in kube.all("Deployment") if d["spec"]["replicas"]}
+
+
+async def test_an_install_for_the_cluster_restores_its_own_pools_in_every_namespace():
+    mine = [obj for number in range(40) for obj in of(f"{HOME}/0", f"n{number}")]
+    others = [*of("away/0", "theirs"), *of("", "alone")]
+    cluster = Cluster(*parts(), *mine, *others)
+    uninstall = Uninstall(cluster.kube, (), HOME, 60, cluster.said.append, 0.0)
+    await uninstall.run()
+    assert awake(cluster.kube) == {f"n{number}" for number in range(40)}
+    assert cluster.said[-1].startswith("done")
+    assert len(cluster.kube.called("find")) < 10, "it lists the cluster, not each namespace"
+    assert [o["metadata"]["name"] for o in cluster.kube.all("ConfigMap")] == ["kotatsu-targets"]
+
+
+async def test_what_deleted_pools_have_left_is_restored_in_every_namespace():
+    cluster = Cluster(*parts(), there(deployment(replicas=0), "shop"))
+    pool = of(f"{HOME}/0", "shop")[0]
+    await shared(cluster.kube).remember(pool)
+    assert entries(cluster.kube) == {"shop-pool-voice": "shop"}
+    await Uninstall(cluster.kube, (), HOME, 60, cluster.said.append, 0.0).run()
+    assert awake(cluster.kube) == {"shop"}
+
+
+async def test_a_long_uninstall_says_how_far_it_is(monkeypatch):
+    monkeypatch.setattr(uninstall_module, "SAY_EVERY", 0.0)
+    cluster = Cluster(*parts(), *of(f"{HOME}/0", "shop"), *of(f"{HOME}/0", "mail"))
+    await Uninstall(cluster.kube, (), HOME, 60, cluster.said.append, 0.0).run()
+    assert "restored targets: 1 of 2; for 60 s more at most" in cluster.said
+
+
+async def test_a_cluster_that_cannot_be_listed_is_named_as_such(monkeypatch):
+    monkeypatch.setattr(uninstall_module, "REFUSED_FOR", 0.0)
+    cluster = Cluster(*parts(), *of(f"{HOME}/0", "shop"))
+    cluster.refused = EVERYWHERE
+    await Uninstall(cluster.kube, (), HOME, 60, cluster.said.append, 0.0).run()
+    assert any(line.startswith("the cluster: cannot be read") for line in cluster.said)
+    assert cluster.said[-1].startswith(
+        "done: no Service needs Kotatsu any more, except those in the"
+    )

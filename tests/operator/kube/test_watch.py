@@ -96,7 +96,7 @@ async def test_a_change_during_the_list_is_shown_after_it(shown):
     entering = asyncio.create_task(shown.watch.enter("b"))
     await eventually(lambda: shown.kube.called("listed"))
     shown.kube.put(pod_in("b", "b-2"))  # the list has it, or the change shows it
-    shown.kube.remove("Pod", "b-1")
+    shown.kube.remove("Pod", "b/b-1")
     await asyncio.sleep(0.05)
     assert shown.names == {"a-1"}
     going_on.set()
@@ -109,7 +109,7 @@ async def test_a_change_that_is_older_than_the_list_undoes_nothing(shown):
     listed = shown.kube.listed
 
     async def listed_late(*args, **more):
-        old = shown.kube.stored("Pod", "b-1")
+        old = shown.kube.stored("Pod", "b/b-1")
         shown.kube.put(pod_in("b", "b-1"))
         answer = await listed(*args, **more)
         shown.kube._tell("Pod", "DELETED", old)
@@ -119,7 +119,9 @@ async def test_a_change_that_is_older_than_the_list_undoes_nothing(shown):
     shown.kube.listed = listed_late
     await shown.watch.enter("b")
     assert shown.names == {"a-1", "b-1"}
-    assert shown.pods["b", "b-1"] == shown.kube.stored("Pod", "b-1")["metadata"]["resourceVersion"]
+    assert (
+        shown.pods["b", "b-1"] == shown.kube.stored("Pod", "b/b-1")["metadata"]["resourceVersion"]
+    )
 
 
 async def test_a_list_of_everything_meanwhile_makes_it_list_the_namespace_again(shown):

@@ -10,7 +10,7 @@ from kotatsu_operator.core.objects import named_target, owners, target_of
 from kotatsu_operator.core.pool.spec import BUILT_IN, KNATIVE, OnDelete
 from kotatsu_operator.core.pool.v1alpha1 import status_from
 from kotatsu_operator.core.protocol import ACTIVATOR, OPERATOR, RECORD, ROUTE_LABEL
-from kotatsu_operator.core.report.record import Entry, heir, read_entry, settle, text_of
+from kotatsu_operator.core.report.record import Entry, Place, heir, read_entry, settle, text_of
 from kotatsu_operator.features.knative.min_scale import inherited
 
 from .api import Api, find
@@ -87,7 +87,7 @@ def _read(api: Api, path: str, shell: Shell, **query: str) -> list[Object]:
 
 def _recorded(namespace: str, pools: Sequence[Object], data: Mapping[str, str]) -> Iterator[Owed]:
     """Of the pools of a namespace and of its record; a pool inherits what a deleted one owes."""
-    gone = settle(data, pools).gone
+    gone = settle(Place(namespace), data, pools).gone
     inherited: dict[str, Entry] = {}
     for uid, entry in gone.items():
         taken = heir(entry, pools)
@@ -114,8 +114,8 @@ def _of_pool(raw: Object, data: Mapping[str, str]) -> Owed:
     raw = {**raw, "status": status_from(table(raw.get("status")))}
     kind, name = target_of(raw)
     is_named = (kind, name) == named_target(raw)
-    entry = read_entry(text_of(raw, None, data.get(meta["uid"], "")))
-    entry = entry or Entry(meta["name"], kind, name, OnDelete.RESTORE)
+    entry = read_entry(text_of(raw, None, data.get(meta["uid"], "")), meta["namespace"])
+    entry = entry or Entry(meta["namespace"], meta["name"], kind, name, OnDelete.RESTORE)
     found = internal(raw["status"]).get("foundReplicas")
     if type(found) is int and found >= 0:
         entry = replace(entry, owed={"restoreReplicas": found, **entry.owed})
@@ -144,7 +144,7 @@ def _alone(api: Api, namespace: str, shell: Shell) -> Iterator[Owed]:
             is_scaled = any(o.manager in (OPERATOR, ACTIVATOR) for o in owners(raw, "replicas"))
             if is_scaled and _key(raw) in bare:
                 place, name = _key(raw)
-                entry = Entry(name, known.kind, name, OnDelete.RESTORE)
+                entry = Entry(place, name, known.kind, name, OnDelete.RESTORE)
                 yield Owed(place, entry, api_version=known.api_version, service=name)
 
 

@@ -115,7 +115,7 @@ class View:
     def _keep_service(self, obj: Object) -> Iterable[str]:
         name = obj["metadata"]["name"]
         before = self.services.get(name)
-        if before is not None and before["spec"] == obj["spec"]:
+        if before is not None and _said(before) == _said(obj):
             return ()
         self.services[name] = obj
         self._service_selectors.pop(name, None)
@@ -215,9 +215,9 @@ class View:
 
     def owner(self, obj: Object) -> PodView | None:
         """The activator's pod that owns a slice; None if it does not exist."""
-        of = (obj["metadata"].get("ownerReferences") or [{}])[0]
-        pod = self.pods.get(of.get("name", ""))
-        return pod if pod is not None and pod.uid == of.get("uid") else None
+        of = slice_view(obj)
+        pod = self.pods.get(of.pod_name)
+        return pod if pod is not None and pod.uid == of.pod_uid else None
 
     def labels(self, pool: Pool) -> Mapping[str, str]:
         """The labels of all pods of a pool, for a list request; empty if it selects none."""
@@ -256,6 +256,11 @@ class View:
 
 def _name(obj: Object) -> str:
     return str(obj["metadata"]["name"])
+
+
+def _said(service: Object) -> tuple[Any, Any]:
+    """What slices have of a Service; its uid changes when it is made anew."""
+    return service["metadata"].get("uid"), service["spec"]
 
 
 def _terms_of_pool(pool: Pool) -> Iterable[Hashable]:

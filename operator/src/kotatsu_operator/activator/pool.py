@@ -110,6 +110,8 @@ class Pool:
     accepted: bool
     was_accepted: bool
     """Whether it is or was accepted: a pool that is rejected later remains published."""
+    mine: bool
+    """Whether the operator has assigned it to the set of this activator."""
     hold_timeout: float
     max_held: int
     """Connections held for it at most; further ones get 503."""
@@ -150,10 +152,12 @@ class Pool:
 _SETTLE = PLATFORM.route_settle.total_seconds()
 
 
-def pool_view(obj: Object, settle: float = _SETTLE, max_held: int = 1000) -> Pool:
+def pool_view(
+    obj: Object, settle: float = _SETTLE, max_held: int = 1000, activators: str = ""
+) -> Pool:
     """Read a WarmPool. A pool without a status is on the native route.
 
-    `settle` and `max_held` are values of the chart.
+    `settle` and `max_held` are values of the chart, `activators` is the set of this activator.
 
     Raises nothing for an object that the API server accepts: one invalid pool would end the
     activator of all pools.
@@ -173,6 +177,7 @@ def pool_view(obj: Object, settle: float = _SETTLE, max_held: int = 1000) -> Poo
         phase=choice(Phase, status.get("phase"), Phase.WARM),
         accepted=is_ours and is_accepted,
         was_accepted=is_ours and (is_accepted or "target" in route),
+        mine=internal(status).get("activators", "") == activators,
         hold_timeout=seconds_of(spec.get("holdTimeout"), PoolSpec.hold_timeout.total_seconds()),
         max_held=max_held,
         ignore_paths=frozenset(
@@ -244,11 +249,14 @@ class PodIdentity:
     """The activator's own pod."""
 
     namespace: str
+    """The pod's own namespace, which a pool's may differ from if activators are shared."""
     pod: str
     uid: str
     ips: tuple[str, ...]
     """The pod's addresses, at most one per family, the primary one first."""
     node: str
+    activators: str = ""
+    """The set of a shared activator (see `protocol.activator_set`)."""
 
     def address(self, family: str) -> str | None:
         """The pod's address of a family (IPv4 or IPv6); None without one."""

@@ -19,12 +19,14 @@ from kotatsu_operator.activator.namespace import View
 from kotatsu_operator.activator.pool import PodIdentity, Pool, family_of
 from kotatsu_operator.core.pool.memory import Route
 from kotatsu_operator.core.protocol import (
+    ACTIVATOR_ANNOTATION,
     EPOCH_ANNOTATION,
     FAMILIES_ANNOTATION,
     MANAGED_BY,
     MANAGED_BY_LABEL,
     POOL_LABEL,
     SERVICE_LABEL,
+    SET_ANNOTATION,
     pool_label,
 )
 from kotatsu_operator.kube.client import Kube
@@ -44,9 +46,10 @@ def wants_slice(pool: Pool, native_ready: int, native_ready_for: float, publishe
 
     Yes if the route requires it, and whenever no pod is ready for any reason. The activator is
     removed once the route is native and a pod has been ready for the settle time. A pool that was
-    never accepted is not published: its Service may be another pool's.
+    never accepted is not published: its Service may be another pool's. Nor is that of other
+    activators.
     """
-    if not pool.was_accepted and not published:
+    if not published and not (pool.was_accepted and pool.mine):
         return False
     if pool.route is Route.ACTIVATOR or native_ready == 0:
         return True
@@ -131,12 +134,13 @@ def make_slice(
         "nodeName": me.node,
         "targetRef": {"kind": "Pod", "namespace": me.namespace, "name": me.pod, "uid": me.uid},
     }
+    of = service["metadata"]
     return {
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
         "metadata": {
             "name": slice_name(pool.name, me, family),
-            "namespace": me.namespace,
+            "namespace": of["namespace"],
             "labels": {
                 SERVICE_LABEL: pool.service,
                 MANAGED_BY_LABEL: MANAGED_BY,
@@ -146,8 +150,10 @@ def make_slice(
                 POOL_LABEL: pool.name,
                 EPOCH_ANNOTATION: str(pool.epoch),
                 FAMILIES_ANNOTATION: ",".join(families(service, me)),
+                ACTIVATOR_ANNOTATION: f"{me.namespace}/{me.pod}/{me.uid}",
+                **({SET_ANNOTATION: me.activators} if me.activators else {}),
             },
-            "ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": me.pod, "uid": me.uid}],
+            "ownerReferences": [_owner(of, me)],
         },
         "addressType": family,
         "endpoints": [] if state == "empty" else [endpoint],
@@ -155,11 +161,22 @@ def make_slice(
     }
 
 
+def _owner(service: Object, me: PodIdentity) -> Object:
+    """With its owner a slice is deleted: with the pod, but no owner is of another namespace."""
+    if not me.activators:
+        return {"apiVersion": "v1", "kind": "Pod", "name": me.pod, "uid": me.uid}
+    named = {"name": service["name"], "uid": service["uid"]}
+    return {"apiVersion": "v1", "kind": "Service", **named}
+
+
 def taken_back(obj: Object, pod: PodView) -> Object:
     """The slice of a lost pod without a ready endpoint; its ports stay recorded."""
     conditions = dict(CONDITIONS[state_of_lost(pod)])
     endpoints = [e | {"conditions": conditions} for e in obj.get("endpoints") or ()]
     return obj | {"endpoints": endpoints}
+
+
+_ANNOTATIONS = (EPOCH_ANNOTATION, FAMILIES_ANNOTATION, ACTIVATOR_ANNOTATION, SET_ANNOTATION)
 
 
 def same_slice(ours: Object, there: Object) -> bool:
@@ -170,7 +187,8 @@ def _said(obj: Object) -> tuple[Any, ...]:
     meta = obj["metadata"]
     return (
         (meta.get("labels") or {}).get(SERVICE_LABEL),
-        [(meta.get("annotations") or {}).get(a) for a in (EPOCH_ANNOTATION, FAMILIES_ANNOTATION)],
+        [(meta.get("annotations") or {}).get(a) for a in _ANNOTATIONS],
+        [owner.get("uid") for owner in meta.get("ownerReferences") or ()],
         [(p.get("name", ""), p.get("port"), p.get("appProtocol")) for p in obj.get("ports") or ()],
         [(e.get("addresses"), e.get("conditions")) for e in obj.get("endpoints") or ()],
     )

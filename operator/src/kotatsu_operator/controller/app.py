@@ -101,7 +101,8 @@ class Operator:
         )
         # All actions use this client: after the Lease has expired, nothing is written.
         self._kube = acting = kube.guarded(lambda: elector.leads)
-        self.records = Records(acting, restores_of(features))
+        home = options.lease_namespace or namespaces[0]
+        self.records = Records(acting, restores_of(features), home)
 
         # --- what is watched ---
         self.work_queue = queue = WorkQueue(clock, took=metrics.decision_seconds.observe)

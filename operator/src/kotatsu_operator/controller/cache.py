@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kotatsu_operator.core.budget.ledger import BilledPod
+from kotatsu_operator.core.decide.isolation import IngressPolicy, Shared, ingress_policy
 from kotatsu_operator.core.formats import internal, table
 from kotatsu_operator.core.objects import selects, service_of, target_of
 from kotatsu_operator.core.pool.decision import Order, order_of
@@ -58,8 +59,12 @@ class Cache:
     autoscalers: Indexed[Key, Object] = field(
         default_factory=lambda: Indexed(lambda obj: [objects.scales(obj)])
     )
-    policies: dict[Key, views.IngressPolicy] = field(default_factory=dict)
+    policies: Indexed[Key, IngressPolicy] = field(
+        default_factory=lambda: Indexed(lambda policy: [policy.namespace])
+    )
     """The NetworkPolicies that limit who reaches pods."""
+    shared: Callable[[str], Shared | None] = lambda _: None
+    """The activators that a namespace shares with others; None if it has its own."""
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     touch: Callable[[Key], None] = lambda _: None
     """Called for the pools in order with one (spec.dependsOn) whose phase has changed."""
@@ -230,12 +235,12 @@ class Cache:
         return self.pools_of_service(key)
 
     def keep_policy(self, obj: Object) -> Concerned:
-        return self._change_policy(key_of(obj), views.ingress_policy(obj))
+        return self._change_policy(key_of(obj), ingress_policy(obj))
 
     def forget_policy(self, key: Key) -> Concerned:
         return self._change_policy(key, None)
 
-    def _change_policy(self, key: Key, policy: views.IngressPolicy | None) -> Concerned:
+    def _change_policy(self, key: Key, policy: IngressPolicy | None) -> Concerned:
         """Store or remove a NetworkPolicy; any pool of its namespace may be concerned."""
         before = self.policies.pop(key, None)
         if policy is not None:
@@ -248,12 +253,16 @@ class Cache:
         While a pool sleeps, its clients connect to the activators: they are not limited if a policy
         admits everybody there, or if none selects the activators. Empty without such a policy.
         """
-        found = {key[1]: p for key, p in sorted(self.policies.items()) if key[0] == namespace}
-        there = [p for p in found.values() if selects(p.pods, ACTIVATOR_LABELS)]
+        there = self.limits(namespace, ACTIVATOR_LABELS)
         if there and not any(policy.admits_all for policy in there):
             return ""
-        names = (n for n, p in found.items() if selects(p.pods, labels) and not p.admits_all)
-        return next(names, "")
+        of = self.limits(namespace, labels)
+        return next((policy.name for policy in of if not policy.admits_all), "")
+
+    def limits(self, namespace: str, labels: Mapping[str, str]) -> list[IngressPolicy]:
+        """The NetworkPolicies that limit the clients of pods with these labels, by name."""
+        found = map(self.policies.__getitem__, sorted(self.policies.having(namespace)))
+        return [policy for policy in found if selects(policy.pods, labels)]
 
     def keep_autoscaler(self, obj: Object) -> Concerned:
         """Store a HorizontalPodAutoscaler; a new target concerns the pool of the old one too."""

@@ -1,7 +1,7 @@
 """Asks for the demand of a pool: requests in its pods, and connections in the activators."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,7 +19,7 @@ from kotatsu_operator.kube.views import PodView
 
 ACTIVATOR_PORT = "metrics"
 _ACTIVATOR_PAGE = "/metrics?" + "&".join(f"name[]={name}" for name in LOOKED_AT)
-"""An activator renders only the metrics that the query names."""
+"""An activator renders only the metrics that the query names, and of the pools that it names."""
 
 AT_ONCE = 64
 """Pods of one pool that are asked at once."""
@@ -34,9 +34,13 @@ LAST_REQUEST = "kotatsu_last_request_timestamp_seconds"
 
 _MOST_QUIET = 10_000
 _MOST_NAMED = 200
-"""Pools that one request names at most; a request for more of them names none, which means all."""
+"""Pools that one request to an activator names at most."""
+_LONGEST_QUERY = 32 * 2**10
+"""Characters that name them, at most, unless it is one: a server reads a line of 64 KiB."""
 
 _MOST_ACTIVATORS = 1000
+_MOST_COUNTED = 20_000
+"""Pools at most whose timeouts in an activator are remembered."""
 
 APART = 0.05
 """Seconds between the starts of two requests to one activator."""
@@ -80,28 +84,27 @@ class _Quiet:
     """Whether the pod was Ready, and what it was asked."""
 
 
-ByPool = Mapping[Key, Mapping[str, Samples]]
-"""Samples by pool and metric name."""
-
-
-_Answer = tuple[Page, ByPool] | Silence
+_Answer = tuple[Page, Mapping[str, Samples]] | Silence
+"""A page, and the samples of one pool on it by metric name."""
 
 
 @dataclass
 class _Question:
-    """The request to one activator, and the pools that the next one names (step 4)."""
+    """The next request to one activator, which all pools share that ask meanwhile."""
 
-    ask: Coalesced[_Answer]
-    looks: set[str]
-    timed_out: dict[Key, int] | None
+    ask: Coalesced[Mapping[Key, _Answer]]
+    pools: dict[Key, bool]
+    """The pools that it names, and whether they may be put to sleep on its answer (step 4)."""
+    timed_out: dict[Key, int]
     """How often each pool's requests have timed out there, as last read."""
 
-    def more_timed_out(self, pages: ByPool, pool: Key) -> int:
-        """How often since the last time. Before the first page nobody knows how often."""
-        if self.timed_out is None:
-            self.timed_out = {one: _timed_out(samples) for one, samples in pages.items()}
-        total = _timed_out(pages.get(pool, {}))
-        before, self.timed_out[pool] = self.timed_out.get(pool, 0), total
+    def more_timed_out(self, pool: Key, samples: Mapping[str, Samples]) -> int:
+        """How often since the last time. Before the first time nobody knows how often."""
+        total = _timed_out(samples)
+        before = self.timed_out.pop(pool, total)
+        while len(self.timed_out) >= _MOST_COUNTED:
+            del self.timed_out[next(iter(self.timed_out))]
+        self.timed_out[pool] = total
         return total - before if total >= before else total  # the activator has started again
 
 
@@ -239,13 +242,11 @@ class Scraper:
 
     async def _passing(self, pod: PodView, pool: Key, looks: bool) -> Passing | Silence:
         question = self._activator(pod)
-        if looks:
-            question.looks.add(pool[1])
-        said = await question.ask()
+        question.pools[pool] = looks or question.pools.get(pool, False)
+        said = (await question.ask())[pool]
         if isinstance(said, Silence):
             return Silence(f"activator {pod.key[1]} {said.why}")
-        page, by_pool = said
-        samples = by_pool.get(pool, {})
+        page, samples = said
         active, held = (exposition.count_of(samples.get(name, ())) for name in (ACTIVE, HELD))
         if active is None or held is None:
             return Silence(f"activator {pod.key[1]} reports no finite number")
@@ -253,34 +254,62 @@ class Scraper:
             active,
             held,
             _newest(samples.get(LAST_ACTIVITY, ()), page),
-            timed_out=question.more_timed_out(by_pool, pool),
+            timed_out=question.more_timed_out(pool, samples),
         )
 
     def _activator(self, pod: PodView) -> _Question:
-        """The request to one activator, shared by all pools of its namespace."""
+        """The request to one activator."""
         known = self._activators.get(pod.key)
         if known is not None and known[0] == pod:
             return known[1]
         while len(self._activators) >= _MOST_ACTIVATORS:
             del self._activators[next(iter(self._activators))]  # the oldest
-        looks: set[str] = set()
+        pools: dict[Key, bool] = {}
         is_same = known is not None and known[0].uid == pod.uid
-        timed_out = known[1].timed_out if known is not None and is_same else None
-        question = _Question(Coalesced(partial(self._ask, pod, looks), APART), looks, timed_out)
+        timed_out = known[1].timed_out if known is not None and is_same else {}
+        question = _Question(Coalesced(partial(self._ask, pod, pools), APART), pools, timed_out)
         self._activators[pod.key] = (pod, question)
         return question
 
-    async def _ask(self, pod: PodView, looks: set[str]) -> _Answer:
-        names = sorted(looks)
-        looks.clear()
-        path = _ACTIVATOR_PAGE
-        if len(names) <= _MOST_NAMED:
-            path += "".join(f"&looks={name}" for name in names or [""])
-        page = await self._pages.read(pod, ACTIVATOR_PORT, path, LOOKED_AT, LONGEST_PAGE)
-        return page if isinstance(page, Silence) else (page, _by_pool(page))
+    async def _ask(self, pod: PodView, pools: dict[Key, bool]) -> Mapping[Key, _Answer]:
+        """Ask for the pools that are named so far, in as many requests as that takes."""
+        asked = dict(sorted(pools.items()))
+        pools.clear()
+        queries = list(_queries(asked))
+        read = partial(self._pages.read, pod, ACTIVATOR_PORT)
+        pages = await asyncio.gather(
+            *(read(_ACTIVATOR_PAGE + query, LOOKED_AT, LONGEST_PAGE) for _, query in queries)
+        )
+        said: dict[Key, _Answer] = {}
+        for (names, _), page in zip(queries, pages, strict=True):
+            if isinstance(page, Silence):
+                said |= dict.fromkeys(names, page)
+            else:
+                by_pool = _by_pool(page)
+                said |= {name: (page, by_pool.get(name, {})) for name in names}
+        return said
 
 
-def _by_pool(page: Page) -> ByPool:
+def _queries(asked: Mapping[Key, bool]) -> Iterator[tuple[list[Key], str]]:
+    """The parts of a question to an activator: the pools of each, and what names them.
+
+    A question that names no pool as looked at would be about all of them (step 4).
+    """
+    names, query = list[Key](), ""
+    for pool, looks in asked.items():
+        named = "&pool={}/{}".format(*pool)
+        if looks:
+            # Activators of former versions serve one namespace, and know its names.
+            named += "&looks={0}/{1}&looks={1}".format(*pool)
+        if names and (len(names) >= _MOST_NAMED or len(query) + len(named) > _LONGEST_QUERY):
+            yield names, query if "&looks=" in query else f"{query}&looks="
+            names, query = [], ""
+        names.append(pool)
+        query += named
+    yield names, query if "&looks=" in query else f"{query}&looks="
+
+
+def _by_pool(page: Page) -> Mapping[Key, Mapping[str, Samples]]:
     found: dict[Key, dict[str, Samples]] = {}
     for name, samples in page.samples.items():
         for labels, value in samples:

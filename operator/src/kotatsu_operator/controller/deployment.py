@@ -16,6 +16,7 @@ from kotatsu_operator.controller.scale_down import ScaleDown
 from kotatsu_operator.controller.target import Kinds, Target, Tools
 from kotatsu_operator.core.budget.limit import Ends
 from kotatsu_operator.core.decide import refusal
+from kotatsu_operator.core.decide.isolation import check_isolation
 from kotatsu_operator.core.formats import instant, internal, table
 from kotatsu_operator.core.objects import read_autoscaler
 from kotatsu_operator.core.plan.activity import counted
@@ -107,7 +108,10 @@ class ScaledTarget(Target):
 
     @property
     def is_unknown(self) -> bool:
-        return self.cache.is_awaited(self.key[0], self.spec.target.kind)
+        kinds = [self.spec.target.kind]
+        if self.cache.shared(self.key[0]) is not None:
+            kinds.append(objects.NetworkPolicy.__name__)
+        return any(self.cache.is_awaited(self.key[0], kind) for kind in kinds)
 
     @property
     def place(self) -> Key:
@@ -164,6 +168,7 @@ class ScaledTarget(Target):
         exists = workload is not None
         yield refusal.check_exists(spec, self.key[0], spec.target.kind, exists=exists), Ends.NOTHING
         yield self._check_service(labels), Ends.LOWER
+        yield self._check_isolation(labels), Ends.LOWER
         yield refusal.check_autoscalers(self.spec, self.key[0], self.autoscalers), Ends.NOTHING
 
     def _check_service(self, labels: Mapping[str, str]) -> refusal.Refusal | None:
@@ -178,6 +183,15 @@ class ScaledTarget(Target):
             foreign=[(of[1], slices[of].manager) for of in slices.having(key)],
         )
         return refusal.check_service(self.spec, facts)
+
+    def _check_isolation(self, labels: Mapping[str, str]) -> refusal.Refusal | None:
+        """Check whether pods with these labels may have clients through shared activators."""
+        shared = self.cache.shared(self.key[0])
+        if shared is None:
+            return None
+        ports = objects.target_ports(self.cache.services.get((self.key[0], self.spec.service)))
+        policies = self.cache.limits(self.key[0], labels)
+        return check_isolation(self.spec, policies, ports, shared)
 
     # --- observe ---
 
@@ -281,6 +295,8 @@ class ScaledTarget(Target):
         return target.Finished()
 
     def _explain(self, known: list[Status]) -> list[Status]:
+        if self.cache.shared(self.key[0]) is not None:
+            return known  # such a pool is rejected, or the owner of its namespace has accepted it
         labels = {} if self.workload is None else self.workload.labels
         policy = self.cache.bypassed_policy(self.key[0], labels)
         return [*known, clients_unlimited(policy)] if policy else known

@@ -1,11 +1,13 @@
 """What targets get back when pools are deleted or have another target, and its record.
 
-The record is a ConfigMap in each namespace.
+The record is a ConfigMap in each namespace, or in an install for the whole cluster several in its
+own one.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -13,15 +15,16 @@ from functools import partial
 from kotatsu_operator.controller import target
 from kotatsu_operator.controller.cache import Cache
 from kotatsu_operator.controller.deployment import RESTORES, why_at_0
+from kotatsu_operator.controller.pages import Coalesced
 from kotatsu_operator.controller.target import Kinds, Restores, Tools
 from kotatsu_operator.core.budget.limit import Ends
 from kotatsu_operator.core.formats import table
+from kotatsu_operator.core.objects import activators_of
 from kotatsu_operator.core.pool.memory import Phase, Route
 from kotatsu_operator.core.pool.spec import RouteMode
 from kotatsu_operator.core.pool.v1alpha1 import status_from
-from kotatsu_operator.core.protocol import RECORD
 from kotatsu_operator.core.report import record
-from kotatsu_operator.core.report.record import Entry
+from kotatsu_operator.core.report.record import Entry, Place, Settlement
 from kotatsu_operator.core.report.status import moved
 from kotatsu_operator.core.schema import joined
 from kotatsu_operator.kube import errors
@@ -32,28 +35,56 @@ from kotatsu_operator.kube.objects import ConfigMap, Key, Object, WarmPool, key_
 log = logging.getLogger(__name__)
 
 Data = dict[str, str]
+Change = Callable[[Data], Data]
+
+AT_ONCE = 20
+"""Targets of deleted pools that are restored at once."""
 
 
 class Records:
-    """The records of all namespaces. Every write names the version that was read."""
+    """The records of all namespaces. Every write names the version that was read.
 
-    def __init__(self, kube: Kube, restores: Restores = RESTORES) -> None:
+    An install for the whole cluster (`is_shared`) has them in ConfigMaps of the namespace `home`,
+    another one has a ConfigMap in each namespace. Each finishes what is left of the other kind.
+    """
+
+    def __init__(
+        self,
+        kube: Kube,
+        restores: Restores = RESTORES,
+        home: str = "",
+        *,
+        is_shared: bool = False,
+        former: Callable[[], Iterable[str]] = tuple,
+    ) -> None:
+        """`former` returns the namespaces that have had activators of their own."""
         self._kube, self._restores = kube, restores
-        self._known: dict[tuple[str, str], str] = {}
-        """The entries that are known to be in the record, by (namespace, uid)."""
-        self._missed: set[str] = set()
+        self._home, self._is_shared, self._former = home, is_shared, former
+        self._known: dict[Place, Data] = {}
+        """The entries that are known to be in the record."""
+        self._missed: set[Place] = set()
+        self._handed_over: set[str] = set()
+        """Namespaces without entries in a former record."""
+        self._changes: dict[Place, list[Change]] = defaultdict(list)
+        self._edits: dict[Place, Coalesced[None]] = {}
+        self._gate = asyncio.Semaphore(AT_ONCE)
 
     def reset(self) -> None:
         """Forget the known entries: another operator may have changed the record."""
         self._known.clear()
+        self._handed_over.clear()
+
+    def place_of(self, namespace: str) -> Place:
+        """Where the entries of a namespace are."""
+        return record.place_of(namespace, self._home if self._is_shared else "")
 
     async def remember(self, pool: Object, replicas: int | None = None) -> None:
         """Record what a pool's target gets back, before the target is changed.
 
         `replicas` is what it gets back after its first sleep, which comes next.
         """
-        namespace, uid = pool["metadata"]["namespace"], pool["metadata"]["uid"]
-        known = self._known.get((namespace, uid), "")
+        place, uid = self.place_of(pool["metadata"]["namespace"]), pool["metadata"]["uid"]
+        known = self._known.get(place, {}).get(uid, "")
         if record.text_of(pool, replicas, known) == known:
             return
 
@@ -62,7 +93,7 @@ class Records:
             others = {k: v for k, v in data.items() if k != uid}
             return {**others, uid: text} if text else others
 
-        await self._edit(namespace, recorded)
+        await self._edit(place, recorded)
 
     async def gone(self, pool: Object, others: Mapping[Key, Object]) -> None:
         """Handle a deletion that the watch has shown: restore the target, then remove the entry."""
@@ -70,32 +101,82 @@ class Records:
         entry = record.entry_of(pool)
         if entry is not None:
             pools = [p for key, p in others.items() if key[0] == namespace]
-            if not await self._close(namespace, entry, pools):
+            if not await self._close(entry, pools):
                 return
-        await self._edit(namespace, lambda data: {k: v for k, v in data.items() if k != uid})
+        await self._drop(self.place_of(namespace), {uid})
 
-    async def settle(self, namespace: str, pools: list[Object] | None = None) -> list[Object]:
+    async def settle(self, scope: str, pools: list[Object] | None = None) -> list[Object]:
         """Compare the record with the existing pools; restore the targets of deleted pools.
 
-        Returns the pools: as given, or as just listed.
+        `scope` is a namespace, or EVERYWHERE in an install for the whole cluster. Returns the pools
+        there: as given, or as just listed.
         """
         if pools is None:
-            pools = await self._kube.find(WarmPool, namespace)
+            pools = await self._kube.find(WarmPool, scope)
+        there: dict[str, list[Object]] = defaultdict(list)
+        of: dict[Place, list[Object]] = defaultdict(list)
+        for pool in pools:
+            namespace = pool["metadata"]["namespace"]
+            there[namespace].append(pool)
+            of[self.place_of(namespace)].append(pool)
+        places = record.parts_of(self._home) if self._is_shared else [Place(scope)]
+        settled = [
+            self._settle(place, of[place], partial(record.settle, place, pools=of[place]))
+            for place in places
+        ]
+        await asyncio.gather(*settled)
+        namespaces = {scope} if self._home else set[str]()
+        if self._is_shared:
+            # Of pools without a set of activators, this install has reconciled none.
+            namespaces = {n for n, some in there.items() if not all(map(activators_of, some))}
+            namespaces.update(self._former())
+        for namespace in sorted(namespaces - self._handed_over):
+            await self._take_over(namespace, there[namespace])
+        return pools
+
+    async def _take_over(self, namespace: str, pools: list[Object]) -> None:
+        """Restore what pools have left in a former record that were deleted while it changed.
+
+        Without the permission to read that record any more, it stays.
+        """
+        now, was = (
+            self.place_of(namespace),
+            record.place_of(namespace, "" if self._is_shared else self._home),
+        )
+        left = partial(record.hand_over, namespace, was=was, now=now, pools=pools)
+        try:
+            is_over = await self._settle(was, pools, left)
+        except Unreachable as error:
+            if not errors.is_refusal(error):
+                raise
+            log.debug("the former record of namespace %s cannot be read: %s", namespace, error)
+            self._handed_over.add(namespace)
+        else:
+            if is_over and all(map(now.takes, pools)):
+                self._handed_over.add(namespace)
+
+    async def _settle(
+        self, place: Place, pools: list[Object], compare: Callable[[Data], Settlement]
+    ) -> bool:
+        """Restore the targets of deleted pools; return whether all are."""
         gone: dict[str, Entry] = {}
 
         def settled(data: Data) -> Data:
-            settlement = record.settle(data, pools)
+            settlement = compare(data)
             gone.clear()
             gone.update(settlement.gone)
             return settlement.data
 
-        await self._edit(namespace, settled)
-        closed = {u for u, e in gone.items() if await self._close(namespace, e, pools)}
-        if closed:
-            await self._edit(namespace, lambda d: {k: v for k, v in d.items() if k not in closed})
-        return pools
+        async def close(entry: Entry) -> bool:
+            async with self._gate:
+                return await self._close(entry, pools)
 
-    async def _close(self, namespace: str, entry: Entry, pools: list[Object]) -> bool:
+        await self._edit(place, settled)
+        is_closed = await asyncio.gather(*map(close, gone.values()))
+        await self._drop(place, {uid for uid, done in zip(gone, is_closed, strict=True) if done})
+        return all(is_closed)
+
+    async def _close(self, entry: Entry, pools: list[Object]) -> bool:
         """Do what onDelete says; return False if it has to be tried again."""
         taken = record.heir(entry, pools)
         if taken is not None:
@@ -107,43 +188,61 @@ class Records:
                     both = made.inherited(known[name], entry.owed[name])
                     inherited |= {} if both in (None, known[name]) else {name: both}
             if inherited:
-                name, version = taken["metadata"]["name"], taken["metadata"]["resourceVersion"]
+                meta = taken["metadata"]
+                key, version = (meta["namespace"], meta["name"]), meta["resourceVersion"]
                 try:
                     patch = joined(moved(taken.get("status") or {}), record.owed_status(inherited))
-                    await self._kube.patch_status(namespace, name, patch, version)
+                    await self._kube.patch_status(*key, patch, version)
                 except (ConflictError, NotFoundError):
                     return False
-                log.info("%s/%s takes over the target %s", namespace, name, entry.target)
+                log.info("%s/%s takes over the target %s", *key, entry.target)
             return True
-        return await restore(self._kube, namespace, entry, self._restores)
+        return await restore(self._kube, entry.namespace, entry, self._restores)
 
-    async def _edit(self, namespace: str, change: Callable[[Data], Data]) -> None:
+    async def _drop(self, place: Place, uids: Collection[str]) -> None:
+        if uids:
+            await self._edit(place, lambda d: {k: v for k, v in d.items() if k not in uids})
+
+    async def _edit(self, place: Place, change: Change) -> None:
+        """Change a part of the record, in one write with all changes of it that wait."""
+        self._changes[place].append(change)
+        if place not in self._edits:
+            self._edits[place] = Coalesced(partial(self._write, place))
+        await self._edits[place]()
+
+    async def _write(self, place: Place) -> None:
+        changes = self._changes.pop(place, [])
+
+        def changed(data: Data) -> Data:
+            for change in changes:
+                data = change(data)
+            return data
+
         async def attempt() -> Data:
-            obj = await self._kube.get(ConfigMap, namespace, RECORD)
+            obj = await self._kube.get(ConfigMap, place.namespace, place.name)
             before = dict(obj.get("data") or {})
-            after = change(before)
+            after = changed(before)
             if after != before:
-                await self._kube.replace(ConfigMap, namespace, {**obj, "data": after})
+                await self._kube.replace(ConfigMap, place.namespace, {**obj, "data": after})
             return after
 
+        at = place.namespace, place.name
         try:
-            entries = await errors.retry_on_conflict(attempt)
+            self._known[place] = await errors.retry_on_conflict(attempt)
         except ConflictError:
-            log.warning("ConfigMap %s/%s changes all the time: trying later", namespace, RECORD)
-            return
+            log.warning("ConfigMap %s/%s changes all the time: trying later", *at)
         except NotFoundError:
-            entries = change({})
-            if namespace not in self._missed:
+            self._known[place] = changed({})
+            is_former = place.is_shared is not self._is_shared
+            if place not in self._missed and not is_former:
                 log.warning(
                     "there is no ConfigMap %s/%s: if a WarmPool is deleted while no operator runs, "
                     "its sleeping target stays asleep; `helm upgrade` creates the ConfigMap",
-                    *(namespace, RECORD),
+                    *at,
                 )
-            self._missed.add(namespace)
+            self._missed.add(place)
         else:
-            self._missed.discard(namespace)
-            self._known = {k: v for k, v in self._known.items() if k[0] != namespace}
-        self._known.update({(namespace, uid): text for uid, text in entries.items()})
+            self._missed.discard(place)
 
 
 _TRIES = 10

@@ -39,6 +39,14 @@ def service_of(pool: Object) -> str:
     return str(pool["spec"].get("service") or target_of(pool)[1])
 
 
+def activators_of(pool: Object) -> str:
+    """The set of shared activators that serve a pool (see `protocol.activator_set`).
+
+    Empty: the activators of its own namespace, or none yet.
+    """
+    return text(internal(pool.get("status")).get("activators"))
+
+
 def selector_view(selector: Mapping[str, Any]) -> Mapping[str, Any]:
     """A label selector whose values are sets: an expression can have thousands of values."""
     terms = [
@@ -55,7 +63,7 @@ def workload_selector(obj: Object) -> Mapping[str, Any]:
     """
     given = table(table(obj.get("spec")).get("selector"))
     if given.keys() & {"matchLabels", "matchExpressions"}:
-        return selector_view(given) if _is_selector(given) else {}
+        return selector_view(given) if is_selector(given) else {}
     status = table(obj.get("status"))
     shown = status.get("selector") or status.get("labelSelector")
     terms = [_EQUAL.fullmatch(term) for term in shown.split(",")] if isinstance(shown, str) else []
@@ -63,7 +71,7 @@ def workload_selector(obj: Object) -> Mapping[str, Any]:
     return {"matchLabels": labels} if labels and len(labels) == len(terms) else {}
 
 
-def _is_selector(given: Mapping[str, Any]) -> bool:
+def is_selector(given: Mapping[str, Any]) -> bool:
     """Whether a label selector is well-formed: the CRD of a further kind need not say so."""
     terms = given.get("matchExpressions") or []
     if not _is_labels(given.get("matchLabels") or {}) or not isinstance(terms, list):

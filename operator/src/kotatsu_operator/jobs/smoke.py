@@ -1,15 +1,17 @@
 """The program of `helm test`: checks that an installed Kotatsu works.
 
 In each namespace WarmPools are served and an activator is Ready, and an operator renews its Lease.
+An install for the whole cluster has activators in each of its shards.
 """
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
+from types import MappingProxyType
 
-from kotatsu_operator.core.protocol import ACTIVATOR_LABELS, LEASE_NAME
-from kotatsu_operator.kube.client import Kube
+from kotatsu_operator.core.protocol import ACTIVATOR_LABELS, LEASE_NAME, SHARD_LABEL
+from kotatsu_operator.kube.client import EVERYWHERE, Kube
 from kotatsu_operator.kube.errors import NotFoundError, Unreachable
 from kotatsu_operator.kube.objects import Lease, Pod, WarmPool
 from kotatsu_operator.kube.views import pod_view
@@ -17,17 +19,28 @@ from kotatsu_operator.runtime.settings import SmokeSettings, start
 
 POLL = 1.0
 
+_NO_SHARD: Mapping[str, str] = MappingProxyType({})
+
 
 class Smoke:
     """The checks. Each returns what is wrong; an empty string if nothing is."""
 
-    def __init__(self, kube: Kube, namespaces: Iterable[str], lease_namespace: str) -> None:
+    def __init__(
+        self, kube: Kube, namespaces: Iterable[str], lease_namespace: str, shards: int = 1
+    ) -> None:
+        """Without `namespaces`, those of an install for the whole cluster, with these shards."""
         self._kube, self._lease_namespace = kube, lease_namespace
         self._renewed: str | None = None
         self.checks: dict[str, Callable[[], Awaitable[str]]] = {"an operator leads": self._leads}
-        for namespace in namespaces:
+        served = list(namespaces)
+        for namespace in served:
             self.checks[f"{namespace}: WarmPools are served"] = partial(self._serves, namespace)
             self.checks[f"{namespace}: an activator is Ready"] = partial(self._wakes, namespace)
+        if not served:
+            self.checks["WarmPools are served"] = partial(self._serves, EVERYWHERE)
+            for shard in map(str, range(shards)):
+                wakes = partial(self._wakes, lease_namespace, {SHARD_LABEL: shard})
+                self.checks[f"an activator of shard {shard} is Ready"] = wakes
 
     async def _leads(self) -> str:
         try:
@@ -47,11 +60,13 @@ class Smoke:
             return ""
         return "the CRD is not installed: kubectl apply --server-side -f crds/"
 
-    async def _wakes(self, namespace: str) -> str:
-        pods = map(pod_view, await self._kube.find(Pod, namespace, ACTIVATOR_LABELS))
-        if any(pod.ready and not pod.terminating for pod in pods):
+    async def _wakes(self, namespace: str, shard: Mapping[str, str] = _NO_SHARD) -> str:
+        found = await self._kube.find(Pod, namespace, {**ACTIVATOR_LABELS, **shard})
+        if any(pod.ready and not pod.terminating for pod in map(pod_view, found)):
             return ""
-        return f"see kubectl get pods -n {namespace} -l app.kubernetes.io/component=activator"
+        labels = {"app.kubernetes.io/component": "activator", **shard}
+        of = ",".join(f"{label}={value}" for label, value in labels.items())
+        return f"see kubectl get pods -n {namespace} -l {of}"
 
 
 async def run(
@@ -82,7 +97,7 @@ async def run(
 async def _run(settings: SmokeSettings) -> int:
     kube = Kube.connect("kotatsu-test")
     try:
-        smoke = Smoke(kube, settings.namespaces, settings.pod_namespace)
+        smoke = Smoke(kube, settings.namespaces, settings.pod_namespace, settings.shards)
         passed = await run(smoke.checks, settings.timeout, partial(print, flush=True))
     finally:
         await kube.close()

@@ -1,5 +1,8 @@
 """The uninstall Job: runs before `helm uninstall` and restores the targets that sleep.
 
+An install for the whole cluster restores the targets of its own pools: those that its activators
+serve.
+
 It takes over the Lease, so the operators stop acting, restores each target, and sets the route to
 Native when the pods are Ready. Pools and their CRD stay; a later install adopts them.
 """
@@ -7,7 +10,7 @@ Native when the pods are Ready. Pools and their CRD stay; a later install adopts
 import asyncio
 import contextlib
 import sys
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -19,22 +22,29 @@ from kotatsu_operator.controller.elector import cancel, let_go
 from kotatsu_operator.controller.feature import restores_of
 from kotatsu_operator.controller.restore import Records
 from kotatsu_operator.controller.target import Restores, owed_to
-from kotatsu_operator.core.formats import conditions_of, count, is_true, stamp, table
+from kotatsu_operator.core.formats import conditions_of, count, is_true, table
 from kotatsu_operator.core.objects import selects, target_of, workload_selector
-from kotatsu_operator.core.pool.memory import Phase, Route, read_warm_ups
+from kotatsu_operator.core.pool.memory import read_warm_ups
 from kotatsu_operator.core.pool.spec import BUILT_IN, KNATIVE, RouteMode
 from kotatsu_operator.core.pool.v1alpha1 import status_from
-from kotatsu_operator.core.protocol import LEASE_NAME, OPERATOR, RECORD, UNINSTALL
-from kotatsu_operator.core.report.record import OWED, entry_of, owed_status, settle
+from kotatsu_operator.core.protocol import (
+    LEASE_NAME,
+    MANAGED_BY,
+    MANAGED_BY_LABEL,
+    OPERATOR,
+    UNINSTALL,
+)
+from kotatsu_operator.core.report.record import Place, entry_of, owed_status, parts_of, settle
 from kotatsu_operator.core.report.status import moved
 from kotatsu_operator.core.schema import joined
 from kotatsu_operator.features.knative.feature import Knative
 from kotatsu_operator.features.parking.feature import ParkedPods
+from kotatsu_operator.jobs.uninstalled import native_status, unknown, waiting_status
 from kotatsu_operator.kube import errors, objects
-from kotatsu_operator.kube.client import Kube
+from kotatsu_operator.kube.client import EVERYWHERE, Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable
 from kotatsu_operator.kube.objects import Key, Object, WarmPool, key_of, ref
-from kotatsu_operator.kube.views import PodView, failing_pod, is_ours, pod_view, slice_view
+from kotatsu_operator.kube.views import PodView, failing_pod, pod_view, slice_view
 from kotatsu_operator.runtime.settings import UninstallSettings, start
 
 LEASE_SECONDS = 60.0
@@ -47,12 +57,16 @@ created only a moment ago."""
 SAY_EVERY = 15.0
 """Seconds after which a line about what is waited for is printed again."""
 
+AT_ONCE = 20
+"""Pools that are read and written at once."""
+
 _NAMED = 5
 """Targets of such a line; with more it says how many more there are."""
 
 SKIP = "`helm uninstall … --no-hooks` skips this step, and sleeping targets stay asleep"
 
 T = TypeVar("T")
+X = TypeVar("X")
 
 
 class UninstallError(Exception):
@@ -61,10 +75,13 @@ class UninstallError(Exception):
 
 @dataclass
 class Uninstall:
-    """One run. `say` prints a line of progress; times are in seconds."""
+    """One run. `say` prints a line of progress; times are in seconds.
+
+    Without `namespaces`, that of an install for the whole cluster.
+    """
 
     kube: Kube
-    namespaces: Iterable[str]
+    namespaces: Collection[str]
     lease_namespace: str
     timeout: float
     say: Callable[[str], None]
@@ -77,14 +94,14 @@ class Uninstall:
     _end: float = 0.0
     """When the time is over, by the loop's clock."""
     _left: list[str] = field(default_factory=list)
-    """Namespaces that could not be read."""
+    """Scopes that could not be read: namespaces, or the cluster."""
     _awake: dict[Key, Object] = field(default_factory=dict)
     """Pools whose targets run or are starting; the activators must leave their Services."""
     _restored: dict[Key, int] = field(default_factory=dict)
     _unmet: dict[Key, str] = field(default_factory=dict)
     """What the awake ones lack that are waited for, as their conditions have it."""
     _read: dict[str, list[Object]] = field(default_factory=dict)
-    """The pools of each namespace that was restored."""
+    """The pools of each scope that was restored."""
 
     async def run(self) -> None:
         """Run all steps. Raises UninstallError; the operators then continue as before."""
@@ -98,11 +115,12 @@ class Uninstall:
                     await asyncio.sleep(self.handover)
                 await self._give_back_all()
                 await self._until(self._unready, "waiting for pods")
-                for key in self._awake:
-                    await self._edit(key, _native_status)
+                await self._each(
+                    "changed routes", self._awake, lambda key: self._edit(key, native_status)
+                )
                 await self._leave_path()
-                for namespace, pools in self._read.items():
-                    await self._delete_record(namespace, pools)
+                for scope, pools in self._read.items():
+                    await self._delete_record(scope, pools)
                 await cancel(renewing)
                 # Running operators have seen the holder and wait. A later install does not have to.
                 lease = objects.Lease, self.lease_namespace, LEASE_NAME
@@ -116,7 +134,7 @@ class Uninstall:
             await cancel(renewing)
             with contextlib.suppress(ConflictError, NotFoundError, *Unreachable):
                 await let_go(self.kube, self.lease_namespace, UNINSTALL)
-        but = f", except those in {', '.join(self._left)}" if self._left else ""
+        but = f", except those in {', '.join(map(_named, self._left))}" if self._left else ""
         self.say(f"done: no Service needs Kotatsu any more{but}; the WarmPools and their CRD stay")
 
     # --- the Lease ---
@@ -142,55 +160,78 @@ class Uninstall:
     # --- the targets ---
 
     async def _give_back_all(self) -> None:
-        """Restore all namespaces; a namespace that stays unreadable does not block the others."""
+        """Restore all scopes; a namespace that stays unreadable does not block the others."""
         end = asyncio.get_running_loop().time() + REFUSED_FOR
-        refused = dict.fromkeys(self.namespaces, "")
+        refused = dict.fromkeys(self.namespaces or [EVERYWHERE], "")
         while True:
-            for namespace in list(refused):
-                if why := await self._give_back(namespace):
-                    refused[namespace] = why
+            for scope in list(refused):
+                if why := await self._give_back(scope):
+                    refused[scope] = why
                 else:
-                    del refused[namespace]
+                    del refused[scope]
             if not refused or asyncio.get_running_loop().time() > end:
                 break
             await asyncio.sleep(self.poll)
         self._left = list(refused)
-        for namespace, why in refused.items():
+        for scope, why in refused.items():
             self.say(
-                f"{namespace}: cannot be read ({why}), so sleeping targets there stay at 0, and "
-                "their Services will have no endpoint: scale them by hand"
+                f"{_named(scope)}: cannot be read ({why}), so sleeping targets there stay at 0, "
+                "and their Services will have no endpoint: scale them by hand"
             )
 
-    async def _give_back(self, namespace: str) -> str:
-        """Restore a namespace; return why the API server rejects it, empty when done."""
+    async def _give_back(self, scope: str) -> str:
+        """Restore a scope; return why the API server rejects it, empty when done."""
+        is_shared = scope == EVERYWHERE
+        records = Records(self.kube, self.restores, self.lease_namespace, is_shared=is_shared)
         try:
-            pools = await self._trying(lambda: self._pools(namespace), refusals=False)
-            await self._trying(
-                lambda: Records(self.kube, self.restores).settle(namespace, pools), refusals=False
-            )
+            pools = await self._trying(lambda: self._pools(scope), refusals=False)
+            await self._trying(lambda: records.settle(scope, pools), refusals=False)
         except Unreachable as error:
             return str(error)
-        self._read[namespace] = pools
-        for pool in pools:
-            await self._trying(partial(self._give_back_one, pool))
+        self._read[scope] = pools
+        mine = [p for p in pools if records.place_of(p["metadata"]["namespace"]).takes(p)]
+        await self._each(
+            "restored targets", mine, lambda pool: self._trying(lambda: self._give_back_one(pool))
+        )
         return ""
 
-    async def _pools(self, namespace: str) -> list[Object]:
+    async def _pools(self, scope: str) -> list[Object]:
         """The WarmPools; none if their CRD is gone, and their targets are in the record."""
         try:
-            return await self.kube.find(WarmPool, namespace)
+            return await self.kube.find(WarmPool, scope)
         except (NotFoundError, *Unreachable) as error:
             if not (isinstance(error, NotFoundError) or errors.is_missing(error)):
                 raise
-        self.say(f"{namespace}: there are no WarmPools")
+        self.say(f"{_named(scope)}: there are no WarmPools")
         return []
 
-    async def _delete_record(self, namespace: str, pools: list[Object]) -> None:
+    async def _delete_record(self, scope: str, pools: list[Object]) -> None:
         """Delete the record, which Helm keeps, unless a deleted pool's target is not restored."""
-        with contextlib.suppress(ConflictError, NotFoundError, *Unreachable):
-            record = await self.kube.get(objects.ConfigMap, namespace, RECORD)
-            if not settle(record.get("data") or {}, pools).gone:
-                await self.kube.delete(objects.ConfigMap, namespace, RECORD)
+        is_shared = scope == EVERYWHERE
+        for place in parts_of(self.lease_namespace) if is_shared else [Place(scope)]:
+            at = objects.ConfigMap, place.namespace, place.name
+            with contextlib.suppress(ConflictError, NotFoundError, *Unreachable):
+                record = await self.kube.get(*at)
+                if not settle(place, record.get("data") or {}, pools).gone:
+                    await self.kube.delete(*at)
+
+    async def _each(
+        self, what: str, of: Collection[X], act: Callable[[X], Awaitable[None]]
+    ) -> None:
+        """Do something for each of many, several at once, and say how far that is."""
+        gate, loop, done = asyncio.Semaphore(AT_ONCE), asyncio.get_running_loop(), 0
+        due = loop.time() + SAY_EVERY
+
+        async def one(item: X) -> None:
+            nonlocal done, due
+            async with gate:
+                await act(item)
+            done += 1
+            if loop.time() >= due:
+                due = loop.time() + SAY_EVERY
+                self.say(f"{what}: {done} of {len(of)}; for {self._time_left:.0f} s more at most")
+
+        await asyncio.gather(*map(one, of))
 
     async def _give_back_one(self, pool: Object) -> None:
         key, entry, spec = key_of(pool), entry_of(pool), pool["spec"]
@@ -230,31 +271,40 @@ class Uninstall:
 
         Those that cannot become Ready by themselves are named and left alone from then on.
         """
-        unmet = {}
-        for key, pool in list(self._awake.items()):
-            kind, name = target_of(pool)
-            try:
-                workload = await self.kube.get(
-                    objects.resource_of(self.kube.scaled[kind]), key[0], name
-                )
-            except NotFoundError:
-                continue
-            ready = await self._ready(kind, workload)
-            wanted = min(self._restored.get(key, 1), count(workload["spec"].get("replicas", 1)))
-            if ready >= wanted:
-                continue
-            if why := await self._why_never(pool, workload):
-                text = f"{why}, so it is not waited for"
-                self._tell(key, f"{text}; its Service has no endpoint until a pod is Ready")
-                await self._edit(key, partial(_native_status, text=text))
-                del self._awake[key]
-                continue
-            unmet[key] = f"{ready} of {wanted} pods of {kind} {key[0]}/{name} are Ready"
-            if self._unmet.get(key) != unmet[key]:
-                await self._edit(key, partial(_waiting_status, text=unmet[key]))
+        unmet: dict[Key, str] = {}
+
+        async def look(key: Key) -> None:
+            if lack := await self._lack(key):
+                unmet[key] = lack
+
+        await self._each("read workloads", list(self._awake), look)
         self._unmet = unmet
         more = f", and {len(unmet) - _NAMED} more" if len(unmet) > _NAMED else ""
         return ", ".join(list(unmet.values())[:_NAMED]) + more
+
+    async def _lack(self, key: Key) -> str:
+        """What the target of an awake pool lacks; empty for nothing, or if it is not waited for."""
+        pool = self._awake[key]
+        kind, name = target_of(pool)
+        try:
+            resource = objects.resource_of(self.kube.scaled[kind])
+            workload = await self.kube.get(resource, key[0], name)
+        except NotFoundError:
+            return ""
+        ready = await self._ready(kind, workload)
+        wanted = min(self._restored.get(key, 1), count(workload["spec"].get("replicas", 1)))
+        if ready >= wanted:
+            return ""
+        if why := await self._why_never(pool, workload):
+            text = f"{why}, so it is not waited for"
+            self._tell(key, f"{text}; its Service has no endpoint until a pod is Ready")
+            await self._edit(key, partial(native_status, text=text))
+            del self._awake[key]
+            return ""
+        lack = f"{ready} of {wanted} pods of {kind} {key[0]}/{name} are Ready"
+        if self._unmet.get(key) != lack:
+            await self._edit(key, partial(waiting_status, text=lack))
+        return lack
 
     async def _why_never(self, pool: Object, workload: Object) -> str:
         """Why a target's pods do not become Ready, however long one waits; empty if they may."""
@@ -285,7 +335,7 @@ class Uninstall:
     async def _note(self, key: Key, text: str) -> None:
         message = f"Kotatsu was uninstalled; {text}"
         owed = owed_status(dict.fromkeys(("hpa", "knative", "reduced", "takenService")))
-        await self._edit(key, lambda old: owed | {"conditions": _unknown(old, message)})
+        await self._edit(key, lambda old: owed | {"conditions": unknown(old, message)})
 
     async def _edit(self, key: Key, change: Callable[[Object], Object]) -> None:
         """Change a pool's status; a deleted pool stays deleted."""
@@ -308,14 +358,20 @@ class Uninstall:
         await asyncio.sleep(self.route_settle)
 
     async def _in_path(self) -> str:
-        for namespace in {key[0] for key in self._awake}:
-            for obj in await self.kube.find(objects.EndpointSlice, namespace):
-                view = slice_view(obj) if is_ours(obj) else None
-                if view is not None and view.ready and (namespace, view.pool) in self._awake:
+        ours = {MANAGED_BY_LABEL: MANAGED_BY}
+        for scope in self._read if self._awake else ():
+            for obj in await self.kube.find(objects.EndpointSlice, scope, ours):
+                view = slice_view(obj)
+                if view.ready and (view.key[0], view.pool) in self._awake:
                     return f"activator {view.pod_name} is still an endpoint of {view.service}"
         return ""
 
     # --- patience ---
+
+    @property
+    def _time_left(self) -> float:
+        """Seconds until this run gives up."""
+        return max(self._end - asyncio.get_running_loop().time(), 0.0)
 
     async def _until(self, trouble: Callable[[], Awaitable[str]], what: str) -> None:
         """Wait until `trouble()` returns an empty string; print it when it changes, and again."""
@@ -326,8 +382,7 @@ class Uninstall:
                 return
             if self._trouble != said or loop.time() >= due:
                 said, due = self._trouble, loop.time() + SAY_EVERY
-                left = max(self._end - loop.time(), 0.0)
-                self.say(f"{what}: {said}; for {left:.0f} s more at most")
+                self.say(f"{what}: {said}; for {self._time_left:.0f} s more at most")
             await asyncio.sleep(self.poll)
 
     async def _trying(self, act: Callable[[], Awaitable[T]], *, refusals: bool = True) -> T:
@@ -346,40 +401,8 @@ class Uninstall:
                 await asyncio.sleep(self.poll * 2)
 
 
-def _native_status(old: Object, text: str = "the target runs on its own") -> Object:
-    """The status of a pool whose pods alone answer; a later install continues from there."""
-    now = stamp(datetime.now(UTC))
-    if "phase" not in old:
-        return {}
-    return {
-        "phase": Phase.WARM.value,
-        "phaseSince": now if old["phase"] != Phase.WARM else old.get("phaseSince"),
-        "route": (old.get("route") or {}) | {"target": Route.NATIVE.value},
-        "lastActive": now,
-        **owed_status(dict.fromkeys((*OWED, "foundReplicas"))),
-        "nextTransition": None,
-        "activeWindow": None,
-        "conditions": _unknown(old, f"Kotatsu was uninstalled; {text}"),
-    }
-
-
-def _waiting_status(old: Object, text: str) -> Object:
-    """The status of a pool that the uninstall waits for."""
-    conditions = _unknown(old, f"the uninstall of Kotatsu waits: {text}")
-    for one in conditions:
-        if one["type"] != "Accepted":
-            one |= {"reason": "Uninstalling"}
-    return {"conditions": conditions}
-
-
-def _unknown(status: Object, message: str) -> list[Object]:
-    made = {
-        "status": "Unknown",
-        "reason": "Uninstalled",
-        "message": message,
-        "lastTransitionTime": stamp(datetime.now(UTC)),
-    }
-    return [c if c["type"] == "Accepted" else c | made for c in status.get("conditions") or ()]
+def _named(scope: str) -> str:
+    return "the cluster" if scope == EVERYWHERE else scope
 
 
 async def _run(settings: UninstallSettings) -> int:

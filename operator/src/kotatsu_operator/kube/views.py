@@ -22,7 +22,6 @@ from kotatsu_operator.core.objects import (
     pod_labels,
     port_number,
     resize_pending,
-    selector_view,
     why_not_created,
     why_not_started,
     why_unschedulable,
@@ -330,8 +329,12 @@ class SliceView:
     key: Key
     service: str
     pool: str
-    pod_uid: str
+    pod_namespace: str
     pod_name: str
+    pod_uid: str
+    set: str
+    """The activators that share it (see `protocol.activator_set`); empty: those of its own
+    namespace."""
     epoch: int
     ready: bool
     family: str
@@ -352,20 +355,36 @@ def _epoch(text: str) -> int:
 def slice_view(obj: Object) -> SliceView:
     """Read an activator's EndpointSlice; an emptied slice (without endpoints) is not ready."""
     meta = obj["metadata"]
-    owner = (meta.get("ownerReferences") or [{}])[0]
     endpoints = obj.get("endpoints") or ()
     annotations, family = meta.get("annotations") or {}, obj.get("addressType", "")
+    namespace, pod, uid = _publisher(meta, annotations)
     return SliceView(
         key=key_of(obj),
         service=meta["labels"].get(protocol.SERVICE_LABEL, ""),
         pool=protocol.pool_of_slice(obj),
-        pod_uid=owner.get("uid", ""),
-        pod_name=owner.get("name", ""),
+        pod_namespace=namespace,
+        pod_name=pod,
+        pod_uid=uid,
+        set=annotations.get(protocol.SET_ANNOTATION, ""),
         epoch=_epoch(annotations.get(protocol.EPOCH_ANNOTATION, "0")),
         ready=any((e.get("conditions") or {}).get("ready", True) for e in endpoints),
         family=family,
         families=tuple(str(annotations.get(protocol.FAMILIES_ANNOTATION, family)).split(",")),
     )
+
+
+def _publisher(meta: Object, annotations: Mapping[str, str]) -> tuple[str, str, str]:
+    """Namespace, name and uid of the pod that published a slice; empty if the slice names none.
+
+    Former versions named it as the owner alone.
+    """
+    named = annotations.get(protocol.ACTIVATOR_ANNOTATION, "").split("/")
+    if len(named) == len(("namespace", "name", "uid")):
+        return named[0], named[1], named[2]
+    owner = (meta.get("ownerReferences") or [{}])[0]
+    if owner.get("kind") != "Pod":
+        return meta.get("namespace", ""), "", ""
+    return meta.get("namespace", ""), owner.get("name", ""), owner.get("uid", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -393,37 +412,9 @@ async def owner_of(kube: Kube, of: SliceView) -> PodView | None:
     Raises the errors of `Unreachable`.
     """
     if not of.pod_name:
-        return None  # edited by hand: it has no owner
+        return None  # edited by hand
     try:
-        pod = pod_view(await kube.get(Pod, of.key[0], of.pod_name))
+        pod = pod_view(await kube.get(Pod, of.pod_namespace, of.pod_name))
     except NotFoundError:
         return None
     return pod if pod.uid == of.pod_uid else None
-
-
-# --- NetworkPolicies: whose clients they limit ---
-
-
-@dataclass(frozen=True)
-class IngressPolicy:
-    """The relevant fields of a NetworkPolicy that limits which clients reach pods."""
-
-    pods: Mapping[str, Any]
-    """The label selector of the pods."""
-    admits_all: bool
-    """Whether it admits every client to more than some single ports."""
-
-
-def ingress_policy(obj: Object) -> IngressPolicy | None:
-    """Read a NetworkPolicy; None if it limits no ingress."""
-    spec = obj.get("spec") or {}
-    if "Ingress" not in (spec.get("policyTypes") or ("Ingress",)):
-        return None
-    return IngressPolicy(
-        selector_view(spec.get("podSelector") or {}),
-        any(
-            not rule.get("from")
-            and (not rule.get("ports") or any("endPort" in port for port in rule["ports"]))
-            for rule in spec.get("ingress") or ()
-        ),
-    )

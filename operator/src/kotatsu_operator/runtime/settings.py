@@ -179,7 +179,9 @@ class UninstallSettings(_ClusterSettings):
     """Settings of the Job that runs before `helm uninstall`."""
 
     namespaces: CommaSeparated = Field(
-        min_length=1, description="namespaces whose sleeping targets are restored"
+        (),
+        description="namespaces whose sleeping targets are restored; empty: of all pools of an "
+        "install for the whole cluster",
     )
     pod_namespace: str = Field(description="namespace of the operator and of its Lease")
     timeout: float = Field(180.0, gt=0, description="seconds until the Job fails")
@@ -189,8 +191,11 @@ class SmokeSettings(ServiceSettings):
     """Settings of the pod of `helm test`."""
 
     namespaces: CommaSeparated = Field(
-        min_length=1, description="namespaces in which WarmPools and activators are checked"
+        (),
+        description="namespaces in which WarmPools and activators are checked; empty: those of an "
+        "install for the whole cluster",
     )
+    shards: int = Field(1, ge=1, le=256, description="shards of its activators")
     pod_namespace: str = Field(description="namespace of the operator and of its Lease")
     timeout: float = Field(60.0, gt=0, description="seconds until it gives up")
 

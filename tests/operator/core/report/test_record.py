@@ -6,16 +6,23 @@ import pytest
 from rows import each
 
 from kotatsu_operator.core.pool.spec import OnDelete
+from kotatsu_operator.core.protocol import record_part
 from kotatsu_operator.core.report.record import (
     Entry,
+    Place,
     entry_of,
+    hand_over,
+    parts_of,
+    place_of,
     read_entry,
     settle,
     text_of,
 )
 from tests.operator.cluster import warm_pool
 
-VOICE = Entry("voice", "Deployment", "voice", OnDelete.RESTORE, {"restoreReplicas": 3})
+VOICE = Entry("demo", "voice", "Deployment", "voice", OnDelete.RESTORE, {"restoreReplicas": 3})
+
+DEMO = Place("demo")
 
 
 def slept(name="voice", replicas=3, **spec):
@@ -25,7 +32,7 @@ def slept(name="voice", replicas=3, **spec):
 def test_an_entry_says_whose_it_is_and_what_comes_back():
     assert entry_of(slept()) == VOICE
     assert entry_of(slept(onDelete="Keep")).on_delete is OnDelete.KEEP
-    assert read_entry(VOICE.text()) == VOICE
+    assert read_entry(VOICE.text(), "demo") == VOICE
 
 
 def test_a_pool_that_has_put_nothing_to_sleep_has_none_until_it_is_about_to():
@@ -41,33 +48,33 @@ def test_an_entry_says_what_autoscaler_and_revisions_get_back():
     }
     entry = entry_of(warm_pool(status=owed | {"phase": "Warm"}))
     assert entry.owed == owed
-    assert read_entry(entry.text()) == entry
+    assert read_entry(entry.text(), "demo") == entry
 
 
 def test_what_is_owed_for_a_sleep_under_way_is_not_lost_to_a_look_in_between():
     ahead = text_of(warm_pool(), 3)
     status = {"hpa": {"name": "voice", "minReplicas": 2}}
-    assert read_entry(text_of(warm_pool(status=status), None, ahead)).owed == status | {
+    assert read_entry(text_of(warm_pool(status=status), None, ahead), "demo").owed == status | {
         "restoreReplicas": 3
     }
 
 
 def test_an_edited_spec_is_followed():
-    settlement = settle({"pool-voice": VOICE.text()}, [slept(onDelete="Keep")])
-    assert read_entry(settlement.data["pool-voice"]).on_delete is OnDelete.KEEP
+    settlement = settle(DEMO, {"pool-voice": VOICE.text()}, [slept(onDelete="Keep")])
+    assert read_entry(settlement.data["pool-voice"], "demo").on_delete is OnDelete.KEEP
     assert settlement.gone == {}
 
 
 def test_an_entry_written_ahead_of_its_status_stays():
     data = {"pool-voice": VOICE.text()}
-    assert settle(data, [warm_pool()]).data == data
+    assert settle(DEMO, data, [warm_pool()]).data == data
 
 
 @pytest.mark.parametrize("text", ["", "nonsense", "[]", "{}", '{"pool": 1, "target": "x"}', "null"])
 def test_what_cannot_be_read_harms_nobody(text):
-    assert settle({"x": text}, []) == settle({}, [])
-    assert settle({"pool-voice": text}, [slept()]).data == {"pool-voice": VOICE.text()}
-    assert settle({"pool-voice": text}, [warm_pool()]).data == {}
+    assert settle(DEMO, {"x": text}, []) == settle(DEMO, {}, [])
+    assert settle(DEMO, {"pool-voice": text}, [slept()]).data == {"pool-voice": VOICE.text()}
+    assert settle(DEMO, {"pool-voice": text}, [warm_pool()]).data == {}
 
 
 FOREIGN = "../../theirs/deployments/web"
@@ -81,7 +88,7 @@ def test_a_name_that_is_none_is_no_target(name):
     pool = slept()
     pool["spec"]["targetRef"]["name"] = name
     assert entry_of(pool) is None
-    assert read_entry(replace(VOICE, target=name).text()) is None
+    assert read_entry(replace(VOICE, target=name).text(), "demo") is None
 
 
 MALFORMED = [
@@ -103,13 +110,70 @@ MALFORMED = [
 
 @each("owed", MALFORMED)
 def test_only_what_is_well_formed_is_owed(owed):
-    assert read_entry(replace(VOICE, owed=owed).text()).owed == {}
+    assert read_entry(replace(VOICE, owed=owed).text(), "demo").owed == {}
     assert (
-        read_entry(replace(VOICE, owed=VOICE.owed | owed).text()).owed.keys() <= VOICE.owed.keys()
+        read_entry(replace(VOICE, owed=VOICE.owed | owed).text(), "demo").owed.keys()
+        <= VOICE.owed.keys()
     )
     assert entry_of(warm_pool(status=owed)) is None
 
 
 def test_json_too_deep_to_read_harms_nobody():
     deep = VOICE.text()[:-1] + ', "x": ' + "[" * 100_000 + "]" * 100_000 + "}"
-    assert settle({"x": deep}, []) == settle({}, [])
+    assert settle(DEMO, {"x": deep}, []) == settle(DEMO, {}, [])
+
+
+# --- one record for the whole cluster ---
+
+SHARED = place_of("demo", "home")
+MINE = {"restoreReplicas": 3, "internal": {"activators": "home/0"}}
+
+
+def test_each_namespace_has_one_part_of_the_record():
+    parts = parts_of("home")
+    assert len(set(parts)) == 16
+    assert [part for part in parts if part.holds("demo")] == [SHARED]
+    assert (DEMO.holds("demo"), DEMO.holds("home")) == (True, False)
+
+
+def test_the_entries_of_a_record_without_namespaces_are_those_of_its_own():
+    former = VOICE.text().replace('"namespace": "demo", ', "")
+    assert read_entry(former, "demo") == VOICE
+    assert settle(DEMO, {"x": former}, []).gone == {"x": VOICE}
+    assert settle(SHARED, {"x": former}, []).gone == {}
+
+
+@each("namespace", ["theirs", "../demo", "", "a/b", 7, None])
+def test_a_record_of_one_namespace_says_nothing_of_another(namespace):
+    text = replace(VOICE, namespace=namespace).text()
+    assert settle(DEMO, {"x": text}, []).gone == {}
+    if namespace != "theirs" or record_part("theirs") != SHARED.name:
+        assert settle(SHARED, {"x": text}, []).gone == {}
+
+
+def test_the_part_of_a_record_has_the_pools_of_this_install_alone():
+    mine, theirs = warm_pool(status=MINE), slept("feed")
+    other = warm_pool("chat", status={"restoreReplicas": 3, "internal": {"activators": "away/0"}})
+    assert settle(SHARED, {}, [mine, theirs, other]).data == {"pool-voice": VOICE.text()}
+
+
+def test_an_entry_under_the_uid_of_another_namespaces_pool_changes_nothing_of_it():
+    forged = replace(VOICE, namespace="theirs", owed={"restoreReplicas": 99}).text()
+    assert text_of(warm_pool(), 3, forged) == VOICE.text()
+    assert text_of(warm_pool(), None, forged) == ""
+
+
+def test_a_former_record_keeps_an_entry_until_the_new_one_can_have_it():
+    data = {"pool-voice": VOICE.text(), "gone": replace(VOICE, pool="gone").text()}
+    waits = hand_over("demo", data, [slept()], DEMO, SHARED)
+    assert (waits.data, waits.gone.keys()) == (data, {"gone"})
+    over = hand_over("demo", data, [warm_pool(status=MINE)], DEMO, SHARED)
+    assert over.data.keys() == {"gone"}
+
+
+def test_a_part_of_a_former_record_keeps_the_entries_of_other_namespaces():
+    others = next(f"n{i}" for i in range(999) if record_part(f"n{i}") == SHARED.name)
+    theirs = replace(VOICE, namespace=others).text()
+    data = {"pool-voice": VOICE.text(), "theirs": theirs}
+    settlement = hand_over("demo", data, [slept()], SHARED, DEMO)
+    assert (settlement.data, settlement.gone) == ({"theirs": theirs}, {})

@@ -144,7 +144,7 @@ async def test_knatives_defaults_are_read_from_where_the_chart_says_and_followed
     await eventually(lambda: knative.synced)
     assert (knative.defaults, knative.why_no_defaults) == (Defaults(2, 7), "")
     touched.clear()
-    kube.edit("ConfigMap", "config-autoscaler", data={"min-scale": "4"})
+    kube.edit("ConfigMap", "knative-serving/config-autoscaler", data={"min-scale": "4"})
     await eventually(lambda: knative.defaults == Defaults(4, 7))
     assert touched == [VOICE]
 

@@ -3,7 +3,7 @@
 A ConfigMap holds one entry per pool, under the pool's uid. Anyone with permission to edit
 ConfigMaps there may write anything into it, and an invalid name (`../../theirs/deployments/web`)
 must never become part of a request path. So only well-formed values are read, here and from a
-status.
+status, and a ConfigMap of one namespace says nothing of another one.
 """
 
 import json
@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kotatsu_operator.core.formats import internal, is_name, table
-from kotatsu_operator.core.objects import read_autoscaler, target_of
+from kotatsu_operator.core.objects import activators_of, read_autoscaler, target_of
 from kotatsu_operator.core.pool.memory import Original
 from kotatsu_operator.core.pool.spec import OnDelete
 from kotatsu_operator.core.pool.v1alpha1 import status_from
+from kotatsu_operator.core.protocol import RECORD, RECORD_PARTS, record_part
 
 OWED = ("restoreReplicas", "hpa", "knative", "reduced", "takenService")
 """The fields of a WarmPool's status with values to restore: people read some, others are in
@@ -26,9 +27,43 @@ _MOST = 2**31 - 1
 
 
 @dataclass(frozen=True)
+class Place:
+    """A ConfigMap of the record: of its own namespace, or of many in an install for the cluster."""
+
+    namespace: str
+    name: str = RECORD
+
+    @property
+    def is_shared(self) -> bool:
+        return self.name != RECORD
+
+    def holds(self, namespace: str) -> bool:
+        """Whether the entries of a namespace's pools are here."""
+        return (
+            record_part(namespace) == self.name if self.is_shared else namespace == self.namespace
+        )
+
+    def takes(self, pool: Mapping[str, Any]) -> bool:
+        """Whether a pool gets an entry here: the pools of another install do not."""
+        is_mine = not self.is_shared or activators_of(pool).startswith(f"{self.namespace}/")
+        return is_mine and self.holds(pool["metadata"]["namespace"])
+
+
+def place_of(namespace: str, home: str = "") -> Place:
+    """Where the entries of a namespace are; `home` is that of an install for the cluster."""
+    return Place(home, record_part(namespace)) if home else Place(namespace)
+
+
+def parts_of(home: str) -> list[Place]:
+    """The whole record of an install for the cluster."""
+    return [Place(home, f"{RECORD}-{number:x}") for number in range(RECORD_PARTS)]
+
+
+@dataclass(frozen=True)
 class Entry:
     """What to restore to one pool's target when the pool is gone."""
 
+    namespace: str
     pool: str
     kind: str
     target: str
@@ -38,7 +73,8 @@ class Entry:
 
     def text(self) -> str:
         target = {"kind": self.kind, "name": self.target}
-        named = {"pool": self.pool, "target": target, "onDelete": self.on_delete.value}
+        of = {"namespace": self.namespace, "pool": self.pool}
+        named = of | {"target": target, "onDelete": self.on_delete.value}
         return json.dumps(named | {name: self.owed[name] for name in OWED if name in self.owed})
 
 
@@ -135,6 +171,7 @@ def entry_of(pool: Mapping[str, Any], replicas: int | None = None) -> Entry | No
     if not owed or not is_name(name):
         return None
     return Entry(
+        namespace=pool["metadata"]["namespace"],
         pool=pool["metadata"]["name"],
         kind=kind,
         target=name,
@@ -143,20 +180,38 @@ def entry_of(pool: Mapping[str, Any], replicas: int | None = None) -> Entry | No
     )
 
 
-def read_entry(text: str) -> Entry | None:
-    """Parse one entry; None if it is not valid."""
+def read_entry(text: str, namespace: str) -> Entry | None:
+    """Parse one entry of a namespace; None if it is not valid, or of another one.
+
+    Former versions did not write the namespace.
+    """
     try:
         raw = json.loads(text)
+        if raw.get("namespace", namespace) != namespace:
+            return None
         entry = Entry(
+            namespace=namespace,
             pool=str(raw["pool"]),
             kind=str(raw["target"]["kind"]),
             target=str(raw["target"]["name"]),
             on_delete=OnDelete(raw["onDelete"]),
             owed=_owed(raw),
         )
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     return entry if is_name(entry.target) else None
+
+
+def _read_in(place: Place, text: str) -> Entry | None:
+    """Parse one entry of a place; None if it is not valid, or does not belong there."""
+    if not place.is_shared:
+        return read_entry(text, place.namespace)
+    try:
+        namespace = json.loads(text)["namespace"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    is_here = is_name(namespace) and place.holds(namespace)
+    return read_entry(text, namespace) if is_here else None
 
 
 def _owed(raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -203,7 +258,7 @@ def text_of(pool: Mapping[str, Any], replicas: int | None, before: str = "") -> 
 
     A value of its target that was written before the status, for a sleep in progress, stays.
     """
-    ahead = read_entry(before)
+    ahead = read_entry(before, pool["metadata"]["namespace"])
     is_same = ahead is not None and (ahead.kind, ahead.target) == target_of(pool)
     if replicas is None and ahead is not None and is_same:
         replicas = ahead.owed.get("restoreReplicas")
@@ -211,19 +266,45 @@ def text_of(pool: Mapping[str, Any], replicas: int | None, before: str = "") -> 
     return "" if entry is None else entry.text()
 
 
-def settle(data: Mapping[str, str], pools: Iterable[Mapping[str, Any]]) -> Settlement:
-    """Compare the record with the existing pools, whose own statuses take precedence."""
-    alive = {pool["metadata"]["uid"]: pool for pool in pools}
-    texts = {uid: text_of(pool, None, data.get(uid, "")) for uid, pool in alive.items()}
-    entries = {uid: read_entry(text) for uid, text in data.items() if uid not in alive}
+def settle(place: Place, data: Mapping[str, str], pools: Iterable[Mapping[str, Any]]) -> Settlement:
+    """Compare a part of the record with the existing pools, whose own statuses take precedence."""
+    alive = {p["metadata"]["uid"]: p for p in pools if place.holds(p["metadata"]["namespace"])}
+    mine = {uid: pool for uid, pool in alive.items() if uid in data or place.takes(pool)}
+    texts = {uid: text_of(pool, None, data.get(uid, "")) for uid, pool in mine.items()}
+    entries = {uid: _read_in(place, text) for uid, text in data.items() if uid not in alive}
     gone = {uid: entry for uid, entry in entries.items() if entry is not None}
     kept = {uid: data[uid] for uid in gone}
     return Settlement({uid: text for uid, text in texts.items() if text} | kept, gone)
 
 
+def hand_over(
+    namespace: str,
+    data: Mapping[str, str],
+    pools: Iterable[Mapping[str, Any]],
+    was: Place,
+    now: Place,
+) -> Settlement:
+    """What is left of a namespace's entries in its former place, and which are of deleted pools.
+
+    An entry stays until its pool can have one in the present place. It is not copied: what it owes
+    is in the pool's status as well, and only the operator writes that.
+    """
+    alive = {pool["metadata"]["uid"]: pool for pool in pools}
+    entries = {uid: _read_in(was, text) for uid, text in data.items()}
+    here = {uid: e for uid, e in entries.items() if e is not None and e.namespace == namespace}
+    gone = {uid: entry for uid, entry in here.items() if uid not in alive}
+    over = {uid for uid in here.keys() & alive.keys() if now.takes(alive[uid])}
+    return Settlement({uid: text for uid, text in data.items() if uid not in over}, gone)
+
+
 def heir(entry: Entry, pools: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     """The pool that has taken over a deleted pool's target: the oldest, or None."""
-    claimants = [pool for pool in pools if target_of(pool) == (entry.kind, entry.target)]
+    claimants = [
+        pool
+        for pool in pools
+        if pool["metadata"]["namespace"] == entry.namespace
+        and target_of(pool) == (entry.kind, entry.target)
+    ]
     return min(
         claimants,
         key=lambda p: (p["metadata"].get("creationTimestamp", ""), p["metadata"]["name"]),
