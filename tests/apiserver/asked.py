@@ -11,7 +11,7 @@ from typing import Any
 import httpx2
 from apiserver.keeper import Plane
 from apiserver.kit import Namespace
-from chart.kit import Object
+from chart.kit import Object, Rendered
 from e2e import api, rights
 from e2e.rights import HERE
 
@@ -67,10 +67,21 @@ def installed(plane: Plane, purpose: str, *arguments: str) -> Place:
     `arguments` are helm's. What is cluster-scoped has the namespace in its name, and concerns
     nobody else's.
     """
+    return _with_rights(namespaces(plane, purpose), rights.chart(*arguments))
+
+
+def installed_for_all(plane: Plane, purpose: str, *arguments: str) -> Place:
+    """The same for one install that serves many namespaces, with the Service of its activators."""
     place = namespaces(plane, purpose)
+    chart = rights.chart("--set=namespaces=null", *arguments)
+    place.apply(chart.one("Service", "kotatsu-activators"))
+    return _with_rights(place, chart)
+
+
+def _with_rights(place: Place, chart: Rendered) -> Place:
     kinds = ("Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding", "PriorityClass")
     of_knative = {"namespace": rights.KNATIVE}
-    for obj in rights.chart(*arguments).of(*kinds, *rights.POLICIES):
+    for obj in chart.of(*kinds, *rights.POLICIES):
         if not of_knative.items() <= obj["metadata"].items():
             place.apply(obj)
     return place

@@ -177,7 +177,8 @@ PRICES = '--set-json=prices={"currency": "JPY", "cpuHour": "72000000"}'
 
 
 async def install_platform(kubectl: Namespace, *settings: str) -> None:
-    """The chart's operator and activators; waits until they are ready."""
+    """The chart's operator and activators, of this namespace alone; waits until they are ready."""
+    settings = (f"namespaces={{{chart.NAMESPACE}}}", *settings)
     sets = (f"--set={setting}" for setting in (*WITHOUT, *SMALL, *settings))
     for obj in chart.render("kotatsu", None, PRICES, *sets).of(*PLATFORM):
         kubectl.apply(in_namespace(obj, chart.NAMESPACE, kubectl.namespace))

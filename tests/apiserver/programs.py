@@ -37,17 +37,16 @@ from prometheus_client import CollectorRegistry
 
 from kotatsu_common.settings import load
 from kotatsu_operator.__main__ import features_of, options_of
-from kotatsu_operator.activator.__main__ import reading
+from kotatsu_operator.activator.__main__ import identity, reading
 from kotatsu_operator.activator.app import Activator
 from kotatsu_operator.activator.metrics import ActivatorMetrics
-from kotatsu_operator.activator.pool import PodIdentity
 from kotatsu_operator.controller.app import Operator
 from kotatsu_operator.core.formats import parse_quantity
 from kotatsu_operator.core.protocol import ACTIVATOR, LOOKED_AT, OPERATOR
 from kotatsu_operator.features.console.board import Board
 from kotatsu_operator.features.waiting_page.page import Visitors
 from kotatsu_operator.kube.client import Kube
-from kotatsu_operator.runtime.health import Checks, start_admin
+from kotatsu_operator.runtime.health import Checks, Named, start_admin
 from kotatsu_operator.runtime.settings import ActivatorSettings, OperatorSettings
 
 CLOSING_SECONDS = 0.05
@@ -245,19 +244,14 @@ class Programs:
         connect = _connector(await self._account(pod), ACTIVATOR, killed, Fate())
         kube = Kube(connect(), more=connect, scaled=settings.targets)
         registry = CollectorRegistry()
-        me = PodIdentity(
-            settings.namespace,
-            settings.pod_name,
-            settings.pod_uid,
-            settings.pod_ips,
-            settings.node_name,
-        )
+        me = identity(settings)
         read = reading(settings)
         metrics = ActivatorMetrics(registry)
         activator = Activator(kube, me, metrics, features=[Visitors], read=read)
         host, port = real(address, settings.port)
         checks = Checks(lambda: "", activator.why_not_ready)
-        admin = start_admin(host, port, registry, checks, asked=activator.asked, named=LOOKED_AT)
+        named = Named(LOOKED_AT, activator.asked, metrics.part)
+        admin = start_admin(host, port, registry, checks, named)
         stop = asyncio.Event()
         running = asyncio.create_task(activator.run(stop, settings.drain_timeout))
         try:
@@ -268,8 +262,8 @@ class Programs:
             killed.set()
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
-            for published in activator.publisher.published.values():
-                published.close()
+            for room in activator.rooms.values():
+                room.publisher.close()
             await asyncio.to_thread(_end, admin)
             await kube.close()
 

@@ -92,7 +92,8 @@ def test_the_owner_of_a_namespace_installs_and_upgrades_without_reading_another_
     asking = ("auth", "can-i", "get", "endpointslices", "-n", "default", f"--as={place(OWNER)}")
     assert admin(*asking, check=False).startswith("no")
     for step in ("install", "upgrade"):
-        command = (step, RELEASE, str(CHARTS / "kotatsu"), *NOTHING_CLUSTER_WIDE)
+        own = f"--set=namespaces={{{place.here}}}"
+        command = (step, RELEASE, str(CHARTS / "kotatsu"), own, *NOTHING_CLUSTER_WIDE)
         done = asked(place, *command, user=OWNER)
         assert done.returncode == 0, done.stderr
         assert "kubectl get endpointslices kubernetes -n default" in done.stdout
@@ -102,8 +103,8 @@ def test_the_owner_of_a_namespace_installs_and_upgrades_without_reading_another_
 
 def test_an_account_that_may_create_all_but_not_read_sets_the_values(place: Place) -> None:
     command = ("template", RELEASE, str(CHARTS / "kotatsu"), "--dry-run=server")
-    node = "--set=operator.firstStart=60"
-    done = asked(place, *command, node, user=DEPLOYER)
+    node = ("--set=operator.firstStart=60", f"--set=namespaces={{{place.here}}}")
+    done = asked(place, *command, *node, user=DEPLOYER)
     assert 'endpointslices.discovery.k8s.io "kubernetes" is forbidden' in done.stderr
-    found = rendered(place, node, "--set=networkPolicy.apiServerPorts={6443}", user=DEPLOYER)
+    found = rendered(place, *node, "--set=networkPolicy.apiServerPorts={6443}", user=DEPLOYER)
     assert api_server_ports(found, "kotatsu-operator", place.here) == {6443}

@@ -12,7 +12,7 @@ from chart.kit import CHARTS, NAMESPACE, kind_of, render
 from chart.test_pods import ALL, Case, name_of
 from e2e import rights
 
-from kotatsu_operator.core.protocol import RECORD
+from kotatsu_operator.core.protocol import MANAGED_BY, MANAGED_BY_LABEL, RECORD, SERVICE_LABEL
 
 pytestmark = pytest.mark.apiserver
 
@@ -31,6 +31,11 @@ def kubectl(make_namespace: MakeNamespace) -> Namespace:
     return restricted(make_namespace("chart", has_node=False))
 
 
+def own(*namespaces: Namespace) -> str:
+    """The setting for namespaces that have activators of their own."""
+    return f"--set=namespaces={{{','.join(kubectl.namespace for kubectl in namespaces)}}}"
+
+
 def restricted(kubectl: Namespace) -> Namespace:
     """The namespace, which refuses pods that are not restricted from now on."""
     # Deployments and Jobs are judged too, not only the pods they make.
@@ -47,8 +52,8 @@ def helm(kubectl: Namespace, verb: str, *arguments: str) -> CompletedProcess[str
 
 @pytest.fixture
 def platform(kubectl: Namespace) -> Iterator[Namespace]:
-    """The platform, installed without waiting for its pods."""
-    done = helm(kubectl, "install", "first", CHART)
+    """The platform of a namespace, installed without waiting for its pods."""
+    done = helm(kubectl, "install", "first", CHART, own(kubectl))
     assert done.returncode == 0, done.stderr
     yield kubectl
     helm(kubectl, "uninstall", "first", "--wait", "--no-hooks")
@@ -84,7 +89,7 @@ def test_the_api_server_would_say_so_if_one_was_not(kubectl: Namespace) -> None:
 
 
 def test_a_second_platform_in_the_same_namespace_is_refused(platform: Namespace) -> None:
-    done = helm(platform, "install", "second", CHART)
+    done = helm(platform, "install", "second", CHART, own(platform))
 
     assert done.returncode != 0
     assert "kept by another Kotatsu already: release first" in done.stderr
@@ -96,8 +101,7 @@ def test_a_platform_elsewhere_may_not_take_the_same_namespace(
 ) -> None:
     other = make_namespace("elsewhere")
 
-    both = f"--set=namespaces={{{other.namespace},{platform.namespace}}}"
-    done = helm(other, "install", "second", CHART, both)
+    done = helm(other, "install", "second", CHART, own(other, platform))
 
     assert done.returncode != 0
     assert f"Namespace {platform.namespace} is kept by another Kotatsu" in done.stderr
@@ -152,7 +156,7 @@ async def test_helm_test_finds_what_works_and_uninstalling_leaves_the_crd_and_no
     make_namespace: MakeNamespace,
 ) -> None:
     kubectl = restricted(make_namespace("installed"))
-    done = helm(kubectl, "install", "kotatsu", CHART, "--set=activator.replicas=1")
+    done = helm(kubectl, "install", "kotatsu", CHART, own(kubectl), "--set=activator.replicas=1")
     assert done.returncode == 0, done.stderr
     await eventually("it runs", lambda: are_ready(kubectl))
     done = helm(kubectl, "test", "kotatsu")
@@ -169,3 +173,96 @@ async def test_helm_test_finds_what_works_and_uninstalling_leaves_the_crd_and_no
     assert "warmpools.kotatsu.dev" in kubectl("get", "crd", "-o", "name")
     for kind in rights.POLICIES:
         assert f"-{kubectl.namespace}\n" not in kubectl("get", kind, "-o", "name")
+
+
+# --- one install for many namespaces ---
+
+
+def selecting(kubectl: Namespace) -> str:
+    """The setting for a selector that no other test has."""
+    return f"--set=namespaceSelector.matchLabels.team={kubectl.namespace}"
+
+
+def succeed(kubectl: Namespace, verb: str, *arguments: str) -> str:
+    """Run helm; what it printed."""
+    done = helm(kubectl, verb, "kotatsu", CHART, "--set=crds.upgrade=false", *arguments)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def found(kubectl: Namespace, kind: str) -> set[str]:
+    """Names of what is there of the platform's activators."""
+    items = kubectl.items(kind, **{"app.kubernetes.io/component": "activator"})
+    return {obj["metadata"]["name"] for obj in items}
+
+
+def test_of_two_installs_for_the_same_namespaces_the_second_is_refused_and_told_who_serves_them(
+    make_namespace: MakeNamespace,
+) -> None:
+    first, second = [make_namespace(name, has_node=False) for name in ("first", "second")]
+    succeed(first, "install", selecting(first))
+
+    done = helm(second, "install", "other", CHART, selecting(first))
+
+    assert done.returncode != 0
+    assert "are served by another Kotatsu already" in done.stderr
+    assert f"release kotatsu in namespace {first.namespace}" in done.stderr
+    assert second.items("deployments") == []
+    succeed(second, "install", own(second))  # beside it
+
+
+def test_a_release_for_its_own_namespace_stays_one_until_it_is_asked(
+    make_namespace: MakeNamespace,
+) -> None:
+    kubectl = make_namespace("former", has_node=False)
+    succeed(kubectl, "install", own(kubectl))  # as `namespaces: []` was in former charts
+
+    said = succeed(kubectl, "upgrade")
+
+    assert found(kubectl, "deployments") == {"kotatsu-activator"}
+    assert """--set-json 'namespaceSelector={"matchLabels":{}}'""" in said
+    assert "next `helm upgrade`" in succeed(kubectl, "upgrade", selecting(kubectl))
+    assert "kotatsu-activator-0" in found(kubectl, "deployments")
+
+
+def test_a_change_of_mode_keeps_the_former_activators_until_they_serve_nothing(
+    make_namespace: MakeNamespace,
+) -> None:
+    home, team = [make_namespace(name, has_node=False) for name in ("home", "team")]
+    succeed(home, "install", own(team))
+    team.apply(ready_slice(team.namespace))
+    for _ in range(2):  # also while a slice of theirs is Ready
+        succeed(home, "upgrade", selecting(team))
+        assert found(home, "deployments") == {"kotatsu-activator-0"}
+        for kind in ("deployments", "roles", "rolebindings", "networkpolicies"):
+            assert found(team, kind) == {"kotatsu-activator"}, kind
+
+    team.delete("endpointslice", "old")
+    succeed(home, "upgrade", selecting(team))
+    for kind in ("deployments", "roles", "rolebindings", "networkpolicies"):
+        assert found(team, kind) == set(), kind
+
+    succeed(home, "upgrade", own(team))
+    assert found(home, "deployments") == {"kotatsu-activator-0"}
+    assert found(team, "deployments") == {"kotatsu-activator"}
+    role = f"clusterrole/kotatsu-activator-{home.namespace}"
+    assert role in home("get", role, "-o", "name").replace(".rbac.authorization.k8s.io", "")
+    succeed(home, "upgrade", own(team))
+    assert found(home, "deployments") == set()
+    assert found(team, "deployments") == {"kotatsu-activator"}
+
+
+def ready_slice(namespace: str) -> kit.Object:
+    """A slice of an activator of the namespace's own."""
+    return {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {
+            "name": "old",
+            "namespace": namespace,
+            "labels": {MANAGED_BY_LABEL: MANAGED_BY, SERVICE_LABEL: "web"},
+        },
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": ["10.0.0.1"], "conditions": {"ready": True}}],
+        "ports": [],
+    }

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from apiserver.asked import Api, Place, installed
 from apiserver.keeper import Plane
-from chart.kit import render
+from chart.kit import own
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(600)]
 
@@ -78,7 +78,7 @@ def test_the_owner_of_a_namespace_cannot_install_because_of_what_the_roles_grant
 ) -> None:
     path = f"apis/{RBAC}/v1/namespaces/here/roles?dryRun=All"
     for name in ("kotatsu-operator", "kotatsu-activator"):
-        role = render("kotatsu").one("Role", name)
+        role = own().one("Role", name)
         role = role | {"metadata": role["metadata"] | {"name": f"my-{name}"}}
         answer = Api(place, "owner")("POST", path, role)
         assert answer.status_code == 403

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from chart.flows import Peer, Policies
-from chart.kit import Object, Rendered, environment, render, template
+from chart.kit import Object, Rendered, environment, own, template
 
 from kotatsu_common.settings import load
 from kotatsu_operator.runtime.settings import OperatorSettings
@@ -20,7 +20,7 @@ def settings(*calendars: dict[str, str], **values: object) -> list[str]:
 
 
 def rendered(*calendars: dict[str, str], **values: object) -> Rendered:
-    return render("kotatsu", None, *settings(*calendars, **values))
+    return own(None, *settings(*calendars, **values))
 
 
 def pod(chart: Rendered) -> Object:

@@ -7,6 +7,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+import yaml
 from chart.kit import (
     NAMESPACE,
     SCENARIOS,
@@ -92,7 +93,7 @@ def test_every_long_running_pod_is_probed(scenario: Scenario) -> None:
 def test_operator_and_activator_may_take_five_minutes_to_start(scenario: Scenario) -> None:
     rendered = made(scenario)
     for deployment in rendered.of("Deployment"):
-        if deployment["metadata"]["name"] in ("kotatsu-operator", "kotatsu-activator"):
+        if deployment["metadata"]["name"].startswith("kotatsu-"):
             (container,) = containers(deployment["spec"]["template"])
             probe = container["startupProbe"]
             assert probe["periodSeconds"] * probe["failureThreshold"] >= 300
@@ -138,9 +139,11 @@ def test_services_lead_to_named_ports_of_pods(scenario: Scenario) -> None:
     for service in rendered.of("Service"):
         pods = [t for _, t in rendered.pods()
                 if _matches(service["spec"]["selector"], t["metadata"]["labels"])]  # fmt: skip
-        assert len(pods) == 1, service["metadata"]["name"]
-        names = {port["name"] for c in containers(pods[0]) for port in c["ports"]}
-        assert {port["targetPort"] for port in service["spec"]["ports"]} <= names
+        is_of_shards = service["metadata"]["name"] == "kotatsu-activators"
+        assert len(pods) == 1 or is_of_shards, service["metadata"]["name"]
+        for pod in pods:
+            names = {port["name"] for c in containers(pod) for port in c["ports"]}
+            assert {port["targetPort"] for port in service["spec"]["ports"]} <= names
 
 
 @each_scenario
@@ -180,17 +183,24 @@ def test_warm_pools_fit_the_crd_and_name_what_is_there(scenario: Scenario) -> No
 
 
 @each_scenario
-def test_no_cluster_wide_right_in_a_default_install(scenario: Scenario) -> None:
+def test_only_what_serves_a_cluster_has_a_right_everywhere(scenario: Scenario) -> None:
     rendered = made(scenario)
     kept = rendered.kept()
 
-    assert kept.of("ClusterRoleBinding", "CustomResourceDefinition") == []
+    is_cluster = bool(kept.of("FlowSchema"))
+    given = yaml.safe_load(scenario.values.read_text()) or {}
+    assert is_cluster is (scenario.chart == "kotatsu" and not given.get("namespaces"))
+    assert kept.of("CustomResourceDefinition") == []
     # Neither policies, priorities nor roles that are bound to nobody give a right.
     wide = [obj for obj in kept.objects if "namespace" not in obj["metadata"]]
-    policies = ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
-    assert wide == kept.of("ClusterRole", "PriorityClass", *policies)
+    rights = ("ClusterRole", "ClusterRoleBinding")
+    limits = ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding", "FlowSchema")
+    assert wide == kept.of("PriorityClass", *rights, *limits)
+    bound = {binding["roleRef"]["name"] for binding in kept.of("ClusterRoleBinding")}
+    assert bool(bound) is is_cluster
     for role in kept.of("ClusterRole"):
-        assert any("aggregate-to" in label for label in role["metadata"]["labels"])
+        is_for_users = any("aggregate-to" in label for label in role["metadata"]["labels"])
+        assert is_for_users is not (role["metadata"]["name"] in bound)
 
 
 @each_scenario

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from chart.flows import Peer, Policies
-from chart.kit import CHARTS, NAMESPACE, Object, Rendered, annotations, containers, render
+from chart.kit import CHARTS, NAMESPACE, Object, Rendered, annotations, containers, own, render
 from rows import each
 
 PLATFORM, PET = CHARTS / "kotatsu" / "ci", CHARTS / "pet" / "ci"
@@ -46,10 +46,10 @@ class Flow:
 
 
 class Installed:
-    """The platform and the app in one namespace."""
+    """The platform and the app in one namespace, which has activators of its own."""
 
     def __init__(self, pet: Path | None, platform: Path | None = None, *settings: str) -> None:
-        self.platform = render("kotatsu", platform)
+        self.platform = render("kotatsu", platform) if platform else own()
         self.pet = render("pet", pet, *settings)
         both = self.platform.objects + self.pet.objects
         self.all = Rendered(both)
@@ -269,7 +269,7 @@ def test_the_console_is_for_those_who_are_named() -> None:
 
 def test_sleeping_pools_are_for_the_allowed_clients_if_any_are_named() -> None:
     def passes(*settings: str) -> dict[str, bool]:
-        platform = render("kotatsu", None, *settings)
+        platform = own(None, *settings)
         policies = Policies(platform.of("NetworkPolicy"))
         [template] = [t for o, t in platform.pods() if o["metadata"]["name"] == "kotatsu-activator"]
         activator = Peer("activator", NAMESPACE, template["metadata"]["labels"])
@@ -290,7 +290,7 @@ def test_notifications_go_where_the_values_say_and_nowhere_else() -> None:
     )
     receiver = Peer("a receiver", ip="198.51.100.7")
     for secret, is_open in (("receivers", True), ("", False)):
-        platform = render("kotatsu", None, rule, f"--set=notifications.secretName={secret}")
+        platform = own(None, rule, f"--set=notifications.secretName={secret}")
         policies = Policies(platform.of("NetworkPolicy"))
         pods = {o["metadata"]["name"]: t["metadata"]["labels"] for o, t in platform.pods()}
         operator = Peer("operator", NAMESPACE, pods["kotatsu-operator"])
@@ -329,7 +329,7 @@ def test_narrower_addresses_of_the_api_server_are_kept_to() -> None:
 
 def test_dns_is_asked_where_its_pods_listen() -> None:
     ports = "networkPolicy.dnsPorts={5353}"
-    platform, pet = render("kotatsu", None, f"--set={ports}"), render("pet", None, f"--set={ports}")
+    platform, pet = own(None, f"--set={ports}"), render("pet", None, f"--set={ports}")
     policies = Policies(platform.of("NetworkPolicy") + pet.of("NetworkPolicy"))
     for owner, template in [*platform.pods(), *pet.pods()]:
         pod = Peer(owner["metadata"]["name"], NAMESPACE, template["metadata"]["labels"])

@@ -12,6 +12,7 @@ from chart.kit import (
     annotations,
     environment,
     load_yaml,
+    own,
     render,
     template,
 )
@@ -26,7 +27,7 @@ Right = tuple[str, str, str]
 
 
 def test_the_operator_finds_activators_by_their_labels() -> None:
-    activator = render("kotatsu").one("Deployment", "kotatsu-activator")
+    activator = own().one("Deployment", "kotatsu-activator")
 
     assert activator["spec"]["selector"]["matchLabels"] == ACTIVATOR_LABELS
     assert activator["spec"]["template"]["metadata"]["labels"] == ACTIVATOR_LABELS
@@ -45,12 +46,12 @@ def test_the_operator_reads_its_environment() -> None:
 
 
 def test_the_console_is_one_value() -> None:
-    on = render("kotatsu")
+    on = own()
     operator = on.one("Deployment", "kotatsu-operator")["spec"]["template"]
     assert environment(operator)["KOTATSU_CONSOLE_PORT"] == "8081"
     assert on.one("Service", "kotatsu-console")["spec"]["ports"][0]["targetPort"] == "console"
 
-    off = render("kotatsu", None, "--set=console.enabled=false")
+    off = own(None, "--set=console.enabled=false")
     operator = off.one("Deployment", "kotatsu-operator")["spec"]["template"]
     assert "KOTATSU_CONSOLE_PORT" not in environment(operator)
     assert off.of("Service") == []
@@ -58,17 +59,17 @@ def test_the_console_is_one_value() -> None:
 
 
 def test_the_console_answers_to_the_hosts_of_the_values() -> None:
-    operator = render("kotatsu", CI / "production.yaml").one("Deployment", "kotatsu-operator")
+    operator = own(CI / "production.yaml").one("Deployment", "kotatsu-operator")
     settings = load(OperatorSettings, environment(operator["spec"]["template"]))
 
     assert settings.console_hosts == ("console.example.com",)
-    default = render("kotatsu").one("Deployment", "kotatsu-operator")["spec"]["template"]
+    default = own().one("Deployment", "kotatsu-operator")["spec"]["template"]
     assert "KOTATSU_CONSOLE_HOSTS" not in environment(default)
 
 
 def test_the_operator_gets_the_receivers_of_notifications_as_a_file() -> None:
     with_secret = "--set=notifications.secretName=receivers,notifications.overrideWarning=300"
-    template = render("kotatsu", None, with_secret).one("Deployment", "kotatsu-operator")
+    template = own(None, with_secret).one("Deployment", "kotatsu-operator")
     pod = template["spec"]["template"]["spec"]
     settings = load(OperatorSettings, environment(template["spec"]["template"]))
     (mount,) = [m for m in pod["containers"][0]["volumeMounts"] if m["name"] == "notifications"]
@@ -79,12 +80,12 @@ def test_the_operator_gets_the_receivers_of_notifications_as_a_file() -> None:
     assert "subPath" not in mount  # or changes of the Secret would not get there
     assert volume["secret"]["secretName"] == "receivers"
     assert volume["secret"]["optional"] is True
-    default = render("kotatsu").one("Deployment", "kotatsu-operator")["spec"]["template"]
+    default = own().one("Deployment", "kotatsu-operator")["spec"]["template"]
     assert "notifications" not in str(default)
 
 
 def test_the_operator_gets_the_price_table() -> None:
-    operator = render("kotatsu", CI / "production.yaml").one("Deployment", "kotatsu-operator")
+    operator = own(CI / "production.yaml").one("Deployment", "kotatsu-operator")
     settings = load(OperatorSettings, environment(operator["spec"]["template"]))
 
     assert settings.prices.currency == "JPY"
@@ -96,7 +97,7 @@ def test_the_operator_gets_the_price_table() -> None:
 
 
 def test_there_are_no_prices_unless_somebody_gives_them() -> None:
-    operator = render("kotatsu").one("Deployment", "kotatsu-operator")
+    operator = own().one("Deployment", "kotatsu-operator")
     env = environment(operator["spec"]["template"])
 
     assert "KOTATSU_PRICES" not in env
@@ -104,33 +105,30 @@ def test_there_are_no_prices_unless_somebody_gives_them() -> None:
 
 
 def test_dashboards_are_config_maps_that_grafanas_sidecar_finds() -> None:
-    boards = [m for m in render("kotatsu").of("ConfigMap") if "dashboard" in m["metadata"]["name"]]
+    boards = [m for m in own().of("ConfigMap") if "dashboard" in m["metadata"]["name"]]
     assert len(boards) == 4
     for board in boards:
         assert board["metadata"]["labels"]["grafana_dashboard"] == "1"
         [text] = board["data"].values()
         assert json.loads(text)["panels"]
-    off = render("kotatsu", None, "--set=dashboards.enabled=false")
+    off = own(None, "--set=dashboards.enabled=false")
     assert "grafana_dashboard" not in str(off.objects)
 
 
 def test_alerts_are_a_prometheus_rule_where_its_api_is() -> None:
-    assert render("kotatsu").of("PrometheusRule") == []
+    assert own().of("PrometheusRule") == []
     api = "--api-versions=monitoring.coreos.com/v1/PrometheusRule"
-    [rule] = render("kotatsu", None, api).of("PrometheusRule")
+    [rule] = own(None, api).of("PrometheusRule")
     [rules] = load_yaml((CHARTS / "kotatsu/rules/kotatsu.yaml").read_text())
     for group in rules["groups"]:
         for alert in group["rules"]:
             alert["annotations"]["runbook_url"] = f"https://kotatsu.dev/runbooks/{alert['alert']}"
     assert rule["spec"]["groups"] == rules["groups"]
-    assert (
-        render("kotatsu", None, api, "--set=prometheusRule.enabled=false").of("PrometheusRule")
-        == []
-    )
+    assert own(None, api, "--set=prometheusRule.enabled=false").of("PrometheusRule") == []
 
 
 def test_the_activator_reads_its_environment() -> None:
-    activator = render("kotatsu").one("Deployment", "kotatsu-activator")
+    activator = own().one("Deployment", "kotatsu-activator")
     env = environment(activator["spec"]["template"])
 
     settings = load(ActivatorSettings, env)
@@ -140,8 +138,8 @@ def test_the_activator_reads_its_environment() -> None:
     assert _known(env, ActivatorSettings)
 
 
-def test_it_keeps_its_own_namespace_unless_told_otherwise() -> None:
-    kept = render("kotatsu").kept()
+def test_it_keeps_to_its_own_namespace_if_told_so() -> None:
+    kept = own().kept()
 
     spaces = {obj["metadata"].get("namespace", "") for obj in kept.objects}
     assert spaces == {"here", ""}
@@ -164,7 +162,7 @@ def test_each_namespace_gets_an_activator_and_the_operator_a_role_in_it() -> Non
 
 
 def test_one_operator_ends_before_the_next_begins() -> None:
-    rendered = render("kotatsu")
+    rendered = own()
     operator = rendered.one("Deployment", "kotatsu-operator")
 
     assert operator["spec"]["replicas"] == 1
@@ -173,7 +171,7 @@ def test_one_operator_ends_before_the_next_begins() -> None:
 
 
 def test_of_two_operators_one_is_always_there_and_they_share_no_node_without_need() -> None:
-    rendered = render("kotatsu", None, "--set", "operator.replicas=2")
+    rendered = own(None, "--set", "operator.replicas=2")
     operator = rendered.one("Deployment", "kotatsu-operator")
     spec = operator["spec"]["template"]["spec"]
 
@@ -196,13 +194,13 @@ def test_the_record_of_sleeping_targets_is_rendered_without_data() -> None:
 
 
 def test_the_record_of_sleeping_targets_outlives_an_uninstall_that_restores_nothing() -> None:
-    record = render("kotatsu").one("ConfigMap", RECORD)
+    record = own().one("ConfigMap", RECORD)
 
     assert annotations(record)["helm.sh/resource-policy"] == "keep"
 
 
 def test_an_old_activator_stays_until_the_new_one_has_published() -> None:
-    activator = render("kotatsu").one("Deployment", "kotatsu-activator")
+    activator = own().one("Deployment", "kotatsu-activator")
     [container] = activator["spec"]["template"]["spec"]["containers"]
 
     assert activator["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
@@ -221,7 +219,7 @@ def test_the_activator_gets_its_drain_time_and_a_little_more() -> None:
 
 
 def test_a_native_operator_may_nothing_of_knative() -> None:
-    rendered = render("kotatsu", None, "--set=knative.enabled=false")
+    rendered = own(None, "--set=knative.enabled=false")
     operator = rendered.one("Deployment", "kotatsu-operator")
 
     assert environment(operator["spec"]["template"])["KOTATSU_RUNTIME"] == "native"
@@ -233,7 +231,7 @@ def test_the_operator_reads_knatives_defaults_where_there_is_a_knative_and_nothi
 ):
     found = "--api-versions=serving.knative.dev/v1/Service"
     for how in (found, "--set=knative.enabled=true"):
-        rendered = render("kotatsu", None, how)
+        rendered = own(None, how)
         operator = rendered.one("Deployment", "kotatsu-operator")
         env = environment(operator["spec"]["template"])
         assert env["KOTATSU_KNATIVE_NAMESPACE"] == "knative-serving"
@@ -250,7 +248,7 @@ def test_the_operator_reads_knatives_defaults_where_there_is_a_knative_and_nothi
         assert binding["roleRef"]["name"] == role["metadata"]["name"]
         assert [s["name"] for s in binding["subjects"]] == ["kotatsu-operator"]
     for how in ((), (found, "--set=knative.enabled=false"), (found, "--set=knative.namespace=")):
-        rendered = render("kotatsu", None, *how)
+        rendered = own(None, *how)
         operator = rendered.one("Deployment", "kotatsu-operator")
         assert "KOTATSU_KNATIVE_NAMESPACE" not in environment(operator["spec"]["template"])
         assert {_namespace(r) for r in rendered.of("Role")} == {"here"}
@@ -269,7 +267,7 @@ def test_the_operator_may_write_its_lease_and_no_other_in_its_own_namespace_alon
 
 
 def test_what_runs_before_an_uninstall_goes_with_it() -> None:
-    hooks = [o for o in render("kotatsu").objects if "pre-delete" in str(annotations(o))]
+    hooks = [o for o in own().objects if "pre-delete" in str(annotations(o))]
 
     assert sorted(obj["kind"] for obj in hooks) == [
         "Job", "NetworkPolicy", "Role", "Role", "RoleBinding", "RoleBinding", "ServiceAccount",
@@ -295,13 +293,13 @@ def test_the_job_before_an_uninstall_reads_its_environment() -> None:
 
 
 def test_an_uninstall_can_be_told_to_leave_sleeping_targets_alone() -> None:
-    rendered = render("kotatsu", None, "--set", "uninstall.restore=false")
+    rendered = own(None, "--set", "uninstall.restore=false")
 
     assert not [o for o in rendered.objects if "pre-delete" in str(annotations(o))]
 
 
 def test_the_crd_job_runs_only_while_upgrading_and_cleans_up() -> None:
-    hooks = [obj for obj in render("kotatsu").objects if "pre-upgrade" in str(annotations(obj))]
+    hooks = [obj for obj in own().objects if "pre-upgrade" in str(annotations(obj))]
 
     assert sorted(obj["kind"] for obj in hooks) == [
         "ClusterRole", "ClusterRoleBinding", "ConfigMap", "Job", "NetworkPolicy", "ServiceAccount",
@@ -311,7 +309,7 @@ def test_the_crd_job_runs_only_while_upgrading_and_cleans_up() -> None:
 
 
 def test_the_crd_job_carries_the_packaged_crds() -> None:
-    packaged = render("kotatsu").one("ConfigMap", "kotatsu-crds")["data"]
+    packaged = own().one("ConfigMap", "kotatsu-crds")["data"]
 
     assert [*packaged] == ["warmpoolhistories.kotatsu.dev.json", "warmpools.kotatsu.dev.json"]
     for text in packaged.values():
@@ -319,7 +317,7 @@ def test_the_crd_job_carries_the_packaged_crds() -> None:
 
 
 def test_the_hooks_policies_go_with_the_policies() -> None:
-    off = render("kotatsu", None, "--set=networkPolicy.enabled=false")
+    off = own(None, "--set=networkPolicy.enabled=false")
 
     assert off.of("NetworkPolicy") == []
     assert off.names("Job") == ["kotatsu-crds", "kotatsu-uninstall"]
@@ -333,10 +331,7 @@ def test_without_the_crd_job_nothing_cluster_wide_is_rendered() -> None:
 
 @pytest.mark.parametrize("kind", ["ClusterRole", "ValidatingAdmissionPolicy"])
 def test_two_platforms_in_a_cluster_have_no_cluster_scoped_object_in_common(kind: str) -> None:
-    one, other = (
-        render("kotatsu", None, "--namespace", namespace).names(kind)
-        for namespace in ("one", "two")
-    )
+    one, other = (own(None, "--namespace", namespace).names(kind) for namespace in ("one", "two"))
 
     assert one
     assert not set(one) & set(other)
@@ -345,8 +340,8 @@ def test_two_platforms_in_a_cluster_have_no_cluster_scoped_object_in_common(kind
 def test_a_prometheus_operator_is_noticed() -> None:
     api = "--api-versions=monitoring.coreos.com/v1/PodMonitor"
 
-    assert render("kotatsu").of("PodMonitor") == []
-    assert render("kotatsu", None, api).names("PodMonitor") == [
+    assert own().of("PodMonitor") == []
+    assert own(None, api).names("PodMonitor") == [
         "kotatsu",
         "kotatsu-activator",
     ]
@@ -354,7 +349,7 @@ def test_a_prometheus_operator_is_noticed() -> None:
 
 
 def test_placement_reaches_the_pods() -> None:
-    operator = render("kotatsu", CI / "production.yaml").one("Deployment", "kotatsu-operator")
+    operator = own(CI / "production.yaml").one("Deployment", "kotatsu-operator")
     spec = operator["spec"]["template"]["spec"]
 
     assert spec["containers"][0]["image"] == "images.example.com/kotatsu:1.2.3"

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from chart.kit import (
     CHARTS,
+    NAMESPACE,
     RELEASE,
     Object,
     Rendered,
@@ -16,6 +17,7 @@ from chart.kit import (
     containers,
     environment,
     load_yaml,
+    own,
     render,
     render_anew,
 )
@@ -32,7 +34,11 @@ MONITORS = "monitoring.coreos.com/v1"
 
 
 def rendered(**values: object) -> Rendered:
-    """The chart with values; the name of a nested one is written with two underscores."""
+    """The chart for its own namespace with values.
+
+    The name of a nested one is written with two underscores.
+    """
+    values = {"namespaces": [NAMESPACE]} | values
     sets = [f"--set-json={key.replace('__', '.')}={json.dumps(v)}" for key, v in values.items()]
     return render("kotatsu", None, *sets)
 
@@ -354,7 +360,7 @@ SCC = "security.openshift.io/v1/SecurityContextConstraints"
 
 @pytest.mark.parametrize("how", ["--set=openshift=true", f"--api-versions={SCC}"])
 def test_on_openshift_its_scc_chooses_the_ids_and_dns_has_its_port(how: str) -> None:
-    chart = render("kotatsu", None, how)
+    chart = own(None, how)
 
     for owner, template in chart.pods():
         context = template["spec"]["securityContext"]
@@ -367,9 +373,7 @@ def test_on_openshift_its_scc_chooses_the_ids_and_dns_has_its_port(how: str) -> 
         if port["protocol"] == "UDP"
     ]
     assert set(ports) == {5353}
-    assert (
-        render("kotatsu", None, how, "--set=networkPolicy.dnsPorts={53}").objects != chart.objects
-    )
+    assert own(None, how, "--set=networkPolicy.dnsPorts={53}").objects != chart.objects
 
 
 def test_who_may_edit_a_namespace_may_use_pools_and_the_switch_unless_that_is_off() -> None:
@@ -403,7 +407,7 @@ def test_cilium_gets_a_rule_for_the_api_server_for_each_pod_that_needs_it() -> N
     assert rendered(networkPolicy__enabled=False, networkPolicy__cilium=True).of(
         "CiliumNetworkPolicy"
     ) == []  # fmt: skip
-    chart = render("kotatsu", None, "--api-versions=cilium.io/v2/CiliumNetworkPolicy")
+    chart = own(None, "--api-versions=cilium.io/v2/CiliumNetworkPolicy")
 
     selected = []
     for policy in chart.of("CiliumNetworkPolicy"):
@@ -474,7 +478,7 @@ def test_a_parent_chart_switches_both_charts_and_sets_what_they_share(tmp_path: 
     chart = umbrella(tmp_path)
     both = render_umbrella(chart, kotatsu=True, pet=True)
 
-    assert {"kotatsu-operator", "kotatsu-activator", "voice", "gateway"} <= set(
+    assert {"kotatsu-operator", "kotatsu-activator-0", "voice", "gateway"} <= set(
         both.names("Deployment")
     )
     for _, template in both.pods():
@@ -483,7 +487,7 @@ def test_a_parent_chart_switches_both_charts_and_sets_what_they_share(tmp_path: 
         assert template["spec"]["imagePullSecrets"] == [{"name": "of-all"}]
     assert "CustomResourceDefinition" in {obj["kind"] for obj in both.objects}
     alone = render_umbrella(chart, kotatsu=True, pet=False)
-    assert set(alone.names("Deployment")) == {"kotatsu-operator", "kotatsu-activator"}
+    assert set(alone.names("Deployment")) == {"kotatsu-operator", "kotatsu-activator-0"}
 
 
 def umbrella(folder: Path) -> Path:
@@ -539,7 +543,7 @@ def test_the_first_start_is_a_minute_unless_it_is_given(
 def test_karpenters_api_is_a_node_autoscaler() -> None:
     api = "--api-versions=karpenter.sh/v1/NodePool"
     for sets, seconds in (((), 240), (("--set=operator.firstStart=20",), 20)):
-        chart = render("kotatsu", None, api, *sets)
+        chart = own(None, api, *sets)
         assert load(OperatorSettings, environment(pod("operator", chart))).first_start == seconds
 
 

@@ -21,7 +21,8 @@ from rows import each
 
 # The only pods that talk to the API server.
 WITH_TOKEN = {
-    "kotatsu-operator", "kotatsu-activator", "kotatsu-crds", "kotatsu-uninstall", "kotatsu-test",
+    "kotatsu-operator", "kotatsu-activator", "kotatsu-activator-0", "kotatsu-activator-1",
+    "kotatsu-crds", "kotatsu-uninstall", "kotatsu-test",
 }  # fmt: skip
 USER = 65532
 VOLUMES = {"/tmp", "/data"}  # noqa: S108
@@ -115,7 +116,7 @@ def test_only_what_asks_the_api_server_gets_a_token(case: Case) -> None:
         spec, name = template["spec"], owner["metadata"]["name"]
         assert spec["automountServiceAccountToken"] is (name in WITH_TOKEN), name
         if name in WITH_TOKEN:
-            own = "kotatsu-operator" if name == "kotatsu-test" else name
+            own = "kotatsu-operator" if name == "kotatsu-test" else name.rstrip("-01")
             assert spec["serviceAccountName"] == own, name
     for account in rendered.of("ServiceAccount"):
         assert account["automountServiceAccountToken"] is False

@@ -13,7 +13,7 @@ BOTH = pytest.mark.parametrize("chart", ["kotatsu", "pet"])
 OPEN = {
     "resources", "podAnnotations", "podLabels", "commonLabels", "commonAnnotations",
     "nodeSelector", "affinity", "labels", "annotations", "global", "budget", "extended",
-    "livenessProbe",
+    "livenessProbe", "namespaceSelector",
 }  # fmt: skip
 # Set by a parent chart alone.
 OF_A_PARENT = {"global", "enabled"}
@@ -70,6 +70,13 @@ def test_helm_refuses_an_unknown_value_by_name(chart: str) -> None:
         ("kotatsu", "activator.replicas=0", "/activator/replicas"),
         ("kotatsu", "logLevel=loud", "/logLevel"),
         ("kotatsu", "namespaces={Not_A_Name}", "/namespaces/0"),
+        (
+            "kotatsu",
+            "namespaceSelector.matchLabels.team=a b",
+            "/namespaceSelector/matchLabels/team",
+        ),
+        ("kotatsu", "namespaceSelector.team=a", "/namespaceSelector"),
+        ("kotatsu", "activator.shards=0", "/activator/shards"),
         ("kotatsu", "prices.currency=yen", "/prices/currency"),
         ("kotatsu", "prices.cpuHour=6.5", "/prices/currency"),
         ("kotatsu", "prices.cpuHour=-1,prices.currency=JPY", "/prices/cpuHour"),

@@ -3,14 +3,14 @@
 import json
 
 import pytest
-from chart.kit import Rendered, render, template
+from chart.kit import Rendered, own, template
 
 ROLLOUT = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "resource": "rollouts"}
 GROUP = "argoproj.io"
 
 
 def rendered(*targets: dict[str, str]) -> Rendered:
-    return render("kotatsu", None, f"--set-json=targets={json.dumps(targets)}")
+    return own(None, f"--set-json=targets={json.dumps(targets)}")
 
 
 def verbs(chart: Rendered, role: str) -> dict[str, list[str]]:

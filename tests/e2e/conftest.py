@@ -179,9 +179,9 @@ def install_platform(kubectl: Kubectl, *settings: str, prices: Object = PRICES) 
     It serves its own namespace alone unless `settings` say more: tests stand beside each other.
     """
     priced = f"--set-json=prices={json.dumps(prices)}"
-    own = f"namespaces={{{kubectl.namespace}}}"
-    fixed = (*chosen("image", "operator"), DNS, f"routeSettle={SETTLE}", priced)
-    settings = (*fixed, own, *settings)
+    if not any("namespaces=" in setting for setting in settings):
+        settings = (f"namespaces={{{kubectl.namespace}}}", *settings)
+    settings = (*chosen("image", "operator"), DNS, f"routeSettle={SETTLE}", priced, *settings)
     helm_install(kubectl, "kotatsu", "kotatsu", *settings, wait=True)
 
 

@@ -24,7 +24,7 @@ from e2e.stream import Stream
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
-EVERY = "namespaces="
+EVERY = "--set-json=namespaces=[]"
 """The chart's default: no namespace is named, so the selector counts."""
 
 
@@ -104,7 +104,8 @@ async def upgrade(home: Kubectl, *settings: str) -> str:
         subprocess.run,
         [
             *("helm", "upgrade", "kotatsu", str(ROOT / "charts/kotatsu"), "-n", home.namespace),
-            *("--wait", "--timeout=4m", *(f"--set={setting}" for setting in every)),
+            *("--wait", "--timeout=4m"),
+            *(s if s.startswith("--") else f"--set={s}" for s in every),
         ],
         check=False,
         capture_output=True,

@@ -1,8 +1,3 @@
-{{/* The namespaces whose pools are kept, as a JSON list. */}}
-{{- define "kotatsu.namespaces" -}}
-{{- default (list .Release.Namespace) .Values.namespaces | uniq | sortAlpha | toJson -}}
-{{- end }}
-
 {{/* The prefix of the names of this chart's objects. The Lease, the record and the labels keep theirs. */}}
 {{- define "kotatsu.fullname" -}}
 {{- $name := "kotatsu" -}}
@@ -39,10 +34,19 @@ true
 {{- end -}}
 {{- end }}
 
-{{/* What pods are selected by. The operator finds activators by exactly these: never add to them. */}}
+{{/* What pods are selected by. The operator finds activators by the first two: never add to them. The "shard" is
+that of shared activators. */}}
 {{- define "kotatsu.selector" -}}
 app.kubernetes.io/name: kotatsu
 app.kubernetes.io/component: {{ .component }}
+{{- with .shard }}
+kotatsu.dev/shard: {{ . | quote }}
+{{- end }}
+{{- end }}
+
+{{/* The name of a part's objects. */}}
+{{- define "kotatsu.partName" -}}
+{{ list (include "kotatsu.fullname" .root) .component .shard | compact | join "-" }}
 {{- end }}
 
 {{/* Labels and annotations of an object, with its own "labels" (a map) and "annotations" (YAML). */}}
@@ -129,10 +133,14 @@ annotations:
 {{- end }}
 
 {{/* Who is scraped, in a PodMonitor as in a ServiceMonitor: the operators (activators) and how. Prometheus
-finds pods by labels, which every pod may have, so a pod's series are believed only as far as its namespace. */}}
+finds pods by labels, which every pod may have, so a pod's series are believed only as far as it serves: "of" is
+what the label namespace of its pools may say, and empty for the pod's own namespace. */}}
 {{- define "kotatsu.monitored" -}}
-- {component: operator, name: {{ include "kotatsu.fullname" . }}, series: kotatsu_.+, namespaces: {{ list .Release.Namespace | toJson }}}
-- {component: activator, name: {{ include "kotatsu.fullname" . }}-activator, series: kotatsu_(activator|api)_.+, namespaces: {{ include "kotatsu.namespaces" . }}}
+{{- $scope := include "kotatsu.scope" . | fromJson -}}
+{{- $home := list .Release.Namespace -}}
+{{- $of := $scope.namespaces | join "|" | default ".+" | printf "(%s)" -}}
+- {component: operator, name: {{ include "kotatsu.fullname" . }}, series: kotatsu_.+, namespaces: {{ $home | toJson }}, of: {{ $of | quote }}}
+- {component: activator, name: {{ include "kotatsu.fullname" . }}-activator, series: kotatsu_(activator|api)_.+, namespaces: {{ default $home $scope.namespaces | toJson }}, of: {{ $scope.namespaces | empty | ternary $of "" | quote }}}
 {{- end }}
 
 {{/* How Prometheus scrapes one of them, by the "values" of its monitor. */}}
@@ -149,9 +157,9 @@ relabelings:
 metricRelabelings:
   # Without honorLabels a series cannot replace the labels of its target. Prometheus renames its own.
   - {sourceLabels: [__name__], regex: {{ .of.series | quote }}, action: keep}
-  {{- if eq .of.component "operator" }}
-  # The operator's series are about the pools, in the namespaces that it watches.
-  - {sourceLabels: [exported_namespace], regex: {{ include "kotatsu.namespaces" .root | fromJsonArray | join "|" | printf "(%s)" | quote }}, targetLabel: namespace}
+  {{- with .of.of }}
+  # These series are about the pools, in the namespaces that the pod serves.
+  - {sourceLabels: [exported_namespace], regex: {{ . | quote }}, targetLabel: namespace}
   {{- end }}
   - {regex: exported_namespace, action: labeldrop}
   {{- with .values.metricRelabelings }}
@@ -308,7 +316,7 @@ livenessProbe:
 apiVersion: policy/v1
 kind: PodDisruptionBudget
 metadata:
-  name: {{ include "kotatsu.fullname" .root }}-{{ .component }}
+  name: {{ include "kotatsu.partName" . }}
   namespace: {{ .namespace }}
   {{- include "kotatsu.marks" . | nindent 2 }}
 spec:
@@ -337,49 +345,37 @@ automountServiceAccountToken: false
 {{- end }}
 
 {{/* The Role of a "component" with the "rules" of this name in each of the "namespaces", bound to the component's
-account; an activator's is in its own namespace. "of" ends the name where it could be another release's, and
-"annotations" are those of a hook. */}}
+account; an activator's is in its own namespace. For "*" it is a ClusterRole, whose name ends with the release's
+namespace. "of" ends the name of a Role that could be another release's, and "annotations" are those of a hook. */}}
 {{- define "kotatsu.roles" -}}
 {{- $marks := pick . "root" "component" "annotations" }}
-{{- $name := list (include "kotatsu.fullname" .root) .rules .of | compact | join "-" }}
-{{- range .namespaces }}
+{{- range $namespace := .namespaces }}
+{{- $wide := eq . "*" }}
+{{- $kind := $wide | ternary "ClusterRole" "Role" }}
+{{- $name := list (include "kotatsu.fullname" $.root) $.rules ($wide | ternary $.root.Release.Namespace $.of) | compact | join "-" }}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
-kind: Role
+kind: {{ $kind }}
 metadata:
   name: {{ $name }}
+  {{- if not $wide }}
   namespace: {{ . }}
+  {{- end }}
   {{- include "kotatsu.marks" $marks | nindent 2 }}
 rules:
   {{- include (print "kotatsu.rules." $.rules) $.root | trim | nindent 2 }}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
+kind: {{ $kind }}Binding
 metadata:
   name: {{ $name }}
+  {{- if not $wide }}
   namespace: {{ . }}
+  {{- end }}
   {{- include "kotatsu.marks" $marks | nindent 2 }}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: {{ $name }}}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: {{ $kind }}, name: {{ $name }}}
 subjects:
-  - {kind: ServiceAccount, name: {{ include "kotatsu.serviceAccount" $ }}, namespace: {{ eq $.component "activator" | ternary . $.root.Release.Namespace }}}
-{{- end }}
-{{- end }}
-
-{{/* Fails with a sentence when another release has a "component" in this "namespace". */}}
-{{- define "kotatsu.refuseSecond" -}}
-{{- range (lookup "apps/v1" "Deployment" .namespace "").items }}
-{{- $labels := default dict .metadata.labels }}
-{{- $isOne := and (eq (get $labels "app.kubernetes.io/name") "kotatsu") (eq (get $labels "app.kubernetes.io/component") $.component) }}
-{{- if or $isOne (eq .metadata.name (printf "kotatsu-%s" $.component)) }}
-{{- $annotations := default dict .metadata.annotations }}
-{{- $name := get $annotations "meta.helm.sh/release-name" }}
-{{- $namespace := get $annotations "meta.helm.sh/release-namespace" }}
-{{- if not $name }}
-{{- fail (printf "\n\nThere is a Deployment %s in namespace %s that Helm did not install. Two platforms in one namespace would move the same pods: remove it first, with `kubectl delete deployment %s -n %s`.\n" .metadata.name $.namespace .metadata.name $.namespace) }}
-{{- else if or (ne $name $.root.Release.Name) (ne $namespace $.root.Release.Namespace) }}
-{{- fail (printf "\n\nNamespace %s is kept by another Kotatsu already: release %s in namespace %s. Two platforms in one namespace would move the same pods. Use that one, upgrade it (`helm upgrade %s … -n %s`), or name other namespaces with `--set namespaces={…}`.\n" $.namespace $name $namespace $name $namespace) }}
-{{- end }}
-{{- end }}
+  - {kind: ServiceAccount, name: {{ include "kotatsu.serviceAccount" $ }}, namespace: {{ and (eq $.component "activator") (not $wide) | ternary . $.root.Release.Namespace }}}
 {{- end }}
 {{- end }}
 
@@ -404,7 +400,7 @@ true
 {{/* Not empty where Helm may look up what is in other namespaces: `lookup` fails for what may not be read. An
 account that may create cluster-scoped objects is taken for one that may. */}}
 {{- define "kotatsu.readsCluster" -}}
-{{- if or .Values.crds.upgrade .Values.rbac.aggregate .Values.admissionPolicies.enabled }}true{{ end }}
+{{- if or (include "kotatsu.scope" . | fromJson).cluster .Values.crds.upgrade .Values.rbac.aggregate .Values.admissionPolicies.enabled }}true{{ end }}
 {{- end }}
 
 {{/* TCP ports of the API server, as a JSON list: those of the value, or the usual ones and what Helm finds behind
@@ -498,6 +494,13 @@ helm.sh/hook-weight: {{ . | quote }}
 helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 {{- end }}
 
+{{/* The ConfigMaps with the record of a cluster, as a JSON list. */}}
+{{- define "kotatsu.recordParts" -}}
+{{- $parts := list }}
+{{- range splitList "" "0123456789abcdef" }}{{ $parts = append $parts (print "kotatsu-targets-" .) }}{{ end }}
+{{- toJson $parts }}
+{{- end }}
+
 {{/* The price table as the operator reads it, without what has no price. */}}
 {{- define "kotatsu.prices" -}}
 {{- $table := dict "currency" .currency }}
@@ -555,6 +558,7 @@ sees needs no permission of the operator. */}}
 {{/* The names of the admission policies, as a JSON list. */}}
 {{- define "kotatsu.policies" -}}
 {{- $policies := list "autoscalers" "scales" "services" "endpointslices" "statuses" }}
+{{- if include "kotatsu.isShared" . }}{{ $policies = concat $policies (list "namespaces" "addresses" "families") }}{{ end }}
 {{- if .Values.knative.enabled }}{{ $policies = append $policies "revisions" }}{{ end }}
 {{- if include "kotatsu.capacityImage" . }}{{ $policies = append $policies "placeholders" }}{{ end }}
 {{- if .Values.parked.enabled }}{{ $policies = append $policies "requests" }}{{ end }}
@@ -569,11 +573,20 @@ metadata:
   {{- include "kotatsu.marks" (dict "root" .root "component" "policy") | nindent 2 }}
 {{- end }}
 
-{{/* The namespaces that an admission policy is about. */}}
+{{/* The namespaces that an admission policy is about: all of them where the programs have permissions in all. */}}
 {{- define "kotatsu.policyNamespaces" -}}
+{{- if include "kotatsu.isShared" . -}}
+namespaceSelector: {}
+{{- else -}}
 namespaceSelector:
   matchExpressions:
-    - {key: kubernetes.io/metadata.name, operator: In, values: {{ include "kotatsu.namespaces" . }}}
+    - {key: kubernetes.io/metadata.name, operator: In, values: {{ (include "kotatsu.scope" . | fromJson).namespaces | toJson }}}
+{{- end }}
+{{- end }}
+
+{{/* CEL: an activator's slice is that of the pod of `variables.pod`; of a token that is bound to no pod, any is. */}}
+{{- define "kotatsu.isOwn" -}}
+variables.pod == '' || ('kotatsu.dev/activator' in {{ . }}.metadata.?annotations.orValue({}) ? {{ . }}.metadata.annotations['kotatsu.dev/activator'].endsWith('/' + variables.pod) : {{ . }}.metadata.?ownerReferences.orValue([]).exists(o, o.uid == variables.pod))
 {{- end }}
 
 {{/* CEL: two objects have the same fields with the same values, but for those in a list. No list of the

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 from kotatsu_common import startup
 from kotatsu_operator.controller.app import Operator, Options
 from kotatsu_operator.controller.feature import Feature
+from kotatsu_operator.controller.namespaces import Install
 from kotatsu_operator.core.pool.spec import Platform
 from kotatsu_operator.core.protocol import OPERATOR
 from kotatsu_operator.features.calendars.feature import Calendars
@@ -52,11 +53,19 @@ def features_of(
     ]
 
 
+def install_of(settings: OperatorSettings) -> Install:
+    """What the settings say of an install for the whole cluster."""
+    return Install(
+        settings.pod_namespace, settings.release, settings.namespace_selector, settings.shards
+    )
+
+
 def options_of(settings: OperatorSettings, features: Sequence[Feature] = ()) -> Options:
     """What the settings say of the operator itself."""
     return Options(
         name=settings.pod_name,
         lease_namespace=settings.pod_namespace,
+        install=None if settings.namespaces else install_of(settings),
         starts_per_second=settings.starts_per_second,
         first_start=timedelta(seconds=settings.first_start),
         platform=Platform(

@@ -34,7 +34,7 @@ from kotatsu_operator.activator.pool import PodIdentity, pool_view
 from kotatsu_operator.activator.slices import slice_name
 from kotatsu_operator.core.protocol import LOOKED_AT
 from kotatsu_operator.runtime import health
-from kotatsu_operator.runtime.health import Checks, start_admin
+from kotatsu_operator.runtime.health import Checks, Named, start_admin
 
 sys.path.append(str(Path(__file__).parents[3]))
 
@@ -102,14 +102,14 @@ async def _run(kube: FakeKube, files: int, memory: int, max_held: int) -> None:
     _Turns(registry)
     connection_limit = ConnectionLimit(min(raise_file_limit(), files), memory=memory)
     read = partial(pool_view, max_held=max_held)
-    activator = Activator(kube, ME, ActivatorMetrics(registry), connection_limit, read=read)  # type: ignore[arg-type]
+    metrics = ActivatorMetrics(registry)
+    activator = Activator(kube, ME, metrics, connection_limit, read=read)  # type: ignore[arg-type]
     admin = start_admin(
         "127.0.0.1",
         0,
         registry,
         Checks(str, activator.why_not_ready),
-        asked=activator.asked,
-        named=LOOKED_AT,
+        Named(LOOKED_AT, activator.asked, metrics.part),
     )
     stop = asyncio.Event()
     running = asyncio.create_task(activator.run(stop, 0.0))

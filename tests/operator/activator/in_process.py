@@ -70,7 +70,7 @@ class ActivatorFixture:
 
     def __init__(self, limit=None, kube=None, features=()):
         self.kube = FakeKube(pool(), deployment(replicas=0)) if kube is None else kube
-        self.view = View(lambda: self.connections.changed())
+        self.view = View(lambda: self.connections.changed(), namespace="demo")
         self.registry = CollectorRegistry()
         self.needed, self.answering = set(), set()
         metrics = ActivatorMetrics(self.registry)

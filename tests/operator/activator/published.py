@@ -6,8 +6,8 @@ import socket
 
 from kotatsu_operator.activator.namespace import View
 from kotatsu_operator.activator.pool import PodIdentity
-from kotatsu_operator.activator.publisher import Publisher
-from kotatsu_operator.activator.slices import slice_name
+from kotatsu_operator.activator.publisher import Publisher, are_complete
+from kotatsu_operator.activator.slices import Slices, slice_name
 from tests.operator.cluster import (
     FakeKube,
     activator_pod,
@@ -37,9 +37,10 @@ class PublisherFixture:
     def __init__(self, kube=None, me=ME):
         self.kube = kube or FakeKube()
         self.me = me
-        self.view = View()
+        self.view = View(namespace="demo")
         self.clients = []
-        self.publisher = Publisher(self.kube, self.view, me, self._new_client)
+        slices = Slices(self.kube, "demo", asyncio.Semaphore(20))
+        self.publisher = Publisher(slices, self.view, me, self._new_client)
         self.see("Service", service())
         self.see("Pod", activator_pod())
 
@@ -59,9 +60,13 @@ class PublisherFixture:
     def later(self, seconds):
         """Let time pass for all that the publisher has noted."""
         for record in self.publisher.published.values():
-            for field in ("emptied_at", "native_since", "deleted_since"):
+            for field in ("emptied_at", "native_since", "taken_since", "deleted_since"):
                 if getattr(record, field) is not None:
                     setattr(record, field, getattr(record, field) - seconds)
+
+    @property
+    def is_complete(self):
+        return are_complete([self.publisher])
 
     async def publish(self, *pools):
         """Publish pools; returns the port of the first one."""

@@ -69,6 +69,10 @@ class RunningActivator:
         self.kube.on("raise_scale", lambda _: self.kube.put(pod(port=port, ready=True)))
 
     @property
+    def room(self):
+        return self.activator.rooms["demo"]
+
+    @property
     def slice(self):
         return self.kube.stored("EndpointSlice", NAME)
 
@@ -89,7 +93,7 @@ class RunningActivator:
         if self.task is not None and not self.task.done():
             self.task.cancel()
             await asyncio.gather(self.task, return_exceptions=True)
-        for record in self.activator.publisher.published.values():
+        for record in self.room.publisher.published.values():
             for listener in record.listeners:
                 listener.server.close()
         await asyncio.sleep(0.01)
@@ -187,7 +191,7 @@ async def test_nothing_is_published_before_every_kind_has_been_listed(running):
 
     running.kube.on("follow", wait)
     running.task = asyncio.create_task(running.activator.run(running.stop, 1.0))
-    await eventually(lambda: len(running.activator.view.synced) == 5)
+    await eventually(lambda: len(running.room.view.synced) == 5)
     await asyncio.sleep(0.02)
     assert running.kube.writes == []
     gate.set()
@@ -281,13 +285,14 @@ async def test_it_ends_at_the_latest_after_the_drain_timeout(running):
 )
 async def test_a_question_counts_for_the_pools_it_names_or_for_all(running, query, noted):
     for name in ("voice", "feed"):
-        running.activator._connections(name)._announcements._asked = False
+        running.room._connections(name)._announcements._asked = False
     running.activator.asked(query)
-    assert noted == {n for n, c in running.activator.connections.items() if c._announcements._asked}
+    assert noted == {n for n, c in running.room.connections.items() if c._announcements._asked}
 
 
 async def test_connections_are_looked_after_once_in_a_while(running, monkeypatch):
     monkeypatch.setattr(app, "PATIENCE", 0.0)
+    monkeypatch.setattr(app, "SWEEP_EVERY", 0.01)
     looked = asyncio.Event()
     monkeypatch.setattr(Connections, "look_after", lambda self: looked.set())
     await running.start()

@@ -180,7 +180,7 @@ async def test_the_lost_one_does_not_undo_it_and_serves_again_once_its_pod_is_re
     pair.tell(LOST["not Ready"])
     await pair.settle()
     assert pair.ready() == [True, False]
-    assert pair.second.publisher.complete, "or its pod would never be Ready again"
+    assert pair.second.is_complete, "or its pod would never be Ready again"
     pair.tell(activator_pod("activator-2"))
     await pair.settle()
     assert pair.ready() == [True, True]
@@ -271,7 +271,7 @@ async def test_of_two_that_take_it_back_one_is_late_and_stays_ready(make_activat
     pair.tell(LOST["not Ready"], pair.first)
     pair.kube.on("replace", meanwhile)
     await pair.first.sync()
-    assert pair.first.publisher.complete
+    assert pair.first.is_complete
     assert pair.ready() == [True, True]
     for activator in pair.activators:
         activator.publisher._due.clear()

@@ -68,10 +68,10 @@ async def test_a_conflict_is_read_again_and_written_over(activator):
     activator.kube.edit("EndpointSlice", NAME, metadata={"labels": {"somebody": "else"}})
     activator.see("WarmPool", pool(epoch=2))
     assert await activator.publisher.sync() < 0.1  # the watch has not told yet
-    assert not activator.publisher.complete
+    assert not activator.is_complete
     await activator.publisher.sync()
     assert epoch_of(activator.slice()) == "2"
-    assert activator.publisher.complete
+    assert activator.is_complete
 
 
 async def test_a_slice_that_exists_already_is_taken_over(activator):
@@ -82,7 +82,7 @@ async def test_a_slice_that_exists_already_is_taken_over(activator):
     await activator.publisher.sync()
     activator.see("WarmPool", pool(epoch=2))
     await activator.publisher.sync()
-    assert not activator.publisher.complete
+    assert not activator.is_complete
     await activator.publisher.sync()
     assert epoch_of(activator.slice()) == "2"
     assert is_listened_on(activator.port())
@@ -126,10 +126,10 @@ async def test_a_watch_that_lags_behind_our_own_write_changes_nothing(activator)
 async def test_while_the_api_server_is_away_it_is_not_complete_and_tries_again(activator):
     activator.kube.down = True
     assert await activator.sync(pool()) < 0.3
-    assert not activator.publisher.complete
+    assert not activator.is_complete
     activator.kube.down = False
     await activator.sync()
-    assert activator.publisher.complete
+    assert activator.is_complete
     assert activator.slice()["endpoints"]
 
 
@@ -138,7 +138,7 @@ async def test_one_pool_that_cannot_be_published_keeps_no_other_from_it(activato
     activator.kube.on("create", refusing_feed(OSError("no")))
     await activator.sync(pool(name="feed"), pool())
     assert [s["metadata"]["name"] for s in activator.kube.all("EndpointSlice")] == [NAME]
-    assert not activator.publisher.complete
+    assert not activator.is_complete
 
 
 @pytest.mark.parametrize("code", [400, 403, 422])
@@ -146,7 +146,7 @@ async def test_a_pool_whose_slice_is_refused_keeps_the_activator_from_nothing_el
     activator.see("Service", service("feed"))
     activator.kube.on("create", refusing_feed(refused(code)))
     await activator.sync(pool(name="feed"), pool())
-    assert activator.publisher.complete
+    assert activator.is_complete
     assert len(activator.kube.called("create")) == 2
     await activator.sync()
     assert len(activator.kube.called("create")) == 2, "it is not asked for again at once"
@@ -156,7 +156,7 @@ async def test_a_pool_whose_slice_is_refused_keeps_the_activator_from_nothing_el
 async def test_an_activator_whose_every_slice_is_refused_or_fails_is_not_ready(activator, error):
     activator.kube.on("create", Mock(side_effect=error))
     await activator.sync(pool())
-    assert not activator.publisher.complete
+    assert not activator.is_complete
 
 
 # --- a restart in place ---
@@ -292,7 +292,7 @@ async def test_only_the_slices_of_activators_whose_pod_is_gone_are_swept(make_ac
     first.see("Pod", activator_pod("activator-2", terminating=True, phase="Failed"))
     first.see("EndpointSlice", native_slice(True))
     first.watch()
-    await first.publisher.sweep()
+    await first.publisher.sweep({})
     names = [s["metadata"]["name"] for s in kube.all("EndpointSlice")]
     assert names == [slice_name("voice", activator.me, "IPv4") for activator in (first, second)]
 
@@ -309,10 +309,10 @@ async def sweeping(make_activator):
 
 async def test_a_sweep_that_the_api_server_refuses_is_tried_again_another_time(sweeping):
     sweeping.kube.down = True
-    await sweeping.publisher.sweep()
+    await sweeping.publisher.sweep({})
     assert len(sweeping.kube.all("EndpointSlice")) == 1
     sweeping.kube.down = False
-    await sweeping.publisher.sweep()
+    await sweeping.publisher.sweep({})
     assert sweeping.kube.all("EndpointSlice") == []
 
 
@@ -322,7 +322,7 @@ async def test_the_api_server_is_asked_for_the_pod_first(sweeping, uid, left):
     there = activator_pod("activator-2")
     there["metadata"]["uid"] = uid
     sweeping.kube.put(there)
-    await sweeping.publisher.sweep()
+    await sweeping.publisher.sweep({})
     assert len(sweeping.kube.all("EndpointSlice")) == left
 
 
@@ -330,5 +330,5 @@ async def test_its_own_slices_are_not_swept_before_it_has_seen_its_own_pod(activ
     await activator.sync(pool())
     activator.view.on_change("Pod")("LIST", {"items": []})
     activator.watch()
-    await activator.publisher.sweep()
+    await activator.publisher.sweep({})
     assert activator.slice()

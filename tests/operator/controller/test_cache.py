@@ -100,7 +100,28 @@ def test_activators_are_the_ready_pods_that_stay(cache):
         pod(ready=True),
     ):
         cache.keep_pod(made)
-    assert [p.key[1] for p in cache.activators("demo")] == ["activator-1"]
+    assert [p.key[1] for p in cache.activators.ready(VOICE)] == ["activator-1"]
+
+
+def draining(name):
+    return warm_pool(name, status={"phase": "Draining", "route": {"target": "Activator"}})
+
+
+def test_a_change_of_an_activator_concerns_the_pools_that_wait_for_it(cache):
+    for made in (draining("voice"), warm_pool("feed"), warm_pool("always", route="Always")):
+        cache.keep_pool(made)
+    cache.keep_pod(activator_pod("activator-1"))
+    waiting = [VOICE, ("demo", "always")]
+    assert list(cache.keep_pod(activator_pod("activator-2"))) == waiting
+    assert list(cache.keep_pod(ending("activator-2"))) == waiting
+    assert list(cache.forget_pod(("demo", "activator-2"))) == waiting
+
+
+def test_the_first_activator_and_the_loss_of_the_last_one_concern_all_pools(cache):
+    for made in (draining("voice"), warm_pool("feed")):
+        cache.keep_pool(made)
+    assert set(cache.keep_pod(activator_pod("activator-1"))) == {VOICE, FEED}
+    assert set(cache.forget_pod(("demo", "activator-1"))) == {VOICE, FEED}
 
 
 # --- acknowledgement ---
@@ -179,7 +200,7 @@ def test_a_slice_of_another_pool_acknowledges_nothing(cache):
 def test_slices_of_kubernetes_are_no_activators(cache):
     cache.keep_pool(warm_pool())
     assert list(cache.keep_slice(native_slice(True))) == []
-    assert cache.slices == {}
+    assert cache.activators.slices == {}
     assert cache.slices_in("demo") == [("demo", "voice-native-ipv4")]
 
 
@@ -210,7 +231,7 @@ def test_a_slice_that_is_made_out_to_be_anothers_is_no_activators_any_more(cache
     cache.keep_slice(made)
     made["metadata"]["labels"]["endpointslice.kubernetes.io/managed-by"] = "somebody"
     assert list(cache.keep_slice(made)) == [VOICE]
-    assert cache.slices == {}
+    assert cache.activators.slices == {}
 
 
 # --- orphans ---
@@ -220,13 +241,12 @@ def test_an_orphan_is_a_slice_whose_pod_is_gone(cache):
     cache.keep_pod(activator_pod("activator-1", ready=False, terminating=True))
     for name in ("activator-1", "activator-2"):
         cache.keep_slice(published(name, 1))
-    assert [s.pod_name for s in cache.orphans(["demo"])] == ["activator-2"]
-    assert list(cache.orphans(["elsewhere"])) == []
+    assert [s.pod_name for s in cache.activators.orphans({"demo"}.__contains__)] == ["activator-2"]
 
 
-def test_before_any_pod_has_been_seen_no_slice_is_an_orphan(cache):
+def test_before_the_pods_of_a_namespace_are_known_no_slice_is_an_orphan(cache):
     cache.keep_slice(published("activator-1", 1))
-    assert list(cache.orphans(["demo"])) == []
+    assert cache.activators.orphans({"elsewhere"}.__contains__) == []
 
 
 # --- lost activators ---
@@ -243,28 +263,32 @@ def lost(cache):
     return cache
 
 
+def left_by_lost(cache):
+    """The slices that the operator has to remove."""
+    return cache.activators.lost(cache.answers)
+
+
 def test_a_lost_activators_slice_is_left_to_nobody_where_no_other_is_ready(lost):
-    assert [s.pod_name for s in lost.lost_slices(["demo"])] == ["activator-1"]
-    assert lost.lost_slices(["elsewhere"]) == []
+    assert [s.pod_name for s in left_by_lost(lost)] == ["activator-1"]
     lost.keep_pod(activator_pod("activator-2"))
-    assert lost.lost_slices(["demo"]) == []
+    assert left_by_lost(lost) == []
 
 
 @pytest.mark.parametrize("of", [was_ready(pod()), pod(ready=True, terminating=True)])
 def test_the_last_endpoint_of_a_service_stays_though_its_activator_is_lost(lost, of):
     lost.keep_pod(of)
-    assert lost.lost_slices(["demo"]) == []
+    assert left_by_lost(lost) == []
 
 
 def test_on_route_always_a_lost_activator_is_the_last_endpoint_whatever_pods_there_are(lost):
     lost.keep_pool(at(2, warm_pool(route="Always")))
-    assert lost.lost_slices(["demo"]) == []
+    assert left_by_lost(lost) == []
 
 
 @pytest.mark.parametrize("state", ["leaving", "lost", "empty"])
 def test_of_a_lost_activator_only_a_ready_endpoint_is_removed(lost, state):
     lost.keep_slice(published("activator-1", 5, state=state))
-    assert lost.lost_slices(["demo"]) == []
+    assert left_by_lost(lost) == []
 
 
 # --- what is news ---
@@ -358,7 +382,7 @@ def test_what_is_gone_is_forgotten_and_is_news(pools):
         (partial(pools.forget_workload, "Deployment"), VOICE),
     ):
         assert list(forget(key)) == [VOICE]
-    assert (pools.services, pools.slices, list(pools.workloads)) == ({}, {}, [FEED])
+    assert (pools.services, pools.activators.slices, list(pools.workloads)) == ({}, {}, [FEED])
 
 
 # --- pods that are gone ---

@@ -288,14 +288,14 @@ async def test_after_an_outage_the_rest_of_the_cluster_has_to_catch_up(
     for _ in range(60):
         clock.now += 1
         await one.turn()
-    assert one.catching_up == LONGEST
+    assert one.catching_up() == LONGEST
     kube.down = False
     clock.now += 1
     await one.turn()
-    assert one.catching_up == LONGEST
+    assert one.catching_up() == LONGEST
     assert "responds again" in caplog.records[-1].message
     clock.now += LONGEST - 1
-    assert one.catching_up == 1
+    assert one.catching_up() == 1
 
 
 @pytest.mark.parametrize("error", [ConflictError, NotFoundError])
@@ -312,7 +312,7 @@ async def test_a_refusal_is_an_answer_too(kube, contender, clock, error):
     kube.on("replace", refuse)
     clock.now += 1
     await one.turn()
-    assert 0 < one.catching_up < LONGEST
+    assert 0 < one.catching_up() < LONGEST
 
 
 async def test_one_slow_answer_of_the_api_server_is_no_outage(kube, contender, clock):
@@ -324,10 +324,10 @@ async def test_one_slow_answer_of_the_api_server_is_no_outage(kube, contender, c
     kube.on("get", slow)
     clock.now += 3
     await one.turn()
-    assert one.catching_up == 0
+    assert one.catching_up() == 0
     clock.now += PATIENCE
     await one.turn()
-    assert one.catching_up == LONGEST
+    assert one.catching_up() == LONGEST
 
 
 def failing(kind, error):
@@ -352,7 +352,7 @@ async def test_a_broken_endpoint_or_a_missing_right_is_no_outage(
     for _ in range(60):
         clock.now += 1
         await one.turn()
-        assert one.catching_up == 0
+        assert one.catching_up() == 0
     assert [call[1] for call in kube.called("get")[1 : 1 + len(asked)]] == asked
 
 

@@ -18,7 +18,7 @@ from kotatsu_operator.core.exposition import Silence
 from kotatsu_operator.core.pool.spec import Metrics
 from kotatsu_operator.core.protocol import LOOKED_AT
 from kotatsu_operator.kube.views import pod_view
-from kotatsu_operator.runtime.health import Checks, start_admin
+from kotatsu_operator.runtime.health import Checks, Named, start_admin
 from tests.gauges.real import served
 from tests.operator.cluster import VOICE, activator_pod, pod
 from tests.operator.controller.served import AT, HELD, IN_FLIGHT, LAST, Page, held
@@ -329,8 +329,10 @@ async def test_a_real_activators_page_tells_what_is_asked_for(scraper):
         "active": lambda: 3,
         "last_activity": lambda: 0,
     }
-    ActivatorMetrics(registry).follow(*VOICE, **told)
-    server = start_admin("127.0.0.1", 0, registry, Checks(str, str))
+    metrics = ActivatorMetrics(registry)
+    metrics.follow(*VOICE, **told)
+    named = Named(LOOKED_AT, part=metrics.part)
+    server = start_admin("127.0.0.1", 0, registry, Checks(str, str), named)
     try:
         view = pod_view(activator_pod(port=server.server_port))
         assert await scraper.passing([view], VOICE) == Passing(3, 2, None)
@@ -344,7 +346,8 @@ async def test_requests_that_time_out_in_an_activator_are_told_once(scraper):
     activators = [ActivatorMetrics(page) for page in pages]
     activators[0].refused(*VOICE, "timeout")  # before this operator has led
     servers = [
-        start_admin("127.0.0.1", 0, page, Checks(str, str), named=LOOKED_AT) for page in pages
+        start_admin("127.0.0.1", 0, page, Checks(str, str), Named(LOOKED_AT, part=activator.part))
+        for page, activator in zip(pages, activators, strict=True)
     ]
     try:
         views = [

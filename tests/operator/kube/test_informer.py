@@ -71,8 +71,8 @@ async def followed():
 
 async def test_everything_has_been_listed_before_it_says_so(followed):
     cache = followed.cache
-    counts = map(len, (cache.workloads, cache.pods["demo"], cache.slices, cache.services))
-    assert (*counts, len(cache.autoscalers)) == (2, 2, 1, 2, 1)
+    counts = map(len, (cache.workloads, cache.pods["demo"], cache.services, cache.autoscalers))
+    assert (*counts, len(cache.activators.slices)) == (2, 2, 2, 1, 1)
     assert followed.informer.missing == []
 
 
@@ -84,6 +84,8 @@ async def test_what_changes_concerns_its_pools(followed):
     await followed.concerns(VOICE)
     kube.remove("Pod", "voice-1")
     await followed.concerns(VOICE)
+    kube.put(activator_pod("activator-1", ready=False))
+    await followed.concerns(VOICE, FEED)
     kube.put(activator_pod("activator-2"))
     await followed.concerns(VOICE, FEED)
     kube.put(published("activator-2", 3, pool="feed"))

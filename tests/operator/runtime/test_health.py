@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from rows import each
 from serving import NO_TLS
 
-from kotatsu_operator.runtime.health import MOST, Checks, _Quiet, start_admin
+from kotatsu_operator.runtime.health import MOST, Checks, Named, _Quiet, start_admin
 from kotatsu_operator.runtime.loop import LATE_AFTER, Heartbeat
 from tests.operator.cluster import eventually
 
@@ -46,7 +46,7 @@ def served():
 def test_a_question_is_noted_before_it_is_answered():
     registry, seen = CollectorRegistry(), []
     Gauge("kotatsu_test", "A gauge.", registry=registry).set_function(lambda: len(seen))
-    server = start_admin("127.0.0.1", 0, registry, Checks(str, str), asked=seen.append)
+    server = start_admin("127.0.0.1", 0, registry, Checks(str, str), Named(asked=seen.append))
     with httpx.Client(verify=NO_TLS, trust_env=False, timeout=10) as client:
         page = client.get(f"http://127.0.0.1:{server.server_port}/metrics?looks=voice")
     server.shutdown()

@@ -6,8 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
-from kotatsu_operator.runtime.health import REST, SHARED_FOR, MetricsPage
+from kotatsu_operator.runtime.health import REST, SHARED_FOR, MetricsPage, Named
 
 HELD = "kotatsu_test_held"
 NAMED = f"name[]={HELD}"
@@ -43,7 +45,7 @@ class Metrics:
             threading.Event(),
         )
         self.gate.set()
-        self.page = MetricsPage(self.registry, [HELD], self.clock, self.clock.sleep)
+        self.page = MetricsPage(self.registry, Named([HELD]), self.clock, self.clock.sleep)
         Gauge(HELD, "Read now.", registry=self.registry).set_function(self._read)
         Counter("kotatsu_test_other", "Another.", registry=self.registry)
 
@@ -99,6 +101,28 @@ def test_all_who_wait_share_a_rendering_that_began_after_they_came(metrics):
     assert len(bodies) == 1
     assert first.result().body not in bodies
     assert metrics.reads == 2
+
+
+def test_of_the_pools_that_a_question_names_there_is_a_page_that_reads_no_other(metrics):
+    """It waits neither for the page of all nor for the rest after it."""
+    read = []
+
+    class Some(Collector):
+        def __init__(self, pools):
+            self.pools = list(pools)
+
+        def collect(self):
+            read.append(self.pools)
+            yield GaugeMetricFamily(HELD, "Held.", value=len(self.pools))
+
+    named = Named([HELD], part=Some)
+    metrics.page = MetricsPage(metrics.registry, named, metrics.clock, metrics.clock.sleep)
+    metrics.takes = 0.2
+    metrics.page.page("")
+    page = metrics.page.page(f"{NAMED}&pool=a/b&pool=a/c&looks=a/c&looks=d/e")
+    assert f"{HELD} 3.0".encode() in page.body
+    assert read == [["a/b", "a/c", "d/e"]]
+    assert (metrics.reads, sum(metrics.clock.rests)) == (1, 0)
 
 
 def test_after_a_rendering_the_process_has_three_times_as_long_for_its_work(metrics):

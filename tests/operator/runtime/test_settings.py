@@ -1,10 +1,13 @@
 """What the two programs take from their environment."""
 
+import json
 from decimal import Decimal
 
 import pytest
 
 from kotatsu_common.settings import load
+from kotatsu_operator.__main__ import options_of
+from kotatsu_operator.controller.namespaces import Install
 from kotatsu_operator.core.pool.spec import BUILT_IN, NO_PRICES, ScaledKind
 from kotatsu_operator.runtime.settings import ActivatorSettings, OperatorSettings
 
@@ -26,12 +29,27 @@ def test_namespaces_are_separated_by_commas(text, namespaces):
 
 
 @pytest.mark.parametrize("text", ["", ",", " , "])
-def test_an_operator_without_namespaces_does_not_start(capsys, text):
-    """None would mean all of the cluster, which it has no rights to."""
+def test_an_operator_without_namespaces_serves_the_whole_cluster_from_its_own(capsys, text):
+    given = {"KOTATSU_NAMESPACES": text}
+    settings = load(OperatorSettings, given | {"KOTATSU_POD_NAMESPACE": "kotatsu-system"})
+    assert options_of(settings).install == Install("kotatsu-system")
     with pytest.raises(SystemExit) as caught:
-        load(OperatorSettings, {"KOTATSU_NAMESPACES": text})
+        load(OperatorSettings, given)
     assert caught.value.code == 2
-    assert capsys.readouterr().err.startswith("KOTATSU_NAMESPACES is ")
+    assert capsys.readouterr().err.startswith("KOTATSU_POD_NAMESPACE is not set")
+
+
+def test_what_an_install_serves_is_a_label_selector_and_a_number_of_shards(capsys):
+    given = {"KOTATSU_POD_NAMESPACE": "kotatsu-system", "KOTATSU_RELEASE": "warm"}
+    team = {"matchLabels": {"team": "shop"}}
+    settings = load(
+        OperatorSettings,
+        given | {"KOTATSU_NAMESPACE_SELECTOR": json.dumps(team), "KOTATSU_SHARDS": "2"},
+    )
+    assert options_of(settings).install == Install("kotatsu-system", "warm", team, 2)
+    with pytest.raises(SystemExit):
+        load(OperatorSettings, given | {"KOTATSU_NAMESPACE_SELECTOR": '{"team": "shop"}'})
+    assert "write it like" in capsys.readouterr().err
 
 
 def test_an_activator_knows_its_pod():

@@ -13,30 +13,42 @@ from kotatsu_operator.activator.app import Activator
 from kotatsu_operator.activator.limits import ConnectionLimit, raise_file_limit
 from kotatsu_operator.activator.metrics import ActivatorMetrics
 from kotatsu_operator.activator.pool import PodIdentity, Pool, pool_view
-from kotatsu_operator.core.protocol import ACTIVATOR, LOOKED_AT
+from kotatsu_operator.core.protocol import ACTIVATOR, LOOKED_AT, activator_set
 from kotatsu_operator.features.waiting_page.page import Visitors
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.objects import Object
-from kotatsu_operator.runtime.health import ApiMetrics, Checks, start_admin
+from kotatsu_operator.runtime.health import ApiMetrics, Checks, Named, start_admin
 from kotatsu_operator.runtime.loop import Heartbeat
 from kotatsu_operator.runtime.settings import ActivatorSettings, start
 
 
 def reading(settings: ActivatorSettings) -> Callable[[Object], Pool]:
     """How WarmPools are read, with the values of the chart."""
-    return partial(pool_view, settle=settings.route_settle, max_held=settings.max_held)
+    return partial(
+        pool_view,
+        settle=settings.route_settle,
+        max_held=settings.max_held,
+        activators=identity(settings).activators,
+    )
+
+
+def identity(settings: ActivatorSettings) -> PodIdentity:
+    """This pod, and the set of a shared activator."""
+    of, shard = settings.namespace, settings.shard
+    return PodIdentity(
+        of,
+        settings.pod_name,
+        settings.pod_uid,
+        settings.pod_ips,
+        settings.node_name,
+        activator_set(of, int(shard)) if shard else "",
+    )
 
 
 async def _run(settings: ActivatorSettings) -> None:
     registry = CollectorRegistry()
     kube = Kube.connect(ACTIVATOR, ApiMetrics(registry).error, settings.targets)
-    me = PodIdentity(
-        namespace=settings.namespace,
-        pod=settings.pod_name,
-        uid=settings.pod_uid,
-        ips=settings.pod_ips,
-        node=settings.node_name,
-    )
+    me = identity(settings)
     limit = ConnectionLimit(raise_file_limit(), memory=settings.memory)
     metrics = ActivatorMetrics(registry)
     activator = Activator(kube, me, metrics, limit, features=[Visitors], read=reading(settings))
@@ -51,8 +63,7 @@ async def _run(settings: ActivatorSettings) -> None:
         settings.port,
         registry,
         Checks(heartbeat.why_not_alive, activator.why_not_ready),
-        asked=activator.asked,
-        named=LOOKED_AT,
+        Named(LOOKED_AT, activator.asked, metrics.part),
     )
     try:
         await activator.run(stop, settings.drain_timeout)

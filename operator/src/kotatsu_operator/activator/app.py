@@ -1,23 +1,27 @@
-"""The activator of one namespace: start, watch, publish, and end in order."""
+"""The activator's process: the watches, the rooms of the namespaces, and an end in order."""
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any
 from urllib.parse import parse_qs
 
-from kotatsu_operator.activator.connections import Connections
-from kotatsu_operator.activator.feature import Context, FeatureOf
+from kotatsu_operator.activator.feature import FeatureOf
 from kotatsu_operator.activator.limits import ConnectionLimit
 from kotatsu_operator.activator.metrics import ActivatorMetrics
-from kotatsu_operator.activator.namespace import View
-from kotatsu_operator.activator.pool import PodIdentity, Pool, Port, pool_view
-from kotatsu_operator.activator.publisher import Publisher
+from kotatsu_operator.activator.pool import PodIdentity, Pool, pool_view
+from kotatsu_operator.activator.publisher import are_complete
+from kotatsu_operator.activator.room import Room, Shared
+from kotatsu_operator.activator.slices import Gone
 from kotatsu_operator.activator.sockets import PATIENCE
-from kotatsu_operator.activator.splice import Client
-from kotatsu_operator.kube.client import Kube
-from kotatsu_operator.kube.informer import Watch
-from kotatsu_operator.kube.objects import KINDS, Object, resource_of
+from kotatsu_operator.core.protocol import ACTIVATOR_LABELS, SHARD_LABEL
+from kotatsu_operator.kube.client import EVERYWHERE, Kube
+from kotatsu_operator.kube.informer import Pods, Watch
+from kotatsu_operator.kube.objects import KINDS, Object, key_of, resource_of
+from kotatsu_operator.kube.views import is_ours, pod_view, slice_view
 
 log = logging.getLogger(__name__)
 
@@ -26,9 +30,16 @@ QUIET_FOR = 6.0
 """Seconds that an ending activator stays after its slices are marked: kube-proxy syncs in that
 time."""
 
+ENTERED_AT_ONCE = 4
+"""Namespaces that come into use and are listed at the same time."""
+
 
 class Activator:
-    """The work of one activator pod. All collaborators are passed in."""
+    """The work of one activator pod. All collaborators are passed in.
+
+    It has one room in its own namespace, or, as a shared activator, one in each namespace with a
+    pool of its set.
+    """
 
     def __init__(
         self,
@@ -39,48 +50,90 @@ class Activator:
         features: Sequence[FeatureOf] = (),
         read: Callable[[Object], Pool] = pool_view,
     ) -> None:
-        self._kube, self._me, self._metrics = kube, me, metrics
-        self._limit = ConnectionLimit() if limit is None else limit
-        self._features = features
-        self._changed = asyncio.Event()
-        self._telling = False
-        self.view = View(self._on_change, read, scaled=kube.scaled)
-        self._news = self.view.mailbox()
-        self.publisher = Publisher(kube, self.view, me, self._new_client)
-        self.connections: dict[str, Connections] = {}
-        self._counted: set[str] = set()
-        self.adopted = False
+        self._kube, self._me, self._read = kube, me, read
+        self._is_shared = bool(me.activators)
+        self._peers = Pods()
+        self._shared = Shared(
+            kube,
+            me,
+            metrics,
+            ConnectionLimit() if limit is None else limit,
+            features,
+            read,
+            self._peers if self._is_shared else None,
+        )
+        self.rooms: dict[str, Room] = {}
+        further = {name: resource_of(kind) for name, kind in kube.scaled.items()}
+        self._watches = {
+            name: Watch(
+                kube,
+                kind,
+                EVERYWHERE if self._is_shared else me.namespace,
+                partial(self._on_change, name),
+                keeps=partial(self._keeps, name),
+            )
+            for name, kind in {**KINDS, **further}.items()
+        }
+        self._early: dict[str, dict[str, Pool]] = defaultdict(dict)
+        """Pools on the first list of WarmPools, in namespaces without a room so far."""
+        self._listed: set[str] = set()
+        """Kinds that were listed once."""
+        self._pools_listed = asyncio.Event()
+        self._entering = asyncio.Semaphore(ENTERED_AT_ONCE)
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        """The work of each room."""
+        self._was_complete = False
+        self._leaving = False
+        if not self._is_shared:
+            self._open(me.namespace)
 
     def why_not_ready(self) -> str:
-        """Empty if all pools that need this activator are published; otherwise a sentence."""
-        if not self.view.is_synced or not self.adopted:
+        """Empty if all pools that need this activator are published; otherwise a sentence.
+
+        Called from any thread. Later, a namespace that comes into use does not count until it is
+        published: the other ones need this activator.
+        """
+        rooms = list(self.rooms.values())
+        if not self._was_complete and not self._has_read(rooms):
             return "still reading the namespace"
-        if self.publisher.leaving:
+        if self._leaving:
             return "ending"
-        return "" if self.publisher.complete else "some slices are not published yet"
+        publishers = [room.publisher for room in rooms]
+        if self._was_complete:
+            publishers = [of for of in publishers if of.has_synced]
+        if are_complete(publishers):
+            self._was_complete = True
+            return ""
+        return "some slices are not published yet"
+
+    def _has_read(self, rooms: Iterable[Room]) -> bool:
+        return self._listed >= KINDS.keys() and all(room.adopted for room in rooms)
 
     def asked(self, query: str) -> None:
         """Record a request for the metrics page, before it is answered. Called from any thread.
 
-        `looks` names the pools that the operator is about to put to sleep (step 4); without it, all
-        count.
+        `looks` names the pools that the operator is about to put to sleep (step 4), as NS/NAME;
+        without it, all count. An operator of another version names them without the namespace.
         """
+        rooms = dict(self.rooms)
         looks = parse_qs(query, keep_blank_values=True).get("looks")
-        for name, connections in list(self.connections.items()):
-            if looks is None or name in looks:
-                connections.asked()
+        if looks is None:
+            for room in rooms.values():
+                room.asked(None)
+            return
+        full = [look for look in looks if "/" in look]
+        for look in full or looks:
+            namespace, _, name = look.rpartition("/")
+            for room in rooms.values() if not namespace else filter(None, [rooms.get(namespace)]):
+                room.asked(name)
 
     async def run(self, stop: asyncio.Event, drain_timeout: float) -> None:
         """Run until `stop` is set, then drain for at most `drain_timeout` seconds and end."""
-        further = {name: resource_of(kind) for name, kind in self._kube.scaled.items()}
-        watches = [
-            asyncio.create_task(
-                Watch(self._kube, kind, self._me.namespace, self._shown(name)).run()
-            )
-            for name, kind in {**KINDS, **further}.items()
+        endless: list[asyncio.Task[Any]] = [
+            asyncio.create_task(self._watch()),
+            asyncio.create_task(self._look_after()),
         ]
-        work = asyncio.create_task(self._work())
-        ended, endless = asyncio.create_task(stop.wait()), [work, *watches]
+        ended = asyncio.create_task(stop.wait())
         try:
             await asyncio.wait([ended, *endless], return_when=asyncio.FIRST_COMPLETED)
             for task in endless:
@@ -88,106 +141,181 @@ class Activator:
                     task.result()  # a failed task ends the process, which then restarts
             await self._leave(drain_timeout)
         finally:
-            ended.cancel()
-            for task in endless:
+            tasks = [ended, *endless, *self._tasks.values()]
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(ended, *endless, return_exceptions=True)
-            for connections in self.connections.values():
-                await connections.close()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            for room in self.rooms.values():
+                await room.close()
 
-    def _shown(self, kind: str) -> Callable[[str, str, Object], None]:
-        apply = self.view.on_change(kind)
-        return lambda _, change, obj: apply(change, obj)
+    async def _watch(self) -> None:
+        """Watch all kinds, a shared activator WarmPools first: they say which namespaces matter."""
+        for namespace in self.rooms:
+            self._start(namespace)
+        await asyncio.gather(*(self._follow(*one) for one in self._watches.items()))
 
-    async def _work(self) -> None:
-        while not self.view.is_synced:
-            await self._next_change(0.5)
-        await self.publisher.adopt()
-        self.adopted = True
+    async def _follow(self, kind: str, watch: Watch) -> None:
+        if self._is_shared and kind != "WarmPool":
+            await self._pools_listed.wait()
+        await watch.run()
+
+    # --- rooms ---
+
+    def _open(self, namespace: str) -> Room:
+        """The room of a namespace. One that is made later lists the namespace by itself."""
+        room = self.rooms.get(namespace)
+        if room is None:
+            room = self.rooms[namespace] = Room(namespace, self._shared)
+            if self._pools_listed.is_set():
+                room.entering |= self._watches.keys()
+            if self._leaving:
+                room.leave()
+            for pool in self._early.pop(namespace, {}).values():
+                room.view.keep_pool(pool)
+            if self._is_shared:
+                self._start(namespace)
+        return room
+
+    def _start(self, namespace: str) -> None:
+        self._tasks[namespace] = asyncio.create_task(self._attend(self.rooms[namespace]))
+
+    async def _attend(self, room: Room) -> None:
+        if room.entering:
+            async with self._entering:
+                for watch in self._watches.values():
+                    await watch.enter(room.view.namespace)
+        await room.run()
+
+    async def _close(self, namespace: str) -> None:
+        """Give up a room in which nothing is left. A pool that comes meanwhile gets a new one."""
+        log.info("no pool of namespace %s is served any more", namespace)
+        room, task = self.rooms.pop(namespace), self._tasks.pop(namespace)
+        room.forget()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await room.close()
+
+    async def _look_after(self) -> None:
         loop = asyncio.get_running_loop()
-        swept = looked = loop.time()
+        looked = loop.time()
         while True:
-            self._count_pools()
-            soonest = await self.publisher.sync()
+            await asyncio.sleep(SWEEP_EVERY)
+            gone: Gone = {}
+            for namespace, room in list(self.rooms.items()):
+                await room.sweep(gone)
+                if self._is_shared and not room.is_needed:
+                    await self._close(namespace)
             if loop.time() - looked >= PATIENCE:
                 looked = loop.time()
-                for connections in self.connections.values():
-                    connections.look_after()
-            if loop.time() - swept >= SWEEP_EVERY:
-                swept = loop.time()
-                await self.publisher.sweep()
-                self._forget_gone()
-            await self._next_change(soonest)
+                for room in self.rooms.values():
+                    room.look_after()
 
     async def _leave(self, drain_timeout: float) -> None:
-        """Mark this endpoint as terminating, drain connections, and delete the slices last."""
+        """Mark the endpoints as terminating, drain connections, and delete the slices last."""
         log.info("ending: waiting for held and joined connections")
-        self.publisher.leaving = True
-        for connections in self.connections.values():
-            connections.leaving = True
-        self._changed.set()
+        self._leaving = True
+        for room in self.rooms.values():
+            room.leave()
         loop = asyncio.get_running_loop()
         began = loop.time()
         while loop.time() - began < drain_timeout:
-            busy = sum(c.busy for c in self.connections.values())
-            if loop.time() - began >= QUIET_FOR and busy == 0:
+            busy = any(room.busy for room in self.rooms.values())
+            if loop.time() - began >= QUIET_FOR and not busy:
                 break
             await asyncio.sleep(0.1)
-        await self.publisher.withdraw()
+        await asyncio.gather(*(room.publisher.withdraw() for room in self.rooms.values()))
 
-    def _connections(self, pool: str) -> Connections:
-        known = self.connections.get(pool)
-        if known is None:
-            context = Context(pool, self._kube, self.view, self._me, self._metrics)
-            known = Connections(context, self._needs, self._limit, self._features)
-            known.leaving = self.publisher.leaving
-            known.changed()
-            self.connections[pool] = known
-        return known
+    # --- what the watches show ---
 
-    def _needs(self, pool: str) -> bool:
-        """Wake a pool for another one; returns whether the other one need not wait for it.
-
-        A pool that activators cannot wake is not waited for.
-        """
-        known = self.view.pools.get(pool)
-        if known is None or known.deleted or not known.was_accepted:
+    def _keeps(self, kind: str, obj: Object) -> bool:
+        """Whether an object is read: of namespaces with a room, and what makes one."""
+        if kind == "WarmPool" or key_of(obj)[0] in self.rooms:
             return True
-        return self._connections(pool).need()
+        if kind == "EndpointSlice":
+            return self._is_mine(obj)
+        return kind == "Pod" and self._is_peer(obj)
 
-    def _new_client(self, pool: str, port: Port) -> Client:
-        return Client(self._connections(pool), port)
+    def _is_mine(self, obj: Object) -> bool:
+        """Whether this pod has published a slice, before its process started anew."""
+        return is_ours(obj) and slice_view(obj).pod_uid == self._me.uid
 
-    def _count_pools(self) -> None:
-        for name, pool in self.view.pools.items():
-            if pool.accepted and name not in self._counted:
-                self._counted.add(name)
-                self._metrics.know(self._me.namespace, name)
+    def _is_peer(self, obj: Object) -> bool:
+        """Whether a pod is an activator of the same set."""
+        labels = obj["metadata"].get("labels") or {}
+        shard = {SHARD_LABEL: self._me.activators.rpartition("/")[2]}
+        wanted = ACTIVATOR_LABELS | shard
+        return key_of(obj)[0] == self._me.namespace and wanted.items() <= labels.items()
 
-    def _forget_gone(self) -> None:
-        for name in self._counted | self.connections.keys():
-            known = self.connections.get(name)
-            if name in self.view.pools or (known is not None and known.busy):
-                continue
-            self.connections.pop(name, None)
-            self._counted.discard(name)
-            self._metrics.forget(self._me.namespace, name)
+    def _on_change(self, kind: str, scope: str, change: str, obj: Object) -> None:
+        """Show a change to the rooms that it concerns."""
+        if change not in ("PART", "LIST"):
+            self._show(kind, key_of(obj)[0], change, obj)
+            return
+        items, before = _by_namespace(obj["items"]), _by_namespace(obj.get("before", ()))
+        for namespace, some in items.items():
+            self._show(kind, namespace, "PART", {"items": some})
+        if change == "LIST":
+            if self._is_shared and kind == "Pod" and scope in (EVERYWHERE, self._me.namespace):
+                self._forget_peers([*obj["items"], *obj.get("before", ())])
+            for namespace in [scope] if scope != EVERYWHERE else list(self.rooms):
+                there = [*items.get(namespace, ()), *before.get(namespace, ())]
+                self._end_list(kind, scope, namespace, there)
+            self._listed.add(kind)
+            if kind == "WarmPool":
+                self._pools_listed.set()
+                self._early.clear()
 
-    def _on_change(self) -> None:
-        self._changed.set()
-        if not self._telling:
-            self._telling = True
-            asyncio.get_running_loop().call_soon(self._tell_connections)
+    def _show(self, kind: str, namespace: str, change: str, obj: Object) -> None:
+        if self._is_shared:
+            found = obj["items"] if change == "PART" else [obj]
+            if kind == "Pod":
+                for pod in filter(self._is_peer, found):
+                    self._change_peer(key_of(pod)[1], None if change == "DELETED" else pod)
+            elif change != "DELETED" and namespace not in self.rooms:
+                self._note_need(kind, namespace, found)
+        room = self.rooms.get(namespace)
+        if room is not None:
+            room.view.on_change(kind)(change, obj)
 
-    def _tell_connections(self) -> None:
-        # Do not wait for the publisher, which may wait for a slow API server.
-        self._telling = False
-        for name in self._news & self.connections.keys():
-            self.connections[name].changed()
-        self._news.clear()
+    def _end_list(self, kind: str, scope: str, namespace: str, there: list[Object]) -> None:
+        """Forget what a list does not have. A room that is yet to be entered may miss a part."""
+        room = self.rooms.get(namespace)
+        if room is None or (scope == EVERYWHERE and kind in room.entering):
+            return
+        room.entering.discard(kind)
+        room.view.on_change(kind)("LIST", {"items": [], "before": there})
 
-    async def _next_change(self, seconds: float) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._changed.wait()
-        self._changed.clear()
+    def _note_need(self, kind: str, namespace: str, found: Iterable[Object]) -> None:
+        """Open a room for a pool that is this activator's, or that it has published before."""
+        if kind == "EndpointSlice":
+            self._open(namespace)  # others are not kept
+        if kind != "WarmPool":
+            return
+        pools: dict[str, Pool] = {}
+        for obj in found:
+            with contextlib.suppress(Exception):  # the room logs it, if there is ever one
+                pools[key_of(obj)[1]] = self._read(obj)
+        if not self._pools_listed.is_set():
+            self._early[namespace] |= pools
+        if any(pool.mine for pool in pools.values()):
+            self._open(namespace)
+
+    def _change_peer(self, name: str, obj: Object | None) -> None:
+        before, now = self._peers.pop(name, None), None if obj is None else pod_view(obj)
+        if now is not None:
+            self._peers[name] = now
+        for room in self.rooms.values():
+            room.view.note_peer(before, now)
+
+    def _forget_peers(self, listed: Iterable[Object]) -> None:
+        home = self._me.namespace
+        there = {name for namespace, name in map(key_of, listed) if namespace == home}
+        for name in self._peers.keys() - there:
+            self._change_peer(name, None)
+
+
+def _by_namespace(objects: Iterable[Object]) -> dict[str, list[Object]]:
+    found: dict[str, list[Object]] = defaultdict(list)
+    for obj in objects:
+        found[key_of(obj)[0]].append(obj)
+    return found

@@ -247,7 +247,7 @@ class Connections:
     @property
     def is_asked(self) -> bool:
         """Whether each check of the operator reads this activator: it is Ready and stays."""
-        pod = self.context.view.pods.get(self.context.me.pod)
+        pod = self.context.view.activators.get(self.context.me.pod)
         return pod is not None and pod.ready and not pod.terminating and not self.leaving
 
     # --- join ---

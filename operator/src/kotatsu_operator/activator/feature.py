@@ -11,7 +11,7 @@ from kotatsu_operator.kube.client import Kube
 
 @dataclass(frozen=True)
 class Context:
-    """The activator's namespace, and one of its pools by name."""
+    """A namespace, and one of its pools by name."""
 
     name: str
     kube: Kube
@@ -27,7 +27,7 @@ class Context:
     @property
     def key(self) -> tuple[str, str]:
         """The labels of the pool's series: namespace and name."""
-        return self.me.namespace, self.name
+        return self.view.namespace, self.name
 
 
 class Feature:

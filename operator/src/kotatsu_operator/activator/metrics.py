@@ -1,10 +1,11 @@
 """The metrics of an activator, for Prometheus and the operator."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric
-from prometheus_client.core import CounterMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from kotatsu_operator.activator.registry import Moved
@@ -72,6 +73,8 @@ class ActivatorMetrics(Collector):
             TIMED_OUT.removeprefix(_PREFIX).removesuffix("_total"),
             "Rejected connections with the reason timeout, from the first one on.",
         )
+        self._timeouts: dict[tuple[str, str], int] = defaultdict(int)
+        self._followed: dict[tuple[str, str], Mapping[str, Callable[[], float]]] = {}
         self._moved: dict[tuple[str, str], Moved] = {}
 
     def know(self, namespace: str, name: str) -> None:
@@ -92,6 +95,7 @@ class ActivatorMetrics(Collector):
         The gauges (held, spliced, active, last_activity) are evaluated at each scrape: thousands of
         connections may come and go in between.
         """
+        self._followed[namespace, name] = gauges
         for gauge, read in gauges.items():
             self._gauges[gauge].labels(namespace, name).set_function(read)
         self.durations.labels(namespace, name)
@@ -101,12 +105,25 @@ class ActivatorMetrics(Collector):
         self._refused.labels(namespace, name, reason).inc()
         if reason == "timeout":
             self._timed_out.labels(namespace, name).inc()
+            self._timeouts[namespace, name] += 1
 
     def forget(self, namespace: str, name: str) -> None:
         """Remove the series of a deleted pool."""
         for metric in self._all:
             metric.remove_by_labels({"namespace": namespace, "name": name})
-        self._moved.pop((namespace, name), None)
+        for kept in (self._moved, self._followed, self._timeouts):
+            kept.pop((namespace, name), None)
+
+    def part(self, pools: Iterable[str]) -> Collector:
+        """What the operator reads (LOOKED_AT) of some pools, by namespace/name.
+
+        A registry would go through the series of all pools.
+        """
+        keys = [(namespace, name) for namespace, _, name in (pool.partition("/") for pool in pools)]
+        return _Part(
+            {key: self._followed[key] for key in keys if key in self._followed},
+            {key: self._timeouts[key] for key in keys if key in self._timeouts},
+        )
 
     def describe(self) -> Iterable[CounterMetricFamily]:
         """The metric that `collect` makes, without values."""
@@ -123,3 +140,27 @@ class ActivatorMetrics(Collector):
                 family.add_metric((*pool, "up"), moved.up)
                 family.add_metric((*pool, "down"), moved.down)
             yield family
+
+
+class _Part(Collector):
+    """The metrics that the operator reads, of some pools."""
+
+    def __init__(
+        self,
+        gauges: Mapping[tuple[str, str], Mapping[str, Callable[[], float]]],
+        timeouts: Mapping[tuple[str, str], int],
+    ) -> None:
+        self._gauges, self._timeouts = gauges, timeouts
+
+    def collect(self) -> Iterable[Metric]:
+        """Read them. Called from any thread."""
+        named = {"held": HELD, "active": ACTIVE, "last_activity": LAST_ACTIVITY}
+        for gauge, metric in named.items():
+            family = GaugeMetricFamily(metric, "See the page of all pools.", labels=_LABELS)
+            for pool, gauges in self._gauges.items():
+                family.add_metric(pool, gauges[gauge]())
+            yield family
+        late = CounterMetricFamily(TIMED_OUT, "See the page of all pools.", labels=_LABELS)
+        for pool, count in self._timeouts.items():
+            late.add_metric(pool, count)
+        yield late

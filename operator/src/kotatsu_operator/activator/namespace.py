@@ -1,4 +1,4 @@
-"""The namespace as the activator's watches have shown it."""
+"""A namespace as the activator's watches have shown it."""
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -39,6 +39,9 @@ class View:
     pools: Indexed[str, Pool] = field(default_factory=lambda: Indexed(_terms_of_pool))
     services: dict[str, Object] = field(default_factory=dict)
     pods: Pods = field(default_factory=Pods)
+    peers: Pods | None = None
+    """The activators of the set, by name, if they are shared: in their own namespace. None: they
+    are among the pods of this one."""
     slices: Indexed[str, Object] = field(default_factory=lambda: Indexed(_terms_of_slice))
     selectors: Selectors[str] = field(default_factory=Selectors)
     """Label selectors of the workloads, by their `ref`."""
@@ -48,6 +51,7 @@ class View:
     """The kinds of workloads that pools can scale."""
     synced: set[str] = field(default_factory=set)
     _service_selectors: Selectors[str] = field(default_factory=Selectors)
+    namespace: str = ""
     _mailboxes: list[Mailbox] = field(default_factory=list)
 
     def mailbox(self) -> Mailbox:
@@ -95,10 +99,29 @@ class View:
         if concerned:
             self.changed()
 
+    @property
+    def activators(self) -> Pods:
+        """The pods among which the activators of the set are, by name."""
+        return self.pods if self.peers is None else self.peers
+
+    def note_peer(self, before: PodView | None, now: PodView | None) -> None:
+        """A shared activator has changed: tell the pools whose endpoints others may withdraw."""
+        if _withdrawn(before) != _withdrawn(now):
+            pod = now or before
+            assert pod is not None  # noqa: S101  (there was one, or is)
+            self._tell(self._published_by(pod))
+        elif now is not None and now.ready and not (before and before.ready):
+            # It may withdraw the endpoints of others from now on.
+            lost = [pod for pod in self.activators.values() if pod.lost]
+            self._tell(set().union(*map(self._published_by, lost)))
+
     # --- changes by kind; each returns the affected pools ---
 
     def _keep_pool(self, obj: Object) -> Iterable[str]:
-        pool = self.read(obj)
+        return self.keep_pool(self.read(obj))
+
+    def keep_pool(self, pool: Pool) -> Iterable[str]:
+        """Store a pool; returns its name if it has changed."""
         if self.pools.get(pool.name) == pool:
             return ()
         self.pools[pool.name] = pool
@@ -130,7 +153,8 @@ class View:
 
     def _keep_pod(self, obj: Object) -> Iterable[str]:
         pod = pod_view(obj)
-        if self.pods.get(pod.key[1]) == pod:
+        before = self.pods.get(pod.key[1])
+        if before == pod:
             return ()
         self.pods[pod.key[1]] = pod
         return self._pools_of_pod(pod)
@@ -172,13 +196,17 @@ class View:
 
     def _pools_of_pod(self, pod: PodView) -> Iterable[str]:
         """The pools of a pod, by Service or target; of an activator, those it has published."""
-        published = map(self.slices.__getitem__, self.slices.having(("pod", pod.uid)))
-        found = dict.fromkeys(map(pool_of_slice, published))
+        found = dict.fromkeys(self._published_by(pod))
         for service in self._service_selectors.picking(pod.labels):
             found |= dict.fromkeys(self.pools.having(("service", service)))
         for workload in self.selectors.picking(pod.labels):
             found |= dict.fromkeys(self.pools.having(("target", workload)))
         return found
+
+    def _published_by(self, pod: PodView) -> set[str]:
+        """The pools for which an activator has published slices."""
+        names = self.slices.having(("pod", pod.uid))
+        return set(map(pool_of_slice, map(self.slices.__getitem__, names)))
 
     # --- queries ---
 
@@ -213,10 +241,15 @@ class View:
         """The slices that activators have published for a pool in an address family."""
         return [self.slices[name] for name in self.slices.having(("pool", pool, family))]
 
+    def is_taken(self, pool: Pool, family: str) -> bool:
+        """Whether the activators to which a pool is assigned are endpoints of its Service."""
+        views = map(slice_view, self.published(pool.name, family))
+        return any(view.ready and view.set == pool.activators for view in views)
+
     def owner(self, obj: Object) -> PodView | None:
         """The activator's pod that owns a slice; None if it does not exist."""
         of = slice_view(obj)
-        pod = self.pods.get(of.pod_name)
+        pod = self.activators.get(of.pod_name)
         return pod if pod is not None and pod.uid == of.pod_uid else None
 
     def labels(self, pool: Pool) -> Mapping[str, str]:
@@ -252,6 +285,11 @@ class View:
 
     def ports(self, service: str) -> list[Port]:
         return ports_of(self.services.get(service))
+
+
+def _withdrawn(pod: PodView | None) -> tuple[str, bool, bool] | None:
+    """What decides whether others withdraw the endpoints of an activator, and how."""
+    return None if pod is None else (pod.uid, pod.lost, pod.lost and pod.ready)
 
 
 def _name(obj: Object) -> str:

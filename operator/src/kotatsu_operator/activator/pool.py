@@ -110,8 +110,10 @@ class Pool:
     accepted: bool
     was_accepted: bool
     """Whether it is or was accepted: a pool that is rejected later remains published."""
+    activators: str
+    """The set of activators to which the operator has assigned it."""
     mine: bool
-    """Whether the operator has assigned it to the set of this activator."""
+    """Whether that is the set of this activator."""
     hold_timeout: float
     max_held: int
     """Connections held for it at most; further ones get 503."""
@@ -167,6 +169,7 @@ def pool_view(
     kind, name = target_of({**obj, "status": status})
     is_ours = kind != KNATIVE  # Knative has its own activator
     is_accepted = is_true(conditions_of(status).get("Accepted"))
+    assigned = text(internal(status).get("activators"))
     return Pool(
         name=obj["metadata"]["name"],
         # The accepted Service: a rejected edit does not change the published one.
@@ -177,7 +180,8 @@ def pool_view(
         phase=choice(Phase, status.get("phase"), Phase.WARM),
         accepted=is_ours and is_accepted,
         was_accepted=is_ours and (is_accepted or "target" in route),
-        mine=internal(status).get("activators", "") == activators,
+        activators=assigned,
+        mine=assigned == activators,
         hold_timeout=seconds_of(spec.get("holdTimeout"), PoolSpec.hold_timeout.total_seconds()),
         max_held=max_held,
         ignore_paths=frozenset(

@@ -12,7 +12,9 @@ from kotatsu_operator.activator.namespace import View
 from kotatsu_operator.activator.pool import FAMILIES, PodIdentity, Pool, Port, successors
 from kotatsu_operator.activator.slices import (
     PORT_REST,
+    Gone,
     Lost,
+    Slices,
     families,
     make_slice,
     same_slice,
@@ -23,10 +25,9 @@ from kotatsu_operator.activator.sockets import prepare
 from kotatsu_operator.activator.splice import Client
 from kotatsu_operator.core.pool.memory import Route
 from kotatsu_operator.core.protocol import pool_of_slice
-from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable, is_refusal
-from kotatsu_operator.kube.objects import EndpointSlice, Object, version_of
-from kotatsu_operator.kube.views import is_ours, owner_of, slice_view
+from kotatsu_operator.kube.objects import Object, version_of
+from kotatsu_operator.kube.views import is_ours, slice_view
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +76,8 @@ class Published:
     deleted_since: float | None = None
     native_since: float | None = None
     """Since when a native endpoint has been ready, in loop time."""
+    taken_since: float | None = None
+    """Since when an endpoint of the set that has got the pool has been ready, in loop time."""
 
     @property
     def serves(self) -> bool:
@@ -91,6 +94,10 @@ class Published:
     def native_for(self, ready: int, now: float) -> float:
         self.native_since = (self.native_since or now) if ready else None
         return now - (self.native_since or now)
+
+    def taken_for(self, is_taken: bool, now: float) -> float | None:
+        self.taken_since = (self.taken_since or now) if is_taken else None
+        return None if self.taken_since is None else now - self.taken_since
 
     def is_abandoned(self, pool: Pool, now: float) -> bool:
         """Whether a deleted pool needs no slice: after DELETED_REST seconds, or if it has none."""
@@ -136,9 +143,15 @@ PoolFamily = tuple[str, str]
 class Publisher:
     """Updates the slices of one activator when the view changes."""
 
-    def __init__(self, kube: Kube, view: View, me: PodIdentity, new_client: NewClient) -> None:
-        self._kube, self._view, self._me, self._new_client = kube, view, me, new_client
-        self._lost = Lost(kube, view, me)
+    def __init__(
+        self,
+        slices: Slices,
+        view: View,
+        me: PodIdentity,
+        new_client: NewClient,
+    ) -> None:
+        self._slices, self._view, self._me, self._new_client = slices, view, me, new_client
+        self._lost = Lost(slices, view, me)
         self.published: dict[PoolFamily, Published] = {}
         self.leaving = False
         self._said_leaving = False
@@ -146,7 +159,7 @@ class Publisher:
         self._news = view.mailbox()
         self._due: dict[str, float] = {}
         """When to check a pool even without a change, in loop time."""
-        self._has_synced = False
+        self.has_synced = False
         self._incomplete: set[str] = set()
         """Pools that need a slice and have none yet."""
         self._refused: set[str] = set()
@@ -192,7 +205,7 @@ class Publisher:
         """Delete a slice and retry until it succeeds; False if the API server rejects it."""
         while True:
             try:
-                await self._delete(record.name)
+                await self._slices.delete(record.name)
             except (ConflictError, *Unreachable) as error:
                 log.warning("cannot delete the slice %s: %s", record.name, error)
                 if is_refusal(error):
@@ -204,7 +217,7 @@ class Publisher:
     async def sync(self) -> float:
         """Update the slices of every pool that has changed or is due.
 
-        Returns the seconds until the next call, at most one.
+        Returns the seconds until the next call; infinity without a pool.
         """
         loop = asyncio.get_running_loop()
         if self.leaving and not self._said_leaving:
@@ -221,18 +234,23 @@ class Publisher:
                 self._due.pop(name, None)
             else:
                 self._due[name] = loop.time() + soonest
-        self._has_synced = True
-        return max(0.0, min(min(self._due.values(), default=inf) - loop.time(), 1.0))
+        self.has_synced = True
+        return max(0.0, min(self._due.values(), default=inf) - loop.time())
 
     @property
-    def complete(self) -> bool:
-        """Whether every pool that needs a slice had one after the last `sync`.
+    def is_complete(self) -> bool:
+        """Whether every pool that needs a slice had one after the last `sync`."""
+        return self.has_synced and not self._incomplete
 
-        A pool whose slice is rejected stays awake, since its epoch is not acknowledged; it must not
-        keep other pools awake. If all slices are rejected, the pool is not the cause.
-        """
-        works = not self._refused or any(record.serves for record in self.published.values())
-        return self._has_synced and not self._incomplete and works
+    @property
+    def is_refused(self) -> bool:
+        """Whether the API server rejects the slices of a pool."""
+        return bool(self._refused)
+
+    @property
+    def serves(self) -> bool:
+        """Whether a pool has this activator as an endpoint. Called from any thread."""
+        return any(record.serves for record in list(self.published.values()))
 
     async def _sync_pool(self, name: str) -> float | None:
         """Update a pool's slices; returns the seconds until the next check, or None."""
@@ -246,7 +264,10 @@ class Publisher:
             except (ConflictError, NotFoundError) as error:
                 log.debug("%s: slice changed meanwhile: %s", name, error)
                 await self._reread(key)
-                soonest, complete = [*soonest, 0.05], False
+                # A namespace that is gone has no place for a slice.
+                is_gone = isinstance(error, NotFoundError) and not self._is_there(key)
+                soonest = [*soonest, REFUSED_REST if is_gone else 0.05]
+                complete = complete and is_gone
             except (*Unreachable, OSError) as error:
                 log.warning("%s: cannot publish yet: %s", name, error)
                 if is_refusal(error):
@@ -258,16 +279,19 @@ class Publisher:
         is_known = name in self._view.pools or bool(soonest)
         return min(soonest, default=LOOK_AGAIN) if is_known else None
 
-    async def sweep(self) -> None:
-        """Delete the slices of activators whose pod is gone."""
-        uids = {pod.uid for pod in self._view.pods.values()} | {self._me.uid}
+    async def sweep(self, gone: Gone) -> None:
+        """Delete the slices of activators of the set whose pod is gone."""
+        uids = {pod.uid for pod in self._view.activators.values()} | {self._me.uid}
         for name, obj in list(self._view.slices.items()):
-            if not is_ours(obj) or slice_view(obj).pod_uid in uids:
+            of = slice_view(obj) if is_ours(obj) else None
+            if of is None or of.pod_uid in uids or of.set != self._me.activators:
                 continue
             with contextlib.suppress(*Unreachable):
-                if await owner_of(self._kube, slice_view(obj)) is None:
+                if of.pod_uid not in gone:
+                    gone[of.pod_uid] = await self._slices.owner(obj) is None
+                if gone[of.pod_uid]:
                     log.info("deleting the slice %s of an activator that no longer exists", name)
-                    await self._delete(name)
+                    await self._slices.delete(name)
         self._lost.forget_old()
 
     async def withdraw(self) -> None:
@@ -276,7 +300,12 @@ class Publisher:
         for record in list(self.published.values()):
             if record.there is not None:
                 with contextlib.suppress(*Unreachable):
-                    await self._delete(record.name)
+                    await self._slices.delete(record.name)
+
+    def close(self) -> None:
+        """Close all listeners."""
+        for record in self.published.values():
+            record.close()
 
     # --- one pool ---
 
@@ -299,10 +328,12 @@ class Publisher:
         record.catch_up(self._view.slices.get(record.name))
         ready = 0 if pool is None else self._view.native_ready(pool.service, family)
         native_for = record.native_for(ready, now)
+        is_taken = pool is not None and not pool.mine and self._view.is_taken(pool, family)
+        taken_for = record.taken_for(is_taken, now)
         wanted = (
             pool is not None
             and family in self._families(pool)
-            and wants_slice(pool, ready, native_for, record.serves)
+            and wants_slice(pool, ready, native_for, record.serves, taken_for)
             and not record.is_abandoned(pool, now)
         )
         wanted = wanted and (record.serves or not self.leaving)  # ending: publish nothing new
@@ -310,6 +341,8 @@ class Publisher:
             await self._publish(pool, key, record)
             leaves = record.native_since is not None and pool.route is Route.NATIVE
             due = [max(0.05, pool.settle - native_for)] if leaves else []
+            if taken_for is not None:
+                due.append(max(0.05, pool.settle - taken_for))
             if record.deleted_since is not None:
                 due.append(max(0.05, record.deleted_since + DELETED_REST - now))
             return due
@@ -324,7 +357,7 @@ class Publisher:
                 self._view.pools.pop(name, None)
         if record.emptied_at is not None and now - record.emptied_at >= PORT_REST:
             if record.there is not None:
-                await self._delete(record.name)
+                await self._slices.delete(record.name)
             record.close()
             del self.published[key]
         elif record.there is None and not record.listeners:
@@ -347,32 +380,41 @@ class Publisher:
         numbers = {li.port.name: li.number for li in record.listeners if li.port in ports}
         state = "leaving" if self.leaving else self._lost.state(pool, key[1], record.there)
         obj = make_slice(pool, service, self._me, key[1], numbers, state=state)
-        there, namespace = record.there, self._me.namespace
+        there = record.there
         if there is None:
-            record.there = await self._kube.create(EndpointSlice, namespace, obj)
+            record.there = await self._slices.create(obj)
         elif not same_slice(obj, there):
             obj["metadata"]["resourceVersion"] = there["metadata"]["resourceVersion"]
-            record.there = await self._kube.replace(EndpointSlice, namespace, obj)
+            record.there = await self._slices.replace(obj)
         record.emptied_at = None
 
     async def _empty(self, record: Published, now: float) -> None:
         """Remove this activator's endpoint; the slice stays and records its ports."""
         assert record.there is not None  # noqa: S101  (it serves)
-        record.there = await self._kube.replace(
-            EndpointSlice, self._me.namespace, dict(record.there) | {"endpoints": []}
-        )
+        record.there = await self._slices.replace(dict(record.there) | {"endpoints": []})
         record.emptied_at = now
 
-    async def _delete(self, name: str) -> None:
-        await self._kube.delete(EndpointSlice, self._me.namespace, name)
+    def _is_there(self, key: PoolFamily) -> bool:
+        return key in self.published and self.published[key].there is not None
 
     async def _reread(self, key: PoolFamily) -> None:
         record = self.published.get(key)
         if record is None:
             return
         try:
-            record.there = await self._kube.get(EndpointSlice, self._me.namespace, record.name)
+            record.there = await self._slices.get(record.name)
         except NotFoundError:
             record.there = None
         except Unreachable as error:
             log.warning("%s: cannot read the slice: %s", key[0], error)
+
+
+def are_complete(publishers: Sequence[Publisher]) -> bool:
+    """Whether an activator has published what it has to, in all namespaces.
+
+    A pool whose slice is rejected stays awake, since its epoch is not acknowledged; it must not
+    keep other pools awake. If all slices are rejected, the pool is not the cause.
+    """
+    if not all(of.is_complete for of in publishers):
+        return False
+    return not any(of.is_refused for of in publishers) or any(of.serves for of in publishers)

@@ -41,15 +41,25 @@ PORT_REST = 150.0
 kube-proxy that lags behind an API-server outage (up to two minutes) still reaches the activator."""
 
 
-def wants_slice(pool: Pool, native_ready: int, native_ready_for: float, published: bool) -> bool:
+def wants_slice(
+    pool: Pool,
+    native_ready: int,
+    native_ready_for: float,
+    published: bool,
+    taken_for: float | None = None,
+) -> bool:
     """Whether the pool's slice should have this activator as an endpoint.
 
     Yes if the route requires it, and whenever no pod is ready for any reason. The activator is
     removed once the route is native and a pod has been ready for the settle time. A pool that was
-    never accepted is not published: its Service may be another pool's. Nor is that of other
-    activators.
+    never accepted is not published: its Service may be another pool's.
+
+    A pool that other activators have got is not published anew. Until their endpoints have been
+    ready for the settle time too (`taken_for`), this one stays.
     """
     if not published and not (pool.was_accepted and pool.mine):
+        return False
+    if not pool.mine and taken_for is not None and taken_for >= pool.settle:
         return False
     if pool.route is Route.ACTIVATOR or native_ready == 0:
         return True
@@ -194,6 +204,38 @@ def _said(obj: Object) -> tuple[Any, ...]:
     )
 
 
+# --- their writes ---
+
+Gone = dict[str, bool]
+"""Whether an activator's pod is gone, by uid: one read serves all its slices."""
+
+
+class Slices:
+    """The slices of one namespace at the API server. Those of all namespaces take turns."""
+
+    def __init__(self, kube: Kube, namespace: str, turns: asyncio.Semaphore) -> None:
+        self._kube, self._namespace, self._turns = kube, namespace, turns
+
+    async def get(self, name: str) -> Object:
+        return await self._kube.get(EndpointSlice, self._namespace, name)
+
+    async def create(self, obj: Object) -> Object:
+        async with self._turns:
+            return await self._kube.create(EndpointSlice, self._namespace, obj)
+
+    async def replace(self, obj: Object) -> Object:
+        async with self._turns:
+            return await self._kube.replace(EndpointSlice, self._namespace, obj)
+
+    async def delete(self, name: str) -> None:
+        async with self._turns:
+            await self._kube.delete(EndpointSlice, self._namespace, name)
+
+    async def owner(self, obj: Object) -> PodView | None:
+        """Read the activator's pod of a slice; None if it is gone."""
+        return await owner_of(self._kube, slice_view(obj))
+
+
 # --- the endpoints of lost activators ---
 
 TAKE_AGAIN = 10.0
@@ -212,8 +254,8 @@ RETRY = 1.0
 class Lost:
     """The endpoints of lost activators, including its own."""
 
-    def __init__(self, kube: Kube, view: View, me: PodIdentity) -> None:
-        self._kube, self._view, self._me = kube, view, me
+    def __init__(self, slices: Slices, view: View, me: PodIdentity) -> None:
+        self._slices, self._view, self._me = slices, view, me
         self._at: dict[tuple[str, str], float] = {}
         """In loop time: when a slice was last withdrawn (taken), by its name; by the uid of a pod,
         when the API server last reported it as lost (lost), and when it was first seen terminating
@@ -224,7 +266,7 @@ class Lost:
         me = self._my_pod
         if me is None or not me.lost:
             return "serving"
-        others_answer = self._others_answer(pool, family)
+        others_answer = self.others_answer(pool, family)
         serves = may_serve(me, mine_is_ready=is_ready(there), others_answer=others_answer)
         return "serving" if serves else state_of_lost(me)
 
@@ -249,10 +291,10 @@ class Lost:
 
     @property
     def _my_pod(self) -> PodView | None:
-        pod = self._view.pods.get(self._me.pod)
+        pod = self._view.activators.get(self._me.pod)
         return pod if pod is not None and pod.uid == self._me.uid else None
 
-    def _others_answer(self, pool: Pool, family: str) -> bool:
+    def others_answer(self, pool: Pool, family: str) -> bool:
         """Whether clients would get an answer if this activator were no endpoint."""
         if self._native_ready(pool, family) > 0:
             return True
@@ -274,7 +316,7 @@ class Lost:
         try:
             if not await self._is_lost(obj, pod.uid, now):
                 return [RETRY]  # the watch of pods has not shown it yet
-            await self._kube.replace(EndpointSlice, self._me.namespace, taken_back(obj, pod))
+            await self._slices.replace(taken_back(obj, pod))
         except (ConflictError, NotFoundError):
             return [RETRY]  # its activator or another one was faster
         except (*Unreachable, OSError) as error:
@@ -287,7 +329,7 @@ class Lost:
     async def _is_lost(self, obj: Object, uid: str, now: float) -> bool:
         """Whether the API server reports a pod as lost; one read serves all pools."""
         if self._at.get(("lost", uid), -inf) + BELIEVED_FOR < now:
-            pod = await owner_of(self._kube, slice_view(obj))
+            pod = await self._slices.owner(obj)
             if pod is None or not pod.lost:
                 return False
             self._at["lost", uid] = now

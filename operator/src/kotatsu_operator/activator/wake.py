@@ -262,7 +262,7 @@ class Waker:
         Returns whether it raised the scale. Raises ConflictError, NotFoundError or one of
         `Unreachable`.
         """
-        namespace = self._context.me.namespace
+        namespace = self._context.view.namespace
         seen = self._context.view.scales.get(target)
         if not self._may_raise():
             return False
@@ -288,7 +288,7 @@ class Waker:
         if not labels:
             return
         try:
-            pods = await self._context.kube.find(KubePod, self._context.me.namespace, labels)
+            pods = await self._context.kube.find(KubePod, self._context.view.namespace, labels)
         except (NotFoundError, *Unreachable) as error:
             log.warning("%s: cannot list the pods: %s", self._context.name, error)
             return

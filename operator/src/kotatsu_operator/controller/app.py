@@ -4,7 +4,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -18,18 +18,28 @@ from kotatsu_operator.controller.election import TIMES, Times
 from kotatsu_operator.controller.elector import Elector
 from kotatsu_operator.controller.feature import Feature, kinds_of, restores_of
 from kotatsu_operator.controller.kopf_adapter import PoolWatch
+from kotatsu_operator.controller.namespaces import Install, Namespaces
 from kotatsu_operator.controller.reconciler import Pacer, Reconciler
-from kotatsu_operator.controller.report import PoolMetrics, Reporter, namespace_metric
+from kotatsu_operator.controller.report import NamespaceMetric, PoolMetrics, Reporter
 from kotatsu_operator.controller.restore import Records
 from kotatsu_operator.controller.scale_down import Hook, no_hook
 from kotatsu_operator.controller.target import Tools
 from kotatsu_operator.controller.work_queue import WorkQueue
 from kotatsu_operator.core.pool.memory import FIRST_START
 from kotatsu_operator.core.pool.spec import BUILT_IN, PLATFORM, Platform
+from kotatsu_operator.core.protocol import ACTIVATOR_LABELS
 from kotatsu_operator.kube import objects
-from kotatsu_operator.kube.client import Kube
+from kotatsu_operator.kube.client import EVERYWHERE, Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable
-from kotatsu_operator.kube.informer import Feed, Informer, among, no_signal
+from kotatsu_operator.kube.informer import (
+    FIRST_PAUSE,
+    LONGEST_PAUSE,
+    Feed,
+    Informer,
+    among,
+    named,
+    no_signal,
+)
 from kotatsu_operator.kube.objects import Key, Object, key_of
 from kotatsu_operator.kube.views import SliceView, owner_of
 from kotatsu_operator.runtime.loop import Heartbeat
@@ -39,6 +49,9 @@ log = logging.getLogger(__name__)
 SWEEP_SECONDS = 10.0
 """Seconds between two sweeps, which remove the slices of deleted activators and queue pools without
 a planned reconcile."""
+
+STRANGERS_SECONDS = 60.0
+"""Seconds for which slices of other activators may stay ready once those of the pool's own are."""
 
 PACE_SECONDS = 1.0
 """How often the starts of coming warm-ups are computed again, if a claim has changed."""
@@ -56,6 +69,8 @@ class Options:
     """Unique among running operators: the name of the pod."""
     lease_namespace: str = ""
     """Empty: the first namespace."""
+    install: Install | None = None
+    """What an operator without namespaces of its own serves."""
     starts_per_second: float = 5.0
     first_start: timedelta = FIRST_START
     """The time to Ready that is assumed for a pool that has never started."""
@@ -66,7 +81,10 @@ class Options:
 
 
 class Operator:
-    """The operator of some namespaces: it always watches, and acts while it holds the Lease."""
+    """The operator of some namespaces, or of an install for the whole cluster.
+
+    It always watches, and acts while it holds the Lease.
+    """
 
     def __init__(
         self,
@@ -79,14 +97,17 @@ class Operator:
         hook: Hook = no_hook,
     ) -> None:
         self._options = options = options or Options()
-        self._namespaces = list(namespaces)
+        install = options.install
+        home = install.home if install else options.lease_namespace or namespaces[0]
         metrics = PoolMetrics(registry)
         self._features = features = [metrics, *options.features]
         kinds = kinds_of(features)
         self._term: asyncio.TaskGroup | None = None
         """The tasks of the leader; None while another operator leads."""
         self._uncompared: set[str] = set()
-        """Namespaces whose pools must be compared at the next sweep."""
+        """Scopes whose pools must be compared at the next sweep."""
+        self._strangers: dict[Key, float] = {}
+        """Since when slices of other activators are ready beside those of their pool."""
 
         # --- who acts ---
         self.heartbeat = heartbeat = Heartbeat()
@@ -94,15 +115,20 @@ class Operator:
         # thousand reconciles, or for one that blocks the event loop.
         self.elector = elector = Elector(
             kube.apart(),
-            (options.lease_namespace or namespaces[0], options.name),
+            (home, options.name),
             registry,
             times=options.times,
             late=lambda: heartbeat.late,
         )
         # All actions use this client: after the Lease has expired, nothing is written.
         self._kube = acting = kube.guarded(lambda: elector.leads)
-        home = options.lease_namespace or namespaces[0]
-        self.records = Records(acting, restores_of(features), home)
+        self.records = Records(
+            acting,
+            restores_of(features),
+            home,
+            is_shared=install is not None,
+            former=lambda: self._namespaces.former,
+        )
 
         # --- what is watched ---
         self.work_queue = queue = WorkQueue(clock, took=metrics.decision_seconds.observe)
@@ -111,26 +137,42 @@ class Operator:
             scaled=kube.scaled,
             pod_labels={name: kind.pod_label for name, kind in kinds.items() if kind.pod_label},
             touch=queue.touch,
-            observers=[feature.observe for feature in features],
+            observers=(observers := [feature.observe for feature in features]),
         )
+        self._namespaces = Namespaces(self.cache, queue.touch, namespaces, install)
+        observers.append(self._namespaces.see)
+        scopes, keeps = self._namespaces.scopes, self._namespaces.keeps
 
         def informer(feeds: list[Feed[Key]], began_anew: Callable[[str], None]) -> Informer[Key]:
-            kubes = {namespace: kube.apart() for namespace in namespaces}
-            return Informer(kubes, feeds, queue.touch, began_anew)
+            kubes = {scope: kube.apart() for scope in scopes}
+            return Informer(kubes, feeds, queue.touch, began_anew, keeps=keeps)
 
+        names = Feed(
+            objects.Namespace,
+            self.cache.keep_namespace,
+            self.cache.forget_namespace,
+            lambda _: [("", name) for name in self.cache.namespaces],
+        )
+        first = {"": kube.apart()} if install else {}
+        self._first = Informer(first, [names], queue.touch)
         self._informer = informer(feeds_of(self.cache), self._uncompared.add)
         # Apart: a kind that the cluster does not have, or that the operator may not read, must not
         # stop the pools of other kinds.
         self._further = informer(further_feeds(self.cache), no_signal)
+        self._namespaces.listed_by(self._informer)
+        self._namespaces.listed_by(self._further, must=False)
+        self._known = asyncio.Event()
+        """Set once it is known what is served."""
         self.cache.is_awaited = self._further.awaits
-        self._pools = PoolWatch(acting, namespaces, self.cache, queue.touch, self._pool_gone)
+        self._pools = PoolWatch(acting, scopes, self.cache, queue.touch, self._pool_gone)
         self.stop_on_signals = self._pools.stop_on_signals
-        namespace_metric(registry, namespaces, self._shows)
+        self._shows = self._pools.shows, self._informer.shows, self._namespaces.shows
+        NamespaceMetric(registry, self._readable)
 
         # --- what reconciles use ---
         self._scraper = Scraper(clock=clock)
         self._pacer = Pacer(options.starts_per_second, queue.by)
-        observer = Observer(self.cache, self._scraper, lambda: elector.catching_up, queue.aside)
+        observer = Observer(self.cache, self._scraper, elector.catching_up, queue.aside)
         self._reconciler = Reconciler(
             Tools(acting, observer, clock, hook, self.records.remember),
             self.cache,
@@ -141,30 +183,35 @@ class Operator:
             first_start=options.first_start,
             platform=options.platform,
             shows=self._shows,
+            namespaces=self._namespaces,
         )
 
     @property
     def why_not_ready(self) -> str:
         """A sentence about what is not ready; empty when ready, also while standing by."""
-        if self._informer.awaited:
-            return f"not listed yet: {', '.join(self._informer.awaited)}"
+        if awaited := [*self._first.awaited, *self._informer.awaited]:
+            return f"not listed yet: {', '.join(awaited)}"
         return "" if self._pools.has_begun else "the watch of WarmPools has not begun"
 
     @property
     def left_out(self) -> str:
-        """A sentence about what the API server does not list; empty if there is nothing."""
+        """What the API server does not list, and what another install serves; empty if nothing."""
         # A copy, because the health server's thread also reads this.
-        refused = [f"WarmPool in {namespace}" for namespace in list(self._pools.unlisted)]
-        refused += self._informer.missing
-        if not refused:
-            return ""
-        return (
-            f"the API server rejects the list of: {', '.join(sorted(refused))}; the pools there "
-            "stay as they are until it can be listed"
-        )
+        refused = [named("WarmPool", scope) for scope in list(self._pools.unlisted)]
+        refused += [*self._first.missing, *self._informer.missing]
+        remarks = list(self._namespaces.remarks())
+        if refused:
+            remarks.insert(
+                0,
+                f"the API server rejects the list of: {', '.join(sorted(refused))}; the pools "
+                "there stay as they are until it can be listed",
+            )
+        return "; ".join(remarks)
 
-    def _shows(self, namespace: str) -> bool:
-        return namespace not in self._pools.unlisted and self._informer.shows(namespace)
+    def _readable(self) -> Iterator[tuple[str, bool]]:
+        for name in self._namespaces.used:
+            yield name, all(shows(name) for shows in self._shows)
+        yield from ((name, False) for name in self._namespaces.left_out)
 
     async def run(self, stop: threading.Event | asyncio.Event | None = None) -> None:
         """Run until `stop` is set (None: until a signal). Raises the error of any part."""
@@ -174,10 +221,15 @@ class Operator:
         watch = self._kube, self._namespaces, self.cache, self.work_queue.touch
         parts = [
             ("stop", _wait_for(stop)),
-            ("informer", self._informer.run()),
-            ("further kinds", self._further.run()),
             ("heartbeat", self.heartbeat.run()),
-            *((f"watch of {type(one).__name__}", one.watch(*watch)) for one in self._features),
+            ("what is served", self._find_out()),
+            ("informer", self._then(self._informer.run)),
+            ("further kinds", self._then(self._further.run)),
+            ("namespaces in use", self._then(self._namespaces.run)),
+            *(
+                (f"watch of {type(one).__name__}", self._then(partial(one.watch, *watch)))
+                for one in self._features
+            ),
         ]
         tasks = {asyncio.create_task(part, name=name) for name, part in parts}
         tasks |= {electing, watching}
@@ -197,12 +249,50 @@ class Operator:
             await asyncio.gather(*tasks, return_exceptions=True)
             await self._scraper.aclose()
 
+    async def _find_out(self) -> None:
+        """Find out what an install for the whole cluster serves, and watch the Namespaces.
+
+        Before all other kinds are listed: so the lists show what is in use.
+        """
+        if self._namespaces.install is not None:
+            watching = asyncio.create_task(self._first.run(), name="watch Namespaces")
+            try:
+                await self._first.synced()
+                await self._pools.answered()
+                await self._read_claims()
+                self._namespaces.begin()
+                self._known.set()
+                await watching
+            finally:
+                watching.cancel()
+        self._known.set()
+        await asyncio.Event().wait()
+
+    async def _then(self, watch: Callable[[], Awaitable[None]]) -> None:
+        await self._known.wait()
+        await watch()
+
+    async def _read_claims(self) -> None:
+        """Read the claims of all installs; later the watch of Deployments shows them."""
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                found = await self._kube.find(objects.Deployment, EVERYWHERE, ACTIVATOR_LABELS)
+            except (NotFoundError, *Unreachable) as error:
+                log.warning("cannot list the Deployments of activators: %s", error)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, LONGEST_PAUSE)
+                continue
+            for obj in found:
+                self.cache.activators.change_deployment(key_of(obj), obj)
+            return
+
     async def _elect(self) -> None:
         # The operator leads only after it has seen all objects: an older pool may claim the same
         # target. A namespace that the API server rejects is left out until it can be listed.
-        await self._informer.synced()
         listing = asyncio.create_task(self._pools.list_all())
         try:
+            await self._informer.synced()
             await self._pools.answered()
             if self.left_out:
                 log.warning("%s", self.left_out)
@@ -233,7 +323,7 @@ class Operator:
 
     async def _pool_gone(self, pool: Object) -> None:
         """Restore a deleted pool's target if leading; else the next leader's sweep finds it."""
-        if self._term is None:
+        if self._term is None or not self._namespaces.has(pool):
             return
         restoring = self._restore(pool)
         try:
@@ -250,19 +340,39 @@ class Operator:
     async def _sweep(self) -> None:
         count = 0
         while True:
-            due = self._namespaces if count % COMPARE_EVERY == 0 else sorted(self._uncompared)
+            due = (
+                self._namespaces.scopes if count % COMPARE_EVERY == 0 else sorted(self._uncompared)
+            )
             self._uncompared.clear()
             for namespace in due:
                 await self._compare(namespace)
             await asyncio.sleep(SWEEP_SECONDS)
             count += 1
             for key in self.cache.pools:
-                if not self.work_queue.knows(key):
+                if not self.work_queue.knows(key) and self._namespaces.uses(key[0]):
                     self.work_queue.touch(key)
-            for of in self.cache.orphans(self._namespaces):
-                await self._remove_slice(of)
-            for of in self.cache.lost_slices(self._namespaces):
-                await self._remove_slice(of, though_there=True)
+            await self._sweep_slices()
+
+    async def _sweep_slices(self) -> None:
+        activators, namespaces = self.cache.activators, self._namespaces
+        for of in filter(namespaces.sweeps, activators.orphans(self._lists_pods_of)):
+            await self._remove_slice(of)
+        for of in filter(namespaces.sweeps, activators.lost(self.cache.answers)):
+            await self._remove_slice(of, though_there=True)
+        # Their activators may be those of a release that this one cannot read.
+        found = activators.strangers(self.cache.is_served)
+        now, strangers = time.monotonic(), [of for of in found if namespaces.serves(of.key[0])]
+        since = {of.key: self._strangers.get(of.key, now) for of in strangers}
+        self._strangers = since
+        for key in [key for key, at in since.items() if now - at >= STRANGERS_SECONDS]:
+            log.info("removing slice %s/%s: other activators serve the pool by now", *key)
+            await self._delete_slice(key)
+
+    def _lists_pods_of(self, namespace: str) -> bool:
+        """Whether the pods of a namespace are known; not before its watch has begun."""
+        if self._namespaces.install is not None:
+            return self._informer.shows(namespace)
+        return bool(self.cache.pods.get(namespace))
 
     async def _remove_slice(self, of: SliceView, *, though_there: bool = False) -> None:
         """Remove a slice if the API server confirms that its activator is gone (or lost)."""
@@ -270,10 +380,17 @@ class Operator:
             pod = await owner_of(self._kube, of)
             if pod is not None and not (though_there and pod.lost):
                 return  # the pod watch lags
-            log.info("removing slice %s/%s: its activator is gone or lost", *of.key)
-            await self._kube.delete(objects.EndpointSlice, *of.key)
         except (ConflictError, *Unreachable) as error:
-            log.warning("cannot remove slice %s/%s: %s", *of.key, error)
+            log.warning("cannot read the activator of slice %s/%s: %s", *of.key, error)
+            return
+        log.info("removing slice %s/%s: its activator is gone or lost", *of.key)
+        await self._delete_slice(of.key)
+
+    async def _delete_slice(self, key: Key) -> None:
+        try:
+            await self._kube.delete(objects.EndpointSlice, *key)
+        except (ConflictError, *Unreachable) as error:
+            log.warning("cannot remove slice %s/%s: %s", *key, error)
 
     async def _pace(self) -> None:
         while True:

@@ -5,27 +5,29 @@ that decisions depend on, as for most events.
 """
 
 from collections import defaultdict, deque
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Container, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from kotatsu_operator.controller.activators import Activators, terms_of_pool
 from kotatsu_operator.core.budget.ledger import BilledPod
+from kotatsu_operator.core.claims import Namespace, namespace_of
 from kotatsu_operator.core.decide.isolation import IngressPolicy, Shared, ingress_policy
-from kotatsu_operator.core.formats import internal, table
+from kotatsu_operator.core.formats import count, internal, table
 from kotatsu_operator.core.objects import selects, service_of, target_of
 from kotatsu_operator.core.pool.decision import Order, order_of
+from kotatsu_operator.core.pool.memory import Route
 from kotatsu_operator.core.pool.spec import BUILT_IN, KNATIVE, RouteMode, Scaled
 from kotatsu_operator.core.protocol import ACTIVATOR_LABELS, CAPACITY_LABEL, ROUTE_LABEL, pool_label
 from kotatsu_operator.kube import objects, views
+from kotatsu_operator.kube.client import EVERYWHERE
 from kotatsu_operator.kube.informer import Indexed, Pods, Selectors
 from kotatsu_operator.kube.objects import Key, Object, WarmPool, key_of
 from kotatsu_operator.kube.views import PodView, SliceView
 
 _DEPARTED = 1000
 """Deleted pods per pool at most that wait for the pool's ledger."""
-
-_ACTIVATOR = {"matchLabels": ACTIVATOR_LABELS}
 
 Concerned = Collection[Key]
 """The pools that a change concerns."""
@@ -48,9 +50,12 @@ class Cache:
     workloads: dict[Key, views.WorkloadView] = field(default_factory=dict)
     """By namespace and `ref`."""
     pods: dict[str, Pods] = field(default_factory=lambda: defaultdict(Pods))
-    slices: Indexed[Key, SliceView] = field(
-        default_factory=lambda: Indexed(lambda view: [(view.key[0], view.pool)])
-    )
+    activators: Activators = field(default_factory=Activators)
+    namespaces: dict[str, Namespace] = field(default_factory=dict)
+    """Of an install for the whole cluster; `changed` is called with one that has changed."""
+    changed: Callable[[str], None] = lambda _: None
+    uses: Callable[[str], bool] = lambda _: True
+    """Whether all objects of a namespace are kept, or only those of activators."""
     foreign_slices: Indexed[Key, views.ForeignSlice] = field(
         default_factory=lambda: Indexed(lambda of: [of.service])
     )
@@ -129,6 +134,8 @@ class Cache:
         """Store a workload of a kind."""
         view = views.workload_view(obj, kind)
         namespace, name = view.key
+        if kind == "Deployment":
+            self.activators.change_deployment(view.key, obj)
         key = (namespace, objects.ref(kind, name))
         if self.workloads.get(key) == view:
             return ()
@@ -141,15 +148,49 @@ class Cache:
 
     def forget_workload(self, kind: str, key: Key) -> Concerned:
         """Remove a deleted workload of a kind."""
+        if kind == "Deployment":
+            self.activators.change_deployment(key, None)
         place = (key[0], objects.ref(kind, key[1]))
         self.workloads.pop(place, None)
         self._ended.add(place)
         self._forget_selectors([place])
         return self.pools_of_target(kind, key)
 
+    def keep_namespace(self, obj: Object) -> Concerned:
+        name, found = obj["metadata"]["name"], namespace_of(obj)
+        before, self.namespaces[name] = self.namespaces.get(name), found
+        if before == found:
+            return ()
+        self.changed(name)
+        return self.pools.having(("namespace", name))
+
+    def forget_namespace(self, key: Key) -> Concerned:
+        self.namespaces.pop(key[1], None)
+        self.changed(key[1])
+        return ()
+
+    def forget_rest(self, namespace: str) -> None:
+        """Remove what is left of a namespace whose objects were forgotten, but are still there."""
+        for pool in self.pools.having(("namespace", namespace)):
+            self._departed.pop(pool, None)
+        for known in (self.pods, self._selectors):
+            if not known.get(namespace):
+                known.pop(namespace, None)
+
+    def _in(self, namespace: str, keys: Iterable[Key], kept: Container[Key] = ()) -> list[Key]:
+        """Those keys that are of a namespace, or of all.
+
+        Without those that are `kept` also of a namespace that is not in use.
+        """
+        if namespace == EVERYWHERE:
+            return list(keys)
+        uses = self.uses(namespace)
+        return [key for key in keys if key[0] == namespace and (uses or key not in kept)]
+
     def workloads_in(self, kind: str, namespace: str) -> list[Key]:
-        found = [objects.parts(workload) for of, workload in self.workloads if of == namespace]
-        return [(namespace, name) for of, name in found if of == kind]
+        found = ((of, objects.parts(workload)) for of, workload in self.workloads)
+        keys = [(of, name) for of, (its_kind, name) in found if its_kind == kind]
+        return self._in(namespace, keys, self.activators.claims if kind == "Deployment" else ())
 
     def selector_of(self, key: Key) -> Mapping[str, Any] | None:
         """The selector of a workload; after its deletion, as long as it has pods."""
@@ -173,7 +214,9 @@ class Cache:
         elif before is not None and before.version > view.version:
             return ()  # the answer to a resize came first
         pods[name] = view
-        return () if before == view else self._pools_of_pod(view)
+        if before == view:
+            return ()
+        return self._change_activator(view.key, view) or self._pools_served_by(view)
 
     def forget_pod(self, key: Key) -> Concerned:
         """Remove a deleted Pod; its bill stays until its pool's ledger has read it."""
@@ -184,7 +227,7 @@ class Cache:
             bill = replace(view.billed, gone_at=self.clock())
             for pool in self._pools_served_by(view):
                 self._departed[pool].append(bill)
-        concerned = self._pools_of_pod(view)
+        concerned = self._change_activator(key, None) or self._pools_served_by(view)
         if self._ended:
             self._forget_selectors(self._selectors[key[0]].picking(view.labels))
         return concerned
@@ -202,9 +245,10 @@ class Cache:
         self, key: Key, ours: SliceView | None, foreign: views.ForeignSlice | None
     ) -> Concerned:
         """Store or remove a slice; another controller's concerns only pools with route Always."""
-        before, others = self.slices.pop(key, None), self.foreign_slices.pop(key, None)
+        slices = self.activators.slices
+        before, others = slices.pop(key, None), self.foreign_slices.pop(key, None)
         if ours is not None:
-            self.slices[key] = ours
+            slices[key] = ours
         if foreign is not None:
             self.foreign_slices[key] = foreign
         services = {of.service for of in (others, foreign) if of is not None and others != foreign}
@@ -219,10 +263,13 @@ class Cache:
         }
 
     def pods_in(self, namespace: str) -> list[Key]:
-        return [(namespace, name) for name in self.pods[namespace]]
+        spaces = list(self.pods) if namespace == EVERYWHERE else [namespace]
+        keys = ((of, name) for of in spaces if of in self.pods for name in self.pods[of])
+        return self._in(namespace, keys, self.activators.pods)
 
     def slices_in(self, namespace: str) -> list[Key]:
-        return [key for key in (*self.slices, *self.foreign_slices) if key[0] == namespace]
+        ours = self.activators.slices
+        return self._in(namespace, (*ours, *self.foreign_slices), ours)
 
     def keep_service(self, obj: Object) -> Concerned:
         key = key_of(obj)
@@ -308,11 +355,10 @@ class Cache:
     def target_pods(self, namespace: str, selector: Mapping[str, Any]) -> list[PodView]:
         return self.pods[namespace].selected_by(selector)
 
-    def _pools_of_pod(self, pod: PodView) -> Concerned:
-        """The pools that a pod serves; for an activator, all pools of its namespace."""
-        if selects(_ACTIVATOR, pod.labels):
-            return self.pools.having(("namespace", pod.key[0]))
-        return self._pools_served_by(pod)
+    def _change_activator(self, key: Key, pod: PodView | None) -> Concerned:
+        """Store or remove the pod of an activator; returns the pools that may wait for it."""
+        term = self.activators.change_pod(key, pod)
+        return () if term is None else self.pools.having(term)
 
     def _pools_served_by(self, pod: PodView) -> list[Key]:
         namespace, labels = pod.key[0], pod.labels
@@ -330,14 +376,6 @@ class Cache:
     def take_departed(self, pool: Key) -> list[BilledPod]:
         """Remove and return the bills of a pool's pods that were deleted since the last call."""
         return list(self._departed.pop(pool, ()))
-
-    def activators(self, namespace: str) -> list[PodView]:
-        """The activator pods of a namespace that are Ready and not terminating."""
-        return [p for p in self.activator_pods(namespace) if p.ready and not p.terminating]
-
-    def activator_pods(self, namespace: str) -> list[PodView]:
-        """All activator pods of a namespace, also starting and terminating ones."""
-        return self.target_pods(namespace, _ACTIVATOR)
 
     def acknowledged(self, key: Key) -> int | None:
         """The epoch that all Ready activators have published; None without such activators.
@@ -358,60 +396,23 @@ class Cache:
         return bool(selector) and (ROUTE_LABEL not in selector or found is not None)
 
     def published(self, key: Key) -> int | None:
-        """The lowest epoch that all Ready activators have published; None without such activators.
-
-        0 while the endpoint of a lost activator is still ready: some clients would be sent there;
-        and while one still publishes the Service that the pool had before.
-        """
-        activators = self.activators(key[0])
+        """The lowest epoch that all Ready activators have published (see `Activators`)."""
         service = service_of(self.pools[key]) if key in self.pools else None
-        if not activators:
-            return None
-        lost = {pod.uid for pod in self.activator_pods(key[0]) if pod.lost}
-        # A pod has one slice for each address family: the epoch counts when all of them have it.
-        said: dict[str, dict[str, int]] = defaultdict(dict)
-        promised: dict[str, set[str]] = defaultdict(set)
-        for s in map(self.slices.__getitem__, self.slices.having(key)):
-            if s.ready and (s.pod_uid in lost or service not in (s.service, None)):
-                return 0
-            if s.ready:
-                said[s.pod_uid][s.family] = s.epoch
-                promised[s.pod_uid].update(s.families, [s.family])
-        return min(
-            said[pod.uid].get(family, 0)
-            for pod in activators
-            for family in promised.get(pod.uid, {""})
-        )
+        return self.activators.published(key, service)
 
     def is_in_front(self, key: Key) -> bool:
         """Whether an activator is an endpoint of a pool's Service."""
-        return any(self.slices[of].ready for of in self.slices.having(key))
+        return self.activators.is_in_front(key)
 
-    def orphans(self, namespaces: Iterable[str]) -> list[SliceView]:
-        """Activator slices whose pod is gone; they must be removed.
+    def is_served(self, key: Key, epoch: int | None) -> bool:
+        """Whether a pool needs no activators but those of its own set, which are at this epoch."""
+        pool = self.pools.get(key)
+        route = table(table({} if pool is None else pool.get("status")).get("route"))
+        if pool is None or route.get("target") != Route.ACTIVATOR:
+            return pool is not None and self.answers(key)
+        return (epoch or 0) >= count(route.get("epoch"), 1)
 
-        A namespace in which no pod has been seen is skipped: its watch may not have begun.
-        """
-        watched = {namespace for namespace in namespaces if self.pods[namespace]}
-        uids = {p.uid for namespace in watched for p in self.pods[namespace].values()}
-        return [s for s in self.slices.values() if s.key[0] in watched and s.pod_uid not in uids]
-
-    def lost_slices(self, namespaces: Iterable[str]) -> list[SliceView]:
-        """The slices of lost activators in namespaces without a Ready activator to remove them.
-
-        Only those of Services with a pod that can answer; with route Always there are none.
-        """
-        left = [n for n in namespaces if not self.activators(n)]
-        lost = {p.uid for n in left for p in self.activator_pods(n) if p.lost}
-        if not lost:
-            return []
-        return [
-            s
-            for s in self.slices.values()
-            if s.ready and s.pod_uid in lost and self._answers((s.key[0], s.pool))
-        ]
-
-    def _answers(self, key: Key) -> bool:
+    def answers(self, key: Key) -> bool:
         """Whether a pod of a pool is an endpoint of its Service, and Ready."""
         pool = self.pools.get(key)
         if pool is None or pool["spec"].get("route") == RouteMode.ALWAYS:
@@ -426,6 +427,7 @@ def _terms_of_pool(pool: Object) -> Iterator[Hashable]:
     """The index terms of a pool: its target, its Service, and the autoscaler in its status."""
     key, (kind, name) = key_of(pool), target_of(pool)
     yield "namespace", key[0]
+    yield from terms_of_pool(pool)
     yield "capacity", key[0], pool_label(key[1])
     for other in pool["spec"].get("dependsOn") or ():
         yield "dependency", (key[0], other)

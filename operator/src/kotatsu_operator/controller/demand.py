@@ -356,7 +356,7 @@ class Observer:
         metrics, said = spec.metrics, list[tuple[PodView, PodAnswer | Silence]]()
         with self.aside(key):
             # Activators first: a request that moves to a pod meanwhile is then counted there.
-            activators = self.cache.activator_pods(key[0])
+            activators = self.cache.activators.of(key)
             through = await self.scraper.passing(activators, key, looks=looks)
             if metrics is not None and spec.route is not RouteMode.ALWAYS:
                 asked = sorted((p for p in pods if p.running and not p.terminating), key=_order)

@@ -87,7 +87,6 @@ class Elector:
         """The holder of the Lease when it was last read; empty if there was none."""
         return self._standing.seen.holder if self._standing.seen else ""
 
-    @property
     def catching_up(self) -> float:
         """For how many seconds other components may still lag behind an API-server outage."""
         return self._contact.catching_up(self._clock())
@@ -207,7 +206,7 @@ class Elector:
             log.warning(
                 "the API server responds again: for %.0f s, until all components have reconnected, "
                 "no pool loses a pod",
-                self.catching_up,
+                self.catching_up(),
             )
 
     def _after_silence(self) -> float:

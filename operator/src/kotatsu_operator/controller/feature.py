@@ -13,6 +13,7 @@ from typing import Any
 from kotatsu_operator.controller.accounts import NO_ACCOUNT, Account
 from kotatsu_operator.controller.cache import Cache
 from kotatsu_operator.controller.deployment import RESTORES, SCALED
+from kotatsu_operator.controller.namespaces import Namespaces
 from kotatsu_operator.controller.target import Kinds, Refused, Restores, Target, Tools
 from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.budget.limit import Ends
@@ -107,9 +108,11 @@ class Feature:
     """What is restored to the target of a deleted pool, beside what the core restores."""
 
     async def watch(
-        self, _: Kube, _in: Sequence[str], _cache: Cache, _touch: Callable[[Key], None]
+        self, _: Kube, _in: Namespaces, _cache: Cache, _touch: Callable[[Key], None]
     ) -> None:
         """Watch further objects until cancelled, also while another operator leads.
+
+        In the scopes of the namespaces, and of those in use what `keeps` accepts.
 
         `touch` reconciles a pool. An error ends the operator.
         """

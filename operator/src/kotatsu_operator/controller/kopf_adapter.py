@@ -16,7 +16,7 @@ from typing import Any, cast
 import kopf
 
 from kotatsu_operator.controller.cache import Cache
-from kotatsu_operator.kube.client import PAGE, Kube
+from kotatsu_operator.kube.client import EVERYWHERE, PAGE, Kube
 from kotatsu_operator.kube.errors import NotFoundError, Unreachable, is_answer
 from kotatsu_operator.kube.objects import Key, Object, WarmPool, key_of, used
 
@@ -61,7 +61,7 @@ class MissedEvents:
 
 
 class PoolWatch:
-    """Fills the cache with the WarmPools of some namespaces.
+    """Fills the cache with the WarmPools of some namespaces, or of EVERYWHERE.
 
     `touch` is called for each pool that has changed, and `gone` for each that was deleted.
     """
@@ -88,12 +88,18 @@ class PoolWatch:
     def has_begun(self) -> bool:
         return self._ready.is_set()
 
+    def shows(self, namespace: str) -> bool:
+        """Whether the pools of a namespace have been listed."""
+        return not self.unlisted.keys() & {namespace, EVERYWHERE}
+
     async def run(self, name: str, stop: asyncio.Event) -> None:
         """Follow the pools until `stop` is set, or until a signal ends kopf."""
+        is_everywhere = EVERYWHERE in self._answers
         await kopf.operator(
             registry=self.handlers(),
             settings=operator_settings(),
-            namespaces=list(self._answers),
+            namespaces=() if is_everywhere else list(self._answers),
+            clusterwide=is_everywhere,
             standalone=True,
             # Set, because kopf would look up the login name of the user, which an image may lack.
             identity=cast(Any, name),
@@ -181,7 +187,8 @@ class PoolWatch:
     def known(self, namespace: str) -> dict[Key, str]:
         """The uids of the pools of a namespace that are in the cache."""
         pools = self._cache.pools.items()
-        return {key: pool["metadata"]["uid"] for key, pool in pools if key[0] == namespace}
+        found = ((key, pool) for key, pool in pools if namespace in (key[0], EVERYWHERE))
+        return {key: pool["metadata"]["uid"] for key, pool in found}
 
     def compare(self, namespace: str, before: Mapping[Key, str], there: Set[str]) -> bool:
         """Whether kopf has shown all pools of a namespace.

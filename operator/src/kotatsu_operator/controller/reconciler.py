@@ -10,6 +10,7 @@ from typing import Any
 from kotatsu_operator.controller.accounts import Accounts
 from kotatsu_operator.controller.cache import Cache
 from kotatsu_operator.controller.feature import Feature, Report, Turn, kinds_of, restores_of
+from kotatsu_operator.controller.namespaces import Namespaces
 from kotatsu_operator.controller.report import Reporter
 from kotatsu_operator.controller.restore import Former
 from kotatsu_operator.controller.target import (
@@ -21,11 +22,12 @@ from kotatsu_operator.controller.target import (
     accept,
     refused_conditions,
 )
+from kotatsu_operator.controller.unserved import Unserved
 from kotatsu_operator.core.calendar.schedule import dropped
 from kotatsu_operator.core.decide.decide import LOOK_AGAIN, books_only, decide
 from kotatsu_operator.core.decide.phases import is_overdue
 from kotatsu_operator.core.formats import conditions_of, instant, table
-from kotatsu_operator.core.objects import is_retargeted, target_of
+from kotatsu_operator.core.objects import activators_of, is_retargeted, target_of
 from kotatsu_operator.core.plan.activity import counted
 from kotatsu_operator.core.plan.lead import turns
 from kotatsu_operator.core.pool.decision import Claim, Decision, Demand, Note, Observation
@@ -47,6 +49,7 @@ from kotatsu_operator.core.report.status import (
 )
 from kotatsu_operator.core.schema import joined
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError
+from kotatsu_operator.kube.informer import no_signal
 from kotatsu_operator.kube.objects import Key, Object, WarmPool, key_of, ref
 from kotatsu_operator.kube.views import starting_pods
 
@@ -126,10 +129,14 @@ class Reconciler:
     first_start: timedelta = FIRST_START
     """The time to Ready that is assumed for a pool that has never started."""
     platform: Platform = PLATFORM
-    shows: Callable[[str], bool] = lambda _: True
+    shows: Sequence[Callable[[str], bool]] = ()
     """Whether a namespace has been listed completely; if not, its pools stay as they are."""
+    namespaces: Namespaces | None = None
+    """The namespaces of the install; None: it serves all."""
     _kinds: Kinds = field(init=False)
     _former: Former = field(init=False)
+    _namespaces: Namespaces = field(init=False)
+    _unserved: Unserved = field(init=False)
     _memory: dict[Key, Memory] = field(default_factory=dict)
     _awake: set[Key] = field(default_factory=set)
     _waking: dict[Key, datetime] = field(default_factory=dict)
@@ -141,6 +148,12 @@ class Reconciler:
         self._kinds = kinds_of(self.features)
         restores = restores_of(self.features)
         self._former = Former(self.tools, self.cache, self._kinds, restores)
+        self._namespaces = self.namespaces or Namespaces(self.cache, no_signal)
+        settle = self.platform.route_settle
+        self._unserved = Unserved(self.tools, self._namespaces, self._former, settle, self._shows)
+
+    def _shows(self, namespace: str) -> bool:
+        return all(shows(namespace) for shows in self.shows)
 
     def forget(self, key: Key) -> None:
         for known in (self._memory, self._specs, self._waking):
@@ -165,17 +178,23 @@ class Reconciler:
         self._former.reset()
 
     async def look(self, key: Key) -> datetime | None:
-        """Reconcile one pool; return when to reconcile it again, None if it is deleted."""
+        """Reconcile one pool; return when to reconcile it again.
+
+        None if it is deleted, or nothing is to be done where it is.
+        """
         pool = self.cache.pools.get(key)
         if pool is None:
             self.forget(key)
             return None
         now = self.tools.clock()
-        if not self.shows(key[0]):
+        is_served = self._namespaces.serves(key[0])
+        if is_served and not self._shows(key[0]):
             return now + BEAT
-        if (until := self._wake_goes_first(key, pool, now)) is not None:
+        if is_served and (until := self._wake_goes_first(key, pool, now)) is not None:
             return until
         try:
+            if not is_served:
+                return await self._leave(pool, now)
             pool = await self._moved(pool)
             last = self._specs.get(key)
             target, refused = accept(key, pool, self.cache, self._kinds, last, self.platform)
@@ -194,6 +213,17 @@ class Reconciler:
             return now + RETRY
         except NotFoundError:
             return now + LOOK_AGAIN
+
+    async def _leave(self, pool: Object, now: datetime) -> datetime | None:
+        """Leave a pool whose namespace is not served (any more)."""
+        key = key_of(pool)
+        self._memory.pop(key, None)
+        self._awake.discard(key)
+        self.pacer.claim(key, None)
+        again = await self._unserved.look(pool, now)
+        if again is None:
+            self.forget(key)
+        return again
 
     async def _moved(self, pool: Object) -> Object:
         """The pool, after its status got the form of this version."""
@@ -374,6 +404,10 @@ class Reconciler:
     ) -> Object:
         """Write the status of a pool, whose newest version is `pool`; return it as written."""
         conditions = [*conditions, *turn.account.conditions, *turn.further]
+        activators = self._namespaces.set_of(turn.key[0])
+        if activators != activators_of(turn.pool):
+            # They follow what the status says, and need no operator.
+            status = joined(status, {"internal": {"activators": activators or None}})
         return await self.reporter.write(pool, turn.pool, status, conditions, turn.now)
 
 

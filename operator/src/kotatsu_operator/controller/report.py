@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
-from functools import partial
 
-from prometheus_client import CollectorRegistry, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
@@ -301,18 +300,34 @@ _GOES_ON = ("kotatsu_pool_accepted", "kotatsu_cost_", "kotatsu_pool_override_end
 """Prefixes of the metrics that a rejected pool still has."""
 
 
-def namespace_metric(
-    registry: CollectorRegistry, namespaces: Sequence[str], shows: Callable[[str], bool]
-) -> None:
-    """Register the metric that shows whether the operator can read each of its namespaces."""
-    metric = Gauge(
-        "kotatsu_operator_namespace_readable",
-        "0 while the API server rejects the list of the namespace's objects.",
-        ("namespace",),
-        registry=registry,
-    )
-    for namespace in namespaces:
-        metric.labels(namespace).set_function(partial(shows, namespace))
+class NamespaceMetric(Collector):
+    """Shows whether the operator serves each of its namespaces with pools.
+
+    `readable` returns the namespaces, and whether each is served.
+    """
+
+    def __init__(
+        self, registry: CollectorRegistry, readable: Callable[[], Iterable[tuple[str, bool]]]
+    ) -> None:
+        self._readable = readable
+        registry.register(self)
+
+    def describe(self) -> Iterator[GaugeMetricFamily]:
+        yield self._family()
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        family = self._family()
+        for namespace, is_readable in self._readable():
+            family.add_metric((namespace,), is_readable)
+        yield family
+
+    def _family(self) -> GaugeMetricFamily:
+        return GaugeMetricFamily(
+            "kotatsu_operator_namespace_readable",
+            "0 while the API server rejects the list of the namespace's objects, or another "
+            "release serves it.",
+            labels=("namespace",),
+        )
 
 
 class PoolMetrics(Collector, Feature):

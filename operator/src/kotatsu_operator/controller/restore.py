@@ -299,6 +299,8 @@ LOOK_AGAIN = timedelta(seconds=1)
 _REMEMBERED = (*record.OWED, "foundReplicas", "target", "parkedSince")
 """What is remembered and says nothing of another target."""
 
+_LEFT = record.owed_status(dict.fromkeys(_REMEMBERED)) | dict.fromkeys(("phase", "phaseSince"))
+
 
 @dataclass
 class Former:
@@ -323,9 +325,14 @@ class Former:
         self._in_front.clear()
 
     async def leave(
-        self, pool: Object, settle: timedelta, now: datetime
+        self,
+        pool: Object,
+        settle: timedelta,
+        now: datetime,
+        left: Object = _LEFT,
+        purpose: str = "the pool can have another one",
     ) -> datetime | target.Refused:
-        """Give the target back, then remove it from the status; return when to reconcile again.
+        """Give the target back, then write the status `left`; return when to reconcile again.
 
         Its Service gets its own pods back before: an activator forwards what a node still sends it
         after `settle` to the next target. Refused if it cannot be given back. Raises ConflictError
@@ -336,17 +343,14 @@ class Former:
             why = await self._give_back(key, entry, is_suspended=bool(pool["spec"].get("suspend")))
             if why:
                 text = (
-                    f"the former target {entry.kind} {entry.target} must be restored before the "
-                    f"pool can have another one; {why}"
+                    f"the former target {entry.kind} {entry.target} must be restored before "
+                    f"{purpose}; {why}"
                 )
                 return target.Refused("FormerTarget", text, Ends.NOTHING, counts=False)
             since = self._since.setdefault(key, now)
             if now - since < LEFT_WITHIN and await self._is_awaited(pool, entry, settle, now):
                 return now + LOOK_AGAIN
-        gone = record.owed_status(dict.fromkeys(_REMEMBERED)) | dict.fromkeys(
-            ("phase", "phaseSince")
-        )
-        pool = await self._write(pool, gone)
+        pool = await self._write(pool, left)
         self.forget(key)
         await self.tools.remember(pool, None)
         return now + target.RETRY

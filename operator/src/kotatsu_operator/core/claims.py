@@ -10,13 +10,13 @@ from typing import Any
 
 from kotatsu_operator.core.formats import table, text
 from kotatsu_operator.core.objects import Object, is_selector, selector_view, selects
-from kotatsu_operator.core.protocol import SELECTOR_ANNOTATION, SHARD_LABEL
+from kotatsu_operator.core.protocol import SELECTOR_ANNOTATION, SHARD_LABEL, SHARED_ANNOTATION
 
 _INSTANCE = "app.kubernetes.io/instance"
 _RELEASE_NAMESPACE = "meta.helm.sh/release-namespace"
 """Annotation by Helm. Activators of one namespace are not in that of their release."""
 
-_NEVER = "kube-"
+NEVER = "kube-"
 """Prefix of the namespaces of Kubernetes itself."""
 
 Release = tuple[str, str]
@@ -40,6 +40,27 @@ def read_selector(given: str) -> Mapping[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
+class Namespace:
+    """The relevant fields of a Namespace."""
+
+    labels: Mapping[str, str]
+    is_ending: bool
+    """Whether it is being deleted: nothing can be created there any more."""
+    shares: bool
+    """Whether its owner accepts that requests come from activators that others share."""
+
+
+def namespace_of(obj: Object) -> Namespace:
+    meta = table(obj.get("metadata"))
+    notes = table(meta.get("annotations"))
+    return Namespace(
+        table(meta.get("labels")),
+        is_ending=bool(meta.get("deletionTimestamp")),
+        shares=notes.get(SHARED_ANNOTATION) == "true",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Claim:
     """The namespaces that the activators of one Deployment serve, unless another claim precedes."""
 
@@ -58,7 +79,7 @@ class Claim:
     def selects(self, namespace: str, labels: Mapping[str, str]) -> bool:
         if self.namespace:
             return namespace == self.namespace
-        return not namespace.startswith(_NEVER) and selects(self.selector, labels)
+        return not namespace.startswith(NEVER) and selects(self.selector, labels)
 
 
 def claim_of(deployment: Object) -> Claim | None:

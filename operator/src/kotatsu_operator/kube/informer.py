@@ -71,6 +71,11 @@ def among(store: Iterable[tuple[str, str]]) -> Callable[[str], Iterable[tuple[st
     return lambda namespace: [key for key in store if namespace in (EVERYWHERE, key[0])]
 
 
+def named(kind: str, scope: str) -> str:
+    """A kind in a namespace, for people."""
+    return f"{kind} in {scope}" if scope not in ("", EVERYWHERE) else f"{kind} of the cluster"
+
+
 def no_signal(_: object) -> None:
     """Ignore a signal of an informer."""
 
@@ -82,6 +87,7 @@ class Informer(Generic[K]):
     with the namespace when a kind has been listed again: deletions may have been missed.
     With `may_go`, `run` raises an exception group with NotFoundError when a kind is no longer
     served. A watch occupies its connection, so each namespace should have a client of its own.
+    With the namespace EVERYWHERE, objects that `keeps` rejects are dropped (see `Watch`).
     """
 
     def __init__(
@@ -92,10 +98,19 @@ class Informer(Generic[K]):
         began_anew: Callable[[str], None] = no_signal,
         *,
         may_go: bool = False,
+        keeps: Keeps = everything,
     ) -> None:
         self._kubes, self._feeds = kubes, list(feeds)
         self._touch, self._began_anew = touch, began_anew
         self._may_go = may_go
+        self._watches = [
+            (feed.name, self._watch(kube, feed, namespace, keeps))
+            for namespace, kube in kubes.items()
+            for feed in self._feeds
+        ]
+        self._group: asyncio.TaskGroup | None = None
+        self._entering: dict[tuple[str, str], asyncio.Task[None]] = {}
+        """The kinds that are being listed in namespaces that have come into use."""
         self._missing = {(namespace, feed.name) for namespace in kubes for feed in self._feeds}
         self._refused: set[tuple[str, str]] = set()
         """The entries of `_missing` that the API server has rejected."""
@@ -104,20 +119,23 @@ class Informer(Generic[K]):
     @property
     def missing(self) -> list[str]:
         """What has not been listed yet, in text form: "Pod in demo"."""
-        return [f"{kind} in {namespace}" for namespace, kind in sorted(self._missing)]
+        return [named(kind, namespace) for namespace, kind in sorted(self._missing)]
 
     @property
     def awaited(self) -> list[str]:
         """The entries of `missing` that the API server has not rejected either."""
         waiting = sorted(self._missing - self._refused)
-        return [f"{kind} in {namespace}" for namespace, kind in waiting]
+        return [named(kind, namespace) for namespace, kind in waiting]
 
     def awaits(self, namespace: str, kind: str) -> bool:
         """Whether a kind has neither been listed in a namespace nor been rejected there."""
-        return (namespace, kind) in self._missing - self._refused
+        scope = EVERYWHERE if EVERYWHERE in self._kubes else namespace
+        if (scope, kind) in self._missing:
+            return (scope, kind) not in self._refused
+        return (namespace, kind) in self._entering
 
     def shows(self, namespace: str) -> bool:
-        return all(n != namespace for n, _ in list(self._missing))
+        return all(n not in (namespace, EVERYWHERE) for n, _ in list(self._missing))
 
     async def synced(self) -> None:
         """Wait until everything has been listed once or was rejected.
@@ -127,13 +145,49 @@ class Informer(Generic[K]):
         await self._synced.wait()
 
     async def run(self) -> None:
-        async with asyncio.TaskGroup() as tasks:
-            for namespace, kube in self._kubes.items():
-                for feed in self._feeds:
-                    change = partial(self._change, feed)
-                    failed = partial(self._failed, (namespace, feed.name))
-                    watch = Watch(kube, feed.kind, namespace, change, on_error=failed)
-                    tasks.create_task(watch.run(), name=f"watch {feed.name} in {namespace}")
+        try:
+            async with asyncio.TaskGroup() as self._group:
+                for name, watch in self._watches:
+                    self._group.create_task(watch.run(), name=f"watch {name}")
+        finally:
+            self._group = None
+
+    def _watch(self, kube: Kube, feed: Feed[K], namespace: str, keeps: Keeps) -> "Watch":
+        change = partial(self._change, feed)
+        failed = partial(self._failed, (namespace, feed.name))
+        return Watch(kube, feed.kind, namespace, change, keeps=keeps, on_error=failed)
+
+    def enter(self, namespace: str) -> None:
+        """List a namespace that has come into use; `entered` waits for it.
+
+        If this does not run yet, its first lists show the namespace.
+        """
+        if self._group is None:
+            return
+        for kind, watch in self._watches:
+            task = self._group.create_task(watch.enter(namespace), name=f"{kind} in {namespace}")
+            self._entering[namespace, kind] = task
+            task.add_done_callback(partial(self._ended, (namespace, kind)))
+
+    def _ended(self, entry: tuple[str, str], _: asyncio.Task[None]) -> None:
+        del self._entering[entry]
+
+    async def entered(self, namespace: str) -> None:
+        if tasks := self._listing(namespace):
+            await asyncio.wait(tasks)
+
+    async def leave(self, namespace: str) -> None:
+        """Drop the objects of a namespace that is not in use any more."""
+        tasks = self._listing(namespace)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        for _, watch in self._watches:
+            await watch.leave(namespace)
+
+    def _listing(self, namespace: str) -> list[asyncio.Task[None]]:
+        return [task for (of, _), task in self._entering.items() if of == namespace]
 
     def _failed(self, entry: tuple[str, str], error: Exception) -> None:
         if self._may_go and isinstance(error, NotFoundError):
@@ -155,7 +209,7 @@ class Informer(Generic[K]):
             if clock() >= until:  # a list can have thousands of objects
                 await asyncio.sleep(0)
                 until = clock() + TURN
-        if change == "LIST":
+        if change == "LIST" and namespace in self._kubes:
             entry = namespace, feed.name
             if entry not in self._missing:
                 self._began_anew(namespace)
@@ -168,9 +222,8 @@ class Watch:
     """Follows one kind in one namespace or, with the scope EVERYWHERE, in those that come into use.
 
     `on_change` gets the scope, or a namespace that enters or leaves, and a change of `Kube.follow`.
-    `keeps` rejects the
-    objects of namespaces that are not in use; before such a namespace `enter`s, `keeps` has to
-    accept its objects.
+    `keeps` rejects the objects of namespaces that are not in use; before such a namespace `enter`s,
+    `keeps` has to accept its objects.
     """
 
     def __init__(

@@ -8,7 +8,11 @@ from functools import cache
 from typing import Any
 
 from lightkube.core.resource import ApiInfo, NamespacedResourceG, ResourceDef
-from lightkube.generic_resource import Generic, create_namespaced_resource
+from lightkube.generic_resource import (
+    Generic,
+    create_global_resource,
+    create_namespaced_resource,
+)
 
 from kotatsu_operator.core.objects import owners
 from kotatsu_operator.core.pool.spec import ScaledKind
@@ -16,10 +20,13 @@ from kotatsu_operator.core.protocol import (
     BY_ANNOTATION,
     REASON_ANNOTATION,
     REHEARSAL_ANNOTATION,
+    SHARED_ANNOTATION,
 )
 
 Object = dict[str, Any]
 
+Namespace: Any = create_global_resource("", "v1", "Namespace", "namespaces")
+"""The only kind here that is in no namespace: the scope of its watch is empty."""
 
 WarmPool: Any = create_namespaced_resource("kotatsu.dev", "v1beta1", "WarmPool", "warmpools")
 WarmPoolHistory: Any = create_namespaced_resource(
@@ -162,6 +169,10 @@ _CONTAINER_STATUSES = fields(
 CONDITIONS = fields("type", "status", "reason", "message", "lastTransitionTime")
 
 _KEPT: Mapping[Any, Mapping[str, Any]] = {
+    Namespace: {
+        "metadata": META
+        | fields("labels", "deletionTimestamp", annotations=fields(SHARED_ANNOTATION)),
+    },
     WarmPool: {
         "metadata": META
         | fields(

@@ -10,7 +10,7 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs
@@ -18,6 +18,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from prometheus_client import CollectorRegistry, Counter, disable_created_metrics
 from prometheus_client.exposition import ThreadingWSGIServer, choose_encoder
+from prometheus_client.registry import Collector
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +30,17 @@ _NO_FILES_FOR = 0.2
 
 Check = Callable[[], str]
 """Returns an empty string if the check passes, else a sentence with the reason."""
+
+
+@dataclass(frozen=True)
+class Named:
+    """Metrics of which there is a page of their own: see MetricsPage."""
+
+    metrics: Collection[str] = ()
+    asked: Callable[[str], None] = lambda _: None
+    """Called with the query of each request for metrics, before any of these is read for it."""
+    part: Callable[[Collection[str]], Collector] | None = None
+    """These metrics of some pools, by namespace/name."""
 
 
 @dataclass(frozen=True)
@@ -98,17 +110,14 @@ def start_admin(
     port: int,
     registry: CollectorRegistry,
     checks: Checks,
-    *,
-    asked: Callable[[str], None] = lambda _: None,
-    named: Collection[str] = (),
+    named: Named | None = None,
 ) -> WSGIServer:
     """Serve the three pages until the process ends (or `.shutdown()`).
 
-    `asked` is called with the query string of each request for /metrics, before any value of the
-    `named` metrics is read for it (see MetricsPage). The client library's `_created` series are
-    disabled: they are a third of a page and unused.
+    The client library's `_created` series are disabled: they are a third of a page and unused.
     """
     disable_created_metrics()  # type: ignore[no-untyped-call]
+    named = Named() if named is None else named
     metrics = MetricsPage(registry, named)
     pages = {"/livez": checks.live, "/healthz": checks.live, "/readyz": checks.ready}
 
@@ -116,7 +125,7 @@ def start_admin(
         path = environ.get("PATH_INFO", "")
         if path == "/metrics":
             query = environ.get("QUERY_STRING", "")
-            asked(query)
+            named.asked(query)
             wanted = (environ.get(f"HTTP_{name}", "") for name in ("ACCEPT", "ACCEPT_ENCODING"))
             page = metrics.page(query, *wanted)
             start_response("200 OK", page.headers)
@@ -179,52 +188,73 @@ _Variant = tuple[bool, bool, bool]
 """Whether a page has the named metrics alone, is of OpenMetrics, and is packed."""
 
 
+class _Turns:
+    """One thread renders at a time; after each rendering there is a rest of REST times as long."""
+
+    def __init__(self, clock: Callable[[], float], sleep: Callable[[float], None]) -> None:
+        self._clock, self._sleep = clock, sleep
+        self.lock = threading.Lock()
+        self._free_at = 0.0
+
+    @contextlib.contextmanager
+    def rendering(self) -> Iterator[float]:
+        """Wait for the end of the rest; yields the time at which the rendering begins."""
+        self._sleep(max(0.0, self._free_at - self._clock()))
+        began = self._clock()
+        yield began
+        ended = self._clock()
+        self._free_at = ended + REST * (ended - began)
+
+
 class MetricsPage:
     """The metrics of a registry.
 
-    `named` are metrics of which there is a page of their own: the query `name[]` asks for it, with
-    any name. Its values are read after the request has come, because what the caller decides
+    Of the `named` metrics there is a page of their own: the query `name[]` asks for it, with any
+    name. Its values are read after the request has come, because what the caller decides
     depends on them. All who wait for it share it.
+
+    With `pool` in such a query, the page has these pools alone, and those that `looks` names. It
+    costs as much as they do, and waits for no other page.
     """
 
     def __init__(
         self,
         registry: CollectorRegistry,
-        named: Collection[str] = (),
+        named: Named,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._registry, self._named = registry, frozenset(named)
-        self._clock, self._sleep = clock, sleep
-        self._turn = threading.Lock()
-        self._free_at = 0.0
+        self._registry, self._named, self._part = registry, frozenset(named.metrics), named.part
+        self._clock = clock
+        self._whole, self._parts = _Turns(clock, sleep), _Turns(clock, sleep)
         self._pages: dict[_Variant, tuple[float, Page]] = {}
         """The latest pages, with the times at which their rendering began."""
 
     def page(self, query: str, accept: str = "", encoding: str = "") -> Page:
         """The page for a query and the values of two headers. May be called from any thread."""
         asked_at = self._clock()
-        names = parse_qs(query).get("name[]", ())
-        is_named = not self._named.isdisjoint(names)
+        asked = parse_qs(query)
+        is_named = not self._named.isdisjoint(asked.get("name[]", ()))
         variant = is_named, _OPEN_METRICS in accept, "gzip" in encoding
+        if is_named and self._part is not None and "pool" in asked:
+            pools = dict.fromkeys([*asked["pool"], *asked.get("looks", ())])
+            with self._parts.lock, self._parts.rendering():
+                return self._rendered(variant, self._part(pools))
         enough = asked_at if is_named else asked_at - SHARED_FOR
-        with self._turn:
+        with self._whole.lock:
             began, page = self._pages.get(variant, (enough - 1, None))
             if page is None or began < enough:
-                self._sleep(max(0.0, self._free_at - self._clock()))
-                began = self._clock()
-                page = self._rendered(variant)
+                whole = self._registry
+                registry = whole.restricted_registry(self._named) if is_named else whole
+                with self._whole.rendering() as began:
+                    page = self._rendered(variant, registry)
                 self._pages[variant] = (began, page)
-                ended = self._clock()
-                self._free_at = ended + REST * (ended - began)
             return page
 
-    def _rendered(self, variant: _Variant) -> Page:
-        is_named, is_open_metrics, is_packed = variant
+    def _rendered(self, variant: _Variant, given: Collector) -> Page:
+        _, is_open_metrics, is_packed = variant
         encode, kind = choose_encoder(_OPEN_METRICS if is_open_metrics else "")
-        whole = self._registry
-        registry = whole.restricted_registry(self._named) if is_named else whole
-        body, headers = encode(registry), [("Content-Type", kind)]
+        body, headers = encode(given), [("Content-Type", kind)]
         if is_packed:
             body = gzip.compress(body, compresslevel=1)
             headers.append(("Content-Encoding", "gzip"))

@@ -3,16 +3,18 @@
 import json
 import logging
 import re
+from collections.abc import Mapping
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from kotatsu_common import logs
 from kotatsu_common.settings import CommaSeparated, ServiceSettings, command
 from kotatsu_operator.core.budget.prices import parse_table
+from kotatsu_operator.core.claims import read_selector
 from kotatsu_operator.core.formats import quantity
 from kotatsu_operator.core.pool.spec import (
     BUILT_IN,
@@ -100,17 +102,34 @@ class Runtime(StrEnum):
     KNATIVE = "knative"
 
 
+def _read_selector(value: object) -> object:
+    return read_selector(value) if isinstance(value, str) else value
+
+
 class OperatorSettings(_ClusterSettings):
     """Settings of the operator."""
 
     namespaces: CommaSeparated = Field(
-        min_length=1, description="namespaces to watch, comma separated"
+        (),
+        description="namespaces to watch, comma separated; empty: those that namespace_selector "
+        "selects in the whole cluster",
+    )
+    namespace_selector: Annotated[Mapping[str, Any], BeforeValidator(_read_selector)] = Field(
+        {}, description="label selector of the namespaces to serve, as JSON; {}: all of them"
+    )
+    shards: int = Field(
+        1, ge=1, le=100, description="Deployments of activators that all namespaces share"
+    )
+    release: str = Field(
+        "kotatsu", description="name of the Helm release, which other installs are told from"
     )
     pod_name: str = Field(
         "kotatsu-operator", description="name of this pod, for the Lease and for events"
     )
     pod_namespace: str = Field(
-        "", description="namespace of this pod and of the Lease; empty: the first of namespaces"
+        "",
+        description="namespace of this pod and of the Lease; empty: the first of namespaces. "
+        "Without namespaces it must be set",
     )
     starts_per_second: float = Field(
         5.0,
@@ -174,6 +193,15 @@ class OperatorSettings(_ClusterSettings):
         "or url its address",
     )
 
+    @model_validator(mode="after")
+    def _has_a_home(self) -> "OperatorSettings":
+        if not self.namespaces and not self.pod_namespace:
+            raise ValueError(
+                "KOTATSU_POD_NAMESPACE is not set: without KOTATSU_NAMESPACES, the operator serves "
+                "the whole cluster, and keeps its Lease there"
+            )
+        return self
+
 
 class UninstallSettings(_ClusterSettings):
     """Settings of the Job that runs before `helm uninstall`."""
@@ -206,7 +234,13 @@ class ActivatorSettings(_ClusterSettings):
     `namespace`, `pod_name`, `pod_uid` and `pod_ips` come from the downward API.
     """
 
-    namespace: str = Field(description="namespace of this pod and of the pools it serves")
+    namespace: str = Field(description="namespace of this pod; without a shard, of its pools too")
+    shard: str = Field(
+        "",
+        pattern=r"^[0-9]{0,4}$",
+        description="number of the shard, from 0, if activators are shared by namespaces; empty: "
+        "the activators of this namespace",
+    )
     pod_name: str = Field(description="name of this pod")
     pod_uid: str = Field(description="uid of this pod: the owner of its slices")
     pod_ips: CommaSeparated = Field(

@@ -34,6 +34,7 @@ from kotatsu_operator.core.pool.memory import (
 from kotatsu_operator.core.pool.spec import Period
 from kotatsu_operator.core.report.status import (
     decided_status,
+    left_status,
     memory_status,
     read_ledger,
     read_memory,
@@ -348,3 +349,19 @@ def test_of_a_thousand_warm_ups_that_somebody_wrote_the_newest_are_read():
     written = [[n, 1, 0] for n in range(1000)]
     read = read_memory({"phase": "Warm", "internal": {"warmUps": written}}, Memory()).warm_ups
     assert [w.seconds for w in read] == list(range(980, 1000))
+
+
+def test_of_a_pool_that_is_not_served_any_more_the_status_has_only_what_it_has_cost():
+    internal = {
+        "version": 1,
+        "activators": "kotatsu-system/0",
+        "cost": {},
+        "history": {},
+        "hpa": {},
+    }
+    status = {"phase": "Asleep", "demand": {}, "cost": {"accrued": "3"}, "internal": internal}
+    assert left_status(status) == {
+        "phase": None,
+        "demand": None,
+        "internal": {"activators": None, "hpa": None},
+    }

@@ -7,6 +7,7 @@ from lightkube import ApiError
 from lightkube.models.meta_v1 import Status as ApiStatus
 
 from kotatsu_operator.controller.cache import Cache
+from kotatsu_operator.controller.namespaces import Namespaces
 from kotatsu_operator.features.knative import feature
 from kotatsu_operator.features.knative.feature import Knative
 from kotatsu_operator.features.knative.min_scale import Defaults
@@ -36,7 +37,8 @@ async def watching(monkeypatch):
     def begin(kube, runtime=Runtime.AUTO, knative_namespace="", namespaces=(NAMESPACE,)):
         cache, knative, touched = Cache(), Knative(runtime, knative_namespace), []
         cache.keep_pool(knative_pool())
-        watch = knative.watch(kube, namespaces, cache, touched.append)
+        there = Namespaces(cache, touched.append, namespaces)
+        watch = knative.watch(kube, there, cache, touched.append)
         tasks.append(asyncio.create_task(watch))
         return knative.known, touched
 
@@ -71,8 +73,10 @@ async def test_what_watching_knative_fails_with_is_told():
 
     kube = FakeKube(knative_service(**{ONE: 100}))
     kube.on("follow", fail)
+    cache = Cache()
+    there = Namespaces(cache, lambda _: None, ["demo"])
     with pytest.raises(ExceptionGroup) as raised:
-        await Knative().watch(kube, ["demo"], Cache(), lambda _: None)
+        await Knative().watch(kube, there, cache, lambda _: None)
     assert raised.group_contains(ValueError, match="nobody foresaw this")
 
 

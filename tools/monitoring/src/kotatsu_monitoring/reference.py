@@ -13,7 +13,7 @@ from kotatsu_common.traffic import Traffic
 from kotatsu_feed.metrics import FeedMetrics
 from kotatsu_operator.activator.metrics import ActivatorMetrics
 from kotatsu_operator.controller.elector import leader_metric
-from kotatsu_operator.controller.report import PoolMetrics, namespace_metric
+from kotatsu_operator.controller.report import NamespaceMetric, PoolMetrics
 from kotatsu_operator.features.calendars.feature import calendar_metrics
 from kotatsu_operator.features.notices.feature import notify_metrics
 from kotatsu_operator.runtime.health import ApiMetrics
@@ -32,7 +32,7 @@ path, a user or a token.
 def _registries() -> Mapping[str, CollectorRegistry]:
     operator, activator, every, auth, feed, voice = (CollectorRegistry() for _ in range(6))
     PoolMetrics(operator)
-    namespace_metric(operator, (), lambda _: True)
+    NamespaceMetric(operator, lambda: ())
     calendar_metrics(operator)
     leader_metric(operator)
     notify_metrics(operator)

@@ -226,6 +226,16 @@ def decided_status(
     return joined(memory_status(decision.memory, spec), shown, target_status(spec), cost(ledger))
 
 
+_STAYS = ("cost", "history", "version")
+"""What a status keeps of a pool that is not served any more: what it has cost."""
+
+
+def left_status(status: Mapping[str, Any]) -> Status:
+    """The merge patch that clears the status of a pool that is not served any more."""
+    inner = {name: None for name in internal(status) if name not in _STAYS}
+    return {name: None for name in status if name not in _STAYS} | {"internal": inner}
+
+
 _NEVER_ALONE = frozenset(
     {
         "internal.cost.at",

@@ -3,11 +3,12 @@
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from kotatsu_operator.controller.cache import Cache, Concerned
 from kotatsu_operator.controller.feature import Feature
+from kotatsu_operator.controller.namespaces import Namespaces
 from kotatsu_operator.controller.target import Kind
 from kotatsu_operator.core.pool.spec import KNATIVE
 from kotatsu_operator.features.knative.min_scale import NO_DEFAULTS
@@ -56,7 +57,7 @@ class Knative(Feature):
         self._watching: asyncio.Task[None] | None = None
 
     async def watch(
-        self, kube: Kube, namespaces: Sequence[str], cache: Cache, touch: Callable[[Key], None]
+        self, kube: Kube, namespaces: Namespaces, cache: Cache, touch: Callable[[Key], None]
     ) -> None:
         """Check for Knative and watch it while it is installed, until cancelled."""
         self._kube, self._namespaces, self._cache, self._touch = kube, namespaces, cache, touch
@@ -97,7 +98,7 @@ class Knative(Feature):
 
     async def _serves(self, kind: Any) -> bool:
         """Whether the kind is served; asks the first namespace in which it may be listed."""
-        *others, last = self._namespaces
+        *others, last = self._namespaces.scopes
         for namespace in others:
             try:
                 return await self._kube.serves(kind, namespace)
@@ -164,16 +165,20 @@ class Knative(Feature):
         self._touch_pools()
 
     async def _watch(self) -> None:
-        kubes = {namespace: self._kube.apart() for namespace in self._namespaces}
-        informer = Informer(kubes, knative_feeds(self._cache, self.known), self._touch, may_go=True)
+        kubes = {scope: self._kube.apart() for scope in self._namespaces.scopes}
+        feeds, keeps = knative_feeds(self._cache, self.known), self._namespaces.keeps
+        informer = Informer(kubes, feeds, self._touch, may_go=True, keeps=keeps)
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(informer.run())
+                self._namespaces.listed_by(informer, must=False)
                 await informer.synced()
                 self.known.synced, self.known.why_absent = True, ""
                 self._touch_pools()
         except* NotFoundError as gone:
             log.info("the API server no longer serves Knative's objects: %s", gone.exceptions[0])
+        finally:
+            self._namespaces.not_listed_by(informer)
 
     async def _stop(self) -> None:
         if self._watching is not None:

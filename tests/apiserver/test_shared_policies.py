@@ -1,0 +1,332 @@
+"""What the policies refuse to the accounts of an install for the cluster, and to a stolen token.
+
+The release is in `here`, a tenant in `there`, and a namespace that is not selected beside it.
+"""
+
+import time
+import uuid
+
+import pytest
+from apiserver.asked import (
+    Api,
+    Place,
+    autoscaler,
+    deployment,
+    installed_for_all,
+    pod,
+    scale_to,
+    service,
+    slice_of_a_controller,
+    until_refused,
+    with_replicas,
+)
+from apiserver.keeper import Plane
+from chart.kit import Object
+from e2e.rights import ACTIVATOR, HERE, OPERATOR, THERE
+
+from kotatsu_operator.core.protocol import (
+    ACTIVATOR_ANNOTATION,
+    ACTIVATOR_LABELS,
+    MANAGED_BY,
+    MANAGED_BY_LABEL,
+    SERVICE_LABEL,
+    SET_ANNOTATION,
+)
+
+pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(600)]
+
+NOT_SELECTED = f"{THERE}-unselected"
+SLICES = "apis/discovery.k8s.io/v1/namespaces/{}/endpointslices"
+SCALE = "apis/apps/v1/namespaces/{}/deployments/web/scale"
+TEAM = {"team": HERE}
+"""The label that is selected: of this test's namespaces alone."""
+SELECTOR = '--set-json=namespaceSelector={"matchLabels":{"team":"here"}}'
+UIDS: dict[int, str] = {}
+
+FOREIGN = "The address is none of the activators' own"
+FAMILY = "Activators publish only addresses of the families of the Service"
+UNSELECTED = "Activators wake and publish only in namespaces that the chart's value"
+KUBE = "Kotatsu changes nothing in the namespaces of Kubernetes"
+OWNER = "An EndpointSlice of a shared activator is owned by a Service"
+OTHERS = "An activator may only publish its own pod"
+
+
+def address(number: int) -> str:
+    """The address of an activator's pod."""
+    return f"10.7.0.{number}"
+
+
+def make_activator(admin: Api, number: int) -> None:
+    """Make the pod of an activator that has no address yet."""
+    made = pod(f"activator-{number}")
+    made["metadata"]["labels"] = ACTIVATOR_LABELS
+    UIDS[number] = admin.accepts("POST", f"api/v1/namespaces/{HERE}/pods", made)["metadata"]["uid"]
+
+
+def give_address(admin: Api, number: int) -> None:
+    """Write the address of an activator's pod, as its kubelet does."""
+    ip = address(number)
+    status = {"phase": "Running", "podIP": ip, "podIPs": [{"ip": ip}]}
+    path = f"api/v1/namespaces/{HERE}/pods/activator-{number}/status"
+    admin.accepts("PATCH", path, {"status": status})
+
+
+@pytest.fixture(scope="module")
+def place(plane: Plane) -> Place:
+    """The install, two activators with addresses, and what they may serve."""
+    made = installed_for_all(plane, "shared", SELECTOR)
+    admin = Api(made)
+    for name, labels in ((HERE, TEAM), (THERE, TEAM), (NOT_SELECTED, {})):
+        kind = {"apiVersion": "v1", "kind": "Namespace"}
+        made.apply({**kind, "metadata": {"name": name, "labels": labels}})
+    for number in (1, 2):
+        make_activator(admin, number)
+        give_address(admin, number)
+    for namespace in (THERE, NOT_SELECTED):
+        path = f"apis/apps/v1/namespaces/{namespace}/deployments"
+        admin.accepts("POST", path, deployment("web", 0))
+        admin.accepts("POST", f"api/v1/namespaces/{namespace}/services", service("web"))
+    # Each policy is there when it refuses; the parameters are when the own address is accepted.
+    activator = stolen(made)
+    for changed in (
+        slice_of(address="10.9.9.9"),
+        slice_of(family="IPv6", address="fd00::1"),
+        slice_of(owner=None),
+    ):
+        until_refused(lambda changed=changed: activator("POST", dry(THERE), changed))
+    until_refused(lambda: activator("POST", dry(NOT_SELECTED), slice_of()))
+    until_refused(lambda: activator("PATCH", f"{SCALE.format(THERE)}?dryRun=All", with_replicas(2)))
+    until_accepted(activator, slice_of())
+    return made
+
+
+def stolen(place: Place, number: int = 1) -> Api:
+    """The API server, asked with the token that the kubelet gives the activator of this number."""
+    extra = {"pod-name": f"activator-{number}", "pod-uid": UIDS[number]}
+    return Api(place, ACTIVATOR, {f"authentication.kubernetes.io/{k}": v for k, v in extra.items()})
+
+
+def until_accepted(activator: Api, obj: Object) -> None:
+    """Wait until the parameters of the policy have an address."""
+    for _ in range(300):
+        answer = activator("POST", dry(THERE), obj)
+        if answer.is_success:
+            return
+        time.sleep(0.1)
+    raise AssertionError(answer.text)
+
+
+def dry(namespace: str) -> str:
+    return f"{SLICES.format(namespace)}?dryRun=All"
+
+
+WEB = {"apiVersion": "v1", "kind": "Service", "name": "web", "uid": "none"}
+
+
+def slice_of(number: int = 1, owner: Object | None = WEB, **changed: str) -> Object:
+    """A slice as the shared activator of this number makes it, or with something else in it."""
+    ref = {"kind": "Pod", "namespace": HERE, "name": f"activator-{number}", "uid": UIDS[number]}
+    endpoint = {
+        "addresses": [changed.get("address", address(number))],
+        "conditions": {"ready": True, "serving": True, "terminating": False},
+        "targetRef": ref,
+    }
+    return {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {
+            "name": f"kotatsu-web-{uuid.uuid4().hex[:8]}",
+            "labels": {SERVICE_LABEL: "web", MANAGED_BY_LABEL: MANAGED_BY},
+            "annotations": {
+                ACTIVATOR_ANNOTATION: f"{HERE}/activator-{number}/{UIDS[number]}",
+                SET_ANNOTATION: f"{HERE}/0",
+            },
+            "ownerReferences": [] if owner is None else [owner],
+        },
+        "addressType": changed.get("family", "IPv4"),
+        "endpoints": [endpoint],
+        "ports": [{"name": "http", "port": 32000, "protocol": "TCP"}],
+    }
+
+
+def withdrawn(made: Object) -> Object:
+    """The slice with its endpoint no longer ready."""
+    [endpoint] = made["endpoints"]
+    conditions = {"ready": False, "serving": False, "terminating": False}
+    return made | {"endpoints": [endpoint | {"conditions": conditions}]}
+
+
+@pytest.fixture
+def admin(place: Place) -> Api:
+    return Api(place)
+
+
+@pytest.fixture
+def activator(place: Place) -> Api:
+    return stolen(place)
+
+
+@pytest.fixture
+def operator(place: Place) -> Api:
+    return Api(place, OPERATOR)
+
+
+def keep(admin: Api, made: Object, namespace: str = THERE) -> str:
+    """The path of a slice that lasts, because its owner is there."""
+    owner = admin.accepts("GET", f"api/v1/namespaces/{namespace}/services/web")["metadata"]["uid"]
+    made["metadata"]["ownerReferences"][0]["uid"] = owner
+    return f"{SLICES.format(namespace)}/{made['metadata']['name']}"
+
+
+# --- EndpointSlices ---
+
+
+def test_a_shared_activator_publishes_its_own_address_says_that_it_leaves_and_withdraws(
+    admin: Api, activator: Api
+) -> None:
+    made = slice_of()
+    path = keep(admin, made)
+    activator.accepts("POST", SLICES.format(THERE), made)
+    for state in (withdrawn(made), made | {"endpoints": []}, made):
+        activator.accepts("PUT", path, state)
+    activator.accepts("DELETE", path)
+
+
+@pytest.mark.parametrize("ip", ["10.9.9.9", "192.168.0.10", "10.96.0.1", "169.253.0.1"])
+def test_a_stolen_token_leads_no_client_to_an_address_that_is_not_an_activators(
+    place: Place, activator: Api, ip: str
+) -> None:
+    """A pod's, a node's, a Service's, somebody's."""
+    activator.refuses(FOREIGN, "POST", dry(THERE), slice_of(address=ip))
+    # A token that is bound to no pod gets no further.
+    Api(place, ACTIVATOR).refuses(FOREIGN, "POST", dry(THERE), slice_of(address=ip))
+
+
+def test_a_published_slice_is_not_changed_to_another_address(admin: Api, activator: Api) -> None:
+    made = slice_of()
+    path = keep(admin, made)
+    activator.accepts("POST", SLICES.format(THERE), made)
+    [endpoint] = made["endpoints"]
+    other = made | {"endpoints": [endpoint | {"addresses": ["10.9.9.9"]}]}
+    activator.refuses(FOREIGN, "PUT", path, other)
+
+
+@pytest.mark.parametrize(("family", "ip"), [("IPv6", "fd00::1"), ("FQDN", "evil.example")])
+def test_a_family_without_activators_is_no_way_around(activator: Api, family: str, ip: str) -> None:
+    activator.refuses(FAMILY, "POST", dry(THERE), slice_of(family=family, address=ip))
+
+
+def test_nothing_is_published_in_a_namespace_that_is_not_selected(activator: Api) -> None:
+    activator.refuses(UNSELECTED, "POST", dry(NOT_SELECTED), slice_of())
+
+
+def test_nothing_is_written_in_the_namespaces_of_kubernetes(activator: Api, operator: Api) -> None:
+    activator.refuses(KUBE, "POST", dry("kube-system"), slice_of())
+    theirs = {"metadata": {"namespace": "kube-system", "name": "none"}, **with_replicas(1)}
+    answer = operator("PUT", SCALE.format("kube-system").replace("web", "none"), theirs)
+    assert answer.status_code in (404, 422), answer.text
+
+
+@pytest.mark.parametrize("kind", [None, "Pod", "Deployment"])
+def test_a_slice_goes_with_its_service(activator: Api, kind: str | None) -> None:
+    owner = None if kind is None else WEB | {"kind": kind}
+    activator.refuses(OWNER, "POST", dry(THERE), slice_of(owner=owner))
+
+
+def test_an_activator_publishes_no_other_activator(activator: Api) -> None:
+    activator.refuses(OTHERS, "POST", dry(THERE), slice_of(2))
+    posing = slice_of()
+    posing["metadata"]["annotations"][ACTIVATOR_ANNOTATION] = f"{HERE}/activator-2/{UIDS[2]}"
+    activator.refuses(OTHERS, "POST", dry(THERE), posing)
+    pointing = slice_of()
+    pointing["endpoints"][0]["targetRef"]["uid"] = UIDS[2]
+    activator.refuses(OTHERS, "POST", dry(THERE), pointing)
+    elsewhere = slice_of()
+    elsewhere["endpoints"][0]["targetRef"]["namespace"] = THERE
+    sentence = "An EndpointSlice of an activator has at most one endpoint"
+    activator.refuses(sentence, "POST", dry(THERE), elsewhere)
+
+
+def test_a_lost_activators_endpoint_is_withdrawn_though_its_address_is_gone(
+    place: Place, admin: Api, activator: Api
+) -> None:
+    made = slice_of(2)
+    path = keep(admin, made)
+    made["endpoints"][0]["addresses"] = ["10.7.0.99"]
+    admin.accepts("POST", SLICES.format(THERE), made)
+    activator.refuses("In the EndpointSlice of another pod", "PUT", path, made | {"ports": []})
+    activator.accepts("PUT", path, withdrawn(made))
+    activator.accepts("DELETE", path)
+
+
+def test_the_slices_of_others_are_left_alone_in_every_namespace(
+    place: Place, admin: Api, activator: Api, operator: Api
+) -> None:
+    sentence = "Kotatsu may only write EndpointSlices that are labelled"
+    for namespace in (THERE, HERE, NOT_SELECTED):
+        path = SLICES.format(namespace)
+        admin.accepts("POST", path, slice_of_a_controller("theirs"))
+        for account in (activator, operator):
+            account.refuses(sentence, "DELETE", f"{path}/theirs")
+
+
+def test_a_new_activator_is_told_to_try_again_until_kubernetes_has_its_address(
+    place: Place, admin: Api
+) -> None:
+    make_activator(admin, 3)
+    new = stolen(place, 3)
+    answer = new("POST", dry(THERE), slice_of(3))
+    assert answer.status_code == 422
+    assert "try again then" in answer.json()["message"]
+    give_address(admin, 3)
+    until_accepted(new, slice_of(3))
+
+
+def test_a_namespace_that_is_no_longer_selected_is_left_and_not_entered_again(
+    place: Place, admin: Api, activator: Api, operator: Api
+) -> None:
+    made = slice_of()
+    path = keep(admin, made)
+    activator.accepts("POST", SLICES.format(THERE), made)
+    namespace = f"api/v1/namespaces/{THERE}"
+    admin.accepts("PATCH", namespace, {"metadata": {"labels": {"team": None}}})
+    try:
+        until_refused(lambda: activator("POST", dry(THERE), slice_of()))
+        activator.accepts("PUT", path, withdrawn(made))
+        activator.accepts("DELETE", path)
+        there = operator.accepts("GET", SCALE.format(THERE))
+        operator.accepts("PUT", f"{SCALE.format(THERE)}?dryRun=All", there | with_replicas(3))
+    finally:
+        admin.accepts("PATCH", namespace, {"metadata": {"labels": TEAM}})
+    until_accepted(activator, slice_of())
+
+
+# --- scales, and what the operator writes ---
+
+
+def test_an_activator_wakes_what_is_selected_and_raises_nothing_else(activator: Api) -> None:
+    path = f"{SCALE.format(THERE)}?dryRun=All"
+    assert activator.accepts("PATCH", path, with_replicas(1))["spec"]["replicas"] == 1
+    sentence = "An activator may only scale a workload from 0 to 1"
+    activator.refuses(sentence, "PATCH", path, with_replicas(2))
+    path = f"{SCALE.format(NOT_SELECTED)}?dryRun=All"
+    activator.refuses(UNSELECTED, "PATCH", path, with_replicas(1))
+
+
+def test_the_operator_writes_where_it_is_needed(admin: Api, operator: Api) -> None:
+    hpas = f"apis/autoscaling/v2/namespaces/{THERE}/horizontalpodautoscalers"
+    admin.accepts("POST", hpas, autoscaler("auto"))
+    operator.accepts("PATCH", f"{hpas}/auto", {"spec": {"minReplicas": 3}})
+    sentence = "The operator may change nothing but minReplicas in the spec"
+    operator.refuses(sentence, "PATCH", f"{hpas}/auto", {"spec": {"maxReplicas": 99}})
+    services = f"api/v1/namespaces/{THERE}/services"
+    admin.accepts("POST", services, service("taken"))
+    term = {"spec": {"selector": {"kotatsu.dev/route": "Always"}}}
+    operator.accepts("PATCH", f"{services}/taken", term)
+    made = scale_to("web", 5)
+    made["metadata"]["namespace"] = THERE
+    operator.accepts("PUT", f"{SCALE.format(THERE)}?dryRun=All", made)
+    slices = slice_of()
+    path = keep(admin, slices)
+    admin.accepts("POST", SLICES.format(THERE), slices)
+    operator.accepts("DELETE", path)

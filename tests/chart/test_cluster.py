@@ -1,0 +1,200 @@
+"""The platform's chart where one install serves the cluster."""
+
+import json
+import re
+
+import pytest
+from chart.flows import Peer, Policies
+from chart.kit import (
+    CHARTS,
+    NAMESPACE,
+    RELEASE,
+    Object,
+    Rendered,
+    annotations,
+    containers,
+    environment,
+    own,
+    render,
+    template,
+)
+from chart.test_options import MONITORED, arrives
+
+from kotatsu_operator.core.protocol import (
+    ACTIVATOR_LABELS,
+    SELECTOR_ANNOTATION,
+    SHARD_LABEL,
+    record_part,
+)
+
+SHARDED = CHARTS / "kotatsu/ci/sharded.yaml"
+SELECTOR = {
+    "matchLabels": {"kotatsu": "true"},
+    "matchExpressions": [
+        {"key": "stage", "operator": "NotIn", "values": ["production", "staging"]}
+    ],
+}
+"""The one of `SHARDED`, as Kubernetes wants it."""
+
+
+def activators(chart: Rendered) -> list[Object]:
+    found = chart.of("Deployment")
+    return [d for d in found if d["metadata"]["name"].startswith("kotatsu-activator")]
+
+
+def test_a_plain_install_serves_all_namespaces_from_its_own() -> None:
+    chart = render("kotatsu").kept()
+
+    spaces = {obj["metadata"].get("namespace", "") for obj in chart.objects}
+    assert spaces == {NAMESPACE, ""}
+    env = environment(chart.one("Deployment", "kotatsu-operator")["spec"]["template"])
+    told = ("NAMESPACES", "NAMESPACE_SELECTOR", "SHARDS", "RELEASE")
+    assert [env[f"KOTATSU_{name}"] for name in told] == ["", "{}", "1", RELEASE]
+    for binding in chart.of("ClusterRoleBinding"):
+        assert [s["namespace"] for s in binding["subjects"]] == [NAMESPACE]
+
+
+def test_each_shard_has_activators_that_say_which_namespaces_they_claim() -> None:
+    chart = render("kotatsu", SHARDED)
+    names = ["kotatsu-activator-0", "kotatsu-activator-1"]
+    assert [d["metadata"]["name"] for d in activators(chart)] == names
+    assert set(names) <= set(chart.names("PodDisruptionBudget"))
+    for number, deployment in enumerate(activators(chart)):
+        labels = ACTIVATOR_LABELS | {SHARD_LABEL: str(number)}
+        assert deployment["metadata"]["labels"][SHARD_LABEL] == str(number)
+        assert deployment["spec"]["selector"]["matchLabels"] == labels
+        pod = deployment["spec"]["template"]
+        assert pod["metadata"]["labels"] == labels
+        assert environment(pod)["KOTATSU_SHARD"] == str(number)
+        assert json.loads(annotations(deployment)[SELECTOR_ANNOTATION]) == SELECTOR
+        budget = chart.one("PodDisruptionBudget", f"kotatsu-activator-{number}")
+        assert budget["spec"]["selector"]["matchLabels"] == labels
+    operator = environment(chart.one("Deployment", "kotatsu-operator")["spec"]["template"])
+    assert operator["KOTATSU_SHARDS"] == "2"
+    assert json.loads(operator["KOTATSU_NAMESPACE_SELECTOR"]) == SELECTOR
+
+
+def test_kubernetes_writes_the_addresses_of_all_activators_down() -> None:
+    service = render("kotatsu", SHARDED).one("Service", "kotatsu-activators")["spec"]
+
+    assert service["clusterIP"] == "None"
+    assert service["publishNotReadyAddresses"] is True
+    assert service["selector"] == ACTIVATOR_LABELS
+
+
+def test_the_record_of_a_cluster_is_in_parts_without_data() -> None:
+    chart = render("kotatsu")
+    parts = {record_part(str(n)) for n in range(1000)}
+    records = [m for m in chart.of("ConfigMap") if m["metadata"]["name"].startswith("kotatsu-t")]
+    assert {m["metadata"]["name"] for m in records} == parts
+    for record in records:
+        assert "data" not in record
+        assert annotations(record)["helm.sh/resource-policy"] == "keep"
+
+
+@pytest.mark.parametrize(
+    ("part", "shared", "isolated"), [("activator", "1Gi", "256Mi"), ("operator", "768Mi", "256Mi")]
+)
+def test_memory_limits_fit_what_is_served_and_ones_own_win(
+    part: str, shared: str, isolated: str
+) -> None:
+    def resources(chart: Rendered) -> Object:
+        name = f"kotatsu-{part}"
+        owner = next(o for o in chart.of("Deployment") if o["metadata"]["name"].startswith(name))
+        [container] = containers(owner["spec"]["template"])
+        found: Object = container["resources"]
+        return found
+
+    assert resources(render("kotatsu"))["limits"] == {"memory": shared}
+    assert resources(own())["limits"] == {"memory": isolated}
+    mine = f"--set={part}.resources.limits.memory=300Mi"
+    assert resources(render("kotatsu", None, mine))["limits"] == {"memory": "300Mi"}
+    none = f"--set={part}.resources.limits.memory=null"
+    assert "limits" not in {k: v for k, v in resources(render("kotatsu", None, none)).items() if v}
+
+
+def test_namespaces_and_a_selector_together_are_refused() -> None:
+    done = template("kotatsu", SHARDED, "--set=namespaces={a}")
+
+    assert done.returncode != 0
+    assert "namespaces and namespaceSelector are both set" in done.stderr
+
+
+def test_the_jobs_look_for_the_pools_in_all_namespaces() -> None:
+    chart = render("kotatsu")
+    for pod in (
+        chart.one("Job", "kotatsu-uninstall")["spec"]["template"],
+        chart.one("Pod", "kotatsu-test"),
+    ):
+        assert environment(pod)["KOTATSU_NAMESPACES"] == ""
+
+
+def test_activators_reach_pods_of_all_namespaces_and_are_reached_from_them() -> None:
+    chart = render("kotatsu")
+    policies = Policies(chart.of("NetworkPolicy"))
+    pods = {o["metadata"]["name"]: t["metadata"]["labels"] for o, t in chart.pods()}
+    activator = Peer("activator", NAMESPACE, pods["kotatsu-activator-0"])
+    operator = Peer("operator", NAMESPACE, pods["kotatsu-operator"])
+    app = Peer("app", "team", {"app": "web"})
+    outside = Peer("metadata", ip="169.254.169.254")
+    for port in (1024, 32000, 65535):
+        assert policies.passes(app, activator, port)
+        assert policies.passes(outside, activator, port)
+    for program in (activator, operator):
+        assert policies.passes(program, app, 80)
+        assert not policies.passes(program, outside, 80)
+    assert not policies.passes(app, activator, 443)
+
+
+@pytest.mark.parametrize(("kind", "field", "on"), MONITORED)
+@pytest.mark.parametrize("name", ["kotatsu", "kotatsu-activator"])
+def test_the_series_of_both_programs_are_about_the_namespaces_of_their_pools(
+    kind: str, field: str, on: dict[str, object], name: str
+) -> None:
+    sets = [f"--set-json={key.replace('__', '.')}={json.dumps(v)}" for key, v in on.items()]
+    monitor = render("kotatsu", None, *sets).one(kind, name)
+    assert monitor["spec"]["namespaceSelector"]["matchNames"] == [NAMESPACE]
+    [endpoint] = monitor["spec"][field]
+    series = "kotatsu_activator_held" if name.endswith("activator") else "kotatsu_pool_phase"
+    told = {"__name__": series, "namespace": "team", "name": "voice"}
+    assert arrives(endpoint, told, NAMESPACE) == told
+    bare = {"__name__": series}
+    assert arrives(endpoint, bare, NAMESPACE) == bare | {"namespace": NAMESPACE}
+
+
+def test_the_api_server_gives_each_namespace_its_turn() -> None:
+    [schema] = render("kotatsu").of("FlowSchema")
+
+    assert schema["spec"]["distinguisherMethod"] == {"type": "ByNamespace"}
+    [rule] = schema["spec"]["rules"]
+    accounts = [s["serviceAccount"] for s in rule["subjects"]]
+    assert {(a["namespace"], a["name"]) for a in accounts} == {
+        (NAMESPACE, "kotatsu-operator"),
+        (NAMESPACE, "kotatsu-activator"),
+    }
+    assert schema["metadata"]["name"].endswith(f"-{NAMESPACE}")
+    assert own().of("FlowSchema") == []
+
+
+def test_two_installs_for_a_cluster_have_no_cluster_scoped_object_in_common() -> None:
+    one, other = (
+        {
+            (obj["kind"], obj["metadata"]["name"])
+            for obj in render("kotatsu", None, "--namespace", namespace).objects
+            if "namespace" not in obj["metadata"]
+        }
+        for namespace in ("one", "two")
+    )
+    assert len(one) > 20
+    assert not one & other
+
+
+def test_the_selector_of_the_values_is_the_one_of_the_policy() -> None:
+    [policy] = [
+        p
+        for p in render("kotatsu", SHARDED).of("ValidatingAdmissionPolicy")
+        if p["metadata"]["name"] == "kotatsu-namespaces-here"
+    ]
+    text = str(policy["spec"]["validations"][-1]["expression"])
+    assert re.search(r'labels\[\?"kotatsu"\] == optional.of\("true"\)', text)
+    assert '!("stage" in variables.labels && variables.labels["stage"] in ["production","' in text

@@ -1,0 +1,417 @@
+"""An activator that many namespaces share: a room for each, in one process."""
+
+import asyncio
+import logging
+from dataclasses import replace
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+
+from kotatsu_operator.activator import app, publisher
+from kotatsu_operator.activator.__main__ import identity, reading
+from kotatsu_operator.activator.app import Activator
+from kotatsu_operator.activator.metrics import ActivatorMetrics
+from kotatsu_operator.activator.slices import slice_name
+from kotatsu_operator.core.protocol import HELD, LOOKED_AT, SHARD_LABEL
+from kotatsu_operator.kube.errors import NotFoundError
+from kotatsu_operator.runtime.settings import ActivatorSettings
+from tests.operator.cluster import (
+    FakeKube,
+    activator_pod,
+    denied,
+    deployment,
+    eventually,
+    pod,
+    service,
+    warm_pool,
+)
+
+pytestmark = pytest.mark.timeout(60)
+
+SETTINGS = ActivatorSettings(
+    namespace="home",
+    shard="0",
+    pod_name="activator-1",
+    pod_uid="uid-activator-1",
+    pod_ips=("127.0.0.1",),
+    node_name="node-a",
+)
+ME = identity(SETTINGS)
+OURS = "home/0"
+SLICE = slice_name("voice", ME, "IPv4")
+
+
+def of(namespace, obj):
+    """The same in another namespace."""
+    obj["metadata"]["namespace"] = namespace
+    return obj
+
+
+def pool_of(namespace, *, activators=OURS):
+    status = {
+        "phase": "Asleep",
+        "route": {"target": "Activator", "epoch": 1},
+        "conditions": [{"type": "Accepted", "status": "True"}],
+        "internal": {"activators": activators},
+    }
+    return of(namespace, warm_pool(status=status))
+
+
+def app_in(namespace, **how):
+    """The sleeping pool voice with its Service and Deployment."""
+    made = [service(), deployment(replicas=0)]
+    return [pool_of(namespace, **how), *(of(namespace, obj) for obj in made)]
+
+
+def namespace_of(place):
+    return place.rpartition("/")[0].rpartition("/")[2]
+
+
+def peer(name="activator-1", shard="0", **how):
+    made = of("home", activator_pod(name, **how))
+    made["metadata"]["labels"] = made["metadata"]["labels"] | {SHARD_LABEL: shard}
+    return made
+
+
+class SharedActivator:
+    """A running shared activator, and the API server that it has."""
+
+    def __init__(self, *objects):
+        self.kube = FakeKube(peer(), *objects)
+        self.registry = CollectorRegistry()
+        metrics = ActivatorMetrics(self.registry)
+        self.activator = Activator(self.kube, ME, metrics, read=reading(SETTINGS))
+        self.stop = asyncio.Event()
+        self.task = None
+        self.servers = []
+
+    async def start(self):
+        self.task = asyncio.create_task(self.activator.run(self.stop, 1.0))
+        await eventually(lambda: not self.activator.why_not_ready())
+
+    def slice(self, namespace):
+        return self.kube.stored("EndpointSlice", f"{namespace}/{SLICE}")
+
+    def edit(self, namespace, **status):
+        """Edit the status of a pool, as the operator does."""
+        self.kube.edit("WarmPool", f"{namespace}/voice", status=status)
+
+    def epoch(self, namespace):
+        return self.slice(namespace)["metadata"]["annotations"]["kotatsu.dev/epoch"]
+
+    @property
+    def serving(self):
+        """The namespaces whose pool has an endpoint."""
+        slices = self.kube.all("EndpointSlice")
+        return {s["metadata"]["namespace"] for s in slices if s["endpoints"]}
+
+    async def ask(self, namespace):
+        port = self.slice(namespace)["ports"][0]["port"]
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET / HTTP/1.1\r\n\r\n")
+        answer = await reader.read()
+        writer.close()
+        return answer.partition(b"\r\n\r\n")[2]
+
+    async def pods_start_when_raised(self):
+        async def answer(reader, writer):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\n\r\nwarm")
+            writer.close()
+
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        self.servers.append(server)
+        port = server.sockets[0].getsockname()[1]
+        self.kube.on(
+            "raise_scale",
+            lambda place: self.kube.put(of(namespace_of(place), pod(port=port, ready=True))),
+        )
+
+    async def close(self):
+        for server in self.servers:
+            server.close()
+        if self.task is not None:
+            self.task.cancel()
+            await asyncio.gather(self.task, return_exceptions=True)
+        for room in self.activator.rooms.values():
+            room.publisher.close()
+        await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+async def make_shared(monkeypatch):
+    monkeypatch.setattr(app, "QUIET_FOR", 0.05)
+    monkeypatch.setattr(app, "SWEEP_EVERY", 0.02)
+    monkeypatch.setattr(publisher, "PORT_REST", 0.1)
+    made = []
+
+    def make(*objects):
+        made.append(SharedActivator(*objects))
+        return made[-1]
+
+    yield make
+    for one in made:
+        await one.close()
+
+
+async def test_one_activator_wakes_the_pools_of_many_namespaces(make_shared):
+    shared = make_shared(*app_in("red"), *app_in("blue"))
+    await shared.start()
+    await shared.pods_start_when_raised()
+    assert await asyncio.gather(shared.ask("red"), shared.ask("blue")) == [b"warm", b"warm"]
+    assert shared.slice("red")["metadata"]["namespace"] == "red"
+    labels = {"namespace": "blue", "name": "voice"}
+    assert shared.registry.get_sample_value("kotatsu_activator_wakes_total", labels) == 1
+
+
+async def test_a_pool_that_is_not_assigned_to_it_is_left_alone(make_shared):
+    shared = make_shared(*app_in("red"), *app_in("none", activators=""))
+    for obj in app_in("other", activators="home/1"):
+        shared.kube.put(obj)
+    await shared.start()
+    shared.kube.edit("WarmPool", "none/voice", spec={"idleAfter": "7s"})
+    await asyncio.sleep(0.05)
+    assert shared.serving == {"red"}
+    assert set(shared.activator.rooms) == {"red"}
+
+
+async def test_a_namespace_whose_pool_is_assigned_later_is_listed_once_and_served(make_shared):
+    shared = make_shared(*app_in("red"), *app_in("blue", activators=""))
+    await shared.start()
+    assert not shared.kube.called("listed")
+    shared.edit("blue", internal={"activators": OURS})
+    await eventually(lambda: shared.serving == {"red", "blue"})
+    await shared.pods_start_when_raised()
+    assert await shared.ask("blue") == b"warm"
+    kinds = [call[1] for call in shared.kube.called("listed")]
+    assert sorted(kinds) == sorted(set(kinds)), "each kind once"
+
+
+async def test_a_namespace_without_pools_of_its_own_is_forgotten(make_shared):
+    shared = make_shared(*app_in("red"), *app_in("blue"))
+    await shared.start()
+    shared.kube.remove("Service", "blue/voice")
+    shared.kube.remove("WarmPool", "blue/voice")
+    await eventually(lambda: set(shared.activator.rooms) == {"red"})
+    assert shared.serving == {"red"}
+    labels = {"namespace": "blue", "name": "voice"}
+    assert shared.registry.get_sample_value("kotatsu_activator_held", labels) is None
+
+
+async def test_a_namespace_that_is_gone_keeps_no_other_from_being_served(make_shared):
+    """Its slices can not be written; that must not make the activator of all unready."""
+    shared = make_shared(*app_in("red"))
+    await shared.start()
+
+    def gone(_, obj):
+        if obj["metadata"]["namespace"] == "blue":
+            raise NotFoundError("namespaces blue not found")
+
+    shared.kube.on("create", gone)
+    for obj in app_in("blue"):
+        shared.kube.put(obj)
+    rooms = shared.activator.rooms
+    await eventually(lambda: "blue" in rooms and rooms["blue"].publisher.has_synced)
+    assert len(shared.kube.called("create")) == 2
+    assert not shared.activator.why_not_ready()
+    shared.edit("red", route={"epoch": 2})
+    await eventually(lambda: shared.epoch("red") == "2")
+
+
+async def test_a_namespace_whose_slices_are_all_rejected_does_not_make_it_unready(make_shared):
+    def reject(_, obj):
+        if obj["metadata"]["namespace"] == "blue":
+            raise denied()
+
+    shared = make_shared(*app_in("red"), *app_in("blue"))
+    shared.kube.on("create", reject)
+    await shared.start()
+    assert shared.serving == {"red"}
+
+
+async def test_after_a_restart_it_closes_what_it_had_published_of_a_deleted_pool(make_shared):
+    """No pool of that namespace is left which would lead to the slice."""
+    shared = make_shared(*app_in("red"), *app_in("blue"))
+    await shared.start()
+    left = shared.slice("blue")
+    await shared.close()
+    again = make_shared(*app_in("red"), of("blue", service()), left)
+    await again.start()
+    await eventually(lambda: again.serving == {"red"})
+    await eventually(lambda: set(again.activator.rooms) == {"red"})
+
+
+async def test_the_slices_of_a_lost_peer_are_withdrawn_in_every_namespace(make_shared):
+    shared = make_shared(*app_in("red"), *app_in("blue"))
+    await shared.start()
+    for name in ("red", "blue"):
+        other = shared.slice(name)
+        other["metadata"]["name"] = "of-another"
+        other["metadata"]["annotations"]["kotatsu.dev/activator"] = (
+            "home/activator-2/uid-activator-2"
+        )
+        other["endpoints"][0]["targetRef"]["uid"] = "uid-activator-2"
+        shared.kube.put(other)
+    shared.kube.put(peer("activator-2"))
+    lost = peer("activator-2", ready=False)
+    lost["status"]["phase"] = "Failed"
+    shared.kube.put(lost)
+
+    def ready():
+        slices = [shared.kube.stored("EndpointSlice", f"{n}/of-another") for n in ("red", "blue")]
+        return [s["endpoints"][0]["conditions"]["ready"] for s in slices]
+
+    await eventually(lambda: ready() == [False, False])
+    shared.kube.remove("Pod", "home/activator-2")
+    await eventually(lambda: len(shared.kube.all("EndpointSlice")) == 2)
+    gone = [call for call in shared.kube.called("get") if call[1:] == ("Pod", "home/activator-2")]
+    assert len(gone) <= 4, "the pod is read once for all namespaces, and once more to delete"
+
+
+async def test_a_change_of_a_peer_that_withdraws_nothing_touches_no_pool(make_shared):
+    shared = make_shared(*app_in("red"))
+    await shared.start()
+    news = shared.activator.rooms["red"].view.mailbox()
+    changed = peer()
+    changed["metadata"]["labels"]["other"] = "label"
+    shared.kube.put(changed)
+    shared.kube.put(peer("activator-2", ready=False))
+    shared.kube.put(peer("activator-2", ready=True))
+    shared.kube.put(peer("activator-9", shard="1"))
+    await eventually(lambda: set(shared.activator._peers) == {"activator-1", "activator-2"})
+    await asyncio.sleep(0.02)
+    assert not news
+
+
+async def test_slices_of_many_namespaces_are_written_by_a_few_at_a_time(make_shared):
+    shared = make_shared(*(obj for n in range(60) for obj in app_in(f"n{n}")))
+    now, most = 0, 0
+
+    async def count(*_):
+        nonlocal now, most
+        now += 1
+        most = max(most, now)
+        await asyncio.sleep(0.01)
+        now -= 1
+
+    shared.kube.on("create", count)
+    await shared.start()
+    assert len(shared.serving) == 60
+    assert 2 <= most <= 20
+
+
+async def test_what_fails_in_one_namespace_for_no_foreseen_reason_ends_no_other(
+    make_shared, caplog, monkeypatch
+):
+    shared = make_shared(*app_in("red"), *app_in("blue"))
+    await shared.start()
+    caplog.set_level(logging.ERROR)
+    room = shared.activator.rooms["blue"]
+    monkeypatch.setattr(room.publisher, "_sync_pool", None)
+    shared.edit("blue", route={"epoch": 2})
+    await eventually(lambda: "blue: the work failed" in caplog.text)
+    shared.edit("red", route={"epoch": 2})
+    await eventually(lambda: shared.epoch("red") == "2")
+    assert not shared.task.done()
+
+
+@pytest.mark.parametrize(
+    ("query", "noted"),
+    [
+        ("looks=red/voice", {"red"}),
+        ("looks=red/voice&looks=voice", {"red"}),
+        ("looks=red/feed", set()),
+        ("looks=voice", {"red", "blue"}),
+        ("looks=", set()),
+        ("", {"red", "blue"}),
+    ],
+    ids=["one", "for both versions", "another", "an older operator", "none", "Prometheus"],
+)
+async def test_a_question_counts_for_the_pools_of_the_namespace_it_names(make_shared, query, noted):
+    shared = make_shared(*app_in("red"), *app_in("blue"))
+    await shared.start()
+    made = {name: room._connections("voice") for name, room in shared.activator.rooms.items()}
+    for connections in made.values():
+        connections._announcements._asked = False
+    shared.activator.asked(query)
+    assert noted == {name for name, of in made.items() if of._announcements._asked}
+
+
+async def test_the_operator_reads_of_the_pools_that_it_names_and_of_no_other(make_shared):
+    shared = make_shared(*app_in("red"), *app_in("blue"))
+    await shared.start()
+    for room in shared.activator.rooms.values():
+        room._connections("voice")
+    page = generate_latest(shared.activator._shared.metrics.part(["red/voice", "none/voice"]))
+    text = page.decode()
+    labels = '{name="voice",namespace="red"}'
+    assert f"{HELD}{labels} 0.0" in text
+    assert "blue" not in text
+    assert {line.split("{")[0] for line in text.splitlines() if line[0] != "#"} <= set(LOOKED_AT)
+
+
+async def test_it_ends_in_every_namespace(make_shared):
+    shared = make_shared(*app_in("red"), *app_in("blue"))
+    await shared.start()
+    shared.stop.set()
+    await shared.task
+    assert shared.kube.all("EndpointSlice") == []
+
+
+# --- from one set of activators to another ---
+
+
+def slice_of(shared, namespace, activators, *, ready=True):
+    """As the activators of another set would publish it, beside this one's."""
+    made = shared.slice(namespace)
+    made["metadata"]["name"] = "of-another"
+    made["metadata"]["annotations"] |= {
+        "kotatsu.dev/activator": "red/activator-7/uid-activator-7",
+        "kotatsu.dev/activators": activators,
+    }
+    if not activators:
+        del made["metadata"]["annotations"]["kotatsu.dev/activators"]
+    made["endpoints"][0]["conditions"]["ready"] = ready
+    return made
+
+
+@pytest.mark.parametrize("activators", ["home/1", ""], ids=["another shard", "of the namespace"])
+async def test_a_pool_is_served_on_until_the_activators_that_got_it_are_there(
+    make_shared, activators
+):
+    shared = make_shared(*app_in("red"))
+    await shared.start()
+    await shared.pods_start_when_raised()
+    room = shared.activator.rooms["red"]
+    room.view.read = lambda obj: replace(reading(SETTINGS)(obj), settle=0.2)
+    shared.edit("red", internal={"activators": activators}, route={"epoch": 2})
+    shared.kube.put(slice_of(shared, "red", activators, ready=False))
+    await asyncio.sleep(0.4)
+    assert await shared.ask("red") == b"warm"
+    assert shared.slice("red")["endpoints"]
+    shared.kube.put(slice_of(shared, "red", activators))
+    began = asyncio.get_running_loop().time()
+    await eventually(lambda: not shared.slice("red")["endpoints"])
+    assert asyncio.get_running_loop().time() - began >= 0.15
+    await eventually(lambda: shared.activator.rooms == {})
+
+
+async def test_a_pool_that_was_handed_over_is_not_published_anew(make_shared):
+    """Also not if its slice is deleted: the operator may have done so."""
+    shared = make_shared(*app_in("red"))
+    await shared.start()
+    shared.edit("red", internal={"activators": "home/1"})
+    await eventually(lambda: not shared.activator.rooms["red"].view.pools["voice"].mine)
+    shared.kube.remove("EndpointSlice", f"red/{SLICE}")
+    await eventually(lambda: shared.activator.rooms == {})
+    assert shared.kube.all("EndpointSlice") == []
+
+
+async def test_a_pool_that_comes_back_before_it_was_taken_stays(make_shared):
+    shared = make_shared(*app_in("red"))
+    await shared.start()
+    for activators in ("home/1", OURS):
+        shared.edit("red", internal={"activators": activators})
+    await asyncio.sleep(0.1)
+    assert shared.serving == {"red"}
+    assert not [call for call in shared.kube.writes if call == "replace"]

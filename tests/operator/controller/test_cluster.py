@@ -1,0 +1,413 @@
+"""One install for the whole cluster: which namespaces its operator serves, enters and leaves."""
+
+import asyncio
+import json
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from kotatsu_operator.controller import app as operator_module
+from kotatsu_operator.controller import kopf_adapter, namespaces
+from kotatsu_operator.controller import restore as restore_module
+from kotatsu_operator.controller.app import Operator, Options
+from kotatsu_operator.controller.namespaces import Install
+from kotatsu_operator.core.pool.spec import Platform
+from kotatsu_operator.core.protocol import (
+    ACTIVATOR_LABELS,
+    RECORD,
+    RECORD_PARTS,
+    SELECTOR_ANNOTATION,
+    SET_ANNOTATION,
+    SHARD_LABEL,
+    SHARED_ANNOTATION,
+)
+from kotatsu_operator.kube.client import EVERYWHERE
+from kotatsu_operator.kube.informer import Watch
+from kotatsu_operator.kube.objects import WarmPool, key_of
+from tests.operator.cluster import (
+    FakeKube,
+    activator_pod,
+    deployment,
+    eventually,
+    pod,
+    published,
+    service,
+    warm_pool,
+)
+
+pytestmark = pytest.mark.timeout(60)
+
+HOME = "kotatsu-system"
+SHOP = {"matchLabels": {"team": "shop"}}
+
+
+def within(namespace, obj):
+    obj["metadata"] |= {"namespace": namespace}
+    obj["metadata"]["uid"] = f"{namespace}-{obj['kind']}-{obj['metadata']['name']}"
+    return obj
+
+
+def named(name, **labels):
+    return {"kind": "Namespace", "metadata": {"name": name, "uid": name, "labels": labels}}
+
+
+def app_in(namespace, *, replicas=1, **spec):
+    """A Deployment with its pod, Service and pool."""
+    found = [deployment(replicas=replicas), service(), warm_pool(**spec)]
+    if replicas:
+        found.append(pod(ready=True))
+    return [within(namespace, obj) for obj in found]
+
+
+def activators(namespace=HOME, release="kotatsu", selector=None, *, shared=True, at="10:00"):
+    """The Deployment of an install's activators, and one of its pods."""
+    made, one = deployment("kotatsu-activator", 1), activator_pod()
+    labels = {"app.kubernetes.io/instance": release, **ACTIVATOR_LABELS}
+    made["metadata"] |= {"labels": labels, "creationTimestamp": f"2026-11-25T{at}:00Z"}
+    if shared:
+        one["metadata"]["labels"] = {**ACTIVATOR_LABELS, SHARD_LABEL: "0"}
+        labels[SHARD_LABEL] = "0"
+        made["metadata"]["annotations"] = {SELECTOR_ANNOTATION: json.dumps(selector or {})}
+    return [within(namespace, obj) for obj in (made, one)]
+
+
+def record():
+    made = [{"kind": "ConfigMap", "metadata": {"name": f"{RECORD}-{n:x}"}}
+            for n in range(RECORD_PARTS)]  # fmt: skip
+    return [within(HOME, obj) for obj in made]
+
+
+class Running:
+    """An operator of the whole cluster over a fake API server."""
+
+    def __init__(self, *objects, selector=None, shards=1):
+        self.kube = FakeKube(named(HOME), *record(), *objects)
+        install = Install(HOME, "kotatsu", selector or {}, shards)
+        options = Options(install=install, platform=Platform())
+        self.operator = Operator(self.kube, (), CollectorRegistry(), options)
+        self.operator._pools.run = self._show_pools
+        self.stop = asyncio.Event()
+
+    async def _show_pools(self, _, stop):
+        """In the place of kopf."""
+        self.operator._pools._ready.set()
+        [handler] = self.operator._pools.handlers()._watching.get_all_handlers()
+
+        async def show(_, change, obj):
+            for item in obj["items"] if change == "LIST" else [obj]:
+                kind = "DELETED" if change == "DELETED" else "MODIFIED"
+                await handler.fn(event={"type": kind, "object": item})
+
+        watching = asyncio.create_task(Watch(self.kube, WarmPool, EVERYWHERE, show).run())
+        await stop.wait()
+        watching.cancel()
+
+    def status(self, namespace):
+        return self.kube.stored("WarmPool", f"{namespace}/voice").get("status") or {}
+
+    def accepted(self, namespace):
+        found = self.status(namespace).get("conditions") or ()
+        return next((c["reason"] for c in found if c["type"] == "Accepted"), None)
+
+    async def says(self, namespace, reason):
+        await eventually(lambda: self.accepted(namespace) == reason)
+
+    def replicas(self, namespace):
+        return self.kube.stored("Deployment", f"{namespace}/voice")["spec"]["replicas"]
+
+    def writes(self, namespace):
+        """The writes that concern a namespace."""
+        reads = ("get", "get_scale", "find", "follow", "listed", "serves")
+        calls = [call for call in self.kube.calls if call[0] not in reads]
+        return [
+            call for call in calls if any(str(part).startswith(f"{namespace}/") for part in call)
+        ]
+
+    def add(self, *objects):
+        for obj in objects:
+            self.kube.put(obj)
+
+
+@pytest.fixture
+async def make(monkeypatch):
+    monkeypatch.setattr(restore_module, "_PAUSE", 0.001)
+    monkeypatch.setattr(operator_module, "SWEEP_SECONDS", 0.02)
+    monkeypatch.setattr(kopf_adapter, "LIST_AGAIN_SECONDS", 0.001)
+    running = []
+
+    async def begin(*objects, **how):
+        made = Running(*objects, **how)
+        running.append((made, asyncio.create_task(made.operator.run(made.stop))))
+        await eventually(lambda: made.operator._term is not None)
+        return made
+
+    yield begin
+    for made, task in running:
+        made.stop.set()
+        await task
+
+
+async def test_a_pool_works_where_it_is_created(make):
+    made = await make(*activators())
+    made.add(named("shop"), *app_in("shop"))
+    await made.says("shop", "Accepted")
+    assert made.status("shop")["internal"]["activators"] == f"{HOME}/0"
+
+
+async def test_a_pool_that_comes_before_its_namespace_is_shown_works_too(make):
+    made = await make(*activators())
+    made.add(*app_in("shop"))
+    await eventually(lambda: ("shop", "voice") in made.operator.cache.pools)
+    made.add(named("shop"))
+    await made.says("shop", "Accepted")
+
+
+async def test_the_activators_of_a_pool_are_in_the_first_status_that_accepts_it(make):
+    made = await make(*activators(), named("shop"), *app_in("shop"))
+    await made.says("shop", "Accepted")
+    patches = [status for _, _, status in made.kube.called("patch_status")]
+    first = next(status for status in patches if status.get("conditions"))
+    assert first["internal"]["activators"] == f"{HOME}/0"
+
+
+async def test_another_number_of_shards_moves_pools_at_the_next_start(make):
+    status = {"internal": {"activators": f"{HOME}/7"}, "phase": "Warm"}
+    made = await make(*activators(), named("shop"), *app_in("shop", status=status))
+    await eventually(lambda: made.status("shop")["internal"]["activators"] == f"{HOME}/0")
+
+
+async def test_at_the_start_no_namespace_is_listed_by_itself(make):
+    made = await make(*activators(), named("shop"), *app_in("shop"))
+    await made.says("shop", "Accepted")
+    assert made.kube.called("listed") == []
+
+
+async def test_objects_of_namespaces_that_are_not_in_use_are_not_kept(make):
+    idle = within("idle", pod())
+    others = activators("others", "warm", shared=False)
+    made = await make(*activators(), named("shop"), *app_in("shop"), named("idle"), idle, *others)
+    await made.says("shop", "Accepted")
+    made.add(
+        within("idle", pod("voice-2")), within("idle", deployment()), within("idle", service())
+    )
+    made.add(within("shop", pod("voice-2")))
+    cache = made.operator.cache
+    await eventually(lambda: "voice-2" in cache.pods["shop"])
+    assert not cache.pods.get("idle")
+    assert {key[0] for key in cache.workloads} == {"shop", HOME, "others"}
+    assert {key[0] for key in cache.activators.pods} == {HOME, "others"}
+
+
+async def test_a_pool_whose_clients_are_limited_needs_its_namespaces_consent(make):
+    policy = {"kind": "NetworkPolicy", "metadata": {"name": "mine"}, "spec": {"podSelector": {}}}
+    home = {"kubernetes.io/metadata.name": HOME}
+    policy["spec"]["ingress"] = [{"from": [{"namespaceSelector": {"matchLabels": home}}]}]
+    shop = named("shop")
+    made = await make(*activators(), named(HOME, **home), shop, within("shop", policy))
+    made.add(*app_in("shop"))
+    await made.says("shop", "Isolated")
+    shop["metadata"]["annotations"] = {SHARED_ANNOTATION: "true"}
+    made.add(shop)
+    await made.says("shop", "Accepted")
+
+
+# --- leaving ---
+
+
+def asleep():
+    """A pool that sleeps behind the activators of this install."""
+    status = {
+        "phase": "Asleep",
+        "phaseSince": "2026-11-25T10:00:00Z",
+        "restoreReplicas": 3,
+        "route": {"target": "Native", "epoch": 2},
+        "cost": {"currency": "JPY"},
+        "conditions": [],
+        "internal": {"version": 1, "activators": f"{HOME}/0",
+                     "target": {"kind": "Deployment", "name": "voice"}},
+    }  # fmt: skip
+    return app_in("shop", replicas=0, status=status)
+
+
+async def test_a_namespace_without_its_label_gets_back_what_its_targets_had(make):
+    made = await make(*activators(), named("shop", team="shop"), *asleep(), selector=SHOP)
+    await eventually(lambda: made.operator._namespaces.shows("shop"))
+    made.add(named("shop"))
+    await eventually(lambda: made.replicas("shop") == 3)
+    made.add(within("shop", pod(ready=True)))
+    await made.says("shop", "NamespaceNotSelected")
+    status = made.status("shop")
+    assert status.keys() == {"conditions", "internal"}
+    assert status["internal"] == {"version": 1}
+    assert "namespaceSelector" in status["conditions"][0]["message"]
+    await eventually(lambda: "shop" not in made.operator.cache.pods)
+    assert made.operator._namespaces.used == []
+    made.add(named("shop", team="shop"))
+    await made.says("shop", "Accepted")
+
+
+async def test_an_operator_that_starts_leaves_what_another_one_has_not(make):
+    made = await make(*activators(), named("shop"), *asleep(), selector=SHOP)
+    await eventually(lambda: made.replicas("shop") == 3)
+
+
+async def test_a_label_that_comes_and_goes_ends_as_it_was_left_last(make):
+    made = await make(*activators(), named("shop", team="shop"), *app_in("shop"), selector=SHOP)
+    for _ in range(10):
+        made.add(named("shop"))
+        await asyncio.sleep(0.02)
+        made.add(named("shop", team="shop"))
+        await asyncio.sleep(0.02)
+    await made.says("shop", "Accepted")
+    made.add(named("shop"))
+    await made.says("shop", "NamespaceNotSelected")
+
+
+async def test_in_a_namespace_that_is_being_deleted_nothing_is_given_back(make):
+    ending = named("shop")
+    ending["metadata"]["deletionTimestamp"] = "2026-11-25T10:00:00Z"
+    made = await make(*activators(), named("shop"), *app_in("shop"), named("feed"))
+    await made.says("shop", "Accepted")
+    made.add(ending)
+    await eventually(lambda: not made.operator._namespaces.serves("shop"))
+    before = len(made.writes("shop"))
+    made.add(*app_in("feed"))
+    await made.says("feed", "Accepted")
+    assert len(made.writes("shop")) == before
+    made.kube.remove("WarmPool", "shop/voice")
+    await eventually(lambda: made.operator._namespaces.used == ["feed"])
+
+
+# --- what is not served ---
+
+
+async def test_a_pool_that_nobody_serves_says_so_once(make):
+    made = await make(*activators(), named("feed"), *app_in("feed"), selector=SHOP)
+    await made.says("feed", "NamespaceNotSelected")
+    made.kube.edit("WarmPool", "feed/voice", spec={"idleAfter": "5m"})
+    made.add(named("shop", team="shop"), *app_in("shop"))
+    await made.says("shop", "Accepted")
+    assert len(made.writes("feed")) == 1
+    assert made.operator.cache.pods.get("feed") is None
+
+
+async def test_the_namespaces_of_kubernetes_are_never_touched(make):
+    made = await make(*activators(), named("kube-system"), *app_in("kube-system"))
+    made.add(named("shop"), *app_in("shop"))
+    await made.says("shop", "Accepted")
+    assert made.writes("kube-system") == []
+
+
+@pytest.mark.parametrize(
+    ("other", "who"),
+    [
+        (activators("shop", "warm", shared=False), "release warm in namespace shop"),
+        (activators("older", "warm", SHOP, at="09:00"), "release warm in namespace older"),
+    ],
+)
+async def test_where_another_install_precedes_nothing_is_done_and_it_is_said(make, other, who):
+    shop = named("shop", team="shop")
+    made = await make(*activators(), *other, shop, *app_in("shop"), named("feed"), *app_in("feed"))
+    await made.says("feed", "Accepted")
+    assert made.writes("shop") == []
+    assert f"{who} serves: shop" in made.operator.left_out
+    assert made.operator.why_not_ready == ""
+    assert dict(made.operator._readable()) == {"feed": True, "shop": False}
+
+
+async def test_an_install_that_comes_later_for_one_namespace_gets_it(make):
+    made = await make(*activators(), named("shop"), *app_in("shop"))
+    await made.says("shop", "Accepted")
+    made.add(*activators("shop", "warm", shared=False))
+    await made.says("shop", "NamespaceNotSelected")
+    made.kube.remove("Deployment", "shop/kotatsu-activator")
+    await made.says("shop", "Accepted")
+
+
+async def test_the_deleted_pool_of_another_install_is_not_restored(make):
+    others = {"phase": "Asleep", "restoreReplicas": 3, "internal": {"activators": "older/0"}}
+    theirs = activators("older", "warm", SHOP, at="09:00")
+    shop = app_in("shop", replicas=0, status=others)
+    made = await make(*activators(), *theirs, named("shop", team="shop"), *shop)
+    made.kube.remove("WarmPool", "shop/voice")
+    made.add(named("feed"), *app_in("feed"))
+    await made.says("feed", "Accepted")
+    assert made.replicas("shop") == 0
+
+
+# --- many ---
+
+
+async def test_many_namespaces_that_are_labelled_at_once_are_listed_a_few_at_a_time(
+    make, monkeypatch
+):
+    monkeypatch.setattr(namespaces, "AT_ONCE", 2)
+    names = [f"team-{n}" for n in range(40)]
+    apps = [obj for name in names for obj in (named(name), *app_in(name))]
+    made = await make(*activators(), *apps, selector=SHOP)
+    await made.says("team-39", "NamespaceNotSelected")
+    busy, most = set(), []
+    listed = FakeKube.listed
+
+    async def noted(self, kind, namespace, *how, **more):
+        busy.add((kind.__name__, namespace))
+        most.append(len({place for of, place in busy if of in ("Pod", "Service")}))
+        try:
+            return await listed(self, kind, namespace, *how, **more)
+        finally:
+            busy.discard((kind.__name__, namespace))
+
+    monkeypatch.setattr(FakeKube, "listed", noted)
+    for name in names:
+        made.add(named(name, team="shop"))
+    for name in names:
+        await made.says(name, "Accepted")
+    assert max(most) <= namespaces.AT_ONCE
+
+
+# --- handover ---
+
+
+def isolated_slice(namespace="shop"):
+    """What an activator of the namespace itself has published."""
+    return within(namespace, published("activator-1", 1))
+
+
+async def test_a_ready_slice_of_other_activators_keeps_a_pool_from_its_sleep(make):
+    made = await make(*activators(), named("shop"), *app_in("shop"))
+    await made.says("shop", "Accepted")
+    cache, key = made.operator.cache, ("shop", "voice")
+    mine = published("activator-1", 5)
+    uid = f"{HOME}-Pod-activator-1"
+    mine["metadata"]["annotations"] |= {
+        SET_ANNOTATION: f"{HOME}/0", "kotatsu.dev/activator": f"{HOME}/activator-1/{uid}"
+    }  # fmt: skip
+    cache.keep_slice(within("shop", mine))
+    assert cache.acknowledged(key) == 5
+    theirs = isolated_slice()
+    theirs["metadata"]["name"] = "theirs"
+    cache.keep_slice(theirs)
+    assert cache.acknowledged(key) == 0
+    assert {p.key[0] for p in cache.activators.of(key)} == {HOME}
+    cache.keep_pod(within("shop", activator_pod()) | {})
+    theirs["metadata"]["annotations"]["kotatsu.dev/activator"] = (
+        "shop/activator-1/shop-Pod-activator-1"
+    )
+    cache.keep_slice(theirs)
+    assert {p.key[0] for p in cache.activators.of(key)} == {HOME, "shop"}
+
+
+async def test_a_slice_of_other_activators_goes_once_those_of_the_pool_have_been_ready(
+    make, monkeypatch
+):
+    monkeypatch.setattr(operator_module, "STRANGERS_SECONDS", 0.1)
+    pods = within("shop", activator_pod())
+    made = await make(*activators(), named("shop"), *app_in("shop"), pods)
+    await made.says("shop", "Accepted")
+    theirs = isolated_slice()
+    theirs["metadata"]["annotations"]["kotatsu.dev/activator"] = (
+        "shop/activator-1/shop-Pod-activator-1"
+    )
+    made.add(theirs)
+    await eventually(lambda: made.kube.all("EndpointSlice") == [])
+    assert [key_of(p) for p in made.kube.all("Pod") if key_of(p) == ("shop", "activator-1")]
