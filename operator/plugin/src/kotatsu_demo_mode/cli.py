@@ -298,7 +298,6 @@ def _workloads(commands: _Commands) -> None:
         ("--replicas", "N", "its pods (default: 1)", count),
     ):
         create.value(flag, shown, text, action=_Window, dest=f"_{flag[2:]}", type=kind)
-    create.switch("--parked", "keep a pod parked when the pool is idle")
     create.switch("--apply", "create the pool")
     text = "with --apply: the API server validates the pool and does not save it"
     create.dry_run(text, "server")

@@ -12,6 +12,7 @@ from kotatsu_operator.core.pool.spec import mode_field
 from kotatsu_operator.core.report.usage import known_usage
 from kotatsu_operator.core.suggest import (
     GAIN,
+    PARKED_SHARE,
     Expected,
     Prices,
     Proposal,
@@ -26,10 +27,6 @@ from .pools import Object, Pool, history_path
 from .shell import Shell
 from .terminal import table_lines
 from .words import amount, number
-
-_PARKED = 0.136
-"""The assumed price of a parked pod, as a share of a warm one, until the operator has written it:
-that of 250m CPU and 320Mi of memory, if a core costs nine times as much as a GiB."""
 
 _DAYS = {
     "*": "every day",
@@ -109,7 +106,7 @@ def suggested(pool: Pool, history: Object, now: datetime) -> Suggested:
     if can_park and pool.parking is not None and price is not None and price.warm and price.parked:
         share = min(max(float(price.parked / price.warm), 0.01), 1.0)
     elif can_park:
-        share, is_assumed = _PARKED, True
+        share, is_assumed = PARKED_SHARE, True
     windows = tuple(replace(w, parked=w.parked and can_park) for w in pool.spec.windows)
     lasting = timedelta() if pool.parking is None else pool.parking.lasting
     today, prices = Settings(pool.spec.idle_after, lasting, windows), Prices(share)

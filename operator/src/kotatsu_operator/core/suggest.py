@@ -18,6 +18,10 @@ from kotatsu_operator.core.report.usage import LINGERS, SLOT, WEEK, Usage
 COLD_START = timedelta(minutes=20)
 """What a cold start is worth by default, in time of a warm pod."""
 
+PARKED_SHARE = 0.136
+"""The price of a parked pod that is assumed where nothing is known, as a share of a warm one: that
+of 250m CPU and 320Mi of memory, if a core costs nine times as much as a GiB."""
+
 IDLE_AFTER = timedelta(seconds=30)
 """idleAfter where pods can be parked: a parked pod answers at once."""
 
