@@ -16,7 +16,7 @@ from pathlib import Path
 from cluster import App, Kubectl, Object, asleep_override, built, eventually, pool
 from http1 import Client
 from kotatsu_operator.kube.client import Kube
-from kotatsu_operator.kube.informer import follow_forever
+from kotatsu_operator.kube.informer import Watch
 from kotatsu_operator.kube.objects import Deployment, Pod
 from kotatsu_operator.kube.views import PodView, pod_view
 
@@ -129,7 +129,7 @@ class Starts:
         kube = Kube.connect("bench")
         starts = cls(kubectl, kube)
         watches = [
-            asyncio.create_task(follow_forever(kube, kind, kubectl.namespace, on_change))
+            asyncio.create_task(Watch(kube, kind, kubectl.namespace, on_change).run())
             for kind, on_change in ((Pod, starts._on_change), (Deployment, starts._on_deployment))
         ]
         try:
@@ -140,14 +140,14 @@ class Starts:
             await asyncio.gather(*watches, return_exceptions=True)
             await kube.close()
 
-    def _on_deployment(self, change: str, obj: Object) -> None:
+    def _on_deployment(self, _: str, change: str, obj: Object) -> None:
         for item in obj["items"] if change == "LIST" else [obj]:
             name, replicas = item["metadata"]["name"], item["spec"].get("replicas", 1)
             if replicas and not self._replicas.get(name, replicas):
                 self._raised[name] = time.perf_counter()
             self._replicas[name] = replicas
 
-    def _on_change(self, change: str, obj: Object) -> None:
+    def _on_change(self, _: str, change: str, obj: Object) -> None:
         if change == "LIST":
             self.pods = {item["metadata"]["name"]: pod_view(item) for item in obj["items"]}
         elif change == "DELETED":

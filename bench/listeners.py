@@ -1,4 +1,7 @@
-"""One activator with 100, 1,000 and more sleeping pools: what each costs it and the API server."""
+"""One activator with 100, 1,000 and more sleeping pools: what each costs it and the API server.
+
+The pools are in its own namespace, or each in one of its own, which share the activator.
+"""
 
 import asyncio
 import contextlib
@@ -15,6 +18,8 @@ from statistics import median
 from typing import Any
 
 from lightkube import AsyncClient, KubeConfig
+from lightkube.models.meta_v1 import ObjectMeta
+from lightkube.resources.core_v1 import Namespace
 from lightkube.types import PatchType
 
 from kotatsu_node.cluster.control_plane import (
@@ -25,6 +30,7 @@ from kotatsu_node.cluster.control_plane import (
 )
 from kotatsu_node.errors import NodeError
 from kotatsu_node.layout import Layout
+from kotatsu_operator.core.protocol import activator_set
 from kotatsu_operator.kube.objects import EndpointSlice, Pod, Service, WarmPool
 from report import ROOT, Row
 from samples import digits
@@ -42,10 +48,11 @@ HOW = (
     " real and on the same machine"
 )
 MEMORY, PUBLISH, IDLE = (
-    "activator: memory per sleeping pool",
-    "activator: CPU to publish a sleeping pool",
-    "activator: an idle minute, share of a core",
+    "memory per sleeping pool",
+    "CPU to publish a sleeping pool",
+    "an idle minute, share of a core",
 )
+SHARED = "shared activator, a pool in each namespace"
 
 
 STARTS = 5
@@ -97,10 +104,43 @@ async def rows(quick: bool) -> list[Row]:
     sizes, idle = ([50, 200], 5.0) if quick else ([100, 1000, 4000], 30.0)
     try:
         with _address():
-            found = [await _measure(size, idle) for size in sizes]
+            found = [await _measure(size, idle, Alone()) for size in sizes]
+            shared = [await _measure(size, idle, Shared()) for size in sizes]
     except NodeError as error:
-        return [unmeasured(what, HOW, str(error), "", "listeners") for what in (MEMORY, PUBLISH)]
-    return _judged(found)
+        return [
+            unmeasured(f"activator: {what}", HOW, str(error), "", "listeners")
+            for what in (MEMORY, PUBLISH)
+        ]
+    return [*_judged(found, "activator"), *_judged(shared, SHARED)]
+
+
+class Alone:
+    """The activator of one namespace."""
+
+    shard, activators = "", ""
+
+    def place(self, _: int) -> str:
+        """The namespace of a pool."""
+        return NAMESPACE
+
+    async def prepare(self, editor: Any, pools: int) -> None:
+        """Make the namespaces."""
+
+
+class Shared(Alone):
+    """An activator that the namespaces share, each with one pool."""
+
+    shard, activators = "0", activator_set(NAMESPACE, 0)
+
+    def place(self, number: int) -> str:
+        """The namespace of a pool."""
+        return f"tenant-{number:05d}"
+
+    async def prepare(self, editor: Any, pools: int) -> None:
+        """Make the namespaces."""
+        names = (self.place(number) for number in range(pools))
+        made = [Namespace(metadata=ObjectMeta(name=name)) for name in names]
+        await _each(pools, lambda n: editor.create(made[n]))
 
 
 @contextlib.contextmanager
@@ -116,7 +156,7 @@ def _address() -> Iterator[None]:
         subprocess.run([*command, "delete", f"{ADDRESS}/32", "dev", "lo"], check=True)
 
 
-async def _measure(pools: int, idle: float) -> Seen:
+async def _measure(pools: int, idle: float, how: Alone) -> Seen:
     with (
         progress.step(f"{pools} sleeping pools"),
         control_plane(Layout.from_environment(), USERS) as plane,
@@ -128,16 +168,18 @@ async def _measure(pools: int, idle: float) -> Seen:
                 command = [*kubectl, *verb, "-f", str(CRD)]
                 await asyncio.to_thread(_run, command)
             uid = await _own_pod(editor)
-            bases = [await _start(plane, uid) for _ in range(STARTS)]
+            bases = [await _start(plane, uid, how) for _ in range(STARTS)]
             base_cpu = median(start.cpu for start in bases)
-            await _each(pools, lambda n: _make(editor, f"pool-{n:05d}"))
+            await how.prepare(editor, pools)
+            await _each(pools, lambda n: _make(editor, how.place(n), f"pool-{n:05d}", how))
             starts = []
             for _ in range(STARTS):
-                starts.append(await _start(plane, uid))
-                await editor.deletecollection(EndpointSlice, namespace=NAMESPACE)
-            with _activator(plane, uid) as (pid, port):
+                starts.append(await _start(plane, uid, how))
+                for namespace in sorted({how.place(n) for n in range(pools)}):
+                    await editor.deletecollection(EndpointSlice, namespace=namespace)
+            with _activator(plane, uid, how) as (pid, port):
                 seen = await _idle(plane, pid, port, idle)
-                slices = [s async for s in editor.list(EndpointSlice, namespace=NAMESPACE)]
+                slices = [s async for s in editor.list(EndpointSlice, namespace="*")]
                 return Seen(
                     pools,
                     median(start.mib for start in bases),
@@ -152,9 +194,9 @@ async def _measure(pools: int, idle: float) -> Seen:
             await editor.close()
 
 
-async def _start(plane: ControlPlane, uid: str) -> Start:
+async def _start(plane: ControlPlane, uid: str, how: Alone) -> Start:
     """Start an activator, and end it once every slice is published."""
-    with _activator(plane, uid) as (pid, port):
+    with _activator(plane, uid, how) as (pid, port):
         began = time.monotonic()
         await _until_ready(port)
         return Start(time.monotonic() - began, cpu_seconds(pid), resident_mib(pid))
@@ -188,13 +230,13 @@ async def _each(number: int, make: Any) -> None:
         await asyncio.gather(*(make(n) for n in range(start, min(start + 50, number))))
 
 
-async def _make(editor: Any, name: str) -> None:
+async def _make(editor: Any, namespace: str, name: str, how: Alone) -> None:
     """A pool that sleeps, with its Service."""
     spec = {"selector": {"app": name}, "ports": [{"port": 80, "targetPort": 8080}]}
-    metadata = {"name": name, "namespace": NAMESPACE}
-    await editor.create(Service({"metadata": metadata, "spec": spec}), namespace=NAMESPACE)
+    metadata = {"name": name, "namespace": namespace}
+    await editor.create(Service({"metadata": metadata, "spec": spec}), namespace=namespace)
     pool = {"metadata": metadata, "spec": {"targetRef": {"name": name}}}
-    await editor.create(WarmPool(pool), namespace=NAMESPACE)
+    await editor.create(WarmPool(pool), namespace=namespace)
     accepted = {
         "type": "Accepted",
         "status": "True",
@@ -206,19 +248,21 @@ async def _make(editor: Any, name: str) -> None:
         "phase": "Asleep",
         "route": {"target": "Activator", "epoch": 1},
         "conditions": [accepted],
+        "internal": {"activators": how.activators} if how.activators else {},
     }
     merge = PatchType.MERGE
     patch = {"status": status}
-    await editor.patch(WarmPool.Status, name, patch, namespace=NAMESPACE, patch_type=merge)
+    await editor.patch(WarmPool.Status, name, patch, namespace=namespace, patch_type=merge)
 
 
 @contextlib.contextmanager
-def _activator(plane: ControlPlane, uid: str) -> Iterator[tuple[int, int]]:
+def _activator(plane: ControlPlane, uid: str, how: Alone) -> Iterator[tuple[int, int]]:
     """Run one; yields its process's id and the port of its admin pages."""
     [port] = free_ports(1)
     environment = {
         "KUBECONFIG": str(plane.users["activator"]),
         "KOTATSU_NAMESPACE": NAMESPACE,
+        "KOTATSU_SHARD": how.shard,
         "KOTATSU_POD_NAME": "activator",
         "KOTATSU_POD_UID": uid,
         "KOTATSU_POD_IPS": ADDRESS,
@@ -248,7 +292,7 @@ async def _until_ready(port: int) -> None:
             await asyncio.sleep(0.1)
 
 
-def _judged(found: list[Seen]) -> list[Row]:
+def _judged(found: list[Seen], who: str) -> list[Row]:
     sizes = " / ".join(f"{seen.pools:,}" for seen in found)
     few, many = found[0], found[-1]
 
@@ -262,7 +306,7 @@ def _judged(found: list[Seen]) -> list[Row]:
     published = over([f"{s.ready_after:.1f} s" for s in found])
     return [
         Row(
-            f"{MEMORY}, {many.pools:,} ÷ {few.pools:,} pools",
+            f"{who}: {MEMORY}, {many.pools:,} ÷ {few.pools:,} pools",
             f"{HOW}; {few.base_mib:.0f} MiB without a pool; {sizes} pools: {said}",
             f"{many.kib_each:.1f} KiB",
             over([f"{s.kib_each:.1f} KiB" for s in found]),
@@ -273,7 +317,7 @@ def _judged(found: list[Seen]) -> list[Row]:
             AGAIN,
         ),
         Row(
-            f"{PUBLISH}, {many.pools:,} ÷ {few.pools:,} pools",
+            f"{who}: {PUBLISH}, {many.pools:,} ÷ {few.pools:,} pools",
             f"{STARTS} starts with {sizes} pools, beyond those without one; medians"
             f" {over([f'{digits(ms)} ms' for ms in each])}; all published after {published}",
             f"{digits(each[-1])} ms",
@@ -285,7 +329,7 @@ def _judged(found: list[Seen]) -> list[Row]:
             AGAIN,
         ),
         Row(
-            IDLE,
+            f"{who}: {IDLE}",
             f"{sizes} pools; API calls meanwhile: {calls} (watches begin anew each half minute)",
             f"{digits(100 * many.idle.share)} %",
             over([f"{digits(100 * s.idle.share)} %" for s in found]),

@@ -20,7 +20,7 @@ from cluster import Kubectl, Object
 from coldstart import processes_of
 from kotatsu_operator.core.formats import parse_quantity
 from kotatsu_operator.kube.client import Kube
-from kotatsu_operator.kube.informer import follow_forever
+from kotatsu_operator.kube.informer import Watch
 from kotatsu_operator.kube.objects import Pod, WarmPool
 
 PARKED = Decimal("0.005")
@@ -45,7 +45,7 @@ class Parking:
         kube, client = Kube.connect("bench"), AsyncClient(field_manager="bench")
         parking = cls(kubectl, client)
         watches = [
-            asyncio.create_task(follow_forever(kube, kind, kubectl.namespace, parking._into(known)))
+            asyncio.create_task(Watch(kube, kind, kubectl.namespace, parking._into(known)).run())
             for kind, known in ((Pod, parking._pods), (WarmPool, parking._pools))
         ]
         try:
@@ -57,8 +57,8 @@ class Parking:
             await kube.close()
             await client.close()
 
-    def _into(self, known: dict[str, Object]) -> Callable[[str, Object], None]:
-        def on_change(change: str, obj: Object) -> None:
+    def _into(self, known: dict[str, Object]) -> Callable[[str, str, Object], None]:
+        def on_change(_: str, change: str, obj: Object) -> None:
             if change == "LIST":
                 known.clear()
                 known.update({item["metadata"]["name"]: item for item in obj["items"]})

@@ -12,7 +12,7 @@ from cluster import Kubectl, NoClusterError, eventually, platform, pool, service
 from coldstart import small_app
 from http1 import Client, request
 from kotatsu_operator.kube.client import Kube
-from kotatsu_operator.kube.informer import follow_forever
+from kotatsu_operator.kube.informer import Watch
 from kotatsu_operator.kube.objects import Deployment, Object, Pod
 from kotatsu_operator.kube.views import pod_view
 from report import Row
@@ -37,7 +37,7 @@ class Seen:
     _known: set[str] = field(default_factory=set)
     _replicas: dict[str, int] = field(default_factory=dict)
 
-    def pod(self, change: str, obj: Object) -> None:
+    def pod(self, _: str, change: str, obj: Object) -> None:
         """A pod has changed."""
         for item in obj["items"] if change == "LIST" else [obj]:
             view = pod_view(item)
@@ -45,7 +45,7 @@ class Seen:
                 self._known.add(view.uid)
                 self.ready[view.labels.get("app", "")].append(time.time())
 
-    def deployment(self, change: str, obj: Object) -> None:
+    def deployment(self, _: str, change: str, obj: Object) -> None:
         """A Deployment has changed."""
         for item in obj["items"] if change == "LIST" else [obj]:
             name, replicas = item["metadata"]["name"], int(item["spec"].get("replicas", 0))
@@ -87,7 +87,7 @@ async def rows(quick: bool) -> list[Row]:
 async def _watching(namespace: str) -> AsyncIterator[Seen]:
     kube, seen = Kube.connect("bench"), Seen()
     watches = [
-        asyncio.create_task(follow_forever(kube, kind, namespace, on_change))
+        asyncio.create_task(Watch(kube, kind, namespace, on_change).run())
         for kind, on_change in ((Pod, seen.pod), (Deployment, seen.deployment))
     ]
     try:

@@ -33,6 +33,7 @@ ORDER = (
     "splice",
     "punctuality",
     "pools",
+    "namespaces",
     "listeners",
     "speech",
     "talk",

@@ -26,10 +26,13 @@ class Request:
     code: int
 
 
-def read_audit(log: Path) -> list[Request]:
-    """The requests so far, in order of their end."""
+def read_audit(log: Path, start: int = 0) -> list[Request]:
+    """The requests so far, in order of their end; `start` leaves out that many bytes of the log."""
     found = []
-    for line in log.read_text().splitlines():
+    with log.open() as file:
+        file.seek(start)
+        lines = file.read().splitlines()
+    for line in lines:
         try:
             event = json.loads(line)
         except ValueError:
@@ -86,9 +89,9 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
-def resident_mib(pid: int) -> float:
-    """Memory of a process."""
+def resident_mib(pid: int, of: str = "VmRSS") -> float:
+    """Memory of a process: at present, or with `VmHWM` at most so far."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS"):
+        if line.startswith(of):
             return int(line.split()[1]) / 1024
     return float("nan")

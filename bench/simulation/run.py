@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -153,7 +153,7 @@ class Simulation:
             await asyncio.gather(*map(make, self.names[start : start + 50]))
 
 
-def deployment(name: str, port: int) -> dict[str, Any]:
+def deployment(name: str, port: int, namespace: str = NAMESPACE) -> dict[str, Any]:
     """A Deployment at 0 whose pods say they serve their metrics at `port`."""
     labels = {"app": name}
     container = {
@@ -163,7 +163,7 @@ def deployment(name: str, port: int) -> dict[str, Any]:
         "resources": {"requests": {"cpu": "100m", "memory": "64Mi"}},
     }
     return {
-        "metadata": {"name": name, "namespace": NAMESPACE},
+        "metadata": {"name": name, "namespace": namespace},
         "spec": {
             "replicas": 0,
             "selector": {"matchLabels": labels},
@@ -172,18 +172,18 @@ def deployment(name: str, port: int) -> dict[str, Any]:
     }
 
 
-def service(name: str) -> dict[str, Any]:
+def service(name: str, namespace: str = NAMESPACE) -> dict[str, Any]:
     """A Service in front of the Deployment of that name."""
     return {
-        "metadata": {"name": name, "namespace": NAMESPACE},
+        "metadata": {"name": name, "namespace": namespace},
         "spec": {"selector": {"app": name}, "ports": [{"port": 80, "targetPort": "http"}]},
     }
 
 
-def warm_pool(name: str) -> dict[str, Any]:
+def warm_pool(name: str, namespace: str = NAMESPACE) -> dict[str, Any]:
     """A WarmPool that sleeps until the end of the century."""
     return {
-        "metadata": {"name": name, "namespace": NAMESPACE},
+        "metadata": {"name": name, "namespace": namespace},
         "spec": {"targetRef": {"name": name}, **opening(_FAR, 1)},
     }
 
@@ -196,13 +196,17 @@ def opening(at: datetime, replicas: int) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def operator(
-    plane: ControlPlane, port: int, per_second: float, log: Path
+    plane: ControlPlane,
+    port: int,
+    per_second: float,
+    log: Path,
+    scope: Mapping[str, str] = {"KOTATSU_NAMESPACES": NAMESPACE},
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run the operator as a process of its own."""
+    """Run the operator as a process of its own; `scope` are its settings of what it serves."""
     program = Path(sys.executable).with_name("kotatsu-operator")
     environment = os.environ | {
         "KUBECONFIG": str(plane.users["operator"]),
-        "KOTATSU_NAMESPACES": NAMESPACE,
+        **scope,
         "KOTATSU_PORT": str(port),
         "KOTATSU_HOST": "127.0.0.1",
         "KOTATSU_STARTS_PER_SECOND": str(per_second),

@@ -215,7 +215,10 @@ def slice_of(pool: str, service: str = "web", number: int = 1, state: str = "ser
     """A slice as the activator of this number makes it."""
     return make_slice(
         pool_view(warm_pool(pool, service)),
-        {"spec": {"ports": [{"name": "http", "port": 80}], "ipFamilies": ["IPv4"]}},
+        {
+            "metadata": {"namespace": HERE, "name": service},
+            "spec": {"ports": [{"name": "http", "port": 80}], "ipFamilies": ["IPv4"]},
+        },
         activator_pod(number),
         "IPv4",
         {"http": 32000},

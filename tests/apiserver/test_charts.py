@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from subprocess import CompletedProcess
 
 import pytest
+from apiserver.asked import warm_pool
 from apiserver.conftest import MakeNamespace, are_ready
 from apiserver.kit import Namespace, eventually, in_namespace
 from chart import kit
@@ -241,6 +242,14 @@ def test_a_change_of_mode_keeps_the_former_activators_until_they_serve_nothing(
     succeed(home, "upgrade", selecting(team))
     for kind in ("deployments", "roles", "rolebindings", "networkpolicies"):
         assert found(team, kind) == set(), kind
+
+    status = {"status": {"internal": {"activators": f"{home.namespace}/0"}}}
+    team.apply(warm_pool("web") | {"metadata": {"name": "web", "namespace": team.namespace}})
+    team(
+        "patch", "warmpool", "web", "--subresource=status", "--type=merge", "-p", json.dumps(status)
+    )
+    refused = helm(home, "upgrade", "kotatsu", CHART, own(home))
+    assert f"This release serves pools in {team.namespace}, which are not in" in refused.stderr
 
     succeed(home, "upgrade", own(team))
     assert found(home, "deployments") == {"kotatsu-activator-0"}

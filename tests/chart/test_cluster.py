@@ -20,12 +20,14 @@ from chart.kit import (
 )
 from chart.test_options import MONITORED, arrives
 
+from kotatsu_common.settings import load
 from kotatsu_operator.core.protocol import (
     ACTIVATOR_LABELS,
     SELECTOR_ANNOTATION,
     SHARD_LABEL,
     record_part,
 )
+from kotatsu_operator.runtime.settings import SmokeSettings, UninstallSettings
 
 SHARDED = CHARTS / "kotatsu/ci/sharded.yaml"
 SELECTOR = {
@@ -120,13 +122,12 @@ def test_namespaces_and_a_selector_together_are_refused() -> None:
     assert "namespaces and namespaceSelector are both set" in done.stderr
 
 
-def test_the_jobs_look_for_the_pools_in_all_namespaces() -> None:
-    chart = render("kotatsu")
-    for pod in (
-        chart.one("Job", "kotatsu-uninstall")["spec"]["template"],
-        chart.one("Pod", "kotatsu-test"),
-    ):
-        assert environment(pod)["KOTATSU_NAMESPACES"] == ""
+def test_the_jobs_look_for_the_pools_and_the_activators_of_the_cluster() -> None:
+    chart = render("kotatsu", SHARDED)
+    job = environment(chart.one("Job", "kotatsu-uninstall")["spec"]["template"])
+    assert load(UninstallSettings, job).namespaces == ()
+    smoke = load(SmokeSettings, environment(chart.one("Pod", "kotatsu-test")))
+    assert (smoke.namespaces, smoke.shards) == ((), 2)
 
 
 def test_activators_reach_pods_of_all_namespaces_and_are_reached_from_them() -> None:

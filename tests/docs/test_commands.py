@@ -16,7 +16,7 @@ from kotatsu_operator.core.protocol import OPERATOR
 
 PAGES = [path for path in files() if path.suffix == ".md" and path.parent == ROOT / "docs"]
 OURS = re.compile(
-    r"\b(deployment|service|job|configmap|lease|podmonitor)s?[/ ]((?:kotatsu|pet)[a-z-]*)\b"
+    r"\b(deployment|service|job|configmap|lease|podmonitor)s?[/ ]((?:kotatsu|pet)[a-z0-9-]*)\b"
 )
 LABEL = re.compile(r"-l (app\.kubernetes\.io/[a-z]+)=([a-z-]+)")
 MADE = {("lease", OPERATOR)}

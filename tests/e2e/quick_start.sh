@@ -17,5 +17,5 @@ for command in "${commands[@]}"; do
 done
 
 [ "$(kubectl get warmpool web --namespace demo --output jsonpath='{.status.phase}')" = Warm ]
-helm uninstall kotatsu --namespace demo
+helm uninstall kotatsu --namespace kotatsu
 kubectl wait deployment/web --namespace demo --for=condition=Available --timeout=60s

@@ -135,16 +135,22 @@ async def test_the_mode_changes_to_the_whole_cluster_and_back_under_load(
         Stream(cycling, pause=0.2, timeout=180) as woken,
     ):
         sleeping = asyncio.create_task(keep_asleep(cycling))
-        to_cluster = await upgrade(home, EVERY, selector(label))
+        changes = [await upgrade(home, EVERY, selector(label))]
         await eventually("of the cluster", lambda: set_of(quiet) == f"{home.namespace}/0", 120)
-        await own_activators_gone(teams)
-        back = await upgrade(home, named)
+        await eventually("others in front", lambda: in_front(quiet) == activators(home), 120)
+        # The former activators have stayed: the next upgrade removes them.
+        changes.append(await upgrade(home, EVERY, selector(label)))
+        await gone(teams)
+        changes.append(await upgrade(home, named))
         await eventually("of its namespace", lambda: set_of(quiet) == "", 120)
+        await eventually("others in front", lambda: in_front(quiet) == activators(teams[0]), 120)
+        changes.append(await upgrade(home, named))
+        await gone([home])
         sleeping.cancel()
     async with httpx.AsyncClient(timeout=120, trust_env=False) as http:
         await quiet.send(http)
 
-    assert (to_cluster, back) == ("", "")
+    assert not any(changes)
     assert not stream.failures
     assert not woken.failures
     for app in (busy, cycling, quiet):
@@ -163,9 +169,17 @@ async def keep_asleep(app: App) -> None:
         await eventually("awake", lambda: app.phase() == "Warm", 180)
 
 
-async def own_activators_gone(teams: list[Kubectl]) -> None:
-    def left() -> list[object]:
-        ours = {"app.kubernetes.io/component": "activator"}
-        return [pod for kubectl in teams for pod in kubectl.items("pods", **ours)]
+OURS = {"app.kubernetes.io/component": "activator"}
 
-    await eventually("no activators of the namespaces themselves", lambda: not left(), 180)
+
+def activators(kubectl: Kubectl) -> set[str]:
+    """The addresses of the activators in a namespace."""
+    return {str(pod["status"].get("podIP")) for pod in kubectl.items("pods", **OURS)}
+
+
+def in_front(app: App) -> set[str]:
+    return app.endpoints()["activator"]
+
+
+async def gone(namespaces: list[Kubectl]) -> None:
+    await eventually("no activators there", lambda: not any(map(activators, namespaces)), 180)

@@ -16,7 +16,8 @@ from e2e.kit import APP_IMAGE, Kubectl
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
-NAMESPACE = "demo"
+NAMESPACE, HOME = "demo", "kotatsu"
+"""Of the app and of the release."""
 ENVIRONMENT = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
 """The kubectl plugin is on the PATH, as after its installation."""
 
@@ -74,33 +75,37 @@ def first_lines(command: list[str], until: str, seconds: float) -> str:
 
 @pytest.fixture
 def kubectl(context: str) -> Iterator[Kubectl]:
-    remove_namespace(NAMESPACE)
-    subprocess.run(
-        ["kubectl", "wait", "--for=delete", f"namespace/{NAMESPACE}", "--timeout=2m"],
-        check=False,
-        capture_output=True,
-    )
+    for name in (HOME, NAMESPACE):
+        remove_namespace(name)
+    for name in (HOME, NAMESPACE):
+        subprocess.run(
+            ["kubectl", "wait", "--for=delete", f"namespace/{name}", "--timeout=2m"],
+            check=False,
+            capture_output=True,
+        )
     yield Kubectl(NAMESPACE)
-    remove_namespace(NAMESPACE)
+    for name in (HOME, NAMESPACE):
+        remove_namespace(name)
 
 
 def test_the_quick_start_ends_with_a_warm_pool_and_uninstalls_without_a_trace(
     kubectl: Kubectl,
 ) -> None:
-    *made_before, install, apply, switch, watch = commands("Quick start")
+    *made_before, install, create, apply, switch, watch = commands("Quick start")
     firsts = [" ".join(command[:2]) for command in made_before]
     assert firsts == ["kind create", "uv tool", "make images"], "what tests/e2e/run.sh has done"
 
     run(install)
+    run(create)
     assert apply[-2] == "-f"
     run([*apply[:-1], "-"], given=with_an_image_of_the_node(apply[-1]))
     run(switch)
     assert "Warm" in first_lines(watch, "Warm", seconds=60)
 
-    said = run(["helm", "test", "kotatsu", "--namespace", NAMESPACE, "--logs"])
+    said = run(["helm", "test", "kotatsu", "--namespace", HOME, "--logs"])
     assert "ok: an operator leads" in said
 
-    run(["helm", "uninstall", "kotatsu", "--namespace", NAMESPACE])
+    run(["helm", "uninstall", "kotatsu", "--namespace", HOME])
     assert kubectl.get("deployment", "web")["status"]["readyReplicas"] >= 1
     left = [found["metadata"]["name"] for found in kubectl.items("deployments")]
     assert left == ["web"]

@@ -454,13 +454,18 @@ class FakeKube:
         name = _ref(namespace, name)
         await self._enter("put_scale", name, replicas)
         self._check(*parts(name), version)
-        self.edit(*parts(name), spec={"replicas": replicas})
+        self._scale(name, replicas, "kotatsu-operator")
 
     async def raise_scale(self, namespace: str, name: str, version: str) -> None:
         name = _ref(namespace, name)
         await self._enter("raise_scale", name)
         self._check(*parts(name), version)
-        self.edit(*parts(name), spec={"replicas": 1})
+        self._scale(name, 1, "kotatsu-activator")
+
+    def _scale(self, name: str, replicas: int, by: str) -> None:
+        """A write of the scale: its manager owns the replicas from then on."""
+        ours = {"managedFields": [owned("replicas", by)]}
+        self.edit(*parts(name), metadata=ours, spec={"replicas": replicas})
 
     async def put_minimum(self, namespace: str, name: str, replicas: int, version: str) -> None:
         name = _place(namespace, name)

@@ -27,6 +27,7 @@ from tests.operator.cluster import (
     deployment,
     forget,
     keep,
+    owned,
     pod,
     service,
     warm_pool,
@@ -200,8 +201,8 @@ class Day:
 
     def wake(self):
         """What an activator does for a request to a sleeping pool."""
-        self.ticket()
-        self.raised()
+        owner = {"managedFields": [owned("replicas", "kotatsu-activator")]}
+        self.kube.edit("Deployment", "voice", metadata=owner, spec={"replicas": 1})
 
     def raised(self):
         """An activator, or somebody else, raises the scale from 0."""

@@ -13,7 +13,7 @@ from typing import Any, cast
 from kotatsu_demo_mode.api import Api
 from kotatsu_demo_mode.cli import run
 from kotatsu_demo_mode.errors import DemoModeError, ForbiddenError, NotFoundError
-from kotatsu_demo_mode.operators import NAMESPACES
+from kotatsu_demo_mode.installs import NAMESPACES
 from kotatsu_demo_mode.pools import Pool, read_pool
 from kotatsu_demo_mode.shell import Shell
 from kotatsu_demo_mode.terminal import Terminal

@@ -34,6 +34,7 @@ _PLURALS = {
     "ConfigMap": "configmaps",
     "Lease": "leases",
     "Revision": "revisions",
+    "NetworkPolicy": "networkpolicies",
     "CustomResourceDefinition": "customresourcedefinitions",
 }
 
@@ -121,6 +122,36 @@ def operator(
         *([{"name": "KOTATSU_PARKED", "value": "true"}] if parked else []),
     ]
     return made | {"status": {"replicas": 1, "readyReplicas": ready, "availableReplicas": ready}}
+
+
+def shared(selector: str = "{}") -> Objects:
+    """The operator and the activators of an install for the whole cluster."""
+    one = operator()
+    container = one["spec"]["template"]["spec"]["containers"][0]
+    container["env"] = [
+        {"name": "KOTATSU_NAMESPACE_SELECTOR", "value": selector},
+        {"name": "KOTATSU_SHARDS", "value": "1"},
+    ]
+    found = [one, activator(1), activator(2)]
+    for made in found:
+        made["metadata"]["namespace"] = "kotatsu"
+        made["metadata"]["labels"] = made["metadata"]["labels"] | {"kotatsu.dev/shard": "0"}
+    return found
+
+
+def around(*kotatsu: Object) -> Objects:
+    """A Deployment with its Service, and these objects of Kotatsu."""
+    return [deployment(), service(), pod("web-1", LABELS), *kotatsu]
+
+
+def policy(*ingress: Object) -> Object:
+    """A NetworkPolicy that limits the clients of all pods."""
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": "limits"},
+        "spec": {"podSelector": {}, "policyTypes": ["Ingress"], "ingress": list(ingress)},
+    }
 
 
 def warm_pool(name: str = "web", **spec: Any) -> Object:

@@ -28,10 +28,12 @@ from kotatsu_demo_mode.errors import ConflictError, ForbiddenError, NotFoundErro
 from kotatsu_demo_mode.shell import Shell
 from kotatsu_demo_mode.terminal import Terminal
 from kotatsu_operator.core.protocol import (
+    ACTIVATOR_ANNOTATION,
     MANAGED_BY,
     MANAGED_BY_LABEL,
     RECORD,
     SERVICE_LABEL,
+    record_part,
 )
 
 
@@ -562,3 +564,62 @@ def test_json_has_a_step_for_each_object():
 def test_where_nothing_is_left_it_says_so():
     ran = Left().restore("-A")
     assert (ran.code, ran.out) == (0, "Nothing is left to restore.\n")
+
+
+# --- an install for the whole cluster ---
+
+
+def shared_pool(**how: Any) -> Object:
+    """A pool that activators in the namespace kotatsu have served."""
+    made = pool(**how)
+    made["status"]["internal"] = {"activators": "kotatsu/0"}
+    return made
+
+
+def part(*namespaces: str, **owed: Any) -> Object:
+    """The part of the record with entries of deleted pools."""
+    target = {"kind": "Deployment", "name": "web"}
+    entry = {"pool": "gone", "target": target, "onDelete": "Restore", **owed}
+    data = {f"uid-of-{of}": json.dumps(entry | {"namespace": of}) for of in namespaces}
+    meta = {"name": record_part("demo"), "namespace": "kotatsu"}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": data}
+
+
+IN_THE_SAME_PART = next(
+    name for name in map("n{}".format, range(999)) if record_part(name) == record_part("demo")
+)
+
+
+@pytest.mark.parametrize(
+    ("words", "others"), [("--all", [f"uid-of-{IN_THE_SAME_PART}"]), ("-A", [])]
+)
+def test_what_deleted_pools_had_is_in_the_part_of_the_namespace(words: str, others: list[str]):
+    left = part("demo", IN_THE_SAME_PART, restoreReplicas=2)
+    cluster = Left(shared_pool(name="auth"), sleeping("auth"), sleeping(), left)
+    assert cluster.restore(words).code == 0
+    assert cluster.of("Deployment")["spec"]["replicas"] == 2
+    assert list(cluster.of("ConfigMap", record_part("demo"))["data"]) == others
+
+
+def test_the_slices_of_activators_that_live_elsewhere_stay():
+    alive, gone = slice_of("x", "web"), slice_of("x", "auth")
+    for made, uid in ((alive, "uid-kotatsu-activator-1"), (gone, "uid-of-another")):
+        service_of_home = {"kind": "Service", "name": "web", "uid": "uid-of-the-service"}
+        made["metadata"]["ownerReferences"] = [service_of_home]
+        name = f"kotatsu/kotatsu-activator-1/{uid}"
+        made["metadata"]["annotations"] = {ACTIVATOR_ANNOTATION: name}
+    shared = activator(1)
+    shared["metadata"]["namespace"] = "kotatsu"
+    cluster = Left(shared_pool(), sleeping(), alive, gone, shared)
+    assert cluster.restore("--all", "--force").code == 0
+    assert [o["metadata"]["name"] for o in cluster._objects if o["kind"] == "EndpointSlice"] == [
+        "web-slice"
+    ]
+
+
+def test_a_namespace_that_shares_activators_may_be_watched_by_an_operator_that_cannot_be_read():
+    cluster = Left(shared_pool(), sleeping())
+    cluster._denied = ("deployments",)
+    ran = cluster.restore("--all")
+    assert ran.code == 1
+    assert "an operator may watch it" in ran.err

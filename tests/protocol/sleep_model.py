@@ -363,8 +363,11 @@ class SleepModel:
                 _set(done, n, writing="", announced=a.epoch, asked=asked, asked_meanwhile=False),
             )
         if held and s.pod == "none" and (s.replicas == 0 or not rules.raises_from_zero):
-            raised = s.raised if s.replicas == 0 else "again"
-            yield f"activator {n} raises", _raise(s)._replace(raised=raised)
+            raised = _raise(s)._replace(raised=s.raised if s.replicas == 0 else "again")
+            if a.phase == "Asleep":  # that tells the operator what an announcement would
+                raised = raised._replace(requests=_tickets(raised.requests, n, "wanted", "written"))
+                raised = _set(raised, n, announced=a.epoch)
+            yield f"activator {n} raises", raised
         for request in {r for r in held if r.ticket == "written"}:
             if s.pod == "ready":
                 yield (

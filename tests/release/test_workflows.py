@@ -202,7 +202,7 @@ def test_the_quick_start_is_walked_as_it_is_written_and_ends_with_a_warm_pool(
     assert called[:2] == ["kind get clusters", "kind create cluster"]
     assert called[1 : 1 + len(written)] == written
     assert [line for line in called if line.startswith("kubectl run visit")]
-    assert called[-2] == "helm uninstall kotatsu --namespace demo"
+    assert called[-2] == "helm uninstall kotatsu --namespace kotatsu"
     (tmp_path / "log").unlink()
     code, called = walk(tmp_path, "Asleep")
     assert code == 1

@@ -35,6 +35,17 @@
 {{- if $operator -}}
 {{- range (first $operator.spec.template.spec.containers).env -}}{{- $_ := set $before .name .value -}}{{- end -}}
 {{- end -}}
+{{- if and $namespaces (get $before "KOTATSU_SHARDS") -}}
+{{- $lost := list -}}
+{{- range (lookup "kotatsu.dev/v1beta1" "WarmPool" "" "").items -}}
+{{- if and (hasPrefix (print $home "/") (dig "status" "internal" "activators" "" .)) (not (has .metadata.namespace $namespaces)) -}}
+{{- $lost = append $lost .metadata.namespace -}}
+{{- end -}}
+{{- end -}}
+{{- with $lost | uniq | sortAlpha -}}
+{{- fail (printf "\n\nThis release serves pools in %s, which are not in namespaces: nobody would wake them any more. First let namespaceSelector select only those of namespaces, and wait until the others have their replicas back (reason NamespaceNotSelected in `kubectl get warmpools -A`).\n" (join ", " .)) -}}
+{{- end -}}
+{{- end -}}
 {{- $left := get ($operator.metadata | default dict | dig "annotations" dict) "kotatsu.dev/leaving" | default "{}" | fromJson -}}
 {{- $leaving := dict "namespaces" list "shards" list -}}
 {{- $fresh := $namespaces | empty | ternary (get $before "KOTATSU_NAMESPACES" | default "" | splitList "," | compact) list -}}

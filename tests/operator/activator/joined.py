@@ -22,6 +22,8 @@ MOST_IN_SOCKETS = 16 * MEGABYTE
 class FakeOwner:
     """An owner that holds its clients until the test lets them through to a pod."""
 
+    namespace = "demo"
+
     def __init__(self):
         self.came_in, self.arrivals, self.complete, self.gone = [], [], [], []
         self.moved = Moved()

@@ -21,6 +21,7 @@ from tests.operator.cluster import (
     denied,
     deployment,
     eventually,
+    native_slice,
     pod,
     service,
     warm_pool,
@@ -82,11 +83,12 @@ class SharedActivator:
         metrics = ActivatorMetrics(self.registry)
         self.activator = Activator(self.kube, ME, metrics, read=reading(SETTINGS))
         self.stop = asyncio.Event()
+        self.patience = 1.0
         self.task = None
         self.servers = []
 
     async def start(self):
-        self.task = asyncio.create_task(self.activator.run(self.stop, 1.0))
+        self.task = asyncio.create_task(self.activator.run(self.stop, self.patience))
         await eventually(lambda: not self.activator.why_not_ready())
 
     def slice(self, namespace):
@@ -143,6 +145,7 @@ async def make_shared(monkeypatch):
     monkeypatch.setattr(app, "QUIET_FOR", 0.05)
     monkeypatch.setattr(app, "SWEEP_EVERY", 0.02)
     monkeypatch.setattr(publisher, "PORT_REST", 0.1)
+    monkeypatch.setattr(publisher, "CARRIED_REST", 0.05)
     made = []
 
     def make(*objects):
@@ -415,3 +418,35 @@ async def test_a_pool_that_comes_back_before_it_was_taken_stays(make_shared):
     await asyncio.sleep(0.1)
     assert shared.serving == {"red"}
     assert not [call for call in shared.kube.writes if call == "replace"]
+
+
+async def test_its_emptied_slice_stays_as_a_record_while_it_carries_a_connection(make_shared):
+    shared = make_shared(*app_in("red"))
+    await shared.start()
+    room = shared.activator.rooms["red"]
+    room.view.read = lambda obj: replace(reading(SETTINGS)(obj), settle=0.0)
+    port = shared.slice("red")["ports"][0]["port"]
+    _, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET / HTTP/1.1\r\n\r\n")
+    await eventually(lambda: room.busy)
+    shared.edit("red", internal={"activators": "home/1"})
+    shared.kube.put(slice_of(shared, "red", "home/1"))
+    await eventually(lambda: not shared.slice("red")["endpoints"])
+    await asyncio.sleep(0.3)
+    assert not shared.slice("red")["endpoints"]
+    writer.transport.abort()
+    await eventually(lambda: shared.activator.rooms == {})
+    assert len(shared.kube.all("EndpointSlice")) == 1
+
+
+async def test_an_activator_that_ends_stays_until_each_pool_has_another_endpoint(make_shared):
+    shared = make_shared(*app_in("red"), *app_in("blue"))
+    shared.patience = 30.0
+    await shared.start()
+    shared.kube.put(slice_of(shared, "red", "home/1"))
+    shared.stop.set()
+    await eventually(lambda: not shared.slice("blue")["endpoints"][0]["conditions"]["ready"])
+    await asyncio.sleep(0.3)
+    assert not shared.task.done()
+    shared.kube.put(of("blue", native_slice(True)))
+    await shared.task

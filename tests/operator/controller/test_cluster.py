@@ -22,6 +22,7 @@ from kotatsu_operator.core.protocol import (
     SHARED_ANNOTATION,
 )
 from kotatsu_operator.kube.client import EVERYWHERE
+from kotatsu_operator.kube.errors import ConflictError
 from kotatsu_operator.kube.informer import Watch
 from kotatsu_operator.kube.objects import WarmPool, key_of
 from tests.operator.cluster import (
@@ -229,6 +230,22 @@ def asleep():
     return app_in("shop", replicas=0, status=status)
 
 
+async def test_a_pool_that_is_deleted_before_this_install_has_reconciled_it_is_restored(make):
+    """It had activators of its own namespace."""
+    made = await make(*activators(), named("shop"))
+
+    def conflict(*_):
+        raise ConflictError("modified")
+
+    made.kube.on("patch_status", conflict)
+    former = asleep()
+    del former[-1]["status"]["internal"]["activators"]
+    made.add(*former)
+    await eventually(lambda: made.kube.called("patch_status"))
+    made.kube.remove("WarmPool", "shop/voice")
+    await eventually(lambda: made.replicas("shop") == 3)
+
+
 async def test_a_namespace_without_its_label_gets_back_what_its_targets_had(make):
     made = await make(*activators(), named("shop", team="shop"), *asleep(), selector=SHOP)
     await eventually(lambda: made.operator._namespaces.shows("shop"))
@@ -239,6 +256,7 @@ async def test_a_namespace_without_its_label_gets_back_what_its_targets_had(make
     status = made.status("shop")
     assert status.keys() == {"conditions", "internal"}
     assert status["internal"] == {"version": 1}
+    await eventually(lambda: not any(c.get("data") for c in made.kube.all("ConfigMap")))
     assert "namespaceSelector" in status["conditions"][0]["message"]
     await eventually(lambda: "shop" not in made.operator.cache.pods)
     assert made.operator._namespaces.used == []
@@ -289,6 +307,15 @@ async def test_a_pool_that_nobody_serves_says_so_once(make):
     await made.says("shop", "Accepted")
     assert len(made.writes("feed")) == 1
     assert made.operator.cache.pods.get("feed") is None
+
+
+async def test_what_another_install_has_said_of_a_pool_that_nobody_serves_stays(make):
+    said = [{"type": "Accepted", "status": "False", "reason": "NamespaceNotSelected"}]
+    feed = app_in("feed", status={"conditions": said})
+    made = await make(*activators(), named("feed"), *feed, selector=SHOP)
+    made.add(named("shop", team="shop"), *app_in("shop"))
+    await made.says("shop", "Accepted")
+    assert made.writes("feed") == []
 
 
 async def test_the_namespaces_of_kubernetes_are_never_touched(make):

@@ -15,6 +15,7 @@ from kotatsu_operator.controller import pages
 from kotatsu_operator.controller.cache import Cache
 from kotatsu_operator.controller.demand import Observer, Passing, PodAnswer, Scraper
 from kotatsu_operator.core.exposition import Silence
+from kotatsu_operator.core.pool.decision import Wake
 from kotatsu_operator.core.pool.spec import Metrics
 from kotatsu_operator.core.protocol import LOOKED_AT
 from kotatsu_operator.kube.views import pod_view
@@ -369,6 +370,30 @@ async def test_requests_that_time_out_in_an_activator_are_told_once(scraper):
         activators[1].know(*VOICE)
         activators[1].refused(*VOICE, "timeout")
         assert (await scraper.passing(views, VOICE)).timed_out == 1
+    finally:
+        for server in servers:
+            server.shutdown()
+            server.server_close()
+
+
+async def test_the_newest_wake_that_an_activator_knows_is_told(scraper):
+    pages = [CollectorRegistry() for _ in range(3)]
+    activators = [ActivatorMetrics(page) for page in pages]
+    servers = [
+        start_admin("127.0.0.1", 0, page, Checks(str, str), Named(LOOKED_AT, part=activator.part))
+        for page, activator in zip(pages, activators, strict=True)
+    ]
+    try:
+        for number, activator in enumerate(activators):
+            if number:  # the first one has woken nothing
+                activator.woke(*VOICE, AT.timestamp() - number, 1.5 * number)
+        views = [
+            pod_view(activator_pod(f"activator-{n}", port=server.server_port))
+            for n, server in enumerate(servers)
+        ]
+        assert (await scraper.passing(views[:1], VOICE)).last_wake is None
+        said = await scraper.passing(views, VOICE)
+        assert said.last_wake == Wake(AT - timedelta(seconds=1), timedelta(seconds=1.5))
     finally:
         for server in servers:
             server.shutdown()

@@ -4,13 +4,14 @@ from datetime import timedelta
 
 import pytest
 
+from kotatsu_operator.controller.demand import Passing
 from kotatsu_operator.controller.reconciler import RETRY, WAKE_GOES_FIRST
 from kotatsu_operator.controller.scale_down import SleepStep, no_hook
-from kotatsu_operator.core.pool.decision import Claim
+from kotatsu_operator.core.pool.decision import Claim, Wake
 from tests.operator.cluster import VOICE, deployment
 from tests.operator.controller.test_reconciler import SOON
 from tests.operator.core.values import MINUTE, SECOND, once, t
-from tests.operator.day import PUNCTUAL, Day
+from tests.operator.day import PUNCTUAL, READY_AFTER, Day
 
 
 async def test_a_day_with_a_window_and_a_late_request():
@@ -137,6 +138,45 @@ async def test_while_an_activator_wakes_the_pool_the_operator_neither_asks_nor_w
     day.now = day.due
     await day.look()
     assert day.phase == "Warming"
+
+
+async def test_a_short_wake_costs_the_operator_one_write_and_one_event():
+    """Besides the raise and what two activators publish: five writes in all."""
+    day = Day.begin(t("08:00"), replicas=1, ready=True, **SOON)
+    await day.until(t("08:10"))
+    assert day.phase == "Asleep"
+    day.wake()
+    await day.settle()
+    day.kube.calls.clear()
+    day.pods[-1].born = day.now - READY_AFTER
+    day.scraper.passing_now = Passing(0, 0, None, last_wake=Wake(day.now, SECOND))
+    await day.until(day.now + 10 * SECOND, late=PUNCTUAL)
+    assert (day.phase, day.status["reason"]) == ("Warm", "Request")
+    assert day.events == ["Warm"]
+    assert day.kube.writes == ["patch_status"]
+
+
+async def test_the_last_wake_is_written_with_what_is_written_anyway():
+    day = Day.begin(t("08:00"), **SOON)
+    await day.settle()
+    day.wake()
+    day.scraper.passing_now = Passing(0, 0, None, last_wake=Wake(day.now, 1.5 * SECOND))
+    await day.until(day.now + 3 * MINUTE)
+    assert day.phase == "Asleep"
+    assert day.status["lastWake"] == {"at": "2026-11-25T08:00:00Z", "duration": "1.500s"}
+
+
+async def test_a_wake_without_an_operator_is_in_the_status_once_it_is_back():
+    day = Day.begin(t("08:00"))
+    await day.settle()
+    day.wake()
+    day.watch()
+    day.now += 5 * MINUTE
+    day.scraper.passing_now = Passing(0, 0, None, last_wake=Wake(t("08:00"), SECOND))
+    day.restart()
+    await day.until(day.now + 2 * MINUTE)
+    assert (day.phase, day.status["reason"]) == ("Warm", "Request")
+    assert day.status["lastWake"]["at"] == "2026-11-25T08:00:00Z"
 
 
 async def test_a_wake_puts_the_operator_off_once_whatever_is_announced():

@@ -42,6 +42,7 @@ _CHAIN: tuple[Callable[[Case], Iterator[Finding]], ...] = (
     workload.workload,
     workload.replicas,
     traffic.service,
+    installation.isolation,
     traffic.ports,
     traffic.metrics,
     traffic.wakes,

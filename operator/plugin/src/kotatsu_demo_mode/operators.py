@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from kotatsu_operator.core.budget.prices import parse_table
-from kotatsu_operator.core.formats import amount, count, instant, quantity, table, tables, text
+from kotatsu_operator.core.claims import NEVER
+from kotatsu_operator.core.formats import amount, count, instant, quantity, table, text
 from kotatsu_operator.core.pool.parse import SpecError
 from kotatsu_operator.core.pool.spec import NO_PRICES, PLATFORM, Platform
 from kotatsu_operator.core.protocol import LEASE_NAME, UNINSTALL
@@ -17,14 +18,13 @@ from kotatsu_operator.core.protocol import LEASE_NAME, UNINSTALL
 from .checks.found import Objects, name_of, spec_of
 from .checks.reader import Reader
 from .errors import DemoModeError, ForbiddenError, NotFoundError
-from .pools import pod_spec_of
+from .installs import home_of, is_shared, serves, serves_what, serving, settings
 from .shell import Shell
 
 if TYPE_CHECKING:
     from .api import Api
     from .pools import Pool
 
-NAMESPACES = "KOTATSU_NAMESPACES"
 PRICES, ROUTE_SETTLE = "KOTATSU_PRICES", "KOTATSU_ROUTE_SETTLE"
 PARKED_CPU = "KOTATSU_PARKED_CPU"
 
@@ -83,15 +83,6 @@ class Watch:
             raise DemoModeError(self.message)
 
 
-def settings(operator: object) -> dict[str, str]:
-    """The environment of an operator's Deployment."""
-    return {
-        text(entry.get("name")): text(entry.get("value"))
-        for container in tables(pod_spec_of(table(operator)).get("containers"))
-        for entry in tables(container.get("env"))
-    }
-
-
 def platform_of(operator: object) -> Platform:
     """The values of the chart in an operator's Deployment; the defaults if it was not read."""
     given = settings(operator)
@@ -108,11 +99,6 @@ def platform_of(operator: object) -> Platform:
     )
 
 
-def watched_by(operator: object) -> list[str]:
-    """The namespaces that an operator watches."""
-    return settings(operator).get(NAMESPACES, "").split(",")
-
-
 def not_served(namespace: str, why: str) -> str:
     """The sentence about a namespace that Kotatsu does not serve."""
     return (
@@ -121,12 +107,26 @@ def not_served(namespace: str, why: str) -> str:
     )
 
 
-def watch_by_deployment(operators: Objects, namespace: str) -> Watch:
-    """Which operator watches a namespace, and whether it has a Ready pod."""
-    mine = [o for o in operators.items if namespace in watched_by(o)]
+def _not_selected(namespace: str, why: str) -> str:
+    """The sentence about a namespace that an install for the whole cluster leaves out."""
+    return (
+        f"namespace {namespace} is not served by Kotatsu ({why}): give the namespace these labels, "
+        "or change the chart value `namespaceSelector`"
+    )
+
+
+def watch_by_deployment(
+    operators: Objects, namespace: str, labels: Mapping[str, str] | None = None
+) -> Watch:
+    """Which operator watches a namespace with these labels, and whether it has a Ready pod.
+
+    `labels` is None if they may not be read. An operator of many namespaces leaves one out that
+    another install serves, so it is no rival.
+    """
+    mine = serving(operators.items, namespace, labels)
     if mine:
-        name, place = name_of(mine[0]), _namespace_of(mine[0])
-        rivals = tuple(f"{_namespace_of(o)}/{name_of(o)}" for o in mine[1:])
+        name, place = name_of(mine[0]), home_of(mine[0])
+        rivals = tuple(f"{home_of(o)}/{name_of(o)}" for o in mine[1:] if not is_shared(o))
         if count(table(mine[0].get("status")).get("readyReplicas")):
             return Watch(Standing.ACTS, _watches_it(mine[0]), mine[0], rivals)
         why = (
@@ -137,23 +137,22 @@ def watch_by_deployment(operators: Objects, namespace: str) -> Watch:
     if operators.unread:
         why = f"which operator watches {namespace}: {operators.unread}"
         return Watch(Standing.UNKNOWN, why, {})
-    others = [
-        f"{_namespace_of(o)}/{name_of(o)}: {', '.join(watched_by(o))}" for o in operators.items
-    ]
+    if any(serves(one, namespace, labels) is None for one in operators.items):
+        why = f"whether a namespaceSelector selects {namespace}: its labels may not be read"
+        return Watch(Standing.UNKNOWN, why, {})
+    others = [f"{home_of(o)}/{name_of(o)}: {serves_what(o)}" for o in operators.items]
     why = "no operator runs in this cluster"
     if others:
         why = f"no operator watches it; {'; '.join(others)}"
+    if any(map(is_shared, operators.items)) and not namespace.startswith(NEVER):
+        return Watch(Standing.ABSENT, _not_selected(namespace, why), {})
     return Watch(Standing.ABSENT, not_served(namespace, why), {})
 
 
 def _watches_it(operator: Mapping[str, Any]) -> str:
     version = text(table(operator["metadata"].get("labels")).get("app.kubernetes.io/version"))
-    name = f"{_namespace_of(operator)}/{name_of(operator)}"
+    name = f"{home_of(operator)}/{name_of(operator)}"
     return f"the operator {name}{f' {version}' * bool(version)} watches it"
-
-
-def _namespace_of(operator: Mapping[str, Any]) -> str:
-    return text(table(operator["metadata"]).get("namespace"))
 
 
 def watch(
@@ -164,10 +163,12 @@ def watch(
     `holders` has the holders of Leases that were read, by namespace: several namespaces may have
     one operator.
     """
-    found = watch_by_deployment(Reader(api, namespace).operators(), namespace)
+    reader = Reader(api, namespace)
+    operators = reader.operators()
+    found = watch_by_deployment(operators, namespace, reader.labels(operators))
     if not found.operator:
         return found
-    place, name = _namespace_of(found.operator), name_of(found.operator)
+    place, name = home_of(found.operator), name_of(found.operator)
     holders = {} if holders is None else holders
     if place not in holders:
         shell.terminal.progress(f"reading the Lease of {place}/{name}")

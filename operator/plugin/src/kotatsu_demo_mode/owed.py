@@ -6,11 +6,21 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from kotatsu_operator.core.formats import internal, table
-from kotatsu_operator.core.objects import named_target, owners, target_of
+from kotatsu_operator.core.objects import activators_of, named_target, owners, target_of
 from kotatsu_operator.core.pool.spec import BUILT_IN, KNATIVE, OnDelete
 from kotatsu_operator.core.pool.v1alpha1 import status_from
 from kotatsu_operator.core.protocol import ACTIVATOR, OPERATOR, RECORD, ROUTE_LABEL
-from kotatsu_operator.core.report.record import Entry, Place, heir, read_entry, settle, text_of
+from kotatsu_operator.core.report.record import (
+    Entry,
+    Place,
+    heir,
+    parts_of,
+    place_of,
+    read_entry,
+    read_in,
+    settle,
+    text_of,
+)
 from kotatsu_operator.features.knative.min_scale import inherited
 
 from .api import Api, find
@@ -48,8 +58,8 @@ class Everything:
     """All that can be restored, by namespace."""
 
     owed: Sequence[Owed]
-    records: Mapping[str, Object]
-    """The ConfigMap of each namespace that has one."""
+    records: Mapping[str, Sequence[Object]]
+    """The ConfigMaps with entries of each namespace, its own one last."""
 
 
 def read_all(api: Api, namespace: str, shell: Shell) -> Everything:
@@ -66,15 +76,45 @@ def read_all(api: Api, namespace: str, shell: Shell) -> Everything:
         shell,
         fieldSelector=f"metadata.name={RECORD}",
     )
-    records = {raw["metadata"]["namespace"]: raw for raw in found_records}
+    records: dict[str, list[Object]] = defaultdict(list)
+    for raw in _shared_records(api, namespace, pools, shell):
+        for place in _places_in(raw) if not namespace else [namespace]:
+            records[place].append(raw)
+    for raw in found_records:
+        records[raw["metadata"]["namespace"]].append(raw)
     owed: list[Owed] = []
     for place in sorted({*pools, *records}):
-        owed += _recorded(place, pools[place], records.get(place, {}).get("data") or {})
+        data = {uid: text for raw in records[place] for uid, text in table(raw.get("data")).items()}
+        owed += _recorded(place, pools[place], data)
     known = {one.key for one in owed}
     for one in _alone(api, namespace, shell):
         if one.key not in known:
             owed.append(one)
     return Everything(owed, records)
+
+
+def _shared_records(
+    api: Api, namespace: str, pools: Mapping[str, Sequence[Object]], shell: Shell
+) -> Iterator[Object]:
+    """The parts of records of installs for the whole cluster, whose activators serve the pools."""
+    sets = {activators_of(raw) for found in pools.values() for raw in found} - {""}
+    for home in sorted({name.partition("/")[0] for name in sets}):
+        parts = [place_of(namespace, home)] if namespace else parts_of(home)
+        for part in parts:
+            try:
+                raw = find(api, path_of("v1", "configmaps", home, part.name))
+            except ForbiddenError as error:
+                shell.refuse(error)
+                return
+            if raw is not None:
+                yield dict(raw)
+
+
+def _places_in(record: Object) -> set[str]:
+    """The namespaces of the entries of a part."""
+    place = Place(record["metadata"]["namespace"], record["metadata"]["name"])
+    entries = (read_in(place, text) for text in table(record.get("data")).values())
+    return {entry.namespace for entry in entries if entry is not None}
 
 
 def _read(api: Api, path: str, shell: Shell, **query: str) -> list[Object]:

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from kotatsu_operator.core import protocol
 from kotatsu_operator.core.formats import table, text
-from kotatsu_operator.core.objects import pod_labels, workload_selector
+from kotatsu_operator.core.objects import activators_of, pod_labels, workload_selector
 from kotatsu_operator.core.pool.spec import BUILT_IN, KNATIVE, ScaledKind
 from kotatsu_operator.core.report.record import minimum_back, replicas_back
 from kotatsu_operator.core.report.status import read_original
@@ -30,7 +30,7 @@ from .checks.reader import label_query, path_of
 from .errors import ConflictError, DemoModeError, NotServedError
 from .operators import Standing, Watch, watch
 from .owed import Owed, choose, read_all
-from .pools import Object, pod_spec_of
+from .pools import Object, pod_spec_of, pool_path
 from .shell import Shell
 
 _TRIES = 5
@@ -62,6 +62,8 @@ class Restorer:
     replicas: int | None = None
     """Replicas for every target, whatever it had and has."""
     _discovered: dict[str, ScaledKind | None] = field(default_factory=dict)
+    _alive: dict[str, set[str]] = field(default_factory=dict)
+    """The uids of the activators' pods by namespace."""
 
     def target(self, owed: Owed) -> Iterator[Step]:
         """Restore a target and its Service; an error of one object does not stop the others."""
@@ -208,35 +210,46 @@ class Restorer:
         slices = self.api.get(place, labelSelector=ours).get("items") or ()
         if not slices:
             return
-        path = path_of("v1", "pods", namespace)
-        there = self.api.get(path, labelSelector=protocol.ACTIVATOR_SELECTOR).get("items") or ()
-        alive = {
-            pod["metadata"]["uid"]
-            for pod in there
-            if table(pod.get("status")).get("phase") not in ("Succeeded", "Failed")
-        }
         for raw in slices:
-            uids = {owner.get("uid") for owner in raw["metadata"].get("ownerReferences") or ()}
-            if not uids & alive and (pools is None or protocol.pool_of_slice(raw) in pools):
+            home, uids = activators_of_slice(raw)
+            is_lost = not uids & self._activators(home)
+            if is_lost and (pools is None or protocol.pool_of_slice(raw) in pools):
                 self._delete(f"{place}/{quote(name_of(raw))}")
                 yield (
                     CHANGED,
                     f"EndpointSlice {name_of(raw)} of an activator that is gone is deleted",
                 )
 
+    def _activators(self, namespace: str) -> set[str]:
+        """The uids of the activators' pods in a namespace."""
+        if namespace not in self._alive:
+            path = path_of("v1", "pods", namespace)
+            there = self.api.get(path, labelSelector=protocol.ACTIVATOR_SELECTOR).get("items") or ()
+            self._alive[namespace] = {
+                pod["metadata"]["uid"]
+                for pod in there
+                if table(pod.get("status")).get("phase") not in ("Succeeded", "Failed")
+            }
+        return self._alive[namespace]
+
     # --- the record ---
 
     def record(self, record: Object, restored: set[str], *, delete: bool) -> Iterator[Step]:
-        """Remove the entries of deleted pools that are restored; or `delete` the record."""
+        """Remove the entries of deleted pools that are restored; or `delete` the record.
+
+        A part of a record of the whole cluster has entries of other namespaces and stays.
+        """
         namespace, data = record["metadata"]["namespace"], record.get("data") or {}
-        place = path_of("v1", "configmaps", namespace, protocol.RECORD)
+        name = name_of(record)
+        place = path_of("v1", "configmaps", namespace, name)
 
         def act() -> Iterator[Said]:
-            if delete:
+            if delete and name == protocol.RECORD:
                 self._delete(place)
-                yield CHANGED, f"ConfigMap {protocol.RECORD} is deleted: nothing is left to restore"
+                yield CHANGED, f"ConfigMap {name} is deleted: nothing is left to restore"
             elif done := restored & data.keys():
-                self._patch(place, record, {"data": dict.fromkeys(done)})
+                # Without a version: entries of several namespaces are removed one after the other.
+                self._write(place, {"data": dict.fromkeys(done), "metadata": {}})
 
         return self._steps(namespace, "", act)
 
@@ -287,6 +300,19 @@ class Restorer:
             self.api.delete(path, **dry_run_query(bool(self.dry_run)))
 
 
+def activators_of_slice(raw: Object) -> tuple[str, set[str]]:
+    """The namespace of the activator that published a slice, and its uid; none if unknown.
+
+    Former versions named it as the owner alone.
+    """
+    meta = raw["metadata"]
+    named = text(table(meta.get("annotations")).get(protocol.ACTIVATOR_ANNOTATION)).split("/")
+    if len(named) == len(("namespace", "pod", "uid")):
+        return named[0], {named[2]}
+    owners = meta.get("ownerReferences") or ()
+    return meta["namespace"], {text(owner.get("uid")) for owner in owners}
+
+
 # --- the command ---
 
 
@@ -311,10 +337,10 @@ def run(options: Namespace, shell: Shell) -> int:
                 done = [(owed, list(restorer.target(owed))) for owed in mine]
                 steps += [step for _, took in done for step in took]
                 steps += restorer.slices(namespace, names)
-                if record := found.records.get(namespace):
-                    whole = {owed.uid for owed, took in done if not _failed(took)}
-                    is_over = is_all and one.standing is Standing.ABSENT
-                    is_over = is_over and not any(_failed(took) for _, took in done)
+                whole = {owed.uid for owed, took in done if not _failed(took)}
+                is_over = is_all and one.standing is Standing.ABSENT
+                is_over = is_over and not any(_failed(took) for _, took in done)
+                for record in found.records.get(namespace, ()):
                     steps += restorer.record(record, whole - {""}, delete=is_over)
             except DemoModeError as error:
                 steps.append(Step(namespace, "", FAILED, str(error)))
@@ -333,8 +359,10 @@ def why_not(api: Api, namespace: str, found: Watch) -> str:
             return ""
         case Standing.UNKNOWN:
             pods = path_of("v1", "pods", namespace)
-            if not api.get(pods, labelSelector=protocol.ACTIVATOR_SELECTOR).get("items"):
-                return ""  # a namespace that is watched has activators
+            own = api.get(pods, labelSelector=protocol.ACTIVATOR_SELECTOR).get("items")
+            pools = (find(api, pool_path(namespace)) or {}).get("items") or ()
+            if not own and not any(map(activators_of, pools)):
+                return ""  # a namespace that is watched has activators, or shares those of others
             return f"an operator may watch it ({found.message}): {remedy}"
     return f"{found.message}, and may undo it: {remedy}"
 

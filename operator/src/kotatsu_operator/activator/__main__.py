@@ -49,7 +49,9 @@ async def _run(settings: ActivatorSettings) -> None:
     registry = CollectorRegistry()
     kube = Kube.connect(ACTIVATOR, ApiMetrics(registry).error, settings.targets)
     me = identity(settings)
-    limit = ConnectionLimit(raise_file_limit(), memory=settings.memory)
+    limit = ConnectionLimit(
+        raise_file_limit(), memory=settings.memory, is_shared=bool(me.activators)
+    )
     metrics = ActivatorMetrics(registry)
     activator = Activator(kube, me, metrics, limit, features=[Visitors], read=reading(settings))
     stop = asyncio.Event()

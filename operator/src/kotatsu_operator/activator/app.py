@@ -219,11 +219,15 @@ class Activator:
         loop = asyncio.get_running_loop()
         began = loop.time()
         while loop.time() - began < drain_timeout:
-            busy = any(room.busy for room in self.rooms.values())
-            if loop.time() - began >= QUIET_FOR and not busy:
+            if loop.time() - began >= QUIET_FOR and not self._is_needed():
                 break
             await asyncio.sleep(0.1)
         await asyncio.gather(*(room.publisher.withdraw() for room in self.rooms.values()))
+
+    def _is_needed(self) -> bool:
+        """Whether connections are left, or a pool whose only endpoint this activator is."""
+        rooms = self.rooms.values()
+        return any(room.busy for room in rooms) or any(r.publisher.is_needed for r in rooms)
 
     # --- what the watches show ---
 

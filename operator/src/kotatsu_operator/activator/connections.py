@@ -80,11 +80,16 @@ class Connections:
             last_activity=self.last_activity,
         )
 
+    @property
+    def namespace(self) -> str:
+        """The pool's."""
+        return self.context.view.namespace
+
     # --- accept ---
 
     def came(self, client: Client) -> None:
         """A connection was accepted; it may never send a byte."""
-        if not self.limit.enter(client, self.context.name):
+        if not self.limit.enter(client, self.context.key):
             self._count_refused("room")
             client.abort()
             return
@@ -244,6 +249,11 @@ class Connections:
             self._need = self._announcements.want(pool)
         return self.backends.any_ready and self._announcements.covers(self._need)
 
+    def raised(self) -> None:
+        """This activator has raised the scale from 0."""
+        self._announcements.raised(self.context.pool)
+        self.join_waiting()
+
     @property
     def is_asked(self) -> bool:
         """Whether each check of the operator reads this activator: it is Ready and stays."""
@@ -264,11 +274,11 @@ class Connections:
             pod = None if first is None else self.backends.choose(self._load)
             if first is None or pod is None:
                 return
-            if not self.limit.has_place(self.context.name):
+            if not self.limit.has_place(self.context.key):
                 self.limit.when_free(self.join_waiting)
                 return
             self._clients.move(first, State.CONNECTING)
-            self.limit.join(self.context.name)
+            self.limit.join(self.context.key)
             self._load[pod.uid] += 1
             task = asyncio.create_task(self._connect(first, pod))
             self._connecting.add(task)
@@ -308,7 +318,7 @@ class Connections:
         self.context.metrics.waits.labels(*self.context.key).observe(waited)
 
     def _part(self, uid: str) -> None:
-        self.limit.part(self.context.name)
+        self.limit.part(self.context.key)
         self._load[uid] -= 1
         if not self._load[uid]:
             del self._load[uid]

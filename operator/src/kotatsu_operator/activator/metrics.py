@@ -9,7 +9,14 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from kotatsu_operator.activator.registry import Moved
-from kotatsu_operator.core.protocol import ACTIVE, HELD, LAST_ACTIVITY, TIMED_OUT
+from kotatsu_operator.core.protocol import (
+    ACTIVE,
+    HELD,
+    LAST_ACTIVITY,
+    LAST_WAKE,
+    LAST_WAKE_TOOK,
+    TIMED_OUT,
+)
 
 Reason = Literal["full", "timeout", "budget", "room"]
 
@@ -73,7 +80,19 @@ class ActivatorMetrics(Collector):
             TIMED_OUT.removeprefix(_PREFIX).removesuffix("_total"),
             "Rejected connections with the reason timeout, from the first one on.",
         )
+        # The operator writes them into the pool's status.
+        self._woke_at: Gauge = made(
+            Gauge,
+            LAST_WAKE.removeprefix(_PREFIX),
+            "When the last wake began; none before one.",
+        )
+        self._woke_in: Gauge = made(
+            Gauge,
+            LAST_WAKE_TOOK.removeprefix(_PREFIX),
+            "Time from the raise of the scale until a pod answered, in the last wake.",
+        )
         self._timeouts: dict[tuple[str, str], int] = defaultdict(int)
+        self._wakes: dict[tuple[str, str], tuple[float, float]] = {}
         self._followed: dict[tuple[str, str], Mapping[str, Callable[[], float]]] = {}
         self._moved: dict[tuple[str, str], Moved] = {}
 
@@ -101,6 +120,13 @@ class ActivatorMetrics(Collector):
         self.durations.labels(namespace, name)
         self.waits.labels(namespace, name)
 
+    def woke(self, namespace: str, name: str, began: float, took: float) -> None:
+        """Count a wake that has found a pod: its Unix time and its seconds."""
+        self.durations.labels(namespace, name).observe(took)
+        self._woke_at.labels(namespace, name).set(began)
+        self._woke_in.labels(namespace, name).set(took)
+        self._wakes[namespace, name] = began, took
+
     def refused(self, namespace: str, name: str, reason: Reason) -> None:
         self._refused.labels(namespace, name, reason).inc()
         if reason == "timeout":
@@ -111,7 +137,7 @@ class ActivatorMetrics(Collector):
         """Remove the series of a deleted pool."""
         for metric in self._all:
             metric.remove_by_labels({"namespace": namespace, "name": name})
-        for kept in (self._moved, self._followed, self._timeouts):
+        for kept in (self._moved, self._followed, self._timeouts, self._wakes):
             kept.pop((namespace, name), None)
 
     def part(self, pools: Iterable[str]) -> Collector:
@@ -123,6 +149,7 @@ class ActivatorMetrics(Collector):
         return _Part(
             {key: self._followed[key] for key in keys if key in self._followed},
             {key: self._timeouts[key] for key in keys if key in self._timeouts},
+            {key: self._wakes[key] for key in keys if key in self._wakes},
         )
 
     def describe(self) -> Iterable[CounterMetricFamily]:
@@ -149,8 +176,9 @@ class _Part(Collector):
         self,
         gauges: Mapping[tuple[str, str], Mapping[str, Callable[[], float]]],
         timeouts: Mapping[tuple[str, str], int],
+        wakes: Mapping[tuple[str, str], tuple[float, float]],
     ) -> None:
-        self._gauges, self._timeouts = gauges, timeouts
+        self._gauges, self._timeouts, self._wakes = gauges, timeouts, wakes
 
     def collect(self) -> Iterable[Metric]:
         """Read them. Called from any thread."""
@@ -159,6 +187,11 @@ class _Part(Collector):
             family = GaugeMetricFamily(metric, "See the page of all pools.", labels=_LABELS)
             for pool, gauges in self._gauges.items():
                 family.add_metric(pool, gauges[gauge]())
+            yield family
+        for index, metric in enumerate((LAST_WAKE, LAST_WAKE_TOOK)):
+            family = GaugeMetricFamily(metric, "See the page of all pools.", labels=_LABELS)
+            for pool, wake in self._wakes.items():
+                family.add_metric(pool, wake[index])
             yield family
         late = CounterMetricFamily(TIMED_OUT, "See the page of all pools.", labels=_LABELS)
         for pool, count in self._timeouts.items():

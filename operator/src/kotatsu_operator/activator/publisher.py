@@ -43,6 +43,9 @@ DELETE_AGAIN = 1.0
 DELETED_REST = 60.0
 """Seconds that the slice of a deleted pool waits for its target's own pods to answer."""
 
+CARRIED_REST = 5.0
+"""Seconds between two looks whether an emptied slice has no connection any more."""
+
 NewClient = Callable[[str, Port], Client]
 """Creates the protocol for a connection to a pool, by a port of its Service."""
 
@@ -149,8 +152,11 @@ class Publisher:
         view: View,
         me: PodIdentity,
         new_client: NewClient,
+        carries: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self._slices, self._view, self._me, self._new_client = slices, view, me, new_client
+        self._carries = carries
+        """Whether this activator has connections of a pool: its slice is the record of them too."""
         self._lost = Lost(slices, view, me)
         self.published: dict[PoolFamily, Published] = {}
         self.leaving = False
@@ -294,6 +300,16 @@ class Publisher:
                     await self._slices.delete(name)
         self._lost.forget_old()
 
+    @property
+    def is_needed(self) -> bool:
+        """Whether a pool has no other endpoint than this activator, which ends."""
+        pools = self._view.pools
+        return any(
+            not self._lost.others_answer(pools[name], family)
+            for (name, family), record in self.published.items()
+            if record.serves and name in pools and not pools[name].deleted
+        )
+
     async def withdraw(self) -> None:
         """Delete all slices of this activator: the last step before the process ends."""
         self._withdrawn = True
@@ -356,6 +372,8 @@ class Publisher:
             if not any(r.serves or (ready > 0 and r.listeners) for r in of):
                 self._view.pools.pop(name, None)
         if record.emptied_at is not None and now - record.emptied_at >= PORT_REST:
+            if self._carries(name):
+                return [CARRIED_REST]
             if record.there is not None:
                 await self._slices.delete(record.name)
             record.close()

@@ -60,7 +60,7 @@ class Room:
         )
         self._news = self.view.mailbox()
         slices = Slices(shared.kube, namespace, shared.writes)
-        self.publisher = Publisher(slices, self.view, shared.me, self._new_client)
+        self.publisher = Publisher(slices, self.view, shared.me, self._new_client, self._carries)
         self.connections: dict[str, Connections] = {}
         self._counted: set[str] = set()
         self.entering: set[str] = set()
@@ -150,6 +150,9 @@ class Room:
             known.changed()
             self.connections[pool] = known
         return known
+
+    def _carries(self, pool: str) -> bool:
+        return pool in self.connections and self.connections[pool].busy > 0
 
     def _needs(self, pool: str) -> bool:
         """Wake a pool for another one; returns whether the other one need not wait for it.

@@ -31,7 +31,7 @@ from kotatsu_operator.core.protocol import (
 )
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable
-from kotatsu_operator.kube.objects import EndpointSlice, Object
+from kotatsu_operator.kube.objects import EndpointSlice, Object, used
 from kotatsu_operator.kube.views import PodView, owner_of, slice_view
 
 log = logging.getLogger(__name__)
@@ -217,15 +217,17 @@ class Slices:
         self._kube, self._namespace, self._turns = kube, namespace, turns
 
     async def get(self, name: str) -> Object:
-        return await self._kube.get(EndpointSlice, self._namespace, name)
+        return used(EndpointSlice, await self._kube.get(EndpointSlice, self._namespace, name))
 
     async def create(self, obj: Object) -> Object:
         async with self._turns:
-            return await self._kube.create(EndpointSlice, self._namespace, obj)
+            made = await self._kube.create(EndpointSlice, self._namespace, obj)
+        return used(EndpointSlice, made)
 
     async def replace(self, obj: Object) -> Object:
         async with self._turns:
-            return await self._kube.replace(EndpointSlice, self._namespace, obj)
+            made = await self._kube.replace(EndpointSlice, self._namespace, obj)
+        return used(EndpointSlice, made)
 
     async def delete(self, name: str) -> None:
         async with self._turns:
@@ -299,8 +301,14 @@ class Lost:
         if self._native_ready(pool, family) > 0:
             return True
         published = self._view.published(pool.name, family)
-        owners = [self._view.owner(obj) for obj in published if is_ready(obj)]
-        return any(pod and not pod.lost and pod.uid != self._me.uid for pod in owners)
+        return any(self._answers(obj) for obj in published if is_ready(obj))
+
+    def _answers(self, obj: Object) -> bool:
+        """Whether a ready endpoint is another activator's. Another set withdraws its own."""
+        if slice_view(obj).set != self._me.activators:
+            return True
+        pod = self._view.owner(obj)
+        return pod is not None and not pod.lost and pod.uid != self._me.uid
 
     def _native_ready(self, pool: Pool, family: str) -> int:
         """Ready endpoints of the pool's own pods; 0 with route Always: its Service selects none."""

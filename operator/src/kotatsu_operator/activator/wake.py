@@ -8,7 +8,8 @@ request to a parked pool is announced too, and does not wait for it.
 import asyncio
 import contextlib
 import logging
-from datetime import UTC, datetime, timedelta
+import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from kotatsu_operator.activator.pool import Pool
@@ -33,9 +34,6 @@ thousands and should not get more load. They are probed in turns, and by the kub
 
 LOOK_EVERY = 0.5
 """Seconds after which the scale is read again while requests wait and there is no pod."""
-
-RECORD_AFTER = 0.2
-"""Seconds after which a wake is recorded: waiting requests are connected first."""
 
 NEEDED_EVERY = 0.02
 """Seconds between two looks at the pools on which this one depends, while one does not answer."""
@@ -145,6 +143,14 @@ class Announcements:
         if pool.phase.is_awake and not self._restores:
             self._written = self._wanted
 
+    def raised(self, pool: Pool | None) -> None:
+        """The scale was raised from 0: that tells the operator what an announcement would.
+
+        Not on a way down: it needs a change of the pool itself.
+        """
+        if pool is not None and pool.phase is Phase.ASLEEP:
+            self._written = self._wanted
+
     def covers(self, number: int) -> bool:
         return number <= self._written
 
@@ -252,6 +258,7 @@ class Waker:
             )
             return
         log.info("%s: waking for %d requests", self._context.name, self._of.waiting)
+        self._of.raised()
         self._context.metrics.wakes.labels(*self._context.key).inc()
         self._unanswered = began
         self._note_answer()
@@ -315,17 +322,7 @@ class Waker:
             return
         took = asyncio.get_running_loop().time() - self._unanswered
         self._unanswered = None
-        self._context.metrics.durations.labels(*self._context.key).observe(took)
-        self._keep(asyncio.create_task(self._write_down(took)))
-
-    async def _write_down(self, took: float) -> None:
-        began = datetime.now(UTC) - timedelta(seconds=took)
-        await asyncio.sleep(RECORD_AFTER)
-        wake = {"at": stamp(began), "duration": f"{took:.3f}s"}
-        try:
-            await self._context.kube.patch_status(*self._context.key, {"lastWake": wake})
-        except (ConflictError, NotFoundError, *Unreachable) as error:
-            log.warning("%s: cannot write the wake to the status: %s", self._context.name, error)
+        self._context.metrics.woke(*self._context.key, time.time() - took, took)
 
     async def _sleep_until_change(self, seconds: float) -> None:
         self._change.clear()

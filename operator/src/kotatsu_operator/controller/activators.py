@@ -83,6 +83,12 @@ class Activators:
         default_factory=lambda: Indexed(lambda view: [(view.key[0], view.pool)])
     )
 
+    def list_claims(self, deployments: Iterable[Object]) -> None:
+        """Store the claims of these Deployments alone."""
+        found = ((key_of(obj), claim_of(obj)) for obj in deployments)
+        self.claims = {key: claim for key, claim in found if claim is not None}
+        self.claimed()
+
     def change_deployment(self, key: Key, obj: Object | None) -> None:
         """Store or remove the claim of a Deployment, if it is one of activators."""
         before, claim = self.claims.pop(key, None), None

@@ -283,8 +283,7 @@ class Operator:
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, LONGEST_PAUSE)
                 continue
-            for obj in found:
-                self.cache.activators.change_deployment(key_of(obj), obj)
+            self.cache.activators.list_claims(found)
             return
 
     async def _elect(self) -> None:

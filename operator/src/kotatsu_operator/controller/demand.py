@@ -4,16 +4,24 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from kotatsu_operator.controller.cache import Cache
 from kotatsu_operator.controller.pages import PARALLEL, Coalesced, Page, Pages
 from kotatsu_operator.core import exposition
 from kotatsu_operator.core.exposition import LONGEST_PAGE, Samples, Silence
-from kotatsu_operator.core.pool.decision import Demand
+from kotatsu_operator.core.pool.decision import Demand, Wake
 from kotatsu_operator.core.pool.spec import Metrics, PoolSpec, RouteMode
-from kotatsu_operator.core.protocol import ACTIVE, HELD, LAST_ACTIVITY, LOOKED_AT, TIMED_OUT
+from kotatsu_operator.core.protocol import (
+    ACTIVE,
+    HELD,
+    LAST_ACTIVITY,
+    LAST_WAKE,
+    LAST_WAKE_TOOK,
+    LOOKED_AT,
+    TIMED_OUT,
+)
 from kotatsu_operator.kube.objects import Key, target_ports
 from kotatsu_operator.kube.views import PodView
 
@@ -67,6 +75,7 @@ class Passing:
     """The activator that did not report and why; empty if all did."""
     timed_out: int = 0
     """Requests that got 503 at holdTimeout since the last time."""
+    last_wake: Wake | None = None
 
 
 Targets = Sequence[str | int]
@@ -238,6 +247,7 @@ class Scraper:
             last_activity=max((a.last_activity for a in said if a.last_activity), default=None),
             silent=silent[0] if silent else "",
             timed_out=sum(answer.timed_out for answer in said),
+            last_wake=max((a.last_wake for a in said if a.last_wake), key=_began, default=None),
         )
 
     async def _passing(self, pod: PodView, pool: Key, looks: bool) -> Passing | Silence:
@@ -255,6 +265,7 @@ class Scraper:
             held,
             _newest(samples.get(LAST_ACTIVITY, ()), page),
             timed_out=question.more_timed_out(pool, samples),
+            last_wake=_last_wake(samples),
         )
 
     def _activator(self, pod: PodView) -> _Question:
@@ -324,6 +335,20 @@ def _newest(samples: Iterable[tuple[Mapping[str, str], float]], page: Page) -> d
     return None if last is None else last - page.ahead
 
 
+def _last_wake(samples: Mapping[str, Samples]) -> Wake | None:
+    at, took = (max(exposition.numbers(samples.get(n, ())), default=0.0) for n in _WAKE)
+    # By the activator's clock: another estimate of it would be another wake.
+    began = exposition.unix_time(at)
+    return None if began is None else Wake(began, timedelta(seconds=min(max(took, 0.0), 1e6)))
+
+
+_WAKE = (LAST_WAKE, LAST_WAKE_TOOK)
+
+
+def _began(wake: Wake) -> datetime:
+    return wake.at
+
+
 @dataclass(frozen=True)
 class Observer:
     """Asks pods and activators."""
@@ -374,6 +399,7 @@ class Observer:
                 known=not why,
                 silent=why,
                 timed_out=through.timed_out,
+                last_wake=through.last_wake,
             )
         heard = [answer for _, answer in said if isinstance(answer, PodAnswer)]
         unheard = [
@@ -393,6 +419,7 @@ class Observer:
             last_passed=through.last_activity,
             silent_activator=through.silent,
             timed_out=through.timed_out,
+            last_wake=through.last_wake,
         )
 
 

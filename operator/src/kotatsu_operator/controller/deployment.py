@@ -189,9 +189,9 @@ class ScaledTarget(Target):
         shared = self.cache.shared(self.key[0])
         if shared is None:
             return None
-        ports = objects.target_ports(self.cache.services.get((self.key[0], self.spec.service)))
+        service = self.cache.services.get((self.key[0], self.spec.service))
         policies = self.cache.limits(self.key[0], labels)
-        return check_isolation(self.spec, policies, ports, shared)
+        return check_isolation(self.spec, policies, service, shared)
 
     # --- observe ---
 
@@ -227,6 +227,7 @@ class ScaledTarget(Target):
             updated=ready if workload.updated is None else workload.updated,
             autoscaler=None if autoscaler is None else read_autoscaler(autoscaler),
             write=workload.write,
+            woken=workload.woken,
             catching_up=timedelta(seconds=tools.observer.catching_up()),
         )
 

@@ -61,7 +61,7 @@ class Namespaces:
         """What is watched."""
         self._claims = Claims(Claim(("", "")))
         self._holders: dict[str, Claim | None] = {}
-        """By whom the namespaces with pools are served."""
+        """By whom the namespaces with pools are served; all of these namespaces."""
         self._used: set[str] = set()
         self._shown: set[str] = set()
         """The namespaces of `_used` that have been listed."""
@@ -121,8 +121,14 @@ class Namespaces:
         return holder is not None and holder.release == self._claims.mine.release
 
     def has(self, pool: Object) -> bool:
-        """Whether a pool is this install's: in one for the whole cluster, its activators say so."""
-        return self.install is None or activators_of(pool).startswith(f"{self.install.home}/")
+        """Whether a pool is this install's: in one for the whole cluster, its activators say so.
+
+        A pool that had activators of its namespace and was not reconciled since has none.
+        """
+        activators = activators_of(pool)
+        if self.install is None or not activators:
+            return self.serves(key_of(pool)[0])
+        return activators.startswith(f"{self.install.home}/")
 
     def sweeps(self, of: SliceView) -> bool:
         """Whether this install removes a slice whose activator is gone."""
@@ -208,7 +214,7 @@ class Namespaces:
         release = self.install.home, self.install.release
         found = self._cache.activators.claims.values()
         self._claims = claims_of(release, self.install.selector, found)
-        for namespace in {key[0] for key in self._cache.pools}:
+        for namespace in list(self._holders):
             self._judge(namespace)
 
     def _judge(self, namespace: str) -> None:

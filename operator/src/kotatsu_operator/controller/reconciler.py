@@ -46,6 +46,7 @@ from kotatsu_operator.core.report.status import (
     kept_cost,
     moved,
     read_memory,
+    wake_status,
 )
 from kotatsu_operator.core.schema import joined
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError
@@ -323,6 +324,7 @@ class Reconciler:
         seen = seen.as_shown(decision.floor)
         cost = cost_status if refused is None else kept_cost
         status = joined(decided_status(spec, seen, decision, ledger, cost), first.status)
+        status |= wake_status(seen.demand.last_wake, turn.status)
         conditions = pool_conditions(spec, seen, decision)
         conditions += target_conditions(spec, seen, decision, now)
         conditions = first.explain(conditions)

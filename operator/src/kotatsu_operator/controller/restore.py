@@ -81,15 +81,20 @@ class Records:
     async def remember(self, pool: Object, replicas: int | None = None) -> None:
         """Record what a pool's target gets back, before the target is changed.
 
-        `replicas` is what it gets back after its first sleep, which comes next.
+        `replicas` is what it gets back after its first sleep, which comes next. A pool that is not
+        served any more has no entry.
         """
         place, uid = self.place_of(pool["metadata"]["namespace"]), pool["metadata"]["uid"]
         known = self._known.get(place, {}).get(uid, "")
-        if record.text_of(pool, replicas, known) == known:
+
+        def text_of(before: str) -> str:
+            return record.text_of(pool, replicas, before) if place.takes(pool) else ""
+
+        if text_of(known) == known:
             return
 
         def recorded(data: Data) -> Data:
-            text = record.text_of(pool, replicas, data.get(uid, ""))
+            text = text_of(data.get(uid, ""))
             others = {k: v for k, v in data.items() if k != uid}
             return {**others, uid: text} if text else others
 

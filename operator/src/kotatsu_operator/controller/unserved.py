@@ -56,10 +56,10 @@ class Unserved:
         return now + LOOK_AGAIN
 
     async def _explain(self, pool: Object, now: datetime) -> None:
-        """Say that nobody serves a pool, unless somebody has: its status is theirs."""
+        """Say once that nobody serves a pool, unless another install has said anything of it."""
         namespace, status = key_of(pool)[0], table(pool.get("status"))
         is_nobodys = self.namespaces.holder(namespace) is None and not namespace.startswith(NEVER)
-        if is_nobodys and "phase" not in status:
+        if is_nobodys and not status.keys() & {"phase", "conditions"}:
             await self._write(pool, self._why(namespace), now)
 
     def _why(self, namespace: str) -> str:

@@ -87,7 +87,9 @@ HELD = "kotatsu_activator_held"
 ACTIVE = "kotatsu_activator_active"
 LAST_ACTIVITY = "kotatsu_activator_last_activity_timestamp_seconds"
 TIMED_OUT = "kotatsu_activator_timed_out_total"
-LOOKED_AT = (HELD, ACTIVE, LAST_ACTIVITY, TIMED_OUT)
+LAST_WAKE = "kotatsu_activator_last_wake_timestamp_seconds"
+LAST_WAKE_TOOK = "kotatsu_activator_last_wake_duration_seconds"
+LOOKED_AT = (HELD, ACTIVE, LAST_ACTIVITY, TIMED_OUT, LAST_WAKE, LAST_WAKE_TOOK)
 """The metrics of an activator that the operator reads: their page is as of the request."""
 
 

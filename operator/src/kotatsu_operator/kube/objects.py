@@ -204,6 +204,18 @@ _KEPT: Mapping[Any, Mapping[str, Any]] = {
             ports=fields("name", "port", "targetPort", "protocol", "appProtocol"),
         ),
     },
+    EndpointSlice: {
+        "metadata": META
+        | fields(
+            *("labels", "annotations", "finalizers", "deletionTimestamp"),
+            ownerReferences=fields("apiVersion", "kind", "name", "uid"),
+        ),
+        **fields(
+            "addressType",
+            endpoints=fields("addresses", "conditions", "nodeName", "targetRef"),
+            ports=fields("name", "port", "protocol", "appProtocol"),
+        ),
+    },
     HorizontalPodAutoscaler: {
         "metadata": META | fields("labels") | _owned("minReplicas"),
         "spec": fields(

@@ -19,6 +19,7 @@ from kotatsu_operator.core.objects import (
     foreign_write,
     is_resizable,
     is_sidecar,
+    owners,
     pod_labels,
     port_number,
     resize_pending,
@@ -289,6 +290,8 @@ class WorkloadView:
     """The parts of the template's PodSpec that the requests depend on; empty without a template."""
     write: Write | None = None
     """The write of another manager that owns the replicas; None if there is none."""
+    woken: bool = False
+    """Whether an activator made the last write of the replicas."""
     rejected: str = ""
     """Why its pods cannot be created; empty if they can, or its status does not say it."""
     deletes_claims: bool = False
@@ -314,6 +317,7 @@ def workload_view(obj: Object, kind: str = "Deployment") -> WorkloadView:
         updated=ready_of_template(obj, kind),
         pod=requesting(table(table(template).get("spec"))),
         write=foreign_write(obj),
+        woken=any(owner.manager == protocol.ACTIVATOR for owner in owners(obj, "replicas")),
         rejected=why_not_created(table(obj.get("status"))),
         deletes_claims=deletes_claims(obj),
     )

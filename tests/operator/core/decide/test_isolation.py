@@ -34,7 +34,9 @@ OWN = {"podSelector": {"matchLabels": {"app": "gateway"}}}
 
 
 def refused(*policies, shared=SHARED, ports=("http",)):
-    why = check_isolation(SPEC, policies, ports, shared)
+    given = [{"port": 80, "targetPort": port} for port in ports]
+    dns = {"port": 53, "protocol": "UDP"}
+    why = check_isolation(SPEC, policies, {"spec": {"ports": [*given, dns]}}, shared)
     assert why is None or why.reason == "Isolated"
     return "" if why is None else why.message
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
-from kotatsu_demo_mode.operators import settings
+from kotatsu_demo_mode.installs import settings
 from kotatsu_demo_mode.words import pods
 from kotatsu_operator.core.budget.prices import pod_requests
 from kotatsu_operator.core.decide.refusal import check_autoscalers, is_left_alone, keda_refusal

@@ -61,7 +61,13 @@ class Found:
     nodes: Objects = Objects()
     """The nodes of the first of those pods."""
     activators: Objects = Objects()
-    """The activators' pods in the namespace."""
+    """The activators' pods that serve the namespace."""
+    own: Objects = Objects()
+    """The Namespace, if it may share its activators."""
+    home: Objects = Objects()
+    """The Namespace of activators that it shares."""
+    policies: Objects = Objects()
+    """The NetworkPolicies of the namespace, if it shares its activators."""
     operators: Objects = Objects()
     """The operators' Deployments, of all namespaces that may be read."""
     crd: Objects = Objects()

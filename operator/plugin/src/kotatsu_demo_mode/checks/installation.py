@@ -3,13 +3,18 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kotatsu_demo_mode.operators import Standing, not_served, settings, watch_by_deployment
+from kotatsu_demo_mode.installs import activators_of, home_of, is_shared, settings
+from kotatsu_demo_mode.operators import Standing, Watch, not_served, watch_by_deployment
 from kotatsu_demo_mode.schema import paths, spec_schema
+from kotatsu_operator.core.claims import namespace_of
+from kotatsu_operator.core.decide.isolation import Shared, check_isolation, ingress_policy
 from kotatsu_operator.core.decide.refusal import Refusal
 from kotatsu_operator.core.formats import table, tables
+from kotatsu_operator.core.objects import selects
 from kotatsu_operator.core.pool.spec import BUILT_IN, Scaled, ScaledKind
 
 from .found import Case, Finding, Found, is_ready, note, ok, refused, spec_of, unknown, warning
+from .reader import labels_of
 
 PRICES, TARGETS = "KOTATSU_PRICES", "KOTATSU_TARGETS"
 
@@ -52,7 +57,11 @@ def _served(found: Found) -> set[str]:
 
 def responsible(found: Found) -> Mapping[str, Any]:
     """The operator that watches the namespace; empty if none of those read does."""
-    return watch_by_deployment(found.operators, found.namespace).operator
+    return _watch(found).operator
+
+
+def _watch(found: Found) -> Watch:
+    return watch_by_deployment(found.operators, found.namespace, labels_of(found.own))
 
 
 def scaled(found: Found) -> Scaled | None:
@@ -67,7 +76,7 @@ def scaled(found: Found) -> Scaled | None:
 
 def operator(case: Case) -> Iterator[Finding]:
     """Whether an operator watches the namespace and runs."""
-    found = watch_by_deployment(case.found.operators, case.found.namespace)
+    found = _watch(case.found)
     match found.standing:
         case Standing.ABSENT:
             yield refused(Refusal("NamespaceNotServed", found.message))
@@ -82,6 +91,7 @@ def operator(case: Case) -> Iterator[Finding]:
 def activator(case: Case) -> Iterator[Finding]:
     """Whether an activator can answer for a sleeping pool of the namespace."""
     found = case.found
+    place, query = activators_of(responsible(found), found.namespace)
     if case.pool.spec.target.scales_itself:
         yield ok("Knative wakes its Services itself")
     elif found.activators.unread:
@@ -93,7 +103,7 @@ def activator(case: Case) -> Iterator[Finding]:
         yield warning(
             "ActivatorNotReady",
             f"no activator of {found.namespace} is Ready, so no request wakes a pool: see `kubectl "
-            f"get pods -n {found.namespace} -l app.kubernetes.io/component=activator`",
+            f"get pods -n {place} -l {query.partition(',')[2]}`",
         )
     else:
         ready = sum(map(is_ready, found.activators.items))
@@ -105,3 +115,27 @@ def activator(case: Case) -> Iterator[Finding]:
             )
         else:
             yield ok(f"{ready} activators are Ready")
+
+
+def isolation(case: Case) -> Iterator[Finding]:
+    """Whether NetworkPolicies allow the pool activators that many namespaces share."""
+    found, mine, spec = case.found, responsible(case.found), case.pool.spec
+    if not is_shared(mine) or spec.target.scales_itself or case.service is None:
+        return
+    if found.policies.unread:
+        yield unknown(f"NetworkPolicies: {found.policies.unread}")
+        return
+    policies = [p for p in map(ingress_policy, found.policies.items) if p is not None]
+    limits = [policy for policy in policies if selects(policy.pods, found.labels)]
+    shared = Shared(
+        home_of(mine),
+        labels_of(found.home) or {"kubernetes.io/metadata.name": home_of(mine)},
+        is_accepted=any(namespace_of(obj).shares for obj in found.own.items),
+    )
+    why = check_isolation(spec, limits, case.service, shared)
+    if why is None:
+        yield ok("NetworkPolicies allow it activators that many namespaces share")
+    elif found.own.unread:
+        yield unknown(f"whether the owner of {found.namespace} accepts that: {found.own.unread}")
+    else:
+        yield refused(why)

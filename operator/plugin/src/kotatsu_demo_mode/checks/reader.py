@@ -4,9 +4,11 @@ The command line names it `deployment/web`, `rollout.argoproj.io/web`, or by a p
 not be read is remembered with the reason: the other checks are still made.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import quote
 
+from kotatsu_demo_mode import installs
 from kotatsu_demo_mode.api import Api, find
 from kotatsu_demo_mode.errors import DemoModeError, ForbiddenError, NotFoundError, NotServedError
 from kotatsu_demo_mode.pools import Object, pool_path
@@ -121,15 +123,38 @@ class Reader:
             quotas=self._list("v1", "resourcequotas"),
             limit_ranges=self._list("v1", "limitranges"),
             pools=pools,
-            activators=self._list("v1", "pods", labelSelector=ACTIVATOR_SELECTOR),
             operators=self.operators(),
             crd=self._one("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/" + _CRD),
             has_api=has_api,
         )
+        found = self._with_activators(found)
         if not found.selector:
             return found
         pods = self._list("v1", "pods", labelSelector=found.selector, limit=str(_PODS))
         return replace(found, pods=pods, nodes=self._nodes(pods))
+
+    def _with_activators(self, found: Found) -> Found:
+        """With the activators that serve the namespace; if others share them, what else matters."""
+        operators = found.operators
+        own = self._namespace(self.namespace, operators)
+        mine = installs.serving(operators.items, self.namespace, labels_of(own))
+        place, query = self.namespace, ACTIVATOR_SELECTOR
+        if mine and installs.is_shared(mine[0]):
+            place, query = installs.activators_of(mine[0], self.namespace)
+            policies = self._list("networking.k8s.io/v1", "networkpolicies")
+            found = replace(found, home=self._namespace(place, operators), policies=policies)
+        activators = self._read(path_of("v1", "pods", place), labelSelector=query)
+        return replace(found, activators=activators, own=own)
+
+    def labels(self, operators: Objects) -> Mapping[str, str] | None:
+        """The labels of the namespace, if one of the operators selects by them; None if unread."""
+        return labels_of(self._namespace(self.namespace, operators))
+
+    def _namespace(self, name: str, operators: Objects) -> Objects:
+        """A Namespace; it is not read if no operator serves more than those it names."""
+        if not any(map(installs.is_shared, operators.items)):
+            return Objects()
+        return self._one(f"/api/v1/namespaces/{quote(name)}")
 
     def slices(self, service: str) -> Objects:
         return self._list(
@@ -170,6 +195,12 @@ class Reader:
         read = [self._one(f"/api/v1/nodes/{quote(name)}") for name in names]
         unread = next((one.unread for one in read if one.unread), "")
         return Objects([item for one in read for item in one.items], unread)
+
+
+def labels_of(namespace: Objects) -> Mapping[str, str] | None:
+    """The labels of a Namespace; None if it was not read."""
+    found = [table(obj.get("metadata")) for obj in namespace.items]
+    return {k: text(v) for k, v in table(found[0].get("labels")).items()} if found else None
 
 
 def _objects(answer: Object) -> Objects:

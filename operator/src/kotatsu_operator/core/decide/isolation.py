@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kotatsu_operator.core.decide.refusal import Refusal
+from kotatsu_operator.core.formats import table, tables
 from kotatsu_operator.core.objects import selector_view, selects
 from kotatsu_operator.core.pool.spec import PoolSpec
 from kotatsu_operator.core.protocol import SHARED_ANNOTATION
@@ -71,13 +72,18 @@ class Shared:
 
 
 def check_isolation(
-    spec: PoolSpec, policies: Sequence[IngressPolicy], ports: Sequence[Port], shared: Shared
+    spec: PoolSpec,
+    policies: Sequence[IngressPolicy],
+    service: Mapping[str, Any] | None,
+    shared: Shared,
 ) -> Refusal | None:
     """Reject a pool whose pods not every client may reach: through shared activators, all could.
 
-    `policies` are those that limit the clients of its pods, and `ports` those of the pods that its
-    Service leads to. Policies add up: what one of them admits is admitted.
+    `policies` are those that limit the clients of its pods, whose TCP ports `service` leads to.
+    Policies add up: what one of them admits is admitted.
     """
+    given = tables(table(table(service).get("spec")).get("ports"))
+    ports = [p.get("targetPort") or p["port"] for p in given if p.get("protocol", "TCP") == "TCP"]
     open_at = frozenset[Port]().union(*(policy.open_at for policy in policies))
     if any(policy.admits_all for policy in policies) or (ports and open_at.issuperset(ports)):
         return None

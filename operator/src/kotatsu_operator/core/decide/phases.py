@@ -130,7 +130,7 @@ class Step:
             # client is unknown, the pods get one idleAfter.
             if not asked or self.goal.idle.drain:
                 self._set(last_active=self.now)
-            return self._wake(Reason.REQUEST if asked else Reason.DEMAND)
+            return self._wake(Reason.REQUEST if asked or seen.woken else Reason.DEMAND)
         if memory.phase is Phase.SLEEPING and seen.pods == 0:
             self._enter(Phase.ASLEEP, memory.reason)
             then = "its budget is spent" if self.allowed.is_spent else "requests wake the pool"
@@ -264,11 +264,13 @@ class Step:
         )
         self._here(raised_at=None if is_ready or awaits else self.now)
         self._enter(Phase.WARMING, reason)
-        after = f", once WarmPool {awaits} is Warm" if awaits else ""
-        self.notes.append(
-            Note("Warming", f"starting {self.goal.replicas} replicas ({reason}){after}")
-        )
-        return self._stay()
+        told = len(self.notes)
+        replicas = self._stay()
+        if self.memory.phase is Phase.WARMING:
+            after = f", once WarmPool {awaits} is Warm" if awaits else ""
+            text = f"starting {self.goal.replicas} replicas ({reason}){after}"
+            self.notes.insert(told, Note("Warming", text))
+        return replicas
 
     def _drain(self, why: str) -> None:
         self._set(route=self.memory.route.renewed())

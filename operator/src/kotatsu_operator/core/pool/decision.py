@@ -12,6 +12,15 @@ from kotatsu_operator.core.pool.memory import Memory, Outcome, Parts, Phase
 
 
 @dataclass(frozen=True)
+class Wake:
+    """A wake for a request, by an activator's clock."""
+
+    at: datetime
+    took: timedelta
+    """From the raise of the scale until a pod answered."""
+
+
+@dataclass(frozen=True)
 class Demand:
     """The requests that are served and held now; `known` is False if a pod did not report."""
 
@@ -38,6 +47,8 @@ class Demand:
     """Whether the connections of the activators stand in for pods that do not report."""
     timed_out: int = 0
     """Requests that got 503 at holdTimeout since the activators were last asked."""
+    last_wake: Wake | None = None
+    """The newest one of those that the activators know."""
 
     @property
     def concurrency(self) -> int:
@@ -177,6 +188,8 @@ class Observation:
     updated: int = 0
     """Ready pods of that template; 0 while the target has pods of another template."""
     autoscaler: Autoscaler | None = None
+    woken: bool = False
+    """Whether an activator made the last write of the target's replicas."""
     write: Write | None = None
     """The last write of the target's replicas by another manager."""
     catching_up: timedelta = timedelta()

@@ -202,7 +202,7 @@ def read_entry(text: str, namespace: str) -> Entry | None:
     return entry if is_name(entry.target) else None
 
 
-def _read_in(place: Place, text: str) -> Entry | None:
+def read_in(place: Place, text: str) -> Entry | None:
     """Parse one entry of a place; None if it is not valid, or does not belong there."""
     if not place.is_shared:
         return read_entry(text, place.namespace)
@@ -271,7 +271,7 @@ def settle(place: Place, data: Mapping[str, str], pools: Iterable[Mapping[str, A
     alive = {p["metadata"]["uid"]: p for p in pools if place.holds(p["metadata"]["namespace"])}
     mine = {uid: pool for uid, pool in alive.items() if uid in data or place.takes(pool)}
     texts = {uid: text_of(pool, None, data.get(uid, "")) for uid, pool in mine.items()}
-    entries = {uid: _read_in(place, text) for uid, text in data.items() if uid not in alive}
+    entries = {uid: read_in(place, text) for uid, text in data.items() if uid not in alive}
     gone = {uid: entry for uid, entry in entries.items() if entry is not None}
     kept = {uid: data[uid] for uid in gone}
     return Settlement({uid: text for uid, text in texts.items() if text} | kept, gone)
@@ -290,7 +290,7 @@ def hand_over(
     is in the pool's status as well, and only the operator writes that.
     """
     alive = {pool["metadata"]["uid"]: pool for pool in pools}
-    entries = {uid: _read_in(was, text) for uid, text in data.items()}
+    entries = {uid: read_in(was, text) for uid, text in data.items()}
     here = {uid: e for uid, e in entries.items() if e is not None and e.namespace == namespace}
     gone = {uid: entry for uid, entry in here.items() if uid not in alive}
     over = {uid for uid in here.keys() & alive.keys() if now.takes(alive[uid])}

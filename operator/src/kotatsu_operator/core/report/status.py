@@ -12,14 +12,16 @@ from kotatsu_operator.core.formats import (
     choice,
     conditions_of,
     format_duration,
+    instant,
     internal,
     is_name,
     is_true,
     stamp,
+    table,
 )
 from kotatsu_operator.core.plan.activity import override_end
 from kotatsu_operator.core.pool.calendars import FOLLOWED
-from kotatsu_operator.core.pool.decision import Decision, Observation, Transition
+from kotatsu_operator.core.pool.decision import Decision, Observation, Transition, Wake
 from kotatsu_operator.core.pool.memory import (
     WARM_UPS,
     Announced,
@@ -207,6 +209,14 @@ def kept_cost(ledger: Ledger) -> Status:
     return cost_status(ledger) if ledger.currency else {}
 
 
+def wake_status(wake: Wake | None, known: Mapping[str, Any]) -> Status:
+    """The part of the status with a wake that is newer than the one it has; empty for none."""
+    written = instant(table(known.get("lastWake")).get("at"))
+    if wake is None or (written is not None and wake.at <= written):
+        return {}
+    return {"lastWake": {"at": stamp(wake.at), "duration": f"{wake.took.total_seconds():.3f}s"}}
+
+
 def decided_status(
     spec: PoolSpec,
     seen: Observation,
@@ -257,6 +267,7 @@ _NEVER_ALONE = frozenset(
 
 _QUIET = _NEVER_ALONE | {
     "lastActive",
+    "lastWake",
     "internal.demandUnknownSince",
     "cost.accrued",
     "cost.ratePerHour",

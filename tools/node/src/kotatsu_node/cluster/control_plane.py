@@ -213,6 +213,7 @@ def _apiserver(kube: Path, state: Path, etcd: int, port: int) -> list[str]:
         f"--token-auth-file={state / _TOKENS}",
         f"--audit-policy-file={state / _POLICY}",
         f"--audit-log-path={state / _AUDIT_LOG}",
+        "--audit-log-maxsize=10000",  # MB; it is one file
         f"--tls-cert-file={pki / 'apiserver.crt'}",
         f"--tls-private-key-file={pki / 'apiserver.key'}",
         "--service-account-issuer=https://kubernetes.default.svc",

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import errno
 import resource
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,6 +13,7 @@ from kotatsu_operator.activator.limits import ConnectionLimit, KeptBytes, raise_
 from tests.operator.activator.in_process import GET, ActivatorFixture
 from tests.operator.cluster import eventually
 
+VOICE, FEED = ("demo", "voice"), ("demo", "feed")
 FILES = 16  # of which eight are for connections: six clients, or four with their pods
 
 
@@ -31,7 +33,7 @@ def limit():
 def clients(limit, number, *, speaking=True):
     made = [FakeClient(n) for n in range(number)]
     for client in made:
-        assert limit.enter(client, "voice")
+        assert limit.enter(client, VOICE)
         if speaking:
             limit.spoke(client)
     return made
@@ -39,26 +41,92 @@ def clients(limit, number, *, speaking=True):
 
 def test_clients_never_take_the_files_that_their_pods_need(limit):
     clients(limit, 6)
-    assert not limit.enter(FakeClient("late"), "voice")
-    assert limit.has_place("voice")
+    assert not limit.enter(FakeClient("late"), VOICE)
+    assert limit.has_place(VOICE)
 
 
 def test_where_there_is_none_the_one_that_was_silent_for_longest_makes_it(limit):
     silent = clients(limit, 6, speaking=False)
     limit.spoke(silent[0])
     late = FakeClient("late")
-    assert limit.enter(late, "voice")
+    assert limit.enter(late, VOICE)
     assert [client.is_closed for client in (*silent, late)] == [False, True, *[False] * 5]
 
 
 def test_one_pool_never_takes_all_the_room_from_another():
     limit = ConnectionLimit(1000, clock=lambda: 0.0)
     clients(limit, 614)
-    assert not limit.enter(FakeClient("late"), "voice")
-    while limit.has_place("voice"):
-        limit.join("voice")
-    assert limit.enter(FakeClient("another"), "feed")
-    assert limit.has_place("feed")
+    assert not limit.enter(FakeClient("late"), VOICE)
+    while limit.has_place(VOICE):
+        limit.join(VOICE)
+    assert limit.enter(FakeClient("another"), FEED)
+    assert limit.has_place(FEED)
+
+
+class Spoken(FakeClient):
+    """A client that is held, or joined to a pod and quiet since a time."""
+
+    def __init__(self, since=0.0, used_at=None):
+        super().__init__(since)
+        self.since, self.is_evicted = since, False
+        self.upstream = None if used_at is None else object()
+        self.traffic = SimpleNamespace(used_at=used_at)
+
+    @property
+    def owner(self):
+        return self
+
+    def evicted(self, client):
+        client.is_evicted = True
+
+
+def flooded(made):
+    """A limit that the clients of one namespace have reached."""
+    limit = ConnectionLimit(1000, clock=lambda: 0.0)
+    for client in made:
+        if not limit.enter(client, ("hostile", f"pool-{id(client) % 7}")):
+            break
+        limit.spoke(client)
+    return limit
+
+
+def test_of_a_full_activator_another_namespace_gets_its_share():
+    """Of those that have taken all, the newest held ones go; and then the quietest."""
+    joined = [Spoken(used_at=float(n)) for n in range(300)]
+    made = [*joined, *(Spoken(since=float(n)) for n in range(700))]
+    limit = flooded(made)
+    assert not limit.enter(Spoken(), ("hostile", "another"))
+    ours = []
+    while limit.enter(client := Spoken(), VOICE):
+        limit.spoke(client)
+        ours.append(client)
+        assert len(limit._clients) <= 654
+    assert 327 <= len(ours) <= 327 + limits.EVICTED_AT_ONCE, "half of the places for clients"
+    assert not any(client.is_evicted for client in ours)
+    held = [client.since for client in made[300:] if client.is_evicted]
+    assert max(held) - min(held) < len(held)
+    quiet = [client.traffic.used_at for client in joined if client.is_evicted]
+    assert not quiet or len(held) == 354, "those that are joined come last"
+    assert quiet == sorted(quiet)
+
+
+def test_the_silent_ones_of_a_small_namespace_stay_while_another_has_more(limit):
+    modest = FakeClient("modest")
+    assert limit.enter(modest, VOICE)
+    silent = [FakeClient(n) for n in range(8)]
+    for client in silent:
+        limit.enter(client, ("hostile", "pool"))
+    assert not modest.is_closed
+    assert sum(client.is_closed for client in silent) == 3
+
+
+def test_connections_to_pods_of_another_namespace_find_a_place(limit):
+    many = ConnectionLimit(1000, clock=lambda: 0.0)
+    many.join(VOICE)
+    while many.has_place(("hostile", "one")):
+        many.join(("hostile", "one"))
+    assert not many.has_place(("hostile", "two"))
+    assert many.has_place(VOICE)
 
 
 def test_it_is_said_once_in_a_while_and_not_for_each_connection(caplog):
@@ -66,7 +134,7 @@ def test_it_is_said_once_in_a_while_and_not_for_each_connection(caplog):
     limit = ConnectionLimit(FILES, clock=lambda: now[0])
     clients(limit, 6)
     for now[0] in (0.0, 1.0, 9.0, 11.0):
-        assert not limit.enter(FakeClient("late"), "voice")
+        assert not limit.enter(FakeClient("late"), VOICE)
     text = (
         "at the limit: 6 clients and 0 connections to pods are open, with limits of "
         f"{FILES} files (RLIMIT_NOFILE) and 1024 MiB of memory: closing new clients"
@@ -78,7 +146,7 @@ def test_it_is_said_once_in_a_while_and_not_for_each_connection(caplog):
 def test_however_few_files_there_are_some_may_come_in(files):
     limit = ConnectionLimit(files)
     came = 0
-    while limit.enter(client := FakeClient(came), "voice"):
+    while limit.enter(client := FakeClient(came), VOICE):
         limit.spoke(client)
         came += 1
     assert files / 4 < came <= files * 3 / 4
@@ -159,8 +227,8 @@ async def test_a_pod_is_not_blamed_for_what_this_process_lacks(small, monkeypatc
 
 
 class Keeper:
-    def __init__(self, gone=None):
-        self.gone = gone
+    def __init__(self, gone=None, namespace="demo"):
+        self.gone, self.namespace = gone, namespace
 
     @property
     def owner(self):
@@ -191,6 +259,17 @@ def test_of_those_that_keep_about_as_much_the_one_that_has_for_longest(gone):
     assert gone == keepers[:1]
 
 
+def test_who_keeps_little_in_many_connections_evicts_no_large_one_of_another_namespace(gone):
+    kept, modest = KeptBytes(1000), Keeper(gone, "modest")
+    kept.keep(modest, 300)
+    hostile = [Keeper(gone, "hostile") for _ in range(100)]
+    for one in hostile:
+        kept.keep(one, 10)
+    assert gone == hostile[:30]
+    kept.keep(modest, 0)
+    assert kept.total == 700
+
+
 def test_evicting_looks_at_nobody_else(gone):
     """Ten thousand that keep little cost those that keep much nothing."""
     kept, looked = KeptBytes(100_000), []
@@ -212,6 +291,7 @@ def test_evicting_looks_at_nobody_else(gone):
 
 def test_a_room_has_as_many_connections_as_its_memory_allows():
     assert ConnectionLimit(memory=256 * 2**20)._most == 7509
+    assert ConnectionLimit(memory=2**30, is_shared=True)._most == 21_845
     assert ConnectionLimit(memory=256 * 2**20).kept.most == 44 * 2**20
     assert ConnectionLimit(memory=16 * 2**20)._most > 100, "too little is no reason to serve nobody"
     assert ConnectionLimit(memory=2**40).kept.most < 2**29, "a node's memory is not this process's"
