@@ -383,7 +383,8 @@ class Histories(Feature):
         if spec.suspend or spec.target.scales_itself:
             watched = watched.unseen(now)
         else:
-            watched = watched.looked(turn.memory, report.seen.demand, now)
+            seen = report.seen
+            watched = watched.looked(turn.memory, seen.demand, now, woken=seen.woken)
         self._watched.enter(pool, watched, now)
 
     async def after(self, tools: Tools, turn: Turn, report: Report) -> After | None:

@@ -160,3 +160,11 @@ def test_what_is_written_in_parts_is_what_is_written_at_once(marks):
         whole = whole.using(slot) if is_used else whole.knowing(slot, slot)
         parts = read_usage({"usage": usage_field(parts.plus(more))})
     assert parts == whole.up_to(whole.last)
+
+
+def test_a_sleeping_pool_whose_scale_an_activator_has_raised_had_a_request():
+    seen = watched(ASLEEP, (t("10:00"), IDLE)).looked(ASLEEP, IDLE, t("10:12"), woken=True)
+    assert drawn(seen.usage, t("10:00"), t("10:20")) == "..x?"
+    # A new process does not know when: of the time before, it says nothing.
+    seen = Watched.begun("uid", t("10:12")).looked(ASLEEP, IDLE, t("10:12"), woken=True)
+    assert drawn(seen.usage, t("10:00"), t("10:20")) == "??x?"

@@ -29,8 +29,8 @@ LINGERS = timedelta(seconds=30)
 """A pool counts as busy for this long after a request: the shortest idleAfter that is proposed."""
 
 QUIET = frozenset({Phase.ASLEEP, Phase.PARKED})
-"""Phases in which a request is announced in the status: without an announcement there was none,
-also while no operator ran."""
+"""Phases in which a request leaves a trace, in the scale or in the status: without one there was
+none, also while no operator ran."""
 
 HOURLY = timedelta(hours=1)
 """How often the use of a pool that does not sleep is written at most."""
@@ -144,8 +144,12 @@ class Watched:
         """The same with one more look at a pool whose requests cannot be seen."""
         return replace(self, at=now, blind=now)
 
-    def looked(self, memory: Memory, demand: Demand, now: datetime) -> "Watched":
+    def looked(
+        self, memory: Memory, demand: Demand, now: datetime, *, woken: bool = False
+    ) -> "Watched":
         """The same with one more look: `memory` before the decision, and the demand that counts.
+
+        `woken` is whether an activator has raised the scale, which wakes a sleeping pool.
 
         What was longer ago than a slot is known only of a quiet pool: all since its phase began,
         so that it is not lost if nobody writes it.
@@ -160,9 +164,12 @@ class Watched:
         until = now
         if demand.ticket not in (None, memory.announced.seen):
             # By the activator's clock: some seconds make no difference here.
-            woken = max(min(demand.ticket or now, now), since)
-            times.append(woken)
-            until = woken if memory.phase in QUIET else now
+            at = max(min(demand.ticket or now, now), since)
+            times.append(at)
+            until = at if memory.phase in QUIET else now
+        elif woken and memory.phase is Phase.ASLEEP:
+            times.append(now)
+            until = now if self.at else since  # a new process does not know when
         request = max((at for at in times if at is not None), default=None)
         request = None if request is None else min(request, now)
         usage, due = self.usage, self.due
