@@ -40,6 +40,7 @@ ORDER = (
     "users",
     "authorize",
     "footprint",
+    "suggest",
 )
 """The order of the table; what is not named here comes last."""
 QUIET_WITHIN = 20.0

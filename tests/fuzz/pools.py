@@ -24,6 +24,7 @@ from kotatsu_operator.core.report.status import (
     read_ledger,
     read_memory,
 )
+from kotatsu_operator.core.report.usage import read_usage, usage_field
 
 
 @cache
@@ -90,6 +91,9 @@ def remembered(given: Any) -> None:
     entry = entry_of(pool)
     assert entry is None or read_entry(entry.text(), "demo") == entry
     read_stored(given, {"record": given})
+    used = read_usage({"usage": given})
+    assert used.used & ~used.known == 0
+    assert read_usage({"usage": usage_field(used)}) == used or not used.known
     assert moved(status_from(given)) == {}
     again = memory_status(memory, parse({"targetRef": {"apiVersion": "", "kind": "", "name": "a"}}))
     read_memory(again, Memory())

@@ -232,7 +232,9 @@ def test_a_comment_stays_a_comment_whatever_it_says():
     assert max(map(len, text.splitlines())) <= 100
 
 
-def test_create_parked_keeps_a_pod_when_the_pool_is_idle():
-    made, text = created(good(), "--parked")
-    assert made["spec"]["parkedFor"] == "1h"
-    assert "An idle pool keeps one pod for an hour" in text
+def test_the_rule_is_proposed_where_idle_pods_can_be_parked():
+    made, text = created([*good()[:-1], operator(parked=True)])
+    assert (made["spec"]["idleAfter"], made["spec"]["parkedFor"]) == ("30s", "2h30m")
+    assert "A parked pod keeps its memory" in text
+    made, _ = created(good())
+    assert not {"idleAfter", "parkedFor"} & set(made["spec"])

@@ -6,10 +6,12 @@ from decimal import Decimal
 import pytest
 
 from kotatsu_operator.core.budget.prices import parse_table
+from kotatsu_operator.core.pool.memory import Memory
 from kotatsu_operator.core.report.episodes import Why, read_record, read_stored
+from kotatsu_operator.core.report.usage import known_usage
 from kotatsu_operator.features.history import Histories
 from kotatsu_operator.kube.errors import NotFoundError
-from tests.operator.core.values import once, override, t
+from tests.operator.core.values import MINUTE, SECOND, once, override, t
 from tests.operator.features.day import FeaturedDay
 
 PRICES = parse_table({"currency": "JPY", "cpuHour": "6.5000003"})
@@ -171,3 +173,44 @@ async def test_a_refused_pool_that_still_has_pods_keeps_its_history():
     record, cost = recorded(day), day.status["cost"]
     episodes = [*record.finished, *([record.running] if record.running else [])]
     assert sum((e.cost for e in episodes), Decimal(0)) == Decimal(cost["accrued"]) > 0
+
+
+async def test_a_window_in_which_nobody_came_is_not_used_and_one_request_is():
+    day = begun()
+    await day.until(t("16:20"))
+    day.wake()
+    await day.until(t("19:00"))
+    known = known_usage(past(day), Memory(), day.now)
+    # The last slot is that of 18:30, when the window had ended and the pool went to sleep.
+    assert known.end == t("18:35")
+    assert f"{known.known:b}" == "1" * 31
+    assert known.used == 1 << 26  # 16:20
+    assert known.busy == 30 * SECOND
+
+
+async def test_an_awake_pool_writes_its_use_once_an_hour():
+    day = begun(override=override("Warm", t("23:00")))
+    day.restart()
+    await day.until(t("22:00"), late=MINUTE)
+    calls = [verb for verb, kind, _ in day.kube.called("create", "replace")
+             if kind == "WarmPoolHistory"]  # fmt: skip
+    assert calls == ["create", *["replace"] * (len(calls) - 1)]
+    assert 4 <= len(calls) <= 5
+    known = known_usage(past(day), Memory(), day.now)
+    assert known.used == 0
+    assert known.known.bit_count() >= 48
+
+
+async def test_what_an_operator_has_not_seen_is_not_known_and_a_sleep_is():
+    day = begun(override=override("Warm", t("17:00")))
+    await day.until(t("16:10"))
+    day.now = t("16:40")
+    day.restart()
+    await day.until(t("17:30"))
+    day.now = t("18:00")
+    day.restart()
+    await day.until(t("19:00"))
+    known = known_usage(past(day), Memory(), day.now)
+    assert known.end == t("18:35")
+    # From 16:40 on, also while nobody looked at the sleeping pool.
+    assert f"{known.known:b}" == "1" * 23

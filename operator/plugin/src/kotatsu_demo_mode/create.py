@@ -15,10 +15,12 @@ from typing import Any
 
 from kotatsu_operator.core.formats import conditions_of, format_duration, instant, table
 from kotatsu_operator.core.plan.lead import enough_hold
-from kotatsu_operator.core.pool.spec import Metrics, PoolSpec, RouteMode
+from kotatsu_operator.core.pool.spec import Metrics, Parked, PoolSpec, RouteMode
+from kotatsu_operator.core.suggest import PARKED_SHARE, Prices, Settings, by_rule
 
 from .api import MANAGER, dry_run_query
 from .check import Examined, examine
+from .checks.capacity import why_unparked
 from .checks.found import Case, Found, Level
 from .checks.gauges import gauge_in, pod_of
 from .entries import Request, adding
@@ -62,7 +64,7 @@ def run(options: Namespace, shell: Shell) -> int:
         terminal.progress(f"reading {options.workload} in {namespace}")
         seen = examine(api, namespace, options.workload, options.service, most)
         terminal.clear()
-        made = make(seen, options.name, options.time_zone, windows, now, parked=options.parked)
+        made = make(seen, options.name, options.time_zone, windows, now)
         if not options.apply and options.output != "json":
             terminal.say_as_is(made.text.rstrip())
             return 0
@@ -82,11 +84,6 @@ def run(options: Namespace, shell: Shell) -> int:
     return 0
 
 
-_PARKED = (
-    Filled(("parkedFor",), "1h", "An idle pool keeps one pod for an hour, with smaller requests."),
-)
-"""The part of --parked."""
-
 _LONGEST_NAME, _NAME = (
     253,
     re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"),
@@ -100,8 +97,6 @@ def make(
     zone: str,
     windows: Sequence[Request],
     now: datetime,
-    *,
-    parked: bool = False,
 ) -> Made:
     """The WarmPool for a workload. Raises DemoModeError if it would not work."""
     for finding in seen.findings:
@@ -122,7 +117,7 @@ def make(
             "--at TIME`"
         )
     most = max((w.replicas or 1 for w in windows), default=1)
-    parts = [*filled(case, zone, most), *(_PARKED if parked else ())]
+    parts = filled(case, zone, most)
     manifest = _manifest(case.pool.raw, name, parts)
     pool = read_pool(manifest, case.pool.spec.platform)
     notes = [f"{f.reason}: {f.message}" for f in seen.findings if f.level is Level.WARNING]
@@ -174,6 +169,7 @@ def filled(case: Case, zone: str, most: int) -> list[Filled]:
         *_zone(case.found, zone),
         *_scaling(most),
         *_wake(case.found),
+        *_parking(case),
     ]
 
 
@@ -226,6 +222,19 @@ def _zone(found: Found, zone: str) -> Iterator[Filled]:
 def _scaling(most: int) -> Iterator[Filled]:
     if most > PoolSpec.max_replicas:
         yield Filled(("maxReplicas",), most, "As many pods as the largest window.")
+
+
+def _parking(case: Case) -> Iterator[Filled]:
+    """The rule, where pods can be parked: a short idleAfter, and a parked pod for a while."""
+    rule = by_rule(Settings(PoolSpec.idle_after), Prices(PARKED_SHARE))
+    if why_unparked(case, Parked(rule.kept), is_asked=True) is not None:
+        return
+    yield Filled(("idleAfter",), format_duration(rule.idle_after), "Then an idle pod is parked.")
+    why = (
+        "A parked pod keeps its memory and answers at once. So long it costs less than the cold "
+        "start that it may save; after three weeks, `kubectl demo-mode suggest` knows more."
+    )
+    yield Filled(("parkedFor",), format_duration(rule.kept), why)
 
 
 _LONGEST_HOLD = timedelta(minutes=10)

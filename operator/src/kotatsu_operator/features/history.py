@@ -6,6 +6,9 @@ episodes of the period have cost: the two can not differ.
 
 The status is the outbox: a finished episode is in `internal.history` until the WarmPoolHistory has
 it. It gets all of them while the pool sleeps: no wake waits for it.
+
+When the pool was in use is in the WarmPoolHistory alone (decision 83): of a pool that does not
+sleep, it is written once an hour, and an operator that ends forgets what was not.
 """
 
 import contextlib
@@ -47,6 +50,7 @@ from kotatsu_operator.core.report.episodes import (
     record_field,
 )
 from kotatsu_operator.core.report.status import Status, read_ledger
+from kotatsu_operator.core.report.usage import NOTHING, Usage, Watched, read_usage, usage_field
 from kotatsu_operator.core.schema import joined
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable
@@ -297,12 +301,16 @@ def _tallied(history: History, seen: Seen, decision: Decision) -> History:
 # --- the WarmPoolHistory ---
 
 
-def history_of(pool: Object, known: Object | None, outbox: Outbox) -> Object:
+def history_of(
+    pool: Object, known: Object | None, outbox: Outbox, usage: Usage = NOTHING
+) -> Object:
     """The WarmPoolHistory of a pool with what waits. That of a deleted pool is replaced."""
     meta = pool["metadata"]
     owners = [] if known is None else known["metadata"].get("ownerReferences") or []
     is_ours = any(owner.get("uid") == meta["uid"] for owner in owners)
-    record = read_record(known if is_ours else None)
+    known = known if is_ours or known is None else {"metadata": known["metadata"]}
+    record, used = read_record(known), read_usage(known)
+    used = used.plus(usage) if usage.known else used
     owner = {
         "apiVersion": "kotatsu.dev/v1beta1",
         "kind": "WarmPool",
@@ -316,6 +324,7 @@ def history_of(pool: Object, known: Object | None, outbox: Outbox) -> Object:
         "kind": "WarmPoolHistory",
         "metadata": place,
         "record": record_field(completed(record, outbox)),
+        **({"usage": usage_field(used)} if used.known else {}),
     }
 
 
@@ -324,7 +333,7 @@ def taken(history: History) -> History:
     return history.having(since=None, finished=(), earlier=(), moves=())
 
 
-async def append(kube: Kube, pool: Object, outbox: Outbox) -> Object:
+async def append(kube: Kube, pool: Object, outbox: Outbox, usage: Usage) -> Object:
     """Write what waits to the WarmPoolHistory, and return it.
 
     Raises ConflictError, NotFoundError (there is no such kind), or one of `Unreachable`.
@@ -333,9 +342,9 @@ async def append(kube: Kube, pool: Object, outbox: Outbox) -> Object:
     try:
         known = await kube.get(WarmPoolHistory, namespace, name)
     except NotFoundError:
-        return await kube.create(WarmPoolHistory, namespace, history_of(pool, None, outbox))
-    made = history_of(pool, known, outbox)
-    if made["record"] == known.get("record"):
+        return await kube.create(WarmPoolHistory, namespace, history_of(pool, None, outbox, usage))
+    made = history_of(pool, known, outbox, usage)
+    if made["record"] == known.get("record") and outbox.is_waiting and not usage.used:
         return known  # another process has written it, and ended before the status said so
     return await kube.replace(WarmPoolHistory, namespace, made)
 
@@ -353,6 +362,7 @@ class Histories(Feature):
         self._show = show
         self._shown: set[Key] = set()
         self._failed: set[Key] = set()
+        self._watched = Book[Watched]()
 
     def status(self, turn: Turn, report: Report) -> Report:
         """Enter one reconcile; add the outbox."""
@@ -362,12 +372,26 @@ class Histories(Feature):
         seen = Seen(now, there, ledger, status, elapsed)
         history = entered(history, seen, report.decision, turn.spec.override)
         self._book.enter(turn.pool, history, now)
+        self._look(turn, report)
         return replace(report, status=joined(report.status, outbox_status(history.outbox)))
+
+    def _look(self, turn: Turn, report: Report) -> None:
+        """Note whether there were requests. Those of a Knative Service are not seen."""
+        pool, now, spec = turn.pool, turn.now, turn.spec
+        last = self._watched.last(pool, now)
+        watched = last[0] if last else Watched.begun(pool["metadata"]["uid"], now)
+        if spec.suspend or spec.target.scales_itself:
+            watched = watched.unseen(now)
+        else:
+            seen = report.seen
+            watched = watched.looked(turn.memory, seen.demand, now, woken=seen.woken)
+        self._watched.enter(pool, watched, now)
 
     async def after(self, tools: Tools, turn: Turn, report: Report) -> After | None:
         """Write what waits to the WarmPoolHistory; the next status has it no more.
 
-        While the pool sleeps, or if more waits. A wake makes no write for it.
+        While the pool sleeps, or if more waits; and each hour in which it was used or observed
+        awake. A wake makes no write for it.
         """
         if report.decision.memory.phase is not Phase.WARMING:
             await self._read(tools.kube, turn.key)
@@ -376,10 +400,15 @@ class Histories(Feature):
         running = outbox.running
         is_woken = running is not None and running.cause.why is Why.REQUEST
         is_due = running is None or (len(outbox.finished) >= BATCH and not is_woken)
-        if last is None or not (outbox.is_waiting and is_due):
+        use = self._watched.last(turn.pool, turn.now)
+        if last is None or use is None:
+            return None
+        watched = use[0]
+        is_told = watched.is_due(report.decision.memory, turn.now)
+        if not ((outbox.is_waiting and is_due) or is_told):
             return None
         try:
-            written = await append(tools.kube, turn.pool, outbox)
+            written = await append(tools.kube, turn.pool, outbox, watched.usage)
         except (ConflictError, NotFoundError, *Unreachable) as error:
             if turn.key not in self._failed:
                 log.warning("%s/%s: its WarmPoolHistory is written later: %s", *turn.key, error)
@@ -387,6 +416,7 @@ class Histories(Feature):
             return After(turn.now + AGAIN)
         self._failed.discard(turn.key)
         self._book.correct(turn.pool, taken(last[0]))
+        self._watched.correct(turn.pool, watched.written(turn.now))
         if self._show is not None:
             self._show(turn.key, written)
         return None
@@ -403,11 +433,13 @@ class Histories(Feature):
         self._book.forget(key)
         self._failed.discard(key)
         self._shown.discard(key)
+        self._watched.forget(key)
 
     def reset(self) -> None:
         """Drop all histories: another operator has led and has written to the status."""
         self._book.reset()
         self._shown.clear()
+        self._watched.reset()
 
 
 def _resumed(status: Status, pods: int, now: datetime) -> tuple[History, timedelta | None]:

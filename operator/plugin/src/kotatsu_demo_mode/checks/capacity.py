@@ -258,7 +258,7 @@ _PARKED = "KOTATSU_PARKED"
 def parked(case: Case) -> Iterator[Finding]:
     """Whether the operator could park its pods. Without spec.parkedFor this is no fault."""
     asked = case.pool.spec.parked
-    why = _why_not(case, asked or Parked(timedelta()), is_asked=asked is not None)
+    why = why_unparked(case, asked or Parked(timedelta()), is_asked=asked is not None)
     if why is None:
         yield ok("its idle pods can be parked (spec.parkedFor)")
     elif asked is None:
@@ -268,7 +268,8 @@ def parked(case: Case) -> Iterator[Finding]:
         yield warning(why.reason, f"{why.message}; {then}")
 
 
-def _why_not(case: Case, asked: Parked, *, is_asked: bool) -> Obstacle | None:
+def why_unparked(case: Case, asked: Parked, *, is_asked: bool) -> Obstacle | None:
+    """Why its pods could not be parked; `is_asked`: also that the operator parks none."""
     found, target = case.found, case.pool.spec.target
     mine = [a for a in found.autoscalers.items if scales(case, a)]
     template = pod_size(found.pod_spec) if found.pod_spec else None

@@ -151,7 +151,8 @@ class Board(Feature):
                 entry.version = self._version
 
     def remember(self, key: Key, history: Object) -> None:
-        """Store a WarmPoolHistory."""
+        """Store a WarmPoolHistory, without the slots of use, which no page shows."""
+        history = {name: part for name, part in history.items() if name != "usage"}
         with self._lock:
             if (entry := self._entries.get(key)) is not None:
                 self._version += 1

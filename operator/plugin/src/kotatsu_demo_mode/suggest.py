@@ -1,0 +1,255 @@
+"""kubectl demo-mode suggest: settings that past use asks for, and what they would have cost."""
+
+from argparse import Namespace
+from dataclasses import replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from kotatsu_operator.core.calendar.schedule import Window
+from kotatsu_operator.core.formats import format_duration, tables
+from kotatsu_operator.core.pool.spec import mode_field
+from kotatsu_operator.core.report.usage import known_usage
+from kotatsu_operator.core.suggest import (
+    GAIN,
+    PARKED_SHARE,
+    Expected,
+    Prices,
+    Proposal,
+    Settings,
+    past_of,
+    propose,
+    stays,
+)
+
+from .api import Api, find
+from .pools import Object, Pool, history_path
+from .shell import Shell
+from .terminal import table_lines
+from .words import amount, number
+
+_DAYS = {
+    "*": "every day",
+    "1-5": "Monday to Friday",
+    "6,0": "Saturday and Sunday",
+    **dict(zip("0123456", ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday",
+                           "Saturday"), strict=True)),
+}  # fmt: skip
+"""Days of a proposed schedule in words."""
+
+
+class Suggested(NamedTuple):
+    """What is known of the use of a pool, and what is proposed."""
+
+    pool: Pool
+    today: Settings
+    prices: Prices
+    is_assumed: bool
+    """Whether the price of a parked pod is assumed."""
+    known_weeks: float
+    proposal: Proposal | None
+    """None: too little is known."""
+
+    @property
+    def settings(self) -> Settings | None:
+        """What is proposed; None without a proposal."""
+        return None if self.proposal is None else self.proposal.settings
+
+    @property
+    def why_none(self) -> str:
+        """Why nothing is proposed; empty if something is."""
+        if self.pool.spec.target.scales_itself:
+            return "Knative scales it, so its requests are not seen"
+        if self.proposal is None:
+            return (
+                f"{self.known_weeks:.1f} weeks of use are known, and 3 are needed: two to learn "
+                "from, one to test on"
+            )
+        if self.proposal.settings is None:
+            return f"nothing that was tried saves {GAIN:.0%} of what today's settings cost"
+        return ""
+
+
+def run(options: Namespace, shell: Shell) -> int:
+    now, terminal = shell.clock(), shell.terminal
+    with shell.api(options) as api:
+        made = [suggested(pool, _history(api, pool), now) for pool in shell.find(api, options)]
+    if options.output == "json":
+        terminal.dump([record(one) for one in made], "json")
+        return 0
+    if options.output:
+        for one in made:
+            if one.why_none:
+                terminal.complain(f"{one.pool.name}: no proposal: {one.why_none}")
+        patches = [patch(one, one.settings) for one in made if one.settings is not None]
+        if patches:
+            terminal.dump_objects(patches, options.output)
+        return 0
+    if not made:
+        terminal.say("No WarmPool found; use -A for all namespaces.")
+    for at, one in enumerate(made):
+        for line in ([""] if at else []) + text(one, shell):
+            terminal.say(line)
+    return 0
+
+
+def _history(api: Api, pool: Pool) -> Object:
+    """The WarmPoolHistory of a pool; empty if there is none."""
+    return find(api, history_path(pool)) or {}
+
+
+def suggested(pool: Pool, history: Object, now: datetime) -> Suggested:
+    """What the use of a pool asks for."""
+    can_park = pool.spec.parked is None or pool.parking is not None
+    price, is_assumed = pool.price, False
+    share = 1.0
+    if can_park and pool.parking is not None and price is not None and price.warm and price.parked:
+        share = min(max(float(price.parked / price.warm), 0.01), 1.0)
+    elif can_park:
+        share, is_assumed = PARKED_SHARE, True
+    windows = tuple(replace(w, parked=w.parked and can_park) for w in pool.spec.windows)
+    lasting = timedelta() if pool.parking is None else pool.parking.lasting
+    today, prices = Settings(pool.spec.idle_after, lasting, windows), Prices(share)
+    past = past_of(known_usage(history, pool.memory, now))
+    proposal = None
+    if not pool.spec.target.scales_itself:
+        proposal = propose(past, today, pool.spec.zone, prices)
+    return Suggested(pool, today, prices, is_assumed, past.known_weeks, proposal)
+
+
+def patch(one: Suggested, settings: Settings) -> Object:
+    """The part of a WarmPool with these settings: a merge patch. Windows of people stay."""
+    pool = one.pool
+    kept = {window.name for window in pool.own_windows if stays(window)}
+    windows = [entry for entry in tables(pool.raw["spec"].get("windows")) if entry["name"] in kept]
+    spec: Object = {"idleAfter": format_duration(settings.idle_after)}
+    if one.prices.parked < 1:
+        spec["parkedFor"] = format_duration(settings.kept)
+    new = [_entry(window) for window in settings.windows if not stays(window)]
+    return {
+        "apiVersion": "kotatsu.dev/v1beta1",
+        "kind": "WarmPool",
+        "metadata": {"name": pool.name, "namespace": pool.namespace},
+        "spec": spec | {"windows": [*map(dict, windows), *new]},
+    }
+
+
+def _entry(window: Window) -> Object:
+    """A proposed window as spec.windows has it."""
+    return {
+        "name": window.name,
+        "schedule": window.schedule,
+        "duration": format_duration(window.duration or timedelta()),
+        "replicas": window.replicas,
+        **mode_field(parked=window.parked),
+    }
+
+
+# --- text ---
+
+
+def text(one: Suggested, shell: Shell) -> list[str]:
+    """What is said of a pool."""
+    name, proposal = one.pool.name, one.proposal
+    if proposal is None:
+        return [f"{name}: no proposal: {one.why_none}"]
+    weeks = proposal.learned_weeks + proposal.held_out_weeks
+    rows = [
+        ("", "COLD STARTS A WEEK", "PRICE A WEEK", "SETTINGS"),
+        _row("today", one, one.today, proposal.today),
+        _row("the rule", one, proposal.by_rule, proposal.rule),
+    ]
+    settings = proposal.settings
+    if settings not in (None, proposal.by_rule):
+        rows.append(_row("proposal", one, settings, proposal.proposed))
+    head = (
+        f"{name}: the use of {weeks} weeks is known; learned from the first "
+        f"{proposal.learned_weeks}, these are the figures of the last {proposal.held_out_weeks}"
+    )
+    lines = [
+        head,
+        *(f"  {line}" for line in table_lines(shell.terminal, rows)),
+    ]
+    if settings is None:
+        lines.append(f"  no proposal: {one.why_none}")
+        return lines
+    if settings == proposal.by_rule:
+        lines.append("  proposed is the rule")
+    new = (window for window in settings.windows if not stays(window))
+    lines += [f"  window {window.name}: {_words(window)}" for window in new]
+    if one.is_assumed and one.pool.parking is None:
+        lines.append(
+            f"  (if its pods can be parked, which `kubectl demo-mode check warmpool/{name}` says; "
+            f"a parked pod is assumed to cost {one.prices.parked:.0%} of a warm one)"
+        )
+    return lines
+
+
+def _row(
+    title: str, one: Suggested, settings: Settings | None, would: Expected
+) -> tuple[str, str, str, str]:
+    assert settings is not None  # noqa: S101
+    return title, f"{would.cold_starts:.1f}", _price(one, would), _said(settings)
+
+
+def _price(one: Suggested, would: Expected) -> str:
+    price = one.pool.price
+    if price is None:
+        return f"{would.hours:.1f} pod-hours"
+    return amount(Decimal(would.hours) * price.warm, one.pool.currency)
+
+
+def _said(settings: Settings) -> str:
+    parts = [f"idleAfter {format_duration(settings.idle_after)}"]
+    if settings.kept:
+        parts.append(f"parkedFor {format_duration(settings.kept)}")
+    if settings.windows:
+        count = len(settings.windows)
+        parts.append("1 window" if count == 1 else f"{count} windows")
+    return ", ".join(parts)
+
+
+def _words(window: Window) -> str:
+    """A proposed window: `Monday to Friday 09:00 for 9h30m, parked`."""
+    minute, hour, _, _, days = str(window.schedule).split()
+    length = format_duration(window.duration or timedelta())
+    parked = ", parked" if window.parked else ""
+    return f"{_DAYS[days]} {int(hour):02}:{int(minute):02} for {length}{parked}"
+
+
+# --- JSON ---
+
+
+def record(one: Suggested) -> dict[str, Any]:
+    """What is said of a pool, for JSON. Times are those of the pool's zone."""
+    proposal = one.proposal
+    found: dict[str, Any] = {
+        "namespace": one.pool.namespace,
+        "pool": one.pool.name,
+        "knownWeeks": round(one.known_weeks, 2),
+        "parkedPrice": round(one.prices.parked, 4),
+        "currency": one.pool.currency or None,
+        "reason": one.why_none or None,
+    }
+    if proposal is None:
+        return found
+    settings = proposal.settings
+    return found | {
+        "learnedWeeks": proposal.learned_weeks,
+        "heldOutWeeks": proposal.held_out_weeks,
+        "today": _figures(one, one.today, proposal.today),
+        "rule": _figures(one, proposal.by_rule, proposal.rule),
+        "proposal": None if settings is None else _figures(one, settings, proposal.proposed),
+    }
+
+
+def _figures(one: Suggested, settings: Settings, would: Expected) -> dict[str, Any]:
+    price = one.pool.price
+    return {
+        "coldStartsPerWeek": round(would.cold_starts, 2),
+        "podHoursPerWeek": round(would.hours, 2),
+        "pricePerWeek": None if price is None else number(Decimal(would.hours) * price.warm),
+        "idleAfter": format_duration(settings.idle_after),
+        "parkedFor": format_duration(settings.kept),
+        "windows": [window.name for window in settings.windows],
+    }

@@ -1,0 +1,372 @@
+"""From weeks of use to settings: windows, parkedFor and idleAfter that would have paid.
+
+The first weeks are learned, the last ones held out: what is said of a proposal was measured on
+weeks that it was not made from. Costs are in hours of one warm pod; a parked pod costs a share of
+that, and a cold start is worth some minutes of a warm pod.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import accumulate, count, groupby, product
+from math import ceil
+from zoneinfo import ZoneInfo
+
+from kotatsu_operator.core.calendar.schedule import Window, occurrences
+from kotatsu_operator.core.report.usage import LINGERS, SLOT, WEEK, Usage
+
+COLD_START = timedelta(minutes=20)
+"""What a cold start is worth by default, in time of a warm pod."""
+
+PARKED_SHARE = 0.136
+"""The price of a parked pod that is assumed where nothing is known, as a share of a warm one: that
+of 250m CPU and 320Mi of memory, if a core costs nine times as much as a GiB."""
+
+IDLE_AFTER = timedelta(seconds=30)
+"""idleAfter where pods can be parked: a parked pod answers at once."""
+
+ROWS = 4
+"""The most windows that are proposed, so that a person can read them."""
+
+GAIN = 0.05
+"""What a proposal must save, as a share of the cost without it."""
+
+MORE = 0.1
+"""What a proposal may cost more than the rule, as a share, for fewer cold starts."""
+
+_WORTH = (1, 3)
+"""Windows are learned with a cold start at its price and at three times that."""
+
+_Gains = list[list[float]]
+
+_PART = 6
+"""Slots of a half hour, the steps of a window."""
+_PARTS = 48
+"""Half hours of a day."""
+
+_DAYS: Sequence[tuple[str, tuple[int, ...]]] = (
+    ("*", (0, 1, 2, 3, 4, 5, 6)),
+    ("1-5", (0, 1, 2, 3, 4)),
+    ("6,0", (5, 6)),
+    *((str((day + 1) % 7), (day,)) for day in range(7)),
+)
+"""Days of a window: as cron has them, and as `datetime.weekday` does."""
+
+
+_EPOCH = datetime.fromtimestamp(0, UTC)
+_IDLE, _USED, _UNKNOWN = range(3)
+
+ENOUGH = 0.9
+"""The part of the least weeks that must be known."""
+
+
+@dataclass(frozen=True)
+class Past:
+    """What is known of the use of a pool in some weeks."""
+
+    first: int
+    """The number of its first slot, at a half hour of UTC."""
+    slots: bytes
+    """_USED, _IDLE or _UNKNOWN for each slot."""
+    share: float
+    """The busy part of a used slot."""
+
+    @property
+    def begin(self) -> datetime:
+        return _EPOCH + self.first * SLOT
+
+    @property
+    def weeks(self) -> int:
+        return len(self.slots) // WEEK
+
+    @property
+    def known_weeks(self) -> float:
+        """How much of it is known, in weeks."""
+        return (len(self.slots) - self.slots.count(_UNKNOWN)) / WEEK
+
+    def part(self, first: int, last: int) -> "Past":
+        """The weeks from `first` up to `last`, counted from 0."""
+        slots = self.slots[first * WEEK : last * WEEK]
+        return Past(self.first + first * WEEK, slots, self.share)
+
+
+def past_of(usage: Usage) -> Past:
+    """The complete weeks up to the newest slot."""
+    end = (usage.last + 1) // _PART * _PART
+    begun = usage.last + 1 - usage.known.bit_length()
+    weeks = max(end - begun, 0) // WEEK
+    first = end - weeks * WEEK
+    newer, many = usage.last + 1 - end, max(weeks, 1) * WEEK
+    used, known = (f"{bits >> newer:0{many}b}"[-many:] for bits in (usage.used, usage.known))
+    slots = (
+        int(use) if is_known == "1" else _UNKNOWN for use, is_known in zip(used, known, strict=True)
+    )
+    return Past(first, bytes(slots)[: weeks * WEEK], usage.share)
+
+
+@dataclass(frozen=True)
+class Prices:
+    """What the states of a pod cost, as shares of a warm one."""
+
+    parked: float
+    """A parked pod. 1 where pods can not be parked: what is kept is then a warm pod."""
+    cold_start: timedelta = COLD_START
+
+    @property
+    def rule(self) -> timedelta:
+        """How long it pays to keep a pod: the price of a cold start ÷ that of a kept minute."""
+        return self.rounded(self.cold_start / self.parked)
+
+    def rounded(self, length: timedelta) -> timedelta:
+        """To half hours, and at least one."""
+        return max(round(length / (_PART * SLOT)), 1) * _PART * SLOT
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides whether a pool without requests is warm, kept or asleep."""
+
+    idle_after: timedelta
+    kept: timedelta = timedelta()
+    """How long an idle pool is parked."""
+    windows: tuple[Window, ...] = ()
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a week is expected to bring, on average."""
+
+    cold_starts: float
+    hours: float
+    """In hours of a warm pod."""
+
+    def cost(self, prices: Prices) -> float:
+        """Hours of a warm pod, with what the cold starts are worth."""
+        return self.hours + self.cold_starts * (prices.cold_start / timedelta(hours=1))
+
+
+@dataclass
+class _Slots:
+    """What a replay has found of each slot."""
+
+    hours: float = 0
+    cold: list[int] = field(default_factory=list)
+    """The slots that began with a cold start."""
+    asleep: list[int] = field(default_factory=list)
+    """The slots without a pod."""
+
+
+def floors_of(past: Past, windows: Iterable[Window], zone: ZoneInfo, parked: float) -> list[float]:
+    """What the windows keep in each slot, as a share of a warm pod: 0 where none is open."""
+    begin, many = past.begin, len(past.slots)
+    floor = [0.0] * many
+    for one in occurrences(tuple(windows), zone, begin, begin + many * SLOT):
+        first = max(-((begin - one.start) // SLOT), 0)
+        last = min(-((begin - one.end) // SLOT), many)
+        share = parked if one.parked else 1.0
+        for slot in range(first, last):
+            floor[slot] = max(floor[slot], share)
+    return floor
+
+
+def _replay(past: Past, floors: Sequence[float], settings: Settings, prices: Prices) -> _Slots:
+    """The slots of a pool with these settings, which sleeps before the first one.
+
+    Uses in slots that follow each other are one. Time that is not known does not pass.
+    """
+    # How long the last slot of a run keeps the pool warm, and the others. A shorter idleAfter than
+    # a slot ends within a run too; how often is not known, so the run is taken for one use.
+    tail = max(settings.idle_after - LINGERS, timedelta()) / SLOT
+    lasts = min(past.share + tail, 1.0) if settings.idle_after >= SLOT else past.share
+    kept, joins, slot = settings.kept / SLOT, False, 0
+    warm_left = kept_left = cost = 0.0
+    found = _Slots()
+    for (use, floor), alike in groupby(zip(past.slots, floors, strict=True)):
+        begin, many = slot, sum(1 for _ in alike)
+        slot += many
+        if use == _UNKNOWN:
+            continue
+        if use == _USED:
+            if not joins and warm_left <= 0 and kept_left <= 0 and not floor:
+                found.cold.append(begin)
+            total = lasts * (many - 1) + past.share + tail
+            warm = min(total, many)
+            parked = min(kept * many, many - warm)
+            warm_left, kept_left = total - warm, kept
+        else:
+            warm = min(warm_left, many)
+            parked = min(kept_left, many - warm)
+            warm_left, kept_left = warm_left - warm, kept_left - parked
+            if not floor:
+                found.asleep += range(begin + ceil(warm + parked), slot)
+        joins = use == _USED
+        rest = many - warm - parked
+        cost += warm + parked * max(prices.parked, floor) + rest * floor
+        if floor == 1:
+            kept_left = kept  # an idle pool is parked when its window closes
+    found.hours = cost * (SLOT / timedelta(hours=1))
+    return found
+
+
+def expected(past: Past, settings: Settings, zone: ZoneInfo, prices: Prices) -> Expected:
+    """What the weeks of `past` would have brought with these settings, a week that is known."""
+    found = _replay(past, floors_of(past, settings.windows, zone, prices.parked), settings, prices)
+    return Expected(len(found.cold) / past.known_weeks, found.hours / past.known_weeks)
+
+
+# --- windows ---
+
+
+def _parts(past: Past, zone: ZoneInfo) -> list[int]:
+    """The half hour of the week, in the pool's zone, of each half hour of the past."""
+    found = []
+    for number in range(0, len(past.slots), _PART):
+        at = (past.begin + number * SLOT).astimezone(zone)
+        found.append(at.weekday() * _PARTS + at.hour * 2 + at.minute // 30)
+    return found
+
+
+def _gains(past: Past, slots: _Slots, zone: ZoneInfo, parked: float, worth: float) -> _Gains:
+    """What keeping a pod would bring in each half hour of the week, for each of the weeks."""
+    where = _parts(past, zone)
+    gains = [[0.0] * 7 * _PARTS for _ in range(past.weeks)]
+    for slot in slots.cold:
+        gains[slot // WEEK][where[slot // _PART]] += worth
+    for slot in slots.asleep:
+        gains[slot // WEEK][where[slot // _PART]] -= parked
+    return gains
+
+
+def _best(gains: _Gains) -> tuple[float, int, list[int]]:
+    """The run of half hours with the most gain: its gain, its days, and which they are."""
+    total = [sum(weeks) for weeks in zip(*gains, strict=True)]
+    best: tuple[float, int, list[int]] = (0.0, 0, [])
+    for number, (_, days) in enumerate(_DAYS):
+        profile = [sum(total[day * _PARTS + part] for day in days) for part in range(_PARTS)]
+        sums, begin = [0.0, *accumulate(profile)], 0
+        for end in range(1, _PARTS + 1):
+            if sums[end - 1] < sums[begin]:
+                begin = end - 1
+            gain = sums[end] - sums[begin]
+            if gain > best[0] and _is_regular(gains, days, begin, end):
+                best = gain, number, list(range(begin, end))
+    return best
+
+
+def _is_regular(gains: _Gains, days: Sequence[int], begin: int, end: int) -> bool:
+    """Whether a window would have paid in three weeks of four: chance seldom does."""
+    paid = [
+        sum(sum(week[day * _PARTS + begin : day * _PARTS + end]) for day in days) > 0
+        for week in gains
+    ]
+    return sum(paid) >= 0.75 * len(paid)
+
+
+def _window(number: int, parts: Sequence[int], name: str, *, parked: bool) -> Window:
+    hour, half = divmod(parts[0], 2)
+    return Window(
+        name=name,
+        replicas=1,
+        schedule=f"{half * 30} {hour} * * {_DAYS[number][0]}",
+        duration=len(parts) * _PART * SLOT,
+        parked=parked,
+    )
+
+
+def learned(past: Past, base: Settings, zone: ZoneInfo, prices: Prices) -> list[Settings]:
+    """Some settings with the windows that pay: at most ROWS, in the order of the gain."""
+    slots = _replay(past, floors_of(past, base.windows, zone, prices.parked), base, prices)
+    found = []
+    for times in _WORTH:
+        worth = times * prices.cold_start / SLOT
+        gains = _gains(past, slots, zone, prices.parked, worth)
+        windows, names = list[Window](), {window.name for window in base.windows}
+        # A window that saves less than a cold start in two weeks is not worth a line.
+        while len(windows) < ROWS and (best := _best(gains))[0] >= worth * past.known_weeks / 2:
+            _, number, parts = best
+            name = next(n for n in map("use-{}".format, count(1)) if n not in names)
+            names.add(name)
+            windows.append(_window(number, parts, name, parked=prices.parked < 1))
+            for week, day, part in product(gains, _DAYS[number][1], parts):
+                week[day * _PARTS + part] = 0.0
+        found.append(Settings(base.idle_after, base.kept, (*base.windows, *windows)))
+    return found
+
+
+# --- the proposal ---
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What is proposed, and what each of the settings would have brought in the held-out weeks."""
+
+    today: Expected
+    by_rule: Settings
+    rule: Expected
+    settings: Settings | None
+    """None: nothing saves enough."""
+    proposed: Expected
+    """Of `settings`; without a proposal, of today's."""
+    learned_weeks: int
+    held_out_weeks: int
+
+
+def stays(window: Window) -> bool:
+    """Whether a window says more than when to keep one pod, so that no proposal replaces it."""
+    return bool(window.schedule is None or window.replicas > 1 or window.exclude or window.calendar)
+
+
+def by_rule(today: Settings, prices: Prices) -> Settings:
+    """The rule for those who know nothing of their use: keep a pod as long as that may pay."""
+    kept = tuple(window for window in today.windows if stays(window))
+    if prices.parked < 1:
+        return Settings(IDLE_AFTER, prices.rule, kept)
+    return Settings(prices.rule, windows=kept)
+
+
+def _candidates(past: Past, today: Settings, zone: ZoneInfo, prices: Prices) -> list[Settings]:
+    """Settings with the windows that pay beside them, for shorter and longer times of keeping."""
+    rule = by_rule(today, prices)
+    times = sorted({prices.rounded(prices.rule * share) for share in (0.25, 0.5, 1)})
+    if prices.parked < 1:
+        bases = [Settings(rule.idle_after, kept, rule.windows) for kept in times]
+    else:
+        idle = {today.idle_after, *(length for length in times if length > today.idle_after)}
+        bases = [Settings(length, windows=rule.windows) for length in sorted(idle)]
+    return [rule, *(made for base in bases for made in learned(past, base, zone, prices))]
+
+
+def propose(past: Past, today: Settings, zone: ZoneInfo, prices: Prices) -> Proposal | None:
+    """The settings that would have cost least; None with less than three known weeks.
+
+    Repeating windows of one pod are proposed anew; all others are a person's and stay.
+    """
+    weeks = past.weeks
+    first = -(-weeks // 2)
+    known, test = past.part(0, first), past.part(first, weeks)
+    if known.known_weeks < 2 * ENOUGH or test.known_weeks < ENOUGH:
+        return None
+    rule = by_rule(today, prices)
+    most = expected(known, rule, zone, prices).hours * (1 + MORE)
+
+    def rank(settings: Settings) -> tuple[bool, float, float]:
+        """Of those that cost hardly more than the rule, the fewest cold starts are best."""
+        would = expected(known, settings, zone, prices)
+        return would.hours > most, would.cold_starts, would.hours
+
+    best = min(_candidates(known, today, zone, prices), key=rank)
+    chosen, now = None, expected(test, today, zone, prices)
+    least = now
+    for settings in (rule, best):
+        found = expected(test, settings, zone, prices)
+        if found.cost(prices) < least.cost(prices) * (1 - GAIN):
+            chosen, least = settings, found
+    return Proposal(
+        today=now,
+        by_rule=rule,
+        rule=expected(test, rule, zone, prices),
+        settings=chosen,
+        proposed=least,
+        learned_weeks=first,
+        held_out_weeks=weeks - first,
+    )

@@ -1,0 +1,161 @@
+"""What weeks of use say about a pool's settings."""
+
+from datetime import timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from kotatsu_operator.core.calendar.schedule import Window
+from kotatsu_operator.core.report.usage import WEEK as SLOTS_OF_A_WEEK
+from kotatsu_operator.core.report.usage import Usage
+from kotatsu_operator.core.suggest import Prices, Proposal, Settings, by_rule, past_of, propose
+from tests.operator.core.values import HOUR, MINUTE, utc
+from tests.operator.core.weeks import BEGIN, WEEK, App, app, replayed, usage_of
+
+PARKED, NOT_PARKED = Prices(0.136), Prices(1.0)
+TODAY = Settings(2 * MINUTE)
+RULE = Settings(timedelta(seconds=30), 2.5 * HOUR)
+
+
+def recorded(one: App, weeks: int = 8) -> Usage:
+    end = BEGIN + weeks * WEEK
+    return usage_of(one.between(BEGIN, end), BEGIN, end)
+
+
+def proposed(one: App, *, weeks=8, today=TODAY, prices=PARKED, zone=None) -> Proposal | None:
+    return propose(past_of(recorded(one, weeks)), today, zone or one.zone, prices)
+
+
+def rows(proposal: Proposal) -> list[str | None]:
+    """The schedules of a proposal."""
+    return [window.schedule for window in proposal.settings.windows] if proposal.settings else []
+
+
+def test_the_rule_is_the_price_of_a_cold_start_over_that_of_a_kept_minute():
+    assert by_rule(TODAY, PARKED) == RULE
+    assert by_rule(TODAY, NOT_PARKED) == Settings(30 * MINUTE)
+    assert by_rule(TODAY, Prices(0.05)).kept == 6.5 * HOUR
+
+
+@pytest.mark.parametrize("kind", ["office", "shop", "nightly", "weekend"])
+def test_regular_use_gets_few_windows_with_fewer_cold_starts_than_the_rule(kind):
+    found = proposed(app(kind, 8, 1))
+    assert found.settings is not None
+    assert 1 <= len(rows(found)) <= 4
+    assert all(window.parked and window.replicas == 1 for window in found.settings.windows)
+    assert found.proposed.cold_starts < found.rule.cold_starts / 2
+    assert found.proposed.hours < found.rule.hours * 1.1
+    assert (found.learned_weeks, found.held_out_weeks) == (4, 4)
+
+
+def test_without_parking_the_windows_are_warm_where_they_pay():
+    found = proposed(app("nightly", 8, 1), prices=NOT_PARKED)
+    assert [window.parked for window in found.settings.windows] == [False]
+    assert found.settings.kept == timedelta()
+    assert found.proposed.cold_starts < 1
+
+
+def test_an_app_that_nobody_uses_gets_no_proposal():
+    assert proposed(app("never", 8, 1)).settings is None
+
+
+def test_an_app_that_is_always_used_gets_no_windows():
+    found = proposed(app("always", 8, 1))
+    assert found.settings is None
+    assert found.today.hours > 166
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_random_use_gets_no_window_that_chance_has_made(seed):
+    found = proposed(app("random", 8, seed), today=RULE)
+    # The rule, or a row that hardly changes anything.
+    assert len(rows(found)) <= 2
+    assert found.proposed.cold_starts < found.rule.cold_starts * 1.3
+
+
+def test_a_timer_each_seven_minutes_gets_the_rule_and_no_windows():
+    found = proposed(app("timer", 8, 1))
+    assert found.settings == RULE
+    assert found.proposed.cold_starts < 1 < 500 < found.today.cold_starts
+
+
+def test_a_week_off_in_the_weeks_that_are_tested_leaves_the_rule_or_the_same_windows():
+    at_work, off = proposed(app("office", 8, 3)), proposed(app("holiday", 8, 3))
+    assert rows(off) in ([], rows(at_work))
+    assert off.settings is not None
+    assert off.proposed.cost(PARKED) < off.today.cost(PARKED)
+
+
+def test_the_rows_are_in_the_pools_zone_wherever_its_people_are():
+    one = app("nightly", 8, 1, zone="America/New_York")  # clocks go back on 1 November
+    here = proposed(one)
+    elsewhere = proposed(one, zone=ZoneInfo("Asia/Tokyo"))
+    assert rows(here) != rows(elsewhere)
+    hour = int(rows(here)[0].split()[1])
+    assert int(rows(elsewhere)[0].split()[1]) == (hour + 13) % 24
+    assert elsewhere.proposed.cold_starts <= here.proposed.cold_starts + 2
+
+
+def test_three_weeks_are_enough_and_less_are_not():
+    one = app("office", 8, 1)
+    assert proposed(one, weeks=2) is None
+    found = proposed(one, weeks=3)
+    assert (found.learned_weeks, found.held_out_weeks) == (2, 1)
+    assert found.settings is not None
+    assert propose(past_of(Usage()), TODAY, one.zone, PARKED) is None
+
+
+def test_time_that_is_not_known_is_neither_use_nor_idleness():
+    one = app("nightly", 8, 1)
+    usage = recorded(one)
+    # The operator was away on each Sunday.
+    away = sum(((1 << 288) - 1) << week * SLOTS_OF_A_WEEK for week in range(8))
+    used = usage.used & ~away
+    busy = usage.busy * (used.bit_count() / usage.used.bit_count())
+    partly = Usage(usage.last, used, usage.known & ~away, busy)
+    found, whole = propose(past_of(partly), TODAY, one.zone, PARKED), proposed(one)
+    assert rows(found) == rows(whole)
+    assert found.today.cold_starts == pytest.approx(whole.today.cold_starts, rel=0.05)
+    assert found.today.hours == pytest.approx(whole.today.hours, rel=0.05)
+    # Of three weeks, half of one is too much.
+    few = recorded(one, 3)
+    known = few.known & ~((1 << SLOTS_OF_A_WEEK // 2) - 1)
+    assert (
+        propose(past_of(Usage(few.last, few.used & known, known)), TODAY, one.zone, PARKED) is None
+    )
+
+
+def test_windows_of_people_stay_and_repeating_ones_of_one_pod_are_proposed_anew():
+    zone = ZoneInfo("Asia/Tokyo")
+    mine = Window("use-1", 3, schedule="0 12 * * 3", duration=HOUR)
+    pitch = Window("pitch", 1, start=utc("2026-12-18T10:00").replace(tzinfo=None),
+                   end=utc("2026-12-18T12:00").replace(tzinfo=None))  # fmt: skip
+    old = Window("old", 1, schedule="0 3 * * *", duration=HOUR)
+    today = Settings(2 * MINUTE, windows=(mine, pitch, old))
+    found = proposed(app("office", 8, 4, zone=zone.key), today=today)
+    assert found.by_rule.windows == (mine, pitch)
+    names = [window.name for window in found.settings.windows]
+    assert names[:3] == ["use-1", "pitch", "use-2"]
+    assert "old" not in names
+
+
+def test_settings_that_are_as_good_as_any_other_are_left_alone():
+    one = app("office", 8, 1)
+    first = proposed(one)
+    assert proposed(one, today=first.settings).settings is None
+
+
+def test_what_is_said_of_proposals_is_what_the_decisions_make_of_the_weeks_after():
+    """`bench/suggest.py` does it for a whole cluster, and says how well."""
+    begin, end = BEGIN + 8 * WEEK, BEGIN + 9 * WEEK
+    rule, said, made = [0.0, 0.0], [0.0, 0.0], [0.0, 0.0]
+    for kind in ("office", "morning", "nightly"):
+        one = app(kind, 9, 2)
+        found = proposed(one, today=RULE)
+        would = replayed(one, found.settings, begin, end, 0.136)
+        for sums, part in ((rule, replayed(one, RULE, begin, end, 0.136)), (made, would)):
+            sums[:] = sums[0] + part.cold_starts, sums[1] + part.hours
+        said[:] = said[0] + found.proposed.cold_starts, said[1] + found.proposed.hours
+    assert made[0] <= rule[0] / 2
+    assert made[1] <= rule[1]
+    assert made == pytest.approx(said, rel=0.25)

@@ -1,0 +1,248 @@
+"""Weeks of use of made-up apps, and what they cost when the real decisions are made for them.
+
+Synthetic: the same seed makes the same weeks. An app has a kind, a time zone, and a habit of its
+own (hours, rates and lengths are drawn once for each app), and each day is drawn anew from it. So
+two halves of the same app are alike, and never the same.
+"""
+
+import random
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from kotatsu_operator.core.decide.decide import decide
+from kotatsu_operator.core.formats import format_duration
+from kotatsu_operator.core.plan.activity import parked_until
+from kotatsu_operator.core.pool.decision import Demand, Observation, Parking
+from kotatsu_operator.core.pool.memory import Memory, Phase, changed
+from kotatsu_operator.core.pool.spec import mode_field
+from kotatsu_operator.core.report.usage import NOTHING, QUIET, Usage, slot_of
+from kotatsu_operator.core.suggest import Expected, Settings
+from tests.operator.core.values import pool_spec
+
+BEGIN = datetime(2026, 9, 7, tzinfo=UTC)
+"""A Monday. Clocks of Berlin and New York go back within the weeks that follow."""
+
+WEEK = timedelta(weeks=1)
+
+ZONES = ("Asia/Tokyo", "Europe/Berlin", "America/New_York", "UTC")
+
+Session = tuple[datetime, datetime]
+"""From the beginning of a request, or of several that overlap, to its end."""
+
+
+@dataclass(frozen=True)
+class App:
+    """An app, and what it is used for."""
+
+    name: str
+    zone: ZoneInfo
+    sessions: Sequence[Session]
+    """Without overlaps, oldest first."""
+
+    def between(self, begin: datetime, end: datetime) -> list[Session]:
+        """The sessions that begin in some time."""
+        return [one for one in self.sessions if begin <= one[0] < end]
+
+
+def app(kind: str, weeks: int, seed: int, zone: str = "") -> App:
+    """An app of some kind: office, morning, shop, nightly, demo, weekend, random, always, timer
+    (each seven minutes), never, or holiday (office with the fifth week off)."""
+    draw = random.Random(f"{kind}/{seed}")
+    where = ZoneInfo(zone or ZONES[seed % len(ZONES)])
+    habit = _HABITS[kind]
+    first, last = 7 + draw.uniform(0, 3), 16 + draw.uniform(0, 3)
+    rate, length = draw.uniform(0.6, 1.6), draw.uniform(2, 10)
+    found: list[Session] = []
+    for day in range(-1, weeks * 7 + 1):
+        midnight = (BEGIN + timedelta(days=day)).astimezone(where).replace(hour=0)
+        for hour, minutes in habit(draw, midnight.weekday(), day // 7, (first, last, rate, length)):
+            at = midnight.replace(tzinfo=None) + timedelta(hours=hour)
+            begin = at.replace(tzinfo=where).astimezone(UTC)
+            found.append((begin, begin + timedelta(minutes=minutes)))
+    kept = (one for one in sorted(found) if BEGIN <= one[0] < BEGIN + weeks * WEEK)
+    return App(f"{kind}-{seed}", where, list(_joined(kept)))
+
+
+def _joined(sessions: Iterator[Session]) -> Iterator[Session]:
+    open_: Session | None = None
+    for begin, end in sessions:
+        if open_ is not None and begin <= open_[1]:
+            open_ = open_[0], max(end, open_[1])
+            continue
+        if open_ is not None:
+            yield open_
+        open_ = begin, end
+    if open_ is not None:
+        yield open_
+
+
+def _visits(draw, first, last, rate, length):
+    """Visits at random times of a day: hours since midnight, and minutes."""
+    hour = first + draw.expovariate(rate)
+    while hour < last:
+        yield hour, draw.expovariate(1 / length)
+        hour += draw.expovariate(rate)
+
+
+def _office(draw, weekday, week, habit):
+    if weekday < 5:
+        yield from _visits(draw, *habit)
+
+
+def _holiday(draw, weekday, week, habit):
+    if week != 4:
+        yield from _office(draw, weekday, week, habit)
+
+
+def _morning(draw, weekday, week, habit):
+    first, last, rate, length = habit
+    if weekday < 5:
+        yield draw.gauss(first, 0.25), 2 * length
+        yield from _visits(draw, first, last, rate / 8, length)
+
+
+def _shop(draw, weekday, week, habit):
+    first, last, rate, length = habit
+    yield from _visits(draw, first, last + 4, 2 * rate, length)
+
+
+def _nightly(draw, weekday, week, habit):
+    yield habit[0] - 5 + draw.uniform(0, 0.1), 3 * habit[3]
+
+
+def _demo(draw, weekday, week, habit):
+    _, last, rate, length = habit
+    if weekday == 3:
+        yield from _visits(draw, last - 3, last, 3 * rate, length)
+
+
+def _weekend(draw, weekday, week, habit):
+    if weekday >= 5:
+        yield from _visits(draw, *habit)
+
+
+def _random(draw, weekday, week, habit):
+    yield from _visits(draw, 0, 24, habit[2] / 8, habit[3])
+
+
+def _always(draw, weekday, week, habit):
+    yield from _visits(draw, 0, 24, 30, 10)
+
+
+def _timer(draw, weekday, week, habit):
+    yield from ((minute / 60, 0.1) for minute in range(0, 24 * 60, 7))
+
+
+def _never(draw, weekday, week, habit):
+    yield from ()
+
+
+_HABITS = {
+    "office": _office,
+    "morning": _morning,
+    "shop": _shop,
+    "nightly": _nightly,
+    "demo": _demo,
+    "weekend": _weekend,
+    "random": _random,
+    "always": _always,
+    "timer": _timer,
+    "never": _never,
+    "holiday": _holiday,
+}
+"""For a day, from a random source, the weekday, the week and the app's habit."""
+
+MIX = {"office": 6, "morning": 4, "shop": 2, "nightly": 2, "demo": 3, "weekend": 2, "random": 4,
+       "timer": 1}  # fmt: skip
+"""How many apps of a kind there are in a cluster, of 24."""
+
+
+def cluster(apps: int, weeks: int, seed: int = 1) -> list[App]:
+    """Some apps of all kinds, as in MIX."""
+    kinds = [kind for kind, count in MIX.items() for _ in range(count)]
+    return [app(kinds[n % len(kinds)], weeks, seed * 1000 + n) for n in range(apps)]
+
+
+def usage_of(sessions: Sequence[Session], begin: datetime, end: datetime) -> Usage:
+    """What the operator would have recorded of these sessions."""
+    made = NOTHING.knowing(slot_of(begin), slot_of(end) - 1)
+    used, busy, until = 0, timedelta(), begin
+    for first, last in sessions:
+        for slot in range(slot_of(first), min(slot_of(last), made.last) + 1):
+            used |= 1 << (made.last - slot)
+        lingers = last + timedelta(seconds=30)
+        busy += max(lingers - max(first, until), timedelta())
+        until = max(until, lingers)
+    return Usage(made.last, used, made.known, busy)
+
+
+# --- what the real decisions make of it ---
+
+PARKING = Parking(requests={})
+
+
+def replayed(
+    app: App, settings: Settings, begin: datetime, end: datetime, parked: float
+) -> Expected:
+    """A week's cold starts and price, on average, with `decide` at each request and each look.
+
+    A pod is Ready at once and ends at once: what is measured is the policy. A pool without parking
+    has `parked` 1.
+    """
+    windows = [
+        {
+            "name": window.name,
+            "schedule": window.schedule,
+            "duration": format_duration(window.duration),
+            "replicas": window.replicas,
+            **mode_field(parked=window.parked),
+        }
+        for window in settings.windows
+    ]
+    fields = {"parkedFor": format_duration(settings.kept)} if parked < 1 else {}
+    spec = pool_spec(
+        settle=0, idleAfter=format_duration(settings.idle_after), timeZone=app.zone.key,
+        windows=windows, **fields,
+    )  # fmt: skip
+    sessions = app.between(begin, end)
+    starts = [first for first, _ in sessions]
+    now, memory, replicas = begin, Memory(lead=timedelta(0), first_start=timedelta(0)), 0
+    hours, cold, coming = 0.0, 0, 0
+    while now < end:
+        at = bisect_right(starts, now) - 1
+        is_busy = at >= 0 and now < sessions[at][1]
+        last = min(now, sessions[at][1]) if at >= 0 else None
+        ticket = None
+        if coming <= at:  # a request has come, and the activator announces it
+            coming = at + 1
+            cold += replicas == 0
+            replicas = max(replicas, 1)
+            ticket = starts[at] if memory.phase in QUIET else None
+        demand = Demand(in_flight=int(is_busy), last_request=last, ticket=ticket, metered=True)
+        seen = Observation(
+            replicas, replicas, replicas, acknowledged=memory.route.epoch, demand=demand,
+            parking=PARKING if parked < 1 else Parking("No", "no"),
+        )  # fmt: skip
+        decision = decide(spec, seen, memory, now)
+        memory = decision.memory
+        if decision.sleep:
+            replicas, memory = 0, changed(memory, phase=Phase.ASLEEP, since=now)
+        elif decision.replicas is not None and decision.replicas != replicas:
+            replicas = min(decision.replicas, 1)
+            continue
+        following = starts[coming] if coming < len(starts) else end
+        ends = sessions[at][1] if is_busy else end
+        recheck = decision.recheck
+        if memory.phase in QUIET and ticket is None:
+            # It also looks every five minutes, for nothing as long as nobody edits the pool.
+            changes = [decision.next and decision.next.at, parked_until(spec, memory)]
+            recheck = min((at for at in changes if at is not None and at > now), default=end)
+        after = max(min(recheck, following, ends, end), now + timedelta(seconds=1))
+        price = parked if memory.phase is Phase.PARKED else 1.0
+        hours += replicas * price * ((after - now) / timedelta(hours=1))
+        now = after
+    weeks = (end - begin) / WEEK
+    return Expected(cold / weeks, hours / weeks)
