@@ -185,6 +185,21 @@ def install_platform(kubectl: Kubectl, *settings: str, prices: Object = PRICES) 
     helm_install(kubectl, "kotatsu", "kotatsu", *settings, wait=True)
 
 
+EVERY = "--set-json=namespaces=[]"
+"""The chart's default: no namespace is named, so the selector counts."""
+
+
+def selecting(label: str) -> str:
+    """The setting for the namespaces with a label."""
+    return f"namespaceSelector.matchLabels.{label}=yes"
+
+
+def team(kubectl: Kubectl, label: str) -> Kubectl:
+    """Give a namespace that label."""
+    kubectl("label", "namespace", kubectl.namespace, f"{label}=yes", "--overwrite")
+    return kubectl
+
+
 @pytest.fixture(scope="session")
 def platform(make_lasting_namespace: MakeNamespace) -> Kubectl:
     """A namespace with operator and activator."""

@@ -10,6 +10,7 @@ import httpx
 import pytest
 from e2e.conftest import (
     DNS,
+    EVERY,
     ROOT,
     SETTLE,
     MakeNamespace,
@@ -17,25 +18,14 @@ from e2e.conftest import (
     chosen,
     cluster_ip,
     install_platform,
+    selecting,
     start_app,
+    team,
 )
 from e2e.kit import App, Kubectl, acted_once, eventually, sleep_now
 from e2e.stream import Stream
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
-
-EVERY = "--set-json=namespaces=[]"
-"""The chart's default: no namespace is named, so the selector counts."""
-
-
-def team(kubectl: Kubectl, label: str) -> Kubectl:
-    """Let a namespace be selected by a label of this test."""
-    kubectl("label", "namespace", kubectl.namespace, f"{label}=yes", "--overwrite")
-    return kubectl
-
-
-def selector(label: str) -> str:
-    return f"namespaceSelector.matchLabels.{label}=yes"
 
 
 @pytest.fixture
@@ -71,7 +61,7 @@ async def test_a_pool_works_where_it_is_created_and_nothing_else_is_asked_for(
 async def test_a_namespace_that_is_not_selected_any_more_gets_its_replicas_back(
     home: Kubectl, make_namespace: MakeNamespace, label: str, http: httpx.AsyncClient
 ) -> None:
-    install_platform(home, EVERY, selector(label))
+    install_platform(home, EVERY, selecting(label))
     kubectl = team(make_namespace("team"), label)
     app = await start_app(kubectl, "web", recorder="", idleAfter="4s")
     await app.asleep()
@@ -135,11 +125,11 @@ async def test_the_mode_changes_to_the_whole_cluster_and_back_under_load(
         Stream(cycling, pause=0.2, timeout=180) as woken,
     ):
         sleeping = asyncio.create_task(keep_asleep(cycling))
-        changes = [await upgrade(home, EVERY, selector(label))]
+        changes = [await upgrade(home, EVERY, selecting(label))]
         await eventually("of the cluster", lambda: set_of(quiet) == f"{home.namespace}/0", 120)
         await eventually("others in front", lambda: in_front(quiet) == activators(home), 120)
         # The former activators have stayed: the next upgrade removes them.
-        changes.append(await upgrade(home, EVERY, selector(label)))
+        changes.append(await upgrade(home, EVERY, selecting(label)))
         await gone(teams)
         changes.append(await upgrade(home, named))
         await eventually("of its namespace", lambda: set_of(quiet) == "", 120)

@@ -6,14 +6,18 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pytest
 from chart.flows import Peer, Policies
 from e2e.conftest import (
+    EVERY,
     PET_SERVICES,
     add_recorder,
     cluster_ip,
     install_platform,
+    selecting,
     start_app,
+    team,
 )
 from e2e.kit import App, Kubectl, Object, acted_once, eventually, is_ending, sleep_now
 from e2e.policy_agent import Agent, enforced
@@ -21,6 +25,7 @@ from e2e.stream import Stream, inside
 from e2e.visit import play
 
 from kotatsu_node.layout import HOST_IP
+from kotatsu_operator.core.protocol import SHARED_ANNOTATION
 from kotatsu_operator.kube.views import is_ours
 
 pytestmark = [pytest.mark.e2e, pytest.mark.nightly, pytest.mark.alone]
@@ -114,8 +119,8 @@ async def test_a_real_agent_lets_through_what_the_policies_name_and_nothing_else
     assert agent.verdicts()["drop"] > before.get("drop", 0)
 
 
-def limits(app: str) -> Object:
-    """A policy of an app: only pods labelled app=recorder, and Kotatsu, reach its pods."""
+def limits(app: str, *more: Object) -> Object:
+    """A policy of an app: pods labelled app=recorder, Kotatsu and `more` reach its pods."""
     peers = ({"app": "recorder"}, {"app.kubernetes.io/name": "kotatsu"})
     return {
         "apiVersion": "networking.k8s.io/v1",
@@ -124,7 +129,7 @@ def limits(app: str) -> Object:
         "spec": {
             "podSelector": {"matchLabels": {"app": app}},
             "policyTypes": ["Ingress"],
-            "ingress": [{"from": [{"podSelector": {"matchLabels": peer}} for peer in peers]}],
+            "ingress": [{"from": [*({"podSelector": {"matchLabels": p}} for p in peers), *more]}],
         },
     }
 
@@ -171,6 +176,30 @@ async def test_a_sleeping_pool_is_reached_by_the_allowed_clients_alone(
     assert not await reaches(stranger, app, SILENCE)
     assert await reaches(kubectl, app, PATIENCE)
     assert "ClientsUnlimited" not in app.conditions()
+
+
+async def test_shared_activators_serve_pods_behind_a_policy_only_if_their_owner_accepts_that(
+    agent: Agent, make_namespace: Callable[[str], Kubectl], http: httpx.AsyncClient
+) -> None:
+    home, kubectl = make_namespace("home"), make_namespace("isolated")
+    label = f"kotatsu-{uuid.uuid4().hex[:6]}"
+    install_platform(home, EVERY, selecting(label))
+    app = await start_app(team(kubectl, label), "web", recorder="", idleAfter="4s")
+
+    def says(reason: str) -> Callable[[], bool]:
+        return lambda: app.conditions()["Accepted"].get("reason") == reason
+
+    kubectl.apply(limits(app.name))
+    await eventually("refused", says("Isolated"))
+    await eventually("with its pod", app.ready_pods)
+    kubectl("annotate", "namespace", kubectl.namespace, f"{SHARED_ANNOTATION}=true")
+    said = "so they could not forward the request that wakes the pool"
+    await eventually("why", lambda: said in app.conditions()["Accepted"]["message"])
+    there = {"kubernetes.io/metadata.name": home.namespace}
+    kubectl.apply(limits(app.name, {"namespaceSelector": {"matchLabels": there}}))
+    await app.asleep()
+    await app.send(http)
+    kubectl("delete", "warmpool", app.name)
 
 
 def pods(kubectl: Kubectl) -> Iterator[Place]:
