@@ -108,6 +108,10 @@ def test_an_example_runs(api: Api, sh: Shell, line: str):
     elif " check " in line:
         done = sh(line)
         assert (done.returncode in (0, 1), done.stderr) == (True, "")
+    elif " suggest " in line and "-o yaml" in line:  # the patch is for a file
+        done = sh(line)
+        assert (done.returncode, done.stdout) == (0, "")
+        assert "voice: no proposal" in done.stderr
     elif "--wait" in line:
         with operator(api):
             assert " is Warm: 5 pods Ready" in sh.ok(line)
