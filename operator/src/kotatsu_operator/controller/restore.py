@@ -130,11 +130,13 @@ class Records:
             for place in places
         ]
         await asyncio.gather(*settled)
-        namespaces = {scope} if self._home else set[str]()
-        if self._is_shared:
-            # Of pools without a set of activators, this install has reconciled none.
-            namespaces = {n for n, some in there.items() if not all(map(activators_of, some))}
-            namespaces.update(self._former())
+        # Of pools with the activators of the other kind, this install has reconciled none.
+        namespaces = {
+            namespace
+            for namespace, some in there.items()
+            if any(bool(activators_of(pool)) is not self._is_shared for pool in some)
+        }
+        namespaces.update(self._former())
         for namespace in sorted(namespaces - self._handed_over):
             await self._take_over(namespace, there[namespace])
         return pools
