@@ -270,7 +270,7 @@ async def test_each_right_is_used_nothing_else_is_asked_for_and_no_token_is_told
             await _keep_the_floor(world)
             await _sweep_up(world)
             await _lose_a_race(world)
-            await _park(world)
+            await _park(world, address)
             await _take_a_service(world)
             await _give_the_floor_back(world)
             _see_it_untouched(world)
@@ -350,12 +350,17 @@ async def _fall_asleep(world: World) -> None:
 
 
 async def _wake(world: World, address: str) -> None:
-    [mine] = await eventually("its slice", lambda: world.slices("web"))
+    await _ask(world, address, "web")
+    assert world.replicas("web") == 1
+
+
+async def _ask(world: World, address: str, pool: str) -> None:
+    """Send a request through the activator."""
+    [mine] = await eventually("its slice", lambda: world.slices(pool))
     port = mine["ports"][0]["port"]
     async with httpx.AsyncClient(timeout=30, trust_env=False) as http:
         answer = await http.get(f"http://{address}:{port}/")
     assert answer.status_code == 200
-    assert world.replicas("web") == 1
 
 
 @contextlib.asynccontextmanager
@@ -439,8 +444,11 @@ async def _lose_a_race(world: World) -> None:
     raise AssertionError("it never lost the race")
 
 
-async def _park(world: World) -> None:
+async def _park(world: World, address: str) -> None:
     """Twice, since a pool that is deleted meanwhile gets its requests back in another way."""
+    await eventually("its pod requests less", lambda: world.requested("parked") == ["5m"])
+    await _ask(world, address, "parked")  # announced, as no request to a sleeping pool is
+    await eventually("it is used", lambda: world.requested("parked") == ["100m"])
     await eventually("its pod requests less", lambda: world.requested("parked") == ["5m"])
     world.kubectl("delete", "warmpool", "parked")
     await eventually("requests are given back", lambda: world.requested("parked") == ["100m"])
