@@ -95,6 +95,12 @@ async def keep_cycling(pools, app, stopped):
     return slept
 
 
+def recorded(kubectl):
+    """What is remembered of each pool; former releases do not name the namespace."""
+    data = kubectl.get("configmap", "kotatsu-targets")["data"]
+    return {u: {**json.loads(text), "namespace": kubectl.namespace} for u, text in data.items()}
+
+
 def crd_revision(kubectl):
     return crds.revision(kubectl.get("crd", CRD))
 
@@ -162,7 +168,7 @@ async def come_and_go(kubectl, before, after):
         await watcher.sees("asleep", lambda: not pools.not_asleep(quiet), 180)
         await watcher.sees("parked", lambda: has(pools, parked, "Parked", SMALL), 180)
         kept = restarts(watcher.pods(parked.name))
-        record = kubectl.get("configmap", "kotatsu-targets")["data"]
+        record = recorded(kubectl)
         revision, began = crd_revision(kubectl), time.monotonic()
         async with Stream(busy, pause=PAUSE, timeout=180) as stream:
             async with Stream(cycling, pause=PAUSE, timeout=180) as woken:
@@ -177,7 +183,7 @@ async def come_and_go(kubectl, before, after):
                 wrong += not_converted(kubectl, apps)
                 stopped.set()
                 slept = await cycles
-            if not record.items() <= kubectl.get("configmap", "kotatsu-targets")["data"].items():
+            if {uid: recorded(kubectl).get(uid) for uid in record} != record:
                 wrong.append("what sleeps was forgotten")
             if crd_revision(kubectl) < revision:
                 wrong.append("an older CRD was put in place")
