@@ -72,15 +72,23 @@ async def measured(size: Size) -> list[Row]:
     try:
         async with installed(size.namespaces, size.each, starts, PACE, progress.say) as install:
             fresh = iter(install.pools[::-1])
-            found = [*await _labels(install)]
-            found += await _idle(install, size)
-            found.append(await _edits(install, size))
-            found += await _wakes(install, list(itertools.islice(fresh, size.wakes)))
+            found: list[Row] = []
+
+            def add(*more: Row) -> None:
+                # Said at once: a run of this size may be ended before its end.
+                for row in more:
+                    progress.say(f"{row.what}: {row.median}; {row.spread}")
+                found.extend(more)
+
+            add(*await _labels(install))
+            add(*await _idle(install, size))
+            add(await _edits(install, size))
+            add(*await _wakes(install, list(itertools.islice(fresh, size.wakes))))
             await asyncio.sleep(size.calm)
-            found.append(await _flood(install, list(itertools.islice(fresh, 2 * size.beside))))
-            found.append(await _roll(install, list(itertools.islice(fresh, size.asked))))
-            found.append(await _windows(install, size))
-            found.insert(0, _memory(install))
+            add(await _flood(install, list(itertools.islice(fresh, 2 * size.beside))))
+            add(await _windows(install, size))
+            add(_memory(install))
+            add(await _roll(install, list(itertools.islice(fresh, size.asked))))
             return found
     except NodeError as error:
         return [unmeasured(f"{total:,} pools on one install", HOW, str(error), "", "namespaces")]
