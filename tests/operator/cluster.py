@@ -380,6 +380,10 @@ class FakeKube:
         """Delete an object as somebody else would."""
         self._tell(kind, "DELETED", self._objects.pop((kind, name)))
 
+    def end_watches(self, kind: str) -> None:
+        """End the streams of a kind, as when the versions to go on from are forgotten."""
+        self._tell(kind, "END", {})
+
     def on(self, verb: str, act: Callable[..., Any] | None) -> None:
         """Run `act(*details)` at every call of a verb, from now on; an exception is the answer."""
         self._acts.pop(verb, None)
@@ -557,6 +561,8 @@ class FakeKube:
         yield "LIST", {"items": [used(kind, obj) for obj in there]}
         while True:
             change, obj = await changes.get()
+            if change == "END":
+                return
             self._serve(kind.__name__)
             if keeps(obj):
                 yield change, used(kind, obj)

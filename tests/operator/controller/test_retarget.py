@@ -82,7 +82,7 @@ async def test_its_service_has_its_own_pods_for_the_settle_time_before_the_next_
         await day.until(day.now + SECOND)
         if day.status["route"]["target"] == "Native":
             view = pool_view(day.kube.stored("WarmPool", "voice"))
-            native.append((view.service, day.cache.is_in_front(("demo", "voice"))))
+            native.append((view.service, day.cache.activators.is_in_front(("demo", "voice"))))
     assert native[0] == ("voice", False)
     assert len(native) >= 20
 

@@ -107,28 +107,12 @@ async def test_what_is_nobodys_concerns_nobody(followed):
 
 
 async def begin_anew(followed, kind):
-    """The stream of a kind breaks off, as when the versions to go on from are forgotten."""
-    for watched, changes in followed.kube._watches:
-        if watched == kind:
-            changes.put_nowait(("END", {}))
+    """The stream of a kind breaks off."""
+    followed.kube.end_watches(kind)
     await eventually(lambda: followed.anew)
 
 
-@pytest.fixture
-def endings(monkeypatch):
-    """Streams of the fake API server that can end."""
-    follow = FakeKube.follow
-
-    async def until_the_end(self, *args):
-        async for change, obj in follow(self, *args):
-            if change == "END":
-                return
-            yield change, obj
-
-    monkeypatch.setattr(FakeKube, "follow", until_the_end)
-
-
-async def test_what_is_not_listed_any_more_is_gone_though_nobody_told(endings, followed):
+async def test_what_is_not_listed_any_more_is_gone_though_nobody_told(followed):
     del followed.kube._objects["Pod", "voice-1"]
     await begin_anew(followed, "Pod")
     await followed.concerns(VOICE)
@@ -137,7 +121,7 @@ async def test_what_is_not_listed_any_more_is_gone_though_nobody_told(endings, f
     assert followed.anew == ["demo"]
 
 
-async def test_a_stream_that_begins_anew_with_the_same_things_concerns_nobody(endings, followed):
+async def test_a_stream_that_begins_anew_with_the_same_things_concerns_nobody(followed):
     await begin_anew(followed, "Deployment")
     assert followed.touched == []
 

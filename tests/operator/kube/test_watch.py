@@ -49,22 +49,9 @@ class Shown:
     def names(self):
         return {name for _, name in self.pods}
 
-    def begin_anew(self):
-        for _, changes in self.kube._watches:
-            changes.put_nowait(("END", {"metadata": {"namespace": "a", "name": "a"}}))
-
 
 @pytest.fixture
 async def shown(monkeypatch):
-    follow = FakeKube.follow
-
-    async def until_the_end(self, *args):
-        async for change, obj in follow(self, *args):
-            if change == "END":
-                return
-            yield change, obj
-
-    monkeypatch.setattr(FakeKube, "follow", until_the_end)
     monkeypatch.setattr("kotatsu_operator.kube.informer.FIRST_PAUSE", 0.01)
     made = Shown()
     running = asyncio.create_task(made.watch.run())
@@ -129,7 +116,7 @@ async def test_a_list_of_everything_meanwhile_makes_it_list_the_namespace_again(
 
     async def anew(_):
         if len(shown.kube.called("listed")) == 1:
-            shown.begin_anew()
+            shown.kube.end_watches("Pod")
             await eventually(lambda: len(shown.kube.called("follow")) == 2)
 
     shown.kube.on("listed", anew)

@@ -53,6 +53,8 @@ class Activator:
         self._kube, self._me, self._read = kube, me, read
         self._is_shared = bool(me.activators)
         self._peers = Pods()
+        shard = me.activators.rpartition("/")[2]
+        self._peer_labels = ACTIVATOR_LABELS | {SHARD_LABEL: shard}
         self._shared = Shared(
             kube,
             me,
@@ -245,10 +247,10 @@ class Activator:
 
     def _is_peer(self, obj: Object) -> bool:
         """Whether a pod is an activator of the same set."""
+        if key_of(obj)[0] != self._me.namespace:
+            return False  # most pods of the cluster
         labels = obj["metadata"].get("labels") or {}
-        shard = {SHARD_LABEL: self._me.activators.rpartition("/")[2]}
-        wanted = ACTIVATOR_LABELS | shard
-        return key_of(obj)[0] == self._me.namespace and wanted.items() <= labels.items()
+        return self._peer_labels.items() <= labels.items()
 
     def _on_change(self, kind: str, scope: str, change: str, obj: Object) -> None:
         """Show a change to the rooms that it concerns."""

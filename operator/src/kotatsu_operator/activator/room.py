@@ -84,9 +84,11 @@ class Room:
 
     def asked(self, name: str | None) -> None:
         """Record a question of the operator about a pool, or all. Called from any thread."""
-        for of, connections in list(self.connections.items()):
-            if name in (None, of):
+        if name is None:
+            for connections in list(self.connections.values()):
                 connections.asked()
+        elif (one := self.connections.get(name)) is not None:
+            one.asked()
 
     async def run(self) -> None:
         """Publish what changes, until cancelled. An unforeseen error is logged, and tried again.

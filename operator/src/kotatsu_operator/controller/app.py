@@ -31,15 +31,7 @@ from kotatsu_operator.core.protocol import ACTIVATOR_LABELS
 from kotatsu_operator.kube import objects
 from kotatsu_operator.kube.client import EVERYWHERE, Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable, is_refusal
-from kotatsu_operator.kube.informer import (
-    FIRST_PAUSE,
-    LONGEST_PAUSE,
-    Feed,
-    Informer,
-    among,
-    named,
-    no_signal,
-)
+from kotatsu_operator.kube.informer import Feed, Informer, among, named, no_signal, until_listed
 from kotatsu_operator.kube.objects import Key, Object, key_of
 from kotatsu_operator.kube.views import PodView, SliceView, owner_of
 from kotatsu_operator.runtime.loop import Heartbeat
@@ -274,17 +266,9 @@ class Operator:
 
     async def _read_claims(self) -> None:
         """Read the claims of all installs; later the watch of Deployments shows them."""
-        pause = FIRST_PAUSE
-        while True:
-            try:
-                found = await self._kube.find(objects.Deployment, EVERYWHERE, ACTIVATOR_LABELS)
-            except (NotFoundError, *Unreachable) as error:
-                log.warning("cannot list the Deployments of activators: %s", error)
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, LONGEST_PAUSE)
-                continue
-            self.cache.activators.list_claims(found)
-            return
+        find = partial(self._kube.find, objects.Deployment, EVERYWHERE, ACTIVATOR_LABELS)
+        found = await until_listed("the Deployments of activators", find)
+        self.cache.activators.list_claims(found)
 
     async def _elect(self) -> None:
         # The operator leads only after it has seen all objects: an older pool may claim the same

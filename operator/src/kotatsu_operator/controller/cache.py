@@ -400,10 +400,6 @@ class Cache:
         service = service_of(self.pools[key]) if key in self.pools else None
         return self.activators.published(key, service)
 
-    def is_in_front(self, key: Key) -> bool:
-        """Whether an activator is an endpoint of a pool's Service."""
-        return self.activators.is_in_front(key)
-
     def is_served(self, key: Key, epoch: int | None) -> bool:
         """Whether a pool needs no activators but those of its own set, which are at this epoch."""
         pool = self.pools.get(key)

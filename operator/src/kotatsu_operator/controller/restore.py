@@ -380,7 +380,7 @@ class Former:
         if route.get("target") == Route.ACTIVATOR:
             home = {"phase": Phase.WARM.value, "route": {"target": Route.NATIVE.value}}
             await self._write(pool, home)
-        if route.get("target") == Route.ACTIVATOR or self.cache.is_in_front(key):
+        if route.get("target") == Route.ACTIVATOR or self.cache.activators.is_in_front(key):
             self._in_front[key] = now
         return key in self._in_front and now - self._in_front[key] < settle
 

@@ -21,6 +21,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
 """Seconds before a kind is listed again: doubled each time, until a watch lasts longer."""
 
 K = TypeVar("K", bound=Hashable)
+T = TypeVar("T")
 V = TypeVar("V")
 
 
@@ -218,6 +219,23 @@ class Informer(Generic[K]):
             self._note_sync()
 
 
+async def until_listed(
+    what: str,
+    attempt: Callable[[], Awaitable[T]],
+    on_error: Callable[[Exception], None] = no_signal,
+) -> T:
+    """The result of an attempt to list, with retries until the API server answers it."""
+    pause = FIRST_PAUSE
+    while True:
+        try:
+            return await attempt()
+        except (NotFoundError, *Unreachable) as error:
+            on_error(error)
+            log.warning("cannot list %s: %s; next attempt in %.1f s", what, error, pause)
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, LONGEST_PAUSE)
+
+
 class Watch:
     """Follows one kind in one namespace or, with the scope EVERYWHERE, in those that come into use.
 
@@ -276,20 +294,14 @@ class Watch:
 
         Changes of it wait meanwhile. Call it once at a time for each namespace.
         """
-        pause = FIRST_PAUSE
-        while True:
+
+        async def enter() -> bool:
             await self._listed.wait()
-            try:
-                if await self._enter(namespace, self._lists):
-                    return
-            except (NotFoundError, *Unreachable) as error:
-                self._on_error(error)
-                log.warning(
-                    "cannot list %s in %s: %s; next attempt in %.1f s",
-                    *(self._kind.__name__, namespace, error, pause),
-                )
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, LONGEST_PAUSE)
+            return await self._enter(namespace, self._lists)
+
+        what = named(self._kind.__name__, namespace)
+        while not await until_listed(what, enter, self._on_error):
+            pass
 
     async def leave(self, namespace: str) -> None:
         """Show a namespace as empty that is not in use any more; `keeps` rejects it already."""
