@@ -125,12 +125,19 @@ async def test_at_rest_the_operator_keeps_its_lease_and_watches_and_asks_nothing
     made.select(shop)
     app = create(shop, idleAfter="1s")
     await eventually("asleep", lambda: app.phase() == "Asleep" and not app.pods())
-    await asyncio.sleep(5)
+    lease = f"/namespaces/{made.home.namespace}/leases/kotatsu-operator"
+
+    def asked() -> list[str]:
+        return [r for r in counted.requests if "watch=true" not in r and lease not in r]
+
+    for _ in range(6):  # until what belongs to the sleep is written down, on a busy machine too
+        counted.requests.clear()
+        await asyncio.sleep(10)
+        if not asked():
+            break
     counted.requests.clear()
     await asyncio.sleep(35)
-    asked = [r for r in counted.requests if "watch=true" not in r]
-    lease = f"/namespaces/{made.home.namespace}/leases/kotatsu-operator"
-    assert [r for r in asked if lease not in r] == []
+    assert asked() == []
     watches = Counter(r.split("?")[0] for r in counted.requests if "watch=true" in r)
     assert len(watches) <= 8
     assert max(watches.values()) <= 2
