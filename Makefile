@@ -169,15 +169,15 @@ audit: $(AUDIT)/.synced ## look the locked packages up in PyPI's advisories (nee
 	done
 
 .PHONY: monitoring
-monitoring: venv ## write the dashboards and docs/metrics.md, which are made from the code
+monitoring: venv ## write the dashboards and docs/reference/metrics.md, which are made from the code
 	@$(BIN)/kotatsu-monitoring
 
 .PHONY: pages
-pages: venv ## write docs/warmpool.md, which is made from the CRD
+pages: venv ## write docs/reference/warmpool.md, which is made from the CRD
 	@$(BIN)/kotatsu-docs pages
 
 .PHONY: readings
-readings: venv ## speak the samples of docs/readings.md: one mp3 each in build/readings
+readings: venv ## speak the samples of docs/pet/readings.md: one mp3 each in build/readings
 	@$(BIN)/kotatsu-docs readings build/readings
 
 SITE := build/site-venv

@@ -1,4 +1,4 @@
-"""What an hour of the voice costs in each of its states, at the prices of docs/cost.md."""
+"""What an hour of the voice costs in each state, at the prices of docs/explanation/cost.md."""
 
 import re
 import shutil
@@ -21,7 +21,7 @@ _TABLE = re.compile(r"^```yaml\n(prices:\n.*?)^```", re.MULTILINE | re.DOTALL)
 def hourly_row() -> Row:
     """The price of one pod, warm and parked; a sleeping pool has none."""
     table = price_table()
-    how = f"requests of the chart pet, prices of docs/cost.md in {table.currency}"
+    how = f"requests of the chart pet, prices of docs/explanation/cost.md in {table.currency}"
     if shutil.which("helm") is None:
         return unmeasured(WHAT, how, "there is no helm here", "", "parked")
     spec = _pod_spec()
@@ -36,10 +36,10 @@ def hourly_row() -> Row:
 
 
 def price_table() -> Prices:
-    """The table that docs/cost.md shows."""
-    found = _TABLE.search((ROOT / "docs" / "cost.md").read_text())
+    """The table that docs/explanation/cost.md shows."""
+    found = _TABLE.search((ROOT / "docs" / "explanation/cost.md").read_text())
     if found is None:
-        raise RuntimeError("docs/cost.md shows no prices")
+        raise RuntimeError("docs/explanation/cost.md shows no prices")
     return parse_table(yaml.safe_load(found[1])["prices"])
 
 

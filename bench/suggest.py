@@ -15,7 +15,7 @@ from topic import again, main, progress
 from tests.operator.core.weeks import BEGIN, WEEK, cluster, replayed, usage_of
 
 PARKED = 0.136
-"""A parked pod's price as a share of a warm one: the voice of the chart pet (docs/cost.md)."""
+"""A parked pod's price as a share of a warm one: the voice in docs/explanation/cost.md."""
 APPS, QUICK = 24, 8
 KNOWN, AFTER = 8 * WEEK, 4 * WEEK
 SEED = 1

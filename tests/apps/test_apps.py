@@ -1,7 +1,7 @@
 """Apps that none of us wrote, made pools with nothing but the docs: `check`, then `create`.
 
 Each test is the promise to the users of one app. Its client wakes the app, and does one thing that
-takes longer than the pool may be idle. See docs/apps.md.
+takes longer than the pool may be idle. See docs/how-to/check-your-app.md.
 """
 
 import asyncio

@@ -67,7 +67,7 @@ def test_an_older_argo_cd_restores_what_sleeps_after_the_deletion() -> None:
 
 def test_a_very_old_argo_cd_restores_nothing_and_the_page_says_so() -> None:
     assert argo_cd.after_deletion(application(), BEFORE_POST_DELETE) == []
-    page = (CHARTS.parent / "docs/gitops.md").read_text()
+    page = (CHARTS.parent / "docs/how-to/gitops.md").read_text()
     assert "Argo CD before 2.12" in page
 
 

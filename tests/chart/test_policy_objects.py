@@ -10,7 +10,7 @@ from e2e import rights
 
 
 def test_the_page_of_rights_has_each_policy() -> None:
-    page = (ROOT / "docs/rbac.md").read_text()
+    page = (ROOT / "docs/reference/permissions.md").read_text()
     rows = re.findall(r"^\| (kotatsu-[a-z]+) \|", page, re.MULTILINE)
     all_of_them = render(
         "kotatsu", CHARTS / "kotatsu/ci/capacity.yaml", "--set=parked.enabled=true"

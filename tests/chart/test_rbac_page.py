@@ -1,4 +1,4 @@
-"""docs/rbac.md lists every rule of every Role, with the reason that the chart gives above it."""
+"""docs/reference/permissions.md lists every rule, with the reason that the chart gives above it."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from chart.kit import CHARTS, ROOT, Object, own, render
 from kotatsu_operator.core.protocol import record_part
 
 NO_RIGHTS = {CHARTS / f"kotatsu/templates/{name}.yaml" for name in ("policies", "flowschema")}
-PAGE = (ROOT / "docs/rbac.md").read_text()
+PAGE = (ROOT / "docs/reference/permissions.md").read_text()
 TEMPLATES = sorted(set((CHARTS / "kotatsu/templates").glob("*.yaml")) - NO_RIGHTS)
 ROLES = [
     ("Role", "kotatsu-operator"),

@@ -16,7 +16,7 @@ from kotatsu_operator.core.report.conditions import budget_condition, transition
 
 SOURCE = ROOT / "operator/src/kotatsu_operator"
 REFUSAL = "refused.reason"
-"""How the conditions of a refused pool take their reason: docs/workloads.md has the list."""
+"""How the conditions of a refused pool take their reason: the page workloads has the list."""
 
 _COMPUTED = {
     "phase.value": {p.value for p in Phase if not p.is_asleep and p is not Phase.WARMING},

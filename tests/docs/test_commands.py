@@ -92,7 +92,7 @@ def _texts(folder: str) -> str:
     ],
 )
 def test_a_message_that_the_page_quotes_is_one_of_the_program(section: str, folder: str) -> None:
-    page = (ROOT / "docs/troubleshooting.md").read_text()
+    page = (ROOT / "docs/how-to/troubleshooting.md").read_text()
     text = page.split(f"\n## {section}\n")[1].split("\n## ")[0]
     quoted = re.findall(r"^\| `([^`]+)` \|", text, re.MULTILINE)
 

@@ -1,11 +1,11 @@
-"""docs/compared.md says where each statement about another project was read."""
+"""docs/explanation/compared.md says where each statement about another project was read."""
 
 import re
 
 import pytest
 from docs.pages import ROOT
 
-PAGE = (ROOT / "docs/compared.md").read_text()
+PAGE = (ROOT / "docs/explanation/compared.md").read_text()
 TABLES = re.findall(r"^\| \| Kotatsu .*\n\|[-|]+\n((?:\|.*\n)+)", PAGE, re.MULTILINE)
 
 

@@ -1,4 +1,4 @@
-"""docs/conditions.md has every condition, event, phase and reason of the code, and no other."""
+"""docs/reference/conditions.md has all conditions, events, phases and reasons, and no other."""
 
 import re
 
@@ -7,7 +7,7 @@ from docs.reasons import conditions, events, of_jobs, statuses
 
 from kotatsu_operator.core.pool.memory import Phase, Reason
 
-PAGE = (ROOT / "docs/conditions.md").read_text()
+PAGE = (ROOT / "docs/reference/conditions.md").read_text()
 
 
 def _tables(section: str) -> list[list[list[str]]]:
@@ -71,7 +71,9 @@ def test_the_page_has_each_phase_and_each_reason_of_a_phase() -> None:
 
 def test_reasons_of_refusals_are_left_to_the_page_about_workloads() -> None:
     refusals = set(
-        re.findall(r"^\| `(\w+)` \|", (ROOT / "docs/workloads.md").read_text(), re.MULTILINE)
+        re.findall(
+            r"^\| `(\w+)` \|", (ROOT / "docs/reference/workloads.md").read_text(), re.MULTILINE
+        )
     )
     assert len(refusals) > 10
     assert not refusals & {reason for _, reason in _conditions()}

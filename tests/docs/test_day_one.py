@@ -1,4 +1,4 @@
-"""docs/day-one.md: every value is one of the charts, and every test that shows it is there."""
+"""docs/how-to/production.md: every value is one of the charts, and every test is there."""
 
 import re
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from chart.kit import Object, default_values, values_validator
 from docs.pages import ROOT
 from rows import each
 
-PAGE = (ROOT / "docs/day-one.md").read_text()
+PAGE = (ROOT / "docs/how-to/production.md").read_text()
 OF_THE_PET = "The pet"
 """The section whose values are those of the chart pet."""
 WORDS = ("run", "rendered", "read", "unknown")

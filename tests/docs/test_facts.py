@@ -29,7 +29,7 @@ def _rows(page: str) -> list[list[str]]:
 def test_the_table_of_alerts_has_each_alert_with_its_severity() -> None:
     groups = yaml.safe_load((ROOT / "charts/kotatsu/rules/kotatsu.yaml").read_text())["groups"]
     alerts: list[dict[str, Any]] = [rule for group in groups for rule in group["rules"]]
-    rows = [row for row in _rows("docs/monitoring.md") if row[0].startswith("[Kotatsu")]
+    rows = [row for row in _rows("docs/how-to/monitoring.md") if row[0].startswith("[Kotatsu")]
 
     assert sorted((alert["alert"], alert["labels"]["severity"]) for alert in alerts) == sorted(
         (row[0][1:].split("]")[0], row[1]) for row in rows
@@ -37,7 +37,7 @@ def test_the_table_of_alerts_has_each_alert_with_its_severity() -> None:
 
 
 def test_no_page_gives_a_number_of_alerts() -> None:
-    for page in ("README.md", "docs/monitoring.md", "charts/kotatsu/README.md"):
+    for page in ("README.md", "docs/how-to/monitoring.md", "charts/kotatsu/README.md"):
         text = (ROOT / page).read_text()
         assert not re.search(r"\b(\d+|\w+teen|ten|eleven|twelve|twenty)\s+alerts", text), page
 
@@ -47,7 +47,7 @@ def _in_code(pattern: str) -> set[str]:
 
 
 def test_the_table_of_refusals_has_each_reason_of_the_code_and_no_other() -> None:
-    rows = [row for row in _rows("docs/workloads.md") if len(row) == 4]
+    rows = [row for row in _rows("docs/reference/workloads.md") if len(row) == 4]
     told = [reason for row in rows for reason in re.findall(r"^`(\w+)`$", row[0])]
 
     assert len(told) > 10
@@ -56,7 +56,7 @@ def test_the_table_of_refusals_has_each_reason_of_the_code_and_no_other() -> Non
 
 def test_the_page_names_each_reason_of_an_accepted_pool() -> None:
     known = _in_code(r'condition\("Accepted", True, "(\w+)"') - {"Accepted"}
-    page = (ROOT / "docs/workloads.md").read_text()
+    page = (ROOT / "docs/reference/workloads.md").read_text()
 
     assert len(known) > 1
     assert all(f"`{reason}`" in page for reason in known), known
@@ -65,7 +65,7 @@ def test_the_page_names_each_reason_of_an_accepted_pool() -> None:
 def test_the_pages_say_how_long_a_takeover_takes() -> None:
     seconds = f"{TIMES.lease + TIMES.retry:.0f} s"
     for page in (
-        "docs/operations.md",
+        "docs/how-to/operations.md",
         "docs/protocol.md",
         "docs/decisions/0015-lease-without-comparing-clocks.md",
         "charts/kotatsu/README.md",
@@ -77,7 +77,7 @@ def test_the_pages_say_how_long_a_takeover_takes() -> None:
 def test_the_lead_of_a_new_pool_is_the_one_of_the_code() -> None:
     settle = 5  # routeSettle by default
     lead = FIRST_START.total_seconds() + MARGIN.total_seconds() + settle
-    assert f"{lead:.0f} s" in (ROOT / "docs/workloads.md").read_text()
+    assert f"{lead:.0f} s" in (ROOT / "docs/reference/workloads.md").read_text()
 
 
 def test_an_activator_has_as_many_watches_as_the_pages_say() -> None:

@@ -41,24 +41,48 @@ class Figure:
 
 
 FIGURES = [
-    Figure("docs/compared.md", r"first sound of a voice (\S+) ms", VOICE, r"^(\S+) ms"),
-    Figure("docs/compared.md", r"voice \S+ ms, (\S+) ms when warm", VOICE, r"warm (\S+) ms"),
-    Figure("docs/compared.md", r"an app of \S+ ms (\S+) ms", ECHO, r"^(\S+) ms"),
-    Figure("docs/compared.md", r"an app of (\S+) ms", ECHO, r"warm (\S+) ms"),
-    Figure("docs/compared.md", r"a small app (0\S+) s", WAKE, r"^(\S+) ms", 0.001),
-    Figure("docs/compared.md", r"95th percentile (\S+) times", WAKE_TAIL, "ratio"),
-    Figure("docs/compared.md", r"first sound of the voice (\S+) s", FIRST_SOUND, r"^(\S+) s"),
-    Figure("docs/faq.md", r"needs, and (\S+) times as long", WAKE_TAIL, "ratio"),
-    Figure("docs/faq.md", r"(\S+) of the requests per second", WARM_PATH, "ratio"),
-    Figure("docs/faq.md", r"one more hop, with (\S+) of them", SPLICE, "ratio"),
-    Figure("docs/apps.md", r"a hop\*\*: (\S+) of the requests", SPLICE, "ratio"),
-    Figure("docs/workloads.md", r"sound of a voice took (\S+) s there", FULL_NODE, r"^(\S+) s"),
-    Figure("docs/workloads.md", r"(\S+) s of a pod that", FULL_NODE, r"reduced: (\S+) ms", 0.001),
-    Figure("docs/workloads.md", r"and (\S+) s on an idle node", VOICE, r"^(\S+) ms", 0.001),
-    Figure("docs/cost.md", r"\| (\S+) JPY \| \S+ JPY \| nothing \|", HOUR, r"warm (\S+),"),
-    Figure("docs/cost.md", r"\| (\S+) JPY \| \S+ JPY \| nothing;", HOUR, r"^([\d.]+)"),
-    Figure("docs/cost.md", r"\| (\S+) JPY \| nothing \|", HOUR, r"parked, (\S+) warm"),
-    Figure("docs/cost.md", r"\| (\S+) JPY \| nothing;", HOUR, r": (\S+) parked"),
+    Figure("docs/explanation/compared.md", r"first sound of a voice (\S+) ms", VOICE, r"^(\S+) ms"),
+    Figure(
+        "docs/explanation/compared.md", r"voice \S+ ms, (\S+) ms when warm", VOICE, r"warm (\S+) ms"
+    ),
+    Figure("docs/explanation/compared.md", r"an app of \S+ ms (\S+) ms", ECHO, r"^(\S+) ms"),
+    Figure("docs/explanation/compared.md", r"an app of (\S+) ms", ECHO, r"warm (\S+) ms"),
+    Figure("docs/explanation/compared.md", r"a small app (0\S+) s", WAKE, r"^(\S+) ms", 0.001),
+    Figure("docs/explanation/compared.md", r"95th percentile (\S+) times", WAKE_TAIL, "ratio"),
+    Figure(
+        "docs/explanation/compared.md",
+        r"first sound of the voice (\S+) s",
+        FIRST_SOUND,
+        r"^(\S+) s",
+    ),
+    Figure("docs/explanation/questions.md", r"needs, and (\S+) times as long", WAKE_TAIL, "ratio"),
+    Figure(
+        "docs/explanation/questions.md", r"(\S+) of the requests per second", WARM_PATH, "ratio"
+    ),
+    Figure("docs/explanation/questions.md", r"one more hop, with (\S+) of them", SPLICE, "ratio"),
+    Figure("docs/how-to/check-your-app.md", r"a hop\*\*: (\S+) of the requests", SPLICE, "ratio"),
+    Figure(
+        "docs/reference/workloads.md",
+        r"sound of a voice took (\S+) s there",
+        FULL_NODE,
+        r"^(\S+) s",
+    ),
+    Figure(
+        "docs/reference/workloads.md",
+        r"(\S+) s of a pod that",
+        FULL_NODE,
+        r"reduced: (\S+) ms",
+        0.001,
+    ),
+    Figure(
+        "docs/reference/workloads.md", r"and (\S+) s on an idle node", VOICE, r"^(\S+) ms", 0.001
+    ),
+    Figure(
+        "docs/explanation/cost.md", r"\| (\S+) JPY \| \S+ JPY \| nothing \|", HOUR, r"warm (\S+),"
+    ),
+    Figure("docs/explanation/cost.md", r"\| (\S+) JPY \| \S+ JPY \| nothing;", HOUR, r"^([\d.]+)"),
+    Figure("docs/explanation/cost.md", r"\| (\S+) JPY \| nothing \|", HOUR, r"parked, (\S+) warm"),
+    Figure("docs/explanation/cost.md", r"\| (\S+) JPY \| nothing;", HOUR, r": (\S+) parked"),
     Figure("README.md", r"GiB-hour\s+it costs (\S+) yen", HOUR, r"warm (\S+),"),
     Figure("docs/scale.md", r"(\S+) MiB with 1,000", OPERATOR, r"→ (\S+) MiB →", 1000),
     Figure("docs/scale.md", r"(\S+) MiB with 5,000", OPERATOR, r"→ (\S+) MiB;", 5000),

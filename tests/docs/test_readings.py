@@ -35,7 +35,7 @@ def test_the_page_counts_the_texts_of_the_table() -> None:
 
 
 def test_each_sample_is_spoken_into_a_file_of_its_own(tmp_path: Path) -> None:
-    (tmp_path / "docs").mkdir()
+    (tmp_path / PAGE).parent.mkdir(parents=True)
     (tmp_path / PAGE).write_text("| `はい` | は | ハイ |\n| `うん` | う | ウン |\n")
     paths = [path for path, _ in write(tmp_path, tmp_path / "sound")]
     assert [path.name for path in paths] == ["01.mp3", "02.mp3"]

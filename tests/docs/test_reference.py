@@ -1,4 +1,4 @@
-"""docs/warmpool.md says what the CRD says."""
+"""docs/reference/warmpool.md says what the CRD says."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import yaml
 from kotatsu_docs.__main__ import CRD, ROOT, stale
 from kotatsu_docs.warmpool import reference
 
-PAGE = (ROOT / "docs/warmpool.md").read_text()
+PAGE = (ROOT / "docs/reference/warmpool.md").read_text()
 
 
 def made_of(spec: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""docs/monitoring.md for kube-prometheus-stack: its values make what the stack looks for."""
+"""docs/how-to/monitoring.md for kube-prometheus-stack: its values make what the stack looks for."""
 
 import re
 from pathlib import Path
@@ -11,7 +11,7 @@ from docs.pages import ROOT
 from needs import missing
 
 SECTION = (
-    (ROOT / "docs/monitoring.md")
+    (ROOT / "docs/how-to/monitoring.md")
     .read_text()
     .split("\n### kube-prometheus-stack\n")[1]
     .split("\n## ")[0]

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# What docs/monitoring.md says about every panel, on the cluster of `make demo`: its Prometheus, a demo, a
+# What docs/how-to/monitoring.md says about every panel, on the cluster of `make demo`: its Prometheus, a demo, a
 # visit to the app, and then each line of each panel must have data.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 eval "$(.venv/bin/python -m kotatsu_demo env)"
 
 block() { # the first block of commands below a heading
-  awk -v heading="$1" '/^##/ {found = $0 == heading} found' docs/monitoring.md \
+  awk -v heading="$1" '/^##/ {found = $0 == heading} found' docs/how-to/monitoring.md \
     | awk '/^```/ {if (++fences == 2) exit; next} fences'
 }
 

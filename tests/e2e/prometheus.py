@@ -1,7 +1,7 @@
 """A real Prometheus beside the tests, and what they ask it.
 
-After what docs/monitoring.md says about every panel, this asks for each line of each panel over the
-last hour, and fails with those that have no data:
+After what docs/how-to/monitoring.md says about every panel, this asks for each line of each panel
+over the last hour, and fails with those that have no data:
 
     cd tests && ../.venv/bin/python -m e2e.prometheus http://127.0.0.1:9090 kotatsu-demo
 """
@@ -77,7 +77,7 @@ RIGHTS = ("ServiceAccount", "Role", "RoleBinding")
 
 
 def of_the_example(*kinds: str) -> list[Object]:
-    """The objects of these kinds that docs/monitoring.md applies."""
+    """The objects of these kinds that docs/how-to/monitoring.md applies."""
     return [obj for obj in load_yaml(EXAMPLE.read_text()) if obj["kind"] in kinds]
 
 

@@ -1,7 +1,7 @@
 """Other nodes and kube-proxies: both modes, two nodes, ClusterIP and NodePort, affinity, local.
 
 The second node is a network namespace with a kube-proxy of its own (tools/node). What ran here is
-what docs/support.md says was run.
+what docs/reference/support.md says was run.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""docs/monitoring.md with the Prometheus Operator: both charts, and the selectors of a stack."""
+"""The Prometheus Operator with both charts, and the selectors of a stack."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ from e2e.prometheus import RIGHTS, Prometheus, from_docs, of_the_example
 
 pytestmark = [pytest.mark.e2e, pytest.mark.nightly, pytest.mark.alone]
 
-PAGE = ROOT / "docs/monitoring.md"
+PAGE = ROOT / "docs/how-to/monitoring.md"
 LABELS: dict[str, str] = yaml.safe_load(from_docs(PAGE, "release:"))["podMonitor"]["labels"]
 GROUPS: list[Object] = yaml.safe_load((ROOT / "charts/kotatsu/rules/kotatsu.yaml").read_text())[
     "groups"

@@ -1,4 +1,4 @@
-"""The Prometheus of docs/monitoring.md: what it may do, and that it fits a restricted namespace."""
+"""The example Prometheus: what it may do, and that it fits a restricted namespace."""
 
 import re
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ def test_it_is_the_version_that_the_tests_run() -> None:
 def test_the_page_applies_it() -> None:
     assert (
         f"kubectl apply -n demo -f {EXAMPLE.relative_to(ROOT)}"
-        in (ROOT / "docs/monitoring.md").read_text()
+        in (ROOT / "docs/how-to/monitoring.md").read_text()
     )
 
 
@@ -46,7 +46,7 @@ def test_it_loads_the_alerts_beside_its_configuration() -> None:
         v for v in deployment["spec"]["template"]["spec"]["volumes"] if v["name"] == "config"
     ]
     names = [source["configMap"]["name"] for source in config["projected"]["sources"]]
-    page = (ROOT / "docs/monitoring.md").read_text()
+    page = (ROOT / "docs/how-to/monitoring.md").read_text()
     assert f"kubectl create configmap {names[1]} -n demo --from-file=charts/kotatsu/rules" in page
     assert scrape_configuration()["rule_files"] == ["*.yaml"]
 

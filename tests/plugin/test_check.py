@@ -527,7 +527,7 @@ def test_every_check_says_something_of_some_set_up():
 
 
 def test_the_page_has_each_check_with_each_of_its_reasons_and_no_other():
-    page = (ROOT / "docs/demo-mode.md").read_text()
+    page = (ROOT / "docs/reference/demo-mode.md").read_text()
     rows = re.findall(r"^\| `(\w+)` \| .*? \| (.*) \|$", page, re.MULTILINE)
     assert [check for check, _ in rows] == list(CHECKS)
     told = {reason for _, cell in rows for reason in re.findall(r"`(\w+)`", cell)}

@@ -152,7 +152,7 @@ CLUSTERLESS = {"completion", "convert"}
 
 
 def test_the_page_says_for_which_commands_each_option_is():
-    page = (ROOT / "docs/demo-mode.md").read_text()
+    page = (ROOT / "docs/reference/demo-mode.md").read_text()
     rows = re.findall(r"^\| (`-.*) \| (.*) \|$", page.partition("## All commands")[2], re.MULTILINE)
     assert len(rows) > 5
     for options, commands in rows:

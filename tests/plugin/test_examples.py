@@ -22,7 +22,7 @@ from kotatsu_operator.core.protocol import OPERATOR
 
 LIST = {"apiVersion": "v1", "kind": "List"}
 
-PAGES = ("docs/demo-mode.md", "operator/plugin/README.md", "README.md")
+PAGES = ("docs/reference/demo-mode.md", "operator/plugin/README.md", "README.md")
 
 
 def commands(text: str) -> list[str]:

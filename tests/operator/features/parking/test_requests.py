@@ -135,7 +135,7 @@ def test_the_parts_of_a_template_that_are_kept_have_the_same_requests() -> None:
 
 def test_the_page_about_costs_has_the_three_prices() -> None:
     prices = Prices("JPY", {"cpu": Decimal("6.5"), "memory": Decimal("0.7")})
-    lines = (ROOT / "docs/cost.md").read_text().splitlines()
+    lines = (ROOT / "docs/explanation/cost.md").read_text().splitlines()
     rows = {line.split("|")[1].strip(): line for line in lines if line.startswith("| ")}
     pods = {"warm": VOICE, "parked": parked_spec(VOICE, CPU), "asleep": {}}
     for name, pod in pods.items():

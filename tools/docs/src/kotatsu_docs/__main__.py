@@ -15,7 +15,11 @@ CRD = "charts/kotatsu/crds/warmpools.kotatsu.dev.yaml"
 
 def files() -> Mapping[Path, str]:
     """The generated pages: path in the checkout, text."""
-    return {Path("docs/warmpool.md"): warmpool.reference(yaml.safe_load((ROOT / CRD).read_text()))}
+    return {
+        Path("docs/reference/warmpool.md"): warmpool.reference(
+            yaml.safe_load((ROOT / CRD).read_text())
+        )
+    }
 
 
 def stale(root: Path = ROOT) -> dict[Path, str]:
@@ -31,11 +35,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Write the pages that are out of date, prepare the site, or speak the samples."""
     parser = argparse.ArgumentParser(prog="kotatsu-docs", description=__doc__)
     verbs = parser.add_subparsers(required=True, dest="verb")
-    verbs.add_parser("pages", help="write docs/warmpool.md")
+    verbs.add_parser("pages", help="write docs/reference/warmpool.md")
     prepare = verbs.add_parser("site", help="write the pages of the site into a folder")
     prepare.add_argument("folder", type=Path)
     prepare.add_argument("--url", required=True, help="where a file of the repository is shown")
-    speak = verbs.add_parser("readings", help="speak the samples of docs/readings.md")
+    speak = verbs.add_parser("readings", help="speak the samples of docs/pet/readings.md")
     speak.add_argument("folder", type=Path)
     given = parser.parse_args(arguments)
     if given.verb == "pages":

@@ -20,7 +20,7 @@ def files() -> Mapping[Path, str]:
         Path("charts/kotatsu/dashboards") / f"{name}.json": encoder.encode(built.build()) + "\n"
         for name, built in dashboards().items()
     }
-    return {**made, Path("docs/metrics.md"): reference()}
+    return {**made, Path("docs/reference/metrics.md"): reference()}
 
 
 def stale(root: Path = ROOT) -> dict[Path, str]:
@@ -35,7 +35,8 @@ def stale(root: Path = ROOT) -> dict[Path, str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write them; with --check only tell which are out of date."""
     parser = argparse.ArgumentParser(
-        prog="kotatsu-monitoring", description="Writes the dashboards and docs/metrics.md."
+        prog="kotatsu-monitoring",
+        description="Writes the dashboards and docs/reference/metrics.md.",
     )
     parser.add_argument("--check", action="store_true", help="write nothing; 1 if out of date")
     checking = parser.parse_args(arguments).check

@@ -1,4 +1,4 @@
-"""docs/metrics.md, made from the registries that the programs themselves fill."""
+"""docs/reference/metrics.md, made from the registries that the programs themselves fill."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -24,8 +24,8 @@ _INTRODUCTION = """\
 
 Made from the code by `make monitoring`. All names begin with `kotatsu_` and use base units;
 counters end in `_total`. `namespace` and `name` are the pool's; for the first one,
-[monitoring.md](monitoring.md#whose-series-are-believed) has relabelings. No label ever holds a
-path, a user or a token.
+[Prometheus and Grafana](../how-to/monitoring.md#whose-series-are-believed) has relabelings. No
+label ever holds a path, a user or a token.
 """
 
 

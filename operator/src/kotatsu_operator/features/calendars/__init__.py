@@ -1,1 +1,1 @@
-"""Pools follow calendars of the chart's values (docs/calendars.md)."""
+"""Pools follow calendars of the chart's values (docs/how-to/calendars.md)."""

@@ -1,1 +1,1 @@
-"""Knative Services as targets (docs/knative.md)."""
+"""Knative Services as targets (docs/how-to/knative.md)."""

@@ -124,7 +124,8 @@ class Knative(Feature):
             why = (
                 f"the operator cannot read Knative's defaults (ConfigMap {place}): {why}. A "
                 "min-scale there that is higher than the pool's floor is lowered while the floor "
-                "is in effect: run `helm upgrade` once Knative is installed, or see docs/knative.md"
+                "is in effect: run `helm upgrade` once Knative is installed, or see "
+                "docs/how-to/knative.md"
             )
         knative.why_no_defaults = why
         if before != (knative.defaults, why):

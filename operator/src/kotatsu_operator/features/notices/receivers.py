@@ -1,4 +1,4 @@
-"""The receivers of notifications, from a mounted Secret: docs/notifications.md has its form.
+"""The receivers of notifications, from a mounted Secret: docs/how-to/notifications.md has its form.
 
 URLs and headers are secrets: no error message, log line or repr contains them. What a receiver gets
 is a CloudEvent, or JSON as Slack's incoming webhooks accept it. Of a response only the status is
@@ -133,7 +133,10 @@ def _sentence(problem: ErrorDetails) -> str:
     if problem["type"] == "model_type":
         reason = "is not an object with fields"
     elif problem["type"] == "extra_forbidden":
-        where, reason = where[:-1], "has a field that does not exist; docs/notifications.md has all"
+        where, reason = (
+            where[:-1],
+            "has a field that does not exist; docs/how-to/notifications.md has all",
+        )
     elif where[-1:] == ("[key]",):
         where = where[:-2]
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in where)
