@@ -332,14 +332,14 @@ async def _holding() -> AsyncIterator[Sequence[Endpoint]]:
     """A server in a process of its own that accepts connections and answers none."""
     program = Path(__file__).parent / "simulation" / "holding.py"
     command = ["setpriv", "--pdeathsig", "KILL", sys.executable, str(program)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     try:
         assert process.stdout
-        port = int(await asyncio.to_thread(process.stdout.readline))
+        port = int(await process.stdout.readline())
         yield [("127.0.0.1", port)]
     finally:
         process.kill()
-        process.wait()
+        await process.wait()
 
 
 @contextlib.contextmanager

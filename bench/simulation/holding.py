@@ -5,23 +5,26 @@ connection once it has as many as an activator holds of one pool.
 """
 
 import asyncio
+from collections import deque
 
 import uvloop
 
 HELD = 1000
 
 
-class _Held(asyncio.Protocol):
-    held: list[asyncio.BaseTransport] = []
+class _Holding(asyncio.Protocol):
+    def __init__(self, held: deque[asyncio.BaseTransport]) -> None:
+        self._held = held
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.held.append(transport)
-        if len(self.held) > HELD:
-            self.held.pop(0).close()
+        self._held.append(transport)
+        if len(self._held) > HELD:
+            self._held.popleft().close()
 
 
 async def _main() -> None:
-    server = await asyncio.get_running_loop().create_server(_Held, "127.0.0.1", 0)
+    held = deque[asyncio.BaseTransport]()
+    server = await asyncio.get_running_loop().create_server(lambda: _Holding(held), "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 
