@@ -47,6 +47,7 @@ from kotatsu_operator.kube.objects import (
     Service,
     WarmPool,
 )
+from kotatsu_operator.runtime import garbage
 from simulation.kubelet import Kubelet, pod_status, serve_metrics
 from simulation.measure import Request, count, cpu_seconds, read_audit
 from simulation.run import deployment, operator, service, warm_pool
@@ -371,6 +372,7 @@ async def installed(
 
     The first and the last `starts` pools can have pods.
     """
+    garbage.short_pauses()  # the requests that are timed are sent from here
     controllers = ("endpointslice-controller",)
     with (
         addresses(),

@@ -6,8 +6,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from apiserver.conftest import apps_of, install_platform
 from apiserver.kit import eventually
+from apiserver.test_demo_mode import demo_mode
 from e2e.kit import wall
 from e2e.parked import FULL, SMALL, have, requested, restarts
+
+from kotatsu_operator.core.report.usage import usage_field
+from tests.operator.core.weeks import BEGIN, WEEK, usage_of
+from tests.operator.core.weeks import app as made_up
 
 pytestmark = pytest.mark.apiserver
 
@@ -100,3 +105,26 @@ async def test_deleting_a_parked_pool_restores_its_pods(make_parked, parking, ht
     await eventually("full requests", lambda: have(app, FULL))
     assert (app.replicas(), restarts(app.ready_pods())) == (1, before)
     await app.send(http)
+
+
+async def test_what_suggest_proposes_from_weeks_of_use_is_a_patch_that_the_pool_accepts(
+    make_parked, parking, tmp_path
+):
+    app = await make_parked("known", timeZone="Asia/Tokyo", idleAfter="1s")
+    await app.asleep()
+    now = datetime.now(UTC)
+    since = now - 8 * WEEK + timedelta(minutes=5)
+    by = (now - BEGIN) // WEEK * WEEK - 8 * WEEK  # Mondays stay Mondays
+    uses = [(a + by, b + by) for a, b in made_up("office", 9, 4, "Asia/Tokyo").sessions]
+    usage = usage_field(usage_of([u for u in uses if since < u[0] and u[1] < now], since, now))
+    history = {"apiVersion": "kotatsu.dev/v1beta1", "kind": "WarmPoolHistory"}
+    parking.apply(history | {"metadata": {"name": app.name}, "usage": usage})
+    said = await demo_mode(parking, "suggest", app.name)
+    assert f"{app.name}: the use of 7 weeks is known" in said
+    assert "window use-1: Monday to Friday" in said
+    patch = tmp_path / "patch.yaml"
+    patch.write_text(await demo_mode(parking, "suggest", app.name, "-o", "yaml"))
+    parking("patch", "warmpool", app.name, "--type=merge", f"--patch-file={patch}")
+    await eventually("the window is planned", lambda: "nextTransition" in app.status())
+    assert app.conditions()["Accepted"]["status"] == "True"
+    assert "no proposal" in await demo_mode(parking, "suggest", app.name)

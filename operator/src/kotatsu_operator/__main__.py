@@ -23,6 +23,7 @@ from kotatsu_operator.features.knative.feature import Knative
 from kotatsu_operator.features.notices.feature import Notices, Notifier
 from kotatsu_operator.features.parking.feature import ParkedPods
 from kotatsu_operator.kube.client import Kube
+from kotatsu_operator.runtime import garbage
 from kotatsu_operator.runtime.health import ApiMetrics, Checks, start_admin
 from kotatsu_operator.runtime.settings import OperatorSettings, start
 
@@ -124,6 +125,7 @@ def main() -> None:
     with startup.quickly():
         what = "Keeps the warm pools of namespaces."
         settings = start(OperatorSettings, "kotatsu-operator", what)
+    garbage.short_pauses()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_run(settings))
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from kotatsu_operator.activator.pool import PodIdentity
-from kotatsu_operator.activator.publisher import DELETED_REST, PORT_REST
+from kotatsu_operator.activator.publisher import DELETED_REST, LOOK_AGAIN, PORT_REST
 from kotatsu_operator.activator.slices import slice_name
 from tests.operator.activator.published import (
     ME,
@@ -234,7 +234,7 @@ async def test_a_pod_that_fails_meanwhile_begins_the_settle_time_again(activator
 async def test_beside_ready_pods_it_stays_while_the_route_is_the_activator(activator, route_mode):
     activator.see("EndpointSlice", native_slice(True))
     await activator.sync(pool("Activator", route_mode=route_mode))
-    assert await activator.after(3600) == 30.0, "it does not look all the time"
+    assert await activator.after(3600) == LOOK_AGAIN, "it does not look all the time"
     assert activator.slice()["endpoints"]
 
 

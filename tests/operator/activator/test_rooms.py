@@ -274,7 +274,9 @@ async def test_the_slices_of_a_lost_peer_are_withdrawn_in_every_namespace(make_s
 async def test_a_change_of_a_peer_that_withdraws_nothing_touches_no_pool(make_shared):
     shared = make_shared(*app_in("red"))
     await shared.start()
-    news = shared.activator.rooms["red"].view.mailbox()
+    view = shared.activator.rooms["red"].view
+    await eventually(view.ours)  # its own slice has come back
+    news = view.mailbox()
     changed = peer()
     changed["metadata"]["labels"]["other"] = "label"
     shared.kube.put(changed)

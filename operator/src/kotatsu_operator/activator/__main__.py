@@ -17,6 +17,7 @@ from kotatsu_operator.core.protocol import ACTIVATOR, LOOKED_AT, activator_set
 from kotatsu_operator.features.waiting_page.page import Visitors
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.objects import Object
+from kotatsu_operator.runtime import garbage
 from kotatsu_operator.runtime.health import ApiMetrics, Checks, Named, start_admin
 from kotatsu_operator.runtime.loop import Heartbeat
 from kotatsu_operator.runtime.settings import ActivatorSettings, start
@@ -80,6 +81,7 @@ def main() -> None:
     with startup.quickly():
         what = "Holds requests to sleeping pools and wakes the pools."
         settings = start(ActivatorSettings, "kotatsu-activator", what)
+    garbage.short_pauses()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_run(settings))
 

@@ -205,6 +205,7 @@ class Activator:
             gone: Gone = {}
             for namespace, room in list(self.rooms.items()):
                 await room.sweep(gone)
+                await asyncio.sleep(0)  # a thousand namespaces delay no connection
                 if self._is_shared and not room.is_needed:
                     await self._close(namespace)
             if loop.time() - looked >= PATIENCE:

@@ -43,6 +43,8 @@ class View:
     """The activators of the set, by name, if they are shared: in their own namespace. None: they
     are among the pods of this one."""
     slices: Indexed[str, Object] = field(default_factory=lambda: Indexed(_terms_of_slice))
+    slice_changes: int = 0
+    """Counts the changes of slices, for who looks at all of them now and then."""
     selectors: Selectors[str] = field(default_factory=Selectors)
     """Label selectors of the workloads, by their `ref`."""
     scales: dict[str, Scale] = field(default_factory=dict)
@@ -164,10 +166,12 @@ class View:
         return () if pod is None else self._pools_of_pod(pod)
 
     def _keep_slice(self, obj: Object) -> Iterable[str]:
+        self.slice_changes += 1
         self.slices[obj["metadata"]["name"]] = obj
         return self._pools_of_slice(obj)
 
     def _forget_slice(self, name: str) -> Iterable[str]:
+        self.slice_changes += 1
         obj = self.slices.pop(name, None)
         return () if obj is None else self._pools_of_slice(obj)
 
@@ -236,6 +240,10 @@ class View:
             return True
         pod = self.pods.get(target.get("name", ""))
         return pod is not None and pod.uid == target["uid"] and not pod.terminating
+
+    def ours(self) -> list[Object]:
+        """The slices that activators have published."""
+        return list(filter(is_ours, self.slices.values()))
 
     def published(self, pool: str, family: str) -> list[Object]:
         """The slices that activators have published for a pool in an address family."""

@@ -27,12 +27,13 @@ from kotatsu_operator.core.pool.memory import Route
 from kotatsu_operator.core.protocol import pool_of_slice
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable, is_refusal
 from kotatsu_operator.kube.objects import Object, version_of
-from kotatsu_operator.kube.views import is_ours, slice_view
+from kotatsu_operator.kube.views import SliceView, slice_view
 
 log = logging.getLogger(__name__)
 
-LOOK_AGAIN = 30.0
-"""Seconds until a pool is checked again without a change."""
+LOOK_AGAIN = 300.0
+"""Seconds until a pool is checked again without a change, as the operator does while it sleeps:
+every change is told, so this only repairs what should not happen."""
 
 REFUSED_REST = 5.0
 """Seconds until a slice that the API server has rejected is written again."""
@@ -170,6 +171,8 @@ class Publisher:
         """Pools that need a slice and have none yet."""
         self._refused: set[str] = set()
         """Pools whose slice the API server rejects; other pools are not affected."""
+        self._swept: tuple[set[str], int] | None = None
+        """The activators and the state of the slices with which the last sweep found nothing."""
 
     async def adopt(self) -> None:
         """After a restart in place: listen again on the ports in this activator's slices.
@@ -178,8 +181,8 @@ class Publisher:
         first.
         """
         unheard: list[tuple[PoolFamily, Published]] = []
-        for obj in list(self._view.slices.values()):
-            if not is_ours(obj) or slice_view(obj).pod_uid != self._me.uid:
+        for obj in self._view.ours():
+            if slice_view(obj).pod_uid != self._me.uid:
                 continue
             key = (pool_of_slice(obj), obj["addressType"])
             record = self._new_record(key, obj)
@@ -288,17 +291,23 @@ class Publisher:
     async def sweep(self, gone: Gone) -> None:
         """Delete the slices of activators of the set whose pod is gone."""
         uids = {pod.uid for pod in self._view.activators.values()} | {self._me.uid}
-        for name, obj in list(self._view.slices.items()):
-            of = slice_view(obj) if is_ours(obj) else None
-            if of is None or of.pod_uid in uids or of.set != self._me.activators:
-                continue
-            with contextlib.suppress(*Unreachable):
-                if of.pod_uid not in gone:
-                    gone[of.pod_uid] = await self._slices.owner(obj) is None
-                if gone[of.pod_uid]:
-                    log.info("deleting the slice %s of an activator that no longer exists", name)
-                    await self._slices.delete(name)
+        seen = uids, self._view.slice_changes
+        if seen != self._swept:
+            left = [of for of in map(slice_view, self._view.ours()) if of.pod_uid not in uids]
+            left = [of for of in left if of.set == self._me.activators]
+            self._swept = None if left else seen
+            for of in left:
+                await self._remove(of, gone)
         self._lost.forget_old()
+
+    async def _remove(self, of: SliceView, gone: Gone) -> None:
+        """Delete a slice if the API server says that its pod is gone."""
+        with contextlib.suppress(*Unreachable):
+            if of.pod_uid not in gone:
+                gone[of.pod_uid] = await self._slices.owner(of) is None
+            if gone[of.pod_uid]:
+                log.info("deleting the slice %s of an activator that no longer exists", of.key[1])
+                await self._slices.delete(of.key[1])
 
     @property
     def is_needed(self) -> bool:

@@ -32,7 +32,7 @@ from kotatsu_operator.core.protocol import (
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable
 from kotatsu_operator.kube.objects import EndpointSlice, Object, used
-from kotatsu_operator.kube.views import PodView, owner_of, slice_view
+from kotatsu_operator.kube.views import PodView, SliceView, owner_of, slice_view
 
 log = logging.getLogger(__name__)
 
@@ -233,9 +233,9 @@ class Slices:
         async with self._turns:
             await self._kube.delete(EndpointSlice, self._namespace, name)
 
-    async def owner(self, obj: Object) -> PodView | None:
+    async def owner(self, of: SliceView) -> PodView | None:
         """Read the activator's pod of a slice; None if it is gone."""
-        return await owner_of(self._kube, slice_view(obj))
+        return await owner_of(self._kube, of)
 
 
 # --- the endpoints of lost activators ---
@@ -337,7 +337,7 @@ class Lost:
     async def _is_lost(self, obj: Object, uid: str, now: float) -> bool:
         """Whether the API server reports a pod as lost; one read serves all pools."""
         if self._at.get(("lost", uid), -inf) + BELIEVED_FOR < now:
-            pod = await self._slices.owner(obj)
+            pod = await self._slices.owner(slice_view(obj))
             if pod is None or not pod.lost:
                 return False
             self._at["lost", uid] = now
