@@ -12,6 +12,7 @@ TOPICS = json.loads((ROOT / "docs/benchmarks/results.json").read_text())["topics
 ROWS: dict[str, dict[str, Any]] = {row["what"]: row for topic in TOPICS for row in topic["rows"]}
 
 WAKE = "wake of a small app: cold request to answer ÷ floor"
+WAKE_TAIL = "the same at the 95th percentile"
 FIRST_SOUND = "wake of the voice: cold request to its first sound, in seconds"
 VOICE = "voice, parked: first answer ÷ that of a warm pod"
 FULL_NODE = "voice, a full node: parked, announced and forwarded at once"
@@ -53,12 +54,14 @@ FIGURES = [
     ),
     Figure("docs/explanation/sleep-and-wake.md", r"after (0\S+) s, ", WAKE, r"^(\S+) ms", 0.001),
     Figure("docs/explanation/sleep-and-wake.md", r" s, (\S+) times what", WAKE, "ratio"),
+    Figure("docs/explanation/sleep-and-wake.md", r"needs \((\S+) times at", WAKE_TAIL, "ratio"),
     Figure(
         "docs/explanation/in-flight-metric.md", r"(\S+) of those without a", WARM_PATH, "ratio"
     ),
     Figure(
         "docs/explanation/in-flight-metric.md", r"(\S+) of a direct connection", SPLICE, "ratio"
     ),
+    Figure("docs/explanation/cost.md", r"voice\) costs (\S+) yen an hour", HOUR, r"warm (\S+),"),
     Figure("docs/explanation/lead.md", r"pods of (\d+) windows", AHEAD, r"; (\d+) of 200;"),
     Figure("docs/explanation/lead.md", r"in time, (\S+) to", AHEAD, r"min (\S+) s"),
     Figure("docs/explanation/lead.md", r"in time, \S+ to (\S+) s", AHEAD, r"max (\S+) s"),
@@ -85,7 +88,7 @@ FIGURES = [
     Figure("docs/explanation/cost.md", r"\| (\S+) JPY \| \S+ JPY \| nothing;", HOUR, r"^([\d.]+)"),
     Figure("docs/explanation/cost.md", r"\| (\S+) JPY \| nothing \|", HOUR, r"parked, (\S+) warm"),
     Figure("docs/explanation/cost.md", r"\| (\S+) JPY \| nothing;", HOUR, r": (\S+) parked"),
-    Figure("docs/explanation/cost.md", r"voice\) costs (\S+) yen an hour", HOUR, r"warm (\S+),"),
+    Figure("README.md", r"GiB-hour\s+it costs (\S+) yen", HOUR, r"warm (\S+),"),
     Figure("docs/scale.md", r"(\S+) MiB with 1,000", OPERATOR, r"→ (\S+) MiB →", 1000),
     Figure("docs/scale.md", r"(\S+) MiB with 5,000", OPERATOR, r"→ (\S+) MiB;", 5000),
     Figure("docs/scale.md", r"1,000 pools, (\S+) % of a core\)", OPERATOR_IDLE, r"^(\S+) %"),
