@@ -55,9 +55,7 @@ FIGURES = [
     Figure("docs/explanation/sleep-and-wake.md", r"after (0\S+) s, ", WAKE, r"^(\S+) ms", 0.001),
     Figure("docs/explanation/sleep-and-wake.md", r" s, (\S+) times what", WAKE, "ratio"),
     Figure("docs/explanation/sleep-and-wake.md", r"needs \((\S+) times at", WAKE_TAIL, "ratio"),
-    Figure(
-        "docs/explanation/in-flight-metric.md", r"(\S+) of those without a", WARM_PATH, "ratio"
-    ),
+    Figure("docs/explanation/in-flight-metric.md", r"(\S+) of those without a", WARM_PATH, "ratio"),
     Figure(
         "docs/explanation/in-flight-metric.md", r"(\S+) of a direct connection", SPLICE, "ratio"
     ),
