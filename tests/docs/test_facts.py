@@ -77,7 +77,7 @@ def test_the_pages_say_how_long_a_takeover_takes() -> None:
 def test_the_lead_of_a_new_pool_is_the_one_of_the_code() -> None:
     settle = 5  # routeSettle by default
     lead = FIRST_START.total_seconds() + MARGIN.total_seconds() + settle
-    assert f"{lead:.0f} s" in (ROOT / "docs/reference/workloads.md").read_text()
+    assert f"{lead:.0f} s" in (ROOT / "docs/explanation/lead.md").read_text()
 
 
 def test_an_activator_has_as_many_watches_as_the_pages_say() -> None:

@@ -14,11 +14,11 @@ ROWS: dict[str, dict[str, Any]] = {row["what"]: row for topic in TOPICS for row 
 WAKE = "wake of a small app: cold request to answer ÷ floor"
 WAKE_TAIL = "the same at the 95th percentile"
 FIRST_SOUND = "wake of the voice: cold request to its first sound, in seconds"
-ECHO = "echo, parked: first answer ÷ that of a warm pod"
 VOICE = "voice, parked: first answer ÷ that of a warm pod"
 FULL_NODE = "voice, a full node: parked, announced and forwarded at once"
 HOUR = "an hour of the voice, parked ÷ warm"
 WARM_PATH = "warm path: requests/s through the Service with a pool ÷ without"
+AHEAD = "windows whose pod was Ready before they opened"
 SPLICE = "splice: requests/s through the activator ÷ direct"
 OPERATOR = "memory of the operator, for each pool"
 OPERATOR_IDLE = "1,000 pools while nothing happens"
@@ -45,21 +45,24 @@ FIGURES = [
     Figure(
         "docs/explanation/compared.md", r"voice \S+ ms, (\S+) ms when warm", VOICE, r"warm (\S+) ms"
     ),
-    Figure("docs/explanation/compared.md", r"an app of \S+ ms (\S+) ms", ECHO, r"^(\S+) ms"),
-    Figure("docs/explanation/compared.md", r"an app of (\S+) ms", ECHO, r"warm (\S+) ms"),
     Figure("docs/explanation/compared.md", r"a small app (0\S+) s", WAKE, r"^(\S+) ms", 0.001),
-    Figure("docs/explanation/compared.md", r"95th percentile (\S+) times", WAKE_TAIL, "ratio"),
     Figure(
         "docs/explanation/compared.md",
         r"first sound of the voice (\S+) s",
         FIRST_SOUND,
         r"^(\S+) s",
     ),
-    Figure("docs/explanation/questions.md", r"needs, and (\S+) times as long", WAKE_TAIL, "ratio"),
+    Figure("docs/explanation/sleep-and-wake.md", r"after (0\S+) s, ", WAKE, r"^(\S+) ms", 0.001),
+    Figure("docs/explanation/sleep-and-wake.md", r" s, (\S+) times what", WAKE, "ratio"),
+    Figure("docs/explanation/sleep-and-wake.md", r"needs \((\S+) times at", WAKE_TAIL, "ratio"),
+    Figure("docs/explanation/in-flight-metric.md", r"(\S+) of those without a", WARM_PATH, "ratio"),
     Figure(
-        "docs/explanation/questions.md", r"(\S+) of the requests per second", WARM_PATH, "ratio"
+        "docs/explanation/in-flight-metric.md", r"(\S+) of a direct connection", SPLICE, "ratio"
     ),
-    Figure("docs/explanation/questions.md", r"one more hop, with (\S+) of them", SPLICE, "ratio"),
+    Figure("docs/explanation/cost.md", r"voice\) costs (\S+) yen an hour", HOUR, r"warm (\S+),"),
+    Figure("docs/explanation/lead.md", r"pods of (\d+) windows", AHEAD, r"; (\d+) of 200;"),
+    Figure("docs/explanation/lead.md", r"in time, (\S+) to", AHEAD, r"min (\S+) s"),
+    Figure("docs/explanation/lead.md", r"in time, \S+ to (\S+) s", AHEAD, r"max (\S+) s"),
     Figure("docs/how-to/check-your-app.md", r"a hop\*\*: (\S+) of the requests", SPLICE, "ratio"),
     Figure(
         "docs/reference/workloads.md",
