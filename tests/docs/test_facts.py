@@ -29,7 +29,7 @@ def _rows(page: str) -> list[list[str]]:
 def test_the_table_of_alerts_has_each_alert_with_its_severity() -> None:
     groups = yaml.safe_load((ROOT / "charts/kotatsu/rules/kotatsu.yaml").read_text())["groups"]
     alerts: list[dict[str, Any]] = [rule for group in groups for rule in group["rules"]]
-    rows = [row for row in _rows("docs/how-to/monitoring.md") if row[0].startswith("[Kotatsu")]
+    rows = [row for row in _rows("docs/reference/alerts.md") if row[0].startswith("[Kotatsu")]
 
     assert sorted((alert["alert"], alert["labels"]["severity"]) for alert in alerts) == sorted(
         (row[0][1:].split("]")[0], row[1]) for row in rows
@@ -37,7 +37,12 @@ def test_the_table_of_alerts_has_each_alert_with_its_severity() -> None:
 
 
 def test_no_page_gives_a_number_of_alerts() -> None:
-    for page in ("README.md", "docs/how-to/monitoring.md", "charts/kotatsu/README.md"):
+    for page in (
+        "README.md",
+        "docs/how-to/monitoring.md",
+        "docs/reference/alerts.md",
+        "charts/kotatsu/README.md",
+    ):
         text = (ROOT / page).read_text()
         assert not re.search(r"\b(\d+|\w+teen|ten|eleven|twelve|twenty)\s+alerts", text), page
 
