@@ -47,7 +47,8 @@ def test_it_loads_the_alerts_beside_its_configuration() -> None:
     ]
     names = [source["configMap"]["name"] for source in config["projected"]["sources"]]
     page = (ROOT / "docs/how-to/monitoring.md").read_text()
-    assert f"kubectl create configmap {names[1]} -n kotatsu --from-file=charts/kotatsu/rules" in page
+    made = f"kubectl create configmap {names[1]} -n kotatsu --from-file=charts/kotatsu/rules"
+    assert made in page
     assert scrape_configuration()["rule_files"] == ["*.yaml"]
 
 
