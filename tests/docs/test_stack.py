@@ -13,7 +13,7 @@ from needs import missing
 SECTION = (
     (ROOT / "docs/how-to/monitoring.md")
     .read_text()
-    .split("\n### kube-prometheus-stack\n")[1]
+    .split("\n## kube-prometheus-stack\n")[1]
     .split("\n## ")[0]
 )
 OURS, STACK = re.findall(r"^```yaml\n(.*?)^```", SECTION, re.DOTALL | re.MULTILINE)

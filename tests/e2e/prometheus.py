@@ -1,7 +1,7 @@
 """A real Prometheus beside the tests, and what they ask it.
 
-After what docs/how-to/monitoring.md says about every panel, this asks for each line of each panel
-over the last hour, and fails with those that have no data:
+tests/e2e/panels.sh makes data for every panel. Then this asks for each line of each panel over the
+last hour, and fails with those that have no data:
 
     cd tests && ../.venv/bin/python -m e2e.prometheus http://127.0.0.1:9090 kotatsu-demo
 """

@@ -114,7 +114,7 @@ def prometheus(
     pet.apply(*_account("finds-services", FINDS_SERVICES))
     (folder / "finds-services").write_text(kubeconfig_for(pet, "finds-services"))
     others = [scraping(role) for role in SERVICES]
-    for job, kubeconfig in ((config["scrape_configs"][0], "kubeconfig"),
+    for job, kubeconfig in (*((job, "kubeconfig") for job in config["scrape_configs"]),
                             *((job, "finds-services") for job in others)):  # fmt: skip
         for discovery in job["kubernetes_sd_configs"]:
             discovery["kubeconfig_file"] = kubeconfig
@@ -248,13 +248,13 @@ def test_every_series_of_a_pool_says_which_pool_it_is(day: Day) -> None:
     assert found == []
 
 
-@pytest.mark.parametrize("role", ["kotatsu", *SERVICES])
+@pytest.mark.parametrize("role", ["kotatsu", "apps", *SERVICES])
 async def test_whatever_finds_and_scrapes_a_sleeping_pool_lets_it_sleep(
     day: Day, role: str
 ) -> None:
     """The pool fell asleep under these scrapes, and slept on under them."""
     scraped = f'up{{job="{role}"}}'
-    if role != "kotatsu":
+    if role in SERVICES:
         scraped = f'up{{job="{role}",service="quiet"}}'
     if role in ("service", "endpointslice"):
         # These find it asleep too: at its Service, or at the activator that stands in for its pods.

@@ -35,7 +35,7 @@ def test_it_is_the_version_that_the_tests_run() -> None:
 
 def test_the_page_applies_it() -> None:
     assert (
-        f"kubectl apply -n demo -f {EXAMPLE.relative_to(ROOT)}"
+        f"kubectl apply -n kotatsu -f {EXAMPLE.relative_to(ROOT)}"
         in (ROOT / "docs/how-to/monitoring.md").read_text()
     )
 
@@ -47,8 +47,28 @@ def test_it_loads_the_alerts_beside_its_configuration() -> None:
     ]
     names = [source["configMap"]["name"] for source in config["projected"]["sources"]]
     page = (ROOT / "docs/how-to/monitoring.md").read_text()
-    assert f"kubectl create configmap {names[1]} -n demo --from-file=charts/kotatsu/rules" in page
+    made = f"kubectl create configmap {names[1]} -n kotatsu --from-file=charts/kotatsu/rules"
+    assert made in page
     assert scrape_configuration()["rule_files"] == ["*.yaml"]
+
+
+@pytest.mark.parametrize(("job", "namespace"), [("kotatsu", "demo"), ("apps", "kotatsu")])
+def test_a_series_of_kotatsu_is_of_its_pools_namespace_and_one_of_an_app_is_not(
+    job: str, namespace: str
+) -> None:
+    [rules] = [
+        one["metric_relabel_configs"]
+        for one in scrape_configuration()["scrape_configs"]
+        if one["job_name"] == job
+    ]
+    series = {"namespace": "kotatsu", "exported_namespace": "demo"}
+    for rule in rules:
+        if rule.get("action") == "labeldrop":
+            series.pop(rule["regex"])
+        else:
+            [source] = rule["source_labels"]
+            series[rule["target_label"]] = series[source]
+    assert series == {"namespace": namespace}
 
 
 def test_a_line_of_a_panel_is_asked_for_without_variables() -> None:
