@@ -16,7 +16,6 @@ WAKE_TAIL = "the same at the 95th percentile"
 FIRST_SOUND = "wake of the voice: cold request to its first sound, in seconds"
 ECHO = "echo, parked: first answer ÷ that of a warm pod"
 VOICE = "voice, parked: first answer ÷ that of a warm pod"
-FULL_NODE = "voice, a full node: parked, announced and forwarded at once"
 HOUR = "an hour of the voice, parked ÷ warm"
 WARM_PATH = "warm path: requests/s through the Service with a pool ÷ without"
 SPLICE = "splice: requests/s through the activator ÷ direct"
@@ -61,22 +60,6 @@ FIGURES = [
     ),
     Figure("docs/explanation/questions.md", r"one more hop, with (\S+) of them", SPLICE, "ratio"),
     Figure("docs/how-to/check-your-app.md", r"a hop\*\*: (\S+) of the requests", SPLICE, "ratio"),
-    Figure(
-        "docs/reference/workloads.md",
-        r"sound of a voice took (\S+) s there",
-        FULL_NODE,
-        r"^(\S+) s",
-    ),
-    Figure(
-        "docs/reference/workloads.md",
-        r"(\S+) s of a pod that",
-        FULL_NODE,
-        r"reduced: (\S+) ms",
-        0.001,
-    ),
-    Figure(
-        "docs/reference/workloads.md", r"and (\S+) s on an idle node", VOICE, r"^(\S+) ms", 0.001
-    ),
     Figure(
         "docs/explanation/cost.md", r"\| (\S+) JPY \| \S+ JPY \| nothing \|", HOUR, r"warm (\S+),"
     ),
