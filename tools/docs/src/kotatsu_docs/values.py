@@ -44,7 +44,7 @@ def body(text: str, schema: Mapping[str, Any]) -> str:
 
 def values(text: str, schema: Mapping[str, Any]) -> Iterator[Value | str]:
     """Every value of a values.yaml, in its order, with the titles of its parts (`# --- … ---`)."""
-    loaded, path, comment = yaml.safe_load(text), [], list[str]()
+    loaded, path, comment = yaml.safe_load(text), list[str](), list[str]()
     depths, item_of = list[int](), -1
     for line in text.splitlines():
         depth = len(line) - len(line.lstrip())
