@@ -129,7 +129,7 @@ def test_a_command_has_its_usage_flags_details_and_examples() -> None:
     page = demo_mode.body(top, {"": "- First.", "on": "- Second."}, {"on": "  x on"}, [])
     assert page.startswith("What it is for.\n\n- First.\n")
     assert page.count("--namespace") == 1
-    assert "## on\n\nTurn on.\n\nUsage: `on [POOL …] (--at TIME | --cron CRON) [flags]`\n" in page
+    assert "## on\n\nTurn on.\n\nUsage: `on [POOL …] (--at TIME | --cron CRON) [flags]`" in page
     assert "| `--at TIME` | when \\| ever |\n" in page
     assert page.index("| `--dry-run[={client,server}]` | try |") < page.index("| `POOL` | which |")
     assert page.endswith("- Second.\n\n```\nx on\n```\n")

@@ -11,6 +11,17 @@ _REFUSES = re.compile(r"\brefused\(\s*(?!\s|Refusal)")
 _REFUSALS = "[refused pools](workloads.md#refused-pools)"
 _CHOICE = ("pools", "selector", "everything", "all_namespaces", "output")
 """What most commands have; it stands below what is a command's own."""
+_HOW_TO = {
+    **dict.fromkeys(("on", "off", "rehearse"), "how-to/demo.md"),
+    **dict.fromkeys(("window add", "window list", "window remove"), "tutorials/pitch-window.md"),
+    "window import": "how-to/calendars.md",
+    "check": "how-to/check-your-app.md",
+    **dict.fromkeys(("create", "suggest"), "how-to/settings.md"),
+    **dict.fromkeys(("plan", "cost", "report"), "how-to/budgets.md"),
+    "restore": "how-to/uninstall.md",
+    "convert": "how-to/upgrade.md",
+}
+"""The page that shows a command in use."""
 
 
 def body(
@@ -25,7 +36,8 @@ def body(
     lines += [*_table(_flags(top)), "", "Every command has `--help`.", ""]
     for name, command in commands(top):
         lines += [f"## {name}", "", _line(command.description or ""), ""]
-        lines += [f"Usage: `{usage(name, command)}`", ""]
+        more = f" ([how to](../{_HOW_TO[name]}))" if name in _HOW_TO else ""
+        lines += [f"Usage: `{usage(name, command)}`{more}", ""]
         own = [action for action in _arguments(command) if action.dest not in common]
         flags = sorted(own, key=lambda action: action.dest in _CHOICE)
         lines += [*_table(flags), ""] if flags else []
