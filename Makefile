@@ -169,11 +169,11 @@ audit: $(AUDIT)/.synced ## look the locked packages up in PyPI's advisories (nee
 	done
 
 .PHONY: monitoring
-monitoring: venv ## write the dashboards and docs/reference/metrics.md, which are made from the code
+monitoring: venv ## write the dashboards, which are made from the code
 	@$(BIN)/kotatsu-monitoring
 
 .PHONY: pages
-pages: venv ## write docs/reference/warmpool.md, which is made from the CRD
+pages: venv ## write the pages of docs/reference that are made from chart and code
 	@$(BIN)/kotatsu-docs pages
 
 .PHONY: readings

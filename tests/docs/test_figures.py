@@ -15,7 +15,6 @@ WAKE = "wake of a small app: cold request to answer ÷ floor"
 WAKE_TAIL = "the same at the 95th percentile"
 FIRST_SOUND = "wake of the voice: cold request to its first sound, in seconds"
 VOICE = "voice, parked: first answer ÷ that of a warm pod"
-FULL_NODE = "voice, a full node: parked, announced and forwarded at once"
 HOUR = "an hour of the voice, parked ÷ warm"
 WARM_PATH = "warm path: requests/s through the Service with a pool ÷ without"
 AHEAD = "windows whose pod was Ready before they opened"
@@ -64,22 +63,6 @@ FIGURES = [
     Figure("docs/explanation/lead.md", r"in time, (\S+) to", AHEAD, r"min (\S+) s"),
     Figure("docs/explanation/lead.md", r"in time, \S+ to (\S+) s", AHEAD, r"max (\S+) s"),
     Figure("docs/how-to/check-your-app.md", r"a hop\*\*: (\S+) of the requests", SPLICE, "ratio"),
-    Figure(
-        "docs/reference/workloads.md",
-        r"sound of a voice took (\S+) s there",
-        FULL_NODE,
-        r"^(\S+) s",
-    ),
-    Figure(
-        "docs/reference/workloads.md",
-        r"(\S+) s of a pod that",
-        FULL_NODE,
-        r"reduced: (\S+) ms",
-        0.001,
-    ),
-    Figure(
-        "docs/reference/workloads.md", r"and (\S+) s on an idle node", VOICE, r"^(\S+) ms", 0.001
-    ),
     Figure(
         "docs/explanation/cost.md", r"\| (\S+) JPY \| \S+ JPY \| nothing \|", HOUR, r"warm (\S+),"
     ),

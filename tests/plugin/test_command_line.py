@@ -1,15 +1,12 @@
 """What can be said, what completes it, and what kubectl may answer."""
 
-import argparse
-import re
 from pathlib import Path
 
 import pytest
-from plugin.apiserver import ROOT
 from plugin.kit import demo_mode
 
 from kotatsu_demo_mode.api import Api, explain
-from kotatsu_demo_mode.cli import examples, parser
+from kotatsu_demo_mode.cli import details, examples, parser
 from kotatsu_demo_mode.completion import candidates
 from kotatsu_demo_mode.errors import DemoModeError, NotFoundError
 
@@ -45,11 +42,19 @@ def test_completion_knows_the_windows_and_where_pools_come_after_them():
 
 
 @pytest.mark.parametrize("command", examples())
-def test_the_help_shows_the_examples(command: str, capsys: pytest.CaptureFixture[str]):
+def test_the_help_shows_what_else_there_is_to_know_and_the_examples(
+    command: str, capsys: pytest.CaptureFixture[str]
+):
     with pytest.raises(SystemExit) as ended:
         demo_mode(*command.split(), "--help")
     assert ended.value.code == 0
-    assert examples()[command] in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert examples()[command] in shown
+    assert details().get(command, "") in shown
+
+
+def test_whatever_there_is_to_know_is_about_a_command():
+    assert set(details()) <= set(examples())
 
 
 @pytest.mark.parametrize(
@@ -145,33 +150,3 @@ def test_a_busy_api_server_is_asked_again(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(api, "_answer", lambda *_: next(answers))
     assert api.get("/api/v1/pods") == {"items": []}
     assert waited == [1.0]
-
-
-CLUSTERLESS = {"completion", "convert"}
-"""Commands that need no cluster, and so no flags of kubectl."""
-
-
-def test_the_page_says_for_which_commands_each_option_is():
-    page = (ROOT / "docs/reference/demo-mode.md").read_text()
-    rows = re.findall(r"^\| (`-.*) \| (.*) \|$", page.partition("## All commands")[2], re.MULTILINE)
-    assert len(rows) > 5
-    for options, commands in rows:
-        named = set(re.findall(r"`([a-z ]+)`", commands)) or set(_leaves(parser()))
-        for option in re.findall(r"`(.+?)`", options):
-            has = {name for name, leaf in _leaves(parser()).items() if _takes(leaf, option)}
-            assert has - CLUSTERLESS == named - CLUSTERLESS, option
-
-
-def _leaves(top: argparse.ArgumentParser, of: str = "") -> dict[str, argparse.ArgumentParser]:
-    found: dict[str, argparse.ArgumentParser] = {}
-    for action in top._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            for name, made in action.choices.items():
-                found |= _leaves(made, f"{of} {name}".strip())
-    return found or {of: top}
-
-
-def _takes(leaf: argparse.ArgumentParser, option: str) -> bool:
-    flag, _, value = option.partition(" ")
-    action = leaf._option_string_actions.get(flag)
-    return action is not None and (not value or value in (action.choices or ()))

@@ -35,7 +35,7 @@ from .pools import Object, items_of, pool_path, read_pool
 from .shell import Shell
 from .terminal import Terminal, plain
 
-_CHAIN: tuple[Callable[[Case], Iterator[Finding]], ...] = (
+CHAIN: tuple[Callable[[Case], Iterator[Finding]], ...] = (
     installation.crd,
     installation.operator,
     installation.activator,
@@ -57,10 +57,11 @@ _CHAIN: tuple[Callable[[Case], Iterator[Finding]], ...] = (
     capacity.cost,
     capacity.parked,
 )
+"""The checks, in their order."""
 _NEEDED = workload.workload
 """The checks after this one are about a workload that a pool can have."""
 
-CHECKS = tuple(check.__name__ for check in _CHAIN)
+CHECKS = tuple(check.__name__ for check in CHAIN)
 """The stable names of the checks."""
 
 
@@ -156,7 +157,7 @@ def _target_of(api: Api, namespace: str, name: str) -> Target:
 def judge(case: Case) -> list[Finding]:
     """All findings about a case; about a workload that no pool can have, the rest is left out."""
     found: list[Finding] = []
-    for check in _CHAIN:
+    for check in CHAIN:
         new = [replace(f, check=check.__name__) for f in check(case)]
         found += new
         is_hopeless = case.found.workload is None or any(f.level is Level.REFUSED for f in new)

@@ -26,10 +26,19 @@ _HELP: dict[str, Any] = {
 }
 
 
-@cache
 def examples() -> dict[str, str]:
     """The examples of the help by command, "" for the top. Tests run each of them."""
-    text = (get_data(__package__, "examples.txt") or b"").decode()
+    return _sections("examples.txt")
+
+
+def details() -> dict[str, str]:
+    """What the help says below the flags, in the same form: a list in Markdown."""
+    return _sections("details.txt")
+
+
+@cache
+def _sections(file: str) -> dict[str, str]:
+    text = (get_data(__package__, file) or b"").decode()
     sections = (part.partition("]\n") for part in text.split("[", 1)[1].split("\n["))
     return {command: lines.rstrip("\n") for command, _, lines in sections}
 
@@ -41,7 +50,9 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"error: {message}; see `{self.prog} --help`\n")
 
     def format_help(self) -> str:
-        self.epilog = f"examples:\n{examples()[self.prog.removeprefix(PROG).strip()]}"
+        command = self.prog.removeprefix(PROG).strip()
+        more = f"{details()[command]}\n\n" if command in details() else ""
+        self.epilog = f"{more}examples:\n{examples()[command]}"
         return super().format_help()
 
     def switch(self, names: str, text: str, dest: str | None = None) -> None:

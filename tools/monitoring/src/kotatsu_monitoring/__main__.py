@@ -1,4 +1,4 @@
-"""kotatsu-monitoring: write the dashboards and the reference of metrics, or check them."""
+"""kotatsu-monitoring: write the dashboards, or check them."""
 
 import argparse
 import sys
@@ -8,7 +8,6 @@ from pathlib import Path
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
 from .dashboards import dashboards
-from .reference import reference
 
 ROOT = Path(__file__).resolve().parents[4]
 
@@ -16,11 +15,10 @@ ROOT = Path(__file__).resolve().parents[4]
 def files() -> Mapping[Path, str]:
     """Everything that is made from the code: path in the checkout, text."""
     encoder = JSONEncoder(sort_keys=True, indent=1, ensure_ascii=False)
-    made = {
+    return {
         Path("charts/kotatsu/dashboards") / f"{name}.json": encoder.encode(built.build()) + "\n"
         for name, built in dashboards().items()
     }
-    return {**made, Path("docs/reference/metrics.md"): reference()}
 
 
 def stale(root: Path = ROOT) -> dict[Path, str]:
@@ -36,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Write them; with --check only tell which are out of date."""
     parser = argparse.ArgumentParser(
         prog="kotatsu-monitoring",
-        description="Writes the dashboards and docs/reference/metrics.md.",
+        description="Writes the dashboards.",
     )
     parser.add_argument("--check", action="store_true", help="write nothing; 1 if out of date")
     checking = parser.parse_args(arguments).check

@@ -20,12 +20,14 @@ from kotatsu_operator.runtime.health import ApiMetrics
 from kotatsu_voice.metrics import VoiceMetrics
 
 _INTRODUCTION = """\
-# Metrics
+All names begin with `kotatsu_` and use base units; counters end in `_total`. No label holds a path,
+a user or a token.
 
-Made from the code by `make monitoring`. All names begin with `kotatsu_` and use base units;
-counters end in `_total`. `namespace` and `name` are the pool's; for the first one,
-[Prometheus and Grafana](../how-to/monitoring.md#whose-series-are-believed) has relabelings. No
-label ever holds a path, a user or a token.
+`namespace` and `name` are those of the pool. The chart's monitors do not set `honorLabels`, because
+any pod may claim any label. Instead they restore `namespace` by relabeling: for the operator, and
+for activators that namespaces share. The series of any other activator stay in its namespace. Of
+activators only series called `kotatsu_activator_…` and `kotatsu_api_…` are kept. A pod with such
+labels in the release's namespace is believed, so no tenant may create pods there.
 """
 
 
@@ -108,7 +110,7 @@ def names() -> set[str]:
 
 
 def reference() -> str:
-    """The page."""
+    """docs/reference/metrics.md below its head, which `make pages` writes."""
     parts = [_INTRODUCTION]
     for title, registry in _registries().items():
         parts.append(f"## {title}\n\n| metric | type | labels | |\n|---|---|---|---|")

@@ -256,7 +256,7 @@ _PARKED = "KOTATSU_PARKED"
 
 
 def parked(case: Case) -> Iterator[Finding]:
-    """Whether the operator could park its pods. Without spec.parkedFor this is no fault."""
+    """Whether the operator could park its pods; the reasons are those of ParkingFailed."""
     asked = case.pool.spec.parked
     why = why_unparked(case, asked or Parked(timedelta()), is_asked=asked is not None)
     if why is None:
