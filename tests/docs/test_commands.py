@@ -1,20 +1,23 @@
 """Commands in the pages: the plugin understands them, and what they name is in the charts."""
 
-import ast
-import functools
 import re
 import shlex
 from pathlib import Path
 
 import pytest
 from chart.kit import CHARTS, Rendered, find_helm, render
-from docs.pages import ROOT, code, files, name
+from docs.pages import code, files, name
 from needs import missing
 
 from kotatsu_demo_mode.cli import parser
 from kotatsu_operator.core.protocol import OPERATOR
 
-PAGES = [path for path in files() if path.suffix == ".md" and path.parent == ROOT / "docs"]
+PAST = ("docs/benchmarks/", "docs/decisions/")
+PAGES = [
+    path
+    for path in files()
+    if path.suffix == ".md" and name(path).startswith("docs/") and not name(path).startswith(PAST)
+]
 OURS = re.compile(
     r"\b(deployment|service|job|configmap|lease|podmonitor)s?[/ ]((?:kotatsu|pet)[a-z0-9-]*)\b"
 )
@@ -28,7 +31,7 @@ def _lines(page: Path) -> list[str]:
 
 
 def _plugin_commands(page: Path) -> list[str]:
-    found = [re.findall(r"kubectl demo-mode ([^|()<]+)", line) for line in _lines(page)]
+    found = [re.findall(r"kubectl demo-mode ([^|()<>]+)", line) for line in _lines(page)]
     return [command for commands in found for command in commands]
 
 
@@ -70,33 +73,3 @@ def test_each_label_of_ours_that_a_command_selects_by_is_on_a_pod(
     for line in _lines(page):
         for label in LABEL.findall(line):
             assert label in labels, line
-
-
-@functools.cache
-def _texts(folder: str) -> str:
-    """All that the programs of a folder can say, without what is filled in."""
-    return "\n".join(
-        node.value
-        for path in sorted((ROOT / folder).rglob("*.py"))
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Constant) and isinstance(node.value, str)
-    )
-
-
-@pytest.mark.parametrize(
-    ("section", "folder"),
-    [
-        ("A request gets 503", "operator/src/kotatsu_operator/activator"),
-        ("An override does not end", "operator/plugin/src/kotatsu_demo_mode"),
-        ("kubectl demo-mode fails", "operator/plugin/src/kotatsu_demo_mode"),
-    ],
-)
-def test_a_message_that_the_page_quotes_is_one_of_the_program(section: str, folder: str) -> None:
-    page = (ROOT / "docs/how-to/troubleshooting.md").read_text()
-    text = page.split(f"\n## {section}\n")[1].split("\n## ")[0]
-    quoted = re.findall(r"^\| `([^`]+)` \|", text, re.MULTILINE)
-
-    assert quoted
-    for message in quoted:
-        for part in message.removesuffix(" …").split(" … "):
-            assert part in _texts(folder), message

@@ -65,7 +65,7 @@ def test_the_page_names_each_reason_of_an_accepted_pool() -> None:
 def test_the_pages_say_how_long_a_takeover_takes() -> None:
     seconds = f"{TIMES.lease + TIMES.retry:.0f} s"
     for page in (
-        "docs/how-to/operations.md",
+        "docs/how-to/production.md",
         "docs/protocol.md",
         "docs/decisions/0015-lease-without-comparing-clocks.md",
         "charts/kotatsu/README.md",
