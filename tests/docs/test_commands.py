@@ -31,7 +31,9 @@ def _lines(page: Path) -> list[str]:
 
 
 def _plugin_commands(page: Path) -> list[str]:
-    found = [re.findall(r"kubectl demo-mode ([^|()<>]+)", line) for line in _lines(page)]
+    # What the shell fills in is one word.
+    lines = [re.sub(r"\$\([^)]*\)", "TIME", line) for line in _lines(page)]
+    found = [re.findall(r"kubectl demo-mode ([^|()<>]+)", line) for line in lines]
     return [command for commands in found for command in commands]
 
 
