@@ -4,8 +4,11 @@ import re
 import subprocess
 from functools import cache
 from pathlib import Path
+from textwrap import dedent
 
 ROOT = Path(__file__).parents[2]
+_BLOCK = re.compile(r"^( *)```(\w*)\n(.*?)^\1```", re.DOTALL | re.MULTILINE)
+"""A fenced block, also one that is indented because it belongs to a step of a list."""
 
 
 @cache
@@ -31,14 +34,15 @@ def name(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-def blocks(text: str) -> list[str]:
-    """The fenced blocks of a page."""
-    return re.findall(r"^```\w*\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+def blocks(text: str, language: str | None = None) -> list[str]:
+    """The fenced blocks of a page, or those in a language."""
+    found = _BLOCK.findall(text)
+    return [dedent(body) for _, written_in, body in found if language in (None, written_in)]
 
 
 def prose(text: str) -> str:
     """A page without its fenced blocks."""
-    return re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+    return _BLOCK.sub("", text)
 
 
 def code(text: str) -> list[str]:

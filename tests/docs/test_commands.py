@@ -1,14 +1,12 @@
 """Commands in the pages: the plugin understands them, and what they name is in the charts."""
 
-import ast
-import functools
 import re
 import shlex
 from pathlib import Path
 
 import pytest
 from chart.kit import CHARTS, Rendered, find_helm, render
-from docs.pages import ROOT, code, files, name
+from docs.pages import code, files, name
 from needs import missing
 
 from kotatsu_demo_mode.cli import parser
@@ -77,33 +75,3 @@ def test_each_label_of_ours_that_a_command_selects_by_is_on_a_pod(
     for line in _lines(page):
         for label in LABEL.findall(line):
             assert label in labels, line
-
-
-@functools.cache
-def _texts(folder: str) -> str:
-    """All that the programs of a folder can say, without what is filled in."""
-    return "\n".join(
-        node.value
-        for path in sorted((ROOT / folder).rglob("*.py"))
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Constant) and isinstance(node.value, str)
-    )
-
-
-@pytest.mark.parametrize(
-    ("section", "folder"),
-    [
-        ("A request gets 503", "operator/src/kotatsu_operator/activator"),
-        ("An override does not end", "operator/plugin/src/kotatsu_demo_mode"),
-        ("kubectl demo-mode fails", "operator/plugin/src/kotatsu_demo_mode"),
-    ],
-)
-def test_a_message_that_the_page_quotes_is_one_of_the_program(section: str, folder: str) -> None:
-    page = (ROOT / "docs/how-to/troubleshooting.md").read_text()
-    text = page.split(f"\n## {section}\n")[1].split("\n## ")[0]
-    quoted = re.findall(r"^\| `([^`]+)` \|", text, re.MULTILINE)
-
-    assert quoted
-    for message in quoted:
-        for part in message.removesuffix(" …").split(" … "):
-            assert part in _texts(folder), message

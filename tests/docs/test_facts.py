@@ -45,7 +45,7 @@ def test_the_table_of_refusals_has_each_reason_of_the_code_and_no_other() -> Non
 def test_the_pages_say_how_long_a_takeover_takes() -> None:
     seconds = f"{TIMES.lease + TIMES.retry:.0f} s"
     for page in (
-        "docs/how-to/operations.md",
+        "docs/how-to/production.md",
         "docs/protocol.md",
         "docs/decisions/0015-lease-without-comparing-clocks.md",
         "charts/kotatsu/README.md",

@@ -1,0 +1,71 @@
+"""The messages and reasons that the pages about trouble quote are those of the programs."""
+
+import ast
+import functools
+import re
+
+import pytest
+from docs.pages import ROOT
+from docs.reasons import conditions, events
+
+from kotatsu_operator.core.pool.memory import Phase, Reason
+
+PAGE = "docs/how-to/troubleshooting.md"
+ASLEEP = {Reason.BUDGET.value}
+"""Reasons that no awake pool has."""
+OF_KUBERNETES = {"ErrImagePull", "Local", "WarmPool"}
+
+
+def _section(page: str, heading: str) -> str:
+    return (ROOT / page).read_text().split(f"\n## {heading}\n")[1].split("\n## ")[0]
+
+
+@functools.cache
+def _texts(folder: str) -> str:
+    """All that the programs, or the templates, of a folder can say, without what is filled in."""
+    sources = sorted((ROOT / folder).rglob("*.py"))
+    return "\n".join(
+        [path.read_text() for path in (ROOT / folder).rglob("*.tpl")]
+        + [
+            node.value
+            for path in sources
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("page", "section", "folder"),
+    [
+        (PAGE, "Why does it not wake?", "operator/src/kotatsu_operator/activator"),
+        (PAGE, "kubectl demo-mode fails", "operator/plugin/src/kotatsu_demo_mode"),
+        (PAGE, "helm fails", "charts/kotatsu/templates"),
+        ("docs/how-to/uninstall.md", "If it waits", "operator/src/kotatsu_operator/jobs"),
+    ],
+)
+def test_a_message_that_the_page_quotes_is_one_of_the_program(
+    page: str, section: str, folder: str
+) -> None:
+    text = _section(page, section).split("| message of Kubernetes |")[0]
+    quoted = re.findall(r"^\| `([^`]+)` \|", text, re.MULTILINE)
+
+    assert quoted
+    for message in quoted:
+        for part in message.split("…"):
+            assert part.strip() in _texts(folder), message
+
+
+def test_the_page_answers_why_for_each_reason_of_an_awake_pool() -> None:
+    table = _section(PAGE, "Why is my pool awake?").split("| condition |")[0]
+    first_cells = " ".join(re.findall(r"^\| (`[^|]+) \|", table, re.MULTILINE))
+    told = re.findall(r"`(\w+)`", first_cells)
+    assert sorted(told) == sorted({reason.value for reason in Reason} - ASLEEP)
+
+
+def test_each_reason_that_the_page_names_is_known() -> None:
+    known = {name for pair in conditions() for name in pair} | set(events())
+    known |= {phase.value for phase in Phase} | {reason.value for reason in Reason}
+    refusals = (ROOT / "docs/reference/workloads.md").read_text()
+    for name in re.findall(r"`([A-Z][a-z]+(?:[A-Z][a-z]+)*)`", (ROOT / PAGE).read_text()):
+        assert name in known | OF_KUBERNETES or f"`{name}`" in refusals, name
