@@ -14,7 +14,12 @@ from needs import missing
 from kotatsu_demo_mode.cli import parser
 from kotatsu_operator.core.protocol import OPERATOR
 
-PAGES = [path for path in files() if path.suffix == ".md" and path.parent == ROOT / "docs"]
+PAST = ("docs/benchmarks/", "docs/decisions/")
+PAGES = [
+    path
+    for path in files()
+    if path.suffix == ".md" and name(path).startswith("docs/") and not name(path).startswith(PAST)
+]
 OURS = re.compile(
     r"\b(deployment|service|job|configmap|lease|podmonitor)s?[/ ]((?:kotatsu|pet)[a-z0-9-]*)\b"
 )
@@ -28,7 +33,9 @@ def _lines(page: Path) -> list[str]:
 
 
 def _plugin_commands(page: Path) -> list[str]:
-    found = [re.findall(r"kubectl demo-mode ([^|()<]+)", line) for line in _lines(page)]
+    # What the shell fills in is one word.
+    lines = [re.sub(r"\$\([^)]*\)", "TIME", line) for line in _lines(page)]
+    found = [re.findall(r"kubectl demo-mode ([^|()<>]+)", line) for line in lines]
     return [command for commands in found for command in commands]
 
 
