@@ -13,6 +13,7 @@ ROWS: dict[str, dict[str, Any]] = {row["what"]: row for topic in TOPICS for row 
 
 WAKE = "wake of a small app: cold request to answer ÷ floor"
 WAKE_TAIL = "the same at the 95th percentile"
+BURST = "500 requests at once from zero: last answer ÷ what the pod alone needs"
 FIRST_SOUND = "wake of the voice: cold request to its first sound, in seconds"
 VOICE = "voice, parked: first answer ÷ that of a warm pod"
 HOUR = "an hour of the voice, parked ÷ warm"
@@ -69,7 +70,9 @@ FIGURES = [
     Figure("docs/explanation/cost.md", r"\| (\S+) JPY \| \S+ JPY \| nothing;", HOUR, r"^([\d.]+)"),
     Figure("docs/explanation/cost.md", r"\| (\S+) JPY \| nothing \|", HOUR, r"parked, (\S+) warm"),
     Figure("docs/explanation/cost.md", r"\| (\S+) JPY \| nothing;", HOUR, r": (\S+) parked"),
-    Figure("README.md", r"GiB-hour\s+it costs (\S+) yen", HOUR, r"warm (\S+),"),
+    Figure("README.md", r"\*\*(\S+) times\*\*", WAKE, "ratio"),
+    Figure("README.md", r"first request after (\S+) s", WAKE, r"^(\S+) ms", 0.001),
+    Figure("README.md", r"last one is answered after (\S+) s", BURST, r"^(\S+) s"),
     Figure("docs/scale.md", r"(\S+) MiB with 1,000", OPERATOR, r"→ (\S+) MiB →", 1000),
     Figure("docs/scale.md", r"(\S+) MiB with 5,000", OPERATOR, r"→ (\S+) MiB;", 5000),
     Figure("docs/scale.md", r"1,000 pools, (\S+) % of a core\)", OPERATOR_IDLE, r"^(\S+) %"),
@@ -119,3 +122,9 @@ def test_whatever_the_page_about_scale_calls_measured_is_compared() -> None:
     for found in re.finditer(r"measured", page):
         clause = page.rfind("|", 0, found.start()), page.find("|", found.end())
         assert any(clause[0] < start and end < clause[1] for start, end in spans), found
+
+
+def test_none_of_the_requests_was_lost_of_which_the_readme_says_so() -> None:
+    (number_of,) = re.findall(r"\*\*0 lost\*\* \| of (\d+) requests", shown("README.md"))
+    assert BURST.startswith(f"{number_of} requests at once")
+    assert ROWS[BURST]["how"].endswith("all answered")

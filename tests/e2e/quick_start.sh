@@ -1,21 +1,23 @@
 #!/usr/bin/env bash
-# The README's Quick start as it is written, each command of it, from `kind create cluster` on (unless there
-# is such a cluster). What watches is ended after a minute. At the end the pool is warm, and after `helm
-# uninstall` its app runs. For a cluster that is thrown away: nothing else is removed.
+# The tutorials as they are written, each command of both, from `kind create cluster` on (unless there is such
+# a cluster). What does not end by itself is ended where the page says so. At the end Kotatsu is uninstalled
+# and its app runs. For a cluster that is thrown away, which it leaves to whoever made it.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-section=$(awk '/^##/ {found = $0 == "## Quick start"} found' README.md)
-mapfile -t commands < <(awk '/^```/ {inside = !inside; next} inside' <<< "$section")
+mapfile -t commands < <(awk '/^```/ {inside = $0 == "```sh"; next} inside' docs/tutorials/{kind,pitch-window}.md)
 for command in "${commands[@]}"; do
   echo "\$ $command"
   case $command in
     "kind create cluster"*) kind get clusters | grep -qx kind || bash -c "$command" ;;
-    *--watch*) timeout 60 bash -c "$command" || [ "$?" = 124 ] ;;
-    *) bash -euo pipefail -c "$command" ;;
+    "kind delete cluster"*) ;;
+    *--watch*"until it is "*)
+      phase=${command##*until it is }
+      grep --max-count=1 --word-regexp "${phase%%,*}" < <(timeout 420 bash -c "$command")
+      ;;
+    *port-forward*) timeout 5 bash -c "$command" || [ "$?" = 124 ] ;;
+    *) bash -euo pipefail -c "$command" < /dev/null ;;
   esac
 done
 
-[ "$(kubectl get warmpool web --namespace demo --output jsonpath='{.status.phase}')" = Warm ]
-helm uninstall kotatsu --namespace kotatsu
-kubectl wait deployment/web --namespace demo --for=condition=Available --timeout=60s
+[ "$(kubectl get deployment web --output jsonpath='{.status.readyReplicas}')" = 1 ]

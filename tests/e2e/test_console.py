@@ -1,4 +1,4 @@
-"""The console of a real operator in a real browser, through a port-forward as the README has it."""
+"""The console of a real operator in a real browser, through a port-forward as the tutorial has it."""
 
 import asyncio
 import re

@@ -1,4 +1,7 @@
-"""The README's commands, one by one, as a stranger types them."""
+"""The commands of the tutorials, one by one, as a stranger types them.
+
+Those of the README are among them.
+"""
 
 import os
 import re
@@ -11,66 +14,86 @@ from pathlib import Path
 
 import pytest
 import yaml
-from e2e.conftest import ROOT, remove_namespace, start_app
+from e2e.conftest import ROOT, remove_namespace
 from e2e.kit import APP_IMAGE, Kubectl
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 NAMESPACE, HOME = "demo", "kotatsu"
 """Of the app and of the release."""
-ENVIRONMENT = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-"""The kubectl plugin is on the PATH, as after its installation."""
+TUTORIALS = [ROOT / f"docs/tutorials/{name}.md" for name in ("kind", "pitch-window")]
+
+NOT_HERE = (
+    "kind create",  # tests/e2e/run.sh has done these
+    "make images",
+    "uv tool",
+    "kind delete",
+    "kubectl port-forward",  # test_console.py does it
+)
+VISIT = "import urllib.request as u; print(u.urlopen('http://web', timeout=60).read().decode())"
 
 
-README = (ROOT / "README.md").read_text()
+def commands() -> list[str]:
+    """The commands of the tutorials, in their order."""
+    text = "".join(page.read_text() for page in TUTORIALS)
+    blocks = re.findall(r"^```sh\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    return [line for block in blocks for line in block.splitlines()]
 
 
-def block(heading: str, language: str = "") -> str:
-    """The first block of code in a language below a heading."""
-    section = re.split(r"^## ", README.partition(f"## {heading}\n")[2], flags=re.MULTILINE)[0]
-    blocks = re.findall(r"^```(\w*)\n(.*?)^```", section, re.DOTALL | re.MULTILINE)
-    return next(text for written_in, text in blocks if written_in == language)
+class Reader:
+    """Types the commands where a kubeconfig leads to, with the plugin on the PATH."""
 
+    def __init__(self, kubeconfig: Path) -> None:
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        self._env = os.environ | {"PATH": path, "KUBECONFIG": str(kubeconfig)}
 
-def commands(heading: str) -> list[list[str]]:
-    """The commands below a heading, without comments."""
-    return [shlex.split(line, comments=True) for line in block(heading).splitlines()]
+    def types(self, line: str) -> str:
+        """Run one command to its end; what it printed."""
+        if line.startswith(NOT_HERE):
+            return ""
+        if until := re.search(r"# until it is (\w+)", line):
+            return self._watches(shlex.split(line, comments=True), until[1])
+        given = ""
+        if applied := re.fullmatch(r"kubectl apply -f (\S+)", line):
+            line, given = "kubectl apply -f -", with_an_image_of_the_node(applied[1])
+        if line.startswith("kubectl run visit"):
+            run = line.partition(" -- ")[0].replace("busybox:1.37", APP_IMAGE)
+            line = f"{run} --command -- python3 -c {shlex.quote(VISIT)} | grep title"
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", line],
+            cwd=ROOT,
+            env=self._env,
+            input=given,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{line}: {done.stdout}{done.stderr}"
+        return done.stdout
 
-
-def run(command: list[str], given: str | None = None, **environment: str) -> str:
-    """Run one to its end; what it printed."""
-    done = subprocess.run(
-        command,
-        cwd=ROOT,
-        env=ENVIRONMENT | environment,
-        input=given,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, f"{shlex.join(command)}: {done.stderr}"
-    return done.stdout
+    def _watches(self, command: list[str], until: str) -> str:
+        """What a command that never ends prints, up to a word."""
+        printed, ends = "", time.monotonic() + 420
+        with subprocess.Popen(command, env=self._env, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            while not re.search(rf"\b{until}\b", printed) and time.monotonic() < ends:
+                printed += process.stdout.readline()
+            process.terminate()
+        assert re.search(rf"\b{until}\b", printed), f"{shlex.join(command)}: {printed}"
+        return printed
 
 
 def with_an_image_of_the_node(path: str) -> str:
-    """The example with another web server in nginx's place: the node pulls no images."""
+    """The example with another web server in nginx's place, as the node pulls no images.
+
+    It is idle sooner: the readers of the page have more time.
+    """
     objects = list(yaml.safe_load_all((ROOT / path).read_text()))
     (container,) = objects[0]["spec"]["template"]["spec"]["containers"]
     container["image"] = APP_IMAGE
     container["command"] = ["python3", "-m", "http.server", "8080", "--directory", "/etc"]
+    objects[-1]["spec"]["idleAfter"] = "20s"
     return yaml.safe_dump_all(objects)
-
-
-def first_lines(command: list[str], until: str, seconds: float) -> str:
-    """What a command that never ends prints, up to a word."""
-    printed = ""
-    with subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        ends = time.monotonic() + seconds
-        while until not in printed and time.monotonic() < ends:
-            printed += process.stdout.readline()
-        process.terminate()
-    return printed
 
 
 @pytest.fixture
@@ -83,71 +106,39 @@ def kubectl(context: str) -> Iterator[Kubectl]:
             check=False,
             capture_output=True,
         )
-    yield Kubectl(NAMESPACE)
+    kubectl = Kubectl(NAMESPACE)
+    kubectl("create", "namespace", NAMESPACE)
+    yield kubectl
     for name in (HOME, NAMESPACE):
         remove_namespace(name)
 
 
+@pytest.fixture
+def reader(kubectl: Kubectl, tmp_path: Path) -> Reader:
+    """One whose namespace is `demo`: that of the pages, `default`, is not ours to clean."""
+    config = tmp_path / "kubeconfig"
+    config.touch(mode=0o600)
+    config.write_text(kubectl("config", "view", "--raw", "--flatten"))
+    reader = Reader(config)
+    reader.types(f"kubectl config set-context --current --namespace {NAMESPACE}")
+    return reader
+
+
 def test_the_quick_start_ends_with_a_warm_pool_and_uninstalls_without_a_trace(
-    kubectl: Kubectl,
+    kubectl: Kubectl, reader: Reader
 ) -> None:
-    *made_before, install, create, apply, switch, watch = commands("Quick start")
-    firsts = [" ".join(command[:2]) for command in made_before]
-    assert firsts == ["kind create", "uv tool", "make images"], "what tests/e2e/run.sh has done"
+    said = [(line, reader.types(line)) for line in commands()]
 
-    run(install)
-    run(create)
-    assert apply[-2] == "-f"
-    run([*apply[:-1], "-"], given=with_an_image_of_the_node(apply[-1]))
-    run(switch)
-    assert "Warm" in first_lines(watch, "Warm", seconds=60)
+    def answers(start: str) -> str:
+        return "".join(answer for line, answer in said if line.startswith(start))
 
-    said = run(["helm", "test", "kotatsu", "--namespace", HOME, "--logs"])
-    assert "ok: an operator leads" in said
-
-    run(["helm", "uninstall", "kotatsu", "--namespace", HOME])
+    assert "ok: an operator leads" in answers("helm test")
+    assert answers("kubectl run visit").count("<title>") == 2
+    assert '"cold":false' in answers("kubectl get warmpool web")
+    assert "window pitch" in answers("kubectl demo-mode report")
+    assert "2 pods left on for a month" in answers("kubectl demo-mode cost")
+    assert "final-pitch" in answers("kubectl demo-mode window list")
+    assert "1 pod Ready" in answers("kubectl demo-mode on")
     assert kubectl.get("deployment", "web")["status"]["readyReplicas"] >= 1
     left = [found["metadata"]["name"] for found in kubectl.items("deployments")]
     assert left == ["web"]
-
-
-@pytest.fixture
-def in_its_namespace(platform: Kubectl, tmp_path: Path) -> str:
-    """A kubeconfig whose namespace is the platform's, so that no command has to name it."""
-    shown = run(["kubectl", "config", "view", "--raw", "--flatten"])
-    config = tmp_path / "kubeconfig"
-    config.write_text(shown)
-    config.chmod(0o600)
-    change = ["kubectl", "config", "set-context", "--current", "--namespace", platform.namespace]
-    run(change, KUBECONFIG=str(config))
-    return str(config)
-
-
-async def test_the_switch_does_what_the_page_says(platform: Kubectl, in_its_namespace: str) -> None:
-    spec = yaml.safe_load(block("A WarmPool", "yaml"))["spec"]
-    # Asleep, whatever the hour: its rehearsals are on weekday evenings in Tokyo.
-    spec["windows"] = [window for window in spec["windows"] if "start" in window]
-    del spec["targetRef"]
-    app = await start_app(platform, "voice", **spec)
-    try:
-        on, off, window, check, bring, status, plan, cost, report, rehearse = [
-            command for command in commands("The switch") if command[0] == "kubectl"
-        ]
-        assert "JPY" in run(on, KUBECONFIG=in_its_namespace)
-        assert app.phase() == "Warm"
-        assert app.replicas() == spec["windows"][0]["replicas"]
-        for command in commands("A WarmPool"):
-            assert "voice" in run(command, KUBECONFIG=in_its_namespace)
-        run(off, KUBECONFIG=in_its_namespace)
-        assert "override" not in app.pool()["spec"]
-        run(window, KUBECONFIG=in_its_namespace)
-        assert "pitch" in [made["name"] for made in app.pool()["spec"]["windows"]]
-        assert check[2:] == ["check", "deployment/web"]  # run by tests/plugin
-        assert bring[2:] == ["window", "import", "pitch.ics", "voice"]  # and by tests/plugin
-        for command in (status, plan, cost, report):
-            assert "voice" in run(command, KUBECONFIG=in_its_namespace)
-        assert rehearse[2:] == ["rehearse", "voice"]  # run by test_demo_mode.py
-        day = ("--from", "2030-12-18T00:00", "--to", "2030-12-19T00:00")
-        assert "final-pitch" in run([*plan[:3], *day], KUBECONFIG=in_its_namespace)
-    finally:
-        platform("delete", "warmpool,deployment,service", "voice", "--wait=false")

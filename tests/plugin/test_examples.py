@@ -22,7 +22,11 @@ from kotatsu_operator.core.protocol import OPERATOR
 
 LIST = {"apiVersion": "v1", "kind": "List"}
 
-PAGES = ("docs/reference/demo-mode.md", "operator/plugin/README.md", "README.md")
+PAGES = (
+    "docs/reference/demo-mode.md",
+    "docs/tutorials/pitch-window.md",
+    "operator/plugin/README.md",
+)
 
 
 def commands(text: str) -> list[str]:
@@ -83,7 +87,7 @@ def operator(api: Api) -> Iterator[None]:
 @pytest.mark.slow
 @pytest.mark.parametrize("line", RUN)
 def test_an_example_runs(api: Api, sh: Shell, line: str):
-    if " web " in line and " create " not in line:  # the README applies it first
+    if re.search(r" web\b", line) and " create " not in line:  # the tutorial applies it first
         api.kubectl("apply", "-f", str(ROOT / "examples/web.yaml"))
     if "--parked" in line:
         api.kubectl(
