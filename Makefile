@@ -180,6 +180,11 @@ pages: venv ## write the pages of docs/reference that are made from chart and co
 readings: venv ## speak the samples of docs/pet/readings.md: one mp3 each in build/readings
 	@$(BIN)/kotatsu-docs readings build/readings
 
+# PICTURES="console pet" makes only these. The terminal and the dashboard need a cluster, as `make demo`.
+.PHONY: pictures
+pictures: venv ## make the pictures of the pages again, from real runs: docs/images
+	@$(BIN)/python tools/pictures/make.py $(PICTURES)
+
 SITE := build/site-venv
 $(SITE)/.synced: $(BIN)/uv requirements-docs.lock
 	@$(BIN)/uv venv --quiet --allow-existing --python $(PYTHON) $(SITE)

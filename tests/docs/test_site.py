@@ -16,6 +16,11 @@ def linked(text: str, page: str) -> str:
     return relink(text, PurePosixPath(page), PAGES, HOST)
 
 
+def _shown(page: str) -> list[str]:
+    """The addresses of a page's pictures."""
+    return re.findall(r"!\[[^]]*\]\(([^)]+)\)", page)
+
+
 def test_the_readme_is_the_first_page() -> None:
     assert PAGES[PurePosixPath("README.md")] == PurePosixPath("index.md")
     assert linked("[cost](docs/explanation/cost.md)", "README.md") == "[cost](explanation/cost.md)"
@@ -40,12 +45,25 @@ def test_what_is_no_page_is_shown_by_the_repository() -> None:
 def test_a_picture_and_what_the_theme_asks_for_are_part_of_the_site(tmp_path: Path) -> None:
     write(ROOT, tmp_path, HOST)
     page = (tmp_path / "benchmarks" / "README.md").read_text()
-    pictures = re.findall(r"!\[[^]]*\]\(([^)]+)\)", page)
+    pictures = _shown(page)
     assert pictures
     assert all((tmp_path / "benchmarks" / picture).is_file() for picture in pictures)
     config = yaml.safe_load((ROOT / "mkdocs.yml").read_text())
     for file in (config["theme"]["logo"], config["theme"]["favicon"], *config["extra_css"]):
         assert (tmp_path / file).is_file(), file
+
+
+def test_the_readme_shows_the_pictures_of_the_repository_on_the_site_too(tmp_path: Path) -> None:
+    write(ROOT, tmp_path, HOST)
+    there = {
+        path.name for path in (ROOT / "docs/images").iterdir() if path.suffix in (".svg", ".png")
+    }
+    assert {path.name for path in (tmp_path / "images").iterdir()} == there
+    for page in ("index.md", "benchmarks/README.md"):
+        text = (tmp_path / page).read_text()
+        assert all((tmp_path / page).parent.joinpath(found).is_file() for found in _shown(text)), (
+            page
+        )
 
 
 def test_addresses_and_code_stay_as_they_are() -> None:

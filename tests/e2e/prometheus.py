@@ -8,6 +8,7 @@ last hour, and fails with those that have no data:
 
 import json
 import math
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -99,16 +100,26 @@ class Line:
     unit: str
 
 
+def filled(expr: str, namespace: str, rate: str = RATE) -> str:
+    """A panel's query about all pools of a namespace, without Grafana's variables."""
+    known = expr.replace("$namespace", namespace).replace("$pool", ".*")
+    return known.replace("$__rate_interval", rate)
+
+
+def legend(pattern: str, labels: dict[str, str]) -> str:
+    """The name of a line, as Grafana writes it."""
+    return re.sub(r"{{(\w+)}}", lambda found: labels.get(found[1], ""), pattern)
+
+
 def lines(namespace: str, rate: str = RATE) -> Iterator[Line]:
     """Every line of every panel of every dashboard, about all pools of a namespace."""
     for path in sorted((ROOT / "charts/kotatsu/dashboards").glob("*.json")):
         for panel in json.loads(path.read_text())["panels"]:
             for target in panel["targets"]:
-                expr = target["expr"].replace("$namespace", namespace).replace("$pool", ".*")
                 yield Line(
                     path.stem,
                     panel["title"],
-                    expr.replace("$__rate_interval", rate),
+                    filled(target["expr"], namespace, rate),
                     target["legendFormat"],
                     panel["fieldConfig"]["defaults"]["unit"],
                 )
@@ -141,8 +152,11 @@ def kubeconfig_for(kubectl: Kubectl, account: str) -> str:
 
 
 @contextmanager
-def running(folder: Path, config: Object) -> Iterator[Prometheus]:
-    """Run Prometheus over a configuration, on a port of its own."""
+def running(folder: Path, config: Object, program: Path | None = None) -> Iterator[Prometheus]:
+    """Run Prometheus over a configuration, on a port of its own.
+
+    `program` is one that finds nothing in Kubernetes, for a configuration that names its targets.
+    """
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
     (port,) = free_ports(1)
     address = f"127.0.0.1:{port}"
@@ -151,7 +165,7 @@ def running(folder: Path, config: Object) -> Iterator[Prometheus]:
         "--storage.tsdb.path=data",
         f"--web.listen-address={address}",
     )
-    program = peer.built("prometheus", folder)
+    program = program or peer.built("prometheus", folder)
     with peer.running(program, *arguments, folder=folder, ready=f"http://{address}/-/ready"):
         yield Prometheus(f"http://{address}")
 

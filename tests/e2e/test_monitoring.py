@@ -21,7 +21,9 @@ from e2e.prometheus import (
     RIGHTS,
     Prometheus,
     Sample,
+    filled,
     kubeconfig_for,
+    legend,
     of_the_example,
     running,
     scrape_configuration,
@@ -167,18 +169,14 @@ def lines() -> Iterator[tuple[str, Object, Object]]:
                 yield path.stem, panel, target
 
 
-def legend(pattern: str, labels: dict[str, str]) -> str:
-    return re.sub(r"{{(\w+)}}", lambda found: labels.get(found[1], ""), pattern)
-
-
 def test_every_line_of_every_panel_has_data(day: Day) -> None:
     table, empty = (
         ["| dashboard | panel | line | last value | unit |", "|---|---|---|---:|---|"],
         [],
     )
     for board, panel, target in lines():
-        expr = target["expr"].replace("$namespace", day.kubectl.namespace).replace("$pool", ".*")
-        found = day.since(expr.replace("$__rate_interval", RATE))
+        expr = filled(target["expr"], day.kubectl.namespace, RATE)
+        found = day.since(expr)
         unit = panel["fieldConfig"]["defaults"]["unit"]
         for labels, values in found:
             line = legend(target["legendFormat"], labels)

@@ -21,7 +21,9 @@ def pages(root: Path) -> dict[PurePosixPath, PurePosixPath]:
 
 def assets(root: Path) -> dict[PurePosixPath, PurePosixPath]:
     """What belongs to the pages, in the same form: pictures and the style sheet."""
-    return _in_docs(root, "*.svg") | _in_docs(root, "*.css")
+    return {
+        p: at for kind in ("svg", "png", "css") for p, at in _in_docs(root, f"*.{kind}").items()
+    }
 
 
 def _in_docs(root: Path, pattern: str) -> dict[PurePosixPath, PurePosixPath]:
