@@ -504,7 +504,7 @@ def test_a_workload_is_written_as_kubectl_writes_it():
     for words in ("web", "deploy/web", "Deployment/web", "deployments/web", "deployment.apps/web"):
         assert demo_mode(cluster, "check", words).code == 0
     for words, said in (
-        ("cronjob/web", "is no kind that the plugin knows"),
+        ("cronjob/web", "is not a known kind"),
         ("deployment/", "is not a workload"),
         ("a/b/c", "is not a workload"),
         ("thing.shop.example/web", "the cluster has no API group shop.example"),
