@@ -340,7 +340,7 @@ def test_a_workload_without_a_gauge_is_no_fault():
     assert bad(answer) == []
     said = finding(answer, "Unmetered")
     assert said["level"] == "note"
-    assert "each sleep cuts the others: set route: Always" in said["message"]
+    assert "each sleep ends the other connections: set route: Always" in said["message"]
 
 
 def test_a_pool_on_route_auto_without_a_gauge_is_warned_that_it_cuts_connections():
