@@ -69,9 +69,10 @@ FAST := -m "not e2e and not node and not postgres and not slow and not soak and 
         -p no:schemathesis --ignore-glob='*_openapi_fuzz.py' --hypothesis-profile=few
 
 .PHONY: check
-check: venv ## the fast part: format, lint, types, contracts, unit tests, chart render
+check: venv ## the fast part: format, lint, spelling, types, contracts, unit tests, chart render
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/typos
 	@# The fast tests have one more: on two cores they take 51 s with four, 62 with three, 58 with five.
 	@# Types and import contracts beside the tests; what is wrong with them is said afterwards. Then the
 	@# trap forgets their process: its number may be another one's by the end.
@@ -191,8 +192,8 @@ $(SITE)/.synced: $(BIN)/uv requirements-docs.lock
 	@$(BIN)/uv pip sync --quiet --python $(SITE)/bin/python --require-hashes --no-build requirements-docs.lock
 	@touch $@
 
-# REPOSITORY=address says where the links to files that are no pages lead.
-REPOSITORY ?= https://example.com/kotatsu/blob/main
+# Links to files that are no pages lead to SOURCE=address of the repository, and without it to this folder.
+REPOSITORY = $(if $(SOURCE),$(SOURCE)/blob/main,file://$(CURDIR))
 .PHONY: docs
 docs: venv $(SITE)/.synced ## make the site of all pages in build/site; a broken link ends it
 	@$(BIN)/kotatsu-docs site build/pages --url $(REPOSITORY)
@@ -209,7 +210,8 @@ plugin: venv ## pack the kubectl plugin: one file, and an archive and a manifest
 	@echo "· kubectl krew install --manifest=build/plugin/demo-mode.yaml --archive=build/plugin/kubectl-demo_mode.tar.gz"
 
 # PLATFORMS needs Docker with buildx; PLAIN_HTTP=1 is for a registry without TLS that is not on this
-# machine. DOWNLOADS=address and SOURCE=address are written into manifests and charts.
+# machine. DOWNLOADS=address is written into krew's manifest. SOURCE=address of the repository makes all
+# addresses that charts name: home, icon, runbooks and pages.
 PLATFORMS_FLAG = $(if $(PLATFORMS),--platforms $(PLATFORMS)) $(if $(PLAIN_HTTP),--plain-http)
 DOWNLOADS_FLAG = $(if $(DOWNLOADS),--downloads $(DOWNLOADS))
 .PHONY: push

@@ -148,7 +148,7 @@ async def _labels(install: Install) -> list[Row]:
             AGAIN,
         ),
         Row(
-            f"{len(others):,} namespaces labelled at once → all pools asleep and published",
+            f"{len(others):,} namespaces labeled at once → all pools asleep and published",
             f"{HOW}; CPU a pool: {_parts(per_pool, 'ms')}",
             amount(took),
             f"{len(install.pools) / took:.0f} pools a second",

@@ -200,7 +200,7 @@ def _encoding(runs: int) -> Row:
     share = Samples.of((b / a for a, b in zip(synthesis, encoding, strict=True)), "")
     return Row(
         f"making MP3 of {len(LONG)} characters ÷ synthesis",
-        f"levelling, trimming and LAME take {mp3.text} ({mp3.spread}); Open JTalk {made.text}",
+        f"leveling, trimming and LAME take {mp3.text} ({mp3.spread}); Open JTalk {made.text}",
         share.text,
         share.spread,
         runs,

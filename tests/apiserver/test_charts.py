@@ -224,7 +224,7 @@ def test_a_release_for_its_own_namespace_stays_one_until_it_is_asked(
 
     assert found(kubectl, "deployments") == {"kotatsu-activator"}
     assert """--set-json 'namespaceSelector={"matchLabels":{}}'""" in said
-    assert "next `helm upgrade`" in succeed(kubectl, "upgrade", selecting(kubectl))
+    assert "Run `helm upgrade` once more" in succeed(kubectl, "upgrade", selecting(kubectl))
     assert "kotatsu-activator-0" in found(kubectl, "deployments")
 
 

@@ -56,9 +56,7 @@ async def test_a_receiver_gets_the_story_of_one_window(make_namespace, receiver,
             {"name": "chat", "url": url, "format": "slack", "events": ["WindowReady"]},
         )
     )
-    await install_platform(
-        kubectl, f"notifications.secretName={SECRET}", "notifications.overrideWarning=5"
-    )
+    await install_platform(kubectl, f"notifications.secretName={SECRET}")
     opens = clock().replace(microsecond=0) + timedelta(hours=1)
     closes = opens + timedelta(hours=1)
     app = await start_app(
@@ -82,7 +80,7 @@ async def test_a_receiver_gets_the_story_of_one_window(make_namespace, receiver,
     await app.asleep()
 
     async def override(by):
-        until = clock() + timedelta(minutes=10)
+        until = clock() + timedelta(minutes=20)
         said = {"annotations": {BY_ANNOTATION: by}}
         asked = {"mode": "Warm", "until": stamp(until)}
         kubectl.patch("warmpool", "voice", {"metadata": said, "spec": {"override": asked}})

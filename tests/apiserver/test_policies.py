@@ -297,7 +297,7 @@ def test_a_slice_of_an_activator_has_one_pod_of_its_namespace(
 def test_the_slices_of_others_are_no_business_of_either_program(
     admin: Api, operator: Api, activator: Api, name: str
 ) -> None:
-    sentence = "Kotatsu may only write EndpointSlices that are labelled"
+    sentence = "Kotatsu may only write EndpointSlices that are labeled"
     theirs = admin.accepts("POST", SLICES, slice_of_a_controller(name))
     path = f"{SLICES}/{name}"
     adopted = {

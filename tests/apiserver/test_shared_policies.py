@@ -262,7 +262,7 @@ def test_a_lost_activators_endpoint_is_withdrawn_though_its_address_is_gone(
 def test_the_slices_of_others_are_left_alone_in_every_namespace(
     place: Place, admin: Api, activator: Api, operator: Api
 ) -> None:
-    sentence = "Kotatsu may only write EndpointSlices that are labelled"
+    sentence = "Kotatsu may only write EndpointSlices that are labeled"
     for namespace in (THERE, HERE, NOT_SELECTED):
         path = SLICES.format(namespace)
         admin.accepts("POST", path, slice_of_a_controller("theirs"))

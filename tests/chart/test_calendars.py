@@ -102,7 +102,7 @@ def test_only_a_calendar_of_a_url_opens_the_way_to_its_server() -> None:
         ([{"name": "team"}], "configMap"),
         ([TEAM | {"configMap": "both"}], "oneOf"),
         ([{"name": "../etc", "secret": "x"}], "pattern"),
-        ([TEAM, TEAM], "calendars: team is there twice"),
+        ([TEAM, TEAM], "calendars: the name team is used twice"),
     ],
 )
 def test_a_calendar_that_makes_no_sense_is_refused(

@@ -27,7 +27,7 @@ PROMETHEUS = Peer("Prometheus", "monitoring", {"app": "prometheus"})
 BALANCER = Peer("load balancer", ip="203.0.113.9")
 METADATA = Peer("the cloud's metadata", ip="169.254.169.254")
 STRANGER = Peer("somebody's pod", "theirs", {"app": "web"})
-NEIGHBOUR = Peer("another pod of the namespace", NAMESPACE, {"app": "web"})
+NEIGHBOR = Peer("another pod of the namespace", NAMESPACE, {"app": "web"})
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ class Installed:
     def _from_the_outside(self) -> Iterator[Flow]:
         front = ["gateway"] if "gateway" in self.pods else ["auth", "feed", "voice"]
         for name in set(front) & self.pods.keys():
-            for client in (STRANGER, NEIGHBOUR, BALANCER):
+            for client in (STRANGER, NEIGHBOR, BALANCER):
                 yield Flow(client, self.pods[name], 8080, "a client")
         for name, pod in self.pods.items():
             scraped = annotations(self.template(name)).get("prometheus.io/port")
@@ -183,7 +183,7 @@ def forbidden() -> Iterator[tuple[Path | None, str, Peer | str, int]]:
         yield None, name, STRANGER, 10250
     for name in ("auth", "feed", "voice", "gateway"):
         yield None, name, API_SERVER[0], 6443
-        yield None, name, NEIGHBOUR, 8080
+        yield None, name, NEIGHBOR, 8080
         yield None, name, DATABASES[0], 5432
         yield None, name, "kotatsu-operator", 8080
         yield None, name, "kotatsu-operator", 8081
@@ -198,12 +198,12 @@ def forbidden() -> Iterator[tuple[Path | None, str, Peer | str, int]]:
         yield demo, source, target, 8080
     for name in ("auth", "voice"):
         yield postgres, name, DATABASES[0], 5432
-    for target, port in ((DNS, 53), (GITHUB, 443), ("auth", 8080), (NEIGHBOUR, 8080)):
+    for target, port in ((DNS, 53), (GITHUB, 443), ("auth", 8080), (NEIGHBOR, 8080)):
         yield demo, "github-stub", target, port
     for name in ("kotatsu-crds", "kotatsu-uninstall"):
         yield None, name, "kotatsu-operator", 8080
         yield None, name, "feed", 8080
-        yield None, name, NEIGHBOUR, 8080
+        yield None, name, NEIGHBOR, 8080
 
 
 @each("pet, source, target, port", forbidden())
@@ -232,7 +232,7 @@ def test_what_nobody_needs_is_not(
 )
 def test_nobody_gets_in_anywhere_else(target: str, port: int) -> None:
     it = Installed(None)
-    for source in (STRANGER, NEIGHBOUR, PROMETHEUS, BALANCER):
+    for source in (STRANGER, NEIGHBOR, PROMETHEUS, BALANCER):
         assert not it.policies.passes(source, it.pods[target], port)
 
 
@@ -241,7 +241,7 @@ def test_the_operator_asks_pods_of_the_namespaces_it_keeps_and_of_no_other() -> 
     operator = it.pods["kotatsu-operator"]
     kept = Peer("kept", "team-b", {"app": "web"})
     assert it.policies.passes(operator, kept, 9000)
-    assert not it.policies.passes(operator, NEIGHBOUR, 9000)
+    assert not it.policies.passes(operator, NEIGHBOR, 9000)
 
 
 def test_an_activator_connects_to_pods_of_its_own_namespace_alone() -> None:
@@ -352,7 +352,7 @@ def test_on_knative_services_reach_each_other_through_its_ingress() -> None:
 def test_an_engine_of_voicevox_is_reached_here_or_where_a_rule_leads() -> None:
     it = Installed(PET / "postgres-httproute.yaml")
     engines = Peer("engine", "engines", {"app": "voicevox"})
-    assert it.policies.passes(it.pods["voice"], NEIGHBOUR, 50021)
+    assert it.policies.passes(it.pods["voice"], NEIGHBOR, 50021)
     assert it.policies.passes(it.pods["voice"], engines, 50021)
     assert not it.policies.passes(it.pods["voice"], STRANGER, 50021)
 

@@ -68,7 +68,7 @@ def test_the_console_answers_to_the_hosts_of_the_values() -> None:
 
 
 def test_the_operator_gets_the_receivers_of_notifications_as_a_file() -> None:
-    with_secret = "--set=notifications.secretName=receivers,notifications.overrideWarning=300"
+    with_secret = "--set=notifications.secretName=receivers"
     template = own(None, with_secret).one("Deployment", "kotatsu-operator")
     pod = template["spec"]["template"]["spec"]
     settings = load(OperatorSettings, environment(template["spec"]["template"]))
@@ -76,7 +76,6 @@ def test_the_operator_gets_the_receivers_of_notifications_as_a_file() -> None:
     (volume,) = [v for v in pod["volumes"] if v["name"] == "notifications"]
 
     assert settings.notifications.startswith(f"{mount['mountPath']}/")
-    assert settings.override_warning == 300
     assert "subPath" not in mount  # or changes of the Secret would not get there
     assert volume["secret"]["secretName"] == "receivers"
     assert volume["secret"]["optional"] is True
@@ -120,9 +119,6 @@ def test_alerts_are_a_prometheus_rule_where_its_api_is() -> None:
     api = "--api-versions=monitoring.coreos.com/v1/PrometheusRule"
     [rule] = own(None, api).of("PrometheusRule")
     [rules] = load_yaml((CHARTS / "kotatsu/rules/kotatsu.yaml").read_text())
-    for group in rules["groups"]:
-        for alert in group["rules"]:
-            alert["annotations"]["runbook_url"] = f"https://kotatsu.dev/runbooks/{alert['alert']}"
     assert rule["spec"]["groups"] == rules["groups"]
     assert own(None, api, "--set=prometheusRule.enabled=false").of("PrometheusRule") == []
 
@@ -183,7 +179,9 @@ def test_of_two_operators_one_is_always_there_and_they_share_no_node_without_nee
     [spread] = spec["topologySpreadConstraints"]
     assert spread["topologyKey"] == "kubernetes.io/hostname"
     assert spread["labelSelector"]["matchLabels"] == operator["spec"]["selector"]["matchLabels"]
-    assert rendered.one("PodDisruptionBudget", "kotatsu-operator")["spec"]["maxUnavailable"] == 1
+    assert (
+        rendered.one("PodDisruptionBudget", "kotatsu-operator")["spec"]["maxUnavailable"] == "25%"
+    )
 
 
 def test_the_record_of_sleeping_targets_is_rendered_without_data() -> None:

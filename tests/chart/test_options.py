@@ -10,7 +10,6 @@ import pytest
 from chart.kit import (
     CHARTS,
     NAMESPACE,
-    RELEASE,
     Object,
     Rendered,
     annotations,
@@ -70,16 +69,6 @@ def test_under_another_name_the_console_answers_to_its_service() -> None:
     assert "platform-console.here.svc" in settings.console_hosts
 
 
-@pytest.mark.parametrize(
-    ("name", "prefix"), [("pools", f"{RELEASE}-pools-"), (RELEASE, f"{RELEASE}-")]
-)
-def test_another_name_follows_that_of_the_release_as_in_other_charts(
-    name: str, prefix: str
-) -> None:
-    names = {obj["metadata"]["name"] for obj in rendered(nameOverride=name).objects}
-    assert {name for name in names if not name.startswith(prefix)} == {RECORD}
-
-
 @pytest.mark.parametrize("monitor", ["podMonitor", "serviceMonitor"])
 def test_common_labels_and_annotations_are_on_every_object_and_replace_none(monitor: str) -> None:
     labels = {"team": "demo", "app.kubernetes.io/name": "other"}
@@ -128,16 +117,6 @@ def test_a_service_account_of_the_cluster_is_used_everywhere(part: str) -> None:
     policies = json.dumps(chart.of("ValidatingAdmissionPolicy"))
     assert f":kotatsu-{part}'" not in policies
     assert ":mine'" in policies
-
-
-@PARTS
-def test_annotations_of_the_service_account_are_absent_unless_set(part: str) -> None:
-    assert annotations(rendered().one("ServiceAccount", f"kotatsu-{part}")) == {}
-    given = {f"{part}__serviceAccount__annotations": {"eks.amazonaws.com/role-arn": "arn"}}
-
-    account = rendered(**given).one("ServiceAccount", f"kotatsu-{part}")
-
-    assert annotations(account) == {"eks.amazonaws.com/role-arn": "arn"}
 
 
 def test_more_environment_and_volumes_are_added_at_the_end() -> None:
@@ -200,18 +179,16 @@ def test_constraints_on_the_spread_select_the_parts_own_pods(part: str) -> None:
 
 
 @PARTS
-def test_a_disruption_budget_is_as_given_and_can_be_left_out(part: str) -> None:
-    def budget(**settings: object) -> list[Object]:
-        values = {f"{part}__podDisruptionBudget__{key}": value for key, value in settings.items()}
-        found = rendered(**{f"{part}__replicas": 3}, **values).of("PodDisruptionBudget")
-        return [one for one in found if one["metadata"]["name"] == f"kotatsu-{part}"]
-
-    [plain] = budget()
-    assert plain["spec"]["maxUnavailable"] == 1
-    assert plain["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
-    [half] = budget(maxUnavailable="50%")
-    assert half["spec"]["maxUnavailable"] == "50%"
-    assert budget(enabled=False) == []
+@pytest.mark.parametrize("replicas", [1, 2, 3])
+def test_a_drain_may_evict_one_of_a_few_pods_and_never_waits_for_one_that_is_not_ready(
+    part: str, replicas: int
+) -> None:
+    found = rendered(**{f"{part}__replicas": replicas}).of("PodDisruptionBudget")
+    budgets = [one["spec"] for one in found if one["metadata"]["name"] == f"kotatsu-{part}"]
+    assert len(budgets) == (replicas > 1)
+    for budget in budgets:
+        assert budget["maxUnavailable"] == "25%"  # Kubernetes rounds it up
+        assert budget["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
 
 
 def test_a_service_monitor_comes_in_place_of_the_pod_monitor() -> None:
@@ -449,7 +426,6 @@ def test_numbers_and_booleans_become_the_texts_that_kubernetes_wants() -> None:
         operator__nodeSelector={"example.com/fast": True},
         operator__podAnnotations={"example.com/port": 8080},
         operator__extraEnv=[{"name": "LIMIT", "value": 20}],
-        operator__serviceAccount__annotations={"example.com/id": 12345678},
     )
 
     operator = chart.one("Deployment", "kotatsu-operator")
@@ -459,8 +435,6 @@ def test_numbers_and_booleans_become_the_texts_that_kubernetes_wants() -> None:
     assert pod("operator", chart)["spec"]["nodeSelector"] == {"example.com/fast": "true"}
     assert annotations(pod("operator", chart))["example.com/port"] == "8080"
     assert environment(pod("operator", chart))["LIMIT"] == "20"
-    account = chart.one("ServiceAccount", "kotatsu-operator")
-    assert annotations(account)["example.com/id"] == "12345678"
 
 
 @pytest.mark.parametrize(("price", "read"), [(0.04, "0.04"), (12, "12"), (1e-5, "0.00001")])

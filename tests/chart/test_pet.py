@@ -226,7 +226,7 @@ def test_a_route_needs_a_gateway_to_belong_to() -> None:
 def test_notes_warn_of_what_is_not_for_real_users(tmp_path: Path) -> None:
     text = notes("pet", DEMO, tmp_path)
 
-    assert "GitHub is played by a stub" in text
+    assert "A stub takes the place of GitHub" in text
     assert "kubectl create secret" not in text
 
 

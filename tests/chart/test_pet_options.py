@@ -71,26 +71,6 @@ def test_a_budget_that_no_pool_takes_is_refused(wrong: str) -> None:
     assert "/budget" in done.stderr
 
 
-@EACH
-def test_the_drain_timeout_and_ignored_paths_are_absent_unless_set(name: str) -> None:
-    plain = spec(name, rendered())
-    assert "drainTimeout" not in plain
-    assert "ignorePaths" not in plain
-
-    given = spec(
-        name,
-        rendered(
-            **{
-                f"{name}__pool__drainTimeout": "2m",
-                f"{name}__pool__ignorePaths": ["/healthz", "/x"],
-            }
-        ),
-    )
-
-    assert given["drainTimeout"] == "2m"
-    assert given["ignorePaths"] == ["/healthz", "/x"]
-
-
 @pytest.mark.parametrize(
     ("url", "rest", "graphql"),
     [
@@ -143,28 +123,6 @@ def test_what_a_pod_gets_is_absent_unless_set(name: str) -> None:
     assert found["metadata"]["labels"]["app.kubernetes.io/name"] == name
     assert annotations(found)["example.com/x"] == "1"
     assert found["spec"]["topologySpreadConstraints"] == [zone | {"labelSelector": selector}]
-
-
-@EACH
-def test_a_service_account_of_the_cluster_is_used(name: str) -> None:
-    found = pod(name, rendered(**{f"{name}__serviceAccount__name": "mine"}))
-
-    assert found["spec"]["serviceAccountName"] == "mine"
-    assert found["spec"]["automountServiceAccountToken"] is False
-
-
-@EACH
-def test_a_service_account_for_a_cloud_is_created_on_request(name: str) -> None:
-    assert rendered().of("ServiceAccount") == []
-    notes = {"eks.amazonaws.com/role-arn": "arn"}
-
-    chart = rendered(**{f"{name}__serviceAccount": {"create": True, "annotations": notes}})
-
-    [account] = chart.of("ServiceAccount")
-    assert account["metadata"]["name"] == name
-    assert annotations(account) == notes
-    assert account["automountServiceAccountToken"] is False
-    assert pod(name, chart)["spec"]["serviceAccountName"] == name
 
 
 @pytest.mark.parametrize("kind", ["Deployment", "KnativeService"])
@@ -224,31 +182,24 @@ def test_on_openshift_its_scc_chooses_the_ids_and_dns_has_its_port(values: Path 
     assert '"port": 53}' not in policies
 
 
-def test_a_pod_monitor_scrapes_as_told() -> None:
-    relabeling = {"action": "labeldrop", "regex": "pod"}
-    [plain] = rendered(podMonitor__enabled=True).of("PodMonitor")
-    assert set(plain["spec"]["podMetricsEndpoints"][0]) == {"port", "path", "interval"}
-
+def test_a_pod_monitor_is_where_prometheus_looks_and_scrapes_this_namespace() -> None:
     [monitor] = rendered(
         podMonitor__enabled=True,
         podMonitor__namespace="monitoring",
-        podMonitor__scrapeTimeout="9s",
-        podMonitor__relabelings=[relabeling],
-        podMonitor__metricRelabelings=[relabeling],
+        podMonitor__labels={"release": "stack"},
+        podMonitor__interval="30s",
     ).of("PodMonitor")
 
     [endpoint] = monitor["spec"]["podMetricsEndpoints"]
     assert monitor["metadata"]["namespace"] == "monitoring"
+    assert monitor["metadata"]["labels"]["release"] == "stack"
     assert monitor["spec"]["namespaceSelector"] == {"matchNames": ["here"]}
-    assert endpoint["scrapeTimeout"] == "9s"
-    assert endpoint["relabelings"] == endpoint["metricRelabelings"] == [relabeling]
+    assert endpoint == {"port": "http", "path": "/metrics", "interval": "30s"}
 
 
-def test_the_gateways_disruption_budget_is_as_given_and_can_be_left_out() -> None:
-    given = rendered(gateway__podDisruptionBudget__maxUnavailable="50%")
-    assert given.one("PodDisruptionBudget", "gateway")["spec"]["maxUnavailable"] == "50%"
-    off = rendered(gateway__podDisruptionBudget__enabled=False)
-    assert off.of("PodDisruptionBudget") == []
+def test_a_drain_may_evict_one_of_two_gateways_and_one_alone_has_no_budget() -> None:
+    assert rendered().one("PodDisruptionBudget", "gateway")["spec"]["maxUnavailable"] == "25%"
+    assert rendered(gateway__replicas=1).of("PodDisruptionBudget") == []
 
 
 def test_a_voice_for_everybody_without_auth_does_not_look_for_it() -> None:

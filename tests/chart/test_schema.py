@@ -6,6 +6,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+import yaml
 from chart.kit import CHARTS, Object, default_values, schema, template
 
 BOTH = pytest.mark.parametrize("chart", ["kotatsu", "pet"])
@@ -82,7 +83,6 @@ def test_helm_refuses_an_unknown_value_by_name(chart: str) -> None:
         ("kotatsu", "prices.cpuHour=-1,prices.currency=JPY", "/prices/cpuHour"),
         ("kotatsu", "prices.cpuHour=much,prices.currency=JPY", "/prices/cpuHour"),
         ("kotatsu", "prices.extended.gpu=1x,prices.currency=JPY", "/prices/extended/gpu"),
-        ("kotatsu", "activator.podDisruptionBudget.maxUnavailable=some", "/activator/pod"),
         ("kotatsu", "prometheusRule.runbookUrl=docs/runbooks", "/prometheusRule/runbookUrl"),
         ("kotatsu", "openshift=always", "/openshift"),
         ("kotatsu", "fullnameOverride=Not A Name", "/fullnameOverride"),
@@ -133,6 +133,16 @@ def test_every_top_level_value_has_a_comment(chart: str) -> None:
     for key in default_values(chart):
         block = text.split(f"\n{key}:")[0].rsplit("\n\n", 1)[-1] + text.split(f"{key}:", 1)[1][:200]
         assert "#" in block, key
+
+
+@BOTH
+def test_the_examples_of_the_readme_fit_the_schema(chart: str) -> None:
+    examples = re.findall(
+        r"^```yaml\n(.*?)^```", (CHARTS / chart / "README.md").read_text(), re.MULTILINE | re.DOTALL
+    )
+    assert len(examples) == 3
+    for example in examples:
+        jsonschema.validate(yaml.safe_load(example), schema(chart))
 
 
 def _former(node: Object, root: Object, path: str = "") -> Iterator[str]:

@@ -56,7 +56,7 @@ def test_an_image_that_is_gone_is_not_known(tmp_path: Path):
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]"])
-def test_a_spoilt_memory_is_forgotten(tmp_path: Path, text: str):
+def test_a_spoiled_memory_is_forgotten(tmp_path: Path, text: str):
     (tmp_path / "images.json").write_text(text)
     memory = Memory(tmp_path / "images.json")
     assert not memory.knows("voice:dev", "digest", "id")

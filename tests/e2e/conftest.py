@@ -403,7 +403,7 @@ def scale_ups(kubectl: Kubectl, name: str) -> int:
 HUNG = 3 * MOST * PATIENCE
 """Seconds after which a test is ended that has no limit of its own. Its waits end earlier."""
 CALM = 0.9
-"""The share of time that may be stalled as a file begins. Its neighbours stall some of it too."""
+"""The share of time that may be stalled as a file begins. Its neighbors stall some of it too."""
 CALM_WITHIN = 30.0
 """Seconds after which a file begins in any case."""
 

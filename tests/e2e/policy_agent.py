@@ -29,14 +29,14 @@ NAME = "kube-network-policies"
 PACKETS = "kube_network_policies_packet_count"
 QUEUE, CHAIN = "100", "TO-THE-POLICY-AGENT"
 # What the agent's own rules leave out as well: the node's own connections (probes, above all), IPv6
-# neighbour discovery, and all but a connection's first packet.
+# neighbor discovery, and all but a connection's first packet.
 RULES = (
     ("-m", "owner", "--uid-owner", "0", "-j", "RETURN"),
     ("-m", "conntrack", "!", "--ctstate", "NEW", "-j", "RETURN"),
     # Without the agent everything passes, also when these tests are killed and the rule stays.
     ("-j", "NFQUEUE", "--queue-num", QUEUE, "--queue-bypass"),
 )
-NOT_NEIGHBOURS = ("-p", "icmpv6", "-j", "RETURN")
+NOT_NEIGHBORS = ("-p", "icmpv6", "-j", "RETURN")
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def _asked() -> Iterator[None]:
     try:
         for program in programs:
             change(program, "-N", CHAIN)
-            for entry in (NOT_NEIGHBOURS, *RULES) if program == "ip6tables" else RULES:
+            for entry in (NOT_NEIGHBORS, *RULES) if program == "ip6tables" else RULES:
                 change(program, "-A", CHAIN, *entry)
             # Behind the DNAT of Services, before any SNAT: pods have their own addresses here.
             change(program, "-A", "POSTROUTING", "-j", CHAIN)

@@ -120,7 +120,7 @@ async def test_a_real_agent_lets_through_what_the_policies_name_and_nothing_else
 
 
 def limits(app: str, *more: Object) -> Object:
-    """A policy of an app: pods labelled app=recorder, Kotatsu and `more` reach its pods."""
+    """A policy of an app: pods labeled app=recorder, Kotatsu and `more` reach its pods."""
     peers = ({"app": "recorder"}, {"app.kubernetes.io/name": "kotatsu"})
     return {
         "apiVersion": "networking.k8s.io/v1",

@@ -57,7 +57,7 @@ def test_what_another_package_has_as_well_stays(root):
     assert (root / "usr/bin/shared").exists()
 
 
-def test_the_licence_of_what_has_gone_stays(root):
+def test_the_license_of_what_has_gone_stays(root):
     assert (root / "usr/share/doc/perl-base/copyright").exists()
 
 

@@ -34,13 +34,13 @@ LOOKS: dict[str, dict[str, Any]] = {
     for locale in ("ja-JP", "en-GB")
     for scheme in ("light", "dark")
 }
-"""Both sizes in both languages and both colour schemes."""
+"""Both sizes in both languages and both color schemes."""
 
 _EVERY_PAIR = ("phone-ja-light", "phone-en-dark", "desktop-ja-dark", "desktop-en-light")
 EACH_LOOK = pytest.mark.parametrize(
     "look", [pytest.param(x, marks=[] if x in _EVERY_PAIR else pytest.mark.nightly) for x in LOOKS]
 )
-"""Every pair of size, language and colour scheme; at night also all three together."""
+"""Every pair of size, language and color scheme; at night also all three together."""
 
 
 class NoBrowserError(Exception):

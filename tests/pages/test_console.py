@@ -78,7 +78,7 @@ async def open_details(visit: Visit) -> None:
 
 
 @EACH_LOOK
-async def test_no_machine_finds_a_fault_in_any_language_size_or_colour(
+async def test_no_machine_finds_a_fault_in_any_language_size_or_color(
     board: Board, browser: Browser, origin: str, look: str
 ) -> None:
     async with visiting(browser, origin, **LOOKS[look]) as visit:
@@ -214,13 +214,13 @@ async def test_a_pool_that_the_page_cannot_draw_says_so_in_its_own_card(
     context = await browser.new_context(**DESKTOP)
     visit = Visit(await context.new_page(), origin)
 
-    async def spoilt(route: Route) -> None:
+    async def spoiled(route: Route) -> None:
         state = (await (await route.fetch(url=f"{origin}/api/pools")).json()) | {}
         next(p for p in state["pools"] if p["name"] == "voice")["windows"] = 5
         body = f"data: {json.dumps(state)}\n\n"
         await route.fulfill(body=body, content_type="text/event-stream")
 
-    await visit.page.route("**/api/changes", spoilt)
+    await visit.page.route("**/api/changes", spoiled)
     await visit.page.goto(f"{origin}/")
     await cards(visit, len(NAMES))
     assert "cannot show this pool" in await visit.text(f"{card('voice')} .why")
@@ -383,7 +383,7 @@ def parked_board() -> Board:
 
 
 @EACH_LOOK
-async def test_parked_pods_have_a_colour_a_legend_and_a_sentence(
+async def test_parked_pods_have_a_color_a_legend_and_a_sentence(
     serve: Serve, browser: Browser, origin: str, look: str
 ) -> None:
     serve(parked_board())

@@ -38,7 +38,7 @@ async def room(visit: Visit) -> Visit:
 
 
 @EACH_LOOK
-async def test_no_machine_finds_a_fault_in_any_language_size_or_colour(
+async def test_no_machine_finds_a_fault_in_any_language_size_or_color(
     browser: Browser, origin: str, look: str
 ) -> None:
     async with visiting(browser, origin, **LOOKS[look]) as visit:

@@ -53,7 +53,7 @@ async def goes_on(visit: Visit) -> None:
 
 
 @EACH_LOOK
-async def test_no_machine_finds_a_fault_in_any_language_size_or_colour(
+async def test_no_machine_finds_a_fault_in_any_language_size_or_color(
     browser: Browser, activator: Any, look: str
 ) -> None:
     async with visiting(browser, activator, **LOOKS[look]) as visit:

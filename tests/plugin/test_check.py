@@ -340,7 +340,7 @@ def test_a_workload_without_a_gauge_is_no_fault():
     assert bad(answer) == []
     said = finding(answer, "Unmetered")
     assert said["level"] == "note"
-    assert "each sleep cuts the others: set route: Always" in said["message"]
+    assert "each sleep ends the other connections: set route: Always" in said["message"]
 
 
 def test_a_pool_on_route_auto_without_a_gauge_is_warned_that_it_cuts_connections():
@@ -504,7 +504,7 @@ def test_a_workload_is_written_as_kubectl_writes_it():
     for words in ("web", "deploy/web", "Deployment/web", "deployments/web", "deployment.apps/web"):
         assert demo_mode(cluster, "check", words).code == 0
     for words, said in (
-        ("cronjob/web", "is no kind that the plugin knows"),
+        ("cronjob/web", "is not a known kind"),
         ("deployment/", "is not a workload"),
         ("a/b/c", "is not a workload"),
         ("thing.shop.example/web", "the cluster has no API group shop.example"),

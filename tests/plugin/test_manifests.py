@@ -107,8 +107,8 @@ REFUSED = {
         "limit belongs to spec.budget.limit",
     ),
     "a field that is nowhere": (
-        windows(TEXT | {"colour": "red"}),
-        "spec.windows[0].colour is not a field of a WarmPool; spec.windows[0] has name, replicas",
+        windows(TEXT | {"color": "red"}),
+        "spec.windows[0].color is not a field of a WarmPool; spec.windows[0] has name, replicas",
     ),
     "a field beside spec": (manifest() | {"windows": []}, "windows is not a field of a WarmPool"),
     "another version": (

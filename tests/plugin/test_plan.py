@@ -168,7 +168,7 @@ def test_the_cost_of_capacity_ahead_is_said(tmp_path: Path):
     file = write_manifest(tmp_path / "pool.yaml", pool, deployment())
     lines = demo_mode("plan", "-f", file, "--days", "1").out.splitlines()
     assert lines[1] == (
-        "voice: nodes for up to 5 pods are asked for 10m before they start "
+        "voice: nodes for up to 5 pods are requested 10m before they start "
         "(placeholders: up to 1.54 JPY each time)"
     )
 

@@ -518,11 +518,11 @@ def test_a_dry_run_says_what_would_be_done_and_changes_nothing(dry: str):
 
 
 def test_pools_are_named_chosen_by_label_or_all():
-    labelled = pool()
-    labelled["metadata"]["labels"] = {"team": "pet"}
+    labeled = pool()
+    labeled["metadata"]["labels"] = {"team": "pet"}
 
     def cluster() -> Left:
-        return Left(deepcopy(labelled), pool("auth"), sleeping(), sleeping("auth"))
+        return Left(deepcopy(labeled), pool("auth"), sleeping(), sleeping("auth"))
 
     said = cluster().restore()
     assert (said.code, said.err) == (

@@ -68,7 +68,7 @@ def shown(*, color: bool, live: bool, width: int = 60) -> str:
     return "\n".join(table_lines(Terminal(paper, paper, live, width, color), rows, 1))
 
 
-def test_a_phase_has_its_colour_on_a_terminal_and_none_in_a_pipe():
+def test_a_phase_has_its_color_on_a_terminal_and_none_in_a_pipe():
     assert "\x1b[32mWarm\x1b[0m" not in shown(color=False, live=False)
     assert "\x1b" not in shown(color=False, live=False)
     assert "\x1b[32m" in shown(color=True, live=True)
@@ -108,7 +108,7 @@ def test_a_parked_pool_says_until_when_and_what_an_hour_costs():
     assert found["PER HOUR"] == "0.25 JPY"
 
 
-def test_parked_has_a_colour_of_its_own():
+def test_parked_has_a_color_of_its_own():
     paper = io.StringIO()
     terminal = Terminal(paper, paper, has_color=True)
     shown = {terminal.phase(p).partition("m")[0] for p in ("Warm", "Parked", "Warming", "Asleep")}

@@ -216,7 +216,7 @@ def test_standard_input_needs_a_name_if_the_calendar_has_none(desk: Desk):
     words = ("window", "import", "-")
     ran = demo_mode(*words, stdin=calendar(pitch()).decode(), cluster=desk.cluster)
     assert (ran.code, desk.windows()) == (1, [])
-    assert "standard input gives itself no name; add one with --calendar" in ran.err
+    assert "standard input has no name; add one with --calendar" in ran.err
     named = calendar(pitch(), name="Team Demo").decode()
     assert demo_mode(*words, stdin=named, cluster=desk.cluster).code == 0
     assert desk.sources()["final-pitch"]["calendar"] == "team-demo"

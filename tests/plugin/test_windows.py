@@ -168,7 +168,7 @@ def test_what_cannot_be_a_window_is_refused(more: dict[str, Any], sentence: str)
 
 def test_a_pool_that_is_full_is_refused_with_what_to_do():
     windows = [PITCH | {"name": f"w{i}"} for i in range(64)]
-    with pytest.raises(DemoModeError, match="has 64 windows, the most of a pool; remove one"):
+    with pytest.raises(DemoModeError, match="has 64 windows, the maximum of a pool; remove one"):
         added(windows=windows)
     assert added(windows=[*windows[:63], PITCH]).verb == "unchanged"
 
@@ -204,7 +204,7 @@ def test_a_length_is_elapsed_time_also_when_clocks_change():
 def test_a_start_in_the_second_of_two_equal_hours_is_refused():
     ask = request(at="2026-10-25T02:30:00+01:00", replicas=1)
     with pytest.raises(
-        DemoModeError, match="02:30 comes twice on 2026-10-25 because clocks go back"
+        DemoModeError, match="02:30 occurs twice on 2026-10-25 because clocks go back"
     ):
         added(LAST_SUNDAY_OF_OCTOBER, ask=ask, timeZone="Europe/Berlin")
 

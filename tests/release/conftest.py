@@ -52,7 +52,7 @@ def small_copy(root: Path) -> Path:
         ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.splitlines()
     for name in listed:
-        if (ROOT / name).is_file() and not name.startswith(("docs/", "tests/", "bench/")):
+        if (ROOT / name).is_file() and not name.startswith(("tests/", "bench/")):
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, root / name)
     for image in IMAGES:

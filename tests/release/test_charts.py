@@ -5,8 +5,9 @@ import yaml
 from chart.kit import CHARTS
 
 from kotatsu_demo.images import IMAGES
-from kotatsu_release.charts import Named, with_images
+from kotatsu_release.charts import Named, with_images, with_place
 from kotatsu_release.errors import ReleaseError
+from kotatsu_release.plan import Plan
 from kotatsu_release.push import values
 
 NAMED = {
@@ -52,3 +53,11 @@ def test_pushed_images_are_named_by_values_that_the_charts_have() -> None:
             known = defaults[key] if key == "image" else defaults[key]["image"]
             assert set(value if key == "image" else value["image"]) <= set(known)
     assert values("kotatsu", NAMED)["image"]["repository"] == "r.example/me/kotatsu-operator"
+
+
+@pytest.mark.parametrize("chart", ["kotatsu", "pet"])
+def test_the_readme_of_a_released_chart_installs_it_from_the_registry(chart: str) -> None:
+    plan = Plan("1.4.0", "r.example/me")
+    readme = with_place((CHARTS / chart / "README.md").read_text(), chart, plan)
+    assert f"helm install {chart} oci://r.example/me/charts/{chart} --version 1.4.0 " in readme
+    assert f" charts/{chart}" not in readme

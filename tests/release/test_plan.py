@@ -6,6 +6,7 @@ from kotatsu_release.errors import ReleaseError
 from kotatsu_release.plan import (
     check_changelog,
     check_registry,
+    check_source,
     check_version,
     speaks_plain_http,
 )
@@ -59,3 +60,19 @@ def test_a_version_needs_a_section_of_the_changelog() -> None:
     with pytest.raises(ReleaseError) as caught:
         check_changelog("1.4.0", "## [Unreleased]\n\n## [1.4.0-rc.1]\n\n## [1.400]\n")
     assert "## [1.4.0] - YYYY-MM-DD" in caught.value.report()
+
+
+@pytest.mark.parametrize("source", ["", "https://github.com/me/kotatsu", "http://git.lan/a/b/c"])
+def test_charts_are_made_for_the_address_of_a_repository_or_for_none(source: str) -> None:
+    check_source(source)
+
+
+@pytest.mark.parametrize("source", [
+    "https://example.com/kotatsu", "https://git.example.org/me/kotatsu", "github.com/me/kotatsu",
+    "git@github.com:me/kotatsu.git", "https://github.com/me/kotatsu.git", "https://github.com",
+    "https://github.com/me/kotatsu/",
+])  # fmt: skip
+def test_a_placeholder_or_what_no_browser_opens_is_no_address(source: str) -> None:
+    with pytest.raises(ReleaseError) as caught:
+        check_source(source)
+    assert "SOURCE=https://github.com/me/kotatsu" in caught.value.report()

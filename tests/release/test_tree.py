@@ -1,11 +1,13 @@
 """The commit that is released, and the tree with its version."""
 
+import re
 import tarfile
 import tomllib
 from pathlib import Path
 
 import pytest
 import yaml
+from chart.kit import ROOT
 from release.conftest import BASE, commit
 
 from kotatsu_demo.images import IMAGES
@@ -36,18 +38,60 @@ def test_the_tree_has_the_version_wherever_one_stands(checkout: Path, tmp_path: 
     assert "kotatsu-operator==7.1.0-rc.1" in project["dependencies"]
 
 
-@pytest.mark.parametrize("source", ["https://git.example/me/kotatsu", ""])
+SOURCE = "https://git.example/me/kotatsu"
+ADDRESS = re.compile(r"https?://[^\s)\]>\"']+")
+
+
+@pytest.mark.parametrize("source", [SOURCE, ""])
 def test_a_released_chart_names_the_repository_or_none(
     checkout: Path, tmp_path: Path, source: str
 ) -> None:
     made = tree.stage(checkout, commit_of(checkout), "7.1.0", tmp_path / "tree", source)
     for chart in tree.CHARTS:
-        text = (made / "charts" / chart / "Chart.yaml").read_text()
-        about = yaml.safe_load(text)
-        assert "example.com" not in text
+        about = yaml.safe_load((made / "charts" / chart / "Chart.yaml").read_text())
         assert about.get("home", "") == source
         assert about.get("sources", [""]) == [source]
         assert about.get("icon", "").startswith(source)
+
+
+def test_each_address_of_a_released_chart_leads_to_a_file_of_its_version(
+    checkout: Path, tmp_path: Path
+) -> None:
+    made = tree.stage(checkout, commit_of(checkout), "7.1.0", tmp_path / "tree", SOURCE)
+    files = ["charts/kotatsu/rules/kotatsu.yaml"]
+    files += [
+        f"charts/{chart}/{name}" for chart in tree.CHARTS for name in ("README.md", "Chart.yaml")
+    ]
+    told = {address for file in files for address in ADDRESS.findall((made / file).read_text())}
+    ours = {address.partition("#")[0] for address in told if address.startswith(f"{SOURCE}/")}
+    paths = {re.sub(rf"^{SOURCE}/(blob|raw)/v7\.1\.0/", "", address) for address in ours}
+    assert len(paths) > 20
+    assert [path for path in paths if not (made / path).exists()] == []
+    alerts = [
+        rule
+        for group in yaml.safe_load((made / files[0]).read_text())["groups"]
+        for rule in group["rules"]
+    ]
+    for alert in alerts:
+        page = f"{SOURCE}/blob/v7.1.0/docs/runbooks/{alert['alert']}.md"
+        assert alert["annotations"]["runbook_url"] == page
+
+
+def test_a_link_to_a_file_that_is_not_in_the_commit_ends_the_release(
+    checkout: Path, tmp_path: Path
+) -> None:
+    with (checkout / "charts/pet/README.md").open("a") as readme:
+        readme.write("[gone](../../docs/gone.md)\n")
+    with pytest.raises(ReleaseError, match=r"links to docs/gone\.md"):
+        tree.stage(checkout, commit(checkout), "7.1.0", tmp_path / "tree", SOURCE)
+
+
+def test_a_checkout_names_no_address_of_its_own() -> None:
+    for file in (
+        *(ROOT / "charts").rglob("Chart.yaml"),
+        ROOT / "charts/kotatsu/rules/kotatsu.yaml",
+    ):
+        assert not re.search(r"https?://", file.read_text()), file
 
 
 def test_each_image_of_the_tree_says_its_version_and_commit(checkout: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What is installed is what was locked: by version and hash, under a licence that is allowed."""
+"""What is installed is what was locked: by version and hash, under a license that is allowed."""
 
 import importlib.metadata
 import re
@@ -43,13 +43,13 @@ STATED = {
     "httpx2-jsfetch": ("BSD-3-Clause", "for Python in a browser alone, where nothing of ours runs"),
     "sudachidict-core": ("Apache-2.0", "never installed (override in pyproject.toml); its project"),
 }
-"""Licences of packages that say none, or that no machine of ours installs, and where it stands."""
+"""Licenses of packages that say none, or that no machine of ours installs, and where it stands."""
 
 EXCEPTIONS = {
     "certifi": ("MPL-2.0", "Mozilla's list of authorities as it is, which httpx reads"),
     "lameenc": ("LGPL-3.0-or-later", "LAME as a shared library of its own; only the voice has it"),
 }
-"""In images in spite of their licence, and why that is right."""
+"""In images in spite of their license, and why that is right."""
 
 
 def packages(lock: Path) -> Iterator[tuple[str, str, str]]:
@@ -62,7 +62,7 @@ def packages(lock: Path) -> Iterator[tuple[str, str, str]]:
             yield found[1], found[2], found[3]
 
 
-def licence(name: str) -> str:
+def license_of(name: str) -> str:
     """The SPDX expression of a package."""
     if name in STATED:
         return STATED[name][0]
@@ -72,12 +72,12 @@ def licence(name: str) -> str:
         return str(expression)
     told = [c for c in about.get_all("Classifier") or () if c.startswith("License ::")]
     found = {CLASSIFIED[c.rpartition(" :: ")[2]] for c in told} - {""}
-    assert found, f"{name} says no licence: {about.get('License')!r}"
+    assert found, f"{name} says no license: {about.get('License')!r}"
     return " AND ".join(sorted(found))
 
 
 def is_allowed(expression: str, allowed: set[str]) -> bool:
-    """Whether all of an expression's licences are allowed, or of an OR one of them."""
+    """Whether all of an expression's licenses are allowed, or of an OR one of them."""
     return any(
         set(re.split(r"\s+AND\s+", choice.strip("() "))) <= allowed
         for choice in re.split(r"\s+OR\s+", expression)
@@ -161,20 +161,20 @@ def test_go_modules_are_pinned_by_their_sums(module: str) -> None:
 # --- allowed ---
 
 
-def test_every_licence_in_an_image_is_allowed() -> None:
+def test_every_license_in_an_image_is_allowed() -> None:
     shipped = {name for lock in IMAGES for name, _, _ in packages(lock)}
     for name in sorted(shipped - set(EXCEPTIONS)):
-        assert is_allowed(licence(name), ALLOWED), f"{name}: {licence(name)}"
+        assert is_allowed(license_of(name), ALLOWED), f"{name}: {license_of(name)}"
     for name, (expected, _) in EXCEPTIONS.items():
         assert name in shipped
-        assert licence(name) == expected
+        assert license_of(name) == expected
     lame = {lock.parent.name for lock in IMAGES if "lameenc" in {n for n, _, _ in packages(lock)}}
     assert lame == {"voice"}
 
 
-def test_every_licence_in_the_workspace_is_allowed() -> None:
+def test_every_license_in_the_workspace_is_allowed() -> None:
     for name in {name for name, _, _ in packages(WORKSPACE)} - set(EXCEPTIONS):
-        assert is_allowed(licence(name), IN_TESTS), f"{name}: {licence(name)}"
+        assert is_allowed(license_of(name), IN_TESTS), f"{name}: {license_of(name)}"
     assert {name for name, _, _ in packages(WORKSPACE)} >= STATED.keys()
 
 

@@ -1,5 +1,8 @@
 {{/* Former values, and what to set in their place. The schema lets them through to here. */}}
 {{- define "kotatsu.formerValues" -}}
+nameOverride: set fullnameOverride
+notifications.overrideWarning: leave it out; the end of an override is announced 10 minutes before
+capacityAhead.priorityClassName: leave it out; the chart creates a PriorityClass
 aggregateRoles: set rbac.aggregate
 runtime: set knative.enabled to auto, true (was knative) or false (was native)
 metrics.podMonitor: set podMonitor.enabled to auto, true (was always) or false (was never)
@@ -23,8 +26,8 @@ operator.firstStartOnNewNodes: set operator.firstStart, which is for new nodes t
 {{ . }}.startupProbe: leave it out; the chart sets the times of its probes
 {{ . }}.readinessProbe: leave it out; the chart sets the times of its probes
 {{ . }}.livenessProbe: leave it out; the chart sets the times of its probes
-{{ . }}.podDisruptionBudget.minAvailable: set {{ . }}.podDisruptionBudget.maxUnavailable
-{{ . }}.podDisruptionBudget.unhealthyPodEvictionPolicy: leave it out; it is AlwaysAllow
+{{ . }}.podDisruptionBudget: leave it out; with several replicas there is one, which permits to evict a quarter of the pods
+{{ . }}.serviceAccount.annotations: set commonAnnotations
 {{- end }}
 activator.extraEnv: leave it out; activators connect to the API server and to pods alone
 activator.extraVolumes: leave it out; activators connect to the API server and to pods alone

@@ -1,10 +1,6 @@
 {{/* The prefix of the names of this chart's objects. The Lease, the record and the labels keep theirs. */}}
 {{- define "kotatsu.fullname" -}}
-{{- $name := "kotatsu" -}}
-{{- with .Values.nameOverride -}}
-{{- $name = contains . $.Release.Name | ternary $.Release.Name (printf "%s-%s" $.Release.Name .) -}}
-{{- end -}}
-{{- default $name .Values.fullnameOverride | trunc 40 | trimSuffix "-" }}
+{{- default "kotatsu" .Values.fullnameOverride | trunc 40 | trimSuffix "-" }}
 {{- end }}
 
 {{/* A scalar of the values as a text. Helm reads numbers as floats, and 1e+06 is nobody's label. */}}
@@ -285,7 +281,7 @@ missing keeps no operator from starting: it says so in the pools that name it. *
 {{- define "kotatsu.calendarNames" -}}
 {{- $names := list }}
 {{- range .Values.calendars }}
-{{- if has .name $names }}{{ fail (printf "calendars: %s is there twice; give each calendar a name of its own" .name) }}{{ end }}
+{{- if has .name $names }}{{ fail (printf "calendars: the name %s is used twice; give each calendar its own name" .name) }}{{ end }}
 {{- $names = append $names .name }}
 {{- end }}
 {{- join "," $names }}
@@ -310,8 +306,7 @@ livenessProbe:
 
 {{/* A disruption budget for a part of several replicas, in its "namespace". */}}
 {{- define "kotatsu.disruptionBudget" -}}
-{{- $budget := .values.podDisruptionBudget }}
-{{- if and $budget.enabled (gt (int .values.replicas) 1) }}
+{{- if gt (int .values.replicas) 1 }}
 ---
 apiVersion: policy/v1
 kind: PodDisruptionBudget
@@ -320,7 +315,8 @@ metadata:
   namespace: {{ .namespace }}
   {{- include "kotatsu.marks" . | nindent 2 }}
 spec:
-  maxUnavailable: {{ $budget.maxUnavailable }}
+  # Kubernetes rounds it up, so of two pods one may be evicted at a time.
+  maxUnavailable: 25%
   # A pod that is not Ready answers nobody, so it must not hold up the drain of a node.
   unhealthyPodEvictionPolicy: AlwaysAllow
   selector:
@@ -339,7 +335,7 @@ kind: ServiceAccount
 metadata:
   name: {{ include "kotatsu.serviceAccount" . }}
   namespace: {{ .namespace }}
-  {{- include "kotatsu.marks" (merge (dict "annotations" (include "kotatsu.texts" $account.annotations)) .) | nindent 2 }}
+  {{- include "kotatsu.marks" . | nindent 2 }}
 automountServiceAccountToken: false
 {{- end }}
 {{- end }}
@@ -552,7 +548,7 @@ sees needs no permission of the operator. */}}
 
 {{/* The PriorityClass of the placeholders. Cluster-scoped, so its name ends with the release's namespace. */}}
 {{- define "kotatsu.capacityPriority" -}}
-{{- default (printf "%s-capacity-%s" (include "kotatsu.fullname" .) .Release.Namespace) .Values.capacityAhead.priorityClassName -}}
+{{- printf "%s-capacity-%s" (include "kotatsu.fullname" .) .Release.Namespace -}}
 {{- end }}
 
 {{/* The names of the admission policies, as a JSON list. */}}

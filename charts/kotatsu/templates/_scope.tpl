@@ -43,7 +43,7 @@
 {{- end -}}
 {{- end -}}
 {{- with $lost | uniq | sortAlpha -}}
-{{- fail (printf "\n\nThis release serves pools in %s, which are not in namespaces: nobody would wake them any more. First let namespaceSelector select only those of namespaces, and wait until the others have their replicas back (reason NamespaceNotSelected in `kubectl get warmpools -A`).\n" (join ", " .)) -}}
+{{- fail (printf "\n\nThis release serves pools in %s, which are not in namespaces: no activator would wake them any more. First let namespaceSelector select only those of namespaces, and wait until the operator has restored the replicas of the others (reason NamespaceNotSelected in `kubectl get warmpools -A`).\n" (join ", " .)) -}}
 {{- end -}}
 {{- end -}}
 {{- $left := get ($operator.metadata | default dict | dig "annotations" dict) "kotatsu.dev/leaving" | default "{}" | fromJson -}}

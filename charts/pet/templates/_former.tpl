@@ -3,8 +3,11 @@
 runtime: set knative.enabled to auto, true (was knative) or false (was native)
 clusterDomain: set knative.clusterDomain
 metrics.podMonitor: set podMonitor.enabled to auto, true (was always) or false (was never)
-{{- range list "namespace" "labels" "interval" "scrapeTimeout" "relabelings" "metricRelabelings" }}
+{{- range list "namespace" "labels" "interval" }}
 metrics.{{ . }}: set podMonitor.{{ . }}
+{{- end }}
+{{- range list "scrapeTimeout" "relabelings" "metricRelabelings" }}
+podMonitor.{{ . }}: leave it out, or set podMonitor.enabled to false and create a PodMonitor of your own
 {{- end }}
 {{- range $part := list "voice" "auth" "feed" "gateway" "githubStub" }}
 {{- range list "nodeSelector" "tolerations" "affinity" "topologySpreadConstraints" "priorityClassName" "podLabels" }}
@@ -13,13 +16,15 @@ metrics.{{ . }}: set podMonitor.{{ . }}
 {{- end }}
 {{- range list "voice" "auth" "feed" }}
 {{ . }}.readinessProbe: leave it out; the chart sets the times of its probes
+{{ . }}.serviceAccount: leave it out; the pods need no account
+{{ . }}.pool.ignorePaths: leave it out; a WarmPool ignores probes and metrics by default
+{{ . }}.pool.drainTimeout: leave it out; a WarmPool waits 60 s by default
 {{- end }}
 {{- range list "auth" "feed" }}
 {{ . }}.livenessProbe: leave it out; the chart sets the times of its probes
 {{- end }}
 gateway.serviceAccount: leave it out; nginx needs no account
-gateway.podDisruptionBudget.minAvailable: set gateway.podDisruptionBudget.maxUnavailable
-gateway.podDisruptionBudget.unhealthyPodEvictionPolicy: leave it out; it is AlwaysAllow
+gateway.podDisruptionBudget: leave it out; with several replicas there is one, which permits to evict a quarter of the pods
 {{- end }}
 
 {{/* Fails with one sentence for each former value that is set. */}}

@@ -103,24 +103,6 @@ imagePullSecrets:
   - name: {{ kindIs "string" . | ternary . (get (kindIs "string" . | ternary dict .) "name") }}
   {{- end }}
 {{- end }}
-{{- with .values.serviceAccount }}
-{{- if or .create .name }}
-serviceAccountName: {{ default $.name .name }}
-{{- end }}
-{{- end }}
-{{- end }}
-
-{{/* A ServiceAccount for a part, if it wants one of its own: for access to a cloud, since no pod gets its
-token. */}}
-{{- define "pet.account" }}
-{{- if .values.serviceAccount.create }}
----
-apiVersion: v1
-kind: ServiceAccount
-metadata:
-  {{- include "pet.metadata" (dict "root" .root "name" (default .name .values.serviceAccount.name) "annotations" .values.serviceAccount.annotations) | nindent 2 }}
-automountServiceAccountToken: false
-{{- end }}
 {{- end }}
 
 {{/* Where all pods may run. Knative refuses these unless its ConfigMap config-features allows them. */}}
@@ -314,16 +296,10 @@ spec:
   targetConcurrency: {{ $pool.targetConcurrency }}
   idleAfter: {{ default .root.Values.idleAfter $pool.idleAfter }}
   holdTimeout: {{ $pool.holdTimeout }}
-  {{- with $pool.ignorePaths }}
-  ignorePaths: {{ toJson . }}
-  {{- end }}
   {{- end }}
   {{- with .dependsOn }}
   # It asks them who is calling.
   dependsOn: {{ toJson . }}
-  {{- end }}
-  {{- with $pool.drainTimeout }}
-  drainTimeout: {{ . }}
   {{- end }}
   {{- with mergeOverwrite (deepCopy .root.Values.budget) (deepCopy $pool.budget) }}
   {{- if hasKey . "limit" }}{{ $_ := set . "limit" (include "pet.text" .limit) }}{{ end }}

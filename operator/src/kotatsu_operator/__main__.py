@@ -48,7 +48,7 @@ def features_of(
         Calendars(settings.calendar_folder, settings.calendars, registry, clock),
         Histories(time.monotonic, board.remember if settings.console_port else None),
         CapacityAhead(capacity),
-        Notices(notifier, timedelta(seconds=settings.override_warning)),
+        Notices(notifier),
         board,
         ParkedPods(is_enabled=settings.parked),
     ]

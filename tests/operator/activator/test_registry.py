@@ -98,7 +98,7 @@ def test_nor_those_of_two_kinds_that_meet_now_and_then():
     assert not traffic.in_use(NOW + 7200, TIMEOUT)
 
 
-def test_a_keepalive_is_recognised_by_its_first_bytes_from_the_second_on():
+def test_a_keepalive_is_recognized_by_its_first_bytes_from_the_second_on():
     traffic = used()
     exchange(traffic, NOW + 30, 14, 7)
     exchange(traffic, NOW + 60, 14, 7)

@@ -366,7 +366,7 @@ async def test_the_deleted_pool_of_another_install_is_not_restored(make):
 # --- many ---
 
 
-async def test_many_namespaces_that_are_labelled_at_once_are_listed_a_few_at_a_time(
+async def test_many_namespaces_that_are_labeled_at_once_are_listed_a_few_at_a_time(
     make, monkeypatch
 ):
     monkeypatch.setattr(namespaces, "AT_ONCE", 2)

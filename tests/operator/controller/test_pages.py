@@ -81,12 +81,12 @@ def test_a_time_that_is_none_is_not_believed(seconds, at):
 
 
 ESCAPED = f'{IN_FLIGHT}{{a="' + '\\"' * 1998 + '"} 0\n'
-LABELLED = f"{IN_FLIGHT}{{" + ",".join(f'a{i}=""' for i in range(300)) + "} 0\n"
+LABELED = f"{IN_FLIGHT}{{" + ",".join(f'a{i}=""' for i in range(300)) + "} 0\n"
 
 
 @pytest.mark.parametrize(
     "page",
-    [ESCAPED * 519, LABELLED * 519, f"{IN_FLIGHT} 0\n" * 30_000, f"{IN_FLIGHT}x 0\n" * 30_000],
+    [ESCAPED * 519, LABELED * 519, f"{IN_FLIGHT} 0\n" * 30_000, f"{IN_FLIGHT}x 0\n" * 30_000],
 )
 async def test_of_a_page_that_would_keep_the_loop_busy_little_is_read(
     scraper, serve, monkeypatch, page

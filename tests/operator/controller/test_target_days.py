@@ -373,7 +373,7 @@ async def test_a_pool_without_a_gauge_says_once_what_is_unknown_and_what_to_do()
     await day.until(t("10:01"))
     found = day.condition("DemandKnown")
     assert (found["status"], found["reason"]) == ("False", "Unmetered")
-    assert found["message"].startswith("pod voice-1 has no port named http: the pool sleeps when ")
+    assert found["message"].startswith("pod voice-1 has no port named http: the activators see ")
     assert (day.status["route"]["target"], day.status["route"]["counted"]) == ("Activator", True)
     assert day.metric("kotatsu_pool_demand_known") == 1, "no alert: this is no fault"
     await day.until(t("10:05"))

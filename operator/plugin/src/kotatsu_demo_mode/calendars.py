@@ -144,7 +144,7 @@ def _differences(occasion: Occasion, zone: ZoneInfo) -> list[Skipped]:
     start, _ = occasion.walls(zone)
     if to_instant(start, zone)[0] == occasion.start:
         return []
-    why = f"{start:%H:%M} comes twice on {start:%Y-%m-%d}, and the window opens at the first"
+    why = f"{start:%H:%M} occurs twice on {start:%Y-%m-%d}, and the window opens at the first"
     return [Skipped(occasion.title, why)]
 
 
@@ -337,7 +337,7 @@ def _name(source: str, own: str) -> str:
     name = own if source == "-" or is_url(source) else Path(source).stem
     if not name.strip():
         raise DemoModeError(
-            f"{shown(source)} gives itself no name; add one with --calendar, and use it each time "
+            f"{shown(source)} has no name; add one with --calendar, and use it each time "
             "you import this calendar"
         )
     return window_name(name)

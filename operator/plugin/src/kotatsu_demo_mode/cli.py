@@ -16,10 +16,10 @@ from .shell import Shell
 PROG = "kubectl demo-mode"
 
 _TABLE = ("wide",)
-_LENGTH, _YES = "how long (default: 1h)", "do not ask"
-_MOST = "pods (default: the most of any window)"
+_LENGTH, _YES = "duration (default: 1h)", "do not prompt"
+_MOST = "number of pods (default: the highest of any window)"
 _ZONED = "in the pool's time zone, or RFC 3339"
-_CRON = "starts of a repeating window, like '0 18 * * 1-5'"
+_CRON = "start times of a repeating window, like '0 18 * * 1-5'"
 _HELP: dict[str, Any] = {
     "formatter_class": argparse.RawDescriptionHelpFormatter,
     "allow_abbrev": False,
@@ -156,21 +156,21 @@ def parser() -> Parser:
     _rehearse(commands)
     restore = commands.add(
         "restore",
-        "give targets their replicas and Services back, without Kotatsu",
+        "restore the replicas and Services of targets, without Kotatsu",
         "For a cluster\nin which Kotatsu was removed while targets slept, also together with the "
         "WarmPools.\nIt refuses while an operator watches the namespace. Exit code 1: something "
         "could not\nbe restored.",
     )
     restore.pools()
-    text = "pods of each target, whatever it had and has (default: as before, from 0 only)"
+    text = "set this number on each target (default: as before, and only on those at 0)"
     restore.value("--replicas", "N", text, type=count)
     restore.switch("--force", "restore although an operator may undo it")
     restore.dry_run(VALIDATED, "client", "server")
     convert = commands.add(
         "convert",
         "write manifests of v1alpha1 as manifests of v1beta1",
-        "Other documents stay as\nthey are. What has no place in a WarmPool any more is named on "
-        "stderr, with what to\ndo about it. Reads no cluster.",
+        "Other documents do\nnot change. Fields that v1beta1 does not have are reported on stderr, "
+        "with what to\ndo about each. Reads no cluster.",
     )
     text = "a file of manifests; may be repeated; - is stdin (default: -)"
     convert.value("-f --filename", "FILE", text, action="append")
@@ -206,7 +206,7 @@ def _switch(commands: _Commands) -> None:
     on.value("--replicas", "N", _MOST, type=int)
     on.value("--reason", "TEXT", "reason, shown in the status", default="")
     on.switch("--wait", "return when the pools are Warm")
-    on.value("--timeout", "5m", "how long --wait waits at most", default="5m")
+    on.value("--timeout", "5m", "time limit of --wait", default="5m")
     on.writes()
 
     summary = "end the override and return to the schedule"
@@ -228,8 +228,8 @@ def _windows(commands: _Commands) -> None:
     add = actions.add(
         "add",
         "add a window, or replace the one of this name",
-        "Prints the price, overlaps and\nthe budget first. Asks before it writes if it runs on a "
-        "terminal.",
+        "Prints the price, overlaps and\nthe budget first. Prompts before it writes if it runs on "
+        "a terminal.",
     )
     add.value("name", "NAME", "name of the window")
     times = add.add_mutually_exclusive_group(required=True)
@@ -243,8 +243,8 @@ def _windows(commands: _Commands) -> None:
         "import",
         "make windows from the events of a calendar",
         "Importing a calendar again\nchanges and removes the windows of its events; other windows "
-        "stay. Prints each\nwindow, the price, overlaps, and events that cannot be windows. Asks "
-        "before it\nwrites if it runs on a terminal.",
+        "stay. Prints each\nwindow, the price, overlaps, and events that cannot be windows. "
+        "Prompts before it\nwrites if it runs on a terminal.",
     )
     calendar.value("source", "SOURCE", "an .ics file, a URL, or - for stdin")
     calendar.value(
@@ -253,11 +253,11 @@ def _windows(commands: _Commands) -> None:
         "only events with this text in the title, or of this category",
         default="",
     )
-    text = "name of the calendar (default: that of the file, or the one that it gives itself)"
+    text = "name of the calendar (default: of the file; for a URL or stdin the name in it)"
     calendar.value("--calendar", "NAME", text, default="")
-    text = "how far ahead to make windows of events that no schedule can say (default: 62)"
+    text = "days ahead for which events without a simple schedule become windows (default: 62)"
     calendar.value("--days", "62", text, type=days, default=62)
-    text = "pods (default: those that a window has, or the most of any window)"
+    text = "number of pods (default: unchanged, for a new window the highest of any window)"
     calendar.value("--replicas", "N", text, type=count)
 
     actions.add("list", "list the windows of pools, with the price of the next opening").pools(
@@ -266,11 +266,11 @@ def _windows(commands: _Commands) -> None:
     remove = actions.add(
         "remove",
         "remove a window",
-        "Other windows stay. Asks before it writes if it\nruns on a terminal.",
+        "Other windows stay. Prompts before it writes if it\nruns on a terminal.",
     )
     remove.value("name", "NAME", "name of the window")
     for making in (add, calendar):
-        making.switch("--parked", "keep its pods parked until a request comes (needs parkedFor)")
+        making.switch("--parked", "keep its pods parked until a request arrives (needs parkedFor)")
     for changing in (add, calendar, remove):
         changing.pools()
         changing.writes()
@@ -280,14 +280,14 @@ def _windows(commands: _Commands) -> None:
 def _workloads(commands: _Commands) -> None:
     check = commands.add(
         "check",
-        "say whether a WarmPool works for a workload, and what to correct",
+        "report whether a WarmPool works for a workload, and what to correct",
         "Changes nothing.\nExit code 1: something is refused.",
     )
     _workload(check, nargs="?")
     check.value("-l --selector", "SEL", "pools with these labels", default="")
     check.switch("--all", "all pools of the namespace", "everything")
     check.switch("-A --all-namespaces", "all pools of all namespaces")
-    text = "pods that are wanted (default: of the pool)"
+    text = "number of pods (default: that of the pool)"
     check.value("--replicas", "N", text, type=count)
     check.switch("--strict", "exit with 1 after a warning too")
 
@@ -300,13 +300,13 @@ def _workloads(commands: _Commands) -> None:
     create.value("--name", "NAME", "name (default: the workload's)", default="")
     text = "time zone of the windows, like Asia/Tokyo"
     create.value("--time-zone", "ZONE", text, default="")
-    text = "a window; may be repeated"
+    text = "name of a window; may be repeated"
     create.value("--window", "NAME", text, action=_Window, dest="windows")
     for flag, shown, text, kind in (
-        ("--at", "TIME", "its start: 18:30 or 2030-12-18T10:00 in the time zone, or RFC 3339", str),
+        ("--at", "TIME", "start: 18:30 or 2030-12-18T10:00 in the time zone, or RFC 3339", str),
         ("--schedule", "CRON", _CRON, str),
         ("--for", "2h", _LENGTH, str),
-        ("--replicas", "N", "its pods (default: 1)", count),
+        ("--replicas", "N", "number of its pods (default: 1)", count),
     ):
         create.value(flag, shown, text, action=_Window, dest=f"_{flag[2:]}", type=kind)
     create.switch("--apply", "create the pool")
@@ -318,7 +318,8 @@ def _workloads(commands: _Commands) -> None:
 def _workload(made: Parser, **more: Any) -> None:
     text = "deployment/web, rollout.argoproj.io/web, warmpool/web"
     made.value("workload", "TYPE/NAME", text, default="", **more)
-    made.value("--service", "NAME", "its Service (default: one that selects it)", default="")
+    text = "its Service (default: a Service that selects its pods)"
+    made.value("--service", "NAME", text, default="")
     made.output("json", "yaml")
     made.common()
 
@@ -348,9 +349,9 @@ class _Window(argparse.Action):
         if part == "name":
             windows = [*windows, {}]
         elif not windows:
-            parser.error(f"{option_string} is of a window; name it before, with --window NAME")
+            parser.error(f"{option_string} belongs to a window; put --window NAME before it")
         elif part in windows[-1]:
-            parser.error(f"{option_string} stands twice for window {windows[-1]['name']}")
+            parser.error(f"{option_string} is given twice for window {windows[-1]['name']}")
         namespace.windows = [*windows[:-1], windows[-1] | {part: values}]
 
 
@@ -364,13 +365,13 @@ def _reports(commands: _Commands) -> None:
 
     plan = commands.add("plan", "show when pods start, when windows open and close, and the cost")
     plan.pools(everything=False)
-    plan.value("--days", "7", "length (default: 7)", type=days, default=7)
-    plan.value("--from", "TIME", "begin (default: now)", dest="begin")
-    plan.value("--to", "TIME", "end", dest="end")
+    plan.value("--days", "7", "number of days (default: 7)", type=days, default=7)
+    plan.value("--from", "TIME", "start of the plan (default: now)", dest="begin")
+    plan.value("--to", "TIME", "end of the plan", dest="end")
     text = "plan the pools of this manifest, without a cluster; - is stdin"
     plan.value("-f --filename", "FILE", text)
 
-    cost = commands.add("cost", "show what was spent, the forecast, and the cost of alternatives")
+    cost = commands.add("cost", "show the cost so far, the forecast, and the cost of alternatives")
     cost.pools()
     text = "price of a GB-second of provisioned concurrency, to compare with"
     cost.value("--lambda-price", "PRICE", text, type=price)
@@ -379,20 +380,20 @@ def _reports(commands: _Commands) -> None:
 
     report = commands.add(
         "report",
-        "show what pools were warm for, and what it cost",
+        "show why pools were warm, and what it cost",
         "The costs are those of the\noperator's ledger. Each episode has its reason, pods, wakes "
         "and cost. The default\nrange is the current period of the budget.",
     )
     report.pools()
-    report.value("--from", "TIME", "begin (default: the period)", dest="begin")
-    report.value("--to", "TIME", "end (default: now)", dest="end")
+    report.value("--from", "TIME", "start of the report (default: the period)", dest="begin")
+    report.value("--to", "TIME", "end of the report (default: now)", dest="end")
 
     suggest = commands.add(
         "suggest",
         "propose windows, idleAfter and parkedFor from past use",
-        "Learned from some weeks,\ntested on later ones: cold starts and price a week of today's "
-        "settings, of the rule\n(idleAfter 30s, parkedFor 2h30m) and of the proposal. Changes "
-        "nothing; -o yaml is a\npatch. Needs three weeks.",
+        "Computes them from some\nweeks and tests them on later weeks: cold starts and price a "
+        "week of the present\nsettings, of the rule (idleAfter 30s, parkedFor 2h30m) and of the "
+        "proposal. Changes\nnothing; -o yaml prints a patch. Needs three weeks.",
     )
     suggest.pools()
 
@@ -406,8 +407,8 @@ def _rehearse(commands: _Commands) -> None:
         "the pools return\nto their schedules. Exit code 1: the demo would have failed.",
     )
     rehearse.pools(everything=False, many=False)
-    rehearse.value("--requests", "N", "(default: 20)", type=count, default=20)
-    text = "concurrent requests (default: 1)"
+    rehearse.value("--requests", "N", "number of requests (default: 20)", type=count, default=20)
+    text = "requests at a time (default: 1)"
     rehearse.value("--concurrency", "C", text, type=count, default=1)
     rehearse.value("--url", "URL", "send the requests to this URL, from this machine")
     rehearse.add_argument("--path", default="/", help="path of the requests to the Service")
@@ -417,9 +418,10 @@ def _rehearse(commands: _Commands) -> None:
     rehearse.value("-H --header", "'N: V'", text, action="append", default=[])
     text = "image of the pod that sends the requests; it needs python3"
     rehearse.add_argument("--image", default="", help=text)
-    rehearse.value("--replicas", "N", "pods (default: the next window's)", type=count)
+    text = "number of pods (default: that of the next window)"
+    rehearse.value("--replicas", "N", text, type=count)
     rehearse.value("--max-p95", "1s", "fail if the p95 is higher")
-    rehearse.value("--timeout", "5m", "limit for falling asleep, and for warming up", default="5m")
+    rehearse.value("--timeout", "5m", "time limit for the sleep, and for the warm-up", default="5m")
     rehearse.switch("--warm-only", "skip the sleep and the cold wake")
     rehearse.switch("--force", "rehearse even if the pool is in use")
 

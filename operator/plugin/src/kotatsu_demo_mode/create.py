@@ -212,16 +212,20 @@ def _route(case: Case) -> Iterator[Filled]:
 def _zone(found: Found, zone: str) -> Iterator[Filled]:
     used = {str(pool["spec"].get("timeZone", "UTC")) for pool in found.pools.items}
     if zone:
-        yield Filled(("timeZone",), zone, "Of the windows' times.")
+        yield Filled(("timeZone",), zone, "The time zone of the windows.")
     elif len(used) == 1:
-        yield Filled(("timeZone",), used.pop(), "As in the other WarmPools of this namespace.")
+        yield Filled(
+            ("timeZone",), used.pop(), "The time zone of the other WarmPools of this namespace."
+        )
     else:
-        yield Filled(("timeZone",), "UTC", "Of the windows' times; --time-zone sets another one.")
+        yield Filled(
+            ("timeZone",), "UTC", "The time zone of the windows; --time-zone sets another one."
+        )
 
 
 def _scaling(most: int) -> Iterator[Filled]:
     if most > PoolSpec.max_replicas:
-        yield Filled(("maxReplicas",), most, "As many pods as the largest window.")
+        yield Filled(("maxReplicas",), most, "The pods of the largest window.")
 
 
 def _parking(case: Case) -> Iterator[Filled]:
@@ -229,10 +233,12 @@ def _parking(case: Case) -> Iterator[Filled]:
     rule = by_rule(Settings(PoolSpec.idle_after), Prices(PARKED_SHARE))
     if why_unparked(case, Parked(rule.kept), is_asked=True) is not None:
         return
-    yield Filled(("idleAfter",), format_duration(rule.idle_after), "Then an idle pod is parked.")
+    yield Filled(
+        ("idleAfter",), format_duration(rule.idle_after), "An idle pod is parked after this time."
+    )
     why = (
-        "A parked pod keeps its memory and answers at once. So long it costs less than the cold "
-        "start that it may save; after three weeks, `kubectl demo-mode suggest` knows more."
+        "A parked pod keeps its memory and answers at once. For this time it costs less than the "
+        "cold start that it may save. After three weeks, `kubectl demo-mode suggest` computes it."
     )
     yield Filled(("parkedFor",), format_duration(rule.kept), why)
 

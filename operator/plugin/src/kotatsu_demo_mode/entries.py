@@ -136,8 +136,8 @@ def adding(pool: Pool, request: Request, now: datetime) -> Edit:
     index, before = _find(pool, request.name)
     if index is None and len(pool.own_windows) >= MOST_WINDOWS:
         raise DemoModeError(
-            f"{pool.name} has {MOST_WINDOWS} windows, the most of a pool; remove one that is over "
-            f"(`kubectl demo-mode window list {pool.name}`)"
+            f"{pool.name} has {MOST_WINDOWS} windows, the maximum of a pool; remove one that has "
+            f"ended (`kubectl demo-mode window list {pool.name}`)"
         )
     edit = Edit(pool, request.name, "added" if before is None else "replaced", index, value)
     after = edit.after
@@ -190,7 +190,7 @@ def _entry(pool: Pool, request: Request, now: datetime) -> tuple[Object, list[st
         ) from None
     if first != opens:
         raise DemoModeError(
-            f"--at: {start:%H:%M} comes twice on {start:%Y-%m-%d} because clocks go back, and a "
+            f"--at: {start:%H:%M} occurs twice on {start:%Y-%m-%d} because clocks go back, and a "
             "window opens at the first; give a time before or after that hour"
         )
     if closes <= now:

@@ -200,8 +200,8 @@ def _key(raw: Object) -> tuple[str, str]:
 def choose(found: Sequence[Owed], api: Api, options: Namespace) -> list[Owed]:
     """The targets of the command line. Raises DemoModeError if it names none, or a missing one."""
     if options.selector:
-        labelled = {_key(raw) for raw in items_of(api, options.namespace, options)}
-        return [one for one in found if (one.namespace, one.entry.pool) in labelled]
+        labeled = {_key(raw) for raw in items_of(api, options.namespace, options)}
+        return [one for one in found if (one.namespace, one.entry.pool) in labeled]
     if options.pools:
         wanted = [name.rpartition("/")[2] for name in options.pools]
         missing = set(wanted) - {one.entry.pool for one in found}

@@ -214,7 +214,7 @@ def _capacity(pool: Pool) -> str:
     each = None if pool.price is None else pool.price.warm * Decimal(ahead.total_seconds()) / 3600
     cost = amount(None if each is None else each * most, pool.currency if each is not None else "")
     return (
-        f"nodes for up to {most} pods are asked for {format_duration(ahead)} before they start "
+        f"nodes for up to {most} pods are requested {format_duration(ahead)} before they start "
         f"(placeholders: up to {cost} each time)"
     )
 

@@ -280,7 +280,7 @@ class Rehearsal:
     def _restored(self, begin: datetime) -> Generator[Step, None, float | None]:
         """Wait until no pod has smaller requests; None if some do not get them back."""
         while parking_state(pool := self._read()) != "NotParked":
-            self._say("pods get their full requests back")
+            self._say("restoring the full requests of the pods")
             if has_failed(pool) or self._shell.clock() - begin > self._limit:
                 return None
             yield WAIT

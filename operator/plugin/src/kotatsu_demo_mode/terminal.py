@@ -1,4 +1,4 @@
-"""Output to a terminal, with colours and a progress line, or to a pipe."""
+"""Output to a terminal, with colors and a progress line, or to a pipe."""
 
 import json
 import unicodedata
@@ -123,7 +123,7 @@ def paired(rows: Sequence[tuple[str, str]]) -> list[str]:
 def table_lines(
     terminal: Terminal, rows: Sequence[Sequence[str]], phase: int | None = None
 ) -> list[str]:
-    """The lines of a table with a head; `phase` is the column to colour."""
+    """The lines of a table with a head; `phase` is the column to color."""
     lines = []
     for i, row in enumerate(columns([[plain(cell) for cell in row] for row in rows])):
         line = _GAP.join(row).rstrip()

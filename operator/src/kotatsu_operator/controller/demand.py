@@ -218,7 +218,7 @@ class Scraper:
             nonlocal silent
             async with slots:
                 if silent >= AT_ONCE:
-                    return Silence(f"was not asked, because {AT_ONCE} other pods did not respond")
+                    return Silence(f"was not queried, because {AT_ONCE} other pods did not respond")
                 answer = await self.pod(pod, metrics, targets, metered)
             silent += isinstance(answer, Silence) and answer.waited
             return answer

@@ -44,7 +44,7 @@ def leader_metric(registry: CollectorRegistry) -> Gauge:
     """The metric that shows which operator leads."""
     return Gauge(
         "kotatsu_operator_leader",
-        "1 for the operator that acts, 0 for one that stands by.",
+        "1 on the operator that leads, 0 on a standby.",
         registry=registry,
     )
 

@@ -91,7 +91,7 @@ class CapacityAhead(Feature):
             await self._hold(tools.kube, turn, decision, wanted)
         except (ConflictError, NotFoundError, *Unreachable) as error:
             log.warning("%s/%s: cannot hold capacity ahead of its window: %s", *turn.key, error)
-            note = _unavailable(f"cannot ask for nodes ahead of the window: {error}")
+            note = _unavailable(f"cannot request nodes ahead of the window: {error}")
             return After(turn.now + TRY_AGAIN, notes=(note,) if is_first else ())
         return After(notes=notes)
 

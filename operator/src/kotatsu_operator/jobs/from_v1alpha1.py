@@ -138,7 +138,7 @@ async def convert(kube: Kube, crd: Object, say: Say) -> None:
         listed = "\n".join(rejected)
         raise ConversionError(
             f"{listed}\nThe API server rejects these WarmPools as {NEW}. Correct them and upgrade "
-            "again: the others are converted, and everything runs as before"
+            "again: all other WarmPools are converted, and all pools run as before"
         )
     if is_stored:
         patch = {"status": {"storedVersions": [NEW]}}

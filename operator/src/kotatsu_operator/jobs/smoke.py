@@ -49,7 +49,7 @@ class Smoke:
             return f"there is no Lease {LEASE_NAME}: see the logs of the operator"
         spec = lease.get("spec") or {}
         if not spec.get("holderIdentity"):
-            return f"nobody holds the Lease {LEASE_NAME}: see the logs of the operator"
+            return f"no operator holds the Lease {LEASE_NAME}: see the logs of the operator"
         before, self._renewed = self._renewed, str(spec.get("renewTime"))
         if before in (None, self._renewed):
             return f"{spec['holderIdentity']} does not renew its Lease: see its logs"

@@ -121,7 +121,8 @@ class OperatorSettings(_ClusterSettings):
         1, ge=1, le=100, description="Deployments of activators that all namespaces share"
     )
     release: str = Field(
-        "kotatsu", description="name of the Helm release, which other installs are told from"
+        "kotatsu",
+        description="name of the Helm release, which differs from those of other installs",
     )
     pod_name: str = Field(
         "kotatsu-operator", description="name of this pod, for the Lease and for events"
@@ -161,23 +162,17 @@ class OperatorSettings(_ClusterSettings):
     )
     capacity_image: str = Field(
         "",
-        description="image of the placeholders, which ask for nodes ahead of windows; empty: none",
+        description="image of the placeholder pods, which request nodes for windows; empty: none",
     )
     capacity_priority_class: str = Field("", description="PriorityClass of the placeholders")
     parked: bool = Field(
         False, description="whether the requests of pods may be lowered while a pool is parked"
     )
     parked_cpu: Annotated[Decimal, BeforeValidator(_read_quantity)] = Field(
-        PLATFORM.parked_cpu, gt=0, description="the most CPU that a parked container requests"
+        PLATFORM.parked_cpu, gt=0, description="maximum CPU that a parked container requests"
     )
     notifications: str = Field(
-        "", description="file with the receivers of notifications; empty: nobody is notified"
-    )
-    override_warning: float = Field(
-        600.0,
-        ge=0,
-        le=86400,
-        description="seconds before its end at which an override is announced",
+        "", description="file with the receivers of notifications; empty: no notifications"
     )
     prices: PriceTable = Field(
         NO_PRICES,

@@ -1,4 +1,4 @@
-"""From an engine's samples to what a player plays: levelled, trimmed, encoded."""
+"""From an engine's samples to what a player plays: leveled, trimmed, encoded."""
 
 import io
 import warnings

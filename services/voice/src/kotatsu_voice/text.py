@@ -17,7 +17,7 @@ from kotatsu_voice.reading import addresses, kanji
 MAX_REPEATS = 3
 _REPEATED = re.compile(rf"([^\d\s]{{1,4}}?)\1{{{MAX_REPEATS},}}")
 
-# One piece is synthesised at a time. A longer sentence is parted at a comma, else anywhere.
+# One piece is synthesized at a time. A longer sentence is parted at a comma, else anywhere.
 PIECE_CHARACTERS = 60
 HARD_PIECE_CHARACTERS = 120
 # The first one is short where a comma or the end of a topic allows, so that a stream starts early.

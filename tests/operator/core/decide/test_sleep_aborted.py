@@ -36,7 +36,7 @@ def test_a_request_in_a_pod_at_an_activator_or_announced(demand):
 
 def test_a_window_that_opens():
     spec = pool_spec(windows=[once("pitch", "08:59", "10:00")])
-    assert aborted(spec) == ["pods were asked for (Window) while draining"]
+    assert aborted(spec) == ["pods were requested (Window) while draining"]
 
 
 def test_a_pod_or_activator_that_is_silent_is_named_and_no_request_is_invented():

@@ -27,7 +27,7 @@ def conditions(phase, *, spec=SPEC, floor=0, **seen):
         (Phase.SLEEPING, {"ready": 2}, ("True", "Asleep"), ("False", "Sleeping")),
         (Phase.WARMING, {"ready": 0}, ("False", "Warming"), ("False", "Warming")),
         (Phase.WARM, {"ready": 2}, ("True", "Warm"), ("True", "Warm")),
-        (Phase.WARM, {"ready": 0}, ("True", "Warm"), ("False", "Warm")),
+        (Phase.WARM, {"ready": 0}, ("True", "Warm"), ("False", "PodsNotReady")),
         (Phase.DRAINING, {"ready": 2}, ("True", "Draining"), ("False", "Draining")),
     ],
 )
@@ -59,7 +59,7 @@ def test_a_pool_that_stays_up_after_an_outage_of_the_api_server_says_so():
 
 
 def test_a_pool_is_warm_only_with_the_whole_floor():
-    assert conditions(Phase.WARM, floor=3, ready=2)["Warm"] == ("False", "Warm")
+    assert conditions(Phase.WARM, floor=3, ready=2)["Warm"] == ("False", "PodsNotReady")
     assert conditions(Phase.WARM, floor=2, ready=2)["Warm"] == ("True", "Warm")
 
 

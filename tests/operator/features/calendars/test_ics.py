@@ -185,7 +185,7 @@ def test_a_filter_ignores_the_case_and_width_of_letters(match: str, uids: list[s
         (b"", "is not an iCalendar file"),
         (calendar(event())[:-15], "is cut off"),
         (b"BEGIN:VCALENDAR\r\nEND:VEVENT\r\n", "is damaged"),
-        (b"BEGIN:VCALENDAR\n" + b"BEGIN:X\n" * 100, "components in components"),
+        (b"BEGIN:VCALENDAR\n" + b"BEGIN:X\n" * 100, "nested too deeply"),
         (b"BEGIN:VCALENDAR\n" + b"\n" * 200_000, "has more than 100000 lines"),
         (b"BEGIN:VCALENDAR" + b" " * 3 * 2**20, "has more than 2 MiB"),
         (calendar(*["BEGIN:VEVENT\nEND:VEVENT"] * 5001), "has more than 5000 events"),

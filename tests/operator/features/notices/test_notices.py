@@ -20,14 +20,14 @@ from kotatsu_operator.features.notices.notices import (
     read_notices,
     ready_notes,
 )
-from tests.operator.core.values import HOUR, MINUTE, SECOND, override, pool_spec, t
+from tests.operator.core.values import MINUTE, SECOND, override, pool_spec, t
 
 COLD = Note("WindowCold", "window pitch opened before all replicas were Ready", warning=True)
 WARM = Memory(phase=Phase.WARM, since=t("08:00"), last_active=t("08:30"))
 SEEN = Observation(replicas=2, ready=2, pods=2)
 
 
-def walked(*looks: tuple[str, dict[str, Any]], **given: Any) -> list[str]:
+def walked(*looks: tuple[str, dict[str, Any]]) -> list[str]:
     """The events of several looks at one pool, each with what the previous one remembered.
 
     A look is a time, and `override`, `memory`, `seen` or `annotations` from then on.
@@ -43,7 +43,7 @@ def walked(*looks: tuple[str, dict[str, Any]], **given: Any) -> list[str]:
             memory = replace(memory, override=KnownOverride(spec.override.key, t(clock)))
             state["memory"] = memory
         pool = {"metadata": {"annotations": state["annotations"]}, "status": status}
-        found = news(pool, spec, state["seen"], memory, t(clock), **given)
+        found = news(pool, spec, state["seen"], memory, t(clock))
         said += [f"{clock} {note.reason}: {note.message}" for note in found.notes]
         end = spec.override and spec.override.until.isoformat()
         status = {"internal": {"reported": found.reported}, "overrideEndsAt": end}
@@ -201,10 +201,3 @@ def test_edited_notices_are_left_out():
     assert read_notices({"internal": {"notices": edited}}) == [good]
     for nonsense in (None, "text", 5, {"a": 1}):
         assert read_notices({"internal": {"notices": nonsense}}) == []
-
-
-def test_the_warning_before_the_end_of_an_override_is_a_setting():
-    looks = [("09:00", {"override": override("Warm", t("12:00"))}), ("11:01", {})]
-    looks[0][1]["memory"] = replace(WARM, last_active=t("11:00"))
-    assert walked(*looks) == []
-    assert len(walked(*looks, warning=HOUR)) == 1

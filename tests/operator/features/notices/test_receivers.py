@@ -97,7 +97,7 @@ def test_a_file_that_cannot_be_read_has_a_sentence(raw, sentence):
         ),
         ({"headers": {"A": 5}}, ".headers.A: Input should be a valid string"),
         ({"headers": [SECRET]}, ".headers: Input should be a valid dictionary"),
-        ({"secret": SECRET}, ": has a field that does not exist"),
+        ({"secret": SECRET}, ": has an unknown field"),
     ],
 )
 def test_a_wrong_receiver_is_named_and_no_secret_is_repeated(change, sentence):

@@ -1,4 +1,4 @@
-"""The avatar of a user: our own drawing of a round bird, in a colour of the user's own."""
+"""The avatar of a user: our own drawing of a round bird, in a color of the user's own."""
 
 _BIRD = """\
 <svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 64 64" width="64" height="64">

@@ -71,7 +71,7 @@ DEMO_DAY = (
         "short",
         [Query(_phase_number())],
         "states",
-        states={phase.value: colour for phase, colour in _PHASES.items()},
+        states={phase.value: color for phase, color in _PHASES.items()},
     ),
     Panel(
         "Next transition",

@@ -38,9 +38,9 @@ class Panel:
     unit: str
     queries: Sequence[Query]
     kind: str = "lines"
-    """lines, steps (values that jump), number, or states (one bar, coloured by `states`)."""
+    """lines, steps (values that jump), number, or states (one bar, colored by `states`)."""
     states: Mapping[str, str] = field(default_factory=dict)
-    """Name and colour of each state: the first is shown for the value 1, the next for 2, …"""
+    """Name and color of each state: the first is shown for the value 1, the next for 2, …"""
     width: int = 12
     height: int = 8
 
@@ -81,7 +81,7 @@ def _choice(name: str, query: str) -> dashboard.QueryVariable:
 
 
 def _mapping(states: Mapping[str, str]) -> ValueMap:
-    shown = (ValueMappingResult(text=name, color=colour) for name, colour in states.items())
+    shown = (ValueMappingResult(text=name, color=color) for name, color in states.items())
     return ValueMap({str(value): result for value, result in enumerate(shown, start=1)})
 
 

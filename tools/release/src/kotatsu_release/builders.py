@@ -34,7 +34,7 @@ class Published:
     """The image it was built from, as NAME@DIGEST; empty when it does not say."""
 
     @classmethod
-    def labelled(cls, digest: str, labels: Mapping[str, str]) -> Published:
+    def labeled(cls, digest: str, labels: Mapping[str, str]) -> Published:
         """An image with these labels."""
         name, base = (labels.get(f"{BASE}.{part}", "") for part in ("name", "digest"))
         return cls(digest, labels.get(REVISION, ""), f"{name}@{base}" if base else "")
@@ -84,7 +84,7 @@ class Buildx:
         images = found["image"]
         # A single image stands there itself, several by their platforms.
         first = images if "config" in images else next(iter(images.values()))
-        return Published.labelled(found["manifest"]["digest"], first["config"].get("Labels") or {})
+        return Published.labeled(found["manifest"]["digest"], first["config"].get("Labels") or {})
 
     def base(self, name: str) -> str:
         """What the registry has under the name now: one digest for all platforms."""
@@ -140,7 +140,7 @@ class Buildah:
         pull = ("pull", "--quiet", self._tls, *self._policy, f"docker://{reference}")
         self._buildah.call(*pull, timeout=_SECONDS)
         (manifest,) = found["manifests"]
-        return Published.labelled(manifest["digest"], self._buildah.labels(reference))
+        return Published.labeled(manifest["digest"], self._buildah.labels(reference))
 
     def base(self, name: str) -> str:  # noqa: ARG002 - it has one of its own
         """The image of tools/node that takes its place."""

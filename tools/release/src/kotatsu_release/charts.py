@@ -62,6 +62,11 @@ def with_images(values: str, chart: str, named: Mapping[str, Named]) -> str:
     return text
 
 
+def with_place(readme: str, chart: str, plan: Plan) -> str:
+    """A chart's README whose commands take the chart from the registry, and not from a checkout."""
+    return readme.replace(f" charts/{chart} ", f" {plan.charts}/{chart} --version {plan.version} ")
+
+
 def _name(lines: list[str], image: Image, named: Named) -> None:
     """Write one image into the lines: its repository, and tag and digest below it."""
     at = [n for n, line in enumerate(lines) if line.strip() == f"repository: {local_name(image)}"]

@@ -25,6 +25,7 @@ from kotatsu_release.plan import (
     PLATFORMS,
     Plan,
     check_registry,
+    check_source,
     check_version,
     speaks_plain_http,
 )
@@ -56,8 +57,8 @@ def parser() -> argparse.ArgumentParser:
     release.add_argument("version", metavar="VERSION", help="such as 1.4.0")
     release.add_argument("registry", metavar="REGISTRY", help="host and path")
     release.add_argument("--dry-run", action="store_true", help="push nothing")
-    release.add_argument("--downloads", default="", metavar="URL", help="where the files will be")
-    release.add_argument("--source", default="", metavar="URL", help="of the repository")
+    release.add_argument("--downloads", default="", metavar="URL", help="folder of the files")
+    release.add_argument("--source", default="", metavar="URL", help="the repository")
     release.add_argument("--out", type=Path, default=ROOT / "build" / "release", metavar="FOLDER")
     pushing = commands.add_parser("push", help="push the images, and print the values to use")
     pushing.add_argument("registry", metavar="IMAGE_PREFIX", help="host and path")
@@ -102,6 +103,7 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
 def _release(options: argparse.Namespace, environ: Mapping[str, str], progress: Progress) -> None:
     check_version(options.version)
     check_registry(options.registry)
+    check_source(options.source)
     plan = Plan(
         version=options.version,
         registry=options.registry,

@@ -14,6 +14,8 @@ _NUMBER = r"(0|[1-9][0-9]*)"
 _VERSION = re.compile(rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}(-[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?")
 _PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _REGISTRY = re.compile(rf"[a-z0-9][a-z0-9.-]*(:[0-9]+)?(/{_PART})+")
+_SOURCE = re.compile(r"https?://[^/\s]+(/[^/\s]+)+(?<!\.git)")
+_PLACEHOLDER = re.compile(r"https?://([^/]+\.)?example\.(com|net|org)(:\d+)?/.*")
 _LOOPBACK = re.compile(r"(localhost|127(\.[0-9]+){3})(:[0-9]+)?(/.*)?")
 
 
@@ -30,7 +32,7 @@ class Plan:
     downloads: str = ""
     """Address of the folder that the release's files are downloaded from; empty: not known."""
     source: str = ""
-    """Address of the repository, for the charts' metadata; empty: not known."""
+    """Address of the repository, which all addresses are made from; empty: not known."""
 
     def repository(self, image: Image) -> str:
         """The name of an image without its tag."""
@@ -64,6 +66,16 @@ def check_registry(registry: str, variable: str = "REGISTRY") -> None:
             f"{registry!r} names no place in a registry",
             hint=f"give host and path in lower case, without https://, such as"
             f" {variable}=registry.example/me",
+        )
+
+
+def check_source(source: str) -> None:
+    """Raise ReleaseError unless this is empty or the address of a repository, without a slash."""
+    if source and (not _SOURCE.fullmatch(source) or _PLACEHOLDER.fullmatch(source)):
+        raise ReleaseError(
+            f"{source!r} is no address of a repository",
+            hint="give the one that a browser shows, such as SOURCE=https://github.com/me/kotatsu,"
+            " or leave SOURCE out: the charts name no address then",
         )
 
 

@@ -16,7 +16,7 @@ from kotatsu_demo.images import IMAGES, Image
 from kotatsu_node.progress import Progress
 from kotatsu_release import evidence, plugin, tree, wheels
 from kotatsu_release.builders import Build, Builder, Published
-from kotatsu_release.charts import Chart, Helm, Named, with_images
+from kotatsu_release.charts import Chart, Helm, Named, with_images, with_place
 from kotatsu_release.errors import ReleaseError
 from kotatsu_release.plan import Plan, check_changelog
 from kotatsu_release.signing import Cosign
@@ -139,6 +139,8 @@ class Release:
             folder = source / "charts" / name
             values = folder / "values.yaml"
             values.write_text(with_images(values.read_text(), name, named))
+            readme = folder / "README.md"
+            readme.write_text(with_place(readme.read_text(), name, self._plan))
             chart = self._tools.helm.package(folder, self._where)
             if not self._plan.is_dry_run:
                 with self._progress.step(f"push chart {self._plan.charts}/{name}"):
@@ -205,6 +207,8 @@ def summary(released: Released, plan: Plan) -> str:
         f"  helm install {chart.name} {plan.charts}/{chart.name} --version {plan.version}{how}"
         for chart in released.charts
     ]
+    if plan.source:
+        lines += [f"The charts link to {plan.source} at the tag v{plan.version}: push it."]
     return "\n".join(lines)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from kotatsu_demo.images import IMAGES
 from kotatsu_node import shell
+from kotatsu_release.addresses import Addresses
 from kotatsu_release.errors import ReleaseError
 
 CHARTS = ("kotatsu", "pet")
@@ -20,8 +21,6 @@ BASE = "org.opencontainers.image.base"
 """What the labels with its base image's name and digest begin with."""
 PACKAGES = ("operator", "operator/plugin")
 """Folders of the Python packages that are released as wheels; the second depends on the first."""
-PLACEHOLDER = "https://example.com/kotatsu"
-"""What the charts of a checkout have in place of the repository's address."""
 _MANY = 5
 _BASE_IMAGE = r"^ARG BASE_IMAGE=(\S+)$"
 
@@ -47,7 +46,7 @@ def commit_seconds(root: Path, commit: str) -> int:
 def stage(root: Path, commit: str, version: str, where: Path, source: str = "") -> Path:
     """Unpack a commit into an empty folder and write the version into it; the folder.
 
-    `source` is the address of the repository, for the charts.
+    `source` is the address of the repository, which the charts' addresses are made from.
     """
     if where.exists():
         shutil.rmtree(where)
@@ -58,7 +57,8 @@ def stage(root: Path, commit: str, version: str, where: Path, source: str = "") 
     with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
         unpack(tar, where)
     for chart in CHARTS:
-        _rewrite(where / "charts" / chart / "Chart.yaml", chart_with(version, source))
+        _rewrite(where / "charts" / chart / "Chart.yaml", chart_with(version))
+    Addresses(where, source, version).write(CHARTS)
     for package in PACKAGES:
         _rewrite(where / package / "pyproject.toml", project_with(version))
     for dockerfile in _dockerfiles(where):
@@ -103,17 +103,11 @@ def pin(tree: Path, base: str) -> None:
             file.write(f'LABEL {BASE}.name="{name}" {BASE}.digest="{digest}"\n')
 
 
-def chart_with(version: str, source: str) -> dict[str, str]:
-    """What changes in a Chart.yaml: patterns, and what takes their place.
-
-    Without a source no line names the placeholder either.
-    """
-    address = {re.escape(PLACEHOLDER): source} if source else {rf"^.*{PLACEHOLDER}.*\n": ""}
+def chart_with(version: str) -> dict[str, str]:
+    """What changes in a Chart.yaml: patterns, and what takes their place."""
     return {
         r"^version: .*$": f"version: {version}",
         r"^appVersion: .*$": f"appVersion: {version}",
-        r"^# A release writes .*\n": "",
-        **address,
     }
 
 

@@ -82,7 +82,7 @@ def _page(api: Api, found: Found, pod: Object, page: Page) -> tuple[Page, str]:
     try:
         status, text = api.page(path, exposition.LONGEST_PAGE + 1)
     except DemoModeError as error:
-        return replace(page, why=f"could not be asked: {error}"), ""
+        return replace(page, why=f"could not be read: {error}"), ""
     is_refusal = '"kind":"Status"' in text[:500].replace(" ", "") and "pods/proxy" in text
     if status == 403 and is_refusal:
         return page, "you may not get pods/proxy"

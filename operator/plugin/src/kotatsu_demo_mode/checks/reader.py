@@ -67,7 +67,7 @@ class Reader:
         short, dot, group = word.lower().partition(".")
         if not dot:
             raise DemoModeError(
-                f"{word!r} is no kind that the plugin knows; write it with its API group, like "
+                f"{word!r} is not a known kind; write it with its API group, like "
                 f"rollout.argoproj.io/{name}"
             )
         version, kind = self._kind(short, group)

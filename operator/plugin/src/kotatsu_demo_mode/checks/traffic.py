@@ -91,9 +91,9 @@ def service(case: Case) -> Iterator[Finding]:
     if case.others:
         yield note(
             "ServiceAmbiguous",
-            f"Services {', '.join([spec.service, *case.others])} select these pods, and requests "
-            f"to {spec.service} alone wake the pool: give the others' clients its name, or choose "
-            "with --service",
+            f"Services {', '.join([spec.service, *case.others])} select these pods, and only "
+            f"requests to {spec.service} wake the pool: let all clients use it, or choose another "
+            "one with --service",
         )
     shown = ", ".join(f"{p.get('port')} → {target_port(p)}" for p in case.tcp_ports)
     yield ok(f"requests to Service {spec.service} ({shown}) wake it")
@@ -108,7 +108,7 @@ def _service_notes(pool: PoolSpec, spec: Mapping[str, Any]) -> Iterator[Finding]
                 "TrafficPolicyLocal",
                 f"Service {name} has {field} Local, so clients of a node without an activator "
                 "reach nothing while the pool sleeps: set Cluster, or run an activator on each "
-                "node that clients come through",
+                "node that receives clients",
             )
     if spec.get("sessionAffinity") == "ClientIP":
         yield note(
@@ -158,7 +158,7 @@ def metrics(case: Case) -> Iterator[Finding]:
                 f"; start one, for example `kubectl scale {spec.target.kind.lower()} "
                 f"{spec.target.name} --replicas=1 -n {found.namespace}`, and repeat"
                 if "no pod" in found.pages_unread
-                else "; ask for that permission, or set spec.metrics yourself"
+                else "; request that permission, or set spec.metrics yourself"
             )
         )
         return
@@ -185,8 +185,8 @@ def metrics(case: Case) -> Iterator[Finding]:
             known = " (if it has a gauge that appears with the first request: send one and repeat)"
         text = (
             f"{where} reports no requests in flight{known}, so with route Auto the pool sees only "
-            "the connections that pass the activators, and each sleep cuts the others: set route: "
-            "Always, or name a gauge in spec.metrics"
+            "the connections through the activators, and each sleep ends the other connections: "
+            "set route: Always, or name a gauge in spec.metrics"
         )
         if case.is_new:  # `create` writes route Always
             yield note("Unmetered", text)

@@ -52,7 +52,8 @@ def workload(case: Case) -> Iterator[Finding]:
         yield note(
             "OrderedStart",
             f"{found.label} starts its pods one after the other, so a window of {case.replicas} "
-            "needs as many starts: set podManagementPolicy: Parallel if they need no order",
+            "pods opens after that many starts: set podManagementPolicy: Parallel if the order "
+            "does not matter",
         )
 
 

@@ -176,7 +176,7 @@ class Step:
         """What ended the way down."""
         demand, memory = self.seen.demand, self.memory
         if self.goal.least > 0:
-            return f"pods were asked for ({self.goal.reason})"
+            return f"pods were requested ({self.goal.reason})"
         if demand.concurrency > 0 or activity.is_announced(memory, self.seen):
             return "a request arrived"
         if memory.unknown_since is not None:
@@ -184,7 +184,7 @@ class Step:
         last, since = memory.last_active, memory.since
         if last is not None and since is not None and last > since:
             return "a request was answered, or silent pods may have had one,"
-        return "the spec was edited, or an override or a budget that asked for sleep ended,"
+        return "the spec was edited, or an override or a spent budget ended,"
 
     def _stay(self) -> int:
         """Awake: scale to floor and demand. Warm with a Ready floor, Parked when idle."""

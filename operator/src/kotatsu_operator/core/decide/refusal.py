@@ -60,8 +60,8 @@ def check_dependencies(
             if other == name:
                 return Refusal(
                     "DependencyCycle",
-                    f"spec.dependsOn leads back to this pool ({' → '.join([*way, name])}), so each "
-                    "would wait for the other: remove one of them",
+                    f"spec.dependsOn leads back to this pool ({' → '.join([*way, name])}), so the "
+                    "pools would wait for each other: remove one of them",
                 )
             if len(way) == 1 and depends_on(other) is None:
                 return Refusal(

@@ -42,7 +42,7 @@ def pool_conditions(spec: PoolSpec, seen: Observation, decision: Decision) -> li
     elif asleep and decision.memory.reason is Reason.BUDGET:
         ready = condition("Ready", False, "BudgetExhausted", _BUDGET_EXHAUSTED)
     elif asleep:
-        ready = condition("Ready", True, "Asleep", "asleep; the next request wakes the pool")
+        ready = condition("Ready", True, "Asleep", "the pool is asleep; the next request wakes it")
     elif phase is Phase.WARMING:
         ready = _warming(seen)
     elif no_activator and phase is Phase.DRAINING:
@@ -55,12 +55,10 @@ def pool_conditions(spec: PoolSpec, seen: Observation, decision: Decision) -> li
     asked = max(decision.floor, 1)
     floor = seen.within(asked)
     had = f"; {asked} are requested, {floor} are possible" if floor < asked else ""
-    warm = condition(
-        "Warm",
-        phase is Phase.WARM and seen.ready >= floor,
-        phase.value,
-        f"{seen.ready} of {floor} replicas are Ready{had}",
-    )
+    is_warm = phase is Phase.WARM and seen.ready >= floor
+    short = phase is Phase.WARM and not is_warm
+    text = f"{seen.ready} of {floor} replicas are Ready{had}"
+    warm = condition("Warm", is_warm, "PodsNotReady" if short else phase.value, text)
     accepted = condition("Accepted", True, "Accepted", "the spec is in effect")
     if spec.suspend:
         accepted = condition("Accepted", True, "Suspended", "spec.suspend stops all actions")
@@ -96,8 +94,8 @@ _CATCHING_UP = (
 )
 
 _BUDGET_EXHAUSTED = (
-    "asleep, and the budget is spent: requests get 503 until the period ends or spec.budget.limit "
-    "is raised"
+    "the pool is asleep, and its budget is spent: requests get 503 until the period ends or "
+    "spec.budget.limit is raised"
 )
 
 
@@ -141,10 +139,9 @@ def _flapping(spec: PoolSpec, memory: Memory) -> str:
     own, lasts = (format_duration(d) for d in (spec.idle_after, idle_after(spec, memory)))
     return (
         f"requests woke the pool within {SOON.seconds} s of its sleep {memory.woken_soon} times in "
-        "succession, as clients do that connect again when the sleep cuts them; until it sleeps "
-        f"for longer, it goes to sleep {lasts} after the last request and not {own}: raise "
-        "idleAfter above the time for which these clients are silent, or open a window "
-        "while they are there"
+        "succession; clients probably reconnect when the sleep ends their connections. Until a "
+        f"sleep lasts longer, the pool sleeps {lasts} after the last request and not {own}: raise "
+        "idleAfter above the time for which these clients are silent, or add a window for them"
     )
 
 
@@ -164,10 +161,12 @@ def _demand_known(spec: PoolSpec, seen: Observation, decision: Decision, now: da
     memory, demand = decision.memory, seen.demand
     since = memory.unknown_since
     if memory.template.metered is False and spec.route is RouteMode.AUTO:
-        why = demand.silent or "its pods report no requests in flight (awake, this names why)"
+        why = demand.silent or "its pods report no requests in flight"
         return condition("DemandKnown", False, "Unmetered", f"{why}: {_UNMETERED}")
     if memory.phase.is_asleep:
-        return condition("DemandKnown", True, "Asleep", "pods are not asked while the pool sleeps")
+        return condition(
+            "DemandKnown", True, "Asleep", "the operator does not query pods while the pool sleeps"
+        )
     if since is None or now - since < SAY_AFTER:
         return condition("DemandKnown", True, "Known", "all pods report their requests")
     limit = since + UNKNOWN_LIMIT
@@ -181,9 +180,9 @@ def _demand_known(spec: PoolSpec, seen: Observation, decision: Decision, now: da
 
 
 _UNMETERED = (
-    "the pool sleeps when no connection has passed the activators, which get a share of the new "
-    "ones, for idleAfter; the others are cut with their pod. To count every connection, set route: "
-    "Always or name a gauge in spec.metrics"
+    "the activators see a share of the new connections, and the pool sleeps when they have seen "
+    "none for idleAfter; other connections end with their pod. To count every connection, set "
+    "route: Always or name a gauge in spec.metrics"
 )
 
 
@@ -201,8 +200,8 @@ def _parked(spec: PoolSpec, seen: Observation, decision: Decision) -> list[Statu
     found = [condition("Parked", is_parked, reason, text)]
     if parking.refused:
         text = (
-            f"{parking.refused} pods do not get their full requests back: {parking.trouble}; they "
-            "serve with what they have, and the pool asks for one more pod for each"
+            f"the full requests of {parking.refused} pods cannot be restored: {parking.trouble}; "
+            "these pods serve with smaller requests, and the pool requests one more pod for each"
         )
         found.append(condition("ParkingFailed", True, "NotRestored", text))
     elif parking.reason:

@@ -70,7 +70,7 @@ class Counts:
     opened: int = 0
     """Windows that opened with all replicas Ready."""
     cold: int = 0
-    """Windows that opened without."""
+    """Windows that opened before all replicas were Ready."""
 
     def plus(self, other: "Counts") -> "Counts":
         return Counts(

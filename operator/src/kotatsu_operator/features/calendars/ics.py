@@ -140,7 +140,7 @@ def _parts(lines: Iterable[Contentline]) -> _Parts:
         if name == "BEGIN":
             stack.append(value.strip().upper())
             if len(stack) > _DEEPEST:
-                raise CalendarError("has components in components in components")
+                raise CalendarError("has components that are nested too deeply")
             if stack[1:] == ["VEVENT"]:
                 found.events.append([])
             elif stack[1:] == ["VTIMEZONE"]:

@@ -177,7 +177,7 @@ def _kept(known: Followed | None) -> str:
     at = stamp(known.read_at.replace(microsecond=0))
     ahead = sum(w.end is not None for w in known.windows)
     if not ahead and not known.closed:
-        return f"; nothing is left of what was read at {at}"
+        return f"; no window and no closed day of {at} is left"
     what = [f"{ahead} windows"] * bool(ahead) + [f"{len(known.closed)} closed days"] * bool(
         known.closed
     )

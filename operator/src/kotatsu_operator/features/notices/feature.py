@@ -12,7 +12,7 @@ import logging
 import random
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 
@@ -25,7 +25,6 @@ from kotatsu_operator.core.formats import internal
 from kotatsu_operator.core.report.status import Status
 from kotatsu_operator.core.schema import joined
 from kotatsu_operator.features.notices.notices import (
-    OVERRIDE_WARNING,
     Notice,
     news,
     notices_status,
@@ -304,14 +303,13 @@ class Notices(Feature):
     In the list of features it comes after those that add events.
     """
 
-    def __init__(self, notifier: Notifier, override_warning: timedelta = OVERRIDE_WARNING) -> None:
-        """`override_warning` is how long before its end an override is announced."""
-        self.notifier, self._warning = notifier, override_warning
+    def __init__(self, notifier: Notifier) -> None:
+        self.notifier = notifier
 
     def status(self, turn: Turn, report: Report) -> Report:
         """Add what is reported now, only once, and the notices that wait."""
         memory, now = report.decision.memory, turn.now
-        found = news(turn.pool, turn.spec, report.seen, memory, now, self._warning)
+        found = news(turn.pool, turn.spec, report.seen, memory, now)
         notes = (*report.notes, *found.notes)
         added: Status = {"reported": found.reported, "notices": None}
         if internal(report.status).get("override") is not None:

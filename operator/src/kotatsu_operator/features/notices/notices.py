@@ -55,7 +55,7 @@ UNUSED = timedelta(hours=3)
 """Pods that are Ready for this long without a request are forgotten, as in the alert."""
 
 OVERRIDE_WARNING = timedelta(minutes=10)
-"""How long before its end an override is announced, unless a setting says otherwise."""
+"""How long before its end an override is announced."""
 
 _NEWS = timedelta(days=1)
 """An older verdict of a rehearsal is not reported any more."""
@@ -159,14 +159,10 @@ def news(
     seen: Observation,
     memory: Memory,
     now: datetime,
-    warning: timedelta = OVERRIDE_WARNING,
 ) -> News:
-    """What is new about overrides, forgotten pods and rehearsals since the status was written.
-
-    `warning` is how long before its end an override is announced.
-    """
+    """What is new about overrides, forgotten pods and rehearsals since the status was written."""
     status = table(pool.get("status"))
-    said, end = _about_override(status, spec, memory, now, warning)
+    said, end = _about_override(status, spec, memory, now)
     before = Reported(**_REPORTED.values(internal(status).get("reported")))
     unused, forgotten = _about_unused(before.unused, spec, seen, memory, now)
     annotations = table(pool["metadata"].get("annotations"))
@@ -180,7 +176,7 @@ def news(
 
 
 def _about_override(
-    status: Mapping[str, Any], spec: PoolSpec, memory: Memory, now: datetime, warning: timedelta
+    status: Mapping[str, Any], spec: PoolSpec, memory: Memory, now: datetime
 ) -> tuple[list[Note], EndOf | None]:
     before, override = table(internal(status).get("override")), spec.override
     known, ended_at = text(before.get("key")), instant(status.get("overrideEndsAt"))
@@ -206,7 +202,7 @@ def _about_override(
         text_ = f"{what} has ended; the pool follows its schedule"
         return [Note("OverrideEnded", text_)], EndOf.ENDED
     lasts = end - (memory.override.seen_at or now)
-    is_near = end - now <= warning < lasts
+    is_near = end - now <= OVERRIDE_WARNING < lasts
     if override.mode is OverrideMode.WARM and is_near and reported is None:
         left = format_duration(end - now)
         return [Note("OverrideEnding", f"{what} ends in {left}")], EndOf.ENDING

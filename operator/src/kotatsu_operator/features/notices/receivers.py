@@ -135,7 +135,7 @@ def _sentence(problem: ErrorDetails) -> str:
     elif problem["type"] == "extra_forbidden":
         where, reason = (
             where[:-1],
-            "has a field that does not exist; docs/how-to/notifications.md has all",
+            "has an unknown field; see docs/how-to/notifications.md",
         )
     elif where[-1:] == ("[key]",):
         where = where[:-2]

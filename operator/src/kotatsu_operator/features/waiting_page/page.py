@@ -82,7 +82,7 @@ _WORDS = {
     "en": {
         "title": "Starting…",
         "heading": "This app is starting",
-        "text": "It sleeps when nobody uses it. This page goes on by itself.",
+        "text": "It sleeps while it is not used. This page continues by itself.",
         "node": "Finding a machine",
         "image": "Loading the app",
         "start": "Starting the app",

@@ -10,7 +10,7 @@ MAX_LENGTH = 50
 # paragraph separators, code points nobody has assigned, private use.
 _REFUSED = frozenset({"Cc", "Cs", "Zl", "Zp", "Cn", "Co"})
 # Format characters are allowed, since emoji are joined by one, but not those that turn the
-# direction of the text around them and so could rewrite a neighbour's line in the ranking.
+# direction of the text around them and so could rewrite a neighbor's line in the ranking.
 _DIRECTION = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 # Letters and symbols that are drawn as nothing at all.
 _BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0")

@@ -93,9 +93,9 @@ export function draw({ clothes = "normal", background = "spring", label = "", id
   </svg>`;
 }
 
-function dots(places, radius, colour) {
+function dots(places, radius, color) {
   return places
-    .map(([x, y]) => `<circle cx="${x}" cy="${y}" r="${radius}" fill="${colour}"/>`)
+    .map(([x, y]) => `<circle cx="${x}" cy="${y}" r="${radius}" fill="${color}"/>`)
     .join("");
 }
 

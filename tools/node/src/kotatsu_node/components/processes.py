@@ -1,4 +1,4 @@
-"""Start, recognise and end the component processes.
+"""Start, recognize and end the component processes.
 
 Each one is recorded with its start time: an id alone could by now belong to someone else.
 """

@@ -141,7 +141,7 @@ function spent(pool) {
   return [...lines, ...more.filter(Boolean)].join("<br>").replace("</meter><br>", "</meter>");
 }
 
-/** What the period will have cost; in the colour of trouble where that is more than may be spent. */
+/** What the period will have cost; in the color of trouble where that is more than may be spent. */
 function forecast(cost) {
   const text = escape(words().forecast(money(cost.currency, cost.forecast)));
   return cost.limit && Number(cost.forecast) > Number(cost.limit) ? `<em>${text}</em>` : `<small>${text}</small>`;

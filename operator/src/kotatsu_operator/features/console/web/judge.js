@@ -1,4 +1,4 @@
-// The judgement of a pool: whether it is awake, why, and whether it needs attention.
+// The judgment of a pool: whether it is awake, why, and whether it needs attention.
 
 import { words } from "./words.js";
 
@@ -30,7 +30,7 @@ export function problems(pool) {
 
 export const needsAttention = (pool) => Boolean(pool.refused) || problems(pool).length > 0;
 
-/** The state as a word for the badge, and as a name for its colour. */
+/** The state as a word for the badge, and as a name for its color. */
 export function badge(pool) {
   const w = words();
   if (pool.refused) return { kind: "Refused", text: w.notInForce };
