@@ -1,4 +1,4 @@
-"""The console of a real operator in a real browser, through a port-forward as the tutorial has it."""
+"""The console of a real operator in a real browser, reached as the tutorial reaches it."""
 
 import asyncio
 import re
