@@ -55,3 +55,9 @@ def test_the_film_shortens_long_waits_and_folds_long_outputs() -> None:
 def test_every_picture_has_a_text_in_its_place(page: Path) -> None:
     for text in re.findall(r"!\[([^]]*)\]\(", page.read_text()):
         assert len(text) > 20, text
+
+
+def test_every_picture_is_shown_by_a_page() -> None:
+    texts = [page.read_text() for page in pages()]
+    for picture in shown.SOURCES:
+        assert any(f"images/{picture})" in text for text in texts), picture
