@@ -31,8 +31,8 @@ def _lines(page: Path) -> list[str]:
 
 
 def _plugin_commands(page: Path) -> list[str]:
-    # What the shell fills in is one word.
-    lines = [re.sub(r"\$\([^)]*\)", "TIME", line.replace("2>", ">")) for line in _lines(page)]
+    # What the shell fills in is one word, and where it leads the output to is none.
+    lines = [re.sub(r" \d?>\S+", "", re.sub(r"\$\([^)]*\)", "TIME", line)) for line in _lines(page)]
     found = [re.findall(r"kubectl demo-mode ([^|()<>]+)", line) for line in lines]
     return [command for commands in found for command in commands]
 
