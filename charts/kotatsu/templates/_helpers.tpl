@@ -317,7 +317,7 @@ metadata:
 spec:
   # Kubernetes rounds it up, so of two pods one may be evicted at a time.
   maxUnavailable: 25%
-  # A pod that is not Ready answers nobody, so it must not hold up the drain of a node.
+  # A pod that is not Ready serves no request, so it must not delay the drain of a node.
   unhealthyPodEvictionPolicy: AlwaysAllow
   selector:
     matchLabels:
