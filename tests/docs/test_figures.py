@@ -24,7 +24,14 @@ OPERATOR = "memory of the operator, for each pool"
 OPERATOR_IDLE = "1,000 pools while nothing happens"
 ACTIVATOR = "activator: memory per sleeping pool, 4,000 ÷ 100 pools"
 ACTIVATOR_IDLE = "activator: an idle minute, share of a core"
-PUBLISH = "activator: CPU to publish a sleeping pool, 4,000 ÷ 100 pools"
+LARGE_MEMORY = "memory of one install, 10,000 pools"
+LARGE_IDLE = "10,000 pools on one install while nothing happens"
+LARGE_LABELS = "999 namespaces labelled at once → all pools asleep and published"
+LARGE_EDIT = "edit of a WarmPool → written down, 10,000 pools on one install"
+LARGE_WAKES = "wakes a second of one install, as fast as they are written"
+LARGE_ANSWER = "pod Ready → the held request answered, at that rate"
+LARGE_WINDOWS = "1,000 windows of one install at the same minute, Ready before it"
+LARGE_ROLL = "rolling update of the activators, 10,000 pools"
 
 
 @dataclass(frozen=True)
@@ -73,6 +80,19 @@ FIGURES = [
     Figure("README.md", r"\*\*(\S+) times\*\*", WAKE, "ratio"),
     Figure("README.md", r"first request after (\S+) s", WAKE, r"^(\S+) ms", 0.001),
     Figure("README.md", r"last one is answered after (\S+) s", BURST, r"^(\S+) s"),
+    Figure("docs/scale.md", r"768 MiB\) \| (\S+) MiB at most", LARGE_MEMORY, r"peaks (\S+) and"),
+    Figure("docs/scale.md", r"each\) \| (\S+) MiB at most", LARGE_MEMORY, r"and (\S+) MiB; a"),
+    Figure("docs/scale.md", r"minute \| (\S+) % of a core", LARGE_IDLE, r"^(\S+) %"),
+    Figure("docs/scale.md", r"published after (\S+) s", LARGE_LABELS, r"^(\S+) s"),
+    Figure("docs/scale.md", r"down \| (\S+) ms, 99 %", LARGE_EDIT, r"^(\S+) ms"),
+    Figure("docs/scale.md", r"ms, 99 % within (\S+) ms \| \| 300", LARGE_EDIT, r"p99 (\S+) ms"),
+    Figure("docs/scale.md", r"\| (\S+) wakes written a second", LARGE_WAKES, r"^(\S+) written"),
+    Figure("docs/scale.md", r"to the answer (\S+) ms", LARGE_ANSWER, r"^(\S+) ms"),
+    Figure("docs/scale.md", r"99 % within (\S+) ms \| \| 1,000", LARGE_ANSWER, r"p99 (\S+) ms"),
+    Figure("docs/scale.md", r"minute \| (\S+) of 1,000 Ready", LARGE_WINDOWS, r"^(\S+) of"),
+    Figure("docs/scale.md", r"replaced \| (\S+) min", LARGE_ROLL, r"^(\S+) min"),
+    Figure("docs/scale.md", r"min, 0 of (\S+) requests", LARGE_ROLL, r"0 of (\S+) requests"),
+    Figure("docs/scale.md", r"(\S+) ms of the operator's CPU", LARGE_WAKES, r"operator (\S+) ms"),
     Figure("docs/scale.md", r"(\S+) MiB with 1,000", OPERATOR, r"→ (\S+) MiB →", 1000),
     Figure("docs/scale.md", r"(\S+) MiB with 5,000", OPERATOR, r"→ (\S+) MiB;", 5000),
     Figure("docs/scale.md", r"1,000 pools, (\S+) % of a core\)", OPERATOR_IDLE, r"^(\S+) %"),
@@ -84,8 +104,6 @@ FIGURES = [
     Figure("docs/scale.md", r"20 × (\S+) MiB", ACTIVATOR, r"100 slices / (\S+) MiB"),
     Figure("docs/scale.md", r"1,000 pools, (\S+) % of a core;", ACTIVATOR_IDLE, r"/ (\S+) % /"),
     Figure("docs/scale.md", r"4,000, (\S+) %", ACTIVATOR_IDLE, r"^(\S+) %"),
-    Figure("docs/scale.md", r"other: (\S+) ms of CPU", PUBLISH, r"^(\S+) ms"),
-    Figure("docs/scale.md", r"4,000 in (\S+) s", PUBLISH, r"/ (\S+) s$"),
 ]
 
 
