@@ -192,11 +192,10 @@ $(SITE)/.synced: $(BIN)/uv requirements-docs.lock
 	@$(BIN)/uv pip sync --quiet --python $(SITE)/bin/python --require-hashes --no-build requirements-docs.lock
 	@touch $@
 
-# Links to files that are no pages lead to SOURCE=address of the repository, and without it to this folder.
-REPOSITORY = $(if $(SOURCE),$(SOURCE)/blob/main,file://$(CURDIR))
+# Links to files that are no pages lead to SOURCE=address of the repository. Without it there are no such links.
 .PHONY: docs
 docs: venv $(SITE)/.synced ## make the site of all pages in build/site; a broken link ends it
-	@$(BIN)/kotatsu-docs site build/pages --url $(REPOSITORY)
+	@$(BIN)/kotatsu-docs site build/pages --url "$(if $(SOURCE),$(SOURCE)/blob/main)"
 	@$(SITE)/bin/zensical build --strict --config-file mkdocs.yml
 
 .PHONY: schema

@@ -42,6 +42,13 @@ def test_what_is_no_page_is_shown_by_the_repository() -> None:
     )
 
 
+def test_without_an_address_of_the_repository_the_words_stay() -> None:
+    text = relink(
+        "[the [x] chart](../../charts/pet)", PurePosixPath("docs/pet/index.md"), PAGES, ""
+    )
+    assert text == "the [x] chart"
+
+
 def test_a_picture_and_what_the_theme_asks_for_are_part_of_the_site(tmp_path: Path) -> None:
     write(ROOT, tmp_path, HOST)
     page = (tmp_path / "benchmarks" / "README.md").read_text()

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from posixpath import normpath
 
 HOME = PurePosixPath("README.md")
-_LINK = re.compile(r"(\]\()([^)\s#]*)(#[^)\s]*)?(\))")
+_LINK = re.compile(r"\[([^\[\]]*(?:\[[^\]]*\][^\[\]]*)*)\]\(([^)\s#]*)(#[^)\s]*)?\)")
 
 
 def pages(root: Path) -> dict[PurePosixPath, PurePosixPath]:
@@ -37,18 +37,19 @@ def relink(
 ) -> str:
     """A page's text with its links as they lead from the site.
 
-    `url` is where the host shows a file of the repository, without the file's path.
+    `url` is where the host shows a file of the repository, without the file's path. If it is empty,
+    the words of a link to such a file stay without the link.
     """
     here = known[page].parent
 
     def link(found: re.Match[str]) -> str:
-        start, path, anchor, end = found.groups(default="")
+        words, path, anchor = found.groups(default="")
         if not path or re.match(r"\w+:", path):
             return found[0]
         target = PurePosixPath(normpath(page.parent / path))
         if target in known:
-            return f"{start}{_relative(known[target], here)}{anchor}{end}"
-        return f"{start}{url}/{target}{anchor}{end}"
+            return f"[{words}]({_relative(known[target], here)}{anchor})"
+        return f"[{words}]({url}/{target}{anchor})" if url else words
 
     parts = re.split(r"(^```.*?^```$)", text, flags=re.DOTALL | re.MULTILINE)
     return "".join(p if p.startswith("```") else _LINK.sub(link, p) for p in parts)
