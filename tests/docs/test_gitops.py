@@ -10,7 +10,7 @@ from docs.pages import ROOT, blocks
 
 OBJECTS: list[dict[str, Any]] = [
     document
-    for block in blocks((ROOT / "docs/how-to/gitops.md").read_text())
+    for block in blocks((ROOT / "docs/how-to/gitops.md").read_text(), "yaml")
     for document in yaml.safe_load_all(block)
 ]
 SCHEMA = json.loads((ROOT / "charts/kotatsu/values.schema.json").read_text())

@@ -13,7 +13,7 @@ _CHOICE = ("pools", "selector", "everything", "all_namespaces", "output")
 """What most commands have; it stands below what is a command's own."""
 _HOW_TO = {
     **dict.fromkeys(("on", "off", "rehearse"), "how-to/demo.md"),
-    **dict.fromkeys(("window add", "window list", "window remove"), "tutorials/pitch-window.md"),
+    **dict.fromkeys(("window add", "window list", "window remove"), "how-to/window.md"),
     "window import": "how-to/calendars.md",
     "check": "how-to/check-your-app.md",
     **dict.fromkeys(("create", "suggest"), "how-to/settings.md"),
