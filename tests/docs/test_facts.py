@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import yaml
 from docs.pages import ROOT, code, files, name
 from rows import each
 
@@ -58,6 +59,11 @@ def test_the_lead_of_a_new_pool_is_the_one_of_the_code() -> None:
     settle = 5  # routeSettle by default
     lead = FIRST_START.total_seconds() + MARGIN.total_seconds() + settle
     assert f"{lead:.0f} s" in (ROOT / "docs/explanation/lead.md").read_text()
+
+
+def test_the_chart_that_is_put_into_a_registry_has_the_version_of_the_chart() -> None:
+    version = yaml.safe_load((ROOT / "charts/kotatsu/Chart.yaml").read_text())["version"]
+    assert f"/kotatsu-{version}.tgz " in (ROOT / "docs/how-to/install.md").read_text()
 
 
 def test_an_activator_has_as_many_watches_as_the_pages_say() -> None:
