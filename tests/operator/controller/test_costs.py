@@ -36,6 +36,18 @@ async def test_what_was_spent_survives_a_restart_of_the_operator():
     assert Decimal(9) <= Decimal(day.status["cost"]["accrued"]) <= Decimal(10)
 
 
+async def test_only_a_pool_that_is_awake_says_until_when_it_is_charged():
+    """The alert KotatsuLedgerStalled leaves out sleeping pools, which are seldom looked at."""
+    charged = "kotatsu_cost_ledger_timestamp_seconds"
+    day = Day.begin(t("09:00"), windows=[once("w", "10:00", "11:00", 1)], prices=PRICES)
+    await day.until(t("09:30"))
+    assert day.metric(charged) is None
+    await day.until(t("10:30"))
+    assert t("10:28").timestamp() <= day.metric(charged) <= t("10:30").timestamp()
+    await day.until(t("12:00"))
+    assert day.metric(charged) is None
+
+
 async def test_pods_without_prices_show_no_cost():
     day = Day.begin(t("10:00"), replicas=1, ready=True, budget={"limit": "5"})
     await day.until(t("10:10"))

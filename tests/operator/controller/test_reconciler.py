@@ -90,7 +90,7 @@ async def test_a_sleeping_pool_costs_no_call_at_all():
     await day.settle()
     day.kube.calls.clear()
     day.scraper.asked = 0
-    assert day.due == day.now + 5 * MINUTE
+    assert day.due == day.now + 15 * MINUTE
     await day.until(t("20:00"))
     assert day.kube.calls == []
     assert day.scraper.asked == 0

@@ -237,7 +237,7 @@ def replayed(
         ends = sessions[at][1] if is_busy else end
         recheck = decision.recheck
         if memory.phase in QUIET and ticket is None:
-            # It also looks every five minutes, for nothing as long as nobody edits the pool.
+            # It also looks every fifteen minutes, for nothing as long as nobody edits the pool.
             changes = [decision.next and decision.next.at, parked_until(spec, memory)]
             recheck = min((at for at in changes if at is not None and at > now), default=end)
         after = max(min(recheck, following, ends, end), now + timedelta(seconds=1))

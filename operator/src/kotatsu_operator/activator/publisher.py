@@ -31,7 +31,7 @@ from kotatsu_operator.kube.views import SliceView, slice_view
 
 log = logging.getLogger(__name__)
 
-LOOK_AGAIN = 300.0
+LOOK_AGAIN = 900.0
 """Seconds until a pool is checked again without a change, as the operator does while it sleeps:
 every change is told, so this only repairs what should not happen."""
 

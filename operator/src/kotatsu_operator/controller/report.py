@@ -154,6 +154,11 @@ def _time(read: Callable[[_Shown], datetime | None]) -> Read:
     return lambda shown: None if (at := read(shown)) is None else at.timestamp()
 
 
+def _charged_until(shown: _Shown) -> datetime | None:
+    is_asleep = shown.decision.memory.phase is Phase.ASLEEP
+    return None if is_asleep or not shown.ledger.currency else shown.ledger.at
+
+
 def _one(name: str, text: str, read: Read) -> _Gauge:
     def values(shown: _Shown) -> Values:
         value = read(shown)
@@ -279,8 +284,8 @@ _GAUGES = (
     ),
     _one(
         "kotatsu_cost_ledger_timestamp_seconds",
-        "Time up to which costs are complete.",
-        _time(lambda s: s.ledger.at if s.ledger.currency else None),
+        "Time up to which costs are complete. A sleeping pool, which costs nothing, has none.",
+        _time(_charged_until),
     ),
     _money("kotatsu_cost_accrued", "Spent in this period.", lambda ledger: ledger.accrued),
     _money(

@@ -27,8 +27,9 @@ from kotatsu_operator.core.pool.spec import PoolSpec
 LOOK_AGAIN = timedelta(seconds=60)
 """The longest time to the next reconcile of an awake pool without events or deadlines."""
 
-LOOK_AGAIN_ASLEEP = timedelta(minutes=5)
-"""The same for a sleeping pool: most pools sleep most of the time."""
+LOOK_AGAIN_ASLEEP = timedelta(minutes=15)
+"""The same for a sleeping pool: most pools sleep most of the time, and of 10,000 eleven a second
+are looked at."""
 
 
 def decide(
