@@ -9,10 +9,9 @@ import asyncio
 import contextlib
 import itertools
 import signal
-import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -290,7 +289,7 @@ async def _wakes(install: Install, pools: Sequence[Pool]) -> list[Row]:
 async def _flood(install: Install, pools: Sequence[Pool]) -> Row:
     """Wakes one after the other, beside a flood on a pool of another team and on another server.
 
-    The flood and whoever answers it take a part of two cores wherever it goes. What the activators
+    The flood and the server that answers it take a part of two cores in both. What the activators
     add to that is the difference.
     """
     victim = pools[0]
@@ -303,7 +302,8 @@ async def _flood(install: Install, pools: Sequence[Pool]) -> Row:
     with progress.step(f"{len(rest)} wakes beside {FLOOD_A_SECOND} connections a second"):
         for turn in range(turns):
             async with _holding() if turn % 2 == 0 else contextlib.nullcontext(flooded) as to:
-                with _flooding(to):
+                at = (f"{host}:{port}" for host, port in to)
+                async with _program("flood.py", str(FLOOD_A_SECOND), *at):
                     await asyncio.sleep(3)
                     for pool in rest[turn::turns]:
                         wake = await _wake(install, pool, led[pool])
@@ -330,29 +330,22 @@ async def _flood(install: Install, pools: Sequence[Pool]) -> Row:
 @contextlib.asynccontextmanager
 async def _holding() -> AsyncIterator[Sequence[Endpoint]]:
     """A server in a process of its own that accepts connections and answers none."""
-    program = Path(__file__).parent / "simulation" / "holding.py"
-    command = ["setpriv", "--pdeathsig", "KILL", sys.executable, str(program)]
+    async with _program("holding.py") as process:
+        assert process.stdout
+        yield [("127.0.0.1", int(await process.stdout.readline()))]
+
+
+@contextlib.asynccontextmanager
+async def _program(name: str, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A program of the simulation that runs for the block, in a process of its own."""
+    path = Path(__file__).parent / "simulation" / name
+    command = ["setpriv", "--pdeathsig", "KILL", sys.executable, str(path), *arguments]
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     try:
-        assert process.stdout
-        port = int(await process.stdout.readline())
-        yield [("127.0.0.1", port)]
+        yield process
     finally:
         process.kill()
         await process.wait()
-
-
-@contextlib.contextmanager
-def _flooding(endpoints: Sequence[Endpoint]) -> Iterator[None]:
-    program = Path(__file__).parent / "simulation" / "flood.py"
-    to = [f"{host}:{port}" for host, port in endpoints]
-    command = [sys.executable, str(program), str(FLOOD_A_SECOND), *to]
-    process = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *command])
-    try:
-        yield
-    finally:
-        process.kill()
-        process.wait()
 
 
 # --- a roll, and windows ---

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The tutorials as they are written, each command of both, from `kind create cluster` on (unless there is such
 # a cluster). What does not end by itself is ended where the page says so. At the end Kotatsu is uninstalled
-# and its app runs. For a cluster that is thrown away, which it leaves to whoever made it.
+# and its app runs. For a cluster that is thrown away, which the script does not delete.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 

@@ -52,7 +52,7 @@ def draw(cast: Cast) -> str:
     seen = ROWS * _LINE + 8
     height = _TOP + seen + 32
     size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
-    told = (
+    note = (
         f"Waits of more than {LONGEST:.0f} s are shortened to that, and outputs of more than"
         f" {HEAD + TAIL + 1} lines are folded."
     )
@@ -64,7 +64,7 @@ def draw(cast: Cast) -> str:
         f'<rect class="page" x="0.5" y="0.5" width="{width - 1}" height="{height - 1}" rx="10"/>',
         f'<text class="bar" x="{_LEFT}" y="27">{escape(cast.title)}</text>',
         f'<path d="M0 42H{width}M0 {height - 34}H{width}" stroke="#3d444d"/>',
-        f'<text class="bar" x="{_LEFT}" y="{height - 13}">{told}</text>',
+        f'<text class="bar" x="{_LEFT}" y="{height - 13}">{note}</text>',
         *(_cut(cut, width) for cut in cuts),
         f'<clipPath id="window"><path d="M0 {_TOP - 15}h{width}v{seen}h-{width}z"/></clipPath>',
         '<g clip-path="url(#window)"><g class="lines">',

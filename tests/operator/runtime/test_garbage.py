@@ -25,7 +25,7 @@ def clock() -> Iterator[Clock]:
 
 
 def collect(clock: Clock, seconds: float, generation: int = 2) -> None:
-    """A collection that takes so long, as Python tells of it."""
+    """A collection that takes so long, as Python reports it."""
     gc.callbacks[-1]("start", {"generation": generation})
     clock.now += seconds
     gc.callbacks[-1]("stop", {"generation": generation})

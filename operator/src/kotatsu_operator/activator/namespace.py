@@ -44,7 +44,7 @@ class View:
     are among the pods of this one."""
     slices: Indexed[str, Object] = field(default_factory=lambda: Indexed(_terms_of_slice))
     slice_changes: int = 0
-    """Counts the changes of slices, for who looks at all of them now and then."""
+    """Counts the changes of slices: without one, a sweep finds what the last one found."""
     selectors: Selectors[str] = field(default_factory=Selectors)
     """Label selectors of the workloads, by their `ref`."""
     scales: dict[str, Scale] = field(default_factory=dict)

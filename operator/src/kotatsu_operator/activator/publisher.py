@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 LOOK_AGAIN = 900.0
 """Seconds until a pool is checked again without a change, as the operator does while it sleeps:
-every change is told, so this only repairs what should not happen."""
+every change is watched, so this only repairs what should not happen."""
 
 REFUSED_REST = 5.0
 """Seconds until a slice that the API server has rejected is written again."""

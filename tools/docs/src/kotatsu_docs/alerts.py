@@ -4,6 +4,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from .markdown import line, row
+
 _SEVERITY = {
     "critical": "a demo fails now",
     "warning": "look at it today",
@@ -19,12 +21,12 @@ def body(rules: Mapping[str, Any], runbooks: Mapping[str, str]) -> str:
     for alert in sorted(alerts, key=lambda a: list(_SEVERITY).index(a["labels"]["severity"])):
         name, severity = alert["alert"], alert["labels"]["severity"]
         link = f"[{name}](../runbooks/{name}.md)"
-        cells = (link, severity, alert.get("for", "at once"), _meaning(runbooks[name]))
-        lines.append(f"| {' | '.join(cells)} |")
+        lasts = alert.get("for", "at once")
+        lines.append(row(link, severity, lasts, _meaning(runbooks[name])))
     return "\n".join(lines) + "\n"
 
 
 def _meaning(runbook: str) -> str:
     """The section Meaning, on one line; its links lead from the folder of the page."""
     text = runbook.split("\n## Meaning\n")[1].split("\n## ")[0]
-    return re.sub(r"\]\((?!\w+:|\.\./)", "](../runbooks/", " ".join(text.split()))
+    return re.sub(r"\]\((?!\w+:|\.\./)", "](../runbooks/", line(text))

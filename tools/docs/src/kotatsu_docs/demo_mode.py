@@ -6,6 +6,8 @@ from argparse import Action, ArgumentParser, _SubParsersAction
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from .markdown import cell, line, row
+
 _REASON = re.compile(r"\b(?:warning|note|Refusal)\(\s*\"(\w+)\"")
 _REFUSES = re.compile(r"\brefused\(\s*(?!\s|Refusal)")
 _REFUSALS = "[refused pools](workloads.md#refused-pools)"
@@ -31,11 +33,11 @@ def body(
     checks: Sequence[Callable[..., object]],
 ) -> str:
     """The page below its head. `checks` are the functions that `check` runs, in their order."""
-    lines = [_line(top.description or ""), "", details[""], "", "## Flags of all commands", ""]
+    lines = [line(top.description or ""), "", details[""], "", "## Flags of all commands", ""]
     common = {action.dest for action in _flags(top)}
     lines += [*_table(_flags(top)), "", "Every command has `--help`.", ""]
     for name, command in commands(top):
-        lines += [f"## {name}", "", _line(command.description or ""), ""]
+        lines += [f"## {name}", "", line(command.description or ""), ""]
         more = f" ([how to](../{_HOW_TO[name]}))" if name in _HOW_TO else ""
         lines += [f"Usage: `{usage(name, command)}`{more}", ""]
         own = [action for action in _arguments(command) if action.dest not in common]
@@ -44,9 +46,9 @@ def body(
         lines += [details[name], ""] if name in details else []
         if name == "check":
             lines += ["| check | says | reasons |", "|---|---|---|"]
-            lines += [f"| {' | '.join(cells)} |" for cells in map(_check, checks)]
+            lines += [row(*_check(check)) for check in checks]
             lines.append("")
-        lines += ["```", *(line.strip() for line in examples[name].splitlines()), "```", ""]
+        lines += ["```", *map(str.strip, examples[name].splitlines()), "```", ""]
     return "\n".join(lines)
 
 
@@ -84,7 +86,7 @@ def _flags(command: ArgumentParser) -> list[Action]:
 
 
 def _table(actions: Sequence[Action]) -> list[str]:
-    rows = [f"| `{_name(a)}` | {_cell(a.help or '')} |" for a in actions]
+    rows = [row(f"`{_name(a)}`", cell(a.help or "")) for a in actions]
     return ["| argument or flag | |", "|---|---|", *rows]
 
 
@@ -105,7 +107,7 @@ def _check(check: Callable[..., object]) -> tuple[str, str, str]:
     source = "".join(map(inspect.getsource, _with_called([check])))
     reasons = [f"`{reason}`" for reason in sorted(set(_REASON.findall(source)))]
     reasons = [_REFUSALS, *reasons] if _REFUSES.search(source) else reasons
-    return f"`{check.__name__}`", _line(inspect.getdoc(check) or ""), ", ".join(reasons)
+    return f"`{check.__name__}`", line(inspect.getdoc(check) or ""), ", ".join(reasons)
 
 
 def _with_called(found: list[Any]) -> list[Any]:
@@ -115,11 +117,3 @@ def _with_called(found: list[Any]) -> list[Any]:
         called = map(function.__globals__.get, names)
         found += [f for f in called if inspect.isfunction(f) and f not in found]
     return found
-
-
-def _line(text: str) -> str:
-    return " ".join(text.split())
-
-
-def _cell(text: str) -> str:
-    return _line(text).replace("|", "\\|")

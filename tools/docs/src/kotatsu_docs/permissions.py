@@ -12,6 +12,8 @@ from typing import Any
 
 import yaml
 
+from .markdown import line, row
+
 PARTS = "kotatsu-targets-0 … kotatsu-targets-f"
 """How the page names the ConfigMaps of a cluster's record."""
 
@@ -61,10 +63,10 @@ class Role:
 
 def body(roles: Sequence[Role], policies: str) -> str:
     """The page below its head; `policies` is the template of the admission policies."""
-    lines = [_INTRODUCTION.rstrip(), *(f"| {n} | {what} |" for n, what in limits(policies)), ""]
+    lines = [_INTRODUCTION.rstrip(), *(row(*limit) for limit in limits(policies)), ""]
     for role in roles:
         lines += [f"## {role.name}", "", role.about, "", "| what | verbs | why |", "|---|---|---|"]
-        lines += [f"{row(rule)} {why} |" for rule, why in role.rules]
+        lines += [row(*cells(rule), why) for rule, why in role.rules]
         lines.append("")
     return "\n".join(lines)
 
@@ -72,7 +74,7 @@ def body(roles: Sequence[Role], policies: str) -> str:
 def limits(template: str) -> Iterator[tuple[str, str]]:
     """Each admission policy with the comment above it."""
     for found in _POLICY.finditer(template):
-        yield f"kotatsu-{found['name']}", " ".join(found["what"].replace("# ", "").split())
+        yield f"kotatsu-{found['name']}", line(found["what"].replace("# ", ""))
 
 
 def roles(template: str) -> list[Role]:
@@ -82,7 +84,7 @@ def roles(template: str) -> list[Role]:
     template = template.replace('{{ include "kotatsu.recordParts" . }}', f"[{PARTS}]")
     for token in _TOKEN.finditer(template):
         if token["about"]:
-            about = " ".join(token["about"].split())
+            about = line(token["about"])
         elif token["rules"] or token["name"]:
             name = f"kotatsu-{token['rules']}" if token["rules"] else _plain(token["name"])
         elif token["rule"]:
@@ -93,13 +95,13 @@ def roles(template: str) -> list[Role]:
     return found
 
 
-def row(rule: Mapping[str, Any]) -> str:
-    """A rule as the first cells of a line."""
+def cells(rule: Mapping[str, Any]) -> tuple[str, str]:
+    """What a rule is about, and its verbs."""
     names = "".join(f" `{name}`" for name in rule.get("resourceNames", ()))
     [group] = rule["apiGroups"]
     whats = [what.partition("/") for what in rule["resources"]]
-    told = ", ".join(w + (f".{group}" if group else "") + slash + sub for w, slash, sub in whats)
-    return f"| {told}{names} | {', '.join(rule['verbs'])} |"
+    what = ", ".join(w + (f".{group}" if group else "") + slash + sub for w, slash, sub in whats)
+    return f"{what}{names}", ", ".join(rule["verbs"])
 
 
 def _plain(name: str) -> str:

@@ -7,6 +7,8 @@ from typing import Any
 
 import yaml
 
+from .markdown import cell, row
+
 _KEY = re.compile(r"( *)([\w-]+):(?: +(.+))?$")
 _PART = re.compile(r"# --- (.+) ---$")
 
@@ -37,8 +39,8 @@ def body(text: str, schema: Mapping[str, Any]) -> str:
         if not in_table:
             lines += ["", "| value | default | |", "|---|---|---|"]
             in_table = True
-        cells = (f"`{'.'.join(value.path)}`", f"`{value.default}`" if value.default else "")
-        lines.append(f"| {' | '.join((*cells, value.text.replace('|', chr(92) + '|')))} |")
+        default = f"`{value.default}`" if value.default else ""
+        lines.append(row(f"`{'.'.join(value.path)}`", default, cell(value.text)))
     return "\n".join(lines[1:]) + "\n"
 
 

@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from .markdown import cell, line, row
+
 _INTRODUCTION = """\
 The API version is `kotatsu.dev/v1beta1`. Durations are written like `90s`, `2m` or `1h30m`.
 Amounts of money are decimal strings.
@@ -70,7 +72,7 @@ def _section(part: Part) -> list[str]:
     for name, schema in part.schema["properties"].items():
         default = "required" if name in required else _default(schema)
         cells = [f"`{name}`", _type(schema), default, _description(schema)]
-        lines.append(f"| {' | '.join(cells if defaults else cells[:2] + cells[3:])} |")
+        lines.append(row(*(cells if defaults else cells[:2] + cells[3:])))
     if rules := part.rules():
         lines += ["", "The API server refuses it with:", "", *(f"- {rule}" for rule in rules)]
     return [*lines, ""]
@@ -103,10 +105,10 @@ def _default(schema: Schema) -> str:
 
 
 def _description(schema: Schema) -> str:
-    return _sentence(schema.get("description", "")).replace("|", "\\|")
+    return cell(_sentence(schema.get("description", "")))
 
 
 def _sentence(text: str) -> str:
     """A text as a sentence, on one line."""
-    line = " ".join(text.split())
-    return f"{line[:1].upper()}{line[1:]}" + ("" if line.endswith(".") or not line else ".")
+    words = line(text)
+    return f"{words[:1].upper()}{words[1:]}" + ("" if words.endswith(".") or not words else ".")
