@@ -113,7 +113,7 @@ async def test_what_suggest_proposes_from_weeks_of_use_is_a_patch_that_the_pool_
     app = await make_parked("known", timeZone="Asia/Tokyo", idleAfter="1s")
     await app.asleep()
     now = datetime.now(UTC)
-    since = now - 8 * WEEK + timedelta(minutes=5)
+    since = now - 8 * WEEK + timedelta(days=1)  # far from 8: the operator may add minutes of use
     by = (now - BEGIN) // WEEK * WEEK - 8 * WEEK  # Mondays stay Mondays
     uses = [(a + by, b + by) for a, b in made_up("office", 9, 4, "Asia/Tokyo").sessions]
     usage = usage_field(usage_of([u for u in uses if since < u[0] and u[1] < now], since, now))
