@@ -510,14 +510,13 @@ def bypassed(*policies):
     return cache.bypassed_policy("demo", VOICES)
 
 
-@pytest.mark.parametrize(
+@each(
     "of_the_app",
     [
         policy("app", VOICES, FROM_GATEWAY),
         policy("app", VOICES, FROM_GATEWAY | METRICS, types=()),
         policy("app", {}),
     ],
-    ids=["its clients", "without types", "nobody"],
 )
 def test_a_policy_of_the_app_is_bypassed_while_the_activators_admit_everybody(of_the_app):
     assert bypassed(CHART, of_the_app) == "app"

@@ -1,6 +1,7 @@
 """A deleted pool's target gets back what it was found with, and never what a pool has set."""
 
 import pytest
+from rows import each
 
 from kotatsu_operator.core.report.record import entry_of, found_replicas, replicas_to_restore
 from kotatsu_operator.kube.views import workload_view
@@ -18,7 +19,7 @@ async def owed(day, end="10:15"):
     return entry_of(day.kube.stored("WarmPool", "voice")).owed["restoreReplicas"]
 
 
-@pytest.mark.parametrize("found", [0, 1, 2])
+@each("found", [0, 1, 2])
 async def test_a_pool_made_inside_an_open_window_gives_back_what_was_there_before(found):
     day = Day.begin(t("10:00"), replicas=found, ready=True, windows=[OPEN])
     await day.until(t("10:04"))

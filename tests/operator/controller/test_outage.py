@@ -83,7 +83,7 @@ def test_it_is_no_longer_than_client_go_can_need(lasts: float) -> None:
     assert outage_watch.catching_up(lasts) <= 2 * slowest
 
 
-@pytest.mark.parametrize("lasts", [0.5, 2, 5, 20])
+@each("lasts", [0.5, 2, 5, 20])
 def test_client_go_is_back_by_then_after_many_outages_in_a_row(lasts: float) -> None:
     rng = random.Random(lasts)
     for _ in range(300):

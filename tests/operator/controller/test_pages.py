@@ -42,8 +42,8 @@ def test_a_page_without_them_has_none(page):
     assert parse(page, (IN_FLIGHT,)) == {}
 
 
-@pytest.mark.parametrize(
-    ("values", "count"),
+@each(
+    "values, count",
     [
         ([], 0),
         ([3.0], 3),
@@ -60,8 +60,8 @@ def test_requests_are_counted_over_all_samples(values, count):
     assert count_of([({}, value) for value in values]) == count
 
 
-@pytest.mark.parametrize(
-    ("seconds", "at"),
+@each(
+    "seconds, at",
     [
         (AT.timestamp(), AT),
         (0.0, None),
@@ -71,7 +71,6 @@ def test_requests_are_counted_over_all_samples(values, count):
         (float("inf"), None),
         (float("nan"), None),
     ],
-    ids=["seconds", "never", "negative", "milliseconds", "huge", "infinite", "nan"],
 )
 def test_a_time_that_is_none_is_not_believed(seconds, at):
     assert unix_time(seconds) == at
@@ -193,7 +192,7 @@ async def test_a_redirect_is_not_followed(scraper, serve):
     assert elsewhere.asked == []
 
 
-@pytest.mark.parametrize(
+@each(
     "metrics",
     [
         *(Metrics(port=port) for port in ("99999", "²", "٣", "9" * 5000)),
@@ -235,8 +234,8 @@ async def test_a_pod_that_refuses_says_nothing(scraper, serve):
     assert view.ready
 
 
-@pytest.mark.parametrize(
-    ("how", "why"),
+@each(
+    "how, why",
     [
         ({"ip": ""}, "has no address yet"),
         ({"ports": []}, "has no port named http"),

@@ -1,6 +1,7 @@
 """One look at one pool: what is called, written and told."""
 
 import pytest
+from rows import each
 
 from kotatsu_operator.controller.demand import Passing
 from kotatsu_operator.controller.reconciler import BEAT, RETRY
@@ -266,8 +267,8 @@ async def test_demand_is_what_all_pods_serve_and_all_activators_hold():
     assert (seen.known, seen.last_request) == (True, t("09:59"))
 
 
-@pytest.mark.parametrize(
-    ("is_ready", "answers", "known"),
+@each(
+    "is_ready, answers, known",
     [
         (True, {"in_flight": None}, False),
         (False, {"in_flight": None}, True),  # it starts

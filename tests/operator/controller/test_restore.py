@@ -5,6 +5,7 @@ import json
 import logging
 
 import pytest
+from rows import each
 
 from kotatsu_operator.controller import restore as restore_module
 from kotatsu_operator.controller.deployment import RESTORES
@@ -282,7 +283,7 @@ async def test_settling_twice_is_settling_once():
 # --- a record that somebody has edited ---
 
 
-@pytest.mark.parametrize(
+@each(
     "entry",
     [
         {"target": {"kind": "Deployment", "name": "../../theirs/deployments/web"}},
@@ -290,7 +291,7 @@ async def test_settling_twice_is_settling_once():
         {"hpa": {"name": "../../theirs/horizontalpodautoscalers/web", "minReplicas": 50}},
         {"hpa": {}},
     ],
-    ids=json.dumps,
+    name=json.dumps,
 )
 async def test_nothing_is_asked_for_what_the_operator_did_not_write(entry):
     target = {"kind": "Deployment", "name": "voice"}

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from rows import each
 
 from kotatsu_operator.controller.scale_down import ScaleDown, SleepStep
 from kotatsu_operator.core.pool.decision import Demand
@@ -153,7 +154,7 @@ async def test_an_edited_spec_is_decided_on_anew(attempt):
     assert ("look",) not in attempt.kube.calls
 
 
-@pytest.mark.parametrize(
+@each(
     "status",
     [{"phase": "Warm"}, {"phase": "Sleeping"}, {"route": {"target": "Activator", "epoch": 5}}],
 )

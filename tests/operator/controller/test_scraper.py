@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl, unquote
 
 import pytest
 from prometheus_client import CollectorRegistry
+from rows import each
 
 from kotatsu_operator.activator.metrics import ActivatorMetrics
 from kotatsu_operator.controller import demand as scrape
@@ -62,8 +63,8 @@ NO_METRIC = f"has no metric {IN_FLIGHT} on its page /metrics on port http"
 NO_PAGE = "has no readable metrics page"
 
 
-@pytest.mark.parametrize(
-    ("page", "why"),
+@each(
+    "page, why",
     [
         (Page(b""), NO_METRIC),
         (Page(b"<html></html>"), NO_METRIC),
@@ -81,20 +82,6 @@ NO_PAGE = "has no readable metrics page"
             "too much to be read (name a smaller page in spec.metrics)",
         ),
     ],
-    ids=[
-        "empty",
-        "another page",
-        "not the gauge",
-        "no value",
-        "no number",
-        "broken labels",
-        "infinite",
-        "not a number",
-        "not utf-8",
-        "500",
-        "302",
-        "endless",
-    ],
 )
 async def test_a_pod_that_does_not_say_clearly_says_nothing_and_why(scraper, serve, page, why):
     answer = await scraper.pod(await serve(page), Metrics())
@@ -111,7 +98,7 @@ LACKING = [
 ]
 
 
-@pytest.mark.parametrize("page", LACKING, ids=["another page", "404", "302", "endless", "not text"])
+@each("page", LACKING)
 async def test_an_answer_without_the_gauge_shows_that_there_is_none(scraper, serve, page):
     assert (await scraper.pod(await serve(page), Metrics())).lacks
 
@@ -232,7 +219,7 @@ async def test_it_is_asked_at_once_after_a_restart_and_when_the_question_changes
         assert len(page.asked) == number
 
 
-@pytest.mark.parametrize("mark", ["application_ready_time_seconds", "target_info", "python_info"])
+@each("mark", ["application_ready_time_seconds", "target_info", "python_info"])
 async def test_before_its_first_request_a_pod_of_a_metered_pool_has_none(scraper, serve, mark):
     view = await serve(Page(f'{mark}{{a="b"}} 1\n'.encode()))
     assert await scraper.pod(view, Metrics(), metered=True) == PodAnswer(0, None)

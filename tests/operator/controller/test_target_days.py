@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from rows import each
 
 from kotatsu_operator.controller.demand import Passing
 from kotatsu_operator.controller.reconciler import RETRY
@@ -56,7 +57,7 @@ async def test_the_minimum_goes_up_before_the_scale_and_down_after_it():
     ]
 
 
-@pytest.mark.parametrize("least", [None, 1, 2])
+@each("least", [None, 1, 2])
 async def test_what_the_minimum_was_stands_in_the_status_before_it_is_changed(least):
     day = shared("10:00", least=least, **PITCH)
     seen = []
@@ -283,9 +284,7 @@ async def test_the_third_write_in_a_row_is_a_contest_across_a_restart():
     )
 
 
-@pytest.mark.parametrize(
-    "friend", ["kotatsu-operator", "kotatsu-activator", "kube-controller-manager"]
-)
+@each("friend", ["kotatsu-operator", "kotatsu-activator", "kube-controller-manager"])
 async def test_operator_activator_and_autoscaler_contest_nothing(friend):
     day = Day.begin(t("08:00"), **SOON)
     for _ in range(5):
@@ -399,7 +398,7 @@ async def test_a_connection_in_an_activator_keeps_such_a_pool_from_step_5():
 # --- clocks ---
 
 
-@pytest.mark.parametrize("off", [timedelta(minutes=-20), timedelta(), timedelta(minutes=20)])
+@each("off", [timedelta(minutes=-20), timedelta(), timedelta(minutes=20)])
 async def test_an_activators_clock_may_be_any_other(off):
     day = Day.begin(t("10:00"), **SOON)
     await day.settle()
