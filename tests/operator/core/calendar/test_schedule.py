@@ -47,140 +47,105 @@ def starts(window: Window, zone: str, after: str, before: str) -> list[str]:
 # --- plain windows ---
 
 
-def test_a_one_off_window_is_a_wall_clock_time_in_its_zone() -> None:
+def test_a_one_off_window_is_a_wall_clock_time_in_its_zone():
     window = single("2026-11-25T10:00", "2026-11-25T12:00")
     found = opened(window, "Asia/Tokyo", "2026-11-24T00:00", "2026-11-27T00:00")
     assert found == [Occurrence(utc("2026-11-25T01:00"), utc("2026-11-25T03:00"), "w", 2)]
 
 
-def test_a_one_off_window_of_months_is_found_from_its_middle() -> None:
-    window = single("2026-01-01T00:00", "2026-12-31T00:00")
+@each("end", ["2026-12-31T00:00", "9998-12-31T00:00"])
+def test_a_one_off_window_of_months_or_without_end_is_found_from_its_middle(end):
+    window = single("2026-01-01T00:00", end)
     assert starts(window, "UTC", "2026-07-01T00:00", "2026-07-01T00:01") == ["2026-01-01T00:00"]
 
 
-def test_a_one_off_window_that_practically_never_ends_is_found() -> None:
-    window = single("2026-01-01T00:00", "9998-12-31T00:00")
-    assert starts(window, "UTC", "2026-07-01T00:00", "2026-07-01T00:01") == ["2026-01-01T00:00"]
-
-
-def test_the_range_is_closed_at_its_begin_and_open_at_its_end() -> None:
+def test_the_range_is_closed_at_its_begin_and_open_at_its_end():
     window = repeating("0 10 * * *")
     assert starts(window, "UTC", "2026-11-25T11:00", "2026-11-26T10:00") == []
     assert starts(window, "UTC", "2026-11-25T10:59", "2026-11-26T10:00") == ["2026-11-25T10:00"]
     assert starts(window, "UTC", "2026-11-25T11:00", "2026-11-26T10:01") == ["2026-11-26T10:00"]
 
 
-def test_a_window_does_not_open_on_an_excluded_date() -> None:
-    window = repeating("0 18 * * *", exclude=frozenset({date(2026, 12, 31)}))
-    assert starts(window, "UTC", "2026-12-30T00:00", "2027-01-02T00:00") == [
-        "2026-12-30T18:00",
-        "2027-01-01T18:00",
-    ]
+@each("zone, schedule, instants", [
+    ("UTC", "0 18 * * *", ["30T18:00", "01T18:00"]),
+    # 07:00 on the 31st in Tokyo is still the 30th in UTC.
+    ("Asia/Tokyo", "0 7 * * *", ["29T22:00", "31T22:00"]),
+])  # fmt: skip
+def test_a_window_does_not_open_on_an_excluded_date_of_its_zone(zone, schedule, instants):
+    window = repeating(schedule, exclude=frozenset({date(2026, 12, 31)}))
+    found = opened(window, zone, "2026-12-29T20:00", "2027-01-01T20:00")
+    assert [f"{o.start:%dT%H:%M}" for o in found] == instants
 
 
-def test_an_excluded_date_is_a_date_of_the_zone() -> None:
-    """07:00 on the 31st in Tokyo is still the 30th in UTC."""
-    window = repeating("0 7 * * *", exclude=frozenset({date(2026, 12, 31)}))
-    assert starts(window, "Asia/Tokyo", "2026-12-29T12:00", "2027-01-01T12:00") == [
-        "2026-12-29T22:00",
-        "2026-12-31T22:00",
-    ]
-
-
-def test_an_excluded_date_keeps_the_evening_before_open_past_midnight() -> None:
+def test_an_excluded_date_keeps_the_evening_before_open_past_midnight():
     window = repeating("0 22 * * *", 4 * HOUR, exclude=frozenset({date(2026, 12, 31)}))
     found = opened(window, "UTC", "2026-12-31T01:00", "2027-01-01T01:00")
-    assert [(o.start, o.end) for o in found] == [
-        (utc("2026-12-30T22:00"), utc("2026-12-31T02:00")),
-    ]
+    assert [(o.start, o.end) for o in found] == [(utc("2026-12-30T22:00"), utc("2026-12-31T02:00"))]
 
 
-@each(
-    "zone, schedule, instant",
-    [
-        # Monday 2026-11-23, 07:00 in Tokyo is Sunday evening in UTC.
-        ("Asia/Tokyo", "0 7 * * 1", "2026-11-22T22:00"),
-        # Friday 2026-11-27, 22:00 in Los Angeles is Saturday morning in UTC.
-        ("America/Los_Angeles", "0 22 * * 5", "2026-11-28T06:00"),
-        # Sunday may be written 0, 7 or SUN.
-        ("Asia/Tokyo", "0 1 * * 0", "2026-11-28T16:00"),
-        ("Asia/Tokyo", "0 1 * * 7", "2026-11-28T16:00"),
-        ("Asia/Tokyo", "0 1 * * SUN", "2026-11-28T16:00"),
-    ],
-)
-def test_the_weekday_is_the_zones_and_not_utcs(zone: str, schedule: str, instant: str) -> None:
+@each("zone, schedule, instant", [
+    # Monday 2026-11-23, 07:00 in Tokyo is Sunday evening in UTC.
+    ("Asia/Tokyo", "0 7 * * 1", "2026-11-22T22:00"),
+    # Friday 2026-11-27, 22:00 in Los Angeles is Saturday morning in UTC.
+    ("America/Los_Angeles", "0 22 * * 5", "2026-11-28T06:00"),
+    # Sunday may be written 0, 7 or SUN.
+    ("Asia/Tokyo", "0 1 * * 0", "2026-11-28T16:00"),
+    ("Asia/Tokyo", "0 1 * * 7", "2026-11-28T16:00"),
+    ("Asia/Tokyo", "0 1 * * SUN", "2026-11-28T16:00"),
+])  # fmt: skip
+def test_the_weekday_is_the_zones_and_not_utcs(zone, schedule, instant):
     found = starts(repeating(schedule), zone, "2026-11-22T12:00", "2026-11-29T12:00")
     assert found == [instant]
 
 
-@each(
-    "zone, instant",
-    [
-        ("Asia/Kathmandu", "2026-11-25T04:15"),  # UTC+05:45
-        ("Asia/Kolkata", "2026-11-25T04:30"),  # UTC+05:30
-        ("Pacific/Chatham", "2026-11-24T20:15"),  # UTC+13:45 in summer
-        ("Pacific/Marquesas", "2026-11-25T19:30"),  # UTC-09:30
-        ("Pacific/Kiritimati", "2026-11-24T20:00"),  # UTC+14
-        ("Pacific/Pago_Pago", "2026-11-25T21:00"),  # UTC-11
-    ],
-)
-def test_zones_with_odd_offsets_open_at_their_own_ten_o_clock(zone: str, instant: str) -> None:
+@each("zone, instant", [
+    ("Asia/Kathmandu", "2026-11-25T04:15"),  # UTC+05:45
+    ("Asia/Kolkata", "2026-11-25T04:30"),  # UTC+05:30
+    ("Pacific/Chatham", "2026-11-24T20:15"),  # UTC+13:45 in summer
+    ("Pacific/Marquesas", "2026-11-25T19:30"),  # UTC-09:30
+    ("Pacific/Kiritimati", "2026-11-24T20:00"),  # UTC+14
+    ("Pacific/Pago_Pago", "2026-11-25T21:00"),  # UTC-11
+])  # fmt: skip
+def test_zones_with_odd_offsets_open_at_their_own_ten_o_clock(zone, instant):
     window = single("2026-11-25T10:00", "2026-11-25T11:00")
     assert starts(window, zone, "2026-11-24T00:00", "2026-11-27T00:00") == [instant]
 
 
-def test_the_29th_of_february_comes_in_leap_years_only() -> None:
+def test_the_29th_of_february_comes_in_leap_years_only():
     window = repeating("0 10 29 2 *")
     assert starts(window, "UTC", "2026-01-01T00:00", "2033-01-01T00:00") == [
-        "2028-02-29T10:00",
-        "2032-02-29T10:00",
+        f"{year}-02-29T10:00" for year in (2028, 2032)
     ]
     assert starts(window, "UTC", "2097-01-01T00:00", "2104-12-31T00:00") == ["2104-02-29T10:00"]
 
 
-def test_a_day_of_the_month_or_a_weekday_is_enough_when_both_are_named() -> None:
-    """Debian's cron rule: the 13th and each Friday of November 2026 (whose 13th is a Friday)."""
+def test_a_day_of_the_month_or_a_weekday_is_enough_when_both_are_named():
+    """Debian's cron rule: the 13th and each Friday of December 2026 (whose 13th is a Sunday)."""
     window = repeating("0 9 13 * 5")
     assert starts(window, "UTC", "2026-12-01T00:00", "2027-01-01T00:00") == [
-        "2026-12-04T09:00",
-        "2026-12-11T09:00",
-        "2026-12-13T09:00",
-        "2026-12-18T09:00",
-        "2026-12-25T09:00",
+        f"2026-12-{day:02}T09:00" for day in (4, 11, 13, 18, 25)
     ]
-
-
-def test_a_year_of_working_days_has_as_many_openings_as_the_calendar_has_weekdays() -> None:
-    days = (date(2026, 1, 1) + timedelta(days=n) for n in range(365))
-    weekdays = sum(day.isoweekday() <= 5 for day in days)
-    window = repeating("0 9 * * 1-5")
-    found = opened(window, "Europe/Berlin", "2026-01-01T00:00", "2027-01-01T00:00")
-    assert len(found) == weekdays == 261
 
 
 # --- clocks that jump ---
 
 
-@each(
-    "zone, schedule, near, instant",
-    [
-        # Berlin, 29 March 2026: 02:00 → 03:00 at 01:00 UTC.
-        ("Europe/Berlin", "30 2 * * *", "2026-03-29", "2026-03-29T01:00"),
-        ("Europe/Berlin", "0 2 * * *", "2026-03-29", "2026-03-29T01:00"),
-        # New York, 8 March 2026: 02:00 → 03:00 at 07:00 UTC.
-        ("America/New_York", "15 2 * * *", "2026-03-08", "2026-03-08T07:00"),
-        # Lord Howe, 4 October 2026: 02:00 → 02:30, at 15:30 UTC of the day before.
-        ("Australia/Lord_Howe", "15 2 4 10 *", "2026-10-04", "2026-10-03T15:30"),
-        # Samoa had no 30 December 2011: from the 29th to the 31st at 10:00 UTC.
-        ("Pacific/Apia", "0 10 30 12 *", "2011-12-30", "2011-12-30T10:00"),
-        # Santiago jumps at midnight: 6 September 2026, 00:00 → 01:00 at 04:00 UTC.
-        ("America/Santiago", "30 0 6 9 *", "2026-09-06", "2026-09-06T04:00"),
-    ],
-    name=lambda value: value if "/" in str(value) else "",
-)
+@each("zone, schedule, near, instant", [
+    # Berlin, 29 March 2026: 02:00 → 03:00 at 01:00 UTC.
+    ("Europe/Berlin", "30 2 * * *", "2026-03-29", "2026-03-29T01:00"),
+    ("Europe/Berlin", "0 2 * * *", "2026-03-29", "2026-03-29T01:00"),
+    # New York, 8 March 2026: 02:00 → 03:00 at 07:00 UTC.
+    ("America/New_York", "15 2 * * *", "2026-03-08", "2026-03-08T07:00"),
+    # Lord Howe, 4 October 2026: 02:00 → 02:30, at 15:30 UTC of the day before.
+    ("Australia/Lord_Howe", "15 2 4 10 *", "2026-10-04", "2026-10-03T15:30"),
+    # Samoa had no 30 December 2011: from the 29th to the 31st at 10:00 UTC.
+    ("Pacific/Apia", "0 10 30 12 *", "2011-12-30", "2011-12-30T10:00"),
+    # Santiago jumps at midnight: 6 September 2026, 00:00 → 01:00 at 04:00 UTC.
+    ("America/Santiago", "30 0 6 9 *", "2026-09-06", "2026-09-06T04:00"),
+])  # fmt: skip
 def test_a_start_that_does_not_exist_opens_at_the_next_minute_that_does(
-    zone: str, schedule: str, near: str, instant: str
-) -> None:
+    zone, schedule, near, instant
+):
     middle = utc(f"{near}T00:00")
     found = occurrences(
         [repeating(schedule)], ZoneInfo(zone), middle - 12 * HOUR, middle + 22 * HOUR
@@ -189,35 +154,26 @@ def test_a_start_that_does_not_exist_opens_at_the_next_minute_that_does(
     assert [(o.start, o.end - o.start) for o in moved] == [(utc(instant), HOUR)]
 
 
-@each(
-    "wall, instant, moved",
-    [
-        ("2026-03-29T01:59", "2026-03-29T00:59", False),
-        ("2026-03-29T02:00", "2026-03-29T01:00", True),
-        ("2026-03-29T02:59", "2026-03-29T01:00", True),
-        ("2026-03-29T03:00", "2026-03-29T01:00", False),
-    ],
-)
-def test_only_what_lies_in_the_gap_moves(wall: str, instant: str, moved: bool) -> None:
+@each("wall, instant, moved", [
+    ("2026-03-29T01:59", "2026-03-29T00:59", False),
+    ("2026-03-29T02:00", "2026-03-29T01:00", True),
+    ("2026-03-29T02:59", "2026-03-29T01:00", True),
+    ("2026-03-29T03:00", "2026-03-29T01:00", False),
+])  # fmt: skip
+def test_only_what_lies_in_the_gap_moves(wall, instant, moved):
     berlin = ZoneInfo("Europe/Berlin")
     assert to_instant(datetime.fromisoformat(wall), berlin) == (utc(instant), moved)
 
 
-@each(
-    "zone, schedule, near, instant",
-    [
-        # Berlin, 25 October 2026: 02:00–03:00 twice; first in summer time, UTC+2.
-        ("Europe/Berlin", "30 2 * * *", "2026-10-25", "2026-10-25T00:30"),
-        # New York, 1 November 2026: 01:00–02:00 twice; first in UTC-4.
-        ("America/New_York", "30 1 * * *", "2026-11-01", "2026-11-01T05:30"),
-        # Lord Howe, 5 April 2026: 01:30–02:00 twice; first in UTC+11.
-        ("Australia/Lord_Howe", "45 1 * * *", "2026-04-05", "2026-04-04T14:45"),
-    ],
-    name=lambda value: value if "/" in str(value) else "",
-)
-def test_a_start_that_occurs_twice_opens_once_at_the_first(
-    zone: str, schedule: str, near: str, instant: str
-) -> None:
+@each("zone, schedule, near, instant", [
+    # Berlin, 25 October 2026: 02:00–03:00 twice; first in summer time, UTC+2.
+    ("Europe/Berlin", "30 2 * * *", "2026-10-25", "2026-10-25T00:30"),
+    # New York, 1 November 2026: 01:00–02:00 twice; first in UTC-4.
+    ("America/New_York", "30 1 * * *", "2026-11-01", "2026-11-01T05:30"),
+    # Lord Howe, 5 April 2026: 01:30–02:00 twice; first in UTC+11.
+    ("Australia/Lord_Howe", "45 1 * * *", "2026-04-05", "2026-04-04T14:45"),
+])  # fmt: skip
+def test_a_start_that_occurs_twice_opens_once_at_the_first(zone, schedule, near, instant):
     middle = utc(f"{near}T00:00")
     found = occurrences(
         [repeating(schedule, 10 * MINUTE)], ZoneInfo(zone), middle - 12 * HOUR, middle + 12 * HOUR
@@ -225,39 +181,30 @@ def test_a_start_that_occurs_twice_opens_once_at_the_first(
     assert [(o.start, o.shifted) for o in found] == [(utc(instant), False)]
 
 
-@each(
-    "zone, schedule, after, before, instants",
-    [
-        # Berlin, 25 October 2026: 02:00–03:00 at 00:00 and again at 01:00 UTC.
-        (
-            "Europe/Berlin",
-            "*/20 * * * *",
-            "2026-10-25T00:30",
-            "2026-10-25T01:30",
-            ["00:20", "00:40", "01:00", "01:20"],
-        ),
-        ("Europe/Berlin", "*/30 2 * * *", "2026-10-25T00:00", "2026-10-25T03:00",
-         ["00:00", "00:30", "01:00", "01:30"]),
-        ("Europe/Berlin", "15 * * * *", "2026-10-25T00:00", "2026-10-25T03:00",
-         ["00:15", "01:15", "02:15"]),
-        # Lord Howe, 5 April 2026: 01:30–02:00 at 14:30 and again at 15:00 UTC of the day before.
-        ("Australia/Lord_Howe", "*/15 * * * *", "2026-04-04T14:20", "2026-04-04T15:20",
-         ["14:15", "14:30", "14:45", "15:00", "15:15"]),
-        # A list of minutes and hours is times of day: each opens once.
-        ("Europe/Berlin", "0,30 1-3 * * *", "2026-10-25T00:00", "2026-10-25T03:00",
-         ["00:00", "00:30", "02:00", "02:30"]),
-    ],
-    name=lambda value: value if "/" in str(value) and "*" not in str(value) else "",
-)  # fmt: skip
+@each("zone, schedule, after, before, instants", [
+    # Berlin, 25 October 2026: 02:00–03:00 at 00:00 and again at 01:00 UTC.
+    ("Europe/Berlin", "*/20 * * * *", "2026-10-25T00:30", "2026-10-25T01:30",
+     ["00:20", "00:40", "01:00", "01:20"]),
+    ("Europe/Berlin", "*/30 2 * * *", "2026-10-25T00:00", "2026-10-25T03:00",
+     ["00:00", "00:30", "01:00", "01:30"]),
+    ("Europe/Berlin", "15 * * * *", "2026-10-25T00:00", "2026-10-25T03:00",
+     ["00:15", "01:15", "02:15"]),
+    # Lord Howe, 5 April 2026: 01:30–02:00 at 14:30 and again at 15:00 UTC of the day before.
+    ("Australia/Lord_Howe", "*/15 * * * *", "2026-04-04T14:20", "2026-04-04T15:20",
+     ["14:15", "14:30", "14:45", "15:00", "15:15"]),
+    # A list of minutes and hours is times of day: each opens once.
+    ("Europe/Berlin", "0,30 1-3 * * *", "2026-10-25T00:00", "2026-10-25T03:00",
+     ["00:00", "00:30", "02:00", "02:30"]),
+])  # fmt: skip
 def test_a_rhythm_goes_on_through_a_repeated_hour_and_a_time_of_day_comes_once(
-    zone: str, schedule: str, after: str, before: str, instants: list[str]
-) -> None:
+    zone, schedule, after, before, instants
+):
     found = opened(repeating(schedule, 20 * MINUTE), zone, after, before)
     assert [f"{o.start:%H:%M}" for o in found] == instants
 
 
 @each("schedule", ["*/10 * * * *", "30 * * * *", "0 2,3 * * *"])
-def test_starts_that_move_to_the_same_moment_are_one_opening(schedule: str) -> None:
+def test_starts_that_move_to_the_same_moment_are_one_opening(schedule):
     found = opened(
         repeating(schedule, 10 * MINUTE), "Europe/Berlin", "2026-03-29T00:59", "2026-03-29T01:01"
     )
@@ -267,56 +214,47 @@ def test_starts_that_move_to_the_same_moment_are_one_opening(schedule: str) -> N
     assert at_the_jump[0].shifted == (schedule == "30 * * * *")
 
 
-@each(
-    "schedule, duration, start, end",
-    [
-        ("0 0 * * *", 24 * HOUR, "2026-10-24T22:00", "2026-10-25T23:00"),
-        ("0 0 * * *", 23 * HOUR, "2026-10-24T22:00", "2026-10-25T21:00"),
-        ("0 0-6 * * *", HOUR, "2026-10-25T00:00", "2026-10-25T02:00"),
-        ("0 */6 * * *", 6 * HOUR, "2026-10-24T22:00", "2026-10-25T05:00"),
-    ],
-)
+@each("schedule, duration, start, end", [
+    ("0 0 * * *", 24 * HOUR, "2026-10-24T22:00", "2026-10-25T23:00"),
+    ("0 0 * * *", 23 * HOUR, "2026-10-24T22:00", "2026-10-25T21:00"),
+    ("0 0-6 * * *", HOUR, "2026-10-25T00:00", "2026-10-25T02:00"),
+    ("0 */6 * * *", 6 * HOUR, "2026-10-24T22:00", "2026-10-25T05:00"),
+])  # fmt: skip
 def test_openings_that_touch_on_the_wall_clock_touch_when_clocks_go_back(
-    schedule: str, duration: timedelta, start: str, end: str
-) -> None:
+    schedule, duration, start, end
+):
     found = opened(
         repeating(schedule, duration), "Europe/Berlin", "2026-10-24T20:00", "2026-10-26T00:00"
     )
     assert {o.start: o.end for o in found}[utc(start)] == utc(end)
 
 
-def test_what_touches_an_excluded_date_ends_before_it() -> None:
+def test_what_touches_an_excluded_date_ends_before_it():
     """On the 26th nothing opens, so the day of 25 hours before it has no next start to reach."""
     window = repeating("0 0 * * *", 24 * HOUR, exclude=frozenset({date(2026, 10, 26)}))
     (found,) = opened(window, "Europe/Berlin", "2026-10-24T23:00", "2026-10-26T22:00")
     assert (found.start, found.end) == (utc("2026-10-24T22:00"), utc("2026-10-25T22:00"))
 
 
-@each(
-    "start, end, opens, closes",
-    [
-        ("01:00", "02:30", "2026-10-24T23:00", "2026-10-25T01:30"),
-        ("02:30", "04:00", "2026-10-25T00:30", "2026-10-25T03:00"),
-        ("02:15", "02:45", "2026-10-25T00:15", "2026-10-25T01:45"),
-    ],
-)
+@each("start, end, opens, closes", [
+    ("01:00", "02:30", "2026-10-24T23:00", "2026-10-25T01:30"),
+    ("02:30", "04:00", "2026-10-25T00:30", "2026-10-25T03:00"),
+    ("02:15", "02:45", "2026-10-25T00:15", "2026-10-25T01:45"),
+])  # fmt: skip
 def test_a_single_window_covers_both_readings_of_a_time_that_occurs_twice(
-    start: str, end: str, opens: str, closes: str
-) -> None:
+    start, end, opens, closes
+):
     window = single(f"2026-10-25T{start}", f"2026-10-25T{end}")
     (found,) = opened(window, "Europe/Berlin", "2026-10-24T00:00", "2026-10-26T00:00")
     assert (found.start, found.end) == (utc(opens), utc(closes))
 
 
-@each(
-    "start, end, hours",
-    [
-        ("2026-03-29T01:00", "2026-03-29T04:00", 2),
-        ("2026-10-25T01:00", "2026-10-25T04:00", 4),
-        ("2026-11-25T01:00", "2026-11-25T04:00", 3),
-    ],
-)
-def test_a_one_off_window_ends_at_its_wall_clock_time(start: str, end: str, hours: int) -> None:
+@each("start, end, hours", [
+    ("2026-03-29T01:00", "2026-03-29T04:00", 2),
+    ("2026-10-25T01:00", "2026-10-25T04:00", 4),
+    ("2026-11-25T01:00", "2026-11-25T04:00", 3),
+])  # fmt: skip
+def test_a_one_off_window_ends_at_its_wall_clock_time(start, end, hours):
     (found,) = opened(single(start, end), "Europe/Berlin", "2026-01-01T00:00", "2027-01-01T00:00")
     assert found.end - found.start == hours * HOUR
 
@@ -324,39 +262,30 @@ def test_a_one_off_window_ends_at_its_wall_clock_time(start: str, end: str, hour
 # --- looking ahead ---
 
 
-def test_the_next_start_is_strictly_later() -> None:
-    windows = [repeating("0 10 * * *")]
-    found = next_start(windows, ZoneInfo("UTC"), utc("2026-11-25T10:00"), YEAR)
-    assert found is not None
-    assert found.start == utc("2026-11-26T10:00")
-
-
-def test_the_next_start_is_found_months_ahead() -> None:
-    windows = [repeating("0 10 1 1 *"), single("2026-12-24T18:00", "2026-12-24T20:00")]
-    found = next_start(windows, ZoneInfo("UTC"), utc("2026-03-01T00:00"), YEAR)
-    assert found is not None
-    assert found.start == utc("2026-12-24T18:00")
-
-
-def test_there_is_no_next_start_after_the_last_or_beyond_the_horizon() -> None:
-    past = [single("2026-01-01T00:00", "2026-01-02T00:00")]
-    far = [repeating("0 10 29 2 *")]
-    assert next_start(past, ZoneInfo("UTC"), utc("2026-03-01T00:00"), YEAR) is None
-    assert next_start(far, ZoneInfo("UTC"), utc("2026-03-01T00:00"), YEAR) is None
+@each("windows, after, start", {
+    "strictly later": ([repeating("0 10 * * *")], "2026-11-25T10:00", "2026-11-26T10:00"),
+    "months ahead": (
+        [repeating("0 10 1 1 *"), single("2026-12-24T18:00", "2026-12-24T20:00")],
+        "2026-03-01T00:00", "2026-12-24T18:00"),
+    "none after the last": (
+        [single("2026-01-01T00:00", "2026-01-02T00:00")], "2026-03-01T00:00", None),
+    "none beyond the horizon": ([repeating("0 10 29 2 *")], "2026-03-01T00:00", None),
+})  # fmt: skip
+def test_the_next_start_is_found(windows, after, start):
+    found = next_start(windows, ZoneInfo("UTC"), utc(after), YEAR)
+    assert (found and found.start) == (start and utc(start))
 
 
 # --- many ---
 
 
-def test_openings_that_overlap_in_one_window_are_all_found_near_by() -> None:
+def test_openings_that_overlap_in_one_window_are_all_found_near_by():
     window = repeating("*/30 * * * *", 45 * MINUTE)
-    assert starts(window, "UTC", "2026-11-25T10:35", "2026-11-25T10:36") == [
-        "2026-11-25T10:00",
-        "2026-11-25T10:30",
-    ]
+    found = starts(window, "UTC", "2026-11-25T10:35", "2026-11-25T10:36")
+    assert found == ["2026-11-25T10:00", "2026-11-25T10:30"]
 
 
-def test_a_dense_schedule_with_a_long_duration_is_not_walked_from_its_beginning() -> None:
+def test_a_dense_schedule_with_a_long_duration_is_not_walked_from_its_beginning():
     """Of openings long before the range only the newest matters: it closes last."""
     window = repeating("* * * * *", timedelta(hours=744))
     found = opened(window, "UTC", "2026-11-25T10:00", "2026-11-25T11:00")
@@ -378,7 +307,7 @@ def placed(monkeypatch: pytest.MonkeyPatch) -> list[datetime]:
     return found
 
 
-def test_excluded_days_are_passed_over_as_a_whole(placed: list[datetime]) -> None:
+def test_excluded_days_are_passed_over_as_a_whole(placed):
     """Minute by minute, a year of them takes seconds in which no other pool is looked at."""
     year = frozenset(date(2026, 11, 1) + timedelta(days=n) for n in range(365))
     window = repeating("* * * * *", exclude=year)
@@ -388,9 +317,7 @@ def test_excluded_days_are_passed_over_as_a_whole(placed: list[datetime]) -> Non
     assert len(placed) < 2_000
 
 
-def test_a_dense_schedule_of_short_openings_is_not_walked_before_its_range(
-    placed: list[datetime],
-) -> None:
+def test_a_dense_schedule_of_short_openings_is_not_walked_before_its_range(placed):
     window = repeating("* * * * *", timedelta(seconds=30))
     opened(window, "Europe/Berlin", "2026-11-25T10:00", "2026-11-25T11:00")
     assert len(placed) <= 61
@@ -404,24 +331,20 @@ def covered(window: Window, zone: str, after: str, before: str, apart: timedelta
     return [f"{start:%dT%H:%M}–{end:%dT%H:%M}" for start, end in found]
 
 
-def test_openings_that_touch_are_one_span() -> None:
-    window = repeating("0 9-11 * * *", HOUR)
-    assert covered(window, "UTC", "2026-11-25T00:00", "2026-11-27T00:00", timedelta()) == [
-        "25T09:00–25T12:00",
-        "26T09:00–26T12:00",
-    ]
+@each("minutes, apart, found", [
+    (60, 0, ["25T09:00–25T12:00"]),
+    (50, 9, ["25T09:00–25T09:50", "25T10:00–25T10:50", "25T11:00–25T11:50"]),
+    (50, 10, ["25T09:00–25T11:50"]),
+])  # fmt: skip
+def test_openings_that_touch_or_are_no_further_apart_than_asked_are_one_span(minutes, apart, found):
+    window, day = (
+        repeating("0 9-11 * * *", minutes * MINUTE),
+        ("2026-11-25T00:00", "2026-11-26T00:00"),
+    )
+    assert covered(window, "UTC", *day, apart * MINUTE) == found
 
 
-def test_openings_that_are_little_apart_are_one_span_if_asked_for() -> None:
-    window = repeating("0 9-11 * * *", 50 * MINUTE)
-    days = "2026-11-25T00:00", "2026-11-26T00:00"
-    assert len(covered(window, "UTC", *days, 9 * MINUTE)) == 3
-    assert covered(window, "UTC", *days, 10 * MINUTE) == ["25T09:00–25T11:50"]
-
-
-def test_a_month_that_is_open_all_the_time_is_one_opening_to_look_at(
-    placed: list[datetime],
-) -> None:
+def test_a_month_that_is_open_all_the_time_is_one_opening_to_look_at(placed):
     window = repeating("* * * * *", timedelta(hours=744))
     month = "2026-10-01T00:00", "2026-11-01T00:00"
     assert len(covered(window, "Europe/Berlin", *month, timedelta())) == 1
@@ -435,9 +358,7 @@ def test_a_month_that_is_open_all_the_time_is_one_opening_to_look_at(
     st.sampled_from(["2026-03-28T12:00", "2026-10-24T12:00", "2026-11-25T12:00"]),
     st.sampled_from([0, 8, 60, 4000]),
 )
-def test_spans_are_the_openings_put_together(
-    expression: str, seconds: int, at: str, apart: int
-) -> None:
+def test_spans_are_the_openings_put_together(expression, seconds, at, apart):
     window = repeating(expression, timedelta(seconds=seconds))
     zone, after, before = ZoneInfo("Europe/Berlin"), utc(at), utc(at) + 2 * 24 * HOUR
     together: list[tuple[datetime, datetime]] = []
@@ -456,7 +377,7 @@ def test_spans_are_the_openings_put_together(
     assert within(spans(window, zone, after, before, gap)) == within(together)
 
 
-def test_a_long_opening_is_found_though_the_later_ones_were_excluded() -> None:
+def test_a_long_opening_is_found_though_the_later_ones_were_excluded():
     """Opened on the 1st for 20 days; the 2nd to the 10th are holidays."""
     holidays = frozenset(date(2026, 12, day) for day in range(2, 11))
     window = repeating("0 0 1-10 12 *", timedelta(days=20), exclude=holidays)
@@ -471,34 +392,24 @@ def test_a_long_opening_is_found_though_the_later_ones_were_excluded() -> None:
     "expression",
     ["0 18 * * 1-5", "*/15 8-17 * * MON-FRI", "0 10 L * *", "0 10 * * 5#2", "5,35 1 1 JAN *"],
 )
-def test_a_five_field_expression_is_accepted(expression: str) -> None:
+def test_a_five_field_expression_is_accepted(expression):
     check_cron(expression)
 
 
-@each(
-    "expression, words",
-    [
-        ("61 * * * *", "Bad minute"),
-        ("0 25 * * *", "Bad hour"),
-        ("0 0 0 * *", "Bad day-of-month"),
-        ("0 0 * 13 *", "Bad month"),
-        ("0 0 * * 8", "Bad day-of-week"),
-        ("*/0 * * * *", "Bad minute"),
-        ("5-1 * * * *", "Bad minute"),
-        ("5-5/2 * * * *", "5-5/2 steps through one value; write 5, or 5/2"),
-        ("0,07-7/3 * * * *", "steps through one value"),
-        ("0 0 * * mon-MON/2", "steps through one value"),
-        ("٣ * * * *", "Bad minute"),
-        ("0 0 30 2 *", "Bad day-of-month"),
-        ("0 0 * 2 1#6", "Bad day-of-week"),
-        ("", "minute hour day month weekday"),
-        ("0 18 * *", "minute hour day month weekday"),
-        ("0 0 18 * * 1-5", "minute hour day month weekday"),
-        ("@daily", "minute hour day month weekday"),
-        ("every day at six", "minute hour day month weekday"),
-    ],
-)
-def test_what_cannot_be_read_is_refused_with_a_sentence(expression: str, words: str) -> None:
+FIVE, ONE_VALUE = "minute hour day month weekday", "steps through one value"
+
+
+@each("expression, words", [
+    ("61 * * * *", "Bad minute"), ("0 25 * * *", "Bad hour"), ("0 0 0 * *", "Bad day-of-month"),
+    ("0 0 * 13 *", "Bad month"), ("0 0 * * 8", "Bad day-of-week"),
+    ("*/0 * * * *", "Bad minute"), ("5-1 * * * *", "Bad minute"), ("٣ * * * *", "Bad minute"),
+    ("0 0 30 2 *", "Bad day-of-month"), ("0 0 * 2 1#6", "Bad day-of-week"),
+    ("5-5/2 * * * *", "5-5/2 steps through one value; write 5, or 5/2"),
+    ("0,07-7/3 * * * *", ONE_VALUE), ("0 0 * * mon-MON/2", ONE_VALUE),
+    ("", FIVE), ("0 18 * *", FIVE), ("0 0 18 * * 1-5", FIVE), ("@daily", FIVE),
+    ("every day at six", FIVE),
+])  # fmt: skip
+def test_what_cannot_be_read_is_refused_with_a_sentence(expression, words):
     with pytest.raises(ValueError, match=f"is not a five-field cron schedule.*{words}") as refused:
         check_cron(expression)
     assert repr(expression) in str(refused.value)
@@ -506,20 +417,14 @@ def test_what_cannot_be_read_is_refused_with_a_sentence(expression: str, words: 
 
 @examples(150)
 @given(st.lists(st.text("0123456789*/,-#LW MONAB", min_size=1, max_size=6), min_size=5, max_size=5))
-def test_no_expression_is_answered_by_anything_but_a_sentence(fields: list[str]) -> None:
+def test_no_expression_is_answered_by_anything_but_a_sentence(fields):
     with suppress(ValueError):
         check_cron(" ".join(fields))
 
 
-def test_openings_come_in_order_of_their_start() -> None:
-    windows = [
-        repeating("30 * * * *", name="half"),
-        repeating("0 * * * *", name="full"),
-        single("2026-11-25T10:10", "2026-11-25T10:20", name="once"),
-    ]
-    found = occurrences(windows, UTC_ZONE, utc("2026-11-25T09:59"), utc("2026-11-25T11:01"))
+def test_openings_come_in_order_of_their_start():
+    once = single("2026-11-25T10:10", "2026-11-25T10:20", name="once")
+    windows = [repeating("30 * * * *", name="half"), repeating("0 * * * *", name="full"), once]
+    found = occurrences(windows, ZoneInfo("UTC"), utc("2026-11-25T09:59"), utc("2026-11-25T11:01"))
     assert [o.window for o in found] == ["full", "half", "full", "once", "half", "full"]
     assert all(o.start.tzinfo is UTC for o in found)
-
-
-UTC_ZONE = ZoneInfo("UTC")

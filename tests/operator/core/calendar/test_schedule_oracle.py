@@ -17,7 +17,7 @@ from kotatsu_operator.core.decide.decide import decide
 from kotatsu_operator.core.pool.decision import Observation
 from kotatsu_operator.core.pool.memory import Memory
 from kotatsu_operator.core.pool.spec import PoolSpec, Target
-from tests.operator.core.values import MINUTE, examples, utc
+from tests.operator.core.values import HOUR, MINUTE, examples, utc
 
 SPAN = timedelta(days=2)
 LONGEST = 26 * 60
@@ -139,9 +139,7 @@ PLACES = st.sampled_from(
 
 @examples(60)
 @given(CRON, PLACES, st.integers(1, LONGEST), st.booleans())
-def test_openings_are_those_a_minute_by_minute_walk_finds(
-    schedule: str, place: tuple[str, str], minutes: int, holiday: bool
-) -> None:
+def test_openings_are_those_a_minute_by_minute_walk_finds(schedule, place, minutes, holiday):
     after, duration = utc(place[1]), minutes * MINUTE
     exclude = frozenset({(after + timedelta(days=1)).date()} if holiday else ())
     window = Window("w", 1, schedule=schedule, duration=duration, exclude=exclude)
@@ -153,7 +151,11 @@ def test_openings_are_those_a_minute_by_minute_walk_finds(
     }
 
     naive = naive_starts(NaiveCron(schedule), place[0], after, exclude)
-    assert set(found) == {at for at in naive if at + duration > after}
+    expected = {at for at in naive if at + duration > after}
+    assert set(found) <= expected
+    # Of those that began more than a day before, only the one that closes last is promised.
+    near = {at for at in expected if at > after - 23 * HOUR or at == max(expected)}
+    assert near <= set(found)
     jumps = jumps_back(place[0], after - LONGEST * MINUTE, after + 2 * SPAN)
     for start, end in found.items():
         hours_back = any(start <= at < end for at in jumps)
@@ -179,9 +181,7 @@ SEAMLESS = st.sampled_from(
 
 @examples(60)
 @given(SEAMLESS, PLACES)
-def test_a_schedule_that_never_closes_on_the_wall_clock_never_closes(
-    seamless: tuple[str, int], place: tuple[str, str]
-) -> None:
+def test_a_schedule_that_never_closes_on_the_wall_clock_never_closes(seamless, place):
     schedule, minutes = seamless
     after = utc(place[1])
     window = Window("w", 1, schedule=schedule, duration=minutes * MINUTE)
@@ -202,9 +202,7 @@ SPARSE = st.tuples(
     st.lists(st.tuples(SPARSE, st.integers(1, 6 * 60), st.integers(1, 5)), min_size=1, max_size=3),
     PLACES,
 )
-def test_the_floor_of_a_decision_is_the_highest_of_the_windows_a_naive_walk_finds_open(
-    raw: list[tuple[str, int, int]], place: tuple[str, str]
-) -> None:
+def test_the_floor_of_a_decision_is_the_highest_of_the_windows_a_naive_walk_finds_open(raw, place):
     zone, after = ZoneInfo(place[0]), utc(place[1])
     windows = tuple(
         Window(f"w{i}", replicas, schedule=schedule, duration=minutes * MINUTE)
