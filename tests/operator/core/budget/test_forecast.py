@@ -63,110 +63,51 @@ def warm(since: str = "08:00", last: str | None = None) -> Memory:
     return Memory(phase=Phase.WARM, since=t(since), last_active=t(last or since))
 
 
-def test_a_pool_without_windows_will_cost_what_it_has_cost() -> None:
-    assert to_come(pool_spec()) == 0
+TEN, NINE = once("w", "10:00", "11:00", 2), once("w", "09:00", "11:00", 1)
+WARM_TILL_TEN = override("Warm", t("10:00"), replicas=3)
+ASLEEP_TILL_TEN = override("Asleep", t("10:00"))
 
 
-def test_a_window_to_come_costs_its_pods() -> None:
-    assert to_come(pool_spec(windows=[once("w", "10:00", "11:00", 2)], **NO_DRAIN)) == 120
+@each("fields, now, minutes", {
+    "without windows nothing": ({}, {}, 0),
+    "the lead before a window and the drain after it": (
+        {"windows": [TEN], "settle": 30}, {"memory": replace(ASLEEP, lead=2 * MINUTE)}, 125),
+    "a Warm override until its end": (
+        {"windows": [NINE], "override": WARM_TILL_TEN}, {"memory": warm(), "pods": 3}, 420),
+    "an Asleep override saves the windows until its end": (
+        {"windows": [NINE], "override": ASLEEP_TILL_TEN}, {}, 60),
+    "the pods of now until they would be idle": (
+        {"idleAfter": "10m", "settle": 30}, {"memory": warm(last="07:55"), "pods": 2}, 11),
+    "and those beyond the window": (
+        {"idleAfter": "10m", "windows": [once("w", "07:00", "09:00", 1)]},
+        {"memory": warm(last="08:00"), "pods": 3}, 80),
+    "the last pods of a sleeping pool are as good as gone": (
+        {}, {"memory": replace(warm(), phase=Phase.SLEEPING), "pods": 2}, 0),
+    "a suspended pool stays as it is": (
+        {"suspend": True, "windows": [TEN]}, {"pods": 1}, (END - t("08:00")) // MINUTE),
+})  # fmt: skip
+def test_the_forecast_has_what_is_to_come(fields, now, minutes):
+    assert to_come(pool_spec(**NO_DRAIN | fields), **now) == minutes
 
 
-def test_the_lead_before_and_the_drain_after_a_window_cost_too() -> None:
-    spec = pool_spec(windows=[once("w", "10:00", "11:00", 2)], settle=30)
-    assert to_come(spec, memory=replace(ASLEEP, lead=2 * MINUTE)) == 2 * Decimal("62.5")
-
-
-def test_a_warm_override_costs_until_its_end() -> None:
-    spec = pool_spec(
-        override=override("Warm", t("10:00"), replicas=3),
-        windows=[once("w", "09:00", "11:00", 1)],
-        **NO_DRAIN,
-    )
-    assert to_come(spec, memory=warm(), pods=3) == 360 + 60
-
-
-def test_an_asleep_override_saves_the_windows_until_its_end() -> None:
-    spec = pool_spec(
-        override=override("Asleep", t("10:00")),
-        windows=[once("w", "09:00", "11:00", 1)],
-        **NO_DRAIN,
-    )
-    assert to_come(spec) == 60
-
-
-def test_the_pods_there_are_now_cost_until_they_would_be_idle() -> None:
-    spec = pool_spec(idleAfter="10m", settle=30)
-    assert to_come(spec, memory=warm(last="07:55"), pods=2) == 2 * Decimal("5.5")
-
-
-def test_pods_beyond_the_window_cost_until_they_would_be_idle() -> None:
-    spec = pool_spec(windows=[once("w", "07:00", "09:00", 1)], idleAfter="10m", **NO_DRAIN)
-    assert to_come(spec, memory=warm(last="08:00"), pods=3) == 60 + 2 * 10
-
-
-def test_the_last_pods_of_a_sleeping_pool_are_as_good_as_gone() -> None:
-    memory = Memory(phase=Phase.SLEEPING, since=t("08:00"), last_active=t("08:00"))
-    assert to_come(pool_spec(), memory=memory, pods=2) == 0
-
-
-def test_a_suspended_pool_stays_as_it_is() -> None:
-    spec = pool_spec(suspend=True, windows=[once("w", "10:00", "11:00", 2)])
-    assert to_come(spec, pods=1) == (END - t("08:00")) // MINUTE
-
-
-def test_there_is_no_forecast_without_a_period() -> None:
+def test_there_is_no_forecast_without_a_period():
     assert forecast(pool_spec(), ASLEEP, Ledger(), WARM, t("08:00")) is None
 
 
-def test_a_clock_that_steps_back_gets_its_hours_again() -> None:
+def test_a_clock_that_steps_back_gets_its_hours_again():
     spec = pool_spec(windows=[once("w", "06:00", "11:00", 1)], **NO_DRAIN)
     assert to_come(spec, "10:00") == 60
     assert to_come(spec, "07:00") == 240
     assert to_come(spec, "10:00") == 60
 
 
-def by_minutes(spec: PoolSpec, lead: timedelta, now: datetime, end: datetime) -> int:
-    """Pod-minutes, counted one minute after the other."""
-    tail, most = spec.platform.route_settle, spec.max_replicas
-    found = occurrences(spec.windows, spec.zone, now - tail, end + lead)
-    total, at = 0, now
-    while at < end:
-        total += max(
-            (min(o.replicas, most) for o in found if o.start - lead <= at < o.end + tail), default=0
-        )
-        at += MINUTE
-    return total
-
-
 def any_window(die: Random, number: int) -> dict[str, Any]:
     """A repeating window with numbers by chance."""
-    return cron(
-        f"{die.randint(0, 59)} */{die.randint(1, 23)} * * *",
-        f"{die.randint(1, 300)}m",
-        die.randint(1, 6),
-        f"w{number}",
-    )
+    schedule = f"{die.randint(0, 59)} */{die.randint(1, 23)} * * *"
+    return cron(schedule, f"{die.randint(1, 300)}m", die.randint(1, 6), f"w{number}")
 
 
-@examples(30)
-@given(st.integers(0, 2**32))
-def test_any_schedule_is_summed_up_as_counting_does(seed: int) -> None:
-    die = Random(seed)
-    windows: list[dict[str, Any]] = [any_window(die, n) for n in range(die.randint(0, 4))]
-    spec = pool_spec(
-        windows=windows,
-        settle=die.choice([0, 60]),
-        maxReplicas=5,
-    )
-    lead = die.randint(0, 90) * MINUTE
-    for clock in ("2026-11-29T00:00", "2026-11-29T13:07"):  # the second one from the same staircase
-        now = utc(clock)
-        expected = forecast(spec, replace(ASLEEP, lead=lead), ledger(), WARM, now)
-        assert expected is not None
-        assert round(expected - 100, 12) == by_minutes(spec, lead, now, END)
-
-
-def test_a_month_is_walked_once_and_not_at_each_look(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_month_is_walked_once_and_not_at_each_look(monkeypatch):
     walks = []
 
     def counted(*args: Any) -> Any:
@@ -180,7 +121,7 @@ def test_a_month_is_walked_once_and_not_at_each_look(monkeypatch: pytest.MonkeyP
     assert len(walks) == 1
 
 
-def test_a_month_of_dense_openings_is_laid_out_in_part_and_taken_to_be_alike() -> None:
+def test_a_month_of_dense_openings_is_laid_out_in_part_and_taken_to_be_alike():
     spec = pool_spec(windows=[cron("* * * * *", "30s", 2)], **NO_DRAIN)
     lead = replace(ASLEEP, lead=timedelta())
     levels = levels_module.laid_out(spec, None, lead.lead, t("08:00"), END)
@@ -190,7 +131,7 @@ def test_a_month_of_dense_openings_is_laid_out_in_part_and_taken_to_be_alike() -
 
 
 @pytest.mark.slow
-def test_hundreds_of_pools_are_foreseen_within_a_beat() -> None:
+def test_hundreds_of_pools_are_foreseen_within_a_beat():
     specs = [
         pool_spec(windows=[cron(f"{n % 60} {n // 60 % 24} * * 1-5", "90m", 2, f"w{n}")])
         for n in range(300)
@@ -208,55 +149,35 @@ def test_hundreds_of_pools_are_foreseen_within_a_beat() -> None:
 # --- parked pods ---
 
 
-def parking(**fields: Any) -> PoolSpec:
-    """A pool that parks one pod for 20 minutes; it drains in no time."""
-    return pool_spec(**{"parkedFor": "20m", **NO_DRAIN, **fields})
-
-
-def for_parked(name: str, start: str, end: str, replicas: int = 2) -> dict[str, Any]:
-    return once(name, start, end, replicas) | {"mode": "Parked"}
-
-
 def parked(since: str = "08:00") -> Memory:
     return Memory(phase=Phase.PARKED, since=t(since), last_active=t("07:00"), reduced=True)
 
 
-def test_pods_stay_parked_after_a_window() -> None:
-    spec = parking(windows=[once("w", "10:00", "11:00", 2)])
-    assert to_come(spec) == 120 + 20 / Decimal(10)
+PARKED = {"mode": "Parked"}
 
 
-def test_a_pool_stays_parked_for_its_time_from_when_it_was_parked() -> None:
-    """The window for parked pods in between does not begin it again."""
-    windows = [once("a", "10:00", "11:00", 1), for_parked("b", "11:10", "11:15", 1)]
-    assert to_come(parking(windows=windows)) == 60 + 2
+@each("fields, now, minutes", {
+    "after a window": ({"windows": [TEN]}, {}, 122),
+    "from when they were parked, whatever window for parked pods comes after": (
+        {"windows": [TEN, once("b", "11:10", "11:15", 1) | PARKED]}, {}, 122),
+    "from when they are idle": (
+        {"idleAfter": "10m"}, {"memory": warm(last="07:55"), "pods": 3}, 17),
+    "after a Warm override": (
+        {"override": WARM_TILL_TEN}, {"memory": parked(), "pods": 1}, 362),
+    "and not after an Asleep override": (
+        {"override": ASLEEP_TILL_TEN}, {"memory": parked(), "pods": 1}, 0),
+    "where none can be parked all windows are warm": (
+        {"windows": [TEN | PARKED]}, {"price": WARM}, 120),
+})  # fmt: skip
+def test_a_pod_stays_parked_for_20_minutes(fields, now, minutes):
+    assert to_come(pool_spec(parkedFor="20m", **NO_DRAIN, **fields), **now) == minutes
 
 
-def test_an_idle_warm_pool_costs_the_full_price_until_it_is_parked() -> None:
-    spec = parking(idleAfter="10m")
-    assert to_come(spec, memory=warm(last="07:55"), pods=3) == 3 * 5 + 2
-
-
-def test_pods_stay_parked_after_a_warm_override() -> None:
-    spec = parking(override=override("Warm", t("10:00"), replicas=3))
-    assert to_come(spec, memory=parked(), pods=1) == 360 + 2
-
-
-def test_an_asleep_override_ends_the_time_of_parked_pods() -> None:
-    spec = parking(override=override("Asleep", t("10:00")))
-    assert to_come(spec, memory=parked(), pods=1) == 0
-
-
-def test_a_suspended_pool_stays_parked_at_the_rate_it_has() -> None:
-    spec = parking(suspend=True)
+def test_a_suspended_pool_stays_parked_at_the_rate_it_has():
     at_rest = replace(ledger(1), rate=ONE / 10)
+    spec = pool_spec(parkedFor="20m", suspend=True)
     expected = forecast(spec, parked(), at_rest, PRICE, t("08:00"))
     assert expected == 100 + at_rest.rate * ((END - t("08:00")) // HOUR)
-
-
-def test_where_no_pod_can_be_parked_all_windows_are_warm() -> None:
-    spec = parking(windows=[for_parked("w", "10:00", "11:00")])
-    assert to_come(spec, price=WARM) == 120
 
 
 def one_after_the_other(
@@ -266,7 +187,6 @@ def one_after_the_other(
 
     `since` is when the one pod that is there was parked; None for a pool that is asleep.
     """
-    assert spec.parked is not None
     tail, most = spec.platform.route_settle, spec.max_replicas
     every = occurrences(spec.windows, spec.zone, now - lead - tail, end + lead)
     # The pods of one opening stay for the next one of its window, if it is near.
@@ -288,10 +208,12 @@ def one_after_the_other(
         elif asked:
             since = since if is_parked and asked <= there else at
             there, is_parked = asked, True
-        elif there:
+        elif there and spec.parked:
             since = since if is_parked and since else at
             there = min(there, spec.parked.replicas) if at < since + spec.parked.lasting else 0
             is_parked = True
+        else:
+            there = 0
         if is_parked:
             parked_minutes += there
         else:
@@ -300,28 +222,25 @@ def one_after_the_other(
     return warm_minutes, parked_minutes
 
 
-@examples(60)
+@examples(90)
 @given(st.integers(0, 2**32))
-def test_any_schedule_with_parked_pods_is_summed_up_as_deciding_each_minute_does(
-    seed: int,
-) -> None:
+def test_any_schedule_is_summed_up_as_deciding_each_minute_does(seed):
     die = Random(seed)
-    windows: list[dict[str, Any]] = [
-        any_window(die, n) | {"mode": die.choice(["Warm", "Parked"])}
-        for n in range(die.randint(0, 4))
-    ]
-    spec = pool_spec(
-        windows=windows,
-        settle=die.choice([0, 60]),
-        maxReplicas=5,
-        parkedReplicas=die.randint(1, 3),
-        parkedFor=f"{die.choice([0, 7, 90, 600])}m",
-    )
+    parks = die.random() < 0.7
+    fields: dict[str, Any] = {"settle": die.choice([0, 60]), "maxReplicas": 5}
+    if parks:
+        fields |= {
+            "parkedReplicas": die.randint(1, 3),
+            "parkedFor": f"{die.choice([0, 7, 90, 600])}m",
+        }
+    modes = ["Warm", "Parked"] if parks else ["Warm"]
+    windows = [any_window(die, n) | {"mode": die.choice(modes)} for n in range(die.randint(0, 4))]
+    spec = pool_spec(windows=windows, **fields)
     lead = die.randint(0, 90) * MINUTE
     for clock in ("2026-11-29T00:00", "2026-11-29T13:07"):  # the second one from the same levels
         now = utc(clock)
         memory, pods, since = replace(ASLEEP, lead=lead), 0, None
-        if die.random() < 0.5:
+        if parks and die.random() < 0.5:
             since = now - die.randint(0, 100) * MINUTE
             memory, pods = replace(parked(), since=since, lead=lead), 1
         expected = forecast(spec, memory, ledger(pods), PRICE, now)
@@ -333,19 +252,14 @@ def test_any_schedule_with_parked_pods_is_summed_up_as_deciding_each_minute_does
 # --- the price of a pod ---
 
 
-@each(
-    "why, pods, rate, reduced, price",
-    [
-        ("as the current ones do", 2, 140, 0, (70, None)),
-        ("without pods as the template says", 0, 0, 0, (60, 6)),
-        ("while they are parked the template has the warm price", 2, 12, 2, (60, 6)),
-        ("while some are parked both stay", 2, 66, 1, (60, 6)),
-        ("a sidecar that was injected costs the same while parked", 1, 9, 1, (63, 9)),
-    ],
-)
-def test_a_pod_costs(
-    why: str, pods: int, rate: int, reduced: int, price: tuple[int, int | None]
-) -> None:
+@each("why, pods, rate, reduced, price", [
+    ("as the current ones do", 2, 140, 0, (70, None)),
+    ("without pods as the template says", 0, 0, 0, (60, 6)),
+    ("while they are parked the template has the warm price", 2, 12, 2, (60, 6)),
+    ("while some are parked both stay", 2, 66, 1, (60, 6)),
+    ("a sidecar that was injected costs the same while parked", 1, 9, 1, (63, 9)),
+])  # fmt: skip
+def test_a_pod_costs(why, pods, rate, reduced, price):
     parked_price = None if price[1] is None else ONE / 10
     found = pod_price(replace(ledger(pods), rate=Decimal(rate)), ONE, parked_price, reduced)
     assert (found.warm, found.parked) == price, why

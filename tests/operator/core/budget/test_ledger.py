@@ -31,11 +31,9 @@ def at_prices(**prices: str) -> PoolSpec:
 END = utc("2026-12-01T00:00")
 
 
-def core(
-    start: str = "08:00", uid: str = "a", gone: str | None = None, cores: int = 1
-) -> BilledPod:
+def core(start: str = "08:00", uid: str = "a", cores: int = 1) -> BilledPod:
     """A pod of one core, or several: 1 a minute each."""
-    return BilledPod(t(start), {"cpu": Decimal(cores)}, uid, None if gone is None else t(gone))
+    return BilledPod(t(start), {"cpu": Decimal(cores)}, uid)
 
 
 def opened(at: str = "10:00", accrued: int = 0, **fields: object) -> Ledger:
@@ -54,7 +52,12 @@ def enter(
     return accrue(ledger, pods, spec, t(now), elapsed)
 
 
-# --- the published bill ---
+MIDNIGHT = t("00:00") + 24 * HOUR
+
+
+def today(at: str, accrued: int = 0) -> Ledger:
+    """A ledger of a day."""
+    return opened(at, accrued, period=Period.DAY, period_end=MIDNIGHT)
 
 
 def forgotten_demo(hours: float, step: timedelta) -> Ledger:
@@ -69,7 +72,7 @@ def forgotten_demo(hours: float, step: timedelta) -> Ledger:
     return ledger
 
 
-def test_the_published_bill_of_the_forgotten_demo_comes_out() -> None:
+def test_the_published_bill_of_the_forgotten_demo_comes_out():
     """12 h are 12,690,000 GB-seconds, which come to 52.88 USD."""
     ledger = forgotten_demo(12, MINUTE)
     assert round(ledger.accrued, 2) == Decimal("52.88")
@@ -79,33 +82,29 @@ def test_the_published_bill_of_the_forgotten_demo_comes_out() -> None:
 # --- entries ---
 
 
-def test_a_new_ledger_begins_now_with_nothing() -> None:
+def test_a_new_ledger_begins_now_with_nothing():
     ledger = enter(Ledger(), "10:00", core())
     assert (ledger.currency, ledger.period_start, ledger.accrued) == ("JPY", t("10:00"), 0)
     assert (ledger.at, ledger.rate, ledger.period_end) == (t("10:00"), 60, END)
 
 
-def test_a_pod_is_charged_from_the_last_entry_on() -> None:
-    assert enter(opened(accrued=100), "11:00", core()).accrued == 160
+@each("pods, accrued, rate", {
+    "a pod from the last entry on": ([core()], 160, 60),
+    "from its start, if it came while the operator was away": ([core("10:30")], 130, 60),
+    "no pod costs nothing": ([], 100, 0),
+})  # fmt: skip
+def test_what_is_there_is_charged(pods, accrued, rate):
+    ledger = enter(opened(accrued=100), "11:00", *pods)
+    assert (ledger.accrued, ledger.rate, ledger.at) == (accrued, rate, t("11:00"))
 
 
-def test_a_pod_scheduled_after_the_last_entry_is_charged_from_its_start() -> None:
-    """It came while the operator was away for an hour."""
-    assert enter(opened(), "11:00", core("10:30")).accrued == 30
-
-
-def test_a_pod_whose_node_has_a_clock_ahead_of_ours_is_charged_from_its_first_sight() -> None:
+def test_a_pod_whose_node_has_a_clock_ahead_of_ours_is_charged_from_its_first_sight():
     ledger = enter(opened(accrued=1), "11:00", core("11:00:05"))
     assert ledger.accrued == 1
     assert enter(ledger, "11:01", core("11:00:05"), elapsed=MINUTE).accrued == 2
 
 
-def test_a_pool_without_pods_costs_nothing() -> None:
-    ledger = enter(opened(accrued=1), "20:00")
-    assert (ledger.accrued, ledger.rate, ledger.at) == (1, 0, t("20:00"))
-
-
-def test_changed_prices_apply_from_then_on() -> None:
+def test_changed_prices_apply_from_then_on():
     ledger = enter(opened(), "10:00", core())
     dearer = at_prices(cpuHour="600")
     ledger = enter(ledger, "10:10", core(), spec=dearer, elapsed=10 * MINUTE)
@@ -113,18 +112,17 @@ def test_changed_prices_apply_from_then_on() -> None:
     assert enter(ledger, "10:11", core(), spec=dearer, elapsed=MINUTE).accrued == 20
 
 
-def test_another_currency_begins_a_new_ledger_and_keeps_the_total_of_the_old_one() -> None:
+@each("spec, currency, period, end", [
+    (at_prices(currency="USD", cpuHour="1"), "USD", Period.MONTH, END),
+    (DAILY, "JPY", Period.DAY, MIDNIGHT),
+])  # fmt: skip
+def test_another_currency_or_period_begins_a_new_ledger_and_keeps_the_total_of_the_old_one(
+    spec, currency, period, end
+):
     ledger = enter(opened(accrued=100), "10:00", core())
-    dollars = at_prices(currency="USD", cpuHour="1")
-    ledger = enter(ledger, "10:30", core(), spec=dollars, elapsed=30 * MINUTE)
-    assert (ledger.currency, ledger.accrued, ledger.period_start) == ("USD", 0, t("10:30"))
-    assert ledger.previous == Spent("JPY", t("00:00"), Decimal(130))
-
-
-def test_another_period_begins_a_new_ledger_and_keeps_the_total_of_the_old_one() -> None:
-    ledger = enter(opened(accrued=100), "10:30", core(), spec=DAILY)
-    assert (ledger.accrued, ledger.period_start, ledger.period) == (0, t("10:30"), Period.DAY)
-    assert ledger.period_end == t("00:00") + 24 * HOUR
+    ledger = enter(ledger, "10:30", core(), spec=spec, elapsed=30 * MINUTE)
+    assert (ledger.currency, ledger.period, ledger.period_end) == (currency, period, end)
+    assert (ledger.accrued, ledger.period_start) == (0, t("10:30"))
     assert ledger.previous == Spent("JPY", t("00:00"), Decimal(130))
 
 
@@ -136,7 +134,7 @@ def parked(pod: BilledPod) -> BilledPod:
     return replace(pod, requests={"cpu": Decimal("0.1")})
 
 
-def test_requests_that_change_are_charged_at_the_former_rate_until_that_is_seen() -> None:
+def test_requests_that_change_are_charged_at_the_former_rate_until_that_is_seen():
     ledger = enter(opened(), "10:00", core())
     ledger = enter(ledger, "10:10", parked(core()), elapsed=10 * MINUTE)
     assert (ledger.accrued, ledger.rate) == (10, 6)
@@ -145,21 +143,19 @@ def test_requests_that_change_are_charged_at_the_former_rate_until_that_is_seen(
     assert enter(ledger, "10:30", core(), elapsed=10 * MINUTE).accrued == 21
 
 
-def test_requests_that_change_across_midnight_are_split_at_the_former_rate() -> None:
-    midnight = t("00:00") + 24 * HOUR
-    ledger = opened("23:50", period=Period.DAY, period_end=midnight)
-    ledger = accrue(ledger, [parked(core())], DAILY, t("23:50"))
-    ledger = accrue(ledger, [core()], DAILY, midnight + 10 * MINUTE, 20 * MINUTE)
+def test_requests_that_change_across_midnight_are_split_at_the_former_rate():
+    ledger = accrue(today("23:50"), [parked(core())], DAILY, t("23:50"))
+    ledger = accrue(ledger, [core()], DAILY, MIDNIGHT + 10 * MINUTE, 20 * MINUTE)
     assert (ledger.previous, ledger.accrued) == (Spent("JPY", t("00:00"), Decimal(1)), 1)
 
 
-def test_a_new_process_charges_a_parked_pod_what_it_requests_since_the_last_entry() -> None:
+def test_a_new_process_charges_a_parked_pod_what_it_requests_since_the_last_entry():
     """Not the full rate: whether the pod was parked before is not in the status."""
     assert enter(opened("10:00"), "10:10", parked(core("08:00"))).accrued == 1
 
 
 @each("step", [-HOUR, HOUR, -24 * HOUR])
-def test_a_clock_that_steps_does_not_change_what_a_parked_pod_costs(step: timedelta) -> None:
+def test_a_clock_that_steps_does_not_change_what_a_parked_pod_costs(step):
     ledger = enter(opened(), "10:00", core())
     ledger = enter(ledger, "10:10", parked(core()), elapsed=10 * MINUTE)
     now = t("10:20") + step
@@ -170,35 +166,30 @@ def test_a_clock_that_steps_does_not_change_what_a_parked_pod_costs(step: timede
 # --- periods ---
 
 
-def test_an_operator_that_was_away_for_days_is_in_todays_period() -> None:
-    ledger = opened("23:00", 7, period=Period.DAY, period_end=t("00:00") + 24 * HOUR)
-    after = accrue(ledger, [core()], DAILY, t("01:00") + 72 * HOUR)
+def test_an_operator_that_was_away_for_days_is_in_todays_period():
+    after = accrue(today("23:00", 7), [core()], DAILY, t("01:00") + 72 * HOUR)
     assert after.previous == Spent("JPY", t("00:00") + 48 * HOUR, Decimal(24 * 60))
     assert (after.accrued, after.period_start) == (60, t("00:00") + 72 * HOUR)
 
 
-def test_a_new_period_is_not_exhausted_any_more() -> None:
-    ledger = opened("23:50", 100, period=Period.DAY, period_end=t("00:00") + 24 * HOUR)
+def test_a_new_period_is_not_exhausted_any_more():
     spec = replace(DAILY, budget=replace(DAILY.budget, limit=Decimal(100)))
-    ledger = enter(ledger, "23:55", spec=spec)
+    ledger = enter(today("23:50", 100), "23:55", spec=spec)
     assert ledger.exhausted_at == t("23:55")
-    assert accrue(ledger, [], spec, t("00:00") + 24 * HOUR).exhausted_at is None
+    assert accrue(ledger, [], spec, MIDNIGHT).exhausted_at is None
 
 
-def test_another_time_zone_moves_the_end_of_the_period_and_keeps_what_is_spent() -> None:
+def test_another_time_zone_moves_the_end_of_the_period_and_keeps_what_is_spent():
     ledger = accrue(opened(accrued=100), [], replace(SPEC, zone=TOKYO), t("11:00"))
     assert (ledger.accrued, ledger.period_end) == (100, utc("2026-11-30T15:00"))
 
 
-def test_a_ledger_from_before_there_were_periods_goes_on() -> None:
+def test_a_ledger_from_before_there_were_periods_goes_on():
     ledger = enter(opened(accrued=100, period_end=None), "11:00", core())
     assert (ledger.accrued, ledger.period_end) == (160, END)
 
 
-# --- the limit ---
-
-
-def test_since_when_the_limit_is_reached_is_kept() -> None:
+def test_since_when_the_limit_is_reached_is_kept():
     limited = replace(SPEC, budget=Budget(Decimal(30)))
     ledger = enter(opened(), "10:29", core(), spec=limited)
     assert ledger.exhausted_at is None
@@ -213,24 +204,22 @@ def test_since_when_the_limit_is_reached_is_kept() -> None:
 # --- clocks ---
 
 
-def test_a_ledger_dated_ahead_is_taken_up_by_the_next_operator_at_once() -> None:
+def test_a_ledger_dated_ahead_is_taken_up_by_the_next_operator_at_once():
     """Another process left it under a clock that was an hour ahead: how long ago is not known."""
     ledger = enter(opened("11:00", 5), "10:00", core("09:00"))
     assert (ledger.accrued, ledger.at) == (5, t("10:00"))
     assert enter(ledger, "10:01", core("09:00"), elapsed=MINUTE).accrued == 6
 
 
-def test_a_step_back_over_midnight_goes_on_with_the_day_before() -> None:
-    midnight = t("00:00") + 24 * HOUR
-    ledger = opened("23:50", 7, period=Period.DAY, period_end=midnight)
-    ledger = accrue(ledger, [core()], DAILY, midnight + 10 * MINUTE)
+def test_a_step_back_over_midnight_goes_on_with_the_day_before():
+    ledger = accrue(today("23:50", 7), [core()], DAILY, MIDNIGHT + 10 * MINUTE)
     ledger = accrue(ledger, [core()], DAILY, t("23:11"), MINUTE)
     assert (ledger.accrued, ledger.period_start, ledger.previous) == (28, t("00:00"), None)
-    ledger = accrue(ledger, [core()], DAILY, midnight + MINUTE, 50 * MINUTE)
+    ledger = accrue(ledger, [core()], DAILY, MIDNIGHT + MINUTE, 50 * MINUTE)
     assert (ledger.accrued, ledger.previous) == (1, Spent("JPY", t("00:00"), Decimal(77)))
 
 
-def test_a_step_back_by_years_goes_on_with_what_is_spent() -> None:
+def test_a_step_back_by_years_goes_on_with_what_is_spent():
     ledger = opened(period_start=utc("2031-01-01T00:00"), period_end=utc("2031-02-01T00:00"))
     ledger = enter(replace(ledger, accrued=Decimal(5)), "10:00")
     assert (ledger.accrued, ledger.period_end) == (5, END)
@@ -274,14 +263,10 @@ BEGIN, LENGTH = t("22:00"), 4 * 3_600_000
 
 @examples(150)
 @given(SEEDS)
-def test_the_periods_sum_up_to_the_integral_whatever_the_rate_of_looks(seed: int) -> None:
+def test_the_periods_sum_up_to_the_integral_whatever_the_rate_of_looks(seed):
     die = Random(seed)
-    pods = any_pods(die)
-    ledger, before, closed = (
-        accrue(Ledger(), seen(pods, BEGIN, BEGIN), DAILY, BEGIN),
-        BEGIN,
-        [],
-    )
+    pods, before, closed = any_pods(die), BEGIN, []
+    ledger = accrue(Ledger(), seen(pods, BEGIN, BEGIN), DAILY, BEGIN)
     for milliseconds in sorted(die.randint(0, LENGTH) for _ in range(die.choice([1, 5, 50]))):
         now = BEGIN + timedelta(milliseconds=milliseconds)
         ledger = accrue(ledger, seen(pods, before, now), DAILY, now, now - before)
@@ -290,15 +275,14 @@ def test_the_periods_sum_up_to_the_integral_whatever_the_rate_of_looks(seed: int
         before = now
     total = ledger.accrued + sum(s.accrued for s in closed)
     assert abs(total - by_hand(pods, BEGIN, before)) < ALMOST
-    midnight = t("00:00") + 24 * HOUR
-    if before >= midnight:
-        assert abs(ledger.accrued - by_hand(pods, midnight, before)) < ALMOST
+    if before >= MIDNIGHT:
+        assert abs(ledger.accrued - by_hand(pods, MIDNIGHT, before)) < ALMOST
 
 
 @pytest.mark.slow
 @examples(150)
 @given(SEEDS)
-def test_restarts_lose_at_most_one_interval_of_the_pods_that_went_meanwhile(seed: int) -> None:
+def test_restarts_lose_at_most_one_interval_of_the_pods_that_went_meanwhile(seed):
     """A new process finds the status of the last write, and only pods that are still there."""
     die = Random(seed)
     pods, day = any_pods(die), SPEC
@@ -324,7 +308,7 @@ def test_restarts_lose_at_most_one_interval_of_the_pods_that_went_meanwhile(seed
 
 @examples(150)
 @given(SEEDS)
-def test_a_clock_that_jumps_about_charges_what_was_measured(seed: int) -> None:
+def test_a_clock_that_jumps_about_charges_what_was_measured(seed):
     die = Random(seed)
     pods = [core(uid=str(n), cores=die.randint(0, 4)) for n in range(die.randint(1, 4))]
     ledger, real, closed = accrue(opened("10:00"), pods, DAILY, t("10:00")), timedelta(), []
