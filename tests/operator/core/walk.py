@@ -66,13 +66,21 @@ def check_rules(
     elif not (spec.suspend or seen.order.awaits):
         assert decision.floor == 0, "a floor is never left to itself"
     assert not (decision.sleep and decision.floor > 0), "never asleep under a floor"
-    assert not decision.sleep or decision.memory.route.target is Route.ACTIVATOR
+    after = decision.memory.route
+    if decision.sleep:
+        assert after.target is Route.ACTIVATOR
+        acknowledged_at = decision.memory.process.acknowledged_at
+        assert (seen.acknowledged or 0) >= after.epoch
+        assert acknowledged_at is not None
+        assert acknowledged_at + spec.platform.route_settle <= now
     assert now < decision.recheck
     if decision.next is not None:
         assert now < decision.next.at
         assert spec.suspend or decision.recheck <= decision.next.at
-    assert decision.memory.route.epoch >= memory.route.epoch
+    assert after.epoch >= memory.route.epoch
     if memory.since is not None:
+        is_native = after.target is Route.NATIVE
+        assert not is_native or seen.ready or memory.route.target is Route.NATIVE, "left alone"
         assert may_follow(memory.phase, decision.memory.phase)
 
 
@@ -137,8 +145,6 @@ class Walk:
     """False for an operator that does not ask activators while the pool is asleep."""
     parking: str = ""
     """Why pods cannot be parked; empty if they can."""
-    restores: bool = True
-    """False for nodes that are too full to give a pod its requests back."""
     raises: bool = True
     """False for an activator that cannot raise the scale."""
     tick: float | None = None
@@ -218,18 +224,9 @@ class Walk:
             decision = decide(self.spec, seen, self.memory, self.now, budget)
             check_rules(self.spec, seen, self.memory, self.now, decision)
             settled = self._act(decision, seen)
-            self.log.append(
-                Moment(
-                    self.now,
-                    self.memory.phase,
-                    self.memory.reason,
-                    self.memory.route.target,
-                    decision.floor,
-                    self.replicas,
-                    self.ready,
-                    decision.notes + notes,
-                )
-            )
+            memory, said = self.memory, decision.notes + notes
+            what = memory.phase, memory.reason, memory.route.target, decision.floor
+            self.log.append(Moment(self.now, *what, self.replicas, self.ready, said))
             if settled:
                 return
         raise AssertionError(f"the pool does not come to rest at {self.now}")
@@ -325,7 +322,6 @@ class Walk:
         last = max((min(r.finished, self.now) for r in begun), default=None)
         asleep = self.memory.phase in (Phase.ASLEEP, Phase.SLEEPING)
         reduced = sum(p.is_reduced and p.gone_at is None for p in self.pods)
-        wanting = reduced if self.memory.phase is not Phase.PARKED else 0
         acknowledged = None
         if self.acknowledges_after is not None:
             acknowledged = max((e for at, e in self._published if at <= self.now), default=0)
@@ -338,7 +334,7 @@ class Walk:
             ahead=self.ahead(self.now),
             catching_up=self.catching_up(self.now),
             order=self.order,
-            parking=Parking(self.parking, reduced=reduced, refused=0 if self.restores else wanting),
+            parking=Parking(self.parking, reduced=reduced),
             demand=self._unmetered_demand(asleep)
             if self.unmetered
             else Demand(
@@ -396,6 +392,7 @@ class Walk:
         quiet = demand.known and demand.concurrency == 0
         if decision.sleep and (quiet or decision.force):
             self.memory = asleep_after(decision.memory, self.spec, self.now)
+            assert self.memory.route == decision.memory.route
             if self.dies_before_scaling:
                 self.operator_up = self.dies_before_scaling = False
                 return True
@@ -407,11 +404,11 @@ class Walk:
         return (self.memory.phase, self.replicas, self.memory.route.epoch) == before
 
     def _resize(self, decision: Decision) -> None:
-        """Reduce the requests of parked pods; restore those of others where the node can."""
+        """Reduce the requests of parked pods; restore those of others."""
         for pod in self.pods:
             if decision.park:
                 pod.is_reduced |= pod.ready_at <= self.now
-            elif self.restores and self.memory.phase in (Phase.WARM, Phase.WARMING):
+            elif self.memory.phase in (Phase.WARM, Phase.WARMING):
                 pod.is_reduced = False
 
 

@@ -19,14 +19,14 @@ DRAINING = Memory(
 RUNNING = Observation(replicas=1, ready=1, pods=1, acknowledged=3)
 
 
-def test_a_drain_settles_from_now() -> None:
+def test_a_drain_settles_from_now():
     memory = replace(DRAINING.here(acknowledged_at=t("11:00:01")), last_active=t("09:00"))
     first = decide(pool_spec(), RUNNING, memory, t("10:00"))
     assert (first.sleep, first.recheck) == (False, t("10:00:05"))
     assert decide(pool_spec(), RUNNING, first.memory, t("10:00:05")).sleep
 
 
-def test_a_drain_timeout_counts_from_now() -> None:
+def test_a_drain_timeout_counts_from_now():
     asked = pool_spec(override=override("Asleep", t("20:00")))
     busy = replace(RUNNING, demand=Demand(in_flight=1))
     memory = replace(DRAINING, override=KnownOverride(asked.override.key, t("11:00")))
@@ -35,7 +35,7 @@ def test_a_drain_timeout_counts_from_now() -> None:
     assert decide(asked, busy, first.memory, t("10:01")).force
 
 
-def test_unknown_demand_holds_from_now() -> None:
+def test_unknown_demand_holds_from_now():
     unknown = replace(RUNNING, demand=Demand(known=False))
     memory = replace(DRAINING, phase=Phase.WARM, route=Routing(), unknown_since=t("11:00"))
     first = decide(pool_spec(), unknown, memory, t("10:00")).memory
@@ -45,7 +45,7 @@ def test_unknown_demand_holds_from_now() -> None:
 
 
 @each("step", [timedelta(seconds=1), HOUR, timedelta(days=400)])
-def test_an_override_lasts_no_longer_than_24_hours_from_now(step: timedelta) -> None:
+def test_an_override_lasts_no_longer_than_24_hours_from_now(step):
     asked = pool_spec(override=override("Warm", t("10:00") + timedelta(days=1000)))
     memory = Memory(since=t("09:00"), override=KnownOverride(asked.override.key, t("10:00")))
     now = t("10:00") - step
@@ -55,6 +55,6 @@ def test_an_override_lasts_no_longer_than_24_hours_from_now(step: timedelta) -> 
     assert decide(asked, seen, first, now + 24 * HOUR).floor == 0
 
 
-def test_activity_never_lies_in_the_future() -> None:
+def test_activity_never_lies_in_the_future():
     memory = replace(DRAINING, phase=Phase.WARM, last_active=t("11:00"))
     assert decide(pool_spec(), RUNNING, memory, t("10:00")).memory.last_active == t("10:00")

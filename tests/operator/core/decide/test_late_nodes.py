@@ -10,6 +10,7 @@ from kotatsu_operator.core.decide.decide import decide
 from kotatsu_operator.core.plan.lead import KEEP, auto_lead, decisive, with_warm_up
 from kotatsu_operator.core.pool.decision import Decision, Observation, PodStart, Starting
 from kotatsu_operator.core.pool.memory import Memory, Parts, Phase, Process, Tally, WarmUp
+from kotatsu_operator.core.pool.spec import PoolSpec
 from kotatsu_operator.core.report.conditions import pool_conditions, target_conditions
 from tests.operator.core.values import HOUR, SECOND, cron, once, pool_spec, t
 from tests.operator.core.walk import Walk, walk
@@ -77,45 +78,39 @@ def after(hours: int, **fields: str) -> LateNodes:
 
 
 @pytest.mark.slow
-def test_with_capacity_ahead_a_hundred_of_a_hundred_are_ready_from_the_first_on() -> None:
+def test_with_capacity_ahead_a_hundred_of_a_hundred_are_ready_from_the_first_on():
     assert after(100, capacityAhead="2m").memory.windows == Tally(ready=100)
 
 
-def test_capacity_is_held_from_its_time_until_the_pods_are_ready_and_not_longer() -> None:
+def test_capacity_is_held_from_its_time_until_the_pods_are_ready_and_not_longer():
     pool = after(1, capacityAhead="2m")
     assert pool.placeholders == [1, 0]
     held = [m.at for m in pool.log if m.at < t("10:00")]
     assert t("10:00") - 68 * SECOND - 120 * SECOND in held, "it did not look when it was due"
 
 
-def test_pods_that_are_there_need_no_capacity() -> None:
+def ahead(replicas: int = 5, **fields: object) -> PoolSpec:
+    """A pool that asks for nodes ten minutes before its pods start, at 9:59."""
+    pitch = once("pitch", "10:00", "12:00", replicas)
+    return pool_spec(**{"windows": [pitch], "lead": "1m", "capacityAhead": "10m"} | fields)
+
+
+def test_pods_that_are_there_need_no_capacity():
     at = t("09:57")
-    spec = pool_spec(
-        windows=[once("pitch", "10:00", "12:00", 5)],
-        lead="1m",
-        capacityAhead="10m",
-    )
     warm = Memory(phase=Phase.WARM, since=t("09:00"), last_active=at)
     two = Observation(replicas=2, ready=2, pods=2, acknowledged=1)
-    assert decide(spec, two, warm, at).memory.capacity == 3
+    assert decide(ahead(), two, warm, at).memory.capacity == 3
 
 
-@each(
-    "fields, held",
-    [
-        ({}, 5),
-        ({"maxReplicas": 4}, 4),
-        ({"suspend": True}, 0),
-        ({"capacityAhead": None}, 0),
-    ],
-)
-def test_capacity_ends_with_what_asks_for_it(fields: dict[str, object], held: int) -> None:
+@each("fields, held", [
+    ({}, 5),
+    ({"maxReplicas": 4}, 4),
+    ({"suspend": True}, 0),
+    ({"capacityAhead": None}, 0),
+])  # fmt: skip
+def test_capacity_ends_with_what_asks_for_it(fields, held):
     spec = pool_spec(
-        **{
-            "windows": [once("pitch", "10:00", "12:00", 5)],
-            "lead": "1m",
-            "capacityAhead": "10m",
-        }
+        **{"windows": [once("pitch", "10:00", "12:00", 5)], "lead": "1m", "capacityAhead": "10m"}
         | fields
     )
     asleep = Memory(since=t("09:00"), capacity=5)
@@ -123,12 +118,8 @@ def test_capacity_ends_with_what_asks_for_it(fields: dict[str, object], held: in
     assert decide(spec, seen, asleep, t("09:55")).memory.capacity == held
 
 
-def test_an_evicted_placeholder_stays_away_while_the_pods_start() -> None:
-    spec = pool_spec(
-        windows=[once("pitch", "10:00", "12:00", 2)],
-        lead="1m",
-        capacityAhead="10m",
-    )
+def test_an_evicted_placeholder_stays_away_while_the_pods_start():
+    spec = pool_spec(windows=[once("pitch", "10:00", "12:00", 2)], lead="1m", capacityAhead="10m")
     held = replace(WARMING, capacity=2)
     decision = decide(spec, WAITING, held, t("09:59:30"))
     assert (decision.memory.capacity, decision.grows) == (2, False)
@@ -163,7 +154,7 @@ def test_a_long_message_of_the_scheduler_is_cut_so_that_the_event_is_accepted():
 
 
 @pytest.mark.parametrize(("waiting", "said"), [(1, "1 pod finds"), (2, "2 pods find")])
-def test_the_condition_says_how_many_wait_and_not_the_words_that_change(waiting: int, said: str):
+def test_the_condition_says_how_many_wait_and_not_the_words_that_change(waiting, said):
     seen = replace(WAITING, starting=Starting(None, waiting, SAID))
     decision = decide(SPEC, seen, WARMING, t("09:59:01"))
     ready = pool_conditions(SPEC, seen, decision)[1]
@@ -186,11 +177,8 @@ def test_a_pod_that_cannot_start_is_one_event_and_the_message_of_ready():
     again = decide(SPEC, BROKEN, runs.memory, t("09:59:03"))
     assert (runs.notes, again.notes) == ((), ())
     ready = pool_conditions(SPEC, BROKEN, first)[1]
-    assert (ready["reason"], ready["status"], ready["message"]) == (
-        "PodsCannotStart",
-        "False",
-        FAILING,
-    )
+    found = ready["reason"], ready["status"], ready["message"]
+    assert found == ("PodsCannotStart", "False", FAILING)
 
 
 def test_of_a_warm_pool_the_template_is_unproven_for_the_pods_own_reason():
@@ -209,7 +197,7 @@ def test_a_warm_up_is_remembered_with_its_parts():
     assert took == WarmUp(108, 2, "", Parts(node=90, sandbox=1, pull=12, start=5), window=True)
 
 
-def test_requests_that_find_nodes_by_day_do_not_shorten_the_lead_of_a_window_without_any() -> None:
+def test_requests_that_find_nodes_by_day_do_not_shorten_the_lead_of_a_window_without_any():
     late = WarmUp((NODE + START).total_seconds(), 1, window=True)
     ups: tuple[WarmUp, ...] = (late,)
     for _ in range(3 * KEEP):
@@ -219,7 +207,7 @@ def test_requests_that_find_nodes_by_day_do_not_shorten_the_lead_of_a_window_wit
     assert len(ups) == KEEP
 
 
-def test_a_slow_window_is_forgotten_after_five_others() -> None:
+def test_a_slow_window_is_forgotten_after_five_others():
     slow, usual = WarmUp(300, 1, window=True), WarmUp(10, 1, window=True)
     ups = with_warm_up((usual,) * (KEEP - 1), slow)
     leads = []

@@ -28,7 +28,7 @@ def now_on(w: Walk, order: Order) -> Walk:
 # --- up ---
 
 
-def test_a_window_starts_no_pod_before_what_it_depends_on_is_warm() -> None:
+def test_a_window_starts_no_pod_before_what_it_depends_on_is_warm():
     spec = pool_spec(windows=[PITCH], lead="1m", dependsOn=["db"])
     w = walk(spec, t("09:50"), order=AWAITS).until(t("10:05"))
     assert (w.phase, w.replicas) == (Phase.WARMING, 0)
@@ -36,14 +36,14 @@ def test_a_window_starts_no_pod_before_what_it_depends_on_is_warm() -> None:
     assert w.replicas == 1
 
 
-def test_the_wait_is_no_part_of_the_warm_up() -> None:
+def test_the_wait_is_no_part_of_the_warm_up():
     spec = pool_spec(windows=[PITCH], dependsOn=["db"])
     w = walk(spec, t("09:50"), order=AWAITS).until(t("10:05"))
     now_on(w, UNORDERED).until(t("10:06"))
     assert [up.seconds for up in w.memory.warm_ups] == [pytest.approx(8.0)]
 
 
-def test_a_warm_up_that_an_activator_began_is_measured_too() -> None:
+def test_a_warm_up_that_an_activator_began_is_measured_too():
     w = walk(pool_spec(dependsOn=["db"]), t("09:50"), order=AWAITS, raises=False)
     w.ask(t("09:51"))
     w.until(t("09:51:10"))
@@ -52,7 +52,7 @@ def test_a_warm_up_that_an_activator_began_is_measured_too() -> None:
     assert [up.seconds for up in w.memory.warm_ups] == [pytest.approx(8.0)]
 
 
-def test_a_learned_lead_includes_that_of_the_pools_before() -> None:
+def test_a_learned_lead_includes_that_of_the_pools_before():
     spec, memory = pool_spec(windows=[PITCH], dependsOn=["db"]), Memory()
     alone = plan_at(spec, memory, t("09:00"))
     after = plan_at(spec, memory, t("09:00"), before=20 * SECOND)
@@ -63,7 +63,7 @@ def test_a_learned_lead_includes_that_of_the_pools_before() -> None:
     assert plan_at(fixed, memory, t("09:00"), before=20 * SECOND).lead == 5 * SECOND
 
 
-def test_a_pool_is_woken_for_one_that_depends_on_it() -> None:
+def test_a_pool_is_woken_for_one_that_depends_on_it():
     w = walk(pool_spec(), t("09:50"))
     now_on(w, NEEDED).until(t("09:51"))
     assert (w.phase, w.memory.reason, w.replicas) == (Phase.WARM, Reason.DEMAND, 1)
@@ -72,7 +72,7 @@ def test_a_pool_is_woken_for_one_that_depends_on_it() -> None:
 # --- down ---
 
 
-def test_a_pool_stays_while_one_that_depends_on_it_is_not_asleep() -> None:
+def test_a_pool_stays_while_one_that_depends_on_it_is_not_asleep():
     w = walk(pool_spec(**QUICK), t("09:50"), order=NEEDED).until(t("10:50"))
     assert w.phase is Phase.WARM
     now_on(w, LEAVING).until(t("10:51"))
@@ -81,7 +81,7 @@ def test_a_pool_stays_while_one_that_depends_on_it_is_not_asleep() -> None:
     assert w.phase is Phase.ASLEEP
 
 
-def test_a_sleep_that_somebody_asks_for_waits_for_a_pool_on_its_way_down() -> None:
+def test_a_sleep_that_somebody_asks_for_waits_for_a_pool_on_its_way_down():
     w = walk(pool_spec(), t("09:50"), order=NEEDED).until(t("10:00"))
     w.edit(pool_spec(override=override("Asleep", t("12:00"))))
     now_on(w, LEAVING).until(t("10:10"))
@@ -90,7 +90,7 @@ def test_a_sleep_that_somebody_asks_for_waits_for_a_pool_on_its_way_down() -> No
     assert w.phase is Phase.ASLEEP
 
 
-def test_a_pool_that_stays_awake_delays_such_a_sleep_by_the_drain_timeout() -> None:
+def test_a_pool_that_stays_awake_delays_such_a_sleep_by_the_drain_timeout():
     w = walk(pool_spec(), t("09:50"), order=NEEDED).until(t("10:00"))
     w.edit(pool_spec(override=override("Asleep", t("12:00"))))
     w.until(t("10:00:59"))
@@ -110,17 +110,17 @@ def other(name: str, phase: str, **status: object) -> dict:
     "phase, awaited",
     [("Asleep", "db"), ("Warming", "db"), ("Warm", ""), ("Parked", ""), ("Draining", "db")],
 )
-def test_a_pool_waits_until_the_others_are_warm_or_parked(phase: str, awaited: str) -> None:
+def test_a_pool_waits_until_the_others_are_warm_or_parked(phase, awaited):
     assert order_of([other("db", phase)], []).awaits == awaited
 
 
-def test_the_order_names_who_needs_a_pool_and_whether_that_one_stays() -> None:
+def test_the_order_names_who_needs_a_pool_and_whether_that_one_stays():
     pools = [other("a", "Asleep"), other("b", "Sleeping")]
     assert order_of([], pools) == Order(needed_by="b", may_outlast=False)
     assert order_of([], [*pools, other("c", "Warm")]) == Order(needed_by="b", may_outlast=True)
     assert order_of([], [other("a", "Asleep")]).needed_by == ""
 
 
-def test_the_lead_before_is_the_longest_of_the_others() -> None:
+def test_the_lead_before_is_the_longest_of_the_others():
     pools = [other("a", "Warm", lead="20s"), other("b", "Warm", lead="1m"), other("c", "Warm")]
     assert order_of(pools, []).lead == timedelta(minutes=1)

@@ -24,24 +24,19 @@ THREE = {0: "helm@0", 9: "", 10: "helm@10", 19: "", 20: "helm@20"}
 assert MANY == 3
 
 
-@each(
-    "why, seen, count, holds",
-    [
-        ("one write is none", {0: "helm@0"}, 1, False),
-        ("seen twice it is one", {0: "helm@0", 1: "helm@0"}, 1, False),
-        ("the third in a row is", THREE, 3, True),
-        ("far apart they are none", {n * LONG: f"helm@{n * LONG}" for n in range(5)}, 1, False),
-        ("of several they are none", {n: f"{'ab'[n % 2]}@{n}" for n in range(5)}, 1, False),
-        ("a manifest is one at once", {0: "=argocd@0"}, 1, True),
-        ("also after our own write", {0: "=argocd@0", LONG - 1: ""}, 1, True),
-        ("and for as long as it stands", {0: "=argocd@0", 9 * LONG: "=argocd@0"}, 1, True),
-        ("after long it is over", THREE | {20 + LONG: ""}, 0, False),
-        ("a last write that stands is none", THREE | {20 + LONG: "helm@20"}, 1, False),
-    ],
-)
-def test_what_other_clients_write_again_and_again_is_a_contest(
-    why: str, seen: dict[int, str], count: int, holds: bool
-) -> None:
+@each("why, seen, count, holds", [
+    ("one write is none", {0: "helm@0"}, 1, False),
+    ("seen twice it is one", {0: "helm@0", 1: "helm@0"}, 1, False),
+    ("the third in a row is", THREE, 3, True),
+    ("far apart they are none", {n * LONG: f"helm@{n * LONG}" for n in range(5)}, 1, False),
+    ("of several they are none", {n: f"{'ab'[n % 2]}@{n}" for n in range(5)}, 1, False),
+    ("a manifest is one at once", {0: "=argocd@0"}, 1, True),
+    ("also after our own write", {0: "=argocd@0", LONG - 1: ""}, 1, True),
+    ("and for as long as it stands", {0: "=argocd@0", 9 * LONG: "=argocd@0"}, 1, True),
+    ("after long it is over", THREE | {20 + LONG: ""}, 0, False),
+    ("a last write that stands is none", THREE | {20 + LONG: "helm@20"}, 1, False),
+])  # fmt: skip
+def test_what_other_clients_write_again_and_again_is_a_contest(why, seen, count, holds):
     memory = Memory(since=t("09:00"))
     for minute, text in seen.items():
         there = Observation(replicas=0, ready=0, pods=0, write=write(text))

@@ -18,7 +18,7 @@ def routes(w: Walk) -> set[Route]:
     return {moment.route for moment in w.log}
 
 
-def test_a_whole_day_of_it_never_leaves_the_activator() -> None:
+def test_a_whole_day_of_it_never_leaves_the_activator():
     spec = always(windows=(once("pitch", "10:00", "12:00", 2),))
     w = walk(spec, t("08:00"), [t("08:30"), t("10:30"), t("15:00")]).until(t("16:00"))
     assert routes(w) == {Route.ACTIVATOR}
@@ -27,7 +27,7 @@ def test_a_whole_day_of_it_never_leaves_the_activator() -> None:
     assert (w.phase, w.pods) == (Phase.ASLEEP, [])
 
 
-def test_a_sleep_waits_for_the_acknowledgement_of_its_own_epoch() -> None:
+def test_a_sleep_waits_for_the_acknowledgement_of_its_own_epoch():
     w = walk(always(), t("08:00"), [t("08:10")]).until(t("08:11"))
     before = w.memory.route.epoch
     w.acknowledges_after = None
@@ -36,7 +36,7 @@ def test_a_sleep_waits_for_the_acknowledgement_of_its_own_epoch() -> None:
 
 
 @pytest.mark.parametrize("phase", [Phase.WARM, Phase.ASLEEP])
-def test_a_pool_that_is_edited_to_it_gets_a_new_epoch_to_acknowledge(phase: Phase) -> None:
+def test_a_pool_that_is_edited_to_it_gets_a_new_epoch_to_acknowledge(phase):
     w = walk(pool_spec(), t("08:00"), [t("08:10")])
     w.until(t("08:10:20") if phase is Phase.WARM else t("08:30"))
     assert w.phase is phase
@@ -46,7 +46,7 @@ def test_a_pool_that_is_edited_to_it_gets_a_new_epoch_to_acknowledge(phase: Phas
     assert w.memory.route.epoch == before.route.epoch + (before.route.target is Route.NATIVE)
 
 
-def test_a_pool_that_is_edited_back_leaves_the_activator_when_a_pod_is_ready() -> None:
+def test_a_pool_that_is_edited_back_leaves_the_activator_when_a_pod_is_ready():
     w = walk(always(), t("08:00"), [t("08:10")]).until(t("08:10:20"))
     w.edit(pool_spec())
     w.until(w.now + SECOND)

@@ -20,8 +20,8 @@ GOING = Memory(
 SEEN = Observation(replicas=1, ready=1, pods=1, acknowledged=1)
 
 
-def aborted(spec=IDLE, memory=GOING, **demand):
-    notes = decide(spec, replace(SEEN, demand=Demand(**demand)), memory, NOW).notes
+def aborted(spec=IDLE, **demand):
+    notes = decide(spec, replace(SEEN, demand=Demand(**demand)), GOING, NOW).notes
     return [note.message for note in notes if note.reason == "SleepAborted"]
 
 

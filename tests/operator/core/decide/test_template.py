@@ -35,48 +35,45 @@ def after(memory: Memory, at: str, **seen: object) -> Memory:
 
 
 @each("updated, proven", [(0, False), (1, False), (2, True)])
-def test_it_is_proven_when_the_whole_floor_is_ready_with_it(updated: int, proven: bool) -> None:
+def test_it_is_proven_when_the_whole_floor_is_ready_with_it(updated, proven):
     warming = after(ASLEEP, "10:00", template="new")
     seen = {"replicas": 2, "ready": 2, "pods": 2, "template": "new", "updated": updated}
     assert after(warming, "10:01", **seen).template.proven is proven
 
 
-def test_one_pod_for_a_request_proves_it_as_well() -> None:
+def test_one_pod_for_a_request_proves_it_as_well():
     asleep = after(ASLEEP, "07:00", template="new")
     seen = {"replicas": 1, "ready": 1, "pods": 1, "template": "new", "updated": 1}
     assert after(asleep, "07:01", **seen).template.proven
 
 
-def test_what_was_proven_stays_so_when_its_pods_are_gone() -> None:
+def test_what_was_proven_stays_so_when_its_pods_are_gone():
     assert after(ASLEEP, "08:00").template.proven
 
 
-def test_a_pool_seen_for_the_first_time_is_unproven() -> None:
+def test_a_pool_seen_for_the_first_time_is_unproven():
     memory = decide(SPEC, NOBODY, Memory(), t("08:00")).memory
     assert (memory.template.hash, memory.template.proven) == ("old", False)
 
 
-def test_what_was_learned_before_templates_were_known_is_of_the_one_in_force() -> None:
+def test_what_was_learned_before_templates_were_known_is_of_the_one_in_force():
     before = replace(ASLEEP, template=Template(), warm_ups=(WarmUp(10.0, 2),))
     memory = after(before, "08:00")
     assert (memory.template.proven, memory.warm_ups) == (True, (WarmUp(10.0, 2, "old"),))
 
 
-# --- what has been learned ---
-
-
-def test_a_quick_lead_is_not_believed_of_a_new_template() -> None:
+def test_a_quick_lead_is_not_believed_of_a_new_template():
     quick = [WarmUp(10.0, 2, "old")]
     assert auto_lead(quick, 2, SETTLE, "old") == 11 * SECOND + MARGIN + SETTLE
     assert auto_lead(quick, 2, SETTLE, "new") == FIRST_START + MARGIN + SETTLE
 
 
-def test_a_slow_one_is_until_something_better_is_known() -> None:
+def test_a_slow_one_is_until_something_better_is_known():
     slow = [WarmUp(300.0, 2, "old")]
     assert auto_lead(slow, 2, SETTLE, "new") == auto_lead(slow, 2, SETTLE, "old") > 5 * MINUTE
 
 
-def test_the_first_warm_up_of_a_new_template_ends_the_guessing() -> None:
+def test_the_first_warm_up_of_a_new_template_ends_the_guessing():
     known = replace(ASLEEP, warm_ups=(WarmUp(300.0, 2, "old"),))
     warming = after(known, "09:57", template="new")
     assert warming.phase is Phase.WARMING
@@ -84,7 +81,7 @@ def test_the_first_warm_up_of_a_new_template_ends_the_guessing() -> None:
     assert after(warming, "09:57:30", **seen).warm_ups == (WarmUp(30.0, 2, "new", window=True),)
 
 
-def test_a_template_that_changes_while_pods_start_measures_neither() -> None:
+def test_a_template_that_changes_while_pods_start_measures_neither():
     warming = after(ASLEEP, "10:00")
     assert warming.process.raised_at is not None
     seen = {"replicas": 2, "ready": 2, "pods": 4, "template": "new"}

@@ -5,10 +5,9 @@ from dataclasses import replace
 from kotatsu_operator.core.decide.decide import decide
 from kotatsu_operator.core.pool.decision import Demand, Observation
 from kotatsu_operator.core.pool.memory import Memory, Phase, Route, Routing, Template
-from tests.operator.core.values import once, override, pool_spec, t
+from tests.operator.core.values import SECOND, once, override, pool_spec, t
 from tests.operator.core.walk import walk
 
-SECOND = t("09:00:01") - t("09:00")
 SPEC = pool_spec(idleAfter="2m")
 LACKS = Demand(known=False, silent="pod web-1 has no port named http", metered=False)
 ANSWERS = Demand(metered=True)
@@ -34,12 +33,6 @@ def metering(memory: Memory) -> tuple[Route, bool, bool | None]:
 def test_a_pool_without_a_gauge_is_asleep_idle_after_its_last_request_and_not_half_an_hour_later():
     w = unmetered("08:30").until(t("09:00"))
     assert t("08:32") <= w.reached(0, after=t("08:31")) <= t("08:32:20")
-
-
-def test_its_activators_stay_in_the_route_while_it_is_warm():
-    w = unmetered("08:30", spec=pool_spec(windows=[once("pitch", "08:20", "08:50")]))
-    w.until(t("08:40"))
-    assert (w.phase, w.memory.route.target) == (Phase.WARM, Route.ACTIVATOR)
 
 
 def test_a_window_and_an_override_hold_it():
@@ -80,17 +73,8 @@ def test_what_goes_straight_to_a_pod_is_not_seen_and_the_next_request_wakes_it_a
 
 def test_an_answer_with_a_gauge_makes_the_pods_the_only_endpoints_again():
     memory = awake(LACKS)
-    assert metering(memory) == (
-        Route.ACTIVATOR,
-        True,
-        False,
-    )
-    memory = awake(ANSWERS, memory)
-    assert metering(memory) == (
-        Route.NATIVE,
-        False,
-        True,
-    )
+    assert metering(memory) == (Route.ACTIVATOR, True, False)
+    assert metering(awake(ANSWERS, memory)) == (Route.NATIVE, False, True)
 
 
 def test_a_page_that_fails_later_is_no_missing_gauge():
@@ -100,8 +84,7 @@ def test_a_page_that_fails_later_is_no_missing_gauge():
 
 
 def test_a_pod_that_does_not_respond_shows_nothing():
-    memory = awake(TIMES_OUT)
-    assert metering(memory) == (Route.NATIVE, False, None)
+    assert metering(awake(TIMES_OUT)) == (Route.NATIVE, False, None)
 
 
 def test_after_half_an_hour_of_silence_the_activators_connections_count():
