@@ -43,15 +43,12 @@ def holder(namespace, *deployments, labels=None, selector=ALL):
     return None if found is None else found.release
 
 
-def test_an_install_for_the_whole_cluster_serves_what_its_selector_selects():
-    assert holder("shop") == MINE
-    assert holder("shop", labels={"team": "shop"}, selector=SHOP) == MINE
-    assert holder("feed", labels={"team": "feed"}, selector=SHOP) is None
-
-
-def test_its_own_namespace_is_one_as_any_other():
-    assert holder("kotatsu-system") == MINE
-    assert holder("kotatsu-system", selector=SHOP) is None
+@each("namespace", ["shop", "kotatsu-system"])
+def test_an_install_for_the_whole_cluster_serves_what_its_selector_selects(namespace):
+    assert holder(namespace) == MINE
+    assert holder(namespace, labels={"team": "shop"}, selector=SHOP) == MINE
+    assert holder(namespace, labels={"team": "feed"}, selector=SHOP) is None
+    assert holder(namespace, selector=SHOP) is None
 
 
 @each("namespace", ["kube-system", "kube-public", "kube-node-lease"])

@@ -9,13 +9,11 @@ from kotatsu_operator.core.pool.memory import Phase
 from tests.operator.core.values import utc
 
 
-@each("given", ["Nonsense", "", None, 3, "warm"])
-def test_what_is_no_value_of_an_enumeration_is_the_default(given):
-    assert choice(Phase, given, Phase.WARM) is Phase.WARM
-
-
-def test_what_is_one_is_that():
-    assert choice(Phase, "Asleep", Phase.WARM) is Phase.ASLEEP
+@each("given, phase",
+    [("Asleep", Phase.ASLEEP), *((odd, Phase.WARM) for odd in ("Nonsense", "", None, 3, "warm"))],
+)  # fmt: skip
+def test_what_is_no_value_of_an_enumeration_is_the_default(given, phase):
+    assert choice(Phase, given, Phase.WARM) is phase
 
 
 @each("given", [
@@ -33,13 +31,12 @@ def test_an_instant_is_in_utc(given):
     assert instant(given) == utc("2026-11-25T10:00")
 
 
-@each("given", [None, "", "abc", "NaN", "Infinity", "-1", []])
-def test_what_is_no_amount_is_none(given):
-    assert amount(given) is None
+NO_AMOUNTS = (None, "", "abc", "NaN", "Infinity", "-1", [])
 
 
-def test_an_amount_is_that():
-    assert amount("3.50") == Decimal("3.5")
+@each("given, value", [("3.50", Decimal("3.5")), *((odd, None) for odd in NO_AMOUNTS)])
+def test_what_is_no_amount_is_none(given, value):
+    assert amount(given) == value
 
 
 @each("given", [None, 7, "Ready", {"type": "Ready"}, ["Ready", 7, None]])

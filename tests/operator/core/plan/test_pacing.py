@@ -30,36 +30,29 @@ def seconds(ahead: dict[tuple[str, str], timedelta]) -> list[int]:
     return [int(ahead[key(n)].total_seconds()) for n in range(len(ahead))]
 
 
-@each(
-    "raw, ahead",
-    [
-        ([], []),
-        ([(60, 1)], [0]),
-        ([(60, 500)], [0]),
-        ([(60, 5), (60, 5), (60, 5)], [2, 1, 0]),
-        ([(60, 5), (61, 5)], [0, 0]),
-        ([(60, 10), (61, 10)], [0, 1]),
-        ([(60, 5), (60, 50)], [1, 0]),
-        ([(60, 50), (60, 5)], [0, 1]),
-        ([(60, 5), (3600, 5)], [0, 0]),
-        ([(60, 5), (60, 5), (61, 5), (200, 5)], [1, 0, 1, 0]),
-    ],
-)
-def test_turns_at_five_pods_a_second(raw: list[tuple[int, int]], ahead: list[int]) -> None:
+@each("raw, ahead", [
+    ([], []), ([(60, 1)], [0]), ([(60, 500)], [0]),
+    ([(60, 5), (60, 5), (60, 5)], [2, 1, 0]),
+    ([(60, 5), (61, 5)], [0, 0]), ([(60, 10), (61, 10)], [0, 1]),
+    ([(60, 5), (60, 50)], [1, 0]), ([(60, 50), (60, 5)], [0, 1]),
+    ([(60, 5), (3600, 5)], [0, 0]),
+    ([(60, 5), (60, 5), (61, 5), (200, 5)], [1, 0, 1, 0]),
+])  # fmt: skip
+def test_turns_at_five_pods_a_second(raw, ahead):
     assert seconds(turns(claims(*raw), 5)) == ahead
 
 
-def test_a_thousand_pools_at_the_same_minute_are_spread_over_what_they_need() -> None:
+def test_a_thousand_pools_at_the_same_minute_are_spread_over_what_they_need():
     ahead = seconds(turns(claims(*[(60, 2)] * 1000), 5))
     assert (min(ahead), max(ahead)) == (0, 400)
 
 
-def test_however_fast_pods_start_the_api_server_gets_its_time() -> None:
+def test_however_fast_pods_start_the_api_server_gets_its_time():
     ahead = seconds(turns(claims(*[(60, 1)] * 101), 1000))
     assert max(ahead) == 100 / WARM_UPS_PER_SECOND
 
 
-def test_nobody_starts_more_than_an_hour_early_for_others() -> None:
+def test_nobody_starts_more_than_an_hour_early_for_others():
     ahead = turns(claims(*[(60, 100)] * 100), 1)
     assert max(ahead.values()) == LONGEST_AHEAD
 
@@ -75,9 +68,7 @@ def starts(asked: dict[tuple[str, str], Claim], rate: float) -> dict[tuple[str, 
 
 @examples(150)
 @given(RAW, RATES)
-def test_no_more_pods_start_than_the_cluster_can_and_nobody_is_late(
-    raw: list[tuple[int, int]], rate: float
-) -> None:
+def test_no_more_pods_start_than_the_cluster_can_and_nobody_is_late(raw, rate):
     asked = claims(*raw)
     found = starts(asked, rate)
     assert all(found[k] <= claim.by for k, claim in asked.items())
@@ -91,9 +82,7 @@ def test_no_more_pods_start_than_the_cluster_can_and_nobody_is_late(
 
 @examples(100)
 @given(RAW, RATES, st.integers(0, 1000))
-def test_the_order_in_which_claims_came_does_not_matter(
-    raw: list[tuple[int, int]], rate: float, seed: int
-) -> None:
+def test_the_order_in_which_claims_came_does_not_matter(raw, rate, seed):
     asked = claims(*raw)
     shuffled = list(asked.items())
     Random(seed).shuffle(shuffled)
@@ -102,7 +91,7 @@ def test_the_order_in_which_claims_came_does_not_matter(
 
 @examples(100)
 @given(RAW, RATES)
-def test_those_that_have_begun_move_nobody(raw: list[tuple[int, int]], rate: float) -> None:
+def test_those_that_have_begun_move_nobody(raw, rate):
     """The claims are taken out in the order of their turns, as pools begin."""
     asked = claims(*raw)
     found = starts(asked, rate)
@@ -115,9 +104,7 @@ def test_those_that_have_begun_move_nobody(raw: list[tuple[int, int]], rate: flo
 
 @examples(100)
 @given(RAW, RATES, st.tuples(st.integers(0, 300), st.integers(1, 30)))
-def test_one_more_pool_makes_nobody_later(
-    raw: list[tuple[int, int]], rate: float, more: tuple[int, int]
-) -> None:
+def test_one_more_pool_makes_nobody_later(raw, rate, more):
     before = starts(claims(*raw), rate)
     after = starts(claims(*raw, more), rate)
     assert all(after[k] <= start for k, start in before.items())

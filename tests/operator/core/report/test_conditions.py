@@ -20,17 +20,14 @@ def conditions(phase, *, spec=SPEC, floor=0, **seen):
     return {c["type"]: (c["status"], c["reason"]) for c in found}
 
 
-@each(
-    "phase, seen, ready, warm",
-    [
-        (Phase.ASLEEP, {"ready": 0}, ("True", "Asleep"), ("False", "Asleep")),
-        (Phase.SLEEPING, {"ready": 2}, ("True", "Asleep"), ("False", "Sleeping")),
-        (Phase.WARMING, {"ready": 0}, ("False", "Warming"), ("False", "Warming")),
-        (Phase.WARM, {"ready": 2}, ("True", "Warm"), ("True", "Warm")),
-        (Phase.WARM, {"ready": 0}, ("True", "Warm"), ("False", "PodsNotReady")),
-        (Phase.DRAINING, {"ready": 2}, ("True", "Draining"), ("False", "Draining")),
-    ],
-)
+@each("phase, seen, ready, warm", [
+    (Phase.ASLEEP, {"ready": 0}, ("True", "Asleep"), ("False", "Asleep")),
+    (Phase.SLEEPING, {"ready": 2}, ("True", "Asleep"), ("False", "Sleeping")),
+    (Phase.WARMING, {"ready": 0}, ("False", "Warming"), ("False", "Warming")),
+    (Phase.WARM, {"ready": 2}, ("True", "Warm"), ("True", "Warm")),
+    (Phase.WARM, {"ready": 0}, ("True", "Warm"), ("False", "PodsNotReady")),
+    (Phase.DRAINING, {"ready": 2}, ("True", "Draining"), ("False", "Draining")),
+])  # fmt: skip
 def test_a_pool_is_ready_when_a_request_will_be_answered_also_while_asleep(
     phase, seen, ready, warm
 ):
@@ -39,30 +36,24 @@ def test_a_pool_is_ready_when_a_request_will_be_answered_also_while_asleep(
     assert found["Accepted"] == ("True", "Accepted")
 
 
-@each(
-    "phase, ready",
-    [
-        (Phase.ASLEEP, ("False", "NoActivator")),
-        (Phase.SLEEPING, ("False", "NoActivator")),
-        (Phase.DRAINING, ("True", "NoActivator")),
-        (Phase.WARM, ("True", "Warm")),
-        (Phase.WARMING, ("False", "Warming")),
-    ],
-)
+@each("phase, ready", [
+    (Phase.ASLEEP, ("False", "NoActivator")),
+    (Phase.SLEEPING, ("False", "NoActivator")),
+    (Phase.DRAINING, ("True", "NoActivator")),
+    (Phase.WARM, ("True", "Warm")),
+    (Phase.WARMING, ("False", "Warming")),
+])  # fmt: skip
 def test_without_an_activator_a_sleeping_pool_is_not_ready(phase, ready):
     assert conditions(phase, acknowledged=None)["Ready"] == ready
 
 
-def test_a_pool_that_stays_up_after_an_outage_of_the_api_server_says_so():
-    found = conditions(Phase.DRAINING, catching_up=timedelta(seconds=90))
-    assert found["Ready"] == ("True", "CatchingUp")
-
-
-def test_a_pool_is_warm_only_with_the_whole_floor():
-    assert conditions(Phase.WARM, floor=3, ready=2)["Warm"] == ("False", "PodsNotReady")
-    assert conditions(Phase.WARM, floor=2, ready=2)["Warm"] == ("True", "Warm")
-
-
-def test_a_suspended_pool_says_so():
-    found = conditions(Phase.WARM, spec=pool_spec(suspend=True))
-    assert found["Accepted"] == ("True", "Suspended")
+@each("kind, how, said", {
+    "catching up after an outage of the API server": (
+        "Ready", {"phase": Phase.DRAINING, "catching_up": timedelta(seconds=90)},
+        ("True", "CatchingUp")),
+    "a part of the floor": ("Warm", {"floor": 3, "ready": 2}, ("False", "PodsNotReady")),
+    "the whole floor": ("Warm", {"floor": 2, "ready": 2}, ("True", "Warm")),
+    "suspended": ("Accepted", {"spec": pool_spec(suspend=True)}, ("True", "Suspended")),
+})  # fmt: skip
+def test_a_condition_says_why(kind, how, said):
+    assert conditions(**{"phase": Phase.WARM} | how)[kind] == said

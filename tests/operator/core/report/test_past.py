@@ -5,10 +5,11 @@ from decimal import Decimal
 
 from hypothesis import given
 from hypothesis import strategies as st
+from rows import each
 
 from kotatsu_operator.core.report.episodes import KEPT, StoredHistory, read_stored
 from kotatsu_operator.core.report.past import read_past
-from tests.operator.core.values import HOUR, MINUTE, examples, t
+from tests.operator.core.values import MINUTE, examples, t
 
 _TIMES = st.sampled_from(
     ["2026-11-25T09:00:00Z", "2026-11-25T10:30:00Z", "9999-12-31T00:00:00Z", "0002-01-01T00:00:00Z"]
@@ -28,42 +29,30 @@ _HISTORIES = st.fixed_dictionaries(
 
 @examples(300)
 @given(_HISTORIES | _VALUES, st.dictionaries(st.sampled_from(["at", "accrued", *_NAMES]), _VALUES))
-def test_any_status_has_a_past(history, cost) -> None:
-    past = read_past(
-        {"internal": {"history": history}, "cost": cost},
-        {"record": history},
-        t("08:00"),
-        t("12:00"),
-        t("11:00"),
-    )
+def test_any_status_has_a_past(history, cost):
+    status = {"internal": {"history": history}, "cost": cost}
+    past = read_past(status, {"record": history}, t("08:00"), t("12:00"), t("11:00"))
     assert all(t("08:00") <= row.begin <= row.end <= t("12:00") for row in past.rows)
     assert all(cost >= 0 for cost in past.costs.values())
 
 
-def test_more_episodes_than_the_operator_writes_are_not_read() -> None:
+def test_more_episodes_than_the_operator_writes_are_not_read():
     one = {"from": "2026-11-25T09:00:00Z", "to": "2026-11-25T10:00:00Z"}
     assert len(read_stored({}, {"record": {"episodes": [one] * (KEPT + 40)}}).finished) == KEPT
     assert read_stored({"internal": {"history": "none"}}, {"record": "none"}) == StoredHistory()
 
 
-def test_two_ranges_that_touch_share_an_episode_without_a_gap() -> None:
-    paid = {"currency": "JPY", "periodStart": "2026-11-25T00:00:00Z"}
-    one = {"from": "2026-11-25T09:00:00Z", "to": "2026-11-25T10:00:00Z", "cost": "1.000001", **paid}
-    history = {"record": {"since": "2026-11-25T08:00:00Z", "episodes": [one]}}
-    middle = t("09:20")
-    first = read_past({}, history, t("08:00"), middle, t("11:00"))
-    second = read_past({}, history, middle, t("11:00"), t("11:00"))
-    assert [row.end - row.begin for row in (*first.rows, *second.rows)] == [
-        20 * MINUTE,
-        40 * MINUTE,
-    ]
-    assert first.costs["JPY"] + second.costs["JPY"] == Decimal("1.000001")
+PAID = {"currency": "JPY", "periodStart": "2026-11-25T00:00:00Z", "cost": "1.000001"}
 
 
-def test_an_episode_of_no_length_is_in_one_of_two_ranges_that_touch() -> None:
-    one = {"from": "2026-11-25T09:00:00Z", "to": "2026-11-25T09:00:00Z"}
+@each("middle, end, shares", {
+    "an episode is shared": ("09:20", "10:00", ([20 * MINUTE], [40 * MINUTE])),
+    "one of no length is in one of them": ("09:00", "09:00", ([], [timedelta()])),
+})  # fmt: skip
+def test_two_ranges_that_touch_have_each_minute_once(middle, end, shares):
+    one = {"from": "2026-11-25T09:00:00Z", "to": f"2026-11-25T{end}:00Z", **PAID}
     history = {"record": {"since": "2026-11-25T08:00:00Z", "episodes": [one]}}
-    begin = t("09:00") - HOUR
-    before = read_past({}, history, begin, t("09:00"), t("11:00"))
-    after = read_past({}, history, t("09:00"), begin + timedelta(hours=2), t("11:00"))
-    assert (len(before.rows), len(after.rows)) == (0, 1)
+    ranges = (t("08:00"), t(middle)), (t(middle), t("11:00"))
+    pasts = [read_past({}, history, *times, t("11:00")) for times in ranges]
+    assert tuple([row.end - row.begin for row in past.rows] for past in pasts) == shares
+    assert sum(past.costs.get("JPY", 0) for past in pasts) == Decimal("1.000001")

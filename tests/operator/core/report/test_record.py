@@ -41,21 +41,16 @@ def test_a_pool_that_has_put_nothing_to_sleep_has_none_until_it_is_about_to():
 
 
 def test_an_entry_says_what_autoscaler_and_revisions_get_back():
-    owed = {
-        "hpa": {"name": "voice", "minReplicas": 2},
-        "knative": {"revisions": [{"name": "voice-1", "minScale": "1"}]},
-    }
+    owed = {"hpa": HPA, "knative": {"revisions": [SAVED]}}
     entry = entry_of(warm_pool(status=owed | {"phase": "Warm"}))
     assert entry.owed == owed
     assert read_entry(entry.text(), "demo") == entry
 
 
 def test_what_is_owed_for_a_sleep_under_way_is_not_lost_to_a_look_in_between():
-    ahead = text_of(warm_pool(), 3)
-    status = {"hpa": {"name": "voice", "minReplicas": 2}}
-    assert read_entry(text_of(warm_pool(status=status), None, ahead), "demo").owed == status | {
-        "restoreReplicas": 3
-    }
+    status = {"hpa": HPA}
+    text = text_of(warm_pool(status=status), None, text_of(warm_pool(), 3))
+    assert read_entry(text, "demo").owed == status | {"restoreReplicas": 3}
 
 
 def test_an_edited_spec_is_followed():
@@ -90,30 +85,21 @@ def test_a_name_that_is_none_is_no_target(name):
     assert read_entry(replace(VOICE, target=name).text(), "demo") is None
 
 
+HPA, SAVED = {"name": "voice", "minReplicas": 2}, {"name": "voice-1", "minScale": "1"}
 MALFORMED = [
-    {"restoreReplicas": "many"},
-    {"restoreReplicas": True},
-    {"restoreReplicas": -1},
-    {"restoreReplicas": 2**31},
-    {"restoreReplicas": [3]},
-    {"hpa": "voice"},
-    {"hpa": {"name": "voice"}},
-    {"hpa": {"name": FOREIGN, "minReplicas": 1}},
-    {"hpa": {"name": "voice", "minReplicas": None}},
-    {"knative": []},
-    {"knative": {"revisions": "voice-1"}},
-    {"knative": {"revisions": [{"name": FOREIGN}]}},
-    {"knative": {"revisions": [{"name": "voice-1", "minScale": 1}]}},
-]
+    *({"restoreReplicas": odd} for odd in ("many", True, -1, 2**31, [3])),
+    *({"hpa": odd} for odd in ("voice", {"name": "voice"}, HPA | {"name": FOREIGN},
+                               HPA | {"minReplicas": None})),
+    *({"knative": odd} for odd in ([], {"revisions": "voice-1"})),
+    *({"knative": {"revisions": [odd]}} for odd in ({"name": FOREIGN}, SAVED | {"minScale": 1})),
+]  # fmt: skip
 
 
 @each("owed", MALFORMED)
 def test_only_what_is_well_formed_is_owed(owed):
     assert read_entry(replace(VOICE, owed=owed).text(), "demo").owed == {}
-    assert (
-        read_entry(replace(VOICE, owed=VOICE.owed | owed).text(), "demo").owed.keys()
-        <= VOICE.owed.keys()
-    )
+    both = read_entry(replace(VOICE, owed=VOICE.owed | owed).text(), "demo").owed
+    assert both.keys() <= VOICE.owed.keys()
     assert entry_of(warm_pool(status=owed)) is None
 
 
@@ -121,8 +107,6 @@ def test_json_too_deep_to_read_harms_nobody():
     deep = VOICE.text()[:-1] + ', "x": ' + "[" * 100_000 + "]" * 100_000 + "}"
     assert settle(DEMO, {"x": deep}, []) == settle(DEMO, {}, [])
 
-
-# --- one record for the whole cluster ---
 
 SHARED = place_of("demo", "home")
 MINE = {"restoreReplicas": 3, "internal": {"activators": "home/0"}}

@@ -39,13 +39,7 @@ from kotatsu_operator.core.report.status import (
     read_memory,
     worth_writing,
 )
-from tests.operator.core.values import (
-    examples,
-    kept_in_status,
-    override,
-    pool_spec,
-    t,
-)
+from tests.operator.core.values import examples, kept_in_status, override, pool_spec, t
 
 SPEC = pool_spec()
 OVERRIDDEN = pool_spec(override=override("Asleep", t("12:00"), by="ada"))
@@ -143,27 +137,17 @@ def test_a_pool_without_a_status_leaves_the_memory_as_it_is():
     assert read_memory({"demand": {"at": "2026-11-25T10:00:00Z"}}, known) == known
 
 
-@each(
-    "elsewhere",
-    [
-        {"phase": Phase.ASLEEP},
-        {"route": Routing(epoch=8)},
-        {"phase": Phase.WARMING, "route": Routing(epoch=8)},
-    ],
-)
+@each("elsewhere", [
+    {"phase": Phase.ASLEEP}, {"route": Routing(epoch=8)},
+    {"phase": Phase.WARMING, "route": Routing(epoch=8)},
+])  # fmt: skip
 def test_when_the_status_has_moved_on_what_only_the_process_knew_is_dropped(elsewhere):
     known = Memory(
-        phase=Phase.DRAINING,
-        since=t("10:00"),
-        route=Routing(epoch=7),
-        unknown_since=t("10:01"),
-        last_active=t("10:02"),
-        process=Process(acknowledged_at=t("10:01"), raised_at=t("10:01")),
-    )
-    status = stored(memory_status(replace(known, **elsewhere), SPEC))
-    read = read_memory(status, known)
-    assert read.process == Process()
-    assert read.last_active == t("10:02")
+        phase=Phase.DRAINING, since=t("10:00"), route=Routing(epoch=7), unknown_since=t("10:01"),
+        last_active=t("10:02"), process=Process(acknowledged_at=t("10:01"), raised_at=t("10:01")),
+    )  # fmt: skip
+    read = read_memory(stored(memory_status(replace(known, **elsewhere), SPEC)), known)
+    assert (read.process, read.last_active) == (Process(), t("10:02"))
 
 
 def test_activity_that_is_not_written_down_yet_is_not_forgotten():
@@ -197,21 +181,12 @@ def test_times_are_written_in_utc():
     assert stamp(None) is None
 
 
-# --- the ledger ---
-
-
 def test_a_restarted_operator_finds_its_ledger():
     ledger = Ledger(
-        "JPY",
-        t("09:00"),
-        Decimal("12.345678"),
-        t("10:00"),
-        period=Period.WEEK,
-        period_end=t("23:00"),
-        exhausted_at=t("09:30"),
+        "JPY", t("09:00"), Decimal("12.345678"), t("10:00"), period=Period.WEEK,
+        period_end=t("23:00"), exhausted_at=t("09:30"), pod_hour=Decimal("1.84"),
         previous=Spent("USD", t("08:00"), Decimal("1.5")),
-        pod_hour=Decimal("1.84"),
-    )
+    )  # fmt: skip
     seen_only = {"rate": Decimal("13.5"), "limit": Decimal(12), "forecast": Decimal("99.999")}
     decision = Decision(Memory(since=t("09:00")), None, t("10:01"))
     status = stored(decided_status(SPEC, SEEN, decision, replace(ledger, **seen_only)))
@@ -228,27 +203,16 @@ def test_a_pool_without_prices_has_no_cost():
     assert read_ledger({}) == Ledger()
 
 
-# --- a decision ---
-
-
 def test_a_decision_is_written_in_words_people_know():
-    decision = Decision(
-        Memory(phase=Phase.WARMING, reason=Reason.WINDOW, since=t("09:58")),
-        3,
-        t("10:00"),
-        floor=3,
-        window="demo",
-        next=Transition(t("10:00"), "demo", "open"),
-    )
+    memory = Memory(phase=Phase.WARMING, reason=Reason.WINDOW, since=t("09:58"))
+    opens = Transition(t("10:00"), "demo", "open")
+    decision = Decision(memory, 3, t("10:00"), floor=3, window="demo", next=opens)
     status = decided_status(SPEC, SEEN, decision, Ledger())
     assert (status["phase"], status["reason"]) == ("Warming", "Window")
     assert (status["desiredReplicas"], status["readyReplicas"]) == (3, 2)
     assert status["activeWindow"] == "demo"
-    assert status["nextTransition"] == {
-        "at": "2026-11-25T10:00:00Z",
-        "window": "demo",
-        "kind": "open",
-    }
+    coming = {"at": "2026-11-25T10:00:00Z", "window": "demo", "kind": "open"}
+    assert status["nextTransition"] == coming
 
 
 def test_a_decision_that_leaves_the_scale_alone_desires_what_there_is():
@@ -271,75 +235,57 @@ OLD = {
 }
 
 
-@each(
-    "new, worth",
-    [
-        ({}, False),
-        ({"phase": "Warm"}, False),
-        ({"phase": "Draining"}, True),
-        ({"route": {"target": "Native"}}, False),
-        ({"route": {"target": "Native", "epoch": 4}}, True),
-        ({"internal": {"warmUps": ["a1", [3.0, 1, 0]]}}, False),
-        ({"internal": {"warmUps": []}}, True),
-        ({"lastOpening": None}, True),
-        ({"lastOpening": {"window": "demo", "early": None}}, True),
-        ({"activeWindow": None}, False),
-        ({"nextTransition": {"at": None}}, False),
-        ({"nextTransition": {"at": "x"}}, True),
-        ({"lastActive": "2026-11-25T10:00:09Z"}, False),
-        ({"cost": {"accrued": "2", "forecast": "3", "ratePerHour": "1"}}, False),
-        ({"cost": {"accrued": "2"}, "internal": {"cost": {"at": "x"}}}, False),
-        ({"internal": {"cost": {"exhaustedAt": "x"}}}, True),
-        ({"cost": {"currency": "USD"}}, True),
-        ({"cost": None}, True),
-        ({"cost": {"accrued": "2"}, "phase": "Draining"}, True),
-    ],
-)
-def test_a_status_is_written_only_when_it_says_something_new(new, worth):
-    assert worth_writing(new, OLD, quiet_too=False) is worth
+@each("new", [
+    {"phase": "Draining"}, {"route": {"target": "Native", "epoch": 4}},
+    {"internal": {"warmUps": []}}, {"lastOpening": None},
+    {"lastOpening": {"window": "demo", "early": None}}, {"nextTransition": {"at": "x"}},
+    {"internal": {"cost": {"exhaustedAt": "x"}}}, {"cost": {"currency": "USD"}},
+    {"cost": None}, {"cost": {"accrued": "2"}, "phase": "Draining"},
+])  # fmt: skip
+def test_a_status_is_written_when_it_says_something_new(new):
+    assert worth_writing(new, OLD, quiet_too=False)
 
 
-@each(
-    "new, worth",
-    [
-        ({"lastActive": "2026-11-25T10:00:09Z"}, True),
-        ({"lastActive": "2026-11-25T10:00:00Z"}, False),
-        ({"cost": {"accrued": "2"}}, True),
-        ({"cost": {"accrued": "1"}}, False),
-        ({"internal": {"cost": {"at": "2026-11-25T11:00:00Z"}}}, False),
-        ({"cost": None}, True),
-    ],
-)
-def test_what_changes_all_the_time_is_written_when_its_time_has_come(new, worth):
-    assert worth_writing(new, OLD, quiet_too=True) is worth
+@each("new", [
+    {}, {"phase": "Warm"}, {"route": {"target": "Native"}}, {"activeWindow": None},
+    {"internal": {"warmUps": ["a1", [3.0, 1, 0]]}}, {"nextTransition": {"at": None}},
+    {"lastActive": "2026-11-25T10:00:00Z"}, {"cost": {"accrued": "1"}},
+    {"internal": {"cost": {"at": "2026-11-25T11:00:00Z"}}},
+])  # fmt: skip
+def test_a_status_that_says_nothing_new_is_never_written(new):
+    assert not worth_writing(new, OLD, quiet_too=False)
+    assert not worth_writing(new, OLD, quiet_too=True)
+
+
+@each("new", [
+    {"lastActive": "2026-11-25T10:00:09Z"}, {"cost": {"accrued": "2"}},
+    {"cost": {"accrued": "2", "forecast": "3", "ratePerHour": "1"}},
+    {"cost": {"accrued": "2"}, "internal": {"cost": {"at": "x"}}},
+])  # fmt: skip
+def test_what_changes_all_the_time_is_written_only_when_its_time_has_come(new):
+    assert not worth_writing(new, OLD, quiet_too=False)
+    assert worth_writing(new, OLD, quiet_too=True)
 
 
 # --- edited by hand ---
 
 
-@each(
-    "edit",
-    [
-        {"internal": "mine"},
-        {"internal": ["mine"], "route": {"target": 3}},
-        {"route": ["Activator"], "internal": {"template": 5, "override": "mine", "windows": None}},
-        {"route": {"epoch": "many"}, "internal": {"contest": {"by": 1, "seenAt": "now"}}},
-        {"internal": {"hpa": {"name": 7}, "version": {}, "opening": [3], "capacity": -1}},
-        {"internal": {"hpa": {"name": "../../theirs", "minReplicas": 1}}},
-        {"internal": {"warmUps": [{"seconds": 1e300, "replicas": 5}, {"seconds": "3"}, None]}},
-        {"internal": {"warmUps": [[1e300, 5, 0], ["3", 1, 0], [3, -1, 0], [3, 1], [], "a1"]}},
-        {"internal": {"warmUps": {"seconds": 3}, "ahead": "-5s"}, "lead": 11},
-        {"internal": {"opening": {"replicas": 3}}, "lastOpening": {"at": 0}},
-        {
-            "internal": {"opening": {"readyAt": "x"}},
-            "lastOpening": {"at": 0},
-            "demand": {"seen": 1},
-        },
-    ],
-)
+@each("edit", [
+    {"internal": "mine"},
+    {"internal": ["mine"], "route": {"target": 3}},
+    {"route": ["Activator"], "internal": {"template": 5, "override": "mine", "windows": None}},
+    {"route": {"epoch": "many"}, "internal": {"contest": {"by": 1, "seenAt": "now"}}},
+    {"internal": {"hpa": {"name": 7}, "version": {}, "opening": [3], "capacity": -1}},
+    {"internal": {"hpa": {"name": "../../theirs", "minReplicas": 1}}},
+    {"internal": {"warmUps": [{"seconds": 1e300, "replicas": 5}, {"seconds": "3"}, None]}},
+    {"internal": {"warmUps": [[1e300, 5, 0], ["3", 1, 0], [3, -1, 0], [3, 1], [], "a1"]}},
+    {"internal": {"warmUps": {"seconds": 3}, "ahead": "-5s"}, "lead": 11},
+    {"internal": {"opening": {"replicas": 3}}, "lastOpening": {"at": 0}},
+    {"internal": {"opening": {"readyAt": "x"}}, "lastOpening": {"at": 0}},
+    {"demand": {"seen": 1}},
+])  # fmt: skip
 def test_what_cannot_be_read_of_a_status_counts_as_not_there(edit):
-    status = {"phase": "Asleep", **edit}
-    assert read_memory(status, Memory()) == Memory()
+    assert read_memory({"phase": "Asleep", **edit}, Memory()) == Memory()
 
 
 def test_of_a_thousand_warm_ups_that_somebody_wrote_the_newest_are_read():
@@ -357,8 +303,5 @@ def test_of_a_pool_that_is_not_served_any_more_the_status_has_only_what_it_has_c
         "hpa": {},
     }
     status = {"phase": "Asleep", "demand": {}, "cost": {"accrued": "3"}, "internal": internal}
-    assert left_status(status) == {
-        "phase": None,
-        "demand": None,
-        "internal": {"activators": None, "hpa": None},
-    }
+    gone = {"activators": None, "hpa": None}
+    assert left_status(status) == {"phase": None, "demand": None, "internal": gone}

@@ -28,9 +28,9 @@ PARKED = Memory(phase=Phase.PARKED, since=t("09:00"))
 IDLE, BUSY, SILENT = Demand(), Demand(in_flight=1), Demand(known=False)
 
 
-def watched(memory, *looks, begun=None) -> Watched:
+def watched(memory, *looks) -> Watched:
     """What is seen at these times of this demand."""
-    now = begun or Watched.begun("uid", looks[0][0])
+    now = Watched.begun("uid", looks[0][0])
     for at, demand in looks:
         now = now.looked(memory, demand, at)
     return now
@@ -84,9 +84,8 @@ def test_a_sleeping_pool_and_a_parked_one_had_no_request_before_the_one_that_is_
         found = watched(memory, (t("10:32"), called)).usage
         assert drawn(found, t("10:00"), t("10:35")) == "..x???."
         known = replace(memory, announced=Announced(t("10:12"), t("10:12")))
-        assert (
-            drawn(watched(known, (t("10:32"), called)).usage, t("10:00"), t("10:35")) == "......."
-        )
+        found = watched(known, (t("10:32"), called))
+        assert drawn(found.usage, t("10:00"), t("10:35")) == "......."
 
 
 def test_a_pool_that_was_refused_or_suspended_meanwhile_is_not_known_before():
