@@ -52,31 +52,27 @@ def app(kind: str, weeks: int, seed: int, zone: str = "") -> App:
     (each seven minutes), never, or holiday (office with the fifth week off)."""
     draw = random.Random(f"{kind}/{seed}")
     where = ZoneInfo(zone or ZONES[seed % len(ZONES)])
-    habit = _HABITS[kind]
-    first, last = 7 + draw.uniform(0, 3), 16 + draw.uniform(0, 3)
-    rate, length = draw.uniform(0.6, 1.6), draw.uniform(2, 10)
+    uniform = draw.uniform
+    habit = 7 + uniform(0, 3), 16 + uniform(0, 3), uniform(0.6, 1.6), uniform(2, 10)
     found: list[Session] = []
     for day in range(-1, weeks * 7 + 1):
         midnight = (BEGIN + timedelta(days=day)).astimezone(where).replace(hour=0)
-        for hour, minutes in habit(draw, midnight.weekday(), day // 7, (first, last, rate, length)):
+        for hour, minutes in _day(kind, draw, midnight.weekday(), day // 7, habit):
             at = midnight.replace(tzinfo=None) + timedelta(hours=hour)
             begin = at.replace(tzinfo=where).astimezone(UTC)
             found.append((begin, begin + timedelta(minutes=minutes)))
     kept = (one for one in sorted(found) if BEGIN <= one[0] < BEGIN + weeks * WEEK)
-    return App(f"{kind}-{seed}", where, list(_joined(kept)))
+    return App(f"{kind}-{seed}", where, _joined(kept))
 
 
-def _joined(sessions: Iterator[Session]) -> Iterator[Session]:
-    open_: Session | None = None
+def _joined(sessions: Iterator[Session]) -> list[Session]:
+    found: list[Session] = []
     for begin, end in sessions:
-        if open_ is not None and begin <= open_[1]:
-            open_ = open_[0], max(end, open_[1])
-            continue
-        if open_ is not None:
-            yield open_
-        open_ = begin, end
-    if open_ is not None:
-        yield open_
+        if found and begin <= found[-1][1]:
+            found[-1] = found[-1][0], max(end, found[-1][1])
+        else:
+            found.append((begin, end))
+    return found
 
 
 def _visits(draw, first, last, rate, length):
@@ -87,73 +83,33 @@ def _visits(draw, first, last, rate, length):
         hour += draw.expovariate(rate)
 
 
-def _office(draw, weekday, week, habit):
-    if weekday < 5:
-        yield from _visits(draw, *habit)
-
-
-def _holiday(draw, weekday, week, habit):
-    if week != 4:
-        yield from _office(draw, weekday, week, habit)
-
-
-def _morning(draw, weekday, week, habit):
+def _day(kind, draw, weekday, week, habit):
+    """The visits of a day, by what kind of app it is and its habit."""
     first, last, rate, length = habit
-    if weekday < 5:
-        yield draw.gauss(first, 0.25), 2 * length
-        yield from _visits(draw, first, last, rate / 8, length)
+    is_workday = weekday < 5
+    match kind:
+        case "holiday" if week == 4:
+            pass
+        case "office" | "holiday" if is_workday:
+            yield from _visits(draw, *habit)
+        case "morning" if is_workday:
+            yield draw.gauss(first, 0.25), 2 * length
+            yield from _visits(draw, first, last, rate / 8, length)
+        case "shop":
+            yield from _visits(draw, first, last + 4, 2 * rate, length)
+        case "nightly":
+            yield first - 5 + draw.uniform(0, 0.1), 3 * length
+        case "demo" if weekday == 3:
+            yield from _visits(draw, last - 3, last, 3 * rate, length)
+        case "weekend" if not is_workday:
+            yield from _visits(draw, *habit)
+        case "random":
+            yield from _visits(draw, 0, 24, rate / 8, length)
+        case "always":
+            yield from _visits(draw, 0, 24, 30, 10)
+        case "timer":
+            yield from ((minute / 60, 0.1) for minute in range(0, 24 * 60, 7))
 
-
-def _shop(draw, weekday, week, habit):
-    first, last, rate, length = habit
-    yield from _visits(draw, first, last + 4, 2 * rate, length)
-
-
-def _nightly(draw, weekday, week, habit):
-    yield habit[0] - 5 + draw.uniform(0, 0.1), 3 * habit[3]
-
-
-def _demo(draw, weekday, week, habit):
-    _, last, rate, length = habit
-    if weekday == 3:
-        yield from _visits(draw, last - 3, last, 3 * rate, length)
-
-
-def _weekend(draw, weekday, week, habit):
-    if weekday >= 5:
-        yield from _visits(draw, *habit)
-
-
-def _random(draw, weekday, week, habit):
-    yield from _visits(draw, 0, 24, habit[2] / 8, habit[3])
-
-
-def _always(draw, weekday, week, habit):
-    yield from _visits(draw, 0, 24, 30, 10)
-
-
-def _timer(draw, weekday, week, habit):
-    yield from ((minute / 60, 0.1) for minute in range(0, 24 * 60, 7))
-
-
-def _never(draw, weekday, week, habit):
-    yield from ()
-
-
-_HABITS = {
-    "office": _office,
-    "morning": _morning,
-    "shop": _shop,
-    "nightly": _nightly,
-    "demo": _demo,
-    "weekend": _weekend,
-    "random": _random,
-    "always": _always,
-    "timer": _timer,
-    "never": _never,
-    "holiday": _holiday,
-}
-"""For a day, from a random source, the weekday, the week and the app's habit."""
 
 MIX = {"office": 6, "morning": 4, "shop": 2, "nightly": 2, "demo": 3, "weekend": 2, "random": 4,
        "timer": 1}  # fmt: skip
