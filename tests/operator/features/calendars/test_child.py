@@ -36,7 +36,7 @@ async def test_what_is_left_out_is_named_beside_what_is_found():
     ],
     ids=["days that do not exist", "a zone of many dates"],
 )
-async def test_a_calendar_that_is_too_much_work_is_refused_with_a_sentence(parts: list[str]):
+async def test_a_calendar_that_is_too_much_work_is_refused_with_a_sentence(parts):
     with pytest.raises(CalendarError, match="takes more than 1 s of CPU to read: its rules or"):
         await child.occasions(calendar(*parts), NOW, AHEAD, work=1)
 
@@ -54,9 +54,7 @@ async def test_a_calendar_that_takes_much_memory_is_refused_with_a_sentence():
         ("import os; os.kill(os.getpid(), 9)", "ends its reader with status -9"),
     ],
 )
-async def test_a_process_that_hangs_or_is_killed_is_one_sentence(
-    monkeypatch: pytest.MonkeyPatch, code: str, sentence: str
-):
+async def test_a_process_that_hangs_or_is_killed_is_one_sentence(monkeypatch, code, sentence):
     start = asyncio.create_subprocess_exec
 
     async def another(*_: str, **pipes: int) -> asyncio.subprocess.Process:

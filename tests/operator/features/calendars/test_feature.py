@@ -82,7 +82,7 @@ def desk(tmp_path: Path) -> Desk:
     return Desk(tmp_path)
 
 
-async def test_a_mounted_file_is_read_again_when_it_changes(desk: Desk):
+async def test_a_mounted_file_is_read_again_when_it_changes(desk):
     desk.mount(GOOD)
     await desk.look()
     first = desk.reading
@@ -94,7 +94,7 @@ async def test_a_mounted_file_is_read_again_when_it_changes(desk: Desk):
     assert desk.starts == [19]
 
 
-async def test_a_change_that_says_nothing_is_the_same_reading(desk: Desk):
+async def test_a_change_that_says_nothing_is_the_same_reading(desk):
     times = {"DTSTART": "20301218T100000Z", "DURATION": "PT2H"}
     desk.mount(calendar(event(DTSTAMP="20301201T000000Z", **times)))
     await desk.look()
@@ -106,7 +106,7 @@ async def test_a_change_that_says_nothing_is_the_same_reading(desk: Desk):
 
 
 @pytest.mark.slow
-async def test_of_a_calendar_that_changes_and_fails_one_reading_is_kept(desk: Desk):
+async def test_of_a_calendar_that_changes_and_fails_one_reading_is_kept(desk):
     pool = pool_spec(timeZone="UTC", calendars=[{"name": "team", "replicas": 1}])
     memory, made = Memory(), weakref.WeakSet[Reading]()
     for day in range(1, 20):
@@ -120,7 +120,7 @@ async def test_of_a_calendar_that_changes_and_fails_one_reading_is_kept(desk: De
     assert len(made) == 1
 
 
-async def test_a_calendar_that_hangs_delays_no_other(tmp_path: Path, monkeypatch):
+async def test_a_calendar_that_hangs_delays_no_other(tmp_path, monkeypatch):
     touched = asyncio.Queue[Key]()
     calendars = Calendars(tmp_path, ["hangs", "team"], CollectorRegistry(), lambda: NOW)
     calendars.observe(("demo", "voice"), {"spec": {"calendars": [{"name": "team"}]}})
@@ -138,7 +138,7 @@ async def test_a_calendar_that_hangs_delays_no_other(tmp_path: Path, monkeypatch
     await asyncio.gather(task, return_exceptions=True)
 
 
-async def test_events_come_into_reach_with_time(desk: Desk):
+async def test_events_come_into_reach_with_time(desk):
     desk.mount(calendar(event(DTSTART="20310301T100000Z", DURATION="PT2H")))
     await desk.look()
     assert desk.starts == []
@@ -147,7 +147,7 @@ async def test_events_come_into_reach_with_time(desk: Desk):
 
 
 @pytest.mark.parametrize("bad", [b"<html>", b"\xff", GOOD[:-30], b"BEGIN:VCALENDAR" + b"x" * 2**22])
-async def test_a_file_that_breaks_keeps_what_was_read_until_it_is_corrected(desk: Desk, bad: bytes):
+async def test_a_file_that_breaks_keeps_what_was_read_until_it_is_corrected(desk, bad):
     desk.mount(GOOD)
     await desk.look()
     desk.mount(bad)
@@ -168,7 +168,7 @@ async def test_a_file_that_breaks_keeps_what_was_read_until_it_is_corrected(desk
     ],
 )
 async def test_a_file_that_could_not_be_read_is_tried_again_after_an_hour(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
+    desk, monkeypatch, error, said
 ):
     tried: list[datetime] = []
 
@@ -184,7 +184,7 @@ async def test_a_file_that_could_not_be_read_is_tried_again_after_an_hour(
     assert desk.error.endswith(said)
 
 
-async def test_what_is_not_mounted_is_said(desk: Desk):
+async def test_what_is_not_mounted_is_said(desk):
     await desk.look()
     assert desk.error.startswith("is not mounted: its ConfigMap or Secret, or the key in it")
     assert desk.metric("read_timestamp_seconds") == 0
@@ -236,9 +236,7 @@ async def server() -> AsyncIterator[Server]:
     await runner.cleanup()
 
 
-async def test_a_url_is_fetched_again_only_when_it_is_due_and_has_changed(
-    desk: Desk, server: Server
-):
+async def test_a_url_is_fetched_again_only_when_it_is_due_and_has_changed(desk, server):
     desk.mount(f"{server.url}/secret-token/basic.ics\n".encode(), "url")
     await desk.look()
     assert (desk.starts, len(server.requests)) == ([18], 1)
@@ -249,7 +247,7 @@ async def test_a_url_is_fetched_again_only_when_it_is_due_and_has_changed(
     assert desk.metric("read_timestamp_seconds") == desk.now.timestamp()
 
 
-async def test_a_server_that_fails_is_asked_less_and_less(desk: Desk, server: Server):
+async def test_a_server_that_fails_is_asked_less_and_less(desk, server):
     desk.mount(f"{server.url}/secret-token".encode(), "url")
     await desk.look()
     server.status = 503
@@ -269,7 +267,7 @@ async def test_a_server_that_fails_is_asked_less_and_less(desk: Desk, server: Se
     assert desk.error == ""
 
 
-async def test_a_new_url_is_fetched_at_once(desk: Desk, server: Server):
+async def test_a_new_url_is_fetched_at_once(desk, server):
     desk.mount(f"{server.url}/404".encode(), "url")
     server.status = 404
     await desk.look()
@@ -280,42 +278,31 @@ async def test_a_new_url_is_fetched_at_once(desk: Desk, server: Server):
     assert (desk.starts, desk.error) == ([18], "")
 
 
-@pytest.mark.parametrize(
-    ("path", "words"),
-    [
-        (
-            "/moved",
-            "gets 302 from 127.0.0.1: redirects are not followed; put the URL that it leads",
-        ),
-        ("/endless", "has more than 2 MiB"),
-        ("/slow", "is not answered by 127.0.0.1 within 0.5 s"),
-    ],
-)
-async def test_a_hostile_server_is_one_sentence_without_the_url(
-    server: Server, path: str, words: str
-):
+@each("path, words", [
+    ("/moved", "gets 302 from 127.0.0.1: redirects are not followed; put the URL that it "),
+    ("/endless", "has more than 2 MiB"),
+    ("/slow", "is not answered by 127.0.0.1 within 0.5 s"),
+])  # fmt: skip
+async def test_a_hostile_server_is_one_sentence_without_the_url(server, path, words):
     with pytest.raises(FetchError, match=words) as error:
         await fetch(f"{server.url}{path}?key=hunter2", patience=0.5 if path == "/slow" else 30)
     assert "hunter2" not in str(error.value)
 
 
 @pytest.mark.parametrize("where", ["/basic.ics", "http://127.0.0.2:{port}/", "file:///etc/passwd"])
-async def test_no_server_leads_the_operator_to_another_address(server: Server, where: str):
+async def test_no_server_leads_the_operator_to_another_address(server, where):
     server.leads_to = where.format(port=server.url.rpartition(":")[2])
     with pytest.raises(FetchError):
         await fetch(f"{server.url}/moved")
     assert [request.path for request in server.requests] == ["/moved"]
 
 
-@each(
-    "begins, endless",
-    [
-        (b"", b"HTTP/1.1 102 Processing\r\n\r\n"),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
-        (b"HTTP/1.1 200 OK\r\n", b"X: y\r\n"),
-    ],
-)
-async def test_of_an_answer_that_never_ends_little_is_taken(begins: bytes, endless: bytes):
+@each("begins, endless", [
+    (b"", b"HTTP/1.1 102 Processing\r\n\r\n"),
+    (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
+    (b"HTTP/1.1 200 OK\r\n", b"X: y\r\n"),
+])  # fmt: skip
+async def test_of_an_answer_that_never_ends_little_is_taken(begins, endless):
     async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(begins)
         with contextlib.suppress(ConnectionError):
@@ -329,15 +316,12 @@ async def test_of_an_answer_that_never_ends_little_is_taken(begins: bytes, endle
             await fetch(f"http://{host}:{port}/")  # and not: is not answered within 30 s
 
 
-@each(
-    "url, words",
-    [
-        *((url, "has no valid URL") for url in ("file:///etc/passwd", "", "https://")),
-        ("http://[hunter2", "has no valid URL in its Secret"),
-        ("http://127.0.0.1:1/hunter2", "cannot be fetched from 127"),
-    ],
-)
-async def test_an_address_that_is_none_or_does_not_answer_is_one_sentence(url: str, words: str):
+@each("url, words", [
+    *((url, "has no valid URL") for url in ("file:///etc/passwd", "", "https://")),
+    ("http://[hunter2", "has no valid URL in its Secret"),
+    ("http://127.0.0.1:1/hunter2", "cannot be fetched from 127"),
+])  # fmt: skip
+async def test_an_address_that_is_none_or_does_not_answer_is_one_sentence(url, words):
     with pytest.raises(FetchError, match=words) as error:
         await fetch(url)
     assert "hunter2" not in str(error.value)

@@ -20,10 +20,12 @@ from kotatsu_operator.core.calendar.schedule import Window, occurrences
 from kotatsu_operator.core.calendar.wallclock import on_clock
 from kotatsu_operator.features.calendars.ics import read
 from kotatsu_operator.features.calendars.repeats import expand
-from tests.operator.core.values import examples
+from tests.operator.core.values import examples, utc
 from tests.operator.features.calendars.icalendar_files import calendar, event
 
 TOKYO, BERLIN = ZoneInfo("Asia/Tokyo"), ZoneInfo("Europe/Berlin")
+DECEMBER = datetime(2030, 12, 1, tzinfo=UTC)
+TOKYO_START = "DTSTART__TZID=Asia/Tokyo"
 DAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
 
 
@@ -72,15 +74,7 @@ def rules(draw: st.DrawFn) -> str:
     ),
     removed=st.sets(st.integers(0, 20), max_size=4),
 )
-def test_occurrences_are_those_of_the_rule(
-    rule: str,
-    end: str,
-    number: int,
-    zone: ZoneInfo,
-    start: datetime,
-    after: datetime,
-    removed: set[int],
-):
+def test_occurrences_are_those_of_the_rule(rule, end, number, zone, start, after, removed):
     if end == "COUNT":
         rule += f";COUNT={number}"
     elif end == "UNTIL":
@@ -96,15 +90,11 @@ def test_occurrences_are_those_of_the_rule(
     ]
     inside = [pair for pair in expected if pair[1] > after and pair[0] < before]
     gone = [pair for i, pair in enumerate(inside) if i in removed]
-    exceptions = {}
+    walls = {"DTSTART": wall(start), "DTEND": wall(start + length)}
     if gone:
-        walls = ",".join(wall(on_clock(begin, zone)) for begin, _ in gone)
-        exceptions[f"EXDATE__TZID={zone.key}"] = walls
-    times = {
-        f"DTSTART__TZID={zone.key}": wall(start),
-        f"DTEND__TZID={zone.key}": wall(start + length),
-    }
-    made = found(event(RRULE=rule, **times, **exceptions), after=after, days=62)
+        walls["EXDATE"] = ",".join(wall(on_clock(begin, zone)) for begin, _ in gone)
+    times = {f"{name}__TZID={zone.key}": value for name, value in walls.items()}
+    made = found(event(RRULE=rule, **times), after=after, days=62)
     # Starts in the hour that clocks skip exist on no clock; EXDATE cannot name them.
     kept = [pair for pair in inside if pair not in gone or not _exists(pair[0], zone, start)]
     assert [(o.start, o.end) for o in made] == kept
@@ -122,19 +112,10 @@ def _exists(at: datetime, zone: ZoneInfo, start: datetime) -> bool:
     hours=st.integers(1, 30),
     now=st.datetimes(datetime(2029, 1, 1), datetime(2031, 1, 1)),
 )
-def test_a_schedule_that_stands_for_an_event_opens_when_it_happens(
-    rule: str, zone: ZoneInfo, hour: int, hours: int, now: datetime
-):
+def test_a_schedule_that_stands_for_an_event_opens_when_it_happens(rule, zone, hour, hours, now):
     start = datetime(2028, 1, 3, hour)
-    (one,) = read(
-        calendar(
-            event(
-                RRULE=rule,
-                DURATION=f"PT{hours}H",
-                **{f"DTSTART__TZID={zone.key}": wall(start)},
-            )
-        )
-    ).events
+    times = {f"DTSTART__TZID={zone.key}": wall(start), "DURATION": f"PT{hours}H"}
+    (one,) = read(calendar(event(RRULE=rule, **times))).events
     at = now.replace(microsecond=0, tzinfo=UTC)
     cron = as_cron(one, zone, at)
     if cron is None:
@@ -151,26 +132,16 @@ def test_a_schedule_that_stands_for_an_event_opens_when_it_happens(
 
 
 def test_weekday_evenings_are_a_schedule_without_the_days_that_are_left_out():
-    (one,) = read(
-        calendar(
-            event(
-                RRULE="FREQ=WEEKLY;BYDAY=MO,TU,WE,TH,FR",
-                DURATION="PT90M",
-                **{
-                    "DTSTART__TZID=Asia/Tokyo": "20200106T180000",
-                    "EXDATE__TZID=Asia/Tokyo": "20301225T180000",
-                },
-            )
-        )
-    ).events
-    cron = as_cron(one, TOKYO, datetime(2030, 12, 1, tzinfo=UTC))
+    times = {TOKYO_START: "20200106T180000", "EXDATE__TZID=Asia/Tokyo": "20301225T180000"}
+    evenings = event(RRULE="FREQ=WEEKLY;BYDAY=MO,TU,WE,TH,FR", DURATION="PT90M", **times)
+    (one,) = read(calendar(evenings)).events
+    cron = as_cron(one, TOKYO, DECEMBER)
     assert cron is not None
     assert (cron.schedule, cron.duration) == ("0 18 * * 1,2,3,4,5", timedelta(minutes=90))
     assert cron.exclude == {date(2030, 12, 25)}
-    assert as_cron(one, BERLIN, datetime(2030, 12, 1, tzinfo=UTC)) is None
+    assert as_cron(one, BERLIN, DECEMBER) is None
 
 
-TOKYO_START = "DTSTART__TZID=Asia/Tokyo"
 TOKYO_TIMES = {TOKYO_START: "20301202T100000", "DURATION": "PT1H"}
 SERIES = event(RRULE="FREQ=WEEKLY;COUNT=3", **TOKYO_TIMES)
 WEEKLY = event(RRULE="FREQ=WEEKLY", **TOKYO_TIMES)
@@ -189,13 +160,8 @@ ONCE = changed("20301223T100000", "20301224T090000", title="Once", DURATION="PT1
 NO_MORE = changed("20301216T100000", "20301216T100000", onwards=True, STATUS="CANCELLED")
 CANCELLED = event(STATUS="CANCELLED", RECURRENCE_ID="20301209T010000Z", DTSTART="20301209T010000Z")
 ALONE = event(RECURRENCE_ID="20301209T010000Z", DTSTART="20301209T050000Z", DURATION="PT1H")
-DATES = event(
-    **TOKYO_TIMES,
-    **{
-        "RDATE__TZID=Asia/Tokyo": "20301205T100000,20301207T120000",
-        "EXDATE__VALUE=DATE": "20301205",
-    },
-)
+DATES = {"RDATE__TZID=Asia/Tokyo": "20301205T100000,20301207T120000",
+         "EXDATE__VALUE=DATE": "20301205"}  # fmt: skip
 
 
 @each(
@@ -208,13 +174,12 @@ DATES = event(
          ["Final pitch 2 10", "Final pitch 9 10", "Moved 17 15", "Once 24 9", "Moved 31 15"]),
         ("and cancelled", (WEEKLY, NO_MORE), ["Final pitch 2 10", "Final pitch 9 10"]),
         ("one of an unknown series is an event", (ALONE,), ["Final pitch 9 14"]),
-        ("dates are added and removed", (DATES,), ["Final pitch 2 10", "Final pitch 7 12"]),
+        ("dates are added and removed", (event(**TOKYO_TIMES, **DATES),),
+         ["Final pitch 2 10", "Final pitch 7 12"]),
     ],
 )  # fmt: skip
-def test_occurrences_are_changed_by_themselves(
-    why: str, parts: tuple[str, ...], starts: list[str]
-) -> None:
-    made = found(*parts, after=datetime(2030, 12, 1, tzinfo=UTC), days=31)
+def test_occurrences_are_changed_by_themselves(why, parts, starts):
+    made = found(*parts, after=DECEMBER, days=31)
     walls = [(o.title, on_clock(o.start, TOKYO)) for o in made if isinstance(o.start, datetime)]
     assert [f"{title} {at.day} {at.hour}" for title, at in walls] == starts, why
 
@@ -228,7 +193,7 @@ def test_occurrences_are_changed_by_themselves(
         (WEEKLY, changed("20401213T100000", "20401213T150000", onwards=True, DURATION="PT1H")),
     ],
 )
-def test_a_series_that_ends_begins_later_or_changes_is_no_schedule(parts: tuple[str, ...]) -> None:
+def test_a_series_that_ends_begins_later_or_changes_is_no_schedule(parts):
     (weekly,) = read(calendar(WEEKLY)).events
     (one,) = read(calendar(*parts)).events
     now = datetime(2030, 12, 5, tzinfo=UTC)
@@ -243,55 +208,35 @@ def test_a_series_that_ends_begins_later_or_changes_is_no_schedule(parts: tuple[
     st.integers(1, 500),
     st.sampled_from(["FREQ=DAILY;INTERVAL=3", "FREQ=WEEKLY;BYDAY=MO,TH", "FREQ=MONTHLY"]),
 )
-def test_a_change_of_all_later_ones_is_a_series_in_two_parts(
-    which: int, moved: timedelta, hours: int, rule: str
-):
+def test_a_change_of_all_later_ones_is_a_series_in_two_parts(which, moved, hours, rule):
     """As far as a calendar can say it in two parts: the second follows the dates of the first."""
     moved -= timedelta(microseconds=moved.microseconds)
     first = datetime(2030, 10, 7, 10)
     series = list(islice(rrulestr(rule, dtstart=first), 60))
     of = series[which]
     whole = event(DTSTART=wall(first), DURATION="PT1H", RRULE=rule)
-    change = event(
-        DTSTART=wall(of + moved),
-        DURATION=f"PT{hours}H",
-        **{"RECURRENCE_ID__RANGE=THISANDFUTURE": wall(of)},
-    )
-    parts = [event("b", DTSTART=wall(at), DURATION="PT1H") for at in series if at < of]
-    parts += [
-        event(f"{at}", DTSTART=wall(at + moved), DURATION=f"PT{hours}H")
-        for at in series
-        if at >= of
-    ]
-    parts = [part.replace("UID:b", f"UID:b{i}") for i, part in enumerate(parts)]
-    after = datetime(2030, 12, 1, tzinfo=UTC)
+    long = {"DURATION": f"PT{hours}H"}
+    onwards = {"RECURRENCE_ID__RANGE=THISANDFUTURE": wall(of)}
+    change = event(DTSTART=wall(of + moved), **long, **onwards)
+    parts = [event(f"{at}", DTSTART=wall(at), DURATION="PT1H") for at in series if at < of]
+    parts += [event(f"{at}", DTSTART=wall(at + moved), **long) for at in series if at >= of]
 
     def times(*given: str) -> list[tuple[object, object]]:
-        return [(o.start, o.end) for o in found(*given, after=after, days=31)]
+        return [(o.start, o.end) for o in found(*given, after=DECEMBER, days=31)]
 
     assert sorted(times(whole, change)) == sorted(times(*parts))
 
 
 def test_an_all_day_series_stays_on_its_days():
-    times = {
-        "DTSTART__VALUE=DATE": "20301230",
-        "RRULE": "FREQ=DAILY;UNTIL=20310102",
-        "EXDATE__VALUE=DATE": "20301231",
-    }
-    made = found(event(**times), after=datetime(2030, 12, 1, tzinfo=UTC), days=62)
+    times = {"DTSTART__VALUE=DATE": "20301230", "EXDATE__VALUE=DATE": "20301231"}
+    made = found(event(RRULE="FREQ=DAILY;UNTIL=20310102", **times), after=DECEMBER, days=62)
     assert [o.start for o in made] == [date(2030, 12, 30), date(2031, 1, 1), date(2031, 1, 2)]
 
 
 def test_an_event_at_night_keeps_its_times_when_clocks_change():
-    times = {
-        "DTSTART__TZID=Europe/Berlin": "20301024T220000",
-        "DTEND__TZID=Europe/Berlin": "20301025T060000",
-        "RRULE": "FREQ=DAILY;COUNT=5",
+    walls = {"DTSTART": "20301024T220000", "DTEND": "20301025T060000"}
+    times = {f"{name}__TZID=Europe/Berlin": value for name, value in walls.items()}
+    made = found(event(RRULE="FREQ=DAILY;COUNT=5", **times), after=utc("2030-10-24T00:00"), days=10)
+    assert {(on_clock(o.start, BERLIN).hour, on_clock(o.end, BERLIN).hour) for o in made} == {
+        (22, 6)
     }
-    made = found(event(**times), after=datetime(2030, 10, 24, tzinfo=UTC), days=10)
-    walls = {
-        (on_clock(o.start, BERLIN).hour, on_clock(o.end, BERLIN).hour)
-        for o in made
-        if isinstance(o.start, datetime) and isinstance(o.end, datetime)
-    }
-    assert walls == {(22, 6)}
