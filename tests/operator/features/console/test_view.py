@@ -13,19 +13,16 @@ from kotatsu_operator.core.pool.parse import parse
 from kotatsu_operator.features.console import view
 from kotatsu_operator.features.console.board import Board
 from kotatsu_operator.features.console.view import MOST, _view, _windows, pool_view, report_view
-from tests.operator.features.console.pools import (
-    NOW,
-    Clock,
-    day,
-    history,
-    pool,
-    status,
-    waiting,
-)
+from tests.operator.features.console.pools import NOW, Clock, day, history, pool, status, waiting
 
 
 def views():
     return {e.pool["metadata"]["name"]: pool_view(e, NOW) for e in day(Clock()).read()[2]}
+
+
+def voice_of(board):
+    [entry] = [e for e in board.read()[2] if e.pool["metadata"]["name"] == "voice"]
+    return entry
 
 
 def test_a_warm_pool_shows_its_floor_its_demand_and_its_money():
@@ -76,8 +73,7 @@ def test_a_refused_pool_shows_the_sentence_of_its_refusal():
 
 
 def test_a_pool_whose_spec_cannot_be_read_is_still_shown():
-    board = day(Clock())
-    [entry] = [e for e in board.read()[2] if e.pool["metadata"]["name"] == "voice"]
+    entry = voice_of(day(Clock()))
     entry.pool["spec"]["timeZone"] = "Asia/Nowhere"
     assert pool_view(entry, NOW)["windows"] == []
 
@@ -85,8 +81,7 @@ def test_a_pool_whose_spec_cannot_be_read_is_still_shown():
 def view_of(status, **spec):
     board = Board(Clock())
     board.see(pool("voice", status=status, **spec))
-    [entry] = board.read()[2]
-    return _view(entry, NOW)
+    return _view(voice_of(board), NOW)
 
 
 @each("zone", ["Asia/Nowhere", "localtime", "posix/Asia/Tokyo", "Factory"])
@@ -137,51 +132,31 @@ def test_the_newest_warm_up_comes_first_with_its_parts():
 def test_no_edit_of_spec_or_status_keeps_a_pool_from_being_shown(spec, status):
     board = Board(Clock())
     board.see(pool("voice", status=status) | {"spec": spec})
-    [entry] = board.read()[2]
-    shown = _view(entry, NOW)
+    shown = _view(voice_of(board), NOW)
     assert json.loads(json.dumps(shown, allow_nan=False))["name"] == "voice"
 
 
 def test_nothing_of_the_object_but_what_is_named_gets_out():
-    board = day(Clock())
-    [entry] = [e for e in board.read()[2] if e.pool["metadata"]["name"] == "voice"]
+    entry = voice_of(day(Clock()))
     entry.pool["metadata"]["annotations"] = {"note": "canary"}
     entry.pool["spec"]["metrics"] = {"path": "/canary"}
     assert "canary" not in json.dumps(pool_view(entry, NOW))
 
 
-# --- parked pods ---
-
-
-def parked_status(**more):
-    return status("Parked", 1, phaseSince="2026-11-25T10:00:00Z", reduced=True, **more)
-
-
-def test_a_parked_pool_says_until_when():
-    shown = view_of(parked_status(), parkedFor="20m")
-    assert (shown["phase"], shown["parkedUntil"]) == ("Parked", "2026-11-25T10:20:00Z")
-
-
-def test_a_pool_that_is_not_parked_has_no_end_of_that():
-    assert view_of(status("Warm", 1), parkedFor="1h")["parkedUntil"] is None
+@each("phase, until", [("Parked", "2026-11-25T10:20:00Z"), ("Warm", None)])
+def test_only_a_parked_pool_says_until_when(phase, until):
+    found = view_of(status(phase, 1, reduced=True), parkedFor="20m")
+    assert (found["phase"], found["parkedUntil"]) == (phase, until)
 
 
 def test_windows_say_whether_their_pods_are_parked():
     window = {"name": "w", "start": "2026-11-25T10:00", "end": "2026-11-25T12:00", "replicas": 2}
     spec = {"timeZone": "UTC", "parkedFor": "1h", "windows": [window | {"mode": "Parked"}]}
-    assert [w["parked"] for w in view_of(parked_status(), **spec)["windows"]] == [True]
-
-
-# --- the past, and who was told ---
-
-
-def shown(board: Board, name: str = "voice"):
-    (entry,) = [e for e in board.read()[2] if e.pool["metadata"]["name"] == name]
-    return pool_view(entry, NOW)
+    assert [w["parked"] for w in view_of(status("Parked", 1), **spec)["windows"]] == [True]
 
 
 def test_the_report_has_the_periods_episodes_newest_first_and_the_ledgers_sum():
-    report = shown(day(Clock()))["report"]
+    report = views()["voice"]["report"]
     assert [e["reason"] for e in report["episodes"]] == ["Window", "Override", "Request"]
     assert [e["to"] is None for e in report["episodes"]] == [True, False, False]
     assert report["costs"] == {"JPY": "2710.500000"}
@@ -190,7 +165,7 @@ def test_the_report_has_the_periods_episodes_newest_first_and_the_ledgers_sum():
 
 
 def test_a_pool_without_a_record_has_no_report():
-    assert shown(day(Clock()), "auth")["report"] is None
+    assert views()["auth"]["report"] is None
     assert report_view({"internal": {"history": [3]}, "cost": "x"}, {"record": [3]}, NOW) is None
 
 
@@ -205,7 +180,7 @@ def test_a_pool_without_prices_reports_all_that_is_kept():
 
 
 def told(board: Board) -> list[tuple[str, bool]]:
-    return [(n["reason"], n["waits"]) for n in shown(board)["notices"]]
+    return [(n["reason"], n["waits"]) for n in pool_view(voice_of(board), NOW)["notices"]]
 
 
 def test_a_notification_waits_until_the_status_has_it_no_more():
