@@ -32,6 +32,7 @@ from tests.operator.cluster import (
     FakeKube,
     config_map,
     deployment,
+    keep,
     knative_service,
     pod,
     revision,
@@ -39,36 +40,31 @@ from tests.operator.cluster import (
     warm_pool,
 )
 from tests.operator.core.values import SECOND, once, override, t
-from tests.operator.day import FakeScraper
+from tests.operator.day import Day
 
 pytestmark = pytest.mark.timeout(60)
 
 WINDOW = once("demo", "10:00", "10:15", 2)
 ONE, TWO = "voice-00001", "voice-00002"
+TAKES = timedelta(seconds=10)
 RESTORES = restores_of([Knative()])
 
 
-def knative_pool(name="voice", *, status=None, **spec):
-    made = warm_pool(name, status=status, **spec)
-    made["spec"]["targetRef"] = {
-        "apiVersion": "serving.knative.dev/v1",
-        "kind": "Service",
-        "name": "voice",
-    }
-    return made
+TARGET = {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": "voice"}
 
 
-class KnativeDay:
+def knative_pool(name="voice", **how):
+    return warm_pool(name, targetRef=TARGET, **how)
+
+
+class KnativeDay(Day):
     """An operator's looks at a pool, with a Knative that follows min-scale within 10 seconds."""
 
     def __init__(self, now, *revisions, prices=NO_PRICES, **spec):
-        self.now, self.prices = now, prices
-        self.kube = FakeKube(knative_pool(**spec))
-        self.kube.put(knative_service(**{ONE: 100}))
-        for obj in revisions or (revision(ONE),):
-            self.kube.put(obj)
+        objects = knative_pool(**spec), knative_service(**{ONE: 100})
+        kube = FakeKube(*objects, *(revisions or (revision(ONE),)))
+        super().__init__(now, kube, prices=prices)
         self.requests = 0
-        self.pods = []
         self._changed = {}
         self.restart()
 
@@ -78,7 +74,7 @@ class KnativeDay:
         self.knative = knative.known
         self.cache = Cache(pod_labels={"Service": SERVICE_LABEL})
         self.reconciler = Reconciler(
-            Tools(self.kube, Observer(self.cache, FakeScraper()), lambda: self.now),
+            Tools(self.kube, Observer(self.cache, self.scraper), lambda: self.now),
             self.cache,
             Reporter(self.kube, self.cache, lambda: self.now, "operator-1"),
             features=[PoolMetrics(self.registry), knative],
@@ -86,24 +82,17 @@ class KnativeDay:
         )
 
     def watch(self):
-        for obj in self.kube.all("WarmPool"):
-            self.cache.keep_pool(obj)
         self.knative.synced = True
-        self.knative.services.clear()
-        for obj in self.kube.all("Service"):
-            keep_newer(self.knative.services, obj)
-        self.knative.revisions.clear()
-        for obj in self.kube.all("Revision"):
-            keep_newer(self.knative.revisions, obj)
-        self.cache.keep_service(service())  # Kubernetes' own, for a Deployment of the same name
-        for obj in self.kube.all("Deployment"):
-            self.cache.keep_workload("Deployment", obj)
-        for obj in self.pods:
-            self.cache.keep_pod(obj)
-
-    async def look(self):
-        self.watch()
-        return await self.reconciler.look(VOICE)
+        for kind, kept in (
+            ("Service", self.knative.services),
+            ("Revision", self.knative.revisions),
+        ):
+            kept.clear()
+            for obj in self.kube.all(kind):
+                keep_newer(kept, obj)
+        # The Service is Kubernetes' own, for a Deployment of the same name.
+        there = *self.kube.all("WarmPool"), *self.kube.all("Deployment"), service(), *self.pods
+        keep(self.cache, *there)
 
     async def until(self, end):
         """Let time pass in steps of a second; the operator looks when it is due or has news."""
@@ -125,9 +114,7 @@ class KnativeDay:
             if status["desiredReplicas"] != wanted:
                 self._changed[name] = self.now
                 self.kube.edit("Revision", name, status={"desiredReplicas": wanted})
-            elif status["actualReplicas"] != wanted and self.now >= self._changed[name] + timedelta(
-                seconds=10
-            ):
+            elif status["actualReplicas"] != wanted and self.now >= self._changed[name] + TAKES:
                 self.kube.edit("Revision", name, status={"actualReplicas": wanted})
 
     def min_scale(self, name=ONE):
@@ -136,28 +123,16 @@ class KnativeDay:
     def route_to(self, **traffic):
         self.kube.put(knative_service(**traffic))
 
-    def edit(self, **spec):
-        self.kube.edit("WarmPool", "voice", spec=spec)
-
-    @property
-    def status(self):
-        return self.kube.stored("WarmPool", "voice").get("status") or {}
-
-    @property
-    def phase(self):
-        return self.status.get("phase")
-
     @property
     def remembered(self):
         return (self.status["internal"].get("knative") or {}).get("revisions")
 
-    def condition(self, kind):
-        (found,) = [c for c in self.status["conditions"] if c["type"] == kind]
-        return found
 
-    @property
-    def events(self):
-        return [c[2]["reason"] for c in self.kube.called("create") if c[1] == "Event"]
+async def in_window(*revisions):
+    """A pool a minute after the operator has first looked, in its window."""
+    day = KnativeDay(t("10:10"), *revisions, windows=[WINDOW])
+    await day.until(t("10:11"))
+    return day
 
 
 # --- a window ---
@@ -218,16 +193,14 @@ async def test_a_revision_that_changed_meanwhile_is_read_again():
 
 
 async def test_nothing_is_called_while_nothing_changes():
-    day = KnativeDay(t("10:10"), windows=[WINDOW])
-    await day.until(t("10:11"))
+    day = await in_window()
     day.kube.calls.clear()
     await day.until(t("10:14"))
     assert day.kube.calls == []
 
 
 async def test_the_floor_moves_to_a_new_revision_with_the_traffic():
-    day = KnativeDay(t("10:10"), windows=[WINDOW])
-    await day.until(t("10:11"))
+    day = await in_window()
     day.kube.put(revision(TWO, min_scale="0", actual=1))
     day.route_to(**{ONE: 50, TWO: 50})
     await day.until(t("10:11:05"))
@@ -254,8 +227,7 @@ async def test_a_patched_revision_is_looked_at_again_though_its_own_patch_is_no_
 
 
 async def test_a_pool_with_another_target_now_gives_back_what_it_had():
-    day = KnativeDay(t("10:10"), windows=[WINDOW])
-    await day.until(t("10:11"))
+    day = await in_window()
     day.kube.put(deployment(replicas=2))
     day.edit(targetRef={"apiVersion": "apps/v1", "kind": "Deployment"})
     await day.look()
@@ -272,8 +244,7 @@ def annotate(day, value, name=ONE):
 
 @each("theirs", ["1", "5", None])
 async def test_a_min_scale_that_others_set_during_a_window_is_there_after_it(theirs):
-    day = KnativeDay(t("10:10"), revision(ONE, min_scale="0"), windows=[WINDOW])
-    await day.until(t("10:11"))
+    day = await in_window(revision(ONE, min_scale="0"))
     annotate(day, theirs)
     await day.until(t("10:12"))
     assert day.min_scale() == ("5" if theirs == "5" else "2")
@@ -283,8 +254,7 @@ async def test_a_min_scale_that_others_set_during_a_window_is_there_after_it(the
 
 @pytest.mark.parametrize("theirs", [None, "4"])
 async def test_a_suspended_pool_writes_nothing_and_later_takes_back_only_its_own(theirs):
-    day = KnativeDay(t("10:10"), windows=[WINDOW])
-    await day.until(t("10:11"))
+    day = await in_window()
     day.edit(suspend=True)
     await day.until(t("10:12"))
     if theirs:
@@ -299,8 +269,7 @@ async def test_a_suspended_pool_writes_nothing_and_later_takes_back_only_its_own
 async def test_a_revision_made_anew_keeps_the_min_scale_of_its_own_template():
     first, second = revision(ONE), revision(ONE, min_scale="2")
     first["metadata"]["uid"], second["metadata"]["uid"] = "first", "second"
-    day = KnativeDay(t("10:10"), first, windows=[WINDOW])
-    await day.until(t("10:11"))
+    day = await in_window(first)
     assert day.remembered == [{"name": ONE, "written": ["2"], "uid": "first"}]
     day.kube.put(second)
     await day.until(t("10:16"))
@@ -308,8 +277,7 @@ async def test_a_revision_made_anew_keeps_the_min_scale_of_its_own_template():
 
 
 async def test_a_watch_that_lags_makes_no_original_of_what_the_pool_has_set():
-    day = KnativeDay(t("10:10"), windows=[WINDOW])
-    await day.until(t("10:11"))
+    day = await in_window()
     old = day.kube.stored("Revision", ONE)
     day.edit(windows=[once("demo", "10:00", "10:15", 3)])
     await day.until(t("10:12"))
@@ -358,12 +326,10 @@ async def test_what_a_webhook_refuses_is_said_in_its_words_and_tried_ever_less_o
     await day.until(t("10:15"))
     assert 5 <= len(day.kube.called("annotate")) <= 10
     assert day.phase == "Warming"
-    for kind, reason in (("Ready", "FloorRefused"), ("Warm", "FloorRefused")):
-        told = day.condition(kind)
-        assert (told["status"], told["reason"]) == ("False", reason)
-        assert told["message"].endswith(
-            "min-scale 2 of Revision voice-00001: no min-scale on Fridays"
-        )
+    words = "min-scale 2 of Revision voice-00001: no min-scale on Fridays"
+    for told in (day.condition("Ready"), day.condition("Warm")):
+        assert (told["status"], told["reason"]) == ("False", "FloorRefused")
+        assert told["message"].endswith(words)
     assert day.condition("FloorLimited")["reason"] == "Refused"
     assert day.events.count("FloorLimited") == 1
     day.kube.refuses = lambda _: ""
@@ -392,20 +358,16 @@ async def test_a_lower_floor_that_is_refused_leaves_the_pool_warm():
     assert "no change today" in day.condition("FloorLimited")["message"]
 
 
-async def test_a_refusal_that_says_nothing_about_what_is_written_is_no_condition():
-    for code in (401, 408, 429, 500):
-        day = KnativeDay(t("10:10"), windows=[WINDOW])
+@each("code", [401, 408, 429, 500])
+async def test_a_refusal_that_says_nothing_about_what_is_written_is_no_condition(code):
+    def fail(*_):
+        raise ApiError(status=ApiStatus(code=code, message="not now"))
 
-        def fail(*_, code=code):
-            raise ApiError(status=ApiStatus(code=code, message="not now"))
-
-        day.kube.on("annotate", fail)
-        with pytest.raises(ApiError):
-            await day.look()
-        assert day.knative.refused == {}
-
-
-# --- what it costs ---
+    day = KnativeDay(t("10:10"), windows=[WINDOW])
+    day.kube.on("annotate", fail)
+    with pytest.raises(ApiError):
+        await day.look()
+    assert day.knative.refused == {}
 
 
 async def test_the_services_pods_are_billed_with_their_queue_proxies():
@@ -442,17 +404,14 @@ def annotation(kube):
 OURS = KEPT | {"written": ["5"]}
 
 
-@each(
-    "why, saved, there, after, spec",
-    [
-        ("what was there is put back", KEPT, "5", "1", {}),
-        ("what the pool has set is", OURS, "5", "1", {}),
-        ("what others have set stays", OURS, "7", "7", {}),
-        ("what is back stays", OURS, "1", "1", {}),
-        ("a Revision made anew is owed nothing", OURS | {"uid": "old"}, "5", "5", {}),
-        ("a pool that keeps leaves it", KEPT, "5", "5", {"onDelete": "Keep"}),
-    ],
-)
+@each("why, saved, there, after, spec", [
+    ("what was there is put back", KEPT, "5", "1", {}),
+    ("what the pool has set is", OURS, "5", "1", {}),
+    ("what others have set stays", OURS, "7", "7", {}),
+    ("what is back stays", OURS, "1", "1", {}),
+    ("a Revision made anew is owed nothing", OURS | {"uid": "old"}, "5", "5", {}),
+    ("a pool that keeps leaves it", KEPT, "5", "5", {"onDelete": "Keep"}),
+])  # fmt: skip
 async def test_a_deleted_pool_takes_back_only_what_it_has_set(
     why, saved, there, after, spec, caplog
 ):
@@ -491,5 +450,5 @@ async def test_nothing_is_asked_for_a_revision_that_the_operator_did_not_write()
     text = json.dumps(entry | {"restoreReplicas": 3, "knative": {"revisions": [{}]}})
     kube = FakeKube(config_map(edited=text))
     await Records(kube, RESTORES).settle(NAMESPACE)
+    assert {call[1] for call in kube.called("get")} == {"ConfigMap"}
     assert kube.called("get_scale", "put_scale", "annotate") == []
-    assert [call[1:] for call in kube.called("get") if call[1] != "ConfigMap"] == []

@@ -45,16 +45,13 @@ def by_name(*revisions):
 KEPT = (SavedMinScale("a", "1"),)
 
 
-@each(
-    "why, floor, traffic, there, kept",
-    [
-        ("one that is gone is forgotten", 0, {}, [], KEPT),
-        ("a higher min-scale stays", 2, {"a": 100}, [rev("a", "5")], ()),
-        ("so does one in the older spelling", 2, {"a": 100}, [rev("a", other_min_scale=5)], ()),
-        ("a mere tag gets no pods", 5, {"a": 100, "b": 0}, [rev("a", "5"), rev("b")], ()),
-        ("one that never was Ready is not touched", 2, {"a": 100}, [rev("a", ready=False)], ()),
-    ],
-)
+@each("why, floor, traffic, there, kept", [
+    ("one that is gone is forgotten", 0, {}, [], KEPT),
+    ("a higher min-scale stays", 2, {"a": 100}, [rev("a", "5")], ()),
+    ("so does one in the older spelling", 2, {"a": 100}, [rev("a", other_min_scale=5)], ()),
+    ("a mere tag gets no pods", 5, {"a": 100, "b": 0}, [rev("a", "5"), rev("b")], ()),
+    ("one that never was Ready is not touched", 2, {"a": 100}, [rev("a", ready=False)], ()),
+])  # fmt: skip
 def test_nothing_is_written(why, floor, traffic, there, kept):
     assert course(floor, traffic, by_name(*there), kept) == MinScalePlan(), why
 
@@ -156,9 +153,6 @@ def test_a_floor_stops_at_the_clusters_max_scale_unless_the_revision_has_its_own
         assert ([p.min_scale for p in free.patches], free.limited) == (["5"], "")
 
 
-# --- what is refused ---
-
-
 def test_a_refused_patch_rests_longer_each_time_and_at_most_a_minute():
     patch, known, now, pauses = Patch("a", "1", "5"), None, t("10:00"), []
     for _ in range(6):
@@ -210,19 +204,13 @@ def test_pods_without_a_floor_that_was_asked_for_do_not_count_for_it():
         assert observe({"a": 100}, by_name(higher), 5, refused=refused).ready == 5
 
 
-# --- whether it can run ---
-
-
-@each(
-    "service, traffic, ready, expected",
-    [
-        (True, {"a": 100}, True, ""),
-        (None, {"a": 100}, True, ""),
-        (False, {"a": 100}, True, "the Service is not Ready: Why: so"),
-        (True, {"a": 100}, False, "Revision a is not Ready: ContainerMissing: no image"),
-        (None, {}, True, "has become Ready yet: Why: so"),
-    ],
-)
+@each("service, traffic, ready, expected", [
+    (True, {"a": 100}, True, ""),
+    (None, {"a": 100}, True, ""),
+    (False, {"a": 100}, True, "the Service is not Ready: Why: so"),
+    (True, {"a": 100}, False, "Revision a is not Ready: ContainerMissing: no image"),
+    (None, {}, True, "has become Ready yet: Why: so"),
+])  # fmt: skip
 def test_a_service_is_healthy_when_what_answers_its_requests_is(service, traffic, ready, expected):
     there = by_name(rev("a", ready=ready, trouble="ContainerMissing: no image"))
     said = trouble(service, "Why: so", traffic, there)
@@ -261,6 +249,10 @@ class Pool:
     def state(self):
         return (self.memory.phase, self.memory.reason)
 
+    def state_at(self, now, **seen):
+        self.look(now, **seen)
+        return self.state
+
 
 def test_a_window_from_asleep_to_asleep():
     pool = Pool(windows=[WINDOW], lead="30s")
@@ -268,18 +260,13 @@ def test_a_window_from_asleep_to_asleep():
     assert pool.state == (Phase.ASLEEP, Reason.IDLE)
     assert pool.look("09:59:30").floor == 2
     assert pool.state == (Phase.WARMING, Reason.WINDOW)
-    pool.look("09:59:34", actual=1, desired=2)
-    assert pool.state == (Phase.WARMING, Reason.WINDOW)
-    pool.look("09:59:40", actual=2)
-    assert pool.state == (Phase.WARM, Reason.WINDOW)
-    pool.look("10:30", actual=5)
-    assert pool.state == (Phase.WARM, Reason.WINDOW)
+    assert pool.state_at("09:59:34", actual=1, desired=2) == (Phase.WARMING, Reason.WINDOW)
+    assert pool.state_at("09:59:40", actual=2) == (Phase.WARM, Reason.WINDOW)
+    assert pool.state_at("10:30", actual=5) == (Phase.WARM, Reason.WINDOW)
     assert pool.look("11:00", actual=2).floor == 0
     assert pool.state == (Phase.DRAINING, Reason.IDLE)
-    pool.look("11:01:31", actual=0, pods=2)
-    assert pool.state == (Phase.SLEEPING, Reason.IDLE)
-    pool.look("11:01:40", actual=0)
-    assert pool.state == (Phase.ASLEEP, Reason.IDLE)
+    assert pool.state_at("11:01:31", actual=0, pods=2) == (Phase.SLEEPING, Reason.IDLE)
+    assert pool.state_at("11:01:40", actual=0) == (Phase.ASLEEP, Reason.IDLE)
     assert pool.notes == ["Warming", "Warm", "Draining", "Asleep"]
 
 
@@ -301,26 +288,24 @@ def test_requests_outside_of_a_window_are_knatives_and_shown_as_demand():
     pool.look("09:00")
     assert pool.look("09:01", actual=0, desired=1).floor == 0
     assert pool.state == (Phase.WARMING, Reason.DEMAND)
-    pool.look("09:01:03", actual=1)
-    assert pool.state == (Phase.WARM, Reason.DEMAND)
-    pool.look("12:00", actual=3)
-    assert pool.state == (Phase.WARM, Reason.DEMAND)
-    pool.look("12:02", actual=0)
-    assert pool.state == (Phase.ASLEEP, Reason.IDLE)
+    assert pool.state_at("09:01:03", actual=1) == (Phase.WARM, Reason.DEMAND)
+    assert pool.state_at("12:00", actual=3) == (Phase.WARM, Reason.DEMAND)
+    assert pool.state_at("12:02", actual=0) == (Phase.ASLEEP, Reason.IDLE)
 
 
 def test_one_revision_of_several_that_serves_is_warm_enough_without_a_floor():
     pool = Pool()
-    pool.look("09:00", actual=1, traffic={"a": 90, "b": 10})
-    assert pool.state == (Phase.WARM, Reason.DEMAND)
+    assert pool.state_at("09:00", actual=1, traffic={"a": 90, "b": 10}) == (
+        Phase.WARM,
+        Reason.DEMAND,
+    )
 
 
 def test_pods_that_stay_long_after_the_floor_are_there_for_requests():
     pool = Pool(windows=[WINDOW])
     pool.look("10:30", actual=2)
     pool.look("11:00", actual=2)
-    pool.look("11:04:59", actual=1)
-    assert pool.state == (Phase.DRAINING, Reason.IDLE)
+    assert pool.state_at("11:04:59", actual=1) == (Phase.DRAINING, Reason.IDLE)
     assert pool.look("11:05", actual=1).recheck <= t("11:05") + MINUTE
     assert pool.state == (Phase.WARM, Reason.DEMAND)
 
@@ -330,8 +315,7 @@ def test_a_window_while_draining_makes_it_warm_again():
     pool.look("10:30", actual=2)
     pool.look("11:00", actual=2)
     assert pool.memory.phase is Phase.DRAINING
-    pool.look("11:01:50", actual=2)
-    assert pool.state == (Phase.WARM, Reason.WINDOW)
+    assert pool.state_at("11:01:50", actual=2) == (Phase.WARM, Reason.WINDOW)
 
 
 def test_an_asleep_override_takes_the_floor_away_and_leaves_the_rest_to_knative():
@@ -342,8 +326,7 @@ def test_an_asleep_override_takes_the_floor_away_and_leaves_the_rest_to_knative(
     )
     assert pool.look("10:10", actual=2).floor == 0
     assert pool.state == (Phase.DRAINING, Reason.OVERRIDE)
-    pool.look("10:12")
-    assert pool.state == (Phase.ASLEEP, Reason.OVERRIDE)
+    assert pool.state_at("10:12") == (Phase.ASLEEP, Reason.OVERRIDE)
     assert pool.look("10:20", desired=1).floor == 0
     assert pool.state == (Phase.WARMING, Reason.DEMAND)
 
@@ -356,9 +339,6 @@ def test_a_new_revision_has_to_prove_itself_as_any_new_template():
     assert (pool.memory.template.hash, pool.memory.template.proven) == ("a", True)
     pool.look("10:32", actual=2, traffic={"b": 100})
     assert (pool.memory.template.hash, pool.memory.template.proven) == ("b", False)
-
-
-# --- a spent budget ---
 
 
 @pytest.mark.parametrize("policy", [OnExhausted.NO_NEW_WARMTH, OnExhausted.SLEEP])
