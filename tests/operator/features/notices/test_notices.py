@@ -86,7 +86,7 @@ REHEARSAL = override("Warm", t("09:30"), reason="rehearsal")
          [("09:30", {"override": override("Warm", t("09:00"))}), ("09:31", {})]),
     ],
 )  # fmt: skip
-def test_of_some_overrides_nothing_is_told(why: str, looks: list[tuple[str, dict[str, Any]]]):
+def test_of_some_overrides_nothing_is_told(why, looks):
     assert walked(*looks) == [], why
 
 
@@ -112,7 +112,7 @@ def test_forgotten_pods_are_told_once_until_a_request_comes():
         {"memory": replace(WARM, since=t("11:00"))},
     ],
 )
-def test_pods_are_not_forgotten_if_they_sleep_are_new_or_do_not_report(change: dict[str, Any]):
+def test_pods_are_not_forgotten_if_they_sleep_are_new_or_do_not_report(change):
     assert walked(("13:00", change)) == []
 
 
@@ -126,19 +126,13 @@ def test_the_verdict_of_a_rehearsal_is_told_once():
     ]
 
 
-@each(
-    "written",
-    [
-        "",
-        "no",
-        "[" * 5000,
-        "[]",
-        json.dumps({"passed": True}),
-        json.dumps({"at": 7}),
-        json.dumps({"at": "2026-11-25T09:00:00Z", "failures": ["x" * 9000]}),
-    ],
-)
-def test_an_annotation_that_is_no_verdict_is_ignored(written: str):
+LONG = {"at": "2026-11-25T09:00:00Z", "failures": ["x" * 9000]}
+
+
+@each("written",
+    ["", "no", "[" * 5000, "[]", *map(json.dumps, ({"passed": True}, {"at": 7}, LONG))],
+)  # fmt: skip
+def test_an_annotation_that_is_no_verdict_is_ignored(written):
     assert read_verdict(written) is None
     assert walked(("09:00", {"annotations": {REHEARSAL_ANNOTATION: written}})) == []
 
@@ -154,10 +148,8 @@ def test_a_window_that_is_ready_early_is_told_with_by_how_much():
     opening = Opening("pitch", t("10:00"), t("10:00") - 14 * SECOND, replicas=2)
     made = Decision(Memory(opening=opening), None, t("11:00"), outcomes=(Outcome.READY,))
     (note,) = ready_notes(made)
-    assert (note.reason, note.message) == (
-        "WindowReady",
-        "window pitch: 2 replicas are Ready 14s early",
-    )
+    said = "window pitch: 2 replicas are Ready 14s early"
+    assert (note.reason, note.message) == ("WindowReady", said)
     assert ready_notes(replace(made, outcomes=(Outcome.COLD,))) == []
 
 
@@ -182,12 +174,11 @@ def test_each_notice_has_an_id_of_its_own_that_another_operator_finds():
 
 def test_the_newest_notices_stay_when_there_are_too_many():
     status: dict[str, Any] = {}
-    for n in range(MOST + 5):
-        waiting = outbox(status, [COLD], (), "u1", t("10:00") + n * MINUTE)
+    times = [t("10:00") + n * MINUTE for n in range(MOST + 5)]
+    for at in times:
+        waiting = outbox(status, [COLD], (), "u1", at)
         status = {"internal": {"notices": notices_status(waiting)}}
-    assert [n.at for n in read_notices(status)] == [
-        t("10:00") + n * MINUTE for n in range(5, MOST + 5)
-    ]
+    assert [n.at for n in read_notices(status)] == times[5:]
 
 
 def test_edited_notices_are_left_out():

@@ -175,10 +175,20 @@ async def house(tmp_path, caplog, monkeypatch) -> AsyncIterator[House]:
     assert SECRET not in caplog.text
 
 
-async def test_a_notice_is_delivered_once_and_its_pool_is_reconciled(house, serve):
-    web = Web()
-    house.write({"name": "hook", "url": await serve(web)})
-    await house.loaded()
+@pytest.fixture
+def hook(house, serve) -> Callable[..., Awaitable[Web]]:
+    async def begin(*answers: object) -> Web:
+        """The receiver of that name, once it has been read."""
+        web = Web(*answers)
+        house.write({"name": "hook", "url": await serve(web)})
+        await house.loaded()
+        return web
+
+    return begin
+
+
+async def test_a_notice_is_delivered_once_and_its_pool_is_reconciled(house, hook):
+    web = await hook()
     await house.tell(notice())
     house.notifier.tell(VOICE, [notice()])  # the status has it until the next reconcile
     await house.tell(notice(), notice(2))
@@ -190,28 +200,25 @@ async def test_a_notice_is_delivered_once_and_its_pool_is_reconciled(house, serv
     assert house.notifier.delivered(VOICE) == ()
 
 
-async def test_a_receiver_that_fails_is_tried_again_with_the_same_id(house, serve):
+async def test_a_receiver_that_fails_is_tried_again_with_the_same_id(house, hook):
     # Of the last answer the body never ends: it is not read.
-    web = Web(answer(500), answer(429, "Retry-After: 0"), answer(503), endless)
-    house.write({"name": "hook", "url": await serve(web)})
+    web = await hook(answer(500), answer(429, "Retry-After: 0"), answer(503), endless)
     await house.tell(notice())
     assert web.ids == ["id-1"] * 4
     assert (house.count("hook", "retried"), house.count("hook", "sent")) == (3, 1)
 
 
-async def test_a_receiver_that_rejects_is_not_tried_again(house, serve, caplog):
-    web = Web(answer(404), OK)
-    house.write({"name": "hook", "url": await serve(web)})
+async def test_a_receiver_that_rejects_is_not_tried_again(house, hook, caplog):
+    web = await hook(answer(404), OK)
     await house.tell(notice(), notice(2))
     assert web.ids == ["id-1", "id-2"]
     assert (house.count("hook", "failed"), house.count("hook", "sent")) == (1, 1)
     assert "notification receiver hook: it answers 404; giving up id-1" in caplog.text
 
 
-async def test_a_redirect_is_not_followed(house, serve, caplog):
+async def test_a_redirect_is_not_followed(house, hook, serve, caplog):
     other = Web()
-    web = Web(answer(307, f"Location: {await serve(other)}"))
-    house.write({"name": "hook", "url": await serve(web)})
+    await hook(answer(307, f"Location: {await serve(other)}"))
     await house.tell(notice())
     assert other.bodies == []
     assert house.count("hook", "failed") == 1
@@ -234,7 +241,7 @@ async def test_a_receiver_that_does_not_respond_delays_no_other(house, serve, mo
 
 
 @pytest.mark.parametrize("bad", [hang, drip, answer(500)])
-async def test_a_notice_that_is_never_accepted_holds_up_no_other(house, serve, monkeypatch, bad):
+async def test_a_notice_that_is_never_accepted_holds_up_no_other(house, hook, monkeypatch, bad):
     async def serves_all_but_the_first(writer):
         if web.ids[-1] != "id-0":
             writer.write(OK)
@@ -244,20 +251,17 @@ async def test_a_notice_that_is_never_accepted_holds_up_no_other(house, serve, m
             await bad(writer)
 
     monkeypatch.setattr(receivers, "TIMEOUT", 0.2)
-    web = Web(serves_all_but_the_first)
-    house.write({"name": "hook", "url": await serve(web)})
-    await house.loaded()
+    web = await hook(serves_all_but_the_first)
     house.notifier.tell(VOICE, [notice(n) for n in range(5)])
     await house.until(lambda: house.count("hook", "sent") == 4)
     assert web.ids[:5] == ["id-0", "id-1", "id-2", "id-3", "id-4"]
     assert "id-0" not in house.notifier.delivered(VOICE)
 
 
-async def test_the_hour_of_a_notice_begins_when_it_begins_to_wait(house, serve, monkeypatch):
+async def test_the_hour_of_a_notice_begins_when_it_begins_to_wait(house, hook, monkeypatch):
     monkeypatch.setattr(feature, "GIVE_UP", 0.3)
     monkeypatch.setattr(receivers, "TIMEOUT", 0.2)
-    web = Web(hang)
-    house.write({"name": "hook", "url": await serve(web)})
+    web = await hook(hang)
     await house.tell(*(notice(n) for n in range(5)))
     assert web.ids.count("id-4") == 1  # what came before it has taken longer
     assert house.count("hook", "failed") == 5
@@ -270,11 +274,9 @@ async def test_a_receiver_that_is_not_there_is_given_up_after_an_hour(house, mon
     assert "it cannot be connected to; giving up id-1" in caplog.text
 
 
-async def test_a_full_queue_drops_what_comes_later(house, serve, monkeypatch):
+async def test_a_full_queue_drops_what_comes_later(house, hook, monkeypatch):
     monkeypatch.setattr(feature, "WAITING", 3)
-    web = Web(hang)
-    house.write({"name": "hook", "url": await serve(web)})
-    await house.loaded()
+    await hook(hang)
     house.notifier.tell(VOICE, [notice(n) for n in range(8)])
     assert house.count("hook", "dropped") == 5
     assert len(house.notifier.delivered(VOICE)) == 5
@@ -288,28 +290,23 @@ async def test_slack_gets_its_own_form_and_only_the_events_that_it_wants(house, 
     assert web.bodies == [{"text": "*demo/voice* WindowLate: message 2"}]
 
 
-async def test_a_changed_file_is_read_again_and_counts_for_what_waits(house, serve, monkeypatch):
+async def test_a_changed_file_is_read_again_and_counts_for_what_waits(house, hook, monkeypatch):
     monkeypatch.setattr(receivers, "TIMEOUT", 0.1)
-    wrong, right = Web(answer(500)), Web()
-    house.write({"name": "hook", "url": await serve(wrong)})
-    await house.loaded()
+    wrong = await hook(answer(500))
     house.notifier.tell(VOICE, [notice()])
     await house.until(lambda: wrong.bodies)
-    house.write({"name": "hook", "url": await serve(right)})
+    right = await hook()
     await house.until(lambda: right.ids == ["id-1"])
 
 
-async def test_an_invalid_file_leaves_the_receivers_as_they_are(house, serve, caplog):
-    web = Web()
-    url = await serve(web)
-    house.write({"name": "hook", "url": url})
-    await house.loaded()
+async def test_an_invalid_file_leaves_the_receivers_as_they_are(house, hook, caplog):
+    web = await hook()
     house.write({"name": "hook", "url": f"ftp://{SECRET}"})
     await house.until(lambda: house.valid == 0)
     await house.tell(notice())
     assert web.ids == ["id-1"]
     assert "receivers[0].url: is not an http or https address" in caplog.text
-    house.write({"name": "hook", "url": url})
+    house.write({"name": "hook", "url": web.url})
     await house.until(lambda: house.valid == 1)
     away = house.file.rename(house.file.with_suffix(".away"))
     await house.until(lambda: house.valid == 0)
@@ -317,12 +314,11 @@ async def test_an_invalid_file_leaves_the_receivers_as_they_are(house, serve, ca
     await house.until(lambda: house.valid == 1)
 
 
-async def test_notices_wait_for_the_first_valid_file(house, serve):
+async def test_notices_wait_for_the_first_valid_file(house, hook):
     await house.until(lambda: house.valid == 0)
     house.notifier.tell(VOICE, [notice()])
     assert house.notifier.delivered(VOICE) == ()
-    web = Web()
-    house.write({"name": "hook", "url": await serve(web)})
+    web = await hook()
     await house.until(lambda: house.touched == [VOICE])  # its next reconcile tells again
     await house.tell(notice())
     assert web.ids == ["id-1"]

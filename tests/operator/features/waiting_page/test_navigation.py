@@ -68,19 +68,10 @@ def test_what_an_api_client_or_a_script_accepts_makes_it_no_browser(accept):
     assert of(Accept=accept) is Ask.APP
 
 
-@each(
-    "accept",
-    [
-        "text/html;q=0",
-        "text/html; q=0.000, */*",
-        "text/html;level=1;q=0",
-        "text/html;q=.5",
-        "text/html;q=2",
-        "application/text/html",
-        "*/*",
-        "",
-    ],
-)
+@each("accept", [
+    "text/html;q=0", "text/html; q=0.000, */*", "text/html;level=1;q=0", "text/html;q=.5",
+    "text/html;q=2", "application/text/html", "*/*", "",
+])  # fmt: skip
 def test_a_document_that_is_not_accepted_is_not_sent(accept):
     assert of(Accept=accept, Upgrade_Insecure_Requests="1") is Ask.APP
 
@@ -90,41 +81,30 @@ def test_an_accept_is_read_as_its_standard_says(accept):
     assert of(Accept=accept, Upgrade_Insecure_Requests="1") is Ask.PAGE
 
 
-@each(
-    "cookies, since",
-    [
-        ("kotatsu-waking=1790000000", 1790000000),
-        ("a=b; kotatsu-waking=17; c=d", 17),
-        ("a=b;kotatsu-waking=17", 17),
-        ("kotatsu-waking=17; kotatsu-waking=18", 17),
-        ("not-kotatsu-waking=17", None),
-        ("kotatsu-waking=", None),
-        ("kotatsu-waking=-1", None),
-        ("kotatsu-waking=1e9", None),
-        ("kotatsu-waking=1234567890123", None),
-        ("a=" + "b" * 4000 + "; kotatsu-waking=17", 17),
-    ],
-)
+@each("cookies, since", [
+    ("kotatsu-waking=1790000000", 1790000000), ("a=b; kotatsu-waking=17; c=d", 17),
+    ("a=b;kotatsu-waking=17", 17), ("kotatsu-waking=17; kotatsu-waking=18", 17),
+    ("not-kotatsu-waking=17", None), ("kotatsu-waking=", None), ("kotatsu-waking=-1", None),
+    ("kotatsu-waking=1e9", None), ("kotatsu-waking=1234567890123", None),
+    ("a=" + "b" * 4000 + "; kotatsu-waking=17", 17),
+])  # fmt: skip
 def test_the_cookie_says_since_when_a_browser_waits(cookies, since):
     assert asked(head(**NAVIGATION, Cookie=cookies)).since == since
     assert asked(head("HEAD", Kotatsu_Waking="ask", Cookie=cookies)).since == since
 
 
-@each(
-    "headers",
-    [
-        {},
-        {"Accept": "*/*"},
-        {"Accept": "application/json"},
-        navigation(**{"Sec-Fetch-Mode": "cors"}),
-        navigation(**{"Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"}),
-        navigation(**{"Sec-Fetch-Dest": "iframe"}),
-        navigation(Sec_Purpose="prefetch;prerender"),
-        navigation(Content_Length="4"),
-        navigation(Transfer_Encoding="chunked"),
-        navigation(Connection="Upgrade", Upgrade="websocket"),
-    ],
-)
+@each("headers", [
+    {},
+    {"Accept": "*/*"},
+    {"Accept": "application/json"},
+    navigation(**{"Sec-Fetch-Mode": "cors"}),
+    navigation(**{"Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"}),
+    navigation(**{"Sec-Fetch-Dest": "iframe"}),
+    navigation(Sec_Purpose="prefetch;prerender"),
+    navigation(Content_Length="4"),
+    navigation(Transfer_Encoding="chunked"),
+    navigation(Connection="Upgrade", Upgrade="websocket"),
+])  # fmt: skip
 def test_an_api_client_a_subresource_a_body_or_an_upgrade_never_gets_the_page(headers):
     assert of(**headers) is Ask.APP
 
@@ -144,22 +124,11 @@ def test_the_page_asks_by_head_with_its_own_header():
     assert of("GET", Kotatsu_Waking="ask") is Ask.APP
 
 
-@each(
-    "accept, language",
-    [
-        ("", "en"),
-        ("ja", "ja"),
-        ("ja-JP,ja;q=0.9,en;q=0.8", "ja"),
-        ("en-GB,ja;q=0.9", "en"),
-        ("en;q=0.5,ja;q=0.9", "ja"),
-        ("fr,ja;q=0.1", "ja"),
-        ("fr", "en"),
-        ("ja;q=0", "en"),
-        ("ja;q=nonsense,en", "en"),
-        ("javanese", "en"),
-        (",;,;q=1,", "en"),
-    ],
-)
+@each("accept, language", [
+    ("", "en"), ("ja", "ja"), ("ja-JP,ja;q=0.9,en;q=0.8", "ja"), ("en-GB,ja;q=0.9", "en"),
+    ("en;q=0.5,ja;q=0.9", "ja"), ("fr,ja;q=0.1", "ja"), ("fr", "en"), ("ja;q=0", "en"),
+    ("ja;q=nonsense,en", "en"), ("javanese", "en"), (",;,;q=1,", "en"),
+])  # fmt: skip
 def test_the_page_is_in_the_language_that_is_asked_for(accept, language):
     assert language_of(accept) == language
 
