@@ -23,24 +23,19 @@ from tests.operator.features.day import FeaturedDay
 APP = {"name": "voice", "resources": {"requests": {"cpu": "1", "memory": "1Gi"}}}
 LOWERED = {"voice": {"cpu": "0.005"}}
 RESTORED = {"voice": {"cpu": "1"}}
-DEFERRED = {
-    "type": "PodResizePending",
-    "status": "True",
-    "reason": "Deferred",
-    "message": "Node didn't have enough resource: cpu",
-}
+DEFERRED = {"type": "PodResizePending", "status": "True", "reason": "Deferred",
+            "message": "Node didn't have enough resource: cpu"}  # fmt: skip
 PARKED = t("10:10")
 RESTORES = restores_of([ParkedPods()])
 
 
-def begin(*, running=1, enabled=True, container=APP, **spec):
+def begin(*, running=1, enabled=True, **spec):
     """A pool with pods that are Ready and idle from 10:00 on."""
     spec = {"parkedReplicas": 1, "parkedFor": "1h"} | spec
     day = FeaturedDay.begin(t("10:00"), replicas=running, ready=True, **spec)
-    labels = {"metadata": {"labels": {"app": "voice"}}}
-    template = labels | {"spec": {"containers": [container]}}
+    template = {"metadata": {"labels": {"app": "voice"}}, "spec": {"containers": [APP]}}
     day.kube.edit("Deployment", "voice", spec={"template": template})
-    day.container, day.parking = dict(container), enabled
+    day.container, day.parking = dict(APP), enabled
     day.restart()
     return day
 
@@ -94,14 +89,6 @@ async def test_a_request_is_not_delayed_by_asking_the_pods():
     day.scraper.asked = 0
     await day.look()
     assert (day.phase, day.scraper.asked) == ("Warm", 0)
-
-
-async def test_every_pod_of_the_pool_is_parked_and_restored():
-    day = await parked_by_a_window(3)
-    assert cpus(day) == ["0.005"] * 3
-    day.ticket()
-    await day.look()
-    assert cpus(day) == ["1"] * 3
 
 
 async def test_a_parked_pool_writes_nothing_more():
@@ -180,17 +167,15 @@ async def test_a_pool_that_an_earlier_version_parked_sleeps_too():
 async def test_without_the_permission_an_idle_pool_sleeps():
     day = begin(enabled=False)
     await day.until(PARKED)
-    assert day.phase == "Asleep"
-    assert resizes(day) == []
+    assert (day.phase, resizes(day)) == ("Asleep", [])
     failed = day.condition("ParkingFailed")
     assert (failed["reason"], "parked.enabled" in failed["message"]) == ("NotEnabled", True)
 
 
 async def test_an_autoscaler_of_the_target_is_looked_at():
     scaler = horizontal_pod_autoscaler()
-    target = {"type": "Utilization", "averageUtilization": 80}
-    metric = {"type": "Resource", "resource": {"name": "cpu", "target": target}}
-    scaler["spec"]["metrics"] = [metric]
+    cpu = {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}}
+    scaler["spec"]["metrics"] = [{"type": "Resource", "resource": cpu}]
     day = begin()
     day.kube.put(scaler)
     await day.until(t("10:01"))
@@ -211,10 +196,8 @@ async def test_a_pool_whose_pod_cannot_be_parked_sleeps_and_tries_it_again_an_ho
     day = begin()
     day.kube.on("resize", lambda *_: _fail(denied()))
     await day.until(PARKED)
-    assert day.phase == "Asleep"
-    failed = day.condition("ParkingFailed")
-    assert failed["reason"] == "ParkingRejected"
-    assert len(resizes(day)) == 1
+    assert (day.phase, len(resizes(day))) == ("Asleep", 1)
+    assert day.condition("ParkingFailed")["reason"] == "ParkingRejected"
     day.kube.on("resize", None)
     day.wake()
     await day.until(PARKED + 70 * MINUTE)
@@ -245,14 +228,6 @@ async def test_a_resize_without_an_answer_is_tried_again_at_the_next_reconcile()
     await day.until(PARKED)
     assert (day.phase, cpus(day)) == ("Parked", ["0.005"])
     assert day.condition("Parked")["status"] == "True"
-
-
-async def test_an_operator_that_ended_before_the_restore_is_continued():
-    day = await parked()
-    day.ticket()
-    day.restart()
-    await day.look()
-    assert (day.phase, cpus(day)) == ("Warm", ["1"])
 
 
 async def test_another_pod_helps_one_whose_restore_is_deferred():
@@ -296,19 +271,14 @@ async def test_pods_that_vanish_or_change_do_not_stop_the_others():
     assert cpus(day) == ["1"] * 3
 
 
-# --- costs ---
-
-
 async def test_windows_for_parked_pods_are_foreseen_at_their_price():
     window = once("w", "10:00", "11:00", 2) | {"mode": "Parked"}
-    day = FeaturedDay.begin(
-        t("08:00"), windows=[window], parkedFor="0s", prices={"currency": "JPY", "cpuHour": "60"}
-    )
+    prices = {"currency": "JPY", "cpuHour": "60"}
+    day = FeaturedDay.begin(t("08:00"), windows=[window], parkedFor="0s", prices=prices)
     day.parking = True
     day.restart()
     container = {"resources": {"requests": {"cpu": "500m"}}}
-    template = {"spec": {"containers": [container]}}
-    day.kube.edit("Deployment", "voice", spec={"template": template})
+    day.kube.edit("Deployment", "voice", spec={"template": {"spec": {"containers": [container]}}})
     await day.settle()
     inner = day.status["internal"]["cost"]
     assert (inner["podPerHour"], inner["parkedPodPerHour"]) == ("30.000000", "0.300000")
@@ -344,11 +314,15 @@ async def test_the_requests_of_a_refused_pool_are_restored(reason):
     assert "reduced" not in day.status
 
 
-async def test_the_requests_of_a_deleted_pool_are_restored_also_when_its_pods_stay():
-    day = await parked(onDelete="Keep")
+async def deleted(day):
     pool = day.kube.stored("WarmPool", "voice")
     day.kube.remove("WarmPool", "voice")
     await Records(day.kube, RESTORES).gone(pool, {})
+
+
+async def test_the_requests_of_a_deleted_pool_are_restored_also_when_its_pods_stay():
+    day = await parked(onDelete="Keep")
+    await deleted(day)
     assert cpus(day) == ["1"]
 
 
@@ -364,11 +338,9 @@ async def test_the_requests_of_a_former_target_are_restored():
 
 async def test_a_deleted_pool_whose_pods_cannot_be_restored_is_done(caplog):
     day = await parked()
-    pool = day.kube.stored("WarmPool", "voice")
     day.kube.on("resize", lambda *_: _fail(forbidden()))
-    day.kube.remove("WarmPool", "voice")
     with caplog.at_level("INFO"):
-        await Records(day.kube, RESTORES).gone(pool, {})
+        await deleted(day)
     assert "keep their smaller requests" in caplog.text
 
 

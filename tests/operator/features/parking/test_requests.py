@@ -30,17 +30,15 @@ def size(*containers, **spec):
     return pod_size({"containers": list(containers)} | spec)
 
 
-@each("made, asked",
-    [
-        (container(cpu="1", memory="1Gi"), {"app": {"cpu": "0.005"}}),
-        (container(cpu="5m"), {}),
-        (container(cpu="2m"), {}),
-        (container(memory="1Gi"), {}),
-        (container(limits={"cpu": "500m"}), {"app": {"cpu": "0.005"}}),
-        (container(cpu="lots"), {}),
-        ({"name": "app"}, {}),
-    ],
-)  # fmt: skip
+@each("made, asked", [
+    (container(cpu="1", memory="1Gi"), {"app": {"cpu": "0.005"}}),
+    (container(cpu="5m"), {}),
+    (container(cpu="2m"), {}),
+    (container(memory="1Gi"), {}),
+    (container(limits={"cpu": "500m"}), {"app": {"cpu": "0.005"}}),
+    (container(cpu="lots"), {}),
+    ({"name": "app"}, {}),
+])  # fmt: skip
 def test_a_parked_container_requests_no_more_than_the_pool_says(made, asked):
     assert parked(size(made), CPU) == asked
 
@@ -81,54 +79,44 @@ def test_a_pod_of_an_earlier_template_gets_no_more_than_its_limit():
     assert to_restore(template, size(container(cpu="1000m", limits={"cpu": "1"}))) == {}
 
 
-@each(
-    "containers, is_guaranteed",
-    [
-        ([{"name": "app", "resources": GUARANTEED}], True),
-        ([{"name": "app", "resources": {"limits": GUARANTEED["limits"]}}], True),
-        ([container(cpu="1", memory="1Gi")], False),
-        ([{"name": "app", "resources": GUARANTEED}, container("other", cpu="1")], False),
-        ([], False),
-    ],
-)
+@each("containers, is_guaranteed", [
+    ([{"name": "app", "resources": GUARANTEED}], True),
+    ([{"name": "app", "resources": {"limits": GUARANTEED["limits"]}}], True),
+    ([container(cpu="1", memory="1Gi")], False),
+    ([{"name": "app", "resources": GUARANTEED}, container("other", cpu="1")], False),
+    ([], False),
+])  # fmt: skip
 def test_a_pod_is_guaranteed_when_each_request_equals_its_limit(containers, is_guaranteed):
     assert size(*containers).is_guaranteed is is_guaranteed
 
 
-# --- the PodSpec of a parked pod, for prices ---
-
-VOICE = {
-    "containers": [{"name": "voice", "resources": {"requests": {"cpu": "250m", "memory": "320Mi"}}}]
-}
+VOICE = {"containers": [container("voice", cpu="250m", memory="320Mi")]}
 
 
-def test_each_container_and_sidecar_is_reduced_and_no_init_container() -> None:
-    one = {"resources": {"requests": {"cpu": "1"}}}
+def test_each_container_and_sidecar_is_reduced_and_no_init_container():
+    proxy = container("proxy", cpu="1") | {"restartPolicy": "Always"}
     pod = {
-        "containers": [{"name": "a", **one}, {"name": "b", **one}],
-        "initContainers": [
-            {"name": "proxy", "restartPolicy": "Always", **one},
-            {"name": "setup", "resources": {"requests": {"cpu": "300m"}}},
-        ],
+        "containers": [container("a", cpu="1"), container("b", cpu="1")],
+        "initContainers": [proxy, container("setup", cpu="300m")],
     }
     reduced = parked_spec(pod, CPU)
     assert pod_requests(reduced) == {"cpu": Decimal("0.305")}, "the init container and its sidecar"
     assert pod_requests(pod) == {"cpu": 3}, "the template itself is as it was"
 
 
-def test_a_limit_stands_in_for_a_request_and_without_both_there_is_nothing_to_reduce() -> None:
+def test_a_limit_stands_in_for_a_request_and_without_both_there_is_nothing_to_reduce():
     limited = {"name": "a", "resources": {"limits": {"cpu": "1"}}}
     pod = {"containers": [limited, {"name": "b"}]}
     assert pod_requests(parked_spec(pod, CPU)) == {"cpu": Decimal("0.005")}
 
 
-def test_the_parts_of_a_template_that_are_kept_have_the_same_requests() -> None:
+def test_the_parts_of_a_template_that_are_kept_have_the_same_requests():
     pod = VOICE | {"nodeName": "a", "overhead": {"cpu": "10m"}}
     assert "nodeName" not in requesting(pod)
     assert pod_requests(requesting(pod)) == pod_requests(pod)
 
 
-def test_the_page_about_costs_has_the_three_prices() -> None:
+def test_the_page_about_costs_has_the_three_prices():
     prices = Prices("JPY", {"cpu": Decimal("6.5"), "memory": Decimal("0.7")})
     lines = (ROOT / "docs/explanation/cost.md").read_text().splitlines()
     rows = {line.split("|")[1].strip(): line for line in lines if line.startswith("| ")}
@@ -141,14 +129,11 @@ def test_the_page_about_costs_has_the_three_prices() -> None:
     assert (2 / Decimal("0.25"), 2 / Decimal("0.005")) == (8, 400), "pods of a node with 2 cores"
 
 
-# --- why not ---
-
-APP = {"name": "app", "resources": {"requests": {"cpu": "1", "memory": "1Gi"}}}
+APP = container(cpu="1", memory="1Gi")
+RESTARTS = {"restartPolicy": "RestartContainer"}
 SAME = {"limits": {"cpu": "1", "memory": "1Gi"}}
 TARGET = pool_spec().target
-KNATIVE = pool_spec(
-    targetRef={"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": "voice"}
-).target
+SERVICE = {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": "voice"}
 
 
 def why(spec=None, *autoscalers, target=TARGET):
@@ -164,60 +149,38 @@ def scales(kind="Utilization", **metric):
     return {"metadata": {"name": "web"}, "spec": {"metrics": metrics}}
 
 
-def test_a_burstable_pod_can_be_parked():
-    assert why({"containers": [APP]}) is None
-
-
-@each(
-    "spec, reason, remedy",
-    [
-        (None, "NoTemplate", "remove spec.parkedFor"),
-        ({}, "NoTemplate", "remove spec.parkedFor"),
-        ({"containers": [{"name": "app"}]}, "NothingToReduce", "set requests"),
-        ({"containers": [APP], "resources": SAME}, "PodLevelResources", "to the containers"),
-        ({"containers": [APP | {"resources": SAME}]}, "Guaranteed", "below its limit"),
-        (
-            {
-                "containers": [
-                    APP
-                    | {
-                        "resizePolicy": [
-                            {"resourceName": "cpu", "restartPolicy": "RestartContainer"}
-                        ]
-                    }
-                ]
-            },
-            "RestartsToResize",
-            "NotRequired",
-        ),
-    ],
-)
+@each("spec, reason, remedy", [
+    (None, "NoTemplate", "remove spec.parkedFor"),
+    ({}, "NoTemplate", "remove spec.parkedFor"),
+    ({"containers": [{"name": "app"}]}, "NothingToReduce", "set requests"),
+    ({"containers": [APP], "resources": SAME}, "PodLevelResources", "to the containers"),
+    ({"containers": [APP | {"resources": SAME}]}, "Guaranteed", "below its limit"),
+    ({"containers": [APP | {"resizePolicy": [{"resourceName": "cpu"} | RESTARTS]}]},
+     "RestartsToResize", "NotRequired"),
+])  # fmt: skip
 def test_a_template_that_cannot_be_parked_is_named_with_what_to_do(spec, reason, remedy):
     found, message = why(spec)
     assert found == reason
     assert remedy in message
 
 
-def test_a_resize_policy_of_another_resource_does_not_matter():
-    policy = [{"resourceName": "memory", "restartPolicy": "RestartContainer"}]
+@each("policy", [[], [{"resourceName": "memory"} | RESTARTS]])
+def test_a_burstable_pod_can_be_parked_whatever_a_resize_of_its_memory_does(policy):
     assert why({"containers": [APP | {"resizePolicy": policy}]}) is None
 
 
 def test_knative_scales_its_own_pods():
-    assert why({"containers": [APP]}, target=KNATIVE)[0] == "Knative"
+    assert why({"containers": [APP]}, target=pool_spec(targetRef=SERVICE).target)[0] == "Knative"
 
 
-@each(
-    "autoscaler, is_in_the_way",
-    [
-        (scales(), True),
-        (scales(container="app"), True),
-        (scales(container="proxy"), False),
-        (scales("AverageValue"), False),
-        (scales(name="memory"), False),
-        ({"metadata": {"name": "web"}, "spec": {}}, False),
-    ],
-)
+@each("autoscaler, is_in_the_way", [
+    (scales(), True),
+    (scales(container="app"), True),
+    (scales(container="proxy"), False),
+    (scales("AverageValue"), False),
+    (scales(name="memory"), False),
+    ({"metadata": {"name": "web"}, "spec": {}}, False),
+])  # fmt: skip
 def test_an_autoscaler_must_not_divide_by_a_request_that_is_reduced(autoscaler, is_in_the_way):
     found = why({"containers": [APP]}, autoscaler)
     assert (found is not None) is is_in_the_way
