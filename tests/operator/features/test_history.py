@@ -16,14 +16,7 @@ from kotatsu_operator.core.pool.spec import Override, OverrideMode, PoolSpec
 from kotatsu_operator.core.report.episodes import KEPT, PERIODS, Why, outbox_status, read_stored
 from kotatsu_operator.core.report.status import cost_status, read_ledger
 from kotatsu_operator.core.schema import joined
-from kotatsu_operator.features.history import (
-    History,
-    Seen,
-    entered,
-    history_of,
-    recalled,
-    taken,
-)
+from kotatsu_operator.features.history import History, Seen, entered, history_of, recalled, taken
 from tests.operator.core.report.test_status import stored
 from tests.operator.core.values import HOUR, MINUTE, SECOND, examples, pool_spec, t, utc
 
@@ -78,7 +71,6 @@ class Pool:
         after: timedelta = MINUTE,
         *,
         jump: timedelta = timedelta(),
-        window: str = "pitch",
         writes: bool = True,
         appends: bool = False,
         outcomes: tuple[Outcome, ...] = (),
@@ -96,7 +88,7 @@ class Pool:
             self.history = recalled(self.status, read_ledger(self.status), self.now)
         seen = Seen(self.now, len(self.pods), self.ledger, self.status, elapsed)
         memory = Memory(phase=why[0], reason=why[1], since=self.now)
-        decision = Decision(memory, None, self.now, window=window, outcomes=outcomes)
+        decision = Decision(memory, None, self.now, window="pitch", outcomes=outcomes)
         self.history = entered(self.history, seen, decision, self.override)
         if writes:
             self.write()
@@ -145,7 +137,7 @@ class Pool:
             assert paid == Decimal(before["accrued"])
 
 
-def test_an_evening_is_told_as_episodes_with_their_reasons() -> None:
+def test_an_evening_is_told_as_episodes_with_their_reasons():
     pool = Pool()
     pool.look(0, ASLEEP)
     pool.look(2, (Phase.WARMING, Reason.WINDOW))
@@ -169,7 +161,7 @@ def test_an_evening_is_told_as_episodes_with_their_reasons() -> None:
     pool.check()
 
 
-def test_each_wake_counts_once_also_after_a_restart() -> None:
+def test_each_wake_counts_once_also_after_a_restart():
     pool = Pool()
     pool.look(0, ASLEEP)
     pool.look(1, REQUEST)
@@ -189,7 +181,7 @@ def test_each_wake_counts_once_also_after_a_restart() -> None:
     assert pool.record.running.counts.wakes == 1
 
 
-def test_a_pool_without_prices_has_a_history_without_costs() -> None:
+def test_a_pool_without_prices_has_a_history_without_costs():
     pool = Pool(spec=FREE)
     pool.look(1, WINDOW)
     pool.look(1, WINDOW, HOUR)
@@ -199,7 +191,7 @@ def test_a_pool_without_prices_has_a_history_without_costs() -> None:
     assert window.counts.pod_seconds == 3660
 
 
-def test_an_episode_is_parted_where_the_period_ends() -> None:
+def test_an_episode_is_parted_where_the_period_ends():
     pool = Pool(now=t("23:00"))
     pool.look(2, WINDOW)
     pool.look(2, WINDOW, 2 * HOUR)
@@ -209,7 +201,7 @@ def test_an_episode_is_parted_where_the_period_ends() -> None:
     pool.check()
 
 
-def test_after_a_day_without_operator_the_periods_in_between_are_paid_too() -> None:
+def test_after_a_day_without_operator_the_periods_in_between_are_paid_too():
     pool = Pool()
     pool.look(2, WINDOW)
     pool.restart()
@@ -218,7 +210,7 @@ def test_after_a_day_without_operator_the_periods_in_between_are_paid_too() -> N
     assert [e.begin.day for e in pool.record.finished] == [25, 26]
 
 
-def test_what_was_spent_before_the_record_began_is_a_sum_without_episodes() -> None:
+def test_what_was_spent_before_the_record_began_is_a_sum_without_episodes():
     pool = Pool()
     pool.look(2, WINDOW, writes=False)
     pool.look(2, WINDOW, HOUR, writes=False)
@@ -236,7 +228,7 @@ def test_what_was_spent_before_the_record_began_is_a_sum_without_episodes() -> N
 
 
 @pytest.mark.slow
-def test_old_episodes_become_one_sum_for_each_period_and_old_periods_are_dropped() -> None:
+def test_old_episodes_become_one_sum_for_each_period_and_old_periods_are_dropped():
     pool = Pool()
     for number in range(KEPT + 20):
         pool.look(1, REQUEST, 3 * HOUR)
@@ -253,21 +245,18 @@ def test_old_episodes_become_one_sum_for_each_period_and_old_periods_are_dropped
     pool.check()
 
 
-_STEPS = st.lists(
-    st.tuples(
-        st.sampled_from([ASLEEP, WINDOW, REQUEST, OVERRIDE]),
-        st.integers(0, 3),
-        st.sampled_from([2 * SECOND, MINUTE, 7 * HOUR, 30 * HOUR]),
-        st.sampled_from(["", "", "", "lost write", "restart", "back", "forward", "currency"]),
-        st.sampled_from(["", "append", "append and die"]),
-    ),
-    max_size=40,
+_STEP = st.tuples(
+    st.sampled_from([ASLEEP, WINDOW, REQUEST, OVERRIDE]),
+    st.integers(0, 3),
+    st.sampled_from([2 * SECOND, MINUTE, 7 * HOUR, 30 * HOUR]),
+    st.sampled_from(["", "", "", "lost write", "restart", "back", "forward", "currency"]),
+    st.sampled_from(["", "append", "append and die"]),
 )
 
 
 @examples(300)
-@given(_STEPS)
-def test_the_history_is_the_ledger_to_the_last_digit_whatever_happens(steps) -> None:
+@given(st.lists(_STEP, max_size=40))
+def test_the_history_is_the_ledger_to_the_last_digit_whatever_happens(steps):
     """Whatever the order of restarts, lost writes, appends, clocks, periods and currencies.
 
     The clock is set back once, into the previous period at most: the ledger remembers no other.
@@ -292,19 +281,16 @@ def test_the_history_is_the_ledger_to_the_last_digit_whatever_happens(steps) -> 
             pool.check_current()
 
 
-# --- parked pods ---
-
 PARKED = (Phase.PARKED, Reason.IDLE)
 
 
-def test_parked_time_is_an_episode_of_its_own_and_all_sums_are_the_ledgers() -> None:
+def test_parked_time_is_an_episode_of_its_own_and_all_sums_are_the_ledgers():
     pool = Pool()
     pool.look(1, REQUEST)
     pool.look(1, REQUEST, 7 * SECOND)
     pool.look(1, PARKED)
-    pool.pods = {
-        uid: replace(p, requests={"cpu": Decimal("0.005")}) for uid, p in pool.pods.items()
-    }
+    small = {"cpu": Decimal("0.005")}
+    pool.pods = {uid: replace(p, requests=small) for uid, p in pool.pods.items()}
     pool.look(1, PARKED, SECOND)
     pool.look(1, PARKED, 11 * MINUTE)
     pool.look(1, REQUEST, HOUR)

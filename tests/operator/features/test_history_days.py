@@ -1,6 +1,5 @@
 """The history as the reconciler writes it: of whole evenings, and without a call of its own."""
 
-import asyncio
 from decimal import Decimal
 
 import pytest
@@ -34,10 +33,17 @@ async def evening(day: FeaturedDay) -> FeaturedDay:
 
 def begun(kind=FeaturedDay, **spec) -> FeaturedDay:
     windows = [once("pitch", "18:00", "18:30", 2)]
-    scaling = {"idleAfter": "1m", "maxReplicas": 5}
-    day = kind.begin(t("16:00"), windows=windows, **scaling, **spec)
+    day = kind.begin(t("16:00"), windows=windows, idleAfter="1m", maxReplicas=5, **spec)
     day.prices, day.container = PRICES, CORE
     day.restart()
+    return day
+
+
+async def woken(**spec) -> FeaturedDay:
+    """A day on which a request comes at five; it sleeps again a minute later."""
+    day = begun(**spec)
+    await day.until(t("17:00"))
+    day.wake()
     return day
 
 
@@ -46,28 +52,16 @@ def recorded(day: FeaturedDay):
     return read_stored(day.status, past(day))
 
 
+def paid(day: FeaturedDay) -> bool:
+    """Whether the episodes cost exactly what the ledger has."""
+    record = recorded(day)
+    episodes = [*record.finished, *([record.running] if record.running else [])]
+    return sum(e.cost for e in episodes) == Decimal(day.status["cost"]["accrued"]) > 0
+
+
 def past(day: FeaturedDay):
     """The WarmPoolHistory; None if there is none."""
     return next(iter(day.kube.all("WarmPoolHistory")), None)
-
-
-@pytest.fixture(scope="module")
-def after() -> FeaturedDay:
-    """A day after its evening; nothing is changed any more."""
-    return asyncio.run(evening(begun()))
-
-
-@pytest.mark.slow
-def test_the_episodes_of_an_evening_cost_exactly_what_the_ledger_has(after: FeaturedDay):
-    record = recorded(after)
-    assert [(e.cause.why, e.cause.name) for e in record.finished] == [
-        (Why.REQUEST, ""),
-        (Why.WINDOW, "pitch"),
-        (Why.OVERRIDE, "judges come back"),
-    ]
-    total = sum((e.cost for e in record.finished), Decimal(0))
-    assert total == Decimal(after.status["cost"]["accrued"]) > 0
-    assert record.running is None
 
 
 class KilledError(BaseException):
@@ -86,9 +80,8 @@ class Unrecorded(FeaturedDay):
         return [one for one in super().features() if not isinstance(one, Histories)]
 
 
-async def test_the_history_costs_no_write_of_its_own(after: FeaturedDay):
-    without = begun(Unrecorded)
-    await evening(without)
+async def test_the_history_costs_no_write_of_its_own():
+    after, without = await evening(begun()), await evening(begun(Unrecorded))
     assert after.kube.writes == without.kube.writes
     calls = after.kube.called("create", "replace")
     # Once for each sleep.
@@ -96,9 +89,7 @@ async def test_the_history_costs_no_write_of_its_own(after: FeaturedDay):
 
 
 async def test_a_wake_writes_no_history():
-    day = begun()
-    await day.until(t("17:00"))
-    day.wake()
+    day = await woken()
     await day.until(t("17:00:40"))
     assert (day.phase, past(day)) == ("Warm", None)
     await day.until(t("17:20"))
@@ -107,9 +98,7 @@ async def test_a_wake_writes_no_history():
 
 @pytest.mark.parametrize("dies", ["before", "after"])
 async def test_an_operator_that_dies_around_the_append_loses_and_doubles_no_episode(dies):
-    day = begun()
-    await day.until(t("17:00"))
-    day.wake()
+    day = await woken()
     await day.until(t("17:00:40"))
 
     def killed(kind, obj):
@@ -130,15 +119,12 @@ async def test_an_operator_that_dies_around_the_append_loses_and_doubles_no_epis
     await day.until(t("17:30"))
     assert len(read_record(past(day)).finished) == len(recorded(day).finished) == 1
     await day.until(t("19:00"))
-    total = sum((e.cost for e in recorded(day).finished), Decimal(0))
-    assert total == Decimal(day.status["cost"]["accrued"]) > 0
+    assert paid(day)
 
 
 async def test_a_history_that_cannot_be_written_waits_in_the_status():
-    day = begun()
+    day = await woken()
     day.kube.on("create", refuse)
-    await day.until(t("17:00"))
-    day.wake()
     await day.until(t("17:20"))
     assert (day.phase, past(day)) == ("Asleep", None)
     assert len(day.status["internal"]["history"]["episodes"]) == 1
@@ -148,20 +134,14 @@ async def test_a_history_that_cannot_be_written_waits_in_the_status():
 
 
 async def test_a_pool_that_is_created_again_has_a_record_of_its_own():
-    day = begun()
-    day.kube.put(
-        {
-            "kind": "WarmPoolHistory",
-            "metadata": {"name": "voice", "ownerReferences": [{"uid": "deleted"}]},
-            "record": {"since": "2026-11-01T00:00:00Z", "episodes": []},
-        }
-    )
-    await evening(day)
+    day = await woken()
+    former = {"name": "voice", "ownerReferences": [{"uid": "deleted"}]}
+    record = {"since": "2026-11-01T00:00:00Z", "episodes": []}
+    day.kube.put({"kind": "WarmPoolHistory", "metadata": former, "record": record})
+    await day.until(t("17:20"))
     assert read_record(past(day)).since == t("16:00")
-    assert (
-        past(day)["metadata"]["ownerReferences"][0]["uid"]
-        == day.kube.stored("WarmPool", "voice")["metadata"]["uid"]
-    )
+    [owner] = past(day)["metadata"]["ownerReferences"]
+    assert owner["uid"] == day.kube.stored("WarmPool", "voice")["metadata"]["uid"]
 
 
 @pytest.mark.slow
@@ -170,9 +150,7 @@ async def test_a_refused_pool_that_still_has_pods_keeps_its_history():
     await day.until(t("18:10"))
     day.edit(timeZone="Nowhere/Never")
     await day.until(t("19:00"))
-    record, cost = recorded(day), day.status["cost"]
-    episodes = [*record.finished, *([record.running] if record.running else [])]
-    assert sum((e.cost for e in episodes), Decimal(0)) == Decimal(cost["accrued"]) > 0
+    assert paid(day)
 
 
 async def test_a_window_in_which_nobody_came_is_not_used_and_one_request_is():

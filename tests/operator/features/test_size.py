@@ -54,18 +54,14 @@ AT = t("10:00:00.123456")
 
 def followed(name: str) -> Followed:
     """A calendar with an event on each working day of two weeks, and some holidays."""
-    windows = tuple(
-        Window(
-            f"Demo: customer {day}",
-            3,
-            start=(AT + timedelta(days=day)).replace(tzinfo=None, microsecond=0),
-            end=(AT + timedelta(days=day, hours=1)).replace(tzinfo=None, microsecond=0),
-            calendar=name,
-        )
-        for day in range(10)
-    )
+    begin = AT.replace(tzinfo=None, microsecond=0)
+    days = [begin + timedelta(days=day) for day in range(10)]
+    windows = [
+        Window(f"Demo: customer {n}", 3, start=at, end=at + HOUR, calendar=name)
+        for n, at in enumerate(days)
+    ]
     closed = frozenset(date(2026, 12, day) for day in (24, 25, 26, 31))
-    return Followed(name, AT, windows, closed)
+    return Followed(name, AT, tuple(windows), closed)
 
 
 def full() -> dict:
@@ -75,64 +71,35 @@ def full() -> dict:
     assert spec.override is not None
     warm_up = WarmUp(61.234, 3, "6f1c2d3e4a", Parts(12.001, 1.5, 40.123, 7.61), window=True)
     memory = Memory(
-        phase=Phase.WARM,
-        reason=Reason.OVERRIDE,
-        since=AT,
+        phase=Phase.WARM, reason=Reason.OVERRIDE, since=AT,
         route=Routing(Route.ACTIVATOR, 12345, counted=True),
-        override=KnownOverride(spec.override.key, AT),
-        announced=Announced(AT, AT),
+        override=KnownOverride(spec.override.key, AT), announced=Announced(AT, AT),
         template=Template("6f1c2d3e4a", proven=True, metered=False),
-        last_active=AT,
-        unknown_since=AT,
+        last_active=AT, unknown_since=AT,
         warm_ups=tuple(replace(warm_up, seconds=61.234 + n) for n in range(KEEP)),
         opening=Opening("window-12", AT, AT - MINUTE, cold=True, replicas=3, excused=True),
-        windows=Tally(123, 45, 6),
-        first_start=4 * MINUTE,
-        lead=timedelta(seconds=75),
-        ahead=timedelta(seconds=15),
-        capacity=3,
-        parked_since=AT,
-        reduced=True,
-        original=Original("voice", 2),
+        windows=Tally(123, 45, 6), first_start=4 * MINUTE, lead=75 * SECOND, ahead=15 * SECOND,
+        capacity=3, parked_since=AT, reduced=True, original=Original("voice", 2),
         contest=Contest("argocd-controller", AT, AT, 5, applied=True),
-        calendars=(followed("team"), replace(followed("holidays"), windows=())),
-        woken_soon=1,
-    )
+        calendars=(followed("team"), replace(followed("holidays"), windows=())), woken_soon=1,
+    )  # fmt: skip
     seen = Observation(3, 3, 3, acknowledged=12345, parking=Parking())
-    decision = Decision(
-        memory, 3, AT, floor=3, window="window-12", next=Transition(AT, "window-13", "prewarm")
-    )
-    period = LedgerPeriod("JPY", AT)
+    coming = Transition(AT, "window-13", "prewarm")
+    decision = Decision(memory, 3, AT, floor=3, window="window-12", next=coming)
     ledger = Ledger(
-        "JPY",
-        AT,
-        Decimal("2710.123456"),
-        AT,
-        rate=Decimal("90.123456"),
-        pod_hour=Decimal("30.123456"),
-        parked_hour=Decimal("0.123456"),
-        period_end=AT,
-        limit=Decimal(3000),
-        exhausted_at=AT,
-        forecast=Decimal("2999.12"),
+        "JPY", AT, Decimal("2710.123456"), AT, rate=Decimal("90.123456"),
+        pod_hour=Decimal("30.123456"), parked_hour=Decimal("0.123456"), period_end=AT,
+        limit=Decimal(3000), exhausted_at=AT, forecast=Decimal("2999.12"),
         previous=Spent("JPY", AT, Decimal("1234.123456")),
-    )
-    episode = Episode(
-        AT,
-        Cause(Why.WINDOW, "window-12"),
-        period,
-        AT + HOUR,
-        3,
-        Counts(Decimal("10800.123"), 1, 1, 1),
-        Decimal("90.123456"),
-    )
+    )  # fmt: skip
+    counts = Counts(Decimal("10800.123"), 1, 1, 1)
+    cause, period = Cause(Why.WINDOW, "window-12"), LedgerPeriod("JPY", AT)
+    episode = Episode(AT, cause, period, AT + HOUR, 3, counts, Decimal("90.123456"))
     waiting = tuple(replace(episode, begin=AT + n * SECOND) for n in range(BATCH - 1))
     outbox = Outbox(AT, replace(episode, end=None), waiting, settled=Decimal("630.864192"))
     notice = Notice("uid/WindowReady/2026", "WindowReady", "window a: 3 replicas are Ready", AT)
-    conditions = [
-        *pool_conditions(spec, seen, decision),
-        *target_conditions(spec, seen, decision, AT),
-    ]
+    conditions = pool_conditions(spec, seen, decision)
+    conditions += target_conditions(spec, seen, decision, AT)
     inner = {
         "notices": notices_status([notice]),
         "reported": {"unused": "2026-11-25T10:00:00Z", "rehearsal": "2026-11-25T10:00:00Z"},
