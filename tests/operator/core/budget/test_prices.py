@@ -124,15 +124,6 @@ def test_the_sidecars_of_a_pod_are_resized_as_its_containers():
     assert pod_requests(spec, status) == {"cpu": 3, "memory": GIB}
 
 
-def test_a_table_has_a_currency_and_a_price_for_each_resource():
-    assert TABLE.currency == "JPY"
-    assert TABLE.per_hour == {
-        "cpu": Decimal("6.5"),
-        "memory": Decimal("0.7"),
-        "nvidia.com/gpu": Decimal(110),
-    }
-
-
 @each("raw", [{}, {"currency": "USD"}])
 def test_without_any_price_there_is_no_currency_and_no_cost(raw):
     assert parse_table(raw) == NO_PRICES == Prices()

@@ -68,28 +68,22 @@ async def hang(_: asyncio.StreamWriter) -> None:
     await asyncio.Event().wait()
 
 
-async def drip(writer: asyncio.StreamWriter) -> None:
-    """A response whose head never ends."""
-    writer.write(b"HTTP/1.1 200 OK\r\n")
-    while True:
-        writer.write(b"X: y\r\n")
-        await writer.drain()
-        await asyncio.sleep(0.01)
+def without_end(begin: bytes, again: bytes, pause: float = 0):
+    """An answer that begins and goes on, and on."""
+
+    async def send(writer: asyncio.StreamWriter) -> None:
+        writer.write(begin)
+        while True:
+            writer.write(again)
+            await writer.drain()
+            await asyncio.sleep(pause)
+
+    return send
 
 
-async def endless(writer: asyncio.StreamWriter) -> None:
-    """A response whose body never ends."""
-    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9999999999\r\n\r\n")
-    while True:
-        writer.write(b"x" * 65536)
-        await writer.drain()
-
-
-async def interim(writer: asyncio.StreamWriter) -> None:
-    """Responses that announce a response, without an end."""
-    while True:
-        writer.write(b"HTTP/1.1 102 Processing\r\n\r\n" * 1000)
-        await writer.drain()
+endless_head = without_end(b"HTTP/1.1 200 OK\r\n", b"X: y\r\n", 0.01)
+endless_body = without_end(b"HTTP/1.1 200 OK\r\nContent-Length: 9999999999\r\n\r\n", b"x" * 65536)
+interim = without_end(b"", b"HTTP/1.1 102 Processing\r\n\r\n" * 1000)
 
 
 class House:
@@ -202,7 +196,7 @@ async def test_a_notice_is_delivered_once_and_its_pool_is_reconciled(house, hook
 
 async def test_a_receiver_that_fails_is_tried_again_with_the_same_id(house, hook):
     # Of the last answer the body never ends: it is not read.
-    web = await hook(answer(500), answer(429, "Retry-After: 0"), answer(503), endless)
+    web = await hook(answer(500), answer(429, "Retry-After: 0"), answer(503), endless_body)
     await house.tell(notice())
     assert web.ids == ["id-1"] * 4
     assert (house.count("hook", "retried"), house.count("hook", "sent")) == (3, 1)
@@ -225,7 +219,7 @@ async def test_a_redirect_is_not_followed(house, hook, serve, caplog):
     assert "it answers 307, and redirects are not followed" in caplog.text
 
 
-@pytest.mark.parametrize("bad", [hang, drip, interim])
+@pytest.mark.parametrize("bad", [hang, endless_head, interim], ids=["hang", "head", "interim"])
 async def test_a_receiver_that_does_not_respond_delays_no_other(house, serve, monkeypatch, bad):
     monkeypatch.setattr(receivers, "TIMEOUT", 0.2)
     slow, web = Web(bad, OK), Web()
@@ -240,7 +234,7 @@ async def test_a_receiver_that_does_not_respond_delays_no_other(house, serve, mo
     assert set(house.notifier.delivered(VOICE)) == {f"id-{n}" for n in range(20)}
 
 
-@pytest.mark.parametrize("bad", [hang, drip, answer(500)])
+@pytest.mark.parametrize("bad", [hang, endless_head, answer(500)], ids=["hang", "head", "500"])
 async def test_a_notice_that_is_never_accepted_holds_up_no_other(house, hook, monkeypatch, bad):
     async def serves_all_but_the_first(writer):
         if web.ids[-1] != "id-0":
