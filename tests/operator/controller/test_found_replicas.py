@@ -21,20 +21,14 @@ async def owed(day, end="10:15"):
 
 @each("found", [0, 1, 2])
 async def test_a_pool_made_inside_an_open_window_gives_back_what_was_there_before(found):
-    day = Day.begin(t("10:00"), replicas=found, ready=True, windows=[OPEN])
-    await day.until(t("10:04"))
+    day = await Day.lived("10:00", "10:04", replicas=found, ready=True, windows=[OPEN])
     assert day.replicas == 5
     assert await owed(day) == found
 
 
 async def test_a_crash_right_after_the_raise_forgets_nothing():
     day = Day.begin(t("10:00"), replicas=1, ready=True, windows=[OPEN])
-
-    def crash(*_):
-        raise OSError("the operator is killed")
-
-    day.watch()
-    day.kube.on("put_scale", crash)
+    day.kube.on("put_scale", OSError("the operator is killed"))
     with pytest.raises(OSError, match="killed"):
         await day.look()
     day.kube.on("put_scale", None)
@@ -50,8 +44,7 @@ async def test_what_an_override_has_asked_for_is_not_given_back():
 
 
 async def test_what_a_person_has_scaled_later_is_not_given_back():
-    day = Day.begin(t("10:00"), replicas=2, ready=True)
-    await day.settle()
+    day = await Day.lived("10:00", replicas=2, ready=True)
     day.kube.edit("Deployment", "voice", spec={"replicas": 7})
     assert await owed(day) == 2
 
