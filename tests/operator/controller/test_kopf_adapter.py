@@ -131,13 +131,6 @@ async def calm(cluster):
         yield cluster
 
 
-async def test_a_pool_that_changes_is_looked_at(cluster):
-    async with calm(cluster):
-        await cluster.change("voice", spec={"suspend": True})
-        await cluster.touched(VOICE)
-        assert cluster.cache.pools[VOICE]["spec"]["suspend"]
-
-
 async def test_of_a_pool_only_the_used_fields_are_kept(cluster):
     async with calm(cluster):
         meta = {"annotations": {"of/others": "x" * 250_000}, "labels": {"team": "pet"}}

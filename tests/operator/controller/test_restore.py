@@ -22,7 +22,6 @@ from tests.operator.cluster import (
     FakeKube,
     config_map,
     deployment,
-    eventually,
     forbidden,
     horizontal_pod_autoscaler,
     warm_pool,
@@ -70,9 +69,10 @@ async def test_a_target_that_runs_is_left_as_it_is():
     assert replicas(kube) == 1
 
 
-async def test_a_target_whose_status_changes_meanwhile_gets_its_replicas_all_the_same():
+@each("verb, error", [("put_scale", ConflictError("modified")), ("get_scale", OSError("away"))])
+async def test_a_target_gets_its_replicas_however_many_tries_it_takes(verb, error):
     kube = FakeKube(deployment(replicas=0))
-    kube.on("put_scale", ConflictError("modified"), times=3)
+    kube.on(verb, error, times=3)
     assert await restore(kube, NAMESPACE, ENTRY)
     assert replicas(kube) == 3
 
@@ -82,16 +82,6 @@ async def test_a_target_that_somebody_scales_meanwhile_is_left_to_them():
     kube.on("put_scale", lambda *_: kube.edit("Deployment", "voice", spec={"replicas": 7}))
     assert await restore(kube, NAMESPACE, ENTRY)
     assert replicas(kube) == 7
-
-
-async def test_an_api_server_that_is_away_is_waited_for():
-    kube = FakeKube(deployment(replicas=0))
-    kube.down = True
-    restoring = asyncio.create_task(restore(kube, NAMESPACE, ENTRY))
-    await eventually(lambda: len(kube.calls) > 2)
-    kube.down = False
-    assert await restoring
-    assert replicas(kube) == 3
 
 
 async def test_a_target_that_cannot_be_given_back_is_said_so(caplog):
