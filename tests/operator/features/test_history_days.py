@@ -39,9 +39,9 @@ def begun(kind=FeaturedDay, **spec) -> FeaturedDay:
     return day
 
 
-async def woken(**spec) -> FeaturedDay:
+async def woken() -> FeaturedDay:
     """A day on which a request comes at five; it sleeps again a minute later."""
-    day = begun(**spec)
+    day = begun()
     await day.until(t("17:00"))
     day.wake()
     return day
@@ -62,10 +62,6 @@ def paid(day: FeaturedDay) -> bool:
 def past(day: FeaturedDay):
     """The WarmPoolHistory; None if there is none."""
     return next(iter(day.kube.all("WarmPoolHistory")), None)
-
-
-class KilledError(BaseException):
-    """The process ends."""
 
 
 def refuse(kind, _):
@@ -102,15 +98,13 @@ async def test_an_operator_that_dies_around_the_append_loses_and_doubles_no_epis
     await day.until(t("17:00:40"))
 
     def killed(kind, obj):
-        if kind != "WarmPoolHistory":
-            return
-        if dies == "after":
-            day.kube.on("create", None)
-            day.kube.put(obj)
-        raise KilledError
+        if kind == "WarmPoolHistory":
+            if dies == "after":
+                day.kube.put(obj)
+            raise KeyboardInterrupt
 
     day.kube.on("create", killed)
-    with pytest.raises(KilledError):
+    with pytest.raises(KeyboardInterrupt):
         await day.until(t("17:20"))
     assert (past(day) is None) == (dies == "before")
     assert len(recorded(day).finished) == 1

@@ -163,13 +163,9 @@ async def test_what_was_there_is_written_down_before_the_revision_is_touched():
 async def test_an_operator_that_ends_before_the_patch_starts_again_where_it_was():
     day = KnativeDay(t("10:10"), revision(ONE, min_scale="1", actual=1), windows=[WINDOW])
 
-    def die(*_):
-        raise KeyboardInterrupt
-
-    day.kube.on("annotate", die)
+    day.kube.on("annotate", KeyboardInterrupt(), 1)
     with pytest.raises(KeyboardInterrupt):
         await day.look()
-    day.kube.on("annotate", None)
     day.restart()
     await day.until(t("10:11"))
     assert day.min_scale() == "2"
@@ -182,10 +178,9 @@ async def test_a_revision_that_changed_meanwhile_is_read_again():
     day = KnativeDay(t("10:10"), windows=[WINDOW])
 
     def somebody_else(*_):
-        day.kube.on("annotate", None)
         day.kube.edit("Revision", ONE, metadata={"labels": {"touched": "yes"}})
 
-    day.kube.on("annotate", somebody_else)
+    day.kube.on("annotate", somebody_else, 1)
     assert await day.look() == day.now + RETRY
     assert day.min_scale() is None
     await day.look()
@@ -360,11 +355,8 @@ async def test_a_lower_floor_that_is_refused_leaves_the_pool_warm():
 
 @each("code", [401, 408, 429, 500])
 async def test_a_refusal_that_says_nothing_about_what_is_written_is_no_condition(code):
-    def fail(*_):
-        raise ApiError(status=ApiStatus(code=code, message="not now"))
-
     day = KnativeDay(t("10:10"), windows=[WINDOW])
-    day.kube.on("annotate", fail)
+    day.kube.on("annotate", ApiError(status=ApiStatus(code=code, message="not now")))
     with pytest.raises(ApiError):
         await day.look()
     assert day.knative.refused == {}
@@ -428,12 +420,7 @@ async def test_a_deleted_pool_takes_back_only_what_it_has_set(
 async def test_a_deleted_pool_owes_nothing_once_knative_has_gone():
     kube = FakeKube(revision(ONE, min_scale="5"))
     request = httpx2.Request("GET", "http://api")
-    gone = httpx2.HTTPStatusError("404", request=request, response=httpx2.Response(404))
-
-    def no_such_group(kind, _):
-        raise gone
-
-    kube.on("get", no_such_group)
+    kube.on("get", httpx2.HTTPStatusError("404", request=request, response=httpx2.Response(404)))
     assert await restore(kube, NAMESPACE, owing(OURS), RESTORES)
 
 

@@ -68,11 +68,8 @@ async def test_what_there_is_of_knative_is_watched(watching):
 
 
 async def test_what_watching_knative_fails_with_is_told():
-    def fail(*_):
-        raise ValueError("nobody foresaw this")
-
     kube = FakeKube(knative_service(**{ONE: 100}))
-    kube.on("follow", fail)
+    kube.on("follow", ValueError("nobody foresaw this"))
     cache = Cache()
     there = Namespaces(cache, lambda _: None, ["demo"])
     with pytest.raises(ExceptionGroup) as raised:
@@ -131,12 +128,7 @@ async def test_as_knative_goes_it_is_said_once_and_looked_for_at_the_usual_times
 
 async def test_an_api_server_that_does_not_serve_everything_yet_is_asked_again(watching):
     kube = FakeKube(knative_service(**{ONE: 100}), revision(ONE))
-
-    def once_only(*_):
-        kube.on("follow", None)
-        raise NotFoundError("404 page not found")
-
-    kube.on("follow", once_only)
+    kube.on("follow", NotFoundError("404 page not found"), 1)
     knative, _ = watching(kube)
     await eventually(lambda: knative.synced)
     assert knative.why_absent == ""
@@ -154,16 +146,11 @@ async def test_knatives_defaults_are_read_from_where_the_chart_says_and_followed
 
 
 async def test_without_the_right_to_read_them_it_is_said_once_what_that_means(watching, caplog):
-    def forbidden(*_):
-        raise ApiError(status=ApiStatus(code=403, message="may not get configmaps"))
-
-    for namespace, why in (
-        ("", "it has no permission"),
-        ("knative-serving", "may not get configmaps"),
-    ):
+    denied = "it has no permission", "may not get configmaps"
+    for namespace, why in zip(("", "knative-serving"), denied, strict=True):
         caplog.clear()
         kube = FakeKube()
-        kube.on("get", forbidden)
+        kube.on("get", ApiError(status=ApiStatus(code=403, message="may not get configmaps")))
         knative, _ = watching(kube, knative_namespace=namespace)
         await eventually(lambda kube=kube: len(kube.called("serves")) > 8)
         assert knative.synced

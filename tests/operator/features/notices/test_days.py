@@ -71,8 +71,7 @@ async def test_the_next_leader_sends_what_is_left_with_the_same_id_and_nothing_e
 
 
 async def test_without_receivers_the_status_has_no_notices():
-    day = FeaturedDay.begin(t("09:00"), windows=[PITCH])
-    await day.until(t("10:30"))
+    day = await FeaturedDay.lived("09:00", "10:30", windows=[PITCH])
     assert day.status["internal"].get("notices") is None
 
 

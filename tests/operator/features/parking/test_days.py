@@ -194,7 +194,7 @@ async def test_a_node_without_resizes_is_named():
 
 async def test_a_pool_whose_pod_cannot_be_parked_sleeps_and_tries_it_again_an_hour_later():
     day = begin()
-    day.kube.on("resize", lambda *_: _fail(denied()))
+    day.kube.on("resize", denied())
     await day.until(PARKED)
     assert (day.phase, len(resizes(day))) == ("Asleep", 1)
     assert day.condition("ParkingFailed")["reason"] == "ParkingRejected"
@@ -211,11 +211,10 @@ async def test_a_pool_whose_pod_cannot_be_parked_sleeps_and_tries_it_again_an_ho
 
 async def test_an_operator_that_ended_after_the_status_write_is_continued():
     day = begin()
-    day.kube.on("resize", lambda *_: _fail(EndedError()))
+    day.kube.on("resize", EndedError(), 1)
     with pytest.raises(EndedError):
         await day.until(PARKED)
     assert (day.phase, day.status["reduced"], cpus(day)) == ("Parked", True, ["1"])
-    day.kube.on("resize", None)
     day.restart()
     await day.look()
     assert cpus(day) == ["0.005"]
@@ -223,8 +222,7 @@ async def test_an_operator_that_ended_after_the_status_write_is_continued():
 
 async def test_a_resize_without_an_answer_is_tried_again_at_the_next_reconcile():
     day = begin()
-    answers = iter([OSError("the API server is away")])
-    day.kube.on("resize", lambda *_: [_fail(error) for error in answers])
+    day.kube.on("resize", OSError("the API server is away"), 1)
     await day.until(PARKED)
     assert (day.phase, cpus(day)) == ("Parked", ["0.005"])
     assert day.condition("Parked")["status"] == "True"
@@ -248,7 +246,7 @@ async def test_another_pod_helps_one_whose_restore_is_deferred():
 async def test_a_rejected_restore_is_tried_again_from_time_to_time():
     day = await parked()
     day.kube.calls.clear()
-    day.kube.on("resize", lambda *_: _fail(forbidden()))
+    day.kube.on("resize", forbidden())
     day.ticket()
     await day.until(PARKED + 5 * SECOND)
     assert (day.phase, day.replicas, len(resizes(day))) == ("Warm", 2, 1)
@@ -261,7 +259,12 @@ async def test_a_rejected_restore_is_tried_again_from_time_to_time():
 async def test_pods_that_vanish_or_change_do_not_stop_the_others():
     day = await parked_by_a_window(3)
     gone = {"voice-1": NotFoundError("gone"), "voice-2": ConflictError("another one")}
-    day.kube.on("resize", lambda name, _: _fail(gone[name]) if name in gone else None)
+
+    def refuse(name, _):
+        if name in gone:
+            raise gone[name]
+
+    day.kube.on("resize", refuse)
     day.ticket()
     await day.look()
     assert day.phase == "Warm"
@@ -338,7 +341,7 @@ async def test_the_requests_of_a_former_target_are_restored():
 
 async def test_a_deleted_pool_whose_pods_cannot_be_restored_is_done(caplog):
     day = await parked()
-    day.kube.on("resize", lambda *_: _fail(forbidden()))
+    day.kube.on("resize", forbidden())
     with caplog.at_level("INFO"):
         await deleted(day)
     assert "keep their smaller requests" in caplog.text
@@ -407,7 +410,3 @@ async def test_a_pod_that_takes_the_place_of_a_parked_one_starts_in_full_and_is_
 
 class EndedError(BaseException):
     """The operator's process ends."""
-
-
-def _fail(error):
-    raise error
