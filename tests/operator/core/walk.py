@@ -182,18 +182,28 @@ class Walk:
         self._turn(end)
         return self
 
-    def restart(self, remembering: Callable[[Memory], Memory] = kept_in_status) -> None:
-        """Start the operator again, with what it finds of its memory."""
+    def restart(
+        self,
+        remembering: Callable[[Memory], Memory] = kept_in_status,
+        *,
+        back: datetime | None = None,
+    ) -> "Walk":
+        """Start the operator again, with what it finds of its memory; it is away until `back`."""
+        if back is not None:
+            self.operator_up = False
+            self.until(back)
         self.operator_up = True
         self.memory = remembering(self.memory)
         self.ledger, self.entered_at = replace(self.ledger, pods={}), None
         self.look()
+        return self
 
-    def edit(self, spec: PoolSpec) -> None:
+    def edit(self, spec: PoolSpec) -> "Walk":
         """Change the spec; the operator sees it at once, or as soon as it is back."""
         self.spec, self._edited = spec, True
         if self.operator_up:
             self.look()
+        return self
 
     def lose_acknowledgements(self) -> None:
         """The activator starts again and has to publish anew."""
@@ -211,9 +221,10 @@ class Walk:
             self.pods.append(Pod(ready_at, born=self.now, uid=f"pod-{self.made}"))
         self.replicas = replicas
 
-    def ask(self, at: datetime, seconds: float = 0.2, count: int = 1) -> None:
+    def ask(self, at: datetime, seconds: float = 0.2, count: int = 1) -> "Walk":
         """Let requests come at a time."""
         self.requests += [Request(at, seconds) for _ in range(count)]
+        return self
 
     def look(self) -> None:
         """Look until nothing changes any more, as an operator does that watches what it wrote."""

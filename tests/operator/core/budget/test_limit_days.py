@@ -88,8 +88,7 @@ def test_the_next_thing_the_schedule_does_is_the_end_of_what_is_open():
 
 def test_pods_that_serve_are_left_to_become_idle():
     w = day(pool("60", windows=[MORNING])).until(t("11:59"))
-    w.ask(t("11:59:30"), seconds=600)
-    w.until(t("12:09"))
+    w.ask(t("11:59:30"), seconds=600).until(t("12:09"))
     assert w.replicas >= 1
     w.until(t("12:30"))
     assert w.reached(0, after=t("12:09")) == t("12:09:30") + 2 * MINUTE
@@ -132,8 +131,7 @@ def test_sleep_ends_an_open_window_at_once():
 
 def test_sleep_waits_for_requests_in_flight_no_longer_than_the_drain_timeout():
     w = day(pool("60", "Sleep")).until(t("10:29"))
-    w.ask(t("10:29:30"), seconds=3600)
-    w.until(t("10:40"))
+    w.ask(t("10:29:30"), seconds=3600).until(t("10:40"))
     assert w.reached(0, after=t("10:29")) - spent_at(w) == 60 * SECOND
 
 
@@ -153,11 +151,9 @@ def test_a_raised_limit_opens_the_window_again(policy):
 
 @pytest.mark.parametrize("policy", ["NoNewWarmth", "Sleep"])
 def test_a_raised_limit_lets_requests_wake_the_pool(policy):
-    w = day(pool("60", policy)).until(t("14:00"))
-    w.edit(pool("600", policy))
+    w = day(pool("60", policy)).until(t("14:00")).edit(pool("600", policy))
     assert w.memory.reason is Reason.IDLE
-    w.ask(t("14:01"))
-    w.until(t("14:02"))
+    w.ask(t("14:01")).until(t("14:02"))
     assert (w.phase, w.memory.reason) == (Phase.WARM, Reason.REQUEST)
 
 
@@ -182,8 +178,6 @@ def without_a_restart(policy: str) -> Walk:
 @pytest.mark.parametrize("minute", range(28, 33))
 def test_a_restart_around_the_limit_decides_the_same(policy, minute):
     straight = without_a_restart(policy)
-    w = day(pool("60", policy)).until(t("10:00") + minute * MINUTE)
-    w.restart()
-    w.until(t("17:00"))
+    w = day(pool("60", policy)).until(t("10:00") + minute * MINUTE).restart().until(t("17:00"))
     assert w.times(Phase.ASLEEP)[1:] == straight.times(Phase.ASLEEP)[1:]
     assert abs(w.ledger.accrued - straight.ledger.accrued) < Decimal("0.001")

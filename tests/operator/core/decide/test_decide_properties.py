@@ -348,11 +348,8 @@ def test_a_restart_at_any_moment_of_a_window_never_puts_the_pool_to_sleep_inside
 ):
     at = MIDNIGHT + second * SECOND + timedelta(milliseconds=millisecond)
     spec = pool_spec(windows=[once("pitch", "10:00", "10:30", 2)])
-    w = walk(spec, t("09:55")).until(at)
-    w.operator_up = False
-    w.until(at + down * SECOND)
-    w.restart(kept_in_status if status == "kept" else lambda _: Memory())
-    w.until(t("10:40"))
+    found = kept_in_status if status == "kept" else lambda _: Memory()
+    w = walk(spec, t("09:55")).until(at).restart(found, back=at + down * SECOND).until(t("10:40"))
     assert w.lowest(t("10:00"), t("10:29:59.999"), "ready") == 2
     assert w.told("WindowCold", "WindowLate") == []
     assert (w.replicas, w.pods) == (0, [])

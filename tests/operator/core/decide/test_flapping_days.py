@@ -40,8 +40,7 @@ def test_a_later_wake_ends_it():
     w = subscribed(walk(pool_spec(), t("07:50")).until(t("08:00")), hours=1)
     w.requests = [request for request in w.requests if request.begun]  # the subscribers are gone
     w.until(t("10:00"))
-    w.ask(t("10:00:10"))
-    w.until(t("10:30"))
+    w.ask(t("10:00:10")).until(t("10:30"))
     assert w.memory.woken_soon == 0
     assert w.reached(0, after=t("10:01")) < t("10:02:30")
 
@@ -70,8 +69,7 @@ def test_a_window_that_opens_soon_after_a_sleep_is_no_flapping():
 def test_a_sleep_that_an_override_asks_for_is_not_counted():
     w = walk(pool_spec(), t("08:00")).until(t("08:10"))
     for n in range(5):
-        w.ask(w.now + SECOND)
-        w.until(w.now + MINUTE)
+        w.ask(w.now + SECOND).until(w.now + MINUTE)
         asked = override("Asleep", w.now + 20 * SECOND, by=f"test {n}")
         w.edit(pool_spec(override=asked))
         while w.phase is not Phase.ASLEEP:

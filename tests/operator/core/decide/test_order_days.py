@@ -45,8 +45,7 @@ def test_the_wait_is_no_part_of_the_warm_up():
 
 def test_a_warm_up_that_an_activator_began_is_measured_too():
     w = walk(pool_spec(dependsOn=["db"]), t("09:50"), order=AWAITS, raises=False)
-    w.ask(t("09:51"))
-    w.until(t("09:51:10"))
+    w.ask(t("09:51")).until(t("09:51:10"))
     w.scale(1)
     now_on(w, UNORDERED).until(t("09:51:30"))
     assert [up.seconds for up in w.memory.warm_ups] == [pytest.approx(8.0)]
@@ -92,8 +91,7 @@ def test_a_sleep_that_somebody_asks_for_waits_for_a_pool_on_its_way_down():
 
 def test_a_pool_that_stays_awake_delays_such_a_sleep_by_the_drain_timeout():
     w = walk(pool_spec(), t("09:50"), order=NEEDED).until(t("10:00"))
-    w.edit(pool_spec(override=override("Asleep", t("12:00"))))
-    w.until(t("10:00:59"))
+    w.edit(pool_spec(override=override("Asleep", t("12:00")))).until(t("10:00:59"))
     assert w.replicas == 1
     w.until(t("10:05"))
     assert w.phase is Phase.ASLEEP

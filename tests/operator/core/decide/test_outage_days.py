@@ -34,23 +34,19 @@ def test_an_asleep_override_waits_for_it_whatever_the_drain_timeout():
 
 
 def test_a_request_meanwhile_keeps_the_pool():
-    w = shown(once("pitch", "10:00", "11:00:30", 1))
-    w.ask(t("11:01:30"))
-    w.until(t("11:03"))
+    w = shown(once("pitch", "10:00", "11:00:30", 1)).ask(t("11:01:30")).until(t("11:03"))
     assert (w.phase, w.replicas) == (Phase.WARM, 1)
     assert w.lowest(t("10:00"), t("11:03"), "ready") == 1
 
 
 def test_replicas_are_lowered_when_all_have_caught_up():
-    w = shown(once("many", "10:00", "11:01", 4), once("few", "10:00", "12:00", 2))
-    w.until(t("11:10"))
+    w = shown(once("many", "10:00", "11:01", 4), once("few", "10:00", "12:00", 2)).until(t("11:10"))
     assert w.lowest(t("10:00"), CAUGHT_UP - SECOND, "ready") == 4
     assert w.reached(2, after=t("11:00")) == CAUGHT_UP
 
 
 def test_replicas_are_raised_without_waiting():
-    w = shown(once("few", "10:00", "12:00", 1), once("many", "11:01", "12:00", 4))
-    w.until(t("11:01"))
+    w = shown(once("few", "10:00", "12:00", 1), once("many", "11:01", "12:00", 4)).until(t("11:01"))
     assert w.ready == 4
 
 

@@ -34,9 +34,7 @@ def in_window(**how: object) -> Walk:
 
 def asleep(until: str, **how: object) -> Walk:
     """In its window, the pool is asked at 11:00 to sleep."""
-    w = in_window(**how)
-    w.edit(pitch(**override("Asleep", t(until))))
-    return w
+    return in_window(**how).edit(pitch(**override("Asleep", t(until))))
 
 
 # --- Asleep ---
@@ -53,8 +51,7 @@ def test_asleep_drains_a_window_at_once():
 @each("clock", ["10:00:01", "10:59:50"])
 def test_asleep_does_not_wait_for_idle_after(clock):
     w = walk(pitch(), t("09:50"), [t(clock)]).until(t("11:00"))
-    w.edit(pitch(**override("Asleep", t("20:00"))))
-    w.until(t("11:01"))
+    w.edit(pitch(**override("Asleep", t("20:00")))).until(t("11:01"))
     assert w.replicas == 0
 
 
@@ -62,26 +59,19 @@ def test_asleep_does_not_wait_for_idle_after(clock):
 def test_asleep_waits_for_a_request_in_flight_no_longer_than_the_drain_timeout(timeout):
     fields = {"windows": [PITCH], "drainTimeout": timeout}
     w = walk(pool_spec(**fields), t("09:50")).until(t("10:59"))
-    w.ask(t("10:59:30"), seconds=3600)
-    w.until(t("11:00"))
-    w.edit(pool_spec(**fields, override=override("Asleep", t("20:00"))))
-    w.until(t("11:10"))
+    w.ask(t("10:59:30"), seconds=3600).until(t("11:00"))
+    w.edit(pool_spec(**fields, override=override("Asleep", t("20:00")))).until(t("11:10"))
     assert w.reached(0, after=t("11:00")) == t("11:00") + w.spec.drain_timeout
 
 
 def test_asleep_goes_as_soon_as_the_request_in_flight_is_done():
-    w = in_window()
-    w.ask(t("11:00"), seconds=20)
-    w.until(t("11:00"))
-    w.edit(pitch(**override("Asleep", t("20:00"))))
-    w.until(t("11:10"))
+    w = in_window().ask(t("11:00"), seconds=20).until(t("11:00"))
+    w.edit(pitch(**override("Asleep", t("20:00")))).until(t("11:10"))
     assert w.reached(0, after=t("11:00")) == t("11:00:20")
 
 
 def test_a_request_after_asleep_wakes_the_pool_without_its_window():
-    w = asleep("17:00")
-    w.ask(t("12:00"))
-    w.until(t("12:01"))
+    w = asleep("17:00").ask(t("12:00")).until(t("12:01"))
     assert (w.phase, w.memory.route.target, w.replicas) == (Phase.WARM, Route.NATIVE, 1)
     w.until(t("13:00"))
     assert w.reached(0, after=t("12:00:01")) == t("12:00:08.2") + 2 * MINUTE
@@ -90,8 +80,7 @@ def test_a_request_after_asleep_wakes_the_pool_without_its_window():
 @pytest.mark.parametrize("sees_held", [True, False], ids=["held seen", "announced only"])
 def test_asleep_on_a_pool_that_sleeps_already_lets_the_next_request_stay(sees_held):
     w = walk(pitch(**override("Asleep", t("20:00"))), t("08:00"), sees_held=sees_held)
-    w.ask(t("08:30"), seconds=30)
-    w.until(t("08:40"))
+    w.ask(t("08:30"), seconds=30).until(t("08:40"))
     assert w.told() == ["Warming", "Warm", "Draining", "Asleep"]
     assert w.reached(0, after=t("08:31")) == t("08:30:38") + 2 * MINUTE
 
@@ -99,32 +88,26 @@ def test_asleep_on_a_pool_that_sleeps_already_lets_the_next_request_stay(sees_he
 def test_a_request_while_the_last_pods_go_after_asleep_wakes_the_pool_for_good():
     w = asleep("17:00", gone_after=30).until(t("11:00:10"))
     assert w.phase is Phase.SLEEPING
-    w.ask(t("11:00:11"))
-    w.until(t("11:02"))
+    w.ask(t("11:00:11")).until(t("11:02"))
     assert (w.phase, w.replicas) == (Phase.WARM, 1)
 
 
 def test_a_request_after_asleep_wakes_one_pod_and_not_as_many_as_there_were():
     spec = pool_spec(windows=[once("pitch", "10:00", "18:00", 6)], targetConcurrency=1)
-    w = walk(spec, t("09:50"), tick=2)
-    w.until(t("10:30"))
-    w.ask(t("10:30"), seconds=20, count=8)
-    w.until(t("10:30:30"))
+    w = walk(spec, t("09:50"), tick=2).until(t("10:30"))
+    w.ask(t("10:30"), seconds=20, count=8).until(t("10:30:30"))
     assert w.replicas == 8
     w.edit(replace(w.spec, override=pitch(**override("Asleep", t("17:00"))).override))
-    w.ask(t("10:30:50"), seconds=30)
-    w.until(t("10:31:20"))
+    w.ask(t("10:30:50"), seconds=30).until(t("10:31:20"))
     assert max(m.replicas for m in w.log if m.at >= t("10:30:50")) == 1
 
 
 def test_asleep_that_was_announced_but_not_carried_out_is_carried_out_after_the_restart():
     """The last request was a moment ago: idleAfter alone would keep the pool."""
     w = walk(pitch(), t("09:50"), [t("11:00:30")], dies_before_scaling=True).until(t("11:00:40"))
-    w.edit(pitch(**override("Asleep", t("20:00"))))
-    w.until(t("11:00:50"))
+    w.edit(pitch(**override("Asleep", t("20:00")))).until(t("11:00:50"))
     assert (w.phase, w.replicas, w.operator_up) == (Phase.SLEEPING, 2, False)
-    w.restart()
-    w.until(t("11:00:57"))
+    w.restart().until(t("11:00:57"))
     assert w.replicas == 0
 
 
@@ -142,8 +125,7 @@ def test_pods_that_somebody_starts_as_asleep_arrives_are_drained_at_once():
 
 def test_a_warm_up_that_asleep_has_interrupted_teaches_nothing():
     w = walk(pitch(), t("09:50"), ready_after=100, acknowledges_after=600).until(t("09:59"))
-    w.edit(pitch(**override("Asleep", t("09:59:30"))))
-    w.until(t("10:10"))
+    w.edit(pitch(**override("Asleep", t("09:59:30")))).until(t("10:10"))
     assert (w.phase, w.ready, w.memory.warm_ups) == (Phase.WARM, 2, ())
 
 
@@ -160,9 +142,7 @@ def test_asleep_that_ends_while_it_drains_keeps_the_window():
 
 
 def test_asleep_that_is_taken_back_brings_the_window_back():
-    w = asleep("17:00").until(t("12:00"))
-    w.edit(pitch())
-    w.until(t("12:01"))
+    w = asleep("17:00").until(t("12:00")).edit(pitch()).until(t("12:01"))
     assert (w.phase, w.ready) == (Phase.WARM, 2)
 
 
@@ -180,8 +160,7 @@ def test_warm_starts_pods_at_once_and_ends_at_its_time():
 
 def test_warm_may_be_made_longer():
     w = walk(pool_spec(override=override("Warm", t("09:00"))), t("08:00")).until(t("08:59"))
-    w.edit(pool_spec(override=override("Warm", t("10:00"))))
-    w.until(t("09:59:59"))
+    w.edit(pool_spec(override=override("Warm", t("10:00")))).until(t("09:59:59"))
     assert w.lowest(t("08:10"), w.now, "ready") == 1
     w.until(t("10:01"))
     assert w.replicas == 0
@@ -208,17 +187,14 @@ def test_warm_ends_24_hours_after_it_was_first_seen(restarts):
 def test_the_24_hours_count_from_the_first_sight_also_while_suspended():
     asked = override("Warm", FAR)
     w = walk(pool_spec(override=asked, suspend=True), t("08:00")).until(t("20:00"))
-    w.edit(pool_spec(override=asked))
-    w.until(t("08:00") + LIMIT + MINUTE)
+    w.edit(pool_spec(override=asked)).until(t("08:00") + LIMIT + MINUTE)
     assert w.replicas == 0
 
 
 @pytest.mark.slow
 def test_another_override_has_24_hours_of_its_own():
-    w = walk(pool_spec(override=override("Warm", FAR)), t("08:00"))
-    w.until(t("20:00"))
-    w.edit(pool_spec(override=override("Warm", FAR + MINUTE)))
-    w.until(t("19:59") + LIMIT)
+    w = walk(pool_spec(override=override("Warm", FAR)), t("08:00")).until(t("20:00"))
+    w.edit(pool_spec(override=override("Warm", FAR + MINUTE))).until(t("19:59") + LIMIT)
     assert w.replicas == 1
     w.until(t("20:01") + LIMIT)
     assert w.replicas == 0

@@ -81,8 +81,7 @@ def test_a_window_may_ask_for_parked_pods():
 
 def test_a_window_for_parked_pods_ends_the_way_down_to_sleep():
     window = once("pitch", "09:00", "10:00", 1) | {"mode": "Parked"}
-    w = pool("08:57:52", windows=[window], parkedFor="0s", lead="1s")
-    w.until(t("09:00:01"))
+    w = pool("08:57:52", windows=[window], parkedFor="0s", lead="1s").until(t("09:00:01"))
     assert w.told() == ["Warming", "Warm", "Draining", "SleepAborted", "Warm", "Parked"]
     assert w.made == 1
 
@@ -110,8 +109,7 @@ def test_a_window_for_parked_pods_is_warm_where_none_can_be_parked():
 
 def test_an_asleep_override_ends_parking():
     w = pool("08:30").until(t("08:40"))
-    w.edit(pool_spec(parkedFor="30m", override=override("Asleep", t("09:30"))))
-    w.until(t("08:41"))
+    w.edit(pool_spec(parkedFor="30m", override=override("Asleep", t("09:30")))).until(t("08:41"))
     assert w.phase is Phase.ASLEEP
 
 
@@ -141,8 +139,7 @@ def test_requests_count_as_restored_only_when_every_watch_has_shown_it():
 def test_a_pool_whose_parking_was_removed_sleeps(hours):
     w = pool("08:30", parkedFor="24h").until(t("08:30") + hours * HOUR)
     assert w.phase is Phase.PARKED
-    w.edit(pool_spec())
-    w.until(w.now + MINUTE + 10 * SECOND)
+    w.edit(pool_spec()).until(w.now + MINUTE + 10 * SECOND)
     assert w.phase is Phase.ASLEEP
 
 

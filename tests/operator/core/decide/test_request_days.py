@@ -44,33 +44,22 @@ def test_a_request_wakes_the_pool(sees_held):
 
 
 def test_a_request_that_comes_while_the_operator_is_down_is_served_and_the_pool_adopted():
-    w = asleep()
-    w.operator_up = False
-    w.ask(t("08:10"))
-    w.until(t("08:11"))
+    w = asleep("08:10").restart(back=t("08:11"))
     assert w.requests[0].begun == t("08:10:08")
-    w.restart()
     assert (w.phase, w.memory.route.target) == (Phase.WARM, Route.NATIVE)
     w.until(t("08:30"))
     assert w.pods == []
 
 
 def test_a_pool_that_was_woken_and_left_while_the_operator_was_away_gets_one_idle_after():
-    w = asleep()
-    w.operator_up = False
-    w.ask(t("08:10"))
-    w.until(t("09:20"))
-    w.restart()
-    w.until(t("09:30"))
+    w = asleep("08:10").restart(back=t("09:20")).until(t("09:30"))
     assert w.reached(0, after=t("09:20")) == t("09:20") + IDLE_AFTER
 
 
 def test_a_request_that_comes_while_the_last_pod_goes_wakes_the_pool_again():
-    w = asleep("08:30", gone_after=30)
-    w.until(t("08:32:20"))
+    w = asleep("08:30", gone_after=30).until(t("08:32:20"))
     assert (w.phase, w.ready, len(w.pods)) == (Phase.SLEEPING, 0, 1)
-    w.ask(t("08:32:21"))
-    w.until(t("08:33"))
+    w.ask(t("08:32:21")).until(t("08:33"))
     assert w.phase is Phase.WARM
     assert w.requests[-1].begun == t("08:32:29")
 
@@ -90,8 +79,7 @@ def test_somebody_who_scales_a_sleeping_target_up_gets_one_idle_after():
 def test_idle_after_counts_from_the_end_of_the_last_request_however_long_it_is(idle_after):
     spec = pool_spec(idleAfter=idle_after)
     w = walk(spec, t("08:00"), [t("08:30"), t("08:30:20")])
-    w.ask(t("08:30:25"), seconds=1200)
-    w.until(t("10:00"))
+    w.ask(t("08:30:25"), seconds=1200).until(t("10:00"))
     assert w.reached(0, after=t("08:30:26")) == t("08:50:25") + spec.idle_after
 
 
@@ -137,8 +125,7 @@ def test_the_way_down_is_route_acknowledgement_settling_and_only_then_the_scale(
 
 
 def test_an_acknowledgement_that_is_lost_while_settling_has_to_come_again():
-    w = asleep("08:30", acknowledges_after=1)
-    w.until(t("08:32:05"))
+    w = asleep("08:30", acknowledges_after=1).until(t("08:32:05"))
     assert (w.phase, w.memory.process.acknowledged_at) == (Phase.DRAINING, t("08:32:03.2"))
     w.lose_acknowledgements()
     w.until(t("08:40"))
@@ -146,20 +133,17 @@ def test_an_acknowledgement_that_is_lost_while_settling_has_to_come_again():
 
 
 def test_an_acknowledgement_of_an_earlier_way_down_does_not_count_for_this_one():
-    w = asleep("08:30", "09:00")
-    w.until(t("08:50"))
+    w = asleep("08:30", "09:00").until(t("08:50"))
     w.acknowledges_after = 60
     w.until(t("09:10"))
     assert w.times(Phase.SLEEPING)[-1] >= w.times(Phase.DRAINING)[-1] + 65 * SECOND
 
 
 def test_a_lost_memory_takes_no_old_acknowledgement_for_a_new_one():
-    w = asleep("08:30", "09:00", "09:30", "10:00")
-    w.until(t("10:00:30"))
+    w = asleep("08:30", "09:00", "09:30", "10:00").until(t("10:00:30"))
     epoch = w.memory.route.epoch
     w.acknowledges_after = 60
-    w.restart(lambda _: Memory())
-    w.until(t("10:10"))
+    w.restart(lambda _: Memory()).until(t("10:10"))
     assert w.memory.route.epoch > epoch
     assert w.times(Phase.SLEEPING)[-1] >= w.times(Phase.DRAINING)[-1] + 65 * SECOND
 
@@ -167,8 +151,7 @@ def test_a_lost_memory_takes_no_old_acknowledgement_for_a_new_one():
 def test_a_request_while_draining_brings_the_pool_back_to_the_native_route():
     w = asleep("08:30").until(t("08:32:04"))
     assert (w.phase, w.memory.route.target) == (Phase.DRAINING, Route.ACTIVATOR)
-    w.ask(t("08:32:05"))
-    w.until(t("08:32:06"))
+    w.ask(t("08:32:05")).until(t("08:32:06"))
     assert (w.phase, w.memory.route.target) == (Phase.WARM, Route.NATIVE)
     assert w.told("SleepAborted") == ["SleepAborted"]
     assert w.requests[-1].begun == t("08:32:05")
@@ -178,11 +161,9 @@ def test_a_request_while_draining_brings_the_pool_back_to_the_native_route():
 
 def test_a_request_while_draining_is_enough_however_short_idle_after_is():
     """With 3 s the pool leaves the warm path while the request before is still being served."""
-    w = walk(pool_spec(idleAfter="3s"), t("08:00"), [t("08:30")])
-    w.until(t("08:30:09"))
+    w = walk(pool_spec(idleAfter="3s"), t("08:00"), [t("08:30")]).until(t("08:30:09"))
     assert w.phase is Phase.DRAINING
-    w.ask(t("08:30:10"), seconds=30)
-    w.until(t("08:30:11"))
+    w.ask(t("08:30:10"), seconds=30).until(t("08:30:11"))
     assert (w.phase, w.memory.route.target) == (Phase.WARM, Route.NATIVE)
     w.until(t("08:31"))
     assert w.reached(0, after=t("08:30:10")) >= t("08:30:43")
@@ -234,8 +215,7 @@ def test_a_request_after_an_interrupted_sleep_is_not_taken_for_nobody():
     w = asleep("08:30")
     w.dies_before_scaling = True
     w.until(t("08:33"))
-    w.ask(t("08:33:30"))
-    w.until(t("08:34"))
+    w.ask(t("08:33:30")).until(t("08:34"))
     w.restart()
     assert (w.phase, w.memory.route.target) == (Phase.WARM, Route.NATIVE)
 
@@ -302,8 +282,7 @@ def test_a_scrape_that_fails_now_and_then_does_not_keep_an_idle_pool_warm():
 def test_requests_that_can_be_seen_count_though_others_cannot():
     """One pod does not answer for hours, another serves."""
     w = asleep(unmeasurable=lambda now: now >= t("08:31"))
-    w.ask(t("08:30"), seconds=3 * 3600)
-    w.until(t("11:00"))
+    w.ask(t("08:30"), seconds=3 * 3600).until(t("11:00"))
     assert w.lowest(t("08:31"), w.now, "ready") == 1
 
 
@@ -311,8 +290,7 @@ def test_unknown_demand_after_the_limit_needs_no_answer_to_go():
     w = asleep("08:30", unmeasurable=lambda now: now >= t("08:30:30"), tick=6)
     w.until(t("08:30:30") + 33 * MINUTE)
     assert w.replicas == 0
-    w.ask(t("09:30"))
-    w.until(t("09:31"))
+    w.ask(t("09:30")).until(t("09:31"))
     assert w.requests[-1].begun == t("09:30:08")
     w.until(t("09:31") + 29 * MINUTE)
     assert w.replicas == 1

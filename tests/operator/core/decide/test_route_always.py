@@ -48,6 +48,5 @@ def test_a_pool_that_is_edited_to_it_gets_a_new_epoch_to_acknowledge(phase):
 
 def test_a_pool_that_is_edited_back_leaves_the_activator_when_a_pod_is_ready():
     w = walk(always(), t("08:00"), [t("08:10")]).until(t("08:10:20"))
-    w.edit(pool_spec())
-    w.until(w.now + SECOND)
+    w.edit(pool_spec()).until(w.now + SECOND)
     assert w.memory.route.target is Route.NATIVE

@@ -45,9 +45,7 @@ def test_a_window_and_an_override_hold_it():
 
 
 def test_a_connection_in_use_holds_it_however_long_it_lasts():
-    w = unmetered(tick=10)
-    w.ask(t("08:30"), seconds=2 * 3600)
-    w.until(t("10:30"))
+    w = unmetered(tick=10).ask(t("08:30"), seconds=2 * 3600).until(t("10:30"))
     assert w.lowest(t("08:31"), t("10:29"), "ready") == 1
 
 

@@ -97,11 +97,7 @@ def test_a_late_warm_up_is_told_once_when_it_opens_cold_and_once_when_it_is_read
 
 
 def test_a_missed_minute_does_not_skip_the_window():
-    w = walk(pool(PITCH), t("08:00")).until(t("09:50"))
-    w.operator_up = False
-    w.until(t("10:10"))
-    w.restart()
-    w.until(t("12:30"))
+    w = walk(pool(PITCH), t("08:00")).until(t("09:50")).restart(back=t("10:10")).until(t("12:30"))
     assert w.times(Phase.WARM) == [t("10:10:08")]
     assert w.told("WindowCold", "WindowLate") == ["WindowCold", "WindowLate"]
 
@@ -125,8 +121,7 @@ def test_a_window_is_not_late(why, start, windows, lead):
 
 def test_a_small_window_is_not_cold_because_a_bigger_one_is_being_warmed_for():
     a, b = once("a", "10:00", "12:00", 1), once("b", "10:01", "12:00", 5)
-    w = walk(pool(a, b, lead="40m"), t("09:00"), ready_after=120)
-    w.until(t("09:21:01"))
+    w = walk(pool(a, b, lead="40m"), t("09:00"), ready_after=120).until(t("09:21:01"))
     assert w.replicas == 5
     for pod in w.pods[1:]:
         pod.ready_at = t("10:00:30")
@@ -136,8 +131,7 @@ def test_a_small_window_is_not_cold_because_a_bigger_one_is_being_warmed_for():
 
 def test_a_window_told_cold_stays_so_through_an_override_and_is_told_late_after_it():
     w = walk(pool(PITCH), t("08:00"), ready_after=600).until(t("10:01"))
-    w.edit(pool(PITCH, override=override("Asleep", t("10:30"))))
-    w.until(t("10:20"))
+    w.edit(pool(PITCH, override=override("Asleep", t("10:30")))).until(t("10:20"))
     assert w.memory.opening is not None
     assert (w.memory.opening.cold, w.memory.opening.ready_at) == (True, None)
     w.until(t("11:00"))
@@ -175,9 +169,7 @@ LATER_AND_MORE = {**PITCH, "start": "2026-11-25T10:30", "replicas": 5}
 def test_an_edit_excuses_only_what_could_not_be_prepared(
     why, before, takes, at, after, is_late, counted
 ):
-    w = walk(before, t("08:00"), ready_after=takes).until(t(at))
-    w.edit(after)
-    w.until(t("12:30"))
+    w = walk(before, t("08:00"), ready_after=takes).until(t(at)).edit(after).until(t("12:30"))
     assert w.told("WindowCold", "WindowLate") == ["WindowCold", "WindowLate"] * is_late, why
     assert counted in (None, w.memory.windows), why
 
@@ -186,9 +178,7 @@ def test_an_edit_while_the_operator_is_away_is_excused_when_it_is_back():
     w = walk(pool(PITCH), t("08:00")).until(t("11:00"))
     w.operator_up = False
     w.edit(pool({**PITCH, "start": "2026-11-25T11:01", "replicas": 5}))
-    w.until(t("11:05"))
-    w.restart()
-    w.until(t("12:30"))
+    w.restart(back=t("11:05")).until(t("12:30"))
     assert w.told("WindowCold", "WindowLate") == []
 
 
@@ -216,8 +206,7 @@ def test_a_turn_that_becomes_later_does_not_call_a_warm_up_off(lead):
     turn = t("10:00") - 100 * SECOND
     early = lambda now: 300 * SECOND if now < turn else 0 * SECOND  # noqa: E731
     w = walk(pool(PITCH, lead=lead), t("08:00"), ahead=early).until(turn)
-    w.restart()
-    w.until(t("12:30"))
+    w.restart().until(t("12:30"))
     assert len(w.times(Phase.WARMING)) == 1
     assert w.lowest(turn, t("11:59:59"), "ready") == 2
     assert w.memory.ahead == 0 * SECOND
@@ -239,16 +228,12 @@ def test_an_override_that_kept_the_pool_asleep_leaves_the_window_unpunished():
 def test_an_operator_that_is_away_while_its_window_ends_lets_it_sleep_afterwards(down):
     w = walk(pool(PITCH), t("08:00")).until(t("11:59:58"))
     back = w.now + down * SECOND
-    w.operator_up = False
-    w.until(back)
-    w.restart()
-    w.until(t("12:30"))
+    w.restart(back=back).until(t("12:30"))
     assert w.reached(0, after=t("12:00")) <= max(t("12:00"), back) + 7 * SECOND
 
 
 def test_a_resumed_pool_is_no_longer_called_suspended():
-    w = walk(pool(PITCH, suspend=True), t("08:00")).until(t("08:10"))
-    w.edit(pool(PITCH))
+    w = walk(pool(PITCH, suspend=True), t("08:00")).until(t("08:10")).edit(pool(PITCH))
     assert (w.phase, w.memory.reason) == (Phase.ASLEEP, Reason.IDLE)
 
 
@@ -281,8 +266,7 @@ def test_a_fixed_lead_that_is_corrected_counts_at_once():
     daily = cron("0 10 * * *", "1h")
     w = walk(pool(daily, lead="24h"), t("12:00")).until(t("12:10"))
     assert w.phase is Phase.WARM
-    w.edit(pool(daily, lead="1m"))
-    w.until(t("12:30"))
+    w.edit(pool(daily, lead="1m")).until(t("12:30"))
     assert w.replicas == 0
 
 
@@ -306,11 +290,7 @@ def test_replicas_that_are_added_for_a_bigger_window_are_measured_too():
 
 def test_a_pool_warmed_up_by_somebody_else_teaches_nothing():
     """The operator comes back to a pool that an activator woke: how long it took is not known."""
-    w = walk(pool(), t("08:00"))
-    w.operator_up = False
-    w.ask(t("08:10"))
-    w.until(t("08:10:30"))
-    w.restart()
+    w = walk(pool(), t("08:00"), [t("08:10")]).restart(back=t("08:10:30"))
     assert (w.phase, w.memory.route.target) == (Phase.WARM, Route.NATIVE)
     assert w.memory.warm_ups == ()
 

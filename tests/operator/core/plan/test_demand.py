@@ -125,10 +125,8 @@ def test_the_number_is_bounded_and_the_memory_small(looks):
 
 def test_requests_above_the_floor_add_pods_and_give_them_back():
     spec = pool_spec(windows=[once("pitch", "10:00", "12:00", 2)], targetConcurrency=1)
-    w = walk(spec, t("09:50"), tick=BEAT)
-    w.until(t("10:29:59"))
-    w.ask(t("10:30"), seconds=40, count=6)
-    w.until(t("10:35"))
+    w = walk(spec, t("09:50"), tick=BEAT).until(t("10:29:59"))
+    w.ask(t("10:30"), seconds=40, count=6).until(t("10:35"))
     up, down = w.reached(6, after=t("10:30")), w.reached(2, after=t("10:30:10"))
     assert up <= t("10:30") + UP_WINDOW + 2 * BEAT * SECOND
     assert t("10:30:40") + DOWN_WINDOW <= down <= t("10:30:40") + DOWN_WINDOW + 2 * BEAT * SECOND

@@ -162,7 +162,6 @@ async def test_what_was_there_is_written_down_before_the_revision_is_touched():
 
 async def test_an_operator_that_ends_before_the_patch_starts_again_where_it_was():
     day = KnativeDay(t("10:10"), revision(ONE, min_scale="1", actual=1), windows=[WINDOW])
-
     day.kube.on("annotate", KeyboardInterrupt(), 1)
     with pytest.raises(KeyboardInterrupt):
         await day.look()
