@@ -175,6 +175,7 @@ class Day:
             accounts=Accounts(self.monotonic),
             platform=Platform(timedelta(seconds=self.settle_seconds), prices=self.prices),
         )
+        return self
 
     def features(self):
         """The optional features: none, as the core's tests need none."""
@@ -214,6 +215,7 @@ class Day:
         """What an activator does for a request to a sleeping pool."""
         owner = {"managedFields": [owned("replicas", "kotatsu-activator")]}
         self.kube.edit("Deployment", "voice", metadata=owner, spec={"replicas": 1})
+        return self
 
     def raised(self):
         """An activator, or somebody else, raises the scale from 0."""
@@ -223,12 +225,14 @@ class Day:
         """An activator announces a request."""
         demand = {"at": stamp(self.now)}
         self.kube.edit("WarmPool", "voice", status={"demand": demand})
+        return self
 
     def edit(self, **spec):
         """Somebody edits the pool's spec."""
         generation = self.kube.stored("WarmPool", "voice")["metadata"]["generation"] + 1
         meta = {"generation": generation, "annotations": annotations_of(spec)}
         self.kube.edit("WarmPool", "voice", spec=spec, metadata=meta)
+        return self
 
     def watch(self):
         """Let the watches catch up with the API server and the pods with their scale."""

@@ -12,8 +12,7 @@ async def asking_ahead(capacity):
     day = FeaturedDay.begin(t("09:00"), windows=[window], **prewarm)
     day.kube.edit("Deployment", "voice", spec={"template": {"spec": {"containers": []}}})
     day.capacity = capacity
-    day.restart()
-    await day.until(t("09:53:59"))
+    await day.restart().until(t("09:53:59"))
     return day
 
 
@@ -33,8 +32,7 @@ async def test_another_operator_gives_up_what_the_one_before_has_asked_for():
     day = await asking_ahead(CapacityOptions("mirror/pause"))
     await day.until(t("09:54:01"))
     day.edit(windows=[])
-    day.restart()
-    await day.settle()
+    await day.restart().settle()
     assert day.placeholders == []
 
 

@@ -74,7 +74,7 @@ class Pool:
         writes: bool = True,
         appends: bool = False,
         outcomes: tuple[Outcome, ...] = (),
-    ) -> None:
+    ) -> "Pool":
         """One reconcile `after` the last one; the wall clock may jump beside that."""
         self.now += after + jump
         elapsed = None if self.history is None else after
@@ -94,6 +94,7 @@ class Pool:
             self.write()
             if appends:
                 self.append()
+        return self
 
     def write(self) -> None:
         """What a merge patch leaves behind."""
@@ -138,8 +139,7 @@ class Pool:
 
 
 def test_an_evening_is_told_as_episodes_with_their_reasons():
-    pool = Pool()
-    pool.look(0, ASLEEP)
+    pool = Pool().look(0, ASLEEP)
     pool.look(2, (Phase.WARMING, Reason.WINDOW))
     pool.look(2, WINDOW, outcomes=(Outcome.READY,))
     pool.look(2, WINDOW, HOUR)
@@ -162,8 +162,7 @@ def test_an_evening_is_told_as_episodes_with_their_reasons():
 
 
 def test_each_wake_counts_once_also_after_a_restart():
-    pool = Pool()
-    pool.look(0, ASLEEP)
+    pool = Pool().look(0, ASLEEP)
     pool.look(1, REQUEST)
     pool.status["lastWake"] = {"at": "2026-11-25T10:02:01Z", "duration": "1.8s"}
     pool.look(1, REQUEST)
@@ -182,8 +181,7 @@ def test_each_wake_counts_once_also_after_a_restart():
 
 
 def test_a_pool_without_prices_has_a_history_without_costs():
-    pool = Pool(spec=FREE)
-    pool.look(1, WINDOW)
+    pool = Pool(spec=FREE).look(1, WINDOW)
     pool.look(1, WINDOW, HOUR)
     pool.look(0, ASLEEP)
     (window,) = pool.record.finished
@@ -192,8 +190,7 @@ def test_a_pool_without_prices_has_a_history_without_costs():
 
 
 def test_an_episode_is_parted_where_the_period_ends():
-    pool = Pool(now=t("23:00"))
-    pool.look(2, WINDOW)
+    pool = Pool(now=t("23:00")).look(2, WINDOW)
     pool.look(2, WINDOW, 2 * HOUR)
     (before,) = pool.record.finished
     assert before.end == pool.record.running.begin == utc("2026-11-26T00:00")
@@ -202,8 +199,7 @@ def test_an_episode_is_parted_where_the_period_ends():
 
 
 def test_after_a_day_without_operator_the_periods_in_between_are_paid_too():
-    pool = Pool()
-    pool.look(2, WINDOW)
+    pool = Pool().look(2, WINDOW)
     pool.restart()
     pool.look(2, WINDOW, 50 * HOUR)
     pool.check()
@@ -211,8 +207,7 @@ def test_after_a_day_without_operator_the_periods_in_between_are_paid_too():
 
 
 def test_what_was_spent_before_the_record_began_is_a_sum_without_episodes():
-    pool = Pool()
-    pool.look(2, WINDOW, writes=False)
+    pool = Pool().look(2, WINDOW, writes=False)
     pool.look(2, WINDOW, HOUR, writes=False)
     pool.status = stored(cost_status(pool.ledger))  # of an operator without history
     pool.restart()
@@ -285,8 +280,7 @@ PARKED = (Phase.PARKED, Reason.IDLE)
 
 
 def test_parked_time_is_an_episode_of_its_own_and_all_sums_are_the_ledgers():
-    pool = Pool()
-    pool.look(1, REQUEST)
+    pool = Pool().look(1, REQUEST)
     pool.look(1, REQUEST, 7 * SECOND)
     pool.look(1, PARKED)
     small = {"cpu": Decimal("0.005")}

@@ -20,14 +20,11 @@ CORE = {"resources": {"requests": {"cpu": "1"}}}
 async def evening(day: FeaturedDay) -> FeaturedDay:
     """A wake, a window, judges that come back, and operators that end."""
     await day.until(t("17:00"))
-    day.wake()
-    await day.until(t("17:10"))
-    day.restart()
-    await day.until(t("18:15:07"))
+    await day.wake().until(t("17:10"))
+    await day.restart().until(t("18:15:07"))
     day.edit(override=override("Warm", t("18:45"), reason="judges come back", replicas=3))
     await day.until(t("18:20"))
-    day.restart()
-    await day.until(t("19:30"))
+    await day.restart().until(t("19:30"))
     return day
 
 
@@ -109,8 +106,7 @@ async def test_an_operator_that_dies_around_the_append_loses_and_doubles_no_epis
     assert (past(day) is None) == (dies == "before")
     assert len(recorded(day).finished) == 1
     day.kube.on("create", None)
-    day.restart()
-    await day.until(t("17:30"))
+    await day.restart().until(t("17:30"))
     assert len(read_record(past(day)).finished) == len(recorded(day).finished) == 1
     await day.until(t("19:00"))
     assert paid(day)
@@ -142,16 +138,14 @@ async def test_a_pool_that_is_created_again_has_a_record_of_its_own():
 async def test_a_refused_pool_that_still_has_pods_keeps_its_history():
     day = begun()
     await day.until(t("18:10"))
-    day.edit(timeZone="Nowhere/Never")
-    await day.until(t("19:00"))
+    await day.edit(timeZone="Nowhere/Never").until(t("19:00"))
     assert paid(day)
 
 
 async def test_a_window_in_which_nobody_came_is_not_used_and_one_request_is():
     day = begun()
     await day.until(t("16:20"))
-    day.wake()
-    await day.until(t("19:00"))
+    await day.wake().until(t("19:00"))
     known = known_usage(past(day), Memory(), day.now)
     # The last slot is that of 18:30, when the window had ended and the pool went to sleep.
     assert known.end == t("18:35")
@@ -162,8 +156,7 @@ async def test_a_window_in_which_nobody_came_is_not_used_and_one_request_is():
 
 async def test_an_awake_pool_writes_its_use_once_an_hour():
     day = begun(override=override("Warm", t("23:00")))
-    day.restart()
-    await day.until(t("22:00"), late=MINUTE)
+    await day.restart().until(t("22:00"), late=MINUTE)
     calls = [verb for verb, kind, _ in day.kube.called("create", "replace")
              if kind == "WarmPoolHistory"]  # fmt: skip
     assert calls == ["create", *["replace"] * (len(calls) - 1)]
@@ -177,11 +170,9 @@ async def test_what_an_operator_has_not_seen_is_not_known_and_a_sleep_is():
     day = begun(override=override("Warm", t("17:00")))
     await day.until(t("16:10"))
     day.now = t("16:40")
-    day.restart()
-    await day.until(t("17:30"))
+    await day.restart().until(t("17:30"))
     day.now = t("18:00")
-    day.restart()
-    await day.until(t("19:00"))
+    await day.restart().until(t("19:00"))
     known = known_usage(past(day), Memory(), day.now)
     assert known.end == t("18:35")
     # From 16:40 on, also while nobody looked at the sleeping pool.

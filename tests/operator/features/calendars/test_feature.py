@@ -56,6 +56,10 @@ class Desk:
         (self.folder / "team").mkdir(exist_ok=True)
         (self.folder / "team" / name).write_bytes(data)
 
+    async def reads(self, data: bytes, name: str = "calendar.ics", *, later: float = 0) -> None:
+        self.mount(data, name)
+        await self.look(later)
+
     async def look(self, later: float = 0) -> None:
         self.now += timedelta(seconds=later)
         await self.calendars.look("team")
@@ -83,24 +87,20 @@ def desk(tmp_path: Path) -> Desk:
 
 
 async def test_a_mounted_file_is_read_again_when_it_changes(desk):
-    desk.mount(GOOD)
-    await desk.look()
+    await desk.reads(GOOD)
     first = desk.reading
     assert desk.starts == [18]
     await desk.look(later=10)
     assert desk.reading is first
-    desk.mount(MOVED)
-    await desk.look(later=10)
+    await desk.reads(MOVED, later=10)
     assert desk.starts == [19]
 
 
 async def test_a_change_that_says_nothing_is_the_same_reading(desk):
     times = {"DTSTART": "20301218T100000Z", "DURATION": "PT2H"}
-    desk.mount(calendar(event(DTSTAMP="20301201T000000Z", **times)))
-    await desk.look()
+    await desk.reads(calendar(event(DTSTAMP="20301201T000000Z", **times)))
     first = desk.reading
-    desk.mount(calendar(event(DTSTAMP="20301201T001000Z", **times)))
-    await desk.look(later=600)
+    await desk.reads(calendar(event(DTSTAMP="20301201T001000Z", **times)), later=600)
     assert desk.reading is first
     assert desk.metric("read_timestamp_seconds") == desk.now.timestamp()
 
@@ -112,8 +112,7 @@ async def test_of_a_calendar_that_changes_and_fails_one_reading_is_kept(desk):
     for day in range(1, 20):
         good = calendar(event(DTSTART=f"203012{day:02}T100000Z", DURATION="PT2H"))
         for data in (good, b"<html>"):
-            desk.mount(data)
-            await desk.look(later=600)
+            await desk.reads(data, later=600)
             memory = follow(pool, memory, desk.calendars.readings(), desk.now)
             made.update(desk.calendars.readings().values())
     gc.collect()
@@ -139,8 +138,7 @@ async def test_a_calendar_that_hangs_delays_no_other(tmp_path, monkeypatch):
 
 
 async def test_events_come_into_reach_with_time(desk):
-    desk.mount(calendar(event(DTSTART="20310301T100000Z", DURATION="PT2H")))
-    await desk.look()
+    await desk.reads(calendar(event(DTSTART="20310301T100000Z", DURATION="PT2H")))
     assert desk.starts == []
     await desk.look(later=40 * 86400)
     assert desk.starts == [1]
@@ -148,15 +146,12 @@ async def test_events_come_into_reach_with_time(desk):
 
 @pytest.mark.parametrize("bad", [b"<html>", b"\xff", GOOD[:-30], b"BEGIN:VCALENDAR" + b"x" * 2**22])
 async def test_a_file_that_breaks_keeps_what_was_read_until_it_is_corrected(desk, bad):
-    desk.mount(GOOD)
-    await desk.look()
-    desk.mount(bad)
-    await desk.look(later=10)
+    await desk.reads(GOOD)
+    await desk.reads(bad, later=10)
     assert desk.starts == [18]
     assert desk.error
     assert desk.metric("failed") == 1
-    desk.mount(GOOD)
-    await desk.look(later=10)
+    await desk.reads(GOOD, later=10)
     assert (desk.starts, desk.error, desk.metric("failed")) == ([18], "", 0)
 
 
@@ -237,8 +232,7 @@ async def server() -> AsyncIterator[Server]:
 
 
 async def test_a_url_is_fetched_again_only_when_it_is_due_and_has_changed(desk, server):
-    desk.mount(f"{server.url}/secret-token/basic.ics\n".encode(), "url")
-    await desk.look()
+    await desk.reads(f"{server.url}/secret-token/basic.ics\n".encode(), "url")
     assert (desk.starts, len(server.requests)) == ([18], 1)
     await desk.look(later=60)
     assert len(server.requests) == 1
@@ -248,8 +242,7 @@ async def test_a_url_is_fetched_again_only_when_it_is_due_and_has_changed(desk, 
 
 
 async def test_a_server_that_fails_is_asked_less_and_less(desk, server):
-    desk.mount(f"{server.url}/secret-token".encode(), "url")
-    await desk.look()
+    await desk.reads(f"{server.url}/secret-token".encode(), "url")
     server.status = 503
     asked = []
     for _ in range(1200):
@@ -273,8 +266,7 @@ async def test_a_new_url_is_fetched_at_once(desk, server):
     await desk.look()
     assert "the calendar is not there" in desk.error
     server.status = 200
-    desk.mount(f"{server.url}/new".encode(), "url")
-    await desk.look(later=10)
+    await desk.reads(f"{server.url}/new".encode(), "url", later=10)
     assert (desk.starts, desk.error) == ([18], "")
 
 

@@ -80,6 +80,7 @@ class KnativeDay(Day):
             features=[PoolMetrics(self.registry), knative],
             platform=Platform(prices=self.prices),
         )
+        return self
 
     def watch(self):
         self.knative.synced = True
@@ -165,11 +166,9 @@ async def test_an_operator_that_ends_before_the_patch_starts_again_where_it_was(
     day.kube.on("annotate", KeyboardInterrupt(), 1)
     with pytest.raises(KeyboardInterrupt):
         await day.look()
-    day.restart()
-    await day.until(t("10:11"))
+    await day.restart().until(t("10:11"))
     assert day.min_scale() == "2"
-    day.restart()
-    await day.until(t("10:15:05"))
+    await day.restart().until(t("10:15:05"))
     assert (day.min_scale(), day.remembered) == ("1", None)
 
 
@@ -223,8 +222,7 @@ async def test_a_patched_revision_is_looked_at_again_though_its_own_patch_is_no_
 async def test_a_pool_with_another_target_now_gives_back_what_it_had():
     day = await in_window()
     day.kube.put(deployment(replicas=2))
-    day.edit(targetRef={"apiVersion": "apps/v1", "kind": "Deployment"})
-    await day.look()
+    await day.edit(targetRef={"apiVersion": "apps/v1", "kind": "Deployment"}).look()
     await day.look()
     assert (day.min_scale(), day.remembered) == (None, None)
 
@@ -249,14 +247,12 @@ async def test_a_min_scale_that_others_set_during_a_window_is_there_after_it(the
 @pytest.mark.parametrize("theirs", [None, "4"])
 async def test_a_suspended_pool_writes_nothing_and_later_takes_back_only_its_own(theirs):
     day = await in_window()
-    day.edit(suspend=True)
-    await day.until(t("10:12"))
+    await day.edit(suspend=True).until(t("10:12"))
     if theirs:
         annotate(day, theirs)
     await day.until(t("10:20"))
     assert (day.min_scale(), day.remembered) == (theirs or "2", [{"name": ONE, "written": ["2"]}])
-    day.edit(suspend=False)
-    await day.until(t("10:21"))
+    await day.edit(suspend=False).until(t("10:21"))
     assert (day.min_scale(), day.remembered) == (theirs, None)
 
 
@@ -273,8 +269,7 @@ async def test_a_revision_made_anew_keeps_the_min_scale_of_its_own_template():
 async def test_a_watch_that_lags_makes_no_original_of_what_the_pool_has_set():
     day = await in_window()
     old = day.kube.stored("Revision", ONE)
-    day.edit(windows=[once("demo", "10:00", "10:15", 3)])
-    await day.until(t("10:12"))
+    await day.edit(windows=[once("demo", "10:00", "10:15", 3)]).until(t("10:12"))
     day.restart()
     day.watch()
     day.knative.revisions[NAMESPACE, ONE] = old
@@ -337,8 +332,7 @@ async def test_another_floor_is_tried_at_once_though_the_last_one_was_refused():
     day = KnativeDay(t("10:10"), override=override("Warm", t("12:00"), replicas=5))
     day.kube.refuses = lambda annotations: "too many" if annotations[MIN_SCALE] == "5" else ""
     await day.until(t("10:11"))
-    day.edit(override=override("Warm", t("12:00"), replicas=4))
-    await day.until(t("10:11:02"))
+    await day.edit(override=override("Warm", t("12:00"), replicas=4)).until(t("10:11:02"))
     assert day.min_scale() == "4"
 
 
@@ -346,8 +340,7 @@ async def test_a_lower_floor_that_is_refused_leaves_the_pool_warm():
     day = KnativeDay(t("10:10"), override=override("Warm", t("12:00"), replicas=5))
     await day.until(t("10:11"))
     day.kube.refuses = lambda annotations: "no change today"
-    day.edit(override=override("Warm", t("12:00"), replicas=3))
-    await day.until(t("10:12"))
+    await day.edit(override=override("Warm", t("12:00"), replicas=3)).until(t("10:12"))
     assert (day.min_scale(), day.phase, day.condition("Warm")["status"]) == ("5", "Warm", "True")
     assert "no change today" in day.condition("FloorLimited")["message"]
 

@@ -76,8 +76,7 @@ async def test_the_requests_of_an_idle_pool_are_lowered_after_the_status_says_so
 async def test_a_request_restores_them_before_the_status_is_written():
     day = await parked()
     day.kube.calls.clear()
-    day.ticket()
-    await day.look()
+    await day.ticket().look()
     assert day.kube.writes[0] == "resize"
     assert resizes(day) == [("voice-1", RESTORED)]
     assert day.phase == "Warm"
@@ -110,8 +109,7 @@ async def test_the_pods_as_written_are_seen_before_the_watch_tells_of_them():
 
 async def test_a_restored_pool_forgets_that_it_was_parked():
     day = await parked()
-    day.ticket()
-    await day.until(PARKED + MINUTE)
+    await day.ticket().until(PARKED + MINUTE)
     assert "reduced" not in day.status
     assert day.condition("Parked")["reason"] == "NotParked"
 
@@ -156,8 +154,7 @@ async def test_after_a_request_the_time_of_a_parked_pod_begins_anew():
 async def test_a_pool_that_an_earlier_version_parked_sleeps_too():
     day = await parked()
     day.kube.edit("WarmPool", "voice", status={"internal": {"parkedSince": None}})
-    day.restart()
-    await day.until(t("11:30"))
+    await day.restart().until(t("11:30"))
     assert day.phase == "Asleep"
 
 
@@ -199,10 +196,8 @@ async def test_a_pool_whose_pod_cannot_be_parked_sleeps_and_tries_it_again_an_ho
     assert (day.phase, len(resizes(day))) == ("Asleep", 1)
     assert day.condition("ParkingFailed")["reason"] == "ParkingRejected"
     day.kube.on("resize", None)
-    day.wake()
-    await day.until(PARKED + 70 * MINUTE)
-    day.wake()
-    await day.until(day.now + 10 * MINUTE)
+    await day.wake().until(PARKED + 70 * MINUTE)
+    await day.wake().until(day.now + 10 * MINUTE)
     assert (day.phase, cpus(day)[-1]) == ("Parked", "0.005")
 
 
@@ -215,8 +210,7 @@ async def test_an_operator_that_ended_after_the_status_write_is_continued():
     with pytest.raises(EndedError):
         await day.until(PARKED)
     assert (day.phase, day.status["reduced"], cpus(day)) == ("Parked", True, ["1"])
-    day.restart()
-    await day.look()
+    await day.restart().look()
     assert cpus(day) == ["0.005"]
 
 
@@ -230,8 +224,7 @@ async def test_a_resize_without_an_answer_is_tried_again_at_the_next_reconcile()
 
 async def test_another_pod_helps_one_whose_restore_is_deferred():
     day = await parked()
-    day.ticket()
-    await day.look()
+    await day.ticket().look()
     day.pod_conditions["voice-1"] = DEFERRED
     await day.until(PARKED + SECOND)
     assert day.replicas == 2
@@ -247,8 +240,7 @@ async def test_a_rejected_restore_is_tried_again_from_time_to_time():
     day = await parked()
     day.kube.calls.clear()
     day.kube.on("resize", forbidden())
-    day.ticket()
-    await day.until(PARKED + 5 * SECOND)
+    await day.ticket().until(PARKED + 5 * SECOND)
     assert (day.phase, day.replicas, len(resizes(day))) == ("Warm", 2, 1)
     assert day.condition("ParkingFailed")["reason"] == "NotRestored"
     day.kube.on("resize", None)
@@ -265,8 +257,7 @@ async def test_pods_that_vanish_or_change_do_not_stop_the_others():
             raise gone[name]
 
     day.kube.on("resize", refuse)
-    day.ticket()
-    await day.look()
+    await day.ticket().look()
     assert day.phase == "Warm"
     assert cpus(day) == ["0.005", "0.005", "1"]
     day.kube.on("resize", None)
@@ -377,8 +368,7 @@ async def test_what_was_unknown_of_the_demand_stays_unknown():
     day.scraper.in_flight = None
     await day.until(PARKED + 40 * MINUTE)
     assert (day.phase, day.condition("DemandKnown")["reason"]) == ("Parked", "Silent")
-    day.ticket()
-    await day.look()
+    await day.ticket().look()
     assert (day.phase, day.condition("DemandKnown")["reason"]) == ("Warm", "Silent")
     assert day.status["route"]["counted"]
 
@@ -392,8 +382,7 @@ async def test_a_request_that_reached_a_pod_directly_restores_it_at_the_next_bea
 
 async def test_another_pod_stays_beside_one_that_its_node_can_never_restore():
     day = await parked(maxReplicas=2)
-    day.ticket()
-    await day.look()
+    await day.ticket().look()
     day.pod_conditions[day.pods[0].name] = DEFERRED | {"reason": "Infeasible"}
     await day.until(PARKED + MINUTE)
     assert (day.phase, day.replicas, day.status["reduced"]) == ("Warm", 2, True)
