@@ -1,6 +1,7 @@
 """Replicas for requests: up when they stay, down when they have been gone for a minute."""
 
 from datetime import datetime
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,12 +22,17 @@ class Asked:
     """Recommendations for one pool, one after the other."""
 
     def __init__(self, ready: int = 10, current: int = 0) -> None:
-        self.ready, self.current, self.trend = ready, current, Trend()
+        self.ready, self.current, self.trend, self.now = ready, current, Trend(), t("10:00")
 
     def at(self, now: datetime, in_flight: int, held: int = 0, *, known: bool = True) -> int:
         demand = Demand(in_flight, held, known=known)
         self.trend = recommend(demand, SPEC, self.current, self.ready, self.trend, now)
         return self.trend.replicas
+
+    def lasting(self, seconds: int, in_flight: int, **demand: Any) -> list[int]:
+        """One each second from now on."""
+        begin, self.now = self.now, self.now + seconds * SECOND
+        return [self.at(begin + n * SECOND, in_flight, **demand) for n in range(seconds)]
 
 
 @each(
@@ -56,54 +62,40 @@ def test_requests_that_stay_start_pods_within_the_window_and_a_beat():
 
 
 def test_while_no_pod_is_ready_whoever_waits_asks_for_one_pod():
-    asked = Asked(ready=0)
-    for second in range(20):
-        assert asked.at(t("10:00") + second * SECOND, 0, held=200) == 1
+    assert set(Asked(ready=0).lasting(20, 0, held=200)) == {1}
 
 
 def test_replicas_stay_for_the_stable_window_after_the_last_request_that_needed_them():
     asked = Asked()
-    for second in range(10):
-        asked.at(t("10:00") + second * SECOND, 16)
-    for second in range(10, 69):
-        assert asked.at(t("10:00") + second * SECOND, 1) == 8, second
+    asked.lasting(10, 16)
+    assert set(asked.lasting(59, 1)) == {8}
     assert asked.at(t("10:01:10"), 1) == 1
 
 
 def test_demand_that_comes_back_within_the_stable_window_changes_nothing():
     asked = Asked()
-    wanted = set()
-    for second in range(300):
-        busy = second % 50 < 10
-        wanted.add(asked.at(t("10:00") + second * SECOND, 16 if busy else 0))
-    assert wanted <= {8}
+    for _ in range(6):
+        assert set(asked.lasting(10, 16) + asked.lasting(40, 0)) == {8}
 
 
 @each("runs, asked_for", [(6, 6), (25, SPEC.max_replicas)])
 def test_unknown_demand_asks_for_what_runs_now_and_no_more_than_the_maximum(runs, asked_for):
-    asked = Asked(current=runs, ready=runs)
-    for second in range(0, 600, 2):
-        assert asked.at(t("10:00") + second * SECOND, 0, known=False) == asked_for
+    assert set(Asked(runs, runs).lasting(600, 0, known=False)) == {asked_for}
 
 
 def test_after_a_restart_replicas_are_not_taken_away_in_a_quiet_moment():
     asked = Asked(ready=6, current=6)
-    for second in range(60):
-        assert asked.at(t("10:00") + second * SECOND, 0) == 6
+    assert set(asked.lasting(60, 0)) == {6}
     assert asked.at(t("10:01:01"), 0) == 0
 
 
 @each("step", [-1, 1])
 def test_a_clock_that_steps_an_hour_delays_no_scaling(step):
     asked = Asked(ready=1, current=1)
-    for second in range(120):
-        asked.at(t("10:00") + second * SECOND, 0)
-    begin = t("10:02") + step * HOUR
-    for in_flight, lasting, replicas in ((16, 10, 8), (0, 65, 0)):
-        for _ in range(lasting):
-            wanted = asked.at(begin, in_flight)
-            begin += SECOND
-        assert wanted == replicas
+    asked.lasting(120, 0)
+    asked.now += step * HOUR
+    assert asked.lasting(10, 16)[-1] == 8
+    assert asked.lasting(65, 0)[-1] == 0
 
 
 LOOKS = st.tuples(st.integers(1, 30), st.integers(0, 40), st.integers(0, 12), st.booleans())
