@@ -41,7 +41,6 @@ def test_the_rule_is_the_price_of_a_cold_start_over_that_of_a_kept_minute():
 @each("kind", ["office", "shop", "nightly", "weekend"])
 def test_regular_use_gets_few_windows_with_fewer_cold_starts_than_the_rule(kind):
     found = proposed(app(kind, 8, 1))
-    assert found.settings is not None
     assert 1 <= len(rows(found)) <= 4
     assert all(window.parked and window.replicas == 1 for window in found.settings.windows)
     assert found.proposed.cold_starts < found.rule.cold_starts / 2

@@ -68,7 +68,6 @@ def full() -> dict:
     """The status of a pool with all that a pool can have."""
     held = override("Warm", AT + HOUR, replicas=3)
     spec = pool_spec(override=held)
-    assert spec.override is not None
     warm_up = WarmUp(61.234, 3, "6f1c2d3e4a", Parts(12.001, 1.5, 40.123, 7.61), window=True)
     memory = Memory(
         phase=Phase.WARM, reason=Reason.OVERRIDE, since=AT,

@@ -54,9 +54,7 @@ def to_come(
     price: PodPrice = PRICE,
 ) -> Decimal:
     """Minutes of pods that the forecast adds to what is spent; ten parked pods cost as one."""
-    expected = forecast(spec, memory, ledger(pods), price, t(now))
-    assert expected is not None
-    return expected - 100
+    return forecast(spec, memory, ledger(pods), price, t(now)) - 100
 
 
 def warm(since: str = "08:00", last: str | None = None) -> Memory:
@@ -244,7 +242,6 @@ def test_any_schedule_is_summed_up_as_deciding_each_minute_does(seed):
             since = now - die.randint(0, 100) * MINUTE
             memory, pods = replace(parked(), since=since, lead=lead), 1
         expected = forecast(spec, memory, ledger(pods), PRICE, now)
-        assert expected is not None
         warm_minutes, parked_minutes = one_after_the_other(spec, lead, now, END, since)
         assert round(expected - 100, 12) == warm_minutes + parked_minutes / Decimal(10)
 

@@ -292,7 +292,6 @@ def test_restarts_lose_at_most_one_interval_of_the_pods_that_went_meanwhile(seed
     while now < BEGIN + 4 * HOUR:
         now += die.randint(1, 60) * SECOND
         if die.random() < 0.1:
-            assert ledger.at is not None
             there = [p for p in seen(pods, now, now) if p.gone_at is None]
             gone = [p for p in pods if p.gone_at and before < p.gone_at <= now]
             lost += by_hand(gone, before, now)

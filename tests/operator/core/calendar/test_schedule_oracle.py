@@ -212,8 +212,6 @@ def test_the_floor_of_a_decision_is_the_highest_of_the_windows_a_naive_walk_find
     length = 24 * 60
     naive = [0] * length
     for window in windows:
-        assert window.schedule is not None
-        assert window.duration is not None
         minutes = int(window.duration / MINUTE)
         for at in naive_starts(NaiveCron(window.schedule), place[0], after):
             begin = int((at - after) / MINUTE)

@@ -15,9 +15,7 @@ ACCEPTED = Shared("kotatsu", HOME, is_accepted=True)
 
 def policy(*ingress, name="app", namespace="demo"):
     spec = {"podSelector": {}, "policyTypes": ["Ingress"], "ingress": list(ingress)}
-    made = ingress_policy({"metadata": {"namespace": namespace, "name": name}, "spec": spec})
-    assert made is not None
-    return made
+    return ingress_policy({"metadata": {"namespace": namespace, "name": name}, "spec": spec})
 
 
 def of(**peer):

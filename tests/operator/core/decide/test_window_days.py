@@ -132,7 +132,6 @@ def test_a_small_window_is_not_cold_because_a_bigger_one_is_being_warmed_for():
 def test_a_window_told_cold_stays_so_through_an_override_and_is_told_late_after_it():
     w = walk(pool(PITCH), t("08:00"), ready_after=600).until(t("10:01"))
     w.edit(pool(PITCH, override=override("Asleep", t("10:30")))).until(t("10:20"))
-    assert w.memory.opening is not None
     assert (w.memory.opening.cold, w.memory.opening.ready_at) == (True, None)
     w.until(t("11:00"))
     assert w.told("WindowCold", "WindowLate") == ["WindowCold", "WindowLate"]
@@ -140,7 +139,6 @@ def test_a_window_told_cold_stays_so_through_an_override_and_is_told_late_after_
 
 def test_how_early_each_of_two_windows_was_ready_is_not_rewritten_by_later_looks():
     opening = walk(pool(*NEAR, lead="10m"), t("09:00")).until(t("10:04")).memory.opening
-    assert opening is not None
     assert (opening.window, opening.early) == ("b", 10 * MINUTE)
 
 
