@@ -182,12 +182,7 @@ class Walk:
         self._turn(end)
         return self
 
-    def restart(
-        self,
-        remembering: Callable[[Memory], Memory] = kept_in_status,
-        *,
-        back: datetime | None = None,
-    ) -> "Walk":
+    def restart(self, remembering=kept_in_status, *, back=None):
         """Start the operator again, with what it finds of its memory; it is away until `back`."""
         if back is not None:
             self.operator_up = False

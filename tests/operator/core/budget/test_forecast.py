@@ -46,13 +46,7 @@ def ledger(pods: int = 0, accrued: int = 100) -> Ledger:
     )
 
 
-def to_come(
-    spec: PoolSpec,
-    now: str = "08:00",
-    memory: Memory = ASLEEP,
-    pods: int = 0,
-    price: PodPrice = PRICE,
-) -> Decimal:
+def to_come(spec, now="08:00", memory=ASLEEP, pods=0, price=PRICE):
     """Minutes of pods that the forecast adds to what is spent; ten parked pods cost as one."""
     return forecast(spec, memory, ledger(pods), price, t(now)) - 100
 

@@ -42,13 +42,7 @@ def opened(at: str = "10:00", accrued: int = 0, **fields: object) -> Ledger:
     return replace(made, **fields)
 
 
-def enter(
-    ledger: Ledger,
-    now: str,
-    *pods: BilledPod,
-    spec: PoolSpec = SPEC,
-    elapsed: timedelta | None = None,
-) -> Ledger:
+def enter(ledger, now, *pods, spec=SPEC, elapsed=None):
     return accrue(ledger, pods, spec, t(now), elapsed)
 
 

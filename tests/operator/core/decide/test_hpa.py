@@ -6,7 +6,7 @@ from rows import each
 
 from kotatsu_operator.core.decide.decide import decide
 from kotatsu_operator.core.objects import Autoscaler
-from kotatsu_operator.core.pool.decision import Decision, Demand, Observation
+from kotatsu_operator.core.pool.decision import Demand, Observation
 from kotatsu_operator.core.pool.memory import Memory, Original, Phase, Route, Routing
 from kotatsu_operator.core.pool.spec import PoolSpec
 from tests.operator.core.values import once, override, pool_spec, t
@@ -22,16 +22,7 @@ def window(replicas: int, **fields: object) -> PoolSpec:
     return pool_spec(windows=[pitch], lead="0s", **fields)
 
 
-def decided(
-    spec: PoolSpec,
-    phase: Phase,
-    at: str,
-    replicas: int,
-    *,
-    hpa: Autoscaler | None = RAISED,
-    original: Original | None = WAS,
-    demand: Demand = Demand(),  # noqa: B008
-) -> Decision:
+def decided(spec, phase, at, replicas, *, hpa=RAISED, original=WAS, demand=Demand()):  # noqa: B008
     route = Route.NATIVE if phase is WARM else Route.ACTIVATOR
     memory = Memory(
         phase=phase, since=t("08:00"), route=Routing(route, 1), last_active=t("08:00"),
