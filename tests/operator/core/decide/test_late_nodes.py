@@ -22,22 +22,19 @@ EVERY_HOUR = cron("0 * * * *", "2m", 1)
 BEGIN = t("09:30")
 
 
-def openings(hours: int, first_start: timedelta) -> Tally:
-    """The results of one window an hour; between two of them the pod's node is removed."""
-    begun = Memory(first_start=first_start)
-    late = (NODE + START).total_seconds()
+@pytest.mark.slow
+@each("hours, first_start, results", {
+    "from the second window on": (101, 60 * SECOND, Tally(ready=100, cold=1, late=1)),
+    "and the first, with the first start of a cluster that adds nodes": (
+        100, 240 * SECOND, Tally(ready=100)),
+})  # fmt: skip
+def test_a_hundred_of_a_hundred_windows_are_ready_though_no_node_is_there(
+    hours, first_start, results
+):
+    """One window an hour; between two of them the pod's node is removed."""
+    begun, late = Memory(first_start=first_start), (NODE + START).total_seconds()
     pool = walk(pool_spec(windows=[EVERY_HOUR]), BEGIN, memory=begun, ready_after=late)
-    return pool.until(BEGIN + hours * HOUR).memory.windows
-
-
-@pytest.mark.slow
-def test_from_the_second_window_on_a_hundred_of_a_hundred_are_ready_though_no_node_is_there():
-    assert openings(101, first_start=60 * SECOND) == Tally(ready=100, cold=1, late=1)
-
-
-@pytest.mark.slow
-def test_with_the_first_start_of_a_cluster_that_adds_nodes_the_first_is_ready_too():
-    assert openings(100, first_start=240 * SECOND) == Tally(ready=100)
+    assert pool.until(BEGIN + hours * HOUR).memory.windows == results
 
 
 @dataclass

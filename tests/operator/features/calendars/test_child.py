@@ -5,6 +5,7 @@ import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from rows import each
 
 from kotatsu_operator.core.calendar.occasions import CalendarError
 from kotatsu_operator.features.calendars import child
@@ -25,17 +26,13 @@ async def test_what_is_left_out_is_named_beside_what_is_found():
     assert skipped == "1 events are no windows: 'Bad': it is not valid iCalendar: No DTSTART given."
 
 
-@pytest.mark.parametrize(
-    "parts",
-    [
-        [event(f"{i}", RRULE="FREQ=DAILY;BYMONTH=2;BYMONTHDAY=31", **TIMES) for i in range(100)],
-        [
-            CUSTOM_ZONE.replace("END:STANDARD", f"RDATE:{LISTED}\nEND:STANDARD"),
-            *(event(f"{i}", **CUSTOM) for i in range(4000)),
-        ],
-    ],
-    ids=["days that do not exist", "a zone of many dates"],
-)
+@each("parts", {
+    "days that do not exist": [
+        event(f"{i}", RRULE="FREQ=DAILY;BYMONTH=2;BYMONTHDAY=31", **TIMES) for i in range(100)],
+    "a zone of many dates": [
+        CUSTOM_ZONE.replace("END:STANDARD", f"RDATE:{LISTED}\nEND:STANDARD"),
+        *(event(f"{i}", **CUSTOM) for i in range(4000))],
+})  # fmt: skip
 async def test_a_calendar_that_is_too_much_work_is_refused_with_a_sentence(parts):
     with pytest.raises(CalendarError, match="takes more than 1 s of CPU to read: its rules or"):
         await child.occasions(calendar(*parts), NOW, AHEAD, work=1)

@@ -4,7 +4,7 @@ import base64
 import hashlib
 import re
 
-import pytest
+from rows import each
 
 from kotatsu_operator.features.waiting_page.page import Progress, Stage, page, progress_answer
 
@@ -39,9 +39,7 @@ def test_its_policy_admits_its_own_style_and_script_and_nothing_else():
     assert "http" not in body.replace("http-equiv", "")
 
 
-@pytest.mark.parametrize(
-    ("language", "said"), [("en", "about 12 seconds"), ("ja", "いつもは12秒ほど")]
-)
+@each("language, said", [("en", "about 12 seconds"), ("ja", "いつもは12秒ほど")])
 def test_it_says_what_is_known_in_each_language(language, said):
     _, headers, body = parts(page(STARTS, 17, language))
     assert f'<html lang="{language}">' in body
