@@ -34,17 +34,14 @@ def after(memory: Memory, at: str, **seen: object) -> Memory:
     return decide(SPEC, replace(NOBODY, **seen), memory, t(at)).memory
 
 
-@each("updated, proven", [(0, False), (1, False), (2, True)])
-def test_it_is_proven_when_the_whole_floor_is_ready_with_it(updated, proven):
-    warming = after(ASLEEP, "10:00", template="new")
-    seen = {"replicas": 2, "ready": 2, "pods": 2, "template": "new", "updated": updated}
-    assert after(warming, "10:01", **seen).template.proven is proven
-
-
-def test_one_pod_for_a_request_proves_it_as_well():
-    asleep = after(ASLEEP, "07:00", template="new")
-    seen = {"replicas": 1, "ready": 1, "pods": 1, "template": "new", "updated": 1}
-    assert after(asleep, "07:01", **seen).template.proven
+@each("asked_at, pods, updated, proven", [
+    ("10:00", 2, 0, False), ("10:00", 2, 1, False), ("10:00", 2, 2, True),
+    ("07:00", 1, 1, True),  # for a request
+])  # fmt: skip
+def test_it_is_proven_when_all_pods_asked_for_are_ready_with_it(asked_at, pods, updated, proven):
+    before = after(ASLEEP, asked_at, template="new")
+    seen = {"replicas": pods, "ready": pods, "pods": pods, "template": "new", "updated": updated}
+    assert after(before, f"{asked_at}:59", **seen).template.proven is proven
 
 
 def test_what_was_proven_stays_so_when_its_pods_are_gone():
