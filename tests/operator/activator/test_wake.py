@@ -65,9 +65,7 @@ async def test_a_request_line_wakes_and_the_whole_head_is_passed_on(activator):
     assert made.requests == []
     writer.write(b"Host: voice\r\n\r\n")
     assert body(await reader.read()) == b"voice-1"
-    assert made.requests == [
-        b"GET /hello HTTP/1.1\r\nConnection: close\r\nHost: voice\r\n\r\n",
-    ]
+    assert made.requests == [b"GET /hello HTTP/1.1\r\nConnection: close\r\nHost: voice\r\n\r\n"]
 
 
 # --- raising ---
@@ -145,15 +143,8 @@ async def test_a_pod_that_the_watch_does_not_tell_of_is_found_by_listing(activat
     gone = await activator.new_pod("voice-0", ready=True)
     gone.server.close()
     made = await activator.new_pod("voice-1")
-    activator.kube.put(
-        pod(
-            made.name,
-            port=made.port,
-            readinessProbe={"httpGet": {"path": "/readyz", "port": "http"}},
-        ),
-        "Pod",
-    )
-    activator.kube.put(pod("other", app="other", ready=True), "Pod")
+    activator.kube.put(pod(made.name, port=made.port, readinessProbe=READYZ))
+    activator.kube.put(pod("other", app="other", ready=True))
 
     def fails_once(*_):
         activator.kube.on("find", None)
@@ -251,16 +242,24 @@ async def test_a_pod_that_terminates_is_no_longer_chosen(activator):
     assert {body(a) for a in answers} == {b"voice-2"}
 
 
-async def test_a_pod_that_the_kubelet_calls_not_ready_any_more_is_probed_again(activator):
+@pytest.mark.parametrize("has_crashed", [False, True])
+async def test_a_pod_that_the_kubelet_calls_not_ready_any_more_is_probed_again(
+    activator, has_crashed
+):
     made = await activator.new_pod(ready=True)
     await activator.ask()
     made.ready = False
+    if has_crashed:
+        made.server.close()
     activator.see_pod(made, ready=False)
     waiting = activator.hold()
+    if has_crashed:
+        await asyncio.sleep(0.03)
+        await made.start(made.port)
     await eventually(lambda: made.probes > 2)
     assert len(made.requests) == 1
     made.ready = True
-    await waiting
+    assert body(await waiting) == b"voice-1"
 
 
 # --- refused connections ---
@@ -285,22 +284,6 @@ async def test_of_two_ready_pods_the_one_that_refuses_is_tried_last(activator):
     await activator.new_pod("voice-2", ready=True)
     answers = await asyncio.gather(*(activator.ask() for _ in range(10)))
     assert {body(a) for a in answers} == {b"voice-2"}
-
-
-async def test_a_pod_that_crashed_is_probed_before_it_gets_anything_again(activator):
-    made = await activator.new_pod(ready=True)
-    await activator.ask()
-    port = made.port
-    made.server.close()
-    activator.see_pod(made, ready=False)
-    waiting = activator.hold()
-    await asyncio.sleep(0.03)
-    made.ready = False
-    await made.start(port)
-    await eventually(lambda: made.probes > 1)
-    assert not waiting.done()
-    made.ready = True
-    assert body(await waiting) == b"voice-1"
 
 
 async def test_a_pod_without_the_services_port_is_said_once(activator, caplog):
