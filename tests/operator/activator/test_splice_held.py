@@ -9,12 +9,7 @@ import pytest
 from kotatsu_operator.activator import sockets
 from kotatsu_operator.activator.head import PROBE_OK, Kind
 from kotatsu_operator.activator.splice import BODY_KEPT, Client
-from tests.operator.activator.joined import (
-    GET,
-    MEGABYTE,
-    TCP_REPAIR,
-    reset,
-)
+from tests.operator.activator.joined import GET, MEGABYTE, TCP_REPAIR, reset
 from tests.operator.cluster import eventually
 
 pytestmark = pytest.mark.timeout(60)
@@ -164,9 +159,8 @@ def is_kept_alive(transport):
 
 async def test_the_kernel_asks_both_sides_whether_they_still_live(joined):
     await joined.spliced()
-    client = await joined.owner.client()
-    assert is_kept_alive(client.transport)
-    assert is_kept_alive(client.upstream.transport)
+    assert is_kept_alive(joined.client.transport)
+    assert is_kept_alive(joined.client.upstream.transport)
 
 
 def vanish(writer):
