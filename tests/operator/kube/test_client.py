@@ -21,13 +21,7 @@ from kotatsu_operator.kube.errors import (
     is_refusal,
 )
 from kotatsu_operator.kube.informer import Watch
-from kotatsu_operator.kube.objects import (
-    ConfigMap,
-    EndpointSlice,
-    Pod,
-    WarmPool,
-    version_of,
-)
+from kotatsu_operator.kube.objects import ConfigMap, EndpointSlice, Pod, WarmPool, version_of
 from tests.operator.cluster import eventually, pod, warm_pool
 
 pytestmark = pytest.mark.timeout(60)
@@ -36,6 +30,11 @@ CONFIG = KubeConfig.from_one(cluster=Cluster(server="http://api", insecure=True)
 SCALE = "/apis/apps/v1/namespaces/demo/deployments/voice/scale"
 POOL = "/apis/kotatsu.dev/v1beta1/namespaces/demo/warmpools/voice"
 SLICES = "/apis/discovery.k8s.io/v1/namespaces/demo/endpointslices"
+
+
+def client_of(server):
+    transport = httpx2.MockTransport(server)
+    return AsyncClient(config=CONFIG, field_manager="tester", transport=transport, trust_env=False)
 
 
 class Server:
@@ -82,13 +81,7 @@ def server():
 
 @pytest.fixture
 async def kube(server):
-    client = AsyncClient(
-        config=CONFIG,
-        field_manager="tester",
-        transport=httpx2.MockTransport(server),
-        trust_env=False,
-    )
-    kube = Kube(client)
+    kube = Kube(client_of(server))
     yield kube
     await kube.close()
 
@@ -268,8 +261,7 @@ async def test_all_lists_together_have_one_page_in_memory(kube, server):
         reading -= 1
         return httpx2.Response(200, json=pages_of([warm_pool()])[0][1])
 
-    transport = httpx2.MockTransport(answer)
-    client = AsyncClient(config=CONFIG, transport=transport, trust_env=False)
+    client = client_of(answer)
     one = Kube(client, more=lambda: client)
     many = [one, one.apart(), one.guarded(lambda: True)]
     await asyncio.gather(*(kube.find(WarmPool, "demo") for kube in many * 3))
@@ -406,12 +398,7 @@ def watched():
 @contextlib.asynccontextmanager
 async def following(watched):
     """What a view has been told, by a `Watch` over the watched API server."""
-    client = AsyncClient(
-        config=CONFIG,
-        transport=httpx2.MockTransport(watched),
-        trust_env=False,
-    )
-    kube, told = Kube(client), []
+    kube, told = Kube(client_of(watched)), []
 
     def on_change(_, change, obj):
         objects = obj["items"] if change == "LIST" else [obj]
@@ -437,12 +424,7 @@ async def test_a_view_is_listed_and_then_followed(seen, watched):
     watched.tell("MODIFIED", pod("b"), 52)
     watched.tell("DELETED", pod("a"), 53)
     await eventually(lambda: len(seen) == 4)
-    assert seen == [
-        ("LIST", ["a"]),
-        ("ADDED", ["b"]),
-        ("MODIFIED", ["b"]),
-        ("DELETED", ["a"]),
-    ]
+    assert seen == [("LIST", ["a"]), ("ADDED", ["b"]), ("MODIFIED", ["b"]), ("DELETED", ["a"])]
     assert watched.requests[1]["resourceVersion"] == "50"
     assert watched.requests[1]["timeoutSeconds"] == "60"
 
@@ -469,10 +451,15 @@ async def test_pages_of_a_list_are_told_one_by_one(kube, server):
     assert [o["metadata"]["name"] for o in told[-1][1]["before"]] == ["a", "b"]
 
 
+TOO_OLD = {
+    "type": "ERROR",
+    "object": {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"},
+}
+
+
 async def test_a_version_that_is_too_old_is_listed_again(seen, watched):
     await eventually(lambda: len(watched.requests) == 2)
-    expired = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}
-    watched.lines.put_nowait({"type": "ERROR", "object": expired})
+    watched.lines.put_nowait(TOO_OLD)
     await eventually(lambda: len(watched.lists()) == 2)
     await eventually(lambda: [change for change, _ in seen] == ["LIST", "LIST"])
 
@@ -483,8 +470,7 @@ async def test_an_api_server_that_calls_each_version_too_old_is_not_asked_withou
     monkeypatch.setattr(informer, "FIRST_PAUSE", 3600.0)
     async with following(watched) as seen:
         await eventually(lambda: len(watched.requests) == 2)
-        expired = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}
-        watched.lines.put_nowait({"type": "ERROR", "object": expired})
+        watched.lines.put_nowait(TOO_OLD)
         await eventually(watched.lines.empty)
         for _ in range(100):
             await asyncio.sleep(0)
@@ -548,24 +534,21 @@ async def test_a_watch_that_went_silent_goes_on_over_another_stream(monkeypatch,
 async def test_an_error_that_the_caller_raises_ends_the_watch(
     watched, caplog, answer, while_watching
 ):
-    client = AsyncClient(config=CONFIG, transport=httpx2.MockTransport(watched), trust_env=False)
-    if while_watching:
-        watched.lines.put_nowait(None)
-
-    def on_change(*_):
+    def fail(*_):
         watched.failures = [NOT_SERVED[answer]]
-
-    if not while_watching:
-        on_change()
 
     def end(error):
         raise error
 
+    watched.lines.put_nowait(None)
+    if not while_watching:
+        fail()
+    kube = Kube(client_of(watched))
     with pytest.raises(NotFoundError):
-        await Watch(Kube(client), Pod, "demo", on_change, on_error=end).run()
+        await Watch(kube, Pod, "demo", fail, on_error=end).run()
     assert len(watched.requests) == 1 + while_watching
     assert caplog.records == []
-    await client.close()
+    await kube.close()
 
 
 async def test_the_log_of_a_watch_that_cannot_connect_names_the_value_that_permits_it(
