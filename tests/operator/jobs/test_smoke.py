@@ -42,9 +42,7 @@ class Cluster:
 
 async def test_a_platform_that_works_passes_each_check():
     cluster = Cluster(lease(), activator_pod())
-
     assert await cluster.test()
-
     assert set(cluster.said) == {
         "ok: an operator leads",
         f"ok: {NAMESPACE}: WarmPools are served",
@@ -55,9 +53,7 @@ async def test_a_platform_that_works_passes_each_check():
 async def test_an_operator_that_does_not_renew_its_lease_does_not_lead():
     cluster = Cluster(lease(), activator_pod())
     cluster.renews = False
-
     assert not await cluster.test()
-
     [line] = cluster.failed()
     assert line == "an operator leads: kotatsu-operator-1 does not renew its Lease: see its logs"
 
@@ -66,9 +62,7 @@ async def test_an_operator_that_does_not_renew_its_lease_does_not_lead():
 async def test_without_a_leader_it_names_the_operators_logs(objects):
     cluster = Cluster(*objects, activator_pod())
     cluster.renews = False
-
     assert not await cluster.test()
-
     [line] = cluster.failed()
     assert line.endswith("see the logs of the operator")
 
@@ -79,9 +73,7 @@ async def test_without_a_leader_it_names_the_operators_logs(objects):
 )
 async def test_without_a_ready_activator_it_says_where_to_look(others):
     cluster = Cluster(lease(), *others)
-
     assert not await cluster.test()
-
     [line] = cluster.failed()
     assert line.startswith(f"{NAMESPACE}: an activator is Ready: see kubectl get pods")
 
@@ -89,9 +81,7 @@ async def test_without_a_ready_activator_it_says_where_to_look(others):
 async def test_without_the_crd_it_says_how_to_install_it():
     cluster = Cluster(lease(), activator_pod())
     cluster.kube.has_knative = False  # nothing but Kubernetes' own kinds
-
     assert not await cluster.test()
-
     [line] = cluster.failed()
     assert line.endswith("the CRD is not installed: kubectl apply --server-side -f crds/")
 
@@ -105,7 +95,6 @@ async def test_permissions_that_come_a_moment_late_are_waited_for():
             raise error
 
     cluster.kube.on("find", refuse)
-
     assert await cluster.test()
 
 
