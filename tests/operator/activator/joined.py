@@ -25,7 +25,7 @@ class FakeOwner:
     namespace = "demo"
 
     def __init__(self):
-        self.arrivals, self.complete, self.gone = [], [], []
+        self.arrivals, self.gone = [], []
         self.moved = Moved()
         self.idle_timeout = 600.0
         self.change = asyncio.Event()
@@ -35,6 +35,8 @@ class FakeOwner:
     def came(self, client):
         pass
 
+    completed = came
+
     def may_resume(self, client):
         return True
 
@@ -43,10 +45,6 @@ class FakeOwner:
 
     def arrived(self, client):
         self.arrivals.append(client)
-        self.change.set()
-
-    def completed(self, client):
-        self.complete.append(client)
         self.change.set()
 
     def left(self, client):

@@ -59,13 +59,6 @@ async def test_an_announcement_that_nobody_waited_for_is_made_by_the_next_reques
     await eventually(lambda: activator.announcements)
 
 
-async def test_a_warm_pool_needs_no_announcement(activator):
-    activator.see("WarmPool", pool("Warm"))
-    await activator.new_pod(ready=True)
-    assert body(await activator.ask()) == b"voice-1"
-    assert activator.kube.writes == []
-
-
 @pytest.mark.parametrize("phase", ["Draining", "Sleeping"])
 async def test_on_the_way_down_a_request_is_announced_before_it_is_passed_on(activator, phase):
     activator.see("WarmPool", pool(phase))

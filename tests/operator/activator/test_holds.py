@@ -158,14 +158,6 @@ async def test_a_raise_that_is_refused_is_told_with_the_sentence_of_the_api_serv
     await eventually(lambda: f"voice: cannot wake yet, {said}" in caplog.messages)
 
 
-async def test_a_limit_that_is_raised_lets_the_next_request_wake_the_pool(activator):
-    activator.see("WarmPool", spent_pool())
-    await activator.ask()
-    activator.see("WarmPool", pool())
-    await activator.starts_on_raise(ready=True)
-    assert body(await activator.ask()) == b"voice-1"
-
-
 async def test_a_pool_that_is_unknown_is_refused(activator):
     activator.view.pools.clear()
     answer = await activator.ask()

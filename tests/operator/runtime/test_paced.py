@@ -106,10 +106,7 @@ async def test_a_page_in_chunks_of_one_byte_is_read_to_its_bound_and_no_further(
     "answer, pods",
     {
         "after interim answers": (b"HTTP/1.1 103 Early\r\n\r\n" * 3 + LENGTH + PAGE, 1),
-        "a chunk for each line": (
-            CHUNKED + chunk(LINE) * 15_000 + chunk(PAGE) + chunk(b""),
-            1,
-        ),
+        "a chunk for each line": (CHUNKED + chunk(LINE) * 15_000 + chunk(PAGE) + chunk(b""), 1),
         "until the connection ends": (b"HTTP/1.1 200 OK\r\n\r\n" + LINE * 10_000 + PAGE, 1),
         "of many at once": (b"HTTP/1.1 200 OK\r\n\r\n" + LINE * 4000 + PAGE, 12),
     },
