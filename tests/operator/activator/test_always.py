@@ -1,6 +1,7 @@
 """Route Always: the activator is the only way in, counts what is in use, and ends it well."""
 
 import asyncio
+import contextlib
 import time
 
 import httpx
@@ -204,7 +205,7 @@ async def test_twenty_keep_alive_clients_lose_nothing_over_ten_changes_of_the_po
             self.name = f"voice-{number}"
             config = uvicorn.Config(app, port=0, log_config=None, lifespan="off", ws="none")
             self.server = uvicorn.Server(config)
-            self.server.capture_signals = no_signals
+            self.server.capture_signals = contextlib.nullcontext  # they are pytest's
             self.task = activator.keep(asyncio.create_task(self.server.serve()))
 
         async def ready(self):
@@ -245,16 +246,6 @@ async def test_twenty_keep_alive_clients_lose_nothing_over_ten_changes_of_the_po
     await current.leave()
     assert asked > 300
     assert len(served) == len(set(served)) == asked
-
-
-class no_signals:  # noqa: N801
-    """In the place of uvicorn's signal handlers, which are pytest's."""
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        pass
 
 
 # --- those who do not come to the point ---

@@ -11,7 +11,7 @@ from kotatsu_operator.activator.head import PROBE_OK
 from kotatsu_operator.core.protocol import LAST_WAKE, LAST_WAKE_TOOK
 from kotatsu_operator.kube.errors import ConflictError
 from tests.operator.activator.in_process import READYZ, Pod, pool
-from tests.operator.cluster import eventually, pod, service
+from tests.operator.cluster import eventually, fails, pod, service
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -100,13 +100,8 @@ async def test_a_scale_that_the_watch_has_shown_at_zero_is_read_only_if_it_has_c
 
 
 async def test_a_conflict_is_read_again_before_the_next_raise(activator):
-    conflicts = iter([True, True, False])
-
-    def refuse(_):
-        if next(conflicts):
-            raise ConflictError("modified")
-
-    activator.kube.on("raise_scale", refuse)
+    modified = ConflictError("modified")
+    activator.kube.on("raise_scale", fails(modified, modified))
     activator.hold()
     await eventually(lambda: activator.raises == 3)
     verbs = [c[0] for c in activator.kube.called("get_scale", "raise_scale")]
@@ -145,12 +140,7 @@ async def test_a_pod_that_the_watch_does_not_tell_of_is_found_by_listing(activat
     made = await activator.new_pod("voice-1")
     activator.kube.put(pod(made.name, port=made.port, readinessProbe=READYZ))
     activator.kube.put(pod("other", app="other", ready=True))
-
-    def fails_once(*_):
-        activator.kube.on("find", None)
-        raise OSError("no route to host")
-
-    activator.kube.on("find", fails_once)
+    activator.kube.on("find", fails(OSError("no route to host")))
     assert body(await activator.ask()) == b"voice-1"
 
 

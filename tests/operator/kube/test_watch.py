@@ -8,7 +8,7 @@ import pytest
 from kotatsu_operator.kube.client import EVERYWHERE
 from kotatsu_operator.kube.informer import Feed, Watch
 from kotatsu_operator.kube.objects import Pod, key_of
-from tests.operator.cluster import FakeKube, eventually, pod
+from tests.operator.cluster import FakeKube, eventually, fails, pod
 
 pytestmark = pytest.mark.timeout(30)
 
@@ -127,12 +127,7 @@ async def test_a_list_of_everything_meanwhile_makes_it_list_the_namespace_again(
 
 async def test_a_list_that_fails_is_tried_again(shown):
     shown.used.add("b")
-
-    def refuse(_):
-        if len(shown.kube.called("listed")) == 1:
-            raise OSError("the API server is away")
-
-    shown.kube.on("listed", refuse)
+    shown.kube.on("listed", fails(OSError("the API server is away")))
     await shown.watch.enter("b")
     assert shown.names == {"a-1", "b-1"}
 
