@@ -226,18 +226,6 @@ async def test_of_a_slice_with_one_port_taken_no_other_is_kept(activator, make_a
         assert not is_listened_on(first)
 
 
-async def test_an_epoch_that_somebody_has_edited_keeps_nobody_from_starting(
-    activator, make_activator
-):
-    port = await activator.publish(pool())
-    annotations = {"kotatsu.dev/epoch": "soon"}
-    activator.kube.edit("EndpointSlice", NAME, metadata={"annotations": annotations})
-    again = await restart(activator, make_activator)
-    assert is_listened_on(port)
-    await again.sync(pool())
-    assert epoch_of(again.slice()) == "1"
-
-
 @pytest.mark.parametrize("number", [None, 0])
 async def test_a_slice_whose_port_somebody_has_edited_goes(activator, make_activator, number):
     await activator.sync(pool())
