@@ -11,7 +11,7 @@ import recording
 import shown
 
 
-@each("picture", shown.SOURCES)
+@each("picture", list(shown.SOURCES))
 def test_a_picture_is_newer_than_what_it_shows(picture: str) -> None:
     again = f"run: make pictures PICTURES={Path(picture).stem}"
     assert picture not in shown.stale(), again

@@ -42,7 +42,7 @@ def test_completion_knows_the_windows_and_where_pools_come_after_them():
     assert next_words("window", "add", "--sch") == ["--schedule"]
 
 
-@each("command", examples())
+@each("command", list(examples()))
 def test_the_help_shows_what_else_there_is_to_know_and_the_examples(
     command: str, capsys: pytest.CaptureFixture[str]
 ):

@@ -247,7 +247,7 @@ async def test_more_visitors_than_gemini_may_answer_at_a_time_get_a_line_of_the_
     assert await api.said() == SAID
 
 
-@each("why", gemini.REFUSALS)
+@each("why", list(gemini.REFUSALS))
 async def test_a_refusal_that_would_come_again_is_not_asked_for_a_while(why: str) -> None:
     status, name = gemini.REFUSALS[why]
     api = Api(gemini.refusal(status, name), gemini.said(SAID))

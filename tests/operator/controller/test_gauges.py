@@ -42,12 +42,9 @@ def test_nginx_always_writes_the_page_that_its_exporter_reads():
     assert found("nginx_connections_writing 0\n") == 0
 
 
-def test_the_gauge_of_the_metrics_handler_itself_is_none():
-    assert found(GO) is None
-
-
-def test_a_page_without_any_is_none():
-    assert found("python_info 1\n") is None
+@each("page", {"of another kind": "python_info 1\n", "of the metrics handler itself": GO})
+def test_a_page_with_other_gauges_has_none(page):
+    assert found(page) is None
 
 
 @each("name", OWN_PAGE)

@@ -35,14 +35,6 @@ def parse(page, names):
 
 
 @each(
-    "page",
-    ["", "\n", "<html>", "# nothing", "a b c", f"{IN_FLIGHT}_other 9.0\nother_{IN_FLIGHT} 9.0\n"],
-)
-def test_a_page_without_them_has_none(page):
-    assert parse(page, (IN_FLIGHT,)) == {}
-
-
-@each(
     "values, count",
     [
         ([], 0),
@@ -227,23 +219,18 @@ async def test_a_pod_that_drips_says_nothing_after_the_timeout(scraper, serve, m
     assert isinstance(await scraper.pod(await serve(page), Metrics()), Silence)
 
 
-async def test_a_pod_that_refuses_says_nothing(scraper, serve):
-    view = await serve(Page())
-    refused = await scraper.pod(pod_view(pod(port=1)), Metrics())
-    assert refused == Silence("refuses connections on port 1")
-    assert view.ready
-
-
 @each(
-    "how, why",
+    "how, why, lacks",
     [
-        ({"ip": ""}, "has no address yet"),
-        ({"ports": []}, "has no port named http"),
-        ({"ports": [{"name": "x", "containerPort": 1}]}, "has no port named http"),
+        ({"ip": ""}, "has no address yet", False),
+        ({"ports": []}, "has no port named http", True),
+        ({"ports": [{"name": "x", "containerPort": 1}]}, "has no port named http", True),
+        ({"port": 1}, "refuses connections on port 1", True),
     ],
 )
-async def test_a_pod_without_address_or_port_is_not_asked(scraper, how, why):
-    assert await scraper.pod(pod_view(pod(**how)), Metrics()) == Silence(why)
+async def test_a_pod_that_cannot_be_reached_says_nothing_and_why(scraper, how, why, lacks):
+    answer = await scraper.pod(pod_view(pod(**how)), Metrics())
+    assert (answer, answer.lacks) == (Silence(why), lacks)
 
 
 @pytest.mark.parametrize(("ahead", "said"), [(600, AT), (-600, AT), (2, None)])
