@@ -6,9 +6,7 @@ import inspect
 import json
 import marshal
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from itertools import chain, repeat
 from typing import Any
-from unittest.mock import Mock
 
 import httpx2
 from lightkube import ApiError
@@ -339,11 +337,6 @@ def denied() -> ApiError:
     """What the API server answers where an admission policy refuses a write."""
     status = {"code": 422, "message": DENIED, "reason": "Invalid", "status": "Failure"}
     return ApiError(response=httpx2.Response(422, json=status))
-
-
-def fails(*errors: Exception) -> Mock:
-    """For `FakeKube.on`: the next calls fail with these, one each, and later ones do not."""
-    return Mock(side_effect=chain(errors, repeat(None)))
 
 
 class FakeKube:

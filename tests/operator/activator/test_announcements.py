@@ -2,7 +2,6 @@
 
 import asyncio
 from itertools import pairwise
-from unittest.mock import Mock
 
 import pytest
 
@@ -187,7 +186,7 @@ async def test_a_question_now_and_then_does_not_make_the_pause_grow(draining, mo
 @pytest.mark.parametrize("phase", ["Warm", "Parked"])
 async def test_who_waits_to_be_announced_goes_on_as_soon_as_the_pool_is_up_again(activator, phase):
     activator.see("WarmPool", pool("Draining"))
-    activator.kube.on("patch_status", Mock(side_effect=OSError("away")))
+    activator.kube.on("patch_status", OSError("away"))
     await activator.new_pod(ready=True)
     waiting = activator.hold()
     await eventually(lambda: activator.announcements)
@@ -212,7 +211,7 @@ async def test_an_announcement_that_fails_is_written_again_before_anything_passe
 
 async def test_a_deleted_pools_request_is_passed_on_though_nobody_can_be_told(activator):
     activator.see("WarmPool", pool("Sleeping"), "DELETED")
-    activator.kube.on("patch_status", Mock(side_effect=NotFoundError("gone")))
+    activator.kube.on("patch_status", NotFoundError("gone"))
     await activator.new_pod(ready=True)
     assert body(await activator.ask()) == b"voice-1"
 

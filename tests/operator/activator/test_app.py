@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from unittest.mock import Mock
 
 import pytest
 from prometheus_client import generate_latest
@@ -94,7 +93,7 @@ async def test_pools_on_which_another_one_depends_are_raised_before_it(running):
 
 async def test_it_is_not_ready_before_it_has_read_the_namespace_and_published(running):
     assert running.activator.why_not_ready() == "still reading the namespace"
-    running.kube.on("create", Mock(side_effect=OSError("no")))
+    running.kube.on("create", OSError("no"))
     running.run()
     await eventually(lambda: running.kube.called("create"))
     assert running.activator.why_not_ready() == "some slices are not published yet"

@@ -3,7 +3,6 @@
 import asyncio
 import json
 from datetime import UTC, datetime, timedelta
-from unittest.mock import Mock
 
 import pytest
 
@@ -151,7 +150,7 @@ async def test_the_budget_is_asked_again_after_the_scale_has_been_read(activator
 async def test_a_raise_that_is_refused_is_told_with_the_sentence_of_the_api_server(
     activator, caplog, error, said
 ):
-    activator.kube.on("raise_scale", Mock(side_effect=error))
+    activator.kube.on("raise_scale", error)
     activator.hold()
     await eventually(lambda: f"voice: cannot wake yet, {said}" in caplog.messages)
 

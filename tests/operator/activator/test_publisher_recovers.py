@@ -1,7 +1,6 @@
 """An activator's slices after others have written to them, and after a restart."""
 
 import socket
-from unittest.mock import Mock
 
 import pytest
 from lightkube import ApiError
@@ -139,7 +138,7 @@ async def test_a_pool_whose_slice_is_refused_keeps_the_activator_from_nothing_el
 
 @pytest.mark.parametrize("error", [refused(403), refused(500)])
 async def test_an_activator_whose_every_slice_is_refused_or_fails_is_not_ready(activator, error):
-    activator.kube.on("create", Mock(side_effect=error))
+    activator.kube.on("create", error)
     await activator.sync(pool())
     assert not activator.is_complete
 
@@ -207,7 +206,7 @@ async def test_a_slice_that_cannot_be_deleted_yet_is_waited_for_while_the_others
 async def test_a_slice_that_may_not_be_deleted_is_published_anew(activator, make_activator):
     port = await activator.publish(pool())
     again = await restart(activator, make_activator, adopts=False)
-    again.kube.on("delete", Mock(side_effect=refused(403)))
+    again.kube.on("delete", refused(403))
     with socket.create_server(("127.0.0.1", port)):
         await again.publisher.adopt()
         await again.sync(pool())

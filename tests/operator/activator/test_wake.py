@@ -11,7 +11,7 @@ from kotatsu_operator.activator.head import PROBE_OK
 from kotatsu_operator.core.protocol import LAST_WAKE, LAST_WAKE_TOOK
 from kotatsu_operator.kube.errors import ConflictError
 from tests.operator.activator.in_process import READYZ, Pod, pool
-from tests.operator.cluster import eventually, fails, pod, service
+from tests.operator.cluster import eventually, pod, service
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -100,8 +100,7 @@ async def test_a_scale_that_the_watch_has_shown_at_zero_is_read_only_if_it_has_c
 
 
 async def test_a_conflict_is_read_again_before_the_next_raise(activator):
-    modified = ConflictError("modified")
-    activator.kube.on("raise_scale", fails(modified, modified))
+    activator.kube.on("raise_scale", ConflictError("modified"), times=2)
     activator.hold()
     await eventually(lambda: activator.raises == 3)
     verbs = [c[0] for c in activator.kube.called("get_scale", "raise_scale")]
@@ -110,11 +109,10 @@ async def test_a_conflict_is_read_again_before_the_next_raise(activator):
 
 async def test_when_somebody_else_was_faster_it_does_not_raise(activator):
     def open_window(_):
-        activator.kube.on("raise_scale", None)
         activator.kube.edit("Deployment", "voice", spec={"replicas": 4})
         raise ConflictError("modified")
 
-    activator.kube.on("raise_scale", open_window)
+    activator.kube.on("raise_scale", open_window, times=1)
     activator.hold()
     await eventually(lambda: len(activator.kube.called("get_scale")) > 2)
     assert activator.raises == 1
@@ -140,7 +138,7 @@ async def test_a_pod_that_the_watch_does_not_tell_of_is_found_by_listing(activat
     made = await activator.new_pod("voice-1")
     activator.kube.put(pod(made.name, port=made.port, readinessProbe=READYZ))
     activator.kube.put(pod("other", app="other", ready=True))
-    activator.kube.on("find", fails(OSError("no route to host")))
+    activator.kube.on("find", OSError("no route to host"), times=1)
     assert body(await activator.ask()) == b"voice-1"
 
 

@@ -5,7 +5,7 @@ from rows import each
 
 from kotatsu_operator.core.protocol import LEASE_NAME, SHARD_LABEL
 from kotatsu_operator.jobs.smoke import Smoke, run
-from tests.operator.cluster import NAMESPACE, FakeKube, activator_pod, fails, forbidden, pod
+from tests.operator.cluster import NAMESPACE, FakeKube, activator_pod, forbidden, pod
 
 
 def lease(renewed="2026-11-25T01:00:00.000000Z", holder="kotatsu-operator-1"):
@@ -88,7 +88,7 @@ async def test_without_the_crd_it_says_how_to_install_it():
 
 async def test_permissions_that_come_a_moment_late_are_waited_for():
     cluster = Cluster(lease(), activator_pod())
-    cluster.kube.on("find", fails(forbidden()))
+    cluster.kube.on("find", forbidden(), times=1)
     assert await cluster.test()
 
 

@@ -360,13 +360,10 @@ async def test_the_record_stays_while_it_has_a_target_that_is_not_restored(clust
 
 
 async def test_an_edit_in_between_is_read_again(cluster):
-    edits = iter([{"lastWake": {"seconds": 1}}])
-
     def edit(name, _):
-        for status in edits:
-            cluster.kube.edit("WarmPool", name, status=status)
+        cluster.kube.edit("WarmPool", name, status={"lastWake": {"seconds": 1}})
 
-    cluster.kube.on("patch_status", edit)
+    cluster.kube.on("patch_status", edit, times=1)
     await cluster.uninstall()
     assert cluster.pool()["status"]["lastWake"]
     assert cluster.pool()["status"]["route"]["target"] == "Native"
