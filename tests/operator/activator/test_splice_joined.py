@@ -10,7 +10,7 @@ import pytest
 from kotatsu_operator.activator import sockets, splice
 from kotatsu_operator.activator.head import PROBE_OK
 from kotatsu_operator.activator.registry import Moved
-from kotatsu_operator.activator.splice import Upstream
+from kotatsu_operator.activator.splice import Client, Upstream
 from tests.operator.activator.joined import (
     GET,
     GET_AND_CLOSE,
@@ -117,34 +117,17 @@ async def test_a_connection_whose_sides_have_taken_everything_counts_for_nothing
     assert joined.owner.limit.kept.total == 0
 
 
-async def test_a_client_that_has_finished_still_gets_its_answer(joined):
-    reader, writer, pod_reader, pod_writer = await joined.spliced()
-    writer.write(b"all")
-    writer.write_eof()
-    assert await pod_reader.read() == b"all"
-    pod_writer.write(b"answer")
-    pod_writer.close()
-    assert await reader.read() == b"answer"
-
-
-async def test_a_pod_that_has_finished_still_hears_its_client(joined):
-    reader, writer, pod_reader, pod_writer = await joined.spliced()
-    pod_writer.write(b"early answer")
-    pod_writer.write_eof()
-    assert await reader.read() == b"early answer"
-    writer.write(b"the rest")
-    writer.write_eof()
-    assert await pod_reader.read() == b"the rest"
-
-
 @pytest.mark.parametrize("first", ["client", "pod"])
-async def test_nothing_is_left_open_when_both_have_finished(joined, first):
+async def test_who_has_finished_hears_the_other_to_its_end_and_then_nothing_is_left_open(
+    joined, first
+):
     reader, writer, pod_reader, pod_writer = await joined.spliced()
     sides = {"client": (writer, pod_reader), "pod": (pod_writer, reader)}
     for side in sorted(sides, key=lambda side: side != first):
         ending, other = sides[side]
+        ending.write(b"all of it")
         ending.write_eof()
-        assert await other.read() == b""
+        assert await other.read() == b"all of it"
     await joined.owner.until(lambda: joined.owner.gone)
     await eventually(lambda: joined.client.upstream.transport is None)
     assert joined.client.transport is None
@@ -222,14 +205,17 @@ async def test_a_client_that_was_reset_is_given_up_though_its_pod_reads_nothing(
     await joined.owner.until(lambda: joined.owner.gone)
 
 
-@pytest.mark.parametrize("side", ["client", "pod"])
+@pytest.mark.parametrize(
+    ("side", "end"), [("client", Client.close), ("pod", Client.close), ("client", Client.reset)]
+)
 async def test_the_rest_that_a_side_does_not_take_is_given_up_after_a_while(
-    joined, monkeypatch, side
+    joined, monkeypatch, side, end
 ):
+    """Also after the other one was cut off."""
     monkeypatch.setattr(sockets, "PATIENCE", 0.1)
     _, writer, _, pod_writer = await joined.spliced()
     await fill(pod_writer if side == "client" else writer)
-    joined.client.close()
+    end(joined.client)
     given_up = joined.client if side == "client" else joined.client.upstream
     await eventually(lambda: given_up.transport is None)
 
@@ -271,16 +257,6 @@ async def test_what_was_said_before_a_pod_was_cut_off_is_taken_first(joined):
             got += len(data)
     assert 0 < got <= sent
     assert isinstance(reader.exception(), ConnectionResetError)
-
-
-async def test_a_client_that_takes_nothing_is_not_waited_for_after_its_pod_was_cut_off(
-    joined, monkeypatch
-):
-    monkeypatch.setattr(sockets, "PATIENCE", 0.1)
-    _, _, _, pod_writer = await joined.spliced()
-    await fill(pod_writer)
-    joined.client.reset()
-    await joined.owner.until(lambda: joined.owner.gone)
 
 
 async def test_a_client_that_has_gone_is_not_waited_for_after_its_pod_was_cut_off(joined):
