@@ -105,9 +105,11 @@ async def test_a_probe_of_any_other_is_answered_here(activator, phase):
 # --- on the way down ---
 
 
-@pytest.mark.parametrize("how", [ALWAYS, {"counted": True}])
+@pytest.mark.parametrize(
+    ("how", "ends"), [(ALWAYS, False), (ALWAYS, True), ({"counted": True}, False)]
+)
 async def test_what_a_quiet_connection_says_on_the_way_down_is_announced_first(
-    activator, monkeypatch, how
+    activator, monkeypatch, how, ends
 ):
     """The operator has counted it as idle: unannounced, its pod could be taken from it."""
     monkeypatch.setattr(activity, "MOVING_FOR", 0.02)
@@ -121,6 +123,8 @@ async def test_what_a_quiet_connection_says_on_the_way_down_is_announced_first(
     gate = activator.hold_announcements()
     activator.see("WarmPool", pool("Draining", **how))
     writer.write(GET)
+    if ends:
+        writer.write_eof()
     await activator.announced(1)
     await asyncio.sleep(0.05)
     assert made.requests == [GET]
@@ -151,23 +155,6 @@ async def test_a_question_finds_a_quiet_connection_in_use_before_it_passes_on_wh
     monkeypatch.setattr(connections.Connections, "is_asked", property(noted))
     await one(reader, writer)
     assert (active, len(activator.announcements), len(made.requests)) == ([1], 1, 3)
-
-
-async def test_the_end_of_a_client_that_waits_for_its_announcement_is_passed_on_after_it(
-    activator, monkeypatch
-):
-    monkeypatch.setattr(activity, "MOVING_FOR", 0.0)
-    made = await activator.new_pod(of=Keeper, ready=True)
-    reader, writer = await activator.send(b"")
-    await one(reader, writer)
-    gate = activator.hold_announcements()
-    activator.see("WarmPool", pool("Draining", **ALWAYS))
-    writer.write(GET)
-    writer.write_eof()
-    await activator.announced(1)
-    gate.release()
-    await reader.readuntil(b"ok")
-    assert len(made.requests) == 2
 
 
 @pytest.mark.parametrize("why", ["the pool goes down", "its pod goes", "the activator ends"])

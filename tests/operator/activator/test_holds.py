@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from kotatsu_operator.activator.head import PROBE_OK
-from tests.operator.activator.in_process import pool
+from tests.operator.activator.in_process import GET, pool
 from tests.operator.activator.test_wake import body
 from tests.operator.cluster import DENIED, denied, eventually
 
@@ -19,9 +19,10 @@ def headers(answer):
     return dict(line.split(": ", 1) for line in head.split("\r\n")[1:])
 
 
-async def test_after_the_hold_timeout_the_answer_is_503_with_retry_after(activator):
+@pytest.mark.parametrize("data", [GET, b"GET / HTTP/1.1\r\nA: "], ids=["whole", "endless"])
+async def test_after_the_hold_timeout_the_answer_is_503_with_retry_after(activator, data):
     activator.see("WarmPool", pool(holdTimeout="50ms"))
-    answer = await activator.ask()
+    answer = await activator.ask(data)
     assert answer.startswith(b"HTTP/1.1 503 ")
     assert headers(answer)["Retry-After"] == "5"
     assert headers(answer)["Content-Length"] == str(len(body(answer)))
@@ -30,11 +31,6 @@ async def test_after_the_hold_timeout_the_answer_is_503_with_retry_after(activat
     assert problem["detail"] == "no pod of this pool became ready in time"
     assert activator.connections.held == 0
     assert activator.count("kotatsu_activator_refused_total", reason="timeout") == 1
-
-
-async def test_a_head_that_never_ends_is_not_held_for_ever(activator):
-    activator.see("WarmPool", pool(holdTimeout="50ms"))
-    assert (await activator.ask(b"GET / HTTP/1.1\r\nA: ")).startswith(b"HTTP/1.1 503 ")
 
 
 async def test_nobody_who_was_joined_to_a_pod_is_timed_out(activator):

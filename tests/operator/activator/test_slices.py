@@ -172,62 +172,45 @@ def stored(made):
     return there
 
 
-@each("state", ["serving", "leaving", "empty"])
-def test_a_slice_that_was_stored_is_the_same(state):
-    h2c = {"name": "grpc", "port": 80, "appProtocol": "kubernetes.io/h2c"}
-    made = made_slice(ports={"grpc": 41000}, services=service("voice", h2c), state=state)
-    assert made["ports"][0]["appProtocol"] == "kubernetes.io/h2c"
-    assert same_slice(made, stored(made))
-
-
-def test_an_unnamed_port_that_the_api_server_leaves_out_is_the_same():
-    made = made_slice(ports={"": 41000}, services=service("voice", {"port": 80}))
-    assert made["ports"] == [{"name": "", "port": 41000, "protocol": "TCP"}]
+def without(field, made):
+    """Stored, and the API server or somebody has left out a field of its port."""
     there = stored(made)
-    del there["ports"][0]["name"]
+    del there["ports"][0][field]
+    return there
+
+
+H2C = service("voice", {"name": "http", "port": 80, "appProtocol": "kubernetes.io/h2c"})
+MADE = [made_slice(services=H2C, state=state) for state in ("serving", "leaving", "empty")]
+UNNAMED = made_slice(ports={"": 41000}, services=service("voice", {"port": 80}))
+
+
+@each("made, there", [*((m, stored(m)) for m in MADE), (UNNAMED, without("name", UNNAMED))])
+def test_a_slice_that_was_stored_is_the_same(made, there):
     assert same_slice(made, there)
 
 
-def test_a_slice_whose_port_somebody_has_taken_the_number_from_is_another():
-    made = made_slice()
-    there = stored(made)
-    del there["ports"][0]["port"]
-    assert not same_slice(made, there)
-
-
-def recreated():
-    made = service()
-    made["metadata"]["uid"] = "another"
-    return made
-
-
-def test_the_slice_of_a_shared_activator_gets_the_service_that_was_made_anew_as_its_owner():
-    """Otherwise the garbage collector deletes it with the former one."""
+def shared_slice(uid):
+    """A shared activator's, which the garbage collector deletes with the Service of this uid."""
     shared = PodIdentity("home", "activator-1", "uid-1", ME.ips, "node-a", "home/0")
-    before, after = (
-        make_slice(pool(), of, shared, "IPv4", {"http": 1}, state="serving")
-        for of in (service(), recreated())
-    )
-    assert not same_slice(after, stored(before))
-
-
-H2C = {"name": "http", "port": 80, "appProtocol": "kubernetes.io/h2c"}
+    of = service()
+    of["metadata"]["uid"] = uid
+    return make_slice(pool(), of, shared, "IPv4", {"http": 1}, state="serving")
 
 
 @each(
-    "other",
+    "made, there",
     [
-        made_slice(pool(epoch=4)),
-        made_slice(ports={"http": 41001}),
-        made_slice(ports={"web": 41000}),
-        made_slice(ports={"http": 41000, "web": 41001}),
-        made_slice(state="leaving"),
-        made_slice(state="empty"),
-        made_slice(pool(service="new")),
-        made_slice(services=service("voice", H2C)),
+        (made_slice(pool(epoch=4)), stored(made_slice())),
+        (made_slice(ports={"http": 41001}), stored(made_slice())),
+        (made_slice(ports={"web": 41000}), stored(made_slice())),
+        (made_slice(ports={"http": 41000, "web": 41001}), stored(made_slice())),
+        (made_slice(state="leaving"), stored(made_slice())),
+        (made_slice(state="empty"), stored(made_slice())),
+        (made_slice(pool(service="new")), stored(made_slice())),
+        (made_slice(services=H2C), stored(made_slice())),
+        (made_slice(), without("port", made_slice())),
+        (shared_slice("of the Service made anew"), stored(shared_slice("of the former one"))),
     ],
 )
-def test_a_slice_that_says_anything_else_is_another(other):
-    made = made_slice()
-    assert not same_slice(made, stored(other))
-    assert not same_slice(other, stored(made))
+def test_a_slice_that_says_anything_else_is_another(made, there):
+    assert not same_slice(made, there)

@@ -215,10 +215,12 @@ async def test_it_ends_only_when_no_activator_is_an_endpoint(cluster):
     await running
 
 
-async def test_pods_that_never_come_end_it_with_a_sentence_that_says_what_to_do(cluster):
+async def test_pods_that_never_come_are_named_now_and_then_and_end_it_with_what_to_do(cluster):
     cluster.pods_come = False
     with pytest.raises(UninstallError) as caught:
         await cluster.uninstall()
+    lines = [line for line in cluster.said if "waiting for pods" in line]
+    assert 3 <= len(set(lines)) == len(lines) <= 5, "in a minute, each with the time that is left"
     text = str(caught.value)
     assert "0 of 3 pods of Deployment demo/voice are Ready" in text
     assert "--no-hooks" in text
@@ -281,15 +283,6 @@ async def test_all_targets_that_are_waited_for_are_named_with_the_time_that_is_l
     cluster.pods_come = True
     await running
     assert cluster.conditions()["Ready"] == ("Unknown", "Uninstalled")
-
-
-async def test_what_is_waited_for_is_repeated_although_nothing_changes(cluster):
-    cluster.pods_come = False
-    with pytest.raises(UninstallError):
-        await cluster.uninstall()
-    lines = [line for line in cluster.said if "waiting for pods" in line]
-    assert 3 <= len(lines) <= 5  # in a minute
-    assert len(set(lines)) == len(lines)  # each with the time that is left
 
 
 @pytest.mark.parametrize(
