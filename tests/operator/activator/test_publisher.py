@@ -39,15 +39,6 @@ async def came_in(activator, port, address="127.0.0.1"):
 # --- publishing ---
 
 
-async def test_a_pool_whose_route_is_the_activator_gets_a_slice_with_its_epoch(activator):
-    port = await activator.publish(pool("Activator", epoch=7))
-    made = activator.slice()
-    assert epoch_of(made) == "7"
-    assert [e["conditions"]["ready"] for e in made["endpoints"]] == [True]
-    assert activator.is_complete
-    assert await came_in(activator, port) == ("voice", "http")
-
-
 async def test_every_tcp_port_of_the_service_has_a_listener_of_its_own(activator):
     ports = [{"name": "a", "port": 1}, {"name": "b", "port": 2}]
     udp = {"name": "c", "port": 3, "protocol": "UDP"}

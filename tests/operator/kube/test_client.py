@@ -409,31 +409,15 @@ async def following(watched):
         await kube.close()
 
 
-@pytest.fixture
-async def seen(watched):
-    async with following(watched) as told:
-        yield told
-
-
-async def test_a_view_is_listed_and_then_followed(seen, watched):
+async def test_a_view_is_listed_and_then_followed(watched):
     watched.tell("ADDED", pod("b"), 51)
     watched.tell("MODIFIED", pod("b"), 52)
     watched.tell("DELETED", pod("a"), 53)
-    await eventually(lambda: len(seen) == 4)
+    async with following(watched) as seen:
+        await eventually(lambda: len(seen) == 4)
     assert seen == [("LIST", ["a"]), ("ADDED", ["b"]), ("MODIFIED", ["b"]), ("DELETED", ["a"])]
     assert watched.requests[1]["resourceVersion"] == "50"
     assert watched.requests[1]["timeoutSeconds"] == "60"
-
-
-async def test_a_watch_that_the_server_ends_goes_on_from_the_last_version(seen, watched):
-    watched.tell("ADDED", pod("b"), 51)
-    await eventually(lambda: len(seen) == 2)
-    watched.lines.put_nowait(None)
-    await eventually(lambda: len(watched.requests) == 3)
-    assert watched.requests[2]["resourceVersion"] == "51"
-    watched.tell("ADDED", pod("c"), 52)
-    await eventually(lambda: seen[-1] == ("ADDED", ["c"]))
-    assert len(watched.lists()) == 1
 
 
 async def test_pages_of_a_list_are_told_one_by_one(kube, server):
@@ -502,14 +486,18 @@ async def test_an_api_server_that_is_away_is_listed_when_it_is_back(watched, mon
     assert seen == [("LIST", ["a"])]
 
 
-@pytest.mark.parametrize("last", ["50", "51"])
-async def test_a_watch_that_went_silent_goes_on_over_another_stream(monkeypatch, watched, last):
+@pytest.mark.parametrize(("last", "is_ended"), [("50", False), ("51", False), ("51", True)])
+async def test_a_watch_that_went_silent_or_ended_goes_on_over_another_stream(
+    monkeypatch, watched, last, is_ended
+):
     """It did not end and it does not speak: a stream like that is not trusted for long."""
     monkeypatch.setattr(kube_module, "WATCH_SECONDS", 0.2)
     async with following(watched) as seen:
         if last == "51":
             watched.tell("ADDED", pod("b"), 51)
             await eventually(lambda: len(seen) == 2)
+        if is_ended:
+            watched.lines.put_nowait(None)
         before = len(watched.requests)
         await eventually(lambda: len(watched.requests) >= before + 2)
         assert watched.requests[-1]["resourceVersion"] == last
