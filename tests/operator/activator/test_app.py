@@ -155,29 +155,20 @@ async def test_it_says_that_it_ends_before_it_deletes_its_slices(running):
     assert running.kube.writes[-1] == "delete"
 
 
-async def test_it_finishes_what_it_holds_before_it_ends(running):
+@pytest.mark.parametrize("is_joined", [False, True])
+async def test_it_finishes_what_it_holds_or_has_joined_to_a_pod_before_it_ends(running, is_joined):
     await running.start()
+    running.answering.clear()
+    if is_joined:
+        await running.pods_start_when_raised()
     waiting = asyncio.create_task(running.ask())
     await eventually(lambda: running.kube.called("raise_scale"))
     running.stop.set()
     await asyncio.sleep(0.1)
     assert not running.task.done()
-    running.kube.edit("Deployment", "voice", spec={"replicas": 0})
-    await running.pods_start_when_raised()
-    assert (await waiting).endswith(b"warm")
-    running.kube.put(native_slice(True))
-    await running.task
-
-
-async def test_it_finishes_what_it_has_joined_to_a_pod_before_it_ends(running):
-    await running.start()
-    await running.pods_start_when_raised()
-    running.answering.clear()
-    waiting = asyncio.create_task(running.ask())
-    await eventually(lambda: running.writers and running.kube.called("raise_scale"))
-    running.stop.set()
-    await asyncio.sleep(0.1)
-    assert not running.task.done()
+    if not is_joined:
+        running.kube.edit("Deployment", "voice", spec={"replicas": 0})
+        await running.pods_start_when_raised()
     running.answering.set()
     assert (await waiting).endswith(b"warm")
     running.kube.put(native_slice(True))
