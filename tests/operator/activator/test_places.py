@@ -74,21 +74,14 @@ def test_one_pool_never_takes_all_the_room_from_another():
     assert limit.has_place(FEED)
 
 
-def flooded(made):
-    """A limit that the clients of one namespace have reached."""
-    limit = ConnectionLimit(1000, clock=lambda: 0.0)
-    for client in made:
-        if not limit.enter(client, ("hostile", f"pool-{id(client) % 7}")):
-            break
-        limit.spoke(client)
-    return limit
-
-
 def test_of_a_full_activator_another_namespace_gets_its_share():
     """Of those that have taken all, the newest held ones go; and then the quietest."""
     joined = [FakeClient(used_at=float(n)) for n in range(300)]
     made = [*joined, *(FakeClient(since=float(n)) for n in range(700))]
-    limit = flooded(made)
+    limit = ConnectionLimit(1000, clock=lambda: 0.0)
+    for number, client in enumerate(made):
+        if limit.enter(client, ("hostile", f"pool-{number % 7}")):
+            limit.spoke(client)
     assert not limit.enter(FakeClient(), ("hostile", "another"))
     ours = []
     while limit.enter(client := FakeClient(), VOICE):
@@ -224,18 +217,17 @@ def evicted(made):
     return sorted(gone, key=lambda number: made[number].evicted_at)
 
 
-def test_beyond_the_bound_the_one_that_keeps_most_has_to_go():
-    kept, made = KeptBytes(1000), [FakeClient() for _ in range(3)]
-    for client, size in zip(made, (100, 700, 250), strict=True):
+@each(
+    "sizes, gone, total",
+    {"the most": ((100, 700, 250), [1], 350), "the longest": (range(200, 205), [0], 810)},
+)
+def test_beyond_the_bound_who_keeps_most_has_to_go_and_of_about_as_much_who_does_for_longest(
+    sizes, gone, total
+):
+    kept, made = KeptBytes(1000), [FakeClient() for _ in sizes]
+    for client, size in zip(made, sizes, strict=True):
         kept.keep(client, size)
-    assert (evicted(made), kept.total) == ([1], 350)
-
-
-def test_of_those_that_keep_about_as_much_the_one_that_has_for_longest():
-    kept, made = KeptBytes(1000), [FakeClient() for _ in range(5)]
-    for number, client in enumerate(made):
-        kept.keep(client, 200 + number)
-    assert evicted(made) == [0]
+    assert (evicted(made), kept.total) == (gone, total)
 
 
 def test_who_keeps_little_in_many_connections_evicts_no_large_one_of_another_namespace():
