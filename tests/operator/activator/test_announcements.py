@@ -14,8 +14,9 @@ from tests.operator.cluster import activator_pod, eventually
 pytestmark = pytest.mark.timeout(60)
 
 
-async def test_a_request_that_raises_an_asleep_pool_needs_no_announcement(activator):
+async def test_a_request_that_raises_an_asleep_pool_needs_no_announcement(activator, monkeypatch):
     """The raise tells the operator the same."""
+    monkeypatch.setattr(wake, "ANNOUNCE_AFTER", 0.2)  # longer than any raise takes here
     activator.hold()
     await eventually(lambda: activator.raises)
     activator.hold()
