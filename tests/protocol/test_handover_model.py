@@ -115,7 +115,8 @@ BREAKS = {
 }
 
 
-@each("left_out, breaks", BREAKS.items(), name=BREAKS)
+@pytest.mark.slow
+@each("left_out, breaks", BREAKS.items())
 def test_without_one_of_its_parts_a_handover_breaks_a_rule(
     left_out: str, breaks: tuple[str, State]
 ) -> None:

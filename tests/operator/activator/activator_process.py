@@ -3,8 +3,8 @@
 It prints one line of JSON when it is ready: `port` and `feed`, where clients of each pool come in,
 and `metrics`, where its pages are. What happens in the cluster is said to it on standard input, a
 word and its number a line: `pod 8080` lets a Ready pod of voice appear at that port, `feed 8080`
-one of feed, `gone 8080` takes voice's away, `files 100` lets the process have no more open files
-than that. It ends when its input does.
+one of feed, `files 100` lets the process have no more open files than that. It ends when its input
+does.
 
     python tests/operator/activator/activator_process.py Always Warm
 """
@@ -24,11 +24,7 @@ import uvloop
 from prometheus_client import CollectorRegistry, Gauge
 
 from kotatsu_operator.activator.app import Activator
-from kotatsu_operator.activator.limits import (
-    MOST_MEMORY,
-    ConnectionLimit,
-    raise_file_limit,
-)
+from kotatsu_operator.activator.limits import MOST_MEMORY, ConnectionLimit, raise_file_limit
 from kotatsu_operator.activator.metrics import ActivatorMetrics
 from kotatsu_operator.activator.pool import PodIdentity, pool_view
 from kotatsu_operator.activator.slices import slice_name
@@ -41,20 +37,20 @@ sys.path.append(str(Path(__file__).parents[3]))
 from tests.operator.cluster import FakeKube, activator_pod, deployment, pod, service, warm_pool
 
 ME = PodIdentity("demo", "activator-1", "uid-activator-1", ("127.0.0.1",), "node-a")
-HERE = Path(__file__)
 
 
-def _cluster(route: str, phase: str, hold: str) -> FakeKube:
+def _cluster(route: str, phase: str) -> FakeKube:
     status = {
         "phase": phase,
         "route": {"target": "Activator", "epoch": 1},
         "conditions": [{"type": "Accepted", "status": "True"}],
     }
-    pools = [
-        warm_pool(name, status=status, route=route, holdTimeout=hold) for name in ("voice", "feed")
-    ]
-    targets = [deployment(name, replicas=int(phase == "Warm")) for name in ("voice", "feed")]
-    return FakeKube(*pools, *targets, service(), service("feed"), activator_pod())
+    kube = FakeKube(activator_pod())
+    for name in ("voice", "feed"):
+        kube.put(warm_pool(name, status=status, route=route, holdTimeout="5m"))
+        kube.put(deployment(name, replicas=int(phase == "Warm")))
+        kube.put(service(name))
+    return kube
 
 
 def _obey(kube: FakeKube, line: str) -> None:
@@ -63,8 +59,6 @@ def _obey(kube: FakeKube, line: str) -> None:
         kube.put(pod(f"voice-{int(number)}", port=int(number), ready=True))
     elif word == "feed":
         kube.put(pod(f"feed-{int(number)}", app="feed", port=int(number), ready=True))
-    elif word == "gone":
-        kube.remove("Pod", f"voice-{int(number)}")
     elif word == "files":
         most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (int(number), most))
@@ -96,21 +90,17 @@ class _Turns:
         asyncio.get_running_loop().call_later(self.EVERY, self._begin)
 
 
-async def _run(kube: FakeKube, files: int, memory: int, max_held: int) -> None:
+async def _run(kube: FakeKube, memory: int) -> None:
     health.SHARED_FOR = 0.0  # tests compare two readings
     registry = CollectorRegistry()
     _Turns(registry)
-    connection_limit = ConnectionLimit(min(raise_file_limit(), files), memory=memory)
-    read = partial(pool_view, max_held=max_held)
+    connection_limit = ConnectionLimit(raise_file_limit(), memory=memory)
+    read = partial(pool_view, max_held=20_000)
     metrics = ActivatorMetrics(registry)
     activator = Activator(kube, ME, metrics, connection_limit, read=read)  # type: ignore[arg-type]
-    admin = start_admin(
-        "127.0.0.1",
-        0,
-        registry,
-        Checks(str, activator.why_not_ready),
-        Named(LOOKED_AT, activator.asked, metrics.part),
-    )
+    named = Named(LOOKED_AT, activator.asked, metrics.part)
+    checks = Checks(str, activator.why_not_ready)
+    admin = start_admin("127.0.0.1", 0, registry, checks, named)
     stop = asyncio.Event()
     running = asyncio.create_task(activator.run(stop, 0.0))
     while activator.why_not_ready():
@@ -132,19 +122,15 @@ async def _run(kube: FakeKube, files: int, memory: int, max_held: int) -> None:
 
 
 def main() -> None:
-    """Read the arguments and run until standard input ends."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("route", choices=["Auto", "Always"])
     parser.add_argument("phase", choices=["Asleep", "Warm"])
-    parser.add_argument("--max-held", type=int, default=20_000)
-    parser.add_argument("--files", type=int, default=2**20)
     parser.add_argument("--memory", type=int, default=MOST_MEMORY)
-    parser.add_argument("--hold", default="5m")
     options = parser.parse_args()
     logging.basicConfig(stream=sys.stderr, level=logging.INFO)
-    kube = _cluster(options.route, options.phase, options.hold)
+    kube = _cluster(options.route, options.phase)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_run(kube, options.files, options.memory, options.max_held))
+        runner.run(_run(kube, options.memory))
 
 
 if __name__ == "__main__":

@@ -22,10 +22,8 @@ def announced_soon(monkeypatch):
 async def activator(monkeypatch):
     """A sleeping pool behind a listening activator."""
     monkeypatch.setattr(wake, "LOOK_EVERY", 0.02)
-    activator = ActivatorFixture()
-    await activator.start()
-    yield activator
-    await activator.close()
+    async with ActivatorFixture() as activator:
+        yield activator
 
 
 @pytest.fixture

@@ -73,7 +73,6 @@ def _flood(port: int, clients: int, kind: str) -> None:
 
 
 def main() -> None:
-    """Read the arguments and flood until standard input ends."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("port", type=int)
     parser.add_argument("clients", type=int)

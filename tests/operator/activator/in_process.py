@@ -18,8 +18,13 @@ GET = b"GET /hello HTTP/1.1\r\nHost: voice\r\n\r\n"
 READYZ = {"httpGet": {"path": "/readyz", "port": "http"}}
 
 
-def pool(phase="Asleep", epoch=1, **spec):
-    route = {"target": "Native" if phase == "Warm" else "Activator", "epoch": epoch}
+ALWAYS = {"route": "Always"}
+
+
+def pool(phase="Asleep", epoch=1, *, counted=False, **spec):
+    """`counted` is a pool whose pods have no gauge: its connections count, as on route Always."""
+    passes_by = phase == "Warm" and not counted and spec.get("route") != "Always"
+    route = {"target": "Native" if passes_by else "Activator", "epoch": epoch, "counted": counted}
     return warm_pool(status={"phase": phase, "route": route}, **spec)
 
 
@@ -65,6 +70,29 @@ class Pod:
             writer.transport.abort()
 
 
+class Keeper(Pod):
+    """A pod that keeps its connections open between requests, unless asked not to."""
+
+    async def _serve(self, reader, writer):
+        self.open.append((reader, writer))
+        while not reader.at_eof():
+            try:
+                head = await reader.readuntil(b"\r\n\r\n")
+            except (asyncio.IncompleteReadError, ConnectionError):
+                break
+            self.requests.append(head)
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+            if b"Connection: close" in head:
+                break
+        writer.close()
+
+
+async def one(reader, writer, data=GET):
+    """One more request on a connection to a Keeper."""
+    writer.write(data)
+    return await reader.readuntil(b"ok")
+
+
 class ActivatorFixture:
     """An activator's waker for the pool voice, behind a listening socket."""
 
@@ -91,6 +119,13 @@ class ActivatorFixture:
         self.view.read = partial(pool_view, max_held=connections)
         self.see("WarmPool", self.kube.stored("WarmPool", "voice"))
 
+    async def __aenter__(self):
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_):
+        await self.close()
+
     async def start(self):
         self.server = await asyncio.get_running_loop().create_server(self._accept, "127.0.0.1", 0)
         self.port = self.server.sockets[0].getsockname()[1]
@@ -116,35 +151,35 @@ class ActivatorFixture:
         how = {"readinessProbe": READYZ} | how
         self.see("Pod", pod(made.name, port=port or made.port, **how))
 
-    async def new_pod(self, name="voice-1", **how):
-        made = Pod(name)
+    async def new_pod(self, name="voice-1", of=Pod, **how):
+        made = of(name)
         self.pods.append(made)
         await made.start()
         if how:
             self.see_pod(made, **how)
         return made
 
-    async def starts_on_raise(self, **how):
+    async def starts_on_raise(self, of=Pod, **how):
         """Let the pod appear as soon as the scale has been raised."""
-        made = await self.new_pod()
+        made = await self.new_pod(of=of)
         self.kube.on("raise_scale", lambda _: self.see_pod(made, **how))
         return made
 
-    async def send(self, data=GET):
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+    async def send(self, data=GET, port=None):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port or self.port)
         self.writers.append(writer)
         writer.write(data)
         return reader, writer
 
-    async def ask(self, data=GET):
-        reader, writer = await self.send(data)
+    async def ask(self, data=GET, port=None):
+        reader, writer = await self.send(data, port)
         answer = await reader.read()
         writer.close()
         return answer
 
-    def hold(self, data=GET):
+    def hold(self, data=GET, port=None):
         """Ask without waiting for the answer."""
-        return self.keep(asyncio.ensure_future(self.ask(data)))
+        return self.keep(asyncio.ensure_future(self.ask(data, port)))
 
     def keep(self, task):
         """End a task with this fixture."""
@@ -161,6 +196,15 @@ class ActivatorFixture:
     @property
     def announcements(self):
         return [c for c in self.kube.called("patch_status") if "demand" in c[2]]
+
+    def hold_announcements(self):
+        """From now on each is answered by one `release` of the semaphore that is returned."""
+        gate = asyncio.Semaphore(0)
+        self.kube.on("patch_status", lambda *_: gate.acquire())
+        return gate
+
+    async def announced(self, number):
+        await eventually(lambda: len(self.announcements) == number)
 
     def count(self, name, **labels):
         labels = {"namespace": "demo", "name": "voice", **labels}

@@ -1,7 +1,7 @@
 """A pod in a process of its own that does nothing but answer, as fast as Python can.
 
-`GET /bytes/<n>` gets that many bytes, `GET /unread` a pod that reads no further, any other GET two
-bytes; a POST is told how much its body was. It prints its port, and ends when its input does.
+`GET /bytes/<n>` gets that many bytes, any other GET two; a POST is told how much its body was. It
+prints its port, and ends when its input does.
 
     python tests/operator/activator/pod_process.py
 """
@@ -49,8 +49,6 @@ class Answering(asyncio.Protocol):
             self._to_send = int(wanted[1])
             transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % self._to_send)
             self._send()
-        elif data.startswith(b"GET /unread "):
-            transport.pause_reading()
         else:
             transport.write(OK * data.count(b"\r\n\r\n"))
             self._end()

@@ -20,7 +20,7 @@ class Process:
     """A running script of this folder; `told` is the line it printed when it was ready."""
 
     def __init__(self, *command: str, cpu: int | None = None) -> None:
-        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115  (closed by `end`)
+        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115  (closed by `close`)
         self._process = subprocess.Popen(
             [sys.executable, *command],
             stdin=subprocess.PIPE,
@@ -32,11 +32,10 @@ class Process:
         assert self._process.stdout is not None
         self.told = self._process.stdout.readline()
         if not self.told:
-            raise RuntimeError(f"it did not start: {self.end()}")
+            raise RuntimeError(f"it did not start: {self.close()}")
 
     @property
     def pid(self) -> int:
-        """Its number."""
         return self._process.pid
 
     def say(self, line: str) -> None:
@@ -63,13 +62,7 @@ class Process:
                 return int(line.split()[1]) / 1024
         raise RuntimeError("it is gone")
 
-    @property
-    def log(self) -> str:
-        """What it has logged so far."""
-        self._log.seek(0)
-        return self._log.read()
-
-    def end(self) -> str:
+    def close(self) -> str:
         """End it; returns its log."""
         try:
             self._process.communicate(timeout=10)
@@ -77,7 +70,8 @@ class Process:
             self._process.kill()
             self._process.communicate()
         with self._log:
-            return self.log
+            self._log.seek(0)
+            return self._log.read()
 
 
 class ActivatorProcess(Process):
@@ -97,34 +91,22 @@ class ActivatorProcess(Process):
         return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
 
 
-@contextlib.contextmanager
-def activator(*options: str, cpu: int | None = None) -> Iterator[ActivatorProcess]:
+def activator(*options: str, cpu: int | None = None) -> contextlib.closing[ActivatorProcess]:
     """An activator on a core of its choice."""
-    made = ActivatorProcess(*options, cpu=cpu)
-    try:
-        yield made
-    finally:
-        made.end()
+    return contextlib.closing(ActivatorProcess(*options, cpu=cpu))
 
 
 @contextlib.contextmanager
 def pod(cpu: int | None = None) -> Iterator[int]:
     """A pod that does nothing but answer (see pod_process.py); yields its port."""
-    made = Process(str(HERE / "pod_process.py"), cpu=cpu)
-    try:
+    with contextlib.closing(Process(str(HERE / "pod_process.py"), cpu=cpu)) as made:
         yield int(made.told)
-    finally:
-        made.end()
 
 
-@contextlib.contextmanager
-def flood(port: int, clients: int, kind: str, cpu: int | None = None) -> Iterator[None]:
+def flood(port: int, clients: int, kind: str) -> contextlib.closing[Process]:
     """Clients that mean no good (see flood_process.py)."""
-    made = Process(str(HERE / "flood_process.py"), str(port), str(clients), kind, cpu=cpu)
-    try:
-        yield
-    finally:
-        made.end()
+    script = str(HERE / "flood_process.py")
+    return contextlib.closing(Process(script, str(port), str(clients), kind))
 
 
 class MemoryLimit:
@@ -154,7 +136,7 @@ class MemoryLimit:
         first, second = (self._read(name) / 2**20 for name in peaks)
         return first, second
 
-    def end(self) -> None:
+    def close(self) -> None:
         """Remove it; its processes must have ended."""
         until(lambda: not (self._folder / "cgroup.procs").read_text())
         self._folder.rmdir()
@@ -168,10 +150,8 @@ def memory_limit(bytes_: int) -> Iterator[MemoryLimit | None]:
     except OSError:
         yield None
         return
-    try:
+    with contextlib.closing(made):
         yield made
-    finally:
-        made.end()
 
 
 def until(holds: Callable[[], object], seconds: float = 20.0) -> None:

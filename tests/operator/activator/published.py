@@ -8,15 +8,9 @@ from kotatsu_operator.activator.namespace import View
 from kotatsu_operator.activator.pool import PodIdentity
 from kotatsu_operator.activator.publisher import Publisher, are_complete
 from kotatsu_operator.activator.slices import Slices, slice_name
-from tests.operator.cluster import (
-    FakeKube,
-    activator_pod,
-    native_slice,
-    service,
-    warm_pool,
-)
+from tests.operator.activator.in_process import ME
+from tests.operator.cluster import FakeKube, activator_pod, native_slice, service, warm_pool
 
-ME = PodIdentity("demo", "activator-1", "uid-activator-1", ("127.0.0.1",), "node-a")
 OTHER = PodIdentity("demo", "activator-2", "uid-activator-2", ("127.0.0.1",), "node-b")
 NAME = slice_name("voice", ME, "IPv4")
 
@@ -117,6 +111,17 @@ def ports_of(obj):
 
 def epoch_of(obj):
     return obj["metadata"]["annotations"]["kotatsu.dev/epoch"]
+
+
+async def restart(activator, make_activator, *, adopts=True):
+    """The same pod with a new process."""
+    activator.crash()
+    await asyncio.sleep(0)
+    again = make_activator(activator.kube, activator.me)
+    again.watch()
+    if adopts:
+        await again.publisher.adopt()
+    return again
 
 
 async def leave(activator):

@@ -1,6 +1,7 @@
 """Route Always: the activator is the only way in, counts what is in use, and ends it well."""
 
 import asyncio
+import contextlib
 import time
 
 import httpx
@@ -11,64 +12,26 @@ from serving import NO_TLS
 from kotatsu_operator.activator import connections, wake
 from kotatsu_operator.activator import registry as activity
 from kotatsu_operator.activator.head import PROBE_OK
-from tests.operator.activator.in_process import ActivatorFixture, Pod
-from tests.operator.cluster import activator_pod, eventually, service, warm_pool
+from tests.operator.activator.in_process import ALWAYS, GET, ActivatorFixture, Keeper, one, pool
+from tests.operator.cluster import activator_pod, eventually, service
 
 pytestmark = pytest.mark.timeout(60)
 
-GET = b"GET /hello HTTP/1.1\r\nHost: voice\r\n\r\n"
 LONG = b"GET /long HTTP/1.1\r\n\r\n"
-
-
-def pool(phase="Warm", *, counted=False, **spec):
-    """A pool on route Always, or one whose pods have no gauge."""
-    status = {"phase": phase, "route": {"target": "Activator", "epoch": 1, "counted": counted}}
-    return warm_pool(status=status, **spec, route="Auto" if counted else "Always")
+PROBE = b"GET /healthz HTTP/1.1\r\n\r\n"
 
 
 @pytest.fixture
 async def activator(monkeypatch):
     """A warm pool on route Always: its Service selects nothing."""
     monkeypatch.setattr(wake, "LOOK_EVERY", 0.02)
-    activator = ActivatorFixture()
-    selectorless = service()
-    del selectorless["spec"]["selector"]
-    activator.see("Service", selectorless)
-    activator.see("Deployment", activator.kube.stored("Deployment", "voice"))
-    activator.see("WarmPool", pool())
-    await activator.start()
-    yield activator
-    await activator.close()
-
-
-class Keeper(Pod):
-    """A pod that keeps its connections open between requests, unless asked not to."""
-
-    async def _serve(self, reader, writer):
-        self.open.append((reader, writer))
-        while not reader.at_eof():
-            try:
-                head = await reader.readuntil(b"\r\n\r\n")
-            except (asyncio.IncompleteReadError, ConnectionError):
-                break
-            self.requests.append(head)
-            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-            if b"Connection: close" in head:
-                break
-        writer.close()
-
-
-async def keeper(activator, name="voice-1"):
-    made = Keeper(name)
-    activator.pods.append(made)
-    await made.start()
-    activator.see_pod(made, ready=True)
-    return made
-
-
-async def one(reader, writer, data=GET):
-    writer.write(data)
-    return await reader.readuntil(b"ok")
+    async with ActivatorFixture() as activator:
+        selectorless = service()
+        del selectorless["spec"]["selector"]
+        activator.see("Service", selectorless)
+        activator.see("Deployment", activator.kube.stored("Deployment", "voice"))
+        activator.see("WarmPool", pool("Warm", **ALWAYS))
+        yield activator
 
 
 # --- the way in ---
@@ -77,7 +40,7 @@ async def one(reader, writer, data=GET):
 async def test_a_warm_pool_is_reached_through_the_activator_and_its_connections_stay_open(
     activator,
 ):
-    made = await keeper(activator)
+    made = await activator.new_pod(of=Keeper, ready=True)
     reader, writer = await activator.send(b"")
     for _ in range(3):
         await one(reader, writer)
@@ -99,7 +62,7 @@ async def test_connections_are_spread_over_the_ready_pods_by_the_fewest(activato
 
 async def test_a_request_under_way_is_active_and_an_idle_connection_is_not(activator, monkeypatch):
     monkeypatch.setattr(activity, "MOVING_FOR", 60.0)
-    await keeper(activator)
+    await activator.new_pod(of=Keeper, ready=True)
     reader, writer = await activator.send(b"")
     assert activator.count("kotatsu_activator_active") == 0
     await one(reader, writer)
@@ -119,47 +82,53 @@ async def test_the_last_byte_is_remembered_when_its_connection_has_gone(activato
     assert 0 <= time.time() - activator.count(name) < 5
 
 
-async def test_a_probe_of_a_warm_pool_reaches_its_pod_and_keeps_nobody_awake(activator):
-    made = await keeper(activator)
-    reader, _ = await activator.send(b"GET /healthz HTTP/1.1\r\n\r\n")
-    assert (await reader.read()).endswith(b"ok")
+@pytest.mark.parametrize("of", [pool("Warm", **ALWAYS), pool("Parked")], ids=["warm", "parked"])
+async def test_a_probe_reaches_a_pod_announces_nothing_and_keeps_nobody_awake(activator, of):
+    activator.see("Service", service())
+    activator.see("WarmPool", of)
+    made = await activator.new_pod(of=Keeper, ready=True)
+    assert (await activator.ask(PROBE)).endswith(b"ok")
     assert made.requests == [b"GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n"]
+    assert activator.kube.writes == []
     assert activator.count("kotatsu_activator_active") == 0
     assert activator.count("kotatsu_activator_last_activity_timestamp_seconds") == 0
 
 
 @pytest.mark.parametrize("phase", ["Draining", "Asleep"])
 async def test_a_probe_of_any_other_is_answered_here(activator, phase):
-    activator.see("WarmPool", pool(phase))
-    made = await keeper(activator)
-    assert await activator.ask(b"GET /healthz HTTP/1.1\r\n\r\n") == PROBE_OK
+    activator.see("WarmPool", pool(phase, **ALWAYS))
+    made = await activator.new_pod(of=Keeper, ready=True)
+    assert await activator.ask(PROBE) == PROBE_OK
     assert made.requests == []
 
 
 # --- on the way down ---
 
 
-@pytest.mark.parametrize("counted", [False, True])
+@pytest.mark.parametrize(
+    ("how", "ends"), [(ALWAYS, False), (ALWAYS, True), ({"counted": True}, False)]
+)
 async def test_what_a_quiet_connection_says_on_the_way_down_is_announced_first(
-    activator, monkeypatch, counted
+    activator, monkeypatch, how, ends
 ):
     """The operator has counted it as idle: unannounced, its pod could be taken from it."""
     monkeypatch.setattr(activity, "MOVING_FOR", 0.02)
-    if counted:
+    if how is not ALWAYS:
         activator.see("Service", service())
-        activator.see("WarmPool", pool(counted=True))
-    made = await keeper(activator)
+        activator.see("WarmPool", pool("Warm", **how))
+    made = await activator.new_pod(of=Keeper, ready=True)
     reader, writer = await activator.send(b"")
     await one(reader, writer)
     await asyncio.sleep(0.05)
-    gate = asyncio.Event()
-    activator.kube.on("patch_status", lambda *_: gate.wait())
-    activator.see("WarmPool", pool("Draining", counted=counted))
+    gate = activator.hold_announcements()
+    activator.see("WarmPool", pool("Draining", **how))
     writer.write(GET)
-    await eventually(lambda: activator.announcements)
+    if ends:
+        writer.write_eof()
+    await activator.announced(1)
     await asyncio.sleep(0.05)
     assert made.requests == [GET]
-    gate.set()
+    gate.release()
     await reader.readuntil(b"ok")
     assert len(made.requests) == 2
 
@@ -170,10 +139,10 @@ async def test_a_question_finds_a_quiet_connection_in_use_before_it_passes_on_wh
     """Nothing is announced that a question from now on finds."""
     monkeypatch.setattr(activity, "MOVING_FOR", 0.02)
     activator.see("Pod", activator_pod())
-    made = await keeper(activator)
+    made = await activator.new_pod(of=Keeper, ready=True)
     reader, writer = await activator.send(b"")
     await one(reader, writer)
-    activator.see("WarmPool", pool("Draining"))
+    activator.see("WarmPool", pool("Draining", **ALWAYS))
     await activator.ask()
     await asyncio.sleep(0.05)
     active = []
@@ -188,33 +157,15 @@ async def test_a_question_finds_a_quiet_connection_in_use_before_it_passes_on_wh
     assert (active, len(activator.announcements), len(made.requests)) == ([1], 1, 3)
 
 
-async def test_the_end_of_a_client_that_waits_for_its_announcement_is_passed_on_after_it(
-    activator, monkeypatch
-):
-    monkeypatch.setattr(activity, "MOVING_FOR", 0.0)
-    made = await keeper(activator)
-    reader, writer = await activator.send(b"")
-    await one(reader, writer)
-    gate = asyncio.Event()
-    activator.kube.on("patch_status", lambda *_: gate.wait())
-    activator.see("WarmPool", pool("Draining"))
-    writer.write(GET)
-    writer.write_eof()
-    await eventually(lambda: activator.announcements)
-    gate.set()
-    await reader.readuntil(b"ok")
-    assert len(made.requests) == 2
-
-
 @pytest.mark.parametrize("why", ["the pool goes down", "its pod goes", "the activator ends"])
 async def test_an_open_connection_is_ended_with_the_answer_to_its_next_request(activator, why):
-    made = await keeper(activator)
+    made = await activator.new_pod(of=Keeper, ready=True)
     reader, writer = await activator.send(b"")
     await one(reader, writer)
     if why == "the pool goes down":
-        activator.see("WarmPool", pool("Draining"))
+        activator.see("WarmPool", pool("Draining", **ALWAYS))
     elif why == "its pod goes":
-        await keeper(activator, "voice-2")
+        await activator.new_pod("voice-2", of=Keeper, ready=True)
         activator.see_pod(made, ready=True, terminating=True)
     else:
         activator.connections.leaving = True
@@ -241,7 +192,7 @@ async def test_twenty_keep_alive_clients_lose_nothing_over_ten_changes_of_the_po
             self.name = f"voice-{number}"
             config = uvicorn.Config(app, port=0, log_config=None, lifespan="off", ws="none")
             self.server = uvicorn.Server(config)
-            self.server.capture_signals = no_signals
+            self.server.capture_signals = contextlib.nullcontext  # they are pytest's
             self.task = activator.keep(asyncio.create_task(self.server.serve()))
 
         async def ready(self):
@@ -264,9 +215,8 @@ async def test_twenty_keep_alive_clients_lose_nothing_over_ten_changes_of_the_po
             while not stop:
                 query = f"{number}.{asked}"
                 asked += 1
-                answer = await http.post(
-                    f"http://127.0.0.1:{activator.port}/?{query}", content=b"x"
-                )
+                url = f"http://127.0.0.1:{activator.port}/?{query}"
+                answer = await http.post(url, content=b"x")
                 assert answer.text == "ok"
                 await asyncio.sleep(0.01)
 
@@ -285,33 +235,16 @@ async def test_twenty_keep_alive_clients_lose_nothing_over_ten_changes_of_the_po
     assert len(served) == len(set(served)) == asked
 
 
-class no_signals:  # noqa: N801
-    """In the place of uvicorn's signal handlers, which are pytest's."""
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        pass
-
-
 # --- those who do not come to the point ---
 
 
 async def test_connections_that_say_nothing_are_bounded_and_push_nobody_out(activator, monkeypatch):
     monkeypatch.setattr(connections, "MOST_SILENT", 5)
     activator.hold_at_most(2)
-    activator.see("WarmPool", pool())
-    await keeper(activator)
+    activator.see("WarmPool", pool("Warm", **ALWAYS))
+    await activator.new_pod(of=Keeper, ready=True)
     silent = [(await activator.send(b""))[0] for _ in range(8)]
     await eventually(lambda: sum(c.transport is None for c in activator.clients) == 3)
     assert [await reader.read() for reader in silent[:3]] == [b""] * 3
     reader, writer = await activator.send(b"")
     await one(reader, writer)
-
-
-async def test_few_who_may_be_held_do_not_keep_many_from_an_answer(activator):
-    activator.hold_at_most(1)
-    activator.see("WarmPool", pool("Asleep", holdTimeout="200ms"))
-    answers = await asyncio.gather(*(activator.ask() for _ in range(50)))
-    assert all(answer.startswith(b"HTTP/1.1 503 ") for answer in answers)

@@ -2,7 +2,6 @@
 
 import asyncio
 from itertools import pairwise
-from unittest.mock import Mock
 
 import pytest
 
@@ -15,8 +14,9 @@ from tests.operator.cluster import activator_pod, eventually
 pytestmark = pytest.mark.timeout(60)
 
 
-async def test_a_request_that_raises_an_asleep_pool_needs_no_announcement(activator):
+async def test_a_request_that_raises_an_asleep_pool_needs_no_announcement(activator, monkeypatch):
     """The raise tells the operator the same."""
+    monkeypatch.setattr(wake, "ANNOUNCE_AFTER", 0.2)  # longer than any raise takes here
     activator.hold()
     await eventually(lambda: activator.raises)
     activator.hold()
@@ -28,21 +28,14 @@ async def test_a_request_that_raises_an_asleep_pool_needs_no_announcement(activa
 async def test_an_asleep_pool_that_another_has_raised_is_announced_once_for_each_epoch(activator):
     activator.kube.edit("Deployment", "voice", spec={"replicas": 1})
     activator.hold()
-    await eventually(lambda: activator.announcements)
+    await activator.announced(1)
     for _ in range(3):
         activator.hold()
     await activator.held(4)
     assert len(activator.announcements) == 1
     activator.see("WarmPool", pool(epoch=2))
     activator.hold()
-    await eventually(lambda: len(activator.announcements) == 2)
-
-
-async def test_a_pool_without_a_pod_is_raised_before_it_is_announced(activator, monkeypatch):
-    monkeypatch.setattr(wake, "ANNOUNCE_AFTER", 60.0)
-    activator.hold()
-    await eventually(lambda: activator.kube.called("raise_scale"))
-    assert activator.announcements == []
+    await activator.announced(2)
 
 
 async def test_an_asleep_pool_whose_pod_runs_is_announced_at_once(activator, monkeypatch):
@@ -66,36 +59,16 @@ async def test_an_announcement_that_nobody_waited_for_is_made_by_the_next_reques
     await eventually(lambda: activator.announcements)
 
 
-async def test_a_warm_pool_needs_no_announcement(activator):
-    activator.see("WarmPool", pool("Warm"))
-    await activator.new_pod(ready=True)
-    assert body(await activator.ask()) == b"voice-1"
-    assert activator.kube.writes == []
-
-
-class Gate:
-    """Lets the writes of a verb through one at a time."""
-
-    def __init__(self):
-        self.waiting = 0
-        self.open = asyncio.Semaphore(0)
-
-    async def __call__(self, *_):
-        self.waiting += 1
-        await self.open.acquire()
-
-
 @pytest.mark.parametrize("phase", ["Draining", "Sleeping"])
 async def test_on_the_way_down_a_request_is_announced_before_it_is_passed_on(activator, phase):
     activator.see("WarmPool", pool(phase))
     made = await activator.new_pod(ready=True)
-    gate = Gate()
-    activator.kube.on("patch_status", gate)
+    gate = activator.hold_announcements()
     waiting = activator.hold()
-    await eventually(lambda: gate.waiting)
+    await activator.announced(1)
     await asyncio.sleep(0.05)
     assert made.requests == []
-    gate.open.release()
+    gate.release()
     assert body(await waiting) == b"voice-1"
 
 
@@ -103,18 +76,17 @@ async def test_on_the_way_down_a_request_is_announced_before_it_is_passed_on(act
 async def test_a_write_under_way_does_not_announce_a_request_that_comes_meanwhile(activator, phase):
     activator.see("WarmPool", pool(phase))
     made = await activator.new_pod(ready=True)
-    gate = Gate()
-    activator.kube.on("patch_status", gate)
+    gate = activator.hold_announcements()
     first = activator.hold()
-    await eventually(lambda: gate.waiting == 1)
+    await activator.announced(1)
     second, third = activator.hold(), activator.hold()
     await activator.held(3)
-    gate.open.release()
+    gate.release()
     assert body(await first) == b"voice-1"
-    await eventually(lambda: gate.waiting == 2)
+    await activator.announced(2)
     await asyncio.sleep(0.05)
     assert (second.done(), len(made.requests)) == (False, 1)
-    gate.open.release()
+    gate.release()
     await asyncio.gather(second, third)
     assert len(activator.announcements) == 2
 
@@ -151,20 +123,11 @@ async def test_while_no_operator_looks_one_announcement_serves_every_connection(
     assert (answers, len(draining.announcements)) == ([b"voice-1"] * 20, 1)
 
 
-async def test_what_comes_after_the_operator_has_asked_is_announced_before_it_is_passed_on(
-    draining,
-):
+async def test_what_comes_after_the_operator_has_asked_is_announced_once_more(draining):
     await draining.ask()
     draining.connections.asked()
-    gate = Gate()
-    draining.kube.on("patch_status", gate)
-    waiting = draining.hold()
-    await eventually(lambda: gate.waiting)
-    await asyncio.sleep(0.05)
-    assert len(draining.pods[0].requests) == 1
-    gate.open.release()
-    assert body(await waiting) == b"voice-1"
-    await draining.ask()
+    for _ in range(2):
+        await draining.ask()
     assert len(draining.announcements) == 2
 
 
@@ -213,13 +176,14 @@ async def test_a_question_now_and_then_does_not_make_the_pause_grow(draining, mo
     assert draining.connections._announcements._pause == 2 * wake.FIRST_PAUSE
 
 
-async def test_who_waits_to_be_announced_goes_on_as_soon_as_the_pool_is_up_again(activator):
+@pytest.mark.parametrize("phase", ["Warm", "Parked"])
+async def test_who_waits_to_be_announced_goes_on_as_soon_as_the_pool_is_up_again(activator, phase):
     activator.see("WarmPool", pool("Draining"))
-    activator.kube.on("patch_status", Mock(side_effect=OSError("away")))
+    activator.kube.on("patch_status", OSError("away"))
     await activator.new_pod(ready=True)
     waiting = activator.hold()
     await eventually(lambda: activator.announcements)
-    activator.see("WarmPool", pool("Warm"))
+    activator.see("WarmPool", pool(phase))
     assert body(await waiting) == b"voice-1"
 
 
@@ -240,7 +204,7 @@ async def test_an_announcement_that_fails_is_written_again_before_anything_passe
 
 async def test_a_deleted_pools_request_is_passed_on_though_nobody_can_be_told(activator):
     activator.see("WarmPool", pool("Sleeping"), "DELETED")
-    activator.kube.on("patch_status", Mock(side_effect=NotFoundError("gone")))
+    activator.kube.on("patch_status", NotFoundError("gone"))
     await activator.new_pod(ready=True)
     assert body(await activator.ask()) == b"voice-1"
 

@@ -10,21 +10,14 @@ import pytest
 
 from kotatsu_operator.activator import connections as connections_module
 from kotatsu_operator.activator import splice as client_module
-from tests.operator.activator.in_process import ActivatorFixture, Pod
-from tests.operator.activator.test_always import GET, one
-from tests.operator.cluster import activator_pod, eventually, warm_pool
+from tests.operator.activator.in_process import ALWAYS, ActivatorFixture, Pod, pool
+from tests.operator.cluster import activator_pod, eventually
 
 pytestmark = pytest.mark.timeout(60)
 
 MINUTE = 60.0
 BEGIN = b"\0BEGIN; INSERT INTO orders VALUES (1, 'a row that is long enough')"
 PING = b"\0PING\r\n"
-HOW = {"Always": {"route": "Always"}, "counted": {}}
-
-
-def pool(phase="Warm", how="Always", **spec):
-    status = {"phase": phase, "route": {"target": "Activator", "epoch": 1, "counted": True}}
-    return warm_pool(status=status, **spec, **HOW[how])
 
 
 class Database(Pod):
@@ -49,20 +42,10 @@ def clock(monkeypatch):
 
 @pytest.fixture
 async def activator():
-    activator = ActivatorFixture()
-    activator.see("Deployment", activator.kube.stored("Deployment", "voice"))
-    activator.see("WarmPool", pool())
-    await activator.start()
-    yield activator
-    await activator.close()
-
-
-async def database(activator):
-    made = Database("voice-1")
-    activator.pods.append(made)
-    await made.start()
-    activator.see_pod(made, ready=True)
-    return made
+    async with ActivatorFixture() as activator:
+        activator.see("Deployment", activator.kube.stored("Deployment", "voice"))
+        activator.see("WarmPool", pool("Warm", **ALWAYS))
+        yield activator
 
 
 async def ask(reader, writer, data):
@@ -75,14 +58,14 @@ def active(activator):
 
 
 @pytest.mark.parametrize(
-    ("how", "spec", "minutes"),
-    [*((how, {}, 10) for how in HOW), ("Always", {"connectionIdleTimeout": "1h"}, 60)],
+    ("how", "minutes"),
+    [(ALWAYS, 10), ({"counted": True}, 10), (ALWAYS | {"connectionIdleTimeout": "1h"}, 60)],
 )
 async def test_a_quiet_transaction_keeps_its_pool_in_use_for_ten_minutes_or_as_its_author_says(
-    activator, clock, how, spec, minutes
+    activator, clock, how, minutes
 ):
-    activator.see("WarmPool", pool(how=how, **spec))
-    await database(activator)
+    activator.see("WarmPool", pool("Warm", **how))
+    await activator.new_pod(of=Database, ready=True)
     await ask(*await activator.send(b""), BEGIN)
     clock.now += minutes * MINUTE - 1
     assert active(activator) == 1
@@ -91,37 +74,11 @@ async def test_a_quiet_transaction_keeps_its_pool_in_use_for_ten_minutes_or_as_i
 
 
 async def test_ten_quiet_sessions_ask_for_one_pod_and_not_for_ten(activator, clock):
-    await database(activator)
+    await activator.new_pod(of=Database, ready=True)
     for _ in range(10):
         await ask(*await activator.send(b""), BEGIN)
     assert active(activator) == 10
     clock.now += MINUTE
-    assert active(activator) == 1
-
-
-async def test_a_call_that_is_not_answered_is_counted_by_itself(activator, clock):
-    made = await activator.new_pod(ready=True)
-    made.silent = True
-    for _ in range(3):
-        await activator.send(BEGIN)
-    await eventually(lambda: activator.count("kotatsu_activator_spliced") == 3)
-    clock.now += 9 * MINUTE
-    assert active(activator) == 3
-
-
-async def test_a_stream_of_events_is_in_use_while_it_is_quiet(activator, clock):
-    class Events(Pod):
-        async def _serve(self, reader, writer):
-            self.open.append((reader, writer))
-            await reader.readuntil(b"\r\n\r\n")
-            writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n")
-
-    made = Events("voice-1")
-    activator.pods.append(made)
-    await made.start()
-    activator.see_pod(made, ready=True)
-    await one(*await activator.send(b""), GET)
-    clock.now += 9 * MINUTE
     assert active(activator) == 1
 
 
@@ -130,12 +87,12 @@ async def test_on_the_way_down_a_keepalive_passes_unannounced_and_a_request_does
 ):
     """With many connections there is always a keepalive: each would end the way down."""
     activator.see("Pod", activator_pod())
-    made = await database(activator)
+    made = await activator.new_pod(of=Database, ready=True)
     reader, writer = await activator.send(b"")
     for _ in range(30):
         clock.now += 30
         await ask(reader, writer, PING)
-    activator.see("WarmPool", pool("Draining"))
+    activator.see("WarmPool", pool("Draining", **ALWAYS))
     clock.now += 30
     await ask(reader, writer, PING)
     assert (len(made.requests), activator.announcements) == (31, [])
@@ -147,38 +104,25 @@ async def test_on_the_way_down_a_keepalive_passes_unannounced_and_a_request_does
 # --- gRPC, with its real client and server ---
 
 
-class Slow(grpc.GenericRpcHandler):
-    """A call that is answered when `answer` is set."""
-
-    def __init__(self):
-        self.called, self.answer = threading.Event(), threading.Event()
-
-    def service(self, details):
-        def call(request, context):
-            self.called.set()
-            self.answer.wait(30)
-            return request
-
-        return grpc.unary_unary_rpc_method_handler(call)
-
-
-class GrpcPod:
-    name = "voice-1"
-
-    def __init__(self):
-        self.handler = Slow()
-        self.server = grpc.server(concurrent.futures.ThreadPoolExecutor(2))
-        self.server.add_generic_rpc_handlers((self.handler,))
-        self.port = self.server.add_insecure_port("127.0.0.1:0")
-        self.server.start()
-
-
 @pytest.fixture
 def grpc_pod():
-    made = GrpcPod()
-    yield made
-    made.handler.answer.set()
-    made.server.stop(0).wait()
+    """It answers a call when `answer` is set."""
+    called, answer = threading.Event(), threading.Event()
+
+    def say(request, context):
+        called.set()
+        answer.wait(30)
+        return request
+
+    say = grpc.unary_unary_rpc_method_handler(say)
+    server = grpc.server(concurrent.futures.ThreadPoolExecutor(2))
+    handlers = grpc.method_handlers_generic_handler("demo.Voice", {"Say": say})
+    server.add_generic_rpc_handlers((handlers,))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield SimpleNamespace(name="voice-1", port=port, called=called, answer=answer)
+    answer.set()
+    server.stop(0).wait()
 
 
 def call(port, options=(), **how):
@@ -194,10 +138,10 @@ def call(port, options=(), **how):
 async def test_a_quiet_grpc_call_keeps_its_pool_in_use(activator, clock, grpc_pod):
     activator.see_pod(grpc_pod, ready=True)
     answer = asyncio.create_task(asyncio.to_thread(call, activator.port))
-    await eventually(grpc_pod.handler.called.is_set)
+    await eventually(grpc_pod.called.is_set)
     clock.now += 9 * MINUTE
     assert active(activator) == 1
-    grpc_pod.handler.answer.set()
+    grpc_pod.answer.set()
     assert await answer == b"x"
 
 
@@ -207,11 +151,10 @@ CONNECT_WITHIN = "grpc.min_reconnect_backoff_ms"
 
 def calls_asleep(activator, grpc_pod, *options, **how):
     """Call a pool that sleeps."""
-    grpc_pod.handler.answer.set()
-    activator.see("WarmPool", pool("Asleep"))
-    return activator.keep(
-        asyncio.create_task(asyncio.to_thread(call, activator.port, options, **how))
-    )
+    grpc_pod.answer.set()
+    activator.see("WarmPool", pool("Asleep", **ALWAYS))
+    calling = asyncio.to_thread(call, activator.port, options, **how)
+    return activator.keep(asyncio.create_task(calling))
 
 
 async def test_grpcio_gives_up_a_held_connection_after_its_own_time(activator, grpc_pod):

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from kotatsu_operator.activator.head import PROBE_OK
-from tests.operator.activator.in_process import pool
+from tests.operator.activator.in_process import GET, pool
 from tests.operator.activator.test_wake import body
 from tests.operator.cluster import DENIED, denied, eventually
 
@@ -19,24 +19,18 @@ def headers(answer):
     return dict(line.split(": ", 1) for line in head.split("\r\n")[1:])
 
 
-async def test_after_the_hold_timeout_the_answer_is_503_with_retry_after(activator):
+@pytest.mark.parametrize("data", [GET, b"GET / HTTP/1.1\r\nA: "], ids=["whole", "endless"])
+async def test_after_the_hold_timeout_the_answer_is_503_with_retry_after(activator, data):
     activator.see("WarmPool", pool(holdTimeout="50ms"))
-    answer = await activator.ask()
+    answer = await activator.ask(data)
     assert answer.startswith(b"HTTP/1.1 503 ")
     assert headers(answer)["Retry-After"] == "5"
     assert headers(answer)["Content-Length"] == str(len(body(answer)))
     problem = json.loads(body(answer))
-    assert (problem["status"], problem["detail"]) == (
-        503,
-        "no pod of this pool became ready in time",
-    )
+    assert problem["status"] == 503
+    assert problem["detail"] == "no pod of this pool became ready in time"
     assert activator.connections.held == 0
     assert activator.count("kotatsu_activator_refused_total", reason="timeout") == 1
-
-
-async def test_a_head_that_never_ends_is_not_held_for_ever(activator):
-    activator.see("WarmPool", pool(holdTimeout="50ms"))
-    assert (await activator.ask(b"GET / HTTP/1.1\r\nA: ")).startswith(b"HTTP/1.1 503 ")
 
 
 async def test_nobody_who_was_joined_to_a_pod_is_timed_out(activator):
@@ -152,20 +146,9 @@ async def test_the_budget_is_asked_again_after_the_scale_has_been_read(activator
 async def test_a_raise_that_is_refused_is_told_with_the_sentence_of_the_api_server(
     activator, caplog, error, said
 ):
-    def refuse(*_):
-        raise error
-
-    activator.kube.on("raise_scale", refuse)
+    activator.kube.on("raise_scale", error)
     activator.hold()
     await eventually(lambda: f"voice: cannot wake yet, {said}" in caplog.messages)
-
-
-async def test_a_limit_that_is_raised_lets_the_next_request_wake_the_pool(activator):
-    activator.see("WarmPool", spent_pool())
-    await activator.ask()
-    activator.see("WarmPool", pool())
-    await activator.starts_on_raise(ready=True)
-    assert body(await activator.ask()) == b"voice-1"
 
 
 async def test_a_pool_that_is_unknown_is_refused(activator):

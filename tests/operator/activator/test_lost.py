@@ -6,12 +6,7 @@ import pytest
 from rows import each
 
 from kotatsu_operator.activator import slices
-from kotatsu_operator.activator.slices import (
-    is_ready,
-    may_serve,
-    may_take_back,
-    slice_name,
-)
+from kotatsu_operator.activator.slices import is_ready, may_serve, may_take_back, slice_name
 from kotatsu_operator.kube.views import pod_view
 from tests.operator.activator.published import ME, OTHER, pool
 from tests.operator.cluster import (
@@ -23,7 +18,6 @@ from tests.operator.cluster import (
     was_ready,
 )
 
-READY = activator_pod
 UIDS = ("activator-1", "activator-2")
 MINE, THEIRS = (slice_name("voice", me, "IPv4") for me in (ME, OTHER))
 
@@ -36,7 +30,8 @@ def steps(seen, ready, native):
 
     `seen[i][j]`: whether i takes j's pod for lost.
     """
-    views = [[pod_view(was_ready(READY()) if is_lost else READY()) for is_lost in s] for s in seen]
+    pods = {False: pod_view(activator_pod()), True: pod_view(was_ready(activator_pod()))}
+    views = [[pods[is_lost] for is_lost in s] for s in seen]
     for i, j in product(range(len(seen)), repeat=2):
         mine, theirs = views[i][i], views[i][j]
         if i != j:
@@ -148,11 +143,7 @@ async def test_a_lost_activators_endpoint_is_no_longer_ready(pair, dead):
     await pair.first.sync()
     assert pair.second.port(THEIRS) == port, "it stays remembered"
     assert pair.ready() == [True, False]
-    assert pair.conditions() == {
-        "ready": False,
-        "serving": False,
-        "terminating": False,
-    }
+    assert pair.conditions() == {"ready": False, "serving": False, "terminating": False}
     assert len(pair.kube.writes) == before + 1
 
 
@@ -265,11 +256,10 @@ async def test_two_that_see_its_pod_otherwise_do_not_chase_each_others_writes(pa
 
 async def test_of_two_that_take_it_back_one_is_late_and_stays_ready(make_activator, pair):
     def meanwhile(*_):
-        pair.kube.on("replace", None)
         pair.kube.edit("EndpointSlice", THEIRS, metadata={"labels": {"some": "edit"}})
 
     pair.tell(LOST["not Ready"], pair.first)
-    pair.kube.on("replace", meanwhile)
+    pair.kube.on("replace", meanwhile, times=1)
     await pair.first.sync()
     assert pair.first.is_complete
     assert pair.ready() == [True, True]

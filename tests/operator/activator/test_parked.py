@@ -1,53 +1,31 @@
 """A parked pool: its pods serve at once, and the operator learns of the request meanwhile."""
 
 import asyncio
-from unittest.mock import Mock
 
 import pytest
 
 from kotatsu_operator.activator import registry as activity
 from kotatsu_operator.activator import wake
-from tests.operator.activator.in_process import ActivatorFixture
-from tests.operator.activator.test_always import GET, keeper, one
-from tests.operator.cluster import eventually, warm_pool
+from tests.operator.activator.in_process import ALWAYS, GET, ActivatorFixture, Keeper, one, pool
+from tests.operator.cluster import eventually
 
 pytestmark = pytest.mark.timeout(60)
 
-PROBE = b"GET /healthz HTTP/1.1\r\n\r\n"
-
-
-def pool(phase="Parked", *, counted=False, epoch=1, **spec):
-    route = {"target": "Activator", "epoch": epoch, "counted": counted}
-    return warm_pool(status={"phase": phase, "route": route}, **spec)
-
-
-ALWAYS, UNMETERED = {"route": "Always"}, {"counted": True}
+UNMETERED = {"counted": True}
 
 
 @pytest.fixture
 async def activator():
-    activator = ActivatorFixture()
-    activator.see("Deployment", activator.kube.edit("Deployment", "voice", spec={"replicas": 1}))
-    activator.see("WarmPool", pool())
-    await activator.start()
-    yield activator
-    await activator.close()
-
-
-async def announced(activator, number):
-    await eventually(lambda: len(activator.announcements) == number)
+    async with ActivatorFixture() as activator:
+        running = activator.kube.edit("Deployment", "voice", spec={"replicas": 1})
+        activator.see("Deployment", running)
+        activator.see("WarmPool", pool("Parked"))
+        yield activator
 
 
 async def written(activator, number):
-    await announced(activator, number)
+    await activator.announced(number)
     await eventually(lambda: activator.connections._announcements.task.done())
-
-
-def answers_later(activator):
-    """From now on the API server answers announcements when this is set."""
-    answered = asyncio.Event()
-    activator.kube.on("patch_status", lambda *_: answered.wait())
-    return answered
 
 
 # --- requests ---
@@ -57,12 +35,12 @@ async def test_a_request_is_served_before_its_announcement_begins_and_before_it_
     activator, monkeypatch
 ):
     made = await activator.new_pod(ready=True)
-    answered = answers_later(activator)
+    gate = activator.hold_announcements()
     assert (await activator.ask()).endswith(b"voice-1")
-    await announced(activator, 1)
+    await activator.announced(1)
     assert (await activator.ask()).endswith(b"voice-1")
     assert (len(made.requests), activator.raises) == (2, 0)
-    answered.set()
+    gate.release()
     await written(activator, 1)
     monkeypatch.setattr(wake, "ANNOUNCE_AFTER", 60.0)
     activator.see("WarmPool", pool("Warm"))
@@ -72,7 +50,7 @@ async def test_a_request_is_served_before_its_announcement_begins_and_before_it_
 
 
 async def test_the_next_connection_of_its_client_goes_straight_to_a_pod(activator):
-    made = await keeper(activator)
+    made = await activator.new_pod(of=Keeper, ready=True)
     await one(*await activator.send(b""))
     assert b"Connection: close" in made.requests[0]
 
@@ -80,7 +58,7 @@ async def test_the_next_connection_of_its_client_goes_straight_to_a_pod(activato
 async def test_one_announcement_is_enough_for_many_requests(activator):
     await activator.new_pod(ready=True)
     await asyncio.gather(*(activator.ask() for _ in range(30)))
-    await announced(activator, 1)
+    await activator.announced(1)
     activator.connections.asked()  # no check: a question only means that the operator is there
     await activator.ask()
     assert len(activator.announcements) == 1
@@ -92,29 +70,29 @@ async def test_it_is_repeated_while_the_pool_stays_parked(activator, monkeypatch
     await activator.ask()
     await written(activator, 1)
     await activator.ask()
-    await announced(activator, 2)
+    await activator.announced(2)
 
 
 @pytest.mark.parametrize("how", [{}, UNMETERED, ALWAYS])
 async def test_each_parking_is_announced_anew(activator, how):
     """The epoch of a pool whose connections count stays as it is."""
     await activator.new_pod(ready=True)
-    activator.see("WarmPool", pool(**how))
+    activator.see("WarmPool", pool("Parked", **how))
     await activator.ask()
     await written(activator, 1)
     activator.see("WarmPool", pool("Warm", **how))
     await activator.ask()
     activator.see("WarmPool", pool("Parked", **how))
     await activator.ask()
-    await announced(activator, 2)
+    await activator.announced(2)
 
 
 async def test_an_announcement_that_fails_is_written_again_though_no_client_waits(activator):
     await activator.new_pod(ready=True)
     activator.kube.down = True
     await activator.ask()
-    await announced(activator, 1)
-    activator.see("WarmPool", pool(maxReplicas=3))  # any other change
+    await activator.announced(1)
+    activator.see("WarmPool", pool("Parked", maxReplicas=3))  # any other change
     activator.kube.down = False
     await eventually(lambda: "demand" in activator.kube.stored("WarmPool", "voice")["status"])
 
@@ -126,7 +104,7 @@ async def test_an_announcement_that_fails_is_given_up_when_the_pool_is_parked_no
     await activator.new_pod(ready=True)
     activator.kube.down = True
     await activator.ask()
-    await announced(activator, 1)
+    await activator.announced(1)
     activator.see("WarmPool", pool(phase))
     await eventually(lambda: activator.connections._announcements.task.done())
     assert len(activator.announcements) == 1
@@ -137,30 +115,19 @@ async def test_the_first_request_on_the_way_down_waits_for_an_announcement_of_it
     await activator.ask()
     await written(activator, 1)
     activator.see("WarmPool", pool("Draining", epoch=2))
-    answered = answers_later(activator)
+    gate = activator.hold_announcements()
     waiting = activator.hold()
-    await announced(activator, 2)
+    await activator.announced(2)
     assert len(made.requests) == 1
-    answered.set()
+    gate.release()
     await waiting
-
-
-async def test_a_request_that_waits_on_the_way_down_goes_on_when_the_pool_is_parked(activator):
-    """A window for parked pods has ended the way down."""
-    await activator.new_pod(ready=True)
-    activator.see("WarmPool", pool("Draining"))
-    activator.kube.on("patch_status", Mock(side_effect=OSError("away")))
-    waiting = activator.hold()
-    await announced(activator, 1)
-    activator.see("WarmPool", pool("Parked"))
-    assert (await waiting).endswith(b"voice-1")
 
 
 async def test_without_a_ready_pod_a_request_is_held_and_the_scale_is_left_alone(activator):
     made = await activator.new_pod(ready=False)
     made.ready = False
     waiting = activator.hold()
-    await announced(activator, 1)
+    await activator.announced(1)
     await activator.held(1)
     made.ready = True
     assert (await waiting).endswith(b"voice-1")
@@ -174,29 +141,18 @@ async def test_a_target_at_zero_is_raised(activator):
     assert activator.raises == 1
 
 
-# --- probes ---
-
-
-async def test_a_probe_reaches_a_pod_and_announces_nothing(activator):
-    made = await keeper(activator)
-    reader, _ = await activator.send(PROBE)
-    assert (await reader.read()).endswith(b"ok")
-    assert made.requests == [b"GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n"]
-    assert activator.kube.writes == []
-
-
 # --- connections that stay here ---
 
 
 @pytest.mark.parametrize("how", [UNMETERED, ALWAYS])
 async def test_a_client_whose_connection_counts_stays_here(activator, how):
-    activator.see("WarmPool", pool(**how))
-    made = await keeper(activator)
+    activator.see("WarmPool", pool("Parked", **how))
+    made = await activator.new_pod(of=Keeper, ready=True)
     reader, writer = await activator.send(b"")
     for _ in range(3):
         await one(reader, writer)
     assert made.requests == [GET] * 3
-    await announced(activator, 1)
+    await activator.announced(1)
 
 
 @pytest.mark.parametrize("how", [UNMETERED, ALWAYS])
@@ -205,15 +161,15 @@ async def test_bytes_of_a_quiet_connection_are_announced_and_pass_at_once(
 ):
     monkeypatch.setattr(activity, "MOVING_FOR", 0.0)
     activator.see("WarmPool", pool("Warm", **how))
-    made = await keeper(activator)
+    made = await activator.new_pod(of=Keeper, ready=True)
     reader, writer = await activator.send(b"")
     await one(reader, writer)
-    activator.see("WarmPool", pool(**how))
-    answered = answers_later(activator)
+    activator.see("WarmPool", pool("Parked", **how))
+    gate = activator.hold_announcements()
     await one(reader, writer)
-    await announced(activator, 1)
+    await activator.announced(1)
     assert made.requests == [GET] * 2
-    answered.set()
+    gate.release()
 
 
 # --- pools that depend on it ---
@@ -223,5 +179,5 @@ async def test_a_parked_pool_that_another_one_needs_is_announced_once_and_not_ra
     await activator.new_pod(ready=True)
     assert activator.connections.need()
     assert activator.connections.need()
-    await announced(activator, 1)
+    await activator.announced(1)
     assert activator.raises == 0

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import errno
+import itertools
 import resource
 from types import SimpleNamespace
 
@@ -11,19 +12,28 @@ from rows import each
 
 from kotatsu_operator.activator import connections, limits
 from kotatsu_operator.activator.limits import ConnectionLimit, KeptBytes, raise_file_limit
-from tests.operator.activator.in_process import GET, ActivatorFixture
+from tests.operator.activator.in_process import GET, ActivatorFixture, Pod
 from tests.operator.cluster import eventually
 
 VOICE, FEED = ("demo", "voice"), ("demo", "feed")
+TIMES = itertools.count(1)
 FILES = 16  # of which eight are for connections: six clients, or four with their pods
 
 
 class FakeClient:
-    def __init__(self, name):
-        self.name, self.is_closed = name, False
+    """A client that is silent, held, or joined to a pod and quiet since a time."""
+
+    def __init__(self, since=0.0, used_at=None, namespace="demo"):
+        self.since, self.namespace, self.owner = since, namespace, self
+        self.upstream = None if used_at is None else object()
+        self.traffic = SimpleNamespace(used_at=used_at)
+        self.is_closed, self.evicted_at = False, 0
 
     def close(self):
         self.is_closed = True
+
+    def evicted(self, client):
+        client.evicted_at = next(TIMES)
 
 
 @pytest.fixture
@@ -32,7 +42,7 @@ def limit():
 
 
 def clients(limit, number, *, speaking=True):
-    made = [FakeClient(n) for n in range(number)]
+    made = [FakeClient() for _ in range(number)]
     for client in made:
         assert limit.enter(client, VOICE)
         if speaking:
@@ -42,14 +52,14 @@ def clients(limit, number, *, speaking=True):
 
 def test_clients_never_take_the_files_that_their_pods_need(limit):
     clients(limit, 6)
-    assert not limit.enter(FakeClient("late"), VOICE)
+    assert not limit.enter(FakeClient(), VOICE)
     assert limit.has_place(VOICE)
 
 
 def test_where_there_is_none_the_one_that_was_silent_for_longest_makes_it(limit):
     silent = clients(limit, 6, speaking=False)
     limit.spoke(silent[0])
-    late = FakeClient("late")
+    late = FakeClient()
     assert limit.enter(late, VOICE)
     assert [client.is_closed for client in (*silent, late)] == [False, True, *[False] * 5]
 
@@ -57,64 +67,40 @@ def test_where_there_is_none_the_one_that_was_silent_for_longest_makes_it(limit)
 def test_one_pool_never_takes_all_the_room_from_another():
     limit = ConnectionLimit(1000, clock=lambda: 0.0)
     clients(limit, 614)
-    assert not limit.enter(FakeClient("late"), VOICE)
+    assert not limit.enter(FakeClient(), VOICE)
     while limit.has_place(VOICE):
         limit.join(VOICE)
-    assert limit.enter(FakeClient("another"), FEED)
+    assert limit.enter(FakeClient(), FEED)
     assert limit.has_place(FEED)
-
-
-class Spoken(FakeClient):
-    """A client that is held, or joined to a pod and quiet since a time."""
-
-    def __init__(self, since=0.0, used_at=None):
-        super().__init__(since)
-        self.since, self.is_evicted = since, False
-        self.upstream = None if used_at is None else object()
-        self.traffic = SimpleNamespace(used_at=used_at)
-
-    @property
-    def owner(self):
-        return self
-
-    def evicted(self, client):
-        client.is_evicted = True
-
-
-def flooded(made):
-    """A limit that the clients of one namespace have reached."""
-    limit = ConnectionLimit(1000, clock=lambda: 0.0)
-    for client in made:
-        if not limit.enter(client, ("hostile", f"pool-{id(client) % 7}")):
-            break
-        limit.spoke(client)
-    return limit
 
 
 def test_of_a_full_activator_another_namespace_gets_its_share():
     """Of those that have taken all, the newest held ones go; and then the quietest."""
-    joined = [Spoken(used_at=float(n)) for n in range(300)]
-    made = [*joined, *(Spoken(since=float(n)) for n in range(700))]
-    limit = flooded(made)
-    assert not limit.enter(Spoken(), ("hostile", "another"))
+    joined = [FakeClient(used_at=float(n)) for n in range(300)]
+    made = [*joined, *(FakeClient(since=float(n)) for n in range(700))]
+    limit = ConnectionLimit(1000, clock=lambda: 0.0)
+    for number, client in enumerate(made):
+        if limit.enter(client, ("hostile", f"pool-{number % 7}")):
+            limit.spoke(client)
+    assert not limit.enter(FakeClient(), ("hostile", "another"))
     ours = []
-    while limit.enter(client := Spoken(), VOICE):
+    while limit.enter(client := FakeClient(), VOICE):
         limit.spoke(client)
         ours.append(client)
         assert len(limit._clients) <= 654
     assert 327 <= len(ours) <= 327 + limits.EVICTED_AT_ONCE, "half of the places for clients"
-    assert not any(client.is_evicted for client in ours)
-    held = [client.since for client in made[300:] if client.is_evicted]
+    assert not any(client.evicted_at for client in ours)
+    held = [client.since for client in made[300:] if client.evicted_at]
     assert max(held) - min(held) < len(held)
-    quiet = [client.traffic.used_at for client in joined if client.is_evicted]
+    quiet = [client.traffic.used_at for client in joined if client.evicted_at]
     assert not quiet or len(held) == 354, "those that are joined come last"
     assert quiet == sorted(quiet)
 
 
 def test_the_silent_ones_of_a_small_namespace_stay_while_another_has_more(limit):
-    modest = FakeClient("modest")
+    modest = FakeClient()
     assert limit.enter(modest, VOICE)
-    silent = [FakeClient(n) for n in range(8)]
+    silent = [FakeClient() for _ in range(8)]
     for client in silent:
         limit.enter(client, ("hostile", "pool"))
     assert not modest.is_closed
@@ -135,7 +121,7 @@ def test_it_is_said_once_in_a_while_and_not_for_each_connection(caplog):
     limit = ConnectionLimit(FILES, clock=lambda: now[0])
     clients(limit, 6)
     for now[0] in (0.0, 1.0, 9.0, 11.0):
-        assert not limit.enter(FakeClient("late"), VOICE)
+        assert not limit.enter(FakeClient(), VOICE)
     text = (
         "at the limit: 6 clients and 0 connections to pods are open, with limits of "
         f"{FILES} files (RLIMIT_NOFILE) and 1024 MiB of memory: closing new clients"
@@ -147,7 +133,7 @@ def test_it_is_said_once_in_a_while_and_not_for_each_connection(caplog):
 def test_however_few_files_there_are_some_may_come_in(files):
     limit = ConnectionLimit(files)
     came = 0
-    while limit.enter(client := FakeClient(came), VOICE):
+    while limit.enter(client := FakeClient(), VOICE):
         limit.spoke(client)
         came += 1
     assert files / 4 < came <= files * 3 / 4
@@ -168,10 +154,8 @@ def test_a_process_takes_the_files_it_may_have():
 
 @pytest.fixture
 async def small():
-    activator = ActivatorFixture(ConnectionLimit(FILES))
-    await activator.start()
-    yield activator
-    await activator.close()
+    async with ActivatorFixture(ConnectionLimit(FILES)) as activator:
+        yield activator
 
 
 async def test_more_than_there_is_room_for_are_closed_and_counted(small):
@@ -227,66 +211,52 @@ async def test_a_pod_is_not_blamed_for_what_this_process_lacks(small, monkeypatc
     assert small.connections.backends._refused == {}
 
 
-class Keeper:
-    def __init__(self, gone=None, namespace="demo"):
-        self.gone, self.namespace = gone, namespace
-
-    @property
-    def owner(self):
-        return self
-
-    def evicted(self, keeper):
-        self.gone.append(keeper)
+def evicted(made):
+    """The numbers of those that had to go, in the order in which they went."""
+    gone = [number for number, client in enumerate(made) if client.evicted_at]
+    return sorted(gone, key=lambda number: made[number].evicted_at)
 
 
-@pytest.fixture
-def gone():
-    return []
+@each(
+    "sizes, gone, total",
+    {"the most": ((100, 700, 250), [1], 350), "the longest": (range(200, 205), [0], 810)},
+)
+def test_beyond_the_bound_who_keeps_most_has_to_go_and_of_about_as_much_who_does_for_longest(
+    sizes, gone, total
+):
+    kept, made = KeptBytes(1000), [FakeClient() for _ in sizes]
+    for client, size in zip(made, sizes, strict=True):
+        kept.keep(client, size)
+    assert (evicted(made), kept.total) == (gone, total)
 
 
-def test_beyond_the_bound_the_one_that_keeps_most_has_to_go(gone):
-    kept, small, large, last = KeptBytes(1000), Keeper(gone), Keeper(gone), Keeper(gone)
-    kept.keep(small, 100)
-    kept.keep(large, 700)
-    kept.keep(last, 250)
-    assert gone == [large]
-    assert kept.total == 350
-
-
-def test_of_those_that_keep_about_as_much_the_one_that_has_for_longest(gone):
-    kept, keepers = KeptBytes(1000), [Keeper(gone) for _ in range(5)]
-    for number, keeper in enumerate(keepers):
-        kept.keep(keeper, 200 + number)
-    assert gone == keepers[:1]
-
-
-def test_who_keeps_little_in_many_connections_evicts_no_large_one_of_another_namespace(gone):
-    kept, modest = KeptBytes(1000), Keeper(gone, "modest")
+def test_who_keeps_little_in_many_connections_evicts_no_large_one_of_another_namespace():
+    kept, modest = KeptBytes(1000), FakeClient(namespace="modest")
     kept.keep(modest, 300)
-    hostile = [Keeper(gone, "hostile") for _ in range(100)]
-    for one in hostile:
-        kept.keep(one, 10)
-    assert gone == hostile[:30]
+    hostile = [FakeClient(namespace="hostile") for _ in range(100)]
+    for client in hostile:
+        kept.keep(client, 10)
+    assert evicted([*hostile, modest]) == list(range(30))
     kept.keep(modest, 0)
     assert kept.total == 700
 
 
-def test_evicting_looks_at_nobody_else(gone):
+def test_evicting_looks_at_nobody_else():
     """Ten thousand that keep little cost those that keep much nothing."""
     kept, looked = KeptBytes(100_000), []
 
-    class Watched(Keeper):
+    class Watched(FakeClient):
         def __hash__(self):
             looked.append(self)
             return id(self)
 
-    small = [Watched(gone) for _ in range(10_000)]
-    for one in small:
-        kept.keep(one, 1)
+    for _ in range(10_000):
+        kept.keep(Watched(), 1)
     looked.clear()
-    for _ in range(1000):
-        kept.keep(Keeper(gone), 80_000)
-    assert len(gone) == 999
+    large = [FakeClient() for _ in range(1000)]
+    for client in large:
+        kept.keep(client, 80_000)
+    assert evicted(large) == list(range(999))
     assert looked == []
 
 
@@ -304,11 +274,9 @@ def test_a_room_has_as_many_connections_as_its_memory_allows():
 @pytest.fixture
 async def short(monkeypatch):
     monkeypatch.setattr(limits, "SETTLE_EVERY", 0.01)
-    activator = ActivatorFixture(ConnectionLimit())
-    activator.connections.limit.kept.most = 2**20
-    await activator.start()
-    yield activator
-    await activator.close()
+    async with ActivatorFixture(ConnectionLimit()) as activator:
+        activator.connections.limit.kept.most = 2**20
+        yield activator
 
 
 async def test_who_waits_and_keeps_most_is_told_to_come_back(short):
@@ -339,19 +307,18 @@ async def test_heads_without_an_end_are_counted(short):
 async def test_clients_that_take_nothing_are_counted_and_the_first_of_them_has_to_go(short):
     """Also while the kernel has it all: no transport is full."""
 
-    async def serve(reader, writer):
-        with contextlib.suppress(ConnectionError):
-            await reader.readuntil(b"\r\n\r\n")
-            writer.write(bytes(2**22))
-            await reader.read()
-        writer.close()
+    class Large(Pod):
+        async def _serve(self, reader, writer):
+            self.open.append((reader, writer))
+            with contextlib.suppress(ConnectionError):
+                await reader.readuntil(b"\r\n\r\n")
+                writer.write(bytes(2**22))
+                await reader.read()
+            writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    made = await short.new_pod()
-    short.see_pod(made, port=server.sockets[0].getsockname()[1], ready=True)
+    await short.new_pod(of=Large, ready=True)
     for _ in range(20):
         _, writer = await short.send()
         writer.transport.pause_reading()
     await eventually(lambda: short.count("kotatsu_activator_refused_total", reason="room"))
     assert short.connections.limit.kept.total <= 2**20
-    server.close()

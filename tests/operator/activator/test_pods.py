@@ -129,14 +129,14 @@ async def test_a_pod_that_hangs_is_not_ready_after_the_timeout(server, monkeypat
     assert not await is_ready(view(server, http()), None)
 
 
-@pytest.mark.parametrize(
+@each(
     "readiness",
-    [
-        {"exec": {"command": ["true"]}},
-        {"grpc": {"port": 1}},
-        http(scheme="HTTPS"),
-    ],
-    ids=["exec", "grpc", "https"],
+    {
+        "exec": {"exec": {"command": ["true"]}},
+        "grpc": {"grpc": {"port": 1}},
+        "https": http(scheme="HTTPS"),
+        "several answers over time": http() | {"successThreshold": 2},
+    },
 )
 async def test_what_only_the_kubelet_can_run_is_the_kubelets_to_judge(server, readiness):
     assert not await is_ready(view(server, readiness), server.port)
@@ -218,12 +218,6 @@ async def test_a_pod_waits_for_its_readiness_gates(server):
     assert server.asked == []
     made["status"]["conditions"].append({"type": "example.org/ready", "status": "True"})
     assert await is_ready(pod_view(made), None)
-
-
-async def test_several_answers_over_time_are_the_kubelets_to_wait_for(server):
-    patient = http() | {"successThreshold": 2}
-    assert not await is_ready(view(server, patient), None)
-    assert server.asked == []
 
 
 async def test_a_named_port_is_the_containers_own(server):

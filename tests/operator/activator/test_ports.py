@@ -5,7 +5,6 @@ import asyncio
 import pytest
 
 from kotatsu_operator.activator.pool import Port, successors
-from tests.operator.activator.in_process import GET
 from tests.operator.cluster import service
 
 pytestmark = pytest.mark.timeout(60)
@@ -26,11 +25,9 @@ async def plain(activator):
 
 async def hold(activator):
     """Ask by the Service's only port, which has no name; the answer, and when it is held."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", await activator.listen(""))
-    activator.writers.append(writer)
-    writer.write(GET)
+    answer = activator.hold(port=await activator.listen(""))
     await activator.held(1)
-    return asyncio.create_task(reader.read())
+    return answer
 
 
 @pytest.mark.parametrize(

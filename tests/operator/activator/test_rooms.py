@@ -5,24 +5,21 @@ import logging
 from dataclasses import replace
 
 import pytest
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import generate_latest
+from rows import each
 
 from kotatsu_operator.activator import app, publisher
 from kotatsu_operator.activator.__main__ import identity, reading
-from kotatsu_operator.activator.app import Activator
-from kotatsu_operator.activator.metrics import ActivatorMetrics
-from kotatsu_operator.activator.slices import slice_name
 from kotatsu_operator.core.protocol import HELD, LOOKED_AT, SHARD_LABEL
 from kotatsu_operator.kube.errors import NotFoundError
 from kotatsu_operator.runtime.settings import ActivatorSettings
+from tests.operator.activator.running import ASLEEP, RunningActivator, of
 from tests.operator.cluster import (
-    FakeKube,
     activator_pod,
     denied,
     deployment,
     eventually,
     native_slice,
-    pod,
     service,
     warm_pool,
 )
@@ -39,22 +36,10 @@ SETTINGS = ActivatorSettings(
 )
 ME = identity(SETTINGS)
 OURS = "home/0"
-SLICE = slice_name("voice", ME, "IPv4")
-
-
-def of(namespace, obj):
-    """The same in another namespace."""
-    obj["metadata"]["namespace"] = namespace
-    return obj
 
 
 def pool_of(namespace, *, activators=OURS):
-    status = {
-        "phase": "Asleep",
-        "route": {"target": "Activator", "epoch": 1},
-        "conditions": [{"type": "Accepted", "status": "True"}],
-        "internal": {"activators": activators},
-    }
+    status = ASLEEP | {"internal": {"activators": activators}}
     return of(namespace, warm_pool(status=status))
 
 
@@ -64,39 +49,17 @@ def app_in(namespace, **how):
     return [pool_of(namespace, **how), *(of(namespace, obj) for obj in made)]
 
 
-def namespace_of(place):
-    return place.rpartition("/")[0].rpartition("/")[2]
-
-
 def peer(name="activator-1", shard="0", **how):
     made = of("home", activator_pod(name, **how))
     made["metadata"]["labels"] = made["metadata"]["labels"] | {SHARD_LABEL: shard}
     return made
 
 
-class SharedActivator:
-    """A running shared activator, and the API server that it has."""
+class SharedActivator(RunningActivator):
+    """One that many namespaces share."""
 
     def __init__(self, *objects):
-        self.kube = FakeKube(peer(), *objects)
-        self.registry = CollectorRegistry()
-        metrics = ActivatorMetrics(self.registry)
-        self.activator = Activator(self.kube, ME, metrics, read=reading(SETTINGS))
-        self.stop = asyncio.Event()
-        self.patience = 1.0
-        self.task = None
-        self.servers = []
-
-    async def start(self):
-        self.task = asyncio.create_task(self.activator.run(self.stop, self.patience))
-        await eventually(lambda: not self.activator.why_not_ready())
-
-    def slice(self, namespace):
-        return self.kube.stored("EndpointSlice", f"{namespace}/{SLICE}")
-
-    def edit(self, namespace, **status):
-        """Edit the status of a pool, as the operator does."""
-        self.kube.edit("WarmPool", f"{namespace}/voice", status=status)
+        super().__init__(ME, peer(), *objects, read=reading(SETTINGS))
 
     def epoch(self, namespace):
         return self.slice(namespace)["metadata"]["annotations"]["kotatsu.dev/epoch"]
@@ -106,38 +69,6 @@ class SharedActivator:
         """The namespaces whose pool has an endpoint."""
         slices = self.kube.all("EndpointSlice")
         return {s["metadata"]["namespace"] for s in slices if s["endpoints"]}
-
-    async def ask(self, namespace):
-        port = self.slice(namespace)["ports"][0]["port"]
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(b"GET / HTTP/1.1\r\n\r\n")
-        answer = await reader.read()
-        writer.close()
-        return answer.partition(b"\r\n\r\n")[2]
-
-    async def pods_start_when_raised(self):
-        async def answer(reader, writer):
-            await reader.readuntil(b"\r\n\r\n")
-            writer.write(b"HTTP/1.1 200 OK\r\n\r\nwarm")
-            writer.close()
-
-        server = await asyncio.start_server(answer, "127.0.0.1", 0)
-        self.servers.append(server)
-        port = server.sockets[0].getsockname()[1]
-        self.kube.on(
-            "raise_scale",
-            lambda place: self.kube.put(of(namespace_of(place), pod(port=port, ready=True))),
-        )
-
-    async def close(self):
-        for server in self.servers:
-            server.close()
-        if self.task is not None:
-            self.task.cancel()
-            await asyncio.gather(self.task, return_exceptions=True)
-        for room in self.activator.rooms.values():
-            room.publisher.close()
-        await asyncio.sleep(0.01)
 
 
 @pytest.fixture
@@ -157,14 +88,27 @@ async def make_shared(monkeypatch):
         await one.close()
 
 
-async def test_one_activator_wakes_the_pools_of_many_namespaces(make_shared):
-    shared = make_shared(*app_in("red"), *app_in("blue"))
-    await shared.start()
+@pytest.fixture
+async def shared(make_shared):
+    """It serves the namespaces red and blue."""
+    made = make_shared(*app_in("red"), *app_in("blue"))
+    await made.start()
+    return made
+
+
+@pytest.fixture
+async def alone(make_shared):
+    """It serves the namespace red."""
+    made = make_shared(*app_in("red"))
+    await made.start()
+    return made
+
+
+async def test_one_activator_wakes_the_pools_of_many_namespaces(shared):
     await shared.pods_start_when_raised()
     assert await asyncio.gather(shared.ask("red"), shared.ask("blue")) == [b"warm", b"warm"]
     assert shared.slice("red")["metadata"]["namespace"] == "red"
-    labels = {"namespace": "blue", "name": "voice"}
-    assert shared.registry.get_sample_value("kotatsu_activator_wakes_total", labels) == 1
+    assert shared.count("kotatsu_activator_wakes_total", "blue") == 1
 
 
 async def test_a_pool_that_is_not_assigned_to_it_is_left_alone(make_shared):
@@ -190,35 +134,30 @@ async def test_a_namespace_whose_pool_is_assigned_later_is_listed_once_and_serve
     assert sorted(kinds) == sorted(set(kinds)), "each kind once"
 
 
-async def test_a_namespace_without_pools_of_its_own_is_forgotten(make_shared):
-    shared = make_shared(*app_in("red"), *app_in("blue"))
-    await shared.start()
+async def test_a_namespace_without_pools_of_its_own_is_forgotten(shared):
     shared.kube.remove("Service", "blue/voice")
     shared.kube.remove("WarmPool", "blue/voice")
     await eventually(lambda: set(shared.activator.rooms) == {"red"})
     assert shared.serving == {"red"}
-    labels = {"namespace": "blue", "name": "voice"}
-    assert shared.registry.get_sample_value("kotatsu_activator_held", labels) is None
+    assert shared.count("kotatsu_activator_held", "blue") is None
 
 
-async def test_a_namespace_that_is_gone_keeps_no_other_from_being_served(make_shared):
+async def test_a_namespace_that_is_gone_keeps_no_other_from_being_served(alone):
     """Its slices can not be written; that must not make the activator of all unready."""
-    shared = make_shared(*app_in("red"))
-    await shared.start()
 
     def gone(_, obj):
         if obj["metadata"]["namespace"] == "blue":
             raise NotFoundError("namespaces blue not found")
 
-    shared.kube.on("create", gone)
+    alone.kube.on("create", gone)
     for obj in app_in("blue"):
-        shared.kube.put(obj)
-    rooms = shared.activator.rooms
+        alone.kube.put(obj)
+    rooms = alone.activator.rooms
     await eventually(lambda: "blue" in rooms and rooms["blue"].publisher.has_synced)
-    assert len(shared.kube.called("create")) == 2
-    assert not shared.activator.why_not_ready()
-    shared.edit("red", route={"epoch": 2})
-    await eventually(lambda: shared.epoch("red") == "2")
+    assert len(alone.kube.called("create")) == 2
+    assert not alone.activator.why_not_ready()
+    alone.edit("red", route={"epoch": 2})
+    await eventually(lambda: alone.epoch("red") == "2")
 
 
 async def test_a_namespace_whose_slices_are_all_rejected_does_not_make_it_unready(make_shared):
@@ -244,21 +183,15 @@ async def test_after_a_restart_it_closes_what_it_had_published_of_a_deleted_pool
     await eventually(lambda: set(again.activator.rooms) == {"red"})
 
 
-async def test_the_slices_of_a_lost_peer_are_withdrawn_in_every_namespace(make_shared):
-    shared = make_shared(*app_in("red"), *app_in("blue"))
-    await shared.start()
+async def test_the_slices_of_a_lost_peer_are_withdrawn_in_every_namespace(shared):
     for name in ("red", "blue"):
         other = shared.slice(name)
+        uid = other["endpoints"][0]["targetRef"]["uid"] = "uid-activator-2"
         other["metadata"]["name"] = "of-another"
-        other["metadata"]["annotations"]["kotatsu.dev/activator"] = (
-            "home/activator-2/uid-activator-2"
-        )
-        other["endpoints"][0]["targetRef"]["uid"] = "uid-activator-2"
+        other["metadata"]["annotations"]["kotatsu.dev/activator"] = f"home/activator-2/{uid}"
         shared.kube.put(other)
     shared.kube.put(peer("activator-2"))
-    lost = peer("activator-2", ready=False)
-    lost["status"]["phase"] = "Failed"
-    shared.kube.put(lost)
+    shared.kube.put(peer("activator-2", ready=False, phase="Failed"))
 
     def ready():
         slices = [shared.kube.stored("EndpointSlice", f"{n}/of-another") for n in ("red", "blue")]
@@ -271,19 +204,17 @@ async def test_the_slices_of_a_lost_peer_are_withdrawn_in_every_namespace(make_s
     assert len(gone) <= 4, "the pod is read once for all namespaces, and once more to delete"
 
 
-async def test_a_change_of_a_peer_that_withdraws_nothing_touches_no_pool(make_shared):
-    shared = make_shared(*app_in("red"))
-    await shared.start()
-    view = shared.activator.rooms["red"].view
+async def test_a_change_of_a_peer_that_withdraws_nothing_touches_no_pool(alone):
+    view = alone.activator.rooms["red"].view
     await eventually(view.ours)  # its own slice has come back
     news = view.mailbox()
     changed = peer()
     changed["metadata"]["labels"]["other"] = "label"
-    shared.kube.put(changed)
-    shared.kube.put(peer("activator-2", ready=False))
-    shared.kube.put(peer("activator-2", ready=True))
-    shared.kube.put(peer("activator-9", shard="1"))
-    await eventually(lambda: set(shared.activator._peers) == {"activator-1", "activator-2"})
+    alone.kube.put(changed)
+    alone.kube.put(peer("activator-2", ready=False))
+    alone.kube.put(peer("activator-2", ready=True))
+    alone.kube.put(peer("activator-9", shard="1"))
+    await eventually(lambda: set(alone.activator._peers) == {"activator-1", "activator-2"})
     await asyncio.sleep(0.02)
     assert not news
 
@@ -306,10 +237,8 @@ async def test_slices_of_many_namespaces_are_written_by_a_few_at_a_time(make_sha
 
 
 async def test_what_fails_in_one_namespace_for_no_foreseen_reason_ends_no_other(
-    make_shared, caplog, monkeypatch
+    shared, caplog, monkeypatch
 ):
-    shared = make_shared(*app_in("red"), *app_in("blue"))
-    await shared.start()
     caplog.set_level(logging.ERROR)
     room = shared.activator.rooms["blue"]
     monkeypatch.setattr(room.publisher, "_sync_pool", None)
@@ -320,21 +249,20 @@ async def test_what_fails_in_one_namespace_for_no_foreseen_reason_ends_no_other(
     assert not shared.task.done()
 
 
-@pytest.mark.parametrize(
-    ("query", "noted"),
-    [
-        ("looks=red/voice", {"red"}),
-        ("looks=red/voice&looks=voice", {"red"}),
-        ("looks=red/feed", set()),
-        ("looks=voice", {"red", "blue"}),
-        ("looks=", set()),
-        ("", {"red", "blue"}),
-    ],
-    ids=["one", "for both versions", "another", "an older operator", "none", "Prometheus"],
+@each(
+    "query, noted",
+    {
+        "one": ("looks=red/voice", {"red"}),
+        "for both versions": ("looks=red/voice&looks=voice", {"red"}),
+        "another": ("looks=red/feed", set()),
+        "an older operator": ("looks=voice&looks=web", {"red", "blue"}),
+        "an older operator, another": ("looks=web", set()),
+        "none": ("name[]=kotatsu_activator_held&looks=", set()),
+        "an operator that names none": ("name[]=kotatsu_activator_held", {"red", "blue"}),
+        "Prometheus": ("", {"red", "blue"}),
+    },
 )
-async def test_a_question_counts_for_the_pools_of_the_namespace_it_names(make_shared, query, noted):
-    shared = make_shared(*app_in("red"), *app_in("blue"))
-    await shared.start()
+async def test_a_question_counts_for_the_pools_of_the_namespace_it_names(shared, query, noted):
     made = {name: room._connections("voice") for name, room in shared.activator.rooms.items()}
     for connections in made.values():
         connections._announcements._asked = False
@@ -342,9 +270,7 @@ async def test_a_question_counts_for_the_pools_of_the_namespace_it_names(make_sh
     assert noted == {name for name, of in made.items() if of._announcements._asked}
 
 
-async def test_the_operator_reads_of_the_pools_that_it_names_and_of_no_other(make_shared):
-    shared = make_shared(*app_in("red"), *app_in("blue"))
-    await shared.start()
+async def test_the_operator_reads_of_the_pools_that_it_names_and_of_no_other(shared):
     for room in shared.activator.rooms.values():
         room._connections("voice")
     page = generate_latest(shared.activator._shared.metrics.part(["red/voice", "none/voice"]))
@@ -353,14 +279,6 @@ async def test_the_operator_reads_of_the_pools_that_it_names_and_of_no_other(mak
     assert f"{HELD}{labels} 0.0" in text
     assert "blue" not in text
     assert {line.split("{")[0] for line in text.splitlines() if line[0] != "#"} <= set(LOOKED_AT)
-
-
-async def test_it_ends_in_every_namespace(make_shared):
-    shared = make_shared(*app_in("red"), *app_in("blue"))
-    await shared.start()
-    shared.stop.set()
-    await shared.task
-    assert shared.kube.all("EndpointSlice") == []
 
 
 # --- from one set of activators to another ---
@@ -381,70 +299,59 @@ def slice_of(shared, namespace, activators, *, ready=True):
 
 
 @pytest.mark.parametrize("activators", ["home/1", ""], ids=["another shard", "of the namespace"])
-async def test_a_pool_is_served_on_until_the_activators_that_got_it_are_there(
-    make_shared, activators
-):
-    shared = make_shared(*app_in("red"))
-    await shared.start()
-    await shared.pods_start_when_raised()
-    room = shared.activator.rooms["red"]
+async def test_a_pool_is_served_on_until_the_activators_that_got_it_are_there(alone, activators):
+    await alone.pods_start_when_raised()
+    room = alone.activator.rooms["red"]
     room.view.read = lambda obj: replace(reading(SETTINGS)(obj), settle=0.2)
-    shared.edit("red", internal={"activators": activators}, route={"epoch": 2})
-    shared.kube.put(slice_of(shared, "red", activators, ready=False))
+    alone.edit("red", internal={"activators": activators}, route={"epoch": 2})
+    alone.kube.put(slice_of(alone, "red", activators, ready=False))
     await asyncio.sleep(0.4)
-    assert await shared.ask("red") == b"warm"
-    assert shared.slice("red")["endpoints"]
-    shared.kube.put(slice_of(shared, "red", activators))
+    assert await alone.ask("red") == b"warm"
+    assert alone.slice("red")["endpoints"]
+    alone.kube.put(slice_of(alone, "red", activators))
     began = asyncio.get_running_loop().time()
-    await eventually(lambda: not shared.slice("red")["endpoints"])
+    await eventually(lambda: not alone.slice("red")["endpoints"])
     assert asyncio.get_running_loop().time() - began >= 0.15
-    await eventually(lambda: shared.activator.rooms == {})
+    await eventually(lambda: alone.activator.rooms == {})
 
 
-async def test_a_pool_that_was_handed_over_is_not_published_anew(make_shared):
+async def test_a_pool_that_was_handed_over_is_not_published_anew(alone):
     """Also not if its slice is deleted: the operator may have done so."""
-    shared = make_shared(*app_in("red"))
-    await shared.start()
-    shared.edit("red", internal={"activators": "home/1"})
-    await eventually(lambda: not shared.activator.rooms["red"].view.pools["voice"].mine)
-    shared.kube.remove("EndpointSlice", f"red/{SLICE}")
-    await eventually(lambda: shared.activator.rooms == {})
-    assert shared.kube.all("EndpointSlice") == []
+    alone.edit("red", internal={"activators": "home/1"})
+    await eventually(lambda: not alone.activator.rooms["red"].view.pools["voice"].mine)
+    alone.kube.remove("EndpointSlice", f"red/{alone.slice_name}")
+    await eventually(lambda: alone.activator.rooms == {})
+    assert alone.kube.all("EndpointSlice") == []
 
 
-async def test_a_pool_that_comes_back_before_it_was_taken_stays(make_shared):
-    shared = make_shared(*app_in("red"))
-    await shared.start()
+async def test_a_pool_that_comes_back_before_it_was_taken_stays(alone):
     for activators in ("home/1", OURS):
-        shared.edit("red", internal={"activators": activators})
+        alone.edit("red", internal={"activators": activators})
     await asyncio.sleep(0.1)
-    assert shared.serving == {"red"}
-    assert not [call for call in shared.kube.writes if call == "replace"]
+    assert alone.serving == {"red"}
+    assert not [call for call in alone.kube.writes if call == "replace"]
 
 
-async def test_its_emptied_slice_stays_as_a_record_while_it_carries_a_connection(make_shared):
-    shared = make_shared(*app_in("red"))
-    await shared.start()
-    room = shared.activator.rooms["red"]
+async def test_its_emptied_slice_stays_as_a_record_while_it_carries_a_connection(alone):
+    room = alone.activator.rooms["red"]
     room.view.read = lambda obj: replace(reading(SETTINGS)(obj), settle=0.0)
-    port = shared.slice("red")["ports"][0]["port"]
+    port = alone.slice("red")["ports"][0]["port"]
     _, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"GET / HTTP/1.1\r\n\r\n")
     await eventually(lambda: room.busy)
-    shared.edit("red", internal={"activators": "home/1"})
-    shared.kube.put(slice_of(shared, "red", "home/1"))
-    await eventually(lambda: not shared.slice("red")["endpoints"])
+    alone.edit("red", internal={"activators": "home/1"})
+    alone.kube.put(slice_of(alone, "red", "home/1"))
+    await eventually(lambda: not alone.slice("red")["endpoints"])
     await asyncio.sleep(0.3)
-    assert not shared.slice("red")["endpoints"]
+    assert not alone.slice("red")["endpoints"]
     writer.transport.abort()
-    await eventually(lambda: shared.activator.rooms == {})
-    assert len(shared.kube.all("EndpointSlice")) == 1
+    await eventually(lambda: alone.activator.rooms == {})
+    assert len(alone.kube.all("EndpointSlice")) == 1
 
 
 async def test_an_activator_that_ends_stays_until_each_pool_has_another_endpoint(make_shared):
     shared = make_shared(*app_in("red"), *app_in("blue"))
-    shared.patience = 30.0
-    await shared.start()
+    await shared.start(drain_timeout=30.0)
     shared.kube.put(slice_of(shared, "red", "home/1"))
     shared.stop.set()
     await eventually(lambda: not shared.slice("blue")["endpoints"][0]["conditions"]["ready"])
@@ -452,3 +359,5 @@ async def test_an_activator_that_ends_stays_until_each_pool_has_another_endpoint
     assert not shared.task.done()
     shared.kube.put(of("blue", native_slice(True)))
     await shared.task
+    left = {s["metadata"]["name"] for s in shared.kube.all("EndpointSlice")}
+    assert shared.slice_name not in left, "it withdraws in every namespace"

@@ -15,75 +15,54 @@ from kotatsu_operator.activator.slices import (
     slice_name,
     wants_slice,
 )
-from kotatsu_operator.core.pool.memory import Phase, Route
+from kotatsu_operator.core.pool.memory import Route
 from kotatsu_operator.kube.views import slice_view
+from tests.operator.activator import published
 from tests.operator.cluster import service, warm_pool
 
 ME = PodIdentity("demo", "activator-1", "uid-1", ("10.0.0.9",), "node-a")
-ACCEPTED = [{"type": "Accepted", "status": "True"}]
 
 
-def pool(
-    route=Route.NATIVE,
-    *,
-    settle=5.0,
-    epoch=3,
-    name="voice",
-    always=False,
-    **spec,
-):
-    if always:
-        spec["route"] = "Always"
-    status = {
-        "phase": Phase.WARM,
-        "route": {"target": route.value, "epoch": epoch},
-        "conditions": ACCEPTED,
-    }
-    return pool_view(warm_pool(name, status=status, **spec), settle)
+def pool(route="Native", epoch=3, **how):
+    return pool_view(published.pool(route, epoch, **how))
 
 
 # --- when ---
 
 
 @each(
-    "route, ready, native_for, published",
+    "route, ready, native_for, is_published",
     product(Route, [0, 1, 3], [0.0, 4.9, 5.0, 600.0], [False, True]),
 )
 def test_it_leaves_only_a_native_route_with_a_pod_ready_for_the_settle_time(
-    route, ready, native_for, published
+    route, ready, native_for, is_published
 ):
-    may_leave = route is Route.NATIVE and ready > 0 and (native_for >= 5 or not published)
-    assert wants_slice(pool(route), ready, native_for, published) is not may_leave
+    may_leave = route is Route.NATIVE and ready > 0 and (native_for >= 5 or not is_published)
+    assert wants_slice(pool(route), ready, native_for, is_published) is not may_leave
 
 
-def refused(route=None, *, always=False, **spec):
-    """A pool that is refused: from the beginning, or after it had this route."""
-    status = {
-        "conditions": [{"type": "Accepted", "status": "False", "reason": "TwoAutoscalers"}],
-        **({} if route is None else {"phase": "Warm", "route": {"target": route.value}}),
-    }
-    if always:
-        spec["route"] = "Always"
-    return pool_view(warm_pool(status=status, **spec))
-
-
-@pytest.mark.parametrize("published", [False, True])
-def test_a_pool_that_is_refused_later_keeps_what_it_had(published):
+@pytest.mark.parametrize("is_published", [False, True])
+def test_a_pool_that_is_refused_later_keeps_what_it_had(is_published):
     """In activators that start after the refusal, too."""
-    assert wants_slice(refused(Route.ACTIVATOR), 0, 0.0, published)
-    assert wants_slice(refused(Route.ACTIVATOR), 1, 9.0, published)
-    assert wants_slice(refused(Route.NATIVE), 0, 0.0, published)
-    assert wants_slice(refused(Route.NATIVE, always=True), 0, 0.0, published)
-    assert not wants_slice(refused(Route.NATIVE), 1, 9.0, published)
+    asleep, awake = (pool(route, accepted="False") for route in ("Activator", "Native"))
+    assert wants_slice(asleep, 0, 0.0, is_published)
+    assert wants_slice(asleep, 1, 9.0, is_published)
+    assert wants_slice(awake, 0, 0.0, is_published)
+    assert wants_slice(pool(accepted="False", route_mode="Always"), 0, 0.0, is_published)
+    assert not wants_slice(awake, 1, 9.0, is_published)
+
+
+def test_a_pool_that_is_refused_from_the_beginning_gets_nothing():
+    status = {"conditions": [{"type": "Accepted", "status": "False"}]}
+    assert not wants_slice(pool_view(warm_pool(status=status)), 0, 0.0, published=False)
 
 
 @each("assigned, own", [("", "home/0"), ("home/1", "home/0"), ("a/0", "")])
 def test_a_pool_of_other_activators_is_not_published(assigned, own):
-    status = {"conditions": ACCEPTED, "internal": {"activators": assigned}}
-    theirs = pool_view(warm_pool(status=status), activators=own)
-    assert not wants_slice(theirs, 0, 0.0, published=False)
-    mine = pool_view(warm_pool(status=status), activators=assigned)
-    assert wants_slice(mine, 0, 0.0, published=False)
+    made = published.pool("Native")
+    made["status"]["internal"] = {"activators": assigned}
+    assert not wants_slice(pool_view(made, activators=own), 0, 0.0, published=False)
+    assert wants_slice(pool_view(made, activators=assigned), 0, 0.0, published=False)
 
 
 # --- what ---
@@ -112,26 +91,18 @@ def test_the_slice_belongs_to_the_service_the_pool_and_the_activator():
         {"apiVersion": "v1", "kind": "Pod", "name": "activator-1", "uid": "uid-1"}
     ]
     assert made["addressType"] == "IPv4"
-    assert made["endpoints"] == [
-        {
-            "addresses": ["10.0.0.9"],
-            "conditions": {"ready": True, "serving": True, "terminating": False},
-            "nodeName": "node-a",
-            "targetRef": {
-                "kind": "Pod",
-                "namespace": "demo",
-                "name": "activator-1",
-                "uid": "uid-1",
-            },
-        }
-    ]
+    [endpoint] = made["endpoints"]
+    pod = {"kind": "Pod", "namespace": "demo", "name": "activator-1", "uid": "uid-1"}
+    conditions = {"ready": True, "serving": True, "terminating": False}
+    at = {"addresses": ["10.0.0.9"], "nodeName": "node-a"}
+    assert endpoint == at | {"conditions": conditions, "targetRef": pod}
 
 
 DUAL = PodIdentity("demo", "activator-1", "uid-1", ("10.0.0.9", "fd00::9"), "node-a")
 
 
 @each(
-    "of_service, me, published",
+    "of_service, me, both",
     [
         (["IPv4"], DUAL, ["IPv4"]),
         (["IPv6"], DUAL, ["IPv6"]),
@@ -141,11 +112,11 @@ DUAL = PodIdentity("demo", "activator-1", "uid-1", ("10.0.0.9", "fd00::9"), "nod
         (None, DUAL, ["IPv4"]),
     ],
 )
-def test_the_families_are_those_that_service_and_pod_have_in_common(of_service, me, published):
+def test_the_families_are_those_that_service_and_pod_have_in_common(of_service, me, both):
     made = service()
     if of_service is not None:
         made["spec"]["ipFamilies"] = of_service
-    assert families(made, me) == published
+    assert families(made, me) == both
 
 
 DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
@@ -201,62 +172,45 @@ def stored(made):
     return there
 
 
-@each("state", ["serving", "leaving", "empty"])
-def test_a_slice_that_was_stored_is_the_same(state):
-    h2c = {"name": "grpc", "port": 80, "appProtocol": "kubernetes.io/h2c"}
-    made = made_slice(ports={"grpc": 41000}, services=service("voice", h2c), state=state)
-    assert made["ports"][0]["appProtocol"] == "kubernetes.io/h2c"
-    assert same_slice(made, stored(made))
-
-
-def test_an_unnamed_port_that_the_api_server_leaves_out_is_the_same():
-    made = made_slice(ports={"": 41000}, services=service("voice", {"port": 80}))
-    assert made["ports"] == [{"name": "", "port": 41000, "protocol": "TCP"}]
+def without(field, made):
+    """Stored, and the API server or somebody has left out a field of its port."""
     there = stored(made)
-    del there["ports"][0]["name"]
+    del there["ports"][0][field]
+    return there
+
+
+H2C = service("voice", {"name": "http", "port": 80, "appProtocol": "kubernetes.io/h2c"})
+MADE = [made_slice(services=H2C, state=state) for state in ("serving", "leaving", "empty")]
+UNNAMED = made_slice(ports={"": 41000}, services=service("voice", {"port": 80}))
+
+
+@each("made, there", [*((m, stored(m)) for m in MADE), (UNNAMED, without("name", UNNAMED))])
+def test_a_slice_that_was_stored_is_the_same(made, there):
     assert same_slice(made, there)
 
 
-def test_a_slice_whose_port_somebody_has_taken_the_number_from_is_another():
-    made = made_slice()
-    there = stored(made)
-    del there["ports"][0]["port"]
-    assert not same_slice(made, there)
-
-
-def recreated():
-    made = service()
-    made["metadata"]["uid"] = "another"
-    return made
-
-
-def test_the_slice_of_a_shared_activator_gets_the_service_that_was_made_anew_as_its_owner():
-    """Otherwise the garbage collector deletes it with the former one."""
+def shared_slice(uid):
+    """A shared activator's, which the garbage collector deletes with the Service of this uid."""
     shared = PodIdentity("home", "activator-1", "uid-1", ME.ips, "node-a", "home/0")
-    before, after = (
-        make_slice(pool(), of, shared, "IPv4", {"http": 1}, state="serving")
-        for of in (service(), recreated())
-    )
-    assert not same_slice(after, stored(before))
-
-
-H2C = {"name": "http", "port": 80, "appProtocol": "kubernetes.io/h2c"}
+    of = service()
+    of["metadata"]["uid"] = uid
+    return make_slice(pool(), of, shared, "IPv4", {"http": 1}, state="serving")
 
 
 @each(
-    "other",
+    "made, there",
     [
-        made_slice(pool(epoch=4)),
-        made_slice(ports={"http": 41001}),
-        made_slice(ports={"web": 41000}),
-        made_slice(ports={"http": 41000, "web": 41001}),
-        made_slice(state="leaving"),
-        made_slice(state="empty"),
-        made_slice(pool(service="new")),
-        made_slice(services=service("voice", H2C)),
+        (made_slice(pool(epoch=4)), stored(made_slice())),
+        (made_slice(ports={"http": 41001}), stored(made_slice())),
+        (made_slice(ports={"web": 41000}), stored(made_slice())),
+        (made_slice(ports={"http": 41000, "web": 41001}), stored(made_slice())),
+        (made_slice(state="leaving"), stored(made_slice())),
+        (made_slice(state="empty"), stored(made_slice())),
+        (made_slice(pool(service="new")), stored(made_slice())),
+        (made_slice(services=H2C), stored(made_slice())),
+        (made_slice(), without("port", made_slice())),
+        (shared_slice("of the Service made anew"), stored(shared_slice("of the former one"))),
     ],
 )
-def test_a_slice_that_says_anything_else_is_another(other):
-    made = made_slice()
-    assert not same_slice(made, stored(other))
-    assert not same_slice(other, stored(made))
+def test_a_slice_that_says_anything_else_is_another(made, there):
+    assert not same_slice(made, there)

@@ -12,7 +12,8 @@ import pytest
 from rows import each
 
 from kotatsu_operator.activator.head import PROBE_OK
-from tests.operator.cluster import deployment, eventually, service, warm_pool
+from tests.operator.activator.in_process import ALWAYS, Pod, pool
+from tests.operator.cluster import deployment, eventually, service
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -158,19 +159,15 @@ AS_THEY_ARE = {
 """Not a byte is changed: somebody would read these in another way than we do."""
 
 
-class Recorder:
+class Recorder(Pod):
     """A pod that keeps what each connection said, and answers when it has said all."""
 
-    def __init__(self):
-        self.name = "voice-1"
-        self.heard = []
-        self.finished = []
-
-    async def start(self):
-        self.server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.port = self.server.sockets[0].getsockname()[1]
+    def __init__(self, name):
+        super().__init__(name)
+        self.heard, self.finished = [], []
 
     async def _serve(self, reader, writer):
+        self.open.append((reader, writer))
         heard = bytearray()
         self.heard.append(heard)
         while data := await reader.read(2**16):
@@ -179,23 +176,11 @@ class Recorder:
         writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
         writer.close()
 
-    def close(self):
-        self.server.close()
-
-
-def pool(phase, route):
-    status = {"phase": phase, "route": {"target": "Activator", "epoch": 1}}
-    return warm_pool(status=status, route=route)
-
 
 @pytest.fixture
 async def recorder(activator):
     """A pod that starts when it is woken."""
-    made = Recorder()
-    await made.start()
-    activator.kube.on("raise_scale", lambda _: activator.see_pod(made, ready=True))
-    yield made
-    made.close()
+    return await activator.starts_on_raise(of=Recorder, ready=True)
 
 
 @pytest.fixture
@@ -205,7 +190,7 @@ async def always(activator, recorder):
     del selectorless["spec"]["selector"]
     activator.see("Service", selectorless)
     activator.see("Deployment", deployment())
-    activator.see("WarmPool", pool("Warm", "Always"))
+    activator.see("WarmPool", pool("Warm", **ALWAYS))
     activator.see_pod(recorder, ready=True)
     return activator
 
@@ -243,7 +228,7 @@ async def test_of_requests_sent_in_one_go_the_last_changes_and_nothing_passes_af
 async def test_so_it_does_on_a_connection_of_route_always_that_ends(
     always, recorder, beyond, first, last
 ):
-    always.see("WarmPool", pool("Draining", "Always"))
+    always.see("WarmPool", pool("Draining", **ALWAYS))
     expected = first + closing(last)
     assert await heard(always, recorder, first + last + beyond, expected=expected) == expected
 
@@ -291,12 +276,12 @@ FOLLOWED = {
 
 async def ended(always, recorder, first):
     """What the pod hears of the request that comes when the pool is on its way down."""
-    always.see("WarmPool", pool("Warm", "Always"))
+    always.see("WarmPool", pool("Warm", **ALWAYS))
     before = len(recorder.heard)
     _, writer = await always.send(first)
     await eventually(lambda: len(recorder.heard) > before and len(recorder.heard[-1]) >= len(first))
     assert bytes(recorder.heard[-1]) == first
-    always.see("WarmPool", pool("Draining", "Always"))
+    always.see("WarmPool", pool("Draining", **ALWAYS))
     writer.write(GET)
     await eventually(lambda: len(recorder.heard[-1]) >= len(first) + len(GET))
     await asyncio.sleep(0.01)
@@ -379,14 +364,12 @@ ANSWERS = {
 
 @pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS.keys())
 async def test_an_answer_reaches_its_client_as_it_is(activator, answer):
-    async def serve(reader, writer):
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(answer)
-        writer.close()
+    class Answering(Pod):
+        async def _serve(self, reader, writer):
+            self.open.append((reader, writer))
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(answer)
+            writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    pod = Recorder()
-    pod.port = server.sockets[0].getsockname()[1]
-    activator.see_pod(pod, ready=True)
+    await activator.new_pod(of=Answering, ready=True)
     assert await activator.ask() == answer
-    server.close()

@@ -10,7 +10,7 @@ import pytest
 from kotatsu_operator.activator import sockets, splice
 from kotatsu_operator.activator.head import PROBE_OK
 from kotatsu_operator.activator.registry import Moved
-from kotatsu_operator.activator.splice import Upstream
+from kotatsu_operator.activator.splice import Client, Upstream
 from tests.operator.activator.joined import (
     GET,
     GET_AND_CLOSE,
@@ -79,16 +79,14 @@ async def fill(writer):
 async def test_a_side_that_does_not_read_stops_the_other(joined, side):
     _, writer, _, pod_writer = await joined.spliced()
     assert await fill(pod_writer if side == "client" else writer) < MOST_IN_SOCKETS
-    client = await joined.owner.client()
-    stopped = client if side == "client" else client.upstream
+    stopped = joined.client if side == "client" else joined.client.upstream
     assert stopped.transport.get_write_buffer_size() < MEGABYTE
 
 
 async def test_the_kernel_keeps_nothing_for_a_client_that_is_aborted_and_does_not_read(joined):
     reader, _, _, pod_writer = await joined.spliced()
     await fill(pod_writer)
-    client = await joined.owner.client()
-    client.abort()
+    joined.client.abort()
     with pytest.raises(ConnectionResetError):
         await reader.read()
 
@@ -115,43 +113,24 @@ async def test_a_connection_whose_sides_have_taken_everything_counts_for_nothing
     writer.write(b"all")
     writer.write_eof()
     assert await pod_reader.read() == b"all"
-    client = await joined.owner.client()
-    await eventually(lambda: client.has_finished and client.settle())
+    await eventually(lambda: joined.client.has_finished and joined.client.settle())
     assert joined.owner.limit.kept.total == 0
 
 
-async def test_a_client_that_has_finished_still_gets_its_answer(joined):
-    reader, writer, pod_reader, pod_writer = await joined.spliced()
-    writer.write(b"all")
-    writer.write_eof()
-    assert await pod_reader.read() == b"all"
-    pod_writer.write(b"answer")
-    pod_writer.close()
-    assert await reader.read() == b"answer"
-
-
-async def test_a_pod_that_has_finished_still_hears_its_client(joined):
-    reader, writer, pod_reader, pod_writer = await joined.spliced()
-    pod_writer.write(b"early answer")
-    pod_writer.write_eof()
-    assert await reader.read() == b"early answer"
-    writer.write(b"the rest")
-    writer.write_eof()
-    assert await pod_reader.read() == b"the rest"
-
-
 @pytest.mark.parametrize("first", ["client", "pod"])
-async def test_nothing_is_left_open_when_both_have_finished(joined, first):
+async def test_who_has_finished_hears_the_other_to_its_end_and_then_nothing_is_left_open(
+    joined, first
+):
     reader, writer, pod_reader, pod_writer = await joined.spliced()
     sides = {"client": (writer, pod_reader), "pod": (pod_writer, reader)}
     for side in sorted(sides, key=lambda side: side != first):
         ending, other = sides[side]
+        ending.write(b"all of it")
         ending.write_eof()
-        assert await other.read() == b""
+        assert await other.read() == b"all of it"
     await joined.owner.until(lambda: joined.owner.gone)
-    client = await joined.owner.client()
-    await eventually(lambda: client.upstream.transport is None)
-    assert client.transport is None
+    await eventually(lambda: joined.client.upstream.transport is None)
+    assert joined.client.transport is None
 
 
 async def test_what_a_pod_says_first_waits_until_it_is_joined(joined):
@@ -194,51 +173,50 @@ async def test_a_pod_that_closes_before_it_is_joined_leaves_the_client_for_anoth
 async def test_a_client_that_never_reads_is_given_up_once_its_pod_has_gone(joined):
     """It lives and does not read: to the kernel that is a connection like any other."""
     _, _, _, pod_writer = await joined.spliced()
-    client = await joined.owner.client()
     await fill(pod_writer)
     for _ in range(2):
-        client.look_after()
-    assert client.is_open
+        joined.client.look_after()
+    assert joined.client.is_open
     reset(pod_writer)
-    await eventually(lambda: sockets.has_finished(client.upstream.transport))
-    await eventually(lambda: client.look_after() or joined.owner.gone)
+    await eventually(lambda: sockets.has_finished(joined.client.upstream.transport))
+    await eventually(lambda: joined.client.look_after() or joined.owner.gone)
 
 
 async def test_a_client_that_reads_is_not_given_up_though_its_pod_has_gone(joined):
     reader, _, _, pod_writer = await joined.spliced()
-    client = await joined.owner.client()
     sent = await fill(pod_writer)
     pod_writer.close()
     got = 0
     while got < sent:
         got += len(await reader.readexactly(min(MEGABYTE, sent - got)))
         await asyncio.sleep(0.01)
-        client.look_after()
+        joined.client.look_after()
 
 
 async def test_a_client_that_was_reset_is_given_up_though_its_pod_reads_nothing(joined):
     _, writer, _, _ = await joined.spliced()
     await fill(writer)
-    client = await joined.owner.client()
-    client.look_after()
-    assert client.is_open
+    joined.client.look_after()
+    assert joined.client.is_open
     reset(writer)
-    socket_of_client = client.transport.get_extra_info("socket")
+    socket_of_client = joined.client.transport.get_extra_info("socket")
     await eventually(lambda: sockets.is_broken(socket_of_client))
-    client.look_after()
+    joined.client.look_after()
     await joined.owner.until(lambda: joined.owner.gone)
 
 
-@pytest.mark.parametrize("side", ["client", "pod"])
+@pytest.mark.parametrize(
+    ("side", "end"), [("client", Client.close), ("pod", Client.close), ("client", Client.reset)]
+)
 async def test_the_rest_that_a_side_does_not_take_is_given_up_after_a_while(
-    joined, monkeypatch, side
+    joined, monkeypatch, side, end
 ):
+    """Also after the other one was cut off."""
     monkeypatch.setattr(sockets, "PATIENCE", 0.1)
     _, writer, _, pod_writer = await joined.spliced()
     await fill(pod_writer if side == "client" else writer)
-    client = await joined.owner.client()
-    client.close()
-    given_up = client if side == "client" else client.upstream
+    end(joined.client)
+    given_up = joined.client if side == "client" else joined.client.upstream
     await eventually(lambda: given_up.transport is None)
 
 
@@ -281,26 +259,14 @@ async def test_what_was_said_before_a_pod_was_cut_off_is_taken_first(joined):
     assert isinstance(reader.exception(), ConnectionResetError)
 
 
-async def test_a_client_that_takes_nothing_is_not_waited_for_after_its_pod_was_cut_off(
-    joined, monkeypatch
-):
-    monkeypatch.setattr(sockets, "PATIENCE", 0.1)
-    _, _, _, pod_writer = await joined.spliced()
-    await fill(pod_writer)
-    client = await joined.owner.client()
-    client.reset()
-    await joined.owner.until(lambda: joined.owner.gone)
-
-
 async def test_a_client_that_has_gone_is_not_waited_for_after_its_pod_was_cut_off(joined):
     """What it has not read stays counted as not read."""
     _, writer, pod_reader, pod_writer = await joined.spliced()
-    client = await joined.owner.client()
     writer.write_eof()
     await pod_reader.read()
     writer.close()
     pod_writer.write(b"too late")
-    socket_of_client = client.transport.get_extra_info("socket")
+    socket_of_client = joined.client.transport.get_extra_info("socket")
     await eventually(lambda: sockets.is_broken(socket_of_client))
     reset(pod_writer)
     await joined.owner.until(lambda: joined.owner.gone)

@@ -1,6 +1,5 @@
 """What `helm test` finds: an installed Kotatsu works, or which part does not and where to look."""
 
-import pytest
 from rows import each
 
 from kotatsu_operator.core.protocol import LEASE_NAME, SHARD_LABEL
@@ -42,9 +41,7 @@ class Cluster:
 
 async def test_a_platform_that_works_passes_each_check():
     cluster = Cluster(lease(), activator_pod())
-
     assert await cluster.test()
-
     assert set(cluster.said) == {
         "ok: an operator leads",
         f"ok: {NAMESPACE}: WarmPools are served",
@@ -52,60 +49,43 @@ async def test_a_platform_that_works_passes_each_check():
     }
 
 
-async def test_an_operator_that_does_not_renew_its_lease_does_not_lead():
-    cluster = Cluster(lease(), activator_pod())
-    cluster.renews = False
-
-    assert not await cluster.test()
-
-    [line] = cluster.failed()
-    assert line == "an operator leads: kotatsu-operator-1 does not renew its Lease: see its logs"
-
-
-@pytest.mark.parametrize("objects", [(), (lease(holder=""),)], ids=["none", "released"])
-async def test_without_a_leader_it_names_the_operators_logs(objects):
-    cluster = Cluster(*objects, activator_pod())
-    cluster.renews = False
-
-    assert not await cluster.test()
-
-    [line] = cluster.failed()
-    assert line.endswith("see the logs of the operator")
+STALE = "an operator leads: kotatsu-operator-1 does not renew its Lease: see its logs"
+LOGS = "see the logs of the operator"
+ACTIVATOR = f"{NAMESPACE}: an activator is Ready: see kubectl get pods"
 
 
 @each(
-    "others",
-    [(), (activator_pod(ready=False),), (activator_pod(terminating=True),), (pod(ready=True),)],
+    "objects, renews, begins, ends",
+    {
+        "not renewed": ([lease(), activator_pod()], False, STALE, STALE),
+        "no lease": ([activator_pod()], False, "an operator leads", LOGS),
+        "released": ([lease(holder=""), activator_pod()], False, "an operator leads", LOGS),
+        "no pod": ([lease()], True, ACTIVATOR, ""),
+        "not Ready": ([lease(), activator_pod(ready=False)], True, ACTIVATOR, ""),
+        "ending": ([lease(), activator_pod(terminating=True)], True, ACTIVATOR, ""),
+        "another pod": ([lease(), pod(ready=True)], True, ACTIVATOR, ""),
+    },
 )
-async def test_without_a_ready_activator_it_says_where_to_look(others):
-    cluster = Cluster(lease(), *others)
-
+async def test_what_does_not_work_is_named_with_where_to_look(objects, renews, begins, ends):
+    cluster = Cluster(*objects)
+    cluster.renews = renews
     assert not await cluster.test()
-
     [line] = cluster.failed()
-    assert line.startswith(f"{NAMESPACE}: an activator is Ready: see kubectl get pods")
+    assert line.startswith(begins)
+    assert line.endswith(ends)
 
 
 async def test_without_the_crd_it_says_how_to_install_it():
     cluster = Cluster(lease(), activator_pod())
     cluster.kube.has_knative = False  # nothing but Kubernetes' own kinds
-
     assert not await cluster.test()
-
     [line] = cluster.failed()
     assert line.endswith("the CRD is not installed: kubectl apply --server-side -f crds/")
 
 
 async def test_permissions_that_come_a_moment_late_are_waited_for():
     cluster = Cluster(lease(), activator_pod())
-    refusals = iter([forbidden()])
-
-    def refuse(*_):
-        for error in refusals:
-            raise error
-
-    cluster.kube.on("find", refuse)
-
+    cluster.kube.on("find", forbidden(), times=1)
     assert await cluster.test()
 
 

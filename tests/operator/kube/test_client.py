@@ -21,13 +21,7 @@ from kotatsu_operator.kube.errors import (
     is_refusal,
 )
 from kotatsu_operator.kube.informer import Watch
-from kotatsu_operator.kube.objects import (
-    ConfigMap,
-    EndpointSlice,
-    Pod,
-    WarmPool,
-    version_of,
-)
+from kotatsu_operator.kube.objects import ConfigMap, EndpointSlice, Pod, WarmPool, version_of
 from tests.operator.cluster import eventually, pod, warm_pool
 
 pytestmark = pytest.mark.timeout(60)
@@ -36,6 +30,11 @@ CONFIG = KubeConfig.from_one(cluster=Cluster(server="http://api", insecure=True)
 SCALE = "/apis/apps/v1/namespaces/demo/deployments/voice/scale"
 POOL = "/apis/kotatsu.dev/v1beta1/namespaces/demo/warmpools/voice"
 SLICES = "/apis/discovery.k8s.io/v1/namespaces/demo/endpointslices"
+
+
+def client_of(server):
+    transport = httpx2.MockTransport(server)
+    return AsyncClient(config=CONFIG, field_manager="tester", transport=transport, trust_env=False)
 
 
 class Server:
@@ -82,13 +81,7 @@ def server():
 
 @pytest.fixture
 async def kube(server):
-    client = AsyncClient(
-        config=CONFIG,
-        field_manager="tester",
-        transport=httpx2.MockTransport(server),
-        trust_env=False,
-    )
-    kube = Kube(client)
+    kube = Kube(client_of(server))
     yield kube
     await kube.close()
 
@@ -108,6 +101,7 @@ STRATEGIC = "application/strategic-merge-patch+json"
 HPAS = "/apis/autoscaling/v2/namespaces/demo/horizontalpodautoscalers"
 CONFIG_MAPS = "/api/v1/namespaces/demo/configmaps"
 AT_7 = {"metadata": {"resourceVersion": "7"}}
+VOICE_AT_7 = {"metadata": {"name": "voice", "namespace": "demo", "resourceVersion": "7"}}
 SLICE = {"metadata": {"name": "s", "namespace": "demo", "resourceVersion": "7"}, "endpoints": []}
 NEW = {"metadata": {"generateName": "kotatsu-"}}
 SMALL = {"metadata": {"uid": "uid-1"}, "spec": {"containers": [{"name": "app"}]}}
@@ -118,6 +112,10 @@ SMALL = {"metadata": {"uid": "uid-1"}, "spec": {"containers": [{"name": "app"}]}
     [
         (lambda k: k.raise_scale("demo", "voice", "7"), "PATCH", SCALE,
          AT_7 | {"spec": {"replicas": 1}}, MERGE),
+        (lambda k: k.put_scale("demo", "voice", 5, "7"), "PUT", SCALE,
+         VOICE_AT_7 | {"spec": {"replicas": 5}}, "application/json"),
+        (lambda k: k.put_scale("demo", "voice", 0, "7"), "PUT", SCALE,
+         VOICE_AT_7 | {"spec": {"replicas": 0}}, "application/json"),
         (lambda k: k.put_minimum("demo", "voice", 3, "7"), "PATCH", f"{HPAS}/voice",
          AT_7 | {"spec": {"minReplicas": 3}}, MERGE),
         (lambda k: k.resize(("demo", "voice-1"), SMALL), "PATCH",
@@ -145,15 +143,6 @@ async def test_a_write_names_the_version_read_and_only_what_it_changes(
     assert sent == body
     assert server.last.headers["content-type"] == kind
     assert server.last.url.params["fieldManager"] == "tester"
-
-
-@pytest.mark.parametrize("replicas", [0, 5])
-async def test_setting_a_scale_replaces_the_version_read(kube, server, replicas):
-    server.answers = [scale("8", replicas=replicas)]
-    await kube.put_scale("demo", "voice", replicas, "7")
-    assert (server.last.method, server.last.url.path) == ("PUT", SCALE)
-    assert server.body["metadata"]["resourceVersion"] == "7"
-    assert server.body["spec"] == {"replicas": replicas}
 
 
 async def test_another_pod_of_that_name_is_a_conflict_and_not_a_rejection(kube, server):
@@ -268,8 +257,7 @@ async def test_all_lists_together_have_one_page_in_memory(kube, server):
         reading -= 1
         return httpx2.Response(200, json=pages_of([warm_pool()])[0][1])
 
-    transport = httpx2.MockTransport(answer)
-    client = AsyncClient(config=CONFIG, transport=transport, trust_env=False)
+    client = client_of(answer)
     one = Kube(client, more=lambda: client)
     many = [one, one.apart(), one.guarded(lambda: True)]
     await asyncio.gather(*(kube.find(WarmPool, "demo") for kube in many * 3))
@@ -406,12 +394,7 @@ def watched():
 @contextlib.asynccontextmanager
 async def following(watched):
     """What a view has been told, by a `Watch` over the watched API server."""
-    client = AsyncClient(
-        config=CONFIG,
-        transport=httpx2.MockTransport(watched),
-        trust_env=False,
-    )
-    kube, told = Kube(client), []
+    kube, told = Kube(client_of(watched)), []
 
     def on_change(_, change, obj):
         objects = obj["items"] if change == "LIST" else [obj]
@@ -426,36 +409,15 @@ async def following(watched):
         await kube.close()
 
 
-@pytest.fixture
-async def seen(watched):
-    async with following(watched) as told:
-        yield told
-
-
-async def test_a_view_is_listed_and_then_followed(seen, watched):
+async def test_a_view_is_listed_and_then_followed(watched):
     watched.tell("ADDED", pod("b"), 51)
     watched.tell("MODIFIED", pod("b"), 52)
     watched.tell("DELETED", pod("a"), 53)
-    await eventually(lambda: len(seen) == 4)
-    assert seen == [
-        ("LIST", ["a"]),
-        ("ADDED", ["b"]),
-        ("MODIFIED", ["b"]),
-        ("DELETED", ["a"]),
-    ]
+    async with following(watched) as seen:
+        await eventually(lambda: len(seen) == 4)
+    assert seen == [("LIST", ["a"]), ("ADDED", ["b"]), ("MODIFIED", ["b"]), ("DELETED", ["a"])]
     assert watched.requests[1]["resourceVersion"] == "50"
     assert watched.requests[1]["timeoutSeconds"] == "60"
-
-
-async def test_a_watch_that_the_server_ends_goes_on_from_the_last_version(seen, watched):
-    watched.tell("ADDED", pod("b"), 51)
-    await eventually(lambda: len(seen) == 2)
-    watched.lines.put_nowait(None)
-    await eventually(lambda: len(watched.requests) == 3)
-    assert watched.requests[2]["resourceVersion"] == "51"
-    watched.tell("ADDED", pod("c"), 52)
-    await eventually(lambda: seen[-1] == ("ADDED", ["c"]))
-    assert len(watched.lists()) == 1
 
 
 async def test_pages_of_a_list_are_told_one_by_one(kube, server):
@@ -469,12 +431,10 @@ async def test_pages_of_a_list_are_told_one_by_one(kube, server):
     assert [o["metadata"]["name"] for o in told[-1][1]["before"]] == ["a", "b"]
 
 
-async def test_a_version_that_is_too_old_is_listed_again(seen, watched):
-    await eventually(lambda: len(watched.requests) == 2)
-    expired = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}
-    watched.lines.put_nowait({"type": "ERROR", "object": expired})
-    await eventually(lambda: len(watched.lists()) == 2)
-    await eventually(lambda: [change for change, _ in seen] == ["LIST", "LIST"])
+TOO_OLD = {
+    "type": "ERROR",
+    "object": {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"},
+}
 
 
 async def test_an_api_server_that_calls_each_version_too_old_is_not_asked_without_an_end(
@@ -483,8 +443,7 @@ async def test_an_api_server_that_calls_each_version_too_old_is_not_asked_withou
     monkeypatch.setattr(informer, "FIRST_PAUSE", 3600.0)
     async with following(watched) as seen:
         await eventually(lambda: len(watched.requests) == 2)
-        expired = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}
-        watched.lines.put_nowait({"type": "ERROR", "object": expired})
+        watched.lines.put_nowait(TOO_OLD)
         await eventually(watched.lines.empty)
         for _ in range(100):
             await asyncio.sleep(0)
@@ -493,11 +452,11 @@ async def test_an_api_server_that_calls_each_version_too_old_is_not_asked_withou
 
 @pytest.mark.parametrize(
     "line",
-    [None, [], "x", 7, {}, {"type": "ADDED"}]
+    [TOO_OLD, None, [], "x", 7, {}, {"type": "ADDED"}]
     + [{"type": "ADDED", "object": obj} for obj in (None, [], "x", {}, {"metadata": None})],
 )
-async def test_a_change_that_is_none_is_listed_again_and_ends_nothing(watched, monkeypatch, line):
-    """A proxy in front of the API server may say anything."""
+async def test_after_what_is_no_change_all_is_listed_again(watched, monkeypatch, line):
+    """A version is too old, and a proxy in front of the API server may say anything."""
     monkeypatch.setattr(informer, "FIRST_PAUSE", 0.01)
     watched.stream = [line]
     async with following(watched) as seen:
@@ -527,14 +486,18 @@ async def test_an_api_server_that_is_away_is_listed_when_it_is_back(watched, mon
     assert seen == [("LIST", ["a"])]
 
 
-@pytest.mark.parametrize("last", ["50", "51"])
-async def test_a_watch_that_went_silent_goes_on_over_another_stream(monkeypatch, watched, last):
+@pytest.mark.parametrize(("last", "is_ended"), [("50", False), ("51", False), ("51", True)])
+async def test_a_watch_that_went_silent_or_ended_goes_on_over_another_stream(
+    monkeypatch, watched, last, is_ended
+):
     """It did not end and it does not speak: a stream like that is not trusted for long."""
     monkeypatch.setattr(kube_module, "WATCH_SECONDS", 0.2)
     async with following(watched) as seen:
         if last == "51":
             watched.tell("ADDED", pod("b"), 51)
             await eventually(lambda: len(seen) == 2)
+        if is_ended:
+            watched.lines.put_nowait(None)
         before = len(watched.requests)
         await eventually(lambda: len(watched.requests) >= before + 2)
         assert watched.requests[-1]["resourceVersion"] == last
@@ -548,24 +511,21 @@ async def test_a_watch_that_went_silent_goes_on_over_another_stream(monkeypatch,
 async def test_an_error_that_the_caller_raises_ends_the_watch(
     watched, caplog, answer, while_watching
 ):
-    client = AsyncClient(config=CONFIG, transport=httpx2.MockTransport(watched), trust_env=False)
-    if while_watching:
-        watched.lines.put_nowait(None)
-
-    def on_change(*_):
+    def fail(*_):
         watched.failures = [NOT_SERVED[answer]]
-
-    if not while_watching:
-        on_change()
 
     def end(error):
         raise error
 
+    watched.lines.put_nowait(None)
+    if not while_watching:
+        fail()
+    kube = Kube(client_of(watched))
     with pytest.raises(NotFoundError):
-        await Watch(Kube(client), Pod, "demo", on_change, on_error=end).run()
+        await Watch(kube, Pod, "demo", fail, on_error=end).run()
     assert len(watched.requests) == 1 + while_watching
     assert caplog.records == []
-    await client.close()
+    await kube.close()
 
 
 async def test_the_log_of_a_watch_that_cannot_connect_names_the_value_that_permits_it(

@@ -15,13 +15,7 @@ from kotatsu_operator.kube.objects import (
     WarmPool,
     used,
 )
-from tests.operator.cluster import (
-    deployment,
-    horizontal_pod_autoscaler,
-    pod,
-    service,
-    warm_pool,
-)
+from tests.operator.cluster import deployment, horizontal_pod_autoscaler, pod, service, warm_pool
 
 LARGE = "x" * 250_000
 

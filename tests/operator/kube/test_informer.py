@@ -1,6 +1,7 @@
 """What there is beside the pools gets into the cache, and the pools it concerns are looked at."""
 
 import asyncio
+import contextlib
 
 import pytest
 
@@ -57,16 +58,22 @@ class Followed:
         self.touched.clear()
 
 
+@contextlib.asynccontextmanager
+async def synced(informer):
+    running = asyncio.create_task(informer.run())
+    async with asyncio.timeout(10):
+        await informer.synced()
+    yield
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
 @pytest.fixture
 async def followed():
     made = Followed()
-    running = asyncio.create_task(made.informer.run())
-    async with asyncio.timeout(10):
-        await made.informer.synced()
-    made.touched.clear()
-    yield made
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
+    async with synced(made.informer):
+        made.touched.clear()
+        yield made
 
 
 async def test_everything_has_been_listed_before_it_says_so(followed):
@@ -151,13 +158,8 @@ async def test_what_cannot_be_read_is_left_out_and_told_of(caplog):
         return [VOICE]
 
     feed = Feed(Pod, keep, lambda _: (), lambda _: ())
-    made = Informer({"demo": kube}, [feed], touched.append)
-    running = asyncio.create_task(made.run())
-    async with asyncio.timeout(10):
-        await made.synced()
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
-    assert touched == [VOICE]
+    async with synced(Informer({"demo": kube}, [feed], touched.append)):
+        assert touched == [VOICE]
     assert "cannot read Pod demo/odd" in caplog.text
 
 
@@ -172,11 +174,7 @@ async def test_a_long_list_leaves_others_their_turns(monkeypatch):
     monkeypatch.setattr(turns_module, "TURN", 0.0)
     kube, cache = FakeKube(*(pod(f"voice-{n}") for n in range(300))), Cache()
     (feed,) = (feed for feed in feeds_of(cache) if feed.kind is Pod)
-    made = Informer({"demo": kube}, [feed], lambda _: None)
-    running = asyncio.create_task(made.run())
     with turns_of_others() as turns:
-        await made.synced()
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
-    assert len(cache.pods["demo"]) == 300
-    assert turns() > 250
+        async with synced(Informer({"demo": kube}, [feed], lambda _: None)):
+            assert len(cache.pods["demo"]) == 300
+            assert turns() > 250

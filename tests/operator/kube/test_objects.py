@@ -198,10 +198,10 @@ ME = PodIdentity("demo", "activator-1", "uid-1", ("10.0.0.9",), "node-a")
 SHARED = PodIdentity("home", "activator-1", "uid-1", ("10.0.0.9",), "node-a", "home/0")
 
 
-def made_slice(state, me=ME):
+def made_slice(state):
     status = {"route": {"target": "Activator", "epoch": 4}}
     pool = pool_view(warm_pool(status=status, service="sv"))
-    return make_slice(pool, service(), me, "IPv4", {"http": 1}, state=state)
+    return make_slice(pool, service(), ME, "IPv4", {"http": 1}, state=state)
 
 
 @each("state, ready", [("serving", True), ("leaving", False), ("empty", False)])
@@ -210,32 +210,27 @@ def test_what_an_activator_writes_into_a_slice_is_read_from_it(state, ready):
     assert is_ours(made)
     view = slice_view(made)
     assert (view.pool, view.service, view.epoch, view.ready) == ("voice", "sv", 4, ready)
-    pod_of = (view.pod_namespace, view.pod_name, view.pod_uid)
-    assert pod_of == ("demo", "activator-1", "uid-1")
-    assert view.set == ""
 
 
-def test_the_slice_of_a_shared_activator_names_its_pod_and_its_set():
-    made = made_slice("serving", SHARED)
+@each(
+    "me, is_annotated, pod_of, set_of",
+    {
+        "of a namespace": (ME, True, ("demo", "activator-1", "uid-1"), ""),
+        "shared": (SHARED, True, ("home", "activator-1", "uid-1"), "home/0"),
+        "of a former version": (ME, False, ("demo", "activator-1", "uid-1"), ""),
+        "of the Service alone": (SHARED, False, ("demo", "", ""), "home/0"),
+    },
+)
+def test_a_slice_names_its_pod_and_its_set(me, is_annotated, pod_of, set_of):
+    """One of a former version has its pod as its owner; a shared one its Service."""
+    made = make_slice(pool_view(warm_pool()), service(), me, "IPv4", {"http": 1}, state="serving")
+    if not is_annotated:
+        del made["metadata"]["annotations"]["kotatsu.dev/activator"]
     view = slice_view(made)
-    assert view.key[0] == "demo"
-    assert (view.pod_namespace, view.pod_name, view.pod_uid) == ("home", "activator-1", "uid-1")
-    assert view.set == "home/0"
+    assert (view.pod_namespace, view.pod_name, view.pod_uid) == pod_of
+    assert (view.key[0], view.set) == ("demo", set_of)
     [owner] = made["metadata"]["ownerReferences"]
-    assert (owner["kind"], owner["name"], owner["uid"]) == ("Service", "voice", "uid-of-voice")
-
-
-def test_the_slice_of_a_former_version_names_its_pod_as_its_owner():
-    made = made_slice("serving")
-    del made["metadata"]["annotations"]["kotatsu.dev/activator"]
-    view = slice_view(made)
-    assert (view.pod_namespace, view.pod_name, view.pod_uid) == ("demo", "activator-1", "uid-1")
-
-
-def test_a_slice_without_its_annotation_and_with_a_service_as_its_owner_names_no_pod():
-    made = made_slice("serving", SHARED)
-    del made["metadata"]["annotations"]["kotatsu.dev/activator"]
-    assert (slice_view(made).pod_name, slice_view(made).pod_uid) == ("", "")
+    assert owner["uid"] == (me.uid if me is ME else "uid-of-voice")
 
 
 @each(

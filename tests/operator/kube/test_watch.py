@@ -115,11 +115,10 @@ async def test_a_list_of_everything_meanwhile_makes_it_list_the_namespace_again(
     shown.used.add("b")
 
     async def anew(_):
-        if len(shown.kube.called("listed")) == 1:
-            shown.kube.end_watches("Pod")
-            await eventually(lambda: len(shown.kube.called("follow")) == 2)
+        shown.kube.end_watches("Pod")
+        await eventually(lambda: len(shown.kube.called("follow")) == 2)
 
-    shown.kube.on("listed", anew)
+    shown.kube.on("listed", anew, times=1)
     await shown.watch.enter("b")
     assert len(shown.kube.called("listed")) == 2
     assert shown.names == {"a-1", "b-1"}
@@ -127,12 +126,7 @@ async def test_a_list_of_everything_meanwhile_makes_it_list_the_namespace_again(
 
 async def test_a_list_that_fails_is_tried_again(shown):
     shown.used.add("b")
-
-    def refuse(_):
-        if len(shown.kube.called("listed")) == 1:
-            raise OSError("the API server is away")
-
-    shown.kube.on("listed", refuse)
+    shown.kube.on("listed", OSError("the API server is away"), times=1)
     await shown.watch.enter("b")
     assert shown.names == {"a-1", "b-1"}
 

@@ -2,49 +2,43 @@
 
 import gc
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 
 from kotatsu_operator.runtime.garbage import ALL_AGAIN, PAUSE, short_pauses
 
 
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
-def clock() -> Iterator[Clock]:
-    clock, before = Clock(), list(gc.callbacks)
-    short_pauses(clock)
+def clock() -> Iterator[SimpleNamespace]:
+    clock, before = SimpleNamespace(now=0.0), list(gc.callbacks)
+    short_pauses(lambda: clock.now)
     yield clock
     gc.callbacks[:] = before
     gc.unfreeze()
 
 
-def collect(clock: Clock, seconds: float, generation: int = 2) -> None:
+def collect(clock: SimpleNamespace, seconds: float, generation: int = 2) -> None:
     """A collection that takes so long, as Python reports it."""
     gc.callbacks[-1]("start", {"generation": generation})
     clock.now += seconds
     gc.callbacks[-1]("stop", {"generation": generation})
 
 
-def test_what_a_long_collection_has_kept_is_left_out_of_the_next(clock: Clock) -> None:
+def test_what_a_long_collection_has_kept_is_left_out_of_the_next(clock: SimpleNamespace) -> None:
     frozen = gc.get_freeze_count()
     collect(clock, PAUSE * 2)
     assert gc.get_freeze_count() > frozen
 
 
-def test_a_short_one_leaves_nothing_out(clock: Clock) -> None:
+def test_a_short_one_leaves_nothing_out(clock: SimpleNamespace) -> None:
     frozen = gc.get_freeze_count()
     collect(clock, PAUSE / 2)
     collect(clock, PAUSE * 2, generation=1)
     assert gc.get_freeze_count() <= frozen
 
 
-def test_once_a_day_everything_is_searched(clock: Clock) -> None:
+def test_once_a_day_everything_is_searched(clock: SimpleNamespace) -> None:
     collect(clock, PAUSE * 2)
     clock.now += ALL_AGAIN
     collect(clock, PAUSE / 2)

@@ -65,33 +65,28 @@ def admin(served, program):
     return served[1]
 
 
-@pytest.mark.parametrize("path", ["/livez", "/healthz", "/readyz"])
-def test_a_program_that_is_well_says_ok(admin, path):
-    answer = admin.get(path)
-    assert (answer.status_code, answer.text) == (200, "ok\n")
-    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+REMARK = "left out: WarmPool in gone"
+STOPPED = "the work queue has stopped"
+OK, NOT_READY, LATE = (200, "ok\n"), (503, "still reading\n"), (503, f"{STOPPED}\n")
 
 
-def test_a_program_that_is_alive_but_not_ready_says_why(admin, program):
-    program.ready = "still reading"
-    assert (admin.get("/readyz").status_code, admin.get("/readyz").text) == (503, "still reading\n")
-    assert admin.get("/livez").status_code == 200
-
-
-def test_a_program_that_is_ready_may_have_something_to_say_all_the_same(admin, program):
-    program.remark = "left out: WarmPool in gone"
-    answer = admin.get("/readyz")
-    assert (answer.status_code, answer.text) == (200, "ok\nleft out: WarmPool in gone\n")
-    assert admin.get("/livez").text == "ok\n"
-    program.ready = "still reading"
-    assert admin.get("/readyz").text == "still reading\n"
-
-
-def test_a_program_that_stands_still_says_so(admin, program):
-    program.live = "the work queue has stopped"
-    for path in ("/livez", "/healthz"):
-        assert admin.get(path).status_code == 503
-        assert admin.get(path).text == "the work queue has stopped\n"
+@each(
+    "says, answers",
+    {
+        "well": ({}, {"/livez": OK, "/healthz": OK, "/readyz": OK}),
+        "alive": ({"ready": "still reading"}, {"/livez": OK, "/readyz": NOT_READY}),
+        "with a remark": ({"remark": REMARK}, {"/livez": OK, "/readyz": (200, f"ok\n{REMARK}\n")}),
+        "both": ({"ready": "still reading", "remark": REMARK}, {"/readyz": NOT_READY}),
+        "stopped": ({"live": STOPPED}, {"/livez": LATE, "/healthz": LATE}),
+    },
+)
+def test_each_probe_is_answered_with_what_the_program_says_of_itself(admin, program, says, answers):
+    for name in ("live", "ready", "remark"):
+        setattr(program, name, says.get(name, ""))
+    for path, expected in answers.items():
+        answer = admin.get(path)
+        assert (answer.status_code, answer.text) == expected
+        assert answer.headers["content-type"] == "text/plain; charset=utf-8"
 
 
 def test_metrics_are_in_the_prometheus_text_format_without_the_begin_of_counters(admin):

@@ -39,11 +39,8 @@ class Metrics:
         self.registry, self.clock = CollectorRegistry(), Clock()
         self.reads = 0
         self.takes = 0.0
-        self.reading, self.is_reading, self.gate = (
-            threading.Lock(),
-            threading.Event(),
-            threading.Event(),
-        )
+        self.reading = threading.Lock()
+        self.is_reading, self.gate = threading.Event(), threading.Event()
         self.gate.set()
         self.page = MetricsPage(self.registry, Named([HELD]), self.clock, self.clock.sleep)
         Gauge(HELD, "Read now.", registry=self.registry).set_function(self._read)

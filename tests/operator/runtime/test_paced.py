@@ -5,6 +5,7 @@ import contextlib
 
 import aiohttp
 import pytest
+from rows import each
 
 from kotatsu_operator.controller import pages
 from kotatsu_operator.controller.demand import PodAnswer, Scraper
@@ -17,6 +18,13 @@ from tests.operator.cluster import pod
 pytestmark = pytest.mark.timeout(60)
 
 PAGE = b"kotatsu_requests_in_flight 3\n"
+LENGTH = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(PAGE)
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+LINE = b"# HELP kotatsu_something A comment of the length of a line.\n"
+
+
+def chunk(data):
+    return b"%x\r\n%b\r\n" % (len(data), data)
 
 
 @pytest.fixture
@@ -86,18 +94,25 @@ async def test_a_pod_that_answers_with_nothing_but_interim_answers_is_not_listen
     assert "closes the connection" in said.why
 
 
-async def test_an_interim_answer_before_the_page_is_passed_over(ask):
-    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(PAGE)
-    assert await ask(b"HTTP/1.1 103 Early\r\n\r\n" * 3 + head + PAGE) == [PodAnswer(3, None)]
-
-
 async def test_a_page_in_chunks_of_one_byte_is_read_to_its_bound_and_no_further(ask, monkeypatch):
     monkeypatch.setattr(pages, "LONGEST_PAGE", 2**17)
-    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in PAGE)
-    assert await ask(head + chunks + b"0\r\n\r\n") == [PodAnswer(3, None)]
-    (said,) = await ask(head + chunks + b"1\r\n#\r\n" * 100_000)
+    assert await ask(CHUNKED + chunks + chunk(b"")) == [PodAnswer(3, None)]
+    (said,) = await ask(CHUNKED + chunks + chunk(b"#") * 100_000)
     assert "closes the connection" in said.why
+
+
+@each(
+    "answer, pods",
+    {
+        "after interim answers": (b"HTTP/1.1 103 Early\r\n\r\n" * 3 + LENGTH + PAGE, 1),
+        "a chunk for each line": (CHUNKED + chunk(LINE) * 15_000 + chunk(PAGE) + chunk(b""), 1),
+        "until the connection ends": (b"HTTP/1.1 200 OK\r\n\r\n" + LINE * 10_000 + PAGE, 1),
+        "of many at once": (b"HTTP/1.1 200 OK\r\n\r\n" + LINE * 4000 + PAGE, 12),
+    },
+)
+async def test_a_page_is_read_whole_however_it_comes(ask, answer, pods):
+    assert await ask(answer, pods) == [PodAnswer(3, None)] * pods
 
 
 async def test_chunks_of_one_byte_are_not_parsed_for_long(ask, monkeypatch):
@@ -109,28 +124,9 @@ async def test_chunks_of_one_byte_are_not_parsed_for_long(ask, monkeypatch):
         return feed(stream, data, size)
 
     monkeypatch.setattr(aiohttp.streams.StreamReader, "feed_data", counted)
-    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-    (said,) = await ask(head + b"1\r\n#\r\n" * 100_000 + b"0\r\n\r\n")
+    (said,) = await ask(CHUNKED + chunk(b"#") * 100_000 + chunk(b""))
     assert "closes the connection" in said.why
     assert 1000 < len(parsed) < 10_000
-
-
-async def test_a_long_page_with_a_chunk_for_each_line_is_read(ask):
-    line = b"# HELP kotatsu_something A comment of the length of a line.\n"
-    chunk = b"%x\r\n%b\r\n"
-    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-    lines = chunk % (len(line), line) * 15_000 + chunk % (len(PAGE), PAGE)
-    assert await ask(head + lines + b"0\r\n\r\n") == [PodAnswer(3, None)]
-
-
-async def test_a_page_that_ends_with_its_connection_is_read_whole(ask):
-    page = b"# a comment\n" * 50_000 + PAGE
-    assert await ask(b"HTTP/1.1 200 OK\r\n\r\n" + page) == [PodAnswer(3, None)]
-
-
-async def test_pods_that_send_long_pages_at_once_are_all_read(ask):
-    page = b"HTTP/1.1 200 OK\r\n\r\n" + b"# a comment\n" * 20_000 + PAGE
-    assert await ask(page, pods=12) == [PodAnswer(3, None)] * 12
 
 
 async def test_a_pod_is_asked_again_over_the_same_connection():
@@ -142,7 +138,7 @@ async def test_a_pod_is_asked_again_over_the_same_connection():
         with contextlib.suppress(asyncio.IncompleteReadError):
             while True:
                 await reader.readuntil(b"\r\n\r\n")
-                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(PAGE) + PAGE)
+                writer.write(LENGTH + PAGE)
         writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
