@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# Of a property's examples, `make check` tries the first quarter (see `examples`), `make test` all.
-settings.register_profile("few", settings.get_profile("ci"), max_examples=25)
+# Of a property's examples, `make check` tries the first tenth (see `examples`), `make test` all.
+settings.register_profile("few", settings.get_profile("ci"), max_examples=10)
 
 # Thousands of tests and all libraries are made once and stay. To look through them for garbage is a
 # sixth of the time in which they are collected, and a share of the time of each test.

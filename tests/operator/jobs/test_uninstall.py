@@ -488,11 +488,11 @@ def awake(kube):
 
 
 async def test_an_install_for_the_cluster_restores_its_own_pools_in_every_namespace():
-    mine = [obj for number in range(40) for obj in of(f"{HOME}/0", f"n{number}")]
+    mine = [obj for number in range(12) for obj in of(f"{HOME}/0", f"n{number}")]
     others = [*of("away/0", "theirs"), *of("", "alone")]
     cluster = Cluster(*parts(), *mine, *others)
     await cluster.uninstall((), HOME)
-    assert awake(cluster.kube) == {f"n{number}" for number in range(40)}
+    assert awake(cluster.kube) == {f"n{number}" for number in range(12)}
     assert cluster.said[-1].startswith("done")
     assert len(cluster.kube.called("find")) < 10, "it lists the cluster, not each namespace"
     assert [o["metadata"]["name"] for o in cluster.kube.all("ConfigMap")] == ["kotatsu-targets"]

@@ -26,6 +26,7 @@ async def test_what_is_left_out_is_named_beside_what_is_found():
     assert skipped == "1 events are no windows: 'Bad': it is not valid iCalendar: No DTSTART given."
 
 
+@pytest.mark.slow
 @each("parts", {
     "days that do not exist": [
         event(f"{i}", RRULE="FREQ=DAILY;BYMONTH=2;BYMONTHDAY=31", **TIMES) for i in range(100)],
