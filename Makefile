@@ -74,7 +74,7 @@ check: venv ## the fast part: format, lint, spelling, types, contracts, unit tes
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/typos
-	@# The fast tests have one more: on two cores they take 51 s with four, 62 with three, 58 with five.
+	@# The fast tests have one more: on two cores they take 49 s with four or five, 52 with three.
 	@# Types and import contracts beside the tests; what is wrong with them is said afterwards. Then the
 	@# trap forgets their process: its number may be another one's by the end.
 	@said=$$(mktemp); \
