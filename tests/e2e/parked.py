@@ -1,6 +1,7 @@
 """Parked pods from outside: what they request, their share of the CPU, and what is free."""
 
 import json
+import os
 from collections.abc import Iterable
 from decimal import Decimal
 from pathlib import Path
@@ -44,9 +45,11 @@ def weight(pod: Object) -> int:
     Only where the pods' processes are this machine's own (tools/node).
     """
     uid = pod["metadata"]["uid"]
-    for name in ("cpu.weight", "cpu.shares"):
-        for file in Path("/sys/fs/cgroup").rglob(f"pod{uid}/{name}"):
-            return int(file.read_text())
+    # Unlike rglob, os.walk goes on where another pod's cgroup has just gone.
+    for folder, _, files in os.walk("/sys/fs/cgroup"):
+        if folder.endswith(f"/pod{uid}"):
+            for name in {"cpu.weight", "cpu.shares"}.intersection(files):
+                return int(Path(folder, name).read_text())
     raise AssertionError(f"no cgroup of pod {uid}")
 
 
