@@ -1,4 +1,4 @@
-"""One install with 10,000 pools in 1,000 namespaces: labels, edits, wakes, a flood, a roll.
+"""One install with 10,000 pools in 1,000 namespaces: labels, edits, wakes, windows, a roll.
 
 API server, etcd and the controllers are real and run on this machine with the operator and two
 activators; pods are pretended. With two numbers it runs once in that size: `.venv/bin/python
@@ -14,17 +14,16 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
-from http1 import Client, request
 from kotatsu_node.errors import NodeError
 from kotatsu_operator.core.formats import internal
 from kotatsu_operator.core.formats import table as as_table
 from report import Row
 from samples import Samples, amount
-from simulation.install import Endpoint, Install, Pool, installed, until
+from simulation.install import Install, Pool, installed, until
 from simulation.measure import answers, percentile, resident_mib
 from simulation.run import opening
+from simulation.wakes import Wake, wake_up
 from topic import again, main, progress, unmeasured
 
 AGAIN = again("namespaces")
@@ -34,8 +33,6 @@ PACE = 10.0
 LEAD = timedelta(seconds=68)
 """Of a pool that has learned nothing yet."""
 EDITS_A_SECOND = 20.0
-FLOOD_A_SECOND = 500
-GET = request("GET", "/", Connection="close")
 
 
 @dataclass(frozen=True)
@@ -47,8 +44,6 @@ class Size:
     idle: float = 60.0
     edits: int = 600
     wakes: int = 300
-    beside: int = 400
-    """Wakes beside a flood, and as many beside the same flood on a server of its own."""
     windows: int = 1000
     asked: int = 20
     """Pools that get requests while the activators are replaced."""
@@ -56,7 +51,7 @@ class Size:
     """Seconds after which whatever was set off is over."""
 
 
-QUICK = Size(20, 10, 15.0, 60, 40, 20, 40, 10, 5.0)
+QUICK = Size(20, 10, 15.0, 60, 40, 40, 10, 5.0)
 
 
 async def rows(quick: bool) -> list[Row]:
@@ -77,7 +72,6 @@ async def measured(size: Size) -> list[Row]:
         found.extend(more)
 
     try:
-        add(await _flood(size.beside))
         async with installed(size.namespaces, size.each, starts, PACE, progress.say) as install:
             fresh = iter(install.pools[::-1])
             add(*await _labels(install))
@@ -211,37 +205,12 @@ async def _edits(install: Install, size: Size) -> Row:
 # --- wakes ---
 
 
-@dataclass(frozen=True)
-class Wake:
-    """A request to a sleeping pool."""
-
-    pool: Pool
-    seconds: float
-    at: datetime
-    """When it was answered."""
-    answered: bool
-
-
-async def _wake(install: Install, pool: Pool, endpoints: Sequence[Endpoint] = ()) -> Wake:
-    """Send a request to a pool, as kube-proxy would lead it."""
-    began, answered = time.monotonic(), False
-    with contextlib.suppress(OSError, TimeoutError):
-        async with asyncio.timeout(60):
-            found = endpoints or await install.endpoints(pool)
-            began = time.monotonic()
-            at = found[int(began * 1e6) % len(found)] if found else ("", 0)
-            client = await Client.connect(at)
-            answered = (await client.ask(GET)).status == 200
-            client.close()
-    return Wake(pool, time.monotonic() - began, datetime.now(UTC), answered)
-
-
 async def _wakes(install: Install, pools: Sequence[Pool]) -> list[Row]:
     """Wakes as fast as they are written: all requests come at once."""
     install.kubelet.per_second, install.kubelet.takes = 1e6, 0
     led = {pool: await install.endpoints(pool) for pool in pools}
     with progress.step(f"{len(pools)} wakes at once"), install.stretch() as went:
-        found = await asyncio.gather(*(_wake(install, pool, led[pool]) for pool in pools))
+        found = await asyncio.gather(*(wake_up(install, pool, led[pool]) for pool in pools))
     raised = [
         r.began
         for r in went.requests
@@ -288,83 +257,6 @@ async def _wakes(install: Install, pools: Sequence[Pool]) -> list[Row]:
     ]
 
 
-async def _flood(wakes: int) -> Row:
-    """So many wakes beside a flood on a pool of another team, and as many beside one elsewhere.
-
-    On a small install of their own: beside 10,000 pools the API server has pauses that are longer
-    than what is measured.
-    """
-    namespaces = 2 * wakes // 10 + 1
-    async with installed(namespaces, 10, 20 * namespaces, PACE, progress.say) as install:
-        await install.select(install.namespaces)
-        await install.all_asleep()
-        await install.at_rest()
-        return await _beside(install, install.pools[9 : 10 + 2 * wakes])
-
-
-async def _beside(install: Install, pools: Sequence[Pool]) -> Row:
-    """Wakes one after the other, beside a flood on the first pool and on another server.
-
-    The flood and the server that answers it take a part of two cores in both. What the activators
-    add to that is the difference.
-    """
-    install.kubelet.per_second, install.kubelet.takes = 1e6, 0
-    victim = pools[0]
-    install.kubelet.never.add(victim.name)
-    rest = [pool for pool in pools if pool.namespace != victim.namespace]
-    led = {pool: await install.endpoints(pool) for pool in rest}
-    flooded = await install.endpoints(victim)
-    elsewhere, ours, lost = list[float](), list[float](), 0
-    turns = 8
-    with progress.step(f"{len(rest)} wakes beside {FLOOD_A_SECOND} connections a second"):
-        for turn in range(turns):
-            async with _holding() if turn % 2 == 0 else contextlib.nullcontext(flooded) as to:
-                at = (f"{host}:{port}" for host, port in to)
-                async with _program("flood.py", str(FLOOD_A_SECOND), *at):
-                    await asyncio.sleep(3)
-                    for pool in rest[turn::turns]:
-                        wake = await _wake(install, pool, led[pool])
-                        (ours if turn % 2 else elsewhere).append(wake.seconds)
-                        lost += not wake.answered
-                        await asyncio.sleep(0.05)
-    base, found = Samples.of(elsewhere), Samples.of(ours)
-    more = found.p99 - base.p99
-    return Row(
-        "a wake beside a flood on another namespace, p99 more than beside one that is not ours",
-        f"{HOW}; {FLOOD_A_SECOND} new connections a second to a pool whose pod does not start, in"
-        f" turns with as many to a server that only holds them: {base.text}, {base.spread},"
-        f" p99 {amount(base.p99)}",
-        amount(more),
-        f"{found.text}, {found.spread}, p99 {amount(found.p99)}; {lost} not answered",
-        len(found),
-        "≤ 10 ms",
-        1000 * more,
-        more <= 0.01 and lost == 0,
-        AGAIN,
-    )
-
-
-@contextlib.asynccontextmanager
-async def _holding() -> AsyncIterator[Sequence[Endpoint]]:
-    """A server in a process of its own that accepts connections and answers none."""
-    async with _program("holding.py") as process:
-        assert process.stdout
-        yield [("127.0.0.1", int(await process.stdout.readline()))]
-
-
-@contextlib.asynccontextmanager
-async def _program(name: str, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A program of the simulation that runs for the block, in a process of its own."""
-    path = Path(__file__).parent / "simulation" / name
-    command = ["setpriv", "--pdeathsig", "KILL", sys.executable, str(path), *arguments]
-    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
-    try:
-        yield process
-    finally:
-        process.kill()
-        await process.wait()
-
-
 # --- a roll, and windows ---
 
 
@@ -400,7 +292,7 @@ async def _asked(install: Install, pools: Sequence[Pool]) -> AsyncIterator[list[
     found, tasks = list[Wake](), set[asyncio.Task[None]]()
 
     async def one(pool: Pool) -> None:
-        found.append(await _wake(install, pool))
+        found.append(await wake_up(install, pool))
 
     async def ask() -> None:
         for pool in itertools.cycle(pools):
@@ -462,7 +354,7 @@ if __name__ == "__main__":
     if numbers := [int(n) for n in sys.argv[1:] if n.isdecimal()]:
         total = numbers[0] * numbers[1]
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # what it started ends, too
-        parts = {"edits": total // 4, "wakes": total // 4, "beside": total // 12}
+        parts = {"edits": total // 4, "wakes": total // 4}
         size = Size(*numbers, idle=15, windows=total // 4, **parts)
         found = asyncio.run(measured(size))
         for row in found:

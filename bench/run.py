@@ -34,6 +34,7 @@ ORDER = (
     "punctuality",
     "pools",
     "namespaces",
+    "flood",
     "listeners",
     "speech",
     "talk",
