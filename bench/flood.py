@@ -41,8 +41,8 @@ async def rows(quick: bool) -> list[Row]:
 async def _measured(wakes: int) -> tuple[list[float | None], list[float | None]]:
     """Seconds of the wakes beside a flood elsewhere and on another team; None: not answered."""
     namespaces = 2 * wakes // EACH + 1
-    async with installed(namespaces, EACH, EACH * namespaces, 1e6, progress.say) as install:
-        install.kubelet.takes = 0
+    async with installed(namespaces, EACH, EACH * namespaces, 10, progress.say) as install:
+        install.kubelet.per_second, install.kubelet.takes = 1e6, 0
         victim, *rest = install.pools[EACH - 1 :]
         install.kubelet.never.add(victim.name)
         with progress.step("all pools fall asleep"):
