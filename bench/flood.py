@@ -14,12 +14,11 @@ from pathlib import Path
 from kotatsu_node.errors import NodeError
 from report import Row
 from samples import Samples, amount
-from simulation.install import Endpoint, installed
+from simulation.install import HOW, Endpoint, installed
 from simulation.wakes import wake_up
 from topic import again, main, progress, unmeasured
 
 WHAT = "a wake beside a flood on another namespace, p99 more than beside one that is not ours"
-HOW = "a real API server, pretended pods, one operator and two activators as processes"
 GOAL = "≤ 10 ms"
 AGAIN = again("flood")
 A_SECOND = 500

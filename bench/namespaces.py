@@ -20,14 +20,13 @@ from kotatsu_operator.core.formats import internal
 from kotatsu_operator.core.formats import table as as_table
 from report import Row
 from samples import Samples, amount
-from simulation.install import Install, Pool, installed, until
+from simulation.install import HOW, Install, Pool, installed, until
 from simulation.measure import answers, percentile, resident_mib
 from simulation.run import opening
 from simulation.wakes import Wake, wake_up
 from topic import again, main, progress, unmeasured
 
 AGAIN = again("namespaces")
-HOW = "a real API server, pretended pods, one operator and two activators as processes"
 PACE = 10.0
 """Starts a second that the operator is told, and that the cluster has when windows open."""
 LEAD = timedelta(seconds=68)

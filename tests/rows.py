@@ -16,21 +16,20 @@ def each(
     The fixtures of the test are made once, so none of them may be changed by a case.
     """
     parameters = [part.strip() for part in names.split(",")]
-    has_names = isinstance(cases, Mapping)
-    rows: list[Any] = list(cases.items() if isinstance(cases, Mapping) else cases)
+    is_map = isinstance(cases, Mapping)
+    rows = list(cases.items()) if is_map else [(None, row) for row in cases]
     assert rows, "there are no cases"
 
     def decorated(test: Callable[..., Any]) -> Callable[..., Any]:
         failures: list[Exception] = []
 
         @contextmanager
-        def case(row: Any) -> Iterator[dict[str, Any]]:
-            called, row = row if has_names else (None, row)
+        def case(key: Any, row: Any) -> Iterator[dict[str, Any]]:
             values = [row] if len(parameters) == 1 else row
             try:
                 yield dict(zip(parameters, values, strict=True))
             except Exception as error:
-                error.add_note(f"in the case {called or name(row)}")
+                error.add_note(f"in the case {key or name(row)}")
                 failures.append(error)
 
         def judge() -> None:
@@ -40,14 +39,14 @@ def each(
                 raise ExceptionGroup(f"{len(found)} of {len(rows)} cases", found)
 
         def all_cases(**fixtures: Any) -> None:
-            for row in rows:
-                with case(row) as values:
+            for key, row in rows:
+                with case(key, row) as values:
                     test(**values, **fixtures)
             judge()
 
         async def all_cases_async(**fixtures: Any) -> None:
-            for row in rows:
-                with case(row) as values:
+            for key, row in rows:
+                with case(key, row) as values:
                     await test(**values, **fixtures)
             judge()
 

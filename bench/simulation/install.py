@@ -52,6 +52,7 @@ from simulation.kubelet import Kubelet, pod_status, serve_metrics
 from simulation.measure import Request, count, cpu_seconds, read_audit
 from simulation.run import deployment, operator, service, warm_pool
 
+HOW = "a real API server, pretended pods, one operator and two activators as processes"
 HOME = "kotatsu-system"
 SELECTED = {"warm": "yes"}
 """The label of the namespaces that the install serves."""
