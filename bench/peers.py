@@ -65,13 +65,14 @@ async def rows(quick: bool) -> list[Row]:
         for system in some:
             found += await _race(system, name, QUICK if quick else FULL)
     found.sort(key=lambda row: row.what.partition(":")[0])  # all of a kind together
-    return [*found, *(missing(system) for system in systems if system.missing)]
+    elsewhere = "one run elsewhere, on Kubernetes 1.34.4: "
+    missing = [(s.name, s.missing, elsewhere + s.once) for s in systems if s.missing]
+    return [*found, *(not_raced(*one) for one in missing)]
 
 
-def missing(system: System) -> Row:
-    """The row of a system that cannot be had."""
-    how = f"one run elsewhere, on Kubernetes 1.34.4: {system.once}"
-    return Row(f"not raced: {system.name}", how, "–", system.missing, 0, "", None, None, AGAIN)
+def not_raced(name: str, why: str, how: str = "") -> Row:
+    """The row of a system that cannot be had or installed."""
+    return Row(f"not raced: {name}", how, "–", why, 0, "", None, None, AGAIN)
 
 
 async def _race(system: System, name: str, sizes: Sizes) -> list[Row]:
@@ -84,13 +85,16 @@ async def _race(system: System, name: str, sizes: Sizes) -> list[Row]:
                 holding = installed(system, system.configurations[name])
                 race = Race(await stack.enter_async_context(holding), title)
         except (NoClusterError, *FAILURES) as error:
-            return [Row(f"not raced: {title}", "", "–", _why(error), 0, "", None, None, AGAIN)]
+            return [not_raced(title, _why(error))]
         for what, measure in race.measures(sizes, sizes.cycles[name]).items():
             with progress.step(f"{title}: {what}"):
                 try:
-                    found += await measure()
+                    seen = await measure()
                 except FAILURES as error:
-                    found.append(race.row(what, "it ended early", "–", _why(error), 0))
+                    seen = [race.row(what, "it ended early", "–", _why(error), 0)]
+            for row in seen:
+                progress.say(f"  {row.what}: {row.median} ({row.spread})")
+            found += seen
     return found
 
 

@@ -15,7 +15,16 @@ from string import Template
 
 import yaml
 
-from cluster import Kubectl, NoClusterError, Object, eventually, namespace, platform, service_ip
+from cluster import (
+    App,
+    Kubectl,
+    NoClusterError,
+    Object,
+    eventually,
+    namespace,
+    platform,
+    service_ip,
+)
 from coldstart import SETTLE, Starts, processes_of, small_app
 from http1 import Address
 from kotatsu_demo.choice import NODE_CONTEXT
@@ -112,6 +121,16 @@ class Installed:
             return service_ip(self.kubectl, app), 80
         return service_ip(self.home, PROXY[0]), PROXY[1]
 
+    async def known(self) -> None:
+        """Wait until the system has taken on all apps."""
+        if self.system.name == OURS:
+            for app in APPS:
+                phase = App(app, self.kubectl).phase
+                await eventually(f"{app} asleep", lambda phase=phase: phase() == "Asleep")  # type: ignore[misc]
+        else:
+            ready = ("--for=condition=Ready", "scaledobject", "--all", "--timeout=120s")
+            self.kubectl("wait", *ready, check=False)  # where it never is, the race shows it
+
     async def asleep(self, *apps: str) -> None:
         """Wait until apps sleep: by themselves where that is soon, otherwise by being told to."""
         if self.configuration.idle > SOON and self.system.name == OURS:
@@ -166,7 +185,7 @@ async def installed(system: System, configuration: Configuration) -> AsyncIterat
                 kubectl.apply(obj)
         async with Starts.watching(kubectl) as starts:
             it = Installed(system, configuration, starts, home)
-            await asyncio.sleep(SETTLE)
+            await it.known()
             await it.asleep(*APPS)
             yield it
 
@@ -195,7 +214,8 @@ def _keda(configuration: Configuration) -> Iterator[tuple[Kubectl, Kubectl]]:
             yield kubectl, Kubectl(KEDA)
         finally:
             # First what KEDA itself must let go of.
-            scaled = ("delete", "scaledobjects", "--all", "--all-namespaces", "--timeout=60s")
+            kinds = "scaledobjects,interceptorroutes"
+            scaled = ("delete", kinds, "--all", "--all-namespaces", "--timeout=60s")
             call(["kubectl", *scaled], check=False, timeout=90)
             for group in reversed(groups):
                 delete = ("delete", "--ignore-not-found", "--timeout=120s", "-f", "-")
