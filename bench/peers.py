@@ -136,7 +136,7 @@ class Race:
         began, client = time.perf_counter(), None
         try:
             async with asyncio.timeout(within):
-                client = await Client.connect(self.it.address(app))
+                client = await Client.connect(self.it.addresses[app])
                 answer = await client.ask(raw)
         except OSError:
             return None
@@ -211,7 +211,7 @@ class Race:
         took, alone, lost = [], [], 0
         for turn in range(-1, number):
             await self.it.asleep(APP)
-            seconds, unanswered = await burst(self.it.address(APP), raw)
+            seconds, unanswered = await burst(self.it.addresses[APP], raw)
             await self.it.asleep(APP)
             floor, pod = await self._floor()
             at_pod, _ = await burst(pod, raw)
@@ -233,7 +233,7 @@ class Race:
         await asyncio.sleep(2 * AFTERMATH + SETTLE)  # until new connections go where they will go
         raw = request("GET", "/", Host=APP)
         pods = (pod.ip for pod in self.it.starts.pods.values() if app_of(pod) == APP and pod.ip)
-        ways = {"through": self.it.address(APP), "direct": (next(pods), 8080)}
+        ways = {"through": self.it.addresses[APP], "direct": (next(pods), 8080)}
         clients = {way: await connect(address, CONNECTIONS) for way, address in ways.items()}
         rates: dict[str, list[float]] = {way: [] for way in ways}
         failed = 0
@@ -276,7 +276,7 @@ class Race:
         within = seconds + PATIENCE
         answered, websocket = await asyncio.gather(
             self.ask(APP, f"/wait?s={seconds:g}", within),
-            quiet_websocket(self.it.address(OTHER), OTHER, seconds),
+            quiet_websocket(self.it.addresses[OTHER], OTHER, seconds),
         )
         how = f"alone at an app that sleeps after {self.it.configuration.idle:g} s"
         said = "lost" if answered is None else f"answered after {amount(answered)}"

@@ -109,17 +109,13 @@ class Installed:
     starts: Starts
     home: Kubectl
     """Of the namespace with its own pods."""
+    addresses: Mapping[str, Address]
+    """Where requests to each app go; they name it as their host."""
 
     @property
     def kubectl(self) -> Kubectl:
         """Of the namespace with the apps."""
         return self.starts.kubectl
-
-    def address(self, app: str) -> Address:
-        """Where requests to an app go; they name it as their host."""
-        if self.system.name == OURS:
-            return service_ip(self.kubectl, app), 80
-        return service_ip(self.home, PROXY[0]), PROXY[1]
 
     async def known(self) -> None:
         """Wait until the system has taken on all apps."""
@@ -155,7 +151,8 @@ class Installed:
         """Kill all processes of a part at once."""
         for pod in self.pods(part):
             for pid in _programs(pod["metadata"]["uid"]):
-                os.kill(pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
 
     async def recovered(self, part: str) -> None:
         """Wait until all pods of a part are Ready again."""
@@ -184,7 +181,11 @@ async def installed(system: System, configuration: Configuration) -> AsyncIterat
             for obj in configuration.of(app):
                 kubectl.apply(obj)
         async with Starts.watching(kubectl) as starts:
-            it = Installed(system, configuration, starts, home)
+            if system.name == OURS:
+                addresses = {app: (service_ip(kubectl, app), 80) for app in APPS}
+            else:
+                addresses = dict.fromkeys(APPS, (service_ip(home, PROXY[0]), PROXY[1]))
+            it = Installed(system, configuration, starts, home, addresses)
             await it.known()
             await it.asleep(*APPS)
             yield it

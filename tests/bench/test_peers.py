@@ -43,7 +43,7 @@ class Standing:
     """A system that is nothing but the app itself."""
 
     def __init__(self, address):
-        self.address = lambda _: address
+        self.addresses = {peers.APP: address}
 
 
 def test_each_is_raced_as_its_documents_install_it_and_tuned():
