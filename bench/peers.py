@@ -52,7 +52,7 @@ class Sizes:
     kills: int
 
 
-FULL = Sizes(50, {"default": 5, "tuned": 200}, 6, 20, 30, 90, 3)
+FULL = Sizes(40, {"default": 8, "tuned": 200}, 6, 20, 30, 90, 3)
 QUICK = Sizes(2, {"default": 0, "tuned": 8}, 1, 2, 5, 10, 1)
 
 
@@ -110,7 +110,7 @@ class Race:
         self._chance = random.Random(1)  # noqa: S311  (the same pauses in every run)
 
     def measures(self, sizes: Sizes, cycles: int) -> dict[str, Callable[[], Awaitable[list[Row]]]]:
-        """What is measured, in this order; at defaults nothing sleeps while somebody waits."""
+        """What is measured, in this order; the last two only where apps sleep soon."""
         found: dict[str, Callable[[], Awaitable[list[Row]]]] = {
             "cold": lambda: self.cold(sizes.cold),
             "burst": lambda: self.burst(sizes.bursts),
@@ -159,12 +159,10 @@ class Race:
         """Cold requests, and starts without any system, in turns."""
         took: list[float | None] = []
         floors = []
+        await self.it.asleep(APP)
         for turn in range(-1, number):
-            await self.it.asleep(APP)
-            await asyncio.sleep(AFTERMATH)
             seconds = await self.ask()
             await self.it.asleep(APP)
-            await asyncio.sleep(AFTERMATH)
             floor, _ = await self._floor()
             await self._plain_down()
             if turn >= 0:  # the first warms the caches
@@ -229,23 +227,23 @@ class Race:
 
     async def warm(self, number: int) -> list[Row]:
         """Load through the system and straight to the same pod, in turns."""
-        awake = asyncio.create_task(self._keep_awake())
-        await asyncio.sleep(2 * AFTERMATH + SETTLE)  # until new connections go where they will go
-        raw = request("GET", "/", Host=APP)
-        pods = (pod.ip for pod in self.it.starts.pods.values() if app_of(pod) == APP and pod.ip)
-        ways = {"through": self.it.addresses[APP], "direct": (next(pods), 8080)}
-        clients = {way: await connect(address, CONNECTIONS) for way, address in ways.items()}
-        rates: dict[str, list[float]] = {way: [] for way in ways}
+        rates: dict[str, list[float]] = {"through": [], "direct": []}
         failed = 0
-        for turn in range(-1, number):
-            for way in sorted(ways, reverse=bool(turn % 2)):
-                load = await hammer(clients[way], [raw], 1.0)
-                failed += load.failed
-                if turn >= 0:
-                    rates[way].append(load.per_second)
-        awake.cancel()
-        for client in (client for some in clients.values() for client in some):
-            client.close()
+        awake = asyncio.create_task(self._keep_awake())
+        try:
+            await asyncio.sleep(3 * SETTLE)  # until new connections go where they are to go
+            addresses = {"through": self.it.addresses[APP], "direct": self._pod()}
+            clients = {way: await connect(there, CONNECTIONS) for way, there in addresses.items()}
+            for turn in range(-1, number):
+                for way in sorted(rates, reverse=bool(turn % 2)):
+                    load = await hammer(clients[way], [request("GET", "/", Host=APP)], 1.0)
+                    failed += load.failed
+                    if turn >= 0:
+                        rates[way].append(load.per_second)
+            for client in (client for some in clients.values() for client in some):
+                client.close()
+        finally:
+            awake.cancel()
         turns = zip(rates["through"], rates["direct"], strict=True)
         ratio = Samples.of((through / direct for through, direct in turns), "")
         base = Samples.of(rates["direct"], "requests/s")
@@ -255,6 +253,11 @@ class Race:
         )
         through = Samples.of(rates["through"], "requests/s")
         return [self.row("warm", how, through.text, through.spread, number, ratio.median)]
+
+    def _pod(self) -> Address:
+        """The address of the app's pod, or of one of them."""
+        pods = (pod for pod in self.it.starts.pods.values() if app_of(pod) == APP)
+        return next(pod.ip for pod in pods if pod.ip and not pod.terminating), 8080
 
     async def _keep_awake(self) -> None:
         """A request now and then: the app does not sleep while its pod is asked directly."""
@@ -294,20 +297,19 @@ class Race:
                 await self.it.asleep(APP)
                 self.it.kill(part)
                 began = time.perf_counter()
-                is_lost = (await self.ask()) is None
-                while is_lost and await self.ask() is None:
-                    if time.perf_counter() - began > 5 * PATIENCE:
-                        break
+                tries = 1
+                while await self.ask() is None and time.perf_counter() < began + 5 * PATIENCE:
+                    tries += 1
                     await asyncio.sleep(0.2)
-                said.append(amount(time.perf_counter() - began) + " (others lost before)" * is_lost)
-                lost += is_lost
+                lost += tries > 1
+                said.append(f"{amount(time.perf_counter() - began)}, request {tries}")
                 await self.it.recovered(part)
             how = (
                 "SIGKILL to all its processes while the app sleeps, and a cold request at once;"
-                " where it is lost, others until one is answered"
+                f" while none is answered, the next one; {5 * PATIENCE:g} s at the most"
             )
-            text = f"{lost} of {number} lost"
-            found.append(self.row(f"killed, {part}", how, text, ", ".join(said), number))
+            text = f"the first lost {lost} of {number} times"
+            found.append(self.row(f"killed, {part}", how, text, "; ".join(said), number))
         return found
 
 
