@@ -320,8 +320,15 @@ def _text(seconds: float | None) -> str:
 async def quiet_websocket(address: Address, host: str, seconds: float) -> str:
     """Open a WebSocket, leave it alone and send something then; what became of it."""
     began, silence = time.perf_counter(), "no answer"
-    headers = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec_WebSocket_Version": "13"}
-    raw = request("GET", "/", Host=host, Sec_WebSocket_Key="a29ra29ra29ra29ra29rbw==", **headers)
+    raw = request(
+        "GET",
+        "/",
+        Host=host,
+        Connection="Upgrade",
+        Upgrade="websocket",
+        Sec_WebSocket_Version="13",
+        Sec_WebSocket_Key="a29ra29ra29ra29ra29rbw==",
+    )
     try:
         reader, writer = await asyncio.open_connection(*address)
         writer.write(raw)

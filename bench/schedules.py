@@ -15,9 +15,10 @@ from typing import Any
 from lightkube.generic_resource import create_namespaced_resource
 
 from kotatsu_node.build import peers
-from kotatsu_node.cluster.control_plane import ControlPlane, free_ports
+from kotatsu_node.cluster.control_plane import ControlPlane
 from kotatsu_node.errors import NodeError
 from kotatsu_node.layout import Layout
+from kotatsu_node.ports import free_ports
 from kotatsu_operator.kube.objects import Deployment
 from report import Row
 from samples import Samples
