@@ -115,7 +115,7 @@ async def _keda(number: int, name: str) -> Opened:
             variables = {
                 "KUBECONFIG": str(it.plane.users["operator"]),
                 "WATCH_NAMESPACE": "",
-                "POD_NAMESPACE": NAMESPACE,
+                "KEDA_CLUSTER_OBJECT_NAMESPACE": NAMESPACE,
                 **environment,
             }
             it.operator = stack.enter_context(running(command, variables, log))
@@ -187,6 +187,8 @@ async def _opened(it: Simulation, at: datetime, pid: int) -> Opened:
         if is_over or len(found.ready) == it.pools:
             found.cpu = cpu_seconds(pid)
             return found
+        if it.operator is None or it.operator.poll() is not None:
+            return found  # `running` tells why
         await asyncio.sleep(10)
 
 
