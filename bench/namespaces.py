@@ -125,6 +125,8 @@ async def _labels(install: Install) -> list[Row]:
     async def has_slices() -> bool:
         return await install.slices(one) == wanted
 
+    with progress.step("operator and activators read what is there"):
+        await install.at_rest()
     with progress.step("one namespace gets the label"):
         await install.select([one])
         first = await until(f"the slices of {one}", has_slices, every=0.05)

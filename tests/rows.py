@@ -1,7 +1,7 @@
 """One test for many cases of one sentence: a pytest item costs more than most cases do."""
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,10 +11,13 @@ def each(
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Like pytest.mark.parametrize, within one test: all cases are tried and each failure is shown.
 
-    `names` are the parameters of a case, with commas between them; `name` says which case failed.
+    `names` are the parameters of a case, with commas between them; `name` says which case failed,
+    or its key where `cases` is a map.
     The fixtures of the test are made once, so none of them may be changed by a case.
     """
-    rows, parameters = list(cases), [part.strip() for part in names.split(",")]
+    parameters = [part.strip() for part in names.split(",")]
+    has_names = isinstance(cases, Mapping)
+    rows: list[Any] = list(cases.items() if isinstance(cases, Mapping) else cases)
     assert rows, "there are no cases"
 
     def decorated(test: Callable[..., Any]) -> Callable[..., Any]:
@@ -22,11 +25,12 @@ def each(
 
         @contextmanager
         def case(row: Any) -> Iterator[dict[str, Any]]:
+            called, row = row if has_names else (None, row)
             values = [row] if len(parameters) == 1 else row
             try:
                 yield dict(zip(parameters, values, strict=True))
             except Exception as error:
-                error.add_note(f"in the case {name(row)}")
+                error.add_note(f"in the case {called or name(row)}")
                 failures.append(error)
 
         def judge() -> None:

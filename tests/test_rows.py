@@ -19,6 +19,16 @@ def test_each_case_that_fails_is_shown_by_name() -> None:
     assert notes == ["in the case (2, 5)", "in the case (4, 15)"]
 
 
+def test_the_cases_of_a_map_are_named_by_its_keys() -> None:
+    @each("number, square", {"two": (2, 5)})
+    def squares(number: int, square: int) -> None:
+        assert number * number == square
+
+    with pytest.raises(ExceptionGroup) as caught:
+        squares()
+    assert caught.value.exceptions[0].__notes__ == ["in the case two"]
+
+
 @each("letter", "abc")
 def test_fixtures_are_those_of_the_test(letter: str, request: pytest.FixtureRequest) -> None:
     assert request.node.name == "test_fixtures_are_those_of_the_test"

@@ -323,6 +323,17 @@ class Install:
         parts = {**self.plane.pids, "operator": self.operator_pid}
         return parts | {a.name: a.process.pid for a in self.activators}
 
+    async def at_rest(self) -> None:
+        """Wait until operator and activators use less than a tenth of a core for a second."""
+        ours = [self.operator_pid, *(activator.process.pid for activator in self.activators)]
+
+        async def is_so() -> bool:
+            before = sum(map(cpu_seconds, ours))
+            await asyncio.sleep(1)
+            return sum(map(cpu_seconds, ours)) - before < 0.1
+
+        await until("operator and activators are at rest", is_so)
+
     @contextlib.contextmanager
     def stretch(self) -> Iterator[Stretch]:
         """Measure what passes meanwhile."""

@@ -4,6 +4,7 @@ from typing import Any
 import httpx
 import pytest
 from auth.conftest import Clock, verifications
+from rows import each
 
 from kotatsu_github_stub.people import Person
 from kotatsu_github_stub.state import State
@@ -25,15 +26,13 @@ async def test_a_good_token_is_answered_with_its_user_in_headers_and_json(
     assert answer.headers["cache-control"] == "no-store"
 
 
-@pytest.mark.parametrize(
-    "header", ["demo", "token demo", "Token demo", "Bearer demo", "bearer  demo "]
-)
+@each("header", ["demo", "token demo", "Token demo", "Bearer demo", "bearer  demo "])
 async def test_the_token_may_be_bare_or_named(auth: httpx.AsyncClient, header: str) -> None:
     answer = await auth.get("/authorize", headers={"Authorization": header})
     assert answer.status_code == 200
 
 
-@pytest.mark.parametrize(
+@each(
     "header",
     [None, "", "   ", "Bearer", "token ", "Basic ZGVtbzo=", "a b c", b"caf\xc3\xa9", "x" * 5000],
 )

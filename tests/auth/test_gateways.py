@@ -1,12 +1,12 @@
 """auth as forward-auth: each gateway asks in its own way."""
 
 import httpx
-import pytest
+from rows import each
 
 TOKEN = {"Authorization": "Bearer demo"}
 
 
-@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "PROPFIND"])
+@each("method", ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "PROPFIND"])
 async def test_any_method_is_answered_in_the_same_way(auth: httpx.AsyncClient, method: str) -> None:
     for path in ("/authorize", "/authorize/", "/authorize/feed/x?y=1"):
         good = await auth.request(method, path, headers=TOKEN)

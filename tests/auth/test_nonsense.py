@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import httpx
-import pytest
+from rows import each
 
 from kotatsu_auth.app import create_app
 from kotatsu_auth.settings import AuthSettings
@@ -26,7 +26,7 @@ async def test_this_is_what_a_sensible_answer_looks_like(settings: AuthSettings)
     assert answer.status_code == 200
 
 
-@pytest.mark.parametrize(
+@each(
     "user",
     [
         None,
@@ -51,7 +51,7 @@ async def test_a_user_that_makes_no_sense_is_nobody(settings: AuthSettings, user
     assert (answer.status_code, answer.json()["reason"]) == (503, "garbage")
 
 
-@pytest.mark.parametrize("status", [204, 301, 302, 304, 404, 418, 422])
+@each("status", [204, 301, 302, 304, 404, 418, 422])
 async def test_a_status_that_makes_no_sense_is_no_verdict(
     settings: AuthSettings, status: int
 ) -> None:
@@ -64,7 +64,7 @@ async def test_a_403_without_a_rate_limit_is_no_verdict_either(settings: AuthSet
     assert (await ask(settings, "/authorize", forbidden)).status_code == 503
 
 
-@pytest.mark.parametrize(
+@each(
     "body",
     [
         b"",

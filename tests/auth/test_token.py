@@ -5,6 +5,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
+from rows import each
 
 from kotatsu_github_stub.state import Mode, State
 
@@ -28,7 +29,7 @@ async def test_a_bad_code_is_400_though_github_answers_it_with_200(
     assert "bad_verification_code" in answer.json()["detail"]
 
 
-@pytest.mark.parametrize("code", ["\x00", "é", "a b", "x" * 300, "\r\nX: y", "春"])
+@each("code", ["\x00", "é", "a b", "x" * 300, "\r\nX: y", "春"])
 async def test_what_can_not_be_a_code_is_400_without_asking_github(
     auth: httpx.AsyncClient, stub: State, code: str
 ) -> None:
@@ -96,7 +97,7 @@ async def test_a_stolen_code_of_a_page_is_worth_nothing(
         assert "bad_verification_code" in answer.json()["detail"]
 
 
-@pytest.mark.parametrize(
+@each(
     "login",
     [{}, {"code": "demo", "code_verifier": "short"}, {"code": "demo", "code_verifier": "é" * 43}],
 )

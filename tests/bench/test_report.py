@@ -6,6 +6,7 @@ import xml.etree.ElementTree as ET
 from dataclasses import replace
 
 import pytest
+from rows import each
 
 import picture
 import report
@@ -67,8 +68,8 @@ def test_a_bar_in_a_text_does_not_end_a_cell():
     assert line.count("|") == 10
 
 
-@pytest.mark.parametrize(
-    ("goal", "ratio", "far"),
+@each(
+    "goal, ratio, far",
     [
         ("≤ 2 x", 1.0, 0.5),
         ("≤ 2 x", 3.0, 1.5),
@@ -111,9 +112,7 @@ def test_a_stage_takes_from_the_end_of_the_one_before_it_to_its_own():
     assert parts(runs, ["pod", "load", "sound"]) == "pod 300 ms, load 200 ms, sound 300 ms"
 
 
-@pytest.mark.parametrize(
-    ("share", "value"), [(0.0, 1), (0.5, 5), (0.51, 6), (0.95, 10), (0.9, 9), (1.0, 10)]
-)
+@each("share, value", [(0.0, 1), (0.5, 5), (0.51, 6), (0.95, 10), (0.9, 9), (1.0, 10)])
 def test_a_quantile_is_a_value_that_was_measured(share, value):
     assert Samples.of(range(10, 0, -1)).quantile(share) == value
 
@@ -123,8 +122,8 @@ def test_nothing_measured_has_no_median():
         Samples.of([])
 
 
-@pytest.mark.parametrize(
-    ("value", "unit", "text"),
+@each(
+    "value, unit, text",
     [
         (1.0234, "s", "1.02 s"),
         (0.0431, "s", "43.1 ms"),

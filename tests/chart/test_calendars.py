@@ -2,9 +2,9 @@
 
 import json
 
-import pytest
 from chart.flows import Peer, Policies
 from chart.kit import Object, Rendered, environment, own, template
+from rows import each
 
 from kotatsu_common.settings import load
 from kotatsu_operator.runtime.settings import OperatorSettings
@@ -96,8 +96,8 @@ def test_only_a_calendar_of_a_url_opens_the_way_to_its_server() -> None:
     assert passes(rendered(TEAM, **narrow), 8443, ip="198.51.100.7")
 
 
-@pytest.mark.parametrize(
-    ("calendars", "words"),
+@each(
+    "calendars, words",
     [
         ([{"name": "team"}], "configMap"),
         ([TEAM | {"configMap": "both"}], "oneOf"),

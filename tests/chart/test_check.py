@@ -3,16 +3,16 @@
 from copy import deepcopy
 from pathlib import Path
 
-import pytest
 from chart.kit import CHARTS, render
 from plugin.setups import good
 from plugin.test_check import bad, check
+from rows import each
 
 VALUES = sorted((CHARTS / "pet" / "ci").glob("*.yaml"))
 KOTATSU = [o for o in good() if "kotatsu" in o["metadata"]["name"]]
 
 
-@pytest.mark.parametrize("values", VALUES, ids=lambda values: values.stem)
+@each("values", VALUES, name=lambda values: values.stem)
 def test_the_pools_of_the_pet_are_good(values: Path) -> None:
     objects = deepcopy(render("pet", values).objects)  # a render is shared
     pools = [o["metadata"]["name"] for o in objects if o["kind"] == "WarmPool"]

@@ -10,6 +10,7 @@ import httpx2
 import pytest
 from chart.kit import Object, crd
 from lightkube import ApiError
+from rows import each
 
 from kotatsu_operator.jobs import crds, from_v1alpha1
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError
@@ -131,8 +132,8 @@ async def test_a_crd_that_may_not_be_created_is_left_to_what_installs_it() -> No
     assert "not installed, so there is nothing to replace" in said[0]
 
 
-@pytest.mark.parametrize(
-    ("versions", "stored", "installed", "needed"),
+@each(
+    "versions, stored, installed, needed",
     [
         (["v1alpha1"], ["v1alpha1"], 1, True),
         (["v1alpha1", "v1beta1"], ["v1alpha1", "v1beta1"], 1, True),
@@ -140,7 +141,6 @@ async def test_a_crd_that_may_not_be_created_is_left_to_what_installs_it() -> No
         (["v1alpha1", "v1beta1"], ["v1beta1"], 1, False),
         (["v1beta1"], ["v1beta1"], 1, False),
     ],
-    ids=["before", "interrupted", "for-a-rollback", "ended-by-a-later-release", "new"],
 )
 def test_v1alpha1_is_served_as_long_as_programs_may_need_it(
     versions: list[str], stored: list[str], installed: int, needed: bool

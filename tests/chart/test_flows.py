@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
 from chart.flows import Peer, Policies
 from chart.kit import CHARTS, NAMESPACE, Object, Rendered, annotations, containers, own, render
 from rows import each
@@ -148,7 +147,7 @@ def _labels(template: Object, owner: Object) -> dict[str, str]:
 WITH_POLICIES = [p for p in sorted(PET.glob("*.yaml")) if p.stem not in ("ingress", "knative")]
 
 
-@pytest.mark.parametrize("pet", WITH_POLICIES, ids=lambda path: path.stem)
+@each("pet", WITH_POLICIES, name=lambda path: path.stem)
 def test_what_must_be_connected_is(pet: Path) -> None:
     it = Installed(pet)
     flows = list(it.needed())
@@ -159,7 +158,7 @@ def test_what_must_be_connected_is(pet: Path) -> None:
     assert blocked == []
 
 
-@pytest.mark.parametrize("pet", [*WITH_POLICIES, PET / "knative.yaml"], ids=lambda path: path.stem)
+@each("pet", [*WITH_POLICIES, PET / "knative.yaml"], name=lambda path: path.stem)
 def test_every_pod_is_denied_by_default_in_both_directions(pet: Path) -> None:
     it = Installed(pet)
     for pod in it.pods.values():
@@ -313,7 +312,7 @@ def api_server_ports(platform: Rendered, name: str, namespace: str = NAMESPACE) 
     return {entry["port"] for entry in policy["spec"]["egress"][0]["ports"]}
 
 
-@pytest.mark.parametrize("name", POLICED)
+@each("name", POLICED)
 def test_without_a_cluster_to_ask_the_api_server_is_reached_at_its_usual_ports(name: str) -> None:
     assert api_server_ports(render("kotatsu"), name) == {443, 6443}
     set_to = render("kotatsu", None, "--set=networkPolicy.apiServerPorts={16443}")

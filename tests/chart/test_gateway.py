@@ -2,8 +2,8 @@
 
 import re
 
-import pytest
 from chart.kit import CHARTS, annotations, render
+from rows import each
 
 CI = CHARTS / "pet" / "ci"
 DEMO = CI / "demo.yaml"
@@ -20,8 +20,8 @@ def _location(config: str, path: str) -> str:
     return found[1]
 
 
-@pytest.mark.parametrize(
-    ("path", "service"),
+@each(
+    "path, service",
     [
         ("= /token", "auth"),
         ("= /authorize", "auth"),

@@ -23,6 +23,7 @@ from chart.kit import (
 from chart.kit import (
     template as attempt,
 )
+from rows import each
 
 from kotatsu_common.settings import load
 from kotatsu_operator.core.protocol import ACTIVATOR_LABELS, RECORD
@@ -437,7 +438,7 @@ def test_numbers_and_booleans_become_the_texts_that_kubernetes_wants() -> None:
     assert environment(pod("operator", chart))["LIMIT"] == "20"
 
 
-@pytest.mark.parametrize(("price", "read"), [(0.04, "0.04"), (12, "12"), (1e-5, "0.00001")])
+@each("price, read", [(0.04, "0.04"), (12, "12"), (1e-5, "0.00001")])
 def test_a_price_may_be_a_number(price: float, read: str) -> None:
     prices = {"currency": "USD", "cpuHour": price, "extended": {"nvidia.com/gpu": price}}
     settings = load(OperatorSettings, environment(pod("operator", rendered(prices=prices))))
@@ -498,8 +499,8 @@ def render_umbrella(chart: Path, **enabled: bool) -> Rendered:
     return render_anew(chart, None, "--include-crds")
 
 
-@pytest.mark.parametrize(
-    ("values", "seconds"),
+@each(
+    "values, seconds",
     [
         ({}, 60),
         ({"operator__firstStart": 20}, 20),

@@ -1,7 +1,7 @@
 """The app's chart on Knative."""
 
-import pytest
 from chart.kit import CHARTS, Object, Rendered, annotations, environment, render, template
+from rows import each
 
 from kotatsu_auth.settings import AuthSettings
 from kotatsu_common.settings import ServiceSettings, load
@@ -47,8 +47,8 @@ def test_a_sqlite_file_keeps_its_one_writer() -> None:
     assert rendered.one("WarmPool", "feed")["spec"]["targetRef"]["kind"] == "Deployment"
 
 
-@pytest.mark.parametrize(
-    ("name", "settings"),
+@each(
+    "name, settings",
     [("voice", VoiceSettings), ("auth", AuthSettings), ("feed", FeedSettings)],
 )
 def test_each_service_reads_its_environment(name: str, settings: type[ServiceSettings]) -> None:

@@ -15,6 +15,7 @@ from chart.kit import (
     spec_validator,
     template,
 )
+from rows import each
 
 KNATIVE = CHARTS / "pet/ci/knative.yaml"
 SERVICES = ("voice", "auth", "feed")
@@ -63,7 +64,7 @@ def test_a_limit_may_be_a_number() -> None:
     assert spec("voice", rendered(budget={"limit": 2500.5}))["budget"] == {"limit": "2500.5"}
 
 
-@pytest.mark.parametrize("wrong", ["period=Year", "onExhausted=Stop", "limit=-5", "cap=5"])
+@each("wrong", ["period=Year", "onExhausted=Stop", "limit=-5", "cap=5"])
 def test_a_budget_that_no_pool_takes_is_refused(wrong: str) -> None:
     done = template("pet", None, f"--set=budget.{wrong}")
 
@@ -71,8 +72,8 @@ def test_a_budget_that_no_pool_takes_is_refused(wrong: str) -> None:
     assert "/budget" in done.stderr
 
 
-@pytest.mark.parametrize(
-    ("url", "rest", "graphql"),
+@each(
+    "url, rest, graphql",
     [
         ("https://git.example/api/v3", "https://git.example/api/v3", "https://git.example/api"),
         ("https://git.example/api/v3/", "https://git.example/api/v3", "https://git.example/api"),
@@ -98,7 +99,7 @@ def test_on_github_enterprise_auth_asks_rest_and_feed_asks_graphql(
     assert "KOTATSU_AVATAR_ORIGINS" not in environment(pod("feed", rendered()))
 
 
-@pytest.mark.parametrize("name", [*SERVICES, "gateway"])
+@each("name", [*SERVICES, "gateway"])
 def test_what_a_pod_gets_is_absent_unless_set(name: str) -> None:
     plain = pod(name, rendered())["spec"]
     assert not {"priorityClassName", "serviceAccountName"} & set(plain)

@@ -3,8 +3,8 @@
 The page is made of the templates' text (tests/docs/test_reference.py); here is what Helm renders.
 """
 
-import pytest
 from chart.kit import CHARTS, Object, own, render
+from rows import each
 
 from kotatsu_docs.__main__ import ROLES as WITH_ROLES
 from kotatsu_docs.__main__ import roles
@@ -60,7 +60,7 @@ def test_every_rule_of_the_templates_is_one_that_the_page_has() -> None:
     assert found == sum(len(role.rules) for role in PAGE.values())
 
 
-@pytest.mark.parametrize(("kind", "name"), ROLES)
+@each("kind, name", ROLES)
 def test_the_page_has_each_rule_with_its_reason(kind: str, name: str) -> None:
     [role] = [r for r in own(None, KNATIVE).of(kind) if r["metadata"]["name"] == name]
     assert on_the_page(name) == rendered(role)
@@ -69,8 +69,8 @@ def test_the_page_has_each_rule_with_its_reason(kind: str, name: str) -> None:
 CAPACITY = ("--set=capacityAhead.enabled=true", "--set=capacityAhead.image=mirror/pause")
 
 
-@pytest.mark.parametrize(
-    ("name", "options"),
+@each(
+    "name, options",
     [
         ("kotatsu-operator-parked", ("--set=parked.enabled=true",)),
         ("kotatsu-uninstall-parked", ("--set=parked.enabled=true",)),
@@ -85,14 +85,14 @@ def test_the_page_has_the_rules_for_what_is_off_and_the_chart_only_when_it_is_as
     assert not [r for r in own().of("Role") if r["metadata"]["name"] == name]
 
 
-@pytest.mark.parametrize(("kind", "name"), OF_A_CLUSTER)
+@each("kind, name", OF_A_CLUSTER)
 def test_the_page_has_the_rules_of_cluster_mode(kind: str, name: str) -> None:
     found = {obj["metadata"]["name"]: obj for obj in render("kotatsu").of(kind)}
     role = found[name if kind == "Role" else f"{name}-here"]
     assert on_the_page(name) == rendered(role)
 
 
-@pytest.mark.parametrize("name", ["operator", "activator", "uninstall"])
+@each("name", ["operator", "activator", "uninstall"])
 def test_in_cluster_mode_the_rules_are_the_same_in_all_namespaces(name: str) -> None:
     def rules(role: Object) -> list[Object]:
         return [rule for rule in role["rules"] if "configmaps" not in rule["resources"]]

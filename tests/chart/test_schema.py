@@ -8,6 +8,7 @@ import jsonschema
 import pytest
 import yaml
 from chart.kit import CHARTS, Object, default_values, schema, template
+from rows import each
 
 BOTH = pytest.mark.parametrize("chart", ["kotatsu", "pet"])
 # Objects whose keys are Kubernetes' or the user's.
@@ -65,8 +66,8 @@ def test_helm_refuses_an_unknown_value_by_name(chart: str) -> None:
     assert "idelAfter" in done.stderr
 
 
-@pytest.mark.parametrize(
-    ("chart", "wrong", "named"),
+@each(
+    "chart, wrong, named",
     [
         ("kotatsu", "activator.replicas=0", "/activator/replicas"),
         ("kotatsu", "logLevel=loud", "/logLevel"),

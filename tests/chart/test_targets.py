@@ -2,8 +2,8 @@
 
 import json
 
-import pytest
 from chart.kit import Rendered, own, template
+from rows import each
 
 ROLLOUT = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "resource": "rollouts"}
 GROUP = "argoproj.io"
@@ -20,8 +20,8 @@ def verbs(chart: Rendered, role: str) -> dict[str, list[str]]:
     return {resource: rule["verbs"] for rule in ours for resource in rule["resources"]}
 
 
-@pytest.mark.parametrize(
-    ("role", "given"),
+@each(
+    "role, given",
     [
         (
             "kotatsu-operator",
@@ -67,7 +67,7 @@ def test_the_policy_of_scales_is_about_the_kinds_too() -> None:
     }
 
 
-@pytest.mark.parametrize(
+@each(
     "wrong",
     [
         ROLLOUT | {"apiVersion": "v1alpha1"},
@@ -75,7 +75,6 @@ def test_the_policy_of_scales_is_about_the_kinds_too() -> None:
         ROLLOUT | {"resource": "rollouts/scale"},
         {"kind": "Rollout"},
     ],
-    ids=["no group", "a kind that has another meaning", "a subresource", "incomplete"],
 )
 def test_a_kind_that_cannot_be_one_is_refused(wrong: dict[str, str]) -> None:
     done = template("kotatsu", None, f"--set-json=targets={json.dumps([wrong])}")

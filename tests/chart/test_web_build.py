@@ -7,6 +7,7 @@ import httpx
 import pytest
 from chart.kit import CHARTS, render
 from chart.nginx import serving_gateway
+from rows import each
 
 DEMO = CHARTS / "pet" / "ci" / "demo.yaml"
 INDEX, SCRIPT = "<!doctype html><base href=/app/>", "main();" * 1000
@@ -21,7 +22,7 @@ def volume(kind: str) -> str:
     return f"gateway.web.volume={json.dumps(VOLUMES[kind])}"
 
 
-@pytest.mark.parametrize("kind", VOLUMES)
+@each("kind", list(VOLUMES))
 def test_any_volume_of_a_pod_is_mounted_where_it_is_served(kind: str) -> None:
     more = ("--set", "gateway.web.path=/bird/,gateway.web.subPath=build/web")
     gateway = render("pet", DEMO, "--set-json", volume(kind), *more).one("Deployment", "gateway")

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 
 import httpx
 import pytest
+from rows import each
 
 from kotatsu_common.fetch import Bounds, UnreadableAnswerError, fetch
 
@@ -68,7 +69,7 @@ async def test_the_time_is_for_the_whole_answer() -> None:
         await ask(lambda _: httpx.Response(200, content=drip()), seconds=0.1)
 
 
-@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@each("status", [301, 302, 303, 307, 308])
 async def test_a_redirect_is_an_answer_and_not_followed(status: int) -> None:
     asked: list[str] = []
 

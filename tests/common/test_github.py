@@ -6,6 +6,7 @@ import httpx
 import pytest
 from common.crowd import Crowd
 from prometheus_client import CollectorRegistry
+from rows import each
 
 from kotatsu_common.github import (
     LONGEST_WAIT,
@@ -36,13 +37,13 @@ async def fails(handler: Handler, within: float = 60) -> GitHubUnavailableError:
     return caught.value
 
 
-@pytest.mark.parametrize("status", [200, 201, 304, 400, 401, 403, 404, 422])
+@each("status", [200, 201, 304, 400, 401, 403, 404, 422])
 async def test_an_answer_is_an_answer(status: int) -> None:
     assert (await ask(lambda _: httpx.Response(status))).status_code == status
 
 
-@pytest.mark.parametrize(
-    ("status", "headers", "body", "wait"),
+@each(
+    "status, headers, body, wait",
     [
         (429, {}, "", 60),
         (403, {"x-ratelimit-remaining": "0", "x-ratelimit-reset": "1000030"}, "", 30),
@@ -61,7 +62,7 @@ async def test_a_rate_limit_says_how_long_to_wait(
     assert error.headers == {"Retry-After": str(int(wait))}
 
 
-@pytest.mark.parametrize("status", [500, 502, 503, 504, 599])
+@each("status", [500, 502, 503, 504, 599])
 async def test_a_server_error_says_its_status(status: int) -> None:
     error = await fails(lambda _: httpx.Response(status))
     assert error.reason == "error"
@@ -73,9 +74,7 @@ async def test_a_redirect_is_not_followed() -> None:
     assert error.reason == "garbage"
 
 
-@pytest.mark.parametrize(
-    "failure", [httpx.ConnectError("x"), httpx.ReadError("x"), httpx.RemoteProtocolError("x")]
-)
+@each("failure", [httpx.ConnectError("x"), httpx.ReadError("x"), httpx.RemoteProtocolError("x")])
 async def test_a_connection_that_fails_is_down(failure: Exception) -> None:
     def handler(_: httpx.Request) -> httpx.Response:
         raise failure

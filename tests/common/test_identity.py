@@ -5,6 +5,7 @@ import httpx
 import pytest
 from common.crowd import Crowd
 from fastapi import Depends, FastAPI
+from rows import each
 
 from kotatsu_common.identity import Identity, identity_dependency, token_of
 from kotatsu_common.identity_client import AT_ONCE, UNVERIFIED, IdentityClient
@@ -31,7 +32,7 @@ def never(request: httpx.Request) -> httpx.Response:
     raise AssertionError("auth was asked")
 
 
-@pytest.mark.parametrize("header", ["abc", "token abc", "Bearer abc", "bearer  abc "])
+@each("header", ["abc", "token abc", "Bearer abc", "bearer  abc "])
 async def test_a_token_may_be_bare_or_named(header: str) -> None:
     asked: list[httpx.Request] = []
 
@@ -44,7 +45,7 @@ async def test_a_token_may_be_bare_or_named(header: str) -> None:
     assert asked[0].headers["authorization"] == "Bearer abc"
 
 
-@pytest.mark.parametrize("header", [None, "", " ", "Bearer", "a b c", "Basic abc", "à", "a\x00b"])
+@each("header", [None, "", " ", "Bearer", "a b c", "Basic abc", "à", "a\x00b"])
 async def test_without_a_token_nobody_is_asked(header: str | None) -> None:
     problem = await refused(never, header)
     assert problem.status == 401
@@ -70,7 +71,7 @@ async def test_when_auth_is_busy_its_retry_after_is_passed_on() -> None:
     assert (problem.status, problem.headers["Retry-After"]) == (503, "42")
 
 
-@pytest.mark.parametrize(
+@each(
     "answer",
     [
         httpx.Response(500),
@@ -98,9 +99,7 @@ async def test_an_answer_that_makes_no_sense_is_503(answer: httpx.Response) -> N
     assert problem.headers["Retry-After"]
 
 
-@pytest.mark.parametrize(
-    "error", [httpx.ConnectError, httpx.ReadTimeout, httpx.RemoteProtocolError]
-)
+@each("error", [httpx.ConnectError, httpx.ReadTimeout, httpx.RemoteProtocolError])
 async def test_an_auth_that_cannot_be_reached_is_503(error: type[httpx.TransportError]) -> None:
     def handler(request: httpx.Request) -> httpx.Response:
         raise error("no")

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from rows import each
 
 from kotatsu_demo.choice import Facts, Where, for_demo, for_images, is_allowed
 from kotatsu_demo.errors import MissingError
@@ -31,7 +32,7 @@ def test_kind_is_taken_when_docker_runs_and_kind_is_installed():
     assert (choice.context, choice.kind_cluster) == ("kind-kotatsu-demo", "kotatsu-demo")
 
 
-@pytest.mark.parametrize("facts", [
+@each("facts", [
     replace(SANDBOX, programs=SANDBOX.programs | {"docker", "kind"}, docker_runs=False),
     replace(SANDBOX, programs=SANDBOX.programs | {"docker"}, docker_runs=True),
     SANDBOX,
@@ -56,7 +57,7 @@ def test_kind_without_helm_says_to_install_helm():
     assert "needs helm" in refusal(replace(LAPTOP, programs=LAPTOP.programs - {"helm"}))
 
 
-@pytest.mark.parametrize(("change", "said"), [
+@each("change, said", [
     ({"system": "darwin"}, "needs Linux (this is darwin)"),
     ({"is_root": False}, "needs root"),
     ({"programs": frozenset({"apt-get"})}, "needs Go"),
@@ -100,7 +101,7 @@ def test_a_named_context_beats_the_current_one_for_images():
     assert for_images(replace(FOREIGN, context="kind-mine")).context == "kind-mine"
 
 
-@pytest.mark.parametrize("current", ["", "kind-kotatsu-demo", "kotatsu-node"])
+@each("current", ["", "kind-kotatsu-demo", "kotatsu-node"])
 def test_without_a_cluster_of_the_users_images_go_to_the_demos(current: str):
     assert for_images(replace(LAPTOP, current_context=current)) == for_demo(LAPTOP)
 
@@ -127,7 +128,7 @@ def test_the_demos_own_kind_cluster_can_be_named():
     assert for_demo(replace(LAPTOP, context="kind-kotatsu-demo")) == for_demo(LAPTOP)
 
 
-@pytest.mark.parametrize(("context", "named", "allowed"), [
+@each("context, named, allowed", [
     ("kotatsu-node", "", True), ("kind-kotatsu-demo", "", True), ("kind-kind", "", False),
     ("kind-kind", "kind-kind", True), ("kind-kind", "kind-mine", False), ("", "", False),
 ])  # fmt: skip

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from rows import each
 
 from kotatsu_demo import docker
 from kotatsu_demo.docker import Engine
@@ -30,14 +31,14 @@ def test_docker_says_its_api_and_the_platform_of_its_server(programs, said: str,
     assert programs.calls == [f"docker version --format {template}"]
 
 
-@pytest.mark.parametrize("said", ["", "1.52", "podman 5.0 linux/amd64", "1.52 /"])
+@each("said", ["", "1.52", "podman 5.0 linux/amd64", "1.52 /"])
 def test_anything_else_is_an_error_that_says_what_docker_must_show(said: str):
     with pytest.raises(DemoError) as caught:
         docker.read_engine(said)
     assert "a client and a server" in caught.value.report()
 
 
-@pytest.mark.parametrize("api", [(1, 48), (1, 52), (2, 0)])
+@each("api", [(1, 48), (1, 52), (2, 0)])
 def test_one_platform_is_saved_where_docker_can_do_that(api):
     command = docker.save_command(TAG, ARCHIVE, Engine(api, "linux/arm64"))
     assert command == [

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-import pytest
 import yaml
+from rows import each
 
 from kotatsu_demo.images import IMAGES, ROOT, TAG, Built, image_values, local_name, present
 
@@ -14,21 +14,21 @@ VALUES = {
 BUILT = [Built(image, local_name(image), f"sha256:{image.name}") for image in IMAGES]
 
 
-@pytest.mark.parametrize("image", IMAGES, ids=lambda image: image.name)
+@each("image", IMAGES, name=lambda image: image.name)
 def test_each_image_has_its_place_in_a_chart(image):
     assert "image" in (VALUES[image.chart][image.key] if image.key else VALUES[image.chart])
     for pods in image.pods:
         assert "podAnnotations" in VALUES[image.chart][pods]
 
 
-@pytest.mark.parametrize("image", IMAGES, ids=lambda image: image.name)
+@each("image", IMAGES, name=lambda image: image.name)
 def test_the_charts_name_by_default_what_make_images_loads(image):
     values = VALUES[image.chart]
     named = (values[image.key] if image.key else values)["image"]
     assert (named["repository"], named["tag"], named["digest"]) == (local_name(image), TAG, "")
 
 
-@pytest.mark.parametrize("image", [i for i in IMAGES if i.folder], ids=lambda image: image.name)
+@each("image", [i for i in IMAGES if i.folder], name=lambda image: image.name)
 def test_each_python_image_has_a_lock_a_project_and_sources(image):
     for name in ("requirements.lock", "pyproject.toml", "src"):
         assert (ROOT / image.folder / name).exists()

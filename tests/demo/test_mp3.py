@@ -1,7 +1,7 @@
 """How long an mp3 plays, against an encoder's and a decoder's own word."""
 
 import lameenc
-import pytest
+from rows import each
 
 from kotatsu_demo import mp3
 
@@ -16,7 +16,7 @@ def encoded(seconds: float, hertz: int, kilobits: int) -> bytes:
     return bytes(encoder.encode(b"\0\0" * round(seconds * hertz)) + encoder.flush())
 
 
-@pytest.mark.parametrize(("hertz", "kilobits"), [
+@each("hertz, kilobits", [
     (48000, 64), (44100, 128), (24000, 64), (22050, 48), (8000, 24),
 ])  # fmt: skip
 def test_it_is_what_was_encoded_give_or_take_the_encoders_padding(hertz: int, kilobits: int):
@@ -30,7 +30,7 @@ def test_a_tag_in_front_is_skipped():
     assert mp3.seconds(tag + sound) == mp3.seconds(sound)
 
 
-@pytest.mark.parametrize("data", [
+@each("data", [
     b"", b"ID3", b'{"detail": "no"}', b"RIFF....WAVE", b"\xff\xfb", b"\xff" * 64,
 ])  # fmt: skip
 def test_what_is_no_mp3_plays_for_no_time(data: bytes):

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
+from rows import each
 
 from kotatsu_demo import speech
 from kotatsu_demo.errors import DemoError
@@ -26,7 +27,7 @@ def test_an_mp3_is_speech():
     assert answer.speech == pytest.approx(0.24)
 
 
-@pytest.mark.parametrize(("status", "body", "said"), [
+@each("status, body, said", [
     (503, b'{"detail": "full"}', "answered 503"),
     (0, b"refused", "answered nothing"),
     (200, b"{}", "no mp3"),

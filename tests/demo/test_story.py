@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
+from rows import each
 
 from kotatsu_demo.answers import Answer
 from kotatsu_demo.errors import DemoError
@@ -119,7 +120,7 @@ def test_it_remembers_what_all_pods_cost_an_hour():
     assert story.full_rate == Decimal("3.69")
 
 
-@pytest.mark.parametrize(("moments", "said"), [
+@each("moments, said", [
     (((-58, ASLEEP), (0.1, ASLEEP)), "no pod was started"),
     (((-58, ASLEEP), (-20, WARMING), (20.1, WARMING)), "not Ready before the window closed"),
     ((*TO_CLOSE, (21, SLEEPING), (120, SLEEPING)), "does not go back to sleep (phase Sleeping"),
@@ -131,7 +132,7 @@ def test_it_gives_up_with_a_sentence(moments: tuple, said: str):
     assert said in caught.value.what
 
 
-@pytest.mark.parametrize(("moments", "now", "said"), [
+@each("moments, now, said", [
     (TO_READY[:1], -50, "the window opens in 50 s"),
     (TO_READY[:2], -15, "0 of 2 pods Ready, window in 15 s"),
     (TO_READY, -5, "the window opens in 5 s"),

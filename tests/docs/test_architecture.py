@@ -4,8 +4,8 @@ import re
 import tomllib
 from pathlib import PurePosixPath
 
-import pytest
 from docs.pages import ROOT, blocks, files, name
+from rows import each
 
 PAGE = (ROOT / "docs/architecture.md").read_text()
 SECTION = PAGE.split("\n## The folders of the operator's package\n")[1].split("\n## ")[0]
@@ -24,7 +24,7 @@ LAYERS = [
 ]
 
 
-@pytest.mark.parametrize("contract", LAYERS, ids=lambda contract: contract["containers"][0])
+@each("contract", LAYERS, name=lambda contract: contract["containers"][0])
 def test_the_layers_are_those_that_import_linter_enforces(contract) -> None:
     container = contract["containers"][0].removeprefix("kotatsu_operator").lstrip(".")
     (drawing,) = blocks(SECTION)
@@ -32,7 +32,7 @@ def test_the_layers_are_those_that_import_linter_enforces(contract) -> None:
     assert lines[container or "package"] == " > ".join(contract["layers"])
 
 
-@pytest.mark.parametrize("contract", LAYERS, ids=lambda contract: contract["containers"][0])
+@each("contract", LAYERS, name=lambda contract: contract["containers"][0])
 def test_every_module_of_a_folder_with_layers_is_in_one(contract) -> None:
     folder = PurePosixPath(*contract["containers"][0].split(".")[1:])
     inside = {m.relative_to(folder) for m in MODULES if m.is_relative_to(folder)}

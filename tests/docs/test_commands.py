@@ -8,6 +8,7 @@ import pytest
 from chart.kit import CHARTS, Rendered, find_helm, render
 from docs.pages import code, files, name
 from needs import missing
+from rows import each
 
 from kotatsu_demo_mode.cli import parser
 from kotatsu_operator.core.protocol import OPERATOR
@@ -37,7 +38,7 @@ def _plugin_commands(page: Path) -> list[str]:
     return [command for commands in found for command in commands]
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if _plugin_commands(p)], ids=name)
+@each("page", [p for p in PAGES if _plugin_commands(p)], name=name)
 def test_the_plugin_has_each_verb_and_option_that_a_page_shows(page: Path) -> None:
     for command in _plugin_commands(page):
         try:
@@ -56,7 +57,7 @@ def charts() -> Rendered:
     return Rendered([obj for objects in found for obj in objects])
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if OURS.search(str(_lines(p)))], ids=name)
+@each("page", [p for p in PAGES if OURS.search(str(_lines(p)))], name=name)
 def test_each_object_of_ours_that_a_command_names_is_in_a_chart(
     page: Path, charts: Rendered
 ) -> None:
@@ -66,7 +67,7 @@ def test_each_object_of_ours_that_a_command_names_is_in_a_chart(
             assert named in known, line
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if LABEL.search(str(_lines(p)))], ids=name)
+@each("page", [p for p in PAGES if LABEL.search(str(_lines(p)))], name=name)
 def test_each_label_of_ours_that_a_command_selects_by_is_on_a_pod(
     page: Path, charts: Rendered
 ) -> None:

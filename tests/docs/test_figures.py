@@ -5,8 +5,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-import pytest
 from docs.pages import ROOT
+from rows import each
 
 TOPICS = json.loads((ROOT / "docs/benchmarks/results.json").read_text())["topics"]
 ROWS: dict[str, dict[str, Any]] = {row["what"]: row for topic in TOPICS for row in topic["rows"]}
@@ -118,7 +118,7 @@ def number(text: str) -> tuple[float, float]:
     return float(plain), 0.5 * 10 ** -len(plain.partition(".")[2])
 
 
-@pytest.mark.parametrize("figure", FIGURES, ids=lambda f: f"{f.page}: {f.said}")
+@each("figure", FIGURES, name=lambda f: f"{f.page}: {f.said}")
 def test_a_figure_is_the_one_that_was_measured(figure: Figure) -> None:
     (said,) = re.findall(figure.said, shown(figure.page))
     row = ROWS[figure.row]

@@ -7,6 +7,7 @@ import jsonschema
 import pytest
 import yaml
 from docs.pages import ROOT, blocks
+from rows import each
 
 OBJECTS: list[dict[str, Any]] = [
     document
@@ -21,7 +22,7 @@ def of(kind: str) -> dict[str, Any]:
     return next(o["spec"] for o in OBJECTS if o["kind"] == kind)
 
 
-@pytest.mark.parametrize("found", OBJECTS, ids=lambda o: f"{o['kind']}-{o['metadata']['name']}")
+@each("found", OBJECTS, name=lambda o: f"{o['kind']}-{o['metadata']['name']}")
 def test_each_object_says_what_it_is(found: dict[str, Any]) -> None:
     assert found["apiVersion"].count("/") == 1
     assert {"name", "namespace"} == set(found["metadata"])

@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 import yaml
 from docs.pages import ROOT, name, pages, prose
 from rows import each
@@ -72,7 +71,7 @@ def most(page: Path) -> int | None:
     return MOST_OF.get(name(page), MOST.get(folder))
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if most(page)], ids=name)
+@each("page", [page for page in PAGES if most(page)], name=name)
 def test_a_page_is_read_in_a_few_minutes(page: Path) -> None:
     assert words(page.read_text()) <= (most(page) or 0)
 
@@ -166,8 +165,8 @@ def test_no_message_and_no_help_has_a_riddle() -> None:
     assert [(where, text) for where, text in told if avoided(text)] == []
 
 
-@pytest.mark.parametrize(
-    ("text", "found"),
+@each(
+    "text, found",
     [
         ("Nothing answers while somebody waits.", ["somebody"]),
         ("It gives the targets their replicas back.", ["gives the targets their replicas back"]),

@@ -3,15 +3,15 @@
 import re
 from pathlib import Path
 
-import pytest
 from docs.pages import ROOT, name, pages
+from rows import each
 
 import film
 import recording
 import shown
 
 
-@pytest.mark.parametrize("picture", shown.SOURCES)
+@each("picture", list(shown.SOURCES))
 def test_a_picture_is_newer_than_what_it_shows(picture: str) -> None:
     again = f"run: make pictures PICTURES={Path(picture).stem}"
     assert picture not in shown.stale(), again
@@ -51,7 +51,7 @@ def test_the_film_shortens_long_waits_and_folds_long_outputs() -> None:
     assert cuts == [recording.Cut(1, 28)]
 
 
-@pytest.mark.parametrize("page", pages(), ids=name)
+@each("page", pages(), name=name)
 def test_every_picture_has_a_text_in_its_place(page: Path) -> None:
     for text in re.findall(r"!\[([^]]*)\]\(", page.read_text()):
         assert len(text) > 20, text

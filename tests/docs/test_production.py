@@ -4,7 +4,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 from chart.kit import Object, default_values, values_validator
 from docs.pages import ROOT, blocks, code, name
@@ -67,7 +66,7 @@ def test_a_value_is_in_the_chart_and_its_schema_accepts_it(page: str, setting: s
         values_validator("kotatsu").validate(_nested(setting))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name)
+@each("page", PAGES, name=name)
 def test_the_chart_accepts_each_values_file_of_a_page(page: Path) -> None:
     for block in blocks(page.read_text(), "yaml"):
         for document in yaml.safe_load_all(block):

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from rows import each
 
 from kotatsu_docs.readings import PAGE, samples, write
 from kotatsu_voice.engines.openjtalk import OpenJTalkEngine
@@ -21,7 +22,7 @@ def test_the_page_has_at_least_ten_samples() -> None:
     assert len(SAMPLES) >= 10
 
 
-@pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.text)
+@each("sample", SAMPLES, name=lambda sample: sample.text)
 def test_a_sample_is_read_as_the_page_says(engine: OpenJTalkEngine, sample) -> None:
     parts = pieces(prepare(sample.text, 500))
     assert " ".join(engine.reading(part.text) for part in parts) == sample.now

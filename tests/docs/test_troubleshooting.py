@@ -4,9 +4,9 @@ import ast
 import functools
 import re
 
-import pytest
 from docs.pages import ROOT
 from docs.reasons import conditions, events
+from rows import each
 
 from kotatsu_operator.core.pool.memory import Phase, Reason
 
@@ -35,8 +35,8 @@ def _texts(folder: str) -> str:
     )
 
 
-@pytest.mark.parametrize(
-    ("page", "section", "folder"),
+@each(
+    "page, section, folder",
     [
         (PAGE, "Why does it not wake?", "operator/src/kotatsu_operator/activator"),
         (PAGE, "kubectl demo-mode fails", "operator/plugin/src/kotatsu_demo_mode"),

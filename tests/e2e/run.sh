@@ -66,8 +66,9 @@ code=0
 if [ "$#" = 0 ]; then
   chosen="e2e and not nightly"
   [ "$nightly" = 0 ] || chosen=e2e
-  # Most of them wait most of the time, each file in namespaces of its own.
-  run -m "$chosen and not alone" -n 3 --dist loadfile --no-loadscope-reorder tests || code=1
+  # Most of them wait most of the time, each file in namespaces of its own. The longest begins first.
+  run -m "$chosen and not alone" -n 3 --dist loadfile --no-loadscope-reorder \
+    tests/e2e/test_readme.py tests || code=1
   run -m "$chosen and alone" tests || code=1
 else
   run -m e2e "$@" || code=1

@@ -6,6 +6,7 @@ import httpx
 import pytest
 from feed.conftest import NOON
 from prometheus_client import CollectorRegistry
+from rows import each
 
 from kotatsu_common.github import GitHub, GitHubMetrics, GitHubUnavailableError
 from kotatsu_feed.github import (
@@ -50,7 +51,7 @@ def collection(*commits: Any) -> dict[str, Any]:
 DART = {"name": "Dart"}
 
 
-@pytest.mark.parametrize("total", [0, 1, 3, 4, 5, 12, 1000])
+@each("total", [0, 1, 3, 4, 5, 12, 1000])
 async def test_commits_issues_and_pull_requests_are_added_where_there_is_dart(total: int) -> None:
     assert await count(body(contributions(total))) == total
 
@@ -110,13 +111,13 @@ async def test_a_token_that_was_revoked_meanwhile_is_told_apart() -> None:
         await count(httpx.Response(401, json={"message": "Bad credentials"}))
 
 
-@pytest.mark.parametrize("status", [400, 403, 404, 422])
+@each("status", [400, 403, 404, 422])
 async def test_a_refusal_says_its_status(status: int) -> None:
     with pytest.raises(GitHubRefusedError, match=str(status)):
         await count(httpx.Response(status, json={"message": "no"}))
 
 
-@pytest.mark.parametrize(
+@each(
     "answer",
     [
         None,

@@ -80,8 +80,8 @@ def test_an_item_with_nothing_but_a_user_is_a_new_pet() -> None:
     assert found.created_at == NOON
 
 
-@pytest.mark.parametrize(
-    ("attribute", "value", "field", "kept"),
+@each(
+    "attribute, value, field, kept",
     [
         ("characterName", "\x00", "name", "DASH"),
         ("characterName", "あ" * 51, "name", "DASH"),
@@ -128,7 +128,7 @@ def test_an_item_without_a_user_or_with_a_wrong_number_is_refused(
     assert len(str(caught.value)) < 150
 
 
-@pytest.mark.parametrize("day", ["2026-11-26", "9999-12-31", "yesterday", ""])
+@each("day", ["2026-11-26", "9999-12-31", "yesterday", ""])
 def test_a_day_that_is_still_to_come_stops_no_meal(day: str) -> None:
     pet = brought(item(lastFeedDate={"S": day}), NOON, TODAY).pet
     assert (pet.fed_on, pet.fed_count) == (None, 0)
@@ -166,8 +166,8 @@ def test_a_line_that_is_wrong_is_named_and_the_others_are_read() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("data", "why"),
+@each(
+    "data, why",
     [
         (b"", "neither"),
         (b"userId,userName\n7,bird\n", "neither"),
@@ -181,7 +181,6 @@ def test_a_line_that_is_wrong_is_named_and_the_others_are_read() -> None:
         (gzip.compress(b'{"Items":[' + b"{}," * 500_000 + b"{}]}"), "more than 1000000 values"),
         (gzip.compress(b"0\n" * 1_000_001), "more than 1000000 values"),
     ],
-    ids=range(11),
 )
 def test_a_file_that_is_no_export_says_so(data: bytes, why: str) -> None:
     with pytest.raises(NotAnExportError, match=why):

@@ -11,6 +11,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from rows import each
 
 import kotatsu_feed
 from kotatsu_feed.app import create_app
@@ -144,7 +145,7 @@ async def test_every_migration_can_be_undone(empty_url: str) -> None:
     await migrate(url)
 
 
-@pytest.mark.parametrize(
+@each(
     "text",
     [
         "sqlite:////nowhere/at/all/pets.sqlite3",

@@ -1,10 +1,11 @@
 import pytest
+from rows import each
 
 from kotatsu_feed.storage.urls import database_url
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
+@each(
+    "text, expected",
     [
         ("sqlite:///pets.db", "sqlite+aiosqlite:///pets.db"),
         ("sqlite:////data/pets.db", "sqlite+aiosqlite:////data/pets.db"),
@@ -20,8 +21,8 @@ def test_a_url_as_people_write_it_gets_its_async_driver(text: str, expected: str
     assert rendered.replace("%2F", "/") == expected
 
 
-@pytest.mark.parametrize(
-    ("text", "reason"),
+@each(
+    "text, reason",
     [
         ("", "not a database URL"),
         ("pets.db", "not a database URL"),

@@ -1,12 +1,12 @@
 """Which libraries a file needs is read from the file."""
 
-import pytest
 from images.conftest import library
+from rows import each
 
 import elf
 
 
-@pytest.mark.parametrize("names", [set(), {"libc.so.6"}, {"libc.so.6", "libcap.so.2"}])
+@each("names", [set(), {"libc.so.6"}, {"libc.so.6", "libcap.so.2"}])
 def test_the_libraries_are_those_that_the_file_names(names):
     assert elf.needed(library(*names)) == names
 
@@ -15,6 +15,6 @@ def test_an_object_file_which_has_no_segments_needs_none():
     assert elf.needed(elf.MAGIC + bytes(64)) == set()
 
 
-@pytest.mark.parametrize("file", [b"", b"#!/bin/sh\n", b"\x7fELF\x01\x01 of 32 bits"])
+@each("file", [b"", b"#!/bin/sh\n", b"\x7fELF\x01\x01 of 32 bits"])
 def test_other_files_need_none(file):
     assert elf.needed(file) == set()

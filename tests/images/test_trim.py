@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from images.conftest import install, installed, library
+from rows import each
 
 import trim
 
@@ -118,7 +119,7 @@ def test_a_module_of_a_python_that_is_no_package_keeps_its_library(tmp_path):
     assert {module.name.partition(".")[0] for module in modules.iterdir()} == {"_ctypes", "_other"}
 
 
-@pytest.mark.parametrize(
+@each(
     "name",
     [
         *("coreutils", "dash", "ca-certificates", "tzdata", "zlib1g"),

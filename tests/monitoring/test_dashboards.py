@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
 from rows import each
 
 from kotatsu_monitoring.__main__ import ROOT, stale
@@ -32,7 +31,7 @@ def test_there_are_the_four_dashboards() -> None:
     assert [path.stem for path in FILES] == ["demo-day", "money", "voice", "wake-path"]
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+@each("path", FILES, name=lambda path: path.stem)
 def test_a_dashboard_has_a_name_of_its_own_and_its_variables(path: Path) -> None:
     board = json.loads(path.read_text())
     assert board["uid"] == f"kotatsu-{path.stem}"

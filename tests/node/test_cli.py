@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from rows import each
 
 from kotatsu_node import cli, shell
 from kotatsu_node.build import preflight
@@ -30,7 +31,7 @@ def no_real_node(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[No
         yield
 
 
-@pytest.mark.parametrize(
+@each(
     "command",
     [
         "prepare",
@@ -80,8 +81,8 @@ def test_without_go_it_names_the_version_it_wants(monkeypatch: pytest.MonkeyPatc
         preflight.go_version()
 
 
-@pytest.mark.parametrize(
-    ("version", "enough"),
+@each(
+    "version, enough",
     [
         ("go1.26.8", True),
         ("go1.26.11", True),
@@ -265,8 +266,8 @@ def test_the_live_line_is_never_wider_than_the_terminal(monkeypatch: pytest.Monk
     assert len(drawn) == 19
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"),
+@each(
+    "seconds, text",
     [(0.42, "0.4 s"), (9.96, "10.0 s"), (12.3, "12 s"), (59.7, "1 min 00 s"), (250, "4 min 10 s")],
 )
 def test_durations_are_written_as_people_do(seconds: float, text: str) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from rows import each
 
 from kotatsu_node.errors import NodeError
 from kotatsu_node.layout import Layout, sources
@@ -18,8 +19,8 @@ def test_the_option_wins_over_the_environment() -> None:
     assert Layout.from_environment(environ, state_dir="/two").state == Path("/two")
 
 
-@pytest.mark.parametrize(
-    ("environ", "cache"),
+@each(
+    "environ, cache",
     [
         ({"KOTATSU_CACHE": "/fast", "XDG_CACHE_HOME": "/slow"}, "/fast"),
         ({"XDG_CACHE_HOME": "/slow"}, "/slow/kotatsu"),

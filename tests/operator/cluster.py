@@ -343,8 +343,8 @@ class FakeKube:
     """An API server in memory: versions grow, a stale write conflicts, every call is recorded.
 
     Objects of another namespace than `demo` are named `NAMESPACE/NAME` to tests, and in calls.
-    `on(verb, act)` runs `act` as the verb's call comes in, before it is answered; `down` makes
-    every call fail as an API server does that is away.
+    `on(verb, act)` runs `act` as the verb's call comes in, before it is answered, or raises it;
+    `down` makes every call fail as an API server does that is away.
     """
 
     def __init__(self, *objects: Object) -> None:
@@ -356,7 +356,7 @@ class FakeKube:
         """Why an admission webhook refuses annotations; empty when it does not."""
         self._objects: dict[tuple[str, str], Object] = {}
         self._version = 100
-        self._acts: dict[str, Callable[..., Any]] = {}
+        self._acts: dict[str, tuple[Any, int]] = {}
         self._watches: list[tuple[str, asyncio.Queue[tuple[str, Object]]]] = []
         for obj in objects:
             self.put(obj)
@@ -384,11 +384,9 @@ class FakeKube:
         """End the streams of a kind, as when the versions to go on from are forgotten."""
         self._tell(kind, "END", {})
 
-    def on(self, verb: str, act: Callable[..., Any] | None) -> None:
-        """Run `act(*details)` at every call of a verb, from now on; an exception is the answer."""
-        self._acts.pop(verb, None)
-        if act is not None:
-            self._acts[verb] = act
+    def on(self, verb: str, act: Any, times: int = -1) -> None:
+        """Run `act(*details)` at each call of a verb from now on, or at so many, or raise it."""
+        self._acts[verb] = act, times if act is not None else 0
 
     def stored(self, kind: str, name: str) -> Object:
         """An object as it is now."""
@@ -587,8 +585,11 @@ class FakeKube:
         await asyncio.sleep(0)
         if self.down:
             raise OSError("the API server is away")
-        act = self._acts.get(verb)
-        if act is not None:
+        act, times = self._acts.get(verb, (None, 0))
+        if times:
+            self._acts[verb] = act, times - 1
+            if isinstance(act, BaseException):
+                raise act
             done = act(*details)
             if inspect.isawaitable(done):
                 await done

@@ -12,7 +12,7 @@ from kotatsu_operator.controller.cache import Cache
 from kotatsu_operator.controller.demand import Observer, Passing, PodAnswer
 from kotatsu_operator.controller.reconciler import Pacer, Reconciler
 from kotatsu_operator.controller.report import PoolMetrics, Reporter
-from kotatsu_operator.controller.scale_down import no_hook
+from kotatsu_operator.controller.scale_down import no_hook, no_record
 from kotatsu_operator.controller.target import Tools
 from kotatsu_operator.core.budget.prices import parse_table
 from kotatsu_operator.core.exposition import Silence
@@ -32,7 +32,7 @@ from tests.operator.cluster import (
     service,
     warm_pool,
 )
-from tests.operator.core.values import annotations_of
+from tests.operator.core.values import annotations_of, t
 
 ACTIVATOR = PodIdentity("demo", "activator-1", "uid-activator-1", ("10.0.0.9",), "node-a")
 WATCHED = ("WarmPool", "Deployment", "Service", "HorizontalPodAutoscaler")
@@ -70,10 +70,10 @@ class FakeScraper:
         return replace(self.passing_now, held=held, timed_out=late)
 
     async def pods(self, views, metrics, targets=(), metered=None):
-        return [await self.pod(view, metrics, targets, metered) for view in views]
+        self.asked += len(views)
+        return [self._said()] * len(views)
 
-    async def pod(self, view, metrics, targets=(), metered=None):
-        self.asked += 1
+    def _said(self):
         if self.lacks:
             return Silence("has no port named http", lacks=True)
         if self.in_flight is None:
@@ -117,6 +117,7 @@ class Day:
     pod_conditions: dict = field(default_factory=dict)
     """A further condition of some pods, by name."""
     hook: object = no_hook
+    remember: object = no_record
     prices: Prices = NO_PRICES
     settle_seconds: float = 5
     """The chart's routeSettle."""
@@ -148,6 +149,13 @@ class Day:
         day.restart()
         return day
 
+    @classmethod
+    async def lived(cls, since, until="", **how):
+        """A pool from one time of the day to another, or only until its first look is over."""
+        day = cls.begin(t(since), **how)
+        await (day.until(t(until)) if until else day.settle())
+        return day
+
     def restart(self):
         """Start the operator afresh: what it keeps is in the status."""
         self.registry = CollectorRegistry()
@@ -156,7 +164,10 @@ class Day:
         self.pacer = Pacer(5, lambda key, at: self.hurried.append((key, at)))
         self.observer = Observer(self.cache, self.scraper, lambda: self.catching_up)
         self.reconciler = Reconciler(
-            Tools(self.kube, self.observer, lambda: self.now, self._hook),
+            Tools(
+                *(self.kube, self.observer, lambda: self.now),
+                *(lambda *step: self.hook(*step), lambda *entry: self.remember(*entry)),
+            ),
             self.cache,
             Reporter(self.kube, self.cache, lambda: self.now, "operator-1"),
             features=[PoolMetrics(self.registry), *self.features()],
@@ -249,7 +260,11 @@ class Day:
     @property
     def events(self):
         """Reasons of the events posted so far."""
-        return [call[2]["reason"] for call in self.kube.called("create") if call[1] == "Event"]
+        return [event["reason"] for event in self._posted()]
+
+    def messages(self, reason):
+        """What the events with a reason say."""
+        return [event["message"] for event in self._posted() if event["reason"] == reason]
 
     def condition(self, kind):
         (found,) = [c for c in self.status["conditions"] if c["type"] == kind]
@@ -267,8 +282,8 @@ class Day:
 
     # --- inside ---
 
-    async def _hook(self, key, step):
-        await self.hook(key, step)
+    def _posted(self):
+        return [call[2] for call in self.kube.called("create") if call[1] == "Event"]
 
     def _there(self):
         """What there is, by kind and name: what is new of it when the watches tell of it again."""

@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from rows import each
 
 from kotatsu_demo_mode.errors import DemoModeError
 from kotatsu_demo_mode.source import load, shown
@@ -118,7 +119,7 @@ def test_an_answer_that_never_ends_is_given_up_after_a_time(server: str, path: s
         load(server + path, io.StringIO(), patience=0.3)
 
 
-@pytest.mark.parametrize(
+@each(
     "url",
     [
         "https://user:hunter2@calendar.example/hunter2.ics",

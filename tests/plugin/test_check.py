@@ -32,6 +32,7 @@ from plugin.setups import (
     with_service,
     without,
 )
+from rows import each
 
 from kotatsu_demo_mode.check import CHECKS
 from kotatsu_demo_mode.checks.found import Level
@@ -90,7 +91,7 @@ def test_there_are_more_than_twenty_broken_set_ups_and_each_is_broken_in_its_own
     assert len({(setup.check, setup.reason) for setup in BROKEN}) == len(BROKEN)
 
 
-@pytest.mark.parametrize("setup", BROKEN, ids=lambda setup: setup.name)
+@each("setup", BROKEN, name=lambda setup: setup.name)
 def test_what_is_broken_is_named_with_what_mends_it_and_nothing_else_is(setup: Setup):
     answer = check(setup.objects, *setup.words, pages=setup.pages)
     assert bad(answer) == [(setup.check, setup.reason)]
@@ -100,8 +101,8 @@ def test_what_is_broken_is_named_with_what_mends_it_and_nothing_else_is(setup: S
     assert answer["verdict"] == said["level"]
 
 
-@pytest.mark.parametrize(
-    ("status", "says"),
+@each(
+    "status, says",
     [
         ({"lastWake": {"duration": "50s"}}, "a start took 50s, and requests that wake"),
         ({"lastWake": {"duration": "40s"}}, "wait up to 45s for a pod, and a start took 40s"),
@@ -126,8 +127,8 @@ def test_the_hold_timeout_is_compared_with_the_starts_that_were_measured(status,
     assert says in said[0]
 
 
-@pytest.mark.parametrize(
-    ("words", "objects", "code"),
+@each(
+    "words, objects, code",
     [
         ((), good(), 0),
         (("--strict",), good(), 0),
@@ -142,7 +143,7 @@ def test_the_exit_code_is_1_if_something_is_refused_or_with_strict_a_warning(
     assert demo_mode(Recorded(objects, PAGES), "check", "deployment/web", *words).code == code
 
 
-@pytest.mark.parametrize("words", ["-A", "--all", "-l team=pet"])
+@each("words", ["-A", "--all", "-l team=pet"])
 def test_several_pools_are_checked_and_one_that_is_refused_fails_them(words: str):
     missing = warm_pool("auth", targetRef={"name": "auth"})
     pools = [warm_pool(), missing]
@@ -161,8 +162,8 @@ def test_several_pools_are_checked_and_one_that_is_refused_fails_them(words: str
     assert demo_mode(Recorded([*good(), pools[0]], PAGES), "check", *words.split()).code == 0
 
 
-@pytest.mark.parametrize(
-    ("words", "said"),
+@each(
+    "words, said",
     [
         ("check", "name one workload, as in `kubectl demo-mode check deployment/web`, or choose"),
         ("check web -A", "name one workload"),
@@ -230,7 +231,7 @@ def test_argo_cd_is_told_to_ignore_the_replicas():
     assert "`ignoreDifferences` for /spec/replicas" in said
 
 
-@pytest.mark.parametrize(
+@each(
     "objects",
     [
         plus(autoscaler()),
@@ -239,14 +240,6 @@ def test_argo_cd_is_told_to_ignore_the_replicas():
         [*with_service(selector=None), warm_pool(route="Always")],
         plus(warm_pool(route="Always")),
         with_service(type="LoadBalancer", ports=[{"port": 80, "targetPort": 8080}]),
-    ],
-    ids=[
-        "autoscaler",
-        "pool",
-        "pool with defaults",
-        "route Always",
-        "its selector",
-        "numbered port",
     ],
 )
 def test_other_good_set_ups_have_nothing_to_mend_either(objects: Objects):
@@ -257,7 +250,7 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
 KOTATSU = [o for o in good() if "kotatsu" in o["metadata"]["name"]]
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+@each("path", EXAMPLES, name=lambda path: path.stem)
 def test_the_examples_are_good(path: Path):
     objects = [o for o in yaml.safe_load_all(path.read_text()) if o]
     pools = [o["metadata"]["name"] for o in objects if o["kind"] == "WarmPool"]
@@ -293,8 +286,8 @@ BUDGET = {
 DNS = {"name": "dns", "port": 53, "targetPort": 53, "protocol": "UDP"}
 
 
-@pytest.mark.parametrize(
-    ("reason", "objects"),
+@each(
+    "reason, objects",
     [
         ("NoPod", without("Pod")[:2] + KOTATSU),
         ("OneActivator", [o for o in good() if o["metadata"]["name"] != "kotatsu-activator-2"]),
@@ -321,7 +314,7 @@ def test_what_works_and_is_good_to_know_is_a_note(reason: str, objects: Objects)
     assert finding(answer, reason)["level"] == "note"
 
 
-@pytest.mark.parametrize(
+@each(
     "objects",
     [
         on_a_node(10**8),
@@ -419,8 +412,8 @@ def test_an_ordered_start_is_worth_a_note_from_two_pods_on(number: str, reasons:
 KEDA = "autoscaling.keda.sh/"
 
 
-@pytest.mark.parametrize(
-    ("annotations", "refused"),
+@each(
+    "annotations, refused",
     [
         ({KEDA + "paused": "true"}, []),
         ({KEDA + "paused": "yes"}, []),
@@ -459,7 +452,7 @@ LISTS = (
 )
 
 
-@pytest.mark.parametrize("denied", LISTS)
+@each("denied", LISTS)
 def test_what_may_not_be_read_is_said_and_the_rest_is_checked(denied: str):
     answer = check(good(), denied=(denied,))
     assert bad(answer) == []
@@ -489,7 +482,7 @@ def test_of_many_pods_only_one_is_asked_for_its_page():
     assert sum("/proxy" in path for path in cluster.reads) == 2
 
 
-@pytest.mark.parametrize(
+@each(
     "page",
     ["\n" * 10**6, "x" * 10**6, f"{GAUGE[:-2]} NaN\n", "kotatsu_requests_in_flight {", "\x1b[2J"],
 )
@@ -521,8 +514,8 @@ def test_every_check_says_something_of_some_set_up():
     objects: list[Objects] = [good(), *(setup.objects for setup in BROKEN)]
     no_requests: Object = deployment()
     del no_requests["spec"]["template"]["spec"]["containers"][0]["resources"]
-    for each in (*objects, [no_requests, *good()[1:]]):
-        told |= {f["check"] for f in check(each)["findings"]}
+    for given in (*objects, [no_requests, *good()[1:]]):
+        told |= {f["check"] for f in check(given)["findings"]}
     assert told == set(CHECKS)
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from plugin.kit import demo_mode
+from rows import each
 
 from kotatsu_demo_mode.api import Api, explain
 from kotatsu_demo_mode.cli import details, examples, parser
@@ -41,7 +42,7 @@ def test_completion_knows_the_windows_and_where_pools_come_after_them():
     assert next_words("window", "add", "--sch") == ["--schedule"]
 
 
-@pytest.mark.parametrize("command", examples())
+@each("command", list(examples()))
 def test_the_help_shows_what_else_there_is_to_know_and_the_examples(
     command: str, capsys: pytest.CaptureFixture[str]
 ):
@@ -57,8 +58,8 @@ def test_whatever_there_is_to_know_is_about_a_command():
     assert set(details()) <= set(examples())
 
 
-@pytest.mark.parametrize(
-    ("words", "said"),
+@each(
+    "words, said",
     [
         ("onn voice", "invalid choice: 'onn'"),
         ("on voice --replicas many", "invalid int value: 'many'"),
@@ -88,8 +89,8 @@ def test_what_is_not_understood_is_one_sentence_and_code_2(
     assert "--help`" in error
 
 
-@pytest.mark.parametrize(
-    ("status", "body", "sentence"),
+@each(
+    "status, body, sentence",
     [
         (401, "Unauthorized", "log in again"),
         (403, '{"message": "pods is forbidden"}', "you have no permission: pods is forbidden"),

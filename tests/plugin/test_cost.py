@@ -4,6 +4,7 @@ from decimal import Decimal
 
 import pytest
 from plugin.kit import EVENINGS, NOW, PITCH, pool
+from rows import each
 
 from kotatsu_demo_mode.cost import LambdaPrice, figures, gb_seconds, record, text
 from kotatsu_demo_mode.words import amount
@@ -72,8 +73,8 @@ def test_without_prices_it_says_what_to_set():
     assert lines[1].endswith(" -")
 
 
-@pytest.mark.parametrize(
-    ("value", "shown"),
+@each(
+    "value, shown",
     [
         ("6729.6875", "6,730"),
         ("18.4375", "18.44"),

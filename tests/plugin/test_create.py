@@ -22,6 +22,7 @@ from plugin.setups import (
     without,
 )
 from plugin.test_check import PAGES, demo_mode
+from rows import each
 
 from kotatsu_demo_mode.create import manifest_text
 from kotatsu_demo_mode.pools import read_pool
@@ -127,7 +128,7 @@ def test_the_prices_of_the_chart_price_the_windows():
     assert "5 pods, 7.00 JPY more" in text
 
 
-@pytest.mark.parametrize("table", ["{", "[]", '{"cpuHour": "cheap"}', "[" * 9000, '"x"'])
+@each("table", ["{", "[]", '{"cpuHour": "cheap"}', "[" * 9000, '"x"'])
 def test_prices_that_cannot_be_read_are_left_out(table: str):
     others = [o for o in good() if "operator" not in o["metadata"]["name"]]
     _, text = created([*others, operator(prices=table)], *TOKYO, *WINDOWS)
@@ -153,8 +154,8 @@ def test_warnings_stand_above_the_manifest():
 # --- what is not written ---
 
 
-@pytest.mark.parametrize(
-    ("objects", "words", "said"),
+@each(
+    "objects, words, said",
     [
         (without("Service"), (), "error: ServiceNotFound: there is no Service web"),
         (plus(warm_pool()), (), "error: Deployment web has the WarmPool web; add windows to it"),
@@ -204,7 +205,7 @@ def test_a_pool_that_exists_by_then_is_not_replaced():
 # --- the text ---
 
 
-@pytest.mark.parametrize(
+@each(
     "value",
     [
         "web",

@@ -1,8 +1,8 @@
 """Which install serves a namespace, and by which activators."""
 
-import pytest
 from plugin.setups import Object, Objects, around, operator, policy, shared
 from plugin.test_check import check
+from rows import each
 
 from kotatsu_demo_mode.checks.found import Objects as Read
 from kotatsu_demo_mode.installs import activators_of, serves, serving
@@ -24,8 +24,8 @@ def alone(namespaces: str = "demo,mail") -> Object:
     return made
 
 
-@pytest.mark.parametrize(
-    ("selector", "namespace", "labels", "served"),
+@each(
+    "selector, namespace, labels, served",
     [
         ("{}", "demo", {}, True),
         ("{}", "demo", None, True),

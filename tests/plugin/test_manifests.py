@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from plugin.apiserver import Api
 from plugin.kit import PITCH, cron, demo_mode, manifest, write_manifest
+from rows import each
 
 YAML = """\
 # A Deployment tells what one pod requests.
@@ -118,7 +119,7 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize(("raw", "sentence"), REFUSED.values(), ids=list(REFUSED))
+@each("raw, sentence", REFUSED)
 def test_a_manifest_that_the_api_server_would_refuse_is_answered_with_what_to_change(
     tmp_path: Path, raw: dict[str, Any], sentence: str
 ):
@@ -145,8 +146,8 @@ def test_the_api_server_refuses_them_too(server: Api):
     assert len(refusals) == len(REFUSED) - len(THE_OPERATORS), done.stderr
 
 
-@pytest.mark.parametrize(
-    ("raw", "sentence"),
+@each(
+    "raw, sentence",
     [
         ({"apiVersion": "kotatsu.dev/v1beta1", "kind": "WarmPool"}, "has no metadata.name"),
         (manifest() | {"spec": None}, "spec must be a map"),
@@ -161,8 +162,8 @@ def test_what_is_no_warm_pool_is_said(tmp_path: Path, raw: dict[str, Any], sente
     assert ran.err.count("\n") == 1
 
 
-@pytest.mark.parametrize(
-    ("text", "sentence"),
+@each(
+    "text, sentence",
     [
         ("spec: {timeZone: UTC, timeZone: Asia/Tokyo}", "has the field timeZone twice"),
         ('{"kind": "WarmPool", "spec": {}, "spec": {}}', "has the field spec twice"),

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from plugin.kit import Cluster, Ran, demo_mode, lease, manifest, operator
+from rows import each
 
 from kotatsu_demo_mode.errors import ForbiddenError
 
@@ -17,7 +18,7 @@ def run(words: str, cluster: Cluster) -> Ran:
     return demo_mode(*words.split(), cluster=cluster)
 
 
-@pytest.mark.parametrize("words", NEEDS_ONE)
+@each("words", NEEDS_ONE)
 def test_without_an_operator_nothing_is_written_and_the_error_says_what_to_install(words: str):
     cluster = Cluster(manifest(), operators=[])
     ran = run(words, cluster)
@@ -28,7 +29,7 @@ def test_without_an_operator_nothing_is_written_and_the_error_says_what_to_insta
     )
 
 
-@pytest.mark.parametrize("words", NEEDS_ONE)
+@each("words", NEEDS_ONE)
 def test_an_operator_of_other_namespaces_is_named_with_them(words: str):
     cluster = Cluster(manifest(), operators=[operator("team-a", "team-b")])
     ran = run(words, cluster)
@@ -72,7 +73,7 @@ def test_on_with_wait_goes_on_when_the_operator_has_started():
     assert "error: voice is not Warm after 10s" in ran.err
 
 
-@pytest.mark.parametrize("words", NEEDS_ONE)
+@each("words", NEEDS_ONE)
 def test_an_operator_that_is_scaled_to_0_is_not_waited_for(words: str):
     cluster = Cluster(manifest(), operators=[operator(ready=0, replicas=0)])
     cluster.lease = lease("", 60)

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from rows import each
 
 from .kit import PITCH, Cluster, demo_mode, manifest
 
@@ -18,7 +19,7 @@ def refused(name: str = "voice", **spec: Any) -> dict[str, Any]:
 WARM = {"mode": "Warm", "until": "2026-11-24T23:00:00Z"}
 
 
-@pytest.mark.parametrize(
+@each(
     "command",
     [
         ["on", "voice"],

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-import pytest
 from plugin.kit import NOW, PITCH, pool
+from rows import each
 
 from kotatsu_demo_mode.rehearse import _text, refusal
 from kotatsu_demo_mode.stages import Answer, Report, has_failed, parking_state, rehearsed
@@ -37,8 +37,8 @@ def test_a_good_rehearsal_in_words():
     ]
 
 
-@pytest.mark.parametrize(
-    ("change", "failure"),
+@each(
+    "change, failure",
     [
         ({"cold": Answer(45.0, 503)}, "the request to the sleeping pool was not answered: status"),
         ({"cold": Answer(1.0, 0, "ConnectionRefusedError: x")}, "not answered: ConnectionRefused"),
@@ -62,8 +62,8 @@ def test_slow_pods_matter_only_to_a_window():
 IDLE = {"phase": "Asleep", "lastActive": "2026-11-24T20:59:30Z"}
 
 
-@pytest.mark.parametrize(
-    ("status", "spec", "why"),
+@each(
+    "status, spec, why",
     [
         (IDLE, {"windows": [PITCH]}, ""),
         (IDLE | {"phase": "Warm"}, {}, "its last request was 30s ago"),
@@ -107,8 +107,8 @@ def test_a_rehearsal_of_a_parked_pool_says_how_long_its_requests_took():
     assert GOOD.record()["restored"] is None
 
 
-@pytest.mark.parametrize(
-    ("conditions", "state", "failed"),
+@each(
+    "conditions, state, failed",
     [
         ([], "NotParked", False),
         ([{"type": "Parked", "status": "True", "reason": "Parked"}], "Parked", False),

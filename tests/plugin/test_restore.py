@@ -4,6 +4,7 @@ import io
 import json
 from collections.abc import Callable, Mapping
 from copy import deepcopy
+from itertools import product
 from typing import Any, cast
 from urllib.parse import unquote
 
@@ -21,6 +22,7 @@ from plugin.setups import (
     service,
     warm_pool,
 )
+from rows import each
 
 from kotatsu_demo_mode.api import STRATEGIC
 from kotatsu_demo_mode.cli import run
@@ -200,8 +202,7 @@ STATES: dict[str, Objects] = {
 }
 
 
-@pytest.mark.parametrize("state", STATES)
-@pytest.mark.parametrize("words", [("--all",), ("-A",), ("web",)], ids=" ".join)
+@each("state, words", product(STATES, [("--all",), ("-A",), ("web",)]))
 def test_a_sleeping_target_gets_its_replicas_back_and_a_second_run_changes_nothing(
     state: str, words: tuple[str, ...]
 ):
@@ -317,14 +318,13 @@ def test_revisions_of_a_knative_service_get_their_min_scale_back():
     assert "min-scale of Revision web-3 was set by another client and stays" in ran.out
 
 
-@pytest.mark.parametrize(
+@each(
     "left",
     [
         [pool(route="Always"), sleeping()],
         [record(restoreReplicas=3), sleeping()],
         [scaled("kotatsu-activator")],
     ],
-    ids=["a pool", "the record alone", "the workload alone"],
 )
 def test_a_service_of_route_always_gets_the_selector_of_its_target(left: Objects):
     cluster = Left(*left, without_selector(), slice_of("uid-gone"))
@@ -398,14 +398,13 @@ def test_a_kind_of_the_record_is_looked_up_by_its_scale():
     assert cluster.of("Rollout")["spec"]["replicas"] == 2
 
 
-@pytest.mark.parametrize(
+@each(
     "left",
     [
         [pool(route="Always", status={"takenService": "web"}), sleeping()],
         [record(takenService="web"), sleeping()],
         [scaled("kotatsu-activator")],
     ],
-    ids=["a pool", "the record alone", "the workload alone"],
 )
 def test_a_selector_that_route_always_has_taken_is_as_before(left: Objects):
     taken = service()

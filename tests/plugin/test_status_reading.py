@@ -10,6 +10,7 @@ from fuzz.pools import specs, statuses
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from plugin.kit import EVENINGS, NOW, PITCH, Cluster, cron, demo_mode, manifest, pool
+from rows import each
 
 from kotatsu_demo_mode.api import _object, explain
 from kotatsu_demo_mode.completion import names
@@ -35,7 +36,7 @@ def heading(status: dict[str, Any], **spec: Any) -> str:
 # --- the lead ---
 
 
-@pytest.mark.parametrize(
+@each(
     "status",
     [
         {},
@@ -156,7 +157,7 @@ def test_prices_of_the_chart_count_as_they_do_for_the_operator():
 TYPO = manifest("typo", timeZone="Asia/Tokio")
 
 
-@pytest.mark.parametrize("command", ["status", "plan", "cost"])
+@each("command", ["status", "plan", "cost"])
 def test_a_pool_that_cannot_be_read_hides_no_other(command: str):
     ran = demo_mode(command, cluster=Cluster(manifest(windows=[PITCH]), TYPO))
     assert ran.code == 1
@@ -165,7 +166,7 @@ def test_a_pool_that_cannot_be_read_hides_no_other(command: str):
     assert ran.err.count("\n") == 1
 
 
-@pytest.mark.parametrize("command", [("on",), ("off", "--now"), ("rehearse",)])
+@each("command", [("on",), ("off", "--now"), ("rehearse",)])
 def test_beside_a_pool_that_cannot_be_read_the_other_has_to_be_named(command: tuple[str, ...]):
     ran = demo_mode(*command, cluster=Cluster(manifest(), TYPO))
     assert (ran.code, ran.out) == (1, "")
@@ -190,7 +191,7 @@ def test_a_field_that_is_younger_than_the_plugin_is_no_error_in_a_cluster():
 # --- nothing ends in a traceback ---
 
 
-@pytest.mark.parametrize("answer", ["<html>a login page</html>", "", "[]", "7"])
+@each("answer", ["<html>a login page</html>", "", "[]", "7"])
 def test_an_answer_that_is_not_the_api_servers_is_said(answer: str):
     with pytest.raises(DemoModeError, match="is not from an API server of Kubernetes"):
         _object(answer)

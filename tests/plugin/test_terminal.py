@@ -4,7 +4,6 @@ import json
 import unicodedata
 from typing import Any
 
-import pytest
 from plugin.kit import EVENINGS, PITCH, Cluster, demo_mode, manifest
 from rows import each
 
@@ -65,6 +64,6 @@ def test_what_is_escaped_in_json_is_read_back_as_it_was():
     assert said["status"]["phase"] == HOSTILE
 
 
-@pytest.mark.parametrize("text", ["voice", "決勝 × 5", "👩‍💻", "▁▂▃", ""])
+@each("text", ["voice", "決勝 × 5", "👩‍💻", "▁▂▃", ""])
 def test_ordinary_text_stays_as_it_is(text: str):
     assert plain(text) == text

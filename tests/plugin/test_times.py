@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
+from rows import each
 
 from kotatsu_demo_mode.errors import DemoModeError
 from kotatsu_demo_mode.words import about, clock, end_of_override, instant_of
@@ -20,8 +21,8 @@ def until(text: str, zone: ZoneInfo = TOKYO, now: datetime = NOON) -> datetime:
     return instant_of(text, zone, now, "--until")
 
 
-@pytest.mark.parametrize(
-    ("text", "instant"),
+@each(
+    "text, instant",
     [
         ("18:30", "2026-11-25T09:30"),
         ("18:30:15", "2026-11-25T09:30:15"),
@@ -51,7 +52,7 @@ def test_a_time_of_day_that_comes_twice_is_the_one_that_comes_next():
     assert until("02:30", BERLIN, second) == utc("2026-10-26T01:30")
 
 
-@pytest.mark.parametrize("text", ["25:00", "18:3x", "tomorrow", "2026-13-01T00:00", ""])
+@each("text", ["25:00", "18:3x", "tomorrow", "2026-13-01T00:00", ""])
 def test_what_is_no_time_is_answered_with_how_to_write_one(text: str):
     with pytest.raises(DemoModeError, match="write it like 18:30"):
         until(text)
@@ -73,8 +74,8 @@ def test_an_override_ends_on_a_whole_second():
     assert end("1h", now=NOON + timedelta(milliseconds=1)) == NOON + timedelta(hours=1, seconds=1)
 
 
-@pytest.mark.parametrize(
-    ("lasting", "at", "sentence"),
+@each(
+    "lasting, at, sentence",
     [
         ("30h", None, "--for: 30h is more than 24h away, the longest override"),
         ("0s", None, "is not longer than 0"),
@@ -97,8 +98,8 @@ def test_people_see_the_date_only_when_it_is_another_day():
     assert clock(utc("2026-11-25T20:00"), TOKYO, NOON) == "Thu 2026-11-26 05:00"
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"),
+@each(
+    "seconds, text",
     [(0, "0s"), (40, "40s"), (3900, "1h 5m"), (7200, "2h"), (86400 * 3 + 4 * 3600, "3d 4h")],
 )
 def test_a_length_of_time_has_two_units_at_most(seconds: int, text: str):

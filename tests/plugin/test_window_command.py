@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from plugin.kit import EVENINGS, NOW, PITCH, Cluster, Ran, demo_mode, manifest
+from rows import each
 
 from kotatsu_demo_mode.cli import run
 from kotatsu_demo_mode.terminal import Terminal
@@ -132,7 +133,7 @@ def at_a_terminal(answer: str, *words: str, cluster: Cluster) -> Ran:
     return Ran(run(words, shell), out.getvalue(), err.getvalue())
 
 
-@pytest.mark.parametrize(("answer", "code"), [("y\n", 0), ("yes\n", 0), ("n\n", 1), ("", 1)])
+@each("answer, code", [("y\n", 0), ("yes\n", 0), ("n\n", 1), ("", 1)])
 def test_on_a_terminal_it_asks_before_it_writes(answer: str, code: int):
     cluster = Cluster(manifest())
     ran = at_a_terminal(answer, *ADD, cluster=cluster)
@@ -141,7 +142,7 @@ def test_on_a_terminal_it_asks_before_it_writes(answer: str, code: int):
     assert ("error: nothing was changed; answer y, or use --yes" in ran.err) is bool(code)
 
 
-@pytest.mark.parametrize("more", [("--yes",), ("-y",), ("--dry-run",)])
+@each("more", [("--yes",), ("-y",), ("--dry-run",)])
 def test_it_does_not_ask_if_told_or_if_nothing_is_written(more: tuple[str, ...]):
     ran = at_a_terminal("", *ADD, *more, cluster=Cluster(manifest()))
     assert (ran.code, "Continue?" in ran.err) == (0, False)
@@ -182,9 +183,7 @@ def test_beside_a_list_that_a_tool_replaces_a_window_is_added_only_by_force():
     assert demo_mode(*ADD, "--force-conflicts", cluster=cluster).code == 0
 
 
-@pytest.mark.parametrize(
-    ("by", "operation"), [("flux", "Apply"), ("kubectl-edit", "Update"), ("demo-mode", "Update")]
-)
+@each("by, operation", [("flux", "Apply"), ("kubectl-edit", "Update"), ("demo-mode", "Update")])
 def test_beside_windows_that_stay_apart_one_is_added(by: str, operation: str):
     ran = demo_mode(*ADD, cluster=Cluster(owned(by, EVENINGS, operation=operation)))
     assert (ran.code, ran.err) == (0, "")

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from plugin.kit import EVENINGS, NOW, PITCH, pool
+from rows import each
 
 from kotatsu_demo_mode.entries import Edit, Request, adding, removing
 from kotatsu_demo_mode.errors import DemoModeError
@@ -148,8 +149,8 @@ def test_too_many_pods_are_refused_with_the_value_to_set():
     assert """--type=merge -p '{"spec":{"maxReplicas":12}}'""" in said
 
 
-@pytest.mark.parametrize(
-    ("more", "sentence"),
+@each(
+    "more, sentence",
     [
         ({"at": "2026-11-24T10:00"}, r"a window at 2026-11-24T10:00 for 2h is over \(it is"),
         ({"at": "tomorrow"}, "--at: 'tomorrow' is not a time"),

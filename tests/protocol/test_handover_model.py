@@ -19,6 +19,7 @@ from protocol.handover_model import (
     has_endpoint,
     is_handed_over,
 )
+from rows import each
 
 WARM = State()
 
@@ -114,7 +115,8 @@ BREAKS = {
 }
 
 
-@pytest.mark.parametrize(("left_out", "breaks"), BREAKS.items(), ids=BREAKS)
+@pytest.mark.slow
+@each("left_out, breaks", BREAKS.items())
 def test_without_one_of_its_parts_a_handover_breaks_a_rule(
     left_out: str, breaks: tuple[str, State]
 ) -> None:

@@ -2,9 +2,9 @@
 
 from dataclasses import fields
 
-import pytest
 from protocol.explore import Explored, explore
 from protocol.parking_model import ParkingModel, Rules, State, broken
+from rows import each
 
 
 def explored(rules: Rules | None = None, faults: int = 2) -> Explored[State]:
@@ -21,7 +21,7 @@ def test_no_order_of_steps_leaves_a_warm_pool_with_a_small_pod() -> None:
     assert seen.stuck(is_small, lambda step: not step.startswith("FAULT")) == []
 
 
-@pytest.mark.parametrize("left_out", [f.name for f in fields(Rules)])
+@each("left_out", [f.name for f in fields(Rules)])
 def test_without_one_of_its_parts_a_pod_stays_small_and_no_operator_knows(left_out: str) -> None:
     seen = explored(Rules(**{left_out: False}))
     assert seen.broken is not None

@@ -2,9 +2,9 @@
 
 from dataclasses import fields
 
-import pytest
 from protocol.explore import Explored, explore
 from protocol.port_model import PortModel, PortRules, Ports, misled
+from rows import each
 
 
 def explored(rules: PortRules | None = None) -> Explored[Ports]:
@@ -16,7 +16,7 @@ def test_a_port_leads_to_one_pool_in_every_order_of_events() -> None:
     assert seen.broken is None, str(seen.broken)
 
 
-@pytest.mark.parametrize("left_out", [f.name for f in fields(PortRules)])
+@each("left_out", [f.name for f in fields(PortRules)])
 def test_without_one_of_its_parts_a_port_leads_to_the_wrong_pool(left_out: str) -> None:
     seen = explored(PortRules(**{left_out: False}))
     assert seen.broken is not None

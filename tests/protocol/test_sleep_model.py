@@ -20,6 +20,7 @@ from protocol.sleep_model import (
     endpoint,
     has_endpoint,
 )
+from rows import each
 
 
 def explored(
@@ -115,7 +116,7 @@ UNMETERED_BREAKS = {
 }
 
 
-@pytest.mark.parametrize(("left_out", "rule"), UNMETERED_BREAKS.items())
+@each("left_out, rule", UNMETERED_BREAKS.items())
 def test_without_one_of_its_parts_the_protocol_breaks_for_an_unmetered_pool(
     left_out: str, rule: str
 ) -> None:

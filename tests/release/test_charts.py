@@ -3,6 +3,7 @@
 import pytest
 import yaml
 from chart.kit import CHARTS
+from rows import each
 
 from kotatsu_demo.images import IMAGES
 from kotatsu_release.charts import Named, with_images, with_place
@@ -20,7 +21,7 @@ def values_of(chart: str) -> str:
     return (CHARTS / chart / "values.yaml").read_text()
 
 
-@pytest.mark.parametrize("image", IMAGES, ids=lambda image: image.name)
+@each("image", IMAGES, name=lambda image: image.name)
 def test_a_released_chart_names_each_image_by_digest(image) -> None:
     found = yaml.safe_load(with_images(values_of(image.chart), image.chart, NAMED))
     named = (found[image.key] if image.key else found)["image"]

@@ -1,6 +1,7 @@
 """What can be released, and where to."""
 
 import pytest
+from rows import each
 
 from kotatsu_release.errors import ReleaseError
 from kotatsu_release.plan import (
@@ -12,28 +13,24 @@ from kotatsu_release.plan import (
 )
 
 
-@pytest.mark.parametrize("version", ["1.4.0", "0.1.0", "1.4.0-rc.1", "10.20.30-alpha"])
+@each("version", ["1.4.0", "0.1.0", "1.4.0-rc.1", "10.20.30-alpha"])
 def test_a_semantic_version_can_be_released(version: str) -> None:
     check_version(version)
 
 
-@pytest.mark.parametrize(
-    "version", ["", "v1.4.0", "1.4", "1.4.0+build", "01.4.0", "latest", "1.4.0-"]
-)
+@each("version", ["", "v1.4.0", "1.4", "1.4.0+build", "01.4.0", "latest", "1.4.0-"])
 def test_any_other_version_is_refused_with_an_example(version: str) -> None:
     with pytest.raises(ReleaseError) as caught:
         check_version(version)
     assert "VERSION=1.4.0" in caught.value.report()
 
 
-@pytest.mark.parametrize(
-    "registry", ["registry.example/me", "127.0.0.1:5000/kotatsu", "r.example/a/b-c/d_e"]
-)
+@each("registry", ["registry.example/me", "127.0.0.1:5000/kotatsu", "r.example/a/b-c/d_e"])
 def test_host_and_path_name_a_place_in_a_registry(registry: str) -> None:
     check_registry(registry)
 
 
-@pytest.mark.parametrize("registry", [
+@each("registry", [
     "", "r.example", "https://r.example/me", "r.example/Me", "r.example/me/", "r.example/me:1.0",
     "oci://r.example/me",
 ])  # fmt: skip
@@ -62,12 +59,12 @@ def test_a_version_needs_a_section_of_the_changelog() -> None:
     assert "## [1.4.0] - YYYY-MM-DD" in caught.value.report()
 
 
-@pytest.mark.parametrize("source", ["", "https://github.com/me/kotatsu", "http://git.lan/a/b/c"])
+@each("source", ["", "https://github.com/me/kotatsu", "http://git.lan/a/b/c"])
 def test_charts_are_made_for_the_address_of_a_repository_or_for_none(source: str) -> None:
     check_source(source)
 
 
-@pytest.mark.parametrize("source", [
+@each("source", [
     "https://example.com/kotatsu", "https://git.example.org/me/kotatsu", "github.com/me/kotatsu",
     "git@github.com:me/kotatsu.git", "https://github.com/me/kotatsu.git", "https://github.com",
     "https://github.com/me/kotatsu/",

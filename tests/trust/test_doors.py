@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Iterator
+from itertools import product
 from typing import Any
 
 import httpx
-import pytest
 from fastapi import FastAPI
+from rows import each
 from voice.fakes import FakeEngine
 
 from kotatsu_auth.app import create_app as create_auth
@@ -72,7 +73,7 @@ class Stranger:
         self.answer |= message
 
 
-@pytest.mark.parametrize(("name", "method", "path"), list(routes()))
+@each("name, method, path", list(routes()))
 async def test_no_byte_of_a_body_is_read_before_its_sender_is_known(
     name: str, method: str, path: str
 ) -> None:
@@ -81,7 +82,7 @@ async def test_no_byte_of_a_body_is_read_before_its_sender_is_known(
     assert not stranger.was_read
 
 
-@pytest.mark.parametrize(("name", "method", "path"), list(routes()))
+@each("name, method, path", list(routes()))
 async def test_a_body_is_a_few_kilobytes(name: str, method: str, path: str) -> None:
     stranger = Stranger((b"content-length", b"9000"))
     assert await stranger.sends(APPS[name], method, path) == 413
@@ -101,8 +102,7 @@ async def test_the_longest_text_is_no_large_body() -> None:
         assert 20_000 < len(request.read()) < app.state.body_bytes
 
 
-@pytest.mark.parametrize("name", APPS)
-@pytest.mark.parametrize("path", ["/docs", "/redoc", "/docs/oauth2-redirect"])
+@each("name, path", product(APPS, ["/docs", "/redoc", "/docs/oauth2-redirect"]))
 async def test_no_page_runs_the_scripts_of_others(name: str, path: str) -> None:
     """They would run where the pet's page keeps its token."""
     transport = httpx.ASGITransport(APPS[name])

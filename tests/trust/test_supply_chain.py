@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from rows import each
 
 from kotatsu_demo import images
 from kotatsu_node.layout import DEBIAN
@@ -97,7 +98,7 @@ def test_every_requirement_has_a_version_and_hashes_and_names_no_place(lock: Pat
     assert "://" not in lock.read_text()
 
 
-@pytest.mark.parametrize("lock", IMAGES, ids=lambda p: str(p.parent.relative_to(ROOT)))
+@each("lock", IMAGES, name=lambda p: str(p.parent.relative_to(ROOT)))
 def test_an_image_has_the_versions_that_were_tested(lock: Path) -> None:
     tested = {(name, version) for name, version, _ in packages(WORKSPACE)}
     assert {(name, version) for name, version, _ in packages(lock)} <= tested
@@ -178,8 +179,8 @@ def test_every_license_in_the_workspace_is_allowed() -> None:
     assert {name for name, _, _ in packages(WORKSPACE)} >= STATED.keys()
 
 
-@pytest.mark.parametrize(
-    ("expression", "is_fine"),
+@each(
+    "expression, is_fine",
     [
         ("MIT", True),
         ("GPL-3.0-only", False),

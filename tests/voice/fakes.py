@@ -1,6 +1,7 @@
 """An engine that hums instead of speaking, and a real decoder to listen with."""
 
 import asyncio
+import functools
 import math
 from array import array
 from collections.abc import Callable
@@ -25,6 +26,7 @@ CALM = Style(3, "ずんだもん", "ノーマル", "VOICEVOX:ずんだもん")
 SWEET = Style(1, "ずんだもん", "あまあま", "VOICEVOX:ずんだもん")
 
 
+@functools.cache
 def hum(
     seconds: float, amplitude: float = 0.3, rate: int = RATE, edge: float = EDGE_SECONDS
 ) -> Pcm:

@@ -3,6 +3,7 @@ import wave
 
 import numpy as np
 import pytest
+from rows import each
 from sound import player
 from voice.fakes import RATE, Heard, hum
 
@@ -16,7 +17,7 @@ def mp3(pcm: Pcm) -> bytes:
     return encoder.add(polish(pcm)) + encoder.end()
 
 
-@pytest.mark.parametrize("amplitude", [0.01, 0.3, 1.0])
+@each("amplitude", [0.01, 0.3, 1.0])
 def test_speech_gets_one_level_just_below_full_scale(amplitude: float) -> None:
     assert polish(hum(1, amplitude)).max_dBFS == pytest.approx(-1.0, abs=0.1)
 
@@ -25,7 +26,7 @@ def test_the_silence_around_speech_is_trimmed() -> None:
     assert polish(hum(1.0, edge=0.5)).duration_seconds == pytest.approx(1.0, abs=0.08)
 
 
-@pytest.mark.parametrize("pcm", [Pcm(RATE, b""), Pcm(RATE, bytes(4800)), hum(1, 0.0005)])
+@each("pcm", [Pcm(RATE, b""), Pcm(RATE, bytes(4800)), hum(1, 0.0005)])
 def test_what_cannot_be_heard_is_silent(pcm: Pcm) -> None:
     with pytest.raises(SilentError):
         polish(pcm)
@@ -84,7 +85,7 @@ def test_peaks_above_full_scale_are_scaled_and_not_clipped() -> None:
     assert np.allclose(made, loud / 3, atol=1.5)
 
 
-@pytest.mark.parametrize("peak", [1e6, 3e66, np.inf, np.nan])
+@each("peak", [1e6, 3e66, np.inf, np.nan])
 def test_an_absurd_peak_is_refused(peak: float) -> None:
     with pytest.raises(UnspeakableError):
         samples(np.array([0.0, peak, 0.0]))

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from prometheus_client import CollectorRegistry
+from rows import each
 from voice.fakes import Heard
 
 from kotatsu_voice.audio import polish
@@ -51,8 +52,8 @@ async def say(speaker: Speaker, text: str) -> Heard:
     return Heard(await speaker.say(speaker.utterance(text, None, MP3)))
 
 
-@pytest.mark.parametrize(
-    ("text", "moras"),
+@each(
+    "text, moras",
     [
         ("こんにちは。", 5),
         ("東京特許許可局。", 12),
@@ -70,7 +71,7 @@ async def test_speech_is_as_long_as_its_moras(speaker: Speaker, text: str, moras
     assert heard.rms > 0.03
 
 
-@pytest.mark.parametrize(
+@each(
     "text",
     [
         "ハ" * 10,
@@ -82,7 +83,7 @@ async def test_speech_is_as_long_as_its_moras(speaker: Speaker, text: str, moras
         "ん" * 50,
         "あい" * 200,
     ],
-    ids=lambda text: text[:2],
+    name=lambda text: text[:2],
 )
 async def test_repeated_kana_is_short_speech_and_no_noise(speaker: Speaker, text: str) -> None:
     heard = await say(speaker, text)
@@ -97,7 +98,7 @@ async def test_what_still_explodes_is_refused(engine: OpenJTalkEngine) -> None:
         await engine.synthesize("あ" * 60, 0)
 
 
-@pytest.mark.parametrize("text", ["한국어", "สวัสดี", "ー", "。"])
+@each("text", ["한국어", "สวัสดี", "ー", "。"])
 async def test_what_has_no_reading_is_silent(engine: OpenJTalkEngine, text: str) -> None:
     with pytest.raises(SilentError):
         await engine.synthesize(text, 0)
@@ -173,7 +174,7 @@ def test_two_workers_do_at_least_one_and_a_half_times_the_work(engine: OpenJTalk
     assert best >= 0.75
 
 
-@pytest.mark.parametrize(
+@each(
     "text",
     [
         "こたつの歴史は室町時代にさかのぼります。",

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rows import each
 
 from kotatsu_voice.audio import EDGE_MS
 from kotatsu_voice.engines.openjtalk import OpenJTalkEngine
@@ -81,8 +82,8 @@ def test_ten_thousand_odd_characters_take_linear_work() -> None:
     assert [unit for unit in units if seconds(unit) > 2] == []
 
 
-@pytest.mark.parametrize(
-    ("text", "parts"),
+@each(
+    "text, parts",
     [
         ("https://example.com/a?b=c を見て。", ["https://example.com/a?b=c を見て。"]),
         ("見た?https://example.com/?a=b?", ["見た？", "https://example.com/?a=b？"]),
@@ -103,8 +104,8 @@ def test_a_number_is_not_parted_at_its_commas() -> None:
     assert not any(part.text.startswith(("234", "567")) for part in parts)
 
 
-@pytest.mark.parametrize(
-    ("text", "prepared"),
+@each(
+    "text, prepared",
     [
         ("100円〜200円", "100円から200円"),
         ("東京〜大阪", "東京から大阪"),
@@ -161,7 +162,7 @@ def test_a_word_that_open_jtalk_knows_is_written_as_it_knows_it() -> None:
     assert english.katakana("zoom", lambda word: word == "Zoom", unexpected) == "Zoom"
 
 
-@pytest.mark.parametrize("word", ["AB", "ab", "NTT", "xyz".replace("y", "w"), "a" * 25, "W" * 500])
+@each("word", ["AB", "ab", "NTT", "xyz".replace("y", "w"), "a" * 25, "W" * 500])
 def test_capitals_and_short_and_endless_words_are_spelled(word: str) -> None:
     assert english.katakana(word, knows_nothing, unexpected) == word
 

@@ -12,6 +12,7 @@ from urllib.parse import unquote
 import httpx
 import pytest
 from fastapi import FastAPI
+from rows import each
 from voice.callers import Auth
 from voice.fakes import FakeEngine, Heard, hum, until
 
@@ -70,7 +71,7 @@ async def test_accept_overrides_the_form(client: httpx.AsyncClient, body: dict[s
         assert file.getnchannels() == 1
 
 
-@pytest.mark.parametrize(
+@each(
     "request_",
     [
         {},
@@ -91,9 +92,7 @@ async def test_no_text_is_422_text_not_provided(
     assert answer.json()["title"] == "Text not provided"
 
 
-@pytest.mark.parametrize(
-    "text", ["😀", "!?", "あ" * 600, "한국어", "caf\ufffd"], ids=lambda text: text[:3]
-)
+@each("text", ["😀", "!?", "あ" * 600, "한국어", "caf\ufffd"], name=lambda text: text[:3])
 async def test_bad_text_is_422_with_a_sentence(client: httpx.AsyncClient, text: str) -> None:
     for body in ({"data": {"text": text}}, {"json": {"text": text}}):
         answer = await client.post("/voice", **body)  # type: ignore[arg-type]
@@ -101,7 +100,7 @@ async def test_bad_text_is_422_with_a_sentence(client: httpx.AsyncClient, text: 
         assert answer.json()["detail"].endswith((".", "s"))
 
 
-@pytest.mark.parametrize(
+@each(
     "body",
     [
         b'{"text": "\\ud800"}',
@@ -126,7 +125,7 @@ async def test_another_kind_of_body_is_415(client: httpx.AsyncClient) -> None:
     assert (answer.status_code, answer.headers["content-type"]) == (415, PROBLEM)
 
 
-@pytest.mark.parametrize("charset", ["punycode", "utf-16", "PUNYCODE", '"punycode"', "none"])
+@each("charset", ["punycode", "utf-16", "PUNYCODE", '"punycode"', "none"])
 async def test_no_client_chooses_how_a_form_is_decoded(
     client: httpx.AsyncClient, charset: str
 ) -> None:

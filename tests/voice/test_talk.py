@@ -40,8 +40,8 @@ def test_every_line_of_the_script_is_one_the_bird_can_say(line: str) -> None:
 # What the bird can say
 
 
-@pytest.mark.parametrize(
-    ("answer", "line"),
+@each(
+    "answer, line",
     [
         ("ぴよ、こんにちは！", "ぴよ、こんにちは！"),
         ("「ぴよ」\nこんにちは", "ぴよ こんにちは"),
@@ -54,7 +54,7 @@ def test_an_answer_becomes_a_line(answer: str, line: str) -> None:
     assert line_of(answer) == line
 
 
-@pytest.mark.parametrize("answer", ["", "。", "ぴ", "今日は", "Hello", "ぴよ123", "ぴよ<b>"])
+@each("answer", ["", "。", "ぴ", "今日は", "Hello", "ぴよ123", "ぴよ<b>"])
 def test_what_is_not_hiragana_is_no_line(answer: str) -> None:
     assert line_of(answer) is None
 
@@ -98,7 +98,7 @@ def test_instructions_are_recognized(message: str) -> None:
     assert tries_to_instruct(message)
 
 
-@pytest.mark.parametrize(
+@each(
     "message",
     [
         "おはよう",
@@ -163,8 +163,8 @@ async def test_the_key_is_in_a_header_and_the_message_apart_from_the_instruction
     assert "やあ" not in body["systemInstruction"]["parts"][0]["text"]
 
 
-@pytest.mark.parametrize(
-    ("model", "thinking"),
+@each(
+    "model, thinking",
     [
         ("gemini-3.5-flash-lite", {"thinkingLevel": "minimal"}),
         ("gemini-3-flash-preview", {"thinkingLevel": "minimal"}),
@@ -195,13 +195,13 @@ async def test_an_event_may_come_in_pieces_and_without_an_end() -> None:
     assert await Api(httpx.Response(200, content=byte_by_byte())).said() == SAID
 
 
-@pytest.mark.parametrize("end", [*gemini.GOOD_ENDS, None])
+@each("end", [*gemini.GOOD_ENDS, None])
 async def test_a_good_end_or_none_keeps_what_was_said(end: str | None) -> None:
     last = {} if end is None else {"finishReason": end}
     assert await Api(gemini.answer(gemini.event(SAID), gemini.event(**last))).said() == SAID
 
 
-@pytest.mark.parametrize("end", gemini.BAD_ENDS)
+@each("end", gemini.BAD_ENDS)
 async def test_a_bad_end_is_told_after_what_was_said_before_it(end: str) -> None:
     api = Api(gemini.answer(gemini.event(SAID), gemini.event(finishReason=end)))
     heard = api.gemini.answer("やあ")
@@ -210,13 +210,13 @@ async def test_a_bad_end_is_told_after_what_was_said_before_it(end: str) -> None
         await anext(heard)
 
 
-@pytest.mark.parametrize("why", gemini.BLOCKED_PROMPTS)
+@each("why", gemini.BLOCKED_PROMPTS)
 async def test_a_blocked_prompt_has_no_answer(why: str) -> None:
     assert await reason(Api(gemini.answer(gemini.blocked_prompt(why)))) == "blocked"
 
 
-@pytest.mark.parametrize(
-    ("answer", "why"),
+@each(
+    "answer, why",
     [
         (gemini.answer(), "garbage"),
         (gemini.answer(gemini.event(finishReason="MAX_TOKENS")), "garbage"),
@@ -247,7 +247,7 @@ async def test_more_visitors_than_gemini_may_answer_at_a_time_get_a_line_of_the_
     assert await api.said() == SAID
 
 
-@pytest.mark.parametrize("why", gemini.REFUSALS)
+@each("why", list(gemini.REFUSALS))
 async def test_a_refusal_that_would_come_again_is_not_asked_for_a_while(why: str) -> None:
     status, name = gemini.REFUSALS[why]
     api = Api(gemini.refusal(status, name), gemini.said(SAID))
@@ -261,8 +261,8 @@ async def test_a_refusal_that_would_come_again_is_not_asked_for_a_while(why: str
         assert len(api.requests) == 1
 
 
-@pytest.mark.parametrize(
-    ("quota", "seconds"),
+@each(
+    "quota, seconds",
     [
         (httpx.Response(429, headers={"Retry-After": "20"}), 20),
         (gemini.refusal(429, "RESOURCE_EXHAUSTED", gemini.retry_info("34.5s")), 34.5),
@@ -289,8 +289,8 @@ async def parted(*parts: str) -> AsyncGenerator[str, None]:
         yield part
 
 
-@pytest.mark.parametrize(
-    ("parts", "found"),
+@each(
+    "parts, found",
     [
         (("ぴよ。げんき", "だよ。"), ["ぴよ。", "げんきだよ。"]),
         (("ぴよ！", "？ げんき"), ["ぴよ！", " げんき"]),
@@ -338,7 +338,7 @@ async def test_a_good_answer_is_spoken() -> None:
     assert bird.count("gemini", "ok") == 1
 
 
-@pytest.mark.parametrize("answer", [None, NoAnswerError("quota"), "漢字です"])
+@each("answer", [None, NoAnswerError("quota"), "漢字です"])
 async def test_else_the_script_speaks(answer: str | NoAnswerError | None) -> None:
     bird = Bird() if answer is None else Bird(answer)
     line = await bird.talker.line("やあ")
@@ -386,7 +386,7 @@ async def test_it_stops_before_it_says_too_much() -> None:
     assert len(lines) == LIMIT // len("あいうえお。")
 
 
-@pytest.mark.parametrize("parts", [(), (NoAnswerError("quota"),), ("漢字です。", SAID)])
+@each("parts", [(), (NoAnswerError("quota"),), ("漢字です。", SAID)])
 async def test_without_a_good_first_sentence_the_script_speaks(
     parts: tuple[str | NoAnswerError, ...],
 ) -> None:

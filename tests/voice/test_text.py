@@ -22,7 +22,7 @@ def refusal(text: str | None) -> str:
     return caught.value.title
 
 
-@pytest.mark.parametrize("text", [None, "", " ", "\n\t", "\u3000"])
+@each("text", [None, "", " ", "\n\t", "\u3000"])
 def test_nothing_is_not_provided(text: str | None) -> None:
     assert refusal(text) == "Text not provided"
 
@@ -32,7 +32,7 @@ def test_emoji_and_punctuation_alone_are_nothing_to_speak(text: str) -> None:
     assert refusal(text) == "Nothing to speak"
 
 
-@pytest.mark.parametrize("text", ["\ud800", "あ\udfffい", "caf\ufffd"])
+@each("text", ["\ud800", "あ\udfffい", "caf\ufffd"])
 def test_broken_characters_are_not_readable(text: str) -> None:
     assert refusal(text) == "Text is not readable"
 
@@ -47,8 +47,8 @@ def test_the_limit_counts_characters_written_out() -> None:
     assert refusal("㍿" * 126) == "Text is too long"  # each becomes 株式会社
 
 
-@pytest.mark.parametrize(
-    ("text", "spoken"),
+@each(
+    "text, spoken",
     [
         ("ハハハハハハハハハハ", "ハハハ"),
         ("あ" * 500, "あああ"),
@@ -94,8 +94,8 @@ def texts(text: str) -> list[str]:
     return [piece.text for piece in pieces(prepare(text, LIMIT))]
 
 
-@pytest.mark.parametrize(
-    ("text", "parts"),
+@each(
+    "text, parts",
     [
         ("こんにちは。元気？はい！", ["こんにちは。", "元気？", "はい！"]),
         ("「やあ。」と言った。", ["「やあ。」", "と言った。"]),
@@ -123,8 +123,8 @@ def test_the_first_piece_is_short_where_a_comma_allows() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("text", "first"),
+@each(
+    "text, first",
     [
         ("こたつの歴史は室町時代にさかのぼります。", "こたつの歴史は"),
         ("窓口の営業時間は九時から五時までです。", "窓口の営業時間は"),
@@ -174,8 +174,8 @@ def test_nothing_repeats_more_than_three_times(text: str) -> None:
     assert not any(c * 4 in prepared for c in "あいうハヒ母東京ー！？ab")
 
 
-@pytest.mark.parametrize(
-    ("written", "said"),
+@each(
+    "written, said",
     [
         ("髙橋さんと山﨑さん", "高橋さんと山崎さん"),
         ("𠮷野家", "吉野家"),

@@ -1,12 +1,12 @@
 """What both VOICEVOX engines say of a voice."""
 
-import pytest
+from rows import each
 
 from kotatsu_voice.engines.voices import credit
 
 
-@pytest.mark.parametrize(
-    ("speaker", "line"),
+@each(
+    "speaker, line",
     [
         ("ずんだもん", "VOICEVOX:ずんだもん"),
         ("小夜/SAYO", "VOICEVOX:小夜/SAYO"),

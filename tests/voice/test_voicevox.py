@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rows import each
 from voice.voicevox_contract import (
     CALLS,
     ERRORS,
@@ -118,7 +119,7 @@ async def test_its_errors_become_ours(core: FakeCore) -> None:
     assert not isinstance(failed.value, EngineLostError)
 
 
-@pytest.mark.parametrize("text", [text for text, has_one in READINGS.items() if not has_one])
+@each("text", [text for text, has_one in READINGS.items() if not has_one])
 async def test_text_without_a_reading_is_silent(core: FakeCore, text: str) -> None:
     engine = await started()
     with pytest.raises(SilentError):

@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
+from rows import each
 from serving import NO_TLS
 from voice.fakes import hum, wav
 
@@ -100,9 +101,7 @@ async def test_a_sentence_takes_two_requests() -> None:
     assert pcm.seconds == pytest.approx(0.5, abs=0.1)
 
 
-@pytest.mark.parametrize(
-    "error", [httpx.ConnectError, httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError]
-)
+@each("error", [httpx.ConnectError, httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError])
 async def test_a_broken_connection_is_tried_once_more(error: type[httpx.TransportError]) -> None:
     remote = Remote(error("reset"))
     assert (await remote.engine.synthesize("はい", 3)).seconds > 0
@@ -154,7 +153,7 @@ async def test_an_empty_wav_is_silence() -> None:
         polish(await remote.engine.synthesize("…", 3))
 
 
-@pytest.mark.parametrize("body", [[{}], {"detail": "x"}, [{"name": "x", "styles": [{"id": "a"}]}]])
+@each("body", [[{}], {"detail": "x"}, [{"name": "x", "styles": [{"id": "a"}]}]])
 async def test_speakers_that_make_no_sense_are_a_failure(body: Any) -> None:
     with pytest.raises(EngineFailedError):
         await Remote(httpx.Response(200, json=body)).engine.start()

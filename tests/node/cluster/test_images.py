@@ -5,13 +5,14 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from rows import each
 
 from kotatsu_node.cluster import images
 from kotatsu_node.errors import NodeError
 
 
-@pytest.mark.parametrize(
-    ("tag", "names"),
+@each(
+    "tag, names",
     [
         ("voice", ["localhost/voice:latest", "docker.io/library/voice:latest"]),
         ("voice:dev", ["localhost/voice:dev", "docker.io/library/voice:dev"]),

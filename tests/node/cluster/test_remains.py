@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pytest
+from rows import each
 
 from kotatsu_node import mounts
 from kotatsu_node.build import binaries
@@ -28,8 +28,8 @@ def test_mounts_are_taken_away_innermost_first_and_only_ours() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "is_ours"),
+@each(
+    "arguments, is_ours",
     [
         (["/usr/bin/containerd-shim-runc-v2", "-namespace", "k8s.io", "-address", SOCKET], True),
         (["/usr/bin/containerd-shim-runc-v2", "-address", "/run/containerd.sock"], False),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rows import each
 
 from kotatsu_node.cluster import manifests, second
 from kotatsu_node.components import certs, commands, configuration, containerd
@@ -20,7 +21,7 @@ LAYOUT = Layout(state=Path("/state"), cache=Path("/cache"))
 SETTING = Setting(LAYOUT, kube=Path("/cache/bin/kube"))
 
 
-@pytest.mark.parametrize("name", commands.ORDER)
+@each("name", commands.ORDER)
 def test_each_component_writes_only_below_the_state_directory(name: str) -> None:
     command = commands.command(name, SETTING)
     assert command[0] == f"/cache/bin/kube/{name}"

@@ -2,21 +2,21 @@ from __future__ import annotations
 
 import struct
 
-import pytest
+from rows import each
 
 from kotatsu_node.cluster import api, second
 from kotatsu_node.network import netns
 
 
-@pytest.mark.parametrize(
+@each(
     "free", ["default", "10.0.0.0/8", "192.168.1.0/24", "10.243.254.0/24", "fd00::/8", "fe80::/64"]
 )
 def test_other_and_wider_routes_do_not_disturb(free: str) -> None:
     assert netns.clashes(free) == ""
 
 
-@pytest.mark.parametrize(
-    ("taken", "ours"),
+@each(
+    "taken, ours",
     [
         ("10.96.0.0/16", "10.96.0.0/16"),
         ("10.244.3.0/24", "10.244.0.0/16"),

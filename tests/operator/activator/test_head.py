@@ -1,6 +1,5 @@
 """HTTP/1 heads: what the first bytes say, and how a connection is ended between two requests."""
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rows import each
@@ -150,14 +149,13 @@ def test_a_request_whose_head_is_not_complete_is_not_begun_after_the_last():
     assert followed().ending(GET + POST[:9]) == LAST_GET
 
 
-@pytest.mark.parametrize(
+@each(
     "then",
     [
         b"GET / HTTP/1.1\nHost: a\n\n",
         b"GET /ws HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
         b"more",
     ],
-    ids=["not plain", "an upgrade", "no request"],
 )
 def test_what_cannot_be_the_last_comes_after_the_last(then):
     assert followed().ending(GET + then + GET) == LAST_GET

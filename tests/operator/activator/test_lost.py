@@ -3,6 +3,7 @@
 from itertools import product
 
 import pytest
+from rows import each
 
 from kotatsu_operator.activator import slices
 from kotatsu_operator.activator.slices import (
@@ -51,8 +52,7 @@ def steps(seen, ready, native):
             yield (*ready[:j], i == j, *ready[j + 1 :])
 
 
-@pytest.mark.parametrize("native", [0, 1])
-@pytest.mark.parametrize("truth", list(product([False, True], repeat=3)))
+@each("truth, native", product(product([False, True], repeat=3), [0, 1]))
 def test_from_every_state_three_activators_come_to_rest_and_somebody_answers(truth, native):
     """All of them see the same pods; what has come before, with other views, may be anything."""
     seen = [truth] * 3

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from rows import each
 
 from kotatsu_operator.activator.namespace import View
 from kotatsu_operator.activator.pool import Port, pool_view
@@ -160,8 +161,8 @@ def ours():
     return made
 
 
-@pytest.mark.parametrize(
-    ("slice_", "ready"),
+@each(
+    "slice_, ready",
     [
         (told_by(None), 1),  # as the API has it: an unknown state is to be read as ready
         (told_by({}), 1),

@@ -7,6 +7,7 @@ import resource
 from types import SimpleNamespace
 
 import pytest
+from rows import each
 
 from kotatsu_operator.activator import connections, limits
 from kotatsu_operator.activator.limits import ConnectionLimit, KeptBytes, raise_file_limit
@@ -142,7 +143,7 @@ def test_it_is_said_once_in_a_while_and_not_for_each_connection(caplog):
     assert [record.getMessage() for record in caplog.records] == [text, text]
 
 
-@pytest.mark.parametrize("files", [64, 200, 1024, 20_000])
+@each("files", [64, 200, 1024, 20_000])
 def test_however_few_files_there_are_some_may_come_in(files):
     limit = ConnectionLimit(files)
     came = 0

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from rows import each
 
 from kotatsu_operator.activator import pods as probe
 from kotatsu_operator.activator.pods import is_ready
@@ -51,8 +52,8 @@ def http(path="/readyz", port="http", **more):
     return {"httpGet": {"path": path, "port": port, **more}}
 
 
-@pytest.mark.parametrize(
-    ("answer", "ready"),
+@each(
+    "answer, ready",
     [
         (b"HTTP/1.1 200 OK\r\n\r\n", True),
         (b"HTTP/1.0 204 No Content\r\n\r\n", True),
@@ -103,8 +104,8 @@ async def test_no_other_host_than_the_pod_is_asked(server, monkeypatch, host):
     assert asked == [("127.0.0.1", server.port)]
 
 
-@pytest.mark.parametrize(
-    ("of", "ready"),
+@each(
+    "of, ready",
     [
         (lambda port: http(port=port), True),
         (lambda _: http(port="grpc"), False),
@@ -112,7 +113,6 @@ async def test_no_other_host_than_the_pod_is_asked(server, monkeypatch, host):
         (lambda _: {"tcpSocket": {"port": 1}}, False),
         (lambda _: http() | {"initialDelaySeconds": 30}, True),
     ],
-    ids=["a number", "an unknown port", "TCP", "TCP that is refused", "a delay"],
 )
 async def test_a_probe_goes_to_its_port_at_once(server, of, ready):
     assert await is_ready(view(server, of(server.port)), None) is ready

@@ -1,6 +1,7 @@
 """When an open connection is in use, by its bytes alone. The sizes are those of real clients."""
 
 import pytest
+from rows import each
 
 from kotatsu_operator.activator.registry import MOVING_FOR, Traffic
 
@@ -70,7 +71,7 @@ def test_an_http1_answer_as_small_as_a_keepalive_counts_each_time():
 # --- other protocols ---
 
 
-@pytest.mark.parametrize("sizes", KEEPALIVES.values(), ids=list(KEEPALIVES))
+@each("sizes", KEEPALIVES)
 def test_a_keepalive_every_thirty_seconds_keeps_nothing_awake_for_ever(sizes):
     traffic = used()
     for n in range(1, 60):

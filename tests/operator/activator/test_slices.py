@@ -77,7 +77,7 @@ def test_a_pool_that_is_refused_later_keeps_what_it_had(published):
     assert not wants_slice(refused(Route.NATIVE), 1, 9.0, published)
 
 
-@pytest.mark.parametrize(("assigned", "own"), [("", "home/0"), ("home/1", "home/0"), ("a/0", "")])
+@each("assigned, own", [("", "home/0"), ("home/1", "home/0"), ("a/0", "")])
 def test_a_pool_of_other_activators_is_not_published(assigned, own):
     status = {"conditions": ACCEPTED, "internal": {"activators": assigned}}
     theirs = pool_view(warm_pool(status=status), activators=own)
@@ -130,8 +130,8 @@ def test_the_slice_belongs_to_the_service_the_pool_and_the_activator():
 DUAL = PodIdentity("demo", "activator-1", "uid-1", ("10.0.0.9", "fd00::9"), "node-a")
 
 
-@pytest.mark.parametrize(
-    ("of_service", "me", "published"),
+@each(
+    "of_service, me, published",
     [
         (["IPv4"], DUAL, ["IPv4"]),
         (["IPv6"], DUAL, ["IPv6"]),
@@ -140,7 +140,6 @@ DUAL = PodIdentity("demo", "activator-1", "uid-1", ("10.0.0.9", "fd00::9"), "nod
         (["IPv6"], ME, []),
         (None, DUAL, ["IPv4"]),
     ],
-    ids=["ipv4", "ipv6", "dual", "a pod of one family", "no address in common", "not said"],
 )
 def test_the_families_are_those_that_service_and_pod_have_in_common(of_service, me, published):
     made = service()
@@ -153,7 +152,7 @@ DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*
 LABEL_VALUE = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
 
 
-@pytest.mark.parametrize(
+@each(
     "name",
     [
         "voice",
@@ -166,7 +165,7 @@ LABEL_VALUE = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
         "p" * 199 + "." + "q" * 53,
         "p" * 198 + "--" + "q" * 53,
     ],
-    ids=lambda name: f"{len(name)} characters",
+    name=lambda name: f"{len(name)} characters",
 )
 def test_every_name_that_a_pool_can_have_makes_a_slice_that_the_api_server_admits(name):
     of = pool(name=name, service="voice")
@@ -202,7 +201,7 @@ def stored(made):
     return there
 
 
-@pytest.mark.parametrize("state", ["serving", "leaving", "empty"])
+@each("state", ["serving", "leaving", "empty"])
 def test_a_slice_that_was_stored_is_the_same(state):
     h2c = {"name": "grpc", "port": 80, "appProtocol": "kubernetes.io/h2c"}
     made = made_slice(ports={"grpc": 41000}, services=service("voice", h2c), state=state)
@@ -244,7 +243,7 @@ def test_the_slice_of_a_shared_activator_gets_the_service_that_was_made_anew_as_
 H2C = {"name": "http", "port": 80, "appProtocol": "kubernetes.io/h2c"}
 
 
-@pytest.mark.parametrize(
+@each(
     "other",
     [
         made_slice(pool(epoch=4)),
@@ -256,7 +255,6 @@ H2C = {"name": "http", "port": 80, "appProtocol": "kubernetes.io/h2c"}
         made_slice(pool(service="new")),
         made_slice(services=service("voice", H2C)),
     ],
-    ids=["epoch", "number", "name", "port", "leaving", "emptied", "service", "app protocol"],
 )
 def test_a_slice_that_says_anything_else_is_another(other):
     made = made_slice()

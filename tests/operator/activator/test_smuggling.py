@@ -9,6 +9,7 @@ could see more of.
 import asyncio
 
 import pytest
+from rows import each
 
 from kotatsu_operator.activator.head import PROBE_OK
 from tests.operator.cluster import deployment, eventually, service, warm_pool
@@ -230,7 +231,7 @@ def in_two(data):
     return [(data,), *((data[:n], data[n:]) for n in cuts if n < len(data))]
 
 
-@pytest.mark.parametrize(("beyond", "first", "last"), PIPELINED.values(), ids=PIPELINED.keys())
+@each("beyond, first, last", PIPELINED)
 async def test_of_requests_sent_in_one_go_the_last_changes_and_nothing_passes_after_it(
     activator, recorder, beyond, first, last
 ):
@@ -238,7 +239,7 @@ async def test_of_requests_sent_in_one_go_the_last_changes_and_nothing_passes_af
     assert await heard(activator, recorder, first + last + beyond, expected=expected) == expected
 
 
-@pytest.mark.parametrize(("beyond", "first", "last"), PIPELINED.values(), ids=PIPELINED.keys())
+@each("beyond, first, last", PIPELINED)
 async def test_so_it_does_on_a_connection_of_route_always_that_ends(
     always, recorder, beyond, first, last
 ):
@@ -247,7 +248,7 @@ async def test_so_it_does_on_a_connection_of_route_always_that_ends(
     assert await heard(always, recorder, first + last + beyond, expected=expected) == expected
 
 
-@pytest.mark.parametrize(("has", "gets"), NAMED.values(), ids=NAMED.keys())
+@each("has, gets", NAMED)
 async def test_of_a_request_that_names_it_only_that_header_changes(activator, recorder, has, gets):
     sent = b"GET / HTTP/1.1\r\nHost: a\r\n" + has + b"B: c\r\n\r\n"
     connection, rest = gets.split(b"\r\n", 1)
@@ -255,13 +256,10 @@ async def test_of_a_request_that_names_it_only_that_header_changes(activator, re
     assert await heard(activator, recorder, sent, expected=expected) == expected
 
 
-@pytest.mark.parametrize(
-    ("sent", "expected"),
-    [
-        *((sent, closing(sent)) for sent in PLAIN.values()),
-        *((sent, sent) for sent in AS_THEY_ARE.values()),
-    ],
-    ids=[*PLAIN, *AS_THEY_ARE],
+@each(
+    "sent, expected",
+    {name: (sent, closing(sent)) for name, sent in PLAIN.items()}
+    | {name: (sent, sent) for name, sent in AS_THEY_ARE.items()},
 )
 async def test_however_it_is_cut_a_plain_request_gets_one_line_more_and_any_other_none(
     activator, recorder, sent, expected
@@ -270,9 +268,7 @@ async def test_however_it_is_cut_a_plain_request_gets_one_line_more_and_any_othe
         assert await heard(activator, recorder, *pieces, expected=expected) == expected
 
 
-@pytest.mark.parametrize(
-    "sent", [*PLAIN.values(), *AS_THEY_ARE.values()], ids=[*PLAIN, *AS_THEY_ARE]
-)
+@each("sent", PLAIN | AS_THEY_ARE)
 async def test_on_route_always_every_byte_passes_as_it_is(always, recorder, sent):
     twice = sent + sent
     assert await heard(always, recorder, sent, sent, expected=twice) == twice
@@ -295,17 +291,20 @@ FOLLOWED = {
 
 async def ended(always, recorder, first):
     """What the pod hears of the request that comes when the pool is on its way down."""
+    always.see("WarmPool", pool("Warm", "Always"))
+    before = len(recorder.heard)
     _, writer = await always.send(first)
-    await eventually(lambda: recorder.heard and len(recorder.heard[-1]) >= len(first))
+    await eventually(lambda: len(recorder.heard) > before and len(recorder.heard[-1]) >= len(first))
     assert bytes(recorder.heard[-1]) == first
     always.see("WarmPool", pool("Draining", "Always"))
     writer.write(GET)
     await eventually(lambda: len(recorder.heard[-1]) >= len(first) + len(GET))
     await asyncio.sleep(0.01)
+    writer.close()
     return bytes(recorder.heard[-1])[len(first) :]
 
 
-@pytest.mark.parametrize("first", FOLLOWED.values(), ids=FOLLOWED.keys())
+@each("first", FOLLOWED)
 async def test_the_next_request_is_asked_to_be_the_last(always, recorder, first):
     assert await ended(always, recorder, first) == closing(GET)
 
@@ -313,7 +312,7 @@ async def test_the_next_request_is_asked_to_be_the_last(always, recorder, first)
 LOST = {name: sent for name, sent in PLAIN.items() if name not in FOLLOWED} | AS_THEY_ARE
 
 
-@pytest.mark.parametrize("first", LOST.values(), ids=LOST.keys())
+@each("first", LOST)
 async def test_where_it_is_uncertain_nothing_is_ever_changed(always, recorder, first):
     """What looks like a request may be the body of the one before."""
     assert await ended(always, recorder, first) == GET
@@ -354,8 +353,7 @@ async def test_what_follows_a_probe_is_answered_by_nobody_and_reaches_no_pod(act
     assert recorder.heard == []
 
 
-@pytest.mark.parametrize(
-    "target",
+@each("target",
     [
         b"http://a/healthz", b"//healthz", b"/healthz/", b"/./healthz", b"/%68ealthz",
         b"/healthz;x", b"/healthz%00", b"/HEALTHZ", b"/x/../healthz", b"/healthz#x",

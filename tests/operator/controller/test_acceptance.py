@@ -145,11 +145,7 @@ HOW_KEDA = (
     "objects, made, reason, said",
     [
         # What the schema cannot see.
-        ([], warm_pool(timeZone="Mars/Base"), "InvalidSpec", "spec.timeZone"),
         ([], warm_pool(timeZone="Mars/Base"), "InvalidSpec", "Mars/Base"),
-        ([], warm_pool(windows=[{"name": "w", "schedule": "* *", "duration": "1h", "replicas": 1}]),
-         "InvalidSpec", "spec.windows"),
-        ([], warm_pool(budget={"limit": "cheap"}), "InvalidSpec", "cheap"),
         # The target.
         ([], warm_pool("web"), "TargetNotFound", "Deployment web in namespace demo"),
         ([own("operator")], warm_pool("platform"), "TargetIsKotatsu", "is Kotatsu itself"),
@@ -238,13 +234,6 @@ def test_a_pool_that_cannot_be_used_is_refused_with_a_sentence(objects, made, re
 )  # fmt: skip
 def test_a_pool_that_can_be_used_is_accepted(why, objects, made):
     assert refusal(cache_of(*objects), made) is None, why
-
-
-def test_a_pool_with_a_target_of_its_own_is_accepted(cache):
-    target, refused = judge(cache, warm_pool(maxReplicas=4))
-    assert refused is None
-    assert target.spec.max_replicas == 4
-    assert target.workload is cache.workloads[VOICE]
 
 
 @pytest.mark.parametrize("name", ["kotatsu-operator", "kotatsu-activator"])

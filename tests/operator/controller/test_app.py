@@ -1,7 +1,6 @@
 """When the operator acts, and what it does beside looking: give back, and sweep up."""
 
 import asyncio
-from unittest.mock import Mock
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -23,6 +22,7 @@ from tests.operator.cluster import (
     deployment,
     eventually,
     forbidden,
+    keep,
     pod,
     published,
     service,
@@ -39,11 +39,12 @@ async def make_operator(monkeypatch):
     monkeypatch.setattr(operator_module, "SWEEP_SECONDS", 0.005)
     made = []
 
-    def make(*objects, namespaces=("demo",)):
-        kube = FakeKube(*objects)
-        registry = CollectorRegistry()
+    def make(*objects, namespaces=("demo",), scaled=BUILT_IN):
+        kube, registry = FakeKube(*objects), CollectorRegistry()
+        kube.scaled = scaled
         made.append(Operator(kube, namespaces, registry))
         made[-1].registry = registry
+        made[-1]._pools.run = lambda _, stop: stop.wait()  # in the place of kopf
         return made[-1], kube
 
     yield make
@@ -58,7 +59,7 @@ def slept(**spec):
 # --- running ---
 
 
-async def fail():
+async def fail(*_):
     raise ValueError("nobody foresaw this")
 
 
@@ -69,19 +70,15 @@ async def test_what_a_part_fails_with_ends_the_operator_and_is_told(
     """An operator that ended without a word would look as if it had been asked to."""
     operator, _ = make_operator(config_map())
     operator._informer._synced.set()
-    monkeypatch.setattr(operator._pools, "run", lambda _, stop: stop.wait())
     failing = getattr(operator, part)
-    if part == "_features":
-        monkeypatch.setattr(failing[0], "watch", lambda *_: fail())
-    else:
-        monkeypatch.setattr(failing, "run", lambda *_: fail())
+    of, method = (failing[0], "watch") if part == "_features" else (failing, "run")
+    monkeypatch.setattr(of, method, fail)
     with pytest.raises(ValueError, match="nobody foresaw this"):
         await operator.run()
 
 
-async def test_an_operator_that_is_asked_to_stop_ends_without_an_error(make_operator, monkeypatch):
+async def test_an_operator_that_is_asked_to_stop_ends_without_an_error(make_operator):
     operator, kube = make_operator(config_map())
-    monkeypatch.setattr(operator._pools, "run", lambda _, stop: stop.wait())
     stop = asyncio.Event()
     running = asyncio.create_task(operator.run(stop))
     await eventually(lambda: operator._term is not None)
@@ -93,19 +90,17 @@ async def test_an_operator_that_is_asked_to_stop_ends_without_an_error(make_oper
 ROLLOUT = ScaledKind("argoproj.io/v1alpha1", "Rollout", "rollouts")
 
 
-async def test_a_kind_that_the_cluster_does_not_have_stops_no_other_pool(monkeypatch):
+async def test_a_kind_that_the_cluster_does_not_have_stops_no_other_pool(make_operator):
     """The CRD of a kind of the chart value `targets` may be installed later."""
 
     def refuse(kind):
         if kind == "Rollout":
             raise NotFoundError("404 page not found")
 
-    kube = FakeKube(config_map(), deployment(replicas=1))
-    kube.scaled = {**BUILT_IN, "Rollout": ROLLOUT}
+    kinds = {**BUILT_IN, "Rollout": ROLLOUT}
+    operator, kube = make_operator(config_map(), deployment(replicas=1), scaled=kinds)
     kube.on("follow", refuse)
-    operator = Operator(kube, ["demo"], CollectorRegistry())
     assert operator.cache.is_awaited("demo", "Rollout")
-    monkeypatch.setattr(operator._pools, "run", lambda _, stop: stop.wait())
     stop = asyncio.Event()
     running = asyncio.create_task(operator.run(stop))
     await eventually(lambda: operator._informer.shows("demo"))
@@ -202,17 +197,9 @@ async def test_a_pool_that_is_deleted_as_leading_ends_is_left_to_the_next_leader
     assert replicas(operator._kube) == 0
 
 
-async def test_leading_begins_with_what_went_unseen(make_operator, leading):
-    operator, kube = make_operator(config_map(), deployment(replicas=0))
-    await operator.records.remember(slept(), 3)
-    await leading(operator)
-    await eventually(lambda: replicas(kube) == 3)
-
-
 async def test_a_pool_that_vanished_between_two_watches_is_forgotten(make_operator, leading):
     operator, _ = make_operator(config_map(), slept())
-    operator.cache.keep_pool(slept())
-    operator.cache.keep_pool(warm_pool("feed"))
+    keep(operator.cache, slept(), warm_pool("feed"))
     await leading(operator)
     await eventually(lambda: list(operator.cache.pools) == [VOICE])
 
@@ -237,9 +224,7 @@ async def test_an_api_server_that_is_away_is_asked_again_at_the_next_sweep(make_
 
 async def test_what_was_remembered_and_shown_goes_when_leading_ends(make_operator, leading):
     operator, kube = make_operator(config_map(), deployment(replicas=1), warm_pool())
-    operator.cache.keep_pool(kube.stored("WarmPool", "voice"))
-    operator.cache.keep_workload("Deployment", deployment(replicas=1))
-    operator.cache.keep_service(service())
+    keep(operator.cache, kube.stored("WarmPool", "voice"), deployment(replicas=1), service())
     operator.work_queue.touch(VOICE)
     term = await leading(operator)
     await eventually(lambda: operator._reconciler._memory)
@@ -256,21 +241,18 @@ async def swept(make_operator):
     """An operator that sweeps all the time, with one live and one vanished activator."""
     slices = [published(name, 1) for name in ("activator-1", "activator-2")]
     operator, kube = make_operator(*slices, activator_pod("activator-1"))
-    operator.cache.keep_pool(warm_pool())
-    operator.cache.keep_pod(activator_pod("activator-1"))
-    for obj in slices:
-        operator.cache.keep_slice(obj)
+    keep(operator.cache, warm_pool(), activator_pod("activator-1"), *slices)
     yield operator, kube
-    operator.sweeping.cancel()
-    await asyncio.gather(operator.sweeping, return_exceptions=True)
+    await end(operator.sweeping)
 
 
 def begin(operator):
     operator.sweeping = asyncio.create_task(operator._sweep())
 
 
-async def test_the_slices_of_vanished_activators_are_removed(swept):
+async def test_the_slices_of_vanished_activators_are_removed_however_many_tries_it_takes(swept):
     operator, kube = swept
+    kube.on("delete", OSError("no"), times=2)
     begin(operator)
     await eventually(lambda: len(kube.all("EndpointSlice")) == 1)
     await asyncio.sleep(0.02)
@@ -278,18 +260,12 @@ async def test_the_slices_of_vanished_activators_are_removed(swept):
     assert left["metadata"]["ownerReferences"][0]["name"] == "activator-1"
 
 
-async def test_a_slice_that_cannot_be_removed_is_tried_again(swept):
-    operator, kube = swept
-    kube.on("delete", Mock(side_effect=OSError("no")))
-    begin(operator)
-    await eventually(lambda: len(kube.called("delete")) > 1)
-    kube.on("delete", None)
-    await eventually(lambda: len(kube.all("EndpointSlice")) == 1)
-
-
-async def test_the_slice_of_a_live_activator_stays_though_the_watch_of_pods_is_silent(swept):
+@pytest.mark.parametrize("is_away", [False, True])
+async def test_a_slice_stays_unless_the_api_server_says_that_its_activator_is_gone(swept, is_away):
+    """Whatever the watch of pods shows."""
     operator, kube = swept
     kube.put(activator_pod("activator-2"))
+    kube.down = is_away
     begin(operator)
     await eventually(lambda: len(kube.called("get")) > 2)
     assert kube.called("delete") == []
@@ -304,14 +280,6 @@ async def test_a_slice_of_a_pod_made_again_under_its_name_is_removed(swept):
     await eventually(lambda: len(kube.all("EndpointSlice")) == 1)
 
 
-async def test_while_the_api_server_is_away_no_slice_is_removed(swept):
-    operator, kube = swept
-    kube.down = True
-    begin(operator)
-    await eventually(lambda: len(kube.called("get")) > 2)
-    assert kube.called("delete") == []
-
-
 async def lose(swept, kube_says=None):
     """Let the watch tell that the only activator is lost while the pool's pod is Ready."""
     operator, kube = swept
@@ -321,9 +289,7 @@ async def lose(swept, kube_says=None):
     kube.put(warm_pool())
     lost = crashed(activator_pod("activator-1", ready=False))
     kube.put(lost if kube_says is None else kube_says)
-    operator.cache.keep_pod(lost)
-    operator.cache.keep_workload("Deployment", deployment(replicas=1))
-    operator.cache.keep_pod(pod(ready=True))
+    keep(operator.cache, lost, deployment(replicas=1), pod(ready=True))
     begin(operator)
     return operator, kube
 

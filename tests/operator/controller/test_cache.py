@@ -15,6 +15,7 @@ from tests.operator.cluster import (
     activator_pod,
     deployment,
     horizontal_pod_autoscaler,
+    keep,
     native_slice,
     pod,
     published,
@@ -41,17 +42,13 @@ def cache():
 # --- pools ---
 
 
-def test_the_newest_version_of_a_pool_is_kept(cache):
+def test_the_newest_version_of_a_pool_is_kept_and_any_of_one_made_again(cache):
     assert cache.keep_pool(at(9, warm_pool()))
-    assert not cache.keep_pool(at(8, warm_pool(suspend=True)))
-    assert not cache.keep_pool(at(9, warm_pool(suspend=True)))
+    for older in (8, 9):
+        assert not cache.keep_pool(at(older, warm_pool(suspend=True)))
     assert cache.pools[VOICE]["spec"].get("suspend") is None
     assert cache.keep_pool(at(10, warm_pool(suspend=True)))
     assert cache.pools[VOICE]["spec"]["suspend"]
-
-
-def test_a_pool_made_again_replaces_the_old_one_whatever_its_version(cache):
-    cache.keep_pool(at(100, warm_pool(uid="old")))
     assert cache.keep_pool(at(7, warm_pool(uid="new")))
 
 
@@ -79,27 +76,14 @@ def test_a_pod_is_never_replaced_by_an_older_version_of_it(cache):
 
 
 def test_the_pods_of_a_target_are_those_its_selector_picks(cache):
-    for made in (pod("voice-1"), pod("voice-2", terminating=True), pod("feed-1", app="feed")):
-        cache.keep_pod(made)
+    keep(cache, pod("voice-1"), pod("voice-2", terminating=True), pod("feed-1", app="feed"))
     assert [p.key[1] for p in cache.target_pods("demo", SELECTOR)] == ["voice-1", "voice-2"]
     assert cache.target_pods("elsewhere", SELECTOR) == []
 
 
-def test_a_pod_that_is_gone_is_forgotten(cache):
-    cache.keep_pod(pod("voice-1"))
-    cache.forget_pod(("demo", "voice-1"))
-    cache.forget_pod(("demo", "never-seen"))
-    assert cache.target_pods("demo", SELECTOR) == []
-
-
 def test_activators_are_the_ready_pods_that_stay(cache):
-    for made in (
-        activator_pod("activator-1"),
-        activator_pod("activator-2", ready=False),
-        activator_pod("activator-3", terminating=True),
-        pod(ready=True),
-    ):
-        cache.keep_pod(made)
+    keep(cache, activator_pod("activator-1"), activator_pod("activator-2", ready=False))
+    keep(cache, activator_pod("activator-3", terminating=True), pod(ready=True))
     assert [p.key[1] for p in cache.activators.ready(VOICE)] == ["activator-1"]
 
 
@@ -108,8 +92,7 @@ def draining(name):
 
 
 def test_a_change_of_an_activator_concerns_the_pools_that_wait_for_it(cache):
-    for made in (draining("voice"), warm_pool("feed"), warm_pool("always", route="Always")):
-        cache.keep_pool(made)
+    keep(cache, draining("voice"), warm_pool("feed"), warm_pool("always", route="Always"))
     cache.keep_pod(activator_pod("activator-1"))
     waiting = [VOICE, ("demo", "always")]
     assert list(cache.keep_pod(activator_pod("activator-2"))) == waiting
@@ -117,9 +100,10 @@ def test_a_change_of_an_activator_concerns_the_pools_that_wait_for_it(cache):
     assert list(cache.forget_pod(("demo", "activator-2"))) == waiting
 
 
-def test_the_first_activator_and_the_loss_of_the_last_one_concern_all_pools(cache):
-    for made in (draining("voice"), warm_pool("feed")):
-        cache.keep_pool(made)
+def test_the_first_activator_and_the_loss_of_the_last_one_concern_all_pools_of_the_namespace(cache):
+    elsewhere = warm_pool("else")
+    elsewhere["metadata"]["namespace"] = "elsewhere"
+    keep(cache, draining("voice"), warm_pool("feed"), elsewhere)
     assert set(cache.keep_pod(activator_pod("activator-1"))) == {VOICE, FEED}
     assert set(cache.forget_pod(("demo", "activator-1"))) == {VOICE, FEED}
 
@@ -154,6 +138,7 @@ def lost_one(name):
         ("nor one that is lost", [1], [(1, 5, "lost")], 0),
         ("nor an empty slice", [1], [(1, 5, "empty")], 0),
         ("nor the slice of a pod that was replaced", [1], [(0, 5)], 0),
+        ("nor another pool's", [1], [(1, 5, "serving", "feed")], 0),
     ],
 )
 def test_an_epoch_is_acknowledged_by_the_ready_endpoints_of_all_activators(
@@ -162,8 +147,8 @@ def test_an_epoch_is_acknowledged_by_the_ready_endpoints_of_all_activators(
     cache = Cache()
     for number, make in (p if isinstance(p, tuple) else (p, activator_pod) for p in pods):
         cache.keep_pod(make(f"activator-{number}"))
-    for number, epoch, *state in slices:
-        how = {"state": state[0]} if state else {}
+    for number, epoch, *how in slices:
+        how = dict(zip(("state", "pool"), how, strict=False))
         cache.keep_slice(published(f"activator-{number}", epoch, **how))
     assert cache.acknowledged(VOICE) == acknowledged, why
 
@@ -172,9 +157,8 @@ def test_an_epoch_is_acknowledged_by_the_ready_endpoints_of_all_activators(
 def test_a_dual_stack_pool_is_acknowledged_once_both_families_are(cache, first):
     """As it goes to sleep the slices of both are empty; one of them has an endpoint first."""
     [second] = {"IPv4", "IPv6"} - {first}
-    cache.keep_pod(activator_pod("activator-1"))
-    cache.keep_slice(published("activator-1", 4, state="empty", family=second, dual=True))
-    cache.keep_slice(published("activator-1", 5, family=first, dual=True))
+    empty = published("activator-1", 4, state="empty", family=second, dual=True)
+    keep(cache, activator_pod(), empty, published("activator-1", 5, family=first, dual=True))
     assert cache.acknowledged(VOICE) == 0
     cache.keep_slice(published("activator-1", 5, family=second, dual=True))
     assert cache.acknowledged(VOICE) == 5
@@ -188,12 +172,6 @@ def test_a_slice_from_before_families_were_told_acknowledges_its_own(cache):
     assert cache.acknowledged(VOICE) == 5
 
 
-def test_a_slice_of_another_pool_acknowledges_nothing(cache):
-    cache.keep_pod(activator_pod("activator-1"))
-    cache.keep_slice(published("activator-1", 5, pool="feed"))
-    assert cache.acknowledged(VOICE) == 0
-
-
 # --- the slices of others ---
 
 
@@ -205,8 +183,7 @@ def test_slices_of_kubernetes_are_no_activators(cache):
 
 
 def test_endpoints_of_others_concern_the_pools_on_route_always_as_they_come_and_go(cache):
-    cache.keep_pool(warm_pool(route="Always"))
-    cache.keep_pool(warm_pool("feed"))
+    keep(cache, warm_pool(route="Always"), warm_pool("feed"))
     assert list(cache.keep_slice(native_slice())) == []
     assert list(cache.keep_slice(native_slice(True))) == [VOICE]
     assert list(cache.keep_slice(native_slice(False))) == []
@@ -218,10 +195,8 @@ def test_endpoints_of_others_concern_the_pools_on_route_always_as_they_come_and_
 
 
 def test_a_slice_that_leads_to_another_service_concerns_both(cache):
-    for name in ("voice", "feed"):
-        cache.keep_pool(warm_pool(name, route="Always"))
     made = native_slice(True)
-    cache.keep_slice(made)
+    keep(cache, warm_pool(route="Always"), warm_pool("feed", route="Always"), made)
     moved = {**made["metadata"], "labels": {"kubernetes.io/service-name": "feed"}}
     assert set(cache.keep_slice(made | {"metadata": moved})) == {VOICE, FEED}
 
@@ -239,8 +214,7 @@ def test_a_slice_that_is_made_out_to_be_anothers_is_no_activators_any_more(cache
 
 def test_an_orphan_is_a_slice_whose_pod_is_gone(cache):
     cache.keep_pod(activator_pod("activator-1", ready=False, terminating=True))
-    for name in ("activator-1", "activator-2"):
-        cache.keep_slice(published(name, 1))
+    keep(cache, published("activator-1", 1), published("activator-2", 1))
     assert [s.pod_name for s in cache.activators.orphans({"demo"}.__contains__)] == ["activator-2"]
 
 
@@ -252,43 +226,32 @@ def test_before_the_pods_of_a_namespace_are_known_no_slice_is_an_orphan(cache):
 # --- lost activators ---
 
 
-@pytest.fixture
-def lost(cache):
-    """A warm pool with a Ready pod, whose only activator is lost."""
-    cache.keep_pool(warm_pool())
-    cache.keep_workload("Deployment", deployment(replicas=1))
-    cache.keep_pod(pod(ready=True))
-    cache.keep_pod(was_ready(activator_pod("activator-1")))
-    cache.keep_slice(published("activator-1", 5))
-    return cache
+def left_by_lost(*more):
+    """The slices to be removed where the only activator of a warm pool with a Ready pod is lost."""
+    cache = Cache()
+    keep(cache, warm_pool(), deployment(replicas=1), pod(ready=True))
+    keep(cache, was_ready(activator_pod("activator-1")), published("activator-1", 5), *more)
+    return [slice_.pod_name for slice_ in cache.activators.lost(cache.answers)]
 
 
-def left_by_lost(cache):
-    """The slices that the operator has to remove."""
-    return cache.activators.lost(cache.answers)
+def test_a_lost_activators_slice_is_left_to_nobody_where_no_other_is_ready():
+    assert left_by_lost() == ["activator-1"]
 
 
-def test_a_lost_activators_slice_is_left_to_nobody_where_no_other_is_ready(lost):
-    assert [s.pod_name for s in left_by_lost(lost)] == ["activator-1"]
-    lost.keep_pod(activator_pod("activator-2"))
-    assert left_by_lost(lost) == []
-
-
-@pytest.mark.parametrize("of", [was_ready(pod()), pod(ready=True, terminating=True)])
-def test_the_last_endpoint_of_a_service_stays_though_its_activator_is_lost(lost, of):
-    lost.keep_pod(of)
-    assert left_by_lost(lost) == []
-
-
-def test_on_route_always_a_lost_activator_is_the_last_endpoint_whatever_pods_there_are(lost):
-    lost.keep_pool(at(2, warm_pool(route="Always")))
-    assert left_by_lost(lost) == []
-
-
-@pytest.mark.parametrize("state", ["leaving", "lost", "empty"])
-def test_of_a_lost_activator_only_a_ready_endpoint_is_removed(lost, state):
-    lost.keep_slice(published("activator-1", 5, state=state))
-    assert left_by_lost(lost) == []
+@each(
+    "there",
+    {
+        "another activator that is Ready": activator_pod("activator-2"),
+        "no pod that is Ready, so it is the last endpoint": was_ready(pod()),
+        "a pod that ends": pod(ready=True, terminating=True),
+        "route Always, where no pod is an endpoint": at(2, warm_pool(route="Always")),
+        "an endpoint that leaves": published("activator-1", 5, state="leaving"),
+        "one that was withdrawn": published("activator-1", 5, state="lost"),
+        "an empty slice": published("activator-1", 5, state="empty"),
+    },
+)
+def test_a_lost_activators_slice_stays_where_there_is(there):
+    assert left_by_lost(there) == []
 
 
 # --- what is news ---
@@ -296,16 +259,13 @@ def test_of_a_lost_activator_only_a_ready_endpoint_is_removed(lost, state):
 
 @pytest.fixture
 def pools(cache):
-    for name in ("voice", "feed"):
-        cache.keep_pool(warm_pool(name))
-        cache.keep_workload("Deployment", deployment(name))
+    keep(cache, warm_pool(), warm_pool("feed"), deployment(), deployment("feed"))
     return cache
 
 
-def changed(obj, **fields):
-    """An object with other fields, at a newer version."""
-    made = obj | fields
-    return made | {"metadata": made["metadata"] | {"resourceVersion": "99"}}
+def changed(obj):
+    """An object at a newer version."""
+    return obj | {"metadata": obj["metadata"] | {"resourceVersion": "99"}}
 
 
 @pytest.mark.parametrize(
@@ -317,7 +277,6 @@ def changed(obj, **fields):
         (Cache.keep_service, service()),
         (Cache.keep_autoscaler, horizontal_pod_autoscaler()),
     ],
-    ids=["workload", "pod", "slice", "service", "autoscaler"],
 )
 def test_what_tells_nothing_new_concerns_no_pool(pools, keep, obj):
     assert list(keep(pools, obj=obj)) == [VOICE]
@@ -325,28 +284,11 @@ def test_what_tells_nothing_new_concerns_no_pool(pools, keep, obj):
 
 
 def test_a_deployment_is_news_when_its_replicas_or_its_rollout_change(pools):
-    assert list(pools.keep_workload("Deployment", deployment(replicas=2))) == [VOICE]
     rolled_out = {"replicas": 2, "updatedReplicas": 2, "readyReplicas": 2}
-    assert list(
-        pools.keep_workload("Deployment", deployment(replicas=2) | {"status": rolled_out})
-    ) == [VOICE]
     counted = rolled_out | {"observedGeneration": 7, "conditions": [{"type": "Progressing"}]}
-    assert (
-        list(pools.keep_workload("Deployment", deployment(replicas=2) | {"status": counted})) == []
-    )
-
-
-def test_a_pod_is_news_to_the_pool_of_its_target_alone(pools):
-    assert list(pools.keep_pod(pod("feed-1", app="feed"))) == [FEED]
-    assert list(pools.keep_pod(pod("feed-1", app="feed", ready=True))) == [FEED]
-    assert list(pools.keep_pod(pod("db-1", app="db"))) == []
-
-
-def test_an_activators_pod_is_news_to_every_pool_of_its_namespace(pools):
-    elsewhere = warm_pool("else")
-    elsewhere["metadata"]["namespace"] = "elsewhere"
-    pools.keep_pool(elsewhere)
-    assert set(pools.keep_pod(activator_pod())) == {VOICE, FEED}
+    for status, news in (({}, [VOICE]), (rolled_out, [VOICE]), (counted, [])):
+        made = deployment(replicas=2) | {"status": status}
+        assert list(pools.keep_workload("Deployment", made)) == news
 
 
 def test_a_pod_whose_label_names_its_target_is_news_to_its_pool(cache):
@@ -372,17 +314,14 @@ def test_an_autoscaler_is_kept_at_the_newest_version_even_when_that_is_no_news(p
 
 
 def test_what_is_gone_is_forgotten_and_is_news(pools):
-    pools.keep_pod(pod("voice-1"))
-    pools.keep_service(service())
-    pools.keep_slice(published("activator-1", 5))
-    for forget, key in (
-        (pools.forget_pod, ("demo", "voice-1")),
-        (pools.forget_service, VOICE),
-        (pools.forget_slice, ("demo", published("activator-1", 5)["metadata"]["name"])),
-        (partial(pools.forget_workload, "Deployment"), VOICE),
-    ):
-        assert list(forget(key)) == [VOICE]
+    keep(pools, pod("voice-1"), service(), published("activator-1", 5))
+    slice_ = ("demo", published("activator-1", 5)["metadata"]["name"])
+    assert list(pools.forget_pod(("demo", "voice-1"))) == [VOICE]
+    assert list(pools.forget_service(VOICE)) == [VOICE]
+    assert list(pools.forget_slice(slice_)) == [VOICE]
+    assert list(pools.forget_workload("Deployment", VOICE)) == [VOICE]
     assert (pools.services, pools.activators.slices, list(pools.workloads)) == ({}, {}, [FEED])
+    assert pools.target_pods("demo", SELECTOR) == []
 
 
 # --- pods that are gone ---
@@ -390,8 +329,7 @@ def test_what_is_gone_is_forgotten_and_is_news(pools):
 
 def test_a_pod_that_is_gone_is_billed_once_until_the_moment_it_went(pools):
     pools.clock = lambda: t("10:07")
-    pools.keep_pod(pod("voice-1"))
-    pools.keep_pod(pod("feed-1", app="feed"))
+    keep(pools, pod("voice-1"), pod("feed-1", app="feed"))
     for name in ("voice-1", "feed-1", "never-seen"):
         pools.forget_pod(("demo", name))
     [bill] = pools.take_departed(VOICE)
@@ -443,8 +381,7 @@ def test_deployments_that_are_gone_cost_no_pod_of_another_namespace_anything(cac
     for number in range(30):
         made = deployment(f"gone-{number}")
         made["spec"]["selector"] = {"matchExpressions": [{"key": "app", "operator": "Exists"}]}
-        cache.keep_workload("Deployment", made)
-        cache.keep_pod(pod(f"left-{number}", app="any"))
+        keep(cache, made, pod(f"left-{number}", app="any"))
     monkeypatch.setattr(pods, "selects", count)
     for number in range(30):
         cache.forget_workload("Deployment", ("demo", f"gone-{number}"))
@@ -458,9 +395,7 @@ def test_deployments_that_are_gone_cost_no_pod_of_another_namespace_anything(cac
 
 
 def test_the_selector_of_a_gone_deployment_is_kept_until_its_last_pod_is_gone(cache):
-    cache.keep_workload("Deployment", deployment())
-    for name in ("voice-1", "voice-2"):
-        cache.keep_pod(pod(name))
+    keep(cache, deployment(), pod("voice-1"), pod("voice-2"))
     cache.forget_workload("Deployment", VOICE)
     cache.forget_pod(("demo", "voice-1"))
     assert cache.selector_of(VOICE) == SELECTOR
@@ -510,14 +445,13 @@ def bypassed(*policies):
     return cache.bypassed_policy("demo", VOICES)
 
 
-@pytest.mark.parametrize(
+@each(
     "of_the_app",
     [
         policy("app", VOICES, FROM_GATEWAY),
         policy("app", VOICES, FROM_GATEWAY | METRICS, types=()),
         policy("app", {}),
     ],
-    ids=["its clients", "without types", "nobody"],
 )
 def test_a_policy_of_the_app_is_bypassed_while_the_activators_admit_everybody(of_the_app):
     assert bypassed(CHART, of_the_app) == "app"

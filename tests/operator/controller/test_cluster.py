@@ -120,9 +120,7 @@ class Running:
         """The writes that concern a namespace."""
         reads = ("get", "get_scale", "find", "follow", "listed", "serves")
         calls = [call for call in self.kube.calls if call[0] not in reads]
-        return [
-            call for call in calls if any(str(part).startswith(f"{namespace}/") for part in call)
-        ]
+        return [c for c in calls if any(str(part).startswith(f"{namespace}/") for part in c)]
 
     def add(self, *objects):
         for obj in objects:
@@ -136,10 +134,12 @@ async def make(monkeypatch):
     monkeypatch.setattr(kopf_adapter, "LIST_AGAIN_SECONDS", 0.001)
     running = []
 
-    async def begin(*objects, **how):
-        made = Running(*objects, **how)
+    async def begin(*objects, accepts="", **how):
+        made = Running(*activators(), *objects, **how)
         running.append((made, asyncio.create_task(made.operator.run(made.stop))))
         await eventually(lambda: made.operator._term is not None)
+        if accepts:
+            await made.says(accepts, "Accepted")
         return made
 
     yield begin
@@ -148,15 +148,8 @@ async def make(monkeypatch):
         await task
 
 
-async def test_a_pool_works_where_it_is_created(make):
-    made = await make(*activators())
-    made.add(named("shop"), *app_in("shop"))
-    await made.says("shop", "Accepted")
-    assert made.status("shop")["internal"]["activators"] == f"{HOME}/0"
-
-
-async def test_a_pool_that_comes_before_its_namespace_is_shown_works_too(make):
-    made = await make(*activators())
+async def test_a_pool_that_comes_before_its_namespace_is_shown_works(make):
+    made = await make()
     made.add(*app_in("shop"))
     await eventually(lambda: ("shop", "voice") in made.operator.cache.pools)
     made.add(named("shop"))
@@ -164,8 +157,7 @@ async def test_a_pool_that_comes_before_its_namespace_is_shown_works_too(make):
 
 
 async def test_the_activators_of_a_pool_are_in_the_first_status_that_accepts_it(make):
-    made = await make(*activators(), named("shop"), *app_in("shop"))
-    await made.says("shop", "Accepted")
+    made = await make(named("shop"), *app_in("shop"), accepts="shop")
     patches = [status for _, _, status in made.kube.called("patch_status")]
     first = next(status for status in patches if status.get("conditions"))
     assert first["internal"]["activators"] == f"{HOME}/0"
@@ -173,24 +165,20 @@ async def test_the_activators_of_a_pool_are_in_the_first_status_that_accepts_it(
 
 async def test_another_number_of_shards_moves_pools_at_the_next_start(make):
     status = {"internal": {"activators": f"{HOME}/7"}, "phase": "Warm"}
-    made = await make(*activators(), named("shop"), *app_in("shop", status=status))
+    made = await make(named("shop"), *app_in("shop", status=status))
     await eventually(lambda: made.status("shop")["internal"]["activators"] == f"{HOME}/0")
 
 
 async def test_at_the_start_no_namespace_is_listed_by_itself(make):
-    made = await make(*activators(), named("shop"), *app_in("shop"))
-    await made.says("shop", "Accepted")
+    made = await make(named("shop"), *app_in("shop"), accepts="shop")
     assert made.kube.called("listed") == []
 
 
 async def test_objects_of_namespaces_that_are_not_in_use_are_not_kept(make):
     idle = within("idle", pod())
     others = activators("others", "warm", shared=False)
-    made = await make(*activators(), named("shop"), *app_in("shop"), named("idle"), idle, *others)
-    await made.says("shop", "Accepted")
-    made.add(
-        within("idle", pod("voice-2")), within("idle", deployment()), within("idle", service())
-    )
+    made = await make(named("shop"), *app_in("shop"), named("idle"), idle, *others, accepts="shop")
+    made.add(*(within("idle", obj) for obj in (pod("voice-2"), deployment(), service())))
     made.add(within("shop", pod("voice-2")))
     cache = made.operator.cache
     await eventually(lambda: "voice-2" in cache.pods["shop"])
@@ -204,7 +192,7 @@ async def test_a_pool_whose_clients_are_limited_needs_its_namespaces_consent(mak
     home = {"kubernetes.io/metadata.name": HOME}
     policy["spec"]["ingress"] = [{"from": [{"namespaceSelector": {"matchLabels": home}}]}]
     shop = named("shop")
-    made = await make(*activators(), named(HOME, **home), shop, within("shop", policy))
+    made = await make(named(HOME, **home), shop, within("shop", policy))
     made.add(*app_in("shop"))
     await made.says("shop", "Isolated")
     shop["metadata"]["annotations"] = {SHARED_ANNOTATION: "true"}
@@ -232,12 +220,8 @@ def asleep():
 
 async def test_a_pool_that_is_deleted_before_this_install_has_reconciled_it_is_restored(make):
     """It had activators of its own namespace."""
-    made = await make(*activators(), named("shop"))
-
-    def conflict(*_):
-        raise ConflictError("modified")
-
-    made.kube.on("patch_status", conflict)
+    made = await make(named("shop"))
+    made.kube.on("patch_status", ConflictError("modified"))
     former = asleep()
     del former[-1]["status"]["internal"]["activators"]
     made.add(*former)
@@ -247,7 +231,7 @@ async def test_a_pool_that_is_deleted_before_this_install_has_reconciled_it_is_r
 
 
 async def test_a_namespace_without_its_label_gets_back_what_its_targets_had(make):
-    made = await make(*activators(), named("shop", team="shop"), *asleep(), selector=SHOP)
+    made = await make(named("shop", team="shop"), *asleep(), selector=SHOP)
     await eventually(lambda: made.operator._namespaces.shows("shop"))
     made.add(named("shop"))
     await eventually(lambda: made.replicas("shop") == 3)
@@ -266,12 +250,12 @@ async def test_a_namespace_without_its_label_gets_back_what_its_targets_had(make
 
 
 async def test_an_operator_that_starts_leaves_what_another_one_has_not(make):
-    made = await make(*activators(), named("shop"), *asleep(), selector=SHOP)
+    made = await make(named("shop"), *asleep(), selector=SHOP)
     await eventually(lambda: made.replicas("shop") == 3)
 
 
 async def test_a_label_that_comes_and_goes_ends_as_it_was_left_last(make):
-    made = await make(*activators(), named("shop", team="shop"), *app_in("shop"), selector=SHOP)
+    made = await make(named("shop", team="shop"), *app_in("shop"), selector=SHOP)
     for _ in range(10):
         made.add(named("shop"))
         await asyncio.sleep(0.02)
@@ -285,8 +269,7 @@ async def test_a_label_that_comes_and_goes_ends_as_it_was_left_last(make):
 async def test_in_a_namespace_that_is_being_deleted_nothing_is_given_back(make):
     ending = named("shop")
     ending["metadata"]["deletionTimestamp"] = "2026-11-25T10:00:00Z"
-    made = await make(*activators(), named("shop"), *app_in("shop"), named("feed"))
-    await made.says("shop", "Accepted")
+    made = await make(named("shop"), *app_in("shop"), named("feed"), accepts="shop")
     made.add(ending)
     await eventually(lambda: not made.operator._namespaces.serves("shop"))
     before = len(made.writes("shop"))
@@ -301,7 +284,7 @@ async def test_in_a_namespace_that_is_being_deleted_nothing_is_given_back(make):
 
 
 async def test_a_pool_that_nobody_serves_says_so_once(make):
-    made = await make(*activators(), named("feed"), *app_in("feed"), selector=SHOP)
+    made = await make(named("feed"), *app_in("feed"), selector=SHOP)
     await made.says("feed", "NamespaceNotSelected")
     made.kube.edit("WarmPool", "feed/voice", spec={"idleAfter": "5m"})
     made.add(named("shop", team="shop"), *app_in("shop"))
@@ -313,17 +296,10 @@ async def test_a_pool_that_nobody_serves_says_so_once(make):
 async def test_what_another_install_has_said_of_a_pool_that_nobody_serves_stays(make):
     said = [{"type": "Accepted", "status": "False", "reason": "NamespaceNotSelected"}]
     feed = app_in("feed", status={"conditions": said})
-    made = await make(*activators(), named("feed"), *feed, selector=SHOP)
+    made = await make(named("feed"), *feed, selector=SHOP)
     made.add(named("shop", team="shop"), *app_in("shop"))
     await made.says("shop", "Accepted")
     assert made.writes("feed") == []
-
-
-async def test_the_namespaces_of_kubernetes_are_never_touched(make):
-    made = await make(*activators(), named("kube-system"), *app_in("kube-system"))
-    made.add(named("shop"), *app_in("shop"))
-    await made.says("shop", "Accepted")
-    assert made.writes("kube-system") == []
 
 
 @pytest.mark.parametrize(
@@ -335,8 +311,7 @@ async def test_the_namespaces_of_kubernetes_are_never_touched(make):
 )
 async def test_where_another_install_precedes_nothing_is_done_and_it_is_said(make, other, who):
     shop = named("shop", team="shop")
-    made = await make(*activators(), *other, shop, *app_in("shop"), named("feed"), *app_in("feed"))
-    await made.says("feed", "Accepted")
+    made = await make(*other, shop, *app_in("shop"), named("feed"), *app_in("feed"), accepts="feed")
     assert made.writes("shop") == []
     assert f"{who} serves: shop" in made.operator.left_out
     assert made.operator.why_not_ready == ""
@@ -344,8 +319,7 @@ async def test_where_another_install_precedes_nothing_is_done_and_it_is_said(mak
 
 
 async def test_an_install_that_comes_later_for_one_namespace_gets_it(make):
-    made = await make(*activators(), named("shop"), *app_in("shop"))
-    await made.says("shop", "Accepted")
+    made = await make(named("shop"), *app_in("shop"), accepts="shop")
     made.add(*activators("shop", "warm", shared=False))
     await made.says("shop", "NamespaceNotSelected")
     made.kube.remove("Deployment", "shop/kotatsu-activator")
@@ -356,7 +330,7 @@ async def test_the_deleted_pool_of_another_install_is_not_restored(make):
     others = {"phase": "Asleep", "restoreReplicas": 3, "internal": {"activators": "older/0"}}
     theirs = activators("older", "warm", SHOP, at="09:00")
     shop = app_in("shop", replicas=0, status=others)
-    made = await make(*activators(), *theirs, named("shop", team="shop"), *shop)
+    made = await make(*theirs, named("shop", team="shop"), *shop)
     made.kube.remove("WarmPool", "shop/voice")
     made.add(named("feed"), *app_in("feed"))
     await made.says("feed", "Accepted")
@@ -372,7 +346,7 @@ async def test_many_namespaces_that_are_labeled_at_once_are_listed_a_few_at_a_ti
     monkeypatch.setattr(namespaces, "AT_ONCE", 2)
     names = [f"team-{n}" for n in range(40)]
     apps = [obj for name in names for obj in (named(name), *app_in(name))]
-    made = await make(*activators(), *apps, selector=SHOP)
+    made = await make(*apps, selector=SHOP)
     await made.says("team-39", "NamespaceNotSelected")
     busy, most = set(), []
     listed = FakeKube.listed
@@ -396,32 +370,28 @@ async def test_many_namespaces_that_are_labeled_at_once_are_listed_a_few_at_a_ti
 # --- handover ---
 
 
-def isolated_slice(namespace="shop"):
-    """What an activator of the namespace itself has published."""
-    return within(namespace, published("activator-1", 1))
+def slice_of(activator, epoch=1, **notes):
+    """What an activator has published for the pool in the namespace shop."""
+    made = within("shop", published("activator-1", epoch))
+    made["metadata"]["annotations"] |= {"kotatsu.dev/activator": activator, **notes}
+    return made
+
+
+MINE = f"{HOME}/activator-1/{HOME}-Pod-activator-1"
+THEIRS = "shop/activator-1/shop-Pod-activator-1"
 
 
 async def test_a_ready_slice_of_other_activators_keeps_a_pool_from_its_sleep(make):
-    made = await make(*activators(), named("shop"), *app_in("shop"))
-    await made.says("shop", "Accepted")
+    made = await make(named("shop"), *app_in("shop"), accepts="shop")
     cache, key = made.operator.cache, ("shop", "voice")
-    mine = published("activator-1", 5)
-    uid = f"{HOME}-Pod-activator-1"
-    mine["metadata"]["annotations"] |= {
-        SET_ANNOTATION: f"{HOME}/0", "kotatsu.dev/activator": f"{HOME}/activator-1/{uid}"
-    }  # fmt: skip
-    cache.keep_slice(within("shop", mine))
+    cache.keep_slice(slice_of(MINE, 5, **{SET_ANNOTATION: f"{HOME}/0"}))
     assert cache.acknowledged(key) == 5
-    theirs = isolated_slice()
+    theirs = slice_of(THEIRS)
     theirs["metadata"]["name"] = "theirs"
     cache.keep_slice(theirs)
     assert cache.acknowledged(key) == 0
     assert {p.key[0] for p in cache.activators.of(key)} == {HOME}
-    cache.keep_pod(within("shop", activator_pod()) | {})
-    theirs["metadata"]["annotations"]["kotatsu.dev/activator"] = (
-        "shop/activator-1/shop-Pod-activator-1"
-    )
-    cache.keep_slice(theirs)
+    cache.keep_pod(within("shop", activator_pod()))
     assert {p.key[0] for p in cache.activators.of(key)} == {HOME, "shop"}
 
 
@@ -432,13 +402,8 @@ async def test_a_slice_of_other_activators_goes_once_those_of_the_pool_have_been
     """Unless its activator is Ready, and so hands over by itself."""
     monkeypatch.setattr(operator_module, "STRANGERS_SECONDS", 0.1)
     pods = within("shop", activator_pod(ready=is_ready))
-    made = await make(*activators(), named("shop"), *app_in("shop"), pods)
-    await made.says("shop", "Accepted")
-    theirs = isolated_slice()
-    theirs["metadata"]["annotations"]["kotatsu.dev/activator"] = (
-        "shop/activator-1/shop-Pod-activator-1"
-    )
-    made.add(theirs)
+    made = await make(named("shop"), *app_in("shop"), pods, accepts="shop")
+    made.add(slice_of(THEIRS))
     if is_ready:
         await eventually(lambda: len(made.kube.called("get")) > 3)
         assert len(made.kube.all("EndpointSlice")) == 1

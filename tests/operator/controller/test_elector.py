@@ -39,11 +39,16 @@ def kube():
 @pytest.fixture
 def contender(kube, clock):
     def make(name="operator-a", times=TIMES):
-        made = Elector(kube, ("demo", name), CollectorRegistry(), times=times, clock=clock)
-        made.registry = made._metric
-        return made
+        return Elector(kube, ("demo", name), CollectorRegistry(), times=times, clock=clock)
 
     return make
+
+
+@pytest.fixture
+async def leader(contender):
+    made = contender()
+    await made.turn()
+    return made
 
 
 def lease(kube):
@@ -54,19 +59,12 @@ def told(elector):
     return elector._metric._value.get()
 
 
-async def test_a_free_lease_is_taken_with_the_first_look(kube, contender):
-    one = contender()
-    await one.turn()
-    assert one.leads
-    assert lease(kube)["holderIdentity"] == "operator-a"
-    assert lease(kube)["leaseDurationSeconds"] == 10
-
-
 async def test_the_other_takes_it_when_it_has_not_been_renewed(kube, contender, clock):
     one, two = contender(), contender("operator-b")
     await one.turn()
     pause = await two.turn()
     assert pause == TIMES.retry
+    assert one.leads
     clock.now += 10
     assert not one.leads
     await two.turn()
@@ -75,18 +73,16 @@ async def test_the_other_takes_it_when_it_has_not_been_renewed(kube, contender, 
 
 
 async def test_a_leader_without_an_api_server_leads_until_its_deadline_and_no_longer(
-    kube, contender, clock
+    kube, leader, clock
 ):
-    one = contender()
-    await one.turn()
     kube.down = True
     clock.now += 5.5
-    pause = await one.turn()
-    assert one.leads
+    pause = await leader.turn()
+    assert leader.leads
     assert pause == pytest.approx(0.5)
     clock.now += pause
-    await one.turn()
-    assert not one.leads
+    await leader.turn()
+    assert not leader.leads
 
 
 async def test_who_lets_go_is_followed_at_once(kube, contender):
@@ -110,11 +106,9 @@ async def test_somebody_elses_lease_is_not_let_go_of(kube, contender, clock):
     assert lease(kube)["holderIdentity"] == "operator-b"
 
 
-async def test_letting_go_without_an_api_server_is_not_waited_for(kube, contender, caplog):
-    one = contender()
-    await one.turn()
+async def test_letting_go_without_an_api_server_is_not_waited_for(kube, leader, caplog):
     kube.down = True
-    await one.release()
+    await leader.release()
     assert "expires by itself" in caplog.text
 
 
@@ -171,7 +165,6 @@ async def test_work_is_stopped_at_the_deadline_however_long_a_renewal_hangs(
     kube.on("get", lambda *_: asyncio.Event().wait())
     clock.now += 6
     await eventually(lambda: work.ended == 1)
-    kube.on("get", None)
 
 
 async def test_at_the_end_work_is_stopped_before_the_lease_is_let_go_of(kube, contender, running):
@@ -193,19 +186,11 @@ async def test_work_that_fails_ends_the_process_and_leaves_the_lease_free(kube, 
     assert lease(kube)["holderIdentity"] == ""
 
 
-async def test_a_lease_written_by_somebody_else_in_between_is_read_again_soon(kube, contender):
-    one = contender()
-    await one.turn()
-    conflicts = iter([ConflictError("modified")])
-
-    def conflict(*_):
-        for error in conflicts:
-            raise error
-
-    kube.on("create", conflict)
+async def test_a_lease_written_by_somebody_else_in_between_is_read_again_soon(kube, leader):
+    kube.on("create", ConflictError("modified"), times=1)
     kube.remove("Lease", LEASE_NAME)
-    assert await one.turn() < 1
-    await one.turn()
+    assert await leader.turn() < 1
+    await leader.turn()
     assert lease(kube)["holderIdentity"] == "operator-a"
 
 
@@ -265,10 +250,7 @@ async def test_what_was_begun_in_one_term_does_not_go_on_in_the_next(
 
 
 async def test_a_bug_in_keeping_the_lease_ends_the_operator(kube, contender, running):
-    def bug(*_):
-        raise ZeroDivisionError
-
-    kube.on("get", bug)
+    kube.on("get", ZeroDivisionError())
     with pytest.raises(ZeroDivisionError):
         await running(contender(times=SOON), Work())
 
@@ -299,67 +281,45 @@ async def test_after_an_outage_the_rest_of_the_cluster_has_to_catch_up(
 
 
 @pytest.mark.parametrize("error", [ConflictError, NotFoundError])
-async def test_a_refusal_is_an_answer_too(kube, contender, clock, error):
-    def refuse(*_):
-        raise error("Lease")
-
-    one = contender()
-    await one.turn()
+async def test_a_refusal_is_an_answer_too(kube, leader, clock, error):
     kube.down = True
     clock.now += 2
-    await one.turn()
+    await leader.turn()
     kube.down = False
-    kube.on("replace", refuse)
+    kube.on("replace", error("Lease"))
     clock.now += 1
-    await one.turn()
-    assert 0 < one.catching_up() < LONGEST
+    await leader.turn()
+    assert 0 < leader.catching_up() < LONGEST
 
 
-async def test_one_slow_answer_of_the_api_server_is_no_outage(kube, contender, clock):
-    def slow(*_):
-        raise TimeoutError
-
-    one = contender()
-    await one.turn()
-    kube.on("get", slow)
+async def test_one_slow_answer_of_the_api_server_is_no_outage(kube, leader, clock):
+    kube.on("get", TimeoutError())
     clock.now += 3
-    await one.turn()
-    assert one.catching_up() == 0
+    await leader.turn()
+    assert leader.catching_up() == 0
     clock.now += PATIENCE
-    await one.turn()
-    assert one.catching_up() == LONGEST
-
-
-def failing(kind, error):
-    """Calls about one kind fail, and no others."""
-
-    def act(asked, *_):
-        if asked == kind:
-            raise error
-
-    return act
+    await leader.turn()
+    assert leader.catching_up() == LONGEST
 
 
 @pytest.mark.parametrize(
     ("error", "asked"), [(OSError("reset"), ["Lease", "ConfigMap"]), (forbidden(), ["Lease"])]
 )
-async def test_a_broken_endpoint_or_a_missing_right_is_no_outage(
-    kube, contender, clock, error, asked
-):
-    one = contender()
-    await one.turn()
-    kube.on("get", failing("Lease", error))
+async def test_a_broken_endpoint_or_a_missing_right_is_no_outage(kube, leader, clock, error, asked):
+    def fail(kind, *_):
+        if kind == "Lease":
+            raise error
+
+    kube.on("get", fail)
     for _ in range(60):
         clock.now += 1
-        await one.turn()
-        assert one.catching_up() == 0
+        await leader.turn()
+        assert leader.catching_up() == 0
     assert [call[1] for call in kube.called("get")[1 : 1 + len(asked)]] == asked
 
 
-async def test_a_second_question_does_not_outlast_the_lease(kube, contender, clock, monkeypatch):
+async def test_a_second_question_does_not_outlast_the_lease(kube, leader, clock, monkeypatch):
     monkeypatch.setattr("kotatsu_operator.controller.elector._OTHER_CALL_SECONDS", 0.01)
-    one = contender()
-    await one.turn()
     hung = asyncio.Event()
 
     async def hang(kind, *_):
@@ -369,5 +329,5 @@ async def test_a_second_question_does_not_outlast_the_lease(kube, contender, clo
 
     kube.on("get", hang)
     clock.now += 2
-    await one.turn()
-    assert one.leads
+    await leader.turn()
+    assert leader.leads

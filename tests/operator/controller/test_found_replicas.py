@@ -1,6 +1,7 @@
 """A deleted pool's target gets back what it was found with, and never what a pool has set."""
 
 import pytest
+from rows import each
 
 from kotatsu_operator.core.report.record import entry_of, found_replicas, replicas_to_restore
 from kotatsu_operator.kube.views import workload_view
@@ -18,22 +19,20 @@ async def owed(day, end="10:15"):
     return entry_of(day.kube.stored("WarmPool", "voice")).owed["restoreReplicas"]
 
 
-@pytest.mark.parametrize("found", [0, 1, 2])
-async def test_a_pool_made_inside_an_open_window_gives_back_what_was_there_before(found):
-    day = Day.begin(t("10:00"), replicas=found, ready=True, windows=[OPEN])
-    await day.until(t("10:04"))
+WINDOW = {"windows": [OPEN]}
+ASKED = {"override": override("Warm", t("10:05"), replicas=5)}
+
+
+@each("found, spec", [(0, WINDOW), (1, WINDOW), (2, WINDOW), (1, ASKED)])
+async def test_what_a_window_or_an_override_has_asked_for_is_not_given_back(found, spec):
+    day = await Day.lived("10:00", "10:04", replicas=found, ready=True, **spec)
     assert day.replicas == 5
     assert await owed(day) == found
 
 
 async def test_a_crash_right_after_the_raise_forgets_nothing():
     day = Day.begin(t("10:00"), replicas=1, ready=True, windows=[OPEN])
-
-    def crash(*_):
-        raise OSError("the operator is killed")
-
-    day.watch()
-    day.kube.on("put_scale", crash)
+    day.kube.on("put_scale", OSError("the operator is killed"))
     with pytest.raises(OSError, match="killed"):
         await day.look()
     day.kube.on("put_scale", None)
@@ -42,15 +41,8 @@ async def test_a_crash_right_after_the_raise_forgets_nothing():
     assert await owed(day) == 1
 
 
-async def test_what_an_override_has_asked_for_is_not_given_back():
-    asked = override("Warm", t("10:05"), replicas=9)
-    day = Day.begin(t("10:00"), replicas=1, ready=True, override=asked)
-    assert await owed(day) == 1
-
-
 async def test_what_a_person_has_scaled_later_is_not_given_back():
-    day = Day.begin(t("10:00"), replicas=2, ready=True)
-    await day.settle()
+    day = await Day.lived("10:00", replicas=2, ready=True)
     day.kube.edit("Deployment", "voice", spec={"replicas": 7})
     assert await owed(day) == 2
 

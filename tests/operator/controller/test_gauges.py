@@ -2,7 +2,7 @@
 
 import asyncio
 
-import pytest
+from rows import each
 
 from kotatsu_operator.controller.pages import collect
 from kotatsu_operator.core.exposition import GAUGE_NAMES, GAUGES, Silence, find_gauge, samples_of
@@ -26,7 +26,7 @@ def found(page: str, port: int = EXPORTER):
     return find_gauge(samples, port, [APP])
 
 
-@pytest.mark.parametrize("name", NAMES)
+@each("name", NAMES)
 def test_the_page_of_a_real_program_shows_its_requests_in_flight(name):
     assert [found(page) for page in served(name)] == [0, 3]
 
@@ -42,15 +42,12 @@ def test_nginx_always_writes_the_page_that_its_exporter_reads():
     assert found("nginx_connections_writing 0\n") == 0
 
 
-def test_the_gauge_of_the_metrics_handler_itself_is_none():
-    assert found(GO) is None
+@each("page", {"of another kind": "python_info 1\n", "of the metrics handler itself": GO})
+def test_a_page_with_other_gauges_has_none(page):
+    assert found(page) is None
 
 
-def test_a_page_without_any_is_none():
-    assert found("python_info 1\n") is None
-
-
-@pytest.mark.parametrize("name", OWN_PAGE)
+@each("name", OWN_PAGE)
 def test_a_gauge_that_counts_its_own_page_is_not_used_on_the_port_of_the_service(name):
     answer = found(served(name)[1], port=APP)
     assert isinstance(answer, Silence)
@@ -58,7 +55,7 @@ def test_a_gauge_that_counts_its_own_page_is_not_used_on_the_port_of_the_service
     assert "it counts the request for the page itself" in answer.why
 
 
-@pytest.mark.parametrize("name", sorted({*NAMES} - {*OWN_PAGE}))
+@each("name", sorted({*NAMES} - {*OWN_PAGE}))
 def test_one_that_does_not_may_be_on_any_port(name):
     assert found(served(name)[1], port=APP) == 3
 

@@ -125,20 +125,6 @@ async def test_steady_requests_beside_a_long_one_do_not_outlast_a_spent_budget(m
 # --- announcements do not put off what the budget or a person has ended ---
 
 
-def begin_spent(**spec):
-    """A pool with one pod, whose limit is reached at once."""
-    began = Day.begin(
-        t("10:00"),
-        replicas=1,
-        ready=True,
-        prices=ONE_A_SECOND,
-        budget={"limit": "0.001", "onExhausted": "Sleep"},
-        **spec,
-    )
-    began.container = {"resources": {"requests": {"cpu": "1"}}}
-    return began
-
-
 def announce_at_every_question(day):
     """What activators together can do while a slow pod is asked: one is never late."""
     asked = day.scraper.passing
@@ -160,17 +146,16 @@ async def live(day, until):
     return day.now
 
 
+SPENT = {"prices": ONE_A_SECOND, "budget": {"limit": "0.001", "onExhausted": "Sleep"}}
+"""The limit is reached at once."""
+
+
 @pytest.mark.slow
-async def test_announcements_during_every_look_do_not_put_off_a_hard_stop():
-    day = begin_spent()
+@pytest.mark.parametrize("spec", [SPENT, {"override": override("Asleep", t("12:00"))}])
+async def test_announcements_during_every_look_do_not_put_off_a_hard_stop(spec):
+    day = Day.begin(t("10:00"), replicas=1, ready=True, **spec)
+    day.container = {"resources": {"requests": {"cpu": "1"}}}
     announce_at_every_question(day)
     slept = await live(day, t("10:05"))
     # drainTimeout is 60 s and the settle time 5 s; the operator notices within a beat.
     assert t("10:01") <= slept <= t("10:01:10")
-
-
-@pytest.mark.slow
-async def test_an_asleep_override_is_not_put_off_either():
-    day = Day.begin(t("10:00"), replicas=1, ready=True, override=override("Asleep", t("12:00")))
-    announce_at_every_question(day)
-    assert t("10:01") <= await live(day, t("10:05")) <= t("10:01:10")

@@ -18,29 +18,19 @@ from kotatsu_operator.controller.kopf_adapter import (
     operator_settings,
 )
 from kotatsu_operator.kube.client import PAGE
-from tests.operator.cluster import FakeKube, eventually, warm_pool
+from tests.operator.cluster import FakeKube, eventually, keep, warm_pool
 
 pytestmark = pytest.mark.timeout(60)
 
 POOLS = "kotatsu.dev/v1beta1/warmpools"
-KINDS = {POOLS: "WarmPool"}
-KOPFS_OWN = {
+KINDS = {
+    POOLS: "WarmPool",
     "v1/namespaces": "Namespace",
     "v1/events": "Event",
     "apiextensions.k8s.io/v1/customresourcedefinitions": "CustomResourceDefinition",
 }
-"""What kopf looks for before it begins; every cluster has them."""
+"""The pools, and what kopf looks for before it begins; every cluster has that."""
 VOICE, FEED = ("demo", "voice"), ("demo", "feed")
-
-
-class Touches:
-    """A planner that notes who is touched."""
-
-    def __init__(self):
-        self.keys = []
-
-    def touch(self, key):
-        self.keys.append(key)
 
 
 class Cluster:
@@ -50,10 +40,10 @@ class Cluster:
         self.kmock = kmock
         self.version = 0
         self.cache = Cache()
-        self.touches = Touches()
+        self.touches = []
         self.gone = []
-        self.watch = PoolWatch(FakeKube(), ["demo"], self.cache, self.touches.touch, self._is_gone)
-        for resource, kind in (KINDS | KOPFS_OWN).items():
+        self.watch = PoolWatch(FakeKube(), ["demo"], self.cache, self.touches.append, self._is_gone)
+        for resource, kind in KINDS.items():
             kmock.resources[resource] = {
                 "kind": kind,
                 "singular": kind.lower(),
@@ -64,34 +54,25 @@ class Cluster:
                 "subresources": [],
             }
 
-    def seed(self, kind, obj):
+    def seed(self, pool):
         """Something that was there before."""
         self.version += 1
-        obj["metadata"] |= {"resourceVersion": str(self.version)}
-        obj["metadata"].setdefault("uid", f"uid-{obj['metadata']['name']}")
-        self.kmock.objects[kind, "demo", obj["metadata"]["name"]] = obj
+        pool["metadata"] |= {"resourceVersion": str(self.version)}
+        self.kmock.objects[POOLS, "demo", pool["metadata"]["name"]] = pool
 
-    async def kubectl(self, method, kind, obj, name=""):
-        """Somebody changes something."""
+    async def kubectl(self, method, name, obj):
+        """Somebody changes a pool."""
         self.version += 1
         obj.get("metadata", {})["resourceVersion"] = str(self.version)
-        version, _, plural = kind.rpartition("/")
-        url = f"/apis/{version}/namespaces/demo/{plural}" + (f"/{name}" if name else "")
+        url = f"/apis/kotatsu.dev/v1beta1/namespaces/demo/warmpools/{name}"
         async with (
             aiohttp.ClientSession(str(self.kmock.url)) as session,
             session.request(method, url, json=obj) as response,
         ):
             response.raise_for_status()
 
-    async def create(self, kind, obj):
-        obj["metadata"].setdefault("uid", f"uid-{obj['metadata']['name']}")
-        await self.kubectl("POST", kind, obj)
-
-    async def change(self, kind, name, **fields):
-        await self.kubectl("PATCH", kind, {"metadata": {}, **fields}, name)
-
-    async def delete(self, kind, name):
-        await self.kubectl("DELETE", kind, {}, name)
+    async def change(self, name, **fields):
+        await self.kubectl("PATCH", name, {"metadata": {}, **fields})
 
     async def _is_gone(self, pool):
         self.gone.append(pool["metadata"]["name"])
@@ -109,9 +90,9 @@ class Cluster:
 
     async def touched(self, *keys):
         """Wait until exactly these pools have been touched since the last time."""
-        await eventually(lambda: set(keys) <= set(self.touches.keys))
-        assert set(self.touches.keys) == set(keys)
-        self.touches.keys.clear()
+        await eventually(lambda: set(keys) <= set(self.touches))
+        assert set(self.touches) == set(keys)
+        self.touches.clear()
 
 
 @pytest.fixture
@@ -128,15 +109,9 @@ def cluster(kmock, tmp_path, monkeypatch):
     path.write_text(yaml.safe_dump(config))
     monkeypatch.setenv("KUBECONFIG", str(path))
     made = Cluster(kmock)
-    made.seed(POOLS, warm_pool("voice"))
-    made.seed(POOLS, warm_pool("feed"))
+    made.seed(warm_pool("voice"))
+    made.seed(warm_pool("feed"))
     return made
-
-
-async def test_every_pool_there_is_is_shown(cluster):
-    async with cluster.watched():
-        await cluster.touched(VOICE, FEED)
-    assert cluster.watch.shown == {"pool-voice", "pool-feed"}
 
 
 async def test_a_pool_that_has_been_listed_is_shown_and_looked_at_by_nobody(cluster):
@@ -152,21 +127,14 @@ async def calm(cluster):
     async with cluster.watched():
         await cluster.touched(VOICE, FEED)
         await asyncio.sleep(0.2)
-        cluster.touches.keys.clear()
+        cluster.touches.clear()
         yield cluster
-
-
-async def test_a_pool_that_changes_is_looked_at(cluster):
-    async with calm(cluster):
-        await cluster.change(POOLS, "voice", spec={"suspend": True})
-        await cluster.touched(VOICE)
-        assert cluster.cache.pools[VOICE]["spec"]["suspend"]
 
 
 async def test_of_a_pool_only_the_used_fields_are_kept(cluster):
     async with calm(cluster):
         meta = {"annotations": {"of/others": "x" * 250_000}, "labels": {"team": "pet"}}
-        await cluster.kubectl("PATCH", POOLS, {"metadata": meta}, "voice")
+        await cluster.change("voice", metadata=meta)
         await cluster.touched(VOICE)
         assert len(json.dumps(cluster.cache.pools[VOICE])) < 1000
 
@@ -184,14 +152,14 @@ async def test_what_is_known_already_is_looked_at_by_nobody(cluster):
         written = {**cluster.cache.pools[VOICE], "status": {"phase": "Warm"}}
         written["metadata"] = {**written["metadata"], "resourceVersion": "100"}
         cluster.cache.keep_pool(written)
-        await cluster.change(POOLS, "voice", status={"phase": "Warm"})
-        await cluster.change(POOLS, "feed", spec={"suspend": True})
+        await cluster.change("voice", status={"phase": "Warm"})
+        await cluster.change("feed", spec={"suspend": True})
         await cluster.touched(FEED)
 
 
 async def test_a_deleted_pool_is_forgotten_told_of_and_looked_at_a_last_time(cluster):
     async with calm(cluster):
-        await cluster.delete(POOLS, "voice")
+        await cluster.kubectl("DELETE", "voice", {})
         await cluster.touched(VOICE)
         assert cluster.gone == ["voice"]
         assert cluster.watch.shown == {"pool-feed"}
@@ -246,36 +214,20 @@ def test_a_watch_is_blind_if_it_does_not_show_what_the_lists_have(why, compariso
     assert found.is_blind is is_blind, why
 
 
-@pytest.fixture
-def compared():
-    """A watch of pools whose events the test sends, and the keys that it touches."""
-    touches, cache = Touches(), Cache()
-
-    async def gone(_):
-        pass
-
-    return PoolWatch(FakeKube(), ["demo"], cache, touches.touch, gone), cache, touches
-
-
-def test_a_pool_that_the_list_does_not_have_any_more_is_forgotten(compared):
-    watch, cache, touches = compared
-    cache.keep_pool(warm_pool("voice"))
-    assert watch.compare("demo", watch.known("demo"), set())
-    assert (list(cache.pools), touches.keys) == ([], [VOICE])
-
-
-def test_a_pool_that_is_created_after_the_list_is_not_taken_for_a_deleted_one(compared):
-    watch, cache, touches = compared
-    before = watch.known("demo")
-    cache.keep_pool(warm_pool("voice"))
-    assert watch.compare("demo", before, set())
-    assert (list(cache.pools), touches.keys) == ([VOICE], [])
-
-
-def test_a_pool_that_is_created_again_under_its_name_meanwhile_stays(compared):
-    watch, cache, touches = compared
-    cache.keep_pool(warm_pool("voice"))
-    before = watch.known("demo")
-    cache.keep_pool(warm_pool("voice", uid="another"))
-    assert watch.compare("demo", before, set())
-    assert (list(cache.pools), touches.keys) == ([VOICE], [])
+@each(
+    "before, meanwhile, left",
+    {
+        "deleted": ([warm_pool()], [], []),
+        "created after the list": ([], [warm_pool()], [VOICE]),
+        "created again under its name": ([warm_pool()], [warm_pool(uid="another")], [VOICE]),
+    },
+)
+def test_a_pool_that_the_list_does_not_have_is_forgotten_if_it_is_older(before, meanwhile, left):
+    cache, touches = Cache(), []
+    watch = PoolWatch(FakeKube(), ["demo"], cache, touches.append, gone=None)
+    keep(cache, *before)
+    known = watch.known("demo")
+    keep(cache, *meanwhile)
+    assert watch.compare("demo", known, set())
+    assert list(cache.pools) == left
+    assert touches == ([] if left else [VOICE])

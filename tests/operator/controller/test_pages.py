@@ -35,15 +35,7 @@ def parse(page, names):
 
 
 @each(
-    "page",
-    ["", "\n", "<html>", "# nothing", "a b c", f"{IN_FLIGHT}_other 9.0\nother_{IN_FLIGHT} 9.0\n"],
-)
-def test_a_page_without_them_has_none(page):
-    assert parse(page, (IN_FLIGHT,)) == {}
-
-
-@pytest.mark.parametrize(
-    ("values", "count"),
+    "values, count",
     [
         ([], 0),
         ([3.0], 3),
@@ -60,8 +52,8 @@ def test_requests_are_counted_over_all_samples(values, count):
     assert count_of([({}, value) for value in values]) == count
 
 
-@pytest.mark.parametrize(
-    ("seconds", "at"),
+@each(
+    "seconds, at",
     [
         (AT.timestamp(), AT),
         (0.0, None),
@@ -71,7 +63,6 @@ def test_requests_are_counted_over_all_samples(values, count):
         (float("inf"), None),
         (float("nan"), None),
     ],
-    ids=["seconds", "never", "negative", "milliseconds", "huge", "infinite", "nan"],
 )
 def test_a_time_that_is_none_is_not_believed(seconds, at):
     assert unix_time(seconds) == at
@@ -193,7 +184,7 @@ async def test_a_redirect_is_not_followed(scraper, serve):
     assert elsewhere.asked == []
 
 
-@pytest.mark.parametrize(
+@each(
     "metrics",
     [
         *(Metrics(port=port) for port in ("99999", "²", "٣", "9" * 5000)),
@@ -228,23 +219,18 @@ async def test_a_pod_that_drips_says_nothing_after_the_timeout(scraper, serve, m
     assert isinstance(await scraper.pod(await serve(page), Metrics()), Silence)
 
 
-async def test_a_pod_that_refuses_says_nothing(scraper, serve):
-    view = await serve(Page())
-    refused = await scraper.pod(pod_view(pod(port=1)), Metrics())
-    assert refused == Silence("refuses connections on port 1")
-    assert view.ready
-
-
-@pytest.mark.parametrize(
-    ("how", "why"),
+@each(
+    "how, why, lacks",
     [
-        ({"ip": ""}, "has no address yet"),
-        ({"ports": []}, "has no port named http"),
-        ({"ports": [{"name": "x", "containerPort": 1}]}, "has no port named http"),
+        ({"ip": ""}, "has no address yet", False),
+        ({"ports": []}, "has no port named http", True),
+        ({"ports": [{"name": "x", "containerPort": 1}]}, "has no port named http", True),
+        ({"port": 1}, "refuses connections on port 1", True),
     ],
 )
-async def test_a_pod_without_address_or_port_is_not_asked(scraper, how, why):
-    assert await scraper.pod(pod_view(pod(**how)), Metrics()) == Silence(why)
+async def test_a_pod_that_cannot_be_reached_says_nothing_and_why(scraper, how, why, lacks):
+    answer = await scraper.pod(pod_view(pod(**how)), Metrics())
+    assert (answer, answer.lacks) == (Silence(why), lacks)
 
 
 @pytest.mark.parametrize(("ahead", "said"), [(600, AT), (-600, AT), (2, None)])

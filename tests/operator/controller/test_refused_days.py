@@ -6,11 +6,7 @@ from decimal import Decimal
 import pytest
 
 from kotatsu_operator.core.pool.parse import parse, salvage
-from tests.operator.cluster import (
-    horizontal_pod_autoscaler,
-    owned,
-    warm_pool,
-)
+from tests.operator.cluster import horizontal_pod_autoscaler, owned, warm_pool
 from tests.operator.core.values import HOUR, MINUTE, once, override, t
 from tests.operator.day import Day
 
@@ -22,19 +18,6 @@ LATER = once("later", "11:00", "11:10", 5)
 
 def broken_zone(day):
     day.edit(timeZone="Mars/Base")
-
-
-def mended_zone(day):
-    day.edit(timeZone="UTC")
-
-
-def without_service(day):
-    day.kube.remove("Service", "voice")
-
-
-def second_autoscaler(day):
-    for name in ("one", "two"):
-        day.kube.put(horizontal_pod_autoscaler(name))
 
 
 async def warm(end="10:10", **spec):
@@ -59,8 +42,7 @@ async def test_29_hours_after_a_typo_nothing_runs_and_all_was_charged():
     broken_zone(day)
     await day.until(t("10:30"))
     await day.until(t("10:10") + 29 * HOUR, late=9 * MINUTE)
-    assert day.replicas == 0
-    assert len(day.pods) == 0
+    assert (day.replicas, day.pods) == (0, [])
     # Five cores at 60 an hour for twenty minutes and the seconds of the way down.
     assert Decimal(99) <= spent(day) <= Decimal(112)
     assert day.condition("Accepted")["status"] == "False"
@@ -82,7 +64,7 @@ async def test_a_mended_pool_goes_on():
     day = await warm()
     broken_zone(day)
     await day.until(t("10:50"))
-    mended_zone(day)
+    day.edit(timeZone="UTC")
     await day.until(t("11:05"))
     assert (day.phase, day.replicas) == ("Warm", 5)
     assert day.condition("Accepted")["status"] == "True"
@@ -90,7 +72,7 @@ async def test_a_mended_pool_goes_on():
 
 async def test_without_its_service_one_pod_stays_and_is_charged():
     day = await warm()
-    without_service(day)
+    day.kube.remove("Service", "voice")
     await day.until(t("10:30"))
     assert day.replicas == 1
     before = spent(day)
@@ -103,7 +85,8 @@ async def test_without_its_service_one_pod_stays_and_is_charged():
 
 async def test_what_an_autoscaler_of_others_scales_is_charged_and_left_alone():
     day = await warm()
-    second_autoscaler(day)
+    for name in ("one", "two"):
+        day.kube.put(horizontal_pod_autoscaler(name))
     before = spent(day)
     await day.until(t("11:10"))
     assert day.replicas == 5
@@ -122,12 +105,7 @@ async def test_replicas_that_another_manager_has_set_are_left_alone():
 
 
 async def test_a_spent_budget_with_policy_sleep_stops_a_refused_pool():
-    limit = {"limit": "30", "onExhausted": "Sleep"}
-    day = Day.begin(
-        t("09:55"), windows=[once("long", "10:00", "20:00", 5)], prices=PRICES, budget=limit
-    )
-    day.container = CORE
-    await day.until(t("10:03"))
+    day = await warm("10:03", budget={"limit": "30", "onExhausted": "Sleep"})
     broken_zone(day)
     await day.until(t("10:10"))
     assert day.replicas == 0
@@ -157,8 +135,7 @@ async def test_a_pool_that_was_never_accepted_changes_nothing():
 
 async def test_a_restarted_operator_ends_what_it_can_read():
     asked = override("Warm", t("10:25"), replicas=5)
-    day = Day.begin(t("10:00"), override=asked, windows=[LATER], prices=PRICES)
-    await day.until(t("10:10"))
+    day = await Day.lived("10:00", "10:10", override=asked, windows=[LATER], prices=PRICES)
     broken_zone(day)
     await day.until(t("10:20"))
     day.restart()

@@ -3,8 +3,10 @@
 import asyncio
 import json
 import logging
+from dataclasses import replace
 
 import pytest
+from rows import each
 
 from kotatsu_operator.controller import restore as restore_module
 from kotatsu_operator.controller.deployment import RESTORES
@@ -20,7 +22,6 @@ from tests.operator.cluster import (
     FakeKube,
     config_map,
     deployment,
-    eventually,
     forbidden,
     horizontal_pod_autoscaler,
     warm_pool,
@@ -34,10 +35,6 @@ ENTRY = Entry("demo", "voice", "Deployment", "voice", OnDelete.RESTORE, {"restor
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch):
     monkeypatch.setattr(restore_module, "_PAUSE", 0.001)
-
-
-def _away(*_):
-    raise OSError("away")
 
 
 def slept(name="voice", **spec):
@@ -72,15 +69,10 @@ async def test_a_target_that_runs_is_left_as_it_is():
     assert replicas(kube) == 1
 
 
-async def test_a_target_whose_status_changes_meanwhile_gets_its_replicas_all_the_same():
+@each("verb, error", [("put_scale", ConflictError("modified")), ("get_scale", OSError("away"))])
+async def test_a_target_gets_its_replicas_however_many_tries_it_takes(verb, error):
     kube = FakeKube(deployment(replicas=0))
-    conflicts = iter(range(3))
-
-    def conflict(*_):
-        for _number in conflicts:
-            raise ConflictError("modified")
-
-    kube.on("put_scale", conflict)
+    kube.on(verb, error, times=3)
     assert await restore(kube, NAMESPACE, ENTRY)
     assert replicas(kube) == 3
 
@@ -90,16 +82,6 @@ async def test_a_target_that_somebody_scales_meanwhile_is_left_to_them():
     kube.on("put_scale", lambda *_: kube.edit("Deployment", "voice", spec={"replicas": 7}))
     assert await restore(kube, NAMESPACE, ENTRY)
     assert replicas(kube) == 7
-
-
-async def test_an_api_server_that_is_away_is_waited_for():
-    kube = FakeKube(deployment(replicas=0))
-    kube.down = True
-    restoring = asyncio.create_task(restore(kube, NAMESPACE, ENTRY))
-    await eventually(lambda: len(kube.calls) > 2)
-    kube.down = False
-    assert await restoring
-    assert replicas(kube) == 3
 
 
 async def test_a_target_that_cannot_be_given_back_is_said_so(caplog):
@@ -115,25 +97,22 @@ async def test_a_target_that_is_gone_too_is_not_missed():
 
 async def test_what_is_owed_is_all_given_back_even_if_one_part_cannot_be():
     owed = {"restoreReplicas": 3, "hpa": {"name": "voice", "minReplicas": 2}}
-    entry = Entry("demo", "voice", "Deployment", "voice", OnDelete.RESTORE, owed)
     kube = FakeKube(deployment(replicas=0))
-    kube.on("get", _away)
-    assert not await restore(kube, NAMESPACE, entry)
+    kube.on("get", OSError("away"))
+    assert not await restore(kube, NAMESPACE, replace(ENTRY, owed=owed))
     assert replicas(kube) == 3
 
 
 def test_keeping_leaves_pods_as_they_are_but_no_floor_that_nobody_lifts():
     owed = {"restoreReplicas": 3, "hpa": {}, "knative": {}}
-    entry = Entry("demo", "voice", "Deployment", "voice", OnDelete.KEEP, owed)
+    entry = replace(ENTRY, on_delete=OnDelete.KEEP, owed=owed)
     assert list(owed_to(entry, RESTORES)) == ["hpa"]
 
 
 async def test_a_minimum_that_somebody_else_has_set_since_is_left():
     kube = FakeKube(horizontal_pod_autoscaler(least=5), deployment())
     owed = {"hpa": {"name": "voice", "minReplicas": 2}}
-    assert await restore(
-        kube, NAMESPACE, Entry("demo", "voice", "Deployment", "voice", OnDelete.KEEP, owed)
-    )
+    assert await restore(kube, NAMESPACE, replace(ENTRY, on_delete=OnDelete.KEEP, owed=owed))
     assert kube.stored("HorizontalPodAutoscaler", "voice")["spec"]["minReplicas"] == 5
 
 
@@ -157,13 +136,8 @@ async def test_what_stands_there_already_costs_no_call():
 
 async def test_somebody_elses_write_in_between_is_kept():
     kube = FakeKube(config_map())
-    others = iter([{"theirs": '{"restoreReplicas": 1}'}])
-
-    def meanwhile(*_):
-        for data in others:
-            kube.edit("ConfigMap", RECORD, data=data)
-
-    kube.on("replace", meanwhile)
+    theirs = {"theirs": '{"restoreReplicas": 1}'}
+    kube.on("replace", lambda *_: kube.edit("ConfigMap", RECORD, data=theirs), times=1)
     await Records(kube).remember(slept(), 3)
     assert record(kube) == {"theirs": 1, "pool-voice": 3}
 
@@ -218,13 +192,6 @@ async def test_a_target_that_another_pool_has_is_that_pools():
 # --- a pool deleted while nobody watched ---
 
 
-async def test_a_target_whose_pool_went_unseen_is_restored_and_struck_out():
-    kube = await recorded(deployment(replicas=0))
-    await Records(kube).settle(NAMESPACE)
-    assert replicas(kube) == 3
-    assert record(kube) == {}
-
-
 async def test_a_pool_that_is_there_keeps_its_target_asleep():
     kube = await recorded(deployment(replicas=0), slept())
     pools = await Records(kube).settle(NAMESPACE)
@@ -251,11 +218,7 @@ async def test_a_pool_made_anew_inherits_what_its_target_gets_back():
 
 async def test_an_heir_that_changes_meanwhile_inherits_the_next_time():
     kube = await recorded(deployment(replicas=0), another())
-
-    def conflict(*_):
-        raise ConflictError("modified")
-
-    kube.on("patch_status", conflict)
+    kube.on("patch_status", ConflictError("modified"))
     await Records(kube).settle(NAMESPACE)
     assert record(kube) == {"pool-voice": 3}
     kube.on("patch_status", None)
@@ -265,15 +228,16 @@ async def test_an_heir_that_changes_meanwhile_inherits_the_next_time():
 
 async def test_a_target_that_cannot_be_restored_now_stays_written_down():
     kube = await recorded(deployment(replicas=0))
-    kube.on("get_scale", _away)
+    kube.on("get_scale", OSError("away"))
     await Records(kube).settle(NAMESPACE)
     assert record(kube) == {"pool-voice": 3}
 
 
-async def test_settling_twice_is_settling_once():
+async def test_a_target_whose_pool_went_unseen_is_restored_once_and_struck_out():
     kube = await recorded(deployment(replicas=0))
     records = Records(kube)
     await records.settle(NAMESPACE)
+    assert (replicas(kube), record(kube)) == (3, {})
     kube.edit("Deployment", "voice", spec={"replicas": 0})  # by somebody, on purpose
     await records.settle(NAMESPACE)
     assert replicas(kube) == 0
@@ -282,7 +246,7 @@ async def test_settling_twice_is_settling_once():
 # --- a record that somebody has edited ---
 
 
-@pytest.mark.parametrize(
+@each(
     "entry",
     [
         {"target": {"kind": "Deployment", "name": "../../theirs/deployments/web"}},
@@ -290,7 +254,7 @@ async def test_settling_twice_is_settling_once():
         {"hpa": {"name": "../../theirs/horizontalpodautoscalers/web", "minReplicas": 50}},
         {"hpa": {}},
     ],
-    ids=json.dumps,
+    name=json.dumps,
 )
 async def test_nothing_is_asked_for_what_the_operator_did_not_write(entry):
     target = {"kind": "Deployment", "name": "voice"}

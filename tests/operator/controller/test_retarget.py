@@ -30,17 +30,10 @@ async def asleep(*, replicas=3, **spec):
     day.kube.put(deployment("feed", replicas=0))
     day.kube.put(service("feed"))
     day.records = Records(day.kube)
-    day.restart()
-    remember(day)
+    day.remember = day.records.remember
     await day.until(t("10:10"))
     assert (day.phase, day.replicas) == ("Asleep", 0)
     return day
-
-
-def remember(day):
-    """Let the operator use the record, as it does."""
-    tools = day.reconciler.tools
-    object.__setattr__(tools, "remember", day.records.remember)
 
 
 def replicas(day, name):
@@ -50,16 +43,6 @@ def replicas(day, name):
 def recorded(day):
     [text] = day.kube.stored("ConfigMap", "kotatsu-targets")["data"].values()
     return read_entry(text, "demo")
-
-
-async def test_a_sleeping_target_gets_its_replicas_when_the_pool_gets_another_one():
-    day = await asleep()
-    day.edit(targetRef=named("feed"))
-    await day.until(t("10:12"))
-    assert replicas(day, "voice") == 3
-    assert day.status["internal"]["target"] == {"kind": "Deployment", "name": "feed"}
-    assert (day.phase, day.status["internal"]["foundReplicas"]) == ("Asleep", 0)
-    assert "restoreReplicas" not in day.status
 
 
 async def test_the_activators_stay_in_front_of_it_until_a_pod_is_ready():
@@ -99,12 +82,11 @@ async def test_a_former_target_that_never_gets_ready_is_left_after_a_minute(monk
 
 async def test_the_record_names_the_former_target_until_it_is_restored():
     day = await asleep()
-    day.kube.on("put_scale", lambda *_: fail(OSError("the API server is away")))
+    day.kube.on("put_scale", OSError("the API server is away"))
     day.edit(targetRef=named("feed"))
     with pytest.raises(OSError, match="away"):
         await day.look()
     day.restart()
-    remember(day)
     with pytest.raises(OSError, match="away"):
         await day.look()
     assert (recorded(day).target, recorded(day).owed["restoreReplicas"]) == ("voice", 3)
@@ -120,6 +102,7 @@ async def test_what_the_former_target_had_is_never_given_to_the_next_one():
     await day.until(t("10:40"))
     assert replicas(day, "feed") == 5
     assert day.status["internal"]["foundReplicas"] == 0
+    assert "restoreReplicas" not in day.status
     entry = entry_of(day.kube.stored("WarmPool", "voice"))
     assert entry is None or entry.owed["restoreReplicas"] == 0
 
@@ -191,7 +174,7 @@ async def test_a_target_that_cannot_be_restored_is_named_and_the_pool_waits(why)
     if why == "suspended":
         day.edit(targetRef=named("feed"), suspend=True)
     else:
-        day.kube.on("put_scale", lambda *_: fail(forbidden()))
+        day.kube.on("put_scale", forbidden())
         day.edit(targetRef=named("feed"))
     for _ in range(5):
         day.now = await day.look()
@@ -205,7 +188,3 @@ async def test_a_target_that_cannot_be_restored_is_named_and_the_pool_waits(why)
     day.edit(suspend=False)
     await day.until(day.now + 2 * MINUTE)
     assert (replicas(day, "voice"), day.status["internal"]["target"]["name"]) == (3, "feed")
-
-
-def fail(error):
-    raise error

@@ -3,18 +3,11 @@
 from dataclasses import replace
 
 import pytest
+from rows import each
 
 from kotatsu_operator.controller.scale_down import ScaleDown, SleepStep
 from kotatsu_operator.core.pool.decision import Demand
-from kotatsu_operator.core.pool.memory import (
-    Announced,
-    Memory,
-    Phase,
-    Process,
-    Reason,
-    Route,
-    Routing,
-)
+from kotatsu_operator.core.pool.memory import Announced, Memory, Phase, Reason, Route, Routing
 from kotatsu_operator.core.report.status import memory_status
 from kotatsu_operator.core.schema import joined
 from tests.operator.cluster import VOICE, FakeKube, deployment, warm_pool
@@ -28,7 +21,6 @@ DRAINING = Memory(
     since=t("10:00"),
     route=Routing(Route.ACTIVATOR, 4),
     last_active=t("09:58"),
-    process=Process(acknowledged_at=t("10:00:01")),
 )
 
 
@@ -59,14 +51,16 @@ class Attempted:
         return await steps.attempt(memory, generation, look, force=force)
 
     async def remember(self, pool, replicas):
-        self.remembered.append(
-            (pool["metadata"]["name"], replicas, [c[0] for c in self.kube.calls])
-        )
+        before = [call[0] for call in self.kube.calls]
+        self.remembered.append((pool["metadata"]["name"], replicas, before))
         if self.unwritable:
             raise OSError("away")
 
     def ticket(self):
         self.kube.edit("WarmPool", "voice", status={"demand": {"at": "2026-11-25T10:00:05Z"}})
+
+    def edit(self):
+        self.kube.edit("WarmPool", "voice", spec={"x": 1})
 
     @property
     def replicas(self):
@@ -93,13 +87,8 @@ def stays_awake(attempt):
 async def test_it_looks_announces_and_lowers_in_this_order(attempt):
     ended = await attempt()
     assert ended.asleep
-    assert [call[0] for call in attempt.kube.calls] == [
-        "get",
-        "get_scale",
-        "look",
-        "patch_status",
-        "put_scale",
-    ]
+    done = [call[0] for call in attempt.kube.calls]
+    assert done == ["get", "get_scale", "look", "patch_status", "put_scale"]
     assert (attempt.phase, attempt.replicas) == ("Sleeping", 0)
     assert attempt.steps == list(SleepStep)
 
@@ -111,22 +100,12 @@ async def test_what_it_returns_is_what_it_has_written(attempt):
     assert ended.memory.route.epoch == 4
 
 
-async def test_the_replicas_to_give_back_are_noted_the_first_time_only():
-    attempt = Attempted(internal={"foundReplicas": 2})
+@each("noted, back", [({"internal": {"foundReplicas": 2}}, 2), ({"restoreReplicas": 5}, 5)])
+async def test_what_it_gives_back_is_noted_once_before_anything_is_changed(noted, back):
+    attempt = Attempted(replicas=1, **noted)
     await attempt()
-    assert attempt.kube.stored("WarmPool", "voice")["status"]["restoreReplicas"] == 2
-    again = Attempted(replicas=1, restoreReplicas=5)
-    await again()
-    assert again.kube.stored("WarmPool", "voice")["status"]["restoreReplicas"] == 5
-
-
-async def test_what_it_gives_back_is_written_down_before_anything_is_changed():
-    attempt = Attempted(internal={"foundReplicas": 2})
-    await attempt()
-    assert attempt.remembered == [("voice", 2, ["get", "get_scale"])]
-    again = Attempted(replicas=1, restoreReplicas=5)
-    await again()
-    assert again.remembered[0][1] == 5
+    assert attempt.remembered == [("voice", back, ["get", "get_scale"])]
+    assert attempt.kube.stored("WarmPool", "voice")["status"]["restoreReplicas"] == back
 
 
 async def test_what_could_not_be_written_down_does_not_sleep(attempt):
@@ -146,30 +125,26 @@ async def test_an_override_that_asked_for_it_is_carried_out(attempt):
 # --- what makes the decision stale before it looks ---
 
 
-async def test_an_edited_spec_is_decided_on_anew(attempt):
-    ended = await attempt(generation=0)
-    assert (ended.asleep, ended.why) == (False, "the spec was edited")
-    assert stays_awake(attempt)
-    assert ("look",) not in attempt.kube.calls
+OTHERS = "another client has changed the phase"
 
 
-@pytest.mark.parametrize(
-    "status",
-    [{"phase": "Warm"}, {"phase": "Sleeping"}, {"route": {"target": "Activator", "epoch": 5}}],
+@pytest.mark.parametrize("force", [False, True])
+@each(
+    "status, generation, why",
+    [
+        ({}, 0, "the spec was edited"),
+        ({"phase": "Warm"}, 1, OTHERS),
+        ({"phase": "Sleeping"}, 1, OTHERS),
+        ({"route": {"target": "Activator", "epoch": 5}}, 1, OTHERS),
+        ({"demand": {"at": "2026-11-25T10:00:05Z"}}, 1, "a request was announced"),
+    ],
 )
-async def test_a_phase_or_route_that_somebody_else_has_moved_is_respected(status):
+async def test_a_stale_decision_changes_nothing_and_says_why(status, generation, why, force):
     attempt = Attempted(**status)
-    ended = await attempt()
-    assert (ended.asleep, ended.why) == (False, "another client has changed the phase")
-    assert not attempt.kube.writes
-
-
-async def test_a_request_that_the_decision_did_not_know_stops_it(attempt):
-    attempt.ticket()
-    ended = await attempt()
-    assert (ended.asleep, ended.why) == (False, "a request was announced")
-    assert stays_awake(attempt)
-    assert ended.pool["status"]["demand"]
+    ended = await attempt(generation=generation, force=force)
+    assert (ended.asleep, ended.why) == (False, why)
+    assert ended.pool == attempt.kube.stored("WarmPool", "voice")
+    assert [call[0] for call in attempt.kube.calls] == ["get", "get_scale"]
 
 
 async def test_a_request_that_the_decision_did_know_does_not():
@@ -203,38 +178,21 @@ async def test_force_does_not_wait_for_them(attempt, demand):
     assert attempt.replicas == 0
 
 
-async def test_force_does_not_overrule_what_is_stale(attempt):
-    attempt.ticket()
-    assert not (await attempt(force=True)).asleep
-    assert stays_awake(attempt)
-
-
 # --- what comes between two steps ---
 
-BEFORE_THE_ANNOUNCEMENT = ["look", SleepStep.BEFORE_ANNOUNCING]
 
-
-@pytest.mark.parametrize("moment", BEFORE_THE_ANNOUNCEMENT)
+@pytest.mark.parametrize("moment", ["look", SleepStep.BEFORE_ANNOUNCING])
+@pytest.mark.parametrize("change", [Attempted.ticket, Attempted.edit])
 @pytest.mark.parametrize("force", [False, True])
-async def test_a_request_announced_after_the_reading_makes_the_announcement_fail(
-    attempt, moment, force
+async def test_a_request_or_an_edit_after_the_reading_makes_the_announcement_fail(
+    attempt, moment, change, force
 ):
-    attempt.meanwhile[moment] = attempt.ticket
+    attempt.meanwhile[moment] = lambda: change(attempt)
     ended = await attempt(force=force)
-    assert (ended.asleep, ended.why) == (
-        False,
-        "a request was announced or the pool was edited meanwhile",
-    )
+    assert not ended.asleep
+    assert ended.why == "a request was announced or the pool was edited meanwhile"
     assert (attempt.replicas, attempt.phase) == (2, "Draining")
     assert attempt.kube.writes == ["patch_status"]
-
-
-@pytest.mark.parametrize("moment", BEFORE_THE_ANNOUNCEMENT)
-async def test_an_edit_of_the_pool_after_the_reading_makes_the_announcement_fail(attempt, moment):
-    attempt.meanwhile[moment] = lambda: attempt.kube.edit("WarmPool", "voice", spec={"x": 1})
-    assert not (await attempt()).asleep
-    assert attempt.replicas == 2
-    assert attempt.kube.called("put_scale") == []
 
 
 async def test_a_pool_deleted_before_the_announcement_is_not_lowered(attempt):
@@ -280,10 +238,7 @@ async def test_a_request_after_the_announcement_finds_the_sleeping_announced(att
 
 
 async def test_an_announcement_that_gets_no_answer_lowers_nothing(attempt):
-    def away():
-        attempt.kube.down = True
-
-    attempt.meanwhile[SleepStep.BEFORE_ANNOUNCING] = away
+    attempt.kube.on("patch_status", OSError("away"))
     with pytest.raises(OSError, match="away"):
         await attempt()
     assert attempt.kube.called("put_scale") == []

@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl, unquote
 
 import pytest
 from prometheus_client import CollectorRegistry
+from rows import each
 
 from kotatsu_operator.activator.metrics import ActivatorMetrics
 from kotatsu_operator.controller import demand as scrape
@@ -20,7 +21,6 @@ from kotatsu_operator.core.pool.spec import Metrics
 from kotatsu_operator.core.protocol import LOOKED_AT
 from kotatsu_operator.kube.views import pod_view
 from kotatsu_operator.runtime.health import Checks, Named, start_admin
-from tests.gauges.real import served
 from tests.operator.cluster import VOICE, activator_pod, pod
 from tests.operator.controller.served import AT, HELD, IN_FLIGHT, LAST, Page, held
 from tests.operator.core.values import pool_spec
@@ -62,82 +62,41 @@ NO_METRIC = f"has no metric {IN_FLIGHT} on its page /metrics on port http"
 NO_PAGE = "has no readable metrics page"
 
 
-@pytest.mark.parametrize(
-    ("page", "why"),
+TOO_MUCH = "too much to be read (name a smaller page in spec.metrics)"
+BUSY = f"{IN_FLIGHT} 1\n".encode()
+
+
+@each(
+    "page, why, lacks",
     [
-        (Page(b""), NO_METRIC),
-        (Page(b"<html></html>"), NO_METRIC),
-        (Page(f"{LAST} 5\n".encode()), NO_METRIC),
-        (Page(f"{IN_FLIGHT}\n".encode()), NO_PAGE),
-        (Page(f"{IN_FLIGHT} many\n".encode()), NO_PAGE),
-        (Page(f"{IN_FLIGHT}{{a= 1\n".encode()), NO_PAGE),
-        (Page(f"{IN_FLIGHT} +Inf\n".encode()), "reports no finite number"),
-        (Page(f"{IN_FLIGHT} NaN\n".encode()), "reports no finite number"),
-        (Page(b"\xff\xfe" + f"\n{IN_FLIGHT} 1\n".encode()), NO_PAGE),
-        (Page(f"{IN_FLIGHT} 1\n".encode(), status=500), "answers 500 for /metrics on port"),
-        (Page(f"{IN_FLIGHT} 1\n".encode(), status=302), "answers 302 for /metrics on port"),
-        (
-            Page(f"{IN_FLIGHT} 1\n".encode() + b"#" * (3 * 2**20)),
-            "too much to be read (name a smaller page in spec.metrics)",
-        ),
-    ],
-    ids=[
-        "empty",
-        "another page",
-        "not the gauge",
-        "no value",
-        "no number",
-        "broken labels",
-        "infinite",
-        "not a number",
-        "not utf-8",
-        "500",
-        "302",
-        "endless",
+        (Page(b""), NO_METRIC, True),
+        (Page(b"<html></html>"), NO_METRIC, True),
+        (Page(f"{LAST} 5\n".encode()), NO_METRIC, True),
+        (Page(f"{IN_FLIGHT}_other 9.0\nother_{IN_FLIGHT} 9.0\n".encode()), NO_METRIC, True),
+        (Page(f"{IN_FLIGHT}\n".encode()), NO_PAGE, True),
+        (Page(f"{IN_FLIGHT} many\n".encode()), NO_PAGE, True),
+        (Page(f"{IN_FLIGHT}{{a= 1\n".encode()), NO_PAGE, True),
+        (Page(f"{IN_FLIGHT} +Inf\n".encode()), "reports no finite number", False),
+        (Page(f"{IN_FLIGHT} NaN\n".encode()), "reports no finite number", False),
+        (Page(b"\xff\xfe\n" + BUSY), NO_PAGE, True),
+        (Page(BUSY, status=503), "answers 503 for /metrics on port", False),
+        (Page(BUSY, status=404), "answers 404 for /metrics on port", True),
+        (Page(BUSY, status=302), "answers 302 for /metrics on port", True),
+        (Page(BUSY + b"#" * (3 * 2**20)), TOO_MUCH, True),
     ],
 )
-async def test_a_pod_that_does_not_say_clearly_says_nothing_and_why(scraper, serve, page, why):
+async def test_a_pod_that_does_not_say_clearly_says_nothing_and_why_and_if_it_lacks_the_gauge(
+    scraper, serve, page, why, lacks
+):
     answer = await scraper.pod(await serve(page), Metrics())
     assert isinstance(answer, Silence)
     assert why in answer.why
-
-
-LACKING = [
-    Page(b"<html></html>"),
-    Page(b"", status=404),
-    Page(b"", status=302),
-    Page(f"{IN_FLIGHT} 1\n".encode() + b"#" * (3 * 2**20)),
-    Page(b"\xff\xfe" + f"\n{IN_FLIGHT} 1\n".encode()),
-]
-
-
-@pytest.mark.parametrize("page", LACKING, ids=["another page", "404", "302", "endless", "not text"])
-async def test_an_answer_without_the_gauge_shows_that_there_is_none(scraper, serve, page):
-    assert (await scraper.pod(await serve(page), Metrics())).lacks
-
-
-@pytest.mark.parametrize("page", [Page(b"", status=503), Page(f"{IN_FLIGHT} NaN\n".encode())])
-async def test_a_pod_in_trouble_shows_nothing(scraper, serve, page):
-    assert not (await scraper.pod(await serve(page), Metrics())).lacks
-
-
-async def test_no_such_port_and_a_refused_connection_show_that_there_is_none(scraper, serve):
-    view = await serve(Page())
-    assert (await scraper.pod(view, Metrics(port="metrics"))).lacks
-    assert (await scraper.pod(view, Metrics(port="1"))).lacks
+    assert answer.lacks is lacks
 
 
 async def test_a_known_gauge_is_found_without_a_field(scraper, serve):
     view = await serve(Page(b"vllm:num_requests_running 2\nvllm:num_requests_waiting 1\n"))
     assert await scraper.pod(view, Metrics()) == PodAnswer(3, None)
-
-
-async def test_the_operator_finds_a_real_spring_boot_app_on_its_management_port(scraper, serve):
-    idle, busy = served("spring-boot-3.3")
-    boot = Metrics(path="/actuator/prometheus")
-    for page, requests in ((idle, 0), (busy, 3)):
-        view = await serve(Page(page.encode()))
-        assert await scraper.pod(view, boot, ["other"]) == PodAnswer(requests, None)
 
 
 async def test_a_name_in_the_spec_is_the_only_one_that_is_looked_for(scraper, serve):
@@ -232,7 +191,7 @@ async def test_it_is_asked_at_once_after_a_restart_and_when_the_question_changes
         assert len(page.asked) == number
 
 
-@pytest.mark.parametrize("mark", ["application_ready_time_seconds", "target_info", "python_info"])
+@each("mark", ["application_ready_time_seconds", "target_info", "python_info"])
 async def test_before_its_first_request_a_pod_of_a_metered_pool_has_none(scraper, serve, mark):
     view = await serve(Page(f'{mark}{{a="b"}} 1\n'.encode()))
     assert await scraper.pod(view, Metrics(), metered=True) == PodAnswer(0, None)
@@ -272,13 +231,6 @@ async def test_when_many_pods_of_a_pool_are_silent_the_rest_is_not_waited_for(
 
 
 # --- held ---
-
-
-async def test_what_all_activators_hold_for_a_pool_is_summed(scraper, serve):
-    mine_and_others = held(2) + held(9, name="feed") + held(9, namespace="other")
-    pages = [mine_and_others, held(3), ""]
-    views = [await serve(Page(page.encode()), activator_pod) for page in pages]
-    assert (await scraper.passing(views, VOICE)).held == 5
 
 
 async def test_all_pools_of_a_namespace_ask_an_activator_together_and_for_nothing_else(
@@ -322,82 +274,60 @@ async def test_a_question_about_many_pools_is_asked_in_parts(scraper, serve, let
     assert max(map(len, page.asked)) < 33_500
 
 
-async def test_a_real_activators_page_tells_what_is_asked_for(scraper):
-    registry = CollectorRegistry()
-    told = {
-        "held": lambda: 2,
-        "spliced": lambda: 7,
-        "active": lambda: 3,
-        "last_activity": lambda: 0,
-    }
-    metrics = ActivatorMetrics(registry)
-    metrics.follow(*VOICE, **told)
-    named = Named(LOOKED_AT, part=metrics.part)
-    server = start_admin("127.0.0.1", 0, registry, Checks(str, str), named)
+@contextlib.contextmanager
+def activators(count):
+    """The metrics of some activators, and views of the pods that serve them."""
+    registries = [CollectorRegistry() for _ in range(count)]
+    metrics = [ActivatorMetrics(registry) for registry in registries]
+    checks = Checks(str, str)
+    servers = [
+        start_admin("127.0.0.1", 0, registry, checks, Named(LOOKED_AT, part=one.part))
+        for registry, one in zip(registries, metrics, strict=True)
+    ]
+    ports = [server.server_port for server in servers]
+    pods = [activator_pod(f"activator-{n}", port=port) for n, port in enumerate(ports)]
     try:
-        view = pod_view(activator_pod(port=server.server_port))
-        assert await scraper.passing([view], VOICE) == Passing(3, 2, None)
+        yield metrics, [pod_view(made) for made in pods]
     finally:
-        server.shutdown()
-        server.server_close()
+        for server in servers:
+            server.shutdown()
+            server.server_close()
+
+
+async def test_a_real_activators_page_tells_what_is_asked_for(scraper):
+    told = {"held": 2, "spliced": 7, "active": 3, "last_activity": 0}
+    with activators(1) as ([metrics], views):
+        metrics.follow(*VOICE, **{name: lambda n=n: n for name, n in told.items()})
+        assert await scraper.passing(views, VOICE) == Passing(3, 2, None)
 
 
 async def test_requests_that_time_out_in_an_activator_are_told_once(scraper):
-    pages = [CollectorRegistry(), CollectorRegistry()]
-    activators = [ActivatorMetrics(page) for page in pages]
-    activators[0].refused(*VOICE, "timeout")  # before this operator has led
-    servers = [
-        start_admin("127.0.0.1", 0, page, Checks(str, str), Named(LOOKED_AT, part=activator.part))
-        for page, activator in zip(pages, activators, strict=True)
-    ]
-    try:
-        views = [
-            pod_view(activator_pod(f"activator-{n}", port=server.server_port))
-            for n, server in enumerate(servers)
-        ]
-        for activator in activators:
+    with activators(2) as (both, views):
+        both[0].refused(*VOICE, "timeout")  # before this operator has led
+        for activator in both:
             activator.know(*VOICE)
         counts = []
         for late in (0, 3, 0, 1):
-            for activator in activators:
+            for activator in both:
                 for _ in range(late):
                     activator.refused(*VOICE, "timeout")
                 activator.refused(*VOICE, "full")
             counts.append((await scraper.passing(views, VOICE)).timed_out)
         assert counts == [0, 6, 0, 2]
         # An activator that starts again begins to count anew.
-        activators[1].forget(*VOICE)
-        activators[1].know(*VOICE)
-        activators[1].refused(*VOICE, "timeout")
+        both[1].forget(*VOICE)
+        both[1].know(*VOICE)
+        both[1].refused(*VOICE, "timeout")
         assert (await scraper.passing(views, VOICE)).timed_out == 1
-    finally:
-        for server in servers:
-            server.shutdown()
-            server.server_close()
 
 
 async def test_the_newest_wake_that_an_activator_knows_is_told(scraper):
-    pages = [CollectorRegistry() for _ in range(3)]
-    activators = [ActivatorMetrics(page) for page in pages]
-    servers = [
-        start_admin("127.0.0.1", 0, page, Checks(str, str), Named(LOOKED_AT, part=activator.part))
-        for page, activator in zip(pages, activators, strict=True)
-    ]
-    try:
-        for number, activator in enumerate(activators):
-            if number:  # the first one has woken nothing
-                activator.woke(*VOICE, AT.timestamp() - number, 1.5 * number)
-        views = [
-            pod_view(activator_pod(f"activator-{n}", port=server.server_port))
-            for n, server in enumerate(servers)
-        ]
+    with activators(3) as ([_, *woken], views):  # the first one has woken nothing
+        for number, activator in enumerate(woken, start=1):
+            activator.woke(*VOICE, AT.timestamp() - number, 1.5 * number)
         assert (await scraper.passing(views[:1], VOICE)).last_wake is None
         said = await scraper.passing(views, VOICE)
         assert said.last_wake == Wake(AT - timedelta(seconds=1), timedelta(seconds=1.5))
-    finally:
-        for server in servers:
-            server.shutdown()
-            server.server_close()
 
 
 async def test_an_activator_without_the_metrics_port_makes_it_unknown(scraper):
@@ -422,9 +352,10 @@ async def test_what_passes_through_all_activators_is_summed_and_its_newest_byte_
     scraper, serve
 ):
     earlier = AT - timedelta(seconds=9)
-    pages = [passing(2, 1, earlier), passing(3, 0, AT), passing(9, 9, name="feed"), Page(b"")]
+    others = Page(held(9, namespace="other").encode()), passing(9, 9, name="feed"), Page(b"")
+    pages = [passing(2, 1, earlier), passing(3, 2, AT), *others]
     views = [await serve(page, activator_pod) for page in pages]
-    assert await scraper.passing(views, VOICE) == Passing(5, 1, AT)
+    assert await scraper.passing(views, VOICE) == Passing(5, 3, AT)
 
 
 async def test_an_activator_that_ends_still_carries_connections(scraper, serve):

@@ -6,7 +6,7 @@ from kotatsu_operator.controller.restore import Records
 from kotatsu_operator.core.protocol import ROUTE_LABEL
 from kotatsu_operator.core.report.record import read_entry
 from tests.operator.cluster import VOICE, config_map, deployment, native_slice, service, warm_pool
-from tests.operator.controller.test_retarget import named, remember
+from tests.operator.controller.test_retarget import named
 from tests.operator.core.values import MINUTE, SECOND, t
 from tests.operator.day import Day
 
@@ -19,7 +19,7 @@ def begun(**spec):
     day = Day.begin(t("10:00"), replicas=2, ready=True, route="Always", **spec)
     day.kube.put(config_map())
     day.records = Records(day.kube)
-    remember(day)
+    day.remember = day.records.remember
     return day
 
 
@@ -67,13 +67,12 @@ async def test_status_and_record_name_the_service_before_its_selector_is_changed
 
 async def test_an_operator_that_ends_between_the_two_writes_is_followed_by_one_that_takes_it():
     day = begun()
-    day.kube.on("put_route", lambda *_: fail(OSError("the operator is killed")))
+    day.kube.on("put_route", OSError("the operator is killed"))
     with pytest.raises(OSError, match="killed"):
         await day.until(t("10:01"))
     assert (day.status["internal"]["takenService"], selector(day)) == ("voice", PODS)
     day.kube.on("put_route", None)
     day.restart()
-    remember(day)
     await day.until(t("10:02"))
     assert selector(day) == TAKEN
 
@@ -88,7 +87,7 @@ async def test_a_suspended_pool_takes_nothing():
 async def test_it_does_not_sleep_while_connections_bypass_the_activators(bypass):
     day = await taken(idleAfter="1m")
     if bypass == "its selector":
-        day.kube.on("put_route", lambda *_: fail(OSError("rejected")))
+        day.kube.on("put_route", OSError("rejected"))
         day.kube.edit("Service", "voice", spec={"selector": {ROUTE_LABEL: None}})
         day.watch()
     else:
@@ -112,13 +111,12 @@ async def test_a_pool_that_leaves_the_route_gives_the_selector_back():
 async def test_an_operator_that_ends_before_the_status_says_so_gives_it_back_again():
     day = await taken()
     day.edit(route="Auto")
-    day.kube.on("patch_status", lambda *_: fail(OSError("the operator is killed")))
+    day.kube.on("patch_status", OSError("the operator is killed"))
     with pytest.raises(OSError, match="killed"):
         await day.look()
     assert (selector(day), day.status["internal"]["takenService"]) == (PODS, "voice")
     day.kube.on("patch_status", None)
     day.restart()
-    remember(day)
     await day.until(t("10:02"))
     assert (selector(day), "takenService" in day.status["internal"]) == (PODS, False)
 
@@ -166,7 +164,3 @@ async def test_a_former_target_has_its_service_again_before_the_next_one_is_take
     await day.until(day.now + MINUTE + 30 * SECOND)
     assert day.status["internal"]["target"]["name"] == "feed"
     assert selector(day) == PODS
-
-
-def fail(error):
-    raise error

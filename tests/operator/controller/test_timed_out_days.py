@@ -10,11 +10,7 @@ HOLD = {"holdTimeout": "5s"}
 
 
 def told(day):
-    return [
-        call[2]["message"]
-        for call in day.kube.called("create")
-        if call[1] == "Event" and call[2]["reason"] == "RequestsTimedOut"
-    ]
+    return day.messages("RequestsTimedOut")
 
 
 def condition(day):
@@ -94,8 +90,7 @@ async def test_only_an_edit_to_a_hold_timeout_above_the_starts_ends_the_conditio
 
 
 async def test_of_pods_that_never_start_there_is_an_event_each_five_minutes():
-    day = Day.begin(t("08:00"), **HOLD)
-    await day.settle()
+    day = await Day.lived("08:00", **HOLD)
     day.scraper.held_now = 1
     day.wake()
     for _ in range(12 * 60 // 5):

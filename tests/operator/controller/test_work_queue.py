@@ -78,8 +78,7 @@ def looks(clock):
 @pytest.fixture
 async def work_queue(clock, looks, monkeypatch):
     monkeypatch.setattr(planner_module, "_LONGEST_NAP", 0.01)
-    work_queue = WorkQueue(clock)
-    async with run(work_queue, looks):
+    async with run(WorkQueue(clock), looks) as work_queue:
         yield work_queue
 
 
@@ -87,10 +86,23 @@ async def work_queue(clock, looks, monkeypatch):
 async def run(work_queue, looks):
     running = asyncio.create_task(work_queue.run(looks))
     try:
-        yield
+        yield work_queue
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+
+
+async def look(work_queue, looks):
+    """Let a pool be looked at once."""
+    work_queue.touch(VOICE)
+    await eventually(lambda: looks.ended(VOICE) == 1)
+
+
+async def begin(work_queue, looks):
+    """Let a look at a pool begin, which does not end."""
+    looks.gate.clear()
+    work_queue.touch(VOICE)
+    await eventually(lambda: looks.running == 1)
 
 
 async def rest():
@@ -100,8 +112,7 @@ async def rest():
 
 async def test_a_pool_is_looked_at_again_when_its_look_has_said(work_queue, looks, clock):
     looks.again = timedelta(seconds=60)
-    work_queue.touch(VOICE)
-    await eventually(lambda: looks.count(VOICE) == 1)
+    await look(work_queue, looks)
     clock.jump(seconds=59)
     await rest()
     assert looks.count(VOICE) == 1
@@ -111,8 +122,7 @@ async def test_a_pool_is_looked_at_again_when_its_look_has_said(work_queue, look
 
 async def test_a_pool_that_is_gone_is_not_looked_at_again(work_queue, looks, clock):
     looks.again = None
-    work_queue.touch(VOICE)
-    await eventually(lambda: looks.ended(VOICE) == 1)
+    await look(work_queue, looks)
     clock.jump(days=1)
     await rest()
     assert looks.count(VOICE) == 1
@@ -120,8 +130,7 @@ async def test_a_pool_that_is_gone_is_not_looked_at_again(work_queue, looks, clo
 
 async def test_a_touch_brings_the_next_look_forward_and_does_not_add_one(work_queue, looks, clock):
     looks.again = timedelta(seconds=60)
-    work_queue.touch(VOICE)
-    await eventually(lambda: looks.ended(VOICE) == 1)
+    await look(work_queue, looks)
     clock.jump(seconds=30)
     work_queue.touch(VOICE)
     await eventually(lambda: looks.ended(VOICE) == 2)
@@ -141,9 +150,7 @@ async def test_many_touches_are_one_look(work_queue, looks):
 
 
 async def test_a_touch_during_a_look_is_one_more_look_and_never_two_at_once(work_queue, looks):
-    looks.gate.clear()
-    work_queue.touch(VOICE)
-    await eventually(lambda: looks.running == 1)
+    await begin(work_queue, looks)
     for _ in range(5):
         work_queue.touch(VOICE)
     await rest()
@@ -156,10 +163,9 @@ async def test_a_touch_during_a_look_is_one_more_look_and_never_two_at_once(work
 
 
 async def test_no_more_pools_are_looked_at_at_once_than_allowed(clock, looks):
-    work_queue = WorkQueue(clock, for_touched=3)
     looks.gate.clear()
     keys = [("demo", f"pool-{i}") for i in range(10)]
-    async with run(work_queue, looks):
+    async with run(WorkQueue(clock, for_touched=3), looks) as work_queue:
         for key in keys:
             work_queue.touch(key)
         await eventually(lambda: looks.running == 3)
@@ -179,9 +185,8 @@ async def test_looks_that_wait_for_silent_pods_keep_no_slot(clock, looks, touche
         with work_queue.aside(key):
             return await looks(key)
 
-    work_queue = WorkQueue(clock)
     looks.gate.clear()
-    async with run(work_queue, look):
+    async with run(WorkQueue(clock), look) as work_queue:
         for key in [*silent, VOICE]:
             if touched:
                 work_queue.touch(key)
@@ -198,35 +203,27 @@ async def test_looks_that_wait_for_silent_pods_keep_no_slot(clock, looks, touche
 @contextlib.asynccontextmanager
 async def storm(work_queue, looks, clock):
     """Forty pools are due at once, and no look ends."""
-    keys = [("demo", f"pool-{i:02}") for i in range(40)]
     async with run(work_queue, looks):
-        for key in keys:
-            work_queue.by(key, clock.now)
+        for number in range(40):
+            work_queue.by(("demo", f"pool-{number:02}"), clock.now)
         looks.gate.clear()
         await eventually(lambda: looks.running == 8)
-        yield keys
+        yield
         looks.gate.set()
 
 
-async def test_who_is_touched_does_not_wait_for_those_who_are_merely_due(clock, looks):
+@pytest.mark.parametrize("key", [VOICE, ("demo", "pool-39")], ids=["not due", "due"])
+async def test_who_is_touched_does_not_wait_for_those_who_are_merely_due(clock, looks, key):
     work_queue = WorkQueue(clock)
     async with storm(work_queue, looks, clock):
-        work_queue.touch(VOICE)
-        await eventually(lambda: VOICE in looks.begun)
-
-
-async def test_who_is_due_and_then_touched_goes_before_the_rest(clock, looks):
-    work_queue = WorkQueue(clock)
-    async with storm(work_queue, looks, clock) as keys:
-        work_queue.touch(keys[-1])
-        await eventually(lambda: keys[-1] in looks.begun)
-    assert looks.most[keys[-1]] == 1
+        work_queue.touch(key)
+        await eventually(lambda: key in looks.begun)
+    assert looks.most[key] == 1
 
 
 async def test_who_is_due_does_not_wait_for_all_who_are_touched(clock, looks):
-    work_queue = WorkQueue(clock, for_touched=2)
     looks.gate.clear()
-    async with run(work_queue, looks):
+    async with run(WorkQueue(clock, for_touched=2), looks) as work_queue:
         for i in range(40):
             work_queue.touch(("demo", f"pool-{i:02}"))
         await eventually(lambda: looks.running == 2)
@@ -236,11 +233,8 @@ async def test_who_is_due_does_not_wait_for_all_who_are_touched(clock, looks):
 
 
 async def test_a_pool_touched_again_while_it_waits_for_its_turn_is_looked_at_once(clock, looks):
-    work_queue = WorkQueue(clock, for_touched=1)
-    looks.gate.clear()
-    async with run(work_queue, looks):
-        work_queue.touch(VOICE)
-        await eventually(lambda: looks.running == 1)
+    async with run(WorkQueue(clock, for_touched=1), looks) as work_queue:
+        await begin(work_queue, looks)
         work_queue.touch(FEED)
         await rest()
         work_queue.touch(FEED)
@@ -255,8 +249,7 @@ async def test_a_look_that_fails_is_repeated_a_second_later(
     work_queue, looks, clock, error, caplog
 ):
     looks.error = error
-    work_queue.touch(VOICE)
-    await eventually(lambda: looks.ended(VOICE) == 1)
+    await look(work_queue, looks)
     await rest()
     assert looks.count(VOICE) == 1
     clock.jump(seconds=1)
@@ -294,8 +287,7 @@ async def test_a_look_that_fails_and_was_touched_meanwhile_is_repeated_at_once(w
 async def test_after_a_clock_was_put_back_nobody_waits_for_a_moment_of_the_old_one(
     work_queue, looks, clock
 ):
-    work_queue.touch(VOICE)
-    await eventually(lambda: looks.ended(VOICE) == 1)
+    await look(work_queue, looks)
     clock.jump(days=-1)
     await eventually(lambda: looks.ended(VOICE) == 2)
     clock.jump(hours=1)
@@ -303,9 +295,7 @@ async def test_after_a_clock_was_put_back_nobody_waits_for_a_moment_of_the_old_o
 
 
 async def test_nor_does_who_was_being_looked_at_meanwhile(work_queue, looks, clock):
-    looks.gate.clear()
-    work_queue.touch(VOICE)
-    await eventually(lambda: looks.count(VOICE) == 1)
+    await begin(work_queue, looks)
     clock.jump(days=-1)
     await eventually(lambda: work_queue.beat_at == clock.now)
     looks.gate.set()
@@ -313,19 +303,15 @@ async def test_nor_does_who_was_being_looked_at_meanwhile(work_queue, looks, clo
 
 
 async def test_a_clock_that_is_put_right_by_a_little_makes_nobody_look(work_queue, looks, clock):
-    work_queue.touch(VOICE)
-    await eventually(lambda: looks.ended(VOICE) == 1)
+    await look(work_queue, looks)
     clock.jump(milliseconds=-900)
     await rest()
     assert looks.count(VOICE) == 1
 
 
 async def test_when_it_ends_its_looks_end_too(clock, looks):
-    work_queue = WorkQueue(clock)
-    looks.gate.clear()
-    async with run(work_queue, looks):
-        work_queue.touch(VOICE)
-        await eventually(lambda: looks.running == 1)
+    async with run(WorkQueue(clock), looks) as work_queue:
+        await begin(work_queue, looks)
     assert looks.running == 0
 
 
@@ -333,8 +319,7 @@ async def test_when_it_ends_its_looks_end_too(clock, looks):
 
 
 async def test_a_pool_can_be_asked_to_be_looked_at_by_a_moment(work_queue, looks, clock):
-    work_queue.touch(VOICE)
-    await eventually(lambda: looks.count(VOICE) == 1)
+    await look(work_queue, looks)
     work_queue.by(VOICE, clock.now + timedelta(minutes=5))
     work_queue.by(VOICE, clock.now + timedelta(minutes=9))
     clock.jump(minutes=4, seconds=59)
@@ -347,9 +332,7 @@ async def test_a_pool_can_be_asked_to_be_looked_at_by_a_moment(work_queue, looks
 async def test_what_is_asked_for_while_a_pool_is_looked_at_counts_afterwards(
     work_queue, looks, clock
 ):
-    looks.gate.clear()
-    work_queue.touch(VOICE)
-    await eventually(lambda: looks.running)
+    await begin(work_queue, looks)
     work_queue.by(VOICE, clock.now + timedelta(minutes=5))
     looks.gate.set()
     await eventually(lambda: not looks.running)
@@ -359,9 +342,7 @@ async def test_what_is_asked_for_while_a_pool_is_looked_at_counts_afterwards(
 
 async def test_a_planner_knows_whom_it_will_look_at(work_queue, looks):
     assert not work_queue.knows(VOICE)
-    looks.gate.clear()
-    work_queue.touch(VOICE)
-    await eventually(lambda: looks.running)
+    await begin(work_queue, looks)
     assert work_queue.knows(VOICE)
     looks.gate.set()
     await eventually(lambda: not looks.running and VOICE in work_queue._due)
@@ -370,11 +351,8 @@ async def test_a_planner_knows_whom_it_will_look_at(work_queue, looks):
 
 async def test_how_long_a_due_pool_waited_and_took_is_told(looks, clock):
     took = []
-    work_queue = WorkQueue(clock, took=took.append)
-    looks.gate.clear()
-    async with run(work_queue, looks):
-        work_queue.touch(VOICE)
-        await eventually(lambda: looks.running)
+    async with run(WorkQueue(clock, took=took.append), looks) as work_queue:
+        await begin(work_queue, looks)
         clock.jump(seconds=2)
         looks.gate.set()
         await eventually(lambda: took)
@@ -395,8 +373,7 @@ async def test_who_is_touched_while_nobody_looks_is_looked_at_when_looking_begin
 
 
 async def test_looking_again_begins_with_every_pool_whatever_was_under_way(clock, looks):
-    work_queue = WorkQueue(clock, for_touched=1)
-    async with run(work_queue, looks):
+    async with run(WorkQueue(clock, for_touched=1), looks) as work_queue:
         work_queue.touch(FEED)
         await eventually(lambda: looks.ended(FEED) == 1)
         looks.gate.clear()
@@ -416,9 +393,8 @@ async def test_looking_again_begins_with_every_pool_whatever_was_under_way(clock
 async def test_a_thousand_pools_of_one_namespace_keep_none_of_another_waiting(
     clock, looks, touched
 ):
-    work_queue = WorkQueue(clock)
     crowd = [("crowd", f"pool-{number}") for number in range(1000)]
-    async with run(work_queue, looks):
+    async with run(WorkQueue(clock), looks) as work_queue:
         await asyncio.sleep(0)  # it looks from now on
         for key in [*crowd, VOICE, FEED]:
             if touched:

@@ -5,6 +5,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rows import each
 
 from kotatsu_operator.core.claims import Claims, claim_of, claims_of, read_selector
 from kotatsu_operator.core.protocol import SELECTOR_ANNOTATION, SHARD_LABEL
@@ -53,7 +54,7 @@ def test_its_own_namespace_is_one_as_any_other():
     assert holder("kotatsu-system", selector=SHOP) is None
 
 
-@pytest.mark.parametrize("namespace", ["kube-system", "kube-public", "kube-node-lease"])
+@each("namespace", ["kube-system", "kube-public", "kube-node-lease"])
 def test_the_namespaces_of_kubernetes_are_never_served(namespace):
     assert holder(namespace) is None
     assert holder(namespace, activators("other", "other", at="09:00")) is None
@@ -116,7 +117,7 @@ UNREADABLE = [
 ]
 
 
-@pytest.mark.parametrize("written", UNREADABLE)
+@each("written", UNREADABLE)
 def test_a_selector_that_cannot_be_read_claims_nothing(written):
     older = activators("other", "other", at="09:00", annotations={})
     older["metadata"]["annotations"] = {SELECTOR_ANNOTATION: written}

@@ -12,8 +12,8 @@ from kotatsu_operator.core.formats import format_duration, parse_duration
 from .values import examples
 
 
-@pytest.mark.parametrize(
-    ("text", "seconds"),
+@each(
+    "text, seconds",
     [
         ("90s", 90),
         ("2m", 120),
@@ -37,8 +37,8 @@ def test_what_is_no_duration_is_refused_with_a_sentence(text: str) -> None:
         parse_duration(text)
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"),
+@each(
+    "seconds, text",
     [(0, "0s"), (45, "45s"), (3600, "1h"), (5400, "1h30m"), (90061, "25h1m1s"), (-68, "-1m8s")],
 )
 def test_a_duration_is_written_without_empty_parts(seconds: int, text: str) -> None:

@@ -2,7 +2,6 @@
 
 from decimal import Decimal
 
-import pytest
 from rows import each
 
 from kotatsu_operator.core.formats import amount, choice, conditions_of, instant, is_true
@@ -10,7 +9,7 @@ from kotatsu_operator.core.pool.memory import Phase
 from tests.operator.core.values import utc
 
 
-@pytest.mark.parametrize("given", ["Nonsense", "", None, 3, "warm"])
+@each("given", ["Nonsense", "", None, 3, "warm"])
 def test_what_is_no_value_of_an_enumeration_is_the_default(given):
     assert choice(Phase, given, Phase.WARM) is Phase.WARM
 
@@ -29,14 +28,12 @@ def test_what_no_clock_shows_is_no_instant(given):
     assert instant(given) is None
 
 
-@pytest.mark.parametrize(
-    "given", ["2026-11-25T10:00:00Z", "2026-11-25T19:00:00+09:00", "2026-11-25T10:00:00.000000Z"]
-)
+@each("given", ["2026-11-25T10:00:00Z", "2026-11-25T19:00:00+09:00", "2026-11-25T10:00:00.000000Z"])
 def test_an_instant_is_in_utc(given):
     assert instant(given) == utc("2026-11-25T10:00")
 
 
-@pytest.mark.parametrize("given", [None, "", "abc", "NaN", "Infinity", "-1", []])
+@each("given", [None, "", "abc", "NaN", "Infinity", "-1", []])
 def test_what_is_no_amount_is_none(given):
     assert amount(given) is None
 
@@ -45,7 +42,7 @@ def test_an_amount_is_that():
     assert amount("3.50") == Decimal("3.5")
 
 
-@pytest.mark.parametrize("given", [None, 7, "Ready", {"type": "Ready"}, ["Ready", 7, None]])
+@each("given", [None, 7, "Ready", {"type": "Ready"}, ["Ready", 7, None]])
 def test_what_is_no_list_of_conditions_has_none(given):
     assert conditions_of({"conditions": given}) == {}
 
@@ -55,6 +52,6 @@ def test_a_condition_whose_type_is_no_text_hides_no_other():
     assert conditions_of({"conditions": [{"type": [True]}, ready]})["Ready"] == ready
 
 
-@pytest.mark.parametrize("given", [None, {}, {"status": "Unknown"}, {"status": True}])
+@each("given", [None, {}, {"status": "Unknown"}, {"status": True}])
 def test_what_is_not_said_to_be_true_is_not(given):
     assert not is_true(given)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-import pytest
+from rows import each
 
 from kotatsu_operator.core.pool.memory import Phase
 from kotatsu_operator.core.schema import Form, Schema, several
@@ -33,15 +33,13 @@ def test_an_attribute_is_stored_in_camel_case_or_under_its_own_name():
     assert VISIT.read(written) == Visit("ada", t("10:00"), 2, timedelta(minutes=5))
 
 
-@pytest.mark.parametrize(
-    "edit", [{"guests": "many"}, {"howLong": 5}, {"leftAt": "soon"}, {"more": 1}]
-)
+@each("edit", [{"guests": "many"}, {"howLong": 5}, {"leftAt": "soon"}, {"more": 1}])
 def test_one_field_that_cannot_be_read_leaves_the_others(edit):
     read = VISIT.read({"by": "ada", **edit})
     assert read == Visit("ada", None)
 
 
-@pytest.mark.parametrize("edit", [None, [], {}, {"by": 7}, {"by": None}])
+@each("edit", [None, [], {}, {"by": 7}, {"by": None}])
 def test_without_a_field_that_it_needs_nothing_is_read(edit):
     assert VISIT.read(edit) is None
 

@@ -4,6 +4,7 @@ from datetime import timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
+from rows import each
 
 from kotatsu_operator.core.calendar.schedule import Window
 from kotatsu_operator.core.report.usage import WEEK as SLOTS_OF_A_WEEK
@@ -37,7 +38,7 @@ def test_the_rule_is_the_price_of_a_cold_start_over_that_of_a_kept_minute():
     assert by_rule(TODAY, Prices(0.05)).kept == 6.5 * HOUR
 
 
-@pytest.mark.parametrize("kind", ["office", "shop", "nightly", "weekend"])
+@each("kind", ["office", "shop", "nightly", "weekend"])
 def test_regular_use_gets_few_windows_with_fewer_cold_starts_than_the_rule(kind):
     found = proposed(app(kind, 8, 1))
     assert found.settings is not None
@@ -65,7 +66,7 @@ def test_an_app_that_is_always_used_gets_no_windows():
     assert found.today.hours > 166
 
 
-@pytest.mark.parametrize("seed", range(6))
+@each("seed", range(6))
 def test_random_use_gets_no_window_that_chance_has_made(seed):
     found = proposed(app("random", 8, seed), today=RULE)
     # The rule, or a row that hardly changes anything.

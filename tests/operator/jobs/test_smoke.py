@@ -1,6 +1,7 @@
 """What `helm test` finds: an installed Kotatsu works, or which part does not and where to look."""
 
 import pytest
+from rows import each
 
 from kotatsu_operator.core.protocol import LEASE_NAME, SHARD_LABEL
 from kotatsu_operator.jobs.smoke import Smoke, run
@@ -72,10 +73,9 @@ async def test_without_a_leader_it_names_the_operators_logs(objects):
     assert line.endswith("see the logs of the operator")
 
 
-@pytest.mark.parametrize(
+@each(
     "others",
     [(), (activator_pod(ready=False),), (activator_pod(terminating=True),), (pod(ready=True),)],
-    ids=["none", "starting", "ending", "another pod"],
 )
 async def test_without_a_ready_activator_it_says_where_to_look(others):
     cluster = Cluster(lease(), *others)

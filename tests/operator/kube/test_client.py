@@ -191,7 +191,7 @@ WRITES = [verb for verb in CALLS if verb not in ("get", "get_scale")]
 # --- names ---
 
 
-@pytest.mark.parametrize(
+@each(
     "name",
     ["../../theirs/deployments/web", "..", ".", "", "a/b", "a?dryRun=All", "a#b", "a%2fb", "a b"],
 )
@@ -208,15 +208,14 @@ async def test_a_name_that_is_none_is_never_asked_for(kube, server, name):
 # --- other objects ---
 
 
-@pytest.mark.parametrize(
-    ("answer", "expected"),
+@each(
+    "answer, expected",
     [
         ((200, {"metadata": {}, "items": []}), True),
         ((200, {"metadata": {}, "items": [{"metadata": {"name": "a"}}]}), True),
         ((404, "404 page not found\n"), False),
         (failure(404, "NotFound"), False),
     ],
-    ids=["none of it", "some of it", "no such group", "no such kind"],
 )
 async def test_an_api_is_there_when_it_can_be_listed(kube, server, answer, expected):
     server.answers = [answer]
@@ -224,7 +223,7 @@ async def test_an_api_is_there_when_it_can_be_listed(kube, server, answer, expec
     assert server.last.url.params["limit"] == "1"
 
 
-@pytest.mark.parametrize("answer", [failure(403, "Forbidden"), (502, b"<html>"), OSError("away")])
+@each("answer", [failure(403, "Forbidden"), (502, b"<html>"), OSError("away")])
 async def test_whether_an_api_is_there_is_not_said_by_a_server_that_refuses(kube, server, answer):
     server.answers = [answer]
     with pytest.raises(Unreachable):
@@ -284,7 +283,7 @@ async def test_a_kind_that_is_not_there_has_no_list(kube, server):
         await kube.find(WarmPool, "demo")
 
 
-@pytest.mark.parametrize("verb", WRITES)
+@each("verb", WRITES)
 async def test_who_may_not_write_any_more_sends_nothing(kube, server, verb):
     may = True
     guarded = kube.guarded(lambda: may)
@@ -320,7 +319,7 @@ PAGES = [(200, b"<html>log in first</html>"), (200, b"")]
 """What a proxy in front of the API server may say."""
 
 
-@pytest.mark.parametrize("call", CALLS)
+@each("call", CALLS)
 async def test_every_failure_of_a_call_has_one_of_three_names(kube, server, call):
     """Stale, not there, or to be waited out: whoever calls knows what to do."""
     ask = calls(kube)[call]
@@ -336,7 +335,7 @@ async def test_every_failure_of_a_call_has_one_of_three_names(kube, server, call
             await ask()
 
 
-@pytest.mark.parametrize("call", CALLS)
+@each("call", CALLS)
 async def test_a_connection_that_times_out_names_the_value_that_permits_it(kube, server, call):
     server.answers = [httpx2.ConnectTimeout("")]  # empty, as the library raises it
     with pytest.raises(TooSlow) as caught:
@@ -345,8 +344,8 @@ async def test_a_connection_that_times_out_names_the_value_that_permits_it(kube,
     assert "kubectl get endpointslices kubernetes -n default" in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("obj", "version"),
+@each(
+    "obj, version",
     [
         ({"metadata": {"resourceVersion": "12"}}, 12),
         ({"metadata": {"resourceVersion": "x"}}, 0),
@@ -580,8 +579,8 @@ async def test_the_log_of_a_watch_that_cannot_connect_names_the_value_that_permi
     assert "networkPolicy.apiServerPorts" in line
 
 
-@pytest.mark.parametrize(
-    ("code", "is_refused"),
+@each(
+    "code, is_refused",
     [(400, True), (403, True), (422, True), (401, False), (408, False), (429, False), (500, False)],
 )
 async def test_a_write_is_refused_for_what_is_written_or_for_something_else(

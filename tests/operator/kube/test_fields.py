@@ -2,7 +2,7 @@
 
 import json
 
-import pytest
+from rows import each
 
 from kotatsu_operator.core.protocol import REHEARSAL_ANNOTATION
 from kotatsu_operator.kube.objects import (
@@ -34,7 +34,7 @@ KINDS = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "obj"), KINDS, ids=lambda value: getattr(value, "__name__", ""))
+@each("kind, obj", KINDS, name=lambda value: getattr(value, "__name__", ""))
 def test_no_metadata_of_others_is_kept(kind, obj):
     meta = {
         **obj["metadata"],
@@ -79,7 +79,7 @@ def test_an_object_that_is_read_into_a_view_at_once_is_whole():
 ODD = [None, [], "x", 7, {}, {"spec": None}, {"spec": 7}]
 
 
-@pytest.mark.parametrize("odd", ODD)
+@each("odd", ODD)
 def test_an_object_that_is_none_is_cut_without_an_error(odd):
     for kind, _ in KINDS:
         used(kind, odd)

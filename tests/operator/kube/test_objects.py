@@ -180,9 +180,7 @@ def test_each_container_and_sidecar_has_probes_ports_and_the_kubelets_word():
     assert (proxy.running, proxy.started, proxy.ready, proxy.startup) == (True, True, True, probe)
 
 
-@pytest.mark.parametrize(
-    ("told", "is_open"), [({}, False), ({"status": "False"}, False), ({"status": "True"}, True)]
-)
+@each("told, is_open", [({}, False), ({"status": "False"}, False), ({"status": "True"}, True)])
 def test_a_readiness_gate_is_open_when_its_condition_is_true(told, is_open):
     made = pod()
     made["spec"]["readinessGates"] = [{"conditionType": "example.org/ready"}]
@@ -206,9 +204,7 @@ def made_slice(state, me=ME):
     return make_slice(pool, service(), me, "IPv4", {"http": 1}, state=state)
 
 
-@pytest.mark.parametrize(
-    ("state", "ready"), [("serving", True), ("leaving", False), ("empty", False)]
-)
+@each("state, ready", [("serving", True), ("leaving", False), ("empty", False)])
 def test_what_an_activator_writes_into_a_slice_is_read_from_it(state, ready):
     made = made_slice(state)
     assert is_ours(made)
@@ -242,8 +238,8 @@ def test_a_slice_without_its_annotation_and_with_a_service_as_its_owner_names_no
     assert (slice_view(made).pod_name, slice_view(made).pod_uid) == ("", "")
 
 
-@pytest.mark.parametrize(
-    ("ready", "started", "has_served"),
+@each(
+    "ready, started, has_served",
     [
         (True, "09:30:00", True),
         (False, "09:30:00", False),
@@ -251,7 +247,6 @@ def test_a_slice_without_its_annotation_and_with_a_service_as_its_owner_names_no
         (False, "09:20:00", True),
         (False, None, False),
     ],
-    ids=["ready", "starting", "across a second", "not ready any more", "not started"],
 )
 def test_a_pod_has_served_when_it_is_ready_or_was(ready, started, has_served):
     made = pod(ready=ready)
@@ -260,7 +255,7 @@ def test_a_pod_has_served_when_it_is_ready_or_was(ready, started, has_served):
     assert pod_view(made).has_served is has_served
 
 
-@pytest.mark.parametrize("epoch", ["", "soon", "-1", "1.5", "9" * 40])
+@each("epoch", ["", "soon", "-1", "1.5", "9" * 40])
 def test_an_epoch_that_is_no_number_acknowledges_nothing(epoch):
     obj = made_slice("serving")
     obj["metadata"]["annotations"]["kotatsu.dev/epoch"] = epoch

@@ -1,6 +1,5 @@
 """Reading workloads of any kind: what their status counts, and which pods they select."""
 
-import pytest
 from rows import each
 
 from kotatsu_operator.core.objects import workload_selector
@@ -48,8 +47,8 @@ def test_a_further_kind_need_not_count_its_pods():
     assert ready_of_template(counted, "Fleet") == 1
 
 
-@pytest.mark.parametrize(
-    ("text", "labels"),
+@each(
+    "text, labels",
     [
         ("app=web", {"app": "web"}),
         ("app=web,tier==front", {"app": "web", "tier": "front"}),

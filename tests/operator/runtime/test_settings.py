@@ -4,6 +4,7 @@ import json
 from decimal import Decimal
 
 import pytest
+from rows import each
 
 from kotatsu_common.settings import load
 from kotatsu_operator.__main__ import options_of
@@ -20,8 +21,8 @@ DOWNWARD = {
 }
 
 
-@pytest.mark.parametrize(
-    ("text", "namespaces"),
+@each(
+    "text, namespaces",
     [("demo", ("demo",)), ("demo,staging", ("demo", "staging")), (" a , b ,", ("a", "b"))],
 )
 def test_namespaces_are_separated_by_commas(text, namespaces):
@@ -96,8 +97,8 @@ def test_prices_are_read_as_they_are_written():
     assert prices.per_hour == {"cpu": Decimal("0.1"), "nvidia.com/gpu": 110}
 
 
-@pytest.mark.parametrize(
-    ("table", "named"),
+@each(
+    "table, named",
     [
         ("6.5 yen", "it is not JSON"),
         ("[]", "write it like"),

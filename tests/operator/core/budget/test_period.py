@@ -3,9 +3,9 @@
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rows import each
 
 from kotatsu_operator.core.budget.ledger import period_at
 from kotatsu_operator.core.pool.spec import Period
@@ -15,8 +15,8 @@ TOKYO = ZoneInfo("Asia/Tokyo")
 BERLIN = ZoneInfo("Europe/Berlin")
 
 
-@pytest.mark.parametrize(
-    ("period", "start", "end"),
+@each(
+    "period, start, end",
     [
         (Period.DAY, "2026-11-24T15:00", "2026-11-25T15:00"),
         (Period.WEEK, "2026-11-22T15:00", "2026-11-29T15:00"),  # Monday the 23rd in Tokyo
@@ -29,9 +29,7 @@ def test_a_period_goes_from_midnight_to_midnight_of_the_zone(
     assert period_at(period, TOKYO, utc("2026-11-25T03:00")) == (utc(start), utc(end))
 
 
-@pytest.mark.parametrize(
-    ("day", "hours"), [("2026-03-29", 23), ("2026-06-01", 24), ("2026-10-25", 25)]
-)
+@each("day, hours", [("2026-03-29", 23), ("2026-06-01", 24), ("2026-10-25", 25)])
 def test_a_day_is_as_long_as_the_clocks_make_it(day: str, hours: int) -> None:
     start, end = period_at(Period.DAY, BERLIN, utc(f"{day}T12:00"))
     assert end - start == hours * HOUR

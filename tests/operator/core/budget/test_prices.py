@@ -53,10 +53,9 @@ def test_a_pod_costs_what_it_requests_at_the_prices_of_an_hour() -> None:
     assert hourly(SMALL, PRICES) == SMALL_HOUR
 
 
-@pytest.mark.parametrize(
-    ("requests", "price"),
+@each(
+    "requests, price",
     [({}, 0), ({"cpu": Decimal(2)}, 13), ({"nvidia.com/gpu": Decimal(1)}, 0)],
-    ids=["no requests", "one resource", "a resource without a price"],
 )
 def test_what_is_not_requested_or_has_no_price_costs_nothing(requests: dict, price: int) -> None:
     assert hourly(requests, PRICES) == price
@@ -139,8 +138,7 @@ def deferred(reason: str) -> dict:
     return {"type": "PodResizePending", "status": "True", "reason": reason}
 
 
-@pytest.mark.parametrize(
-    ("asked", "status", "cpu"),
+@each("asked, status, cpu",
     [
         ("1", {}, "1"),
         ("1", {"containerStatuses": [told("1", "1")]}, "1"),
@@ -154,10 +152,6 @@ def deferred(reason: str) -> dict:
             "0.005",
         ),
         ("5m", {"containerStatuses": [told("1", "1", name="other")]}, "0.005"),
-    ],
-    ids=[
-        "not started", "as its spec says", "just reduced", "not in effect yet", "reduced",
-        "deferred", "infeasible", "another container",
     ],
 )  # fmt: skip
 def test_a_pod_that_is_resized_reserves_the_most_of_what_it_asks_for_and_has(
@@ -211,8 +205,8 @@ def test_no_table_is_no_prices() -> None:
     assert parse_table({}) == NO_PRICES == Prices()
 
 
-@pytest.mark.parametrize(
-    ("raw", "named"),
+@each(
+    "raw, named",
     [
         ({"cpuHour": "1"}, "prices.currency"),
         ({"currency": "yen", "cpuHour": "1"}, "'yen'"),

@@ -1,6 +1,6 @@
 """What a change of clocks does to a schedule, told to people."""
 
-import pytest
+from rows import each
 
 from kotatsu_operator.core.calendar.schedule import dropped, occurrences
 from tests.operator.core.values import HOUR, pool_spec, utc
@@ -11,8 +11,8 @@ def spec(zone: str, start: str, end: str):
     return pool_spec(windows=[window], timeZone=zone)
 
 
-@pytest.mark.parametrize(
-    ("zone", "start", "end", "message"),
+@each(
+    "zone, start, end, message",
     [
         (
             "Europe/Berlin",
@@ -54,8 +54,8 @@ def test_a_window_that_lies_wholly_in_a_gap_is_named(
     assert occurrences(asked.windows, asked.zone, day - 48 * HOUR, day + 48 * HOUR) == []
 
 
-@pytest.mark.parametrize(
-    ("start", "end"),
+@each(
+    "start, end",
     [("01:59", "02:45"), ("02:15", "03:01"), ("02:15", "04:00"), ("03:00", "03:30")],
 )
 def test_a_window_that_lies_in_a_gap_in_part_opens(start: str, end: str) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 
-import pytest
+from rows import each
 
 from kotatsu_operator.core.decide.decide import decide
 from kotatsu_operator.core.pool.decision import Demand, Observation
@@ -44,7 +44,7 @@ def test_unknown_demand_holds_from_now() -> None:
     assert (held.memory.phase, over.memory.phase) == (Phase.WARM, Phase.DRAINING)
 
 
-@pytest.mark.parametrize("step", [timedelta(seconds=1), HOUR, timedelta(days=400)])
+@each("step", [timedelta(seconds=1), HOUR, timedelta(days=400)])
 def test_an_override_lasts_no_longer_than_24_hours_from_now(step: timedelta) -> None:
     asked = pool_spec(override=override("Warm", t("10:00") + timedelta(days=1000)))
     memory = Memory(since=t("09:00"), override=KnownOverride(asked.override.key, t("10:00")))

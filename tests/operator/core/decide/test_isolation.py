@@ -1,6 +1,7 @@
 """A pool whose clients a NetworkPolicy limits does not get activators that all can reach."""
 
 import pytest
+from rows import each
 
 from kotatsu_operator.core.decide.isolation import Shared, check_isolation, ingress_policy
 from kotatsu_operator.core.protocol import SHARED_ANNOTATION
@@ -45,19 +46,17 @@ def test_without_a_policy_every_client_may_come():
     assert refused() == ""
 
 
-@pytest.mark.parametrize(
+@each(
     "ingress",
     [{}, at("http"), at("http", 9090), at({"port": 1, "endPort": 65535}), at({"protocol": "TCP"})],
-    ids=str,
+    name=str,
 )
 def test_a_policy_that_admits_every_client_to_the_ports_of_the_service_limits_nobody(ingress):
     assert refused(policy(ingress)) == ""
     assert refused(policy(of(**OWN), name="a"), policy(ingress)) == "", "policies add up"
 
 
-@pytest.mark.parametrize(
-    "ingress", [at(9090), at({"protocol": "UDP"}), of(**ALL), of(**OWN), of(**OTHERS)], ids=str
-)
+@each("ingress", [at(9090), at({"protocol": "UDP"}), of(**ALL), of(**OWN), of(**OTHERS)], name=str)
 def test_a_policy_that_limits_clients_is_named_with_what_to_do(ingress):
     said = refused(policy(ingress))
     assert said.startswith("NetworkPolicy app limits the clients of the pods of Deployment voice")
@@ -87,7 +86,7 @@ def test_a_policy_that_keeps_the_activators_out_is_said_so_and_cannot_be_accepte
     assert said.endswith(admit)
 
 
-@pytest.mark.parametrize("peer", [NAMED, ALL, {"ipBlock": {"cidr": "10.0.0.0/8"}}], ids=str)
+@each("peer", [NAMED, ALL, {"ipBlock": {"cidr": "10.0.0.0/8"}}], name=str)
 def test_a_policy_that_may_admit_the_activators_is_enough(peer):
     assert "must then also" not in refused(policy(of(**peer)))
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import pytest
+from rows import each
 
 from kotatsu_operator.core.decide.decide import decide
 from kotatsu_operator.core.plan.lead import KEEP, auto_lead, decisive, with_warm_up
@@ -99,8 +100,8 @@ def test_pods_that_are_there_need_no_capacity() -> None:
     assert decide(spec, two, warm, at).memory.capacity == 3
 
 
-@pytest.mark.parametrize(
-    ("fields", "held"),
+@each(
+    "fields, held",
     [
         ({}, 5),
         ({"maxReplicas": 4}, 4),

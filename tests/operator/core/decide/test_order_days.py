@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from rows import each
 
 from kotatsu_operator.core.plan.plan import plan_at
 from kotatsu_operator.core.pool.decision import UNORDERED, Order, order_of
@@ -105,8 +106,8 @@ def other(name: str, phase: str, **status: object) -> dict:
     return {"metadata": {"name": name}, "spec": {}, "status": {"phase": phase, **status}}
 
 
-@pytest.mark.parametrize(
-    ("phase", "awaited"),
+@each(
+    "phase, awaited",
     [("Asleep", "db"), ("Warming", "db"), ("Warm", ""), ("Parked", ""), ("Draining", "db")],
 )
 def test_a_pool_waits_until_the_others_are_warm_or_parked(phase: str, awaited: str) -> None:

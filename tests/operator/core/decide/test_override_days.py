@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from rows import each
 
 from kotatsu_operator.core.pool.memory import Phase, Reason, Route
 from tests.operator.core.values import (
@@ -51,7 +52,7 @@ def test_asleep_does_not_wait_for_idle_after(clock: str) -> None:
     assert w.replicas == 0
 
 
-@pytest.mark.parametrize("timeout", ["10s", "60s", "5m"])
+@each("timeout", ["10s", "60s", "5m"])
 def test_asleep_waits_for_a_request_in_flight_no_longer_than_the_drain_timeout(
     timeout: str,
 ) -> None:

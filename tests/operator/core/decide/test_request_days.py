@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
+from rows import each
 
 from kotatsu_operator.core.decide.decide import decide
 from kotatsu_operator.core.pool.decision import Demand, Observation
@@ -92,7 +93,7 @@ def test_somebody_who_scales_a_sleeping_target_up_gets_one_idle_after() -> None:
 # --- idleness ---
 
 
-@pytest.mark.parametrize("idle_after", ["30s", "2m", "15m", "1h"])
+@each("idle_after", ["30s", "2m", "15m", "1h"])
 def test_idle_after_counts_from_the_end_of_the_last_request(idle_after: str) -> None:
     spec = pool_spec(idleAfter=idle_after)
     clocks = ["08:30", "08:30:20", "08:30:25"]

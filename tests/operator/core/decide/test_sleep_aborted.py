@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-import pytest
+from rows import each
 
 from kotatsu_operator.core.decide.decide import decide
 from kotatsu_operator.core.pool.decision import Demand, Observation
@@ -29,7 +29,7 @@ def test_a_pool_that_goes_on_sleeping_has_no_such_event():
     assert aborted() == []
 
 
-@pytest.mark.parametrize("demand", [{"in_flight": 1}, {"held": 1}, {"ticket": NOW}])
+@each("demand", [{"in_flight": 1}, {"held": 1}, {"ticket": NOW}])
 def test_a_request_in_a_pod_at_an_activator_or_announced(demand):
     assert aborted(**demand) == ["a request arrived while draining"]
 

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-import pytest
+from rows import each
 
 from kotatsu_operator.core.decide.decide import decide
 from kotatsu_operator.core.plan.lead import MARGIN, auto_lead
@@ -34,7 +34,7 @@ def after(memory: Memory, at: str, **seen: object) -> Memory:
     return decide(SPEC, replace(NOBODY, **seen), memory, t(at)).memory
 
 
-@pytest.mark.parametrize(("updated", "proven"), [(0, False), (1, False), (2, True)])
+@each("updated, proven", [(0, False), (1, False), (2, True)])
 def test_it_is_proven_when_the_whole_floor_is_ready_with_it(updated: int, proven: bool) -> None:
     warming = after(ASLEEP, "10:00", template="new")
     seen = {"replicas": 2, "ready": 2, "pods": 2, "template": "new", "updated": updated}

@@ -83,9 +83,7 @@ def test_a_lead_of_a_day_starts_the_pods_a_day_early(between: list[dict[str, Any
 # --- several windows ---
 
 
-@pytest.mark.parametrize(
-    ("first", "second"), [(2, 2), (2, 5), (5, 2)], ids=["as many", "more", "fewer"]
-)
+@each("first, second", [(2, 2), (2, 5), (5, 2)])
 def test_adjacent_windows_do_not_flutter(first: int, second: int) -> None:
     a, b = once("a", "10:00", "11:00", first), once("b", "11:00", "12:00", second)
     w = walk(pool(a, b), t("09:00")).until(t("12:30"))
@@ -311,7 +309,7 @@ def test_an_override_that_kept_the_pool_asleep_leaves_the_window_unpunished() ->
 # --- restarts ---
 
 
-@pytest.mark.parametrize("down", [0, 3, 30, 600])
+@each("down", [0, 3, 30, 600])
 def test_an_operator_that_is_away_while_its_window_ends_lets_it_sleep_afterwards(down: int) -> None:
     w = walk(pool(PITCH), t("08:00")).until(t("11:59:58"))
     w.operator_up = False

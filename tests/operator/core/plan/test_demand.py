@@ -5,6 +5,7 @@ from datetime import datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rows import each
 
 from kotatsu_operator.core.plan.activity import recommend
 from kotatsu_operator.core.pool.decision import Demand
@@ -29,8 +30,8 @@ class Asked:
         return self.trend.replicas
 
 
-@pytest.mark.parametrize(
-    ("in_flight", "held", "replicas"),
+@each(
+    "in_flight, held, replicas",
     [(0, 0, 0), (1, 0, 1), (2, 0, 1), (3, 0, 2), (1, 4, 3), (0, 7, 4), (1000, 1000, 10)],
 )
 def test_requests_in_flight_and_held_need_a_pod_for_each_target_concurrency(
@@ -156,7 +157,7 @@ def test_demand_never_takes_a_pool_above_its_maximum() -> None:
     assert max(m.replicas for m in w.log) == 3
 
 
-@pytest.mark.parametrize(("count", "pods"), [(10, 1), (100, 1), (101, 2)])
+@each("count, pods", [(10, 1), (100, 1), (101, 2)])
 def test_a_pool_that_says_nothing_of_it_has_one_pod_for_a_hundred_requests(
     count: int, pods: int
 ) -> None:

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rows import each
 
 from kotatsu_operator.core.decide.decide import decide
 from kotatsu_operator.core.plan.lead import KEEP, LONGEST, MARGIN, auto_lead, percentile
@@ -15,8 +16,8 @@ from tests.operator.core.values import MINUTE, SECOND, examples, once, pool_spec
 SETTLE = 5 * SECOND
 
 
-@pytest.mark.parametrize(
-    ("values", "share", "expected"),
+@each(
+    "values, share, expected",
     [
         ([7.0], 0.95, 7.0),
         ([1.0, 2.0, 3.0, 4.0], 0.5, 2.0),
@@ -36,18 +37,14 @@ def test_a_pool_that_has_learned_nothing_assumes_a_minute() -> None:
     assert auto_lead([], 1, SETTLE) == 60 * SECOND + MARGIN + SETTLE
 
 
-@pytest.mark.parametrize(
-    ("seconds", "lead"), [(10, 11), (10.1, 12), (0.4, 1), (60, 66)], ids=lambda x: f"{x}"
-)
+@each("seconds, lead", [(10, 11), (10.1, 12), (0.4, 1), (60, 66)], name=lambda x: f"{x}")
 def test_what_was_observed_is_taken_a_tenth_longer_in_whole_seconds(
     seconds: float, lead: int
 ) -> None:
     assert auto_lead([WarmUp(seconds, 1)], 1, SETTLE) == lead * SECOND + MARGIN + SETTLE
 
 
-@pytest.mark.parametrize(
-    ("had", "wanted", "factor"), [(1, 4, 2), (2, 2, 1), (5, 1, 1), (1, 9, 3), (0, 4, 2)]
-)
+@each("had, wanted, factor", [(1, 4, 2), (2, 2, 1), (5, 1, 1), (1, 9, 3), (0, 4, 2)])
 def test_more_replicas_stretch_it_by_the_square_root_and_fewer_do_not_shorten_it(
     had: int, wanted: int, factor: int
 ) -> None:

@@ -4,9 +4,9 @@ import time
 from datetime import timedelta
 from itertools import pairwise
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rows import each
 
 from kotatsu_operator.core.calendar.schedule import Occurrence
 from kotatsu_operator.core.plan.plan import Plan, floor_of, plan_among, plan_at
@@ -44,8 +44,8 @@ def test_a_schedule_with_much_open_at_once_takes_no_more_time_than_its_openings(
     assert taken(3200) < 10 * taken(800)
 
 
-@pytest.mark.parametrize(
-    ("clock", "floor", "transition"),
+@each(
+    "clock, floor, transition",
     [
         ("09:00", 0, Transition(t("09:59"), "pitch", "prewarm")),
         ("09:58:59", 0, Transition(t("09:59"), "pitch", "prewarm")),
@@ -122,8 +122,8 @@ def test_the_next_transition_is_the_first_of_all(
 # --- claims ---
 
 
-@pytest.mark.parametrize(
-    ("clock", "claim"),
+@each(
+    "clock, claim",
     [
         ("08:00", Claim(t("09:59"), 2)),
         ("09:59", Claim(t("10:59"), 3)),
@@ -131,7 +131,6 @@ def test_the_next_transition_is_the_first_of_all(
         ("12:58", Claim(t("13:59"), 1)),
         ("13:59", None),
     ],
-    ids=["the first", "what more a second needs", "not what is there", "after it", "the last"],
 )
 def test_a_claim_is_the_next_warm_up_not_yet_begun(clock: str, claim: Claim | None) -> None:
     spec = pool(PITCH, once("peak", "11:00", "13:00", 5), once("small", "14:00", "15:00", 1))
@@ -155,8 +154,8 @@ def test_an_early_turn_moves_the_prewarm_and_not_the_claim() -> None:
 UNTIL = t("20:00")
 
 
-@pytest.mark.parametrize(
-    ("override", "clock", "floor", "reason"),
+@each(
+    "override, clock, floor, reason",
     [
         (None, "11:00", 2, Reason.WINDOW),
         (None, "13:00", 0, Reason.WINDOW),
@@ -167,17 +166,6 @@ UNTIL = t("20:00")
         (Override(OverrideMode.WARM, UNTIL, 1), "13:00", 1, Reason.OVERRIDE),
         (Override(OverrideMode.WARM, UNTIL), "13:00", 2, Reason.OVERRIDE),
         (Override(OverrideMode.WARM, UNTIL, 99), "13:00", 10, Reason.OVERRIDE),
-    ],
-    ids=[
-        "a window says it",
-        "nobody says anything",
-        "Asleep beats a window",
-        "Warm beats a smaller window",
-        "Warm is named before a window of as many",
-        "a bigger window beats Warm",
-        "Warm without a window",
-        "Warm of as many as any window asks for",
-        "never above the maximum",
     ],
 )
 def test_the_floor_and_who_says_so(

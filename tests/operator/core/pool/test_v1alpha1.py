@@ -10,6 +10,7 @@ from chart.kit import ROOT
 from fuzz.schema import values
 from hypothesis import given
 from hypothesis import strategies as st
+from rows import each
 
 from kotatsu_demo_mode.schema import _faults, defaulted, faults, spec_schema
 from kotatsu_operator.core.pool.v1alpha1 import (
@@ -79,8 +80,8 @@ def test_a_calendar_that_closes_days_is_one_of_the_calendars() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("match", "text"),
+@each(
+    "match, text",
     [
         ({"text": "pitch"}, {"match": "pitch"}),
         ({"category": "demo"}, {"match": "demo"}),

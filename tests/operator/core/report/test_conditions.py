@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 
-import pytest
+from rows import each
 
 from kotatsu_operator.core.pool.decision import Decision, Observation
 from kotatsu_operator.core.pool.memory import Memory, Phase
@@ -20,8 +20,8 @@ def conditions(phase, *, spec=SPEC, floor=0, **seen):
     return {c["type"]: (c["status"], c["reason"]) for c in found}
 
 
-@pytest.mark.parametrize(
-    ("phase", "seen", "ready", "warm"),
+@each(
+    "phase, seen, ready, warm",
     [
         (Phase.ASLEEP, {"ready": 0}, ("True", "Asleep"), ("False", "Asleep")),
         (Phase.SLEEPING, {"ready": 2}, ("True", "Asleep"), ("False", "Sleeping")),
@@ -39,8 +39,8 @@ def test_a_pool_is_ready_when_a_request_will_be_answered_also_while_asleep(
     assert found["Accepted"] == ("True", "Accepted")
 
 
-@pytest.mark.parametrize(
-    ("phase", "ready"),
+@each(
+    "phase, ready",
     [
         (Phase.ASLEEP, ("False", "NoActivator")),
         (Phase.SLEEPING, ("False", "NoActivator")),

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import pytest
 from rows import each
 
 from kotatsu_operator.core.pool.spec import OnDelete
@@ -70,7 +69,7 @@ def test_an_entry_written_ahead_of_its_status_stays():
     assert settle(DEMO, data, [warm_pool()]).data == data
 
 
-@pytest.mark.parametrize("text", ["", "nonsense", "[]", "{}", '{"pool": 1, "target": "x"}', "null"])
+@each("text", ["", "nonsense", "[]", "{}", '{"pool": 1, "target": "x"}', "null"])
 def test_what_cannot_be_read_harms_nobody(text):
     assert settle(DEMO, {"x": text}, []) == settle(DEMO, {}, [])
     assert settle(DEMO, {"pool-voice": text}, [slept()]).data == {"pool-voice": VOICE.text()}

@@ -5,7 +5,6 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rows import each
@@ -144,7 +143,7 @@ def test_a_pool_without_a_status_leaves_the_memory_as_it_is():
     assert read_memory({"demand": {"at": "2026-11-25T10:00:00Z"}}, known) == known
 
 
-@pytest.mark.parametrize(
+@each(
     "elsewhere",
     [
         {"phase": Phase.ASLEEP},
@@ -185,9 +184,7 @@ def test_an_override_that_was_taken_back_is_taken_out():
     assert (status["overrideEndsAt"], status["internal"]["override"]) == (None, None)
 
 
-@pytest.mark.parametrize(
-    ("ready_at", "early"), [("09:58", "2m"), ("10:00:07", "-7s"), ("10:00", "0s"), (None, None)]
-)
+@each("ready_at, early", [("09:58", "2m"), ("10:00:07", "-7s"), ("10:00", "0s"), (None, None)])
 def test_how_early_a_window_was_ready_can_be_read(ready_at, early):
     opening = Opening("demo", t("10:00"), ready_at and t(ready_at))
     status = memory_status(Memory(since=t("09:00"), opening=opening), SPEC)
@@ -320,7 +317,7 @@ def test_what_changes_all_the_time_is_written_when_its_time_has_come(new, worth)
 # --- edited by hand ---
 
 
-@pytest.mark.parametrize(
+@each(
     "edit",
     [
         {"internal": "mine"},

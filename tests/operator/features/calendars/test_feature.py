@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 from prometheus_client import CollectorRegistry
+from rows import each
 
 from kotatsu_operator.core.calendar.occasions import MOST_BYTES, CalendarError
 from kotatsu_operator.core.pool.memory import Memory
@@ -306,14 +307,13 @@ async def test_no_server_leads_the_operator_to_another_address(server: Server, w
     assert [request.path for request in server.requests] == ["/moved"]
 
 
-@pytest.mark.parametrize(
-    ("begins", "endless"),
+@each(
+    "begins, endless",
     [
         (b"", b"HTTP/1.1 102 Processing\r\n\r\n"),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
         (b"HTTP/1.1 200 OK\r\n", b"X: y\r\n"),
     ],
-    ids=["interim answers", "chunks of a byte", "a head"],
 )
 async def test_of_an_answer_that_never_ends_little_is_taken(begins: bytes, endless: bytes):
     async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -329,8 +329,8 @@ async def test_of_an_answer_that_never_ends_little_is_taken(begins: bytes, endle
             await fetch(f"http://{host}:{port}/")  # and not: is not answered within 30 s
 
 
-@pytest.mark.parametrize(
-    ("url", "words"),
+@each(
+    "url, words",
     [
         *((url, "has no valid URL") for url in ("file:///etc/passwd", "", "https://")),
         ("http://[hunter2", "has no valid URL in its Secret"),

@@ -31,8 +31,8 @@ def at(day: int, hour: int, minute: int = 0) -> datetime:
     return datetime(2030, 12, day, hour, minute, tzinfo=UTC)
 
 
-@pytest.mark.parametrize(
-    ("times", "start", "end"),
+@each(
+    "times, start, end",
     [
         ({"DTSTART": "20301218T100000Z", "DTEND": "20301218T120000Z"}, at(18, 10), at(18, 12)),
         (
@@ -104,8 +104,8 @@ def test_lines_may_be_folded_and_escaped():
     assert (one.title, one.categories) == ("Pitch, final", ("demo", "big, one"))
 
 
-@pytest.mark.parametrize(
-    ("times", "reason"),
+@each(
+    "times, reason",
     [
         ({}, "No DTSTART given"),
         ({"DTSTART": "20301218T100000Z"}, "it has no length; give it an end"),
@@ -162,8 +162,8 @@ def test_alarms_and_tasks_are_no_events():
     assert [(o.uid, o.end) for o in found(one, task)] == [("a@x", at(18, 11))]
 
 
-@pytest.mark.parametrize(
-    ("match", "uids"),
+@each(
+    "match, uids",
     [
         ("", ["a", "b"]),
         ("ＰＩＴＣＨ", ["a"]),
@@ -177,8 +177,8 @@ def test_a_filter_ignores_the_case_and_width_of_letters(match: str, uids: list[s
     assert [o.uid for o in found(*parts, match=match)] == uids
 
 
-@pytest.mark.parametrize(
-    ("data", "reason"),
+@each(
+    "data, reason",
     [
         (b"<!DOCTYPE html><title>Sign in</title>", "a web page (it may need a login)"),
         (b"\xff\xfe\x00", "is not UTF-8 text"),

@@ -9,7 +9,6 @@ from datetime import UTC, date, datetime, timedelta
 from itertools import islice
 from zoneinfo import ZoneInfo
 
-import pytest
 from dateutil.rrule import rrulestr
 from hypothesis import given
 from hypothesis import strategies as st
@@ -220,7 +219,7 @@ def test_occurrences_are_changed_by_themselves(
     assert [f"{title} {at.day} {at.hour}" for title, at in walls] == starts, why
 
 
-@pytest.mark.parametrize(
+@each(
     "parts",
     [
         (event(**TOKYO_TIMES, RRULE="FREQ=DAILY;COUNT=900"),),
@@ -228,7 +227,6 @@ def test_occurrences_are_changed_by_themselves(
         (event(RRULE="FREQ=DAILY", **TOKYO_TIMES | {TOKYO_START: "20310301T180000"}),),
         (WEEKLY, changed("20401213T100000", "20401213T150000", onwards=True, DURATION="PT1H")),
     ],
-    ids=["counted", "until", "begins later", "changes later"],
 )
 def test_a_series_that_ends_begins_later_or_changes_is_no_schedule(parts: tuple[str, ...]) -> None:
     (weekly,) = read(calendar(WEEKLY)).events

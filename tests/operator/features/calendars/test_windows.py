@@ -3,7 +3,7 @@
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-import pytest
+from rows import each
 
 from kotatsu_operator.core.calendar.occasions import Occasion
 from kotatsu_operator.core.calendar.schedule import Occurrence, occurrences
@@ -163,7 +163,7 @@ def test_a_status_holds_the_next_events_and_says_how_many_are_left_out():
     assert condition["reason"] == "EventsLeftOut"
 
 
-@pytest.mark.parametrize("began", [0, 99, 100, 101, 150, 400])
+@each("began", [0, 99, 100, 101, 150, 400])
 def test_a_long_event_closes_each_of_its_days(began: int):
     start = NOW.date() - timedelta(days=began)
     long = Occasion("x@holidays", "Renovation", start, start + timedelta(days=began + 70))
@@ -191,7 +191,7 @@ def test_a_time_that_clocks_skip_is_no_window():
     assert (followed.windows, followed.left_out) == ((), 1)
 
 
-@pytest.mark.parametrize(
+@each(
     "edited",
     [
         "x",

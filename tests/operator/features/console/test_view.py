@@ -5,6 +5,7 @@ import pytest
 from fuzz.edits import edited
 from fuzz.pools import specs, statuses
 from hypothesis import HealthCheck, given, settings
+from rows import each
 
 from kotatsu_operator.core.formats import stamp
 from kotatsu_operator.core.plan.kept import Kept
@@ -88,7 +89,7 @@ def view_of(status, **spec):
     return _view(entry, NOW)
 
 
-@pytest.mark.parametrize("zone", ["Asia/Nowhere", "localtime", "posix/Asia/Tokyo", "Factory"])
+@each("zone", ["Asia/Nowhere", "localtime", "posix/Asia/Tokyo", "Factory"])
 def test_a_zone_that_browsers_lack_is_named_and_replaced_by_utc(zone):
     shown = view_of({}, timeZone=zone)
     assert shown["timeZone"] == "UTC"

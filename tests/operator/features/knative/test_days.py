@@ -270,7 +270,7 @@ def annotate(day, value, name=ONE):
     day.kube.edit("Revision", name, metadata={"annotations": {MIN_SCALE: value}})
 
 
-@pytest.mark.parametrize("theirs", ["1", "5", None])
+@each("theirs", ["1", "5", None])
 async def test_a_min_scale_that_others_set_during_a_window_is_there_after_it(theirs):
     day = KnativeDay(t("10:10"), revision(ONE, min_scale="0"), windows=[WINDOW])
     await day.until(t("10:11"))

@@ -213,8 +213,8 @@ def test_pods_without_a_floor_that_was_asked_for_do_not_count_for_it():
 # --- whether it can run ---
 
 
-@pytest.mark.parametrize(
-    ("service", "traffic", "ready", "expected"),
+@each(
+    "service, traffic, ready, expected",
     [
         (True, {"a": 100}, True, ""),
         (None, {"a": 100}, True, ""),
@@ -222,7 +222,6 @@ def test_pods_without_a_floor_that_was_asked_for_do_not_count_for_it():
         (True, {"a": 100}, False, "Revision a is not Ready: ContainerMissing: no image"),
         (None, {}, True, "has become Ready yet: Why: so"),
     ],
-    ids=["all is well", "a new Revision comes", "failed", "its Revision failed", "none ever"],
 )
 def test_a_service_is_healthy_when_what_answers_its_requests_is(service, traffic, ready, expected):
     there = by_name(rev("a", ready=ready, trouble="ContainerMissing: no image"))

@@ -1,6 +1,9 @@
 """What is kept of Knative's objects: the fields that are used."""
 
+from itertools import product
+
 import pytest
+from rows import each
 
 from kotatsu_operator.features.knative.objects import KnativeRevision, KnativeService
 from tests.operator.kube import test_fields
@@ -17,7 +20,6 @@ def test_no_metadata_of_others_is_kept(kind, obj):
     test_fields.test_no_metadata_of_others_is_kept(kind, obj)
 
 
-@pytest.mark.parametrize("odd", test_fields.ODD)
-@pytest.mark.parametrize("kind", [KnativeService, KnativeRevision])
+@each("kind, odd", product([KnativeService, KnativeRevision], test_fields.ODD))
 def test_an_object_that_is_none_is_cut_without_an_error(kind, odd):
     test_fields.used(kind, odd)

@@ -4,7 +4,6 @@ import json
 from dataclasses import replace
 from typing import Any
 
-import pytest
 from rows import each
 
 from kotatsu_operator.core.pool.decision import Decision, Demand, Note, Observation
@@ -103,7 +102,7 @@ def test_forgotten_pods_are_told_once_until_a_request_comes():
     ]
 
 
-@pytest.mark.parametrize(
+@each(
     "change",
     [
         {"memory": replace(WARM, phase=Phase.ASLEEP)},
@@ -127,7 +126,7 @@ def test_the_verdict_of_a_rehearsal_is_told_once():
     ]
 
 
-@pytest.mark.parametrize(
+@each(
     "written",
     [
         "",

@@ -50,8 +50,8 @@ receivers:
     assert read() == []
 
 
-@pytest.mark.parametrize(
-    ("raw", "sentence"),
+@each(
+    "raw, sentence",
     [
         (b"receivers: }", "it is not YAML in line 1"),
         (b"\xff\xfe", "it is not YAML in UTF-8"),

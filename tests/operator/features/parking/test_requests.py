@@ -2,8 +2,8 @@
 
 from decimal import Decimal
 
-import pytest
 from docs.pages import ROOT
+from rows import each
 
 from kotatsu_operator.core.budget.prices import hourly, pod_requests, requesting
 from kotatsu_operator.core.pool.spec import PLATFORM, Prices
@@ -30,8 +30,7 @@ def size(*containers, **spec):
     return pod_size({"containers": list(containers)} | spec)
 
 
-@pytest.mark.parametrize(
-    ("made", "asked"),
+@each("made, asked",
     [
         (container(cpu="1", memory="1Gi"), {"app": {"cpu": "0.005"}}),
         (container(cpu="5m"), {}),
@@ -40,10 +39,6 @@ def size(*containers, **spec):
         (container(limits={"cpu": "500m"}), {"app": {"cpu": "0.005"}}),
         (container(cpu="lots"), {}),
         ({"name": "app"}, {}),
-    ],
-    ids=[
-        "a request", "the same", "less", "another resource", "a limit stands in", "no quantity",
-        "nothing",
     ],
 )  # fmt: skip
 def test_a_parked_container_requests_no_more_than_the_pool_says(made, asked):
@@ -86,8 +81,8 @@ def test_a_pod_of_an_earlier_template_gets_no_more_than_its_limit():
     assert to_restore(template, size(container(cpu="1000m", limits={"cpu": "1"}))) == {}
 
 
-@pytest.mark.parametrize(
-    ("containers", "is_guaranteed"),
+@each(
+    "containers, is_guaranteed",
     [
         ([{"name": "app", "resources": GUARANTEED}], True),
         ([{"name": "app", "resources": {"limits": GUARANTEED["limits"]}}], True),
@@ -173,8 +168,8 @@ def test_a_burstable_pod_can_be_parked():
     assert why({"containers": [APP]}) is None
 
 
-@pytest.mark.parametrize(
-    ("spec", "reason", "remedy"),
+@each(
+    "spec, reason, remedy",
     [
         (None, "NoTemplate", "remove spec.parkedFor"),
         ({}, "NoTemplate", "remove spec.parkedFor"),
@@ -212,8 +207,8 @@ def test_knative_scales_its_own_pods():
     assert why({"containers": [APP]}, target=KNATIVE)[0] == "Knative"
 
 
-@pytest.mark.parametrize(
-    ("autoscaler", "is_in_the_way"),
+@each(
+    "autoscaler, is_in_the_way",
     [
         (scales(), True),
         (scales(container="app"), True),

@@ -2,7 +2,6 @@
 
 import time
 
-import pytest
 from rows import each
 
 from kotatsu_operator.features.waiting_page.navigation import Ask, Asked, asked, language_of
@@ -42,7 +41,7 @@ BROWSERS = {
 """What browsers accept when they navigate."""
 
 
-@each("accept", BROWSERS.values())
+@each("accept", BROWSERS)
 def test_without_tls_browsers_send_no_sec_fetch_and_these_two_tell(accept):
     assert of(Accept=accept, Upgrade_Insecure_Requests="1") is Ask.PAGE
 
@@ -64,7 +63,7 @@ CLIENTS = {
 """What others accept: clients of APIs, and scripts of pages."""
 
 
-@each("accept", CLIENTS.values())
+@each("accept", CLIENTS)
 def test_what_an_api_client_or_a_script_accepts_makes_it_no_browser(accept):
     assert of(Accept=accept) is Ask.APP
 
@@ -130,7 +129,7 @@ def test_an_api_client_a_subresource_a_body_or_an_upgrade_never_gets_the_page(he
     assert of(**headers) is Ask.APP
 
 
-@pytest.mark.parametrize("method", ["POST", "HEAD", "PUT", "OPTIONS"])
+@each("method", ["POST", "HEAD", "PUT", "OPTIONS"])
 def test_only_a_get_is_a_navigation(method):
     assert of(method, **NAVIGATION) is Ask.APP
 
