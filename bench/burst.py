@@ -56,14 +56,14 @@ async def _measure(starts: Starts, runs: int) -> tuple[list[float], list[float],
     return ours, alone, lost
 
 
-async def burst(address: Address) -> tuple[float, int]:
+async def burst(address: Address, raw: bytes = GET) -> tuple[float, int]:
     """Send all at once; seconds to the last answer, and how many got none (or not 200)."""
     began = time.perf_counter()
 
     async def one() -> bool:
         try:
             client = await Client.connect(address)
-            answer = await client.ask(GET)
+            answer = await client.ask(raw)
             client.close()
         except OSError:
             return False

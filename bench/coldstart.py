@@ -9,6 +9,7 @@ import contextlib
 import copy
 import os
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,6 +121,8 @@ class Starts:
         self._replicas: dict[str, int] = {}
         self._raised: dict[str, float] = {}
         """When a Deployment was last seen to be raised from 0, by its name."""
+        self.wakes = Counter[str]()
+        """How often it was."""
         self._news = asyncio.Event()
 
     @classmethod
@@ -145,6 +148,7 @@ class Starts:
             name, replicas = item["metadata"]["name"], item["spec"].get("replicas", 1)
             if replicas and not self._replicas.get(name, replicas):
                 self._raised[name] = time.perf_counter()
+                self.wakes[name] += 1
             self._replicas[name] = replicas
 
     def _on_change(self, _: str, change: str, obj: Object) -> None:
@@ -221,9 +225,9 @@ class Starts:
         override = (status.get("internal") or {}).get("override") or {}
         return status.get("phase") == "Asleep" and override.get("done", True)
 
-    async def gone(self, app: str) -> None:
+    async def gone(self, app: str, within: float = 120) -> None:
         """Wait until none of an app's pods is left, not even an ending one."""
-        async with asyncio.timeout(120):
+        async with asyncio.timeout(within):
             while any(app_of(pod) == app for pod in self.pods.values()):
                 await self._next()
 

@@ -14,7 +14,7 @@ Address = tuple[str, int]
 
 def request(method: str, path: str, body: bytes = b"", **headers: str) -> bytes:
     """The bytes of a request; `_` in a header's name stands for `-`."""
-    lines = [f"{method} {path} HTTP/1.1", "Host: bench"]
+    lines = [f"{method} {path} HTTP/1.1", f"Host: {headers.pop('Host', 'bench')}"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     lines += [f"Content-Length: {len(body)}"] * bool(body)
     return "\r\n".join([*lines, "", ""]).encode() + body

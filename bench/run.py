@@ -46,9 +46,11 @@ ORDER = (
 """The order of the table; what is not named here comes last."""
 QUIET_WITHIN = 20.0
 """Seconds that the machine gets to become quiet between two topics."""
-TOPIC_SECONDS = 3600.0
+TOPIC_SECONDS = 3600
+"""What a topic may take that does not say `SECONDS`."""
 _ROWS = re.compile(r"^(async )?def rows\(", re.MULTILINE)
 _ON_REQUEST = re.compile(r"^ON_REQUEST = True$", re.MULTILINE)
+_SECONDS = re.compile(r"^SECONDS = (\d+)$", re.MULTILINE)
 _CLUSTER = re.compile(r"^from cluster import", re.MULTILINE)
 
 
@@ -58,9 +60,9 @@ def topics(folder: Path = HERE) -> list[str]:
     return sorted(found, key=lambda name: (_place(name), name))
 
 
-def says(name: str, what: re.Pattern[str]) -> bool:
-    """Whether a topic's source says something of it: on request, on a cluster."""
-    return what.search((HERE / f"{name}.py").read_text()) is not None
+def says(name: str, what: re.Pattern[str]) -> re.Match[str] | None:
+    """What a topic's source says of it, if anything: on request, on a cluster, its time."""
+    return what.search((HERE / f"{name}.py").read_text())
 
 
 def _place(name: str) -> int:
@@ -108,14 +110,16 @@ def _run(name: str, *, quick: bool) -> Topic | None:
     circumstances.wait_until_quiet(report.BUSY_SHARE, QUIET_WITHIN)
     command = [sys.executable, str(HERE / f"{name}.py"), "-o", "json"]
     process = subprocess.Popen([*command, *["--quick"] * quick], stdout=subprocess.PIPE, text=True)
+    said = says(name, _SECONDS)
+    seconds = int(said[1]) if said else TOPIC_SECONDS
     try:
-        output, _ = process.communicate(timeout=TOPIC_SECONDS)
+        output, _ = process.communicate(timeout=seconds)
     except (KeyboardInterrupt, subprocess.TimeoutExpired) as error:
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=60)
         if isinstance(error, KeyboardInterrupt):
             raise
-        progress.say(f"{name} took more than {TOPIC_SECONDS:.0f} s and was ended")
+        progress.say(f"{name} took more than {seconds} s and was ended")
         return None
     if process.returncode != 0:
         return None

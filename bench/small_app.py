@@ -1,8 +1,8 @@
 """The workload of measurements: a server with nothing but Python's own library.
 
-GET /?ms=5 answers after 5 ms of work on the one core it has; /readyz and /metrics are as a pool
-wants them. With MODEL_BYTES it first reads a model of that size from a file into memory; the first
-pod writes that file.
+GET /?ms=5 answers after 5 ms of work on the one core it has, GET /wait?s=5 after 5 s without any; a
+WebSocket gets its bytes back. /readyz and /metrics are as a pool wants them. With MODEL_BYTES it
+first reads a model of that size from a file into memory; the first pod writes that file.
 """
 
 import asyncio
@@ -12,8 +12,10 @@ import signal
 import time
 from pathlib import Path
 
-# One thread does one thing: whoever can read this page is the only one being served.
-PAGE = "kotatsu_requests_in_flight 0\nkotatsu_last_request_timestamp_seconds {}\n"
+# One thread does one thing: of what it works on, nothing is in flight while this page is read.
+PAGE = "kotatsu_requests_in_flight {}\nkotatsu_last_request_timestamp_seconds {}\n"
+in_flight = 0
+"""Requests that wait, and open WebSockets."""
 last = 0.0
 
 
@@ -24,28 +26,91 @@ class Connection(asyncio.Protocol):
         """A client has come."""
         self.transport = transport
         self.seen = b""
+        self.is_websocket = False
 
     def data_received(self, data: bytes) -> None:
         """Answer every complete request."""
+        if self.is_websocket:
+            self.transport.write(data)  # type: ignore[attr-defined]
+            return
         self.seen += data
         while (end := self.seen.find(b"\r\n\r\n")) >= 0:
             head, self.seen = self.seen[:end], self.seen[end + 4 :]
             path = head.split(b" ", 2)[1].decode()
-            closes = b"\r\nconnection: close" in head.lower()
-            body = answer(path).encode()
-            self.transport.write(  # type: ignore[attr-defined]
-                b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n%s\r\n%s"
-                % (len(body), b"Connection: close\r\n" * closes, body)
-            )
-            if closes:
-                self.transport.close()
+            lower = head.lower()
+            closes = b"\r\nconnection: close" in lower
+            if b"\r\nupgrade: websocket" in lower:
+                self.upgrade(head)
+            elif path.startswith("/wait"):
+                request_begins()
+                seconds = float(path.partition("s=")[2] or 0)
+                asyncio.get_running_loop().call_later(seconds, self.answer_late, closes)
+            else:
+                self.send(answer(path), closes)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        """A client has gone."""
+        if self.is_websocket:
+            request_ends()
+
+    def send(self, text: str, closes: bool) -> None:
+        """Send an answer."""
+        body = text.encode()
+        self.transport.write(  # type: ignore[attr-defined]
+            b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n%s\r\n%s"
+            % (len(body), b"Connection: close\r\n" * closes, body)
+        )
+        if closes:
+            self.transport.close()
+
+    def answer_late(self, closes: bool) -> None:
+        """Answer a request that has waited."""
+        request_ends()
+        self.send("ok\n", closes)
+
+    def upgrade(self, head: bytes) -> None:
+        """Become a WebSocket (RFC 6455, 4.2.2)."""
+        # Not before: a cold start without WebSockets would take longer.
+        import base64
+        import hashlib
+
+        key = websocket_key(head) + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+        accept = base64.b64encode(hashlib.sha1(key, usedforsecurity=False).digest())
+        self.is_websocket = True
+        request_begins()
+        self.transport.write(  # type: ignore[attr-defined]
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Accept: %s\r\n\r\n" % accept
+        )
+
+
+def websocket_key(head: bytes) -> bytes:
+    """The key that a WebSocket's client has sent."""
+    for line in head.split(b"\r\n"):
+        name, _, value = line.partition(b":")
+        if name.lower() == b"sec-websocket-key":
+            return value.strip()
+    return b""
+
+
+def request_begins() -> None:
+    """One more request is in flight."""
+    global in_flight
+    in_flight += 1
+
+
+def request_ends() -> None:
+    """One has ended."""
+    global in_flight, last
+    in_flight -= 1
+    last = time.time()
 
 
 def answer(path: str) -> str:
     """The body for a path; work is done before it."""
     global last
     if path == "/metrics":
-        return PAGE.format(last)
+        return PAGE.format(in_flight, last)
     if path != "/readyz":
         last = time.time()
         work(float(path.partition("ms=")[2] or 0) / 1000)

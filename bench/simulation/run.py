@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -106,14 +106,18 @@ class Simulation:
 
     async def make(self, port: int) -> None:
         """The CRD, the record, and a Deployment, a Service and a WarmPool for each name."""
+        await self.define(CRD)
+        await self.create(ConfigMap, {"metadata": {"name": RECORD, "namespace": NAMESPACE}})
+        await self.each(lambda name: self.create(Deployment, deployment(name, port)))
+        await self.each(lambda name: self.create(Service, service(name)))
+        await self.each(lambda name: self.create(WarmPool, warm_pool(name)))
+
+    async def define(self, crds: Path) -> None:
+        """Apply the CRDs of a file or folder, and wait until they are served."""
         kubectl = [str(self.plane.kubectl), f"--kubeconfig={self.plane.admin}"]
         for verb in (["apply", "--server-side"], ["wait", "--for=condition=Established"]):
-            command = [*kubectl, *verb, "-f", str(CRD)]
+            command = [*kubectl, *verb, "-f", str(crds)]
             await asyncio.to_thread(subprocess.run, command, check=True, stdout=subprocess.DEVNULL)
-        await self._create(ConfigMap, {"metadata": {"name": RECORD, "namespace": NAMESPACE}})
-        await self._each(lambda name: self._create(Deployment, deployment(name, port)))
-        await self._each(lambda name: self._create(Service, service(name)))
-        await self._each(lambda name: self._create(WarmPool, warm_pool(name)))
 
     async def edit(self, names: Sequence[str], spec: dict[str, Any]) -> None:
         """Edit some pools' specs, one after the other."""
@@ -145,10 +149,12 @@ class Simulation:
             # A list of thousands is work for the API server: no more than a tenth of its time.
             await asyncio.sleep(max(1.0, 9 * (now - asked)))
 
-    async def _create(self, kind: Any, obj: dict[str, Any]) -> None:
+    async def create(self, kind: Any, obj: dict[str, Any]) -> None:
+        """Create an object."""
         await self.client.create(kind(obj), namespace=NAMESPACE)
 
-    async def _each(self, make: Callable[[str], Awaitable[None]]) -> None:
+    async def each(self, make: Callable[[str], Awaitable[None]]) -> None:
+        """Do something for every name, fifty at a time."""
         for start in range(0, self.pools, 50):
             await asyncio.gather(*map(make, self.names[start : start + 50]))
 
@@ -204,7 +210,7 @@ def operator(
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run the operator as a process of its own; `scope` are its settings of what it serves."""
     program = Path(sys.executable).with_name("kotatsu-operator")
-    environment = os.environ | {
+    environment = {
         "KUBECONFIG": str(plane.users["operator"]),
         **scope,
         "KOTATSU_PORT": str(port),
@@ -212,10 +218,19 @@ def operator(
         "KOTATSU_STARTS_PER_SECOND": str(per_second),
         "KOTATSU_LOG_LEVEL": "warning",
     }
+    with running([str(program)], environment, log) as child:
+        yield child
+
+
+@contextlib.contextmanager
+def running(
+    command: Sequence[str], environment: Mapping[str, str], log: Path
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run an operator for the block. Raises RuntimeError when it ends before."""
     with log.open("wb") as output:
         child = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", program],
-            env=environment,
+            ["setpriv", "--pdeathsig", "KILL", *command],
+            env=os.environ | dict(environment),
             stdout=output,
             stderr=subprocess.STDOUT,
         )
@@ -246,6 +261,24 @@ async def simulate(
 
     Without `opens` no window opens. Raises TimeoutError when the operator does not keep up.
     """
+    async with standing(pools, per_second, say) as (it, port):
+        say(f"making {pools} pools")
+        await it.make(port)
+        log = it.plane.audit_log.with_name("operator.log")
+        [told_at] = free_ports(1)
+        with operator(it.plane, told_at, per_second, log) as it.operator:
+            result = await _measure(it, it.operator.pid, told_at, idle, opens=opens)
+            output = log.read_text()
+        if output:
+            say(f"the operator said: {output[-3000:]}")
+        return result
+
+
+@contextlib.asynccontextmanager
+async def standing(
+    pools: int, per_second: float, say: Callable[[str], None]
+) -> AsyncIterator[tuple[Simulation, int]]:
+    """A control plane with nothing in it and pretended kubelets, and the port of all pods' page."""
     with control_plane(Layout.from_environment(), USERS) as plane:
         clients = {
             user: AsyncClient(KubeConfig.from_file(file)) for user, file in plane.users.items()
@@ -253,17 +286,7 @@ async def simulate(
         server, port = await serve_metrics()
         kubelet = asyncio.create_task(Kubelet(clients["kubelet"], NAMESPACE, per_second, 3).run())
         try:
-            it = Simulation(plane, clients["editor"], pools, per_second, say)
-            say(f"making {pools} pools")
-            await it.make(port)
-            log = plane.audit_log.with_name("operator.log")
-            [told_at] = free_ports(1)
-            with operator(plane, told_at, per_second, log) as it.operator:
-                result = await _measure(it, it.operator.pid, told_at, idle, opens=opens)
-                output = log.read_text()
-            if output:
-                say(f"the operator said: {output[-3000:]}")
-            return result
+            yield Simulation(plane, clients["editor"], pools, per_second, say), port
         finally:
             kubelet.cancel()
             await asyncio.gather(kubelet, return_exceptions=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kotatsu_node.build import binaries, prepare, releases
+from kotatsu_node.build import binaries, peers, prepare, releases
 from kotatsu_node.build.binaries import Binaries
 from kotatsu_node.build.buildah import Buildah
 from kotatsu_node.errors import NodeError
@@ -73,7 +73,7 @@ def test_another_release_is_built_beside_the_newest(layout: Layout) -> None:
     assert prepare.programs(other, Progress()).kube != newest.kube
 
 
-def test_programs_of_other_projects_are_all_tried_before_a_failure_is_told(
+def test_the_programs_that_tests_run_are_all_tried_before_a_failure_is_told(
     layout: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tried = []
@@ -83,7 +83,9 @@ def test_programs_of_other_projects_are_all_tried_before_a_failure_is_told(
         if name == "first":
             raise NodeError("no module proxy")
 
-    monkeypatch.setattr(prepare.peers, "PEERS", {"first": None, "second": None})
+    found = {name: peers.Peer(name) for name in ("first", "second")}
+    found["measured"] = peers.Peer("measured", for_tests=False)
+    monkeypatch.setattr(prepare.peers, "PEERS", found)
     monkeypatch.setattr(prepare.peers, "build", build)
     with pytest.raises(NodeError, match="no module proxy"):
         prepare.other_programs(layout, Progress())

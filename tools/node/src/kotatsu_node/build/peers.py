@@ -1,4 +1,4 @@
-"""Programs of other projects that tests run beside Kotatsu, from their published Go modules."""
+"""Programs of other projects that tests and measurements run, from their published Go modules."""
 
 from __future__ import annotations
 
@@ -31,6 +31,9 @@ class Peer:
     beside: tuple[str, ...] = ()
     """Packages of further programs, built beside it under their own names."""
 
+    for_tests: bool = True
+    """False for one that only a measurement runs: it is not built before somebody asks for it."""
+
     patched: tuple[tuple[str, str], ...] = ()
     """Modules of which some files are replaced: each module's path, and the directory of
     `peers/<name>` with our files. go.mod replaces the module by that directory."""
@@ -57,6 +60,19 @@ PEERS = {
     "traefik": Peer(
         "github.com/traefik/traefik/v3/cmd/traefik",
         patched=(("github.com/go-acme/lego/v5", "lego"),),
+    ),
+    "keda": Peer(
+        "github.com/kedacore/keda/v2/cmd/operator",
+        beside=("github.com/kedacore/keda/v2/cmd/adapter",),
+        for_tests=False,
+    ),
+    "keda-http-add-on": Peer(
+        "github.com/kedacore/http-add-on/interceptor",
+        beside=(
+            "github.com/kedacore/http-add-on/operator",
+            "github.com/kedacore/http-add-on/scaler",
+        ),
+        for_tests=False,
     ),
 }
 

@@ -95,7 +95,9 @@ def other_programs(layout: Layout, progress: Progress) -> None:
     Raises NodeError about the first that cannot be built, when all have been tried.
     """
     failures = []
-    for name in peers.PEERS:
+    for name, peer in peers.PEERS.items():
+        if not peer.for_tests:
+            continue
         try:
             with progress.step(f"build {name}"):
                 peers.build(name, layout, layout.build_logs / f"build-{name}.log")
