@@ -29,6 +29,8 @@ AGAIN = again("peers")
 APP, OTHER = APPS[:2]
 AFTERMATH = 2.5
 """Seconds for what a start leaves to do: on two cores it would be part of the next one."""
+WARMED = 10.0
+"""Seconds after a start until new connections go where they go from then on."""
 CONNECTIONS = 16
 PATIENCE = 60.0
 """Seconds after which a request counts as lost."""
@@ -52,7 +54,7 @@ class Sizes:
     kills: int
 
 
-FULL = Sizes(40, {"default": 8, "tuned": 200}, 6, 20, 30, 90, 3)
+FULL = Sizes(20, {"default": 5, "tuned": 200}, 5, 20, 30, 90, 3)
 QUICK = Sizes(2, {"default": 0, "tuned": 8}, 1, 2, 5, 10, 1)
 
 
@@ -231,7 +233,7 @@ class Race:
         failed = 0
         awake = asyncio.create_task(self._keep_awake())
         try:
-            await asyncio.sleep(3 * SETTLE)  # until new connections go where they are to go
+            await asyncio.sleep(WARMED)
             addresses = {"through": self.it.addresses[APP], "direct": self._pod()}
             clients = {way: await connect(there, CONNECTIONS) for way, there in addresses.items()}
             for turn in range(-1, number):

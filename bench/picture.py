@@ -1,4 +1,4 @@
-"""The rows that have a goal as a picture: how far each is from it, in light and in dark."""
+"""Pictures of the rows, in light and in dark: how far each is from its goal; a race of systems."""
 
 import re
 from collections.abc import Sequence
@@ -14,6 +14,15 @@ _GOAL_AT = 0.6
 """Where the goal's line stands, as a share of the bar's width."""
 _NAMESPACE = "http://www.w3.org/2000/svg"
 _NUMBER = re.compile(r"^([≤≥])\s*([\d.,]+)")
+RACED = {
+    "cold": "A cold request ÷ the start of the pod alone: shorter is better",
+    "burst": "500 requests from zero ÷ the pod alone: shorter is better",
+    "warm": "Warm requests a second ÷ straight to the pod: longer is better",
+    "memory": "Memory while all apps sleep, in MB: shorter is better",
+}
+"""What of a race is drawn, by the beginning of its rows."""
+_RACE_ROW = 26
+_RACE_BAR_X, _RACE_BAR_WIDTH = 420, 520
 
 # GitHub shows the picture on its own page's background, and tells which by prefers-color-scheme.
 _STYLE = """\
@@ -61,11 +70,7 @@ def draw(topics: Sequence[Topic]) -> str:
     goal_x = _BAR_X + _BAR_WIDTH * _GOAL_AT
     bottom = _TOP + _ROW * len(rows)
     parts = [
-        f'<svg xmlns="{_NAMESPACE}" viewBox="0 0 {WIDTH} {height}" role="img" aria-labelledby="t">',
-        f'<title id="t">{escape(_summary(rows))}</title>',
-        f"<style>{_STYLE}</style>",
-        f'<rect class="card" x="0.5" y="0.5" width="{WIDTH - 1}" height="{height - 1}" rx="8"/>',
-        f'<text class="title" x="24" y="36">{escape(_summary(rows))}</text>',
+        *_card(height, _summary(rows)),
         f'<text class="quiet" x="{goal_x}" y="60" text-anchor="middle">goal</text>',
         f'<text class="quiet" x="{_BAR_X}" y="60">better</text>',
     ]
@@ -76,6 +81,49 @@ def draw(topics: Sequence[Topic]) -> str:
         "</svg>",
     ]
     return "\n".join(parts) + "\n"
+
+
+def draw_race(topic: Topic) -> str:
+    """Who was raced, thing by thing, as an SVG document; a system's configurations share a color."""
+    parts, top = [], 56
+    for name, title in RACED.items():
+        rows = [r for r in topic.rows if r.what.startswith(f"{name}: ") and _value(r) is not None]
+        if not rows:
+            continue
+        longest = max(_value(row) or 0.0 for row in rows)
+        parts.append(f'<text class="quiet" x="24" y="{top + 24}">{escape(title)}</text>')
+        top += _ROW
+        for row in rows:
+            value = _value(row) or 0.0
+            who = row.what.removeprefix(f"{name}: ")
+            kind = "met" if who.startswith("Kotatsu") else "unmet"
+            length = max(2.0, _RACE_BAR_WIDTH * value / longest)
+            middle = top + _RACE_ROW / 2
+            parts += [
+                f'<text x="24" y="{middle + 5}">{escape(shortened(who, 50))}</text>',
+                _bar(kind, middle - 6, length, _RACE_BAR_X),
+                f'<text x="{_RACE_BAR_X + length + 10:.1f}" y="{middle + 5}">{value:.3g}</text>',
+            ]
+            top += _RACE_ROW
+    return "\n".join([*_card(top + 24, "The same pod on one node"), *parts, "</svg>"]) + "\n"
+
+
+def _value(row: Row) -> float | None:
+    """What of a row of a race is drawn: its ratio, or its median where it has none."""
+    if row.ratio is not None:
+        return row.ratio
+    number = re.match(r"[\d.,]+", row.median)
+    return float(number[0].replace(",", "")) if number else None
+
+
+def _card(height: float, title: str) -> list[str]:
+    return [
+        f'<svg xmlns="{_NAMESPACE}" viewBox="0 0 {WIDTH} {height}" role="img" aria-labelledby="t">',
+        f'<title id="t">{escape(title)}</title>',
+        f"<style>{_STYLE}</style>",
+        f'<rect class="card" x="0.5" y="0.5" width="{WIDTH - 1}" height="{height - 1}" rx="8"/>',
+        f'<text class="title" x="24" y="36">{escape(title)}</text>',
+    ]
 
 
 def _summary(rows: Sequence[Row]) -> str:
@@ -107,8 +155,8 @@ def _row(row: Row, top: int) -> list[str]:
     return parts
 
 
-def _bar(kind: str, top: float, width: float) -> str:
-    return f'<rect class="{kind}" x="{_BAR_X}" y="{top}" width="{width:.1f}" height="12" rx="3"/>'
+def _bar(kind: str, top: float, width: float, left: float = _BAR_X) -> str:
+    return f'<rect class="{kind}" x="{left}" y="{top}" width="{width:.1f}" height="12" rx="3"/>'
 
 
 def shortened(text: str, characters: int) -> str:

@@ -98,10 +98,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def publish(all_topics: Sequence[Topic], path: Path = report.RESULTS) -> None:
-    """Write the results and the two pages that are made from them."""
+    """Write the results, and the page and the pictures that are made from them."""
     report.write(all_topics, path)
     path.with_name("README.md").write_text(table.markdown(all_topics))
     path.with_name("benchmarks.svg").write_text(picture.draw(all_topics))
+    for race in (topic for topic in all_topics if topic.name == "peers"):
+        path.with_name("race.svg").write_text(picture.draw_race(race))
 
 
 def _run(name: str, *, quick: bool) -> Topic | None:
