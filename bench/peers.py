@@ -114,10 +114,11 @@ class Race:
     def measures(self, sizes: Sizes, cycles: int) -> dict[str, Callable[[], Awaitable[list[Row]]]]:
         """What is measured, in this order; the last two only where apps sleep soon."""
         found: dict[str, Callable[[], Awaitable[list[Row]]]] = {
+            # Before any load: KEDA starts more interceptors under it, and keeps them for a while.
+            "memory": lambda: self.memory(sizes.idle),
             "cold": lambda: self.cold(sizes.cold),
             "burst": lambda: self.burst(sizes.bursts),
             "warm": lambda: self.warm(sizes.loads),
-            "memory": lambda: self.memory(sizes.idle),
         }
         if cycles:
             found["cycles"] = lambda: self.cycles(cycles)
@@ -231,7 +232,8 @@ class Race:
         """Load through the system and straight to the same pod, in turns."""
         rates: dict[str, list[float]] = {"through": [], "direct": []}
         failed = 0
-        awake = asyncio.create_task(self._keep_awake())
+        # The app does not sleep while its pod is asked directly.
+        awake = asyncio.create_task(self.ask(path="/wait?s=600", within=600))
         try:
             await asyncio.sleep(WARMED)
             addresses = {"through": self.it.addresses[APP], "direct": self._pod()}
@@ -260,12 +262,6 @@ class Race:
         """The address of the app's pod, or of one of them."""
         pods = (pod for pod in self.it.starts.pods.values() if app_of(pod) == APP)
         return next(pod.ip for pod in pods if pod.ip and not pod.terminating), 8080
-
-    async def _keep_awake(self) -> None:
-        """A request now and then: the app does not sleep while its pod is asked directly."""
-        while True:
-            await self.ask()
-            await asyncio.sleep(0.3)
 
     async def memory(self, seconds: float) -> list[Row]:
         """What the system's processes hold while all apps sleep."""

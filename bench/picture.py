@@ -22,7 +22,7 @@ RACED = {
 }
 """What of a race is drawn, by the beginning of its rows."""
 _RACE_ROW = 26
-_RACE_BAR_X, _RACE_BAR_WIDTH = 420, 520
+_RACE_X, _RACE_BAR_WIDTH = 420, 420
 
 # GitHub shows the picture on its own page's background, and tells which by prefers-color-scheme.
 _STYLE = """\
@@ -84,36 +84,32 @@ def draw(topics: Sequence[Topic]) -> str:
 
 
 def draw_race(topic: Topic) -> str:
-    """Who was raced, thing by thing, as an SVG document; a system's configurations share a color."""
+    """A race, one thing after the other, as an SVG document; ours in another color."""
     parts, top = [], 56
     for name, title in RACED.items():
-        rows = [r for r in topic.rows if r.what.startswith(f"{name}: ") and _value(r) is not None]
-        if not rows:
+        bars = [(row, _length(row)) for row in topic.rows if row.what.startswith(f"{name}: ")]
+        longest = max((length for _, length in bars), default=0.0)
+        if not longest:
             continue
-        longest = max(_value(row) or 0.0 for row in rows)
         parts.append(f'<text class="quiet" x="24" y="{top + 24}">{escape(title)}</text>')
         top += _ROW
-        for row in rows:
-            value = _value(row) or 0.0
+        for row, length in bars:
             who = row.what.removeprefix(f"{name}: ")
-            kind = "met" if who.startswith("Kotatsu") else "unmet"
-            length = max(2.0, _RACE_BAR_WIDTH * value / longest)
-            middle = top + _RACE_ROW / 2
+            said = row.median if row.ratio is None else f"{row.ratio:.3g}   ({row.median})"
+            width, middle = _RACE_BAR_WIDTH * length / longest, top + _RACE_ROW / 2
             parts += [
                 f'<text x="24" y="{middle + 5}">{escape(shortened(who, 50))}</text>',
-                _bar(kind, middle - 6, length, _RACE_BAR_X),
-                f'<text x="{_RACE_BAR_X + length + 10:.1f}" y="{middle + 5}">{value:.3g}</text>',
+                _bar("met" if who.startswith("Kotatsu") else "unmet", middle - 6, width, _RACE_X),
+                f'<text x="{_RACE_X + width + 10:.1f}" y="{middle + 5}">{escape(said)}</text>',
             ]
             top += _RACE_ROW
-    return "\n".join([*_card(top + 24, "The same pod on one node"), *parts, "</svg>"]) + "\n"
+    return "\n".join([*_card(top + 24, "The same app on the same node"), *parts, "</svg>"]) + "\n"
 
 
-def _value(row: Row) -> float | None:
-    """What of a row of a race is drawn: its ratio, or its median where it has none."""
-    if row.ratio is not None:
-        return row.ratio
+def _length(row: Row) -> float:
+    """What of a row of a race is drawn: its ratio, or else its median; 0 without either."""
     number = re.match(r"[\d.,]+", row.median)
-    return float(number[0].replace(",", "")) if number else None
+    return row.ratio or (float(number[0].replace(",", "")) if number else 0.0)
 
 
 def _card(height: float, title: str) -> list[str]:

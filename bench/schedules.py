@@ -42,7 +42,7 @@ PACE = 5.0
 """Pods that the cluster starts a second; what our operator is told is the chart's default."""
 LEAD = timedelta(seconds=90)
 """What a pool that has learned nothing is warmed up ahead, and a little more."""
-AHEAD = 0.9
+AHEAD = 0.5
 """Seconds for each ScaledObject between its creation and the minute: KEDA has to take it on."""
 LATEST = 1200.0
 """Seconds after the minute that an app may take."""
@@ -98,7 +98,7 @@ async def _ours(number: int) -> Opened:
         log, [told_at] = it.plane.audit_log.with_name("operator.log"), free_ports(1)
         with operator(it.plane, told_at, PACE, log) as it.operator:
             await it.until(lambda s: s.get("phase") == "Asleep", max(600.0, TAKE_ON * number))
-            at = minute_after(datetime.now(UTC) + LEAD + timedelta(seconds=number * 2 / PACE))
+            at = minute_after(datetime.now(UTC) + LEAD + timedelta(seconds=number * 1.5 / PACE))
             await it.edit(it.names, opening(at, 1))
             return await _opened(it, at, it.operator.pid)
 

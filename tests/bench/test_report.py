@@ -50,6 +50,17 @@ def test_publishing_writes_the_results_the_page_and_the_picture(tmp_path):
     assert ET.parse(tmp_path / "benchmarks.svg").getroot().tag.endswith("svg")
 
 
+def test_a_race_is_drawn_with_what_could_not_be_measured(tmp_path):
+    cold = replace(ROW, what="cold: Kotatsu, tuned", ratio=1.234)
+    memory = replace(ROW, what="memory: Another, default", ratio=None, median="1,368 MB")
+    lost = replace(memory, what="memory: Another, tuned", median="–")
+    run.publish([topic("peers", cold, memory, lost)], tmp_path / "results.json")
+    drawn = (tmp_path / "race.svg").read_text()
+    texts = [element.text for element in ET.fromstring(drawn).iter()]
+    for said in ("Kotatsu, tuned", "1.23   (1.02 s)", "1,368 MB", "–"):
+        assert said in texts
+
+
 def test_the_page_names_machine_versions_load_and_the_command_of_each_row():
     page = table.markdown([topic("wake")])
     for said in ("Some CPU", "python 3.13", "0.10, 1.20", "`again`", "20 cold starts"):

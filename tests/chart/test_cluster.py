@@ -101,25 +101,39 @@ def test_the_record_of_a_cluster_is_in_parts_without_data() -> None:
         assert annotations(record)["helm.sh/resource-policy"] == "keep"
 
 
+def resources(chart: Rendered, part: str) -> Object:
+    name = f"kotatsu-{part}"
+    owner = next(o for o in chart.of("Deployment") if o["metadata"]["name"].startswith(name))
+    [container] = containers(owner["spec"]["template"])
+    found: Object = container["resources"]
+    return found
+
+
 @pytest.mark.parametrize(
     ("part", "shared", "isolated"), [("activator", "1Gi", "256Mi"), ("operator", "768Mi", "256Mi")]
 )
 def test_memory_limits_fit_what_is_served_and_ones_own_win(
     part: str, shared: str, isolated: str
 ) -> None:
-    def resources(chart: Rendered) -> Object:
-        name = f"kotatsu-{part}"
-        owner = next(o for o in chart.of("Deployment") if o["metadata"]["name"].startswith(name))
-        [container] = containers(owner["spec"]["template"])
-        found: Object = container["resources"]
-        return found
-
-    assert resources(render("kotatsu"))["limits"] == {"memory": shared}
-    assert resources(own())["limits"] == {"memory": isolated}
+    assert resources(render("kotatsu"), part)["limits"] == {"memory": shared}
+    assert resources(own(), part)["limits"] == {"memory": isolated}
     mine = f"--set={part}.resources.limits.memory=300Mi"
-    assert resources(render("kotatsu", None, mine))["limits"] == {"memory": "300Mi"}
+    assert resources(render("kotatsu", None, mine), part)["limits"] == {"memory": "300Mi"}
     none = f"--set={part}.resources.limits.memory=null"
-    assert "limits" not in {k: v for k, v in resources(render("kotatsu", None, none)).items() if v}
+    found = resources(render("kotatsu", None, none), part)
+    assert "limits" not in {key for key, value in found.items() if value}
+
+
+@pytest.mark.parametrize(("part", "parks"), [("activator", "50m"), ("operator", "100m")])
+def test_more_cpu_is_requested_where_pods_are_parked_and_ones_own_wins(
+    part: str, parks: str
+) -> None:
+    def cpu(*settings: str) -> object:
+        return resources(render("kotatsu", None, *settings), part)["requests"]["cpu"]
+
+    parked = "--set=parked.enabled=true"
+    assert (cpu(), cpu(parked)) == ("20m", parks)
+    assert cpu(parked, f"--set={part}.resources.requests.cpu=30m") == "30m"
 
 
 def test_namespaces_and_a_selector_together_are_refused() -> None:

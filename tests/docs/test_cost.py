@@ -3,6 +3,7 @@
 import re
 
 import yaml
+from chart.kit import containers, render
 from docs.pages import ROOT
 
 PAGE = (ROOT / "docs/explanation/cost.md").read_text()
@@ -20,11 +21,11 @@ def test_the_yen_in_the_table_follow_from_the_prices_of_the_page_and_the_charts_
 
 
 def test_what_the_platform_itself_requests_is_what_the_chart_says():
-    values = yaml.safe_load((ROOT / "charts/kotatsu/values.yaml").read_text())
-    operator, activator = (
-        values[name]["resources"]["requests"] for name in ("operator", "activator")
-    )
-    copies = values["activator"]["replicas"]
-    cpu = int(operator["cpu"][:-1]) + copies * int(activator["cpu"][:-1])
-    memory = int(operator["memory"][:-2]) + copies * int(activator["memory"][:-2])
+    requests = [
+        (owner["spec"]["replicas"], container["resources"]["requests"])
+        for owner in render("kotatsu").of("Deployment")
+        for container in containers(owner["spec"]["template"])
+    ]
+    cpu = sum(copies * int(one["cpu"][:-1]) for copies, one in requests)
+    memory = sum(copies * int(one["memory"][:-2]) for copies, one in requests)
     assert f"{cpu / 1000:.2f} cores and {memory} MiB" in PAGE

@@ -33,6 +33,9 @@ LARGE_ANSWER = "pod Ready → the held request answered, at that rate"
 LARGE_WINDOWS = "1,000 windows of one install at the same minute, Ready before it"
 LARGE_ROLL = "rolling update of the activators, 10,000 pools"
 
+KEDA, OURS = "KEDA 2.20.2 with HTTP Add-on 0.15.0, tuned", "Kotatsu, tuned"
+"""Of the race: its rows begin with what was measured."""
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -80,6 +83,17 @@ FIGURES = [
     Figure("README.md", r"\*\*(\S+) times\*\*", WAKE, "ratio"),
     Figure("README.md", r"first request after (\S+) s", WAKE, r"^(\S+) ms", 0.001),
     Figure("README.md", r"last one is answered after (\S+) s", BURST, r"^(\S+) s"),
+    Figure("README.md", r"Add-on\]\(\S+\), after (\S+) s", f"cold: {KEDA}", r"^(\S+) s"),
+    Figure("README.md", r"\*\*(\S+)\*\* \| of a direct", f"warm: {OURS}", "ratio"),
+    Figure("README.md", r"with KEDA (\S+), and", f"warm: {KEDA}", "ratio"),
+    Figure("README.md", r"and (\S+) MB where", f"memory: {KEDA}", r"^(\S+) MB"),
+    Figure("README.md", r"Kotatsu holds (\S+) MB", f"memory: {OURS}", r"^(\S+) MB"),
+    Figure(
+        "docs/explanation/compared.md",
+        r"Add-on at zero \| a small app (\S+) s",
+        f"cold: {KEDA}",
+        r"^(\S+) s",
+    ),
     Figure("docs/scale.md", r"768 MiB\) \| (\S+) MiB at most", LARGE_MEMORY, r"peaks (\S+) and"),
     Figure("docs/scale.md", r"each\) \| (\S+) MiB at most", LARGE_MEMORY, r"and (\S+) MiB; a"),
     Figure("docs/scale.md", r"minute \| (\S+) % of a core", LARGE_IDLE, r"^(\S+) %"),
@@ -105,6 +119,22 @@ FIGURES = [
     Figure("docs/scale.md", r"1,000 pools, (\S+) % of a core;", ACTIVATOR_IDLE, r"/ (\S+) % /"),
     Figure("docs/scale.md", r"4,000, (\S+) %", ACTIVATOR_IDLE, r"^(\S+) %"),
 ]
+
+
+RACED = {
+    "cold request, median of 20": "cold",
+    "the same ÷ what the pod alone needs": "cold",
+    "cold request, the slowest": "cold",
+    "500 requests from zero: the last answer ÷ the pod alone": "burst",
+    "requests lost while apps sleep and wake": "cycles",
+    "warm requests per second ÷ straight to the pod": "warm",
+    "memory while four apps sleep": "memory",
+    "an answer that takes 90 s": "request of 90 s",
+    "a WebSocket, quiet for 90 s": "WebSocket quiet for 90 s",
+    "operator killed: the next cold request": "killed, operator",
+    "proxies killed: the next cold request": "killed, (activator|interceptor)",
+}
+"""Lines of the table of the race, and how the measured rows begin."""
 
 
 def shown(page: str) -> str:
@@ -146,3 +176,23 @@ def test_none_of_the_requests_was_lost_of_which_the_readme_says_so() -> None:
     (number_of,) = re.findall(r"\*\*0 lost\*\* \| of (\d+) requests", shown("README.md"))
     assert BURST.startswith(f"{number_of} requests at once")
     assert ROWS[BURST]["how"].endswith("all answered")
+
+
+def test_the_table_of_the_race_is_what_was_measured() -> None:
+    page = (ROOT / "docs/benchmarks/race.md").read_text()
+    lines = [line for line in page.splitlines() if line.startswith("|")]
+    head = next(line for line in lines if "| Kotatsu, tuned |" in line)
+    after = lines[lines.index(head) + 2 :][: len(RACED)]
+    systems = [cell.strip() for cell in head.split("|")[2:-1]]
+    assert [line.split("|")[1].strip() for line in after] == list(RACED)
+    for line, begins in zip(after, RACED.values(), strict=True):
+        for system, cell in zip(systems, line.split("|")[2:-1], strict=True):
+            name, _, configuration = system.partition(", ")
+            what = re.compile(f"{begins}: {name}.*, {configuration}")
+            found = [row for known, row in ROWS.items() if what.fullmatch(known)]
+            if cell.strip() == "–":
+                assert not found, f"{what.pattern} was measured"
+                continue
+            [row] = found
+            said = f"{row['median']}; {row['spread']}; {row['ratio'] or 0:.3g}"
+            assert all(part in said for part in cell.strip().split(", ")), f"{cell}: {said}"

@@ -119,11 +119,14 @@
 {{- default (list "true") $terms | join " && " -}}
 {{- end }}
 
-{{/* The "resources" of a part: a memory limit of auto is the one in "memory". */}}
+{{/* The "resources" of a part: a memory limit of auto is the one in "memory", a CPU request of auto that in "cpu". */}}
 {{- define "kotatsu.resources" -}}
 {{- $resources := .resources -}}
 {{- if eq (dig "limits" "memory" "" $resources | toString) "auto" -}}
 {{- $resources = merge (dict "limits" (dict "memory" .memory)) $resources -}}
+{{- end -}}
+{{- if eq (dig "requests" "cpu" "" $resources | toString) "auto" -}}
+{{- $resources = merge (dict "requests" (dict "cpu" .cpu)) $resources -}}
 {{- end -}}
 {{- toYaml $resources -}}
 {{- end }}

@@ -202,6 +202,7 @@ async def test_connections_are_looked_after_once_in_a_while(running, monkeypatch
 async def test_a_deleted_pools_series_are_dropped_with_its_last_listener(running, monkeypatch):
     monkeypatch.setattr(app, "SWEEP_EVERY", 0.01)
     monkeypatch.setattr(publisher, "PORT_REST", 0.0)
+    monkeypatch.setattr(publisher, "CARRIED_REST", 0.05)
     await running.start()
     await running.pods_start_when_raised()
     await running.ask()

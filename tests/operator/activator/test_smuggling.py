@@ -241,6 +241,7 @@ async def test_of_a_request_that_names_it_only_that_header_changes(activator, re
     assert await heard(activator, recorder, sent, expected=expected) == expected
 
 
+@pytest.mark.slow
 @each(
     "sent, expected",
     {name: (sent, closing(sent)) for name, sent in PLAIN.items()}

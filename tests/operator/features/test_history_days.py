@@ -154,6 +154,7 @@ async def test_a_window_in_which_nobody_came_is_not_used_and_one_request_is():
     assert known.busy == 30 * SECOND
 
 
+@pytest.mark.slow
 async def test_an_awake_pool_writes_its_use_once_an_hour():
     day = begun(override=override("Warm", t("23:00")))
     await day.restart().until(t("22:00"), late=MINUTE)

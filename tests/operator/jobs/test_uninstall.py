@@ -487,6 +487,7 @@ def awake(kube):
     return {d["metadata"]["namespace"] for d in kube.all("Deployment") if d["spec"]["replicas"]}
 
 
+@pytest.mark.slow
 async def test_an_install_for_the_cluster_restores_its_own_pools_in_every_namespace():
     mine = [obj for number in range(12) for obj in of(f"{HOME}/0", f"n{number}")]
     others = [*of("away/0", "theirs"), *of("", "alone")]
