@@ -22,7 +22,7 @@ RACED = {
 }
 """What of a race is drawn, by the beginning of its rows."""
 _RACE_ROW = 26
-_RACE_X, _RACE_BAR_WIDTH = 420, 420
+_RACE_X, _RACE_BAR_WIDTH = 420, 380
 
 # GitHub shows the picture on its own page's background, and tells which by prefers-color-scheme.
 _STYLE = """\
@@ -88,6 +88,7 @@ def draw_race(topic: Topic) -> str:
     parts, top = [], 56
     for name, title in RACED.items():
         bars = [(row, _length(row)) for row in topic.rows if row.what.startswith(f"{name}: ")]
+        bars.sort(key=lambda bar: "Kotatsu" not in bar[0].what)
         longest = max((length for _, length in bars), default=0.0)
         if not longest:
             continue
