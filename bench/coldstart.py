@@ -225,9 +225,9 @@ class Starts:
         override = (status.get("internal") or {}).get("override") or {}
         return status.get("phase") == "Asleep" and override.get("done", True)
 
-    async def gone(self, app: str, within: float = 120) -> None:
+    async def gone(self, app: str) -> None:
         """Wait until none of an app's pods is left, not even an ending one."""
-        async with asyncio.timeout(within):
+        async with asyncio.timeout(120):
             while any(app_of(pod) == app for pod in self.pods.values()):
                 await self._next()
 

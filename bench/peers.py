@@ -21,7 +21,7 @@ from http1 import Address, Client, connect, hammer, request
 from report import Row
 from samples import Samples, amount
 from systems import APPS, FAILURES, PLAIN, SOON, Installed, System, installed, read
-from topic import again, main, progress
+from topic import again, main, progress, unmeasured
 
 ON_REQUEST = True
 SECONDS = 10800
@@ -74,7 +74,7 @@ async def rows(quick: bool) -> list[Row]:
 
 def not_raced(name: str, why: str, how: str = "") -> Row:
     """The row of a system that cannot be had or installed."""
-    return Row(f"not raced: {name}", how, "–", why, 0, "", None, None, AGAIN)
+    return unmeasured(f"not raced: {name}", how, why, "", "peers")
 
 
 async def _race(system: System, name: str, sizes: Sizes) -> list[Row]:
@@ -93,7 +93,8 @@ async def _race(system: System, name: str, sizes: Sizes) -> list[Row]:
                 try:
                     seen = await measure()
                 except FAILURES as error:
-                    seen = [race.row(what, "it ended early", "–", _why(error), 0)]
+                    why = _why(error)
+                    seen = [unmeasured(f"{what}: {title}", "it ended early", why, "", "peers")]
             for row in seen:
                 progress.say(f"  {row.what}: {row.median} ({row.spread})")
             found += seen

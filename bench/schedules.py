@@ -19,6 +19,7 @@ from kotatsu_node.cluster.control_plane import ControlPlane
 from kotatsu_node.errors import NodeError
 from kotatsu_node.layout import Layout
 from kotatsu_node.ports import free_ports
+from kotatsu_operator.core.formats import conditions_of, is_true
 from kotatsu_operator.kube.objects import Deployment
 from report import Row
 from samples import Samples
@@ -33,7 +34,7 @@ from simulation.run import (
     running,
     standing,
 )
-from topic import again, main, progress
+from topic import again, main, progress, unmeasured
 
 ON_REQUEST = True
 SECONDS = 10800
@@ -88,7 +89,7 @@ async def rows(quick: bool) -> list[Row]:
             with progress.step(f"{title}, {number:,} ScaledObjects"):
                 found.append(judged(title, number, await _keda(number, name)))
         except (NodeError, RuntimeError, TimeoutError) as error:
-            found.append(Row(_what(number, title), "", "–", f"{error}", 0, "", None, None, AGAIN))
+            found.append(unmeasured(_what(number, title), "", f"{error}", "", "schedules"))
     return found
 
 
@@ -151,8 +152,7 @@ def _listed(it: Simulation) -> Any:
 
 
 def _is_ready(obj: Mapping[str, Any]) -> bool:
-    conditions = (obj.get("status") or {}).get("conditions") or ()
-    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+    return is_true(conditions_of(obj.get("status") or {}).get("Ready"))
 
 
 def scaled_object(app: str, at: datetime, more: Mapping[str, Any]) -> dict[str, Any]:

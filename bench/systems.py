@@ -33,6 +33,7 @@ from kotatsu_node.build import peers
 from kotatsu_node.errors import NodeError
 from kotatsu_node.layout import Layout
 from kotatsu_node.shell import call
+from kotatsu_operator.core.formats import conditions_of, is_true
 from simulation.measure import MIB, resident_mib
 
 OURS = "Kotatsu"
@@ -165,8 +166,7 @@ def _programs(uid: str) -> list[int]:
 
 
 def _is_ready(pod: Object) -> bool:
-    conditions = pod["status"].get("conditions", ())
-    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+    return is_true(conditions_of(pod["status"]).get("Ready"))
 
 
 @contextlib.asynccontextmanager
