@@ -237,7 +237,8 @@ def lost_pod(*, terminating: bool) -> PodView:
 
 
 def slice_of_a_controller(name: str) -> Object:
-    labels = {"kubernetes.io/service-name": "web"}
+    """One that stays: in the name of a Service, its controller deletes what it did not make."""
+    labels = {"kubernetes.io/service-name": "none"}
     labels["endpointslice.kubernetes.io/managed-by"] = "endpointslice-controller.k8s.io"
     return {
         "apiVersion": "discovery.k8s.io/v1",
