@@ -32,6 +32,8 @@ AFTERMATH = 2.5
 WARMED = 10.0
 """Seconds after a start until new connections go where they go from then on."""
 CONNECTIONS = 16
+SPREAD = 9.0
+"""The pauses of the cycles: from as long as an app is idle to so many seconds more."""
 PATIENCE = 60.0
 """Seconds after which a request counts as lost."""
 FRAME = b"\x81\x85\x00\x00\x00\x00quiet"
@@ -193,14 +195,14 @@ class Race:
         async def traffic(app: str) -> None:
             while sum(wakes[a] for a in APPS) < before + number and time.monotonic() < end:
                 answers.append(await self.ask(app))
-                await asyncio.sleep(self._chance.uniform(idle, 1.2 * idle + 4))
+                await asyncio.sleep(self._chance.uniform(idle, idle + SPREAD))
 
         await self.it.asleep(*APPS)
         await asyncio.gather(*map(traffic, APPS))
         seen = sum(wakes[app] for app in APPS) - before
         lost, sent = answers.count(None), len(answers)
         how = (
-            f"{len(APPS)} apps, a request to each {idle:g} to {1.2 * idle + 4:g} s after its last"
+            f"{len(APPS)} apps, a request to each {idle:g} to {idle + SPREAD:g} s after its last"
             f" answer, where {idle:g} s without one is idle; lost: no 200 within {PATIENCE:g} s"
         )
         answered = Samples.of(seconds for seconds in answers if seconds is not None)

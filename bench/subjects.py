@@ -108,14 +108,20 @@ async def restored(parking: Parking, subject: Subject, pool: str, address: Addre
         stages = {name: asyncio.create_task(parking.seen(holds)) for name, holds in seen.items()}
         await asyncio.sleep(0)
         began = time.perf_counter()
-        took = await subject.first(address)
-        await asyncio.wait([stages[APPLIED]], timeout=RESTORED_WITHIN)
-    ends = {name: stage.result() for name, stage in stages.items() if stage.done()}
-    for stage in stages.values():
-        stage.cancel()
+        try:
+            took = await subject.first(address)
+            await asyncio.wait([stages[APPLIED]], timeout=RESTORED_WITHIN)
+        finally:
+            ends = {name: stage.result() for name, stage in stages.items() if _has_ended(stage)}
+            for stage in stages.values():
+                stage.cancel()
     if shares.changed_at is not None:
         ends["control group"] = shares.changed_at
     return First(took, {name: at - began for name, at in ends.items()})
+
+
+def _has_ended(stage: asyncio.Task[float]) -> bool:
+    return stage.done() and not stage.exception()
 
 
 def restores_text(restores: list[dict[str, float]]) -> str:

@@ -40,6 +40,8 @@ OURS = "Kotatsu"
 APPS = tuple(f"app-{n}" for n in range(4))
 PLAIN = "plain"
 """A Deployment of the same pods that no system knows: what Kubernetes alone needs."""
+PRE_STOP = 6
+"""Seconds that a pod of an app goes on answering once it is to end: what Kotatsu asks for."""
 SOON = 10.0
 """An app that sleeps within so many seconds is not told to."""
 KEDA, PROXY = "keda", ("keda-add-ons-http-interceptor-proxy", 8080)
@@ -176,7 +178,10 @@ async def installed(system: System, configuration: Configuration) -> AsyncIterat
     with install(configuration) as (kubectl, home):
         kubectl.apply(*small_app(PLAIN))
         for app in APPS:
-            kubectl.apply(*small_app(app))
+            deployment, its_service = small_app(app)
+            [container] = deployment["spec"]["template"]["spec"]["containers"]
+            container["lifecycle"] = {"preStop": {"sleep": {"seconds": PRE_STOP}}}
+            kubectl.apply(deployment, its_service)
             # One after the other: KEDA must know a route before what is scaled by it.
             for obj in configuration.of(app):
                 kubectl.apply(obj)
