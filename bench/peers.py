@@ -20,7 +20,7 @@ from coldstart import SETTLE, app_of
 from http1 import Address, Client, connect, hammer, request
 from report import Row
 from samples import Samples, amount
-from systems import APPS, FAILURES, PLAIN, SOON, Installed, System, installed, read
+from systems import APPS, FAILURES, PLAIN, PRE_STOP, SOON, Installed, System, installed, read
 from topic import again, main, progress, unmeasured
 
 ON_REQUEST = True
@@ -144,7 +144,8 @@ class Race:
             async with asyncio.timeout(within):
                 client = await Client.connect(self.it.addresses[app])
                 answer = await client.ask(raw)
-        except OSError:
+        except OSError as error:
+            progress.say(f"  {app}: lost after {amount(time.perf_counter() - began)}: {error!r}")
             return None
         finally:
             if client is not None:
@@ -203,7 +204,8 @@ class Race:
         lost, sent = answers.count(None), len(answers)
         how = (
             f"{len(APPS)} apps, a request to each {idle:g} to {idle + SPREAD:g} s after its last"
-            f" answer, where {idle:g} s without one is idle; lost: no 200 within {PATIENCE:g} s"
+            f" answer, where {idle:g} s without one is idle; a pod that is to end answers for"
+            f" {PRE_STOP} s; lost: no 200 within {PATIENCE:g} s"
         )
         answered = Samples.of(seconds for seconds in answers if seconds is not None)
         spread = f"{seen} wakes; answers {answered.text} ({answered.spread})"

@@ -21,7 +21,7 @@ GET = request("GET", "/")
 
 async def rows(quick: bool) -> list[Row]:
     """Cold starts in turns: one through a pool, one without."""
-    runs = 4 if quick else 20
+    runs = 4 if quick else 40
     try:
         with progress.step("install the platform"), platform("wake") as kubectl:
             async with Starts.watching(kubectl) as starts:
