@@ -71,7 +71,7 @@ def _rows(subject: Subject, answers: dict[str, list[First]]) -> list[Row]:
         took = Samples.of(first.seconds for first in answers[way])
         ratio = took.median / warm.median
         restores = restores_text([first.restore for first in answers[way]])
-        restores += f"; {cut} more answers ended early" if cut else ""
+        restores += f"; {cut} more ended early" if cut else ""
         found.append(
             Row(what, f"{how}{restores}", took.text, took.spread, len(took), "", ratio, None, AGAIN)
         )
