@@ -104,6 +104,7 @@ async def upgrade(home: Kubectl, *settings: str) -> str:
     return done.stderr if done.returncode else ""
 
 
+@pytest.mark.nightly
 async def test_the_mode_changes_to_the_whole_cluster_and_back_under_load(
     home: Kubectl, make_namespace: MakeNamespace, label: str
 ) -> None:

@@ -1,6 +1,6 @@
 """Faults that want a moment or an order of their own; test_transitions.py has those that do not.
 
-`KOTATSU_E2E_OUTAGE` is how many seconds the API server is away for (default 16).
+`KOTATSU_E2E_OUTAGE` is how many seconds the API server is away for (default 12).
 """
 
 import asyncio
@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 log = logging.getLogger(__name__)
 
-OUTAGE = float(os.environ.get("KOTATSU_E2E_OUTAGE", "16"))
+OUTAGE = float(os.environ.get("KOTATSU_E2E_OUTAGE", "12"))
 SPEC = {"idleAfter": "60s", "maxReplicas": 2}
 
 
@@ -110,6 +110,7 @@ def kubeconfig():
     return yaml.safe_load(Path(os.environ["KUBECONFIG"]).read_text())
 
 
+@pytest.mark.nightly
 async def test_a_watch_that_goes_silent_is_noticed_and_nobody_waits_for_it(
     bare, start_operator, http, tmp_path
 ):

@@ -8,7 +8,7 @@ from e2e.kit import Kubectl, eventually
 
 from kotatsu_demo.images import IMAGES, TAG, local_name
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.nightly, pytest.mark.timeout(300)]
 
 INSIDE = Path(__file__).parents[1] / "images/inside.py"
 AS_IN_A_HOOK = 'ls / > /dev/null && sleep 0 && kill -0 1 && exec python3 -c "$0"'

@@ -116,6 +116,7 @@ def filler(cpu):
 
 
 @pytest.mark.alone
+@pytest.mark.nightly
 async def test_on_a_full_node_another_pod_is_asked_for_until_there_is_room(
     make_parked, parking, http
 ):
