@@ -125,7 +125,7 @@ async def _keda(number: int, name: str) -> Opened:
             await it.each(lambda app: it.create(Deployment, deployment(app, port)))
             await it.each(lambda app: it.create(ScaledObject, scaled_object(app, at, more)))
             await asyncio.sleep((at - datetime.now(UTC)).total_seconds() - 30)
-            known = sum([_is_ready(obj) async for obj in _listed(it)])
+            known = sum([_is_ready(obj) async for obj in _listed(it, ScaledObject)])
             found = await _opened(it, at, it.operator.pid)
             found.known = f"{known:,} of {number:,} ScaledObjects were Ready before"
             return found
@@ -147,8 +147,8 @@ def _arguments(plane: ControlPlane) -> list[str]:
     return [f"--cert-dir={folder}", *listen, "--zap-log-level=error"]
 
 
-def _listed(it: Simulation) -> Any:
-    return it.client.list(ScaledObject, namespace=NAMESPACE)
+def _listed(it: Simulation, kind: Any) -> Any:
+    return it.client.list(kind, namespace=NAMESPACE)
 
 
 def _is_ready(obj: Mapping[str, Any]) -> bool:
@@ -181,15 +181,22 @@ def minute_after(moment: datetime) -> datetime:
 async def _opened(it: Simulation, at: datetime, pid: int) -> Opened:
     """Wait until all apps are Ready after the minute, or until it is too late."""
     await asyncio.sleep((at - datetime.now(UTC)).total_seconds())
-    while True:
-        found = opened(read_audit(it.plane.audit_log), at)
-        is_over = (datetime.now(UTC) - at).total_seconds() > LATEST
-        if is_over or len(found.ready) == it.pools:
-            found.cpu = cpu_seconds(pid)
-            return found
-        if it.operator is None or it.operator.poll() is not None:
-            return found  # `running` tells why
+    cpu = 0.0
+    while it.operator is not None and it.operator.poll() is None:  # `running` tells why it ended
+        ready = sum([_has_pod(app) async for app in _listed(it, Deployment)])
+        progress.say(f"  {datetime.now(UTC):%H:%M:%S}: {ready:,} Ready")
+        cpu = cpu_seconds(pid)
+        if ready == it.pools or (datetime.now(UTC) - at).total_seconds() > LATEST:
+            break
         await asyncio.sleep(10)
+    # Once, at the end: to read it is work for the machine that is measured.
+    found = opened(read_audit(it.plane.audit_log), at)
+    found.cpu = cpu
+    return found
+
+
+def _has_pod(app: Mapping[str, Any]) -> bool:
+    return bool((app.get("status") or {}).get("readyReplicas"))
 
 
 def opened(requests: Iterable[Request], at: datetime) -> Opened:
