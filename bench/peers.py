@@ -32,8 +32,9 @@ AFTERMATH = 2.5
 WARMED = 10.0
 """Seconds after a start until new connections go where they go from then on."""
 CONNECTIONS = 16
-SPREAD = 9.0
-"""The pauses of the cycles: from as long as an app is idle to so many seconds more."""
+SPREAD = 30.0
+"""Pauses of the cycles differ by so many seconds at the most. With less, Kotatsu would keep apps
+awake, because most of their sleeps would be ended soon (decision 63)."""
 PATIENCE = 60.0
 """Seconds after which a request counts as lost."""
 FRAME = b"\x81\x85\x00\x00\x00\x00quiet"
@@ -189,21 +190,21 @@ class Race:
     async def cycles(self, number: int) -> list[Row]:
         """Light steady traffic to all apps, whose pauses are such that they sleep in between."""
         wakes, idle = self.it.starts.wakes, self.it.configuration.idle
-        before = sum(wakes[app] for app in APPS)
+        before, longest = sum(wakes[app] for app in APPS), idle + min(SPREAD, 3 * idle + 3)
         end = time.monotonic() + 300 + 2 * number * (idle + 10) / min(number, len(APPS))
         answers: list[float | None] = []
 
         async def traffic(app: str) -> None:
             while sum(wakes[a] for a in APPS) < before + number and time.monotonic() < end:
                 answers.append(await self.ask(app))
-                await asyncio.sleep(self._chance.uniform(idle, idle + SPREAD))
+                await asyncio.sleep(self._chance.uniform(idle, longest))
 
         await self.it.asleep(*APPS)
         await asyncio.gather(*map(traffic, APPS))
         seen = sum(wakes[app] for app in APPS) - before
         lost, sent = answers.count(None), len(answers)
         how = (
-            f"{len(APPS)} apps, a request to each {idle:g} to {idle + SPREAD:g} s after its last"
+            f"{len(APPS)} apps, a request to each {idle:g} to {longest:g} s after its last"
             f" answer, where {idle:g} s without one is idle; a pod that is to end answers for"
             f" {PRE_STOP} s; lost: no 200 within {PATIENCE:g} s"
         )
