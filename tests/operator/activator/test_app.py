@@ -2,12 +2,14 @@
 
 import asyncio
 import logging
+from functools import partial
 
 import pytest
 from prometheus_client import generate_latest
 
 from kotatsu_operator.activator import app, publisher
 from kotatsu_operator.activator.connections import Connections
+from kotatsu_operator.activator.pool import pool_view
 from tests.operator.activator.in_process import ME
 from tests.operator.activator.running import ASLEEP, RunningActivator
 from tests.operator.cluster import (
@@ -35,7 +37,8 @@ async def running(monkeypatch):
     """In a namespace with one sleeping pool."""
     monkeypatch.setattr(app, "QUIET_FOR", 0.05)
     asleep = warm_pool(status=ASLEEP), deployment(replicas=0), service()
-    running = RunningActivator(ME, activator_pod(), *asleep)
+    read = partial(pool_view, settle=0.05)
+    running = RunningActivator(ME, activator_pod(), *asleep, read=read)
     yield running
     await running.close()
 
@@ -202,7 +205,6 @@ async def test_connections_are_looked_after_once_in_a_while(running, monkeypatch
 async def test_a_deleted_pools_series_are_dropped_with_its_last_listener(running, monkeypatch):
     monkeypatch.setattr(app, "SWEEP_EVERY", 0.01)
     monkeypatch.setattr(publisher, "PORT_REST", 0.0)
-    monkeypatch.setattr(publisher, "CARRIED_REST", 0.05)
     await running.start()
     await running.pods_start_when_raised()
     await running.ask()
