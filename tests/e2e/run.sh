@@ -66,12 +66,9 @@ code=0
 if [ "$#" = 0 ]; then
   chosen="e2e and not nightly"
   [ "$nightly" = 0 ] || chosen=e2e
-  # Most of them wait most of the time, each file in namespaces of its own. The longest begin first.
-  # A worker is given its next file early: the fifth is short, because it waits for the longest.
-  longest=(readme pet activator cluster protocols rights knative leader_change cycles windows always)
-  files=("${longest[@]/#/tests/e2e/test_}")
+  # Most of them wait most of the time, each file in namespaces of its own. The longest begins first.
   run -m "$chosen and not alone" -n 4 --dist loadfile --no-loadscope-reorder \
-    "${files[@]/%/.py}" tests || code=1
+    tests/e2e/test_readme.py tests || code=1
   run -m "$chosen and alone" tests || code=1
 else
   run -m e2e "$@" || code=1
