@@ -34,7 +34,8 @@ WARMED = 10.0
 CONNECTIONS = 16
 SPREAD = 30.0
 """Pauses of the cycles differ by so many seconds at the most. With less, Kotatsu would keep apps
-awake, because most of their sleeps would be ended soon (decision 63)."""
+awake, because most of their sleeps would be ended soon (decision 63). Where apps sleep sooner, less
+is enough."""
 PATIENCE = 60.0
 """Seconds after which a request counts as lost."""
 FRAME = b"\x81\x85\x00\x00\x00\x00quiet"
@@ -190,7 +191,8 @@ class Race:
     async def cycles(self, number: int) -> list[Row]:
         """Light steady traffic to all apps, whose pauses are such that they sleep in between."""
         wakes, idle = self.it.starts.wakes, self.it.configuration.idle
-        before, longest = sum(wakes[app] for app in APPS), idle + min(SPREAD, 3 * idle + 3)
+        longest = idle + min(SPREAD, 3 * idle + 3)
+        before = sum(wakes[app] for app in APPS)
         end = time.monotonic() + 300 + 2 * number * (idle + 10) / min(number, len(APPS))
         answers: list[float | None] = []
 

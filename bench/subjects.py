@@ -111,8 +111,8 @@ async def restored(parking: Parking, subject: Subject, pool: str, address: Addre
         try:
             took = await subject.first(address)
             await asyncio.wait([stages[APPLIED]], timeout=RESTORED_WITHIN)
+            ends = {name: stage.result() for name, stage in stages.items() if _was_seen(stage)}
         finally:
-            ends = {name: stage.result() for name, stage in stages.items() if _has_ended(stage)}
             for stage in stages.values():
                 stage.cancel()
     if shares.changed_at is not None:
@@ -120,7 +120,7 @@ async def restored(parking: Parking, subject: Subject, pool: str, address: Addre
     return First(took, {name: at - began for name, at in ends.items()})
 
 
-def _has_ended(stage: asyncio.Task[float]) -> bool:
+def _was_seen(stage: asyncio.Task[float]) -> bool:
     return stage.done() and not stage.exception()
 
 
