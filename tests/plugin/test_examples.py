@@ -197,4 +197,4 @@ def test_a_year_of_windows_is_planned_in_little_cpu_time(tmp_path):
         ran = demo_mode("plan", "-f", file, "--days", "366", "-o", "json")
         assert len(ran.json["transitions"]) > 700
 
-    assert loops(plan) < 7
+    assert loops(plan) < 15, "half a second to a second on most machines: 5 to 9 loops"
