@@ -28,6 +28,8 @@ from e2e.patience import MOST, PATIENCE, patience, stalled
 from e2e.soak import Soak
 from pages.kit import browser
 from prometheus_client import CollectorRegistry
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from kotatsu_demo import choice
 from kotatsu_operator.controller.app import Operator, Options
@@ -38,7 +40,8 @@ from kotatsu_operator.kube.client import Kube
 
 __all__ = ["browser"]
 
-ROOT = Path(__file__).parents[2]
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
 RESTRICTED = "pod-security.kubernetes.io/enforce=restricted"
 
 
@@ -408,11 +411,32 @@ CALM_WITHIN = 30.0
 """Seconds after which a file begins in any case."""
 
 
+LONGEST = ("readme", "pet", "activator", "protocols", "rights", "knative", "cycles")
+"""Files that take longest, the longest first: they begin first."""
+EVERYWHERE = ("test_readme.py", "test_cluster.py", "test_restore.py")
+"""Files of which some install serves every namespace, or count on that none does."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give the tests of a cluster the time that their waits may take."""
+    """Give the tests of a cluster the time that their waits may take; the longest begin first."""
+    order = {HERE / f"test_{name}.py": place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path, len(order)))
     for item in items:
         if item.get_closest_marker("e2e") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(HUNG))
+
+
+class Files(LoadFileScheduling):
+    """A file at a time for each worker; those that would meet each other's installs for one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return "everywhere" if file.endswith(EVERYWHERE) else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Files:
+    """Several files side by side, where the folder is named: only then is this read in time."""
+    return Files(config, log)
 
 
 @pytest.fixture(scope="module", autouse=True)

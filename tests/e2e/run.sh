@@ -58,7 +58,7 @@ run() {
   "${pytest[@]}" "$@" && return
   [ $? = 1 ] || return 1 # no test failed: something else did
   echo "· once more, by themselves: what failed"
-  "${pytest[@]}" --last-failed --last-failed-no-failures=none -m e2e tests || return 1
+  "${pytest[@]}" --last-failed --last-failed-no-failures=none -m e2e tests/e2e tests/apps || return 1
   flaky=yes
 }
 
@@ -66,10 +66,9 @@ code=0
 if [ "$#" = 0 ]; then
   chosen="e2e and not nightly"
   [ "$nightly" = 0 ] || chosen=e2e
-  # Most of them wait most of the time, each file in namespaces of its own. The longest begins first.
-  run -m "$chosen and not alone" -n 4 --dist loadfile --no-loadscope-reorder \
-    tests/e2e/test_readme.py tests || code=1
-  run -m "$chosen and alone" tests || code=1
+  # Most of them wait most of the time, each file in namespaces of its own (see conftest.py).
+  run -m "$chosen and not alone" -n 4 --no-loadscope-reorder tests/e2e tests/apps || code=1
+  run -m "$chosen and alone" tests/e2e tests/apps || code=1
 else
   run -m e2e "$@" || code=1
 fi

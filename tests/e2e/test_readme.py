@@ -30,7 +30,7 @@ NOT_HERE = (
     "kind delete",
     "kubectl port-forward",  # test_console.py does it
 )
-SOONER = {"'+3 minutes'": "'+2 minutes'", "--for 3m": "--for 1m"}
+SOONER = {"'+3 minutes'": "'+100 seconds'", "--for 3m": "--for 30s"}
 """What a reader has time for, and a test has not."""
 VISIT = "import urllib.request as u; print(u.urlopen('http://web', timeout=60).read().decode())"
 
@@ -90,13 +90,13 @@ class Reader:
 def with_an_image_of_the_node(path: str) -> str:
     """The example with another web server in nginx's place, as the node pulls no images.
 
-    It is idle sooner: the readers of the page have more time.
+    It is idle sooner: readers have more time, and other files wait for this one (conftest.py).
     """
     objects = list(yaml.safe_load_all((ROOT / path).read_text()))
     (container,) = objects[0]["spec"]["template"]["spec"]["containers"]
     container["image"] = APP_IMAGE
     container["command"] = ["python3", "-m", "http.server", "8080", "--directory", "/etc"]
-    objects[-1]["spec"]["idleAfter"] = "20s"
+    objects[-1]["spec"]["idleAfter"] = "10s"
     return yaml.safe_dump_all(objects)
 
 

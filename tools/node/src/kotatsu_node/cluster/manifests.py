@@ -143,6 +143,8 @@ def _dns_deployment(kube: Path) -> Object:
             {"name": "dns", "containerPort": _DNS_PORT, "protocol": "UDP"},
             {"name": "dns-tcp", "containerPort": _DNS_PORT, "protocol": "TCP"},
         ],
+        # As kubeadm has it. Without a request it gets no CPU where pods use all of it.
+        "resources": {"requests": {"cpu": "100m", "memory": "70Mi"}},
         "readinessProbe": {"httpGet": {"path": "/ready", "port": 8181}, "periodSeconds": 1},
         "securityContext": {
             "allowPrivilegeEscalation": False,
