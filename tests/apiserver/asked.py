@@ -115,7 +115,8 @@ class Api:
         """Make a request that a policy has to refuse with this sentence."""
         answer = self(method, path, body)
         assert answer.status_code == 422, answer.text
-        assert f"denied request: {sentence}" in answer.json()["message"]
+        said = answer.json()["message"]
+        assert f"denied request: {sentence}" in said, said
 
 
 def until_refused(attempt: Callable[[], httpx2.Response]) -> None:

@@ -86,7 +86,7 @@ def place(plane: Plane) -> Place:
         path = f"apis/apps/v1/namespaces/{namespace}/deployments"
         admin.accepts("POST", path, deployment("web", 0))
         admin.accepts("POST", f"api/v1/namespaces/{namespace}/services", service("web"))
-    # Each policy is there when it refuses; the parameters are when the own address is accepted.
+    # Each policy is there when it refuses; the parameters are when each own address is accepted.
     activator = stolen(made)
     for changed in (
         slice_of(address="10.9.9.9"),
@@ -96,7 +96,8 @@ def place(plane: Plane) -> Place:
         until_refused(lambda changed=changed: activator("POST", dry(THERE), changed))
     until_refused(lambda: activator("POST", dry(NOT_SELECTED), slice_of()))
     until_refused(lambda: activator("PATCH", f"{SCALE.format(THERE)}?dryRun=All", with_replicas(2)))
-    until_accepted(activator, slice_of())
+    for number in UIDS:
+        until_accepted(stolen(made, number), slice_of(number))
     return made
 
 
