@@ -51,6 +51,7 @@ trap '"${demo[@]}" reach --end' EXIT
 # Sockets to pods that a test has killed are closed by the garbage collector, whenever that comes.
 pytest=("$bin/pytest" -q -W "ignore::ResourceWarning"
   -W "ignore::pytest.PytestUnraisableExceptionWarning")
+folders=(tests/e2e tests/apps)
 flaky=""
 
 # Runs tests; those that fail once more, one by one.
@@ -58,7 +59,7 @@ run() {
   "${pytest[@]}" "$@" && return
   [ $? = 1 ] || return 1 # no test failed: something else did
   echo "· once more, by themselves: what failed"
-  "${pytest[@]}" --last-failed --last-failed-no-failures=none -m e2e tests/e2e tests/apps || return 1
+  "${pytest[@]}" --last-failed --last-failed-no-failures=none -m e2e "${folders[@]}" || return 1
   flaky=yes
 }
 
@@ -67,8 +68,8 @@ if [ "$#" = 0 ]; then
   chosen="e2e and not nightly"
   [ "$nightly" = 0 ] || chosen=e2e
   # Most of them wait most of the time, each file in namespaces of its own (see conftest.py).
-  run -m "$chosen and not alone" -n 4 --no-loadscope-reorder tests/e2e tests/apps || code=1
-  run -m "$chosen and alone" tests/e2e tests/apps || code=1
+  run -m "$chosen and not alone" -n 4 --no-loadscope-reorder "${folders[@]}" || code=1
+  run -m "$chosen and alone" "${folders[@]}" || code=1
 else
   run -m e2e "$@" || code=1
 fi
