@@ -9,6 +9,7 @@ tests.
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -26,6 +27,8 @@ from lightkube.types import PatchType
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.informer import Watch
 from kotatsu_operator.kube.objects import EndpointSlice, Pod
+
+log = logging.getLogger(__name__)
 
 STARTS_AFTER = "tests.kotatsu.dev/starts-after"
 """Annotation of a pod: the seconds from each start of its program until it serves."""
@@ -124,13 +127,18 @@ class Kubelet:
                 self._seen[uid] = _Seen(pod)
                 task = asyncio.create_task(self._run(self._seen[uid]))
                 self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+                task.add_done_callback(self._has_ended)
             seen = self._seen[uid]
             seen.show(pod)
             if change == "DELETED" and not seen.ending.is_set():
                 seen.kill()  # it went without a grace period
             if change == "DELETED" or is_ending(pod):
                 seen.end()
+
+    def _has_ended(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.error("a pod of %s is not run any more: %r", self._namespace, error)
 
     async def _run(self, seen: _Seen) -> None:
         pod = seen.pod

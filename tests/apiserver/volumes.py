@@ -5,9 +5,10 @@ The kubelet takes up to a minute to show an edit in a volume. Here it is there a
 
 import asyncio
 import base64
+import contextlib
+import logging
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,17 @@ from e2e.kit import Object
 from lightkube import ApiError
 from lightkube.resources.core_v1 import ConfigMap, Secret
 
+from kotatsu_operator.kube.errors import Unreachable
+
+log = logging.getLogger(__name__)
+
 LOOK_EVERY = 0.1
 """Seconds between two looks at what is mounted."""
 
 _NOT_FOUND = 404
 
 
-@asynccontextmanager
+@contextlib.asynccontextmanager
 async def mounted(client: Any, pod: Object) -> AsyncIterator[Path]:
     """A folder in the place of `/` of a pod's first container; the files follow their objects."""
     sources = list(_sources(pod))
@@ -33,7 +38,8 @@ async def mounted(client: Any, pod: Object) -> AsyncIterator[Path]:
             yield root
         finally:
             following.cancel()
-            await asyncio.gather(following, return_exceptions=True)
+            with contextlib.suppress(asyncio.CancelledError):
+                await following
 
 
 def _sources(pod: Object) -> Iterator[tuple[str, Object]]:
@@ -50,7 +56,10 @@ def _sources(pod: Object) -> Iterator[tuple[str, Object]]:
 async def _follow(client: Any, pod: Object, sources: list[tuple[str, Object]], root: Path) -> None:
     while sources:
         await asyncio.sleep(LOOK_EVERY)
-        await _show(client, pod, sources, root)
+        try:
+            await _show(client, pod, sources, root)
+        except Unreachable as error:  # as a kubelet, which tries again
+            log.warning("the files of %s stay as they are: %r", pod["metadata"]["name"], error)
 
 
 async def _show(client: Any, pod: Object, sources: list[tuple[str, Object]], root: Path) -> None:
