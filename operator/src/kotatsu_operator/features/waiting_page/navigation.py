@@ -23,7 +23,7 @@ _COOKIE = re.compile(
     rb"\r\ncookie:(?:[^;\r\n]*;)*?[ \t]*%b=([0-9]{1,12})[ \t]*[;\r]" % COOKIE.encode(),
     re.IGNORECASE,
 )
-_HEADER = re.compile(rb"\r\n([!-9;-~]+):[ \t]*([^\r\n]*?)[ \t]*(?=\r\n)")
+_HEADER = re.compile(rb"\r\n([!-9;-~]+):([^\r\n]*)(?=\r\n)")
 _VALUE_LIMIT = 1024
 """Bytes of a header's value that are parsed."""
 
@@ -96,7 +96,7 @@ def _headers(head: bytes) -> dict[bytes, bytes]:
     """The headers by lower-case name; of a repeated one the first."""
     found: dict[bytes, bytes] = {}
     for line in _HEADER.finditer(head):
-        found.setdefault(line[1].lower(), line[2][:_VALUE_LIMIT])
+        found.setdefault(line[1].lower(), line[2].strip(b" \t")[:_VALUE_LIMIT])
     return found
 
 
