@@ -18,7 +18,7 @@ from kotatsu_operator.core.objects import selects
 from kotatsu_operator.core.pool.spec import BUILT_IN
 from kotatsu_operator.core.protocol import ACTIVATOR_LABELS, RECORD, SERVICE_LABEL
 from kotatsu_operator.kube.client import EVERYWHERE, Keeps, Scale, everything
-from kotatsu_operator.kube.errors import ConflictError, NotFoundError
+from kotatsu_operator.kube.errors import ConflictError, NotFoundError, UnreadableError
 from kotatsu_operator.kube.objects import Object, key_of, parts, used
 from tests.operator.core.values import annotations_of
 
@@ -449,6 +449,8 @@ class FakeKube:
     async def get_scale(self, namespace: str, name: str) -> Scale:
         name = _ref(namespace, name)
         await self._enter("get_scale", name)
+        if (kind := parts(name)[0]) not in self.scaled:
+            raise UnreadableError(f"{kind} is not among the kinds of the chart value `targets`")
         found = self._find(*parts(name))
         return Scale(found["spec"].get("replicas", 0), found["metadata"]["resourceVersion"])
 

@@ -314,6 +314,16 @@ async def test_a_pool_without_a_target_and_one_never_decided_on_are_no_hindrance
     await Cluster().uninstall()
 
 
+async def test_a_pool_of_a_kind_that_the_chart_does_not_name_keeps_nobody_waiting():
+    typo = warm_pool(
+        "typo", status={}, targetRef={"apiVersion": "argoproj.io/v1", "kind": "R", "name": "r"}
+    )
+    cluster = Cluster(asleep(), deployment(replicas=0), published("activator-1", 1), typo)
+    await cluster.uninstall()
+    assert cluster.has_said("demo/typo: R r stays as it is: the chart value `targets`")
+    assert cluster.kube.stored("Deployment", "voice")["spec"]["replicas"] > 0
+
+
 def record(cluster, name):
     """Write the entry of a deleted pool whose target had two replicas."""
     entry = {

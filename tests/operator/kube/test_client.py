@@ -10,6 +10,7 @@ from lightkube import ApiError, AsyncClient, KubeConfig
 from lightkube.config.models import Cluster, User
 from rows import each
 
+from kotatsu_operator.core.pool.spec import BUILT_IN, ScaledKind
 from kotatsu_operator.kube import client as kube_module
 from kotatsu_operator.kube import informer
 from kotatsu_operator.kube.client import Kube, Scale
@@ -94,6 +95,24 @@ async def test_a_scale_of_zero_has_no_replicas_in_it(kube, server):
     assert await kube.get_scale("demo", "voice") == Scale(0, "7")
     assert await kube.get_scale("demo", "voice") == Scale(3, "8")
     assert server.last.url.path == SCALE
+
+
+NO_SUCH_GROUP = (404, "404 page not found\n")
+
+
+@each("answer", [NO_SUCH_GROUP, (404, {"kind": "Status", "code": 404, "message": "not found"})])
+async def test_a_scale_whose_kind_the_cluster_does_not_know_any_more_is_not_found(server, answer):
+    flock = ScaledKind("example.org/v1", "Flock", "flocks")
+    kube = Kube(client_of(server), scaled={**BUILT_IN, "Flock": flock})
+    server.answers = [answer]
+    with pytest.raises(NotFoundError):
+        await kube.get_scale("demo", "Flock/voice")
+
+
+async def test_a_scale_of_kubernetes_that_a_proxy_does_not_know_is_not_gone(kube, server):
+    server.answers = [NO_SUCH_GROUP]
+    with pytest.raises(httpx2.HTTPStatusError):
+        await kube.get_scale("demo", "voice")
 
 
 MERGE = "application/merge-patch+json"

@@ -236,6 +236,11 @@ class Uninstall:
     async def _give_back_one(self, pool: Object) -> None:
         key, entry, spec = key_of(pool), entry_of(pool), pool["spec"]
         kind, name = target_of(pool)
+        if kind != KNATIVE and kind not in self.kube.scaled:
+            text = f"{kind} {name} stays as it is: the chart value `targets` does not name its kind"
+            self._tell(key, text)
+            await self._note(key, text)
+            return
         before, owed = None, None if entry is None else entry.owed
         with contextlib.suppress(NotFoundError):
             if kind != KNATIVE:
@@ -284,7 +289,8 @@ class Uninstall:
 
     async def _lack(self, key: Key) -> str:
         """What the target of an awake pool lacks; empty for nothing, or if it is not waited for."""
-        pool = self._awake[key]
+        if (pool := self._awake.get(key)) is None:
+            return ""  # a round that has failed meanwhile has left it alone
         kind, name = target_of(pool)
         try:
             resource = objects.resource_of(self.kube.scaled[kind])
@@ -299,7 +305,7 @@ class Uninstall:
             text = f"{why}, so it is not waited for"
             self._tell(key, f"{text}; its Service has no endpoint until a pod is Ready")
             await self._edit(key, partial(native_status, text=text))
-            del self._awake[key]
+            self._awake.pop(key, None)
             return ""
         lack = f"{ready} of {wanted} pods of {kind} {key[0]}/{name} are Ready"
         if self._unmet.get(key) != lack:

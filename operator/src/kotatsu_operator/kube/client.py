@@ -155,9 +155,13 @@ class Kube:
         kind, name = self._scale_of(workload)
         try:
             found = await self._call(self.client.get(kind, name, namespace=namespace))
-        except ApiError as error:
+        except (ApiError, httpx2.HTTPStatusError) as error:
             known = self.scaled[objects.parts(workload)[0]]
-            if error.status.code != _NO_REPLICAS or known.kind in BUILT_IN:
+            if known.kind in BUILT_IN:
+                raise
+            if errors.is_missing(error):
+                raise NotFoundError(f"the cluster does not know {known.kind} any more") from None
+            if errors.code_of(error) != _NO_REPLICAS:
                 raise
             unset = await self.get(objects.resource_of(known), namespace, name)
             # Without spec.replicas, its controller makes one pod.
@@ -195,7 +199,8 @@ class Kube:
     ) -> list[Object]:
         """Read the used fields of all objects with these labels.
 
-        Raises NotFoundError if the kind does not exist.
+        If the kind does not exist, `errors.is_missing` is true of the error: the API server says
+        it in plain text.
         """
         return (await self.listed(kind, namespace, labels))[0]
 
