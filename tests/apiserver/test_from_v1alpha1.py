@@ -475,6 +475,26 @@ async def test_a_pool_that_v1beta1_rejects_is_named_and_the_others_are_converted
     assert cluster.pool("sleeping", "v1alpha1")["spec"]["scaling"]["maxReplicas"] == 7
 
 
+STRANGE: dict[str, tuple[Object, str]] = {
+    "no spec": ({}, "spec: Required"),
+    "no target": ({"spec": {}}, "targetRef: Required"),
+    "a target without a name": ({"spec": {"targetRef": {"kind": "Deployment"}}}, "name: Required"),
+    "a name that is none": ({"spec": {"targetRef": {"name": "../web"}}}, "should match"),
+    "a number of pools": ({"spec": {"targetRef": {"name": "a"}, "dependsOn": 5}}, "type array"),
+}
+
+
+async def test_what_an_operator_reads_of_any_pool_has_its_type_in_v1alpha1_too(
+    cluster: Cluster,
+) -> None:
+    await cluster.upgrade()
+    kind = {"apiVersion": f"{cluster.group}/v1alpha1", "kind": "WarmPool"}
+    for what, (pool, why) in STRANGE.items():
+        made = {**kind, "metadata": {"name": "strange"}, **pool}
+        refused = cluster.refusal("POST", cluster._path("v1alpha1", ""), made)
+        assert why in refused, what
+
+
 async def as_the_chart_runs_it(cluster: Cluster, folder: Path) -> str:
     """Run the Job as a process, with the Role and the files that the chart gives it."""
     kubectl = Namespace(cluster.namespace, cluster.plane)

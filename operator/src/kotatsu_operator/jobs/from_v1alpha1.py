@@ -82,15 +82,19 @@ def transitional(packaged: Object) -> Object:
                 # A rule cannot read what may be anything.
                 node.pop("x-kubernetes-validations", None)
             node["properties"][path[-1]] = {_ANY: True, "description": "Of v1alpha1."}
-    target = spec["properties"]["targetRef"]["properties"]
-    names = {n: p for n, p in target.items() if "default" in p}
+    target = spec["properties"]["targetRef"]
     anything = {"type": "object", _ANY: True}
-    # Nothing is validated, because a converted pool is in both forms. The old operator has all
-    # defaults itself but those of the target.
+    # Little is validated, because a converted pool is in both forms: what is read of a pool before
+    # it is judged. The old operator has all defaults itself but those of the target.
+    first = {
+        "targetRef": anything | {"required": ["name"], "properties": target["properties"]},
+        "dependsOn": {"type": "array", "items": {"type": "string"}},
+    }
     schema = {
         "type": "object",
+        "required": ["spec"],
         "properties": {
-            "spec": anything | {"properties": {"targetRef": anything | {"properties": names}}},
+            "spec": anything | {"required": ["targetRef"], "properties": first},
             "status": anything,
         },
     }
@@ -112,7 +116,7 @@ async def convert(kube: Kube, crd: Object, say: Say) -> None:
     """Convert each pool of the cluster, whose CRD is the transitional one.
 
     When all are, the cluster stores nothing in v1alpha1, and the CRD says so. Raises
-    ConversionError, and NotFoundError if an API server does not serve v1beta1 yet.
+    ConversionError, and one of `Unreachable` also if an API server does not serve v1beta1 yet.
     """
     group, names, is_stored = crd["spec"]["group"], crd["spec"]["names"], OLD in _stored(crd)
     old, new = (
@@ -152,11 +156,11 @@ async def _converted(
     """Convert one pool; the notes, or None if there is nothing to convert."""
     try:
         patch, notes = patch_of(await kube.get(old, *key))
+        if patch is not None or is_stored:
+            # A pool with nothing to convert is written too: so it is stored as v1beta1.
+            await kube.merge(new, *key, patch or {})
     except NotFoundError:
         return None  # it is deleted
-    if patch is not None or is_stored:
-        # A pool with nothing to convert is written too: so it is stored as v1beta1.
-        await kube.merge(new, *key, patch or {})
     return None if patch is None else notes
 
 

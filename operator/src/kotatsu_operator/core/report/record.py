@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from kotatsu_operator.core.formats import internal, is_name, table
+from kotatsu_operator.core.formats import choice, internal, is_name, table
 from kotatsu_operator.core.objects import activators_of, read_autoscaler, target_of
 from kotatsu_operator.core.pool.memory import Original
 from kotatsu_operator.core.pool.spec import OnDelete
@@ -175,7 +175,7 @@ def entry_of(pool: Mapping[str, Any], replicas: int | None = None) -> Entry | No
         pool=pool["metadata"]["name"],
         kind=kind,
         target=name,
-        on_delete=OnDelete(spec.get("onDelete", OnDelete.RESTORE)),
+        on_delete=choice(OnDelete, spec.get("onDelete"), OnDelete.RESTORE),
         owed=owed,
     )
 

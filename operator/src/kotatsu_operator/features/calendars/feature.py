@@ -95,7 +95,9 @@ class Calendars(Feature):
             return
         spec = table(pool.get("spec"))
         uses = {text(use.get("name")) for use in tables(spec.get("calendars"))}
-        if uses := uses.union(spec.get("closedOn") or ()):
+        # A list, but while the CRD serves v1alpha1 the API server does not see to it.
+        closed = spec.get("closedOn")
+        if uses := uses.union(closed if isinstance(closed, list) else ()):
             self._uses[key] = uses
 
     def prepare(self, turn: Turn) -> Turn:
