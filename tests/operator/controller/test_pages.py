@@ -262,6 +262,15 @@ async def test_never_more_are_asked_at_once_than_allowed(serve):
     assert most == 2
 
 
+async def test_a_namespace_whose_pages_nobody_reads_any_more_has_no_connections(serve, monkeypatch):
+    monkeypatch.setattr(pages, "UNUSED", 0.0)
+    one = await serve(Page(b""))
+    async with contextlib.aclosing(Scraper()) as scraper:
+        for namespace in ("gone", "busy", "busy"):
+            await scraper.pod(replace(one, key=(namespace, "voice-1")), Metrics())
+        assert list(scraper._pages._readers) == ["busy"]
+
+
 # --- whatever they say ---
 
 

@@ -1,12 +1,10 @@
 """Reads metrics pages, bounded in time, size and number, without following redirects."""
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from functools import partial
 from http import HTTPStatus
 from typing import Generic, TypeVar
 
@@ -30,6 +28,10 @@ MOST_WANTED = 64 * 2**10
 number of lines are limited too, for any page. Reading that much takes some milliseconds."""
 
 
+UNUSED = 600.0
+"""Seconds after which a namespace whose pages nobody reads has no connections any more."""
+
+
 @dataclass(frozen=True)
 class Page:
     """A page: samples by metric name, and how far the pod's clock is ahead of the operator's."""
@@ -50,32 +52,44 @@ class _TooLongError(Exception):
     """The response has more than LONGEST_PAGE."""
 
 
+@dataclass
+class _Reader:
+    """What reads the pages of one namespace."""
+
+    http: aiohttp.ClientSession
+    slots: asyncio.Semaphore
+    next: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """One of its pages at a time competes with other namespaces."""
+    used_at: float = 0.0
+
+
 class Pages:
     """Reads metrics pages: many at once, but at most `parallel` of one namespace."""
 
     def __init__(
         self, parallel: int = PARALLEL, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     ) -> None:
-        self._slots: dict[str, asyncio.Semaphore] = defaultdict(
-            partial(asyncio.Semaphore, parallel)
-        )
+        self._parallel, self._clock = parallel, clock
         self._turn = asyncio.Lock()
-        self._next: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        """The lock of each namespace: one of its pages at a time competes with other namespaces."""
-        self._clock = clock
         self._turns = Turns()
-        self._sessions: dict[str, aiohttp.ClientSession] = {}
-        """The HTTP session of each namespace."""
+        self._readers: dict[str, _Reader] = {}
+        """By namespace, the last one used at the end."""
 
     async def aclose(self) -> None:
-        while self._sessions:
-            await self._sessions.popitem()[1].close()
+        while self._readers:
+            await self._readers.popitem()[1].http.close()
 
-    def _http(self, namespace: str) -> aiohttp.ClientSession:
-        # Created on first use, because a session needs a running event loop.
-        if namespace not in self._sessions:
-            self._sessions[namespace] = client(self._turns, namespace, 2 * LONGEST_PAGE)
-        return self._sessions[namespace]
+    async def _reader(self, namespace: str) -> _Reader:
+        now = asyncio.get_running_loop().time()
+        reader = self._readers.pop(namespace, None) or _Reader(
+            client(self._turns, namespace, 2 * LONGEST_PAGE), asyncio.Semaphore(self._parallel)
+        )
+        reader.used_at = now
+        self._readers[namespace] = reader
+        oldest = next(iter(self._readers))
+        if now - self._readers[oldest].used_at > UNUSED:
+            await self._readers.pop(oldest).http.close()
+        return reader
 
     async def read(
         self,
@@ -98,10 +112,11 @@ class Pages:
             return Silence("has no address yet")
         host = f"[{pod.ip}]" if ":" in pod.ip else pod.ip
         where = f"port {port}"
+        reader = await self._reader(pod.key[0])
         try:
-            async with self._slots[pod.key[0]]:
-                text, ahead = await self._page(pod.key[0], f"http://{host}:{port}{path}")
-            async with self._next[pod.key[0]]:
+            async with reader.slots:
+                text, ahead = await self._page(reader.http, f"http://{host}:{port}{path}")
+            async with reader.next:
                 return Page(
                     await collect(exposition.samples_of(text, names, most), self._turn), ahead
                 )
@@ -121,9 +136,8 @@ class Pages:
         except ValueError:
             return Silence(f"has no readable metrics page {path} on {where}", lacks=True)
 
-    async def _page(self, namespace: str, url: str) -> tuple[str, timedelta]:
+    async def _page(self, http: aiohttp.ClientSession, url: str) -> tuple[str, timedelta]:
         limit = aiohttp.ClientTimeout(total=TIMEOUT, sock_connect=CONNECT)
-        http = self._http(namespace)
         async with http.get(url, timeout=limit, allow_redirects=False) as response:
             if response.status != HTTPStatus.OK:
                 is_failing = response.status >= HTTPStatus.INTERNAL_SERVER_ERROR
