@@ -315,7 +315,7 @@ async def test_where_another_install_precedes_nothing_is_done_and_it_is_said(mak
     assert made.writes("shop") == []
     assert f"{who} serves: shop" in made.operator.left_out
     assert made.operator.why_not_ready == ""
-    assert dict(made.operator._readable()) == {"feed": True, "shop": False}
+    assert dict(made.operator._readable()) == {"feed": True}
 
 
 async def test_an_install_that_comes_later_for_one_namespace_gets_it(make):

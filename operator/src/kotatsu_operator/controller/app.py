@@ -203,7 +203,6 @@ class Operator:
     def _readable(self) -> Iterator[tuple[str, bool]]:
         for name in self._namespaces.used:
             yield name, all(shows(name) for shows in self._shows)
-        yield from ((name, False) for name in self._namespaces.left_out)
 
     async def run(self, stop: threading.Event | asyncio.Event | None = None) -> None:
         """Run until `stop` is set (None: until a signal). Raises the error of any part."""

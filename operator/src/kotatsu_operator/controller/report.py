@@ -18,6 +18,7 @@ from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.formats import conditions_of, stamp
 from kotatsu_operator.core.pool.decision import Decision, Note, Observation
 from kotatsu_operator.core.pool.memory import Outcome, Phase
+from kotatsu_operator.core.protocol import API_VERSION
 from kotatsu_operator.core.report.conditions import date_conditions
 from kotatsu_operator.core.report.status import Status, worth_writing
 from kotatsu_operator.kube.client import Kube
@@ -93,7 +94,7 @@ def _event(pool: Object, note: Note, now: datetime, reporter: str) -> Object:
         "kind": "Event",
         "metadata": {"generateName": f"{meta['name']}-", "namespace": meta["namespace"]},
         "involvedObject": {
-            "apiVersion": "kotatsu.dev/v1beta1",
+            "apiVersion": API_VERSION,
             "kind": "WarmPool",
             "name": meta["name"],
             "namespace": meta["namespace"],
@@ -329,8 +330,7 @@ class NamespaceMetric(Collector):
     def _family(self) -> GaugeMetricFamily:
         return GaugeMetricFamily(
             "kotatsu_operator_namespace_readable",
-            "0 while the API server rejects the list of the namespace's objects, or another "
-            "release serves it.",
+            "0 while the API server rejects the list of the namespace's objects.",
             labels=("namespace",),
         )
 
