@@ -10,6 +10,7 @@ from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.budget.prices import hourly, pod_requests
 from kotatsu_operator.core.decide.refusal import Refusal
 from kotatsu_operator.core.pool.spec import Platform, RouteMode, Target
+from kotatsu_operator.core.protocol import API_VERSION
 from kotatsu_operator.core.report.status import cost_status
 from kotatsu_operator.features.parking.requests import parked_spec
 
@@ -230,7 +231,7 @@ def proposed(found: Found, service: str = "") -> Object:
         if of is not None and not spec_of(of).get("selector"):
             spec["route"] = RouteMode.ALWAYS.value
     return {
-        "apiVersion": "kotatsu.dev/v1beta1",
+        "apiVersion": API_VERSION,
         "kind": "WarmPool",
         "metadata": {"name": target.name, "namespace": found.namespace},
         "spec": spec,

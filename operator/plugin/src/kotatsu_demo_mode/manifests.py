@@ -7,11 +7,10 @@ from typing import Any, TextIO
 
 from kotatsu_operator.core.formats import table
 from kotatsu_operator.core.pool.v1alpha1 import OLD
+from kotatsu_operator.core.protocol import API_VERSION
 
 from .errors import DemoModeError
 from .pools import Object, Pool, read_pool
-
-API_VERSION = "kotatsu.dev/v1beta1"
 
 Once = Callable[[Sequence[tuple[Any, Any]]], dict[Any, Any]]
 """Creates a map from its fields."""

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from kotatsu_operator.core.formats import conditions_of, count, is_true, table
 from kotatsu_operator.core.plan.activity import OVERRIDE_LIMIT
 from kotatsu_operator.core.pool.memory import KnownOverride
-from kotatsu_operator.core.protocol import BY_ANNOTATION, REASON_ANNOTATION
+from kotatsu_operator.core.protocol import API_VERSION, BY_ANNOTATION, REASON_ANNOTATION
 
 from .api import APPLY, MANAGER, MERGE, Api, dry_run_query
 from .errors import ConflictError, DemoModeError, changed
@@ -171,7 +171,7 @@ def set_override(
             raise changed(pool.name) from None
     given, named = value or {}, {"name": pool.name, "namespace": pool.namespace}
     body: Object = {
-        "apiVersion": "kotatsu.dev/v1beta1",
+        "apiVersion": API_VERSION,
         "kind": "WarmPool",
         "metadata": named | given.get("metadata", {}),
     }

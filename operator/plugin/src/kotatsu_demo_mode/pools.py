@@ -21,6 +21,7 @@ from kotatsu_operator.core.pool.memory import KnownOverride, Memory
 from kotatsu_operator.core.pool.parse import SpecError, parse
 from kotatsu_operator.core.pool.spec import PLATFORM, Override, Parked, Platform, PoolSpec
 from kotatsu_operator.core.pool.v1alpha1 import status_from
+from kotatsu_operator.core.protocol import API_VERSION
 from kotatsu_operator.core.report.status import read_ledger, read_memory
 
 from .errors import DemoModeError, NotFoundError
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 Object = dict[str, Any]
 
-GROUP = "/apis/kotatsu.dev/v1beta1"
+GROUP = f"/apis/{API_VERSION}"
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from kotatsu_operator.core.calendar.schedule import Occurrence, next_start
 from kotatsu_operator.core.formats import conditions_of, is_true, text
 from kotatsu_operator.core.plan.lead import percentile
 from kotatsu_operator.core.pool.memory import Phase
+from kotatsu_operator.core.protocol import REHEARSAL_REASON
 
 from .api import Api
 from .client import Client, Job, Step
@@ -246,7 +247,7 @@ class Rehearsal:
 
     def _set(self, mode: str, replicas: int | None) -> int:
         value = override(
-            mode, self._until, by=self._shell.user, reason="rehearsal", replicas=replicas
+            mode, self._until, by=self._shell.user, reason=REHEARSAL_REASON, replicas=replicas
         )
         force = bool(self._options.force)
         raw = set_override(self._api, self._read(), value, force=force)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from kotatsu_operator.core.calendar.schedule import Window
 from kotatsu_operator.core.formats import format_duration, tables
 from kotatsu_operator.core.pool.spec import mode_field
+from kotatsu_operator.core.protocol import API_VERSION
 from kotatsu_operator.core.report.usage import known_usage
 from kotatsu_operator.core.suggest import (
     GAIN,
@@ -127,7 +128,7 @@ def patch(one: Suggested, settings: Settings) -> Object:
         spec["parkedFor"] = format_duration(settings.kept)
     new = [_entry(window) for window in settings.windows if not stays(window)]
     return {
-        "apiVersion": "kotatsu.dev/v1beta1",
+        "apiVersion": API_VERSION,
         "kind": "WarmPool",
         "metadata": {"name": pool.name, "namespace": pool.namespace},
         "spec": spec | {"windows": [*map(dict, windows), *new]},

@@ -171,7 +171,8 @@ class Reconciler:
         """Remove all state, which gets outdated while another operator leads."""
         for feature in self.features:
             feature.reset()
-        self._memory.clear()
+        for known in (self._memory, self._specs, self._waking):
+            known.clear()
         self.reporter.reset()
         self._awake.clear()
         self.pacer.reset()

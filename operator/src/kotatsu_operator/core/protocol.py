@@ -5,6 +5,9 @@ import zlib
 from collections.abc import Mapping
 from typing import Any
 
+API_VERSION = "kotatsu.dev/v1beta1"
+"""That of WarmPools and their histories."""
+
 RECORD = "kotatsu-targets"
 """The ConfigMap of the restore record. The chart creates it, so the operator needs no permission to
 create ConfigMaps."""

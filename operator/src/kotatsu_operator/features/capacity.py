@@ -15,7 +15,7 @@ from kotatsu_operator.controller.target import Tools
 from kotatsu_operator.core.budget.prices import pod_requests
 from kotatsu_operator.core.pool.decision import Decision, Note
 from kotatsu_operator.core.pool.spec import BUILT_IN
-from kotatsu_operator.core.protocol import CAPACITY_LABEL, pool_label
+from kotatsu_operator.core.protocol import API_VERSION, CAPACITY_LABEL, pool_label
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable
 from kotatsu_operator.kube.objects import Object, Pod, resource_of
@@ -128,7 +128,7 @@ def placeholder(
     """A pod that needs as much room as a pod of the template, on the same nodes."""
     meta, spec = pool["metadata"], template["spec"]
     owner = {
-        "apiVersion": pool.get("apiVersion", "kotatsu.dev/v1beta1"),
+        "apiVersion": pool.get("apiVersion", API_VERSION),
         "kind": "WarmPool",
         "name": meta["name"],
         "uid": meta["uid"],

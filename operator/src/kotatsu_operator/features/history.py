@@ -11,7 +11,6 @@ When the pool was in use is in the WarmPoolHistory alone (decision 83): of a poo
 sleep, it is written once an hour, and an operator that ends forgets what was not.
 """
 
-import contextlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,6 +26,7 @@ from kotatsu_operator.core.formats import instant, table
 from kotatsu_operator.core.pool.decision import Decision
 from kotatsu_operator.core.pool.memory import Outcome, Phase, Reason
 from kotatsu_operator.core.pool.spec import Override
+from kotatsu_operator.core.protocol import API_VERSION
 from kotatsu_operator.core.report.episodes import (
     EMPTY,
     KEPT,
@@ -312,7 +312,7 @@ def history_of(
     record, used = read_record(known), read_usage(known)
     used = used.plus(usage) if usage.known else used
     owner = {
-        "apiVersion": "kotatsu.dev/v1beta1",
+        "apiVersion": API_VERSION,
         "kind": "WarmPool",
         "name": meta["name"],
         "uid": meta["uid"],
@@ -320,7 +320,7 @@ def history_of(
     place = {"name": meta["name"], "namespace": meta["namespace"]}
     place = (place if known is None else known["metadata"]) | {"ownerReferences": [owner]}
     return {
-        "apiVersion": "kotatsu.dev/v1beta1",
+        "apiVersion": API_VERSION,
         "kind": "WarmPoolHistory",
         "metadata": place,
         "record": record_field(completed(record, outbox)),
@@ -425,8 +425,12 @@ class Histories(Feature):
         """Show what an earlier operator has written; once for each pool."""
         if self._show is None or key in self._shown:
             return
-        with contextlib.suppress(NotFoundError, *Unreachable):
+        try:
             self._show(key, await kube.get(WarmPoolHistory, *key))
+        except Unreachable:
+            return  # again with the next decision
+        except NotFoundError:
+            pass
         self._shown.add(key)
 
     def forget(self, key: Key) -> None:

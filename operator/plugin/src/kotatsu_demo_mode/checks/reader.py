@@ -15,7 +15,13 @@ from kotatsu_demo_mode.pools import Object, pool_path
 from kotatsu_operator.core.formats import table, tables, text
 from kotatsu_operator.core.objects import workload_selector
 from kotatsu_operator.core.pool.spec import KNATIVE, Target
-from kotatsu_operator.core.protocol import ACTIVATOR_SELECTOR, NAME_LABEL, PROGRAM, SERVICE_LABEL
+from kotatsu_operator.core.protocol import (
+    ACTIVATOR_SELECTOR,
+    API_VERSION,
+    NAME_LABEL,
+    PROGRAM,
+    SERVICE_LABEL,
+)
 
 from .found import Found, Objects, name_of, spec_of
 
@@ -23,7 +29,7 @@ _BUILT_IN = {
     "Deployment": ("apps/v1", ("deployment", "deployments", "deploy", "deployment.apps")),
     "StatefulSet": ("apps/v1", ("statefulset", "statefulsets", "sts", "statefulset.apps")),
     KNATIVE: ("serving.knative.dev/v1", ("ksvc", "service.serving.knative.dev")),
-    "WarmPool": ("kotatsu.dev/v1beta1", ("warmpool", "warmpools", "wp", "warmpool.kotatsu.dev")),
+    "WarmPool": (API_VERSION, ("warmpool", "warmpools", "wp", "warmpool.kotatsu.dev")),
 }
 _BY_NAME = {name: kind for kind, (_, names) in _BUILT_IN.items() for name in names}
 

@@ -11,13 +11,14 @@ from typing import Any, NamedTuple
 
 from kotatsu_operator.core.formats import table, tables, text
 from kotatsu_operator.core.protocol import (
+    API_VERSION,
     BY_ANNOTATION,
     IMPORTED_ANNOTATION,
     REASON_ANNOTATION,
 )
 
 GROUP = "kotatsu.dev"
-OLD, NEW = f"{GROUP}/v1alpha1", f"{GROUP}/v1beta1"
+OLD, NEW = f"{GROUP}/v1alpha1", API_VERSION
 """The apiVersion of a WarmPool before and after."""
 
 CONVERTED = f"{GROUP}/converted"

@@ -20,6 +20,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic_core import ErrorDetails
 
 from kotatsu_operator.core.formats import format_duration, stamp
+from kotatsu_operator.core.protocol import API_VERSION
 from kotatsu_operator.features.notices.notices import NOTICE_REASONS, Notice
 from kotatsu_operator.kube.objects import Key
 
@@ -166,7 +167,7 @@ def _cloudevent(key: Key, notice: Notice) -> Message:
     event = {
         "specversion": "1.0",
         "id": notice.id,
-        "source": f"/apis/kotatsu.dev/v1beta1/namespaces/{namespace}/warmpools/{name}",
+        "source": f"/apis/{API_VERSION}/namespaces/{namespace}/warmpools/{name}",
         "type": TYPE + notice.reason,
         "subject": f"{namespace}/{name}",
         "time": stamp(notice.at),
