@@ -25,7 +25,7 @@ def test_without_an_operator_nothing_is_written_and_the_error_says_what_to_insta
     assert (ran.code, ran.out, cluster.writes) == (1, "", [])
     assert ran.err == (
         "error: namespace demo is not served by Kotatsu (no operator runs in this cluster): "
-        "install the chart kotatsu, or upgrade it, with this namespace in its value `namespaces`\n"
+        "install the chart kotatsu\n"
     )
 
 

@@ -99,12 +99,12 @@ def platform_of(operator: object) -> Platform:
     )
 
 
-def not_served(namespace: str, why: str) -> str:
-    """The sentence about a namespace that Kotatsu does not serve."""
-    return (
-        f"namespace {namespace} is not served by Kotatsu ({why}): install the chart kotatsu, or "
-        "upgrade it, with this namespace in its value `namespaces`"
-    )
+def not_served(namespace: str, why: str, *, is_there: bool = True) -> str:
+    """The sentence about a namespace that Kotatsu does not serve; `is_there`: others it does."""
+    what = "install the chart kotatsu"
+    if is_there:
+        what += ", or upgrade it, with this namespace in its value `namespaces`"
+    return f"namespace {namespace} is not served by Kotatsu ({why}): {what}"
 
 
 def _not_selected(namespace: str, why: str) -> str:
@@ -146,7 +146,7 @@ def watch_by_deployment(
         why = f"no operator watches it; {'; '.join(others)}"
     if any(map(is_shared, operators.items)) and not namespace.startswith(NEVER):
         return Watch(Standing.ABSENT, _not_selected(namespace, why), {})
-    return Watch(Standing.ABSENT, not_served(namespace, why), {})
+    return Watch(Standing.ABSENT, not_served(namespace, why, is_there=bool(others)), {})
 
 
 def _watches_it(operator: Mapping[str, Any]) -> str:

@@ -96,7 +96,7 @@ def activator(case: Case) -> Iterator[Finding]:
         yield ok("Knative wakes its Services itself")
     elif found.activators.unread:
         yield unknown(f"activators: {found.activators.unread}")
-    elif not found.activators.items:
+    elif not found.activators.items and not is_shared(responsible(found)):
         why = not_served(found.namespace, "it has no activator")
         yield refused(Refusal("NamespaceNotServed", why))
     elif not any(map(is_ready, found.activators.items)):

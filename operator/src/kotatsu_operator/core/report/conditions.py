@@ -84,8 +84,8 @@ def _warming(seen: Observation) -> Status:
 
 
 _NO_ACTIVATOR = (
-    "no Ready activator in this namespace could wake a sleeping pool, so the pool stays as it "
-    "is: check the Deployment kotatsu-activator here (chart value `namespaces`)"
+    "no Ready activator could wake a sleeping pool, so the pool stays as it is: see `kubectl get "
+    "pods -A -l app.kubernetes.io/component=activator`"
 )
 
 _CATCHING_UP = (
@@ -205,7 +205,10 @@ def _parked(spec: PoolSpec, seen: Observation, decision: Decision) -> list[Statu
         )
         found.append(condition("ParkingFailed", True, "NotRestored", text))
     elif parking.reason:
-        text = f"{parking.message}; until then the pool sleeps when it is idle"
+        text = (
+            f"{parking.message}; until then the pool sleeps when it is idle, and windows with mode "
+            "Parked are warm"
+        )
         found.append(condition("ParkingFailed", True, parking.reason, text))
     return found
 
