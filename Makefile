@@ -92,9 +92,9 @@ check: venv ## the fast part: format, lint, spelling, types, contracts, unit tes
 programs: venv ## build the throwaway node's programs, where this machine can: some minutes, once
 	@$(BIN)/kotatsu-node prepare || [ $$? = 2 ]
 
-# What a run leaves out for want of a program, a reason a line; `left-out` says it in one.
+# What a run leaves out for want of a program, a reason a line; tests/left_out.py says it in one.
 LEFT_OUT := $(CURDIR)/.cache/left-out
-# `make -j2 test BESIDE=programs` compiles while the fast tests run, as CI does.
+# `make -j2 test BESIDE=programs` compiles while the fast tests run, as .ci/run does.
 BESIDE ?=
 # Never --dist loadfile: the fuzzer's tests share a name, and it would run only one of each.
 .PHONY: test
@@ -103,7 +103,7 @@ test: forget check $(BESIDE) ## the fast tests first, then the slow ones and tho
 	@echo "· slow tests, PostgreSQL, a browser, and an API server"
 	@$(BIN)/pytest -q -n auto --dist worksteal \
 	  -m "(slow or postgres or hypothesis or apiserver) and not e2e and not node and not soak and not nightly"
-	@tests/e2e/run.sh --if-up tests/e2e/test_wake.py tests/e2e/test_sleep.py
+	@tests/e2e/run.sh --if-up -m "e2e and not nightly" tests/e2e/test_wake.py tests/e2e/test_sleep.py
 	@$(BIN)/python tests/left_out.py $(LEFT_OUT)
 
 .PHONY: forget
@@ -119,7 +119,7 @@ test-all: programs test ## everything: also the nightly tests and the life of th
 	$(BIN)/pytest -q -n auto --dist worksteal -m "nightly and not e2e and not node and not soak"
 	tests/e2e/run.sh --nightly
 
-# The long forms: of the limits and of feed's durability, then of faults, sleeps and upgrades on a real
+# The long forms: of hostile input, the limits and feed's durability, for hours, then of faults, sleeps and upgrades on a real
 # cluster, and of windows whose nodes join late. What is done stays in build/soak.jsonl, and the next run goes on from there.
 REPEATS ?= 50
 CYCLES  ?= 1000
@@ -128,7 +128,7 @@ ARENAS  ?= 4
 SOAK    := tests/e2e/test_transitions.py tests/e2e/test_cycles.py tests/e2e/test_upgrade.py \
            tests/e2e/test_late_windows.py
 .PHONY: soak
-soak: venv ## for MINUTES what `make test` does for seconds; prints faults × repetitions × lost
+soak: venv ## hours of hostile input, then MINUTES of faults; prints faults × repetitions × lost
 	$(BIN)/pytest -q -s -m "soak and not e2e and not node"
 	@mkdir -p build
 	KOTATSU_SOAK_REPEATS=$(REPEATS) KOTATSU_SOAK_CYCLES=$(CYCLES) KOTATSU_SOAK_MINUTES=$(MINUTES) \

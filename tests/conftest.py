@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# Of a property's examples, `make check` tries the first tenth (see `examples`), `make test` all.
+# Of a property's examples, `make check` tries the first tenth, `make test` all (`examples` in
+# tests/operator/core/values.py).
 settings.register_profile("few", settings.get_profile("ci"), max_examples=10)
 
 # Thousands of tests and all libraries are made once and stay. To look through them for garbage is a

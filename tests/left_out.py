@@ -7,7 +7,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-_ALWAYS = "the end-to-end tests (make e2e) and everything else (make test-all)"
+_ALWAYS = "other end-to-end tests (make e2e) and everything else (make test-all)"
 
 
 def line(noted: str) -> str:

@@ -2,7 +2,7 @@
 
 A test that cannot have it is skipped, with a reason that begins with "needs": the summary of a run
 has one line for each thing that is missing. Where KOTATSU_SKIP_NOTHING is set, such a test fails
-instead: CI sets it, and so does `make test` on a machine that can have all of it.
+instead: .ci/run sets it, and so does the workflow's `make e2e`.
 """
 
 import os

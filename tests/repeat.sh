@@ -31,7 +31,7 @@ if [ -n "${BUSY:-}" ]; then
   done
 fi
 
-done=$(grep -c "^$series	" "$record" || true)
+done=$(cut -f1 "$record" | grep -cxF -- "$series" || true)
 while [ "$done" -lt "$wanted" ]; do
   done=$((done + 1))
   log=build/runs/$(date +%m%d-%H%M%S).log
@@ -44,7 +44,8 @@ while [ "$done" -lt "$wanted" ]; do
   printf '%s\t%s\t%s\t%s\t%s\t%s\n' \
     "$series" "$commit" $((SECONDS - began)) "$(cut -d' ' -f1 /proc/loadavg)" "$code" "$log" >> "$record"
 done
-grep "^$series	" "$record" | awk -F'\t' '
+series=$series awk -F'\t' '
+  $1 != ENVIRON["series"] { next }
   { printf "%s %6d s  load %5s  %s%s\n", $2, $3, $4, $5 == "0" ? "passed" : "FAILED: ", $5 == "0" ? "" : $6
-    sum += $3; bad += $5 != "0" }
-  END { printf "%d runs, %d failed, %d s each on average\n", NR, bad, sum / NR; exit bad > 0 }'
+    sum += $3; bad += $5 != "0"; runs += 1 }
+  END { printf "%d runs, %d failed, %d s each on average\n", runs, bad, sum / runs; exit bad > 0 }' "$record"

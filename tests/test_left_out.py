@@ -16,5 +16,5 @@ def test_reasons_of_several_runs_are_added_up():
 
 def test_where_nothing_was_missing_the_end_to_end_tests_are_named():
     assert line("") == (
-        "Left out: the end-to-end tests (make e2e) and everything else (make test-all)."
+        "Left out: other end-to-end tests (make e2e) and everything else (make test-all)."
     )

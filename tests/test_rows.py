@@ -39,7 +39,11 @@ def test_no_cases_at_all_are_a_mistake() -> None:
         each("letter", "")
 
 
-@each("letter", "abc")
-async def test_a_coroutine_is_awaited(letter: str) -> None:
-    await asyncio.sleep(0)
-    assert letter in "abc"
+async def test_a_coroutine_is_awaited() -> None:
+    @each("letter", "abc")
+    async def letters(letter: str) -> None:
+        await asyncio.sleep(0)
+        assert letter != "b"
+
+    with pytest.raises(ExceptionGroup, match="1 of 3 cases"):
+        await letters()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import needs
 import yaml
 
 from kotatsu_node.build import clients
@@ -44,6 +45,12 @@ def find_helm() -> str | None:
     """Path of helm; None where this machine has none."""
     found = clients.find("helm", Layout.from_environment())
     return None if found is None else str(found)
+
+
+def require_helm() -> None:
+    """For tests that need helm."""
+    if find_helm() is None:
+        needs.missing("helm", "none in PATH, and `kotatsu-node prepare` has built none")
 
 
 def helm(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -30,7 +30,6 @@ from kotatsu_operator.core.protocol import ACTIVATOR_LABELS, RECORD
 from kotatsu_operator.runtime.settings import OperatorSettings, SmokeSettings
 
 PARTS = pytest.mark.parametrize("part", ["operator", "activator"])
-MONITORS = "monitoring.coreos.com/v1"
 
 
 def rendered(**values: object) -> Rendered:

@@ -5,9 +5,8 @@ import shlex
 from pathlib import Path
 
 import pytest
-from chart.kit import CHARTS, Rendered, find_helm, render
+from chart.kit import CHARTS, Rendered, render, require_helm
 from docs.pages import code, files, name
-from needs import missing
 from rows import each
 
 from kotatsu_demo_mode.cli import parser
@@ -50,8 +49,7 @@ def test_the_plugin_has_each_verb_and_option_that_a_page_shows(page: Path) -> No
 @pytest.fixture(scope="session")
 def charts() -> Rendered:
     """All objects of all charts, as where there is a Prometheus Operator."""
-    if find_helm() is None:
-        missing("helm", "none in PATH, and `kotatsu-node prepare` has built none")
+    require_helm()
     monitored = ("--set", "podMonitor.enabled=true")
     found = [render(chart.name, None, *monitored).objects for chart in sorted(CHARTS.iterdir())]
     return Rendered([obj for objects in found for obj in objects])

@@ -6,17 +6,15 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 from chart.flows import Peer, Policies
-from chart.kit import NAMESPACE, Rendered, environment, find_helm, render
+from chart.kit import NAMESPACE, Rendered, environment, render, require_helm
 from docs.pages import ROOT, blocks
-from needs import missing
 
 OURS, LOGIN = blocks((ROOT / "docs/how-to/console.md").read_text(), "yaml")
 
 
 @pytest.fixture(scope="module")
 def chart(tmp_path_factory: pytest.TempPathFactory) -> Rendered:
-    if find_helm() is None:
-        missing("helm", "none in PATH, and `kotatsu-node prepare` has built none")
+    require_helm()
     values: Path = tmp_path_factory.mktemp("values") / "console.yaml"
     values.write_text(OURS)
     return render("kotatsu", values)

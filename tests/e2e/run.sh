@@ -30,6 +30,8 @@ if [ "$nightly" = 1 ]; then
   if [ "$was_up" = 0 ] && [ "$(id -u)" = 0 ] && [ "$(uname -s)" = Linux ]; then
     echo "· the life of the node itself"
     "$bin/pytest" -q -m node tests/node
+  else
+    echo "SKIPPED: the life of the throwaway node (tests/node): it needs root on Linux, and a node that is down"
   fi
 fi
 
@@ -53,6 +55,8 @@ pytest=("$bin/pytest" -q -W "ignore::ResourceWarning"
   -W "ignore::pytest.PytestUnraisableExceptionWarning")
 folders=(tests/e2e tests/apps)
 flaky=""
+# What failed in a former run is not this one's.
+rm -f .pytest_cache/v/cache/lastfailed
 
 # Runs tests; those that fail once more, one by one.
 run() {

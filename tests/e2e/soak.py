@@ -1,4 +1,4 @@
-"""How often a test repeats what it does: a few times by default, for an hour in `make soak`.
+"""How often a test repeats what it does: a few times by default, for hours in `make soak`.
 
 Both forms are the same tests; the environment says how often and how long:
 

@@ -13,7 +13,7 @@ import needs
 import pytest
 import pytest_asyncio
 import yaml
-from chart.kit import CHARTS, find_helm, kind_of, render
+from chart.kit import CHARTS, kind_of, render, require_helm
 from e2e import rights
 from e2e.kit import Kubectl, Object, eventually, wall
 from e2e.knative import CRDS, MIN_SCALE, Played, crd_files
@@ -175,8 +175,7 @@ async def test_the_floor_is_set_before_the_window_opens_and_what_was_there_comes
 
 
 async def test_the_apps_services_fit_knatives_api(knative: Kubectl) -> None:
-    if find_helm() is None:
-        needs.missing("helm", "none in PATH, and `kotatsu-node prepare` has built none")
+    require_helm()
     services = render("pet", CHARTS / "pet" / "ci" / "knative.yaml").of("KnativeService")
     for obj in services:
         obj["metadata"]["namespace"] = knative.namespace

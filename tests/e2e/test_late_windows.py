@@ -4,8 +4,8 @@ Many pools side by side on one control plane, with nodes that kwok pretends. A n
 one pool, and is removed when its pod is gone: each window waits for a node of its own. The assumed
 first start is a second, so nothing but what is learned, or capacity ahead, can cover that time.
 
-`make test` does it for ten windows and nodes that join 25 s late; `make soak` for a hundred windows
-and 90 s.
+`make test-all` does it for ten windows and nodes that join 25 s late; `make soak` for a hundred
+windows and 90 s.
 """
 
 import asyncio

@@ -221,7 +221,7 @@ def test_dependabot_looks_at_folders_that_have_what_it_updates() -> None:
             assert list(ROOT.glob(f"{pattern.lstrip('/')}/{file}")), pattern
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_actionlint_finds_nothing(tmp_path: Path) -> None:
     if shutil.which("go") is None:
         needs.missing("actionlint", "Go builds it")

@@ -17,7 +17,6 @@ CAST = Path(__file__).parent / "terminal.cast"
 FILM = IMAGES / "terminal.svg"
 
 ROWS = 26
-SIZE = 14
 _ADVANCE, _LINE = 8.4, 19
 _LEFT, _TOP = 18, 62
 _STYLE = """\

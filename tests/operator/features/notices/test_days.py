@@ -32,10 +32,6 @@ class Courier:
     def forget(self, _):
         pass
 
-    @property
-    def reasons(self) -> list[str]:
-        return [reason for _, reason in self.sent]
-
 
 def led_by(day: FeaturedDay) -> Courier:
     """Start another operator on this day."""
