@@ -153,14 +153,8 @@ def helm_install(kubectl: Kubectl, release: str, chart: str, *settings: str, wai
 
 
 def built(key: str, name: str) -> tuple[str, str]:
-    """The chart settings for an image of this checkout (E2E_TAG: where several are built)."""
-    tag = os.environ.get("E2E_TAG", "dev")
-    return f"{key}.repository=localhost/kotatsu-{name}", f"{key}.tag={tag}"
-
-
-def chosen(key: str, name: str) -> tuple[str, ...]:
-    """The chart settings for an image where E2E_TAG chooses one; the charts name what is loaded."""
-    return built(key, name) if os.environ.get("E2E_TAG") else ()
+    """The chart settings for an image of this checkout, where a chart may name another one."""
+    return f"{key}.repository=localhost/kotatsu-{name}", f"{key}.tag=dev"
 
 
 DNS = "networkPolicy.dnsPorts={53,1053}"
@@ -184,7 +178,7 @@ def install_platform(kubectl: Kubectl, *settings: str, prices: Object = PRICES) 
     priced = f"--set-json=prices={json.dumps(prices)}"
     if not any("namespaces=" in setting for setting in settings):
         settings = (f"namespaces={{{kubectl.namespace}}}", *settings)
-    settings = (*chosen("image", "operator"), DNS, f"routeSettle={SETTLE}", priced, *settings)
+    settings = (DNS, f"routeSettle={SETTLE}", priced, *settings)
     helm_install(kubectl, "kotatsu", "kotatsu", *settings, wait=True)
 
 
@@ -228,10 +222,7 @@ def pet(make_lasting_namespace: MakeNamespace) -> Kubectl:
     """A namespace of its own with the platform and the whole pet, GitHub stub included."""
     kubectl = make_lasting_namespace("pet")
     install_platform(kubectl, "activator.replicas=1")
-    sets = ["githubStub.enabled=true", "voice.anonymous=true", "idleAfter=15s", DNS, SMALL_VOICE]
-    for name in (*PET_SERVICES, "gateway", "github-stub"):
-        key = "githubStub" if name == "github-stub" else name
-        sets += chosen(f"{key}.image", name)
+    sets = ["githubStub.enabled=true", "voice.anonymous=true", "idleAfter=8s", DNS, SMALL_VOICE]
     helm_install(kubectl, "pet", "pet", *sets, wait=False)
     kubectl("rollout", "status", "deployment/gateway", "--timeout=120s")
     kubectl("rollout", "status", "deployment/github-stub", "--timeout=120s")
@@ -414,7 +405,7 @@ CALM_WITHIN = 30.0
 LONGEST = ("readme", "pet", "activator", "protocols", "rights", "knative", "cycles")
 """Files that take longest, the longest first: they begin first."""
 EVERYWHERE = ("readme", "cluster", "restore")
-"""Files of which some install serves every namespace, or that count on that none does."""
+"""Files that install Kotatsu for every namespace, or need that nobody does. One worker has them."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

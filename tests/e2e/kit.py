@@ -23,7 +23,7 @@ from e2e.patience import PATIENCE, patience
 from tests.operator.core.values import annotations_of
 
 HERE = Path(__file__).parent
-APP_IMAGE = os.environ.get("KOTATSU_E2E_APP_IMAGE", "localhost/kotatsu-operator:dev")
+APP_IMAGE = "localhost/kotatsu-operator:dev"
 NO_IMAGE = "localhost/no-such-image:1"
 """With it a pod never becomes Ready."""
 Object = dict[str, Any]

@@ -15,7 +15,6 @@ from e2e.conftest import (
     SETTLE,
     MakeNamespace,
     add_recorder,
-    chosen,
     cluster_ip,
     install_platform,
     selecting,
@@ -89,7 +88,7 @@ async def asleep_but_asked(app: App) -> AsyncIterator[Stream]:
 
 async def upgrade(home: Kubectl, *settings: str) -> str:
     """Run helm upgrade; returns what it says when it fails."""
-    every = (*chosen("image", "operator"), DNS, f"routeSettle={SETTLE}", *settings)
+    every = (DNS, f"routeSettle={SETTLE}", *settings)
     done = await asyncio.to_thread(
         subprocess.run,
         [

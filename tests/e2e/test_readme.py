@@ -30,7 +30,7 @@ NOT_HERE = (
     "kind delete",
     "kubectl port-forward",  # test_console.py does it
 )
-SOONER = {"'+3 minutes'": "'+100 seconds'", "--for 3m": "--for 30s"}
+SOONER = {"'+3 minutes' +%H:%M)": "'+50 seconds' +%H:%M:%S)", "--for 3m": "--for 30s"}
 """What a reader has time for, and a test has not."""
 VISIT = "import urllib.request as u; print(u.urlopen('http://web', timeout=60).read().decode())"
 

@@ -1,4 +1,4 @@
-"""Upgrade, rollback, uninstall and reinstall under traffic; the CRD on its way to a newer one.
+"""Upgrade, rollback, uninstall and reinstall under traffic.
 
 It comes from the release before this checkout (previous.py): `make e2e` does it once, `make soak`
 many times and in several namespaces side by side (soak.py). Those share the CRD alone: what else of
@@ -11,19 +11,15 @@ the Job converts them under load. The CRD serves both versions all the time.
 
 import asyncio
 import contextlib
-import copy
 import json
-import subprocess
-import sys
 import time
 import uuid
 
 import httpx
 import pytest
-import yaml
 from chart.kit import helm
-from e2e.conftest import ROOT, add_recorder, cluster_ip, remove_namespace, start_app
-from e2e.kit import Kubectl, eventually
+from e2e.conftest import add_recorder, cluster_ip, remove_namespace, start_app
+from e2e.kit import Kubectl
 from e2e.parked import FULL, SMALL, given, requested, restarts
 from e2e.pools_of_namespace import PoolsOfNamespace
 from e2e.previous import previous_release, store_v1alpha1, this_release
@@ -244,55 +240,3 @@ def left_behind(kubectl, pools, apps):
     found = [f"left behind: {name}" for name in names if "kotatsu" in name]
     routes = {app.name: app.status()["route"]["target"] for app in apps}
     return found + [f"{n}: route {r}" for n, r in routes.items() if r != "Native"]
-
-
-async def test_a_newer_crd_replaces_an_older_one_and_keeps_its_objects_but_never_the_reverse(
-    context, tmp_path
-):
-    """Under another group and other names: `kubectl get warmpools` stays the cluster's own."""
-    group = f"{uuid.uuid4().hex[:8]}.kotatsu.dev"
-    kubectl, name = Kubectl("default"), f"coldpools.{group}"
-    newer = yaml.safe_load((ROOT / f"charts/kotatsu/crds/{CRD}.yaml").read_text())
-    newer["metadata"]["name"] = name
-    newer["spec"]["group"] = group
-    newer["spec"]["names"] = {"kind": "ColdPool", "plural": "coldpools", "singular": "coldpool"}
-    older = copy.deepcopy(newer)
-    older["metadata"]["annotations"][crds.REVISION] = "1"
-    schema = older["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
-    del schema["properties"]["spec"]["properties"]["budget"]
-
-    def upgrade_to(crd):
-        (tmp_path / "crd.json").write_text(json.dumps(crd))
-        return subprocess.run(
-            [sys.executable, "-m", "kotatsu_operator.jobs.crds", str(tmp_path)],
-            capture_output=True, text=True, check=True,
-        ).stdout  # fmt: skip
-
-    pool = {
-        "apiVersion": f"{group}/v1beta1",
-        "kind": "ColdPool",
-        "metadata": {"name": "old"},
-        "spec": {"targetRef": {"name": "old"}, "budget": {"limit": "5"}},
-    }
-    kubectl.apply(older)
-    try:
-        kubectl("wait", "--for=condition=Established", f"crd/{name}")
-        said = kubectl("apply", "--validate=strict", "-f", "-", stdin=json.dumps(pool), check=False)
-        assert "unknown field" in said
-        kubectl("apply", "--validate=ignore", "-f", "-", stdin=json.dumps(pool))
-
-        assert "(was 1)" in upgrade_to(newer)
-        kept = kubectl.get(name, "old")
-        assert kept["spec"]["targetRef"]["name"] == "old"
-
-        def takes_a_budget():
-            kubectl("apply", "-f", "-", stdin=json.dumps(pool))
-            return "budget" in kubectl.get(name, "old")["spec"]
-
-        await eventually("the new field", takes_a_budget, within=30)
-
-        assert "left as it is" in upgrade_to(older)
-        assert crds.revision(kubectl.get("crd", name)) == crds.revision(newer)
-        assert "budget" in kubectl.get(name, "old")["spec"]
-    finally:
-        kubectl("delete", "crd", name, "--wait=false")

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.e2e
 async def test_both_replicas_are_ready_before_the_window_opens_and_gone_after_it_closes(
     make_app, http, platform, recorder
 ):
-    app = await make_app("window", idleAfter="12s")
+    app = await make_app("window", idleAfter="5s")
     await app.asleep()
     await app.send(http)  # one warm-up to learn the lead from
     await app.asleep()
