@@ -35,7 +35,7 @@ from kotatsu_release.signing import Cosign
 from kotatsu_release.tree import unpack
 
 # The first run on a machine makes the base image, which takes minutes while other tests run.
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.nightly, pytest.mark.timeout(1200)]
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 CYCLONEDX = """\
