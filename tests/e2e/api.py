@@ -27,6 +27,7 @@ PATHS = {
     "revisions.serving.knative.dev": "apis/serving.knative.dev/v1/namespaces/{}/revisions",
     "service": "api/v1/namespaces/{}/services",
     "warmpool": "apis/kotatsu.dev/v1beta1/namespaces/{}/warmpools",
+    "warmpoolhistory": "apis/kotatsu.dev/v1beta1/namespaces/{}/warmpoolhistories",
 }
 """Where objects of a kind are, by its name in the singular as kubectl knows it."""
 
