@@ -65,7 +65,7 @@ format: venv ## rewrite the sources in the house style
 # Requests made from the OpenAPI descriptions are slow, all of them, and what makes them takes a second
 # of each process that has it.
 # Of the examples of each property it tries a tenth; `make test` tries them all.
-FAST := -m "not e2e and not node and not postgres and not slow and not soak and not apiserver" \
+FAST := -m "not e2e and not node and not postgres and not slow and not nightly and not soak and not apiserver" \
         -p no:schemathesis --ignore-glob='*_openapi_fuzz.py' --hypothesis-profile=few \
         --ignore=tests/e2e --ignore=tests/apiserver
 

@@ -76,8 +76,8 @@ class Process:
             while True:
                 try:
                     _, writer = await asyncio.open_connection("127.0.0.1", self.port)
-                except ConnectionRefusedError:
-                    return
+                except (ConnectionRefusedError, ConnectionResetError):
+                    return  # it is reset if it waited to be accepted when the socket was closed
                 writer.close()
                 await asyncio.sleep(0.01)
 
