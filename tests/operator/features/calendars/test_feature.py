@@ -124,7 +124,8 @@ async def test_a_calendar_that_hangs_delays_no_other(tmp_path, monkeypatch):
     calendars = Calendars(tmp_path, ["hangs", "team"], CollectorRegistry(), lambda: NOW)
     calendars.observe(("demo", "voice"), {"spec": {"calendars": [{"name": "team"}]}})
     calendars.observe(("demo", "other"), {"spec": {"closedOn": ["hangs"]}})
-    calendars.observe(("demo", "strange"), {"spec": {"closedOn": 5}})
+    for closed in (5, [{}], [["team"]]):
+        calendars.observe(("demo", "strange"), {"spec": {"closedOn": closed}})
     for name, file, data in (("hangs", "url", b"http://calendar.example/"), ("team", *MOUNTED)):
         (tmp_path / name).mkdir()
         (tmp_path / name / file).write_bytes(data)

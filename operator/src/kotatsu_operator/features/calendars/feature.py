@@ -95,9 +95,9 @@ class Calendars(Feature):
             return
         spec = table(pool.get("spec"))
         uses = {text(use.get("name")) for use in tables(spec.get("calendars"))}
-        # A list, but while the CRD serves v1alpha1 the API server does not see to it.
+        # A list of names, but while the CRD serves v1alpha1 the API server does not see to it.
         closed = spec.get("closedOn")
-        if uses := uses.union(closed if isinstance(closed, list) else ()):
+        if uses := uses.union(map(text, closed if isinstance(closed, list) else ())):
             self._uses[key] = uses
 
     def prepare(self, turn: Turn) -> Turn:
