@@ -107,11 +107,19 @@ async def test_deleting_a_parked_pool_restores_its_pods(make_parked, parking, ht
     await app.send(http)
 
 
+def known_uses(kubectl):
+    """The pools whose use the operator has written down."""
+    found = kubectl.items("warmpoolhistories")
+    return {history["metadata"]["name"] for history in found if "usage" in history}
+
+
 async def test_what_suggest_proposes_from_weeks_of_use_is_a_patch_that_the_pool_accepts(
     make_parked, parking, tmp_path
 ):
     app = await make_parked("known", timeZone="Asia/Tokyo", idleAfter="1s")
     await app.asleep()
+    # The first write of the operator, which has not read what is put in its place.
+    await eventually("its own history", lambda: app.name in known_uses(parking))
     now = datetime.now(UTC)
     since = now - 8 * WEEK + timedelta(days=1)  # far from 8: the operator may add minutes of use
     by = (now - BEGIN) // WEEK * WEEK - 8 * WEEK  # Mondays stay Mondays
