@@ -77,6 +77,11 @@ class Api:
         given = {"Content-Type": content_type} | dict(headers or {})
         return self._http.request(method, path, content=content, headers=given)
 
+    def change(self, method: str, path: str, *content: Any) -> None:
+        """As `send`. AssertionError when the API server refuses it."""
+        response = self.send(method, path, *content)
+        assert response.is_success, f"{method} {response.url}: {response.text}"
+
     def close(self) -> None:
         """Close its connections."""
         self._http.close()

@@ -100,9 +100,9 @@ class Api:
     def put(self, *objects: dict[str, Any]) -> None:
         """Have these pools and Deployments in the namespace demo, and no other."""
         for kind in ("warmpool", "deployment"):
-            self._send("DELETE", _path(kind))
+            self.requests.change("DELETE", _path(kind))
         for obj in objects:
-            self._send("POST", f"{_path(obj['kind'].lower())}?{_AS_KUBECTL}", obj)
+            self.requests.change("POST", f"{_path(obj['kind'].lower())}?{_AS_KUBECTL}", obj)
 
     def get(self, kind: str, name: str) -> dict[str, Any]:
         """One object."""
@@ -112,11 +112,7 @@ class Api:
     def set_status(self, name: str, **status: Any) -> None:
         """Say what an operator would say of a pool."""
         path = f"{_path('warmpool')}/{name}/status"
-        self._send("PATCH", path, {"status": status}, "application/merge-patch+json")
-
-    def _send(self, *request: Any) -> None:
-        answer = self.requests.send(*request)
-        assert answer.is_success, answer.text
+        self.requests.change("PATCH", path, {"status": status}, "application/merge-patch+json")
 
 
 _AS_KUBECTL = "fieldManager=kubectl-client-side-apply"

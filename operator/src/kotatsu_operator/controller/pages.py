@@ -29,7 +29,7 @@ number of lines are limited too, for any page. Reading that much takes some mill
 
 
 UNUSED = 600.0
-"""Seconds after which a namespace whose pages nobody reads has no connections any more."""
+"""Seconds after which a namespace whose pages are not read has no connections any more."""
 
 
 @dataclass(frozen=True)
