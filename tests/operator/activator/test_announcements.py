@@ -16,12 +16,12 @@ pytestmark = pytest.mark.timeout(60)
 
 async def test_a_request_that_raises_an_asleep_pool_needs_no_announcement(activator, monkeypatch):
     """The raise tells the operator the same."""
-    monkeypatch.setattr(wake, "ANNOUNCE_AFTER", 0.2)  # longer than any raise takes here
+    monkeypatch.setattr(wake, "ANNOUNCE_AFTER", 1.0)  # longer than any raise takes here
     activator.hold()
     await eventually(lambda: activator.raises)
     activator.hold()
     await activator.held(2)
-    await asyncio.sleep(2 * wake.ANNOUNCE_AFTER)
+    await eventually(lambda: activator.connections._announcements.task.done())
     assert (activator.raises, activator.announcements) == (1, [])
 
 
@@ -233,7 +233,8 @@ async def test_a_request_that_waits_too_long_for_another_pool_is_told_its_name(a
     assert b"it waits for WarmPool feed (spec.dependsOn)" in await activator.ask()
 
 
-async def test_a_pool_that_another_one_needs_is_raised_once(activator):
+async def test_a_pool_that_another_one_needs_is_raised_once(activator, monkeypatch):
+    monkeypatch.setattr(wake, "ANNOUNCE_AFTER", 60.0)
     assert not activator.connections.need()
     assert not activator.connections.need()
     await eventually(lambda: activator.raises)
