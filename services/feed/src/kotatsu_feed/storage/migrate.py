@@ -45,7 +45,7 @@ async def migrate(url: URL) -> None:
         if database.is_sqlite:
             # aiosqlite doesn't wait for the thread of a connection that failed to open, and the
             # thread must not outlive the event loop: it would print a traceback.
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.5)
         raise
     finally:
         await database.close()

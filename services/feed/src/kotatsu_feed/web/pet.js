@@ -166,11 +166,19 @@ async function feedPet() {
 }
 
 async function change(group, item) {
-  await act(null, async () => {
-    const answer = await call("PUT", `change_${group}`, { item });
-    pet[group === "clothes" ? "characterClothes" : "characterBackground"] = answer.item;
-  });
+  const [mine, field] = [pet, group === "clothes" ? "characterClothes" : "characterBackground"];
+  const before = mine[field];
+  mine[field] = item; // at once: an answer to something else shows the whole pet again
   showPet();
+  await act(null, async () => {
+    try {
+      await call("PUT", `change_${group}`, { item });
+    } catch (error) {
+      mine[field] = before;
+      throw error;
+    }
+  });
+  if (pet) showPet();
 }
 
 async function rename() {
