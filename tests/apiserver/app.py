@@ -22,6 +22,10 @@ hits: collections.Counter[str] = collections.Counter()
 """How often each request has been acted on, by its id, in all pods of this process."""
 
 
+serving: set[str] = set()
+"""The names of the pods that take requests, also those whose kubelet has not said so yet."""
+
+
 @dataclass
 class App:
     """One pod of an app."""
@@ -88,6 +92,7 @@ async def run(pod: Object, address: str) -> AsyncIterator[Callable[[], str]]:
     app = App(given.get("APP_NAME", name), name, given.get("METRICS", ""))
     server = web.Server(app.answer)
     loop = asyncio.get_running_loop()
+    serving.add(name)
     listeners = [
         await loop.create_server(server, address, port["containerPort"])
         for port in container.get("ports") or ()
@@ -95,6 +100,7 @@ async def run(pod: Object, address: str) -> AsyncIterator[Callable[[], str]]:
     try:
         yield lambda: ""
     finally:
+        serving.discard(name)
         for listener in listeners:
             listener.close()
         server.pre_shutdown()

@@ -7,6 +7,7 @@ import asyncio
 import functools
 import json
 import random
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -84,8 +85,15 @@ class Namespace(Kubectl):
 def _resource(plane: Plane, version: str, kind: str) -> tuple[str, bool]:
     """The plural of a kind, and whether its objects are in namespaces."""
     root = f"apis/{version}" if "/" in version else f"api/{version}"
-    found = api.connect(plane.kubeconfig).get(root)["resources"]
-    return next((r["name"], r["namespaced"]) for r in found if r["kind"] == kind)
+    server = api.connect(plane.kubeconfig)
+    for _ in range(300):  # of a new CRD discovery knows a moment later than its conditions
+        response = server.send("GET", root)
+        found = response.json()["resources"] if response.is_success else ()
+        for resource in found:
+            if resource["kind"] == kind:
+                return resource["name"], resource["namespaced"]
+        time.sleep(0.1)
+    raise AssertionError(f"the API server serves no {version} {kind}")
 
 
 class Services(httpx.AsyncBaseTransport):

@@ -10,7 +10,7 @@ tests.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -25,6 +25,7 @@ from lightkube.generic_resource import Generic
 from lightkube.types import PatchType
 
 from kotatsu_operator.kube.client import Kube
+from kotatsu_operator.kube.errors import Unreachable, is_refusal
 from kotatsu_operator.kube.informer import Watch
 from kotatsu_operator.kube.objects import EndpointSlice, Pod
 
@@ -39,6 +40,9 @@ to hear of it, as of a preStop hook."""
 
 OF_KUBERNETES = {"endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io"}
 """Labels of the slices whose endpoints Kubernetes withdraws as soon as a pod is deleted."""
+
+TRY_AGAIN_AFTER = 1.0
+"""Seconds until what the API server did not answer is written again."""
 
 LOOK_EVERY = 0.01
 """Seconds between two looks at whether a program is ready."""
@@ -154,13 +158,14 @@ class Kubelet:
                 return
             while not seen.ending.is_set():
                 await self._say(pod, _status(pod, address, began, restarts=seen.restarts))
-                await asyncio.sleep(_starts_after(seen.pod))
+                await _start(seen)
                 with contextlib.suppress(KilledError):
                     await self._serve(seen, address, began)
                 seen.restarts, seen.is_killed = seen.restarts + 1, False
         with _though_gone():
-            await self._client.delete(
-                Pod, pod["metadata"]["name"], namespace=self._namespace, grace_period=0
+            name = pod["metadata"]["name"]
+            await _until_answered(
+                lambda: self._client.delete(Pod, name, namespace=self._namespace, grace_period=0)
             )
 
     async def _serve(self, seen: _Seen, address: str, began: str) -> None:
@@ -210,17 +215,33 @@ class Kubelet:
         name = pod["metadata"]["name"]
         target = {"apiVersion": "v1", "kind": "Node", "name": NODE}
         binding = Binding({"metadata": {"name": name}, "target": target})
-        await self._client.create(binding, name, namespace=self._namespace)
+        await _until_answered(lambda: self._client.create(binding, name, namespace=self._namespace))
 
     async def _say(self, pod: Object, status: Object) -> None:
         """Write a status, of this pod and none that has its name now."""
-        await self._client.patch(
-            Pod.Status,
-            pod["metadata"]["name"],
-            {"metadata": {"uid": pod["metadata"]["uid"]}, "status": status},
-            namespace=self._namespace,
-            patch_type=PatchType.MERGE,
+        await _until_answered(
+            lambda: self._client.patch(
+                Pod.Status,
+                pod["metadata"]["name"],
+                {"metadata": {"uid": pod["metadata"]["uid"]}, "status": status},
+                namespace=self._namespace,
+                patch_type=PatchType.MERGE,
+            )
         )
+
+
+async def _until_answered(write: Callable[[], Awaitable[Any]]) -> None:
+    """Write until the API server has answered, as a kubelet does."""
+    while True:
+        try:
+            await write()
+        except Unreachable as error:
+            if is_refusal(error):
+                raise
+            log.warning("a write about a pod is tried again: %r", error)
+            await asyncio.sleep(TRY_AGAIN_AFTER)
+        else:
+            return
 
 
 @contextlib.contextmanager
@@ -235,6 +256,14 @@ def _though_gone() -> Any:
 
 def _now() -> str:
     return stamp(datetime.now(UTC))
+
+
+async def _start(seen: _Seen) -> None:
+    """Wait as long as a program takes to start."""
+    clock = asyncio.get_running_loop().time
+    began = clock()
+    while (rest := began + _starts_after(seen.pod) - clock()) > 0 and not seen.ending.is_set():
+        await asyncio.sleep(min(rest, LOOK_EVERY))
 
 
 def _starts_after(pod: Object) -> float:

@@ -12,9 +12,11 @@ pytestmark = pytest.mark.apiserver
 async def test_a_pool_without_money_is_not_woken_and_wakes_again_when_the_limit_is_raised(
     make_app, http, recorder
 ):
-    """A pod costs 1,000 a second: the one that the Deployment starts with spends it all."""
+    """A pod costs 1,000 a second: the one that runs spends it all."""
     budget = {"limit": "1000", "period": "Day"}
-    app = await make_app("money", idleAfter="3s", budget=budget)
+    app = await make_app("money", idleAfter="1h")
+    await app.send(http)
+    app.kubectl.patch("warmpool", app.name, {"spec": {"budget": budget, "idleAfter": "3s"}})
     await eventually("the limit reached", lambda: app.inner().get("cost", {}).get("exhaustedAt"))
     condition = app.conditions()["BudgetAvailable"]
     assert (condition["status"], condition["reason"]) == ("False", "Exhausted")
@@ -33,7 +35,8 @@ async def test_a_pool_without_money_is_not_woken_and_wakes_again_when_the_limit_
     await refused()
     assert (app.phase(), app.replicas()) == ("Asleep", 0)
 
-    app.kubectl.patch("warmpool", app.name, {"spec": {"budget": {"limit": "1000000000"}}})
+    enough = {"budget": {"limit": "1000000000"}, "idleAfter": "1h"}
+    app.kubectl.patch("warmpool", app.name, {"spec": enough})
     # The next request wakes it, whether the operator has looked yet or not: the activator refuses
     # until its watch has shown the new limit.
     async with asyncio.timeout(90):

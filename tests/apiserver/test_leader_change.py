@@ -5,7 +5,6 @@ import asyncio
 import pytest
 from apiserver.conftest import install_platform, start_app
 from apiserver.kit import eventually
-from e2e.kit import is_ending
 
 from kotatsu_operator.core.protocol import LEASE_NAME, RECORD
 
@@ -28,7 +27,7 @@ def leader(kubectl):
 
 def operators(kubectl):
     labels = {"app.kubernetes.io/component": "operator"}
-    return {p["metadata"]["name"]: p for p in kubectl.items("pods", **labels) if not is_ending(p)}
+    return kubectl.items("pods", **labels)
 
 
 async def test_a_pool_deleted_while_no_operator_runs_gives_its_target_back_later(two):

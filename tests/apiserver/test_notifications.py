@@ -86,7 +86,7 @@ async def test_a_receiver_gets_the_story_of_one_window(make_namespace, receiver,
         kubectl.patch("warmpool", "voice", {"metadata": said, "spec": {"override": asked}})
         await eventually("warm", lambda: app.phase() == "Warm")
         seen = len(received)
-        clock.reach(until - timedelta(seconds=4))
+        clock.reach(until - timedelta(minutes=5))
         await eventually("its end is announced", lambda: len(received) > seen)
         clock.reach(until)
         await eventually("it has ended", lambda: len(received) > seen + 1)
@@ -98,9 +98,9 @@ async def test_a_receiver_gets_the_story_of_one_window(make_namespace, receiver,
     await eventually("nothing waits", lambda: not app.inner().get("notices"))
 
     # The next operator has nothing to send again.
-    assert caplog.text.count(USING) == 1
+    before = caplog.text.count(USING)
     kubectl("rollout", "restart", "deployment/kotatsu-operator")
-    await eventually("another leads", lambda: caplog.text.count(USING) == 2)
+    await eventually("another leads", lambda: caplog.text.count(USING) > before)
     ending, ended = await override("bob")
     assert (ending["reason"], ended["reason"]) == ("OverrideEnding", "OverrideEnded")
     assert ended["message"].startswith("the Warm override by bob has ended")

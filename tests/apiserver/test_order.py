@@ -7,10 +7,11 @@ from contextlib import asynccontextmanager
 from itertools import pairwise
 
 import pytest
+from apiserver.app import serving
 from apiserver.conftest import install_platform, start_app
 from apiserver.kit import eventually
 from apiserver.kubelet import STARTS_AFTER
-from e2e.kit import acted_once
+from e2e.kit import acted_once, is_ending
 from e2e.parked import restarts
 
 pytestmark = pytest.mark.apiserver
@@ -44,9 +45,14 @@ async def order(chain):
         await eventually("seen", lambda: then.status()["observedGeneration"] == generation)  # noqa: B023
 
 
+def serves(app):
+    """Whether a pod that stays takes requests. The activator may know before the kubelet says."""
+    return any(p["metadata"]["name"] in serving for p in app.pods() if not is_ending(p))
+
+
 @asynccontextmanager
 async def watched(chain):
-    """Look all the time at who has pods: an app never has one while what it needs has none Ready.
+    """Look all the time at who has pods: an app never has one while what it needs does not serve.
 
     Gives what was seen that must not be.
     """
@@ -55,8 +61,8 @@ async def watched(chain):
     def look():
         # The dependent one first, and again: it may have gone meanwhile.
         for first, then in pairwise(chain):
-            if then.pods() and not first.ready_pods() and then.pods():
-                broken.append(f"{then.name} has a pod, and {first.name} has none that is Ready")
+            if then.pods() and not serves(first) and then.pods():
+                broken.append(f"{then.name} has a pod, and {first.name} has none that serves")
         broken.extend(
             f"{app.name} was started again"
             for app in chain

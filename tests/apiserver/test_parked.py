@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from apiserver.conftest import apps_of, install_platform
-from apiserver.kit import eventually
+from apiserver.kit import asked_all_the_time, eventually
 from apiserver.test_demo_mode import demo_mode
 from e2e.kit import wall
 from e2e.parked import FULL, SMALL, have, requested, restarts
@@ -46,18 +46,21 @@ async def parked(app, pods=1):
     return app.ready_pods()
 
 
-async def restored(app, pods=1):
-    """Wait until the pool is Warm and so many pods have their full requests."""
-    await eventually("full requests", lambda: have(app, FULL, pods), every=0.01)
-    await eventually("Warm", lambda: app.phase() == "Warm")
+async def restored(app, http, pods=1):
+    """Let requests restore the pool: it is Warm, and so many pods have their full requests."""
+    async with asked_all_the_time(app, http, clients=1):
+        await eventually("full requests", lambda: have(app, FULL, pods))
+        await eventually("Warm", lambda: app.phase() == "Warm")
 
 
 async def test_a_parked_app_sleeps_when_its_time_is_over_and_wakes_in_full(make_parked, http):
-    app = await make_parked("over", **QUICK | {"parkedFor": "2s"})
+    app = await make_parked("over", **QUICK)
     await app.send(http)
     await parked(app)
+    app.kubectl.patch("warmpool", app.name, {"spec": {"parkedFor": "1s"}})
     await app.asleep()
     await eventually("nothing is reduced", lambda: "reduced" not in app.status())
+    app.kubectl.patch("warmpool", app.name, {"spec": {"idleAfter": "10m"}})
     await app.send(http)
     [pod] = await eventually("a Ready pod", app.ready_pods)  # the activator knows it earlier
     assert requested(pod) == FULL
@@ -74,8 +77,7 @@ async def test_a_window_has_parked_pods_and_a_request_restores_all_of_them(make_
     }
     app = await make_parked("day", **QUICK, windows=[window])
     before = restarts(await parked(app, pods=2))
-    await app.send(http)
-    await restored(app, pods=2)
+    await restored(app, http, pods=2)
     assert restarts(app.ready_pods()) == before
     assert restarts(await parked(app, pods=2)) == before
 
@@ -93,8 +95,7 @@ async def test_a_rollout_goes_on_while_its_app_is_parked(make_parked, parking, h
 
     await eventually("the old pod gone", is_replaced, within=90)
     await parked(app)
-    await app.send(http)
-    await restored(app)
+    await restored(app, http)
 
 
 async def test_deleting_a_parked_pool_restores_its_pods(make_parked, parking, http):

@@ -173,7 +173,7 @@ async def test_one_activator_serves_the_namespaces_whose_pools_are_assigned_to_i
         assert (view.pod_namespace, view.pod_name) == (home.namespace, "activator-1")
         assert view.set == activator_set(home.namespace, 0)
     assert other.slices == []
-    assert is_ready(home)
+    await eventually("ready", lambda: is_ready(home))
 
 
 async def test_a_namespace_that_is_deleted_in_the_middle_of_a_wake_harms_no_other(home, tenant):
@@ -187,7 +187,7 @@ async def test_a_namespace_that_is_deleted_in_the_middle_of_a_wake_harms_no_othe
         await red.published()
         assert await red.ask() == 200
         await eventually("its slices are gone", lambda: doomed.slices == [])
-    assert is_ready(home)
+    await eventually("ready", lambda: is_ready(home))
 
 
 async def test_a_flood_of_one_namespaces_pool_leaves_the_clients_of_another_served(home, tenant):
@@ -198,7 +198,7 @@ async def test_a_flood_of_one_namespaces_pool_leaves_the_clients_of_another_serv
     await red.published()
     with hostile.hold(3 * MAX_HELD):
         assert [await red.ask() for _ in range(5)] == [200] * 5
-        assert is_ready(home)
+        await eventually("ready", lambda: is_ready(home))
 
 
 async def test_a_pool_that_is_assigned_later_is_served_and_one_that_is_taken_away_is_left(tenant):

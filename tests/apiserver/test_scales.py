@@ -1,5 +1,6 @@
 """Scales: of a Deployment, a StatefulSet, and a kind of a CRD."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
@@ -12,7 +13,7 @@ from e2e.kit import Object
 from lightkube import AsyncClient, KubeConfig
 
 from kotatsu_operator.core.pool.spec import BUILT_IN, ScaledKind
-from kotatsu_operator.kube.client import Kube
+from kotatsu_operator.kube.client import Kube, Scale
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError
 from kotatsu_operator.kube.objects import parts, resource_of
 from kotatsu_operator.kube.views import workload_view
@@ -64,7 +65,7 @@ async def test_a_scale_is_raised_and_set_at_the_version_that_was_read(
     kube: Kube, here: Namespace, name: str
 ) -> None:
     namespace = here.namespace
-    asleep = await kube.get_scale(namespace, name)
+    asleep = await _at_rest(kube, namespace, name)
     assert asleep.replicas == 0
     await kube.raise_scale(namespace, name, asleep.version)
     with pytest.raises(ConflictError):
@@ -78,6 +79,16 @@ async def test_a_scale_is_raised_and_set_at_the_version_that_was_read(
     assert (view.replicas, view.selector["matchLabels"]) == (1, {"app": "web"})
     await _lower(kube, namespace, name)
     assert (await kube.get_scale(namespace, name)).replicas == 0
+
+
+async def _at_rest(kube: Kube, namespace: str, name: str) -> Scale:
+    """The scale once no controller writes what belongs to a new workload any more."""
+    seen = await kube.get_scale(namespace, name)
+    while True:
+        await asyncio.sleep(0.5)
+        before, seen = seen, await kube.get_scale(namespace, name)
+        if seen.version == before.version:
+            return seen
 
 
 async def _lower(kube: Kube, namespace: str, name: str) -> None:

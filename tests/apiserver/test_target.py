@@ -115,9 +115,9 @@ async def test_kubectl_scale_on_a_warm_pool_is_undone_and_an_event_says_what_to_
 async def test_requests_that_a_slow_start_fails_are_counted_in_an_event_and_named_in_a_condition(
     make_app, platform, http
 ):
-    app = await make_app("late", idleAfter="10s", holdTimeout="1s")
+    app = await make_app("late", idleAfter="60s", holdTimeout="1s")
     await app.asleep()
-    template = {"metadata": {"annotations": {STARTS_AFTER: "4"}}}
+    template = {"metadata": {"annotations": {STARTS_AFTER: "10"}}}
     platform.patch("deployment", app.name, {"spec": {"template": template}})
     answers = await asyncio.gather(
         *(http.post(app.url, params={"request_id": f"late-{n}"}) for n in range(5))

@@ -68,7 +68,7 @@ def gateway(state: State, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
             github_client_secret="b",
             github_api_url=github,
             github_oauth_url=github,
-            github_timeout=0.5,
+            github_timeout=30,
         )
         with serving(create_app(settings)) as auth:
             conf = folder / "nginx.conf"

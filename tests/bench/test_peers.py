@@ -100,7 +100,7 @@ def test_a_foreign_deployment_runs_our_image_with_its_own_command_or_the_one_of_
 def test_a_request_is_lost_unless_it_is_answered_with_200_in_time():
     async def three(address):
         race = peers.Race(Standing(address), "nothing")
-        return [await race.ask(path=path, within=0.3) for path in ("/", "/wait?s=0.1", "/wait?s=9")]
+        return [await race.ask(path=path, within=3) for path in ("/", "/wait?s=0.1", "/wait?s=9")]
 
     with small_app() as address:
         first, waited, lost = asyncio.run(three(address))
@@ -119,8 +119,8 @@ def test_a_websocket_that_was_quiet_is_still_open_unless_its_server_has_gone():
 def test_the_app_counts_requests_that_wait_and_websockets_as_in_flight():
     async def look(address):
         race = peers.Race(Standing(address), "nothing")
-        waits = asyncio.create_task(race.ask(path="/wait?s=0.5"))
-        quiet = asyncio.create_task(peers.quiet_websocket(address, "app", 0.5))
+        waits = asyncio.create_task(race.ask(path="/wait?s=2"))
+        quiet = asyncio.create_task(peers.quiet_websocket(address, "app", 2.0))
         await asyncio.sleep(0.2)
         client = await peers.Client.connect(address)
         metrics = peers.request("GET", "/metrics")

@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 import httpx
 import pytest
@@ -24,6 +25,8 @@ from kotatsu_voice.app import create_app
 from kotatsu_voice.settings import VoiceSettings
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+
+post = partial(httpx.post, timeout=60)
 
 PEOPLE = 200
 LINES = tuple(f"おはよう、きょうも{word}だね。" for word in "はるなつあきふゆ")
@@ -135,9 +138,9 @@ def line(voice: str) -> Iterator[str]:
 
 
 def test_the_line_is_what_the_request_would_have_got(line: str) -> None:
-    json = httpx.post(f"{line}/voice", json={"text": ""})
-    form = httpx.post(f"{line}/voice/", data={"text": ""})
-    stream = httpx.post(f"{line}/voice?stream=true", data={"text": ""})
+    json = post(f"{line}/voice", json={"text": ""})
+    form = post(f"{line}/voice/", data={"text": ""})
+    stream = post(f"{line}/voice?stream=true", data={"text": ""})
     assert [a.headers["content-type"] for a in (json, form, stream)] == [
         "audio/mpeg",
         "text/plain",
@@ -148,11 +151,9 @@ def test_the_line_is_what_the_request_would_have_got(line: str) -> None:
 
 
 def test_the_line_says_what_was_wrong_and_whose_voice_it_is(line: str) -> None:
-    answer = httpx.post(
-        f"{line}/voice", json={"text": ""}, headers={"Origin": "http://page.example"}
-    )
+    answer = post(f"{line}/voice", json={"text": ""}, headers={"Origin": "http://page.example"})
     assert (answer.status_code, answer.headers["x-voice-error"]) == (200, "422")
-    spoken = httpx.post(f"{line}/voice", json={"text": "はい"})
+    spoken = post(f"{line}/voice", json={"text": "はい"})
     assert "x-voice-error" not in spoken.headers
     assert "Nagoya" in answer.headers["x-voice-credit"]
     assert answer.headers["access-control-allow-origin"] == "*"
@@ -168,7 +169,7 @@ def test_the_line_says_what_was_wrong_and_whose_voice_it_is(line: str) -> None:
     ],
 )
 def test_a_request_that_is_wrong_gets_the_line_too(line: str, request_: dict[str, object]) -> None:
-    answer = httpx.post(f"{line}/voice", **request_)  # type: ignore[arg-type]
+    answer = post(f"{line}/voice", **request_)  # type: ignore[arg-type]
     assert answer.status_code == 200
     assert answer.headers["x-voice-error"].startswith("4")
 
@@ -176,9 +177,9 @@ def test_a_request_that_is_wrong_gets_the_line_too(line: str, request_: dict[str
 def test_a_voice_that_is_away_gets_the_line_and_other_paths_an_error() -> None:
     with serving_gateway("127.0.0.1:1", *PLAYABLE) as port:
         base = f"http://127.0.0.1:{port}"
-        answer = httpx.post(f"{base}/voice", json={"text": "はい"})
-        preflight = httpx.options(f"{base}/voice")
-        other = httpx.post(f"{base}/talk")
+        answer = post(f"{base}/voice", json={"text": "はい"})
+        preflight = httpx.options(f"{base}/voice", timeout=60)
+        other = post(f"{base}/talk")
     assert (answer.status_code, answer.headers["x-voice-error"]) == (200, "502")
     assert player().decode(answer.content).duration > 1
     assert "Content-Type" in preflight.headers["access-control-allow-headers"]
@@ -192,7 +193,7 @@ def test_a_token_has_a_limit_of_its_own(voice: str) -> None:
         def ask(token: str | None) -> int:
             headers = {} if token is None else {"Authorization": token}
             url = f"http://127.0.0.1:{port}/voice"
-            return httpx.post(url, json={"text": "はい"}, headers=headers).status_code
+            return post(url, json={"text": "はい"}, headers=headers).status_code
 
         assert [ask("gho_one") for _ in range(3)] == [200, 200, 429]
         assert [ask("Bearer gho_one"), ask("x" * 5000 + " gho_one")] == [429, 429]
@@ -208,7 +209,7 @@ def test_an_address_of_ipv6_is_limited_with_its_whole_network(voice: str) -> Non
         def ask(address: str) -> int:
             headers = {"X-Forwarded-For": address}
             url = f"http://127.0.0.1:{port}/voice"
-            return httpx.post(url, json={"text": "はい"}, headers=headers).status_code
+            return post(url, json={"text": "はい"}, headers=headers).status_code
 
         network = ["2001:db8:0:a::1", "2001:db8:0:a:ffff::2", "2001:db8:0:a:a0a:a0a:a0a:a0a"]
         assert [ask(address) for address in network] == [200, 200, 429]

@@ -16,7 +16,7 @@ def test_nobody_looks_for_garbage_while_a_service_starts() -> None:
         assert gc.isenabled()
         assert gc.get_freeze_count() > frozen
     finally:
-        gc.unfreeze()
+        gc.freeze()  # as tests/conftest.py does
 
 
 def test_a_start_that_fails_leaves_everything_as_it_was() -> None:

@@ -394,13 +394,13 @@ class FakeKube:
 
     def all(self, kind: str) -> list[Object]:
         """All objects of a kind."""
-        return [_copied(o) for (k, _), o in self._objects.items() if k == kind]
+        return [_copied(o) for (k, _), o in list(self._objects.items()) if k == kind]
 
     def versions(self, *kinds: str) -> dict[tuple[str, str], str]:
         """The version of every object of some kinds, by kind and name."""
         return {
             key: obj["metadata"]["resourceVersion"]
-            for key, obj in self._objects.items()
+            for key, obj in list(self._objects.items())
             if key[0] in kinds
         }
 

@@ -133,7 +133,7 @@ class Visit:
         """Visible text of an element."""
         return await self.page.inner_text(selector)
 
-    async def until(self, condition: str, seconds: float = 10) -> None:
+    async def until(self, condition: str, seconds: float = 60) -> None:
         """Wait until a JavaScript expression holds."""
         await self.page.wait_for_function(f"() => {condition}", timeout=seconds * 1000)
 

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import pytest
 import pytest_asyncio
 from pages.kit import DESKTOP, EACH_LOOK, IN_BROWSER, LOOKS, Visit, visiting
-from playwright.async_api import Browser, Request
+from playwright.async_api import Browser, Request, Route
 from serving import serving
 
 from kotatsu_local.app import create_app
@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(180), IN_BROWSER]
 def origin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder, [port] = tmp_path_factory.mktemp("pets"), free_ports(1)
     settings = LocalSettings(local_folder=str(folder), port=port)
-    with serving(create_app(settings, {}), port) as address:
+    with serving(create_app(settings, {"KOTATSU_GITHUB_TIMEOUT": "60"}), port) as address:
         yield address
 
 
@@ -34,6 +34,7 @@ async def room(visit: Visit) -> Visit:
     await visit.page.click("#demo")
     await visit.page.wait_for_selector("#room:not([hidden])")
     await visit.until("document.querySelector('#ranking').children.length > 0")
+    await visit.until("!document.querySelector('#feed').disabled")
     return visit
 
 
@@ -80,8 +81,10 @@ async def test_the_bird_answers_a_question_aloud(room: Visit) -> None:
 
 
 async def test_clothes_season_and_name_stay_for_the_next_visit(room: Visit) -> None:
-    await room.page.check("input[name=clothes][value=winter]")
-    await room.page.check("input[name=background][value=autumn]")
+    async with room.page.expect_response("**/change_clothes"):
+        await room.page.check("input[name=clothes][value=winter]")
+    async with room.page.expect_response("**/change_background"):
+        await room.page.check("input[name=background][value=autumn]")
     await room.page.fill("#name", "ぴよ <b>")
     await room.page.press("#name", "Enter")
     await room.until("document.querySelector('#pet-name').textContent === 'ぴよ <b>'")
@@ -90,6 +93,34 @@ async def test_clothes_season_and_name_stay_for_the_next_visit(room: Visit) -> N
     await room.page.fill("#name", "DASH")
     await room.page.press("#name", "Enter")
     await room.until("document.querySelector('#pet-name').textContent === 'DASH'")
+
+
+async def test_a_choice_stays_while_its_answer_is_late_and_another_one_comes(room: Visit) -> None:
+    was_seen = asyncio.Event()
+
+    async def late(route: Route) -> None:
+        await was_seen.wait()
+        await route.continue_()
+
+    await room.page.route("**/change_background", late)
+    await room.page.check("input[name=background][value=summer]")
+    async with room.page.expect_response("**/change_clothes"):
+        await room.page.check("input[name=clothes][value=spring]")
+    await room.page.wait_for_selector("#scene svg[data-clothes=spring][data-background=summer]")
+    assert await room.page.is_checked("input[name=background][value=summer]")
+    async with room.page.expect_response("**/change_background"):
+        was_seen.set()
+
+
+async def test_a_choice_that_cannot_be_kept_is_taken_back_and_said(room: Visit) -> None:
+    before = await room.page.get_attribute("#scene svg", "data-clothes")
+    await room.page.route("**/change_clothes", lambda route: route.abort())
+    other = "summer" if before != "summer" else "winter"
+    await room.page.click(f"input[name=clothes][value={other}]")
+    await room.until("document.querySelector('#status').textContent !== ''")
+    await room.page.wait_for_selector(f"#scene svg[data-clothes={before}]")
+    assert await room.page.is_checked(f"input[name=clothes][value={before}]")
+    room.errors.clear()  # the browser writes the lost connection to its console
 
 
 async def test_the_language_is_the_visitor_s_choice(room: Visit) -> None:
@@ -198,6 +229,7 @@ async def test_a_sleeping_voice_is_waited_for_with_the_seconds_shown(
 
         await visit.page.route("**/voice?stream=true", late)
         await visit.page.click("#demo")
+        await visit.until("!document.querySelector('#feed').disabled")
         await visit.page.click("#speak")
         await visit.page.wait_for_selector("#scene svg[data-mood=waking]")
         assert re.fullmatch(r"Waking up… \d+\.\d s", await visit.text("#status"))

@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -109,6 +110,15 @@ class Api:
         found: dict[str, Any] = self.requests.get(f"{_path(kind)}/{name}")
         return found
 
+    def serves_crds(self) -> None:
+        """Wait until the CRDs are served, which may be a moment later than they say."""
+        self.kubectl("wait", "--for=condition=Established", "crd", "--all")
+        for _ in range(300):
+            if self.requests.send("GET", _path("warmpool")).is_success:
+                return
+            time.sleep(0.1)
+        raise AssertionError("the API server does not serve WarmPools")
+
     def set_status(self, name: str, **status: Any) -> None:
         """Say what an operator would say of a pool."""
         path = f"{_path('warmpool')}/{name}/status"
@@ -130,7 +140,7 @@ def serve() -> Iterator[Api]:
     with control_plane(Layout.from_environment(), USERS) as plane:
         server = Api(plane)
         server.kubectl("apply", "--server-side", "-f", str(CRDS))
-        server.kubectl("wait", "--for=condition=Established", "crd", "--all")
+        server.serves_crds()
         for namespace in ("demo", "kotatsu"):
             server.kubectl("create", "namespace", namespace)
         for object_ in (operator(), LEASE):

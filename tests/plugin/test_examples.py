@@ -158,7 +158,7 @@ def test_a_rehearsal_through_a_url_passes_and_leaves_no_override(api: Api, sh: S
         with operator(api):
             url = f"http://127.0.0.1:{server.server_address[1]}/"
             words = f"--url {url} --warm-only --force --requests 8 --concurrency 2"
-            out = sh.ok(f"kubectl demo-mode rehearse auth {words} -o json")
+            out = sh.ok(f"kubectl demo-mode rehearse auth {words} --max-p95 60s -o json")
             failing = sh(f"kubectl demo-mode rehearse auth {words} --max-p95 0s")
     finally:
         server.shutdown()

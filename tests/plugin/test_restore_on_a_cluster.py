@@ -140,7 +140,7 @@ def test_targets_after_the_crd_was_deleted(left: Left, server: Api):
         assert left.restore("--all").code == 0
     finally:
         server.kubectl("apply", "--server-side", "-f", str(CRD))
-        server.kubectl("wait", "--for=condition=Established", "crd/warmpools.kotatsu.dev")
+        server.serves_crds()
 
 
 def test_without_permissions_each_list_is_named(left: Left):

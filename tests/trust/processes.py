@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -12,13 +11,14 @@ from pathlib import Path
 
 import httpx
 
+from kotatsu_node.ports import free_ports
+
 
 class Service:
     """`python -m <module>` with an environment, its output in a file."""
 
     def __init__(self, module: str, folder: Path, **settings: object) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
+        [port] = free_ports(1)
         self.url = f"http://127.0.0.1:{port}"
         self.log = folder / f"{module}.log"
         kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}

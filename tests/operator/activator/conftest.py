@@ -6,7 +6,7 @@ import contextlib
 import pytest
 import uvloop
 
-from kotatsu_operator.activator import wake
+from kotatsu_operator.activator import pods, wake
 from tests.operator.activator.in_process import ActivatorFixture
 from tests.operator.activator.joined import JoinedFixture
 from tests.operator.activator.published import PublisherFixture
@@ -16,6 +16,14 @@ from tests.operator.activator.published import PublisherFixture
 def announced_soon(monkeypatch):
     """The pods of these tests start at once; a request would wait for its announcement."""
     monkeypatch.setattr(wake, "ANNOUNCE_AFTER", 0.002)
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch):
+    """On a busy machine a second is soon over: only the tests of these limits wait for them."""
+    monkeypatch.setattr(wake, "LIST_AFTER", 60.0)
+    monkeypatch.setattr(pods, "TIMEOUT", 60.0)
+    monkeypatch.setattr(pods, "CONNECT_TIMEOUT", 60.0)
 
 
 @pytest.fixture

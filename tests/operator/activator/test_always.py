@@ -226,6 +226,7 @@ async def test_twenty_keep_alive_clients_lose_nothing_over_ten_changes_of_the_po
     for number in range(1, 11):
         following = Server(number)
         await following.ready()
+        await eventually(lambda number=number: asked > 31 * number)
         await current.leave()
         current = following
     stop = True

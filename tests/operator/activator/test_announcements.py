@@ -16,12 +16,13 @@ pytestmark = pytest.mark.timeout(60)
 
 async def test_a_request_that_raises_an_asleep_pool_needs_no_announcement(activator, monkeypatch):
     """The raise tells the operator the same."""
-    monkeypatch.setattr(wake, "ANNOUNCE_AFTER", 1.0)  # longer than any raise takes here
+    monkeypatch.setattr(wake, "ANNOUNCE_AFTER", 60.0)
     activator.hold()
     await eventually(lambda: activator.raises)
     activator.hold()
     await activator.held(2)
-    await eventually(lambda: activator.connections._announcements.task.done())
+    made = activator.connections._announcements
+    await eventually(lambda: made.covers(made._wanted))
     assert (activator.raises, activator.announcements) == (1, [])
 
 
@@ -228,9 +229,12 @@ async def test_a_pool_is_not_raised_before_each_pool_answers_on_which_it_depends
 
 
 async def test_a_request_that_waits_too_long_for_another_pool_is_told_its_name(activator):
-    activator.see("WarmPool", depending(holdTimeout="100ms"))
+    activator.see("WarmPool", depending())
     activator.answering.add("auth")
-    assert b"it waits for WarmPool feed (spec.dependsOn)" in await activator.ask()
+    waiting = activator.hold()
+    await eventually(lambda: activator.connections._waker.awaits == ["feed"])
+    activator.see("WarmPool", depending(holdTimeout="1ms"))
+    assert b"it waits for WarmPool feed (spec.dependsOn)" in await waiting
 
 
 async def test_a_pool_that_another_one_needs_is_raised_once(activator, monkeypatch):

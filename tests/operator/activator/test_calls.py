@@ -159,7 +159,7 @@ def calls_asleep(activator, grpc_pod, *options, **how):
 
 async def test_grpcio_gives_up_a_held_connection_after_its_own_time(activator, grpc_pod):
     asked = calls_asleep(activator, grpc_pod, (CONNECT_WITHIN, 300))
-    await activator.held(1)
+    await eventually(lambda: activator.clients)
     assert await asked is grpc.StatusCode.UNAVAILABLE
 
 

@@ -256,10 +256,14 @@ async def test_of_two_ready_pods_the_one_that_refuses_is_tried_last(activator):
 
 
 async def test_a_pod_without_the_services_port_is_said_once(activator, caplog):
-    activator.see("WarmPool", pool(holdTimeout="100ms"))
     activator.see("Service", service("voice", {"name": "http", "port": 80, "targetPort": "grpc"}))
     await activator.new_pod(ready=True)
-    answers = await asyncio.gather(*(activator.ask() for _ in range(3)))
+    waiting = [activator.hold() for _ in range(3)]
+    await activator.held(3)
+    await eventually(lambda: "no port" in caplog.text)
+    await asyncio.sleep(0.1)  # it is tried again meanwhile
+    activator.see("WarmPool", pool(holdTimeout="1ms"))
+    answers = await asyncio.gather(*waiting)
     assert all(a.startswith(b"HTTP/1.1 503 ") for a in answers)
     assert [r.message for r in caplog.records if "no port" in r.message] == [
         "voice: pod voice-1 has no port grpc"

@@ -5,9 +5,17 @@ import contextlib
 
 import pytest
 
+from kotatsu_operator.controller import pages
 from kotatsu_operator.controller.demand import Scraper
 from kotatsu_operator.kube.views import pod_view
 from tests.operator.cluster import pod
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch):
+    """On a busy machine a second is soon over: only the tests of these limits wait for them."""
+    monkeypatch.setattr(pages, "TIMEOUT", 60.0)
+    monkeypatch.setattr(pages, "CONNECT", 60.0)
 
 
 @pytest.fixture

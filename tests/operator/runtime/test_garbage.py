@@ -15,7 +15,7 @@ def clock() -> Iterator[SimpleNamespace]:
     short_pauses(lambda: clock.now)
     yield clock
     gc.callbacks[:] = before
-    gc.unfreeze()
+    gc.freeze()  # as tests/conftest.py does
 
 
 def collect(clock: SimpleNamespace, seconds: float, generation: int = 2) -> None:

@@ -27,6 +27,12 @@ def chunk(data):
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch):
+    monkeypatch.setattr(pages, "TIMEOUT", 60.0)
+    monkeypatch.setattr(pages, "CONNECT", 60.0)
+
+
 @pytest.fixture
 async def ask():
     """Asks pods that all answer with these bytes, and close."""

@@ -7,13 +7,13 @@ import pytest
 from fastapi import FastAPI
 from serving import NO_TLS
 
+from kotatsu_node.ports import free_ports
 from kotatsu_operator.features.console import app as server
 
 
 @pytest.fixture
 def port():
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        number = free.getsockname()[1]
+    (number,) = free_ports(1)
     app = FastAPI()
 
     @app.get("/")

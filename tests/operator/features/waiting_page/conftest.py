@@ -13,6 +13,7 @@ async def activator(monkeypatch):
     """A sleeping pool behind a listening activator."""
     monkeypatch.setattr(wake, "ANNOUNCE_AFTER", 0.002)
     monkeypatch.setattr(wake, "LOOK_EVERY", 0.02)
+    monkeypatch.setattr(wake, "LIST_AFTER", 60.0)  # the API server of these tests has no pods
     activator = ActivatorFixture(features=[Visitors])
     await activator.start()
     yield activator
