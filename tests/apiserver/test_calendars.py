@@ -1,6 +1,7 @@
 """Windows of a calendar in a ConfigMap: open warm, move with the file, stay when it breaks."""
 
 import asyncio
+import logging
 from datetime import timedelta
 
 import pytest
@@ -60,8 +61,9 @@ async def considered(app):
 
 
 async def test_an_event_opens_warm_moves_with_its_file_and_stays_when_the_file_breaks(
-    followed, clock
+    followed, clock, caplog
 ):
+    caplog.set_level(logging.INFO, "kotatsu_operator")  # says when a calendar is read
     app = await start_app(
         followed,
         "calendar",

@@ -1,8 +1,6 @@
 """The console in a real browser, over a board that has watched a day."""
 
-import contextlib
 import json
-import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import timedelta
@@ -19,17 +17,6 @@ from kotatsu_operator.features.console.board import Board
 from tests.operator.features.console.pools import NAMES, NOW, Clock, day, pool, status
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180), IN_BROWSER]
-
-
-def until_accepted(host: str, port: int) -> None:
-    """Wait until a server accepts connections."""
-    end = time.monotonic() + 60
-    while time.monotonic() < end:
-        with contextlib.suppress(ConnectionRefusedError), socket.create_connection((host, port)):
-            return
-        time.sleep(0.01)
-    raise AssertionError(f"nobody listens on port {port}")
-
 
 Serve = Callable[[Board], ConsoleServer]
 
@@ -53,11 +40,11 @@ def serve(origin: str) -> Iterator[Serve]:
 
     def start(board: Board) -> ConsoleServer:
         app = create_console(board, Clock(), ["demo", "pitch"])
-        port = int(origin.rpartition(":")[2])
-        server = ConsoleServer(app, "127.0.0.1", port)
+        server = ConsoleServer(app, "127.0.0.1", int(origin.rpartition(":")[2]))
         server.start()
         started.append(server)
-        until_accepted("127.0.0.1", port)
+        while not server._server.started:
+            time.sleep(0.01)
         return server
 
     yield start
