@@ -245,20 +245,20 @@ async def test_a_notice_that_is_never_accepted_holds_up_no_other(house, hook, mo
         else:
             await bad(writer)
 
-    monkeypatch.setattr(receivers, "TIMEOUT", 0.2)
+    monkeypatch.setattr(receivers, "TIMEOUT", 1.0)
     web = await hook(serves_all_but_the_first)
     house.notifier.tell(VOICE, [notice(n) for n in range(5)])
     await house.until(lambda: house.count("hook", "sent") == 4)
-    assert set(web.ids) == {"id-0", "id-1", "id-2", "id-3", "id-4"}
+    assert web.ids[:5] == ["id-0", "id-1", "id-2", "id-3", "id-4"]
     assert "id-0" not in house.notifier.delivered(VOICE)
 
 
 async def test_the_hour_of_a_notice_begins_when_it_begins_to_wait(house, hook, monkeypatch):
-    monkeypatch.setattr(feature, "GIVE_UP", 0.3)
-    monkeypatch.setattr(receivers, "TIMEOUT", 0.2)
+    monkeypatch.setattr(feature, "GIVE_UP", 0.7)
+    monkeypatch.setattr(receivers, "TIMEOUT", 0.5)
     web = await hook(hang)
     await house.tell(*(notice(n) for n in range(5)))
-    assert web.ids.count("id-4") <= 1  # what came before it has taken longer
+    assert web.ids.count("id-4") == 1  # what came before it has taken longer
     assert house.count("hook", "failed") == 5
 
 
@@ -286,12 +286,12 @@ async def test_slack_gets_its_own_form_and_only_the_events_that_it_wants(house, 
 
 
 async def test_a_changed_file_is_read_again_and_counts_for_what_waits(house, hook, monkeypatch):
-    monkeypatch.setattr(receivers, "TIMEOUT", 0.1)
+    monkeypatch.setattr(receivers, "TIMEOUT", 5.0)
     wrong = await hook(answer(500))
     house.notifier.tell(VOICE, [notice()])
     await house.until(lambda: wrong.bodies)
     right = await hook()
-    await house.until(lambda: set(right.ids) == {"id-1"})
+    await house.until(lambda: right.ids == ["id-1"])
 
 
 async def test_an_invalid_file_leaves_the_receivers_as_they_are(house, hook, caplog):

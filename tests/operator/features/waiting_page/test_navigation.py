@@ -139,4 +139,4 @@ def test_a_hostile_header_costs_no_time():
     began = time.process_time()
     asked(head(**navigation(Cookie="kotatsu-waking=;" * 4000)))
     asked(head(**navigation(Anything=f"a{' ' * 60_000}b")))
-    assert time.process_time() - began < 1.0
+    assert time.process_time() - began < 0.1
