@@ -31,7 +31,6 @@ class Problem(Exception):  # noqa: N818
         detail: str | None = None,
         *,
         headers: Mapping[str, str] | None = None,
-        type_: str = "about:blank",
         **extensions: Any,
     ) -> None:
         super().__init__(title if detail is None else f"{title}: {detail}")
@@ -39,12 +38,11 @@ class Problem(Exception):  # noqa: N818
         self.title = title
         self.detail = detail
         self.headers = dict(headers or {})
-        self.type = type_
         self.extensions = extensions
 
     def response(self) -> Response:
         """The answer. ASCII JSON, so that a lone surrogate in a text can't break it."""
-        body: dict[str, Any] = {"type": self.type, "title": self.title, "status": self.status}
+        body: dict[str, Any] = {"type": "about:blank", "title": self.title, "status": self.status}
         if self.detail is not None:
             body["detail"] = self.detail
         body.update(self.extensions)

@@ -59,14 +59,12 @@ class Gemini:
         key: str,
         model: str,
         *,
-        timeout: float = _SILENCE_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._http = http
         self._url = f"{url.rstrip('/')}/models/{model}:streamGenerateContent"
         self._key = key
         self._body = _body(model)
-        self._timeout = timeout
         self._clock = clock
         self._pause_until = float("-inf")
         self._turns = Turns(at_once=AT_ONCE, waiting=0)
@@ -86,7 +84,7 @@ class Gemini:
                 streamed(
                     *(self._http, "POST", self._url),
                     Bounds(_WHOLE_SECONDS, _MAX_ANSWER),
-                    timeout=self._timeout,
+                    timeout=_SILENCE_SECONDS,
                     params={"alt": "sse"},
                     json=body,
                     headers={"x-goog-api-key": self._key},

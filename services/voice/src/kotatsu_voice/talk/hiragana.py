@@ -9,7 +9,7 @@ _ENDS = "。！？"
 _FEWEST = 2
 
 
-def line_of(answer: str, limit: int = LIMIT) -> str | None:
+def line_of(answer: str) -> str | None:
     """A model's answer as a line of the bird; None if it is no such line.
 
     Katakana becomes hiragana; quotes, line breaks and emoji go. Kanji and letters can't be read
@@ -22,7 +22,7 @@ def line_of(answer: str, limit: int = LIMIT) -> str | None:
     text = re.sub(r"\s+", " ", text).strip()
     if not _SPOKEN.fullmatch(text) or sum("ぁ" <= c <= "ゖ" for c in text) < _FEWEST:
         return None
-    return _shortened(text, limit)
+    return _shortened(text)
 
 
 def _kept(character: str) -> str:
@@ -36,8 +36,8 @@ def _kept(character: str) -> str:
     return "" if category in ("So", "Sk", "Cf", "Mn", "Me") else character
 
 
-def _shortened(text: str, limit: int) -> str:
-    if len(text) <= limit:
+def _shortened(text: str) -> str:
+    if len(text) <= LIMIT:
         return text
-    end = max(text.rfind(mark, 0, limit) for mark in _ENDS)
-    return text[: end + 1] if end > 0 else text[:limit]
+    end = max(text.rfind(mark, 0, LIMIT) for mark in _ENDS)
+    return text[: end + 1] if end > 0 else text[:LIMIT]
