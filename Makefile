@@ -67,7 +67,7 @@ format: venv ## rewrite the sources in the house style
 # Of the examples of each property it tries a tenth; `make test` tries them all.
 FAST := -m "not e2e and not node and not postgres and not slow and not nightly and not soak and not apiserver" \
         -p no:schemathesis --ignore-glob='*_openapi_fuzz.py' --hypothesis-profile=few \
-        --ignore=tests/e2e --ignore=tests/apiserver
+        --ignore=tests/e2e --ignore=tests/apps --ignore=tests/apiserver
 
 .PHONY: check
 check: venv ## the fast part: format, lint, spelling, types, contracts, unit tests, chart render

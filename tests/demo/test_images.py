@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-import yaml
+from chart.kit import load_yaml
 from rows import each
 
 from kotatsu_demo.images import IMAGES, ROOT, TAG, Built, image_values, local_name, present
 
 VALUES = {
-    chart: yaml.safe_load((ROOT / "charts" / chart / "values.yaml").read_text())
+    chart: load_yaml((ROOT / "charts" / chart / "values.yaml").read_text())[0]
     for chart in ("kotatsu", "pet")
 }
 BUILT = [Built(image, local_name(image), f"sha256:{image.name}") for image in IMAGES]

@@ -5,7 +5,7 @@ from datetime import timedelta
 from functools import cache
 from typing import Any
 
-import yaml
+from chart.kit import load_yaml
 from fuzz.kit import NOW, ROOT, SOON, WORDS, Target, attempt
 from fuzz.schema import values
 from hypothesis import strategies as st
@@ -30,8 +30,8 @@ from kotatsu_operator.core.report.usage import read_usage, usage_field
 @cache
 def crd() -> dict[str, Any]:
     """The schema's properties."""
-    text = (ROOT / "charts/kotatsu/crds/warmpools.kotatsu.dev.yaml").read_text()
-    schema = yaml.safe_load(text)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    (made,) = load_yaml((ROOT / "charts/kotatsu/crds/warmpools.kotatsu.dev.yaml").read_text())
+    schema = made["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
     properties: dict[str, Any] = schema["properties"]
     return properties
 
@@ -102,8 +102,8 @@ def remembered(given: Any) -> None:
 @cache
 def _former() -> dict[str, Any]:
     """The schema of a status of v1alpha1: `internal` has most of its fields."""
-    text = (ROOT / "tests/apiserver/v1alpha1.yaml").read_text()
-    schema = yaml.safe_load(text)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    (made,) = load_yaml((ROOT / "tests/apiserver/v1alpha1.yaml").read_text())
+    schema = made["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
     return schema["properties"]["status"]
 
 

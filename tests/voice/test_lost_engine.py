@@ -208,6 +208,7 @@ def client_of(app: FastAPI) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://voice")
 
 
+@pytest.mark.slow
 async def test_a_text_that_hangs_in_voicevox_is_a_503_and_the_next_one_is_spoken(
     voicevox: FastAPI, core: FakeCore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -157,6 +157,7 @@ def calls_asleep(activator, grpc_pod, *options, **how):
     return activator.keep(asyncio.create_task(calling))
 
 
+@pytest.mark.slow
 async def test_grpcio_gives_up_a_held_connection_after_its_own_time(activator, grpc_pod):
     asked = calls_asleep(activator, grpc_pod, (CONNECT_WITHIN, 300))
     await eventually(lambda: activator.clients)

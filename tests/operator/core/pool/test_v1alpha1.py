@@ -4,8 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-import yaml
-from chart.kit import ROOT
+from chart.kit import ROOT, load_yaml
 from fuzz.schema import values
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,7 +21,7 @@ from kotatsu_operator.core.pool.v1alpha1 import (
 )
 from kotatsu_operator.core.protocol import BY_ANNOTATION, IMPORTED_ANNOTATION, REASON_ANNOTATION
 
-FILE = yaml.safe_load((ROOT / "tests/apiserver/v1alpha1.yaml").read_text())
+(FILE,) = load_yaml((ROOT / "tests/apiserver/v1alpha1.yaml").read_text())
 SCHEMA = FILE["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
 TARGET = {"targetRef": {"name": "web"}}
 

@@ -253,6 +253,7 @@ async def test_a_notice_that_is_never_accepted_holds_up_no_other(house, hook, mo
     assert "id-0" not in house.notifier.delivered(VOICE)
 
 
+@pytest.mark.slow
 async def test_the_hour_of_a_notice_begins_when_it_begins_to_wait(house, hook, monkeypatch):
     monkeypatch.setattr(feature, "GIVE_UP", 0.7)
     monkeypatch.setattr(receivers, "TIMEOUT", 0.5)
