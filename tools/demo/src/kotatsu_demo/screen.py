@@ -13,7 +13,7 @@ from kotatsu_demo.snapshot import Snapshot
 from kotatsu_demo.story import Event
 
 _HEAD = f"{'elapsed':>8}  {'ready':<6}{'phase':<9} what happens"
-_LEGEND = "Now the show, about 80 seconds. ready: pods Ready / pods wanted."
+_LEGEND = "Now the show, about a minute. ready: pods Ready / pods wanted."
 _SILENCE_SECONDS = 10.0
 """In a pipe, the longest time without a line."""
 

@@ -12,13 +12,13 @@ ZONE_NAME = "Asia/Tokyo"
 ZONE = ZoneInfo(ZONE_NAME)
 NAME = "demo"
 REPLICAS = 2
-AHEAD = timedelta(seconds=40)
+AHEAD = timedelta(seconds=18)
 """Long enough to see the pool asleep before its pods start, FIRST_LEAD ahead of the window."""
-OPEN = timedelta(seconds=20)
-IDLE_AFTER = timedelta(seconds=10)
+OPEN = timedelta(seconds=9)
+IDLE_AFTER = timedelta(seconds=5)
 """Shorter than OPEN: nothing but the window keeps the pods at its end, so they go at once."""
-FIRST_LEAD = "20s"
-"""The lead while the pool has not seen a warm-up: a learned one would assume a slow image pull."""
+FIRST_LEAD = "12s"
+"""The lead before the first warm-up of these pods: a learned one would assume a slow image pull."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,15 @@ class Window:
 def window_from(now: datetime, status: Mapping[str, Any]) -> Window:
     """The window that opens AHEAD of `now`, for a pool with this status.
 
-    Its lead is learned where the pool has warmed up before.
+    Its lead is learned where pods of this template have warmed up before.
     """
     start = (now.astimezone(UTC) + AHEAD + timedelta(microseconds=999_999)).replace(microsecond=0)
-    lead = "" if (status.get("internal") or {}).get("warmUps") else FIRST_LEAD
-    return Window(start, start + OPEN, lead=lead)
+    internal = status.get("internal") or {}
+    template = (internal.get("template") or {}).get("hash")
+    has_warmed_up = template in (
+        internal.get("warmUps") or ()
+    )  # rows of a template follow its hash
+    return Window(start, start + OPEN, lead="" if has_warmed_up else FIRST_LEAD)
 
 
 def _wall(at: datetime) -> str:
