@@ -53,9 +53,8 @@ def window_from(now: datetime, status: Mapping[str, Any]) -> Window:
     start = (now.astimezone(UTC) + AHEAD + timedelta(microseconds=999_999)).replace(microsecond=0)
     internal = status.get("internal") or {}
     template = (internal.get("template") or {}).get("hash")
-    has_warmed_up = template in (
-        internal.get("warmUps") or ()
-    )  # rows of a template follow its hash
+    # The rows of a template follow its hash.
+    has_warmed_up = template in (internal.get("warmUps") or ())
     return Window(start, start + OPEN, lead="" if has_warmed_up else FIRST_LEAD)
 
 
