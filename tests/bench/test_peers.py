@@ -100,7 +100,7 @@ def test_a_foreign_deployment_runs_our_image_with_its_own_command_or_the_one_of_
 def test_a_request_is_lost_unless_it_is_answered_with_200_in_time():
     async def three(address):
         race = peers.Race(Standing(address), "nothing")
-        answered = [await race.ask(path=path) for path in ("/", "/wait?s=0.1")]
+        answered = [await race.ask(path=path, within=3) for path in ("/", "/wait?s=0.1")]
         return [*answered, await race.ask(path="/wait?s=9", within=0.3)]
 
     with small_app() as address:

@@ -9,7 +9,7 @@ from kotatsu_demo.errors import DemoError
 from kotatsu_demo.images import IMAGES, Built, local_name
 from kotatsu_demo.install import Installation, pet_values
 from kotatsu_demo.kube import Kube
-from kotatsu_demo.windows import FIRST_LEAD, IDLE_AFTER, window_from
+from kotatsu_demo.windows import IDLE_AFTER, window_from
 
 NOW = datetime(2026, 11, 24, 17, 40, 12, tzinfo=UTC)
 OURS = {"kotatsu.dev/demo": "true"}
@@ -90,7 +90,7 @@ def test_a_window_goes_beside_the_images():
     assert values["timeZone"] == "Asia/Tokyo"
     assert values["voice"]["image"] == {"tag": "dev"}
     assert values["voice"]["pool"]["windows"][0]["name"] == "demo"
-    assert values["voice"]["pool"]["lead"] == FIRST_LEAD
+    assert values["voice"]["pool"]["lead"] == "12s"
     assert "pool" not in images["voice"]
 
 

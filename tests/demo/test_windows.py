@@ -2,21 +2,21 @@
 
 from datetime import UTC, datetime, timedelta
 
-from kotatsu_demo.windows import AHEAD, FIRST_LEAD, IDLE_AFTER, OPEN, ZONE_NAME, window_from
+from kotatsu_demo.windows import IDLE_AFTER, OPEN, ZONE_NAME, window_from
 from kotatsu_operator.core.pool.parse import parse
 
 NOW = datetime(2026, 11, 24, 17, 40, 12, 345678, UTC)
 
 
-def test_it_opens_some_seconds_from_now_on_a_whole_second():
+def test_it_opens_eighteen_seconds_from_now_on_a_whole_second():
     window = window_from(NOW, {})
     assert window.start == datetime(2026, 11, 24, 17, 40, 31, tzinfo=UTC)
     assert window.end == window.start + OPEN
 
 
-def test_a_time_on_a_whole_second_gets_exactly_as_many():
+def test_a_time_on_a_whole_second_gets_exactly_eighteen():
     whole = NOW.replace(microsecond=0)
-    assert window_from(whole, {}).start == whole + AHEAD
+    assert window_from(whole, {}).start == whole + timedelta(seconds=18)
 
 
 def test_its_times_are_wall_clock_times_in_tokyo():
@@ -44,13 +44,13 @@ def test_the_lead_is_set_until_the_pool_has_learned_one():
     def lead(**internal):
         return window_from(NOW, {"internal": internal}).lead
 
-    assert window_from(NOW, {}).lead == lead() == lead(warmUps=[]) == FIRST_LEAD
+    assert window_from(NOW, {}).lead == lead() == lead(warmUps=[]) == "12s"
     assert lead(template={"hash": "a1"}, warmUps=["a1", [2.1, 2, 0]]) == ""
 
 
 def test_a_new_template_has_learned_nothing_yet():
     internal = {"template": {"hash": "b2"}, "warmUps": ["a1", [2.1, 2, 0]]}
-    assert window_from(NOW, {"internal": internal}).lead == FIRST_LEAD
+    assert window_from(NOW, {"internal": internal}).lead == "12s"
 
 
 def test_nothing_but_the_window_keeps_the_pods_at_its_end():
