@@ -1,7 +1,7 @@
 """Windows of a calendar in a ConfigMap: open warm, move with the file, stay when it breaks."""
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, timedelta
 
 import pytest
 from apiserver.conftest import install_platform, start_app
@@ -44,10 +44,7 @@ def write(kubectl, opens, closes, *, broken=False):
 def starts(app):
     """When the windows of the calendar open, in UTC. The status leaves out seconds that are 0."""
     (calendar,) = app.inner().get("calendars") or [{}]
-    return [
-        datetime.fromisoformat(start).replace(tzinfo=UTC)
-        for _, _, start, _ in calendar.get("windows") or ()
-    ]
+    return [parse(start).replace(tzinfo=UTC) for _, _, start, _ in calendar.get("windows") or ()]
 
 
 def failure(app):

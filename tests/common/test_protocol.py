@@ -216,24 +216,16 @@ async def test_a_request_that_does_not_come_is_408(late_peer: Peer, said: str) -
 
 
 async def test_a_second_request_that_does_not_come_is_408_too(quick_port: int) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", quick_port)
-    writer.write(b"POST /ignore HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\nPOST /ig")
-    text = (await reader.read()).decode()
+    text = await heard(quick_port, IGNORED + "POST /ig")
     assert text.count("HTTP/1.1") == 2
     assert "HTTP/1.1 408" in text
-    writer.close()
 
 
 @pytest.mark.slow
 async def test_a_second_request_that_does_not_come_cuts_off_no_answer(quick_port: int) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", quick_port)
-    late = Quick.head_seconds + 0.5
-    first = f"POST /slow?seconds={late} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
-    writer.write(f"{first}POST /ig".encode())
-    text = (await reader.read()).decode()
+    text = await heard(quick_port, slowly(Quick.head_seconds + 0.5) + "POST /ig")
     assert text.startswith("HTTP/1.1 200")
     assert "HTTP/1.1 408" in text
-    writer.close()
 
 
 @pytest.mark.parametrize(
@@ -246,7 +238,12 @@ async def test_a_body_that_does_not_come_is_408(quick_port: int, begin: str) -> 
     writer.close()
 
 
-SLOW = "POST /slow?seconds=0.3 HTTP/1.1\r\nHost: x\r\n"
+def slowly(seconds: float) -> str:
+    """A request that is answered after some seconds."""
+    return f"POST /slow?seconds={seconds} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
+
+
+SLOW = slowly(0.3)
 IGNORED = "POST /ignore HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
 
 
@@ -261,7 +258,7 @@ async def heard(port: int, text: str) -> str:
 
 async def test_of_requests_that_do_not_wait_for_answers_some_are_answered(port: int) -> None:
     """The client repeats the others, as after any connection that closes."""
-    answers = (await heard(port, f"{SLOW}Content-Length: 0\r\n\r\n" + IGNORED * 10_000)).lower()
+    answers = (await heard(port, SLOW + IGNORED * 10_000)).lower()
     assert 2 <= answers.count("http/1.1 200") <= 20
     assert answers.count("http/1.1") == answers.count('"ok"') == answers.count("http/1.1 200")
     assert answers.count("connection: close") == 1
@@ -269,12 +266,12 @@ async def test_of_requests_that_do_not_wait_for_answers_some_are_answered(port: 
 
 async def test_a_few_requests_at_once_are_all_answered(port: int) -> None:
     closing = IGNORED.replace("Host", "Connection: close\r\nHost")
-    answers = await heard(port, f"{SLOW}Content-Length: 0\r\n\r\n" + IGNORED * 8 + closing)
+    answers = await heard(port, SLOW + IGNORED * 8 + closing)
     assert answers.count('"ok"') == 10
 
 
 async def test_a_request_that_came_whole_is_answered_before_nonsense_behind_it(port: int) -> None:
-    answer = await heard(port, f"{SLOW}Content-Length: 0\r\n\r\n\x00\x01 nonsense\r\n\r\n")
+    answer = await heard(port, f"{SLOW}\x00\x01 nonsense\r\n\r\n")
     assert answer.startswith("HTTP/1.1 200")
     assert answer.endswith('"ok"')
 

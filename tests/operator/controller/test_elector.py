@@ -165,7 +165,7 @@ async def test_work_is_stopped_at_the_deadline_however_long_a_renewal_hangs(
     kube.on("get", lambda *_: asyncio.Event().wait())
     clock.now += 6
     await eventually(lambda: work.ended == 1)
-    kube.on("get", None)
+    kube.on("get", None)  # so that the Lease is released without a wait
 
 
 async def test_at_the_end_work_is_stopped_before_the_lease_is_let_go_of(kube, contender, running):

@@ -56,7 +56,7 @@ class Installation:
         self._upgrade_pet(built)
 
     def complete(self, built: Sequence[Built]) -> None:
-        """Install what of the pet was left out so far; the voice stays as it is."""
+        """Install what of the pet was left out so far; the voice then knows where auth is."""
         with self._progress.step(f"helm upgrade {PET}: the rest of the app"):
             self._upgrade_pet(built)
 
