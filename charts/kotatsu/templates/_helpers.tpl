@@ -580,6 +580,14 @@ namespaceSelector:
 {{- end }}
 {{- end }}
 
+{{/* Limits a policy with parameters to the EndpointSlices of activators, which the policy "endpointslices" makes both
+programs label. While the parameters are missing, the API server denies everything that the constraints of such a
+policy match, whoever writes it: match conditions are evaluated later. */}}
+{{- define "kotatsu.activatorsSlices" -}}
+objectSelector:
+  matchLabels: {endpointslice.kubernetes.io/managed-by: activator.kotatsu.dev}
+{{- end }}
+
 {{/* CEL: an activator's slice is that of the pod of `variables.pod`; of a token that is bound to no pod, any is. */}}
 {{- define "kotatsu.isOwn" -}}
 variables.pod == '' || ('kotatsu.dev/activator' in {{ . }}.metadata.?annotations.orValue({}) ? {{ . }}.metadata.annotations['kotatsu.dev/activator'].endsWith('/' + variables.pod) : {{ . }}.metadata.?ownerReferences.orValue([]).exists(o, o.uid == variables.pod))
