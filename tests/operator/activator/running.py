@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry
 from kotatsu_operator.activator.app import Activator
 from kotatsu_operator.activator.metrics import ActivatorMetrics
 from kotatsu_operator.activator.slices import slice_name
+from kotatsu_operator.core.pool.spec import BUILT_IN
 from tests.operator.cluster import NAMESPACE, FakeKube, eventually, named, pod
 
 ASLEEP = {
@@ -25,8 +26,9 @@ def of(namespace, obj):
 class RunningActivator:
     """The pod `me`; each namespace has the pool voice."""
 
-    def __init__(self, me, *objects, **how):
+    def __init__(self, me, *objects, scaled=BUILT_IN, **how):
         self.kube = FakeKube(*objects)
+        self.kube.scaled = scaled
         self.registry = CollectorRegistry()
         self.activator = Activator(self.kube, me, ActivatorMetrics(self.registry), **how)
         self.slice_name = slice_name("voice", me, "IPv4")

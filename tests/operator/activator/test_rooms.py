@@ -10,6 +10,7 @@ from rows import each
 
 from kotatsu_operator.activator import app, publisher
 from kotatsu_operator.activator.__main__ import identity, reading
+from kotatsu_operator.core.pool.spec import BUILT_IN, ScaledKind
 from kotatsu_operator.core.protocol import HELD, LOOKED_AT, SHARD_LABEL
 from kotatsu_operator.kube.errors import NotFoundError
 from kotatsu_operator.runtime.settings import ActivatorSettings
@@ -58,8 +59,8 @@ def peer(name="activator-1", shard="0", **how):
 class SharedActivator(RunningActivator):
     """One that many namespaces share."""
 
-    def __init__(self, *objects):
-        super().__init__(ME, peer(), *objects, read=reading(SETTINGS))
+    def __init__(self, *objects, **how):
+        super().__init__(ME, peer(), *objects, read=reading(SETTINGS), **how)
 
     def epoch(self, namespace):
         return self.slice(namespace)["metadata"]["annotations"]["kotatsu.dev/epoch"]
@@ -79,8 +80,8 @@ async def make_shared(monkeypatch):
     monkeypatch.setattr(publisher, "CARRIED_REST", 0.05)
     made = []
 
-    def make(*objects):
-        made.append(SharedActivator(*objects))
+    def make(*objects, **how):
+        made.append(SharedActivator(*objects, **how))
         return made[-1]
 
     yield make
@@ -132,6 +133,26 @@ async def test_a_namespace_whose_pool_is_assigned_later_is_listed_once_and_serve
     assert await shared.ask("blue") == b"warm"
     kinds = [call[1] for call in shared.kube.called("listed")]
     assert sorted(kinds) == sorted(set(kinds)), "each kind once"
+
+
+async def test_a_kind_that_the_cluster_does_not_have_keeps_no_namespace_waiting(make_shared):
+    colors = [f"color-{n}" for n in range(2 * app.ENTERED_AT_ONCE)]
+    scaled = BUILT_IN | {"Flock": ScaledKind("example.org/v1", "Flock", "flocks")}
+    apps = (obj for name in colors for obj in app_in(name, activators=""))
+    shared = make_shared(*app_in("red"), *apps, scaled=scaled)
+
+    def follow(kind):
+        if kind == "Flock":
+            raise NotFoundError("404 page not found")
+
+    shared.kube.on("follow", follow)
+    await shared.start()
+    for name in colors:
+        shared.edit(name, internal={"activators": OURS})
+    await eventually(lambda: shared.serving == {"red", *colors})
+    for kind in ("Service", "WarmPool"):
+        shared.kube.remove(kind, f"{colors[0]}/voice")
+    await eventually(lambda: colors[0] not in shared.activator.rooms)
 
 
 async def test_a_namespace_without_pools_of_its_own_is_forgotten(shared):

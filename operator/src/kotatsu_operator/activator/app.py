@@ -182,11 +182,17 @@ class Activator:
         self._tasks[namespace] = asyncio.create_task(self._attend(self.rooms[namespace]))
 
     async def _attend(self, room: Room) -> None:
-        if room.entering:
-            async with self._entering:
-                for watch in self._watches.values():
-                    await watch.enter(room.view.namespace)
-        await room.run()
+        namespace = room.view.namespace
+        async with asyncio.TaskGroup() as further:
+            if room.entering:
+                # No room waits for the kinds of `targets`: the cluster may not have one of them.
+                for kind in self._watches.keys() - KINDS.keys():
+                    entering = self._watches[kind].enter(namespace)
+                    further.create_task(entering, name=f"{kind} in {namespace}")
+                async with self._entering:
+                    for kind in KINDS:
+                        await self._watches[kind].enter(namespace)
+            await room.run()
 
     async def _close(self, namespace: str) -> None:
         """Give up a room in which nothing is left. A pool that comes meanwhile gets a new one."""
