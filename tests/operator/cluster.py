@@ -19,7 +19,7 @@ from kotatsu_operator.core.pool.spec import BUILT_IN
 from kotatsu_operator.core.protocol import ACTIVATOR_LABELS, RECORD, SERVICE_LABEL
 from kotatsu_operator.kube.client import EVERYWHERE, Keeps, Scale, everything
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, UnreadableError
-from kotatsu_operator.kube.objects import Object, key_of, parts, used
+from kotatsu_operator.kube.objects import Object, key_of, parts, resource_of, used
 from tests.operator.core.values import annotations_of
 
 NAMESPACE = "demo"
@@ -278,7 +278,7 @@ def keep(cache: Any, *objects: Object) -> None:
     """Let the watches tell a cache of objects."""
     for obj in objects:
         if obj["kind"] in cache.scaled:
-            cache.keep_workload(obj["kind"], obj)
+            cache.keep_workload(obj["kind"], used(resource_of(cache.scaled[obj["kind"]]), obj))
         else:
             getattr(cache, f"keep_{_KEPT[obj['kind']]}")(obj)
 

@@ -17,7 +17,6 @@ from kotatsu_operator.controller.kopf_adapter import (
     PoolWatch,
     operator_settings,
 )
-from kotatsu_operator.kube.client import PAGE
 from tests.operator.cluster import FakeKube, eventually, keep, warm_pool
 
 pytestmark = pytest.mark.timeout(60)
@@ -142,7 +141,7 @@ async def test_of_a_pool_only_the_used_fields_are_kept(cluster):
 def test_kopf_holds_few_objects_at_a_time():
     """An object can have 1.5 MB."""
     settings = operator_settings()
-    assert settings.watching.chunk_size == PAGE
+    assert settings.watching.chunk_size == 5
     assert settings.queueing.idle_timeout <= 0.1
 
 

@@ -253,7 +253,57 @@ async def test_all_objects_of_a_kind_are_listed_in_small_pages(kube, server):
     assert [obj["metadata"]["name"] for obj in found] == ["voice", "b"]
     asked = [dict(request.url.params) for request in server.requests]
     assert asked[0] == {"limit": "20", "labelSelector": "team=pet"}
-    assert asked[1] == asked[0] | {"continue": "after-1"}
+    assert asked[1] == {"limit": "40", "labelSelector": "team=pet", "continue": "after-1"}
+
+
+class Pods:
+    """An API server with pods, which answers with as many of them as it is asked for."""
+
+    def __init__(self, pods):
+        self.pods = [json.dumps(pod) for pod in pods]
+        self.asked = []
+
+    def __call__(self, request):
+        limit = int(request.url.params["limit"])
+        start = int(request.url.params.get("continue", "0"))
+        self.asked.append((start, limit))
+        end = start + limit
+        goes_on = str(end) if end < len(self.pods) else ""
+        meta = json.dumps({"resourceVersion": "7", "continue": goes_on})
+        items = ",".join(self.pods[start:end])
+        return httpx2.Response(200, content=f'{{"metadata": {meta}, "items": [{items}]}}')
+
+
+async def names_listed(server):
+    kube = Kube(client_of(server))
+    found = [obj["metadata"]["name"] for obj in await kube.find(Pod, "demo")]
+    await kube.close()
+    return found
+
+
+async def test_pages_of_small_objects_grow():
+    server = Pods(pod(f"web-{n}") for n in range(300))
+    assert await names_listed(server) == [f"web-{n}" for n in range(300)]
+    assert server.asked == [(0, 20), (20, 40), (60, 80), (140, 100), (240, 100)]
+
+
+def large_pod(name, mib):
+    """A pod with a field that nobody uses of some MiB."""
+    made = pod(name)
+    made["spec"]["containers"][0]["env"] = [{"name": "a"}] * int(mib * 2**20 / 14)
+    return made
+
+
+async def test_too_large_a_page_is_left_half_read_and_asked_for_again_with_fewer_objects():
+    server = Pods(large_pod(f"web-{n}", 0.6) for n in range(30))
+    assert await names_listed(server) == [f"web-{n}" for n in range(30)]
+    assert server.asked == [(0, 20), *((at, 5) for at in range(0, 30, 5))]
+
+
+async def test_of_objects_that_are_too_large_together_one_is_read_after_the_other():
+    server = Pods(large_pod(f"web-{n}", 2.4) for n in range(20))
+    assert len(await names_listed(server)) == 20
+    assert server.asked == [(0, 20), (0, 5), *((at, 1) for at in range(20))]
 
 
 async def test_what_nobody_uses_of_a_listed_object_is_not_kept(kube, server):

@@ -23,7 +23,7 @@ from kotatsu_operator.core.protocol import ACTIVATOR_LABELS, CAPACITY_LABEL, ROU
 from kotatsu_operator.kube import objects, views
 from kotatsu_operator.kube.client import EVERYWHERE
 from kotatsu_operator.kube.informer import Indexed, Pods, Selectors
-from kotatsu_operator.kube.objects import Key, Object, WarmPool, key_of
+from kotatsu_operator.kube.objects import Key, Object, key_of
 from kotatsu_operator.kube.views import PodView, SliceView
 
 _DEPARTED = 1000
@@ -94,7 +94,7 @@ class Cache:
             and objects.version_of(known) >= objects.version_of(pool)
         ):
             return False
-        self.pools[key] = pool = objects.used(WarmPool, pool)
+        self.pools[key] = pool
         if known is None or _place_in_order(known) != _place_in_order(pool):
             self._touch_in_order(key, known, pool)
         self._tell(key, pool)

@@ -16,7 +16,7 @@ from typing import Any, cast
 import kopf
 
 from kotatsu_operator.controller.cache import Cache
-from kotatsu_operator.kube.client import EVERYWHERE, PAGE, Kube
+from kotatsu_operator.kube.client import EVERYWHERE, Kube
 from kotatsu_operator.kube.errors import NotFoundError, Unreachable, is_answer
 from kotatsu_operator.kube.objects import Key, Object, WarmPool, key_of, used
 
@@ -27,6 +27,10 @@ LIST_AGAIN_SECONDS = 1.0
 
 LONGEST_PAUSE_SECONDS = 30.0
 """Seconds until then at most, after the API server has rejected the list."""
+
+POOLS_PER_PAGE = 5
+"""WarmPools in an answer to kopf, which decodes it whole. A pool can have 1.5 MB, and as Python
+objects sixteen times as much."""
 
 BLIND_AFTER = 6
 """Comparisons, one sweep apart, in which kopf shows no further pool although some are missing. This
@@ -256,7 +260,7 @@ def operator_settings() -> kopf.OperatorSettings:
     settings.posting.enabled = False
     settings.peering.standalone = True
     settings.scanning.disabled = True
-    settings.watching.chunk_size = PAGE
+    settings.watching.chunk_size = POOLS_PER_PAGE
     # The worker of an object keeps its last event for so long, and an event can have 1.5 MB.
     settings.queueing.idle_timeout = 0.1
     settings.watching.server_timeout = 240

@@ -7,12 +7,14 @@ them: the programs read few fields of each, and a dict accepts unknown fields.
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import httpx2
+import msgspec
 from lightkube import ApiError, AsyncClient
+from lightkube.core.decoders import decode_status, decode_watch_event
 from lightkube.core.selector import build_selector
 from lightkube.types import PatchType
 
@@ -26,9 +28,16 @@ WATCH_SECONDS = 30
 """After this many silent seconds a watch is replaced by another one from the same version."""
 
 PAGE = 20
-"""Objects in one answer to a list. An object can have 1.5 MB, and an answer is read as a whole."""
+"""Objects in the first answer to a list."""
+
+LARGEST_PAGE = 100
+"""Objects in an answer at most, of small ones: they are read without a turn for others."""
+
+MOST_READ = 4 * 1024 * 1024
+"""Bytes of an answer with several objects. One object can have some MB."""
 
 _TIMEOUT = 10.0
+_WATCH_TIMEOUT = httpx2.Timeout(_TIMEOUT, read=None)
 _NO_CONNECTION = (
     f"no connection to the API server within {_TIMEOUT:.0f} s. If there never was one, a "
     "NetworkPolicy may block it: the chart value networkPolicy.apiServerPorts needs the port that "
@@ -70,12 +79,25 @@ EVERYWHERE = "*"
 """In place of a namespace: all of them, for a list or a watch."""
 
 Keeps = Callable[[Object], bool]
-"""Whether an object is of interest, before its used fields are taken."""
+"""Whether an object is of interest."""
 
 
 def everything(_: Object) -> bool:
     """Keep every object."""
     return True
+
+
+class _Page(msgspec.Struct):
+    """An answer to a list; of its objects nothing is made yet."""
+
+    class Meta(msgspec.Struct):
+        """What the list has beside the objects: `next` is empty on the last page."""
+
+        resourceVersion: str = "0"  # noqa: N815
+        next: str = msgspec.field(name="continue", default="")
+
+    items: list[msgspec.Raw]
+    metadata: Meta
 
 
 _NO_REPLICAS = 500
@@ -144,8 +166,7 @@ class Kube:
     async def get(self, kind: Any, namespace: str | None, name: str) -> Object:
         """Read one object; without a namespace, of a global kind. Raises NotFoundError."""
         where = namespace and _segment(namespace)
-        got = self.client.get(kind, _segment(name), namespace=where)
-        return cast(Object, await self._call(got))
+        return await self._object("get", kind, name=_segment(name), namespace=where)
 
     async def get_scale(self, namespace: str, workload: str) -> Scale:
         """Read the scale of a workload, named by its `ref`. Raises NotFoundError.
@@ -228,21 +249,68 @@ class Kube:
     ) -> AsyncIterator[tuple[list[Object], str, bool]]:
         """The pages of a list: the used fields of its objects, its version, and if it is the last.
 
-        As the library's own list, which keeps each answer until the next page is asked for.
+        The API server limits a page by its objects, so it is asked for few, for fewer after too
+        large a page, and for more after a small one.
         """
-        client = self.client._client  # noqa: SLF001
-        params = {"limit": PAGE, "labelSelector": build_selector(dict(labels)) if labels else None}
-        request = client.prepare_request("list", kind, namespace=namespace, params=params)
-        goes_on = True
-        while goes_on:
+        asked: dict[str, Any] = {"limit": PAGE}
+        if labels:
+            asked["labelSelector"] = build_selector(dict(labels))
+        is_last = False
+        while not is_last:
             async with self.reading:
                 with _readable():
-                    response = await client.send(client.build_adapter_request(request))
-                    # `request` is then that for the next page.
-                    goes_on, version, items = client.handle_response("list", response, request)
-                    page = [objects.used(kind, item) for item in items if keeps(item)]
-                del response, items
-            yield page, version, not goes_on
+                    most = MOST_READ if asked["limit"] > 1 else None
+                    data = await self._answer(
+                        "list", kind, namespace=namespace, params=asked, most=most
+                    )
+                    if data is None:
+                        asked["limit"] = max(asked["limit"] // 4, 1)
+                        continue
+                    found = msgspec.json.decode(data, type=_Page)
+                    page = [
+                        obj
+                        for obj in (objects.used(kind, raw) for raw in found.items)
+                        if keeps(obj)
+                    ]
+                    if len(data) < MOST_READ // 4:
+                        asked["limit"] = min(asked["limit"] * 2, LARGEST_PAGE)
+                    del data, found.items
+            is_last = not found.metadata.next
+            asked["continue"] = found.metadata.next
+            yield page, found.metadata.resourceVersion, is_last
+
+    async def _answer(
+        self, method: str, kind: Any, *, most: int | None = None, **asked: Any
+    ) -> bytes | None:
+        """The body of an answer; None if it has more than `most` bytes."""
+        async with self._response(method, kind, **asked) as response:
+            if most is None:
+                return bytes(await response.aread())
+            parts, size = [], 0
+            async for part in response.aiter_bytes():
+                size += len(part)
+                if size > most:
+                    return None
+                parts.append(part)
+            return b"".join(parts)
+
+    @contextlib.asynccontextmanager
+    async def _response(
+        self, method: str, kind: Any, **asked: Any
+    ) -> AsyncIterator[httpx2.Response]:
+        """The answer to a request, with its body unread. Raises its error."""
+        client = self.client._client  # noqa: SLF001  (the library reads answers whole)
+        request = client.prepare_request(method, kind, **asked)
+        if asked.get("watch"):
+            request.timeout = _WATCH_TIMEOUT
+        response = await client.send(client.build_adapter_request(request), stream=True)
+        try:
+            if response.is_error:
+                await response.aread()
+            client.raise_for_status(response)
+            yield response
+        finally:
+            await response.aclose()
 
     async def follow(
         self, kind: Any, namespace: str, keeps: Keeps = everything
@@ -270,21 +338,16 @@ class Kube:
                 raise NotFoundError(str(error)) from None
             raise
         while True:
-            watch = self.client.watch(
-                kind,
-                namespace=namespace,
-                server_timeout=2 * WATCH_SECONDS,
-                resource_version=version,
-            )
+            events = self._events(kind, namespace, version)
             try:
                 while True:
                     async with asyncio.timeout(WATCH_SECONDS):
                         with _readable():
-                            change, obj = await anext(watch)
-                            version = obj["metadata"]["resourceVersion"]
+                            change, obj = await anext(events)
+                    version = obj["metadata"]["resourceVersion"]
                     if keeps(obj):
-                        yield change, objects.used(kind, obj)
-            except TimeoutError:
+                        yield change, obj
+            except (TimeoutError, StopAsyncIteration):
                 continue
             except (ApiError, httpx2.HTTPStatusError) as error:
                 if errors.code_of(error) == _LIST_AGAIN:
@@ -293,7 +356,21 @@ class Kube:
                     raise NotFoundError(str(error)) from None
                 raise
             finally:
-                await watch.aclose()
+                await events.aclose()
+
+    async def _events(
+        self, kind: Any, namespace: str, version: str
+    ) -> AsyncGenerator[tuple[str, Object]]:
+        """The changes since a version, until the API server ends the watch."""
+        asked = {"resourceVersion": version, "timeoutSeconds": 2 * WATCH_SECONDS}
+        async with self._response(
+            "list", kind, namespace=namespace, watch=True, params=asked
+        ) as response:
+            async for line in response.aiter_lines():
+                event = decode_watch_event(line.encode())
+                if event.type == "ERROR":
+                    raise ApiError(status=decode_status(event.object))
+                yield event.type, objects.used(kind, event.object)
 
     # --- writing ---
 
@@ -385,10 +462,17 @@ class Kube:
 
         Raises ConflictError, NotFoundError.
         """
-        _segment(name)
-        return await self._write(
-            lambda: self.client.patch(kind, name, patch, namespace=namespace, patch_type=how)
+        self._may_write()
+        headers = {"Content-Type": how.value}
+        return await self._object(
+            "patch", kind, name=_segment(name), namespace=namespace, obj=patch, headers=headers
         )
+
+    async def _object(self, method: str, kind: Any, **asked: Any) -> Object:
+        """The used fields of the object in an answer."""
+        data = await self._call(self._answer(method, kind, **asked))
+        with _readable():
+            return objects.used(kind, data)
 
     async def apply(self, kind: Any, obj: Object) -> Object:
         """Create a global object; one that is there gets these fields (a server-side apply)."""
@@ -409,9 +493,12 @@ class Kube:
             await self._write(lambda: self.client.delete(kind, there, namespace=namespace))
 
     async def _write(self, call: Callable[[], Awaitable[Any]]) -> Object:
+        self._may_write()
+        return cast(Object, await self._call(call()))
+
+    def _may_write(self) -> None:
         if not self.may_write():
             raise errors.NotLeadingError("this operator no longer leads")
-        return cast(Object, await self._call(call()))
 
     async def _call(self, call: Awaitable[Any]) -> Any:
         try:

@@ -1,7 +1,5 @@
 """Kubernetes objects read into values, with only what decisions depend on."""
 
-import hashlib
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -12,7 +10,7 @@ from typing import Any
 from kotatsu_operator.core import protocol
 from kotatsu_operator.core.budget.ledger import BilledPod
 from kotatsu_operator.core.budget.prices import Requests, pod_requests, requesting
-from kotatsu_operator.core.formats import conditions_of, count, instant, is_true, table
+from kotatsu_operator.core.formats import conditions_of, count, instant, is_true, table, text
 from kotatsu_operator.core.objects import (
     Write,
     deletes_claims,
@@ -304,18 +302,16 @@ class WorkloadView:
 
 
 def workload_view(obj: Object, kind: str = "Deployment") -> WorkloadView:
-    spec, mark = table(obj.get("spec")), ""
-    if (template := spec.get("template")) is not None:
-        text = json.dumps(template, sort_keys=True, separators=(",", ":"))
-        mark = hashlib.sha256(text.encode()).hexdigest()[:12]
+    spec = table(obj.get("spec"))
+    template = table(spec.get("template"))
     return WorkloadView(
         key=key_of(obj),
         replicas=count(spec.get("replicas", 1)),
         selector=workload_selector(obj),
         labels=pod_labels(obj),
-        template=mark,
+        template=text(template.get("mark")),
         updated=ready_of_template(obj, kind),
-        pod=requesting(table(table(template).get("spec"))),
+        pod=requesting(table(template.get("spec"))),
         write=foreign_write(obj),
         woken=any(owner.manager == protocol.ACTIVATOR for owner in owners(obj, "replicas")),
         rejected=why_not_created(table(obj.get("status"))),

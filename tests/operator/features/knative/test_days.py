@@ -24,8 +24,9 @@ from kotatsu_operator.core.formats import stamp
 from kotatsu_operator.core.pool.spec import NO_PRICES, Platform
 from kotatsu_operator.core.report.record import entry_of
 from kotatsu_operator.features.knative.feature import Knative
+from kotatsu_operator.features.knative.fields import SERVICE_LABEL
 from kotatsu_operator.features.knative.min_scale import MIN_SCALE, Defaults
-from kotatsu_operator.features.knative.objects import SERVICE_LABEL, keep_newer
+from kotatsu_operator.features.knative.objects import keep_newer
 from tests.operator.cluster import (
     NAMESPACE,
     VOICE,

@@ -1,12 +1,11 @@
 """What is kept of Knative's objects: the fields that are used."""
 
 import json
-from itertools import product
 
 from rows import each
 
 from kotatsu_operator.features.knative.objects import KnativeRevision, KnativeService
-from tests.operator.kube.test_fields import LARGE, ODD, used
+from tests.operator.kube.test_fields import LARGE, used
 
 KINDS = [KnativeService, KnativeRevision]
 
@@ -21,8 +20,3 @@ def test_no_metadata_of_others_is_kept(kind):
     kept = used(kind, {"metadata": meta, "spec": {}, "status": status})
     assert kept["metadata"]["name"] == "voice"
     assert len(json.dumps(kept)) < 2000
-
-
-@each("kind, odd", product(KINDS, ODD))
-def test_an_object_that_is_none_is_cut_without_an_error(kind, odd):
-    used(kind, odd)

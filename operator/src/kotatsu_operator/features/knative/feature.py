@@ -11,10 +11,10 @@ from kotatsu_operator.controller.feature import Feature
 from kotatsu_operator.controller.namespaces import Namespaces
 from kotatsu_operator.controller.target import Kind
 from kotatsu_operator.core.pool.spec import KNATIVE
+from kotatsu_operator.features.knative.fields import SERVICE_LABEL
 from kotatsu_operator.features.knative.min_scale import NO_DEFAULTS
 from kotatsu_operator.features.knative.objects import (
     AUTOSCALER_CONFIG,
-    SERVICE_LABEL,
     KnativeCache,
     KnativeRevision,
     KnativeService,

@@ -7,6 +7,8 @@ from typing import Any
 from lightkube.generic_resource import create_namespaced_resource
 
 from kotatsu_operator.core.formats import conditions_of, is_true
+from kotatsu_operator.features.knative import fields
+from kotatsu_operator.features.knative.fields import ACTIVATION_SCALE, MAX_SCALE, OLD_SPELLING
 from kotatsu_operator.features.knative.min_scale import (
     MIN_SCALE,
     NO_DEFAULTS,
@@ -15,60 +17,18 @@ from kotatsu_operator.features.knative.min_scale import (
     Revision,
     scale_number,
 )
-from kotatsu_operator.kube.objects import (
-    CONDITIONS,
-    CONTAINERS,
-    META,
-    Key,
-    Object,
-    fields,
-    keeping,
-    key_of,
-    version_of,
-)
-
-SERVICE_LABEL = "serving.knative.dev/service"
-"""Label of each Revision and each pod: the name of its Knative Service."""
-
-MAX_SCALE = "autoscaling.knative.dev/max-scale"
-ACTIVATION_SCALE = "autoscaling.knative.dev/activation-scale"
+from kotatsu_operator.kube.objects import Key, Object, keeping, key_of, version_of
 
 AUTOSCALER_CONFIG = "config-autoscaler"
 """The ConfigMap with Knative's cluster-wide defaults."""
 
-OLD_SPELLING = {
-    MIN_SCALE: "autoscaling.knative.dev/minScale",
-    MAX_SCALE: "autoscaling.knative.dev/maxScale",
-}
-"""Knative also reads these names; the newer name wins if both are set."""
-
 KnativeService: Any = keeping(
     create_namespaced_resource("serving.knative.dev", "v1", "Service", "services"),
-    {
-        "metadata": META,
-        "spec": {
-            "template": {
-                "spec": fields("overhead", "resources", containers=CONTAINERS),
-            },
-        },
-        "status": {
-            "conditions": CONDITIONS,
-            "traffic": fields("revisionName", "percent"),
-        },
-    },
+    fields.KnativeService,
 )
 KnativeRevision: Any = keeping(
     create_namespaced_resource("serving.knative.dev", "v1", "Revision", "revisions"),
-    {
-        "metadata": META
-        | {
-            "labels": fields(SERVICE_LABEL),
-            "annotations": fields(
-                *(MIN_SCALE, MAX_SCALE, ACTIVATION_SCALE), *OLD_SPELLING.values()
-            ),
-        },
-        "status": fields("actualReplicas", "desiredReplicas", conditions=CONDITIONS),
-    },
+    fields.Revision,
 )
 
 

@@ -29,6 +29,7 @@ from kotatsu_operator.core.pool.memory import Memory, Phase, Reason, Route, chan
 from kotatsu_operator.core.report.conditions import condition
 from kotatsu_operator.core.report.record import Entry, owed_status
 from kotatsu_operator.core.report.status import Status
+from kotatsu_operator.features.knative.fields import SERVICE_LABEL
 from kotatsu_operator.features.knative.min_scale import (
     MIN_SCALE,
     MinScalePlan,
@@ -46,7 +47,6 @@ from kotatsu_operator.features.knative.min_scale import (
     trouble,
 )
 from kotatsu_operator.features.knative.objects import (
-    SERVICE_LABEL,
     KnativeCache,
     KnativeRevision,
     keep_newer,
