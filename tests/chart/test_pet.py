@@ -19,6 +19,9 @@ from chart.kit import (
 from kotatsu_auth.settings import AuthSettings
 from kotatsu_common.settings import ServiceSettings, load
 from kotatsu_feed.settings import FeedSettings
+from kotatsu_operator.core.decide.isolation import Shared, check_isolation, ingress_policy
+from kotatsu_operator.core.objects import container_ports, pod_labels, selects
+from kotatsu_operator.core.pool.parse import parse
 from kotatsu_voice.settings import VoiceSettings
 
 CI = CHARTS / "pet" / "ci"
@@ -172,6 +175,32 @@ def test_the_oauth_app_comes_from_a_secret() -> None:
         "KOTATSU_GITHUB_CLIENT_ID": {"name": "pet-github", "key": "client-id"},
         "KOTATSU_GITHUB_CLIENT_SECRET": {"name": "pet-github", "key": "client-secret"},
     }
+
+
+@ALL
+def test_its_policies_admit_the_activators_of_an_install_for_all_namespaces(
+    values: Path | None,
+) -> None:
+    """As the operator checks it, which otherwise refuses these pools (reason Isolated)."""
+    chart = render("pet", values)
+    shared = Shared("kotatsu", {"kubernetes.io/metadata.name": "kotatsu"}, is_accepted=False)
+    found = [p for p in map(ingress_policy, chart.of("NetworkPolicy")) if p is not None]
+    for pool in chart.of("WarmPool"):
+        spec = parse(pool["spec"])
+        workload = chart.one("Deployment", spec.target.name)
+        of = [policy for policy in found if selects(policy.pods, pod_labels(workload))]
+        assert of
+        ports = container_ports(workload["spec"]["template"]["spec"])
+        service = chart.one("Service", spec.service)
+        assert check_isolation(spec, of, service, ports, shared) is None
+
+
+def test_its_clients_may_reach_activators_in_any_namespace() -> None:
+    for policy in render("pet", DEMO).of("NetworkPolicy"):
+        peers = [peer for rule in policy["spec"]["egress"] for peer in rule.get("to", ())]
+        activators = [p for p in peers if "kotatsu" in p["podSelector"]["matchLabels"].values()]
+        assert all(peer["namespaceSelector"] == {} for peer in activators)
+        assert activators or policy["metadata"]["name"] in ("github-stub", "auth")
 
 
 def test_the_gateway_is_never_a_pool() -> None:

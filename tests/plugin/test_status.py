@@ -62,6 +62,12 @@ def test_a_pool_that_no_operator_has_seen_has_nothing_to_say():
     assert set(row({}).values()) == {"voice", "0/0", "-"}
 
 
+def test_a_pool_that_was_never_accepted_says_so_and_why():
+    accepted = {"type": "Accepted", "status": "False", "reason": "Isolated", "message": "no"}
+    found = row({"conditions": [accepted], "reason": "Isolated"})
+    assert (found["PHASE"], found["WHY"]) == ("Refused", "Isolated")
+
+
 def shown(*, color: bool, live: bool, width: int = 60) -> str:
     paper = io.StringIO()
     rows = [["POOL", "PHASE", "WHY"], ["voice", "Warm", "x" * 80]]

@@ -341,8 +341,8 @@ spec:
   ports: [{protocol: TCP, port: 8080}]
 {{- end }}
 {{- end }}
-# While one of them sleeps, an activator stands in for it, on a free port for each pool.
-- to: [{podSelector: {matchLabels: {app.kubernetes.io/name: kotatsu, app.kubernetes.io/component: activator}}}]
+# While one of them sleeps, an activator stands in for it, on a free port for each pool. It may be in any namespace.
+- to: [{namespaceSelector: {}, podSelector: {matchLabels: {app.kubernetes.io/name: kotatsu, app.kubernetes.io/component: activator}}}]
   ports: [{protocol: TCP, port: 1024, endPort: 65535}]
 {{- end }}
 {{- end }}

@@ -77,7 +77,7 @@ def _row(pool: Pool, now: datetime) -> list[str]:
         rate, spent = amount(per_hour, currency), amount(pool.ledger.accrued, currency)
     return [
         pool.name,
-        text(status.get("phase"), UNKNOWN),
+        text(status.get("phase"), _without_phase(status)),
         ready,
         why,
         until,
@@ -86,6 +86,12 @@ def _row(pool: Pool, now: datetime) -> list[str]:
         spent,
         _budget(pool),
     ]
+
+
+def _without_phase(status: Any) -> str:
+    """What a pool is that the operator has not accepted yet."""
+    accepted = conditions_of(status).get("Accepted", {})
+    return "Refused" if accepted.get("status") == "False" else UNKNOWN
 
 
 def _wide(pool: Pool) -> list[str]:

@@ -191,7 +191,8 @@ class ScaledTarget(Target):
             return None
         service = self.cache.services.get((self.key[0], self.spec.service))
         policies = self.cache.limits(self.key[0], labels)
-        return check_isolation(self.spec, policies, service, shared)
+        ports = {} if self.workload is None else self.workload.ports
+        return check_isolation(self.spec, policies, service, ports, shared)
 
     # --- observe ---
 

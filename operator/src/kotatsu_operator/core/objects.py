@@ -9,7 +9,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from kotatsu_operator.core.formats import conditions_of, instant, internal, table, tables, text
+from kotatsu_operator.core.formats import (
+    conditions_of,
+    count,
+    instant,
+    internal,
+    table,
+    tables,
+    text,
+)
 from kotatsu_operator.core.protocol import ACTIVATOR, OPERATOR, ROUTE_LABEL
 
 Object = Mapping[str, Any]
@@ -226,6 +234,17 @@ def why_unschedulable(status: Mapping[str, Any]) -> str:
 
 
 # --- the containers of a pod ---
+
+
+def container_ports(spec: Mapping[str, Any]) -> Mapping[str, int]:
+    """The ports of a PodSpec's containers and sidecars by name; by number if they have none."""
+    sidecars = filter(is_sidecar, tables(spec.get("initContainers")))
+    ports: dict[str, int] = {}
+    for container in (*tables(spec.get("containers")), *sidecars):
+        for port in tables(container.get("ports")):
+            number = count(port.get("containerPort"))
+            ports.setdefault(text(port.get("name")) or str(number), number)
+    return ports
 
 
 def is_sidecar(container: Mapping[str, Any]) -> bool:

@@ -13,6 +13,7 @@ from kotatsu_operator.core.budget.prices import Requests, pod_requests, requesti
 from kotatsu_operator.core.formats import conditions_of, count, instant, is_true, table, text
 from kotatsu_operator.core.objects import (
     Write,
+    container_ports,
     deletes_claims,
     foreign_write,
     is_resizable,
@@ -102,10 +103,6 @@ def pod_view(obj: Object) -> PodView:
         _container_view(c, by_name.get(c.get("name", "")))
         for c in [*(spec.get("containers") or ()), *sidecars]
     )
-    ports: dict[str, int] = {}
-    for container in containers:
-        for name, number in container.ports.items():
-            ports.setdefault(name, number)
     gates = [gate["conditionType"] for gate in spec.get("readinessGates") or ()]
     over = status.get("phase") in ("Succeeded", "Failed")
     began = instant(scheduled.get("lastTransitionTime")) if is_true(scheduled) else None
@@ -124,7 +121,7 @@ def pod_view(obj: Object) -> PodView:
         terminating="deletionTimestamp" in meta,
         has_served=running and _has_been_ready(status, conditions.get("Ready", {})),
         scheduled_at=None if over else began,
-        ports=ports,
+        ports=container_ports(spec),
         containers=containers,
         gates_open=all(is_true(conditions.get(gate)) for gate in gates),
         lost="deletionTimestamp" in meta or _is_lost(status, conditions.get("Ready", {})),
@@ -286,6 +283,8 @@ class WorkloadView:
     status does not count pods."""
     pod: Mapping[str, Any] = field(default_factory=dict)
     """The parts of the template's PodSpec that the requests depend on; empty without a template."""
+    ports: Mapping[str, int] = field(default_factory=dict)
+    """The ports of the template's containers, by name."""
     write: Write | None = None
     """The write of another manager that owns the replicas; None if there is none."""
     woken: bool = False
@@ -312,6 +311,7 @@ def workload_view(obj: Object, kind: str = "Deployment") -> WorkloadView:
         template=text(template.get("mark")),
         updated=ready_of_template(obj, kind),
         pod=requesting(table(template.get("spec"))),
+        ports=container_ports(table(template.get("spec"))),
         write=foreign_write(obj),
         woken=any(owner.manager == protocol.ACTIVATOR for owner in owners(obj, "replicas")),
         rejected=why_not_created(table(obj.get("status"))),

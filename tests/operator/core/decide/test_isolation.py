@@ -32,10 +32,13 @@ OTHERS = {"namespaceSelector": {"matchLabels": {"team": "shop"}}}
 OWN = {"podSelector": {"matchLabels": {"app": "gateway"}}}
 
 
+NUMBERS = {"http": 8080, "admin": 9000}
+
+
 def refused(*policies, shared=SHARED, ports=("http",)):
     given = [{"port": 80, "targetPort": port} for port in ports]
     dns = {"port": 53, "protocol": "UDP"}
-    why = check_isolation(SPEC, policies, {"spec": {"ports": [*given, dns]}}, shared)
+    why = check_isolation(SPEC, policies, {"spec": {"ports": [*given, dns]}}, NUMBERS, shared)
     assert why is None or why.reason == "Isolated"
     return "" if why is None else why.message
 
@@ -46,7 +49,7 @@ def test_without_a_policy_every_client_may_come():
 
 @each(
     "ingress",
-    [{}, at("http"), at("http", 9090), at({"port": 1, "endPort": 65535}), at({"protocol": "TCP"})],
+    [{}, at("http"), at(8080), at(8080, 9090), at({"port": 8000, "endPort": 8080}), at({})],
     name=str,
 )
 def test_a_policy_that_admits_every_client_to_the_ports_of_the_service_limits_nobody(ingress):
@@ -54,7 +57,10 @@ def test_a_policy_that_admits_every_client_to_the_ports_of_the_service_limits_no
     assert refused(policy(of(**OWN), name="a"), policy(ingress)) == "", "policies add up"
 
 
-@each("ingress", [at(9090), at({"protocol": "UDP"}), of(**ALL), of(**OWN), of(**OTHERS)], name=str)
+LIMITING = [at(9090), at("admin"), at({"port": 1, "endPort": 8079}), at({"protocol": "UDP"})]
+
+
+@each("ingress", [*LIMITING, of(**ALL), of(**OWN), of(**OTHERS)], name=str)
 def test_a_policy_that_limits_clients_is_named_with_what_to_do(ingress):
     said = refused(policy(ingress))
     assert said.startswith("NetworkPolicy app limits the clients of the pods of Deployment voice")
@@ -69,6 +75,12 @@ def test_a_policy_that_admits_nobody_limits_clients():
 def test_all_ports_of_the_service_count():
     assert refused(policy(at("http")), ports=["http", "admin"])
     assert refused(policy(at("http")), policy(at("admin")), ports=["http", "admin"]) == ""
+    assert refused(policy(at(8080)), policy(at(9000)), ports=["http", 9000]) == ""
+
+
+def test_a_port_that_no_container_has_is_open_by_its_name_alone():
+    assert refused(policy(at("web")), ports=["web"]) == ""
+    assert refused(policy(at({"port": 1, "endPort": 65535})), ports=["web"])
 
 
 def test_the_owner_of_a_namespace_can_accept_it():

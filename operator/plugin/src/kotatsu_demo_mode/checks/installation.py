@@ -10,7 +10,7 @@ from kotatsu_operator.core.claims import namespace_of
 from kotatsu_operator.core.decide.isolation import Shared, check_isolation, ingress_policy
 from kotatsu_operator.core.decide.refusal import Refusal
 from kotatsu_operator.core.formats import table, tables
-from kotatsu_operator.core.objects import selects
+from kotatsu_operator.core.objects import container_ports, selects
 from kotatsu_operator.core.pool.spec import BUILT_IN, Scaled, ScaledKind
 
 from .found import Case, Finding, Found, is_ready, note, ok, refused, spec_of, unknown, warning
@@ -132,7 +132,8 @@ def isolation(case: Case) -> Iterator[Finding]:
         labels_of(found.home) or {"kubernetes.io/metadata.name": home_of(mine)},
         is_accepted=any(namespace_of(obj).shares for obj in found.own.items),
     )
-    why = check_isolation(spec, limits, case.service, shared)
+    ports = container_ports(found.pod_spec)
+    why = check_isolation(spec, limits, case.service, ports, shared)
     if why is None:
         yield ok("NetworkPolicies allow it activators that many namespaces share")
     elif found.own.unread:

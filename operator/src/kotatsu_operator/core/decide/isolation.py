@@ -6,12 +6,37 @@ from typing import Any
 
 from kotatsu_operator.core.decide.refusal import Refusal
 from kotatsu_operator.core.formats import table, tables
-from kotatsu_operator.core.objects import selector_view, selects
+from kotatsu_operator.core.objects import port_number, selector_view, selects
 from kotatsu_operator.core.pool.spec import PoolSpec
 from kotatsu_operator.core.protocol import SHARED_ANNOTATION
 
 Port = str | int
 """The port of a pod, by name or number."""
+
+
+@dataclass(frozen=True)
+class OpenPorts:
+    """Ports to which a NetworkPolicy admits every client."""
+
+    first: Port | None = None
+    """A port, or the first of a range; None: all of them."""
+    last: int | None = None
+    """The last port of the range; None: the first is the only one."""
+
+    def has(self, port: Port, numbers: Mapping[str, int]) -> bool:
+        """Whether a port is one of them. `numbers` are those of the pod's named ports."""
+        if self.first is None:
+            return True
+        first, wanted = _number(self.first, numbers), _number(port, numbers)
+        if self.last is None or not (isinstance(first, int) and isinstance(wanted, int)):
+            return first == wanted
+        return first <= wanted <= self.last
+
+
+def _number(port: Port, numbers: Mapping[str, int]) -> Port:
+    """The number of a port, or its name if no container has it."""
+    found = port_number(numbers, port)
+    return port if found is None else found
 
 
 @dataclass(frozen=True)
@@ -22,16 +47,19 @@ class IngressPolicy:
     name: str
     pods: Mapping[str, Any]
     """The label selector of the pods."""
-    admits_all: bool
-    """Whether it admits every client to more than some single ports."""
-    open_at: frozenset[Port] = frozenset()
-    """Single ports to which it admits every client."""
+    open_at: Sequence[OpenPorts] = ()
+    """TCP ports to which it admits every client."""
     namespaces: Sequence[Mapping[str, Any]] = ()
     """Label selectors of the namespaces from which it admits pods, if not all of them."""
     admits_own: bool = False
     """Whether it admits pods of its own namespace."""
     admits_addresses: bool = False
     """Whether it admits a range of addresses: which pods have them is unknown."""
+
+    @property
+    def admits_all(self) -> bool:
+        """Whether it admits every client to more than single ports."""
+        return any(ports.first is None or ports.last is not None for ports in self.open_at)
 
 
 def ingress_policy(obj: Mapping[str, Any]) -> IngressPolicy | None:
@@ -47,8 +75,7 @@ def ingress_policy(obj: Mapping[str, Any]) -> IngressPolicy | None:
         namespace=obj["metadata"]["namespace"],
         name=obj["metadata"]["name"],
         pods=selector_view(spec.get("podSelector") or {}),
-        admits_all=any("port" not in port or "endPort" in port for port in ports),
-        open_at=frozenset(port["port"] for port in ports if "port" in port),
+        open_at=tuple(OpenPorts(port.get("port"), port.get("endPort")) for port in ports),
         namespaces=tuple(
             selector_view(peer["namespaceSelector"])
             for peer in peers
@@ -75,19 +102,18 @@ def check_isolation(
     spec: PoolSpec,
     policies: Sequence[IngressPolicy],
     service: Mapping[str, Any] | None,
+    numbers: Mapping[str, int],
     shared: Shared,
 ) -> Refusal | None:
     """Reject a pool whose pods not every client may reach: through shared activators, all could.
 
-    `policies` are those that limit the clients of its pods, whose TCP ports `service` leads to.
-    Policies add up: what one of them admits is admitted.
+    `policies` are those that limit the clients of its pods, whose TCP ports `service` leads to;
+    `numbers` are those of their named ports. Policies add up: what one admits is admitted.
     """
     given = tables(table(table(service).get("spec")).get("ports"))
     ports = [p.get("targetPort") or p["port"] for p in given if p.get("protocol", "TCP") == "TCP"]
-    open_at = frozenset[Port]().union(*(policy.open_at for policy in policies))
-    if any(policy.admits_all for policy in policies) or (ports and open_at.issuperset(ports)):
-        return None
-    if not policies:
+    opened = [one for policy in policies for one in policy.open_at]
+    if not policies or all(any(one.has(port, numbers) for one in opened) for port in ports):
         return None
     namespace, of, home = policies[0].namespace, f"NetworkPolicy {policies[0].name}", shared.home
     pods = f"the pods of {spec.target.kind} {spec.target.name}"
