@@ -19,7 +19,8 @@ from kotatsu_operator.core.pool.spec import BUILT_IN
 from kotatsu_operator.core.protocol import ACTIVATOR_LABELS, RECORD, SERVICE_LABEL
 from kotatsu_operator.kube.client import EVERYWHERE, Keeps, Scale, everything
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, UnreadableError
-from kotatsu_operator.kube.objects import Object, key_of, parts, resource_of, used
+from kotatsu_operator.kube.fields import used
+from kotatsu_operator.kube.objects import Object, key_of, parts, resource_of
 from tests.operator.core.values import annotations_of
 
 NAMESPACE = "demo"

@@ -9,7 +9,7 @@ from rows import each
 
 from kotatsu_operator.core.pool.spec import ScaledKind
 from kotatsu_operator.core.protocol import REHEARSAL_ANNOTATION
-from kotatsu_operator.kube.fields import MOST_KEPT
+from kotatsu_operator.kube.fields import MOST_KEPT, used
 from kotatsu_operator.kube.objects import (
     Deployment,
     EndpointSlice,
@@ -20,7 +20,6 @@ from kotatsu_operator.kube.objects import (
     Service,
     WarmPool,
     resource_of,
-    used,
 )
 from kotatsu_operator.kube.views import pod_view, workload_view
 from tests.operator.cluster import deployment, horizontal_pod_autoscaler, pod, service, warm_pool

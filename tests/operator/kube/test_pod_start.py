@@ -3,7 +3,8 @@
 import pytest
 
 from kotatsu_operator.core.pool.decision import PodStart, Starting
-from kotatsu_operator.kube.objects import Pod, used
+from kotatsu_operator.kube.fields import used
+from kotatsu_operator.kube.objects import Pod
 from kotatsu_operator.kube.views import pod_view, starting_pods
 from tests.operator.cluster import pod
 from tests.operator.core.values import t

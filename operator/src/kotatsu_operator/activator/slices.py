@@ -31,7 +31,8 @@ from kotatsu_operator.core.protocol import (
 )
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable
-from kotatsu_operator.kube.objects import EndpointSlice, Object, used
+from kotatsu_operator.kube.fields import used
+from kotatsu_operator.kube.objects import EndpointSlice, Object
 from kotatsu_operator.kube.views import PodView, SliceView, owner_of, slice_view
 
 log = logging.getLogger(__name__)

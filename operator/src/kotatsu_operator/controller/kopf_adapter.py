@@ -18,7 +18,8 @@ import kopf
 from kotatsu_operator.controller.cache import Cache
 from kotatsu_operator.kube.client import EVERYWHERE, Kube
 from kotatsu_operator.kube.errors import NotFoundError, Unreachable, is_answer
-from kotatsu_operator.kube.objects import Key, Object, WarmPool, key_of, used
+from kotatsu_operator.kube.fields import used
+from kotatsu_operator.kube.objects import Key, Object, WarmPool, key_of
 
 log = logging.getLogger(__name__)
 

@@ -22,6 +22,7 @@ from kotatsu_operator.core.pool.spec import BUILT_IN, Scaled
 from kotatsu_operator.core.protocol import ROUTE_LABEL
 from kotatsu_operator.kube import errors, objects
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable
+from kotatsu_operator.kube.fields import used
 from kotatsu_operator.kube.objects import Key, Object, WarmPool
 
 WATCH_SECONDS = 30
@@ -267,11 +268,7 @@ class Kube:
                         asked["limit"] = max(asked["limit"] // 4, 1)
                         continue
                     found = msgspec.json.decode(data, type=_Page)
-                    page = [
-                        obj
-                        for obj in (objects.used(kind, raw) for raw in found.items)
-                        if keeps(obj)
-                    ]
+                    page = [obj for obj in (used(kind, raw) for raw in found.items) if keeps(obj)]
                     if len(data) < MOST_READ // 4:
                         asked["limit"] = min(asked["limit"] * 2, LARGEST_PAGE)
                     del data, found.items
@@ -370,7 +367,7 @@ class Kube:
                 event = decode_watch_event(line.encode())
                 if event.type == "ERROR":
                     raise ApiError(status=decode_status(event.object))
-                yield event.type, objects.used(kind, event.object)
+                yield event.type, used(kind, event.object)
 
     # --- writing ---
 
@@ -472,7 +469,7 @@ class Kube:
         """The used fields of the object in an answer."""
         data = await self._call(self._answer(method, kind, **asked))
         with _readable():
-            return objects.used(kind, data)
+            return used(kind, data)
 
     async def apply(self, kind: Any, obj: Object) -> Object:
         """Create a global object; one that is there gets these fields (a server-side apply)."""

@@ -356,19 +356,24 @@ class Anything(Part):
     metadata: Named
 
 
-def used(of: type[Part], given: bytes | Field) -> dict[str, Any]:
-    """The fields of an object that its type has. Raises msgspec.MsgspecError for no object at all.
+def used(kind: Any, given: bytes | Field | dict[str, Any]) -> dict[str, Any]:
+    """The used fields of an object of a kind, given as JSON or as the values in it.
 
-    Of an object that has more than `most_kept` bytes of them, or another type of value in one, only
-    the name is left: what Kubernetes would do with it is then unknown, and nothing is decided on
-    a part of it.
+    Of a kind without a type they are all fields. Of an object that has more than `most_kept` bytes
+    of them, or another type of value in one, only the name is left: what Kubernetes would do with
+    it is then unknown, and nothing is decided on a part of it. Raises msgspec.MsgspecError for what
+    is no object.
     """
+    of: type[Part] | None = getattr(kind, "kept", None)
+    if of is None:
+        return given if isinstance(given, dict) else dict(msgspec.json.decode(given))
+    data = msgspec.json.encode(given) if isinstance(given, dict) else given
     try:
-        kept = msgspec.json.encode(_decoder(of).decode(given).reduced())
+        kept = msgspec.json.encode(_decoder(of).decode(data).reduced())
     except msgspec.ValidationError as error:
-        return _named(of, given, str(error))
+        return _named(of, data, str(error))
     if len(kept) > of.most_kept:
-        return _named(of, given, f"it has more than {of.most_kept // 1024} KiB of them")
+        return _named(of, data, f"it has more than {of.most_kept // 1024} KiB of them")
     return dict(msgspec.json.decode(kept))
 
 

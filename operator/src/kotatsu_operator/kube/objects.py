@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-import msgspec
 from lightkube.core.resource import ApiInfo, NamespacedResourceG, ResourceDef
 from lightkube.generic_resource import (
     Generic,
@@ -139,17 +138,3 @@ def target_ports(service: Object | None) -> list[str | int]:
     """The target ports of a Service, by name or number; none without a Service."""
     ports = ((service or {}).get("spec") or {}).get("ports") or ()
     return [port.get("targetPort") or port["port"] for port in ports]
-
-
-# --- the fields that are used ---
-
-
-def used(kind: Any, given: bytes | fields.Field | Object) -> Object:
-    """The used fields of an object, given as JSON or as the values in it.
-
-    Of a kind without a type all of them. Raises msgspec.MsgspecError for what is no object.
-    """
-    of = getattr(kind, "kept", None)
-    if isinstance(given, dict):
-        return given if of is None else fields.used(of, msgspec.json.encode(given))
-    return dict(msgspec.json.decode(given)) if of is None else fields.used(of, given)

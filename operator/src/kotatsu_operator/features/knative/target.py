@@ -57,7 +57,8 @@ from kotatsu_operator.features.knative.objects import (
 )
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import NotFoundError, Unreachable, is_missing, is_refusal
-from kotatsu_operator.kube.objects import Object, used
+from kotatsu_operator.kube.fields import used
+from kotatsu_operator.kube.objects import Object
 from kotatsu_operator.kube.views import PodView
 
 log = logging.getLogger(__name__)
