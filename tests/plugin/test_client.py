@@ -66,10 +66,12 @@ def operator(template: dict[str, Any], namespace: str = "kotatsu") -> dict[str, 
     }
 
 
-def pod(*operators: dict[str, Any], image: str = "", unread: str = "") -> dict[str, Any]:
-    """The rehearsal's pod where there are these operators."""
+def pod(
+    *operators: dict[str, Any], image: str = "", unread: str = "", home: str = "kotatsu"
+) -> dict[str, Any]:
+    """The rehearsal's pod where there are these operators; the pool's status names this home."""
     cluster = Cluster()
-    watch = watch_by_deployment(Objects(list(operators), unread), "demo")
+    watch = watch_by_deployment(Objects(list(operators), unread), "demo", home=home)
     client = Inside(cast(Api, cluster), pool(), "/", image, lambda: NOW, watch)
     job = {"method": "GET", "requests": 1, "concurrency": 1, "timeout": 60}
     with pytest.raises(StopIteration) as ended:  # the pod has ended at the first look
@@ -108,14 +110,19 @@ def test_on_openshift_its_pod_has_no_user_id_either() -> None:
     assert "runAsUser" not in pod(operator(TEMPLATE))["spec"]["securityContext"]
 
 
-def test_a_deployment_that_poses_as_the_operator_chooses_no_image() -> None:
-    posing = operator(deepcopy(TEMPLATE), "demo")
+def test_a_deployment_that_poses_as_the_operator_chooses_nothing() -> None:
+    posing = operator(deepcopy(TEMPLATE), "tenant")
+    posing["spec"]["template"]["spec"] |= {"tolerations": [{}], "nodeSelector": {"of": "evil"}}
     posing["spec"]["template"]["spec"]["containers"][0]["image"] = "example.com/evil"
-    with pytest.raises(DemoModeError, match=r"several Deployments say .* give an --image"):
-        pod(posing, operator(TEMPLATE))
-    made = pod(posing, operator(TEMPLATE), image="python:3")["spec"]
+    for both in ((posing, operator(TEMPLATE)), (operator(TEMPLATE), posing)):
+        made = pod(*both)["spec"]
+        assert made["containers"][0]["image"] == "example.com/kotatsu:1"
+        assert made["tolerations"] == TEMPLATE["spec"]["tolerations"]
+    with pytest.raises(DemoModeError, match=r"does not name the namespace .* give an --image"):
+        pod(posing)
+    made = pod(posing, image="python:3")["spec"]
     assert made["containers"][0]["image"] == "python:3"
-    assert "tolerations" not in made
+    assert made.keys().isdisjoint({"tolerations", "nodeSelector"})
 
 
 def test_its_pod_is_nobody_at_the_api_server_and_has_none_of_the_operators_settings() -> None:

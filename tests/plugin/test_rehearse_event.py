@@ -27,6 +27,8 @@ class Operated(Cluster):
 
     def __init__(self, *names: str, stuck: str = "") -> None:
         super().__init__(*(manifest(name) for name in names))
+        for raw in self._pools.values():
+            raw["status"] = {"internal": {"activators": "kotatsu/0"}}
         self._stuck = stuck
         self.log: list[str] = []
         """Overrides in the order in which they were set, and requests."""

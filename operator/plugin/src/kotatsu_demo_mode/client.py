@@ -65,8 +65,8 @@ class Inside:
 
     `kubectl port-forward svc/…` and the API server's Service proxy choose a pod themselves and
     bypass the activator, so they cannot wake a sleeping pool. The pod has the image of the
-    operator, which contains Python, and not of a pod in the pool's namespace: accounts that may
-    write there must not choose what an administrator runs.
+    operator, which contains Python, if the status of the pool names the operator's namespace:
+    accounts that may create Deployments must not choose what an administrator runs.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Inside:
         watch: Watch,
     ) -> None:
         self._api, self._pool, self._clock = api, pool, clock
-        self._like: Object = {} if watch.rivals else dict(pod_spec_of(watch.operator))
+        self._like: Object = dict(pod_spec_of(watch.operator)) if watch.is_proven else {}
         self._image = image or self._of_the_operator(watch)
         self._url = f"http://{pool.spec.service}.{pool.namespace}.svc:{self._port()}{path}"
         self.route = f"Service {pool.spec.service}, from a pod in {pool.namespace}"
@@ -105,18 +105,15 @@ class Inside:
             ) from None
 
     def _of_the_operator(self, watch: Watch) -> str:
-        if watch.rivals:
-            raise DemoModeError(
-                f"several Deployments say that they are the operator of {self._pool.namespace} "
-                f"({watch.message}; {', '.join(watch.rivals)} too), and the requests would be sent "
-                "with the image of one of them: give an --image with python3, or --url"
-            )
         image = next((text(c.get("image")) for c in tables(self._like.get("containers"))), "")
         if image:
             return image
+        why = watch.message
+        if watch.operator:
+            why = f"the status of {self._pool.name} does not name the namespace of its operator"
         raise DemoModeError(
-            f"which image sends the requests is not known ({watch.message}): give an --image with "
-            "python3, or --url"
+            f"which image sends the requests is not known ({why}): give an --image with python3, "
+            "or --url"
         )
 
     def _port(self) -> int:

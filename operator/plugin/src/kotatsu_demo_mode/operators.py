@@ -11,6 +11,7 @@ from urllib.parse import quote
 from kotatsu_operator.core.budget.prices import parse_table
 from kotatsu_operator.core.claims import NEVER
 from kotatsu_operator.core.formats import amount, count, instant, quantity, table, text
+from kotatsu_operator.core.objects import activators_of
 from kotatsu_operator.core.pool.parse import SpecError
 from kotatsu_operator.core.pool.spec import NO_PRICES, PLATFORM, Platform
 from kotatsu_operator.core.protocol import LEASE_NAME, UNINSTALL
@@ -63,8 +64,9 @@ class Watch:
     """What is missing and what to do; of one that acts, which it is."""
     operator: Mapping[str, Any]
     """Its Deployment; empty if none is known."""
-    rivals: tuple[str, ...] = ()
-    """Further Deployments that say that they watch the namespace."""
+    is_proven: bool = False
+    """Whether that is so by the status of a pool, which only an operator may write. Anyone who may
+    create Deployments somewhere can label one as an operator."""
 
     @property
     def acts(self) -> bool:
@@ -116,24 +118,25 @@ def _not_selected(namespace: str, why: str) -> str:
 
 
 def watch_by_deployment(
-    operators: Objects, namespace: str, labels: Mapping[str, str] | None = None
+    operators: Objects, namespace: str, labels: Mapping[str, str] | None = None, home: str = ""
 ) -> Watch:
     """Which operator watches a namespace with these labels, and whether it has a Ready pod.
 
-    `labels` is None if they may not be read. An operator of many namespaces leaves one out that
-    another install serves, so it is no rival.
+    `labels` is None if they may not be read. `home` is the namespace of the operator that the
+    status of a pool there names; empty if it names none.
     """
     mine = serving(operators.items, namespace, labels)
+    mine.sort(key=lambda one: home_of(one) != home)
     if mine:
         name, place = name_of(mine[0]), home_of(mine[0])
-        rivals = tuple(f"{home_of(o)}/{name_of(o)}" for o in mine[1:] if not is_shared(o))
+        is_proven = place == home
         if count(table(mine[0].get("status")).get("readyReplicas")):
-            return Watch(Standing.ACTS, _watches_it(mine[0]), mine[0], rivals)
+            return Watch(Standing.ACTS, _watches_it(mine[0]), mine[0], is_proven)
         why = (
             f"the operator {place}/{name} has no Ready pod, so no window opens and no override "
             f"takes effect: see `kubectl describe deployment {name} -n {place}`"
         )
-        return Watch(Standing.DOWN, why, mine[0], rivals)
+        return Watch(Standing.DOWN, why, mine[0], is_proven)
     if operators.unread:
         why = f"which operator watches {namespace}: {operators.unread}"
         return Watch(Standing.UNKNOWN, why, {})
@@ -156,16 +159,20 @@ def _watches_it(operator: Mapping[str, Any]) -> str:
 
 
 def watch(
-    api: "Api", namespace: str, shell: Shell, holders: dict[str, str | None] | None = None
+    api: "Api",
+    namespace: str,
+    shell: Shell,
+    holders: dict[str, str | None] | None = None,
+    home: str = "",
 ) -> Watch:
     """Whether an operator acts in a namespace. Raises DemoModeError if the API does not answer.
 
     `holders` has the holders of Leases that were read, by namespace: several namespaces may have
-    one operator.
+    one operator. `home` is as in `watch_by_deployment`.
     """
     reader = Reader(api, namespace)
     operators = reader.operators()
-    found = watch_by_deployment(operators, namespace, reader.labels(operators))
+    found = watch_by_deployment(operators, namespace, reader.labels(operators), home)
     if not found.operator:
         return found
     place, name = home_of(found.operator), name_of(found.operator)
@@ -229,11 +236,12 @@ def watches(
     """The operators of the pools' namespaces; `patient` gives one time to start."""
     found, holders = {}, dict[str, str | None]()
     until = shell.clock() + _STARTS
-    for namespace in sorted({pool.namespace for pool in pools}):
-        one = watch(api, namespace, shell, holders)
+    homes = {pool.namespace: activators_of(pool.raw).partition("/")[0] for pool in pools}
+    for namespace, home in sorted(homes.items()):
+        one = watch(api, namespace, shell, holders, home)
         while patient and one.may_start and shell.clock() < until:
             shell.terminal.progress(f"{namespace}: waiting for its operator to start")
             shell.sleep(1.0)
-            one = watch(api, namespace, shell)
+            one = watch(api, namespace, shell, home=home)
         found[namespace] = one
     return found
