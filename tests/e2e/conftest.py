@@ -173,14 +173,24 @@ pod seconds."""
 def install_platform(kubectl: Kubectl, *settings: str, prices: Object = PRICES) -> None:
     """The platform, with the image that the chart names: `make images` has loaded it.
 
-    It serves its own namespace alone unless `settings` say more: tests stand beside each other.
+    It is the chart's default, but that it serves only its own namespace unless `settings` say more:
+    tests stand beside each other.
     """
     priced = f"--set-json=prices={json.dumps(prices)}"
-    if not any("namespaces=" in setting for setting in settings):
-        settings = (f"namespaces={{{kubectl.namespace}}}", *settings)
+    if not any("namespace" in setting for setting in settings):
+        settings = (by_name(kubectl), *settings)
     settings = (DNS, f"routeSettle={SETTLE}", priced, *settings)
     helm_install(kubectl, "kotatsu", "kotatsu", *settings, wait=True)
 
+
+def by_name(kubectl: Kubectl) -> str:
+    """The setting that selects one namespace."""
+    label = NAME_OF_NAMESPACE.replace(".", "\\.")
+    return f"namespaceSelector.matchLabels.{label}={kubectl.namespace}"
+
+
+NAME_OF_NAMESPACE = "kubernetes.io/metadata.name"
+"""The label that Kubernetes gives each namespace."""
 
 EVERY = "--set-json=namespaces=[]"
 """The chart's default: no namespace is named, so the selector counts."""

@@ -43,11 +43,11 @@ async def test_a_rolling_update_of_the_activator_loses_no_request(make_app, plat
     other = await make_app("rollheld", idleAfter="4s", maxReplicas=1)
     await other.asleep()
     async with Stream(app) as stream, httpx.AsyncClient(timeout=60, trust_env=False) as http:
-        platform("rollout", "restart", "deployment/kotatsu-activator")
+        platform("rollout", "restart", "deployment/kotatsu-activator-0")
         await asyncio.sleep(1)
         await gather_ok([other.send(http) for _ in range(20)])
         await asyncio.to_thread(
-            platform, "rollout", "status", "deployment/kotatsu-activator", "--timeout=180s"
+            platform, "rollout", "status", "deployment/kotatsu-activator-0", "--timeout=180s"
         )
         await other.asleep()
         await gather_ok([other.send(http) for _ in range(20)])
@@ -74,12 +74,12 @@ async def test_requests_held_while_the_activators_are_replaced_are_all_answered(
     async with httpx.AsyncClient(timeout=90, trust_env=False) as http:
         held = [asyncio.create_task(app.send(http)) for _ in range(50)]
         await eventually("waking", lambda: app.replicas() == 1)
-        platform("rollout", "restart", "deployment/kotatsu-activator")
+        platform("rollout", "restart", "deployment/kotatsu-activator-0")
         await asyncio.sleep(5)
         held += [asyncio.create_task(app.send(http)) for _ in range(50)]
         await gather_ok(held)
     await asyncio.to_thread(
-        platform, "rollout", "status", "deployment/kotatsu-activator", "--timeout=180s"
+        platform, "rollout", "status", "deployment/kotatsu-activator-0", "--timeout=180s"
     )
     await acted_once(app, recorder)
 
@@ -120,5 +120,5 @@ async def test_a_killed_activator_loses_what_it_held_and_nothing_else(
 
 
 def both_ready(platform):
-    status = platform.get("deployment", "kotatsu-activator")["status"]
+    status = platform.get("deployment", "kotatsu-activator-0")["status"]
     return status.get("readyReplicas") == status.get("replicas") == 2

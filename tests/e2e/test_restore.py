@@ -8,7 +8,7 @@ import pytest
 from e2e.conftest import MakeNamespace, install_platform, start_app
 from e2e.kit import App, Kubectl, Object, demo_mode, eventually
 
-from kotatsu_operator.core.protocol import RECORD
+from kotatsu_operator.core.protocol import record_part
 from kotatsu_operator.kube.views import is_ours
 
 pytestmark = pytest.mark.e2e
@@ -26,14 +26,15 @@ async def test_after_an_uninstall_without_its_job_restore_gives_the_pods_back(
 
     words = ("helm", "uninstall", "kotatsu", "-n", kubectl.namespace, "--no-hooks", "--wait")
     await asyncio.to_thread(subprocess.run, words, check=True)
-    assert kubectl.get("configmap", RECORD)["data"]
+    record = record_part(kubectl.namespace)
+    assert kubectl.get("configmap", record)["data"]
     assert app.replicas() == 0
     unserved = await demo_mode(kubectl, "on", app.name, "--wait", code=1)
     assert f"namespace {kubectl.namespace} is not served by Kotatsu" in unserved
 
     out = await demo_mode(kubectl, "restore", "--all")
     assert f"{app.name}: Deployment {app.name} has 1 replicas again" in out
-    assert f"ConfigMap {RECORD} is deleted" in out
+    assert f"ConfigMap {record} is deleted" in out
     await eventually("a Ready pod", app.ready_pods)
     await eventually("no slice of an activator", lambda: not _slices(kubectl), within=120)
     await eventually("an answer of the pod", lambda: _answers(app))

@@ -43,7 +43,8 @@ class Installation:
         self._namespace()
         with self._progress.step(f"helm upgrade --install {PLATFORM} charts/{PLATFORM}"):
             # Only the demo's own namespace, so that it can stand beside an install for all of them.
-            own = {"namespaces": [self._kube.namespace]}
+            name = {"kubernetes.io/metadata.name": self._kube.namespace}
+            own = {"namespaceSelector": {"matchLabels": name}}
             self._upgrade(PLATFORM, self._values(PLATFORM, built) | own)
         with self._progress.step(f"helm upgrade --install {PET} charts/{PET}"):
             if self._gemini_key is not None:
