@@ -1,6 +1,5 @@
 """The packaged CRD, and how it comes over the cluster's before an upgrade."""
 
-import copy
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,9 +9,8 @@ import httpx2
 import pytest
 from chart.kit import Object, crd
 from lightkube import ApiError
-from rows import each
 
-from kotatsu_operator.jobs import crds, from_v1alpha1
+from kotatsu_operator.jobs import crds
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError
 
 # What apiextensions.k8s.io/v1 JSONSchemaProps knows of what we use.
@@ -130,35 +128,6 @@ async def test_a_crd_that_may_not_be_created_is_left_to_what_installs_it() -> No
 
     assert client.installed["spec"] == {"group": "old"}
     assert "not installed, so there is nothing to replace" in said[0]
-
-
-@each(
-    "versions, stored, installed, needed",
-    [
-        (["v1alpha1"], ["v1alpha1"], 1, True),
-        (["v1alpha1", "v1beta1"], ["v1alpha1", "v1beta1"], 1, True),
-        (["v1alpha1", "v1beta1"], ["v1beta1"], 2, True),
-        (["v1alpha1", "v1beta1"], ["v1beta1"], 1, False),
-        (["v1beta1"], ["v1beta1"], 1, False),
-    ],
-)
-def test_v1alpha1_is_served_as_long_as_programs_may_need_it(
-    versions: list[str], stored: list[str], installed: int, needed: bool
-) -> None:
-    there = copy.deepcopy(crd())
-    there["spec"]["versions"] = [{"name": name} for name in versions]
-    there["status"] = {"storedVersions": stored}
-
-    assert from_v1alpha1.is_needed(there, crd(), is_later=installed < 2) is needed
-
-
-def test_a_crd_without_v1beta1_is_no_matter_of_the_conversion() -> None:
-    assert not from_v1alpha1.is_needed(_crd(1, "old"), _crd(2, "new"), is_later=True)
-
-
-def test_the_packaged_crd_does_not_list_v1alpha1() -> None:
-    """So the API server refuses it over pools that are not converted."""
-    assert [version["name"] for version in crd()["spec"]["versions"]] == ["v1beta1"]
 
 
 def test_a_refusal_says_what_to_do(

@@ -312,12 +312,10 @@ async def start_app(
     *,
     image: str = APP_IMAGE,
     recorder: str = "http://recorder",
-    version: str = "v1beta1",
     **spec: object,
 ) -> App:
-    """Deploy an app with its pool, written in this version, and wait until it is accepted."""
-    made = pool(name, **spec) | {"apiVersion": f"kotatsu.dev/{version}"}
-    kubectl.apply(config_map(), *workload(name, recorder, image=image), made)
+    """Deploy an app with its pool, and wait until it is accepted."""
+    kubectl.apply(config_map(), *workload(name, recorder, image=image), pool(name, **spec))
     app = App(name, kubectl)
     await eventually(
         f"{name} accepted",

@@ -9,7 +9,6 @@ from lightkube import AsyncClient
 from lightkube.types import PatchType
 
 from kotatsu_operator.core.formats import internal
-from kotatsu_operator.core.pool.v1alpha1 import status_from
 from kotatsu_operator.core.protocol import (
     EPOCH_ANNOTATION,
     MANAGED_BY,
@@ -51,7 +50,7 @@ class PoolsOfNamespace:
 
     def has_slept(self, app: App, generation: int) -> bool:
         """Whether a pool has been put to sleep as it was asked to; it may be awake again."""
-        override = internal(status_from(self.status(app, generation))).get("override") or {}
+        override = internal(self.status(app, generation)).get("override") or {}
         return bool(override.get("done"))
 
     def status(self, app: App, generation: int = 0) -> Object:

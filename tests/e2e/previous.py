@@ -6,7 +6,6 @@ without history the upgrade begins at this checkout itself, and a warning says s
 KOTATSU_SOAK_PREVIOUS   that commit (default: the newest release, else BEFORE_RELEASES)
 """
 
-import json
 import logging
 import os
 import shutil
@@ -15,22 +14,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import yaml
 from e2e.conftest import ROOT, built
 from e2e.kit import Kubectl
 
 from kotatsu_demo import docker
 from kotatsu_demo.images import IMAGES
 from kotatsu_node import Node
-from kotatsu_operator.jobs import crds, from_v1alpha1
 
 log = logging.getLogger(__name__)
 
-CRD = "warmpools.kotatsu.dev"
 IMAGE = "localhost/kotatsu-operator"
 OPERATOR = next(image for image in IMAGES if image.name == "operator")
-BEFORE_RELEASES = "84b6da4acfe9ce5c436c5d891451ac5a18eba979"
-"""What to upgrade from as long as there is no release."""
+BEFORE_RELEASES = "d839c715b3b402770247dafbfd4efeb631ac47b7"
+"""What to upgrade from as long as there is no release: a commit whose pools this checkout reads."""
 PARKED, SETTLE = "parked.enabled=true", "routeSettle=1"
 WITHOUT_HISTORY = (
     "this clone has no history, so the upgrade begins at this checkout itself: `git fetch"
@@ -67,24 +63,15 @@ def previous_release(context: str, scratch: Path) -> Release:
         _into_kind(f"{IMAGE}:{tag}", context.removeprefix("kind-"), scratch)
     else:
         _into_the_node(f"{IMAGE}:{tag}", scratch)
-    settings = (f"image.repository={IMAGE}", f"image.tag={tag}", PARKED)
+    settings = (f"image.repository={IMAGE}", f"image.tag={tag}", PARKED, SETTLE)
     return Release(commit[:8], scratch / "charts/kotatsu", settings)
 
 
-def store_v1alpha1(kubectl: Kubectl) -> None:
-    """Put the CRD in place that the release before finds: the cluster stores v1alpha1.
-
-    Without deleting another one, whose pools would go with it: so it serves v1beta1 too, and keeps
-    the fields of both. That the Job converts what the CRD of v1alpha1 alone has stored is tested in
-    tests/apiserver/test_from_v1alpha1.py.
-    """
-    packaged = yaml.safe_load((ROOT / f"charts/kotatsu/crds/{CRD}.yaml").read_text())
-    former = from_v1alpha1.transitional(packaged)
-    for version in former["spec"]["versions"]:
-        version["storage"] = version["name"] == from_v1alpha1.OLD
-    former["metadata"]["annotations"][crds.REVISION] = "0"
-    kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=json.dumps(former))
-    kubectl("wait", "--for=condition=Established", f"crd/{CRD}")
+def install_crds(kubectl: Kubectl, release: Release) -> None:
+    """Put a release's CRDs in place, without deleting others: their pools would go with them."""
+    folder = str(release.chart / "crds")
+    kubectl("apply", "--server-side", "--force-conflicts", "-f", folder)
+    kubectl("wait", "--for=condition=Established", "-f", folder)
 
 
 def previous_commit(checkout: Path) -> str:

@@ -19,7 +19,6 @@ import needs
 import pytest
 from e2e import knative, rights
 from e2e.kit import Kubectl, Object, eventually, pool, stamp
-from e2e.previous import store_v1alpha1
 from e2e.rights import ACCOUNTS, ACTIVATOR, CRDS, HERE, OPERATOR, THERE, UNINSTALL
 from lightkube import AsyncClient, KubeConfig
 from lightkube.types import PatchType
@@ -116,16 +115,13 @@ NOBODY_MAY = [
     ("delete", "apiextensions.k8s.io/customresourcedefinitions"),
 ]
 
-CONVERTS = ("patch", "kotatsu.dev/warmpools")
-"""The Job before an upgrade converts pools of v1alpha1. Its account is gone when it ends."""
-
 
 def test_nobody_may_do_any_of_these_anywhere(kubectl: Kubectl) -> None:
     questions = [(v, w, n) for v, w in NOBODY_MAY for n in (HERE, THERE, "default")]
     for account in ACCOUNTS:
         answers = rights.may(kubectl, account, questions)
-        allowed = {q[:2] for q, yes in zip(questions, answers, strict=True) if yes}
-        assert allowed == ({CONVERTS} if account == CRDS else set()), account
+        allowed = [q for q, yes in zip(questions, answers, strict=True) if yes]
+        assert allowed == [], account
 
 
 def test_an_activator_may_do_nothing_in_another_namespace(kubectl: Kubectl) -> None:
@@ -304,9 +300,7 @@ def _twin(right: rights.Right) -> rights.Right:
 
 
 async def _replace_the_crds(world: World) -> None:
-    """Of a cluster that stores v1alpha1 and has no histories; then again."""
-    world.kubectl.apply(pool("web", **QUICK))
-    store_v1alpha1(world.kubectl)
+    """Of a cluster that has no histories; then again."""
     world.kubectl("delete", "crd", "warmpoolhistories.kotatsu.dev", "--ignore-not-found")
     folder = world.logs / "crds"
     folder.mkdir()

@@ -4,9 +4,6 @@ It comes from the release before this checkout (previous.py): `make e2e` does it
 many times and in several namespaces side by side (soak.py). Those share the CRD alone: what else of
 a release is cluster-wide (admission policies, the ClusterRole of the Job that upgrades the CRD) has
 its namespace in its name.
-
-That release has v1alpha1 and this one v1beta1: pools are made with manifests of the old one, and
-the Job converts them under load. The CRD serves both versions all the time.
 """
 
 import asyncio
@@ -22,14 +19,14 @@ from e2e.conftest import add_recorder, cluster_ip, remove_namespace, start_app
 from e2e.kit import Kubectl
 from e2e.parked import FULL, SMALL, given, requested, restarts
 from e2e.pools_of_namespace import PoolsOfNamespace
-from e2e.previous import previous_release, store_v1alpha1, this_release
+from e2e.previous import install_crds, previous_release, this_release
 from e2e.repetition import count
 from e2e.soak import ARENAS, REPEATS, Outcome
 from e2e.stream import Stream
 from e2e.watcher import NamespaceWatcher
 from lightkube import AsyncClient
 
-from kotatsu_operator.jobs import crds, from_v1alpha1
+from kotatsu_operator.jobs import crds
 from kotatsu_operator.kube.client import Kube
 
 pytestmark = [
@@ -39,25 +36,14 @@ pytestmark = [
 ]
 
 CRD = "warmpools.kotatsu.dev"
-SPEC = {
-    "scaling": {"idleAfter": "60s", "maxReplicas": 1},
-    "drain": {"routeSettle": "1s"},
-    "wake": {"holdTimeout": "120s"},
-}
+SPEC = {"idleAfter": "60s", "maxReplicas": 1, "holdTimeout": "120s"}
 OF_EACH = {
     "busy": {},
     "cycling": {},
-    "quiet": {"scaling": {"idleAfter": "3s"}},
-    "parked": {"scaling": {"idleAfter": "8s", "maxReplicas": 1}, "parked": {"for": "24h"}},
+    "quiet": {"idleAfter": "3s"},
+    "parked": {"idleAfter": "8s", "parkedFor": "24h"},
 }
-"""What pools have more or else, as the release before this one reads it."""
-CONVERTED = {
-    "busy": {"idleAfter": "60s", "maxReplicas": 1, "holdTimeout": "120s"},
-    "cycling": {"idleAfter": "60s", "maxReplicas": 1, "holdTimeout": "120s"},
-    "quiet": {"idleAfter": "3s", "maxReplicas": 10, "holdTimeout": "120s"},
-    "parked": {"idleAfter": "8s", "maxReplicas": 1, "holdTimeout": "120s", "parkedFor": "24h"},
-}
-"""What this release reads of the same pools."""
+"""What pools have more or else."""
 PAUSE = 0.1 * ARENAS
 """Seconds between two requests of a client: all namespaces together ask no more often than one."""
 
@@ -92,30 +78,20 @@ async def keep_cycling(pools, app, stopped):
 
 
 def recorded(kubectl):
-    """What is remembered of each pool; former releases do not name the namespace."""
+    """What is remembered of each pool."""
     data = kubectl.get("configmap", "kotatsu-targets")["data"]
-    return {u: {**json.loads(text), "namespace": kubectl.namespace} for u, text in data.items()}
+    return {uid: json.loads(text) for uid, text in data.items()}
 
 
 def crd_revision(kubectl):
     return crds.revision(kubectl.get("crd", CRD))
 
 
-def not_converted(kubectl, apps):
-    """What pools lack that v1beta1 has."""
-    found = []
-    for app, (name, spec) in zip(apps, CONVERTED.items(), strict=True):
-        has = kubectl.get("warmpool", app.name)["spec"]
-        if has | spec != has:
-            found.append(f"{name} is not converted: {has}")
-    return found
-
-
 async def test_upgrade_rollback_uninstall_and_reinstall_under_traffic_lose_nothing(
     context, make_namespace, soak, tmp_path
 ):
     before = await asyncio.to_thread(previous_release, context, tmp_path)
-    store_v1alpha1(Kubectl("default"))
+    install_crds(Kubectl("default"), before)
     row = f"upgrade from {before.name}, rollback, uninstall, reinstall"
     wrong = []
     for _ in soak.chances(row, REPEATS):
@@ -153,7 +129,6 @@ async def come_and_go(kubectl, before, after):
             kubectl,
             f"{name}-{uuid.uuid4().hex[:4]}",
             recorder=f"http://{recorder}",
-            version=from_v1alpha1.OLD,
             **SPEC | more,
         )
         for name, more in OF_EACH.items()
@@ -171,12 +146,10 @@ async def come_and_go(kubectl, before, after):
                 stopped = asyncio.Event()
                 cycles = asyncio.create_task(keep_cycling(pools, cycling, stopped))
                 wrong.append(await on(after, "upgrade", kubectl))
-                wrong += not_converted(kubectl, apps)
                 wrong.append(
                     await run_helm("rollback", "kotatsu", "1", "-n", kubectl.namespace, "--wait")
                 )
                 wrong.append(await on(after, "upgrade", kubectl))
-                wrong += not_converted(kubectl, apps)
                 stopped.set()
                 slept = await cycles
             if {uid: recorded(kubectl).get(uid) for uid in record} != record:

@@ -40,5 +40,6 @@ def test_a_shallow_clone_has_none(checkout: Path, tmp_path: Path) -> None:
 
 
 def test_a_history_without_the_commit_says_what_to_fetch(checkout: Path) -> None:
-    with pytest.raises(pytest.fail.Exception, match=r"no commit 84b6da4a.*git fetch --tags"):
+    wanted = previous.BEFORE_RELEASES
+    with pytest.raises(pytest.fail.Exception, match=f"no commit {wanted}.*git fetch --tags"):
         previous.previous_commit(checkout)

@@ -7,14 +7,13 @@ a field, because Helm's field manager owns it. A newer CRD in the cluster stays.
 import asyncio
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lightkube import ApiError
+from lightkube.generic_resource import create_global_resource
 
-from kotatsu_operator.jobs import from_v1alpha1
-from kotatsu_operator.jobs.from_v1alpha1 import CustomResourceDefinition, Say
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import (
     ConflictError,
@@ -23,6 +22,12 @@ from kotatsu_operator.kube.errors import (
     retry_on_conflict,
 )
 from kotatsu_operator.kube.objects import Object
+
+CustomResourceDefinition: Any = create_global_resource(
+    "apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions"
+)
+
+Say = Callable[[str], None]
 
 _FORBIDDEN = 403
 
@@ -51,44 +56,30 @@ def replacement(installed: Object, packaged: Object) -> Object | None:
     return {**packaged, "metadata": metadata}
 
 
-async def upgrade(
-    kube: Kube, packaged: Object, say: Say = print, settle: float = from_v1alpha1.SETTLE
-) -> None:
+async def upgrade(kube: Kube, packaged: Object, say: Say = print) -> None:
     """Replace the cluster's CRD by the packaged one unless it is newer; say what was done.
 
-    A missing CRD is created, if this account may: some tools install it after the Job. Where
-    WarmPools are in v1alpha1, they are converted; `settle` is the time in seconds until every API
-    server has a changed CRD. Raises ApiError when the API server rejects the CRD, ConflictError if
-    it changes all the time, and ConversionError.
+    A missing CRD is created, if this account may: some tools install it after the Job. Raises
+    ApiError when the API server rejects the CRD, and ConflictError if it changes all the time.
     """
     name = packaged["metadata"]["name"]
 
-    async def attempt() -> Object | None:
-        """The new CRD, if it serves v1alpha1."""
+    async def attempt() -> str:
         try:
             installed = await kube.get(CustomResourceDefinition, None, name)
         except NotFoundError:
-            say(await _created(kube, packaged))
-            return None
+            return await _created(kube, packaged)
         before, now = revision(installed), revision(packaged)
-        is_former = from_v1alpha1.is_needed(installed, packaged, is_later=now > before)
-        new = replacement(
-            installed, from_v1alpha1.transitional(packaged) if is_former else packaged
-        )
+        new = replacement(installed, packaged)
         if new is None:
-            say(
+            return (
                 f"{name}: the cluster has revision {before}, which is newer than the packaged "
                 f"{now}: left as it is"
             )
-            return None
-        replaced = await kube.replace(CustomResourceDefinition, None, new)
-        say(f"{name}: revision {now} is in place (was {before})")
-        if is_former and _generation(replaced) != _generation(installed):
-            await asyncio.sleep(settle)
-        return replaced if is_former else None
+        await kube.replace(CustomResourceDefinition, None, new)
+        return f"{name}: revision {now} is in place (was {before})"
 
-    if (former := await retry_on_conflict(attempt)) is not None:
-        await from_v1alpha1.convert(kube, former, say)
+    say(await retry_on_conflict(attempt))
 
 
 async def _created(kube: Kube, packaged: Object) -> str:
@@ -106,19 +97,12 @@ async def _created(kube: Kube, packaged: Object) -> str:
     return f"{name}: created"
 
 
-def _generation(crd: Object) -> Any:
-    return crd["metadata"].get("generation")
-
-
 async def _upgrade_all(files: Mapping[Path, Object]) -> int:
     kube = Kube.connect("kotatsu-crds")
     try:
         for path, packaged in files.items():
             try:
                 await upgrade(kube, packaged)
-            except from_v1alpha1.ConversionError as error:
-                print(error, file=sys.stderr)  # noqa: T201
-                return 1
             except (ConflictError, NotFoundError, *Unreachable) as error:
                 hint = "`kubectl apply --server-side --force-conflicts -f crds/`"
                 hint += " and crds.upgrade=false"
