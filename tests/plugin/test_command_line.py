@@ -25,7 +25,6 @@ def test_completion_knows_commands_pools_flags_and_their_values():
     assert next_words("plan", "-o", "") == ["json", "yaml"]
     assert next_words("status", "-o", "") == ["json", "yaml", "wide"]
     assert next_words("completion", "") == ["bash", "zsh", "fish"]
-    assert next_words("convert", "-f", "") == next_words("convert", "") == []
     assert next_words("check", "warm") == ["warmpool/auth", "warmpool/voice"]
     assert next_words("create", "--wi") == ["--window"]
 

@@ -166,14 +166,6 @@ def parser() -> Parser:
     restore.value("--replicas", "N", text, type=count)
     restore.switch("--force", "restore although an operator may undo it")
     restore.dry_run(VALIDATED, "client", "server")
-    convert = commands.add(
-        "convert",
-        "write manifests of v1alpha1 as manifests of v1beta1",
-        "Other documents do\nnot change. Fields that v1beta1 does not have are reported on stderr, "
-        "with what to\ndo about each. Reads no cluster.",
-    )
-    text = "a file of manifests; may be repeated; - is stdin (default: -)"
-    convert.value("-f --filename", "FILE", text, action="append")
     completion = commands.add(
         "completion", "print a script that completes commands and names of pools"
     )

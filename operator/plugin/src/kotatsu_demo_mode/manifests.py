@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from kotatsu_operator.core.formats import table
-from kotatsu_operator.core.pool.v1alpha1 import OLD
 from kotatsu_operator.core.protocol import API_VERSION
 
 from .errors import DemoModeError
@@ -21,20 +20,16 @@ def read_manifests(filename: str, stdin: TextIO) -> list[Pool]:
 
     Raises DemoModeError.
     """
-    objects = list(_flat(documents(read_text(filename, stdin), filename), filename))
+    try:
+        text = stdin.read() if filename == "-" else Path(filename).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise DemoModeError(f"{filename} cannot be read: {reason}; check its name") from None
+    objects = list(_flat(_documents(text, filename), filename))
     pools = [_pool(o, filename) for o in objects if o["kind"] == "WarmPool"]
     if not pools:
         raise DemoModeError(f"{filename} contains no WarmPool; give a manifest with one")
     return pools
-
-
-def read_text(filename: str, stdin: TextIO) -> str:
-    """The text of a file (`-` is stdin). Raises DemoModeError."""
-    try:
-        return stdin.read() if filename == "-" else Path(filename).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise DemoModeError(f"{filename} cannot be read: {reason}; check its name") from None
 
 
 def _meta(o: Object, name: str) -> str:
@@ -44,10 +39,8 @@ def _meta(o: Object, name: str) -> str:
 def _pool(o: Object, filename: str) -> Pool:
     """A WarmPool, validated like the API server does."""
     if o.get("apiVersion") != API_VERSION:
-        answer = "run `kubectl demo-mode convert`" if o.get("apiVersion") == OLD else ""
         raise DemoModeError(
-            f"{filename}: a WarmPool has apiVersion {o.get('apiVersion')!r}; "
-            f"{answer or f'write {API_VERSION}'}"
+            f"{filename}: a WarmPool has apiVersion {o.get('apiVersion')!r}; write {API_VERSION}"
         )
     if not isinstance(table(o.get("metadata")).get("name"), str) or not _meta(o, "name"):
         raise DemoModeError(f"{filename}: a WarmPool has no metadata.name; add it")
@@ -64,9 +57,7 @@ def _pool(o: Object, filename: str) -> Pool:
         raise DemoModeError(f"{filename}: {error}") from None
 
 
-def documents(text: str, filename: str) -> list[Any]:
-    """The documents of a YAML or JSON text. Raises DemoModeError."""
-
+def _documents(text: str, filename: str) -> list[Any]:
     def once(pairs: Sequence[tuple[Any, Any]]) -> dict[Any, Any]:
         """A map; the API server rejects a map with a duplicate field."""
         found: dict[Any, Any] = {}

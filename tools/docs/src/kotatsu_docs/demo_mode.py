@@ -21,7 +21,6 @@ _HOW_TO = {
     **dict.fromkeys(("create", "suggest"), "how-to/settings.md"),
     **dict.fromkeys(("plan", "cost", "report"), "how-to/budgets.md"),
     "restore": "how-to/uninstall.md",
-    "convert": "how-to/upgrade.md",
 }
 """The page that shows a command in use."""
 
