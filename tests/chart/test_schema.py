@@ -19,8 +19,6 @@ OPEN = {
 }  # fmt: skip
 # Set by a parent chart alone.
 OF_A_PARENT = {"global", "enabled"}
-FORMER = {"$ref": "#/definitions/former"}
-"""In the schema, a value that the chart refuses by itself, with a sentence."""
 
 
 @BOTH
@@ -104,31 +102,6 @@ def test_a_wrong_value_is_refused_by_its_place(chart: str, wrong: str, named: st
 
 
 @BOTH
-def test_a_former_value_is_refused_with_what_to_set_instead(chart: str) -> None:
-    names = [name for name in _former(schema(chart), schema(chart)) if name != "metrics"]
-    names += ["metrics.podMonitor", "metrics.labels"]
-
-    done = template(chart, None, *(f"--set={name}=x" for name in names))
-
-    assert done.returncode != 0
-    assert [name for name in names if f" {name} is gone: " not in done.stderr] == []
-    assert len(names) > 15
-    for instead in re.findall(r"is gone: set (?:the \w+ of )?([\w.]+\w)", done.stderr):
-        place: Any = default_values(chart)
-        for key in instead.split("."):
-            assert key in place, instead
-            place = place[key]
-
-
-@BOTH
-def test_an_upgrade_with_the_former_defaults_says_how_to_leave_them(chart: str) -> None:
-    done = template(chart, None, "--set=runtime=native")
-
-    assert "runtime is gone: set knative.enabled to auto, true (was knative)" in done.stderr
-    assert "--reset-then-reuse-values" in done.stderr
-
-
-@BOTH
 def test_every_top_level_value_has_a_comment(chart: str) -> None:
     text = (CHARTS / chart / "values.yaml").read_text()
     for key in default_values(chart):
@@ -144,14 +117,6 @@ def test_the_examples_of_the_readme_fit_the_schema(chart: str) -> None:
     assert len(examples) == 3
     for example in examples:
         jsonschema.validate(yaml.safe_load(example), schema(chart))
-
-
-def _former(node: Object, root: Object, path: str = "") -> Iterator[str]:
-    for key, child in node.get("properties", {}).items():
-        if child == FORMER:
-            yield f"{path}{key}"
-        else:
-            yield from _former(_resolve(child, root), root, f"{path}{key}.")
 
 
 def _resolve(node: Object, root: Object) -> Object:
@@ -173,7 +138,7 @@ def _leaves(
 
 def _paths(node: Object, root: Object, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     for key, child in node.get("properties", {}).items():
-        if (not path and key in OF_A_PARENT) or child == FORMER:
+        if not path and key in OF_A_PARENT:
             continue
         yield (*path, key)
         if key not in OPEN:
