@@ -319,30 +319,23 @@ def test_the_operator_removes_an_activators_slice(admin: Api, operator: Api, nam
 # --- statuses ---
 
 
-def test_an_activator_announces_requests_and_writes_its_wakes_down(
-    admin: Api, activator: Api
-) -> None:
+def test_an_activator_announces_requests(admin: Api, activator: Api) -> None:
     path = f"{POOLS}/web/status"
-    admin.accepts("PATCH", path, {"status": example_of(STATUS)})
-    for status in (
-        status_of(demand={"at": "2026-01-01T00:00:00Z", "by": "activator-1"}),
-        status_of(lastWake={"at": "2026-01-01T00:00:00Z", "duration": "0.5s"}),
-    ):
-        activator.accepts("PATCH", path, status)
-    admin.accepts("PATCH", path, {"status": None})
-    activator.accepts("PATCH", path, status_of(demand={"at": "2026-01-01T00:00:00Z", "by": "a"}))
+    for status in (example_of(STATUS), None):
+        admin.accepts("PATCH", path, {"status": status})
+        activator.accepts("PATCH", path, status_of(demand={"at": "2026-01-01T00:00:00Z"}))
 
 
 STATUS: Object = crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]
 
 
-@pytest.mark.parametrize("field", sorted(STATUS["properties"].keys() - {"demand", "lastWake"}))
+@pytest.mark.parametrize("field", sorted(STATUS["properties"].keys() - {"demand"}))
 def test_an_activator_cannot_write_what_the_operator_decides(
     admin: Api, activator: Api, field: str
 ) -> None:
     path, sentence = (
         f"{POOLS}/web/status",
-        "An activator may change nothing but demand and lastWake",
+        "An activator may change nothing but demand",
     )
     value = example_of(STATUS["properties"][field])
     admin.accepts("PATCH", path, {"status": None})
@@ -353,10 +346,10 @@ def test_an_activator_cannot_write_what_the_operator_decides(
 
 
 @pytest.mark.parametrize(
-    "field", sorted(STATUS["properties"]["demand"]["properties"].keys() - {"at", "by"})
+    "field", sorted(STATUS["properties"]["demand"]["properties"].keys() - {"at"})
 )
 def test_an_activator_cannot_say_what_the_operator_has_seen(activator: Api, field: str) -> None:
-    sentence = "An activator may change nothing but at and by in the demand"
+    sentence = "An activator may change nothing but at in the demand"
     status = status_of(demand={field: "2026-02-02T00:00:00Z"})
     activator.refuses(sentence, "PATCH", f"{POOLS}/web/status", status)
 
