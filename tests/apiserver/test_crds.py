@@ -24,7 +24,8 @@ from kotatsu_operator.jobs import crds
 pytestmark = pytest.mark.apiserver
 
 WARM_POOLS, HISTORIES = "warmpools", "warmpoolhistories"
-SPEC = {"targetRef": {"name": "web"}, "idleAfter": "45s", "windows": []}
+TARGET = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}
+SPEC = {"targetRef": TARGET, "idleAfter": "45s"}
 STATUS = {"phase": "Asleep", "internal": {"version": 1, "foundReplicas": 3}}
 
 
@@ -76,7 +77,7 @@ class Cluster:
         rules = json.dumps(roles["kotatsu-crds-here"]["rules"]).replace("kotatsu.dev", self.group)
         rbac = {"apiVersion": "rbac.authorization.k8s.io/v1", "metadata": {"name": name}}
         role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name}
-        account = {"kind": "ServiceAccount", "name": name}
+        account = {"kind": "ServiceAccount"}
         self.kubectl.apply(
             {"apiVersion": "v1", **account, "metadata": {"name": name}},
             {**rbac, "kind": "ClusterRole", "rules": json.loads(rules)},
@@ -84,7 +85,7 @@ class Cluster:
                 **rbac,
                 "kind": "ClusterRoleBinding",
                 "roleRef": role,
-                "subjects": [account | {"namespace": self.kubectl.namespace}],
+                "subjects": [account | {"name": name, "namespace": self.kubectl.namespace}],
             },
         )
         config = yaml.safe_load(self.kubectl("config", "view", "--raw"))

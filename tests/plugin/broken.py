@@ -103,7 +103,7 @@ _CRASHING = {
 
 def _with_status(**status: Any) -> dict[str, Any]:
     """A pool as the operator has written it, with 45 s until a 503."""
-    return warm_pool() | {"status": {"phase": "Asleep", "template": {"hash": "a1"}, **status}}
+    return warm_pool() | {"status": {"phase": "Asleep", **status}}
 
 
 def _condition(kind: str, message: str) -> dict[str, Any]:
@@ -467,7 +467,7 @@ WARNED = [
     ),
     Setup(
         "starts that take longer than requests wait",
-        plus(_with_status(warmUps=[{"seconds": 61.7, "replicas": 1, "template": "a1"}])),
+        plus(_with_status(internal={"template": {"hash": "a1"}, "warmUps": ["a1", [61.7, 1, 0]]})),
         "wakes",
         "HoldTimeoutTooShort",
         "set spec.holdTimeout to 2m10s",

@@ -17,9 +17,10 @@ from kotatsu_demo_mode.installs import NAMESPACES
 from kotatsu_demo_mode.pools import Pool, read_pool
 from kotatsu_demo_mode.shell import Shell
 from kotatsu_demo_mode.terminal import Terminal
+from kotatsu_operator.core.schema import joined
 from tests.operator.core.values import annotations_of
 
-COST = {"currency": "JPY", "podPerHour": "1.84375", "parkedPodPerHour": "0.25125"}
+PRICES = {"podPerHour": "1.84375", "parkedPodPerHour": "0.25125"}
 """What the operator writes of the pods below at 6.5 JPY per core-hour and 0.7 per GiB-hour."""
 NOW = datetime(2026, 11, 24, 21, 0, tzinfo=UTC)  # 06:00 on a Wednesday in Tokyo
 
@@ -62,6 +63,11 @@ def lease(holder: str, age: float = 0.0) -> dict[str, Any]:
     return {"holderIdentity": holder, "renewTime": renewed, **lasts}
 
 
+def costing(cost: dict[str, Any] | None = None, **inner: Any) -> dict[str, Any]:
+    """A status with a ledger; `inner` is what only the operator reads of it, beside PRICES."""
+    return {"cost": {"currency": "JPY"} | (cost or {}), "internal": {"cost": PRICES | inner}}
+
+
 def manifest(name: str = "voice", **spec: Any) -> dict[str, Any]:
     """A WarmPool in Tokyo with prices; fields of its spec as keywords."""
     annotations = annotations_of(spec)
@@ -78,7 +84,7 @@ def manifest(name: str = "voice", **spec: Any) -> dict[str, Any]:
             "timeZone": "Asia/Tokyo",
             **spec,
         },
-        "status": {"cost": COST},
+        "status": costing(),
     }
 
 
@@ -103,7 +109,7 @@ def pool(
     """A pool as the commands see it, with the prices that the operator has written."""
     status = status or {}
     if priced:
-        status = status | {"cost": COST | status.get("cost", {})}
+        status = joined(costing(), status)
     return read_pool(manifest(name, **spec) | {"status": status})
 
 

@@ -109,12 +109,10 @@ def test_what_is_broken_is_named_with_what_mends_it_and_nothing_else_is(setup: S
         (
             # A start for a window is of more pods, and one of an earlier template shows nothing.
             {
-                "template": {"hash": "a1"},
-                "warmUps": [
-                    {"seconds": 70, "replicas": 1, "template": "a0"},
-                    {"seconds": 80, "replicas": 9, "template": "a1", "window": True},
-                    {"seconds": 30, "replicas": 1, "template": "a1"},
-                ],
+                "internal": {
+                    "template": {"hash": "a1"},
+                    "warmUps": ["a0", [70, 1, 0], "a1", [80, 9, 1], [30, 1, 0]],
+                }
             },
             "a start took 30s at most",
         ),

@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 import pytest
-from plugin.kit import EVENINGS, NOW, PITCH, pool
+from plugin.kit import EVENINGS, NOW, PITCH, costing, pool
 from rows import each
 
 from kotatsu_demo_mode.cost import LambdaPrice, figures, gb_seconds, record, text
@@ -33,8 +33,7 @@ def test_the_forecast_is_what_was_spent_and_the_windows_to_come():
 
 
 def test_the_operators_own_forecast_is_preferred():
-    written = {"forecast": "99", "periodEnd": "2026-11-30T15:00:00Z"}
-    status = {"cost": SPENT["cost"] | written}
+    status = costing(SPENT["cost"] | {"forecast": "99"}, periodEnd="2026-11-30T15:00:00Z")
     assert figures(pool(status=status, windows=[PITCH]), NOW).forecast == 99
 
 
@@ -100,8 +99,6 @@ def test_a_pool_with_parked_pods_has_the_three_prices_of_a_month():
 
 
 def test_the_operators_price_of_a_parked_pod_is_preferred():
-    written = {"podPerHour": "2", "parkedPodPerHour": "0.5"}
-    f = figures(
-        pool(status={"cost": SPENT["cost"] | written}, windows=[PITCH], parkedFor="1h"), NOW
-    )
+    status = costing(SPENT["cost"], podPerHour="2", parkedPodPerHour="0.5")
+    f = figures(pool(status=status, windows=[PITCH], parkedFor="1h"), NOW)
     assert (f.month_left_on, f.month_parked) == (730 * 5 * 2, 730 * 5 * Decimal("0.5"))

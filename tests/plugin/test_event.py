@@ -8,6 +8,7 @@ from plugin.kit import (
     NOW,
     PITCH,
     Cluster,
+    costing,
     demo_mode,
     deployment,
     manifest,
@@ -52,8 +53,8 @@ def test_several_pools_have_one_picture_one_total_and_one_verdict(tmp_path: Path
 
 
 def test_amounts_in_two_currencies_are_never_added(tmp_path: Path):
-    dollars = {"currency": "USD", "podPerHour": "0.01"}
-    auth = manifest("auth", windows=[CHECK]) | {"status": {"cost": dollars}}
+    dollars = costing({"currency": "USD"}, podPerHour="0.01")
+    auth = manifest("auth", windows=[CHECK]) | {"status": dollars}
     pools = manifest(windows=[PITCH], **LEAD), auth
     assert ", 18.44 JPY, 0.0" in plan(tmp_path, *pools)
 
@@ -62,8 +63,7 @@ def test_the_verdict_names_each_thing_that_is_known_to_go_wrong():
     limit = {"limit": "20"}
     until = "2026-11-25T04:00:00Z"
     cluster = Cluster(
-        manifest("voice", windows=[PITCH], budget=limit)
-        | {"status": {"cost": {"currency": "JPY", "accrued": "3", "podPerHour": "1.84"}}},
+        manifest("voice", windows=[PITCH], budget=limit) | {"status": costing({"accrued": "3"})},
         manifest("auth", windows=[CHECK], suspend=True),
         manifest("feed", windows=[CHECK], override={"mode": "Asleep", "until": until}),
         manifest("web", windows=[CHECK])

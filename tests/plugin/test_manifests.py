@@ -33,7 +33,7 @@ spec:
   windows:
     - {name: w, start: 2026-11-25T10:00:00, end: 2026-11-25T12:00:00, replicas: 1}
     - {name: c, schedule: "0 9 * * *", duration: 1h, replicas: 1, excludeDates: [2026-11-25]}
-status: {cost: {currency: EUR, podPerHour: "2"}}
+status: {cost: {currency: EUR}, internal: {cost: {podPerHour: "2"}}}
 """
 
 

@@ -174,12 +174,13 @@ def test_the_cost_of_capacity_ahead_is_said(tmp_path: Path):
 
 
 def test_windows_of_a_calendar_are_planned_and_named_with_it():
-    event = {"name": "pitch", "replicas": 3, "start": "2026-11-25T10:00", "end": "2026-11-25T12:00"}
+    event = ["pitch", 3, "2026-11-25T10:00", "2026-11-25T12:00"]
     read = {"name": "team", "readAt": "2026-11-24T00:00:00Z", "windows": [event]}
     followed = manifest(
         calendars=[{"name": "team", "replicas": 3}, {"name": "holidays", "mode": "Closed"}]
     )
-    followed["status"] |= {"phase": "Asleep", "calendars": [read]}
+    followed["status"]["phase"] = "Asleep"
+    followed["status"]["internal"]["calendars"] = [read]
     ran = demo_mode("plan", cluster=Cluster(followed))
     (opens,) = (line for line in ran.out.splitlines() if " open " in line)
     assert opens.split()[:8] == ["Wed", "2026-11-25", "10:00", "JST", "voice", "open", "pitch", "3"]

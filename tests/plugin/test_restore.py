@@ -159,7 +159,8 @@ def pool(name: str = "web", status: Object | None = None, **spec: Any) -> Object
 
 def record(kind: str = "Deployment", target: str = "web", **owed: Any) -> Object:
     """The record with the entry of a deleted pool; without what is owed, an empty one."""
-    entry = {"pool": target, "target": {"kind": kind, "name": target}, "onDelete": "Restore"}
+    of = {"namespace": "demo", "pool": target}
+    entry = of | {"target": {"kind": kind, "name": target}, "onDelete": "Restore"}
     data = {"data": {"uid-deleted": json.dumps(entry | owed)}} if owed else {}
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": RECORD}, **data}
 
@@ -167,8 +168,8 @@ def record(kind: str = "Deployment", target: str = "web", **owed: Any) -> Object
 def slice_of(activator_uid: str, of: str = "web") -> Object:
     """An activator's slice."""
     labels = {MANAGED_BY_LABEL: MANAGED_BY, SERVICE_LABEL: of, "kotatsu.dev/pool": of}
-    owner = {"kind": "Pod", "name": "kotatsu-activator-1", "uid": activator_uid}
-    meta = {"name": f"{of}-slice", "labels": labels, "ownerReferences": [owner]}
+    named = {ACTIVATOR_ANNOTATION: f"demo/kotatsu-activator-1/{activator_uid}"}
+    meta = {"name": f"{of}-slice", "labels": labels, "annotations": named}
     return {
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
@@ -194,7 +195,7 @@ STATES: dict[str, Objects] = {
     ],
     "a pool was deleted and made again": [pool(status={}), record(restoreReplicas=3), sleeping()],
     "the sleep was written to the record alone": [
-        pool(status={"phase": "Sleeping", "foundReplicas": 3}),
+        pool(status={"phase": "Sleeping", "internal": {"foundReplicas": 3}}),
         sleeping(),
     ],
     "the operator is scaled to 0": [pool(), sleeping(), operator(ready=0)],
@@ -263,7 +264,8 @@ def test_replicas_are_written_as_the_operator_so_that_a_later_install_finds_no_o
 def test_an_autoscaler_gets_its_minimum_back():
     floor = {"manager": "kotatsu-operator", "fieldsV1": {"f:spec": {"f:minReplicas": {}}}}
     shared = autoscaler(minReplicas=5, metadata={"managedFields": [floor]})
-    status = {"restoreReplicas": 3, "hpa": {"name": "web", "minReplicas": 2}}
+    inner = {"hpa": {"name": "web", "minReplicas": 2}}
+    status = {"restoreReplicas": 3, "internal": inner}
     cluster = Left(pool(status=status), sleeping(), shared)
     ran = cluster.restore("web")
     assert "HorizontalPodAutoscaler web has minReplicas 2 again" in ran.out
@@ -301,12 +303,12 @@ def test_revisions_of_a_knative_service_get_their_min_scale_back():
         return {"apiVersion": "serving.knative.dev/v1", "kind": "Revision", "metadata": meta}
 
     revisions = [
-        {"name": "web-1", "minScale": "1", "written": ["5"]},
-        {"name": "web-2", "written": ["5"]},
-        {"name": "web-3", "minScale": "1", "written": ["5"]},
+        {"name": "web-1", "minScale": "1", "written": ["5"], "uid": "uid-web-1"},
+        {"name": "web-2", "written": ["5"], "uid": "uid-web-2"},
+        {"name": "web-3", "minScale": "1", "written": ["5"], "uid": "uid-web-3"},
         {"name": "gone", "written": ["5"]},
     ]
-    made = pool(status={"knative": {"revisions": revisions}})
+    made = pool(status={"internal": {"knative": {"revisions": revisions}}})
     made["spec"]["targetRef"] |= {"apiVersion": "serving.knative.dev/v1", "kind": "Service"}
     cluster = Left(made, revision("web-1", "5"), revision("web-2", "5"), revision("web-3", "9"))
     ran = cluster.restore("web")
@@ -384,7 +386,8 @@ def test_the_record_goes_when_everything_is_restored_and_no_operator_is_there():
 
 def test_the_record_of_an_operator_that_is_away_keeps_what_was_not_restored():
     kept = record(restoreReplicas=3)
-    other = {"pool": "auth", "target": {"kind": "Deployment", "name": "auth"}}
+    of = {"namespace": "demo", "pool": "auth"}
+    other = of | {"target": {"kind": "Deployment", "name": "auth"}}
     kept["data"]["uid-auth"] = json.dumps(other | {"onDelete": "Restore", "restoreReplicas": 1})
     cluster = Left(kept, sleeping(), sleeping("auth"), operator(ready=0))
     cluster.restore("web")
@@ -401,7 +404,7 @@ def test_a_kind_of_the_record_is_looked_up_by_its_scale():
 @each(
     "left",
     [
-        [pool(route="Always", status={"takenService": "web"}), sleeping()],
+        [pool(route="Always", status={"internal": {"takenService": "web"}}), sleeping()],
         [record(takenService="web"), sleeping()],
         [scaled("kotatsu-activator")],
     ],

@@ -92,8 +92,7 @@ def test_pods_that_find_no_node_are_named_with_the_reason():
 
 
 def test_the_wide_table_has_the_last_warm_up_and_its_parts():
-    parts = {"node": 91, "sandbox": 1, "pull": 12, "start": 5}
-    status = WARM | {"warmUps": [{"seconds": 109, "replicas": 5, "parts": parts}]}
+    status = WARM | {"internal": {"warmUps": [[109, 5, 0, 91, 1, 12, 5]]}}
     head, only = rows_of([pool(status=status)], NOW, is_wide=True)
     found = dict(zip(head, only, strict=True))
     assert found["WARM-UP"] == "109 s (node 91, volumes and network 1, image 12, start 5)"
@@ -103,7 +102,7 @@ def test_a_parked_pool_says_until_when_and_what_an_hour_costs():
     cost = {"currency": "JPY", "accrued": "1", "ratePerHour": "0.25125"}
     status = {
         "phase": "Parked",
-        "phaseSince": "2026-11-24T20:30:00Z",
+        "internal": {"parkedSince": "2026-11-24T20:30:00Z"},
         "reason": "Idle",
         "readyReplicas": 1,
         "desiredReplicas": 1,

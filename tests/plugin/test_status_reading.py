@@ -9,7 +9,7 @@ from fuzz.edits import edited
 from fuzz.pools import specs, statuses
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from plugin.kit import EVENINGS, NOW, PITCH, Cluster, cron, demo_mode, manifest, pool
+from plugin.kit import EVENINGS, NOW, PITCH, Cluster, costing, cron, demo_mode, manifest, pool
 from rows import each
 
 from kotatsu_demo_mode.api import _object, explain
@@ -21,11 +21,12 @@ from kotatsu_operator.core.pool.memory import Memory
 from kotatsu_operator.core.report.status import read_memory
 
 DAY = timedelta(days=1)
-OLD = [{"seconds": 3, "replicas": 5, "template": "old"}]
+OLD = ["old", [3, 5, 0]]
 
 
-def asleep(**more: Any) -> dict[str, Any]:
-    return {"phase": "Asleep", "reason": "Idle", **more}
+def asleep(lead: str = "", **inner: Any) -> dict[str, Any]:
+    shown = {"lead": lead} if lead else {}
+    return {"phase": "Asleep", "reason": "Idle", **shown, "internal": inner}
 
 
 def heading(status: dict[str, Any], **spec: Any) -> str:
@@ -69,8 +70,7 @@ def test_a_lead_is_learned_configured_or_the_default():
 
 
 def test_the_plan_says_where_the_seconds_of_the_decisive_warm_up_went():
-    parts = {"node": 91, "sandbox": 0.3, "pull": 12, "start": 5}
-    ups = [{"seconds": 109, "replicas": 5, "template": "new", "parts": parts}, *OLD]
+    ups = ["new", [109, 5, 0, 91, 0.3, 12, 5], *OLD]
     told = heading(asleep(warmUps=ups, template={"hash": "new"}))
     assert told == "128 s early (learned; 109 s: node 91, image 12, start 5)"
 
@@ -96,14 +96,13 @@ def test_what_the_status_says_of_another_override_counts_for_none():
 MONTH_END = "2026-11-30T15:00:00Z"  # in Tokyo
 
 
-def spent(policy: str, **cost: Any) -> dict[str, Any]:
-    written = {
-        "currency": "JPY", "accrued": "500", "periodStart": "2026-10-31T15:00:00Z",
-        "period": "Month", "periodEnd": MONTH_END, "exhaustedAt": "2026-11-24T20:00:00Z",
-    }  # fmt: skip
+def spent(policy: str) -> dict[str, Any]:
+    written = {"accrued": "500", "periodStart": "2026-10-31T15:00:00Z"}
+    inner = {"period": "Month", "periodEnd": MONTH_END, "exhaustedAt": "2026-11-24T20:00:00Z"}
     budget = {"currency": "JPY", "limit": "500", "onExhausted": policy}
     evenings = [cron("rehearsal", "0 18 * * *", "90m", 2)]
-    return manifest(windows=evenings, budget=budget) | {"status": asleep(cost=written | cost)}
+    status = asleep() | costing(written, **inner)
+    return manifest(windows=evenings, budget=budget) | {"status": status}
 
 
 def test_a_spent_budget_opens_no_window_before_its_period_ends():
@@ -136,8 +135,8 @@ def test_a_window_that_is_open_as_the_period_ends_opens_then():
 
 def priced_by_the_chart() -> dict[str, Any]:
     """A pool as an operator with a price table writes of it."""
-    cost = {"currency": "JPY", "accrued": "12.5", "podPerHour": "2", "ratePerHour": "0"}
-    return manifest(windows=[PITCH]) | {"status": asleep(cost=cost)}
+    cost = costing({"accrued": "12.5", "ratePerHour": "0"}, podPerHour="2")
+    return manifest(windows=[PITCH]) | {"status": asleep() | cost}
 
 
 def test_prices_of_the_chart_count_as_they_do_for_the_operator():

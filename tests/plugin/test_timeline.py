@@ -54,11 +54,8 @@ def random_pool(die: Random) -> tuple[Pool, datetime]:
             windows.append(cron(f"w{n}", f"{minute} {hours} * * {days}", length, replicas))
     status: dict[str, Any] = {}
     if die.random() < 0.6:
-        warm_ups = [
-            {"seconds": die.uniform(1, 1500), "replicas": die.randint(1, 4)}
-            for _ in range(die.randint(1, 4))
-        ]
-        status = {"warmUps": warm_ups, "lead": f"{die.randint(0, 2000)}s"}
+        warm_ups = [[die.uniform(1, 1500), die.randint(1, 4), 0] for _ in range(die.randint(1, 4))]
+        status = {"internal": {"warmUps": warm_ups}, "lead": f"{die.randint(0, 2000)}s"}
     lead = die.choice([None, None, "0s", "90s", "20h"])
     made = pool(status=status, timeZone=zone, windows=windows, lead=lead)
     return made, begin
@@ -209,7 +206,8 @@ def test_after_a_window_pods_stay_parked_for_their_time():
 
 
 def test_a_parked_pool_stays_until_its_time_is_over():
-    status = {"phase": "Parked", "phaseSince": "2026-11-24T23:50:00Z", "readyReplicas": 1}
+    inner = {"parkedSince": "2026-11-24T23:50:00Z"}
+    status = {"phase": "Parked", "internal": inner, "readyReplicas": 1}
     made = pool(status=status, timeZone="UTC", parkedFor="20m")
     assert parts(made, *DAY) == [("00:00", 1, True), ("00:10", 0, False)]
 

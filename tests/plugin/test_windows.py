@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from plugin.kit import EVENINGS, NOW, PITCH, pool
+from plugin.kit import EVENINGS, NOW, PITCH, costing, pool
 from rows import each
 
 from kotatsu_demo_mode.entries import Edit, Request, adding, removing
@@ -219,17 +219,13 @@ def test_an_end_in_two_equal_hours_is_shown_as_it_will_be():
     assert "Sun 2026-10-25 01:00 to 02:30 Europe/Berlin" in edit.notes[1]
 
 
-LEDGER = {
-    "currency": "JPY",
-    "accrued": "95",
-    "podPerHour": "1.84375",
-    "periodStart": "2026-10-31T15:00:00Z",
-    "periodEnd": "2026-11-30T15:00:00Z",
-}
+COST = {"accrued": "95", "periodStart": "2026-10-31T15:00:00Z"}
+PERIOD_END = "2026-11-30T15:00:00Z"
+LEDGER = costing(COST, periodEnd=PERIOD_END)
 
 
 def test_a_budget_that_would_be_spent_is_said():
-    notes = added(status={"cost": LEDGER}, budget={"limit": "100"}).notes
+    notes = added(status=LEDGER, budget={"limit": "100"}).notes
     (said,) = notes[1:]
     assert said == (
         "the budget would be spent: 113.61 JPY of 100.00 until Tue 2026-12-01 00:00, and "
@@ -238,20 +234,20 @@ def test_a_budget_that_would_be_spent_is_said():
 
 
 def test_a_budget_that_is_enough_is_not_mentioned():
-    assert len(added(status={"cost": LEDGER}, budget={"limit": "114"}).notes) == 1
+    assert len(added(status=LEDGER, budget={"limit": "114"}).notes) == 1
 
 
 def test_the_next_period_begins_with_nothing_spent():
     ask = request(at="2026-12-02T10:00", replicas=5)
-    enough = added(ask=ask, status={"cost": LEDGER}, budget={"limit": "100"})
+    enough = added(ask=ask, status=LEDGER, budget={"limit": "100"})
     assert len(enough.notes) == 1
-    spent = added(ask=ask, status={"cost": LEDGER}, budget={"limit": "10"})
+    spent = added(ask=ask, status=LEDGER, budget={"limit": "10"})
     assert spent.notes[1].startswith("the budget would be spent: 18.61 JPY of 10.00 until")
 
 
 def test_a_spent_budget_keeps_the_window_closed():
-    spent = LEDGER | {"exhaustedAt": "2026-11-20T00:00:00Z"}
-    notes = added(status={"cost": spent}, budget={"limit": "90"}).notes
+    spent = costing(COST, periodEnd=PERIOD_END, exhaustedAt="2026-11-20T00:00:00Z")
+    notes = added(status=spent, budget={"limit": "90"}).notes
     assert notes[1].startswith("final-pitch does not open: the limit of 90 JPY is reached")
 
 

@@ -244,18 +244,3 @@ async def test_awake_pools_are_asked_less_often_the_more_there_are():
     day.reconciler._awake |= {("demo", f"other-{n}") for n in range(999)}
     await day.settle()
     assert day.due == day.now + timedelta(seconds=20)
-
-
-async def test_a_status_of_v1alpha1_is_moved_once_and_loses_nothing():
-    day = Day.begin(t("10:00"), replicas=2, ready=True, windows=[once("w", "09:00", "12:00", 2)])
-    since = {"phase": "Warm", "phaseSince": "2026-11-25T09:00:00Z", "demand": {"by": "activator-1"}}
-    former = {"foundReplicas": 5, "windows": {"ready": 3, "cold": 1, "late": 0}}
-    day.kube.edit("WarmPool", "voice", status=since | former)
-    await day.settle()
-    inner = day.status["internal"]
-    assert (inner["foundReplicas"], inner["windows"]["ready"]) == (5, 3)
-    assert not former.keys() & day.status.keys()
-    assert "by" not in day.status.get("demand", {})
-    day.kube.calls.clear()
-    await day.look()
-    assert day.kube.called("patch_status") == []

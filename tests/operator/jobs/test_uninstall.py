@@ -327,6 +327,7 @@ async def test_a_pool_of_a_kind_that_the_chart_does_not_name_keeps_nobody_waitin
 def record(cluster, name):
     """Write the entry of a deleted pool whose target had two replicas."""
     entry = {
+        "namespace": NAMESPACE,
         "pool": name,
         "target": {"kind": "Deployment", "name": name},
         "restoreReplicas": 2,

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from kotatsu_operator.core.formats import internal, table
 from kotatsu_operator.core.objects import activators_of, named_target, owners, target_of
 from kotatsu_operator.core.pool.spec import BUILT_IN, KNATIVE, OnDelete
-from kotatsu_operator.core.pool.v1alpha1 import status_from
 from kotatsu_operator.core.protocol import ACTIVATOR, OPERATOR, RECORD, ROUTE_LABEL
 from kotatsu_operator.core.report.record import (
     Entry,
@@ -151,12 +150,11 @@ def _inherit(mine: Entry, theirs: Entry) -> Entry:
 
 def _of_pool(raw: Object, data: Mapping[str, str]) -> Owed:
     meta, spec = raw["metadata"], raw["spec"]
-    raw = {**raw, "status": status_from(table(raw.get("status")))}
     kind, name = target_of(raw)
     is_named = (kind, name) == named_target(raw)
     entry = read_entry(text_of(raw, None, data.get(meta["uid"], "")), meta["namespace"])
     entry = entry or Entry(meta["namespace"], meta["name"], kind, name, OnDelete.RESTORE)
-    found = internal(raw["status"]).get("foundReplicas")
+    found = internal(raw.get("status")).get("foundReplicas")
     if type(found) is int and found >= 0:
         entry = replace(entry, owed={"restoreReplicas": found, **entry.owed})
     is_ending = "deletionTimestamp" in meta

@@ -20,7 +20,6 @@ from kotatsu_operator.core.pool.calendars import with_calendars
 from kotatsu_operator.core.pool.memory import KnownOverride, Memory
 from kotatsu_operator.core.pool.parse import SpecError, parse
 from kotatsu_operator.core.pool.spec import PLATFORM, Override, Parked, Platform, PoolSpec
-from kotatsu_operator.core.pool.v1alpha1 import status_from
 from kotatsu_operator.core.protocol import API_VERSION
 from kotatsu_operator.core.report.status import read_ledger, read_memory
 
@@ -51,7 +50,7 @@ class Pool:
     @property
     def status(self) -> Mapping[str, Any]:
         """The status; manual edits may have changed it."""
-        return status_from(table(self.raw.get("status")))
+        return table(self.raw.get("status"))
 
     @property
     def generation(self) -> int:
@@ -164,7 +163,7 @@ def read_pool(raw: Object, platform: Platform = PLATFORM, *, strict: bool = Fals
         parsed = parse(spec, platform, table(meta.get("annotations")))
     except SpecError as error:
         raise DemoModeError(f"WarmPool {name}: {error}") from None
-    status = status_from(table(raw.get("status")))
+    status = table(raw.get("status"))
     memory = read_memory(status, Memory())
     if parsed.override is None or memory.override.key != parsed.override.key:
         # The status is about another override.

@@ -31,7 +31,6 @@ from kotatsu_operator.core.pool.spec import (
     PoolSpec,
     RouteMode,
 )
-from kotatsu_operator.core.pool.v1alpha1 import status_from
 from kotatsu_operator.kube.objects import Object, ref
 
 _LONGEST_RETRY = 3600
@@ -164,9 +163,9 @@ def pool_view(
     Raises nothing for an object that the API server accepts: one invalid pool would end the
     activator of all pools.
     """
-    spec, status = obj["spec"], status_from(obj.get("status") or {})
+    spec, status = obj["spec"], obj.get("status") or {}
     route = status.get("route") or {}
-    kind, name = target_of({**obj, "status": status})
+    kind, name = target_of(obj)
     is_ours = kind != KNATIVE  # Knative has its own activator
     is_accepted = is_true(conditions_of(status).get("Accepted"))
     assigned = text(internal(status).get("activators"))

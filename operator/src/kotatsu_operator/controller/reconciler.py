@@ -44,7 +44,6 @@ from kotatsu_operator.core.report.status import (
     cost_status,
     decided_status,
     kept_cost,
-    moved,
     read_memory,
     wake_status,
 )
@@ -197,7 +196,6 @@ class Reconciler:
         try:
             if not is_served:
                 return await self._leave(pool, now)
-            pool = await self._moved(pool)
             last = self._specs.get(key)
             target, refused = accept(key, pool, self.cache, self._kinds, last, self.platform)
             if target.is_unknown:
@@ -226,14 +224,6 @@ class Reconciler:
         if again is None:
             self.forget(key)
         return again
-
-    async def _moved(self, pool: Object) -> Object:
-        """The pool, after its status got the form of this version."""
-        if patch := moved(pool.get("status") or {}):
-            version = pool["metadata"]["resourceVersion"]
-            pool = await self.tools.kube.patch_status(*key_of(pool), patch, version)
-            self.cache.keep_pool(pool)
-        return pool
 
     def _wake_goes_first(self, key: Key, pool: Object, now: datetime) -> datetime | None:
         """Until when to leave a pool to the activator that wakes it; None if it is time."""

@@ -22,11 +22,8 @@ from kotatsu_operator.core.formats import table
 from kotatsu_operator.core.objects import activators_of
 from kotatsu_operator.core.pool.memory import Phase, Route
 from kotatsu_operator.core.pool.spec import RouteMode
-from kotatsu_operator.core.pool.v1alpha1 import status_from
 from kotatsu_operator.core.report import record
 from kotatsu_operator.core.report.record import Entry, Place, Settlement
-from kotatsu_operator.core.report.status import moved
-from kotatsu_operator.core.schema import joined
 from kotatsu_operator.kube import errors
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable
@@ -188,7 +185,7 @@ class Records:
         taken = record.heir(entry, pools)
         if taken is not None:
             # The pool was deleted and created again: the new one inherits what it cannot observe.
-            known = record.remembered(status_from(taken.get("status") or {}))
+            known = record.remembered(table(taken.get("status")))
             inherited = {name: value for name, value in entry.owed.items() if name not in known}
             for name, made in self._restores.items():
                 if name in known and name in entry.owed:
@@ -198,8 +195,7 @@ class Records:
                 meta = taken["metadata"]
                 key, version = (meta["namespace"], meta["name"]), meta["resourceVersion"]
                 try:
-                    patch = joined(moved(taken.get("status") or {}), record.owed_status(inherited))
-                    await self._kube.patch_status(*key, patch, version)
+                    await self._kube.patch_status(*key, record.owed_status(inherited), version)
                 except (ConflictError, NotFoundError):
                     return False
                 log.info("%s/%s takes over the target %s", *key, entry.target)

@@ -159,19 +159,6 @@ def joined(*patches: Mapping[str, Any]) -> dict[str, Any]:
     return made
 
 
-def replacing(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """The merge patch that makes `new` of `old`."""
-    patch: dict[str, Any] = {name: None for name in old if name not in new}
-    for name, value in new.items():
-        known = old.get(name)
-        if isinstance(known, Mapping) and isinstance(value, Mapping):
-            if inner := replacing(known, value):
-                patch[name] = inner
-        elif name not in old or known != value:
-            patch[name] = value
-    return patch
-
-
 def _camel(name: str) -> str:
     first, *others = name.split("_")
     return first + "".join(map(str.capitalize, others))

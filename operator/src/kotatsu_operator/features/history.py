@@ -39,7 +39,6 @@ from kotatsu_operator.core.report.episodes import (
     LedgerPeriod,
     Move,
     Outbox,
-    Paid,
     Why,
     completed,
     money_of,
@@ -84,7 +83,7 @@ class History:
 
     @property
     def settled(self) -> Decimal:
-        return self.outbox.settled or Decimal(0)
+        return self.outbox.settled
 
     def having(self, **values: Any) -> "History":
         """The history with these values of the outbox."""
@@ -128,19 +127,16 @@ def recalled(status: Mapping[str, Any], ledger: Ledger, now: datetime) -> Histor
 
     What the ledger has charged before the record began is a sum without episodes.
     """
-    period, known = _period(ledger), read_outbox(status)
+    period, outbox = _period(ledger), read_outbox(status)
     ended = ledger.previous
     before = NO_PERIOD if ended is None else LedgerPeriod(ended.currency, ended.period_start)
-    outbox = known or Outbox(since=now)
-    if known is None and ledger.accrued and ledger.period_start and ledger.at:
-        begin, paid = min(ledger.period_start, ledger.at), money_of(ledger.accrued)
-        outbox = replace(outbox, earlier=(Earlier(begin, ledger.at, period, cost=paid),))
-    if outbox.settled is None:
-        # The status has no outbox yet, or one of v1alpha1, which has all episodes.
-        every: list[Paid] = [*outbox.finished, *outbox.earlier]
-        settled = sum((e.cost for e in every if e.period == period and e.cost), Decimal(0))
+    if outbox is None:
         woken = instant(table(status.get("lastWake")).get("at"))
-        outbox = replace(outbox, settled=settled, woken=woken)
+        outbox = Outbox(since=now, woken=woken)
+        if ledger.accrued and ledger.period_start and ledger.at:
+            begin, paid = min(ledger.period_start, ledger.at), money_of(ledger.accrued)
+            earlier = Earlier(begin, ledger.at, period, cost=paid)
+            outbox = replace(outbox, earlier=(earlier,), settled=paid)
     return History(outbox, period, before)
 
 

@@ -26,7 +26,6 @@ from kotatsu_operator.core.formats import conditions_of, count, is_true, table
 from kotatsu_operator.core.objects import selects, target_of, workload_selector
 from kotatsu_operator.core.pool.memory import read_warm_ups
 from kotatsu_operator.core.pool.spec import BUILT_IN, KNATIVE, RouteMode
-from kotatsu_operator.core.pool.v1alpha1 import status_from
 from kotatsu_operator.core.protocol import (
     LEASE_NAME,
     MANAGED_BY,
@@ -35,8 +34,6 @@ from kotatsu_operator.core.protocol import (
     UNINSTALL,
 )
 from kotatsu_operator.core.report.record import Place, entry_of, owed_status, parts_of, settle
-from kotatsu_operator.core.report.status import moved
-from kotatsu_operator.core.schema import joined
 from kotatsu_operator.features.knative.feature import Knative
 from kotatsu_operator.features.parking.feature import ParkedPods
 from kotatsu_operator.jobs.uninstalled import native_status, unknown, waiting_status
@@ -314,7 +311,7 @@ class Uninstall:
 
     async def _why_never(self, pool: Object, workload: Object) -> str:
         """Why a target's pods do not become Ready, however long one waits; empty if they may."""
-        status = status_from(pool.get("status") or {})
+        status = pool.get("status") or {}
         unproven = is_true(conditions_of(status).get("Unproven"))
         if "phase" not in status or (unproven and not read_warm_ups(status)):
             return "its pods have never been Ready"
@@ -348,9 +345,7 @@ class Uninstall:
 
         async def attempt() -> None:
             pool = await self.kube.get(WarmPool, *key)
-            known = pool.get("status") or {}
-            if status := change(status_from(known)):
-                status = joined(moved(known), status)
+            if status := change(pool.get("status") or {}):
                 await self.kube.patch_status(*key, status, pool["metadata"]["resourceVersion"])
 
         with contextlib.suppress(NotFoundError):

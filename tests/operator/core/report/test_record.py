@@ -42,15 +42,15 @@ def test_a_pool_that_has_put_nothing_to_sleep_has_none_until_it_is_about_to():
 
 def test_an_entry_says_what_autoscaler_and_revisions_get_back():
     owed = {"hpa": HPA, "knative": {"revisions": [SAVED]}}
-    entry = entry_of(warm_pool(status=owed | {"phase": "Warm"}))
+    entry = entry_of(warm_pool(status={"phase": "Warm", "internal": owed}))
     assert entry.owed == owed
     assert read_entry(entry.text(), "demo") == entry
 
 
 def test_what_is_owed_for_a_sleep_under_way_is_not_lost_to_a_look_in_between():
-    status = {"hpa": HPA}
+    status = {"internal": {"hpa": HPA}}
     text = text_of(warm_pool(status=status), None, text_of(warm_pool(), 3))
-    assert read_entry(text, "demo").owed == status | {"restoreReplicas": 3}
+    assert read_entry(text, "demo").owed == {"hpa": HPA, "restoreReplicas": 3}
 
 
 def test_an_edited_spec_is_followed():
@@ -100,7 +100,7 @@ def test_only_what_is_well_formed_is_owed(owed):
     assert read_entry(replace(VOICE, owed=owed).text(), "demo").owed == {}
     both = read_entry(replace(VOICE, owed=VOICE.owed | owed).text(), "demo").owed
     assert both.keys() <= VOICE.owed.keys()
-    assert entry_of(warm_pool(status=owed)) is None
+    assert entry_of(warm_pool(status=owed | {"internal": owed})) is None
 
 
 def test_json_too_deep_to_read_harms_nobody():
@@ -117,13 +117,6 @@ def test_each_namespace_has_one_part_of_the_record():
     assert len(set(parts)) == 16
     assert [part for part in parts if part.holds("demo")] == [SHARED]
     assert (DEMO.holds("demo"), DEMO.holds("home")) == (True, False)
-
-
-def test_the_entries_of_a_record_without_namespaces_are_those_of_its_own():
-    former = VOICE.text().replace('"namespace": "demo", ', "")
-    assert read_entry(former, "demo") == VOICE
-    assert settle(DEMO, {"x": former}, []).gone == {"x": VOICE}
-    assert settle(SHARED, {"x": former}, []).gone == {}
 
 
 @each("namespace", ["theirs", "../demo", "", "a/b", 7, None])

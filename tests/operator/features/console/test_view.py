@@ -120,7 +120,7 @@ def test_the_parts_of_a_status_that_cannot_be_read_are_left_out():
 
 def test_the_newest_warm_up_comes_first_with_its_parts():
     parts = {"node": 91.0, "sandbox": 1.0, "pull": 12.0, "start": 5.0}
-    ups = [{"seconds": 3, "replicas": 1}, {"seconds": 109, "replicas": 5, "parts": parts}]
+    ups = [[3, 1, 0], [109, 5, 0, *parts.values()]]
     newest, oldest = view_of({"phase": "Warm", "internal": {"warmUps": ups}})["warmUps"]
     assert newest == {"seconds": 109.0, "replicas": 5, "parts": parts}
     assert oldest["parts"] is None
@@ -145,7 +145,8 @@ def test_nothing_of_the_object_but_what_is_named_gets_out():
 
 @each("phase, until", [("Parked", "2026-11-25T10:20:00Z"), ("Warm", None)])
 def test_only_a_parked_pool_says_until_when(phase, until):
-    found = view_of(status(phase, 1, reduced=True), parkedFor="20m")
+    since = {"parkedSince": "2026-11-25T10:00:00Z"}
+    found = view_of(status(phase, 1, reduced=True, internal=since), parkedFor="20m")
     assert (found["phase"], found["parkedUntil"]) == (phase, until)
 
 

@@ -151,13 +151,6 @@ async def test_after_a_request_the_time_of_a_parked_pod_begins_anew():
     assert (day.phase, day.status["internal"]["parkedSince"]) == ("Parked", "2026-11-25T11:02:00Z")
 
 
-async def test_a_pool_that_an_earlier_version_parked_sleeps_too():
-    day = await parked()
-    day.kube.edit("WarmPool", "voice", status={"internal": {"parkedSince": None}})
-    await day.restart().until(t("11:30"))
-    assert day.phase == "Asleep"
-
-
 # --- what cannot be parked ---
 
 

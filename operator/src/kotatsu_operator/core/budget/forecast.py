@@ -5,7 +5,7 @@ override until its end; the current pods until they are idle; and pods that stay
 of these. Without the limit and future requests: the forecast is what the schedule asks for.
 
 `follow` is one step of a pool without requests, as `core.decide` decides it: warm pods are parked
-when no window asks for warm ones, and a parked pool sleeps when parked.for is over. The plugin's
+when no window asks for warm ones, and a parked pool sleeps when parkedFor is over. The plugin's
 plan goes the same steps. `laid_out` turns windows into what they ask for at each time, and
 `Levels.walk` follows a pool through that.
 """

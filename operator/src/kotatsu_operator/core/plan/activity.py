@@ -202,7 +202,7 @@ def parked_pods(
     """The pods that stay while the pool is idle; 0: it goes to sleep.
 
     `floor` are those that a window with mode Parked asks for. Without one, the pods that are there
-    stay, up to parked.replicas, until parked.for is over.
+    stay, up to parkedReplicas, until parkedFor is over.
     """
     if spec.parked is None or seen.parking.reason:
         return 0
@@ -215,8 +215,7 @@ def parked_pods(
 
 def parked_until(spec: PoolSpec, memory: Memory) -> datetime | None:
     """When an idle pool that is parked goes to sleep; None if it is not parked."""
-    # An earlier version stored no time of its own.
-    since = memory.parked_since or memory.since
+    since = memory.parked_since
     if spec.parked is None or memory.phase is not Phase.PARKED or since is None:
         return None
     return since + spec.parked.lasting

@@ -4,7 +4,6 @@ The feature that reads calendars keeps it up to date. It stays while one cannot 
 a restart of the operator.
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 from kotatsu_operator.core.calendar.schedule import Window
 from kotatsu_operator.core.formats import count, instant, table, text, wall, wall_date
 from kotatsu_operator.core.pool.memory import Followed, Memory
-from kotatsu_operator.core.pool.spec import PoolSpec, WindowMode
+from kotatsu_operator.core.pool.spec import PoolSpec
 from kotatsu_operator.core.schema import Form
 
 MOST_WINDOWS, MOST_DAYS = 64, 100
@@ -64,9 +63,6 @@ def read_followed(written: Any) -> Followed | None:
 
 
 def _read_window(written: Any, calendar: str) -> Window | None:
-    if isinstance(written, Mapping):  # as v1alpha1 has written it
-        row = [written.get(name) for name in ("name", "replicas", "start", "end", "mode")]
-        written = [*row[:4], row[4] == WindowMode.PARKED]
     if not isinstance(written, list) or len(written) not in (4, 5):
         return None
     name, replicas, start, end = (

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from kotatsu_operator.core.calendar.schedule import Window
 from kotatsu_operator.core.formats import count, internal, seconds, stamp
-from kotatsu_operator.core.schema import MOST_ITEMS, Form, Schema
+from kotatsu_operator.core.schema import MOST_ITEMS, Form
 
 MANY = 3
 """This many writes of one manager, each within `CONTEST_LASTS` of the previous one, are a
@@ -385,9 +385,6 @@ def changed(part: T, **values: Any) -> T:
 WITH_PARTS = 5
 """The newest warm-ups whose parts are stored."""
 
-_FORMER = Schema(WarmUp)
-"""A warm-up as v1alpha1 has written it."""
-
 
 def read_warm_ups(status: Mapping[str, Any]) -> tuple[WarmUp, ...]:
     """The warm-ups in a WarmPool's status, oldest first."""
@@ -403,8 +400,6 @@ def _read_rows(given: Any) -> tuple[WarmUp, ...]:
 def _each_row(listed: Sequence[Any]) -> Iterator[WarmUp]:
     template = ""
     for row in listed:
-        if isinstance(row, Mapping) and (former := _FORMER.read(row)) is not None:
-            yield former
         if isinstance(row, str):
             template = row
         if not isinstance(row, list) or len(row) not in (3, 7):

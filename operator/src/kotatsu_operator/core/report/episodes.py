@@ -137,7 +137,7 @@ class Outbox:
     earlier: tuple[Earlier, ...] = ()
     """What the ledger had charged before the record began."""
     moves: tuple[Move, ...] = ()
-    settled: Decimal | None = None
+    settled: Decimal = Decimal(0)
     """What all finished episodes of the ledger's period have cost."""
     previous: Decimal | None = None
     """The same of the period before it."""

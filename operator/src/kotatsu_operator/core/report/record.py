@@ -15,7 +15,6 @@ from kotatsu_operator.core.formats import choice, internal, is_name, table
 from kotatsu_operator.core.objects import activators_of, read_autoscaler, target_of
 from kotatsu_operator.core.pool.memory import Original
 from kotatsu_operator.core.pool.spec import OnDelete
-from kotatsu_operator.core.pool.v1alpha1 import status_from
 from kotatsu_operator.core.protocol import RECORD, RECORD_PARTS, record_part
 
 OWED = ("restoreReplicas", "hpa", "knative", "reduced", "takenService")
@@ -164,7 +163,7 @@ def entry_of(pool: Mapping[str, Any], replicas: int | None = None) -> Entry | No
 
     `replicas` is the value to restore if the status does not have it yet.
     """
-    spec, owed = pool["spec"], _owed(remembered(status_from(table(pool.get("status")))))
+    spec, owed = pool["spec"], _owed(remembered(table(pool.get("status"))))
     if replicas is not None:
         owed.setdefault("restoreReplicas", replicas)
     kind, name = target_of(pool)
@@ -181,13 +180,10 @@ def entry_of(pool: Mapping[str, Any], replicas: int | None = None) -> Entry | No
 
 
 def read_entry(text: str, namespace: str) -> Entry | None:
-    """Parse one entry of a namespace; None if it is not valid, or of another one.
-
-    Former versions did not write the namespace.
-    """
+    """Parse one entry of a namespace; None if it is not valid, or of another one."""
     try:
         raw = json.loads(text)
-        if raw.get("namespace", namespace) != namespace:
+        if raw["namespace"] != namespace:
             return None
         entry = Entry(
             namespace=namespace,

@@ -34,8 +34,7 @@ from kotatsu_operator.core.pool.memory import (
     changed,
 )
 from kotatsu_operator.core.pool.spec import PoolSpec
-from kotatsu_operator.core.pool.v1alpha1 import leftovers, status_from
-from kotatsu_operator.core.schema import MOST_ITEMS, Form, Schema, joined, replacing, several
+from kotatsu_operator.core.schema import MOST_ITEMS, Form, Schema, joined, several
 
 Status = dict[str, Any]
 
@@ -149,14 +148,6 @@ def read_memory(status: Mapping[str, Any], transient: Memory) -> Memory:
     stored["last_active"] = transient.last_active or stored["last_active"]
     stored["has_timed_out"] = is_true(conditions_of(status).get("RequestsTimedOut"))
     return Memory(**stored, process=transient.process if same else Process())
-
-
-def moved(status: Mapping[str, Any]) -> Status:
-    """The merge patch that gives a status of v1alpha1 the form of v1beta1; empty if it has it.
-
-    It comes with the first write: a part of `internal` alone would hide what is not moved yet.
-    """
-    return replacing(status, status_from(status)) if leftovers(status) else {}
 
 
 def target_status(spec: PoolSpec) -> Status:

@@ -94,10 +94,7 @@ class Calendars(Feature):
         if pool is None:
             return
         spec = table(pool.get("spec"))
-        uses = {text(use.get("name")) for use in tables(spec.get("calendars"))}
-        # A list of names, but while the CRD serves v1alpha1 the API server does not see to it.
-        closed = spec.get("closedOn")
-        if uses := uses.union(map(text, closed if isinstance(closed, list) else ())):
+        if uses := {text(use.get("name")) for use in tables(spec.get("calendars"))}:
             self._uses[key] = uses
 
     def prepare(self, turn: Turn) -> Turn:
