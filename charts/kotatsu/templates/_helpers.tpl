@@ -590,7 +590,7 @@ objectSelector:
 
 {{/* CEL: an activator's slice is that of the pod of `variables.pod`; of a token that is bound to no pod, any is. */}}
 {{- define "kotatsu.isOwn" -}}
-variables.pod == '' || ('kotatsu.dev/activator' in {{ . }}.metadata.?annotations.orValue({}) ? {{ . }}.metadata.annotations['kotatsu.dev/activator'].endsWith('/' + variables.pod) : {{ . }}.metadata.?ownerReferences.orValue([]).exists(o, o.uid == variables.pod))
+variables.pod == '' || {{ . }}.metadata.?annotations[?'kotatsu.dev/activator'].orValue('').endsWith('/' + variables.pod)
 {{- end }}
 
 {{/* CEL: two objects have the same fields with the same values, but for those in a list. No list of the

@@ -274,10 +274,7 @@ async def test_what_fails_in_one_namespace_for_no_foreseen_reason_ends_no_other(
     "query, noted",
     {
         "one": ("looks=red/voice", {"red"}),
-        "for both versions": ("looks=red/voice&looks=voice", {"red"}),
         "another": ("looks=red/feed", set()),
-        "an older operator": ("looks=voice&looks=web", {"red", "blue"}),
-        "an older operator, another": ("looks=web", set()),
         "none": ("name[]=kotatsu_activator_held&looks=", set()),
         "an operator that names none": ("name[]=kotatsu_activator_held", {"red", "blue"}),
         "Prometheus": ("", {"red", "blue"}),

@@ -217,12 +217,10 @@ def test_what_an_activator_writes_into_a_slice_is_read_from_it(state, ready):
     {
         "of a namespace": (ME, True, ("demo", "activator-1", "uid-1"), ""),
         "shared": (SHARED, True, ("home", "activator-1", "uid-1"), "home/0"),
-        "of a former version": (ME, False, ("demo", "activator-1", "uid-1"), ""),
-        "of the Service alone": (SHARED, False, ("demo", "", ""), "home/0"),
+        "without the name": (ME, False, ("demo", "", ""), ""),
     },
 )
 def test_a_slice_names_its_pod_and_its_set(me, is_annotated, pod_of, set_of):
-    """One of a former version has its pod as its owner; a shared one its Service."""
     made = make_slice(pool_view(warm_pool()), service(), me, "IPv4", {"http": 1}, state="serving")
     if not is_annotated:
         del made["metadata"]["annotations"]["kotatsu.dev/activator"]

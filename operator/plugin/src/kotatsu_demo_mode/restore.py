@@ -211,8 +211,8 @@ class Restorer:
         if not slices:
             return
         for raw in slices:
-            home, uids = activators_of_slice(raw)
-            is_lost = not uids & self._activators(home)
+            home, uid = activator_of_slice(raw)
+            is_lost = uid not in self._activators(home)
             if is_lost and (pools is None or protocol.pool_of_slice(raw) in pools):
                 self._delete(f"{place}/{quote(name_of(raw))}")
                 yield (
@@ -300,17 +300,13 @@ class Restorer:
             self.api.delete(path, **dry_run_query(bool(self.dry_run)))
 
 
-def activators_of_slice(raw: Object) -> tuple[str, set[str]]:
-    """The namespace of the activator that published a slice, and its uid; none if unknown.
-
-    Former versions named it as the owner alone.
-    """
+def activator_of_slice(raw: Object) -> tuple[str, str]:
+    """The namespace of the activator that published a slice, and its uid; empty if unknown."""
     meta = raw["metadata"]
     named = text(table(meta.get("annotations")).get(protocol.ACTIVATOR_ANNOTATION)).split("/")
     if len(named) == len(("namespace", "pod", "uid")):
-        return named[0], {named[2]}
-    owners = meta.get("ownerReferences") or ()
-    return meta["namespace"], {text(owner.get("uid")) for owner in owners}
+        return named[0], named[2]
+    return meta["namespace"], ""
 
 
 # --- the command ---

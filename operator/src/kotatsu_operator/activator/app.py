@@ -115,7 +115,7 @@ class Activator:
         """Record a request for the metrics page, before it is answered. Called from any thread.
 
         `looks` names the pools that the operator is about to put to sleep (step 4), as NS/NAME;
-        without it, all count. An operator of another version names them without the namespace.
+        without it, all count.
         """
         rooms = dict(self.rooms)
         looks = parse_qs(query, keep_blank_values=True).get("looks")
@@ -123,11 +123,10 @@ class Activator:
             for room in rooms.values():
                 room.asked(None)
             return
-        full = [look for look in looks if "/" in look]
-        for look in full or looks:
+        for look in looks:
             namespace, _, name = look.rpartition("/")
-            for room in rooms.values() if not namespace else filter(None, [rooms.get(namespace)]):
-                room.asked(name)
+            if namespace in rooms:
+                rooms[namespace].asked(name)
 
     async def run(self, stop: asyncio.Event, drain_timeout: float) -> None:
         """Run until `stop` is set, then drain for at most `drain_timeout` seconds and end."""

@@ -310,8 +310,7 @@ def _queries(asked: Mapping[Key, bool]) -> Iterator[tuple[list[Key], str]]:
     for pool, looks in asked.items():
         named = "&pool={}/{}".format(*pool)
         if looks:
-            # Activators of former versions serve one namespace, and know its names.
-            named += "&looks={0}/{1}&looks={1}".format(*pool)
+            named += "&looks={}/{}".format(*pool)
         if names and (len(names) >= _MOST_NAMED or len(query) + len(named) > _LONGEST_QUERY):
             yield names, query if "&looks=" in query else f"{query}&looks="
             names, query = [], ""

@@ -374,17 +374,11 @@ def slice_view(obj: Object) -> SliceView:
 
 
 def _publisher(meta: Object, annotations: Mapping[str, str]) -> tuple[str, str, str]:
-    """Namespace, name and uid of the pod that published a slice; empty if the slice names none.
-
-    Former versions named it as the owner alone.
-    """
+    """Namespace, name and uid of the pod that published a slice; empty if the slice names none."""
     named = annotations.get(protocol.ACTIVATOR_ANNOTATION, "").split("/")
     if len(named) == len(("namespace", "name", "uid")):
         return named[0], named[1], named[2]
-    owner = (meta.get("ownerReferences") or [{}])[0]
-    if owner.get("kind") != "Pod":
-        return meta.get("namespace", ""), "", ""
-    return meta.get("namespace", ""), owner.get("name", ""), owner.get("uid", "")
+    return meta.get("namespace", ""), "", ""
 
 
 @dataclass(frozen=True, slots=True)

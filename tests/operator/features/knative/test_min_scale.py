@@ -57,7 +57,7 @@ def test_nothing_is_written(why, floor, traffic, there, kept):
 
 
 def test_a_floor_that_ends_is_lowered_to_what_others_asked_for():
-    lowered = course(2, {"a": 100}, by_name(rev("a", "7")), (SavedMinScale("a", "5"),))
+    lowered = course(2, {"a": 100}, by_name(rev("a", "7")), (SavedMinScale("a", "5", ("7",)),))
     assert lowered.patches == (Patch("a", "version-of-a", "5"),)
 
 
@@ -97,16 +97,6 @@ def test_a_floor_that_changes_is_known_by_both_values_until_the_new_one_is_seen(
         assert after.patches == (Patch("a", "version-of-a", None),)
     seen = course(5, {"a": 100}, by_name(rev("a", "5")), planned.kept)
     assert seen == MinScalePlan((SavedMinScale("a", None, ("5",)),), ())
-
-
-def test_a_record_of_an_older_version_counts_as_before_and_is_completed():
-    old = (SavedMinScale("a", "1"),)
-    assert course(3, {"a": 100}, by_name(rev("a", "3", uid="u")), old).kept == (
-        SavedMinScale("a", "1", ("3",), "u"),
-    )
-    assert course(0, {"a": 100}, by_name(rev("a", "3")), old).patches == (
-        Patch("a", "version-of-a", "1"),
-    )
 
 
 def test_a_newer_pool_takes_no_floor_of_a_gone_one_for_an_original():

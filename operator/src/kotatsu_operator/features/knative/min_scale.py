@@ -80,18 +80,12 @@ class SavedMinScale:
     name: str
     min_scale: str | None
     written: tuple[str, ...] = ()
-    """The values that the pool has set or is about to set. Empty in a record of an older
-    version."""
+    """The values that the pool has set or is about to set."""
     uid: str = ""
-    """The Revision's uid; empty in a record of an older version."""
 
     def holds(self, revision: Revision) -> bool:
         """Whether this is the same Revision and its min-scale is still a value of the pool."""
-        if self.uid and self.uid != revision.uid:
-            return False
-        if not self.written:
-            return revision.min_scale != self.min_scale
-        return revision.min_scale in self.written
+        return self.uid == revision.uid and revision.min_scale in self.written
 
 
 _KEPT = several(Schema(SavedMinScale, brief=("uid",)), 1000)
