@@ -10,6 +10,7 @@ from math import inf
 
 from kotatsu_operator.activator.namespace import View
 from kotatsu_operator.activator.pool import FAMILIES, PodIdentity, Pool, Port, successors
+from kotatsu_operator.activator.ports import Ports, PortsTakenError
 from kotatsu_operator.activator.slices import (
     PORT_REST,
     Gone,
@@ -71,6 +72,8 @@ class Published:
     """The address to listen on."""
     new_client: Callable[[Port], asyncio.BaseProtocol]
     """Creates the protocol for a connection to a port of the Service."""
+    namespace: str
+    ports: Ports
     there: Object | None = None
     """The slice as last read, written or watched."""
     listeners: list[Listener] = field(default_factory=list)
@@ -119,14 +122,11 @@ class Published:
             if port not in known.values():
                 await self.listen(port)
 
-    async def listen(self, port: Port, number: int = 0) -> None:
-        """Listen for one port, on a number that is free or on this one.
-
-        Raises OSError, OverflowError or ValueError for a number that cannot be bound.
-        """
+    async def listen(self, port: Port, number: int | None = None) -> None:
+        """Listen for one port, on a free number or on this one. Raises as `Ports.listen`."""
         listener = Listener(port)
-        listener.server = await asyncio.get_running_loop().create_server(
-            lambda: self.new_client(listener.port), self.address, number, backlog=4096
+        listener.server = await self.ports.listen(
+            self.namespace, lambda: self.new_client(listener.port), self.address, number
         )
         for made in listener.server.sockets:
             prepare(made)
@@ -137,6 +137,7 @@ class Published:
         for listener in self.listeners:
             if listener.server is not None:
                 listener.server.close()
+                self.ports.give_back(self.namespace)
         self.listeners.clear()
 
 
@@ -154,10 +155,12 @@ class Publisher:
         me: PodIdentity,
         new_client: NewClient,
         carries: Callable[[str], bool] = lambda _: False,
+        ports: Ports | None = None,
     ) -> None:
         self._slices, self._view, self._me, self._new_client = slices, view, me, new_client
         self._carries = carries
         """Whether this activator has connections of a pool: its slice is the record of them too."""
+        self._ports = Ports() if ports is None else ports
         self._lost = Lost(slices, view, me)
         self.published: dict[PoolFamily, Published] = {}
         self.leaving = False
@@ -170,7 +173,7 @@ class Publisher:
         self._incomplete: set[str] = set()
         """Pools that need a slice and have none yet."""
         self._refused: set[str] = set()
-        """Pools whose slice the API server rejects; other pools are not affected."""
+        """Pools whose slice the API server rejects, or without a port; others are not affected."""
         self._swept: tuple[set[str], int] | None = None
         """The activators and the state of the slices with which the last sweep found nothing."""
 
@@ -203,7 +206,8 @@ class Publisher:
     def _new_record(self, key: PoolFamily, there: Object | None = None) -> Published:
         pool, family = key
         name, address = slice_name(pool, self._me, family), self._me.address(family)
-        return Published(name, address, partial(self._new_client, pool), there)
+        new_client, namespace = partial(self._new_client, pool), self._view.namespace
+        return Published(name, address, new_client, namespace, self._ports, there)
 
     def _adopt_one(self, key: PoolFamily, record: Published) -> None:
         if not record.serves:
@@ -279,7 +283,7 @@ class Publisher:
                 complete = complete and is_gone
             except (*Unreachable, OSError) as error:
                 log.warning("%s: cannot publish yet: %s", name, error)
-                if is_refusal(error):
+                if is_refusal(error) or isinstance(error, PortsTakenError):
                     self._refused.add(name)
                     soonest = [*soonest, REFUSED_REST]
                 else:

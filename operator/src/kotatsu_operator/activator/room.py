@@ -13,6 +13,7 @@ from kotatsu_operator.activator.limits import ConnectionLimit
 from kotatsu_operator.activator.metrics import ActivatorMetrics
 from kotatsu_operator.activator.namespace import View
 from kotatsu_operator.activator.pool import PodIdentity, Pool, Port, pool_view
+from kotatsu_operator.activator.ports import Ports
 from kotatsu_operator.activator.publisher import Publisher
 from kotatsu_operator.activator.slices import Gone, Slices
 from kotatsu_operator.activator.splice import Client
@@ -41,6 +42,7 @@ class Shared:
     read: Callable[[Object], Pool] = pool_view
     peers: Pods | None = None
     """The activators of the set, in their own namespace; None: they are among the room's pods."""
+    ports: Ports = field(default_factory=Ports)
     writes: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(WRITTEN_AT_ONCE))
 
 
@@ -60,7 +62,9 @@ class Room:
         )
         self._news = self.view.mailbox()
         slices = Slices(shared.kube, namespace, shared.writes)
-        self.publisher = Publisher(slices, self.view, shared.me, self._new_client, self._carries)
+        self.publisher = Publisher(
+            slices, self.view, shared.me, self._new_client, self._carries, shared.ports
+        )
         self.connections: dict[str, Connections] = {}
         self._counted: set[str] = set()
         self.entering: set[str] = set()
