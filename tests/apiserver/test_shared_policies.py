@@ -228,6 +228,43 @@ def test_nothing_is_written_in_the_namespaces_of_kubernetes(activator: Api, oper
     assert answer.status_code in (404, 422), answer.text
 
 
+def test_a_slice_that_a_stolen_token_adds_to_the_activators_service_forbids_nobody_anything(
+    place: Place, admin: Api, activator: Api
+) -> None:
+    """The parameters have to agree, so one without endpoints would forbid every address."""
+    home = f"api/v1/namespaces/{HERE}/services/kotatsu-activators"
+    uid = admin.accepts("GET", home)["metadata"]["uid"]
+    posing = slice_of() | {"endpoints": []}
+    posing["metadata"]["labels"][SERVICE_LABEL] = "kotatsu-activators"
+    posing["metadata"]["ownerReferences"] = [WEB | {"name": "kotatsu-activators", "uid": uid}]
+    path = f"{SLICES.format(HERE)}/{posing['metadata']['name']}"
+    activator.accepts("POST", SLICES.format(HERE), posing)
+    time.sleep(2)  # until the policy would have read it
+    try:
+        stolen(place, 2).accepts("POST", dry(THERE), slice_of(2))
+    finally:
+        admin.accepts("DELETE", path)
+
+
+def test_the_operator_writes_nothing_in_the_namespaces_of_kubernetes_and_takes_no_bare_service(
+    admin: Api, operator: Api
+) -> None:
+    event = {
+        "metadata": {"name": "said", "namespace": "kube-system"},
+        "involvedObject": {"kind": "Pod", "name": "none", "namespace": "kube-system"},
+        "reason": "Warm",
+        "message": "said",
+    }
+    operator.refuses(KUBE, "POST", "api/v1/namespaces/kube-system/events?dryRun=All", event)
+    histories = "apis/kotatsu.dev/v1beta1/namespaces/kube-system/warmpoolhistories?dryRun=All"
+    history = {"apiVersion": "kotatsu.dev/v1beta1", "kind": "WarmPoolHistory"}
+    operator.refuses(KUBE, "POST", histories, history | {"metadata": {"name": "web"}})
+    term = {"spec": {"selector": {"kotatsu.dev/route": "Always"}}}
+    path = "api/v1/namespaces/default/services/kubernetes?dryRun=All"
+    sentence = "The operator may not give a selector to a Service that has none"
+    operator.refuses(sentence, "PATCH", path, term)
+
+
 @pytest.mark.parametrize("kind", [None, "Pod", "Deployment"])
 def test_a_slice_goes_with_its_service(activator: Api, kind: str | None) -> None:
     owner = None if kind is None else WEB | {"kind": kind}
