@@ -239,6 +239,22 @@ def pet(make_lasting_namespace: MakeNamespace) -> Kubectl:
     return kubectl
 
 
+@pytest.fixture(scope="module")
+def guided(make_namespace: MakeNamespace) -> Kubectl:
+    """The pet as docs/pet/index.md installs it, beside an install in a namespace of its own.
+
+    Without the rehearsals, at which the voice would be warm on some evenings.
+    """
+    home, kubectl = make_namespace("home"), make_namespace("guided")
+    install_platform(home, by_name(kubectl))
+    demo = f"--values={ROOT / 'charts/pet/ci/demo.yaml'}"
+    short = ("--set-json=voice.pool.windows=[]", "voice.pool.idleAfter=8s", "idleAfter=8s")
+    helm_install(kubectl, "pet", "pet", demo, *short, DNS, SMALL_VOICE, wait=False)
+    kubectl("rollout", "status", "deployment/gateway", "--timeout=120s")
+    kubectl("rollout", "status", "deployment/github-stub", "--timeout=120s")
+    return kubectl
+
+
 @pytest.fixture
 async def base(pet: Kubectl) -> str:
     """The pet's one base URL, with every pool asleep."""

@@ -87,6 +87,15 @@ async def test_a_whole_visit_wakes_the_sleeping_pet(agent: Agent, base: str, pet
     assert [App(name, pet).replicas() for name in PET_SERVICES] == [1, 1, 1]
 
 
+async def test_the_pet_wakes_by_activators_of_another_namespace(
+    agent: Agent, guided: Kubectl
+) -> None:
+    for name in PET_SERVICES:
+        await App(name, guided).asleep()
+    await play(f"http://{cluster_ip(guided, 'gateway')}", f"demo-{uuid.uuid4().hex[:6]}")
+    assert [App(name, guided).replicas() for name in PET_SERVICES] == [1, 1, 1]
+
+
 async def test_no_request_is_lost_while_a_pool_sleeps_and_wakes(policed: App, pet: Kubectl) -> None:
     async with Stream(policed, clients=4, pause=0.1) as stream:
         for cycle in range(CYCLES):
@@ -153,14 +162,17 @@ async def reaches(client: Kubectl, app: App, within: float) -> bool:
 
 
 async def test_a_policy_of_an_app_alone_does_not_limit_who_reaches_it_asleep(
-    policed: App, stranger: Kubectl, pet: Kubectl
+    stranger: Kubectl, make_namespace: Callable[[str], Kubectl]
 ) -> None:
-    pet.apply(limits(policed.name))
-    await sleep_now(policed)
-    await eventually("it is said", lambda: "ClientsUnlimited" in policed.conditions())
-    assert await reaches(stranger, policed, PATIENCE)
-    pet("delete", "networkpolicy", policed.name)
-    await eventually("it is over", lambda: "ClientsUnlimited" not in policed.conditions())
+    kubectl = make_namespace("own")
+    install_platform(kubectl, "activator.replicas=1", f"namespaces={{{kubectl.namespace}}}")
+    app = await start_app(kubectl, "unlimited", recorder="", maxReplicas=1)
+    kubectl.apply(limits(app.name))
+    await sleep_now(app)
+    await eventually("it is said", lambda: "ClientsUnlimited" in app.conditions())
+    assert await reaches(stranger, app, PATIENCE)
+    kubectl("delete", "networkpolicy", app.name)
+    await eventually("it is over", lambda: "ClientsUnlimited" not in app.conditions())
 
 
 async def test_a_sleeping_pool_is_reached_by_the_allowed_clients_alone(
@@ -168,7 +180,8 @@ async def test_a_sleeping_pool_is_reached_by_the_allowed_clients_alone(
 ) -> None:
     kubectl = make_namespace("allowed")
     client = "activator.allowedClients[0].podSelector.matchLabels.app=recorder"
-    install_platform(kubectl, "activator.replicas=1", client)
+    own = f"namespaces={{{kubectl.namespace}}}"
+    install_platform(kubectl, "activator.replicas=1", client, own)
     add_recorder(kubectl)
     app = await start_app(kubectl, "limited", maxReplicas=1)
     kubectl.apply(limits(app.name))

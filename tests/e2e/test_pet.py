@@ -25,6 +25,18 @@ async def test_a_whole_visit_works_with_everything_asleep_and_again_while_warm(b
     await play(base, f"demo-{uuid.uuid4().hex[:6]}")
 
 
+async def test_installed_as_its_page_says_all_three_sleep_and_a_request_to_each_wakes_it(
+    guided, http
+):
+    for name in PET_SERVICES:
+        await App(name, guided).asleep()
+    await play(f"http://{cluster_ip(guided, 'gateway')}", f"demo-{uuid.uuid4().hex[:6]}")
+    assert [App(name, guided).replicas() for name in PET_SERVICES] == [1, 1, 1]
+    voice = cluster_ip(guided, "voice")
+    answer = await http.post(f"http://{voice}/voice", json={"text": TEXT})
+    assert player().decode(answer.content, sample_rate=48_000, nchannels=1).duration > 2.0
+
+
 @IN_BROWSER
 async def test_the_page_wakes_the_sleeping_bird_and_is_heard(base, browser):
     async with visiting(browser, base, **PHONE) as visit:

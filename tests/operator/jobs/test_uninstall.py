@@ -11,7 +11,7 @@ from kotatsu_operator.controller.election import TIMES
 from kotatsu_operator.controller.elector import Elector
 from kotatsu_operator.controller.feature import restores_of
 from kotatsu_operator.core.pool.spec import BUILT_IN, ScaledKind
-from kotatsu_operator.core.protocol import LEASE_NAME, UNINSTALL
+from kotatsu_operator.core.protocol import LEASE_NAME, SET_ANNOTATION, UNINSTALL
 from kotatsu_operator.features.parking.feature import ParkedPods
 from kotatsu_operator.jobs import uninstall as uninstall_module
 from kotatsu_operator.jobs.uninstall import Uninstall, UninstallError
@@ -123,7 +123,7 @@ async def test_a_sleeping_target_gets_its_replicas_and_the_activators_leave_the_
         "Ready": ("Unknown", "Uninstalled"),
     }, "it promises nothing that nobody keeps"
     assert "restoreReplicas" not in cluster.pool()["status"]
-    assert not [o for o in cluster.kube.all("EndpointSlice") if o["endpoints"]]
+    assert not cluster.kube.all("EndpointSlice")
     assert cluster.said[-1].startswith("done")
 
 
@@ -508,6 +508,19 @@ async def test_an_install_for_the_cluster_restores_its_own_pools_in_every_namesp
     assert cluster.said[-1].startswith("done")
     assert len(cluster.kube.called("find")) < 10, "it lists the cluster, not each namespace"
     assert [o["metadata"]["name"] for o in cluster.kube.all("ConfigMap")] == ["kotatsu-targets"]
+
+
+async def test_of_the_slices_that_activators_have_emptied_only_its_own_are_removed():
+    def emptied(activators, namespace):
+        made = there(published("activator-1", 1), namespace) | {"endpoints": []}
+        made["metadata"]["annotations"][SET_ANNOTATION] = activators
+        return made
+
+    sets = {"shop": f"{HOME}/0", "theirs": "away/0", "alone": ""}
+    cluster = Cluster(*parts(), *(emptied(of, namespace) for namespace, of in sets.items()))
+    await cluster.uninstall((), HOME)
+    left = {obj["metadata"]["namespace"] for obj in cluster.kube.all("EndpointSlice")}
+    assert left == {"theirs", "alone"}
 
 
 async def test_what_deleted_pools_have_left_is_restored_in_every_namespace():

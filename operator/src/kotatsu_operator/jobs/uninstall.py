@@ -57,6 +57,9 @@ SAY_EVERY = 15.0
 AT_ONCE = 20
 """Pools that are read and written at once."""
 
+_OURS = {MANAGED_BY_LABEL: MANAGED_BY}
+"""The label of activators' EndpointSlices."""
+
 _NAMED = 5
 """Targets of such a line; with more it says how many more there are."""
 
@@ -116,6 +119,8 @@ class Uninstall:
                     "changed routes", self._awake, lambda key: self._edit(key, native_status)
                 )
                 await self._leave_path()
+                with contextlib.suppress(ConflictError, NotFoundError, *Unreachable):
+                    await self._remove_emptied()
                 for scope, pools in self._read.items():
                     await self._delete_record(scope, pools)
                 await cancel(renewing)
@@ -359,13 +364,23 @@ class Uninstall:
         await asyncio.sleep(self.route_settle)
 
     async def _in_path(self) -> str:
-        ours = {MANAGED_BY_LABEL: MANAGED_BY}
         for scope in self._read if self._awake else ():
-            for obj in await self.kube.find(objects.EndpointSlice, scope, ours):
+            for obj in await self.kube.find(objects.EndpointSlice, scope, _OURS):
                 view = slice_view(obj)
                 if view.ready and (view.key[0], view.pool) in self._awake:
                     return f"activator {view.pod_name} is still an endpoint of {view.service}"
         return ""
+
+    async def _remove_emptied(self) -> None:
+        """Remove the slices that activators have emptied, which they keep for some minutes.
+
+        They end without the permission to do so: Helm deletes their roles at the same time.
+        """
+        for scope in self._read:
+            home = self.lease_namespace if scope == EVERYWHERE else ""
+            for obj in await self.kube.find(objects.EndpointSlice, scope, _OURS):
+                if not obj.get("endpoints") and slice_view(obj).set.partition("/")[0] == home:
+                    await self.kube.delete(objects.EndpointSlice, *key_of(obj))
 
     # --- patience ---
 
