@@ -218,6 +218,19 @@ def asleep():
     return app_in("shop", replicas=0, status=status)
 
 
+async def test_a_policy_that_comes_while_a_pool_sleeps_brings_its_pods_back_first(make):
+    made = await make(named("shop"), *asleep())
+    await eventually(lambda: made.operator._namespaces.shows("shop"))
+    policy = {"kind": "NetworkPolicy", "metadata": {"name": "mine"}, "spec": {"podSelector": {}}}
+    made.add(within("shop", policy))
+    await eventually(lambda: made.replicas("shop") == 3)
+    made.add(within("shop", pod(ready=True)))
+    await made.says("shop", "Isolated")
+    assert "phase" not in made.status("shop")
+    made.kube.remove("NetworkPolicy", "shop/mine")
+    await made.says("shop", "Accepted")
+
+
 async def test_a_pool_that_is_deleted_before_this_install_has_reconciled_it_is_restored(make):
     """It had activators of its own namespace."""
     made = await make(named("shop"))

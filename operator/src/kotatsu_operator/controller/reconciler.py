@@ -25,8 +25,9 @@ from kotatsu_operator.controller.target import (
 from kotatsu_operator.controller.unserved import Unserved
 from kotatsu_operator.core.calendar.schedule import dropped
 from kotatsu_operator.core.decide.decide import LOOK_AGAIN, books_only, decide
+from kotatsu_operator.core.decide.isolation import ISOLATED
 from kotatsu_operator.core.decide.phases import is_overdue
-from kotatsu_operator.core.formats import conditions_of, instant, table
+from kotatsu_operator.core.formats import choice, conditions_of, instant, table
 from kotatsu_operator.core.objects import activators_of, is_retargeted, target_of
 from kotatsu_operator.core.plan.activity import counted
 from kotatsu_operator.core.plan.lead import turns
@@ -200,7 +201,7 @@ class Reconciler:
             target, refused = accept(key, pool, self.cache, self._kinds, last, self.platform)
             if target.is_unknown:
                 return now + RETRY
-            if is_retargeted(pool):
+            if is_retargeted(pool) or _is_shut_out(pool, refused):
                 left = await self._former.leave(pool, target.spec.platform.route_settle, now)
                 if isinstance(left, datetime):
                     self._memory.pop(key, None)
@@ -404,6 +405,12 @@ class Reconciler:
             # They follow what the status says, and need no operator.
             status = joined(status, {"internal": {"activators": activators or None}})
         return await self.reporter.write(pool, turn.pool, status, conditions, turn.now)
+
+
+def _is_shut_out(pool: Object, refused: Refused | None) -> bool:
+    """Whether the clients of a sleeping pool are limited now: only its own pods may answer them."""
+    phase = choice(Phase, table(pool.get("status")).get("phase"), None)
+    return refused is not None and refused.reason == ISOLATED and bool(phase and phase.is_asleep)
 
 
 def _has_news(status: Mapping[str, Any]) -> bool:
