@@ -17,7 +17,8 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from kotatsu_operator.controller.app import Operator
+from kotatsu_operator.controller.app import Operator, Options
+from kotatsu_operator.controller.election import Times
 from kotatsu_operator.core.formats import stamp
 from kotatsu_operator.kube.objects import Object
 from tests.operator.activator.in_process import ActivatorFixture
@@ -36,6 +37,9 @@ PACKAGE = "kotatsu_operator."
 
 PAUSE = 0.2
 """Seconds for what follows a write: events, metrics, the next reconcile."""
+
+ONE_TERM = Options(times=Times(lease=3 * 3600.0, renew_deadline=2 * 3600.0, retry=3600.0))
+"""The operator renews its Lease in an hour: on a busy machine an edit outlasts the usual 2 s."""
 
 
 @dataclass
@@ -84,7 +88,7 @@ async def an_edit() -> Path:
     """An awake pool of a Deployment with one pod gets a second replica by an edit."""
     objects = config_map(), deployment(replicas=1), service(), pod(ready=True), activator_pod()
     kube = FakeKube(*objects, warm_pool())
-    operator = Operator(kube, ["demo"], CollectorRegistry())
+    operator = Operator(kube, ["demo"], CollectorRegistry(), ONE_TERM)
 
     def status() -> Object:
         found: Object = kube.stored("WarmPool", "voice").get("status", {})
