@@ -6,6 +6,7 @@ instead: .ci/run sets it, and so does the workflow's `make e2e`.
 """
 
 import os
+import resource
 import sys
 from typing import NoReturn
 
@@ -33,6 +34,16 @@ def missing(what: str, why: str) -> NoReturn:
     if os.environ.get(SKIP_NOTHING):
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)
+
+
+def open_files(number: int) -> None:
+    """For tests with many connections: so many open files, here and in processes begun later."""
+    allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    unlimited = resource.RLIM_INFINITY
+    if most != unlimited and most < number:
+        missing(f"{number} open files", f"this machine allows {most} (ulimit -Hn)")
+    if allowed != unlimited and allowed < number:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (number, most))
 
 
 def kubernetes() -> None:

@@ -1,5 +1,6 @@
 """What a machine lacks is skipped, and nothing is where it may not be."""
 
+import resource
 from pathlib import Path
 
 import needs
@@ -42,3 +43,11 @@ def test_one_that_can_be_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(published, "of", lambda _: published.Published("v1.37.1", ()))
     with pytest.raises(pytest.skip.Exception, match=r"`kotatsu-node prepare` downloads or builds"):
         needs.kubernetes()
+
+
+def test_a_machine_that_allows_too_few_open_files_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(needs.SKIP_NOTHING, raising=False)
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, 1024))
+    needs.open_files(1024)
+    with pytest.raises(pytest.skip.Exception, match=r"needs 1025 open files: .* allows 1024"):
+        needs.open_files(1025)

@@ -30,7 +30,11 @@ class Process:
             preexec_fn=None if cpu is None else lambda: os.sched_setaffinity(0, {cpu}),
         )
         assert self._process.stdout is not None
-        self.told = self._process.stdout.readline()
+        try:
+            self.told = self._process.stdout.readline()
+        except BaseException:
+            self.close()
+            raise
         if not self.told:
             raise RuntimeError(f"it did not start: {self.close()}")
 
@@ -86,7 +90,7 @@ class ActivatorProcess(Process):
 
     def metric(self, name: str) -> float:
         """The sum of the values of a metric."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics}/metrics") as page:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics}/metrics", timeout=60) as page:
             lines = page.read().decode().splitlines()
         return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
 

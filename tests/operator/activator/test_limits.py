@@ -8,12 +8,15 @@ import socket
 import time
 
 import httpx
+import needs
 import pytest
 
 from tests.operator.activator import processes
 
 HEAD = b"GET %s HTTP/1.1\r\nHost: voice.demo.svc\r\nUser-Agent: curl/7.88\r\nAccept: */*\r\n\r\n"
 MEBIBYTE = 2**20
+FILES_EACH = 3
+"""Open files for each client: an activator that splices has two, and it keeps some for itself."""
 pytestmark = pytest.mark.slow
 soak = pytest.mark.soak
 
@@ -67,6 +70,7 @@ def ask(port, path=b"/"):
     "clients", [1000, pytest.param(10_000, marks=[soak, pytest.mark.timeout(300)])]
 )
 def test_many_are_held_in_little_memory_and_all_of_them_answered(asleep, pod, opened, clients):
+    needs.open_files(FILES_EACH * clients)
     idle = asleep.mib()
     held = [connect(opened, asleep.port) for _ in range(clients)]
     for one in held:
@@ -138,6 +142,7 @@ def test_a_body_of_any_size_passes_in_flat_memory(warm, carry, size):
 )
 def test_slow_clients_by_the_thousand_keep_nobody_from_an_answer(warm, opened, clients):
     """A third says nothing, a third drips its request line, a third drips its headers."""
+    needs.open_files(FILES_EACH * clients)
     before, cpu = warm.mib(), warm.cpu
     drips = [b"", b"GET /index.html HTTP/1.1", b"GET / HTTP/1.1\r\nA: " + b"a" * 20]
     slow = [(connect(opened, warm.port), drips[n % 3]) for n in range(clients)]

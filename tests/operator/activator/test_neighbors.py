@@ -5,6 +5,7 @@ import socket
 import time
 from pathlib import Path
 
+import needs
 import pytest
 
 from tests.operator.activator import processes
@@ -57,6 +58,7 @@ def test_hostile_clients_of_one_pool_cost_another_pools_client_little(kind):
 
 
 def test_the_bodies_of_many_clients_leave_no_memory_behind():
+    needs.open_files(3000)
     with processes.activator("Always", "Warm") as warm, processes.pod() as victim:
         warm.say(f"pod {victim}")
         processes.until(lambda: round_trips(warm.port, 1))
@@ -80,6 +82,7 @@ LIMIT = 256 * 2**20
 )
 def test_whatever_clients_keep_it_busy_with_an_activator_stays_within_its_memory(attack):
     """In a cgroup with the chart's limit, the sockets' memory counted with the rest."""
+    needs.open_files(18_000 * len(attack))
     with processes.memory_limit(LIMIT) as limit:
         if limit is None:
             pytest.skip("needs cgroup version 1, and root: this limits a process with its sockets")
