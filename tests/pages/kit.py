@@ -66,8 +66,10 @@ async def launched() -> AsyncIterator[Browser]:
     """Run a browser for the length of the block."""
     # Chromium's own sandbox refuses root; the pages are ours.
     flags = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required"]
+    # Before Playwright's Node.js: that needs a library which a machine without a browser may lack.
+    found = chromium()
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium(), args=flags)
+        browser = await playwright.chromium.launch(executable_path=found, args=flags)
         try:
             yield browser
         finally:
