@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -10,8 +11,11 @@ import pytest
 
 from kotatsu_node.progress import Progress
 
+# A shell starts Python: the line after #! can hold no path with a space.
 _PROGRAM = """\
-#!{python}
+#!/bin/sh
+'''exec' {python} "$0" "$@"
+'''
 import json, sys
 log, answers = {log!r}, {answers!r}
 with open(log, "a") as file:
@@ -36,7 +40,9 @@ class Programs:
         program = self.directory / name
         known = {part.replace("_", " "): answer for part, answer in answers.items()}
         program.write_text(
-            _PROGRAM.format(python=sys.executable, log=str(self._log), name=name, answers=known)
+            _PROGRAM.format(
+                python=shlex.quote(sys.executable), log=str(self._log), name=name, answers=known
+            )
         )
         program.chmod(0o755)
 
