@@ -16,7 +16,7 @@ OWN    := $(foreach p,common auth feed voice operator node demo github-stub loca
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.cache/python
 unexport PYTHONDONTWRITEBYTECODE
 # One worker more than cores, since tests also wait.
-PYTEST_XDIST_AUTO_NUM_WORKERS ?= $(shell $(PYTHON) -c "import os; print((os.cpu_count() or 1) + 1)")
+PYTEST_XDIST_AUTO_NUM_WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 export PYTEST_XDIST_AUTO_NUM_WORKERS
 # --no-build: a package without a wheel is named, and nothing of it is run.
 LOCK   := --no-build --universal --generate-hashes --no-emit-index-url --no-annotate --no-header $(OWN)
@@ -25,9 +25,16 @@ LOCK   := --no-build --universal --generate-hashes --no-emit-index-url --no-anno
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
+# Debian keeps what venv brings pip with in a package of its own; without it an environment is left half made.
+PYTHON_IS_ENOUGH := import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
+NO_PYTHON := Kotatsu needs Python 3.11 or newer with venv and pip, and $(PYTHON) is not that: on Debian and Ubuntu \
+             `apt-get install python3-venv` brings it, and PYTHON=path names another one.
 $(BIN)/uv: requirements-uv.lock
+	@$(PYTHON) -c '$(PYTHON_IS_ENOUGH)' 2> /dev/null || { echo '$(NO_PYTHON)' >&2; exit 2; }
 	@echo "· making $(VENV) with uv"
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip --version > /dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	@# Of all programs that walk the checkout none looks in there, with git or without.
+	@echo '*' | tee $(VENV)/.gitignore > $(VENV)/.ignore
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.lock
 	@touch $@
 
