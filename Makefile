@@ -38,6 +38,8 @@ $(BIN)/uv: requirements-uv.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.lock
 	@touch $@
 
+# Scripts find it there too.
+export VENV
 $(VENV)/.synced: $(BIN)/uv requirements.lock $(addsuffix /pyproject.toml,$(LOCAL))
 	@echo "· installing the locked packages"
 	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes --no-build requirements.lock
@@ -85,7 +87,7 @@ check: venv ## the fast part: format, lint, spelling, types, contracts, unit tes
 	@# Types and import contracts beside the tests; what is wrong with them is said afterwards. Then the
 	@# trap forgets their process: its number may be another one's by the end.
 	@said=$$(mktemp); \
-	{ $(BIN)/mypy && PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/lint-imports --no-cache; } > $$said 2>&1 & beside=$$!; \
+	{ $(BIN)/mypy && PATH="$(abspath $(BIN)):$$PATH" $(BIN)/lint-imports --no-cache; } > $$said 2>&1 & beside=$$!; \
 	trap 'kill $$beside 2> /dev/null || true; rm -f $$said' EXIT; \
 	tests=0 types=0; \
 	workers=$$((PYTEST_XDIST_AUTO_NUM_WORKERS + 1)); \

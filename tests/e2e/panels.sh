@@ -3,7 +3,8 @@
 # line of each panel must have data.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-eval "$(.venv/bin/python -m kotatsu_demo env)"
+python=$(cd "${VENV:-.venv}/bin" && pwd)/python
+eval "$("$python" -m kotatsu_demo env)"
 
 block() { # the first block of commands below a heading
   awk -v heading="$1" '/^##/ {found = $0 == heading} found' docs/how-to/monitoring.md \
@@ -28,4 +29,4 @@ visit
 kubectl port-forward -n kotatsu-demo service/prometheus 9090 > /dev/null &
 trap 'kill %%' EXIT
 sleep 15 # three scrapes
-cd tests && ../.venv/bin/python -m e2e.prometheus http://127.0.0.1:9090 kotatsu-demo
+cd tests && "$python" -m e2e.prometheus http://127.0.0.1:9090 kotatsu-demo

@@ -10,7 +10,7 @@
 # A test that fails runs once more by itself. If it passes then, it is reported as flaky.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-bin=$PWD/.venv/bin
+bin=$(cd "${VENV:-.venv}/bin" && pwd)
 demo=("$bin/python" -m kotatsu_demo)
 nightly=0 if_up=0
 case "${1:-}" in

@@ -3,6 +3,7 @@
 import re
 import shlex
 import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -11,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import needs
 import pytest
-from plugin.apiserver import ROOT, Api, serve
+from plugin.apiserver import Api, serve
 from plugin.kit import cron, deployment, manifest, once, write_manifest
 
 from tests.operator.features.calendars.icalendar_files import calendar, event
@@ -46,6 +47,8 @@ def api(server: Api) -> Api:
     return server
 
 
+PROGRAMS = Path(sys.executable).parent
+"""Where the programs of this environment are, the plugin among them."""
 PLAIN = re.compile(r"kubectl demo-mode ([^#$`|&;<>(){}*?~\\\n]*)")
 """A command line of which bash and kubectl pass on the words, and nothing else."""
 
@@ -64,9 +67,9 @@ class Shell:
         self, line: str, user: str = "admin", **environment: str
     ) -> subprocess.CompletedProcess[str]:
         inherited = self._api.environment(user)
-        path = f"{ROOT / '.venv/bin'}:{inherited['PATH']}"
+        path = f"{PROGRAMS}:{inherited['PATH']}"
         plain = PLAIN.fullmatch(line)
-        plugin = ROOT / ".venv/bin/kubectl-demo_mode"
+        plugin = PROGRAMS / "kubectl-demo_mode"
         return subprocess.run(
             [plugin, *shlex.split(plain[1])] if plain else ["bash", "-c", line],
             env=inherited | {"PATH": path} | environment,

@@ -13,7 +13,7 @@ import pytest
 from cpu import loops
 from plugin import kit
 from plugin.apiserver import ROOT, Api
-from plugin.conftest import Shell
+from plugin.conftest import PROGRAMS, Shell
 from plugin.setups import activator, deployment, service
 from plugin.setups import operator as operator_of_kotatsu
 
@@ -183,7 +183,7 @@ def test_kubectl_finds_the_plugin_and_completes_it(api: Api, sh: Shell):
 @pytest.mark.slow
 def test_help_takes_little_cpu_time():
     """A fifth of a second of a machine that adds a million numbers in a twentieth."""
-    program = ROOT / ".venv/bin/kubectl-demo_mode"
+    program = PROGRAMS / "kubectl-demo_mode"
     assert loops(lambda: subprocess.run([program, "on", "--help"], stdout=DEVNULL, check=True)) < 4
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from docs.pages import files
 from rows import each
 
 from kotatsu_demo import images
@@ -140,8 +141,8 @@ def test_the_workspace_installs_its_lock_and_nothing_else() -> None:
 
 def test_what_builds_our_packages_is_locked() -> None:
     locked = {name for name, _, _ in packages(WORKSPACE)}
-    for path in ROOT.glob("*/**/pyproject.toml"):
-        if ".venv" not in path.parts and "build" not in path.parts:
+    for path in files():
+        if path.name == "pyproject.toml" and path.parent != ROOT:
             assert set(tomllib.loads(path.read_text())["build-system"]["requires"]) <= locked
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -18,6 +19,10 @@ from kotatsu_node.progress import BUILD_OF_AN_IMAGE, Progress
 
 WORK = ROOT / "build" / "demo"
 """Logs, the spoken mp3 and the kubeconfig of a kind cluster of ours."""
+
+
+def _short(path: Path) -> str:
+    return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
 
 
 class Cluster(Protocol):
@@ -52,7 +57,7 @@ class NodeCluster:
     """The throwaway node of tools/node."""
 
     pull_policy = "IfNotPresent"
-    shell_line = 'eval "$(.venv/bin/kotatsu-node env)"'
+    shell_line = f'eval "$({_short(Path(sys.executable).with_name("kotatsu-node"))} env)"'
     is_ours = True
     builds = True
 
@@ -227,7 +232,3 @@ def _kubeconfig_of(kube: Kube) -> dict[str, str]:
     file.touch(mode=0o600)
     file.write_text(kube.kubectl("config", "view", "--raw", "--minify", "--flatten"))
     return {"KUBECONFIG": str(file)}
-
-
-def _short(path: Path) -> str:
-    return str(path.relative_to(ROOT))
