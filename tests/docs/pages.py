@@ -2,6 +2,8 @@
 
 import re
 import subprocess
+from collections.abc import Iterator
+from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
 from textwrap import dedent
@@ -13,7 +15,10 @@ _BLOCK = re.compile(r"^( *)```(\w*)\n(.*?)^\1```", re.DOTALL | re.MULTILINE)
 
 @cache
 def files() -> tuple[Path, ...]:
-    """Every file of the repository: all that git knows and that is there."""
+    """Every file of the checkout: all that git knows, or without git all that is not made."""
+    if not (ROOT / ".git").exists():
+        lines = (ROOT / ".gitignore").read_text().splitlines()
+        return tuple(_not_ignored(ROOT, [line.rstrip("/") for line in lines]))
     listed = subprocess.run(
         ["git", "ls-files"],
         cwd=ROOT,
@@ -22,6 +27,19 @@ def files() -> tuple[Path, ...]:
         check=True,
     )
     return tuple(path for name in listed.stdout.splitlines() if (path := ROOT / name).is_file())
+
+
+def _not_ignored(folder: Path, patterns: list[str]) -> Iterator[Path]:
+    """The files of a folder that .gitignore does not name, and that are of no environment."""
+    for path in sorted(folder.iterdir()):
+        place = f"/{name(path)}"
+        # A pattern with a slash names one place, any other one each file of that name.
+        if any(fnmatch(place if "/" in one else path.name, one) for one in patterns):
+            continue
+        if path.is_file():
+            yield path
+        elif not (path / "pyvenv.cfg").exists():
+            yield from _not_ignored(path, patterns)
 
 
 def pages() -> list[Path]:

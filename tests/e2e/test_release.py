@@ -21,6 +21,7 @@ from e2e.conftest import DNS, ROOT, cluster_ip
 from e2e.kit import App, Kubectl, eventually, is_ending
 from e2e.registry import Registry
 
+from docs import pages
 from kotatsu_node import Node
 from kotatsu_node.progress import Progress
 from kotatsu_release.builders import Buildah
@@ -47,13 +48,10 @@ def releases(the_registry: Registry, tmp_path_factory: pytest.TempPathFactory) -
     """Both versions, made of this checkout as it is on disk."""
     root = tmp_path_factory.mktemp("release") / "checkout"
     git = ("git", "-C", str(root), "-c", "user.name=e2e", "-c", "user.email=e2e@example.org")
-    names = subprocess.run(
-        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout.splitlines()
-    for name in names:
-        if (ROOT / name).is_file() and not name.startswith(("docs/", "tests/", "bench/")):
-            (root / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, root / name)
+    for path in pages.files():
+        if not (place := pages.name(path)).startswith(("docs/", "tests/", "bench/")):
+            (root / place).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, root / place)
     subprocess.run([*git, "init", "--quiet"], check=True)
     made = []
     for version in (FIRST, SECOND):

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import needs
 import pytest
-from chart.kit import ROOT, find_helm
+from chart.kit import find_helm
 from demo.conftest import Programs, programs
+from docs.pages import files, name
 from e2e import peer
 
 from kotatsu_demo.images import IMAGES, SHARED
@@ -48,13 +49,10 @@ def commit(root: Path, message: str = "a change") -> str:
 
 def small_copy(root: Path) -> Path:
     """What a release reads of this checkout, as it is on disk, with images of one file each."""
-    listed = subprocess.run(
-        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout.splitlines()
-    for name in listed:
-        if (ROOT / name).is_file() and not name.startswith(("tests/", "bench/")):
-            (root / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, root / name)
+    for path in files():
+        if not (place := name(path)).startswith(("tests/", "bench/")):
+            (root / place).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, root / place)
     for image in IMAGES:
         content = image.folder or "charts/pet/gateway"
         (root / content / "small").write_text(image.name)
