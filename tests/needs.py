@@ -53,4 +53,4 @@ def kubernetes() -> None:
     except NodeError as error:
         missing("Kubernetes", error.what)
     if "kubernetes" in unbuilt:
-        missing("Kubernetes", "`kotatsu-node prepare` downloads or builds it")
+        missing("Kubernetes", "`make programs` downloads or builds it")

@@ -41,7 +41,7 @@ def test_without_go_there_is_no_kubernetes_that_cannot_be_downloaded(
 @pytest.mark.usefixtures("bare")
 def test_one_that_can_be_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(published, "of", lambda _: published.Published("v1.37.1", ()))
-    with pytest.raises(pytest.skip.Exception, match=r"`kotatsu-node prepare` downloads or builds"):
+    with pytest.raises(pytest.skip.Exception, match=r"`make programs` downloads or builds"):
         needs.kubernetes()
 
 

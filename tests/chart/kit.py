@@ -50,7 +50,7 @@ def find_helm() -> str | None:
 def require_helm() -> None:
     """For tests that need helm."""
     if find_helm() is None:
-        needs.missing("helm", "none in PATH, and `kotatsu-node prepare` has built none")
+        needs.missing("helm", "none in PATH, and `make programs` builds it")
 
 
 def helm(*arguments: str) -> subprocess.CompletedProcess[str]:

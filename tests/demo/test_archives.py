@@ -56,7 +56,7 @@ def ctr(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ctr]:
     except NodeError as error:
         needs.missing("containerd", error.what)
     if programs.missing():
-        needs.missing("containerd", "`kotatsu-node prepare` builds it")
+        needs.missing("containerd", "`make programs` builds it")
     # The path of a unix socket holds 107 bytes.
     folder = tmp_path_factory.mktemp("c")
     (folder / "config.toml").write_text(CONFIGURATION.format(folder=folder))

@@ -90,7 +90,7 @@ def helm() -> str:
     """Path of helm."""
     found = find_helm()
     if found is None:
-        needs.missing("helm", "`kotatsu-node prepare` builds it")
+        needs.missing("helm", "`make programs` builds it")
     return found
 
 
