@@ -22,7 +22,8 @@ def test_where_nothing_is_possible_it_exits_with_2_and_says_what_to_do(
     assert cli.run([command]) == 2
     said = capsys.readouterr().err
     assert "needs Linux (this is darwin)" in said
-    assert "try: start Docker" in said
+    assert "install Docker and kind" in said
+    assert "make demo" not in said  # it was not asked for
 
 
 @pytest.mark.parametrize(("command", "again"), [

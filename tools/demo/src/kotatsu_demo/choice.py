@@ -140,28 +140,22 @@ def _require_docker(facts: Facts, context: str) -> None:
 
 
 def _node(facts: Facts, why: str) -> Choice:
+    lacks: dict[str, str] = {}
     if facts.system != "linux":
+        lacks[f"Linux (this is {facts.system})"] = ""
+    else:
+        if not facts.is_root:
+            lacks["root"] = "run it with sudo"
+        if "go" not in facts.programs:
+            lacks[f"Go {preflight.go_minimum()} or newer"] = "install Go"
+        if "apt-get" not in facts.programs:
+            lacks["Debian's apt-get"] = ""
+    if lacks:
+        by_node = " and ".join(lacks.values()) if all(lacks.values()) else ""
+        ways = filter(None, (by_node, _to_kind(facts), "name a cluster of yours with CONTEXT=name"))
         raise MissingError(
-            f"there is no cluster to use: {_no_kind(facts)}, and the node without Docker"
-            f" needs Linux (this is {facts.system})",
-            hint="start Docker and install kind, or name a cluster of yours: make demo CONTEXT=…",
-        )
-    if not facts.is_root:
-        raise MissingError(
-            f"there is no cluster to use: {_no_kind(facts)}, and the node without Docker"
-            " needs root (namespaces, mounts and cgroups)",
-            hint="run it with sudo, or start Docker and install kind, or name a cluster of yours:"
-            " make demo CONTEXT=…",
-        )
-    missing = [name for name in ("go", "apt-get") if name not in facts.programs]
-    if missing:
-        go = f"Go {preflight.go_minimum()} or newer (to build Kubernetes)"
-        needs = {"go": go, "apt-get": "Debian's apt-get"}
-        raise MissingError(
-            f"there is no cluster to use: {_no_kind(facts)}, and the node without Docker"
-            f" needs {' and '.join(needs[name] for name in missing)}",
-            hint="install it, or start Docker and install kind, or name a cluster of yours:"
-            " make demo CONTEXT=…",
+            f"there is no cluster to use, since {_no_kind(facts)} and the node without Docker needs"
+            f" {' and '.join(lacks)}: {', or '.join(ways)}"
         )
     return Choice(Where.NODE, why, NODE_CONTEXT)
 
@@ -170,6 +164,12 @@ def _no_kind(facts: Facts) -> str:
     if "docker" not in facts.programs:
         return "Docker is not installed"
     return "kind is not installed" if facts.docker_runs else "Docker does not run"
+
+
+def _to_kind(facts: Facts) -> str:
+    if "docker" not in facts.programs:
+        return "install Docker and kind"
+    return "install kind" if facts.docker_runs else "start Docker and install kind"
 
 
 def _require(facts: Facts, what: str, *programs: str) -> None:
