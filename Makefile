@@ -94,7 +94,9 @@ check: venv ## the fast part: format, lint, spelling, types, contracts, unit tes
 	$(BIN)/pytest -q -n $$workers --dist worksteal $(FAST) || tests=$$?; \
 	if wait $$beside; then echo "types and import contracts: passed"; else types=$$?; cat $$said; fi; \
 	trap 'rm -f $$said' EXIT; \
-	exit $$((tests ? tests : types))
+	code=$$((tests ? tests : types)); \
+	[ $$code = 0 ] || $(call not_run,the slow and the end-to-end tests (the fast ones failed)); \
+	exit $$code
 
 # Kubernetes, which tests need that have a cluster or an API server of their own.
 .PHONY: programs
@@ -102,18 +104,23 @@ programs: venv ## build the throwaway node's programs, where this machine can: s
 	@$(BIN)/kotatsu-node prepare
 
 # What a run leaves out for want of a program, a reason a line; tests/left_out.py says it in one.
-LEFT_OUT := $(CURDIR)/.cache/left-out
-# `make -j2 test BESIDE=programs` compiles while the fast tests run, as .ci/run does.
-BESIDE ?=
-# Never --dist loadfile: the fuzzer's tests share a name, and it would run only one of each.
+LEFT_OUT := .cache/left-out
 .PHONY: test
 test: export KOTATSU_LEFT_OUT = $(LEFT_OUT)
-test: forget check $(BESIDE) ## the fast tests first, then the slow ones and those on an API server; compiles nothing
+test: forget check ## run every test that this machine can
+	@$(MAKE) --no-print-directory slow
+	@trap '$(BIN)/python tests/left_out.py $(LEFT_OUT)' EXIT; tests/e2e/run.sh --if-up
+
+# Never --dist loadfile: the fuzzer's tests share a name, and it would run only one of each.
+.PHONY: slow
+slow: venv
 	@echo "· slow tests, PostgreSQL, a browser, and an API server"
 	@$(BIN)/pytest -q -n auto --dist worksteal \
-	  -m "(slow or postgres or hypothesis or apiserver) and not e2e and not node and not soak and not nightly"
-	@tests/e2e/run.sh --if-up -m "e2e and not nightly" tests/e2e/test_wake.py tests/e2e/test_sleep.py
-	@$(BIN)/python tests/left_out.py $(LEFT_OUT)
+	  -m "(slow or postgres or hypothesis or apiserver) and not e2e and not node and not soak and not nightly" \
+	  || { code=$$?; $(call not_run,the end-to-end tests (the slow ones failed)); exit $$code; }
+
+# In `make test`: what follows a failure is not run, and the line about what was left out says so.
+not_run = [ -z "$${KOTATSU_LEFT_OUT:-}" ] || $(BIN)/python tests/left_out.py "$$KOTATSU_LEFT_OUT" "$(1)"
 
 .PHONY: forget
 forget:
@@ -126,7 +133,8 @@ e2e: venv ## the end-to-end tests, on the cluster that `make demo` uses; TESTS=f
 .PHONY: test-all
 test-all: venv ## everything: also the nightly tests and the life of the node; an hour
 	@$(BIN)/kotatsu-node prepare || { [ $$? = 2 ] && echo "SKIPPED: every test with Kubernetes, for the reason above"; }
-	@$(MAKE) --no-print-directory test
+	@$(MAKE) --no-print-directory check
+	@$(MAKE) --no-print-directory slow
 	$(BIN)/pytest -q -n auto --dist worksteal -m "nightly and not e2e and not node and not soak"
 	tests/e2e/run.sh --nightly
 
@@ -144,7 +152,7 @@ soak: venv ## hours of hostile input, then MINUTES of faults; prints faults × r
 	@mkdir -p build
 	KOTATSU_SOAK_REPEATS=$(REPEATS) KOTATSU_SOAK_CYCLES=$(CYCLES) KOTATSU_SOAK_MINUTES=$(MINUTES) \
 	  KOTATSU_SOAK_ARENAS=$(ARENAS) \
-	  KOTATSU_SOAK_RECORD=$(CURDIR)/build/soak.jsonl \
+	  KOTATSU_SOAK_RECORD="$(CURDIR)/build/soak.jsonl" \
 	  tests/e2e/run.sh -o log_cli=true --log-cli-level=INFO --log-disable=httpx --log-disable=httpx2 $(SOAK)
 
 # CONTEXT=name takes a cluster of yours; IMAGE_PREFIX says where it pulls the images from.

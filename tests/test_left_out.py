@@ -14,7 +14,7 @@ def test_reasons_of_several_runs_are_added_up():
     assert "\n" not in said
 
 
-def test_where_nothing_was_missing_the_end_to_end_tests_are_named():
-    assert line("") == (
-        "Left out: other end-to-end tests (make e2e) and everything else (make test-all)."
+def test_what_has_no_number_is_said_as_it_is():
+    assert line("end-to-end tests (no cluster)\n", "the slow ones") == (
+        "Left out: the slow ones, end-to-end tests (no cluster), what takes long (make test-all)."
     )

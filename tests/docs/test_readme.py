@@ -43,6 +43,16 @@ def test_the_quick_start_is_four_lines_of_the_tutorial_that_tests_run():
     assert places == sorted(places)
 
 
+def test_the_two_commands_are_those_that_ci_runs_and_have_the_words_of_makes_help():
+    first = blocks(README.partition("## Two commands\n")[2])[0]
+    commands = dict(line.split("  # ") for line in first.splitlines())
+    ran = re.findall(r"^make .*", (ROOT / ".ci/run").read_text(), re.MULTILINE)
+    assert ran == list(commands) == ["make demo", "make test"]
+    makefile = (ROOT / "Makefile").read_text()
+    helped = dict(re.findall(r"^([a-z-]+):.*## (.*)", makefile, re.MULTILINE))
+    assert list(commands.values()) == [helped["demo"], helped["test"]]
+
+
 def test_a_stranger_reads_it_in_three_minutes():
     assert len(README.split()) <= 700
 
