@@ -243,6 +243,7 @@ release: venv $(AUDIT)/.synced ## release VERSION=1.2.3 to REGISTRY=host/path; D
 	  $(if $(SOURCE),--source $(SOURCE)) $(if $(DRY_RUN),--dry-run)
 
 # TOPICS="wake speech" measures only these; BENCH=--quick all of it in some minutes, writing nothing.
+# What was measured is in build/benchmarks until PUBLISH=1, which measures nothing, takes it to docs/benchmarks.
 .PHONY: bench
-bench: venv ## measure everything: one table, also in docs/benchmarks
-	@$(BIN)/python bench/run.py $(BENCH) $(TOPICS)
+bench: venv ## measure everything: one table, also in build/benchmarks; PUBLISH=1 takes it to docs/benchmarks
+	@$(BIN)/python bench/run.py $(BENCH) $(if $(PUBLISH),--publish) $(TOPICS)

@@ -8,7 +8,7 @@ import sys
 import uuid
 from collections.abc import Iterator
 
-import topic  # noqa: F401  (where the tests' kits are)
+import topic
 from kotatsu_demo import choice, facts, routes
 from kotatsu_demo.cli import NAMESPACE
 from kotatsu_demo.clusters import cluster_of
@@ -97,7 +97,8 @@ def platform(purpose: str, *settings: str) -> Iterator[Kubectl]:
     """A namespace with operator and activator, as the chart installs them."""
     with namespace(purpose) as kubectl:
         settings = (*built("image", "operator"), by_name(kubectl), *settings)
-        helm_install(kubectl, "kotatsu", "kotatsu", *settings, wait=True)
+        with topic.progress.step("install the platform"):
+            helm_install(kubectl, "kotatsu", "kotatsu", *settings, wait=True)
         try:
             yield kubectl
         finally:

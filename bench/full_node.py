@@ -39,7 +39,7 @@ async def rows(quick: bool) -> list[Row]:
     turns = (2, 2) if quick else (20, 10)
     found: list[Row] = []
     try:
-        with progress.step("install the platform"), platform("full", "parked.enabled=true") as k:
+        with platform("full", "parked.enabled=true") as k:
             async with Parking.watching(k) as parking:
                 for subject, number in zip((echo(), voice(k)), turns, strict=True):
                     names = (subject.warm, subject.waits, subject.pools[0])

@@ -31,7 +31,7 @@ async def rows(quick: bool) -> list[Row]:
     """An app that does nothing but answer, and the voice."""
     number = 8 if quick else 100
     try:
-        with progress.step("install the platform"), platform("parked", "parked.enabled=true") as k:
+        with platform("parked", "parked.enabled=true") as k:
             async with Parking.watching(k) as parking:
                 found = await _measured(parking, number)
     except NoClusterError as error:

@@ -1,5 +1,6 @@
-"""Measure, and print one table; write it to docs/benchmarks as well (not with --quick).
+"""Measure, and print one table; write it to build/benchmarks as well (not with --quick).
 
+With --publish nothing is measured: what was goes to docs/benchmarks, with page and pictures.
 Each topic runs in a process of its own, one after the other. One that fails is named at the end and
 keeps its last results. The cluster is started where none runs, and then removed again.
 """
@@ -77,6 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if unknown:
         print(f"no topic {', '.join(unknown)}; there are: {', '.join(known)}", file=sys.stderr)
         return 2
+    if options.publish:
+        return _publish(options.topics or known, known)
     wanted = options.topics or [name for name in known if not says(name, _ON_REQUEST)]
     # Those that need no cluster come first: it takes its share of the machine, even when idle.
     on_cluster = [name for name in wanted if says(name, _CLUSTER)]
@@ -91,13 +94,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     else:
         print(table.terminal(found))
     if found and not options.quick:
-        publish(report.merged(report.read(), found, known))
+        measured_before = report.read(report.MEASURED)
+        write(report.merged(measured_before, found, known), report.MEASURED)
     if failed:
         print(f"failed: {', '.join(failed)}; what they said is above", file=sys.stderr)
     return 1 if failed else 0
 
 
-def publish(all_topics: Sequence[Topic], path: Path = report.RESULTS) -> None:
+def _publish(wanted: Sequence[str], known: Sequence[str]) -> int:
+    """Publish the topics among those wanted that were measured; 2 when none of them was."""
+    found = [topic for topic in report.read(report.MEASURED) if topic.name in wanted]
+    if not found:
+        print("nothing of that was measured in this checkout: `make bench` first", file=sys.stderr)
+        return 2
+    write(report.merged(report.read(report.RESULTS), found, known), report.RESULTS)
+    print(f"published: {', '.join(f'{topic.name} of {topic.at}' for topic in found)}")
+    return 0
+
+
+def write(all_topics: Sequence[Topic], path: Path) -> None:
     """Write the results, and the page and the pictures that are made from them."""
     report.write(all_topics, path)
     path.with_name("README.md").write_text(table.markdown(all_topics))
@@ -138,6 +153,7 @@ def _parser() -> argparse.ArgumentParser:
     usage = f"of: {usual}; only when named: {asked}"
     parser.add_argument("topics", nargs="*", metavar="topic", help=usage)
     parser.add_argument("--quick", action="store_true", help="fewer runs, and nothing is written")
+    parser.add_argument("--publish", action="store_true", help="publish what was measured before")
     parser.add_argument("-o", choices=("table", "json"), default="table", dest="output")
     return parser
 

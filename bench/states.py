@@ -31,7 +31,7 @@ async def rows(quick: bool) -> list[Row]:
     """The voice, and an app that loads 2 GB."""
     cycles = (1, 1) if quick else (10, 5)
     try:
-        with progress.step("install the platform"), platform("states", "parked.enabled=true") as k:
+        with platform("states", "parked.enabled=true") as k:
             async with Starts.watching(k) as starts, Parking.watching(k) as parking:
                 return await _measured(starts, parking, cycles)
     except NoClusterError as error:

@@ -23,9 +23,11 @@ async def rows(quick: bool) -> list[Row]:
     """Cold starts in turns: one through a pool, one without."""
     runs = 4 if quick else 40
     try:
-        with progress.step("install the platform"), platform("wake") as kubectl:
+        with platform("wake") as kubectl:
             async with Starts.watching(kubectl) as starts:
-                return judged(*await _measure(starts, runs))
+                with progress.step(f"{runs} wakes, and as many starts without a pool"):
+                    measured = await _measure(starts, runs)
+                return judged(*measured)
     except NoClusterError as error:
         missing = str(error)
         return [

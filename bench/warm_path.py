@@ -27,7 +27,9 @@ async def rows(quick: bool) -> list[Row]:
     try:
         with platform("warm") as kubectl:
             async with Starts.watching(kubectl) as starts:
-                return _judged(*await _measure(starts, turns, seconds))
+                with progress.step(f"{turns} turns of load"):
+                    measured = await _measure(starts, turns, seconds)
+                return _judged(*measured)
     except NoClusterError as error:
         return [
             unmeasured(RATE, HOW, str(error), RATE_GOAL, "warm_path"),

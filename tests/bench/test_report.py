@@ -43,18 +43,52 @@ def test_a_topic_measured_again_takes_the_place_of_its_old_self_and_the_others_s
     ]
 
 
-def test_publishing_writes_the_results_the_page_and_the_picture(tmp_path):
-    run.publish([topic("wake")], tmp_path / "results.json")
+def test_results_are_written_with_their_page_and_picture(tmp_path):
+    run.write([topic("wake")], tmp_path / "results.json")
     assert json.loads((tmp_path / "results.json").read_text())["topics"][0]["name"] == "wake"
     assert "| ✓ | wake | 1.02 s |" in (tmp_path / "README.md").read_text()
     assert ET.parse(tmp_path / "benchmarks.svg").getroot().tag.endswith("svg")
+
+
+@pytest.fixture
+def files(monkeypatch, tmp_path):
+    """Where results are measured and published: wake was both, speech only measured."""
+    measured, published = tmp_path / "build/results.json", tmp_path / "docs/results.json"
+    monkeypatch.setattr(report, "MEASURED", measured)
+    monkeypatch.setattr(report, "RESULTS", published)
+    report.write([topic("wake", at="new"), topic("speech", at="new")], measured)
+    report.write([topic("wake", at="old"), topic("talk", at="old")], published)
+    return measured, published
+
+
+def times(path):
+    return {topic.name: topic.at for topic in report.read(path)}
+
+
+def test_what_is_measured_is_not_published(files, monkeypatch):
+    measured, published = files
+    before = published.read_text()
+    monkeypatch.setattr(run, "_run", lambda name, **_: topic(name, at="newest"))
+    assert run.main(["speech"]) == 0
+    assert times(measured) == {"wake": "new", "speech": "newest"}
+    assert published.read_text() == before
+    assert sorted(file.name for file in published.parent.iterdir()) == ["results.json"]
+
+
+def test_what_was_measured_is_published_when_it_is_asked_for(files, capsys):
+    _, published = files
+    assert run.main(["--publish", "wake"]) == 0
+    assert times(published) == {"wake": "new", "talk": "old"}
+    assert "wake" in published.with_name("README.md").read_text()
+    assert run.main(["--publish", "burst"]) == 2
+    assert "make bench" in capsys.readouterr().err
 
 
 def test_a_race_is_drawn_with_what_could_not_be_measured(tmp_path):
     cold = replace(ROW, what="cold: Kotatsu, tuned", ratio=1.234)
     memory = replace(ROW, what="memory: Another, default", ratio=None, median="1,368 MB")
     lost = replace(memory, what="memory: Another, tuned", median="–")
-    run.publish([topic("peers", cold, memory, lost)], tmp_path / "results.json")
+    run.write([topic("peers", cold, memory, lost)], tmp_path / "results.json")
     drawn = (tmp_path / "race.svg").read_text()
     texts = [element.text for element in ET.fromstring(drawn).iter()]
     for said in ("Kotatsu, tuned", "1.23   (1.02 s)", "1,368 MB", "–"):
