@@ -62,7 +62,7 @@ def test_kind_without_helm_says_to_install_helm():
     ({"programs": frozenset({"apt-get"})}, "needs Go", "install Go, or"),
     ({"programs": frozenset({"go"})}, "needs Debian's apt-get", "install Docker and kind"),
     ({"programs": frozenset({"docker"}), "is_root": False, "docker_runs": True},
-     "kind is not installed and the node without Docker needs root and Go", ": install kind, or"),
+     "kind is not installed and the node without Docker needs Go", ": install kind, or"),
 ])  # fmt: skip
 def test_where_nothing_is_possible_one_sentence_says_what_is_missing_and_what_to_do(
     change: dict, lacks: str, do: str

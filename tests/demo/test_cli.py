@@ -26,6 +26,18 @@ def test_where_nothing_is_possible_it_exits_with_2_and_says_what_to_do(
     assert "make demo" not in said  # it was not asked for
 
 
+def test_an_ordinary_user_without_docker_is_told_in_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(facts, "look", lambda: Facts(programs=frozenset({"go", "apt-get"})))
+    assert cli.run(["show"]) == 2
+    assert capsys.readouterr().err.strip() == (
+        "error: there is no cluster to use, since Docker is not installed and the node without "
+        "Docker needs root: run it with sudo, or install Docker and kind, or name a cluster of "
+        "yours with CONTEXT=name"
+    )
+
+
 @pytest.mark.parametrize(("command", "again"), [
     ("show", "`make demo` goes on"), ("images", "`make images` goes on"),
     ("down", "`make down` goes on"),

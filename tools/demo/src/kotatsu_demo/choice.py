@@ -144,10 +144,10 @@ def _node(facts: Facts, why: str) -> Choice:
     if facts.system != "linux":
         lacks[f"Linux (this is {facts.system})"] = ""
     else:
-        if not facts.is_root:
-            lacks["root"] = "run it with sudo"
         if "go" not in facts.programs:
             lacks[f"Go {preflight.go_minimum()} or newer"] = "install Go"
+        if not facts.is_root:
+            lacks["root"] = "run it with sudo"
         if "apt-get" not in facts.programs:
             lacks["Debian's apt-get"] = ""
     if lacks:
