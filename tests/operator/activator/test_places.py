@@ -149,6 +149,11 @@ def test_a_process_takes_the_files_it_may_have():
         resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, most))
 
 
+def test_a_process_that_may_have_no_more_files_counts_on_those_it_has(monkeypatch):
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, 1024))
+    assert raise_file_limit() == 1024
+
+
 # --- an activator with little room ---
 
 

@@ -109,9 +109,8 @@ def raise_file_limit() -> int:
     """Raise the process's limit of open files as far as allowed and useful; returns the limit."""
     allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MOST_FILES if most == resource.RLIM_INFINITY else min(most, MOST_FILES)
-    if allowed == resource.RLIM_INFINITY or allowed >= wanted:
-        return MOST_FILES
-    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+    if allowed != resource.RLIM_INFINITY and allowed < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
     return wanted
 
 
