@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 from rows import each
+from voice.test_naist_jdic import OTHERWISE
 
 from kotatsu_docs.readings import PAGE, samples, write
 from kotatsu_voice.engines.openjtalk import OpenJTalkEngine
@@ -32,7 +33,9 @@ def test_a_sample_is_read_as_the_page_says(engine: OpenJTalkEngine, sample) -> N
 def test_the_page_counts_the_texts_of_the_table() -> None:
     table = (ROOT / "tests/voice/readings.tsv").read_text().splitlines()
     count = sum("\t" in line for line in table)
-    assert f"has {count} texts" in (ROOT / PAGE).read_text()
+    page = (ROOT / PAGE).read_text()
+    assert f"has {count} texts" in page
+    assert f"{count - len(OTHERWISE)} are read so, and {len(OTHERWISE)} otherwise" in page
 
 
 def test_each_sample_is_spoken_into_a_file_of_its_own(tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ async def test_it_speaks_in_the_chosen_style(core: FakeCore) -> None:
 
 
 async def test_signs_and_english_words_are_written_out_for_it(core: FakeCore) -> None:
-    """It spells English and ignores a minus: of 465 texts it reads 213 rightly as they are."""
+    """It spells English and ignores a minus."""
     engine = await started()
     await engine.synthesize("GitHubにpush、10:30に−5度、penguin。", 1)
     assert core.calls[-1][1] == "ギットハブにプッシュ、10時30分にマイナス5度、ペンギン。"

@@ -15,6 +15,10 @@ _WORD = re.compile(r"[A-Za-z]+(?:[-'’][A-Za-z]+)*")
 _NAME = re.compile("|".join(NAMES))
 # The dictionary reads 何 as なに everywhere; before these it is なん.
 _NAN = re.compile("何(?=[でだのとな])")
+# voicevox_core reads 分 after a number as minutes. Between two numbers it is a fraction, except
+# where it is a time: 10時30分の1.
+_NUMERAL = "[0-9一二三四五六七八九十百千万]"
+_FRACTION = re.compile(f"(時間?{_NUMERAL}{{1,4}}分の)|(?<={_NUMERAL})分の(?={_NUMERAL})")
 _PLAIN = re.compile(r"[\u3040-\u30ff\u3400-\u9fff々、。！？「」\s]*")
 
 
@@ -25,6 +29,7 @@ def read(text: str, english: Callable[[str], str]) -> str:
     """
     text = _NAME.sub(lambda name: NAMES[name[0]], text)
     text = _NAN.sub("なん", text)
+    text = _FRACTION.sub(lambda found: found[1] or "ぶんの", text)
     if _PLAIN.fullmatch(text):
         return text
     # Compiling the rules takes some milliseconds, which a start can do without.

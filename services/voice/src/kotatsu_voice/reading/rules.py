@@ -40,7 +40,7 @@ def _day_or_fraction(found: re.Match[str]) -> str:
     if 1 <= first <= 12 and 1 <= second <= 31 and (in_dates or first >= second or second > 10):
         return f"{first}月{second}日{weekday}"
     if first < second:
-        return f"{second}分の{first}{weekday}"
+        return f"{second}ぶんの{first}{weekday}"
     return f"{first}スラッシュ{second}{weekday}"
 
 
@@ -125,8 +125,8 @@ RULES: tuple[tuple[re.Pattern[str], _Said], ...] = tuple(
         ("∞", "無限大"),
         (r"\b[Kk]8s\b", "クバネティス"),
         (r"(?<!\d)1st\b", "ファースト"),
-        # Units that Open JTalk does not know.
-        (rf"(?<=\d) ?({_any(UNITS)})(?![A-Za-z/])", lambda m: UNITS[m[1]]),
+        # Units; with 2 or 3 behind them (m2) the dictionaries know them, and with others (m/s).
+        (rf"(?<=\d) ?({_any(UNITS)})(?!/?[A-Za-z]|[23](?!\d))", lambda m: UNITS[m[1]]),
         # Words with signs or digits.
         (r"\b[Cc]#", "シーシャープ"),
         (r"#(?=\d)", "ナンバー"),

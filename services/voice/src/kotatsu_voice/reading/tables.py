@@ -19,7 +19,7 @@ CENTS = _table("""
 ユーロ セント
 ポンド ペンス
 """)
-# Only those that Open JTalk does not know.
+# Only those that one of the two dictionaries, Open JTalk's and voicevox_core's, does not know.
 UNITS = _table("""
 ms ミリ秒
 μs マイクロ秒
@@ -28,12 +28,17 @@ s 秒
 sec 秒
 min 分
 h 時間
+m メートル
+g グラム
+t トン
+l リットル
 L リットル
 dL デシリットル
 KiB キビバイト
 MiB メビバイト
 GiB ギビバイト
 TiB テビバイト
+GB ギガバイト
 kB キロバイト
 KB キロバイト
 PB ペタバイト

@@ -27,6 +27,7 @@ cluster クラスター
 commit コミット
 config コンフィグ
 container コンテナ
+covid コビッド
 crd シーアールディー
 cron クーロン
 dart ダート
@@ -180,6 +181,7 @@ tokyo トーキョー
 # their accent too, but it is a compiled file that fits one version of the package's dictionary.
 NAMES = {
     "何色": "なにいろ",
+    "何語": "なにご",
     "東海林太郎": "しょうじたろう",
     "東海林さだお": "しょうじさだお",
     "東海林さん": "しょうじさん",
