@@ -40,12 +40,9 @@ def reading(written: str, folder: Path) -> str:
     import pyopenjtalk
 
     with NamedTemporaryFile("r", dir=folder) as trace:
-        subprocess.run(
-            ["open_jtalk", "-x", DICTIONARY, "-m", pyopenjtalk.DEFAULT_HTS_VOICE]
-            + ["-r", "50", "-ot", trace.name],
-            input=written.encode(),
-            check=True,
-        )
+        options = ["-m", pyopenjtalk.DEFAULT_HTS_VOICE, "-r", "50", "-ot", trace.name]
+        program = ["open_jtalk", "-x", DICTIONARY, *options]
+        subprocess.run(program, input=written.encode(), check=True)
         words = trace.read().partition("\n[Output label]")[0].splitlines()[1:]
     return "".join(word.rsplit(",", 4)[1] for word in words if word)
 

@@ -88,6 +88,10 @@ class Engine(Protocol):
         """
         ...
 
+    def left_out(self, text: str) -> str:
+        """Letters of `text` that it does not speak, each once and at most some."""
+        ...
+
     async def close(self) -> None:
         """Let go of everything. The engine isn't used again."""
         ...

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from kotatsu_voice.engine import EngineFailedError, Pcm, SilentError, Style, UnspeakableError
-from kotatsu_voice.reading import english, read
+from kotatsu_voice.reading import english, kanji, read
 
 MEI = 0
 RATE = 48_000
@@ -56,6 +56,10 @@ class OpenJTalkEngine:
         """Speak; a text that makes the filter explode is unspeakable."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._speak, text)
 
+    def left_out(self, text: str) -> str:
+        """Of the letters that the dictionary lacks, those without a reading."""
+        return kanji.unread(text, reads=lambda letter: self.reading(letter).strip("、") != "")
+
     async def close(self) -> None:
         """Let the threads end after what they are saying."""
         self._pool.shutdown(wait=False, cancel_futures=True)
@@ -68,8 +72,12 @@ class OpenJTalkEngine:
             # On import it prints that an optional model, which we don't use, is not installed.
             with contextlib.redirect_stdout(io.StringIO()):
                 import pyopenjtalk
+                from pyopenjtalk._unknown_kanji import read_unknown_kanji
         except ImportError as error:
             raise EngineFailedError(f"Open JTalk can't be loaded: {error}") from error
+        # It would ask Sudachi how to read a kanji that its dictionary lacks, and fail. Without the
+        # text around the kanji it takes the Chinese reading of each, from a table.
+        pyopenjtalk.read_unknown_kanji = lambda words, _: read_unknown_kanji(words)
         self._library = pyopenjtalk
 
     def _speak(self, text: str) -> Pcm:
@@ -88,10 +96,7 @@ class OpenJTalkEngine:
 
     def _labels(self, text: str) -> list[str]:
         written = read(text, self._english)
-        try:
-            labels: list[str] = self._library.extract_fullcontext(written, **_FRONTEND)
-        except ModuleNotFoundError as error:  # Sudachi, for a kanji that the dictionary lacks
-            raise SilentError("The text has a kanji without a reading.") from error
+        labels: list[str] = self._library.extract_fullcontext(written, **_FRONTEND)
         # The silence before and after would be trimmed, and costs a quarter of a sentence's time.
         return [label for label in labels if "-sil+" not in label]
 

@@ -21,7 +21,7 @@ from kotatsu_voice.engine import (
     UnknownStyleError,
 )
 from kotatsu_voice.engines import voices
-from kotatsu_voice.reading import english, read
+from kotatsu_voice.reading import english, kanji, read
 
 # ONNX Runtime tells 146 times at INFO how it prepares a model.
 _CHATTY_LOGGER = "ort"
@@ -101,6 +101,10 @@ class VoicevoxEngine:
         except Exception as error:  # RunModelError, InvalidQueryError and whatever comes
             raise EngineFailedError(f"VOICEVOX failed: {type(error).__name__}") from error
         return pcm_of_wav(wav)
+
+    def left_out(self, text: str) -> str:
+        """The letters that Open JTalk's own dictionary lacks."""
+        return kanji.unread(text)
 
     async def close(self) -> None:
         """Drop the model."""

@@ -16,6 +16,7 @@ from kotatsu_voice.engine import (
     hangs,
 )
 from kotatsu_voice.engines import voices
+from kotatsu_voice.reading import kanji
 
 START_SECONDS = 5.0
 """For the list of speakers, which an engine that lives has at hand."""
@@ -75,6 +76,10 @@ class VoicevoxHttpEngine:
             "POST", "/synthesis", PIECE_SECONDS, body=query.content, speaker=style
         )
         return pcm_of_wav(wav.content)
+
+    def left_out(self, text: str) -> str:
+        """The letters that Open JTalk's own dictionary lacks."""
+        return kanji.unread(text)
 
     async def close(self) -> None:
         """The HTTP client belongs to the app."""

@@ -10,6 +10,8 @@ and the old forms in it that have no reading by themselves. The forms are from t
 """
 
 import re
+from collections.abc import Callable
+from itertools import islice
 
 _WRITTEN = (
     "㐂㒵㓛㞍㟢㬢㮶㯃䑓䖝䡄䦰乘來俠俱倂倞偀偁偂假僞儉儞兊兒兩冝凢凬凮剝剩劑勈勐勖勛勞"
@@ -40,10 +42,14 @@ _STRANGE = re.compile(r"[^\W\d_A-Za-zΑ-ω\u3005-\u3007\u3040-\u30ff]")
 MOST_NAMED = 20
 
 
-def unread(text: str) -> str:
-    """Letters of a prepared text that the dictionary lacks, each once and at most MOST_NAMED."""
-    letters = dict.fromkeys(_STRANGE.findall(text))
-    return "".join([letter for letter in letters if not _is_common(letter)][:MOST_NAMED])
+def unread(text: str, reads: Callable[[str], bool] = lambda _: False) -> str:
+    """Letters of a prepared text that the dictionary lacks, each once and at most MOST_NAMED.
+
+    `reads` says which of them an engine reads all the same.
+    """
+    strange = dict.fromkeys(_STRANGE.findall(text))
+    letters = (letter for letter in strange if not _is_common(letter) and not reads(letter))
+    return "".join(islice(letters, MOST_NAMED))
 
 
 def _is_common(kanji: str) -> bool:
