@@ -3,6 +3,8 @@
 import asyncio
 import hashlib
 import os
+import random
+import string
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -105,8 +107,11 @@ async def test_what_has_no_reading_is_silent(engine: OpenJTalkEngine, text: str)
 
 
 async def test_a_short_text_with_an_endless_reading_is_refused(engine: OpenJTalkEngine) -> None:
-    with pytest.raises(UnspeakableError, match="too long"):
-        await engine.synthesize("W" * 120, 0)
+    letters = "".join(random.Random(n).choice(string.ascii_letters) for n in range(120))
+    for text in ("W" * 120, letters, "志承詔侍政詳著慮" * 15):
+        with pytest.raises(UnspeakableError, match="too long"):
+            await engine.synthesize(text, 0)
+    engine._labels("東京特許許可局長今日急遽休暇許可却下" * 6)
 
 
 async def test_the_same_text_sounds_the_same(engine: OpenJTalkEngine) -> None:

@@ -24,6 +24,7 @@ from kotatsu_voice.engine import (
     EngineLostError,
     SilentError,
     UnknownStyleError,
+    UnspeakableError,
 )
 from kotatsu_voice.engines import check, make_engine
 from kotatsu_voice.engines.voicevox import VoicevoxEngine
@@ -56,7 +57,7 @@ async def test_it_loads_runtime_dictionary_and_model_by_their_paths(core: FakeCo
     assert core.calls == [
         ("load_once", PATHS[0]),
         ("OpenJtalk.new", PATHS[1]),
-        ("Synthesizer", "runtime", "dictionary", "AUTO", 0),
+        ("Synthesizer", "runtime", "AUTO", 0),
         ("open", PATHS[2]),
         ("load_voice_model",),
     ]
@@ -124,6 +125,13 @@ async def test_text_without_a_reading_is_silent(core: FakeCore, text: str) -> No
     engine = await started()
     with pytest.raises(SilentError):
         await engine.synthesize(text, 3)
+
+
+async def test_a_short_text_with_an_endless_reading_is_refused(core: FakeCore) -> None:
+    engine = await started()
+    with pytest.raises(UnspeakableError, match="too long"):
+        await engine.synthesize("W" * 120, 3)
+    assert "tts" not in [call[0] for call in core.calls]
 
 
 async def test_after_a_panic_the_engine_is_lost_until_it_is_started_again(core: FakeCore) -> None:

@@ -1,5 +1,6 @@
 """VOICEVOX itself, where it is installed and its files are named in the environment."""
 
+import dataclasses
 import importlib
 import inspect
 import os
@@ -7,9 +8,9 @@ from importlib.util import find_spec
 from typing import Any
 
 import pytest
-from voice.voicevox_contract import CALLS, ERRORS, READINGS
+from voice.voicevox_contract import CALLS, ERRORS, FIELDS, READINGS
 
-from kotatsu_voice.engine import SilentError
+from kotatsu_voice.engine import SilentError, UnspeakableError
 from kotatsu_voice.engines.voicevox import VoicevoxEngine
 
 pytestmark = [
@@ -49,6 +50,11 @@ async def test_readings_are_as_recorded(engine: VoicevoxEngine, text: str, has_o
             await engine.synthesize(text, engine.default_style)
 
 
+async def test_a_short_text_with_an_endless_reading_is_refused(engine: VoicevoxEngine) -> None:
+    with pytest.raises(UnspeakableError, match="too long"):
+        await engine.synthesize("qzjvxkwrtp" * 12, engine.default_style)
+
+
 @pytest.mark.parametrize(("name", "base"), ERRORS.items())
 def test_errors_are_as_recorded(name: str, base: type[Exception]) -> None:
     assert getattr(importlib.import_module("voicevox_core"), name).__bases__ == (base,)
@@ -60,3 +66,9 @@ def test_calls_are_as_recorded(call: str, parameters: tuple[str, ...]) -> None:
     for name in call.split("."):
         found = getattr(found, name)
     assert set(parameters) <= inspect.signature(found).parameters.keys()
+
+
+@pytest.mark.parametrize(("name", "fields"), FIELDS.items())
+def test_fields_are_as_recorded(name: str, fields: tuple[str, ...]) -> None:
+    found = getattr(importlib.import_module("voicevox_core"), name)
+    assert set(fields) <= {field.name for field in dataclasses.fields(found)}

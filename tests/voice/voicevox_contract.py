@@ -4,6 +4,7 @@ Names, bases and signatures were read in the Python binding of 0.16.4 and 0.17.0
 (crates/voicevox_core_python_api); `READINGS`, `PANIC` and `CHATTER` were seen on builds of both,
 and so was that an inference whose call is cancelled runs on in its thread, while the call ends at
 once. (`tts(cancellable=True)` is no way: 0.16.4 dies of a segmentation fault, 0.17.0 blocks.)
+That `analyze` gives the accent phrases that `tts` speaks was read in its source.
 `FakeCore` answers to this contract, and so does the real package where it is installed
 (test_voicevox_real.py).
 """
@@ -47,12 +48,16 @@ STYLE_TYPES = {
 CALLS: dict[str, tuple[str, ...]] = {
     "Onnxruntime.load_once": ("filename",),
     "OpenJtalk.new": ("open_jtalk_dict_dir",),
+    "OpenJtalk.analyze": ("text",),
     "VoiceModelFile.open": ("path",),
     "Synthesizer.load_voice_model": ("model",),
     "Synthesizer.tts": ("text", "style_id", "enable_interrogative_upspeak"),
     "Synthesizer.metas": (),
 }
 """The calls of voicevox_core.asyncio that the voice makes, with the parameters that it gives."""
+
+FIELDS = {"AccentPhrase": ("moras",)}
+"""The dataclasses that it answers with, and the fields that the voice reads."""
 
 READINGS = {
     "한국어": False,
@@ -64,11 +69,22 @@ READINGS = {
     "こんにちは": True,
     "はい": True,
 }
-"""Texts and whether they have a reading; without one, `tts` raises AnalyzeTextError. Recorded for
-each text alone: a text beside others in one sentence was not tried."""
+"""Texts and whether they have a reading; without one, `analyze` and `tts` raise AnalyzeTextError.
+Recorded for each text alone: a text beside others in one sentence was not tried."""
 
 CHATTER = ("ort.logging", logging.INFO, 146)
 """Logger, level and number of the records of one start."""
+
+
+@dataclass
+class AccentPhrase:
+    """voicevox_core.AccentPhrase."""
+
+    moras: list[object]
+
+
+MORAS = {"W": 4}
+"""Of a spelled letter; all others have one here."""
 
 
 @dataclass
@@ -150,9 +166,14 @@ def _api(core: FakeCore) -> dict[str, Any]:
 
     class OpenJtalk:
         @staticmethod
-        async def new(open_jtalk_dict_dir: str) -> str:
+        async def new(open_jtalk_dict_dir: str) -> "OpenJtalk":
             calls.append(("OpenJtalk.new", open_jtalk_dict_dir))
-            return "dictionary"
+            return OpenJtalk()
+
+        async def analyze(self, text: str) -> list[AccentPhrase]:
+            if not READINGS.get(text.rstrip("。"), True):
+                raise errors["AnalyzeTextError"](text)
+            return [AccentPhrase([object()] * MORAS.get(letter, 1)) for letter in text]
 
     class VoiceModelFile:
         @staticmethod
@@ -169,9 +190,9 @@ def _api(core: FakeCore) -> dict[str, Any]:
 
     class Synthesizer:
         def __init__(
-            self, runtime: str, jtalk: str, *, acceleration_mode: str, cpu_num_threads: int
+            self, runtime: str, jtalk: OpenJtalk, *, acceleration_mode: str, cpu_num_threads: int
         ) -> None:
-            calls.append(("Synthesizer", runtime, jtalk, acceleration_mode, cpu_num_threads))
+            calls.append(("Synthesizer", runtime, acceleration_mode, cpu_num_threads))
             self.poisoned = False
 
         async def load_voice_model(self, model: VoiceModelFile) -> None:
@@ -194,8 +215,6 @@ def _api(core: FakeCore) -> dict[str, Any]:
             known = {style.id for character in core.metas for style in character.styles}
             if style_id not in known:
                 raise errors["StyleNotFoundError"](style_id)
-            if not READINGS.get(text.rstrip("。"), True):
-                raise errors["AnalyzeTextError"](text)
             if text == "故障":
                 raise errors["RunModelError"]("inference failed")
             await core.infer(text)

@@ -7,6 +7,11 @@ PIECE_SECONDS = 30.0
 """For one piece of text, which is some seconds of speech. An engine that takes longer hangs."""
 
 
+MOST_MORAS = 200
+"""Of one piece of text, about 30 seconds of speech: 120 characters of Japanese have 150, and of
+letters that are spelled 270. An engine with little of a core would need more than PIECE_SECONDS."""
+
+
 @dataclass(frozen=True)
 class Style:
     """A way of speaking that a caller can choose, and the line its listeners must be shown."""
@@ -57,6 +62,12 @@ class EngineLostError(EngineFailedError):
 def hangs(seconds: float) -> EngineLostError:
     """The error of an engine that has not answered in time."""
     return EngineLostError(f"The engine did not answer within {seconds:g} seconds.")
+
+
+def check_length(moras: int) -> None:
+    """UnspeakableError for a piece whose reading is longer than MOST_MORAS."""
+    if moras > MOST_MORAS:
+        raise UnspeakableError("The text takes too long to read out.")
 
 
 class Engine(Protocol):

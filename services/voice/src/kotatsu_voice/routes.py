@@ -14,7 +14,7 @@ from python_multipart.multipart import parse_options_header
 from kotatsu_common.problems import Problem, problem_responses
 from kotatsu_voice.accept import choose
 from kotatsu_voice.connection import Stream, awake, while_connected
-from kotatsu_voice.engine import Engine, Style
+from kotatsu_voice.engine import Style
 from kotatsu_voice.rendering import Chunks
 from kotatsu_voice.speaker import MP3, WAV, Speaker
 
@@ -60,10 +60,8 @@ def credit_headers(style: Style) -> Mapping[str, str]:
     return {CREDIT_HEADER: quote(style.credit)}
 
 
-@lru_cache
-def _left_out(engine: Engine, text: str) -> Mapping[str, str]:
-    """Which letters of a prepared text the listener misses, in the form of the credit."""
-    letters = engine.left_out(text)
+def _left_out(letters: str) -> Mapping[str, str]:
+    """Which letters of a text the listener misses, in the form of the credit."""
     return {LEFT_OUT_HEADER: quote(letters)} if letters else {}
 
 
@@ -154,6 +152,7 @@ async def _in_base64(chunks: Chunks) -> Chunks:
 def voice_router(speaker: Speaker, dependencies: list[Any]) -> APIRouter:
     """The routes; `dependencies` guard what costs something."""
     router = APIRouter(tags=["voice"])
+    left_out = lru_cache(speaker.engine.left_out)
 
     # A redirect would not do: clients repeat only a GET.
     @router.post("/voice/", dependencies=dependencies, include_in_schema=False)
@@ -171,7 +170,7 @@ def voice_router(speaker: Speaker, dependencies: list[Any]) -> APIRouter:
         offered = (MP3, WAV, BASE64) if is_json else (BASE64, MP3, WAV)
         media = MP3 if stream else choose(request.headers.get("accept"), offered)
         utterance = speaker.utterance(words.text, words.style, WAV if media == WAV else MP3)
-        headers = {**credit_headers(utterance.style), **_left_out(speaker.engine, utterance.text)}
+        headers = {**credit_headers(utterance.style), **_left_out(left_out(utterance.text))}
         if stream:
             chunks = await while_connected(request, speaker.stream(utterance))
             return Stream(chunks, media_type=MP3, headers=headers)

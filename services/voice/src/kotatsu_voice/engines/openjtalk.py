@@ -9,7 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from kotatsu_voice.engine import EngineFailedError, Pcm, SilentError, Style, UnspeakableError
+from kotatsu_voice.engine import (
+    EngineFailedError,
+    Pcm,
+    SilentError,
+    Style,
+    UnspeakableError,
+    check_length,
+)
 from kotatsu_voice.reading import english, kanji, read
 
 MEI = 0
@@ -17,8 +24,6 @@ RATE = 48_000
 CREDIT = "Open JTalk + HTS Voice “Mei” © 2009–2013 Nagoya Institute of Technology (CC BY 3.0)"
 # Ordinary speech peaks at 1 to 6 times full scale; above this the filter has become unstable.
 ABSURD_PEAK = 16.0
-# Phonemes, about 50 seconds of speech: a short text can have a very long reading.
-MAX_LABELS = 600
 _FULL_SCALE = 32767.0
 # Sudachi and the 何 model are not installed: 200 MB for a few rare readings.
 _FRONTEND = {"use_sudachi_kanji_yomi": False, "predict_nani": False}
@@ -75,17 +80,15 @@ class OpenJTalkEngine:
                 from pyopenjtalk._unknown_kanji import read_unknown_kanji
         except ImportError as error:
             raise EngineFailedError(f"Open JTalk can't be loaded: {error}") from error
+        self._library = pyopenjtalk
         # It would ask Sudachi how to read a kanji that its dictionary lacks, and fail. Without the
         # text around the kanji it takes the Chinese reading of each, from a table.
-        pyopenjtalk.read_unknown_kanji = lambda words, _: read_unknown_kanji(words)
-        self._library = pyopenjtalk
+        self._library.read_unknown_kanji = lambda words, _: read_unknown_kanji(words)
 
     def _speak(self, text: str) -> Pcm:
         labels = self._labels(text)
         if not labels:
             raise SilentError("The text has no Japanese reading.")
-        if len(labels) > MAX_LABELS:
-            raise UnspeakableError("The text takes too long to read out.")
         if not hasattr(self._mine, "engine"):
             self._mine.engine = self._library.HTSEngine(self._library.DEFAULT_HTS_VOICE)
         try:
@@ -95,15 +98,18 @@ class OpenJTalkEngine:
         return Pcm(RATE, samples(wave))
 
     def _labels(self, text: str) -> list[str]:
-        written = read(text, self._english)
-        labels: list[str] = self._library.extract_fullcontext(written, **_FRONTEND)
+        words = self._words(text)
+        check_length(sum(word["mora_size"] for word in words))
+        labels: list[str] = self._library.make_label(words)
         # The silence before and after would be trimmed, and costs a quarter of a sentence's time.
         return [label for label in labels if "-sil+" not in label]
 
+    def _words(self, text: str) -> Any:
+        return self._library.run_frontend(read(text, self._english), **_FRONTEND)
+
     def reading(self, text: str) -> str:
         """How a piece is read, in katakana; pauses are 、. For tests and documentation."""
-        words = self._library.run_frontend(read(text, self._english), **_FRONTEND)
-        return "".join(word["pron"] for word in words).replace("’", "")
+        return "".join(word["pron"] for word in self._words(text)).replace("’", "")
 
     def _knows(self, word: str) -> bool:
         words = self._library.run_frontend(word, **_FRONTEND)

@@ -13,12 +13,14 @@ from typing import Any
 
 from kotatsu_voice.audio import pcm_of_wav
 from kotatsu_voice.engine import (
+    EngineError,
     EngineFailedError,
     EngineLostError,
     Pcm,
     SilentError,
     Style,
     UnknownStyleError,
+    check_length,
 )
 from kotatsu_voice.engines import voices
 from kotatsu_voice.reading import english, kanji, read
@@ -44,6 +46,7 @@ class VoicevoxEngine:
         self._chosen = default_style
         self._paths = (onnxruntime, dictionary, model)
         self._core: Any = None
+        self._dictionary: Any = None
         self._synthesizer: Any = None
         # Not by Open JTalk's dictionary: a second one would take 46 MiB.
         self._english = english.reader(lambda _: False)
@@ -57,9 +60,11 @@ class VoicevoxEngine:
             with _panics_as_losses():
                 self._core = importlib.import_module("voicevox_core")
                 api = importlib.import_module("voicevox_core.asyncio")
+                runtime = await api.Onnxruntime.load_once(filename=onnxruntime)
+                self._dictionary = await api.OpenJtalk.new(dictionary)
                 synthesizer = api.Synthesizer(
-                    await api.Onnxruntime.load_once(filename=onnxruntime),
-                    await api.OpenJtalk.new(dictionary),
+                    runtime,
+                    self._dictionary,
                     acceleration_mode="AUTO",
                     cpu_num_threads=0,
                 )
@@ -91,8 +96,10 @@ class VoicevoxEngine:
         written = await asyncio.to_thread(read, text, self._english)
         try:
             with _panics_as_losses():
+                phrases = await self._dictionary.analyze(written)
+                check_length(sum(len(phrase.moras) for phrase in phrases))
                 wav = await self._synthesizer.tts(written, style, enable_interrogative_upspeak=True)
-        except EngineLostError:
+        except EngineError:
             raise
         except self._core.AnalyzeTextError as error:
             raise SilentError("The text has no Japanese reading.") from error
