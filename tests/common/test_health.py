@@ -1,3 +1,5 @@
+import asyncio
+
 import httpx
 from fastapi import FastAPI
 from prometheus_client import REGISTRY, CollectorRegistry, Counter
@@ -72,3 +74,32 @@ async def test_only_the_named_origins_are_allowed() -> None:
         bad = await client.get("/livez", headers={"Origin": "https://evil.example"})
     assert good.headers["access-control-allow-origin"] == "https://pet.example"
     assert "access-control-allow-origin" not in bad.headers
+
+
+async def test_livez_fails_while_a_restart_is_due_and_nothing_is_in_flight() -> None:
+    due = ["the engine hangs"]
+    app = create_base_app(
+        ServiceSettings(),
+        title="T",
+        registry=CollectorRegistry(),
+        readiness=Readiness(),
+        restart=lambda: due[0],
+    )
+    begun, end = asyncio.Event(), asyncio.Event()
+
+    @app.get("/x")
+    async def x() -> None:
+        begun.set()
+        await end.wait()
+
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://t") as client:
+        asked = asyncio.create_task(client.get("/x"))
+        await begun.wait()
+        assert (await client.get("/livez")).status_code == 200
+        end.set()
+        await asked
+        answer = await client.get("/livez")
+        assert (answer.status_code, answer.json()["detail"]) == (503, "the engine hangs")
+        due[0] = ""
+        assert (await client.get("/livez")).status_code == 200

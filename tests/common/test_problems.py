@@ -1,3 +1,4 @@
+import asyncio
 import logging
 
 import httpx
@@ -138,3 +139,21 @@ def test_documented_responses_are_problem_json() -> None:
     assert set(documented) == {401, 503}
     assert all(PROBLEM in response["content"] for response in PROBLEM_RESPONSES.values())
     assert "Retry-After" in documented[503]["headers"]
+
+
+async def test_a_request_that_the_server_gives_up_at_its_end_is_a_503(
+    app: FastAPI, client: httpx.AsyncClient
+) -> None:
+    begun = asyncio.Event()
+
+    @app.get("/x")
+    async def x() -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    asked = asyncio.create_task(client.get("/x"))
+    await begun.wait()
+    asked.cancel()
+    answer = await asked
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert answer.json()["title"] == "Shutting down"

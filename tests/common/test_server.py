@@ -45,9 +45,9 @@ serve(app, settings)
 
 
 class Process:
-    def __init__(self) -> None:
+    def __init__(self, script: str = APP) -> None:
         self.child = subprocess.Popen(
-            [sys.executable, "-c", APP], stderr=subprocess.PIPE, text=True
+            [sys.executable, "-c", script], stderr=subprocess.PIPE, text=True
         )
         assert self.child.stderr
         for line in self.child.stderr:
@@ -154,6 +154,19 @@ async def test_sigterm_alone_answers_what_is_in_flight(process: Process) -> None
         answers = await asyncio.gather(*tasks)
     assert [answer.text for answer in answers] == ['"done"'] * 5
     assert await process.ended() == 0
+
+
+async def test_past_the_shutdown_timeout_those_who_wait_get_a_503() -> None:
+    script = APP.replace("shutdown_timeout=60", "shutdown_timeout=1")
+    process = await asyncio.to_thread(Process, script)
+    async with httpx.AsyncClient(timeout=20, verify=NO_TLS) as http:
+        tasks = [asyncio.create_task(http.post(f"{process.url}/slow")) for _ in range(5)]
+        await process.in_flight(5)
+        process.signal(signal.SIGTERM)
+        answers = await asyncio.gather(*tasks)
+    assert {(a.status_code, a.json()["title"]) for a in answers} == {(503, "Shutting down")}
+    assert await process.ended() == 0
+    process.child.stderr.close()  # type: ignore[union-attr]
 
 
 async def test_a_connection_accepted_before_sigterm_may_still_send_its_request(

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from voice.fakes import FakeEngine, until
 from voice.voicevox_contract import FakeCore
 
-from kotatsu_voice.app import create_app
+from kotatsu_voice.app import STALLED, create_app
 from kotatsu_voice.engine import EngineFailedError, EngineLostError
 from kotatsu_voice.engines.voicevox import VoicevoxEngine
 from kotatsu_voice.metrics import VoiceMetrics
@@ -70,6 +70,24 @@ async def test_once_started_again_it_speaks(speaker: Speaker, engine: FakeEngine
     await speaker.awake()
     assert await say(speaker, "はい。")
     assert engine.starts == 2
+
+
+async def test_callers_who_wait_for_the_first_start_get_its_reason_at_once(
+    engine: FakeEngine,
+) -> None:
+    engine.away = EngineFailedError("The model can't be read.")
+    speaker = Speaker(
+        engine, VoiceMetrics(CollectorRegistry()), queue=10, cache_bytes=0, max_characters=500
+    )
+    waiting = asyncio.create_task(speaker.awake())
+    with pytest.raises(EngineFailedError):
+        await speaker.wake()
+    with pytest.raises(EngineFailedError, match="model can't be read"):
+        async with asyncio.timeout(5):
+            await waiting
+    engine.away = None
+    await speaker.wake()
+    await speaker.awake()
 
 
 async def test_a_failure_is_logged_when_it_begins(
@@ -133,7 +151,7 @@ async def test_an_engine_that_is_back_at_once_stays_ready(
     assert (await client.post("/voice", json={"text": GONE})).status_code == 503
     await until(lambda: engine.starts == 2)
     assert (await client.get("/readyz")).status_code == 200
-    await until(app.state.speaker._awake.is_set)
+    await until(lambda: app.state.speaker.is_awake)
     assert (await client.post("/voice", json={"text": "はい。"})).status_code == 200
 
 
@@ -182,7 +200,7 @@ async def test_a_panic_of_voicevox_is_a_503_and_the_engine_is_replaced(
         async with httpx.AsyncClient(transport=transport, base_url="http://voice") as client:
             answer = await client.post(url, json={"text": "恐慌"})
             assert (answer.status_code, answer.json()["title"]) == (503, "The voice is not well")
-            await until(app.state.speaker._awake.is_set)
+            await until(lambda: app.state.speaker.is_awake)
             assert (await client.post(url, json={"text": "はい。"})).content
     assert [call[0] for call in core.calls].count("load_voice_model") == 2
 
@@ -224,6 +242,29 @@ async def test_a_text_that_hangs_in_voicevox_is_a_503_and_the_next_one_is_spoken
         metrics = (await client.get("/metrics")).text
     assert 'kotatsu_voice_engine_losses_total{engine="voicevox"} 1.0' in metrics
     assert [call[0] for call in core.calls].count("load_voice_model") == 2
+
+
+@pytest.mark.slow
+async def test_while_a_stalled_inference_goes_on_an_idle_process_asks_to_be_restarted(
+    voicevox: FastAPI, core: FakeCore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kotatsu_voice.speaker.PIECE_SECONDS", 2.0)
+    speaker = voicevox.state.speaker
+    async with client_of(voicevox) as client:
+        assert (await client.post("/voice", json={"text": "停止"})).status_code == 503
+        monkeypatch.setattr("kotatsu_voice.speaker.PIECE_SECONDS", 30.0)
+        await until(lambda: speaker.is_awake)
+        core.gate.clear()
+        speaking = asyncio.create_task(client.post("/voice", json={"text": "つぎのひと。"}))
+        await until(lambda: len(core.inferences) == 2)
+        assert (await client.get("/livez")).status_code == 200
+        core.gate.set()
+        assert (await speaking).status_code == 200
+        answer = await client.get("/livez")
+        assert (answer.status_code, answer.json()["detail"]) == (503, STALLED)
+        core.end_of_stall.set()
+        await until(lambda: not speaker.is_stalled)
+        assert (await client.get("/livez")).status_code == 200
 
 
 async def test_sixty_dropped_requests_leave_voicevox_one_inference(

@@ -130,13 +130,27 @@ def test_nothing_is_imported_that_the_first_sound_does_not_need() -> None:
     assert done.stdout.splitlines() == ["200 True", ""]
 
 
+HANGING = """
+from threading import Event
+from kotatsu_voice import __main__, speaker
+from kotatsu_voice.engines.openjtalk import OpenJTalkEngine
+
+spoken = OpenJTalkEngine._speak
+speaker.PIECE_SECONDS = 5.0
+OpenJTalkEngine._speak = lambda self, text: (
+    Event().wait() if "ていし" in text else spoken(self, text)
+)
+__main__.main()
+"""
+
+
 class Voice:
-    def __init__(self) -> None:
+    def __init__(self, *program: str) -> None:
         environ = {"KOTATSU_HOST": "127.0.0.1", "KOTATSU_PORT": "0"}
         environ |= {"KOTATSU_VOICE_ANONYMOUS": "true", "PATH": os.environ["PATH"]}
         environ |= {k: v for k, v in os.environ.items() if k == "PYTHONPYCACHEPREFIX"}
         self.child = subprocess.Popen(
-            [sys.executable, "-m", "kotatsu_voice"],
+            [sys.executable, *(program or ("-m", "kotatsu_voice"))],
             env=environ,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -210,3 +224,20 @@ def test_sigterm_ends_it_well(voice: Voice) -> None:
     out, _ = voice.child.communicate(timeout=20)
     assert voice.child.returncode == 0
     assert out == ""
+
+
+@pytest.mark.slow
+def test_sigterm_ends_it_while_a_thread_hangs() -> None:
+    """The interpreter waits for such a thread, and the kubelet would kill it a minute later."""
+    voice = Voice("-c", HANGING)
+    try:
+        with pytest.raises(urllib.error.HTTPError, match="503") as failed:
+            voice.ask("/voice", {"text": "ていし。"})
+        failed.value.close()
+        voice.child.send_signal(signal.SIGTERM)
+        voice.child.communicate(timeout=20)
+        assert voice.child.returncode == 0
+    finally:
+        if voice.child.poll() is None:
+            voice.child.kill()
+            voice.child.communicate()

@@ -246,7 +246,7 @@ async def test_an_engine_that_starts_late_is_tried_again(
     engine.start_error = EngineFailedError("The engine can't be reached.")
     caplog.set_level(logging.WARNING)
     async with app.router.lifespan_context(app), _client(app) as client:
-        await app.state.speaker.awake()
+        await until(lambda: app.state.speaker.is_awake)
         assert (await client.get("/readyz")).status_code == 200
     assert engine.starts == 2
     assert "can't be reached" in caplog.text

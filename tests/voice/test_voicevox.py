@@ -196,6 +196,17 @@ async def test_a_model_that_does_not_load_says_so(core: FakeCore) -> None:
         await started()
 
 
+async def test_an_error_says_its_causes(core: FakeCore) -> None:
+    """As the package raises them: the message of the first is the same for any file."""
+
+    def vanished(*_: object, **__: object) -> None:
+        raise core.errors["OpenZipFileError"]("it can't be opened as ZIP") from Exception("no file")
+
+    vars(core.api)["VoiceModelFile"].open = vanished
+    with pytest.raises(EngineFailedError, match="can't be opened as ZIP: no file"):
+        await started()
+
+
 async def test_styles_in_an_unknown_form_are_an_error_and_no_silent_end(core: FakeCore) -> None:
     core.metas = [CharacterMeta("ずんだもん", [object()])]  # type: ignore[list-item]
     with pytest.raises(EngineFailedError, match="can't be loaded"):

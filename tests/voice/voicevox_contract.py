@@ -117,7 +117,8 @@ ZUNDAMON = CharacterMeta(
 class FakeCore:
     """The package, which records the calls. `恐慌` and `故障` are texts that break it.
 
-    An inference ends once `gate` is open, also if nobody waits for it; that of `停止` never ends.
+    An inference ends once `gate` is open, also if nobody waits for it; that of `停止` with
+    `end_of_stall`.
     """
 
     def __init__(self) -> None:
@@ -129,6 +130,7 @@ class FakeCore:
         self.open_files = 0
         self.gate = asyncio.Event()
         self.gate.set()
+        self.end_of_stall = asyncio.Event()
         self.inferences: set[asyncio.Task[None]] = set()
         self.most_inferences = 0
         self.package = ModuleType("voicevox_core")
@@ -138,7 +140,7 @@ class FakeCore:
 
     async def infer(self, text: str) -> None:
         """Run an inference as a thread does: to its end, whatever becomes of the caller."""
-        event = asyncio.Event() if "停止" in text else self.gate
+        event = self.end_of_stall if "停止" in text else self.gate
         inference = asyncio.create_task(_wait_for(event))
         self.inferences.add(inference)
         self.most_inferences = max(self.most_inferences, len(self.inferences))

@@ -1,6 +1,6 @@
 """What every service has: errors, CORS, limits, traffic, health."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
@@ -27,12 +27,14 @@ def create_base_app(
     lifespan: Lifespan[FastAPI] | None = None,
     expose_headers: Sequence[str] = (),
     body_bytes: int = BODY_BYTES,
+    restart: Callable[[], str] = lambda: "",
 ) -> FastAPI:
     """An app without routes and description.
 
     `registry` is the app's own, never the global one, so several apps can share a process.
     `expose_headers` are the headers that a browser's script may read in addition to the defaults.
-    `body_bytes` is the largest body that is read.
+    `body_bytes` is the largest body that is read. `restart` says why the process should be
+    restarted, "" if it should not; `/livez` fails with it while no request is in flight.
     `server.serve` uses `app.state`.
     """
     app = FastAPI(
@@ -58,6 +60,6 @@ def create_base_app(
         expose_headers=("Retry-After", *expose_headers),
     )
     app.add_middleware(TrafficMiddleware, traffic=Traffic(registry), drain=app.state.drain)
-    app.include_router(health_router(readiness, registry))
+    app.include_router(health_router(readiness, registry, restart))
     ProcessCollector(registry=registry)
     return app

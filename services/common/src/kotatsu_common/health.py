@@ -1,5 +1,6 @@
 """Whether the process lives, whether it may get traffic, and its metrics."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from fastapi import APIRouter, Request
@@ -8,6 +9,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from kotatsu_common.problems import Problem, problem_responses
+from kotatsu_common.traffic import IN_FLIGHT
 
 
 @dataclass(frozen=True)
@@ -38,13 +40,18 @@ class Readiness:
         self._state = ReadinessState(False, reason)
 
 
-def health_router(readiness: Readiness, registry: CollectorRegistry) -> APIRouter:
+def health_router(
+    readiness: Readiness, registry: CollectorRegistry, restart: Callable[[], str]
+) -> APIRouter:
     """/livez, /readyz and /metrics."""
     router = APIRouter(tags=["health"])
 
-    @router.get("/livez", response_class=PlainTextResponse)
+    @router.get("/livez", response_class=PlainTextResponse, responses=problem_responses(503))
     async def livez() -> str:
-        """The process answers."""
+        """The process answers, and need not be restarted now."""
+        reason = restart()
+        if reason and not registry.get_sample_value(IN_FLIGHT):
+            raise Problem(503, "Restart this process", reason)
         return "ok"
 
     @router.get("/readyz", response_class=PlainTextResponse, responses=problem_responses(503))

@@ -4,6 +4,7 @@ Raise `Problem` where something is known to be wrong. `install` gives the framew
 same form, and an unexpected one becomes a 500 that says nothing about our insides.
 """
 
+import asyncio
 import json
 import logging
 from collections.abc import Mapping
@@ -83,7 +84,8 @@ class Unexpected:
     """Innermost middleware: an exception nobody expected becomes a logged 500.
 
     Starlette would do this outside every other middleware, where the answer misses the CORS headers
-    and the counters, and would raise again so that the server logs it a second time.
+    and the counters, and would raise again so that the server logs it a second time. Past the
+    shutdown timeout the server cancels a request, and would answer 500 for it.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -102,6 +104,12 @@ class Unexpected:
             await self.app(scope, receive, watch)
         except ClientDisconnect:
             return  # in the middle of its body: nobody waits for an answer
+        except asyncio.CancelledError:
+            if scope["type"] != "http" or started:
+                raise
+            detail = "The service ends before it could answer. Send the request again."
+            problem = Problem(503, "Shutting down", detail, headers={"Retry-After": "1"})
+            await problem.response()(scope, receive, send)
         except Exception:
             if scope["type"] != "http" or started:
                 raise  # the server ends the connection, so the client sees that it was cut short

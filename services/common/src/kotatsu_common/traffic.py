@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 PROBE_PATHS = frozenset({"/livez", "/readyz", "/healthz", "/metrics"})
+IN_FLIGHT = "kotatsu_requests_in_flight"
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _LOGGED = 500
@@ -43,7 +44,7 @@ class Traffic:
         self.now = now
         self.clock = clock
         self.in_flight = Gauge(
-            "kotatsu_requests_in_flight",
+            IN_FLIGHT,
             "Requests that have begun and are not completely answered",
             registry=registry,
         )

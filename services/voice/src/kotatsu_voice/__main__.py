@@ -1,6 +1,7 @@
 """`kotatsu-voice`: read the environment, then serve."""
 
 import logging
+import os
 import sys
 
 from kotatsu_common import startup
@@ -32,6 +33,8 @@ def main() -> None:
         logs.configure(settings.log_level)
         app = create_app(settings)
     serve(app, settings)
+    if app.state.speaker.is_stalled:
+        os._exit(0)  # the interpreter would wait for the thread
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ RELOAD_SECONDS = 1.0
 FIRST_RETRY_SECONDS = 0.5
 LONGEST_RETRY_SECONDS = 10.0
 NOT_YET = "the voice has not spoken yet"
+STALLED = "a synthesis that was given up still runs, and only a restart ends it"
 logger = logging.getLogger("kotatsu.voice")
 
 
@@ -85,6 +86,7 @@ def create_app(
         lifespan=lifespan,
         expose_headers=HEADERS,
         body_bytes=_body_bytes(settings),
+        restart=lambda: STALLED if speaker.is_stalled else "",
     )
     app.description = "Japanese speech, and a small blue bird that talks"
     refusals.install(app)

@@ -95,7 +95,8 @@ class Engine(Protocol):
     async def synthesize(self, text: str, style: int) -> Pcm:
         """Speak `text`, which `text.prepare` has made harmless. EngineError if there's no sound.
 
-        Cancelled after PIECE_SECONDS, and when the app ends; not because a client has gone.
+        Given up after PIECE_SECONDS, cancelled when the app ends; neither because a client has
+        gone. It ends when its work does, so that it is known whether that goes on.
         """
         ...
 

@@ -14,6 +14,7 @@ from kotatsu_voice import audio, text
 from kotatsu_voice.engine import (
     PIECE_SECONDS,
     Engine,
+    EngineError,
     EngineFailedError,
     EngineLostError,
     Pcm,
@@ -83,10 +84,13 @@ class Speaker:
         self._texts = asyncio.Semaphore(engine.workers)
         self._turns = asyncio.Semaphore(engine.workers)
         self._at_work: set[asyncio.Task[Pcm]] = set()
-        self._awake = asyncio.Event()
-        self._lost = asyncio.Event()
-        # Why the engine was lost; None before, and once it speaks again.
+        # Given up after PIECE_SECONDS, and still going on.
+        self._stalled: set[asyncio.Task[Pcm]] = set()
+        # Set once it speaks, or `_loss` is known: why it has not begun to, or does so no more.
+        self._settled = asyncio.Event()
         self._loss: str | None = None
+        self._lost = asyncio.Event()
+        self._has_spoken = False
         self._last_failure: str | None = None  # as it was logged; None once a piece was spoken
         # A moving average of the time from one finished text to the next, while texts wait.
         self._seconds_each = 0.5
@@ -95,33 +99,43 @@ class Speaker:
     async def wake(self) -> dict[str, float]:
         """Start the engine and speak for the first time; how many seconds each took.
 
-        The same after it was lost. EngineError if it does not speak.
+        The same after it was lost. EngineError if it does not speak: until it does, all requests
+        fail for the same reason.
         """
         began = self._clock()
-        await self.engine.start()
-        started = self._clock()
-        async with self._turns:
-            await self._synthesize(FIRST_WORDS, self.default_style().id)
+        try:
+            await self.engine.start()
+            started = self._clock()
+            async with self._turns:
+                await self._synthesize(FIRST_WORDS, self.default_style().id)
+        except EngineError as error:
+            self._settle(str(error))
+            raise
         spoke = self._clock()
-        if self._loss is None:
+        if not self._has_spoken:
             self._metrics.ready.set(time.time())
-        self._loss = self._last_failure = None
+        self._has_spoken, self._last_failure = True, None
         self._lost.clear()
-        self._awake.set()
+        self._settle(None)
         return {"engine_seconds": started - began, "first_words_seconds": spoke - started}
 
     @property
     def is_awake(self) -> bool:
         """Whether it has spoken and the engine is not lost."""
-        return self._awake.is_set()
+        return self._settled.is_set() and self._loss is None
+
+    @property
+    def is_stalled(self) -> bool:
+        """Whether a synthesis that was given up still takes its time, maybe for ever."""
+        return bool(self._stalled)
 
     async def awake(self, timeout: float = 30.0) -> None:  # noqa: ASYNC109
-        """Return once it has spoken; EngineFailedError if that takes too long, or it was lost."""
-        self._refuse_if_lost()
+        """Return once it has spoken; EngineFailedError if that takes too long, or why it can't."""
         try:
-            await asyncio.wait_for(self._awake.wait(), timeout)
+            await asyncio.wait_for(self._settled.wait(), timeout)
         except TimeoutError as error:
             raise EngineFailedError("The voice is still waking up.") from error
+        self._refuse_if_lost()
 
     async def lost(self) -> str:
         """Return once the engine is lost, with the reason. Until it wakes, all requests fail."""
@@ -280,6 +294,10 @@ class Speaker:
         if not work.cancelled():
             work.exception()  # seen, also when nobody waits
 
+    def _settle(self, loss: str | None) -> None:
+        self._loss = loss
+        self._settled.set()
+
     def _refuse_if_lost(self) -> None:
         if self._loss is not None:
             raise EngineFailedError(self._loss)
@@ -296,8 +314,7 @@ class Speaker:
             self._last_failure = reason
             if isinstance(error, EngineLostError):
                 self._metrics.engine_losses.labels(self.engine.name).inc()
-                self._loss = reason
-                self._awake.clear()
+                self._settle(reason)
                 self._lost.set()
             raise
         self._last_failure = None
@@ -306,14 +323,26 @@ class Speaker:
     async def _synthesize(self, words: str, style: int) -> Pcm:
         engine = self.engine.name
         began = self._clock()
+        work = asyncio.create_task(self.engine.synthesize(words, style))
         try:
-            async with asyncio.timeout(PIECE_SECONDS):
-                pcm = await self.engine.synthesize(words, style)
-        except TimeoutError:
-            self._metrics.engine_errors.labels(engine).inc()
-            raise hangs(PIECE_SECONDS) from None
+            await asyncio.wait({work}, timeout=PIECE_SECONDS)
+        except asyncio.CancelledError:
+            work.cancel()
+            raise
+        try:
+            if not work.done():
+                self._stalled.add(work)
+                work.add_done_callback(self._end_stall)
+                raise hangs(PIECE_SECONDS)
+            pcm = work.result()
         except EngineFailedError:
             self._metrics.engine_errors.labels(engine).inc()
             raise
         self._metrics.synthesis.labels(engine).observe(self._clock() - began)
         return pcm
+
+    def _end_stall(self, work: asyncio.Task[Pcm]) -> None:
+        """Cancelled as the app ends, the work goes on all the same."""
+        if not work.cancelled():
+            self._stalled.discard(work)
+            work.exception()  # seen, although nobody waits

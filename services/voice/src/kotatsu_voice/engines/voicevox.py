@@ -79,7 +79,7 @@ class VoicevoxEngine:
         except EngineLostError:
             raise
         except Exception as error:  # the package's errors have no common base
-            raise EngineFailedError(f"VOICEVOX can't be loaded: {error}") from error
+            raise EngineFailedError(f"VOICEVOX can't be loaded: {_reasons(error)}") from error
         self._synthesizer = synthesizer
         if self._chosen is None:
             self.default_style = voices.default_style(self.styles)
@@ -106,7 +106,7 @@ class VoicevoxEngine:
         except (self._core.StyleNotFoundError, self._core.ModelNotFoundError) as error:
             raise UnknownStyleError(f"Style {style} does not exist.") from error
         except Exception as error:  # RunModelError, InvalidQueryError and whatever comes
-            raise EngineFailedError(f"VOICEVOX failed: {type(error).__name__}") from error
+            raise EngineFailedError(f"VOICEVOX failed: {_reasons(error)}") from error
         return pcm_of_wav(wav)
 
     def left_out(self, text: str) -> str:
@@ -116,6 +116,15 @@ class VoicevoxEngine:
     async def close(self) -> None:
         """Drop the model."""
         self._synthesizer = None
+
+
+def _reasons(error: BaseException | None) -> str:
+    """What the error says, and each of its causes: the first line is often a general one."""
+    said = []
+    while error is not None:
+        said.append(str(error) or type(error).__name__)
+        error = error.__cause__
+    return ": ".join(said)
 
 
 @contextlib.contextmanager
