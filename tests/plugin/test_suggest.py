@@ -40,9 +40,10 @@ def test_people_see_today_the_rule_and_the_proposal_with_its_windows_in_words():
     assert lines[1] == "COLD STARTS A WEEK PRICE A WEEK SETTINGS"
     assert [line.split()[0] for line in lines[2:5]] == ["today", "the", "proposal"]
     assert lines[3].endswith("JPY idleAfter 30s, parkedFor 2h30m")
-    assert lines[5].startswith("window use-1: Monday to Friday 0")
-    assert lines[5].endswith(", parked")
-    assert "kubectl demo-mode check warmpool/voice" in lines[6]
+    assert lines[5] == "learned from all 8 weeks:"
+    assert lines[6].startswith("window use-1: Monday to Friday 0")
+    assert lines[6].endswith(", parked")
+    assert "kubectl demo-mode check warmpool/voice" in lines[7]
 
 
 def test_yaml_is_a_patch_in_which_windows_of_people_stay():

@@ -1,5 +1,6 @@
 """What weeks of use say about a pool's settings."""
 
+from dataclasses import replace
 from datetime import timedelta
 from zoneinfo import ZoneInfo
 
@@ -9,7 +10,15 @@ from rows import each
 from kotatsu_operator.core.calendar.schedule import Window
 from kotatsu_operator.core.report.usage import WEEK as SLOTS_OF_A_WEEK
 from kotatsu_operator.core.report.usage import Usage
-from kotatsu_operator.core.suggest import Prices, Proposal, Settings, by_rule, past_of, propose
+from kotatsu_operator.core.suggest import (
+    Prices,
+    Proposal,
+    Settings,
+    by_rule,
+    learned,
+    past_of,
+    propose,
+)
 from tests.operator.core.values import HOUR, MINUTE, utc
 from tests.operator.core.weeks import BEGIN, WEEK, App, app, replayed, usage_of
 
@@ -68,9 +77,8 @@ def test_an_app_that_is_always_used_gets_no_windows():
 @each("seed", range(6))
 def test_random_use_gets_no_window_that_chance_has_made(seed):
     found = proposed(app("random", 8, seed), today=RULE)
-    # The rule, or a row that hardly changes anything.
-    assert len(rows(found)) <= 2
-    assert found.proposed.cold_starts < found.rule.cold_starts * 1.3
+    assert rows(found) == []
+    assert found.proposed.cost(PARKED) <= found.rule.cost(PARKED)
 
 
 def test_a_timer_each_seven_minutes_gets_the_rule_and_no_windows():
@@ -139,6 +147,22 @@ def test_windows_of_people_stay_and_repeating_ones_of_one_pod_are_proposed_anew(
     assert "old" not in names
 
 
+def test_a_habit_that_has_ended_is_not_proposed():
+    """Of the four weeks that are held out the newest one has none of it: the mean is still good."""
+    one = app("lunch", 8, 1)
+    ended = App("ended", one.zone, one.between(BEGIN, BEGIN + 7 * WEEK))
+    assert rows(proposed(one)) != []
+    assert rows(proposed(ended)) == []
+
+
+def test_a_habit_is_learned_once_more_from_all_weeks():
+    one, base = app("office", 8, 1), replace(RULE, kept=30 * MINUTE)
+    past = past_of(recorded(one))
+    found = proposed(one)
+    assert found.settings == learned(past, base, one.zone, PARKED)
+    assert found.settings != learned(past.part(0, found.learned_weeks), base, one.zone, PARKED)
+
+
 def test_settings_that_are_as_good_as_any_other_are_left_alone():
     one = app("office", 8, 1)
     first = proposed(one)
@@ -147,15 +171,15 @@ def test_settings_that_are_as_good_as_any_other_are_left_alone():
 
 def test_what_is_said_of_proposals_is_what_the_decisions_make_of_the_weeks_after():
     """`bench/suggest.py` does it for a whole cluster, and says how well."""
-    begin, end = BEGIN + 8 * WEEK, BEGIN + 9 * WEEK
+    begin, end = BEGIN + 8 * WEEK, BEGIN + 10 * WEEK
     rule, said, made = [0.0, 0.0], [0.0, 0.0], [0.0, 0.0]
     for kind in ("office", "morning", "nightly"):
-        one = app(kind, 9, 2)
+        one = app(kind, 10, 2)
         found = proposed(one, today=RULE)
         would = replayed(one, found.settings, begin, end, 0.136)
         for sums, part in ((rule, replayed(one, RULE, begin, end, 0.136)), (made, would)):
             sums[:] = sums[0] + part.cold_starts, sums[1] + part.hours
         said[:] = said[0] + found.proposed.cold_starts, said[1] + found.proposed.hours
-    assert made[0] <= rule[0] / 2
+    assert made[0] <= rule[0] * 0.71
     assert made[1] <= rule[1]
     assert made == pytest.approx(said, rel=0.25)

@@ -7,7 +7,7 @@ two halves of the same app are alike, and never the same.
 
 import random
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -49,7 +49,7 @@ class App:
 
 def app(kind: str, weeks: int, seed: int, zone: str = "") -> App:
     """An app of some kind: office, morning, shop, nightly, demo, weekend, random, always, timer
-    (each seven minutes), never, or holiday (office with the fifth week off)."""
+    (each seven minutes), never, holiday (office with the fifth week off), or one of UNSEEN."""
     draw = random.Random(f"{kind}/{seed}")
     where = ZoneInfo(zone or ZONES[seed % len(ZONES)])
     uniform = draw.uniform
@@ -107,6 +107,30 @@ def _day(kind, draw, weekday, week, habit):
             yield from _visits(draw, 0, 24, rate / 8, length)
         case "always":
             yield from _visits(draw, 0, 24, 30, 10)
+        case "poll" if is_workday:  # each three minutes of working hours
+            yield from ((first + minute / 60, 0.1) for minute in range(0, 8 * 60, 3))
+        case "ended" | "begun" if is_workday and (week < 6) == (kind == "ended"):
+            yield from _visits(draw, *habit)
+        case "fortnight" if is_workday and week % 2:
+            yield from _visits(draw, *habit)
+        case "month" if week % 4 == 3 and weekday >= 2:
+            yield from _visits(draw, first, last, 2 * rate, length)
+        case "drift":  # 15 minutes later each week
+            yield first - 5 + week / 4 + draw.uniform(0, 0.1), 3 * length
+        case "shift":
+            begin = 6 if week % 2 else 14
+            yield from _visits(draw, begin, begin + 8, rate, length)
+        case "lunch":
+            yield from _visits(draw, 11.5, 13.5, 2 * rate, length)
+        case "evening":
+            yield from _visits(draw, 18, 23, rate * (1 + weekday) / 4, length)
+        case "rare" if draw.random() < 0.3:
+            yield draw.uniform(0, 24), length
+        case "bursts" if draw.random() < 0.5:
+            begin = draw.uniform(0, 22)
+            yield from _visits(draw, begin, begin + draw.paretovariate(1.2), 6 * rate, length)
+        case "hourly":
+            yield from ((hour + draw.uniform(0, 0.05), 1) for hour in range(24))
         case "timer":
             yield from ((minute / 60, 0.1) for minute in range(0, 24 * 60, 7))
 
@@ -115,10 +139,15 @@ MIX = {"office": 6, "morning": 4, "shop": 2, "nightly": 2, "demo": 3, "weekend":
        "timer": 1}  # fmt: skip
 """How many apps of a kind there are in a cluster, of 24."""
 
+UNSEEN = dict.fromkeys(
+    ("poll", "ended", "begun", "fortnight", "month", "drift", "shift", "lunch", "evening", "rare",
+     "bursts", "hourly"), 2)  # fmt: skip
+"""The same of kinds that were made after the way to learn was chosen."""
 
-def cluster(apps: int, weeks: int, seed: int = 1) -> list[App]:
-    """Some apps of all kinds, as in MIX."""
-    kinds = [kind for kind, count in MIX.items() for _ in range(count)]
+
+def cluster(apps: int, weeks: int, seed: int = 1, mix: Mapping[str, int] = MIX) -> list[App]:
+    """Some apps of all kinds, as in `mix`."""
+    kinds = [kind for kind, count in mix.items() for _ in range(count)]
     return [app(kinds[n % len(kinds)], weeks, seed * 1000 + n) for n in range(apps)]
 
 

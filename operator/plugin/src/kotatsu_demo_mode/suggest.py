@@ -176,7 +176,8 @@ def text(one: Suggested, shell: Shell) -> list[str]:
         return lines
     if settings == proposal.by_rule:
         lines.append("  proposed is the rule")
-    new = (window for window in settings.windows if not stays(window))
+    new = [window for window in settings.windows if not stays(window)]
+    lines += [f"  learned from all {weeks} weeks:"] if new else []
     lines += [f"  window {window.name}: {_words(window)}" for window in new]
     if one.is_assumed and one.pool.parking is None:
         lines.append(

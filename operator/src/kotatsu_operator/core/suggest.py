@@ -1,12 +1,13 @@
 """From weeks of use to settings: windows, parkedFor and idleAfter that would have paid.
 
-The first weeks are learned, the last ones held out: what is said of a proposal was measured on
-weeks that it was not made from. Costs are in hours of one warm pod; a parked pod costs a share of
-that, and a cold start is worth some minutes of a warm pod.
+Whether it pays to learn is tested: the first weeks are learned, the last ones held out, and the
+figures are those of the held-out weeks. What is proposed is then learned from all weeks. Costs are
+in hours of one warm pod; a parked pod costs a share of that, and a cold start is worth some minutes
+of a warm pod.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate, count, groupby, product
 from math import ceil
@@ -31,11 +32,13 @@ ROWS = 4
 GAIN = 0.05
 """What a proposal must save, as a share of the cost without it."""
 
-MORE = 0.1
-"""What a proposal may cost more than the rule, as a share, for fewer cold starts."""
+KEPT = timedelta(minutes=30)
+"""How long an idle pool is parked beside windows that are learned: they keep it where that pays
+more often."""
 
-_WORTH = (1, 3)
-"""Windows are learned with a cold start at its price and at three times that."""
+SHORTEST = 2 * SLOT
+"""idleAfter beside learned windows where pods cannot be parked. How often a pool sleeps with a
+shorter one does not show: uses in slots that follow each other are less than this apart."""
 
 _Gains = list[list[float]]
 
@@ -48,7 +51,6 @@ _DAYS: Sequence[tuple[str, tuple[int, ...]]] = (
     ("*", (0, 1, 2, 3, 4, 5, 6)),
     ("1-5", (0, 1, 2, 3, 4)),
     ("6,0", (5, 6)),
-    *((str((day + 1) % 7), (day,)) for day in range(7)),
 )
 """Days of a window: as cron has them, and as `datetime.weekday` does."""
 
@@ -84,6 +86,19 @@ class Past:
         """How much of it is known, in weeks."""
         return (len(self.slots) - self.slots.count(_UNKNOWN)) / WEEK
 
+    @property
+    def end(self) -> datetime:
+        return self.begin + len(self.slots) * SLOT
+
+    @property
+    def learned_weeks(self) -> int:
+        """How many of the weeks are learned before the others test what was learned."""
+        return -(-self.weeks // 2)
+
+    @property
+    def held_out(self) -> "Past":
+        return self.part(self.learned_weeks, self.weeks)
+
     def part(self, first: int, last: int) -> "Past":
         """The weeks from `first` up to `last`, counted from 0."""
         slots = self.slots[first * WEEK : last * WEEK]
@@ -114,12 +129,12 @@ class Prices:
 
     @property
     def rule(self) -> timedelta:
-        """How long it pays to keep a pod: the price of a cold start ÷ that of a kept minute."""
-        return self.rounded(self.cold_start / self.parked)
+        """How long it pays to keep a pod: the price of a cold start ÷ that of a kept minute.
 
-    def rounded(self, length: timedelta) -> timedelta:
-        """To half hours, and at least one."""
-        return max(round(length / (_PART * SLOT)), 1) * _PART * SLOT
+        In half hours, and at least one.
+        """
+        half_hours = round(self.cold_start / self.parked / (_PART * SLOT))
+        return max(half_hours, 1) * _PART * SLOT
 
 
 @dataclass(frozen=True)
@@ -273,24 +288,21 @@ def _window(number: int, parts: Sequence[int], name: str, *, parked: bool) -> Wi
     )
 
 
-def learned(past: Past, base: Settings, zone: ZoneInfo, prices: Prices) -> list[Settings]:
-    """Some settings with the windows that pay: at most ROWS, in the order of the gain."""
+def learned(past: Past, base: Settings, zone: ZoneInfo, prices: Prices) -> Settings:
+    """The settings and the windows that pay beside them: at most ROWS, by their gain."""
     slots = _replay(past, floors_of(past, base.windows, zone, prices.parked), base, prices)
-    found = []
-    for times in _WORTH:
-        worth = times * prices.cold_start / SLOT
-        gains = _gains(past, slots, zone, prices.parked, worth)
-        windows, names = list[Window](), {window.name for window in base.windows}
-        # A window that saves less than a cold start in two weeks is not worth a line.
-        while len(windows) < ROWS and (best := _best(gains))[0] >= worth * past.known_weeks / 2:
-            _, number, parts = best
-            name = next(n for n in map("use-{}".format, count(1)) if n not in names)
-            names.add(name)
-            windows.append(_window(number, parts, name, parked=prices.parked < 1))
-            for week, day, part in product(gains, _DAYS[number][1], parts):
-                week[day * _PARTS + part] = 0.0
-        found.append(Settings(base.idle_after, base.kept, (*base.windows, *windows)))
-    return found
+    worth = prices.cold_start / SLOT
+    gains = _gains(past, slots, zone, prices.parked, worth)
+    windows, names = list[Window](), {window.name for window in base.windows}
+    # A window that saves less than a cold start in two weeks is not worth a line.
+    while len(windows) < ROWS and (best := _best(gains))[0] >= worth * past.known_weeks / 2:
+        _, number, parts = best
+        name = next(n for n in map("use-{}".format, count(1)) if n not in names)
+        names.add(name)
+        windows.append(_window(number, parts, name, parked=prices.parked < 1))
+        for week, day, part in product(gains, _DAYS[number][1], parts):
+            week[day * _PARTS + part] = 0.0
+    return replace(base, windows=(*base.windows, *windows))
 
 
 # --- the proposal ---
@@ -304,9 +316,10 @@ class Proposal:
     by_rule: Settings
     rule: Expected
     settings: Settings | None
-    """None: nothing saves enough."""
+    """Learned from all weeks; None: nothing saves enough."""
     proposed: Expected
-    """Of `settings`; without a proposal, of today's."""
+    """Of the settings that were learned in the same way from the first weeks, or of the rule;
+    without a proposal, of today's."""
     learned_weeks: int
     held_out_weeks: int
 
@@ -324,49 +337,41 @@ def by_rule(today: Settings, prices: Prices) -> Settings:
     return Settings(prices.rule, windows=kept)
 
 
-def _candidates(past: Past, today: Settings, zone: ZoneInfo, prices: Prices) -> list[Settings]:
-    """Settings with the windows that pay beside them, for shorter and longer times of keeping."""
-    rule = by_rule(today, prices)
-    times = sorted({prices.rounded(prices.rule * share) for share in (0.25, 0.5, 1)})
-    if prices.parked < 1:
-        bases = [Settings(rule.idle_after, kept, rule.windows) for kept in times]
-    else:
-        idle = {today.idle_after, *(length for length in times if length > today.idle_after)}
-        bases = [Settings(length, windows=rule.windows) for length in sorted(idle)]
-    return [rule, *(made for base in bases for made in learned(past, base, zone, prices))]
-
-
 def propose(past: Past, today: Settings, zone: ZoneInfo, prices: Prices) -> Proposal | None:
     """The settings that would have cost least; None with less than three known weeks.
 
     Repeating windows of one pod are proposed anew; all others are a person's and stay.
     """
-    weeks = past.weeks
-    first = -(-weeks // 2)
-    known, test = past.part(0, first), past.part(first, weeks)
+    weeks, first = past.weeks, past.learned_weeks
+    known, test = past.part(0, first), past.held_out
     if known.known_weeks < 2 * ENOUGH or test.known_weeks < ENOUGH:
         return None
     rule = by_rule(today, prices)
-    most = expected(known, rule, zone, prices).hours * (1 + MORE)
+    base = replace(rule, kept=min(KEPT, rule.kept))
+    if prices.parked == 1:
+        base = replace(rule, idle_after=min(SHORTEST, rule.idle_after))
+    before, after = (learned(part, base, zone, prices) for part in (known, past))
 
-    def rank(settings: Settings) -> tuple[bool, float, float]:
-        """Of those that cost hardly more than the rule, the fewest cold starts are best."""
-        would = expected(known, settings, zone, prices)
-        return would.hours > most, would.cold_starts, would.hours
+    def of(part: Past, settings: Settings) -> Expected:
+        return expected(part, settings, zone, prices)
 
-    best = min(_candidates(known, today, zone, prices), key=rank)
-    chosen, now = None, expected(test, today, zone, prices)
-    least = now
-    for settings in (rule, best):
-        found = expected(test, settings, zone, prices)
-        if found.cost(prices) < least.cost(prices) * (1 - GAIN):
-            chosen, least = settings, found
+    def cost(part: Past, settings: Settings) -> float:
+        return of(part, settings).cost(prices)
+
+    newest = past.part(weeks - 1, weeks)
+    chosen = today
+    for settings in (rule, before):
+        # A habit may have ended, which the mean of some weeks hides.
+        lasts = newest.known_weeks < 0.5 or cost(newest, settings) <= cost(newest, chosen)
+        if lasts and cost(test, settings) < cost(test, chosen) * (1 - GAIN):
+            chosen = settings
+    made = after if chosen == before else chosen
     return Proposal(
-        today=now,
+        today=of(test, today),
         by_rule=rule,
-        rule=expected(test, rule, zone, prices),
-        settings=chosen,
-        proposed=least,
+        rule=of(test, rule),
+        settings=None if made == today else made,
+        proposed=of(test, chosen),
         learned_weeks=first,
         held_out_weeks=weeks - first,
     )
