@@ -48,15 +48,15 @@ def test_people_see_today_the_rule_and_the_proposal_with_its_windows_in_words():
 
 def test_yaml_is_a_patch_in_which_windows_of_people_stay():
     evening = cron("evening", "0 18 * * 1-5", "90m", 2)
-    old = cron("old", "0 3 * * *", "1h", 1)
-    ran = said("voice", "-o", "yaml", windows=[PITCH, old, evening])
+    old, backup = cron("use-7", "0 3 * * *", "1h", 1), cron("backup", "0 3 * * *", "1h", 1)
+    ran = said("voice", "-o", "yaml", windows=[PITCH, old, evening, backup])
     made = yaml.safe_load(ran.out)
     assert made["metadata"] == {"name": "voice", "namespace": "demo"}
     spec = made["spec"]
     assert set(spec) == {"idleAfter", "parkedFor", "windows"}
     assert spec["idleAfter"] == "30s"
-    assert spec["windows"][:2] == [PITCH, evening]
-    assert [set(w) for w in spec["windows"][2:]] == [
+    assert spec["windows"][:3] == [PITCH, evening, backup]
+    assert [set(w) for w in spec["windows"][3:]] == [
         {"name", "schedule", "duration", "replicas", "mode"}
     ]
     # The pool with this patch has what is proposed, and nothing more to gain.

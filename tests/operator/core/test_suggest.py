@@ -133,18 +133,34 @@ def test_time_that_is_not_known_is_neither_use_nor_idleness():
     )
 
 
-def test_windows_of_people_stay_and_repeating_ones_of_one_pod_are_proposed_anew():
+def test_windows_of_people_stay_and_those_of_a_proposal_are_proposed_anew():
     zone = ZoneInfo("Asia/Tokyo")
     mine = Window("use-1", 3, schedule="0 12 * * 3", duration=HOUR)
     pitch = Window("pitch", 1, start=utc("2026-12-18T10:00").replace(tzinfo=None),
                    end=utc("2026-12-18T12:00").replace(tzinfo=None))  # fmt: skip
-    old = Window("old", 1, schedule="0 3 * * *", duration=HOUR)
-    today = Settings(2 * MINUTE, windows=(mine, pitch, old))
+    backup = Window("backup", 1, schedule="0 3 * * *", duration=HOUR)
+    old = Window("use-2", 1, schedule="0 3 * * *", duration=HOUR)
+    today = Settings(2 * MINUTE, windows=(mine, pitch, backup, old))
     found = proposed(app("office", 8, 4, zone=zone.key), today=today)
-    assert found.by_rule.windows == (mine, pitch)
-    names = [window.name for window in found.settings.windows]
-    assert names[:3] == ["use-1", "pitch", "use-2"]
-    assert "old" not in names
+    assert found.by_rule.windows == (mine, pitch, backup)
+    assert found.settings.windows[:3] == (mine, pitch, backup)
+    assert found.settings.windows[3].name == "use-2"
+    assert old not in found.settings.windows
+
+
+def test_a_window_is_priced_with_all_its_pods():
+    """520 hours of one pod in eight weeks, five times, and three times parked."""
+    one = app("never", 8, 1)
+    daily = Window("daily", 5, schedule="0 9 * * *", duration=timedelta(hours=65 / 7))
+    few = Window("few", 2, schedule="0 10 * * *", duration=HOUR, parked=True)
+
+    def hours(*windows: Window) -> float:
+        return proposed(one, today=Settings(2 * MINUTE, windows=windows)).today.hours
+
+    assert hours(replace(daily, replicas=1)) == pytest.approx(65, rel=0.01)
+    assert hours(daily) == pytest.approx(5 * 65, rel=0.01)
+    assert hours(replace(daily, parked=True)) == pytest.approx(5 * 65 * 0.136, rel=0.01)
+    assert hours(daily, few) == hours(daily)
 
 
 def test_a_habit_that_has_ended_is_not_proposed():

@@ -6,6 +6,7 @@ in hours of one warm pod; a parked pod costs a share of that, and a cold start i
 of a warm pod.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -171,20 +172,27 @@ class _Slots:
     """The slots without a pod."""
 
 
-def floors_of(past: Past, windows: Iterable[Window], zone: ZoneInfo, parked: float) -> list[float]:
-    """What the windows keep in each slot, as a share of a warm pod: 0 where none is open."""
+Floor = tuple[int, float]
+"""The pods that windows keep, and what each costs, as a share of a warm one."""
+
+_NO_FLOOR: Floor = (0, 0.0)
+
+
+def floors_of(past: Past, windows: Iterable[Window], zone: ZoneInfo, parked: float) -> list[Floor]:
+    """What the windows keep in each slot. Beside an open window of warm pods all are warm."""
     begin, many = past.begin, len(past.slots)
-    floor = [0.0] * many
+    floor = [_NO_FLOOR] * many
     for one in occurrences(tuple(windows), zone, begin, begin + many * SLOT):
         first = max(-((begin - one.start) // SLOT), 0)
         last = min(-((begin - one.end) // SLOT), many)
         share = parked if one.parked else 1.0
         for slot in range(first, last):
-            floor[slot] = max(floor[slot], share)
+            pods, each = floor[slot]
+            floor[slot] = max(pods, one.replicas), max(each, share)
     return floor
 
 
-def _replay(past: Past, floors: Sequence[float], settings: Settings, prices: Prices) -> _Slots:
+def _replay(past: Past, floors: Sequence[Floor], settings: Settings, prices: Prices) -> _Slots:
     """The slots of a pool with these settings, which sleeps before the first one.
 
     Uses in slots that follow each other are one. Time that is not known does not pass.
@@ -196,13 +204,13 @@ def _replay(past: Past, floors: Sequence[float], settings: Settings, prices: Pri
     kept, joins, slot = settings.kept / SLOT, False, 0
     warm_left = kept_left = cost = 0.0
     found = _Slots()
-    for (use, floor), alike in groupby(zip(past.slots, floors, strict=True)):
+    for (use, (pods, each)), alike in groupby(zip(past.slots, floors, strict=True)):
         begin, many = slot, sum(1 for _ in alike)
         slot += many
         if use == _UNKNOWN:
             continue
         if use == _USED:
-            if not joins and warm_left <= 0 and kept_left <= 0 and not floor:
+            if not joins and warm_left <= 0 and kept_left <= 0 and not pods:
                 found.cold.append(begin)
             total = lasts * (many - 1) + past.share + tail
             warm = min(total, many)
@@ -212,12 +220,13 @@ def _replay(past: Past, floors: Sequence[float], settings: Settings, prices: Pri
             warm = min(warm_left, many)
             parked = min(kept_left, many - warm)
             warm_left, kept_left = warm_left - warm, kept_left - parked
-            if not floor:
+            if not pods:
                 found.asleep += range(begin + ceil(warm + parked), slot)
         joins = use == _USED
         rest = many - warm - parked
-        cost += warm + parked * max(prices.parked, floor) + rest * floor
-        if floor == 1:
+        floor = pods * each
+        cost += warm * max(pods, 1) + parked * max(prices.parked, floor) + rest * floor
+        if each == 1:
             kept_left = kept  # an idle pool is parked when its window closes
     found.hours = cost * (SLOT / timedelta(hours=1))
     return found
@@ -324,9 +333,13 @@ class Proposal:
     held_out_weeks: int
 
 
+_PROPOSED = re.compile(r"use-\d+")
+
+
 def stays(window: Window) -> bool:
-    """Whether a window says more than when to keep one pod, so that no proposal replaces it."""
-    return bool(window.schedule is None or window.replicas > 1 or window.exclude or window.calendar)
+    """Whether a window is a person's: no proposal replaces it."""
+    is_changed = window.schedule is None or window.replicas > 1 or window.exclude or window.calendar
+    return bool(is_changed or not _PROPOSED.fullmatch(window.name))
 
 
 def by_rule(today: Settings, prices: Prices) -> Settings:
@@ -340,7 +353,7 @@ def by_rule(today: Settings, prices: Prices) -> Settings:
 def propose(past: Past, today: Settings, zone: ZoneInfo, prices: Prices) -> Proposal | None:
     """The settings that would have cost least; None with less than three known weeks.
 
-    Repeating windows of one pod are proposed anew; all others are a person's and stay.
+    Windows of an earlier proposal are proposed anew; all others are a person's and stay.
     """
     weeks, first = past.weeks, past.learned_weeks
     known, test = past.part(0, first), past.held_out
