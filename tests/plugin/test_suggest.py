@@ -6,6 +6,7 @@ from typing import Any
 import yaml
 from plugin.kit import PITCH, Cluster, Ran, cron, demo_mode, manifest
 
+from kotatsu_operator.core.formats import stamp
 from kotatsu_operator.core.report.usage import usage_field
 from tests.operator.core.weeks import BEGIN, WEEK, app, usage_of
 
@@ -40,10 +41,24 @@ def test_people_see_today_the_rule_and_the_proposal_with_its_windows_in_words():
     assert lines[1] == "COLD STARTS A WEEK PRICE A WEEK SETTINGS"
     assert [line.split()[0] for line in lines[2:5]] == ["today", "the", "proposal"]
     assert lines[3].endswith("JPY idleAfter 30s, parkedFor 2h30m")
-    assert lines[5] == "learned from all 8 weeks:"
-    assert lines[6].startswith("window use-1: Monday to Friday 0")
-    assert lines[6].endswith(", parked")
-    assert "kubectl demo-mode check warmpool/voice" in lines[7]
+    assert "today's are the least" in lines[5]
+    assert lines[6] == "learned from all 8 weeks:"
+    assert lines[7].startswith("window use-1: Monday to Friday 0")
+    assert lines[7].endswith(", parked")
+    assert "kubectl demo-mode check warmpool/voice" in lines[8]
+
+
+def test_cold_starts_that_were_recorded_are_shown_and_else_that_it_is_the_least():
+    assert " at least " in said("voice").out.splitlines()[2]
+    (unknown,) = said("voice", "-o", "json").json
+    since = {"since": stamp(BEGIN), "earlier": [
+        {"from": stamp(BEGIN), "to": stamp(END), "episodes": 4000, "wakes": 4000, "podSeconds": 1}
+    ]}  # fmt: skip
+    (found,) = said("voice", "-o", "json", past=history() | {"record": since}).json
+    assert (unknown["today"]["atLeast"], found["today"]["atLeast"]) == (True, False)
+    assert found["today"]["coldStartsPerWeek"] == 500
+    assert found["today"]["podHoursPerWeek"] > unknown["today"]["podHoursPerWeek"]
+    assert found["rule"] == unknown["rule"]
 
 
 def test_yaml_is_a_patch_in_which_windows_of_people_stay():

@@ -163,6 +163,30 @@ def test_a_window_is_priced_with_all_its_pods():
     assert hours(daily, few) == hours(daily)
 
 
+EACH_THREE_MINUTES = App(
+    "poll",
+    ZoneInfo("UTC"),
+    [(BEGIN + n * 3 * MINUTE, BEGIN + (n * 3 + 0.02) * MINUTE) for n in range(8 * 7 * 480)],
+)
+
+
+def test_sleeps_within_ten_minutes_are_those_that_were_recorded():
+    past = past_of(recorded(EACH_THREE_MINUTES))
+    made = replayed(EACH_THREE_MINUTES, TODAY, BEGIN + WEEK, BEGIN + 1.1 * WEEK, 0.136)
+    found = propose(past, TODAY, EACH_THREE_MINUTES.zone, PARKED, wakes=made.cold_starts)
+    assert found.today.cold_starts == pytest.approx(3360, rel=0.01)
+    assert found.today.hours == pytest.approx(made.hours, rel=0.01)
+    assert found.settings == RULE
+    assert not found.rule.is_least
+
+
+def test_without_a_record_of_wakes_the_figures_of_a_short_idle_after_are_the_least():
+    found = proposed(EACH_THREE_MINUTES)
+    assert found.today.is_least
+    assert not found.rule.is_least
+    assert not proposed(EACH_THREE_MINUTES, today=Settings(10 * MINUTE)).today.is_least
+
+
 def test_a_habit_that_has_ended_is_not_proposed():
     """Of the four weeks that are held out the newest one has none of it: the mean is still good."""
     one = app("lunch", 8, 1)

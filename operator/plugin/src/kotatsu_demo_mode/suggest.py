@@ -10,6 +10,8 @@ from kotatsu_operator.core.calendar.schedule import Window
 from kotatsu_operator.core.formats import format_duration, tables
 from kotatsu_operator.core.pool.spec import mode_field
 from kotatsu_operator.core.protocol import API_VERSION
+from kotatsu_operator.core.report.episodes import read_stored
+from kotatsu_operator.core.report.past import wakes_a_week
 from kotatsu_operator.core.report.usage import known_usage
 from kotatsu_operator.core.suggest import (
     GAIN,
@@ -67,7 +69,8 @@ class Suggested(NamedTuple):
                 "from, one to test on"
             )
         if self.proposal.settings is None:
-            return f"nothing that was tried saves {GAIN:.0%} of what today's settings cost"
+            cost = "the least that" if self.proposal.today.is_least else "what"
+            return f"nothing that was tried saves {GAIN:.0%} of {cost} today's settings cost"
         return ""
 
 
@@ -114,7 +117,9 @@ def suggested(pool: Pool, history: Object, now: datetime) -> Suggested:
     past = past_of(known_usage(history, pool.memory, now))
     proposal = None
     if not pool.spec.target.scales_itself:
-        proposal = propose(past, today, pool.spec.zone, prices)
+        tested, record = past.held_out, read_stored(pool.status, history)
+        wakes = wakes_a_week(record, tested.begin, tested.end)
+        proposal = propose(past, today, pool.spec.zone, prices, wakes)
     return Suggested(pool, today, prices, is_assumed, past.known_weeks, proposal)
 
 
@@ -171,6 +176,11 @@ def text(one: Suggested, shell: Shell) -> list[str]:
         head,
         *(f"  {line}" for line in table_lines(shell.terminal, rows)),
     ]
+    if proposal.today.is_least:
+        lines.append(
+            "  (today's are the least: how often it slept between uses less than ten minutes apart "
+            "is not recorded)"
+        )
     if settings is None:
         lines.append(f"  no proposal: {one.why_none}")
         return lines
@@ -191,7 +201,9 @@ def _row(
     title: str, one: Suggested, settings: Settings | None, would: Expected
 ) -> tuple[str, str, str, str]:
     assert settings is not None  # noqa: S101
-    return title, f"{would.cold_starts:.1f}", _price(one, would), _said(settings)
+    least = "at least " if would.is_least else ""
+    cold, price = f"{would.cold_starts:.1f}", _price(one, would)
+    return title, least + cold, least + price, _said(settings)
 
 
 def _price(one: Suggested, would: Expected) -> str:
@@ -250,6 +262,7 @@ def _figures(one: Suggested, settings: Settings, would: Expected) -> dict[str, A
     return {
         "coldStartsPerWeek": round(would.cold_starts, 2),
         "podHoursPerWeek": round(would.hours, 2),
+        "atLeast": would.is_least,
         "pricePerWeek": None if price is None else number(Decimal(would.hours) * price.warm),
         "idleAfter": format_duration(settings.idle_after),
         "parkedFor": format_duration(settings.kept),

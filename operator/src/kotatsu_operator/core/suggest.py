@@ -147,6 +147,11 @@ class Settings:
     """How long an idle pool is parked."""
     windows: tuple[Window, ...] = ()
 
+    @property
+    def is_short(self) -> bool:
+        """Whether a pool may sleep between uses in two slots that follow each other."""
+        return self.idle_after + self.kept < SHORTEST
+
 
 @dataclass(frozen=True)
 class Expected:
@@ -155,6 +160,8 @@ class Expected:
     cold_starts: float
     hours: float
     """In hours of a warm pod."""
+    is_least: bool = False
+    """Whether both may be more: sleeps between uses in slots that follow each other do not show."""
 
     def cost(self, prices: Prices) -> float:
         """Hours of a warm pod, with what the cold starts are worth."""
@@ -170,6 +177,8 @@ class _Slots:
     """The slots that began with a cold start."""
     asleep: list[int] = field(default_factory=list)
     """The slots without a pod."""
+    has_runs: bool = False
+    """Whether there is use in slots that follow each other."""
 
 
 Floor = tuple[int, float]
@@ -212,6 +221,7 @@ def _replay(past: Past, floors: Sequence[Floor], settings: Settings, prices: Pri
         if use == _USED:
             if not joins and warm_left <= 0 and kept_left <= 0 and not pods:
                 found.cold.append(begin)
+            found.has_runs |= joins or many > 1
             total = lasts * (many - 1) + past.share + tail
             warm = min(total, many)
             parked = min(kept * many, many - warm)
@@ -232,10 +242,20 @@ def _replay(past: Past, floors: Sequence[Floor], settings: Settings, prices: Pri
     return found
 
 
-def expected(past: Past, settings: Settings, zone: ZoneInfo, prices: Prices) -> Expected:
-    """What the weeks of `past` would have brought with these settings, a week that is known."""
+def expected(
+    past: Past, settings: Settings, zone: ZoneInfo, prices: Prices, wakes: float | None = None
+) -> Expected:
+    """What the weeks of `past` would have brought with these settings, a week that is known.
+
+    `wakes` are the recorded ones of a week, if these settings made them: the use does not show
+    how often a pool with a short idleAfter slept.
+    """
     found = _replay(past, floors_of(past, settings.windows, zone, prices.parked), settings, prices)
-    return Expected(len(found.cold) / past.known_weeks, found.hours / past.known_weeks)
+    cold, hours = len(found.cold) / past.known_weeks, found.hours / past.known_weeks
+    if not settings.is_short or wakes is None:
+        return Expected(cold, hours, is_least=settings.is_short and found.has_runs)
+    tail = max(settings.idle_after - LINGERS, timedelta()) / timedelta(hours=1)
+    return Expected(max(cold, wakes), hours + max(wakes - cold, 0.0) * tail)
 
 
 # --- windows ---
@@ -350,10 +370,13 @@ def by_rule(today: Settings, prices: Prices) -> Settings:
     return Settings(prices.rule, windows=kept)
 
 
-def propose(past: Past, today: Settings, zone: ZoneInfo, prices: Prices) -> Proposal | None:
+def propose(
+    past: Past, today: Settings, zone: ZoneInfo, prices: Prices, wakes: float | None = None
+) -> Proposal | None:
     """The settings that would have cost least; None with less than three known weeks.
 
-    Windows of an earlier proposal are proposed anew; all others are a person's and stay.
+    `wakes` are those that were recorded in a week of the held-out ones. Windows of an earlier
+    proposal are proposed anew; all others are a person's and stay.
     """
     weeks, first = past.weeks, past.learned_weeks
     known, test = past.part(0, first), past.held_out
@@ -366,7 +389,7 @@ def propose(past: Past, today: Settings, zone: ZoneInfo, prices: Prices) -> Prop
     before, after = (learned(part, base, zone, prices) for part in (known, past))
 
     def of(part: Past, settings: Settings) -> Expected:
-        return expected(part, settings, zone, prices)
+        return expected(part, settings, zone, prices, wakes if settings == today else None)
 
     def cost(part: Past, settings: Settings) -> float:
         return of(part, settings).cost(prices)

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from rows import each
 
 from kotatsu_operator.core.report.episodes import KEPT, StoredHistory, read_stored
-from kotatsu_operator.core.report.past import read_past
-from tests.operator.core.values import MINUTE, examples, t
+from kotatsu_operator.core.report.past import read_past, wakes_a_week
+from tests.operator.core.values import MINUTE, examples, t, utc
 
 _TIMES = st.sampled_from(
     ["2026-11-25T09:00:00Z", "2026-11-25T10:30:00Z", "9999-12-31T00:00:00Z", "0002-01-01T00:00:00Z"]
@@ -40,6 +40,21 @@ def test_more_episodes_than_the_operator_writes_are_not_read():
     one = {"from": "2026-11-25T09:00:00Z", "to": "2026-11-25T10:00:00Z"}
     assert len(read_stored({}, {"record": {"episodes": [one] * (KEPT + 40)}}).finished) == KEPT
     assert read_stored({"internal": {"history": "none"}}, {"record": "none"}) == StoredHistory()
+
+
+@each("since, wakes", {
+    "ten days": ("2026-11-01T00:00:00Z", (3 + 14) * 7 / 10),
+    "the nine that are recorded": ("2026-11-15T00:00:00Z", (3 + 12.6) * 7 / 9),
+    "a day is too little": ("2026-11-23T00:00:00Z", None),
+})  # fmt: skip
+def test_the_wakes_of_a_week_are_those_of_episodes_and_a_share_of_older_sums(since, wakes):
+    """From 14 to 24 November: an episode of three, and half of a sum of 28."""
+    one = {"from": "2026-11-20T09:00:00Z", "to": "2026-11-20T10:00:00Z", "wakes": 3}
+    before = one | {"from": "2026-11-09T09:00:00Z", "to": "2026-11-09T10:00:00Z"}
+    sums = {"from": "2026-11-04T00:00:00Z", "to": "2026-11-24T00:00:00Z", "wakes": 28}
+    record = {"since": since, "episodes": [before, one], "earlier": [sums]}
+    begin, end = utc("2026-11-14T00:00"), utc("2026-11-24T00:00")
+    assert wakes_a_week(read_stored({}, {"record": record}), begin, end) == wakes
 
 
 PAID = {"currency": "JPY", "periodStart": "2026-11-25T00:00:00Z", "cost": "1.000001"}

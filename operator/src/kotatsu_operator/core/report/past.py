@@ -160,6 +160,26 @@ def _row(episode: Episode, begin: datetime, end: datetime) -> Row | None:
 
 _TICK = timedelta(microseconds=1)
 
+_WEEK = timedelta(weeks=1)
+
+
+def wakes_a_week(record: StoredHistory, begin: datetime, end: datetime) -> float | None:
+    """The requests that woke a pool in [begin, end), a week; None if less than a week is recorded.
+
+    A sum of older episodes that lies partly in this time counts by its share of time.
+    """
+    since = record.known_since
+    if since is None or end - (begin := max(begin, since)) < _WEEK:
+        return None
+    wakes = 0.0
+    for one in (*record.over, *([record.running] if record.running else [])):
+        stop, share = one.end or one.begin, float(begin <= one.begin < end)
+        if isinstance(one, Earlier) and stop > one.begin:
+            both = min(stop, end) - max(one.begin, begin)
+            share = max(both / (stop - one.begin), 0.0)
+        wakes += one.counts.wakes * share
+    return wakes / ((end - begin) / _WEEK)
+
 
 def _notes(
     record: StoredHistory,
