@@ -199,6 +199,21 @@ def test_pods_start_for_a_parked_window_and_are_parked_when_it_opens():
     ]  # fmt: skip
 
 
+def test_pods_for_a_parked_window_are_warm_for_as_long_as_they_start_and_not_for_the_lead():
+    """As the operator does: it parks them as soon as they are Ready."""
+    warm_ups = [[20, 2, 1], [20, 2, 1], [540, 2, 1]]
+    status = {"phase": "Asleep", "internal": {"warmUps": warm_ups}}
+    window = MORNING | {"mode": "Parked"}
+    made = pool(status=status, timeZone="UTC", lead="10m", windows=[window], parkedFor="0s")
+    begin = utc("2026-11-25T00:00")
+    found = [s for s in timeline(made, begin, begin + 30 * HOUR).stretches if s.replicas]
+    opens = utc("2026-11-25T08:00")
+    assert [(s.begin, s.is_parked) for s in found] == [
+        (opens - 600 * SECOND, False),
+        (opens - 580 * SECOND, True),
+    ]
+
+
 def test_after_a_window_pods_stay_parked_for_their_time():
     assert parts(parking(MORNING), *DAY) == [
         ("00:00", 0, False), ("07:59", 2, False), ("09:00", 1, True), ("09:20", 0, False),

@@ -4,7 +4,7 @@ Each step calls `plan_among` and `floor_of` like the operator, and records what 
 this module contains no rule about which window wins or how early pods start.
 """
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -16,7 +16,7 @@ from kotatsu_operator.core.budget.forecast import ASLEEP, Ask, Mode, PodTime, St
 from kotatsu_operator.core.calendar.schedule import Occurrence, occurrences
 from kotatsu_operator.core.formats import count
 from kotatsu_operator.core.plan.activity import in_force, override_end, parked_until
-from kotatsu_operator.core.plan.lead import LONGEST
+from kotatsu_operator.core.plan.lead import LONGEST, usual_start
 from kotatsu_operator.core.plan.plan import Plan, floor_of, plan_among
 from kotatsu_operator.core.pool.memory import Reason, changed
 
@@ -120,7 +120,8 @@ def _walk(pool: Pool, begin: datetime, end: datetime) -> Iterator[_Step]:
         marks.add(budget_renews)
     ahead = sorted(at for at in marks if begin < at < end)
     near: list[Occurrence] = []
-    entered, warmed, at = 0, set[Occurrence](), begin
+    entered, at = 0, begin
+    started: dict[Occurrence, datetime] = {}  # when the pods of each have started
     while True:
         # And one beyond the reach, for `next`.
         reached = bisect_right(known, at + _REACH, key=lambda o: o.start) + 1
@@ -131,18 +132,22 @@ def _walk(pool: Pool, begin: datetime, end: datetime) -> Iterator[_Step]:
         allowed = pool.allowed_at(at)
         plan = allowed.trim(plan)
         happened: list[tuple[Occurrence, str]] = []
+        new = [o for o in plan.current if o not in started]
         if at > begin:
-            new = [o for o in plan.current if o not in warmed]
             happened += [(o, "prewarm") for o in new if o.start >= at]
             happened += [(o, "open") for o in plan.current if o.start == at]
             happened += [(o, "open") for o in new if o.start < at == budget_renews]
-            happened += [(o, "close") for o in near if o.end == at and o in warmed]
-        warmed |= set(plan.current)
+            happened += [(o, "close") for o in near if o.end == at and o in started]
+        starts = usual_start(memory.warm_ups, memory.template.hash, plan.lead)
+        for o in new:
+            started[o] = (at if at > begin else plan.starts_at(o)) + starts
+            if o.parked and at < started[o] < end:
+                insort(ahead, started[o])
         override = in_force(spec.override, memory, at)
         floor, reason = floor_of(spec, override, plan, spent=allowed.sleeps)
         is_window = reason is Reason.WINDOW
-        open_ = max((o.replicas for o in plan.current if o.start <= at), default=0)
-        ask = Ask(at, floor, not (is_window and plan.may_park), min(open_, floor))
+        ready = max((o.replicas for o in plan.current if started[o] <= at), default=0)
+        ask = Ask(at, floor, not (is_window and plan.may_park), min(ready, floor))
         may_park = floor > 0 or (is_window and allowed.begins)
         yield _Step(plan, ask, may_park, list(dict.fromkeys(happened)))
         later = bisect_right(ahead, at)

@@ -16,7 +16,7 @@ from kotatsu_operator.core.budget import forecast as levels_module
 from kotatsu_operator.core.budget.forecast import PodPrice, forecast, pod_price
 from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.calendar.schedule import Occurrence, occurrences, spans
-from kotatsu_operator.core.pool.memory import Memory, Phase
+from kotatsu_operator.core.pool.memory import Memory, Phase, WarmUp
 from kotatsu_operator.core.pool.spec import PoolSpec
 from tests.operator.core.values import (
     HOUR,
@@ -116,7 +116,7 @@ def test_a_month_is_walked_once_and_not_at_each_look(monkeypatch):
 def test_a_month_of_dense_openings_is_laid_out_in_part_and_taken_to_be_alike():
     spec = pool_spec(windows=[cron("* * * * *", "30s", 2)], **NO_DRAIN)
     lead = replace(ASLEEP, lead=timedelta())
-    levels = levels_module.laid_out(spec, None, lead.lead, t("08:00"), END)
+    levels = levels_module.laid_out(spec, None, lead.lead, lead.lead, t("08:00"), END)
     assert len(levels._asks) < 2 * levels_module.MOST_SPANS + 10
     minutes = (END - t("08:00")) // MINUTE
     assert abs(to_come(spec, memory=lead) - minutes) < 1
@@ -146,6 +146,7 @@ def parked(since: str = "08:00") -> Memory:
 
 
 PARKED = {"mode": "Parked"}
+STARTS = tuple(WarmUp(seconds, 1, "") for seconds in (120.0, 120.0, 900.0))
 
 
 @each("fields, now, minutes", {
@@ -158,6 +159,9 @@ PARKED = {"mode": "Parked"}
         {"override": WARM_TILL_TEN}, {"memory": parked(), "pods": 1}, 362),
     "and not after an Asleep override": (
         {"override": ASLEEP_TILL_TEN}, {"memory": parked(), "pods": 1}, 0),
+    "of a lead only what a start takes as a rule": (
+        {"windows": [TEN | PARKED], "lead": "30m"},
+        {"memory": replace(ASLEEP, lead=30 * MINUTE, warm_ups=STARTS)}, Decimal("21.6")),
     "where none can be parked all windows are warm": (
         {"windows": [TEN | PARKED]}, {"price": WARM}, 120),
 })  # fmt: skip
@@ -173,7 +177,12 @@ def test_a_suspended_pool_stays_parked_at_the_rate_it_has():
 
 
 def one_after_the_other(
-    spec: PoolSpec, lead: timedelta, now: datetime, end: datetime, since: datetime | None
+    spec: PoolSpec,
+    lead: timedelta,
+    starts: timedelta,
+    now: datetime,
+    end: datetime,
+    since: datetime | None,
 ) -> tuple[int, int]:
     """Minutes of warm and of parked pods, decided at each minute as for a pool without requests.
 
@@ -190,8 +199,8 @@ def one_after_the_other(
     while at < end:
         current = [o for o in every if o.start - lead <= at < o.end + tail]
         asked = max((min(o.replicas, most) for o in current), default=0)
-        opened = [o for o in current if began[o] <= at]
-        has_started = asked <= max((min(o.replicas, most) for o in opened), default=0)
+        started = [o for o in current if began[o] - lead + starts <= at]
+        has_started = asked <= max((min(o.replicas, most) for o in started), default=0)
         if not all(o.parked for o in current):
             there, is_parked, since = asked, False, None
         elif asked and asked > there and not has_started:
@@ -229,14 +238,16 @@ def test_any_schedule_is_summed_up_as_deciding_each_minute_does(seed):
     windows = [any_window(die, n) | {"mode": die.choice(modes)} for n in range(die.randint(0, 4))]
     spec = pool_spec(windows=windows, **fields)
     lead = die.randint(0, 90) * MINUTE
+    starts = die.randint(0, lead // MINUTE) * MINUTE
+    took = (WarmUp(starts.total_seconds(), 1, ""),)
     for clock in ("2026-11-29T00:00", "2026-11-29T13:07"):  # the second one from the same levels
         now = utc(clock)
-        memory, pods, since = replace(ASLEEP, lead=lead), 0, None
+        memory, pods, since = replace(ASLEEP, lead=lead, warm_ups=took), 0, None
         if parks and die.random() < 0.5:
             since = now - die.randint(0, 100) * MINUTE
-            memory, pods = replace(parked(), since=since, lead=lead), 1
+            memory, pods = replace(parked(), since=since, lead=lead, warm_ups=took), 1
         expected = forecast(spec, memory, ledger(pods), PRICE, now)
-        warm_minutes, parked_minutes = one_after_the_other(spec, lead, now, END, since)
+        warm_minutes, parked_minutes = one_after_the_other(spec, lead, starts, now, END, since)
         assert round(expected - 100, 12) == warm_minutes + parked_minutes / Decimal(10)
 
 

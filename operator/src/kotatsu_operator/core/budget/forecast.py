@@ -25,6 +25,7 @@ from kotatsu_operator.core.budget.ledger import Ledger, money
 from kotatsu_operator.core.calendar.schedule import Window, spans
 from kotatsu_operator.core.plan.activity import idle_at, in_force, override_end, parked_until
 from kotatsu_operator.core.plan.kept import Kept
+from kotatsu_operator.core.plan.lead import usual_start
 from kotatsu_operator.core.pool.memory import Memory, Phase, Reason
 from kotatsu_operator.core.pool.spec import OverrideMode, Parked, PoolSpec
 
@@ -80,8 +81,8 @@ class Ask(NamedTuple):
     """The most pods of any window that is open, or that pods start for."""
     warm: bool = True
     """Whether one of these windows needs warm pods."""
-    open: int = 0
-    """The most pods of an open window with mode Parked."""
+    started: int = 0
+    """The most pods of a window with mode Parked that have started, mostly before it opens."""
     average: tuple[float, float] | None = None
     """Warm and parked pods in a time of which only the average is known."""
 
@@ -153,7 +154,7 @@ def follow(
         return Stretch(begin, end, replicas), ASLEEP
     if replicas and ask.warm:
         return Stretch(begin, end, replicas), Mode(replicas)
-    if max(mode.replicas, ask.open) < replicas:
+    if max(mode.replicas, ask.started) < replicas:
         return Stretch(begin, end, replicas), ASLEEP  # they start
     is_new = not mode.is_parked or mode.replicas < replicas
     until = begin + parking.lasting if is_new else mode.until
@@ -176,9 +177,17 @@ average."""
 
 
 def laid_out(
-    spec: PoolSpec, parking: Parked | None, lead: timedelta, now: datetime, end: datetime
+    spec: PoolSpec,
+    parking: Parked | None,
+    lead: timedelta,
+    starts: timedelta,
+    now: datetime,
+    end: datetime,
 ) -> Levels:
-    """The levels of a schedule from `now` to `end`, with the lead and the drain of each window."""
+    """The levels of a schedule from `now` to `end`, with the lead and the drain of each window.
+
+    `starts` is the part of the lead after which pods to be parked are Ready, and parked.
+    """
     tail, most = spec.platform.route_settle, spec.max_replicas
 
     def spans_of(window: Window) -> Iterator[_Span]:
@@ -186,7 +195,8 @@ def laid_out(
         is_parked = window.parked and parking is not None
         apart = lead + tail  # the pods of one opening stay for the next
         for begin, stop in spans(window, spec.zone, now - apart, end + lead, apart):
-            yield _Span(begin - lead, stop + tail, replicas, begin if is_parked else None)
+            ready = begin - lead + starts if is_parked else None
+            yield _Span(begin - lead, stop + tail, replicas, ready)
 
     every = heapq.merge(*map(spans_of, spec.windows), key=lambda span: span.begin)
     found = list(islice(every, MOST_SPANS + 1))
@@ -203,21 +213,21 @@ class _Span(NamedTuple):
     begin: datetime
     end: datetime
     replicas: int
-    opens: datetime | None = None
-    """When a window with mode Parked opens; None for a window of warm pods."""
+    ready: datetime | None = None
+    """When the pods of a window with mode Parked have started; None for one of warm pods."""
 
 
 def _asks(found: Sequence[_Span], begin: datetime, end: datetime) -> list[Ask]:
     """What these spans ask for in [begin, end)."""
     every = _staircase(((s.begin, s.end, s.replicas) for s in found), begin, end)
-    parked = [(s.opens, s.end, s.replicas) for s in found if s.opens is not None]
+    parked = [(s.ready, s.end, s.replicas) for s in found if s.ready is not None]
     if not parked:
         return [Ask(at, replicas) for at, replicas in every]
-    warm = _staircase(((s.begin, s.end, 1) for s in found if s.opens is None), begin, end)
-    open_ = _staircase(parked, begin, end)
+    warm = _staircase(((s.begin, s.end, 1) for s in found if s.ready is None), begin, end)
+    started = _staircase(parked, begin, end)
     return [
-        Ask(at, _level(every, at), bool(_level(warm, at)), _level(open_, at))
-        for at in sorted({at for stairs in (every, warm, open_) for at, _ in stairs})
+        Ask(at, _level(every, at), bool(_level(warm, at)), _level(started, at))
+        for at in sorted({at for stairs in (every, warm, started) for at, _ in stairs})
     ]
 
 
@@ -292,7 +302,8 @@ def forecast(
     if spec.suspend:
         return ledger.accrued + money(ledger.rate, end - now)
     parking = None if price.parked is None else spec.parked
-    levels = _levels(spec, parking, memory.lead, now, end)
+    starts = usual_start(memory.warm_ups, memory.template.hash, memory.lead)
+    levels = _levels(spec, parking, memory.lead, starts, now, end)
     override = in_force(spec.override, memory, now)
     until = now if override is None else min(override_end(override, memory), end)
     asleep = override is not None and override.mode is OverrideMode.ASLEEP
@@ -331,8 +342,9 @@ def _idle(spec: PoolSpec, memory: Memory, now: datetime) -> datetime:
 
 
 _Schedule = tuple[
-    tuple[Window, ...], ZoneInfo, timedelta, timedelta, int, tuple[int, timedelta] | None
-]
+    tuple[Window, ...], ZoneInfo, timedelta, timedelta, timedelta, int,
+    tuple[int, timedelta] | None,
+]  # fmt: skip
 
 _known: Kept[_Schedule, tuple[datetime, Levels]] = Kept(
     100_000, lambda _, known: 1 + known[1].steps
@@ -342,13 +354,20 @@ about 40 MiB."""
 
 
 def _levels(
-    spec: PoolSpec, parking: Parked | None, lead: timedelta, now: datetime, end: datetime
+    spec: PoolSpec,
+    parking: Parked | None,
+    lead: timedelta,
+    starts: timedelta,
+    now: datetime,
+    end: datetime,
 ) -> Levels:
     tail, most = spec.platform.route_settle, spec.max_replicas
     staying = None if parking is None else (parking.replicas, parking.lasting)
-    schedule = (spec.windows, spec.zone, lead, tail, most, staying)
+    if not any(window.parked for window in spec.windows):
+        starts = lead  # it makes no difference
+    schedule = (spec.windows, spec.zone, lead, starts, tail, most, staying)
     until, levels = _known.get(schedule) or (None, None)
     if levels is None or until != end or levels.begin > now:
-        levels = laid_out(spec, parking, lead, now, end)
+        levels = laid_out(spec, parking, lead, starts, now, end)
         _known.put(schedule, (end, levels))
     return levels
