@@ -77,6 +77,6 @@ def test_the_verdict_names_each_thing_that_is_known_to_go_wrong():
         "auth: suspended",
         "feed: an Asleep override is in effect when check opens at 11:00",
         "old: the operator refuses it: why",
-        "voice: with this plan the budget of 20.00 JPY is spent before Wed 2026-12-02 06:00",
+        "voice: with this plan the budget of 20.00 JPY is spent at 11:49:44",
         "web: its current pods have never been Ready",
     ]

@@ -15,6 +15,7 @@ from plugin.kit import (
     once,
     write_manifest,
 )
+from rows import each
 
 GOLDEN = """\
 voice: 2026-11-25 06:00 to 2026-11-26 06:00 in Asia/Tokyo, pods start 60 s early (spec.lead)
@@ -227,3 +228,18 @@ def test_two_pools_with_parked_pods_have_one_total(tmp_path: Path):
     file = write_manifest(tmp_path / "pools.yaml", *pools, deployment("a"), deployment("b"))
     ran = demo_mode("plan", "-f", file, "--days", "1", width=98)
     assert "together: 20.0 pod hours, at most 10 pods, 5.02 JPY" in ran.out
+
+
+@each(
+    "policy, said",
+    [
+        ("NoNewWarmth", "10:04; windows that are open then finish: 17.82 JPY beyond it"),
+        ("Sleep", "10:04, and the pool sleeps"),
+        ("Warn", "10:04, and the pool continues: 17.82 JPY beyond it"),
+    ],
+)
+def test_the_plan_says_by_how_much_a_window_overruns_the_budget(policy: str, said: str):
+    """Five pods from 09:59 on have cost it at 10:04."""
+    budget = {"limit": "0.7682291667", "onExhausted": policy}
+    ran = demo_mode("plan", cluster=Cluster(manifest(windows=[PITCH], lead="1m", budget=budget)))
+    assert f"voice: the budget of 0.77 JPY is spent at {said}" in ran.out.splitlines()

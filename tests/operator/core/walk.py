@@ -383,7 +383,7 @@ class Walk:
         self.ledger = accrue(self.ledger, bills, self.spec, self.now, elapsed)
         self.entered_at = self.now
         self.gone.clear()
-        notes = news(self.standing, self.ledger, budget)
+        notes = news(self.standing, self.ledger, self.spec)
         self.standing = str(standing(self.ledger, budget) or "")
         return allowed(self.ledger, budget, self.now), notes
 

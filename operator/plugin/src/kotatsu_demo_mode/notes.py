@@ -204,7 +204,7 @@ def budget_notes(after: Pool, first: Occurrence, now: datetime) -> list[str]:
     if budget.limit is None:
         return []
     if not after.allowed_at(max(first.start, now)).begins:
-        return [f"{first.window} does not open: {sentence(ledger, budget)}"]
+        return [f"{first.window} does not open: {sentence(ledger, after.spec, after.price)}"]
     begin, end = period_at(budget.period, zone, max(first.start, now))
     is_current = begin <= now and ledger.period_end is not None and ledger.period_end > now
     spent = after.ledger.accrued if is_current else Decimal(0)

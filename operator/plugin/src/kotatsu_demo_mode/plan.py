@@ -6,11 +6,11 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from kotatsu_operator.core.budget.limit import BudgetState, sentence, standing
+from kotatsu_operator.core.budget.limit import BudgetState, overrun, sentence, standing
 from kotatsu_operator.core.calendar.schedule import dropped
 from kotatsu_operator.core.formats import conditions_of, format_duration, is_true
 from kotatsu_operator.core.plan.lead import Basis, basis_of, decisive
-from kotatsu_operator.core.pool.spec import mode_field
+from kotatsu_operator.core.pool.spec import OnExhausted, mode_field
 
 from .errors import DemoModeError
 from .pools import Pool, accepted
@@ -132,6 +132,8 @@ def text(
         zone, blocks = first.pool.spec.zone, terminal.has_blocks
         lines += chart(drawn, first.begin, first.end, zone, terminal.width, blocks=blocks)
     for t in timelines:
+        if spent := _spending(t, now):
+            lines.append(f"{_name(t.pool, is_wide=is_wide)}: {spent}")
         if t.cost is not None:
             parked = hours([s for s in t.stretches if s.is_parked])
             of_them = f" ({parked:,.1f} of them parked)" if parked else ""
@@ -160,7 +162,7 @@ def _heading(t: Timeline, now: datetime, is_wide: bool) -> list[str]:
     lines += [f"{name}: {_capacity(t.pool)}"] if t.pool.spec.capacity_ahead else []
     lines += [f"{name}: {lost.message}" for lost in dropped(t.pool.spec.windows, zone)]
     if not t.pool.allowed_at(t.begin).begins:
-        lines.append(f"{name}: {sentence(t.pool.ledger, t.pool.spec.budget)}")
+        lines.append(f"{name}: {sentence(t.pool.ledger, t.pool.spec, t.pool.price)}")
     lines += [f"{name}: {missing}" for missing in _unread(t.pool)]
     if t.pool.spec.suspend:
         lines.append(f"{name}: suspended: none of this happens until spec.suspend is false")
@@ -254,23 +256,43 @@ def _against(t: Timeline, now: datetime) -> Iterator[str]:
             at = clock(change.at, zone, now)
             yield f"an Asleep override is in effect when {change.window} opens at {at}"
     if standing(pool.ledger, pool.spec.budget) is BudgetState.EXHAUSTED:
-        yield sentence(pool.ledger, pool.spec.budget)
-    elif (ends := _spent_at(t)) is not None:
-        limit = amount(pool.spec.budget.limit, pool.currency)
-        yield f"with this plan the budget of {limit} is spent before {clock(ends, zone, now)}"
+        yield sentence(pool.ledger, pool.spec, pool.price)
+    elif spent := _spending(t, now):
+        yield f"with this plan {spent}"
     opens = any(change.kind == "open" for change in t.changes)
     if opens and is_true(conditions.get("Unproven")):
         yield "its current pods have never been Ready; run `kubectl demo-mode rehearse` first"
 
 
-def _spent_at(t: Timeline) -> datetime | None:
-    """The end of the budget's period, or of the plan, if the limit is reached before."""
-    pool, limit = t.pool, t.pool.spec.budget.limit
-    end = min(pool.ledger.period_end or t.end, t.end)
-    cost = price(pool, [s._replace(end=min(s.end, end)) for s in t.stretches if s.begin < end])
-    if limit is None or cost is None:
-        return None
-    return end if pool.ledger.accrued + cost >= limit else None
+def _spending(t: Timeline, now: datetime) -> str:
+    """When the plan reaches the limit of the budget, and how far beyond it what may finish goes.
+
+    Empty if it does not reach it before the period ends.
+    """
+    pool, budget, period_end = t.pool, t.pool.spec.budget, t.pool.ledger.period_end
+    if budget.limit is None or pool.price is None or pool.ledger.exhausted_at is not None:
+        return ""
+    end, left = min(period_end or t.end, t.end), budget.limit - pool.ledger.accrued
+    for s in (s._replace(end=min(s.end, end)) for s in t.stretches if s.begin < end):
+        cost = pool.price.of(s.time)
+        if cost and cost >= left:
+            break
+        left -= cost
+    else:
+        return ""
+    at = s.begin + max(float(left / cost), 0.0) * (s.end - s.begin)
+    limit, when = amount(budget.limit, pool.currency), clock(at, pool.spec.zone, now)
+    said = f"the budget of {limit} is spent at {when}"
+    if budget.on_exhausted is OnExhausted.SLEEP:
+        return f"{said}, and the pool sleeps"
+    if budget.on_exhausted is OnExhausted.WARN:
+        rest = [s._replace(begin=max(s.begin, at), end=min(s.end, end)) for s in t.stretches]
+        more = price(pool, [s for s in rest if s.end > s.begin])
+        return f"{said}, and the pool continues: {amount(more, pool.currency)} beyond it"
+    more = overrun(pool.spec, pool.price, at, period_end or t.end)
+    if not more:
+        return f"{said}, and no window opens any more"
+    return f"{said}; windows that are open then finish: {amount(more, pool.currency)} beyond it"
 
 
 def verdict(timelines: Sequence[Timeline], now: datetime) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Generic, TypeVar
 
-from kotatsu_operator.core.budget.forecast import forecast, pod_price
+from kotatsu_operator.core.budget.forecast import PodPrice, forecast, pod_price
 from kotatsu_operator.core.budget.ledger import BilledPod, Ledger, accrue
 from kotatsu_operator.core.budget.limit import Allowed, allowed, news, sentence, standing
 from kotatsu_operator.core.budget.prices import hourly
@@ -125,8 +125,10 @@ class Accounts:
         conditions: tuple[Status, ...] = ()
         notes: tuple[Note, ...] = ()
         if stands is not None:
-            conditions = (budget_condition(stands, sentence(ledger, budget)),)
-            notes = news(_reported(table(pool.get("status")), ledger), ledger, budget)
+            status = table(pool.get("status"))
+            price = _written_price(status)
+            conditions = (budget_condition(stands, sentence(ledger, spec, price)),)
+            notes = news(_reported(status, ledger), ledger, spec, price)
         return Account(ledger, allowed(ledger, budget, now), conditions, notes)
 
     def _enter(
@@ -153,6 +155,12 @@ class Accounts:
         ledger = accrue(ledger, [*billed, *departed], spec, now, elapsed)
         self._book.enter(pool, ledger, now)
         return ledger
+
+
+def _written_price(status: Mapping[str, Any]) -> PodPrice | None:
+    """The price of a pod as the last reconcile has written it."""
+    written = read_ledger(status)
+    return None if written.pod_hour is None else PodPrice(written.pod_hour, written.parked_hour)
 
 
 def _reported(status: Mapping[str, Any], ledger: Ledger) -> str:

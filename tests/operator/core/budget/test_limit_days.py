@@ -7,7 +7,10 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from rows import each
 
+from kotatsu_operator.core.budget.forecast import PodPrice
+from kotatsu_operator.core.budget.limit import sentence
 from kotatsu_operator.core.pool.memory import Phase, Reason
 from kotatsu_operator.core.pool.spec import PoolSpec
 from tests.operator.core.values import HOUR, MINUTE, SECOND, once, override, pool_spec, t
@@ -74,6 +77,34 @@ def test_an_open_window_finishes_and_no_other_opens():
     assert most(w, "12:00:10", "17:00") == 0
     assert (w.phase, w.memory.reason) == (Phase.ASLEEP, Reason.BUDGET)
     assert w.told("WindowCold", "WindowLate") == []
+
+
+@each("windows", {
+    "of warm pods": [MORNING],
+    "and another that opens too late": [MORNING, NOON],
+    "one in another": [MORNING, once("short", "10:15", "10:45", 3)],
+})  # fmt: skip
+def test_the_condition_says_how_much_an_open_window_costs_beyond_the_limit(windows):
+    spec = pool("60", windows=windows)
+    w = day(spec).until(t("10:31"))
+    said = sentence(w.ledger, spec, PodPrice(Decimal(60)))
+    beyond = Decimal(said.partition("then finish: ")[2].partition(" JPY beyond it")[0])
+    w.until(t("14:00"))
+    assert 0 <= w.ledger.accrued - 60 - beyond < 2  # seconds until the limit is seen, and a drain
+
+
+def test_before_the_limit_an_opening_that_is_dearer_than_all_of_it_is_named():
+    price = PodPrice(Decimal(60), parked=Decimal(6))
+    three_hours = once("pitch", "10:00", "13:00", 5)
+
+    def said(policy: str, **fields: Any) -> str:
+        spec = pool("300", policy, windows=[MORNING, three_hours | fields])
+        return sentence(day(spec).until(t("09:51")).ledger, spec, price)
+
+    assert said("NoNewWarmth").endswith(
+        "; an opening of pitch finishes beyond it, and costs 900.00 JPY"
+    )
+    assert "opening" not in said("Sleep") + said("Warn") + said("NoNewWarmth", mode="Parked")
 
 
 def test_the_next_thing_the_schedule_does_is_the_end_of_what_is_open():

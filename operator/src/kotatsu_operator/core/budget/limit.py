@@ -11,16 +11,17 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import IntEnum, StrEnum
 
+from kotatsu_operator.core.budget.forecast import PodPrice, PodTime, Stretch
 from kotatsu_operator.core.budget.ledger import Ledger
-from kotatsu_operator.core.calendar.schedule import Occurrence
+from kotatsu_operator.core.calendar.schedule import Occurrence, Window, occurrences
 from kotatsu_operator.core.plan.plan import Plan
 from kotatsu_operator.core.pool.decision import Note
-from kotatsu_operator.core.pool.spec import Budget, OnExhausted
+from kotatsu_operator.core.pool.spec import Budget, OnExhausted, PoolSpec
 
 NEAR = Decimal("0.8")
 """The part of a limit at which an event warns."""
 
-_SECOND = timedelta(seconds=1)
+_SECOND, _INSTANT = timedelta(seconds=1), timedelta(microseconds=1)
 
 
 class BudgetState(StrEnum):
@@ -152,25 +153,68 @@ _CONSEQUENCE = {
 }
 
 
-def sentence(ledger: Ledger, budget: Budget) -> str:
+def overrun(spec: PoolSpec, price: PodPrice, at: datetime, until: datetime) -> Decimal:
+    """What the windows that are open at `at` cost from then on, up to `until`, if they finish."""
+    open_ = occurrences(spec.windows, spec.zone, at, at + _INSTANT)
+    spent, begin = PodTime(), at
+    for end in sorted({min(o.end, until) for o in open_}):
+        rest = [o for o in open_ if o.end > begin]
+        pods = min(max(o.replicas for o in rest), spec.max_replicas)
+        is_parked = price.parked is not None and all(o.parked for o in rest)
+        spent, begin = spent + Stretch(begin, end, pods, is_parked).time, end
+    return price.of(spent)
+
+
+def _beyond(ledger: Ledger, spec: PoolSpec, price: PodPrice | None) -> str:
+    """By how much windows that may finish go beyond the limit; empty if that is nothing."""
+    budget, at, until = spec.budget, ledger.exhausted_at, ledger.period_end
+    finish = budget.on_exhausted is OnExhausted.NO_NEW_WARMTH
+    if price is None or budget.limit is None or not finish:
+        return ""
+    if at is not None and until is not None:
+        more = overrun(spec, price, at, until)
+        what = f"; windows that were open then finish: {more:.2f} {ledger.currency} beyond it"
+        return what if more else ""
+    costs = [(price.of(_opening(window, price)), window.name) for window in spec.windows]
+    cost, name = max(costs, default=(Decimal(0), ""))
+    if at is not None or cost <= budget.limit:
+        return ""
+    return f"; an opening of {name} finishes beyond it, and costs {cost:.2f} {ledger.currency}"
+
+
+def _opening(window: Window, price: PodPrice) -> PodTime:
+    """The pod time of one opening, without a change of the clocks."""
+    length = window.duration
+    if length is None and window.start is not None and window.end is not None:
+        length = window.end - window.start
+    time = window.replicas * (length or timedelta())
+    return PodTime(parked=time) if window.parked and price.parked is not None else PodTime(time)
+
+
+def sentence(ledger: Ledger, spec: PoolSpec, price: PodPrice | None) -> str:
     """The ledger compared with the limit, as a sentence that changes only with the result."""
+    budget = spec.budget
     if not ledger.currency:
         return "spec.budget.limit has no effect without prices: set the chart value prices"
+    beyond = _beyond(ledger, spec, price)
     limit = f"{budget.limit} {ledger.currency}"
     until = f"{ledger.period_end:%Y-%m-%dT%H:%M:%SZ}" if ledger.period_end else "its end"
     stands = standing(ledger, budget)
     if stands is BudgetState.EXHAUSTED:
         what = _CONSEQUENCE[budget.on_exhausted]
-        return f"the limit of {limit} is reached: {what} until {until} or until the limit is raised"
+        until += " or until the limit is raised"
+        return f"the limit of {limit} is reached: {what} until {until}{beyond}"
     part = "80 % or more" if stands is BudgetState.NEAR else "less than 80 %"
-    return f"{part} of {limit} is spent; the {budget.period.lower()} ends at {until}"
+    return f"{part} of {limit} is spent; the {budget.period.lower()} ends at {until}{beyond}"
 
 
-def news(before: str, ledger: Ledger, budget: Budget) -> tuple[Note, ...]:
+def news(
+    before: str, ledger: Ledger, spec: PoolSpec, price: PodPrice | None = None
+) -> tuple[Note, ...]:
     """The event if the standing is worse than `before` (a BudgetState, or "")."""
-    now = standing(ledger, budget)
+    now = standing(ledger, spec.budget)
     if now is BudgetState.EXHAUSTED and before != now:
-        return (Note("BudgetExhausted", sentence(ledger, budget), warning=True),)
+        return (Note("BudgetExhausted", sentence(ledger, spec, price), warning=True),)
     if now is BudgetState.NEAR and before not in (BudgetState.NEAR, BudgetState.EXHAUSTED):
-        return (Note("BudgetNearLimit", sentence(ledger, budget), warning=True),)
+        return (Note("BudgetNearLimit", sentence(ledger, spec, price), warning=True),)
     return ()

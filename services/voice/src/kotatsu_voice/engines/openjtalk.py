@@ -82,7 +82,7 @@ class OpenJTalkEngine:
             raise EngineFailedError(f"Open JTalk can't be loaded: {error}") from error
         self._library = pyopenjtalk
         # It would ask Sudachi how to read a kanji that its dictionary lacks, and fail. Without the
-        # text around the kanji it takes the Chinese reading of each, from a table.
+        # text around the kanji it takes the on reading of each, from a table.
         self._library.read_unknown_kanji = lambda words, _: read_unknown_kanji(words)
 
     def _speak(self, text: str) -> Pcm:
