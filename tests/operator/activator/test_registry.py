@@ -1,11 +1,15 @@
-"""When an open connection is in use, by its bytes alone. The sizes are those of real clients."""
+"""When an open connection is in use. The sizes of its bytes are those of real clients."""
 
 from rows import each
 
+from kotatsu_operator.activator.answers import Answers
 from kotatsu_operator.activator.registry import MOVING_FOR, Traffic
 
 NOW = 1000.0
 TIMEOUT = 600.0
+
+GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+WHOLE = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 KEEPALIVES = {
     "PING of HTTP/2 (grpcio)": (17, 17),
@@ -20,7 +24,7 @@ KEEPALIVES = {
 
 def exchange(traffic, at, up, down):
     traffic.sent(up, at)
-    traffic.received(b"x" * down, at + 0.01)
+    traffic.received(down, at + 0.01)
 
 
 def used(up=200, down=200, **how):
@@ -37,7 +41,7 @@ def test_a_connection_on_which_nothing_ever_passed_is_idle():
 def test_bytes_in_either_direction_make_it_busy_for_a_moment():
     sent, received = Traffic(), Traffic()
     sent.sent(1, NOW)
-    received.received(b"x", NOW)
+    received.received(1, NOW)
     for traffic in (sent, received):
         assert traffic.is_busy(NOW + MOVING_FOR - 0.01, TIMEOUT)
 
@@ -45,24 +49,77 @@ def test_bytes_in_either_direction_make_it_busy_for_a_moment():
 # --- HTTP/1 ---
 
 
+def http1(said=b"", at=NOW):
+    """A connection with one request, and what was said to it."""
+    traffic = Traffic(answers=Answers())
+    traffic.sent(len(GET), at)
+    traffic.answers.sent(GET)
+    if said:
+        traffic.received(len(said), at + 1)
+        traffic.answers.received(said)
+    return traffic
+
+
 def test_an_http1_request_without_an_answer_is_busy_until_the_timeout():
-    traffic = Traffic(is_http1=True)
-    traffic.sent(200, NOW)
-    assert traffic.is_busy(NOW + TIMEOUT - 1, TIMEOUT)
-    assert not traffic.in_use(NOW + TIMEOUT, TIMEOUT)
+    for said, last in (b"", NOW), (b"HTTP/1.1 102 Processing\r\n\r\n", NOW + 1):
+        traffic = http1(said)
+        assert traffic.is_busy(last + TIMEOUT - 1, TIMEOUT)
+        assert not traffic.in_use(last + TIMEOUT, TIMEOUT)
 
 
-def test_a_chunked_answer_is_in_use_until_its_last_chunk():
-    traffic = Traffic(is_http1=True)
-    traffic.sent(200, NOW)
-    traffic.received(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n", NOW + 1)
-    assert traffic.in_use(NOW + 1 + TIMEOUT - 1, TIMEOUT)
-    traffic.received(b"0\r\n\r\n", NOW + 60)
+def test_an_answer_that_has_begun_is_in_use_until_its_end_and_asks_for_no_more_pods():
+    traffic = http1(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nha")
+    assert traffic.in_use(NOW + TIMEOUT, TIMEOUT)
+    assert not traffic.is_busy(NOW + 1 + MOVING_FOR, TIMEOUT)
+    traffic.received(2, NOW + 60)
+    traffic.answers.received(b"lf")
     assert not traffic.in_use(NOW + 60 + MOVING_FOR, TIMEOUT)
 
 
+def test_a_whole_answer_is_in_use_until_its_client_has_taken_it():
+    traffic = http1(WHOLE)
+    traffic.took(100, NOW + 2, is_full=False)
+    assert traffic.in_use(NOW + TIMEOUT, TIMEOUT)
+    traffic.took(0, NOW + 3, is_full=False)
+    assert not traffic.in_use(NOW + 3 + MOVING_FOR, TIMEOUT)
+
+
+def test_nothing_is_in_use_once_the_pod_has_ended_whatever_the_client_has_not_taken():
+    traffic = http1(b"HTTP/1.1 200 OK\r\n\r\nhalf")
+    traffic.took(100, NOW + 2, is_full=True)
+    traffic.answers.end()
+    assert not traffic.in_use(NOW + 2 + MOVING_FOR, TIMEOUT)
+
+
+def test_each_byte_that_a_slow_client_takes_counts():
+    traffic = Traffic()
+    traffic.sent(99, NOW)
+    traffic.received(10**6, NOW)
+    for second in range(0, 6000, 60):
+        traffic.took(10**6 - second, NOW + second, is_full=True)
+    assert traffic.in_use(NOW + 6000, TIMEOUT)
+    traffic.took(10**6 - second, NOW + 12000, is_full=True)
+    assert not traffic.in_use(NOW + 12000, TIMEOUT)
+
+
+def test_the_delay_of_a_network_makes_no_use_of_a_keepalive():
+    traffic = used()
+    for n in range(1, 60):
+        exchange(traffic, NOW + 30 * n, 14, 7)
+        traffic.took(7, NOW + 30 * n + 0.1, is_full=False)
+        traffic.took(0, NOW + 30 * n + 0.2, is_full=False)
+    assert not traffic.in_use(NOW + 30 * 59 + 0.3, TIMEOUT)
+
+
+def test_bytes_that_wait_for_an_announcement_are_busy():
+    traffic = http1(WHOLE)
+    traffic.sent(200, NOW + 60)
+    traffic.is_held = True
+    assert traffic.is_busy(NOW + 60 + TIMEOUT - 1, TIMEOUT)
+
+
 def test_an_http1_answer_as_small_as_a_keepalive_counts_each_time():
-    traffic = used(18, 40, is_http1=True)
+    traffic = used(18, 40, answers=Answers())
     exchange(traffic, NOW + 30, 18, 40)
     assert traffic.is_busy(NOW + 31, TIMEOUT)
 
@@ -84,7 +141,7 @@ def test_a_keepalive_every_thirty_seconds_keeps_nothing_awake_for_ever(sizes):
 def test_neither_do_those_of_the_pod():
     traffic = used()
     for n in range(1, 60):
-        traffic.received(b"x" * 6, NOW + 20 * n)
+        traffic.received(6, NOW + 20 * n)
         traffic.sent(10, NOW + 20 * n + 0.01)
     assert not traffic.in_use(NOW + 20 * 59 + 0.02, TIMEOUT)
 
@@ -121,10 +178,10 @@ def test_a_grpc_call_that_its_server_measures_by_a_ping_is_in_use_each_time():
     for n in range(5):
         at = NOW + 400 * n
         traffic.sent(61, at)
-        traffic.received(b"x" * 17, at + 0.01)
+        traffic.received(17, at + 0.01)
         traffic.sent(17, at + 0.02)
         assert traffic.in_use(at + 300, TIMEOUT)
-        traffic.received(b"x" * 68, at + 300)
+        traffic.received(68, at + 300)
 
 
 def test_a_short_query_that_takes_its_time_counts_again_and_again():
@@ -133,7 +190,7 @@ def test_a_short_query_that_takes_its_time_counts_again_and_again():
     for n in range(30):
         traffic.sent(24, NOW + 60 * n)
         assert traffic.is_busy(NOW + 60 * n + 59, TIMEOUT)
-        traffic.received(b"x" * 65, NOW + 60 * n + 59.9)
+        traffic.received(65, NOW + 60 * n + 59.9)
 
 
 def test_so_does_one_behind_a_short_statement_that_is_answered_at_once():
@@ -143,4 +200,4 @@ def test_so_does_one_behind_a_short_statement_that_is_answered_at_once():
         exchange(traffic, at, 11, 17)
         traffic.sent(20, at + 0.1)
         assert traffic.is_busy(at + 300, TIMEOUT)
-        traffic.received(b"x" * 20, at + 301)
+        traffic.received(20, at + 301)

@@ -6,7 +6,7 @@ import socket
 import needs
 import pytest
 
-from kotatsu_operator.activator import sockets
+from kotatsu_operator.activator import registry, sockets
 from kotatsu_operator.activator.head import PROBE_OK, Kind
 from kotatsu_operator.activator.splice import BODY_KEPT, Client
 from tests.operator.activator.joined import GET, MEGABYTE, TCP_REPAIR, reset
@@ -184,12 +184,16 @@ async def test_a_request_after_the_last_one_reaches_no_pod(joined):
 async def test_a_client_does_not_wait_for_ever_where_the_pod_does_not_close(joined, monkeypatch):
     """The pod was asked to, and its client believes that the connection stays."""
     monkeypatch.setattr(f"{Client.__module__}.ANSWERED_FOR", 0.1)
+    monkeypatch.setattr(registry, "MOVING_FOR", 0.05)
     reader, writer, _, pod_writer = await joined.spliced(GET)
     writer.write(GET)
-    await asyncio.sleep(0.2)
-    assert joined.owner.gone == []  # it has no answer yet
-    pod_writer.write(b"answer")
-    assert await reader.read() == b"answer"
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nhalf"
+    for said in (b"", answer[:-4]):  # none yet, and a pause within it
+        pod_writer.write(said)
+        await asyncio.sleep(0.3)
+        assert joined.owner.gone == []
+    pod_writer.write(answer[-4:])
+    assert await reader.read() == answer
     await joined.owner.until(lambda: joined.owner.gone)
 
 

@@ -170,16 +170,32 @@ async def test_a_pod_that_closes_before_it_is_joined_leaves_the_client_for_anoth
 # --- the end that never comes ---
 
 
-async def test_a_client_that_never_reads_is_given_up_once_its_pod_has_gone(joined):
+async def test_a_client_that_never_reads_is_given_up_once_its_pod_has_gone(joined, monkeypatch):
     """It lives and does not read: to the kernel that is a connection like any other."""
     _, _, _, pod_writer = await joined.spliced()
     await fill(pod_writer)
-    for _ in range(2):
-        joined.client.look_after()
+    monkeypatch.setattr(sockets, "PATIENCE", 0.1)
+    joined.owner.idle_timeout = 0.0
+    await asyncio.sleep(0.2)
+    joined.client.look_after()
     assert joined.client.is_open
     reset(pod_writer)
     await eventually(lambda: sockets.has_finished(joined.client.upstream.transport))
     await eventually(lambda: joined.client.look_after() or joined.owner.gone)
+
+
+async def test_a_client_that_pauses_is_waited_for_as_long_as_its_pool_would_be_awake(
+    joined, monkeypatch
+):
+    monkeypatch.setattr(sockets, "PATIENCE", 0.1)
+    reader, _, _, pod_writer = await joined.spliced()
+    sent = await fill(pod_writer)
+    pod_writer.close()
+    joined.client.look_after()
+    await asyncio.sleep(0.3)
+    joined.client.look_after()
+    assert len(await reader.readexactly(sent)) == sent
+    assert await reader.read() == b""
 
 
 async def test_a_client_that_reads_is_not_given_up_though_its_pod_has_gone(joined):
@@ -213,6 +229,7 @@ async def test_the_rest_that_a_side_does_not_take_is_given_up_after_a_while(
 ):
     """Also after the other one was cut off."""
     monkeypatch.setattr(sockets, "PATIENCE", 0.1)
+    joined.owner.idle_timeout = 0.0
     _, writer, _, pod_writer = await joined.spliced()
     await fill(pod_writer if side == "client" else writer)
     end(joined.client)

@@ -50,6 +50,7 @@ class Connections:
     ) -> None:
         self.moved = context.metrics.moved(*context.key)
         self.context = context
+        self.namespace = context.view.namespace
         self.needs = needs
         """Wakes another pool; returns whether a pod of that one answers."""
         self.limit = ConnectionLimit() if limit is None else limit
@@ -79,11 +80,6 @@ class Connections:
             active=self.count_active,
             last_activity=self.last_activity,
         )
-
-    @property
-    def namespace(self) -> str:
-        """The pool's."""
-        return self.context.view.namespace
 
     # --- accept ---
 

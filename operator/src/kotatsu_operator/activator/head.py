@@ -152,7 +152,7 @@ class Requests:
     else the bytes pass unchanged: no request may be detected where the pod sees none.
     """
 
-    __slots__ = ("_body_left", "_head", "_is_last", "_is_lost", "_seen")
+    __slots__ = ("_body_left", "_head", "_is_last", "_is_lost", "_seen", "is_whole")
 
     def __init__(self) -> None:
         self._head = bytearray()
@@ -162,20 +162,24 @@ class Requests:
         self._is_last = False
         """Whether a request got `Connection: close`: only the rest of its body is still
         forwarded."""
+        self.is_whole = False
+        """Whether the bytes that were followed last are one request without a body."""
 
     def begins_in(self, data: bytes) -> bool:
         return not (self._is_lost or self._is_last or self._head) and self._body_left < len(data)
 
     def follow(self, data: bytes) -> bytes:
         """Track the next bytes; returns the bytes to forward."""
+        self.is_whole = False
         if self._is_lost:
             return data
         if self._is_last:
             data = data[: self._body_left]
             self._body_left -= len(data)
             return data
-        # The common case first: one whole request without a body.
-        if self._head or self._body_left or _body_length(data) != 0:
+        # The common case first.
+        self.is_whole = not (self._head or self._body_left) and _body_length(data) == 0
+        if not self.is_whole:
             self._follow(data)
         return data
 
@@ -187,6 +191,7 @@ class Requests:
         """
         if not self.begins_in(data):
             return self.follow(data)
+        self.is_whole = False
         at, last = self._body_left, None
         length: int | None = 0
         for _ in range(PIPELINED):

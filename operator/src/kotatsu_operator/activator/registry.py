@@ -5,6 +5,8 @@ from enum import Enum, auto
 from math import inf
 from typing import TYPE_CHECKING
 
+from kotatsu_operator.activator.answers import Answers
+
 if TYPE_CHECKING:
     from kotatsu_operator.activator.splice import Client
 
@@ -85,19 +87,23 @@ answer to `SELECT 1`. A gRPC call that waits has 50 bytes or more from its clien
 class Traffic:
     """When bytes last passed a connection, in seconds of a monotonic clock.
 
-    Its use is judged by these alone (decisions 12 and 59). An exchange is bytes without a pause of
-    MOVING_FOR. A keepalive is a small exchange, asked and answered, of a size that this connection
-    has had before: it does not count.
+    The answers of HTTP/1 are followed (decision XX). Any other protocol is judged by its bytes
+    alone (decisions 12 and 59). An exchange is bytes without a pause of MOVING_FOR. A keepalive is
+    a small exchange, asked and answered, of a size that this connection has had before: it does not
+    count.
     """
 
     up_at: float = -inf
     """Towards the pod."""
     down_at: float = -inf
-    is_http1: bool = False
-    """Whether an answer ends the use: HTTP/1 without an upgrade."""
-    _is_chunked: bool = False
-    _is_answering: bool = False
-    """Whether the last chunk of an HTTP/1 answer has not passed."""
+    answers: Answers | None = None
+    """Of a connection that begins with HTTP/1."""
+    is_held: bool = False
+    """Whether bytes of the client wait here for an announcement."""
+    untaken: int = 0
+    """Bytes that the client has not taken, as last counted."""
+    taken_at: float = -inf
+    """When a client that reads slowly last took some."""
     _used_before: float = -inf
     """When the connection was in use before the current exchange."""
     _up: int = 0
@@ -119,18 +125,14 @@ class Traffic:
         self._up += size
         self.up_at = now
 
-    def received(self, data: bytes, now: float) -> None:
+    def received(self, size: int, now: float) -> None:
         """Bytes of the pod."""
         if now - self._last >= MOVING_FOR:
             if self._is_asked and self.up_at > self.down_at:
                 self._is_over = True
             else:
                 self._begin(is_asked=False)
-        if self.is_http1:
-            if self.up_at > self.down_at:
-                self._is_chunked = b"\r\ntransfer-encoding: chunked\r\n" in data.lower()
-            self._is_answering = self._is_chunked and not data.endswith(b"0\r\n\r\n")
-        self._down += len(data)
+        self._down += size
         self.down_at = now
 
     def _begin(self, *, is_asked: bool) -> None:
@@ -147,14 +149,26 @@ class Traffic:
 
     @property
     def _is_small(self) -> bool:
-        return not self.is_http1 and 0 < self._up <= ASK and 0 < self._down <= REPLY
+        return 0 < self._up <= ASK and 0 < self._down <= REPLY and self._followed is None
+
+    @property
+    def _followed(self) -> Answers | None:
+        """The answers, while the bytes are HTTP/1 that is understood."""
+        return None if self.answers is None or self.answers.is_lost else self.answers
 
     @property
     def used_at(self) -> float:
         """When the last byte passed that is not of a keepalive."""
-        if self._is_small and self._sizes >> (self._up + self._down) & 1:
-            return self._used_before
-        return self._last
+        # First whether there are any: this is asked with every read.
+        if self._sizes and self._is_small and self._sizes >> (self._up + self._down) & 1:
+            return max(self._used_before, self.taken_at)
+        return max(self.up_at, self.down_at, self.taken_at)
+
+    def took(self, left: int, now: float, *, is_full: bool) -> None:
+        """Count the bytes again that the client has not taken; `is_full`: the pod waits for it."""
+        if is_full and left < self.untaken:
+            self.taken_at = now
+        self.untaken = left
 
     def is_keepalive(self, size: int) -> bool:
         """Whether the next bytes of the client have the size of a keepalive."""
@@ -163,15 +177,25 @@ class Traffic:
     def is_busy(self, now: float, timeout: float) -> bool:
         """Whether it counts as a request: bytes move, or the client waits for an answer."""
         quiet = now - self.used_at
-        return quiet < MOVING_FOR or (self.up_at > self.down_at and quiet < timeout)
+        return quiet < MOVING_FOR or (self._is_awaited and quiet < timeout)
+
+    @property
+    def _is_awaited(self) -> bool:
+        answers = self._followed
+        if answers is None or self.is_held:
+            return self.is_held or self.up_at > self.down_at
+        return answers.is_asking or len(answers.asked) > answers.is_answering
 
     def in_use(self, now: float, timeout: float) -> bool:
         """Whether it keeps its pool awake: for at most `timeout` seconds after the last byte.
 
-        An HTTP/1 connection is idle once its answer is complete.
+        An HTTP/1 connection is idle once its client has taken all answers.
         """
-        is_done = self.is_http1 and not self._is_answering
-        return self.is_busy(now, timeout) or (not is_done and now - self.used_at < timeout)
+        if self.is_busy(now, timeout):
+            return True
+        answers = self._followed
+        is_done = answers and (answers.is_over or not (answers.asked or self.untaken))
+        return not is_done and now - self.used_at < timeout
 
 
 @dataclass(slots=True)

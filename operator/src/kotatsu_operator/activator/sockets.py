@@ -77,7 +77,7 @@ def _state(given: Any) -> int:
 
 
 PATIENCE = 60.0
-"""Seconds without any byte read by the other side, after which the connection is aborted."""
+"""Seconds without any byte read by the other side, after which a connection is aborted."""
 
 LOOK_EVERY = 0.05
 """Seconds between two checks of the remaining bytes, before a connection is reset."""
@@ -106,15 +106,15 @@ def weight(transport: asyncio.Transport | None, *, has_finished: bool) -> int:
     return left(transport) + unread
 
 
-def close(transport: asyncio.Transport) -> None:
-    """Close once all written bytes are sent, or abort if the other side stops reading.
+def close(transport: asyncio.Transport, patience: float) -> None:
+    """Close once all written bytes are sent, or abort if the other side reads none for so long.
 
     To the kernel, a side that is alive and does not read is healthy.
     """
     transport.close()
     if transport.get_write_buffer_size():
         loop, now = asyncio.get_running_loop(), left(transport)
-        loop.call_later(PATIENCE, _abort_if_stuck, transport, now)
+        loop.call_later(patience, _abort_if_stuck, transport, now, patience)
 
 
 def reset(transport: asyncio.Transport) -> None:
@@ -138,10 +138,10 @@ def _look_again(transport: asyncio.Transport, before: int, quiet: int) -> None:
     abort(transport)
 
 
-def _abort_if_stuck(transport: asyncio.Transport, before: int) -> None:
+def _abort_if_stuck(transport: asyncio.Transport, before: int, patience: float) -> None:
     if not transport.get_write_buffer_size():
         return
     if (now := left(transport)) < before:
-        asyncio.get_running_loop().call_later(PATIENCE, _abort_if_stuck, transport, now)
+        asyncio.get_running_loop().call_later(patience, _abort_if_stuck, transport, now, patience)
     else:
         abort(transport)

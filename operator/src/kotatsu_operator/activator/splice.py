@@ -7,12 +7,15 @@ never written again: the pod may have processed the request.
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, cast
+from math import inf
+from typing import TYPE_CHECKING
 
 from kotatsu_operator.activator import sockets
-from kotatsu_operator.activator.head import NOTHING, Kind, Requests, asks_to_upgrade, peek
+from kotatsu_operator.activator.answers import Answers
+from kotatsu_operator.activator.head import NOTHING, Kind, Requests, peek
 from kotatsu_operator.activator.pool import UNKNOWN, Port
 from kotatsu_operator.activator.registry import State, Traffic
+from kotatsu_operator.activator.side import Side
 
 if TYPE_CHECKING:
     from kotatsu_operator.activator.connections import Connections
@@ -34,86 +37,6 @@ client that takes longer is closed: slow drips are a typical attack."""
 LINGER = 60.0
 """Seconds that a client may keep its half of a connection open after the pod has ended its own: a
 client's pool of idle connections may never detect that."""
-
-
-class Side(asyncio.Protocol):
-    """One side of a spliced connection: a transport that may not be there yet, or not any more."""
-
-    __slots__ = ("has_finished", "is_full", "other", "transport")
-
-    def __init__(self, other: "Side | None" = None) -> None:
-        self.transport: asyncio.Transport | None = None
-        self.other = other
-        """The side that this one is joined to."""
-        self.has_finished = False
-        """Whether this side has ended its half of the connection."""
-        self.is_full = False
-        """Whether this side's write buffer is full."""
-
-    def weigh(self) -> int:
-        """Count the bytes that the two sides have not read; returns their number."""
-        return 0 if self.other is None else self.other.weigh()
-
-    # --- calls from the event loop ---
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Pause writing as soon as the kernel does not accept all bytes."""
-        self.transport = cast(asyncio.Transport, transport)
-        self.transport.set_write_buffer_limits(0)
-
-    def pause_writing(self) -> None:
-        """This side reads slowly: stop reading from the other one."""
-        self.is_full = True
-        if self.other is not None:
-            self.other.pause_reading()
-        self.weigh()
-
-    def resume_writing(self) -> None:
-        self.is_full = False
-        if self.other is not None:
-            self.other.resume_reading()
-        self.weigh()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """End the other side in the same way as this one: close or reset."""
-        self.transport = None
-        if self.other is not None:
-            if exc is None or self.has_finished:
-                self.other.close()
-            else:
-                self.other.reset()
-        self.weigh()
-
-    # --- calls from the other side ---
-
-    def finish(self) -> None:
-        """The other side has ended its half of the connection: forward that."""
-        if self.transport is not None and self.transport.can_write_eof():
-            self.transport.write_eof()
-
-    def close(self) -> None:
-        if self.transport is not None:
-            sockets.close(self.transport)
-
-    def reset(self) -> None:
-        """Reset the connection: the other side was cut off."""
-        if self.transport is not None:
-            sockets.reset(self.transport)
-
-    def abort(self) -> None:
-        """Reset the connection at once, whatever the other side has not read."""
-        if self.transport is not None:
-            sockets.abort(self.transport)
-
-    def pause_reading(self) -> None:
-        """The other side reads slowly: stop reading from this one."""
-        if self.transport is not None:
-            self.transport.pause_reading()
-
-    def resume_reading(self) -> None:
-        transport = self.transport
-        if transport is not None and not self.has_finished and not transport.is_closing():
-            transport.resume_reading()
 
 
 class Upstream(Side):
@@ -146,6 +69,7 @@ class Upstream(Side):
         self.has_finished = True
         if not self._is_joined:
             return True
+        self._client.answers_end()
         self._client.finish()
         if self._client.has_finished:
             self._client.close()
@@ -157,6 +81,7 @@ class Upstream(Side):
         if self._linger is not None:
             self._linger.cancel()
         if self._is_joined:
+            self._client.answers_end()
             super().connection_lost(exc)
         self.transport = None
 
@@ -186,8 +111,8 @@ class Client(Side):
 
     __slots__ = (
         "_announced", "_answered", "_buffer", "_held_back", "_is_settled", "_moved", "_paused",
-        "_progress", "_requests", "announcement", "deadline", "is_probe", "owner", "pod", "port",
-        "seen", "since", "state", "traffic", "upstream",
+        "_requests", "announcement", "deadline", "is_probe", "owner", "pod", "port", "seen",
+        "since", "state", "traffic", "upstream",
     )  # fmt: skip
 
     def __init__(self, owner: "Connections", port: Port = UNKNOWN) -> None:
@@ -220,9 +145,6 @@ class Client(Side):
         """Whether bytes of the client wait for an announcement after the splice."""
         self._is_settled = True
         """Whether all written bytes had been read by the other side at the last check."""
-        self._progress = (0, 0.0)
-        """The bytes that the client had not read at the last check, and the time of the last byte
-        to it."""
 
     # --- calls from the event loop ---
 
@@ -242,7 +164,7 @@ class Client(Side):
         is_quiet = is_quiet and not traffic.is_keepalive(len(data))
         traffic.sent(len(data), now)  # first: the next scrape must see it in use
         if self._held_back or (is_quiet and not self.owner.may_resume(self)):
-            self._held_back = True
+            self._held_back = traffic.is_held = True
             self._pause()
             self._buffer += data
             self.weigh()
@@ -252,10 +174,7 @@ class Client(Side):
     def _send(self, upstream: Upstream, data: bytes, *, ends: bool = False) -> None:
         requests = self._requests
         if requests is not None:
-            begins = requests.begins_in(data)
-            if begins and asks_to_upgrade(data):
-                self.traffic.is_http1 = False
-            if begins and (ends or self.owner.is_ending(self)):
+            if requests.begins_in(data) and (ends or self.owner.is_ending(self)):
                 data = requests.ending(data)
             else:
                 data = requests.follow(data)
@@ -263,15 +182,17 @@ class Client(Side):
                 if self.deadline is None:
                     self._close_when_quiet()
                 return
+            if self.traffic.answers is not None:
+                self.traffic.answers.sent(data, is_whole=requests.is_whole)
         self._moved.up += len(data)
         upstream.write(data)
         self._wrote()
 
     def _close_when_quiet(self) -> None:
         """Close if the pod does not, although it was asked to: later bytes get no answer."""
-        traffic = self.traffic
-        quiet_for = time.monotonic() - traffic.down_at
-        if traffic.down_at > traffic.up_at and quiet_for >= ANSWERED_FOR:
+        traffic, now = self.traffic, time.monotonic()
+        is_idle = not traffic.in_use(now, self.owner.idle_timeout)
+        if is_idle and now - traffic.down_at >= ANSWERED_FOR:
             self.close()
         else:
             loop = asyncio.get_running_loop()
@@ -320,7 +241,14 @@ class Client(Side):
     def settle(self) -> bool:
         """Count the written bytes again; returns whether the other sides have read them."""
         self._is_settled = not self.weigh()
+        self._count_untaken()
         return self._is_settled
+
+    def _count_untaken(self) -> None:
+        left, transport = 0, self.transport
+        if not self._is_settled and transport is not None and not transport.is_closing():
+            left = sockets.left(transport)
+        self.traffic.took(left, time.monotonic(), is_full=self.is_full)
 
     def _pause(self) -> None:
         if self.transport is not None and not self._paused:
@@ -348,10 +276,17 @@ class Client(Side):
     def connection_lost(self, exc: Exception | None) -> None:
         self._forget_deadline()
         self._buffer = bytearray()
+        self.answers_end()
         super().connection_lost(exc)
         self.owner.left(self)
 
     # --- calls from the pool ---
+
+    @property
+    def patience(self) -> float:
+        """Of an answer: the time for which the pool would stay awake for it."""
+        allowed = self.owner.idle_timeout if self.upstream is not None else 0.0
+        return max(sockets.PATIENCE, allowed) if allowed < inf else sockets.PATIENCE
 
     @property
     def is_open(self) -> bool:
@@ -389,7 +324,7 @@ class Client(Side):
         self.upstream = self.other = upstream
         if self.seen.kind is Kind.HTTP1:
             self._requests = Requests()
-            self.traffic.is_http1 = True
+            self.traffic.answers = Answers()
         self.traffic.sent(len(self._buffer), time.monotonic())
         if self.transport is not None:
             sockets.bound(self.transport.get_extra_info("socket"), sockets.UNREAD_CLIENT)
@@ -399,7 +334,7 @@ class Client(Side):
 
     def resume(self) -> None:
         """Forward the bytes that waited for an announcement."""
-        self._held_back = False
+        self._held_back = self.traffic.is_held = False
         if self.upstream is not None:
             self._flush(self.upstream)
             self.weigh()
@@ -413,25 +348,31 @@ class Client(Side):
         self._send(upstream, kept, ends=ends)
 
     def write(self, data: bytes) -> None:
-        self.traffic.received(data, time.monotonic())
+        traffic = self.traffic
+        traffic.received(len(data), time.monotonic())
+        if traffic.answers is not None:
+            traffic.answers.received(data)
         if self.transport is not None:
             self._moved.down += len(data)
             self.transport.write(data)
             self._wrote()
 
+    def answers_end(self) -> None:
+        """The pod has ended its half: nothing is in progress any more."""
+        if self.traffic.answers is not None:
+            self.traffic.answers.end()
+
     def look_after(self) -> None:
         """Abort a stalled connection; call it periodically.
 
-        A paused transport cannot detect a disconnect. Stalled are a client that has read nothing
-        since the last check and whose pod has ended, and a client that was reset while its pod does
-        not read.
+        A paused transport cannot detect a disconnect. Stalled are a client that reads nothing and
+        whose pod has ended, and a client that was reset while its pod does not read.
         """
         if self.transport is None or self.upstream is None:
             return
         if self.is_full:
-            before = self._progress
-            self._progress = (sockets.left(self.transport), self.traffic.down_at)
-            if self._progress == before and sockets.has_finished(self.upstream.transport):
+            is_late = time.monotonic() - self.traffic.used_at >= self.patience
+            if is_late and sockets.has_finished(self.upstream.transport):
                 self.abort()
         elif self.upstream.is_full and sockets.is_broken(self.transport.get_extra_info("socket")):
             self.abort()
