@@ -7,10 +7,12 @@ import asyncio
 import socket
 import time
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pytest
 
-from tests.operator.activator.in_process import GET, Pod
+from kotatsu_operator.activator import connections, splice
+from tests.operator.activator.in_process import GET, Pod, pool
 from tests.operator.cluster import eventually
 
 pytestmark = pytest.mark.timeout(60)
@@ -185,3 +187,44 @@ async def test_bytes_that_wait_for_a_slow_client_keep_the_pool_awake(activator, 
         assert asked.is_needed
         await drain(reader, len(head) + size)
         await eventually(lambda: not asked.is_needed)
+
+
+# --- other protocols ---
+
+
+async def test_a_connection_that_only_beats_lets_its_pool_sleep_and_beats_on(
+    activator, monkeypatch
+):
+    """A heartbeat of 37 bytes each 15 seconds, which is answered."""
+    clock = SimpleNamespace(now=10_000.0)
+    time = SimpleNamespace(monotonic=lambda: clock.now, time=lambda: clock.now)
+    for module in (splice, connections):
+        monkeypatch.setattr(module, "time", time)
+    made = await activator.starts_on_raise(of=Dictated, ready=True)
+    reader, writer = await activator.send(b"\0 no HTTP " + bytes(200))
+    pod_reader, pod = await made.reached.get()
+    await pod_reader.readexactly(210)
+    pod.write(b"welcome")
+    await reader.readexactly(7)
+    activator.see("WarmPool", pool("Warm", counted=True))
+
+    async def beat():
+        clock.now += 15
+        writer.write(bytes(37))
+        await pod_reader.readexactly(37)
+        pod.write(bytes(37))
+        await reader.readexactly(37)
+
+    for _ in range(38):
+        await beat()
+    assert activator.count("kotatsu_activator_active") == 1
+    for _ in range(4):
+        await beat()
+    assert activator.count("kotatsu_activator_active") == 0
+    announced = len(activator.announcements)
+    activator.see("WarmPool", pool("Draining", counted=True))
+    await beat()
+    assert (activator.count("kotatsu_activator_active"), len(activator.announcements)) == (
+        0,
+        announced,
+    )

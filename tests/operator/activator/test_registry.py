@@ -3,7 +3,7 @@
 from rows import each
 
 from kotatsu_operator.activator.answers import Answers
-from kotatsu_operator.activator.registry import MOVING_FOR, Traffic
+from kotatsu_operator.activator.registry import MOST_BEATS, MOVING_FOR, Traffic
 
 NOW = 1000.0
 TIMEOUT = 600.0
@@ -19,6 +19,17 @@ KEEPALIVES = {
     "ping of a WebSocket (websockets)": (10, 6),
     "empty query of PostgreSQL (psycopg_pool)": (6, 11),
     "SELECT 1 (psycopg, asyncpg)": (14, 66),
+}
+
+
+BEATS = {
+    "heartbeat of an app": (37, 37),
+    "heartbeat of an app, under TLS 1.2": (66, 66),
+    "ServerAliveInterval of SSH (chacha20-poly1305)": (52, 28),
+    "PING of HTTP/2 under TLS 1.3": (39, 39),
+    "PING of Redis under TLS 1.3": (36, 29),
+    "SELECT 1 under TLS 1.2": (43, 95),
+    "ping of a WebSocket under TLS 1.2": (39, 35),
 }
 
 
@@ -159,9 +170,77 @@ def test_a_keepalive_is_recognized_by_its_first_bytes_from_the_second_on():
     traffic = used()
     exchange(traffic, NOW + 30, 14, 7)
     exchange(traffic, NOW + 60, 14, 7)
-    assert traffic.is_keepalive(14)
-    assert not traffic.is_keepalive(15)
-    assert not traffic.is_keepalive(200)
+    assert traffic.is_keepalive(14, NOW + 61)
+    assert not traffic.is_keepalive(15, NOW + 90)
+    assert not traffic.is_keepalive(200, NOW + 90)
+
+
+@each("sizes", BEATS)
+def test_a_beat_every_fifteen_seconds_keeps_nothing_awake_for_ever(sizes):
+    traffic = used()
+    for n in range(1, 80):
+        exchange(traffic, NOW + 15 * n + 0.4 * (n % 2), *sizes)
+    second = NOW + 30.01
+    assert traffic.used_at == second
+    assert traffic.in_use(second + TIMEOUT - 1, TIMEOUT)
+    assert not traffic.in_use(NOW + 15 * 79 + 0.5, TIMEOUT)
+
+
+def test_neither_do_two_beats_that_meet_now_and_then():
+    traffic = used()
+    for second in range(10, 7200, 10):
+        sizes = [size for every, size in ((20, (66, 66)), (30, (39, 35))) if second % every == 0]
+        if sizes:
+            exchange(traffic, NOW + second, *map(sum, zip(*sizes, strict=True)))
+    assert not traffic.in_use(NOW + 7200, TIMEOUT)
+
+
+def test_a_beat_is_recognized_by_its_first_bytes_at_its_time():
+    traffic = used()
+    for n in range(1, 4):
+        exchange(traffic, NOW + 15 * n, 37, 37)
+    assert traffic.is_keepalive(37, NOW + 60)
+    assert not traffic.is_keepalive(37, NOW + 52)
+    assert not traffic.is_keepalive(38, NOW + 60)
+    exchange(traffic, NOW + 60, 14, 7)
+    assert traffic.is_keepalive(37, NOW + 60)
+
+
+def test_requests_of_one_size_count_if_they_come_as_people_do():
+    traffic = used()
+    at = NOW
+    for wait in (5, 31, 11, 44, 9, 25, 160, 3.5, 18, 71, 6, 300):
+        at += wait
+        exchange(traffic, at, 120, 80)
+        assert traffic.used_at == at + 0.01
+
+
+def test_a_call_of_regular_work_counts_each_time():
+    """It is asked on the minute, and its answer takes ten seconds."""
+    traffic = used()
+    for n in range(1, 60):
+        traffic.sent(120, NOW + 60 * n)
+        assert traffic.is_busy(NOW + 60 * n + 9, TIMEOUT)
+        traffic.received(80, NOW + 60 * n + 10)
+        assert traffic.used_at == NOW + 60 * n + 10
+
+
+def test_a_beat_that_is_not_answered_counts_and_so_does_a_large_one():
+    for up, down in ((40, 0), (0, 40), (300, 40), (40, 300)):
+        traffic = used()
+        for n in range(1, 60):
+            if up:
+                traffic.sent(up, NOW + 15 * n)
+            if down:
+                traffic.received(down, NOW + 15 * n + 0.01)
+        assert traffic.in_use(NOW + 15 * 60, TIMEOUT)
+
+
+def test_no_more_sizes_are_remembered_than_a_connection_has_beats():
+    traffic = used()
+    for n in range(1, 1000):
+        exchange(traffic, NOW + 15 * n, 35 + n % 200, 1 + n % 177)
+    assert len(traffic._beats) <= MOST_BEATS
 
 
 def test_a_small_request_of_another_size_counts():

@@ -1,6 +1,6 @@
 """The client connections of one pool: their states, and their use."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from math import inf
 from typing import TYPE_CHECKING
@@ -82,6 +82,16 @@ ASK, REPLY = 34, 128
 """Bytes from the client and from the pod that a keepalive has at most: two HTTP/2 PINGs, and the
 answer to `SELECT 1`. A gRPC call that waits has 50 bytes or more from its client (decision 59)."""
 
+BEAT = 256
+"""Bytes from either side that a keepalive of a regular interval has at most: of an app, of SSH, or
+under TLS."""
+
+JITTER, LEAST_JITTER = 0.1, 0.5
+"""By how much the intervals of a beat may differ, as a share and in seconds."""
+
+MOST_BEATS = 16
+"""Sizes of exchanges whose intervals are remembered for a connection."""
+
 
 @dataclass(slots=True)
 class Traffic:
@@ -90,7 +100,7 @@ class Traffic:
     The answers of HTTP/1 are followed (decision XX). Any other protocol is judged by its bytes
     alone (decisions 12 and 59). An exchange is bytes without a pause of MOVING_FOR. A keepalive is
     a small exchange, asked and answered, of a size that this connection has had before: it does not
-    count.
+    count. One that is larger, but not large, must also be as regular as a beat.
     """
 
     up_at: float = -inf
@@ -109,6 +119,7 @@ class Traffic:
     _up: int = 0
     """Bytes of the current exchange."""
     _down: int = 0
+    _began: float = -inf
     _is_asked: bool = False
     """Whether the client began the current exchange."""
     _is_over: bool = False
@@ -117,11 +128,14 @@ class Traffic:
     """Bit n: a small exchange had n bytes in all."""
     _asks: int = 0
     """Bit n: a small exchange had n bytes from the client."""
+    _beats: dict[tuple[int, int], tuple[float, float]] = field(default_factory=dict)
+    """Of exchanges that may be beats, by their bytes: when the last one began, and how long after
+    the one before."""
 
     def sent(self, size: int, now: float) -> None:
         """Bytes of the client, before they are forwarded."""
         if self._is_over or now - self._last >= MOVING_FOR:
-            self._begin(is_asked=True)
+            self._begin(now, is_asked=True)
         self._up += size
         self.up_at = now
 
@@ -131,17 +145,19 @@ class Traffic:
             if self._is_asked and self.up_at > self.down_at:
                 self._is_over = True
             else:
-                self._begin(is_asked=False)
+                self._begin(now, is_asked=False)
         self._down += size
         self.down_at = now
 
-    def _begin(self, *, is_asked: bool) -> None:
+    def _begin(self, now: float, *, is_asked: bool) -> None:
         self._used_before = self.used_at
         if self._is_small:
             self._sizes |= 1 << (self._up + self._down)
             self._asks |= 1 << self._up
+        elif self._may_beat:
+            self._remember_beat()
         self._up = self._down = 0
-        self._is_asked, self._is_over = is_asked, False
+        self._began, self._is_asked, self._is_over = now, is_asked, False
 
     @property
     def _last(self) -> float:
@@ -152,6 +168,31 @@ class Traffic:
         return 0 < self._up <= ASK and 0 < self._down <= REPLY and self._followed is None
 
     @property
+    def _may_beat(self) -> bool:
+        is_answered = 0 < self._up <= BEAT and 0 < self._down <= BEAT and not self._is_over
+        return is_answered and self._followed is None
+
+    def _remember_beat(self) -> None:
+        size = self._up, self._down
+        before, every = self._beats.pop(size, (-inf, inf))
+        interval = self._began - before
+        while len(self._beats) >= MOST_BEATS:
+            del self._beats[next(iter(self._beats))]
+        # One that was missed does not change the interval.
+        self._beats[size] = self._began, every if _is_due(interval, 2 * every) else interval
+
+    @property
+    def _is_beat(self) -> bool:
+        before, every = self._beats.get((self._up, self._down), (-inf, inf))
+        return _is_in_time(self._began - before, every)
+
+    @property
+    def _is_keepalive(self) -> bool:
+        if self._sizes and self._is_small and self._sizes >> (self._up + self._down) & 1:
+            return True
+        return bool(self._beats) and self._may_beat and self._is_beat
+
+    @property
     def _followed(self) -> Answers | None:
         """The answers, while the bytes are HTTP/1 that is understood."""
         return None if self.answers is None or self.answers.is_lost else self.answers
@@ -160,7 +201,7 @@ class Traffic:
     def used_at(self) -> float:
         """When the last byte passed that is not of a keepalive."""
         # First whether there are any: this is asked with every read.
-        if self._sizes and self._is_small and self._sizes >> (self._up + self._down) & 1:
+        if (self._sizes or self._beats) and self._is_keepalive:
             return max(self._used_before, self.taken_at)
         return max(self.up_at, self.down_at, self.taken_at)
 
@@ -170,9 +211,16 @@ class Traffic:
             self.taken_at = now
         self.untaken = left
 
-    def is_keepalive(self, size: int) -> bool:
-        """Whether the next bytes of the client have the size of a keepalive."""
-        return size <= ASK and bool(self._asks >> size & 1)
+    def is_keepalive(self, size: int, now: float) -> bool:
+        """Whether the next bytes of the client have the size of a keepalive, at its time."""
+        if size <= ASK and self._asks >> size & 1:
+            return True
+        for (up, down), (at, every) in self._beats.items():
+            if (up, down) == (self._up, self._down):
+                at, every = self._began, self._began - at
+            if up == size and _is_in_time(now - at, every):
+                return True
+        return False
 
     def is_busy(self, now: float, timeout: float) -> bool:
         """Whether it counts as a request: bytes move, or the client waits for an answer."""
@@ -196,6 +244,18 @@ class Traffic:
         answers = self._followed
         is_done = answers and (answers.is_over or not (answers.asked or self.untaken))
         return not is_done and now - self.used_at < timeout
+
+
+def _is_in_time(interval: float, every: float) -> bool:
+    """Whether an exchange follows one of its size as that one followed the one before.
+
+    Or twice as late: now and then a beat falls together with one of another kind.
+    """
+    return _is_due(interval, every) or _is_due(interval, 2 * every)
+
+
+def _is_due(interval: float, every: float) -> bool:
+    return abs(interval - every) <= max(JITTER * every, LEAST_JITTER) < inf
 
 
 @dataclass(slots=True)

@@ -161,7 +161,7 @@ class Client(Side):
             return
         traffic, now = self.traffic, time.monotonic()
         is_quiet = not traffic.in_use(now, self.owner.idle_timeout)
-        is_quiet = is_quiet and not traffic.is_keepalive(len(data))
+        is_quiet = is_quiet and not traffic.is_keepalive(len(data), now)
         traffic.sent(len(data), now)  # first: the next scrape must see it in use
         if self._held_back or (is_quiet and not self.owner.may_resume(self)):
             self._held_back = traffic.is_held = True
