@@ -69,7 +69,52 @@ def test_somebody_who_scales_a_sleeping_target_up_gets_one_idle_after():
     w.scale(1)
     w.look()
     w.until(t("08:40"))
-    assert w.reached(0, after=t("08:31")) == t("08:30") + IDLE_AFTER
+    assert w.reached(0, after=t("08:31")) == t("08:30:08") + IDLE_AFTER
+
+
+# --- starts that take longer than idleAfter ---
+
+
+def impatient(w: Walk, *clocks: str, waits: float = 20) -> Walk:
+    """Let requests come whose clients give up while the pod starts."""
+    for clock in clocks:
+        w.ask(t(clock)).until(t(clock) + waits * SECOND)
+        w.requests = [request for request in w.requests if request.begun]
+        w.look()
+    return w
+
+
+def test_idle_after_counts_from_ready_though_the_clients_have_given_up():
+    w = impatient(asleep(ready_after=150), "08:30").until(t("09:00"))
+    assert w.times(Phase.WARM) == [t("08:32:30")]
+    assert w.reached(0, after=t("08:31")) == t("08:32:30") + IDLE_AFTER
+
+
+def test_a_client_that_comes_again_in_a_few_minutes_is_answered_at_once():
+    w = impatient(asleep(ready_after=150), "08:30", "08:34")
+    assert [request.begun for request in w.requests] == [t("08:34")]
+
+
+@each("how", [{"back": "08:31"}, {"back": "08:33"}])
+def test_it_counts_from_ready_also_for_an_operator_that_has_started_meanwhile(how):
+    w = impatient(asleep(ready_after=150), "08:30").restart(back=t(how["back"])).until(t("09:00"))
+    assert w.reached(0, after=t("08:31")) == max(t("08:32:30"), t(how["back"])) + IDLE_AFTER
+
+
+def test_a_start_without_an_end_is_given_up_after_half_an_hour():
+    w = impatient(asleep(ready_after=10**6), "08:30").until(t("10:00"))
+    assert abs(w.reached(0, after=t("08:31")) - t("09:00")) <= SECOND
+
+
+def test_a_pod_that_loses_its_readiness_keeps_an_idle_pool_no_longer():
+    w = asleep("08:30").until(t("08:31"))
+    for second in range(10, 90, 20):
+        [pod] = w.pods
+        pod.ready_at = w.now + 10 * SECOND
+        w.look()
+        w.until(t("08:31") + second * SECOND)
+    w.until(t("08:40"))
+    assert w.reached(0, after=t("08:31")) == t("08:30:08.2") + IDLE_AFTER
 
 
 # --- idleness ---

@@ -126,10 +126,7 @@ class Step:
             if activity.is_interrupted(memory, seen) and self.goal.idle.drain:
                 self._drain("continuing an interrupted sleep")
                 return None
-            # Raised by an activator for a request, or by kubectl scale. If that was long ago or the
-            # client is unknown, the pods get one idleAfter.
-            if not asked or self.goal.idle.drain:
-                self._set(last_active=self.now)
+            # Raised by an activator for a request, or by kubectl scale.
             return self._wake(Reason.REQUEST if asked or seen.woken else Reason.DEMAND)
         if memory.phase is Phase.SLEEPING and seen.pods == 0:
             self._enter(Phase.ASLEEP, memory.reason)
@@ -203,6 +200,8 @@ class Step:
         reason = self._why()
         if seen.ready >= max(self.goal.least, 1):
             self._record_warm_up()
+            if activity.is_starting(before):
+                self._set(last_active=self.now)
             if before.phase is not Phase.WARM:
                 self.notes.append(Note("Warm", f"{seen.ready} of {replicas} replicas are Ready"))
             self._enter(Phase.WARM, reason)
@@ -256,6 +255,8 @@ class Step:
 
     def _wake(self, reason: Reason) -> int:
         memory = self.memory
+        if reason in (Reason.REQUEST, Reason.DEMAND):
+            self._set(last_active=self.now)  # the pods get one idleAfter
         # Another client started pods that are already Ready, so their start time is unknown.
         is_ready, awaits = self.seen.ready >= max(self.goal.least, 1), self.seen.order.awaits
         self._set(

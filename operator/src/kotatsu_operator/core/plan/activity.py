@@ -168,14 +168,29 @@ def idle_after(spec: PoolSpec, memory: Memory) -> timedelta:
     return spec.idle_after * (1 << doublings)
 
 
+START_LIMIT = timedelta(minutes=30)
+"""A pool without a further request waits for a pod this long."""
+
+
+def is_starting(memory: Memory) -> bool:
+    """Whether a pod is awaited that a request has asked for, and that may yet become Ready."""
+    last, since = memory.last_active, memory.since
+    is_asked = last is not None and since is not None and last >= since
+    is_hopeful = "PodsCannotStart" not in memory.process.told
+    return memory.phase is Phase.WARMING and is_asked and is_hopeful
+
+
 def idle_at(spec: PoolSpec, memory: Memory, now: datetime) -> datetime:
     """When the pool has had no request for `idle_after` (now, if it never had one).
 
-    Unknown demand delays this: UNKNOWN_LIMIT, and then idleAfter, in which the connections that
+    A start delays this, and then counts as a request: a client that has given up may come again.
+    Unknown demand delays it too: UNKNOWN_LIMIT, and then idleAfter, in which the connections that
     pass the activators show whether the pool is in use.
     """
     lasts = idle_after(spec, memory)
     end = now if memory.last_active is None else memory.last_active + lasts
+    if memory.since is not None and is_starting(memory):
+        end = max(end, memory.since + START_LIMIT)
     if memory.unknown_since is not None:
         end = max(end, memory.unknown_since + UNKNOWN_LIMIT + lasts)
     return end
