@@ -1,6 +1,6 @@
 """HTTP/1: which requests of a connection are answered to their end. Pure.
 
-llhttp, the parser of Node.js (by httptools), reads both directions beside the splice (decision XX).
+llhttp, the parser of Node.js (by httptools), reads both directions beside the splice (decision 89).
 It buffers nothing, its time is linear, and it skips a body of known length. No byte changes here.
 """
 

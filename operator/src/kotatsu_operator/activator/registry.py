@@ -97,7 +97,7 @@ MOST_BEATS = 16
 class Traffic:
     """When bytes last passed a connection, in seconds of a monotonic clock.
 
-    The answers of HTTP/1 are followed (decision XX). Any other protocol is judged by its bytes
+    The answers of HTTP/1 are followed (decision 89). Any other protocol is judged by its bytes
     alone (decisions 12 and 59). An exchange is bytes without a pause of MOVING_FOR. A keepalive is
     a small exchange, asked and answered, of a size that this connection has had before: it does not
     count. One that is larger, but not large, must also be as regular as a beat.
