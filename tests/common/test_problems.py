@@ -154,6 +154,13 @@ async def test_a_request_that_the_server_gives_up_at_its_end_is_a_503(
     asked = asyncio.create_task(client.get("/x"))
     await begun.wait()
     asked.cancel()
+    with pytest.raises(asyncio.CancelledError):  # as long as it serves, a timeout of the caller
+        await asked
+    app.state.drain.start()
+    begun.clear()
+    asked = asyncio.create_task(client.get("/x"))
+    await begun.wait()
+    asked.cancel()
     answer = await asked
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
     assert answer.json()["title"] == "Shutting down"

@@ -48,7 +48,7 @@ def create_base_app(
     )
     app.state.drain = Drain()
     app.state.body_bytes = body_bytes
-    problems.install(app)
+    problems.install(app, app.state.drain)
     app.add_middleware(BodyLimit, limit=body_bytes)
     app.add_middleware(RequestLimit)
     app.add_middleware(

@@ -18,6 +18,8 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from kotatsu_common.traffic import Drain
+
 MEDIA_TYPE = "application/problem+json"
 logger = logging.getLogger("kotatsu.problems")
 
@@ -88,8 +90,9 @@ class Unexpected:
     shutdown timeout the server cancels a request, and would answer 500 for it.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, drain: Drain) -> None:
         self.app = app
+        self.drain = drain
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -105,7 +108,7 @@ class Unexpected:
         except ClientDisconnect:
             return  # in the middle of its body: nobody waits for an answer
         except asyncio.CancelledError:
-            if scope["type"] != "http" or started:
+            if scope["type"] != "http" or started or not self.drain.draining:
                 raise
             detail = "The service ends before it could answer. Send the request again."
             problem = Problem(503, "Shutting down", detail, headers={"Retry-After": "1"})
@@ -118,12 +121,12 @@ class Unexpected:
             await problem.response()(scope, receive, send)
 
 
-def install(app: FastAPI) -> None:
+def install(app: FastAPI, drain: Drain) -> None:
     """Give every error of `app` the one form. Call it before other middleware is added."""
     app.add_exception_handler(Problem, _on_problem)
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(RequestValidationError, _on_invalid)
-    app.add_middleware(Unexpected)
+    app.add_middleware(Unexpected, drain=drain)
 
 
 SCHEMA: dict[str, Any] = {
