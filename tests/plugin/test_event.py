@@ -63,7 +63,8 @@ def test_the_verdict_names_each_thing_that_is_known_to_go_wrong():
     limit = {"limit": "20"}
     until = "2026-11-25T04:00:00Z"
     cluster = Cluster(
-        manifest("voice", windows=[PITCH], budget=limit) | {"status": costing({"accrued": "3"})},
+        manifest("voice", windows=[PITCH], budget=limit)
+        | {"status": costing({"accrued": "3"}, podPerHour="1.84")},
         manifest("auth", windows=[CHECK], suspend=True),
         manifest("feed", windows=[CHECK], override={"mode": "Asleep", "until": until}),
         manifest("web", windows=[CHECK])

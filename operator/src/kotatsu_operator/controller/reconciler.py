@@ -25,7 +25,6 @@ from kotatsu_operator.controller.target import (
 from kotatsu_operator.controller.unserved import Unserved
 from kotatsu_operator.core.calendar.schedule import dropped
 from kotatsu_operator.core.decide.decide import LOOK_AGAIN, books_only, decide
-from kotatsu_operator.core.decide.isolation import ISOLATED
 from kotatsu_operator.core.decide.phases import is_overdue
 from kotatsu_operator.core.formats import choice, conditions_of, instant, table
 from kotatsu_operator.core.objects import activators_of, is_retargeted, target_of
@@ -410,7 +409,7 @@ class Reconciler:
 def _is_shut_out(pool: Object, refused: Refused | None) -> bool:
     """Whether the clients of a sleeping pool are limited now: only its own pods may answer them."""
     phase = choice(Phase, table(pool.get("status")).get("phase"), None)
-    return refused is not None and refused.reason == ISOLATED and bool(phase and phase.is_asleep)
+    return refused is not None and refused.reason == "Isolated" and bool(phase and phase.is_asleep)
 
 
 def _has_news(status: Mapping[str, Any]) -> bool:

@@ -245,7 +245,8 @@ def test_any_schedule_is_summed_up_as_deciding_each_minute_does(seed):
         memory, pods, since = replace(ASLEEP, lead=lead, warm_ups=took), 0, None
         if parks and die.random() < 0.5:
             since = now - die.randint(0, 100) * MINUTE
-            memory, pods = replace(parked(), since=since, lead=lead, warm_ups=took), 1
+            memory = replace(parked(), since=since, parked_since=since, lead=lead, warm_ups=took)
+            pods = 1
         expected = forecast(spec, memory, ledger(pods), PRICE, now)
         warm_minutes, parked_minutes = one_after_the_other(spec, lead, starts, now, END, since)
         assert round(expected - 100, 12) == warm_minutes + parked_minutes / Decimal(10)

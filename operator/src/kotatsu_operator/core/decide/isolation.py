@@ -10,9 +10,6 @@ from kotatsu_operator.core.objects import port_number, selector_view, selects
 from kotatsu_operator.core.pool.spec import PoolSpec
 from kotatsu_operator.core.protocol import SHARED_ANNOTATION
 
-ISOLATED = "Isolated"
-"""The reason of such a pool."""
-
 Port = str | int
 """The port of a pod, by name or number."""
 
@@ -126,13 +123,13 @@ def check_isolation(
         return None
     if shared.is_accepted:
         return Refusal(
-            ISOLATED,
+            "Isolated",
             f"{of} keeps the activators in namespace {home} from {pods}, so they could not forward "
             f"the request that wakes the pool: {admit}",
         )
     also = "" if is_reached else f", which must then also {admit}"
     return Refusal(
-        ISOLATED,
+        "Isolated",
         f"{of} limits the clients of {pods}, but while the pool sleeps every client in the cluster "
         f"would reach it through the activators in namespace {home}: admit every client to the "
         "ports of its Service, give this namespace activators of its own (chart value "
