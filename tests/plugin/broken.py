@@ -474,6 +474,17 @@ WARNED = [
         recorded_only=True,
     ),
     Setup(
+        "starts that take longer than the pool stays awake",
+        plus(
+            _with_status(warmUps=[{"seconds": 150, "replicas": 1, "template": "a1"}])
+            | {"spec": warm_pool()["spec"] | {"holdTimeout": "5m"}}
+        ),
+        "wakes",
+        "IdleAfterTooShort",
+        "set spec.idleAfter to 5m",
+        recorded_only=True,
+    ),
+    Setup(
         "requests that got 503",
         plus(_with_status(**_condition("RequestsTimedOut", "requests got 503; see why"))),
         "wakes",

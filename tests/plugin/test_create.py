@@ -117,7 +117,11 @@ def test_slow_pods_are_waited_for_twice_as_long():
     made, text = created([slow if o["metadata"]["name"] == "web-1" else o for o in good()])
     assert made["spec"]["holdTimeout"] == "2m10s"
     assert "# Twice the 1m1s that a pod took" in text
-    assert "holdTimeout" not in created(good())[0]["spec"]
+    assert {"holdTimeout", "idleAfter"}.isdisjoint(created(good())[0]["spec"])
+    slow["status"]["conditions"][1]["lastTransitionTime"] = "2030-01-01T00:02:30Z"
+    made, text = created([slow if o["metadata"]["name"] == "web-1" else o for o in good()])
+    assert made["spec"]["idleAfter"] == "5m"
+    assert "# Twice the 2m30s of a start" in text
 
 
 def test_the_prices_of_the_chart_price_the_windows():

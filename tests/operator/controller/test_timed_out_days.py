@@ -100,3 +100,51 @@ async def test_of_pods_that_never_start_there_is_an_event_each_five_minutes():
         await day.until(day.now + 5 * SECOND, late=PUNCTUAL)
     assert day.phase == "Warming"
     assert [message.split()[0] for message in told(day)] == ["61", "60"]
+
+
+# --- starts that take longer than is waited for ---
+
+
+def slow_start(day):
+    return {c["type"]: c for c in day.status["conditions"]}.get("SlowStart")
+
+
+async def woken(**spec):
+    """A pool that a request has woken once, in eight seconds."""
+    day = Day.begin(t("08:00"), **spec)
+    await day.until(t("08:10"))
+    day.wake()
+    await day.until(t("08:11"), late=PUNCTUAL)
+    return day
+
+
+async def test_a_start_that_is_longer_than_requests_wait_is_said_though_none_has_timed_out():
+    day = await woken(**HOLD)
+    found, [event] = slow_start(day), day.messages("SlowStart")
+    assert (found["status"], found["reason"], found["message"]) == ("True", "Measured", event)
+    assert event == (
+        "a start took 8s, and requests that wake the pool get 503 after 5s: set spec.holdTimeout "
+        "to 20s, and the timeouts of clients and of proxies in front above it"
+    )
+
+
+async def test_a_start_that_is_longer_than_the_pool_stays_is_said():
+    day = await woken(idleAfter="5s")
+    assert slow_start(day)["message"] == (
+        "a start took 8s, longer than the pool has pods after its last request (5s): set "
+        "spec.idleAfter to 20s, so that clients which gave up find one when they come again"
+    )
+
+
+@pytest.mark.parametrize("spec", [{}, {"idleAfter": "5s", "parkedFor": "1m"}])
+async def test_a_start_that_fits_is_not_mentioned(spec):
+    day = await woken(**spec)
+    assert (slow_start(day), day.messages("SlowStart")) == (None, [])
+
+
+async def test_longer_timeouts_end_it():
+    day = await woken(**HOLD)
+    day.kube.edit("WarmPool", "voice", spec={"holdTimeout": "20s"})
+    await day.settle()
+    assert slow_start(day) is None
+    assert len(day.messages("SlowStartEnded")) == 1

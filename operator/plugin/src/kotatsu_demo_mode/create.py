@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from textwrap import wrap
 from typing import Any
 
-from kotatsu_operator.core.formats import conditions_of, format_duration, instant, table
+from kotatsu_operator.core.formats import format_duration
 from kotatsu_operator.core.plan.lead import enough_hold
 from kotatsu_operator.core.pool.spec import Metrics, Parked, PoolSpec, RouteMode
 from kotatsu_operator.core.suggest import PARKED_SHARE, Prices, Settings, by_rule
@@ -21,7 +21,7 @@ from kotatsu_operator.core.suggest import PARKED_SHARE, Prices, Settings, by_rul
 from .api import MANAGER, dry_run_query
 from .check import Examined, examine
 from .checks.capacity import why_unparked
-from .checks.found import Case, Found, Level
+from .checks.found import Case, Found, Level, start_of
 from .checks.gauges import gauge_in, pod_of
 from .entries import Request, adding
 from .errors import DemoModeError
@@ -169,7 +169,7 @@ def filled(case: Case, zone: str, most: int) -> list[Filled]:
         *_zone(case.found, zone),
         *_scaling(most),
         *_wake(case.found),
-        *_parking(case),
+        *(list(_parking(case)) or _staying(case.found)),
     ]
 
 
@@ -258,18 +258,12 @@ def _wake(found: Found) -> Iterator[Filled]:
     )
 
 
-def start_of(found: Found) -> timedelta | None:
-    """The longest time from scheduled to Ready of the pods that have not restarted."""
-    took = []
-    for pod in found.ready_pods:
-        status = table(pod.get("status"))
-        conditions = conditions_of(status)
-        begin = instant(conditions.get("PodScheduled", {}).get("lastTransitionTime"))
-        end = instant(conditions.get("Ready", {}).get("lastTransitionTime"))
-        restarted = any(c.get("restartCount") for c in status.get("containerStatuses") or ())
-        if begin is not None and end is not None and end >= begin and not restarted:
-            took.append(end - begin)
-    return max(took, default=None)
+def _staying(found: Found) -> Iterator[Filled]:
+    took = start_of(found)
+    if took is None or took <= PoolSpec.idle_after:
+        return
+    why = f"Twice the {format_duration(took)} of a start, so that clients that gave up find a pod."
+    yield Filled(("idleAfter",), format_duration(enough_hold(took)), why)
 
 
 Path = tuple[str, ...]

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import StrEnum
 from functools import partial
 from typing import Any
 
 from kotatsu_demo_mode.pools import Object, Pool
 from kotatsu_operator.core.decide.refusal import Refusal
-from kotatsu_operator.core.formats import conditions_of, is_true, table, tables, text
+from kotatsu_operator.core.formats import conditions_of, instant, is_true, table, tables, text
 from kotatsu_operator.core.objects import is_sidecar, pod_labels
 from kotatsu_operator.core.pool.spec import Metrics, Target
 
@@ -118,6 +119,20 @@ def is_ready(pod: Object) -> bool:
     """Whether a pod is Ready and not terminating."""
     ready = conditions_of(table(pod.get("status"))).get("Ready", {})
     return is_true(ready) and "deletionTimestamp" not in table(pod.get("metadata"))
+
+
+def start_of(found: Found) -> timedelta | None:
+    """The longest time from scheduled to Ready of the pods that have not restarted."""
+    took = []
+    for pod in found.ready_pods:
+        status = table(pod.get("status"))
+        conditions = conditions_of(status)
+        begin = instant(conditions.get("PodScheduled", {}).get("lastTransitionTime"))
+        end = instant(conditions.get("Ready", {}).get("lastTransitionTime"))
+        restarted = any(c.get("restartCount") for c in status.get("containerStatuses") or ())
+        if begin is not None and end is not None and end >= begin and not restarted:
+            took.append(end - begin)
+    return max(took, default=None)
 
 
 def name_of(obj: Mapping[str, Any]) -> str:

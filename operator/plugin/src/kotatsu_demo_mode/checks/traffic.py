@@ -15,7 +15,8 @@ from kotatsu_operator.core.formats import (
     text,
 )
 from kotatsu_operator.core.objects import serves
-from kotatsu_operator.core.plan.lead import enough_hold, slowest_wake
+from kotatsu_operator.core.plan.activity import hold_too_short, idle_too_short
+from kotatsu_operator.core.plan.lead import slowest_wake
 from kotatsu_operator.core.pool.spec import KNATIVE, PoolSpec, RouteMode
 from kotatsu_operator.core.protocol import MANAGED_BY, MANAGED_BY_LABEL
 
@@ -30,6 +31,7 @@ from .found import (
     ports_of,
     refused,
     spec_of,
+    start_of,
     target_port,
     unknown,
     warning,
@@ -199,20 +201,22 @@ def wakes(case: Case) -> Iterator[Finding]:
     spec, memory = case.pool.spec, case.pool.memory
     last = lasting(table(case.pool.status.get("lastWake")).get("duration"))
     took = max(slowest_wake(memory.warm_ups, memory.template.hash), last)
+    took = took or start_of(case.found) or took
     conditions = conditions_of(case.pool.status)
-    hold, shown = format_duration(spec.hold_timeout), format_duration(took)
     late, flapping = conditions.get("RequestsTimedOut", {}), conditions.get("Flapping", {})
-    if took > spec.hold_timeout:
-        yield warning(
-            "HoldTimeoutTooShort",
-            f"a start took {shown}, and requests that wake the pool get 503 after {hold}: set "
-            f"spec.holdTimeout to {format_duration(enough_hold(took))}, and the timeouts of "
-            "proxies in front above it",
-        )
+    hold, idle = hold_too_short(spec, took), idle_too_short(spec, took)
+    # `create` writes both fields.
+    if hold:
+        new = note("HoldTimeoutTooShort", hold)
+        yield new if case.is_new else warning("HoldTimeoutTooShort", hold)
     elif is_true(late):
         yield warning("RequestsTimedOut", text(late.get("message")))
     elif took:
-        yield ok(f"requests wait up to {hold} for a pod, and a start took {shown} at most")
+        waits, shown = format_duration(spec.hold_timeout), format_duration(took)
+        yield ok(f"requests wait up to {waits} for a pod, and a start took {shown} at most")
+    if idle:
+        new = note("IdleAfterTooShort", idle)
+        yield new if case.is_new else warning("IdleAfterTooShort", idle)
     if is_true(flapping):
         yield warning("Flapping", text(flapping.get("message")))
 

@@ -130,6 +130,31 @@ def why_timed_out(spec: PoolSpec, memory: Memory) -> str:
     return f"got 503, as no pod was Ready within holdTimeout ({format_duration(hold)}); {remedy}"
 
 
+def hold_too_short(spec: PoolSpec, took: timedelta) -> str:
+    """What to do if requests do not wait as long as a start takes; empty if they do."""
+    if took <= spec.hold_timeout or spec.target.scales_itself:
+        return ""
+    return (
+        f"a start took {format_duration(took)}, and requests that wake the pool get 503 after "
+        f"{format_duration(spec.hold_timeout)}: set spec.holdTimeout to "
+        f"{format_duration(enough_hold(took))}, and the timeouts of clients and of proxies in "
+        "front above it"
+    )
+
+
+def idle_too_short(spec: PoolSpec, took: timedelta) -> str:
+    """What to do if a pool has pods for a shorter time than their start takes; empty if not."""
+    stays = spec.idle_after + (timedelta() if spec.parked is None else spec.parked.lasting)
+    if took <= stays or spec.target.scales_itself:
+        return ""
+    return (
+        f"a start took {format_duration(took)}, longer than the pool has pods after its last "
+        f"request ({format_duration(stays)}): set spec.idleAfter to "
+        f"{format_duration(enough_hold(took))}, so that clients which gave up find one when they "
+        "come again"
+    )
+
+
 @dataclass(frozen=True)
 class Idle:
     """Whether nothing requires the pool to be awake."""

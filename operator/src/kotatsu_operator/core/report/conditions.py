@@ -10,7 +10,15 @@ from typing import Any
 from kotatsu_operator.core.budget.limit import BudgetState
 from kotatsu_operator.core.calendar.schedule import dropped
 from kotatsu_operator.core.formats import format_duration, stamp
-from kotatsu_operator.core.plan.activity import SOON, UNKNOWN_LIMIT, idle_after, why_timed_out
+from kotatsu_operator.core.plan.activity import (
+    SOON,
+    UNKNOWN_LIMIT,
+    hold_too_short,
+    idle_after,
+    idle_too_short,
+    why_timed_out,
+)
+from kotatsu_operator.core.plan.lead import slowest_wake
 from kotatsu_operator.core.pool.decision import Decision, Note, Observation
 from kotatsu_operator.core.pool.memory import Memory, Phase, Reason
 from kotatsu_operator.core.pool.spec import PoolSpec, RouteMode
@@ -130,6 +138,9 @@ def target_conditions(
     if decision.memory.has_timed_out:
         text = f"requests {why_timed_out(spec, decision.memory)}"
         found.append(condition("RequestsTimedOut", True, "NoPodInTime", text))
+    took = slowest_wake(decision.memory.warm_ups, decision.memory.template.hash)
+    if slow := "; ".join(filter(None, (hold_too_short(spec, took), idle_too_short(spec, took)))):
+        found.append(condition("SlowStart", True, "Measured", slow))
     if decision.memory.woken_soon > 1:
         found.append(condition("Flapping", True, "WokenSoon", _flapping(spec, decision.memory)))
     return found
@@ -263,6 +274,7 @@ _EVENTS = {
     "CalendarFailed": ("True", "CalendarFailed", "CalendarRead"),
     "ParkingFailed": ("True", "ParkingFailed", "ParkingPossible"),
     "ClientsUnlimited": ("True", "ClientsUnlimited", "ClientsLimited"),
+    "SlowStart": ("True", "SlowStart", "SlowStartEnded"),
     "Flapping": ("True", "Flapping", "FlappingEnded"),
 }
 """By condition: the status that means trouble, and the events at its start and end."""
