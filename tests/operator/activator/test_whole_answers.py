@@ -18,7 +18,7 @@ import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kotatsu_operator.activator import connections, limits, sockets, splice, wake
+from kotatsu_operator.activator import connections, limits, splice, wake
 from tests.operator.activator.in_process import ActivatorFixture, Pod, pool
 from tests.operator.activator.joined import reset
 from tests.operator.cluster import deployment, eventually
@@ -48,6 +48,11 @@ class Exchange:
     """Where the pod pauses in what it says, and for how many seconds."""
     body_after: float = 0.0
     """Seconds that the client waits before it sends the second half of the request."""
+
+    def __repr__(self):
+        """Short, though a body has a megabyte."""
+        asked, said = (f"{data[:80]}… ({len(data)})" for data in (self.request, self.said))
+        return f"<{asked} → {said}, {self.is_last=} {self.pauses=} {self.body_after=}>"
 
 
 NASTY = (
@@ -217,7 +222,7 @@ class World:
         self.activator, self.clock = activator, clock
         self.connections = activator.connections
         self.pod = self.line = None
-        self.number = self.sleeps = 0
+        self.number = self.sleeps = self.said = 0
         self.used_at = clock.now
         activator.kube.on("raise_scale", lambda _: activator.see_pod(self.pod, ready=True))
         self.phase("Asleep")
@@ -273,13 +278,17 @@ class World:
     async def _say(self, line, exchange):
         at = 0
         for where, seconds in exchange.pauses:
-            line.pod.write(exchange.said[at:where])
+            self._write(line, exchange.said[at:where])
             at = where
             await self.advance(seconds)
             assert not line.pod.transport.is_closing(), "the pool sleeps while its pod answers"
-        line.pod.write(exchange.said[at:])
+        self._write(line, exchange.said[at:])
         if exchange.is_last:
             line.pod.write_eof()
+
+    def _write(self, line, data):
+        line.pod.write(data)
+        self.said += len(data)
 
     async def _take(self, line, visit):
         """Read all that is meant for the client."""
@@ -311,14 +320,14 @@ class World:
             await asyncio.sleep(0)
 
     async def sleep(self):
-        """The pod goes, and with it what its kernel has not delivered."""
+        """The pod goes, and with it what has not reached the activator."""
         self.sleeps += 1
         self.phase("Draining")
         self.phase("Sleeping")
         gone, self.pod = self.pod, None
         self.activator.see("Pod", pod_object(gone.name, port=gone.port), "DELETED")
         for _, writer in gone.open:
-            if writer.transport.is_closing() or not sockets.left(writer.transport):
+            if self.connections.moved.down == self.said:
                 writer.close()
             else:
                 reset(writer)
