@@ -476,7 +476,7 @@ WARNED = [
     Setup(
         "starts that take longer than the pool stays awake",
         plus(
-            _with_status(warmUps=[{"seconds": 150, "replicas": 1, "template": "a1"}])
+            _with_status(internal={"template": {"hash": "a1"}, "warmUps": ["a1", [150, 1, 0]]})
             | {"spec": warm_pool()["spec"] | {"holdTimeout": "5m"}}
         ),
         "wakes",
