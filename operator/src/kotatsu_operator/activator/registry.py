@@ -106,6 +106,8 @@ class Traffic:
     up_at: float = -inf
     """Towards the pod."""
     down_at: float = -inf
+    _last: float = -inf
+    """The later one of the two."""
     answers: Answers | None = None
     """Of a connection that begins with HTTP/1."""
     is_held: bool = False
@@ -137,7 +139,7 @@ class Traffic:
         if self._is_over or now - self._last >= MOVING_FOR:
             self._begin(now, is_asked=True)
         self._up += size
-        self.up_at = now
+        self.up_at = self._last = now
 
     def received(self, size: int, now: float) -> None:
         """Bytes of the pod."""
@@ -147,7 +149,7 @@ class Traffic:
             else:
                 self._begin(now, is_asked=False)
         self._down += size
-        self.down_at = now
+        self.down_at = self._last = now
 
     def _begin(self, now: float, *, is_asked: bool) -> None:
         self._used_before = self.used_at
@@ -158,10 +160,6 @@ class Traffic:
             self._remember_beat()
         self._up = self._down = 0
         self._began, self._is_asked, self._is_over = now, is_asked, False
-
-    @property
-    def _last(self) -> float:
-        return max(self.up_at, self.down_at)
 
     @property
     def _is_small(self) -> bool:
@@ -203,7 +201,7 @@ class Traffic:
         # First whether there are any: this is asked with every read.
         if (self._sizes or self._beats) and self._is_keepalive:
             return max(self._used_before, self.taken_at)
-        return max(self.up_at, self.down_at, self.taken_at)
+        return max(self._last, self.taken_at)
 
     def took(self, left: int, now: float, *, is_full: bool) -> None:
         """Count the bytes again that the client has not taken; `is_full`: the pod waits for it."""
@@ -239,11 +237,13 @@ class Traffic:
 
         An HTTP/1 connection is idle once its client has taken all answers.
         """
-        if self.is_busy(now, timeout):
-            return True
+        quiet = now - self.used_at
+        if quiet < MOVING_FOR or quiet >= timeout:
+            return quiet < MOVING_FOR
         answers = self._followed
-        is_done = answers and (answers.is_over or not (answers.asked or self.untaken))
-        return not is_done and now - self.used_at < timeout
+        if answers is None or self.is_held or answers.is_asking:
+            return True
+        return bool(answers.asked or (self.untaken and not answers.is_over))
 
 
 def _is_in_time(interval: float, every: float) -> bool:
