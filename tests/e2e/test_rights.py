@@ -26,6 +26,7 @@ from lightkube.types import PatchType
 from kotatsu_node.cluster.control_plane import ControlPlane, control_plane, free_ports
 from kotatsu_node.layout import Layout
 from kotatsu_operator.core.protocol import (
+    ACTIVATOR_ANNOTATION,
     MANAGED_BY,
     MANAGED_BY_LABEL,
     RECORD,
@@ -300,13 +301,15 @@ def _twin(right: rights.Right) -> rights.Right:
 
 
 async def _replace_the_crds(world: World) -> None:
-    """Of a cluster that has no histories; then again."""
-    world.kubectl("delete", "crd", "warmpoolhistories.kotatsu.dev", "--ignore-not-found")
+    """Of a cluster that has none of them; then again."""
+    names = ("warmpools.kotatsu.dev", "warmpoolhistories.kotatsu.dev")
+    world.kubectl("delete", "crd", *names, "--ignore-not-found")
     folder = world.logs / "crds"
     folder.mkdir()
     for name, text in rights.chart().one("ConfigMap", "kotatsu-crds", HERE)["data"].items():
         (folder / name).write_text(text)
-    assert "is in place" in await a_job(world, CRDS, "crds", str(folder))
+    assert "created" in await a_job(world, CRDS, "crds", str(folder))
+    world.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd", *names)
     assert "is in place" in await a_job(world, CRDS, "crds", str(folder))
 
 
@@ -410,6 +413,7 @@ async def _sweep_up(world: World) -> None:
         "metadata": {
             "name": "orphan",
             "labels": {SERVICE_LABEL: "other", MANAGED_BY_LABEL: MANAGED_BY},
+            "annotations": {ACTIVATOR_ANNOTATION: f"{HERE}/activator-0/gone"},
             "ownerReferences": [owner],
             "finalizers": ["example.com/wait"],
         },
