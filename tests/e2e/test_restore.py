@@ -34,7 +34,6 @@ async def test_after_an_uninstall_without_its_job_restore_gives_the_pods_back(
 
     out = await demo_mode(kubectl, "restore", "--all")
     assert f"{app.name}: Deployment {app.name} has 1 replicas again" in out
-    assert f"ConfigMap {record} is deleted" in out
     await eventually("a Ready pod", app.ready_pods)
     await eventually("no slice of an activator", lambda: not _slices(kubectl), within=120)
     await eventually("an answer of the pod", lambda: _answers(app))
