@@ -364,7 +364,7 @@ def used(kind: Any, given: bytes | Field | dict[str, Any]) -> dict[str, Any]:
     it is then unknown, and nothing is decided on a part of it. Raises msgspec.MsgspecError for what
     is no object.
     """
-    of: type[Part] | None = getattr(kind, "kept", None)
+    of: type[Part] | None = vars(kind).get("kept")
     if of is None:
         return given if isinstance(given, dict) else dict(msgspec.json.decode(given))
     data = msgspec.json.encode(given) if isinstance(given, dict) else given
