@@ -67,7 +67,8 @@ def replicas(left: Left) -> int:
 
 
 def test_a_pool_without_its_chart(left: Left):
-    left.sleeping(phase="Asleep", restoreReplicas=3, hpa={"name": "web", "minReplicas": 2})
+    hpa = {"name": "web", "minReplicas": 2}
+    left.sleeping(phase="Asleep", restoreReplicas=3, internal={"hpa": hpa})
     left.apply(autoscaler(minReplicas=2))
     left.patch("hpa", "web", {"spec": {"minReplicas": 5}})
 
@@ -130,7 +131,7 @@ def test_a_pool_whose_deletion_waits_for_somebodys_finalizer(left: Left):
 
 def test_targets_after_the_crd_was_deleted(left: Left, server: Api):
     left.sleeping()
-    left.apply(record(restoreReplicas=3))
+    left.apply(record(namespace=left.namespace, restoreReplicas=3))
     server.kubectl("delete", "crd", "warmpools.kotatsu.dev")
     try:
         ran = left.restore("--all")
