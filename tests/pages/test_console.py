@@ -379,9 +379,11 @@ def parked_board() -> Board:
         | {"mode": "Parked"},
     ]
     spec = {"timeZone": "UTC", "parkedFor": "30m"}
-    now = status("Parked", 2, reason="Window", activeWindow="doors-open", reduced=True)
+    since = {"parkedSince": "2026-11-25T10:00:00Z"}
+    parked = {"reduced": True, "internal": since}
+    now = status("Parked", 2, reason="Window", activeWindow="doors-open", **parked)
     board.see(pool("voice", status=now, windows=windows, **spec))
-    board.see(pool("feed", status=status("Parked", 1, reduced=True), **spec))
+    board.see(pool("feed", status=status("Parked", 1, **parked), **spec))
     return board
 
 
