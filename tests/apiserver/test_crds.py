@@ -34,7 +34,9 @@ class Cluster:
 
     def __init__(self, kubectl: Namespace, plane: Plane) -> None:
         self.kubectl, self.plane = kubectl, plane
-        self.group = f"g{uuid.uuid4().hex[:8]}.kotatsu.dev"
+        # After kotatsu.dev in the alphabet: kubectl takes the first group that has a resource, and
+        # other tests say `warmpool`.
+        self.group = f"z{uuid.uuid4().hex[:8]}.kotatsu.dev"
         self.packaged = {plural: self._packaged(plural) for plural in (WARM_POOLS, HISTORIES)}
 
     def _packaged(self, plural: str) -> Object:
