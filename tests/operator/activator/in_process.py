@@ -70,6 +70,18 @@ class Pod:
             writer.transport.abort()
 
 
+class Dictated(Pod):
+    """A pod that answers what the test writes to the connections that have `reached` it."""
+
+    def __init__(self, name):
+        super().__init__(name)
+        self.reached = asyncio.Queue()
+
+    async def _serve(self, reader, writer):
+        self.open.append((reader, writer))
+        self.reached.put_nowait((reader, writer))
+
+
 class Keeper(Pod):
     """A pod that keeps its connections open between requests, unless asked not to."""
 

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from kotatsu_operator.activator import connections, splice
-from tests.operator.activator.in_process import GET, Pod, pool
+from tests.operator.activator.in_process import GET, Dictated, pool
 from tests.operator.cluster import eventually
 
 pytestmark = pytest.mark.timeout(60)
@@ -23,18 +23,6 @@ EXPECTS = b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length
 LATER = 60.0
 """Seconds of silence after which it is asked whether the pool is needed."""
 MEGABYTE = 2**20
-
-
-class Dictated(Pod):
-    """A pod that answers what it is told."""
-
-    def __init__(self, name):
-        super().__init__(name)
-        self.reached = asyncio.Queue()
-
-    async def _serve(self, reader, writer):
-        self.open.append((reader, writer))
-        self.reached.put_nowait((reader, writer))
 
 
 @dataclass

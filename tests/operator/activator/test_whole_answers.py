@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kotatsu_operator.activator import connections, limits, splice, wake
-from tests.operator.activator.in_process import ActivatorFixture, Pod, pool
+from tests.operator.activator.in_process import ActivatorFixture, Dictated, pool
 from tests.operator.activator.joined import reset
 from tests.operator.cluster import deployment, eventually
 from tests.operator.cluster import pod as pod_object
@@ -174,18 +174,6 @@ def ends_where_it_should(exchange):
 # --- the cluster ---
 
 
-class Speaking(Pod):
-    """A pod that says what the test lets it say."""
-
-    def __init__(self, name):
-        super().__init__(name)
-        self.reached = asyncio.Queue()
-
-    async def _serve(self, reader, writer):
-        self.open.append((reader, writer))
-        self.reached.put_nowait((reader, writer))
-
-
 class Line:
     """A client's connection, and its other end at the pod."""
 
@@ -261,7 +249,7 @@ class World:
             return self.line
         if self.pod is None:
             self.number += 1
-            self.pod = await self.activator.new_pod(f"voice-{self.number}", of=Speaking)
+            self.pod = await self.activator.new_pod(f"voice-{self.number}", of=Dictated)
         small = socket.socket()
         small.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         small.connect(("127.0.0.1", self.activator.port))

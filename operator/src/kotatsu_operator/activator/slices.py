@@ -31,7 +31,6 @@ from kotatsu_operator.core.protocol import (
 )
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable
-from kotatsu_operator.kube.fields import used
 from kotatsu_operator.kube.objects import EndpointSlice, Object
 from kotatsu_operator.kube.views import PodView, SliceView, owner_of, slice_view
 
@@ -218,17 +217,15 @@ class Slices:
         self._kube, self._namespace, self._turns = kube, namespace, turns
 
     async def get(self, name: str) -> Object:
-        return used(EndpointSlice, await self._kube.get(EndpointSlice, self._namespace, name))
+        return await self._kube.get(EndpointSlice, self._namespace, name)
 
     async def create(self, obj: Object) -> Object:
         async with self._turns:
-            made = await self._kube.create(EndpointSlice, self._namespace, obj)
-        return used(EndpointSlice, made)
+            return await self._kube.create(EndpointSlice, self._namespace, obj)
 
     async def replace(self, obj: Object) -> Object:
         async with self._turns:
-            made = await self._kube.replace(EndpointSlice, self._namespace, obj)
-        return used(EndpointSlice, made)
+            return await self._kube.replace(EndpointSlice, self._namespace, obj)
 
     async def delete(self, name: str) -> None:
         async with self._turns:

@@ -459,9 +459,8 @@ class Kube:
 
         Raises ConflictError, NotFoundError.
         """
-        self._may_write()
         headers = {"Content-Type": how.value}
-        return await self._object(
+        return await self._written(
             "patch", kind, name=_segment(name), namespace=namespace, obj=patch, headers=headers
         )
 
@@ -471,17 +470,22 @@ class Kube:
         with _readable():
             return used(kind, data)
 
+    async def _written(self, method: str, kind: Any, **asked: Any) -> Object:
+        """The used fields of an object as it was written."""
+        self._require_lead()
+        return await self._object(method, kind, **asked)
+
     async def apply(self, kind: Any, obj: Object) -> Object:
         """Create a global object; one that is there gets these fields (a server-side apply)."""
         return await self._write(lambda: self.client.apply(kind(obj), force=True))
 
     async def create(self, kind: Any, namespace: str, obj: Object) -> Object:
         """Create an object. Raises ConflictError when it exists."""
-        return await self._write(lambda: self.client.create(kind(obj), namespace=namespace))
+        return await self._written("post", kind, obj=kind(obj), namespace=namespace)
 
     async def replace(self, kind: Any, namespace: str | None, obj: Object) -> Object:
         """Replace an object at the version it carries. Raises ConflictError, NotFoundError."""
-        return await self._write(lambda: self.client.replace(kind(obj), namespace=namespace))
+        return await self._written("put", kind, obj=kind(obj), namespace=namespace)
 
     async def delete(self, kind: Any, namespace: str, name: str) -> None:
         """Delete an object; a missing object is not an error."""
@@ -490,10 +494,10 @@ class Kube:
             await self._write(lambda: self.client.delete(kind, there, namespace=namespace))
 
     async def _write(self, call: Callable[[], Awaitable[Any]]) -> Object:
-        self._may_write()
+        self._require_lead()
         return cast(Object, await self._call(call()))
 
-    def _may_write(self) -> None:
+    def _require_lead(self) -> None:
         if not self.may_write():
             raise errors.NotLeadingError("this operator no longer leads")
 

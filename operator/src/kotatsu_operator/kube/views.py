@@ -144,10 +144,7 @@ def _container_view(container: Object, status: Object | None) -> ContainerView:
         started=startup is None or bool(status.get("started")),
         startup=startup,
         readiness=container.get("readinessProbe"),
-        ports={
-            port.get("name", str(port["containerPort"])): port["containerPort"]
-            for port in container.get("ports") or ()
-        },
+        ports=container_ports({"containers": [container]}),
     )
 
 

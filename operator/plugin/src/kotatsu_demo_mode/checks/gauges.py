@@ -7,8 +7,7 @@ from kotatsu_demo_mode.api import Api
 from kotatsu_demo_mode.errors import DemoModeError
 from kotatsu_demo_mode.pools import Object
 from kotatsu_operator.core import exposition
-from kotatsu_operator.core.formats import tables
-from kotatsu_operator.core.objects import port_number
+from kotatsu_operator.core.objects import container_ports, port_number
 from kotatsu_operator.core.pool.spec import Metrics
 
 from .found import Case, Found, Page, name_of, target_port
@@ -35,20 +34,11 @@ def candidates(found: Found) -> list[tuple[str, str]]:
     """The ports and paths that may have a metrics page, the most likely first."""
     annotations = found.annotations
     ports = [annotations[_PORT]] if _PORT in annotations else []
-    names = list(_ports(found))
+    names = list(container_ports(found.pod_spec))
     ports += [name for name in _PORTS if name in names] + names
     paths = ([annotations[_PATH]] if _PATH in annotations else []) + list(_PATHS)
     pairs = [(port, path) for path in paths if path.startswith("/") for port in ports]
     return list(dict.fromkeys(pairs))[:_MOST_PAGES]
-
-
-def _ports(found: Found) -> dict[str, int]:
-    """The container ports by name; by number without one."""
-    return {
-        str(port.get("name") or port.get("containerPort")): int(port["containerPort"])
-        for container in found.containers
-        for port in tables(container.get("ports"))
-    }
 
 
 def read_pages(api: Api, case: Case) -> Found:
@@ -75,7 +65,7 @@ def read_pages(api: Api, case: Case) -> Found:
 
 def _page(api: Api, found: Found, pod: Object, page: Page) -> tuple[Page, str]:
     """A page, and why no page of the cluster may be read."""
-    number = port_number(_ports(found), page.port)
+    number = port_number(container_ports(found.pod_spec), page.port)
     if number is None or not 0 < number < 2**16:
         return replace(page, why=f"has no port {page.port}"), ""
     path = pod_page(found.namespace, pod, number, page.path)
@@ -108,7 +98,7 @@ def gauge_of(case: Case, page: Page) -> Gauge | exposition.Silence | None:
         return None
     name, value = wanted, exposition.count_of(samples.get(wanted, ()))
     if wanted not in samples:
-        ports = _ports(case.found)
+        ports = container_ports(case.found.pod_spec)
         served = [port_number(ports, target_port(port)) for port in case.tcp_ports]
         numbers = [number for number in served if number is not None]
         known = (

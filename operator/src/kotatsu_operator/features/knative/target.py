@@ -57,7 +57,6 @@ from kotatsu_operator.features.knative.objects import (
 )
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import NotFoundError, Unreachable, is_missing, is_refusal
-from kotatsu_operator.kube.fields import used
 from kotatsu_operator.kube.objects import Object
 from kotatsu_operator.kube.views import PodView
 
@@ -162,7 +161,7 @@ class MinScales:
     async def _read(self, name: str) -> None:
         try:
             obj = await self._kube.get(KnativeRevision, self._namespace, name)
-            keep_newer(self._cache.revisions, used(KnativeRevision, obj))
+            keep_newer(self._cache.revisions, obj)
         except NotFoundError:
             self._cache.revisions.pop((self._namespace, name), None)
 
@@ -194,7 +193,7 @@ class MinScales:
         obj = await self._kube.annotate(
             KnativeRevision, namespace, patch.name, values, patch.version
         )
-        keep_newer(self._cache.revisions, used(KnativeRevision, obj))
+        keep_newer(self._cache.revisions, obj)
         log.info("%s/%s: min-scale %s", namespace, patch.name, patch.min_scale or "removed")
 
     async def give_back(self, kept: Sequence[SavedMinScale]) -> list[str]:
