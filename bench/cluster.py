@@ -17,7 +17,7 @@ from kotatsu_node.errors import NodeError
 from kotatsu_node.progress import Progress
 
 # isort: split
-from e2e.conftest import built, by_name, helm_install
+from e2e.conftest import LABELED, built, helm_install
 from e2e.kit import App, Kubectl, Object, asleep_override, eventually, pool, wall
 
 __all__ = [
@@ -96,7 +96,7 @@ def namespace(purpose: str) -> Iterator[Kubectl]:
 def platform(purpose: str, *settings: str) -> Iterator[Kubectl]:
     """A namespace with operator and activator, as the chart installs them."""
     with namespace(purpose) as kubectl:
-        settings = (*built("image", "operator"), by_name(kubectl), *settings)
+        settings = (*built("image", "operator"), LABELED, *settings)
         with topic.progress.step("install the platform"):
             helm_install(kubectl, "kotatsu", "kotatsu", *settings, wait=True)
         try:

@@ -30,7 +30,7 @@ from kotatsu_node.cluster.control_plane import (
 )
 from kotatsu_node.errors import NodeError
 from kotatsu_node.layout import Layout
-from kotatsu_operator.core.protocol import activator_set
+from kotatsu_operator.core.protocol import own_set, shared_set
 from kotatsu_operator.kube.objects import EndpointSlice, Pod, Service, WarmPool
 from report import ROOT, Row
 from samples import digits
@@ -117,7 +117,7 @@ async def rows(quick: bool) -> list[Row]:
 class Alone:
     """The activator of one namespace."""
 
-    shard, activators = "", ""
+    activators = own_set(NAMESPACE, NAMESPACE)
 
     def place(self, _: int) -> str:
         """The namespace of a pool."""
@@ -130,7 +130,7 @@ class Alone:
 class Shared(Alone):
     """An activator that the namespaces share, each with one pool."""
 
-    shard, activators = "0", activator_set(NAMESPACE, 0)
+    activators = shared_set(NAMESPACE, 0)
 
     def place(self, number: int) -> str:
         """The namespace of a pool."""
@@ -248,7 +248,7 @@ async def _make(editor: Any, namespace: str, name: str, how: Alone) -> None:
         "phase": "Asleep",
         "route": {"target": "Activator", "epoch": 1},
         "conditions": [accepted],
-        "internal": {"activators": how.activators} if how.activators else {},
+        "internal": {"activators": how.activators},
     }
     merge = PatchType.MERGE
     patch = {"status": status}
@@ -262,7 +262,7 @@ def _activator(plane: ControlPlane, uid: str, how: Alone) -> Iterator[tuple[int,
     environment = {
         "KUBECONFIG": str(plane.users["activator"]),
         "KOTATSU_NAMESPACE": NAMESPACE,
-        "KOTATSU_SHARD": how.shard,
+        "KOTATSU_ACTIVATORS": how.activators,
         "KOTATSU_POD_NAME": "activator",
         "KOTATSU_POD_UID": uid,
         "KOTATSU_POD_IPS": ADDRESS,

@@ -37,6 +37,7 @@ from kotatsu_operator.core.protocol import (
     RECORD_PARTS,
     SERVICE_LABEL,
     SHARD_LABEL,
+    shared_set,
 )
 from kotatsu_operator.kube.client import EVERYWHERE
 from kotatsu_operator.kube.objects import (
@@ -195,7 +196,7 @@ class Install:
             "image": "none",
             "ports": [{"name": "metrics", "containerPort": PORT}],
         }
-        labels = {**ACTIVATOR_LABELS, "app.kubernetes.io/instance": "kotatsu", SHARD_LABEL: "0"}
+        labels = {**ACTIVATOR_LABELS, SHARD_LABEL: "0"}
         pod = {
             "metadata": {"name": name, "namespace": HOME, "labels": labels},
             "spec": {"nodeName": "nowhere", "containers": [container]},
@@ -205,7 +206,7 @@ class Install:
         environment = os.environ | {
             "KUBECONFIG": str(self.plane.users["activator"]),
             "KOTATSU_NAMESPACE": HOME,
-            "KOTATSU_SHARD": "0",
+            "KOTATSU_ACTIVATORS": shared_set(HOME, 0),
             "KOTATSU_POD_NAME": name,
             "KOTATSU_POD_UID": made["metadata"]["uid"],
             "KOTATSU_POD_IPS": address,
@@ -403,9 +404,7 @@ async def installed(
             say(f"made in {time.monotonic() - began:.0f} s")
             log = plane.audit_log.with_name("operator.log")
             scope = {
-                "KOTATSU_NAMESPACES": "",
                 "KOTATSU_NAMESPACE_SELECTOR": '{"matchLabels": {"warm": "yes"}}',
-                "KOTATSU_RELEASE": "kotatsu",
                 "KOTATSU_POD_NAMESPACE": HOME,
             }
             [told_at] = free_ports(1)

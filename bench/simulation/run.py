@@ -24,7 +24,7 @@ from kotatsu_node.cluster.control_plane import (
 )
 from kotatsu_node.layout import Layout
 from kotatsu_operator.core.formats import internal, table
-from kotatsu_operator.core.protocol import RECORD
+from kotatsu_operator.core.protocol import record_part
 from kotatsu_operator.kube.objects import ConfigMap, Deployment, Service, WarmPool
 from simulation.kubelet import Kubelet, serve_metrics
 from simulation.measure import (
@@ -107,7 +107,8 @@ class Simulation:
     async def make(self, port: int) -> None:
         """The CRD, the record, and a Deployment, a Service and a WarmPool for each name."""
         await self.define(CRD)
-        await self.create(ConfigMap, {"metadata": {"name": RECORD, "namespace": NAMESPACE}})
+        part = {"name": record_part(NAMESPACE), "namespace": NAMESPACE}
+        await self.create(ConfigMap, {"metadata": part})
         await self.each(lambda name: self.create(Deployment, deployment(name, port)))
         await self.each(lambda name: self.create(Service, service(name)))
         await self.each(lambda name: self.create(WarmPool, warm_pool(name)))
@@ -206,7 +207,7 @@ def operator(
     port: int,
     per_second: float,
     log: Path,
-    scope: Mapping[str, str] = {"KOTATSU_NAMESPACES": NAMESPACE},
+    scope: Mapping[str, str] = {"KOTATSU_POD_NAMESPACE": NAMESPACE},
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run the operator as a process of its own; `scope` are its settings of what it serves."""
     program = Path(sys.executable).with_name("kotatsu-operator")

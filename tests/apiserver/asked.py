@@ -10,32 +10,33 @@ from typing import Any
 
 import httpx2
 from apiserver.keeper import Plane
-from apiserver.kit import Namespace
-from chart.kit import Object, Rendered
+from apiserver.kit import Namespace, one_each
+from chart.kit import Object
 from e2e import api, rights
-from e2e.rights import HERE
+from e2e.rights import HERE, THERE
 
 from kotatsu_operator.activator.pool import PodIdentity, pool_view
 from kotatsu_operator.activator.slices import make_slice
+from kotatsu_operator.core.protocol import INSTALL_LABEL, own_set
 from kotatsu_operator.kube.views import PodView, pod_view
 
-SCALE = "apis/apps/v1/namespaces/here/deployments/{}/scale"
-STATEFUL_SCALE = "apis/apps/v1/namespaces/here/statefulsets/{}/scale"
-SERVICES = "api/v1/namespaces/here/services"
-HPAS = "apis/autoscaling/v2/namespaces/here/horizontalpodautoscalers"
-SLICES = "apis/discovery.k8s.io/v1/namespaces/here/endpointslices"
-POOLS = "apis/kotatsu.dev/v1beta1/namespaces/here/warmpools"
-REVISIONS = "apis/serving.knative.dev/v1/namespaces/here/revisions"
+SCALE = "apis/apps/v1/namespaces/there/deployments/{}/scale"
+STATEFUL_SCALE = "apis/apps/v1/namespaces/there/statefulsets/{}/scale"
+SERVICES = "api/v1/namespaces/there/services"
+HPAS = "apis/autoscaling/v2/namespaces/there/horizontalpodautoscalers"
+SLICES = "apis/discovery.k8s.io/v1/namespaces/there/endpointslices"
+POOLS = "apis/kotatsu.dev/v1beta1/namespaces/there/warmpools"
+REVISIONS = "apis/serving.knative.dev/v1/namespaces/there/revisions"
 MERGE = "application/merge-patch+json"
-UIDS: dict[int, str] = {}
-"""Of the activators' pods: an EndpointSlice without a living owner is garbage."""
+UIDS: dict[str, str] = {}
+"""Of the activators' pods, and of Services: an EndpointSlice without a living owner is garbage."""
 
 
 @dataclass(frozen=True)
 class Place:
     """Namespaces of a test's own on the shared API server.
 
-    The chart, the accounts and the paths call them `here` and `there`.
+    The chart, the accounts and the paths call them `here` and `there`. The release is in the first.
     """
 
     plane: Plane
@@ -44,7 +45,8 @@ class Place:
 
     def __call__(self, text: str) -> str:
         """A text with the names of these namespaces."""
-        return re.sub(r"\bhere\b", self.here, re.sub(r"\bthere\b", self.there, text))
+        text = re.sub(r"\bhere\b", self.here, re.sub(r"\bthere\b", self.there, text))
+        return one_each(text, self.here)
 
     def apply(self, *objects: Object) -> None:
         """Apply objects, in the first namespace unless they say otherwise."""
@@ -53,11 +55,12 @@ class Place:
 
 
 def namespaces(plane: Plane, purpose: str) -> Place:
-    """Make the namespaces of a test. They go with the control plane."""
+    """Make the namespaces of a test, both for the release. They go with the control plane."""
     number = uuid.uuid4().hex[:5]
     place = Place(plane, f"{purpose}-{number}", f"{purpose}-{number}-other")
-    for name in ("here", "there"):
-        place.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    for name in (HERE, THERE):
+        meta = {"name": name, "labels": {INSTALL_LABEL: HERE}}
+        place.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": meta})
     return place
 
 
@@ -67,21 +70,11 @@ def installed(plane: Plane, purpose: str, *arguments: str) -> Place:
     `arguments` are helm's. What is cluster-scoped has the namespace in its name, and concerns
     nobody else's.
     """
-    return _with_rights(namespaces(plane, purpose), rights.chart(*arguments))
-
-
-def installed_for_all(plane: Plane, purpose: str, *arguments: str) -> Place:
-    """The same for one install that serves many namespaces, with the Service of its activators."""
     place = namespaces(plane, purpose)
-    chart = rights.chart("--set=namespaces=null", *arguments)
-    place.apply(chart.one("Service", "kotatsu-activators"))
-    return _with_rights(place, chart)
-
-
-def _with_rights(place: Place, chart: Rendered) -> Place:
+    chart = rights.chart(*arguments)
     kinds = ("Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding", "PriorityClass")
     of_knative = {"namespace": rights.KNATIVE}
-    for obj in chart.of(*kinds, *rights.POLICIES):
+    for obj in (*chart.of(*kinds, *rights.POLICIES), chart.one("Service", "kotatsu-activators")):
         if not of_knative.items() <= obj["metadata"].items():
             place.apply(obj)
     return place
@@ -135,7 +128,7 @@ def with_replicas(count: int) -> Object:
 
 def scale_to(name: str, replicas: int) -> Object:
     """A whole Scale, of no version: controllers write to the Deployment at the same time."""
-    metadata = {"namespace": HERE, "name": name}
+    metadata = {"namespace": THERE, "name": name}
     kind = {"apiVersion": "autoscaling/v1", "kind": "Scale"}
     return kind | {"metadata": metadata} | with_replicas(replicas)
 
@@ -209,7 +202,10 @@ def warm_pool(name: str, service: str = "web") -> Object:
 
 
 def activator_pod(number: int) -> PodIdentity:
-    return PodIdentity(HERE, f"activator-{number}", UIDS[number], (f"10.0.0.{number}",), "node")
+    """One of the activators that `there` has of its own."""
+    name = f"activator-{number}"
+    its_set = own_set(HERE, THERE)
+    return PodIdentity(THERE, name, UIDS[name], (f"10.0.0.{number}",), "node", its_set)
 
 
 def slice_of(pool: str, service: str = "web", number: int = 1, state: str = "serving") -> Object:
@@ -217,7 +213,7 @@ def slice_of(pool: str, service: str = "web", number: int = 1, state: str = "ser
     return make_slice(
         pool_view(warm_pool(pool, service)),
         {
-            "metadata": {"namespace": HERE, "name": service},
+            "metadata": {"namespace": THERE, "name": service, "uid": UIDS[service]},
             "spec": {"ports": [{"name": "http", "port": 80}], "ipFamilies": ["IPv4"]},
         },
         activator_pod(number),
@@ -230,7 +226,7 @@ def slice_of(pool: str, service: str = "web", number: int = 1, state: str = "ser
 def lost_pod(*, terminating: bool) -> PodView:
     """Another activator's pod that is lost: its node, or that it ends."""
     ready = {"type": "Ready", "status": "True" if terminating else "Unknown"}
-    meta = {"namespace": HERE, "name": "activator-2", "uid": UIDS[2]}
+    meta = {"namespace": THERE, "name": "activator-2", "uid": UIDS["activator-2"]}
     if terminating:
         meta["deletionTimestamp"] = "2026-01-01T00:00:00Z"
     status = {"phase": "Running", "conditions": [ready]}

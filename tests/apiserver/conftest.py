@@ -28,6 +28,7 @@ from e2e.kit import App, pool, workload
 from lightkube import AsyncClient, KubeConfig
 
 from kotatsu_operator.core.formats import is_true
+from kotatsu_operator.core.protocol import INSTALL_LABEL
 
 T = TypeVar("T")
 
@@ -138,6 +139,7 @@ def make_namespace(plane: Plane, node: Node) -> Iterator[MakeNamespace]:
     """Make namespaces whose pods run until the file's last test has ended.
 
     Nothing removes them: they go with the control plane. Without a node their pods wait forever.
+    What is installed in `home`, or else there, serves it.
     """
 
     def make(
@@ -146,9 +148,12 @@ def make_namespace(plane: Plane, node: Node) -> Iterator[MakeNamespace]:
         *,
         fate: Fate | None = None,
         has_node: bool = True,
+        home: Namespace | None = None,
     ) -> Namespace:
         made = Namespace(f"{purpose}-{uuid.uuid4().hex[:5]}", plane)
-        made.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": made.namespace}})
+        labels = {INSTALL_LABEL: (home or made).namespace}
+        meta = {"name": made.namespace, "labels": labels}
+        made.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": meta})
         if has_node:
             stack.enter_context(node.running(made.namespace, clock, fate or Fate()))
         return made
@@ -163,7 +168,10 @@ def namespace(plane: Plane) -> Namespace:
     return Namespace("default", plane)
 
 
-PLATFORM = ("ServiceAccount", "Role", "RoleBinding", "ConfigMap", "Deployment")
+PLATFORM = (
+    *("ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding", "ConfigMap"),
+    *("Service", "Deployment"),
+)
 """What is installed of the chart: its policies and its hooks have tests of their own."""
 
 WITHOUT = ("knative.enabled=false", "console.enabled=false", "dashboards.enabled=false")
@@ -177,8 +185,8 @@ PRICES = '--set-json=prices={"currency": "JPY", "cpuHour": "72000000"}'
 
 
 async def install_platform(kubectl: Namespace, *settings: str) -> None:
-    """The chart's operator and activators, of this namespace alone; waits until they are ready."""
-    settings = (f"namespaces={{{chart.NAMESPACE}}}", *settings)
+    """The chart's operator and activators, for labeled namespaces; waits until they are ready."""
+    settings = ("serveUnlabeled=false", *settings)
     sets = (f"--set={setting}" for setting in (*WITHOUT, *SMALL, *settings))
     for obj in chart.render("kotatsu", None, PRICES, *sets).of(*PLATFORM):
         kubectl.apply(in_namespace(obj, chart.NAMESPACE, kubectl.namespace))

@@ -7,6 +7,7 @@ import asyncio
 import functools
 import json
 import random
+import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -153,6 +154,20 @@ async def asked_all_the_time(
             is_over.set()
 
 
+SINGLETON = "kotatsu-serves-unlabeled-namespaces"
+"""The ClusterRole of which a cluster has one."""
+
+
+def one_each(text: str, home: str) -> str:
+    """A text with another singleton for each release: tests share the cluster."""
+    return text.replace(SINGLETON, f"{SINGLETON}-{home}")
+
+
 def in_namespace(obj: Object, before: str, now: str) -> Any:
-    """An object that was made for one namespace, for another one."""
-    return json.loads(json.dumps(obj).replace(f'"{before}"', f'"{now}"'))
+    """An object that was made for one namespace, for another one.
+
+    Its name too, if it is of the cluster: then it ends with the namespace of the release.
+    """
+    # In values, sets of activators, CEL, and names of what is cluster-wide.
+    as_word = rf"""(?<=["'])({before})(?=["'/])|(?<=-){before}\b"""
+    return json.loads(one_each(re.sub(as_word, now, json.dumps(obj)), now))

@@ -36,7 +36,7 @@ from lightkube.resources.core_v1 import ServiceAccountToken
 from prometheus_client import CollectorRegistry
 
 from kotatsu_common.settings import load
-from kotatsu_operator.__main__ import features_of, options_of
+from kotatsu_operator.__main__ import features_of, options_of, scope_of
 from kotatsu_operator.activator.__main__ import identity, reading
 from kotatsu_operator.activator.app import Activator
 from kotatsu_operator.activator.metrics import ActivatorMetrics
@@ -208,7 +208,7 @@ class Programs:
             registry = CollectorRegistry()
             features = features_of(settings, registry, Board(self.clock), self.clock)
             options = options_of(settings, features)
-            operator = Operator(kube, settings.namespaces, registry, options, clock=self.clock)
+            operator = Operator(kube, scope_of(settings), registry, options, clock=self.clock)
             host, port = real(address, settings.port)
             checks = Checks(lambda: "", lambda: "", remark=lambda: operator.left_out)
             admin = start_admin(host, port, registry, checks)

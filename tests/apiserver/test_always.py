@@ -109,7 +109,7 @@ async def test_the_uninstall_gives_the_selector_back_and_no_request_is_lost(
     client = AsyncClient(KubeConfig.from_file(kubectl.plane.kubeconfig), field_manager=OPERATOR)
     said: list[str] = []
     async with asked_all_the_time(app, http):
-        job = Uninstall(Kube(client), [kubectl.namespace], kubectl.namespace, 60, said.append)
+        job = Uninstall(Kube(client), kubectl.namespace, 60, said.append)
         await job.run()
         assert only(app, "pods"), said
     assert selector(app) == {"app": app.name}

@@ -2,24 +2,24 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
 from subprocess import CompletedProcess
 
 import httpx
 import pytest
-from apiserver.asked import warm_pool
 from apiserver.conftest import MakeNamespace, are_ready, start_app
-from apiserver.kit import Namespace, eventually, in_namespace
+from apiserver.kit import SINGLETON, Namespace, eventually, in_namespace
 from chart import kit
 from chart.kit import CHARTS, NAMESPACE, kind_of, render
 from chart.test_pods import ALL, Case, name_of
 from e2e import rights
 
-from kotatsu_operator.core.protocol import MANAGED_BY, MANAGED_BY_LABEL, RECORD, SERVICE_LABEL
+from kotatsu_operator.core.protocol import record_part
 
 pytestmark = pytest.mark.apiserver
 
 CHART = str(CHARTS / "kotatsu")
+LABELED = "--set=serveUnlabeled=false"
+"""Any number of such installs are in a cluster, and of others one: a single test has that."""
 
 # Kinds of APIs that a plain cluster does not have.
 FOREIGN = {
@@ -32,11 +32,6 @@ FOREIGN = {
 def kubectl(make_namespace: MakeNamespace) -> Namespace:
     """A namespace that refuses pods which are not restricted."""
     return restricted(make_namespace("chart", has_node=False))
-
-
-def own(*namespaces: Namespace) -> str:
-    """The setting for namespaces that have activators of their own."""
-    return f"--set=namespaces={{{','.join(kubectl.namespace for kubectl in namespaces)}}}"
 
 
 def restricted(kubectl: Namespace) -> Namespace:
@@ -53,14 +48,20 @@ def helm(kubectl: Namespace, verb: str, *arguments: str) -> CompletedProcess[str
     return kit.helm(verb, *arguments, *where)
 
 
-@pytest.fixture
-def platform(kubectl: Namespace) -> Iterator[Namespace]:
-    """The platform of a namespace, installed without waiting for its pods."""
-    done = helm(kubectl, "install", "first", CHART, own(kubectl))
+def installed(kubectl: Namespace, *arguments: str) -> None:
+    """Install the platform, without waiting for its pods."""
+    done = helm(kubectl, "install", "first", CHART, *arguments)
     assert done.returncode == 0, done.stderr
-    yield kubectl
-    helm(kubectl, "uninstall", "first", "--wait", "--no-hooks")
-    kubectl.delete("configmap", RECORD)  # kept, since nothing was restored
+
+
+def refuses(kubectl: Namespace, owned: str, *arguments: str) -> None:
+    """Install a second platform, which Helm has to refuse: this object is the first one's."""
+    before = kubectl.items("deployments")
+    done = helm(kubectl, "install", "second", CHART, *arguments)
+    assert done.returncode != 0
+    assert f'"{owned}"' in done.stderr
+    assert "exists and cannot be imported into the current release" in done.stderr
+    assert kubectl.items("deployments") == before
 
 
 @pytest.mark.parametrize("case", ALL, ids=name_of)
@@ -91,220 +92,79 @@ def test_the_api_server_would_say_so_if_one_was_not(kubectl: Namespace) -> None:
     assert 'would violate PodSecurity \\"restricted' in said
 
 
-def test_a_second_platform_in_the_same_namespace_is_refused(platform: Namespace) -> None:
-    done = helm(platform, "install", "second", CHART, own(platform))
+def test_a_second_platform_in_the_same_namespace_is_refused(make_namespace: MakeNamespace) -> None:
+    kubectl = make_namespace("twice", has_node=False)
+    installed(kubectl, LABELED)
 
-    assert done.returncode != 0
-    assert "kept by another Kotatsu already: release first" in done.stderr
-    assert "helm upgrade first" in done.stderr
-
-
-def test_a_platform_elsewhere_may_not_take_the_same_namespace(
-    platform: Namespace, make_namespace: MakeNamespace
-) -> None:
-    other = make_namespace("elsewhere")
-
-    done = helm(other, "install", "second", CHART, own(other, platform))
-
-    assert done.returncode != 0
-    assert f"Namespace {platform.namespace} is kept by another Kotatsu" in done.stderr
-    assert other.items("deployments") == []
+    refuses(kubectl, "kotatsu-operator", LABELED)
 
 
-def test_the_same_release_may_be_installed_again(platform: Namespace) -> None:
-    done = helm(platform, "upgrade", "first", CHART, "--set=crds.upgrade=false")
-
-    assert done.returncode == 0, done.stderr
-
-
-def strategy(kubectl: Namespace) -> str:
-    """How the operator's Deployment replaces its pods."""
-    [operator] = kubectl.items("deployments", **{"app.kubernetes.io/component": "operator"})
-    return str(operator["spec"]["strategy"]["type"])
-
-
-def upgrade(kubectl: Namespace, replicas: int) -> None:
-    """Upgrade the platform to so many operators."""
-    sets = (f"--set=operator.replicas={replicas}", "--set=crds.upgrade=false")
-    done = helm(kubectl, "upgrade", "first", CHART, *sets)
-    assert done.returncode == 0, done.stderr
-
-
-def test_an_upgrade_to_two_operators_and_back_keeps_the_record_of_what_sleeps(
-    platform: Namespace,
-) -> None:
-    record = {"web": "what an operator has written"}
-    platform.patch("configmap", RECORD, {"data": record})
-    for replicas, expected in ((2, "RollingUpdate"), (1, "Recreate")):
-        upgrade(platform, replicas)
-        assert strategy(platform) == expected
-        assert platform.get("configmap", RECORD)["data"] == record
-
-
-def test_an_operator_that_elects_no_leader_ends_before_two_that_do_begin(
-    platform: Namespace,
-) -> None:
-    [older] = platform.items("deployments", **{"app.kubernetes.io/component": "operator"})
-    [container] = older["spec"]["template"]["spec"]["containers"]
-    number = [entry["name"] for entry in container["env"]].index("KOTATSU_POD_NAMESPACE")
-    path = f"/spec/template/spec/containers/0/env/{number}"
-    patch = json.dumps([{"op": "remove", "path": path}])
-    platform("patch", "deployment", older["metadata"]["name"], "--type=json", "-p", patch)
-    for expected in ("Recreate", "RollingUpdate"):  # the first knows no Lease, the second does
-        upgrade(platform, 2)
-        assert strategy(platform) == expected
-
-
-async def test_helm_test_finds_what_works_and_uninstalling_leaves_the_crd_and_nothing_else(
-    make_namespace: MakeNamespace,
-) -> None:
-    kubectl = restricted(make_namespace("installed"))
-    done = helm(kubectl, "install", "kotatsu", CHART, own(kubectl), "--set=activator.replicas=1")
-    assert done.returncode == 0, done.stderr
-    await eventually("it runs", lambda: are_ready(kubectl))
-    done = helm(kubectl, "test", "kotatsu")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "Phase:          Succeeded" in done.stdout
-
-    done = helm(kubectl, "uninstall", "kotatsu", "--wait")
-    assert done.returncode == 0, done.stderr
-
-    kinds = (
-        "deployments,services,roles,rolebindings,networkpolicies,poddisruptionbudgets,jobs,leases"
-    )
-    assert json.loads(kubectl("get", kinds, "-o", "json"))["items"] == []
-    assert "warmpools.kotatsu.dev" in kubectl("get", "crd", "-o", "name")
-    for kind in rights.POLICIES:
-        assert f"-{kubectl.namespace}\n" not in kubectl("get", kind, "-o", "name")
-
-
-# --- one install for many namespaces ---
-
-
-def selecting(kubectl: Namespace) -> str:
-    """The setting for a selector that no other test has."""
-    return f"--set=namespaceSelector.matchLabels.team={kubectl.namespace}"
-
-
-def succeed(kubectl: Namespace, verb: str, *arguments: str) -> str:
-    """Run helm; what it printed."""
-    done = helm(kubectl, verb, "kotatsu", CHART, "--set=crds.upgrade=false", *arguments)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def found(kubectl: Namespace, kind: str) -> set[str]:
-    """Names of what is there of the platform's activators."""
-    items = kubectl.items(kind, **{"app.kubernetes.io/component": "activator"})
-    return {obj["metadata"]["name"] for obj in items}
-
-
-def test_of_two_installs_for_the_same_namespaces_the_second_is_refused_and_told_who_serves_them(
+def test_helm_refuses_a_second_install_for_unlabeled_namespaces_and_takes_one_beside_it(
     make_namespace: MakeNamespace,
 ) -> None:
     first, second = [make_namespace(name, has_node=False) for name in ("first", "second")]
-    succeed(first, "install", selecting(first))
-
-    done = helm(second, "install", "other", CHART, selecting(first))
-
-    assert done.returncode != 0
-    assert "are served by another Kotatsu already" in done.stderr
-    assert f"release kotatsu in namespace {first.namespace}" in done.stderr
-    assert second.items("deployments") == []
-    succeed(second, "install", own(second))  # beside it
+    installed(first)
+    try:
+        refuses(second, SINGLETON)
+        installed(second, LABELED)
+    finally:
+        helm(first, "uninstall", "first", "--wait", "--no-hooks")
 
 
-def test_a_release_for_its_own_namespace_stays_one_until_it_is_asked(
+def test_an_upgrade_to_two_operators_and_back_keeps_the_record_of_what_sleeps(
     make_namespace: MakeNamespace,
 ) -> None:
-    kubectl = make_namespace("former", has_node=False)
-    succeed(kubectl, "install", own(kubectl))  # as `namespaces: []` was in former charts
-
-    said = succeed(kubectl, "upgrade")
-
-    assert found(kubectl, "deployments") == {"kotatsu-activator"}
-    assert """--set-json 'namespaceSelector={"matchLabels":{}}'""" in said
-    assert "Run `helm upgrade` once more" in succeed(kubectl, "upgrade", selecting(kubectl))
-    assert "kotatsu-activator-0" in found(kubectl, "deployments")
-
-
-def test_a_change_of_mode_keeps_the_former_activators_until_they_serve_nothing(
-    make_namespace: MakeNamespace,
-) -> None:
-    home, team = [make_namespace(name, has_node=False) for name in ("home", "team")]
-    succeed(home, "install", own(team))
-    team.apply(ready_slice(team.namespace))
-    for _ in range(2):  # also while a slice of theirs is Ready
-        succeed(home, "upgrade", selecting(team))
-        assert found(home, "deployments") == {"kotatsu-activator-0"}
-        for kind in ("deployments", "roles", "rolebindings", "networkpolicies"):
-            assert found(team, kind) == {"kotatsu-activator"}, kind
-
-    team.delete("endpointslice", "old")
-    succeed(home, "upgrade", selecting(team))
-    for kind in ("deployments", "roles", "rolebindings", "networkpolicies"):
-        assert found(team, kind) == set(), kind
-
-    status = {"status": {"internal": {"activators": f"{home.namespace}/0"}}}
-    team.apply(warm_pool("web") | {"metadata": {"name": "web", "namespace": team.namespace}})
-    team(
-        "patch", "warmpool", "web", "--subresource=status", "--type=merge", "-p", json.dumps(status)
-    )
-    refused = helm(home, "upgrade", "kotatsu", CHART, own(home))
-    assert f"This release serves pools in {team.namespace}, which are not in" in refused.stderr
-
-    succeed(home, "upgrade", own(team))
-    assert found(home, "deployments") == {"kotatsu-activator-0"}
-    assert found(team, "deployments") == {"kotatsu-activator"}
-    role = f"clusterrole/kotatsu-activator-{home.namespace}"
-    assert role in home("get", role, "-o", "name").replace(".rbac.authorization.k8s.io", "")
-    succeed(home, "upgrade", own(team))
-    assert found(home, "deployments") == set()
-    assert found(team, "deployments") == {"kotatsu-activator"}
+    kubectl = make_namespace("upgraded", has_node=False)
+    installed(kubectl, LABELED)
+    record, part = {"web": "what an operator has written"}, record_part(kubectl.namespace)
+    kubectl.patch("configmap", part, {"data": record})
+    for replicas, expected in ((2, "RollingUpdate"), (1, "Recreate")):
+        sets = (f"--set=operator.replicas={replicas}", "--set=crds.upgrade=false", LABELED)
+        done = helm(kubectl, "upgrade", "first", CHART, *sets)
+        assert done.returncode == 0, done.stderr
+        [operator] = kubectl.items("deployments", **{"app.kubernetes.io/component": "operator"})
+        assert operator["spec"]["strategy"]["type"] == expected
+        assert kubectl.get("configmap", part)["data"] == record
 
 
-def ready_slice(namespace: str) -> kit.Object:
-    """A slice of an activator of the namespace's own."""
-    return {
-        "apiVersion": "discovery.k8s.io/v1",
-        "kind": "EndpointSlice",
-        "metadata": {
-            "name": "old",
-            "namespace": namespace,
-            "labels": {MANAGED_BY_LABEL: MANAGED_BY, SERVICE_LABEL: "web"},
-        },
-        "addressType": "IPv4",
-        "endpoints": [{"addresses": ["10.0.0.1"], "conditions": {"ready": True}}],
-        "ports": [],
-    }
-
-
-async def test_an_install_for_the_cluster_needs_no_more_than_it_has_and_leaves_nothing(
+async def test_an_install_needs_no_more_than_it_has_and_leaves_the_crd_and_nothing_else(
     make_namespace: MakeNamespace, http: httpx.AsyncClient
 ) -> None:
-    """With its permissions, under its policies: a pool sleeps and wakes, and gets back its pod."""
-    home, team = make_namespace("cluster"), make_namespace("team")
-    labels = {"metadata": {"labels": {"team": team.namespace}}}
-    team.patch("namespace", team.namespace, labels)
-    small = "--set=activator.replicas=1,routeSettle=1,knative.enabled=false"
-    done = await asyncio.to_thread(helm, home, "install", "kotatsu", CHART, selecting(team), small)
+    """With its permissions, under its policies: pools sleep and wake, and get back their pod.
+
+    Shared activators serve one namespace, and another has its own.
+    """
+    home = restricted(make_namespace("installed"))
+    team, apart = make_namespace("team", home=home), make_namespace("apart", home=home)
+    own = f"activator.own.{apart.namespace}.replicas=1"
+    small = f"--set=activator.replicas=1,routeSettle=1,knative.enabled=false,{own}"
+    done = await asyncio.to_thread(helm, home, "install", "kotatsu", CHART, LABELED, small)
     assert done.returncode == 0, done.stderr
-    await eventually("it runs", lambda: are_ready(home))
-    app = await start_app(team, "web", idleAfter="1s")
-    await app.asleep()
-    await app.send(http)
-    await app.asleep()
+    await eventually("it runs", lambda: are_ready(home) and are_ready(apart))
+    apps = [await start_app(kubectl, "web", idleAfter="1s") for kubectl in (team, apart)]
+    for app in apps:
+        await app.asleep()
+        await app.send(http)
+        await app.asleep()
+    sets = [app.inner()["activators"] for app in apps]
+    assert sets == [f"{home.namespace}/0", f"{home.namespace}/own/{apart.namespace}"]
     parts = [obj.get("data") or {} for obj in home.items("configmaps")]
-    [entry] = [json.loads(text) for part in parts for text in part.values() if "onDelete" in text]
-    assert (entry["namespace"], entry["pool"]) == (team.namespace, "web")
+    texts = [text for part in parts for text in part.values() if "onDelete" in text]
+    entries = {(entry["namespace"], entry["pool"]) for entry in map(json.loads, texts)}
+    assert entries == {(team.namespace, "web"), (apart.namespace, "web")}
     done = await asyncio.to_thread(helm, home, "test", "kotatsu")
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "Phase:          Succeeded" in done.stdout
 
     done = await asyncio.to_thread(helm, home, "uninstall", "kotatsu", "--wait")
 
     assert done.returncode == 0, done.stderr
-    assert app.replicas() == 1
-    kinds = "configmaps,deployments,services,roles,rolebindings,networkpolicies,jobs,leases"
-    assert json.loads(home("get", kinds, "-o", "json"))["items"] == []
+    assert [app.replicas() for app in apps] == [1, 1]
+    kinds = "roles,rolebindings,networkpolicies,poddisruptionbudgets,serviceaccounts"
+    more = ",configmaps,deployments,services,jobs,leases"
+    assert json.loads(home("get", kinds + more, "-o", "json"))["items"] == []
+    assert json.loads(apart("get", kinds, "-o", "json"))["items"] == []
+    assert [obj["metadata"]["name"] for obj in apart.items("deployments")] == ["web"]
+    assert "warmpools.kotatsu.dev" in home("get", "crd", "-o", "name")
     for kind in (*rights.POLICIES, "ClusterRole", "ClusterRoleBinding", "FlowSchema"):
         assert f"-{home.namespace}\n" not in home("get", kind, "-o", "name")

@@ -1,48 +1,28 @@
-"""One install for the whole cluster: its operator, and what it leaves alone.
-
-Its selector names a label of the test's own: the API server has the namespaces of other tests too.
-"""
+"""Installs in one cluster: which namespaces each serves, and what it leaves alone."""
 
 import asyncio
-import json
-import re
-import uuid
 from collections import Counter
-from dataclasses import dataclass
 from typing import Any
 
 import httpx
 import httpx2
 import pytest
-from apiserver.conftest import SMALL, WITHOUT, MakeNamespace, are_ready, install_platform
+from apiserver.conftest import MakeNamespace, install_platform
 from apiserver.keeper import Plane
 from apiserver.kit import Namespace, asked_all_the_time, eventually
 from apiserver.network import real
 from apiserver.programs import Fate
-from chart import kit as chart
 from e2e.kit import App, pool, workload
+
+from kotatsu_operator.core.protocol import INSTALL_LABEL, LEASE_NAME
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(300)]
 
-KINDS = (
-    *("ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding", "ConfigMap"),
-    *("Service", "Deployment"),
-)
-"""What is installed of the chart: its policies have tests of their own."""
 
-
-@dataclass(frozen=True)
-class Install:
-    """An install in a namespace, for those with a label."""
-
-    home: Namespace
-    label: str
-
-    def select(self, kubectl: Namespace, *, is_selected: bool = True) -> None:
-        """Give a namespace the label, or take it away."""
-        labels = {self.label: "yes"} if is_selected else {}
-        meta = {"name": kubectl.namespace, "labels": labels}
-        kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": meta})
+def select(kubectl: Namespace, home: Namespace | None) -> None:
+    """Let the install of a namespace serve another one, or none."""
+    labels = {INSTALL_LABEL: home.namespace if home else "nobody"}
+    kubectl.patch("namespace", kubectl.namespace, {"metadata": {"labels": labels}})
 
 
 class Counted(Fate):
@@ -57,25 +37,11 @@ class Counted(Fate):
         return False
 
 
-def within(obj: Any, namespace: str) -> Any:
-    """An object of the chart in another namespace; its name too, if that is of the cluster."""
-    text = json.dumps(obj).replace(f'"{chart.NAMESPACE}"', f'"{namespace}"')
-    return json.loads(re.sub(rf"-{chart.NAMESPACE}\b", f"-{namespace}", text))
-
-
-async def install(home: Namespace, label: str, *settings: str) -> Install:
-    """The chart's operator and activators for the namespaces with a label."""
-    selector = f"--set-json=namespaceSelector={json.dumps({'matchLabels': {label: 'yes'}})}"
-    sets = (f"--set={setting}" for setting in (*WITHOUT, *SMALL, *settings))
-    for obj in chart.render("kotatsu", None, selector, *sets).of(*KINDS):
-        home.apply(within(obj, home.namespace))
-    await eventually("the platform is ready", lambda: are_ready(home), every=0.02)
-    return Install(home, label)
-
-
-@pytest.fixture
-def label() -> str:
-    return f"team-{uuid.uuid4().hex[:6]}"
+async def install(make_namespace: MakeNamespace, *settings: str, **how: Any) -> Namespace:
+    """The chart's operator and activators in a namespace of their own."""
+    home = make_namespace("home", **how)
+    await install_platform(home, *settings)
+    return home
 
 
 def create(kubectl: Namespace, name: str = "web", **spec: object) -> App:
@@ -88,45 +54,43 @@ def reason(app: App) -> str:
     return str(app.conditions().get("Accepted", {}).get("reason", ""))
 
 
-async def test_a_pool_works_where_it_is_created_until_its_namespace_is_not_selected_any_more(
-    make_namespace: MakeNamespace, label: str, http: httpx.AsyncClient
+async def test_a_pool_works_where_it_is_created_until_its_namespace_is_not_served_any_more(
+    make_namespace: MakeNamespace, http: httpx.AsyncClient
 ) -> None:
-    made = await install(make_namespace("home"), label)
-    shop, other = make_namespace("shop"), make_namespace("other")
-    made.select(shop)
+    home = await install(make_namespace)
+    shop, other = make_namespace("shop", home=home), make_namespace("other")
     app, left = create(shop, idleAfter="1s"), create(other, idleAfter="1s")
     await eventually("accepted", lambda: reason(app) == "Accepted")
-    await eventually("told", lambda: reason(left) == "NamespaceNotSelected")
-    assert app.status()["internal"]["activators"] == f"{made.home.namespace}/0"
+    assert app.status()["internal"]["activators"] == f"{home.namespace}/0"
     assert left.replicas() == 1
 
     await eventually("asleep", lambda: app.phase() == "Asleep")
     await app.send(http)
     await eventually("asleep", lambda: app.phase() == "Asleep" and app.replicas() == 0)
 
-    made.select(shop, is_selected=False)
+    select(shop, None)
     await eventually("left", lambda: reason(app) == "NamespaceNotSelected")
     assert app.replicas() == 1
     assert app.ready_pods()
     assert app.status().keys() <= {"conditions", "cost", "internal"}
     await eventually("only its pods", lambda: len(shop.endpoints("web")) == 1)
 
-    made.select(shop)
+    select(shop, home)
     await eventually("asleep again", lambda: app.phase() == "Asleep" and app.replicas() == 0)
+    assert "status" not in left.pool()
 
 
 async def test_at_rest_the_operator_keeps_its_lease_and_watches_and_asks_nothing_else(
-    make_namespace: MakeNamespace, label: str
+    make_namespace: MakeNamespace,
 ) -> None:
     counted = Counted()
-    made = await install(make_namespace("home", fate=counted), label)
-    shop = make_namespace("shop")
-    made.select(shop)
+    home = await install(make_namespace, fate=counted)
+    shop = make_namespace("shop", home=home)
     app = create(shop, idleAfter="1s")
     await eventually("asleep", lambda: app.phase() == "Asleep" and not app.pods())
-    lease = f"/namespaces/{made.home.namespace}/leases/kotatsu-operator"
+    lease = f"/namespaces/{home.namespace}/leases/kotatsu-operator"
 
-    ours = (f"/namespaces/{made.home.namespace}/", f"/namespaces/{shop.namespace}/")
+    ours = (f"/namespaces/{home.namespace}/", f"/namespaces/{shop.namespace}/")
 
     def asked() -> list[str]:
         """Of other tests' pools it tells that nobody serves them: that is no rest."""
@@ -149,54 +113,61 @@ async def test_at_rest_the_operator_keeps_its_lease_and_watches_and_asks_nothing
     assert max(watches.values()) <= 2
 
 
-async def test_where_two_installs_select_a_namespace_the_older_one_has_it(
-    make_namespace: MakeNamespace, label: str
+async def test_one_install_takes_over_from_another_as_the_label_says(
+    make_namespace: MakeNamespace, http: httpx.AsyncClient
 ) -> None:
-    older = await install(make_namespace("older"), label)
-    await asyncio.sleep(1.1)  # two Deployments of one second are told apart by their uids
-    younger = await install(make_namespace("younger"), label)
-    shop = make_namespace("shop")
-    older.select(shop)
-    app = create(shop)
-    await eventually("accepted", lambda: reason(app) == "Accepted")
-    assert app.status()["internal"]["activators"] == f"{older.home.namespace}/0"
-    await eventually("said", lambda: leaves_out(younger, shop))
-    assert readable(younger, shop) is None  # it does not have to be, so nobody is alerted
-    assert readable(older, shop) == 1
+    first, second = await install(make_namespace), await install(make_namespace)
+    shop = make_namespace("shop", home=first)
+    app = create(shop, idleAfter="1s")
+    await eventually("asleep", lambda: app.phase() == "Asleep" and app.replicas() == 0)
+    for home in (second, first):
+        async with asked_all_the_time(app, http, clients=1, pause=2):
+            select(shop, home)
+            await eventually("theirs", lambda of=home: is_served(app, f"{of.namespace}/0"))
+        await eventually("asleep", lambda: app.phase() == "Asleep" and app.replicas() == 0)
+    assert readable(first, shop) == 1
+    assert readable(second, shop) is None  # it does not have to be, so nobody is alerted
 
 
-async def test_a_namespace_with_activators_of_its_own_is_theirs(
-    make_namespace: MakeNamespace, label: str
+async def test_what_an_install_has_left_is_taken_over_once_its_lease_is_gone(
+    make_namespace: MakeNamespace, http: httpx.AsyncClient
 ) -> None:
-    made = await install(make_namespace("home"), label)
-    shop = make_namespace("shop")
-    made.select(shop)
-    await install_platform(shop)
-    app = create(shop)
-    await eventually("accepted", lambda: reason(app) == "Accepted")
-    await eventually("said", lambda: leaves_out(made, shop))
-    assert "activators" not in app.status()["internal"]
+    first, second = await install(make_namespace), await install(make_namespace)
+    shop = make_namespace("shop", home=first)
+    app = create(shop, idleAfter="1s")
+    await eventually("asleep", lambda: app.phase() == "Asleep" and app.replicas() == 0)
+    for program in ("operator", "activator-0"):
+        first.delete("deployment", f"kotatsu-{program}")
+    select(shop, second)
+    await asyncio.sleep(3)
+    assert is_named(app, f"{first.namespace}/0"), "its Lease is there"
+    first.delete("lease", LEASE_NAME)
+    await eventually("theirs", lambda: is_served(app, f"{second.namespace}/0"))
+    await eventually("asleep", lambda: app.phase() == "Asleep" and app.replicas() == 0)
+    assert (await app.send(http)).status_code == 200
 
 
 async def test_activators_of_a_namespace_and_shared_ones_take_over_from_each_other(
-    make_namespace: MakeNamespace, label: str, http: httpx.AsyncClient
+    make_namespace: MakeNamespace, http: httpx.AsyncClient
 ) -> None:
-    made = await install(make_namespace("home"), label)
-    shop = make_namespace("shop")
-    made.select(shop)
+    home = await install(make_namespace)
+    shop = make_namespace("shop", home=home)
     app = create(shop, idleAfter="1s")
     await eventually("asleep", lambda: app.phase() == "Asleep" and app.replicas() == 0)
+    own = f"activator.own.{shop.namespace}"
+    for given, theirs in (
+        (f"{own}.replicas=1", f"{home.namespace}/own/{shop.namespace}"),
+        (f"{own}.leaving=true", f"{home.namespace}/0"),
+    ):
+        async with asked_all_the_time(app, http, clients=1, pause=2):
+            await install_platform(home, given)
+            await eventually("taken over", lambda of=theirs: is_served(app, of))
+        await eventually("asleep", lambda: app.phase() == "Asleep" and app.replicas() == 0)
 
-    async with asked_all_the_time(app, http, clients=1, pause=2):
-        await install_platform(shop)
-        await eventually("theirs", lambda: is_served(app, ""))
-    await eventually("asleep", lambda: app.phase() == "Asleep" and app.replicas() == 0)
 
-    async with asked_all_the_time(app, http, clients=1, pause=2):
-        for program in ("operator", "activator"):
-            shop.delete("deployment", f"kotatsu-{program}")
-        await eventually("ours", lambda: is_served(app, f"{made.home.namespace}/0"))
-    await eventually("asleep", lambda: app.phase() == "Asleep" and app.replicas() == 0)
+def is_named(app: App, activators: str) -> bool:
+    """Whether the status names these activators."""
+    return bool(app.inner().get("activators", "") == activators)
 
 
 def is_served(app: App, activators: str) -> bool:
@@ -210,17 +181,16 @@ def is_served(app: App, activators: str) -> bool:
         for slice_ in app.kubectl.items("endpointslices", **labels)
         if any(e["conditions"]["ready"] for e in slice_.get("endpoints") or ())
     }
-    return app.inner().get("activators", "") == activators and sets <= {activators}
+    return is_named(app, activators) and sets <= {activators}
 
 
 async def test_the_namespaces_of_kubernetes_are_never_touched(
-    make_namespace: MakeNamespace, label: str, plane: Plane
+    make_namespace: MakeNamespace, plane: Plane
 ) -> None:
-    made = await install(make_namespace("home"), label)
-    system, shop = Namespace("kube-public", plane), make_namespace("shop")
-    for kubectl in (system, shop):
-        made.select(kubectl)
-    untouched, app = create(system, f"web-{label}"), create(shop)
+    home = await install(make_namespace)
+    system, shop = Namespace("kube-public", plane), make_namespace("shop", home=home)
+    select(system, home)
+    untouched, app = create(system, f"web-{home.namespace}"), create(shop)
     await eventually("accepted", lambda: reason(app) == "Accepted")
     await asyncio.sleep(1)
     assert "status" not in untouched.pool()
@@ -228,21 +198,16 @@ async def test_the_namespaces_of_kubernetes_are_never_touched(
         system.delete(kind, untouched.name)
 
 
-def readable(made: Install, kubectl: Namespace) -> float | None:
+def readable(home: Namespace, kubectl: Namespace) -> float | None:
     """What an install's metrics say of a namespace."""
-    page = page_of(made, "metrics")
+    page = page_of(home, "metrics")
     line = f'kotatsu_operator_namespace_readable{{namespace="{kubectl.namespace}"}} '
     found = (text.removeprefix(line) for text in page.splitlines() if text.startswith(line))
     return next(map(float, found), None)
 
 
-def leaves_out(made: Install, kubectl: Namespace) -> bool:
-    """Whether an install says that another one serves a namespace."""
-    return f"serves: {kubectl.namespace}; nothing is done there" in page_of(made, "readyz")
-
-
-def page_of(made: Install, path: str) -> str:
+def page_of(home: Namespace, path: str) -> str:
     """A page of an install's operator."""
-    (pod,) = made.home.items("pods", **{"app.kubernetes.io/component": "operator"})
+    (pod,) = home.items("pods", **{"app.kubernetes.io/component": "operator"})
     host, port = real(pod["status"]["podIP"], 8080)
     return httpx.get(f"http://{host}:{port}/{path}", trust_env=False, timeout=60).text

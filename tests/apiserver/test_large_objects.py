@@ -4,10 +4,11 @@ import gc
 import json
 import tracemalloc
 
+import httpx2
 import pytest
-from apiserver.asked import Api, Place
 from apiserver.keeper import Plane
 from apiserver.kit import Namespace
+from e2e import api
 from lightkube import AsyncClient, KubeConfig
 
 from kotatsu_operator.kube.client import MOST_READ, Kube
@@ -18,6 +19,8 @@ pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(300)]
 PODS = 8
 NAMES = 195_000
 """Variables of a container with names of one letter: 2.4 MiB of JSON, 40 MiB of Python objects."""
+PATIENCE = 60.0
+"""Seconds for one of them, on a machine that does much else."""
 
 
 @pytest.fixture(scope="module")
@@ -25,21 +28,23 @@ def hostile(plane: Plane) -> Namespace:
     """A namespace with pods that stay Pending, made by somebody who may make pods there."""
     made = Namespace("large-objects", plane)
     made.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": made.namespace}})
-    admin = Api(Place(plane, made.namespace, made.namespace))
+    admin = api.Api(plane.kubeconfig, timeout=PATIENCE)
     env = [{"name": "a"}] * NAMES
     container = {"name": "app", "image": "localhost/none:1", "env": env}
     for number in range(PODS):
         meta = {"name": f"web-{number}", "labels": {"app": "web"}}
         spec = {"containers": [container], "nodeSelector": {"of": "nobody"}}
         path = f"api/v1/namespaces/{made.namespace}/pods"
-        admin.accepts("POST", path, {"metadata": meta, "spec": spec})
+        admin.change("POST", path, {"metadata": meta, "spec": spec})
+    admin.close()
     return made
 
 
 async def test_a_list_of_them_costs_no_more_than_an_answer(
     hostile: Namespace, plane: Plane
 ) -> None:
-    kube = Kube(AsyncClient(KubeConfig.from_file(plane.kubeconfig), trust_env=False))
+    config = KubeConfig.from_file(plane.kubeconfig)
+    kube = Kube(AsyncClient(config, timeout=httpx2.Timeout(PATIENCE), trust_env=False))
     path = f"/api/v1/namespaces/{hostile.namespace}/pods/web-0"
     assert len(hostile("get", "--raw", path)) > MOST_READ / 2
     gc.collect()

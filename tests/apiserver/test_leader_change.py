@@ -6,7 +6,7 @@ import pytest
 from apiserver.conftest import install_platform, start_app
 from apiserver.kit import eventually
 
-from kotatsu_operator.core.protocol import LEASE_NAME, RECORD
+from kotatsu_operator.core.protocol import LEASE_NAME, record_part
 
 pytestmark = pytest.mark.apiserver
 
@@ -45,7 +45,7 @@ async def test_a_pool_deleted_while_no_operator_runs_gives_its_target_back_later
     await eventually("restored", lambda: app.replicas() == 1)
 
     def recorded():
-        texts = (two.get("configmap", RECORD).get("data") or {}).values()
+        texts = (two.get("configmap", record_part(two.namespace)).get("data") or {}).values()
         return [t for t in texts if app.name in t or kept.name in t]
 
     await eventually("struck out", lambda: not recorded())

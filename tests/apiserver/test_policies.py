@@ -2,7 +2,8 @@
 
 The requests are made in the accounts' names, with the permissions of the chart. That the programs
 themselves need nothing else is shown by tests/e2e/test_rights.py, which runs them under the same
-policies.
+policies. The release is in `here`, and `there` has activators of its own; test_shared_policies.py
+is about shared ones.
 """
 
 import time
@@ -40,17 +41,21 @@ from apiserver.asked import (
 )
 from apiserver.keeper import Plane
 from chart.kit import Object, crd
-from e2e.rights import ACTIVATOR, OPERATOR
+from e2e.rights import OPERATOR, THERE
 
 from kotatsu_operator.activator.slices import taken_back
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(600)]
 
+ACTIVATOR = f"system:serviceaccount:{THERE}:kotatsu-activator"
+KOTATSU = ("kotatsu-operator", "kotatsu-activator-0", "kotatsu-activator")
+OWN = f"--set-json=activator.own.{THERE}={{}}"
+
 
 @pytest.fixture(scope="module")
 def place(plane: Plane) -> Place:
     """Namespaces with the chart's policies, and what the accounts write to."""
-    made = installed(plane, "policies")
+    made = installed(plane, "policies", OWN)
     made.apply(revision_crd())
     _prepare(Api(made))
     _wait_for_the_policies(Api(made), Api(made, OPERATOR), Api(made, ACTIVATOR))
@@ -58,18 +63,19 @@ def place(plane: Plane) -> Place:
 
 
 def _prepare(admin: Api) -> None:
-    for name, replicas in (("web", 0), ("busy", 5), ("kotatsu-operator", 0)):
+    for name, replicas in (("web", 0), ("busy", 5), *((name, 0) for name in KOTATSU)):
         admin.accepts(
-            "POST", "apis/apps/v1/namespaces/here/deployments", deployment(name, replicas)
+            "POST", "apis/apps/v1/namespaces/there/deployments", deployment(name, replicas)
         )
     stateful = deployment("db", 0) | {"kind": "StatefulSet"}
     stateful["spec"]["serviceName"] = "db"
-    admin.accepts("POST", "apis/apps/v1/namespaces/here/statefulsets", stateful)
+    admin.accepts("POST", "apis/apps/v1/namespaces/there/statefulsets", stateful)
     for number in (1, 2):
-        made = admin.accepts("POST", "api/v1/namespaces/here/pods", pod(f"activator-{number}"))
-        UIDS[number] = made["metadata"]["uid"]
+        made = admin.accepts("POST", "api/v1/namespaces/there/pods", pod(f"activator-{number}"))
+        UIDS[made["metadata"]["name"]] = made["metadata"]["uid"]
+    for name in ("web", "other", "early"):
+        UIDS[name] = admin.accepts("POST", SERVICES, service(name))["metadata"]["uid"]
     admin.accepts("POST", HPAS, autoscaler("auto"))
-    admin.accepts("POST", SERVICES, service("early"))
     admin.accepts("POST", POOLS, warm_pool("web"))
 
 
@@ -105,7 +111,7 @@ def operator(place: Place) -> Api:
 @pytest.fixture
 def activator(place: Place) -> Api:
     """An activator in the pod activator-1, with the token that the kubelet gives it."""
-    extra = {"pod-name": "activator-1", "pod-uid": UIDS[1]}
+    extra = {"pod-name": "activator-1", "pod-uid": UIDS["activator-1"]}
     return Api(place, ACTIVATOR, {f"authentication.kubernetes.io/{k}": v for k, v in extra.items()})
 
 
@@ -206,11 +212,11 @@ def test_the_operator_scales_up_and_down(operator: Api) -> None:
         operator.accepts("PUT", SCALE.format("busy"), scale_to("busy", replicas))
 
 
-def test_nothing_of_kotatsu_is_scaled_by_itself(operator: Api, activator: Api) -> None:
-    path = SCALE.format("kotatsu-operator")
+@pytest.mark.parametrize("name", KOTATSU)
+def test_nothing_of_kotatsu_is_scaled_by_itself(operator: Api, activator: Api, name: str) -> None:
     sentence = "Kotatsu may not scale its own Deployments"
-    operator.refuses(sentence, "PUT", path, scale_to("kotatsu-operator", 1))
-    activator.refuses(sentence, "PATCH", path, with_replicas(1))
+    operator.refuses(sentence, "PUT", SCALE.format(name), scale_to(name, 1))
+    activator.refuses(sentence, "PATCH", SCALE.format(name), with_replicas(1))
 
 
 # --- EndpointSlices ---
@@ -258,7 +264,7 @@ def test_an_activator_cannot_put_anything_into_the_slice_of_another(
         "owner": back
         | {
             "metadata": back["metadata"]
-            | {"ownerReferences": slice_of(name)["metadata"]["ownerReferences"]}
+            | {"ownerReferences": slice_of(name, "other")["metadata"]["ownerReferences"]}
         },
         "ready": back | {"endpoints": [endpoint | {"conditions": {"ready": True}}]},
     }[what]
@@ -270,7 +276,7 @@ def test_an_activator_cannot_publish_another_pod(activator: Api, name: str) -> N
     sentence = "An activator may only publish its own pod"
     activator.refuses(sentence, "POST", SLICES, slice_of(name, number=2))
     other = slice_of(name)
-    other["endpoints"][0]["targetRef"]["uid"] = UIDS[2]
+    other["endpoints"][0]["targetRef"]["uid"] = UIDS["activator-2"]
     activator.refuses(sentence, "POST", SLICES, other)
 
 
@@ -282,7 +288,7 @@ def test_a_slice_of_an_activator_has_one_pod_of_its_namespace(
     [endpoint] = made["endpoints"]
     ref = endpoint["targetRef"]
     made["endpoints"] = {
-        "namespace": [endpoint | {"targetRef": ref | {"namespace": "there"}}],
+        "namespace": [endpoint | {"targetRef": ref | {"namespace": "here"}}],
         "none": [{k: v for k, v in endpoint.items() if k != "targetRef"}],
         "node": [endpoint | {"targetRef": {"kind": "Node", "name": "node"}}],
         "two endpoints": [endpoint, endpoint | {"addresses": ["10.9.9.9"]}],

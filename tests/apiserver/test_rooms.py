@@ -16,7 +16,7 @@ from apiserver.network import real
 from e2e import api
 from e2e.kit import pool, workload
 
-from kotatsu_operator.core.protocol import ACTIVATOR_LABELS, SHARD_LABEL, activator_set
+from kotatsu_operator.core.protocol import ACTIVATOR_LABELS, SHARD_LABEL, shared_set
 from kotatsu_operator.kube.views import is_ours, slice_view
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(180)]
@@ -51,7 +51,7 @@ def shared_activator(home):
         for name, path in FIELDS.items()
     ]
     env += [
-        {"name": "KOTATSU_SHARD", "value": "0"},
+        {"name": "KOTATSU_ACTIVATORS", "value": shared_set(home, 0)},
         {"name": "KOTATSU_ROUTE_SETTLE", "value": "1"},
         {"name": "KOTATSU_MAX_HELD", "value": str(MAX_HELD)},
     ]
@@ -82,7 +82,7 @@ class Tenant:
         if image is not None:
             deployment["spec"]["template"]["spec"]["containers"][0]["image"] = image
         self.kubectl.apply(deployment, *others, pool("web", **spec))
-        self.assign(activator_set(self.home, 0) if assigned else None)
+        self.assign(shared_set(self.home, 0) if assigned else None)
 
     def assign(self, activators):
         now = "2030-01-01T00:00:00Z"
@@ -171,7 +171,7 @@ async def test_one_activator_serves_the_namespaces_whose_pools_are_assigned_to_i
     for one in served:
         [view] = one.slices
         assert (view.pod_namespace, view.pod_name) == (home.namespace, "activator-1")
-        assert view.set == activator_set(home.namespace, 0)
+        assert view.set == shared_set(home.namespace, 0)
     assert other.slices == []
     await eventually("ready", lambda: is_ready(home))
 
@@ -206,10 +206,10 @@ async def test_a_pool_that_is_assigned_later_is_served_and_one_that_is_taken_awa
     late.sleeps(assigned=False)
     await asyncio.sleep(0.3)
     assert late.slices == []
-    late.assign(activator_set(late.home, 0))
+    late.assign(shared_set(late.home, 0))
     await late.published()
     assert await late.ask() == 200
-    late.assign(activator_set(late.home, 1))
+    late.assign(shared_set(late.home, 1))
     await asyncio.sleep(1.5)
     assert any(s.ready for s in late.slices), "until the other ones are there"
     [obj] = filter(is_ours, late.kubectl.items("endpointslices"))
@@ -218,7 +218,7 @@ async def test_a_pool_that_is_assigned_later_is_served_and_one_that_is_taken_awa
         "labels": obj["metadata"]["labels"],
         "annotations": obj["metadata"]["annotations"]
         | {
-            "kotatsu.dev/activators": activator_set(late.home, 1),
+            "kotatsu.dev/activators": shared_set(late.home, 1),
             "kotatsu.dev/activator": f"{late.home}/activator-9/uid-9",
         },
     }

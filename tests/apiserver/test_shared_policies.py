@@ -1,4 +1,4 @@
-"""What the policies refuse to the accounts of an install for the cluster, and to a stolen token.
+"""What the policies refuse to the accounts of the release, and to a stolen token.
 
 The release is in `here`, a tenant in `there`, and a namespace that is not selected beside it.
 """
@@ -12,7 +12,7 @@ from apiserver.asked import (
     Place,
     autoscaler,
     deployment,
-    installed_for_all,
+    installed,
     pod,
     scale_to,
     service,
@@ -27,6 +27,7 @@ from e2e.rights import ACTIVATOR, HERE, OPERATOR, THERE
 from kotatsu_operator.core.protocol import (
     ACTIVATOR_ANNOTATION,
     ACTIVATOR_LABELS,
+    INSTALL_LABEL,
     MANAGED_BY,
     MANAGED_BY_LABEL,
     SERVICE_LABEL,
@@ -39,15 +40,15 @@ NOT_SELECTED = f"{THERE}-unselected"
 SLICES = "apis/discovery.k8s.io/v1/namespaces/{}/endpointslices"
 SCALE = "apis/apps/v1/namespaces/{}/deployments/web/scale"
 TEAM = {"team": HERE}
-"""The label that is selected: of this test's namespaces alone."""
+"""The label that is selected: of this test's namespaces alone. They have no other."""
 SELECTOR = '--set-json=namespaceSelector={"matchLabels":{"team":"here"}}'
 UIDS: dict[int, str] = {}
 
 FOREIGN = "The address is none of the activators' own"
 FAMILY = "Activators publish only addresses of the families of the Service"
-UNSELECTED = "Activators wake and publish only in namespaces that the chart's value"
+UNSELECTED = "Activators wake and publish only in namespaces that their release serves"
 KUBE = "Kotatsu changes nothing in the namespaces of Kubernetes"
-OWNER = "An EndpointSlice of a shared activator is owned by a Service"
+OWNER = "An EndpointSlice of an activator is owned by a Service"
 OTHERS = "An activator may only publish its own pod"
 
 
@@ -74,7 +75,7 @@ def give_address(admin: Api, number: int) -> None:
 @pytest.fixture(scope="module")
 def place(plane: Plane) -> Place:
     """The install, two activators with addresses, and what they may serve."""
-    made = installed_for_all(plane, "shared", SELECTOR)
+    made = installed(plane, "shared", SELECTOR)
     admin = Api(made)
     for name, labels in ((HERE, TEAM), (THERE, TEAM), (NOT_SELECTED, {})):
         kind = {"apiVersion": "v1", "kind": "Namespace"}
@@ -107,10 +108,10 @@ def stolen(place: Place, number: int = 1) -> Api:
     return Api(place, ACTIVATOR, {f"authentication.kubernetes.io/{k}": v for k, v in extra.items()})
 
 
-def until_accepted(activator: Api, obj: Object) -> None:
-    """Wait until the parameters of the policy have an address."""
+def until_accepted(activator: Api, obj: Object, namespace: str = THERE) -> None:
+    """Wait until the parameters of the policy have an address, or a namespace its label."""
     for _ in range(300):
-        answer = activator("POST", dry(THERE), obj)
+        answer = activator("POST", dry(namespace), obj)
         if answer.is_success:
             return
         time.sleep(0.1)
@@ -337,6 +338,29 @@ def test_a_namespace_that_is_no_longer_selected_is_left_and_not_entered_again(
     finally:
         admin.accepts("PATCH", namespace, {"metadata": {"labels": TEAM}})
     until_accepted(activator, slice_of())
+
+
+def test_the_label_of_a_namespace_says_who_publishes_there_whatever_is_selected(
+    admin: Api, activator: Api
+) -> None:
+    def label(namespace: str, install: str | None) -> None:
+        change = {"metadata": {"labels": {INSTALL_LABEL: install}}}
+        admin.accepts("PATCH", f"api/v1/namespaces/{namespace}", change)
+
+    try:
+        label(THERE, "another")
+        until_refused(lambda: activator("POST", dry(THERE), slice_of()))
+        activator.refuses(UNSELECTED, "POST", dry(THERE), slice_of())
+        scale = f"{SCALE.format(THERE)}?dryRun=All"
+        activator.refuses(UNSELECTED, "PATCH", scale, with_replicas(1))
+        label(NOT_SELECTED, HERE)
+        until_accepted(activator, slice_of(), NOT_SELECTED)
+        activator.accepts("PATCH", f"{SCALE.format(NOT_SELECTED)}?dryRun=All", with_replicas(1))
+    finally:
+        for namespace in (THERE, NOT_SELECTED):
+            label(namespace, None)
+    until_accepted(activator, slice_of())
+    until_refused(lambda: activator("POST", dry(NOT_SELECTED), slice_of()))
 
 
 # --- scales, and what the operator writes ---

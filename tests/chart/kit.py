@@ -159,11 +159,6 @@ def render(chart: str, values: Path | None = None, *arguments: str) -> Rendered:
     return found
 
 
-def own(values: Path | None = None, *arguments: str) -> Rendered:
-    """The platform for its own namespace alone, which has activators of its own."""
-    return render("kotatsu", values, f"--set=namespaces={{{NAMESPACE}}}", *arguments)
-
-
 def render_anew(chart: str | Path, values: Path | None = None, *arguments: str) -> Rendered:
     """`helm template` of any chart: of one of ours by its name, of another one by its folder."""
     done = _template(chart, values, *arguments)

@@ -3,13 +3,13 @@
 from chart import argo_cd
 from chart.kit import CHARTS, Object, Rendered, annotations, containers, kind_of, render
 
-MANY = CHARTS / "kotatsu/ci/many-namespaces.yaml"
+OWN = CHARTS / "kotatsu/ci/own-activators.yaml"
 CURRENT, BEFORE_PRE_DELETE, BEFORE_POST_DELETE = (3, 5), (3, 2), (2, 9)
 
 
 def application() -> list[Object]:
     """What Argo CD renders: `helm template --include-crds`, tests included."""
-    return render("kotatsu", MANY, "--include-crds").objects
+    return render("kotatsu", OWN, "--include-crds").objects
 
 
 def of(tasks: list[argo_cd.Task]) -> list[Object]:
@@ -125,14 +125,15 @@ def assert_complete(hooks: list[Object]) -> None:
         "namespace": job["metadata"]["namespace"],
     }
     assert rendered.one("ServiceAccount", account["name"])
-    bindings = rendered.of("RoleBinding")
-    assert {b["metadata"]["namespace"] for b in bindings} == {"here", "team-a", "team-b", "team-c"}
+    bindings = rendered.of("RoleBinding", "ClusterRoleBinding")
+    assert len(bindings) == 3
     for binding in bindings:
         assert binding["subjects"] == [account]
-        assert rendered.one("Role", binding["roleRef"]["name"], binding["metadata"]["namespace"])
+        assert rendered.one(binding["roleRef"]["kind"], binding["roleRef"]["name"])
     assert not [v for v in spec["volumes"] if "configMap" in v or "secret" in v]
     assert not [e for c in containers(job["spec"]["template"]) for e in c["env"] if "Ref" in str(e)
                 and "fieldRef" not in str(e)]  # fmt: skip
     assert {kind_of(obj) for obj in hooks} == {
-        "Job", "NetworkPolicy", "Role", "RoleBinding", "ServiceAccount",
+        "Job", "NetworkPolicy", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding",
+        "ServiceAccount",
     }  # fmt: skip

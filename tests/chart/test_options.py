@@ -9,14 +9,12 @@ from pathlib import Path
 import pytest
 from chart.kit import (
     CHARTS,
-    NAMESPACE,
     Object,
     Rendered,
     annotations,
     containers,
     environment,
     load_yaml,
-    own,
     render,
     render_anew,
 )
@@ -26,39 +24,43 @@ from chart.kit import (
 from rows import each
 
 from kotatsu_common.settings import load
-from kotatsu_operator.core.protocol import ACTIVATOR_LABELS, RECORD
+from kotatsu_operator.core.protocol import ACTIVATOR_LABELS, RECORD, record_part
 from kotatsu_operator.runtime.settings import OperatorSettings, SmokeSettings
 
+SHARD = {"activator": "-0"}
 PARTS = pytest.mark.parametrize("part", ["operator", "activator"])
 
 
 def rendered(**values: object) -> Rendered:
-    """The chart for its own namespace with values.
-
-    The name of a nested one is written with two underscores.
-    """
-    values = {"namespaces": [NAMESPACE]} | values
+    """The chart with values; the name of a nested one is written with two underscores."""
     sets = [f"--set-json={key.replace('__', '.')}={json.dumps(v)}" for key, v in values.items()]
     return render("kotatsu", None, *sets)
 
 
+def deployment(part: str, chart: Rendered) -> Object:
+    """The Deployment of the operator, or of the first shard of activators."""
+    return chart.one("Deployment", f"kotatsu-{part}{SHARD.get(part, '')}")
+
+
 def pod(part: str, chart: Rendered) -> Object:
     """The pod template of the operator or of the activators."""
-    template: Object = chart.one("Deployment", f"kotatsu-{part}")["spec"]["template"]
+    template: Object = deployment(part, chart)["spec"]["template"]
     return template
 
 
-def test_another_name_is_the_prefix_of_every_object_but_the_shared_record() -> None:
+def test_another_name_is_the_prefix_of_every_object_but_what_no_two_releases_may_have() -> None:
     chart = rendered(fullnameOverride="platform", knative__enabled=True, operator__replicas=2)
 
     names = {obj["metadata"]["name"] for obj in chart.objects}
-    assert {name for name in names if not name.startswith("platform")} == {RECORD}
-    activator = chart.one("Deployment", "platform-activator")["spec"]
-    assert activator["selector"]["matchLabels"] == ACTIVATOR_LABELS
+    records = {record_part(str(n)) for n in range(1000)}
+    other = {name for name in names if not name.startswith("platform")}
+    assert other == records | {"kotatsu-serves-unlabeled-namespaces"}
+    activator = chart.one("Deployment", "platform-activator-0")["spec"]
+    assert activator["selector"]["matchLabels"].items() >= ACTIVATOR_LABELS.items()
     policies = json.dumps(chart.of("ValidatingAdmissionPolicy"))
     assert "system:serviceaccount:here:platform-operator'" in policies
-    assert "+ ':platform-activator'" in policies
-    assert "['platform-operator', 'platform-activator']" in policies
+    assert "system:serviceaccount:here:platform-activator'" in policies
+    assert "['platform-operator', 'platform-activator-0']" in policies
     assert "kotatsu-operator" not in policies
 
 
@@ -85,7 +87,7 @@ def test_common_labels_and_annotations_are_on_every_object_and_replace_none(moni
         assert obj["metadata"]["labels"]["app.kubernetes.io/name"] == "kotatsu"
         assert annotations(obj)["example.com/audited"] == "true", obj["metadata"]["name"]
     assert annotations(chart.one("Job", "kotatsu-crds"))["argocd.argoproj.io/hook"] == "Skip"
-    assert annotations(chart.one("ConfigMap", RECORD))["helm.sh/resource-policy"] == "keep"
+    assert annotations(chart.one("ConfigMap", f"{RECORD}-0"))["helm.sh/resource-policy"] == "keep"
     for _, template in chart.pods():
         if template["metadata"].get("name") is None:
             assert "team" not in template["metadata"]["labels"]
@@ -111,7 +113,7 @@ def test_a_service_account_of_the_cluster_is_used_everywhere(part: str) -> None:
 
     assert f"kotatsu-{part}" not in chart.names("ServiceAccount")
     assert pod(part, chart)["spec"]["serviceAccountName"] == "mine"
-    subjects = [s["name"] for b in chart.of("RoleBinding") for s in b["subjects"]]
+    subjects = [s["name"] for b in chart.of("ClusterRoleBinding") for s in b["subjects"]]
     assert "mine" in subjects
     assert f"kotatsu-{part}" not in subjects
     policies = json.dumps(chart.of("ValidatingAdmissionPolicy"))
@@ -174,7 +176,7 @@ def test_constraints_on_the_spread_select_the_parts_own_pods(part: str) -> None:
     chart = rendered(**{f"{part}__topologySpreadConstraints": [zone]})
 
     [found] = pod(part, chart)["spec"]["topologySpreadConstraints"]
-    selector = chart.one("Deployment", f"kotatsu-{part}")["spec"]["selector"]
+    selector = deployment(part, chart)["spec"]["selector"]
     assert found == zone | {"labelSelector": selector}
 
 
@@ -184,7 +186,8 @@ def test_a_drain_may_evict_one_of_a_few_pods_and_never_waits_for_one_that_is_not
     part: str, replicas: int
 ) -> None:
     found = rendered(**{f"{part}__replicas": replicas}).of("PodDisruptionBudget")
-    budgets = [one["spec"] for one in found if one["metadata"]["name"] == f"kotatsu-{part}"]
+    name = f"kotatsu-{part}{SHARD.get(part, '')}"
+    budgets = [one["spec"] for one in found if one["metadata"]["name"] == name]
     assert len(budgets) == (replicas > 1)
     for budget in budgets:
         assert budget["maxUnavailable"] == "25%"  # Kubernetes rounds it up
@@ -193,13 +196,13 @@ def test_a_drain_may_evict_one_of_a_few_pods_and_never_waits_for_one_that_is_not
 
 def test_a_service_monitor_comes_in_place_of_the_pod_monitor() -> None:
     assert rendered().of("ServiceMonitor") == []
-    chart = rendered(serviceMonitor__enabled=True, podMonitor__enabled=True, namespaces=["a", "b"])
+    chart = rendered(serviceMonitor__enabled=True, podMonitor__enabled=True, **OWN)
 
     monitors = chart.of("ServiceMonitor")
     assert chart.of("PodMonitor") == []
     assert not [t for _, t in chart.pods() if "prometheus.io/scrape" in annotations(t)]
     services = [s for s in chart.of("Service") if s["metadata"]["name"].endswith("-metrics")]
-    assert sorted(s["metadata"]["namespace"] for s in services) == ["a", "b", "here"]
+    assert sorted(s["metadata"]["namespace"] for s in services) == ["a", "b", "here", "here"]
     found = {
         (service["metadata"]["namespace"], service["metadata"]["name"])
         for monitor in monitors
@@ -213,6 +216,7 @@ def test_a_service_monitor_comes_in_place_of_the_pod_monitor() -> None:
     assert {monitor["spec"]["endpoints"][0]["port"] for monitor in monitors} <= ports
 
 
+OWN = {"activator__own": {"a": {}, "b": {}}}
 MONITORED = [
     ("PodMonitor", "podMetricsEndpoints", {"podMonitor__enabled": True}),
     ("ServiceMonitor", "endpoints", {"serviceMonitor__enabled": True}),
@@ -240,31 +244,6 @@ def arrives(
         if action == "replace" and match is not None:
             found[rule["targetLabel"]] = match[1]
     return found
-
-
-@pytest.mark.parametrize(("kind", "field", "on"), MONITORED)
-def test_a_pod_of_a_pools_namespace_tells_nothing_of_another_one(
-    kind: str, field: str, on: dict[str, object]
-) -> None:
-    chart = rendered(**on, namespaces=["a", "b"])
-    [endpoint] = chart.one(kind, "kotatsu-activator")["spec"][field]
-    told = {"__name__": "kotatsu_activator_held", "namespace": "b", "name": "voice"}
-    assert arrives(endpoint, told, "a") == told | {"namespace": "a"}
-    for name in ("kotatsu_pool_phase", "kotatsu_operator_leader", "kube_pod_info"):
-        assert arrives(endpoint, {"__name__": name, "namespace": "b"}, "a") is None
-
-
-@pytest.mark.parametrize(("kind", "field", "on"), MONITORED)
-def test_the_operator_tells_of_the_pools_that_it_watches(
-    kind: str, field: str, on: dict[str, object]
-) -> None:
-    monitor = rendered(**on, namespaces=["a", "b"]).one(kind, "kotatsu")
-    assert monitor["spec"]["namespaceSelector"]["matchNames"] == ["here"]
-    [endpoint] = monitor["spec"][field]
-    told = {"__name__": "kotatsu_pool_phase", "namespace": "b", "name": "voice"}
-    assert arrives(endpoint, told, "here") == told
-    assert arrives(endpoint, told | {"namespace": "c"}, "here") == told | {"namespace": "here"}
-    assert arrives(endpoint, {"__name__": "up", "namespace": "b"}, "here") is None
 
 
 @pytest.mark.parametrize(("kind", "field", "on"), MONITORED)
@@ -337,7 +316,7 @@ SCC = "security.openshift.io/v1/SecurityContextConstraints"
 
 @pytest.mark.parametrize("how", ["--set=openshift=true", f"--api-versions={SCC}"])
 def test_on_openshift_its_scc_chooses_the_ids_and_dns_has_its_port(how: str) -> None:
-    chart = own(None, how)
+    chart = render("kotatsu", None, how)
 
     for owner, template in chart.pods():
         context = template["spec"]["securityContext"]
@@ -350,7 +329,9 @@ def test_on_openshift_its_scc_chooses_the_ids_and_dns_has_its_port(how: str) -> 
         if port["protocol"] == "UDP"
     ]
     assert set(ports) == {5353}
-    assert own(None, how, "--set=networkPolicy.dnsPorts={53}").objects != chart.objects
+    assert (
+        render("kotatsu", None, how, "--set=networkPolicy.dnsPorts={53}").objects != chart.objects
+    )
 
 
 def test_who_may_edit_a_namespace_may_use_pools_and_the_switch_unless_that_is_off() -> None:
@@ -366,16 +347,17 @@ def test_who_may_edit_a_namespace_may_use_pools_and_the_switch_unless_that_is_of
     assert {"create", "patch", "delete"} <= set(verbs["edit"])
     assert verbs["admin"] == verbs["edit"]
     assert not [rule for rules in roles.values() for rule in rules if "status" in str(rule)]
-    assert rendered(rbac__aggregate=False, crds__upgrade=False).of("ClusterRole") == []
+    assert "aggregate-to" not in str(rendered(rbac__aggregate=False).objects)
 
 
 def test_helm_test_runs_a_pod_that_reads_its_environment() -> None:
-    test = rendered(namespaces=["a", "b"]).one("Pod", "kotatsu-test")
+    test = rendered(activator__own={"b": {}, "a": {"leaving": True}}).one("Pod", "kotatsu-test")
 
     settings = load(SmokeSettings, environment(test))
 
     assert annotations(test)["helm.sh/hook"] == "test"
-    assert settings.namespaces == ("a", "b")
+    assert settings.own == ("a", "b"), "also those that are leaving"
+    assert settings.shards == 1
     assert test["spec"]["activeDeadlineSeconds"] > settings.timeout
 
 
@@ -384,7 +366,7 @@ def test_cilium_gets_a_rule_for_the_api_server_for_each_pod_that_needs_it() -> N
     assert rendered(networkPolicy__enabled=False, networkPolicy__cilium=True).of(
         "CiliumNetworkPolicy"
     ) == []  # fmt: skip
-    chart = own(None, "--api-versions=cilium.io/v2/CiliumNetworkPolicy")
+    chart = render("kotatsu", None, "--api-versions=cilium.io/v2/CiliumNetworkPolicy")
 
     selected = []
     for policy in chart.of("CiliumNetworkPolicy"):
@@ -517,7 +499,7 @@ def test_the_first_start_is_a_minute_unless_it_is_given(
 def test_karpenters_api_is_a_node_autoscaler() -> None:
     api = "--api-versions=karpenter.sh/v1/NodePool"
     for sets, seconds in (((), 240), (("--set=operator.firstStart=20",), 20)):
-        chart = own(None, api, *sets)
+        chart = render("kotatsu", None, api, *sets)
         assert load(OperatorSettings, environment(pod("operator", chart))).first_start == seconds
 
 
@@ -529,8 +511,8 @@ def test_pods_are_parked_only_where_the_value_permits_it() -> None:
         obj["metadata"]["name"] for obj in off.objects
     }
     assert names == {
-        "kotatsu-operator-parked",
-        "kotatsu-uninstall-parked",
+        "kotatsu-operator-parked-here",
+        "kotatsu-uninstall-parked-here",
         "kotatsu-requests-here",
     }
 
@@ -544,7 +526,7 @@ def test_capacity_ahead_gives_no_permission_unless_it_is_enabled() -> None:
         obj["metadata"]["name"] for obj in off.objects
     }
     assert names == {
-        "kotatsu-operator-capacity",
+        "kotatsu-operator-capacity-here",
         "kotatsu-capacity-here",
         "kotatsu-placeholders-here",
     }

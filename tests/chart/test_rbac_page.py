@@ -3,7 +3,7 @@
 The page is made of the templates' text (tests/docs/test_reference.py); here is what Helm renders.
 """
 
-from chart.kit import CHARTS, Object, own, render
+from chart.kit import CHARTS, Object, render
 from rows import each
 
 from kotatsu_docs.__main__ import ROLES as WITH_ROLES
@@ -15,22 +15,21 @@ TEMPLATES = CHARTS / "kotatsu/templates"
 NO_RIGHTS = {"policies", "flowschema"}
 PAGE = {role.name: role for role in roles()}
 ROLES = [
-    ("Role", "kotatsu-operator"),
+    ("ClusterRole", "kotatsu-operator-here"),
     ("Role", "kotatsu-operator-leader"),
-    ("Role", "kotatsu-activator"),
-    ("Role", "kotatsu-uninstall"),
+    ("ClusterRole", "kotatsu-operator-namespaces-here"),
+    ("Role", "kotatsu-operator-record"),
+    ("ClusterRole", "kotatsu-activator-here"),
+    ("ClusterRole", "kotatsu-uninstall-here"),
     ("Role", "kotatsu-uninstall-leader"),
+    ("Role", "kotatsu-uninstall-record"),
     ("ClusterRole", "kotatsu-crds-here"),
     ("Role", "kotatsu-knative-here"),
     ("ClusterRole", "kotatsu-warmpools-view-here"),
     ("ClusterRole", "kotatsu-warmpools-edit-here"),
 ]
-OF_A_CLUSTER = [
-    ("ClusterRole", "kotatsu-operator-namespaces"),
-    ("Role", "kotatsu-operator-record"),
-    ("Role", "kotatsu-uninstall-record"),
-]
-"""What is there in cluster mode alone."""
+MARK = "kotatsu-serves-unlabeled-namespaces"
+"""The ClusterRole without a rule that only one release of a cluster can have."""
 KNATIVE = "--api-versions=serving.knative.dev/v1/Service"
 
 
@@ -62,7 +61,7 @@ def test_every_rule_of_the_templates_is_one_that_the_page_has() -> None:
 
 @each("kind, name", ROLES)
 def test_the_page_has_each_rule_with_its_reason(kind: str, name: str) -> None:
-    [role] = [r for r in own(None, KNATIVE).of(kind) if r["metadata"]["name"] == name]
+    [role] = [r for r in render("kotatsu", None, KNATIVE).of(kind) if r["metadata"]["name"] == name]
     assert on_the_page(name) == rendered(role)
 
 
@@ -72,55 +71,44 @@ CAPACITY = ("--set=capacityAhead.enabled=true", "--set=capacityAhead.image=mirro
 @each(
     "name, options",
     [
-        ("kotatsu-operator-parked", ("--set=parked.enabled=true",)),
-        ("kotatsu-uninstall-parked", ("--set=parked.enabled=true",)),
-        ("kotatsu-operator-capacity", CAPACITY),
+        ("kotatsu-operator-parked-here", ("--set=parked.enabled=true",)),
+        ("kotatsu-uninstall-parked-here", ("--set=parked.enabled=true",)),
+        ("kotatsu-operator-capacity-here", CAPACITY),
     ],
 )
 def test_the_page_has_the_rules_for_what_is_off_and_the_chart_only_when_it_is_asked(
     name: str, options: tuple[str, ...]
 ) -> None:
-    [role] = [r for r in own(None, *options).of("Role") if r["metadata"]["name"] == name]
+    role = render("kotatsu", None, *options).one("ClusterRole", name)
     assert on_the_page(name) == rendered(role)
-    assert not [r for r in own().of("Role") if r["metadata"]["name"] == name]
+    assert name not in render("kotatsu").names("ClusterRole")
 
 
-@each("kind, name", OF_A_CLUSTER)
-def test_the_page_has_the_rules_of_cluster_mode(kind: str, name: str) -> None:
-    found = {obj["metadata"]["name"]: obj for obj in render("kotatsu").of(kind)}
-    role = found[name if kind == "Role" else f"{name}-here"]
-    assert on_the_page(name) == rendered(role)
-
-
-@each("name", ["operator", "activator", "uninstall"])
-def test_in_cluster_mode_the_rules_are_the_same_in_all_namespaces(name: str) -> None:
-    def rules(role: Object) -> list[Object]:
-        return [rule for rule in role["rules"] if "configmaps" not in rule["resources"]]
-
-    there = render("kotatsu", None, KNATIVE).one("ClusterRole", f"kotatsu-{name}-here")
-    assert rules(there) == there["rules"]
-    assert there["rules"] == rules(own(None, KNATIVE).one("Role", f"kotatsu-{name}"))
+def test_activators_of_their_own_have_the_rules_of_shared_ones_in_their_namespace_alone() -> None:
+    chart = render("kotatsu", CHARTS / "kotatsu/ci/own-activators.yaml")
+    wide = chart.one("ClusterRole", "kotatsu-activator-here")
+    for namespace in ("team-a", "team-b", "team-c"):
+        role = chart.one("Role", "kotatsu-activator", namespace)
+        assert role["rules"] == wide["rules"]
+        binding = chart.one("RoleBinding", "kotatsu-activator", namespace)
+        assert binding["roleRef"]["kind"] == "Role"
+        account = {"kind": "ServiceAccount", "name": "kotatsu-activator", "namespace": namespace}
+        assert binding["subjects"] == [account]
+        assert chart.one("ServiceAccount", "kotatsu-activator", namespace)
+    assert chart.names("Role").count("kotatsu-activator") == 3, "none where the ClusterRole is"
+    assert chart.names("ServiceAccount").count("kotatsu-activator") == 4
 
 
 def test_the_chart_has_no_other_roles() -> None:
-    found = [
-        (r["kind"], r["metadata"]["name"]) for r in own(None, KNATIVE).of("Role", "ClusterRole")
-    ]
-    assert sorted(found) == sorted(ROLES)
-    wide = {
-        (r["kind"], r["metadata"]["name"].removesuffix("-here"))
-        for r in render("kotatsu", None, KNATIVE).of("Role", "ClusterRole")
-    }
-    names = {name.removesuffix("-here") for _, name in [*ROLES, *OF_A_CLUSTER]}
-    assert {name for _, name in wide} == names
+    chart = render("kotatsu", None, KNATIVE)
+    found = [(r["kind"], r["metadata"]["name"]) for r in chart.of("Role", "ClusterRole")]
+    assert sorted(found) == sorted([*ROLES, ("ClusterRole", MARK)])
+    assert chart.one("ClusterRole", MARK)["rules"] == []
+    assert MARK not in {binding["roleRef"]["name"] for binding in chart.of("ClusterRoleBinding")}
     of_options = {
         "kotatsu-operator-parked",
         "kotatsu-uninstall-parked",
         "kotatsu-operator-capacity",
     }
-    assert set(PAGE) == names | of_options
-    assert {name for kind, name in wide if kind == "ClusterRole"} == {
-        *("kotatsu-operator", "kotatsu-activator", "kotatsu-uninstall", "kotatsu-crds"),
-        *("kotatsu-operator-namespaces", "kotatsu-warmpools-view", "kotatsu-warmpools-edit"),
-    }
+    assert set(PAGE) == {name.removesuffix("-here") for _, name in ROLES} | of_options
     assert render("pet").of("Role", "ClusterRole", "ServiceAccount") == []

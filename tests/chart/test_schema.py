@@ -15,10 +15,10 @@ BOTH = pytest.mark.parametrize("chart", ["kotatsu", "pet"])
 OPEN = {
     "resources", "podAnnotations", "podLabels", "commonLabels", "commonAnnotations",
     "nodeSelector", "affinity", "labels", "annotations", "global", "budget", "extended",
-    "livenessProbe", "namespaceSelector",
+    "livenessProbe", "namespaceSelector", "own",
 }  # fmt: skip
-# Set by a parent chart alone.
-OF_A_PARENT = {"global", "enabled"}
+# Set by a parent chart alone, or refused.
+WITHOUT_DEFAULT = {"global", "enabled", "namespaces"}
 
 
 @BOTH
@@ -69,7 +69,9 @@ def test_helm_refuses_an_unknown_value_by_name(chart: str) -> None:
     [
         ("kotatsu", "activator.replicas=0", "/activator/replicas"),
         ("kotatsu", "logLevel=loud", "/logLevel"),
-        ("kotatsu", "namespaces={Not_A_Name}", "/namespaces/0"),
+        ("kotatsu", "serveUnlabeled=maybe", "/serveUnlabeled"),
+        ("kotatsu", "activator.own.team-a.replicas=0", "/activator/own/team-a/replicas"),
+        ("kotatsu", "activator.own.team-a.shards=2", "/activator/own/team-a"),
         (
             "kotatsu",
             "namespaceSelector.matchLabels.team=a b",
@@ -99,6 +101,14 @@ def test_a_wrong_value_is_refused_by_its_place(chart: str, wrong: str, named: st
 
     assert done.returncode != 0
     assert f"at '{named}" in done.stderr
+
+
+@each("name", ["Not_A_Name", "kube-system"])
+def test_activators_of_their_own_are_for_namespaces_that_can_be_served(name: str) -> None:
+    done = template("kotatsu", None, "--set", f"activator.own.{name}.replicas=1")
+
+    assert done.returncode != 0
+    assert f"invalid propertyName '{name}'" in done.stderr
 
 
 @BOTH
@@ -138,7 +148,7 @@ def _leaves(
 
 def _paths(node: Object, root: Object, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     for key, child in node.get("properties", {}).items():
-        if not path and key in OF_A_PARENT:
+        if not path and key in WITHOUT_DEFAULT:
             continue
         yield (*path, key)
         if key not in OPEN:

@@ -2,7 +2,7 @@
 
 import json
 
-from chart.kit import Rendered, own, template
+from chart.kit import Rendered, render, template
 from rows import each
 
 ROLLOUT = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "resource": "rollouts"}
@@ -10,12 +10,12 @@ GROUP = "argoproj.io"
 
 
 def rendered(*targets: dict[str, str]) -> Rendered:
-    return own(None, f"--set-json=targets={json.dumps(targets)}")
+    return render("kotatsu", None, f"--set-json=targets={json.dumps(targets)}")
 
 
 def verbs(chart: Rendered, role: str) -> dict[str, list[str]]:
-    """The verbs of a Role for Argo's group, by resource."""
-    rules = chart.one("Role", role, "here")["rules"]
+    """The verbs of a ClusterRole for Argo's group, by resource."""
+    rules = chart.one("ClusterRole", f"{role}-here")["rules"]
     ours = [rule for rule in rules if rule["apiGroups"] == [GROUP]]
     return {resource: rule["verbs"] for rule in ours for resource in rule["resources"]}
 
@@ -47,7 +47,7 @@ def test_each_program_gets_the_kinds() -> None:
         {e["name"]: e.get("value") for e in container.get("env", ())}.get("KOTATSU_TARGETS")
         for kind, name in (
             ("Deployment", "kotatsu-operator"),
-            ("Deployment", "kotatsu-activator"),
+            ("Deployment", "kotatsu-activator-0"),
             ("Job", "kotatsu-uninstall"),
         )
         for container in chart.one(kind, name, "here")["spec"]["template"]["spec"]["containers"]

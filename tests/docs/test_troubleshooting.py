@@ -25,7 +25,7 @@ def _texts(folder: str) -> str:
     """All that the programs, or the templates, of a folder can say, without what is filled in."""
     sources = sorted((ROOT / folder).rglob("*.py"))
     return "\n".join(
-        [path.read_text() for path in (ROOT / folder).rglob("*.tpl")]
+        [path.read_text() for form in ("*.tpl", "*.yaml") for path in (ROOT / folder).rglob(form)]
         + [
             node.value
             for path in sources

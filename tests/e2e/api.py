@@ -42,13 +42,16 @@ def path_of(kind: str, namespace: str) -> str | None:
 
 
 class Api:
-    """The API server of a kubeconfig's current context; without a file, of the environment's."""
+    """The API server of a kubeconfig's current context; without a file, of the environment's.
 
-    def __init__(self, file: str) -> None:
+    `timeout` is in seconds.
+    """
+
+    def __init__(self, file: str, timeout: float = 10.0) -> None:
         config = (KubeConfig.from_file(file) if file else KubeConfig.from_env()).get()
         assert config is not None, "there is no kubeconfig"
-        timeout = httpx2.Timeout(10.0)
-        self._http = Client(config, ConnectionParams(timeout=timeout, trust_env=False))
+        params = ConnectionParams(timeout=httpx2.Timeout(timeout), trust_env=False)
+        self._http = Client(config, params)
 
     def get(self, path: str, selector: str = "") -> Any:
         """What is at a path. AssertionError when there is nothing, or nobody answers."""

@@ -36,6 +36,7 @@ from kotatsu_operator.controller.app import Operator, Options
 from kotatsu_operator.core.budget.prices import parse_table
 from kotatsu_operator.core.formats import is_true
 from kotatsu_operator.core.pool.spec import Platform
+from kotatsu_operator.core.protocol import INSTALL_LABEL
 from kotatsu_operator.kube.client import Kube
 
 __all__ = ["browser"]
@@ -122,7 +123,7 @@ def _namespaces() -> Iterator[MakeNamespace]:
         name = f"e2e-{purpose}-{uuid.uuid4().hex[:5]}"
         kubectl = Kubectl(name)
         kubectl("create", "namespace", name)
-        kubectl("label", "namespace", name, RESTRICTED)
+        kubectl("label", "namespace", name, RESTRICTED, f"{INSTALL_LABEL}={name}")
         made.append(name)
         return kubectl
 
@@ -173,37 +174,22 @@ pod seconds."""
 def install_platform(kubectl: Kubectl, *settings: str, prices: Object = PRICES) -> None:
     """The platform, with the image that the chart names: `make images` has loaded it.
 
-    It is the chart's default, but that it serves only its own namespace unless `settings` say more:
-    tests stand beside each other.
+    It is the chart's default, but that it serves only the namespaces with its label unless
+    `settings` say more: tests stand beside each other.
     """
     priced = f"--set-json=prices={json.dumps(prices)}"
-    if not any("namespace" in setting for setting in settings):
-        settings = (by_name(kubectl), *settings)
-    settings = (DNS, f"routeSettle={SETTLE}", priced, *settings)
+    settings = (DNS, f"routeSettle={SETTLE}", priced, LABELED, *settings)
     helm_install(kubectl, "kotatsu", "kotatsu", *settings, wait=True)
 
 
-def by_name(kubectl: Kubectl) -> str:
-    """The setting that selects one namespace."""
-    label = NAME_OF_NAMESPACE.replace(".", "\\.")
-    return f"namespaceSelector.matchLabels.{label}={kubectl.namespace}"
+LABELED, EVERY = "serveUnlabeled=false", "serveUnlabeled=true"
+"""Settings: whether an install serves only the namespaces whose label names it, or the default."""
 
 
-NAME_OF_NAMESPACE = "kubernetes.io/metadata.name"
-"""The label that Kubernetes gives each namespace."""
-
-EVERY = "--set-json=namespaces=[]"
-"""The chart's default: no namespace is named, so the selector counts."""
-
-
-def selecting(label: str) -> str:
-    """The setting for the namespaces with a label."""
-    return f"namespaceSelector.matchLabels.{label}=yes"
-
-
-def team(kubectl: Kubectl, label: str) -> Kubectl:
-    """Give a namespace that label."""
-    kubectl("label", "namespace", kubectl.namespace, f"{label}=yes", "--overwrite")
+def served_by(home: Kubectl | None, kubectl: Kubectl) -> Kubectl:
+    """Let the install of a namespace serve another one; None: that for namespaces without label."""
+    label = f"{INSTALL_LABEL}={home.namespace}" if home else f"{INSTALL_LABEL}-"
+    kubectl("label", "namespace", kubectl.namespace, label, "--overwrite")
     return kubectl
 
 
@@ -246,7 +232,8 @@ def guided(make_namespace: MakeNamespace) -> Kubectl:
     Without the rehearsals, at which the voice would be warm on some evenings.
     """
     home, kubectl = make_namespace("home"), make_namespace("guided")
-    install_platform(home, by_name(kubectl))
+    install_platform(home)
+    served_by(home, kubectl)
     demo = f"--values={ROOT / 'charts/pet/ci/demo.yaml'}"
     short = ("--set-json=voice.pool.windows=[]", "voice.pool.idleAfter=8s", "idleAfter=8s")
     helm_install(kubectl, "pet", "pet", demo, *short, DNS, SMALL_VOICE, wait=False)

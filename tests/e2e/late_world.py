@@ -84,7 +84,6 @@ async def late_world(
             rights.process(
                 *(plane, rights.OPERATOR, "kotatsu-operator"),
                 log=tmp_path / "operator.log",
-                namespaces=rights.HERE,
                 pod_namespace=rights.HERE,
                 pod_name="operator-1",
                 port=free_ports(1)[0],

@@ -12,7 +12,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 
 from kotatsu_common.settings import load
-from kotatsu_operator.__main__ import features_of, options_of
+from kotatsu_operator.__main__ import features_of, options_of, scope_of
 from kotatsu_operator.controller.app import Operator
 from kotatsu_operator.core.protocol import OPERATOR
 from kotatsu_operator.features.console.board import Board
@@ -32,7 +32,7 @@ async def main() -> None:
     kube = Kube.connect(OPERATOR, scaled=settings.targets)
     registry = CollectorRegistry()
     options = options_of(settings, features_of(settings, registry, Board(clock), clock))
-    operator = Operator(kube, settings.namespaces, registry, options, clock=clock)
+    operator = Operator(kube, scope_of(settings), registry, options, clock=clock)
     await operator.run()
 
 

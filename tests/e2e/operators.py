@@ -28,7 +28,8 @@ class Operators:
             *(sys.executable, str(_PROGRAM)),
             env={
                 **os.environ,
-                "KOTATSU_NAMESPACES": self.namespace,
+                "KOTATSU_POD_NAMESPACE": self.namespace,
+                "KOTATSU_SERVE_UNLABELED": "false",
                 "KOTATSU_PARKED": "true",
                 **environment,
             },

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from e2e.conftest import ROOT, built
+from e2e.conftest import LABELED, ROOT, built
 from e2e.kit import Kubectl
 
 from kotatsu_demo import docker
@@ -41,6 +41,8 @@ class Release:
     name: str
     chart: Path
     settings: tuple[str, ...]
+    scope: str = LABELED
+    """How it is told to serve only its own `{namespace}`."""
 
 
 def this_release() -> Release:
@@ -64,7 +66,8 @@ def previous_release(context: str, scratch: Path) -> Release:
     else:
         _into_the_node(f"{IMAGE}:{tag}", scratch)
     settings = (f"image.repository={IMAGE}", f"image.tag={tag}", PARKED, SETTLE)
-    return Release(commit[:8], scratch / "charts/kotatsu", settings)
+    scope = "namespaceSelector.matchLabels.kubernetes\\.io/metadata\\.name={namespace}"
+    return Release(commit[:8], scratch / "charts/kotatsu", settings, scope)
 
 
 def install_crds(kubectl: Kubectl, release: Release) -> None:

@@ -23,10 +23,17 @@ from chart.kit import Rendered, crd, render
 from e2e.kit import Kubectl, Object
 
 from kotatsu_node.cluster.control_plane import ADMINISTRATORS, ControlPlane, free_ports
-from kotatsu_operator.core.protocol import ACTIVATOR_LABELS
+from kotatsu_operator.core.protocol import (
+    ACTIVATOR_LABELS,
+    MANAGED_BY_LABEL,
+    NATIVE,
+    SERVICE_LABEL,
+    SHARD_LABEL,
+    shared_set,
+)
 
 HERE, THERE = "here", "there"
-"""The namespaces that one operator keeps; it runs in the first."""
+"""Two namespaces; the release is in the first."""
 
 KNATIVE = "knative-serving"
 """Where Knative would run, with its defaults."""
@@ -39,6 +46,9 @@ ACCOUNTS = (OPERATOR, ACTIVATOR, UNINSTALL, CRDS)
 KUBELET = "kubelet"
 USERS = {KUBELET: ADMINISTRATORS} | dict.fromkeys(ACCOUNTS, "system:serviceaccounts")
 
+ACTIVATORS = "kotatsu-activators"
+"""The Service with the addresses of shared activators."""
+
 POLICIES = ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
 
 _DENIED_BY_A_POLICY = 422
@@ -50,7 +60,8 @@ Right = tuple[str, str, str, str]
 def chart(*arguments: str) -> Rendered:
     """The platform as the accounts are given their rights by it; `arguments` are helm's."""
     given = ("--api-versions=serving.knative.dev/v1/Service", "--set=parked.enabled=true")
-    return render("kotatsu", None, f"--set=namespaces={{{HERE},{THERE}}}", *given, *arguments)
+    given += (f"--set=activator.own.{THERE}.replicas=1",)
+    return render("kotatsu", None, *given, *arguments)
 
 
 def expand(rules: Iterable[Object]) -> set[Right]:
@@ -130,7 +141,9 @@ def install(plane: ControlPlane, *arguments: str) -> Kubectl:
     Kubectl(KNATIVE, *program)(*defaults)
     kubectl("apply", "--server-side", "-f", "-", stdin=yaml.safe_dump(crd()))
     kinds = ("Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding", "ConfigMap")
-    for obj in chart(*arguments).of(*kinds, "PriorityClass", *POLICIES):
+    rendered = chart(*arguments)
+    activators = rendered.one("Service", ACTIVATORS)
+    for obj in (activators, *rendered.of(*kinds, "PriorityClass", *POLICIES)):
         there = Kubectl(obj["metadata"].get("namespace", HERE), *program)
         there("apply", "--server-side", "-f", "-", stdin=json.dumps(obj))
     return kubectl
@@ -182,12 +195,24 @@ def activator(
         {
             "apiVersion": "v1",
             "kind": "Pod",
-            "metadata": {"name": "activator-1", "labels": ACTIVATOR_LABELS},
+            "metadata": {"name": "activator-1", "labels": ACTIVATOR_LABELS | {SHARD_LABEL: "0"}},
             "spec": {"containers": [container], "nodeName": node, "hostNetwork": True},
+        }
+    )
+    # In the place of Kubernetes' controller, which the control plane does not have.
+    labels = {SERVICE_LABEL: ACTIVATORS, MANAGED_BY_LABEL: NATIVE}
+    kubectl.apply(
+        {
+            "apiVersion": "discovery.k8s.io/v1",
+            "kind": "EndpointSlice",
+            "metadata": {"name": f"{ACTIVATORS}-1", "labels": labels},
+            "addressType": "IPv4",
+            "endpoints": [{"addresses": [address]}],
         }
     )
     variables = {
         "namespace": kubectl.namespace,
+        "activators": shared_set(kubectl.namespace, 0),
         "pod_name": "activator-1",
         "pod_uid": kubectl.get("pod", "activator-1")["metadata"]["uid"],
         "pod_ips": address,

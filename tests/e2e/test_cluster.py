@@ -1,9 +1,8 @@
-"""One install serves many namespaces: those that its selector selects, also ones made later."""
+"""One install serves many namespaces, also ones made later, with activators in sets."""
 
 import asyncio
 import contextlib
 import subprocess
-import uuid
 from collections.abc import AsyncIterator, Iterator
 
 import httpx
@@ -11,26 +10,22 @@ import pytest
 from e2e.conftest import (
     DNS,
     EVERY,
+    LABELED,
     ROOT,
     SETTLE,
     MakeNamespace,
     add_recorder,
     cluster_ip,
     install_platform,
-    selecting,
+    served_by,
     start_app,
-    team,
 )
 from e2e.kit import App, Kubectl, acted_once, eventually, sleep_now
 from e2e.stream import Stream
 
+from kotatsu_operator.core.protocol import INSTALL_LABEL
+
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
-
-
-@pytest.fixture
-def label() -> str:
-    """A label that no other test's install selects."""
-    return f"kotatsu-{uuid.uuid4().hex[:6]}"
 
 
 @pytest.fixture
@@ -49,7 +44,7 @@ async def test_a_pool_works_where_it_is_created_and_nothing_else_is_asked_for(
     home: Kubectl, make_namespace: MakeNamespace, http: httpx.AsyncClient
 ) -> None:
     install_platform(home, EVERY)
-    made_later = make_namespace("later")
+    made_later = served_by(None, make_namespace("later"))
     app = await start_app(made_later, "web", recorder="", idleAfter="4s")
     await app.asleep()
     await app.send(http)
@@ -57,15 +52,15 @@ async def test_a_pool_works_where_it_is_created_and_nothing_else_is_asked_for(
     assert not made_later.items("deployments", **{"app.kubernetes.io/name": "kotatsu"})
 
 
-async def test_a_namespace_that_is_not_selected_any_more_gets_its_replicas_back(
-    home: Kubectl, make_namespace: MakeNamespace, label: str, http: httpx.AsyncClient
+async def test_a_namespace_that_is_not_served_any_more_gets_its_replicas_back(
+    home: Kubectl, make_namespace: MakeNamespace, http: httpx.AsyncClient
 ) -> None:
-    install_platform(home, EVERY, selecting(label))
-    kubectl = team(make_namespace("team"), label)
+    install_platform(home)
+    kubectl = served_by(home, make_namespace("team"))
     app = await start_app(kubectl, "web", recorder="", idleAfter="4s")
     await app.asleep()
     async with asleep_but_asked(app) as stream:
-        kubectl("label", "namespace", kubectl.namespace, f"{label}-")
+        kubectl("label", "namespace", kubectl.namespace, f"{INSTALL_LABEL}=nobody", "--overwrite")
         await eventually("its pod again", app.ready_pods)
         await eventually(
             "NamespaceNotSelected",
@@ -74,7 +69,7 @@ async def test_a_namespace_that_is_not_selected_any_more_gets_its_replicas_back(
         )
         await eventually("no activator in front", lambda: not app.endpoints()["activator"], 120)
     assert not stream.failures
-    team(kubectl, label)
+    served_by(home, kubectl)
     await app.asleep()
     await app.send(http)
 
@@ -88,7 +83,7 @@ async def asleep_but_asked(app: App) -> AsyncIterator[Stream]:
 
 async def upgrade(home: Kubectl, *settings: str) -> str:
     """Run helm upgrade; returns what it says when it fails."""
-    every = (DNS, f"routeSettle={SETTLE}", *settings)
+    every = (DNS, f"routeSettle={SETTLE}", LABELED, *settings)
     done = await asyncio.to_thread(
         subprocess.run,
         [
@@ -104,12 +99,11 @@ async def upgrade(home: Kubectl, *settings: str) -> str:
 
 
 @pytest.mark.nightly
-async def test_the_mode_changes_to_the_whole_cluster_and_back_under_load(
-    home: Kubectl, make_namespace: MakeNamespace, label: str
+async def test_a_namespace_gets_activators_of_its_own_and_shared_ones_again_under_load(
+    home: Kubectl, make_namespace: MakeNamespace
 ) -> None:
-    teams = [team(make_namespace(name), label) for name in ("one", "two")]
-    named = f"namespaces={{{','.join(kubectl.namespace for kubectl in teams)}}}"
-    install_platform(home, named)
+    teams = [served_by(home, make_namespace(name)) for name in ("one", "two")]
+    install_platform(home)
     add_recorder(home)
     recorder = cluster_ip(home, "recorder")
     busy, cycling = [
@@ -118,23 +112,22 @@ async def test_the_mode_changes_to_the_whole_cluster_and_back_under_load(
     ]
     quiet = await start_app(teams[0], "quiet", recorder=f"http://{recorder}", idleAfter="4s")
     await quiet.asleep()
+    shared, own = f"{home.namespace}/0", f"{home.namespace}/own/{teams[0].namespace}"
+    of_own = [f"activator.own.{kubectl.namespace}" for kubectl in teams]
 
     async with (
         Stream(busy, pause=0.2, timeout=180) as stream,
         Stream(cycling, pause=0.2, timeout=180) as woken,
     ):
         sleeping = asyncio.create_task(keep_asleep(cycling))
-        changes = [await upgrade(home, EVERY, selecting(label))]
-        await eventually("of the cluster", lambda: set_of(quiet) == f"{home.namespace}/0", 120)
-        await eventually("others in front", lambda: in_front(quiet) == activators(home), 120)
-        # The former activators have stayed: the next upgrade removes them.
-        changes.append(await upgrade(home, EVERY, selecting(label)))
-        await gone(teams)
-        changes.append(await upgrade(home, named))
-        await eventually("of its namespace", lambda: set_of(quiet) == "", 120)
+        changes = [await upgrade(home, *(f"{of}.replicas=2" for of in of_own))]
+        await eventually("its own", lambda: set_of(quiet) == own, 120)
         await eventually("others in front", lambda: in_front(quiet) == activators(teams[0]), 120)
-        changes.append(await upgrade(home, named))
-        await gone([home])
+        changes.append(await upgrade(home, *(f"{of}.leaving=true" for of in of_own)))
+        await eventually("shared", lambda: set_of(quiet) == shared, 120)
+        await eventually("others in front", lambda: in_front(quiet) == activators(home), 120)
+        changes.append(await upgrade(home))
+        await gone(teams)
         sleeping.cancel()
     async with httpx.AsyncClient(timeout=120, trust_env=False) as http:
         await quiet.send(http)
@@ -147,7 +140,7 @@ async def test_the_mode_changes_to_the_whole_cluster_and_back_under_load(
 
 
 def set_of(app: App) -> str:
-    """The shared activators that serve a pool; empty for those of its namespace."""
+    """The set of activators that serves a pool."""
     return str(app.inner().get("activators") or "")
 
 

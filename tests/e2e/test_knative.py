@@ -76,7 +76,6 @@ def operator(
     with rights.process(
         *(plane, rights.OPERATOR, "kotatsu-operator"),
         log=tmp_path_factory.mktemp("knative") / "operator.log",
-        namespaces=rights.HERE,
         pod_namespace=rights.HERE,
         pod_name="operator-1",
         port=port,

@@ -10,14 +10,12 @@ import httpx
 import pytest
 from chart.flows import Peer, Policies
 from e2e.conftest import (
-    EVERY,
     PET_SERVICES,
     add_recorder,
     cluster_ip,
     install_platform,
-    selecting,
+    served_by,
     start_app,
-    team,
 )
 from e2e.kit import App, Kubectl, Object, acted_once, eventually, is_ending, sleep_now
 from e2e.policy_agent import Agent, enforced
@@ -165,7 +163,9 @@ async def test_a_policy_of_an_app_alone_does_not_limit_who_reaches_it_asleep(
     stranger: Kubectl, make_namespace: Callable[[str], Kubectl]
 ) -> None:
     kubectl = make_namespace("own")
-    install_platform(kubectl, "activator.replicas=1", f"namespaces={{{kubectl.namespace}}}")
+    install_platform(
+        kubectl, "activator.replicas=1", f"activator.own.{kubectl.namespace}.replicas=1"
+    )
     app = await start_app(kubectl, "unlimited", recorder="", maxReplicas=1)
     kubectl.apply(limits(app.name))
     await sleep_now(app)
@@ -179,9 +179,9 @@ async def test_a_sleeping_pool_is_reached_by_the_allowed_clients_alone(
     agent: Agent, stranger: Kubectl, make_namespace: Callable[[str], Kubectl]
 ) -> None:
     kubectl = make_namespace("allowed")
-    client = "activator.allowedClients[0].podSelector.matchLabels.app=recorder"
-    own = f"namespaces={{{kubectl.namespace}}}"
-    install_platform(kubectl, "activator.replicas=1", client, own)
+    own = f"activator.own.{kubectl.namespace}"
+    client = f"{own}.allowedClients[0].podSelector.matchLabels.app=recorder"
+    install_platform(kubectl, "activator.replicas=1", client)
     add_recorder(kubectl)
     app = await start_app(kubectl, "limited", maxReplicas=1)
     kubectl.apply(limits(app.name))
@@ -195,9 +195,8 @@ async def test_shared_activators_serve_pods_behind_a_policy_only_if_their_owner_
     agent: Agent, make_namespace: Callable[[str], Kubectl], http: httpx.AsyncClient
 ) -> None:
     home, kubectl = make_namespace("home"), make_namespace("isolated")
-    label = f"kotatsu-{uuid.uuid4().hex[:6]}"
-    install_platform(home, EVERY, selecting(label))
-    app = await start_app(team(kubectl, label), "web", recorder="", idleAfter="4s")
+    install_platform(home)
+    app = await start_app(served_by(home, kubectl), "web", recorder="", idleAfter="4s")
 
     def says(reason: str) -> Callable[[], bool]:
         return lambda: app.conditions()["Accepted"].get("reason") == reason

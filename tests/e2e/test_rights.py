@@ -32,6 +32,7 @@ from kotatsu_operator.core.protocol import (
     RECORD,
     ROUTE_LABEL,
     SERVICE_LABEL,
+    record_part,
 )
 from kotatsu_operator.kube.objects import Deployment, EndpointSlice, WarmPool
 from simulation.kubelet import Kubelet, serve_metrics
@@ -109,7 +110,6 @@ NOBODY_MAY = [
     ("update", "kotatsu.dev/warmpools"),
     ("patch", "kotatsu.dev/warmpools"),
     ("delete", "kotatsu.dev/warmpools"),
-    ("list", "/namespaces"),
     ("get", "/nodes"),
     ("get", "/nodes/proxy"),
     ("create", "apiextensions.k8s.io/customresourcedefinitions"),
@@ -125,16 +125,17 @@ def test_nobody_may_do_any_of_these_anywhere(kubectl: Kubectl) -> None:
         assert allowed == [], account
 
 
-def test_an_activator_may_do_nothing_in_another_namespace(kubectl: Kubectl) -> None:
+def test_an_activator_of_one_namespace_may_do_nothing_in_another_one(kubectl: Kubectl) -> None:
+    own = f"system:serviceaccount:{THERE}:kotatsu-activator"
     questions = [
-        ("list", "/pods", THERE),
-        ("patch", "apps/deployments/scale", THERE),
-        ("create", "discovery.k8s.io/endpointslices", THERE),
-        ("patch", "kotatsu.dev/warmpools/status", THERE),
+        ("list", "/pods", HERE),
+        ("patch", "apps/deployments/scale", HERE),
+        ("create", "discovery.k8s.io/endpointslices", HERE),
+        ("patch", "kotatsu.dev/warmpools/status", HERE),
     ]
-    assert not any(rights.may(kubectl, ACTIVATOR, questions))
-    at_home = [(verb, what, HERE) for verb, what, _ in questions]
-    assert all(rights.may(kubectl, ACTIVATOR, at_home))
+    assert not any(rights.may(kubectl, own, questions))
+    at_home = [(verb, what, THERE) for verb, what, _ in questions]
+    assert all(rights.may(kubectl, own, at_home))
 
 
 # --- what they use ---
@@ -235,7 +236,6 @@ def an_operator(world: World) -> "contextlib.AbstractContextManager[subprocess.P
     return rights.process(
         *(world.plane, OPERATOR, "kotatsu-operator"),
         log=world.logs / "operator.log",
-        namespaces=f"{HERE},{THERE}",
         pod_namespace=HERE,
         pod_name="operator-1",
         port=port,
@@ -295,6 +295,8 @@ def _twin(right: rights.Right) -> rights.Right:
     What is used on Deployments is on StatefulSets too, and an apply that creates is a patch.
     """
     group, resource, name, verb = right
+    if name.startswith(RECORD):
+        name = record_part(HERE)  # of the record's parts, that of these pools
     if resource == "customresourcedefinitions" and verb == "create":
         verb = "patch"
     return (group, resource.replace("statefulsets", "deployments"), name, verb)
@@ -489,11 +491,11 @@ def _try_to_reach_another_namespace(world: World) -> None:
         "onDelete": "Restore",
         "restoreReplicas": 7,
     }
-    world.kubectl.patch("configmap", RECORD, {"data": {"edited": json.dumps(entry)}})
+    world.kubectl.patch("configmap", record_part(HERE), {"data": {"edited": json.dumps(entry)}})
 
 
 def _see_it_untouched(world: World) -> None:
-    assert "edited" not in world.kubectl.get("configmap", RECORD)["data"]
+    assert "edited" not in world.kubectl.get("configmap", record_part(HERE))["data"]
     assert world.there.get("deployment", "victim")["spec"]["replicas"] == 0
     assert [a for a in world.asked() if a.namespace == THERE and "/scale" in a.right[1]] == []
 
@@ -536,9 +538,7 @@ async def _uninstall(world: World) -> None:
     ):  # as Kubernetes' own controller would, once the pod is there
         labels = {SERVICE_LABEL: name}
         world.kubectl.apply(native | {"metadata": {"name": f"{name}-native", "labels": labels}})
-    text = await a_job(
-        world, UNINSTALL, "uninstall", namespaces=f"{HERE},{THERE}", pod_namespace=HERE, timeout=60
-    )
+    text = await a_job(world, UNINSTALL, "uninstall", pod_namespace=HERE, timeout=60)
     assert "done" in text
     assert world.replicas("web") == 1
     assert world.requested("parked") == ["100m"]

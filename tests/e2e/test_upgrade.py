@@ -26,6 +26,7 @@ from e2e.stream import Stream
 from e2e.watcher import NamespaceWatcher
 from lightkube import AsyncClient
 
+from kotatsu_operator.core.protocol import record_part
 from kotatsu_operator.jobs import crds
 from kotatsu_operator.kube.client import Kube
 
@@ -49,14 +50,11 @@ PAUSE = 0.1 * ARENAS
 
 
 async def on(release, verb, kubectl):
-    """helm install or upgrade to a release, and wait for its pods.
-
-    An upgrade does not name the namespace: an install of one namespace stays one.
-    """
-    own = (f"namespaces={{{kubectl.namespace}}}",) if verb == "install" else ()
+    """helm install or upgrade to a release, and wait for its pods."""
+    settings = (*release.settings, release.scope.format(namespace=kubectl.namespace))
     return await run_helm(
         *(verb, "kotatsu", str(release.chart), "-n", kubectl.namespace, "--wait"),
-        *("--timeout=4m", *(f"--set={setting}" for setting in (*release.settings, *own))),
+        *("--timeout=4m", *(f"--set={setting}" for setting in settings)),
     )
 
 
@@ -79,7 +77,7 @@ async def keep_cycling(pools, app, stopped):
 
 def recorded(kubectl):
     """What is remembered of each pool."""
-    data = kubectl.get("configmap", "kotatsu-targets")["data"]
+    data = kubectl.get("configmap", record_part(kubectl.namespace))["data"]
     return {uid: json.loads(text) for uid, text in data.items()}
 
 

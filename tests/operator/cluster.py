@@ -6,17 +6,28 @@ import inspect
 import json
 import marshal
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import httpx2
 from lightkube import ApiError
 from lightkube.models.meta_v1 import Status
 
-from kotatsu_operator.activator.pool import PodIdentity, pool_view
+from kotatsu_operator.activator import pool as activator_pool
+from kotatsu_operator.activator.pool import PodIdentity
 from kotatsu_operator.activator.slices import make_slice
+from kotatsu_operator.controller.served import Served
 from kotatsu_operator.core.objects import selects
 from kotatsu_operator.core.pool.spec import BUILT_IN
-from kotatsu_operator.core.protocol import ACTIVATOR_LABELS, RECORD, SERVICE_LABEL
+from kotatsu_operator.core.protocol import (
+    ACTIVATOR_LABELS,
+    HOME_LABEL,
+    SERVICE_LABEL,
+    own_set,
+    record_part,
+)
+from kotatsu_operator.core.report.record import parts_of
+from kotatsu_operator.core.scope import Namespace, Scope
 from kotatsu_operator.kube.client import EVERYWHERE, Keeps, Scale, everything
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, UnreadableError
 from kotatsu_operator.kube.fields import used
@@ -25,6 +36,41 @@ from tests.operator.core.values import annotations_of
 
 NAMESPACE = "demo"
 VOICE = (NAMESPACE, "voice")
+SET = own_set(NAMESPACE, NAMESPACE)
+"""The activators of that namespace, which is the release's too."""
+RECORD = record_part(NAMESPACE)
+
+
+SCOPE = Scope(NAMESPACE, own=frozenset([NAMESPACE]))
+
+
+def namespace(name: str = NAMESPACE, **labels: str) -> Object:
+    """A Namespace."""
+    return {"kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+
+
+def served(*namespaces: str) -> Served:
+    """What an install serves: some namespaces in use, with activators of their own."""
+    names = namespaces or (NAMESPACE,)
+    scope = Scope(NAMESPACE, own=frozenset(names))
+    known = {name: Namespace({}, is_ending=False, shares=False) for name in names}
+    return Served(scope, known, set(names))
+
+
+MINE = {"internal": {"activators": SET}}
+"""The status of a pool that these activators serve."""
+
+
+def in_use(operator: Any) -> None:
+    """Let an operator know the namespace, as after its first lists."""
+    operator._namespaces.keep(namespace())
+    operator.cache.served.used.add(NAMESPACE)
+    operator._namespaces.begin()
+    operator._known.set()
+
+
+pool_view = partial(activator_pool.pool_view, activators=SET)
+"""How those activators read a pool."""
 
 
 async def eventually(holds: Callable[[], Any]) -> None:
@@ -60,6 +106,8 @@ def warm_pool(
     """A WarmPool; spec fields are written as in a manifest."""
     target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": name}
     annotations = annotations_of(spec)
+    if status:
+        status = status | {"internal": {"activators": SET} | status.get("internal", {})}
     return {
         "apiVersion": "kotatsu.dev/v1beta1",
         "kind": "WarmPool",
@@ -209,7 +257,8 @@ def pod(
 def activator_pod(name: str = "activator-1", *, ready: bool = True, **how: Any) -> Object:
     """A pod of the activator."""
     ports = [{"name": "metrics", "containerPort": how.pop("port", 8080)}]
-    return pod(name, labels=ACTIVATOR_LABELS, ready=ready, ports=ports, **how)
+    labels = ACTIVATOR_LABELS | {HOME_LABEL: NAMESPACE}
+    return pod(name, labels=labels, ready=ready, ports=ports, **how)
 
 
 def was_ready(obj: Object, status: str = "False") -> Object:
@@ -257,6 +306,12 @@ def config_map(**data: str) -> Object:
     return {"kind": "ConfigMap", "metadata": metadata, **({"data": data} if data else {})}
 
 
+def record() -> list[Object]:
+    """All parts of the record, empty."""
+    names = [{"name": part.name, "namespace": NAMESPACE} for part in parts_of(NAMESPACE)]
+    return [{"kind": "ConfigMap", "metadata": metadata} for metadata in names]
+
+
 def published(
     activator: str,
     epoch: int,
@@ -267,7 +322,7 @@ def published(
     dual: bool = False,
 ) -> Object:
     """The slice that an activator's pod has published for a pool."""
-    me = PodIdentity("demo", activator, f"uid-{activator}", ("10.0.0.9", "fd00::9"), "node-a")
+    me = PodIdentity("demo", activator, f"uid-{activator}", ("10.0.0.9", "fd00::9"), "node-a", SET)
     route = {"target": "Activator", "epoch": epoch}
     view = pool_view(warm_pool(pool, status={"route": route}))
     of = service(pool)

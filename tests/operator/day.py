@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from prometheus_client import CollectorRegistry
 
-from kotatsu_operator.activator.pool import PodIdentity, pool_view
+from kotatsu_operator.activator.pool import PodIdentity
 from kotatsu_operator.activator.slices import make_slice
 from kotatsu_operator.controller.accounts import Accounts
 from kotatsu_operator.controller.cache import Cache
@@ -21,6 +21,7 @@ from kotatsu_operator.core.pool.memory import Route
 from kotatsu_operator.core.pool.spec import NO_PRICES, Platform, Prices
 from kotatsu_operator.core.protocol import CAPACITY_LABEL
 from tests.operator.cluster import (
+    SET,
     VOICE,
     FakeKube,
     activator_pod,
@@ -29,12 +30,14 @@ from tests.operator.cluster import (
     keep,
     owned,
     pod,
+    pool_view,
+    served,
     service,
     warm_pool,
 )
 from tests.operator.core.values import annotations_of, t
 
-ACTIVATOR = PodIdentity("demo", "activator-1", "uid-activator-1", ("10.0.0.9",), "node-a")
+ACTIVATOR = PodIdentity("demo", "activator-1", "uid-activator-1", ("10.0.0.9",), "node-a", SET)
 WATCHED = ("WarmPool", "Deployment", "Service", "HorizontalPodAutoscaler")
 READY_AFTER = timedelta(seconds=8)
 GONE_AFTER = timedelta(seconds=3)
@@ -108,7 +111,7 @@ class Day:
 
     now: datetime
     kube: FakeKube = field(default_factory=FakeKube)
-    cache: Cache = field(default_factory=Cache)
+    cache: Cache = field(default_factory=lambda: Cache(served()))
     scraper: FakeScraper = field(default_factory=FakeScraper)
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     pods: list[DayPod] = field(default_factory=list)
@@ -159,7 +162,7 @@ class Day:
     def restart(self):
         """Start the operator afresh: what it keeps is in the status."""
         self.registry = CollectorRegistry()
-        self.cache = Cache(clock=lambda: self.now)
+        self.cache = Cache(served(), clock=lambda: self.now)
         self._shown = {}
         self.pacer = Pacer(5, lambda key, at: self.hurried.append((key, at)))
         self.observer = Observer(self.cache, self.scraper, lambda: self.catching_up)

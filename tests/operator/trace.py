@@ -23,12 +23,15 @@ from kotatsu_operator.core.formats import stamp
 from kotatsu_operator.kube.objects import Object
 from tests.operator.activator.in_process import ActivatorFixture
 from tests.operator.cluster import (
+    SCOPE,
     FakeKube,
     activator_pod,
-    config_map,
     deployment,
     eventually,
+    in_use,
+    namespace,
     pod,
+    record,
     service,
     warm_pool,
 )
@@ -86,9 +89,10 @@ def edited(operator: Operator, changed: Object) -> Awaitable[None]:
 
 async def an_edit() -> Path:
     """An awake pool of a Deployment with one pod gets a second replica by an edit."""
-    objects = config_map(), deployment(replicas=1), service(), pod(ready=True), activator_pod()
-    kube = FakeKube(*objects, warm_pool())
-    operator = Operator(kube, ["demo"], CollectorRegistry(), ONE_TERM)
+    objects = *record(), deployment(replicas=1), service(), pod(ready=True), activator_pod()
+    kube = FakeKube(namespace(), *objects, warm_pool())
+    operator = Operator(kube, SCOPE, CollectorRegistry(), ONE_TERM)
+    in_use(operator)
 
     def status() -> Object:
         found: Object = kube.stored("WarmPool", "voice").get("status", {})

@@ -39,7 +39,7 @@ def serve(origin: str) -> Iterator[Serve]:
     started = []
 
     def start(board: Board) -> ConsoleServer:
-        app = create_console(board, Clock(), ["demo", "pitch"])
+        app = create_console(board, Clock())
         server = ConsoleServer(app, "127.0.0.1", int(origin.rpartition(":")[2]))
         server.start()
         started.append(server)

@@ -13,6 +13,7 @@ from plugin.setups import (
     changed,
     container,
     deployment,
+    elsewhere,
     operator,
     plus,
     pod,
@@ -278,18 +279,15 @@ REFUSED = [
         "pause it (kubectl annotate scaledobject web",
     ),
     Setup(
-        "a namespace without an activator",
-        [o for o in plus() if "activator" not in o["metadata"]["name"]],
-        "activator",
-        "NamespaceNotServed",
-        "with this namespace in its value `namespaces`",
-    ),
-    Setup(
         "an operator of other namespaces",
-        [*[o for o in plus() if "operator" not in o["metadata"]["name"]], operator("shop")],
+        [
+            *[o for o in plus() if "operator" not in o["metadata"]["name"]],
+            *elsewhere(operator(unlabeled=False)),
+        ],
         "operator",
         "NamespaceNotServed",
-        "with this namespace in its value `namespaces`",
+        "label it `kotatsu.dev/install: kotatsu`",
+        recorded_only=True,
     ),
 ]
 

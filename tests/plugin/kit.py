@@ -13,7 +13,7 @@ from typing import Any, cast
 from kotatsu_demo_mode.api import Api
 from kotatsu_demo_mode.cli import run
 from kotatsu_demo_mode.errors import DemoModeError, ForbiddenError, NotFoundError
-from kotatsu_demo_mode.installs import NAMESPACES
+from kotatsu_demo_mode.installs import SELECTOR
 from kotatsu_demo_mode.pools import Pool, read_pool
 from kotatsu_demo_mode.shell import Shell
 from kotatsu_demo_mode.terminal import Terminal
@@ -45,12 +45,12 @@ def deployment(name: str = "voice", cpu: str = "250m", memory: str = "320Mi") ->
     }
 
 
-def operator(*namespaces: str, ready: int = 1, replicas: int = 1) -> dict[str, Any]:
-    """The Deployment of an operator that watches these namespaces; by default demo."""
+def operator(selector: str = "{}", ready: int = 1, replicas: int = 1) -> dict[str, Any]:
+    """The Deployment of an operator that watches these namespaces; by default all."""
     made = deployment("kotatsu-operator")
     labels = {"app.kubernetes.io/name": "kotatsu", "app.kubernetes.io/component": "operator"}
     made["metadata"] |= {"namespace": "kotatsu", "labels": labels}
-    env = [{"name": NAMESPACES, "value": ",".join(namespaces or ("demo",))}]
+    env = [{"name": SELECTOR, "value": selector}]
     made["spec"]["template"]["spec"]["containers"][0]["env"] = env
     made["spec"]["replicas"] = replicas
     return made | {"status": {"readyReplicas": ready}}
@@ -137,6 +137,8 @@ class Cluster:
         self.operators = [operator()] if operators is None else [*operators]
         self.lease: dict[str, Any] | None = lease("kotatsu-operator-1")
         """The Lease of the operators; None if it may not be read."""
+        self.labels: dict[str, dict[str, str]] = {}
+        """The labels of namespaces."""
         self.histories: dict[str, Any] = {}
         """The WarmPoolHistories by name; a `DemoModeError` is raised."""
         self._pools = {raw["metadata"]["name"]: deepcopy(raw) for raw in pools}
@@ -164,6 +166,8 @@ class Cluster:
             if isinstance(found := self.histories[name], Exception):
                 raise found
             return deepcopy(found)
+        if folder.endswith("/namespaces"):
+            return {"metadata": {"labels": self.labels.get(name, {})}}
         if name == "deployments":
             return {"items": deepcopy(self.operators)}
         if folder.endswith("/leases"):

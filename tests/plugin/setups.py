@@ -3,7 +3,7 @@
 A set-up is applied to a real API server, or served from memory by `Recorded`.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -11,6 +11,7 @@ from urllib.parse import unquote
 
 from kotatsu_demo_mode.api import Api
 from kotatsu_demo_mode.errors import ConflictError, ForbiddenError, NotFoundError, NotServedError
+from kotatsu_operator.core.protocol import HOME_LABEL, SHARD_LABEL
 
 Object = dict[str, Any]
 Objects = list[Object]
@@ -92,9 +93,10 @@ def pod(name: str, labels: Mapping[str, str], *, ready: bool = True, **status: A
     }
 
 
-def activator(number: int, *, ready: bool = True) -> Object:
-    """A pod of the namespace's activators."""
+def activator(number: int, *, ready: bool = True, home: str = "") -> Object:
+    """A pod of the activators that namespaces share; with a home, of those of its namespace."""
     labels = {"app.kubernetes.io/name": "kotatsu", "app.kubernetes.io/component": "activator"}
+    labels |= {HOME_LABEL: home} if home else {SHARD_LABEL: "0"}
     return pod(f"kotatsu-activator-{number}", labels, ready=ready)
 
 
@@ -102,21 +104,26 @@ ROLLOUTS = "argoproj.io/v1alpha1/Rollout/rollouts"
 
 
 def operator(
-    namespaces: str = "*",
+    selector: str = "{}",
     prices: str = "",
     ready: int = 1,
     targets: str = "",
+    own: str = "",
     *,
     parked: bool = False,
+    unlabeled: bool = True,
 ) -> Object:
-    """The operator's Deployment; `*` is the namespace of the set-up."""
+    """The operator's Deployment, in the namespace of the set-up."""
     made = deployment("kotatsu-operator")
     labels = {"app.kubernetes.io/name": "kotatsu", "app.kubernetes.io/component": "operator"}
     made["metadata"]["labels"] = labels | {"app.kubernetes.io/version": "0.1.0"}
     made["spec"]["selector"]["matchLabels"] = labels
     made["spec"]["template"]["metadata"]["labels"] = labels
     made["spec"]["template"]["spec"]["containers"][0]["env"] = [
-        {"name": "KOTATSU_NAMESPACES", "value": namespaces},
+        {"name": "KOTATSU_NAMESPACE_SELECTOR", "value": selector},
+        {"name": "KOTATSU_SERVE_UNLABELED", "value": str(unlabeled).lower()},
+        {"name": "KOTATSU_SHARDS", "value": "1"},
+        {"name": "KOTATSU_OWN", "value": own},
         {"name": "KOTATSU_PRICES", "value": prices},
         {"name": "KOTATSU_TARGETS", "value": targets},
         *([{"name": "KOTATSU_PARKED", "value": "true"}] if parked else []),
@@ -124,19 +131,14 @@ def operator(
     return made | {"status": {"replicas": 1, "readyReplicas": ready, "availableReplicas": ready}}
 
 
-def shared(selector: str = "{}") -> Objects:
-    """The operator and the activators of an install for the whole cluster."""
-    one = operator()
-    container = one["spec"]["template"]["spec"]["containers"][0]
-    container["env"] = [
-        {"name": "KOTATSU_NAMESPACE_SELECTOR", "value": selector},
-        {"name": "KOTATSU_SHARDS", "value": "1"},
-    ]
-    found = [one, activator(1), activator(2)]
-    for made in found:
-        made["metadata"]["namespace"] = "kotatsu"
-        made["metadata"]["labels"] = made["metadata"]["labels"] | {"kotatsu.dev/shard": "0"}
-    return found
+def elsewhere(*objects: Object, namespace: str = "kotatsu") -> Objects:
+    """These objects in another namespace."""
+    return [o | {"metadata": o["metadata"] | {"namespace": namespace}} for o in objects]
+
+
+def shared() -> Objects:
+    """The operator and the activators of an install in another namespace."""
+    return elsewhere(operator(), activator(1), activator(2))
 
 
 def around(*kotatsu: Object) -> Objects:
@@ -244,14 +246,13 @@ class Recorded:
     ) -> None:
         self._objects = deepcopy(objects)
         self._pages, self._denied = pages or {}, denied
+        self.labels: dict[str, dict[str, str]] = {}
+        """Of namespaces."""
         self.reads: list[str] = []
         self.made: Objects = []
         for index, o in enumerate(self._objects):
             o["metadata"].setdefault("namespace", "demo")
             o["metadata"].setdefault("creationTimestamp", f"2030-01-01T00:00:{index:02}Z")
-            for env in _environment(o):
-                if "value" in env:
-                    env["value"] = env["value"].replace("*", "demo")
 
     def __enter__(self) -> "Recorded":
         return self
@@ -270,6 +271,11 @@ class Recorded:
         if parts[1:] == ["apis", "argoproj.io", "v1alpha1"]:
             return {
                 "resources": [{"name": "rollouts", "singularName": "rollout", "kind": "Rollout"}]
+            }
+        if parts[1:-1] == ["api", "v1", "namespaces"] and "namespaces" not in self._denied:
+            return {
+                "kind": "Namespace",
+                "metadata": {"name": parts[-1], "labels": self.labels.get(parts[-1], {})},
             }
         plural = next((p for p in reversed(parts) if p in _PLURALS.values()), "")
         if not plural:
@@ -316,9 +322,3 @@ class Recorded:
 
 def _labels(o: Object) -> Mapping[str, str]:
     return o["metadata"].get("labels") or {}
-
-
-def _environment(o: Object) -> Iterator[Object]:
-    template = (o.get("spec") or {}).get("template") or {}
-    for one in (template.get("spec") or {}).get("containers") or ():
-        yield from one.get("env") or ()

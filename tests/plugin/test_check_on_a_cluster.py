@@ -14,6 +14,8 @@ from plugin.test_check import bad, finding
 
 from kotatsu_demo_mode.api import APPLY, MERGE, Api
 from kotatsu_demo_mode.checks.reader import path_of
+from kotatsu_demo_mode.installs import UNLABELED
+from kotatsu_operator.core.protocol import INSTALL_LABEL
 
 pytestmark = pytest.mark.slow
 
@@ -40,8 +42,10 @@ class Cluster:
     def make(self, setup: Setup) -> None:
         """Make the objects of a set-up, but for what would reject its pods."""
         name = self.namespace(setup)
-        meta = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
-        self._api.create("/api/v1/namespaces", meta)
+        labels = {INSTALL_LABEL: name}  # each has an operator of its own
+        meta = {"name": name, "labels": labels}
+        made = {"apiVersion": "v1", "kind": "Namespace", "metadata": meta}
+        self._api.create("/api/v1/namespaces", made)
         self._write(name, [o for o in setup.objects if o["kind"] not in LATER])
 
     def finish(self, setup: Setup) -> None:
@@ -77,11 +81,9 @@ class Cluster:
             plural = {"HorizontalPodAutoscaler": "horizontalpodautoscalers"}.get(kind)
             place = path_of(o["apiVersion"], plural or f"{kind.lower()}s", namespace)
             path = f"{place}/{o['metadata']['name']}"
-            for container in (
-                (o.get("spec", {}).get("template") or {}).get("spec", {}).get("containers", ())
-            ):
-                for entry in container.get("env", ()):
-                    entry["value"] = entry["value"].replace("*", namespace)
+            if o["metadata"]["name"] == "kotatsu-operator":  # leaves other tests' namespaces alone
+                (container,) = o["spec"]["template"]["spec"]["containers"]
+                container["env"].append({"name": UNLABELED, "value": "false"})
             if owners:
                 query = {"fieldManager": owners[0]["manager"]}
                 self._api.patch(path, o, APPLY, query)

@@ -56,9 +56,7 @@ class Cluster:
 
 
 def operator(template: dict[str, Any], namespace: str = "kotatsu") -> dict[str, Any]:
-    """A Deployment that says that it watches the namespace demo."""
-    container = template["spec"]["containers"][0]
-    container |= {"env": [{"name": "KOTATSU_NAMESPACES", "value": "demo"}]}
+    """A Deployment that says that it watches all namespaces."""
     return {
         "metadata": {"name": "kotatsu-operator", "namespace": namespace},
         "spec": {"template": template},
@@ -66,12 +64,10 @@ def operator(template: dict[str, Any], namespace: str = "kotatsu") -> dict[str, 
     }
 
 
-def pod(
-    *operators: dict[str, Any], image: str = "", unread: str = "", home: str = "kotatsu"
-) -> dict[str, Any]:
-    """The rehearsal's pod where there are these operators; the pool's status names this home."""
+def pod(*operators: dict[str, Any], image: str = "", unread: str = "") -> dict[str, Any]:
+    """The rehearsal's pod where there are these operators; the pool's status names kotatsu."""
     cluster = Cluster()
-    watch = watch_by_deployment(Objects(list(operators), unread), "demo", home=home)
+    watch = watch_by_deployment(Objects(list(operators), unread), "demo", activators="kotatsu/0")
     client = Inside(cast(Api, cluster), pool(), "/", image, lambda: NOW, watch)
     job = {"method": "GET", "requests": 1, "concurrency": 1, "timeout": 60}
     with pytest.raises(StopIteration) as ended:  # the pod has ended at the first look

@@ -95,7 +95,7 @@ def test_an_example_runs(api: Api, sh: Shell, line: str):
         )
     if " create " in line:
         example = [deployment(), service()]
-        made = [*example, activator(1), activator(2), operator_of_kotatsu("demo")]
+        made = [*example, activator(1), activator(2), operator_of_kotatsu()]
         whole = json.dumps({**LIST, "items": made})
         states = json.dumps({**LIST, "items": [of for of in made if "status" in of]})
         api.kubectl("apply", "--server-side", "-f", "-", stdin=whole)

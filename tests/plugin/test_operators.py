@@ -9,6 +9,7 @@ from plugin.kit import Cluster, Ran, demo_mode, lease, manifest, operator
 from rows import each
 
 from kotatsu_demo_mode.errors import ForbiddenError
+from kotatsu_operator.core.protocol import INSTALL_LABEL
 
 OVERRIDE = {"mode": "Warm", "until": "2099-01-01T00:00:00Z"}
 NEEDS_ONE = ["on voice", "on voice --wait", "off voice --now", "rehearse voice"]
@@ -31,10 +32,11 @@ def test_without_an_operator_nothing_is_written_and_the_error_says_what_to_insta
 
 @each("words", NEEDS_ONE)
 def test_an_operator_of_other_namespaces_is_named_with_them(words: str):
-    cluster = Cluster(manifest(), operators=[operator("team-a", "team-b")])
+    cluster = Cluster(manifest(), operators=[operator('{"matchLabels": {"team": "shop"}}')])
     ran = run(words, cluster)
     assert (ran.code, cluster.writes) == (1, [])
-    assert "(no operator watches it; kotatsu/kotatsu-operator: team-a, team-b)" in ran.err
+    assert "(the namespaceSelector of the Kotatsu of namespace kotatsu, {" in ran.err
+    assert "label it `kotatsu.dev/install: kotatsu`, or change the chart value" in ran.err
 
 
 @pytest.mark.parametrize("words", ["on voice", "off voice --now"])
@@ -159,7 +161,8 @@ def test_with_several_namespaces_the_served_one_is_warmed():
             raw["metadata"]["namespace"] = raw["metadata"]["name"]
             return raw
 
-    cluster = Two(manifest("voice"), manifest("auth"), operators=[operator("voice")])
+    cluster = Two(manifest("voice"), manifest("auth"))
+    cluster.labels["auth"] = {INSTALL_LABEL: "elsewhere"}
     ran = run("on -A --all", cluster)
     assert (ran.code, len(cluster.writes)) == (1, 1)
     assert ran.out.startswith("warmpool.kotatsu.dev/voice warmed until ")

@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from itertools import product
 from typing import Any, cast
@@ -31,9 +31,9 @@ from kotatsu_demo_mode.shell import Shell
 from kotatsu_demo_mode.terminal import Terminal
 from kotatsu_operator.core.protocol import (
     ACTIVATOR_ANNOTATION,
+    INSTALL_LABEL,
     MANAGED_BY,
     MANAGED_BY_LABEL,
-    RECORD,
     SERVICE_LABEL,
     record_part,
 )
@@ -62,11 +62,7 @@ class Left(Recorded):
         if path == "/apis/argoproj.io/v1alpha1":
             names = ("rollouts", "rollouts/scale", "rollouts/status")
             return {"resources": [{"name": name, "kind": "Rollout"} for name in names]}
-        found = super().get(path, labelSelector, **query)
-        field, _, name = query.get("fieldSelector", "").partition("=")
-        if field:
-            found["items"] = [o for o in found["items"] if o["metadata"]["name"] == name]
-        return found
+        return super().get(path, labelSelector, **query)
 
     def patch(self, path: str, body: Object, kind: str, query: Mapping[str, str]) -> Object:
         found = self._written(path.removesuffix("/scale").removesuffix("/resize"), query)
@@ -150,19 +146,42 @@ def scaled(manager: str) -> Object:
 
 
 def pool(name: str = "web", status: Object | None = None, **spec: Any) -> Object:
-    """A pool that sleeps."""
+    """A pool that sleeps, which activators in the namespace kotatsu have served."""
     made = warm_pool(name, **{"targetRef": {"name": name}, **spec})
-    return made | {
-        "status": {"phase": "Asleep", "restoreReplicas": 3} if status is None else status
+    found = {"phase": "Asleep", "restoreReplicas": 3} if status is None else status
+    inner = {"activators": "kotatsu/0", **found.get("internal", {})}
+    return made | {"status": found | {"internal": inner}}
+
+
+def record(
+    kind: str = "Deployment",
+    *targets: str,
+    namespaces: Sequence[str] = ("demo",),
+    home: str = "kotatsu",
+    **owed: Any,
+) -> Object:
+    """The part of the record with entries of deleted pools, for targets of the name web.
+
+    Without what is owed, it is empty.
+    """
+    data = {
+        f"uid-{target}-of-{of}": json.dumps(
+            {"namespace": of, "pool": target, "onDelete": "Restore"}
+            | {"target": {"kind": kind, "name": target}, **owed}
+        )
+        for of in (namespaces if owed else ())
+        for target in targets or ("web",)
     }
+    meta = {"name": record_part(namespaces[0]), "namespace": home}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": data}
 
 
-def record(kind: str = "Deployment", target: str = "web", **owed: Any) -> Object:
-    """The record with the entry of a deleted pool; without what is owed, an empty one."""
-    of = {"namespace": "demo", "pool": target}
-    entry = of | {"target": {"kind": kind, "name": target}, "onDelete": "Restore"}
-    data = {"data": {"uid-deleted": json.dumps(entry | owed)}} if owed else {}
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": RECORD}, **data}
+def kept(cluster: Left) -> list[str]:
+    """The entries that are left in the record."""
+    return list(cluster.of("ConfigMap", record_part("demo"))["data"])
+
+
+HOME = "--home=kotatsu"
 
 
 def slice_of(activator_uid: str, of: str = "web") -> Object:
@@ -208,12 +227,12 @@ def test_a_sleeping_target_gets_its_replicas_back_and_a_second_run_changes_nothi
     state: str, words: tuple[str, ...]
 ):
     cluster = Left(*STATES[state])
-    ran = cluster.restore(*words)
+    ran = cluster.restore(*words, HOME)
     assert (ran.code, ran.err) == (0, "")
     assert "demo/web: Deployment web has 3 replicas again\n" in ran.out
     assert cluster.of("Deployment")["spec"]["replicas"] == 3
     written = len(cluster.writes)
-    again = cluster.restore("-A")
+    again = cluster.restore("-A", HOME)
     assert (again.code, again.err) == (0, "")
     assert [w for w in cluster.writes[written:] if not w.startswith("configmaps")] == []
 
@@ -330,7 +349,7 @@ def test_revisions_of_a_knative_service_get_their_min_scale_back():
 )
 def test_a_service_of_route_always_gets_the_selector_of_its_target(left: Objects):
     cluster = Left(*left, without_selector(), slice_of("uid-gone"))
-    ran = cluster.restore("--all")
+    ran = cluster.restore("--all", HOME)
     assert ran.code == 0
     assert "Service web selects the pods of Deployment web (app=web)" in ran.out
     assert cluster.of("Service")["spec"]["selector"] == {"app": "web"}
@@ -376,29 +395,46 @@ def test_a_finalizer_of_somebody_elses_is_named_and_stays():
 # --- the record ---
 
 
-def test_the_record_goes_when_everything_is_restored_and_no_operator_is_there():
-    cluster = Left(record(restoreReplicas=3), sleeping())
-    ran = cluster.restore("-A")
-    assert f"demo: ConfigMap {RECORD} is deleted: nothing is left to restore\n" in ran.out
-    assert not cluster.has("ConfigMap")
-    assert cluster.restore("-A").code == 0
-
-
-def test_the_record_of_an_operator_that_is_away_keeps_what_was_not_restored():
-    kept = record(restoreReplicas=3)
-    of = {"namespace": "demo", "pool": "auth"}
-    other = of | {"target": {"kind": "Deployment", "name": "auth"}}
-    kept["data"]["uid-auth"] = json.dumps(other | {"onDelete": "Restore", "restoreReplicas": 1})
-    cluster = Left(kept, sleeping(), sleeping("auth"), operator(ready=0))
-    cluster.restore("web")
-    assert list(cluster.of("ConfigMap", RECORD)["data"]) == ["uid-auth"]
+def test_an_entry_goes_when_its_target_is_restored():
+    cluster = Left(record("Deployment", "web", "auth", restoreReplicas=3), sleeping())
+    cluster._objects += Left(sleeping("auth"), operator(ready=0))._objects
+    ran = cluster.restore("web", HOME)
+    assert (ran.code, kept(cluster)) == (0, ["uid-auth-of-demo"])
 
 
 def test_a_kind_of_the_record_is_looked_up_by_its_scale():
     rollout = sleeping() | {"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout"}
     cluster = Left(record("Rollout", restoreReplicas=2), rollout)
-    assert cluster.restore("--all").code == 0
+    assert cluster.restore("--all", HOME).code == 0
     assert cluster.of("Rollout")["spec"]["replicas"] == 2
+
+
+IN_THE_SAME_PART = next(
+    name for name in map("n{}".format, range(999)) if record_part(name) == record_part("demo")
+)
+
+
+@pytest.mark.parametrize(
+    ("words", "others"), [("--all", [f"uid-web-of-{IN_THE_SAME_PART}"]), ("-A", [])]
+)
+def test_what_deleted_pools_had_is_in_the_part_of_the_namespace(words: str, others: list[str]):
+    left = record(namespaces=("demo", IN_THE_SAME_PART), restoreReplicas=2)
+    cluster = Left(pool("auth"), sleeping("auth"), sleeping(), left)
+    assert cluster.restore(words).code == 0
+    assert cluster.of("Deployment")["spec"]["replicas"] == 2
+    assert kept(cluster) == others
+
+
+def test_a_record_in_a_namespace_that_no_pool_names_is_not_believed():
+    cluster = Left(pool(status={}), sleeping(), record(home="evil", restoreReplicas=50))
+    assert "no record says that it had more" in cluster.restore("--all").out
+
+
+def test_without_a_pool_it_asks_where_the_record_is():
+    cluster = Left(record(restoreReplicas=3), sleeping())
+    ran = cluster.restore("-A")
+    assert (ran.code, ran.out) == (0, "Nothing is left to restore.\n")
+    assert "which has the record of deleted ones: give it with --home" in ran.err
 
 
 @each(
@@ -413,7 +449,7 @@ def test_a_selector_that_route_always_has_taken_is_as_before(left: Objects):
     taken = service()
     taken["spec"]["selector"] = {"app": "web", "kotatsu.dev/route": "Always"}
     cluster = Left(*left, taken, slice_of("uid-gone"))
-    ran = cluster.restore("--all")
+    ran = cluster.restore("--all", HOME)
     assert ran.code == 0
     assert "Service web selects its pods again" in ran.out
     assert cluster.of("Service")["spec"]["selector"] == {"app": "web"}
@@ -434,11 +470,11 @@ def test_what_cannot_be_restored_is_named_with_the_reason_and_the_rest_is_restor
     assert cluster.of("Deployment", "auth")["spec"]["replicas"] == 3
 
 
-def test_the_record_stays_if_a_target_could_not_be_restored():
+def test_an_entry_stays_if_its_target_could_not_be_restored():
     cluster = Left(record(restoreReplicas=3), sleeping())
     cluster.forbidden = {"deployments"}
-    assert cluster.restore("-A").code == 1
-    assert "uid-deleted" in cluster.of("ConfigMap", RECORD)["data"]
+    assert cluster.restore("-A", HOME).code == 1
+    assert kept(cluster) == ["uid-web-of-demo"]
 
 
 def test_a_list_that_may_not_be_read_fails_the_command_and_stops_nothing():
@@ -492,9 +528,9 @@ def test_it_refuses_while_an_operator_would_undo_it_and_force_restores(more: Obj
     assert cluster.of("Deployment")["spec"]["replicas"] == 3
 
 
-@pytest.mark.parametrize(("more", "code"), [([], 0), ([activator(1)], 1)])
-def test_where_operators_may_not_be_read_the_activators_say_whether_one_is_there(
-    more: Objects, code: int
+@pytest.mark.parametrize(("served_by", "code"), [("", 0), ("kotatsu/0", 1)])
+def test_where_operators_may_not_be_read_a_status_says_whether_one_is_there(
+    served_by: str, code: int
 ):
     class Closed(Left):
         def get(self, path: str, labelSelector: str = "", **query: str) -> Object:  # noqa: N803
@@ -502,7 +538,8 @@ def test_where_operators_may_not_be_read_the_activators_say_whether_one_is_there
                 raise ForbiddenError("you have no permission: deployments.apps is forbidden")
             return super().get(path, labelSelector, **query)
 
-    ran = Closed(pool(), sleeping(), *more).restore("--all")
+    status = {"restoreReplicas": 3, "internal": {"activators": served_by}}
+    ran = Closed(pool(status=status), sleeping()).restore("--all")
     assert ran.code == code
     assert ("an operator may watch it" in ran.err) == bool(code)
 
@@ -543,7 +580,9 @@ def test_all_namespaces_are_restored_and_one_with_an_operator_does_not_stop_the_
     there, theirs = pool("far"), sleeping("far")
     for o in (there, theirs):
         o["metadata"]["namespace"] = "far"
-    cluster = Left(pool(), sleeping(), there, theirs, operator("far"), lease("a", NOW.isoformat()))
+    acting = operator(unlabeled=False), lease("a", NOW.isoformat())
+    cluster = Left(pool(), sleeping(), there, theirs, *acting)
+    cluster.labels["far"] = {INSTALL_LABEL: "demo"}
     ran = cluster.restore("-A")
     assert ran.code == 1
     assert ran.err.startswith("error: far: the operator demo/kotatsu-operator 0.1.0 watches it")
@@ -568,41 +607,6 @@ def test_where_nothing_is_left_it_says_so():
     assert (ran.code, ran.out) == (0, "Nothing is left to restore.\n")
 
 
-# --- an install for the whole cluster ---
-
-
-def shared_pool(**how: Any) -> Object:
-    """A pool that activators in the namespace kotatsu have served."""
-    made = pool(**how)
-    made["status"]["internal"] = {"activators": "kotatsu/0"}
-    return made
-
-
-def part(*namespaces: str, **owed: Any) -> Object:
-    """The part of the record with entries of deleted pools."""
-    target = {"kind": "Deployment", "name": "web"}
-    entry = {"pool": "gone", "target": target, "onDelete": "Restore", **owed}
-    data = {f"uid-of-{of}": json.dumps(entry | {"namespace": of}) for of in namespaces}
-    meta = {"name": record_part("demo"), "namespace": "kotatsu"}
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": data}
-
-
-IN_THE_SAME_PART = next(
-    name for name in map("n{}".format, range(999)) if record_part(name) == record_part("demo")
-)
-
-
-@pytest.mark.parametrize(
-    ("words", "others"), [("--all", [f"uid-of-{IN_THE_SAME_PART}"]), ("-A", [])]
-)
-def test_what_deleted_pools_had_is_in_the_part_of_the_namespace(words: str, others: list[str]):
-    left = part("demo", IN_THE_SAME_PART, restoreReplicas=2)
-    cluster = Left(shared_pool(name="auth"), sleeping("auth"), sleeping(), left)
-    assert cluster.restore(words).code == 0
-    assert cluster.of("Deployment")["spec"]["replicas"] == 2
-    assert list(cluster.of("ConfigMap", record_part("demo"))["data"]) == others
-
-
 def test_the_slices_of_activators_that_live_elsewhere_stay():
     alive, gone = slice_of("x", "web"), slice_of("x", "auth")
     for made, uid in ((alive, "uid-kotatsu-activator-1"), (gone, "uid-of-another")):
@@ -612,16 +616,8 @@ def test_the_slices_of_activators_that_live_elsewhere_stay():
         made["metadata"]["annotations"] = {ACTIVATOR_ANNOTATION: name}
     shared = activator(1)
     shared["metadata"]["namespace"] = "kotatsu"
-    cluster = Left(shared_pool(), sleeping(), alive, gone, shared)
+    cluster = Left(pool(), sleeping(), alive, gone, shared)
     assert cluster.restore("--all", "--force").code == 0
     assert [o["metadata"]["name"] for o in cluster._objects if o["kind"] == "EndpointSlice"] == [
         "web-slice"
     ]
-
-
-def test_a_namespace_that_shares_activators_may_be_watched_by_an_operator_that_cannot_be_read():
-    cluster = Left(shared_pool(), sleeping())
-    cluster._denied = ("deployments",)
-    ran = cluster.restore("--all")
-    assert ran.code == 1
-    assert "an operator may watch it" in ran.err

@@ -10,7 +10,7 @@ from plugin.kit import Ran, demo_mode
 from plugin.setups import Object, autoscaler, deployment, service, warm_pool
 from plugin.test_restore import record, without_selector
 
-from kotatsu_operator.core.protocol import OPERATOR, RECORD
+from kotatsu_operator.core.protocol import INSTALL_LABEL, OPERATOR
 
 pytestmark = pytest.mark.slow
 
@@ -23,6 +23,8 @@ class Left:
     def __init__(self, server: Api) -> None:
         self._server, self.namespace = server, f"left-{next(_numbers)}"
         server.kubectl("create", "namespace", self.namespace)
+        label = f"{INSTALL_LABEL}={self.namespace}"  # of an install that is gone
+        server.kubectl("label", "namespace", self.namespace, label)
 
     def apply(self, *objects: Object, manager: str = "kubectl") -> None:
         words = ("apply", "--server-side", "--force-conflicts", f"--field-manager={manager}")
@@ -52,7 +54,7 @@ class Left:
 
     def restore(self, *words: str, user: str = "admin") -> Ran:
         config = f"--kubeconfig={self._server.kubeconfig(user)}"
-        words = (*words, config, "-n", self.namespace)
+        words = (*words, config, "-n", self.namespace, "--home", self.namespace)
         return demo_mode("restore", *words, kubectl=str(self._server.plane.kubectl))
 
 
@@ -131,22 +133,23 @@ def test_a_pool_whose_deletion_waits_for_somebodys_finalizer(left: Left):
 
 def test_targets_after_the_crd_was_deleted(left: Left, server: Api):
     left.sleeping()
-    left.apply(record(namespace=left.namespace, restoreReplicas=3))
+    kept = record(namespaces=[left.namespace], home=left.namespace, restoreReplicas=3)
+    left.apply(kept)
     server.kubectl("delete", "crd", "warmpools.kotatsu.dev")
     try:
         ran = left.restore("--all")
         assert (ran.code, ran.err) == (0, "")
         assert replicas(left) == 3
-        assert RECORD not in left.kubectl("get", "configmaps", "-o", "name")
+        assert not left.get("configmap", kept["metadata"]["name"]).get("data")
         assert left.restore("--all").code == 0
     finally:
         server.kubectl("apply", "--server-side", "-f", str(CRD))
         server.serves_crds()
 
 
-def test_without_permissions_each_list_is_named(left: Left):
+def test_without_permissions_each_read_is_named(left: Left):
     left.sleeping(phase="Asleep", restoreReplicas=3)
     ran = left.restore("--all", user="reader")
     assert (ran.code, replicas(left)) == (1, 0)
-    for kind in ("warmpools", "configmaps", "services"):
-        assert f'User "reader" cannot list resource "{kind}"' in ran.err
+    for verb, kind in (("list", "warmpools"), ("get", "configmaps"), ("list", "services")):
+        assert f'User "reader" cannot {verb} resource "{kind}"' in ran.err

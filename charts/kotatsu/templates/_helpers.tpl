@@ -30,13 +30,16 @@ true
 {{- end -}}
 {{- end }}
 
-{{/* What pods are selected by. The operator finds activators by the first two: never add to them. The "shard" is
-that of shared activators. */}}
+{{/* What pods are selected by. The operator finds activators by the first two, and their set by the third: the "shard"
+of shared ones, or the "home" of others. */}}
 {{- define "kotatsu.selector" -}}
 app.kubernetes.io/name: kotatsu
 app.kubernetes.io/component: {{ .component }}
 {{- with .shard }}
 kotatsu.dev/shard: {{ . | quote }}
+{{- end }}
+{{- with .home }}
+kotatsu.dev/home: {{ . | quote }}
 {{- end }}
 {{- end }}
 
@@ -129,14 +132,15 @@ annotations:
 {{- end }}
 
 {{/* Who is scraped, in a PodMonitor as in a ServiceMonitor: the operators (activators) and how. Prometheus
-finds pods by labels, which every pod may have, so a pod's series are believed only as far as it serves: "of" is
-what the label namespace of its pools may say, and empty for the pod's own namespace. */}}
+finds pods by labels, which every pod may have, so a pod's series are believed only as far as it serves: in the
+release's namespace "of" any, elsewhere of the pod's own namespace. */}}
 {{- define "kotatsu.monitored" -}}
-{{- $scope := include "kotatsu.scope" . | fromJson -}}
-{{- $home := list .Release.Namespace -}}
-{{- $of := $scope.namespaces | join "|" | default ".+" | printf "(%s)" -}}
-- {component: operator, name: {{ include "kotatsu.fullname" . }}, series: kotatsu_.+, namespaces: {{ $home | toJson }}, of: {{ $of | quote }}}
-- {component: activator, name: {{ include "kotatsu.fullname" . }}-activator, series: kotatsu_(activator|api)_.+, namespaces: {{ default $home $scope.namespaces | toJson }}, of: {{ $scope.namespaces | empty | ternary $of "" | quote }}}
+{{- $name := include "kotatsu.fullname" . -}}
+- {name: {{ $name }}, component: operator, series: kotatsu_.+, namespaces: [{{ .Release.Namespace }}], of: (.+)}
+- {name: {{ $name }}-activator, component: activator, series: kotatsu_(activator|api)_.+, namespaces: [{{ .Release.Namespace }}], of: (.+)}
+{{- with include "kotatsu.ownNamespaces" . | fromJsonArray }}
+- {name: {{ $name }}-activator-own, component: activator, series: kotatsu_(activator|api)_.+, namespaces: {{ toJson . }}}
+{{- end }}
 {{- end }}
 
 {{/* How Prometheus scrapes one of them, by the "values" of its monitor. */}}
@@ -383,32 +387,14 @@ subjects:
 {{- eq $name "kotatsu-console" | ternary list $names | toJson }}
 {{- end }}
 
-{{/* "true" when an update may start the next operator beside this one. One that is there already and
-elects no leader would go on acting beside it, so it has to end first. */}}
-{{- define "kotatsu.operatorRolls" -}}
-{{- $found := lookup "apps/v1" "Deployment" .Release.Namespace (printf "%s-operator" (include "kotatsu.fullname" .)) | default dict -}}
-{{- $elects := or (not $found) (contains "KOTATSU_POD_NAMESPACE" (toJson $found)) -}}
-{{- if and (gt (int .Values.operator.replicas) 1) $elects -}}
-true
-{{- end -}}
-{{- end }}
-
-{{/* Not empty where Helm may look up what is in other namespaces: `lookup` fails for what may not be read. An
-account that may create cluster-scoped objects is taken for one that may. */}}
-{{- define "kotatsu.readsCluster" -}}
-{{- if or (include "kotatsu.scope" . | fromJson).cluster .Values.crds.upgrade .Values.rbac.aggregate .Values.admissionPolicies.enabled }}true{{ end }}
-{{- end }}
-
 {{/* TCP ports of the API server, as a JSON list: those of the value, or the usual ones and what Helm finds behind
 the Service kubernetes. Its own port does not count, because policies see the address of the endpoint. */}}
 {{- define "kotatsu.apiServerPorts" -}}
 {{- $ports := .Values.networkPolicy.apiServerPorts -}}
 {{- if not $ports -}}
 {{- $ports = list 443 6443 -}}
-{{- if include "kotatsu.readsCluster" . -}}
 {{- range (lookup "discovery.k8s.io/v1" "EndpointSlice" "default" "kubernetes").ports -}}
 {{- $ports = append $ports (int .port) -}}
-{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- uniq $ports | toJson -}}
@@ -490,7 +476,7 @@ helm.sh/hook-weight: {{ . | quote }}
 helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 {{- end }}
 
-{{/* The ConfigMaps with the record of a cluster, as a JSON list. */}}
+{{/* The ConfigMaps with the record, as a JSON list. */}}
 {{- define "kotatsu.recordParts" -}}
 {{- $parts := list }}
 {{- range splitList "" "0123456789abcdef" }}{{ $parts = append $parts (print "kotatsu-targets-" .) }}{{ end }}
@@ -528,8 +514,7 @@ sees needs no permission of the operator. */}}
 {{- int .Values.operator.firstStart -}}
 {{- else -}}
 {{- $karpenter := .Capabilities.APIVersions.Has "karpenter.sh/v1/NodePool" -}}
-{{- $reads := include "kotatsu.readsCluster" . -}}
-{{- or $karpenter (and $reads (lookup "v1" "ConfigMap" "kube-system" "cluster-autoscaler-status")) | empty | ternary 60 240 -}}
+{{- or $karpenter (lookup "v1" "ConfigMap" "kube-system" "cluster-autoscaler-status") | empty | ternary 60 240 -}}
 {{- end -}}
 {{- end }}
 
@@ -553,8 +538,7 @@ sees needs no permission of the operator. */}}
 
 {{/* The names of the admission policies, as a JSON list. */}}
 {{- define "kotatsu.policies" -}}
-{{- $policies := list "autoscalers" "scales" "services" "endpointslices" "statuses" }}
-{{- if include "kotatsu.isShared" . }}{{ $policies = concat $policies (list "namespaces" "addresses" "families") }}{{ end }}
+{{- $policies := list "autoscalers" "scales" "services" "endpointslices" "statuses" "namespaces" "addresses" "families" }}
 {{- if .Values.knative.enabled }}{{ $policies = append $policies "revisions" }}{{ end }}
 {{- if include "kotatsu.capacityImage" . }}{{ $policies = append $policies "placeholders" }}{{ end }}
 {{- if .Values.parked.enabled }}{{ $policies = append $policies "requests" }}{{ end }}
@@ -567,17 +551,6 @@ release's namespace. */}}
 metadata:
   name: {{ include "kotatsu.fullname" .root }}-{{ .what }}-{{ .root.Release.Namespace }}
   {{- include "kotatsu.marks" (dict "root" .root "component" "policy") | nindent 2 }}
-{{- end }}
-
-{{/* The namespaces that an admission policy is about: all of them where the programs have permissions in all. */}}
-{{- define "kotatsu.policyNamespaces" -}}
-{{- if include "kotatsu.isShared" . -}}
-namespaceSelector: {}
-{{- else -}}
-namespaceSelector:
-  matchExpressions:
-    - {key: kubernetes.io/metadata.name, operator: In, values: {{ (include "kotatsu.scope" . | fromJson).namespaces | toJson }}}
-{{- end }}
 {{- end }}
 
 {{/* Limits a policy with parameters to the EndpointSlices of activators, which the policy "endpointslices" makes both

@@ -11,9 +11,9 @@ from prometheus_client import CollectorRegistry
 from kotatsu_common import startup
 from kotatsu_operator.controller.app import Operator, Options
 from kotatsu_operator.controller.feature import Feature
-from kotatsu_operator.controller.namespaces import Install
 from kotatsu_operator.core.pool.spec import Platform
 from kotatsu_operator.core.protocol import OPERATOR
+from kotatsu_operator.core.scope import Scope
 from kotatsu_operator.features.calendars.feature import Calendars
 from kotatsu_operator.features.capacity import CapacityAhead, CapacityOptions
 from kotatsu_operator.features.console.app import ConsoleServer, create_console, own_names
@@ -54,10 +54,14 @@ def features_of(
     ]
 
 
-def install_of(settings: OperatorSettings) -> Install:
-    """What the settings say of an install for the whole cluster."""
-    return Install(
-        settings.pod_namespace, settings.release, settings.namespace_selector, settings.shards
+def scope_of(settings: OperatorSettings) -> Scope:
+    """The namespaces that the settings name."""
+    return Scope(
+        settings.pod_namespace,
+        settings.namespace_selector,
+        settings.serve_unlabeled,
+        settings.shards,
+        frozenset(settings.own),
     )
 
 
@@ -65,8 +69,6 @@ def options_of(settings: OperatorSettings, features: Sequence[Feature] = ()) -> 
     """What the settings say of the operator itself."""
     return Options(
         name=settings.pod_name,
-        lease_namespace=settings.pod_namespace,
-        install=None if settings.namespaces else install_of(settings),
         starts_per_second=settings.starts_per_second,
         first_start=timedelta(seconds=settings.first_start),
         platform=Platform(
@@ -81,7 +83,7 @@ async def _run(settings: OperatorSettings) -> None:
     kube = Kube.connect(OPERATOR, ApiMetrics(registry).error, settings.targets)
     board = Board(now)
     options = options_of(settings, features_of(settings, registry, board))
-    operator = Operator(kube, settings.namespaces, registry, options, clock=now)
+    operator = Operator(kube, scope_of(settings), registry, options, clock=now)
 
     def live() -> str:
         if why := operator.heartbeat.why_not_alive():
@@ -98,13 +100,8 @@ async def _run(settings: OperatorSettings) -> None:
     start_admin(settings.host, settings.port, registry, checks)
     console = None
     if settings.console_port:
-        names = own_names(settings.pod_namespace or settings.namespaces[0])
-        app = create_console(
-            board,
-            now,
-            settings.namespaces,
-            names.union(settings.console_hosts),
-        )
+        names = own_names(settings.pod_namespace)
+        app = create_console(board, now, names.union(settings.console_hosts))
         console = ConsoleServer(app, settings.host, settings.console_port)
         console.start()
     stop = asyncio.Event()
@@ -123,7 +120,7 @@ def main() -> None:
     # Without this, a full garbage collection also scans what the libraries created at the start,
     # and all pools wait for it.
     with startup.quickly():
-        what = "Keeps the warm pools of namespaces."
+        what = "Keeps the warm pools of a cluster."
         settings = start(OperatorSettings, "kotatsu-operator", what)
     garbage.short_pauses()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -26,7 +26,7 @@ from prometheus_client import CollectorRegistry, Gauge
 from kotatsu_operator.activator.app import Activator
 from kotatsu_operator.activator.limits import MOST_MEMORY, ConnectionLimit, raise_file_limit
 from kotatsu_operator.activator.metrics import ActivatorMetrics
-from kotatsu_operator.activator.pool import PodIdentity, pool_view
+from kotatsu_operator.activator.pool import PodIdentity
 from kotatsu_operator.activator.slices import slice_name
 from kotatsu_operator.core.protocol import LOOKED_AT
 from kotatsu_operator.runtime import health
@@ -34,9 +34,18 @@ from kotatsu_operator.runtime.health import Checks, Named, start_admin
 
 sys.path.append(str(Path(__file__).parents[3]))
 
-from tests.operator.cluster import FakeKube, activator_pod, deployment, pod, service, warm_pool
+from tests.operator.cluster import (
+    SET,
+    FakeKube,
+    activator_pod,
+    deployment,
+    pod,
+    pool_view,
+    service,
+    warm_pool,
+)
 
-ME = PodIdentity("demo", "activator-1", "uid-activator-1", ("127.0.0.1",), "node-a")
+ME = PodIdentity("demo", "activator-1", "uid-activator-1", ("127.0.0.1",), "node-a", SET)
 
 
 def _cluster(route: str, phase: str) -> FakeKube:

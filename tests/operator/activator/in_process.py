@@ -9,11 +9,22 @@ from kotatsu_operator.activator.connections import Connections
 from kotatsu_operator.activator.feature import Context
 from kotatsu_operator.activator.metrics import ActivatorMetrics
 from kotatsu_operator.activator.namespace import View
-from kotatsu_operator.activator.pool import PodIdentity, Port, pool_view
+from kotatsu_operator.activator.pool import PodIdentity, Port
 from kotatsu_operator.activator.splice import Client
-from tests.operator.cluster import FakeKube, deployment, eventually, pod, service, warm_pool
+from kotatsu_operator.core.protocol import ACTIVATOR_LABELS
+from kotatsu_operator.kube.views import pod_view as read_pod
+from tests.operator.cluster import (
+    SET,
+    FakeKube,
+    deployment,
+    eventually,
+    pod,
+    pool_view,
+    service,
+    warm_pool,
+)
 
-ME = PodIdentity("demo", "activator-1", "uid-activator-1", ("127.0.0.1",), "node-a")
+ME = PodIdentity("demo", "activator-1", "uid-activator-1", ("127.0.0.1",), "node-a", SET)
 GET = b"GET /hello HTTP/1.1\r\nHost: voice\r\n\r\n"
 READYZ = {"httpGet": {"path": "/readyz", "port": "http"}}
 
@@ -26,6 +37,17 @@ def pool(phase="Asleep", epoch=1, *, counted=False, **spec):
     passes_by = phase == "Warm" and not counted and spec.get("route") != "Always"
     route = {"target": "Native" if passes_by else "Activator", "epoch": epoch, "counted": counted}
     return warm_pool(status={"phase": phase, "route": route}, **spec)
+
+
+def show(view, kind, obj, change="MODIFIED"):
+    """Let the watches tell a view of an object, as the activator's process passes it on."""
+    if kind == "Pod" and ACTIVATOR_LABELS.items() <= obj["metadata"]["labels"].items():
+        name, now = obj["metadata"]["name"], None if change == "DELETED" else read_pod(obj)
+        before = view.activators.pop(name, None)
+        if now is not None:
+            view.activators[name] = now
+        view.note_peer(before, now)
+    view.on_change(kind)(change, obj)
 
 
 class Pod:
@@ -156,7 +178,7 @@ class ActivatorFixture:
         return client
 
     def see(self, kind, obj, change="MODIFIED"):
-        self.view.on_change(kind)(change, obj)
+        show(self.view, kind, obj, change)
 
     def see_pod(self, made, *, port=0, **how):
         """Let the watch tell of a pod."""

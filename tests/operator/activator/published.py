@@ -8,10 +8,18 @@ from kotatsu_operator.activator.namespace import View
 from kotatsu_operator.activator.pool import PodIdentity
 from kotatsu_operator.activator.publisher import Publisher, are_complete
 from kotatsu_operator.activator.slices import Slices, slice_name
-from tests.operator.activator.in_process import ME
-from tests.operator.cluster import FakeKube, activator_pod, native_slice, service, warm_pool
+from tests.operator.activator.in_process import ME, show
+from tests.operator.cluster import (
+    SET,
+    FakeKube,
+    activator_pod,
+    native_slice,
+    pool_view,
+    service,
+    warm_pool,
+)
 
-OTHER = PodIdentity("demo", "activator-2", "uid-activator-2", ("127.0.0.1",), "node-b")
+OTHER = PodIdentity("demo", "activator-2", "uid-activator-2", ("127.0.0.1",), "node-b", SET)
 NAME = slice_name("voice", ME, "IPv4")
 
 
@@ -31,7 +39,7 @@ class PublisherFixture:
     def __init__(self, kube=None, me=ME):
         self.kube = kube or FakeKube()
         self.me = me
-        self.view = View(namespace="demo")
+        self.view = View(namespace="demo", read=pool_view)
         self.clients = []
         slices = Slices(self.kube, "demo", asyncio.Semaphore(20))
         self.publisher = Publisher(slices, self.view, me, self._new_client)
@@ -43,7 +51,7 @@ class PublisherFixture:
         return asyncio.Protocol()
 
     def see(self, kind, obj, change="MODIFIED"):
-        self.view.on_change(kind)(change, obj)
+        show(self.view, kind, obj, change)
 
     def watch(self):
         """Let the watch of slices catch up with the API server."""

@@ -9,7 +9,6 @@ from prometheus_client import generate_latest
 
 from kotatsu_operator.activator import app, publisher
 from kotatsu_operator.activator.connections import Connections
-from kotatsu_operator.activator.pool import pool_view
 from tests.operator.activator.in_process import ME
 from tests.operator.activator.running import ASLEEP, RunningActivator
 from tests.operator.cluster import (
@@ -17,6 +16,7 @@ from tests.operator.cluster import (
     deployment,
     eventually,
     native_slice,
+    pool_view,
     service,
     warm_pool,
 )
@@ -94,8 +94,8 @@ async def test_pools_on_which_another_one_depends_are_raised_before_it(running):
     assert (await asking).endswith(b"warm")
 
 
-async def test_it_is_not_ready_before_it_has_read_the_namespace_and_published(running):
-    assert running.activator.why_not_ready() == "still reading the namespace"
+async def test_it_is_not_ready_before_it_has_read_the_cluster_and_published(running):
+    assert running.activator.why_not_ready() == "still reading the cluster"
     running.kube.on("create", OSError("no"))
     running.run()
     await eventually(lambda: running.kube.called("create"))
@@ -114,6 +114,7 @@ async def test_nothing_is_published_before_every_kind_has_been_listed(running):
 
     running.kube.on("follow", wait)
     running.run()
+    await eventually(lambda: running.activator.rooms)
     await eventually(lambda: len(running.activator.rooms["demo"].view.synced) == 5)
     await asyncio.sleep(0.02)
     assert running.kube.writes == []

@@ -6,14 +6,14 @@ import pytest
 from rows import each
 
 from kotatsu_operator.activator.namespace import View
-from kotatsu_operator.activator.pool import Port, pool_view
+from kotatsu_operator.activator.pool import Port
 from kotatsu_operator.core.pool.memory import Phase, Route
-from tests.operator.cluster import deployment, native_slice, pod, service, warm_pool
+from tests.operator.cluster import deployment, native_slice, pod, pool_view, service, warm_pool
 
 
 @pytest.fixture
 def view():
-    return View()
+    return View(read=pool_view)
 
 
 def tell(view, kind, *objects, change="MODIFIED"):

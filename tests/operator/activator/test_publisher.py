@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 
-from kotatsu_operator.activator.pool import PodIdentity, pool_view
+from kotatsu_operator.activator.pool import PodIdentity
 from kotatsu_operator.activator.publisher import DELETED_REST, LOOK_AGAIN, PORT_REST
 from kotatsu_operator.activator.slices import slice_name
 from tests.operator.activator.published import (
@@ -18,7 +18,7 @@ from tests.operator.activator.published import (
     ports_of,
     restart,
 )
-from tests.operator.cluster import FakeKube, eventually, native_slice, service
+from tests.operator.cluster import SET, FakeKube, eventually, native_slice, pool_view, service
 
 FEED = slice_name("feed", ME, "IPv4")
 
@@ -106,7 +106,7 @@ async def test_an_edited_port_keeps_its_listener(activator, before, after, kept)
 
 # --- address families ---
 
-DUAL = PodIdentity("demo", "activator-1", "uid-activator-1", ("127.0.0.1", "::1"), "node-a")
+DUAL = PodIdentity("demo", "activator-1", "uid-activator-1", ("127.0.0.1", "::1"), "node-a", SET)
 
 
 def dual_stack(*of_service):

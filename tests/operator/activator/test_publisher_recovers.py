@@ -19,7 +19,15 @@ from tests.operator.activator.published import (
     pool,
     restart,
 )
-from tests.operator.cluster import FakeKube, activator_pod, denied, forbidden, native_slice, service
+from tests.operator.cluster import (
+    SET,
+    FakeKube,
+    activator_pod,
+    denied,
+    forbidden,
+    native_slice,
+    service,
+)
 
 FEED = slice_name("feed", ME, "IPv4")
 
@@ -235,7 +243,7 @@ async def test_slices_of_other_activators_and_of_kubernetes_are_not_adopted(make
 
 async def test_only_the_slices_of_activators_whose_pod_is_gone_are_swept(make_activator):
     kube = FakeKube()
-    third = PodIdentity("demo", "activator-3", "uid-activator-3", ("127.0.0.1",), "node-a")
+    third = PodIdentity("demo", "activator-3", "uid-activator-3", ("127.0.0.1",), "node-a", SET)
     first, second, gone = (make_activator(kube, me) for me in (ME, OTHER, third))
     for activator in (first, second, gone):
         await activator.sync(pool())

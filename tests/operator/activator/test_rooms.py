@@ -29,7 +29,7 @@ pytestmark = pytest.mark.timeout(60)
 
 SETTINGS = ActivatorSettings(
     namespace="home",
-    shard="0",
+    activators="home/0",
     pod_name="activator-1",
     pod_uid="uid-activator-1",
     pod_ips=("127.0.0.1",),

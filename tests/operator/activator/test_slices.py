@@ -7,7 +7,7 @@ from itertools import product
 import pytest
 from rows import each
 
-from kotatsu_operator.activator.pool import PodIdentity, pool_view
+from kotatsu_operator.activator.pool import PodIdentity
 from kotatsu_operator.activator.slices import (
     families,
     make_slice,
@@ -18,9 +18,9 @@ from kotatsu_operator.activator.slices import (
 from kotatsu_operator.core.pool.memory import Route
 from kotatsu_operator.kube.views import slice_view
 from tests.operator.activator import published
-from tests.operator.cluster import service, warm_pool
+from tests.operator.cluster import SET, pool_view, service, warm_pool
 
-ME = PodIdentity("demo", "activator-1", "uid-1", ("10.0.0.9",), "node-a")
+ME = PodIdentity("demo", "activator-1", "uid-1", ("10.0.0.9",), "node-a", SET)
 
 
 def pool(route="Native", epoch=3, **how):
@@ -86,9 +86,10 @@ def test_the_slice_belongs_to_the_service_the_pool_and_the_activator():
         "kotatsu.dev/epoch": "3",
         "kotatsu.dev/families": "IPv4",
         "kotatsu.dev/activator": "demo/activator-1/uid-1",
+        "kotatsu.dev/activators": SET,
     }
     assert made["metadata"]["ownerReferences"] == [
-        {"apiVersion": "v1", "kind": "Pod", "name": "activator-1", "uid": "uid-1"}
+        {"apiVersion": "v1", "kind": "Service", "name": "voice", "uid": "uid-of-voice"}
     ]
     assert made["addressType"] == "IPv4"
     [endpoint] = made["endpoints"]
@@ -98,7 +99,7 @@ def test_the_slice_belongs_to_the_service_the_pool_and_the_activator():
     assert endpoint == at | {"conditions": conditions, "targetRef": pod}
 
 
-DUAL = PodIdentity("demo", "activator-1", "uid-1", ("10.0.0.9", "fd00::9"), "node-a")
+DUAL = PodIdentity("demo", "activator-1", "uid-1", ("10.0.0.9", "fd00::9"), "node-a", SET)
 
 
 @each(
@@ -150,7 +151,7 @@ def test_every_name_that_a_pool_can_have_makes_a_slice_that_the_api_server_admit
     alike = pool(name=name[:-1] + "z", service="voice")
     for part in ("name", "labels"):
         assert made_slice(alike)["metadata"][part] != made["metadata"][part]
-    again = PodIdentity("demo", "activator-1", "uid-2", ME.ips, "node-a")
+    again = PodIdentity("demo", "activator-1", "uid-2", ME.ips, "node-a", SET)
     slices = {slice_name(name, me, family) for me in (ME, again) for family in ("IPv4", "IPv6")}
     assert len(slices) == 4
 

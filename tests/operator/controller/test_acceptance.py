@@ -1,5 +1,6 @@
 """Which pools can be acted on, and what people are told of the others."""
 
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -9,9 +10,10 @@ from kotatsu_operator.controller.cache import Cache
 from kotatsu_operator.controller.deployment import SCALED
 from kotatsu_operator.controller.target import accept
 from kotatsu_operator.core.budget.limit import Ends
-from kotatsu_operator.core.decide.isolation import Shared
 from kotatsu_operator.core.pool.spec import BUILT_IN, ScaledKind
+from kotatsu_operator.core.scope import Scope
 from tests.operator.cluster import (
+    SCOPE,
     VOICE,
     deployment,
     horizontal_pod_autoscaler,
@@ -20,6 +22,7 @@ from tests.operator.cluster import (
     owned,
     pod,
     published,
+    served,
     service,
     warm_pool,
 )
@@ -27,9 +30,9 @@ from tests.operator.cluster import (
 ROLLOUT = ScaledKind("argoproj.io/v1alpha1", "Rollout", "rollouts")
 
 
-def cache_of(*objects):
+def cache_of(*objects, scope=SCOPE):
     """What there is: besides these, a Deployment and a Service of the pool's name."""
-    cache = Cache(scaled={**BUILT_IN, "Rollout": ROLLOUT})
+    cache = Cache(replace(served(), scope=scope), scaled={**BUILT_IN, "Rollout": ROLLOUT})
     keep(cache, deployment(), service(), *objects)
     return cache
 
@@ -311,7 +314,7 @@ def test_a_persons_autoscaler_comes_with_the_target_and_no_other(cache):
 
 
 def test_a_stateful_set_is_accepted_with_its_pods_and_its_scale():
-    cache = Cache()
+    cache = Cache(served())
     keep(cache, service(), stateful_set())
     target, refused = judge(cache, pool_of("StatefulSet"))
     assert refused is None
@@ -353,14 +356,16 @@ def test_a_policy_that_limits_clients_is_no_obstacle_to_activators_of_the_namesp
     assert list(cache.keep_policy(made)) == []
     assert refusal(cache, warm_pool()) is None
 
-    cache.shared = lambda _: Shared("kotatsu", {}, is_accepted=False)
-    assert refusal(cache, warm_pool()).reason == "Isolated"
-    cache.forget_policy(("demo", "app"))
-    assert refusal(cache, warm_pool()) is None
+    shared = cache_of(scope=Scope("kotatsu"))
+    assert list(shared.keep_policy(made)) == []
+    assert refusal(shared, warm_pool()).reason == "Isolated"
+    shared.forget_policy(("demo", "app"))
+    assert refusal(shared, warm_pool()) is None
 
 
 def test_a_pool_with_shared_activators_waits_for_the_list_of_policies(cache):
     cache.is_awaited = lambda _, kind: kind == "NetworkPolicy"
     assert not judge(cache, warm_pool())[0].is_unknown
-    cache.shared = lambda _: Shared("kotatsu", {}, is_accepted=True)
-    assert judge(cache, warm_pool())[0].is_unknown
+    shared = cache_of(scope=Scope("kotatsu"))
+    shared.is_awaited = cache.is_awaited
+    assert judge(shared, warm_pool())[0].is_unknown

@@ -11,6 +11,7 @@ from kotatsu_operator.core.objects import selects
 from kotatsu_operator.core.protocol import ACTIVATOR_LABELS
 from kotatsu_operator.kube import informer as pods
 from tests.operator.cluster import (
+    MINE,
     VOICE,
     activator_pod,
     deployment,
@@ -19,6 +20,7 @@ from tests.operator.cluster import (
     native_slice,
     pod,
     published,
+    served,
     service,
     warm_pool,
     was_ready,
@@ -36,7 +38,7 @@ def at(version, obj):
 
 @pytest.fixture
 def cache():
-    return Cache()
+    return Cache(served())
 
 
 # --- pools ---
@@ -92,7 +94,8 @@ def draining(name):
 
 
 def test_a_change_of_an_activator_concerns_the_pools_that_wait_for_it(cache):
-    keep(cache, draining("voice"), warm_pool("feed"), warm_pool("always", route="Always"))
+    always = warm_pool("always", status=MINE, route="Always")
+    keep(cache, draining("voice"), warm_pool("feed", status=MINE), always)
     cache.keep_pod(activator_pod("activator-1"))
     waiting = [VOICE, ("demo", "always")]
     assert list(cache.keep_pod(activator_pod("activator-2"))) == waiting
@@ -100,10 +103,9 @@ def test_a_change_of_an_activator_concerns_the_pools_that_wait_for_it(cache):
     assert list(cache.forget_pod(("demo", "activator-2"))) == waiting
 
 
-def test_the_first_activator_and_the_loss_of_the_last_one_concern_all_pools_of_the_namespace(cache):
-    elsewhere = warm_pool("else")
-    elsewhere["metadata"]["namespace"] = "elsewhere"
-    keep(cache, draining("voice"), warm_pool("feed"), elsewhere)
+def test_the_first_activator_and_the_loss_of_the_last_one_concern_all_pools_of_the_set(cache):
+    elsewhere = warm_pool("else", status={"internal": {"activators": "kotatsu/0"}})
+    keep(cache, draining("voice"), warm_pool("feed", status=MINE), elsewhere)
     assert set(cache.keep_pod(activator_pod("activator-1"))) == {VOICE, FEED}
     assert set(cache.forget_pod(("demo", "activator-1"))) == {VOICE, FEED}
 
@@ -144,7 +146,7 @@ def lost_one(name):
 def test_an_epoch_is_acknowledged_by_the_ready_endpoints_of_all_activators(
     why, pods, slices, acknowledged
 ):
-    cache = Cache()
+    cache = Cache(served())
     for number, make in (p if isinstance(p, tuple) else (p, activator_pod) for p in pods):
         cache.keep_pod(make(f"activator-{number}"))
     for number, epoch, *how in slices:
@@ -228,7 +230,7 @@ def test_before_the_pods_of_a_namespace_are_known_no_slice_is_an_orphan(cache):
 
 def left_by_lost(*more):
     """The slices to be removed where the only activator of a warm pool with a Ready pod is lost."""
-    cache = Cache()
+    cache = Cache(served())
     keep(cache, warm_pool(), deployment(replicas=1), pod(ready=True))
     keep(cache, was_ready(activator_pod("activator-1")), published("activator-1", 5), *more)
     return [slice_.pod_name for slice_ in cache.activators.lost(cache.answers)]
@@ -405,7 +407,7 @@ def test_the_selector_of_a_gone_deployment_is_kept_until_its_last_pod_is_gone(ca
 
 def test_a_changed_phase_touches_the_pools_before_and_after():
     touched = []
-    cache = Cache(touch=touched.append)
+    cache = Cache(served(), touch=touched.append)
     cache.keep_pool(at(1, warm_pool("api", dependsOn=["db"])))
     cache.keep_pool(at(2, warm_pool("web", dependsOn=["api"])))
     touched.clear()
@@ -439,7 +441,7 @@ NARROW = policy("kotatsu-activator", ACTIVATOR_LABELS, POOL_PORTS | FROM_GATEWAY
 
 
 def bypassed(*policies):
-    cache = Cache()
+    cache = Cache(served())
     for obj in policies:
         cache.keep_policy(obj)
     return cache.bypassed_policy("demo", VOICES)
@@ -471,7 +473,7 @@ def test_a_policy_that_limits_no_client_is_not_bypassed():
 
 
 def test_a_changed_policy_concerns_the_pools_of_its_namespace():
-    cache = Cache()
+    cache = Cache(served())
     cache.keep_pool(warm_pool())
     assert list(cache.keep_policy(CHART)) == [VOICE]
     assert list(cache.keep_policy(CHART)) == []

@@ -1,28 +1,29 @@
-"""One install for the whole cluster: which namespaces its operator serves, enters and leaves."""
+"""An install in a cluster: which namespaces its operator serves, enters, leaves and takes over."""
 
 import asyncio
-import json
+from datetime import timedelta
 
 import pytest
 from prometheus_client import CollectorRegistry
 
 from kotatsu_operator.controller import app as operator_module
-from kotatsu_operator.controller import kopf_adapter, namespaces
+from kotatsu_operator.controller import kopf_adapter, namespaces, unserved
 from kotatsu_operator.controller import restore as restore_module
 from kotatsu_operator.controller.app import Operator, Options
-from kotatsu_operator.controller.namespaces import Install
 from kotatsu_operator.core.pool.spec import Platform
 from kotatsu_operator.core.protocol import (
-    ACTIVATOR_LABELS,
+    HOME_LABEL,
+    INSTALL_LABEL,
+    LEASE_NAME,
     RECORD,
     RECORD_PARTS,
-    SELECTOR_ANNOTATION,
     SET_ANNOTATION,
     SHARD_LABEL,
     SHARED_ANNOTATION,
+    own_set,
 )
+from kotatsu_operator.core.scope import Scope
 from kotatsu_operator.kube.client import EVERYWHERE
-from kotatsu_operator.kube.errors import ConflictError
 from kotatsu_operator.kube.informer import Watch
 from kotatsu_operator.kube.objects import WarmPool, key_of
 from tests.operator.cluster import (
@@ -30,6 +31,7 @@ from tests.operator.cluster import (
     activator_pod,
     deployment,
     eventually,
+    forbidden,
     pod,
     published,
     service,
@@ -54,38 +56,35 @@ def named(name, **labels):
 
 def app_in(namespace, *, replicas=1, **spec):
     """A Deployment with its pod, Service and pool."""
-    found = [deployment(replicas=replicas), service(), warm_pool(**spec)]
+    status = spec.pop("status", None)
+    pool = warm_pool(**spec) | ({} if status is None else {"status": status})
+    found = [deployment(replicas=replicas), service(), pool]
     if replicas:
         found.append(pod(ready=True))
     return [within(namespace, obj) for obj in found]
 
 
-def activators(namespace=HOME, release="kotatsu", selector=None, *, shared=True, at="10:00"):
-    """The Deployment of an install's activators, and one of its pods."""
-    made, one = deployment("kotatsu-activator", 1), activator_pod()
-    labels = {"app.kubernetes.io/instance": release, **ACTIVATOR_LABELS}
-    made["metadata"] |= {"labels": labels, "creationTimestamp": f"2026-11-25T{at}:00Z"}
-    if shared:
-        one["metadata"]["labels"] = {**ACTIVATOR_LABELS, SHARD_LABEL: "0"}
-        labels[SHARD_LABEL] = "0"
-        made["metadata"]["annotations"] = {SELECTOR_ANNOTATION: json.dumps(selector or {})}
-    return [within(namespace, obj) for obj in (made, one)]
+def activator(namespace=HOME, **label):
+    """A pod of the activators that namespaces share, or one with another label."""
+    made = within(namespace, activator_pod())
+    del made["metadata"]["labels"][HOME_LABEL]
+    made["metadata"]["labels"] |= label or {SHARD_LABEL: "0"}
+    return made
 
 
-def record():
+def record(home=HOME):
     made = [{"kind": "ConfigMap", "metadata": {"name": f"{RECORD}-{n:x}"}}
             for n in range(RECORD_PARTS)]  # fmt: skip
-    return [within(HOME, obj) for obj in made]
+    return [within(home, obj) for obj in made]
 
 
 class Running:
-    """An operator of the whole cluster over a fake API server."""
+    """An operator over a fake API server."""
 
-    def __init__(self, *objects, selector=None, shards=1):
-        self.kube = FakeKube(named(HOME), *record(), *objects)
-        install = Install(HOME, "kotatsu", selector or {}, shards)
-        options = Options(install=install, platform=Platform())
-        self.operator = Operator(self.kube, (), CollectorRegistry(), options)
+    def __init__(self, *objects, kube=None, home=HOME, **scope):
+        self.kube = kube or FakeKube(named(home), *record(home), *objects)
+        options = Options(platform=Platform())
+        self.operator = Operator(self.kube, Scope(home, **scope), CollectorRegistry(), options)
         self.operator._pools.run = self._show_pools
         self.stop = asyncio.Event()
 
@@ -102,6 +101,14 @@ class Running:
         watching = asyncio.create_task(Watch(self.kube, WarmPool, EVERYWHERE, show).run())
         await stop.wait()
         watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+
+    async def end(self, task):
+        """Stop it; a page that is being read may have opened one more connection."""
+        self.stop.set()
+        await task
+        await asyncio.sleep(0.01)
+        await self.operator._scraper.aclose()
 
     def status(self, namespace):
         return self.kube.stored("WarmPool", f"{namespace}/voice").get("status") or {}
@@ -135,7 +142,7 @@ async def make(monkeypatch):
     running = []
 
     async def begin(*objects, accepts="", **how):
-        made = Running(*activators(), *objects, **how)
+        made = Running(activator(), *objects, **how)
         running.append((made, asyncio.create_task(made.operator.run(made.stop))))
         await eventually(lambda: made.operator._term is not None)
         if accepts:
@@ -144,8 +151,7 @@ async def make(monkeypatch):
 
     yield begin
     for made, task in running:
-        made.stop.set()
-        await task
+        await made.end(task)
 
 
 async def test_a_pool_that_comes_before_its_namespace_is_shown_works(make):
@@ -176,14 +182,14 @@ async def test_at_the_start_no_namespace_is_listed_by_itself(make):
 
 async def test_objects_of_namespaces_that_are_not_in_use_are_not_kept(make):
     idle = within("idle", pod())
-    others = activators("others", "warm", shared=False)
-    made = await make(named("shop"), *app_in("shop"), named("idle"), idle, *others, accepts="shop")
+    others = activator("others", **{HOME_LABEL: "elsewhere"})
+    made = await make(named("shop"), *app_in("shop"), named("idle"), idle, others, accepts="shop")
     made.add(*(within("idle", obj) for obj in (pod("voice-2"), deployment(), service())))
     made.add(within("shop", pod("voice-2")))
     cache = made.operator.cache
     await eventually(lambda: "voice-2" in cache.pods["shop"])
     assert not cache.pods.get("idle")
-    assert {key[0] for key in cache.workloads} == {"shop", HOME, "others"}
+    assert {key[0] for key in cache.workloads} == {"shop"}
     assert {key[0] for key in cache.activators.pods} == {HOME, "others"}
 
 
@@ -231,18 +237,6 @@ async def test_a_policy_that_comes_while_a_pool_sleeps_brings_its_pods_back_firs
     await made.says("shop", "Accepted")
 
 
-async def test_a_pool_that_is_deleted_before_this_install_has_reconciled_it_is_restored(make):
-    """It had activators of its own namespace."""
-    made = await make(named("shop"))
-    made.kube.on("patch_status", ConflictError("modified"))
-    former = asleep()
-    del former[-1]["status"]["internal"]["activators"]
-    made.add(*former)
-    await eventually(lambda: made.kube.called("patch_status"))
-    made.kube.remove("WarmPool", "shop/voice")
-    await eventually(lambda: made.replicas("shop") == 3)
-
-
 async def test_a_namespace_without_its_label_gets_back_what_its_targets_had(make):
     made = await make(named("shop", team="shop"), *asleep(), selector=SHOP)
     await eventually(lambda: made.operator._namespaces.shows("shop"))
@@ -284,7 +278,7 @@ async def test_in_a_namespace_that_is_being_deleted_nothing_is_given_back(make):
     ending["metadata"]["deletionTimestamp"] = "2026-11-25T10:00:00Z"
     made = await make(named("shop"), *app_in("shop"), named("feed"), accepts="shop")
     made.add(ending)
-    await eventually(lambda: not made.operator._namespaces.serves("shop"))
+    await eventually(lambda: not made.operator.cache.served.serves("shop"))
     before = len(made.writes("shop"))
     made.add(*app_in("feed"))
     await made.says("feed", "Accepted")
@@ -315,39 +309,97 @@ async def test_what_another_install_has_said_of_a_pool_that_nobody_serves_stays(
     assert made.writes("feed") == []
 
 
-@pytest.mark.parametrize(
-    ("other", "who"),
-    [
-        (activators("shop", "warm", shared=False), "release warm in namespace shop"),
-        (activators("older", "warm", SHOP, at="09:00"), "release warm in namespace older"),
-    ],
-)
-async def test_where_another_install_precedes_nothing_is_done_and_it_is_said(make, other, who):
-    shop = named("shop", team="shop")
-    made = await make(*other, shop, *app_in("shop"), named("feed"), *app_in("feed"), accepts="feed")
-    assert made.writes("shop") == []
-    assert f"{who} serves: shop" in made.operator.left_out
-    assert made.operator.why_not_ready == ""
+# --- several installs ---
+
+
+async def test_a_namespace_is_served_by_the_install_that_its_label_names(make):
+    shop, feed = named("shop", **{INSTALL_LABEL: "other"}), named("feed", **{INSTALL_LABEL: HOME})
+    apps = [*app_in("shop"), *app_in("feed"), named("mail"), *app_in("mail")]
+    made = await make(shop, feed, *apps, accepts="feed", unlabeled=False)
+    assert made.writes("shop") == made.writes("mail") == []
     assert dict(made.operator._readable()) == {"feed": True}
-
-
-async def test_an_install_that_comes_later_for_one_namespace_gets_it(make):
-    made = await make(named("shop"), *app_in("shop"), accepts="shop")
-    made.add(*activators("shop", "warm", shared=False))
-    await made.says("shop", "NamespaceNotSelected")
-    made.kube.remove("Deployment", "shop/kotatsu-activator")
+    made.add(named("shop", **{INSTALL_LABEL: HOME}))
     await made.says("shop", "Accepted")
 
 
+async def test_a_label_that_names_another_install_is_a_give_back(make):
+    made = await make(named("shop"), *asleep())
+    await eventually(lambda: made.operator._namespaces.shows("shop"))
+    made.add(named("shop", **{INSTALL_LABEL: "other"}))
+    await eventually(lambda: made.replicas("shop") == 3)
+    made.add(within("shop", pod(ready=True)))
+    await made.says("shop", "NamespaceNotSelected")
+    status = made.status("shop")
+    assert "activators" not in status["internal"]
+    assert status["conditions"][0]["message"] == "the Kotatsu of namespace other serves it now"
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    monkeypatch.setattr(unserved, "ASK_AGAIN", timedelta(seconds=0.02))
+    monkeypatch.setattr(unserved, "GONE_AFTER", timedelta(seconds=0.1))
+
+
+THEIRS = {"phase": "Warm", "internal": {"activators": "older/0"}}
+
+
+def lease_of(home):
+    spec = {"holderIdentity": "operator-1", "renewTime": "2026-11-25T10:00:00.000000Z"}
+    return {"kind": "Lease", "metadata": {"name": LEASE_NAME, "namespace": home}, "spec": spec}
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_pool_that_another_install_still_has_is_left_until_it_is_given_back(make):
+    made = await make(lease_of("older"), named("shop"), *app_in("shop", status=THEIRS))
+    await eventually(lambda: len([c for c in made.kube.called("get") if c[1] == "Lease"]) > 12)
+    assert made.writes("shop") == []
+    made.kube.edit("WarmPool", "shop/voice", status={"phase": None, "internal": None})
+    await made.says("shop", "Accepted")
+    assert made.status("shop")["internal"]["activators"] == f"{HOME}/0"
+
+
+@pytest.mark.usefixtures("quick")
+async def test_the_pools_of_an_install_without_a_lease_are_taken_over(make):
+    made = await make(lease_of("older"), named("shop"), *app_in("shop", status=THEIRS))
+    await eventually(lambda: made.kube.called("get"))
+    made.kube.remove("Lease", f"older/{LEASE_NAME}")
+    await made.says("shop", "Accepted")
+    assert made.status("shop")["internal"]["activators"] == f"{HOME}/0"
+
+
+@pytest.mark.usefixtures("quick")
+async def test_without_an_answer_about_the_other_installs_lease_its_pools_stay(make):
+    older = lease_of("older")
+    made = await make(older, named("shop"), named("feed"), *app_in("shop", status=THEIRS))
+
+    def refuse(kind, name):
+        if (kind, name) == ("Lease", f"older/{LEASE_NAME}"):
+            raise forbidden()
+
+    made.kube.on("get", refuse)
+    made.kube.remove("Lease", f"older/{LEASE_NAME}")
+    await asyncio.sleep(0.3)
+    made.add(*app_in("feed"))
+    await made.says("feed", "Accepted")
+    assert made.writes("shop") == []
+
+
 async def test_the_deleted_pool_of_another_install_is_not_restored(make):
-    others = {"phase": "Asleep", "restoreReplicas": 3, "internal": {"activators": "older/0"}}
-    theirs = activators("older", "warm", SHOP, at="09:00")
-    shop = app_in("shop", replicas=0, status=others)
-    made = await make(*theirs, named("shop", team="shop"), *shop)
+    others = THEIRS | {"phase": "Asleep", "restoreReplicas": 3}
+    shop = named("shop", **{INSTALL_LABEL: "older"})
+    made = await make(shop, *app_in("shop", replicas=0, status=others))
     made.kube.remove("WarmPool", "shop/voice")
     made.add(named("feed"), *app_in("feed"))
     await made.says("feed", "Accepted")
     assert made.replicas("shop") == 0
+
+
+async def test_a_namespace_with_activators_of_its_own_is_served_by_them(make):
+    own = activator("shop", **{HOME_LABEL: HOME})
+    shop = [named("shop"), *app_in("shop"), own]
+    made = await make(*shop, accepts="shop", own=frozenset(["shop"]))
+    assert made.status("shop")["internal"]["activators"] == own_set(HOME, "shop")
+    assert [p.key[0] for p in made.operator.cache.activators.ready(("shop", "voice"))] == ["shop"]
 
 
 # --- many ---
@@ -391,7 +443,8 @@ def slice_of(activator, epoch=1, **notes):
 
 
 MINE = f"{HOME}/activator-1/{HOME}-Pod-activator-1"
-THEIRS = "shop/activator-1/shop-Pod-activator-1"
+OTHERS = "shop/activator-1/shop-Pod-activator-1"
+OWN = {SET_ANNOTATION: own_set(HOME, "shop")}
 
 
 async def test_a_ready_slice_of_other_activators_keeps_a_pool_from_its_sleep(make):
@@ -399,12 +452,12 @@ async def test_a_ready_slice_of_other_activators_keeps_a_pool_from_its_sleep(mak
     cache, key = made.operator.cache, ("shop", "voice")
     cache.keep_slice(slice_of(MINE, 5, **{SET_ANNOTATION: f"{HOME}/0"}))
     assert cache.acknowledged(key) == 5
-    theirs = slice_of(THEIRS)
+    theirs = slice_of(OTHERS, **OWN)
     theirs["metadata"]["name"] = "theirs"
     cache.keep_slice(theirs)
     assert cache.acknowledged(key) == 0
     assert {p.key[0] for p in cache.activators.of(key)} == {HOME}
-    cache.keep_pod(within("shop", activator_pod()))
+    cache.keep_pod(activator("shop", **{HOME_LABEL: HOME}))
     assert {p.key[0] for p in cache.activators.of(key)} == {HOME, "shop"}
 
 
@@ -416,7 +469,7 @@ async def test_a_slice_of_other_activators_goes_once_those_of_the_pool_have_been
     monkeypatch.setattr(operator_module, "STRANGERS_SECONDS", 0.1)
     pods = within("shop", activator_pod(ready=is_ready))
     made = await make(named("shop"), *app_in("shop"), pods, accepts="shop")
-    made.add(slice_of(THEIRS))
+    made.add(slice_of(OTHERS, **OWN))
     if is_ready:
         await eventually(lambda: len(made.kube.called("get")) > 3)
         assert len(made.kube.all("EndpointSlice")) == 1

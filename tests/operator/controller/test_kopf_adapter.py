@@ -17,7 +17,7 @@ from kotatsu_operator.controller.kopf_adapter import (
     PoolWatch,
     operator_settings,
 )
-from tests.operator.cluster import FakeKube, eventually, keep, warm_pool
+from tests.operator.cluster import FakeKube, eventually, keep, served, warm_pool
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -38,10 +38,10 @@ class Cluster:
     def __init__(self, kmock):
         self.kmock = kmock
         self.version = 0
-        self.cache = Cache()
+        self.cache = Cache(served())
         self.touches = []
         self.gone = []
-        self.watch = PoolWatch(FakeKube(), ["demo"], self.cache, self.touches.append, self._is_gone)
+        self.watch = PoolWatch(FakeKube(), self.cache, self.touches.append, self._is_gone)
         for resource, kind in KINDS.items():
             kmock.resources[resource] = {
                 "kind": kind,
@@ -222,11 +222,11 @@ def test_a_watch_is_blind_if_it_does_not_show_what_the_lists_have(why, compariso
     },
 )
 def test_a_pool_that_the_list_does_not_have_is_forgotten_if_it_is_older(before, meanwhile, left):
-    cache, touches = Cache(), []
-    watch = PoolWatch(FakeKube(), ["demo"], cache, touches.append, gone=None)
+    cache, touches = Cache(served()), []
+    watch = PoolWatch(FakeKube(), cache, touches.append, gone=None)
     keep(cache, *before)
-    known = watch.known("demo")
+    known = watch.known
     keep(cache, *meanwhile)
-    assert watch.compare("demo", known, set())
+    assert watch.compare(known, set())
     assert list(cache.pools) == left
     assert touches == ([] if left else [VOICE])

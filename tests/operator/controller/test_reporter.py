@@ -9,13 +9,13 @@ from kotatsu_operator.controller.cache import Cache
 from kotatsu_operator.controller.report import Reporter
 from kotatsu_operator.core.pool.decision import Note
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError
-from tests.operator.cluster import FakeKube, warm_pool
+from tests.operator.cluster import FakeKube, served, warm_pool
 
 AT = datetime(2026, 11, 25, 10, 0, tzinfo=UTC)
 
 
 async def post(kube, note, at=AT):
-    await Reporter(kube, Cache(), lambda: at, "operator-1").post(warm_pool(), [note])
+    await Reporter(kube, Cache(served()), lambda: at, "operator-1").post(warm_pool(), [note])
 
 
 @pytest.mark.parametrize("at", [AT, AT.replace(microsecond=5)])

@@ -13,16 +13,16 @@ from kotatsu_operator.controller.deployment import RESTORES
 from kotatsu_operator.controller.restore import Records, restore
 from kotatsu_operator.controller.target import owed_to
 from kotatsu_operator.core.pool.spec import OnDelete
-from kotatsu_operator.core.protocol import RECORD
 from kotatsu_operator.core.report.record import Entry, parts_of
 from kotatsu_operator.kube.client import EVERYWHERE
 from kotatsu_operator.kube.errors import ConflictError
 from tests.operator.cluster import (
+    MINE,
     NAMESPACE,
+    RECORD,
     FakeKube,
     config_map,
     deployment,
-    forbidden,
     horizontal_pod_autoscaler,
     warm_pool,
 )
@@ -59,7 +59,7 @@ def another(name="other", **how):
 async def recorded(*objects):
     """A record in which a pool stands that is gone since."""
     kube = FakeKube(config_map(), *objects)
-    await Records(kube).remember(slept(), 3)
+    await Records(kube, NAMESPACE).remember(slept(), 3)
     return kube
 
 
@@ -121,13 +121,13 @@ async def test_a_minimum_that_somebody_else_has_set_since_is_left():
 
 async def test_a_pool_is_written_down_beside_the_others():
     kube = await recorded()
-    await Records(kube).remember(warm_pool("feed"), 2)
+    await Records(kube, NAMESPACE).remember(warm_pool("feed", status=MINE), 2)
     assert record(kube) == {"pool-voice": 3, "pool-feed": 2}
 
 
 async def test_what_stands_there_already_costs_no_call():
     kube = FakeKube(config_map())
-    records = Records(kube)
+    records = Records(kube, NAMESPACE)
     await records.remember(slept(), 3)
     calls = len(kube.calls)
     await records.remember(slept(), 3)
@@ -138,12 +138,12 @@ async def test_somebody_elses_write_in_between_is_kept():
     kube = FakeKube(config_map())
     theirs = {"theirs": '{"restoreReplicas": 1}'}
     kube.on("replace", lambda *_: kube.edit("ConfigMap", RECORD, data=theirs), times=1)
-    await Records(kube).remember(slept(), 3)
+    await Records(kube, NAMESPACE).remember(slept(), 3)
     assert record(kube) == {"theirs": 1, "pool-voice": 3}
 
 
 async def test_without_the_config_map_pools_sleep_all_the_same_and_it_is_said_once(caplog):
-    records = Records(FakeKube())
+    records = Records(FakeKube(), NAMESPACE)
     await records.remember(slept(), 3)
     await records.remember(slept("feed"), 3)
     (told,) = caplog.records
@@ -154,7 +154,7 @@ async def test_without_an_api_server_nothing_goes_to_sleep():
     kube = FakeKube(config_map())
     kube.down = True
     with pytest.raises(OSError, match="away"):
-        await Records(kube).remember(slept(), 3)
+        await Records(kube, NAMESPACE).remember(slept(), 3)
 
 
 # --- a pool deleted while we watched ---
@@ -162,21 +162,21 @@ async def test_without_an_api_server_nothing_goes_to_sleep():
 
 async def test_a_deleted_pools_target_is_restored_and_struck_out():
     kube = await recorded(deployment(replicas=0))
-    await Records(kube).gone(slept(), {})
+    await Records(kube, NAMESPACE).gone(slept(), {})
     assert replicas(kube) == 3
     assert record(kube) == {}
 
 
 async def test_what_is_to_be_kept_asleep_is_only_struck_out():
     kube = await recorded(deployment(replicas=0))
-    await Records(kube).gone(slept(onDelete="Keep"), {})
+    await Records(kube, NAMESPACE).gone(slept(onDelete="Keep"), {})
     assert replicas(kube) == 0
     assert record(kube) == {}
 
 
 async def test_a_pool_that_put_nothing_to_sleep_leaves_its_target_alone():
     kube = FakeKube(config_map(), deployment(replicas=0))
-    await Records(kube).gone(warm_pool(), {})
+    await Records(kube, NAMESPACE).gone(warm_pool(), {})
     assert replicas(kube) == 0
 
 
@@ -184,7 +184,7 @@ async def test_a_target_that_another_pool_has_is_that_pools():
     other = another()
     kube = await recorded(deployment(replicas=0))
     other = kube.put(other)
-    await Records(kube).gone(slept(), {(NAMESPACE, "other"): other})
+    await Records(kube, NAMESPACE).gone(slept(), {(NAMESPACE, "other"): other})
     assert replicas(kube) == 0
     assert kube.stored("WarmPool", "other")["status"] == {"restoreReplicas": 3}
 
@@ -194,7 +194,7 @@ async def test_a_target_that_another_pool_has_is_that_pools():
 
 async def test_a_pool_that_is_there_keeps_its_target_asleep():
     kube = await recorded(deployment(replicas=0), slept())
-    pools = await Records(kube).settle(NAMESPACE)
+    pools = await Records(kube, NAMESPACE).settle()
     assert replicas(kube) == 0
     assert record(kube) == {"pool-voice": 3}
     assert [p["metadata"]["name"] for p in pools] == ["voice"]
@@ -202,44 +202,44 @@ async def test_a_pool_that_is_there_keeps_its_target_asleep():
 
 async def test_pools_that_slept_before_there_was_a_record_are_written_down():
     kube = FakeKube(config_map(), slept())
-    await Records(kube).settle(NAMESPACE)
+    await Records(kube, NAMESPACE).settle()
     assert record(kube) == {"pool-voice": 3}
 
 
 async def test_a_pool_made_anew_inherits_what_its_target_gets_back():
-    kube = await recorded(deployment(replicas=0), warm_pool(uid="another"))
-    await Records(kube).settle(NAMESPACE)
+    kube = await recorded(deployment(replicas=0), warm_pool(uid="another", status=MINE))
+    await Records(kube, NAMESPACE).settle()
     assert replicas(kube) == 0
-    assert kube.stored("WarmPool", "voice")["status"] == {"restoreReplicas": 3}
+    assert kube.stored("WarmPool", "voice")["status"] == MINE | {"restoreReplicas": 3}
     assert record(kube) == {}
-    await Records(kube).settle(NAMESPACE)
+    await Records(kube, NAMESPACE).settle()
     assert record(kube) == {"another": 3}
 
 
 async def test_an_heir_that_changes_meanwhile_inherits_the_next_time():
     kube = await recorded(deployment(replicas=0), another())
     kube.on("patch_status", ConflictError("modified"))
-    await Records(kube).settle(NAMESPACE)
+    await Records(kube, NAMESPACE).settle()
     assert record(kube) == {"pool-voice": 3}
     kube.on("patch_status", None)
-    await Records(kube).settle(NAMESPACE)
+    await Records(kube, NAMESPACE).settle()
     assert record(kube) == {}
 
 
 async def test_a_target_that_cannot_be_restored_now_stays_written_down():
     kube = await recorded(deployment(replicas=0))
     kube.on("get_scale", OSError("away"))
-    await Records(kube).settle(NAMESPACE)
+    await Records(kube, NAMESPACE).settle()
     assert record(kube) == {"pool-voice": 3}
 
 
 async def test_a_target_whose_pool_went_unseen_is_restored_once_and_struck_out():
     kube = await recorded(deployment(replicas=0))
-    records = Records(kube)
-    await records.settle(NAMESPACE)
+    records = Records(kube, NAMESPACE)
+    await records.settle()
     assert (replicas(kube), record(kube)) == (3, {})
     kube.edit("Deployment", "voice", spec={"replicas": 0})  # by somebody, on purpose
-    await records.settle(NAMESPACE)
+    await records.settle()
     assert replicas(kube) == 0
 
 
@@ -260,7 +260,7 @@ async def test_nothing_is_asked_for_what_the_operator_did_not_write(entry):
     target = {"kind": "Deployment", "name": "voice"}
     told = {"pool": "x", "target": target, "onDelete": "Restore", "restoreReplicas": 3} | entry
     kube = FakeKube(config_map(edited=json.dumps(told)), deployment(replicas=0))
-    await Records(kube).settle(NAMESPACE)
+    await Records(kube, NAMESPACE).settle()
     asked = {call[1] for call in kube.called("get_scale", "put_scale", "put_minimum", "annotate")}
     assert asked <= {"voice"}
     assert [call[1:] for call in kube.called("get") if call[1] != "ConfigMap"] == []
@@ -286,7 +286,7 @@ def parts():
     ]
 
 
-def served(namespace, name="voice"):
+def ours(namespace, name="voice"):
     """A pool that this install has put to sleep."""
     status = {"restoreReplicas": 3, "internal": {"activators": f"{HOME}/0"}}
     return there(warm_pool(name, status=status), namespace)
@@ -297,18 +297,18 @@ def entries(kube):
     return {uid: json.loads(text)["namespace"] for some in data for uid, text in some.items()}
 
 
-def shared(kube, **how):
-    return Records(kube, RESTORES, HOME, is_shared=True, **how)
+def shared(kube):
+    return Records(kube, HOME)
 
 
 async def test_a_comparison_of_the_cluster_is_one_list_and_a_read_of_each_part():
-    pools = [served(f"n{number}") for number in range(50)]
+    pools = [ours(f"n{number}") for number in range(50)]
     kube = FakeKube(*parts(), *pools)
     records = shared(kube)
-    await records.settle(EVERYWHERE)
+    await records.settle()
     assert len(entries(kube)) == 50
     kube.calls.clear()
-    await records.settle(EVERYWHERE)
+    await records.settle()
     assert kube.called("find") == [("find", "WarmPool", EVERYWHERE)]
     assert len(kube.calls) == 1 + len(parts())
 
@@ -317,16 +317,16 @@ async def test_targets_of_deleted_pools_are_restored_where_they_are():
     kube = FakeKube(*parts())
     for namespace in NAMESPACES:
         kube.put(there(deployment(replicas=0), namespace))
-        await shared(kube).remember(served(namespace))
-    await shared(kube).settle(EVERYWHERE)
+        await shared(kube).remember(ours(namespace))
+    await shared(kube).settle()
     assert [obj["spec"]["replicas"] for obj in kube.all("Deployment")] == [3, 3, 3]
     assert entries(kube) == {}
 
 
 async def test_a_pool_of_the_same_name_elsewhere_inherits_nothing():
-    kube = FakeKube(*parts(), there(deployment(replicas=0), "shop"), served("mail"))
-    await shared(kube).remember(served("shop"))
-    await shared(kube).settle(EVERYWHERE)
+    kube = FakeKube(*parts(), there(deployment(replicas=0), "shop"), ours("mail"))
+    await shared(kube).remember(ours("shop"))
+    await shared(kube).settle()
     assert kube.stored("Deployment", "shop/voice")["spec"]["replicas"] == 3
     assert entries(kube) == {"mail-pool-voice": "mail"}
 
@@ -334,61 +334,15 @@ async def test_a_pool_of_the_same_name_elsewhere_inherits_nothing():
 async def test_pools_that_go_to_sleep_together_are_written_together():
     kube = FakeKube(*parts())
     records = shared(kube)
-    pools = [served("demo", f"web-{number}") for number in range(100)]
+    pools = [ours("demo", f"web-{number}") for number in range(100)]
     await asyncio.gather(*map(records.remember, pools))
     assert len(entries(kube)) == 100
     assert len(kube.called("replace")) <= 2
 
 
-async def test_a_pool_that_was_deleted_while_the_install_became_one_for_the_cluster_is_restored():
-    kube = FakeKube(*parts(), config_map(), slept("feed"), deployment(replicas=0))
-    await Records(kube).remember(slept(), 3)
-    await Records(kube).remember(slept("feed"), 3)
-    await shared(kube).settle(EVERYWHERE)
-    assert replicas(kube) == 3
-    assert record(kube) == {"pool-feed": 3}, "feed was not reconciled yet"
-    kube.put(served(NAMESPACE, "feed") | {"metadata": slept("feed")["metadata"]})
-    await shared(kube, former=lambda: [NAMESPACE]).settle(EVERYWHERE)
-    assert record(kube) == {}
-    assert entries(kube) == {"pool-feed": NAMESPACE}
-
-
-async def test_the_only_pool_of_a_namespace_is_found_by_the_activators_that_it_had():
-    kube = await recorded(*parts(), deployment(replicas=0))
-    await shared(kube, former=lambda: [NAMESPACE]).settle(EVERYWHERE)
-    assert replicas(kube) == 3
-    assert entries(kube) == {}
-
-
-async def test_a_pool_that_was_deleted_while_the_install_became_one_for_namespaces_is_restored():
-    kube = FakeKube(*parts(), config_map(), deployment(replicas=0))
-    kube.put(served(NAMESPACE, "feed"))
-    for name in ("voice", "feed"):
-        await shared(kube).remember(served(NAMESPACE, name))
-    await Records(kube, RESTORES, HOME).settle(NAMESPACE)
-    assert replicas(kube) == 3
-    assert record(kube) == {"demo-pool-feed": 3}
-    assert entries(kube) == {"demo-pool-feed": NAMESPACE}
-
-
-async def test_a_former_record_that_may_not_be_read_is_asked_for_once():
-    kube = FakeKube(*parts(), slept())
-
-    def without_a_role(kind, name):
-        if name == RECORD:
-            raise forbidden()
-
-    kube.on("get", without_a_role)
-    records = shared(kube)
-    await records.settle(EVERYWHERE)
-    await records.settle(EVERYWHERE)
-    assert len([call for call in kube.called("get") if call[2] == RECORD]) == 1
-
-
 async def test_the_record_of_a_namespace_restores_nothing_in_another():
     theirs = json.loads(Entry("shop", "voice", "Deployment", "voice", OnDelete.RESTORE).text())
     forged = json.dumps(theirs | {"restoreReplicas": 99})
-    kube = FakeKube(*parts(), config_map(x=forged), there(deployment(replicas=0), "shop"))
-    await shared(kube, former=lambda: [NAMESPACE]).settle(EVERYWHERE)
-    await Records(kube).settle(NAMESPACE)
+    kube = FakeKube(config_map(x=forged), there(deployment(replicas=0), "shop"))
+    await Records(kube, NAMESPACE).settle()
     assert kube.stored("Deployment", "shop/voice")["spec"]["replicas"] == 0

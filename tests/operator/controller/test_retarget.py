@@ -2,16 +2,18 @@
 
 import pytest
 
-from kotatsu_operator.activator.pool import pool_view
 from kotatsu_operator.controller.restore import LEFT_WITHIN, Records
 from kotatsu_operator.core.report.record import entry_of, read_entry
 from kotatsu_operator.kube.objects import key_of
 from tests.operator.cluster import (
+    NAMESPACE,
+    RECORD,
     VOICE,
     config_map,
     deployment,
     forbidden,
     horizontal_pod_autoscaler,
+    pool_view,
     service,
     warm_pool,
 )
@@ -29,7 +31,7 @@ async def asleep(*, replicas=3, **spec):
     day.kube.put(config_map())
     day.kube.put(deployment("feed", replicas=0))
     day.kube.put(service("feed"))
-    day.records = Records(day.kube)
+    day.records = Records(day.kube, NAMESPACE)
     day.remember = day.records.remember
     await day.until(t("10:10"))
     assert (day.phase, day.replicas) == ("Asleep", 0)
@@ -41,7 +43,7 @@ def replicas(day, name):
 
 
 def recorded(day):
-    [text] = day.kube.stored("ConfigMap", "kotatsu-targets")["data"].values()
+    [text] = day.kube.stored("ConfigMap", RECORD)["data"].values()
     return read_entry(text, "demo")
 
 

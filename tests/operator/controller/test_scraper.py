@@ -21,7 +21,7 @@ from kotatsu_operator.core.pool.spec import Metrics
 from kotatsu_operator.core.protocol import LOOKED_AT
 from kotatsu_operator.kube.views import pod_view
 from kotatsu_operator.runtime.health import Checks, Named, start_admin
-from tests.operator.cluster import VOICE, activator_pod, pod
+from tests.operator.cluster import VOICE, activator_pod, pod, served
 from tests.operator.controller.served import AT, HELD, IN_FLIGHT, LAST, Page, held
 from tests.operator.core.values import pool_spec
 
@@ -395,6 +395,6 @@ class Moving:
 
 
 async def test_a_request_that_moves_to_its_pod_after_the_pod_was_asked_was_seen_before():
-    observer = Observer(Cache(), Moving())
+    observer = Observer(Cache(served()), Moving())
     seen = await observer.demand(VOICE, pool_spec(), [pod_view(pod(ready=True))], looks=True)
     assert seen.concurrency == 1

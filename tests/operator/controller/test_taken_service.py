@@ -5,7 +5,16 @@ import pytest
 from kotatsu_operator.controller.restore import Records
 from kotatsu_operator.core.protocol import ROUTE_LABEL
 from kotatsu_operator.core.report.record import read_entry
-from tests.operator.cluster import VOICE, config_map, deployment, native_slice, service, warm_pool
+from tests.operator.cluster import (
+    NAMESPACE,
+    RECORD,
+    VOICE,
+    config_map,
+    deployment,
+    native_slice,
+    service,
+    warm_pool,
+)
 from tests.operator.controller.test_retarget import named
 from tests.operator.core.values import MINUTE, SECOND, t
 from tests.operator.day import Day
@@ -18,7 +27,7 @@ def begun(**spec):
     """A pool with route Always, whose Service selects two Ready pods."""
     day = Day.begin(t("10:00"), replicas=2, ready=True, route="Always", **spec)
     day.kube.put(config_map())
-    day.records = Records(day.kube)
+    day.records = Records(day.kube, NAMESPACE)
     day.remember = day.records.remember
     return day
 
@@ -35,7 +44,7 @@ def selector(day, name="voice"):
 
 
 def recorded(day):
-    data = day.kube.stored("ConfigMap", "kotatsu-targets").get("data") or {}
+    data = day.kube.stored("ConfigMap", RECORD).get("data") or {}
     return [read_entry(text, "demo").owed.get("takenService") for text in data.values()]
 
 
@@ -138,7 +147,7 @@ async def test_a_deleted_pool_leaves_the_selector_as_it_was(on_delete, running):
     if running:
         await day.records.gone(pool, {})
     else:
-        await Records(day.kube).settle("demo")
+        await Records(day.kube, NAMESPACE).settle()
     assert selector(day) == PODS
 
 
@@ -146,7 +155,7 @@ async def test_a_pool_that_is_made_again_with_route_auto_gives_it_back():
     day = await taken()
     day.kube.remove("WarmPool", "voice")
     day.kube.put(warm_pool(uid="another"))
-    await day.records.settle("demo")
+    await day.records.settle()
     assert day.status["internal"]["takenService"] == "voice"
     await day.until(t("10:03"))
     assert (selector(day), "takenService" in day.status["internal"]) == (PODS, False)

@@ -11,7 +11,7 @@ from kotatsu_operator.core.pool.decision import Decision, Observation
 from kotatsu_operator.core.pool.memory import Memory
 from kotatsu_operator.core.protocol import CAPACITY_LABEL
 from kotatsu_operator.features.capacity import CapacityAhead, CapacityOptions, placeholder
-from tests.operator.cluster import FakeKube, deployment, pod, warm_pool
+from tests.operator.cluster import FakeKube, deployment, pod, served, warm_pool
 from tests.operator.core.values import t
 
 PLACEHOLDER = CapacityOptions("mirror/pause", "kotatsu-capacity")
@@ -41,7 +41,7 @@ class World:
         made["spec"]["template"] = TEMPLATE
         self.pool = warm_pool()
         self.kube = FakeKube(self.pool, made)
-        self.cache = Cache()
+        self.cache = Cache(served())
         self.cache.keep_pool(self.pool)
         self.feature = CapacityAhead(PLACEHOLDER)
 

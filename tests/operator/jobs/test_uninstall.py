@@ -11,14 +11,17 @@ from kotatsu_operator.controller.election import TIMES
 from kotatsu_operator.controller.elector import Elector
 from kotatsu_operator.controller.feature import restores_of
 from kotatsu_operator.core.pool.spec import BUILT_IN, ScaledKind
-from kotatsu_operator.core.protocol import LEASE_NAME, SET_ANNOTATION, UNINSTALL
+from kotatsu_operator.core.protocol import LEASE_NAME, SET_ANNOTATION, UNINSTALL, own_set
 from kotatsu_operator.features.parking.feature import ParkedPods
 from kotatsu_operator.jobs import uninstall as uninstall_module
 from kotatsu_operator.jobs.uninstall import Uninstall, UninstallError
 from kotatsu_operator.kube.client import EVERYWHERE
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError
 from tests.operator.cluster import (
+    MINE,
     NAMESPACE,
+    RECORD,
+    SET,
     FakeKube,
     config_map,
     deployment,
@@ -62,8 +65,8 @@ class Cluster:
                     for obj in self.kube.all("EndpointSlice"):
                         self.kube.edit("EndpointSlice", named(obj), endpoints=[])
 
-    async def uninstall(self, namespaces=(NAMESPACE,), home=NAMESPACE, **how):
-        await Uninstall(self.kube, namespaces, home, 60, self.said.append, 0.0, **how).run()
+    async def uninstall(self, home=NAMESPACE, **how):
+        await Uninstall(self.kube, home, 60, self.said.append, 0.0, **how).run()
 
     def has_said(self, text):
         return any(text in line for line in self.said)
@@ -102,7 +105,7 @@ def cluster():
 
 async def test_a_service_that_route_always_has_taken_is_waited_for_as_any_other():
     pool = asleep(route="Always")
-    pool["status"]["internal"] = {"takenService": "voice"}
+    pool["status"]["internal"] = {"activators": SET, "takenService": "voice"}
     taken = service()
     taken["spec"]["selector"]["kotatsu.dev/route"] = "Always"
     cluster = Cluster(pool, deployment(replicas=0), taken, published("activator-1", 1))
@@ -269,7 +272,7 @@ async def test_a_target_whose_pod_cannot_start_is_named_and_not_waited_for(clust
 async def test_all_targets_that_are_waited_for_are_named_with_the_time_that_is_left(cluster):
     cluster.pods_come = False
     pool, target = never_ready()
-    pool["status"]["internal"] = {"warmUps": [[5, 1, 0]]}
+    pool["status"]["internal"] = {"activators": SET, "warmUps": [[5, 1, 0]]}
     for made in (pool, target):
         cluster.kube.put(made)
     running = await cluster.begin(until="waiting for pods")
@@ -316,7 +319,7 @@ async def test_a_pool_without_a_target_and_one_never_decided_on_are_no_hindrance
 
 async def test_a_pool_of_a_kind_that_the_chart_does_not_name_keeps_nobody_waiting():
     typo = warm_pool(
-        "typo", status={}, targetRef={"apiVersion": "argoproj.io/v1", "kind": "R", "name": "r"}
+        "typo", status=MINE, targetRef={"apiVersion": "argoproj.io/v1", "kind": "R", "name": "r"}
     )
     cluster = Cluster(asleep(), deployment(replicas=0), published("activator-1", 1), typo)
     await cluster.uninstall()
@@ -333,7 +336,7 @@ def record(cluster, name):
         "restoreReplicas": 2,
         "onDelete": "Restore",
     }
-    cluster.kube.edit("ConfigMap", "kotatsu-targets", data={f"uid-{name}": json.dumps(entry)})
+    cluster.kube.edit("ConfigMap", RECORD, data={f"uid-{name}": json.dumps(entry)})
 
 
 async def test_targets_come_back_from_the_record_after_the_crd_was_deleted(cluster):
@@ -360,7 +363,7 @@ async def test_the_record_stays_while_it_has_a_target_that_is_not_restored(clust
 
     cluster.kube.on("put_scale", conflict)
     await cluster.uninstall()
-    assert "uid-feed" in cluster.kube.stored("ConfigMap", "kotatsu-targets")["data"]
+    assert "uid-feed" in cluster.kube.stored("ConfigMap", RECORD)["data"]
 
 
 async def test_an_edit_in_between_is_read_again(cluster):
@@ -388,19 +391,8 @@ def operator(kube, name="operator-a"):
     return Elector(kube, (NAMESPACE, name), CollectorRegistry())
 
 
-async def test_a_namespace_that_may_not_be_read_is_named_and_keeps_no_other_waiting(cluster):
-    cluster.refused = "closed"
-    await cluster.uninstall(namespaces=("closed", NAMESPACE))
-    assert replicas(cluster.kube) == 3
-    assert any("closed: cannot be read" in s and "forbidden" in s for s in cluster.said)
-    assert cluster.said[-1] == (
-        "done: no Service needs Kotatsu any more, except those in closed; the WarmPools and their "
-        "CRD stay"
-    )
-
-
-async def test_a_namespace_whose_role_is_a_moment_late_is_tried_again(cluster):
-    cluster.refused = NAMESPACE
+async def test_a_role_that_is_a_moment_late_is_waited_for(cluster):
+    cluster.refused = EVERYWHERE
     running = asyncio.create_task(cluster.uninstall())
     await eventually(lambda: cluster.refusals > 2)
     assert replicas(cluster.kube) == 0
@@ -468,21 +460,21 @@ async def test_without_the_crd_there_are_no_pools_and_it_ends_at_once():
     answer = httpx2.Response(404, text="404 page not found", request=request)
     cluster.kube.on("find", lambda *_: answer.raise_for_status())
     await cluster.uninstall()
-    assert f"{NAMESPACE}: there are no WarmPools" in cluster.said
+    assert "there are no WarmPools" in cluster.said
     assert not cluster.has_said("cannot be read")
 
 
 async def test_after_everything_of_kotatsu_is_gone_it_still_restores_what_sleeps():
     """As under an Argo CD that runs the Job after the deletion: no Lease, record or activator."""
     cluster = Cluster(asleep(), deployment(replicas=0))
-    cluster.kube.remove("ConfigMap", "kotatsu-targets")
+    cluster.kube.remove("ConfigMap", RECORD)
     await cluster.uninstall()
     assert replicas(cluster.kube) == 3
     assert cluster.pool()["status"]["route"] == {"target": "Native", "epoch": 1}
     assert "there is no Lease: no operator runs" in cluster.said
 
 
-# --- an install for the whole cluster ---
+# --- the whole cluster ---
 
 
 def of(activators, namespace, **how):
@@ -499,15 +491,16 @@ def awake(kube):
 
 
 @pytest.mark.slow
-async def test_an_install_for_the_cluster_restores_its_own_pools_in_every_namespace():
+async def test_an_install_restores_its_own_pools_in_every_namespace():
     mine = [obj for number in range(12) for obj in of(f"{HOME}/0", f"n{number}")]
+    mine += of(own_set(HOME, "own"), "own")
     others = [*of("away/0", "theirs"), *of("", "alone")]
     cluster = Cluster(*parts(), *mine, *others)
-    await cluster.uninstall((), HOME)
-    assert awake(cluster.kube) == {f"n{number}" for number in range(12)}
+    await cluster.uninstall(HOME)
+    assert awake(cluster.kube) == {"own", *(f"n{number}" for number in range(12))}
     assert cluster.said[-1].startswith("done")
     assert len(cluster.kube.called("find")) < 10, "it lists the cluster, not each namespace"
-    assert [o["metadata"]["name"] for o in cluster.kube.all("ConfigMap")] == ["kotatsu-targets"]
+    assert [o["metadata"]["namespace"] for o in cluster.kube.all("ConfigMap")] == [NAMESPACE]
 
 
 async def test_of_the_slices_that_activators_have_emptied_only_its_own_are_removed():
@@ -518,7 +511,7 @@ async def test_of_the_slices_that_activators_have_emptied_only_its_own_are_remov
 
     sets = {"shop": f"{HOME}/0", "theirs": "away/0", "alone": ""}
     cluster = Cluster(*parts(), *(emptied(of, namespace) for namespace, of in sets.items()))
-    await cluster.uninstall((), HOME)
+    await cluster.uninstall(HOME)
     left = {obj["metadata"]["namespace"] for obj in cluster.kube.all("EndpointSlice")}
     assert left == {"theirs", "alone"}
 
@@ -528,14 +521,14 @@ async def test_what_deleted_pools_have_left_is_restored_in_every_namespace():
     pool = of(f"{HOME}/0", "shop")[0]
     await shared(cluster.kube).remember(pool)
     assert entries(cluster.kube) == {"shop-pool-voice": "shop"}
-    await cluster.uninstall((), HOME)
+    await cluster.uninstall(HOME)
     assert awake(cluster.kube) == {"shop"}
 
 
 async def test_a_long_uninstall_says_how_far_it_is(monkeypatch):
     monkeypatch.setattr(uninstall_module, "SAY_EVERY", 0.0)
     cluster = Cluster(*parts(), *of(f"{HOME}/0", "shop"), *of(f"{HOME}/0", "mail"))
-    await cluster.uninstall((), HOME)
+    await cluster.uninstall(HOME)
     assert "restored targets: 1 of 2; for 60 s more at most" in cluster.said
 
 
@@ -543,8 +536,6 @@ async def test_a_cluster_that_cannot_be_listed_is_named_as_such(monkeypatch):
     monkeypatch.setattr(uninstall_module, "REFUSED_FOR", 0.0)
     cluster = Cluster(*parts(), *of(f"{HOME}/0", "shop"))
     cluster.refused = EVERYWHERE
-    await cluster.uninstall((), HOME)
-    assert any(line.startswith("the cluster: cannot be read") for line in cluster.said)
-    assert cluster.said[-1].startswith(
-        "done: no Service needs Kotatsu any more, except those in the"
-    )
+    await cluster.uninstall(HOME)
+    assert any(line.startswith("the cluster cannot be read (forbidden") for line in cluster.said)
+    assert cluster.said[-1] == "done: the WarmPools and their CRD stay"

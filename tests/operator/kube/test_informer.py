@@ -11,6 +11,7 @@ from kotatsu_operator.kube import informer as turns_module
 from kotatsu_operator.kube.informer import Feed, Informer
 from kotatsu_operator.kube.objects import Pod
 from tests.operator.cluster import (
+    MINE,
     VOICE,
     FakeKube,
     activator_pod,
@@ -20,6 +21,7 @@ from tests.operator.cluster import (
     native_slice,
     pod,
     published,
+    served,
     service,
     turns_of_others,
     warm_pool,
@@ -43,9 +45,9 @@ class Followed:
             published("activator-1", 3),
             horizontal_pod_autoscaler(),
         )
-        self.cache = Cache()
+        self.cache = Cache(served())
         for name in ("voice", "feed"):
-            self.cache.keep_pool(warm_pool(name))
+            self.cache.keep_pool(warm_pool(name, status=MINE))
         self.touched, self.anew = [], []
         self.informer = Informer(
             {"demo": self.kube}, feeds_of(self.cache), self.touched.append, self.anew.append
@@ -134,7 +136,7 @@ async def test_a_stream_that_begins_anew_with_the_same_things_concerns_nobody(fo
 
 
 async def test_a_list_of_many_pages_is_one_list():
-    cache = Cache()
+    cache = Cache(served())
     (feed,) = (feed for feed in feeds_of(cache) if feed.kind is Pod)
 
     def take(change, **obj):
@@ -172,7 +174,7 @@ def test_what_is_still_waited_for_has_a_name():
 
 async def test_a_long_list_leaves_others_their_turns(monkeypatch):
     monkeypatch.setattr(turns_module, "TURN", 0.0)
-    kube, cache = FakeKube(*(pod(f"voice-{n}") for n in range(300))), Cache()
+    kube, cache = FakeKube(*(pod(f"voice-{n}") for n in range(300))), Cache(served())
     (feed,) = (feed for feed in feeds_of(cache) if feed.kind is Pod)
     with turns_of_others() as turns:
         async with synced(Informer({"demo": kube}, [feed], lambda _: None)):

@@ -6,11 +6,11 @@ from decimal import Decimal
 import pytest
 from rows import each
 
-from kotatsu_operator.activator.pool import PodIdentity, pool_view
+from kotatsu_operator.activator.pool import PodIdentity
 from kotatsu_operator.activator.slices import make_slice
 from kotatsu_operator.core.objects import selector_view, selects
 from kotatsu_operator.kube.views import is_ours, pod_view, slice_view
-from tests.operator.cluster import crashed, pod, service, warm_pool, was_ready
+from tests.operator.cluster import SET, crashed, pod, pool_view, service, warm_pool, was_ready
 from tests.operator.core.values import t
 
 # --- lost pods ---
@@ -192,7 +192,7 @@ def test_a_readiness_gate_is_open_when_its_condition_is_true(told, is_open):
 # --- slices ---
 
 
-ME = PodIdentity("demo", "activator-1", "uid-1", ("10.0.0.9",), "node-a")
+ME = PodIdentity("demo", "activator-1", "uid-1", ("10.0.0.9",), "node-a", SET)
 
 
 SHARED = PodIdentity("home", "activator-1", "uid-1", ("10.0.0.9",), "node-a", "home/0")
@@ -215,9 +215,9 @@ def test_what_an_activator_writes_into_a_slice_is_read_from_it(state, ready):
 @each(
     "me, is_annotated, pod_of, set_of",
     {
-        "of a namespace": (ME, True, ("demo", "activator-1", "uid-1"), ""),
+        "of a namespace": (ME, True, ("demo", "activator-1", "uid-1"), SET),
         "shared": (SHARED, True, ("home", "activator-1", "uid-1"), "home/0"),
-        "without the name": (ME, False, ("demo", "", ""), ""),
+        "without the name": (ME, False, ("demo", "", ""), SET),
     },
 )
 def test_a_slice_names_its_pod_and_its_set(me, is_annotated, pod_of, set_of):
@@ -228,7 +228,7 @@ def test_a_slice_names_its_pod_and_its_set(me, is_annotated, pod_of, set_of):
     assert (view.pod_namespace, view.pod_name, view.pod_uid) == pod_of
     assert (view.key[0], view.set) == ("demo", set_of)
     [owner] = made["metadata"]["ownerReferences"]
-    assert owner["uid"] == (me.uid if me is ME else "uid-of-voice")
+    assert owner["uid"] == "uid-of-voice"
 
 
 @each(

@@ -7,13 +7,14 @@ import pytest
 from rows import each
 
 from kotatsu_common.settings import load
-from kotatsu_operator.__main__ import options_of
-from kotatsu_operator.controller.namespaces import Install
+from kotatsu_operator.__main__ import scope_of
 from kotatsu_operator.core.pool.spec import BUILT_IN, NO_PRICES, ScaledKind
+from kotatsu_operator.core.scope import Scope
 from kotatsu_operator.runtime.settings import ActivatorSettings, OperatorSettings
 
 DOWNWARD = {
     "KOTATSU_NAMESPACE": "demo",
+    "KOTATSU_ACTIVATORS": "kotatsu/0",
     "KOTATSU_POD_NAME": "activator-1",
     "KOTATSU_POD_UID": "uid-1",
     "KOTATSU_POD_IPS": "10.0.0.9,fd00::9",
@@ -22,35 +23,28 @@ DOWNWARD = {
 
 
 def operator(**given):
-    return load(OperatorSettings, {"KOTATSU_NAMESPACES": "demo"} | given)
+    return load(OperatorSettings, {"KOTATSU_POD_NAMESPACE": "kotatsu-system"} | given)
 
 
-@each(
-    "text, namespaces",
-    [("demo", ("demo",)), ("demo,staging", ("demo", "staging")), (" a , b ,", ("a", "b"))],
-)
-def test_namespaces_are_separated_by_commas(text, namespaces):
-    assert operator(KOTATSU_NAMESPACES=text).namespaces == namespaces
-
-
-@pytest.mark.parametrize("text", ["", ",", " , "])
-def test_an_operator_without_namespaces_serves_the_whole_cluster_from_its_own(capsys, text):
-    settings = operator(KOTATSU_NAMESPACES=text, KOTATSU_POD_NAMESPACE="kotatsu-system")
-    assert options_of(settings).install == Install("kotatsu-system")
+def test_an_operator_serves_the_whole_cluster_unless_told_otherwise(capsys):
+    assert scope_of(operator()) == Scope("kotatsu-system")
     with pytest.raises(SystemExit) as caught:
-        operator(KOTATSU_NAMESPACES=text)
+        load(OperatorSettings, {})
     assert caught.value.code == 2
     assert capsys.readouterr().err.startswith("KOTATSU_POD_NAMESPACE is not set")
 
 
-def test_what_an_install_serves_is_a_label_selector_and_a_number_of_shards():
-    given = {"KOTATSU_POD_NAMESPACE": "kotatsu-system", "KOTATSU_RELEASE": "warm"}
+def test_what_an_install_serves_and_by_which_activators_is_set():
     team = {"matchLabels": {"team": "shop"}}
-    settings = load(
-        OperatorSettings,
-        given | {"KOTATSU_NAMESPACE_SELECTOR": json.dumps(team), "KOTATSU_SHARDS": "2"},
+    settings = operator(
+        KOTATSU_NAMESPACE_SELECTOR=json.dumps(team),
+        KOTATSU_SERVE_UNLABELED="false",
+        KOTATSU_SHARDS="2",
+        KOTATSU_OWN="a, b",
     )
-    assert options_of(settings).install == Install("kotatsu-system", "warm", team, 2)
+    assert scope_of(settings) == Scope(
+        "kotatsu-system", team, unlabeled=False, shards=2, own=frozenset(["a", "b"])
+    )
 
 
 def test_an_activator_knows_its_pod():
@@ -88,7 +82,7 @@ def test_an_activator_that_does_not_know_its_pod_says_what_is_missing(capsys):
 def test_a_program_with_a_wrong_setting_names_it_and_does_not_start(capsys, name, value, said):
     settings = ActivatorSettings if name == "DRAIN_TIMEOUT" else OperatorSettings
     with pytest.raises(SystemExit) as caught:
-        load(settings, {**DOWNWARD, "KOTATSU_NAMESPACES": "demo", f"KOTATSU_{name}": value})
+        load(settings, {**DOWNWARD, "KOTATSU_POD_NAMESPACE": "demo", f"KOTATSU_{name}": value})
     assert caught.value.code == 2
     text = capsys.readouterr().err
     assert text.startswith(f"KOTATSU_{name} is ")

@@ -184,7 +184,7 @@ def case_of(
 
     Raises DemoModeError if the API server would reject that one, or its spec is invalid.
     """
-    platform = platform_of(installation.responsible(found))
+    platform = platform_of(found.operator)
     cost = _cost(found, platform)
     if pool is not None and service:
         pool = pool | {"spec": pool["spec"] | {"service": service}}

@@ -164,6 +164,8 @@ def parser() -> Parser:
     restore.pools()
     text = "set this number on each target (default: as before, and only on those at 0)"
     restore.value("--replicas", "N", text, type=count)
+    text = "namespace of Kotatsu's release, whose record is read (default: as the WarmPools say)"
+    restore.value("--home", "NAMESPACE", text, default="")
     restore.switch("--force", "restore although an operator may undo it")
     restore.dry_run(VALIDATED, "client", "server")
     completion = commands.add(

@@ -1,16 +1,16 @@
 """Which install serves a namespace, and by which activators: as the operators' Deployments say."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from kotatsu_operator.core.claims import Claim, read_selector
 from kotatsu_operator.core.formats import table, tables, text
-from kotatsu_operator.core.protocol import ACTIVATOR_SELECTOR, SHARD_LABEL, shard_of
+from kotatsu_operator.core.protocol import ACTIVATOR_SELECTOR, HOME_LABEL, SHARD_LABEL
+from kotatsu_operator.core.scope import NEVER, Scope, read_selector
 
 from .pools import pod_spec_of
 
-NAMESPACES = "KOTATSU_NAMESPACES"
-SELECTOR, SHARDS = "KOTATSU_NAMESPACE_SELECTOR", "KOTATSU_SHARDS"
+SELECTOR, UNLABELED = "KOTATSU_NAMESPACE_SELECTOR", "KOTATSU_SERVE_UNLABELED"
+SHARDS, OWN = "KOTATSU_SHARDS", "KOTATSU_OWN"
 
 Operator = Mapping[str, Any]
 """The Deployment of an operator."""
@@ -26,58 +26,63 @@ def settings(operator: object) -> dict[str, str]:
 
 
 def home_of(operator: Operator) -> str:
-    """The namespace of an operator, and of the activators that namespaces share."""
+    """The namespace of an operator, which names its install."""
     return text(table(operator.get("metadata")).get("namespace"))
 
 
-def is_shared(operator: Operator) -> bool:
-    """Whether an install serves all namespaces that its selector selects."""
+def scope_of(operator: Operator) -> Scope:
+    """The namespaces of an operator's install. One whose selector is invalid selects none."""
     given = settings(operator)
-    return not given.get(NAMESPACES) and SELECTOR in given
-
-
-def serves_what(operator: Operator) -> str:
-    """What an operator serves, in words."""
-    given = settings(operator)
-    if not is_shared(operator):
-        return ", ".join(given.get(NAMESPACES, "").split(","))
-    return f"the namespaces that its namespaceSelector {given[SELECTOR]} selects"
-
-
-def serves(operator: Operator, namespace: str, labels: Mapping[str, str] | None) -> bool | None:
-    """Whether an operator serves a namespace with these labels; None if that is unknown.
-
-    `labels` is None if they may not be read.
-    """
-    given = settings(operator)
-    if not is_shared(operator):
-        return namespace in given.get(NAMESPACES, "").split(",")
+    is_unlabeled, shards = given.get(UNLABELED) != "false", given.get(SHARDS, "")
     try:
-        selector = read_selector(given[SELECTOR])
+        selector = read_selector(given.get(SELECTOR) or "{}")
     except ValueError:
-        return None
-    if selector and labels is None:
-        return None
-    return Claim(("", ""), selector=selector).selects(namespace, labels or {})
+        selector, is_unlabeled = {}, False
+    return Scope(
+        home_of(operator),
+        selector,
+        is_unlabeled,
+        max(int(shards), 1) if shards.isascii() and shards.isdigit() and len(shards) < 4 else 1,
+        frozenset(given.get(OWN, "").split(",")) - {""},
+    )
+
+
+def serves(
+    scope: Scope, namespace: str, labels: Mapping[str, str] | None, activators: str = ""
+) -> bool | None:
+    """Whether an install serves a namespace with these labels; None if that is unknown.
+
+    If its labels may not be read (None), it is the install that has the `activators` of a pool
+    there, and otherwise most likely one of all namespaces without a label.
+    """
+    if labels is not None or namespace.startswith(NEVER):
+        return scope.serves(namespace, labels or {})
+    return scope.has(activators) or (scope.unlabeled and not scope.selector) or None
 
 
 def serving(
-    operators: Sequence[Operator], namespace: str, labels: Mapping[str, str] | None
-) -> list[Operator]:
-    """The operators that serve a namespace: those of it alone before those of many, by age."""
-    mine = [one for one in operators if serves(one, namespace, labels)]
-    return sorted(mine, key=lambda one: (is_shared(one), _since(one) if is_shared(one) else ""))
+    operators: Iterable[Operator],
+    namespace: str,
+    labels: Mapping[str, str] | None,
+    activators: str,
+) -> Operator:
+    """The operator that serves a namespace; empty if none does, or that is unknown.
+
+    `activators` is the set that the status of a pool there names. It decides between several that
+    may serve it: anyone who may create Deployments somewhere can label one as an operator.
+    """
+    mine = [one for one in operators if serves(scope_of(one), namespace, labels, activators)]
+    return max(mine, key=lambda one: scope_of(one).has(activators), default={})
 
 
-def _since(operator: Operator) -> str:
-    return text(table(operator.get("metadata")).get("creationTimestamp"))
+def is_own(activators: str) -> bool:
+    """Whether a set of activators serves its own namespace alone."""
+    return "/own/" in activators
 
 
-def activators_of(operator: Operator, namespace: str) -> tuple[str, str]:
-    """Where the activators are that serve a namespace's pools, and the query of their list."""
-    if not is_shared(operator):
-        return namespace, ACTIVATOR_SELECTOR
-    given = settings(operator).get(SHARDS, "")
-    shards = int(given) if given.isascii() and given.isdigit() and len(given) < 4 else 1
-    shard = shard_of(namespace, max(shards, 1))
-    return home_of(operator), f"{ACTIVATOR_SELECTOR},{SHARD_LABEL}={shard}"
+def pods_of(activators: str) -> tuple[str, str]:
+    """The namespace of the pods of a set of activators, and the query of their list."""
+    home, *own, last = activators.split("/")
+    if own:
+        return last, f"{ACTIVATOR_SELECTOR},{HOME_LABEL}={home}"
+    return home, f"{ACTIVATOR_SELECTOR},{SHARD_LABEL}={last}"

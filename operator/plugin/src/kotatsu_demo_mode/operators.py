@@ -1,7 +1,7 @@
 """Who watches a namespace: the operator's Deployment says which, and its Lease whether it acts."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import Enum, auto
@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from kotatsu_operator.core.budget.prices import parse_table
-from kotatsu_operator.core.claims import NEVER
 from kotatsu_operator.core.formats import amount, count, instant, quantity, table, text
 from kotatsu_operator.core.objects import activators_of
 from kotatsu_operator.core.pool.parse import SpecError
 from kotatsu_operator.core.pool.spec import NO_PRICES, PLATFORM, Platform
-from kotatsu_operator.core.protocol import LEASE_NAME, UNINSTALL
+from kotatsu_operator.core.protocol import INSTALL_LABEL, LEASE_NAME, UNINSTALL
+from kotatsu_operator.core.scope import NEVER, Scope
 
 from .checks.found import Objects, name_of, spec_of
-from .checks.reader import Reader
+from .checks.reader import Reader, labels_of
 from .errors import DemoModeError, ForbiddenError, NotFoundError
-from .installs import home_of, is_shared, serves, serves_what, serving, settings
+from .installs import SELECTOR, Operator, home_of, scope_of, serves, serving, settings
 from .shell import Shell
 
 if TYPE_CHECKING:
@@ -101,55 +101,59 @@ def platform_of(operator: object) -> Platform:
     )
 
 
-def not_served(namespace: str, why: str, *, is_there: bool = True) -> str:
-    """The sentence about a namespace that Kotatsu does not serve; `is_there`: others it does."""
-    what = "install the chart kotatsu"
-    if is_there:
-        what += ", or upgrade it, with this namespace in its value `namespaces`"
-    return f"namespace {namespace} is not served by Kotatsu ({why}): {what}"
-
-
-def _not_selected(namespace: str, why: str) -> str:
-    """The sentence about a namespace that an install for the whole cluster leaves out."""
-    return (
-        f"namespace {namespace} is not served by Kotatsu ({why}): give the namespace these labels, "
-        "or change the chart value `namespaceSelector`"
-    )
-
-
 def watch_by_deployment(
-    operators: Objects, namespace: str, labels: Mapping[str, str] | None = None, home: str = ""
+    operators: Objects,
+    namespace: str,
+    labels: Mapping[str, str] | None = None,
+    activators: str = "",
 ) -> Watch:
     """Which operator watches a namespace with these labels, and whether it has a Ready pod.
 
-    `labels` is None if they may not be read. `home` is the namespace of the operator that the
-    status of a pool there names; empty if it names none.
+    `labels` is None if they may not be read. `activators` is the set that the status of a pool
+    there names; empty if it names none.
     """
-    mine = serving(operators.items, namespace, labels)
-    mine.sort(key=lambda one: home_of(one) != home)
-    if mine:
-        name, place = name_of(mine[0]), home_of(mine[0])
-        is_proven = place == home
-        if count(table(mine[0].get("status")).get("readyReplicas")):
-            return Watch(Standing.ACTS, _watches_it(mine[0]), mine[0], is_proven)
+    operator = serving(operators.items, namespace, labels, activators)
+    if operator:
+        is_proven = scope_of(operator).has(activators)
+        name, place = name_of(operator), home_of(operator)
+        if count(table(operator.get("status")).get("readyReplicas")):
+            return Watch(Standing.ACTS, _watches_it(operator), operator, is_proven)
         why = (
             f"the operator {place}/{name} has no Ready pod, so no window opens and no override "
             f"takes effect: see `kubectl describe deployment {name} -n {place}`"
         )
-        return Watch(Standing.DOWN, why, mine[0], is_proven)
+        return Watch(Standing.DOWN, why, operator, is_proven)
     if operators.unread:
         why = f"which operator watches {namespace}: {operators.unread}"
         return Watch(Standing.UNKNOWN, why, {})
-    if any(serves(one, namespace, labels) is None for one in operators.items):
-        why = f"whether a namespaceSelector selects {namespace}: its labels may not be read"
+    scopes = [(one, scope_of(one)) for one in operators.items]
+    if any(serves(scope, namespace, labels) is None for _, scope in scopes):
+        why = f"whether Kotatsu serves {namespace}: the labels of the namespace may not be read"
         return Watch(Standing.UNKNOWN, why, {})
-    others = [f"{home_of(o)}/{name_of(o)}: {serves_what(o)}" for o in operators.items]
-    why = "no operator runs in this cluster"
-    if others:
-        why = f"no operator watches it; {'; '.join(others)}"
-    if any(map(is_shared, operators.items)) and not namespace.startswith(NEVER):
-        return Watch(Standing.ABSENT, _not_selected(namespace, why), {})
-    return Watch(Standing.ABSENT, not_served(namespace, why, is_there=bool(others)), {})
+    why, remedy = _why_not_served(scopes, namespace, (labels or {}).get(INSTALL_LABEL))
+    message = f"namespace {namespace} is not served by Kotatsu ({why}): {remedy}"
+    return Watch(Standing.ABSENT, message, {})
+
+
+def _why_not_served(
+    scopes: Sequence[tuple[Operator, Scope]], namespace: str, named: str | None
+) -> tuple[str, str]:
+    """Why no operator serves a namespace, whose label names an install, and what to do."""
+    if not scopes:
+        return "no operator runs in this cluster", "install the chart kotatsu"
+    if namespace.startswith(NEVER):
+        return "it is one of Kubernetes itself", "move the workload to another namespace"
+    homes = sorted({scope.home for _, scope in scopes})
+    if named is not None:
+        why = f"its label `{INSTALL_LABEL}: {named}` names a namespace without an operator"
+        return why, f"change it to {' or '.join(homes)}, or install the chart kotatsu in {named}"
+    why, remedy = "installs serve only namespaces that are labeled for them", ""
+    for operator, scope in scopes:
+        if scope.unlabeled:
+            given = settings(operator).get(SELECTOR)
+            why = f"the namespaceSelector of {scope.text}, {given}, does not select it"
+            remedy = ", or change the chart value `namespaceSelector`"
+    return why, f"label it {' or '.join(f'`{INSTALL_LABEL}: {of}`' for of in homes)}{remedy}"
 
 
 def _watches_it(operator: Mapping[str, Any]) -> str:
@@ -163,16 +167,16 @@ def watch(
     namespace: str,
     shell: Shell,
     holders: dict[str, str | None] | None = None,
-    home: str = "",
+    activators: str = "",
 ) -> Watch:
     """Whether an operator acts in a namespace. Raises DemoModeError if the API does not answer.
 
     `holders` has the holders of Leases that were read, by namespace: several namespaces may have
-    one operator. `home` is as in `watch_by_deployment`.
+    one operator. `activators` is as in `watch_by_deployment`.
     """
     reader = Reader(api, namespace)
     operators = reader.operators()
-    found = watch_by_deployment(operators, namespace, reader.labels(operators), home)
+    found = watch_by_deployment(operators, namespace, labels_of(reader.of(namespace)), activators)
     if not found.operator:
         return found
     place, name = home_of(found.operator), name_of(found.operator)
@@ -236,12 +240,14 @@ def watches(
     """The operators of the pools' namespaces; `patient` gives one time to start."""
     found, holders = {}, dict[str, str | None]()
     until = shell.clock() + _STARTS
-    homes = {pool.namespace: activators_of(pool.raw).partition("/")[0] for pool in pools}
-    for namespace, home in sorted(homes.items()):
-        one = watch(api, namespace, shell, holders, home)
+    sets = dict[str, str]()
+    for pool in pools:
+        sets[pool.namespace] = activators_of(pool.raw) or sets.get(pool.namespace, "")
+    for namespace, activators in sorted(sets.items()):
+        one = watch(api, namespace, shell, holders, activators)
         while patient and one.may_start and shell.clock() < until:
             shell.terminal.progress(f"{namespace}: waiting for its operator to start")
             shell.sleep(1.0)
-            one = watch(api, namespace, shell, home=home)
+            one = watch(api, namespace, shell, activators=activators)
         found[namespace] = one
     return found

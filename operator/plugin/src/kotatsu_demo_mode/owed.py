@@ -4,20 +4,19 @@ from argparse import Namespace
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from kotatsu_operator.core.formats import internal, table
 from kotatsu_operator.core.objects import activators_of, named_target, owners, target_of
 from kotatsu_operator.core.pool.spec import BUILT_IN, KNATIVE, OnDelete
-from kotatsu_operator.core.protocol import ACTIVATOR, OPERATOR, RECORD, ROUTE_LABEL
+from kotatsu_operator.core.protocol import ACTIVATOR, OPERATOR, ROUTE_LABEL, home_of
 from kotatsu_operator.core.report.record import (
     Entry,
-    Place,
     heir,
     parts_of,
     place_of,
     read_entry,
     read_in,
-    settle,
     text_of,
 )
 from kotatsu_operator.features.knative.min_scale import inherited
@@ -54,66 +53,55 @@ class Owed:
 
 @dataclass(frozen=True)
 class Everything:
-    """All that can be restored, by namespace."""
+    """All that can be restored, and the record of it."""
 
     owed: Sequence[Owed]
-    records: Mapping[str, Sequence[Object]]
-    """The ConfigMaps with entries of each namespace, its own one last."""
+    records: Sequence[Object]
+    """The ConfigMaps with entries of these targets."""
 
 
-def read_all(api: Api, namespace: str, shell: Shell) -> Everything:
+def read_all(api: Api, namespace: str, home: str, shell: Shell) -> Everything:
     """Everything in a namespace; in all of them if it is empty.
 
-    A kind that may not be read is reported, and makes the command fail.
+    The record is read in the namespaces of the installs that have served the pools, and in `home`.
+    It decides what is written to workloads, so no ConfigMap of another namespace is read. A kind
+    that may not be read is reported, and makes the command fail.
     """
     pools: dict[str, list[Object]] = defaultdict(list)
     for raw in _read(api, pool_path(namespace), shell):
         pools[raw["metadata"]["namespace"]].append(raw)
-    found_records = _read(
-        api,
-        path_of("v1", "configmaps", namespace),
-        shell,
-        fieldSelector=f"metadata.name={RECORD}",
-    )
-    records: dict[str, list[Object]] = defaultdict(list)
-    for raw in _shared_records(api, namespace, pools, shell):
-        for place in _places_in(raw) if not namespace else [namespace]:
-            records[place].append(raw)
-    for raw in found_records:
-        records[raw["metadata"]["namespace"]].append(raw)
+    sets = [activators_of(raw) for found in pools.values() for raw in found]
+    homes = sorted({*map(home_of, sets), home} - {""})
+    if not (homes or pools):
+        shell.terminal.complain(
+            "note: no WarmPool names the namespace of Kotatsu's release, which has the record of "
+            "deleted ones: give it with --home"
+        )
+    records, entries, texts = list[Object](), dict[str, Entry](), dict[str, str]()
+    parts = [[place_of(namespace, of)] if namespace else parts_of(of) for of in homes]
+    for place in chain.from_iterable(parts):
+        try:
+            record = find(api, path_of("v1", "configmaps", place.home, place.name))
+        except ForbiddenError as error:
+            shell.refuse(error)
+            break
+        if record is None:
+            continue
+        records.append(record)
+        for uid, text in table(record.get("data")).items():
+            texts[uid] = text
+            if (entry := read_in(place, text)) is not None:
+                entries[uid] = entry
     owed: list[Owed] = []
-    for place in sorted({*pools, *records}):
-        data = {uid: text for raw in records[place] for uid, text in table(raw.get("data")).items()}
-        owed += _recorded(place, pools[place], data)
+    for name in sorted({*pools, *(entry.namespace for entry in entries.values())}):
+        if namespace in ("", name):
+            theirs = {uid: entry for uid, entry in entries.items() if entry.namespace == name}
+            owed += _recorded(pools[name], theirs, texts)
     known = {one.key for one in owed}
     for one in _alone(api, namespace, shell):
         if one.key not in known:
             owed.append(one)
     return Everything(owed, records)
-
-
-def _shared_records(
-    api: Api, namespace: str, pools: Mapping[str, Sequence[Object]], shell: Shell
-) -> Iterator[Object]:
-    """The parts of records of installs for the whole cluster, whose activators serve the pools."""
-    sets = {activators_of(raw) for found in pools.values() for raw in found} - {""}
-    for home in sorted({name.partition("/")[0] for name in sets}):
-        parts = [place_of(namespace, home)] if namespace else parts_of(home)
-        for part in parts:
-            try:
-                raw = find(api, path_of("v1", "configmaps", home, part.name))
-            except ForbiddenError as error:
-                shell.refuse(error)
-                return
-            if raw is not None:
-                yield dict(raw)
-
-
-def _places_in(record: Object) -> set[str]:
-    """The namespaces of the entries of a part."""
-    place = Place(record["metadata"]["namespace"], record["metadata"]["name"])
-    entries = (read_in(place, text) for text in table(record.get("data")).values())
-    return {entry.namespace for entry in entries if entry is not None}
 
 
 def _read(api: Api, path: str, shell: Shell, **query: str) -> list[Object]:
@@ -124,19 +112,21 @@ def _read(api: Api, path: str, shell: Shell, **query: str) -> list[Object]:
         return []
 
 
-def _recorded(namespace: str, pools: Sequence[Object], data: Mapping[str, str]) -> Iterator[Owed]:
+def _recorded(
+    pools: Sequence[Object], entries: Mapping[str, Entry], texts: Mapping[str, str]
+) -> Iterator[Owed]:
     """Of the pools of a namespace and of its record; a pool inherits what a deleted one owes."""
-    gone = settle(Place(namespace), data, pools).gone
     inherited: dict[str, Entry] = {}
-    for uid, entry in gone.items():
+    for uid in sorted(entries.keys() - {raw["metadata"]["uid"] for raw in pools}):
+        entry = entries[uid]
         taken = heir(entry, pools)
         if taken is None:
             service = "" if entry.kind == KNATIVE else entry.owed.get("takenService", entry.target)
-            yield Owed(namespace, entry, service=service, uid=uid)
+            yield Owed(entry.namespace, entry, service=service, uid=uid)
         else:
             inherited[taken["metadata"]["uid"]] = entry
     for raw in pools:
-        made = _of_pool(raw, data)
+        made = _of_pool(raw, texts.get(raw["metadata"]["uid"], ""))
         before = inherited.get(raw["metadata"]["uid"])
         yield made if before is None else replace(made, entry=_inherit(made.entry, before))
 
@@ -148,11 +138,11 @@ def _inherit(mine: Entry, theirs: Entry) -> Entry:
     return replace(mine, owed=owed)
 
 
-def _of_pool(raw: Object, data: Mapping[str, str]) -> Owed:
+def _of_pool(raw: Object, recorded: str) -> Owed:
     meta, spec = raw["metadata"], raw["spec"]
     kind, name = target_of(raw)
     is_named = (kind, name) == named_target(raw)
-    entry = read_entry(text_of(raw, None, data.get(meta["uid"], "")), meta["namespace"])
+    entry = read_entry(text_of(raw, None, recorded), meta["namespace"])
     entry = entry or Entry(meta["namespace"], meta["name"], kind, name, OnDelete.RESTORE)
     found = internal(raw.get("status")).get("foundReplicas")
     if type(found) is int and found >= 0:

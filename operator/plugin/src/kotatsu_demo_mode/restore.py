@@ -234,22 +234,16 @@ class Restorer:
 
     # --- the record ---
 
-    def record(self, record: Object, restored: set[str], *, delete: bool) -> Iterator[Step]:
-        """Remove the entries of deleted pools that are restored; or `delete` the record.
-
-        A part of a record of the whole cluster has entries of other namespaces and stays.
-        """
-        namespace, data = record["metadata"]["namespace"], record.get("data") or {}
-        name = name_of(record)
-        place = path_of("v1", "configmaps", namespace, name)
+    def record(self, record: Object, restored: set[str]) -> Iterator[Step]:
+        """Remove the entries of deleted pools that are restored from a part of the record."""
+        namespace = record["metadata"]["namespace"]
+        done = restored & table(record.get("data")).keys()
 
         def act() -> Iterator[Said]:
-            if delete and name == protocol.RECORD:
-                self._delete(place)
-                yield CHANGED, f"ConfigMap {name} is deleted: nothing is left to restore"
-            elif done := restored & data.keys():
-                # Without a version: entries of several namespaces are removed one after the other.
+            if done:
+                place = path_of("v1", "configmaps", namespace, name_of(record))
                 self._write(place, {"data": dict.fromkeys(done), "metadata": {}})
+            yield from ()
 
         return self._steps(namespace, "", act)
 
@@ -314,16 +308,15 @@ def activator_of_slice(raw: Object) -> tuple[str, str]:
 
 def run(options: Namespace, shell: Shell) -> int:
     """Restore the chosen targets; returns 1 if something could not be restored."""
-    steps: list[Step] = []
+    steps, restored = list[Step](), set[str]()
     with shell.api(options) as api:
         options.namespace = "" if options.all_namespaces else shell.namespace(api, options)
-        found = read_all(api, options.namespace, shell)
+        found = read_all(api, options.namespace, options.home, shell)
         chosen = choose(found.owed, api, options)
         is_all = chosen == list(found.owed)
         holders: dict[str, str | None] = {}
         restorer = Restorer(api, options.dry_run, options.replicas)
-        places = {one.namespace for one in chosen} | (set(found.records) if is_all else set())
-        for namespace in sorted(places):
+        for namespace in sorted({one.namespace for one in chosen}):
             mine = [owed for owed in chosen if owed.namespace == namespace]
             try:
                 one = watch(api, namespace, shell, holders)
@@ -333,13 +326,11 @@ def run(options: Namespace, shell: Shell) -> int:
                 done = [(owed, list(restorer.target(owed))) for owed in mine]
                 steps += [step for _, took in done for step in took]
                 steps += restorer.slices(namespace, names)
-                whole = {owed.uid for owed, took in done if not _failed(took)}
-                is_over = is_all and one.standing is Standing.ABSENT
-                is_over = is_over and not any(_failed(took) for _, took in done)
-                for record in found.records.get(namespace, ()):
-                    steps += restorer.record(record, whole - {""}, delete=is_over)
+                restored |= {owed.uid for owed, took in done if not _failed(took)}
             except DemoModeError as error:
                 steps.append(Step(namespace, "", FAILED, str(error)))
+        for record in found.records:
+            steps += restorer.record(record, restored)
     _show(steps, options, shell)
     return int(_failed(steps))
 
@@ -354,11 +345,9 @@ def why_not(api: Api, namespace: str, found: Watch) -> str:
         case Standing.ABSENT | Standing.DOWN:
             return ""
         case Standing.UNKNOWN:
-            pods = path_of("v1", "pods", namespace)
-            own = api.get(pods, labelSelector=protocol.ACTIVATOR_SELECTOR).get("items")
             pools = (find(api, pool_path(namespace)) or {}).get("items") or ()
-            if not own and not any(map(activators_of, pools)):
-                return ""  # a namespace that is watched has activators, or shares those of others
+            if not any(map(activators_of, pools)):
+                return ""  # an operator writes there which activators serve a pool
             return f"an operator may watch it ({found.message}): {remedy}"
     return f"{found.message}, and may undo it: {remedy}"
 

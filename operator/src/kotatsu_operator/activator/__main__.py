@@ -13,7 +13,7 @@ from kotatsu_operator.activator.app import Activator
 from kotatsu_operator.activator.limits import ConnectionLimit, raise_file_limit
 from kotatsu_operator.activator.metrics import ActivatorMetrics
 from kotatsu_operator.activator.pool import PodIdentity, Pool, pool_view
-from kotatsu_operator.core.protocol import ACTIVATOR, LOOKED_AT, activator_set
+from kotatsu_operator.core.protocol import ACTIVATOR, LOOKED_AT
 from kotatsu_operator.features.waiting_page.page import Visitors
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.objects import Object
@@ -29,20 +29,19 @@ def reading(settings: ActivatorSettings) -> Callable[[Object], Pool]:
         pool_view,
         settle=settings.route_settle,
         max_held=settings.max_held,
-        activators=identity(settings).activators,
+        activators=settings.activators,
     )
 
 
 def identity(settings: ActivatorSettings) -> PodIdentity:
-    """This pod, and the set of a shared activator."""
-    of, shard = settings.namespace, settings.shard
+    """This pod, and its set."""
     return PodIdentity(
-        of,
+        settings.namespace,
         settings.pod_name,
         settings.pod_uid,
         settings.pod_ips,
         settings.node_name,
-        activator_set(of, int(shard)) if shard else "",
+        settings.activators,
     )
 
 
@@ -50,9 +49,7 @@ async def _run(settings: ActivatorSettings) -> None:
     registry = CollectorRegistry()
     kube = Kube.connect(ACTIVATOR, ApiMetrics(registry).error, settings.targets)
     me = identity(settings)
-    limit = ConnectionLimit(
-        raise_file_limit(), memory=settings.memory, is_shared=bool(me.activators)
-    )
+    limit = ConnectionLimit(raise_file_limit(), memory=settings.memory, is_shared=me.is_shared)
     metrics = ActivatorMetrics(registry)
     activator = Activator(kube, me, metrics, limit, features=[Visitors], read=reading(settings))
     stop = asyncio.Event()

@@ -17,7 +17,7 @@ from kotatsu_operator.activator.publisher import are_complete
 from kotatsu_operator.activator.room import Room, Shared
 from kotatsu_operator.activator.slices import Gone
 from kotatsu_operator.activator.sockets import PATIENCE
-from kotatsu_operator.core.protocol import ACTIVATOR_LABELS, SHARD_LABEL
+from kotatsu_operator.core.protocol import ACTIVATOR_LABELS, set_of_pod
 from kotatsu_operator.kube.client import EVERYWHERE, Kube
 from kotatsu_operator.kube.informer import Pods, Watch
 from kotatsu_operator.kube.objects import KINDS, Object, key_of, resource_of
@@ -37,8 +37,7 @@ ENTERED_AT_ONCE = 4
 class Activator:
     """The work of one activator pod. All collaborators are passed in.
 
-    It has one room in its own namespace, or, as a shared activator, one in each namespace with a
-    pool of its set.
+    It has a room in each namespace with a pool of its set.
     """
 
     def __init__(
@@ -51,10 +50,7 @@ class Activator:
         read: Callable[[Object], Pool] = pool_view,
     ) -> None:
         self._kube, self._me, self._read = kube, me, read
-        self._is_shared = bool(me.activators)
         self._peers = Pods()
-        shard = me.activators.rpartition("/")[2]
-        self._peer_labels = ACTIVATOR_LABELS | {SHARD_LABEL: shard}
         self._shared = Shared(
             kube,
             me,
@@ -62,7 +58,7 @@ class Activator:
             ConnectionLimit() if limit is None else limit,
             features,
             read,
-            self._peers if self._is_shared else None,
+            self._peers,
         )
         self.rooms: dict[str, Room] = {}
         further = {name: resource_of(kind) for name, kind in kube.scaled.items()}
@@ -70,7 +66,7 @@ class Activator:
             name: Watch(
                 kube,
                 kind,
-                EVERYWHERE if self._is_shared else me.namespace,
+                EVERYWHERE if me.is_shared else me.namespace,
                 partial(self._on_change, name),
                 keeps=partial(self._keeps, name),
             )
@@ -86,8 +82,6 @@ class Activator:
         """The work of each room."""
         self._was_complete = False
         self._leaving = False
-        if not self._is_shared:
-            self._open(me.namespace)
 
     def why_not_ready(self) -> str:
         """Empty if all pools that need this activator are published; otherwise a sentence.
@@ -97,7 +91,7 @@ class Activator:
         """
         rooms = list(self.rooms.values())
         if not self._was_complete and not self._has_read(rooms):
-            return "still reading the namespace"
+            return "still reading the cluster"
         if self._leaving:
             return "ending"
         publishers = [room.publisher for room in rooms]
@@ -150,13 +144,11 @@ class Activator:
                 await room.close()
 
     async def _watch(self) -> None:
-        """Watch all kinds, a shared activator WarmPools first: they say which namespaces matter."""
-        for namespace in self.rooms:
-            self._start(namespace)
+        """Watch all kinds, WarmPools first: they say which namespaces matter."""
         await asyncio.gather(*(self._follow(*one) for one in self._watches.items()))
 
     async def _follow(self, kind: str, watch: Watch) -> None:
-        if self._is_shared and kind != "WarmPool":
+        if kind != "WarmPool":
             await self._pools_listed.wait()
         await watch.run()
 
@@ -173,12 +165,8 @@ class Activator:
                 room.leave()
             for pool in self._early.pop(namespace, {}).values():
                 room.view.keep_pool(pool)
-            if self._is_shared:
-                self._start(namespace)
+            self._tasks[namespace] = asyncio.create_task(self._attend(room))
         return room
-
-    def _start(self, namespace: str) -> None:
-        self._tasks[namespace] = asyncio.create_task(self._attend(self.rooms[namespace]))
 
     async def _attend(self, room: Room) -> None:
         namespace = room.view.namespace
@@ -211,7 +199,7 @@ class Activator:
             for namespace, room in list(self.rooms.items()):
                 await room.sweep(gone)
                 await asyncio.sleep(0)  # a thousand namespaces delay no connection
-                if self._is_shared and not room.is_needed:
+                if not room.is_needed:
                     await self._close(namespace)
             if loop.time() - looked >= PATIENCE:
                 looked = loop.time()
@@ -256,7 +244,8 @@ class Activator:
         if key_of(obj)[0] != self._me.namespace:
             return False  # most pods of the cluster
         labels = obj["metadata"].get("labels") or {}
-        return self._peer_labels.items() <= labels.items()
+        is_activator = ACTIVATOR_LABELS.items() <= labels.items()
+        return is_activator and set_of_pod(self._me.namespace, labels) == self._me.activators
 
     def _on_change(self, kind: str, scope: str, change: str, obj: Object) -> None:
         """Show a change to the rooms that it concerns."""
@@ -267,7 +256,7 @@ class Activator:
         for namespace, some in items.items():
             self._show(kind, namespace, "PART", {"items": some})
         if change == "LIST":
-            if self._is_shared and kind == "Pod" and scope in (EVERYWHERE, self._me.namespace):
+            if kind == "Pod" and scope in (EVERYWHERE, self._me.namespace):
                 self._forget_peers([*obj["items"], *obj.get("before", ())])
             for namespace in [scope] if scope != EVERYWHERE else list(self.rooms):
                 there = [*items.get(namespace, ()), *before.get(namespace, ())]
@@ -278,13 +267,12 @@ class Activator:
                 self._early.clear()
 
     def _show(self, kind: str, namespace: str, change: str, obj: Object) -> None:
-        if self._is_shared:
-            found = obj["items"] if change == "PART" else [obj]
-            if kind == "Pod":
-                for pod in filter(self._is_peer, found):
-                    self._change_peer(key_of(pod)[1], None if change == "DELETED" else pod)
-            elif change != "DELETED" and namespace not in self.rooms:
-                self._note_need(kind, namespace, found)
+        found = obj["items"] if change == "PART" else [obj]
+        if kind == "Pod":
+            for pod in filter(self._is_peer, found):
+                self._change_peer(key_of(pod)[1], None if change == "DELETED" else pod)
+        elif change != "DELETED" and namespace not in self.rooms:
+            self._note_need(kind, namespace, found)
         room = self.rooms.get(namespace)
         if room is not None:
             room.view.on_change(kind)(change, obj)

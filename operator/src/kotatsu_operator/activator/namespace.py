@@ -39,9 +39,8 @@ class View:
     pools: Indexed[str, Pool] = field(default_factory=lambda: Indexed(_terms_of_pool))
     services: dict[str, Object] = field(default_factory=dict)
     pods: Pods = field(default_factory=Pods)
-    peers: Pods | None = None
-    """The activators of the set, by name, if they are shared: in their own namespace. None: they
-    are among the pods of this one."""
+    activators: Pods = field(default_factory=Pods)
+    """The activators of the set, by name; they may be in another namespace."""
     slices: Indexed[str, Object] = field(default_factory=lambda: Indexed(_terms_of_slice))
     slice_changes: int = 0
     """Counts the changes of slices: without one, a sweep finds what the last one found."""
@@ -101,13 +100,8 @@ class View:
         if concerned:
             self.changed()
 
-    @property
-    def activators(self) -> Pods:
-        """The pods among which the activators of the set are, by name."""
-        return self.pods if self.peers is None else self.peers
-
     def note_peer(self, before: PodView | None, now: PodView | None) -> None:
-        """A shared activator has changed: tell the pools whose endpoints others may withdraw."""
+        """An activator has changed: tell the pools whose endpoints others may withdraw."""
         if _withdrawn(before) != _withdrawn(now):
             pod = now or before
             assert pod is not None  # noqa: S101  (there was one, or is)
@@ -199,8 +193,8 @@ class View:
         return [*found, named] if named else found
 
     def _pools_of_pod(self, pod: PodView) -> Iterable[str]:
-        """The pools of a pod, by Service or target; of an activator, those it has published."""
-        found = dict.fromkeys(self._published_by(pod))
+        """The pools of a pod, by Service or target."""
+        found = dict[str, None]()
         for service in self._service_selectors.picking(pod.labels):
             found |= dict.fromkeys(self.pools.having(("service", service)))
         for workload in self.selectors.picking(pod.labels):

@@ -252,14 +252,19 @@ class PodIdentity:
     """The activator's own pod."""
 
     namespace: str
-    """The pod's own namespace, which a pool's may differ from if activators are shared."""
+    """The pod's own namespace, which a pool's may differ from."""
     pod: str
     uid: str
     ips: tuple[str, ...]
     """The pod's addresses, at most one per family, the primary one first."""
     node: str
     activators: str = ""
-    """The set of a shared activator (see `protocol.activator_set`)."""
+    """The set of this activator (see `protocol.set_of_pod`)."""
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether it serves more namespaces than its own."""
+        return bool(self.activators) and "/own/" not in self.activators
 
     def address(self, family: str) -> str | None:
         """The pod's address of a family (IPv4 or IPv6); None without one."""

@@ -40,8 +40,8 @@ class Shared:
     limit: ConnectionLimit = field(default_factory=ConnectionLimit)
     features: Sequence[FeatureOf] = ()
     read: Callable[[Object], Pool] = pool_view
-    peers: Pods | None = None
-    """The activators of the set, in their own namespace; None: they are among the room's pods."""
+    peers: Pods = field(default_factory=Pods)
+    """The activators of the set, by name."""
     ports: Ports = field(default_factory=Ports)
     writes: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(WRITTEN_AT_ONCE))
 
@@ -58,7 +58,7 @@ class Room:
             read=shared.read,
             scaled=shared.kube.scaled,
             namespace=namespace,
-            peers=shared.peers,
+            activators=shared.peers,
         )
         self._news = self.view.mailbox()
         slices = Slices(shared.kube, namespace, shared.writes)

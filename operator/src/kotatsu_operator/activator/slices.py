@@ -161,22 +161,17 @@ def make_slice(
                 EPOCH_ANNOTATION: str(pool.epoch),
                 FAMILIES_ANNOTATION: ",".join(families(service, me)),
                 ACTIVATOR_ANNOTATION: f"{me.namespace}/{me.pod}/{me.uid}",
-                **({SET_ANNOTATION: me.activators} if me.activators else {}),
+                SET_ANNOTATION: me.activators,
             },
-            "ownerReferences": [_owner(of, me)],
+            # With its Service it is deleted. The pod may be in another namespace, as no owner is.
+            "ownerReferences": [
+                {"apiVersion": "v1", "kind": "Service", "name": of["name"], "uid": of["uid"]}
+            ],
         },
         "addressType": family,
         "endpoints": [] if state == "empty" else [endpoint],
         "ports": published,
     }
-
-
-def _owner(service: Object, me: PodIdentity) -> Object:
-    """With its owner a slice is deleted: with the pod, but no owner is of another namespace."""
-    if not me.activators:
-        return {"apiVersion": "v1", "kind": "Pod", "name": me.pod, "uid": me.uid}
-    named = {"name": service["name"], "uid": service["uid"]}
-    return {"apiVersion": "v1", "kind": "Service", **named}
 
 
 def taken_back(obj: Object, pod: PodView) -> Object:

@@ -1,19 +1,18 @@
-"""The activators, as the watches have shown them: their Deployments, pods and slices.
+"""The activators, as the watches have shown them: their pods and slices.
 
-A pool is served by a set: the activators of its own namespace, or of one shard of those that all
-namespaces share (see `protocol.activator_set`).
+A pool is served by a set: one shard of those that namespaces share, or the activators of its own
+namespace (see `protocol.set_of_pod`).
 """
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from kotatsu_operator.core.claims import Claim, claim_of
 from kotatsu_operator.core.formats import table
 from kotatsu_operator.core.objects import activators_of, selects
 from kotatsu_operator.core.pool.memory import Phase
 from kotatsu_operator.core.pool.spec import RouteMode
-from kotatsu_operator.core.protocol import ACTIVATOR_LABELS, SHARD_LABEL
+from kotatsu_operator.core.protocol import ACTIVATOR_LABELS, home_of, set_of_pod
 from kotatsu_operator.core.report.record import taken_service
 from kotatsu_operator.kube import views
 from kotatsu_operator.kube.informer import Indexed
@@ -27,7 +26,7 @@ Term = tuple[str, str]
 
 
 def is_activator(labels: object) -> bool:
-    """Whether these are labels of a Deployment of activators, or of its pods."""
+    """Whether these are labels of an activator's pod."""
     return isinstance(labels, dict) and selects(_ACTIVATOR, labels)
 
 
@@ -37,9 +36,8 @@ def is_of_activators(obj: Object) -> bool:
 
 
 def place_of(pod: PodView) -> str:
-    """The set of an activator; of one that is not shared, its namespace."""
-    shard = pod.labels.get(SHARD_LABEL)
-    return pod.key[0] if shard is None else f"{pod.key[0]}/{shard}"
+    """The set of an activator."""
+    return set_of_pod(pod.key[0], pod.labels)
 
 
 def terms_of_pool(pool: Object) -> Iterator[Term]:
@@ -47,11 +45,10 @@ def terms_of_pool(pool: Object) -> Iterator[Term]:
 
     It does if its next step needs all activators as endpoints of its Service.
     """
-    namespace, name, status = key_of(pool)[0], activators_of(pool), table(pool.get("status"))
-    place = name or namespace
+    place, status = activators_of(pool), table(pool.get("status"))
     yield "all", place
-    if name:
-        yield home_term(namespace, name.partition("/")[0])
+    if place:
+        yield home_term(key_of(pool)[0], home_of(place))
     is_taken = taken_service(status) is not None or pool["spec"].get("route") != RouteMode.ALWAYS
     if status.get("phase") == Phase.DRAINING or not is_taken:
         yield "waits", place
@@ -70,34 +67,14 @@ def is_up(pod: PodView | None) -> bool:
 class Activators:
     """What is known of all activators that are watched."""
 
-    set_of: Callable[[str], str] = lambda _: ""
-    """The set that serves a namespace; empty for the activators of the namespace itself."""
-    claims: dict[Key, Claim] = field(default_factory=dict)
-    """Which namespaces the activators of each Deployment are for; `claimed` is called after a
-    change."""
-    claimed: Callable[[], None] = lambda: None
+    set_of: Callable[[str], str]
+    """The set that serves a namespace."""
     pods: Indexed[Key, PodView] = field(
         default_factory=lambda: Indexed(lambda pod: [("place", place_of(pod)), ("uid", pod.uid)])
     )
     slices: Indexed[Key, SliceView] = field(
         default_factory=lambda: Indexed(lambda view: [(view.key[0], view.pool)])
     )
-
-    def list_claims(self, deployments: Iterable[Object]) -> None:
-        """Store the claims of these Deployments alone."""
-        found = ((key_of(obj), claim_of(obj)) for obj in deployments)
-        self.claims = {key: claim for key, claim in found if claim is not None}
-        self.claimed()
-
-    def change_deployment(self, key: Key, obj: Object | None) -> None:
-        """Store or remove the claim of a Deployment, if it is one of activators."""
-        before, claim = self.claims.pop(key, None), None
-        if obj is not None and is_activator(obj["metadata"].get("labels")):
-            claim = claim_of(obj)
-        if claim is not None:
-            self.claims[key] = claim
-        if claim != before:
-            self.claimed()
 
     def change_pod(self, key: Key, pod: PodView | None) -> Term | None:
         """Store or remove a pod, if it is an activator; returns the pools that it concerns.
@@ -121,17 +98,14 @@ class Activators:
 
     def of(self, key: Key) -> list[PodView]:
         """All pods that may have connections of a pool: of its set, and those with slices of it."""
-        found = {pod.key: pod for pod in self.at(self._place(key))}
+        found = {pod.key: pod for pod in self.at(self.set_of(key[0]))}
         for slice_ in self._slices(key):
             found |= {of: self.pods[of] for of in self.pods.having(("uid", slice_.pod_uid))}
         return list(found.values())
 
     def ready(self, key: Key) -> list[PodView]:
         """The pods of a pool's set that are Ready and not terminating."""
-        return [pod for pod in self.at(self._place(key)) if is_up(pod)]
-
-    def _place(self, key: Key) -> str:
-        return self.set_of(key[0]) or key[0]
+        return [pod for pod in self.at(self.set_of(key[0])) if is_up(pod)]
 
     def _slices(self, key: Key) -> Iterable[SliceView]:
         return map(self.slices.__getitem__, self.slices.having(key))
@@ -144,7 +118,7 @@ class Activators:
         before its `service`.
         """
         lowest = self._lowest(key)
-        lost = {pod.uid for pod in self.at(self._place(key)) if pod.lost}
+        lost = {pod.uid for pod in self.at(self.set_of(key[0])) if pod.lost}
         mine = self.set_of(key[0])
         is_behind = any(
             s.ready and (s.pod_uid in lost or s.set != mine or service not in (s.service, None))

@@ -18,20 +18,21 @@ from kotatsu_operator.controller.election import TIMES, Times
 from kotatsu_operator.controller.elector import Elector
 from kotatsu_operator.controller.feature import Feature, kinds_of, restores_of
 from kotatsu_operator.controller.kopf_adapter import PoolWatch
-from kotatsu_operator.controller.namespaces import Install, Namespaces
+from kotatsu_operator.controller.namespaces import Namespaces
 from kotatsu_operator.controller.reconciler import Pacer, Reconciler
 from kotatsu_operator.controller.report import NamespaceMetric, PoolMetrics, Reporter
 from kotatsu_operator.controller.restore import Records
 from kotatsu_operator.controller.scale_down import Hook, no_hook
+from kotatsu_operator.controller.served import Served
 from kotatsu_operator.controller.target import Tools
 from kotatsu_operator.controller.work_queue import WorkQueue
 from kotatsu_operator.core.pool.memory import FIRST_START
 from kotatsu_operator.core.pool.spec import BUILT_IN, PLATFORM, Platform
-from kotatsu_operator.core.protocol import ACTIVATOR_LABELS
+from kotatsu_operator.core.scope import Scope
 from kotatsu_operator.kube import objects
 from kotatsu_operator.kube.client import EVERYWHERE, Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable, is_refusal
-from kotatsu_operator.kube.informer import Feed, Informer, among, named, no_signal, until_listed
+from kotatsu_operator.kube.informer import Feed, Informer, among, named, no_signal
 from kotatsu_operator.kube.objects import Key, Object, key_of
 from kotatsu_operator.kube.views import PodView, SliceView, owner_of
 from kotatsu_operator.runtime.loop import Heartbeat
@@ -59,10 +60,6 @@ class Options:
 
     name: str = "kotatsu-operator"
     """Unique among running operators: the name of the pod."""
-    lease_namespace: str = ""
-    """Empty: the first namespace."""
-    install: Install | None = None
-    """What an operator without namespaces of its own serves."""
     starts_per_second: float = 5.0
     first_start: timedelta = FIRST_START
     """The time to Ready that is assumed for a pool that has never started."""
@@ -73,15 +70,12 @@ class Options:
 
 
 class Operator:
-    """The operator of some namespaces, or of an install for the whole cluster.
-
-    It always watches, and acts while it holds the Lease.
-    """
+    """The operator of an install. It always watches, and acts while it holds the Lease."""
 
     def __init__(
         self,
         kube: Kube,
-        namespaces: Sequence[str],
+        scope: Scope,
         registry: CollectorRegistry,
         options: Options | None = None,
         *,
@@ -89,15 +83,13 @@ class Operator:
         hook: Hook = no_hook,
     ) -> None:
         self._options = options = options or Options()
-        install = options.install
-        home = install.home if install else options.lease_namespace or namespaces[0]
         metrics = PoolMetrics(registry)
         self._features = features = [metrics, *options.features]
         kinds = kinds_of(features)
         self._term: asyncio.TaskGroup | None = None
         """The tasks of the leader; None while another operator leads."""
-        self._uncompared: set[str] = set()
-        """Scopes whose pools must be compared at the next sweep."""
+        self._is_uncompared = False
+        """Whether pools must be compared at the next sweep."""
         self._strangers: dict[Key, float] = {}
         """Since when slices of other activators are ready beside those of their pool."""
 
@@ -107,58 +99,47 @@ class Operator:
         # thousand reconciles, or for one that blocks the event loop.
         self.elector = elector = Elector(
             kube.apart(),
-            (home, options.name),
+            (scope.home, options.name),
             registry,
             times=options.times,
             late=lambda: heartbeat.late,
         )
         # All actions use this client: after the Lease has expired, nothing is written.
         self._kube = acting = kube.guarded(lambda: elector.leads)
-        self.records = Records(
-            acting,
-            restores_of(features),
-            home,
-            is_shared=install is not None,
-            former=lambda: self._namespaces.former,
-        )
+        self.records = Records(acting, scope.home, restores_of(features))
 
         # --- what is watched ---
         self.work_queue = queue = WorkQueue(clock, took=metrics.decision_seconds.observe)
         self.cache = Cache(
+            Served(scope),
             clock=clock,
             scaled=kube.scaled,
             pod_labels={name: kind.pod_label for name, kind in kinds.items() if kind.pod_label},
             touch=queue.touch,
             observers=(observers := [feature.observe for feature in features]),
         )
-        self._namespaces = Namespaces(self.cache, queue.touch, namespaces, install)
-        observers.append(self._namespaces.see)
-        scopes, keeps = self._namespaces.scopes, self._namespaces.keeps
+        self._namespaces = used = Namespaces(self.cache, queue.touch)
+        observers.append(used.see)
 
         def informer(feeds: list[Feed[Key]], began_anew: Callable[[str], None]) -> Informer[Key]:
-            kubes = {scope: kube.apart() for scope in scopes}
-            return Informer(kubes, feeds, queue.touch, began_anew, keeps=keeps)
+            kubes = {EVERYWHERE: kube.apart()}
+            return Informer(kubes, feeds, queue.touch, began_anew, keeps=used.keeps)
 
-        names = Feed(
-            objects.Namespace,
-            self.cache.keep_namespace,
-            self.cache.forget_namespace,
-            lambda _: [("", name) for name in self.cache.namespaces],
-        )
-        first = {"": kube.apart()} if install else {}
-        self._first = Informer(first, [names], queue.touch)
-        self._informer = informer(feeds_of(self.cache), self._uncompared.add)
+        known = self.cache.served.known
+        names = Feed(objects.Namespace, used.keep, used.forget, lambda _: [("", n) for n in known])
+        self._first = Informer({"": kube.apart()}, [names], queue.touch)
+        self._informer = informer(feeds_of(self.cache), self._note_uncompared)
         # Apart: a kind that the cluster does not have, or that the operator may not read, must not
         # stop the pools of other kinds.
         self._further = informer(further_feeds(self.cache), no_signal)
-        self._namespaces.listed_by(self._informer)
-        self._namespaces.listed_by(self._further, must=False)
+        used.listed_by(self._informer)
+        used.listed_by(self._further, must=False)
         self._known = asyncio.Event()
         """Set once it is known what is served."""
         self.cache.is_awaited = self._further.awaits
-        self._pools = PoolWatch(acting, scopes, self.cache, queue.touch, self._pool_gone)
+        self._pools = PoolWatch(acting, self.cache, queue.touch, self._pool_gone)
         self.stop_on_signals = self._pools.stop_on_signals
-        self._shows = self._pools.shows, self._informer.shows, self._namespaces.shows
+        self._shows = self._pools.shows, self._informer.shows, used.shows
         NamespaceMetric(registry, self._readable)
 
         # --- what reconciles use ---
@@ -175,7 +156,6 @@ class Operator:
             first_start=options.first_start,
             platform=options.platform,
             shows=self._shows,
-            namespaces=self._namespaces,
         )
 
     @property
@@ -187,18 +167,15 @@ class Operator:
 
     @property
     def left_out(self) -> str:
-        """What the API server does not list, and what another install serves; empty if nothing."""
-        # A copy, because the health server's thread also reads this.
-        refused = [named("WarmPool", scope) for scope in list(self._pools.unlisted)]
+        """A sentence about what the API server does not list; empty if that is nothing."""
+        refused = [named("WarmPool", EVERYWHERE)] if self._pools.unlisted else []
         refused += [*self._first.missing, *self._informer.missing]
-        remarks = list(self._namespaces.remarks())
-        if refused:
-            remarks.insert(
-                0,
-                f"the API server rejects the list of: {', '.join(sorted(refused))}; the pools "
-                "there stay as they are until it can be listed",
-            )
-        return "; ".join(remarks)
+        if not refused:
+            return ""
+        return (
+            f"the API server rejects the list of: {', '.join(sorted(refused))}; the pools stay as "
+            "they are until it can be listed"
+        )
 
     def _readable(self) -> Iterator[tuple[str, bool]]:
         for name in self._namespaces.used:
@@ -241,33 +218,23 @@ class Operator:
             await self._scraper.aclose()
 
     async def _find_out(self) -> None:
-        """Find out what an install for the whole cluster serves, and watch the Namespaces.
+        """Find out what is served, and watch the Namespaces.
 
         Before all other kinds are listed: so the lists show what is in use.
         """
-        if self._namespaces.install is not None:
-            watching = asyncio.create_task(self._first.run(), name="watch Namespaces")
-            try:
-                await self._first.synced()
-                await self._pools.answered()
-                await self._read_claims()
-                self._namespaces.begin()
-                self._known.set()
-                await watching
-            finally:
-                watching.cancel()
-        self._known.set()
-        await asyncio.Event().wait()
+        watching = asyncio.create_task(self._first.run(), name="watch Namespaces")
+        try:
+            await self._first.synced()
+            await self._pools.answered()
+            self._namespaces.begin()
+            self._known.set()
+            await watching
+        finally:
+            watching.cancel()
 
     async def _then(self, watch: Callable[[], Awaitable[None]]) -> None:
         await self._known.wait()
         await watch()
-
-    async def _read_claims(self) -> None:
-        """Read the claims of all installs; later the watch of Deployments shows them."""
-        find = partial(self._kube.find, objects.Deployment, EVERYWHERE, ACTIVATOR_LABELS)
-        found = await until_listed("the Deployments of activators", find)
-        self.cache.activators.list_claims(found)
 
     async def _elect(self) -> None:
         # The operator leads only after it has seen all objects: an older pool may claim the same
@@ -305,7 +272,7 @@ class Operator:
 
     async def _pool_gone(self, pool: Object) -> None:
         """Restore a deleted pool's target if leading; else the next leader's sweep finds it."""
-        if self._term is None or not self._namespaces.has(pool):
+        if self._term is None or not self.cache.served.has(pool):
             return
         restoring = self._restore(pool)
         try:
@@ -322,36 +289,29 @@ class Operator:
     async def _sweep(self) -> None:
         count = 0
         while True:
-            due = sorted(self._uncompared) if count % COMPARE_EVERY else self._namespaces.scopes
-            self._uncompared.clear()
-            for namespace in due:
-                await self._compare(namespace)
+            if self._is_uncompared or count % COMPARE_EVERY == 0:
+                self._is_uncompared = False
+                await self._compare()
             await asyncio.sleep(SWEEP_SECONDS)
             count += 1
             for key in self.cache.pools:
-                if not self.work_queue.knows(key) and self._namespaces.uses(key[0]):
+                if not self.work_queue.knows(key) and self.cache.served.uses(key[0]):
                     self.work_queue.touch(key)
             await self._sweep_slices()
 
     async def _sweep_slices(self) -> None:
-        activators, namespaces = self.cache.activators, self._namespaces
-        for of in filter(namespaces.sweeps, activators.orphans(self._lists_pods_of)):
+        activators, served = self.cache.activators, self.cache.served
+        for of in filter(served.sweeps, activators.orphans(self._informer.shows)):
             await self._remove_slice(of)
-        for of in filter(namespaces.sweeps, activators.lost(self.cache.answers)):
+        for of in filter(served.sweeps, activators.lost(self.cache.answers)):
             await self._remove_slice(of, lambda pod: not pod.lost)
         found = activators.strangers(self.cache.is_served)
-        now, strangers = time.monotonic(), [of for of in found if namespaces.serves(of.key[0])]
+        now, strangers = time.monotonic(), [of for of in found if served.serves(of.key[0])]
         self._strangers = {of.key: self._strangers.get(of.key, now) for of in strangers}
         for of in strangers:
             if now - self._strangers[of.key] >= STRANGERS_SECONDS:
                 # One that is Ready hands over by itself. Those of other releases cannot be read.
                 await self._remove_slice(of, lambda pod: pod.ready, though_unreadable=True)
-
-    def _lists_pods_of(self, namespace: str) -> bool:
-        """Whether the pods of a namespace are known; not before its watch has begun."""
-        if self._namespaces.install is not None:
-            return self._informer.shows(namespace)
-        return bool(self.cache.pods.get(namespace))
 
     async def _remove_slice(
         self,
@@ -379,17 +339,19 @@ class Operator:
             await asyncio.sleep(PACE_SECONDS)
             self._pacer.settle()
 
-    async def _compare(self, namespace: str) -> None:
+    async def _compare(self) -> None:
         """Find pools whose deletion was missed: without an operator, or between two watches."""
-        before = self._pools.known(namespace)
+        before = self._pools.known
         try:
-            there = {p["metadata"]["uid"] for p in await self.records.settle(namespace)}
+            there = {p["metadata"]["uid"] for p in await self.records.settle()}
         except (ConflictError, NotFoundError, *Unreachable) as error:
-            log.warning("cannot compare the record of namespace %s: %s", namespace, error)
-            self._uncompared.add(namespace)
+            log.warning("cannot compare the record with the WarmPools: %s", error)
+            self._is_uncompared = True
             return
-        if not self._pools.compare(namespace, before, there):
-            self._uncompared.add(namespace)
+        self._is_uncompared |= not self._pools.compare(before, there)
+
+    def _note_uncompared(self, _scope: str) -> None:
+        self._is_uncompared = True
 
 
 async def _wait_for(stop: threading.Event | asyncio.Event | None) -> None:

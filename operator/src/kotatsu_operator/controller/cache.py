@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kotatsu_operator.controller.activators import Activators, terms_of_pool
+from kotatsu_operator.controller.served import Served
 from kotatsu_operator.core.budget.ledger import BilledPod
-from kotatsu_operator.core.claims import Namespace, namespace_of
-from kotatsu_operator.core.decide.isolation import IngressPolicy, Shared, ingress_policy
+from kotatsu_operator.core.decide.isolation import IngressPolicy, ingress_policy
 from kotatsu_operator.core.formats import count, internal, table
 from kotatsu_operator.core.objects import selects, service_of, target_of
 from kotatsu_operator.core.pool.decision import Order, order_of
@@ -40,6 +40,8 @@ class Cache:
     No query of an event or a reconcile scans all objects of a kind.
     """
 
+    served: Served
+    """The namespaces of the install."""
     pools: Indexed[Key, Object] = field(default_factory=lambda: Indexed(_terms_of_pool))
     scaled: Scaled = field(default_factory=lambda: BUILT_IN)
     """The kinds of workloads that pools can scale."""
@@ -50,12 +52,7 @@ class Cache:
     workloads: dict[Key, views.WorkloadView] = field(default_factory=dict)
     """By namespace and `ref`."""
     pods: dict[str, Pods] = field(default_factory=lambda: defaultdict(Pods))
-    activators: Activators = field(default_factory=Activators)
-    namespaces: dict[str, Namespace] = field(default_factory=dict)
-    """Of an install for the whole cluster; `changed` is called with one that has changed."""
-    changed: Callable[[str], None] = lambda _: None
-    uses: Callable[[str], bool] = lambda _: True
-    """Whether all objects of a namespace are kept, or only those of activators."""
+    activators: Activators = field(init=False)
     foreign_slices: Indexed[Key, views.ForeignSlice] = field(
         default_factory=lambda: Indexed(lambda of: [of.service])
     )
@@ -68,8 +65,6 @@ class Cache:
         default_factory=lambda: Indexed(lambda policy: [policy.namespace])
     )
     """The NetworkPolicies that limit who reaches pods."""
-    shared: Callable[[str], Shared | None] = lambda _: None
-    """The activators that a namespace shares with others; None if it has its own."""
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     touch: Callable[[Key], None] = lambda _: None
     """Called for the pools in order with one (spec.dependsOn) whose phase has changed."""
@@ -83,6 +78,9 @@ class Cache:
         default_factory=lambda: defaultdict(lambda: deque(maxlen=_DEPARTED))
     )
     """The bills of deleted pods, by pool."""
+
+    def __post_init__(self) -> None:
+        self.activators = Activators(self.served.set_of)
 
     def keep_pool(self, pool: Object) -> bool:
         """Store a WarmPool unless the stored version is as new; return whether it was stored."""
@@ -134,8 +132,6 @@ class Cache:
         """Store a workload of a kind."""
         view = views.workload_view(obj, kind)
         namespace, name = view.key
-        if kind == "Deployment":
-            self.activators.change_deployment(view.key, obj)
         key = (namespace, objects.ref(kind, name))
         if self.workloads.get(key) == view:
             return ()
@@ -148,26 +144,11 @@ class Cache:
 
     def forget_workload(self, kind: str, key: Key) -> Concerned:
         """Remove a deleted workload of a kind."""
-        if kind == "Deployment":
-            self.activators.change_deployment(key, None)
         place = (key[0], objects.ref(kind, key[1]))
         self.workloads.pop(place, None)
         self._ended.add(place)
         self._forget_selectors([place])
         return self.pools_of_target(kind, key)
-
-    def keep_namespace(self, obj: Object) -> Concerned:
-        name, found = obj["metadata"]["name"], namespace_of(obj)
-        before, self.namespaces[name] = self.namespaces.get(name), found
-        if before == found:
-            return ()
-        self.changed(name)
-        return self.pools.having(("namespace", name))
-
-    def forget_namespace(self, key: Key) -> Concerned:
-        self.namespaces.pop(key[1], None)
-        self.changed(key[1])
-        return ()
 
     def forget_rest(self, namespace: str) -> None:
         """Remove what is left of a namespace whose objects were forgotten, but are still there."""
@@ -184,13 +165,12 @@ class Cache:
         """
         if namespace == EVERYWHERE:
             return list(keys)
-        uses = self.uses(namespace)
+        uses = self.served.uses(namespace)
         return [key for key in keys if key[0] == namespace and (uses or key not in kept)]
 
     def workloads_in(self, kind: str, namespace: str) -> list[Key]:
         found = ((of, objects.parts(workload)) for of, workload in self.workloads)
-        keys = [(of, name) for of, (its_kind, name) in found if its_kind == kind]
-        return self._in(namespace, keys, self.activators.claims if kind == "Deployment" else ())
+        return self._in(namespace, [(of, name) for of, (its, name) in found if its == kind])
 
     def selector_of(self, key: Key) -> Mapping[str, Any] | None:
         """The selector of a workload; after its deletion, as long as it has pods."""

@@ -109,7 +109,7 @@ class ScaledTarget(Target):
     @property
     def is_unknown(self) -> bool:
         kinds = [self.spec.target.kind]
-        if self.cache.shared(self.key[0]) is not None:
+        if self.cache.served.shared(self.key[0]) is not None:
             kinds.append(objects.NetworkPolicy.__name__)
         return any(self.cache.is_awaited(self.key[0], kind) for kind in kinds)
 
@@ -186,7 +186,7 @@ class ScaledTarget(Target):
 
     def _check_isolation(self, labels: Mapping[str, str]) -> refusal.Refusal | None:
         """Check whether pods with these labels may have clients through shared activators."""
-        shared = self.cache.shared(self.key[0])
+        shared = self.cache.served.shared(self.key[0])
         if shared is None:
             return None
         service = self.cache.services.get((self.key[0], self.spec.service))
@@ -297,7 +297,7 @@ class ScaledTarget(Target):
         return target.Finished()
 
     def _explain(self, known: list[Status]) -> list[Status]:
-        if self.cache.shared(self.key[0]) is not None:
+        if self.cache.served.shared(self.key[0]) is not None:
             return known  # such a pool is rejected, or the owner of its namespace has accepted it
         labels = {} if self.workload is None else self.workload.labels
         policy = self.cache.bypassed_policy(self.key[0], labels)

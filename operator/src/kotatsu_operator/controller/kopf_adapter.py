@@ -9,7 +9,7 @@ import asyncio
 import itertools
 import logging
 import signal
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -66,7 +66,7 @@ class MissedEvents:
 
 
 class PoolWatch:
-    """Fills the cache with the WarmPools of some namespaces, or of EVERYWHERE.
+    """Fills the cache with all WarmPools.
 
     `touch` is called for each pool that has changed, and `gone` for each that was deleted.
     """
@@ -74,37 +74,34 @@ class PoolWatch:
     def __init__(
         self,
         kube: Kube,
-        namespaces: Sequence[str],
         cache: Cache,
         touch: Callable[[Key], None],
         gone: Callable[[Object], Awaitable[None]],
     ) -> None:
         self._kube, self._cache, self._touch, self._gone = kube, cache, touch, gone
-        self.unlisted = dict.fromkeys(namespaces, "WarmPools are not listed yet")
-        """Namespaces whose pools have not been listed yet, with the reason."""
+        self.unlisted = "WarmPools are not listed yet"
+        """Why the pools have not been listed yet; empty if they have."""
         self.shown: set[str] = set()
         """The uids of the pools that kopf has shown."""
-        self._unseen: dict[str, MissedEvents] = {}
-        self._answers = {namespace: asyncio.Event() for namespace in namespaces}
-        """Set once the API server has listed or rejected the pools of a namespace."""
+        self._unseen = MissedEvents()
+        self._answered = asyncio.Event()
+        """Set once the API server has listed or rejected the pools."""
         self._ready = asyncio.Event()
 
     @property
     def has_begun(self) -> bool:
         return self._ready.is_set()
 
-    def shows(self, namespace: str) -> bool:
+    def shows(self, _namespace: str) -> bool:
         """Whether the pools of a namespace have been listed."""
-        return not self.unlisted.keys() & {namespace, EVERYWHERE}
+        return not self.unlisted
 
     async def run(self, name: str, stop: asyncio.Event) -> None:
         """Follow the pools until `stop` is set, or until a signal ends kopf."""
-        is_everywhere = EVERYWHERE in self._answers
         await kopf.operator(
             registry=self.handlers(),
             settings=operator_settings(),
-            namespaces=() if is_everywhere else list(self._answers),
-            clusterwide=is_everywhere,
+            clusterwide=True,
             standalone=True,
             # Set, because kopf would look up the login name of the user, which an image may lack.
             identity=cast(Any, name),
@@ -125,32 +122,26 @@ class PoolWatch:
 
     async def list_all(self) -> None:
         """List all pools, with retries. Afterwards kopf shows the changes."""
-        async with asyncio.TaskGroup() as tasks:
-            for namespace in self._answers:
-                tasks.create_task(self._list(namespace))
-
-    async def answered(self) -> None:
-        """Wait until the pools of each namespace are listed or rejected."""
-        for answer in self._answers.values():
-            await answer.wait()
-
-    async def _list(self, namespace: str) -> None:
         pause = LIST_AGAIN_SECONDS
         while True:
             try:
-                for pool in await self._kube.find(WarmPool, namespace):
+                for pool in await self._kube.find(WarmPool, EVERYWHERE):
                     self._cache.keep_pool(pool)
                 break
             except (NotFoundError, *Unreachable) as error:
-                if str(error) != self.unlisted[namespace]:
-                    log.warning("cannot list the WarmPools of namespace %s: %s", namespace, error)
-                    self.unlisted[namespace] = str(error)
+                if str(error) != self.unlisted:
+                    log.warning("cannot list the WarmPools: %s", error)
+                    self.unlisted = str(error)
                 if isinstance(error, NotFoundError) or is_answer(error):
-                    self._answers[namespace].set()
+                    self._answered.set()
                     pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
                 await asyncio.sleep(pause)
-        del self.unlisted[namespace]
-        self._answers[namespace].set()
+        self.unlisted = ""
+        self._answered.set()
+
+    async def answered(self) -> None:
+        """Wait until the pools are listed or rejected."""
+        await self._answered.wait()
 
     # --- changes ---
 
@@ -187,31 +178,29 @@ class PoolWatch:
 
     def reset(self) -> None:
         """Begin the comparisons again."""
-        self._unseen.clear()
+        self._unseen = MissedEvents()
 
-    def known(self, namespace: str) -> dict[Key, str]:
-        """The uids of the pools of a namespace that are in the cache."""
-        pools = self._cache.pools.items()
-        found = ((key, pool) for key, pool in pools if namespace in (key[0], EVERYWHERE))
-        return {key: pool["metadata"]["uid"] for key, pool in found}
+    @property
+    def known(self) -> dict[Key, str]:
+        """The uids of the pools that are in the cache."""
+        return {key: pool["metadata"]["uid"] for key, pool in self._cache.pools.items()}
 
-    def compare(self, namespace: str, before: Mapping[Key, str], there: Set[str]) -> bool:
-        """Whether kopf has shown all pools of a namespace.
+    def compare(self, before: Mapping[Key, str], there: Set[str]) -> bool:
+        """Whether kopf has shown all pools.
 
         `there` are the uids that were listed, and `before` the pools that were `known` just before;
         those that are gone are removed. Raises BlindError if kopf does not show existing pools.
         """
-        known = self.known(namespace)
+        known = self.known
         for key, uid in before.items():
             if uid not in there and known.get(key) == uid:
                 log.info("%s/%s was deleted, and its watch has not shown it", *key)
                 self.forget(key, uid)
-        unseen = self._unseen.get(namespace, MissedEvents()).after(there - self.shown)
-        self._unseen[namespace] = unseen
+        self._unseen = unseen = self._unseen.after(there - self.shown)
         if unseen.is_blind:
             raise BlindError(
-                f"the watch of namespace {namespace} does not show {len(unseen.uids)} existing "
-                "WarmPools: ending, so that the process starts again"
+                f"the watch does not show {len(unseen.uids)} existing WarmPools: ending, so that "
+                "the process starts again"
             )
         return not unseen.uids
 

@@ -10,7 +10,6 @@ from typing import Any
 from kotatsu_operator.controller.accounts import Accounts
 from kotatsu_operator.controller.cache import Cache
 from kotatsu_operator.controller.feature import Feature, Report, Turn, kinds_of, restores_of
-from kotatsu_operator.controller.namespaces import Namespaces
 from kotatsu_operator.controller.report import Reporter
 from kotatsu_operator.controller.restore import Former
 from kotatsu_operator.controller.target import (
@@ -49,7 +48,6 @@ from kotatsu_operator.core.report.status import (
 )
 from kotatsu_operator.core.schema import joined
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError
-from kotatsu_operator.kube.informer import no_signal
 from kotatsu_operator.kube.objects import Key, Object, WarmPool, key_of, ref
 from kotatsu_operator.kube.views import starting_pods
 
@@ -131,11 +129,8 @@ class Reconciler:
     platform: Platform = PLATFORM
     shows: Sequence[Callable[[str], bool]] = ()
     """Whether a namespace has been listed completely; if not, its pools stay as they are."""
-    namespaces: Namespaces | None = None
-    """The namespaces of the install; None: it serves all."""
     _kinds: Kinds = field(init=False)
     _former: Former = field(init=False)
-    _namespaces: Namespaces = field(init=False)
     _unserved: Unserved = field(init=False)
     _memory: dict[Key, Memory] = field(default_factory=dict)
     _awake: set[Key] = field(default_factory=set)
@@ -148,9 +143,8 @@ class Reconciler:
         self._kinds = kinds_of(self.features)
         restores = restores_of(self.features)
         self._former = Former(self.tools, self.cache, self._kinds, restores)
-        self._namespaces = self.namespaces or Namespaces(self.cache, no_signal)
-        settle = self.platform.route_settle
-        self._unserved = Unserved(self.tools, self._namespaces, self._former, settle, self._shows)
+        settle, served = self.platform.route_settle, self.cache.served
+        self._unserved = Unserved(self.tools, served, self._former, settle, self._shows)
 
     def _shows(self, namespace: str) -> bool:
         return all(shows(namespace) for shows in self.shows)
@@ -188,13 +182,13 @@ class Reconciler:
             self.forget(key)
             return None
         now = self.tools.clock()
-        is_served = self._namespaces.serves(key[0])
-        if is_served and not self._shows(key[0]):
+        is_mine = self.cache.served.is_mine(pool)
+        if is_mine and not self._shows(key[0]):
             return now + BEAT
-        if is_served and (until := self._wake_goes_first(key, pool, now)) is not None:
+        if is_mine and (until := self._wake_goes_first(key, pool, now)) is not None:
             return until
         try:
-            if not is_served:
+            if not is_mine:
                 return await self._leave(pool, now)
             last = self._specs.get(key)
             target, refused = accept(key, pool, self.cache, self._kinds, last, self.platform)
@@ -215,7 +209,7 @@ class Reconciler:
             return now + LOOK_AGAIN
 
     async def _leave(self, pool: Object, now: datetime) -> datetime | None:
-        """Leave a pool whose namespace is not served (any more)."""
+        """Leave a pool that is not this install's (any more), or not yet."""
         key = key_of(pool)
         self._memory.pop(key, None)
         self._awake.discard(key)
@@ -399,7 +393,7 @@ class Reconciler:
     ) -> Object:
         """Write the status of a pool, whose newest version is `pool`; return it as written."""
         conditions = [*conditions, *turn.account.conditions, *turn.further]
-        activators = self._namespaces.set_of(turn.key[0])
+        activators = self.cache.served.set_of(turn.key[0])
         if activators != activators_of(turn.pool):
             # They follow what the status says, and need no operator.
             status = joined(status, {"internal": {"activators": activators or None}})

@@ -1,13 +1,12 @@
 """What targets get back when pools are deleted or have another target, and its record.
 
-The record is a ConfigMap in each namespace, or in an install for the whole cluster several in its
-own one.
+The record is several ConfigMaps in the namespace of the release.
 """
 
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -19,13 +18,12 @@ from kotatsu_operator.controller.pages import Coalesced
 from kotatsu_operator.controller.target import Kinds, Restores, Tools
 from kotatsu_operator.core.budget.limit import Ends
 from kotatsu_operator.core.formats import table
-from kotatsu_operator.core.objects import activators_of
 from kotatsu_operator.core.pool.memory import Phase, Route
 from kotatsu_operator.core.pool.spec import RouteMode
 from kotatsu_operator.core.report import record
-from kotatsu_operator.core.report.record import Entry, Place, Settlement
+from kotatsu_operator.core.report.record import Entry, Place
 from kotatsu_operator.kube import errors
-from kotatsu_operator.kube.client import Kube
+from kotatsu_operator.kube.client import EVERYWHERE, Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable
 from kotatsu_operator.kube.objects import ConfigMap, Key, Object, WarmPool, key_of, ref
 
@@ -39,29 +37,14 @@ AT_ONCE = 20
 
 
 class Records:
-    """The records of all namespaces. Every write names the version that was read.
+    """The record of an install. Every write names the version that was read."""
 
-    An install for the whole cluster (`is_shared`) has them in ConfigMaps of the namespace `home`,
-    another one has a ConfigMap in each namespace. Each finishes what is left of the other kind.
-    """
-
-    def __init__(
-        self,
-        kube: Kube,
-        restores: Restores = RESTORES,
-        home: str = "",
-        *,
-        is_shared: bool = False,
-        former: Callable[[], Iterable[str]] = tuple,
-    ) -> None:
-        """`former` returns the namespaces that have had activators of their own."""
-        self._kube, self._restores = kube, restores
-        self._home, self._is_shared, self._former = home, is_shared, former
+    def __init__(self, kube: Kube, home: str, restores: Restores = RESTORES) -> None:
+        """`home` is the namespace of the release."""
+        self._kube, self._home, self._restores = kube, home, restores
         self._known: dict[Place, Data] = {}
         """The entries that are known to be in the record."""
         self._missed: set[Place] = set()
-        self._handed_over: set[str] = set()
-        """Namespaces without entries in a former record."""
         self._changes: dict[Place, list[Change]] = defaultdict(list)
         self._edits: dict[Place, Coalesced[None]] = {}
         self._gate = asyncio.Semaphore(AT_ONCE)
@@ -69,11 +52,10 @@ class Records:
     def reset(self) -> None:
         """Forget the known entries: another operator may have changed the record."""
         self._known.clear()
-        self._handed_over.clear()
 
     def place_of(self, namespace: str) -> Place:
         """Where the entries of a namespace are."""
-        return record.place_of(namespace, self._home if self._is_shared else "")
+        return record.place_of(namespace, self._home)
 
     async def remember(self, pool: Object, replicas: int | None = None) -> None:
         """Record what a pool's target gets back, before the target is changed.
@@ -107,66 +89,26 @@ class Records:
                 return
         await self._drop(self.place_of(namespace), {uid})
 
-    async def settle(self, scope: str, pools: list[Object] | None = None) -> list[Object]:
+    async def settle(self, pools: list[Object] | None = None) -> list[Object]:
         """Compare the record with the existing pools; restore the targets of deleted pools.
 
-        `scope` is a namespace, or EVERYWHERE in an install for the whole cluster. Returns the pools
-        there: as given, or as just listed.
+        Returns all pools: as given, or as just listed.
         """
         if pools is None:
-            pools = await self._kube.find(WarmPool, scope)
-        there: dict[str, list[Object]] = defaultdict(list)
+            pools = await self._kube.find(WarmPool, EVERYWHERE)
         of: dict[Place, list[Object]] = defaultdict(list)
         for pool in pools:
-            namespace = pool["metadata"]["namespace"]
-            there[namespace].append(pool)
-            of[self.place_of(namespace)].append(pool)
-        places = record.parts_of(self._home) if self._is_shared else [Place(scope)]
-        settled = [
-            self._settle(place, of[place], partial(record.settle, place, pools=of[place]))
-            for place in places
-        ]
-        await asyncio.gather(*settled)
-        # Of pools with the activators of the other kind, this install has reconciled none.
-        namespaces = {
-            namespace
-            for namespace, some in there.items()
-            if any(bool(activators_of(pool)) is not self._is_shared for pool in some)
-        }
-        namespaces.update(self._former())
-        for namespace in sorted(namespaces - self._handed_over):
-            await self._take_over(namespace, there[namespace])
+            of[self.place_of(pool["metadata"]["namespace"])].append(pool)
+        places = record.parts_of(self._home)
+        await asyncio.gather(*(self._settle(place, of[place]) for place in places))
         return pools
 
-    async def _take_over(self, namespace: str, pools: list[Object]) -> None:
-        """Restore what pools have left in a former record that were deleted while it changed.
-
-        Without the permission to read that record any more, it stays.
-        """
-        now, was = (
-            self.place_of(namespace),
-            record.place_of(namespace, "" if self._is_shared else self._home),
-        )
-        left = partial(record.hand_over, namespace, was=was, now=now, pools=pools)
-        try:
-            is_over = await self._settle(was, pools, left)
-        except Unreachable as error:
-            if not errors.is_refusal(error):
-                raise
-            log.debug("the former record of namespace %s cannot be read: %s", namespace, error)
-            self._handed_over.add(namespace)
-        else:
-            if is_over and all(map(now.takes, pools)):
-                self._handed_over.add(namespace)
-
-    async def _settle(
-        self, place: Place, pools: list[Object], compare: Callable[[Data], Settlement]
-    ) -> bool:
-        """Restore the targets of deleted pools; return whether all are."""
+    async def _settle(self, place: Place, pools: list[Object]) -> None:
+        """Compare a part of the record, and restore the targets of deleted pools."""
         gone: dict[str, Entry] = {}
 
         def settled(data: Data) -> Data:
-            settlement = compare(data)
+            settlement = record.settle(place, data, pools)
             gone.clear()
             gone.update(settlement.gone)
             return settlement.data
@@ -178,7 +120,6 @@ class Records:
         await self._edit(place, settled)
         is_closed = await asyncio.gather(*map(close, gone.values()))
         await self._drop(place, {uid for uid, done in zip(gone, is_closed, strict=True) if done})
-        return all(is_closed)
 
     async def _close(self, entry: Entry, pools: list[Object]) -> bool:
         """Do what onDelete says; return False if it has to be tried again."""
@@ -222,22 +163,21 @@ class Records:
             return data
 
         async def attempt() -> Data:
-            obj = await self._kube.get(ConfigMap, place.namespace, place.name)
+            obj = await self._kube.get(ConfigMap, place.home, place.name)
             before = dict(obj.get("data") or {})
             after = changed(before)
             if after != before:
-                await self._kube.replace(ConfigMap, place.namespace, {**obj, "data": after})
+                await self._kube.replace(ConfigMap, place.home, {**obj, "data": after})
             return after
 
-        at = place.namespace, place.name
+        at = place.home, place.name
         try:
             self._known[place] = await errors.retry_on_conflict(attempt)
         except ConflictError:
             log.warning("ConfigMap %s/%s changes all the time: trying later", *at)
         except NotFoundError:
             self._known[place] = changed({})
-            is_former = place.is_shared is not self._is_shared
-            if place not in self._missed and not is_former:
+            if place not in self._missed:
                 log.warning(
                     "there is no ConfigMap %s/%s: if a WarmPool is deleted while no operator runs, "
                     "its sleeping target stays asleep; `helm upgrade` creates the ConfigMap",

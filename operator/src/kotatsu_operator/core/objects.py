@@ -48,10 +48,7 @@ def service_of(pool: Object) -> str:
 
 
 def activators_of(pool: Object) -> str:
-    """The set of shared activators that serve a pool (see `protocol.activator_set`).
-
-    Empty: the activators of its own namespace, or none yet.
-    """
+    """The set of activators that serves a pool (see `protocol.set_of_pod`); empty: none yet."""
     return text(internal(pool.get("status")).get("activators"))
 
 

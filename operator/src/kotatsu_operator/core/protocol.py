@@ -3,6 +3,7 @@
 import hashlib
 import zlib
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 API_VERSION = "kotatsu.dev/v1beta1"
@@ -59,20 +60,20 @@ ACTIVATOR_LABELS = {NAME_LABEL: PROGRAM, "app.kubernetes.io/component": "activat
 ACTIVATOR_SELECTOR = ",".join(f"{label}={value}" for label, value in ACTIVATOR_LABELS.items())
 """The same as the query of a list has it."""
 
+INSTALL_LABEL = "kotatsu.dev/install"
+"""Label of a Namespace: the install that serves it, by the namespace of its release."""
+
 SHARD_LABEL = "kotatsu.dev/shard"
-"""Label of activators that many namespaces share: the number of their shard. Activators of one
-namespace do not have it."""
+"""Label of activators that namespaces share: the number of their shard."""
+
+HOME_LABEL = "kotatsu.dev/home"
+"""Label of activators that serve their own namespace alone: the namespace of their release."""
 
 ACTIVATOR_ANNOTATION = "kotatsu.dev/activator"
 """Annotation of an activator's EndpointSlice: NAMESPACE/POD/UID of the activator."""
 
 SET_ANNOTATION = "kotatsu.dev/activators"
-"""Annotation of such a slice: the set of a shared activator (see `activator_set`). Without it, the
-set is the activators of the slice's own namespace."""
-
-SELECTOR_ANNOTATION = "kotatsu.dev/namespace-selector"
-"""Annotation of the Deployment of shared activators: the label selector of their namespaces, as
-JSON."""
+"""Annotation of such a slice: the set of its activator (see `shared_set` and `own_set`)."""
 
 SHARED_ANNOTATION = "kotatsu.dev/allow-shared-activator"
 """Annotation of a Namespace. With `true` its owner accepts that requests to sleeping pools come
@@ -97,22 +98,45 @@ LOOKED_AT = (HELD, ACTIVE, LAST_ACTIVITY, TIMED_OUT, LAST_WAKE, LAST_WAKE_TOOK)
 
 
 RECORD_PARTS = 16
-"""ConfigMaps of the record of an install for the whole cluster."""
+"""ConfigMaps of the record."""
 
 
 def record_part(namespace: str) -> str:
-    """The ConfigMap with the record of a namespace, in an install for the whole cluster."""
+    """The ConfigMap with the record of a namespace."""
     return f"{RECORD}-{zlib.crc32(namespace.encode()) % RECORD_PARTS:x}"
 
 
-def activator_set(namespace: str, shard: int) -> str:
-    """The name of the activators of a shard: those that share a namespace's pools.
+def shared_set(home: str, shard: int) -> str:
+    """The name of the set of activators of a shard, which namespaces share.
 
-    `namespace` is that of the activators.
+    `home` is the namespace of the release.
     """
-    return f"{namespace}/{shard}"
+    return f"{home}/{shard}"
 
 
+def own_set(home: str, namespace: str) -> str:
+    """The name of the set of activators that serve their own namespace alone."""
+    return f"{home}/own/{namespace}"
+
+
+def set_of_pod(namespace: str, labels: Mapping[str, str]) -> str:
+    """The set of an activator's pod; empty without a label that says it.
+
+    Whoever creates pods in a namespace may write any label. So a set has the pod's own namespace in
+    its name.
+    """
+    if (shard := labels.get(SHARD_LABEL)) is not None:
+        return f"{namespace}/{shard}"
+    home = labels.get(HOME_LABEL)
+    return "" if home is None else own_set(home, namespace)
+
+
+def home_of(activators: str) -> str:
+    """The namespace of the release that a set of activators is of."""
+    return activators.partition("/")[0]
+
+
+@lru_cache(maxsize=10_000)
 def shard_of(namespace: str, shards: int) -> int:
     """The shard of a namespace's pools, from 0.
 

@@ -1,16 +1,14 @@
 """The program of `helm test`: checks that an installed Kotatsu works.
 
-In each namespace WarmPools are served and an activator is Ready, and an operator renews its Lease.
-An install for the whole cluster has activators in each of its shards.
+An operator renews its Lease, WarmPools are served, and in each set an activator is Ready.
 """
 
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
-from types import MappingProxyType
 
-from kotatsu_operator.core.protocol import ACTIVATOR_LABELS, LEASE_NAME, SHARD_LABEL
+from kotatsu_operator.core.protocol import ACTIVATOR_LABELS, HOME_LABEL, LEASE_NAME, SHARD_LABEL
 from kotatsu_operator.kube.client import EVERYWHERE, Kube
 from kotatsu_operator.kube.errors import NotFoundError, Unreachable
 from kotatsu_operator.kube.objects import Lease, Pod, WarmPool
@@ -19,32 +17,28 @@ from kotatsu_operator.runtime.settings import SmokeSettings, start
 
 POLL = 1.0
 
-_NO_SHARD: Mapping[str, str] = MappingProxyType({})
-
 
 class Smoke:
     """The checks. Each returns what is wrong; an empty string if nothing is."""
 
-    def __init__(
-        self, kube: Kube, namespaces: Iterable[str], lease_namespace: str, shards: int = 1
-    ) -> None:
-        """Without `namespaces`, those of an install for the whole cluster, with these shards."""
-        self._kube, self._lease_namespace = kube, lease_namespace
+    def __init__(self, kube: Kube, home: str, shards: int = 1, own: Iterable[str] = ()) -> None:
+        """`own` are the namespaces with activators of their own."""
+        self._kube, self._home = kube, home
         self._renewed: str | None = None
-        self.checks: dict[str, Callable[[], Awaitable[str]]] = {"an operator leads": self._leads}
-        served = list(namespaces)
-        for namespace in served:
-            self.checks[f"{namespace}: WarmPools are served"] = partial(self._serves, namespace)
-            self.checks[f"{namespace}: an activator is Ready"] = partial(self._wakes, namespace)
-        if not served:
-            self.checks["WarmPools are served"] = partial(self._serves, EVERYWHERE)
-            for shard in map(str, range(shards)):
-                wakes = partial(self._wakes, lease_namespace, {SHARD_LABEL: shard})
-                self.checks[f"an activator of shard {shard} is Ready"] = wakes
+        self.checks: dict[str, Callable[[], Awaitable[str]]] = {
+            "an operator leads": self._leads,
+            "WarmPools are served": self._serves,
+        }
+        for shard in map(str, range(shards)):
+            wakes = partial(self._wakes, home, {SHARD_LABEL: shard})
+            self.checks[f"an activator of shard {shard} is Ready"] = wakes
+        for namespace in own:
+            wakes = partial(self._wakes, namespace, {HOME_LABEL: home})
+            self.checks[f"{namespace}: an activator is Ready"] = wakes
 
     async def _leads(self) -> str:
         try:
-            lease = await self._kube.get(Lease, self._lease_namespace, LEASE_NAME)
+            lease = await self._kube.get(Lease, self._home, LEASE_NAME)
         except NotFoundError:
             return f"there is no Lease {LEASE_NAME}: see the logs of the operator"
         spec = lease.get("spec") or {}
@@ -55,16 +49,16 @@ class Smoke:
             return f"{spec['holderIdentity']} does not renew its Lease: see its logs"
         return ""
 
-    async def _serves(self, namespace: str) -> str:
-        if await self._kube.serves(WarmPool, namespace):
+    async def _serves(self) -> str:
+        if await self._kube.serves(WarmPool, EVERYWHERE):
             return ""
         return "the CRD is not installed: kubectl apply --server-side -f crds/"
 
-    async def _wakes(self, namespace: str, shard: Mapping[str, str] = _NO_SHARD) -> str:
-        found = await self._kube.find(Pod, namespace, {**ACTIVATOR_LABELS, **shard})
+    async def _wakes(self, namespace: str, of_set: Mapping[str, str]) -> str:
+        found = await self._kube.find(Pod, namespace, {**ACTIVATOR_LABELS, **of_set})
         if any(pod.ready and not pod.terminating for pod in map(pod_view, found)):
             return ""
-        labels = {"app.kubernetes.io/component": "activator", **shard}
+        labels = {"app.kubernetes.io/component": "activator", **of_set}
         of = ",".join(f"{label}={value}" for label, value in labels.items())
         return f"see kubectl get pods -n {namespace} -l {of}"
 
@@ -97,7 +91,7 @@ async def run(
 async def _run(settings: SmokeSettings) -> int:
     kube = Kube.connect("kotatsu-test")
     try:
-        smoke = Smoke(kube, settings.namespaces, settings.pod_namespace, settings.shards)
+        smoke = Smoke(kube, settings.pod_namespace, settings.shards, settings.own)
         passed = await run(smoke.checks, settings.timeout, partial(print, flush=True))
     finally:
         await kube.close()

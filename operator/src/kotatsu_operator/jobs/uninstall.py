@@ -1,9 +1,7 @@
 """The uninstall Job: runs before `helm uninstall` and restores the targets that sleep.
 
-An install for the whole cluster restores the targets of its own pools: those that its activators
-serve.
-
-It takes over the Lease, so the operators stop acting, restores each target, and sets the route to
+It takes over the Lease, so the operators stop acting, restores the targets of its own pools, which
+are those that its activators serve, and sets the route to
 Native when the pods are Ready. Pools and their CRD stay; a later install adopts them.
 """
 
@@ -32,8 +30,9 @@ from kotatsu_operator.core.protocol import (
     MANAGED_BY_LABEL,
     OPERATOR,
     UNINSTALL,
+    home_of,
 )
-from kotatsu_operator.core.report.record import Place, entry_of, owed_status, parts_of, settle
+from kotatsu_operator.core.report.record import entry_of, owed_status, parts_of, settle
 from kotatsu_operator.features.knative.feature import Knative
 from kotatsu_operator.features.parking.feature import ParkedPods
 from kotatsu_operator.jobs.uninstalled import native_status, unknown, waiting_status
@@ -75,14 +74,11 @@ class UninstallError(Exception):
 
 @dataclass
 class Uninstall:
-    """One run. `say` prints a line of progress; times are in seconds.
-
-    Without `namespaces`, that of an install for the whole cluster.
-    """
+    """One run. `say` prints a line of progress; times are in seconds."""
 
     kube: Kube
-    namespaces: Collection[str]
-    lease_namespace: str
+    home: str
+    """The namespace of the release."""
     timeout: float
     say: Callable[[str], None]
     route_settle: float = 5.0
@@ -93,15 +89,15 @@ class Uninstall:
     _trouble: str = ""
     _end: float = 0.0
     """When the time is over, by the loop's clock."""
-    _left: list[str] = field(default_factory=list)
-    """Scopes that could not be read: namespaces, or the cluster."""
+    _unread: str = ""
+    """Why the pools or the record could not be read; empty if they were."""
     _awake: dict[Key, Object] = field(default_factory=dict)
     """Pools whose targets run or are starting; the activators must leave their Services."""
     _restored: dict[Key, int] = field(default_factory=dict)
     _unmet: dict[Key, str] = field(default_factory=dict)
     """What the awake ones lack that are waited for, as their conditions have it."""
-    _read: dict[str, list[Object]] = field(default_factory=dict)
-    """The pools of each scope that was restored."""
+    _pools: list[Object] = field(default_factory=list)
+    """All WarmPools of the cluster."""
 
     async def run(self) -> None:
         """Run all steps. Raises UninstallError; the operators then continue as before."""
@@ -121,11 +117,11 @@ class Uninstall:
                 await self._leave_path()
                 with contextlib.suppress(ConflictError, NotFoundError, *Unreachable):
                     await self._remove_emptied()
-                for scope, pools in self._read.items():
-                    await self._delete_record(scope, pools)
+                if not self._unread:
+                    await self._delete_record()
                 await cancel(renewing)
                 # Running operators have seen the holder and wait. A later install does not have to.
-                lease = objects.Lease, self.lease_namespace, LEASE_NAME
+                lease = objects.Lease, self.home, LEASE_NAME
                 await self._trying(partial(self.kube.delete, *lease))
         except TimeoutError:
             raise UninstallError(
@@ -135,23 +131,25 @@ class Uninstall:
         finally:
             await cancel(renewing)
             with contextlib.suppress(ConflictError, NotFoundError, *Unreachable):
-                await let_go(self.kube, self.lease_namespace, UNINSTALL)
-        but = f", except those in {', '.join(map(_named, self._left))}" if self._left else ""
-        self.say(f"done: no Service needs Kotatsu any more{but}; the WarmPools and their CRD stay")
+                await let_go(self.kube, self.home, UNINSTALL)
+        if self._unread:
+            self.say("done: the WarmPools and their CRD stay")
+        else:
+            self.say("done: no Service needs Kotatsu any more; the WarmPools and their CRD stay")
 
     # --- the Lease ---
 
     async def _take_lease(self) -> bool:
         """Take over the Lease from any holder; return False if no operator has ever led here."""
         try:
-            obj = await self.kube.get(objects.Lease, self.lease_namespace, LEASE_NAME)
+            obj = await self.kube.get(objects.Lease, self.home, LEASE_NAME)
         except NotFoundError:
             self.say("there is no Lease: no operator runs")
             return False
         lease = election.read_spec(obj.get("spec") or {})
         new = election.taken(lease, UNINSTALL, datetime.now(UTC), LEASE_SECONDS)
         obj = {**obj, "spec": election.write_spec(new)}
-        await self.kube.replace(objects.Lease, self.lease_namespace, obj)
+        await self.kube.replace(objects.Lease, self.home, obj)
         return True
 
     async def _renew(self) -> None:
@@ -162,59 +160,51 @@ class Uninstall:
     # --- the targets ---
 
     async def _give_back_all(self) -> None:
-        """Restore all scopes; a namespace that stays unreadable does not block the others."""
+        """Restore all targets. The permission to read them may have been given a moment ago."""
         end = asyncio.get_running_loop().time() + REFUSED_FOR
-        refused = dict.fromkeys(self.namespaces or [EVERYWHERE], "")
-        while True:
-            for scope in list(refused):
-                if why := await self._give_back(scope):
-                    refused[scope] = why
-                else:
-                    del refused[scope]
-            if not refused or asyncio.get_running_loop().time() > end:
-                break
+        while why := await self._give_back():
+            self._unread = why
+            if asyncio.get_running_loop().time() > end:
+                self.say(
+                    f"the cluster cannot be read ({self._unread}), so sleeping targets stay at 0, "
+                    "and their Services will have no endpoint: scale them by hand"
+                )
+                return
             await asyncio.sleep(self.poll)
-        self._left = list(refused)
-        for scope, why in refused.items():
-            self.say(
-                f"{_named(scope)}: cannot be read ({why}), so sleeping targets there stay at 0, "
-                "and their Services will have no endpoint: scale them by hand"
-            )
+        self._unread = ""
 
-    async def _give_back(self, scope: str) -> str:
-        """Restore a scope; return why the API server rejects it, empty when done."""
-        is_shared = scope == EVERYWHERE
-        records = Records(self.kube, self.restores, self.lease_namespace, is_shared=is_shared)
+    async def _give_back(self) -> str:
+        """Restore all targets; return why the API server rejects it, empty when done."""
+        records = Records(self.kube, self.home, self.restores)
         try:
-            pools = await self._trying(lambda: self._pools(scope), refusals=False)
-            await self._trying(lambda: records.settle(scope, pools), refusals=False)
+            pools = await self._trying(self._find, refusals=False)
+            await self._trying(lambda: records.settle(pools), refusals=False)
         except Unreachable as error:
             return str(error)
-        self._read[scope] = pools
+        self._pools = pools
         mine = [p for p in pools if records.place_of(p["metadata"]["namespace"]).takes(p)]
         await self._each(
             "restored targets", mine, lambda pool: self._trying(lambda: self._give_back_one(pool))
         )
         return ""
 
-    async def _pools(self, scope: str) -> list[Object]:
+    async def _find(self) -> list[Object]:
         """The WarmPools; none if their CRD is gone, and their targets are in the record."""
         try:
-            return await self.kube.find(WarmPool, scope)
+            return await self.kube.find(WarmPool, EVERYWHERE)
         except (NotFoundError, *Unreachable) as error:
             if not (isinstance(error, NotFoundError) or errors.is_missing(error)):
                 raise
-        self.say(f"{_named(scope)}: there are no WarmPools")
+        self.say("there are no WarmPools")
         return []
 
-    async def _delete_record(self, scope: str, pools: list[Object]) -> None:
+    async def _delete_record(self) -> None:
         """Delete the record, which Helm keeps, unless a deleted pool's target is not restored."""
-        is_shared = scope == EVERYWHERE
-        for place in parts_of(self.lease_namespace) if is_shared else [Place(scope)]:
-            at = objects.ConfigMap, place.namespace, place.name
+        for place in parts_of(self.home):
+            at = objects.ConfigMap, place.home, place.name
             with contextlib.suppress(ConflictError, NotFoundError, *Unreachable):
                 record = await self.kube.get(*at)
-                if not settle(place, record.get("data") or {}, pools).gone:
+                if not settle(place, record.get("data") or {}, self._pools).gone:
                     await self.kube.delete(*at)
 
     async def _each(
@@ -364,11 +354,10 @@ class Uninstall:
         await asyncio.sleep(self.route_settle)
 
     async def _in_path(self) -> str:
-        for scope in self._read if self._awake else ():
-            for obj in await self.kube.find(objects.EndpointSlice, scope, _OURS):
-                view = slice_view(obj)
-                if view.ready and (view.key[0], view.pool) in self._awake:
-                    return f"activator {view.pod_name} is still an endpoint of {view.service}"
+        for obj in await self._slices() if self._awake else ():
+            view = slice_view(obj)
+            if view.ready and (view.key[0], view.pool) in self._awake:
+                return f"activator {view.pod_name} is still an endpoint of {view.service}"
         return ""
 
     async def _remove_emptied(self) -> None:
@@ -376,11 +365,15 @@ class Uninstall:
 
         They end without the permission to do so: Helm deletes their roles at the same time.
         """
-        for scope in self._read:
-            home = self.lease_namespace if scope == EVERYWHERE else ""
-            for obj in await self.kube.find(objects.EndpointSlice, scope, _OURS):
-                if not obj.get("endpoints") and slice_view(obj).set.partition("/")[0] == home:
-                    await self.kube.delete(objects.EndpointSlice, *key_of(obj))
+        for obj in await self._slices():
+            if not obj.get("endpoints") and home_of(slice_view(obj).set) == self.home:
+                await self.kube.delete(objects.EndpointSlice, *key_of(obj))
+
+    async def _slices(self) -> list[Object]:
+        """The EndpointSlices of activators; none if nothing was read before."""
+        if self._unread:
+            return []
+        return await self.kube.find(objects.EndpointSlice, EVERYWHERE, _OURS)
 
     # --- patience ---
 
@@ -417,10 +410,6 @@ class Uninstall:
                 await asyncio.sleep(self.poll * 2)
 
 
-def _named(scope: str) -> str:
-    return "the cluster" if scope == EVERYWHERE else scope
-
-
 async def _run(settings: UninstallSettings) -> int:
     # The operator's field manager: a later install would treat another one as a foreign writer.
     kube = Kube.connect(OPERATOR, scaled=settings.targets)
@@ -431,7 +420,6 @@ async def _run(settings: UninstallSettings) -> int:
     try:
         await Uninstall(
             kube,
-            settings.namespaces,
             settings.pod_namespace,
             settings.timeout,
             say,

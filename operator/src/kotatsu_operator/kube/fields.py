@@ -15,7 +15,6 @@ from kotatsu_operator.core.protocol import (
     BY_ANNOTATION,
     REASON_ANNOTATION,
     REHEARSAL_ANNOTATION,
-    SELECTOR_ANNOTATION,
     SHARED_ANNOTATION,
 )
 
@@ -293,14 +292,9 @@ class Workload(Part):
     """A Deployment, a StatefulSet, or a further kind with a scale, whose CRD may say less of it."""
 
     class Meta(Managed):
-        class Annotations(Part):
-            selector: Field = msgspec.field(name=SELECTOR_ANNOTATION, default=NONE)
-            release: Field = msgspec.field(name="meta.helm.sh/release-namespace", default=NONE)
-
         generation: Field = NONE
         creationTimestamp: Field = NONE
         deletionTimestamp: Field = NONE
-        annotations: Annotations | None = None
 
     class Spec(Part):
         replicas: Field = NONE

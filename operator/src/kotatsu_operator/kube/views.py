@@ -330,8 +330,7 @@ class SliceView:
     pod_name: str
     pod_uid: str
     set: str
-    """The activators that share it (see `protocol.activator_set`); empty: those of its own
-    namespace."""
+    """The set of its activator (see `protocol.set_of_pod`)."""
     epoch: int
     ready: bool
     family: str

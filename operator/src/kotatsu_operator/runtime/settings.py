@@ -9,12 +9,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field
 
 from kotatsu_common import logs
 from kotatsu_common.settings import CommaSeparated, ServiceSettings, command
 from kotatsu_operator.core.budget.prices import parse_table
-from kotatsu_operator.core.claims import read_selector
 from kotatsu_operator.core.formats import quantity
 from kotatsu_operator.core.pool.spec import (
     BUILT_IN,
@@ -24,6 +23,7 @@ from kotatsu_operator.core.pool.spec import (
     Prices,
     ScaledKind,
 )
+from kotatsu_operator.core.scope import read_selector
 
 
 def _read_prices(value: object) -> object:
@@ -109,29 +109,26 @@ def _read_selector(value: object) -> object:
 class OperatorSettings(_ClusterSettings):
     """Settings of the operator."""
 
-    namespaces: CommaSeparated = Field(
-        (),
-        description="namespaces to watch, comma separated; empty: those that namespace_selector "
-        "selects in the whole cluster",
+    serve_unlabeled: bool = Field(
+        True,
+        description="whether to serve namespaces without the label kotatsu.dev/install, beside "
+        "those whose label is the namespace of this pod",
     )
     namespace_selector: Annotated[Mapping[str, Any], BeforeValidator(_read_selector)] = Field(
-        {}, description="label selector of the namespaces to serve, as JSON; {}: all of them"
+        {},
+        description="label selector of the namespaces without the label to serve, as JSON; {}: "
+        "all of them",
     )
     shards: int = Field(
-        1, ge=1, le=100, description="Deployments of activators that all namespaces share"
+        1, ge=1, le=100, description="Deployments of activators that namespaces share"
     )
-    release: str = Field(
-        "kotatsu",
-        description="name of the Helm release, which differs from those of other installs",
+    own: CommaSeparated = Field(
+        (), description="namespaces with activators of their own, comma separated"
     )
     pod_name: str = Field(
         "kotatsu-operator", description="name of this pod, for the Lease and for events"
     )
-    pod_namespace: str = Field(
-        "",
-        description="namespace of this pod and of the Lease; empty: the first of namespaces. "
-        "Without namespaces it must be set",
-    )
+    pod_namespace: str = Field(description="namespace of this pod and of the Lease")
     starts_per_second: float = Field(
         5.0,
         gt=0,
@@ -188,24 +185,10 @@ class OperatorSettings(_ClusterSettings):
         "or url its address",
     )
 
-    @model_validator(mode="after")
-    def _has_a_home(self) -> "OperatorSettings":
-        if not self.namespaces and not self.pod_namespace:
-            raise ValueError(
-                "KOTATSU_POD_NAMESPACE is not set: without KOTATSU_NAMESPACES, the operator serves "
-                "the whole cluster, and keeps its Lease there"
-            )
-        return self
-
 
 class UninstallSettings(_ClusterSettings):
     """Settings of the Job that runs before `helm uninstall`."""
 
-    namespaces: CommaSeparated = Field(
-        (),
-        description="namespaces whose sleeping targets are restored; empty: of all pools of an "
-        "install for the whole cluster",
-    )
     pod_namespace: str = Field(description="namespace of the operator and of its Lease")
     timeout: float = Field(180.0, gt=0, description="seconds until the Job fails")
 
@@ -213,12 +196,10 @@ class UninstallSettings(_ClusterSettings):
 class SmokeSettings(ServiceSettings):
     """Settings of the pod of `helm test`."""
 
-    namespaces: CommaSeparated = Field(
-        (),
-        description="namespaces in which WarmPools and activators are checked; empty: those of an "
-        "install for the whole cluster",
+    shards: int = Field(1, ge=1, le=100, description="shards of the activators")
+    own: CommaSeparated = Field(
+        (), description="namespaces with activators of their own, comma separated"
     )
-    shards: int = Field(1, ge=1, le=256, description="shards of its activators")
     pod_namespace: str = Field(description="namespace of the operator and of its Lease")
     timeout: float = Field(60.0, gt=0, description="seconds until it gives up")
 
@@ -229,12 +210,11 @@ class ActivatorSettings(_ClusterSettings):
     `namespace`, `pod_name`, `pod_uid` and `pod_ips` come from the downward API.
     """
 
-    namespace: str = Field(description="namespace of this pod; without a shard, of its pools too")
-    shard: str = Field(
-        "",
-        pattern=r"^[0-9]{0,4}$",
-        description="number of the shard, from 0, if activators are shared by namespaces; empty: "
-        "the activators of this namespace",
+    namespace: str = Field(description="namespace of this pod")
+    activators: str = Field(
+        pattern=r"^[a-z0-9-]+/([0-9]{1,3}|own/[a-z0-9-]+)$",
+        description="set of this activator: HOME/SHARD, or HOME/own/NAMESPACE of one that serves "
+        "its own namespace alone; HOME is the namespace of the release",
     )
     pod_name: str = Field(description="name of this pod")
     pod_uid: str = Field(description="uid of this pod: the owner of its slices")

@@ -64,7 +64,7 @@ LIMITING = [at(9090), at("admin"), at({"port": 1, "endPort": 8079}), at({"protoc
 def test_a_policy_that_limits_clients_is_named_with_what_to_do(ingress):
     said = refused(policy(ingress))
     assert said.startswith("NetworkPolicy app limits the clients of the pods of Deployment voice")
-    assert "`namespaces`" in said
+    assert "`activator.own`" in said
     assert f'{SHARED_ANNOTATION}: "true" of Namespace demo' in said
 
 

@@ -8,9 +8,7 @@ from kotatsu_operator.core.pool.spec import OnDelete
 from kotatsu_operator.core.protocol import record_part
 from kotatsu_operator.core.report.record import (
     Entry,
-    Place,
     entry_of,
-    hand_over,
     parts_of,
     place_of,
     read_entry,
@@ -21,7 +19,7 @@ from tests.operator.cluster import warm_pool
 
 VOICE = Entry("demo", "voice", "Deployment", "voice", OnDelete.RESTORE, {"restoreReplicas": 3})
 
-DEMO = Place("demo")
+DEMO = place_of("demo", "demo")
 
 
 def slept(name="voice", replicas=3, **spec):
@@ -116,13 +114,11 @@ def test_each_namespace_has_one_part_of_the_record():
     parts = parts_of("home")
     assert len(set(parts)) == 16
     assert [part for part in parts if part.holds("demo")] == [SHARED]
-    assert (DEMO.holds("demo"), DEMO.holds("home")) == (True, False)
 
 
 @each("namespace", ["theirs", "../demo", "", "a/b", 7, None])
 def test_a_record_of_one_namespace_says_nothing_of_another(namespace):
     text = replace(VOICE, namespace=namespace).text()
-    assert settle(DEMO, {"x": text}, []).gone == {}
     if namespace != "theirs" or record_part("theirs") != SHARED.name:
         assert settle(SHARED, {"x": text}, []).gone == {}
 
@@ -137,19 +133,3 @@ def test_an_entry_under_the_uid_of_another_namespaces_pool_changes_nothing_of_it
     forged = replace(VOICE, namespace="theirs", owed={"restoreReplicas": 99}).text()
     assert text_of(warm_pool(), 3, forged) == VOICE.text()
     assert text_of(warm_pool(), None, forged) == ""
-
-
-def test_a_former_record_keeps_an_entry_until_the_new_one_can_have_it():
-    data = {"pool-voice": VOICE.text(), "gone": replace(VOICE, pool="gone").text()}
-    waits = hand_over("demo", data, [slept()], DEMO, SHARED)
-    assert (waits.data, waits.gone.keys()) == (data, {"gone"})
-    over = hand_over("demo", data, [warm_pool(status=MINE)], DEMO, SHARED)
-    assert over.data.keys() == {"gone"}
-
-
-def test_a_part_of_a_former_record_keeps_the_entries_of_other_namespaces():
-    others = next(f"n{i}" for i in range(999) if record_part(f"n{i}") == SHARED.name)
-    theirs = replace(VOICE, namespace=others).text()
-    data = {"pool-voice": VOICE.text(), "theirs": theirs}
-    settlement = hand_over("demo", data, [slept()], SHARED, DEMO)
-    assert (settlement.data, settlement.gone) == ({"theirs": theirs}, {})

@@ -28,7 +28,7 @@ OTHERS = [
 
 @pytest.fixture(scope="module")
 def console() -> FastAPI:
-    return create_console(Board(Clock()), Clock(), ["demo"], NAMES)
+    return create_console(Board(Clock()), Clock(), NAMES)
 
 
 async def ask(console: FastAPI, path: str, *hosts: str) -> httpx.Response:

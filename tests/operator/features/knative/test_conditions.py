@@ -2,10 +2,16 @@
 
 import pytest
 
-from kotatsu_operator.activator.pool import pool_view
 from kotatsu_operator.activator.slices import wants_slice
 from kotatsu_operator.controller.reconciler import RETRY
-from tests.operator.cluster import VOICE, deployment, knative_service, revision, warm_pool
+from tests.operator.cluster import (
+    VOICE,
+    deployment,
+    knative_service,
+    pool_view,
+    revision,
+    warm_pool,
+)
 from tests.operator.core.values import t
 from tests.operator.features.knative.test_days import ONE, WINDOW, KnativeDay, knative_pool
 

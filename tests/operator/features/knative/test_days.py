@@ -37,6 +37,7 @@ from tests.operator.cluster import (
     knative_service,
     pod,
     revision,
+    served,
     service,
     warm_pool,
 )
@@ -73,7 +74,7 @@ class KnativeDay(Day):
         self.registry = CollectorRegistry()
         knative = Knative()
         self.knative = knative.known
-        self.cache = Cache(pod_labels={"Service": SERVICE_LABEL})
+        self.cache = Cache(served(), pod_labels={"Service": SERVICE_LABEL})
         self.reconciler = Reconciler(
             Tools(self.kube, Observer(self.cache, self.scraper), lambda: self.now),
             self.cache,
@@ -425,6 +426,6 @@ async def test_nothing_is_asked_for_a_revision_that_the_operator_did_not_write()
     entry = {"pool": "x", "target": {"kind": "Service", "name": "voice"}, "onDelete": "Restore"}
     text = json.dumps(entry | {"restoreReplicas": 3, "knative": {"revisions": [{}]}})
     kube = FakeKube(config_map(edited=text))
-    await Records(kube, RESTORES).settle(NAMESPACE)
+    await Records(kube, NAMESPACE, RESTORES).settle()
     assert {call[1] for call in kube.called("get")} == {"ConfigMap"}
     assert kube.called("get_scale", "put_scale", "annotate") == []

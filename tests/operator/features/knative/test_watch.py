@@ -15,13 +15,12 @@ from kotatsu_operator.features.knative.objects import keep_newer
 from kotatsu_operator.kube.errors import NotFoundError
 from kotatsu_operator.runtime.settings import Runtime
 from tests.operator.cluster import (
-    NAMESPACE,
     VOICE,
     FakeKube,
     eventually,
-    forbidden,
     knative_service,
     revision,
+    served,
 )
 from tests.operator.features.knative.test_days import ONE, knative_pool
 
@@ -34,10 +33,10 @@ async def watching(monkeypatch):
     monkeypatch.setattr(feature, "EXPECTED_EVERY", 0.01)
     tasks = []
 
-    def begin(kube, runtime=Runtime.AUTO, knative_namespace="", namespaces=(NAMESPACE,)):
-        cache, knative, touched = Cache(), Knative(runtime, knative_namespace), []
+    def begin(kube, runtime=Runtime.AUTO, knative_namespace=""):
+        cache, knative, touched = Cache(served()), Knative(runtime, knative_namespace), []
         cache.keep_pool(knative_pool())
-        there = Namespaces(cache, touched.append, namespaces)
+        there = Namespaces(cache, touched.append)
         watch = knative.watch(kube, there, cache, touched.append)
         tasks.append(asyncio.create_task(watch))
         return knative.known, touched
@@ -70,8 +69,8 @@ async def test_what_there_is_of_knative_is_watched(watching):
 async def test_what_watching_knative_fails_with_is_told():
     kube = FakeKube(knative_service(**{ONE: 100}))
     kube.on("follow", ValueError("nobody foresaw this"))
-    cache = Cache()
-    there = Namespaces(cache, lambda _: None, ["demo"])
+    cache = Cache(served())
+    there = Namespaces(cache, lambda _: None)
     with pytest.raises(ExceptionGroup) as raised:
         await Knative().watch(kube, there, cache, lambda _: None)
     assert raised.group_contains(ValueError, match="nobody foresaw this")
@@ -158,18 +157,6 @@ async def test_without_the_right_to_read_them_it_is_said_once_what_that_means(wa
         assert why in knative.why_no_defaults
         assert len([r for r in caplog.records if "defaults" in r.getMessage()]) == 1
         assert bool(kube.called("get")) == bool(namespace)
-
-
-async def test_knative_is_found_though_the_first_namespace_may_not_be_read(watching):
-    kube = FakeKube(knative_service(**{ONE: 100}), revision(ONE))
-
-    def closed(_, namespace):
-        if namespace == "closed":
-            raise forbidden()
-
-    kube.on("serves", closed)
-    knative, _ = watching(kube, namespaces=["closed", NAMESPACE])
-    await eventually(lambda: knative.synced)
 
 
 async def test_an_api_server_that_is_away_says_nothing_about_knative(watching):

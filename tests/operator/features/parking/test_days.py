@@ -10,6 +10,7 @@ from kotatsu_operator.controller.restore import Records
 from kotatsu_operator.features.parking.feature import RESTORE_AGAIN, ParkedPods
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError
 from tests.operator.cluster import (
+    NAMESPACE,
     denied,
     deployment,
     forbidden,
@@ -304,7 +305,7 @@ async def test_the_requests_of_a_refused_pool_are_restored(reason):
 async def deleted(day):
     pool = day.kube.stored("WarmPool", "voice")
     day.kube.remove("WarmPool", "voice")
-    await Records(day.kube, RESTORES).gone(pool, {})
+    await Records(day.kube, NAMESPACE, RESTORES).gone(pool, {})
 
 
 async def test_the_requests_of_a_deleted_pool_are_restored_also_when_its_pods_stay():
@@ -337,7 +338,7 @@ async def test_a_new_pool_of_the_target_restores_what_the_old_one_has_reduced():
     day.kube.remove("WarmPool", "voice")
     day.reconciler.forget(("demo", "voice"))
     heir = day.kube.put(warm_pool(uid="new"))
-    await Records(day.kube, RESTORES).gone(old, {("demo", "voice"): heir})
+    await Records(day.kube, NAMESPACE, RESTORES).gone(old, {("demo", "voice"): heir})
     await day.until(PARKED + 5 * SECOND)
     assert cpus(day) == ["1"]
 

@@ -25,6 +25,8 @@ GEMINI = "gemini"
 OURS = "kotatsu.dev/demo"
 """Label of a namespace that the demo made, and may delete."""
 _BROUGHT_CRD = "kotatsu.dev/demo-brought-crd"
+INSTALL_LABEL = "kotatsu.dev/install"
+"""Label of a namespace: the install that serves it, by the namespace of its release."""
 CRD, HISTORIES = "warmpools.kotatsu.dev", "warmpoolhistories.kotatsu.dev"
 
 
@@ -43,9 +45,7 @@ class Installation:
         self._namespace()
         with self._progress.step(f"helm upgrade --install {PLATFORM} charts/{PLATFORM}"):
             # Only the demo's own namespace, so that it can stand beside an install for all of them.
-            name = {"kubernetes.io/metadata.name": self._kube.namespace}
-            own = {"namespaceSelector": {"matchLabels": name}}
-            self._upgrade(PLATFORM, self._values(PLATFORM, built) | own)
+            self._upgrade(PLATFORM, self._values(PLATFORM, built) | {"serveUnlabeled": False})
         with self._progress.step(f"helm upgrade --install {PET} charts/{PET}"):
             if self._gemini_key is not None:
                 self._kube.apply(_gemini_secret(self._kube.namespace, self._gemini_key))
@@ -92,6 +92,7 @@ class Installation:
             _refuse_foreign(found)
             return
         labels = {OURS: "true", "pod-security.kubernetes.io/enforce": "restricted"}
+        labels[INSTALL_LABEL] = name
         if self._kube.get("crd", CRD) is None:
             labels[_BROUGHT_CRD] = "true"
         metadata = {"name": name, "labels": labels}

@@ -32,10 +32,10 @@ _POLICY = re.compile(
 
 
 _INTRODUCTION = """\
-The chart has these Roles and no other. With the value `namespaces` (*isolated mode*), Kotatsu has
-them in each of these namespaces and nothing elsewhere. Without it (*cluster mode*), the rules are
-the same in ClusterRoles, whose names end with the release's namespace. The app (`charts/pet`) has
-no permissions, and its pods get no token.
+The chart has these Roles and no other. Those for all namespaces are ClusterRoles, whose names end
+with the release's namespace. One more, `kotatsu-serves-unlabeled-namespaces`, has no rules: it
+keeps a second release from serving the same namespaces. The app (`charts/pet`) has no permissions,
+and its pods get no token.
 
 For each kind of the value `targets`, operator, activators and the Job before an uninstall may also
 read its objects, and read and set their scale.

@@ -33,7 +33,6 @@ from .found import (
     unknown,
     warning,
 )
-from .installation import responsible
 
 
 def scales(case: Case, obj: Mapping[str, Any]) -> bool:
@@ -276,8 +275,7 @@ def why_unparked(case: Case, asked: Parked, *, is_asked: bool) -> Obstacle | Non
     why = unparkable(target, template, asked.cpu, mine)
     if why is not None:
         return why
-    operator = responsible(found)
-    if is_asked and operator and _PARKED not in settings(operator):
+    if is_asked and found.operator and _PARKED not in settings(found.operator):
         return NOT_ENABLED
     served = all(is_resizable(table(pod.get("status"))) for pod in found.pods.items)
     return None if served else NOT_SERVED

@@ -63,14 +63,18 @@ class Found:
     """The nodes of the first of those pods."""
     activators: Objects = Objects()
     """The activators' pods that serve the namespace."""
+    served_by: str = ""
+    """The set of those activators; empty if it is unknown."""
     own: Objects = Objects()
-    """The Namespace, if it may share its activators."""
+    """The Namespace."""
     home: Objects = Objects()
-    """The Namespace of activators that it shares."""
+    """The Namespace of those activators."""
     policies: Objects = Objects()
-    """The NetworkPolicies of the namespace, if it shares its activators."""
+    """The NetworkPolicies of the namespace."""
     operators: Objects = Objects()
     """The operators' Deployments, of all namespaces that may be read."""
+    operator: Mapping[str, Any] = field(default_factory=dict)
+    """The one of them that serves the namespace; empty if none is known."""
     crd: Objects = Objects()
     """The CRD of WarmPools."""
     has_api: bool = True

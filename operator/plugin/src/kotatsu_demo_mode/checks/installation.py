@@ -1,17 +1,17 @@
 """Checks of the platform: the CRD, the operator, and an activator in the namespace."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
-from kotatsu_demo_mode.installs import activators_of, home_of, is_shared, settings
-from kotatsu_demo_mode.operators import Standing, Watch, not_served, watch_by_deployment
+from kotatsu_demo_mode.installs import is_own, pods_of, settings
+from kotatsu_demo_mode.operators import Standing, watch_by_deployment
 from kotatsu_demo_mode.schema import paths, spec_schema
-from kotatsu_operator.core.claims import namespace_of
 from kotatsu_operator.core.decide.isolation import Shared, check_isolation, ingress_policy
 from kotatsu_operator.core.decide.refusal import Refusal
 from kotatsu_operator.core.formats import table, tables
 from kotatsu_operator.core.objects import container_ports, selects
 from kotatsu_operator.core.pool.spec import BUILT_IN, Scaled, ScaledKind
+from kotatsu_operator.core.protocol import home_of
+from kotatsu_operator.core.scope import namespace_of
 
 from .found import Case, Finding, Found, is_ready, note, ok, refused, spec_of, unknown, warning
 from .reader import labels_of
@@ -55,28 +55,21 @@ def _served(found: Found) -> set[str]:
     return known
 
 
-def responsible(found: Found) -> Mapping[str, Any]:
-    """The operator that watches the namespace; empty if none of those read does."""
-    return _watch(found).operator
-
-
-def _watch(found: Found) -> Watch:
-    return watch_by_deployment(found.operators, found.namespace, labels_of(found.own))
-
-
 def scaled(found: Found) -> Scaled | None:
     """The kinds with a scale that the operator may scale; None if its settings were not read."""
-    mine = responsible(found)
-    if not mine:
+    if not found.operator:
         return None
-    given = [text.strip().split("/") for text in settings(mine).get(TARGETS, "").split(",")]
+    kinds = settings(found.operator).get(TARGETS, "").split(",")
+    given = [text.strip().split("/") for text in kinds]
     more = [ScaledKind(f"{p[0]}/{p[1]}", p[2], p[3]) for p in given if len(p) == 4]
     return {**BUILT_IN, **{kind.kind: kind for kind in more}}
 
 
 def operator(case: Case) -> Iterator[Finding]:
     """Whether an operator watches the namespace and runs."""
-    found = _watch(case.found)
+    read = case.found
+    labels = labels_of(read.own)
+    found = watch_by_deployment(read.operators, read.namespace, labels, read.served_by)
     match found.standing:
         case Standing.ABSENT:
             yield refused(Refusal("NamespaceNotServed", found.message))
@@ -91,15 +84,12 @@ def operator(case: Case) -> Iterator[Finding]:
 def activator(case: Case) -> Iterator[Finding]:
     """Whether an activator can answer for a sleeping pool of the namespace."""
     found = case.found
-    place, query = activators_of(responsible(found), found.namespace)
     if case.pool.spec.target.scales_itself:
         yield ok("Knative wakes its Services itself")
     elif found.activators.unread:
         yield unknown(f"activators: {found.activators.unread}")
-    elif not found.activators.items and not is_shared(responsible(found)):
-        why = not_served(found.namespace, "it has no activator")
-        yield refused(Refusal("NamespaceNotServed", why))
     elif not any(map(is_ready, found.activators.items)):
+        place, query = pods_of(found.served_by)
         yield warning(
             "ActivatorNotReady",
             f"no activator of {found.namespace} is Ready, so no request wakes a pool: see `kubectl "
@@ -119,8 +109,8 @@ def activator(case: Case) -> Iterator[Finding]:
 
 def isolation(case: Case) -> Iterator[Finding]:
     """Whether NetworkPolicies allow the pool activators that many namespaces share."""
-    found, mine, spec = case.found, responsible(case.found), case.pool.spec
-    if not is_shared(mine) or spec.target.scales_itself or case.service is None:
+    found, spec, home = case.found, case.pool.spec, home_of(case.found.served_by)
+    if not home or is_own(found.served_by) or spec.target.scales_itself or case.service is None:
         return
     if found.policies.unread:
         yield unknown(f"NetworkPolicies: {found.policies.unread}")
@@ -128,8 +118,8 @@ def isolation(case: Case) -> Iterator[Finding]:
     policies = [p for p in map(ingress_policy, found.policies.items) if p is not None]
     limits = [policy for policy in policies if selects(policy.pods, found.labels)]
     shared = Shared(
-        home_of(mine),
-        labels_of(found.home) or {"kubernetes.io/metadata.name": home_of(mine)},
+        home,
+        labels_of(found.home) or {"kubernetes.io/metadata.name": home},
         is_accepted=any(namespace_of(obj).shares for obj in found.own.items),
     )
     ports = container_ports(found.pod_spec)

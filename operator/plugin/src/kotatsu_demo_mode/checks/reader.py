@@ -8,15 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import quote
 
-from kotatsu_demo_mode import installs
 from kotatsu_demo_mode.api import Api, find
 from kotatsu_demo_mode.errors import DemoModeError, ForbiddenError, NotFoundError, NotServedError
+from kotatsu_demo_mode.installs import pods_of, scope_of, serving
 from kotatsu_demo_mode.pools import Object, pool_path
 from kotatsu_operator.core.formats import table, tables, text
-from kotatsu_operator.core.objects import workload_selector
+from kotatsu_operator.core.objects import activators_of, workload_selector
 from kotatsu_operator.core.pool.spec import KNATIVE, Target
 from kotatsu_operator.core.protocol import (
-    ACTIVATOR_SELECTOR,
     API_VERSION,
     NAME_LABEL,
     PROGRAM,
@@ -129,6 +128,7 @@ class Reader:
             quotas=self._list("v1", "resourcequotas"),
             limit_ranges=self._list("v1", "limitranges"),
             pools=pools,
+            activators=Objects(unread="no operator of them is known"),
             operators=self.operators(),
             crd=self._one("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/" + _CRD),
             has_api=has_api,
@@ -140,27 +140,26 @@ class Reader:
         return replace(found, pods=pods, nodes=self._nodes(pods))
 
     def _with_activators(self, found: Found) -> Found:
-        """With the activators that serve the namespace; if others share them, what else matters."""
-        operators = found.operators
-        own = self._namespace(self.namespace, operators)
-        mine = installs.serving(operators.items, self.namespace, labels_of(own))
-        place, query = self.namespace, ACTIVATOR_SELECTOR
-        if mine and installs.is_shared(mine[0]):
-            place, query = installs.activators_of(mine[0], self.namespace)
-            policies = self._list("networking.k8s.io/v1", "networkpolicies")
-            found = replace(found, home=self._namespace(place, operators), policies=policies)
-        activators = self._read(path_of("v1", "pods", place), labelSelector=query)
-        return replace(found, activators=activators, own=own)
+        """With the activators that serve the namespace, and what may keep them from its pods."""
+        own = self.of(self.namespace)
+        served_by = next(filter(None, map(activators_of, found.pools.items)), "")
+        operator = serving(found.operators.items, self.namespace, labels_of(own), served_by)
+        if operator:
+            served_by = scope_of(operator).set_of(self.namespace)
+        found = replace(found, own=own, operator=operator, served_by=served_by)
+        if not served_by:
+            return found
+        place, query = pods_of(served_by)
+        return replace(
+            found,
+            activators=self._read(path_of("v1", "pods", place), labelSelector=query),
+            home=self.of(place),
+            policies=self._list("networking.k8s.io/v1", "networkpolicies"),
+        )
 
-    def labels(self, operators: Objects) -> Mapping[str, str] | None:
-        """The labels of the namespace, if one of the operators selects by them; None if unread."""
-        return labels_of(self._namespace(self.namespace, operators))
-
-    def _namespace(self, name: str, operators: Objects) -> Objects:
-        """A Namespace; it is not read if no operator serves more than those it names."""
-        if not any(map(installs.is_shared, operators.items)):
-            return Objects()
-        return self._one(f"/api/v1/namespaces/{quote(name)}")
+    def of(self, namespace: str) -> Objects:
+        """A Namespace, whose labels say which install serves it."""
+        return self._one(f"/api/v1/namespaces/{quote(namespace)}")
 
     def slices(self, service: str) -> Objects:
         return self._list(

@@ -88,7 +88,7 @@ def ingress_policy(obj: Mapping[str, Any]) -> IngressPolicy | None:
 
 @dataclass(frozen=True)
 class Shared:
-    """The activators of an install for the whole cluster, from a namespace that it serves."""
+    """Activators that namespaces share, from one of them."""
 
     home: str
     """Their namespace."""
@@ -133,7 +133,7 @@ def check_isolation(
         f"{of} limits the clients of {pods}, but while the pool sleeps every client in the cluster "
         f"would reach it through the activators in namespace {home}: admit every client to the "
         "ports of its Service, give this namespace activators of its own (chart value "
-        f'`namespaces`), or accept it (annotation {SHARED_ANNOTATION}: "true" of Namespace '
+        f'`activator.own`), or accept it (annotation {SHARED_ANNOTATION}: "true" of Namespace '
         f"{namespace}){also}",
     )
 

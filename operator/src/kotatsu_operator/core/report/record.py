@@ -3,7 +3,7 @@
 A ConfigMap holds one entry per pool, under the pool's uid. Anyone with permission to edit
 ConfigMaps there may write anything into it, and an invalid name (`../../theirs/deployments/web`)
 must never become part of a request path. So only well-formed values are read, here and from a
-status, and a ConfigMap of one namespace says nothing of another one.
+status, and a part of the record says nothing of a namespace whose entries are in another part.
 """
 
 import json
@@ -15,7 +15,7 @@ from kotatsu_operator.core.formats import choice, internal, is_name, table
 from kotatsu_operator.core.objects import activators_of, read_autoscaler, target_of
 from kotatsu_operator.core.pool.memory import Original
 from kotatsu_operator.core.pool.spec import OnDelete
-from kotatsu_operator.core.protocol import RECORD, RECORD_PARTS, record_part
+from kotatsu_operator.core.protocol import RECORD, RECORD_PARTS, home_of, record_part
 
 OWED = ("restoreReplicas", "hpa", "knative", "reduced", "takenService")
 """The fields of a WarmPool's status with values to restore: people read some, others are in
@@ -27,34 +27,30 @@ _MOST = 2**31 - 1
 
 @dataclass(frozen=True)
 class Place:
-    """A ConfigMap of the record: of its own namespace, or of many in an install for the cluster."""
+    """A ConfigMap of the record, for many namespaces."""
 
-    namespace: str
-    name: str = RECORD
-
-    @property
-    def is_shared(self) -> bool:
-        return self.name != RECORD
+    home: str
+    """The namespace of the release, in which it is."""
+    name: str
 
     def holds(self, namespace: str) -> bool:
         """Whether the entries of a namespace's pools are here."""
-        return (
-            record_part(namespace) == self.name if self.is_shared else namespace == self.namespace
-        )
+        return record_part(namespace) == self.name
 
     def takes(self, pool: Mapping[str, Any]) -> bool:
         """Whether a pool gets an entry here: the pools of another install do not."""
-        is_mine = not self.is_shared or activators_of(pool).startswith(f"{self.namespace}/")
-        return is_mine and self.holds(pool["metadata"]["namespace"])
+        return home_of(activators_of(pool)) == self.home and self.holds(
+            pool["metadata"]["namespace"]
+        )
 
 
-def place_of(namespace: str, home: str = "") -> Place:
-    """Where the entries of a namespace are; `home` is that of an install for the cluster."""
-    return Place(home, record_part(namespace)) if home else Place(namespace)
+def place_of(namespace: str, home: str) -> Place:
+    """Where the entries of a namespace are, in the record of an install."""
+    return Place(home, record_part(namespace))
 
 
 def parts_of(home: str) -> list[Place]:
-    """The whole record of an install for the cluster."""
+    """The whole record of an install."""
     return [Place(home, f"{RECORD}-{number:x}") for number in range(RECORD_PARTS)]
 
 
@@ -200,8 +196,6 @@ def read_entry(text: str, namespace: str) -> Entry | None:
 
 def read_in(place: Place, text: str) -> Entry | None:
     """Parse one entry of a place; None if it is not valid, or does not belong there."""
-    if not place.is_shared:
-        return read_entry(text, place.namespace)
     try:
         namespace = json.loads(text)["namespace"]
     except (ValueError, KeyError, TypeError, RecursionError):
@@ -271,26 +265,6 @@ def settle(place: Place, data: Mapping[str, str], pools: Iterable[Mapping[str, A
     gone = {uid: entry for uid, entry in entries.items() if entry is not None}
     kept = {uid: data[uid] for uid in gone}
     return Settlement({uid: text for uid, text in texts.items() if text} | kept, gone)
-
-
-def hand_over(
-    namespace: str,
-    data: Mapping[str, str],
-    pools: Iterable[Mapping[str, Any]],
-    was: Place,
-    now: Place,
-) -> Settlement:
-    """What is left of a namespace's entries in its former place, and which are of deleted pools.
-
-    An entry stays until its pool can have one in the present place. It is not copied: what it owes
-    is in the pool's status as well, and only the operator writes that.
-    """
-    alive = {pool["metadata"]["uid"]: pool for pool in pools}
-    entries = {uid: read_in(was, text) for uid, text in data.items()}
-    here = {uid: e for uid, e in entries.items() if e is not None and e.namespace == namespace}
-    gone = {uid: entry for uid, entry in here.items() if uid not in alive}
-    over = {uid for uid in here.keys() & alive.keys() if now.takes(alive[uid])}
-    return Settlement({uid: text for uid, text in data.items() if uid not in over}, gone)
 
 
 def heir(entry: Entry, pools: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:

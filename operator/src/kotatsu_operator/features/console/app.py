@@ -7,7 +7,7 @@ import asyncio
 import json
 import re
 import threading
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection
 from datetime import datetime
 from ipaddress import ip_address
 from pathlib import Path
@@ -98,7 +98,6 @@ VIEWERS = 50
 def create_console(
     board: Board,
     clock: Callable[[], datetime],
-    namespaces: Sequence[str] = (),
     hosts: Collection[str] = (),
 ) -> FastAPI:
     """The console as an ASGI app. It only reads, and it contains no secret.
@@ -119,7 +118,6 @@ def create_console(
             found = {
                 "now": stamp(now),
                 "since": stamp(board.since),
-                "namespaces": list(namespaces),
                 "keys": ["/".join(key) for key in keys],
                 "pools": [pool_view(entry, now) for entry in changed],
             }

@@ -22,8 +22,8 @@ from kotatsu_operator.features.knative.objects import (
     keep_newer,
 )
 from kotatsu_operator.features.knative.target import RESTORES, KnativeTarget
-from kotatsu_operator.kube.client import Kube
-from kotatsu_operator.kube.errors import NotFoundError, Unreachable, is_refusal
+from kotatsu_operator.kube.client import EVERYWHERE, Kube
+from kotatsu_operator.kube.errors import NotFoundError, Unreachable
 from kotatsu_operator.kube.informer import Feed, Informer, among
 from kotatsu_operator.kube.objects import ConfigMap, Key, Object, key_of
 from kotatsu_operator.runtime.settings import Runtime
@@ -97,15 +97,8 @@ class Knative(Feature):
         return LOOK_EVERY
 
     async def _serves(self, kind: Any) -> bool:
-        """Whether the kind is served; asks the first namespace in which it may be listed."""
-        *others, last = self._namespaces.scopes
-        for namespace in others:
-            try:
-                return await self._kube.serves(kind, namespace)
-            except Unreachable as error:
-                if not is_refusal(error):
-                    raise
-        return await self._kube.serves(kind, last)
+        """Whether the kind is served."""
+        return await self._kube.serves(kind, EVERYWHERE)
 
     async def _read_defaults(self) -> None:
         knative, why = self.known, ""
@@ -166,7 +159,7 @@ class Knative(Feature):
         self._touch_pools()
 
     async def _watch(self) -> None:
-        kubes = {scope: self._kube.apart() for scope in self._namespaces.scopes}
+        kubes = {EVERYWHERE: self._kube.apart()}
         feeds, keeps = knative_feeds(self._cache, self.known), self._namespaces.keeps
         informer = Informer(kubes, feeds, self._touch, may_go=True, keeps=keeps)
         try:

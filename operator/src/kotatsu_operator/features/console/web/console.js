@@ -75,13 +75,13 @@ function drawAround(found) {
   $("connecting").hidden = state !== null;
   $("empty").hidden = state === null || all.length > 0;
   $("nothing").hidden = all.length === 0 || found > 0;
-  put($("empty-text"), escape(w.emptyText((state?.namespaces ?? []).join(", "))));
-  put($("example"), escape(example(state?.namespaces?.[0] ?? "default")));
+  put($("empty-text"), escape(w.emptyText));
+  put($("example"), escape(example));
   document.title = state ? w.title(all.filter(isAwake).length, all.length) : "Kotatsu";
   tick();
 }
 
-const example = (namespace) => `kubectl apply -n ${namespace} -f - <<YAML
+const example = `kubectl apply -n default -f - <<YAML
 apiVersion: kotatsu.dev/v1beta1
 kind: WarmPool
 metadata: {name: my-app}
