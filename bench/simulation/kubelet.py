@@ -18,7 +18,7 @@ PAGE = b"kotatsu_requests_in_flight 0\nkotatsu_last_request_timestamp_seconds 0\
 
 
 class Kubelet:
-    """Starts pods that are no activators.
+    """Starts pods: without `activators`, those that are none.
 
     `per_second` of them, each Ready `takes` seconds after its turn. All have one `address`; `scope`
     is a namespace or EVERYWHERE.
@@ -31,9 +31,11 @@ class Kubelet:
         per_second: float,
         takes: float,
         address: str = "127.0.0.1",
+        *,
+        activators: bool = False,
     ) -> None:
         self._client: Any = client
-        self._scope, self._address = scope, address
+        self._scope, self._address, self._activators = scope, address, activators
         self.per_second, self.takes = per_second, takes
         self.never: set[str] = set()
         """Apps whose pods do not become Ready."""
@@ -53,7 +55,8 @@ class Kubelet:
         for pod in obj["items"] if change in ("PART", "LIST") else [obj]:
             meta = pod["metadata"]
             labels = meta.get("labels") or {}
-            is_ours = SHARD_LABEL not in labels and labels.get("app") not in self.never
+            is_started = self._activators or SHARD_LABEL not in labels
+            is_ours = is_started and labels.get("app") not in self.never
             if meta["uid"] in self._known or change == "DELETED" or not is_ours:
                 continue
             self._known.add(meta["uid"])

@@ -32,7 +32,9 @@ from kotatsu_operator.core.protocol import (
     RECORD,
     ROUTE_LABEL,
     SERVICE_LABEL,
+    SET_ANNOTATION,
     record_part,
+    shared_set,
 )
 from kotatsu_operator.kube.objects import Deployment, EndpointSlice, WarmPool
 from simulation.kubelet import Kubelet, serve_metrics
@@ -207,7 +209,7 @@ async def world(plane: ControlPlane, kubectl: Kubectl, tmp_path: Path) -> AsyncI
     kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd", *knative.CRDS)
     server, port = await serve_metrics()
     client = AsyncClient(KubeConfig.from_file(plane.users[rights.KUBELET]))
-    kubelet = asyncio.create_task(Kubelet(client, HERE, 100, 0.1).run())
+    kubelet = asyncio.create_task(Kubelet(client, HERE, 100, 0.1, activators=True).run())
     yield World(plane, kubectl, client, port, tmp_path)
     kubelet.cancel()
     await asyncio.gather(kubelet, return_exceptions=True)
@@ -415,7 +417,10 @@ async def _sweep_up(world: World) -> None:
         "metadata": {
             "name": "orphan",
             "labels": {SERVICE_LABEL: "other", MANAGED_BY_LABEL: MANAGED_BY},
-            "annotations": {ACTIVATOR_ANNOTATION: f"{HERE}/activator-0/gone"},
+            "annotations": {
+                ACTIVATOR_ANNOTATION: f"{HERE}/activator-0/gone",
+                SET_ANNOTATION: shared_set(HERE, 0),
+            },
             "ownerReferences": [owner],
             "finalizers": ["example.com/wait"],
         },

@@ -381,6 +381,15 @@ def test_slices_go_with_their_activators_and_those_that_run_keep_theirs():
     assert cluster.of("EndpointSlice", "web-slice")
 
 
+def test_the_slice_of_an_activator_that_ends_goes_too():
+    """After an uninstall it may not withdraw it any more, and nothing else would."""
+    ending = activator(1)
+    ending["metadata"] |= {"uid": "uid-ending", "deletionTimestamp": "2030-01-01T00:00:00Z"}
+    cluster = Left(pool(), sleeping(), ending, slice_of("uid-ending"))
+    cluster.restore("--all")
+    assert "endpointslices/web-slice" in cluster.writes
+
+
 def test_a_finalizer_of_somebody_elses_is_named_and_stays():
     ending = pool()
     ending["metadata"] |= {"deletionTimestamp": "2030-01-01T00:00:00Z", "finalizers": ["a/wait"]}

@@ -221,7 +221,10 @@ class Restorer:
                 )
 
     def _activators(self, namespace: str) -> set[str]:
-        """The uids of the activators' pods in a namespace."""
+        """The uids of the activators' pods in a namespace that stay.
+
+        One that ends after an uninstall may not withdraw its slices any more.
+        """
         if namespace not in self._alive:
             path = path_of("v1", "pods", namespace)
             there = self.api.get(path, labelSelector=protocol.ACTIVATOR_SELECTOR).get("items") or ()
@@ -229,6 +232,7 @@ class Restorer:
                 pod["metadata"]["uid"]
                 for pod in there
                 if table(pod.get("status")).get("phase") not in ("Succeeded", "Failed")
+                and "deletionTimestamp" not in pod["metadata"]
             }
         return self._alive[namespace]
 
