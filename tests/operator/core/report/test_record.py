@@ -129,6 +129,12 @@ def test_the_part_of_a_record_has_the_pools_of_this_install_alone():
     assert settle(SHARED, {}, [mine, theirs, other]).data == {"pool-voice": VOICE.text()}
 
 
+def test_the_entry_of_a_pool_that_another_install_has_by_now_is_dropped():
+    theirs = warm_pool(status={"restoreReplicas": 3, "internal": {"activators": "away/0"}})
+    settlement = settle(SHARED, {"pool-voice": VOICE.text()}, [theirs])
+    assert (settlement.data, settlement.gone) == ({}, {})
+
+
 def test_an_entry_under_the_uid_of_another_namespaces_pool_changes_nothing_of_it():
     forged = replace(VOICE, namespace="theirs", owed={"restoreReplicas": 99}).text()
     assert text_of(warm_pool(), 3, forged) == VOICE.text()

@@ -257,9 +257,16 @@ def text_of(pool: Mapping[str, Any], replicas: int | None, before: str = "") -> 
 
 
 def settle(place: Place, data: Mapping[str, str], pools: Iterable[Mapping[str, Any]]) -> Settlement:
-    """Compare a part of the record with the existing pools, whose own statuses take precedence."""
+    """Compare a part of the record with the existing pools, whose own statuses take precedence.
+
+    The entry of a pool that another install has by now is dropped: that one restores its target.
+    """
     alive = {p["metadata"]["uid"]: p for p in pools if place.holds(p["metadata"]["namespace"])}
-    mine = {uid: pool for uid, pool in alive.items() if uid in data or place.takes(pool)}
+    mine = {
+        uid: pool
+        for uid, pool in alive.items()
+        if place.takes(pool) or (uid in data and not activators_of(pool))
+    }
     texts = {uid: text_of(pool, None, data.get(uid, "")) for uid, pool in mine.items()}
     entries = {uid: read_in(place, text) for uid, text in data.items() if uid not in alive}
     gone = {uid: entry for uid, entry in entries.items() if entry is not None}
