@@ -45,6 +45,8 @@ class Records:
         self._known: dict[Place, Data] = {}
         """The entries that are known to be in the record."""
         self._missed: set[Place] = set()
+        self._full: set[str] = set()
+        """Namespaces without room for a further entry, of which it was said."""
         self._changes: dict[Place, list[Change]] = defaultdict(list)
         self._edits: dict[Place, Coalesced[None]] = {}
         self._gate = asyncio.Semaphore(AT_ONCE)
@@ -63,7 +65,8 @@ class Records:
         `replicas` is what it gets back after its first sleep, which comes next. A pool that is not
         served any more has no entry.
         """
-        place, uid = self.place_of(pool["metadata"]["namespace"]), pool["metadata"]["uid"]
+        key, uid = key_of(pool), pool["metadata"]["uid"]
+        place = self.place_of(key[0])
         known = self._known.get(place, {}).get(uid, "")
 
         def text_of(before: str) -> str:
@@ -74,8 +77,15 @@ class Records:
 
         def recorded(data: Data) -> Data:
             text = text_of(data.get(uid, ""))
-            others = {k: v for k, v in data.items() if k != uid}
-            return {**others, uid: text} if text else others
+            after = record.recorded(data, uid, text, key[0])
+            if after is None and key[0] not in self._full:
+                self._full.add(key[0])
+                log.warning(
+                    "namespace %s has no room left in ConfigMap %s/%s: if a WarmPool is deleted "
+                    "while no operator runs, its sleeping target stays asleep",
+                    *(key[0], place.home, place.name),
+                )
+            return data if after is None else after
 
         await self._edit(place, recorded)
 

@@ -7,11 +7,13 @@ from rows import each
 from kotatsu_operator.core.pool.spec import OnDelete
 from kotatsu_operator.core.protocol import record_part
 from kotatsu_operator.core.report.record import (
+    MOST,
     Entry,
     entry_of,
     parts_of,
     place_of,
     read_entry,
+    recorded,
     settle,
     text_of,
 )
@@ -133,6 +135,41 @@ def test_the_entry_of_a_pool_that_another_install_has_by_now_is_dropped():
     theirs = warm_pool(status={"restoreReplicas": 3, "internal": {"activators": "away/0"}})
     settlement = settle(SHARED, {"pool-voice": VOICE.text()}, [theirs])
     assert (settlement.data, settlement.gone) == ({}, {})
+
+
+def entry(namespace, number=0):
+    return replace(VOICE, namespace=namespace, pool=f"{'x' * 240}{number}", target="y" * 250).text()
+
+
+def filled(namespace):
+    """What one namespace gets of a part that is empty, and how many pools it has there."""
+    data = {}
+    for number in range(3000):
+        after = recorded(data, f"uid-{number}", entry(namespace, number), namespace)
+        if after is None:
+            return data
+        data = after
+    raise AssertionError("it may have all")
+
+
+def test_no_namespace_takes_a_part_of_the_record_from_the_others():
+    data = filled("greedy")
+    assert sum(map(len, data.values())) < MOST * 3 // 4
+    for number in range(50):
+        data = recorded(data, f"other-{number}", entry("other", number), "other")
+    assert len([key for key in data if key.startswith("other")]) == 50
+    # What it has stays, and changes.
+    text = replace(VOICE, namespace="greedy", owed={"restoreReplicas": 4}).text()
+    assert recorded(data, "uid-0", "", "greedy").keys() == data.keys() - {"uid-0"}
+    assert len(recorded({}, "uid-0", text, "greedy")) == 1
+
+
+def test_pools_without_an_entry_get_one_only_while_there_is_room():
+    many = [slept(f"{'x' * 240}{number}") for number in range(2500)]
+    settlement = settle(DEMO, {}, many)
+    assert 500 < len(settlement.data) < 2500
+    assert sum(map(len, settlement.data.values())) < MOST * 3 // 4
+    assert settle(DEMO, settlement.data, many).data == settlement.data
 
 
 def test_an_entry_under_the_uid_of_another_namespaces_pool_changes_nothing_of_it():

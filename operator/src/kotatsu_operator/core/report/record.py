@@ -256,6 +256,43 @@ def text_of(pool: Mapping[str, Any], replicas: int | None, before: str = "") -> 
     return "" if entry is None else entry.text()
 
 
+MOST = 1_000_000
+"""Characters of a part: a ConfigMap can have 1 MiB."""
+
+
+@dataclass
+class _Room:
+    """How much of a part is taken, by all and by each namespace."""
+
+    taken: int = 0
+    by: dict[str, int] = field(default_factory=dict)
+
+    def add(self, namespace: str, uid: str, text: str, *, must: bool = False) -> bool:
+        """Take the room of an entry; False if there is none for it.
+
+        Of the last quarter no namespace gets more that has a sixteenth of the part already.
+        """
+        more = len(uid) + len(text)
+        all_, mine = self.taken + more, self.by.get(namespace, 0) + more
+        if not must and (all_ > MOST or (all_ > MOST * 3 // 4 and mine > MOST // 16)):
+            return False
+        self.taken, self.by[namespace] = all_, mine
+        return True
+
+
+def recorded(data: Mapping[str, str], uid: str, text: str, namespace: str) -> dict[str, str] | None:
+    """A part of the record with the text of a pool, or without it (empty); None without room."""
+    others = {key: value for key, value in data.items() if key != uid}
+    if not text:
+        return others
+    room, mark = _Room(), json.dumps({"namespace": namespace})[:-1]
+    for key, value in others.items():
+        room.add(namespace if value.startswith(mark) else "", key, value, must=True)
+    if not room.add(namespace, uid, text, must=uid in data):
+        return None
+    return {**others, uid: text}
+
+
 def settle(place: Place, data: Mapping[str, str], pools: Iterable[Mapping[str, Any]]) -> Settlement:
     """Compare a part of the record with the existing pools, whose own statuses take precedence.
 
@@ -267,11 +304,17 @@ def settle(place: Place, data: Mapping[str, str], pools: Iterable[Mapping[str, A
         for uid, pool in alive.items()
         if place.takes(pool) or (uid in data and not activators_of(pool))
     }
-    texts = {uid: text_of(pool, None, data.get(uid, "")) for uid, pool in mine.items()}
     entries = {uid: read_in(place, text) for uid, text in data.items() if uid not in alive}
     gone = {uid: entry for uid, entry in entries.items() if entry is not None}
-    kept = {uid: data[uid] for uid in gone}
-    return Settlement({uid: text for uid, text in texts.items() if text} | kept, gone)
+    room, after = _Room(), {uid: data[uid] for uid in gone}
+    for uid, entry in gone.items():
+        room.add(entry.namespace, uid, data[uid], must=True)
+    # Those that are there first: they stay.
+    for uid, pool in sorted(mine.items(), key=lambda item: item[0] not in data):
+        text, namespace = text_of(pool, None, data.get(uid, "")), pool["metadata"]["namespace"]
+        if text and room.add(namespace, uid, text, must=uid in data):
+            after[uid] = text
+    return Settlement(after, gone)
 
 
 def heir(entry: Entry, pools: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
