@@ -109,6 +109,7 @@ FIGURES = [
     Figure("docs/scale.md", r"down \| (\S+) ms, 99 %", LARGE_EDIT, r"^(\S+) ms"),
     Figure("docs/scale.md", r"ms, 99 % within (\S+) ms \| \| 300", LARGE_EDIT, r"p99 (\S+) ms"),
     Figure("docs/scale.md", r"\| (\S+) wakes written a second", LARGE_WAKES, r"^(\S+) written"),
+    Figure("docs/scale.md", r"95 % answered within (\S+) s", LARGE_WAKES, r"p95 (\S+) s"),
     Figure("docs/scale.md", r"to the answer (\S+) ms", LARGE_ANSWER, r"^(\S+) ms"),
     Figure("docs/scale.md", r"99 % within (\S+) ms \| \| 1,000", LARGE_ANSWER, r"p99 (\S+) ms"),
     Figure("docs/scale.md", r"minute \| (\S+) of 1,000 Ready", LARGE_WINDOWS, r"^(\S+) of"),
