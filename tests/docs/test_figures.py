@@ -90,6 +90,7 @@ FIGURES = [
     Figure("README.md", r"last one is answered after (\S+) s", BURST, r"^(\S+) s"),
     Figure("README.md", r"Add-on\]\(\S+\), after (\S+) s", f"cold: {KEDA}", r"^(\S+) s"),
     Figure("README.md", r"\*\*(\S+)\*\* \| of a direct", f"warm: {OURS}", "ratio"),
+    Figure("README.md", r"\[(\S+) without a metric", SPLICE, "ratio"),
     Figure("README.md", r"with KEDA (\S+), and", f"warm: {KEDA}", "ratio"),
     Figure("README.md", r"and (\S+) MB where", f"memory: {KEDA}", r"^(\S+) MB"),
     Figure("README.md", r"Kotatsu holds (\S+) MB", f"memory: {OURS}", r"^(\S+) MB"),
