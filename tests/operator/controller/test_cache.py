@@ -44,14 +44,15 @@ def cache():
 # --- pools ---
 
 
-def test_the_newest_version_of_a_pool_is_kept_and_any_of_one_made_again(cache):
+def test_the_newest_version_of_a_pool_is_kept_also_of_one_made_again(cache):
     assert cache.keep_pool(at(9, warm_pool()))
     for older in (8, 9):
         assert not cache.keep_pool(at(older, warm_pool(suspend=True)))
     assert cache.pools[VOICE]["spec"].get("suspend") is None
     assert cache.keep_pool(at(10, warm_pool(suspend=True)))
     assert cache.pools[VOICE]["spec"]["suspend"]
-    assert cache.keep_pool(at(7, warm_pool(uid="new")))
+    assert not cache.keep_pool(at(7, warm_pool(uid="before")))
+    assert cache.keep_pool(at(11, warm_pool(uid="new")))
 
 
 def test_a_pool_in_another_namespace_does_not_share_its_targets_name(cache):

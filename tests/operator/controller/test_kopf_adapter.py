@@ -120,6 +120,26 @@ async def test_a_pool_that_has_been_listed_is_shown_and_looked_at_by_nobody(clus
         await cluster.touched(FEED)
 
 
+def test_the_deletion_of_a_pool_leaves_the_one_that_was_made_again():
+    """kopf has a worker for each uid: the events of both come in any order."""
+    cache, touches = Cache(served()), []
+    watch = PoolWatch(FakeKube(), cache, touches.append, gone=None)
+    keep(cache, warm_pool(uid="new"))
+    watch.forget(VOICE, "old")
+    assert list(cache.pools) == [VOICE]
+    watch.forget(VOICE, "new")
+    assert list(cache.pools) == []
+
+
+def test_a_pool_that_was_shown_and_is_missing_is_stored_as_it_is_listed():
+    cache, touches = Cache(served()), []
+    watch = PoolWatch(FakeKube(), cache, touches.append, gone=None)
+    watch.shown.add("pool-voice")
+    for pool in (warm_pool(), warm_pool("feed")):
+        watch.recall(pool)
+    assert list(cache.pools) == touches == [VOICE], "of feed an event may still come"
+
+
 @contextlib.asynccontextmanager
 async def calm(cluster):
     """A watched cluster whose pools have all been looked at. (kopf would end a fixture's task.)"""
@@ -213,12 +233,19 @@ def test_a_watch_is_blind_if_it_does_not_show_what_the_lists_have(why, compariso
     assert found.is_blind is is_blind, why
 
 
+def again():
+    """A pool that was made again."""
+    made = warm_pool(uid="another")
+    made["metadata"]["resourceVersion"] = "2"
+    return made
+
+
 @each(
     "before, meanwhile, left",
     {
         "deleted": ([warm_pool()], [], []),
         "created after the list": ([], [warm_pool()], [VOICE]),
-        "created again under its name": ([warm_pool()], [warm_pool(uid="another")], [VOICE]),
+        "created again under its name": ([warm_pool()], [again()], [VOICE]),
     },
 )
 def test_a_pool_that_the_list_does_not_have_is_forgotten_if_it_is_older(before, meanwhile, left):

@@ -343,12 +343,15 @@ class Operator:
         """Find pools whose deletion was missed: without an operator, or between two watches."""
         before = self._pools.known
         try:
-            there = {p["metadata"]["uid"] for p in await self.records.settle()}
+            pools = await self.records.settle()
         except (ConflictError, NotFoundError, *Unreachable) as error:
             log.warning("cannot compare the record with the WarmPools: %s", error)
             self._is_uncompared = True
             return
+        there = {pool["metadata"]["uid"] for pool in pools}
         self._is_uncompared |= not self._pools.compare(before, there)
+        for pool in pools:
+            self._pools.recall(pool)
 
     def _note_uncompared(self, _scope: str) -> None:
         self._is_uncompared = True

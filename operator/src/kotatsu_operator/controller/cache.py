@@ -83,14 +83,13 @@ class Cache:
         self.activators = Activators(self.served.set_of)
 
     def keep_pool(self, pool: Object) -> bool:
-        """Store a WarmPool unless the stored version is as new; return whether it was stored."""
+        """Store a WarmPool unless the stored version is as new; return whether it was stored.
+
+        Also one of another uid: of a pool that was made again, events of both come in any order.
+        """
         key = key_of(pool)
         known = self.pools.get(key)
-        if (
-            known is not None
-            and known["metadata"]["uid"] == pool["metadata"]["uid"]
-            and objects.version_of(known) >= objects.version_of(pool)
-        ):
+        if known is not None and objects.version_of(known) >= objects.version_of(pool):
             return False
         self.pools[key] = pool
         if known is None or _place_in_order(known) != _place_in_order(pool):
