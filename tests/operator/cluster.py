@@ -106,8 +106,8 @@ def warm_pool(
     """A WarmPool; spec fields are written as in a manifest."""
     target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": name}
     annotations = annotations_of(spec)
-    if status:
-        status = status | {"internal": {"activators": SET} | status.get("internal", {})}
+    if status and isinstance(inner := status.get("internal", {}), dict):
+        status = status | {"internal": {"activators": SET} | inner}
     return {
         "apiVersion": "kotatsu.dev/v1beta1",
         "kind": "WarmPool",
