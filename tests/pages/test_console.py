@@ -101,7 +101,7 @@ async def test_without_a_pool_it_says_what_to_do_next(
     async with visiting(browser, origin, **LOOKS[look]) as visit:
         await visit.page.wait_for_selector("#empty:not([hidden])")
         assert "WarmPool" in await visit.text("#empty-text")
-        assert "kubectl apply -n demo" in await visit.text("#example")
+        assert "kubectl apply -n default" in await visit.text("#example")
         assert not await visit.page.is_visible("#controls")
         assert await visit.accessibility() == []
         await visit.screenshot(f"console-empty-{look}")
