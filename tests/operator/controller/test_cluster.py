@@ -104,11 +104,9 @@ class Running:
         await asyncio.gather(watching, return_exceptions=True)
 
     async def end(self, task):
-        """Stop it; a page that is being read may have opened one more connection."""
+        """Stop it, and wait for its end."""
         self.stop.set()
         await task
-        await asyncio.sleep(0.01)
-        await self.operator._scraper.aclose()
 
     def status(self, namespace):
         return self.kube.stored("WarmPool", f"{namespace}/voice").get("status") or {}

@@ -38,6 +38,15 @@ async def test_a_pod_tells_its_requests_and_when_the_last_one_was(scraper, serve
     assert page.asked == ["/metrics"]
 
 
+async def test_after_its_end_it_opens_no_connection(serve):
+    """What still reads a page would open one that nobody closes."""
+    made = pages.Pages()
+    await made.aclose()
+    found = await made.read(await serve(Page()), "http", "/metrics", (IN_FLIGHT,))
+    assert isinstance(found, Silence)
+    assert made._readers == {}
+
+
 async def test_a_pod_with_several_workers_is_summed_and_its_newest_request_counts(scraper, serve):
     workers = "".join(
         f'{IN_FLIGHT}{{pid="{i}"}} {i}\n{LAST}{{pid="{i}"}} {AT.timestamp() - i}\n'

@@ -74,8 +74,10 @@ class Pages:
         self._turns = Turns()
         self._readers: dict[str, _Reader] = {}
         """By namespace, the last one used at the end."""
+        self._is_closed = False
 
     async def aclose(self) -> None:
+        self._is_closed = True
         while self._readers:
             await self._readers.popitem()[1].http.close()
 
@@ -112,6 +114,8 @@ class Pages:
             return Silence("has no address yet")
         host = f"[{pod.ip}]" if ":" in pod.ip else pod.ip
         where = f"port {port}"
+        if self._is_closed:
+            return Silence("is not asked any more: the operator ends")
         reader = await self._reader(pod.key[0])
         try:
             async with reader.slots:
