@@ -7,6 +7,7 @@ status, and a part of the record says nothing of a namespace whose entries are i
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -259,38 +260,28 @@ def text_of(pool: Mapping[str, Any], replicas: int | None, before: str = "") -> 
 MOST = 1_000_000
 """Characters of a part: a ConfigMap can have 1 MiB."""
 
+_FREE = MOST * 3 // 4
+"""Up to here any namespace gets more of a part, and then none that has this much already:"""
+_SHARE = MOST // 16
 
-@dataclass
-class _Room:
-    """How much of a part is taken, by all and by each namespace."""
 
-    taken: int = 0
-    by: dict[str, int] = field(default_factory=dict)
-
-    def add(self, namespace: str, uid: str, text: str, *, must: bool = False) -> bool:
-        """Take the room of an entry; False if there is none for it.
-
-        Of the last quarter no namespace gets more that has a sixteenth of the part already.
-        """
-        more = len(uid) + len(text)
-        all_, mine = self.taken + more, self.by.get(namespace, 0) + more
-        if not must and (all_ > MOST or (all_ > MOST * 3 // 4 and mine > MOST // 16)):
-            return False
-        self.taken, self.by[namespace] = all_, mine
-        return True
+def _has_room(taken: int, mine: int) -> bool:
+    """Whether a part may have so many characters, of which so many are one namespace's."""
+    return taken <= _FREE or (taken <= MOST and mine <= _SHARE)
 
 
 def recorded(data: Mapping[str, str], uid: str, text: str, namespace: str) -> dict[str, str] | None:
     """A part of the record with the text of a pool, or without it (empty); None without room."""
-    others = {key: value for key, value in data.items() if key != uid}
-    if not text:
-        return others
-    room, mark = _Room(), json.dumps({"namespace": namespace})[:-1]
-    for key, value in others.items():
-        room.add(namespace if value.startswith(mark) else "", key, value, must=True)
-    if not room.add(namespace, uid, text, must=uid in data):
-        return None
-    return {**others, uid: text}
+    after = {key: value for key, value in data.items() if key != uid} | (
+        {uid: text} if text else {}
+    )
+    if not text or uid in data:
+        return after
+    taken, mine = sum(map(len, after)) + sum(map(len, after.values())), 0
+    if taken > _FREE:  # many pools may go to sleep at once, of parts that are far from full
+        mark = json.dumps({"namespace": namespace})[:-1]
+        mine = sum(len(key) + len(value) for key, value in after.items() if value.startswith(mark))
+    return after if _has_room(taken, mine) else None
 
 
 def settle(place: Place, data: Mapping[str, str], pools: Iterable[Mapping[str, Any]]) -> Settlement:
@@ -306,14 +297,22 @@ def settle(place: Place, data: Mapping[str, str], pools: Iterable[Mapping[str, A
     }
     entries = {uid: read_in(place, text) for uid, text in data.items() if uid not in alive}
     gone = {uid: entry for uid, entry in entries.items() if entry is not None}
-    room, after = _Room(), {uid: data[uid] for uid in gone}
-    for uid, entry in gone.items():
-        room.add(entry.namespace, uid, data[uid], must=True)
-    # Those that are there first: they stay.
-    for uid, pool in sorted(mine.items(), key=lambda item: item[0] not in data):
-        text, namespace = text_of(pool, None, data.get(uid, "")), pool["metadata"]["namespace"]
-        if text and room.add(namespace, uid, text, must=uid in data):
+    after, new = {uid: data[uid] for uid in gone}, dict[str, str]()
+    for uid, pool in mine.items():
+        if text := text_of(pool, None, data.get(uid, "")):
+            (after if uid in data else new)[uid] = text
+    of = {uid: entry.namespace for uid, entry in gone.items()}
+    of |= {uid: pool["metadata"]["namespace"] for uid, pool in mine.items()}
+    by = Counter[str]()
+    for uid, text in after.items():
+        by[of[uid]] += len(uid) + len(text)
+    taken = by.total()
+    for uid, text in new.items():
+        more = len(uid) + len(text)
+        if _has_room(taken + more, by[of[uid]] + more):
             after[uid] = text
+            taken += more
+            by[of[uid]] += more
     return Settlement(after, gone)
 
 
