@@ -80,7 +80,7 @@ class Cache:
     """The bills of deleted pods, by pool."""
 
     def __post_init__(self) -> None:
-        self.activators = Activators(self.served.set_of)
+        self.activators = Activators(self.served.scope.set_of)
 
     def keep_pool(self, pool: Object) -> bool:
         """Store a WarmPool unless the stored version is as new; return whether it was stored.

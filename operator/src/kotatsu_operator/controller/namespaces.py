@@ -87,9 +87,9 @@ class Namespaces:
     def _judge(self, namespace: str) -> None:
         """Look whether a namespace is in use."""
         pools, used = self._cache.pools, self._served.used
-        is_mine = pools.count(("namespace", namespace)) and self._served.serves(namespace)
-        is_left = not pools.count(home_term(namespace, self._served.scope.home))
-        wanted = bool(is_mine) or not is_left
+        has_any = pools.count(("namespace", namespace)) > 0
+        has_ours = pools.count(home_term(namespace, self._served.scope.home)) > 0
+        wanted = has_ours or (has_any and self._served.serves(namespace))
         if wanted != (namespace in used):
             (used.add if wanted else used.discard)(namespace)
             self._follow(namespace)

@@ -393,7 +393,7 @@ class Reconciler:
     ) -> Object:
         """Write the status of a pool, whose newest version is `pool`; return it as written."""
         conditions = [*conditions, *turn.account.conditions, *turn.further]
-        activators = self.cache.served.set_of(turn.key[0])
+        activators = self.cache.served.scope.set_of(turn.key[0])
         if activators != activators_of(turn.pool):
             # They follow what the status says, and need no operator.
             status = joined(status, {"internal": {"activators": activators or None}})

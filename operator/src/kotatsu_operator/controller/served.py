@@ -51,10 +51,6 @@ class Served:
         """Whether all objects of a namespace are kept."""
         return namespace in self.used
 
-    def set_of(self, namespace: str) -> str:
-        """The set of activators that serves a namespace's pools."""
-        return self.scope.set_of(namespace)
-
     def shared(self, namespace: str) -> Shared | None:
         """The activators that a namespace shares with others; None if it has its own."""
         if namespace in self.scope.own:

@@ -64,7 +64,7 @@ class Unserved:
     settle: timedelta
     """How long a change of endpoints takes to reach every node."""
     shows: Callable[[str], bool]
-    _seen: dict[str, "_Seen"] = field(default_factory=dict)
+    _seen: dict[str, _Seen] = field(default_factory=dict)
     """The Leases of other installs, by their namespaces."""
 
     async def look(self, pool: Object, now: datetime) -> datetime | None:
@@ -107,7 +107,7 @@ class Unserved:
             return
         (namespace, name), version = key_of(pool), pool["metadata"]["resourceVersion"]
         log.info("%s/%s: %s is gone: taking the pool over", namespace, name, install_text(home))
-        status = {"internal": {"activators": self.served.set_of(namespace)}}
+        status = {"internal": {"activators": self.served.scope.set_of(namespace)}}
         await self.tools.kube.patch_status(namespace, name, status, version)
 
     # --- namespaces that are not served ---

@@ -1,8 +1,8 @@
 """The uninstall Job: runs before `helm uninstall` and restores the targets that sleep.
 
 It takes over the Lease, so the operators stop acting, restores the targets of its own pools, which
-are those that its activators serve, and sets the route to
-Native when the pods are Ready. Pools and their CRD stay; a later install adopts them.
+are those that its activators serve, and sets the route to Native when the pods are Ready. Pools and
+their CRD stay; a later install adopts them.
 """
 
 import asyncio
@@ -162,16 +162,15 @@ class Uninstall:
     async def _give_back_all(self) -> None:
         """Restore all targets. The permission to read them may have been given a moment ago."""
         end = asyncio.get_running_loop().time() + REFUSED_FOR
-        while why := await self._give_back():
-            self._unread = why
-            if asyncio.get_running_loop().time() > end:
-                self.say(
-                    f"the cluster cannot be read ({self._unread}), so sleeping targets stay at 0, "
-                    "and their Services will have no endpoint: scale them by hand"
-                )
-                return
+        self._unread = await self._give_back()
+        while self._unread and asyncio.get_running_loop().time() <= end:
             await asyncio.sleep(self.poll)
-        self._unread = ""
+            self._unread = await self._give_back()
+        if self._unread:
+            self.say(
+                f"the cluster cannot be read ({self._unread}), so sleeping targets stay at 0, and "
+                "their Services will have no endpoint: scale them by hand"
+            )
 
     async def _give_back(self) -> str:
         """Restore all targets; return why the API server rejects it, empty when done."""

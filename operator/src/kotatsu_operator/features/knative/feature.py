@@ -77,7 +77,8 @@ class Knative(Feature):
     async def _look(self) -> float:
         """Check for the API; return the seconds until the next check."""
         try:
-            is_there = await self._serves(KnativeService) and await self._serves(KnativeRevision)
+            is_there = await self._kube.serves(KnativeService, EVERYWHERE)
+            is_there = is_there and await self._kube.serves(KnativeRevision, EVERYWHERE)
             if is_there:
                 await self._read_defaults()
         except Unreachable as error:
@@ -95,10 +96,6 @@ class Knative(Feature):
             if self.runtime is Runtime.KNATIVE:
                 return EXPECTED_EVERY
         return LOOK_EVERY
-
-    async def _serves(self, kind: Any) -> bool:
-        """Whether the kind is served."""
-        return await self._kube.serves(kind, EVERYWHERE)
 
     async def _read_defaults(self) -> None:
         knative, why = self.known, ""
