@@ -106,7 +106,11 @@ def warm_pool(
     """A WarmPool; spec fields are written as in a manifest."""
     target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": name}
     annotations = annotations_of(spec)
-    if status and isinstance(inner := status.get("internal", {}), dict):
+    if (
+        status
+        and isinstance(status, dict)
+        and isinstance(inner := status.get("internal", {}), dict)
+    ):
         status = status | {"internal": {"activators": SET} | inner}
     return {
         "apiVersion": "kotatsu.dev/v1beta1",
