@@ -14,9 +14,9 @@ _PAGE = """\
 
 Made by `make bench` from [results.json](results.json); nobody edits this page. A ratio compares two
 things measured in the same run, interleaved, since absolute times differ between machines; what
-each compares stands under *how*. Nothing measured is left out: the spread has the least and the
-most. ✓ the goal is met, ✗ it is not, – there is no goal or nothing could be measured. What other
-systems do is on [a page of its own](race.md).
+each compares stands under *how*. The spread has the least and the most. ✓ the goal is met, ✗ it is
+not, – there is no goal or nothing could be measured. What other systems do is on
+[a page of its own](race.md).
 """
 
 
