@@ -11,7 +11,7 @@ import subprocess
 import needs
 import pytest
 import yaml
-from e2e.conftest import ROOT, install_platform
+from e2e.conftest import ROOT, served_by
 from e2e.kit import App, demo_mode
 from e2e.parked import restarts
 from e2e.soak import CYCLES
@@ -31,11 +31,11 @@ APPS = [
 
 
 @pytest.fixture(scope="module")
-def kubectl(make_namespace, apps_image):
+def kubectl(home, make_namespace, apps_image):
     """The apps' namespace, in which every app has run, is a pool, and sleeps."""
     kubectl = make_namespace("apps")
     kubectl("label", "namespace", kubectl.namespace, "pod-security.kubernetes.io/enforce-")
-    install_platform(kubectl)
+    served_by(home, kubectl)
     kubectl("apply", "-f", str(HERE / "apps.yaml"))
     kubectl("wait", "--for=condition=Ready", "pod/client", "--timeout=120s")
     for kind, name in APPS:

@@ -23,7 +23,7 @@ from typing import Any
 import httpx
 import needs
 import pytest
-from e2e.kit import APP_IMAGE, App, Kubectl, Object, config_map, eventually, pool, workload
+from e2e.kit import APP_IMAGE, App, Kubectl, config_map, eventually, pool, workload
 from e2e.patience import MOST, PATIENCE, patience, stalled
 from e2e.soak import Soak
 from pages.kit import browser
@@ -37,6 +37,7 @@ from kotatsu_operator.core.budget.prices import parse_table
 from kotatsu_operator.core.formats import is_true
 from kotatsu_operator.core.pool.spec import Platform
 from kotatsu_operator.core.protocol import INSTALL_LABEL
+from kotatsu_operator.core.scope import Scope
 from kotatsu_operator.kube.client import Kube
 
 __all__ = ["browser"]
@@ -162,24 +163,18 @@ DNS = "networkPolicy.dnsPorts={53,1053}"
 """CoreDNS listens at 53 on most clusters, and at 1053 on tools/node."""
 
 
-SETTLE = 2
-"""Seconds in which the kube-proxies of a throwaway cluster follow: each writes once a second."""
-
-
 PRICES = {"currency": "JPY", "memoryGiBHour": "57600"}
 """The app requests 64 MiB, also while it is parked: a pod costs 1 a second, so the ledger counts
 pod seconds."""
 
 
-def install_platform(kubectl: Kubectl, *settings: str, prices: Object = PRICES) -> None:
+def install_platform(kubectl: Kubectl, *settings: str) -> None:
     """The platform, with the image that the chart names: `make images` has loaded it.
 
     It is the chart's default, but that it serves only the namespaces with its label unless
     `settings` say more: tests stand beside each other.
     """
-    priced = f"--set-json=prices={json.dumps(prices)}"
-    settings = (DNS, f"routeSettle={SETTLE}", priced, LABELED, *settings)
-    helm_install(kubectl, "kotatsu", "kotatsu", *settings, wait=True)
+    helm_install(kubectl, "kotatsu", "kotatsu", LABELED, *settings, wait=True)
 
 
 LABELED, EVERY = "serveUnlabeled=false", "serveUnlabeled=true"
@@ -194,11 +189,20 @@ def served_by(home: Kubectl | None, kubectl: Kubectl) -> Kubectl:
 
 
 @pytest.fixture(scope="session")
-def platform(make_lasting_namespace: MakeNamespace) -> Kubectl:
-    """A namespace with operator and activator."""
-    kubectl = make_lasting_namespace("main")
-    install_platform(kubectl)
+def home(make_lasting_namespace: MakeNamespace) -> Kubectl:
+    """The namespace of the release that all files share which need no values of their own.
+
+    It has prices, without which no pool has a cost.
+    """
+    kubectl = make_lasting_namespace("home")
+    install_platform(kubectl, f"--set-json=prices={json.dumps(PRICES)}")
     return kubectl
+
+
+@pytest.fixture(scope="session")
+def team(home: Kubectl, make_lasting_namespace: MakeNamespace) -> Kubectl:
+    """A namespace that it serves."""
+    return served_by(home, make_lasting_namespace("team"))
 
 
 @pytest.fixture(scope="session")
@@ -214,10 +218,9 @@ PET_SERVICES = ("auth", "feed", "voice")
 
 
 @pytest.fixture(scope="session")
-def pet(make_lasting_namespace: MakeNamespace) -> Kubectl:
-    """A namespace of its own with the platform and the whole pet, GitHub stub included."""
-    kubectl = make_lasting_namespace("pet")
-    install_platform(kubectl, "activator.replicas=1")
+def pet(home: Kubectl, make_lasting_namespace: MakeNamespace) -> Kubectl:
+    """A namespace with the whole pet, GitHub stub included."""
+    kubectl = served_by(home, make_lasting_namespace("pet"))
     sets = ["githubStub.enabled=true", "voice.anonymous=true", "idleAfter=8s", DNS, SMALL_VOICE]
     helm_install(kubectl, "pet", "pet", *sets, wait=False)
     kubectl("rollout", "status", "deployment/gateway", "--timeout=120s")
@@ -226,14 +229,12 @@ def pet(make_lasting_namespace: MakeNamespace) -> Kubectl:
 
 
 @pytest.fixture(scope="module")
-def guided(make_namespace: MakeNamespace) -> Kubectl:
-    """The pet as docs/pet/index.md installs it, beside an install in a namespace of its own.
+def guided(home: Kubectl, make_namespace: MakeNamespace) -> Kubectl:
+    """The pet as docs/pet/index.md installs it.
 
     Without the rehearsals, at which the voice would be warm on some evenings.
     """
-    home, kubectl = make_namespace("home"), make_namespace("guided")
-    install_platform(home)
-    served_by(home, kubectl)
+    kubectl = served_by(home, make_namespace("guided"))
     demo = f"--values={ROOT / 'charts/pet/ci/demo.yaml'}"
     short = ("--set-json=voice.pool.windows=[]", "voice.pool.idleAfter=8s", "idleAfter=8s")
     helm_install(kubectl, "pet", "pet", demo, *short, DNS, SMALL_VOICE, wait=False)
@@ -269,10 +270,10 @@ def add_recorder(kubectl: Kubectl) -> None:
 
 
 @pytest.fixture(scope="session")
-def recorder(platform: Kubectl) -> str:
-    """Address of the recorder in the platform's namespace."""
-    add_recorder(platform)
-    return cluster_ip(platform, "recorder")
+def recorder(team: Kubectl) -> str:
+    """Address of the recorder in the team's namespace."""
+    add_recorder(team)
+    return cluster_ip(team, "recorder")
 
 
 def cluster_ip(kubectl: Kubectl, service: str) -> str:
@@ -354,9 +355,10 @@ async def operator_with(bare: Kubectl) -> AsyncIterator[Callable[..., None]]:
         kube = Kube.connect("e2e-operator")
         given.setdefault(
             "options",
-            Options(platform=Platform(timedelta(seconds=SETTLE), prices=parse_table(PRICES))),
+            Options(platform=Platform(timedelta(seconds=2), prices=parse_table(PRICES))),
         )
-        await Operator(kube, [bare.namespace], CollectorRegistry(), **given).run(stop)
+        scope = Scope(bare.namespace, unlabeled=False)
+        await Operator(kube, scope, CollectorRegistry(), **given).run(stop)
         await kube.close()
 
     def run(**given: Any) -> None:
@@ -384,11 +386,9 @@ async def apps_of(kubectl: Kubectl) -> AsyncIterator[Callable[..., Awaitable[App
 
 
 @pytest.fixture
-async def make_app(
-    platform: Kubectl, recorder: str
-) -> AsyncIterator[Callable[..., Awaitable[App]]]:
-    """Start apps in the platform's namespace; they go with the test."""
-    async with apps_of(platform) as make:
+async def make_app(team: Kubectl, recorder: str) -> AsyncIterator[Callable[..., Awaitable[App]]]:
+    """Start apps in the team's namespace; they go with the test."""
+    async with apps_of(team) as make:
         yield make
 
 

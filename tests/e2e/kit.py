@@ -344,6 +344,13 @@ async def sleep_now(app: App, within: float = PATIENCE) -> None:
     await eventually(f"{app.name} slept", has_slept, within)
 
 
+async def sleep_again_and_again(app: "App") -> None:
+    """Put an app to sleep whenever it is awake, for its clients to wake; until it is cancelled."""
+    while True:
+        await sleep_now(app, 180)
+        await eventually("awake", lambda: app.phase() == "Warm", 180)
+
+
 async def hits(http: httpx.AsyncClient, recorder: str) -> dict[str, int]:
     """How often each id was acted on, by the recorder."""
     response = await http.get(f"http://{recorder}/hits")

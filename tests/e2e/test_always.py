@@ -18,7 +18,7 @@ pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture
-async def make_always(platform, recorder):
+async def make_always(team, recorder):
     made = []
 
     async def make(**spec):
@@ -29,16 +29,16 @@ async def make_always(platform, recorder):
         # Like anybody's image: nothing of ours is asked to say goodbye, it just waits a little.
         (container,) = deployment["spec"]["template"]["spec"]["containers"]
         container["lifecycle"] = {"preStop": {"sleep": {"seconds": 6}}}
-        platform.apply(config_map(), deployment, service, pool(name, route="Always", **spec))
-        app = App(name, platform)
+        team.apply(config_map(), deployment, service, pool(name, route="Always", **spec))
+        app = App(name, team)
         await app.asleep()
-        app.address = cluster_ip(platform, name)
+        app.address = cluster_ip(team, name)
         return app
 
     yield make
     for name in made:
-        platform("delete", "warmpool", name, "--wait=false")
-        platform("delete", "deployment,service", name, "--wait=false")
+        team("delete", "warmpool", name, "--wait=false")
+        team("delete", "deployment,service", name, "--wait=false")
 
 
 async def test_it_wakes_from_zero_stays_awake_in_use_and_sleeps_when_idle(

@@ -8,11 +8,9 @@ from collections.abc import AsyncIterator, Iterator
 import httpx
 import pytest
 from e2e.conftest import (
-    DNS,
     EVERY,
     LABELED,
     ROOT,
-    SETTLE,
     MakeNamespace,
     add_recorder,
     cluster_ip,
@@ -20,7 +18,7 @@ from e2e.conftest import (
     served_by,
     start_app,
 )
-from e2e.kit import App, Kubectl, acted_once, eventually, sleep_now
+from e2e.kit import App, Kubectl, acted_once, eventually, sleep_again_and_again
 from e2e.stream import Stream
 
 from kotatsu_operator.core.protocol import INSTALL_LABEL
@@ -83,13 +81,12 @@ async def asleep_but_asked(app: App) -> AsyncIterator[Stream]:
 
 async def upgrade(home: Kubectl, *settings: str) -> str:
     """Run helm upgrade; returns what it says when it fails."""
-    every = (DNS, f"routeSettle={SETTLE}", LABELED, *settings)
     done = await asyncio.to_thread(
         subprocess.run,
         [
             *("helm", "upgrade", "kotatsu", str(ROOT / "charts/kotatsu"), "-n", home.namespace),
             *("--wait", "--timeout=4m"),
-            *(s if s.startswith("--") else f"--set={s}" for s in every),
+            *(s if s.startswith("--") else f"--set={s}" for s in (LABELED, *settings)),
         ],
         check=False,
         capture_output=True,
@@ -119,7 +116,7 @@ async def test_a_namespace_gets_activators_of_its_own_and_shared_ones_again_unde
         Stream(busy, pause=0.2, timeout=180) as stream,
         Stream(cycling, pause=0.2, timeout=180) as woken,
     ):
-        sleeping = asyncio.create_task(keep_asleep(cycling))
+        sleeping = asyncio.create_task(sleep_again_and_again(cycling))
         changes = [await upgrade(home, *(f"{of}.replicas=2" for of in of_own))]
         await eventually("its own", lambda: set_of(quiet) == own, 120)
         await eventually("others in front", lambda: in_front(quiet) == activators(teams[0]), 120)
@@ -142,13 +139,6 @@ async def test_a_namespace_gets_activators_of_its_own_and_shared_ones_again_unde
 def set_of(app: App) -> str:
     """The set of activators that serves a pool."""
     return str(app.inner().get("activators") or "")
-
-
-async def keep_asleep(app: App) -> None:
-    """Put an app to sleep again and again, for its stream to wake."""
-    while True:
-        await sleep_now(app, 180)
-        await eventually("awake", lambda: app.phase() == "Warm", 180)
 
 
 OURS = {"app.kubernetes.io/component": "activator"}

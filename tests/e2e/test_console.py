@@ -16,9 +16,9 @@ pytestmark = [pytest.mark.e2e, pytest.mark.nightly, IN_BROWSER]
 
 
 @pytest.fixture(scope="module")
-def origin(pet: Kubectl) -> Iterator[str]:
+def origin(home: Kubectl) -> Iterator[str]:
     """Where the console is while kubectl forwards a port to it."""
-    with forwarded_console(pet) as address:
+    with forwarded_console(home) as address:
         yield address
 
 

@@ -71,11 +71,11 @@ ROUTES = pytest.mark.parametrize(("route", "share"), [("Auto", 1), ("Always", 10
 
 @ROUTES
 async def test_sleeps_and_wakes_under_every_protocol_lose_and_repeat_nothing(
-    route, share, platform, recorder, soak
+    route, share, team, recorder, soak
 ):
     row = f"nothing: sleeps and wakes, route {route}"
     make = partial(every_protocol, recorder=recorder, route=route, spec=SPEC)
-    await again_and_again(row, share, platform, make, partial(turn_over, recorder), soak)
+    await again_and_again(row, share, team, make, partial(turn_over, recorder), soak)
 
 
 @pytest.mark.nightly

@@ -51,12 +51,12 @@ async def run(kubectl, name, ways, recorder, **how):
 
 
 @pytest.mark.parametrize("name", RUN)
-async def test_it_sleeps_and_wakes_under_a_stream_and_loses_nothing(platform, recorder, name):
+async def test_it_sleeps_and_wakes_under_a_stream_and_loses_nothing(team, recorder, name):
     slow = {"start": 8} if name == "slow-start" else {}
-    app = await run(platform, name, RUN[name], recorder, windows=[], **slow)
+    app = await run(team, name, RUN[name], recorder, windows=[], **slow)
     unmetered = app.conditions()["DemandKnown"]["reason"] == "Unmetered"
     assert unmetered == (app.pool()["spec"]["route"] == "Auto")
-    platform("delete", f"warmpool,service,{app.kind}", app.name, "--wait=false")
+    team("delete", f"warmpool,service,{app.kind}", app.name, "--wait=false")
 
 
 @pytest.mark.alone

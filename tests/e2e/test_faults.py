@@ -138,7 +138,7 @@ async def test_a_watch_that_goes_silent_is_noticed_and_nobody_waits_for_it(
 @pytest.mark.alone
 @pytest.mark.parametrize("until", ["awake", pytest.param("asleep", marks=pytest.mark.nightly)])
 async def test_while_the_api_server_is_away_warm_is_served_and_the_rest_waits_or_is_told(
-    until, node, make_app, recorder, platform
+    until, node, make_app, recorder, team
 ):
     """Also a window opens meanwhile: as late as the outage makes it, and it says so."""
     warm = await make_app("warm", idleAfter="10m", maxReplicas=1)
@@ -153,7 +153,7 @@ async def test_while_the_api_server_is_away_warm_is_served_and_the_rest_waits_or
     await eventually("pods only", lambda: not warm.endpoints()["activator"], within=30)
     opens = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=OUTAGE / 2 + 6)
     entry = {"name": "demo", "start": wall(opens), "end": wall(opens + timedelta(minutes=10))}
-    platform.patch("warmpool", window.name, {"spec": {"windows": [{**entry, "replicas": 1}]}})
+    team.patch("warmpool", window.name, {"spec": {"windows": [{**entry, "replicas": 1}]}})
     await eventually("window seen", lambda: window.status().get("nextTransition"))
     async with Stream(warm, clients=2, pause=0.1) as stream:
         # A crash: one that ends in order takes its address out of Service `kubernetes`, and

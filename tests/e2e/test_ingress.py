@@ -22,7 +22,7 @@ from e2e.conftest import (
     built,
     cluster_ip,
     helm_install,
-    install_platform,
+    served_by,
     start_app,
 )
 from e2e.contour import Contour, contour
@@ -68,6 +68,7 @@ class Fronts:
 
 @pytest.fixture(scope="module")
 def fronts(
+    home: Kubectl,
     make_namespace: Callable[[str], Kubectl],
     on_node: bool,
     tmp_path_factory: pytest.TempPathFactory,
@@ -80,7 +81,7 @@ def fronts(
     with ExitStack() as stack:
         first = stack.enter_context(traefik(kubectl, folder))
         second = stack.enter_context(contour(kubectl, folder))
-        install_platform(kubectl)
+        served_by(home, kubectl)
         add_recorder(kubectl)
         stack.enter_context(applied(kubectl, volume(kubectl, folder / "pets")))
         install_pet(kubectl, first)

@@ -10,7 +10,7 @@ import re
 
 import httpx
 import pytest
-from e2e.kit import acted_once, eventually, sleep_now
+from e2e.kit import acted_once, eventually, sleep_again_and_again, sleep_now
 from e2e.stream import Stream, inside
 
 from kotatsu_node import Node
@@ -43,7 +43,7 @@ def two_nodes(on_node):
 
 
 @pytest.fixture
-async def make_service(make_app, platform):
+async def make_service(make_app, team):
     """An app whose Service has a NodePort and more; returns it with the NodePort."""
 
     async def make(name, **service):
@@ -54,8 +54,8 @@ async def make_service(make_app, platform):
             # With affinity the clients that a pod has stay with it for as long as it is there.
             drainTimeout="10s",
         )
-        platform.patch("service", app.name, {"spec": {"type": "NodePort", **service}})
-        return app, platform.get("service", app.name)["spec"]["ports"][0]["nodePort"]
+        team.patch("service", app.name, {"spec": {"type": "NodePort", **service}})
+        return app, team.get("service", app.name)["spec"]["ports"][0]["nodePort"]
 
     return make
 
@@ -74,10 +74,10 @@ async def answers(app, address, namespace=None):
         return False
 
 
-def bytes_passed(platform):
+def bytes_passed(home):
     """How many bytes the activators have passed on so far."""
     total = 0.0
-    for pod in platform.items("pods", **{"app.kubernetes.io/component": "activator"}):
+    for pod in home.items("pods", **{"app.kubernetes.io/component": "activator"}):
         ports = pod["spec"]["containers"][0]["ports"]
         port = next(p["containerPort"] for p in ports if p["name"] == "metrics")
         page = httpx.get(f"http://{pod['status']['podIP']}:{port}/metrics", trust_env=False).text
@@ -91,14 +91,14 @@ def bytes_passed(platform):
 @pytest.mark.parametrize("affinity", ["None", "ClientIP"])
 @pytest.mark.parametrize("first", PROXY_MODES)
 async def test_sleeps_and_wakes_lose_nothing_whichever_kube_proxy_leads_to_the_service(
-    two_nodes, make_service, platform, recorder, first, affinity
+    two_nodes, make_service, home, team, recorder, first, affinity
 ):
     await asyncio.to_thread(two_nodes, first)
     app, port = await make_service(
         f"{first}-{affinity.lower()}", sessionAffinity=affinity, ipFamilyPolicy="PreferDualStack"
     )
     # Where the cluster has two address families the Service has an address of each.
-    _, *others = platform.get("service", app.name)["spec"]["clusterIPs"]
+    _, *others = team.get("service", app.name)["spec"]["clusterIPs"]
     ways = [
         *((None, f"[{address}]") for address in others),
         (None, app.address),
@@ -130,15 +130,44 @@ async def test_sleeps_and_wakes_lose_nothing_whichever_kube_proxy_leads_to_the_s
     await acted_once(app, recorder)
 
     # Nobody is led to the activator any more, by an entry of the affinity or otherwise.
-    before = bytes_passed(platform)
+    before = bytes_passed(home)
     for namespace, address in ways:
         assert await answers(app, address, namespace)
-    assert bytes_passed(platform) == before
+    assert bytes_passed(home) == before
+
+
+async def test_clients_on_another_node_lose_nothing_while_both_activators_are_replaced(
+    two_nodes, make_app, home, recorder
+):
+    await asyncio.to_thread(two_nodes, PROXY_MODES[0])
+    app = await make_app("elsewhere", idleAfter="60s", maxReplicas=1, drainTimeout="10s")
+    while not await answers(app, app.address, second.PATH):
+        await asyncio.sleep(0.2)
+    await asyncio.sleep(SETTLED)
+    before = activators(home)
+    async with Stream(app, pause=0.2, timeout=180, namespace=second.PATH) as stream:
+        sleeping = asyncio.create_task(sleep_again_and_again(app))
+        home("rollout", "restart", "deployment/kotatsu-activator-0")
+        await asyncio.to_thread(
+            home, "rollout", "status", "deployment/kotatsu-activator-0", "--timeout=180s"
+        )
+        await eventually("others", lambda: len(activators(home) - before) == 2, 60)
+        woken = stream.done
+        await eventually("woken by them too", lambda: stream.done > woken + 30, 120)
+        sleeping.cancel()
+    assert not stream.failures, stream.failures[:5]
+    await acted_once(app, recorder)
+
+
+def activators(home):
+    """The uids of the activators' pods."""
+    found = home.items("pods", **{"app.kubernetes.io/component": "activator"})
+    return {pod["metadata"]["uid"] for pod in found}
 
 
 @pytest.mark.parametrize("first", PROXY_MODES)
 async def test_local_policies_lead_to_the_activator_only_on_its_own_node(
-    two_nodes, make_service, platform, first
+    two_nodes, make_service, team, first
 ):
     await asyncio.to_thread(two_nodes, first)
     app, port = await make_service(

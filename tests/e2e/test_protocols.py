@@ -35,16 +35,16 @@ def many_protocols(name):
 
 
 @pytest.fixture
-async def app(platform):
+async def app(team):
     name = f"protocols-{uuid.uuid4().hex[:4]}"
-    app = App(name, platform)
+    app = App(name, team)
     spec = {"route": "Always", "idleAfter": "5s", "maxReplicas": 2}
-    platform.apply(*many_protocols(name), pool(name, **spec))
+    team.apply(*many_protocols(name), pool(name, **spec))
     await app.asleep()
-    app.address = cluster_ip(platform, name)
+    app.address = cluster_ip(team, name)
     yield app
-    platform("delete", "warmpool", name, "--wait=false")
-    platform("delete", "deployment,service", name, "--wait=false")
+    team("delete", "warmpool", name, "--wait=false")
+    team("delete", "deployment,service", name, "--wait=false")
 
 
 async def by_http1(app, n):

@@ -167,11 +167,11 @@ async def test_a_release_is_installed_from_its_registry_upgraded_under_load_and_
 
 
 def test_the_plugin_of_the_release_is_found_by_kubectl(
-    releases: list[Released], platform: Kubectl
+    releases: list[Released], team: Kubectl
 ) -> None:
     program = next(file for file in releases[0].files if file.name == "kubectl-demo_mode")
     done = subprocess.run(
-        ["kubectl", "demo-mode", "status", "-n", platform.namespace],
+        ["kubectl", "demo-mode", "status", "-n", team.namespace],
         env=os.environ | {"PATH": f"{program.parent}:{os.environ['PATH']}"},
         capture_output=True,
         text=True,

@@ -91,11 +91,11 @@ async def test_a_pool_sleeps_when_it_is_told_to_however_many_requests_come(make_
 
 
 async def test_deleting_a_sleeping_pool_gives_its_target_back_and_turns_nobody_away(
-    make_app, platform, http, recorder
+    make_app, team, http, recorder
 ):
     app = await make_app("deleted", idleAfter="4s")
     await app.asleep()
-    platform("delete", "warmpool", app.name)
+    team("delete", "warmpool", app.name)
     await gather_ok([app.send(http) for _ in range(10)])
     assert app.replicas() == 1
     await eventually("pods only", lambda: not app.endpoints()["activator"])

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.e2e
 
 
 async def test_both_replicas_are_ready_before_the_window_opens_and_gone_after_it_closes(
-    make_app, http, platform, recorder
+    make_app, http, home, team, recorder
 ):
     app = await make_app("window", idleAfter="5s")
     await app.asleep()
@@ -21,7 +21,7 @@ async def test_both_replicas_are_ready_before_the_window_opens_and_gone_after_it
     opens = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=35)
     closes = opens + timedelta(seconds=10)
     window = {"name": "demo", "start": wall(opens), "end": wall(closes), "replicas": 2}
-    platform.patch("warmpool", app.name, {"spec": {"windows": [window]}})
+    team.patch("warmpool", app.name, {"spec": {"windows": [window]}})
 
     await eventually("lead learned", lambda: app.status().get("nextTransition"))
     lead = timedelta(seconds=_seconds(app.status()["lead"]))
@@ -34,8 +34,8 @@ async def test_both_replicas_are_ready_before_the_window_opens_and_gone_after_it
         "opening recorded", lambda: (app.status().get("lastOpening") or {}).get("early")
     )
     assert not early.startswith("-")
-    assert _metric(platform, "kotatsu_pool_prewarm_lead_seconds", app.name) >= 5
-    assert _metric(platform, "kotatsu_pool_window_ready_early_seconds", app.name) > 0
+    assert _metric(home, "kotatsu_pool_prewarm_lead_seconds", app.name) >= 5
+    assert _metric(home, "kotatsu_pool_window_ready_early_seconds", app.name) > 0
 
     # Nobody asks anything in the window, so idleAfter has long run out when it closes.
     await asyncio.sleep(max(0, (closes - datetime.now(UTC)).total_seconds() - 1))
