@@ -16,8 +16,8 @@ class Wake:
     """A wake for a request, by an activator's clock."""
 
     at: datetime
-    took: timedelta
-    """From the raise of the scale until a pod answered."""
+    took: timedelta | None
+    """From the raise of the scale until a pod answered; None before that."""
 
 
 @dataclass(frozen=True)
@@ -189,7 +189,7 @@ class Observation:
     """Ready pods of that template; 0 while the target has pods of another template."""
     autoscaler: Autoscaler | None = None
     woken: bool = False
-    """Whether an activator made the last write of the target's replicas."""
+    """Whether an activator knows of a wake that the status does not have."""
     write: Write | None = None
     """The last write of the target's replicas by another manager."""
     catching_up: timedelta = timedelta()
