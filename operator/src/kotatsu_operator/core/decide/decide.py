@@ -274,8 +274,9 @@ def remember_template(memory: Memory, seen: Observation) -> Memory:
         ups = tuple(replace(w, template=seen.template) for w in memory.warm_ups)
         template = replace(known, hash=seen.template, proven=bool(ups))
         return replace(memory, template=template, warm_ups=ups)
-    # A warm-up in progress began with another template: its time measures neither of them.
-    return replace(memory.here(raised_at=None), template=known.changed_to(seen.template))
+    # A warm-up in progress began with another template: its time measures neither of them, and
+    # what kept its pods from starting may be corrected.
+    return replace(memory.here(raised_at=None, told=()), template=known.changed_to(seen.template))
 
 
 def remember_proof(memory: Memory, seen: Observation, floor: int) -> Memory:
