@@ -13,7 +13,13 @@ from kotatsu_operator.core.objects import Autoscaler, Write
 from kotatsu_operator.core.plan import activity
 from kotatsu_operator.core.plan.lead import slowest_wake
 from kotatsu_operator.core.plan.plan import Plan, floor_of, plan_at, remember_opening, still_needed
-from kotatsu_operator.core.pool.decision import Decision, Note, Observation, Transition
+from kotatsu_operator.core.pool.decision import (
+    WAITS_FOR_BLOCKED,
+    Decision,
+    Note,
+    Observation,
+    Transition,
+)
 from kotatsu_operator.core.pool.memory import (
     Contest,
     Memory,
@@ -240,6 +246,8 @@ def _recheck(given: Given, memory: Memory, kept: Plan) -> datetime:
     if not phase.is_asleep:
         end = activity.idle_at(spec, memory, now)
         times += [end - settle - activity.PRE_DRAIN, end]
+    if given.seen.order.blocked and memory.since is not None:
+        times.append(memory.since + WAITS_FOR_BLOCKED)
     if phase is Phase.DRAINING and acknowledged_at is not None:
         times.append(acknowledged_at + settle)
     if phase is Phase.DRAINING and memory.since is not None:
