@@ -313,7 +313,8 @@ def wanted_minimum(
     once.
 
     An HPA with minReplicas 0 would end the last pod outside of the sleep protocol, and start one
-    again. So the pool keeps it at 1: with 1, an HPA does nothing at 0 replicas.
+    again. So the pool keeps it at 1: with 1, an HPA does nothing at 0 replicas. If it has scaled to
+    0 itself, it starts one pod first (decision 10).
     """
     if released:
         return original.min_replicas
