@@ -2,7 +2,7 @@
 
 import pytest
 from e2e.kit import pool
-from plugin.untils import ACCEPTED, REFUSED
+from plugin.ends import ACCEPTED, REFUSED
 
 pytestmark = pytest.mark.apiserver
 

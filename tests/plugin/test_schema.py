@@ -11,7 +11,7 @@ from fuzz.edits import edited
 from fuzz.pools import specs
 from hypothesis import HealthCheck, given, settings
 from plugin.apiserver import CRD, ROOT
-from plugin.untils import ACCEPTED, REFUSED
+from plugin.ends import ACCEPTED, REFUSED
 from rows import each
 
 from kotatsu_demo_mode.schema import RULES, defaulted, faults, spec_schema

@@ -92,13 +92,14 @@ class Cache:
         if known is not None and objects.version_of(known) >= objects.version_of(pool):
             return False
         self.pools[key] = pool
-        if known is None or _place_in_order(known) != _place_in_order(pool):
-            self._touch_in_order(key, known, pool)
+        others = self._in_order(key, known, pool)
+        if others and (known is None or _place_in_order(known) != _place_in_order(pool)):
+            self._touch(others)
         self._tell(key, pool)
         return True
 
     def forget_pool(self, key: Key) -> None:
-        self._touch_in_order(key, self.pools.pop(key, None))
+        self._touch(self._in_order(key, self.pools.pop(key, None)))
         self._departed.pop(key, None)
         self._tell(key, None)
 
@@ -117,15 +118,19 @@ class Cache:
         after = map(self.pools.__getitem__, self._oldest_first(("dependency", key)))
         return order_of([pool for pool in before if pool is not None], after)
 
-    def _touch_in_order(self, key: Key, *versions: Object | None) -> None:
+    def _in_order(self, key: Key, *versions: Object | None) -> set[Key]:
+        """The pools on which these versions of one depend, and those that depend on it."""
         before = (
             (key[0], name)
             for pool in versions
             if pool is not None
             for name in pool["spec"].get("dependsOn") or ()
         )
-        for other in {*before, *self.pools.having(("dependency", key))}:
-            self.touch(other)
+        return {*before, *self.pools.having(("dependency", key))}
+
+    def _touch(self, keys: Iterable[Key]) -> None:
+        for key in keys:
+            self.touch(key)
 
     def keep_workload(self, kind: str, obj: Object) -> Concerned:
         """Store a workload of a kind."""
