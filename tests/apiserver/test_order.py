@@ -4,6 +4,7 @@ import asyncio
 import random
 import time
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import pytest
@@ -11,7 +12,7 @@ from apiserver.app import serving
 from apiserver.conftest import install_platform, start_app
 from apiserver.kit import eventually
 from apiserver.kubelet import STARTS_AFTER
-from e2e.kit import acted_once, is_ending
+from e2e.kit import acted_once, is_ending, stamp
 from e2e.parked import restarts
 
 pytestmark = pytest.mark.apiserver
@@ -121,3 +122,19 @@ async def test_under_load_they_start_in_order_and_sleep_in_reverse(chain, http, 
     assert broken == []
     for app in chain:
         await acted_once(app, recorder)
+
+
+async def test_ready_pods_of_a_suspended_pool_count_and_it_keeps_no_other_awake(make_app, platform):
+    db = await make_app("db", **QUICK)
+    web = await make_app("web", **QUICK, dependsOn=[db.name])
+    await db.asleep()
+    platform.patch("warmpool", db.name, {"spec": {"suspend": True}})
+    platform("scale", "deployment", db.name, "--replicas=1")
+    until = stamp(datetime.now(UTC) + timedelta(minutes=5))
+    platform.patch("warmpool", web.name, {"spec": {"override": {"mode": "Warm", "until": until}}})
+    await eventually("Warm", lambda: web.phase() == "Warm")
+    assert db.phase() == "Asleep"
+    platform.patch("warmpool", web.name, {"spec": {"suspend": True}})
+    platform.patch("warmpool", db.name, {"spec": {"suspend": False}})
+    await db.asleep()
+    assert (web.phase(), len(web.ready_pods())) == ("Warm", 1)

@@ -2,6 +2,7 @@
 
 import pytest
 from e2e.kit import pool
+from plugin.ends import ACCEPTED, REFUSED
 
 pytestmark = pytest.mark.apiserver
 
@@ -13,6 +14,12 @@ _EXCLUDING_TOO_MUCH = [_CRON | {"name": f"w{n}", "excludeDates": _DATES} for n i
 """1,002 dates in three windows."""
 
 
+@pytest.mark.parametrize("until", [*ACCEPTED, *REFUSED])
+def test_the_api_server_accepts_the_times_that_operator_and_plugin_accept(namespace, until):
+    said = namespace.judged(pool("timed", override={"mode": "Warm", "until": until}))
+    assert (said == []) is (until in ACCEPTED), said
+
+
 @pytest.mark.parametrize(
     ("spec", "sentence"),
     [
@@ -20,6 +27,8 @@ _EXCLUDING_TOO_MUCH = [_CRON | {"name": f"w{n}", "excludeDates": _DATES} for n i
         ({"windows": [_ONCE | {"duration": "1h"}]}, "either start and end"),
         ({"windows": [_ONCE | {"replicas": 11}]}, "raise maxReplicas"),
         ({"windows": [_ONCE | {"start": "tomorrow"}]}, "should match"),
+        ({"windows": [_ONCE | {"end": "9999-12-31T23:59"}]}, "should match"),
+        ({"windows": [_CRON | {"excludeDates": ["2026-02-30"]}]}, "of type date"),
         ({"windows": [_ONCE, _CRON]}, "Duplicate value"),
         ({"windows": [_CRON | {"duration": "0s"}]}, "must be above 0"),
         ({"windows": [_ONCE | {"excludeDates": ["2026-12-31"]}]}, "repeating window"),

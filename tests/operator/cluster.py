@@ -17,7 +17,7 @@ from kotatsu_operator.activator import pool as activator_pool
 from kotatsu_operator.activator.pool import PodIdentity
 from kotatsu_operator.activator.slices import make_slice
 from kotatsu_operator.controller.served import Served
-from kotatsu_operator.core.objects import selects
+from kotatsu_operator.core.objects import owners, selects
 from kotatsu_operator.core.pool.spec import BUILT_IN
 from kotatsu_operator.core.protocol import (
     ACTIVATOR_LABELS,
@@ -527,8 +527,13 @@ class FakeKube:
         self._scale(name, 1, "kotatsu-activator")
 
     def _scale(self, name: str, replicas: int, by: str) -> None:
-        """A write of the scale: its manager owns the replicas from then on."""
-        ours = {"managedFields": [owned("replicas", by)]}
+        """A write of the scale: its manager owns the replicas from then on, if they had an owner.
+
+        Nobody owns replicas of 0: the scale leaves them out.
+        """
+        found = self.stored(*parts(name))
+        is_owned = bool(owners(found, "replicas")) and replicas > 0
+        ours = {"managedFields": [owned("replicas", by)] if is_owned else []}
         self.edit(*parts(name), metadata=ours, spec={"replicas": replicas})
 
     async def put_minimum(self, namespace: str, name: str, replicas: int, version: str) -> None:

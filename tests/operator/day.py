@@ -17,6 +17,7 @@ from kotatsu_operator.controller.target import Tools
 from kotatsu_operator.core.budget.prices import parse_table
 from kotatsu_operator.core.exposition import Silence
 from kotatsu_operator.core.formats import stamp
+from kotatsu_operator.core.pool.decision import Wake
 from kotatsu_operator.core.pool.memory import Route
 from kotatsu_operator.core.pool.spec import NO_PRICES, Platform, Prices
 from kotatsu_operator.core.protocol import CAPACITY_LABEL
@@ -28,7 +29,6 @@ from tests.operator.cluster import (
     deployment,
     forget,
     keep,
-    owned,
     pod,
     pool_view,
     served,
@@ -216,8 +216,9 @@ class Day:
 
     def wake(self):
         """What an activator does for a request to a sleeping pool."""
-        owner = {"managedFields": [owned("replicas", "kotatsu-activator")]}
-        self.kube.edit("Deployment", "voice", metadata=owner, spec={"replicas": 1})
+        self.raised()
+        woken = Wake(self.now, None)
+        self.scraper.passing_now = replace(self.scraper.passing_now, last_wake=woken)
         return self
 
     def raised(self):

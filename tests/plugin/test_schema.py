@@ -11,8 +11,11 @@ from fuzz.edits import edited
 from fuzz.pools import specs
 from hypothesis import HealthCheck, given, settings
 from plugin.apiserver import CRD, ROOT
+from plugin.ends import ACCEPTED, REFUSED
+from rows import each
 
 from kotatsu_demo_mode.schema import RULES, defaulted, faults, spec_schema
+from kotatsu_operator.core.pool.parse import parse
 
 
 def nodes(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -46,6 +49,31 @@ def test_every_keyword_of_the_schema_is_looked_at() -> None:
         *("format", "x-kubernetes-int-or-string", "x-kubernetes-validations"),
         *("x-kubernetes-list-type", "x-kubernetes-list-map-keys"),
     }
+
+
+def _until(text: str) -> dict[str, Any]:
+    given = {"targetRef": {"name": "a"}, "override": {"mode": "Warm", "until": text}}
+    return dict(defaulted(given, spec_schema()))
+
+
+@each("until", ACCEPTED)
+def test_a_time_that_the_plugin_accepts_the_operator_reads(until: str) -> None:
+    assert faults(_until(until), strict=True) == []
+    assert parse(_until(until)).override is not None
+
+
+@each("until", REFUSED)
+def test_a_time_that_the_api_server_refuses_the_plugin_refuses(until: str) -> None:
+    [said] = faults(_until(until), strict=True)
+    assert said.startswith("spec.override.until ")
+
+
+@pytest.mark.parametrize("day", ["2030-02-30", "2030-13-01", "9999-01-01"])
+def test_a_date_that_no_calendar_has_is_refused(day: str) -> None:
+    often = {"name": "w", "schedule": "0 18 * * *", "duration": "1h", "replicas": 1}
+    spec = {"targetRef": {"name": "a"}, "windows": [often | {"excludeDates": [day]}]}
+    [said] = faults(defaulted(spec, spec_schema()), strict=True)
+    assert said.endswith("not a date like 2030-12-31")
 
 
 def test_no_pattern_is_asked_of_a_long_text() -> None:

@@ -320,8 +320,10 @@ async def test_a_wake_is_told_when_everybody_is_gone_before_it_is_looked_at(acti
 
 
 async def test_a_wake_that_gets_no_pod_is_counted_all_the_same(activator):
+    """And told from its raise on: the operator asks who has woken the pool."""
     activator.hold()
     await eventually(lambda: activator.count("kotatsu_activator_wakes_total") == 1)
+    assert time.time() - activator.count(LAST_WAKE) < 10
     assert activator.count("kotatsu_activator_wake_duration_seconds_count") == 0
 
 

@@ -417,6 +417,14 @@ def test_a_changed_phase_touches_the_pools_before_and_after():
     touched.clear()
     cache.keep_pool(at(4, warm_pool("api", dependsOn=["db"], status={"phase": "Warm", "x": 1})))
     assert touched == []
+    suspended = {"dependsOn": ["db"], "suspend": True}
+    cache.keep_pool(at(5, warm_pool("api", **suspended, status={"phase": "Warm"})))
+    assert sorted(touched) == [("demo", "db"), ("demo", "web")]
+    touched.clear()
+    ready = {"phase": "Warm", "readyReplicas": 1}
+    cache.keep_pool(at(6, warm_pool("api", **suspended, status=ready)))
+    assert sorted(touched) == [("demo", "db"), ("demo", "web")]
+    touched.clear()
     cache.forget_pool(("demo", "api"))
     assert sorted(touched) == [("demo", "db"), ("demo", "web")]
 

@@ -338,6 +338,8 @@ async def test_the_newest_wake_that_an_activator_knows_is_told(scraper):
         assert (await scraper.passing(views[:1], VOICE)).last_wake is None
         said = await scraper.passing(views, VOICE)
         assert said.last_wake == Wake(AT - timedelta(seconds=1), timedelta(seconds=1.5))
+        woken[1].raised(*VOICE, AT.timestamp())
+        assert (await scraper.passing(views, VOICE)).last_wake == Wake(AT, None)
 
 
 async def test_an_activator_without_the_metrics_port_makes_it_unknown(scraper):

@@ -138,6 +138,31 @@ async def test_the_last_wake_is_written_with_what_is_written_anyway():
     assert day.status["lastWake"] == {"at": "2026-11-25T08:00:00Z", "duration": "1.500s"}
 
 
+async def test_requests_that_wake_the_pool_soon_after_each_sleep_are_flapping():
+    """The scale that the operator has set to 0 has no owner, and gets none."""
+    day = await Day.lived("08:00", "08:10", replicas=1, ready=True, **SOON)
+    for _ in range(3):
+        assert day.phase == "Asleep"
+        day.wake()
+        await day.until(day.now + SECOND, late=PUNCTUAL)
+        assert day.status["reason"] == "Request"
+        while day.phase != "Asleep":
+            await day.until(day.now + SECOND, late=PUNCTUAL)
+    assert "Flapping" in day.events
+
+
+async def test_a_scale_from_0_that_no_activator_has_set_is_no_request():
+    day = await Day.lived("08:00", **SOON)
+    day.wake()
+    woken = Wake(day.now, SECOND)
+    day.scraper.passing_now = Passing(0, 0, None, last_wake=woken)
+    await day.until(day.now + 3 * MINUTE)
+    assert day.phase == "Asleep"
+    day.raised()
+    await day.until(day.now + SECOND)
+    assert (day.phase, day.status["reason"]) == ("Warming", "Demand")
+
+
 async def test_a_wake_without_an_operator_is_in_the_status_once_it_is_back():
     day = await Day.lived("08:00")
     day.wake()

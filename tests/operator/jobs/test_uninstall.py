@@ -218,16 +218,71 @@ async def test_it_ends_only_when_no_activator_is_an_endpoint(cluster):
     await running
 
 
-async def test_pods_that_never_come_are_named_now_and_then_and_end_it_with_what_to_do(cluster):
-    cluster.pods_come = False
+async def test_activators_that_never_leave_end_it_with_what_to_do(cluster):
+    cluster.activators_leave = False
     with pytest.raises(UninstallError) as caught:
         await cluster.uninstall()
+    assert "not done after 60 s: activator activator-1 is still an endpoint" in str(caught.value)
+    assert "--no-hooks" in str(caught.value)
+
+
+async def test_a_target_that_starts_slowly_is_left_to_start_and_the_others_are_done(cluster):
+    """Its line comes now and then, each with the time that is left."""
+    cluster.pods_come = False
+    cluster.kube.edit("Deployment", "voice", status={"readyReplicas": 3})
+    pool, target = never_ready()
+    pool["status"]["internal"] = {"activators": SET, "warmUps": [[300, 1, 0]]}
+    for made in (pool, target):
+        cluster.kube.put(made)
+    await cluster.uninstall()
     lines = [line for line in cluster.said if "waiting for pods" in line]
-    assert 3 <= len(set(lines)) == len(lines) <= 5, "in a minute, each with the time that is left"
-    text = str(caught.value)
-    assert "0 of 3 pods of Deployment demo/voice are Ready" in text
-    assert "--no-hooks" in text
-    assert cluster.pool()["status"]["route"]["target"] == "Activator"
+    assert 3 <= len(set(lines)) == len(lines) <= 4
+    lack = "0 of 1 pods of Deployment demo/feed are Ready (a start has taken 5m)"
+    assert cluster.has_said(f"demo/feed: {lack} after 45 s, so it is not waited for any longer")
+    assert cluster.said[-1].endswith(f"; not Ready in time: {lack}")
+    for name in ("feed", "voice"):
+        status = cluster.kube.stored("WarmPool", name)["status"]
+        assert (status["phase"], status["route"]["target"]) == ("Warm", "Native")
+
+
+async def test_activators_leave_a_service_of_which_only_some_pods_are_ready_in_time(cluster):
+    cluster.pods_come = False
+    cluster.kube.edit("Deployment", "voice", status={"readyReplicas": 2})
+    await cluster.uninstall()
+    assert cluster.has_said("2 of 3 pods of Deployment demo/voice are Ready after 45 s")
+    assert not cluster.has_said("no endpoint")
+    assert not cluster.kube.all("EndpointSlice")
+
+
+@pytest.mark.parametrize("cause", ["0/3 nodes are available", "exceeded quota: pods"])
+async def test_a_target_that_is_late_is_named_with_what_its_pods_lack(cluster, cause):
+    cluster.pods_come = False
+    no_node = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}
+    rejected = {"type": "ReplicaFailure", "status": "True", "message": cause}
+    if "quota" in cause:
+        cluster.kube.edit("Deployment", "voice", status={"conditions": [rejected]})
+    else:
+        waits = pod(phase="Pending")
+        waits["status"]["conditions"] = [no_node | {"message": cause}]
+        cluster.kube.put(waits)
+    await cluster.uninstall()
+    assert cause in cluster.said[-1]
+
+
+async def test_a_target_whose_pod_has_crashed_twice_is_waited_for(cluster):
+    """It may wait for its database, which is restored beside it."""
+    cluster.pods_come = False
+    loops = pod(phase="Running")
+    said = "back-off 10s restarting failed container=app pod=voice-1"
+    waits = {"reason": "CrashLoopBackOff", "message": said}
+    loops["status"]["containerStatuses"] = [{"name": "app", "state": {"waiting": waits}}]
+    cluster.kube.put(loops)
+    running = await cluster.begin(until="0 of 3 pods")
+    await asyncio.sleep(20)
+    assert not cluster.has_said("cannot start")
+    cluster.pods_come = True
+    await running
+    assert cluster.conditions()["Ready"] == ("Unknown", "Uninstalled")
 
 
 def never_ready(name="feed"):
@@ -433,7 +488,7 @@ async def test_a_leader_gets_its_time_to_stop(cluster):
 async def test_an_uninstall_that_fails_lets_the_operators_go_on(cluster):
     leader = operator(cluster.kube)
     await leader.turn()
-    cluster.pods_come = False
+    cluster.activators_leave = False
     with pytest.raises(UninstallError):
         await cluster.uninstall()
     await leader.turn()
@@ -445,7 +500,7 @@ async def test_the_lease_is_renewed_for_as_long_as_it_takes(cluster):
     await operator(cluster.kube).turn()
     cluster.pods_come = False
     running = asyncio.create_task(cluster.uninstall())
-    await asyncio.sleep(50)
+    await asyncio.sleep(40)
     assert len([c for c in cluster.kube.called("replace") if c[1] == "Lease"]) > 3
     assert cluster.kube.stored("Lease", LEASE_NAME)["spec"]["holderIdentity"] == UNINSTALL
     cluster.pods_come = True

@@ -107,6 +107,33 @@ def test_of_a_crash_loop_it_is_said_how_the_container_ended():
     assert quiet.start.failing == "container app: CrashLoopBackOff (back-off 40s)"
 
 
+@pytest.mark.parametrize("wait", ["10s", "20s"])
+def test_a_crash_loop_that_has_just_begun_may_end_by_itself(wait):
+    """An app that waits for its database crashes a few times."""
+    made = waiting("CrashLoopBackOff", f"back-off {wait} restarting failed container=app pod=x")
+    assert pod_view(made).start.failing == ""
+
+
+@pytest.mark.parametrize(
+    ("unready", "began", "fails"),
+    [
+        ("10:05:00", "10:01:00", False),
+        ("10:05:00", "10:04:30", True),  # was Ready for a moment: it may have no probe
+        ("09:00:00", "10:01:00", True),  # has not been Ready
+    ],
+)
+def test_the_first_crash_of_a_container_that_had_started_is_none_of_the_loop_before(
+    unready, began, fails
+):
+    """The kubelet still waits as long as for the last one of that loop."""
+    ended = {"exitCode": 1, "startedAt": stamped(began), "finishedAt": stamped("10:05:00")}
+    said = "back-off 5m0s restarting failed container=app pod=x"
+    made = waiting("CrashLoopBackOff", said, terminated=ended)
+    ready = {"type": "Ready", "status": "False", "lastTransitionTime": stamped(unready)}
+    made["status"]["conditions"] = [ready]
+    assert bool(pod_view(made).start.failing) is fails
+
+
 def test_a_pod_whose_container_is_being_created_may_still_start():
     assert pod_view(waiting("ContainerCreating")).start.failing == ""
 

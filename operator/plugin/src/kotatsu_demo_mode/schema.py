@@ -12,7 +12,7 @@ from functools import cache
 from pkgutil import get_data
 from typing import Any
 
-from kotatsu_operator.core.formats import instant, lasting
+from kotatsu_operator.core.formats import instant, lasting, wall_date
 from kotatsu_operator.core.pool.spec import KNATIVE
 
 Schema = dict[str, Any]
@@ -160,13 +160,22 @@ def _limits(value: Any, schema: Schema) -> Iterator[str]:
         yield f"must be at most {schema['maximum']}"
 
 
+_DATE, _CLOCK = r"[12]\d{3}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])", r"([01]\d|2[0-3]):[0-5]\d"
+_INSTANT, _DAY = "a time like 2030-12-18T12:30:00+09:00", "a date like 2030-12-31"
 _FORMS = {
     r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$": "a duration like 90s, 2m or 1h30m",
-    r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2})?$": "a wall-clock time like 2030-12-18T10:00",
-    r"^\d{4}-\d{2}-\d{2}$": "a date like 2030-12-31",
+    rf"^{_DATE}T{_CLOCK}(:[0-5]\d)?$": "a wall-clock time like 2030-12-18T10:00",
+    rf"^{_DATE}T{_CLOCK}:[0-5]\d(\.\d{{1,9}})?(Z|[+-]{_CLOCK})$": _INSTANT,
+    rf"^{_DATE}$": _DAY,
     r"^[0-9]+(\.[0-9]+)?$": 'an amount like "6.5"',
 }
 """The meaning of the schema's patterns."""
+
+_FORMATS: dict[str, tuple[Callable[[str], Any], str]] = {
+    "date-time": (instant, _INSTANT),
+    "date": (wall_date, _DAY),
+}
+"""Days that no month has match the patterns."""
 
 
 @cache
@@ -184,8 +193,10 @@ def _text_limits(value: str, schema: Schema) -> Iterator[str]:
     if "pattern" in schema and not _compiled(schema["pattern"]).search(value):
         wanted = _FORMS.get(schema["pattern"], f"a match of {schema['pattern']}")
         yield f"is {value[:40]!r}, not {wanted}"
-    if schema.get("format") == "date-time" and instant(value) is None:
-        yield f"is {value[:40]!r}, not a time like 2030-12-18T12:30:00+09:00"
+        return
+    read, wanted = _FORMATS.get(schema.get("format", ""), (lambda _: True, ""))
+    if read(value) is None:
+        yield f"is {value[:40]!r}, not {wanted}"
 
 
 def _list_limits(value: list[Any], schema: Schema) -> Iterator[str]:

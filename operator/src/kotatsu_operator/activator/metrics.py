@@ -89,10 +89,10 @@ class ActivatorMetrics(Collector):
         self._woke_in: Gauge = made(
             Gauge,
             LAST_WAKE_TOOK.removeprefix(_PREFIX),
-            "Time from the raise of the scale until a pod answered, in the last wake.",
+            "Time from the raise of the scale until a pod answered, in the last wake; none before.",
         )
         self._timeouts: dict[tuple[str, str], int] = defaultdict(int)
-        self._wakes: dict[tuple[str, str], tuple[float, float]] = {}
+        self._wakes: dict[tuple[str, str], tuple[float, float | None]] = {}
         self._followed: dict[tuple[str, str], Mapping[str, Callable[[], float]]] = {}
         self._moved: dict[tuple[str, str], Moved] = {}
 
@@ -120,8 +120,15 @@ class ActivatorMetrics(Collector):
         self.durations.labels(namespace, name)
         self.waits.labels(namespace, name)
 
+    def raised(self, namespace: str, name: str, began: float) -> None:
+        """Count a wake that has raised the scale, and note the Unix time at which it began."""
+        self.wakes.labels(namespace, name).inc()
+        self._woke_at.labels(namespace, name).set(began)
+        self._woke_in.remove(namespace, name)  # of the wake before
+        self._wakes[namespace, name] = began, None
+
     def woke(self, namespace: str, name: str, began: float, took: float) -> None:
-        """Count a wake that has found a pod: its Unix time and its seconds."""
+        """Note that this wake has found a pod, after some seconds."""
         self.durations.labels(namespace, name).observe(took)
         self._woke_at.labels(namespace, name).set(began)
         self._woke_in.labels(namespace, name).set(took)
@@ -176,7 +183,7 @@ class _Part(Collector):
         self,
         gauges: Mapping[tuple[str, str], Mapping[str, Callable[[], float]]],
         timeouts: Mapping[tuple[str, str], int],
-        wakes: Mapping[tuple[str, str], tuple[float, float]],
+        wakes: Mapping[tuple[str, str], tuple[float, float | None]],
     ) -> None:
         self._gauges, self._timeouts, self._wakes = gauges, timeouts, wakes
 
@@ -191,7 +198,8 @@ class _Part(Collector):
         for index, metric in enumerate((LAST_WAKE, LAST_WAKE_TOOK)):
             family = GaugeMetricFamily(metric, "See the page of all pools.", labels=_LABELS)
             for pool, wake in self._wakes.items():
-                family.add_metric(pool, wake[index])
+                if (value := wake[index]) is not None:
+                    family.add_metric(pool, value)
             yield family
         late = CounterMetricFamily(TIMED_OUT, "See the page of all pools.", labels=_LABELS)
         for pool, count in self._timeouts.items():

@@ -259,8 +259,10 @@ class Waker:
             return
         log.info("%s: waking for %d requests", self._context.name, self._of.waiting)
         self._of.raised()
-        self._context.metrics.wakes.labels(*self._context.key).inc()
         self._unanswered = began
+        self._context.metrics.raised(
+            *self._context.key, time.time() - (asyncio.get_running_loop().time() - began)
+        )
         self._note_answer()
 
     async def _raise_as_seen(self, target: str) -> bool:

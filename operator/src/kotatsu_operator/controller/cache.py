@@ -67,7 +67,7 @@ class Cache:
     """The NetworkPolicies that limit who reaches pods."""
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     touch: Callable[[Key], None] = lambda _: None
-    """Called for the pools in order with one (spec.dependsOn) whose phase has changed."""
+    """Called for the pools in order with one (spec.dependsOn) that has changed for them."""
     observers: Collection[Callable[[Key, Object | None], None]] = ()
     """Called with each version of a WarmPool, and with None when it is removed."""
     _selectors: dict[str, Selectors[Key]] = field(default_factory=lambda: defaultdict(Selectors))
@@ -92,13 +92,14 @@ class Cache:
         if known is not None and objects.version_of(known) >= objects.version_of(pool):
             return False
         self.pools[key] = pool
-        if known is None or _place_in_order(known) != _place_in_order(pool):
-            self._touch_in_order(key, known, pool)
+        others = self._in_order(key, known, pool)
+        if others and (known is None or _place_in_order(known) != _place_in_order(pool)):
+            self._touch(others)
         self._tell(key, pool)
         return True
 
     def forget_pool(self, key: Key) -> None:
-        self._touch_in_order(key, self.pools.pop(key, None))
+        self._touch(self._in_order(key, self.pools.pop(key, None)))
         self._departed.pop(key, None)
         self._tell(key, None)
 
@@ -112,20 +113,24 @@ class Cache:
         return None if pool is None else list(pool["spec"].get("dependsOn") or ())
 
     def order_of(self, key: Key) -> Order:
-        """The phases of the pools on which a pool depends, and of those that depend on it."""
+        """Read from the pools on which a pool depends, and from those that depend on it."""
         before = [self.pools.get((key[0], name)) for name in self.dependencies_of(key) or ()]
         after = map(self.pools.__getitem__, self._oldest_first(("dependency", key)))
         return order_of([pool for pool in before if pool is not None], after)
 
-    def _touch_in_order(self, key: Key, *versions: Object | None) -> None:
+    def _in_order(self, key: Key, *versions: Object | None) -> set[Key]:
+        """The pools on which these versions of one depend, and those that depend on it."""
         before = (
             (key[0], name)
             for pool in versions
             if pool is not None
             for name in pool["spec"].get("dependsOn") or ()
         )
-        for other in {*before, *self.pools.having(("dependency", key))}:
-            self.touch(other)
+        return {*before, *self.pools.having(("dependency", key))}
+
+    def _touch(self, keys: Iterable[Key]) -> None:
+        for key in keys:
+            self.touch(key)
 
     def keep_workload(self, kind: str, obj: Object) -> Concerned:
         """Store a workload of a kind."""
@@ -415,5 +420,6 @@ def _terms_of_pool(pool: Object) -> Iterator[Hashable]:
         yield "hpa", (key[0], autoscaler)
 
 
-def _place_in_order(pool: Object) -> tuple[Any, Any]:
-    return pool["spec"].get("dependsOn"), (pool.get("status") or {}).get("phase")
+def _place_in_order(pool: Object) -> tuple[Any, Order, Order]:
+    """What the order reads of a pool: as one of those before, and as one of those after."""
+    return pool["spec"].get("dependsOn"), order_of([pool], []), order_of([], [pool])

@@ -335,13 +335,15 @@ def _newest(samples: Iterable[tuple[Mapping[str, str], float]], page: Page) -> d
 
 
 def _last_wake(samples: Mapping[str, Samples]) -> Wake | None:
-    at, took = (max(exposition.numbers(samples.get(n, ())), default=0.0) for n in _WAKE)
+    at, took = (
+        max(exposition.numbers(samples.get(name, ())), default=None)
+        for name in (LAST_WAKE, LAST_WAKE_TOOK)
+    )
     # By the activator's clock: another estimate of it would be another wake.
-    began = exposition.unix_time(at)
-    return None if began is None else Wake(began, timedelta(seconds=min(max(took, 0.0), 1e6)))
-
-
-_WAKE = (LAST_WAKE, LAST_WAKE_TOOK)
+    began = exposition.unix_time(at or 0.0)
+    if began is None:
+        return None
+    return Wake(began, None if took is None else timedelta(seconds=min(max(took, 0.0), 1e6)))
 
 
 def _began(wake: Wake) -> datetime:
@@ -358,6 +360,12 @@ class Observer:
     """Returns for how many seconds other components may still lag behind an API-server outage."""
     aside: Callable[[Key], AbstractContextManager[None]] = lambda _: nullcontext()
     """Entered while a reconcile waits for responses of pods and activators."""
+
+    async def raised(self, key: Key) -> Demand:
+        """What the activators know of a sleeping pool whose scale was raised: who waits for it."""
+        with self.aside(key):
+            through = await self.scraper.passing(self.cache.activators.of(key), key)
+        return Demand(held=through.held, timed_out=through.timed_out, last_wake=through.last_wake)
 
     async def demand(
         self,

@@ -34,6 +34,7 @@ from kotatsu_operator.core.report.conditions import clients_unlimited
 from kotatsu_operator.core.report.record import Entry
 from kotatsu_operator.core.report.status import (
     Status,
+    is_new_wake,
     original_status,
     read_original,
     target_status,
@@ -212,11 +213,14 @@ class ScaledTarget(Target):
         if replicas > 0 and memory.phase.is_asleep:
             # The watch may lag behind the operator's own write of 0.
             replicas = (await tools.kube.get_scale(*self.place)).replicas
-        ask = ask and not memory.phase.is_asleep
         demand = Demand()
-        if ask:
+        if memory.phase.is_asleep:
+            if replicas > 0:
+                demand = await tools.observer.raised(self.key)
+        elif ask:
             demand = await tools.observer.demand(self.key, self.spec, pods, memory.template.metered)
-        announced = (pool.get("status") or {}).get("demand") or {}
+        status = pool.get("status") or {}
+        announced = status.get("demand") or {}
         ready = sum(p.ready and not p.terminating for p in pods)
         return Observation(
             replicas=replicas,
@@ -228,7 +232,7 @@ class ScaledTarget(Target):
             updated=ready if workload.updated is None else workload.updated,
             autoscaler=None if autoscaler is None else read_autoscaler(autoscaler),
             write=workload.write,
-            woken=workload.woken,
+            woken=is_new_wake(demand.last_wake, status),
             catching_up=timedelta(seconds=tools.observer.catching_up()),
         )
 

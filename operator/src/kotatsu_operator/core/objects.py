@@ -6,7 +6,7 @@ Operator, activator and the kubectl plugin read them alike.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from kotatsu_operator.core.formats import (
@@ -14,6 +14,7 @@ from kotatsu_operator.core.formats import (
     count,
     instant,
     internal,
+    lasting,
     table,
     tables,
     text,
@@ -185,6 +186,18 @@ _FAILING = frozenset({
 """Why a container waits that only a change of its template, or of what it names, helps."""
 
 
+_MAY_END = timedelta(seconds=40)
+"""A crash loop may end by itself while the kubelet waits less than this before the next start. It
+waits 10 s, and twice as long each time, up to 5 minutes: an app that only waits for another one,
+and crashes meanwhile, has been started four times by then."""
+
+_HAD_STARTED = timedelta(seconds=60)
+"""A container that was Ready and ran for so long had started. Its crash is a first one, however
+long the kubelet waits for the ones before."""
+
+_BACK_OFF = re.compile(r"back-off (\S+) ")
+
+
 def why_not_started(status: Mapping[str, Any]) -> str:
     """Why a container of a pod cannot start, with the kubelet's words; empty if all may yet.
 
@@ -196,15 +209,34 @@ def why_not_started(status: Mapping[str, Any]) -> str:
             if waits.get("reason") in _FAILING:
                 said = text(waits.get("message"))
                 if waits["reason"] == "CrashLoopBackOff":
+                    if _may_end(said, container, status):
+                        continue
                     said = _last_end(container) or said
                 why = f" ({said[:_QUOTED]})" if said else ""
                 return f"container {text(container.get('name'))}: {waits['reason']}{why}"
     return ""
 
 
+def _may_end(said: str, container: Mapping[str, Any], status: Mapping[str, Any]) -> bool:
+    """Whether a crash loop of a pod may end by itself; `said` is the kubelet's message."""
+    back_off = _BACK_OFF.match(said)
+    if back_off is not None and lasting(back_off[1], _MAY_END) < _MAY_END:
+        return True
+    run = _last_run(container)
+    began, ended = instant(run.get("startedAt")), instant(run.get("finishedAt"))
+    unready = instant(conditions_of(status).get("Ready", {}).get("lastTransitionTime"))
+    if began is None or ended is None or unready is None:
+        return False
+    return unready >= began and ended - began >= _HAD_STARTED
+
+
+def _last_run(container: Mapping[str, Any]) -> Mapping[str, Any]:
+    return table(table(container.get("lastState")).get("terminated"))
+
+
 def _last_end(container: Mapping[str, Any]) -> str:
     """How a container ended last, in words."""
-    ended = table(table(container.get("lastState")).get("terminated"))
+    ended = _last_run(container)
     if not ended:
         return ""
     why = text(ended.get("message")).strip() or text(ended.get("reason"))

@@ -1,17 +1,19 @@
 """The uninstall Job: runs before `helm uninstall` and restores the targets that sleep.
 
 It takes over the Lease, so the operators stop acting, restores the targets of its own pools, which
-are those that its activators serve, and sets the route to Native when the pods are Ready. Pools and
-their CRD stay; a later install adopts them.
+are those that its activators serve, and sets the route to Native when the pods are Ready. A target
+whose pods are not Ready after three quarters of the time is named and left to start: it does not
+make the uninstall of all others fail. Pools and their CRD stay; a later install adopts them.
 """
 
 import asyncio
 import contextlib
 import sys
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
+from math import inf
 from typing import TypeVar
 
 from kotatsu_operator.controller import election
@@ -20,8 +22,14 @@ from kotatsu_operator.controller.elector import cancel, let_go
 from kotatsu_operator.controller.feature import restores_of
 from kotatsu_operator.controller.restore import Records
 from kotatsu_operator.controller.target import Restores, owed_to
-from kotatsu_operator.core.formats import conditions_of, count, is_true, table
-from kotatsu_operator.core.objects import selects, target_of, workload_selector
+from kotatsu_operator.core.formats import conditions_of, count, format_duration, is_true, table
+from kotatsu_operator.core.objects import (
+    selects,
+    target_of,
+    why_not_created,
+    workload_selector,
+)
+from kotatsu_operator.core.pool.decision import NOTHING_STARTS
 from kotatsu_operator.core.pool.memory import read_warm_ups
 from kotatsu_operator.core.pool.spec import BUILT_IN, KNATIVE, RouteMode
 from kotatsu_operator.core.protocol import (
@@ -40,7 +48,7 @@ from kotatsu_operator.kube import errors, objects
 from kotatsu_operator.kube.client import EVERYWHERE, Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable
 from kotatsu_operator.kube.objects import Key, Object, WarmPool, key_of, ref
-from kotatsu_operator.kube.views import PodView, failing_pod, pod_view, slice_view
+from kotatsu_operator.kube.views import PodView, pod_view, slice_view, starting_pods
 from kotatsu_operator.runtime.settings import UninstallSettings, start
 
 LEASE_SECONDS = 60.0
@@ -49,6 +57,10 @@ LEASE_SECONDS = 60.0
 REFUSED_FOR = 10.0
 """Seconds for which a namespace is retried that the API server rejects. Its Role may have been
 created only a moment ago."""
+
+FOR_PODS = 0.75
+"""The share of the time after which pods are waited for no longer. The activators leave in the
+rest."""
 
 SAY_EVERY = 15.0
 """Seconds after which a line about what is waited for is printed again."""
@@ -61,6 +73,9 @@ _OURS = {MANAGED_BY_LABEL: MANAGED_BY}
 
 _NAMED = 5
 """Targets of such a line; with more it says how many more there are."""
+
+_QUOTED = 200
+"""Characters that it quotes of the message of the scheduler, or of who rejects pods."""
 
 SKIP = "`helm uninstall … --no-hooks` skips this step, and sleeping targets stay asleep"
 
@@ -89,6 +104,8 @@ class Uninstall:
     _trouble: str = ""
     _end: float = 0.0
     """When the time is over, by the loop's clock."""
+    _late: list[str] = field(default_factory=list)
+    """The targets whose pods were not Ready in time, and why."""
     _unread: str = ""
     """Why the pools or the record could not be read; empty if they were."""
     _awake: dict[Key, Object] = field(default_factory=dict)
@@ -96,6 +113,8 @@ class Uninstall:
     _restored: dict[Key, int] = field(default_factory=dict)
     _unmet: dict[Key, str] = field(default_factory=dict)
     """What the awake ones lack that are waited for, as their conditions have it."""
+    _serving: set[Key] = field(default_factory=set)
+    """Those of them that have a Ready pod."""
     _pools: list[Object] = field(default_factory=list)
     """All WarmPools of the cluster."""
 
@@ -110,7 +129,8 @@ class Uninstall:
                     self.say("the operators stop acting")
                     await asyncio.sleep(self.handover)
                 await self._give_back_all()
-                await self._until(self._unready, "waiting for pods")
+                await self._until(self._unready, "waiting for pods", FOR_PODS * self.timeout)
+                await self._each("left pods", dict(self._unmet), self._leave_late)
                 await self._each(
                     "changed routes", self._awake, lambda key: self._edit(key, native_status)
                 )
@@ -132,10 +152,14 @@ class Uninstall:
             await cancel(renewing)
             with contextlib.suppress(ConflictError, NotFoundError, *Unreachable):
                 await let_go(self.kube, self.home, UNINSTALL)
-        if self._unread:
-            self.say("done: the WarmPools and their CRD stay")
-        else:
-            self.say("done: no Service needs Kotatsu any more; the WarmPools and their CRD stay")
+        needs = "" if self._unread else "no Service needs Kotatsu any more; "
+        self.say(f"done: {needs}the WarmPools and their CRD stay{self._but()}")
+
+    def _but(self) -> str:
+        """What the last line adds about pods that were not Ready in time."""
+        if not self._late:
+            return ""
+        return f"; not Ready in time: {_named(self._late)}"
 
     # --- the Lease ---
 
@@ -275,8 +299,7 @@ class Uninstall:
 
         await self._each("read workloads", list(self._awake), look)
         self._unmet = unmet
-        more = f", and {len(unmet) - _NAMED} more" if len(unmet) > _NAMED else ""
-        return ", ".join(list(unmet.values())[:_NAMED]) + more
+        return _named(list(unmet.values()))
 
     async def _lack(self, key: Key) -> str:
         """What the target of an awake pool lacks; empty for nothing, or if it is not waited for."""
@@ -292,26 +315,38 @@ class Uninstall:
         wanted = min(self._restored.get(key, 1), count(workload["spec"].get("replicas", 1)))
         if ready >= wanted:
             return ""
-        if why := await self._why_never(pool, workload):
-            text = f"{why}, so it is not waited for"
-            self._tell(key, f"{text}; its Service has no endpoint until a pod is Ready")
-            await self._edit(key, partial(native_status, text=text))
-            self._awake.pop(key, None)
+        status = pool.get("status") or {}
+        starting = NOTHING_STARTS
+        with contextlib.suppress(*Unreachable):
+            starting = starting_pods(await self._pods(workload))
+        if why := _why_never_ready(status) or starting.failing:
+            await self._leave_alone(key, f"{why}, so it is not waited for")
             return ""
         lack = f"{ready} of {wanted} pods of {kind} {key[0]}/{name} are Ready"
+        if why := starting.no_node or why_not_created(table(workload.get("status"))):
+            lack += f" ({why[:_QUOTED]})"
+        elif measured := max((up.seconds for up in read_warm_ups(status)), default=0.0):
+            lack += f" (a start has taken {format_duration(timedelta(seconds=measured))})"
+        (self._serving.add if ready else self._serving.discard)(key)
         if self._unmet.get(key) != lack:
             await self._edit(key, partial(waiting_status, text=lack))
         return lack
 
-    async def _why_never(self, pool: Object, workload: Object) -> str:
-        """Why a target's pods do not become Ready, however long one waits; empty if they may."""
-        status = pool.get("status") or {}
-        unproven = is_true(conditions_of(status).get("Unproven"))
-        if "phase" not in status or (unproven and not read_warm_ups(status)):
-            return "its pods have never been Ready"
-        with contextlib.suppress(*Unreachable):
-            return failing_pod(await self._pods(workload))
-        return ""
+    async def _leave_late(self, key: Key) -> None:
+        """Leave a target alone whose pods were not Ready in time: it starts without Kotatsu."""
+        lack = self._unmet[key]
+        self._late.append(lack)
+        text = f"{lack} after {FOR_PODS * self.timeout:.0f} s, so it is not waited for any longer"
+        text += " (more time: chart value uninstall.timeout)"
+        if key in self._serving:
+            self._tell(key, text)  # the activators leave its Service as they do others
+        else:
+            await self._leave_alone(key, text)
+
+    async def _leave_alone(self, key: Key, text: str) -> None:
+        self._tell(key, f"{text}; its Service has no endpoint until a pod is Ready")
+        await self._edit(key, partial(native_status, text=text))
+        self._awake.pop(key, None)
 
     async def _pods(self, workload: Object) -> list[PodView]:
         """The pods of a workload."""
@@ -381,12 +416,20 @@ class Uninstall:
         """Seconds until this run gives up."""
         return max(self._end - asyncio.get_running_loop().time(), 0.0)
 
-    async def _until(self, trouble: Callable[[], Awaitable[str]], what: str) -> None:
-        """Wait until `trouble()` returns an empty string; print it when it changes, and again."""
+    async def _until(
+        self, trouble: Callable[[], Awaitable[str]], what: str, within: float = inf
+    ) -> None:
+        """Wait until `trouble()` returns an empty string; print it when it changes, and again.
+
+        Give up without an error `within` seconds after the beginning of the run.
+        """
         said, due, loop = "", 0.0, asyncio.get_running_loop()
         while True:
             self._trouble = await self._trying(trouble)
             if not self._trouble:
+                return
+            if self.timeout - self._time_left >= within:
+                self._trouble = ""
                 return
             if self._trouble != said or loop.time() >= due:
                 said, due = self._trouble, loop.time() + SAY_EVERY
@@ -407,6 +450,19 @@ class Uninstall:
                 self._trouble = f"the API server: {error}"
                 self.say(self._trouble)
                 await asyncio.sleep(self.poll * 2)
+
+
+def _why_never_ready(status: Object) -> str:
+    """Why a pool's pods are not expected to become Ready; empty if they have been before."""
+    unproven = is_true(conditions_of(status).get("Unproven"))
+    if "phase" not in status or (unproven and not read_warm_ups(status)):
+        return "its pods have never been Ready"
+    return ""
+
+
+def _named(lacks: Sequence[str]) -> str:
+    more = f", and {len(lacks) - _NAMED} more" if len(lacks) > _NAMED else ""
+    return ", ".join(lacks[:_NAMED]) + more
 
 
 async def _run(settings: UninstallSettings) -> int:

@@ -18,7 +18,6 @@ from kotatsu_operator.core.objects import (
     foreign_write,
     is_resizable,
     is_sidecar,
-    owners,
     pod_labels,
     port_number,
     resize_pending,
@@ -284,8 +283,6 @@ class WorkloadView:
     """The ports of the template's containers, by name."""
     write: Write | None = None
     """The write of another manager that owns the replicas; None if there is none."""
-    woken: bool = False
-    """Whether an activator made the last write of the replicas."""
     rejected: str = ""
     """Why its pods cannot be created; empty if they can, or its status does not say it."""
     deletes_claims: bool = False
@@ -310,7 +307,6 @@ def workload_view(obj: Object, kind: str = "Deployment") -> WorkloadView:
         pod=requesting(table(template.get("spec"))),
         ports=container_ports(table(template.get("spec"))),
         write=foreign_write(obj),
-        woken=any(owner.manager == protocol.ACTIVATOR for owner in owners(obj, "replicas")),
         rejected=why_not_created(table(obj.get("status"))),
         deletes_claims=deletes_claims(obj),
     )

@@ -7,9 +7,10 @@ import pytest
 from rows import each
 
 from kotatsu_operator.core.decide.decide import decide
+from kotatsu_operator.core.plan.activity import is_starting
 from kotatsu_operator.core.plan.lead import KEEP, auto_lead, decisive, with_warm_up
 from kotatsu_operator.core.pool.decision import Decision, Observation, PodStart, Starting
-from kotatsu_operator.core.pool.memory import Memory, Parts, Phase, Process, Tally, WarmUp
+from kotatsu_operator.core.pool.memory import Memory, Parts, Phase, Process, Tally, Template, WarmUp
 from kotatsu_operator.core.pool.spec import PoolSpec
 from kotatsu_operator.core.report.conditions import pool_conditions, target_conditions
 from tests.operator.core.values import HOUR, SECOND, cron, once, pool_spec, t
@@ -176,6 +177,18 @@ def test_a_pod_that_cannot_start_is_one_event_and_the_message_of_ready():
     ready = pool_conditions(SPEC, BROKEN, first)[1]
     found = ready["reason"], ready["status"], ready["message"]
     assert found == ("PodsCannotStart", "False", FAILING)
+
+
+def test_pods_of_a_corrected_template_get_the_same_patience_as_the_first():
+    memory = replace(WARMING, template=Template("broken"), last_active=t("09:59:01"))
+    seen = replace(BROKEN, template="broken")
+    memory = decide(SPEC, seen, memory, t("09:59:01")).memory
+    assert not is_starting(memory)
+    seen = replace(seen, template="corrected", starting=Starting())
+    memory = decide(SPEC, seen, memory, t("09:59:05")).memory
+    assert is_starting(memory)
+    again = decide(SPEC, replace(BROKEN, template="corrected"), memory, t("09:59:20"))
+    assert [n.reason for n in again.notes] == ["PodsCannotStart"]
 
 
 def test_of_a_warm_pool_the_template_is_unproven_for_the_pods_own_reason():

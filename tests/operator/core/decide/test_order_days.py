@@ -6,9 +6,11 @@ from datetime import timedelta
 import pytest
 from rows import each
 
+from kotatsu_operator.core.decide.decide import decide
 from kotatsu_operator.core.plan.plan import plan_at
-from kotatsu_operator.core.pool.decision import UNORDERED, Order, order_of
+from kotatsu_operator.core.pool.decision import UNORDERED, Observation, Order, order_of
 from kotatsu_operator.core.pool.memory import Memory, Phase, Reason
+from kotatsu_operator.core.report.conditions import pool_conditions
 from tests.operator.core.values import SECOND, once, override, pool_spec, t
 from tests.operator.core.walk import Walk, walk
 
@@ -68,6 +70,35 @@ def test_a_pool_is_woken_for_one_that_depends_on_it():
     assert (w.phase, w.memory.reason, w.replicas) == (Phase.WARM, Reason.DEMAND, 1)
 
 
+BLOCKED = Order(awaits="db", blocked="is suspended")
+
+
+def test_a_pool_that_nobody_starts_is_waited_for_for_a_minute():
+    spec = pool_spec(windows=[PITCH], lead="2m", dependsOn=["db"])
+    w = walk(spec, t("09:50"), order=BLOCKED).until(t("09:58:59"))
+    assert (w.phase, w.replicas) == (Phase.WARMING, 0)
+    w.until(t("10:05"))
+    assert (w.phase, w.reached(1, after=t("09:50"))) == (Phase.WARM, t("09:59"))
+    assert [up.seconds for up in w.memory.warm_ups] == [pytest.approx(8.0)]
+
+
+def test_what_a_pool_waits_for_and_starts_without_is_said_by_ready():
+    spec = pool_spec(windows=[PITCH])
+    waits = Memory(phase=Phase.WARMING, since=t("10:00"))
+    seen = Observation(replicas=0, ready=0, pods=0, acknowledged=1, order=BLOCKED)
+
+    def ready(**later):
+        now = replace(seen, **later)
+        decision = decide(spec, now, waits, t("10:00:30"))
+        return pool_conditions(spec, now, decision)[1]
+
+    said = [ready(), ready(replicas=1), ready(replicas=1, ready=1)]
+    assert [one["reason"] for one in said] == ["AwaitsDependency", "Warming", "Warm"]
+    lacks = "; WarmPool db, on which it depends, is suspended and has no Ready pod"
+    assert all(one["message"].endswith(lacks) for one in said)
+    assert "once WarmPool db is Warm, on which it depends, or 1m after" in said[0]["message"]
+
+
 # --- down ---
 
 
@@ -110,6 +141,54 @@ def other(name: str, phase: str, **status: object) -> dict:
 )
 def test_a_pool_waits_until_the_others_are_warm_or_parked(phase, awaited):
     assert order_of([other("db", phase)], []).awaits == awaited
+
+
+def waits_for(*pools: dict) -> tuple[str, str]:
+    order = order_of(pools, [])
+    return order.awaits, order.blocked
+
+
+REFUSED = {"conditions": [
+    {"type": "Accepted", "status": "False", "reason": "ServiceNotFound"}
+]}  # fmt: skip
+
+
+@each("left, why", [
+    ({"suspend": True}, "is suspended"),
+    (REFUSED, "is refused"),
+    ({"reason": "Override"}, "has an override Asleep"),
+    ({"reason": "Budget"}, "has spent its budget"),
+])  # fmt: skip
+def test_of_a_pool_that_the_operator_leaves_alone_ready_pods_count(left, why):
+    spec = {"suspend": True} if "suspend" in left else {}
+    status = {k: v for k, v in left.items() if k != "suspend"}
+
+    def order(phase, replicas, ready):
+        db = other("db", phase, desiredReplicas=replicas, readyReplicas=ready, **status)
+        return waits_for(db | {"spec": spec})
+
+    for phase in ("Asleep", "Draining"):
+        assert order(phase, 1, 1) == ("", "")
+        assert order(phase, 1, 0) == ("db", "")
+        assert order(phase, 0, 0) == ("db", why)
+
+
+def test_a_suspended_pool_whose_pods_are_gone_is_not_ready_whatever_its_phase():
+    db = other("db", "Warm") | {"spec": {"suspend": True}}
+    assert waits_for(db) == ("db", "is suspended")
+
+
+def test_one_that_starts_is_waited_for_before_one_that_does_not():
+    db, cache = other("db", "Asleep", reason="Override"), other("cache", "Warming")
+    assert waits_for(db, cache) == ("cache", "")
+
+
+def test_a_suspended_pool_keeps_no_other_awake_and_a_refused_one_if_it_has_pods():
+    suspended = other("web", "Warm", desiredReplicas=1) | {"spec": {"suspend": True}}
+    assert order_of([], [suspended]).needed_by == ""
+    assert order_of([], [other("web", "Warm", **REFUSED)]).needed_by == ""
+    runs = other("web", "Warm", desiredReplicas=1, **REFUSED)
+    assert order_of([], [runs]).needed_by == "web"
 
 
 def test_the_order_names_who_needs_a_pool_and_whether_that_one_stays():

@@ -13,7 +13,13 @@ from kotatsu_operator.core.objects import Autoscaler, Write
 from kotatsu_operator.core.plan import activity
 from kotatsu_operator.core.plan.lead import slowest_wake
 from kotatsu_operator.core.plan.plan import Plan, floor_of, plan_at, remember_opening, still_needed
-from kotatsu_operator.core.pool.decision import Decision, Note, Observation, Transition
+from kotatsu_operator.core.pool.decision import (
+    WAITS_FOR_BLOCKED,
+    Decision,
+    Note,
+    Observation,
+    Transition,
+)
 from kotatsu_operator.core.pool.memory import (
     Contest,
     Memory,
@@ -240,6 +246,8 @@ def _recheck(given: Given, memory: Memory, kept: Plan) -> datetime:
     if not phase.is_asleep:
         end = activity.idle_at(spec, memory, now)
         times += [end - settle - activity.PRE_DRAIN, end]
+    if given.seen.order.blocked and memory.since is not None:
+        times.append(memory.since + WAITS_FOR_BLOCKED)
     if phase is Phase.DRAINING and acknowledged_at is not None:
         times.append(acknowledged_at + settle)
     if phase is Phase.DRAINING and memory.since is not None:
@@ -274,8 +282,9 @@ def remember_template(memory: Memory, seen: Observation) -> Memory:
         ups = tuple(replace(w, template=seen.template) for w in memory.warm_ups)
         template = replace(known, hash=seen.template, proven=bool(ups))
         return replace(memory, template=template, warm_ups=ups)
-    # A warm-up in progress began with another template: its time measures neither of them.
-    return replace(memory.here(raised_at=None), template=known.changed_to(seen.template))
+    # A warm-up in progress began with another template: its time measures neither of them, and
+    # what kept its pods from starting may be corrected.
+    return replace(memory.here(raised_at=None, told=()), template=known.changed_to(seen.template))
 
 
 def remember_proof(memory: Memory, seen: Observation, floor: int) -> Memory:
@@ -304,7 +313,8 @@ def wanted_minimum(
     once.
 
     An HPA with minReplicas 0 would end the last pod outside of the sleep protocol, and start one
-    again. So the pool keeps it at 1: with 1, an HPA does nothing at 0 replicas.
+    again. So the pool keeps it at 1: with 1, an HPA does nothing at 0 replicas. If it has scaled to
+    0 itself, it starts one pod first (decision 10).
     """
     if released:
         return original.min_replicas

@@ -110,7 +110,7 @@ class Step:
             self.replicas = self._draining()
         else:
             self.replicas = self._awake()
-        if self.seen.order.awaits and self.seen.replicas == 0:
+        if self._is_held() and self.seen.replicas == 0:
             self.replicas = None  # Warming, which wakes what it waits for
         self._name_the_budget()
 
@@ -216,9 +216,13 @@ class Step:
             self._set(route=changed(self.memory.route, target=Route.NATIVE))
         return self._park() if self._may_park() else replicas
 
+    def _is_held(self) -> bool:
+        """Whether the pool waits for one on which it depends."""
+        return self.seen.order.holds(self.memory.since, self.now)
+
     def _begins(self) -> bool:
         """Whether pods start now: a warm-up is measured without the wait for other pools."""
-        if self.seen.order.awaits:
+        if self._is_held():
             return False
         waited = bool(self.spec.depends_on) and self.memory.phase is Phase.WARMING
         return self.goal.least > self.seen.replicas or (waited and self.seen.ready == 0)

@@ -5,10 +5,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
+from typing import Any
 
-from kotatsu_operator.core.formats import choice, lasting, table
+from kotatsu_operator.core.formats import choice, conditions_of, count, lasting, table
 from kotatsu_operator.core.objects import Autoscaler, Object, Write
-from kotatsu_operator.core.pool.memory import Memory, Outcome, Parts, Phase
+from kotatsu_operator.core.pool.memory import Memory, Outcome, Parts, Phase, Reason
 
 
 @dataclass(frozen=True)
@@ -16,8 +17,8 @@ class Wake:
     """A wake for a request, by an activator's clock."""
 
     at: datetime
-    took: timedelta
-    """From the raise of the scale until a pod answered."""
+    took: timedelta | None
+    """From the raise of the scale until a pod answered; None before that."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,9 @@ class Order:
     """The pools on which one depends, and those that depend on it (spec.dependsOn)."""
 
     awaits: str = ""
-    """One that must become Warm before this pool starts; empty if all are."""
+    """One that must become Ready before this pool starts; empty if all are."""
+    blocked: str = ""
+    """Why none of those that are not Ready has a pod or gets one; empty if one does."""
     lead: timedelta = timedelta()
     """The longest lead of those on which this pool depends."""
     needed_by: str = ""
@@ -144,26 +147,87 @@ class Order:
     may_outlast: bool = True
     """Whether that one stays awake. If not, it goes to sleep, and this pool waits for that."""
 
+    def holds(self, since: datetime | None, now: datetime) -> bool:
+        """Whether a pool that is Warming since then waits for another one."""
+        is_over = since is not None and now - since >= WAITS_FOR_BLOCKED
+        return bool(self.awaits) and not (self.blocked and is_over)
+
 
 UNORDERED = Order()
+
+WAITS_FOR_BLOCKED = timedelta(minutes=1)
+"""How long a pool waits for one that the operator does not start: manifests are applied in any
+order, and what is refused now is often accepted a moment later."""
 
 
 def order_of(before: Iterable[Object], after: Iterable[Object]) -> Order:
     """Read the order from the WarmPools on which a pool depends, and those that depend on it."""
-
-    def phase(pool: Object) -> Phase:
-        return choice(Phase, table(pool.get("status")).get("phase"), Phase.ASLEEP)
-
     before = list(before)
-    awaited = [p for p in before if phase(p) not in (Phase.WARM, Phase.PARKED)]
-    awake = [p for p in after if phase(p) is not Phase.ASLEEP]
+    awaited = [(_why_blocked(p), p["metadata"]["name"]) for p in before if not _serves(p)]
+    blocked, awaits = min(awaited, key=lambda one: bool(one[0]), default=("", ""))
+    awake = [p for p in after if _is_awake(p)]
     leads = [lasting(table(pool.get("status")).get("lead")) for pool in before]
     return Order(
-        awaits=next((p["metadata"]["name"] for p in awaited), ""),
+        awaits=awaits,
+        blocked=blocked,
         lead=max(leads, default=timedelta()),
         needed_by=next((p["metadata"]["name"] for p in awake), ""),
-        may_outlast=any(phase(p).is_awake for p in awake),
+        may_outlast=any(_phase(p).is_awake for p in awake),
     )
+
+
+def _why_blocked(pool: Object) -> str:
+    """Why a pool has no pod and gets none for one that depends on it; empty otherwise."""
+    return "" if _replicas(pool) else _why_left_alone(pool)
+
+
+def _why_left_alone(pool: Object) -> str:
+    """Why the operator does not start a pool for one that depends on it; empty if it does."""
+    status, phase = table(pool.get("status")), _phase(pool)
+    if pool["spec"].get("suspend") is True:
+        return "is suspended"
+    if _is_refused(status):
+        return "is refused"
+    if phase.is_awake or status.get("reason") not in _ENDS_IT:
+        return ""
+    return _ENDS_IT[status["reason"]]
+
+
+_ENDS_IT = {Reason.OVERRIDE: "has an override Asleep", Reason.BUDGET: "has spent its budget"}
+"""The reasons of a way down that a pool which depends on this one does not end."""
+
+
+def _serves(pool: Object) -> bool:
+    """Whether a pool is Ready for those that depend on it, whoever has started its pods.
+
+    One that is on its way down because it is idle comes back first.
+    """
+    if _why_left_alone(pool):
+        return count(table(pool.get("status")).get("readyReplicas")) > 0
+    return _phase(pool) in (Phase.WARM, Phase.PARKED)
+
+
+def _is_awake(pool: Object) -> bool:
+    """Whether a pool keeps those awake on which it depends.
+
+    The phase of a suspended one stays as it was, whatever runs; so may that of a refused one.
+    """
+    if pool["spec"].get("suspend") is True:
+        return False
+    is_up = _replicas(pool) > 0 or not _is_refused(table(pool.get("status")))
+    return is_up and _phase(pool) is not Phase.ASLEEP
+
+
+def _replicas(pool: Object) -> int:
+    return count(table(pool.get("status")).get("desiredReplicas"))
+
+
+def _phase(pool: Object) -> Phase:
+    return choice(Phase, table(pool.get("status")).get("phase"), Phase.ASLEEP)
+
+
+def _is_refused(status: Mapping[str, Any]) -> bool:
+    return bool(conditions_of(status).get("Accepted", {}).get("status") == "False")
 
 
 @dataclass(frozen=True)
@@ -189,7 +253,7 @@ class Observation:
     """Ready pods of that template; 0 while the target has pods of another template."""
     autoscaler: Autoscaler | None = None
     woken: bool = False
-    """Whether an activator made the last write of the target's replicas."""
+    """Whether an activator knows of a wake that the status does not have."""
     write: Write | None = None
     """The last write of the target's replicas by another manager."""
     catching_up: timedelta = timedelta()

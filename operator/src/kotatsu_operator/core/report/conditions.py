@@ -19,7 +19,7 @@ from kotatsu_operator.core.plan.activity import (
     why_timed_out,
 )
 from kotatsu_operator.core.plan.lead import slowest_wake
-from kotatsu_operator.core.pool.decision import Decision, Note, Observation
+from kotatsu_operator.core.pool.decision import WAITS_FOR_BLOCKED, Decision, Note, Observation
 from kotatsu_operator.core.pool.memory import Memory, Phase, Reason
 from kotatsu_operator.core.pool.spec import PoolSpec, RouteMode
 from kotatsu_operator.core.report.status import Status
@@ -59,7 +59,8 @@ def pool_conditions(spec: PoolSpec, seen: Observation, decision: Decision) -> li
         ready = condition("Ready", True, "CatchingUp", _CATCHING_UP)
     else:
         by = f"; WarmPool {seen.order.needed_by} depends on it" if seen.order.needed_by else ""
-        ready = condition("Ready", True, phase.value, f"{seen.ready} replicas are Ready{by}")
+        text = f"{seen.ready} replicas are Ready{by}{_without(seen)}"
+        ready = condition("Ready", True, phase.value, text)
     asked = max(decision.floor, 1)
     floor = seen.within(asked)
     had = f"; {asked} are requested, {floor} are possible" if floor < asked else ""
@@ -79,16 +80,27 @@ def pool_conditions(spec: PoolSpec, seen: Observation, decision: Decision) -> li
 def _warming(seen: Observation) -> Status:
     if seen.order.awaits and seen.replicas == 0:
         text = f"starts once WarmPool {seen.order.awaits} is Warm, on which it depends"
+        limit = f", or {format_duration(WAITS_FOR_BLOCKED)} after it was woken"
+        text += f"{limit}{_without(seen)}" if seen.order.blocked else ""
         return condition("Ready", False, "AwaitsDependency", text)
     if seen.starting.failing:
         return condition("Ready", False, "PodsCannotStart", seen.starting.failing)
     text, waiting = f"{seen.ready} replicas are Ready so far", seen.starting.waiting
+    text += _without(seen)
     if not waiting:
         return condition("Ready", False, "Warming", text)
     pods = "1 pod finds" if waiting == 1 else f"{waiting} pods find"
     return condition(
         "Ready", False, "NoNode", f"{text}; {pods} no node: see the event WarmUpUnschedulable"
     )
+
+
+def _without(seen: Observation) -> str:
+    """What a pool lacks that the operator does not start; empty for nothing."""
+    order = seen.order
+    if not order.blocked:
+        return ""
+    return f"; WarmPool {order.awaits}, on which it depends, {order.blocked} and has no Ready pod"
 
 
 _NO_ACTIVATOR = (

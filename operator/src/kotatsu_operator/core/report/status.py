@@ -200,10 +200,15 @@ def kept_cost(ledger: Ledger) -> Status:
     return cost_status(ledger) if ledger.currency else {}
 
 
-def wake_status(wake: Wake | None, known: Mapping[str, Any]) -> Status:
-    """The part of the status with a wake that is newer than the one it has; empty for none."""
+def is_new_wake(wake: Wake | None, known: Mapping[str, Any]) -> bool:
+    """Whether a wake is newer than the one that the status has."""
     written = instant(table(known.get("lastWake")).get("at"))
-    if wake is None or (written is not None and wake.at <= written):
+    return wake is not None and (written is None or wake.at > written)
+
+
+def wake_status(wake: Wake | None, known: Mapping[str, Any]) -> Status:
+    """The part of the status with a new wake that a pod has answered; empty for none."""
+    if wake is None or wake.took is None or not is_new_wake(wake, known):
         return {}
     return {"lastWake": {"at": stamp(wake.at), "duration": f"{wake.took.total_seconds():.3f}s"}}
 
