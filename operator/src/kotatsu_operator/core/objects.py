@@ -187,6 +187,18 @@ def speaks_first(port: Mapping[str, Any]) -> str:
     return ""
 
 
+def server_first_ports(service: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The TCP ports of a Service whose server speaks first."""
+    ports = tables(table(service.get("spec")).get("ports"))
+    return [p for p in ports if p.get("protocol", "TCP") == "TCP" and speaks_first(p)]
+
+
+def port_text(port: Mapping[str, Any]) -> str:
+    """A port whose server speaks first, in words."""
+    protocol = speaks_first(port)
+    return f"{port.get('port')}" + (f" ({protocol})" if protocol != SERVER_FIRST else "")
+
+
 _NUMBER = re.compile(r"[0-9]{1,9}")
 
 
