@@ -58,9 +58,10 @@ def check(
     *words: str,
     pages: Any = PAGES,
     denied: tuple[str, ...] = (),
+    greetings: dict[str, bytes] | None = None,
 ) -> dict[str, Any]:
     """The answer as JSON."""
-    cluster = Recorded(objects, pages, denied)
+    cluster = Recorded(objects, pages, denied, greetings)
     given = words or ("deployment/web",)
     answer: dict[str, Any] = demo_mode(cluster, "check", *given, "-o", "json").json
     return answer

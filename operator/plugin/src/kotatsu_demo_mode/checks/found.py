@@ -82,6 +82,10 @@ class Found:
     pages: Sequence[Page] = ()
     pages_unread: str = ""
     """Why no metrics page was read."""
+    greetings: Mapping[int, bytes] = field(default_factory=dict)
+    """What a pod says on a port to a client that says nothing, by the port's number."""
+    greetings_unread: str = ""
+    """Why that is not known of a port."""
 
     @property
     def label(self) -> str:
