@@ -66,7 +66,7 @@ def test_on_another_port_a_server_is_heard_and_refused_until_the_service_says_so
         "pod web-1 speaks first on port 9000 ('J\\x00\\x00\\x00\\n11.4.2-MariaDB\\x00')"
         in (said["message"])
     )
-    assert "add `appProtocol: kotatsu.dev/server-first` to that port" in said["message"]
+    assert "Add `appProtocol: kotatsu.dev/server-first` to that port" in said["message"]
     named = changed_port(OTHER, appProtocol="kotatsu.dev/server-first")
     answer = check(named, pages={}, greetings=HEARD)
     assert bad(answer) == [("greeting", "ServerSpeaksFirst")]

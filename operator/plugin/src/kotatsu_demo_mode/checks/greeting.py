@@ -93,8 +93,8 @@ def greeting(case: Case) -> Iterator[Finding]:
             Refusal(
                 "GreetingNotNamed",
                 f"pod {name_of(found.ready_pods[0])} speaks first on port {number} "
-                f"({heard[:_SHOWN].decode('latin-1')!r}), and Service {service} does not say so, so "
-                "its clients would wait in vain, also while pods are Ready: add `appProtocol: "
+                f"({heard[:_SHOWN].decode('latin-1')!r}), and Service {service} does not say so: "
+                "its clients would wait in vain, also while pods are Ready. Add `appProtocol: "
                 f"{SERVER_FIRST}` to that port of the Service",
             )
         )

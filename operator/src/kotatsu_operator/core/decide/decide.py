@@ -275,7 +275,7 @@ def remember_template(memory: Memory, seen: Observation) -> Memory:
         template = replace(known, hash=seen.template, proven=bool(ups))
         return replace(memory, template=template, warm_ups=ups)
     # A warm-up in progress began with another template: its time measures neither of them.
-    return replace(memory.here(raised_at=None), template=known.changed_to(seen.template))
+    return replace(memory, raised_at=None, template=known.changed_to(seen.template))
 
 
 def remember_proof(memory: Memory, seen: Observation, floor: int) -> Memory:
