@@ -56,6 +56,7 @@ def deployment(name: str = "web", **spec: Any) -> Object:
         "readinessProbe": {"httpGet": {"path": "/readyz", "port": "http"}, "periodSeconds": 1},
         "lifecycle": {"preStop": {"sleep": {"seconds": 6}}},
         "resources": {"requests": {"cpu": "100m", "memory": "64Mi"}},
+        "securityContext": {"readOnlyRootFilesystem": True},
     }
     template = {
         "metadata": {"labels": {"app": name}},

@@ -51,6 +51,7 @@ CHAIN: tuple[Callable[[Case], Iterator[Finding]], ...] = (
     lifecycle.probes,
     lifecycle.shutdown,
     lifecycle.image,
+    lifecycle.files,
     workload.pods,
     capacity.autoscaler,
     capacity.disruption,

@@ -132,7 +132,7 @@ def make(
     parts = filled(case, zone, most)
     manifest = _manifest(case.pool.raw, name, parts)
     pool = read_pool(manifest, case.pool.spec.platform)
-    notes = [f"{f.reason}: {f.message}" for f in seen.findings if f.level is Level.WARNING]
+    notes = [f"{f.reason}: {f.message}" for f in seen.findings if _is_noted(f)]
     for window in windows:
         if (window.at is None) == (window.schedule is None):
             raise DemoModeError(
@@ -146,6 +146,12 @@ def make(
     manifest = kept | {"spec": _ordered(pool.raw["spec"])}
     comments = {("spec", *part.path): part.why for part in parts}
     return Made(pool, manifest, comments, notes)
+
+
+def _is_noted(finding: Finding) -> bool:
+    """Whether the pool's author should know it: also that a field could not be filled in."""
+    is_unfilled = finding.level is Level.UNKNOWN and finding.check == "wakes"
+    return finding.level is Level.WARNING or is_unfilled
 
 
 def _manifest(raw: Object, name: str, parts: Iterable[Filled]) -> Object:

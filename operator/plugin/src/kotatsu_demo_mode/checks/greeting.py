@@ -30,9 +30,8 @@ _NO_PROTOCOL = ("", "tcp")
 def listen(api: Api, case: Case) -> Found:
     """Listen to one Ready pod on the ports of which nothing says who speaks first."""
     found, ports = case.found, _unknown(case)
-    if not ports or found.pods.unread or not found.ready_pods:
-        why = found.pods.unread or "no pod is Ready"
-        return replace(found, greetings_unread=why if ports else "")
+    if not ports or found.why_no_pod:
+        return replace(found, greetings_unread=found.why_no_pod if ports else "")
     heard: dict[int, bytes] = {}
     for number in ports[:_MOST]:
         try:
