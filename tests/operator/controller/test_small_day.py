@@ -254,3 +254,4 @@ async def test_an_operator_that_takes_over_goes_on_measuring_a_start():
     await day.until(t("10:00:20"))
     [took] = read_warm_ups(day.status)
     assert (day.phase, took.seconds) == ("Warm", READY_AFTER.total_seconds())
+    assert "raisedAt" not in day.status["internal"]
