@@ -361,6 +361,13 @@ def test_helm_test_runs_a_pod_that_reads_its_environment() -> None:
     assert test["spec"]["activeDeadlineSeconds"] > settings.timeout
 
 
+def test_its_log_is_printed_once() -> None:
+    """`helm test --logs` prints the log of the pod with the name of a hook, for each hook."""
+    chart = render("kotatsu", None, "--api-versions=cilium.io/v2/CiliumNetworkPolicy")
+    hooks = [o for o in chart.objects if annotations(o).get("helm.sh/hook") == "test"]
+    assert [(o["kind"], o["metadata"]["name"]) for o in hooks] == [("Pod", "kotatsu-test")]
+
+
 def test_cilium_gets_a_rule_for_the_api_server_for_each_pod_that_needs_it() -> None:
     assert rendered().of("CiliumNetworkPolicy") == []
     assert rendered(networkPolicy__enabled=False, networkPolicy__cilium=True).of(
@@ -378,7 +385,7 @@ def test_cilium_gets_a_rule_for_the_api_server_for_each_pod_that_needs_it() -> N
     hooks = {p["metadata"]["name"] for p in chart.of("CiliumNetworkPolicy")} - {
         p["metadata"]["name"] for p in chart.kept().of("CiliumNetworkPolicy")
     }
-    assert hooks == {"kotatsu-crds", "kotatsu-uninstall", "kotatsu-test"}
+    assert hooks == {"kotatsu-crds", "kotatsu-uninstall"}
 
 
 @pytest.mark.parametrize("job", ["crds", "uninstall"])

@@ -12,6 +12,7 @@ SHOWN_BY = {
     "Spring Boot": "tests/apps/test_apps.py::test_a_spring_boot_app_is_counted_by_its_own_gauge_and_reached_directly",
     "Jupyter, WebSockets": "tests/apps/test_apps.py::test_a_jupyter_kernel_keeps_its_variables_while_a_cell_runs_longer_than_idle_after",
     "PostgreSQL, other SQL": "tests/apps/test_apps.py::test_a_transaction_of_60_quiet_seconds_commits",
+    "MySQL, SMTP": "tests/operator/activator/test_server_first.py::test_a_client_that_waits_for_a_greeting_gets_that_of_a_ready_pod_at_once",
     "Redis": "tests/apps/test_apps.py::test_a_blocking_read_of_60_quiet_seconds_gets_its_element",
     "MQTT broker": "tests/apps/test_apps.py::test_a_subscriber_that_hears_nothing_for_40_seconds_gets_the_message_then",
     "large downloads": "tests/apps/test_apps.py::test_200_mb_arrive_whole_at_a_client_that_takes_30_seconds_for_them",

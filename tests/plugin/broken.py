@@ -339,6 +339,13 @@ WARNED = [
         "correct targetPort",
     ),
     Setup(
+        "a server that speaks first",
+        with_service(ports=[{"name": "db", "port": 3306, "targetPort": "http", "protocol": "TCP"}]),
+        "greeting",
+        "ServerSpeaksFirst",
+        "Add windows for its hours",
+    ),
+    Setup(
         "a local traffic policy",
         with_service(internalTrafficPolicy="Local"),
         "service",

@@ -10,7 +10,13 @@ from typing import Any, cast
 from urllib.parse import unquote
 
 from kotatsu_demo_mode.api import Api
-from kotatsu_demo_mode.errors import ConflictError, ForbiddenError, NotFoundError, NotServedError
+from kotatsu_demo_mode.errors import (
+    ConflictError,
+    DemoModeError,
+    ForbiddenError,
+    NotFoundError,
+    NotServedError,
+)
 from kotatsu_operator.core.protocol import HOME_LABEL, SHARD_LABEL
 
 Object = dict[str, Any]
@@ -50,6 +56,7 @@ def deployment(name: str = "web", **spec: Any) -> Object:
         "readinessProbe": {"httpGet": {"path": "/readyz", "port": "http"}, "periodSeconds": 1},
         "lifecycle": {"preStop": {"sleep": {"seconds": 6}}},
         "resources": {"requests": {"cpu": "100m", "memory": "64Mi"}},
+        "securityContext": {"readOnlyRootFilesystem": True},
     }
     template = {
         "metadata": {"labels": {"app": name}},
@@ -242,9 +249,15 @@ class Recorded:
     """An API server that has these objects in the namespace demo."""
 
     def __init__(
-        self, objects: Objects, pages: Mapping[str, str] | None = None, denied: tuple[str, ...] = ()
+        self,
+        objects: Objects,
+        pages: Mapping[str, str] | None = None,
+        denied: tuple[str, ...] = (),
+        greetings: Mapping[str, bytes] | None = None,
     ) -> None:
         self._objects = deepcopy(objects)
+        self._greetings = greetings or {}
+        """What a pod says at once, by its name and port."""
         self._pages, self._denied = pages or {}, denied
         self.labels: dict[str, dict[str, str]] = {}
         """Of namespaces."""
@@ -307,6 +320,14 @@ class Recorded:
         name, _, page = unquote(path.partition("/pods/")[2]).partition("/proxy")
         found = self._pages.get(f"{name}{page}")
         return (404, "not found") if found is None else (200, found[:most])
+
+    def greeting(self, namespace: str, pod: str, port: int) -> bytes:
+        self.reads.append(f"{namespace}/{pod}:{port}")
+        if "pods/portforward" in self._denied:
+            raise DemoModeError(
+                'pods "web-1" is forbidden: User "ann" cannot create pods/portforward'
+            )
+        return self._greetings.get(f"{pod}:{port}", b"")
 
     def create(self, path: str, body: Object, **query: str) -> Object:
         if any(o["metadata"]["name"] == body["metadata"]["name"] for o in self.made):

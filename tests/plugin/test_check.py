@@ -58,9 +58,10 @@ def check(
     *words: str,
     pages: Any = PAGES,
     denied: tuple[str, ...] = (),
+    greetings: dict[str, bytes] | None = None,
 ) -> dict[str, Any]:
     """The answer as JSON."""
-    cluster = Recorded(objects, pages, denied)
+    cluster = Recorded(objects, pages, denied, greetings)
     given = words or ("deployment/web",)
     answer: dict[str, Any] = demo_mode(cluster, "check", *given, "-o", "json").json
     return answer
@@ -324,6 +325,69 @@ def test_what_works_and_is_good_to_know_is_a_note(reason: str, objects: Objects)
 )
 def test_what_is_usual_is_not_worth_a_note(objects: Objects):
     assert {f["level"] for f in check(objects)["findings"]} == {"ok"}
+
+
+def test_a_worker_without_a_service_is_asked_for_no_probe_and_no_pre_stop():
+    objects = changed(lambda o: (container(o).pop("readinessProbe"), container(o).pop("lifecycle")))
+    worker = [o for o in objects if o["kind"] != "Service"]
+    assert bad(check(worker)) == [("service", "ServiceNotFound")]
+    unread = check(objects, denied=("services",))
+    assert bad(unread) == [("probes", "ReadinessMissing"), ("shutdown", "PreStopMissing")]
+
+
+def unknowns(answer: dict[str, Any]) -> dict[str, str]:
+    """What is not known, by its check."""
+    return {f["check"]: f["message"] for f in answer["findings"] if f["level"] == "unknown"}
+
+
+def with_pod(**how: Any) -> Objects:
+    """The good set-up with another pod."""
+    others = [o for o in good() if o["metadata"]["name"] != "web-1"]
+    return [*others, pod("web-1", LABELS, **how)] if how else others
+
+
+@each(
+    "objects, why",
+    [
+        (with_pod(ready=False), "pod web-1 is not Ready yet; repeat when it is"),
+        (with_pod(), "no pod is Ready; start one, for example `kubectl scale deployment web "),
+    ],
+)
+def test_while_a_pod_starts_nobody_is_asked_to_start_one(objects: Objects, why: str):
+    said = unknowns(check(objects))
+    assert said.keys() == {"metrics", "wakes"}
+    assert all(why in message for message in said.values())
+    assert said["wakes"].startswith("how long a start takes, and so whether requests wait long en")
+
+
+def test_how_long_a_start_takes_is_not_known_of_pods_that_have_restarted():
+    restarted = with_pod(containerStatuses=[{"name": "web", "restartCount": 1}])
+    assert unknowns(check(restarted))["wakes"].endswith("its pods have restarted")
+
+
+def emptied(path: str) -> Objects:
+    """A container that keeps its files in an emptyDir."""
+    objects = with_container(volumeMounts=[{"name": "data", "mountPath": path}])
+    objects[0]["spec"]["template"]["spec"]["volumes"] = [{"name": "data", "emptyDir": {}}]
+    return objects
+
+
+@each(
+    "objects, said",
+    [
+        (with_container(securityContext=None), "container web (its own files)"),
+        (emptied("/var/lib/mysql"), "container web (the emptyDir /var/lib/mysql)"),
+        (emptied("/runs"), "container web (the emptyDir /runs)"),
+        (emptied("/run"), ""),
+        (emptied("/var/cache/nginx"), ""),
+    ],
+)
+def test_files_that_a_sleep_deletes_are_worth_a_note(objects: Objects, said: str):
+    answer = check(objects)
+    assert bad(answer) == []
+    [found] = [f for f in answer["findings"] if f["check"] == "files"]
+    assert found["level"] == ("note" if said else "ok")
+    assert said in found["message"]
 
 
 def test_a_workload_without_a_gauge_is_no_fault():

@@ -7,6 +7,7 @@ import pytest
 import yaml
 from plugin.kit import EVENINGS, PITCH
 from plugin.setups import (
+    LABELS,
     Objects,
     Recorded,
     autoscaler,
@@ -69,6 +70,16 @@ def test_json_has_what_the_yaml_has():
 
 
 # --- what is filled in ---
+
+
+def test_while_the_pod_starts_it_says_that_the_hold_timeout_is_left_out():
+    others = [o for o in good() if o["metadata"]["name"] != "web-1"]
+    made, text = created([*others, pod("web-1", LABELS, ready=False)])
+    assert "holdTimeout" not in made["spec"]
+    said = " ".join(text.replace("# ", "").split())
+    assert "NotChecked: how long a start takes, and so whether requests wait long enough" in said
+    assert "(45s, spec.holdTimeout): pod web-1 is not Ready yet; repeat when it is" in said
+    assert "start one" not in said
 
 
 def test_a_gauge_at_the_default_place_needs_no_field():

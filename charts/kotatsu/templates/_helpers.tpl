@@ -460,13 +460,6 @@ spec:
 {{- include "kotatsu.ciliumPolicy" (merge (dict "namespace" .root.Release.Namespace) .) }}
 {{- end }}
 
-{{/* Annotations of the objects of `helm test`, which end with it; Argo CD ignores them. */}}
-{{- define "kotatsu.testHook" -}}
-helm.sh/hook: test
-helm.sh/hook-weight: "-1"
-helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
-{{- end }}
-
 {{/* Annotations of the objects that replace the CRD before an upgrade; the argument is their order. Argo CD
 skips them: it applies crds/ itself, and it would run them before the CRD exists. */}}
 {{- define "kotatsu.crdHook" -}}

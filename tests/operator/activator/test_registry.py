@@ -52,9 +52,20 @@ def test_a_connection_on_which_nothing_ever_passed_is_idle():
 def test_bytes_in_either_direction_make_it_busy_for_a_moment():
     sent, received = Traffic(), Traffic()
     sent.sent(1, NOW)
+    received.sent(1, NOW - TIMEOUT)
     received.received(1, NOW)
     for traffic in (sent, received):
         assert traffic.is_busy(NOW + MOVING_FOR - 0.01, TIMEOUT)
+
+
+def test_bytes_for_a_client_that_has_sent_nothing_are_no_use_of_the_pool():
+    traffic = Traffic()
+    traffic.received(1, NOW)
+    traffic.took(2, NOW, is_full=True)
+    traffic.took(1, NOW, is_full=True)
+    assert not traffic.is_busy(NOW, TIMEOUT)
+    assert not traffic.in_use(NOW, TIMEOUT)
+    assert traffic.used_at < 0
 
 
 # --- HTTP/1 ---

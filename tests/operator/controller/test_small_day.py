@@ -8,6 +8,7 @@ from kotatsu_operator.controller.demand import Passing
 from kotatsu_operator.controller.reconciler import RETRY, WAKE_GOES_FIRST
 from kotatsu_operator.controller.scale_down import SleepStep, no_hook
 from kotatsu_operator.core.pool.decision import Claim, Wake
+from kotatsu_operator.core.pool.memory import read_warm_ups
 from tests.operator.cluster import VOICE, deployment
 from tests.operator.controller.test_reconciler import SOON
 from tests.operator.core.values import MINUTE, SECOND, once, t
@@ -269,3 +270,13 @@ async def test_awake_pools_are_asked_less_often_the_more_there_are():
     day.reconciler._awake |= {("demo", f"other-{n}") for n in range(999)}
     await day.settle()
     assert day.due == day.now + timedelta(seconds=20)
+
+
+async def test_an_operator_that_takes_over_goes_on_measuring_a_start():
+    day = Day.begin(t("10:00"), windows=[once("pitch", "10:00", "10:10", 2)])
+    await day.until(t("10:00:05"))
+    day.restart()
+    await day.until(t("10:00:20"))
+    [took] = read_warm_ups(day.status)
+    assert (day.phase, took.seconds) == ("Warm", READY_AFTER.total_seconds())
+    assert "raisedAt" not in day.status["internal"]

@@ -8,7 +8,7 @@ from rows import each
 from kotatsu_operator.controller.demand import Passing
 from kotatsu_operator.controller.reconciler import RETRY
 from kotatsu_operator.controller.scale_down import SleepStep
-from tests.operator.cluster import horizontal_pod_autoscaler, owned
+from tests.operator.cluster import horizontal_pod_autoscaler, owned, service
 from tests.operator.controller.test_cache import FROM_GATEWAY, NARROW, policy
 from tests.operator.core.values import MINUTE, SECOND, once, t
 from tests.operator.day import Day
@@ -125,6 +125,19 @@ async def test_a_policy_that_limits_clients_only_while_the_pool_is_awake_is_name
     await day.until(t("10:06"))
     assert not has(day, "ClientsUnlimited")
     assert [e for e in day.events if "Clients" in e] == ["ClientsUnlimited", "ClientsLimited"]
+
+
+async def test_a_sleeping_pool_says_which_clients_do_not_wake_it():
+    day = Day.begin(t("10:00"), **SOON)
+    day.kube.put(service("voice", {"name": "db", "port": 3306}))
+    day.cache.keep_service(day.kube.stored("Service", "voice"))
+    await day.until(t("10:05"))
+    assert day.phase == "Asleep"
+    assert day.condition("Ready")["message"] == (
+        "the pool is asleep; the next request wakes it, but not a client of port 3306 (mysql) that "
+        "waits for the server to speak: it gets no byte until a window, an override or a pool that "
+        "depends on this one starts a pod"
+    )
 
 
 # --- contested replicas ---

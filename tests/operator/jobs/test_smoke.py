@@ -45,21 +45,21 @@ async def test_a_platform_that_works_passes_each_check():
     assert set(cluster.said) == {
         "ok: an operator leads",
         "ok: WarmPools are served",
-        f"ok: {NAMESPACE}: an activator is Ready",
+        f"ok: an activator of namespace {NAMESPACE} is Ready",
     }
 
 
-STALE = "an operator leads: kotatsu-operator-1 does not renew its Lease: see its logs"
+STALE = "kotatsu-operator-1 does not renew its Lease: see its logs"
 LOGS = "see the logs of the operator"
-ACTIVATOR = f"{NAMESPACE}: an activator is Ready: see kubectl get pods"
+ACTIVATOR = f"no activator of namespace {NAMESPACE} is Ready: see `kubectl get pods"
 
 
 @each(
     "objects, renews, begins, ends",
     {
         "not renewed": ([lease(), activator_pod()], False, STALE, STALE),
-        "no lease": ([activator_pod()], False, "an operator leads", LOGS),
-        "released": ([lease(holder=""), activator_pod()], False, "an operator leads", LOGS),
+        "no lease": ([activator_pod()], False, "there is no Lease", LOGS),
+        "released": ([lease(holder=""), activator_pod()], False, "no operator holds", LOGS),
         "no pod": ([lease()], True, ACTIVATOR, ""),
         "not Ready": ([lease(), activator_pod(ready=False)], True, ACTIVATOR, ""),
         "ending": ([lease(), activator_pod(terminating=True)], True, ACTIVATOR, ""),
@@ -80,7 +80,15 @@ async def test_without_the_crd_it_says_how_to_install_it():
     cluster.kube.has_knative = False  # nothing but Kubernetes' own kinds
     assert not await cluster.test()
     [line] = cluster.failed()
-    assert line.endswith("the CRD is not installed: kubectl apply --server-side -f crds/")
+    assert line.endswith("is not installed: `helm upgrade` of this release makes it")
+
+
+async def test_what_keeps_each_check_from_the_api_server_is_said_once():
+    cluster = Cluster(lease(), of_shard(0), of_shard(1))
+    for call in ("get", "find", "serves"):
+        cluster.kube.on(call, TimeoutError("no connection to it within 10 s"))
+    assert not await cluster.test(2, ())
+    assert cluster.failed() == ["cannot ask the API server: no connection to it within 10 s"]
 
 
 async def test_permissions_that_come_a_moment_late_are_waited_for():
@@ -110,5 +118,5 @@ async def test_a_shard_without_a_ready_activator_is_named():
     cluster = Cluster(lease(), activator_pod(), of_shard(0), of_shard(1, ready=False))
     assert not await cluster.test(2, ())
     [line] = cluster.failed()
-    assert line.startswith("an activator of shard 1 is Ready: see kubectl get pods -n demo -l ")
-    assert line.endswith("kotatsu.dev/shard=1")
+    assert line.startswith("no activator of shard 1 is Ready: see `kubectl get pods -n demo -l ")
+    assert line.endswith("kotatsu.dev/shard=1`")

@@ -7,10 +7,12 @@ apply goes to the API server through the proxy, on a socket that only this user 
 
 import http.client
 import json
+import re
 import shutil
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -39,6 +41,11 @@ APPLY, MERGE, STRATEGIC, JSON_PATCH, JSON = (
 _ACCEPT = "application/json, */*"
 _TIMEOUT, _PAGE_TIMEOUT = 30.0, 5.0
 """Seconds for one answer of the API server, and for a page of a pod."""
+
+_GREETED_WITHIN = 1.0
+"""Seconds within which a server that speaks first does so."""
+
+_FORWARDED = re.compile(r"127\.0\.0\.1:(\d+) ->")
 
 _TOO_MANY, _TRIES = 429, 15
 """The API server is busy, or begins to serve a CRD: kubectl tries again after a second, too."""
@@ -109,6 +116,34 @@ class Api:
     def page(self, path: str, most: int) -> tuple[int, str]:
         """Read a page of a pod: its status, and at most `most` bytes. Raises DemoModeError."""
         return self._answer("GET", path, None, JSON, most, _PAGE_TIMEOUT)
+
+    def greeting(self, namespace: str, pod: str, port: int) -> bytes:
+        """What a pod says on a port to a client that says nothing; empty after a second.
+
+        Raises DemoModeError, in kubectl's words.
+        """
+        where = ("--namespace", namespace, "--address", "127.0.0.1")
+        forward = self._start("port-forward", f"pod/{pod}", f":{port}", *where)
+        watchdog = threading.Timer(_PAGE_TIMEOUT, forward.kill)
+        watchdog.start()
+        try:
+            assert forward.stdout is not None  # noqa: S101  (a pipe was asked for)
+            listening = _FORWARDED.search(forward.stdout.readline())
+            if listening is None:
+                _, said = forward.communicate()
+                raise DemoModeError(_last_line(said) or "kubectl port-forward does not answer")
+            with (
+                suppress(TimeoutError, ConnectionError),
+                socket.create_connection(
+                    ("127.0.0.1", int(listening[1])), _GREETED_WITHIN
+                ) as there,
+            ):
+                return there.recv(1024)
+            return b""
+        finally:
+            watchdog.cancel()
+            forward.kill()
+            forward.communicate()
 
     def create(self, path: str, body: Object, **query: str) -> Object:
         """Create an object. Raises ConflictError if it exists."""
@@ -218,9 +253,13 @@ def _object(text: str) -> Object:
 
 
 def _kubectl_said(text: str) -> str:
-    lines = [line.removeprefix("error: ") for line in text.strip().splitlines()]
-    said = lines[-1] if lines else "kubectl ended without a message"
+    said = _last_line(text) or "kubectl ended without a message"
     return f"kubectl cannot reach a cluster: {said}; see `kubectl config get-contexts`"
+
+
+def _last_line(text: str) -> str:
+    lines = [line.removeprefix("error: ") for line in text.strip().splitlines()]
+    return lines[-1] if lines else ""
 
 
 def explain(status: int, text: str) -> DemoModeError:

@@ -15,7 +15,7 @@ from kotatsu_operator.core.report.status import cost_status
 from kotatsu_operator.features.parking.requests import parked_spec
 
 from .api import Api
-from .checks import capacity, installation, lifecycle, traffic, workload
+from .checks import capacity, greeting, installation, lifecycle, traffic, workload
 from .checks.found import (
     Case,
     Finding,
@@ -45,11 +45,13 @@ CHAIN: tuple[Callable[[Case], Iterator[Finding]], ...] = (
     traffic.service,
     installation.isolation,
     traffic.ports,
+    greeting.greeting,
     traffic.metrics,
     traffic.wakes,
     lifecycle.probes,
     lifecycle.shutdown,
     lifecycle.image,
+    lifecycle.files,
     workload.pods,
     capacity.autoscaler,
     capacity.disruption,
@@ -143,7 +145,9 @@ def examine(
     elif found.workload is not None and not spec.target.scales_itself:
         found = read_pages(api, case)
     case = replace(case, found=found)
-    return Examined(found, case, judge(case))
+    if found.workload is not None and not spec.target.scales_itself:
+        case = replace(case, found=greeting.listen(api, case))
+    return Examined(case.found, case, judge(case))
 
 
 def _target_of(api: Api, namespace: str, name: str) -> Target:

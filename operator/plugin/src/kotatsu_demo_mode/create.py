@@ -21,7 +21,7 @@ from kotatsu_operator.core.suggest import PARKED_SHARE, Prices, Settings, by_rul
 from .api import MANAGER, dry_run_query
 from .check import Examined, examine
 from .checks.capacity import why_unparked
-from .checks.found import Case, Found, Level, start_of
+from .checks.found import Case, Finding, Found, Level, start_of
 from .checks.gauges import gauge_in, pod_of
 from .entries import Request, adding
 from .errors import DemoModeError
@@ -65,6 +65,8 @@ def run(options: Namespace, shell: Shell) -> int:
         seen = examine(api, namespace, options.workload, options.service, most)
         terminal.clear()
         made = make(seen, options.name, options.time_zone, windows, now)
+        if options.apply and not windows:
+            _refuse_silence(seen.findings)
         if not options.apply and options.output != "json":
             terminal.say_as_is(made.text.rstrip())
             return 0
@@ -82,6 +84,16 @@ def run(options: Namespace, shell: Shell) -> int:
         tried = " (server dry run)" if options.dry_run == "server" else ""
         terminal.say(f"warmpool.kotatsu.dev/{made.pool.name} created{tried}")
     return 0
+
+
+def _refuse_silence(findings: Iterable[Finding]) -> None:
+    """Raise DemoModeError for a pool that would sleep and that none of its clients could wake."""
+    for finding in findings:
+        if (finding.reason, finding.level) == ("ServerSpeaksFirst", Level.WARNING):
+            raise DemoModeError(
+                f"{finding.reason}: {finding.message}; give the pool a --window, or apply what "
+                "`create` prints without --apply"
+            )
 
 
 _LONGEST_NAME, _NAME = (
@@ -120,7 +132,7 @@ def make(
     parts = filled(case, zone, most)
     manifest = _manifest(case.pool.raw, name, parts)
     pool = read_pool(manifest, case.pool.spec.platform)
-    notes = [f"{f.reason}: {f.message}" for f in seen.findings if f.level is Level.WARNING]
+    notes = [f"{f.reason}: {f.message}" for f in seen.findings if _is_noted(f)]
     for window in windows:
         if (window.at is None) == (window.schedule is None):
             raise DemoModeError(
@@ -134,6 +146,12 @@ def make(
     manifest = kept | {"spec": _ordered(pool.raw["spec"])}
     comments = {("spec", *part.path): part.why for part in parts}
     return Made(pool, manifest, comments, notes)
+
+
+def _is_noted(finding: Finding) -> bool:
+    """Whether the pool's author should know it: also that a field could not be filled in."""
+    is_unfilled = finding.level is Level.UNKNOWN and finding.check == "wakes"
+    return finding.level is Level.WARNING or is_unfilled
 
 
 def _manifest(raw: Object, name: str, parts: Iterable[Filled]) -> Object:

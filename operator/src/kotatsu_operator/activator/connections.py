@@ -10,6 +10,7 @@ from math import inf
 
 from kotatsu_operator.activator import head
 from kotatsu_operator.activator.feature import Context, FeatureOf
+from kotatsu_operator.activator.head import NOTHING
 from kotatsu_operator.activator.limits import ConnectionLimit
 from kotatsu_operator.activator.metrics import Reason
 from kotatsu_operator.activator.pods import Backends
@@ -89,17 +90,24 @@ class Connections:
             self._count_refused("room")
             client.abort()
             return
-        self._clients.move(client, State.SILENT)
+        state = State.LISTENING if client.port.server_first else State.SILENT
+        self._clients.move(client, state)
         pool = self.context.pool
         most = max(MOST_SILENT, 2 * pool.max_held if pool else 0)
-        while self._clients.count(State.SILENT) > most:
-            self._evict_silent()
+        while self._clients.count(state) > most:
+            self._evict_first(state)
+        if state is State.LISTENING:
+            self.join_waiting()
 
-    def _evict_silent(self) -> None:
-        oldest = self._clients.first(State.SILENT)
+    def _evict_first(self, state: State) -> None:
+        oldest = self._clients.first(state)
         assert oldest is not None  # noqa: S101  (there are more than none)
         self._clients.move(oldest, State.ENDING)
         oldest.close()
+
+    def began(self, client: Client) -> None:
+        """A client has sent a part of its first bytes: it does not wait for those of a server."""
+        self._clients.move(client, State.SILENT)
 
     # --- hold ---
 
@@ -259,24 +267,29 @@ class Connections:
     # --- join ---
 
     def join_waiting(self) -> None:
-        """Join the announced clients if there is a pod. Before that they need no task."""
+        """Join the announced clients if there is a pod. Before that they need no task.
+
+        And those that wait for a pod to speak: they wake none, and keep none awake.
+        """
         for client in self._announced(State.RESUMING):
             self._clients.move(client, State.JOINED)
             client.resume()
         for client in self._announced(State.ANNOUNCING):
             self._clients.move(client, State.QUEUED)
         while len(self._connecting) < CONNECT_AT_ONCE:
-            first = self._clients.first(State.QUEUED)
+            first = self._clients.first(State.QUEUED) or self._clients.first(State.LISTENING)
             pod = None if first is None else self.backends.choose(self._load)
             if first is None or pod is None:
                 return
             if not self.limit.has_place(self.context.key):
                 self.limit.when_free(self.join_waiting)
                 return
-            self._clients.move(first, State.CONNECTING)
+            is_held = first.state is State.QUEUED
+            state = State.CONNECTING if is_held else State.GREETED
+            self._clients.move(first, state)
             self.limit.join(self.context.key)
             self._load[pod.uid] += 1
-            task = asyncio.create_task(self._connect(first, pod))
+            task = asyncio.create_task(self._connect(first, pod, state))
             self._connecting.add(task)
             task.add_done_callback(self._connected)
 
@@ -289,17 +302,19 @@ class Connections:
         if not task.cancelled():
             self.join_waiting()
 
-    async def _connect(self, client: Client, pod: PodView) -> None:
+    async def _connect(self, client: Client, pod: PodView, state: State) -> None:
         """Connect to a pod and splice; after a refused connect the client waits again."""
         upstream = Upstream(client)
         joined = False
         try:
             if not await self.backends.dial(pod, client.port, upstream) or not upstream.is_there:
                 await asyncio.sleep(RETRY_EVERY)
-                if client.state is State.CONNECTING:
+                if client.state is state is State.CONNECTING:
                     self._wait(client)
+                elif client.state is state:
+                    self._clients.move(client, State.LISTENING)
                 return
-            joined = client.state is State.CONNECTING and client.is_open
+            joined = client.state is state and client.is_open
         finally:
             if not joined:
                 upstream.close()
@@ -307,11 +322,14 @@ class Connections:
         if not joined:
             return
         client.pod = pod.uid
+        if state is State.GREETED:
+            self.limit.spoke(client)
         client.splice(upstream, asks_to_close=client.is_probe or self._is_a_detour(client))
         # Last: a metrics request in between sees it held or in its pod.
         self._clients.move(client, State.JOINED)
-        waited = asyncio.get_running_loop().time() - client.since
-        self.context.metrics.waits.labels(*self.context.key).observe(waited)
+        if state is State.CONNECTING:
+            waited = asyncio.get_running_loop().time() - client.since
+            self.context.metrics.waits.labels(*self.context.key).observe(waited)
 
     def _part(self, uid: str) -> None:
         self.limit.part(self.context.key)
@@ -339,10 +357,12 @@ class Connections:
         """Whether a quiet joined connection may forward its next bytes now; else `resume` follows.
 
         Where connections count as demand, they are announced like a new request: the operator
-        counts a quiet connection as idle. Those to a parked pool do not wait for it.
+        counts a quiet connection as idle. Those to a parked pool do not wait for it. The first
+        bytes of a client that was joined before them are announced in any pool.
         """
         pool = self.context.pool
-        if pool is None or not (pool.counted and pool.is_announced):
+        is_seen = client.seen is NOTHING or (pool is not None and pool.counted)
+        if pool is None or not (is_seen and pool.is_announced):
             return True
         client.announcement = self._announcements.want(pool)
         if self._announcements.covers(client.announcement):

@@ -52,6 +52,8 @@ class View:
     """The kinds of workloads that pools can scale."""
     synced: set[str] = field(default_factory=set)
     _service_selectors: Selectors[str] = field(default_factory=Selectors)
+    _ports: dict[str, list[Port]] = field(default_factory=dict)
+    """The ports of each Service: made once, and asked for with every connection."""
     namespace: str = ""
     _mailboxes: list[Mailbox] = field(default_factory=list)
 
@@ -137,6 +139,7 @@ class View:
         if before is not None and _said(before) == _said(obj):
             return ()
         self.services[name] = obj
+        self._ports[name] = ports_of(obj)
         self._service_selectors.pop(name, None)
         if selector := service_selector(obj):
             self._service_selectors[name] = {"matchLabels": selector}
@@ -144,6 +147,7 @@ class View:
 
     def _forget_service(self, name: str) -> Iterable[str]:
         self.services.pop(name, None)
+        self._ports.pop(name, None)
         self._service_selectors.pop(name, None)
         return self.pools.having(("service", name))
 
@@ -286,7 +290,7 @@ class View:
         return {"matchLabels": selector} if selector else {}
 
     def ports(self, service: str) -> list[Port]:
-        return ports_of(self.services.get(service))
+        return self._ports.get(service, [])
 
 
 def _withdrawn(pod: PodView | None) -> tuple[str, bool, bool] | None:

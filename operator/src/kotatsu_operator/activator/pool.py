@@ -21,7 +21,7 @@ from kotatsu_operator.core.formats import (
     table,
     text,
 )
-from kotatsu_operator.core.objects import target_of
+from kotatsu_operator.core.objects import speaks_first, target_of
 from kotatsu_operator.core.pool.memory import Phase, Route, read_warm_ups
 from kotatsu_operator.core.pool.spec import (
     KNATIVE,
@@ -214,15 +214,22 @@ class Port:
     number: int = 0
     """0 if only the name is known."""
     target: str | int = ""
+    server_first: bool = False
+    """Whether its clients wait for the server's first bytes."""
 
 
 UNKNOWN = Port()
 
 
-def ports_of(service: Object | None) -> list[Port]:
+def ports_of(service: Object) -> list[Port]:
     return [
-        Port(port.get("name", ""), port["port"], port.get("targetPort", port["port"]))
-        for port in (service or {}).get("spec", {}).get("ports") or ()
+        Port(
+            port.get("name", ""),
+            port["port"],
+            port.get("targetPort", port["port"]),
+            bool(speaks_first(port)),
+        )
+        for port in service["spec"].get("ports") or ()
         if port.get("protocol", "TCP") == "TCP"
     ]
 

@@ -16,6 +16,10 @@ class State(Enum):
 
     SILENT = auto()
     """Accepted, without a complete request line so far."""
+    LISTENING = auto()
+    """Accepted, without a byte so far: its client waits for the server's first bytes."""
+    GREETED = auto()
+    """As before; a connection to a pod is being opened for it."""
     HELD = auto()
     """Its request line is complete, its request head is not."""
     ANNOUNCING = auto()
@@ -142,8 +146,11 @@ class Traffic:
         self.up_at = self._last = now
 
     def received(self, size: int, now: float) -> None:
-        """Bytes of the pod."""
+        """Bytes of the pod. Those for a client that has sent nothing are no use of the pool."""
         if now - self._last >= MOVING_FOR:
+            if self.up_at == -inf:
+                self.down_at = now
+                return
             if self._is_asked and self.up_at > self.down_at:
                 self._is_over = True
             else:
@@ -205,7 +212,7 @@ class Traffic:
 
     def took(self, left: int, now: float, *, is_full: bool) -> None:
         """Count the bytes again that the client has not taken; `is_full`: the pod waits for it."""
-        if is_full and left < self.untaken:
+        if is_full and left < self.untaken and self.up_at > -inf:
             self.taken_at = now
         self.untaken = left
 

@@ -214,6 +214,7 @@ class Client(Side):
             self.owner.arrived(self)
         elif not known:
             self._close_after(FIRST_LINE_WITHIN)
+            self.owner.began(self)
         if self.seen.is_final:
             self.owner.completed(self)
             if len(self._buffer) > self.seen.head_end + BODY_KEPT:
@@ -325,7 +326,8 @@ class Client(Side):
         if self.seen.kind is Kind.HTTP1:
             self._requests = Requests()
             self.traffic.answers = Answers()
-        self.traffic.sent(len(self._buffer), time.monotonic())
+        if self._buffer:
+            self.traffic.sent(len(self._buffer), time.monotonic())
         if self.transport is not None:
             sockets.bound(self.transport.get_extra_info("socket"), sockets.UNREAD_CLIENT)
         self._flush(upstream, ends=asks_to_close)
@@ -371,7 +373,8 @@ class Client(Side):
         if self.transport is None or self.upstream is None:
             return
         if self.is_full:
-            is_late = time.monotonic() - self.traffic.used_at >= self.patience
+            last = max(self.traffic.used_at, self.traffic.down_at)
+            is_late = time.monotonic() - last >= self.patience
             if is_late and sockets.has_finished(self.upstream.transport):
                 self.abort()
         elif self.upstream.is_full and sockets.is_broken(self.transport.get_extra_info("socket")):

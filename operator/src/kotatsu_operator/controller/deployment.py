@@ -30,7 +30,7 @@ from kotatsu_operator.core.pool.memory import Memory, Original, Route
 from kotatsu_operator.core.pool.spec import KNATIVE, OnDelete, RouteMode
 from kotatsu_operator.core.protocol import ROUTE_LABEL, ROUTE_TAKEN
 from kotatsu_operator.core.report import record
-from kotatsu_operator.core.report.conditions import clients_unlimited
+from kotatsu_operator.core.report.conditions import clients_unlimited, said_of_silence
 from kotatsu_operator.core.report.record import Entry
 from kotatsu_operator.core.report.status import (
     Status,
@@ -301,6 +301,9 @@ class ScaledTarget(Target):
         return target.Finished()
 
     def _explain(self, known: list[Status]) -> list[Status]:
+        known = said_of_silence(
+            known, self.cache.services.get((self.key[0], self.spec.service), {})
+        )
         if self.cache.served.shared(self.key[0]) is not None:
             return known  # such a pool is rejected, or the owner of its namespace has accepted it
         labels = {} if self.workload is None else self.workload.labels

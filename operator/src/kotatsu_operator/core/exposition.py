@@ -175,6 +175,8 @@ GAUGES = (
     Gauge(("http_requests_inprogress",), apart=True),
     # starlette_exporter.
     Gauge(("starlette_requests_in_progress",), apart=True),
+    # Docker's registry (distribution): its debug server has the page, and is not counted.
+    Gauge(("registry_http_in_flight_requests",)),
 )
 
 GAUGE_NAMES = tuple(chain.from_iterable(gauge.names for gauge in GAUGES))

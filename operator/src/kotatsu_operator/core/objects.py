@@ -156,6 +156,50 @@ def serves(selector: Mapping[str, str], template: Mapping[str, str]) -> bool:
     return selects({"matchLabels": named}, template)
 
 
+SERVER_FIRST = "kotatsu.dev/server-first"
+"""The `appProtocol` by which a Service says that the server of a port speaks first."""
+
+_SERVER_FIRST = {
+    "ftp": 21, "smtp": 25, "submission": 587, "pop3": 110, "nntp": 119, "imap": 143, "mysql": 3306,
+    "rfb": 5900,
+}  # fmt: skip
+"""Protocols whose client waits for the server's first bytes, by IANA's name, and their ports. Not
+SSH: both sides begin (RFC 4253)."""
+
+_SAYS_NOTHING = ("", "tcp")
+
+
+def speaks_first(port: Mapping[str, Any]) -> str:
+    """The protocol of a Service's port if its server speaks first; else empty.
+
+    `appProtocol` says so. Without it, the name of the port (`mysql`, `tcp-mysql`) or its number
+    does, or those of the target port.
+    """
+    said = str(port.get("appProtocol") or "").lower()
+    if said == SERVER_FIRST or said in _SERVER_FIRST:
+        return said
+    if said not in _SAYS_NOTHING:
+        return ""
+    for given in (port.get("name"), port.get("targetPort"), port.get("port")):
+        name = str(given).removeprefix("tcp-")
+        for protocol, number in _SERVER_FIRST.items():
+            if name == protocol or given == number:
+                return protocol
+    return ""
+
+
+def server_first_ports(service: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The TCP ports of a Service whose server speaks first."""
+    ports = tables(table(service.get("spec")).get("ports"))
+    return [p for p in ports if p.get("protocol", "TCP") == "TCP" and speaks_first(p)]
+
+
+def port_text(port: Mapping[str, Any]) -> str:
+    """A port whose server speaks first, in words."""
+    protocol = speaks_first(port)
+    return f"{port.get('port')}" + (f" ({protocol})" if protocol != SERVER_FIRST else "")
+
+
 _NUMBER = re.compile(r"[0-9]{1,9}")
 
 

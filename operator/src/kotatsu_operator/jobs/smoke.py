@@ -17,6 +17,8 @@ from kotatsu_operator.runtime.settings import SmokeSettings, start
 
 POLL = 1.0
 
+_OPERATORS = "see the logs of the operator"
+
 
 class Smoke:
     """The checks. Each returns what is wrong; an empty string if nothing is."""
@@ -30,20 +32,22 @@ class Smoke:
             "WarmPools are served": self._serves,
         }
         for shard in map(str, range(shards)):
-            wakes = partial(self._wakes, home, {SHARD_LABEL: shard})
-            self.checks[f"an activator of shard {shard} is Ready"] = wakes
+            what = f"activator of shard {shard}"
+            wakes = partial(self._wakes, what, home, {SHARD_LABEL: shard})
+            self.checks[f"an {what} is Ready"] = wakes
         for namespace in own:
-            wakes = partial(self._wakes, namespace, {HOME_LABEL: home})
-            self.checks[f"{namespace}: an activator is Ready"] = wakes
+            what = f"activator of namespace {namespace}"
+            wakes = partial(self._wakes, what, namespace, {HOME_LABEL: home})
+            self.checks[f"an {what} is Ready"] = wakes
 
     async def _leads(self) -> str:
         try:
             lease = await self._kube.get(Lease, self._home, LEASE_NAME)
         except NotFoundError:
-            return f"there is no Lease {LEASE_NAME}: see the logs of the operator"
+            return f"there is no Lease {LEASE_NAME}: {_OPERATORS}"
         spec = lease.get("spec") or {}
         if not spec.get("holderIdentity"):
-            return f"no operator holds the Lease {LEASE_NAME}: see the logs of the operator"
+            return f"no operator holds the Lease {LEASE_NAME}: {_OPERATORS}"
         before, self._renewed = self._renewed, str(spec.get("renewTime"))
         if before in (None, self._renewed):
             return f"{spec['holderIdentity']} does not renew its Lease: see its logs"
@@ -52,15 +56,15 @@ class Smoke:
     async def _serves(self) -> str:
         if await self._kube.serves(WarmPool, EVERYWHERE):
             return ""
-        return "the CRD is not installed: kubectl apply --server-side -f crds/"
+        return "the CRD of WarmPools is not installed: `helm upgrade` of this release makes it"
 
-    async def _wakes(self, namespace: str, of_set: Mapping[str, str]) -> str:
+    async def _wakes(self, what: str, namespace: str, of_set: Mapping[str, str]) -> str:
         found = await self._kube.find(Pod, namespace, {**ACTIVATOR_LABELS, **of_set})
         if any(pod.ready and not pod.terminating for pod in map(pod_view, found)):
             return ""
         labels = {"app.kubernetes.io/component": "activator", **of_set}
         of = ",".join(f"{label}={value}" for label, value in labels.items())
-        return f"see kubectl get pods -n {namespace} -l {of}"
+        return f"no {what} is Ready: see `kubectl get pods -n {namespace} -l {of}`"
 
 
 async def run(
@@ -70,21 +74,21 @@ async def run(
     poll: float = POLL,
 ) -> bool:
     """Try each check until it passes or `patience` seconds are over; return whether all passed."""
-    wrong = dict.fromkeys(checks, "not checked")
+    wrong = {name: f"not checked: {name}" for name in checks}
     end = asyncio.get_running_loop().time() + patience
     while wrong and asyncio.get_running_loop().time() < end:
         for name in list(wrong):
             try:
                 wrong[name] = await checks[name]()
             except Unreachable as error:
-                wrong[name] = f"the API server: {error}"
+                wrong[name] = f"cannot ask the API server: {error}"
             if not wrong[name]:
                 del wrong[name]
                 say(f"ok: {name}")
         if wrong:
             await asyncio.sleep(poll)
-    for name, why in wrong.items():
-        say(f"FAILED: {name}: {why}")
+    for why in dict.fromkeys(wrong.values()):
+        say(f"FAILED: {why}")
     return not wrong
 
 

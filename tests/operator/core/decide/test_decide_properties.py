@@ -112,6 +112,7 @@ def any_memory(die: Random, spec: PoolSpec) -> Memory:
         route=Routing(Route.NATIVE if native else Route.ACTIVATOR, die.randint(1, 5)),
         last_active=perhaps(die),
         unknown_since=perhaps(die),
+        raised_at=perhaps(die, 0.1),
         warm_ups=tuple(
             WarmUp(die.uniform(0, 900), die.randint(1, 5)) for _ in range(die.randint(0, 5))
         ),
@@ -123,7 +124,7 @@ def any_memory(die: Random, spec: PoolSpec) -> Memory:
         ahead=die.choice([0, 0, 30, 900]) * SECOND,
         process=Process(
             acknowledged_at=perhaps(die, 0.1),
-            raised_at=perhaps(die, 0.1),
+            looked_at=perhaps(die, 0.1),
             trend=die.choice([trend, Trend()]),
         ),
     )

@@ -10,7 +10,7 @@ from kotatsu_operator.core.decide.decide import decide
 from kotatsu_operator.core.plan.activity import is_starting
 from kotatsu_operator.core.plan.lead import KEEP, auto_lead, decisive, with_warm_up
 from kotatsu_operator.core.pool.decision import Decision, Observation, PodStart, Starting
-from kotatsu_operator.core.pool.memory import Memory, Parts, Phase, Process, Tally, Template, WarmUp
+from kotatsu_operator.core.pool.memory import Memory, Parts, Phase, Tally, Template, WarmUp
 from kotatsu_operator.core.pool.spec import PoolSpec
 from kotatsu_operator.core.report.conditions import pool_conditions, target_conditions
 from tests.operator.core.values import HOUR, SECOND, cron, once, pool_spec, t
@@ -126,7 +126,7 @@ def test_an_evicted_placeholder_stays_away_while_the_pods_start():
 SPEC = pool_spec(windows=[once("pitch", "10:00", "12:00", 2)])
 SAID = "0/3 nodes are available: 3 Insufficient cpu."
 WAITING = Observation(replicas=2, ready=0, pods=0, acknowledged=1, starting=Starting(None, 2, SAID))
-WARMING = Memory(phase=Phase.WARMING, since=t("09:59"), process=Process(raised_at=t("09:59")))
+WARMING = Memory(phase=Phase.WARMING, since=t("09:59"), raised_at=t("09:59"))
 
 
 def test_a_warm_up_that_finds_no_node_says_so_once_with_the_schedulers_words():
@@ -198,6 +198,15 @@ def test_of_a_warm_pool_the_template_is_unproven_for_the_pods_own_reason():
     found = {c["type"]: c for c in target_conditions(SPEC, seen, decision, t("10:01"))}
     assert found["Unproven"]["status"] == "True"
     assert found["Unproven"]["message"] == FAILING
+
+
+@each("looked, seconds", [(None, 160), ("10:01:30", 160), ("10:05:07", 372)])
+def test_when_no_operator_saw_the_pods_become_ready_the_kubelets_time_counts(looked, seconds):
+    last = PodStart(t("09:59"), ready_at=t("10:01:39"))
+    seen = Observation(replicas=2, ready=2, pods=2, acknowledged=1, starting=Starting(last))
+    memory = WARMING.here(looked_at=looked and t(looked))
+    [took] = decide(SPEC, seen, memory, t("10:05:12")).memory.warm_ups
+    assert took.seconds == seconds
 
 
 def test_a_warm_up_is_remembered_with_its_parts():

@@ -80,7 +80,7 @@ def test_the_first_warm_up_of_a_new_template_ends_the_guessing():
 
 def test_a_template_that_changes_while_pods_start_measures_neither():
     warming = after(ASLEEP, "10:00")
-    assert warming.process.raised_at is not None
+    assert warming.raised_at is not None
     seen = {"replicas": 2, "ready": 2, "pods": 4, "template": "new"}
     memory = after(warming, "10:00:20", **seen)
     assert memory.warm_ups == ASLEEP.warm_ups

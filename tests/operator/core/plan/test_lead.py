@@ -7,7 +7,7 @@ from rows import each
 from kotatsu_operator.core.decide.decide import decide
 from kotatsu_operator.core.plan.lead import KEEP, LONGEST, MARGIN, auto_lead, percentile
 from kotatsu_operator.core.pool.decision import Observation
-from kotatsu_operator.core.pool.memory import Memory, Phase, Process, WarmUp
+from kotatsu_operator.core.pool.memory import Memory, Phase, WarmUp
 from tests.operator.core.values import MINUTE, SECOND, examples, once, pool_spec, t
 
 SETTLE = 5 * SECOND
@@ -61,8 +61,8 @@ def test_more_replicas_never_have_a_shorter_lead(ups, replicas):
 
 def ready(at: str, raised: str | None = None, **memory: object) -> Memory:
     """The memory of a warming pool after a look at its Ready pods."""
-    process = Process(raised_at=raised and t(raised))
-    before = Memory(phase=Phase.WARMING, since=t("09:59"), process=process, **memory)
+    at_start = {"since": t("09:59"), "raised_at": raised and t(raised)}
+    before = Memory(phase=Phase.WARMING, **at_start, **memory)
     return decide(SPEC, Observation(replicas=2, ready=2, pods=2), before, t(at)).memory
 
 
@@ -75,7 +75,7 @@ SPEC = pool_spec(windows=[once("pitch", "10:00", "12:00", 2)])
 def test_a_warm_up_is_measured_from_the_decision_until_the_floor_is_ready(raised, at, seconds):
     memory = ready(at, raised)
     assert memory.warm_ups == (WarmUp(seconds, 2, window=True),)
-    assert memory.process.raised_at is None
+    assert memory.raised_at is None
 
 
 def test_only_the_last_warm_ups_are_remembered():

@@ -91,6 +91,7 @@ _MEMORIES = st.builds(
     template=st.builds(Template, st.sampled_from(["", "a1b2"]), st.booleans()),
     last_active=_MAYBE,
     unknown_since=_MAYBE,
+    raised_at=_MAYBE,
     warm_ups=st.lists(_WARM_UPS, max_size=4).map(tuple),
     opening=st.none() | _OPENINGS,
     first_start=st.sampled_from([60, 240]).map(lambda seconds: timedelta(seconds=seconds)),
@@ -103,7 +104,7 @@ _MEMORIES = st.builds(
     process=st.builds(
         Process,
         acknowledged_at=_MAYBE,
-        raised_at=_MAYBE,
+        looked_at=_MAYBE,
         trend=st.just(Trend(((t("10:00"), 2),), ((t("10:00"), 3),))),
     ),
 )
@@ -144,7 +145,7 @@ def test_a_pool_without_a_status_leaves_the_memory_as_it_is():
 def test_when_the_status_has_moved_on_what_only_the_process_knew_is_dropped(elsewhere):
     known = Memory(
         phase=Phase.DRAINING, since=t("10:00"), route=Routing(epoch=7), unknown_since=t("10:01"),
-        last_active=t("10:02"), process=Process(acknowledged_at=t("10:01"), raised_at=t("10:01")),
+        last_active=t("10:02"), process=Process(acknowledged_at=t("10:01"), looked_at=t("10:01")),
     )  # fmt: skip
     read = read_memory(stored(memory_status(replace(known, **elsewhere), SPEC)), known)
     assert (read.process, read.last_active) == (Process(), t("10:02"))

@@ -82,6 +82,10 @@ class Found:
     pages: Sequence[Page] = ()
     pages_unread: str = ""
     """Why no metrics page was read."""
+    greetings: Mapping[int, bytes] = field(default_factory=dict)
+    """What a pod says on a port to a client that says nothing, by the port's number."""
+    greetings_unread: str = ""
+    """Why that is not known of a port."""
 
     @property
     def label(self) -> str:
@@ -117,6 +121,17 @@ class Found:
     @property
     def ready_pods(self) -> list[Object]:
         return [pod for pod in self.pods.items if is_ready(pod)]
+
+    @property
+    def why_no_pod(self) -> str:
+        """Why no pod can be asked, and what to do; empty if one is Ready."""
+        if self.pods.unread or self.ready_pods:
+            return self.pods.unread
+        starting = [p for p in self.pods.items if "deletionTimestamp" not in table(p["metadata"])]
+        if starting:
+            return f"pod {name_of(starting[0])} is not Ready yet; repeat when it is"
+        start = f"kubectl scale {self.target.kind.lower()} {self.target.name} --replicas=1"
+        return f"no pod is Ready; start one, for example `{start} -n {self.namespace}`, and repeat"
 
 
 def is_ready(pod: Object) -> bool:
@@ -181,6 +196,11 @@ class Case:
         """
         given = self.pool.spec.metrics
         return None if self.is_new or given == Metrics() else given
+
+    @property
+    def has_clients(self) -> bool:
+        """Whether pods get requests: of a worker without a Service they do not."""
+        return self.service is not None or bool(self.found.services.unread)
 
     @property
     def server(self) -> Mapping[str, Any]:

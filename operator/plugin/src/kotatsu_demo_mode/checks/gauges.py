@@ -45,10 +45,8 @@ def read_pages(api: Api, case: Case) -> Found:
     """Read the metrics pages of one Ready pod; only that of the pool's spec, if it names one."""
     found, wanted = case.found, case.metrics
     pods = found.ready_pods
-    if found.pods.unread:
-        return replace(found, pages_unread=found.pods.unread)
-    if not pods:
-        return replace(found, pages_unread="no pod is Ready")
+    if why := found.why_no_pod:
+        return replace(found, pages_unread=why)
     tried = candidates(found) if wanted is None else [(wanted.port, wanted.path)]
     pages: list[Page] = []
     for port, path in tried:

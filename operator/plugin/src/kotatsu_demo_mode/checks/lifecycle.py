@@ -7,7 +7,7 @@ from typing import Any
 from kotatsu_operator.core.formats import count, format_duration, table, tables, text
 from kotatsu_operator.core.pool.spec import RouteMode
 
-from .found import Case, Finding, name_of, note, ok, unknown, warning
+from .found import Case, Finding, Found, name_of, note, ok, unknown, warning
 
 _SLOW_DELAY, _SLOW_PERIOD = 10, 10
 """Seconds of a readiness probe from which on a start is worth a sentence."""
@@ -16,7 +16,7 @@ _SLOW_DELAY, _SLOW_PERIOD = 10, 10
 def probes(case: Case) -> Iterator[Finding]:
     """Whether Kubernetes knows when a pod can answer."""
     server = case.server
-    if not server or case.pool.spec.target.scales_itself:
+    if not server or not case.has_clients or case.pool.spec.target.scales_itself:
         return
     name, ready = name_of(server), table(server.get("readinessProbe"))
     if not ready:
@@ -58,7 +58,7 @@ def _probes(container: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 def shutdown(case: Case) -> Iterator[Finding]:
     """Whether pods end without losing requests."""
     server, found = case.server, case.found
-    if not server or case.pool.spec.target.scales_itself:
+    if not server or not case.has_clients or case.pool.spec.target.scales_itself:
         return
     hook = table(table(server.get("lifecycle")).get("preStop"))
     settle = case.pool.spec.platform.route_settle.total_seconds()
@@ -109,6 +109,41 @@ def _is_http2(case: Case) -> bool:
     return bool(
         protocols & {"kubernetes.io/h2c", "grpc", "http2"} or names & {"grpc", "http2", "h2c"}
     )
+
+
+_PASSING = ("/tmp", "/var/tmp", "/run", "/var/run", "/var/cache", "/dev/shm")  # noqa: S108
+"""Folders for files that nobody expects to stay."""
+
+
+def files(case: Case) -> Iterator[Finding]:
+    """Whether a sleep deletes files."""
+    found = case.found
+    if not found.containers or case.pool.spec.target.scales_itself:
+        return
+    lost = list(filter(None, (_written(found, container) for container in found.containers)))
+    if not lost:
+        yield ok("its containers write no files that a sleep would delete")
+        return
+    yield note(
+        "FilesLost",
+        f"each sleep deletes what is in {' and '.join(lost)}, as the end of any pod does: put what "
+        "must stay on a volume claim, and set readOnlyRootFilesystem where nothing is written",
+    )
+
+
+def _written(found: Found, container: Mapping[str, Any]) -> str:
+    """Where a container may write files that end with its pod, in words."""
+    passing = {name_of(v) for v in tables(found.pod_spec.get("volumes")) if "emptyDir" in v}
+    at = [
+        text(m.get("mountPath"))
+        for m in tables(container.get("volumeMounts"))
+        if m.get("name") in passing
+    ]
+    at = [p for p in at if not any(f"{p}/".startswith(f"{folder}/") for folder in _PASSING)]
+    security = table(container.get("securityContext"))
+    own = [] if security.get("readOnlyRootFilesystem") is True else ["its own files"]
+    places = [*own, *(f"the emptyDir {path}" for path in at)]
+    return f"container {name_of(container)} ({', '.join(places)})" if places else ""
 
 
 _LARGE = 10**9

@@ -154,15 +154,10 @@ def metrics(case: Case) -> Iterator[Finding]:
         yield ok("all connections pass through the activator, which counts them (route Always)")
         return
     if found.pages_unread:
-        yield unknown(
-            f"requests in flight: {found.pages_unread}"
-            + (
-                f"; start one, for example `kubectl scale {spec.target.kind.lower()} "
-                f"{spec.target.name} --replicas=1 -n {found.namespace}`, and repeat"
-                if "no pod" in found.pages_unread
-                else "; request that permission, or set spec.metrics yourself"
-            )
+        advice = (
+            "" if found.why_no_pod else "; request that permission, or set spec.metrics yourself"
         )
+        yield unknown(f"requests in flight: {found.pages_unread}{advice}")
         return
     gauge, where = gauge_in(case), pod_of(found)
     why = next(silences(case), "")
@@ -214,6 +209,13 @@ def wakes(case: Case) -> Iterator[Finding]:
     elif took:
         waits, shown = format_duration(spec.hold_timeout), format_duration(took)
         yield ok(f"requests wait up to {waits} for a pod, and a start took {shown} at most")
+    elif not spec.target.scales_itself and case.has_clients:
+        waits = format_duration(spec.hold_timeout)
+        why = case.found.why_no_pod or "its pods have restarted"
+        yield unknown(
+            f"how long a start takes, and so whether requests wait long enough ({waits}, "
+            f"spec.holdTimeout): {why}"
+        )
     if idle:
         new = note("IdleAfterTooShort", idle)
         yield new if case.is_new else warning("IdleAfterTooShort", idle)

@@ -284,7 +284,8 @@ def remember_template(memory: Memory, seen: Observation) -> Memory:
         return replace(memory, template=template, warm_ups=ups)
     # A warm-up in progress began with another template: its time measures neither of them, and
     # what kept its pods from starting may be corrected.
-    return replace(memory.here(raised_at=None, told=()), template=known.changed_to(seen.template))
+    forgotten = memory.here(told=())
+    return replace(forgotten, raised_at=None, template=known.changed_to(seen.template))
 
 
 def remember_proof(memory: Memory, seen: Observation, floor: int) -> Memory:

@@ -15,7 +15,7 @@ started are drained at once for an Asleep override.
 """
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from kotatsu_operator.core.budget.limit import Allowed, Ends
@@ -45,6 +45,13 @@ def first_sight(memory: Memory, seen: Observation, now: datetime) -> Memory:
         )
     return replace(memory, phase=Phase.ASLEEP, since=now, route=route.renewed())
 
+
+_UNSEEN = timedelta(seconds=10)
+"""Longer than between two looks at a pool that starts: no operator saw when its pods became Ready,
+so the kubelet's time of it counts."""
+
+_ROUNDED = timedelta(seconds=1)
+"""The kubelet's times have no fractions."""
 
 _SAID = 400
 """Characters of the scheduler's message that an event quotes; an event holds 1024 in all."""
@@ -206,8 +213,8 @@ class Step:
                 self.notes.append(Note("Warm", f"{seen.ready} of {replicas} replicas are Ready"))
             self._enter(Phase.WARM, reason)
         else:
-            if before.process.raised_at is None and self._begins():
-                self._here(raised_at=self.now)
+            if before.raised_at is None and self._begins():
+                self._set(raised_at=self.now)
             self._enter(Phase.WARMING, reason)
             self._report_trouble(replicas)
         # Pods without a gauge may be those of an earlier template, which shows nothing yet.
@@ -267,7 +274,7 @@ class Step:
             woken_soon=activity.woken_soon(self.spec, memory, reason, self.now),
             has_timed_out=memory.process.timed_out > 0,
         )
-        self._here(raised_at=None if is_ready or awaits else self.now)
+        self._set(raised_at=None if is_ready or awaits else self.now)
         self._enter(Phase.WARMING, reason)
         told = len(self.notes)
         replicas = self._stay()
@@ -278,8 +285,8 @@ class Step:
         return replicas
 
     def _drain(self, why: str) -> None:
-        self._set(route=self.memory.route.renewed())
-        self._here(acknowledged_at=None, raised_at=None)
+        self._set(route=self.memory.route.renewed(), raised_at=None)
+        self._here(acknowledged_at=None)
         self._enter(Phase.DRAINING, self._why_down())
         self.notes.append(Note("Draining", f"going to sleep: {why}"))
 
@@ -299,19 +306,21 @@ class Step:
             self._set(reason=Reason.BUDGET if held or self.allowed.sleeps else Reason.IDLE)
 
     def _record_warm_up(self) -> None:
-        memory, raised = self.memory, self.memory.process.raised_at
+        memory, raised = self.memory, self.memory.raised_at
         if raised is None:
             return
-        last = self.seen.starting.last
+        last, ended, looked = self.seen.starting.last, self.now, memory.process.looked_at
+        is_seen = looked is not None and ended - looked <= _UNSEEN
+        if not is_seen and last is not None and last.ready_at is not None:
+            ended = max(raised, min(ended, last.ready_at + _ROUNDED))
         took = WarmUp(
-            (self.now - raised).total_seconds(),
+            (ended - raised).total_seconds(),
             self.seen.ready,
             memory.template.hash,
-            None if last is None else parts_of(last, raised, self.now),
+            None if last is None else parts_of(last, raised, ended),
             window=self.goal.least > 0 and self.goal.reason is Reason.WINDOW,
         )
-        self._set(warm_ups=with_warm_up(memory.warm_ups, took))
-        self._here(raised_at=None)
+        self._set(warm_ups=with_warm_up(memory.warm_ups, took), raised_at=None)
 
     def _report_trouble(self, replicas: int) -> None:
         """Post once for each warm-up that a pod cannot start, and that pods find no node."""
@@ -331,8 +340,10 @@ class Step:
 
     def _enter(self, phase: Phase, reason: Reason) -> None:
         memory = self.memory
-        if phase is not Phase.WARMING:
-            self._here(told=())
+        if phase is Phase.WARMING:
+            self._here(looked_at=self.now)
+        else:
+            self._here(looked_at=None, told=())
         self._set(
             phase=phase,
             reason=reason,

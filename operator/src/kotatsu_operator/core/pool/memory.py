@@ -284,8 +284,8 @@ class Process:
 
     acknowledged_at: datetime | None = None
     """When all activators had acknowledged this epoch (steps 2 and 3 of the way down)."""
-    raised_at: datetime | None = None
-    """When the current warm-up began; None if there is none."""
+    looked_at: datetime | None = None
+    """When this process last saw pods of the current warm-up that were not Ready."""
     told: tuple[str, ...] = ()
     """The events that have said why pods of this warm-up do not start."""
     trend: Trend = Trend()
@@ -314,6 +314,8 @@ class Memory:
     template: Template = Template()
     last_active: datetime | None = None
     unknown_since: datetime | None = None
+    raised_at: datetime | None = None
+    """When the current warm-up began; None if there is none."""
     warm_ups: tuple[WarmUp, ...] = ()
     opening: Opening | None = None
     windows: Tally = Tally()
@@ -349,11 +351,11 @@ class Memory:
     def not_after(self, now: datetime) -> "Memory":
         """The memory with no time of the operator's clock later than now: it may be set back."""
         return changed(
-            _not_after(self, now, "since", "unknown_since", "parked_since"),
+            _not_after(self, now, "since", "unknown_since", "raised_at", "parked_since"),
             override=_not_after(self.override, now, "seen_at"),
             announced=_not_after(self.announced, now, "seen_at"),
             process=_not_after(
-                self.process, now, "acknowledged_at", "raised_at", "timed_out_since"
+                self.process, now, "acknowledged_at", "looked_at", "timed_out_since"
             ),
         )
 

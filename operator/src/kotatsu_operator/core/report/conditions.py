@@ -10,6 +10,7 @@ from typing import Any
 from kotatsu_operator.core.budget.limit import BudgetState
 from kotatsu_operator.core.calendar.schedule import dropped
 from kotatsu_operator.core.formats import format_duration, stamp
+from kotatsu_operator.core.objects import port_text, server_first_ports
 from kotatsu_operator.core.plan.activity import (
     SOON,
     UNKNOWN_LIMIT,
@@ -178,6 +179,23 @@ def clients_unlimited(policy: str) -> Status:
         "client reaches it through the activators: name its clients in the chart value "
         "activator.allowedClients",
     )
+
+
+def said_of_silence(known: Sequence[Status], service: Mapping[str, Any]) -> list[Status]:
+    """The conditions; of a sleeping pool with the clients that do not wake it."""
+    ports = ", ".join(map(port_text, server_first_ports(service)))
+    if not ports:
+        return list(known)
+    but = (
+        f", but not a client of port {ports} that waits for the server to speak: it gets no byte "
+        "until a window, an override or a pool that depends on this one starts a pod"
+    )
+    return [
+        c | {"message": f"{c['message']}{but}"}
+        if c["reason"] == "Asleep" and c["type"] == "Ready"
+        else c
+        for c in known
+    ]
 
 
 def _demand_known(spec: PoolSpec, seen: Observation, decision: Decision, now: datetime) -> Status:

@@ -84,6 +84,7 @@ _MEMORY = Schema(
             "calendars": "calendars",
             "override": "override",
             "unknown_since": "demandUnknownSince",
+            "raised_at": "raisedAt",
             "woken_soon": "wokenSoon",
         }.items()
     },

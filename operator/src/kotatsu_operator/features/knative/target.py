@@ -111,7 +111,7 @@ class KnativeStep(Step):
             if self.memory.since is None or self.now >= self.memory.since + SCALE_DOWN:
                 self._stay()
         elif reason in (Reason.WINDOW, Reason.OVERRIDE):
-            self._here(raised_at=None)
+            self._set(raised_at=None)
             self._enter(Phase.DRAINING, self._why_down())
             self.notes.append(
                 Note("Draining", "the floor has ended; Knative keeps the pods that requests need")
@@ -125,7 +125,7 @@ class KnativeStep(Step):
             return
         if phase is Phase.ASLEEP:
             self.notes.append(Note("Asleep", "the last pod is gone; Knative starts one on request"))
-        self._here(raised_at=None)
+        self._set(raised_at=None)
         # Knative wakes it on request even if the budget is spent, so the budget is not the reason.
         by_override = self.goal.asleep_asked and not self.allowed.sleeps
         self._enter(phase, Reason.OVERRIDE if by_override else Reason.IDLE)
