@@ -5,7 +5,7 @@ from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from kotatsu_operator.core.calendar.wallclock import to_instant
-from kotatsu_operator.core.formats import format_duration, parse_duration
+from kotatsu_operator.core.formats import format_amount, format_duration, parse_duration
 from kotatsu_operator.core.plan.activity import OVERRIDE_LIMIT
 from kotatsu_operator.core.pool.memory import Parts
 
@@ -143,16 +143,8 @@ UNKNOWN = "-"
 
 
 def amount(value: Decimal | None, currency: str = "") -> str:
-    """An amount with a few significant digits: `6,730`, `18.40`, `0.0052`; `-` if unknown."""
-    if value is None:
-        return UNKNOWN
-    if abs(value) >= 1000:
-        text = f"{value:,.0f}"
-    elif abs(value) >= 1 or value == 0:
-        text = f"{value:.2f}"
-    else:
-        text = f"{value:.2g}" if abs(value) < Decimal("0.01") else f"{value:.2f}"
-    return f"{text} {currency}".rstrip()
+    """An amount as `format_amount` writes it; `-` if unknown."""
+    return UNKNOWN if value is None else format_amount(value, currency)
 
 
 def number(value: Decimal | None) -> float | None:

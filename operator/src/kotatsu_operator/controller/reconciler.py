@@ -376,8 +376,6 @@ class Reconciler:
         conditions = refused_conditions(refused, ledger, seen.pods)
         notes = (*_news(turn, conditions), *turn.account.notes)
         status = books_status(turn.spec, seen, decision.memory, ledger)
-        if "phase" not in turn.status:
-            status["reason"] = refused.reason  # otherwise nothing in the first columns says it
         unasked = replace(seen, demand=Demand(known=False))
         report = self._added(turn, Report(unasked, decision, ledger, status, notes))
         pool = await self._write(turn, turn.pool, report.status, conditions)

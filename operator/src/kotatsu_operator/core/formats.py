@@ -202,6 +202,17 @@ def wall_date(given: Any) -> date | None:
     return day if day.year in _YEARS else None
 
 
+def format_amount(value: Decimal, currency: str = "") -> str:
+    """An amount with a few significant digits: `6,730 JPY`, `18.40`, `0.0052`."""
+    if abs(value) >= 1000:
+        text = f"{value:,.0f}"
+    elif abs(value) >= Decimal("0.01") or value == 0:
+        text = f"{value:.2f}"
+    else:
+        text = f"{value:.2g}"
+    return f"{text} {currency}".rstrip()
+
+
 def amount(given: Any) -> Decimal | None:
     """A finite, non-negative amount; None for any other value."""
     if isinstance(given, bool) or not isinstance(given, str | int | float | Decimal):

@@ -214,6 +214,7 @@ def test_a_decision_is_written_in_words_people_know():
     assert status["activeWindow"] == "demo"
     coming = {"at": "2026-11-25T10:00:00Z", "window": "demo", "kind": "open"}
     assert status["nextTransition"] == coming
+    assert status["internal"]["shown"]["next"] == "opens 2026-11-25 10:00"
 
 
 def test_a_decision_that_leaves_the_scale_alone_desires_what_there_is():

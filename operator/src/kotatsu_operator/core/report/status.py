@@ -5,12 +5,14 @@ What people read has fields of its own. Everything else that the operator rememb
 """
 
 from collections.abc import Callable, Collection, Mapping
+from datetime import tzinfo
 from typing import Any
 
 from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.formats import (
     choice,
     conditions_of,
+    format_amount,
     format_duration,
     instant,
     internal,
@@ -169,14 +171,15 @@ def read_original(known: Mapping[str, Any]) -> Original | None:
 def cost_status(ledger: Ledger) -> Status:
     """The part of the status with the ledger; a pool without prices has none."""
     if not ledger.currency:
-        return {"cost": None, "internal": {"cost": None}}
+        return {"cost": None, "internal": {"cost": None, "shown": {"cost": None}}}
     limit, expected = ledger.limit, ledger.forecast
     shown = {
         "ratePerHour": f"{ledger.rate:.6f}",
         "forecast": None if expected is None else f"{expected:.2f}",
         "limit": None if limit is None else str(limit),
     }
-    return joined(_LEDGER.write(ledger), {"cost": shown})
+    text = {"internal": {"shown": {"cost": format_amount(ledger.accrued, ledger.currency)}}}
+    return joined(_LEDGER.write(ledger), {"cost": shown}, text)
 
 
 def read_ledger(status: Mapping[str, Any]) -> Ledger:
@@ -229,8 +232,18 @@ def decided_status(
         "readyReplicas": seen.ready,
         "activeWindow": decision.window or None,
         "nextTransition": None if coming is None else _TRANSITION.write(coming),
+        "internal": {"shown": {"next": None if coming is None else _text(coming, spec.zone)}},
     }
     return joined(memory_status(decision.memory, spec), shown, target_status(spec), cost(ledger))
+
+
+_DOES = {"prewarm": "starts", "open": "opens", "close": "closes"}
+
+
+def _text(coming: Transition, zone: tzinfo) -> str:
+    """The next step for the column of `kubectl get`, which shows no time that is to come."""
+    at = coming.at.astimezone(zone)
+    return f"{_DOES[coming.kind]} {at:%Y-%m-%d %H:%M:%S}".removesuffix(":00")
 
 
 _STAYS = ("cost", "history", "version")
@@ -267,6 +280,7 @@ _QUIET = _NEVER_ALONE | {
     "lastWake",
     "internal.demandUnknownSince",
     "cost.accrued",
+    "internal.shown.cost",
     "cost.ratePerHour",
     "cost.forecast",
 }
