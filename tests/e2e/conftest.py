@@ -221,7 +221,7 @@ PET_SERVICES = ("auth", "feed", "voice")
 def pet(home: Kubectl, make_lasting_namespace: MakeNamespace) -> Kubectl:
     """A namespace with the whole pet, GitHub stub included."""
     kubectl = served_by(home, make_lasting_namespace("pet"))
-    sets = ["githubStub.enabled=true", "voice.anonymous=true", "idleAfter=8s", DNS, SMALL_VOICE]
+    sets = ["githubStub.enabled=true", "voice.anonymous=true", "idleAfter=12s", DNS, SMALL_VOICE]
     helm_install(kubectl, "pet", "pet", *sets, wait=False)
     kubectl("rollout", "status", "deployment/gateway", "--timeout=120s")
     kubectl("rollout", "status", "deployment/github-stub", "--timeout=120s")
@@ -236,7 +236,7 @@ def guided(home: Kubectl, make_namespace: MakeNamespace) -> Kubectl:
     """
     kubectl = served_by(home, make_namespace("guided"))
     demo = f"--values={ROOT / 'charts/pet/ci/demo.yaml'}"
-    short = ("--set-json=voice.pool.windows=[]", "voice.pool.idleAfter=8s", "idleAfter=8s")
+    short = ("--set-json=voice.pool.windows=[]", "voice.pool.idleAfter=12s", "idleAfter=12s")
     helm_install(kubectl, "pet", "pet", demo, *short, DNS, SMALL_VOICE, wait=False)
     kubectl("rollout", "status", "deployment/gateway", "--timeout=120s")
     kubectl("rollout", "status", "deployment/github-stub", "--timeout=120s")

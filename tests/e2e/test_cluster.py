@@ -43,7 +43,7 @@ async def test_a_pool_works_where_it_is_created_and_nothing_else_is_asked_for(
 ) -> None:
     install_platform(home, EVERY)
     made_later = served_by(None, make_namespace("later"))
-    app = await start_app(made_later, "web", recorder="", idleAfter="4s")
+    app = await start_app(made_later, "web", recorder="", idleAfter="15s")
     await app.asleep()
     await app.send(http)
     await eventually("Warm", lambda: app.phase() == "Warm")
