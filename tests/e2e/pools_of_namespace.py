@@ -10,6 +10,7 @@ from lightkube.types import PatchType
 
 from kotatsu_operator.core.formats import internal
 from kotatsu_operator.core.protocol import (
+    ACTIVATOR_ANNOTATION,
     EPOCH_ANNOTATION,
     MANAGED_BY,
     MANAGED_BY_LABEL,
@@ -163,7 +164,7 @@ def is_ours(obj: Object) -> bool:
 
 def owner(obj: Object) -> str:
     """Uid of a slice's activator."""
-    return str(obj["metadata"]["ownerReferences"][0]["uid"])
+    return str(obj["metadata"]["annotations"][ACTIVATOR_ANNOTATION].rpartition("/")[2])
 
 
 def serves(obj: Object) -> bool:

@@ -135,7 +135,7 @@ class Uninstall:
                     "changed routes", self._awake, lambda key: self._edit(key, native_status)
                 )
                 await self._leave_path()
-                with contextlib.suppress(ConflictError, NotFoundError, *Unreachable):
+                with contextlib.suppress(*Unreachable):
                     await self._remove_emptied()
                 if not self._unread:
                     await self._delete_record()
@@ -395,12 +395,15 @@ class Uninstall:
         return ""
 
     async def _remove_emptied(self) -> None:
-        """Remove the slices that activators have emptied, which they keep for some minutes.
+        """Remove the slices that activators have left, which they keep for some minutes.
 
         They end without the permission to do so: Helm deletes their roles at the same time.
         """
         for obj in await self._slices():
-            if not obj.get("endpoints") and home_of(slice_view(obj).set) == self.home:
+            view = slice_view(obj)
+            if view.ready or home_of(view.set) != self.home:
+                continue
+            with contextlib.suppress(ConflictError, NotFoundError):  # its activator was faster
                 await self.kube.delete(objects.EndpointSlice, *key_of(obj))
 
     async def _slices(self) -> list[Object]:
