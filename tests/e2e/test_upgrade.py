@@ -135,6 +135,11 @@ async def come_and_go(kubectl, before, after):
     async with NamespaceWatcher(Kube(client), kubectl.namespace) as watcher:
         pools = PoolsOfNamespace(kubectl, client, watcher)
         await watcher.sees("asleep", lambda: not pools.not_asleep(quiet), 180)
+        # An uninstall waits for pods that have been Ready before, and these may have slept first.
+        async with httpx.AsyncClient(timeout=60, trust_env=False) as http:
+            await quiet.send(http)
+        await watcher.sees("woken", lambda: pools.status(quiet).get("lastWake"), 180)
+        await watcher.sees("asleep again", lambda: not pools.not_asleep(quiet), 180)
         await watcher.sees("parked", lambda: has(pools, parked, "Parked", SMALL), 180)
         kept = restarts(watcher.pods(parked.name))
         record = recorded(kubectl)
