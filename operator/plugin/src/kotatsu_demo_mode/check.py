@@ -140,12 +140,12 @@ def examine(
         why = refused(Refusal("InvalidSpec", f"{found.label}: {said}"))
         return Examined(found, None, [replace(why, check="workload")])
     spec = case.pool.spec
+    has_pods = found.workload is not None and not spec.target.scales_itself
     if spec.route is RouteMode.ALWAYS:
-        found = replace(found, slices=reader.slices(spec.service))
-    elif found.workload is not None and not spec.target.scales_itself:
-        found = read_pages(api, case)
-    case = replace(case, found=found)
-    if found.workload is not None and not spec.target.scales_itself:
+        case = replace(case, found=replace(found, slices=reader.slices(spec.service)))
+    elif has_pods:
+        case = replace(case, found=read_pages(api, case))
+    if has_pods:
         case = replace(case, found=greeting.listen(api, case))
     return Examined(case.found, case, judge(case))
 

@@ -169,17 +169,24 @@ SSH: both sides begin (RFC 4253)."""
 _SAYS_NOTHING = ("", "tcp")
 
 
+def names_protocol(port: Mapping[str, Any]) -> bool:
+    """Whether the `appProtocol` of a Service's port says what is spoken on it."""
+    return _protocol(port) not in _SAYS_NOTHING
+
+
+def _protocol(port: Mapping[str, Any]) -> str:
+    return str(port.get("appProtocol") or "").lower()
+
+
 def speaks_first(port: Mapping[str, Any]) -> str:
     """The protocol of a Service's port if its server speaks first; else empty.
 
     `appProtocol` says so. Without it, the name of the port (`mysql`, `tcp-mysql`) or its number
     does, or those of the target port.
     """
-    said = str(port.get("appProtocol") or "").lower()
-    if said == SERVER_FIRST or said in _SERVER_FIRST:
-        return said
-    if said not in _SAYS_NOTHING:
-        return ""
+    if names_protocol(port):
+        said = _protocol(port)
+        return said if said == SERVER_FIRST or said in _SERVER_FIRST else ""
     for given in (port.get("name"), port.get("targetPort"), port.get("port")):
         name = str(given).removeprefix("tcp-")
         for protocol, number in _SERVER_FIRST.items():

@@ -1,16 +1,16 @@
 """Whether clients speak first: a server's greeting wakes no pool, and its client waits for it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 from kotatsu_demo_mode.api import Api
 from kotatsu_demo_mode.errors import DemoModeError
 from kotatsu_operator.core.decide.refusal import Refusal
-from kotatsu_operator.core.formats import table, text
+from kotatsu_operator.core.formats import table
 from kotatsu_operator.core.objects import (
     SERVER_FIRST,
     container_ports,
+    names_protocol,
     port_number,
     port_text,
     server_first_ports,
@@ -23,8 +23,6 @@ _MOST = 4
 
 _BOTH = b"SSH-"
 """Both sides of SSH begin, so its clients wake a pool."""
-
-_NO_PROTOCOL = ("", "tcp")
 
 
 def listen(api: Api, case: Case) -> Found:
@@ -44,14 +42,10 @@ def listen(api: Api, case: Case) -> Found:
 def _unknown(case: Case) -> list[int]:
     """The numbers of the container ports of which nothing says who speaks first."""
     known = server_first_ports(case.service or {})
-    open_ = [p for p in case.tcp_ports if p not in known and _says_nothing(p)]
+    open_ = [p for p in case.tcp_ports if p not in known and not names_protocol(p)]
     numbers = [_number(case, target_port(port)) for port in open_]
     asked = {_number(case, at) for at in _probed(case)}
     return [n for n in dict.fromkeys(numbers) if n is not None and n not in asked]
-
-
-def _says_nothing(port: Mapping[str, Any]) -> bool:
-    return text(port.get("appProtocol")).lower() in _NO_PROTOCOL
 
 
 def _number(case: Case, port: str) -> int | None:
