@@ -3,9 +3,10 @@
 A clause that has no test here fails, and so has one here that the page does not say.
 """
 
+import contextlib
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,6 +63,9 @@ READ = (
 RAISE = "An activator may only scale a workload from 0 to 1"
 OTHERS = "Kotatsu may only write EndpointSlices that are labeled"
 IN_KUBE = "Kotatsu changes nothing in the namespaces of Kubernetes"
+
+
+EVERYWHERE = (HERE, THERE, NOT_SELECTED, KUBE)
 
 
 @dataclass(frozen=True)
@@ -150,6 +154,24 @@ def own_slice(address: str, name: str = "own-1") -> Object:
     return made
 
 
+def reads(api: Api, *namespaces: str) -> None:
+    """Read all that the page names."""
+    for namespace in namespaces:
+        for path in READ:
+            api.accepts("GET", path.format(namespace))
+
+
+@contextlib.contextmanager
+def deployed_in_kube(admin: Api) -> Iterator[None]:
+    """A sleeping Deployment in a namespace of Kubernetes."""
+    where = f"apis/apps/v1/namespaces/{KUBE}/deployments"
+    admin.accepts("POST", where, deployment("web", 0))
+    try:
+        yield
+    finally:
+        admin.accepts("DELETE", f"{where}/web")
+
+
 def forbids(api: Api, method: str, path: str, body: Object | None = None) -> None:
     """Make a request that RBAC has to refuse."""
     answer = api(method, path, body)
@@ -172,15 +194,12 @@ def test_each_clause_of_the_page_is_tried_and_none_that_it_does_not_say(row: str
     "own",
 )
 def _(world: World) -> None:
-    for path in READ:
-        world.own.accepts("GET", path.format(THERE))
+    reads(world.own, THERE)
 
 
 @clause("read the same in every namespace", "shared")
 def _(world: World) -> None:
-    for namespace in (HERE, THERE, NOT_SELECTED, KUBE):
-        for path in READ:
-            world.shared.accepts("GET", path.format(namespace))
+    reads(world.shared, *EVERYWHERE)
 
 
 @clause(
@@ -251,16 +270,13 @@ def _(world: World) -> None:
 
 @clause("publish or wake in a namespace that is not selected, or in kube-*", "shared")
 def _(world: World) -> None:
-    world.admin.accepts("POST", f"apis/apps/v1/namespaces/{KUBE}/deployments", deployment("web", 0))
-    try:
+    with deployed_in_kube(world.admin):
         for namespace in (NOT_SELECTED, KUBE):
             for method, path, body in (
                 ("POST", dry(namespace), slice_of()),
                 ("PATCH", SCALE.format(namespace), with_replicas(1)),
             ):
                 assert world.shared(method, path, body).status_code == 422
-    finally:
-        world.admin.accepts("DELETE", f"apis/apps/v1/namespaces/{KUBE}/deployments/web")
 
 
 @clause("scale to anything but 1", "own")
@@ -305,9 +321,7 @@ def _(world: World) -> None:
     "operator",
 )
 def _(world: World) -> None:
-    for namespace in (HERE, THERE, NOT_SELECTED, KUBE):
-        for path in READ:
-            world.operator.accepts("GET", path.format(namespace))
+    reads(world.operator, *EVERYWHERE)
 
 
 @clause(
@@ -318,11 +332,8 @@ def _(world: World) -> None:
 def _(world: World) -> None:
     for namespace in (THERE, NOT_SELECTED):
         world.operator.accepts("PUT", f"{SCALE.format(namespace)}?dryRun=All", scaled(namespace, 9))
-    world.admin.accepts("POST", f"apis/apps/v1/namespaces/{KUBE}/deployments", deployment("web", 0))
-    try:
+    with deployed_in_kube(world.admin):
         world.operator.refuses(IN_KUBE, "PUT", SCALE.format(KUBE), scaled(KUBE, 9))
-    finally:
-        world.admin.accepts("DELETE", f"apis/apps/v1/namespaces/{KUBE}/deployments/web")
     for name in ("kotatsu-operator", "kotatsu-activator-0"):
         where = f"apis/apps/v1/namespaces/{HERE}/deployments"
         world.admin.accepts("POST", where, deployment(name, 0))

@@ -77,7 +77,7 @@ async def answers(app, address, namespace=None):
 def bytes_passed(home):
     """How many bytes the activators have passed on so far."""
     total = 0.0
-    for pod in home.items("pods", **{"app.kubernetes.io/component": "activator"}):
+    for pod in activators(home):
         ports = pod["spec"]["containers"][0]["ports"]
         port = next(p["containerPort"] for p in ports if p["name"] == "metrics")
         page = httpx.get(f"http://{pod['status']['podIP']}:{port}/metrics", trust_env=False).text
@@ -144,14 +144,14 @@ async def test_clients_on_another_node_lose_nothing_while_both_activators_are_re
     while not await answers(app, app.address, second.PATH):
         await asyncio.sleep(0.2)
     await asyncio.sleep(SETTLED)
-    before = activators(home)
+    before = uids(activators(home))
     async with Stream(app, pause=0.2, timeout=180, namespace=second.PATH) as stream:
         sleeping = asyncio.create_task(sleep_again_and_again(app))
         home("rollout", "restart", "deployment/kotatsu-activator-0")
         await asyncio.to_thread(
             home, "rollout", "status", "deployment/kotatsu-activator-0", "--timeout=180s"
         )
-        await eventually("others", lambda: len(activators(home) - before) == 2, 60)
+        await eventually("others", lambda: len(uids(activators(home)) - before) == 2, 60)
         woken = stream.done
         await eventually("woken by them too", lambda: stream.done > woken + 30, 120)
         sleeping.cancel()
@@ -160,9 +160,12 @@ async def test_clients_on_another_node_lose_nothing_while_both_activators_are_re
 
 
 def activators(home):
-    """The uids of the activators' pods."""
-    found = home.items("pods", **{"app.kubernetes.io/component": "activator"})
-    return {pod["metadata"]["uid"] for pod in found}
+    """The activators' pods."""
+    return home.items("pods", **{"app.kubernetes.io/component": "activator"})
+
+
+def uids(pods):
+    return {pod["metadata"]["uid"] for pod in pods}
 
 
 @pytest.mark.parametrize("first", PROXY_MODES)

@@ -125,8 +125,8 @@ async def test_while_a_pod_refuses_connections_a_silent_client_waits_and_wakes_n
     assert await reader.readexactly(len(GREETING)) == GREETING
 
 
-async def test_the_first_bytes_on_a_way_down_are_announced_before_a_pod_gets_them(activator):
-    made = await warm(activator, "Draining")
+async def is_announced_first(activator, made):
+    """Log in, and see that the pod gets the first bytes after the announcement."""
     gate = activator.hold_announcements()
     reader, writer = await greeted(activator)
     assert activator.announcements == []
@@ -137,16 +137,15 @@ async def test_the_first_bytes_on_a_way_down_are_announced_before_a_pod_gets_the
     assert await reader.readexactly(len(OK)) == OK
 
 
+async def test_the_first_bytes_on_a_way_down_are_announced_before_a_pod_gets_them(activator):
+    made = await warm(activator, "Draining")
+    await is_announced_first(activator, made)
+
+
 async def test_so_are_they_where_the_pods_report_their_requests(activator):
     made = await activator.new_pod(of=MariaDB, ready=True)
     activator.see("WarmPool", pool("Draining"))
-    gate = activator.hold_announcements()
-    reader, writer = await greeted(activator)
-    writer.write(LOGIN)
-    await activator.announced(1)
-    assert made.requests == []
-    gate.release()
-    assert await reader.readexactly(len(OK)) == OK
+    await is_announced_first(activator, made)
 
 
 async def test_a_client_that_speaks_first_all_the_same_wakes_the_pool(activator):
