@@ -42,6 +42,7 @@ OF_EACH = {
     "busy": {},
     "cycling": {},
     "quiet": {"idleAfter": "3s"},
+    "fresh": {"idleAfter": "3s"},
     "parked": {"idleAfter": "8s", "parkedFor": "24h"},
 }
 """What pools have more or else."""
@@ -122,7 +123,7 @@ async def come_and_go(kubectl, before, after):
     wrong = [await on(before, "install", kubectl)]
     add_recorder(kubectl)
     recorder = cluster_ip(kubectl, "recorder")
-    busy, cycling, quiet, parked = apps = [
+    busy, cycling, quiet, fresh, parked = apps = [
         await start_app(
             kubectl,
             f"{name}-{uuid.uuid4().hex[:4]}",
@@ -135,7 +136,8 @@ async def come_and_go(kubectl, before, after):
     async with NamespaceWatcher(Kube(client), kubectl.namespace) as watcher:
         pools = PoolsOfNamespace(kubectl, client, watcher)
         await watcher.sees("asleep", lambda: not pools.not_asleep(quiet), 180)
-        # An uninstall waits for pods that have been Ready before, and these may have slept first.
+        await watcher.sees("asleep", lambda: not pools.not_asleep(fresh), 180)
+        # An uninstall waits for pods that have been Ready before: not for those of `fresh`.
         async with httpx.AsyncClient(timeout=60, trust_env=False) as http:
             await quiet.send(http)
         await watcher.sees("woken", lambda: pools.status(quiet).get("lastWake"), 180)
@@ -177,8 +179,10 @@ async def come_and_go(kubectl, before, after):
         if restarts(watcher.pods(parked.name)) != kept:
             wrong.append("a parked pod was replaced or started again")
         with contextlib.suppress(AssertionError):
-            await watcher.sees("no slice", lambda: not our_slices(pools, [busy, quiet]), 60)
-        wrong += [f"slices of ours: {left}"] if (left := our_slices(pools, [busy, quiet])) else []
+            await watcher.sees("no slice", lambda: not our_slices(pools, [busy, quiet, fresh]), 60)
+        wrong += (
+            [f"slices of ours: {left}"] if (left := our_slices(pools, [busy, quiet, fresh])) else []
+        )
         wrong.append(await on(after, "install", kubectl))
         await watcher.sees("adopted", lambda: not pools.not_asleep(quiet), 180)
         async with httpx.AsyncClient(timeout=60, trust_env=False) as http:

@@ -10,8 +10,15 @@ from prometheus_client import CollectorRegistry
 from kotatsu_operator.controller.election import TIMES
 from kotatsu_operator.controller.elector import Elector
 from kotatsu_operator.controller.feature import restores_of
+from kotatsu_operator.core.objects import activators_of
 from kotatsu_operator.core.pool.spec import BUILT_IN, ScaledKind
-from kotatsu_operator.core.protocol import LEASE_NAME, SET_ANNOTATION, UNINSTALL, own_set
+from kotatsu_operator.core.protocol import (
+    LEASE_NAME,
+    POOL_LABEL,
+    SET_ANNOTATION,
+    UNINSTALL,
+    own_set,
+)
 from kotatsu_operator.features.parking.feature import ParkedPods
 from kotatsu_operator.jobs import uninstall as uninstall_module
 from kotatsu_operator.jobs.uninstall import Uninstall, UninstallError
@@ -93,6 +100,7 @@ def asleep(*, restore=3, **spec):
         "phase": "Asleep",
         "route": {"target": "Activator", "epoch": 1},
         "conditions": conditions,
+        "internal": {"activators": SET, "shown": {"next": "opens 10:00", "cost": "1.00 JPY"}},
         **({} if restore is None else {"restoreReplicas": restore}),
     }
     return warm_pool(status=status, **spec)
@@ -121,6 +129,8 @@ async def test_a_sleeping_target_gets_its_replicas_and_the_activators_leave_the_
     assert replicas(cluster.kube) == 3
     assert cluster.pool()["status"]["route"] == {"target": "Native", "epoch": 1}
     assert cluster.pool()["status"]["phase"] == "Warm"
+    shown = cluster.pool()["status"]["internal"]["shown"]
+    assert shown == {"cost": "1.00 JPY"}, "kubectl get tells what it has cost, and no next step"
     assert cluster.conditions() == {
         "Accepted": ("True", "Asleep"),
         "Ready": ("Unknown", "Uninstalled"),
@@ -308,6 +318,25 @@ async def test_a_target_that_has_never_been_ready_is_given_back_and_not_waited_f
     assert status["route"]["target"] == "Native"
     assert status["conditions"][0]["message"].endswith("never been Ready, so it is not waited for")
     assert cluster.pool()["status"]["route"]["target"] == "Native"
+
+
+async def test_no_activator_stays_in_front_of_a_target_that_is_not_waited_for():
+    cluster = Cluster(*never_ready(), published("activator-1", 1, pool="feed"))
+    cluster.pods_come = cluster.activators_leave = False
+    found = []
+
+    def publishes_again(kind, *_):
+        """An activator sees the status only after its slice was deleted once."""
+        there = [obj["metadata"]["labels"][POOL_LABEL] for obj in cluster.kube.all("EndpointSlice")]
+        is_its_own = activators_of(cluster.kube.stored("WarmPool", "feed")) == SET
+        if kind == "EndpointSlice" and "feed" not in there and (is_its_own or len(found) < 3):
+            cluster.kube.put(published("activator-1", 1, pool="feed"))
+            found.append(kind)
+
+    cluster.kube.on("find", publishes_again)
+    await cluster.uninstall()
+    assert found
+    assert not cluster.kube.all("EndpointSlice"), "nobody is left to serve or to delete them"
 
 
 async def test_a_target_whose_pod_cannot_start_is_named_and_not_waited_for(cluster):
@@ -558,9 +587,10 @@ async def test_an_install_restores_its_own_pools_in_every_namespace():
     assert [o["metadata"]["namespace"] for o in cluster.kube.all("ConfigMap")] == [NAMESPACE]
 
 
-async def test_of_the_slices_that_activators_have_emptied_only_its_own_are_removed():
+@pytest.mark.parametrize("endpoints", [{"endpoints": []}, {}])
+async def test_of_the_slices_of_activators_only_its_own_are_removed(endpoints):
     def emptied(activators, namespace):
-        made = there(published("activator-1", 1), namespace) | {"endpoints": []}
+        made = there(published("activator-1", 1), namespace) | endpoints
         made["metadata"]["annotations"][SET_ANNOTATION] = activators
         return made
 

@@ -136,7 +136,7 @@ class Uninstall:
                 )
                 await self._leave_path()
                 with contextlib.suppress(*Unreachable):
-                    await self._remove_emptied()
+                    await self._remove_slices()
                 if not self._unread:
                     await self._delete_record()
                 await cancel(renewing)
@@ -366,7 +366,8 @@ class Uninstall:
 
     async def _note(self, key: Key, text: str) -> None:
         message = f"Kotatsu was uninstalled; {text}"
-        owed = owed_status(dict.fromkeys(("hpa", "knative", "reduced", "takenService")))
+        fields = ("hpa", "knative", "reduced", "takenService", "activators")
+        owed = owed_status(dict.fromkeys(fields))
         await self._edit(key, lambda old: owed | {"conditions": unknown(old, message)})
 
     async def _edit(self, key: Key, change: Callable[[Object], Object]) -> None:
@@ -394,17 +395,21 @@ class Uninstall:
                 return f"activator {view.pod_name} is still an endpoint of {view.service}"
         return ""
 
-    async def _remove_emptied(self) -> None:
-        """Remove the slices that activators have left, which they keep for some minutes.
+    async def _remove_slices(self) -> None:
+        """Remove the slices of this release's activators.
 
-        They end without the permission to do so: Helm deletes their roles at the same time.
+        Activators end without the permission to do so: Helm deletes their roles at the same time.
+        One that has not seen yet that it serves the pool no more publishes it again, so this is
+        done until none was ready.
         """
-        for obj in await self._slices():
-            view = slice_view(obj)
-            if view.ready or home_of(view.set) != self.home:
-                continue
+        found = [(obj, slice_view(obj)) for obj in await self._slices()]
+        ours = [(obj, view) for obj, view in found if home_of(view.set) == self.home]
+        for obj, _ in ours:
             with contextlib.suppress(ConflictError, NotFoundError):  # its activator was faster
                 await self.kube.delete(objects.EndpointSlice, *key_of(obj))
+        if any(view.ready for _, view in ours):
+            await asyncio.sleep(self.poll)
+            await self._remove_slices()
 
     async def _slices(self) -> list[Object]:
         """The EndpointSlices of activators; none if nothing was read before."""

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from kotatsu_operator.core.formats import stamp
 from kotatsu_operator.core.pool.memory import Phase, Route
 from kotatsu_operator.core.report.record import OWED, owed_status
+from kotatsu_operator.core.schema import joined
 from kotatsu_operator.kube.objects import Object
 
 
@@ -13,16 +14,18 @@ def native_status(old: Object, text: str = "the target runs on its own") -> Obje
     now = stamp(datetime.now(UTC))
     if "phase" not in old:
         return {}
-    return {
+    stays = {
         "phase": Phase.WARM.value,
         "phaseSince": now if old["phase"] != Phase.WARM else old.get("phaseSince"),
         "route": (old.get("route") or {}) | {"target": Route.NATIVE.value},
         "lastActive": now,
-        **owed_status(dict.fromkeys((*OWED, "foundReplicas"))),
         "nextTransition": None,
         "activeWindow": None,
         "conditions": unknown(old, f"Kotatsu was uninstalled; {text}"),
+        "internal": {"shown": {"next": None}},
     }
+    # Without a set of activators, none of them publishes the pool again.
+    return joined(stays, owed_status(dict.fromkeys((*OWED, "foundReplicas", "activators"))))
 
 
 def waiting_status(old: Object, text: str) -> Object:

@@ -303,7 +303,8 @@ def test_of_a_pool_that_is_not_served_any_more_the_status_has_only_what_it_has_c
         "cost": {},
         "history": {},
         "hpa": {},
+        "shown": {"next": "opens 10:00", "cost": "3.00 JPY"},
     }
     status = {"phase": "Asleep", "demand": {}, "cost": {"accrued": "3"}, "internal": internal}
-    gone = {"activators": None, "hpa": None}
+    gone = {"activators": None, "hpa": None, "shown": {"next": None}}
     assert left_status(status) == {"phase": None, "demand": None, "internal": gone}

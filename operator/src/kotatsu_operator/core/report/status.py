@@ -252,7 +252,9 @@ _STAYS = ("cost", "history", "version")
 
 def left_status(status: Mapping[str, Any]) -> Status:
     """The merge patch that clears the status of a pool that is not served any more."""
-    inner = {name: None for name in internal(status) if name not in _STAYS}
+    inner: Status = {name: None for name in internal(status) if name not in _STAYS}
+    if "cost" in table(internal(status).get("shown")):
+        inner["shown"] = {"next": None}
     return {name: None for name in status if name not in _STAYS} | {"internal": inner}
 
 
