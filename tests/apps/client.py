@@ -1,6 +1,6 @@
 """The clients of the apps: each does one thing that takes long, and fails if it was cut.
 
-python3 client.py kernel|transaction|pop|message|download|call|request|orders SECONDS
+python3 client.py WHAT SECONDS, where WHAT is a function of this file
 """
 
 import hashlib
@@ -8,6 +8,7 @@ import json
 import random
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -106,6 +107,68 @@ def download(seconds: float) -> None:
             got.update(part)
             time.sleep(max(0.0, begun + seconds * came / size - time.monotonic()))
     assert (came, got.hexdigest()) == (size, wanted), f"{came} of {size} bytes came"
+
+
+def paused(seconds: float) -> None:
+    """Take a file of which the second half comes after so long."""
+    answer = httpx.get(f"http://php/?seconds={seconds:.0f}", timeout=seconds + 60)
+    assert answer.content == b"a" * 1_000_000 + b"b" * 1_000_000, len(answer.content)
+
+
+def sessions(seconds: float) -> None:
+    """Open nine sessions with MariaDB, one of which is quiet for so long."""
+    for number in range(8):
+        assert sql(f"SELECT {number}").stdout == f"{number}\n"
+    assert sql(f"DO SLEEP({seconds}); SELECT 8").stdout == "8\n"
+
+
+def refused(seconds: float) -> None:
+    """See MariaDB's client give up within so long: the server has said nothing."""
+    begun = time.monotonic()
+    assert "Lost connection" in sql("SELECT 1").stderr
+    assert time.monotonic() - begun < seconds
+
+
+def sql(statement: str) -> subprocess.CompletedProcess[str]:
+    """What MariaDB answers, or its client says."""
+    of = ("mariadb", "--host=mariadb", "--user=app", "--skip-ssl", "--connect-timeout=3")
+    batch = ("--batch", "--skip-column-names", f"--execute={statement}")
+    return subprocess.run([*of, *batch], capture_output=True, text=True, check=False)
+
+
+def events(seconds: float) -> None:
+    """Get two events with so long between them through a proxy that speaks HTTP/1.0."""
+    folder = Path(tempfile.mkdtemp())
+    (folder / "nginx.conf").write_text(PROXY)
+    started = ["nginx", "-e", "stderr", "-p", str(folder), "-c", str(folder / "nginx.conf")]
+    with subprocess.Popen(started) as proxy:
+        time.sleep(1)
+        answer = httpx.get(f"http://localhost:8000/?seconds={seconds}", timeout=seconds + 60)
+        proxy.terminate()
+    assert answer.text == "data: first\n\ndata: last\n\n", answer.text
+
+
+PROXY = """
+daemon off; pid pid; events {}
+http { access_log off; server { listen 8000; location / {
+  proxy_pass http://events/; proxy_http_version 1.0; proxy_buffering off; proxy_read_timeout 300s;
+}}}
+"""
+
+
+def again(seconds: float) -> None:
+    """Ask, give up after so long, and ask again until there is an answer."""
+    begun = time.monotonic()
+    while time.monotonic() < begun + 240:
+        try:
+            answer = httpx.get("http://model/", timeout=seconds)
+        except httpx.TimeoutException:
+            continue
+        if answer.status_code == 200:
+            assert answer.text.endswith("data: last\n\n")
+            return
+        time.sleep(float(answer.headers.get("retry-after", "5")))
+    raise AssertionError("nobody was answered for 240 s")
 
 
 def call(seconds: float) -> None:

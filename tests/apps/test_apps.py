@@ -18,11 +18,13 @@ from e2e.soak import CYCLES
 
 from kotatsu_node import Node
 
-pytestmark = [pytest.mark.e2e, pytest.mark.nightly, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.e2e, pytest.mark.nightly, pytest.mark.timeout(600)]
 
 HERE = ROOT / "tests/apps"
 QUICK = {"idleAfter": "5s"}
 """What the tests have shorter than `create` writes it."""
+WINDOWS = {"mariadb": ("--window=office", "--at=2030-12-18T10:00")}
+"""What `create` asks for: such an app is woken by no client."""
 APPS = [
     (each["kind"].lower(), each["metadata"]["name"])
     for each in yaml.safe_load_all((HERE / "apps.yaml").read_text())
@@ -39,7 +41,7 @@ def kubectl(home, make_namespace, apps_image):
     kubectl("apply", "-f", str(HERE / "apps.yaml"))
     kubectl("wait", "--for=condition=Ready", "pod/client", "--timeout=120s")
     for kind, name in APPS:
-        kubectl("rollout", "status", f"{kind}/{name}", "--timeout=120s")
+        kubectl("rollout", "status", f"{kind}/{name}", "--timeout=240s")
     asyncio.run(make_pools(kubectl))
     return kubectl
 
@@ -48,7 +50,8 @@ async def make_pools(kubectl):
     """Make each app a pool, as the docs say, and let it sleep."""
     for kind, name in APPS:
         await demo_mode(kubectl, "check", f"{kind}/{name}")
-        await demo_mode(kubectl, "create", f"{kind}/{name}", "--apply", "--yes")
+        more = WINDOWS.get(name, ())
+        await demo_mode(kubectl, "create", f"{kind}/{name}", "--apply", "--yes", *more)
         kubectl.patch("warmpool", name, {"spec": QUICK})
     for kind, name in APPS:
         await App(name, kubectl, kind=kind).asleep(within=90)
@@ -65,6 +68,12 @@ def apps_image(on_node):
     Node.open().build("localhost/kotatsu-apps:dev", HERE / "Dockerfile", HERE)
 
 
+async def run_client(kubectl, what, seconds):
+    """Let a client do a thing; raises what it says if it was cut."""
+    command = ("exec", "client", "--", "python3", "/apps/client.py", what, str(seconds))
+    await asyncio.to_thread(kubectl, *command)
+
+
 async def uncut(kubectl, name, what, seconds, *, past="pods"):
     """Let a client wake an app and do what takes so long: one pod answers all of it.
 
@@ -73,8 +82,7 @@ async def uncut(kubectl, name, what, seconds, *, past="pods"):
     """
     kind = next(kind for kind, each in APPS if each == name)
     app = App(name, kubectl, kind=kind)
-    command = ("exec", "client", "--", "python3", "/apps/client.py", what, str(seconds))
-    client = asyncio.create_task(asyncio.to_thread(kubectl, *command))
+    client = asyncio.create_task(run_client(kubectl, what, seconds))
     route, pod = app.endpoints(), None
     while not client.done():
         pod = pod or next(iter(app.ready_pods()), None)
@@ -109,6 +117,30 @@ async def test_200_mb_arrive_whole_at_a_client_that_takes_30_seconds_for_them(ku
     await uncut(kubectl, "nginx", "download", 30)
 
 
+async def test_a_download_of_a_php_app_that_pauses_for_40_seconds_arrives_whole(kubectl):
+    await uncut(kubectl, "php", "paused", 40)
+
+
+async def test_events_40_seconds_apart_come_through_a_proxy_that_speaks_http_1_0(kubectl):
+    await uncut(kubectl, "events", "events", 40)
+
+
+async def test_an_app_that_loads_for_150_seconds_starts_once_though_clients_give_up_after_20(
+    kubectl,
+):
+    await uncut(kubectl, "model", "again", 20)
+
+
+async def test_mariadb_answers_every_session_while_it_is_warm_and_is_woken_by_none(kubectl):
+    app = App("mariadb", kubectl, kind="statefulset")
+    await run_client(kubectl, "refused", 10)
+    assert (app.replicas(), app.phase()) == (0, "Asleep")
+    await demo_mode(kubectl, "on", "mariadb", "--for=10m", "--wait")
+    await run_client(kubectl, "sessions", 40)
+    await demo_mode(kubectl, "off", "mariadb")
+    await app.asleep()
+
+
 async def test_a_grpc_call_that_is_quiet_for_60_seconds_is_answered(kubectl):
     await uncut(kubectl, "grpc", "call", 60)
 
@@ -128,8 +160,7 @@ async def test_a_preview_starts_in_order_and_keeps_every_row_that_was_ordered(ku
         spec = {"dependsOn": needed, "idleAfter": "2s"}
         kubectl.patch("warmpool", app.name, {"spec": spec})
     for cycle in range(CYCLES):
-        ordering = ("exec", "client", "--", "python3", "/apps/client.py", "orders", "5")
-        await asyncio.to_thread(kubectl, *ordering)
+        await run_client(kubectl, "orders", 5)
         for app in (db, api, web):
             assert not any(restarts(app.ready_pods()).values()), app.name
         if cycle % 2:  # otherwise requests come while they go to sleep
