@@ -50,7 +50,7 @@ class Followed:
             self.cache.keep_pool(warm_pool(name, status=MINE))
         self.touched, self.anew = [], []
         self.informer = Informer(
-            {"demo": self.kube}, feeds_of(self.cache), self.touched.append, self.anew.append
+            self.kube, feeds_of(self.cache), self.touched.append, lambda: self.anew.append(True)
         )
 
     async def concerns(self, *keys):
@@ -127,7 +127,7 @@ async def test_what_is_not_listed_any_more_is_gone_though_nobody_told(followed):
     await followed.concerns(VOICE)
     assert set(followed.cache.pods["demo"]) == {"activator-1"}
     assert len(followed.cache.take_departed(VOICE)) == 1
-    assert followed.anew == ["demo"]
+    assert followed.anew == [True]
 
 
 async def test_a_stream_that_begins_anew_with_the_same_things_concerns_nobody(followed):
@@ -160,16 +160,14 @@ async def test_what_cannot_be_read_is_left_out_and_told_of(caplog):
         return [VOICE]
 
     feed = Feed(Pod, keep, lambda _: (), lambda _: ())
-    async with synced(Informer({"demo": kube}, [feed], touched.append)):
+    async with synced(Informer(kube, [feed], touched.append)):
         assert touched == [VOICE]
     assert "cannot read Pod demo/odd" in caplog.text
 
 
 def test_what_is_still_waited_for_has_a_name():
     feed = Feed(Pod, lambda _: (), lambda _: (), lambda _: ())
-    kubes = dict.fromkeys(("demo", "other"), FakeKube())
-    made = Informer(kubes, [feed], lambda _: None)
-    assert made.missing == ["Pod in demo", "Pod in other"]
+    assert Informer(FakeKube(), [feed], lambda _: None).missing == ["Pod"]
 
 
 async def test_a_long_list_leaves_others_their_turns(monkeypatch):
@@ -177,6 +175,6 @@ async def test_a_long_list_leaves_others_their_turns(monkeypatch):
     kube, cache = FakeKube(*(pod(f"voice-{n}") for n in range(300))), Cache(served())
     (feed,) = (feed for feed in feeds_of(cache) if feed.kind is Pod)
     with turns_of_others() as turns:
-        async with synced(Informer({"demo": kube}, [feed], lambda _: None)):
+        async with synced(Informer(kube, [feed], lambda _: None)):
             assert len(cache.pods["demo"]) == 300
             assert turns() > 250

@@ -30,9 +30,9 @@ from kotatsu_operator.core.pool.memory import FIRST_START
 from kotatsu_operator.core.pool.spec import BUILT_IN, PLATFORM, Platform
 from kotatsu_operator.core.scope import Scope
 from kotatsu_operator.kube import objects
-from kotatsu_operator.kube.client import EVERYWHERE, Kube
+from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable, is_refusal
-from kotatsu_operator.kube.informer import Feed, Informer, among, named, no_signal
+from kotatsu_operator.kube.informer import Feed, Informer, among, no_signal
 from kotatsu_operator.kube.objects import Key, Object, key_of
 from kotatsu_operator.kube.views import PodView, SliceView, owner_of
 from kotatsu_operator.runtime.loop import Heartbeat
@@ -121,13 +121,12 @@ class Operator:
         self._namespaces = used = Namespaces(self.cache, queue.touch)
         observers.append(used.see)
 
-        def informer(feeds: list[Feed[Key]], began_anew: Callable[[str], None]) -> Informer[Key]:
-            kubes = {EVERYWHERE: kube.apart()}
-            return Informer(kubes, feeds, queue.touch, began_anew, keeps=used.keeps)
+        def informer(feeds: list[Feed[Key]], began_anew: Callable[[], None]) -> Informer[Key]:
+            return Informer(kube.apart(), feeds, queue.touch, began_anew, keeps=used.keeps)
 
         known = self.cache.served.known
         names = Feed(objects.Namespace, used.keep, used.forget, lambda _: [("", n) for n in known])
-        self._first = Informer({"": kube.apart()}, [names], queue.touch)
+        self._first = Informer(kube.apart(), [names], queue.touch)
         self._informer = informer(feeds_of(self.cache), self._note_uncompared)
         # Apart: a kind that the cluster does not have, or that the operator may not read, must not
         # stop the pools of other kinds.
@@ -168,7 +167,7 @@ class Operator:
     @property
     def left_out(self) -> str:
         """A sentence about what the API server does not list; empty if that is nothing."""
-        refused = [named("WarmPool", EVERYWHERE)] if self._pools.unlisted else []
+        refused = ["WarmPool"] if self._pools.unlisted else []
         refused += [*self._first.missing, *self._informer.missing]
         if not refused:
             return ""
@@ -353,7 +352,7 @@ class Operator:
         for pool in pools:
             self._pools.recall(pool)
 
-    def _note_uncompared(self, _scope: str) -> None:
+    def _note_uncompared(self) -> None:
         self._is_uncompared = True
 
 

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, TypeVar
 
+from lightkube.core.resource import NamespacedResourceG
+
 from kotatsu_operator.core.objects import selects
 from kotatsu_operator.kube.client import EVERYWHERE, Keeps, Kube, everything
 from kotatsu_operator.kube.errors import NotFoundError, Unreachable, is_answer
@@ -25,6 +27,9 @@ from kotatsu_operator.kube.views import PodView
 from kotatsu_operator.runtime.loop import TURN
 
 log = logging.getLogger(__name__)
+
+CLUSTER = ""
+"""The scope of kinds that have no namespace."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
 """Seconds before a kind is listed again: doubled each time, until a watch lasts longer."""
@@ -81,91 +86,79 @@ def among(store: Iterable[tuple[str, str]]) -> Callable[[str], Iterable[tuple[st
     return lambda namespace: [key for key in store if namespace in (EVERYWHERE, key[0])]
 
 
-def named(kind: str, scope: str) -> str:
-    """A kind in a namespace, for people."""
-    return f"{kind} in {scope}" if scope not in ("", EVERYWHERE) else f"{kind} of the cluster"
-
-
-def no_signal(_: object) -> None:
+def no_signal(*_: object) -> None:
     """Ignore a signal of an informer."""
 
 
 class Informer(Generic[K]):
-    """Watches some kinds in some namespaces.
+    """Watches some kinds of the cluster, with a client that is for its watches alone.
 
     `touch` is called for each thing (for example a pool) that a change concerns, and `began_anew`
-    with the namespace when a kind has been listed again: deletions may have been missed.
-    With `may_go`, `run` raises an exception group with NotFoundError when a kind is no longer
-    served. A watch occupies its connection, so each namespace should have a client of its own.
-    With the namespace EVERYWHERE, objects that `keeps` rejects are dropped (see `Watch`).
+    when a kind has been listed again: deletions may have been missed. With `may_go`, `run` raises
+    an exception group with NotFoundError when a kind is no longer served. Objects that `keeps`
+    rejects are dropped (see `Watch`).
     """
 
     def __init__(
         self,
-        kubes: Mapping[str, Kube],
+        kube: Kube,
         feeds: Iterable[Feed[K]],
         touch: Callable[[K], None],
-        began_anew: Callable[[str], None] = no_signal,
+        began_anew: Callable[[], None] = no_signal,
         *,
         may_go: bool = False,
         keeps: Keeps = everything,
     ) -> None:
-        self._kubes, self._feeds = kubes, list(feeds)
         self._touch, self._began_anew = touch, began_anew
         self._may_go = may_go
-        self._watches = [
-            (feed.name, self._watch(kube, feed, namespace, keeps))
-            for namespace, kube in kubes.items()
-            for feed in self._feeds
-        ]
+        self._watches = {feed.name: self._watch(kube, feed, keeps) for feed in feeds}
         self._group: asyncio.TaskGroup | None = None
         self._entering: dict[tuple[str, str], asyncio.Task[None]] = {}
         """The kinds that are being listed in namespaces that have come into use."""
-        self._missing = {(namespace, feed.name) for namespace in kubes for feed in self._feeds}
-        self._refused: set[tuple[str, str]] = set()
-        """The entries of `_missing` that the API server has rejected."""
+        self._missing = set(self._watches)
+        self._refused: set[str] = set()
+        """Those of `_missing` that the API server has rejected."""
         self._synced = asyncio.Event()
 
     @property
     def missing(self) -> list[str]:
-        """What has not been listed yet, in text form: "Pod in demo"."""
-        return [named(kind, namespace) for namespace, kind in sorted(self._missing)]
+        """The kinds that have not been listed yet."""
+        return sorted(self._missing)
 
     @property
     def awaited(self) -> list[str]:
-        """The entries of `missing` that the API server has not rejected either."""
-        waiting = sorted(self._missing - self._refused)
-        return [named(kind, namespace) for namespace, kind in waiting]
+        """Those of `missing` that the API server has not rejected either."""
+        return sorted(self._missing - self._refused)
 
     def awaits(self, namespace: str, kind: str) -> bool:
         """Whether a kind has neither been listed in a namespace nor been rejected there."""
-        scope = EVERYWHERE if EVERYWHERE in self._kubes else namespace
-        if (scope, kind) in self._missing:
-            return (scope, kind) not in self._refused
+        if kind in self._missing:
+            return kind not in self._refused
         return (namespace, kind) in self._entering
 
-    def shows(self, namespace: str) -> bool:
-        return all(n not in (namespace, EVERYWHERE) for n, _ in list(self._missing))
+    def shows(self, _namespace: str) -> bool:
+        """Whether all kinds have been listed."""
+        return not self._missing
 
     async def synced(self) -> None:
         """Wait until everything has been listed once or was rejected.
 
-        A deleted namespace or a missing Role must not block the other namespaces.
+        A kind that this may not read must not block the others.
         """
         await self._synced.wait()
 
     async def run(self) -> None:
         try:
             async with asyncio.TaskGroup() as self._group:
-                for name, watch in self._watches:
+                for name, watch in self._watches.items():
                     self._group.create_task(watch.run(), name=f"watch {name}")
         finally:
             self._group = None
 
-    def _watch(self, kube: Kube, feed: Feed[K], namespace: str, keeps: Keeps) -> "Watch":
-        change = partial(self._change, feed)
-        failed = partial(self._failed, (namespace, feed.name))
-        return Watch(kube, feed.kind, namespace, change, keeps=keeps, on_error=failed)
+    def _watch(self, kube: Kube, feed: Feed[K], keeps: Keeps) -> "Watch":
+        change, failed = partial(self._change, feed), partial(self._failed, feed.name)
+        scope = EVERYWHERE if issubclass(feed.kind, NamespacedResourceG) else CLUSTER
+        return Watch(kube, feed.kind, scope, change, keeps=keeps, on_error=failed)
 
     def enter(self, namespace: str) -> None:
         """List a namespace that has come into use; `entered` waits for it.
@@ -174,7 +167,7 @@ class Informer(Generic[K]):
         """
         if self._group is None:
             return
-        for kind, watch in self._watches:
+        for kind, watch in self._watches.items():
             task = self._group.create_task(watch.enter(namespace), name=f"{kind} in {namespace}")
             self._entering[namespace, kind] = task
             task.add_done_callback(partial(self._ended, (namespace, kind)))
@@ -193,17 +186,17 @@ class Informer(Generic[K]):
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
-        for _, watch in self._watches:
+        for watch in self._watches.values():
             await watch.leave(namespace)
 
     def _listing(self, namespace: str) -> list[asyncio.Task[None]]:
         return [task for (of, _), task in self._entering.items() if of == namespace]
 
-    def _failed(self, entry: tuple[str, str], error: Exception) -> None:
+    def _failed(self, kind: str, error: Exception) -> None:
         if self._may_go and isinstance(error, NotFoundError):
             raise error
-        if is_answer(error) and entry in self._missing:
-            self._refused.add(entry)
+        if is_answer(error) and kind in self._missing:
+            self._refused.add(kind)
             self._note_sync()
 
     def _note_sync(self) -> None:
@@ -219,12 +212,11 @@ class Informer(Generic[K]):
             if clock() >= until:  # a list can have thousands of objects
                 await asyncio.sleep(0)
                 until = clock() + TURN
-        if change == "LIST" and namespace in self._kubes:
-            entry = namespace, feed.name
-            if entry not in self._missing:
-                self._began_anew(namespace)
-            self._missing.discard(entry)
-            self._refused.discard(entry)
+        if change == "LIST" and namespace in (EVERYWHERE, CLUSTER):
+            if feed.name not in self._missing:
+                self._began_anew()
+            self._missing.discard(feed.name)
+            self._refused.discard(feed.name)
             self._note_sync()
 
 
@@ -308,7 +300,7 @@ class Watch:
             await self._listed.wait()
             return await self._enter(namespace, self._lists)
 
-        what = named(self._kind.__name__, namespace)
+        what = f"{self._kind.__name__} in {namespace}"
         while not await until_listed(what, enter, self._on_error):
             pass
 

@@ -156,9 +156,9 @@ class Knative(Feature):
         self._touch_pools()
 
     async def _watch(self) -> None:
-        kubes = {EVERYWHERE: self._kube.apart()}
-        feeds, keeps = knative_feeds(self._cache, self.known), self._namespaces.keeps
-        informer = Informer(kubes, feeds, self._touch, may_go=True, keeps=keeps)
+        kube, keeps = self._kube.apart(), self._namespaces.keeps
+        feeds = knative_feeds(self._cache, self.known)
+        informer = Informer(kube, feeds, self._touch, may_go=True, keeps=keeps)
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(informer.run())
