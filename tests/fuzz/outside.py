@@ -25,7 +25,6 @@ from kotatsu_operator.features.notices.receivers import (
     message,
     post,
 )
-from kotatsu_operator.runtime.paced import Turns, client
 
 POOLS = [
     parse(
@@ -175,8 +174,7 @@ async def _is_fetched(url: str) -> None:
 
 async def _is_posted(url: str) -> None:
     headers, body = message(Format.SLACK, ("demo", "voice"), NOTICE, NOW)
-    async with client(Turns(), "notifications", 2**20) as http:
-        attempted = await post(http, Receiver(name="hook", url=url), headers, body)
+    attempted = await post(Receiver(name="hook", url=url), headers, body)
     assert SECRET not in attempted.problem
     assert 0 <= attempted.pause <= LONGEST_PAUSE
 
