@@ -63,8 +63,7 @@ async def request(
     ValueError for a URL that is none.
     """
     parts = urlsplit(url)
-    target = quote(parts._replace(scheme="", netloc="", fragment="").geturl() or "/", _KEPT)
-    target = target if target.startswith("/") else f"/{target}"
+    target = quote((parts.path or "/") + (f"?{parts.query}" if parts.query else ""), _KEPT)
     host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
     named = f"[{host}]" if ":" in host else host.encode("idna").decode()
     named = named if parts.port is None else f"{named}:{port}"
@@ -116,7 +115,9 @@ async def _connected(scheme: str, host: str, port: int, proxy: SplitResult | Non
     tls = _tls() if scheme == "https" else None
     if proxy is None:
         return await asyncio.open_connection(host, port, limit=FRAMING, ssl=tls)
-    reader, writer = await asyncio.open_connection(proxy.hostname, proxy.port, limit=FRAMING)
+    reader, writer = await asyncio.open_connection(
+        proxy.hostname or "", proxy.port or 80, limit=FRAMING
+    )
     if tls is not None:
         try:
             where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -124,7 +125,7 @@ async def _connected(scheme: str, host: str, port: int, proxy: SplitResult | Non
                 _head("CONNECT", where, {"Host": where, **_login("Proxy-Authorization", proxy)})
             )
             if (await _answer(reader))[0] != 200:
-                raise ConnectionError
+                raise ConnectionError("the proxy refuses")
             await writer.start_tls(tls, server_hostname=host)
         except BaseException:
             writer.transport.abort()
@@ -140,7 +141,9 @@ def _tls() -> ssl.SSLContext:
 def _proxy(parts: SplitResult, named: str) -> SplitResult | None:
     """The proxy that the environment names for a URL (HTTPS_PROXY, HTTP_PROXY, NO_PROXY)."""
     found = getproxies().get(parts.scheme)
-    return None if not found or proxy_bypass(named) else urlsplit(found)
+    if not found or proxy_bypass(named):
+        return None
+    return urlsplit(found if "://" in found else f"http://{found}")
 
 
 def _login(name: str, url: SplitResult) -> dict[str, str]:
