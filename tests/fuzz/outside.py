@@ -9,16 +9,13 @@ from typing import Any
 from fuzz.kit import NOW, SOON, Target, attempt, mixed
 from hypothesis import strategies as st
 
-from kotatsu_demo_mode.calendars import as_cron
 from kotatsu_operator.core.calendar.occasions import MOST_BYTES, CalendarError
 from kotatsu_operator.core.calendar.schedule import occurrences
 from kotatsu_operator.core.pool.calendars import with_calendars
 from kotatsu_operator.core.pool.memory import Memory
 from kotatsu_operator.core.pool.parse import parse
 from kotatsu_operator.features.calendars.fetch import Fetched, FetchError, fetch
-from kotatsu_operator.features.calendars.ics import Calendar, read
-from kotatsu_operator.features.calendars.limit import limited
-from kotatsu_operator.features.calendars.repeats import Expanded, expand
+from kotatsu_operator.features.calendars.repeats import occasions_of
 from kotatsu_operator.features.calendars.windows import AHEAD, Reading, follow
 from kotatsu_operator.features.notices.notices import Notice
 from kotatsu_operator.features.notices.receivers import (
@@ -28,7 +25,6 @@ from kotatsu_operator.features.notices.receivers import (
     message,
     post,
 )
-from kotatsu_operator.runtime.paced import Turns, client
 
 POOLS = [
     parse(
@@ -45,25 +41,17 @@ POOLS = [
 ]
 
 
-def _read(data: bytes) -> tuple[Calendar, Expanded]:
-    with limited(SOON / 2):
-        found = read(data)
-        for event in found.events[:1]:
-            as_cron(event, POOLS[0].zone, NOW)
-        return found, expand(found, "", NOW - timedelta(days=1), NOW + AHEAD)
-
-
 def calendar(text: str) -> None:
     """A file is read, or refused in a sentence; what was read opens windows of any pool."""
-    began = time.process_time()
-    read_within, _ = attempt(lambda: _read(text.encode("utf-8")), CalendarError)
-    if read_within is None:
+    began, data = time.process_time(), text.encode("utf-8")
+    first, last = NOW - timedelta(days=1), NOW + AHEAD
+    found, _ = attempt(lambda: occasions_of(data, first, last, work=SOON / 2), CalendarError)
+    if found is None:
         return
-    _, expanded = read_within
-    assert all(skipped.reason for skipped in expanded.skipped)
+    assert all(skipped.reason for skipped in found.skipped)
     for pool in POOLS:
         used = with_calendars(
-            pool, follow(pool, Memory(), {"team": Reading(NOW, expanded.occasions)}, NOW)
+            pool, follow(pool, Memory(), {"team": Reading(NOW, found.occasions)}, NOW)
         )
         assert all(o.start < o.end for o in occurrences(used.windows, used.zone, NOW, NOW + AHEAD))
     assert time.process_time() - began < SOON
@@ -186,8 +174,7 @@ async def _is_fetched(url: str) -> None:
 
 async def _is_posted(url: str) -> None:
     headers, body = message(Format.SLACK, ("demo", "voice"), NOTICE, NOW)
-    async with client(Turns(), "notifications", 2**20) as http:
-        attempted = await post(http, Receiver(name="hook", url=url), headers, body)
+    attempted = await post(Receiver(name="hook", url=url), headers, body)
     assert SECRET not in attempted.problem
     assert 0 <= attempted.pause <= LONGEST_PAUSE
 

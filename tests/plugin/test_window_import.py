@@ -2,14 +2,22 @@
 
 import io
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from plugin.kit import EVENINGS, Cluster, Ran, demo_mode, manifest, once, passing
+from plugin.kit import EVENINGS, NOW, Cluster, Ran, demo_mode, manifest, once, passing, pool
+from rows import each
 
 from kotatsu_demo_mode.cli import run
 from kotatsu_demo_mode.terminal import Terminal
+from kotatsu_operator.core.calendar.schedule import occurrences
+from kotatsu_operator.core.pool.calendars import with_calendars
+from kotatsu_operator.core.pool.memory import Memory
+from kotatsu_operator.core.pool.spec import PoolSpec
+from kotatsu_operator.features.calendars.child import read_here
+from kotatsu_operator.features.calendars.windows import AHEAD, Reading, follow
 from tests.operator.features.calendars.icalendar_files import calendar, event
 
 TOKYO = "TZID=Asia/Tokyo"
@@ -20,11 +28,7 @@ def pitch(start: str = "20261218T100000", **more: str) -> str:
 
 
 EVENING = event(
-    "evening@x",
-    "Rehearsal",
-    RRULE="FREQ=WEEKLY;BYDAY=MO,TU,WE,TH,FR",
-    DURATION="PT90M",
-    **{f"DTSTART__{TOKYO}": "20260105T180000"},
+    "evening@x", "Rehearsal", DURATION="PT90M", **{f"DTSTART__{TOKYO}": "20261126T180000"}
 )
 STANDUP = event(
     "standup@x",
@@ -103,25 +107,21 @@ def test_a_renamed_event_keeps_its_window_by_its_uid(desk: Desk):
     assert (window["name"], window["replicas"]) == ("semi-final", 5)
 
 
-def test_an_event_that_repeats_forever_is_one_schedule(desk: Desk):
-    desk.imported(EVENING)
-    (window,) = desk.windows()
-    assert window == {
-        "name": "rehearsal",
-        "replicas": 1,
-        "schedule": "0 18 * * 1,2,3,4,5",
-        "duration": "1h30m",
-    }
-    assert desk.sources() == {"rehearsal": {"calendar": "demo", "uid": "evening@x"}}
-
-
-def test_an_event_that_ends_is_a_window_a_day_within_the_time_ahead(desk: Desk):
+def test_an_event_that_repeats_is_a_window_a_day_within_the_time_ahead(desk: Desk):
     desk.imported(STANDUP)
     names = ["朝会-standup-20261201", "朝会-standup-20261208", "朝会-standup-20261215"]
     assert [w["name"] for w in desk.windows()] == names
     ran = desk.imported(STANDUP, words=("--days", "14"))
     assert [w["name"] for w in desk.windows()] == names[:2]
     assert "window 朝会-standup-20261215 removed" in ran.out
+
+
+def test_the_next_days_of_an_event_have_the_pods_of_those_before(tmp_path: Path):
+    taken = once("by-hand", "2026-12-20T10:00", "2026-12-20T12:00", replicas=9)
+    desk = Desk(tmp_path, manifest(windows=[taken]))
+    desk.imported(STANDUP, words=("--days", "14", "--replicas", "2"))
+    desk.imported(STANDUP)
+    assert [w["replicas"] for w in desk.windows()] == [9, 2, 2, 2]
 
 
 def test_events_of_the_same_title_have_names_of_their_own(desk: Desk):
@@ -252,3 +252,56 @@ def test_windows_of_a_calendar_may_be_parked_and_stay_so_at_the_next_import(tmp_
     assert desk.windows()[0]["mode"] == "Parked"
     desk.imported(pitch("20261219T100000", SEQUENCE="1"))
     assert (desk.windows()[0]["start"], desk.windows()[0]["mode"]) == ("2026-12-19T10:00", "Parked")
+
+
+def following(data: bytes, match: str) -> PoolSpec:
+    """A pool with what the operator makes of a calendar."""
+    use = {"name": "demo", "replicas": 1} | ({"match": match} if match else {})
+    spec = pool(calendars=[use]).spec
+    found, _ = read_here(data, NOW - timedelta(days=1), NOW + AHEAD)
+    return with_calendars(spec, follow(spec, Memory(), {"demo": Reading(NOW, found)}, NOW))
+
+
+RENAMED = event(
+    "evening@x",
+    "Final",
+    DURATION="PT2H",
+    **{
+        "RECURRENCE_ID__RANGE=THISANDFUTURE;TZID=Asia/Tokyo": "20261207T180000",
+        f"DTSTART__{TOKYO}": "20261207T190000",
+    },
+)
+WEEKLY = event(
+    "evening@x",
+    "Rehearsal",
+    RRULE="FREQ=WEEKLY",
+    DURATION="PT90M",
+    **{f"DTSTART__{TOKYO}": "20260105T180000"},
+)
+NIGHT = event("night@x", "Night", DTSTART="20261212T223000", DURATION="P1D")
+HOLIDAY = event("day@x", "Day", RRULE="FREQ=MONTHLY", **{"DTSTART__VALUE=DATE": "20260115"})
+
+
+@each("parts, match, number", {
+    "once": ((pitch(),), "", 1),
+    "each week": ((WEEKLY,), "", 9),
+    "renamed from one occurrence on": ((WEEKLY, RENAMED), "final", 8),
+    "and by the name before": ((WEEKLY, RENAMED), "rehearsal", 1),
+    "some, with one left out": ((STANDUP.replace("END:VEVENT",
+        "EXDATE;TZID=Asia/Tokyo:20261208T090000\r\nEND:VEVENT"),), "", 2),
+    "without a zone, and all-day": ((NIGHT, HOLIDAY), "", 3),
+    "cancelled, damaged, too often": ((pitch(STATUS="CANCELLED"), event("bad@x", "Bad"),
+        pitch(RRULE="FREQ=HOURLY").replace("pitch@x", "often@x")), "", 0),
+})  # fmt: skip
+def test_a_calendar_opens_the_windows_that_it_opens_where_the_operator_follows_it(
+    desk: Desk, parts: tuple[str, ...], match: str, number: int
+):
+    desk.imported(*parts, words=("--match", match))
+    imported = pool(windows=desk.windows()).spec
+    followed = following(calendar(*parts), match)
+    opened = [
+        [(o.start, o.end) for o in occurrences(spec.windows, spec.zone, NOW, NOW + AHEAD)]
+        for spec in (imported, followed)
+    ]
+    assert opened[0] == opened[1]
+    assert len(opened[0]) == number

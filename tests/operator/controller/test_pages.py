@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import gc
 import gzip
+import tracemalloc
 from dataclasses import replace
 from datetime import timedelta
 
@@ -125,6 +127,31 @@ async def test_a_long_page_of_an_activator_leaves_others_their_turns(scraper, se
         view = await serve(Page(page.encode()), activator_pod)
         assert (await scraper.passing([view], VOICE)).held == 0
     assert turns() > 15_000
+
+
+@given(st.data())
+@examples(60)
+def test_the_wanted_lines_of_a_page_are_the_same_in_any_pieces(data):
+    wanted = st.sampled_from([IN_FLIGHT, f"{IN_FLIGHT}x", LAST, "other", "", f"x{IN_FLIGHT}"])
+    page = "\n".join(f"{name} 1" for name in data.draw(st.lists(wanted, max_size=9))).encode()
+    lines, at = pages._Lines((IN_FLIGHT, LAST), 1000), 0
+    while at < len(page):
+        size = data.draw(st.integers(1, 60))
+        lines.take(page[at : at + size])
+        at += size
+    assert parse(lines.text(), (IN_FLIGHT, LAST)) == parse(page.decode(), (IN_FLIGHT, LAST))
+
+
+@each("line", [b"# a comment\n", b"x" * 2**10, IN_FLIGHT.encode() + b" 0\n"])
+def test_of_a_long_page_little_is_kept_in_memory(line):
+    """So 64 long pages at once are some megabytes, and not 256."""
+    lines, piece = pages._Lines((IN_FLIGHT,), pages.MOST_WANTED), line * (2**16 // len(line))
+    tracemalloc.start()
+    for _ in range(32):
+        lines.take(piece)
+    now, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert now < 5 * pages.MOST_WANTED
 
 
 _VALUES = st.text('ab\\"\n,}{= #', max_size=8)
@@ -262,13 +289,11 @@ async def test_never_more_are_asked_at_once_than_allowed(serve):
     assert most == 2
 
 
-async def test_a_namespace_whose_pages_nobody_reads_any_more_has_no_connections(serve, monkeypatch):
-    monkeypatch.setattr(pages, "UNUSED", 0.0)
+async def test_of_a_namespace_whose_pages_nobody_reads_nothing_is_kept(scraper, serve):
     one = await serve(Page(b""))
-    async with contextlib.aclosing(Scraper()) as scraper:
-        for namespace in ("gone", "busy", "busy"):
-            await scraper.pod(replace(one, key=(namespace, "voice-1")), Metrics())
-        assert list(scraper._pages._readers) == ["busy"]
+    await scraper.pod(replace(one, key=("gone", "voice-1")), Metrics())
+    gc.collect()
+    assert list(scraper._pages._readers) == []
 
 
 # --- whatever they say ---

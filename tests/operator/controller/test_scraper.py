@@ -87,7 +87,7 @@ BUSY = f"{IN_FLIGHT} 1\n".encode()
         (Page(f"{IN_FLIGHT}{{a= 1\n".encode()), NO_PAGE, True),
         (Page(f"{IN_FLIGHT} +Inf\n".encode()), "reports no finite number", False),
         (Page(f"{IN_FLIGHT} NaN\n".encode()), "reports no finite number", False),
-        (Page(b"\xff\xfe\n" + BUSY), NO_PAGE, True),
+        (Page(BUSY.replace(b" ", b'{a="\xff"} ')), NO_PAGE, True),
         (Page(BUSY, status=503), "answers 503 for /metrics on port", False),
         (Page(BUSY, status=404), "answers 404 for /metrics on port", True),
         (Page(BUSY, status=302), "answers 302 for /metrics on port", True),

@@ -8,11 +8,11 @@ their event, and leaves all other windows alone.
 import hashlib
 from argparse import Namespace
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TextIO, TypeVar
+from typing import TextIO
 from zoneinfo import ZoneInfo
 
 from kotatsu_operator.core.budget.ledger import period_at
@@ -20,21 +20,11 @@ from kotatsu_operator.core.calendar.occasions import (
     CalendarError,
     Occasion,
     Skipped,
-    matches,
     window_name,
 )
-from kotatsu_operator.core.calendar.schedule import (
-    Occurrence,
-    Window,
-    check_cron,
-    occurrences,
-    openings_a_day,
-)
+from kotatsu_operator.core.calendar.schedule import Occurrence, Window, openings_a_day
 from kotatsu_operator.core.calendar.wallclock import last_instant, to_instant
-from kotatsu_operator.core.formats import format_duration
-from kotatsu_operator.features.calendars.ics import Calendar, Event, read
-from kotatsu_operator.features.calendars.limit import limited
-from kotatsu_operator.features.calendars.repeats import RepeatError, expand, occasions
+from kotatsu_operator.features.calendars.repeats import Found, occasions_of
 
 from .entries import MOST_WINDOWS, Edit, after_all, entries_of, mode_of, most_replicas, sources_of
 from .errors import DemoModeError
@@ -43,19 +33,15 @@ from .pools import Object, Pool
 from .source import is_url, load, shown
 from .words import days, wall
 
-T = TypeVar("T")
-
 
 @dataclass(frozen=True)
 class Import:
-    """A calendar, and what to take from it."""
+    """What a calendar has in the time ahead, and what to make of it."""
 
-    calendar: Calendar
+    found: Found
     name: str
     """The name under which its windows are known."""
-    match: str
     ahead: timedelta
-    """How far ahead single windows are made."""
     replicas: int | None = None
     parked: bool = False
     """Whether the pods of its windows are parked until a request comes."""
@@ -63,179 +49,51 @@ class Import:
 
 @dataclass(frozen=True)
 class Wanted:
-    """A window that the calendar asks for: its entry without name and replicas."""
+    """A window that the calendar asks for, on the clock of a pool."""
 
-    title: str
-    uid: str
-    day: str
-    """The day of one of several windows of an event; empty for its only one."""
-    times: Object
+    occasion: Occasion
+    start: datetime
+    end: datetime
 
     def named(self, *, is_unique: bool) -> str:
         """Its name; with a part of the UID if titles alone are not unique."""
-        name = window_name(self.title) + (f"-{self.day}" if self.day else "")
+        name = window_name(self.occasion.title)
+        if self.occasion.recurrence:
+            name += f"-{self.start:%Y%m%d}"
         if is_unique:
             return name
-        key = f"{self.uid}/{self.times.get('start', '')}"
+        key = f"{self.occasion.uid}/{wall(self.start)}"
         return f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:6]}"
 
 
-@dataclass(frozen=True)
-class Read:
-    """The windows of a calendar in one time zone, and what is not one of them."""
+def windows_of(
+    found: Found, zone: ZoneInfo, now: datetime
+) -> tuple[Sequence[Wanted], Sequence[Skipped]]:
+    """The windows that a calendar asks for, in the zone of a pool.
 
-    wanted: Sequence[Wanted]
-    skipped: Sequence[Skipped]
-    """Events that cannot be windows, and windows that differ from their event."""
-    elsewhere: int
-    """Events that match and have nothing in the time ahead."""
-
-
-def windows_of(asked: Import, zone: ZoneInfo, now: datetime) -> Read:
-    """The windows that a calendar asks for, in the zone of a pool."""
-    matching = [e for e in asked.calendar.events if _matches(asked.match, e)]
-    wanted, single = list[Wanted](), list[Event]()
-    for event in matching:
-        cron = as_cron(event, zone, now) if event.repeats else None
-        if cron is None:
-            single.append(event)
+    Also the events that cannot be windows, and windows that differ from their event.
+    """
+    wanted, skipped = list[Wanted](), [*found.skipped]
+    for occasion in found.occasions:
+        if last_instant(occasion.walls(zone)[1], zone) <= now:
             continue
-        times: Object = {"schedule": cron.schedule, "duration": format_duration(cron.duration)}
-        if cron.exclude:
-            times["excludeDates"] = sorted(day.isoformat() for day in cron.exclude)
-        wanted.append(Wanted(event.title, event.uid, "", times))
-    rest = Calendar(asked.calendar.name, tuple(single), asked.calendar.skipped)
-    expanded = expand(rest, asked.match, now, now + asked.ahead)
-    skipped = [s for s in expanded.skipped if matches(asked.match, s.title, ())]
-    with_windows = {o.uid for o in expanded.occasions}
-    failed = {s.title for s in skipped}
-    missing = [e for e in single if e.uid not in with_windows and e.title not in failed]
-    for occasion in expanded.occasions:
-        made = _single(occasion, zone, now)
+        made = occasion.opened(zone)
         if isinstance(made, Skipped):
             skipped.append(made)
-        elif made is not None:
-            wanted.append(made)
-            skipped += _differences(occasion, zone)
-    return Read(wanted, skipped, len(missing))
+        else:
+            wanted.append(Wanted(occasion, *made))
+            skipped += _differences(occasion, made[0], zone)
+    return wanted, skipped
 
 
-def _matches(match: str, event: Event) -> bool:
-    named = (event, *(e for e in event.changed.values() if e is not None))
-    return any(matches(match, e.title, e.categories) for e in named)
-
-
-def _single(occasion: Occasion, zone: ZoneInfo, now: datetime) -> Wanted | Skipped | None:
-    start, end = occasion.walls(zone)
-    if last_instant(end, zone) <= now:
-        return None
-    if end <= start:
-        return Skipped(occasion.title, f"clocks go back in {zone.key} while it lasts")
-    if to_instant(start, zone)[0] >= to_instant(end, zone)[0]:
-        return Skipped(occasion.title, f"clocks in {zone.key} skip the time at which it is")
-    day = f"{start:%Y%m%d}" if occasion.recurrence else ""
-    return Wanted(occasion.title, occasion.uid, day, {"start": wall(start), "end": wall(end)})
-
-
-def _differences(occasion: Occasion, zone: ZoneInfo) -> list[Skipped]:
+def _differences(occasion: Occasion, start: datetime, zone: ZoneInfo) -> list[Skipped]:
     """That a window is longer than its event, because a clock shows a time twice."""
-    if not _is_instant(occasion.start):
-        return []
-    start, _ = occasion.walls(zone)
-    if to_instant(start, zone)[0] == occasion.start:
+    moment = occasion.start
+    is_instant = isinstance(moment, datetime) and moment.tzinfo is not None
+    if not is_instant or to_instant(start, zone)[0] == moment:
         return []
     why = f"{start:%H:%M} occurs twice on {start:%Y-%m-%d}, and the window opens at the first"
     return [Skipped(occasion.title, why)]
-
-
-def _is_instant(moment: date) -> bool:
-    return isinstance(moment, datetime) and moment.tzinfo is not None
-
-
-# --- a repeating event as a cron schedule, where a schedule says exactly the same ---
-
-_COMPARED = timedelta(days=400)
-"""How far ahead event and schedule are compared: over both clock changes of a year."""
-_LONGEST = timedelta(hours=744)
-_MOST_EXCLUDED = 366
-_ENDS = {"COUNT", "UNTIL"}
-_WEEKDAYS = {"SU": 0, "MO": 1, "TU": 2, "WE": 3, "TH": 4, "FR": 5, "SA": 6}
-
-
-@dataclass(frozen=True)
-class Cron:
-    """A schedule, the length of its openings, and the days without one."""
-
-    schedule: str
-    duration: timedelta
-    exclude: frozenset[date]
-
-
-def as_cron(event: Event, zone: ZoneInfo, now: datetime) -> Cron | None:
-    """The schedule in a pool's zone that says the same as an event from now on; None if none does.
-
-    A schedule goes on forever, so a rule that ends has none. The rest is not derived but tried: the
-    openings of the schedule and the occurrences of the event are compared, so clock changes, the
-    begin of the series and its exceptions need no rules here.
-    """
-    is_changed = event.added or event.changed or event.later
-    is_endless = event.rule.get("INTERVAL", [1]) == [1] and not event.rule.keys() & _ENDS
-    if is_changed or not is_endless or event.length > _LONGEST:
-        return None
-    fields = _fields(event)
-    if fields is None:
-        return None
-    days = {m.date() if isinstance(m, datetime) else m for m in event.removed}
-    exclude = frozenset(day for day in days if day >= now.date() - timedelta(days=40))
-    made = Cron(fields, event.length, exclude)
-    try:
-        check_cron(fields)
-    except ValueError:
-        return None
-    is_same = len(exclude) <= _MOST_EXCLUDED and _agrees(made, event, zone, now)
-    return made if is_same else None
-
-
-def _fields(event: Event) -> str | None:
-    start, rule = event.start, event.rule
-    hour, minute = (start.hour, start.minute) if isinstance(start, datetime) else (0, 0)
-    if isinstance(start, datetime) and start.second:
-        return None
-    used = rule.keys() - {"FREQ", "INTERVAL", "WKST"}
-    day, month, weekday = "*", "*", "*"
-    names = rule.get("BYDAY", [])
-    match rule.get("FREQ"):
-        case ["DAILY" | "WEEKLY" as frequency] if used <= {"BYDAY"} and _WEEKDAYS.keys() >= {
-            *names
-        }:
-            if names:
-                weekday = ",".join(str(n) for n in sorted({_WEEKDAYS[n] for n in names}))
-            elif frequency == "WEEKLY":
-                weekday = str(start.isoweekday() % 7)
-        case ["MONTHLY"] if used <= {"BYMONTHDAY"}:
-            day = ",".join(map(str, rule.get("BYMONTHDAY", [start.day])))
-        case ["YEARLY"] if used in (set(), {"BYMONTH"}, {"BYMONTH", "BYMONTHDAY"}):
-            day = ",".join(map(str, rule.get("BYMONTHDAY", [start.day])))
-            month = ",".join(map(str, rule.get("BYMONTH", [start.month])))
-        case _:
-            return None
-    return f"{minute} {hour} {day} {month} {weekday}"
-
-
-def _agrees(cron: Cron, event: Event, zone: ZoneInfo, now: datetime) -> bool:
-    end = now + _COMPARED
-    window = Window("", 1, schedule=cron.schedule, duration=cron.duration, exclude=cron.exclude)
-    try:
-        wanted = occasions(event, now, end)
-    except RepeatError:
-        return False
-    single = [
-        Window("", 1, start=begin, end=stop) for begin, stop in (o.walls(zone) for o in wanted)
-    ]
-    exact = {(o.start, o.end) for o in wanted if _is_instant(o.start)}
-    by_clock = {(o.start, o.end) for o in occurrences(single, zone, now, end)}
-    opened = {(o.start, o.end) for o in occurrences((window,), zone, now, end)}
-    return bool(opened) and opened == (exact or by_clock)
 
 
 # --- the changes of a pool ---
@@ -257,14 +115,15 @@ def changes(pool: Pool, asked: Import, wanted: Iterable[Wanted]) -> list[Edit]:
     by_uid = defaultdict[str, list[int]](list)
     for i in sorted(left):
         by_uid[uids[str(mine[i].get("name"))]].append(i)
+    of_event = {uids[str(entry.get("name"))]: entry for entry in mine.values()}
     edits = []
     for name, one in named.items():
-        index = by_name.get(name)
-        if index is None and by_uid[one.uid]:  # the event has another title or day now
-            index = by_uid[one.uid].pop(0)
+        index, uid = by_name.get(name), one.occasion.uid
+        if index is None and by_uid[uid]:  # the event has another title or day now
+            index = by_uid[uid].pop(0)
         before = None if index is None else entries[index]
-        value = _entry(pool, asked, name, one, before)
-        source = {"calendar": asked.name, "uid": one.uid}
+        value = _entry(pool, asked, name, one, before or of_event.get(uid))
+        source = {"calendar": asked.name, "uid": uid}
         is_same = value == before and source == sources.get(name)
         verb = "added" if before is None else "unchanged" if is_same else "replaced"
         edits.append(Edit(pool, name, verb, index, value, source=source))
@@ -297,14 +156,18 @@ def _named(wanted: Iterable[Wanted], taken: set[str]) -> dict[str, Wanted]:
     return named
 
 
-def _entry(pool: Pool, asked: Import, name: str, one: Wanted, before: Object | None) -> Object:
-    """The entry of spec.windows. Without --replicas and --parked, a window keeps what it has."""
-    kept = None if before is None else before.get("replicas")
+def _entry(pool: Pool, asked: Import, name: str, one: Wanted, like: Object | None) -> Object:
+    """The entry of spec.windows.
+
+    Without --replicas and --parked it has those of `like`: itself, or another window of its event.
+    """
+    kept = None if like is None else like.get("replicas")
     replicas = most_replicas(pool, asked.replicas) if asked.replicas or not kept else kept
     mode = mode_of(pool, parked=asked.parked)
-    if before is not None and "mode" in before and not asked.parked:
-        mode = {"mode": before["mode"]}
-    return {"name": name, "replicas": replicas, **mode, **one.times}
+    if like is not None and "mode" in like and not asked.parked:
+        mode = {"mode": like["mode"]}
+    times = {"start": wall(one.start), "end": wall(one.end)}
+    return {"name": name, "replicas": replicas, **mode, **times}
 
 
 _MOST = 10
@@ -313,23 +176,16 @@ _PERIODS = 3
 """Periods of the budget that are calculated."""
 
 
-def asked(options: Namespace, stdin: TextIO) -> Import:
+def asked(options: Namespace, stdin: TextIO, now: datetime) -> Import:
     """The import of the command line: reads the calendar. Raises DemoModeError."""
-    source = options.source
+    source, ahead = options.source, timedelta(days=options.days)
     data = load(source, stdin)
-    calendar = within_limit(source, lambda: read(data))
-    name = options.calendar or _name(source, calendar.name)
-    ahead = timedelta(days=options.days)
-    return Import(calendar, name, options.match, ahead, options.replicas, options.parked)
-
-
-def within_limit(source: str, work: Callable[[], T]) -> T:
-    """The result of some work on a calendar. Raises DemoModeError, also if it is too much work."""
     try:
-        with limited():
-            return work()
+        found = occasions_of(data, now, now + ahead, match=options.match)
     except CalendarError as error:
         raise DemoModeError(f"{shown(source)} {error}") from None
+    name = options.calendar or _name(source, found.name)
+    return Import(found, name, ahead, options.replicas, options.parked)
 
 
 def _name(source: str, own: str) -> str:
@@ -343,9 +199,13 @@ def _name(source: str, own: str) -> str:
     return window_name(name)
 
 
-def notes(pool: Pool, edits: Sequence[Edit], asked: Import, read: Read, now: datetime) -> list[str]:
+def notes(
+    pool: Pool, edits: Sequence[Edit], asked: Import, skipped: Sequence[Skipped], now: datetime
+) -> list[str]:
     """About an import into one pool."""
-    found = list(_left_out(asked, read))
+    found = list(_left_out(asked, skipped))
+    if all(edit.value is None for edit in edits):
+        found.append("no event of the calendar becomes a window; check --match")
     made = [edit for edit in edits if edit.is_change]
     if not made:
         return found
@@ -373,17 +233,13 @@ def notes(pool: Pool, edits: Sequence[Edit], asked: Import, read: Read, now: dat
 _VERBS = {"added": "adds", "replaced": "changes", "removed": "removes"}
 
 
-def _left_out(asked: Import, read: Read) -> Iterable[str]:
-    yield from _first([f"{s.title!r}: {s.reason}" for s in read.skipped], "more events like these")
-    if asked.calendar.cancelled:
-        yield f"{_count(asked.calendar.cancelled)} of the calendar cancelled"
-    if read.elsewhere:
-        yield (
-            f"{_count(read.elsewhere)} over, or later than {asked.ahead.days} days from now "
-            "(--days)"
-        )
-    if not read.wanted:
-        yield "no event of the calendar becomes a window; check --match"
+def _left_out(asked: Import, skipped: Sequence[Skipped]) -> Iterable[str]:
+    yield from _first([f"{s.title!r}: {s.reason}" for s in skipped], "more events like these")
+    if asked.found.cancelled:
+        yield f"{_count(asked.found.cancelled)} of the calendar cancelled"
+    if asked.found.elsewhere:
+        days_ahead = f"later than {asked.ahead.days} days from now (--days)"
+        yield f"{_count(asked.found.elsewhere)} over, or {days_ahead}"
 
 
 def _count(number: int) -> str:

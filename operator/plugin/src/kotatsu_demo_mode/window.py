@@ -78,14 +78,13 @@ def _one(edit: Edit) -> Change:
 def _import(options: Namespace, shell: Shell) -> int:
     from . import calendars  # slow to load, and only needed here
 
-    now, asked = shell.clock(), calendars.asked(options, shell.stdin)
+    now = shell.clock()
+    asked = calendars.asked(options, shell.stdin, now)
 
     def plan(pool: Pool) -> Change:
-        read = calendars.within_limit(
-            options.source, lambda: calendars.windows_of(asked, pool.spec.zone, now)
-        )
-        edits = calendars.changes(pool, asked, read.wanted)
-        notes = calendars.notes(pool, edits, asked, read, now)
+        wanted, skipped = calendars.windows_of(asked.found, pool.spec.zone, now)
+        edits = calendars.changes(pool, asked, wanted)
+        notes = calendars.notes(pool, edits, asked, skipped, now)
         return Change(pool, edits, notes, f"calendar {asked.name} unchanged")
 
     return _edit(options, shell, plan)

@@ -1,7 +1,7 @@
 """Which namespaces are in use: those that are served and have WarmPools, and those to be left.
 
 Each kind is watched once for the whole cluster, and the objects of namespaces in use are kept
-(decision 81).
+(decision 91).
 """
 
 import asyncio

@@ -1,20 +1,21 @@
 """Reads metrics pages, bounded in time, size and number, without following redirects."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Generic, TypeVar
-
-import aiohttp
+from weakref import WeakValueDictionary
 
 from kotatsu_operator.core import exposition
-from kotatsu_operator.core.exposition import LONGEST_PAGE, Samples, Silence
+from kotatsu_operator.core.exposition import LONGEST_LINE, LONGEST_PAGE, Samples, Silence
 from kotatsu_operator.kube.views import PodView
 from kotatsu_operator.runtime.loop import TURN
-from kotatsu_operator.runtime.paced import Turns, client
+from kotatsu_operator.runtime.request import ConnectionFailedError, ResponseError, request
 
 PARALLEL = 256
 """Pages of one namespace that are read at once. Further pages wait, for instance behind 256 pods
@@ -26,10 +27,6 @@ CONNECT = 1.0
 MOST_WANTED = 64 * 2**10
 """Characters at most in the lines of a pod's page that begin with a wanted name. Each line and the
 number of lines are limited too, for any page. Reading that much takes some milliseconds."""
-
-
-UNUSED = 600.0
-"""Seconds after which a namespace whose pages are not read has no connections any more."""
 
 
 @dataclass(frozen=True)
@@ -52,15 +49,13 @@ class _TooLongError(Exception):
     """The response has more than LONGEST_PAGE."""
 
 
-@dataclass
 class _Reader:
-    """What reads the pages of one namespace."""
+    """What bounds the reading of one namespace's pages."""
 
-    http: aiohttp.ClientSession
-    slots: asyncio.Semaphore
-    next: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """One of its pages at a time competes with other namespaces."""
-    used_at: float = 0.0
+    def __init__(self, parallel: int) -> None:
+        self.slots = asyncio.Semaphore(parallel)
+        self.next = asyncio.Lock()
+        """One of its pages at a time competes with other namespaces."""
 
 
 class Pages:
@@ -71,27 +66,12 @@ class Pages:
     ) -> None:
         self._parallel, self._clock = parallel, clock
         self._turn = asyncio.Lock()
-        self._turns = Turns()
-        self._readers: dict[str, _Reader] = {}
-        """By namespace, the last one used at the end."""
+        self._readers = WeakValueDictionary[str, _Reader]()
+        """By namespace, while its pages are read."""
         self._is_closed = False
 
     async def aclose(self) -> None:
         self._is_closed = True
-        while self._readers:
-            await self._readers.popitem()[1].http.close()
-
-    async def _reader(self, namespace: str) -> _Reader:
-        now = asyncio.get_running_loop().time()
-        reader = self._readers.pop(namespace, None) or _Reader(
-            client(self._turns, namespace, 2 * LONGEST_PAGE), asyncio.Semaphore(self._parallel)
-        )
-        reader.used_at = now
-        self._readers[namespace] = reader
-        oldest = next(iter(self._readers))
-        if now - self._readers[oldest].used_at > UNUSED:
-            await self._readers.pop(oldest).http.close()
-        return reader
 
     async def read(
         self,
@@ -116,10 +96,11 @@ class Pages:
         where = f"port {port}"
         if self._is_closed:
             return Silence("is not asked any more: the operator ends")
-        reader = await self._reader(pod.key[0])
+        reader = self._readers.setdefault(pod.key[0], _Reader(self._parallel))
         try:
             async with reader.slots:
-                text, ahead = await self._page(reader.http, f"http://{host}:{port}{path}")
+                url = f"http://{host}:{port}{path}"
+                text, ahead = await self._page(reader, url, _Lines(names, most))
             async with reader.next:
                 return Page(
                     await collect(exposition.samples_of(text, names, most), self._turn), ahead
@@ -128,33 +109,67 @@ class Pages:
             return Silence(f"{error} for {path} on {where}", lacks=error.lacks)
         except _TooLongError:
             return exposition.too_long(path, port)
-        except (TimeoutError, aiohttp.ServerTimeoutError):
+        except TimeoutError:
             return Silence(f"does not respond on {where} within {TIMEOUT:g} s", waited=True)
-        except aiohttp.ClientConnectorError as error:
+        except ConnectionFailedError as error:
             # Without a route to the pod, its node may be lost: that shows nothing of its page.
-            is_refused = isinstance(error.os_error, ConnectionRefusedError)
-            return Silence(f"refuses connections on {where}", lacks=is_refused)
-        except (aiohttp.ClientError, OSError) as error:
+            return Silence(f"refuses connections on {where}", lacks=error.is_refused)
+        except (ResponseError, OSError) as error:
             why = f"closes the connection on {where} ({type(error).__name__})"
             return Silence(why, lacks=True)
         except ValueError:
             return Silence(f"has no readable metrics page {path} on {where}", lacks=True)
 
-    async def _page(self, http: aiohttp.ClientSession, url: str) -> tuple[str, timedelta]:
-        limit = aiohttp.ClientTimeout(total=TIMEOUT, sock_connect=CONNECT)
-        async with http.get(url, timeout=limit, allow_redirects=False) as response:
+    async def _page(self, reader: _Reader, url: str, lines: "_Lines") -> tuple[str, timedelta]:
+        """The wanted lines of a page."""
+        async with asyncio.timeout(TIMEOUT), request(url, {}, connect=CONNECT) as response:
             if response.status != HTTPStatus.OK:
                 is_failing = response.status >= HTTPStatus.INTERNAL_SERVER_ERROR
                 raise _UnreadableError(f"answers {response.status}", lacks=not is_failing)
             if response.headers.get("content-encoding", "identity") != "identity":
                 raise _UnreadableError("sends a compressed page")
-            ahead = clock_skew(response.headers.get("date"), self._clock())
-            body = bytearray()
-            async for chunk in response.content.iter_any():
-                body += chunk
-                if len(body) > LONGEST_PAGE:
+            ahead, length = clock_skew(response.headers.get("date"), self._clock()), 0
+            async for piece in response.pieces:
+                length += len(piece)
+                if length > LONGEST_PAGE:
                     raise _TooLongError
-        return body.decode(), ahead
+                async with reader.next, self._turn:
+                    lines.take(piece)
+                    await asyncio.sleep(0)  # one piece of any page in a turn of the loop
+        return lines.text(), ahead
+
+
+class _Lines:
+    """The lines of a page that begin with a wanted name.
+
+    The others are dropped as they come, so that many long pages fit into memory.
+    """
+
+    def __init__(self, names: tuple[str, ...], most: int) -> None:
+        self._wanted, self._most = _beginning_with(names), most
+        self._kept, self._length, self._rest = list[bytes](), 0, b"\n"
+
+    def take(self, piece: bytes) -> None:
+        data = self._rest + piece
+        end = data.rfind(b"\n")
+        # The beginning of a line that is too long is too long as well.
+        self._rest = data[end : end + 2 * LONGEST_LINE]
+        for line in self._wanted.findall(data, 0, end):
+            if self._length > self._most:
+                return  # they are refused when they are read
+            self._kept.append(line)
+            self._length += len(line)
+
+    def text(self) -> str:
+        """Raises ValueError if it is not UTF-8."""
+        self.take(b"\n")
+        return b"".join(self._kept).decode()
+
+
+@lru_cache(64)
+def _beginning_with(names: tuple[str, ...]) -> re.Pattern[bytes]:
+    # A line with the newline before it: with ^ it would take six times as long.
+    return re.compile(b"\n(?:%b)[^\n]*" % b"|".join(re.escape(name.encode()) for name in names))
 
 
 _SKEW = timedelta(seconds=3)

@@ -12,7 +12,8 @@ from math import isfinite
 
 LONGEST_PAGE = 2 * 2**20
 """Bytes of a metrics page at most: a larger page is broken or hostile."""
-_LONGEST_LINE = 4096
+LONGEST_LINE = 4096
+"""Characters of a wanted line at most."""
 _MOST_LINES = 20_000
 
 Samples = list[tuple[Mapping[str, str], float]]
@@ -62,7 +63,7 @@ def samples_of(
             end = text.find("\n", begin)
             end = len(text) if end < 0 else end
             lines, most = lines + 1, most - (end - at)
-            if lines > _MOST_LINES or most < 0 or end - at > _LONGEST_LINE:
+            if lines > _MOST_LINES or most < 0 or end - at > LONGEST_LINE:
                 raise ValueError("too long")
             yield _sample(name, text[begin:end])
             at = text.find("\n" + name, end)

@@ -1,1 +1,1 @@
-"""Shared parts of each process: health server, heartbeat, settings, API metrics, paced HTTP."""
+"""Shared parts of each process: health server, heartbeat, settings, API metrics, plain HTTP."""

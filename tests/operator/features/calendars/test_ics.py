@@ -11,8 +11,7 @@ from rows import each
 
 from kotatsu_operator.core.calendar.occasions import CalendarError, Occasion
 from kotatsu_operator.features.calendars.ics import read
-from kotatsu_operator.features.calendars.limit import limited
-from kotatsu_operator.features.calendars.repeats import expand
+from kotatsu_operator.features.calendars.repeats import occasions_of
 from tests.operator.features.calendars.icalendar_files import CUSTOM_ZONE, calendar, event
 
 NOW = datetime(2030, 12, 1, tzinfo=UTC)
@@ -23,11 +22,11 @@ TOKYO, CUSTOM = "DTSTART__TZID=Asia/Tokyo", "DTSTART__TZID=Customized Time Zone"
 
 
 def found(*parts: str, match: str = "") -> list[Occasion]:
-    return list(expand(read(calendar(*parts)), match, NOW, MONTH).occasions)
+    return list(occasions_of(calendar(*parts), NOW, MONTH, match=match).occasions)
 
 
 def left_out(*parts: str) -> list[str]:
-    return [s.reason for s in expand(read(calendar(*parts)), "", NOW, MONTH).skipped]
+    return [s.reason for s in occasions_of(calendar(*parts), NOW, MONTH).skipped]
 
 
 def at(day: int, hour: int, minute: int = 0) -> datetime:
@@ -172,5 +171,5 @@ def test_no_edit_of_an_event_is_more_than_a_sentence(data):
     at = data.draw(st.integers(16, len(good)))
     cut = data.draw(st.integers(0, 12))
     edited = good[:at] + data.draw(st.binary(max_size=6)) + good[at + cut :]
-    with suppress(CalendarError), limited(1):
-        expand(read(edited), "", NOW, MONTH)
+    with suppress(CalendarError):
+        occasions_of(edited, NOW, MONTH, work=1)

@@ -14,12 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rows import each
 
-from kotatsu_demo_mode.calendars import as_cron
 from kotatsu_operator.core.calendar.occasions import Occasion
-from kotatsu_operator.core.calendar.schedule import Window, occurrences
 from kotatsu_operator.core.calendar.wallclock import on_clock
-from kotatsu_operator.features.calendars.ics import read
-from kotatsu_operator.features.calendars.repeats import expand
+from kotatsu_operator.features.calendars.repeats import occasions_of
 from tests.operator.core.values import examples, utc
 from tests.operator.features.calendars.icalendar_files import calendar, event
 
@@ -34,10 +31,9 @@ def wall(at: datetime) -> str:
 
 
 def found(*parts: str, after: datetime, days: int) -> list[Occasion]:
-    end = after + timedelta(days=days)
-    expanded = expand(read(calendar(*parts)), "", after, end)
-    assert expanded.skipped == ()
-    return list(expanded.occasions)
+    made = occasions_of(calendar(*parts), after, after + timedelta(days=days))
+    assert made.skipped == ()
+    return list(made.occasions)
 
 
 @st.composite
@@ -104,43 +100,6 @@ def _exists(at: datetime, zone: ZoneInfo, start: datetime) -> bool:
     return on_clock(at, zone).time() == start.time()
 
 
-@examples(60)
-@given(
-    rule=rules(),
-    zone=st.sampled_from([TOKYO, BERLIN]),
-    hour=st.integers(0, 23),
-    hours=st.integers(1, 30),
-    now=st.datetimes(datetime(2029, 1, 1), datetime(2031, 1, 1)),
-)
-def test_a_schedule_that_stands_for_an_event_opens_when_it_happens(rule, zone, hour, hours, now):
-    start = datetime(2028, 1, 3, hour)
-    times = {f"DTSTART__TZID={zone.key}": wall(start), "DURATION": f"PT{hours}H"}
-    (one,) = read(calendar(event(RRULE=rule, **times))).events
-    at = now.replace(microsecond=0, tzinfo=UTC)
-    cron = as_cron(one, zone, at)
-    if cron is None:
-        return
-    end = at + timedelta(days=370)
-    window = Window("", 1, schedule=cron.schedule, duration=cron.duration, exclude=cron.exclude)
-    series = rrulestr(f"RRULE:{rule}", dtstart=start.replace(tzinfo=zone))
-    expected = {
-        (s.astimezone(UTC), (s + timedelta(hours=hours)).astimezone(UTC))
-        for s in series.between(at - timedelta(days=3), end)
-    }
-    opened = {(o.start, o.end) for o in occurrences((window,), zone, at, end)}
-    assert opened == {(s, e) for s, e in expected if e > at and s < end}
-
-
-def test_weekday_evenings_are_a_schedule_without_the_days_that_are_left_out():
-    times = {TOKYO_START: "20200106T180000", "EXDATE__TZID=Asia/Tokyo": "20301225T180000"}
-    evenings = event(RRULE="FREQ=WEEKLY;BYDAY=MO,TU,WE,TH,FR", DURATION="PT90M", **times)
-    (one,) = read(calendar(evenings)).events
-    cron = as_cron(one, TOKYO, DECEMBER)
-    assert (cron.schedule, cron.duration) == ("0 18 * * 1,2,3,4,5", timedelta(minutes=90))
-    assert cron.exclude == {date(2030, 12, 25)}
-    assert as_cron(one, BERLIN, DECEMBER) is None
-
-
 TOKYO_TIMES = {TOKYO_START: "20301202T100000", "DURATION": "PT1H"}
 SERIES = event(RRULE="FREQ=WEEKLY;COUNT=3", **TOKYO_TIMES)
 WEEKLY = event(RRULE="FREQ=WEEKLY", **TOKYO_TIMES)
@@ -181,23 +140,6 @@ def test_occurrences_are_changed_by_themselves(why, parts, starts):
     made = found(*parts, after=DECEMBER, days=31)
     walls = [(o.title, on_clock(o.start, TOKYO)) for o in made if isinstance(o.start, datetime)]
     assert [f"{title} {at.day} {at.hour}" for title, at in walls] == starts, why
-
-
-@each(
-    "parts",
-    [
-        (event(**TOKYO_TIMES, RRULE="FREQ=DAILY;COUNT=900"),),
-        (event(**TOKYO_TIMES, RRULE="FREQ=DAILY;UNTIL=20331201T000000Z"),),
-        (event(RRULE="FREQ=DAILY", **TOKYO_TIMES | {TOKYO_START: "20310301T180000"}),),
-        (WEEKLY, changed("20401213T100000", "20401213T150000", onwards=True, DURATION="PT1H")),
-    ],
-)
-def test_a_series_that_ends_begins_later_or_changes_is_no_schedule(parts):
-    (weekly,) = read(calendar(WEEKLY)).events
-    (one,) = read(calendar(*parts)).events
-    now = datetime(2030, 12, 5, tzinfo=UTC)
-    assert as_cron(weekly, TOKYO, now) is not None
-    assert as_cron(one, TOKYO, now) is None
 
 
 @examples(60)

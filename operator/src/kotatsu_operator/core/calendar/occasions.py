@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, time
 from zoneinfo import ZoneInfo
 
-from kotatsu_operator.core.calendar.wallclock import on_clock
+from kotatsu_operator.core.calendar.wallclock import on_clock, to_instant
 
 Moment = datetime | date
 
@@ -22,6 +22,14 @@ _LONGEST_NAME = 40
 
 class CalendarError(ValueError):
     """A file is not a calendar, or is too large. The message follows the name of the file."""
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """An event that is no window, and the reason."""
+
+    title: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -41,13 +49,17 @@ class Occasion:
         """Start and end on a clock in a zone."""
         return _wall(self.start, zone), _wall(self.end, zone)
 
+    def opened(self, zone: ZoneInfo) -> tuple[datetime, datetime] | Skipped:
+        """Start and end of its window on a clock in a zone; Skipped if it would have no length.
 
-@dataclass(frozen=True)
-class Skipped:
-    """An event that cannot be read, and the reason."""
-
-    title: str
-    reason: str
+        Where a clock shows a time twice, a window opens at the first and closes at the second.
+        """
+        start, end = self.walls(zone)
+        if end <= start:
+            return Skipped(self.title, f"clocks go back in {zone.key} while it lasts")
+        if to_instant(start, zone)[0] >= to_instant(end, zone)[0]:
+            return Skipped(self.title, f"clocks in {zone.key} skip the time at which it is")
+        return start, end
 
 
 def matches(match: str, title: str, categories: Iterable[str]) -> bool:

@@ -12,7 +12,7 @@ import sys
 from datetime import datetime
 
 from kotatsu_operator.core.calendar.occasions import CalendarError, Occasion
-from kotatsu_operator.features.calendars.limit import MOST_WORK, limited
+from kotatsu_operator.features.calendars.limit import MOST_WORK
 
 MOST_MEMORY = 64 * 2**20
 """Bytes of memory of the process besides its program: it counts as the operator's own."""
@@ -62,8 +62,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
     found: Found | CalendarError
     try:
-        with limited(work):
-            found = read_here(sys.stdin.buffer.read(), after, before)
+        found = read_here(sys.stdin.buffer.read(), after, before, work)
     except CalendarError as error:
         found = error
     except MemoryError:
@@ -71,16 +70,15 @@ def main() -> None:
     sys.stdout.buffer.write(pickle.dumps(found))
 
 
-def read_here(data: bytes, after: datetime, before: datetime) -> Found:
+def read_here(data: bytes, after: datetime, before: datetime, work: float = MOST_WORK) -> Found:
     """What is in a calendar within a range, read by this process. Raises CalendarError."""
     # Here, because the operator imports this module, and the parser takes memory.
-    from kotatsu_operator.features.calendars.ics import read
-    from kotatsu_operator.features.calendars.repeats import expand
+    from kotatsu_operator.features.calendars.repeats import occasions_of
 
-    expanded = expand(read(data), "", after, before)
-    skipped = expanded.skipped
+    found = occasions_of(data, after, before, work=work)
+    skipped = found.skipped
     first = f": {skipped[0].title!r}: {skipped[0].reason}" if skipped else ""
-    return expanded.occasions, f"{len(skipped)} events are no windows{first}" if skipped else ""
+    return found.occasions, f"{len(skipped)} events are no windows{first}" if skipped else ""
 
 
 if __name__ == "__main__":

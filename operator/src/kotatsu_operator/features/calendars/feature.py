@@ -20,7 +20,6 @@ from kotatsu_operator.features.calendars import child
 from kotatsu_operator.features.calendars.fetch import Fetched, FetchError, fetch
 from kotatsu_operator.features.calendars.windows import AHEAD, Reading, calendar_failures, follow
 from kotatsu_operator.kube.objects import Key, Object
-from kotatsu_operator.runtime.paced import Turns
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +80,6 @@ class Calendars(Feature):
         self._uses: dict[Key, set[str]] = {}
         """The calendars in the spec of each pool."""
         self._touch: Callable[[Key], None] = lambda _: None
-        self._turns = Turns()
         self._parsing = asyncio.Lock()
         """One calendar is parsed at a time: together they could take much memory."""
         self._failed, self._read_at = calendar_metrics(registry)
@@ -172,7 +170,7 @@ class Calendars(Feature):
         if followed.again is not None and now < followed.again:
             return None
         try:
-            followed.fetched = await fetch(url, followed.fetched, turns=self._turns)
+            followed.fetched = await fetch(url, followed.fetched)
         except Exception:
             pause = min(_FIRST_RETRY * 2 ** min(followed.failures, 10), _LAST_RETRY)
             followed.failures += 1

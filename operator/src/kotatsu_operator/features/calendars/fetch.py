@@ -7,16 +7,18 @@ where the operator connects to, and no server does.
 import asyncio
 from dataclasses import dataclass
 from http import HTTPStatus
-
-import aiohttp
-from yarl import URL
+from urllib.parse import urlsplit
 
 from kotatsu_operator.core.calendar.occasions import MOST_BYTES
-from kotatsu_operator.runtime.paced import Turns, client
+from kotatsu_operator.runtime.request import (
+    ConnectionFailedError,
+    ResponseError,
+    all_of,
+    request,
+)
 
 TIMEOUT = 30.0
 """Seconds for an answer."""
-_PIECE = 64 * 1024
 
 
 class FetchError(Exception):
@@ -33,67 +35,51 @@ class Fetched:
 
 
 async def fetch(
-    address: str,
-    before: Fetched | None = None,
-    *,
-    patience: float = TIMEOUT,
-    turns: Turns | None = None,
+    address: str, before: Fetched | None = None, *, patience: float = TIMEOUT
 ) -> Fetched:
-    """The calendar at an address; `before` itself if it has not changed. Raises FetchError.
-
-    Answers that are fetched at the same time share `turns`.
-    """
-    url = _url(address)
+    """The calendar at an address; `before` itself if it has not changed. Raises FetchError."""
+    url, host = _url(address)
     try:
-        async with (
-            asyncio.timeout(patience),
-            # Twice the size, so that a calendar that is too large is named as such.
-            client(turns or Turns(), url.host or "", 2 * MOST_BYTES, trust_env=True) as http,
-        ):
-            return await _get(http, url, before)
+        async with asyncio.timeout(patience):
+            return await _get(url, host, before)
     except TimeoutError:
-        raise FetchError(f"is not answered by {url.host} within {patience:g} s") from None
-    except (aiohttp.ClientError, OSError, ValueError) as error:
+        raise FetchError(f"is not answered by {host} within {patience:g} s") from None
+    except (ConnectionFailedError, ResponseError, OSError, ValueError) as error:
         raise FetchError(
-            f"cannot be fetched from {url.host} ({type(error).__name__}): check the URL in the "
+            f"cannot be fetched from {host} ({type(error).__name__}): check the URL in the "
             "Secret, and that the NetworkPolicy permits it (networkPolicy.calendarsTo)"
         ) from None
 
 
-def _url(address: str) -> URL:
+def _url(address: str) -> tuple[str, str]:
+    """The URL and its host."""
     try:
-        url = URL(address.strip())
+        url = urlsplit(address.strip())
         if url.scheme == "webcal":
-            url = url.with_scheme("https")
-        if url.scheme in ("http", "https") and url.host:
-            return url
+            url = url._replace(scheme="https")
+        if url.scheme in ("http", "https") and url.hostname and url.port != 0:
+            return url.geturl(), url.hostname
     except ValueError:
         pass
     raise FetchError("has no valid URL in its Secret: write it like https://calendar.example/a.ics")
 
 
-async def _get(http: aiohttp.ClientSession, url: URL, before: Fetched | None) -> Fetched:
+async def _get(url: str, host: str, before: Fetched | None) -> Fetched:
     headers = {"Accept": "text/calendar, */*;q=0.1"}
     if before is not None and before.etag:
         headers["If-None-Match"] = before.etag
     if before is not None and before.modified:
         headers["If-Modified-Since"] = before.modified
-    async with http.get(url, headers=headers, allow_redirects=False) as answer:
+    async with request(url, headers, connect=TIMEOUT, proxied=True) as answer:
         if answer.status == HTTPStatus.NOT_MODIFIED and before is not None:
             return before
-        if answer.status == HTTPStatus.OK:
-            return await _body(answer)
-        raise FetchError(f"gets {answer.status} from {url.host}: {_remedy(answer.status)}")
-
-
-async def _body(answer: aiohttp.ClientResponse) -> Fetched:
-    found = bytearray()
-    async for piece in answer.content.iter_chunked(_PIECE):
-        found += piece
-        if len(found) > MOST_BYTES:
+        if answer.status != HTTPStatus.OK:
+            raise FetchError(f"gets {answer.status} from {host}: {_remedy(answer.status)}")
+        data = await all_of(answer, MOST_BYTES)
+        if data is None:
             raise FetchError(f"has more than {MOST_BYTES // 2**20} MiB")
-    headers = answer.headers
-    return Fetched(bytes(found), headers.get("ETag", ""), headers.get("Last-Modified", ""))
+        sent = answer.headers
+        return Fetched(data, sent.get("etag", ""), sent.get("last-modified", ""))
 
 
 def _remedy(status: int) -> str:

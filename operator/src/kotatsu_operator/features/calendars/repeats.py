@@ -1,7 +1,7 @@
-"""The occurrences of an event within a range of time.
+"""The occurrences of a calendar's events within a range of time.
 
-dateutil follows each rule from the start of its event on, on the clock of the event. The caller
-limits the work (`limit`).
+The one reading of a calendar: of the operator, and of the plugin's `window import`. dateutil
+follows each rule from the start of its event on, on the clock of the event.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,8 @@ from dateutil.rrule import rrulestr
 from icalendar.prop import vRecur
 
 from kotatsu_operator.core.calendar.occasions import Moment, Occasion, Skipped, matches
-from kotatsu_operator.features.calendars.ics import Calendar, Event, placed
+from kotatsu_operator.features.calendars.ics import Calendar, Event, placed, read
+from kotatsu_operator.features.calendars.limit import MOST_WORK, limited
 
 MOST_OCCASIONS = 1000
 """Occurrences of one event within the range."""
@@ -20,55 +21,75 @@ _MOST_IN_ALL = 5000
 _DAY = timedelta(days=1)
 
 
-class RepeatError(ValueError):
+class _RepeatError(ValueError):
     """The occurrences cannot be computed. The message is the reason."""
 
 
 @dataclass(frozen=True)
-class Expanded:
-    """The occurrences of a calendar within a range, ordered by start, and what is left out."""
+class Found:
+    """What a file has within a range, and what is left out."""
 
+    name: str
+    """The name that the file gives itself; often empty."""
     occasions: tuple[Occasion, ...]
+    """Ordered by start."""
     skipped: tuple[Skipped, ...]
+    cancelled: int
+    """Events that are cancelled, also those that do not match."""
+    elsewhere: int
+    """Events that match and have nothing in the range."""
 
 
-def expand(calendar: Calendar, match: str, after: datetime, before: datetime) -> Expanded:
-    """The occurrences of the events that match and are in progress within [after, before).
+def occasions_of(
+    data: bytes, after: datetime, before: datetime, *, match: str = "", work: float = MOST_WORK
+) -> Found:
+    """What an iCalendar file has that matches and is in progress within [after, before).
 
-    Floating and all-day events are included if that holds in some zone.
+    Floating and all-day events are included if that holds in some zone. Raises CalendarError, also
+    for a file that takes more than `work` seconds of CPU; only the main thread can call this.
     """
-    found, skipped = list[Occasion](), list(calendar.skipped)
+    with limited(work):
+        return _expanded(read(data), match, after, before)
+
+
+def _expanded(calendar: Calendar, match: str, after: datetime, before: datetime) -> Found:
+    found, elsewhere = list[Occasion](), 0
+    skipped = [s for s in calendar.skipped if matches(match, s.title, ())]
     for event in calendar.events:
         changes = [*event.changed.values(), *(other for _, other in event.later)]
         named = (event, *(e for e in changes if e is not None))
         if not any(matches(match, e.title, e.categories) for e in named):
             continue
         try:
-            made = occasions(event, after, before)
-            found += [o for o in made if matches(match, o.title, o.categories)]
-        except RepeatError as error:
+            every = _occasions(event, after, before)
+            made = [o for o in every if matches(match, o.title, o.categories)]
+        except _RepeatError as error:
             skipped.append(Skipped(event.title, str(error)))
+            continue
+        found += made
+        elsewhere += not made
         if len(found) > _MOST_IN_ALL:
             why = f"this calendar has more than {_MOST_IN_ALL} occurrences; choose fewer events"
             skipped.append(Skipped(event.title, why))
             break
-    return Expanded(tuple(sorted(found[:_MOST_IN_ALL], key=_order)), tuple(skipped))
+    ordered = tuple(sorted(found[:_MOST_IN_ALL], key=_order))
+    return Found(calendar.name, ordered, tuple(skipped), calendar.cancelled, elsewhere)
 
 
 def _order(occasion: Occasion) -> tuple[datetime, str, str]:
     return placed(occasion.start), occasion.uid, occasion.recurrence
 
 
-def occasions(event: Event, after: datetime, before: datetime) -> list[Occasion]:
-    """The occurrences of one event in the range, at most `MOST_OCCASIONS`. Raises RepeatError."""
+def _occasions(event: Event, after: datetime, before: datetime) -> list[Occasion]:
+    """The occurrences of one event in the range, at most `MOST_OCCASIONS`. Raises _RepeatError."""
     try:
-        return list(_occasions(event, after, before))
+        return list(_each(event, after, before))
     except OverflowError:
-        raise RepeatError("one of its times is outside of the years 1 to 9999") from None
+        raise _RepeatError("one of its times is outside of the years 1 to 9999") from None
 
 
-def _occasions(event: Event, after: datetime, before: datetime) -> Iterator[Occasion]:
-    """Raises RepeatError, and OverflowError."""
+def _each(event: Event, after: datetime, before: datetime) -> Iterator[Occasion]:
+    """Raises _RepeatError, and OverflowError."""
     number = 0
     for of in _starts(event, after, before):
         taken, start = event.at(of)
@@ -79,7 +100,7 @@ def _occasions(event: Event, after: datetime, before: datetime) -> Iterator[Occa
             number += 1
             yield made
         if number > MOST_OCCASIONS:
-            raise RepeatError(f"it has more than {MOST_OCCASIONS} occurrences in this time")
+            raise _RepeatError(f"it has more than {MOST_OCCASIONS} occurrences in this time")
     for of, other in event.changed.items():
         if other is not None:
             made = _made(event, other, other.start, of)
@@ -126,7 +147,7 @@ def _range(event: Event, after: datetime, before: datetime) -> tuple[datetime, d
 
 
 def _ruled(event: Event, first: datetime, last: datetime) -> Iterator[datetime]:
-    """The starts of the rule within the range, on the clock of the event. Raises RepeatError."""
+    """The starts of the rule within the range, on the clock of the event. Raises _RepeatError."""
     end = min(last, _until(event, last))
     _check(event)
     try:
@@ -134,7 +155,7 @@ def _ruled(event: Event, first: datetime, last: datetime) -> Iterator[datetime]:
         text: bytes = endless.to_ical()  # type: ignore[no-untyped-call]
         rule = rrulestr(text.decode(), dtstart=placed(event.start))
     except (ValueError, TypeError, LookupError):
-        raise RepeatError("its rule is invalid") from None
+        raise _RepeatError("its rule is invalid") from None
     number = 0
     for at in rule:
         if at > end:
@@ -143,15 +164,15 @@ def _ruled(event: Event, first: datetime, last: datetime) -> Iterator[datetime]:
             yield at
             number += 1
         if number > MOST_OCCASIONS:
-            raise RepeatError(f"it has more than {MOST_OCCASIONS} occurrences in this time")
+            raise _RepeatError(f"it has more than {MOST_OCCASIONS} occurrences in this time")
 
 
 def _check(event: Event) -> None:
-    """Raises RepeatError if the rule of an event is not supported."""
+    """Raises _RepeatError if the rule of an event is not supported."""
     if event.rule.get("FREQ", [""])[0] in ("HOURLY", "MINUTELY", "SECONDLY"):
-        raise RepeatError("it repeats each hour or more often; use a window with a schedule")
+        raise _RepeatError("it repeats each hour or more often; use a window with a schedule")
     if any(event.rule.get(name, [1])[0] < 1 for name in ("INTERVAL", "COUNT")):
-        raise RepeatError("its rule is invalid")
+        raise _RepeatError("its rule is invalid")
 
 
 def _until(event: Event, last: datetime) -> datetime:

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from kotatsu_operator.core.calendar.occasions import Occasion, matches, window_name
+from kotatsu_operator.core.calendar.occasions import Occasion, Skipped, matches, window_name
 from kotatsu_operator.core.calendar.schedule import Window
-from kotatsu_operator.core.calendar.wallclock import last_instant, on_clock, to_instant
+from kotatsu_operator.core.calendar.wallclock import last_instant, on_clock
 from kotatsu_operator.core.formats import stamp
 from kotatsu_operator.core.pool.calendars import MOST_DAYS, MOST_WINDOWS
 from kotatsu_operator.core.pool.memory import Followed, Memory, changed
@@ -100,14 +100,11 @@ def _followed(reading: Reading, use: _Use) -> Followed:
 
 
 def _window(occasion: Occasion, use: CalendarUse, zone: ZoneInfo) -> Window | None:
-    """The window of an occasion; None if clocks skip or repeat its time, so that it has no length.
-
-    Where a clock shows a time twice, a window opens at the first and closes at the second.
-    """
-    start, end = occasion.walls(zone)
-    if end <= start or to_instant(start, zone)[0] >= to_instant(end, zone)[0]:
+    """The window of an occasion; None if it has no length in this zone."""
+    made, name = occasion.opened(zone), window_name(occasion.title)
+    if isinstance(made, Skipped):
         return None
-    name = window_name(occasion.title)
+    start, end = made
     return Window(name, use.replicas, start=start, end=end, calendar=use.name, parked=use.parked)
 
 

@@ -16,7 +16,6 @@ from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 
-import aiohttp
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from kotatsu_operator.controller.feature import Feature, Report, Turn
@@ -42,7 +41,6 @@ from kotatsu_operator.features.notices.receivers import (
     post,
 )
 from kotatsu_operator.kube.objects import Key
-from kotatsu_operator.runtime.paced import Turns, client
 
 log = logging.getLogger(__name__)
 
@@ -58,9 +56,6 @@ GIVE_UP = 3600.0
 _FIRST, _LONGEST = 1.0, 60.0
 """Seconds: the first and the longest pause between attempts. The actual one is between a half and
 the whole of it, so that many operators do not try at the same moment."""
-
-_LARGEST_ANSWER = 2**20
-"""Bytes of a response at most. Its body is not read, but its beginning comes with the head."""
 
 
 class Outcome(StrEnum):
@@ -115,7 +110,6 @@ class _Line:
 class Notifier:
     """Sends notices while this operator leads. Without a file, it does nothing."""
 
-    _http: aiohttp.ClientSession
     _tasks: asyncio.TaskGroup
     _touch: Callable[[Key], None]
 
@@ -176,10 +170,7 @@ class Notifier:
             return
         self._touch = touch
         try:
-            async with (
-                client(Turns(), "notifications", _LARGEST_ANSWER) as self._http,
-                asyncio.TaskGroup() as self._tasks,
-            ):
+            async with asyncio.TaskGroup() as self._tasks:
                 while True:
                     await self._read(self._file)
                     await asyncio.sleep(READ_AGAIN)
@@ -280,7 +271,7 @@ class Notifier:
     async def _attempt(self, receiver: Receiver, one: _Waiting) -> Attempt:
         try:
             headers, body = message(receiver.format, one.key, one.notice, self._clock())
-            return await post(self._http, receiver, headers, body)
+            return await post(receiver, headers, body)
         except Exception as error:  # one bad notice must not end the receiver's task
             return Attempt(f"the notification cannot be made ({type(error).__name__})")
 

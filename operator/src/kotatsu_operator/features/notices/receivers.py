@@ -5,6 +5,7 @@ is a CloudEvent, or JSON as Slack's incoming webhooks accept it. Of a response o
 read.
 """
 
+import asyncio
 import html
 import json
 from collections.abc import Mapping
@@ -15,7 +16,6 @@ from http import HTTPStatus
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-import aiohttp
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
@@ -23,6 +23,7 @@ from kotatsu_operator.core.formats import format_duration, stamp
 from kotatsu_operator.core.protocol import API_VERSION
 from kotatsu_operator.features.notices.notices import NOTICE_REASONS, Notice
 from kotatsu_operator.kube.objects import Key
+from kotatsu_operator.runtime.request import ConnectionFailedError, ResponseError, request
 
 LARGEST = 64 * 1024
 """Bytes of the file at most."""
@@ -225,31 +226,26 @@ class Attempt:
     """The seconds until the next attempt that the receiver asks for."""
 
 
-async def post(
-    http: aiohttp.ClientSession, receiver: Receiver, headers: Mapping[str, str], body: bytes
-) -> Attempt:
+async def post(receiver: Receiver, headers: Mapping[str, str], body: bytes) -> Attempt:
     """Send one notification. Raises nothing but cancellation.
 
     Redirects are not followed: the address is a secret that another host must not get. Messages of
-    aiohttp's errors are not used, because some contain the address.
+    errors are not used, because some contain the address.
     """
-    limit = aiohttp.ClientTimeout(total=TIMEOUT, sock_connect=CONNECT)
+    sent = {**headers, **receiver.headers}
     try:
-        response = await http.post(
-            receiver.url,
-            data=body,
-            headers={**headers, **receiver.headers},
-            timeout=limit,
-            allow_redirects=False,
-        )
-        response.close()  # unread: a body that never ends costs nothing
+        async with (
+            asyncio.timeout(TIMEOUT),
+            request(receiver.url, sent, body, connect=CONNECT, proxied=True) as response,
+        ):
+            pass  # its body stays unread: one that never ends costs nothing
     except TimeoutError:
         return Attempt(f"it does not respond within {TIMEOUT:g} s", is_final=False)
-    except (aiohttp.InvalidURL, UnicodeError):
+    except ValueError:
         return Attempt("its address cannot be used")
-    except aiohttp.ClientConnectorError:
+    except ConnectionFailedError:
         return Attempt("it cannot be connected to", is_final=False)
-    except (aiohttp.ClientError, OSError, ValueError) as error:
+    except (ResponseError, OSError) as error:
         return Attempt(f"the connection failed ({type(error).__name__})", is_final=False)
     status = response.status
     if status < HTTPStatus.MULTIPLE_CHOICES:
@@ -257,7 +253,7 @@ async def post(
     if status < HTTPStatus.BAD_REQUEST:
         return Attempt(f"it answers {status}, and redirects are not followed")
     is_final = status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in _AGAIN
-    return Attempt(f"it answers {status}", is_final, _pause(response.headers.get("Retry-After")))
+    return Attempt(f"it answers {status}", is_final, _pause(response.headers.get("retry-after")))
 
 
 def _pause(text: str | None) -> float:
