@@ -41,7 +41,6 @@ SPEC = {
     "idleAfter": "10m",
     "maxReplicas": 2,
     "targetConcurrency": 20,
-    "drainTimeout": "6s",
 }
 
 

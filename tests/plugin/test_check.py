@@ -496,9 +496,9 @@ def test_a_crd_that_lacks_a_field_is_older_than_the_plugin():
     crd = yaml.safe_load(CRD.read_text())
     assert {f["level"] for f in check(plus(crd))["findings"]} == {"ok"}
     schema = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
-    del schema["properties"]["spec"]["properties"]["drainTimeout"]
+    del schema["properties"]["spec"]["properties"]["holdTimeout"]
     said = finding(check(plus(crd)), "CRDIsOlder")
-    assert (said["level"], "lacks spec.drainTimeout" in said["message"]) == ("note", True)
+    assert (said["level"], "lacks spec.holdTimeout" in said["message"]) == ("note", True)
 
 
 # --- permissions and bounds ---

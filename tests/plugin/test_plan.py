@@ -195,7 +195,7 @@ def test_windows_of_a_calendar_are_planned_and_named_with_it():
 
 PARKED_DAY = """\
 voice: 2026-11-25 06:00 to 2026-11-26 06:00 in Asia/Tokyo, pods start 60 s early (spec.lead)
-voice: an idle pool keeps up to 1 pod parked for 1h at 0.25 JPY per hour each
+voice: an idle pool keeps one pod parked for 1h at 0.25 JPY per hour each
 
 AT                        POOL   KIND     WINDOW       PODS      COST      NOTE
 Wed 2026-11-25 09:59 JST  voice  prewarm  final-pitch  5         0.15 JPY

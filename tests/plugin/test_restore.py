@@ -166,8 +166,7 @@ def record(
     """
     data = {
         f"uid-{target}-of-{of}": json.dumps(
-            {"namespace": of, "pool": target, "onDelete": "Restore"}
-            | {"target": {"kind": kind, "name": target}, **owed}
+            {"namespace": of, "pool": target} | {"target": {"kind": kind, "name": target}, **owed}
         )
         for of in (namespaces if owed else ())
         for target in targets or ("web",)
@@ -218,7 +217,6 @@ STATES: dict[str, Objects] = {
         sleeping(),
     ],
     "the operator is scaled to 0": [pool(), sleeping(), operator(ready=0)],
-    "onDelete is Keep": [pool(onDelete="Keep"), sleeping()],
 }
 
 

@@ -138,10 +138,9 @@ async def test_a_pool_that_gets_another_service_gives_the_first_one_back():
     assert selector(day) == PODS
 
 
-@pytest.mark.parametrize("on_delete", ["Restore", "Keep"])
 @pytest.mark.parametrize("running", [True, False], ids=["seen", "not seen"])
-async def test_a_deleted_pool_leaves_the_selector_as_it_was(on_delete, running):
-    day = await taken(onDelete=on_delete)
+async def test_a_deleted_pool_leaves_the_selector_as_it_was(running):
+    day = await taken()
     pool = day.kube.stored("WarmPool", "voice")
     day.kube.remove("WarmPool", "voice")
     if running:

@@ -8,7 +8,7 @@ from itertools import chain
 
 from kotatsu_operator.core.formats import internal, table
 from kotatsu_operator.core.objects import activators_of, named_target, owners, target_of
-from kotatsu_operator.core.pool.spec import BUILT_IN, KNATIVE, OnDelete
+from kotatsu_operator.core.pool.spec import BUILT_IN, KNATIVE
 from kotatsu_operator.core.protocol import ACTIVATOR, OPERATOR, ROUTE_LABEL, home_of
 from kotatsu_operator.core.report.record import (
     Entry,
@@ -143,7 +143,7 @@ def _of_pool(raw: Object, recorded: str) -> Owed:
     kind, name = target_of(raw)
     is_named = (kind, name) == named_target(raw)
     entry = read_entry(text_of(raw, None, recorded), meta["namespace"])
-    entry = entry or Entry(meta["namespace"], meta["name"], kind, name, OnDelete.RESTORE)
+    entry = entry or Entry(meta["namespace"], meta["name"], kind, name)
     found = internal(raw.get("status")).get("foundReplicas")
     if type(found) is int and found >= 0:
         entry = replace(entry, owed={"restoreReplicas": found, **entry.owed})
@@ -172,7 +172,7 @@ def _alone(api: Api, namespace: str, shell: Shell) -> Iterator[Owed]:
             is_scaled = any(o.manager in (OPERATOR, ACTIVATOR) for o in owners(raw, "replicas"))
             if is_scaled and _key(raw) in bare:
                 place, name = _key(raw)
-                entry = Entry(place, name, known.kind, name, OnDelete.RESTORE)
+                entry = Entry(place, name, known.kind, name)
                 yield Owed(place, entry, api_version=known.api_version, service=name)
 
 

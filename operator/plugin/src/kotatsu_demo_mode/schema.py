@@ -252,7 +252,6 @@ RULES: dict[str, Callable[[Any], bool]] = {
         "parkedFor" in s
         or all(part.get("mode") != "Parked" for part in (*_windows(s), *_calendars(s)))
     ),
-    "self.parkedReplicas <= self.maxReplicas": lambda s: s["parkedReplicas"] <= s["maxReplicas"],
     "has(self.mode) && self.mode == 'Closed' ? !has(self.replicas) && !has(self.match) : "
     "has(self.replicas)": lambda c: (
         not c.keys() & {"replicas", "match"} if c.get("mode") == "Closed" else "replicas" in c

@@ -27,7 +27,7 @@ from kotatsu_operator.core.pool.decision import (
     Observation,
 )
 from kotatsu_operator.core.pool.memory import Memory, Original, Route
-from kotatsu_operator.core.pool.spec import KNATIVE, OnDelete, RouteMode
+from kotatsu_operator.core.pool.spec import KNATIVE, RouteMode
 from kotatsu_operator.core.protocol import ROUTE_LABEL, ROUTE_TAKEN
 from kotatsu_operator.core.report import record
 from kotatsu_operator.core.report.conditions import clients_unlimited, said_of_silence
@@ -49,11 +49,9 @@ from kotatsu_operator.kube.views import PodView, WorkloadView
 log = logging.getLogger(__name__)
 
 
-def why_at_0(entry: Entry | None) -> str:
-    """Why a workload that is at 0 replicas stays there; empty if it is restored."""
-    if entry is None or not entry.owed.get("restoreReplicas"):
-        return "Kotatsu found it at 0"
-    return "onDelete is Keep" if entry.on_delete is OnDelete.KEEP else ""
+def stays_at_0(entry: Entry | None) -> bool:
+    """Whether a workload that is at 0 replicas stays there: Kotatsu has found it so."""
+    return entry is None or not entry.owed.get("restoreReplicas")
 
 
 async def restore_replicas(kube: Kube, namespace: str, entry: Entry) -> str:
@@ -87,15 +85,9 @@ async def _give_selector_back(kube: Kube, namespace: str, entry: Entry) -> str:
 
 RESTORES: target.Restores = {
     # minReplicas first: the autoscaler then lowers the replicas itself as far as it may.
-    "hpa": target.Restore(
-        _restore_minimum,
-        "set minReplicas of its autoscaler to {minReplicas}",
-        ends_with_pods=False,
-    ),
+    "hpa": target.Restore(_restore_minimum, "set minReplicas of its autoscaler to {minReplicas}"),
     "takenService": target.Restore(
-        _give_selector_back,
-        f"remove {ROUTE_LABEL} from the selector of Service {{}}",
-        ends_with_pods=False,
+        _give_selector_back, f"remove {ROUTE_LABEL} from the selector of Service {{}}"
     ),
     "restoreReplicas": target.Restore(restore_replicas, "scale its target to {}"),
 }

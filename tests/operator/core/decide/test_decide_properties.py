@@ -78,7 +78,7 @@ def any_spec(die: Random, leads: tuple[str | None, ...] = LEADS) -> PoolSpec:
         if mode == "Warm":
             raw["override"]["replicas"] = die.randint(1, 5)
     if die.random() < 0.4:
-        raw["parked"] = {"replicas": die.randint(1, 3), "for": die.choice(["0s", "10m", "1h"])}
+        raw["parkedFor"] = die.choice(["0s", "10m", "1h"])
         for window in raw["windows"]:
             window["mode"] = die.choice(["Warm", "Parked"])
     return pool_spec(**raw)

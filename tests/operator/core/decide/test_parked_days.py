@@ -48,14 +48,9 @@ def test_a_request_to_a_parked_pool_is_served_at_once_and_restores_its_requests(
     assert len(w.pods) == w.made == 1, "another pod was started"
 
 
-def test_more_pods_than_stay_are_removed():
+def test_of_several_pods_one_stays():
     w = pool(windows=[once("pitch", "09:00", "09:30", 3)]).until(t("09:40"))
     assert (w.phase, w.replicas, reduced(w)) == (Phase.PARKED, 1, [True])
-
-
-def test_pods_that_were_never_started_are_not_started_to_be_parked():
-    w = pool("08:30", parkedFor="1h", parkedReplicas=3).until(t("08:40"))
-    assert (w.phase, w.replicas) == (Phase.PARKED, 1)
 
 
 @each("kept, why_not", [("0s", ""), ("30m", "Guaranteed")])

@@ -92,7 +92,7 @@ def test_a_zone_that_browsers_lack_is_named_and_replaced_by_utc(zone):
 
 
 def test_a_pool_that_is_refused_for_something_else_keeps_its_zone():
-    shown = view_of({}, timeZone="Asia/Tokyo", drainTimeout="soon")
+    shown = view_of({}, timeZone="Asia/Tokyo", holdTimeout="soon")
     assert shown["timeZone"] == "Asia/Tokyo"
     assert "'soon' is not a duration" in shown["refused"]
 

@@ -32,7 +32,7 @@ RESTORES = restores_of([ParkedPods()])
 
 def begin(*, running=1, enabled=True, **spec):
     """A pool with pods that are Ready and idle from 10:00 on."""
-    spec = {"parkedReplicas": 1, "parkedFor": "1h"} | spec
+    spec = {"parkedFor": "1h"} | spec
     day = FeaturedDay.begin(t("10:00"), replicas=running, ready=True, **spec)
     template = {"metadata": {"labels": {"app": "voice"}}, "spec": {"containers": [APP]}}
     day.kube.edit("Deployment", "voice", spec={"template": template})
@@ -308,8 +308,8 @@ async def deleted(day):
     await Records(day.kube, NAMESPACE, RESTORES).gone(pool, {})
 
 
-async def test_the_requests_of_a_deleted_pool_are_restored_also_when_its_pods_stay():
-    day = await parked(onDelete="Keep")
+async def test_the_requests_of_a_deleted_pool_are_restored():
+    day = await parked()
     await deleted(day)
     assert cpus(day) == ["1"]
 

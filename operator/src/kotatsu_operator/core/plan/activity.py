@@ -241,16 +241,15 @@ def parked_pods(
 ) -> int:
     """The pods that stay while the pool is idle; 0: it goes to sleep.
 
-    `floor` are those that a window with mode Parked asks for. Without one, the pods that are there
-    stay, up to parkedReplicas, until parkedFor is over.
+    `floor` are those that a window with mode Parked asks for. Without one, one pod stays until
+    parkedFor is over.
     """
     if spec.parked is None or seen.parking.reason:
         return 0
     if floor > 0:
         return floor
     since = now if memory.parked_since is None else memory.parked_since
-    lasts = now < since + spec.parked.lasting
-    return min(max(seen.replicas, 1), spec.parked.replicas) if lasts else 0
+    return 1 if now < since + spec.parked.lasting else 0
 
 
 def parked_until(spec: PoolSpec, memory: Memory) -> datetime | None:

@@ -27,7 +27,6 @@ from kotatsu_operator.core.pool.spec import (
     Budget,
     CalendarUse,
     Metrics,
-    OnDelete,
     OnExhausted,
     Override,
     OverrideMode,
@@ -88,12 +87,10 @@ def parse(
         idle_after=_duration(spec, "idleAfter", PoolSpec.idle_after),
         metrics=_metrics(spec.get("metrics")),
         hold_timeout=_duration(spec, "holdTimeout", PoolSpec.hold_timeout),
-        drain_timeout=_duration(spec, "drainTimeout", PoolSpec.drain_timeout),
         platform=platform,
         parked=_parked(spec, platform),
         budget=_budget(spec.get("budget") or {}),
         override=_override(spec.get("override"), annotations),
-        on_delete=OnDelete(spec.get("onDelete", OnDelete.RESTORE)),
         suspend=bool(spec.get("suspend", False)),
     )
 
@@ -107,7 +104,6 @@ _PARTS = {
     "idleAfter": ("idle_after",),
     "metrics": ("metrics",),
     "holdTimeout": ("hold_timeout",),
-    "drainTimeout": ("drain_timeout",),
     "parkedFor": ("parked",),
     "budget": ("budget",),
     "override": ("override",),
@@ -278,9 +274,7 @@ def _override(raw: Mapping[str, Any] | None, annotations: Mapping[str, Any]) -> 
 
 def _parked(spec: Mapping[str, Any], platform: Platform) -> Parked | None:
     lasting = _duration(spec, "parkedFor", None)
-    if lasting is None:
-        return None
-    return Parked(lasting, spec.get("parkedReplicas", Parked.replicas), platform.parked_cpu)
+    return None if lasting is None else Parked(lasting, platform.parked_cpu)
 
 
 def _budget(raw: Mapping[str, Any]) -> Budget:

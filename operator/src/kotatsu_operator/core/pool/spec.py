@@ -29,13 +29,6 @@ def mode_field(*, parked: bool) -> dict[str, str]:
     return {"mode": WindowMode.PARKED.value} if parked else {}
 
 
-class OnDelete(StrEnum):
-    """What happens to the target when its WarmPool is deleted."""
-
-    RESTORE = "Restore"
-    KEEP = "Keep"
-
-
 class RouteMode(StrEnum):
     """The path of connections to an awake pool: to its pods alone, or through the activator."""
 
@@ -151,11 +144,10 @@ PLATFORM = Platform()
 
 @dataclass(frozen=True)
 class Parked:
-    """What stays of an idle pool: pods that are Ready, with smaller requests."""
+    """What stays of an idle pool: a pod that is Ready, with smaller requests."""
 
     lasting: timedelta
     """How long an idle pool stays parked; then it sleeps. 0: only in windows that ask for it."""
-    replicas: int = 1
     cpu: Decimal = PLATFORM.parked_cpu
     """The cores that a container requests at most while its pod is parked."""
 
@@ -206,14 +198,11 @@ class PoolSpec:
     metrics: Metrics | None = Metrics()
     hold_timeout: timedelta = timedelta(seconds=45)
     """How long a request waits for a pod before it gets 503."""
-    drain_timeout: timedelta = timedelta(seconds=60)
-    """How long an Asleep override or a spent budget waits for requests in flight."""
     platform: Platform = PLATFORM
     parked: Parked | None = None
     """None: the pool sleeps as soon as it is idle."""
     budget: Budget = Budget()
     override: Override | None = None
-    on_delete: OnDelete = OnDelete.RESTORE
     suspend: bool = False
 
     @property
