@@ -236,8 +236,8 @@ def test_argo_cd_is_told_to_ignore_the_replicas():
         plus(autoscaler()),
         plus(warm_pool()),
         plus(warm_pool(metrics={"port": "http", "path": "/metrics"})),
-        [*with_service(selector=None), warm_pool(route="Always")],
-        plus(warm_pool(route="Always")),
+        [*with_service(selector=None), warm_pool(route="Activator")],
+        plus(warm_pool(route="Activator")),
         with_service(type="LoadBalancer", ports=[{"port": 80, "targetPort": 8080}]),
     ],
 )
@@ -395,7 +395,7 @@ def test_a_workload_without_a_gauge_is_no_fault():
     assert bad(answer) == []
     said = finding(answer, "Unmetered")
     assert said["level"] == "note"
-    assert "each sleep ends the other connections: set route: Always" in said["message"]
+    assert "each sleep ends the other connections: set route: Activator" in said["message"]
 
 
 def test_a_pool_on_route_auto_without_a_gauge_is_warned_that_it_cuts_connections():

@@ -107,13 +107,13 @@ def test_a_gauge_elsewhere_is_named():
 def test_no_gauge_and_one_that_is_never_zero_are_not_named(page: str):
     made, text = created(good(), pages={"web-1:8080/metrics": page})
     assert "metrics" not in made["spec"]
-    assert made["spec"]["route"] == "Always"
+    assert made["spec"]["route"] == "Activator"
     assert "# Its pods report no usable gauge" in text
 
 
-def test_a_service_without_a_selector_means_route_always():
+def test_a_service_without_a_selector_means_route_activator():
     made, _ = created(with_service(selector=None))
-    assert made["spec"]["route"] == "Always"
+    assert made["spec"]["route"] == "Activator"
 
 
 def test_a_service_of_another_name_is_named():

@@ -1,4 +1,4 @@
-"""Route Always takes the selector of the pool's Service over, and gives it back."""
+"""Route Activator takes the selector of the pool's Service over, and gives it back."""
 
 import pytest
 
@@ -20,12 +20,12 @@ from tests.operator.core.values import MINUTE, SECOND, t
 from tests.operator.day import Day
 
 PODS = {"app": "voice"}
-TAKEN = {"app": "voice", ROUTE_LABEL: "Always"}
+TAKEN = {"app": "voice", ROUTE_LABEL: "Activator"}
 
 
 def begun(**spec):
-    """A pool with route Always, whose Service selects two Ready pods."""
-    day = Day.begin(t("10:00"), replicas=2, ready=True, route="Always", **spec)
+    """A pool with route Activator, whose Service selects two Ready pods."""
+    day = Day.begin(t("10:00"), replicas=2, ready=True, route="Activator", **spec)
     day.kube.put(config_map())
     day.records = Records(day.kube, NAMESPACE)
     day.remember = day.records.remember

@@ -111,11 +111,11 @@ def cluster():
     return Cluster(asleep(), deployment(replicas=0), published("activator-1", 1))
 
 
-async def test_a_service_that_route_always_has_taken_is_waited_for_as_any_other():
-    pool = asleep(route="Always")
+async def test_a_service_that_route_activator_has_taken_is_waited_for_as_any_other():
+    pool = asleep(route="Activator")
     pool["status"]["internal"] = {"activators": SET, "takenService": "voice"}
     taken = service()
-    taken["spec"]["selector"]["kotatsu.dev/route"] = "Always"
+    taken["spec"]["selector"]["kotatsu.dev/route"] = "Activator"
     cluster = Cluster(pool, deployment(replicas=0), taken, published("activator-1", 1))
     await cluster.uninstall()
     assert cluster.kube.stored("Service", "voice")["spec"]["selector"] == {"app": "voice"}
@@ -379,7 +379,9 @@ async def test_what_kotatsu_found_at_0_stays_there_and_that_is_said():
 
 
 async def test_a_service_that_selects_no_pod_is_not_waited_for_and_that_is_said():
-    cluster = Cluster(asleep(route="Always"), deployment(replicas=0), published("activator-1", 1))
+    cluster = Cluster(
+        asleep(route="Activator"), deployment(replicas=0), published("activator-1", 1)
+    )
     cluster.activators_leave = False
     await cluster.uninstall()
     assert replicas(cluster.kube) == 3

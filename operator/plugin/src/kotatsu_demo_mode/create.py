@@ -198,9 +198,9 @@ def _route(case: Case) -> Iterator[Filled]:
         return
     if "service" in raw:
         yield Filled(("service",), spec.service, f"Requests to this Service wake {of}.")
-    if spec.route is RouteMode.ALWAYS:
+    if spec.route is RouteMode.ACTIVATOR:
         why = "All connections pass the activator, which counts them."
-        yield Filled(("route",), RouteMode.ALWAYS.value, why)
+        yield Filled(("route",), RouteMode.ACTIVATOR.value, why)
         return
     gauge = None if case.found.pages_unread else gauge_in(case)
     if gauge is None or gauge.value > 0:
@@ -215,7 +215,7 @@ def _route(case: Case) -> Iterator[Filled]:
             " All connections pass the activator, which counts them: the pool adds a term to the "
             f"selector of Service {spec.service}, and removes it when it is deleted."
         )
-        yield Filled(("route",), RouteMode.ALWAYS.value, why)
+        yield Filled(("route",), RouteMode.ACTIVATOR.value, why)
         return
     where = pod_of(case.found)
     why = f"{where[0].upper()}{where[1:]} reports its requests in flight ({gauge.name})."

@@ -161,7 +161,7 @@ def _of_pool(raw: Object, recorded: str) -> Owed:
 
 
 def _alone(api: Api, namespace: str, shell: Shell) -> Iterator[Owed]:
-    """Of workloads that Kotatsu has scaled and whose Service selects no pod, as with route Always.
+    """Of workloads that Kotatsu has scaled, with a Service that selects no pod (route Activator).
 
     A workload at 0 is not among them: the API server does not record who has set 0.
     """

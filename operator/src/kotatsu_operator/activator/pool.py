@@ -128,11 +128,11 @@ class Pool:
     depends_on: tuple[str, ...] = ()
     """Pools that must answer before this one starts. None of a rejected pool: those of a cycle
     would wait for each other."""
-    always: bool = False
-    """Route Always: every connection passes the activator, and the Service selects no pod."""
+    only_way: bool = False
+    """Route Activator: every connection passes the activator, and the Service selects no pod."""
     counted: bool = False
-    """Whether the operator judges the pool by its connections here: route Always, or pods that do
-    not report their requests. Those connections then stay here while the pool is warm."""
+    """Whether the operator judges the pool by its connections here: route Activator, or pods that
+    do not report their requests. Those connections then stay here while the pool is warm."""
     deleted: bool = False
     """The WarmPool is deleted. It stays until its target's pods answer, so that no client is
     rejected."""
@@ -192,8 +192,8 @@ def pool_view(
         usual_wake=_usual_wake(status) if spec.get("waitingPage") else None,
         depends_on=tuple(spec.get("dependsOn") or ()) if is_accepted else (),
         spent=spent_budget(spec, status),
-        always=spec.get("route") == RouteMode.ALWAYS,
-        counted=spec.get("route") == RouteMode.ALWAYS or route.get("counted") is True,
+        only_way=spec.get("route") == RouteMode.ACTIVATOR,
+        counted=spec.get("route") == RouteMode.ACTIVATOR or route.get("counted") is True,
     )
 
 

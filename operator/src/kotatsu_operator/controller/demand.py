@@ -390,12 +390,12 @@ class Observer:
             # Activators first: a request that moves to a pod meanwhile is then counted there.
             activators = self.cache.activators.of(key)
             through = await self.scraper.passing(activators, key, looks=looks)
-            if metrics is not None and spec.route is not RouteMode.ALWAYS:
+            if metrics is not None and spec.route is not RouteMode.ACTIVATOR:
                 asked = sorted((p for p in pods if p.running and not p.terminating), key=_order)
                 targets = target_ports(self.cache.services.get((key[0], spec.service)))
                 answers = await self.scraper.pods(asked, metrics, targets, metered)
                 said = list(zip(asked, answers, strict=True))
-        if spec.route is RouteMode.ALWAYS:
+        if spec.route is RouteMode.ACTIVATOR:
             why = through.silent
             if not why and self.cache.is_bypassed(key):
                 why = f"Service {spec.service} has endpoints beside the activators"

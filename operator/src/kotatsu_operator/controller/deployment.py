@@ -265,22 +265,22 @@ class ScaledTarget(Target):
         return target.Writes(pool, status, explain=self._explain, finish=finish)
 
     async def _leave_service(self, tools: Tools, status: Status) -> Status:
-        """Give back the selector of a Service that the pool no longer has with route Always."""
+        """Give back the selector of a Service that the pool no longer has with route Activator."""
         known = record.taken_service(status)
-        if known is None or (self.spec.route is RouteMode.ALWAYS and known == self.spec.service):
+        if known is None or (self.spec.route is RouteMode.ACTIVATOR and known == self.spec.service):
             return {}
         with contextlib.suppress(NotFoundError):
             await tools.kube.put_route(self.key[0], known, None)
         return record.owed_status({"takenService": None})
 
     def _takes_service(self, status: Status) -> bool:
-        """Whether the selector of the Service is to be taken over for route Always.
+        """Whether the selector of the Service is to be taken over for route Activator.
 
         Only once all activators are endpoints of the Service (R1).
         """
         service = self.cache.services.get((self.key[0], self.spec.service), {"spec": {}})
         selector, route = service["spec"].get("selector"), table(status.get("route"))
-        if self.spec.route is not RouteMode.ALWAYS or not selector or ROUTE_LABEL in selector:
+        if self.spec.route is not RouteMode.ACTIVATOR or not selector or ROUTE_LABEL in selector:
             return False
         in_front = route.get("target") == Route.ACTIVATOR
         return in_front and (self.cache.published(self.key) or 0) >= int(route.get("epoch", 0))

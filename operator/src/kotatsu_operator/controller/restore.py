@@ -321,7 +321,7 @@ class Former:
         key, route = key_of(pool), table(table(pool.get("status")).get("route"))
         if self._starts(key[0], entry):
             return True
-        if pool["spec"].get("route") == RouteMode.ALWAYS and "takenService" not in entry.owed:
+        if pool["spec"].get("route") == RouteMode.ACTIVATOR and "takenService" not in entry.owed:
             return False  # its Service selects no pod
         if route.get("target") == Route.ACTIVATOR:
             home = {"phase": Phase.WARM.value, "route": {"target": Route.NATIVE.value}}

@@ -274,9 +274,11 @@ class Uninstall:
             text = f"{kind} {name} stays at 0, {found}"
             self._tell(key, text)
             await self._note(key, f"{name} stays at 0")
-        elif spec.get("route") == RouteMode.ALWAYS and "takenService" not in (owed or ()):
+        elif spec.get("route") == RouteMode.ACTIVATOR and "takenService" not in (owed or ()):
             service = spec.get("service") or name
-            text = f"Service {service} selects no pod (route Always), so it will have no endpoint"
+            text = (
+                f"Service {service} selects no pod (route Activator), so it will have no endpoint"
+            )
             self._tell(key, f"{text}: add the selector of {kind} {name}")
             await self._note(key, text)
         else:

@@ -127,8 +127,8 @@ def test_pods_follow_the_connections_that_pass_the_activators():
     assert decision.replicas == 4
 
 
-def test_route_always_counts_all_connections_and_asks_no_pod():
-    spec = pool_spec(route="Always")
+def test_route_activator_counts_all_connections_and_asks_no_pod():
+    spec = pool_spec(route="Activator")
     seen = replace(AWAKE, demand=Demand(in_flight=3))
     memory = Memory(template=Template(metered=False), route=Routing(counted=True))
     decision = decide(spec, seen, memory, t("09:00"))

@@ -150,8 +150,8 @@ def metrics(case: Case) -> Iterator[Finding]:
     found, spec = case.found, case.pool.spec
     if spec.target.scales_itself or not found.containers:
         return
-    if spec.route is RouteMode.ALWAYS:
-        yield ok("all connections pass through the activator, which counts them (route Always)")
+    if spec.route is RouteMode.ACTIVATOR:
+        yield ok("all connections pass through the activator, which counts them (route Activator)")
         return
     if found.pages_unread:
         advice = (
@@ -183,9 +183,9 @@ def metrics(case: Case) -> Iterator[Finding]:
         text = (
             f"{where} reports no requests in flight{known}, so with route Auto the pool sees only "
             "the connections through the activators, and each sleep ends the other connections: "
-            "set route: Always, or name a gauge in spec.metrics"
+            "set route: Activator, or name a gauge in spec.metrics"
         )
-        if case.is_new:  # `create` writes route Always
+        if case.is_new:  # `create` writes route Activator
             yield note("Unmetered", text)
         else:
             yield warning("Unmetered", text)

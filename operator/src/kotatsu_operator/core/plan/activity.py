@@ -326,9 +326,10 @@ def remember_metering(spec: PoolSpec, memory: Memory, seen: Observation, now: da
 
     A pool that was metered once stays metered until its pod template changes: a page that fails
     later may hide requests. During a rollout, the pods of the former template show nothing about
-    the current one. With route Always the activators count every connection, and no pod is asked.
+    the current one. With route Activator the activators count every connection, and no pod is
+    asked.
     """
-    if spec.route is RouteMode.ALWAYS:
+    if spec.route is RouteMode.ACTIVATOR:
         return changed(memory, route=changed(memory.route, counted=False))
     said, template = seen.demand.metered, memory.template
     is_rolling = bool(template.hash) and seen.updated == 0
@@ -352,7 +353,7 @@ def _is_counted(memory: Memory, demand: Demand, now: datetime) -> bool:
 
 def stays_in_route(spec: PoolSpec, route: Routing) -> bool:
     """Whether the activators are in the route in every phase."""
-    return spec.route is RouteMode.ALWAYS or route.counted
+    return spec.route is RouteMode.ACTIVATOR or route.counted
 
 
 def kept_route(spec: PoolSpec, route: Routing) -> Routing:

@@ -33,7 +33,7 @@ class RouteMode(StrEnum):
     """The path of connections to an awake pool: to its pods alone, or through the activator."""
 
     AUTO = "Auto"
-    ALWAYS = "Always"
+    ACTIVATOR = "Activator"
 
 
 class Period(StrEnum):
