@@ -444,10 +444,10 @@ WARNED = [
     ),
     Setup(
         "a gauge that the page lacks",
-        plus(warm_pool(metrics={"name": "in_flight"})),
+        plus(warm_pool(inFlightMetric={"name": "in_flight"})),
         "metrics",
         "GaugeMissing",
-        "correct spec.metrics",
+        "correct spec.inFlightMetric",
         recorded_only=True,
     ),
     Setup(

@@ -235,7 +235,7 @@ def test_argo_cd_is_told_to_ignore_the_replicas():
     [
         plus(autoscaler()),
         plus(warm_pool()),
-        plus(warm_pool(metrics={"port": "http", "path": "/metrics"})),
+        plus(warm_pool(inFlightMetric={"port": "http", "path": "/metrics"})),
         [*with_service(selector=None), warm_pool(route="Activator")],
         plus(warm_pool(route="Activator")),
         with_service(type="LoadBalancer", ports=[{"port": 80, "targetPort": 8080}]),

@@ -10,7 +10,7 @@ from rows import each
 from kotatsu_operator.controller import pages
 from kotatsu_operator.controller.demand import PodAnswer, Scraper
 from kotatsu_operator.core.exposition import Silence
-from kotatsu_operator.core.pool.spec import Metrics
+from kotatsu_operator.core.pool.spec import InFlightMetric
 from kotatsu_operator.kube.views import pod_view
 from kotatsu_operator.runtime.paced import Turns
 from tests.operator.cluster import pod
@@ -52,7 +52,7 @@ async def ask():
         port = server.sockets[0].getsockname()[1]
         views = [pod_view(pod(name=f"p{n}", port=port, ready=True)) for n in range(pods)]
         async with contextlib.aclosing(Scraper()) as scraper:
-            return await asyncio.gather(*(scraper.pod(view, Metrics()) for view in views))
+            return await asyncio.gather(*(scraper.pod(view, InFlightMetric()) for view in views))
 
     yield ask
     for server in servers:
@@ -151,6 +151,6 @@ async def test_a_pod_is_asked_again_over_the_same_connection():
     view = pod_view(pod(port=server.sockets[0].getsockname()[1], ready=True))
     async with contextlib.aclosing(Scraper()) as scraper:
         for _ in range(3):
-            assert await scraper.pod(view, Metrics()) == PodAnswer(3, None)
+            assert await scraper.pod(view, InFlightMetric()) == PodAnswer(3, None)
     server.close()
     assert connections == 1

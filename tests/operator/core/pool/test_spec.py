@@ -10,7 +10,7 @@ from rows import each
 from kotatsu_operator.core.pool.parse import SpecError, parse
 from kotatsu_operator.core.pool.spec import (
     Budget,
-    Metrics,
+    InFlightMetric,
     OnExhausted,
     Override,
     OverrideMode,
@@ -26,7 +26,7 @@ def test_a_pool_needs_no_more_than_a_target():
     assert (spec.windows, spec.lead, spec.override) == ((), None, None)
     assert (spec.max_replicas, spec.target_concurrency) == (10, 100)
     assert spec.idle_after == 2 * MINUTE
-    assert spec.metrics == Metrics("http", "/metrics", "kotatsu_requests_in_flight")
+    assert spec.in_flight_metric == InFlightMetric("http", "/metrics", "kotatsu_requests_in_flight")
     assert not spec.suspend
 
 
@@ -39,7 +39,7 @@ def test_everything_that_is_given_is_read():
             dated | {"replicas": 5},
             cron("0 18 * * 1-5", "90m") | {"excludeDates": ["2026-12-31"]},
         ],
-        metrics={"port": 9090, "path": "/m", "name": "busy"},
+        inFlightMetric={"port": 9090, "path": "/m", "name": "busy"},
         budget={"limit": "500", "period": "Week", "onExhausted": "Sleep"},
         override={"mode": "Warm", "replicas": 3, "until": "2026-11-25T12:30:00+09:00",
                   "by": "alice", "reason": "judges came back"},
@@ -51,7 +51,7 @@ def test_everything_that_is_given_is_read():
     assert repeating.exclude == {date(2026, 12, 31)}
     assert (spec.service, spec.zone, spec.lead) == ("front", ZoneInfo("Asia/Tokyo"), 2 * MINUTE)
     assert (spec.max_replicas, spec.target_concurrency) == (7, 3)
-    assert spec.metrics == Metrics("9090", "/m", "busy")
+    assert spec.in_flight_metric == InFlightMetric("9090", "/m", "busy")
     assert spec.idle_after == 1.5 * MINUTE
     assert spec.budget == Budget(Decimal(500), Period.WEEK, OnExhausted.SLEEP)
     said = 3, "alice", "judges came back"

@@ -139,7 +139,7 @@ def test_no_edit_of_spec_or_status_keeps_a_pool_from_being_shown(spec, status):
 def test_nothing_of_the_object_but_what_is_named_gets_out():
     entry = voice_of(day(Clock()))
     entry.pool["metadata"]["annotations"] = {"note": "canary"}
-    entry.pool["spec"]["metrics"] = {"path": "/canary"}
+    entry.pool["spec"]["inFlightMetric"] = {"path": "/canary"}
     assert "canary" not in json.dumps(pool_view(entry, NOW))
 
 

@@ -26,7 +26,7 @@ from kotatsu_operator.core.pool.spec import (
     PLATFORM,
     Budget,
     CalendarUse,
-    Metrics,
+    InFlightMetric,
     OnExhausted,
     Override,
     OverrideMode,
@@ -85,7 +85,7 @@ def parse(
         max_replicas=spec.get("maxReplicas") or PoolSpec.max_replicas,
         target_concurrency=spec.get("targetConcurrency", PoolSpec.target_concurrency),
         idle_after=_duration(spec, "idleAfter", PoolSpec.idle_after),
-        metrics=_metrics(spec.get("metrics")),
+        in_flight_metric=_in_flight_metric(spec.get("inFlightMetric") or {}),
         hold_timeout=_duration(spec, "holdTimeout", PoolSpec.hold_timeout),
         platform=platform,
         parked=_parked(spec, platform),
@@ -102,7 +102,7 @@ _PARTS = {
     "lead": ("lead",),
     "capacityAhead": ("capacity_ahead",),
     "idleAfter": ("idle_after",),
-    "metrics": ("metrics",),
+    "inFlightMetric": ("in_flight_metric",),
     "holdTimeout": ("hold_timeout",),
     "parkedFor": ("parked",),
     "budget": ("budget",),
@@ -244,13 +244,11 @@ def _date(text: str, where: str) -> date:
         ) from None
 
 
-def _metrics(raw: Mapping[str, Any] | None) -> Metrics | None:
-    if raw is None:
-        return Metrics()
-    return Metrics(
-        port=str(raw.get("port", Metrics.port)),
-        path=raw.get("path", Metrics.path),
-        in_flight=raw.get("name", Metrics.in_flight),
+def _in_flight_metric(raw: Mapping[str, Any]) -> InFlightMetric:
+    return InFlightMetric(
+        port=str(raw.get("port", InFlightMetric.port)),
+        path=raw.get("path", InFlightMetric.path),
+        name=raw.get("name", InFlightMetric.name),
     )
 
 

@@ -107,12 +107,12 @@ class Override:
 
 
 @dataclass(frozen=True)
-class Metrics:
+class InFlightMetric:
     """Where a pod reports its requests in flight (Prometheus text format)."""
 
     port: str = "http"
     path: str = "/metrics"
-    in_flight: str = "kotatsu_requests_in_flight"
+    name: str = "kotatsu_requests_in_flight"
 
 
 @dataclass(frozen=True)
@@ -195,7 +195,7 @@ class PoolSpec:
     max_replicas: int = 10
     target_concurrency: int = 100
     idle_after: timedelta = timedelta(minutes=2)
-    metrics: Metrics | None = Metrics()
+    in_flight_metric: InFlightMetric = InFlightMetric()
     hold_timeout: timedelta = timedelta(seconds=45)
     """How long a request waits for a pod before it gets 503."""
     platform: Platform = PLATFORM
