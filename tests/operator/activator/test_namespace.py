@@ -45,7 +45,7 @@ def test_of_a_status_that_somebody_has_edited_only_what_can_be_read_counts():
 def test_the_defaults_are_those_of_the_crd():
     pool = pool_view(warm_pool())
     assert (pool.hold_timeout, pool.max_held, pool.settle) == (45.0, 1000, 5.0)
-    assert pool.ignore_paths == {"/healthz", "/livez", "/readyz", "/metrics"}
+    assert pool.health_check_paths == {"/healthz", "/livez", "/readyz", "/metrics"}
     assert pool.depends_on == ()
 
 

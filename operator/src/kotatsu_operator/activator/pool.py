@@ -116,7 +116,7 @@ class Pool:
     hold_timeout: float
     max_held: int
     """Connections held for it at most; further ones get 503."""
-    ignore_paths: frozenset[str]
+    health_check_paths: frozenset[str]
     connection_idle_timeout: float
     """Seconds after its last byte for which an open connection keeps the pool awake."""
     settle: float
@@ -183,8 +183,8 @@ def pool_view(
         mine=assigned == activators,
         hold_timeout=seconds_of(spec.get("holdTimeout"), PoolSpec.hold_timeout.total_seconds()),
         max_held=max_held,
-        ignore_paths=frozenset(
-            spec.get("ignorePaths", ("/healthz", "/livez", "/readyz", "/metrics"))
+        health_check_paths=frozenset(
+            spec.get("healthCheckPaths", ("/healthz", "/livez", "/readyz", "/metrics"))
         ),
         connection_idle_timeout=seconds_of(spec.get("connectionIdleTimeout"), 600.0),
         settle=settle,
