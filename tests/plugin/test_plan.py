@@ -233,7 +233,7 @@ def test_two_pools_with_parked_pods_have_one_total(tmp_path: Path):
 @each(
     "policy, said",
     [
-        ("NoNewWarmth", "10:04; windows that are open then finish: 17.82 JPY beyond it"),
+        ("BlockStarts", "10:04; windows that are open then finish: 17.82 JPY beyond it"),
         ("Sleep", "10:04, and the pool sleeps"),
         ("Warn", "10:04, and the pool continues: 17.82 JPY beyond it"),
     ],

@@ -229,7 +229,7 @@ def test_a_budget_that_would_be_spent_is_said():
     (said,) = notes[1:]
     assert said == (
         "the budget would be spent: 113.61 JPY of 100.00 until Tue 2026-12-01 00:00, and "
-        "spec.budget.onExhausted is NoNewWarmth; raise spec.budget.limit, or use fewer pods"
+        "spec.budget.onExhausted is BlockStarts; raise spec.budget.limit, or use fewer pods"
     )
 
 

@@ -66,7 +66,7 @@ def spent_budget(spec: Mapping[str, Any], status: Mapping[str, Any]) -> SpentBud
     """
     budget, cost = spec.get("budget") or {}, table(status.get("cost"))
     inner = table(internal(status).get("cost"))
-    policy = budget.get("onExhausted", OnExhausted.NO_NEW_WARMTH)
+    policy = budget.get("onExhausted", OnExhausted.BLOCK_STARTS)
     limit, until = amount(budget.get("limit")), instant(inner.get("periodEnd"))
     if (
         instant(inner.get("exhaustedAt")) is None

@@ -236,7 +236,7 @@ def test_a_spent_budget_that_sleeps_leaves_no_floor_and_starts_nothing(seed):
 @given(SEEDS)
 def test_a_spent_budget_without_new_warmth_raises_only_for_what_began_before(seed):
     spec, seen, memory = situation(seed)
-    budget = spent(Random(seed), OnExhausted.NO_NEW_WARMTH)
+    budget = spent(Random(seed), OnExhausted.BLOCK_STARTS)
     decision = decide(spec, seen, memory, NOW, budget)
     free = decide(spec, seen, memory, NOW)
     assert decision.floor <= free.floor

@@ -151,14 +151,14 @@ def spent_while_parked(policy: str, *requests: str, **fields: object) -> Walk:
 
 
 def test_a_spent_budget_leaves_an_open_window_parked():
-    w = spent_while_parked("NoNewWarmth").until(t("11:59"))
+    w = spent_while_parked("BlockStarts").until(t("11:59"))
     assert w.standing == "Exhausted"
     assert (w.phase, w.replicas, reduced(w)) == (Phase.PARKED, 2, [True, True])
     assert w.until(t("12:01")).phase is Phase.ASLEEP, "idle pods are not kept"
 
 
 def test_a_request_to_a_parked_window_is_served_after_the_budget_is_spent():
-    w = spent_while_parked("NoNewWarmth", "11:30").until(t("11:30:30"))
+    w = spent_while_parked("BlockStarts", "11:30").until(t("11:30:30"))
     assert w.requests[0].begun == t("11:30")
     assert (w.phase, reduced(w)) == (Phase.WARM, [False, False])
 

@@ -280,7 +280,7 @@ def _budget(raw: Mapping[str, Any]) -> Budget:
     return Budget(
         limit=None if limit is None else positive(limit, "spec.budget.limit"),
         period=Period(raw.get("period", Period.MONTH)),
-        on_exhausted=OnExhausted(raw.get("onExhausted", OnExhausted.NO_NEW_WARMTH)),
+        on_exhausted=OnExhausted(raw.get("onExhausted", OnExhausted.BLOCK_STARTS)),
     )
 
 

@@ -48,7 +48,7 @@ class OnExhausted(StrEnum):
     """What a pool does when its budget is spent."""
 
     WARN = "Warn"
-    NO_NEW_WARMTH = "NoNewWarmth"
+    BLOCK_STARTS = "BlockStarts"
     SLEEP = "Sleep"
 
 
@@ -158,7 +158,7 @@ class Budget:
 
     limit: Decimal | None = None
     period: Period = Period.MONTH
-    on_exhausted: OnExhausted = OnExhausted.NO_NEW_WARMTH
+    on_exhausted: OnExhausted = OnExhausted.BLOCK_STARTS
 
 
 @dataclass(frozen=True)
