@@ -40,14 +40,14 @@ AT_ONCE = 10
 SPEC = {
     "idleAfter": "10m",
     "maxReplicas": 2,
-    "targetConcurrency": 20,
+    "requestsPerPod": 20,
 }
 
 
 PARKED = SPEC | {
     "idleAfter": "2s",
     "maxReplicas": 1,
-    "targetConcurrency": 20,
+    "requestsPerPod": 20,
     "parkedFor": "24h",
 }
 

@@ -263,7 +263,7 @@ async def test_a_refused_pool_is_told_each_reason_once():
 
 
 async def test_a_pool_that_becomes_refused_keeps_the_pods_that_serve():
-    day = await Day.lived("10:00", replicas=2, ready=True, targetConcurrency=1)
+    day = await Day.lived("10:00", replicas=2, ready=True, requestsPerPod=1)
     day.scraper.in_flight = 2
     day.edit(timeZone="Mars/Base")
     await day.until(t("10:05"))

@@ -68,7 +68,7 @@ def any_spec(die: Random, leads: tuple[str | None, ...] = LEADS) -> PoolSpec:
         "windows": windows(die),
         "lead": die.choice(leads),
         "maxReplicas": die.randint(5, 8),
-        "targetConcurrency": die.randint(1, 3),
+        "requestsPerPod": die.randint(1, 3),
         "idleAfter": die.choice(["10s", "2m", "1h"]),
         "settle": die.choice([0, 5]),
     }

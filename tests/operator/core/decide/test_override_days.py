@@ -90,7 +90,7 @@ def test_a_request_while_the_last_pods_go_after_asleep_wakes_the_pool_for_good()
 
 
 def test_a_request_after_asleep_wakes_one_pod_and_not_as_many_as_there_were():
-    spec = pool_spec(windows=[once("pitch", "10:00", "18:00", 6)], targetConcurrency=1)
+    spec = pool_spec(windows=[once("pitch", "10:00", "18:00", 6)], requestsPerPod=1)
     w = walk(spec, t("09:50"), tick=2).until(t("10:30"))
     w.ask(t("10:30"), seconds=20, count=8).until(t("10:30:30"))
     assert w.replicas == 8

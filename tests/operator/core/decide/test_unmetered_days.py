@@ -118,7 +118,7 @@ def test_a_template_of_an_unmetered_pool_changes_nothing_until_it_answers():
 
 
 def test_pods_follow_the_connections_that_pass_the_activators():
-    spec = pool_spec(maxReplicas=10, targetConcurrency=1)
+    spec = pool_spec(maxReplicas=10, requestsPerPod=1)
     seen = replace(AWAKE, replicas=2, ready=2, demand=replace(LACKS, passing=4))
     memory = awake(LACKS)
     for second in range(8):

@@ -24,7 +24,7 @@ def test_a_pool_needs_no_more_than_a_target():
     assert spec.target.name == spec.service == "voice"
     assert spec.zone == ZoneInfo("UTC")
     assert (spec.windows, spec.lead, spec.override) == ((), None, None)
-    assert (spec.max_replicas, spec.target_concurrency) == (10, 100)
+    assert (spec.max_replicas, spec.requests_per_pod) == (10, 100)
     assert spec.idle_after == 2 * MINUTE
     assert spec.in_flight_metric == InFlightMetric("http", "/metrics", "kotatsu_requests_in_flight")
     assert not spec.suspend
@@ -33,7 +33,7 @@ def test_a_pool_needs_no_more_than_a_target():
 def test_everything_that_is_given_is_read():
     dated = {"name": "pitch", "start": "2026-11-25T10:00", "end": "2026-11-25T12:00:30"}
     spec = pool_spec(
-        service="front", timeZone="Asia/Tokyo", lead="2m", maxReplicas=7, targetConcurrency=3,
+        service="front", timeZone="Asia/Tokyo", lead="2m", maxReplicas=7, requestsPerPod=3,
         idleAfter="90s", suspend=True,
         windows=[
             dated | {"replicas": 5},
@@ -50,7 +50,7 @@ def test_everything_that_is_given_is_read():
     assert repeating.duration == 1.5 * HOUR
     assert repeating.exclude == {date(2026, 12, 31)}
     assert (spec.service, spec.zone, spec.lead) == ("front", ZoneInfo("Asia/Tokyo"), 2 * MINUTE)
-    assert (spec.max_replicas, spec.target_concurrency) == (7, 3)
+    assert (spec.max_replicas, spec.requests_per_pod) == (7, 3)
     assert spec.in_flight_metric == InFlightMetric("9090", "/m", "busy")
     assert spec.idle_after == 1.5 * MINUTE
     assert spec.budget == Budget(Decimal(500), Period.WEEK, OnExhausted.SLEEP)

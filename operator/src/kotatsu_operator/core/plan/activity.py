@@ -283,7 +283,7 @@ def recommend(
 ) -> Trend:
     """The trend with the current demand; its `replicas` are the recommendation.
 
-    One pod serves `target_concurrency` requests. The two stabilization windows are those of a
+    One pod serves `requests_per_pod` requests. The two stabilization windows are those of a
     HorizontalPodAutoscaler (decision 5). Until a pod is Ready, waiting requests ask for one pod:
     their waiting time does not show how many they need. Unknown demand asks for the current
     replicas.
@@ -291,7 +291,7 @@ def recommend(
     running = min(current, spec.max_replicas)
     asked = running
     if demand.known:
-        asked = min(-(-demand.concurrency // spec.target_concurrency), spec.max_replicas)
+        asked = min(-(-demand.concurrency // spec.requests_per_pod), spec.max_replicas)
         if ready == 0:
             asked = min(asked, 1)
     recent = _add(trend.asked, asked, now, UP_WINDOW)

@@ -83,7 +83,7 @@ def parse(
         lead=_duration(spec, "lead", None),
         capacity_ahead=_duration(spec, "capacityAhead", None),
         max_replicas=spec.get("maxReplicas") or PoolSpec.max_replicas,
-        target_concurrency=spec.get("targetConcurrency", PoolSpec.target_concurrency),
+        requests_per_pod=spec.get("requestsPerPod", PoolSpec.requests_per_pod),
         idle_after=_duration(spec, "idleAfter", PoolSpec.idle_after),
         in_flight_metric=_in_flight_metric(spec.get("inFlightMetric") or {}),
         hold_timeout=_duration(spec, "holdTimeout", PoolSpec.hold_timeout),

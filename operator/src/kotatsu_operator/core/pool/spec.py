@@ -193,7 +193,7 @@ class PoolSpec:
     depends_on: tuple[str, ...] = ()
     """Pools of the namespace that are warm before this one starts, and sleep after it."""
     max_replicas: int = 10
-    target_concurrency: int = 100
+    requests_per_pod: int = 100
     idle_after: timedelta = timedelta(minutes=2)
     in_flight_metric: InFlightMetric = InFlightMetric()
     hold_timeout: timedelta = timedelta(seconds=45)
