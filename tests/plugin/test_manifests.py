@@ -90,6 +90,7 @@ REFUSED = {
     "another target": (manifest(targetRef={"name": "a", "kind": "Pod"}), "must name a Deployment"),
     "override that is text": (manifest(override="on"), "spec.override must be a map"),
     "budget that is a list": (manifest(budget=[1]), "spec.budget must be a map"),
+    "no time to be parked": (manifest(parkedFor="0s"), "parkedFor must be above 0"),
     "a mode that is none": (
         manifest(override={"mode": "Hot", "until": "2026-11-25T12:00:00Z"}),
         "spec.override.mode must be one of Warm, Asleep",

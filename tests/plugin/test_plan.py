@@ -224,7 +224,7 @@ def test_the_plan_of_a_day_with_parked_pods(tmp_path: Path):
 
 
 def test_two_pools_with_parked_pods_have_one_total(tmp_path: Path):
-    pools = [manifest(n, windows=[PARKED], lead="0s", parkedFor="0s") for n in "ab"]
+    pools = [manifest(n, windows=[PARKED], lead="0s") for n in "ab"]
     file = write_manifest(tmp_path / "pools.yaml", *pools, deployment("a"), deployment("b"))
     ran = demo_mode("plan", "-f", file, "--days", "1", width=98)
     assert "together: 20.0 pod hours, at most 10 pods, 5.02 JPY" in ran.out

@@ -32,11 +32,12 @@ from kotatsu_operator.core.calendar.schedule import (
 )
 from kotatsu_operator.core.calendar.wallclock import last_instant, to_instant
 from kotatsu_operator.core.formats import format_duration
+from kotatsu_operator.core.pool.spec import mode_field
 from kotatsu_operator.features.calendars.ics import Calendar, Event, read
 from kotatsu_operator.features.calendars.limit import limited
 from kotatsu_operator.features.calendars.repeats import RepeatError, expand, occasions
 
-from .entries import MOST_WINDOWS, Edit, after_all, entries_of, mode_of, most_replicas, sources_of
+from .entries import MOST_WINDOWS, Edit, after_all, entries_of, most_replicas, sources_of
 from .errors import DemoModeError
 from .notes import OFTEN, budget_notes, described, difference, first_opening, overlaps
 from .pools import Object, Pool
@@ -301,7 +302,7 @@ def _entry(pool: Pool, asked: Import, name: str, one: Wanted, before: Object | N
     """The entry of spec.windows. Without --replicas and --parked, a window keeps what it has."""
     kept = None if before is None else before.get("replicas")
     replicas = most_replicas(pool, asked.replicas) if asked.replicas or not kept else kept
-    mode = mode_of(pool, parked=asked.parked)
+    mode = mode_field(parked=asked.parked)
     if before is not None and "mode" in before and not asked.parked:
         mode = {"mode": before["mode"]}
     return {"name": name, "replicas": replicas, **mode, **one.times}

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
-from kotatsu_operator.core.formats import internal, table
+from kotatsu_operator.core.formats import internal, table, tables
 from kotatsu_operator.core.objects import activators_of, named_target, owners, target_of
-from kotatsu_operator.core.pool.spec import BUILT_IN, KNATIVE
+from kotatsu_operator.core.pool.spec import BUILT_IN, KNATIVE, WindowMode
 from kotatsu_operator.core.protocol import ACTIVATOR, OPERATOR, ROUTE_LABEL, home_of
 from kotatsu_operator.core.report.record import (
     Entry,
@@ -155,9 +155,14 @@ def _of_pool(raw: Object, recorded: str) -> Owed:
         service=""
         if kind == KNATIVE
         else entry.owed.get("takenService") or spec.get("service") or name,
-        parks="parkedFor" in spec,
+        parks=_parks(spec),
         waits_for=tuple(meta.get("finalizers") or ()) if is_ending else (),
     )
+
+
+def _parks(spec: Object) -> bool:
+    asks = chain(tables(spec.get("windows")), tables(spec.get("calendars")))
+    return "parkedFor" in spec or any(one.get("mode") == WindowMode.PARKED for one in asks)
 
 
 def _alone(api: Api, namespace: str, shell: Shell) -> Iterator[Owed]:

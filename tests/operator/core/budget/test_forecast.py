@@ -230,7 +230,8 @@ def test_any_schedule_is_summed_up_as_deciding_each_minute_does(seed):
     parks = die.random() < 0.7
     fields: dict[str, Any] = {"settle": die.choice([0, 60]), "maxReplicas": 5}
     if parks:
-        fields["parkedFor"] = f"{die.choice([0, 7, 90, 600])}m"
+        minutes = die.choice([None, 7, 90, 600])
+        fields |= {} if minutes is None else {"parkedFor": f"{minutes}m"}
     modes = ["Warm", "Parked"] if parks else ["Warm"]
     windows = [any_window(die, n) | {"mode": die.choice(modes)} for n in range(die.randint(0, 4))]
     spec = pool_spec(windows=windows, **fields)

@@ -78,7 +78,7 @@ def any_spec(die: Random, leads: tuple[str | None, ...] = LEADS) -> PoolSpec:
         if mode == "Warm":
             raw["override"]["replicas"] = die.randint(1, 5)
     if die.random() < 0.4:
-        raw["parkedFor"] = die.choice(["0s", "10m", "1h"])
+        raw |= die.choice([{}, {"parkedFor": "10m"}, {"parkedFor": "1h"}])
         for window in raw["windows"]:
             window["mode"] = die.choice(["Warm", "Parked"])
     return pool_spec(**raw)
@@ -309,7 +309,7 @@ def test_hours_of_windows_requests_and_restarts_keep_their_promises(seed, lose_e
 def test_a_pool_that_nobody_needs_any_more_is_gone(seed):
     w, _ = any_day(seed)
     w.until(t("13:00"))
-    w.edit(replace(w.spec, windows=(), override=None, parked=None))
+    w.edit(replace(w.spec, windows=(), override=None, parked_for=None))
     w.until(t("13:01") + w.ready_after * SECOND + w.spec.idle_after + MINUTE)
     assert (w.phase, w.pods, w.replicas) == (Phase.ASLEEP, [], 0)
 

@@ -262,7 +262,7 @@ async def test_pods_that_vanish_or_change_do_not_stop_the_others():
 async def test_windows_for_parked_pods_are_foreseen_at_their_price():
     window = once("w", "10:00", "11:00", 2) | {"mode": "Parked"}
     prices = {"currency": "JPY", "cpuHour": "60"}
-    day = FeaturedDay.begin(t("08:00"), windows=[window], parkedFor="0s", prices=prices)
+    day = FeaturedDay.begin(t("08:00"), windows=[window], prices=prices)
     day.parking = True
     day.restart()
     container = {"resources": {"requests": {"cpu": "500m"}}}

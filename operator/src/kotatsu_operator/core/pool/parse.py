@@ -30,7 +30,6 @@ from kotatsu_operator.core.pool.spec import (
     OnExhausted,
     Override,
     OverrideMode,
-    Parked,
     Period,
     Platform,
     PoolSpec,
@@ -88,7 +87,7 @@ def parse(
         in_flight_metric=_in_flight_metric(spec.get("inFlightMetric") or {}),
         hold_timeout=_duration(spec, "holdTimeout", PoolSpec.hold_timeout),
         platform=platform,
-        parked=_parked(spec, platform),
+        parked_for=_duration(spec, "parkedFor", None),
         budget=_budget(spec.get("budget") or {}),
         override=_override(spec.get("override"), annotations),
         suspend=bool(spec.get("suspend", False)),
@@ -104,7 +103,7 @@ _PARTS = {
     "idleAfter": ("idle_after",),
     "inFlightMetric": ("in_flight_metric",),
     "holdTimeout": ("hold_timeout",),
-    "parkedFor": ("parked",),
+    "parkedFor": ("parked_for",),
     "budget": ("budget",),
     "override": ("override",),
 }
@@ -268,11 +267,6 @@ def _override(raw: Mapping[str, Any] | None, annotations: Mapping[str, Any]) -> 
         by=text(annotations.get(BY_ANNOTATION))[:_LONGEST_WHO],
         reason=text(annotations.get(REASON_ANNOTATION))[:_LONGEST_WHY],
     )
-
-
-def _parked(spec: Mapping[str, Any], platform: Platform) -> Parked | None:
-    lasting = _duration(spec, "parkedFor", None)
-    return None if lasting is None else Parked(lasting, platform.parked_cpu)
 
 
 def _budget(raw: Mapping[str, Any]) -> Budget:

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
+from functools import cached_property
+from itertools import chain
 from zoneinfo import ZoneInfo
 
 from kotatsu_operator.core.calendar.schedule import Window
@@ -147,7 +149,7 @@ class Parked:
     """What stays of an idle pool: a pod that is Ready, with smaller requests."""
 
     lasting: timedelta
-    """How long an idle pool stays parked; then it sleeps. 0: only in windows that ask for it."""
+    """How long an idle pool stays parked; 0 for one that is parked only in windows."""
     cpu: Decimal = PLATFORM.parked_cpu
     """The cores that a container requests at most while its pod is parked."""
 
@@ -199,11 +201,19 @@ class PoolSpec:
     hold_timeout: timedelta = timedelta(seconds=45)
     """How long a request waits for a pod before it gets 503."""
     platform: Platform = PLATFORM
-    parked: Parked | None = None
-    """None: the pool sleeps as soon as it is idle."""
+    parked_for: timedelta | None = None
+    """How long an idle pool stays parked before it sleeps; None: it sleeps at once."""
     budget: Budget = Budget()
     override: Override | None = None
     suspend: bool = False
+
+    @cached_property
+    def parked(self) -> Parked | None:
+        """How the pool is parked, for parkedFor or for a window; None if it never is."""
+        asks = chain((c.parked for c in self.calendars), (w.parked for w in self.windows))
+        if self.parked_for is None and not any(asks):
+            return None
+        return Parked(self.parked_for or timedelta(), self.platform.parked_cpu)
 
     @property
     def most_replicas(self) -> int:
