@@ -271,6 +271,8 @@ RULES: dict[str, Callable[[Any], bool]] = {
     "!has(self.excludeDates) || has(self.schedule)": lambda w: (
         "excludeDates" not in w or "schedule" in w
     ),
+    "duration(self) <= duration('24h')": lambda text: lasting(text) <= timedelta(hours=24),
+    "duration(self) <= duration('1h')": lambda text: lasting(text) <= timedelta(hours=1),
     "duration(self) > duration('0s')": lambda text: lasting(text) > timedelta(),
     "duration(self) > duration('0s') && duration(self) <= duration('744h')": lambda text: (
         timedelta() < lasting(text) <= timedelta(hours=744)

@@ -89,8 +89,6 @@ NO_INSTANTS = "2026-11-25T12:30", "9999-12-31T23:59:59-05:00", "9999-12-31T23:59
       for zone in NO_ZONES),
     ({"windows": [cron("0 25 * * *", "1h")]}, r"spec.windows\[w\].schedule: .*Bad hour"),
     ({"windows": [cron("0 18 * * *", "1d")]}, r"spec.windows\[w\].duration: '1d' is not a dur"),
-    ({"windows": [cron("0 18 * * *", "0s")]}, r"windows\[w\].duration: must be longer than 0"),
-    ({"windows": [cron("0 18 * * *", "745h")]}, "duration: 745h is too long: at most 744h"),
     *(({"windows": [ONCE | {field: text}]}, f"'{text}' is not a wall-clock time")
       for field, text in NO_TIMES),
     ({"windows": [{"name": "w", "replicas": 1}]}, r"windows\[w\].start: '' is not a wall-cl"),
@@ -98,7 +96,6 @@ NO_INSTANTS = "2026-11-25T12:30", "9999-12-31T23:59:59-05:00", "9999-12-31T23:59
     ({"windows": [cron("0 18 * * *", "1h") | {"excludeDates": ["31.12.2026"]}]},
      "excludeDates: '31.12.2026' is not a date like 2030-12-31"),
     ({"lead": "early"}, "spec.lead: 'early' is not a duration"),
-    ({"lead": "25h"}, "spec.lead: 25h is too long: at most 24h"),
     ({"idleAfter": "99999999h"}, "spec.idleAfter: .* is too long"),
     ({"holdTimeout": "-1s"}, "spec.holdTimeout: '-1s' is not a duration"),
     ({"windows": [cron("*/2 * * * *", "1m", name=f"w{n}") for n in range(3)]},

@@ -39,13 +39,8 @@ from kotatsu_operator.core.pool.spec import (
 )
 from kotatsu_operator.core.protocol import BY_ANNOTATION, REASON_ANNOTATION
 
-_LONGEST = {
-    "lead": timedelta(hours=24),
-    "capacityAhead": timedelta(hours=1),
-    "duration": timedelta(hours=744),
-}
-"""The longest lead and the longest duration of a window; other durations may last 366 days."""
-
+_LONGEST = timedelta(days=366)
+"""The longest duration of all fields for which the CRD has no other one."""
 
 _LONGEST_WHO, _LONGEST_WHY = 128, 256
 """Characters of the annotations about an override that are shown."""
@@ -151,10 +146,9 @@ def _duration(parent: Mapping[str, Any], key: str, default: D, inside: str = "")
         duration = parse_duration(given)
     except ValueError as error:
         raise SpecError(f"spec.{inside}{key}: {error}") from None
-    longest = _LONGEST.get(key, timedelta(days=366))
-    if duration > longest:
+    if duration > _LONGEST:
         raise SpecError(
-            f"spec.{inside}{key}: {given} is too long: at most {format_duration(longest)}"
+            f"spec.{inside}{key}: {given} is too long: at most {format_duration(_LONGEST)}"
         )
     return duration
 
@@ -209,8 +203,6 @@ def _window(fields: tuple[tuple[str, Any], ...]) -> Window:
         except ValueError as error:
             raise SpecError(f"spec.{where}.schedule: {error}") from None
         lasting = _duration(raw, "duration", timedelta(), f"{where}.")
-        if lasting <= timedelta():
-            raise SpecError(f"spec.{where}.duration: must be longer than 0")
         return Window(
             name, replicas, schedule=schedule, duration=lasting, exclude=exclude, parked=parked
         )
