@@ -137,7 +137,7 @@ async def test_an_install_needs_no_more_than_it_has_and_leaves_the_crd_and_nothi
     home = restricted(make_namespace("installed"))
     team, apart = make_namespace("team", home=home), make_namespace("apart", home=home)
     own = f"activator.own.{apart.namespace}.replicas=1"
-    small = f"--set=activator.replicas=1,routeSettle=1,knative.enabled=false,{own}"
+    small = f"--set=activator.replicas=1,routeSettle=1s,knative.enabled=false,{own}"
     done = await asyncio.to_thread(helm, home, "install", "kotatsu", CHART, LABELED, small)
     assert done.returncode == 0, done.stderr
     await eventually("it runs", lambda: are_ready(home) and are_ready(apart))

@@ -27,7 +27,7 @@ IMAGE = "localhost/kotatsu-operator"
 OPERATOR = next(image for image in IMAGES if image.name == "operator")
 BEFORE_RELEASES = "d839c715b3b402770247dafbfd4efeb631ac47b7"
 """What to upgrade from as long as there is no release: a commit whose pools this checkout reads."""
-PARKED, SETTLE = "parked.enabled=true", "routeSettle=1"
+PARKED, SETTLE = "parked.enabled=true", "routeSettle=1s"
 WITHOUT_HISTORY = (
     "this clone has no history, so the upgrade begins at this checkout itself: `git fetch"
     " --unshallow --tags` brings the release before it"
