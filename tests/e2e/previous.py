@@ -65,7 +65,8 @@ def previous_release(context: str, scratch: Path) -> Release:
         _into_kind(f"{IMAGE}:{tag}", context.removeprefix("kind-"), scratch)
     else:
         _into_the_node(f"{IMAGE}:{tag}", scratch)
-    settings = (f"image.repository={IMAGE}", f"image.tag={tag}", PARKED, SETTLE)
+    # Its chart has plain seconds.
+    settings = (f"image.repository={IMAGE}", f"image.tag={tag}", PARKED, "routeSettle=1")
     scope = "namespaceSelector.matchLabels.kubernetes\\.io/metadata\\.name={namespace}"
     return Release(commit[:8], scratch / "charts/kotatsu", settings, scope)
 
