@@ -76,7 +76,7 @@ def sleepy_pool(name: str, **spec: object) -> Object:
     defaults: Object = {
         "idleAfter": "10m",
         "maxReplicas": 1,
-        "targetConcurrency": 100_000,
+        "requestsPerPod": 100_000,
     }
     return pool(name, **{**defaults, **spec})
 

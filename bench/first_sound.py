@@ -40,7 +40,7 @@ async def rows(quick: bool) -> list[Row]:
     """Cold starts in turns: the voice through its pool, the voice alone, a small app alone."""
     runs = 2 if quick else 10
     try:
-        with platform("voice", "routeSettle=1") as kubectl:
+        with platform("voice", "routeSettle=1s") as kubectl:
             async with Starts.watching(kubectl) as starts:
                 return _judged(*await _measure(starts, runs))
     except NoClusterError as error:

@@ -269,7 +269,7 @@ def _activator(plane: ControlPlane, uid: str, how: Alone) -> Iterator[tuple[int,
         "KOTATSU_NODE_NAME": "nowhere",
         "KOTATSU_HOST": "127.0.0.1",
         "KOTATSU_PORT": str(port),
-        "KOTATSU_DRAIN_TIMEOUT": "1",
+        "KOTATSU_DRAIN_TIMEOUT": "1s",
         "KOTATSU_LOG_LEVEL": "warning",
     }
     program = Path(sys.executable).with_name("kotatsu-activator")

@@ -182,7 +182,7 @@ async def _idle(install: Install, size: Size) -> list[Row]:
 async def _edits(install: Install, size: Size) -> Row:
     pools = install.pools[: size.edits]
     with progress.step(f"{len(pools)} edits"), install.stretch() as stretch:
-        await install.edit(pools, {"drainTimeout": "59s"}, EDITS_A_SECOND)
+        await install.edit(pools, {"holdTimeout": "44s"}, EDITS_A_SECOND)
         await asyncio.sleep(size.calm)
     made = [(r.name, r.began) for r in stretch.requests if r.user == "editor" and r.verb == "patch"]
     took = answers(made, stretch.requests)

@@ -77,7 +77,7 @@ async def rows(quick: bool) -> list[Row]:
         f" the node, each every {EVERY.seconds} s; the lead is learned, routeSettle {SETTLE:g} s"
     )
     try:
-        with platform("windows", f"routeSettle={SETTLE:g}") as kubectl:
+        with platform("windows", f"routeSettle={SETTLE:g}s") as kubectl:
             return _judged(await _measure(kubectl, pools, each), how)
     except NoClusterError as error:
         return [unmeasured(what, how, str(error), GOALS[what], "punctuality") for what in GOALS]

@@ -1,7 +1,7 @@
 """The activator's splice: requests, delay, held connections and bytes, each against none between.
 
 Client (wrk), activator and pod share one core, so that a request costs what it costs; the machine's
-other cores have no part in it. Route Always, keep-alive: the way on which the activator stays.
+other cores have no part in it. Route Activator, keep-alive: the way on which the activator stays.
 """
 
 import contextlib
@@ -52,7 +52,7 @@ def rows(quick: bool) -> list[Row]:
 
 @contextlib.contextmanager
 def _warm(pod: int, cpu: int | None = None) -> Iterator[processes.ActivatorProcess]:
-    with processes.activator("Always", "Warm", cpu=cpu) as started:
+    with processes.activator("Activator", "Warm", cpu=cpu) as started:
         started.say(f"pod {pod}")
         processes.until(lambda: _answers(started.port))
         yield started

@@ -136,7 +136,7 @@ def restores_text(restores: list[dict[str, float]]) -> str:
 
 def parked_pool(name: str) -> Object:
     """A pool of one pod that is parked soon after its last request."""
-    scaling = {"idleAfter": IDLE_AFTER, "maxReplicas": 1, "targetConcurrency": 100_000}
+    scaling = {"idleAfter": IDLE_AFTER, "maxReplicas": 1, "requestsPerPod": 100_000}
     return sleepy_pool(name, parkedFor="1h", **scaling)
 
 

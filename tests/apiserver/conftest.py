@@ -177,7 +177,7 @@ PLATFORM = (
 WITHOUT = ("knative.enabled=false", "console.enabled=false", "dashboards.enabled=false")
 """What is left out of it."""
 
-SMALL = ("activator.replicas=1", "routeSettle=1")
+SMALL = ("activator.replicas=1", "routeSettle=1s")
 """Short times make short tests."""
 
 PRICES = '--set-json=prices={"currency": "JPY", "cpuHour": "72000000"}'

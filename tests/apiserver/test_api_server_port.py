@@ -86,7 +86,7 @@ def test_a_port_that_is_set_is_the_only_one(place: Place) -> None:
 
 
 def test_an_account_that_may_create_all_but_not_read_sets_the_values(place: Place) -> None:
-    node = "--set=operator.firstStart=60"
+    node = "--set=operator.firstStart=60s"
     done = asked(place, *COMMAND, node, user=DEPLOYER)
     assert 'endpointslices.discovery.k8s.io "kubernetes" is forbidden' in done.stderr
     found = rendered(place, node, "--set=networkPolicy.apiServerPorts={6443}", user=DEPLOYER)

@@ -137,7 +137,7 @@ async def test_an_install_needs_no_more_than_it_has_and_leaves_the_crd_and_nothi
     home = restricted(make_namespace("installed"))
     team, apart = make_namespace("team", home=home), make_namespace("apart", home=home)
     own = f"activator.own.{apart.namespace}.replicas=1"
-    small = f"--set=activator.replicas=1,routeSettle=1,knative.enabled=false,{own}"
+    small = f"--set=activator.replicas=1,routeSettle=1s,knative.enabled=false,{own}"
     done = await asyncio.to_thread(helm, home, "install", "kotatsu", CHART, LABELED, small)
     assert done.returncode == 0, done.stderr
     await eventually("it runs", lambda: are_ready(home) and are_ready(apart))
@@ -149,7 +149,7 @@ async def test_an_install_needs_no_more_than_it_has_and_leaves_the_crd_and_nothi
     sets = [app.inner()["activators"] for app in apps]
     assert sets == [f"{home.namespace}/0", f"{home.namespace}/own/{apart.namespace}"]
     parts = [obj.get("data") or {} for obj in home.items("configmaps")]
-    texts = [text for part in parts for text in part.values() if "onDelete" in text]
+    texts = [text for part in parts for text in part.values() if '"target"' in text]
     entries = {(entry["namespace"], entry["pool"]) for entry in map(json.loads, texts)}
     assert entries == {(team.namespace, "web"), (apart.namespace, "web")}
     done = await asyncio.to_thread(helm, home, "test", "kotatsu")

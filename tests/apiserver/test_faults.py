@@ -222,7 +222,7 @@ async def test_metrics_that_hang_or_never_end_or_tell_nonsense_concern_their_own
         await make_app(
             how,
             idleAfter="1s",
-            metrics={"port": "http", "path": f"/metrics/{how}"},
+            inFlightMetric={"port": "http", "path": f"/metrics/{how}"},
         )
         for how in ("hanging", "huge", "lying")
     ]

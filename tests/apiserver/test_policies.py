@@ -169,9 +169,9 @@ def test_the_operator_cannot_change_the_metadata_of_an_autoscaler(operator: Api)
 
 def test_the_operator_adds_and_removes_one_term_of_a_selector(admin: Api, operator: Api) -> None:
     admin.accepts("POST", SERVICES, service("taken"))
-    term = {"spec": {"selector": {"kotatsu.dev/route": "Always"}}}
+    term = {"spec": {"selector": {"kotatsu.dev/route": "Activator"}}}
     after = operator.accepts("PATCH", f"{SERVICES}/taken", term)
-    assert after["spec"]["selector"] == {"app": "web", "kotatsu.dev/route": "Always"}
+    assert after["spec"]["selector"] == {"app": "web", "kotatsu.dev/route": "Activator"}
     for change in ({"selector": {"app": "theirs"}}, {"selector": None}, {"type": "NodePort"}):
         sentence = "The operator may change nothing but kotatsu.dev/route in the selector"
         operator.refuses(sentence, "PATCH", f"{SERVICES}/taken", {"spec": change})

@@ -52,7 +52,7 @@ def shared_activator(home):
     ]
     env += [
         {"name": "KOTATSU_ACTIVATORS", "value": shared_set(home, 0)},
-        {"name": "KOTATSU_ROUTE_SETTLE", "value": "1"},
+        {"name": "KOTATSU_ROUTE_SETTLE", "value": "1s"},
         {"name": "KOTATSU_MAX_HELD", "value": str(MAX_HELD)},
     ]
     pod = {

@@ -87,7 +87,7 @@ ROWS = {
 TRIED: dict[tuple[str, str], Attempt] = {}
 ELSEWHERE = {
     "see what is sent to sleeping pools, and to pools that activators stay in front of, unless it "
-    "is encrypted": "tests/e2e/test_always.py",
+    "is encrypted": "tests/e2e/test_route_activator.py",
     "with capacityAhead and placeholders, create pods of that one image and priority": (
         "tests/apiserver/test_placeholder_policy.py"
     ),

@@ -145,7 +145,7 @@ def test_the_operator_writes_nothing_in_the_namespaces_of_kubernetes_and_takes_n
     histories = "apis/kotatsu.dev/v1beta1/namespaces/kube-system/warmpoolhistories?dryRun=All"
     history = {"apiVersion": "kotatsu.dev/v1beta1", "kind": "WarmPoolHistory"}
     operator.refuses(KUBE, "POST", histories, history | {"metadata": {"name": "web"}})
-    term = {"spec": {"selector": {"kotatsu.dev/route": "Always"}}}
+    term = {"spec": {"selector": {"kotatsu.dev/route": "Activator"}}}
     path = "api/v1/namespaces/default/services/kubernetes?dryRun=All"
     sentence = "The operator may not give a selector to a Service that has none"
     operator.refuses(sentence, "PATCH", path, term)
@@ -268,7 +268,7 @@ def test_the_operator_writes_where_it_is_needed(admin: Api, operator: Api) -> No
     operator.refuses(sentence, "PATCH", f"{hpas}/auto", {"spec": {"maxReplicas": 99}})
     services = f"api/v1/namespaces/{THERE}/services"
     admin.accepts("POST", services, service("taken"))
-    term = {"spec": {"selector": {"kotatsu.dev/route": "Always"}}}
+    term = {"spec": {"selector": {"kotatsu.dev/route": "Activator"}}}
     operator.accepts("PATCH", f"{services}/taken", term)
     made = scale_to("web", 5)
     made["metadata"]["namespace"] = THERE

@@ -34,6 +34,10 @@ def test_the_api_server_accepts_the_times_that_operator_and_plugin_accept(namesp
         ({"windows": [_ONCE | {"excludeDates": ["2026-12-31"]}]}, "repeating window"),
         ({"windows": _EXCLUDING_TOO_MUCH}, "more than 1000 excludeDates"),
         ({"lead": "-5s"}, "should match"),
+        ({"lead": "25h"}, "at most 24h"),
+        ({"capacityAhead": "61m"}, "at most 1h"),
+        ({"parkedFor": "0s"}, "must be above 0"),
+        ({"budget": {}}, "spec.budget.limit: Required value"),
         ({"override": {"mode": "Warm"}}, "spec.override.until: Required value"),
         ({"override": {"mode": "Hot", "until": "2026-11-25T10:00:00Z"}}, "supported values"),
         (

@@ -25,6 +25,8 @@ from chart.kit import (
 )
 from rows import each
 
+from kotatsu_operator.core.formats import parse_duration
+
 each_scenario = each("scenario", SCENARIOS, lambda scenario: str(scenario.name))
 """Each chart with each of its ci/ values files."""
 
@@ -104,7 +106,8 @@ def test_the_grace_period_covers_the_end_of_the_longest_request(scenario: Scenar
     for deployment in rendered.of("Deployment"):
         spec = deployment["spec"]["template"]["spec"]
         env = environment(deployment["spec"]["template"])
-        longest = env.get("KOTATSU_DRAIN_TIMEOUT") or env.get("KOTATSU_SHUTDOWN_TIMEOUT")
+        drain, shutdown = env.get("KOTATSU_DRAIN_TIMEOUT"), env.get("KOTATSU_SHUTDOWN_TIMEOUT")
+        longest = shutdown if drain is None else parse_duration(drain).total_seconds()
         if longest is not None and deployment["metadata"]["name"] != "github-stub":
             assert spec["terminationGracePeriodSeconds"] >= int(longest) + 6
 

@@ -27,7 +27,7 @@ def test_the_pool_fits_the_crd_and_the_operator_reads_it(path: Path) -> None:
     assert set(pool["spec"]) <= set(spec_validator().schema["properties"])
     filled = {"apiVersion": "apps/v1", "kind": "Deployment"} | pool["spec"]["targetRef"]
     route = parse(pool["spec"] | {"targetRef": filled}).route
-    assert (route is RouteMode.ALWAYS) == (path.stem in COUNTED)
+    assert (route is RouteMode.ACTIVATOR) == (path.stem in COUNTED)
 
 
 @BY_NAME

@@ -180,7 +180,7 @@ def test_the_activator_gets_its_drain_time_and_a_little_more() -> None:
     )
     pod = activator["spec"]["template"]
 
-    assert environment(pod)["KOTATSU_DRAIN_TIMEOUT"] == "30"
+    assert environment(pod)["KOTATSU_DRAIN_TIMEOUT"] == "30s"
     assert pod["spec"]["terminationGracePeriodSeconds"] == 45
 
 
@@ -247,7 +247,7 @@ def test_what_runs_before_an_uninstall_goes_with_it() -> None:
 
 
 def test_the_job_before_an_uninstall_reads_its_environment() -> None:
-    job = render("kotatsu", None, "--set", "uninstall.timeout=99").one("Job", "kotatsu-uninstall")
+    job = render("kotatsu", None, "--set", "uninstall.timeout=99s").one("Job", "kotatsu-uninstall")
     env = environment(job["spec"]["template"])
 
     settings = load(UninstallSettings, env)

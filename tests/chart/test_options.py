@@ -491,8 +491,8 @@ def render_umbrella(chart: Path, **enabled: bool) -> Rendered:
     "values, seconds",
     [
         ({}, 60),
-        ({"operator__firstStart": 20}, 20),
-        ({"operator__firstStart": 400}, 400),
+        ({"operator__firstStart": "20s"}, 20),
+        ({"operator__firstStart": "6m40s"}, 400),
     ],
 )
 def test_the_first_start_is_a_minute_unless_it_is_given(
@@ -505,7 +505,7 @@ def test_the_first_start_is_a_minute_unless_it_is_given(
 
 def test_karpenters_api_is_a_node_autoscaler() -> None:
     api = "--api-versions=karpenter.sh/v1/NodePool"
-    for sets, seconds in (((), 240), (("--set=operator.firstStart=20",), 20)):
+    for sets, seconds in (((), 240), (("--set=operator.firstStart=20s",), 20)):
         chart = render("kotatsu", None, api, *sets)
         assert load(OperatorSettings, environment(pod("operator", chart))).first_start == seconds
 

@@ -46,14 +46,14 @@ def test_their_values_replace_those_of_the_shared_activators_and_of_no_other_nam
     replicas = {name: deployment(name)["spec"]["replicas"] for name in ALL}
     assert replicas == {NAMESPACE: 3, "team-a": 1, "team-b": 3, "team-c": 3}
     drain = {name: environment(pod(name))["KOTATSU_DRAIN_TIMEOUT"] for name in ALL}
-    assert drain == {NAMESPACE: "30", "team-a": "30", "team-b": "20", "team-c": "30"}
+    assert drain == {NAMESPACE: "30s", "team-a": "30s", "team-b": "20s", "team-c": "30s"}
     [one], [other] = containers(pod("team-a")), containers(pod("team-b"))
     assert one["resources"]["limits"] == {"memory": "256Mi"}
     assert other["resources"]["limits"] == {"memory": "300Mi"}
     assert other["resources"]["requests"] == one["resources"]["requests"]
     shared = chart().one("Deployment", "kotatsu-activator-0")["spec"]
     assert shared["replicas"] == 3
-    assert environment(shared["template"])["KOTATSU_DRAIN_TIMEOUT"] == "30"
+    assert environment(shared["template"])["KOTATSU_DRAIN_TIMEOUT"] == "30s"
 
 
 OF_PODS = {

@@ -8,7 +8,7 @@ from docs.pages import ROOT
 
 SHOWN_BY = {
     "web app with a metric of its requests in flight": "tests/e2e/test_sleep.py::test_requests_between_any_two_steps_of_the_sleep_are_answered_once",
-    "web app without one": "tests/e2e/test_always.py::test_it_wakes_from_zero_stays_awake_in_use_and_sleeps_when_idle",
+    "web app without one": "tests/e2e/test_route_activator.py::test_it_wakes_from_zero_stays_awake_in_use_and_sleeps_when_idle",
     "Spring Boot": "tests/apps/test_apps.py::test_a_spring_boot_app_is_counted_by_its_own_gauge_and_reached_directly",
     "Jupyter, WebSockets": "tests/apps/test_apps.py::test_a_jupyter_kernel_keeps_its_variables_while_a_cell_runs_longer_than_idle_after",
     "PostgreSQL, other SQL": "tests/apps/test_apps.py::test_a_transaction_of_60_quiet_seconds_commits",

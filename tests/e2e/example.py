@@ -6,7 +6,7 @@ from typing import Any
 import yaml
 from e2e.kit import Object, workload
 
-QUICK = {"idleAfter": "6s", "drainTimeout": "10s"}
+QUICK = {"idleAfter": "6s"}
 
 
 def of(path: Path, start: float = 0, **spec: Any) -> list[Object]:

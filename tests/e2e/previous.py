@@ -27,7 +27,7 @@ IMAGE = "localhost/kotatsu-operator"
 OPERATOR = next(image for image in IMAGES if image.name == "operator")
 BEFORE_RELEASES = "d839c715b3b402770247dafbfd4efeb631ac47b7"
 """What to upgrade from as long as there is no release: a commit whose pools this checkout reads."""
-PARKED, SETTLE = "parked.enabled=true", "routeSettle=1"
+PARKED, SETTLE = "parked.enabled=true", "routeSettle=1s"
 WITHOUT_HISTORY = (
     "this clone has no history, so the upgrade begins at this checkout itself: `git fetch"
     " --unshallow --tags` brings the release before it"
@@ -65,7 +65,8 @@ def previous_release(context: str, scratch: Path) -> Release:
         _into_kind(f"{IMAGE}:{tag}", context.removeprefix("kind-"), scratch)
     else:
         _into_the_node(f"{IMAGE}:{tag}", scratch)
-    settings = (f"image.repository={IMAGE}", f"image.tag={tag}", PARKED, SETTLE)
+    # Its chart has plain seconds.
+    settings = (f"image.repository={IMAGE}", f"image.tag={tag}", PARKED, "routeSettle=1")
     scope = "namespaceSelector.matchLabels.kubernetes\\.io/metadata\\.name={namespace}"
     return Release(commit[:8], scratch / "charts/kotatsu", settings, scope)
 

@@ -218,7 +218,7 @@ def activator(
         "pod_ips": address,
         "node_name": node or "node",
         "port": port,
-        "drain_timeout": 5,
+        "drain_timeout": "5s",
     }
     with process(plane, ACTIVATOR, "kotatsu-activator", log=log, **variables):
         yield f"http://127.0.0.1:{port}/metrics"

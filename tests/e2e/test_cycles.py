@@ -40,15 +40,14 @@ AT_ONCE = 10
 SPEC = {
     "idleAfter": "10m",
     "maxReplicas": 2,
-    "targetConcurrency": 20,
-    "drainTimeout": "6s",
+    "requestsPerPod": 20,
 }
 
 
 PARKED = SPEC | {
     "idleAfter": "2s",
     "maxReplicas": 1,
-    "targetConcurrency": 20,
+    "requestsPerPod": 20,
     "parkedFor": "24h",
 }
 
@@ -57,15 +56,15 @@ MOMENTS = 1.5
 
 
 def every_protocol(name, recorder, route, spec):
-    """The app with HTTP/2 beside HTTP/1.1 and WebSocket; for route Always without a selector."""
+    """The app with HTTP/2 beside HTTP/1.1 and WebSocket; for route Activator without a selector."""
     deployment, service = workload(name, f"http://{recorder}")
     service["spec"]["ports"].append({"name": "h2c", "port": 81, "targetPort": "h2c"})
-    if route == "Always":
+    if route == "Activator":
         del service["spec"]["selector"]
     return config_map(), deployment, service, pool(name, route=route, **spec)
 
 
-ROUTES = pytest.mark.parametrize(("route", "share"), [("Auto", 1), ("Always", 10)])
+ROUTES = pytest.mark.parametrize(("route", "share"), [("Auto", 1), ("Activator", 10)])
 """Which part of the cycles each gets in `make soak`."""
 
 
@@ -86,8 +85,8 @@ async def test_parked_and_restored_under_every_protocol_nothing_is_lost_and_no_p
     row = f"nothing: parked and restored, route {route}"
     recorder = cluster_ip(parking, "recorder")
     make = partial(every_protocol, recorder=recorder, route=route, spec=PARKED)
-    # With route Always the last byte of a silent HTTP/2 client, and what a WebSocket client answers
-    # to its server's pings, count as a request for 30 s: the pool would hardly be idle.
+    # With route Activator the last byte of a silent HTTP/2 client, and what a WebSocket client
+    # answers to its server's pings, count as a request for 30 s: the pool would hardly be idle.
     ways = WAYS if route == "Auto" else (over_a_kept_connection, over_connections_of_its_own)
     await again_and_again(row, share, parking, make, partial(park_over, recorder, ways), soak)
 

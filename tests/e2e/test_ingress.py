@@ -85,7 +85,7 @@ def fronts(
         add_recorder(kubectl)
         stack.enter_context(applied(kubectl, volume(kubectl, folder / "pets")))
         install_pet(kubectl, first)
-        app = asyncio.run(start_app(kubectl, "behind", maxReplicas=1, drainTimeout="10s"))
+        app = asyncio.run(start_app(kubectl, "behind", maxReplicas=1))
         auth = cluster_ip(kubectl, "auth")
         kubectl.apply(*routes(kubectl, first, second), forward_auth(auth), *guarded(kubectl, first))
         made = Fronts(kubectl, app, first, second)

@@ -51,8 +51,6 @@ async def make_service(make_app, team):
             name,
             idleAfter="60s",
             maxReplicas=1,
-            # With affinity the clients that a pod has stay with it for as long as it is there.
-            drainTimeout="10s",
         )
         team.patch("service", app.name, {"spec": {"type": "NodePort", **service}})
         return app, team.get("service", app.name)["spec"]["ports"][0]["nodePort"]
@@ -140,7 +138,7 @@ async def test_clients_on_another_node_lose_nothing_while_both_activators_are_re
     two_nodes, make_app, home, recorder
 ):
     await asyncio.to_thread(two_nodes, PROXY_MODES[0])
-    app = await make_app("elsewhere", idleAfter="60s", maxReplicas=1, drainTimeout="10s")
+    app = await make_app("elsewhere", idleAfter="60s", maxReplicas=1)
     while not await answers(app, app.address, second.PATH):
         await asyncio.sleep(0.2)
     await asyncio.sleep(SETTLED)

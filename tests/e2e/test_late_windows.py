@@ -167,7 +167,7 @@ async def test_from_the_second_window_on_all_are_ready_though_their_nodes_join_l
 ) -> None:
     delay, pools, each = size
     for _ in soak.chances(LATE, 1):
-        async with late_world(tmp_path, delay, first_start=1) as world:
+        async with late_world(tmp_path, delay, first_start="1s") as world:
             windows = Windows(world, ahead=None)
             await windows.run(pools, each + 1)
         found = windows.openings
@@ -181,7 +181,9 @@ async def test_with_capacity_ahead_all_are_ready_from_the_first_window_on(
 ) -> None:
     delay, pools, each = size
     for _ in soak.chances(AHEAD, 1):
-        async with late_world(tmp_path, delay, *CAPACITY, **PLACEHOLDERS, first_start=1) as world:
+        async with late_world(
+            tmp_path, delay, *CAPACITY, **PLACEHOLDERS, first_start="1s"
+        ) as world:
             windows = Windows(world, ahead=timedelta(seconds=delay + 30))
             await windows.run(pools, each)
         judge(soak, AHEAD, windows, windows.openings)

@@ -67,7 +67,7 @@ def agent(pet: Kubectl, on_node: bool, tmp_path_factory: pytest.TempPathFactory)
 async def policed(agent: Agent, pet: Kubectl) -> AsyncIterator[App]:
     """A pooled app in the pet's namespace, and the recorder."""
     add_recorder(pet)
-    app = await start_app(pet, f"policed-{uuid.uuid4().hex[:4]}", maxReplicas=1, drainTimeout="10s")
+    app = await start_app(pet, f"policed-{uuid.uuid4().hex[:4]}", maxReplicas=1)
     yield app
     pet("delete", "warmpool,deployment,service", app.name, "--wait=false")
 

@@ -38,7 +38,7 @@ def many_protocols(name):
 async def app(team):
     name = f"protocols-{uuid.uuid4().hex[:4]}"
     app = App(name, team)
-    spec = {"route": "Always", "idleAfter": "5s", "maxReplicas": 2}
+    spec = {"route": "Activator", "idleAfter": "5s", "maxReplicas": 2}
     team.apply(*many_protocols(name), pool(name, **spec))
     await app.asleep()
     app.address = cluster_ip(team, name)

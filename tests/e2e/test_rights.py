@@ -469,11 +469,11 @@ async def _take_a_service(world: World) -> None:
     def is_taken() -> bool:
         return ROUTE_LABEL in world.kubectl.get("service", "other")["spec"]["selector"]
 
-    world.kubectl.apply(pool("other", route="Always"))
+    world.kubectl.apply(pool("other", route="Activator"))
     await eventually("its selector is taken", is_taken, within=30)
     world.kubectl("delete", "warmpool", "other")
     await eventually("its selector is given back", lambda: not is_taken())
-    world.kubectl.apply(pool("other", route="Always"))
+    world.kubectl.apply(pool("other", route="Activator"))
     await eventually("its selector is taken again", is_taken, within=30)
 
 
@@ -493,7 +493,6 @@ def _try_to_reach_another_namespace(world: World) -> None:
     entry = {
         "pool": "x",
         "target": {"kind": "Deployment", "name": FOREIGN},
-        "onDelete": "Restore",
         "restoreReplicas": 7,
     }
     world.kubectl.patch("configmap", record_part(HERE), {"data": {"edited": json.dumps(entry)}})

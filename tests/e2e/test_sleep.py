@@ -59,7 +59,6 @@ async def test_a_pool_sleeps_when_it_is_told_to_however_many_requests_come(make_
         "flood",
         idleAfter="10m",
         maxReplicas=1,
-        drainTimeout="3s",
     )
     over, wrong, hung = asyncio.Event(), [], []
 

@@ -69,7 +69,7 @@ async def make_arena(stack, kubectl, leases, tmp_path_factory):
             **more,
             idleAfter=idle_after,
             maxReplicas=3,
-            targetConcurrency=10,
+            requestsPerPod=10,
         )
         for name, idle_after, more in (
             ("busy", "60s", {}),

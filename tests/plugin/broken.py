@@ -45,7 +45,7 @@ def _service_applied(manager: str) -> Objects:
     fields = {"f:spec": {"f:selector": {}}}
     entry = {"manager": manager, "operation": "Apply", "fieldsV1": fields}
     made["metadata"]["managedFields"] = [entry]
-    return [made if o["kind"] == "Service" else o for o in plus(warm_pool(route="Always"))]
+    return [made if o["kind"] == "Service" else o for o in plus(warm_pool(route="Activator"))]
 
 
 def _stateful_set() -> dict[str, Any]:
@@ -215,18 +215,18 @@ REFUSED = [
         [*with_service(selector=None), warm_pool()],
         "service",
         "ServiceHasNoSelector",
-        "set route: Always",
+        "set route: Activator",
     ),
     Setup(
-        "route Always with a selector that a program applies",
+        "route Activator with a selector that a program applies",
         _service_applied("argocd-controller"),
         "service",
         "SelectorContested",
-        "add `kotatsu.dev/route: Always` to spec.selector in its manifest",
+        "add `kotatsu.dev/route: Activator` to spec.selector in its manifest",
     ),
     Setup(
-        "route Always beside other endpoints",
-        [*with_service(selector=None), warm_pool(route="Always"), _SLICE],
+        "route Activator beside other endpoints",
+        [*with_service(selector=None), warm_pool(route="Activator"), _SLICE],
         "service",
         "ServiceHasEndpoints",
         "delete that EndpointSlice",
@@ -444,10 +444,10 @@ WARNED = [
     ),
     Setup(
         "a gauge that the page lacks",
-        plus(warm_pool(metrics={"name": "in_flight"})),
+        plus(warm_pool(inFlightMetric={"name": "in_flight"})),
         "metrics",
         "GaugeMissing",
-        "correct spec.metrics",
+        "correct spec.inFlightMetric",
         recorded_only=True,
     ),
     Setup(

@@ -235,9 +235,9 @@ def test_argo_cd_is_told_to_ignore_the_replicas():
     [
         plus(autoscaler()),
         plus(warm_pool()),
-        plus(warm_pool(metrics={"port": "http", "path": "/metrics"})),
-        [*with_service(selector=None), warm_pool(route="Always")],
-        plus(warm_pool(route="Always")),
+        plus(warm_pool(inFlightMetric={"port": "http", "path": "/metrics"})),
+        [*with_service(selector=None), warm_pool(route="Activator")],
+        plus(warm_pool(route="Activator")),
         with_service(type="LoadBalancer", ports=[{"port": 80, "targetPort": 8080}]),
     ],
 )
@@ -395,7 +395,7 @@ def test_a_workload_without_a_gauge_is_no_fault():
     assert bad(answer) == []
     said = finding(answer, "Unmetered")
     assert said["level"] == "note"
-    assert "each sleep ends the other connections: set route: Always" in said["message"]
+    assert "each sleep ends the other connections: set route: Activator" in said["message"]
 
 
 def test_a_pool_on_route_auto_without_a_gauge_is_warned_that_it_cuts_connections():
@@ -496,9 +496,9 @@ def test_a_crd_that_lacks_a_field_is_older_than_the_plugin():
     crd = yaml.safe_load(CRD.read_text())
     assert {f["level"] for f in check(plus(crd))["findings"]} == {"ok"}
     schema = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
-    del schema["properties"]["spec"]["properties"]["drainTimeout"]
+    del schema["properties"]["spec"]["properties"]["holdTimeout"]
     said = finding(check(plus(crd)), "CRDIsOlder")
-    assert (said["level"], "lacks spec.drainTimeout" in said["message"]) == ("note", True)
+    assert (said["level"], "lacks spec.holdTimeout" in said["message"]) == ("note", True)
 
 
 # --- permissions and bounds ---

@@ -84,7 +84,7 @@ def test_while_the_pod_starts_it_says_that_the_hold_timeout_is_left_out():
 
 def test_a_gauge_at_the_default_place_needs_no_field():
     made, text = created(good())
-    assert (made["spec"]["route"], "metrics" in made["spec"]) == ("Auto", False)
+    assert (made["spec"]["route"], "inFlightMetric" in made["spec"]) == ("Auto", False)
     assert (
         "# Pod web-1 reports its requests in flight (kotatsu_requests_in_flight).\n  route" in text
     )
@@ -97,7 +97,7 @@ def test_a_gauge_elsewhere_is_named():
     boot, _ = served("spring-boot-3.3")
     made, text = created(objects, pages={"web-1:9000/actuator/prometheus": boot})
     assert "in flight (http_server_requests_active_seconds_count)" in text
-    assert made["spec"]["metrics"] == {
+    assert made["spec"]["inFlightMetric"] == {
         "port": "management",
         "path": "/actuator/prometheus",
     }
@@ -106,14 +106,14 @@ def test_a_gauge_elsewhere_is_named():
 @pytest.mark.parametrize("page", ["", "http_server_active_requests 1\n"])
 def test_no_gauge_and_one_that_is_never_zero_are_not_named(page: str):
     made, text = created(good(), pages={"web-1:8080/metrics": page})
-    assert "metrics" not in made["spec"]
-    assert made["spec"]["route"] == "Always"
+    assert "inFlightMetric" not in made["spec"]
+    assert made["spec"]["route"] == "Activator"
     assert "# Its pods report no usable gauge" in text
 
 
-def test_a_service_without_a_selector_means_route_always():
+def test_a_service_without_a_selector_means_route_activator():
     made, _ = created(with_service(selector=None))
-    assert made["spec"]["route"] == "Always"
+    assert made["spec"]["route"] == "Activator"
 
 
 def test_a_service_of_another_name_is_named():

@@ -89,10 +89,6 @@ def operator(api: Api) -> Iterator[None]:
 def test_an_example_runs(api: Api, sh: Shell, line: str):
     if re.search(r" web\b", line) and " create " not in line:  # the tutorial applies it first
         api.kubectl("apply", "-f", str(ROOT / "examples/web.yaml"))
-    if "--parked" in line:
-        api.kubectl(
-            "patch", "warmpool", "voice", "--type=merge", "-p", '{"spec":{"parkedFor":"1h"}}'
-        )
     if " create " in line:
         example = [deployment(), service()]
         made = [*example, activator(1), activator(2), operator_of_kotatsu()]

@@ -48,8 +48,11 @@ def test_mariadb_is_known_by_its_port_and_check_says_that_no_client_wakes_it():
 @each(
     "more",
     [
-        [warm_pool(route="Always", windows=[EVENINGS])],
-        [warm_pool(route="Always"), warm_pool("shop", dependsOn=["web"], targetRef={"name": "s"})],
+        [warm_pool(route="Activator", windows=[EVENINGS])],
+        [
+            warm_pool(route="Activator"),
+            warm_pool("shop", dependsOn=["web"], targetRef={"name": "s"}),
+        ],
     ],
 )
 def test_where_something_else_wakes_the_pool_that_is_a_note(more: Objects):

@@ -90,6 +90,10 @@ REFUSED = {
     "another target": (manifest(targetRef={"name": "a", "kind": "Pod"}), "must name a Deployment"),
     "override that is text": (manifest(override="on"), "spec.override must be a map"),
     "budget that is a list": (manifest(budget=[1]), "spec.budget must be a map"),
+    "a lead of days": (manifest(lead="25h"), "lead must be at most 24h"),
+    "nodes hours ahead": (manifest(capacityAhead="61m"), "capacityAhead must be at most 1h"),
+    "an empty budget": (manifest(budget={}), "spec.budget.limit is missing"),
+    "no time to be parked": (manifest(parkedFor="0s"), "parkedFor must be above 0"),
     "a mode that is none": (
         manifest(override={"mode": "Hot", "until": "2026-11-25T12:00:00Z"}),
         "spec.override.mode must be one of Warm, Asleep",

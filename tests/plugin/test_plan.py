@@ -195,7 +195,7 @@ def test_windows_of_a_calendar_are_planned_and_named_with_it():
 
 PARKED_DAY = """\
 voice: 2026-11-25 06:00 to 2026-11-26 06:00 in Asia/Tokyo, pods start 60 s early (spec.lead)
-voice: an idle pool keeps up to 1 pod parked for 1h at 0.25 JPY per hour each
+voice: an idle pool keeps one pod parked for 1h at 0.25 JPY per hour each
 
 AT                        POOL   KIND     WINDOW       PODS      COST      NOTE
 Wed 2026-11-25 09:59 JST  voice  prewarm  final-pitch  5         0.15 JPY
@@ -224,7 +224,7 @@ def test_the_plan_of_a_day_with_parked_pods(tmp_path: Path):
 
 
 def test_two_pools_with_parked_pods_have_one_total(tmp_path: Path):
-    pools = [manifest(n, windows=[PARKED], lead="0s", parkedFor="0s") for n in "ab"]
+    pools = [manifest(n, windows=[PARKED], lead="0s") for n in "ab"]
     file = write_manifest(tmp_path / "pools.yaml", *pools, deployment("a"), deployment("b"))
     ran = demo_mode("plan", "-f", file, "--days", "1", width=98)
     assert "together: 20.0 pod hours, at most 10 pods, 5.02 JPY" in ran.out
@@ -233,7 +233,7 @@ def test_two_pools_with_parked_pods_have_one_total(tmp_path: Path):
 @each(
     "policy, said",
     [
-        ("NoNewWarmth", "10:04; windows that are open then finish: 17.82 JPY beyond it"),
+        ("BlockStarts", "10:04; windows that are open then finish: 17.82 JPY beyond it"),
         ("Sleep", "10:04, and the pool sleeps"),
         ("Warn", "10:04, and the pool continues: 17.82 JPY beyond it"),
     ],

@@ -166,8 +166,7 @@ def record(
     """
     data = {
         f"uid-{target}-of-{of}": json.dumps(
-            {"namespace": of, "pool": target, "onDelete": "Restore"}
-            | {"target": {"kind": kind, "name": target}, **owed}
+            {"namespace": of, "pool": target} | {"target": {"kind": kind, "name": target}, **owed}
         )
         for of in (namespaces if owed else ())
         for target in targets or ("web",)
@@ -218,7 +217,6 @@ STATES: dict[str, Objects] = {
         sleeping(),
     ],
     "the operator is scaled to 0": [pool(), sleeping(), operator(ready=0)],
-    "onDelete is Keep": [pool(onDelete="Keep"), sleeping()],
 }
 
 
@@ -342,12 +340,12 @@ def test_revisions_of_a_knative_service_get_their_min_scale_back():
 @each(
     "left",
     [
-        [pool(route="Always"), sleeping()],
+        [pool(route="Activator"), sleeping()],
         [record(restoreReplicas=3), sleeping()],
         [scaled("kotatsu-activator")],
     ],
 )
-def test_a_service_of_route_always_gets_the_selector_of_its_target(left: Objects):
+def test_a_service_of_route_activator_gets_the_selector_of_its_target(left: Objects):
     cluster = Left(*left, without_selector(), slice_of("uid-gone"))
     ran = cluster.restore("--all", HOME)
     assert ran.code == 0
@@ -449,14 +447,14 @@ def test_without_a_pool_it_asks_where_the_record_is():
 @each(
     "left",
     [
-        [pool(route="Always", status={"internal": {"takenService": "web"}}), sleeping()],
+        [pool(route="Activator", status={"internal": {"takenService": "web"}}), sleeping()],
         [record(takenService="web"), sleeping()],
         [scaled("kotatsu-activator")],
     ],
 )
-def test_a_selector_that_route_always_has_taken_is_as_before(left: Objects):
+def test_a_selector_that_route_activator_has_taken_is_as_before(left: Objects):
     taken = service()
-    taken["spec"]["selector"] = {"app": "web", "kotatsu.dev/route": "Always"}
+    taken["spec"]["selector"] = {"app": "web", "kotatsu.dev/route": "Activator"}
     cluster = Left(*left, taken, slice_of("uid-gone"))
     ran = cluster.restore("--all", HOME)
     assert ran.code == 0
@@ -468,7 +466,7 @@ def test_a_selector_that_route_always_has_taken_is_as_before(left: Objects):
 
 
 def test_what_cannot_be_restored_is_named_with_the_reason_and_the_rest_is_restored():
-    cluster = Left(pool(route="Always"), pool("auth"), sleeping(), sleeping("auth"))
+    cluster = Left(pool(route="Activator"), pool("auth"), sleeping(), sleeping("auth"))
     cluster._objects.append(without_selector() | {"metadata": service("web")["metadata"]})
     cluster._objects[-1]["metadata"] |= {"namespace": "demo", "resourceVersion": "9"}
     cluster.forbidden = {"services"}

@@ -88,11 +88,11 @@ def test_a_pool_without_its_chart(left: Left):
     assert left.get("hpa")["metadata"]["resourceVersion"] == version
 
 
-def test_a_service_of_route_always_gets_its_selector(left: Left):
+def test_a_service_of_route_activator_gets_its_selector(left: Left):
     left.sleeping(phase="Asleep", restoreReplicas=1)
     left.kubectl("delete", "service", "web")
     left.apply(without_selector())
-    left.patch("warmpool", "web", {"spec": {"route": "Always"}})
+    left.patch("warmpool", "web", {"spec": {"route": "Activator"}})
     ran = left.restore("web")
     assert (ran.code, ran.err) == (0, "")
     assert left.get("service")["spec"]["selector"] == {"app": "web"}

@@ -91,7 +91,7 @@ def test_defaults_are_filled_in_and_nulls_left_out_as_the_api_server_does() -> N
     spec = {"targetRef": {"name": "a"}, "windows": None, "maxReplicas": 3.0}
     made = defaulted(spec, spec_schema())
     assert made["targetRef"] == {"apiVersion": "apps/v1", "kind": "Deployment", "name": "a"}
-    assert (made["timeZone"], made["route"], made["drainTimeout"]) == ("UTC", "Auto", "60s")
+    assert (made["timeZone"], made["route"], made["holdTimeout"]) == ("UTC", "Auto", "45s")
     assert "windows" not in made
     assert type(made["maxReplicas"]) is int
 

@@ -106,7 +106,7 @@ def spent(policy: str) -> dict[str, Any]:
 
 
 def test_a_spent_budget_opens_no_window_before_its_period_ends():
-    cluster = Cluster(spent("NoNewWarmth"))
+    cluster = Cluster(spent("BlockStarts"))
     ran = demo_mode("plan", "--days", "8", cluster=cluster)
     assert "the limit of 500 JPY is reached" in ran.out
     found = demo_mode("plan", "--days", "8", "-o", "json", cluster=cluster).json["transitions"]

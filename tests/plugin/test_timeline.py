@@ -184,8 +184,8 @@ def parts(made: Pool, begin: str, end: str) -> list[tuple[str, int, bool]]:
     return [(f"{s.begin:%H:%M}", s.replicas, s.is_parked) for s in found]
 
 
-def parking(*windows: dict[str, Any], lasting: str = "20m") -> Pool:
-    return pool(timeZone="UTC", lead="1m", windows=list(windows), parkedFor=lasting)
+def parking(*windows: dict[str, Any], **spec: Any) -> Pool:
+    return pool(timeZone="UTC", lead="1m", windows=list(windows), **spec)
 
 
 DAY = ("2026-11-25T00:00", "2026-11-26T00:00")
@@ -193,7 +193,7 @@ MORNING = once("m", "2026-11-25T08:00", "2026-11-25T09:00", 2)
 
 
 def test_pods_start_for_a_parked_window_and_are_parked_when_it_opens():
-    made = parking(MORNING | {"mode": "Parked"}, lasting="0s")
+    made = parking(MORNING | {"mode": "Parked"})
     assert parts(made, *DAY) == [
         ("00:00", 0, False), ("07:59", 2, False), ("08:00", 2, True), ("09:00", 0, False),
     ]  # fmt: skip
@@ -204,7 +204,7 @@ def test_pods_for_a_parked_window_are_warm_for_as_long_as_they_start_and_not_for
     warm_ups = [[20, 2, 1], [20, 2, 1], [540, 2, 1]]
     status = {"phase": "Asleep", "internal": {"warmUps": warm_ups}}
     window = MORNING | {"mode": "Parked"}
-    made = pool(status=status, timeZone="UTC", lead="10m", windows=[window], parkedFor="0s")
+    made = pool(status=status, timeZone="UTC", lead="10m", windows=[window])
     begin = utc("2026-11-25T00:00")
     found = [s for s in timeline(made, begin, begin + 30 * HOUR).stretches if s.replicas]
     opens = utc("2026-11-25T08:00")
@@ -215,7 +215,7 @@ def test_pods_for_a_parked_window_are_warm_for_as_long_as_they_start_and_not_for
 
 
 def test_after_a_window_pods_stay_parked_for_their_time():
-    assert parts(parking(MORNING), *DAY) == [
+    assert parts(parking(MORNING, parkedFor="20m"), *DAY) == [
         ("00:00", 0, False), ("07:59", 2, False), ("09:00", 1, True), ("09:20", 0, False),
     ]  # fmt: skip
 
@@ -229,7 +229,7 @@ def test_a_parked_pool_stays_until_its_time_is_over():
 
 def test_pods_that_cannot_be_parked_are_warm_in_the_plan():
     failed = {"type": "ParkingFailed", "status": "True", "reason": "Guaranteed"}
-    spec = parking(MORNING | {"mode": "Parked"}).raw["spec"]
+    spec = parking(MORNING | {"mode": "Parked"}, parkedFor="20m").raw["spec"]
     made = pool(status={"conditions": [failed]}, **spec)
     assert parts(made, *DAY) == [("00:00", 0, False), ("07:59", 2, False), ("09:00", 0, False)]
 
@@ -241,7 +241,7 @@ def test_an_asleep_override_leaves_no_parked_pods():
 
 
 def test_the_cost_of_the_plan_has_both_prices():
-    made = parking(MORNING | {"mode": "Parked"}, lasting="0s")
+    made = parking(MORNING | {"mode": "Parked"})
     warm, parked = Decimal("1.84375"), Decimal("0.25125")
     cost = timeline(made, utc(DAY[0]), utc(DAY[1])).cost
     assert cost is not None
@@ -249,7 +249,7 @@ def test_the_cost_of_the_plan_has_both_prices():
 
 
 def test_the_costs_of_the_changes_add_up_to_the_plan():
-    found = timeline(parking(MORNING), utc(DAY[0]), utc(DAY[1]))
+    found = timeline(parking(MORNING, parkedFor="20m"), utc(DAY[0]), utc(DAY[1]))
     assert sum(c.cost for c in found.changes) == found.cost
     assert [(c.kind, c.replicas, c.is_parked) for c in found.changes] == [
         ("prewarm", 2, False), ("open", 2, False), ("close", 1, True),

@@ -244,7 +244,7 @@ def test_a_pool_without_windows_is_answered_with_how_to_add_one():
 
 
 def test_a_parked_window_is_added_and_listed_with_its_price():
-    cluster = Cluster(manifest(parkedFor="0s"))
+    cluster = Cluster(manifest())
     ran = demo_mode(*ADD, "--parked", cluster=cluster)
     assert (ran.code, ran.err) == (0, "")
     assert cluster.windows("voice") == [PITCH | {"mode": "Parked"}]

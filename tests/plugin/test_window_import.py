@@ -245,7 +245,7 @@ def test_a_file_that_is_no_calendar_is_one_sentence(desk: Desk, data: bytes):
 
 
 def test_windows_of_a_calendar_may_be_parked_and_stay_so_at_the_next_import(tmp_path: Path):
-    desk = Desk(tmp_path, manifest(parkedFor="0s"))
+    desk = Desk(tmp_path, manifest())
     ran = desk.imported(pitch(), words=("--replicas", "5", "--parked"))
     assert "5 pods, parked\n" in ran.out
     assert "voice: all together 2.69 JPY more in 62 days\n" in ran.out

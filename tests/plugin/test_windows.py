@@ -229,7 +229,7 @@ def test_a_budget_that_would_be_spent_is_said():
     (said,) = notes[1:]
     assert said == (
         "the budget would be spent: 113.61 JPY of 100.00 until Tue 2026-12-01 00:00, and "
-        "spec.budget.onExhausted is NoNewWarmth; raise spec.budget.limit, or use fewer pods"
+        "spec.budget.onExhausted is BlockStarts; raise spec.budget.limit, or use fewer pods"
     )
 
 
@@ -284,16 +284,11 @@ def test_a_window_that_is_not_there_is_not_removed():
 
 def test_a_window_may_ask_for_parked_pods_at_their_price():
     # 5 pods at 0.25125 JPY an hour for two hours; for the lead before it they cost 1.84375.
-    edit = added(ask=request(replicas=5, parked=True), parkedFor="0s")
+    edit = added(ask=request(replicas=5, parked=True))
     assert edit.value == PITCH | {"mode": "Parked"}
     assert edit.notes == [
         "final-pitch, 10:00 to 12:00 Asia/Tokyo (in 4h), 5 pods, parked, 2.69 JPY more"
     ]
-
-
-def test_a_pool_without_parked_pods_says_how_to_get_them():
-    with pytest.raises(DemoModeError, match=r"--parked: voice has no spec\.parkedFor; add it: "):
-        added(ask=request(parked=True))
 
 
 def test_a_warm_window_beside_a_parked_one_says_that_all_pods_are_warm():

@@ -500,14 +500,20 @@ helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 {{- if .Values.knative.namespace }}{{ include "kotatsu.isOn" (list .Values.knative.enabled . "serving.knative.dev/v1/Service") }}{{ end }}
 {{- end }}
 
-{{/* Seconds until Ready that are assumed for a new pool: more where nodes may have to be added first. What Helm
+{{/* The whole seconds of a duration: Helm reads one only to move a date. */}}
+{{- define "kotatsu.seconds" -}}
+{{- $date := toDate "2006-01-02" "2000-01-01" -}}
+{{- sub (unixEpoch (dateModify . $date)) (unixEpoch $date) -}}
+{{- end }}
+
+{{/* The time until Ready that is assumed for a new pool: more where nodes may have to be added first. What Helm
 sees needs no permission of the operator. */}}
 {{- define "kotatsu.firstStart" -}}
 {{- if ne (toString .Values.operator.firstStart) "auto" -}}
-{{- int .Values.operator.firstStart -}}
+{{- .Values.operator.firstStart -}}
 {{- else -}}
 {{- $karpenter := .Capabilities.APIVersions.Has "karpenter.sh/v1/NodePool" -}}
-{{- or $karpenter (lookup "v1" "ConfigMap" "kube-system" "cluster-autoscaler-status") | empty | ternary 60 240 -}}
+{{- or $karpenter (lookup "v1" "ConfigMap" "kube-system" "cluster-autoscaler-status") | empty | ternary "60s" "4m" -}}
 {{- end -}}
 {{- end }}
 

@@ -293,7 +293,7 @@ spec:
   {{- end }}
   maxReplicas: {{ default $pool.maxReplicas .maxReplicas }}
   {{- if not $isKnative }}
-  targetConcurrency: {{ $pool.targetConcurrency }}
+  requestsPerPod: {{ $pool.requestsPerPod }}
   idleAfter: {{ default .root.Values.idleAfter $pool.idleAfter }}
   holdTimeout: {{ $pool.holdTimeout }}
   {{- end }}

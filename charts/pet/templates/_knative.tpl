@@ -41,7 +41,7 @@ spec:
       annotations:
         {{- $annotations := dict
           "autoscaling.knative.dev/max-scale" ($pool.maxReplicas | toString)
-          "autoscaling.knative.dev/target" ($pool.targetConcurrency | toString)
+          "autoscaling.knative.dev/target" ($pool.requestsPerPod | toString)
           "autoscaling.knative.dev/scale-to-zero-pod-retention-period" (default .root.Values.idleAfter $pool.idleAfter) }}
         {{- if not $pool.enabled }}
         {{- $_ := set $annotations "autoscaling.knative.dev/min-scale" "1" }}

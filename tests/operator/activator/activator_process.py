@@ -6,7 +6,7 @@ word and its number a line: `pod 8080` lets a Ready pod of voice appear at that 
 one of feed, `files 100` lets the process have no more open files than that. It ends when its input
 does.
 
-    python tests/operator/activator/activator_process.py Always Warm
+    python tests/operator/activator/activator_process.py Activator Warm
 """
 
 import argparse
@@ -132,7 +132,7 @@ async def _run(kube: FakeKube, memory: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("route", choices=["Auto", "Always"])
+    parser.add_argument("route", choices=["Auto", "Activator"])
     parser.add_argument("phase", choices=["Asleep", "Warm"])
     parser.add_argument("--memory", type=int, default=MOST_MEMORY)
     options = parser.parse_args()

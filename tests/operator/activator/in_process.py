@@ -29,12 +29,12 @@ GET = b"GET /hello HTTP/1.1\r\nHost: voice\r\n\r\n"
 READYZ = {"httpGet": {"path": "/readyz", "port": "http"}}
 
 
-ALWAYS = {"route": "Always"}
+BY_ACTIVATOR = {"route": "Activator"}
 
 
 def pool(phase="Asleep", epoch=1, *, counted=False, **spec):
-    """`counted` is a pool whose pods have no gauge: its connections count, as on route Always."""
-    passes_by = phase == "Warm" and not counted and spec.get("route") != "Always"
+    """`counted` is a pool whose pods have no gauge: its connections count."""
+    passes_by = phase == "Warm" and not counted and spec.get("route") != "Activator"
     route = {"target": "Native" if passes_by else "Activator", "epoch": epoch, "counted": counted}
     return warm_pool(status={"phase": phase, "route": route}, **spec)
 

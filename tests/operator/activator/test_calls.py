@@ -10,7 +10,7 @@ import pytest
 
 from kotatsu_operator.activator import connections as connections_module
 from kotatsu_operator.activator import splice as client_module
-from tests.operator.activator.in_process import ALWAYS, ActivatorFixture, Pod, pool
+from tests.operator.activator.in_process import BY_ACTIVATOR, ActivatorFixture, Pod, pool
 from tests.operator.cluster import activator_pod, eventually
 
 pytestmark = pytest.mark.timeout(60)
@@ -44,7 +44,7 @@ def clock(monkeypatch):
 async def activator():
     async with ActivatorFixture() as activator:
         activator.see("Deployment", activator.kube.stored("Deployment", "voice"))
-        activator.see("WarmPool", pool("Warm", **ALWAYS))
+        activator.see("WarmPool", pool("Warm", **BY_ACTIVATOR))
         yield activator
 
 
@@ -59,7 +59,11 @@ def active(activator):
 
 @pytest.mark.parametrize(
     ("how", "minutes"),
-    [(ALWAYS, 10), ({"counted": True}, 10), (ALWAYS | {"connectionIdleTimeout": "1h"}, 60)],
+    [
+        (BY_ACTIVATOR, 10),
+        ({"counted": True}, 10),
+        (BY_ACTIVATOR | {"connectionIdleTimeout": "1h"}, 60),
+    ],
 )
 async def test_a_quiet_transaction_keeps_its_pool_in_use_for_ten_minutes_or_as_its_author_says(
     activator, clock, how, minutes
@@ -92,7 +96,7 @@ async def test_on_the_way_down_a_keepalive_passes_unannounced_and_a_request_does
     for _ in range(30):
         clock.now += 30
         await ask(reader, writer, PING)
-    activator.see("WarmPool", pool("Draining", **ALWAYS))
+    activator.see("WarmPool", pool("Draining", **BY_ACTIVATOR))
     clock.now += 30
     await ask(reader, writer, PING)
     assert (len(made.requests), activator.announcements) == (31, [])
@@ -152,7 +156,7 @@ CONNECT_WITHIN = "grpc.min_reconnect_backoff_ms"
 def calls_asleep(activator, grpc_pod, *options, **how):
     """Call a pool that sleeps."""
     grpc_pod.answer.set()
-    activator.see("WarmPool", pool("Asleep", **ALWAYS))
+    activator.see("WarmPool", pool("Asleep", **BY_ACTIVATOR))
     calling = asyncio.to_thread(call, activator.port, options, **how)
     return activator.keep(asyncio.create_task(calling))
 

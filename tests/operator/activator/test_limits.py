@@ -35,7 +35,7 @@ def asleep():
 
 @pytest.fixture(scope="module")
 def warm_one(pod):
-    with processes.activator("Always", "Warm") as started:
+    with processes.activator("Activator", "Warm") as started:
         started.say(f"pod {pod}")
         processes.until(lambda: ask(started.port).endswith(b"ok"))
         yield started

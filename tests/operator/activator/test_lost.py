@@ -186,10 +186,10 @@ async def test_a_new_epoch_is_told_in_a_slice_that_was_taken_back_too(pair):
     assert [a["kotatsu.dev/epoch"] for a in said] == ["2", "2"]
 
 
-@pytest.mark.parametrize("route_mode", ["Auto", "Always"])
+@pytest.mark.parametrize("route_mode", ["Auto", "Activator"])
 async def test_of_two_that_are_lost_both_stay_endpoints(pair, route_mode):
-    """On route Always pods are no reason to take the last one: the Service selects none."""
-    if route_mode == "Always":
+    """On route Activator pods are no reason to take the last one: the Service selects none."""
+    if route_mode == "Activator":
         pair.see("EndpointSlice", native_slice(True))
     await pair.sync(pool(route_mode=route_mode))
     for name in UIDS:

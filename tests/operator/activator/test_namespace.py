@@ -45,7 +45,7 @@ def test_of_a_status_that_somebody_has_edited_only_what_can_be_read_counts():
 def test_the_defaults_are_those_of_the_crd():
     pool = pool_view(warm_pool())
     assert (pool.hold_timeout, pool.max_held, pool.settle) == (45.0, 1000, 5.0)
-    assert pool.ignore_paths == {"/healthz", "/livez", "/readyz", "/metrics"}
+    assert pool.health_check_paths == {"/healthz", "/livez", "/readyz", "/metrics"}
     assert pool.depends_on == ()
 
 
@@ -97,7 +97,7 @@ def test_something_deleted_that_was_never_seen_is_nothing(view):
     assert (view.pods, view.pools, view.services) == ({}, {}, {})
 
 
-ALWAYS = {"route": "Always", "targetRef": {"name": "web"}, "service": "web-door"}
+BY_ACTIVATOR = {"route": "Activator", "targetRef": {"name": "web"}, "service": "web-door"}
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ ALWAYS = {"route": "Always", "targetRef": {"name": "web"}, "service": "web-door"
 )
 def test_a_change_concerns_the_pools_it_may_matter_to(view, kind, obj, concerned):
     web = warm_pool("web")
-    web["spec"] = ALWAYS
+    web["spec"] = BY_ACTIVATOR
     listing(view, "WarmPool", warm_pool(), web)
     listing(view, "Service", service(), service("db"))
     listing(view, "Deployment", deployment())
@@ -196,17 +196,17 @@ def test_a_service_that_selects_nothing_has_no_backends(view, selector):
     assert view.backends(pool_view(warm_pool("unknown"))) == []
 
 
-def test_on_route_always_the_backends_are_the_targets_pods(view):
+def test_on_route_activator_the_backends_are_the_targets_pods(view):
     made = service()
     made["spec"]["selector"] = None
     tell(view, "Service", made)
     tell(view, "Pod", pod(), pod("another", app="feed"))
-    always = pool_view(warm_pool(route="Always"))
-    assert view.backends(always) == []
+    routed = pool_view(warm_pool(route="Activator"))
+    assert view.backends(routed) == []
     tell(view, "Deployment", deployment())
-    assert [p.key[1] for p in view.backends(always)] == ["voice-1"]
+    assert [p.key[1] for p in view.backends(routed)] == ["voice-1"]
     tell(view, "Deployment", deployment(), change="DELETED")
-    assert view.backends(always) == []
+    assert view.backends(routed) == []
 
 
 def test_ports_are_the_tcp_ports_with_their_targets(view):

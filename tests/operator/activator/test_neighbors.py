@@ -33,7 +33,7 @@ def round_trips(port, number, pause=0.005):
 def test_hostile_clients_of_one_pool_cost_another_pools_client_little(kind):
     """Counted in CPU of the activator's event loop: others use this machine too."""
     with (
-        processes.activator("Always", "Warm") as warm,
+        processes.activator("Activator", "Warm") as warm,
         processes.pod() as victim,
         processes.pod() as good,
     ):
@@ -59,7 +59,7 @@ def test_hostile_clients_of_one_pool_cost_another_pools_client_little(kind):
 
 def test_the_bodies_of_many_clients_leave_no_memory_behind():
     needs.open_files(3000)
-    with processes.activator("Always", "Warm") as warm, processes.pod() as victim:
+    with processes.activator("Activator", "Warm") as warm, processes.pod() as victim:
         warm.say(f"pod {victim}")
         processes.until(lambda: round_trips(warm.port, 1))
         before = warm.mib("VmHWM")
@@ -87,7 +87,7 @@ def test_whatever_clients_keep_it_busy_with_an_activator_stays_within_its_memory
         if limit is None:
             pytest.skip("needs cgroup version 1, and root: this limits a process with its sockets")
         with (
-            processes.activator("Always", "Warm", "--memory", str(LIMIT)) as warm,
+            processes.activator("Activator", "Warm", "--memory", str(LIMIT)) as warm,
             processes.pod() as victim,
             processes.pod() as good,
             contextlib.ExitStack() as attacks,

@@ -206,7 +206,7 @@ async def test_a_pod_that_fails_meanwhile_begins_the_settle_time_again(activator
     assert activator.slice()["endpoints"]
 
 
-@pytest.mark.parametrize("route_mode", ["Auto", "Always"])
+@pytest.mark.parametrize("route_mode", ["Auto", "Activator"])
 async def test_beside_ready_pods_it_stays_while_the_route_is_the_activator(activator, route_mode):
     activator.see("EndpointSlice", native_slice(True))
     await activator.sync(pool("Activator", route_mode=route_mode))
@@ -253,7 +253,7 @@ async def delete(activator, made):
     await activator.sync()
 
 
-@pytest.mark.parametrize("route_mode", ["Auto", "Always"])
+@pytest.mark.parametrize("route_mode", ["Auto", "Activator"])
 async def test_a_deleted_pools_clients_are_kept_until_its_pods_answer(activator, route_mode):
     made = pool(route_mode=route_mode)
     await activator.sync(made)

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from kotatsu_operator.activator import connections, splice, wake
-from tests.operator.activator.in_process import ALWAYS, ActivatorFixture, Pod, pool
+from tests.operator.activator.in_process import BY_ACTIVATOR, ActivatorFixture, Pod, pool
 from tests.operator.activator.test_wake import body
 from tests.operator.cluster import eventually, service
 
@@ -34,12 +34,12 @@ class MariaDB(Pod):
 
 @pytest.fixture
 async def activator(monkeypatch):
-    """A pool of MariaDB on route Always, asleep; `mysql` and `own` are ports of its Service."""
+    """A pool of MariaDB on route Activator, asleep; `mysql` and `own` are ports of its Service."""
     monkeypatch.setattr(wake, "LOOK_EVERY", 0.02)
     async with ActivatorFixture() as activator:
         activator.see("Service", service("voice", HTTP, MYSQL, NAMED))
         activator.see("Deployment", activator.kube.stored("Deployment", "voice"))
-        activator.see("WarmPool", pool(**ALWAYS))
+        activator.see("WarmPool", pool(**BY_ACTIVATOR))
         yield activator
 
 
@@ -55,7 +55,7 @@ async def greeted(activator, port="mysql"):
 
 
 async def warm(activator, phase="Warm", **how):
-    activator.see("WarmPool", pool(phase, **ALWAYS))
+    activator.see("WarmPool", pool(phase, **BY_ACTIVATOR))
     return await activator.new_pod(of=MariaDB, ready=True, **how)
 
 
@@ -158,7 +158,7 @@ async def test_a_client_that_speaks_first_all_the_same_wakes_the_pool(activator)
 async def test_half_of_a_request_line_waits_for_its_end_although_a_pod_is_ready(activator):
     await activator.new_pod(ready=True)
     number = await activator.listen("mysql")
-    activator.see("WarmPool", pool("Asleep", **ALWAYS))
+    activator.see("WarmPool", pool("Asleep", **BY_ACTIVATOR))
     reader, writer = await activator.send(b"GET /hel", number)
     await asyncio.sleep(0.05)
     writer.write(b"lo HTTP/1.1\r\n\r\n")
@@ -178,7 +178,7 @@ async def test_of_too_many_silent_clients_the_oldest_is_closed(activator, monkey
 
 async def test_a_stream_to_a_client_that_never_speaks_keeps_no_pool_awake(activator):
     """It reads slowly, so the pod waits for it."""
-    activator.see("WarmPool", pool("Warm", **ALWAYS))
+    activator.see("WarmPool", pool("Warm", **BY_ACTIVATOR))
 
     class Stream(MariaDB):
         async def _serve(self, reader, writer):

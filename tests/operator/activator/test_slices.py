@@ -48,7 +48,7 @@ def test_a_pool_that_is_refused_later_keeps_what_it_had(is_published):
     assert wants_slice(asleep, 0, 0.0, is_published)
     assert wants_slice(asleep, 1, 9.0, is_published)
     assert wants_slice(awake, 0, 0.0, is_published)
-    assert wants_slice(pool(accepted="False", route_mode="Always"), 0, 0.0, is_published)
+    assert wants_slice(pool(accepted="False", route_mode="Activator"), 0, 0.0, is_published)
     assert not wants_slice(awake, 1, 9.0, is_published)
 
 

@@ -12,7 +12,7 @@ import pytest
 from rows import each
 
 from kotatsu_operator.activator.head import PROBE_OK
-from tests.operator.activator.in_process import ALWAYS, Pod, pool
+from tests.operator.activator.in_process import BY_ACTIVATOR, Pod, pool
 from tests.operator.cluster import deployment, eventually, service
 
 pytestmark = pytest.mark.timeout(60)
@@ -184,13 +184,13 @@ async def recorder(activator):
 
 
 @pytest.fixture
-async def always(activator, recorder):
-    """The same pool, awake and on route Always."""
+async def by_activator(activator, recorder):
+    """The same pool, awake and on route Activator."""
     selectorless = service()
     del selectorless["spec"]["selector"]
     activator.see("Service", selectorless)
     activator.see("Deployment", deployment())
-    activator.see("WarmPool", pool("Warm", **ALWAYS))
+    activator.see("WarmPool", pool("Warm", **BY_ACTIVATOR))
     activator.see_pod(recorder, ready=True)
     return activator
 
@@ -225,12 +225,12 @@ async def test_of_requests_sent_in_one_go_the_last_changes_and_nothing_passes_af
 
 
 @each("beyond, first, last", PIPELINED)
-async def test_so_it_does_on_a_connection_of_route_always_that_ends(
-    always, recorder, beyond, first, last
+async def test_so_it_does_on_a_connection_of_route_activator_that_ends(
+    by_activator, recorder, beyond, first, last
 ):
-    always.see("WarmPool", pool("Draining", **ALWAYS))
+    by_activator.see("WarmPool", pool("Draining", **BY_ACTIVATOR))
     expected = first + closing(last)
-    assert await heard(always, recorder, first + last + beyond, expected=expected) == expected
+    assert await heard(by_activator, recorder, first + last + beyond, expected=expected) == expected
 
 
 @each("has, gets", NAMED)
@@ -255,9 +255,9 @@ async def test_however_it_is_cut_a_plain_request_gets_one_line_more_and_any_othe
 
 
 @each("sent", PLAIN | AS_THEY_ARE)
-async def test_on_route_always_every_byte_passes_as_it_is(always, recorder, sent):
+async def test_on_route_activator_every_byte_passes_as_it_is(by_activator, recorder, sent):
     twice = sent + sent
-    assert await heard(always, recorder, sent, sent, expected=twice) == twice
+    assert await heard(by_activator, recorder, sent, sent, expected=twice) == twice
 
 
 # --- a connection that is asked to end ---
@@ -275,14 +275,14 @@ FOLLOWED = {
 """After these it is certain where the next request begins."""
 
 
-async def ended(always, recorder, first):
+async def ended(by_activator, recorder, first):
     """What the pod hears of the request that comes when the pool is on its way down."""
-    always.see("WarmPool", pool("Warm", **ALWAYS))
+    by_activator.see("WarmPool", pool("Warm", **BY_ACTIVATOR))
     before = len(recorder.heard)
-    _, writer = await always.send(first)
+    _, writer = await by_activator.send(first)
     await eventually(lambda: len(recorder.heard) > before and len(recorder.heard[-1]) >= len(first))
     assert bytes(recorder.heard[-1]) == first
-    always.see("WarmPool", pool("Draining", **ALWAYS))
+    by_activator.see("WarmPool", pool("Draining", **BY_ACTIVATOR))
     writer.write(GET)
     await eventually(lambda: len(recorder.heard[-1]) >= len(first) + len(GET))
     await asyncio.sleep(0.01)
@@ -291,22 +291,22 @@ async def ended(always, recorder, first):
 
 
 @each("first", FOLLOWED)
-async def test_the_next_request_is_asked_to_be_the_last(always, recorder, first):
-    assert await ended(always, recorder, first) == closing(GET)
+async def test_the_next_request_is_asked_to_be_the_last(by_activator, recorder, first):
+    assert await ended(by_activator, recorder, first) == closing(GET)
 
 
 LOST = {name: sent for name, sent in PLAIN.items() if name not in FOLLOWED} | AS_THEY_ARE
 
 
 @each("first", LOST)
-async def test_where_it_is_uncertain_nothing_is_ever_changed(always, recorder, first):
+async def test_where_it_is_uncertain_nothing_is_ever_changed(by_activator, recorder, first):
     """What looks like a request may be the body of the one before."""
-    assert await ended(always, recorder, first) == GET
+    assert await ended(by_activator, recorder, first) == GET
 
 
-async def test_a_body_that_looks_like_a_request_is_never_changed(always, recorder):
+async def test_a_body_that_looks_like_a_request_is_never_changed(by_activator, recorder):
     head = b"POST / HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(GET)
-    assert await ended(always, recorder, head) == GET
+    assert await ended(by_activator, recorder, head) == GET
 
 
 # --- one client's bytes and another's ---

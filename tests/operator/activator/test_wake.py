@@ -50,7 +50,7 @@ async def test_a_probe_is_answered_and_wakes_nobody(activator, path):
 
 
 async def test_which_paths_are_probes_is_the_pools_to_say(activator):
-    activator.see("WarmPool", pool(ignorePaths=["/ping"]))
+    activator.see("WarmPool", pool(healthCheckPaths=["/ping"]))
     await activator.starts_on_raise()
     assert await activator.ask(b"GET /ping HTTP/1.1\r\n\r\n") == PROBE_OK
     assert activator.raises == 0

@@ -85,7 +85,7 @@ def pool_of(kind, version="apps/v1", **spec):
 
 
 of_rollout = partial(pool_of, "Rollout", ROLLOUT.api_version)
-always = partial(warm_pool, route="Always")
+by_activator = partial(warm_pool, route="Activator")
 
 
 def stateful_set(**spec):
@@ -169,21 +169,22 @@ HOW_KEDA = (
          "ServiceExternalName", "name a ClusterIP Service"),
         ([of(service(), ports=[])], warm_pool(), "ServiceWithoutTCP", "has no TCP port"),
         ([of(service(), ports=[UDP])], warm_pool(), "ServiceWithoutTCP", "has no TCP port"),
-        ([OPEN], warm_pool(), "ServiceHasNoSelector", "or set route: Always"),
+        ([OPEN], warm_pool(), "ServiceHasNoSelector", "or set route: Activator"),
         ([of(service(), selector={"app": "x"})], warm_pool(), "ServiceSelectsOthers",
          "selects app=x, but"),
-        ([of(service(), selector={"app": "x"})], always(), "ServiceSelectsOthers",
+        ([of(service(), selector={"app": "x"})], by_activator(), "ServiceSelectsOthers",
          "selects app=x, but"),
         ([of(service(), publishNotReadyAddresses=True)], warm_pool(), "ServicePublishesNotReady",
          ""),
         ([deployment("other"), twin("zz")], warm_pool("other", service="voice"), "ServiceClaimed",
          "older WarmPool zz"),
-        ([OPEN, native_slice(True)], always(), "ServiceHasEndpoints",
+        ([OPEN, native_slice(True)], by_activator(), "ServiceHasEndpoints",
          "managed by endpointslice-controller.k8s.io, so"),
-        ([OPEN, native_slice(False)], always(), "ServiceHasEndpoints", "create the Service anew"),
-        ([OPEN, mirrored(True)], always(), "ServiceHasEndpoints",
+        ([OPEN, native_slice(False)], by_activator(), "ServiceHasEndpoints",
+         "create the Service anew"),
+        ([OPEN, mirrored(True)], by_activator(), "ServiceHasEndpoints",
          "delete that EndpointSlice and Endpoints voice"),
-        ([OPEN, by_hand()], always(), "ServiceHasEndpoints",
+        ([OPEN, by_hand()], by_activator(), "ServiceHasEndpoints",
          "in EndpointSlice voice-native-ipv4, so connections would bypass"),
         # The autoscaler.
         ([scaler(**owner("Scaler", "v"))], warm_pool(), "ForeignAutoscaler",
@@ -211,7 +212,7 @@ def test_a_pool_that_cannot_be_used_is_refused_with_a_sentence(objects, made, re
     [
         ("the older pool", [twin("bb", "2026-11-25T09:00:00Z")], twin("zz")),
         ("the first by name", [twin("bb")], twin("aa")),
-        ("no selector, on route Always", [OPEN], always()),
+        ("no selector, on route Activator", [OPEN], by_activator()),
         ("TCP beside UDP", [of(service(), ports=[UDP, {"port": 53}])], warm_pool()),
         ("sticky", [of(service(), sessionAffinity="ClientIP")], warm_pool()),
         ("a load balancer", [of(service(), type="LoadBalancer")], warm_pool()),
@@ -224,14 +225,15 @@ def test_a_pool_that_cannot_be_used_is_refused_with_a_sentence(objects, made, re
          [service("voice", {"name": "http", "port": 80, "targetPort": "http"},
                   {"name": "grpc", "port": 90, "targetPort": 9000}, {"name": "dns"} | UDP)],
          warm_pool()),
-        ("early pods without a selector", [of(OPEN, publishNotReadyAddresses=True)], always()),
-        ("a slice with no endpoint", [OPEN, native_slice()], always()),
-        ("another Service's", [OPEN, native_slice(True, of="other")], always()),
-        ("an activator's", [OPEN, published("activator-1", 5)], always()),
+        ("early pods without a selector", [of(OPEN, publishNotReadyAddresses=True)],
+         by_activator()),
+        ("a slice with no endpoint", [OPEN, native_slice()], by_activator()),
+        ("another Service's", [OPEN, native_slice(True, of="other")], by_activator()),
+        ("an activator's", [OPEN, published("activator-1", 5)], by_activator()),
         ("Kubernetes' own, on route Auto", [native_slice(True)], warm_pool()),
         ("that kubectl applies, and waits for its endpoints",
          [of(service(), {"managedFields": [owned("selector", "kubectl", operation="Apply")]}),
-          native_slice(True)], always()),
+          native_slice(True)], by_activator()),
         ("depends on one that is there", [warm_pool("db")], warm_pool(dependsOn=["db"])),
     ],
 )  # fmt: skip
@@ -255,13 +257,13 @@ def test_a_pool_is_judged_each_time_by_what_there_is_now(cache):
     cache.forget_pool(("demo", "zz"))
     assert refusal(cache, young) is None
     cache = cache_of(OPEN, mirrored(True))
-    assert refusal(cache, always()).reason == "ServiceHasEndpoints"
+    assert refusal(cache, by_activator()).reason == "ServiceHasEndpoints"
     keep(cache, mirrored())
-    assert refusal(cache, always()) is None
+    assert refusal(cache, by_activator()) is None
     cache.forget_service(VOICE)
-    assert refusal(cache, always()).reason == "ServiceNotFound"
+    assert refusal(cache, by_activator()).reason == "ServiceNotFound"
     keep(cache, OPEN)
-    assert refusal(cache, always()) is None
+    assert refusal(cache, by_activator()) is None
 
 
 @each(
@@ -272,19 +274,19 @@ def test_a_pool_is_judged_each_time_by_what_there_is_now(cache):
         (owner("Cluster", "db"), "Cluster db"),
     ],
 )  # fmt: skip
-def test_route_always_leaves_a_selector_that_a_program_writes_and_names_it(meta, by):
+def test_route_activator_leaves_a_selector_that_a_program_writes_and_names_it(meta, by):
     made = of(service(), meta)
     cache = cache_of(made)
-    judged = refusal(cache, always())
+    judged = refusal(cache, by_activator())
     assert judged.reason == "SelectorContested"
     assert judged.message.startswith(f"{by} writes the selector of Service voice")
-    assert "add `kotatsu.dev/route: Always` to spec.selector in its manifest" in judged.message
+    assert "add `kotatsu.dev/route: Activator` to spec.selector in its manifest" in judged.message
     assert refusal(cache, warm_pool()) is None
-    keep(cache, of(made, selector=made["spec"]["selector"] | {"kotatsu.dev/route": "Always"}))
-    assert refusal(cache, always()) is None
+    keep(cache, of(made, selector=made["spec"]["selector"] | {"kotatsu.dev/route": "Activator"}))
+    assert refusal(cache, by_activator()) is None
 
 
-@each("route", ["Auto", "Always"])
+@each("route", ["Auto", "Activator"])
 def test_the_service_of_the_api_server_is_refused_whatever_has_been_seen(route):
     there = {"namespace": "default"}
     objects = of(deployment(), there), of(service("kubernetes"), there, selector=None)

@@ -95,10 +95,10 @@ def draining(name):
 
 
 def test_a_change_of_an_activator_concerns_the_pools_that_wait_for_it(cache):
-    always = warm_pool("always", status=MINE, route="Always")
-    keep(cache, draining("voice"), warm_pool("feed", status=MINE), always)
+    routed = warm_pool("routed", status=MINE, route="Activator")
+    keep(cache, draining("voice"), warm_pool("feed", status=MINE), routed)
     cache.keep_pod(activator_pod("activator-1"))
-    waiting = [VOICE, ("demo", "always")]
+    waiting = [VOICE, ("demo", "routed")]
     assert list(cache.keep_pod(activator_pod("activator-2"))) == waiting
     assert list(cache.keep_pod(ending("activator-2"))) == waiting
     assert list(cache.forget_pod(("demo", "activator-2"))) == waiting
@@ -185,8 +185,8 @@ def test_slices_of_kubernetes_are_no_activators(cache):
     assert cache.slices_in("demo") == [("demo", "voice-native-ipv4")]
 
 
-def test_endpoints_of_others_concern_the_pools_on_route_always_as_they_come_and_go(cache):
-    keep(cache, warm_pool(route="Always"), warm_pool("feed"))
+def test_endpoints_of_others_concern_the_pools_on_route_activator_as_they_come_and_go(cache):
+    keep(cache, warm_pool(route="Activator"), warm_pool("feed"))
     assert list(cache.keep_slice(native_slice())) == []
     assert list(cache.keep_slice(native_slice(True))) == [VOICE]
     assert list(cache.keep_slice(native_slice(False))) == []
@@ -199,7 +199,7 @@ def test_endpoints_of_others_concern_the_pools_on_route_always_as_they_come_and_
 
 def test_a_slice_that_leads_to_another_service_concerns_both(cache):
     made = native_slice(True)
-    keep(cache, warm_pool(route="Always"), warm_pool("feed", route="Always"), made)
+    keep(cache, warm_pool(route="Activator"), warm_pool("feed", route="Activator"), made)
     moved = {**made["metadata"], "labels": {"kubernetes.io/service-name": "feed"}}
     assert set(cache.keep_slice(made | {"metadata": moved})) == {VOICE, FEED}
 
@@ -247,7 +247,7 @@ def test_a_lost_activators_slice_is_left_to_nobody_where_no_other_is_ready():
         "another activator that is Ready": activator_pod("activator-2"),
         "no pod that is Ready, so it is the last endpoint": was_ready(pod()),
         "a pod that ends": pod(ready=True, terminating=True),
-        "route Always, where no pod is an endpoint": at(2, warm_pool(route="Always")),
+        "route Activator, where no pod is an endpoint": at(2, warm_pool(route="Activator")),
         "an endpoint that leaves": published("activator-1", 5, state="leaving"),
         "one that was withdrawn": published("activator-1", 5, state="lost"),
         "an empty slice": published("activator-1", 5, state="empty"),

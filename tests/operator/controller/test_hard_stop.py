@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from kotatsu_operator.activator import wake
+from kotatsu_operator.core.decide import decide, phases
 from tests.operator import day as days
 from tests.operator.activator.in_process import GET, READYZ, ActivatorFixture
 from tests.operator.cluster import VOICE
@@ -106,11 +107,12 @@ class Rig:
 
 @pytest.mark.slow
 async def test_steady_requests_beside_a_long_one_do_not_outlast_a_spent_budget(monkeypatch):
+    for module in (phases, decide):
+        monkeypatch.setattr(module, "DRAIN_TIMEOUT", 2 * SECOND)
     rig = await Rig.begin(
         monkeypatch,
         prices=ONE_A_SECOND,
         budget={"limit": "2", "onExhausted": "Sleep"},
-        drainTimeout="2s",
         settle=0.2,
         idleAfter="10s",
     )
@@ -157,5 +159,5 @@ async def test_announcements_during_every_look_do_not_put_off_a_hard_stop(spec):
     day.container = {"resources": {"requests": {"cpu": "1"}}}
     announce_at_every_question(day)
     slept = await live(day, t("10:05"))
-    # drainTimeout is 60 s and the settle time 5 s; the operator notices within a beat.
+    # DRAIN_TIMEOUT is 60 s and the settle time 5 s; the operator notices within a beat.
     assert t("10:01") <= slept <= t("10:01:10")

@@ -19,7 +19,7 @@ from kotatsu_operator.controller.demand import PodAnswer, Scraper
 from kotatsu_operator.controller.pages import Coalesced, clock_skew, collect
 from kotatsu_operator.core import exposition
 from kotatsu_operator.core.exposition import Silence, count_of, samples_of, unix_time
-from kotatsu_operator.core.pool.spec import Metrics
+from kotatsu_operator.core.pool.spec import InFlightMetric
 from kotatsu_operator.kube.views import pod_view
 from tests.operator.cluster import VOICE, activator_pod, eventually, pod, turns_of_others
 from tests.operator.controller.served import AT, HELD, IN_FLIGHT, LAST, Page, held
@@ -88,7 +88,7 @@ async def test_of_a_page_that_would_keep_the_loop_busy_little_is_read(
     sample = exposition._sample
     monkeypatch.setattr(exposition, "_sample", lambda *line: read.append(line) or sample(*line))
     view = await serve(Page(page.encode()[: 2 * 2**20]))
-    assert isinstance(await scraper.pod(view, Metrics()), Silence)
+    assert isinstance(await scraper.pod(view, InFlightMetric()), Silence)
     assert 0 < sum(len(name) + len(rest) for name, rest in read) <= pages.MOST_WANTED
 
 
@@ -102,7 +102,7 @@ async def test_long_pages_of_one_namespace_keep_no_page_of_another_waiting(scrap
 
     async def ask(namespace, name):
         view = replace(pod_view(pod(name, ready=True)), key=(namespace, name))
-        assert await scraper.pod(view, Metrics()) == PodAnswer(0, None)
+        assert await scraper.pod(view, InFlightMetric()) == PodAnswer(0, None)
         read.append(namespace)
 
     monkeypatch.setattr(pages.Pages, "_page", arrive)
@@ -117,7 +117,7 @@ async def test_long_pages_of_one_namespace_keep_no_page_of_another_waiting(scrap
 
 async def test_a_line_that_never_ends_is_not_read(scraper, serve):
     view = await serve(Page(f'{IN_FLIGHT}{{a="{"x" * 5000}"}} 0\n'.encode()))
-    assert isinstance(await scraper.pod(view, Metrics()), Silence)
+    assert isinstance(await scraper.pod(view, InFlightMetric()), Silence)
 
 
 async def test_a_long_page_of_an_activator_leaves_others_their_turns(scraper, serve, monkeypatch):
@@ -185,7 +185,7 @@ async def test_a_packed_page_is_not_unpacked(scraper, serve, layers):
     for _ in range(layers):
         body = gzip.compress(body)
     packed = Page(body, headers={"Content-Encoding": ", ".join(["gzip"] * layers)})
-    silence = await scraper.pod(await serve(packed), Metrics())
+    silence = await scraper.pod(await serve(packed), InFlightMetric())
     assert silence.why.startswith("sends a compressed page")
     assert "accept-encoding: identity" in packed.heads[0].lower()
 
@@ -207,16 +207,16 @@ async def test_a_redirect_is_not_followed(scraper, serve):
     there = await serve(elsewhere)
     url = f"http://127.0.0.1:{there.ports['http']}/"
     page = Page(status=302, headers={"Location": url})
-    assert isinstance(await scraper.pod(await serve(page), Metrics()), Silence)
+    assert isinstance(await scraper.pod(await serve(page), InFlightMetric()), Silence)
     assert elsewhere.asked == []
 
 
 @each(
     "metrics",
     [
-        *(Metrics(port=port) for port in ("99999", "²", "٣", "9" * 5000)),
-        Metrics(path="/\n"),
-        Metrics(path="/" + "a" * 70_000),
+        *(InFlightMetric(port=port) for port in ("99999", "²", "٣", "9" * 5000)),
+        InFlightMetric(path="/\n"),
+        InFlightMetric(path="/" + "a" * 70_000),
     ],
 )
 async def test_an_address_that_can_be_none_says_nothing(scraper, serve, metrics):
@@ -226,7 +226,7 @@ async def test_an_address_that_can_be_none_says_nothing(scraper, serve, metrics)
 async def test_a_path_leads_to_the_pod_whatever_stands_in_it(scraper, serve):
     for path in ("//elsewhere/", "/@elsewhere", "/../..", "/?x#y"):
         page = Page(f"{IN_FLIGHT} 0\n".encode())
-        assert await scraper.pod(await serve(page), Metrics(path=path)) == PodAnswer(0, None)
+        assert await scraper.pod(await serve(page), InFlightMetric(path=path)) == PodAnswer(0, None)
 
 
 async def test_a_pod_that_drips_says_nothing_after_the_timeout(scraper, serve, monkeypatch):
@@ -243,7 +243,7 @@ async def test_a_pod_that_drips_says_nothing_after_the_timeout(scraper, serve, m
                 await asyncio.sleep(0.02)
 
     page.answer = drip
-    assert isinstance(await scraper.pod(await serve(page), Metrics()), Silence)
+    assert isinstance(await scraper.pod(await serve(page), InFlightMetric()), Silence)
 
 
 @each(
@@ -256,7 +256,7 @@ async def test_a_pod_that_drips_says_nothing_after_the_timeout(scraper, serve, m
     ],
 )
 async def test_a_pod_that_cannot_be_reached_says_nothing_and_why(scraper, how, why, lacks):
-    answer = await scraper.pod(pod_view(pod(**how)), Metrics())
+    answer = await scraper.pod(pod_view(pod(**how)), InFlightMetric())
     assert (answer, answer.lacks) == (Silence(why), lacks)
 
 
@@ -266,7 +266,7 @@ async def test_a_pods_clock_may_be_another_than_ours(serve, ahead, said):
     there = AT + timedelta(seconds=ahead)
     page = Page(f"{IN_FLIGHT} 0\n{LAST} {there.timestamp()}\n".encode(), date=there)
     async with contextlib.aclosing(Scraper(clock=lambda: AT)) as scraper:
-        answer = await scraper.pod(await serve(page), Metrics())
+        answer = await scraper.pod(await serve(page), InFlightMetric())
     assert answer.last_request == (said or there)
 
 
@@ -284,14 +284,14 @@ async def test_never_more_are_asked_at_once_than_allowed(serve):
 
     view = await serve(Slow(f"{IN_FLIGHT} 1\n".encode()))
     async with contextlib.aclosing(Scraper(parallel=2)) as scraper:
-        answers = await asyncio.gather(*(scraper.pod(view, Metrics()) for _ in range(8)))
+        answers = await asyncio.gather(*(scraper.pod(view, InFlightMetric()) for _ in range(8)))
     assert answers == [PodAnswer(1, None)] * 8
     assert most == 2
 
 
 async def test_of_a_namespace_whose_pages_nobody_reads_nothing_is_kept(scraper, serve):
     one = await serve(Page(b""))
-    await scraper.pod(replace(one, key=("gone", "voice-1")), Metrics())
+    await scraper.pod(replace(one, key=("gone", "voice-1")), InFlightMetric())
     gc.collect()
     assert list(scraper._pages._readers) == []
 
@@ -317,7 +317,7 @@ def test_no_page_ends_a_look(page):
         server = await asyncio.start_server(made.answer, "127.0.0.1", 0)
         async with server, contextlib.aclosing(Scraper()) as scraper:
             port = server.sockets[0].getsockname()[1]
-            return await scraper.pod(pod_view(pod(port=port)), Metrics())
+            return await scraper.pod(pod_view(pod(port=port)), InFlightMetric())
 
     answer = asyncio.run(ask())
     assert isinstance(answer, Silence) or answer.in_flight >= 0

@@ -263,7 +263,7 @@ async def test_a_refused_pool_is_told_each_reason_once():
 
 
 async def test_a_pool_that_becomes_refused_keeps_the_pods_that_serve():
-    day = await Day.lived("10:00", replicas=2, ready=True, targetConcurrency=1)
+    day = await Day.lived("10:00", replicas=2, ready=True, requestsPerPod=1)
     day.scraper.in_flight = 2
     day.edit(timeZone="Mars/Base")
     await day.until(t("10:05"))
@@ -291,17 +291,17 @@ async def test_a_refusal_that_meets_an_edit_is_not_told_of():
     assert day.events == []
 
 
-# --- route Always ---
+# --- route Activator ---
 
 
-def always():
-    day = Day.begin(t("10:00"), replicas=1, ready=True, route="Always", **SOON)
+def by_activator():
+    day = Day.begin(t("10:00"), replicas=1, ready=True, route="Activator", **SOON)
     day.kube.edit("Service", "voice", spec={"selector": None})
     return day
 
 
-async def test_on_route_always_the_activators_are_asked_and_no_pod_is():
-    day = always()
+async def test_on_route_activator_the_activators_are_asked_and_no_pod_is():
+    day = by_activator()
     day.scraper.in_flight = None  # the pods say nothing
     day.scraper.passing_now = Passing(1, 0, None)
     await day.until(t("10:10"))
@@ -313,8 +313,8 @@ async def test_on_route_always_the_activators_are_asked_and_no_pod_is():
     assert day.replicas == 0
 
 
-async def test_on_route_always_a_silent_activator_keeps_the_pool_awake():
-    day = always()
+async def test_on_route_activator_a_silent_activator_keeps_the_pool_awake():
+    day = by_activator()
     day.scraper.passing_now = Passing(0, 0, None, silent="activator-1 does not answer")
     await day.until(t("10:10"))
     assert (day.phase, day.replicas) == ("Warm", 1)

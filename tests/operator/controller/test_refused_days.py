@@ -160,10 +160,10 @@ async def test_an_unreadable_budget_takes_nothing_of_the_ledger():
 
 def test_what_cannot_be_read_is_as_it_was_or_left_out():
     target = {"targetRef": warm_pool()["spec"]["targetRef"]}
-    good = target | {"windows": [PITCH], "timeZone": "Asia/Tokyo", "drainTimeout": "10s"}
+    good = target | {"windows": [PITCH], "timeZone": "Asia/Tokyo", "holdTimeout": "10s"}
     last = parse(good)
     read = salvage(good | {"timeZone": "Mars/Base"}, last)
     assert read == last
     alone = salvage(good | {"timeZone": "Mars/Base"})
     assert (alone.windows, str(alone.zone)) == ((), "UTC")
-    assert alone.drain_timeout == timedelta(seconds=10) < MINUTE
+    assert alone.hold_timeout == timedelta(seconds=10)

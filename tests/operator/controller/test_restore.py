@@ -9,10 +9,7 @@ import pytest
 from rows import each
 
 from kotatsu_operator.controller import restore as restore_module
-from kotatsu_operator.controller.deployment import RESTORES
 from kotatsu_operator.controller.restore import Records, restore
-from kotatsu_operator.controller.target import owed_to
-from kotatsu_operator.core.pool.spec import OnDelete
 from kotatsu_operator.core.report.record import Entry, parts_of
 from kotatsu_operator.kube.client import EVERYWHERE
 from kotatsu_operator.kube.errors import ConflictError
@@ -29,7 +26,7 @@ from tests.operator.cluster import (
 
 pytestmark = pytest.mark.timeout(60)
 
-ENTRY = Entry("demo", "voice", "Deployment", "voice", OnDelete.RESTORE, {"restoreReplicas": 3})
+ENTRY = Entry("demo", "voice", "Deployment", "voice", {"restoreReplicas": 3})
 
 
 @pytest.fixture(autouse=True)
@@ -103,16 +100,10 @@ async def test_what_is_owed_is_all_given_back_even_if_one_part_cannot_be():
     assert replicas(kube) == 3
 
 
-def test_keeping_leaves_pods_as_they_are_but_no_floor_that_nobody_lifts():
-    owed = {"restoreReplicas": 3, "hpa": {}, "knative": {}}
-    entry = replace(ENTRY, on_delete=OnDelete.KEEP, owed=owed)
-    assert list(owed_to(entry, RESTORES)) == ["hpa"]
-
-
 async def test_a_minimum_that_somebody_else_has_set_since_is_left():
     kube = FakeKube(horizontal_pod_autoscaler(least=5), deployment())
     owed = {"hpa": {"name": "voice", "minReplicas": 2}}
-    assert await restore(kube, NAMESPACE, replace(ENTRY, on_delete=OnDelete.KEEP, owed=owed))
+    assert await restore(kube, NAMESPACE, replace(ENTRY, owed=owed))
     assert kube.stored("HorizontalPodAutoscaler", "voice")["spec"]["minReplicas"] == 5
 
 
@@ -164,13 +155,6 @@ async def test_a_deleted_pools_target_is_restored_and_struck_out():
     kube = await recorded(deployment(replicas=0))
     await Records(kube, NAMESPACE).gone(slept(), {})
     assert replicas(kube) == 3
-    assert record(kube) == {}
-
-
-async def test_what_is_to_be_kept_asleep_is_only_struck_out():
-    kube = await recorded(deployment(replicas=0))
-    await Records(kube, NAMESPACE).gone(slept(onDelete="Keep"), {})
-    assert replicas(kube) == 0
     assert record(kube) == {}
 
 
@@ -258,7 +242,7 @@ async def test_a_target_whose_pool_went_unseen_is_restored_once_and_struck_out()
 )
 async def test_nothing_is_asked_for_what_the_operator_did_not_write(entry):
     target = {"kind": "Deployment", "name": "voice"}
-    told = {"pool": "x", "target": target, "onDelete": "Restore", "restoreReplicas": 3} | entry
+    told = {"pool": "x", "target": target, "restoreReplicas": 3} | entry
     kube = FakeKube(config_map(edited=json.dumps(told)), deployment(replicas=0))
     await Records(kube, NAMESPACE).settle()
     asked = {call[1] for call in kube.called("get_scale", "put_scale", "put_minimum", "annotate")}
@@ -341,7 +325,7 @@ async def test_pools_that_go_to_sleep_together_are_written_together():
 
 
 async def test_the_record_of_a_namespace_restores_nothing_in_another():
-    theirs = json.loads(Entry("shop", "voice", "Deployment", "voice", OnDelete.RESTORE).text())
+    theirs = json.loads(Entry("shop", "voice", "Deployment", "voice").text())
     forged = json.dumps(theirs | {"restoreReplicas": 99})
     kube = FakeKube(config_map(x=forged), there(deployment(replicas=0), "shop"))
     await Records(kube, NAMESPACE).settle()

@@ -17,7 +17,7 @@ from kotatsu_operator.controller.cache import Cache
 from kotatsu_operator.controller.demand import Observer, Passing, PodAnswer, Scraper
 from kotatsu_operator.core.exposition import Silence
 from kotatsu_operator.core.pool.decision import Wake
-from kotatsu_operator.core.pool.spec import Metrics
+from kotatsu_operator.core.pool.spec import InFlightMetric
 from kotatsu_operator.core.protocol import LOOKED_AT
 from kotatsu_operator.kube.views import pod_view
 from kotatsu_operator.runtime.health import Checks, Named, start_admin
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.timeout(60)
 async def test_a_pod_tells_its_requests_and_when_the_last_one_was(scraper, serve):
     page = Page(f"{IN_FLIGHT} 2\n{LAST} {AT.timestamp()}\n".encode())
     view = await serve(page)
-    assert await scraper.pod(view, Metrics()) == PodAnswer(2, AT)
+    assert await scraper.pod(view, InFlightMetric()) == PodAnswer(2, AT)
     assert page.asked == ["/metrics"]
 
 
@@ -53,17 +53,17 @@ async def test_a_pod_with_several_workers_is_summed_and_its_newest_request_count
         for i in (3, 1, 2)
     )
     view = await serve(Page(workers.encode()))
-    answer = await scraper.pod(view, Metrics())
+    answer = await scraper.pod(view, InFlightMetric())
     assert answer == PodAnswer(6, datetime.fromtimestamp(AT.timestamp() - 1, UTC))
 
 
 async def test_port_path_and_names_are_the_specs(scraper, serve):
     page = Page(f"busy 4\n{LAST} 1.7e9\n".encode())
     view = await serve(page)
-    metrics = Metrics(path="/m", in_flight="busy")
+    metrics = InFlightMetric(path="/m", name="busy")
     assert await scraper.pod(view, metrics) == PodAnswer(4, datetime.fromtimestamp(1.7e9, UTC))
     assert page.asked == ["/m"]
-    by_number = Metrics(port=str(view.ports["http"]), in_flight="busy")
+    by_number = InFlightMetric(port=str(view.ports["http"]), name="busy")
     assert await scraper.pod(view, by_number) is not None
 
 
@@ -71,7 +71,7 @@ NO_METRIC = f"has no metric {IN_FLIGHT} on its page /metrics on port http"
 NO_PAGE = "has no readable metrics page"
 
 
-TOO_MUCH = "too much to be read (name a smaller page in spec.metrics)"
+TOO_MUCH = "too much to be read (name a smaller page in spec.inFlightMetric)"
 BUSY = f"{IN_FLIGHT} 1\n".encode()
 
 
@@ -97,7 +97,7 @@ BUSY = f"{IN_FLIGHT} 1\n".encode()
 async def test_a_pod_that_does_not_say_clearly_says_nothing_and_why_and_if_it_lacks_the_gauge(
     scraper, serve, page, why, lacks
 ):
-    answer = await scraper.pod(await serve(page), Metrics())
+    answer = await scraper.pod(await serve(page), InFlightMetric())
     assert isinstance(answer, Silence)
     assert why in answer.why
     assert answer.lacks is lacks
@@ -105,19 +105,19 @@ async def test_a_pod_that_does_not_say_clearly_says_nothing_and_why_and_if_it_la
 
 async def test_a_known_gauge_is_found_without_a_field(scraper, serve):
     view = await serve(Page(b"vllm:num_requests_running 2\nvllm:num_requests_waiting 1\n"))
-    assert await scraper.pod(view, Metrics()) == PodAnswer(3, None)
+    assert await scraper.pod(view, InFlightMetric()) == PodAnswer(3, None)
 
 
 async def test_a_name_in_the_spec_is_the_only_one_that_is_looked_for(scraper, serve):
     view = await serve(Page(b"vllm:num_requests_running 2\n"))
-    answer = await scraper.pod(view, Metrics(in_flight="busy"))
+    answer = await scraper.pod(view, InFlightMetric(name="busy"))
     assert "has no metric busy" in answer.why
 
 
 async def test_the_ports_of_the_service_are_where_a_gauge_may_count_its_own_page(scraper, serve):
     view = await serve(Page(b"http_server_active_requests 1\n"))
-    assert await scraper.pod(view, Metrics(), ["other"]) == PodAnswer(1, None)
-    assert (await scraper.pod(view, Metrics(), ["http"])).lacks
+    assert await scraper.pod(view, InFlightMetric(), ["other"]) == PodAnswer(1, None)
+    assert (await scraper.pod(view, InFlightMetric(), ["http"])).lacks
 
 
 # --- silent pods ---
@@ -130,7 +130,7 @@ async def test_a_pod_that_let_the_time_pass_is_not_asked_again_for_a_moment(
     monkeypatch.setattr(scrape, "QUIET", 60.0)
     page = Page(hangs=True)
     view = await serve(page)
-    first, again = [await scraper.pod(view, Metrics()) for _ in range(2)]
+    first, again = [await scraper.pod(view, InFlightMetric()) for _ in range(2)]
     assert first == again
     assert len(page.asked) == 1
 
@@ -142,15 +142,15 @@ async def test_a_pod_that_stays_silent_is_asked_less_and_less_and_heard_when_it_
     monkeypatch.setattr(scrape, "QUIET", 0.0)
     page = Page(f"{IN_FLIGHT} 2\n".encode(), hangs=True)
     view = await serve(page)
-    await scraper.pod(view, Metrics())
+    await scraper.pod(view, InFlightMetric())
     for lasting in (1.0, 2.0, 16.0, 16.0):
         scraper._quiet[view.uid] = replace(scraper._quiet[view.uid], lasting=lasting, until=0.0)
-        await scraper.pod(view, Metrics())
+        await scraper.pod(view, InFlightMetric())
         assert scraper._quiet[view.uid].lasting == min(2 * lasting, 16.0)
     page.hangs = False
     monkeypatch.setattr(pages, "TIMEOUT", 60.0)
     scraper._quiet[view.uid] = replace(scraper._quiet[view.uid], until=0.0)
-    assert await scraper.pod(view, Metrics()) == PodAnswer(2, None)
+    assert await scraper.pod(view, InFlightMetric()) == PodAnswer(2, None)
     assert scraper._quiet == {}
 
 
@@ -161,7 +161,7 @@ async def test_a_pod_without_a_page_is_asked_each_time_if_its_pool_may_have_a_ga
     page = Page(status=403)
     view = await serve(page)
     for _ in range(3):
-        assert (await scraper.pod(view, Metrics(), metered=metered)).lacks
+        assert (await scraper.pod(view, InFlightMetric(), metered=metered)).lacks
     assert len(page.asked) == 3
 
 
@@ -173,13 +173,13 @@ async def test_a_pod_of_an_unmetered_pool_is_asked_again_after_minutes_or_half_o
 ):
     view = await serve(page)
     for _ in range(100):
-        assert (await scraper.pod(view, Metrics(), ["http"], metered=False)).lacks
+        assert (await scraper.pod(view, InFlightMetric(), ["http"], metered=False)).lacks
     assert len(page.asked) == 1
     quiet = scraper._quiet[view.uid]
     now = asyncio.get_running_loop().time()
     assert lasts - 60 < quiet.until - now <= lasts
     scraper._quiet[view.uid] = replace(quiet, until=now)
-    await scraper.pod(view, Metrics(), ["http"], metered=False)
+    await scraper.pod(view, InFlightMetric(), ["http"], metered=False)
     assert len(page.asked) == 2
 
 
@@ -188,12 +188,12 @@ async def test_it_is_asked_at_once_after_a_restart_and_when_the_question_changes
     view = await serve(page)
     down = replace(view, ready=not view.ready)
     asked = [
-        (view, Metrics(), ["http"]),
-        (down, Metrics(), ["http"]),  # its container ends, and it is not Ready
-        (view, Metrics(), ["http"]),
-        (replace(view, uid="new"), Metrics(), ["http"]),  # of a new pod template
-        (view, Metrics(path="/m"), ["http"]),
-        (view, Metrics(path="/m"), ["other"]),
+        (view, InFlightMetric(), ["http"]),
+        (down, InFlightMetric(), ["http"]),  # its container ends, and it is not Ready
+        (view, InFlightMetric(), ["http"]),
+        (replace(view, uid="new"), InFlightMetric(), ["http"]),  # of a new pod template
+        (view, InFlightMetric(path="/m"), ["http"]),
+        (view, InFlightMetric(path="/m"), ["other"]),
     ]
     for number, (pod_asked, metrics, targets) in enumerate(asked, start=1):
         for _ in range(2):
@@ -204,24 +204,24 @@ async def test_it_is_asked_at_once_after_a_restart_and_when_the_question_changes
 @each("mark", ["application_ready_time_seconds", "target_info", "python_info"])
 async def test_before_its_first_request_a_pod_of_a_metered_pool_has_none(scraper, serve, mark):
     view = await serve(Page(f'{mark}{{a="b"}} 1\n'.encode()))
-    assert await scraper.pod(view, Metrics(), metered=True) == PodAnswer(0, None)
-    assert (await scraper.pod(view, Metrics())).lacks
-    assert (await scraper.pod(view, Metrics(in_flight="busy"), metered=True)).lacks
+    assert await scraper.pod(view, InFlightMetric(), metered=True) == PodAnswer(0, None)
+    assert (await scraper.pod(view, InFlightMetric())).lacks
+    assert (await scraper.pod(view, InFlightMetric(name="busy"), metered=True)).lacks
 
 
 async def test_another_page_that_has_lost_its_gauge_hides_the_requests(scraper, serve):
     """An nginx that its exporter cannot reach may be full of requests."""
     view = await serve(Page(b"nginx_up 0\n"))
-    assert (await scraper.pod(view, Metrics(), metered=True)).lacks
+    assert (await scraper.pod(view, InFlightMetric(), metered=True)).lacks
 
 
 async def test_silent_pods_of_one_namespace_keep_no_page_of_another_waiting(serve):
     async with contextlib.aclosing(Scraper(parallel=1)) as scraper:
         hanging = replace(await serve(Page(hangs=True)), key=("other", "voice"))
         speaking = await serve(Page(f"{IN_FLIGHT} 1\n".encode()))
-        waiting = asyncio.create_task(scraper.pod(hanging, Metrics()))
+        waiting = asyncio.create_task(scraper.pod(hanging, InFlightMetric()))
         await asyncio.sleep(0)
-        assert await scraper.pod(speaking, Metrics()) == PodAnswer(1, None)
+        assert await scraper.pod(speaking, InFlightMetric()) == PodAnswer(1, None)
         assert not waiting.done()
         waiting.cancel()
 
@@ -234,7 +234,7 @@ async def test_when_many_pods_of_a_pool_are_silent_the_rest_is_not_waited_for(
     page = Page(hangs=True)
     view = await serve(page)
     pods = [replace(view, uid=f"pod-{n}") for n in range(50)]
-    answers = await scraper.pods(pods, Metrics())
+    answers = await scraper.pods(pods, InFlightMetric())
     assert all(isinstance(answer, Silence) for answer in answers)
     assert "was not queried" in answers[-1].why
     assert len(page.asked) <= 4

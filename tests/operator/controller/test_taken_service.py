@@ -1,4 +1,4 @@
-"""Route Always takes the selector of the pool's Service over, and gives it back."""
+"""Route Activator takes the selector of the pool's Service over, and gives it back."""
 
 import pytest
 
@@ -20,12 +20,12 @@ from tests.operator.core.values import MINUTE, SECOND, t
 from tests.operator.day import Day
 
 PODS = {"app": "voice"}
-TAKEN = {"app": "voice", ROUTE_LABEL: "Always"}
+TAKEN = {"app": "voice", ROUTE_LABEL: "Activator"}
 
 
 def begun(**spec):
-    """A pool with route Always, whose Service selects two Ready pods."""
-    day = Day.begin(t("10:00"), replicas=2, ready=True, route="Always", **spec)
+    """A pool with route Activator, whose Service selects two Ready pods."""
+    day = Day.begin(t("10:00"), replicas=2, ready=True, route="Activator", **spec)
     day.kube.put(config_map())
     day.records = Records(day.kube, NAMESPACE)
     day.remember = day.records.remember
@@ -138,10 +138,9 @@ async def test_a_pool_that_gets_another_service_gives_the_first_one_back():
     assert selector(day) == PODS
 
 
-@pytest.mark.parametrize("on_delete", ["Restore", "Keep"])
 @pytest.mark.parametrize("running", [True, False], ids=["seen", "not seen"])
-async def test_a_deleted_pool_leaves_the_selector_as_it_was(on_delete, running):
-    day = await taken(onDelete=on_delete)
+async def test_a_deleted_pool_leaves_the_selector_as_it_was(running):
+    day = await taken()
     pool = day.kube.stored("WarmPool", "voice")
     day.kube.remove("WarmPool", "voice")
     if running:

@@ -13,7 +13,7 @@ from tests.operator.controller.test_cache import FROM_GATEWAY, NARROW, policy
 from tests.operator.core.values import MINUTE, SECOND, once, t
 from tests.operator.day import Day
 
-SOON = {"idleAfter": "1m", "targetConcurrency": 1}
+SOON = {"idleAfter": "1m", "requestsPerPod": 1}
 PITCH = {"windows": [once("pitch", "10:00", "10:10", 4)], "lead": "1m"}
 
 

@@ -187,7 +187,7 @@ def replayed(
         }
         for window in settings.windows
     ]
-    fields = {"parkedFor": format_duration(settings.kept)} if parked < 1 else {}
+    fields = {"parkedFor": format_duration(settings.kept)} if parked < 1 and settings.kept else {}
     spec = pool_spec(
         settle=0, idleAfter=format_duration(settings.idle_after), timeZone=app.zone.key,
         windows=windows, **fields,

@@ -111,11 +111,11 @@ def cluster():
     return Cluster(asleep(), deployment(replicas=0), published("activator-1", 1))
 
 
-async def test_a_service_that_route_always_has_taken_is_waited_for_as_any_other():
-    pool = asleep(route="Always")
+async def test_a_service_that_route_activator_has_taken_is_waited_for_as_any_other():
+    pool = asleep(route="Activator")
     pool["status"]["internal"] = {"activators": SET, "takenService": "voice"}
     taken = service()
-    taken["spec"]["selector"]["kotatsu.dev/route"] = "Always"
+    taken["spec"]["selector"]["kotatsu.dev/route"] = "Activator"
     cluster = Cluster(pool, deployment(replicas=0), taken, published("activator-1", 1))
     await cluster.uninstall()
     assert cluster.kube.stored("Service", "voice")["spec"]["selector"] == {"app": "voice"}
@@ -140,9 +140,9 @@ async def test_a_sleeping_target_gets_its_replicas_and_the_activators_leave_the_
     assert cluster.said[-1].startswith("done")
 
 
-def parked(**spec):
+def parked():
     """A pool, its Deployment, and a pod of it with a smaller request."""
-    pool = asleep(restore=None, **spec)
+    pool = asleep(restore=None)
     pool["status"] |= {"phase": "Parked", "reduced": True}
     container = {"name": "voice", "resources": {"requests": {"cpu": "1"}}}
     target = deployment(replicas=1)
@@ -153,9 +153,8 @@ def parked(**spec):
     return [pool, target, of, published("activator-1", 1)]
 
 
-@pytest.mark.parametrize("on_delete", ["Restore", "Keep"])
-async def test_parked_pods_get_their_requests_back(on_delete):
-    cluster = Cluster(*parked(onDelete=on_delete))
+async def test_parked_pods_get_their_requests_back():
+    cluster = Cluster(*parked())
     await cluster.uninstall(restores=restores_of([ParkedPods()]))
     (container,) = cluster.kube.stored("Pod", "voice-1")["spec"]["containers"]
     assert container["resources"]["requests"] == {"cpu": "1"}
@@ -372,22 +371,17 @@ async def test_all_targets_that_are_waited_for_are_named_with_the_time_that_is_l
     assert cluster.conditions()["Ready"] == ("Unknown", "Uninstalled")
 
 
-@pytest.mark.parametrize(
-    ("pool", "why"),
-    [
-        (asleep(onDelete="Keep"), "onDelete is Keep"),
-        (asleep(restore=None), "Kotatsu found it at 0"),
-    ],
-)
-async def test_what_is_to_stay_asleep_stays_and_that_is_said(pool, why):
-    cluster = Cluster(pool, deployment(replicas=0), published("activator-1", 1))
+async def test_what_kotatsu_found_at_0_stays_there_and_that_is_said():
+    cluster = Cluster(asleep(restore=None), deployment(replicas=0), published("activator-1", 1))
     await cluster.uninstall()
     assert replicas(cluster.kube) == 0
-    assert any(why in s and "no endpoint" in s for s in cluster.said)
+    assert any("found it at 0" in s and "no endpoint" in s for s in cluster.said)
 
 
 async def test_a_service_that_selects_no_pod_is_not_waited_for_and_that_is_said():
-    cluster = Cluster(asleep(route="Always"), deployment(replicas=0), published("activator-1", 1))
+    cluster = Cluster(
+        asleep(route="Activator"), deployment(replicas=0), published("activator-1", 1)
+    )
     cluster.activators_leave = False
     await cluster.uninstall()
     assert replicas(cluster.kube) == 3
@@ -418,7 +412,6 @@ def record(cluster, name):
         "pool": name,
         "target": {"kind": "Deployment", "name": name},
         "restoreReplicas": 2,
-        "onDelete": "Restore",
     }
     cluster.kube.edit("ConfigMap", RECORD, data={f"uid-{name}": json.dumps(entry)})
 

@@ -10,7 +10,7 @@ from rows import each
 from kotatsu_operator.controller import pages
 from kotatsu_operator.controller.demand import PodAnswer, Scraper
 from kotatsu_operator.core.exposition import Silence
-from kotatsu_operator.core.pool.spec import Metrics
+from kotatsu_operator.core.pool.spec import InFlightMetric
 from kotatsu_operator.kube.views import pod_view
 from kotatsu_operator.runtime import request as request_module
 from kotatsu_operator.runtime.request import (
@@ -58,7 +58,7 @@ async def ask():
         port = server.sockets[0].getsockname()[1]
         views = [pod_view(pod(name=f"p{n}", port=port, ready=True)) for n in range(pods)]
         async with contextlib.aclosing(Scraper()) as scraper:
-            return await asyncio.gather(*(scraper.pod(view, Metrics()) for view in views))
+            return await asyncio.gather(*(scraper.pod(view, InFlightMetric()) for view in views))
 
     yield ask
     for server in servers:

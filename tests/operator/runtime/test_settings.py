@@ -76,7 +76,8 @@ def test_an_activator_that_does_not_know_its_pod_says_what_is_missing(capsys):
         ("TARGETS", "a.io/v1/Service/services", ""),
         ("TARGETS", "a.io/v1/A/../secrets", ""),
         ("NAMESPACE_SELECTOR", '{"team": "shop"}', "write it like"),
-        ("DRAIN_TIMEOUT", "0", ""),
+        ("DRAIN_TIMEOUT", "0s", ""),
+        ("DRAIN_TIMEOUT", "60", "write it like 90s, 2m or 1h30m"),
     ],
 )
 def test_a_program_with_a_wrong_setting_names_it_and_does_not_start(capsys, name, value, said):

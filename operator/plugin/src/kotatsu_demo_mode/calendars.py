@@ -24,9 +24,10 @@ from kotatsu_operator.core.calendar.occasions import (
 )
 from kotatsu_operator.core.calendar.schedule import Occurrence, Window, openings_a_day
 from kotatsu_operator.core.calendar.wallclock import last_instant, to_instant
+from kotatsu_operator.core.pool.spec import mode_field
 from kotatsu_operator.features.calendars.repeats import Found, occasions_of
 
-from .entries import MOST_WINDOWS, Edit, after_all, entries_of, mode_of, most_replicas, sources_of
+from .entries import MOST_WINDOWS, Edit, after_all, entries_of, most_replicas, sources_of
 from .errors import DemoModeError
 from .notes import OFTEN, budget_notes, described, difference, first_opening, overlaps
 from .pools import Object, Pool
@@ -163,7 +164,7 @@ def _entry(pool: Pool, asked: Import, name: str, one: Wanted, like: Object | Non
     """
     kept = None if like is None else like.get("replicas")
     replicas = most_replicas(pool, asked.replicas) if asked.replicas or not kept else kept
-    mode = mode_of(pool, parked=asked.parked)
+    mode = mode_field(parked=asked.parked)
     if like is not None and "mode" in like and not asked.parked:
         mode = {"mode": like["mode"]}
     times = {"start": wall(one.start), "end": wall(one.end)}

@@ -141,7 +141,7 @@ def examine(
         return Examined(found, None, [replace(why, check="workload")])
     spec = case.pool.spec
     has_pods = found.workload is not None and not spec.target.scales_itself
-    if spec.route is RouteMode.ALWAYS:
+    if spec.route is RouteMode.ACTIVATOR:
         case = replace(case, found=replace(found, slices=reader.slices(spec.service)))
     elif has_pods:
         case = replace(case, found=read_pages(api, case))
@@ -233,7 +233,7 @@ def proposed(found: Found, service: str = "") -> Object:
             spec["service"] = chosen
         of = traffic.service_named(found, chosen)
         if of is not None and not spec_of(of).get("selector"):
-            spec["route"] = RouteMode.ALWAYS.value
+            spec["route"] = RouteMode.ACTIVATOR.value
     return {
         "apiVersion": API_VERSION,
         "kind": "WarmPool",
@@ -252,7 +252,7 @@ def choose(found: Found) -> str:
         return own
     named = traffic.service_named(found, own)
     if named is not None and not spec_of(named).get("selector"):
-        return own  # for route Always
+        return own  # for route Activator
     return chosen[0]
 
 

@@ -264,7 +264,7 @@ def _windows(commands: _Commands) -> None:
     )
     remove.value("name", "NAME", "name of the window")
     for making in (add, calendar):
-        making.switch("--parked", "keep its pods parked until a request arrives (needs parkedFor)")
+        making.switch("--parked", "keep its pods parked until a request arrives")
     for changing in (add, calendar, remove):
         changing.pools()
         changing.writes()

@@ -15,7 +15,7 @@ from typing import Any
 
 from kotatsu_operator.core.formats import format_duration
 from kotatsu_operator.core.plan.lead import enough_hold
-from kotatsu_operator.core.pool.spec import Metrics, Parked, PoolSpec, RouteMode
+from kotatsu_operator.core.pool.spec import InFlightMetric, Parked, PoolSpec, RouteMode
 from kotatsu_operator.core.suggest import PARKED_SHARE, Prices, Settings, by_rule
 
 from .api import MANAGER, dry_run_query
@@ -167,7 +167,7 @@ _ORDER = (
     "targetRef",
     "service",
     "route",
-    "metrics",
+    "inFlightMetric",
     "timeZone",
     "windows",
     "maxReplicas",
@@ -198,9 +198,9 @@ def _route(case: Case) -> Iterator[Filled]:
         return
     if "service" in raw:
         yield Filled(("service",), spec.service, f"Requests to this Service wake {of}.")
-    if spec.route is RouteMode.ALWAYS:
+    if spec.route is RouteMode.ACTIVATOR:
         why = "All connections pass the activator, which counts them."
-        yield Filled(("route",), RouteMode.ALWAYS.value, why)
+        yield Filled(("route",), RouteMode.ACTIVATOR.value, why)
         return
     gauge = None if case.found.pages_unread else gauge_in(case)
     if gauge is None or gauge.value > 0:
@@ -215,16 +215,16 @@ def _route(case: Case) -> Iterator[Filled]:
             " All connections pass the activator, which counts them: the pool adds a term to the "
             f"selector of Service {spec.service}, and removes it when it is deleted."
         )
-        yield Filled(("route",), RouteMode.ALWAYS.value, why)
+        yield Filled(("route",), RouteMode.ACTIVATOR.value, why)
         return
     where = pod_of(case.found)
     why = f"{where[0].upper()}{where[1:]} reports its requests in flight ({gauge.name})."
     yield Filled(("route",), RouteMode.AUTO.value, why)
-    if gauge.port != Metrics.port:
+    if gauge.port != InFlightMetric.port:
         value = int(gauge.port) if gauge.port.isdigit() else gauge.port
-        yield Filled(("metrics", "port"), value, "The container port with that gauge.")
-    if gauge.path != Metrics.path:
-        yield Filled(("metrics", "path"), gauge.path, "The page with that gauge.")
+        yield Filled(("inFlightMetric", "port"), value, "The container port with that gauge.")
+    if gauge.path != InFlightMetric.path:
+        yield Filled(("inFlightMetric", "path"), gauge.path, "The page with that gauge.")
 
 
 def _zone(found: Found, zone: str) -> Iterator[Filled]:

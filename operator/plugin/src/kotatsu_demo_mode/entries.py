@@ -173,7 +173,7 @@ def _entry(pool: Pool, request: Request, now: datetime) -> tuple[Object, list[st
     entry: dict[str, Any] = {
         "name": request.name,
         "replicas": most_replicas(pool, request.replicas),
-        **mode_of(pool, parked=request.parked),
+        **mode_field(parked=request.parked),
     }
     if request.schedule is not None:
         return entry | {"schedule": request.schedule, "duration": request.lasting}, []
@@ -207,18 +207,6 @@ def _entry(pool: Pool, request: Request, now: datetime) -> tuple[Object, list[st
             f"{end:%H:%M} again"
         )
     return entry | {"start": wall(start), "end": wall(end)}, notes
-
-
-def mode_of(pool: Pool, *, parked: bool) -> Object:
-    """The mode of a new window. Raises DemoModeError if the pool's pods are never parked."""
-    if not parked:
-        return {}
-    if pool.spec.parked is None:
-        raise DemoModeError(
-            f"--parked: {pool.name} has no spec.parkedFor; add it: `kubectl patch warmpool "
-            f'{pool.name} -n {pool.namespace} --type=merge -p \'{{"spec":{{"parkedFor":"1h"}}}}\'`'
-        )
-    return mode_field(parked=True)
 
 
 def most_replicas(pool: Pool, asked: int | None) -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from kotatsu_operator.core.budget.prices import parse_table
-from kotatsu_operator.core.formats import amount, count, instant, quantity, table, text
+from kotatsu_operator.core.formats import count, instant, lasting, quantity, table, text
 from kotatsu_operator.core.objects import activators_of
 from kotatsu_operator.core.pool.parse import SpecError
 from kotatsu_operator.core.pool.spec import NO_PRICES, PLATFORM, Platform
@@ -88,14 +88,14 @@ class Watch:
 def platform_of(operator: object) -> Platform:
     """The values of the chart in an operator's Deployment; the defaults if it was not read."""
     given = settings(operator)
-    prices, settle = given.get(PRICES, ""), amount(given.get(ROUTE_SETTLE))
+    prices = given.get(PRICES, "")
     try:
         table_ = json.loads(prices, parse_float=str) if 0 < len(prices) <= _MOST_PRICES else {}
         read = parse_table(table(table_))
     except (SpecError, ValueError, RecursionError):
         read = NO_PRICES
     return Platform(
-        PLATFORM.route_settle if settle is None else timedelta(seconds=float(settle)),
+        lasting(given.get(ROUTE_SETTLE), PLATFORM.route_settle),
         quantity(given.get(PARKED_CPU, "")) or PLATFORM.parked_cpu,
         read,
     )

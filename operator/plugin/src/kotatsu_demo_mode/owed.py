@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
-from kotatsu_operator.core.formats import internal, table
+from kotatsu_operator.core.formats import internal, table, tables
 from kotatsu_operator.core.objects import activators_of, named_target, owners, target_of
-from kotatsu_operator.core.pool.spec import BUILT_IN, KNATIVE, OnDelete
+from kotatsu_operator.core.pool.spec import BUILT_IN, KNATIVE, WindowMode
 from kotatsu_operator.core.protocol import ACTIVATOR, OPERATOR, ROUTE_LABEL, home_of
 from kotatsu_operator.core.report.record import (
     Entry,
@@ -143,7 +143,7 @@ def _of_pool(raw: Object, recorded: str) -> Owed:
     kind, name = target_of(raw)
     is_named = (kind, name) == named_target(raw)
     entry = read_entry(text_of(raw, None, recorded), meta["namespace"])
-    entry = entry or Entry(meta["namespace"], meta["name"], kind, name, OnDelete.RESTORE)
+    entry = entry or Entry(meta["namespace"], meta["name"], kind, name)
     found = internal(raw.get("status")).get("foundReplicas")
     if type(found) is int and found >= 0:
         entry = replace(entry, owed={"restoreReplicas": found, **entry.owed})
@@ -155,13 +155,18 @@ def _of_pool(raw: Object, recorded: str) -> Owed:
         service=""
         if kind == KNATIVE
         else entry.owed.get("takenService") or spec.get("service") or name,
-        parks="parkedFor" in spec,
+        parks=_parks(spec),
         waits_for=tuple(meta.get("finalizers") or ()) if is_ending else (),
     )
 
 
+def _parks(spec: Object) -> bool:
+    asks = chain(tables(spec.get("windows")), tables(spec.get("calendars")))
+    return "parkedFor" in spec or any(one.get("mode") == WindowMode.PARKED for one in asks)
+
+
 def _alone(api: Api, namespace: str, shell: Shell) -> Iterator[Owed]:
-    """Of workloads that Kotatsu has scaled and whose Service selects no pod, as with route Always.
+    """Of workloads that Kotatsu has scaled, with a Service that selects no pod (route Activator).
 
     A workload at 0 is not among them: the API server does not record who has set 0.
     """
@@ -172,7 +177,7 @@ def _alone(api: Api, namespace: str, shell: Shell) -> Iterator[Owed]:
             is_scaled = any(o.manager in (OPERATOR, ACTIVATOR) for o in owners(raw, "replicas"))
             if is_scaled and _key(raw) in bare:
                 place, name = _key(raw)
-                entry = Entry(place, name, known.kind, name, OnDelete.RESTORE)
+                entry = Entry(place, name, known.kind, name)
                 yield Owed(place, entry, api_version=known.api_version, service=name)
 
 

@@ -17,7 +17,7 @@ from .pools import Pool, accepted
 from .shell import Shell
 from .terminal import Terminal, table_lines
 from .timeline import TOGETHER, Change, Drawn, Timeline, chart, hours, price, timeline, together
-from .words import amount, clock, instant_of, number, pods, shown_pods, skipped_note, spent_on
+from .words import amount, clock, instant_of, number, shown_pods, skipped_note, spent_on
 
 _LONGEST = timedelta(days=3 * 366)
 
@@ -206,7 +206,7 @@ def _parking(pool: Pool) -> str:
     if not parked.lasting:
         return f"windows with mode Parked keep parked pods{each}"
     lasting = format_duration(parked.lasting)
-    return f"an idle pool keeps up to {pods(parked.replicas)} parked for {lasting}{each}"
+    return f"an idle pool keeps one pod parked for {lasting}{each}"
 
 
 def _capacity(pool: Pool) -> str:

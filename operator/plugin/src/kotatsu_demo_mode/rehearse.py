@@ -188,10 +188,10 @@ def _check(pool: Pool, options: Namespace, now: datetime) -> None:
         raise DemoModeError(
             f"{pool.name} is suspended and would not wake; set spec.suspend to false"
         )
-    ignored = pool.raw["spec"].get("ignorePaths") or ()
+    ignored = pool.raw["spec"].get("healthCheckPaths") or ()
     if not options.url and options.path.partition("?")[0] in ignored:
         raise DemoModeError(
-            f"--path: {options.path} is in spec.ignorePaths and does not wake the pool; "
+            f"--path: {options.path} is in spec.healthCheckPaths and does not wake the pool; "
             "give a path that the demo uses"
         )
     why = refusal(pool, now)

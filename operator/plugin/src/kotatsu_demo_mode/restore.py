@@ -166,7 +166,7 @@ class Restorer:
     # --- the Service ---
 
     def _service(self, owed: Owed) -> Iterator[Said]:
-        """Let a Service of route Always select the pods of its target."""
+        """Let a Service of route Activator select the pods of its target."""
         place = path_of("v1", "services", owed.namespace, owed.service)
         service = find(self.api, place) if owed.service else None
         if service is not None and protocol.ROUTE_LABEL in table(spec_of(service).get("selector")):

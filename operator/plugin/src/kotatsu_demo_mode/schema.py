@@ -246,13 +246,6 @@ RULES: dict[str, Callable[[Any], bool]] = {
     ".sum() <= 1000": lambda s: sum(len(w.get("excludeDates", ())) for w in _windows(s)) <= 1000,
     "!has(self.calendars) || self.calendars.all(c, !has(c.replicas) || "
     "c.replicas <= self.maxReplicas)": lambda s: _fits(s, *_calendars(s)),
-    "has(self.parkedFor) || ((!has(self.windows) || self.windows.all(w, !has(w.mode) || "
-    "w.mode == 'Warm')) && (!has(self.calendars) || self.calendars.all(c, !has(c.mode) || "
-    "c.mode != 'Parked')))": lambda s: (
-        "parkedFor" in s
-        or all(part.get("mode") != "Parked" for part in (*_windows(s), *_calendars(s)))
-    ),
-    "self.parkedReplicas <= self.maxReplicas": lambda s: s["parkedReplicas"] <= s["maxReplicas"],
     "has(self.mode) && self.mode == 'Closed' ? !has(self.replicas) && !has(self.match) : "
     "has(self.replicas)": lambda c: (
         not c.keys() & {"replicas", "match"} if c.get("mode") == "Closed" else "replicas" in c
@@ -278,6 +271,9 @@ RULES: dict[str, Callable[[Any], bool]] = {
     "!has(self.excludeDates) || has(self.schedule)": lambda w: (
         "excludeDates" not in w or "schedule" in w
     ),
+    "duration(self) <= duration('24h')": lambda text: lasting(text) <= timedelta(hours=24),
+    "duration(self) <= duration('1h')": lambda text: lasting(text) <= timedelta(hours=1),
+    "duration(self) > duration('0s')": lambda text: lasting(text) > timedelta(),
     "duration(self) > duration('0s') && duration(self) <= duration('744h')": lambda text: (
         timedelta() < lasting(text) <= timedelta(hours=744)
     ),

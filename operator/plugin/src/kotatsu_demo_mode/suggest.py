@@ -130,7 +130,7 @@ def patch(one: Suggested, settings: Settings) -> Object:
     windows = [entry for entry in tables(pool.raw["spec"].get("windows")) if entry["name"] in kept]
     spec: Object = {"idleAfter": format_duration(settings.idle_after)}
     if one.prices.parked < 1:
-        spec["parkedFor"] = format_duration(settings.kept)
+        spec["parkedFor"] = _kept(settings)
     new = [_entry(window) for window in settings.windows if not stays(window)]
     return {
         "apiVersion": API_VERSION,
@@ -213,10 +213,15 @@ def _price(one: Suggested, would: Expected) -> str:
     return amount(Decimal(would.hours) * price.warm, one.pool.currency)
 
 
+def _kept(settings: Settings) -> str | None:
+    """The field parkedFor; None, which removes it, for a pool that is parked in windows alone."""
+    return format_duration(settings.kept) if settings.kept else None
+
+
 def _said(settings: Settings) -> str:
     parts = [f"idleAfter {format_duration(settings.idle_after)}"]
-    if settings.kept:
-        parts.append(f"parkedFor {format_duration(settings.kept)}")
+    if kept := _kept(settings):
+        parts.append(f"parkedFor {kept}")
     if settings.windows:
         count = len(settings.windows)
         parts.append("1 window" if count == 1 else f"{count} windows")
@@ -265,6 +270,6 @@ def _figures(one: Suggested, settings: Settings, would: Expected) -> dict[str, A
         "atLeast": would.is_least,
         "pricePerWeek": None if price is None else number(Decimal(would.hours) * price.warm),
         "idleAfter": format_duration(settings.idle_after),
-        "parkedFor": format_duration(settings.kept),
+        "parkedFor": _kept(settings),
         "windows": [window.name for window in settings.windows],
     }

@@ -118,7 +118,7 @@ class Connections:
         if pool is None:
             self._answer(client, head.refusal("this pool has been deleted", 5))
             return
-        client.is_probe = client.seen.path in pool.ignore_paths
+        client.is_probe = client.seen.path in pool.health_check_paths
         if client.is_probe and not self._serves(pool):
             self._answer(client, head.PROBE_OK)
             return

@@ -283,7 +283,7 @@ class View:
         return self.pods.selected_by(wanted) if wanted else []
 
     def _selector(self, pool: Pool) -> Mapping[str, Any]:
-        if pool.always:
+        if pool.only_way:
             return self.selectors.get(pool.target, {})
         obj = self.services.get(pool.service)
         selector = service_selector(obj or {})

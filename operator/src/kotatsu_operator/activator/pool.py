@@ -66,7 +66,7 @@ def spent_budget(spec: Mapping[str, Any], status: Mapping[str, Any]) -> SpentBud
     """
     budget, cost = spec.get("budget") or {}, table(status.get("cost"))
     inner = table(internal(status).get("cost"))
-    policy = budget.get("onExhausted", OnExhausted.NO_NEW_WARMTH)
+    policy = budget.get("onExhausted", OnExhausted.BLOCK_STARTS)
     limit, until = amount(budget.get("limit")), instant(inner.get("periodEnd"))
     if (
         instant(inner.get("exhaustedAt")) is None
@@ -116,7 +116,7 @@ class Pool:
     hold_timeout: float
     max_held: int
     """Connections held for it at most; further ones get 503."""
-    ignore_paths: frozenset[str]
+    health_check_paths: frozenset[str]
     connection_idle_timeout: float
     """Seconds after its last byte for which an open connection keeps the pool awake."""
     settle: float
@@ -128,11 +128,11 @@ class Pool:
     depends_on: tuple[str, ...] = ()
     """Pools that must answer before this one starts. None of a rejected pool: those of a cycle
     would wait for each other."""
-    always: bool = False
-    """Route Always: every connection passes the activator, and the Service selects no pod."""
+    only_way: bool = False
+    """Route Activator: every connection passes the activator, and the Service selects no pod."""
     counted: bool = False
-    """Whether the operator judges the pool by its connections here: route Always, or pods that do
-    not report their requests. Those connections then stay here while the pool is warm."""
+    """Whether the operator judges the pool by its connections here: route Activator, or pods that
+    do not report their requests. Those connections then stay here while the pool is warm."""
     deleted: bool = False
     """The WarmPool is deleted. It stays until its target's pods answer, so that no client is
     rejected."""
@@ -183,8 +183,8 @@ def pool_view(
         mine=assigned == activators,
         hold_timeout=seconds_of(spec.get("holdTimeout"), PoolSpec.hold_timeout.total_seconds()),
         max_held=max_held,
-        ignore_paths=frozenset(
-            spec.get("ignorePaths", ("/healthz", "/livez", "/readyz", "/metrics"))
+        health_check_paths=frozenset(
+            spec.get("healthCheckPaths", ("/healthz", "/livez", "/readyz", "/metrics"))
         ),
         connection_idle_timeout=seconds_of(spec.get("connectionIdleTimeout"), 600.0),
         settle=settle,
@@ -192,8 +192,8 @@ def pool_view(
         usual_wake=_usual_wake(status) if spec.get("waitingPage") else None,
         depends_on=tuple(spec.get("dependsOn") or ()) if is_accepted else (),
         spent=spent_budget(spec, status),
-        always=spec.get("route") == RouteMode.ALWAYS,
-        counted=spec.get("route") == RouteMode.ALWAYS or route.get("counted") is True,
+        only_way=spec.get("route") == RouteMode.ACTIVATOR,
+        counted=spec.get("route") == RouteMode.ACTIVATOR or route.get("counted") is True,
     )
 
 

@@ -31,7 +31,7 @@ class State(Enum):
     JOINED = auto()
     """Joined to a pod."""
     RESUMING = auto()
-    """Joined to a pod; its next bytes wait for an announcement (route Always)."""
+    """Joined to a pod; its next bytes wait for an announcement (route Activator)."""
     ENDING = auto()
     """Answered or evicted; the connection is about to end."""
 

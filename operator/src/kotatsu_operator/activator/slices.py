@@ -304,8 +304,8 @@ class Lost:
         return pod is not None and not pod.lost and pod.uid != self._me.uid
 
     def _native_ready(self, pool: Pool, family: str) -> int:
-        """Ready endpoints of the pool's own pods; 0 with route Always: its Service selects none."""
-        return 0 if pool.always else self._view.native_ready(pool.service, family)
+        """Ready endpoints of the pool's own pods; 0 with route Activator, which selects none."""
+        return 0 if pool.only_way else self._view.native_ready(pool.service, family)
 
     async def _take_one_back(self, pool: Pool, obj: Object, pod: PodView) -> list[float]:
         name, now = obj["metadata"]["name"], asyncio.get_running_loop().time()

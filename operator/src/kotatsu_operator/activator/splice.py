@@ -133,7 +133,7 @@ class Client(Side):
         """The number of the announcement that it waits for."""
         self.traffic = Traffic()
         self.is_probe = False
-        """Whether its path is one of `ignorePaths`, which neither wake a pool nor keep it awake."""
+        """Whether its path is in `healthCheckPaths`: it neither wakes a pool nor keeps it so."""
         self._buffer = bytearray()
         self._moved = owner.moved
         self._announced = False

@@ -49,7 +49,7 @@ def terms_of_pool(pool: Object) -> Iterator[Term]:
     yield "all", place
     if place:
         yield home_term(key_of(pool)[0], home_of(place))
-    is_taken = taken_service(status) is not None or pool["spec"].get("route") != RouteMode.ALWAYS
+    is_taken = taken_service(status) is not None or pool["spec"].get("route") != RouteMode.ACTIVATOR
     if status.get("phase") == Phase.DRAINING or not is_taken:
         yield "waits", place
 

@@ -228,7 +228,7 @@ class Cache:
     def _change_slice(
         self, key: Key, ours: SliceView | None, foreign: views.ForeignSlice | None
     ) -> Concerned:
-        """Store or remove a slice; another controller's concerns only pools with route Always."""
+        """Store or remove a slice; another controller's concerns pools with route Activator."""
         slices = self.activators.slices
         before, others = slices.pop(key, None), self.foreign_slices.pop(key, None)
         if ours is not None:
@@ -242,7 +242,7 @@ class Cache:
                 pool
                 for service in services
                 for pool in self.pools_of_service(service)
-                if self.pools[pool]["spec"].get("route") == RouteMode.ALWAYS
+                if self.pools[pool]["spec"].get("route") == RouteMode.ACTIVATOR
             ),
         }
 
@@ -364,15 +364,15 @@ class Cache:
     def acknowledged(self, key: Key) -> int | None:
         """The epoch that all Ready activators have published; None without such activators.
 
-        0 while connections bypass the activators of a pool with route Always.
+        0 while connections bypass the activators of a pool with route Activator.
         """
         published = self.published(key)
         return 0 if published and self.is_bypassed(key) else published
 
     def is_bypassed(self, key: Key) -> bool:
-        """Whether the Service of a pool with route Always leads to pods."""
+        """Whether the Service of a pool with route Activator leads to pods."""
         spec = self.pools[key]["spec"] if key in self.pools else {}
-        if spec.get("route") != RouteMode.ALWAYS:
+        if spec.get("route") != RouteMode.ACTIVATOR:
             return False
         place = key[0], service_of(self.pools[key])
         selector = table(self.services.get(place, {"spec": {}})["spec"].get("selector"))
@@ -395,7 +395,7 @@ class Cache:
     def answers(self, key: Key) -> bool:
         """Whether a pod of a pool is an endpoint of its Service, and Ready."""
         pool = self.pools.get(key)
-        if pool is None or pool["spec"].get("route") == RouteMode.ALWAYS:
+        if pool is None or pool["spec"].get("route") == RouteMode.ACTIVATOR:
             return False
         workload = self.workloads.get((key[0], objects.ref(*target_of(pool))))
         selector = None if workload is None else workload.selector

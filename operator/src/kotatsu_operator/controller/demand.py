@@ -12,7 +12,7 @@ from kotatsu_operator.controller.pages import PARALLEL, Coalesced, Page, Pages
 from kotatsu_operator.core import exposition
 from kotatsu_operator.core.exposition import LONGEST_PAGE, Samples, Silence
 from kotatsu_operator.core.pool.decision import Demand, Wake
-from kotatsu_operator.core.pool.spec import Metrics, PoolSpec, RouteMode
+from kotatsu_operator.core.pool.spec import InFlightMetric, PoolSpec, RouteMode
 from kotatsu_operator.core.protocol import (
     ACTIVE,
     HELD,
@@ -89,7 +89,7 @@ class _Quiet:
     silence: Silence
     lasting: float
     until: float
-    asked: tuple[bool, Metrics, Targets]
+    asked: tuple[bool, InFlightMetric, Targets]
     """Whether the pod was Ready, and what it was asked."""
 
 
@@ -138,7 +138,7 @@ class Scraper:
     async def pod(
         self,
         pod: PodView,
-        metrics: Metrics,
+        metric: InFlightMetric,
         targets: Targets = (),
         metered: bool | None = None,
     ) -> PodAnswer | Silence:
@@ -149,12 +149,12 @@ class Scraper:
         doubles each time. Nor is one of an unmetered pool: see NO_PAGE and NO_GAUGE.
         """
         clock = asyncio.get_running_loop().time
-        quiet, asked = self._quiet.get(pod.uid), (pod.ready, metrics, tuple(targets))
+        quiet, asked = self._quiet.get(pod.uid), (pod.ready, metric, tuple(targets))
         if quiet is not None and clock() < quiet.until and quiet.asked == asked:
             is_over = quiet.silence.lacks and metered is not False
             if not is_over:
                 return quiet.silence
-        answer = await self._pod(pod, metrics, targets, metered)
+        answer = await self._pod(pod, metric, targets, metered)
         self._quiet.pop(pod.uid, None)
         if isinstance(answer, Silence) and (answer.waited or answer.lacks):
             lasting = QUIET
@@ -168,20 +168,20 @@ class Scraper:
         return answer
 
     async def _pod(
-        self, pod: PodView, metrics: Metrics, targets: Targets, metered: bool | None
+        self, pod: PodView, metric: InFlightMetric, targets: Targets, metered: bool | None
     ) -> PodAnswer | Silence:
-        names: tuple[str, ...] = (metrics.in_flight, LAST_REQUEST)
-        is_default = metrics.in_flight == Metrics.in_flight
+        names: tuple[str, ...] = (metric.name, LAST_REQUEST)
+        is_default = metric.name == InFlightMetric.name
         if is_default:
             names += (*exposition.GAUGE_NAMES, *exposition.FROM_THE_START)
-        page = await self._pages.read(pod, metrics.port, metrics.path, names)
+        page = await self._pages.read(pod, metric.port, metric.path, names)
         if isinstance(page, Silence):
             return page
-        where = f"its page {metrics.path} on port {metrics.port}"
-        if metrics.in_flight not in page.samples:
+        where = f"its page {metric.path} on port {metric.port}"
+        if metric.name not in page.samples:
             served = [port for port in map(pod.port, targets) if port is not None]
             found = (
-                exposition.find_gauge(page.samples, pod.port(metrics.port), served)
+                exposition.find_gauge(page.samples, pod.port(metric.port), served)
                 if is_default
                 else None
             )
@@ -193,17 +193,17 @@ class Scraper:
                 and any(name in page.samples for name in exposition.FROM_THE_START)
             ):
                 return PodAnswer(0, _newest(page.samples.get(LAST_REQUEST, ()), page))
-            why = f"has no metric {metrics.in_flight} on {where}"
+            why = f"has no metric {metric.name} on {where}"
             return found or Silence(why, lacks=True, has_page=True)
-        in_flight = exposition.count_of(page.samples[metrics.in_flight])
+        in_flight = exposition.count_of(page.samples[metric.name])
         if in_flight is None:
-            return Silence(f"reports no finite number for {metrics.in_flight} on {where}")
+            return Silence(f"reports no finite number for {metric.name} on {where}")
         return PodAnswer(in_flight, _newest(page.samples.get(LAST_REQUEST, ()), page))
 
     async def pods(
         self,
         pods: Sequence[PodView],
-        metrics: Metrics,
+        metric: InFlightMetric,
         targets: Targets = (),
         metered: bool | None = None,
     ) -> list[PodAnswer | Silence]:
@@ -219,7 +219,7 @@ class Scraper:
             async with slots:
                 if silent >= AT_ONCE:
                     return Silence(f"was not queried, because {AT_ONCE} other pods did not respond")
-                answer = await self.pod(pod, metrics, targets, metered)
+                answer = await self.pod(pod, metric, targets, metered)
             silent += isinstance(answer, Silence) and answer.waited
             return answer
 
@@ -385,17 +385,17 @@ class Observer:
         while it starts. If all pods that may have requests show that they have no gauge, the pool
         is not metered (see `core.plan.activity`).
         """
-        metrics, said = spec.metrics, list[tuple[PodView, PodAnswer | Silence]]()
+        said = list[tuple[PodView, PodAnswer | Silence]]()
         with self.aside(key):
             # Activators first: a request that moves to a pod meanwhile is then counted there.
             activators = self.cache.activators.of(key)
             through = await self.scraper.passing(activators, key, looks=looks)
-            if metrics is not None and spec.route is not RouteMode.ALWAYS:
+            if spec.route is not RouteMode.ACTIVATOR:
                 asked = sorted((p for p in pods if p.running and not p.terminating), key=_order)
                 targets = target_ports(self.cache.services.get((key[0], spec.service)))
-                answers = await self.scraper.pods(asked, metrics, targets, metered)
+                answers = await self.scraper.pods(asked, spec.in_flight_metric, targets, metered)
                 said = list(zip(asked, answers, strict=True))
-        if spec.route is RouteMode.ALWAYS:
+        if spec.route is RouteMode.ACTIVATOR:
             why = through.silent
             if not why and self.cache.is_bypassed(key):
                 why = f"Service {spec.service} has endpoints beside the activators"

@@ -27,7 +27,7 @@ from kotatsu_operator.core.pool.decision import (
     Observation,
 )
 from kotatsu_operator.core.pool.memory import Memory, Original, Route
-from kotatsu_operator.core.pool.spec import KNATIVE, OnDelete, RouteMode
+from kotatsu_operator.core.pool.spec import KNATIVE, RouteMode
 from kotatsu_operator.core.protocol import ROUTE_LABEL, ROUTE_TAKEN
 from kotatsu_operator.core.report import record
 from kotatsu_operator.core.report.conditions import clients_unlimited, said_of_silence
@@ -49,11 +49,9 @@ from kotatsu_operator.kube.views import PodView, WorkloadView
 log = logging.getLogger(__name__)
 
 
-def why_at_0(entry: Entry | None) -> str:
-    """Why a workload that is at 0 replicas stays there; empty if it is restored."""
-    if entry is None or not entry.owed.get("restoreReplicas"):
-        return "Kotatsu found it at 0"
-    return "onDelete is Keep" if entry.on_delete is OnDelete.KEEP else ""
+def stays_at_0(entry: Entry | None) -> bool:
+    """Whether a workload that is at 0 replicas stays there: Kotatsu has found it so."""
+    return entry is None or not entry.owed.get("restoreReplicas")
 
 
 async def restore_replicas(kube: Kube, namespace: str, entry: Entry) -> str:
@@ -87,15 +85,9 @@ async def _give_selector_back(kube: Kube, namespace: str, entry: Entry) -> str:
 
 RESTORES: target.Restores = {
     # minReplicas first: the autoscaler then lowers the replicas itself as far as it may.
-    "hpa": target.Restore(
-        _restore_minimum,
-        "set minReplicas of its autoscaler to {minReplicas}",
-        ends_with_pods=False,
-    ),
+    "hpa": target.Restore(_restore_minimum, "set minReplicas of its autoscaler to {minReplicas}"),
     "takenService": target.Restore(
-        _give_selector_back,
-        f"remove {ROUTE_LABEL} from the selector of Service {{}}",
-        ends_with_pods=False,
+        _give_selector_back, f"remove {ROUTE_LABEL} from the selector of Service {{}}"
     ),
     "restoreReplicas": target.Restore(restore_replicas, "scale its target to {}"),
 }
@@ -273,22 +265,22 @@ class ScaledTarget(Target):
         return target.Writes(pool, status, explain=self._explain, finish=finish)
 
     async def _leave_service(self, tools: Tools, status: Status) -> Status:
-        """Give back the selector of a Service that the pool no longer has with route Always."""
+        """Give back the selector of a Service that the pool no longer has with route Activator."""
         known = record.taken_service(status)
-        if known is None or (self.spec.route is RouteMode.ALWAYS and known == self.spec.service):
+        if known is None or (self.spec.route is RouteMode.ACTIVATOR and known == self.spec.service):
             return {}
         with contextlib.suppress(NotFoundError):
             await tools.kube.put_route(self.key[0], known, None)
         return record.owed_status({"takenService": None})
 
     def _takes_service(self, status: Status) -> bool:
-        """Whether the selector of the Service is to be taken over for route Always.
+        """Whether the selector of the Service is to be taken over for route Activator.
 
         Only once all activators are endpoints of the Service (R1).
         """
         service = self.cache.services.get((self.key[0], self.spec.service), {"spec": {}})
         selector, route = service["spec"].get("selector"), table(status.get("route"))
-        if self.spec.route is not RouteMode.ALWAYS or not selector or ROUTE_LABEL in selector:
+        if self.spec.route is not RouteMode.ACTIVATOR or not selector or ROUTE_LABEL in selector:
             return False
         in_front = route.get("target") == Route.ACTIVATOR
         return in_front and (self.cache.published(self.key) or 0) >= int(route.get("epoch", 0))

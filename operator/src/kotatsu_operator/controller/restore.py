@@ -13,7 +13,7 @@ from functools import partial
 
 from kotatsu_operator.controller import target
 from kotatsu_operator.controller.cache import Cache
-from kotatsu_operator.controller.deployment import RESTORES, why_at_0
+from kotatsu_operator.controller.deployment import RESTORES, stays_at_0
 from kotatsu_operator.controller.pages import Coalesced
 from kotatsu_operator.controller.target import Kinds, Restores, Tools
 from kotatsu_operator.core.budget.limit import Ends
@@ -132,7 +132,7 @@ class Records:
         await self._drop(place, {uid for uid, done in zip(gone, is_closed, strict=True) if done})
 
     async def _close(self, entry: Entry, pools: list[Object]) -> bool:
-        """Do what onDelete says; return False if it has to be tried again."""
+        """Restore the target; return False if it has to be tried again."""
         taken = record.heir(entry, pools)
         if taken is not None:
             # The pool was deleted and created again: the new one inherits what it cannot observe.
@@ -321,7 +321,7 @@ class Former:
         key, route = key_of(pool), table(table(pool.get("status")).get("route"))
         if self._starts(key[0], entry):
             return True
-        if pool["spec"].get("route") == RouteMode.ALWAYS and "takenService" not in entry.owed:
+        if pool["spec"].get("route") == RouteMode.ACTIVATOR and "takenService" not in entry.owed:
             return False  # its Service selects no pod
         if route.get("target") == Route.ACTIVATOR:
             home = {"phase": Phase.WARM.value, "route": {"target": Route.NATIVE.value}}
@@ -354,7 +354,7 @@ class Former:
         """Whether pods of a target start that was at 0."""
         place = namespace, ref(entry.kind, entry.target)
         workload = self.cache.workloads.get(place)
-        if workload is None or why_at_0(entry):
+        if workload is None or stays_at_0(entry):
             return False
         pods = self.cache.target_pods(namespace, self.cache.selector_of(place) or {})
         return not any(pod.ready and not pod.terminating for pod in pods)

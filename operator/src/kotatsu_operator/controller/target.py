@@ -23,7 +23,7 @@ from kotatsu_operator.core.formats import table
 from kotatsu_operator.core.pool.decision import Decision, Note, Observation
 from kotatsu_operator.core.pool.memory import Memory
 from kotatsu_operator.core.pool.parse import SpecError, parse, salvage
-from kotatsu_operator.core.pool.spec import PLATFORM, OnDelete, Platform, PoolSpec
+from kotatsu_operator.core.pool.spec import PLATFORM, Platform, PoolSpec
 from kotatsu_operator.core.report.conditions import condition
 from kotatsu_operator.core.report.record import Entry
 from kotatsu_operator.core.report.status import Status
@@ -95,8 +95,6 @@ class Restore:
     """
     by_hand: str
     """What a person must do if it fails: a format of the field's value."""
-    ends_with_pods: bool = True
-    """Whether this is left out if the pods stay (onDelete Keep)."""
     inherited: Callable[[Any, Any], Any] = lambda mine, _theirs: mine
     """The value of a newer pool of the target, with that of the deleted one."""
 
@@ -220,13 +218,8 @@ Kinds = Mapping[str, Kind]
 
 
 def owed_to(entry: Entry, restores: Restores) -> Restores:
-    """What to restore for an entry of the record. With onDelete Keep the pods stay."""
-    is_kept = entry.on_delete is OnDelete.KEEP
-    return {
-        name: made
-        for name, made in restores.items()
-        if name in entry.owed and not (is_kept and made.ends_with_pods)
-    }
+    """What to restore for an entry of the record."""
+    return {name: made for name, made in restores.items() if name in entry.owed}
 
 
 @dataclass(frozen=True)

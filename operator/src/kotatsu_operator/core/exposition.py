@@ -1,6 +1,7 @@
 """Reads metrics pages in the Prometheus text format, within bounds of size and time.
 
-Requests in flight are found by the name in spec.metrics, or by the well-known names of gauges.
+Requests in flight are found by the name in spec.inFlightMetric, or by the well-known names of
+gauges.
 """
 
 import re
@@ -40,7 +41,7 @@ class Silence:
 def too_long(path: str, port: int) -> Silence:
     """The answer of a pod whose page has more than LONGEST_PAGE."""
     why = f"sends more than 2 MiB for {path} on port {port}, too much to be read"
-    return Silence(f"{why} (name a smaller page in spec.metrics)", lacks=True)
+    return Silence(f"{why} (name a smaller page in spec.inFlightMetric)", lacks=True)
 
 
 def samples_of(

@@ -140,7 +140,7 @@ def selects(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
 
 
 def service_selector(service: Object) -> dict[str, str]:
-    """The labels of a Service's pods, also while route Always has its selector; empty for none."""
+    """The labels of a Service's pods, without the term of route Activator; empty for none."""
     given = (service.get("spec") or {}).get("selector") or {}
     return {label: value for label, value in given.items() if label != ROUTE_LABEL}
 

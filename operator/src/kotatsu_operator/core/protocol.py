@@ -43,9 +43,10 @@ by the name of the window. `kubectl demo-mode window import` writes it."""
 REHEARSAL_REASON = "rehearsal"
 """The reason of a rehearsal's overrides."""
 
-ROUTE_LABEL, ROUTE_TAKEN = "kotatsu.dev/route", "Always"
-"""A term that route Always adds to the selector of a Service. No pod has the label, so Kubernetes
-removes the pods from the Service's endpoints itself, and adds them when the term is gone."""
+ROUTE_LABEL, ROUTE_TAKEN = "kotatsu.dev/route", "Activator"
+"""A term that route Activator adds to the selector of a Service. No pod has the label, so
+Kubernetes removes the pods from the Service's endpoints itself, and adds them when the term is
+gone."""
 
 MANAGED_BY = "activator.kotatsu.dev"
 SERVICE_LABEL = "kubernetes.io/service-name"

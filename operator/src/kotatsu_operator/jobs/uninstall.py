@@ -17,7 +17,7 @@ from math import inf
 from typing import TypeVar
 
 from kotatsu_operator.controller import election
-from kotatsu_operator.controller.deployment import RESTORES, why_at_0
+from kotatsu_operator.controller.deployment import RESTORES, stays_at_0
 from kotatsu_operator.controller.elector import cancel, let_go
 from kotatsu_operator.controller.feature import restores_of
 from kotatsu_operator.controller.restore import Records
@@ -269,13 +269,16 @@ class Uninstall:
             await self._note(key, "Knative alone scales the target")
         elif before is None:
             self._tell(key, f"there is no {kind} {name}")
-        elif before == 0 and (why := why_at_0(entry)):
-            text = f"{kind} {name} stays at 0, because {why}: its Service will have no endpoint"
+        elif before == 0 and stays_at_0(entry):
+            found = "because Kotatsu found it at 0: its Service will have no endpoint"
+            text = f"{kind} {name} stays at 0, {found}"
             self._tell(key, text)
             await self._note(key, f"{name} stays at 0")
-        elif spec.get("route") == RouteMode.ALWAYS and "takenService" not in (owed or ()):
+        elif spec.get("route") == RouteMode.ACTIVATOR and "takenService" not in (owed or ()):
             service = spec.get("service") or name
-            text = f"Service {service} selects no pod (route Always), so it will have no endpoint"
+            text = (
+                f"Service {service} selects no pod (route Activator), so it will have no endpoint"
+            )
             self._tell(key, f"{text}: add the selector of {kind} {name}")
             await self._note(key, text)
         else:

@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Field
 from kotatsu_common import logs
 from kotatsu_common.settings import CommaSeparated, ServiceSettings, command
 from kotatsu_operator.core.budget.prices import parse_table
-from kotatsu_operator.core.formats import quantity
+from kotatsu_operator.core.formats import parse_duration, quantity
 from kotatsu_operator.core.pool.spec import (
     BUILT_IN,
     KNATIVE,
@@ -76,12 +76,20 @@ Targets = Annotated[dict[str, ScaledKind], BeforeValidator(_read_targets)]
 """Kinds of targets with a scale subresource, by kind."""
 
 
+def _read_duration(value: object) -> object:
+    return parse_duration(value).total_seconds() if isinstance(value, str) else value
+
+
+Seconds = Annotated[float, BeforeValidator(_read_duration)]
+"""Seconds, given as a duration like 90s."""
+
+
 class _ClusterSettings(ServiceSettings):
-    route_settle: float = Field(
+    route_settle: Seconds = Field(
         5.0,
         ge=0,
         le=600,
-        description="seconds in which a change of endpoints reaches the kube-proxy of every node",
+        description="time in which a change of endpoints reaches the kube-proxy of every node",
     )
     targets: Targets = Field(
         dict(BUILT_IN),
@@ -134,11 +142,11 @@ class OperatorSettings(_ClusterSettings):
         gt=0,
         description="pods per second that the cluster can start when many windows open together",
     )
-    first_start: int = Field(
-        60,
+    first_start: Seconds = Field(
+        60.0,
         gt=0,
         le=3600,
-        description="seconds until Ready that are assumed for a pool that has never started",
+        description="time until Ready that is assumed for a pool that has never started",
     )
     console_port: int = Field(
         0, ge=0, le=65535, description="port of the console, a read-only web page; 0: no console"
@@ -190,7 +198,7 @@ class UninstallSettings(_ClusterSettings):
     """Settings of the Job that runs before `helm uninstall`."""
 
     pod_namespace: str = Field(description="namespace of the operator and of its Lease")
-    timeout: float = Field(180.0, gt=0, description="seconds until the Job fails")
+    timeout: Seconds = Field(180.0, gt=0, description="time until the Job fails")
 
 
 class SmokeSettings(ServiceSettings):
@@ -201,7 +209,7 @@ class SmokeSettings(ServiceSettings):
         (), description="namespaces with activators of their own, comma separated"
     )
     pod_namespace: str = Field(description="namespace of the operator and of its Lease")
-    timeout: float = Field(60.0, gt=0, description="seconds until it gives up")
+    timeout: Seconds = Field(60.0, gt=0, description="time until it gives up")
 
 
 class ActivatorSettings(_ClusterSettings):
@@ -228,8 +236,8 @@ class ActivatorSettings(_ClusterSettings):
     max_held: int = Field(
         1000, ge=1, le=100_000, description="connections held for one pool; further ones get 503"
     )
-    drain_timeout: float = Field(
-        60.0, gt=0, description="seconds for held and joined connections to end after SIGTERM"
+    drain_timeout: Seconds = Field(
+        60.0, gt=0, description="time for held and joined connections to end after SIGTERM"
     )
 
 

@@ -211,7 +211,7 @@ def one_after_the_other(
             there, is_parked = asked, True
         elif there and spec.parked:
             since = since if is_parked and since else at
-            there = min(there, spec.parked.replicas) if at < since + spec.parked.lasting else 0
+            there = min(there, 1) if at < since + spec.parked.lasting else 0
             is_parked = True
         else:
             there = 0
@@ -230,10 +230,8 @@ def test_any_schedule_is_summed_up_as_deciding_each_minute_does(seed):
     parks = die.random() < 0.7
     fields: dict[str, Any] = {"settle": die.choice([0, 60]), "maxReplicas": 5}
     if parks:
-        fields |= {
-            "parkedReplicas": die.randint(1, 3),
-            "parkedFor": f"{die.choice([0, 7, 90, 600])}m",
-        }
+        minutes = die.choice([None, 7, 90, 600])
+        fields |= {} if minutes is None else {"parkedFor": f"{minutes}m"}
     modes = ["Warm", "Parked"] if parks else ["Warm"]
     windows = [any_window(die, n) | {"mode": die.choice(modes)} for n in range(die.randint(0, 4))]
     spec = pool_spec(windows=windows, **fields)

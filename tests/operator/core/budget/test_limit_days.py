@@ -21,7 +21,7 @@ NOON = once("noon", "11:30", "13:00", 4)
 AFTERNOON = once("afternoon", "15:00", "16:00", 1)
 
 
-def pool(limit: str | None, policy: str = "NoNewWarmth", **fields: Any) -> PoolSpec:
+def pool(limit: str | None, policy: str = "BlockStarts", **fields: Any) -> PoolSpec:
     """A pool whose pods cost 1 a minute, with a limit for the day."""
     budget = {"period": "Day"}
     if limit is not None:
@@ -66,7 +66,7 @@ def test_warn_changes_nothing():
     assert most(limited, "10:00", "17:00") == most(free, "10:00", "17:00") == 4
 
 
-# --- NoNewWarmth ---
+# --- BlockStarts ---
 
 
 def test_an_open_window_finishes_and_no_other_opens():
@@ -101,10 +101,10 @@ def test_before_the_limit_an_opening_that_is_dearer_than_all_of_it_is_named():
         spec = pool("300", policy, windows=[MORNING, three_hours | fields])
         return sentence(day(spec).until(t("09:51")).ledger, spec, price)
 
-    assert said("NoNewWarmth").endswith(
+    assert said("BlockStarts").endswith(
         "; an opening of pitch finishes beyond it, and costs 900.00 JPY"
     )
-    assert "opening" not in said("Sleep") + said("Warn") + said("NoNewWarmth", mode="Parked")
+    assert "opening" not in said("Sleep") + said("Warn") + said("BlockStarts", mode="Parked")
 
 
 def test_the_next_thing_the_schedule_does_is_the_end_of_what_is_open():
@@ -167,7 +167,7 @@ def test_sleep_waits_for_requests_in_flight_no_longer_than_the_drain_timeout():
 # --- and again ---
 
 
-@pytest.mark.parametrize("policy", ["NoNewWarmth", "Sleep"])
+@pytest.mark.parametrize("policy", ["BlockStarts", "Sleep"])
 def test_a_raised_limit_opens_the_window_again(policy):
     w = day(pool("60", policy)).until(t("15:10"))
     assert w.replicas == 0
@@ -178,7 +178,7 @@ def test_a_raised_limit_opens_the_window_again(policy):
     assert w.told("WindowCold", "WindowLate") == []
 
 
-@pytest.mark.parametrize("policy", ["NoNewWarmth", "Sleep"])
+@pytest.mark.parametrize("policy", ["BlockStarts", "Sleep"])
 def test_a_raised_limit_lets_requests_wake_the_pool(policy):
     w = day(pool("60", policy)).until(t("14:00")).edit(pool("600", policy))
     assert w.memory.reason is Reason.IDLE
@@ -186,7 +186,7 @@ def test_a_raised_limit_lets_requests_wake_the_pool(policy):
     assert (w.phase, w.memory.reason) == (Phase.WARM, Reason.REQUEST)
 
 
-@pytest.mark.parametrize("policy", ["NoNewWarmth", "Sleep"])
+@pytest.mark.parametrize("policy", ["BlockStarts", "Sleep"])
 def test_a_new_period_opens_the_window_that_is_due(policy):
     late = {"name": "late", "schedule": "0 22 * * *", "duration": "4h", "replicas": 1}
     w = day(pool("60", policy, windows=[MORNING, late])).until(t("23:59:59"))
@@ -202,7 +202,7 @@ def without_a_restart(policy: str) -> Walk:
     return day(pool("60", policy)).until(t("17:00"))
 
 
-@pytest.mark.parametrize("policy", ["NoNewWarmth", "Sleep"])
+@pytest.mark.parametrize("policy", ["BlockStarts", "Sleep"])
 @pytest.mark.parametrize("minute", range(28, 33))
 def test_a_restart_around_the_limit_decides_the_same(policy, minute):
     straight = without_a_restart(policy)

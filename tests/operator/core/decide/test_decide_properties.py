@@ -68,7 +68,7 @@ def any_spec(die: Random, leads: tuple[str | None, ...] = LEADS) -> PoolSpec:
         "windows": windows(die),
         "lead": die.choice(leads),
         "maxReplicas": die.randint(5, 8),
-        "targetConcurrency": die.randint(1, 3),
+        "requestsPerPod": die.randint(1, 3),
         "idleAfter": die.choice(["10s", "2m", "1h"]),
         "settle": die.choice([0, 5]),
     }
@@ -78,7 +78,7 @@ def any_spec(die: Random, leads: tuple[str | None, ...] = LEADS) -> PoolSpec:
         if mode == "Warm":
             raw["override"]["replicas"] = die.randint(1, 5)
     if die.random() < 0.4:
-        raw["parked"] = {"replicas": die.randint(1, 3), "for": die.choice(["0s", "10m", "1h"])}
+        raw |= die.choice([{}, {"parkedFor": "10m"}, {"parkedFor": "1h"}])
         for window in raw["windows"]:
             window["mode"] = die.choice(["Warm", "Parked"])
     return pool_spec(**raw)
@@ -236,7 +236,7 @@ def test_a_spent_budget_that_sleeps_leaves_no_floor_and_starts_nothing(seed):
 @given(SEEDS)
 def test_a_spent_budget_without_new_warmth_raises_only_for_what_began_before(seed):
     spec, seen, memory = situation(seed)
-    budget = spent(Random(seed), OnExhausted.NO_NEW_WARMTH)
+    budget = spent(Random(seed), OnExhausted.BLOCK_STARTS)
     decision = decide(spec, seen, memory, NOW, budget)
     free = decide(spec, seen, memory, NOW)
     assert decision.floor <= free.floor
@@ -309,7 +309,7 @@ def test_hours_of_windows_requests_and_restarts_keep_their_promises(seed, lose_e
 def test_a_pool_that_nobody_needs_any_more_is_gone(seed):
     w, _ = any_day(seed)
     w.until(t("13:00"))
-    w.edit(replace(w.spec, windows=(), override=None, parked=None))
+    w.edit(replace(w.spec, windows=(), override=None, parked_for=None))
     w.until(t("13:01") + w.ready_after * SECOND + w.spec.idle_after + MINUTE)
     assert (w.phase, w.pods, w.replicas) == (Phase.ASLEEP, [], 0)
 

@@ -25,10 +25,10 @@ def test_a_pool_whose_window_ends_sleeps_when_all_have_caught_up():
     assert w.reached(0, after=t("11:00")) == CAUGHT_UP
 
 
-def test_an_asleep_override_waits_for_it_whatever_the_drain_timeout():
+def test_an_asleep_override_waits_for_it_longer_than_the_drain_timeout():
     pitch = once("pitch", "10:00", "18:00", 2)
-    w, drain = shown(pitch), {"timeout": "10s"}
-    w.edit(pool_spec(windows=[pitch], **drain, override=override("Asleep", t("17:00"))))
+    w = shown(pitch)
+    w.edit(pool_spec(windows=[pitch], override=override("Asleep", t("17:00"))))
     w.until(t("11:10"))
     assert w.reached(0, after=t("11:00")) == CAUGHT_UP
 

@@ -55,13 +55,10 @@ def test_asleep_does_not_wait_for_idle_after(clock):
     assert w.replicas == 0
 
 
-@each("timeout", ["10s", "60s", "5m"])
-def test_asleep_waits_for_a_request_in_flight_no_longer_than_the_drain_timeout(timeout):
-    fields = {"windows": [PITCH], "drainTimeout": timeout}
-    w = walk(pool_spec(**fields), t("09:50")).until(t("10:59"))
-    w.ask(t("10:59:30"), seconds=3600).until(t("11:00"))
-    w.edit(pool_spec(**fields, override=override("Asleep", t("20:00")))).until(t("11:10"))
-    assert w.reached(0, after=t("11:00")) == t("11:00") + w.spec.drain_timeout
+def test_asleep_waits_for_a_request_in_flight_no_longer_than_the_drain_timeout():
+    w = in_window().until(t("10:59")).ask(t("10:59:30"), seconds=3600).until(t("11:00"))
+    w.edit(pitch(**override("Asleep", t("20:00")))).until(t("11:10"))
+    assert w.reached(0, after=t("11:00")) == t("11:01")
 
 
 def test_asleep_goes_as_soon_as_the_request_in_flight_is_done():
@@ -93,7 +90,7 @@ def test_a_request_while_the_last_pods_go_after_asleep_wakes_the_pool_for_good()
 
 
 def test_a_request_after_asleep_wakes_one_pod_and_not_as_many_as_there_were():
-    spec = pool_spec(windows=[once("pitch", "10:00", "18:00", 6)], targetConcurrency=1)
+    spec = pool_spec(windows=[once("pitch", "10:00", "18:00", 6)], requestsPerPod=1)
     w = walk(spec, t("09:50"), tick=2).until(t("10:30"))
     w.ask(t("10:30"), seconds=20, count=8).until(t("10:30:30"))
     assert w.replicas == 8

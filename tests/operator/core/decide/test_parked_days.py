@@ -15,7 +15,8 @@ IDLE_AFTER = 2 * MINUTE
 
 def pool(*requests: str, **fields: object) -> Walk:
     """A pool that sleeps since 08:00 and may park one pod for half an hour."""
-    spec = pool_spec(**{"parkedFor": "30m", **fields})
+    given = {"parkedFor": "30m", **fields}
+    spec = pool_spec(**{name: value for name, value in given.items() if value is not None})
     return walk(spec, t("08:00"), [t(clock) for clock in requests])
 
 
@@ -48,20 +49,22 @@ def test_a_request_to_a_parked_pool_is_served_at_once_and_restores_its_requests(
     assert len(w.pods) == w.made == 1, "another pod was started"
 
 
-def test_more_pods_than_stay_are_removed():
+def test_of_several_pods_one_stays():
     w = pool(windows=[once("pitch", "09:00", "09:30", 3)]).until(t("09:40"))
     assert (w.phase, w.replicas, reduced(w)) == (Phase.PARKED, 1, [True])
 
 
-def test_pods_that_were_never_started_are_not_started_to_be_parked():
-    w = pool("08:30", parkedFor="1h", parkedReplicas=3).until(t("08:40"))
-    assert (w.phase, w.replicas) == (Phase.PARKED, 1)
-
-
-@each("kept, why_not", [("0s", ""), ("30m", "Guaranteed")])
-def test_an_idle_pool_with_no_time_to_stay_or_whose_pods_cannot_be_parked_sleeps(kept, why_not):
-    w = walk(pool_spec(parkedFor=kept), t("08:00"), [t("08:30")], parking=why_not)
+def test_an_idle_pool_whose_pods_cannot_be_parked_sleeps():
+    w = walk(pool_spec(parkedFor="30m"), t("08:00"), [t("08:30")], parking="Guaranteed")
     assert w.until(t("08:40")).phase is Phase.ASLEEP
+
+
+def test_without_a_time_to_stay_a_pool_is_parked_in_windows_alone():
+    window = once("pitch", "09:00", "10:00", 2) | {"mode": "Parked"}
+    w = pool("08:30", windows=[window], parkedFor=None).until(t("08:40"))
+    assert w.phase is Phase.ASLEEP
+    w.until(t("09:30"))
+    assert (w.phase, reduced(w)) == (Phase.PARKED, [True, True])
 
 
 # --- windows ---
@@ -69,7 +72,7 @@ def test_an_idle_pool_with_no_time_to_stay_or_whose_pods_cannot_be_parked_sleeps
 
 def test_a_window_may_ask_for_parked_pods():
     window = once("pitch", "09:00", "10:00", 2) | {"mode": "Parked"}
-    w = pool(windows=[window], parkedFor="0s").until(t("09:00"))
+    w = pool(windows=[window], parkedFor=None).until(t("09:00"))
     assert (w.phase, w.memory.reason, w.replicas) == (Phase.PARKED, Reason.WINDOW, 2)
     assert reduced(w) == [True, True]
     assert w.told("WindowCold", "WindowLate") == []
@@ -81,7 +84,7 @@ def test_a_window_may_ask_for_parked_pods():
 
 def test_a_window_for_parked_pods_ends_the_way_down_to_sleep():
     window = once("pitch", "09:00", "10:00", 1) | {"mode": "Parked"}
-    w = pool("08:57:52", windows=[window], parkedFor="0s", lead="1s").until(t("09:00:01"))
+    w = pool("08:57:52", windows=[window], parkedFor=None, lead="1s").until(t("09:00:01"))
     assert w.told() == ["Warming", "Warm", "Draining", "SleepAborted", "Warm", "Parked"]
     assert w.made == 1
 
@@ -156,14 +159,14 @@ def spent_while_parked(policy: str, *requests: str, **fields: object) -> Walk:
 
 
 def test_a_spent_budget_leaves_an_open_window_parked():
-    w = spent_while_parked("NoNewWarmth").until(t("11:59"))
+    w = spent_while_parked("BlockStarts").until(t("11:59"))
     assert w.standing == "Exhausted"
     assert (w.phase, w.replicas, reduced(w)) == (Phase.PARKED, 2, [True, True])
     assert w.until(t("12:01")).phase is Phase.ASLEEP, "idle pods are not kept"
 
 
 def test_a_request_to_a_parked_window_is_served_after_the_budget_is_spent():
-    w = spent_while_parked("NoNewWarmth", "11:30").until(t("11:30:30"))
+    w = spent_while_parked("BlockStarts", "11:30").until(t("11:30:30"))
     assert w.requests[0].begun == t("11:30")
     assert (w.phase, reduced(w)) == (Phase.WARM, [False, False])
 

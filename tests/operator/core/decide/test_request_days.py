@@ -241,7 +241,7 @@ def test_a_held_request_keeps_an_asleep_override_carried_out():
 
 def test_whoever_raises_what_this_process_has_lowered_wakes_it_announced_or_not():
     """The activator announced its requests while the pool was draining: it does so once."""
-    spec, memory = put_to_sleep(t("08:30"), route="Always")
+    spec, memory = put_to_sleep(t("08:30"), route="Activator")
     memory = replace(memory, announced=Announced(t("08:29"), t("08:29"))).here(lowered=True)
     seen = Observation(replicas=1, ready=0, pods=1, demand=Demand(ticket=t("08:29")))
     decision = decide(spec, seen, memory, t("08:31"))

@@ -118,7 +118,7 @@ def test_a_template_of_an_unmetered_pool_changes_nothing_until_it_answers():
 
 
 def test_pods_follow_the_connections_that_pass_the_activators():
-    spec = pool_spec(maxReplicas=10, targetConcurrency=1)
+    spec = pool_spec(maxReplicas=10, requestsPerPod=1)
     seen = replace(AWAKE, replicas=2, ready=2, demand=replace(LACKS, passing=4))
     memory = awake(LACKS)
     for second in range(8):
@@ -127,8 +127,8 @@ def test_pods_follow_the_connections_that_pass_the_activators():
     assert decision.replicas == 4
 
 
-def test_route_always_counts_all_connections_and_asks_no_pod():
-    spec = pool_spec(route="Always")
+def test_route_activator_counts_all_connections_and_asks_no_pod():
+    spec = pool_spec(route="Activator")
     seen = replace(AWAKE, demand=Demand(in_flight=3))
     memory = Memory(template=Template(metered=False), route=Routing(counted=True))
     decision = decide(spec, seen, memory, t("09:00"))

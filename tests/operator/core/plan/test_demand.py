@@ -13,7 +13,7 @@ from kotatsu_operator.core.pool.memory import Trend
 from tests.operator.core.values import HOUR, SECOND, examples, once, pool_spec, t
 from tests.operator.core.walk import walk
 
-SPEC = pool_spec(maxReplicas=10, targetConcurrency=2)
+SPEC = pool_spec(maxReplicas=10, requestsPerPod=2)
 UP_WINDOW, DOWN_WINDOW = 3 * SECOND, 60 * SECOND
 BEAT = 2  # seconds: how often the operator asks an awake pool's pods
 
@@ -39,7 +39,7 @@ class Asked:
     "in_flight, held, replicas",
     [(0, 0, 0), (1, 0, 1), (2, 0, 1), (3, 0, 2), (1, 4, 3), (0, 7, 4), (1000, 1000, 10)],
 )
-def test_requests_in_flight_and_held_need_a_pod_for_each_target_concurrency(
+def test_requests_in_flight_and_held_need_a_pod_for_each_requests_per_pod(
     in_flight, held, replicas
 ):
     asked = Asked()
@@ -116,7 +116,7 @@ def test_the_number_is_bounded_and_the_memory_small(looks):
 
 
 def test_requests_above_the_floor_add_pods_and_give_them_back():
-    spec = pool_spec(windows=[once("pitch", "10:00", "12:00", 2)], targetConcurrency=1)
+    spec = pool_spec(windows=[once("pitch", "10:00", "12:00", 2)], requestsPerPod=1)
     w = walk(spec, t("09:50"), tick=BEAT).until(t("10:29:59"))
     w.ask(t("10:30"), seconds=40, count=6).until(t("10:35"))
     up, down = w.reached(6, after=t("10:30")), w.reached(2, after=t("10:30:10"))

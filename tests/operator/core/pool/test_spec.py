@@ -10,8 +10,7 @@ from rows import each
 from kotatsu_operator.core.pool.parse import SpecError, parse
 from kotatsu_operator.core.pool.spec import (
     Budget,
-    Metrics,
-    OnDelete,
+    InFlightMetric,
     OnExhausted,
     Override,
     OverrideMode,
@@ -25,22 +24,22 @@ def test_a_pool_needs_no_more_than_a_target():
     assert spec.target.name == spec.service == "voice"
     assert spec.zone == ZoneInfo("UTC")
     assert (spec.windows, spec.lead, spec.override) == ((), None, None)
-    assert (spec.max_replicas, spec.target_concurrency) == (10, 100)
-    assert (spec.idle_after, spec.drain_timeout) == (2 * MINUTE, MINUTE)
-    assert spec.metrics == Metrics("http", "/metrics", "kotatsu_requests_in_flight")
-    assert (spec.on_delete, spec.suspend) == (OnDelete.RESTORE, False)
+    assert (spec.max_replicas, spec.requests_per_pod) == (10, 100)
+    assert spec.idle_after == 2 * MINUTE
+    assert spec.in_flight_metric == InFlightMetric("http", "/metrics", "kotatsu_requests_in_flight")
+    assert not spec.suspend
 
 
 def test_everything_that_is_given_is_read():
     dated = {"name": "pitch", "start": "2026-11-25T10:00", "end": "2026-11-25T12:00:30"}
     spec = pool_spec(
-        service="front", timeZone="Asia/Tokyo", lead="2m", maxReplicas=7, targetConcurrency=3,
-        idleAfter="90s", drainTimeout="2m", onDelete="Keep", suspend=True,
+        service="front", timeZone="Asia/Tokyo", lead="2m", maxReplicas=7, requestsPerPod=3,
+        idleAfter="90s", suspend=True,
         windows=[
             dated | {"replicas": 5},
             cron("0 18 * * 1-5", "90m") | {"excludeDates": ["2026-12-31"]},
         ],
-        metrics={"port": 9090, "path": "/m", "name": "busy"},
+        inFlightMetric={"port": 9090, "path": "/m", "name": "busy"},
         budget={"limit": "500", "period": "Week", "onExhausted": "Sleep"},
         override={"mode": "Warm", "replicas": 3, "until": "2026-11-25T12:30:00+09:00",
                   "by": "alice", "reason": "judges came back"},
@@ -51,13 +50,13 @@ def test_everything_that_is_given_is_read():
     assert repeating.duration == 1.5 * HOUR
     assert repeating.exclude == {date(2026, 12, 31)}
     assert (spec.service, spec.zone, spec.lead) == ("front", ZoneInfo("Asia/Tokyo"), 2 * MINUTE)
-    assert (spec.max_replicas, spec.target_concurrency) == (7, 3)
-    assert spec.metrics == Metrics("9090", "/m", "busy")
-    assert (spec.idle_after, spec.drain_timeout) == (1.5 * MINUTE, 2 * MINUTE)
+    assert (spec.max_replicas, spec.requests_per_pod) == (7, 3)
+    assert spec.in_flight_metric == InFlightMetric("9090", "/m", "busy")
+    assert spec.idle_after == 1.5 * MINUTE
     assert spec.budget == Budget(Decimal(500), Period.WEEK, OnExhausted.SLEEP)
     said = 3, "alice", "judges came back"
     assert spec.override == Override(OverrideMode.WARM, utc("2026-11-25T03:30"), *said)
-    assert (spec.on_delete, spec.suspend) == (OnDelete.KEEP, True)
+    assert spec.suspend
 
 
 def test_two_overrides_that_ask_for_different_things_have_different_keys():
@@ -90,8 +89,6 @@ NO_INSTANTS = "2026-11-25T12:30", "9999-12-31T23:59:59-05:00", "9999-12-31T23:59
       for zone in NO_ZONES),
     ({"windows": [cron("0 25 * * *", "1h")]}, r"spec.windows\[w\].schedule: .*Bad hour"),
     ({"windows": [cron("0 18 * * *", "1d")]}, r"spec.windows\[w\].duration: '1d' is not a dur"),
-    ({"windows": [cron("0 18 * * *", "0s")]}, r"windows\[w\].duration: must be longer than 0"),
-    ({"windows": [cron("0 18 * * *", "745h")]}, "duration: 745h is too long: at most 744h"),
     *(({"windows": [ONCE | {field: text}]}, f"'{text}' is not a wall-clock time")
       for field, text in NO_TIMES),
     ({"windows": [{"name": "w", "replicas": 1}]}, r"windows\[w\].start: '' is not a wall-cl"),
@@ -99,9 +96,8 @@ NO_INSTANTS = "2026-11-25T12:30", "9999-12-31T23:59:59-05:00", "9999-12-31T23:59
     ({"windows": [cron("0 18 * * *", "1h") | {"excludeDates": ["31.12.2026"]}]},
      "excludeDates: '31.12.2026' is not a date like 2030-12-31"),
     ({"lead": "early"}, "spec.lead: 'early' is not a duration"),
-    ({"lead": "25h"}, "spec.lead: 25h is too long: at most 24h"),
     ({"idleAfter": "99999999h"}, "spec.idleAfter: .* is too long"),
-    ({"drainTimeout": "-1s"}, "spec.drainTimeout: '-1s' is not a duration"),
+    ({"holdTimeout": "-1s"}, "spec.holdTimeout: '-1s' is not a duration"),
     ({"windows": [cron("*/2 * * * *", "1m", name=f"w{n}") for n in range(3)]},
      "spec.windows: the windows open up to 2160 times on one day, and the limit is 1440"),
     *(({"budget": {"limit": limit}}, f"spec.budget.limit: {limit!r} is not an amount")

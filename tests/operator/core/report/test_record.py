@@ -4,7 +4,6 @@ from dataclasses import replace
 
 from rows import each
 
-from kotatsu_operator.core.pool.spec import OnDelete
 from kotatsu_operator.core.protocol import record_part
 from kotatsu_operator.core.report.record import (
     MOST,
@@ -19,7 +18,7 @@ from kotatsu_operator.core.report.record import (
 )
 from tests.operator.cluster import warm_pool
 
-VOICE = Entry("demo", "voice", "Deployment", "voice", OnDelete.RESTORE, {"restoreReplicas": 3})
+VOICE = Entry("demo", "voice", "Deployment", "voice", {"restoreReplicas": 3})
 
 DEMO = place_of("demo", "demo")
 
@@ -30,7 +29,6 @@ def slept(name="voice", replicas=3, **spec):
 
 def test_an_entry_says_whose_it_is_and_what_comes_back():
     assert entry_of(slept()) == VOICE
-    assert entry_of(slept(onDelete="Keep")).on_delete is OnDelete.KEEP
     assert read_entry(VOICE.text(), "demo") == VOICE
 
 
@@ -54,8 +52,9 @@ def test_what_is_owed_for_a_sleep_under_way_is_not_lost_to_a_look_in_between():
 
 
 def test_an_edited_spec_is_followed():
-    settlement = settle(DEMO, {"pool-voice": VOICE.text()}, [slept(onDelete="Keep")])
-    assert read_entry(settlement.data["pool-voice"], "demo").on_delete is OnDelete.KEEP
+    feed = slept(targetRef=warm_pool("feed")["spec"]["targetRef"])
+    settlement = settle(DEMO, {"pool-voice": VOICE.text()}, [feed])
+    assert read_entry(settlement.data["pool-voice"], "demo").target == "feed"
     assert settlement.gone == {}
 
 

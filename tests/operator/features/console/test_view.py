@@ -92,7 +92,7 @@ def test_a_zone_that_browsers_lack_is_named_and_replaced_by_utc(zone):
 
 
 def test_a_pool_that_is_refused_for_something_else_keeps_its_zone():
-    shown = view_of({}, timeZone="Asia/Tokyo", drainTimeout="soon")
+    shown = view_of({}, timeZone="Asia/Tokyo", holdTimeout="soon")
     assert shown["timeZone"] == "Asia/Tokyo"
     assert "'soon' is not a duration" in shown["refused"]
 
@@ -139,7 +139,7 @@ def test_no_edit_of_spec_or_status_keeps_a_pool_from_being_shown(spec, status):
 def test_nothing_of_the_object_but_what_is_named_gets_out():
     entry = voice_of(day(Clock()))
     entry.pool["metadata"]["annotations"] = {"note": "canary"}
-    entry.pool["spec"]["metrics"] = {"path": "/canary"}
+    entry.pool["spec"]["inFlightMetric"] = {"path": "/canary"}
     assert "canary" not in json.dumps(pool_view(entry, NOW))
 
 

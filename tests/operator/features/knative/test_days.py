@@ -377,31 +377,28 @@ async def test_the_services_pods_are_billed_with_their_queue_proxies():
 OURS = {"name": ONE, "minScale": "1", "written": ["5"], "uid": "new"}
 
 
-def owing(saved=OURS, **spec):
+def owing(saved=OURS):
     """What the record has of a pool with this saved min-scale."""
     revisions = {"revisions": [saved, {"name": "gone"}]}
-    return entry_of(knative_pool(status={"internal": {"knative": revisions}}, **spec))
+    return entry_of(knative_pool(status={"internal": {"knative": revisions}}))
 
 
 def annotation(kube):
     return kube.stored("Revision", ONE)["metadata"]["annotations"][MIN_SCALE]
 
 
-@each("why, saved, there, after, spec", [
-    ("what the pool has set is put back", OURS, "5", "1", {}),
-    ("what others have set stays", OURS, "7", "7", {}),
-    ("what is back stays", OURS, "1", "1", {}),
-    ("a Revision made anew is owed nothing", OURS | {"uid": "old"}, "5", "5", {}),
-    ("a pool that keeps leaves it", OURS, "5", "5", {"onDelete": "Keep"}),
+@each("why, saved, there, after", [
+    ("what the pool has set is put back", OURS, "5", "1"),
+    ("what others have set stays", OURS, "7", "7"),
+    ("what is back stays", OURS, "1", "1"),
+    ("a Revision made anew is owed nothing", OURS | {"uid": "old"}, "5", "5"),
 ])  # fmt: skip
-async def test_a_deleted_pool_takes_back_only_what_it_has_set(
-    why, saved, there, after, spec, caplog
-):
+async def test_a_deleted_pool_takes_back_only_what_it_has_set(why, saved, there, after, caplog):
     caplog.set_level("INFO")
     made = revision(ONE, min_scale=there)
     made["metadata"]["uid"] = "new"
     kube = FakeKube(made)
-    await restore(kube, NAMESPACE, owing(saved, **spec), RESTORES)
+    await restore(kube, NAMESPACE, owing(saved), RESTORES)
     assert (annotation(kube), kube.called("put_scale")) == (after, []), why
     if there == "7":
         assert f"that of {ONE} was changed by another client and stays" in caplog.text
@@ -423,7 +420,7 @@ async def test_what_cannot_be_put_back_is_said_with_the_names(monkeypatch, caplo
 
 
 async def test_nothing_is_asked_for_a_revision_that_the_operator_did_not_write():
-    entry = {"pool": "x", "target": {"kind": "Service", "name": "voice"}, "onDelete": "Restore"}
+    entry = {"pool": "x", "target": {"kind": "Service", "name": "voice"}}
     text = json.dumps(entry | {"restoreReplicas": 3, "knative": {"revisions": [{}]}})
     kube = FakeKube(config_map(edited=text))
     await Records(kube, NAMESPACE, RESTORES).settle()

@@ -331,7 +331,7 @@ def test_a_new_revision_has_to_prove_itself_as_any_new_template():
     assert (pool.memory.template.hash, pool.memory.template.proven) == ("b", False)
 
 
-@pytest.mark.parametrize("policy", [OnExhausted.NO_NEW_WARMTH, OnExhausted.SLEEP])
+@pytest.mark.parametrize("policy", [OnExhausted.BLOCK_STARTS, OnExhausted.SLEEP])
 def test_a_spent_budget_takes_the_floor_away_and_leaves_requests_to_knative(policy):
     spec = pool_spec(targetRef=TARGET, windows=[once("w", "10:00", "12:00", 2)])
     began = t("10:00") if policy is OnExhausted.SLEEP else t("09:50")

@@ -32,7 +32,7 @@ RESTORES = restores_of([ParkedPods()])
 
 def begin(*, running=1, enabled=True, **spec):
     """A pool with pods that are Ready and idle from 10:00 on."""
-    spec = {"parkedReplicas": 1, "parkedFor": "1h"} | spec
+    spec = {"parkedFor": "1h"} | spec
     day = FeaturedDay.begin(t("10:00"), replicas=running, ready=True, **spec)
     template = {"metadata": {"labels": {"app": "voice"}}, "spec": {"containers": [APP]}}
     day.kube.edit("Deployment", "voice", spec={"template": template})
@@ -262,7 +262,7 @@ async def test_pods_that_vanish_or_change_do_not_stop_the_others():
 async def test_windows_for_parked_pods_are_foreseen_at_their_price():
     window = once("w", "10:00", "11:00", 2) | {"mode": "Parked"}
     prices = {"currency": "JPY", "cpuHour": "60"}
-    day = FeaturedDay.begin(t("08:00"), windows=[window], parkedFor="0s", prices=prices)
+    day = FeaturedDay.begin(t("08:00"), windows=[window], prices=prices)
     day.parking = True
     day.restart()
     container = {"resources": {"requests": {"cpu": "500m"}}}
@@ -308,8 +308,8 @@ async def deleted(day):
     await Records(day.kube, NAMESPACE, RESTORES).gone(pool, {})
 
 
-async def test_the_requests_of_a_deleted_pool_are_restored_also_when_its_pods_stay():
-    day = await parked(onDelete="Keep")
+async def test_the_requests_of_a_deleted_pool_are_restored():
+    day = await parked()
     await deleted(day)
     assert cpus(day) == ["1"]
 

@@ -178,7 +178,7 @@ WAKE_PATH = (
     ),
     Panel(
         "Bytes passed on",
-        "Bytes through the activators: none while pools are warm, unless their route is Always.",
+        "Bytes through the activators: none while pools are warm, unless their route is Activator.",
         "Bps",
         [
             Query(

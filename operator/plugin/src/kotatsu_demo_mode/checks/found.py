@@ -11,7 +11,7 @@ from kotatsu_demo_mode.pools import Object, Pool
 from kotatsu_operator.core.decide.refusal import Refusal
 from kotatsu_operator.core.formats import conditions_of, instant, is_true, table, tables, text
 from kotatsu_operator.core.objects import is_sidecar, pod_labels
-from kotatsu_operator.core.pool.spec import Metrics, Target
+from kotatsu_operator.core.pool.spec import InFlightMetric, Target
 
 
 @dataclass(frozen=True)
@@ -189,13 +189,13 @@ class Case:
     """Other Services that select the pods."""
 
     @property
-    def metrics(self) -> Metrics | None:
+    def metric(self) -> InFlightMetric | None:
         """Where the pool's manifest says that the gauge is; None if it leaves that open.
 
         The API server fills in the defaults, so they say nothing.
         """
-        given = self.pool.spec.metrics
-        return None if self.is_new or given == Metrics() else given
+        given = self.pool.spec.in_flight_metric
+        return None if self.is_new or given == InFlightMetric() else given
 
     @property
     def has_clients(self) -> bool:

@@ -8,12 +8,12 @@ from kotatsu_demo_mode.errors import DemoModeError
 from kotatsu_demo_mode.pools import Object
 from kotatsu_operator.core import exposition
 from kotatsu_operator.core.objects import container_ports, port_number
-from kotatsu_operator.core.pool.spec import Metrics
+from kotatsu_operator.core.pool.spec import InFlightMetric
 
 from .found import Case, Found, Page, name_of, target_port
 from .reader import pod_page
 
-_PATHS = (Metrics.path, "/actuator/prometheus", "/stats/prometheus")
+_PATHS = (InFlightMetric.path, "/actuator/prometheus", "/stats/prometheus")
 _PORTS = ("http", "metrics", "http-metrics", "prometheus", "management")
 _MOST_PAGES = 8
 _PORT, _PATH = "prometheus.io/port", "prometheus.io/path"
@@ -43,7 +43,7 @@ def candidates(found: Found) -> list[tuple[str, str]]:
 
 def read_pages(api: Api, case: Case) -> Found:
     """Read the metrics pages of one Ready pod; only that of the pool's spec, if it names one."""
-    found, wanted = case.found, case.metrics
+    found, wanted = case.found, case.metric
     pods = found.ready_pods
     if why := found.why_no_pod:
         return replace(found, pages_unread=why)
@@ -83,8 +83,8 @@ def _page(api: Api, found: Found, pod: Object, page: Page) -> tuple[Page, str]:
 
 def gauge_of(case: Case, page: Page) -> Gauge | exposition.Silence | None:
     """The gauge on a page; why a known one is of no use there; None without one."""
-    wanted = Metrics.in_flight if case.metrics is None else case.metrics.in_flight
-    is_default = wanted == Metrics.in_flight
+    wanted = InFlightMetric.name if case.metric is None else case.metric.name
+    is_default = wanted == InFlightMetric.name
     samples: dict[str, exposition.Samples] = {}
     try:
         for sample in exposition.samples_of(

@@ -71,7 +71,7 @@ def shutdown(case: Case) -> Iterator[Finding]:
             f"terminationGracePeriodSeconds is {grace} s and the preStop of container {name} takes "
             f"{wait:g} s, so its requests are cut off: set it to preStop plus the longest request",
         )
-    elif not hook and case.pool.spec.route is RouteMode.ALWAYS and _is_http2(case):
+    elif not hook and case.pool.spec.route is RouteMode.ACTIVATOR and _is_http2(case):
         yield ok("its pods end after their last connection")
     elif not hook:
         yield warning(
@@ -79,7 +79,7 @@ def shutdown(case: Case) -> Iterator[Finding]:
             f"container {name} has no preStop, so connections that nodes still send to an ending "
             f"pod within the settle time ({shown}) are refused: add {advice}",
         )
-    elif wait is not None and wait < settle and case.pool.spec.route is not RouteMode.ALWAYS:
+    elif wait is not None and wait < settle and case.pool.spec.route is not RouteMode.ACTIVATOR:
         yield warning(
             "PreStopTooShort",
             f"the preStop of container {name} takes {wait:g} s, less than the settle time "

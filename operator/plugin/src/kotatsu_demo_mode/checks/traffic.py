@@ -150,12 +150,14 @@ def metrics(case: Case) -> Iterator[Finding]:
     found, spec = case.found, case.pool.spec
     if spec.target.scales_itself or not found.containers:
         return
-    if spec.route is RouteMode.ALWAYS:
-        yield ok("all connections pass through the activator, which counts them (route Always)")
+    if spec.route is RouteMode.ACTIVATOR:
+        yield ok("all connections pass through the activator, which counts them (route Activator)")
         return
     if found.pages_unread:
         advice = (
-            "" if found.why_no_pod else "; request that permission, or set spec.metrics yourself"
+            ""
+            if found.why_no_pod
+            else "; request that permission, or set spec.inFlightMetric yourself"
         )
         yield unknown(f"requests in flight: {found.pages_unread}{advice}")
         return
@@ -169,12 +171,12 @@ def metrics(case: Case) -> Iterator[Finding]:
         )
     elif gauge is not None:
         yield ok(f"{where} reports {gauge.name} {gauge.value} ({gauge.path} on {gauge.port})")
-    elif case.metrics is not None:
-        lacks = f"has no metric {case.metrics.in_flight} on {case.metrics.path}"
+    elif case.metric is not None:
+        lacks = f"has no metric {case.metric.name} on {case.metric.path}"
         yield warning(
             "GaugeMissing",
-            f"{where} {why or lacks}, so its requests in flight are unknown: correct spec.metrics, "
-            "or export that gauge",
+            f"{where} {why or lacks}, so its requests in flight are unknown: correct "
+            "spec.inFlightMetric, or export that gauge",
         )
     else:
         known = f" ({why})" if "gauge" in why or "too much" in why else ""
@@ -183,9 +185,9 @@ def metrics(case: Case) -> Iterator[Finding]:
         text = (
             f"{where} reports no requests in flight{known}, so with route Auto the pool sees only "
             "the connections through the activators, and each sleep ends the other connections: "
-            "set route: Always, or name a gauge in spec.metrics"
+            "set route: Activator, or name a gauge in spec.inFlightMetric"
         )
-        if case.is_new:  # `create` writes route Always
+        if case.is_new:  # `create` writes route Activator
             yield note("Unmetered", text)
         else:
             yield warning("Unmetered", text)

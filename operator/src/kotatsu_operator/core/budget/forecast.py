@@ -159,7 +159,7 @@ def follow(
     is_new = not mode.is_parked or mode.replicas < replicas
     until = begin + parking.lasting if is_new else mode.until
     if not replicas:
-        replicas = min(mode.replicas, parking.replicas)
+        replicas = min(mode.replicas, 1)
         if not replicas or until is None or until <= begin:
             return Stretch(begin, begin), ASLEEP
         if until <= end:
@@ -342,9 +342,8 @@ def _idle(spec: PoolSpec, memory: Memory, now: datetime) -> datetime:
 
 
 _Schedule = tuple[
-    tuple[Window, ...], ZoneInfo, timedelta, timedelta, timedelta, int,
-    tuple[int, timedelta] | None,
-]  # fmt: skip
+    tuple[Window, ...], ZoneInfo, timedelta, timedelta, timedelta, int, timedelta | None
+]
 
 _known: Kept[_Schedule, tuple[datetime, Levels]] = Kept(
     100_000, lambda _, known: 1 + known[1].steps
@@ -362,7 +361,7 @@ def _levels(
     end: datetime,
 ) -> Levels:
     tail, most = spec.platform.route_settle, spec.max_replicas
-    staying = None if parking is None else (parking.replicas, parking.lasting)
+    staying = None if parking is None else parking.lasting
     if not any(window.parked for window in spec.windows):
         starts = lead  # it makes no difference
     schedule = (spec.windows, spec.zone, lead, starts, tail, most, staying)

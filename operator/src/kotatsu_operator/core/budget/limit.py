@@ -1,7 +1,7 @@
 """What a budget permits its pool: everything, what has already begun, or nothing.
 
 Precedence: an exhausted budget with policy Sleep, then an Asleep override, then the highest of a
-Warm override, the windows and demand. NoNewWarmth only blocks what would begin: a window that
+Warm override, the windows and demand. BlockStarts only blocks what would begin: a window that
 opened before the limit was reached and an override run to their end, and serving pods run until
 they are idle. No other window opens, and no request wakes the pool.
 """
@@ -148,7 +148,7 @@ def standing(ledger: Ledger, budget: Budget) -> BudgetState | None:
 
 _CONSEQUENCE = {
     OnExhausted.WARN: "the pool continues",
-    OnExhausted.NO_NEW_WARMTH: "no further window opens and no request wakes the pool",
+    OnExhausted.BLOCK_STARTS: "no further window opens and no request wakes the pool",
     OnExhausted.SLEEP: "the pool sleeps",
 }
 
@@ -168,7 +168,7 @@ def overrun(spec: PoolSpec, price: PodPrice, at: datetime, until: datetime) -> D
 def _beyond(ledger: Ledger, spec: PoolSpec, price: PodPrice | None) -> str:
     """By how much windows that may finish go beyond the limit; empty if that is nothing."""
     budget, at, until = spec.budget, ledger.exhausted_at, ledger.period_end
-    finish = budget.on_exhausted is OnExhausted.NO_NEW_WARMTH
+    finish = budget.on_exhausted is OnExhausted.BLOCK_STARTS
     if price is None or budget.limit is None or not finish:
         return ""
     if at is not None and until is not None:

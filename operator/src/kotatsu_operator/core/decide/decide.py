@@ -8,7 +8,14 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from kotatsu_operator.core.budget.limit import EVERYTHING, Allowed
-from kotatsu_operator.core.decide.phases import Given, Goal, Step, asks_for_sleep, first_sight
+from kotatsu_operator.core.decide.phases import (
+    DRAIN_TIMEOUT,
+    Given,
+    Goal,
+    Step,
+    asks_for_sleep,
+    first_sight,
+)
 from kotatsu_operator.core.objects import Autoscaler, Write
 from kotatsu_operator.core.plan import activity
 from kotatsu_operator.core.plan.lead import slowest_wake
@@ -251,7 +258,7 @@ def _recheck(given: Given, memory: Memory, kept: Plan) -> datetime:
     if phase is Phase.DRAINING and acknowledged_at is not None:
         times.append(acknowledged_at + settle)
     if phase is Phase.DRAINING and memory.since is not None:
-        times.append(memory.since + spec.drain_timeout)
+        times.append(memory.since + DRAIN_TIMEOUT)
     return _first_after(now, *times)
 
 

@@ -46,6 +46,9 @@ def first_sight(memory: Memory, seen: Observation, now: datetime) -> Memory:
     return replace(memory, phase=Phase.ASLEEP, since=now, route=route.renewed())
 
 
+DRAIN_TIMEOUT = timedelta(seconds=60)
+"""How long an Asleep override or a spent budget waits for requests in flight."""
+
 _UNSEEN = timedelta(seconds=10)
 """Longer than between two looks at a pool that starts: no operator saw when its pods became Ready,
 so the kubelet's time of it counts."""
@@ -166,7 +169,7 @@ class Step:
         assert memory.since is not None  # noqa: S101  (set by first_sight)
         # A sleep request or unknown demand must not delay the sleep beyond the timeout.
         bounded = self.goal.asleep_asked or not seen.demand.known
-        self.force = bounded and now >= memory.since + self.spec.drain_timeout
+        self.force = bounded and now >= memory.since + DRAIN_TIMEOUT
         # A pool that depends on this one counts as a request in flight until it is on its way down.
         # That way has a timeout of its own.
         order = seen.order
@@ -369,14 +372,14 @@ def asks_for_sleep(spec: PoolSpec, memory: Memory, allowed: Allowed, now: dateti
 def is_overdue(
     spec: PoolSpec, memory: Memory, allowed: Allowed, acknowledged: int | None, now: datetime
 ) -> bool:
-    """Whether the pool sleeps now regardless of demand: `drainTimeout` has passed.
+    """Whether the pool sleeps now regardless of demand: DRAIN_TIMEOUT has passed.
 
     The demand need not be read then: announcements in that time would make the next write fail.
     """
     return (
         memory.phase is Phase.DRAINING
         and memory.since is not None
-        and now >= memory.since + spec.drain_timeout
+        and now >= memory.since + DRAIN_TIMEOUT
         and (acknowledged or 0) >= memory.route.epoch
         and asks_for_sleep(spec, memory, allowed, now)
     )

@@ -215,16 +215,16 @@ def _ports(spec: PoolSpec, _: ServiceFacts, service: Mapping[str, Any]) -> Refus
 
 def _selector(spec: PoolSpec, facts: ServiceFacts, service: Mapping[str, Any]) -> Refusal | None:
     selector, name, of = service.get("selector"), spec.service, spec.target
-    if spec.route is RouteMode.ALWAYS and not selector:
+    if spec.route is RouteMode.ACTIVATOR and not selector:
         return _endpoints(name, facts.foreign)
     if not selector:
         return Refusal(
             "ServiceHasNoSelector",
             f"Service {name} has no selector, so Kubernetes routes no connection to the pods: give "
-            f"it the pod labels of {of.kind} {of.name} as its selector, or set route: Always",
+            f"it the pod labels of {of.kind} {of.name} as its selector, or set route: Activator",
         )
     if serves(selector, facts.labels):
-        if spec.route is RouteMode.ALWAYS:
+        if spec.route is RouteMode.ACTIVATOR:
             # Those of Kubernetes follow the selector.
             others = [of for of in facts.foreign if of[1] != NATIVE]
             return _selector_writer(name, facts) or _endpoints(name, others)
@@ -251,7 +251,7 @@ def _readiness(name: str, service: Mapping[str, Any]) -> Refusal | None:
 
 
 def _selector_writer(name: str, facts: ServiceFacts) -> Refusal | None:
-    """With route Always, the pool adds a term to the selector; no other program may remove it."""
+    """With route Activator, the pool adds a term to the selector, which must stay there."""
     service: Object = facts.service or {}
     if ROUTE_LABEL in service["spec"]["selector"]:
         return None
@@ -262,14 +262,14 @@ def _selector_writer(name: str, facts: ServiceFacts) -> Refusal | None:
         return None
     return Refusal(
         "SelectorContested",
-        f"{by} writes the selector of Service {name} and would undo what spec.route Always adds to "
-        f"it: add `{ROUTE_LABEL}: {ROUTE_TAKEN}` to spec.selector in its manifest, and remove the "
-        "line before the pool is deleted, or set route: Auto",
+        f"{by} writes the selector of Service {name} and would undo what spec.route Activator "
+        f"adds to it: add `{ROUTE_LABEL}: {ROUTE_TAKEN}` to spec.selector in its manifest, and "
+        "remove the line before the pool is deleted, or set route: Auto",
     )
 
 
 def _endpoints(name: str, foreign: Sequence[tuple[str, str]]) -> Refusal | None:
-    """With route Always, the activators must be the only endpoints of the Service."""
+    """With route Activator, the activators must be the only endpoints of the Service."""
     if not foreign:
         return None
     of, manager = min(foreign)
@@ -277,7 +277,7 @@ def _endpoints(name: str, foreign: Sequence[tuple[str, str]]) -> Refusal | None:
     return Refusal(
         "ServiceHasEndpoints",
         f"Service {name} has endpoints in EndpointSlice {of}{kept}, so connections would "
-        "bypass the activator, but with spec.route Always every connection must pass it: delete "
+        "bypass the activator, but with spec.route Activator every connection must pass it: delete "
         f"that EndpointSlice and Endpoints {name}, create the Service anew if it had a selector, "
         "or name another one in spec.service",
     )

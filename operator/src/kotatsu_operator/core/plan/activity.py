@@ -241,16 +241,15 @@ def parked_pods(
 ) -> int:
     """The pods that stay while the pool is idle; 0: it goes to sleep.
 
-    `floor` are those that a window with mode Parked asks for. Without one, the pods that are there
-    stay, up to parkedReplicas, until parkedFor is over.
+    `floor` are those that a window with mode Parked asks for. Without one, one pod stays until
+    parkedFor is over.
     """
     if spec.parked is None or seen.parking.reason:
         return 0
     if floor > 0:
         return floor
     since = now if memory.parked_since is None else memory.parked_since
-    lasts = now < since + spec.parked.lasting
-    return min(max(seen.replicas, 1), spec.parked.replicas) if lasts else 0
+    return 1 if now < since + spec.parked.lasting else 0
 
 
 def parked_until(spec: PoolSpec, memory: Memory) -> datetime | None:
@@ -284,7 +283,7 @@ def recommend(
 ) -> Trend:
     """The trend with the current demand; its `replicas` are the recommendation.
 
-    One pod serves `target_concurrency` requests. The two stabilization windows are those of a
+    One pod serves `requests_per_pod` requests. The two stabilization windows are those of a
     HorizontalPodAutoscaler (decision 5). Until a pod is Ready, waiting requests ask for one pod:
     their waiting time does not show how many they need. Unknown demand asks for the current
     replicas.
@@ -292,7 +291,7 @@ def recommend(
     running = min(current, spec.max_replicas)
     asked = running
     if demand.known:
-        asked = min(-(-demand.concurrency // spec.target_concurrency), spec.max_replicas)
+        asked = min(-(-demand.concurrency // spec.requests_per_pod), spec.max_replicas)
         if ready == 0:
             asked = min(asked, 1)
     recent = _add(trend.asked, asked, now, UP_WINDOW)
@@ -327,9 +326,10 @@ def remember_metering(spec: PoolSpec, memory: Memory, seen: Observation, now: da
 
     A pool that was metered once stays metered until its pod template changes: a page that fails
     later may hide requests. During a rollout, the pods of the former template show nothing about
-    the current one. With route Always the activators count every connection, and no pod is asked.
+    the current one. With route Activator the activators count every connection, and no pod is
+    asked.
     """
-    if spec.route is RouteMode.ALWAYS:
+    if spec.route is RouteMode.ACTIVATOR:
         return changed(memory, route=changed(memory.route, counted=False))
     said, template = seen.demand.metered, memory.template
     is_rolling = bool(template.hash) and seen.updated == 0
@@ -353,7 +353,7 @@ def _is_counted(memory: Memory, demand: Demand, now: datetime) -> bool:
 
 def stays_in_route(spec: PoolSpec, route: Routing) -> bool:
     """Whether the activators are in the route in every phase."""
-    return spec.route is RouteMode.ALWAYS or route.counted
+    return spec.route is RouteMode.ACTIVATOR or route.counted
 
 
 def kept_route(spec: PoolSpec, route: Routing) -> Routing:

@@ -26,12 +26,10 @@ from kotatsu_operator.core.pool.spec import (
     PLATFORM,
     Budget,
     CalendarUse,
-    Metrics,
-    OnDelete,
+    InFlightMetric,
     OnExhausted,
     Override,
     OverrideMode,
-    Parked,
     Period,
     Platform,
     PoolSpec,
@@ -41,13 +39,8 @@ from kotatsu_operator.core.pool.spec import (
 )
 from kotatsu_operator.core.protocol import BY_ANNOTATION, REASON_ANNOTATION
 
-_LONGEST = {
-    "lead": timedelta(hours=24),
-    "capacityAhead": timedelta(hours=1),
-    "duration": timedelta(hours=744),
-}
-"""The longest lead and the longest duration of a window; other durations may last 366 days."""
-
+_LONGEST = timedelta(days=366)
+"""The longest duration of all fields for which the CRD has no other one."""
 
 _LONGEST_WHO, _LONGEST_WHY = 128, 256
 """Characters of the annotations about an override that are shown."""
@@ -84,16 +77,14 @@ def parse(
         lead=_duration(spec, "lead", None),
         capacity_ahead=_duration(spec, "capacityAhead", None),
         max_replicas=spec.get("maxReplicas") or PoolSpec.max_replicas,
-        target_concurrency=spec.get("targetConcurrency", PoolSpec.target_concurrency),
+        requests_per_pod=spec.get("requestsPerPod", PoolSpec.requests_per_pod),
         idle_after=_duration(spec, "idleAfter", PoolSpec.idle_after),
-        metrics=_metrics(spec.get("metrics")),
+        in_flight_metric=_in_flight_metric(spec.get("inFlightMetric") or {}),
         hold_timeout=_duration(spec, "holdTimeout", PoolSpec.hold_timeout),
-        drain_timeout=_duration(spec, "drainTimeout", PoolSpec.drain_timeout),
         platform=platform,
-        parked=_parked(spec, platform),
+        parked_for=_duration(spec, "parkedFor", None),
         budget=_budget(spec.get("budget") or {}),
         override=_override(spec.get("override"), annotations),
-        on_delete=OnDelete(spec.get("onDelete", OnDelete.RESTORE)),
         suspend=bool(spec.get("suspend", False)),
     )
 
@@ -105,10 +96,9 @@ _PARTS = {
     "lead": ("lead",),
     "capacityAhead": ("capacity_ahead",),
     "idleAfter": ("idle_after",),
-    "metrics": ("metrics",),
+    "inFlightMetric": ("in_flight_metric",),
     "holdTimeout": ("hold_timeout",),
-    "drainTimeout": ("drain_timeout",),
-    "parkedFor": ("parked",),
+    "parkedFor": ("parked_for",),
     "budget": ("budget",),
     "override": ("override",),
 }
@@ -156,10 +146,9 @@ def _duration(parent: Mapping[str, Any], key: str, default: D, inside: str = "")
         duration = parse_duration(given)
     except ValueError as error:
         raise SpecError(f"spec.{inside}{key}: {error}") from None
-    longest = _LONGEST.get(key, timedelta(days=366))
-    if duration > longest:
+    if duration > _LONGEST:
         raise SpecError(
-            f"spec.{inside}{key}: {given} is too long: at most {format_duration(longest)}"
+            f"spec.{inside}{key}: {given} is too long: at most {format_duration(_LONGEST)}"
         )
     return duration
 
@@ -214,8 +203,6 @@ def _window(fields: tuple[tuple[str, Any], ...]) -> Window:
         except ValueError as error:
             raise SpecError(f"spec.{where}.schedule: {error}") from None
         lasting = _duration(raw, "duration", timedelta(), f"{where}.")
-        if lasting <= timedelta():
-            raise SpecError(f"spec.{where}.duration: must be longer than 0")
         return Window(
             name, replicas, schedule=schedule, duration=lasting, exclude=exclude, parked=parked
         )
@@ -248,13 +235,11 @@ def _date(text: str, where: str) -> date:
         ) from None
 
 
-def _metrics(raw: Mapping[str, Any] | None) -> Metrics | None:
-    if raw is None:
-        return Metrics()
-    return Metrics(
-        port=str(raw.get("port", Metrics.port)),
-        path=raw.get("path", Metrics.path),
-        in_flight=raw.get("name", Metrics.in_flight),
+def _in_flight_metric(raw: Mapping[str, Any]) -> InFlightMetric:
+    return InFlightMetric(
+        port=str(raw.get("port", InFlightMetric.port)),
+        path=raw.get("path", InFlightMetric.path),
+        name=raw.get("name", InFlightMetric.name),
     )
 
 
@@ -276,19 +261,12 @@ def _override(raw: Mapping[str, Any] | None, annotations: Mapping[str, Any]) -> 
     )
 
 
-def _parked(spec: Mapping[str, Any], platform: Platform) -> Parked | None:
-    lasting = _duration(spec, "parkedFor", None)
-    if lasting is None:
-        return None
-    return Parked(lasting, spec.get("parkedReplicas", Parked.replicas), platform.parked_cpu)
-
-
 def _budget(raw: Mapping[str, Any]) -> Budget:
     limit = raw.get("limit")
     return Budget(
         limit=None if limit is None else positive(limit, "spec.budget.limit"),
         period=Period(raw.get("period", Period.MONTH)),
-        on_exhausted=OnExhausted(raw.get("onExhausted", OnExhausted.NO_NEW_WARMTH)),
+        on_exhausted=OnExhausted(raw.get("onExhausted", OnExhausted.BLOCK_STARTS)),
     )
 
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
+from functools import cached_property
+from itertools import chain
 from zoneinfo import ZoneInfo
 
 from kotatsu_operator.core.calendar.schedule import Window
@@ -29,18 +31,11 @@ def mode_field(*, parked: bool) -> dict[str, str]:
     return {"mode": WindowMode.PARKED.value} if parked else {}
 
 
-class OnDelete(StrEnum):
-    """What happens to the target when its WarmPool is deleted."""
-
-    RESTORE = "Restore"
-    KEEP = "Keep"
-
-
 class RouteMode(StrEnum):
     """The path of connections to an awake pool: to its pods alone, or through the activator."""
 
     AUTO = "Auto"
-    ALWAYS = "Always"
+    ACTIVATOR = "Activator"
 
 
 class Period(StrEnum):
@@ -55,7 +50,7 @@ class OnExhausted(StrEnum):
     """What a pool does when its budget is spent."""
 
     WARN = "Warn"
-    NO_NEW_WARMTH = "NoNewWarmth"
+    BLOCK_STARTS = "BlockStarts"
     SLEEP = "Sleep"
 
 
@@ -114,12 +109,12 @@ class Override:
 
 
 @dataclass(frozen=True)
-class Metrics:
+class InFlightMetric:
     """Where a pod reports its requests in flight (Prometheus text format)."""
 
     port: str = "http"
     path: str = "/metrics"
-    in_flight: str = "kotatsu_requests_in_flight"
+    name: str = "kotatsu_requests_in_flight"
 
 
 @dataclass(frozen=True)
@@ -151,11 +146,10 @@ PLATFORM = Platform()
 
 @dataclass(frozen=True)
 class Parked:
-    """What stays of an idle pool: pods that are Ready, with smaller requests."""
+    """What stays of an idle pool: a pod that is Ready, with smaller requests."""
 
     lasting: timedelta
-    """How long an idle pool stays parked; then it sleeps. 0: only in windows that ask for it."""
-    replicas: int = 1
+    """How long an idle pool stays parked; 0 for one that is parked only in windows."""
     cpu: Decimal = PLATFORM.parked_cpu
     """The cores that a container requests at most while its pod is parked."""
 
@@ -166,7 +160,7 @@ class Budget:
 
     limit: Decimal | None = None
     period: Period = Period.MONTH
-    on_exhausted: OnExhausted = OnExhausted.NO_NEW_WARMTH
+    on_exhausted: OnExhausted = OnExhausted.BLOCK_STARTS
 
 
 @dataclass(frozen=True)
@@ -201,20 +195,25 @@ class PoolSpec:
     depends_on: tuple[str, ...] = ()
     """Pools of the namespace that are warm before this one starts, and sleep after it."""
     max_replicas: int = 10
-    target_concurrency: int = 100
+    requests_per_pod: int = 100
     idle_after: timedelta = timedelta(minutes=2)
-    metrics: Metrics | None = Metrics()
+    in_flight_metric: InFlightMetric = InFlightMetric()
     hold_timeout: timedelta = timedelta(seconds=45)
     """How long a request waits for a pod before it gets 503."""
-    drain_timeout: timedelta = timedelta(seconds=60)
-    """How long an Asleep override or a spent budget waits for requests in flight."""
     platform: Platform = PLATFORM
-    parked: Parked | None = None
-    """None: the pool sleeps as soon as it is idle."""
+    parked_for: timedelta | None = None
+    """How long an idle pool stays parked before it sleeps; None: it sleeps at once."""
     budget: Budget = Budget()
     override: Override | None = None
-    on_delete: OnDelete = OnDelete.RESTORE
     suspend: bool = False
+
+    @cached_property
+    def parked(self) -> Parked | None:
+        """How the pool is parked, for parkedFor or for a window; None if it never is."""
+        asks = chain((c.parked for c in self.calendars), (w.parked for w in self.windows))
+        if self.parked_for is None and not any(asks):
+            return None
+        return Parked(self.parked_for or timedelta(), self.platform.parked_cpu)
 
     @property
     def most_replicas(self) -> int:

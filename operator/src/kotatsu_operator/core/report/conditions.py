@@ -222,8 +222,8 @@ def _demand_known(spec: PoolSpec, seen: Observation, decision: Decision, now: da
 
 _UNMETERED = (
     "the activators see a share of the new connections, and the pool sleeps when they have seen "
-    "none for idleAfter; other connections end with their pod. To count every connection, set "
-    "route: Always or name a gauge in spec.metrics"
+    "none for idleAfter; other connections end with their pod. To count all, set "
+    "route: Activator or name a gauge in spec.inFlightMetric"
 )
 
 

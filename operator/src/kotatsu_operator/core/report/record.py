@@ -12,10 +12,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from kotatsu_operator.core.formats import choice, internal, is_name, table
+from kotatsu_operator.core.formats import internal, is_name, table
 from kotatsu_operator.core.objects import activators_of, read_autoscaler, target_of
 from kotatsu_operator.core.pool.memory import Original
-from kotatsu_operator.core.pool.spec import OnDelete
 from kotatsu_operator.core.protocol import RECORD, RECORD_PARTS, home_of, record_part
 
 OWED = ("restoreReplicas", "hpa", "knative", "reduced", "takenService")
@@ -63,14 +62,13 @@ class Entry:
     pool: str
     kind: str
     target: str
-    on_delete: OnDelete
     owed: Mapping[str, Any] = field(default_factory=dict)
     """Some of OWED, with the same content as in the status, but all beside each other."""
 
     def text(self) -> str:
         target = {"kind": self.kind, "name": self.target}
         of = {"namespace": self.namespace, "pool": self.pool}
-        named = of | {"target": target, "onDelete": self.on_delete.value}
+        named = of | {"target": target}
         return json.dumps(named | {name: self.owed[name] for name in OWED if name in self.owed})
 
 
@@ -160,7 +158,7 @@ def entry_of(pool: Mapping[str, Any], replicas: int | None = None) -> Entry | No
 
     `replicas` is the value to restore if the status does not have it yet.
     """
-    spec, owed = pool["spec"], _owed(remembered(table(pool.get("status"))))
+    owed = _owed(remembered(table(pool.get("status"))))
     if replicas is not None:
         owed.setdefault("restoreReplicas", replicas)
     kind, name = target_of(pool)
@@ -171,7 +169,6 @@ def entry_of(pool: Mapping[str, Any], replicas: int | None = None) -> Entry | No
         pool=pool["metadata"]["name"],
         kind=kind,
         target=name,
-        on_delete=choice(OnDelete, spec.get("onDelete"), OnDelete.RESTORE),
         owed=owed,
     )
 
@@ -187,7 +184,6 @@ def read_entry(text: str, namespace: str) -> Entry | None:
             pool=str(raw["pool"]),
             kind=str(raw["target"]["kind"]),
             target=str(raw["target"]["name"]),
-            on_delete=OnDelete(raw["onDelete"]),
             owed=_owed(raw),
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):

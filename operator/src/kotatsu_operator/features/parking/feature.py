@@ -148,7 +148,6 @@ RESTORES = {
     "reduced": Restore(
         _restore,
         "start its pods again (kubectl rollout restart), which request less than their template",
-        ends_with_pods=False,
     )
 }
 

@@ -180,6 +180,9 @@ NOT_SERVED = Obstacle(
 )
 
 
+_REMOVE = "remove spec.parkedFor, and mode: Parked of windows and calendars"
+
+
 def unparkable(
     target: Target,
     template: PodSize | None,
@@ -191,10 +194,10 @@ def unparkable(
     `template` is None for a target that shows none; `cpu` is that of a parked container.
     """
     if target.scales_itself:
-        return Obstacle("Knative", "Knative scales its pods itself: remove spec.parkedFor")
+        return Obstacle("Knative", f"Knative scales its pods itself: {_REMOVE}")
     of = f"{target.kind} {target.name}"
     if template is None or not template.containers:
-        text = f"{of} has no spec.template that says what its pods request: remove spec.parkedFor"
+        text = f"{of} has no spec.template that says what its pods request: {_REMOVE}"
         return Obstacle("NoTemplate", text)
     changes = parked(template, cpu)
     found = (*_of_template(of, template, changes), *_of_autoscalers(autoscalers, changes))

@@ -1,4 +1,4 @@
-"""Route Always: the activator is the only way in, counts what is in use, and ends it well."""
+"""Route Activator: the activator is the only way in, counts what is in use, and ends it well."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,14 @@ from serving import NO_TLS
 from kotatsu_operator.activator import connections, wake
 from kotatsu_operator.activator import registry as activity
 from kotatsu_operator.activator.head import PROBE_OK
-from tests.operator.activator.in_process import ALWAYS, GET, ActivatorFixture, Keeper, one, pool
+from tests.operator.activator.in_process import (
+    BY_ACTIVATOR,
+    GET,
+    ActivatorFixture,
+    Keeper,
+    one,
+    pool,
+)
 from tests.operator.cluster import activator_pod, eventually, service
 
 pytestmark = pytest.mark.timeout(60)
@@ -23,14 +30,14 @@ PROBE = b"GET /healthz HTTP/1.1\r\n\r\n"
 
 @pytest.fixture
 async def activator(monkeypatch):
-    """A warm pool on route Always: its Service selects nothing."""
+    """A warm pool on route Activator: its Service selects nothing."""
     monkeypatch.setattr(wake, "LOOK_EVERY", 0.02)
     async with ActivatorFixture() as activator:
         selectorless = service()
         del selectorless["spec"]["selector"]
         activator.see("Service", selectorless)
         activator.see("Deployment", activator.kube.stored("Deployment", "voice"))
-        activator.see("WarmPool", pool("Warm", **ALWAYS))
+        activator.see("WarmPool", pool("Warm", **BY_ACTIVATOR))
         yield activator
 
 
@@ -82,7 +89,9 @@ async def test_the_last_byte_is_remembered_when_its_connection_has_gone(activato
     assert 0 <= time.time() - activator.count(name) < 5
 
 
-@pytest.mark.parametrize("of", [pool("Warm", **ALWAYS), pool("Parked")], ids=["warm", "parked"])
+@pytest.mark.parametrize(
+    "of", [pool("Warm", **BY_ACTIVATOR), pool("Parked")], ids=["warm", "parked"]
+)
 async def test_a_probe_reaches_a_pod_announces_nothing_and_keeps_nobody_awake(activator, of):
     activator.see("Service", service())
     activator.see("WarmPool", of)
@@ -96,7 +105,7 @@ async def test_a_probe_reaches_a_pod_announces_nothing_and_keeps_nobody_awake(ac
 
 @pytest.mark.parametrize("phase", ["Draining", "Asleep"])
 async def test_a_probe_of_any_other_is_answered_here(activator, phase):
-    activator.see("WarmPool", pool(phase, **ALWAYS))
+    activator.see("WarmPool", pool(phase, **BY_ACTIVATOR))
     made = await activator.new_pod(of=Keeper, ready=True)
     assert await activator.ask(PROBE) == PROBE_OK
     assert made.requests == []
@@ -106,14 +115,14 @@ async def test_a_probe_of_any_other_is_answered_here(activator, phase):
 
 
 @pytest.mark.parametrize(
-    ("how", "ends"), [(ALWAYS, False), (ALWAYS, True), ({"counted": True}, False)]
+    ("how", "ends"), [(BY_ACTIVATOR, False), (BY_ACTIVATOR, True), ({"counted": True}, False)]
 )
 async def test_what_a_quiet_connection_says_on_the_way_down_is_announced_first(
     activator, monkeypatch, how, ends
 ):
     """The operator has counted it as idle: unannounced, its pod could be taken from it."""
     monkeypatch.setattr(activity, "MOVING_FOR", 0.02)
-    if how is not ALWAYS:
+    if how is not BY_ACTIVATOR:
         activator.see("Service", service())
         activator.see("WarmPool", pool("Warm", **how))
     made = await activator.new_pod(of=Keeper, ready=True)
@@ -142,7 +151,7 @@ async def test_a_question_finds_a_quiet_connection_in_use_before_it_passes_on_wh
     made = await activator.new_pod(of=Keeper, ready=True)
     reader, writer = await activator.send(b"")
     await one(reader, writer)
-    activator.see("WarmPool", pool("Draining", **ALWAYS))
+    activator.see("WarmPool", pool("Draining", **BY_ACTIVATOR))
     await activator.ask()
     await asyncio.sleep(0.05)
     active = []
@@ -163,7 +172,7 @@ async def test_an_open_connection_is_ended_with_the_answer_to_its_next_request(a
     reader, writer = await activator.send(b"")
     await one(reader, writer)
     if why == "the pool goes down":
-        activator.see("WarmPool", pool("Draining", **ALWAYS))
+        activator.see("WarmPool", pool("Draining", **BY_ACTIVATOR))
     elif why == "its pod goes":
         await activator.new_pod("voice-2", of=Keeper, ready=True)
         activator.see_pod(made, ready=True, terminating=True)
@@ -242,7 +251,7 @@ async def test_twenty_keep_alive_clients_lose_nothing_over_ten_changes_of_the_po
 async def test_connections_that_say_nothing_are_bounded_and_push_nobody_out(activator, monkeypatch):
     monkeypatch.setattr(connections, "MOST_SILENT", 5)
     activator.hold_at_most(2)
-    activator.see("WarmPool", pool("Warm", **ALWAYS))
+    activator.see("WarmPool", pool("Warm", **BY_ACTIVATOR))
     await activator.new_pod(of=Keeper, ready=True)
     silent = [(await activator.send(b""))[0] for _ in range(8)]
     await eventually(lambda: sum(c.transport is None for c in activator.clients) == 3)

@@ -1,4 +1,4 @@
-"""Route Always: a workload that tells nothing of itself, behind a Service without a selector."""
+"""Route Activator: a workload that tells nothing of itself, behind a Service without a selector."""
 
 import asyncio
 import uuid
@@ -18,18 +18,18 @@ pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture
-async def make_always(team, recorder):
+async def make_routed(team, recorder):
     made = []
 
     async def make(**spec):
-        name = f"always-{uuid.uuid4().hex[:4]}"
+        name = f"routed-{uuid.uuid4().hex[:4]}"
         made.append(name)
         deployment, service = workload(name)
         del service["spec"]["selector"]
         # Like anybody's image: nothing of ours is asked to say goodbye, it just waits a little.
         (container,) = deployment["spec"]["template"]["spec"]["containers"]
         container["lifecycle"] = {"preStop": {"sleep": {"seconds": 6}}}
-        team.apply(config_map(), deployment, service, pool(name, route="Always", **spec))
+        team.apply(config_map(), deployment, service, pool(name, route="Activator", **spec))
         app = App(name, team)
         await app.asleep()
         app.address = cluster_ip(team, name)
@@ -42,9 +42,9 @@ async def make_always(team, recorder):
 
 
 async def test_it_wakes_from_zero_stays_awake_in_use_and_sleeps_when_idle(
-    make_always, http, recorder
+    make_routed, http, recorder
 ):
-    app = await make_always(idleAfter="15s")
+    app = await make_routed(idleAfter="15s")
     await gather_ok([app.send(http) for _ in range(20)])
     for _ in range(4):
         await asyncio.sleep(3)

@@ -1,4 +1,4 @@
-"""Route Always: the pool takes the selector of its Service over, and gives it back."""
+"""Route Activator: the pool takes the selector of its Service over, and gives it back."""
 
 import asyncio
 
@@ -57,7 +57,7 @@ async def test_under_traffic_the_selector_is_taken_over_and_given_back_and_no_re
     app = await running(platform, "taken")
     before = selector(app)
     async with asked_all_the_time(app, http):
-        platform.apply(pool(app.name, route="Always", **LONG))
+        platform.apply(pool(app.name, route="Activator", **LONG))
         await led_by_activators(app)
         await asyncio.sleep(1)
         assert app.status()["internal"]["takenService"] == app.name
@@ -71,7 +71,7 @@ async def test_under_traffic_the_selector_is_taken_over_and_given_back_and_no_re
 async def test_a_sleeping_pool_that_is_deleted_under_traffic_leaves_a_service_with_pods(
     make_app: MakeApp, platform: Namespace, http: httpx.AsyncClient
 ) -> None:
-    app = await make_app("asleep", route="Always", **QUICK)
+    app = await make_app("asleep", route="Activator", **QUICK)
     before = {"app": app.name}
     await app.asleep()
     await led_by_activators(app)
@@ -88,11 +88,11 @@ async def test_a_selector_that_a_program_applies_is_refused_with_the_line_for_it
     service = workload(app.name)[1]
     by = ("apply", "--server-side", "--force-conflicts", "--field-manager=argocd-controller")
     platform(*by, "-f", "-", stdin=yaml.safe_dump(service))
-    platform.apply(pool(app.name, route="Always", **LONG))
+    platform.apply(pool(app.name, route="Activator", **LONG))
     await eventually("refused", lambda: accepted(app)["reason"] == "SelectorContested")
-    assert f"add `{ROUTE_LABEL}: Always` to spec.selector" in accepted(app)["message"]
+    assert f"add `{ROUTE_LABEL}: Activator` to spec.selector" in accepted(app)["message"]
     assert not app.endpoints()["activator"]
-    service["spec"]["selector"] = {**service["spec"]["selector"], ROUTE_LABEL: "Always"}
+    service["spec"]["selector"] = {**service["spec"]["selector"], ROUTE_LABEL: "Activator"}
     platform(*by, "-f", "-", stdin=yaml.safe_dump(service))
     await eventually("accepted", lambda: accepted(app)["status"] == "True")
     await led_by_activators(app)
@@ -104,7 +104,7 @@ async def test_the_uninstall_gives_the_selector_back_and_no_request_is_lost(
     kubectl = make_namespace("uninstalled")
     await asyncio.to_thread(asyncio.run, install_platform(kubectl))
     app = await running(kubectl, "left")
-    kubectl.apply(pool(app.name, route="Always", **QUICK))
+    kubectl.apply(pool(app.name, route="Activator", **QUICK))
     await app.asleep()
     client = AsyncClient(KubeConfig.from_file(kubectl.plane.kubeconfig), field_manager=OPERATOR)
     said: list[str] = []

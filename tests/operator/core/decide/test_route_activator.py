@@ -1,4 +1,4 @@
-"""Route Always: the activator is in the path in every phase; the pool sleeps and wakes as any."""
+"""Route Activator: it is in the path in every phase; the pool sleeps and wakes as any."""
 
 from dataclasses import replace
 
@@ -10,8 +10,8 @@ from tests.operator.core.values import SECOND, once, pool_spec, t
 from tests.operator.core.walk import Walk, walk
 
 
-def always(**how: object) -> PoolSpec:
-    return replace(pool_spec(**how), route=RouteMode.ALWAYS)
+def by_activator(**how: object) -> PoolSpec:
+    return replace(pool_spec(**how), route=RouteMode.ACTIVATOR)
 
 
 def routes(w: Walk) -> set[Route]:
@@ -19,7 +19,7 @@ def routes(w: Walk) -> set[Route]:
 
 
 def test_a_whole_day_of_it_never_leaves_the_activator():
-    spec = always(windows=(once("pitch", "10:00", "12:00", 2),))
+    spec = by_activator(windows=(once("pitch", "10:00", "12:00", 2),))
     w = walk(spec, t("08:00"), [t("08:30"), t("10:30"), t("15:00")]).until(t("16:00"))
     assert routes(w) == {Route.ACTIVATOR}
     assert all(request.begun is not None for request in w.requests)
@@ -28,7 +28,7 @@ def test_a_whole_day_of_it_never_leaves_the_activator():
 
 
 def test_a_sleep_waits_for_the_acknowledgement_of_its_own_epoch():
-    w = walk(always(), t("08:00"), [t("08:10")]).until(t("08:11"))
+    w = walk(by_activator(), t("08:00"), [t("08:10")]).until(t("08:11"))
     before = w.memory.route.epoch
     w.acknowledges_after = None
     w.until(t("08:20"))
@@ -41,12 +41,12 @@ def test_a_pool_that_is_edited_to_it_gets_a_new_epoch_to_acknowledge(phase):
     w.until(t("08:10:20") if phase is Phase.WARM else t("08:30"))
     assert w.phase is phase
     before = w.memory
-    w.edit(always())
+    w.edit(by_activator())
     assert w.memory.route.target is Route.ACTIVATOR
     assert w.memory.route.epoch == before.route.epoch + (before.route.target is Route.NATIVE)
 
 
 def test_a_pool_that_is_edited_back_leaves_the_activator_when_a_pod_is_ready():
-    w = walk(always(), t("08:00"), [t("08:10")]).until(t("08:10:20"))
+    w = walk(by_activator(), t("08:00"), [t("08:10")]).until(t("08:10:20"))
     w.edit(pool_spec()).until(w.now + SECOND)
     assert w.memory.route.target is Route.NATIVE
