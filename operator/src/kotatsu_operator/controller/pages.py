@@ -11,11 +11,11 @@ from http import HTTPStatus
 from typing import Generic, TypeVar
 from weakref import WeakValueDictionary
 
+from kotatsu_operator.controller.response import NoConnectionError, ResponseError, get
 from kotatsu_operator.core import exposition
 from kotatsu_operator.core.exposition import LONGEST_LINE, LONGEST_PAGE, Samples, Silence
 from kotatsu_operator.kube.views import PodView
 from kotatsu_operator.runtime.loop import TURN
-from kotatsu_operator.runtime.request import ConnectionFailedError, ResponseError, request
 
 PARALLEL = 256
 """Pages of one namespace that are read at once. Further pages wait, for instance behind 256 pods
@@ -92,15 +92,14 @@ class Pages:
             return Silence(f"has no port {named} {wanted}", lacks=True)
         if not pod.ip:
             return Silence("has no address yet")
-        host = f"[{pod.ip}]" if ":" in pod.ip else pod.ip
         where = f"port {port}"
         if self._is_closed:
             return Silence("is not asked any more: the operator ends")
         reader = self._readers.setdefault(pod.key[0], _Reader(self._parallel))
         try:
             async with reader.slots:
-                url = f"http://{host}:{port}{path}"
-                text, ahead = await self._page(reader, url, _Lines(names, most))
+                address = pod.ip, port, path
+                text, ahead = await self._page(reader, address, _Lines(names, most))
             async with reader.next:
                 return Page(
                     await collect(exposition.samples_of(text, names, most), self._turn), ahead
@@ -111,25 +110,31 @@ class Pages:
             return exposition.too_long(path, port)
         except TimeoutError:
             return Silence(f"does not respond on {where} within {TIMEOUT:g} s", waited=True)
-        except ConnectionFailedError as error:
+        except NoConnectionError as error:
             # Without a route to the pod, its node may be lost: that shows nothing of its page.
-            return Silence(f"refuses connections on {where}", lacks=error.is_refused)
+            is_refused = isinstance(error.__cause__, ConnectionRefusedError)
+            return Silence(f"refuses connections on {where}", lacks=is_refused)
         except (ResponseError, OSError) as error:
             why = f"closes the connection on {where} ({type(error).__name__})"
             return Silence(why, lacks=True)
         except ValueError:
             return Silence(f"has no readable metrics page {path} on {where}", lacks=True)
 
-    async def _page(self, reader: _Reader, url: str, lines: "_Lines") -> tuple[str, timedelta]:
+    async def _page(
+        self, reader: _Reader, address: tuple[str, int, str], lines: "_Lines"
+    ) -> tuple[str, timedelta]:
         """The wanted lines of a page."""
-        async with asyncio.timeout(TIMEOUT), request(url, {}, connect=CONNECT) as response:
-            if response.status != HTTPStatus.OK:
-                is_failing = response.status >= HTTPStatus.INTERNAL_SERVER_ERROR
-                raise _UnreadableError(f"answers {response.status}", lacks=not is_failing)
-            if response.headers.get("content-encoding", "identity") != "identity":
+        async with (
+            asyncio.timeout(TIMEOUT),
+            get(*address, connect=CONNECT) as (status, headers, pieces),
+        ):
+            if status != HTTPStatus.OK:
+                is_failing = status >= HTTPStatus.INTERNAL_SERVER_ERROR
+                raise _UnreadableError(f"answers {status}", lacks=not is_failing)
+            if headers.get("content-encoding", "identity") != "identity":
                 raise _UnreadableError("sends a compressed page")
-            ahead, length = clock_skew(response.headers.get("date"), self._clock()), 0
-            async for piece in response.pieces:
+            ahead, length = clock_skew(headers.get("date"), self._clock()), 0
+            async for piece in pieces:
                 length += len(piece)
                 if length > LONGEST_PAGE:
                     raise _TooLongError

@@ -16,6 +16,7 @@ from http import HTTPStatus
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
+import httpx2
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
@@ -23,7 +24,7 @@ from kotatsu_operator.core.formats import format_duration, stamp
 from kotatsu_operator.core.protocol import API_VERSION
 from kotatsu_operator.features.notices.notices import NOTICE_REASONS, Notice
 from kotatsu_operator.kube.objects import Key
-from kotatsu_operator.runtime.request import ConnectionFailedError, ResponseError, request
+from kotatsu_operator.runtime.request import request
 
 LARGEST = 64 * 1024
 """Bytes of the file at most."""
@@ -232,22 +233,22 @@ async def post(receiver: Receiver, headers: Mapping[str, str], body: bytes) -> A
     Redirects are not followed: the address is a secret that another host must not get. Messages of
     errors are not used, because some contain the address.
     """
-    sent = {**headers, **receiver.headers}
+    sent = {**headers, **{name: value.strip() for name, value in receiver.headers.items()}}
     try:
         async with (
             asyncio.timeout(TIMEOUT),
-            request(receiver.url, sent, body, connect=CONNECT, proxied=True) as response,
+            request("POST", receiver.url, sent, body, connect=CONNECT) as response,
         ):
             pass  # its body stays unread: one that never ends costs nothing
-    except TimeoutError:
+    except (TimeoutError, httpx2.TimeoutException):
         return Attempt(f"it does not respond within {TIMEOUT:g} s", is_final=False)
-    except ValueError:
+    except (httpx2.InvalidURL, httpx2.LocalProtocolError, ValueError):
         return Attempt("its address cannot be used")
-    except ConnectionFailedError:
+    except (httpx2.ConnectError, httpx2.ProxyError):
         return Attempt("it cannot be connected to", is_final=False)
-    except (ResponseError, OSError) as error:
+    except (httpx2.HTTPError, OSError) as error:
         return Attempt(f"the connection failed ({type(error).__name__})", is_final=False)
-    status = response.status
+    status = response.status_code
     if status < HTTPStatus.MULTIPLE_CHOICES:
         return Attempt()
     if status < HTTPStatus.BAD_REQUEST:
