@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 QUICK = {
-    "idleAfter": "3s",
+    "idleAfter": "8s",
     "maxReplicas": 3,
     "parkedFor": "10m",
 }

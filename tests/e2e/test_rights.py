@@ -542,7 +542,7 @@ async def _uninstall(world: World) -> None:
     ):  # as Kubernetes' own controller would, once the pod is there
         labels = {SERVICE_LABEL: name}
         world.kubectl.apply(native | {"metadata": {"name": f"{name}-native", "labels": labels}})
-    text = await a_job(world, UNINSTALL, "uninstall", pod_namespace=HERE, timeout=60)
+    text = await a_job(world, UNINSTALL, "uninstall", pod_namespace=HERE, timeout="60s")
     assert "done" in text
     assert world.replicas("web") == 1
     assert world.requested("parked") == ["100m"]
