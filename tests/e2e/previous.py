@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from e2e.conftest import LABELED, ROOT, built
+from e2e.conftest import ROOT, built
 from e2e.kit import Kubectl
 
 from kotatsu_demo import docker
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 IMAGE = "localhost/kotatsu-operator"
 OPERATOR = next(image for image in IMAGES if image.name == "operator")
-BEFORE_RELEASES = "d839c715b3b402770247dafbfd4efeb631ac47b7"
+BEFORE_RELEASES = "8cd67a80ef5024c8c8d1ccfcbf8a4e896038aa69"
 """What to upgrade from as long as there is no release: a commit whose pools this checkout reads."""
 PARKED, SETTLE = "parked.enabled=true", "routeSettle=1s"
 WITHOUT_HISTORY = (
@@ -41,8 +41,6 @@ class Release:
     name: str
     chart: Path
     settings: tuple[str, ...]
-    scope: str = LABELED
-    """How it is told to serve only its own `{namespace}`."""
 
 
 def this_release() -> Release:
@@ -65,10 +63,8 @@ def previous_release(context: str, scratch: Path) -> Release:
         _into_kind(f"{IMAGE}:{tag}", context.removeprefix("kind-"), scratch)
     else:
         _into_the_node(f"{IMAGE}:{tag}", scratch)
-    # Its chart has plain seconds.
-    settings = (f"image.repository={IMAGE}", f"image.tag={tag}", PARKED, "routeSettle=1")
-    scope = "namespaceSelector.matchLabels.kubernetes\\.io/metadata\\.name={namespace}"
-    return Release(commit[:8], scratch / "charts/kotatsu", settings, scope)
+    settings = (f"image.repository={IMAGE}", f"image.tag={tag}", PARKED, SETTLE)
+    return Release(commit[:8], scratch / "charts/kotatsu", settings)
 
 
 def install_crds(kubectl: Kubectl, release: Release) -> None:

@@ -15,7 +15,7 @@ import uuid
 import httpx
 import pytest
 from chart.kit import helm
-from e2e.conftest import add_recorder, cluster_ip, remove_namespace, start_app
+from e2e.conftest import LABELED, add_recorder, cluster_ip, remove_namespace, start_app
 from e2e.kit import Kubectl
 from e2e.parked import FULL, SMALL, given, requested, restarts
 from e2e.pools_of_namespace import PoolsOfNamespace
@@ -52,7 +52,7 @@ PAUSE = 0.1 * ARENAS
 
 async def on(release, verb, kubectl):
     """helm install or upgrade to a release, and wait for its pods."""
-    settings = (*release.settings, release.scope.format(namespace=kubectl.namespace))
+    settings = (*release.settings, LABELED)
     return await run_helm(
         *(verb, "kotatsu", str(release.chart), "-n", kubectl.namespace, "--wait"),
         *("--timeout=4m", *(f"--set={setting}" for setting in settings)),
