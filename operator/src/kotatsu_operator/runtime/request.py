@@ -1,6 +1,5 @@
 """One HTTP request to a server that the release names, through the proxies of the environment."""
 
-import logging
 import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping
@@ -10,6 +9,8 @@ from typing import Any
 
 import httpx2
 
+from kotatsu_common import logs
+
 HEAD = 32 * 1024
 """Bytes of a head, with the interim responses before it."""
 PIECE = 4 * 1024
@@ -17,8 +18,7 @@ PIECE = 4 * 1024
 BUFFER = 64 * 1024
 """Bytes that the kernel keeps of a connection: uvloop takes them all, by default up to 8 MiB."""
 
-for name in ("httpx2", "httpcore2"):
-    logging.getLogger(name).setLevel(logging.WARNING)  # below, they log URLs, which are secrets
+logs.quiet_clients()  # whoever asks: the URLs are secrets
 
 
 @asynccontextmanager

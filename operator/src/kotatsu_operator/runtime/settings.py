@@ -1,7 +1,6 @@
 """Settings of the operator, the activator and the Jobs, read from the environment."""
 
 import json
-import logging
 import re
 from collections.abc import Mapping
 from decimal import Decimal
@@ -245,6 +244,4 @@ def start(settings: type[S], program: str, description: str) -> S:
     """Read a program's settings and configure its log. Ends the process if they are invalid."""
     read = command(settings, program, description)
     logs.configure(read.log_level)
-    for name in ("httpx", "httpx2", "httpcore", "httpcore2"):
-        logging.getLogger(name).setLevel(logging.WARNING)
     return read

@@ -77,8 +77,8 @@ def configure(level: str) -> None:
     """Send every logger of the process to stderr in one style.
 
     uvicorn's own loggers join the others; its access log, which would print query strings, stays
-    off: the access line comes from `traffic`, without them and without probes. httpx logs whole
-    URLs at INFO, so it speaks only from WARNING up.
+    off: the access line comes from `traffic`, without them and without probes. HTTP clients are
+    quiet (`quiet_clients`).
     """
     # Nothing of ours prints these, and finding them out takes a quarter of a record's time.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
@@ -94,6 +94,11 @@ def configure(level: str) -> None:
         logger.handlers.clear()
         logger.propagate = name != "uvicorn.access"
     logging.getLogger("uvicorn.access").disabled = True
-    for name in ("httpx", "httpcore"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    quiet_clients()
     logging.captureWarnings(True)
+
+
+def quiet_clients() -> None:
+    """Let HTTP clients log from WARNING up only: below it are whole URLs, which may be secrets."""
+    for name in ("httpx", "httpcore", "httpx2", "httpcore2"):
+        logging.getLogger(name).setLevel(logging.WARNING)
