@@ -1,7 +1,6 @@
 """Where a request to a server that the release names goes, and what is no answer to it."""
 
 import asyncio
-import contextlib
 import ssl
 
 import httpx2
@@ -23,7 +22,7 @@ class Server:
         self.answer, self.heads = answer, []
 
     async def serve(self, reader, writer):
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+        try:
             self.heads.append((await reader.readuntil(b"\r\n\r\n")).decode())
             if self.heads[-1].startswith("CONNECT "):
                 writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
@@ -31,7 +30,9 @@ class Server:
                 self.heads.append((await reader.readuntil(b"\r\n\r\n")).decode())
             writer.write(self.answer)
             await writer.drain()
-        writer.close()
+            writer.close()
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+            writer.transport.abort()  # a test that ends waits for nobody to read the rest
 
 
 @pytest.fixture
