@@ -93,7 +93,7 @@ class Cluster:
                 self._status(path, status)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")  # the server's: a worker may come back to this file
 def cluster(server: Server) -> Iterator[Cluster]:
     """The server with all set-ups."""
     flags = [f"--kubeconfig={server.kubeconfig()}"]
