@@ -49,7 +49,8 @@ def starts(app):
 
 def failure(app):
     """What is wrong with the calendar, as the status says it."""
-    return app.conditions().get("CalendarFailed", {}).get("message", "")
+    found = app.failed("CalendarsRead")
+    return "" if found is None else found["message"]
 
 
 async def considered(app):

@@ -128,10 +128,10 @@ async def test_requests_that_a_slow_start_fails_are_counted_in_an_event_and_name
     said = await eventually("told", lambda: platform(*events))
     assert said.startswith("5 requests got 503, as no pod was Ready within holdTimeout (1s)")
     # Once the start has been measured, the condition names what to set.
-    late = await eventually("late", lambda: app.conditions().get("RequestsTimedOut"))
-    assert late["reason"] == "NoPodInTime"
+    late = await eventually("late", lambda: app.failed("DurationsFit"))
+    assert late["reason"] == "RequestsTimedOut"
     remedy = "set holdTimeout to"
-    await eventually("measured", lambda: remedy in app.conditions()["RequestsTimedOut"]["message"])
+    await eventually("measured", lambda: remedy in app.conditions()["DurationsFit"]["message"])
 
 
 async def test_a_manifest_that_applies_replicas_is_named(make_app, platform):
@@ -143,13 +143,11 @@ async def test_a_manifest_that_applies_replicas_is_named(make_app, platform):
         *("apply", "--server-side", "--force-conflicts", "--field-manager=gitops", "-f", "-"),
         stdin=yaml.safe_dump(manifest),
     )
-    found = await eventually(
-        "contested", lambda: app.conditions().get("ReplicasContested"), within=30
-    )
-    assert (found["status"], found["reason"]) == ("True", "AppliedByAnother")
+    found = await eventually("contested", lambda: app.failed("ReplicasKept"), within=30)
+    assert found["reason"] == "AppliedByAnother"
     assert "gitops applies a manifest that sets spec.replicas" in found["message"]
     await app.asleep()
-    assert "ReplicasContested" in app.conditions()
+    assert app.failed("ReplicasKept")
 
 
 SERVICES = {

@@ -3,8 +3,6 @@
 import pytest
 from apiserver.kit import eventually
 
-from kotatsu_operator.core.formats import is_true
-
 pytestmark = pytest.mark.apiserver
 
 
@@ -21,7 +19,7 @@ async def test_requests_that_wake_a_pool_soon_after_each_sleep_are_named_and_are
         await app.send(http)
         await eventually("awake", lambda: is_awake(app), every=0.05)
         assert app.status()["reason"] == "Request"
-    assert is_true(app.conditions().get("Flapping"))
+    assert app.conditions()["DurationsFit"]["reason"] == "Flapping"
 
 
 async def test_a_scale_that_no_activator_has_raised_is_demand(make_app, platform, http):

@@ -12,7 +12,7 @@ from docs.pages import ROOT
 
 from kotatsu_operator.core.budget.limit import BudgetState
 from kotatsu_operator.core.pool.memory import Phase
-from kotatsu_operator.core.report.conditions import budget_condition, transitions
+from kotatsu_operator.core.report.conditions import budget_condition
 
 SOURCE = ROOT / "operator/src/kotatsu_operator"
 REFUSAL = "refused.reason"
@@ -135,7 +135,8 @@ def statuses() -> dict[tuple[str, str], set[str]]:
         kind, holds, *rest = call.args
         if isinstance(kind, ast.Constant) and isinstance(holds, ast.Constant):
             for reason in _values(rest[0], outer):
-                found.setdefault((str(kind.value), reason), set()).add(str(holds.value))
+                status = "Unknown" if holds.value is None else str(holds.value)
+                found.setdefault((str(kind.value), reason), set()).add(status)
     for standing in BudgetState:
         status = budget_condition(standing, "")["status"]
         found["BudgetAvailable", standing.value] = {status}
@@ -143,15 +144,10 @@ def statuses() -> dict[tuple[str, str], set[str]]:
 
 
 def events() -> dict[str, bool]:
-    """Each event, and whether it is a warning."""
+    """Each event that is not a condition's, and whether it is a warning."""
     found = {}
     for outer, call in _calls("Note"):
         if not isinstance(call.args[0], ast.Name):
             warns = {k.arg: ast.unparse(k.value) for k in call.keywords}.get("warning") == "True"
             found |= dict.fromkeys(_values(call.args[0], outer), warns)
-    for kind in {kind for kind, _ in conditions()}:
-        for before, after in (("True", "False"), ("False", "True")):
-            new = [{"type": kind, "status": after, "message": ""}]
-            notes = transitions({kind: {"status": before}}, new)
-            found |= {note.reason: note.warning for note in notes}
     return found

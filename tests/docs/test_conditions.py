@@ -6,6 +6,7 @@ from docs.pages import ROOT
 from docs.reasons import conditions, events, of_jobs, statuses
 
 from kotatsu_operator.core.pool.memory import Phase, Reason
+from kotatsu_operator.core.report.conditions import NO_FAULT, TOLD
 
 PAGE = (ROOT / "docs/reference/conditions.md").read_text()
 
@@ -47,6 +48,10 @@ def test_each_condition_has_the_status_of_the_code() -> None:
         assert page[condition] == expected, condition
 
 
+def test_no_reason_of_a_condition_has_two_statuses() -> None:
+    assert [reason for reason, found in _conditions().items() if len(found) > 1] == []
+
+
 def test_the_page_names_each_reason_that_a_job_writes() -> None:
     assert of_jobs()
     assert [reason for reason in of_jobs() if f"`{reason}`" not in PAGE] == []
@@ -60,6 +65,11 @@ def test_the_page_has_each_event_with_its_type_and_no_other() -> None:
     assert sorted(page) == sorted(
         (name, "Warning" if warns else "Normal") for name, warns in events().items()
     )
+
+
+def test_the_page_names_the_conditions_that_have_events_and_their_quiet_reasons() -> None:
+    (said,) = re.findall(r"^A condition that becomes False.*?\n\n", PAGE, re.MULTILINE | re.DOTALL)
+    assert set(_names(said)) == {*TOLD, *NO_FAULT}
 
 
 def test_the_page_has_each_phase_and_each_reason_of_a_phase() -> None:

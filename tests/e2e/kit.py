@@ -20,6 +20,7 @@ import yaml
 from e2e import api
 from e2e.patience import PATIENCE, patience
 
+from kotatsu_operator.core.formats import is_false
 from tests.operator.core.values import annotations_of
 
 HERE = Path(__file__).parent
@@ -284,6 +285,11 @@ class App:
 
     def conditions(self) -> dict[str, Object]:
         return {c["type"]: c for c in self.status().get("conditions", ())}
+
+    def failed(self, kind: str) -> Object | None:
+        """The condition of this type if it is False; else None."""
+        found = self.conditions().get(kind)
+        return found if is_false(found) else None
 
     async def asleep(self, within: float = PATIENCE) -> None:
         await eventually(

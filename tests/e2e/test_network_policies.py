@@ -169,10 +169,10 @@ async def test_a_policy_of_an_app_alone_does_not_limit_who_reaches_it_asleep(
     app = await start_app(kubectl, "unlimited", recorder="", maxReplicas=1)
     kubectl.apply(limits(app.name))
     await sleep_now(app)
-    await eventually("it is said", lambda: "ClientsUnlimited" in app.conditions())
+    await eventually("it is said", lambda: app.failed("SameClients"))
     assert await reaches(stranger, app, PATIENCE)
     kubectl("delete", "networkpolicy", app.name)
-    await eventually("it is over", lambda: "ClientsUnlimited" not in app.conditions())
+    await eventually("it is over", lambda: not app.failed("SameClients"))
 
 
 async def test_a_sleeping_pool_is_reached_by_the_allowed_clients_alone(
@@ -188,7 +188,7 @@ async def test_a_sleeping_pool_is_reached_by_the_allowed_clients_alone(
     await sleep_now(app)
     assert not await reaches(stranger, app, SILENCE)
     assert await reaches(kubectl, app, PATIENCE)
-    assert "ClientsUnlimited" not in app.conditions()
+    assert not app.failed("SameClients")
 
 
 async def test_shared_activators_serve_pods_behind_a_policy_only_if_their_owner_accepts_that(

@@ -129,14 +129,14 @@ async def test_on_a_full_node_another_pod_is_asked_for_until_there_is_room(
         parking("wait", "pod/filler", "--for=condition=Ready", "--timeout=60s")
         await app.send(http)
         await eventually("another pod", lambda: app.replicas() == 2, within=30)
-        found = await eventually("said", lambda: app.conditions().get("ParkingFailed"), within=20)
-        assert (found["status"], found["reason"]) == ("True", "NotRestored")
+        found = await eventually("said", lambda: app.failed("ParkingWorks"), within=20)
+        assert found["reason"] == "NotRestored"
         await app.send(http)  # it serves with what it has
     finally:
         parking("delete", "pod", "filler", "--wait=true")
     await eventually(
         "restored", lambda: all(requested(p) == FULL for p in app.ready_pods()), within=90
     )
-    await eventually("well", lambda: "ParkingFailed" not in app.conditions(), within=90)
+    await eventually("well", lambda: not app.failed("ParkingWorks"), within=90)
     assert before.items() <= restarts(app.ready_pods()).items()
     await parked(app, within=120)

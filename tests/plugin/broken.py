@@ -107,8 +107,9 @@ def _with_status(**status: Any) -> dict[str, Any]:
     return warm_pool() | {"status": {"phase": "Asleep", **status}}
 
 
-def _condition(kind: str, message: str) -> dict[str, Any]:
-    return {"conditions": [{"type": kind, "status": "True", "message": message}]}
+def _misfit(reason: str) -> dict[str, Any]:
+    fit = {"type": "DurationsFit", "status": "False", "reason": reason, "message": "see why"}
+    return {"conditions": [fit]}
 
 
 _UDP = [{"name": "dns", "port": 53, "targetPort": 53, "protocol": "UDP"}]
@@ -491,15 +492,15 @@ WARNED = [
     ),
     Setup(
         "requests that got 503",
-        plus(_with_status(**_condition("RequestsTimedOut", "requests got 503; see why"))),
+        plus(_with_status(**_misfit("RequestsTimedOut"))),
         "wakes",
         "RequestsTimedOut",
-        "see why",
+        "set a longer holdTimeout",
         recorded_only=True,
     ),
     Setup(
         "clients that come back when a sleep cuts them",
-        plus(_with_status(**_condition("Flapping", "woken soon; raise idleAfter"))),
+        plus(_with_status(internal={"wokenSoon": 3})),
         "wakes",
         "Flapping",
         "raise idleAfter",

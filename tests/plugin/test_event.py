@@ -68,7 +68,7 @@ def test_the_verdict_names_each_thing_that_is_known_to_go_wrong():
         manifest("auth", windows=[CHECK], suspend=True),
         manifest("feed", windows=[CHECK], override={"mode": "Asleep", "until": until}),
         manifest("web", windows=[CHECK])
-        | {"status": {"conditions": [{"type": "Unproven", "status": "True"}]}},
+        | {"status": {"conditions": [{"type": "Proven", "status": "False"}]}},
         manifest("old")
         | {"status": {"conditions": [{"type": "Accepted", "status": "False", "message": "why"}]}},
     )

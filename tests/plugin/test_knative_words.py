@@ -31,7 +31,7 @@ def test_off_names_the_longer_time_of_a_pool_that_flaps() -> None:
 
 
 def test_on_says_both_numbers_where_fewer_pods_can_be_had() -> None:
-    limited = {"type": "FloorLimited", "status": "True", "message": "5 are asked for"}
+    limited = {"type": "ReplicasKept", "status": "False", "message": "5 are asked for"}
     status = {"readyReplicas": 3, "conditions": [limited]}
     line = warm_line("voice", status, timedelta(seconds=9))
     assert line.startswith("warmpool.kotatsu.dev/voice is Warm: 3 pods Ready after ")

@@ -115,7 +115,7 @@ def test_a_rehearsal_of_a_parked_pool_says_how_long_its_requests_took():
         (
             [
                 {"type": "Parked", "status": "False", "reason": "Restoring"},
-                {"type": "ParkingFailed", "status": "True", "reason": "NotRestored"},
+                {"type": "ParkingWorks", "status": "False", "reason": "NotRestored"},
             ],
             "Restoring",
             True,

@@ -118,7 +118,7 @@ def test_a_knative_service_is_not_seen():
 
 
 def test_pods_that_cannot_be_parked_get_warm_windows_or_a_longer_idle_after():
-    failed = {"type": "ParkingFailed", "status": "True", "reason": "NoCpuRequest", "message": "x"}
+    failed = {"type": "ParkingWorks", "status": "False", "reason": "NoCpuRequest", "message": "x"}
     pool = manifest(parkedFor="1h")
     pool["status"] |= {"conditions": [failed]}
     cluster = Cluster(pool)

@@ -228,7 +228,7 @@ def test_a_parked_pool_stays_until_its_time_is_over():
 
 
 def test_pods_that_cannot_be_parked_are_warm_in_the_plan():
-    failed = {"type": "ParkingFailed", "status": "True", "reason": "Guaranteed"}
+    failed = {"type": "ParkingWorks", "status": "False", "reason": "Guaranteed"}
     spec = parking(MORNING | {"mode": "Parked"}, parkedFor="20m").raw["spec"]
     made = pool(status={"conditions": [failed]}, **spec)
     assert parts(made, *DAY) == [("00:00", 0, False), ("07:59", 2, False), ("09:00", 0, False)]

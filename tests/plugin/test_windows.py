@@ -300,8 +300,8 @@ def test_a_warm_window_beside_a_parked_one_says_that_all_pods_are_warm():
 
 
 def test_pods_that_cannot_be_parked_are_said_to_be_warm():
-    failed = {"type": "ParkingFailed", "status": "True", "reason": "Guaranteed"}
+    failed = {"type": "ParkingWorks", "status": "False", "reason": "Guaranteed"}
     ask = request(replicas=5, parked=True)
     notes = added(status={"conditions": [failed]}, ask=ask, parkedFor="1h").notes
-    assert "its pods cannot be parked (condition ParkingFailed): they are warm" in notes
+    assert "its pods cannot be parked (condition ParkingWorks): they are warm" in notes
     assert notes[0].endswith("5 pods, parked, 18.61 JPY more")

@@ -75,8 +75,8 @@ def states() -> list[tuple[str, str, dict[str, Any]]]:
     closes = {"at": stamp(at("12:00")), "window": "pitch", "kind": "close"}
     opens = {"at": stamp(at("10:41")), "window": "judges", "kind": "open"}
     contested = {
-        "type": "ReplicasContested",
-        "status": "True",
+        "type": "ReplicasKept",
+        "status": "False",
         "reason": "AppliedByAnother",
         "message": "argocd applies a manifest that sets spec.replicas of Deployment gallery",
     }

@@ -14,7 +14,9 @@ def told(day):
 
 
 def condition(day):
-    return {c["type"]: c for c in day.status["conditions"]}.get("RequestsTimedOut")
+    """What does not fit; None while all durations do."""
+    found = day.condition("DurationsFit")
+    return None if found["status"] == "True" else found
 
 
 async def late(clock, count=19, **spec):
@@ -32,7 +34,7 @@ async def late(clock, count=19, **spec):
 async def test_a_condition_says_that_requests_get_503_while_no_pod_is_ready():
     day = await late("08:10")
     found = condition(day)
-    assert (found["status"], found["reason"]) == ("True", "NoPodInTime")
+    assert (found["status"], found["reason"]) == ("False", "RequestsTimedOut")
     assert found["message"].startswith(
         "requests got 503, as no pod was Ready within holdTimeout (5s); see kubectl"
     )
@@ -65,7 +67,7 @@ async def test_the_condition_stays_while_the_pool_sleeps_also_for_a_new_operator
     day.restart()
     await day.until(t("08:30"))
     assert day.phase == "Asleep"
-    assert condition(day)["status"] == "True"
+    assert condition(day)["reason"] == "RequestsTimedOut"
     assert len(told(day)) == 1
 
 
@@ -74,7 +76,7 @@ async def test_a_wake_that_is_in_time_ends_the_condition():
     await day.until(t("08:20"))
     day.wake()
     await day.until(t("08:21"))
-    assert condition(day) is None
+    assert condition(day)["reason"] == "SlowStart"
 
 
 @pytest.mark.parametrize(
@@ -105,10 +107,6 @@ async def test_of_pods_that_never_start_there_is_an_event_each_five_minutes():
 # --- starts that take longer than is waited for ---
 
 
-def slow_start(day):
-    return {c["type"]: c for c in day.status["conditions"]}.get("SlowStart")
-
-
 async def woken(**spec):
     """A pool that a request has woken once, in eight seconds."""
     day = Day.begin(t("08:00"), **spec)
@@ -120,8 +118,8 @@ async def woken(**spec):
 
 async def test_a_start_that_is_longer_than_requests_wait_is_said_though_none_has_timed_out():
     day = await woken(**HOLD)
-    found, [event] = slow_start(day), day.messages("SlowStart")
-    assert (found["status"], found["reason"], found["message"]) == ("True", "Measured", event)
+    found, [event] = condition(day), day.messages("SlowStart")
+    assert (found["status"], found["reason"], found["message"]) == ("False", "SlowStart", event)
     assert event == (
         "a start took 8s, and requests that wake the pool get 503 after 5s: set spec.holdTimeout "
         "to 20s, and the timeouts of clients and of proxies in front above it"
@@ -130,7 +128,7 @@ async def test_a_start_that_is_longer_than_requests_wait_is_said_though_none_has
 
 async def test_a_start_that_is_longer_than_the_pool_stays_is_said():
     day = await woken(idleAfter="5s")
-    assert slow_start(day)["message"] == (
+    assert condition(day)["message"] == (
         "a start took 8s, longer than the pool has pods after its last request (5s): set "
         "spec.idleAfter to 20s, so that clients which gave up find one when they come again"
     )
@@ -139,12 +137,12 @@ async def test_a_start_that_is_longer_than_the_pool_stays_is_said():
 @pytest.mark.parametrize("spec", [{}, {"idleAfter": "5s", "parkedFor": "1m"}])
 async def test_a_start_that_fits_is_not_mentioned(spec):
     day = await woken(**spec)
-    assert (slow_start(day), day.messages("SlowStart")) == (None, [])
+    assert (condition(day), day.messages("SlowStart")) == (None, [])
 
 
 async def test_longer_timeouts_end_it():
     day = await woken(**HOLD)
     day.kube.edit("WarmPool", "voice", spec={"holdTimeout": "20s"})
     await day.settle()
-    assert slow_start(day) is None
-    assert len(day.messages("SlowStartEnded")) == 1
+    assert condition(day) is None
+    assert len(day.messages("DurationsFit")) == 1

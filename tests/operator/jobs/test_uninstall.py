@@ -299,7 +299,7 @@ def never_ready(name="feed"):
     pool = asleep(targetRef={"name": name})
     pool["metadata"] |= {"name": name, "uid": f"uid-{name}"}
     pool["status"] |= {"phase": "Warming", "conditions": [
-        {"type": "Unproven", "status": "True", "reason": "NeverReady", "message": "",
+        {"type": "Proven", "status": "False", "reason": "NeverReady", "message": "",
          "lastTransitionTime": "x"},
     ]}  # fmt: skip
     return [pool, deployment(name, replicas=1)]

@@ -152,7 +152,7 @@ def _start_notes(after: Pool, first: Occurrence, now: datetime) -> list[str]:
         until = clock(override.until, zone, now)
         notes.append(f"an override (Asleep) keeps the pool asleep until {until}")
     if first.parked and after.parking is None:
-        notes.append("its pods cannot be parked (condition ParkingFailed): they are warm")
+        notes.append("its pods cannot be parked (condition ParkingWorks): they are warm")
     if after.spec.suspend:
         notes.append(f"{after.name} is suspended: no pods start until spec.suspend is false")
     return notes

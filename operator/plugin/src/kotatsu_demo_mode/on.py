@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from kotatsu_operator.core.formats import conditions_of, count, is_true, table
+from kotatsu_operator.core.formats import conditions_of, count, is_false, is_true, table
 from kotatsu_operator.core.plan.activity import OVERRIDE_LIMIT
 from kotatsu_operator.core.pool.memory import KnownOverride
 from kotatsu_operator.core.protocol import API_VERSION, BY_ANNOTATION, REASON_ANNOTATION
@@ -111,11 +111,11 @@ def _wait(api: Api, done: "Done", shell: Shell, limit: timedelta, *, quiet: bool
 
 
 def warm_line(name: str, status: Mapping[str, Any], passed: timedelta) -> str:
-    """The line about a Warm pool, with the condition FloorLimited if it has fewer pods."""
+    """The line about a Warm pool, with the condition ReplicasKept if it has fewer pods."""
     ready = pods(count(status.get("readyReplicas")))
     line = f"warmpool.kotatsu.dev/{name} is Warm: {ready} Ready after {about(passed)}"
-    limited = conditions_of(status).get("FloorLimited", {})
-    return f"{line}; {limited.get('message')}" if is_true(limited) else line
+    kept = conditions_of(status).get("ReplicasKept", {})
+    return f"{line}; {kept.get('message')}" if is_false(kept) else line
 
 
 def is_warm(status: Mapping[str, Any], generation: int) -> bool:

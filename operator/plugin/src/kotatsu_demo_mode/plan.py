@@ -8,7 +8,7 @@ from typing import Any
 
 from kotatsu_operator.core.budget.limit import BudgetState, overrun, sentence, standing
 from kotatsu_operator.core.calendar.schedule import dropped
-from kotatsu_operator.core.formats import conditions_of, format_duration, is_true
+from kotatsu_operator.core.formats import conditions_of, format_duration, is_false
 from kotatsu_operator.core.plan.lead import Basis, basis_of, decisive
 from kotatsu_operator.core.pool.spec import OnExhausted, mode_field
 
@@ -200,7 +200,7 @@ def _parking(pool: Pool) -> str:
     """What stays of the idle pool, and what that costs."""
     parked, price = pool.parking, pool.price
     if parked is None:
-        return "its pods cannot be parked (condition ParkingFailed): all windows are warm"
+        return "its pods cannot be parked (condition ParkingWorks): all windows are warm"
     cost = "" if price is None or price.parked is None else amount(price.parked, pool.currency)
     each = f" at {cost} per hour each" if cost else ""
     if not parked.lasting:
@@ -260,7 +260,7 @@ def _against(t: Timeline, now: datetime) -> Iterator[str]:
     elif spent := _spending(t, now):
         yield f"with this plan {spent}"
     opens = any(change.kind == "open" for change in t.changes)
-    if opens and is_true(conditions.get("Unproven")):
+    if opens and is_false(conditions.get("Proven")):
         yield "its current pods have never been Ready; run `kubectl demo-mode rehearse` first"
 
 

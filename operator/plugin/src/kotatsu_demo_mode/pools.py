@@ -13,7 +13,14 @@ from kotatsu_operator.core.budget.forecast import PodPrice
 from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.budget.limit import EVERYTHING, Allowed, allowed
 from kotatsu_operator.core.calendar.schedule import Window
-from kotatsu_operator.core.formats import conditions_of, count, is_true, table, tables, text
+from kotatsu_operator.core.formats import (
+    conditions_of,
+    count,
+    is_false,
+    table,
+    tables,
+    text,
+)
 from kotatsu_operator.core.plan.activity import in_force
 from kotatsu_operator.core.plan.plan import Plan, plan_at
 from kotatsu_operator.core.pool.calendars import with_calendars
@@ -77,8 +84,8 @@ class Pool:
     @property
     def parking(self) -> Parked | None:
         """How its pods are parked; None if they are not, or cannot be."""
-        failed = conditions_of(self.status).get("ParkingFailed", {})
-        cannot = is_true(failed) and failed.get("reason") != "NotRestored"
+        works = conditions_of(self.status).get("ParkingWorks", {})
+        cannot = is_false(works) and works.get("reason") != "NotRestored"
         return None if cannot else self.spec.parked
 
     @property

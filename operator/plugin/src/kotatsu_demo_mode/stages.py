@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from kotatsu_operator.core.calendar.schedule import Occurrence, next_start
-from kotatsu_operator.core.formats import conditions_of, is_true, text
+from kotatsu_operator.core.formats import conditions_of, is_false, text
 from kotatsu_operator.core.plan.lead import percentile
 from kotatsu_operator.core.pool.memory import Phase
 from kotatsu_operator.core.protocol import REHEARSAL_REASON
@@ -152,7 +152,7 @@ def parking_state(pool: Pool) -> str:
 
 def has_failed(pool: Pool) -> bool:
     """Whether pods do not get their requests back."""
-    return is_true(conditions_of(pool.status).get("ParkingFailed"))
+    return is_false(conditions_of(pool.status).get("ParkingWorks"))
 
 
 class Rehearsal:

@@ -30,7 +30,7 @@ from kotatsu_operator.core.pool.memory import Memory, Original, Route
 from kotatsu_operator.core.pool.spec import KNATIVE, RouteMode
 from kotatsu_operator.core.protocol import ROUTE_LABEL, ROUTE_TAKEN
 from kotatsu_operator.core.report import record
-from kotatsu_operator.core.report.conditions import clients_unlimited, said_of_silence
+from kotatsu_operator.core.report.conditions import said_of_silence, same_clients
 from kotatsu_operator.core.report.record import Entry
 from kotatsu_operator.core.report.status import (
     Status,
@@ -296,11 +296,11 @@ class ScaledTarget(Target):
         known = said_of_silence(
             known, self.cache.services.get((self.key[0], self.spec.service), {})
         )
-        if self.cache.served.shared(self.key[0]) is not None:
-            return known  # such a pool is rejected, or the owner of its namespace has accepted it
-        labels = {} if self.workload is None else self.workload.labels
-        policy = self.cache.bypassed_policy(self.key[0], labels)
-        return [*known, clients_unlimited(policy)] if policy else known
+        labels, policy = {} if self.workload is None else self.workload.labels, ""
+        # With shared activators such a pool is rejected, or the owner of the namespace accepts it.
+        if self.cache.served.shared(self.key[0]) is None:
+            policy = self.cache.bypassed_policy(self.key[0], labels)
+        return [*known, same_clients(policy)]
 
     async def _scale(self, tools: Tools, replicas: int, *, only_down: bool) -> None:
         """Set the replicas at the version read; only `ScaleDown` sets 0."""

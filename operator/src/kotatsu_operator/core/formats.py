@@ -144,6 +144,11 @@ def conditions_of(status: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     return {text(c.get("type")): c for c in tables(status.get("conditions"))}
 
 
+def is_false(condition: Mapping[str, Any] | None) -> bool:
+    """Whether a condition has the status False; no for one that is not there."""
+    return condition is not None and condition.get("status") == "False"
+
+
 def is_true(condition: Mapping[str, Any] | None) -> bool:
     """Whether a condition is True; one that is missing or Unknown is not."""
     return condition is not None and condition.get("status") == "True"

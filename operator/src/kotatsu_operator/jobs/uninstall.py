@@ -22,7 +22,13 @@ from kotatsu_operator.controller.elector import cancel, let_go
 from kotatsu_operator.controller.feature import restores_of
 from kotatsu_operator.controller.restore import Records
 from kotatsu_operator.controller.target import Restores, owed_to
-from kotatsu_operator.core.formats import conditions_of, count, format_duration, is_true, table
+from kotatsu_operator.core.formats import (
+    conditions_of,
+    count,
+    format_duration,
+    is_false,
+    table,
+)
 from kotatsu_operator.core.objects import (
     selects,
     target_of,
@@ -465,7 +471,7 @@ class Uninstall:
 
 def _why_never_ready(status: Object) -> str:
     """Why a pool's pods are not expected to become Ready; empty if they have been before."""
-    unproven = is_true(conditions_of(status).get("Unproven"))
+    unproven = is_false(conditions_of(status).get("Proven"))
     if "phase" not in status or (unproven and not read_warm_ups(status)):
         return "its pods have never been Ready"
     return ""

@@ -196,8 +196,8 @@ def test_of_a_warm_pool_the_template_is_unproven_for_the_pods_own_reason():
     seen = replace(BROKEN, ready=2, pods=3)
     decision = decide(SPEC, seen, replace(WARMING, phase=Phase.WARM), t("10:01"))
     found = {c["type"]: c for c in target_conditions(SPEC, seen, decision, t("10:01"))}
-    assert found["Unproven"]["status"] == "True"
-    assert found["Unproven"]["message"] == FAILING
+    assert found["Proven"]["status"] == "False"
+    assert found["Proven"]["message"] == FAILING
 
 
 @each("looked, seconds", [(None, 160), ("10:01:30", 160), ("10:05:07", 372)])

@@ -39,7 +39,7 @@ def test_a_pool_is_ready_when_a_request_will_be_answered_also_while_asleep(
 @each("phase, ready", [
     (Phase.ASLEEP, ("False", "NoActivator")),
     (Phase.SLEEPING, ("False", "NoActivator")),
-    (Phase.DRAINING, ("True", "NoActivator")),
+    (Phase.DRAINING, ("True", "KeptAwake")),
     (Phase.WARM, ("True", "Warm")),
     (Phase.WARMING, ("False", "Warming")),
 ])  # fmt: skip

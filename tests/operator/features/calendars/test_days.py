@@ -57,13 +57,13 @@ async def test_a_failing_calendar_keeps_its_window_also_for_the_next_operator():
     day.calendars.readings = lambda: {"team": Reading(None, (), "is not mounted")}
     await day.until(t("10:10"))
     assert (day.phase, day.replicas) == ("Warm", 3)
-    message = day.condition("CalendarFailed")["message"]
+    message = day.condition("CalendarsRead")["message"]
     assert message.startswith("calendar team is not mounted; 1 windows of ")
-    assert "CalendarFailed" in day.events
+    assert "Unreadable" in day.events
     reads(day, pitch("10:00"))
     await day.settle()
-    assert "CalendarFailed" not in {c["type"] for c in day.status["conditions"]}
-    assert "CalendarRead" in day.events
+    assert day.condition("CalendarsRead")["status"] == "True"
+    assert "CalendarsRead" in day.events
 
 
 async def test_a_pool_without_calendars_has_nothing_of_them_in_its_status():

@@ -10,9 +10,10 @@ from kotatsu_operator.core.calendar.schedule import Occurrence, occurrences
 from kotatsu_operator.core.pool.calendars import MOST_DAYS, MOST_WINDOWS, with_calendars
 from kotatsu_operator.core.pool.memory import Memory, Phase
 from kotatsu_operator.core.pool.spec import PoolSpec
+from kotatsu_operator.core.report.conditions import condition as made
 from kotatsu_operator.core.report.status import memory_status, read_memory
 from kotatsu_operator.core.schema import joined
-from kotatsu_operator.features.calendars.windows import Reading, Readings, calendar_failures, follow
+from kotatsu_operator.features.calendars.windows import Reading, Readings, calendars_read, follow
 from tests.operator.core.values import cron, pool_spec
 
 NOW = datetime(2030, 12, 1, tzinfo=UTC)
@@ -84,8 +85,8 @@ def test_a_calendar_that_cannot_be_read_keeps_its_windows_and_says_so():
     failing = {"team": read(pitch(), error="cannot be fetched from calendar.example")}
     assert days(opened(pool, failing)) == [18]
     memory = follow(pool, Memory(), failing, NOW)
-    (condition,) = calendar_failures(pool, memory, failing)
-    assert (condition["type"], condition["reason"]) == ("CalendarFailed", "Unreadable")
+    (condition,) = calendars_read(pool, memory, failing, None)
+    assert (condition["type"], condition["reason"]) == ("CalendarsRead", "Unreadable")
     failed, stay = (
         "cannot be fetched from calendar.example",
         "1 windows of 2030-12-01T00:00:00Z stay",
@@ -101,7 +102,10 @@ def test_a_new_operator_takes_windows_from_the_status_until_it_has_read():
     assert restored.calendars == memory.calendars
     unread = {"team": Reading(), "holidays": Reading()}
     assert opened(pool, unread, restored) == opened(pool, readings)
-    assert calendar_failures(pool, restored, unread) == []
+    before = made("CalendarsRead", False, "Unreadable", "not mounted")
+    assert calendars_read(pool, restored, unread, before) == [before]
+    (first,) = calendars_read(pool, restored, unread, None)
+    assert first["status"] == "Unknown"
 
 
 def test_calendars_are_read_from_the_status_only_if_another_has_written_them():
@@ -136,7 +140,7 @@ def test_a_calendar_that_is_not_named_any_more_is_forgotten():
 
 def test_a_calendar_that_the_chart_does_not_have_is_named():
     pool = spec(calendars=[TEAM, HOLIDAYS])
-    (condition,) = calendar_failures(pool, Memory(), {"team": read()})
+    (condition,) = calendars_read(pool, Memory(), {"team": read()}, None)
     assert condition["reason"] == "NotConfigured"
     assert condition["message"].startswith("the operator follows no calendar holidays: add it to")
 
@@ -152,7 +156,7 @@ def test_a_status_holds_the_next_events_and_says_how_many_are_left_out():
     (followed,) = memory.calendars
     assert (len(followed.windows), followed.left_out) == (MOST_WINDOWS, 37)
     assert len(followed.closed) == MOST_DAYS
-    (condition,) = calendar_failures(pool, memory, readings)
+    (condition,) = calendars_read(pool, memory, readings, None)
     assert condition["reason"] == "EventsLeftOut"
 
 

@@ -100,7 +100,7 @@ def _gallery(end: datetime) -> Object:
     )
     applies = "argocd applies a manifest that sets spec.replicas of Deployment gallery"
     wrong["conditions"] += [
-        condition("ReplicasContested", "True", "AppliedByAnother", applies),
+        condition("ReplicasKept", "False", "AppliedByAnother", applies),
         condition("BudgetAvailable", "False", "Exhausted", "512 of 500 JPY are spent"),
     ]
     window = {"name": "open-day", "start": wall(end, -1), "end": wall(end, 3), "replicas": 4}

@@ -34,13 +34,13 @@ async def test_a_floor_above_a_limit_is_warm_with_what_can_be_had_and_says_both_
     day = KnativeDay(t("10:10"), revision(ONE, **{limit: "1"}), windows=[WINDOW])
     await day.until(t("10:11"))
     assert (day.min_scale(), day.phase) == ("1", "Warm")
-    warm, limited = day.condition("Warm"), day.condition("FloorLimited")
+    warm, limited = day.condition("Warm"), day.condition("ReplicasKept")
     assert warm["status"] == "True"
     assert warm["message"] == "1 of 1 replicas are Ready; 2 are requested, 1 are possible"
-    assert limited["reason"] == "Limited"
+    assert limited["reason"] == "KnativeMaximum"
     assert "2 pods of Revision voice-00001 are requested" in limited["message"]
     assert day.status["desiredReplicas"] == 1
-    assert "FloorLimited" in day.events
+    assert "KnativeMaximum" in day.events
     assert not day.status["lastOpening"]["cold"]
 
 

@@ -321,13 +321,13 @@ async def test_what_a_webhook_refuses_is_said_in_its_words_and_tried_ever_less_o
     for told in (day.condition("Ready"), day.condition("Warm")):
         assert (told["status"], told["reason"]) == ("False", "FloorRefused")
         assert told["message"].endswith(words)
-    assert day.condition("FloorLimited")["reason"] == "Refused"
-    assert day.events.count("FloorLimited") == 1
+    assert day.condition("ReplicasKept")["reason"] == "FloorRefused"
+    assert day.events.count("FloorRefused") == 1
     day.kube.refuses = lambda _: ""
     await day.until(t("10:16:30"))
     assert (day.min_scale(), day.phase) == ("2", "Warm")
-    assert "FloorLimited" not in [c["type"] for c in day.status["conditions"]]
-    assert day.events.count("FloorReachable") == 1
+    assert day.condition("ReplicasKept")["status"] == "True"
+    assert day.events.count("ReplicasKept") == 1
 
 
 async def test_another_floor_is_tried_at_once_though_the_last_one_was_refused():
@@ -344,7 +344,7 @@ async def test_a_lower_floor_that_is_refused_leaves_the_pool_warm():
     day.kube.refuses = lambda annotations: "no change today"
     await day.edit(override=override("Warm", t("12:00"), replicas=3)).until(t("10:12"))
     assert (day.min_scale(), day.phase, day.condition("Warm")["status"]) == ("5", "Warm", "True")
-    assert "no change today" in day.condition("FloorLimited")["message"]
+    assert "no change today" in day.condition("ReplicasKept")["message"]
 
 
 @each("code", [401, 408, 429, 500])

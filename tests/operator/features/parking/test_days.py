@@ -159,7 +159,7 @@ async def test_without_the_permission_an_idle_pool_sleeps():
     day = begin(enabled=False)
     await day.until(PARKED)
     assert (day.phase, resizes(day)) == ("Asleep", [])
-    failed = day.condition("ParkingFailed")
+    failed = day.condition("ParkingWorks")
     assert (failed["reason"], "parked.enabled" in failed["message"]) == ("NotEnabled", True)
 
 
@@ -170,7 +170,7 @@ async def test_an_autoscaler_of_the_target_is_looked_at():
     day = begin()
     day.kube.put(scaler)
     await day.until(t("10:01"))
-    assert day.condition("ParkingFailed")["reason"] == "AutoscalerUtilization"
+    assert day.condition("ParkingWorks")["reason"] == "AutoscalerUtilization"
 
 
 async def test_a_node_without_resizes_is_named():
@@ -180,7 +180,7 @@ async def test_a_node_without_resizes_is_named():
     day.watch()
     day.cache.keep_pod(obj)
     await day.reconciler.look(("demo", "voice"))
-    assert day.condition("ParkingFailed")["reason"] == "NotServed"
+    assert day.condition("ParkingWorks")["reason"] == "NotServed"
 
 
 async def test_a_pool_whose_pod_cannot_be_parked_sleeps_and_tries_it_again_an_hour_later():
@@ -188,7 +188,7 @@ async def test_a_pool_whose_pod_cannot_be_parked_sleeps_and_tries_it_again_an_ho
     day.kube.on("resize", denied())
     await day.until(PARKED)
     assert (day.phase, len(resizes(day))) == ("Asleep", 1)
-    assert day.condition("ParkingFailed")["reason"] == "ParkingRejected"
+    assert day.condition("ParkingWorks")["reason"] == "ParkingRejected"
     day.kube.on("resize", None)
     await day.wake().until(PARKED + 70 * MINUTE)
     await day.wake().until(day.now + 10 * MINUTE)
@@ -222,12 +222,13 @@ async def test_another_pod_helps_one_whose_restore_is_deferred():
     day.pod_conditions["voice-1"] = DEFERRED
     await day.until(PARKED + SECOND)
     assert day.replicas == 2
-    failed = day.condition("ParkingFailed")
+    failed = day.condition("ParkingWorks")
     assert failed["reason"] == "NotRestored"
     assert "enough resource: cpu" in failed["message"]
     day.pod_conditions.clear()
     await day.until(PARKED + MINUTE)
     assert "reduced" not in day.status
+    assert day.condition("ParkingWorks")["status"] == "True"
 
 
 async def test_a_rejected_restore_is_tried_again_from_time_to_time():
@@ -236,7 +237,7 @@ async def test_a_rejected_restore_is_tried_again_from_time_to_time():
     day.kube.on("resize", forbidden())
     await day.ticket().until(PARKED + 5 * SECOND)
     assert (day.phase, day.replicas, len(resizes(day))) == ("Warm", 2, 1)
-    assert day.condition("ParkingFailed")["reason"] == "NotRestored"
+    assert day.condition("ParkingWorks")["reason"] == "NotRestored"
     day.kube.on("resize", None)
     await day.until(PARKED + RESTORE_AGAIN + 5 * SECOND)
     assert cpus(day)[0] == "1"
@@ -361,9 +362,9 @@ async def test_what_was_unknown_of_the_demand_stays_unknown():
     day = await parked()
     day.scraper.in_flight = None
     await day.until(PARKED + 40 * MINUTE)
-    assert (day.phase, day.condition("DemandKnown")["reason"]) == ("Parked", "Silent")
+    assert (day.phase, day.condition("DemandKnown")["reason"]) == ("Parked", "NotReported")
     await day.ticket().look()
-    assert (day.phase, day.condition("DemandKnown")["reason"]) == ("Warm", "Silent")
+    assert (day.phase, day.condition("DemandKnown")["reason"]) == ("Warm", "NotReported")
     assert day.status["route"]["counted"]
 
 

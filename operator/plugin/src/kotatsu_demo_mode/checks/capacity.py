@@ -255,7 +255,7 @@ _PARKED = "KOTATSU_PARKED"
 
 
 def parked(case: Case) -> Iterator[Finding]:
-    """Whether the operator could park its pods; the reasons are those of ParkingFailed."""
+    """Whether the operator could park its pods; the reasons are those of ParkingWorks."""
     asked = case.pool.spec.parked
     why = why_unparked(case, asked or Parked(timedelta()), is_asked=asked is not None)
     if why is None:

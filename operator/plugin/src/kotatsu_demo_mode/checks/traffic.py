@@ -6,16 +6,18 @@ from typing import Any
 
 from kotatsu_operator.core.decide.refusal import ServiceFacts, check_service
 from kotatsu_operator.core.formats import (
-    conditions_of,
     format_duration,
-    is_true,
     lasting,
     table,
     tables,
-    text,
 )
 from kotatsu_operator.core.objects import serves
-from kotatsu_operator.core.plan.activity import hold_too_short, idle_too_short
+from kotatsu_operator.core.plan.activity import (
+    hold_too_short,
+    idle_too_short,
+    why_flapping,
+    why_timed_out,
+)
 from kotatsu_operator.core.plan.lead import slowest_wake
 from kotatsu_operator.core.pool.spec import KNATIVE, PoolSpec, RouteMode
 from kotatsu_operator.core.protocol import MANAGED_BY, MANAGED_BY_LABEL
@@ -199,15 +201,13 @@ def wakes(case: Case) -> Iterator[Finding]:
     last = lasting(table(case.pool.status.get("lastWake")).get("duration"))
     took = max(slowest_wake(memory.warm_ups, memory.template.hash), last)
     took = took or start_of(case.found) or took
-    conditions = conditions_of(case.pool.status)
-    late, flapping = conditions.get("RequestsTimedOut", {}), conditions.get("Flapping", {})
     hold, idle = hold_too_short(spec, took), idle_too_short(spec, took)
     # `create` writes both fields.
     if hold:
         new = note("HoldTimeoutTooShort", hold)
         yield new if case.is_new else warning("HoldTimeoutTooShort", hold)
-    elif is_true(late):
-        yield warning("RequestsTimedOut", text(late.get("message")))
+    elif memory.has_timed_out:
+        yield warning("RequestsTimedOut", f"requests {why_timed_out(spec, memory)}")
     elif took:
         waits, shown = format_duration(spec.hold_timeout), format_duration(took)
         yield ok(f"requests wait up to {waits} for a pod, and a start took {shown} at most")
@@ -221,8 +221,8 @@ def wakes(case: Case) -> Iterator[Finding]:
     if idle:
         new = note("IdleAfterTooShort", idle)
         yield new if case.is_new else warning("IdleAfterTooShort", idle)
-    if is_true(flapping):
-        yield warning("Flapping", text(flapping.get("message")))
+    if flapping := why_flapping(spec, memory):
+        yield warning("Flapping", flapping)
 
 
 def waking(found: Found) -> list[str]:

@@ -166,7 +166,7 @@ def goal_of(given: Given, memory: Memory, kept: Plan) -> Goal:
     parks = activity.parked_pods(spec, seen, memory, stays, now) if may_park else 0
     return Goal(
         floor=floor,
-        # Do not wait for unreachable replicas: the condition FloorLimited reports them.
+        # Do not wait for unreachable replicas: the condition ReplicasKept reports them.
         least=seen.within(floor),
         reason=reason,
         wanted=wanted if allowed.begins else min(wanted, seen.replicas),
@@ -367,7 +367,7 @@ def remember_scale(
     if not sets or is_own or (before.is_asleep and seen.replicas <= 1):
         return memory, []
     if memory.contest is not None and memory.contest.holds:
-        return memory, []  # the condition ReplicasContested says it
+        return memory, []  # the condition ReplicasKept says it
     by = seen.write.by if seen.write is not None else "another client"
     instead = "kubectl demo-mode off puts the pool to sleep"
     if seen.replicas:

@@ -130,6 +130,19 @@ def why_timed_out(spec: PoolSpec, memory: Memory) -> str:
     return f"got 503, as no pod was Ready within holdTimeout ({format_duration(hold)}); {remedy}"
 
 
+def why_flapping(spec: PoolSpec, memory: Memory) -> str:
+    """What to do if requests wake the pool soon after each sleep; empty if they do not."""
+    if memory.woken_soon < 2:
+        return ""
+    own, lasts = (format_duration(d) for d in (spec.idle_after, idle_after(spec, memory)))
+    return (
+        f"requests woke the pool within {SOON.seconds} s of its sleep {memory.woken_soon} times in "
+        "succession; clients probably reconnect when the sleep ends their connections. Until a "
+        f"sleep lasts longer, the pool sleeps {lasts} after the last request and not {own}: raise "
+        "idleAfter above the time for which these clients are silent, or add a window for them"
+    )
+
+
 def hold_too_short(spec: PoolSpec, took: timedelta) -> str:
     """What to do if requests do not wait as long as a start takes; empty if they do."""
     if took <= spec.hold_timeout or spec.target.scales_itself:

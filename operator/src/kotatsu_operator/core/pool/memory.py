@@ -339,7 +339,7 @@ class Memory:
     calendars: tuple[Followed, ...] = ()
     has_timed_out: bool = False
     """Whether requests of the current or latest wake got 503 at holdTimeout. The condition
-    RequestsTimedOut stores it."""
+    DurationsFit stores it, by its reason."""
     woken_soon: int = 0
     """Wakes in succession that a request asked for soon after a sleep."""
     process: Process = Process()

@@ -1,9 +1,9 @@
 """The conditions of a WarmPool, and the events when they change.
 
-A condition to wait for always exists. A condition that only warns exists while it applies.
+Each condition always exists for what the spec asks for, and is True where nothing has to be done.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,16 +12,15 @@ from kotatsu_operator.core.calendar.schedule import dropped
 from kotatsu_operator.core.formats import format_duration, stamp
 from kotatsu_operator.core.objects import port_text, server_first_ports
 from kotatsu_operator.core.plan.activity import (
-    SOON,
     UNKNOWN_LIMIT,
     hold_too_short,
-    idle_after,
     idle_too_short,
+    why_flapping,
     why_timed_out,
 )
 from kotatsu_operator.core.plan.lead import slowest_wake
 from kotatsu_operator.core.pool.decision import WAITS_FOR_BLOCKED, Decision, Note, Observation
-from kotatsu_operator.core.pool.memory import Memory, Phase, Reason
+from kotatsu_operator.core.pool.memory import Contest, Memory, Phase, Reason
 from kotatsu_operator.core.pool.spec import PoolSpec, RouteMode
 from kotatsu_operator.core.report.status import Status
 
@@ -29,10 +28,11 @@ SAY_AFTER = timedelta(seconds=10)
 """Demand that is unknown for a shorter time is not reported."""
 
 
-def condition(kind: str, holds: bool, reason: str, message: str) -> Status:
+def condition(kind: str, holds: bool | None, reason: str, message: str) -> Status:
+    """A condition; None for `holds` is Unknown."""
     return {
         "type": kind,
-        "status": "True" if holds else "False",
+        "status": "Unknown" if holds is None else str(holds),
         "reason": reason,
         "message": message,
     }
@@ -55,7 +55,7 @@ def pool_conditions(spec: PoolSpec, seen: Observation, decision: Decision) -> li
     elif phase is Phase.WARMING:
         ready = _warming(seen)
     elif no_activator and phase is Phase.DRAINING:
-        ready = condition("Ready", True, "NoActivator", _NO_ACTIVATOR)
+        ready = condition("Ready", True, "KeptAwake", _NO_ACTIVATOR)
     elif seen.catching_up and phase is Phase.DRAINING:
         ready = condition("Ready", True, "CatchingUp", _CATCHING_UP)
     else:
@@ -122,58 +122,62 @@ _BUDGET_EXHAUSTED = (
 
 def budget_condition(standing: BudgetState, message: str) -> Status:
     """BudgetAvailable: whether the pool may still start to spend."""
-    made = condition("BudgetAvailable", standing is not BudgetState.EXHAUSTED, standing, message)
-    return made | {"status": "Unknown"} if standing is BudgetState.UNPRICED else made
+    holds = None if standing is BudgetState.UNPRICED else standing is not BudgetState.EXHAUSTED
+    return condition("BudgetAvailable", holds, standing, message)
 
 
 def target_conditions(
     spec: PoolSpec, seen: Observation, decision: Decision, now: datetime
 ) -> list[Status]:
-    """DemandKnown and Unproven; Parked with spec.parkedFor; what warns, while it applies."""
-    found = [_demand_known(spec, seen, decision, now), _unproven(seen, decision)]
-    found += _parked(spec, seen, decision)
-    contest = decision.memory.contest
+    """DemandKnown, Proven, ReplicasKept, DurationsFit; Parked and ParkingWorks if pods may park."""
+    return [
+        _demand_known(spec, seen, decision, now),
+        _proven(seen, decision),
+        _replicas_kept(spec, seen, decision),
+        _durations_fit(spec, decision.memory),
+        *_parked(spec, seen, decision),
+    ]
+
+
+def _replicas_kept(spec: PoolSpec, seen: Observation, decision: Decision) -> Status:
+    contest, limit = decision.memory.contest, seen.autoscaler
     if contest is not None and contest.holds and not spec.suspend:
-        found.append(
-            condition(
-                "ReplicasContested",
-                True,
-                *_contested(decision, f"{spec.target.kind} {spec.target.name}"),
-            )
-        )
-    if seen.autoscaler is not None and seen.autoscaler.max_replicas < decision.floor:
-        limit = seen.autoscaler
+        target = f"{spec.target.kind} {spec.target.name}"
+        return condition("ReplicasKept", False, *_contested(contest, target))
+    if limit is not None and limit.max_replicas < decision.floor:
         text = (
             f"HorizontalPodAutoscaler {limit.name} allows at most {limit.max_replicas} replicas, "
             f"and {decision.floor} are requested: raise its maxReplicas"
         )
-        found.append(condition("FloorLimited", True, "AutoscalerMaximum", text))
-    if decision.memory.has_timed_out:
-        text = f"requests {why_timed_out(spec, decision.memory)}"
-        found.append(condition("RequestsTimedOut", True, "NoPodInTime", text))
-    took = slowest_wake(decision.memory.warm_ups, decision.memory.template.hash)
-    if slow := "; ".join(filter(None, (hold_too_short(spec, took), idle_too_short(spec, took)))):
-        found.append(condition("SlowStart", True, "Measured", slow))
-    if decision.memory.woken_soon > 1:
-        found.append(condition("Flapping", True, "WokenSoon", _flapping(spec, decision.memory)))
-    return found
+        return condition("ReplicasKept", False, "AutoscalerMaximum", text)
+    return condition("ReplicasKept", True, "Kept", "nothing else sets or limits the replicas")
 
 
-def _flapping(spec: PoolSpec, memory: Memory) -> str:
-    own, lasts = (format_duration(d) for d in (spec.idle_after, idle_after(spec, memory)))
-    return (
-        f"requests woke the pool within {SOON.seconds} s of its sleep {memory.woken_soon} times in "
-        "succession; clients probably reconnect when the sleep ends their connections. Until a "
-        f"sleep lasts longer, the pool sleeps {lasts} after the last request and not {own}: raise "
-        "idleAfter above the time for which these clients are silent, or add a window for them"
-    )
+def _durations_fit(spec: PoolSpec, memory: Memory) -> Status:
+    """Whether holdTimeout and idleAfter fit what was measured; the most urgent reason is first."""
+    took = slowest_wake(memory.warm_ups, memory.template.hash)
+    late = f"requests {why_timed_out(spec, memory)}" if memory.has_timed_out else ""
+    slow = "; ".join(filter(None, (hold_too_short(spec, took), idle_too_short(spec, took))))
+    flaps = why_flapping(spec, memory)
+    if late or slow or flaps:
+        reason = "RequestsTimedOut" if late else "SlowStart" if slow else "Flapping"
+        text = "; ".join(filter(None, (late or slow, flaps)))
+        return condition("DurationsFit", False, reason, text)
+    text = "holdTimeout and idleAfter fit the starts and the clients so far"
+    return condition("DurationsFit", True, "Fit", text)
 
 
-def clients_unlimited(policy: str) -> Status:
-    """The condition of a pool whose NetworkPolicy limits its clients only while it is awake."""
+def same_clients(policy: str) -> Status:
+    """Whether a sleeping pool has the clients of an awake one; `policy` limits those of its pods.
+
+    It is empty for none, and for one that the activators keep, too.
+    """
+    if not policy:
+        text = "the activators admit no client that a NetworkPolicy excludes, or may do so"
+        return condition("SameClients", True, "Same", text)
     return condition(
-        "ClientsUnlimited",
-        True,
+        "SameClients",
+        False,
         "ActivatorsAdmitAll",
         f"NetworkPolicy {policy} limits the clients of the pods, but while the pool sleeps every "
         "client reaches it through the activators: name its clients in the chart value "
@@ -217,7 +221,7 @@ def _demand_known(spec: PoolSpec, seen: Observation, decision: Decision, now: da
     held = f"the pool counts as busy until {until}, then {then}"
     if now >= limit:
         held = f"since {until} the pool counts {then}"
-    return condition("DemandKnown", False, "Silent", f"{demand.silent}; {held}")
+    return condition("DemandKnown", False, "NotReported", f"{demand.silent}; {held}")
 
 
 _UNMETERED = (
@@ -228,7 +232,7 @@ _UNMETERED = (
 
 
 def _parked(spec: PoolSpec, seen: Observation, decision: Decision) -> list[Status]:
-    """Parked, and ParkingFailed while pods cannot be parked or restored."""
+    """Parked and ParkingWorks; empty for a pool that does not park."""
     if spec.parked is None and not decision.memory.reduced:
         return []
     parking, is_parked = seen.parking, decision.memory.phase is Phase.PARKED
@@ -238,30 +242,29 @@ def _parked(spec: PoolSpec, seen: Observation, decision: Decision) -> list[Statu
     if not is_parked and not parking.reduced:
         text = "no pod has smaller requests than its template"
     reason = "Parked" if is_parked else "Restoring" if parking.reduced else "NotParked"
-    found = [condition("Parked", is_parked, reason, text)]
+    parked = condition("Parked", is_parked, reason, text)
     if parking.refused:
         text = (
             f"the full requests of {parking.refused} pods cannot be restored: {parking.trouble}; "
             "these pods serve with smaller requests, and the pool requests one more pod for each"
         )
-        found.append(condition("ParkingFailed", True, "NotRestored", text))
-    elif parking.reason:
+        return [parked, condition("ParkingWorks", False, "NotRestored", text)]
+    if parking.reason:
         text = (
             f"{parking.message}; until then the pool sleeps when it is idle, and windows with mode "
             "Parked are warm"
         )
-        found.append(condition("ParkingFailed", True, parking.reason, text))
-    return found
+        return [parked, condition("ParkingWorks", False, parking.reason, text)]
+    return [parked, condition("ParkingWorks", True, "Works", "pods can be parked and restored")]
 
 
-def _unproven(seen: Observation, decision: Decision) -> Status:
+def _proven(seen: Observation, decision: Decision) -> Status:
     if decision.memory.template.proven:
-        return condition(
-            "Unproven", False, "Proven", "all pods of the current template have been Ready once"
-        )
+        text = "all pods of the current template have been Ready once"
+        return condition("Proven", True, "Proven", text)
     return condition(
-        "Unproven",
-        True,
+        "Proven",
+        False,
         "NeverReady",
         seen.starting.failing
         or "with the current pod template, not all requested pods have been Ready yet: wake the "
@@ -269,9 +272,7 @@ def _unproven(seen: Observation, decision: Decision) -> Status:
     )
 
 
-def _contested(decision: Decision, target: str) -> tuple[str, str]:
-    contest = decision.memory.contest
-    assert contest is not None  # noqa: S101  (asked by the caller)
+def _contested(contest: Contest, target: str) -> tuple[str, str]:
     remedy = (
         "remove `replicas` from its manifest (Argo CD: add /spec/replicas to ignoreDifferences "
         "with RespectIgnoreDifferences=true; Flux and Helm: remove the field from the source)"
@@ -296,37 +297,45 @@ def date_conditions(
     return dated
 
 
-_EVENTS = {
-    "DemandKnown": ("False", "DemandUnknown", "DemandKnown"),
-    "ReplicasContested": ("True", "ReplicasContested", "ReplicasUncontested"),
-    "FloorLimited": ("True", "FloorLimited", "FloorReachable"),
-    "Unproven": ("True", "Unproven", "Proven"),
-    "CalendarFailed": ("True", "CalendarFailed", "CalendarRead"),
-    "ParkingFailed": ("True", "ParkingFailed", "ParkingPossible"),
-    "ClientsUnlimited": ("True", "ClientsUnlimited", "ClientsLimited"),
-    "SlowStart": ("True", "SlowStart", "SlowStartEnded"),
-    "Flapping": ("True", "Flapping", "FlappingEnded"),
-}
-"""By condition: the status that means trouble, and the events at its start and end."""
+TOLD = (
+    "DemandKnown",
+    "Proven",
+    "ReplicasKept",
+    "DurationsFit",
+    "ParkingWorks",
+    "SameClients",
+    "CalendarsRead",
+)
+"""The conditions that have events."""
 
-_QUIET_AT_FIRST = frozenset({"Unproven"})
-"""Every new pool begins with these conditions, so their start is no warning and no first event."""
+NO_FAULT = frozenset({"NeverReady", "Unmetered"})
+"""Reasons with which most pools begin, or change their pods: their events are no warnings."""
+
+_TOLD_WITH_NUMBERS = "RequestsTimedOut"
+"""The event of this reason has the number of requests, and repeats."""
 
 
 def transitions(old: Mapping[str, Mapping[str, Any]], new: Sequence[Status]) -> list[Note]:
-    """Events for conditions that changed to or from trouble since the last status write."""
+    """Events since the last status write.
+
+    A condition that becomes False has an event with its reason, and one that is True again an event
+    with its type.
+    """
     after = {c["type"]: c for c in new}
-    notes = []
-    for kind, (trouble, begins, ends) in _EVENTS.items():
-        was, now = old.get(kind, {}).get("status"), after.get(kind)
-        if now is not None and now["status"] == trouble:
-            if was != trouble and now.get("reason") == "Unmetered":
-                notes.append(Note("Unmetered", now["message"]))  # as most workloads: no fault
-            elif was != trouble and (was is not None or kind not in _QUIET_AT_FIRST):
-                warning = kind not in _QUIET_AT_FIRST
-                notes.append(Note(begins, now["message"], warning=warning))
-        elif was == trouble:
-            notes.append(
-                Note(ends, now["message"] if now is not None else "the condition has ended")
-            )
-    return notes
+    return [
+        note
+        for kind in TOLD
+        if kind in after
+        for note in _transition(kind, old.get(kind, {}), after[kind])
+    ]
+
+
+def _transition(kind: str, was: Mapping[str, Any], now: Status) -> Iterator[Note]:
+    failed, reason = was.get("status") == "False", now["reason"]
+    if now["status"] == "True" and failed:
+        yield Note(kind, now["message"])
+    if now["status"] != "False" or reason == _TOLD_WITH_NUMBERS:
+        return
+    is_new_pool = reason == "NeverReady" and not was
+    if not is_new_pool and not (failed and was.get("reason") == reason):
+        yield Note(reason, now["message"], warning=reason not in NO_FAULT)

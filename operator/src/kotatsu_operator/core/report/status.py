@@ -17,7 +17,6 @@ from kotatsu_operator.core.formats import (
     instant,
     internal,
     is_name,
-    is_true,
     stamp,
     table,
 )
@@ -149,7 +148,8 @@ def read_memory(status: Mapping[str, Any], transient: Memory) -> Memory:
     if same and transient.since is not None:
         stored["unknown_since"] = transient.unknown_since
     stored["last_active"] = transient.last_active or stored["last_active"]
-    stored["has_timed_out"] = is_true(conditions_of(status).get("RequestsTimedOut"))
+    fit = conditions_of(status).get("DurationsFit", {})
+    stored["has_timed_out"] = fit.get("reason") == "RequestsTimedOut"
     return Memory(**stored, process=transient.process if same else Process())
 
 

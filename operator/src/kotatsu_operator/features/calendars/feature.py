@@ -18,7 +18,7 @@ from kotatsu_operator.core.formats import table, tables, text
 from kotatsu_operator.core.pool.calendars import with_calendars
 from kotatsu_operator.features.calendars import child
 from kotatsu_operator.features.calendars.fetch import Fetched, FetchError, fetch
-from kotatsu_operator.features.calendars.windows import AHEAD, Reading, calendar_failures, follow
+from kotatsu_operator.features.calendars.windows import AHEAD, Reading, calendars_read, follow
 from kotatsu_operator.kube.objects import Key, Object
 
 log = logging.getLogger(__name__)
@@ -98,9 +98,10 @@ class Calendars(Feature):
     def prepare(self, turn: Turn) -> Turn:
         readings = self.readings()
         memory = follow(turn.spec, turn.memory, readings, turn.now)
-        failing = [] if turn.refused else calendar_failures(turn.spec, memory, readings)
+        before = turn.conditions.get("CalendarsRead")
+        said = [] if turn.refused else calendars_read(turn.spec, memory, readings, before)
         target = replace(turn.target, spec=with_calendars(turn.spec, memory))
-        return replace(turn, target=target, memory=memory, further=[*turn.further, *failing])
+        return replace(turn, target=target, memory=memory, further=[*turn.further, *said])
 
     async def run(self, touch: Callable[[Key], None]) -> None:
         """Read until cancelled. A calendar that is slow or cannot be read delays no other."""

@@ -1,6 +1,6 @@
 """From readings of calendars to windows of a pool, and to days on which windows stay shut. Pure.
 
-Also the condition of a pool whose calendar cannot be read.
+Also the condition of a pool that follows calendars.
 
 What a pool uses of a reading is part of its memory, and so of its status (`core.pool.calendars`).
 """
@@ -134,27 +134,33 @@ def _pruned(before: Followed, zone: ZoneInfo, now: datetime) -> Followed:
 # --- the condition ---
 
 
-def calendar_failures(spec: PoolSpec, memory: Memory, readings: Readings) -> list[Status]:
-    """The condition while a calendar of the pool cannot be read; empty otherwise.
+def calendars_read(
+    spec: PoolSpec, memory: Memory, readings: Readings, before: Status | None
+) -> list[Status]:
+    """The condition of a pool that follows calendars; empty for another one.
 
-    A calendar that is configured and has not been read yet is not reported: the operator has just
-    begun to lead.
+    While a calendar has not been read since the operator leads, it stays as it was `before`.
     """
+    if not spec.calendar_names:
+        return []
     known = {f.name: f for f in memory.calendars}
     names = spec.calendar_names
     unknown = [name for name in names if name not in readings]
     if unknown:
         text = "; ".join(_missing(name, known.get(name)) for name in unknown)
-        return [condition("CalendarFailed", True, "NotConfigured", text)]
+        return [condition("CalendarsRead", False, "NotConfigured", text)]
     failed = [(name, readings[name]) for name in names if readings[name].error]
     if failed:
         text = "; ".join(_unread(name, reading, known.get(name)) for name, reading in failed)
-        return [condition("CalendarFailed", True, "Unreadable", text)]
+        return [condition("CalendarsRead", False, "Unreadable", text)]
     full = [name for name in names if name in known and known[name].left_out]
     if full:
         text = "; ".join(_full(known[name]) for name in full)
-        return [condition("CalendarFailed", True, "EventsLeftOut", text)]
-    return []
+        return [condition("CalendarsRead", False, "EventsLeftOut", text)]
+    if any(readings[name].read_at is None for name in names):
+        unread = condition("CalendarsRead", None, "NotReadYet", "the calendars are not read yet")
+        return [before or unread]
+    return [condition("CalendarsRead", True, "Read", "the windows are those of the calendars")]
 
 
 def _missing(name: str, known: Followed | None) -> str:

@@ -342,11 +342,10 @@ class KnativeTarget(Target):
         if cache.why_no_defaults:
             text = f"the spec is in effect, but {cache.why_no_defaults}"
             ours["Accepted"] = condition("Accepted", True, "DefaultsUnknown", text)
-        found = [_corrected(c, ours) for c in known]
         if limited := refused or plan.limited:
-            reason = "Refused" if refused else "Limited"
-            found.append(condition("FloorLimited", True, reason, limited))
-        return found
+            reason = "FloorRefused" if refused else "KnativeMaximum"
+            ours["ReplicasKept"] = condition("ReplicasKept", False, reason, limited)
+        return [_corrected(c, ours) for c in known]
 
     def _trouble(self) -> str:
         said = ready_condition(self.service)

@@ -3,6 +3,7 @@
 import { words } from "./words.js";
 
 const AWAKE = new Set(["Warming", "Warm", "Parked", "Draining"]);
+const CONTESTED = new Set(["AppliedByAnother", "WrittenByAnother"]);
 const BAD_READINESS = new Set(["NoActivator", "TargetNotReady", "NoNode", "PodsCannotStart"]);
 
 export const isAwake = (pool) => !pool.refused && AWAKE.has(pool.phase);
@@ -16,15 +17,13 @@ export function problems(pool) {
     is("Ready", "False") && BAD_READINESS.has(conditions.Ready.reason) && conditions.Ready.reason,
     opening?.cold && opening.window === pool.window && "cold",
     is("DemandKnown", "False") && conditions.DemandKnown.reason !== "Unmetered" && "DemandKnown",
-    is("ReplicasContested", "True") && "ReplicasContested",
-    is("FloorLimited", "True") && "FloorLimited",
-    is("RequestsTimedOut", "True") && "RequestsTimedOut",
-    is("Flapping", "True") && "Flapping",
+    is("ReplicasKept", "False") && (CONTESTED.has(conditions.ReplicasKept.reason) ? "contested" : "limited"),
+    is("DurationsFit", "False") && conditions.DurationsFit.reason,
     conditions.BudgetAvailable?.reason === "NearLimit" && "NearLimit",
     is("BudgetAvailable", "False") && "Exhausted",
     conditions.Accepted?.reason === "WindowNeverOpens" && "WindowNeverOpens",
-    is("CalendarFailed", "True") && "CalendarFailed",
-    is("ParkingFailed", "True") && (conditions.ParkingFailed.reason === "NotRestored" ? "NotRestored" : "ParkingFailed"),
+    is("CalendarsRead", "False") && "CalendarsRead",
+    is("ParkingWorks", "False") && (conditions.ParkingWorks.reason === "NotRestored" ? "NotRestored" : "ParkingWorks"),
   ].filter(Boolean);
 }
 
