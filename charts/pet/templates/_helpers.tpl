@@ -196,7 +196,8 @@ securityContext:
 
 {{/* Seconds for which an ending pod still accepts: longer than the settle time. */}}
 {{- define "pet.preStop" -}}
-{{- max 6 (ceil .root.Values.routeSettle | int | add1) }}
+{{- $date := toDate "2006-01-02" "2000-01-01" -}}
+{{- max 6 (sub (unixEpoch (dateModify .root.Values.routeSettle $date)) (unixEpoch $date) | add1) }}
 {{- end }}
 
 {{/* How a service's pod is watched and how it ends. A model that loads slowly can have more time. */}}
