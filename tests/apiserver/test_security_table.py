@@ -245,11 +245,13 @@ def _(world: World) -> None:
     world.shared.accepts("PATCH", f"{SCALE.format(THERE)}?dryRun=All", with_replicas(1))
 
 
-@clause("report demand and wake times for any pool", "own", "shared")
+@clause("report demand for any pool", "own", "shared")
 def _(world: World) -> None:
-    demand = status_of(demand={"lastRequest": "2026-01-01T00:00:00Z"})
+    at = "2026-01-01T00:00:00Z"
     for account in (world.own, world.shared):
-        account.accepts("PATCH", f"{POOLS.format(THERE)}/web/status?dryRun=All", demand)
+        path = f"{POOLS.format(THERE)}/web/status?dryRun=All"
+        written = account.accepts("PATCH", path, status_of(demand={"at": at}))
+        assert written["status"]["demand"]["at"] == at
 
 
 @clause("act in another namespace", "own")

@@ -169,7 +169,7 @@ def test_a_figure_is_the_one_that_was_measured(figure: Figure) -> None:
     (said,) = re.findall(figure.said, shown(figure.page))
     row = ROWS[figure.row]
     if figure.where == "ratio":
-        found = f"{row['ratio']:.3g}"
+        found = f"{row['ratio']:#.3g}"
     else:
         text = "; ".join((row["median"], row["spread"], row["how"]))
         (found,) = re.findall(figure.where, text)
