@@ -8,6 +8,7 @@ What a pool uses of a reading is part of its memory, and so of its status (`core
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from kotatsu_operator.core.calendar.occasions import Occasion, Skipped, matches, window_name
@@ -135,7 +136,7 @@ def _pruned(before: Followed, zone: ZoneInfo, now: datetime) -> Followed:
 
 
 def calendars_read(
-    spec: PoolSpec, memory: Memory, readings: Readings, before: Status | None
+    spec: PoolSpec, memory: Memory, readings: Readings, before: Mapping[str, Any] | None
 ) -> list[Status]:
     """The condition of a pool that follows calendars; empty for another one.
 
@@ -159,7 +160,7 @@ def calendars_read(
         return [condition("CalendarsRead", False, "EventsLeftOut", text)]
     if any(readings[name].read_at is None for name in names):
         unread = condition("CalendarsRead", None, "NotReadYet", "the calendars are not read yet")
-        return [before or unread]
+        return [dict(before) if before else unread]
     return [condition("CalendarsRead", True, "Read", "the windows are those of the calendars")]
 
 
