@@ -66,7 +66,8 @@ class Left(Recorded):
 
     def patch(self, path: str, body: Object, kind: str, query: Mapping[str, str]) -> Object:
         found = self._written(path.removesuffix("/scale").removesuffix("/resize"), query)
-        version = body["metadata"].get("resourceVersion", found["metadata"]["resourceVersion"])
+        meta = body.get("metadata", {})
+        version = meta.get("resourceVersion", found["metadata"]["resourceVersion"])
         if version != found["metadata"]["resourceVersion"]:
             raise ConflictError("the object has been modified")
         if "dryRun" in query:
@@ -77,7 +78,7 @@ class Left(Recorded):
                 container["resources"]["requests"].update(given["resources"]["requests"])
         else:
             _merge(found, {k: v for k, v in body.items() if k != "metadata"})
-            _merge(found["metadata"], {"annotations": body["metadata"].get("annotations", {})})
+            _merge(found["metadata"], {"annotations": meta.get("annotations", {})})
         found["metadata"]["resourceVersion"] += "1"
         # The API server leaves out 0, and then records no owner.
         owners = {f"f:{field}": {} for field, value in body.get("spec", {}).items() if value}
@@ -211,9 +212,9 @@ STATES: dict[str, Objects] = {
         record(restoreReplicas=3),
         sleeping(),
     ],
-    "a pool was deleted and made again": [pool(status={}), record(restoreReplicas=3), sleeping()],
-    "the sleep was written to the record alone": [
-        pool(status={"phase": "Sleeping", "internal": {"foundReplicas": 3}}),
+    "a pool was deleted and made again": [
+        pool(status={"internal": {"foundReplicas": 0}}),
+        record(restoreReplicas=3),
         sleeping(),
     ],
     "the operator is scaled to 0": [pool(), sleeping(), operator(ready=0)],
@@ -309,7 +310,8 @@ def test_a_pod_that_cannot_be_resized_stops_no_other():
     cluster.forbidden = {"pods/web-1"}
     ran = cluster.restore("web")
     assert ran.code == 1
-    assert ran.err == "error: demo/web: you have no permission: pods/web-1 is forbidden\n"
+    said = "you have no permission: pods/web-1 is forbidden; by hand: `kubectl rollout restart`"
+    assert ran.err.startswith(f"error: demo/web: {said}")
     assert "Pod web-2 has its full requests again" in ran.out
 
 
@@ -472,7 +474,8 @@ def test_what_cannot_be_restored_is_named_with_the_reason_and_the_rest_is_restor
     cluster.forbidden = {"services"}
     ran = cluster.restore("--all")
     assert ran.code == 1
-    assert ran.err == "error: demo/web: you have no permission: services is forbidden\n"
+    said = "you have no permission: services is forbidden; by hand: give Service web a selector"
+    assert ran.err.startswith(f"error: demo/web: {said}")
     assert cluster.of("Deployment")["spec"]["replicas"] == 3
     assert cluster.of("Deployment", "auth")["spec"]["replicas"] == 3
 

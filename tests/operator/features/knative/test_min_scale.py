@@ -10,17 +10,19 @@ from kotatsu_operator.core.budget.limit import Allowed
 from kotatsu_operator.core.decide.decide import decide
 from kotatsu_operator.core.pool.memory import Memory, Phase, Reason, Route
 from kotatsu_operator.core.pool.spec import OnExhausted
+from kotatsu_operator.core.report.record import (
+    SavedMinScale,
+    inherited,
+    kept_status,
+    read_kept,
+)
 from kotatsu_operator.features.knative.min_scale import (
     Defaults,
     MinScalePlan,
     Patch,
     Revision,
-    SavedMinScale,
     course,
-    inherited,
-    kept_status,
     observe,
-    read_kept,
     refuse,
     share,
     trouble,
@@ -103,7 +105,8 @@ def test_a_newer_pool_takes_no_floor_of_a_gone_one_for_an_original():
     gone = (SavedMinScale("a", "1", ("2",)), SavedMinScale("b", None, ("2",)))
 
     def both(mine):
-        return read_kept({"knative": inherited(kept_status(mine), kept_status(gone))})
+        known = {"knative": kept_status(mine)}
+        return read_kept(known | inherited(known, {"knative": kept_status(gone)}))
 
     assert both((SavedMinScale("a", "2", ("3",)),)) == (
         SavedMinScale("a", "1", ("3",)),

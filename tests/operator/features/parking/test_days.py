@@ -4,10 +4,9 @@ from decimal import Decimal
 
 import pytest
 
-from kotatsu_operator.controller.feature import restores_of
 from kotatsu_operator.controller.reconciler import BEAT, RETRY
 from kotatsu_operator.controller.restore import Records
-from kotatsu_operator.features.parking.feature import RESTORE_AGAIN, ParkedPods
+from kotatsu_operator.features.parking.feature import RESTORE_AGAIN
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError
 from tests.operator.cluster import (
     NAMESPACE,
@@ -27,7 +26,6 @@ RESTORED = {"voice": {"cpu": "1"}}
 DEFERRED = {"type": "PodResizePending", "status": "True", "reason": "Deferred",
             "message": "Node didn't have enough resource: cpu"}  # fmt: skip
 PARKED = t("10:10")
-RESTORES = restores_of([ParkedPods()])
 
 
 def begin(*, running=1, enabled=True, **spec):
@@ -305,7 +303,7 @@ async def test_the_requests_of_a_refused_pool_are_restored(reason):
 async def deleted(day):
     pool = day.kube.stored("WarmPool", "voice")
     day.kube.remove("WarmPool", "voice")
-    await Records(day.kube, NAMESPACE, RESTORES).gone(pool, {})
+    await Records(day.kube, NAMESPACE).gone(pool, {})
 
 
 async def test_the_requests_of_a_deleted_pool_are_restored():
@@ -338,7 +336,7 @@ async def test_a_new_pool_of_the_target_restores_what_the_old_one_has_reduced():
     day.kube.remove("WarmPool", "voice")
     day.reconciler.forget(("demo", "voice"))
     heir = day.kube.put(warm_pool(uid="new"))
-    await Records(day.kube, NAMESPACE, RESTORES).gone(old, {("demo", "voice"): heir})
+    await Records(day.kube, NAMESPACE).gone(old, {("demo", "voice"): heir})
     await day.until(PARKED + 5 * SECOND)
     assert cpus(day) == ["1"]
 
