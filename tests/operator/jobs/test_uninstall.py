@@ -35,6 +35,7 @@ from tests.operator.cluster import (
     named,
     pod,
     published,
+    revision,
     service,
     warm_pool,
 )
@@ -151,27 +152,22 @@ def parked():
     return [pool, target, of, published("activator-1", 1)]
 
 
-async def test_parked_pods_get_their_requests_back():
+async def test_parked_pods_that_may_not_be_restored_do_not_hold_an_uninstall_up():
     cluster = Cluster(*parked())
+    cluster.kube.on("resize", forbidden())
     await cluster.uninstall()
-    (container,) = cluster.kube.stored("Pod", "voice-1")["spec"]["containers"]
-    assert container["resources"]["requests"] == {"cpu": "1"}
-    assert "demo/voice: Pod voice-1 has its full requests again" in cluster.said
+    assert cluster.has_said("which keep their smaller requests")
     assert "reduced" not in cluster.pool()["status"]
 
 
-@pytest.mark.parametrize("call", ["find", "resize"])
-async def test_parked_pods_that_may_not_be_restored_do_not_hold_an_uninstall_up(call):
-    cluster = Cluster(*parked())
-
-    def refuse(kind, *_):
-        if call == "resize" or kind == "Pod":
-            raise forbidden()
-        cluster._time_passes()
-
-    cluster.kube.on(call, refuse)
+async def test_the_revisions_of_a_knative_service_get_their_min_scale_back():
+    saved = {"name": "voice-1", "minScale": "1", "written": ["5"]}
+    pool = warm_pool(status={"internal": {"knative": {"revisions": [saved]}}})
+    pool["spec"]["targetRef"]["kind"] = "Service"
+    cluster = Cluster(pool, revision("voice-1", min_scale="5"))
     await cluster.uninstall()
-    assert cluster.has_said("keep their smaller requests")
+    assert cluster.has_said("demo/voice: Revision voice-1 has its own min-scale again")
+    assert "knative" not in cluster.pool()["status"]["internal"]
 
 
 async def test_the_route_changes_only_when_all_pods_are_ready(cluster):

@@ -1,7 +1,6 @@
 """What targets get back: of WarmPools, of the record of deleted ones, and of what is left alone."""
 
 from argparse import Namespace
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -42,6 +41,11 @@ class Owed:
     """The finalizers that the pool's deletion waits for."""
 
     @property
+    def of(self) -> str:
+        """The target, for people."""
+        return f"{self.entry.kind} {self.entry.target}"
+
+    @property
     def key(self) -> tuple[str, str, str]:
         """What identifies the target."""
         return self.entry.namespace, self.entry.kind, self.entry.target
@@ -65,11 +69,8 @@ def read_all(api: Api, namespace: str, home: str, shell: Shell) -> Everything:
     It decides what is written to workloads, so no ConfigMap of another namespace is read. A kind
     that may not be read is reported, and makes the command fail.
     """
-    pools: dict[str, list[Object]] = defaultdict(list)
-    for raw in _read(api, pool_path(namespace), shell):
-        pools[raw["metadata"]["namespace"]].append(raw)
-    sets = [activators_of(raw) for found in pools.values() for raw in found]
-    homes = sorted({*map(home_of, sets), home} - {""})
+    pools = _read(api, pool_path(namespace), shell)
+    homes = sorted({*map(home_of, map(activators_of, pools)), home} - {""})
     if not (homes or pools):
         shell.terminal.complain(
             "note: no WarmPool names the namespace of Kotatsu's release, which has the record of "
@@ -87,18 +88,13 @@ def read_all(api: Api, namespace: str, home: str, shell: Shell) -> Everything:
             continue
         records.append(record)
         for uid, text in table(record.get("data")).items():
-            if (entry := read_in(place, text)) is not None:
+            entry = read_in(place, text)
+            if entry is not None and namespace in ("", entry.namespace):
                 entries[uid] = entry
-    owed: list[Owed] = []
-    for name in sorted({*pools, *(entry.namespace for entry in entries.values())}):
-        if namespace in ("", name):
-            theirs = {uid: entry for uid, entry in entries.items() if entry.namespace == name}
-            owed += _recorded(pools[name], theirs)
+    owed = list(_recorded(pools, entries))
     known = {one.key for one in owed}
-    for one in _alone(api, namespace, shell):
-        if one.key not in known:
-            owed.append(one)
-    return Everything(owed, records, dict(map(_kind, chain.from_iterable(pools.values()))))
+    owed += [one for one in _alone(api, namespace, shell) if one.key not in known]
+    return Everything(owed, records, dict(map(_kind, pools)))
 
 
 def _read(api: Api, path: str, shell: Shell, **query: str) -> list[Object]:
@@ -110,11 +106,10 @@ def _read(api: Api, path: str, shell: Shell, **query: str) -> list[Object]:
 
 
 def _recorded(pools: Sequence[Object], entries: Mapping[str, Entry]) -> Iterator[Owed]:
-    """Of the pools of a namespace and of its record; a pool inherits what a deleted one owes."""
+    """Of pools and of the record; a pool inherits what a deleted one owes."""
     left: dict[str, Entry] = {}
     for uid in sorted(entries.keys() - {raw["metadata"]["uid"] for raw in pools}):
-        entry = entries[uid]
-        taken = heir(entry, pools)
+        entry, taken = entries[uid], heir(entries[uid], pools)
         if taken is None:
             yield _owed(entry, uid=uid)
         else:

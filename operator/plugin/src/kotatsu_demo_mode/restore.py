@@ -17,12 +17,12 @@ from kotatsu_operator.core.give_back import (
     RESTORED,
     SERVICE,
     UNCHANGED,
-    Act,
-    Cluster,
+    Change,
+    Part,
     Place,
     Step,
+    give,
     give_back,
-    steps,
 )
 from kotatsu_operator.core.objects import activators_of, pod_labels, workload_selector
 from kotatsu_operator.core.pool.spec import BUILT_IN, ScaledKind
@@ -118,31 +118,30 @@ class Restorer:
             said = f"its deletion waits for {', '.join(owed.waits_for)}, which is not Kotatsu's"
             made.append(Step(UNCHANGED, said))
         made += at_once(give_back(self, entry, self.replicas))
-        by_hand = (
-            f"give Service {owed.service} a selector for the pods of {entry.kind} {entry.target}"
-        )
-        made += at_once(steps(self, Act(partial(self._service, owed), by_hand)))
-        return [Line(entry.namespace, entry.pool, s.result, _said(s)) for s in made]
+        if owed.service:
+            by_hand = f"give Service {owed.service} a selector for the pods of {owed.of}"
+            place = Place(SERVICE, entry.namespace, owed.service)
+            made += at_once(give(self, Part(place, partial(self._selector, owed), by_hand)))
+        hint = "; --replicas gives it pods"
+        return [
+            Line(entry.namespace, entry.pool, s.result, s.message + hint * (s.replicas == 0))
+            for s in made
+        ]
 
-    async def _service(self, owed: Owed, _: Cluster) -> list[Step]:
+    def _selector(self, owed: Owed, service: Mapping[str, Any]) -> Change | None:
         """Let a Service of route Activator that has no selector select the pods of its target."""
-        entry, namespace = owed.entry, owed.entry.namespace
-        place = Place(SERVICE, namespace, owed.service)
-        service = await self.read(place) if owed.service else None
-        spec = spec_of(service or {})
-        if service is None or spec.get("selector") or spec.get("type") == "ExternalName":
-            return []
-        workload = await self.read(Place(entry.kind, namespace, entry.target))
-        if workload is None or self._has_endpoints(owed):
-            return []
+        spec, entry = spec_of(service), owed.entry
+        if spec.get("selector") or spec.get("type") == "ExternalName" or self._has_endpoints(owed):
+            return None
+        workload = find(self.api, self._path(Place(entry.kind, entry.namespace, entry.target)))
+        if workload is None:
+            return None
         labels = workload_selector(workload).get("matchLabels") or pod_labels(workload)
         if not labels:
             raise DemoModeError(f"Service {owed.service} has no endpoint")
-        version = {"resourceVersion": service["metadata"]["resourceVersion"]}
-        await self.write(place, {"metadata": version, "spec": {"selector": dict(labels)}})
         shown = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
-        of = f"the pods of {entry.kind} {entry.target}"
-        return [Step(RESTORED, f"Service {owed.service} selects {of} ({shown})")]
+        said = f"Service {owed.service} selects the pods of {owed.of} ({shown})"
+        return Change(said, {"spec": {"selector": dict(labels)}})
 
     def _has_endpoints(self, owed: Owed) -> bool:
         """Whether a Service has endpoints that no activator has published."""
@@ -162,7 +161,7 @@ class Restorer:
         place = path_of("discovery.k8s.io/v1", "endpointslices", namespace)
         ours = f"{protocol.MANAGED_BY_LABEL}={protocol.MANAGED_BY}"
         for raw in self.api.get(place, labelSelector=ours).get("items") or ():
-            home, uid = activator_of_slice(raw)
+            home, _, uid = protocol.publisher_of_slice(raw)
             is_lost = uid not in self._activators(home)
             if is_lost and (pools is None or protocol.pool_of_slice(raw) in pools):
                 if self.dry_run != "client":
@@ -208,19 +207,6 @@ def at_once(work: Coroutine[Any, Any, T]) -> T:
     except StopIteration as done:
         return done.value  # type: ignore[no-any-return]
     raise RuntimeError("it waits for something else")
-
-
-def _said(step: Step) -> str:
-    return f"{step.message}; --replicas gives it pods" if step.replicas == 0 else step.message
-
-
-def activator_of_slice(raw: Object) -> tuple[str, str]:
-    """The namespace of the activator that published a slice, and its uid; empty if unknown."""
-    meta = raw["metadata"]
-    named = text(table(meta.get("annotations")).get(protocol.ACTIVATOR_ANNOTATION)).split("/")
-    if len(named) == len(("namespace", "pod", "uid")):
-        return named[0], named[2]
-    return meta["namespace"], ""
 
 
 # --- the command ---

@@ -201,16 +201,13 @@ _PAUSE = 2.0
 
 async def restore(kube: Kube, entry: Entry) -> bool:
     """Restore a deleted pool's target with retries; return False if it must be tried later."""
-    told = set[tuple[int, str]]()
     for tries_left in range(_TRIES - 1, -1, -1):
         steps = await give_back(Cluster(kube), entry)
         for step in steps:
-            level = logging.INFO
-            if step.result == FAILED:
-                level = logging.WARNING if tries_left or step.error is None else logging.ERROR
-            if (level, step.message) not in told:
-                told.add((level, step.message))
-                log.log(level, "%s/%s was deleted: %s", entry.namespace, entry.pool, step.message)
+            is_over = step.error is not None and not tries_left
+            failure = logging.ERROR if is_over else logging.WARNING
+            level = failure if step.result == FAILED else logging.INFO
+            log.log(level, "%s/%s was deleted: %s", entry.namespace, entry.pool, step.message)
         if all(step.error is None for step in steps):
             return True
         if tries_left:

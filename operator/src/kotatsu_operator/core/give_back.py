@@ -7,14 +7,14 @@ A client of the API server is given as a `Cluster`. Nothing else is waited for h
 that blocks serves as well.
 """
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 from kotatsu_operator.core.formats import table
 from kotatsu_operator.core.objects import Object, read_autoscaler, workload_selector
-from kotatsu_operator.core.parked import PodSize, pod_size, resize_patch, to_restore
+from kotatsu_operator.core.parked import pod_size, resize_patch, to_restore
 from kotatsu_operator.core.pool.memory import Original
 from kotatsu_operator.core.pool.spec import KNATIVE, ScaledKind
 from kotatsu_operator.core.protocol import ROUTE_LABEL
@@ -80,14 +80,26 @@ class Step:
     """Why it has to be tried again."""
 
 
-class Act(NamedTuple):
-    """What is done with one object. It reads what it writes: it is repeated after a conflict."""
+class Change(NamedTuple):
+    """What to do with an object, and what to tell people of it."""
 
-    do: Callable[[Cluster], Awaitable[list[Step]]]
-    by_hand: str = ""
+    said: str
+    patch: Mapping[str, Any] | None = None
+    """None: it stays as it is."""
+    replicas: int | None = None
+    """As in `Step`."""
+
+
+class Part(NamedTuple):
+    """One object, and what it gets back."""
+
+    place: Place
+    change: Callable[[Object], Change | None]
+    """What to do with it as it is; None: nothing, and nothing to tell."""
+    by_hand: str
     """What a person must do if it fails."""
-    must: bool = True
-    """Whether it is tried again although the API server rejects it."""
+    gone: str = ""
+    """What to tell if it does not exist."""
 
 
 async def give_back(cluster: Cluster, entry: Entry, replicas: int | None = None) -> list[Step]:
@@ -95,95 +107,101 @@ async def give_back(cluster: Cluster, entry: Entry, replicas: int | None = None)
 
     With `replicas`, the target gets these, whatever it had and has.
     """
-    return [step for act in _acts(entry, replicas) for step in await steps(cluster, act)]
+    pods = await _requests(cluster, entry) if "reduced" in entry.owed else []
+    return pods + [step for part in _parts(entry, replicas) for step in await give(cluster, part)]
 
 
-def _acts(entry: Entry, replicas: int | None) -> Iterator[Act]:
-    """What is to be done, in this order."""
-    owed, namespace, of = entry.owed, entry.namespace, f"{entry.kind} {entry.target}"
-    if "reduced" in owed:
-        by_hand = f"`kubectl rollout restart` the pods of {of}, which keep their smaller requests"
-        yield Act(partial(_requests, entry, by_hand), by_hand, must=False)
-    for kept in read_kept(owed):
-        wanted = "remove it" if kept.min_scale is None else f"set it to {kept.min_scale}"
-        by_hand = f"if Revision {kept.name} has the pool's {MIN_SCALE}, {wanted}"
-        yield Act(partial(_min_scale, namespace, kept), by_hand)
-    # Before the replicas: the autoscaler then lowers them itself as far as it may.
-    if (known := read_original(owed)) is not None:
-        by_hand = f"set minReplicas of HorizontalPodAutoscaler {known.name} to {known.min_replicas}"
-        yield Act(partial(_minimum, namespace, known), by_hand)
-    if "takenService" in owed:
-        name = owed["takenService"]
-        by_hand = f"remove {ROUTE_LABEL} from the selector of Service {name}"
-        yield Act(partial(_selector, namespace, name), by_hand)
-    if entry.kind != KNATIVE:
-        to = owed.get("restoreReplicas", 1) if replicas is None else replicas
-        yield Act(partial(_scale, entry, replicas), f"scale {of} to {to}")
-
-
-async def steps(cluster: Cluster, act: Act) -> list[Step]:
-    """Do something with one object; after conflicts again, some times."""
+async def give(cluster: Cluster, part: Part) -> list[Step]:
+    """Give an object back what it gets; it is read again if it has changed meanwhile."""
     for _ in range(TRIES):
         try:
-            return await act.do(cluster)
+            found = await cluster.read(part.place)
+            if found is None:
+                return [Step(UNCHANGED, part.gone)] if part.gone else []
+            change = part.change(found)
+            if change is None:
+                return []
+            if change.patch is None:
+                return [Step(UNCHANGED, change.said, change.replicas)]
+            version = {"metadata": {"resourceVersion": found["metadata"]["resourceVersion"]}}
+            await cluster.write(part.place, joined(version, change.patch))
+            return [Step(RESTORED, change.said, change.replicas)]
         except cluster.conflict as error:
             failed, why = error, f"it changes all the time: {error}"
         except cluster.errors as error:
             failed, why = error, str(error)
             break
-    is_left = not act.must and cluster.is_refusal(failed)
-    by_hand = f"; by hand: {act.by_hand}" if act.by_hand else ""
-    return [Step(FAILED, f"{why}{by_hand}", error=None if is_left else failed)]
+    return [Step(FAILED, f"{why}; by hand: {part.by_hand}", error=failed)]
 
 
-async def _write(cluster: Cluster, place: Place, found: Object, change: Mapping[str, Any]) -> None:
-    """Merge into an object at the version that was read."""
-    version = {"metadata": {"resourceVersion": found["metadata"]["resourceVersion"]}}
-    await cluster.write(place, joined(version, change))
+async def _requests(cluster: Cluster, entry: Entry) -> list[Step]:
+    """Give pods the requests of their template. With smaller ones they serve as well.
 
+    So a rejection is not tried again.
+    """
+    of, made = f"{entry.kind} {entry.target}", list[Step]()
+    by_hand = f"`kubectl rollout restart` the pods of {of}, which keep their smaller requests"
 
-# --- the parts ---
+    def failed(error: Exception) -> Step:
+        again = None if cluster.is_refusal(error) else error
+        return Step(FAILED, f"{error}; by hand: {by_hand}", error=again)
 
-
-async def _requests(entry: Entry, by_hand: str, cluster: Cluster) -> list[Step]:
-    """The requests of the pods' template; pods with smaller ones serve, too."""
-    workload = await cluster.read(Place(entry.kind, entry.namespace, entry.target))
-    spec = table((workload or {}).get("spec"))
-    template = table(table(spec.get("template")).get("spec"))
-    if workload is None or not template or not workload_selector(workload):
-        return []
-    full = pod_size(template)
-    pods = [p for p in await cluster.pods(workload) if "deletionTimestamp" not in p["metadata"]]
-    acts = [Act(partial(_resize, entry.namespace, pod, full), by_hand, must=False) for pod in pods]
-    return [step for act in acts for step in await steps(cluster, act)]
-
-
-async def _resize(namespace: str, pod: Object, full: PodSize, cluster: Cluster) -> list[Step]:
-    uid, name, size = pod["metadata"]["uid"], pod["metadata"]["name"], pod_size(pod["spec"])
-    if not (requests := to_restore(full, size)):
-        return []
     try:
-        patch = resize_patch(uid, requests, size.sidecars)
-        await cluster.write(Place(POD, namespace, name, "resize"), patch)
-    except cluster.conflict:
-        return []  # it is gone, or another one: it has nothing to get
-    return [Step(RESTORED, f"Pod {name} has its full requests again")]
+        workload = await cluster.read(Place(entry.kind, entry.namespace, entry.target)) or {}
+        template = table(table(table(workload.get("spec")).get("template")).get("spec"))
+        pods = await cluster.pods(workload) if template and workload_selector(workload) else ()
+    except cluster.errors as error:
+        return [failed(error)]
+    for pod in pods:
+        meta, size = pod["metadata"], pod_size(pod["spec"])
+        requests = to_restore(pod_size(template), size)
+        if not requests or "deletionTimestamp" in meta:
+            continue
+        place = Place(POD, entry.namespace, meta["name"], "resize")
+        try:
+            await cluster.write(place, resize_patch(meta["uid"], requests, size.sidecars))
+            made.append(Step(RESTORED, f"Pod {meta['name']} has its full requests again"))
+        except cluster.conflict:
+            pass  # it is gone, or another one: it has nothing to get
+        except cluster.errors as error:
+            made.append(failed(error))
+    return made
 
 
-async def _min_scale(namespace: str, kept: SavedMinScale, cluster: Cluster) -> list[Step]:
-    place = Place(REVISION, namespace, kept.name)
-    found = await cluster.read(place)
-    if found is None:
-        return []
-    now = table(found["metadata"].get("annotations")).get(MIN_SCALE)
-    if kept.holds(found["metadata"].get("uid", ""), now):
-        change = {"metadata": {"annotations": {MIN_SCALE: kept.min_scale}}}
-        await _write(cluster, place, found, change)
-        return [Step(RESTORED, f"Revision {kept.name} has its own min-scale again")]
+# --- what is owed ---
+
+
+def _parts(entry: Entry, wanted: int | None) -> Iterator[Part]:
+    """What is given back, in this order."""
+    owed, namespace, of = entry.owed, entry.namespace, f"{entry.kind} {entry.target}"
+    for kept in read_kept(owed):
+        to = "remove it" if kept.min_scale is None else f"set it to {kept.min_scale}"
+        by_hand = f"if Revision {kept.name} has the pool's {MIN_SCALE}, {to}"
+        yield Part(Place(REVISION, namespace, kept.name), partial(_min_scale, kept), by_hand)
+    # Before the replicas: the autoscaler then lowers them itself as far as it may.
+    if (known := read_original(owed)) is not None:
+        by_hand = f"set minReplicas of HorizontalPodAutoscaler {known.name} to {known.min_replicas}"
+        yield Part(Place(AUTOSCALER, namespace, known.name), partial(_minimum, known), by_hand)
+    if "takenService" in owed:
+        place = Place(SERVICE, namespace, owed["takenService"])
+        by_hand = f"remove {ROUTE_LABEL} from the selector of Service {place.name}"
+        yield Part(place, _selector, by_hand)
+    if entry.kind != KNATIVE:
+        had = owed.get("restoreReplicas")
+        by_hand = f"scale {of} to {(had or 1) if wanted is None else wanted}"
+        place = Place(entry.kind, namespace, entry.target, "scale")
+        yield Part(place, partial(_scale, of, had, wanted), by_hand, gone=f"there is no {of}")
+
+
+def _min_scale(kept: SavedMinScale, revision: Object) -> Change | None:
+    meta = revision["metadata"]
+    now = table(meta.get("annotations")).get(MIN_SCALE)
+    if kept.holds(meta.get("uid", ""), now):
+        patch = {"metadata": {"annotations": {MIN_SCALE: kept.min_scale}}}
+        return Change(f"Revision {kept.name} has its own min-scale again", patch)
     if now == kept.min_scale:
-        return []
-    said = f"min-scale of Revision {kept.name} was set by another client and stays"
-    return [Step(UNCHANGED, said)]
+        return None
+    return Change(f"min-scale of Revision {kept.name} was set by another client and stays")
 
 
 def minimum_back(known: Original, autoscaler: Object) -> int | None:
@@ -192,42 +210,27 @@ def minimum_back(known: Original, autoscaler: Object) -> int | None:
     return known.min_replicas if now.ours and now.min_replicas != known.min_replicas else None
 
 
-async def _minimum(namespace: str, known: Original, cluster: Cluster) -> list[Step]:
-    place = Place(AUTOSCALER, namespace, known.name)
-    found = await cluster.read(place)
-    if found is None or (least := minimum_back(known, found)) is None:
-        return []
-    await _write(cluster, place, found, {"spec": {"minReplicas": least}})
-    return [Step(RESTORED, f"HorizontalPodAutoscaler {known.name} has minReplicas {least} again")]
+def _minimum(known: Original, autoscaler: Object) -> Change | None:
+    if (least := minimum_back(known, autoscaler)) is None:
+        return None
+    said = f"HorizontalPodAutoscaler {known.name} has minReplicas {least} again"
+    return Change(said, {"spec": {"minReplicas": least}})
 
 
-async def _selector(namespace: str, name: str, cluster: Cluster) -> list[Step]:
-    place = Place(SERVICE, namespace, name)
-    found = await cluster.read(place)
-    if found is None or ROUTE_LABEL not in table(table(found.get("spec")).get("selector")):
-        return []
-    await _write(cluster, place, found, {"spec": {"selector": {ROUTE_LABEL: None}}})
-    return [Step(RESTORED, f"Service {name} selects its pods again")]
+def _selector(service: Object) -> Change | None:
+    if ROUTE_LABEL not in table(table(service.get("spec")).get("selector")):
+        return None
+    said = f"Service {service['metadata']['name']} selects its pods again"
+    return Change(said, {"spec": {"selector": {ROUTE_LABEL: None}}})
 
 
-async def _scale(entry: Entry, wanted: int | None, cluster: Cluster) -> list[Step]:
-    of, place = (
-        f"{entry.kind} {entry.target}",
-        Place(entry.kind, entry.namespace, entry.target, "scale"),
-    )
-    found = await cluster.read(place)
-    if found is None:
-        return [Step(UNCHANGED, f"there is no {of}")]
-    now, had = int(table(found.get("spec")).get("replicas", 1)), entry.owed.get("restoreReplicas")
+def _scale(of: str, had: int | None, wanted: int | None, scale: Object) -> Change:
+    now = int(table(scale.get("spec")).get("replicas", 1))
     given = (now or had or 0) if wanted is None else wanted
     if given != now:
-        await _write(cluster, place, found, {"spec": {"replicas": given}})
         again = " again" if wanted is None else ""
-        return [Step(RESTORED, f"{of} has {given} replicas{again}", given)]
+        return Change(f"{of} has {given} replicas{again}", {"spec": {"replicas": given}}, given)
     if now > 0:
-        said = f"{of} runs ({now} replicas) and stays as it is"
-    elif had is None:
-        said = f"{of} stays at 0 replicas: no record says that it had more"
-    else:
-        said = f"{of} stays at 0 replicas, as the pool found it"
-    return [Step(UNCHANGED, said, now)]
+        return Change(f"{of} runs ({now} replicas) and stays as it is", replicas=now)
+    why = ": no record says that it had more" if had is None else ", as the pool found it"
+    return Change(f"{of} stays at 0 replicas{why}", replicas=0)

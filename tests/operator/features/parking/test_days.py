@@ -300,18 +300,6 @@ async def test_the_requests_of_a_refused_pool_are_restored(reason):
     assert "reduced" not in day.status
 
 
-async def deleted(day):
-    pool = day.kube.stored("WarmPool", "voice")
-    day.kube.remove("WarmPool", "voice")
-    await Records(day.kube, NAMESPACE).gone(pool, {})
-
-
-async def test_the_requests_of_a_deleted_pool_are_restored():
-    day = await parked()
-    await deleted(day)
-    assert cpus(day) == ["1"]
-
-
 async def test_the_requests_of_a_former_target_are_restored():
     day = await parked()
     day.kube.put(deployment("feed"))
@@ -320,14 +308,6 @@ async def test_the_requests_of_a_former_target_are_restored():
     await day.until(PARKED + MINUTE)
     assert (cpus(day), day.status["internal"]["target"]["name"]) == (["1"], "feed")
     assert "reduced" not in day.status
-
-
-async def test_a_deleted_pool_whose_pods_cannot_be_restored_is_done(caplog):
-    day = await parked()
-    day.kube.on("resize", forbidden())
-    with caplog.at_level("INFO"):
-        await deleted(day)
-    assert "keep their smaller requests" in caplog.text
 
 
 async def test_a_new_pool_of_the_target_restores_what_the_old_one_has_reduced():
