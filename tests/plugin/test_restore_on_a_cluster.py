@@ -120,17 +120,6 @@ def test_a_pod_gets_its_requests_back(left: Left):
     assert now["resources"]["requests"]["cpu"] == "100m"
 
 
-def test_a_pool_whose_deletion_waits_for_somebodys_finalizer(left: Left):
-    left.sleeping(phase="Asleep", restoreReplicas=3)
-    left.patch("warmpool", "web", {"metadata": {"finalizers": ["example.com/wait"]}})
-    left.kubectl("delete", "warmpool", "web", "--wait=false")
-    ran = left.restore("--all")
-    assert (ran.code, ran.err) == (0, "")
-    assert "its deletion waits for example.com/wait, which is not Kotatsu's" in ran.out
-    assert replicas(left) == 3
-    left.patch("warmpool", "web", {"metadata": {"finalizers": None}})
-
-
 def test_targets_after_the_crd_was_deleted(left: Left, server: Api):
     left.sleeping()
     kept = record(namespaces=[left.namespace], home=left.namespace, restoreReplicas=3)

@@ -33,12 +33,15 @@ class Owed:
 
     entry: Entry
     """The pool is named like the target if only the workload is left."""
-    service: str = ""
-    """Empty for Knative, which has Services of its own."""
     uid: str = ""
     """The key in the record; only of a deleted pool."""
     waits_for: Sequence[str] = ()
     """The finalizers that the pool's deletion waits for."""
+
+    @property
+    def service(self) -> str:
+        """Its Service; empty for Knative, which has Services of its own."""
+        return str(self.entry.owed.get("takenService", ""))
 
     @property
     def of(self) -> str:
@@ -125,10 +128,8 @@ def _recorded(pools: Sequence[Object], entries: Mapping[str, Entry]) -> Iterator
 
 def _owed(entry: Entry, service: str = "", **more: Any) -> Owed:
     """Of a target with a Service, the selector of it too: a status need not name it any more."""
-    if entry.kind == KNATIVE:
-        return Owed(entry, **more)
-    service = entry.owed.get("takenService") or service or entry.target
-    return Owed(replace(entry, owed={"takenService": service, **entry.owed}), service, **more)
+    taken = {} if entry.kind == KNATIVE else {"takenService": service or entry.target}
+    return Owed(replace(entry, owed={**taken, **entry.owed}), **more)
 
 
 def _kind(pool: Object) -> tuple[str, ScaledKind]:

@@ -11,10 +11,8 @@ from kotatsu_operator.kube.errors import ConflictError, NotFoundError
 from tests.operator.cluster import (
     NAMESPACE,
     denied,
-    deployment,
     forbidden,
     horizontal_pod_autoscaler,
-    service,
     warm_pool,
 )
 from tests.operator.core.values import MINUTE, SECOND, once, t
@@ -297,16 +295,6 @@ async def test_the_requests_of_a_refused_pool_are_restored(reason):
     await day.until(PARKED + MINUTE)
     assert day.condition("Accepted")["reason"] == reason
     assert cpus(day)[0] == "1"
-    assert "reduced" not in day.status
-
-
-async def test_the_requests_of_a_former_target_are_restored():
-    day = await parked()
-    day.kube.put(deployment("feed"))
-    day.kube.put(service("feed"))
-    day.edit(targetRef={"apiVersion": "apps/v1", "kind": "Deployment", "name": "feed"})
-    await day.until(PARKED + MINUTE)
-    assert (cpus(day), day.status["internal"]["target"]["name"]) == (["1"], "feed")
     assert "reduced" not in day.status
 
 

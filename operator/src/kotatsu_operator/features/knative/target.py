@@ -165,8 +165,9 @@ class MinScales:
         """
         for patch in patches:
             key = (self._namespace, patch.name)
+            values = {MIN_SCALE: patch.min_scale}
             try:
-                await self._patch(patch)
+                obj = await self._kube.annotate(KnativeRevision, *key, values, patch.version)
             except NotFoundError:
                 self._cache.refused.pop(key, None)
             except Unreachable as error:
@@ -180,14 +181,8 @@ class MinScales:
                 )
             else:
                 self._cache.refused.pop(key, None)
-
-    async def _patch(self, patch: Patch) -> None:
-        values, namespace = {MIN_SCALE: patch.min_scale}, self._namespace
-        obj = await self._kube.annotate(
-            KnativeRevision, namespace, patch.name, values, patch.version
-        )
-        keep_newer(self._cache.revisions, obj)
-        log.info("%s/%s: min-scale %s", namespace, patch.name, patch.min_scale or "removed")
+                keep_newer(self._cache.revisions, obj)
+                log.info("%s/%s: min-scale %s", *key, patch.min_scale or "removed")
 
 
 @dataclass(frozen=True)
