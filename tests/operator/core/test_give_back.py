@@ -193,6 +193,11 @@ async def test_what_fails_stops_nothing_and_is_named_with_what_to_do(verb, error
     assert failed.message.endswith(f"{error}; by hand: {BY_HAND[verb]}")
 
 
+async def test_a_kind_that_the_chart_does_not_name_any_more_is_tried_again():
+    steps = await give_back(Cluster(FakeKube()), entry("Flock", restoreReplicas=2, reduced=True))
+    assert [(step.result, "Flock" in str(step.error)) for step in steps] == [(FAILED, True)] * 2
+
+
 @pytest.mark.parametrize("call", ["resize", "find", "get"])
 async def test_pods_that_may_not_be_resized_are_named_and_not_waited_for(call):
     """They serve with smaller requests too."""

@@ -177,20 +177,15 @@ class Uninstall:
     async def _give_back_all(self) -> None:
         """Restore all targets. The permission to read them may have been given a moment ago."""
         end = asyncio.get_running_loop().time() + REFUSED_FOR
-        while True:
-            try:
-                await self._trying(self._settle, refusals=False)
-                break
-            except Unreachable as error:
-                why = str(error)
-            if asyncio.get_running_loop().time() > end:
-                self._unread = why
-                self.say(
-                    f"the cluster cannot be read ({why}), so sleeping targets stay at 0, and their "
-                    "Services will have no endpoint: scale them by hand"
-                )
-                return
-            await asyncio.sleep(self.poll)
+        try:
+            await self._trying(self._settle, refused_until=end)
+        except Unreachable as error:
+            self._unread = str(error)
+            self.say(
+                f"the cluster cannot be read ({error}), so sleeping targets stay at 0, and their "
+                "Services will have no endpoint: scale them by hand"
+            )
+            return
         if not self._pools:
             self.say("there are no WarmPools")
         mine = [p for p in self._pools if place_of(key_of(p)[0], self.home).takes(p)]
@@ -432,16 +427,17 @@ class Uninstall:
                 self.say(f"{what}: {said}; for {self._time_left:.0f} s more at most")
             await asyncio.sleep(self.poll)
 
-    async def _trying(self, act: Callable[[], Awaitable[T]], *, refusals: bool = True) -> T:
+    async def _trying(self, act: Callable[[], Awaitable[T]], refused_until: float = inf) -> T:
         """Call `act` again after conflicts and while the API server rejects it or does not answer.
 
-        Without `refusals`, a request that the API server rejects is raised.
+        A rejection is raised after `refused_until`, by the loop's clock.
         """
+        now = asyncio.get_running_loop().time
         while True:
             try:
                 return await errors.retry_on_conflict(act)
             except (ConflictError, *Unreachable) as error:
-                if errors.is_refusal(error) and not refusals:
+                if errors.is_refusal(error) and now() > refused_until:
                     raise
                 self._trouble = f"the API server: {error}"
                 self.say(self._trouble)
