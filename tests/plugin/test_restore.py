@@ -236,12 +236,6 @@ def test_a_sleeping_target_gets_its_replicas_back_and_a_second_run_changes_nothi
     assert [w for w in cluster.writes[written:] if not w.startswith("configmaps")] == []
 
 
-def test_a_target_of_which_nothing_is_recorded_stays_at_0():
-    ran = Left(pool(status={}), sleeping()).restore("-A")
-    assert ran.code == 0
-    assert "stays at 0 replicas: no record says that it had more; --replicas gives" in ran.out
-
-
 def test_a_target_that_was_found_at_0_stays_there_unless_pods_are_asked_for():
     cluster = Left(pool(status={"restoreReplicas": 0}), sleeping())
     ran = cluster.restore("web")

@@ -1,7 +1,6 @@
 """What a target gets back: what Kotatsu has changed, and nothing that others have set since."""
 
 import httpx2
-import pytest
 from lightkube import ApiError
 from lightkube.models.meta_v1 import Status
 from rows import each
@@ -198,24 +197,27 @@ async def test_a_kind_that_the_chart_does_not_name_any_more_is_tried_again():
     assert [(step.result, "Flock" in str(step.error)) for step in steps] == [(FAILED, True)] * 2
 
 
-@pytest.mark.parametrize("call", ["resize", "find", "get"])
-async def test_pods_that_may_not_be_resized_are_named_and_not_waited_for(call):
-    """They serve with smaller requests too."""
+@each("error, is_tried_again", [
+    (forbidden(), False),
+    (OSError("away"), True),
+    (ApiError(status=Status(code=429, message="busy")), True),
+])  # fmt: skip
+async def test_a_pod_that_cannot_be_resized_is_named_and_stops_no_other(error, is_tried_again):
+    """It serves with smaller requests too: a rejection need not be waited for."""
     kube = FakeKube(full(), small(), small("voice-2"))
-    kube.on(call, forbidden(), times=1)
-    failed, *others = await give_back(Cluster(kube), entry(reduced=True))
-    assert (failed.result, failed.error) == (FAILED, None)
+    kube.on("resize", error, times=1)
+    failed, other, _ = await give_back(Cluster(kube), entry(reduced=True))
+    assert (failed.result, failed.error) == (FAILED, error if is_tried_again else None)
     assert "restart` the pods of Deployment voice, which keep their smaller" in failed.message
-    resized = ["Pod voice-2 has its full requests again"] if call == "resize" else []
-    assert [s.message for s in others if s.result == RESTORED] == resized
+    assert other.message == "Pod voice-2 has its full requests again"
 
 
-@each("error", [OSError("away"), ApiError(status=Status(code=429, message="busy"))])
-async def test_pods_that_could_not_be_asked_are_tried_again(error):
+@each("call", ["find", "get"])
+async def test_pods_that_may_not_be_read_are_not_waited_for(call):
     kube = FakeKube(full(), small())
-    kube.on("resize", error)
+    kube.on(call, forbidden())
     failed, _ = await give_back(Cluster(kube), entry(reduced=True))
-    assert (failed.result, failed.error) == (FAILED, error)
+    assert (failed.result, failed.error) == (FAILED, None)
 
 
 async def test_a_pod_that_was_replaced_has_nothing_to_get():

@@ -146,15 +146,10 @@ class Restorer:
     def _has_endpoints(self, owed: Owed) -> bool:
         """Whether a Service has endpoints that no activator has published."""
         place = path_of("discovery.k8s.io/v1", "endpointslices", owed.entry.namespace)
-        found = self.api.get(place, labelSelector=f"{protocol.SERVICE_LABEL}={owed.service}").get(
-            "items"
-        )
-        return any(
-            raw.get("endpoints")
-            and table(raw["metadata"].get("labels")).get(protocol.MANAGED_BY_LABEL)
-            != protocol.MANAGED_BY
-            for raw in found or ()
-        )
+        theirs = f"{protocol.MANAGED_BY_LABEL}!={protocol.MANAGED_BY}"
+        query = f"{protocol.SERVICE_LABEL}={owed.service},{theirs}"
+        found = self.api.get(place, labelSelector=query).get("items") or ()
+        return any(raw.get("endpoints") for raw in found)
 
     def slices(self, namespace: str, pools: set[str] | None) -> Iterator[Line]:
         """Delete the slices of activators that are gone: of some pools, or all (None)."""
@@ -172,14 +167,11 @@ class Restorer:
 
     def strike_out(self, record: Object, restored: set[str]) -> Iterator[Line]:
         """Remove the entries of deleted pools that are restored from a part of the record."""
-        namespace, done = (
-            record["metadata"]["namespace"],
-            restored & table(record.get("data")).keys(),
-        )
-        patch, place = {"data": dict.fromkeys(done)}, Place(CONFIG_MAP, namespace, name_of(record))
+        namespace, data = record["metadata"]["namespace"], table(record.get("data"))
+        place = Place(CONFIG_MAP, namespace, name_of(record))
         try:
-            if done:
-                at_once(self.write(place, patch))
+            if done := restored & data.keys():
+                at_once(self.write(place, {"data": dict.fromkeys(done)}))
         except DemoModeError as error:
             yield Line(namespace, "", FAILED, str(error))
 
