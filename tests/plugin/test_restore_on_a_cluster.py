@@ -88,16 +88,6 @@ def test_a_pool_without_its_chart(left: Left):
     assert left.get("hpa")["metadata"]["resourceVersion"] == version
 
 
-def test_a_service_of_route_activator_gets_its_selector(left: Left):
-    left.sleeping(phase="Asleep", restoreReplicas=1)
-    left.kubectl("delete", "service", "web")
-    left.apply(without_selector())
-    left.patch("warmpool", "web", {"spec": {"route": "Activator"}})
-    ran = left.restore("web")
-    assert (ran.code, ran.err) == (0, "")
-    assert left.get("service")["spec"]["selector"] == {"app": "web"}
-
-
 def test_a_service_whose_pool_went_with_the_crd_gets_its_selector(left: Left):
     left.apply(deployment(replicas=2), without_selector())
     left.patch("deployment", "web", {"spec": {"replicas": 1}}, "--subresource=scale")
