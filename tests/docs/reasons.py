@@ -35,8 +35,7 @@ def _unparkable() -> set[str]:
     """The reasons for which pods cannot be parked."""
     return {
         str(node.args[0].value)
-        for path, module in _modules()
-        if path.parent.name == "parking"
+        for _, module in _modules()
         for node in ast.walk(module)
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Name)

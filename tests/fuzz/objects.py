@@ -11,7 +11,7 @@ from fuzz.kit import SOON, WORDS, Target
 from hypothesis import strategies as st
 
 from kotatsu_operator.core.objects import selects
-from kotatsu_operator.features.parking.requests import pod_size, to_restore
+from kotatsu_operator.core.parked import pod_size, to_restore
 from kotatsu_operator.kube.views import pod_view, starting_pods, workload_view
 
 _META = {"name": "voice", "namespace": "demo", "uid": "u", "resourceVersion": "1", "generation": 2}

@@ -595,6 +595,18 @@ class FakeKube:
             raise ApiError(status=Status(code=400, reason="BadRequest", message=refusal))
         return self.put(new, kind.__name__)
 
+    async def merge(self, kind: Any, namespace: str, name: str, patch: Object) -> Object:
+        """As the call for such a patch, which tests know."""
+        meta, spec = patch["metadata"], patch.get("spec", {})
+        if kind.__name__ == "Service":
+            await self.put_route(namespace, name, spec["selector"]["kotatsu.dev/route"])
+        elif kind.__name__ == "HorizontalPodAutoscaler":
+            least, version = spec["minReplicas"], meta["resourceVersion"]
+            await self.put_minimum(namespace, name, least, version)
+        else:
+            await self.annotate(kind, namespace, name, meta["annotations"], meta["resourceVersion"])
+        return self.stored(kind.__name__, _place(namespace, name))
+
     async def create(self, kind: Any, namespace: str, obj: Object) -> Object:
         await self._enter("create", kind.__name__, _written(obj))
         name = obj["metadata"].get("name", f"generated-{self._version}")

@@ -304,7 +304,10 @@ class Recorded:
         if parts[-1] == plural:
             for pair in filter(None, labelSelector.split(",")):
                 name, equals, value = pair.partition("=")
-                found = [(o, _labels(o).get(name)) for o in items]
+                found = [(o, _labels(o).get(name.removesuffix("!"))) for o in items]
+                if name.endswith("!"):
+                    items = [o for o, has in found if has != value]
+                    continue
                 items = [o for o, has in found if (has == value if equals else has is not None)]
             return {"items": deepcopy(items), "metadata": {}}
         for o in items:

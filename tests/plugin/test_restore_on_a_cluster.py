@@ -88,16 +88,6 @@ def test_a_pool_without_its_chart(left: Left):
     assert left.get("hpa")["metadata"]["resourceVersion"] == version
 
 
-def test_a_service_of_route_activator_gets_its_selector(left: Left):
-    left.sleeping(phase="Asleep", restoreReplicas=1)
-    left.kubectl("delete", "service", "web")
-    left.apply(without_selector())
-    left.patch("warmpool", "web", {"spec": {"route": "Activator"}})
-    ran = left.restore("web")
-    assert (ran.code, ran.err) == (0, "")
-    assert left.get("service")["spec"]["selector"] == {"app": "web"}
-
-
 def test_a_service_whose_pool_went_with_the_crd_gets_its_selector(left: Left):
     left.apply(deployment(replicas=2), without_selector())
     left.patch("deployment", "web", {"spec": {"replicas": 1}}, "--subresource=scale")
@@ -118,17 +108,6 @@ def test_a_pod_gets_its_requests_back(left: Left):
     assert "Pod web-1 has its full requests again" in ran.out
     [now] = left.get("pod", "web-1")["spec"]["containers"]
     assert now["resources"]["requests"]["cpu"] == "100m"
-
-
-def test_a_pool_whose_deletion_waits_for_somebodys_finalizer(left: Left):
-    left.sleeping(phase="Asleep", restoreReplicas=3)
-    left.patch("warmpool", "web", {"metadata": {"finalizers": ["example.com/wait"]}})
-    left.kubectl("delete", "warmpool", "web", "--wait=false")
-    ran = left.restore("--all")
-    assert (ran.code, ran.err) == (0, "")
-    assert "its deletion waits for example.com/wait, which is not Kotatsu's" in ran.out
-    assert replicas(left) == 3
-    left.patch("warmpool", "web", {"metadata": {"finalizers": None}})
 
 
 def test_targets_after_the_crd_was_deleted(left: Left, server: Api):

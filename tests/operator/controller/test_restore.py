@@ -3,7 +3,6 @@
 import asyncio
 import json
 import logging
-from dataclasses import replace
 
 import pytest
 from rows import each
@@ -20,7 +19,6 @@ from tests.operator.cluster import (
     FakeKube,
     config_map,
     deployment,
-    horizontal_pod_autoscaler,
     warm_pool,
 )
 
@@ -60,51 +58,18 @@ async def recorded(*objects):
     return kube
 
 
-async def test_a_target_that_runs_is_left_as_it_is():
-    kube = FakeKube(deployment(replicas=1))
-    assert await restore(kube, NAMESPACE, ENTRY)
-    assert replicas(kube) == 1
-
-
-@each("verb, error", [("put_scale", ConflictError("modified")), ("get_scale", OSError("away"))])
-async def test_a_target_gets_its_replicas_however_many_tries_it_takes(verb, error):
+async def test_a_target_gets_its_replicas_however_many_tries_it_takes():
     kube = FakeKube(deployment(replicas=0))
-    kube.on(verb, error, times=3)
-    assert await restore(kube, NAMESPACE, ENTRY)
+    kube.on("get_scale", OSError("away"), times=3)
+    assert await restore(kube, ENTRY)
     assert replicas(kube) == 3
-
-
-async def test_a_target_that_somebody_scales_meanwhile_is_left_to_them():
-    kube = FakeKube(deployment(replicas=0))
-    kube.on("put_scale", lambda *_: kube.edit("Deployment", "voice", spec={"replicas": 7}))
-    assert await restore(kube, NAMESPACE, ENTRY)
-    assert replicas(kube) == 7
 
 
 async def test_a_target_that_cannot_be_given_back_is_said_so(caplog):
     kube = FakeKube(deployment(replicas=0))
     kube.down = True
-    assert not await restore(kube, NAMESPACE, ENTRY)
+    assert not await restore(kube, ENTRY)
     assert [r.levelno for r in caplog.records][-1] == logging.ERROR
-
-
-async def test_a_target_that_is_gone_too_is_not_missed():
-    assert await restore(FakeKube(), NAMESPACE, ENTRY)
-
-
-async def test_what_is_owed_is_all_given_back_even_if_one_part_cannot_be():
-    owed = {"restoreReplicas": 3, "hpa": {"name": "voice", "minReplicas": 2}}
-    kube = FakeKube(deployment(replicas=0))
-    kube.on("get", OSError("away"))
-    assert not await restore(kube, NAMESPACE, replace(ENTRY, owed=owed))
-    assert replicas(kube) == 3
-
-
-async def test_a_minimum_that_somebody_else_has_set_since_is_left():
-    kube = FakeKube(horizontal_pod_autoscaler(least=5), deployment())
-    owed = {"hpa": {"name": "voice", "minReplicas": 2}}
-    assert await restore(kube, NAMESPACE, replace(ENTRY, owed=owed))
-    assert kube.stored("HorizontalPodAutoscaler", "voice")["spec"]["minReplicas"] == 5
 
 
 # --- before a sleep ---
@@ -237,6 +202,7 @@ async def test_a_target_whose_pool_went_unseen_is_restored_once_and_struck_out()
         {"restoreReplicas": "many"},
         {"hpa": {"name": "../../theirs/horizontalpodautoscalers/web", "minReplicas": 50}},
         {"hpa": {}},
+        {"target": {"kind": "Service", "name": "voice"}, "knative": {"revisions": [{}]}},
     ],
     name=json.dumps,
 )

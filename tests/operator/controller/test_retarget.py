@@ -12,7 +12,6 @@ from tests.operator.cluster import (
     config_map,
     deployment,
     forbidden,
-    horizontal_pod_autoscaler,
     pool_view,
     service,
     warm_pool,
@@ -116,21 +115,6 @@ async def test_a_pool_that_is_deleted_at_once_restores_the_target_that_it_had():
     day.kube.remove("WarmPool", "voice")
     await day.records.gone(pool, {})
     assert (replicas(day, "voice"), replicas(day, "feed")) == (3, 0)
-
-
-async def test_an_autoscaler_of_the_former_target_gets_its_minimum():
-    day = Day.begin(t("10:00"), replicas=2, ready=True, windows=[once("w", "09:00", "11:00", 4)])
-    day.kube.put(horizontal_pod_autoscaler(least=2, most=8))
-    day.kube.put(deployment("feed", replicas=0))
-    day.kube.put(service("feed"))
-    day.restart()
-    await day.until(t("10:10"))
-    least = day.kube.stored("HorizontalPodAutoscaler", "voice")["spec"]["minReplicas"]
-    assert least == 4
-    day.edit(targetRef=named("feed"))
-    await day.until(t("10:12"))
-    assert day.kube.stored("HorizontalPodAutoscaler", "voice")["spec"]["minReplicas"] == 2
-    assert replicas(day, "feed") == 4
 
 
 async def test_a_target_that_the_pool_found_at_0_stays_there():

@@ -9,7 +9,6 @@ from prometheus_client import CollectorRegistry
 
 from kotatsu_operator.controller.election import TIMES
 from kotatsu_operator.controller.elector import Elector
-from kotatsu_operator.controller.feature import restores_of
 from kotatsu_operator.core.objects import activators_of
 from kotatsu_operator.core.pool.spec import BUILT_IN, ScaledKind
 from kotatsu_operator.core.protocol import (
@@ -19,7 +18,6 @@ from kotatsu_operator.core.protocol import (
     UNINSTALL,
     own_set,
 )
-from kotatsu_operator.features.parking.feature import ParkedPods
 from kotatsu_operator.jobs import uninstall as uninstall_module
 from kotatsu_operator.jobs.uninstall import Uninstall, UninstallError
 from kotatsu_operator.kube.client import EVERYWHERE
@@ -37,6 +35,7 @@ from tests.operator.cluster import (
     named,
     pod,
     published,
+    revision,
     service,
     warm_pool,
 )
@@ -153,27 +152,22 @@ def parked():
     return [pool, target, of, published("activator-1", 1)]
 
 
-async def test_parked_pods_get_their_requests_back():
+async def test_parked_pods_that_may_not_be_restored_do_not_hold_an_uninstall_up():
     cluster = Cluster(*parked())
-    await cluster.uninstall(restores=restores_of([ParkedPods()]))
-    (container,) = cluster.kube.stored("Pod", "voice-1")["spec"]["containers"]
-    assert container["resources"]["requests"] == {"cpu": "1"}
-    assert "demo/voice: pods of Deployment voice have their full requests again: 1" in cluster.said
+    cluster.kube.on("resize", forbidden())
+    await cluster.uninstall()
+    assert cluster.has_said("which keep their smaller requests")
     assert "reduced" not in cluster.pool()["status"]
 
 
-@pytest.mark.parametrize("call", ["find", "resize"])
-async def test_parked_pods_that_may_not_be_restored_do_not_hold_an_uninstall_up(call):
-    cluster = Cluster(*parked())
-
-    def refuse(kind, *_):
-        if call == "resize" or kind == "Pod":
-            raise forbidden()
-        cluster._time_passes()
-
-    cluster.kube.on(call, refuse)
-    await cluster.uninstall(restores=restores_of([ParkedPods()]))
-    assert cluster.has_said("keep their smaller requests")
+async def test_the_revisions_of_a_knative_service_get_their_min_scale_back():
+    saved = {"name": "voice-1", "minScale": "1", "written": ["5"]}
+    pool = warm_pool(status={"internal": {"knative": {"revisions": [saved]}}})
+    pool["spec"]["targetRef"]["kind"] = "Service"
+    cluster = Cluster(pool, revision("voice-1", min_scale="5"))
+    await cluster.uninstall()
+    assert cluster.has_said("demo/voice: Revision voice-1 has its own min-scale again")
+    assert "knative" not in cluster.pool()["status"]["internal"]
 
 
 async def test_the_route_changes_only_when_all_pods_are_ready(cluster):
@@ -375,7 +369,7 @@ async def test_what_kotatsu_found_at_0_stays_there_and_that_is_said():
     cluster = Cluster(asleep(restore=None), deployment(replicas=0), published("activator-1", 1))
     await cluster.uninstall()
     assert replicas(cluster.kube) == 0
-    assert any("found it at 0" in s and "no endpoint" in s for s in cluster.said)
+    assert any("stays at 0 replicas" in s and "no endpoint" in s for s in cluster.said)
 
 
 async def test_a_service_that_selects_no_pod_is_not_waited_for_and_that_is_said():
@@ -428,6 +422,13 @@ async def test_targets_come_back_from_the_record_after_the_crd_was_deleted(clust
     await cluster.uninstall()
     assert cluster.kube.stored("Deployment", "feed")["spec"]["replicas"] == 2
     assert cluster.kube.all("ConfigMap") == []
+
+
+async def test_a_pool_made_anew_gets_what_the_deleted_one_had_also_without_an_operator():
+    cluster = Cluster(asleep(restore=None), deployment(replicas=0), published("activator-1", 1))
+    record(cluster, "voice")
+    await cluster.uninstall()
+    assert replicas(cluster.kube) == 2
 
 
 async def test_the_record_stays_while_it_has_a_target_that_is_not_restored(cluster):

@@ -9,10 +9,10 @@ from typing import Any
 from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.budget.prices import hourly, pod_requests
 from kotatsu_operator.core.decide.refusal import Refusal
+from kotatsu_operator.core.parked import parked_spec
 from kotatsu_operator.core.pool.spec import Platform, RouteMode, Target
 from kotatsu_operator.core.protocol import API_VERSION
 from kotatsu_operator.core.report.status import cost_status
-from kotatsu_operator.features.parking.requests import parked_spec
 
 from .api import Api
 from .checks import capacity, greeting, installation, lifecycle, traffic, workload

@@ -1,25 +1,24 @@
 """What targets get back: of WarmPools, of the record of deleted ones, and of what is left alone."""
 
 from argparse import Namespace
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
+from typing import Any
 
-from kotatsu_operator.core.formats import internal, table, tables
-from kotatsu_operator.core.objects import activators_of, named_target, owners, target_of
-from kotatsu_operator.core.pool.spec import BUILT_IN, KNATIVE, WindowMode
+from kotatsu_operator.core.formats import table
+from kotatsu_operator.core.objects import activators_of, named_target, owners
+from kotatsu_operator.core.pool.spec import BUILT_IN, KNATIVE, Scaled, ScaledKind
 from kotatsu_operator.core.protocol import ACTIVATOR, OPERATOR, ROUTE_LABEL, home_of
 from kotatsu_operator.core.report.record import (
     Entry,
     heir,
+    inherited,
+    owed_by,
     parts_of,
     place_of,
-    read_entry,
     read_in,
-    text_of,
 )
-from kotatsu_operator.features.knative.min_scale import inherited
 
 from .api import Api, find
 from .checks.reader import path_of
@@ -32,23 +31,27 @@ from .shell import Shell
 class Owed:
     """One target, and what it gets back."""
 
-    namespace: str
     entry: Entry
     """The pool is named like the target if only the workload is left."""
-    api_version: str = ""
-    """Of the target; empty if it is not recorded."""
-    service: str = ""
-    """Empty for Knative, which has Services of its own."""
-    parks: bool = False
     uid: str = ""
     """The key in the record; only of a deleted pool."""
     waits_for: Sequence[str] = ()
     """The finalizers that the pool's deletion waits for."""
 
     @property
+    def service(self) -> str:
+        """Its Service; empty for Knative, which has Services of its own."""
+        return str(self.entry.owed.get("takenService", ""))
+
+    @property
+    def of(self) -> str:
+        """The target, for people."""
+        return f"{self.entry.kind} {self.entry.target}"
+
+    @property
     def key(self) -> tuple[str, str, str]:
         """What identifies the target."""
-        return self.namespace, self.entry.kind, self.entry.target
+        return self.entry.namespace, self.entry.kind, self.entry.target
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,8 @@ class Everything:
     owed: Sequence[Owed]
     records: Sequence[Object]
     """The ConfigMaps with entries of these targets."""
+    kinds: Scaled
+    """The kinds of targets that the pools name."""
 
 
 def read_all(api: Api, namespace: str, home: str, shell: Shell) -> Everything:
@@ -67,17 +72,14 @@ def read_all(api: Api, namespace: str, home: str, shell: Shell) -> Everything:
     It decides what is written to workloads, so no ConfigMap of another namespace is read. A kind
     that may not be read is reported, and makes the command fail.
     """
-    pools: dict[str, list[Object]] = defaultdict(list)
-    for raw in _read(api, pool_path(namespace), shell):
-        pools[raw["metadata"]["namespace"]].append(raw)
-    sets = [activators_of(raw) for found in pools.values() for raw in found]
-    homes = sorted({*map(home_of, sets), home} - {""})
+    pools = _read(api, pool_path(namespace), shell)
+    homes = sorted({*map(home_of, map(activators_of, pools)), home} - {""})
     if not (homes or pools):
         shell.terminal.complain(
             "note: no WarmPool names the namespace of Kotatsu's release, which has the record of "
             "deleted ones: give it with --home"
         )
-    records, entries, texts = list[Object](), dict[str, Entry](), dict[str, str]()
+    records, entries = list[Object](), dict[str, Entry]()
     parts = [[place_of(namespace, of)] if namespace else parts_of(of) for of in homes]
     for place in chain.from_iterable(parts):
         try:
@@ -89,19 +91,13 @@ def read_all(api: Api, namespace: str, home: str, shell: Shell) -> Everything:
             continue
         records.append(record)
         for uid, text in table(record.get("data")).items():
-            texts[uid] = text
-            if (entry := read_in(place, text)) is not None:
+            entry = read_in(place, text)
+            if entry is not None and namespace in ("", entry.namespace):
                 entries[uid] = entry
-    owed: list[Owed] = []
-    for name in sorted({*pools, *(entry.namespace for entry in entries.values())}):
-        if namespace in ("", name):
-            theirs = {uid: entry for uid, entry in entries.items() if entry.namespace == name}
-            owed += _recorded(pools[name], theirs, texts)
+    owed = list(_recorded(pools, entries))
     known = {one.key for one in owed}
-    for one in _alone(api, namespace, shell):
-        if one.key not in known:
-            owed.append(one)
-    return Everything(owed, records)
+    owed += [one for one in _alone(api, namespace, shell) if one.key not in known]
+    return Everything(owed, records, dict(map(_kind, pools)))
 
 
 def _read(api: Api, path: str, shell: Shell, **query: str) -> list[Object]:
@@ -112,57 +108,35 @@ def _read(api: Api, path: str, shell: Shell, **query: str) -> list[Object]:
         return []
 
 
-def _recorded(
-    pools: Sequence[Object], entries: Mapping[str, Entry], texts: Mapping[str, str]
-) -> Iterator[Owed]:
-    """Of the pools of a namespace and of its record; a pool inherits what a deleted one owes."""
-    inherited: dict[str, Entry] = {}
+def _recorded(pools: Sequence[Object], entries: Mapping[str, Entry]) -> Iterator[Owed]:
+    """Of pools and of the record; a pool inherits what a deleted one owes."""
+    left: dict[str, Entry] = {}
     for uid in sorted(entries.keys() - {raw["metadata"]["uid"] for raw in pools}):
-        entry = entries[uid]
-        taken = heir(entry, pools)
+        entry, taken = entries[uid], heir(entries[uid], pools)
         if taken is None:
-            service = "" if entry.kind == KNATIVE else entry.owed.get("takenService", entry.target)
-            yield Owed(entry.namespace, entry, service=service, uid=uid)
+            yield _owed(entry, uid=uid)
         else:
-            inherited[taken["metadata"]["uid"]] = entry
+            left[taken["metadata"]["uid"]] = entry
     for raw in pools:
-        made = _of_pool(raw, texts.get(raw["metadata"]["uid"], ""))
-        before = inherited.get(raw["metadata"]["uid"])
-        yield made if before is None else replace(made, entry=_inherit(made.entry, before))
+        meta, entry = raw["metadata"], owed_by(raw)
+        if (before := left.get(meta["uid"])) is not None:
+            more = inherited(entry.owed, before.owed)
+            entry = replace(entry, owed={**entry.owed, **more})
+        ends = meta.get("finalizers") or () if "deletionTimestamp" in meta else ()
+        yield _owed(entry, raw["spec"].get("service", ""), waits_for=tuple(ends))
 
 
-def _inherit(mine: Entry, theirs: Entry) -> Entry:
-    owed = {**theirs.owed, **mine.owed}
-    if "knative" in mine.owed and "knative" in theirs.owed:
-        owed["knative"] = inherited(mine.owed["knative"], theirs.owed["knative"])
-    return replace(mine, owed=owed)
+def _owed(entry: Entry, service: str = "", **more: Any) -> Owed:
+    """Of a target with a Service, the selector of it too: a status need not name it any more."""
+    taken = {} if entry.kind == KNATIVE else {"takenService": service or entry.target}
+    return Owed(replace(entry, owed={**taken, **entry.owed}), **more)
 
 
-def _of_pool(raw: Object, recorded: str) -> Owed:
-    meta, spec = raw["metadata"], raw["spec"]
-    kind, name = target_of(raw)
-    is_named = (kind, name) == named_target(raw)
-    entry = read_entry(text_of(raw, None, recorded), meta["namespace"])
-    entry = entry or Entry(meta["namespace"], meta["name"], kind, name)
-    found = internal(raw.get("status")).get("foundReplicas")
-    if type(found) is int and found >= 0:
-        entry = replace(entry, owed={"restoreReplicas": found, **entry.owed})
-    is_ending = "deletionTimestamp" in meta
-    return Owed(
-        meta["namespace"],
-        entry,
-        api_version=spec["targetRef"].get("apiVersion", "apps/v1") if is_named else "",
-        service=""
-        if kind == KNATIVE
-        else entry.owed.get("takenService") or spec.get("service") or name,
-        parks=_parks(spec),
-        waits_for=tuple(meta.get("finalizers") or ()) if is_ending else (),
-    )
-
-
-def _parks(spec: Object) -> bool:
-    asks = chain(tables(spec.get("windows")), tables(spec.get("calendars")))
-    return "parkedFor" in spec or any(one.get("mode") == WindowMode.PARKED for one in asks)
+def _kind(pool: Object) -> tuple[str, ScaledKind]:
+    """The kind of the target that a pool names."""
+    kind, _ = named_target(pool)
+    version = pool["spec"]["targetRef"].get("apiVersion", "apps/v1")
+    return kind, ScaledKind(version, kind, f"{kind.lower()}s")
 
 
 def _alone(api: Api, namespace: str, shell: Shell) -> Iterator[Owed]:
@@ -177,8 +151,7 @@ def _alone(api: Api, namespace: str, shell: Shell) -> Iterator[Owed]:
             is_scaled = any(o.manager in (OPERATOR, ACTIVATOR) for o in owners(raw, "replicas"))
             if is_scaled and _key(raw) in bare:
                 place, name = _key(raw)
-                entry = Entry(place, name, known.kind, name)
-                yield Owed(place, entry, api_version=known.api_version, service=name)
+                yield _owed(Entry(place, name, known.kind, name))
 
 
 def _selects_none(service: Object) -> bool:
@@ -194,7 +167,7 @@ def choose(found: Sequence[Owed], api: Api, options: Namespace) -> list[Owed]:
     """The targets of the command line. Raises DemoModeError if it names none, or a missing one."""
     if options.selector:
         labeled = {_key(raw) for raw in items_of(api, options.namespace, options)}
-        return [one for one in found if (one.namespace, one.entry.pool) in labeled]
+        return [one for one in found if (one.entry.namespace, one.entry.pool) in labeled]
     if options.pools:
         wanted = [name.rpartition("/")[2] for name in options.pools]
         missing = set(wanted) - {one.entry.pool for one in found}

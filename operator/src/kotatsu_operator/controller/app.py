@@ -16,7 +16,7 @@ from kotatsu_operator.controller.cache import Cache
 from kotatsu_operator.controller.demand import Observer, Scraper
 from kotatsu_operator.controller.election import TIMES, Times
 from kotatsu_operator.controller.elector import Elector
-from kotatsu_operator.controller.feature import Feature, kinds_of, restores_of
+from kotatsu_operator.controller.feature import Feature, kinds_of
 from kotatsu_operator.controller.kopf_adapter import PoolWatch
 from kotatsu_operator.controller.namespaces import Namespaces
 from kotatsu_operator.controller.reconciler import Pacer, Reconciler
@@ -106,7 +106,7 @@ class Operator:
         )
         # All actions use this client: after the Lease has expired, nothing is written.
         self._kube = acting = kube.guarded(lambda: elector.leads)
-        self.records = Records(acting, scope.home, restores_of(features))
+        self.records = Records(acting, scope.home)
 
         # --- what is watched ---
         self.work_queue = queue = WorkQueue(clock, took=metrics.decision_seconds.observe)

@@ -18,6 +18,7 @@ from kotatsu_operator.core.budget.limit import Ends
 from kotatsu_operator.core.decide import refusal
 from kotatsu_operator.core.decide.isolation import check_isolation
 from kotatsu_operator.core.formats import instant, internal, table
+from kotatsu_operator.core.give_back import minimum_back
 from kotatsu_operator.core.objects import read_autoscaler
 from kotatsu_operator.core.plan.activity import counted
 from kotatsu_operator.core.pool.decision import (
@@ -26,12 +27,11 @@ from kotatsu_operator.core.pool.decision import (
     Note,
     Observation,
 )
-from kotatsu_operator.core.pool.memory import Memory, Original, Route
-from kotatsu_operator.core.pool.spec import KNATIVE, RouteMode
+from kotatsu_operator.core.pool.memory import Memory, Route
+from kotatsu_operator.core.pool.spec import RouteMode
 from kotatsu_operator.core.protocol import ROUTE_LABEL, ROUTE_TAKEN
 from kotatsu_operator.core.report import record
 from kotatsu_operator.core.report.conditions import said_of_silence, same_clients
-from kotatsu_operator.core.report.record import Entry
 from kotatsu_operator.core.report.status import (
     Status,
     is_new_wake,
@@ -47,50 +47,6 @@ from kotatsu_operator.kube.objects import Key, Object, key_of
 from kotatsu_operator.kube.views import PodView, WorkloadView
 
 log = logging.getLogger(__name__)
-
-
-def stays_at_0(entry: Entry | None) -> bool:
-    """Whether a workload that is at 0 replicas stays there: Kotatsu has found it so."""
-    return entry is None or not entry.owed.get("restoreReplicas")
-
-
-async def restore_replicas(kube: Kube, namespace: str, entry: Entry) -> str:
-    """Restore a workload's replicas if it is at 0; a running workload stays as it is."""
-    if entry.kind == KNATIVE:
-        return ""
-    workload = objects.ref(entry.kind, entry.target)
-    scale = await kube.get_scale(namespace, workload)
-    replicas, said = record.replicas_back(entry, scale.replicas)
-    if replicas is not None:
-        await kube.put_scale(namespace, workload, replicas, scale.version)
-    return said
-
-
-async def _restore_minimum(kube: Kube, namespace: str, entry: Entry) -> str:
-    known = read_original(entry.owed)
-    if known is None:
-        return ""
-    found = await kube.get(objects.HorizontalPodAutoscaler, namespace, known.name)
-    return await _give_back(kube, namespace, found, known)
-
-
-async def _give_selector_back(kube: Kube, namespace: str, entry: Entry) -> str:
-    name = entry.owed["takenService"]
-    found = await kube.get(objects.Service, namespace, name)
-    if ROUTE_LABEL not in (found["spec"].get("selector") or {}):
-        return ""
-    await kube.put_route(namespace, name, None)
-    return f"Service {name} selects its pods again"
-
-
-RESTORES: target.Restores = {
-    # minReplicas first: the autoscaler then lowers the replicas itself as far as it may.
-    "hpa": target.Restore(_restore_minimum, "set minReplicas of its autoscaler to {minReplicas}"),
-    "takenService": target.Restore(
-        _give_selector_back, f"remove {ROUTE_LABEL} from the selector of Service {{}}"
-    ),
-    "restoreReplicas": target.Restore(restore_replicas, "scale its target to {}"),
-}
 
 
 @dataclass(frozen=True)
@@ -362,8 +318,9 @@ async def _set_minimum(
     autoscaler, original = seen.autoscaler, decision.memory.original
     if known is not None and (autoscaler is None or autoscaler.name != known.name):
         left = cache.autoscalers.get((key[0], known.name))
-        if left is not None:  # it does not scale the target any more
-            await _give_back(kube, key[0], left, known)
+        least = None if left is None else minimum_back(known, left)
+        if left is not None and least is not None:  # it does not scale the target any more
+            await kube.put_minimum(key[0], known.name, least, left["metadata"]["resourceVersion"])
     if autoscaler is None or decision.minimum in (None, autoscaler.min_replicas):
         return pool
     if known != original:
@@ -377,12 +334,3 @@ async def _set_minimum(
         *(*key, autoscaler.name, autoscaler.min_replicas, decision.minimum),
     )
     return pool
-
-
-async def _give_back(kube: Kube, namespace: str, autoscaler: Object, known: Original) -> str:
-    """Restore minReplicas if the operator has changed it; return what was done."""
-    replicas, said = record.minimum_back(known, autoscaler)
-    if replicas is not None:
-        version = autoscaler["metadata"]["resourceVersion"]
-        await kube.put_minimum(namespace, known.name, replicas, version)
-    return said

@@ -12,9 +12,9 @@ from typing import Any
 
 from kotatsu_operator.controller.accounts import NO_ACCOUNT, Account
 from kotatsu_operator.controller.cache import Cache
-from kotatsu_operator.controller.deployment import RESTORES, SCALED
+from kotatsu_operator.controller.deployment import SCALED
 from kotatsu_operator.controller.namespaces import Namespaces
-from kotatsu_operator.controller.target import Kinds, Refused, Restores, Target, Tools
+from kotatsu_operator.controller.target import Kinds, Refused, Target, Tools
 from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.budget.limit import Ends
 from kotatsu_operator.core.pool.decision import Decision, Note, Observation
@@ -104,9 +104,6 @@ class Feature:
     kinds: Kinds = MappingProxyType({})
     """Further kinds of targets."""
 
-    restores: Restores = MappingProxyType({})
-    """What is restored to the target of a deleted pool, beside what the core restores."""
-
     async def watch(
         self, _: Kube, _in: Namespaces, _cache: Cache, _touch: Callable[[Key], None]
     ) -> None:
@@ -159,8 +156,3 @@ class Feature:
 def kinds_of(features: Iterable[Feature]) -> Kinds:
     """All kinds of targets: those with a scale, and what features bring."""
     return {**SCALED, **{name: kind for one in features for name, kind in one.kinds.items()}}
-
-
-def restores_of(features: Iterable[Feature]) -> Restores:
-    """What may have to be restored, in order."""
-    return {**{name: made for one in features for name, made in one.restores.items()}, **RESTORES}

@@ -9,7 +9,7 @@ from typing import Any
 
 from kotatsu_operator.controller.accounts import Accounts
 from kotatsu_operator.controller.cache import Cache
-from kotatsu_operator.controller.feature import Feature, Report, Turn, kinds_of, restores_of
+from kotatsu_operator.controller.feature import Feature, Report, Turn, kinds_of
 from kotatsu_operator.controller.report import Reporter
 from kotatsu_operator.controller.restore import Former
 from kotatsu_operator.controller.target import (
@@ -141,8 +141,7 @@ class Reconciler:
 
     def __post_init__(self) -> None:
         self._kinds = kinds_of(self.features)
-        restores = restores_of(self.features)
-        self._former = Former(self.tools, self.cache, self._kinds, restores)
+        self._former = Former(self.tools, self.cache, self._kinds)
         settle, served = self.platform.route_settle, self.cache.served
         self._unserved = Unserved(self.tools, served, self._former, settle, self._shows)
 

@@ -13,18 +13,19 @@ from functools import partial
 
 from kotatsu_operator.controller import target
 from kotatsu_operator.controller.cache import Cache
-from kotatsu_operator.controller.deployment import RESTORES, stays_at_0
 from kotatsu_operator.controller.pages import Coalesced
-from kotatsu_operator.controller.target import Kinds, Restores, Tools
+from kotatsu_operator.controller.target import Kinds, Tools
 from kotatsu_operator.core.budget.limit import Ends
 from kotatsu_operator.core.formats import table
+from kotatsu_operator.core.give_back import FAILED, give_back
 from kotatsu_operator.core.pool.memory import Phase, Route
 from kotatsu_operator.core.pool.spec import RouteMode
 from kotatsu_operator.core.report import record
 from kotatsu_operator.core.report.record import Entry, Place
 from kotatsu_operator.kube import errors
 from kotatsu_operator.kube.client import EVERYWHERE, Kube
-from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable
+from kotatsu_operator.kube.cluster import Cluster
+from kotatsu_operator.kube.errors import ConflictError, NotFoundError
 from kotatsu_operator.kube.objects import ConfigMap, Key, Object, WarmPool, key_of, ref
 
 log = logging.getLogger(__name__)
@@ -39,9 +40,9 @@ AT_ONCE = 20
 class Records:
     """The record of an install. Every write names the version that was read."""
 
-    def __init__(self, kube: Kube, home: str, restores: Restores = RESTORES) -> None:
+    def __init__(self, kube: Kube, home: str) -> None:
         """`home` is the namespace of the release."""
-        self._kube, self._home, self._restores = kube, home, restores
+        self._kube, self._home = kube, home
         self._known: dict[Place, Data] = {}
         """The entries that are known to be in the record."""
         self._missed: set[Place] = set()
@@ -137,11 +138,7 @@ class Records:
         if taken is not None:
             # The pool was deleted and created again: the new one inherits what it cannot observe.
             known = record.remembered(table(taken.get("status")))
-            inherited = {name: value for name, value in entry.owed.items() if name not in known}
-            for name, made in self._restores.items():
-                if name in known and name in entry.owed:
-                    both = made.inherited(known[name], entry.owed[name])
-                    inherited |= {} if both in (None, known[name]) else {name: both}
+            inherited = record.inherited(known, entry.owed)
             if inherited:
                 meta = taken["metadata"]
                 key, version = (meta["namespace"], meta["name"]), meta["resourceVersion"]
@@ -151,7 +148,7 @@ class Records:
                     return False
                 log.info("%s/%s takes over the target %s", *key, entry.target)
             return True
-        return await restore(self._kube, entry.namespace, entry, self._restores)
+        return await restore(self._kube, entry)
 
     async def _drop(self, place: Place, uids: Collection[str]) -> None:
         if uids:
@@ -202,37 +199,19 @@ _TRIES = 10
 _PAUSE = 2.0
 
 
-async def restore(kube: Kube, namespace: str, entry: Entry, restores: Restores = RESTORES) -> bool:
-    """Restore a deleted pool's target with retries; return False if it must be tried again later.
-
-    This is idempotent: replicas are only raised from exactly 0, at the version that was read.
-    """
-    given = target.owed_to(entry, restores).items()
-    return all([await _patiently(kube, namespace, entry, *one) for one in given])
-
-
-async def _patiently(
-    kube: Kube, namespace: str, entry: Entry, name: str, restore: target.Restore
-) -> bool:
-    where = (namespace, entry.pool)
-    for _ in range(_TRIES):
-        try:
-            came = await errors.retry_on_conflict(partial(restore.step, kube, namespace, entry))
-        except ConflictError as error:
-            log.warning("%s/%s was deleted; its target changes all the time: %s", *where, error)
-            break
-        except NotFoundError as error:
-            came = f"its target is deleted too: {error}"
-        except Unreachable as error:
-            log.warning("%s/%s was deleted; its target is restored later: %s", *where, error)
+async def restore(kube: Kube, entry: Entry) -> bool:
+    """Restore a deleted pool's target with retries; return False if it must be tried later."""
+    for tries_left in range(_TRIES - 1, -1, -1):
+        steps = await give_back(Cluster(kube), entry)
+        for step in steps:
+            is_over = step.error is not None and not tries_left
+            failure = logging.ERROR if is_over else logging.WARNING
+            level = failure if step.result == FAILED else logging.INFO
+            log.log(level, "%s/%s was deleted: %s", entry.namespace, entry.pool, step.message)
+        if all(step.error is None for step in steps):
+            return True
+        if tries_left:
             await asyncio.sleep(_PAUSE)
-            continue
-        if came:
-            log.info("%s/%s was deleted: %s", *where, came)
-        return True
-    owed = entry.owed[name]
-    by_hand = restore.by_hand.format(owed, **(owed if isinstance(owed, dict) else {}))
-    log.error("%s/%s was deleted, but its target is not restored: %s", *where, by_hand)
     return False
 
 
@@ -262,7 +241,6 @@ class Former:
     tools: Tools
     cache: Cache
     kinds: Kinds
-    restores: Restores
     _since: dict[Key, datetime] = field(default_factory=dict)
     """When each was given back that is awaited."""
     _in_front: dict[Key, datetime] = field(default_factory=dict)
@@ -337,24 +315,20 @@ class Former:
             return "the pool is suspended: set spec.suspend to false"
         if entry.kind not in (*self.kinds, *kube.scaled):
             return f"{entry.kind} is not among the chart value `targets` any more: add it"
-        for restore in target.owed_to(entry, self.restores).values():
-            try:
-                came = await errors.retry_on_conflict(partial(restore.step, kube, key[0], entry))
-            except NotFoundError as error:
-                came = f"it is deleted: {error}"
-            except Unreachable as error:
-                if not errors.is_refusal(error):
-                    raise
-                return f"the API server rejects it: {error}"
-            if came and key not in self._since:
-                log.info("%s/%s has another target now: %s", *key, came)
+        for step in await give_back(Cluster(kube), entry):
+            if step.error is not None and errors.is_refusal(step.error):
+                return f"the API server rejects it: {step.message}"
+            if step.error is not None:
+                raise step.error
+            if key not in self._since:
+                log.info("%s/%s has another target now: %s", *key, step.message)
         return ""
 
     def _starts(self, namespace: str, entry: Entry) -> bool:
         """Whether pods of a target start that was at 0."""
         place = namespace, ref(entry.kind, entry.target)
         workload = self.cache.workloads.get(place)
-        if workload is None or stays_at_0(entry):
+        if workload is None or not entry.owed.get("restoreReplicas"):
             return False
         pods = self.cache.target_pods(namespace, self.cache.selector_of(place) or {})
         return not any(pod.ready and not pod.terminating for pod in pods)

@@ -25,7 +25,6 @@ from kotatsu_operator.core.pool.memory import Memory
 from kotatsu_operator.core.pool.parse import SpecError, parse, salvage
 from kotatsu_operator.core.pool.spec import PLATFORM, Platform, PoolSpec
 from kotatsu_operator.core.report.conditions import condition
-from kotatsu_operator.core.report.record import Entry
 from kotatsu_operator.core.report.status import Status
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.objects import Key, Object
@@ -82,25 +81,6 @@ class Writes:
     """Corrects the conditions by what only the target knows."""
     finish: Callable[[Object], Awaitable[Finished]] = nothing_left
     """Makes the writes that come after the status; gets the pool as written."""
-
-
-@dataclass(frozen=True)
-class Restore:
-    """How a field of the status is restored to the target of a deleted pool."""
-
-    step: Callable[[Kube, str, Entry], Awaitable[str]]
-    """Restores it in a namespace; returns what was done, for people to read.
-
-    The caller repeats it after ConflictError. Raises NotFoundError if the object is deleted too.
-    """
-    by_hand: str
-    """What a person must do if it fails: a format of the field's value."""
-    inherited: Callable[[Any, Any], Any] = lambda mine, _theirs: mine
-    """The value of a newer pool of the target, with that of the deleted one."""
-
-
-Restores = Mapping[str, Restore]
-"""By the field of the status that has what is owed, in the order in which they are made."""
 
 
 @dataclass(frozen=True)
@@ -215,11 +195,6 @@ Kinds = Mapping[str, Kind]
 #
 # Each reconcile makes all checks again. People read the message of the first that rejects. No
 # rejection is stored: after a fix the pool continues from its status.
-
-
-def owed_to(entry: Entry, restores: Restores) -> Restores:
-    """What to restore for an entry of the record."""
-    return {name: made for name, made in restores.items() if name in entry.owed}
 
 
 @dataclass(frozen=True)

@@ -163,3 +163,15 @@ def pool_of_slice(obj: Mapping[str, Any]) -> str:
     meta = obj["metadata"]
     annotations, labels = meta.get("annotations") or {}, meta.get("labels") or {}
     return str(annotations.get(POOL_LABEL) or labels.get(POOL_LABEL, ""))
+
+
+def publisher_of_slice(raw: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Namespace, name and uid of the pod that published a slice.
+
+    If the slice names none, its own namespace, and empty.
+    """
+    meta = raw["metadata"]
+    named = str((meta.get("annotations") or {}).get(ACTIVATOR_ANNOTATION, "")).split("/")
+    if len(named) == len(("namespace", "name", "uid")):
+        return named[0], named[1], named[2]
+    return meta.get("namespace", ""), "", ""

@@ -17,24 +17,11 @@ from math import inf
 from typing import TypeVar
 
 from kotatsu_operator.controller import election
-from kotatsu_operator.controller.deployment import RESTORES, stays_at_0
 from kotatsu_operator.controller.elector import cancel, let_go
-from kotatsu_operator.controller.feature import restores_of
 from kotatsu_operator.controller.restore import Records
-from kotatsu_operator.controller.target import Restores, owed_to
-from kotatsu_operator.core.formats import (
-    conditions_of,
-    count,
-    format_duration,
-    is_false,
-    table,
-)
-from kotatsu_operator.core.objects import (
-    selects,
-    target_of,
-    why_not_created,
-    workload_selector,
-)
+from kotatsu_operator.core.formats import conditions_of, count, format_duration, is_false, table
+from kotatsu_operator.core.give_back import RESTORED, give_back
+from kotatsu_operator.core.objects import target_of, why_not_created, workload_selector
 from kotatsu_operator.core.pool.decision import NOTHING_STARTS
 from kotatsu_operator.core.pool.memory import read_warm_ups
 from kotatsu_operator.core.pool.spec import BUILT_IN, KNATIVE, RouteMode
@@ -46,14 +33,13 @@ from kotatsu_operator.core.protocol import (
     UNINSTALL,
     home_of,
 )
-from kotatsu_operator.core.report.record import entry_of, owed_status, parts_of, settle
-from kotatsu_operator.features.knative.feature import Knative
-from kotatsu_operator.features.parking.feature import ParkedPods
+from kotatsu_operator.core.report.record import owed_by, owed_status, parts_of, place_of, settle
 from kotatsu_operator.jobs.uninstalled import native_status, unknown, waiting_status
 from kotatsu_operator.kube import errors, objects
 from kotatsu_operator.kube.client import EVERYWHERE, Kube
+from kotatsu_operator.kube.cluster import Cluster
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable
-from kotatsu_operator.kube.objects import Key, Object, WarmPool, key_of, ref
+from kotatsu_operator.kube.objects import Key, Object, WarmPool, key_of
 from kotatsu_operator.kube.views import PodView, pod_view, slice_view, starting_pods
 from kotatsu_operator.runtime.settings import UninstallSettings, start
 
@@ -103,7 +89,6 @@ class Uninstall:
     timeout: float
     say: Callable[[str], None]
     route_settle: float = 5.0
-    restores: Restores = field(default_factory=lambda: RESTORES)
     poll: float = 0.5
     handover: float = election.TIMES.renew_deadline + 1.0
     """A leader that cannot read its Lease has stopped acting after this time."""
@@ -192,30 +177,26 @@ class Uninstall:
     async def _give_back_all(self) -> None:
         """Restore all targets. The permission to read them may have been given a moment ago."""
         end = asyncio.get_running_loop().time() + REFUSED_FOR
-        self._unread = await self._give_back()
-        while self._unread and asyncio.get_running_loop().time() <= end:
-            await asyncio.sleep(self.poll)
-            self._unread = await self._give_back()
-        if self._unread:
-            self.say(
-                f"the cluster cannot be read ({self._unread}), so sleeping targets stay at 0, and "
-                "their Services will have no endpoint: scale them by hand"
-            )
-
-    async def _give_back(self) -> str:
-        """Restore all targets; return why the API server rejects it, empty when done."""
-        records = Records(self.kube, self.home, self.restores)
         try:
-            pools = await self._trying(self._find, refusals=False)
-            await self._trying(lambda: records.settle(pools), refusals=False)
+            await self._trying(self._settle, refused_until=end)
         except Unreachable as error:
-            return str(error)
-        self._pools = pools
-        mine = [p for p in pools if records.place_of(p["metadata"]["namespace"]).takes(p)]
+            self._unread = str(error)
+            self.say(
+                f"the cluster cannot be read ({error}), so sleeping targets stay at 0, and their "
+                "Services will have no endpoint: scale them by hand"
+            )
+            return
+        if not self._pools:
+            self.say("there are no WarmPools")
+        mine = [p for p in self._pools if place_of(key_of(p)[0], self.home).takes(p)]
         await self._each(
             "restored targets", mine, lambda pool: self._trying(lambda: self._give_back_one(pool))
         )
-        return ""
+
+    async def _settle(self) -> None:
+        """Read the pools, once the targets of deleted ones are restored or have an heir."""
+        await Records(self.kube, self.home).settle(await self._find())
+        self._pools = await self._find()
 
     async def _find(self) -> list[Object]:
         """The WarmPools; none if their CRD is gone, and their targets are in the record."""
@@ -224,7 +205,6 @@ class Uninstall:
         except (NotFoundError, *Unreachable) as error:
             if not (isinstance(error, NotFoundError) or errors.is_missing(error)):
                 raise
-        self.say("there are no WarmPools")
         return []
 
     async def _delete_record(self) -> None:
@@ -255,32 +235,31 @@ class Uninstall:
         await asyncio.gather(*map(one, of))
 
     async def _give_back_one(self, pool: Object) -> None:
-        key, entry, spec = key_of(pool), entry_of(pool), pool["spec"]
+        key, entry, spec = key_of(pool), owed_by(pool), pool["spec"]
         kind, name = target_of(pool)
         if kind != KNATIVE and kind not in self.kube.scaled:
             text = f"{kind} {name} stays as it is: the chart value `targets` does not name its kind"
             self._tell(key, text)
             await self._note(key, text)
             return
-        before, owed = None, None if entry is None else entry.owed
-        with contextlib.suppress(NotFoundError):
-            if kind != KNATIVE:
-                before = (await self.kube.get_scale(key[0], ref(kind, name))).replicas
-        if entry is not None:
-            for restore in owed_to(entry, self.restores).values():
-                with contextlib.suppress(NotFoundError):
-                    came = await restore.step(self.kube, key[0], entry)
-                    self._tell(key, came or "there is nothing to restore")
+        steps = await give_back(Cluster(self.kube), entry)
+        failed = [step.error for step in steps if step.error is not None]
+        for step in steps:
+            no_endpoint = "; its Service will have no endpoint" if step.replicas == 0 else ""
+            if step.result == RESTORED or not failed:
+                self._tell(key, f"{step.message}{no_endpoint}")
+            if step.result == RESTORED and step.replicas is not None:
+                self._restored[key] = step.replicas
+        if failed:
+            raise failed[0]
+        replicas = next((s.replicas for s in steps if s.replicas is not None), None)
         if kind == KNATIVE:
             await self._note(key, "Knative alone scales the target")
-        elif before is None:
-            self._tell(key, f"there is no {kind} {name}")
-        elif before == 0 and stays_at_0(entry):
-            found = "because Kotatsu found it at 0: its Service will have no endpoint"
-            text = f"{kind} {name} stays at 0, {found}"
-            self._tell(key, text)
+        elif replicas is None:
+            return
+        elif replicas == 0:
             await self._note(key, f"{name} stays at 0")
-        elif spec.get("route") == RouteMode.ACTIVATOR and "takenService" not in (owed or ()):
+        elif spec.get("route") == RouteMode.ACTIVATOR and "takenService" not in entry.owed:
             service = spec.get("service") or name
             text = (
                 f"Service {service} selects no pod (route Activator), so it will have no endpoint"
@@ -289,8 +268,6 @@ class Uninstall:
             await self._note(key, text)
         else:
             self._awake[key] = pool
-            if before == 0 and entry is not None:
-                self._restored[key] = int(entry.owed["restoreReplicas"])
 
     def _tell(self, key: Key, text: str) -> None:
         self.say(f"{key[0]}/{key[1]}: {text}")
@@ -359,10 +336,7 @@ class Uninstall:
 
     async def _pods(self, workload: Object) -> list[PodView]:
         """The pods of a workload."""
-        namespace, selector = key_of(workload)[0], workload_selector(workload)
-        labels = selector.get("matchLabels") or {}
-        found = [pod_view(obj) for obj in await self.kube.find(objects.Pod, namespace, labels)]
-        return [pod for pod in found if selects(selector, pod.labels)]
+        return [pod_view(pod) for pod in await Cluster(self.kube).pods(workload)]
 
     async def _ready(self, kind: str, workload: Object) -> int:
         """The Ready pods of a workload. The status of a further kind need not count them."""
@@ -453,16 +427,17 @@ class Uninstall:
                 self.say(f"{what}: {said}; for {self._time_left:.0f} s more at most")
             await asyncio.sleep(self.poll)
 
-    async def _trying(self, act: Callable[[], Awaitable[T]], *, refusals: bool = True) -> T:
+    async def _trying(self, act: Callable[[], Awaitable[T]], refused_until: float = inf) -> T:
         """Call `act` again after conflicts and while the API server rejects it or does not answer.
 
-        Without `refusals`, a request that the API server rejects is raised.
+        A rejection is raised after `refused_until`, by the loop's clock.
         """
+        now = asyncio.get_running_loop().time
         while True:
             try:
                 return await errors.retry_on_conflict(act)
             except (ConflictError, *Unreachable) as error:
-                if errors.is_refusal(error) and not refusals:
+                if errors.is_refusal(error) and now() > refused_until:
                     raise
                 self._trouble = f"the API server: {error}"
                 self.say(self._trouble)
@@ -496,7 +471,6 @@ async def _run(settings: UninstallSettings) -> int:
             settings.timeout,
             say,
             settings.route_settle,
-            restores_of([Knative(), ParkedPods()]),
         ).run()
     except UninstallError as error:
         print(error, file=sys.stderr)  # noqa: T201

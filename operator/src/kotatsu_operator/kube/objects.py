@@ -71,6 +71,8 @@ NetworkPolicy: Any = keeping(
     create_namespaced_resource("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies"),
     fields.NetworkPolicy,
 )
+Revision: Any = create_namespaced_resource("serving.knative.dev", "v1", "Revision", "revisions")
+"""Of Knative; `features.knative` says which of its fields are kept."""
 Event: Any = create_namespaced_resource("", "v1", "Event", "events")
 ConfigMap: Any = create_namespaced_resource("", "v1", "ConfigMap", "configmaps")
 Lease: Any = create_namespaced_resource("coordination.k8s.io", "v1", "Lease", "leases")

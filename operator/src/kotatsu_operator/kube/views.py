@@ -349,7 +349,7 @@ def slice_view(obj: Object) -> SliceView:
     meta = obj["metadata"]
     endpoints = obj.get("endpoints") or ()
     annotations, family = meta.get("annotations") or {}, obj.get("addressType", "")
-    namespace, pod, uid = _publisher(meta, annotations)
+    namespace, pod, uid = protocol.publisher_of_slice(obj)
     return SliceView(
         key=key_of(obj),
         service=meta["labels"].get(protocol.SERVICE_LABEL, ""),
@@ -363,14 +363,6 @@ def slice_view(obj: Object) -> SliceView:
         family=family,
         families=tuple(str(annotations.get(protocol.FAMILIES_ANNOTATION, family)).split(",")),
     )
-
-
-def _publisher(meta: Object, annotations: Mapping[str, str]) -> tuple[str, str, str]:
-    """Namespace, name and uid of the pod that published a slice; empty if the slice names none."""
-    named = annotations.get(protocol.ACTIVATOR_ANNOTATION, "").split("/")
-    if len(named) == len(("namespace", "name", "uid")):
-        return named[0], named[1], named[2]
-    return meta.get("namespace", ""), "", ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,14 @@ from kotatsu_operator.core.protocol import record_part
 from kotatsu_operator.core.report.record import (
     MOST,
     Entry,
+    SavedMinScale,
     entry_of,
+    inherited,
+    kept_status,
     parts_of,
     place_of,
     read_entry,
+    read_kept,
     recorded,
     settle,
     text_of,
@@ -106,6 +110,30 @@ def test_json_too_deep_to_read_harms_nobody():
     deep = VOICE.text()[:-1] + ', "x": ' + "[" * 100_000 + "]" * 100_000 + "}"
     assert settle(DEMO, {"x": deep}, []) == settle(DEMO, {}, [])
 
+
+# --- a newer pool of the target ---
+
+
+def test_a_newer_pool_takes_no_floor_of_a_gone_one_for_an_original():
+    gone = (SavedMinScale("a", "1", ("2",)), SavedMinScale("b", None, ("2",)))
+
+    def both(mine):
+        known = {"knative": kept_status(mine)}
+        return read_kept(known | inherited(known, {"knative": kept_status(gone)}))
+
+    assert both((SavedMinScale("a", "2", ("3",)),)) == (
+        SavedMinScale("a", "1", ("3",)),
+        SavedMinScale("b", None, ("2",)),
+    )
+    other = (SavedMinScale("a", "5", ("6",)), SavedMinScale("b", "2", ("3",), uid="another"))
+    assert both(other) == other
+
+
+def test_an_heir_keeps_what_it_owes_itself():
+    assert inherited({"restoreReplicas": 2}, {"restoreReplicas": 3, "hpa": HPA}) == {"hpa": HPA}
+
+
+# --- for many namespaces ---
 
 SHARED = place_of("demo", "home")
 MINE = {"restoreReplicas": 3, "internal": {"activators": "home/0"}}

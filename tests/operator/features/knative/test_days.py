@@ -1,37 +1,31 @@
 """Pools with a Knative target: what is written, remembered and told while Knative does its part."""
 
-import json
 from datetime import timedelta
 from decimal import Decimal
 
-import httpx2
 import pytest
 from lightkube import ApiError
 from lightkube.models.meta_v1 import Status as ApiStatus
 from prometheus_client import CollectorRegistry
 from rows import each
 
-from kotatsu_operator.controller import restore as restore_module
 from kotatsu_operator.controller.cache import Cache
 from kotatsu_operator.controller.demand import Observer
-from kotatsu_operator.controller.feature import restores_of
 from kotatsu_operator.controller.reconciler import RETRY, Reconciler
 from kotatsu_operator.controller.report import PoolMetrics, Reporter
-from kotatsu_operator.controller.restore import Records, restore
 from kotatsu_operator.controller.target import Tools
 from kotatsu_operator.core.budget.prices import parse_table
 from kotatsu_operator.core.formats import stamp
 from kotatsu_operator.core.pool.spec import NO_PRICES, Platform
-from kotatsu_operator.core.report.record import entry_of
+from kotatsu_operator.core.report.record import MIN_SCALE
 from kotatsu_operator.features.knative.feature import Knative
 from kotatsu_operator.features.knative.fields import SERVICE_LABEL
-from kotatsu_operator.features.knative.min_scale import MIN_SCALE, Defaults
+from kotatsu_operator.features.knative.min_scale import Defaults
 from kotatsu_operator.features.knative.objects import keep_newer
 from tests.operator.cluster import (
     NAMESPACE,
     VOICE,
     FakeKube,
-    config_map,
     deployment,
     keep,
     knative_service,
@@ -49,7 +43,6 @@ pytestmark = pytest.mark.timeout(60)
 WINDOW = once("demo", "10:00", "10:15", 2)
 ONE, TWO = "voice-00001", "voice-00002"
 TAKES = timedelta(seconds=10)
-RESTORES = restores_of([Knative()])
 
 
 TARGET = {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": "voice"}
@@ -369,60 +362,3 @@ async def test_the_services_pods_are_billed_with_their_queue_proxies():
     await day.until(t("10:21"))
     assert day.status["cost"]["ratePerHour"] == "90.000000"
     assert Decimal(day.status["cost"]["accrued"]) > Decimal(13)
-
-
-# --- a deleted pool ---
-
-
-OURS = {"name": ONE, "minScale": "1", "written": ["5"], "uid": "new"}
-
-
-def owing(saved=OURS):
-    """What the record has of a pool with this saved min-scale."""
-    revisions = {"revisions": [saved, {"name": "gone"}]}
-    return entry_of(knative_pool(status={"internal": {"knative": revisions}}))
-
-
-def annotation(kube):
-    return kube.stored("Revision", ONE)["metadata"]["annotations"][MIN_SCALE]
-
-
-@each("why, saved, there, after", [
-    ("what the pool has set is put back", OURS, "5", "1"),
-    ("what others have set stays", OURS, "7", "7"),
-    ("what is back stays", OURS, "1", "1"),
-    ("a Revision made anew is owed nothing", OURS | {"uid": "old"}, "5", "5"),
-])  # fmt: skip
-async def test_a_deleted_pool_takes_back_only_what_it_has_set(why, saved, there, after, caplog):
-    caplog.set_level("INFO")
-    made = revision(ONE, min_scale=there)
-    made["metadata"]["uid"] = "new"
-    kube = FakeKube(made)
-    await restore(kube, NAMESPACE, owing(saved), RESTORES)
-    assert (annotation(kube), kube.called("put_scale")) == (after, []), why
-    if there == "7":
-        assert f"that of {ONE} was changed by another client and stays" in caplog.text
-
-
-async def test_a_deleted_pool_owes_nothing_once_knative_has_gone():
-    kube = FakeKube(revision(ONE, min_scale="5"))
-    request = httpx2.Request("GET", "http://api")
-    kube.on("get", httpx2.HTTPStatusError("404", request=request, response=httpx2.Response(404)))
-    assert await restore(kube, NAMESPACE, owing(OURS), RESTORES)
-
-
-async def test_what_cannot_be_put_back_is_said_with_the_names(monkeypatch, caplog):
-    kube = FakeKube(revision(ONE, min_scale="5"))
-    monkeypatch.setattr(restore_module, "_PAUSE", 0.001)
-    kube.down = True
-    await restore(kube, NAMESPACE, owing(), RESTORES)
-    assert ONE in caplog.records[-1].getMessage()
-
-
-async def test_nothing_is_asked_for_a_revision_that_the_operator_did_not_write():
-    entry = {"pool": "x", "target": {"kind": "Service", "name": "voice"}}
-    text = json.dumps(entry | {"restoreReplicas": 3, "knative": {"revisions": [{}]}})
-    kube = FakeKube(config_map(edited=text))
-    await Records(kube, NAMESPACE, RESTORES).settle()
-    assert {call[1] for call in kube.called("get")} == {"ConfigMap"}
-    assert kube.called("get_scale", "put_scale", "annotate") == []

@@ -10,17 +10,14 @@ from kotatsu_operator.core.budget.limit import Allowed
 from kotatsu_operator.core.decide.decide import decide
 from kotatsu_operator.core.pool.memory import Memory, Phase, Reason, Route
 from kotatsu_operator.core.pool.spec import OnExhausted
+from kotatsu_operator.core.report.record import SavedMinScale
 from kotatsu_operator.features.knative.min_scale import (
     Defaults,
     MinScalePlan,
     Patch,
     Revision,
-    SavedMinScale,
     course,
-    inherited,
-    kept_status,
     observe,
-    read_kept,
     refuse,
     share,
     trouble,
@@ -97,20 +94,6 @@ def test_a_floor_that_changes_is_known_by_both_values_until_the_new_one_is_seen(
         assert after.patches == (Patch("a", "version-of-a", None),)
     seen = course(5, {"a": 100}, by_name(rev("a", "5")), planned.kept)
     assert seen == MinScalePlan((SavedMinScale("a", None, ("5",)),), ())
-
-
-def test_a_newer_pool_takes_no_floor_of_a_gone_one_for_an_original():
-    gone = (SavedMinScale("a", "1", ("2",)), SavedMinScale("b", None, ("2",)))
-
-    def both(mine):
-        return read_kept({"knative": inherited(kept_status(mine), kept_status(gone))})
-
-    assert both((SavedMinScale("a", "2", ("3",)),)) == (
-        SavedMinScale("a", "1", ("3",)),
-        SavedMinScale("b", None, ("2",)),
-    )
-    other = (SavedMinScale("a", "5", ("6",)), SavedMinScale("b", "2", ("3",), uid="another"))
-    assert both(other) == other
 
 
 # --- the cluster's defaults, and Knative's own limits ---

@@ -4,18 +4,15 @@ from decimal import Decimal
 
 import pytest
 
-from kotatsu_operator.controller.feature import restores_of
 from kotatsu_operator.controller.reconciler import BEAT, RETRY
 from kotatsu_operator.controller.restore import Records
-from kotatsu_operator.features.parking.feature import RESTORE_AGAIN, ParkedPods
+from kotatsu_operator.features.parking.feature import RESTORE_AGAIN
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError
 from tests.operator.cluster import (
     NAMESPACE,
     denied,
-    deployment,
     forbidden,
     horizontal_pod_autoscaler,
-    service,
     warm_pool,
 )
 from tests.operator.core.values import MINUTE, SECOND, once, t
@@ -27,7 +24,6 @@ RESTORED = {"voice": {"cpu": "1"}}
 DEFERRED = {"type": "PodResizePending", "status": "True", "reason": "Deferred",
             "message": "Node didn't have enough resource: cpu"}  # fmt: skip
 PARKED = t("10:10")
-RESTORES = restores_of([ParkedPods()])
 
 
 def begin(*, running=1, enabled=True, **spec):
@@ -303,43 +299,13 @@ async def test_the_requests_of_a_refused_pool_are_restored(reason):
     assert "reduced" not in day.status
 
 
-async def deleted(day):
-    pool = day.kube.stored("WarmPool", "voice")
-    day.kube.remove("WarmPool", "voice")
-    await Records(day.kube, NAMESPACE, RESTORES).gone(pool, {})
-
-
-async def test_the_requests_of_a_deleted_pool_are_restored():
-    day = await parked()
-    await deleted(day)
-    assert cpus(day) == ["1"]
-
-
-async def test_the_requests_of_a_former_target_are_restored():
-    day = await parked()
-    day.kube.put(deployment("feed"))
-    day.kube.put(service("feed"))
-    day.edit(targetRef={"apiVersion": "apps/v1", "kind": "Deployment", "name": "feed"})
-    await day.until(PARKED + MINUTE)
-    assert (cpus(day), day.status["internal"]["target"]["name"]) == (["1"], "feed")
-    assert "reduced" not in day.status
-
-
-async def test_a_deleted_pool_whose_pods_cannot_be_restored_is_done(caplog):
-    day = await parked()
-    day.kube.on("resize", forbidden())
-    with caplog.at_level("INFO"):
-        await deleted(day)
-    assert "keep their smaller requests" in caplog.text
-
-
 async def test_a_new_pool_of_the_target_restores_what_the_old_one_has_reduced():
     day = await parked()
     old = day.kube.stored("WarmPool", "voice")
     day.kube.remove("WarmPool", "voice")
     day.reconciler.forget(("demo", "voice"))
     heir = day.kube.put(warm_pool(uid="new"))
-    await Records(day.kube, NAMESPACE, RESTORES).gone(old, {("demo", "voice"): heir})
+    await Records(day.kube, NAMESPACE).gone(old, {("demo", "voice"): heir})
     await day.until(PARKED + 5 * SECOND)
     assert cpus(day) == ["1"]
 

@@ -24,7 +24,7 @@ _OWN = {"kotatsu_demo_mode": "operator/plugin/src", "kotatsu_operator": "operato
 """Packages of the tree, and the folders that they are in."""
 _OTHERS = ("cronsim", "dateutil", "icalendar", "tzdata", "yaml")
 _DISTRIBUTIONS = ("cronsim", "python-dateutil", "icalendar", "tzdata", "PyYAML")
-# Of the operator, the plugin uses the core, and the pure modules of three features.
+# Of the operator, the plugin uses the core, and the modules that read calendar files.
 _OPERATOR = (
     "kotatsu_operator/__init__.py",
     "kotatsu_operator/core/",
@@ -33,10 +33,6 @@ _OPERATOR = (
         f"kotatsu_operator/features/calendars/{m}.py"
         for m in ("__init__", "ics", "limit", "repeats")
     ),
-    "kotatsu_operator/features/knative/__init__.py",
-    "kotatsu_operator/features/knative/min_scale.py",
-    "kotatsu_operator/features/parking/__init__.py",
-    "kotatsu_operator/features/parking/requests.py",
 )
 _COMPILED = (".so", ".pyd", ".pyc", ".pyi")
 """For one Python on one machine, or for type checkers; PyYAML does without its compiled part."""

@@ -11,14 +11,14 @@ from kotatsu_operator.core.budget.prices import pod_requests
 from kotatsu_operator.core.decide.refusal import check_autoscalers, is_left_alone, keda_refusal
 from kotatsu_operator.core.formats import count, parse_quantity, table, tables
 from kotatsu_operator.core.objects import is_resizable, owners, selects
-from kotatsu_operator.core.pool.spec import Parked
-from kotatsu_operator.features.parking.requests import (
+from kotatsu_operator.core.parked import (
     NOT_ENABLED,
     NOT_SERVED,
     Obstacle,
     pod_size,
     unparkable,
 )
+from kotatsu_operator.core.pool.spec import Parked
 
 from .found import (
     Case,

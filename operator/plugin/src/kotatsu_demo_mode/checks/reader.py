@@ -6,6 +6,7 @@ not be read is remembered with the reason: the other checks are still made.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 from urllib.parse import quote
 
 from kotatsu_demo_mode.api import Api, find
@@ -213,7 +214,7 @@ def _objects(answer: Object) -> Objects:
     return Objects(list(answer.get("items") or ()), has_more=more)
 
 
-def label_query(workload: Object) -> str:
+def label_query(workload: Mapping[str, Any]) -> str:
     """The label selector of a workload as the query of a list has it; empty for none."""
     selector = workload_selector(workload)
     parts = [f"{key}={value}" for key, value in (selector.get("matchLabels") or {}).items()]

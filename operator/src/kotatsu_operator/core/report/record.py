@@ -8,14 +8,14 @@ status, and a part of the record says nothing of a namespace whose entries are i
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kotatsu_operator.core.formats import internal, is_name, table
-from kotatsu_operator.core.objects import activators_of, read_autoscaler, target_of
-from kotatsu_operator.core.pool.memory import Original
+from kotatsu_operator.core.objects import activators_of, target_of
 from kotatsu_operator.core.protocol import RECORD, RECORD_PARTS, home_of, record_part
+from kotatsu_operator.core.schema import Schema, several
 
 OWED = ("restoreReplicas", "hpa", "knative", "reduced", "takenService")
 """The fields of a WarmPool's status with values to restore: people read some, others are in
@@ -114,33 +114,39 @@ def replicas_to_restore(status: Mapping[str, Any], minimum: int | None) -> int:
     return found if minimum is None else min(found, max(minimum, 1))
 
 
-def replicas_back(entry: Entry, now: int) -> tuple[int | None, str]:
-    """What a workload with `now` replicas gets back (None: nothing), and what to tell people.
-
-    A workload that runs stays as it is.
-    """
-    of = f"{entry.kind} {entry.target}"
-    if now > 0:
-        return None, f"{of} runs ({now} replicas) and stays as it is"
-    replicas = int(entry.owed["restoreReplicas"])
-    if replicas == 0:
-        return None, f"{of} stays at 0 replicas, as the pool found it"
-    return replicas, f"{of} has {replicas} replicas again"
-
-
-def minimum_back(known: Original, autoscaler: Mapping[str, Any]) -> tuple[int | None, str]:
-    """The minReplicas that an autoscaler gets back (None: nothing), and what to tell people.
-
-    One that another client has set stays.
-    """
-    now = read_autoscaler(autoscaler)
-    if not now.ours or now.min_replicas == known.min_replicas:
-        return None, ""
-    said = f"HorizontalPodAutoscaler {known.name} has minReplicas {known.min_replicas} again"
-    return known.min_replicas, said
-
-
 _OWN_REPLICAS = frozenset({"restoreReplicas", "foundReplicas"})
+
+MIN_SCALE = "autoscaling.knative.dev/min-scale"
+"""The annotation of a Knative Revision."""
+
+
+@dataclass(frozen=True)
+class SavedMinScale:
+    """A Revision's min-scale before the pool set it; None: the annotation was missing."""
+
+    name: str
+    min_scale: str | None
+    written: tuple[str, ...] = ()
+    """The values that the pool has set or is about to set."""
+    uid: str = ""
+
+    def holds(self, uid: str, min_scale: str | None) -> bool:
+        """Whether this is the same Revision and its min-scale is still a value of the pool."""
+        return self.uid == uid and min_scale in self.written
+
+
+_KEPT = several(Schema(SavedMinScale, brief=("uid",)), 1000)
+
+
+def read_kept(status: Mapping[str, Any]) -> tuple[SavedMinScale, ...]:
+    """The saved min-scale of each Revision: from `internal` of a status, or from a record."""
+    kept: tuple[SavedMinScale, ...] = _KEPT.read(table(status.get("knative")).get("revisions"))
+    return tuple(one for one in kept if is_name(one.name))
+
+
+def kept_status(kept: Sequence[SavedMinScale]) -> dict[str, Any] | None:
+    """The saved min-scales as part of the status; None if there are none."""
+    return {"revisions": _KEPT.write(kept)} if kept else None
 
 
 @dataclass(frozen=True)
@@ -170,6 +176,13 @@ def entry_of(pool: Mapping[str, Any], replicas: int | None = None) -> Entry | No
         kind=kind,
         target=name,
         owed=owed,
+    )
+
+
+def owed_by(pool: Mapping[str, Any]) -> Entry:
+    """What the target of a pool gets back; it need not be anything."""
+    return entry_of(pool) or Entry(
+        pool["metadata"]["namespace"], pool["metadata"]["name"], *target_of(pool)
     )
 
 
@@ -325,3 +338,20 @@ def heir(entry: Entry, pools: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] 
         key=lambda p: (p["metadata"].get("creationTimestamp", ""), p["metadata"]["name"]),
         default=None,
     )
+
+
+def inherited(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
+    """What an heir takes over of what a deleted pool owed: all that it does not owe itself.
+
+    The min-scale that it has stored of a Revision may be the floor of the deleted pool.
+    """
+    more = {name: value for name, value in theirs.items() if name not in mine}
+    known = {kept.name: kept for kept in read_kept(mine)}
+    for old in read_kept(theirs) if "knative" in mine else ():
+        new = known.get(old.name)
+        if new is None:
+            known[old.name] = old
+        elif new.uid == old.uid and new.min_scale in old.written:
+            known[old.name] = replace(new, min_scale=old.min_scale)
+    both = kept_status(tuple(known.values()))
+    return more if both in (None, mine.get("knative")) else more | {"knative": both}

@@ -21,7 +21,7 @@ from kotatsu_operator.features.knative.objects import (
     defaults_of,
     keep_newer,
 )
-from kotatsu_operator.features.knative.target import RESTORES, KnativeTarget
+from kotatsu_operator.features.knative.target import KnativeTarget
 from kotatsu_operator.kube.client import EVERYWHERE, Kube
 from kotatsu_operator.kube.errors import NotFoundError, Unreachable
 from kotatsu_operator.kube.informer import Feed, Informer, among
@@ -46,8 +46,6 @@ class Knative(Feature):
 
     `namespace` is that of Knative's ConfigMap; empty if it must not be read.
     """
-
-    restores = RESTORES
 
     def __init__(self, runtime: Runtime = Runtime.AUTO, namespace: str = "") -> None:
         self.runtime, self.namespace = runtime, namespace

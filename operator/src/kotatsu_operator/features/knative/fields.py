@@ -2,7 +2,7 @@
 
 import msgspec
 
-from kotatsu_operator.features.knative.min_scale import MIN_SCALE
+from kotatsu_operator.core.report.record import MIN_SCALE
 from kotatsu_operator.kube.fields import NONE, Condition, Field, Named, Part, Pods
 
 SERVICE_LABEL = "serving.knative.dev/service"

@@ -1,22 +1,15 @@
 """Knative Services as targets: Knative scales them, the pool only sets the floor (decision 14).
 
-While the floor is above 0, the annotation min-scale of each Revision with traffic holds it. Pure:
-the kubectl plugin uses it too.
+While the floor is above 0, the annotation min-scale of each Revision with traffic holds it. Pure.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
-from typing import Any
 
-from kotatsu_operator.core.formats import is_name, table
 from kotatsu_operator.core.pool.decision import Observation
-from kotatsu_operator.core.schema import Schema, several
-
-MIN_SCALE = "autoscaling.knative.dev/min-scale"
-"""The annotation of a Revision."""
-
+from kotatsu_operator.core.report.record import SavedMinScale
 
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=5), timedelta(seconds=60)
 """The delay before a rejected write is retried; it doubles each time up to the longest."""
@@ -71,35 +64,6 @@ class Revision:
             max_scale, what = defaults.max_scale, "the cluster's default max-scale"
         limits = [(max_scale, what), (self.activation_scale or 0, "activation-scale")]
         return min((one for one in limits if one[0] > 0), default=(0, ""))
-
-
-@dataclass(frozen=True)
-class SavedMinScale:
-    """A Revision's min-scale before the pool set it; None: the annotation was missing."""
-
-    name: str
-    min_scale: str | None
-    written: tuple[str, ...] = ()
-    """The values that the pool has set or is about to set."""
-    uid: str = ""
-
-    def holds(self, revision: Revision) -> bool:
-        """Whether this is the same Revision and its min-scale is still a value of the pool."""
-        return self.uid == revision.uid and revision.min_scale in self.written
-
-
-_KEPT = several(Schema(SavedMinScale, brief=("uid",)), 1000)
-
-
-def read_kept(status: Mapping[str, Any]) -> tuple[SavedMinScale, ...]:
-    """The saved min-scale of each Revision: from `internal` of a status, or from a record."""
-    kept: tuple[SavedMinScale, ...] = _KEPT.read(table(status.get("knative")).get("revisions"))
-    return tuple(one for one in kept if is_name(one.name))
-
-
-def kept_status(kept: Sequence[SavedMinScale]) -> dict[str, Any] | None:
-    """The saved min-scales as part of the status; None if there are none."""
-    return {"revisions": _KEPT.write(kept)} if kept else None
 
 
 @dataclass(frozen=True)
@@ -160,7 +124,7 @@ def course(
         if revision is None:
             continue  # deleted together with its min-scale
         known = before.get(name)
-        is_ours = known is not None and known.holds(revision)
+        is_ours = known is not None and known.holds(revision.uid, revision.min_scale)
         original = known.min_scale if known is not None and is_ours else revision.min_scale
         asked = share(floor, traffic.get(name, 0))
         if not revision.ready and known is None:
@@ -194,21 +158,6 @@ def let_go(kept: Sequence[SavedMinScale], plan: MinScalePlan) -> list[str]:
     """The Revisions whose stored original the plan removes or replaces; read them again before."""
     after = {k.name: k.min_scale for k in plan.kept}
     return [k.name for k in kept if k.name not in after or after[k.name] != k.min_scale]
-
-
-def inherited(mine: Any, theirs: Any) -> dict[str, Any] | None:
-    """The part of the status of a newer pool, merged with that of a deleted pool.
-
-    The original that the newer pool stored may be the floor of the deleted one.
-    """
-    known = {k.name: k for k in read_kept({"knative": mine})}
-    for old in read_kept({"knative": theirs}):
-        new = known.get(old.name)
-        if new is None:
-            known[old.name] = old
-        elif new.uid == old.uid and new.min_scale in old.written:
-            known[old.name] = replace(new, min_scale=old.min_scale)
-    return kept_status(tuple(known.values()))
 
 
 def rest(plan: MinScalePlan, refused: Mapping[str, RejectedPatch], now: datetime) -> MinScalePlan:

@@ -7,16 +7,17 @@ from typing import Any
 from lightkube.generic_resource import create_namespaced_resource
 
 from kotatsu_operator.core.formats import conditions_of, is_true
+from kotatsu_operator.core.report.record import MIN_SCALE
 from kotatsu_operator.features.knative import fields
 from kotatsu_operator.features.knative.fields import ACTIVATION_SCALE, MAX_SCALE, OLD_SPELLING
 from kotatsu_operator.features.knative.min_scale import (
-    MIN_SCALE,
     NO_DEFAULTS,
     Defaults,
     RejectedPatch,
     Revision,
     scale_number,
 )
+from kotatsu_operator.kube import objects
 from kotatsu_operator.kube.objects import Key, Object, keeping, key_of, version_of
 
 AUTOSCALER_CONFIG = "config-autoscaler"
@@ -26,10 +27,7 @@ KnativeService: Any = keeping(
     create_namespaced_resource("serving.knative.dev", "v1", "Service", "services"),
     fields.KnativeService,
 )
-KnativeRevision: Any = keeping(
-    create_namespaced_resource("serving.knative.dev", "v1", "Revision", "revisions"),
-    fields.Revision,
-)
+KnativeRevision: Any = keeping(objects.Revision, fields.Revision)
 
 
 @dataclass

@@ -14,7 +14,6 @@ from kotatsu_operator.controller.target import (
     RETRY,
     Finished,
     Objection,
-    Restore,
     Target,
     Tools,
     Writes,
@@ -27,21 +26,16 @@ from kotatsu_operator.core.formats import internal
 from kotatsu_operator.core.pool.decision import Decision, Note, Observation
 from kotatsu_operator.core.pool.memory import Memory, Phase, Reason, Route, changed
 from kotatsu_operator.core.report.conditions import condition
-from kotatsu_operator.core.report.record import Entry, owed_status
+from kotatsu_operator.core.report.record import MIN_SCALE, kept_status, owed_status, read_kept
 from kotatsu_operator.core.report.status import Status
 from kotatsu_operator.features.knative.fields import SERVICE_LABEL
 from kotatsu_operator.features.knative.min_scale import (
-    MIN_SCALE,
     MinScalePlan,
     Patch,
-    SavedMinScale,
     course,
-    inherited,
-    kept_status,
     lacks_floor,
     let_go,
     observe,
-    read_kept,
     refuse,
     rest,
     trouble,
@@ -51,12 +45,11 @@ from kotatsu_operator.features.knative.objects import (
     KnativeRevision,
     keep_newer,
     ready_condition,
-    revision_view,
     said_by,
     traffic_of,
 )
 from kotatsu_operator.kube.client import Kube
-from kotatsu_operator.kube.errors import NotFoundError, Unreachable, is_missing, is_refusal
+from kotatsu_operator.kube.errors import NotFoundError, Unreachable, is_refusal
 from kotatsu_operator.kube.objects import Object
 from kotatsu_operator.kube.views import PodView
 
@@ -172,8 +165,9 @@ class MinScales:
         """
         for patch in patches:
             key = (self._namespace, patch.name)
+            values = {MIN_SCALE: patch.min_scale}
             try:
-                await self._patch(patch)
+                obj = await self._kube.annotate(KnativeRevision, *key, values, patch.version)
             except NotFoundError:
                 self._cache.refused.pop(key, None)
             except Unreachable as error:
@@ -187,53 +181,8 @@ class MinScales:
                 )
             else:
                 self._cache.refused.pop(key, None)
-
-    async def _patch(self, patch: Patch) -> None:
-        values, namespace = {MIN_SCALE: patch.min_scale}, self._namespace
-        obj = await self._kube.annotate(
-            KnativeRevision, namespace, patch.name, values, patch.version
-        )
-        keep_newer(self._cache.revisions, obj)
-        log.info("%s/%s: min-scale %s", namespace, patch.name, patch.min_scale or "removed")
-
-    async def give_back(self, kept: Sequence[SavedMinScale]) -> list[str]:
-        """Restore each Revision after reading it again. Raises ConflictError.
-
-        Returns the Revisions that stay as they are, because another writer has changed min-scale.
-        """
-        left = []
-        for one in kept:
-            try:
-                obj = await self._kube.get(KnativeRevision, self._namespace, one.name)
-                revision = revision_view(obj)
-                if one.holds(revision):
-                    await self._patch(Patch(one.name, revision.version, one.min_scale))
-                elif revision.min_scale != one.min_scale:
-                    left.append(one.name)
-            except NotFoundError:
-                continue
-            except Unreachable as error:
-                if not is_missing(error):  # Knative and its Revisions are gone
-                    raise
-        return left
-
-
-async def _restore(kube: Kube, namespace: str, entry: Entry) -> str:
-    kept = read_kept(entry.owed)
-    left = await MinScales(kube, KnativeCache(), namespace).give_back(kept)
-    came = f"min-scale of {', '.join(k.name for k in kept)} is restored"
-    if left:
-        came += f"; that of {', '.join(left)} was changed by another client and stays"
-    return came
-
-
-RESTORES = {
-    "knative": Restore(
-        _restore,
-        "correct the annotation autoscaling.knative.dev/min-scale: {revisions}",
-        inherited=inherited,
-    )
-}
+                keep_newer(self._cache.revisions, obj)
+                log.info("%s/%s: min-scale %s", *key, patch.min_scale or "removed")
 
 
 @dataclass(frozen=True)

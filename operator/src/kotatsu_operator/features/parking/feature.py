@@ -13,14 +13,10 @@ from functools import partial
 from typing import Any
 
 from kotatsu_operator.controller.feature import After, Feature, Report, Turn
-from kotatsu_operator.controller.target import Restore, Target, Tools
+from kotatsu_operator.controller.target import Target, Tools
 from kotatsu_operator.core.budget.prices import pod_requests
-from kotatsu_operator.core.objects import INFEASIBLE, is_retargeted, selects
-from kotatsu_operator.core.pool.decision import Decision, Observation, Parking
-from kotatsu_operator.core.pool.memory import Phase, changed
-from kotatsu_operator.core.pool.spec import Parked
-from kotatsu_operator.core.report.record import Entry
-from kotatsu_operator.features.parking.requests import (
+from kotatsu_operator.core.objects import INFEASIBLE, is_retargeted
+from kotatsu_operator.core.parked import (
     NOT_ENABLED,
     NOT_SERVED,
     Obstacle,
@@ -33,10 +29,13 @@ from kotatsu_operator.features.parking.requests import (
     to_restore,
     unparkable,
 )
+from kotatsu_operator.core.pool.decision import Decision, Observation, Parking
+from kotatsu_operator.core.pool.memory import Phase, changed
+from kotatsu_operator.core.pool.spec import Parked
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable, is_refusal
-from kotatsu_operator.kube.objects import Key, Object, Pod, resource_of
-from kotatsu_operator.kube.views import PodView, pod_view, workload_view
+from kotatsu_operator.kube.objects import Key, Object
+from kotatsu_operator.kube.views import PodView
 
 log = logging.getLogger(__name__)
 
@@ -114,51 +113,11 @@ def _short(full: PodSize | None, pods: Iterable[PodView]) -> dict[str, tuple[Pod
     return {} if full is None else _changes(pods, partial(to_restore, full))
 
 
-async def _restore(kube: Kube, namespace: str, entry: Entry) -> str:
-    """Restore the requests of the pods of a deleted pool; return what was done, for people.
-
-    Raises an error of `Unreachable` other than a rejection, and NotFoundError.
-    """
-    known = kube.scaled.get(entry.kind)
-    if known is None:
-        return ""
-    of = f"{entry.kind} {entry.target}"
-    try:
-        view = workload_view(await kube.get(resource_of(known), namespace, entry.target))
-        if not view.pod or not view.selector:
-            return ""
-        found = [pod_view(obj) for obj in await kube.find(Pod, namespace)]
-    except Unreachable as error:
-        if not is_refusal(error):
-            raise
-        return f"the pods of {of} keep their smaller requests: {error}"
-    mine = [pod for pod in found if selects(view.selector, pod.labels) and not pod.terminating]
-    short = _short(pod_size(view.pod), mine)
-    errors = await resize_pods(kube, short, lambda _: None)
-    for trouble in errors.values():
-        if not is_refusal(trouble):
-            raise trouble
-    if errors:
-        why = next(iter(errors.values()))
-        return f"pods of {of} keep their smaller requests: {len(errors)} ({why})"
-    return f"pods of {of} have their full requests again: {len(short)}" if short else ""
-
-
-RESTORES = {
-    "reduced": Restore(
-        _restore,
-        "start its pods again (kubectl rollout restart), which request less than their template",
-    )
-}
-
-
 class ParkedPods(Feature):
     """Parks and restores the pods of all pools.
 
     `is_enabled`: whether the chart gives the permission to resize pods.
     """
-
-    restores = RESTORES
 
     def __init__(self, *, is_enabled: bool = False) -> None:
         self._is_enabled = is_enabled

@@ -6,8 +6,7 @@ from docs.pages import ROOT
 from rows import each
 
 from kotatsu_operator.core.budget.prices import hourly, pod_requests, requesting
-from kotatsu_operator.core.pool.spec import PLATFORM, Prices
-from kotatsu_operator.features.parking.requests import (
+from kotatsu_operator.core.parked import (
     parked,
     parked_spec,
     pod_size,
@@ -15,6 +14,7 @@ from kotatsu_operator.features.parking.requests import (
     to_restore,
     unparkable,
 )
+from kotatsu_operator.core.pool.spec import PLATFORM, Prices
 from tests.operator.core.values import pool_spec
 
 CPU = PLATFORM.parked_cpu
