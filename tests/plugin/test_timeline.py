@@ -8,13 +8,11 @@ from typing import Any
 
 import pytest
 from plugin.kit import cron, once, pool
-from rows import each
 
 from kotatsu_demo_mode.pools import Pool
 from kotatsu_demo_mode.timeline import Timeline, timeline
 from kotatsu_operator.core.decide.decide import decide
 from kotatsu_operator.core.plan.lead import LONGEST
-from kotatsu_operator.core.plan.plan import plan_at
 from kotatsu_operator.core.pool.decision import Observation
 
 HOUR, SECOND = timedelta(hours=1), timedelta(seconds=1)
@@ -91,22 +89,6 @@ def test_for_a_thousand_random_schedules_the_plan_is_what_the_operator_decides(b
                 assert coming is not None
                 known = {(c.at, c.kind, c.window) for c in here}
                 assert (coming.at, coming.kind, coming.window) in known, (seed, at)
-
-
-@each("seed", range(40))
-def test_with_a_fixed_lead_no_transition_of_the_operator_is_missing(seed: int):
-    made, begin = random_pool(Random(seed))
-    made = replace(made, spec=replace(made.spec, lead=timedelta(seconds=45)))
-    end = begin + timedelta(days=1)
-    found = [(c.at, c.kind, c.window) for c in timeline(made, begin, end).changes]
-    at, walked = begin, []
-    while True:
-        plan = plan_at(made.spec, made.memory, at)
-        if plan.next is None or plan.next.at >= end:
-            break
-        at = plan.next.at
-        walked += [(t.at, t.kind, t.window) for t in plan.upcoming if t.at == at]
-    assert sorted(found) == sorted(walked)
 
 
 def test_the_highest_replicas_win_and_the_loser_says_who():

@@ -9,9 +9,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from kotatsu_operator.core.budget.forecast import PodPrice
 from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.budget.limit import EVERYTHING, Allowed, allowed
+from kotatsu_operator.core.budget.podtime import PodPrice
 from kotatsu_operator.core.calendar.schedule import Window
 from kotatsu_operator.core.formats import conditions_of, count, is_true, table, tables, text
 from kotatsu_operator.core.plan.activity import in_force
