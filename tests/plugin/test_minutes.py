@@ -181,45 +181,39 @@ def single(
 
 def minutes_of(case: Case) -> Iterator[tuple[datetime, int, bool]]:
     """The pods at each minute, and whether they are parked."""
-    there, is_parked = case.pods, case.parked_since is not None
-    since, mode = case.parked_since, case.override[0]
+    mode, asked_for, until = case.override
+    pods, parked_since, busy_until = case.pods, case.parked_since, case.idle
+    blocks = case.policy in ("BlockStarts", "Sleep")
     for n in range(SPAN // MINUTE):
         at = case.begin + n * MINUTE
-        is_spent = case.policy in ("BlockStarts", "Sleep") and at < case.renews
-        current, started = [], 0
-        for o in case.openings:
-            is_late = case.policy in ("BlockStarts", "Sleep") and o.start > case.spent_at
-            began = max(o.start - case.lead, case.renews) if is_late else o.start - case.lead
-            if began <= at < o.end:
-                current.append(o)
-                started = max(started, o.replicas if began + case.starts <= at else 0)
-        asked, is_warm = max((o.replicas for o in current), default=0), True
-        if current:
-            is_warm = not all(o.is_parked for o in current)
-        is_over = at >= case.override[2]
-        if mode == "Warm" and not is_over and case.override[1] >= asked:
-            asked, is_warm = case.override[1], True
-        if (mode == "Asleep" and not is_over) or (is_spent and case.policy == "Sleep"):
-            there, is_parked, case.idle = 0, False, case.begin
-            yield at, 0, False
-        elif at < case.idle:
-            yield at, max(asked, there), False
-        elif case.parked_for is None or (asked and is_warm) or (is_spent and not asked):
-            there, is_parked = (asked, False)
+        is_spent, is_overridden = blocks and at < case.renews, at < until
+        open_ = [
+            o
+            for o in case.openings
+            if o.start - case.lead <= at < o.end and not (is_spent and o.start > case.spent_at)
+        ]
+        asked, is_warm = (
+            max((o.replicas for o in open_), default=0),
+            not all(o.is_parked for o in open_),
+        )
+        if mode == "Warm" and is_overridden and asked_for >= asked:
+            asked, is_warm = asked_for, True
+        if (mode == "Asleep" and is_overridden) or (is_spent and case.policy == "Sleep"):
+            asked, pods, busy_until = 0, 0, at
+        can_park = case.parked_for is not None and (asked > 0 or not is_spent)
+        if can_park and not is_warm and asked > pods:
+            pods, parked_since, busy_until = asked, None, max(busy_until, at + case.starts)
+        if at < busy_until:
+            yield at, max(asked, pods), False
+        elif is_warm or not can_park:
             yield at, asked, False
-            there = asked if case.parked_for is not None and asked else 0
-        elif asked > max(there, started):
-            there, is_parked = 0, False
-            yield at, asked, False
-        elif asked:
-            since = since if is_parked and asked <= there else at
-            there, is_parked = asked, True
-            yield at, asked, True
+            pods, parked_since = asked, None
         else:
-            since = since if is_parked else at
-            there = min(there, 1) if since is not None and at < since + case.parked_for else 0
-            is_parked = there > 0
-            yield at, there, is_parked
+            parked_since = parked_since or at
+            stays = pods > 0 and at < parked_since + case.parked_for
+            pods = asked or int(stays)
+            yield at, pods, pods > 0
+            parked_since = parked_since if pods else None
 
 
 def cost(minutes: Sequence[tuple[datetime, int, bool]], until: datetime) -> Decimal:

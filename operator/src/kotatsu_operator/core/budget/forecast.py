@@ -20,9 +20,9 @@ from kotatsu_operator.core.plan.kept import Kept
 from kotatsu_operator.core.pool.memory import Memory
 from kotatsu_operator.core.pool.spec import PoolSpec
 
-MOST_CHANGES = 6000
-"""The changes of openings to simulate: at least a day of the densest schedule, as each opening has
-four at most. The rest of the period is assumed to be like that on average."""
+MOST_CHANGES = 4500
+"""The changes of openings to simulate: a day of the densest schedule, as each opening has three.
+The rest of the period is assumed to be the same on average."""
 
 
 def forecast(
@@ -42,7 +42,8 @@ def forecast(
         is_free = in_force(spec.override, memory, step.stretch.begin) is None
         rest = known.rest.get((step.stretch.begin, step.mode)) if is_free else None
         if rest is not None:
-            return ledger.accrued + price.of(total + rest)
+            total += rest
+            break
         total += step.stretch.time
     return ledger.accrued + price.of(total + known.later)
 
@@ -55,9 +56,9 @@ class _Ahead(NamedTuple):
     """Until when it is simulated."""
     end: datetime
     rest: Mapping[tuple[datetime, Mode], PodTime]
-    """The pod time up to `end`, from each step on."""
+    """The pod time up to then, from each step on."""
     later: PodTime
-    """That from `until` on."""
+    """That from then to `end`, if it is the same on average."""
 
 
 _known: Kept[Hashable, _Ahead] = Kept(100_000, lambda _, known: 1 + len(known.asked))
@@ -89,11 +90,8 @@ def _simulated(simulation: Simulation, now: datetime, end: datetime) -> _Ahead:
         if not asked or ask[1:4] != asked[-1][1:4]:
             asked.append(Ask(*ask[:4]))
     free = replace(simulation, spec=replace(spec, override=None))
-    steps = list(free.run(asked, now, until))
-    total = sum((step.stretch.time for step in steps), PodTime())
-    left = later = total * ((end - until) / (until - now))
-    rest = {}
-    for step in reversed(steps):
-        left += step.stretch.time
-        rest[step.stretch.begin, step.mode] = left
-    return _Ahead(asked, until, end, rest, later)
+    rest, total = dict[tuple[datetime, Mode], PodTime](), PodTime()
+    for step in reversed(list(free.run(asked, now, until))):
+        total += step.stretch.time
+        rest[step.stretch.begin, step.mode] = total
+    return _Ahead(asked, until, end, rest, total * ((end - until) / (until - now)))

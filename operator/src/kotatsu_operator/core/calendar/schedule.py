@@ -38,6 +38,9 @@ _SLACK = timedelta(days=1, hours=1)
 
 _DAY, _MINUTE = timedelta(days=1), timedelta(minutes=1)
 
+_AT_ONCE = 1000
+"""The openings that `openings` computes at once, more or less."""
+
 
 @dataclass(frozen=True)
 class Window:
@@ -261,34 +264,25 @@ def _end(
     return end
 
 
+def openings(
+    windows: Iterable[Window], zone: ZoneInfo, after: datetime, before: datetime
+) -> Iterator[Occurrence]:
+    """The same as `occurrences`, computed as they are needed: first those of a day, then more."""
+    known = tuple(windows)
+    a_day = sum(openings_a_day(w.schedule) for w in known if w.schedule is not None)
+    begin, part, most = after, _DAY, max(_AT_ONCE // max(a_day, 1), 1) * _DAY
+    while begin < before:
+        found = occurrences(known, zone, begin, min(begin + part, before))
+        yield from (o for o in found if begin == after or o.start >= begin)
+        begin, part = begin + part, min(2 * part, most)
+
+
 def next_start(
     windows: Iterable[Window], zone: ZoneInfo, after: datetime, horizon: timedelta
 ) -> Occurrence | None:
     """The first occurrence that starts after `after` and within `horizon`; None without one."""
-    known, end = list(windows), after + horizon
-    found = [at for window in known if (at := _first_after(window, zone, after, end)) is not None]
-    if not found:
-        return None
-    # Across a clock change, the first start on the wall clock may not be the first in time.
-    soon = min(found) + _MINUTE
-    coming = occurrences(known, zone, max(after, soon - 2 * _SLACK), min(soon, end))
-    return next(o for o in coming if o.start > after)
-
-
-def _first_after(
-    window: Window, zone: ZoneInfo, after: datetime, before: datetime
-) -> datetime | None:
-    """The instant of the first opening after `after`; None if there is none before `before`."""
-    first, last = (on_clock(at, zone) for at in (after, before))
-    if window.start is not None:
-        walls: Iterable[datetime] = (window.start,)
-    else:
-        walls = _walk(window, first - _SLACK, last + _SLACK)
-    for wall in walls:
-        for start, end, _ in _openings(window, wall, zone):
-            if after < start < before and end > start:
-                return start
-    return None
+    coming = openings(windows, zone, after, after + horizon)
+    return next((o for o in coming if o.start > after), None)
 
 
 # --- windows that never open ---

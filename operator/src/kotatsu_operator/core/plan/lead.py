@@ -182,11 +182,11 @@ class Leads:
                 lead = min(lead + before, LONGEST)
             elif spec.depends_on:
                 lead = max(lead, kept_lead)
-            if opens is not None and opens - kept_lead - kept_ahead <= now:
-                lead = max(lead, kept_lead)
-        if opens is not None and opens - lead - kept_ahead <= now:
-            ahead = max(ahead, kept_ahead)
-        is_warming = opens is not None and opens - lead - ahead <= now
+            if kept_lead > lead and opens and opens - kept_lead - kept_ahead <= now:
+                lead = kept_lead
+        if kept_ahead > ahead and opens and opens - lead - kept_ahead <= now:
+            ahead = kept_ahead
+        is_warming = ahead and opens and opens - lead - ahead <= now
         self.lead, self.kept_ahead = lead, ahead if is_warming else timedelta()
         return lead + ahead
 
