@@ -20,7 +20,6 @@ from tests.operator.core.values import (
     SECOND,
     cron,
     once,
-    override,
     pool_spec,
     t,
     utc,
@@ -28,6 +27,7 @@ from tests.operator.core.values import (
 
 END = utc("2026-12-01T00:00")
 ASLEEP = Memory(phase=Phase.ASLEEP, since=t("00:00"))
+BUSY = Memory(phase=Phase.WARM, since=t("08:00"), last_active=t("08:00"))
 AT_ONCE = {"lead": "0s"}
 ONE = Decimal(60)  # one pod: 60 an hour, 1 a minute
 WARM = PodPrice(ONE)
@@ -46,34 +46,11 @@ def to_come(spec, now="08:00", memory=ASLEEP, pods=0, price=PRICE):
     return forecast(spec, memory, ledger(pods), price, t(now)) - 100
 
 
-def warm(since: str = "08:00", last: str | None = None) -> Memory:
-    return Memory(phase=Phase.WARM, since=t(since), last_active=t(last or since))
+TEN = once("w", "10:00", "11:00", 2)
 
 
-TEN, NINE = once("w", "10:00", "11:00", 2), once("w", "09:00", "11:00", 1)
-WARM_TILL_TEN = override("Warm", t("10:00"), replicas=3)
-ASLEEP_TILL_TEN = override("Asleep", t("10:00"))
-
-
-@each("fields, now, minutes", {
-    "without windows nothing": ({}, {}, 0),
-    "a window and the lead before it": ({"windows": [TEN], "lead": "2m"}, {}, 124),
-    "a Warm override until its end": (
-        {"windows": [NINE], "override": WARM_TILL_TEN}, {"memory": warm(), "pods": 3}, 420),
-    "an Asleep override saves the windows until its end": (
-        {"windows": [NINE], "override": ASLEEP_TILL_TEN}, {}, 60),
-    "the pods of now until they would be idle": (
-        {"idleAfter": "10m"}, {"memory": warm(last="07:55"), "pods": 2}, 10),
-    "and those beyond the window": (
-        {"idleAfter": "10m", "windows": [once("w", "07:00", "09:00", 1)]},
-        {"memory": warm(last="08:00"), "pods": 3}, 80),
-    "the last pods of a sleeping pool are as good as gone": (
-        {}, {"memory": replace(warm(), phase=Phase.SLEEPING), "pods": 2}, 0),
-    "a suspended pool stays as it is": (
-        {"suspend": True, "windows": [TEN]}, {"pods": 1}, (END - t("08:00")) // MINUTE),
-})  # fmt: skip
-def test_the_forecast_has_what_is_to_come(fields, now, minutes):
-    assert to_come(pool_spec(**AT_ONCE | fields), **now) == minutes
+def test_the_last_pods_of_a_sleeping_pool_are_as_good_as_gone():
+    assert to_come(pool_spec(), memory=replace(BUSY, phase=Phase.SLEEPING), pods=2) == 0
 
 
 def test_there_is_no_forecast_without_a_period():
@@ -119,7 +96,7 @@ def test_hundreds_of_pools_are_foreseen_within_a_beat():
 
     def beat() -> None:
         for spec in specs:
-            forecast(spec, warm(), ledger(2), WARM, t("08:00:02"))
+            forecast(spec, BUSY, ledger(2), WARM, t("08:00:02"))
 
     assert loops(beat) < 20, "a second of the machine on which the loop takes 50 ms"
 
@@ -127,38 +104,23 @@ def test_hundreds_of_pools_are_foreseen_within_a_beat():
 # --- parked pods ---
 
 
-def parked(since: str = "08:00") -> Memory:
-    return Memory(phase=Phase.PARKED, since=t(since), last_active=t("07:00"), reduced=True)
-
-
 PARKED = {"mode": "Parked"}
 STARTS = tuple(WarmUp(seconds, 1, "") for seconds in (120.0, 120.0, 900.0))
 
 
-@each("fields, now, minutes", {
-    "after a window": ({"windows": [TEN]}, {}, 122),
-    "from when they were parked, whatever window for parked pods comes after": (
-        {"windows": [TEN, once("b", "11:10", "11:15", 1) | PARKED]}, {}, 122),
-    "from when they are idle": (
-        {"idleAfter": "10m"}, {"memory": warm(last="07:55"), "pods": 3}, 17),
-    "after a Warm override": (
-        {"override": WARM_TILL_TEN}, {"memory": parked(), "pods": 1}, 362),
-    "and not after an Asleep override": (
-        {"override": ASLEEP_TILL_TEN}, {"memory": parked(), "pods": 1}, 0),
-    "of a lead only what a start takes as a rule": (
-        {"windows": [TEN | PARKED], "lead": "30m"},
-        {"memory": replace(ASLEEP, warm_ups=STARTS)}, Decimal("21.6")),
-    "where none can be parked all windows are warm": (
-        {"windows": [TEN | PARKED]}, {"price": WARM}, 120),
-})  # fmt: skip
-def test_a_pod_stays_parked_for_20_minutes(fields, now, minutes):
-    assert to_come(pool_spec(parkedFor="20m", **AT_ONCE | fields), **now) == minutes
+def test_of_a_lead_pods_that_will_be_parked_are_warm_for_what_a_start_takes_as_a_rule():
+    spec, memory = pool_spec(windows=[TEN | PARKED], lead="30m"), replace(ASLEEP, warm_ups=STARTS)
+    assert to_come(spec, memory=memory) == 2 * (2 + Decimal(28 + 60) / 10)
+
+
+def test_where_no_pod_can_be_parked_all_windows_are_warm():
+    assert to_come(pool_spec(windows=[TEN | PARKED], **AT_ONCE), price=WARM) == 120
 
 
 def test_a_suspended_pool_stays_parked_at_the_rate_it_has():
     at_rest = replace(ledger(1), rate=ONE / 10)
     spec = pool_spec(parkedFor="20m", suspend=True)
-    expected = forecast(spec, parked(), at_rest, PRICE, t("08:00"))
+    expected = forecast(spec, ASLEEP, at_rest, PRICE, t("08:00"))
     assert expected == 100 + at_rest.rate * ((END - t("08:00")) // HOUR)
 
 

@@ -145,12 +145,12 @@ UNTIL = t("20:00")
 ])  # fmt: skip
 def test_the_floor_and_who_says_so(override, clock, floor, reason):
     spec = pool(PITCH)
-    assert floor_of(spec, override, plan(spec, clock)) == (floor, reason)
+    assert floor_of(spec, override, plan(spec, clock).floor) == (floor, reason)
 
 
 def test_a_warm_override_of_a_pool_without_windows_asks_for_one():
     warm = Override(OverrideMode.WARM, UNTIL)
-    assert floor_of(pool(), warm, plan(pool(), "11:00")) == (1, Reason.OVERRIDE)
+    assert floor_of(pool(), warm, 0) == (1, Reason.OVERRIDE)
 
 
 def test_the_plan_is_the_same_whenever_the_hour_was_first_looked_at():

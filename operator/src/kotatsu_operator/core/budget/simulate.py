@@ -21,8 +21,9 @@ from kotatsu_operator.core.budget.podtime import Stretch
 from kotatsu_operator.core.calendar.schedule import Occurrence, openings
 from kotatsu_operator.core.plan.activity import idle_at, in_force, override_end, parked_until
 from kotatsu_operator.core.plan.lead import LONGEST, LONGEST_AHEAD, Leads, usual_start
+from kotatsu_operator.core.plan.plan import floor_of
 from kotatsu_operator.core.pool.memory import Memory, Phase, Reason
-from kotatsu_operator.core.pool.spec import OverrideMode, Parked, PoolSpec
+from kotatsu_operator.core.pool.spec import Parked, PoolSpec
 
 
 class Ask(NamedTuple):
@@ -166,13 +167,15 @@ class Simulation:
             override = in_force(spec.override, memory, begin)
             if override is not None:
                 stop = min(stop, override_end(override, memory))
-            is_asleep = override is not None and override.mode is OverrideMode.ASLEEP
-            if is_asleep or (is_shut and allowed.sleeps):
-                ask, mode = ask._replace(replicas=0, window=""), ASLEEP
-            elif override is not None and (least := spec.asked_by(override)) >= ask.replicas:
-                window = ask.window if least == ask.replicas else ""
-                ask = ask._replace(replicas=least, warm=True, window=window)
-            if is_shut and not ask.replicas:
+            is_spent = is_shut and allowed.sleeps
+            floor, reason = floor_of(spec, override, ask.replicas, spent=is_spent)
+            if reason is not Reason.WINDOW:
+                window, mode = (
+                    ask.window if floor == ask.replicas else "",
+                    mode if floor else ASLEEP,
+                )
+                ask = ask._replace(replicas=floor, warm=True, window=window)
+            elif is_shut and not floor:
                 parking = None
             there, after = self._followed(ask, begin, stop, mode, parking)
             yield Step(there, ask, mode)

@@ -183,21 +183,22 @@ def _capacity(
 def floor_of(
     spec: PoolSpec,
     override: Override | None,
-    plan: Plan,
+    windows: int,
     *,
     spent: bool = False,
     needed: bool = False,
 ) -> tuple[int, Reason]:
     """The replicas required regardless of demand, and the reason.
 
-    `spent` means that the budget puts the pool to sleep, regardless of windows and overrides;
-    `needed` that a pool which depends on it is awake, or starts.
+    `windows` are those that the schedule asks for. `spent` means that the budget puts the pool to
+    sleep, regardless of windows and overrides; `needed` that a pool which depends on it is awake,
+    or starts.
     """
     if spent:
         return 0, Reason.BUDGET
     if override is not None and override.mode is OverrideMode.ASLEEP:
         return 0, Reason.OVERRIDE
-    floor, reason = min(plan.floor, spec.max_replicas), Reason.WINDOW
+    floor, reason = min(windows, spec.max_replicas), Reason.WINDOW
     if override is not None:
         asked = spec.asked_by(override)
         if asked >= floor:
