@@ -132,7 +132,7 @@ def any_case(seed: int) -> Case:
     )  # fmt: skip
     match die.choice(["asleep", "warm", "parked"]):
         case "warm":
-            case.pods, case.idle = die.randint(1, MOST), begin + die.randint(1, 60) * MINUTE
+            case.pods, case.idle = die.randint(1, MOST), begin + die.randint(-5, 60) * MINUTE
         case "parked" if lasting is not None:
             case.pods, case.parked_since = 1, begin - die.randint(0, 100) * MINUTE
     return case

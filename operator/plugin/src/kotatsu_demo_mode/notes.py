@@ -27,7 +27,7 @@ _FAR = timedelta(days=100 * 366)
 
 _DAY, _MONTH = timedelta(days=1), timedelta(days=30)
 """The time for which a repeating window is priced, and compared with other windows. A day is enough
-for one that opens more often than each hour, and a month of it takes a minute to plan."""
+for one that opens more often than each hour, and a month of it takes seconds to plan."""
 
 OFTEN = 24
 """Openings a day."""

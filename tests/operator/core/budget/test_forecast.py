@@ -57,6 +57,13 @@ def test_there_is_no_forecast_without_a_period():
     assert forecast(pool_spec(), ASLEEP, Ledger(), WARM, t("08:00")) is None
 
 
+def test_windows_that_a_spent_budget_keeps_shut_are_not_to_come():
+    spec = pool_spec(windows=[TEN], budget={"limit": "1"}, **AT_ONCE)
+    spent = replace(ledger(), exhausted_at=t("07:00"))
+    assert to_come(spec) == 120
+    assert forecast(spec, ASLEEP, spent, PRICE, t("08:00")) == spent.accrued
+
+
 def test_a_clock_that_steps_back_gets_its_hours_again():
     spec = pool_spec(windows=[once("w", "06:00", "11:00", 1)], **AT_ONCE)
     assert to_come(spec, "10:00") == 60
