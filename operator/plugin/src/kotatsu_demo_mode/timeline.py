@@ -1,6 +1,5 @@
 """The coming transitions of a pool, from the operator's own simulation, and a chart of its pods."""
 
-from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -70,43 +69,25 @@ def timeline(pool: Pool, begin: datetime, end: datetime) -> Timeline:
     mode = mode_of(spec, memory, count(pool.status.get("readyReplicas")), begin)
     asked = list(asks(spec, memory, begin, end, allowed))
     steps = Simulation(spec, memory, pool.parking, allowed).run(asked, begin, end, mode)
-    stretches: list[Stretch] = []
-    changes: list[Change] = []
+    stretches, changes, costs = list[Stretch](), list[Change](), list[PodTime]()
     for there, ask, _ in steps:
-        stretches.append(there)
-        if there.begin > ask.at:
-            continue
-        for occurrence, kind in ask.happened:
-            name = occurrence.window
+        for occurrence, kind in ask.happened if there.begin == ask.at else ():
+            name, pods = occurrence.window, (there.replicas, there.is_parked)
             winner = ask.window if ask.replicas and ask.window != name else ""
             shifted = occurrence.shifted and kind == "open"
-            pods = there.replicas, there.is_parked
             changes.append(Change(ask.at, kind, name, *pods, winner, shifted))
-    merged, first = _merged(stretches), pool.plan_at(begin)
-    return Timeline(pool, begin, end, merged, first, _priced(pool, changes, stretches))
-
-
-def _priced(pool: Pool, changes: Sequence[Change], stretches: Sequence[Stretch]) -> list[Change]:
-    """Set the cost of each change until the next one; the costs add up to the total."""
-    priced, moments = [], [s.begin for s in stretches]
-    ends = [*(change.at for change in changes[1:]), stretches[-1].end]
-    for change, until in zip(changes, ends, strict=False):
-        # Without time until the next change, that one has the cost.
-        first, last = bisect_right(moments, change.at) - 1, bisect_left(moments, until)
-        mine = stretches[first:last] if until > change.at else ()
-        priced.append(change._replace(cost=price(pool, mine)))
-    return priced
-
-
-def _merged(stretches: Sequence[Stretch]) -> list[Stretch]:
-    merged: list[Stretch] = []
-    for s in stretches:
-        last = merged[-1] if merged else None
-        if last and (last.replicas, last.is_parked) == (s.replicas, s.is_parked):
-            merged[-1] = last._replace(end=s.end)
+            costs.append(PodTime())
+        if changes:
+            costs[-1] += there.time  # of simultaneous ones the last has the cost
+        last = stretches[-1] if stretches else None
+        if last is not None and last[2:] == there[2:]:
+            stretches[-1] = last._replace(end=there.end)
         else:
-            merged.append(s)
-    return merged
+            stretches.append(there)
+    if (each := pool.price) is not None:
+        priced = zip(changes, costs, strict=True)
+        changes = [change._replace(cost=each.of(time)) for change, time in priced]
+    return Timeline(pool, begin, end, stretches, pool.plan_at(begin), changes)
 
 
 # --- the chart ---

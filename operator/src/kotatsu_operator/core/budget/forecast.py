@@ -20,9 +20,9 @@ from kotatsu_operator.core.plan.kept import Kept
 from kotatsu_operator.core.pool.memory import Memory
 from kotatsu_operator.core.pool.spec import PoolSpec
 
-MOST_CHANGES = 4500
-"""The changes of openings to simulate: a day of the densest schedule, as each opening has three.
-The rest of the period is assumed to be the same on average."""
+MOST_CHANGES = 3000
+"""The changes of openings to simulate, of which each opening has three. The rest of the period is
+assumed to be the same on average."""
 
 
 def forecast(

@@ -38,7 +38,7 @@ _SLACK = timedelta(days=1, hours=1)
 
 _DAY, _MINUTE = timedelta(days=1), timedelta(minutes=1)
 
-_AT_ONCE = 1000
+_AT_ONCE = 2000
 """The openings that `openings` computes at once, more or less."""
 
 
@@ -267,10 +267,11 @@ def _end(
 def openings(
     windows: Iterable[Window], zone: ZoneInfo, after: datetime, before: datetime
 ) -> Iterator[Occurrence]:
-    """The same as `occurrences`, computed as they are needed: first those of a day, then more."""
+    """The same as `occurrences`, computed as they are needed: first those of a week, then more."""
     known = tuple(windows)
     a_day = sum(openings_a_day(w.schedule) for w in known if w.schedule is not None)
-    begin, part, most = after, _DAY, max(_AT_ONCE // max(a_day, 1), 1) * _DAY
+    most = max(_AT_ONCE // max(a_day, 1), 1) * _DAY
+    begin, part = after, min(7 * _DAY, most)
     while begin < before:
         found = occurrences(known, zone, begin, min(begin + part, before))
         yield from (o for o in found if begin == after or o.start >= begin)
