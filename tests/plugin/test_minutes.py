@@ -153,7 +153,8 @@ def single(
 def minutes_of(case: Case) -> Iterator[tuple[datetime, int, bool]]:
     """The pods at each minute, and whether they are parked."""
     mode, asked_for, until = case.override
-    pods, parked_since, busy_until = case.pods, case.parked_since, case.idle
+    parked_since, busy_until = case.parked_since, case.idle
+    pods = case.pods if parked_since or busy_until > case.begin else 0
     blocks = case.policy in ("BlockStarts", "Sleep")
     for n in range(SPAN // MINUTE):
         at = case.begin + n * MINUTE

@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 
 from kotatsu_operator.core.formats import format_duration
 from kotatsu_operator.core.plan.activity import idle_after
-from kotatsu_operator.core.pool.memory import Phase
 
 from .api import Api
 from .on import Done, awake, override, show, watched, who, write
@@ -83,9 +82,7 @@ def when_idle(pool: Pool) -> str:
 
 def _asleep(api: Api, pool: Pool, options: Namespace, by: str, now: datetime) -> Done:
     """Sleep until the open windows end, or long enough to fall asleep."""
-    # Of the windows alone.
-    spec = replace(pool.spec, override=None, parked_for=None)
-    without = replace(pool, spec=spec, memory=replace(pool.memory, phase=Phase.ASLEEP))
+    without = replace(pool.asleep, spec=replace(pool.spec, override=None, parked_for=None))
     ahead = timeline(without, now, now + timedelta(hours=24))
     first = ahead.stretches[0]
     # One window may follow another without a gap: the end is that of the last one.

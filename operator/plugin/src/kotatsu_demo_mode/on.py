@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from kotatsu_operator.core.formats import conditions_of, count, is_true, table
 from kotatsu_operator.core.plan.activity import OVERRIDE_LIMIT
-from kotatsu_operator.core.pool.memory import KnownOverride, Phase
+from kotatsu_operator.core.pool.memory import KnownOverride
 from kotatsu_operator.core.protocol import API_VERSION, BY_ANNOTATION, REASON_ANNOTATION
 
 from .api import APPLY, MANAGER, MERGE, Api, dry_run_query
@@ -74,10 +74,8 @@ def _warmed(pool: Pool, raw: Object, now: datetime) -> "Done":
     given, zone = after.spec.override, after.spec.zone
     if given is None:
         raise DemoModeError(f"the override of {pool.name} was removed at once; try again")
-    # Of the override alone, whatever pods there are now.
-    memory = replace(after.memory, override=KnownOverride(), phase=Phase.ASLEEP)
-    after = replace(after, memory=memory)
-    ahead = timeline(after, now, min(given.until, now + OVERRIDE_LIMIT))
+    after = replace(after, memory=replace(after.memory, override=KnownOverride()))
+    ahead = timeline(after.asleep, now, min(given.until, now + OVERRIDE_LIMIT))
     most = max(s.replicas for s in ahead.stretches)
     detail = f" until {clock(given.until, zone, now)} {zone.key} (in {about(given.until - now)})"
     detail += f", {pods(most)}"

@@ -17,7 +17,7 @@ from kotatsu_operator.core.formats import conditions_of, count, is_true, table, 
 from kotatsu_operator.core.plan.activity import in_force
 from kotatsu_operator.core.plan.plan import Plan, plan_at
 from kotatsu_operator.core.pool.calendars import with_calendars
-from kotatsu_operator.core.pool.memory import KnownOverride, Memory
+from kotatsu_operator.core.pool.memory import KnownOverride, Memory, Phase
 from kotatsu_operator.core.pool.parse import SpecError, parse
 from kotatsu_operator.core.pool.spec import PLATFORM, Override, Parked, Platform, PoolSpec
 from kotatsu_operator.core.protocol import API_VERSION
@@ -93,6 +93,11 @@ class Pool:
         if self.parking is None:
             return PodPrice(ledger.pod_hour)
         return PodPrice(ledger.pod_hour, ledger.parked_hour or ledger.pod_hour)
+
+    @property
+    def asleep(self) -> Pool:
+        """The same without the pods that there are now."""
+        return replace(self, memory=replace(self.memory, phase=Phase.ASLEEP))
 
     def plan_at(self, now: datetime) -> Plan:
         """What the schedule asks for now, and what the budget permits of it."""

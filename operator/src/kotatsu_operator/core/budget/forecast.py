@@ -54,11 +54,10 @@ class _Ahead(NamedTuple):
     asked: Sequence[Ask]
     until: datetime
     """Until when it is simulated."""
-    end: datetime
     rest: Mapping[tuple[datetime, Mode], PodTime]
     """The pod time up to then, from each step on."""
     later: PodTime
-    """That from then to `end`, if it is the same on average."""
+    """That from then to the end of the period, if it is the same on average."""
 
 
 _known: Kept[Hashable, _Ahead] = Kept(100_000, lambda _, known: 1 + len(known.asked))
@@ -72,9 +71,9 @@ def _known_ahead(simulation: Simulation, now: datetime, end: datetime) -> _Ahead
     budget = None if allowed.begins else (allowed.policy, allowed.exhausted_at)
     leads = memory.lead, memory.ahead, memory.warm_ups, memory.template.hash, memory.first_start
     given = spec.windows, spec.zone, spec.lead, bool(spec.depends_on), spec.max_replicas
-    key = (*given, spec.platform.route_settle, lasting, budget, leads)
+    key = (*given, spec.platform.route_settle, lasting, budget, leads, end)
     known = _known.get(key)
-    if known is None or known.end != end or not known.asked[0].at <= now < known.until:
+    if known is None or not known.asked[0].at <= now < known.until:
         known = _simulated(simulation, now, end)
         _known.put(key, known)
     return known
@@ -94,4 +93,4 @@ def _simulated(simulation: Simulation, now: datetime, end: datetime) -> _Ahead:
     for step in reversed(list(free.run(asked, now, until))):
         total += step.stretch.time
         rest[step.stretch.begin, step.mode] = total
-    return _Ahead(asked, until, end, rest, total * ((end - until) / (until - now)))
+    return _Ahead(asked, until, rest, total * ((end - until) / (until - now)))

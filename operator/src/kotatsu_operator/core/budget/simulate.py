@@ -119,13 +119,13 @@ ASLEEP = Mode()
 
 def mode_of(spec: PoolSpec, memory: Memory, pods: int, now: datetime) -> Mode:
     """The pods of now, and until when they stay without a further request."""
-    parked = parked_until(spec, memory)
+    parked, idle = parked_until(spec, memory), idle_at(spec, memory, now)
     if parked is not None:
         return Mode(pods, is_parked=True, until=parked)
     is_for_window = memory.phase is Phase.WARMING and memory.reason is Reason.WINDOW
-    if is_for_window or not memory.phase.is_awake:
+    if memory.phase.is_asleep or is_for_window or idle <= now:
         return ASLEEP
-    return Mode(pods, until=idle_at(spec, memory, now))
+    return Mode(pods, until=idle)
 
 
 class Step(NamedTuple):
