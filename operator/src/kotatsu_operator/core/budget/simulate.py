@@ -1,7 +1,7 @@
 """A pool through the time ahead, if no request comes: its pods, and what asks for them.
 
 The forecast of a budget, the plugin's plan and the windows of its proposals are sums over this.
-`Simulation.asks` is what the windows ask for, with the lead of each opening (`Leads`), and without
+`asks` says what the windows ask for, with the lead of each opening (`Leads`), and without
 those that a spent budget keeps shut. `Simulation.run` follows the pods through that as
 `core.decide` does: an override goes before windows, warm pods are parked when no window asks for
 warm ones, and a parked pool sleeps when parkedFor is over. The few seconds of a drain are left out,
