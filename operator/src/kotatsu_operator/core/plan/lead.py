@@ -89,11 +89,12 @@ def decisive(warm_ups: Sequence[WarmUp], template: str) -> WarmUp | None:
 def usual_start(warm_ups: Sequence[WarmUp], template: str, lead: timedelta) -> timedelta:
     """How long the pods of a window start, of its lead: the median, or all of it if none is known.
 
-    As for the lead, warm-ups of earlier templates count only without one of the current template.
+    That is LONGEST at most. As for the lead, warm-ups of earlier templates count only without one
+    of the current template.
     """
     known = [w for w in warm_ups if w.template == template] or warm_ups
     if not known:
-        return lead
+        return min(lead, LONGEST)
     return min(timedelta(seconds=percentile([w.seconds for w in known], 0.5)), lead)
 
 
