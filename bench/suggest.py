@@ -31,7 +31,7 @@ def measured(apps: int, seed: int, mix: Mapping[str, int]) -> tuple[Expected, Ex
     for app in cluster(apps, (KNOWN + AFTER) // WEEK, seed, mix):
         progress.say(app.name)
         past = past_of(usage_of(app.between(BEGIN, end), BEGIN, end))
-        proposal = propose(past, rule, app.zone, prices)
+        proposal = propose(past, rule, app.spec, prices)
         assert proposal is not None
         settings = proposal.settings or rule
         by_them = [replayed(app, one, end, end + AFTER, PARKED) for one in (rule, settings)]

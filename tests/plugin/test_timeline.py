@@ -2,19 +2,16 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from random import Random
 from typing import Any
 
 import pytest
 from plugin.kit import cron, once, pool
-from rows import each
 
 from kotatsu_demo_mode.pools import Pool
 from kotatsu_demo_mode.timeline import Timeline, timeline
 from kotatsu_operator.core.decide.decide import decide
 from kotatsu_operator.core.plan.lead import LONGEST
-from kotatsu_operator.core.plan.plan import plan_at
 from kotatsu_operator.core.pool.decision import Observation
 
 HOUR, SECOND = timedelta(hours=1), timedelta(seconds=1)
@@ -93,22 +90,6 @@ def test_for_a_thousand_random_schedules_the_plan_is_what_the_operator_decides(b
                 assert (coming.at, coming.kind, coming.window) in known, (seed, at)
 
 
-@each("seed", range(40))
-def test_with_a_fixed_lead_no_transition_of_the_operator_is_missing(seed: int):
-    made, begin = random_pool(Random(seed))
-    made = replace(made, spec=replace(made.spec, lead=timedelta(seconds=45)))
-    end = begin + timedelta(days=1)
-    found = [(c.at, c.kind, c.window) for c in timeline(made, begin, end).changes]
-    at, walked = begin, []
-    while True:
-        plan = plan_at(made.spec, made.memory, at)
-        if plan.next is None or plan.next.at >= end:
-            break
-        at = plan.next.at
-        walked += [(t.at, t.kind, t.window) for t in plan.upcoming if t.at == at]
-    assert sorted(found) == sorted(walked)
-
-
 def test_the_highest_replicas_win_and_the_loser_says_who():
     made = pool(
         windows=[
@@ -158,16 +139,6 @@ def test_without_prices_or_requests_the_cost_is_unknown():
     assert {c.cost for c in t.changes} == {None}
 
 
-def test_an_override_counts_until_it_ends():
-    override = {"mode": "Warm", "replicas": 3, "until": "2026-11-25T05:00:00Z"}
-    made = pool(override=override, windows=[once("a", "2026-11-25T12:00", "2026-11-25T13:00", 5)])
-    t = timeline(made, utc("2026-11-25T01:00"), utc("2026-11-25T10:00"))
-    assert floor_at(t, utc("2026-11-25T02:00")) == 3
-    assert floor_at(t, utc("2026-11-25T03:30")) == 5
-    assert floor_at(t, utc("2026-11-25T04:30")) == 3
-    assert floor_at(t, utc("2026-11-25T05:00")) == 0
-
-
 def test_a_start_that_the_clocks_skip_is_marked():
     made = pool(timeZone="Europe/Berlin", windows=[cron("night", "30 2 * * *", "1h")])
     t = timeline(made, utc("2026-03-28T12:00"), utc("2026-03-30T12:00"))
@@ -175,82 +146,12 @@ def test_a_start_that_the_clocks_skip_is_marked():
     assert opened == [(utc("2026-03-29T01:00"), True), (utc("2026-03-30T00:30"), False)]
 
 
-# --- parked pods ---
-
-
-def parts(made: Pool, begin: str, end: str) -> list[tuple[str, int, bool]]:
-    """The beginnings of the stretches, with their pods and whether those are parked."""
-    found = timeline(made, utc(begin), utc(end)).stretches
-    return [(f"{s.begin:%H:%M}", s.replicas, s.is_parked) for s in found]
-
-
-def parking(*windows: dict[str, Any], **spec: Any) -> Pool:
-    return pool(timeZone="UTC", lead="1m", windows=list(windows), **spec)
-
-
-DAY = ("2026-11-25T00:00", "2026-11-26T00:00")
-MORNING = once("m", "2026-11-25T08:00", "2026-11-25T09:00", 2)
-
-
-def test_pods_start_for_a_parked_window_and_are_parked_when_it_opens():
-    made = parking(MORNING | {"mode": "Parked"})
-    assert parts(made, *DAY) == [
-        ("00:00", 0, False), ("07:59", 2, False), ("08:00", 2, True), ("09:00", 0, False),
-    ]  # fmt: skip
-
-
-def test_pods_for_a_parked_window_are_warm_for_as_long_as_they_start_and_not_for_the_lead():
-    """As the operator does: it parks them as soon as they are Ready."""
-    warm_ups = [[20, 2, 1], [20, 2, 1], [540, 2, 1]]
-    status = {"phase": "Asleep", "internal": {"warmUps": warm_ups}}
-    window = MORNING | {"mode": "Parked"}
-    made = pool(status=status, timeZone="UTC", lead="10m", windows=[window])
-    begin = utc("2026-11-25T00:00")
-    found = [s for s in timeline(made, begin, begin + 30 * HOUR).stretches if s.replicas]
-    opens = utc("2026-11-25T08:00")
-    assert [(s.begin, s.is_parked) for s in found] == [
-        (opens - 600 * SECOND, False),
-        (opens - 580 * SECOND, True),
-    ]
-
-
-def test_after_a_window_pods_stay_parked_for_their_time():
-    assert parts(parking(MORNING, parkedFor="20m"), *DAY) == [
-        ("00:00", 0, False), ("07:59", 2, False), ("09:00", 1, True), ("09:20", 0, False),
-    ]  # fmt: skip
-
-
-def test_a_parked_pool_stays_until_its_time_is_over():
-    inner = {"parkedSince": "2026-11-24T23:50:00Z"}
-    status = {"phase": "Parked", "internal": inner, "readyReplicas": 1}
-    made = pool(status=status, timeZone="UTC", parkedFor="20m")
-    assert parts(made, *DAY) == [("00:00", 1, True), ("00:10", 0, False)]
-
-
 def test_pods_that_cannot_be_parked_are_warm_in_the_plan():
     failed = {"type": "ParkingWorks", "status": "False", "reason": "Guaranteed"}
-    spec = parking(MORNING | {"mode": "Parked"}, parkedFor="20m").raw["spec"]
-    made = pool(status={"conditions": [failed]}, **spec)
-    assert parts(made, *DAY) == [("00:00", 0, False), ("07:59", 2, False), ("09:00", 0, False)]
-
-
-def test_an_asleep_override_leaves_no_parked_pods():
-    override = {"mode": "Asleep", "until": "2026-11-25T09:10:00Z"}
-    made = pool(timeZone="UTC", windows=[MORNING], parkedFor="1h", override=override)
-    assert parts(made, *DAY) == [("00:00", 0, False)]
-
-
-def test_the_cost_of_the_plan_has_both_prices():
-    made = parking(MORNING | {"mode": "Parked"})
-    warm, parked = Decimal("1.84375"), Decimal("0.25125")
-    cost = timeline(made, utc(DAY[0]), utc(DAY[1])).cost
-    assert cost is not None
-    assert round(cost, 9) == round(2 * warm / 60 + 2 * parked, 9)
-
-
-def test_the_costs_of_the_changes_add_up_to_the_plan():
-    found = timeline(parking(MORNING, parkedFor="20m"), utc(DAY[0]), utc(DAY[1]))
-    assert sum(c.cost for c in found.changes) == found.cost
-    assert [(c.kind, c.replicas, c.is_parked) for c in found.changes] == [
-        ("prewarm", 2, False), ("open", 2, False), ("close", 1, True),
-    ]  # fmt: skip
+    window = cron("m", "0 8 * * *", "1h") | {"mode": "Parked"}
+    made = pool(status={"conditions": [failed]}, windows=[window], lead="1m", parkedFor="20m")
+    begin = utc("2026-11-25T00:00")
+    found = timeline(made, begin, begin + 24 * HOUR).stretches
+    assert [(s.replicas, s.is_parked, s.end - s.begin) for s in found if s.replicas] == [
+        (2, False, HOUR + 60 * SECOND)
+    ]

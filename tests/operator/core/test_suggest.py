@@ -19,7 +19,7 @@ from kotatsu_operator.core.suggest import (
     past_of,
     propose,
 )
-from tests.operator.core.values import HOUR, MINUTE, utc
+from tests.operator.core.values import HOUR, MINUTE, pool_spec, utc
 from tests.operator.core.weeks import BEGIN, WEEK, App, app, replayed, usage_of
 
 PARKED, NOT_PARKED = Prices(0.136), Prices(1.0)
@@ -32,8 +32,8 @@ def recorded(one: App, weeks: int = 8) -> Usage:
     return usage_of(one.between(BEGIN, end), BEGIN, end)
 
 
-def proposed(one: App, *, weeks=8, today=TODAY, prices=PARKED, zone=None) -> Proposal | None:
-    return propose(past_of(recorded(one, weeks)), today, zone or one.zone, prices)
+def proposed(one: App, *, weeks=8, today=TODAY, prices=PARKED, spec=None) -> Proposal | None:
+    return propose(past_of(recorded(one, weeks)), today, spec or one.spec, prices)
 
 
 def rows(proposal: Proposal) -> list[str | None]:
@@ -97,7 +97,7 @@ def test_a_week_off_in_the_weeks_that_are_tested_leaves_the_rule_or_the_same_win
 def test_the_rows_are_in_the_pools_zone_wherever_its_people_are():
     one = app("nightly", 8, 1, zone="America/New_York")  # clocks go back on 1 November
     here = proposed(one)
-    elsewhere = proposed(one, zone=ZoneInfo("Asia/Tokyo"))
+    elsewhere = proposed(one, spec=pool_spec(timeZone="Asia/Tokyo"))
     assert rows(here) != rows(elsewhere)
     hour = int(rows(here)[0].split()[1])
     assert int(rows(elsewhere)[0].split()[1]) == (hour + 13) % 24
@@ -110,7 +110,7 @@ def test_three_weeks_are_enough_and_less_are_not():
     found = proposed(one, weeks=3)
     assert (found.learned_weeks, found.held_out_weeks) == (2, 1)
     assert found.settings is not None
-    assert propose(past_of(Usage()), TODAY, one.zone, PARKED) is None
+    assert propose(past_of(Usage()), TODAY, one.spec, PARKED) is None
 
 
 def test_time_that_is_not_known_is_neither_use_nor_idleness():
@@ -121,7 +121,7 @@ def test_time_that_is_not_known_is_neither_use_nor_idleness():
     used = usage.used & ~away
     busy = usage.busy * (used.bit_count() / usage.used.bit_count())
     partly = Usage(usage.last, used, usage.known & ~away, busy)
-    found, whole = propose(past_of(partly), TODAY, one.zone, PARKED), proposed(one)
+    found, whole = propose(past_of(partly), TODAY, one.spec, PARKED), proposed(one)
     assert rows(found) == rows(whole)
     assert found.today.cold_starts == pytest.approx(whole.today.cold_starts, rel=0.05)
     assert found.today.hours == pytest.approx(whole.today.hours, rel=0.05)
@@ -129,7 +129,7 @@ def test_time_that_is_not_known_is_neither_use_nor_idleness():
     few = recorded(one, 3)
     known = few.known & ~((1 << SLOTS_OF_A_WEEK // 2) - 1)
     assert (
-        propose(past_of(Usage(few.last, few.used & known, known)), TODAY, one.zone, PARKED) is None
+        propose(past_of(Usage(few.last, few.used & known, known)), TODAY, one.spec, PARKED) is None
     )
 
 
@@ -173,7 +173,7 @@ EACH_THREE_MINUTES = App(
 def test_sleeps_within_ten_minutes_are_those_that_were_recorded():
     past = past_of(recorded(EACH_THREE_MINUTES))
     made = replayed(EACH_THREE_MINUTES, TODAY, BEGIN + WEEK, BEGIN + 1.1 * WEEK, 0.136)
-    found = propose(past, TODAY, EACH_THREE_MINUTES.zone, PARKED, wakes=made.cold_starts)
+    found = propose(past, TODAY, EACH_THREE_MINUTES.spec, PARKED, wakes=made.cold_starts)
     assert found.today.cold_starts == pytest.approx(3360, rel=0.01)
     assert found.today.hours == pytest.approx(made.hours, rel=0.01)
     assert found.settings == RULE
@@ -199,8 +199,8 @@ def test_a_habit_is_learned_once_more_from_all_weeks():
     one, base = app("office", 8, 1), replace(RULE, kept=30 * MINUTE)
     past = past_of(recorded(one))
     found = proposed(one)
-    assert found.settings == learned(past, base, one.zone, PARKED)
-    assert found.settings != learned(past.part(0, found.learned_weeks), base, one.zone, PARKED)
+    assert found.settings == learned(past, base, one.spec, PARKED)
+    assert found.settings != learned(past.part(0, found.learned_weeks), base, one.spec, PARKED)
 
 
 def test_settings_that_are_as_good_as_any_other_are_left_alone():

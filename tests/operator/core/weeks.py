@@ -17,7 +17,7 @@ from kotatsu_operator.core.formats import format_duration
 from kotatsu_operator.core.plan.activity import parked_until
 from kotatsu_operator.core.pool.decision import Demand, Observation, Parking
 from kotatsu_operator.core.pool.memory import Memory, Phase, changed
-from kotatsu_operator.core.pool.spec import mode_field
+from kotatsu_operator.core.pool.spec import PoolSpec, mode_field
 from kotatsu_operator.core.report.usage import NOTHING, QUIET, Usage, slot_of
 from kotatsu_operator.core.suggest import Expected, Settings
 from tests.operator.core.values import pool_spec
@@ -41,6 +41,11 @@ class App:
     zone: ZoneInfo
     sessions: Sequence[Session]
     """Without overlaps, oldest first."""
+
+    @property
+    def spec(self) -> PoolSpec:
+        """Its pool, without the settings that are tried."""
+        return pool_spec(timeZone=self.zone.key)
 
     def between(self, begin: datetime, end: datetime) -> list[Session]:
         """The sessions that begin in some time."""

@@ -64,7 +64,7 @@ def gb_seconds(instances: int, mib: Decimal, seconds: Decimal) -> Decimal:
 def figures(pool: Pool, now: datetime, other: LambdaPrice | None = None) -> Figures:
     """The cost of a pool, from its status, its schedule and its prices."""
     ledger, end = pool.ledger, period_at(pool.spec.budget.period, pool.spec.zone, now)[1]
-    coming = timeline(pool, now, max(end, now + timedelta(seconds=1)))
+    coming = timeline(pool.asleep, now, max(end, now + timedelta(seconds=1)))
     spent = ledger.accrued if ledger.currency else None
     forecast = read_amount(table(pool.status.get("cost")).get("forecast"))
     if forecast is None and coming.cost is not None:

@@ -2,7 +2,7 @@
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
@@ -11,8 +11,8 @@ from kotatsu_operator.core.budget.limit import sentence
 from kotatsu_operator.core.calendar.schedule import (
     Occurrence,
     Window,
-    next_start,
     occurrences,
+    openings,
     openings_a_day,
 )
 from kotatsu_operator.core.formats import format_duration
@@ -22,12 +22,12 @@ from .pools import Pool
 from .timeline import timeline
 from .words import about, amount, clock, days, pods, windows_pods
 
-_FAR = timedelta(days=9 * 366)
-"""How far ahead to search for an opening: 29 February may be eight years away."""
+_FAR = timedelta(days=100 * 366)
+"""How far ahead to search for an opening."""
 
 _DAY, _MONTH = timedelta(days=1), timedelta(days=30)
 """The time for which a repeating window is priced, and compared with other windows. A day is enough
-for one that opens more often than each hour, and a month of it takes a minute to plan."""
+for one that opens more often than each hour, and a month of it takes seconds to plan."""
 
 OFTEN = 24
 """Openings a day."""
@@ -43,12 +43,7 @@ _SHOWN = 3
 
 def first_opening(window: Window, zone: ZoneInfo, now: datetime) -> Occurrence | None:
     """The opening that is in progress, or the next one; None if there is none."""
-    if window.start is not None and window.end is not None:
-        opens, closes = (at.replace(tzinfo=UTC) for at in (window.start, window.end))
-        found = occurrences((window,), zone, opens - 2 * _DAY, closes + 2 * _DAY)
-        return next((o for o in found if o.end > now), None)
-    current = occurrences((window,), zone, now, now + timedelta(microseconds=1))
-    return current[0] if current else next_start((window,), zone, now, _FAR)
+    return next(openings((window,), zone, now, now + _FAR), None)
 
 
 def added_notes(

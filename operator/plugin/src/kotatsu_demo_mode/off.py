@@ -82,7 +82,7 @@ def when_idle(pool: Pool) -> str:
 
 def _asleep(api: Api, pool: Pool, options: Namespace, by: str, now: datetime) -> Done:
     """Sleep until the open windows end, or long enough to fall asleep."""
-    without = replace(pool, spec=replace(pool.spec, override=None, parked_for=None))
+    without = replace(pool.asleep, spec=replace(pool.spec, override=None, parked_for=None))
     ahead = timeline(without, now, now + timedelta(hours=24))
     first = ahead.stretches[0]
     # One window may follow another without a gap: the end is that of the last one.

@@ -75,7 +75,7 @@ def _warmed(pool: Pool, raw: Object, now: datetime) -> "Done":
     if given is None:
         raise DemoModeError(f"the override of {pool.name} was removed at once; try again")
     after = replace(after, memory=replace(after.memory, override=KnownOverride()))
-    ahead = timeline(after, now, min(given.until, now + OVERRIDE_LIMIT))
+    ahead = timeline(after.asleep, now, min(given.until, now + OVERRIDE_LIMIT))
     most = max(s.replicas for s in ahead.stretches)
     detail = f" until {clock(given.until, zone, now)} {zone.key} (in {about(given.until - now)})"
     detail += f", {pods(most)}"

@@ -9,9 +9,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from kotatsu_operator.core.budget.forecast import PodPrice
 from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.budget.limit import EVERYTHING, Allowed, allowed
+from kotatsu_operator.core.budget.podtime import PodPrice
 from kotatsu_operator.core.calendar.schedule import Window
 from kotatsu_operator.core.formats import (
     conditions_of,
@@ -24,7 +24,7 @@ from kotatsu_operator.core.formats import (
 from kotatsu_operator.core.plan.activity import in_force
 from kotatsu_operator.core.plan.plan import Plan, plan_at
 from kotatsu_operator.core.pool.calendars import with_calendars
-from kotatsu_operator.core.pool.memory import KnownOverride, Memory
+from kotatsu_operator.core.pool.memory import KnownOverride, Memory, Phase
 from kotatsu_operator.core.pool.parse import SpecError, parse
 from kotatsu_operator.core.pool.spec import PLATFORM, Override, Parked, Platform, PoolSpec
 from kotatsu_operator.core.protocol import API_VERSION
@@ -100,6 +100,11 @@ class Pool:
         if self.parking is None:
             return PodPrice(ledger.pod_hour)
         return PodPrice(ledger.pod_hour, ledger.parked_hour or ledger.pod_hour)
+
+    @property
+    def asleep(self) -> Pool:
+        """The same without the pods that there are now."""
+        return replace(self, memory=replace(self.memory, phase=Phase.ASLEEP))
 
     def plan_at(self, now: datetime) -> Plan:
         """What the schedule asks for now, and what the budget permits of it."""

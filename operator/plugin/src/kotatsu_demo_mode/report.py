@@ -6,8 +6,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from kotatsu_operator.core.budget.forecast import Stretch
 from kotatsu_operator.core.budget.ledger import period_at
+from kotatsu_operator.core.budget.podtime import Stretch
 from kotatsu_operator.core.report.episodes import Counts, Earlier, Episode, Why
 from kotatsu_operator.core.report.past import Past, Row, read_past
 

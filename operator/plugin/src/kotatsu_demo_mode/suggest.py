@@ -119,7 +119,7 @@ def suggested(pool: Pool, history: Object, now: datetime) -> Suggested:
     if not pool.spec.target.scales_itself:
         tested, record = past.held_out, read_stored(pool.status, history)
         wakes = wakes_a_week(record, tested.begin, tested.end)
-        proposal = propose(past, today, pool.spec.zone, prices, wakes)
+        proposal = propose(past, today, pool.spec, prices, wakes)
     return Suggested(pool, today, prices, is_assumed, past.known_weeks, proposal)
 
 

@@ -1,29 +1,18 @@
-"""The coming transitions of a pool, from the operator's own functions, and a chart of its pods.
+"""The coming transitions of a pool, from the operator's own simulation, and a chart of its pods."""
 
-Each step calls `plan_among` and `floor_of` like the operator, and records what has changed. So
-this module contains no rule about which window wins or how early pods start.
-"""
-
-from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from kotatsu_operator.core.budget.forecast import ASLEEP, Ask, Mode, PodTime, Stretch, follow
-from kotatsu_operator.core.calendar.schedule import Occurrence, occurrences
+from kotatsu_operator.core.budget.podtime import PodTime, Stretch
+from kotatsu_operator.core.budget.simulate import Simulation, asks, mode_of
 from kotatsu_operator.core.formats import count
-from kotatsu_operator.core.plan.activity import in_force, override_end, parked_until
-from kotatsu_operator.core.plan.lead import LONGEST, usual_start
-from kotatsu_operator.core.plan.plan import Plan, floor_of, plan_among
-from kotatsu_operator.core.pool.memory import Reason, changed
+from kotatsu_operator.core.plan.plan import Plan
 
 from .pools import Pool
-
-_REACH = timedelta(hours=26)
-"""How far a step looks ahead: more than the longest lead."""
 
 
 class Change(NamedTuple):
@@ -76,108 +65,29 @@ def hours(stretches: Sequence[Stretch]) -> Decimal:
 
 def timeline(pool: Pool, begin: datetime, end: datetime) -> Timeline:
     """The timeline of a pool over [begin, end)."""
-    steps = list(_walk(pool, begin, end))
-    stretches: list[Stretch] = []
-    changes: list[Change] = []
-    until = parked_until(pool.spec, pool.memory)
-    ready = count(pool.status.get("readyReplicas"))
-    mode = ASLEEP if until is None else Mode(ready, is_parked=True, until=until)
-    for step, stop in zip(steps, [*(s.ask.at for s in steps[1:]), end], strict=True):
-        at, floor = step.ask.at, step.ask.replicas
-        there, mode = follow(step.ask, at, stop, mode, pool.parking if step.may_park else None)
-        if there.end > at:
-            stretches.append(there)
-        if there.end < stop:
-            stretches.append(Stretch(there.end, stop))
-        for occurrence, kind in step.happened:
-            name = occurrence.window
-            wins = step.plan.window != name and floor and floor == step.plan.floor
-            winner = step.plan.window if wins else ""
+    spec, memory, allowed = pool.spec, pool.memory, pool.allowed_at(begin)
+    mode = mode_of(spec, memory, count(pool.status.get("readyReplicas")), begin)
+    asked = list(asks(spec, memory, begin, end, allowed))
+    steps = Simulation(spec, memory, pool.parking, allowed).run(asked, begin, end, mode)
+    stretches, changes, costs = list[Stretch](), list[Change](), list[PodTime]()
+    for there, ask, _ in steps:
+        for occurrence, kind in ask.happened if there.begin == ask.at else ():
+            name, pods = occurrence.window, (there.replicas, there.is_parked)
+            winner = ask.window if ask.replicas and ask.window != name else ""
             shifted = occurrence.shifted and kind == "open"
-            changes.append(Change(at, kind, name, there.replicas, there.is_parked, winner, shifted))
-    return Timeline(
-        pool, begin, end, _merged(stretches), steps[0].plan, _priced(pool, changes, stretches)
-    )
-
-
-class _Step(NamedTuple):
-    plan: Plan
-    ask: Ask
-    may_park: bool
-    """Whether pods may be parked; if not, the pool sleeps without a window."""
-    happened: Sequence[tuple[Occurrence, str]]
-
-
-def _walk(pool: Pool, begin: datetime, end: datetime) -> Iterator[_Step]:
-    spec, memory = pool.spec, pool.memory
-    known = occurrences(spec.windows, spec.zone, begin, end + _REACH)
-    budget_renews = pool.ledger.period_end
-    # Also when a window is near enough to count for the lead.
-    marks = {at for o in known for at in (o.start, o.end, o.start - LONGEST)}
-    if spec.override is not None:
-        marks.add(override_end(spec.override, memory))
-    if budget_renews is not None:
-        marks.add(budget_renews)
-    ahead = sorted(at for at in marks if begin < at < end)
-    near: list[Occurrence] = []
-    entered, at = 0, begin
-    started: dict[Occurrence, datetime] = {}  # when the pods of each have started
-    while True:
-        # And one beyond the reach, for `next`.
-        reached = bisect_right(known, at + _REACH, key=lambda o: o.start) + 1
-        near = [o for o in near if o.end >= at] + known[entered:reached]
-        entered = max(entered, min(reached, len(known)))
-        plan = plan_among(near, spec, memory, at)
-        memory = changed(memory, lead=plan.lead, ahead=plan.kept_ahead)
-        allowed = pool.allowed_at(at)
-        plan = allowed.trim(plan)
-        happened: list[tuple[Occurrence, str]] = []
-        new = [o for o in plan.current if o not in started]
-        if at > begin:
-            happened += [(o, "prewarm") for o in new if o.start >= at]
-            happened += [(o, "open") for o in plan.current if o.start == at]
-            happened += [(o, "open") for o in new if o.start < at == budget_renews]
-            happened += [(o, "close") for o in near if o.end == at and o in started]
-        starts = usual_start(memory.warm_ups, memory.template.hash, plan.lead)
-        for o in new:
-            started[o] = (at if at > begin else plan.starts_at(o)) + starts
-            if o.parked and at < started[o] < end:
-                insort(ahead, started[o])
-        override = in_force(spec.override, memory, at)
-        floor, reason = floor_of(spec, override, plan, spent=allowed.sleeps)
-        is_window = reason is Reason.WINDOW
-        ready = max((o.replicas for o in plan.current if started[o] <= at), default=0)
-        ask = Ask(at, floor, not (is_window and plan.may_park), min(ready, floor))
-        may_park = floor > 0 or (is_window and allowed.begins)
-        yield _Step(plan, ask, may_park, list(dict.fromkeys(happened)))
-        later = bisect_right(ahead, at)
-        coming = [*(t.at for t in plan.upcoming[:1]), *ahead[later : later + 1]]
-        if not coming or min(coming) >= end:
-            return
-        at = min(coming)
-
-
-def _priced(pool: Pool, changes: Sequence[Change], stretches: Sequence[Stretch]) -> list[Change]:
-    """Set the cost of each change until the next one; the costs add up to the total."""
-    priced, moments = [], [s.begin for s in stretches]
-    ends = [*(change.at for change in changes[1:]), stretches[-1].end]
-    for change, until in zip(changes, ends, strict=False):
-        # Without time until the next change, that one has the cost.
-        first, last = bisect_right(moments, change.at) - 1, bisect_left(moments, until)
-        mine = stretches[first:last] if until > change.at else ()
-        priced.append(change._replace(cost=price(pool, mine)))
-    return priced
-
-
-def _merged(stretches: Sequence[Stretch]) -> list[Stretch]:
-    merged: list[Stretch] = []
-    for s in stretches:
-        last = merged[-1] if merged else None
-        if last and (last.replicas, last.is_parked) == (s.replicas, s.is_parked):
-            merged[-1] = last._replace(end=s.end)
+            changes.append(Change(ask.at, kind, name, *pods, winner, shifted))
+            costs.append(PodTime())
+        if changes:
+            costs[-1] += there.time  # of simultaneous ones the last has the cost
+        last = stretches[-1] if stretches else None
+        if last is not None and last[2:] == there[2:]:
+            stretches[-1] = last._replace(end=there.end)
         else:
-            merged.append(s)
-    return merged
+            stretches.append(there)
+    if (each := pool.price) is not None:
+        priced = zip(changes, costs, strict=True)
+        changes = [change._replace(cost=each.of(time)) for change, time in priced]
+    return Timeline(pool, begin, end, stretches, pool.plan_at(begin), changes)
 
 
 # --- the chart ---

@@ -7,7 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from kotatsu_operator.core.budget.forecast import Stretch
+from kotatsu_operator.core.budget.podtime import Stretch
 from kotatsu_operator.core.calendar.schedule import Occurrence, Window
 from kotatsu_operator.core.pool.spec import mode_field
 

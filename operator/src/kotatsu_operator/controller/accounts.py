@@ -6,9 +6,10 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Generic, TypeVar
 
-from kotatsu_operator.core.budget.forecast import PodPrice, forecast, pod_price
+from kotatsu_operator.core.budget.forecast import forecast
 from kotatsu_operator.core.budget.ledger import BilledPod, Ledger, accrue
 from kotatsu_operator.core.budget.limit import Allowed, allowed, news, sentence, standing
+from kotatsu_operator.core.budget.podtime import PodPrice, pod_price
 from kotatsu_operator.core.budget.prices import hourly
 from kotatsu_operator.core.formats import conditions_of, instant, table
 from kotatsu_operator.core.pool.decision import Note, Parking

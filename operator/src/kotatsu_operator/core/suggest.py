@@ -7,14 +7,17 @@ of a warm pod.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate, count, groupby, product
 from math import ceil
 from zoneinfo import ZoneInfo
 
-from kotatsu_operator.core.calendar.schedule import Window, occurrences
+from kotatsu_operator.core.budget.simulate import asks
+from kotatsu_operator.core.calendar.schedule import Window
+from kotatsu_operator.core.pool.memory import Memory
+from kotatsu_operator.core.pool.spec import PoolSpec
 from kotatsu_operator.core.report.usage import LINGERS, SLOT, WEEK, Usage
 
 COLD_START = timedelta(minutes=20)
@@ -184,24 +187,20 @@ class _Slots:
 Floor = tuple[int, float]
 """The pods that windows keep, and what each costs, as a share of a warm one."""
 
-_NO_FLOOR: Floor = (0, 0.0)
 
-
-def floors_of(past: Past, windows: Iterable[Window], zone: ZoneInfo, parked: float) -> list[Floor]:
-    """What the windows keep in each slot. Beside an open window of warm pods all are warm."""
-    begin, many = past.begin, len(past.slots)
-    floor = [_NO_FLOOR] * many
-    for one in occurrences(tuple(windows), zone, begin, begin + many * SLOT):
-        first = max(-((begin - one.start) // SLOT), 0)
-        last = min(-((begin - one.end) // SLOT), many)
-        share = parked if one.parked else 1.0
-        for slot in range(first, last):
-            pods, each = floor[slot]
-            floor[slot] = max(pods, one.replicas), max(each, share)
+def floors_of(past: Past, spec: PoolSpec, parked: float) -> list[Floor]:
+    """What the windows keep in each slot while they are open."""
+    floor = list[Floor]()
+    asked = [*asks(replace(spec, lead=timedelta()), Memory(), past.begin, past.end)]
+    for ask, until in zip(asked, [*(ask.at for ask in asked[1:]), past.end], strict=True):
+        each = 1.0 if ask.warm else parked if ask.replicas else 0.0
+        # A slot has what is asked for at its begin.
+        many = -((past.begin - until) // SLOT) - len(floor)
+        floor += [(ask.replicas, each)] * many
     return floor
 
 
-def _replay(past: Past, floors: Sequence[Floor], settings: Settings, prices: Prices) -> _Slots:
+def _replay(past: Past, settings: Settings, spec: PoolSpec, prices: Prices) -> _Slots:
     """The slots of a pool with these settings, which sleeps before the first one.
 
     Uses in slots that follow each other are one. Time that is not known does not pass.
@@ -213,6 +212,7 @@ def _replay(past: Past, floors: Sequence[Floor], settings: Settings, prices: Pri
     kept, joins, slot = settings.kept / SLOT, False, 0
     warm_left = kept_left = cost = 0.0
     found = _Slots()
+    floors = floors_of(past, replace(spec, windows=settings.windows), prices.parked)
     for (use, (pods, each)), alike in groupby(zip(past.slots, floors, strict=True)):
         begin, many = slot, sum(1 for _ in alike)
         slot += many
@@ -243,14 +243,14 @@ def _replay(past: Past, floors: Sequence[Floor], settings: Settings, prices: Pri
 
 
 def expected(
-    past: Past, settings: Settings, zone: ZoneInfo, prices: Prices, wakes: float | None = None
+    past: Past, settings: Settings, spec: PoolSpec, prices: Prices, wakes: float | None = None
 ) -> Expected:
     """What the weeks of `past` would have brought with these settings, a week that is known.
 
     `wakes` are the recorded ones of a week, if these settings made them: the use does not show
     how often a pool with a short idleAfter slept.
     """
-    found = _replay(past, floors_of(past, settings.windows, zone, prices.parked), settings, prices)
+    found = _replay(past, settings, spec, prices)
     cold, hours = len(found.cold) / past.known_weeks, found.hours / past.known_weeks
     if not settings.is_short or wakes is None:
         return Expected(cold, hours, is_least=settings.is_short and found.has_runs)
@@ -317,11 +317,11 @@ def _window(number: int, parts: Sequence[int], name: str, *, parked: bool) -> Wi
     )
 
 
-def learned(past: Past, base: Settings, zone: ZoneInfo, prices: Prices) -> Settings:
+def learned(past: Past, base: Settings, spec: PoolSpec, prices: Prices) -> Settings:
     """The settings and the windows that pay beside them: at most ROWS, by their gain."""
-    slots = _replay(past, floors_of(past, base.windows, zone, prices.parked), base, prices)
+    slots = _replay(past, base, spec, prices)
     worth = prices.cold_start / SLOT
-    gains = _gains(past, slots, zone, prices.parked, worth)
+    gains = _gains(past, slots, spec.zone, prices.parked, worth)
     windows, names = list[Window](), {window.name for window in base.windows}
     # A window that saves less than a cold start in two weeks is not worth a line.
     while len(windows) < ROWS and (best := _best(gains))[0] >= worth * past.known_weeks / 2:
@@ -371,7 +371,7 @@ def by_rule(today: Settings, prices: Prices) -> Settings:
 
 
 def propose(
-    past: Past, today: Settings, zone: ZoneInfo, prices: Prices, wakes: float | None = None
+    past: Past, today: Settings, spec: PoolSpec, prices: Prices, wakes: float | None = None
 ) -> Proposal | None:
     """The settings that would have cost least; None with less than three known weeks.
 
@@ -386,10 +386,10 @@ def propose(
     base = replace(rule, kept=min(KEPT, rule.kept))
     if prices.parked == 1:
         base = replace(rule, idle_after=min(SHORTEST, rule.idle_after))
-    before, after = (learned(part, base, zone, prices) for part in (known, past))
+    before, after = (learned(part, base, spec, prices) for part in (known, past))
 
     def of(part: Past, settings: Settings) -> Expected:
-        return expected(part, settings, zone, prices, wakes if settings == today else None)
+        return expected(part, settings, spec, prices, wakes if settings == today else None)
 
     def cost(part: Past, settings: Settings) -> float:
         return of(part, settings).cost(prices)

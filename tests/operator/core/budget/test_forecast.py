@@ -1,31 +1,25 @@
 """What the period will have cost: spent, and the schedule's rest."""
 
 from dataclasses import replace
-from datetime import datetime, timedelta
 from decimal import Decimal
-from random import Random
 from typing import Any
 
 import pytest
 from cpu import loops
-from hypothesis import given
-from hypothesis import strategies as st
 from rows import each
 
-from kotatsu_operator.core.budget import forecast as levels_module
-from kotatsu_operator.core.budget.forecast import PodPrice, forecast, pod_price
+from kotatsu_operator.core.budget import forecast as forecast_module
+from kotatsu_operator.core.budget.forecast import MOST_CHANGES, forecast
 from kotatsu_operator.core.budget.ledger import Ledger
-from kotatsu_operator.core.calendar.schedule import Occurrence, occurrences, spans
+from kotatsu_operator.core.budget.podtime import PodPrice, pod_price
+from kotatsu_operator.core.budget.simulate import asks
 from kotatsu_operator.core.pool.memory import Memory, Phase, WarmUp
-from kotatsu_operator.core.pool.spec import PoolSpec
 from tests.operator.core.values import (
     HOUR,
     MINUTE,
     SECOND,
     cron,
-    examples,
     once,
-    override,
     pool_spec,
     t,
     utc,
@@ -33,7 +27,8 @@ from tests.operator.core.values import (
 
 END = utc("2026-12-01T00:00")
 ASLEEP = Memory(phase=Phase.ASLEEP, since=t("00:00"))
-NO_DRAIN = {"settle": 0}
+BUSY = Memory(phase=Phase.WARM, since=t("08:00"), last_active=t("08:00"))
+AT_ONCE = {"lead": "0s"}
 ONE = Decimal(60)  # one pod: 60 an hour, 1 a minute
 WARM = PodPrice(ONE)
 PRICE = PodPrice(ONE, parked=ONE / 10)
@@ -51,75 +46,57 @@ def to_come(spec, now="08:00", memory=ASLEEP, pods=0, price=PRICE):
     return forecast(spec, memory, ledger(pods), price, t(now)) - 100
 
 
-def warm(since: str = "08:00", last: str | None = None) -> Memory:
-    return Memory(phase=Phase.WARM, since=t(since), last_active=t(last or since))
+TEN = once("w", "10:00", "11:00", 2)
 
 
-TEN, NINE = once("w", "10:00", "11:00", 2), once("w", "09:00", "11:00", 1)
-WARM_TILL_TEN = override("Warm", t("10:00"), replicas=3)
-ASLEEP_TILL_TEN = override("Asleep", t("10:00"))
-
-
-@each("fields, now, minutes", {
-    "without windows nothing": ({}, {}, 0),
-    "the lead before a window and the drain after it": (
-        {"windows": [TEN], "settle": 30}, {"memory": replace(ASLEEP, lead=2 * MINUTE)}, 125),
-    "a Warm override until its end": (
-        {"windows": [NINE], "override": WARM_TILL_TEN}, {"memory": warm(), "pods": 3}, 420),
-    "an Asleep override saves the windows until its end": (
-        {"windows": [NINE], "override": ASLEEP_TILL_TEN}, {}, 60),
-    "the pods of now until they would be idle": (
-        {"idleAfter": "10m", "settle": 30}, {"memory": warm(last="07:55"), "pods": 2}, 11),
-    "and those beyond the window": (
-        {"idleAfter": "10m", "windows": [once("w", "07:00", "09:00", 1)]},
-        {"memory": warm(last="08:00"), "pods": 3}, 80),
-    "the last pods of a sleeping pool are as good as gone": (
-        {}, {"memory": replace(warm(), phase=Phase.SLEEPING), "pods": 2}, 0),
-    "a suspended pool stays as it is": (
-        {"suspend": True, "windows": [TEN]}, {"pods": 1}, (END - t("08:00")) // MINUTE),
-})  # fmt: skip
-def test_the_forecast_has_what_is_to_come(fields, now, minutes):
-    assert to_come(pool_spec(**NO_DRAIN | fields), **now) == minutes
+def test_the_last_pods_of_a_sleeping_pool_are_as_good_as_gone():
+    assert to_come(pool_spec(), memory=replace(BUSY, phase=Phase.SLEEPING), pods=2) == 0
 
 
 def test_there_is_no_forecast_without_a_period():
     assert forecast(pool_spec(), ASLEEP, Ledger(), WARM, t("08:00")) is None
 
 
+def test_windows_that_a_spent_budget_keeps_shut_are_not_to_come():
+    spec = pool_spec(windows=[TEN], budget={"limit": "1"}, **AT_ONCE)
+    spent = replace(ledger(), exhausted_at=t("07:00"))
+    assert to_come(spec) == 120
+    assert forecast(spec, ASLEEP, spent, PRICE, t("08:00")) == spent.accrued
+
+
 def test_a_clock_that_steps_back_gets_its_hours_again():
-    spec = pool_spec(windows=[once("w", "06:00", "11:00", 1)], **NO_DRAIN)
+    spec = pool_spec(windows=[once("w", "06:00", "11:00", 1)], **AT_ONCE)
     assert to_come(spec, "10:00") == 60
     assert to_come(spec, "07:00") == 240
     assert to_come(spec, "10:00") == 60
 
 
-def any_window(die: Random, number: int) -> dict[str, Any]:
-    """A repeating window with numbers by chance."""
-    schedule = f"{die.randint(0, 59)} */{die.randint(1, 23)} * * *"
-    return cron(schedule, f"{die.randint(1, 300)}m", die.randint(1, 6), f"w{number}")
-
-
-def test_a_month_is_walked_once_and_not_at_each_look(monkeypatch):
-    walks = []
+def test_a_month_is_simulated_once_and_not_at_each_look(monkeypatch):
+    begun = []
 
     def counted(*args: Any) -> Any:
-        walks.append(args)
-        return spans(*args)
+        begun.append(args)
+        return asks(*args)
 
-    monkeypatch.setattr(levels_module, "spans", counted)
+    monkeypatch.setattr(forecast_module, "asks", counted)
     spec = pool_spec(windows=[cron("7 */2 * * *", "17m", 3, "counted")])
     for second in range(3600):
         forecast(spec, ASLEEP, ledger(), WARM, t("08:00") + second * SECOND)
-    assert len(walks) == 1
+    assert len(begun) == 1
 
 
-def test_a_month_of_dense_openings_is_laid_out_in_part_and_taken_to_be_alike():
-    spec = pool_spec(windows=[cron("* * * * *", "30s", 2)], **NO_DRAIN)
-    lead = replace(ASLEEP, lead=timedelta())
-    levels = levels_module.laid_out(spec, None, lead.lead, lead.lead, t("08:00"), END)
-    assert len(levels._asks) < 2 * levels_module.MOST_SPANS + 10
-    minutes = (END - t("08:00")) // MINUTE
-    assert abs(to_come(spec, memory=lead) - minutes) < 1
+def test_of_dense_openings_a_part_is_simulated_and_the_rest_taken_to_be_alike(monkeypatch):
+    changes = []
+
+    def counted(*args: Any) -> Any:
+        for ask in asks(*args):
+            changes.append(ask)
+            yield ask
+
+    monkeypatch.setattr(forecast_module, "asks", counted)
+    spec = pool_spec(windows=[cron("* * * * *", "30s", 2)], **AT_ONCE)
+    assert abs(to_come(spec) - (END - t("08:00")) // MINUTE) < 1
+    assert len(changes) == MOST_CHANGES + 1
 
 
 @pytest.mark.slow
@@ -133,7 +110,7 @@ def test_hundreds_of_pools_are_foreseen_within_a_beat():
 
     def beat() -> None:
         for spec in specs:
-            forecast(spec, warm(), ledger(2), WARM, t("08:00:02"))
+            forecast(spec, BUSY, ledger(2), WARM, t("08:00:02"))
 
     assert loops(beat) < 20, "a second of the machine on which the loop takes 50 ms"
 
@@ -141,113 +118,24 @@ def test_hundreds_of_pools_are_foreseen_within_a_beat():
 # --- parked pods ---
 
 
-def parked(since: str = "08:00") -> Memory:
-    return Memory(phase=Phase.PARKED, since=t(since), last_active=t("07:00"), reduced=True)
-
-
 PARKED = {"mode": "Parked"}
 STARTS = tuple(WarmUp(seconds, 1, "") for seconds in (120.0, 120.0, 900.0))
 
 
-@each("fields, now, minutes", {
-    "after a window": ({"windows": [TEN]}, {}, 122),
-    "from when they were parked, whatever window for parked pods comes after": (
-        {"windows": [TEN, once("b", "11:10", "11:15", 1) | PARKED]}, {}, 122),
-    "from when they are idle": (
-        {"idleAfter": "10m"}, {"memory": warm(last="07:55"), "pods": 3}, 17),
-    "after a Warm override": (
-        {"override": WARM_TILL_TEN}, {"memory": parked(), "pods": 1}, 362),
-    "and not after an Asleep override": (
-        {"override": ASLEEP_TILL_TEN}, {"memory": parked(), "pods": 1}, 0),
-    "of a lead only what a start takes as a rule": (
-        {"windows": [TEN | PARKED], "lead": "30m"},
-        {"memory": replace(ASLEEP, lead=30 * MINUTE, warm_ups=STARTS)}, Decimal("21.6")),
-    "where none can be parked all windows are warm": (
-        {"windows": [TEN | PARKED]}, {"price": WARM}, 120),
-})  # fmt: skip
-def test_a_pod_stays_parked_for_20_minutes(fields, now, minutes):
-    assert to_come(pool_spec(parkedFor="20m", **NO_DRAIN, **fields), **now) == minutes
+def test_of_a_lead_pods_that_will_be_parked_are_warm_for_what_a_start_takes_as_a_rule():
+    spec, memory = pool_spec(windows=[TEN | PARKED], lead="30m"), replace(ASLEEP, warm_ups=STARTS)
+    assert to_come(spec, memory=memory) == 2 * (2 + Decimal(28 + 60) / 10)
+
+
+def test_where_no_pod_can_be_parked_all_windows_are_warm():
+    assert to_come(pool_spec(windows=[TEN | PARKED], **AT_ONCE), price=WARM) == 120
 
 
 def test_a_suspended_pool_stays_parked_at_the_rate_it_has():
     at_rest = replace(ledger(1), rate=ONE / 10)
     spec = pool_spec(parkedFor="20m", suspend=True)
-    expected = forecast(spec, parked(), at_rest, PRICE, t("08:00"))
+    expected = forecast(spec, ASLEEP, at_rest, PRICE, t("08:00"))
     assert expected == 100 + at_rest.rate * ((END - t("08:00")) // HOUR)
-
-
-def one_after_the_other(
-    spec: PoolSpec,
-    lead: timedelta,
-    starts: timedelta,
-    now: datetime,
-    end: datetime,
-    since: datetime | None,
-) -> tuple[int, int]:
-    """Minutes of warm and of parked pods, decided at each minute as for a pool without requests.
-
-    `since` is when the one pod that is there was parked; None for a pool that is asleep.
-    """
-    tail, most = spec.platform.route_settle, spec.max_replicas
-    every = occurrences(spec.windows, spec.zone, now - lead - tail, end + lead)
-    # The pods of one opening stay for the next one of its window, if it is near.
-    began: dict[Occurrence, datetime] = {}
-    for o in every:
-        near = [b for b in began if b.window == o.window and b.end + tail >= o.start - lead]
-        began[o] = min((began[b] for b in near), default=o.start)
-    there, is_parked, warm_minutes, parked_minutes, at = int(since is not None), True, 0, 0, now
-    while at < end:
-        current = [o for o in every if o.start - lead <= at < o.end + tail]
-        asked = max((min(o.replicas, most) for o in current), default=0)
-        started = [o for o in current if began[o] - lead + starts <= at]
-        has_started = asked <= max((min(o.replicas, most) for o in started), default=0)
-        if not all(o.parked for o in current):
-            there, is_parked, since = asked, False, None
-        elif asked and asked > there and not has_started:
-            there, is_parked, since = 0, False, None
-            warm_minutes += asked
-        elif asked:
-            since = since if is_parked and asked <= there else at
-            there, is_parked = asked, True
-        elif there and spec.parked:
-            since = since if is_parked and since else at
-            there = min(there, 1) if at < since + spec.parked.lasting else 0
-            is_parked = True
-        else:
-            there = 0
-        if is_parked:
-            parked_minutes += there
-        else:
-            warm_minutes += there
-        at += MINUTE
-    return warm_minutes, parked_minutes
-
-
-@examples(90)
-@given(st.integers(0, 2**32))
-def test_any_schedule_is_summed_up_as_deciding_each_minute_does(seed):
-    die = Random(seed)
-    parks = die.random() < 0.7
-    fields: dict[str, Any] = {"settle": die.choice([0, 60]), "maxReplicas": 5}
-    if parks:
-        minutes = die.choice([None, 7, 90, 600])
-        fields |= {} if minutes is None else {"parkedFor": f"{minutes}m"}
-    modes = ["Warm", "Parked"] if parks else ["Warm"]
-    windows = [any_window(die, n) | {"mode": die.choice(modes)} for n in range(die.randint(0, 4))]
-    spec = pool_spec(windows=windows, **fields)
-    lead = die.randint(0, 90) * MINUTE
-    starts = die.randint(0, lead // MINUTE) * MINUTE
-    took = (WarmUp(starts.total_seconds(), 1, ""),)
-    for clock in ("2026-11-29T00:00", "2026-11-29T13:07"):  # the second one from the same levels
-        now = utc(clock)
-        memory, pods, since = replace(ASLEEP, lead=lead, warm_ups=took), 0, None
-        if parks and die.random() < 0.5:
-            since = now - die.randint(0, 100) * MINUTE
-            memory = replace(parked(), since=since, parked_since=since, lead=lead, warm_ups=took)
-            pods = 1
-        expected = forecast(spec, memory, ledger(pods), PRICE, now)
-        warm_minutes, parked_minutes = one_after_the_other(spec, lead, starts, now, END, since)
-        assert round(expected - 100, 12) == warm_minutes + parked_minutes / Decimal(10)
 
 
 # --- the price of a pod ---

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from rows import each
 
-from kotatsu_operator.core.budget.forecast import PodPrice
 from kotatsu_operator.core.budget.limit import sentence
+from kotatsu_operator.core.budget.podtime import PodPrice
 from kotatsu_operator.core.pool.memory import Phase, Reason
 from kotatsu_operator.core.pool.spec import PoolSpec
 from tests.operator.core.values import HOUR, MINUTE, SECOND, once, override, pool_spec, t

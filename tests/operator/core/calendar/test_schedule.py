@@ -1,6 +1,5 @@
 """When windows open and close: golden instants, worked out by hand from the zones' rules."""
 
-from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -18,7 +17,6 @@ from kotatsu_operator.core.calendar.schedule import (
     check_cron,
     next_start,
     occurrences,
-    spans,
     to_instant,
 )
 from tests.operator.core.values import HOUR, MINUTE, examples, utc
@@ -320,60 +318,6 @@ def test_a_dense_schedule_of_short_openings_is_not_walked_before_its_range(place
     window = repeating("* * * * *", timedelta(seconds=30))
     opened(window, "Europe/Berlin", "2026-11-25T10:00", "2026-11-25T11:00")
     assert len(placed) <= 61
-
-
-# --- open at all ---
-
-
-def covered(window: Window, zone: str, after: str, before: str, apart: timedelta) -> list[str]:
-    found = spans(window, ZoneInfo(zone), utc(after), utc(before), apart)
-    return [f"{start:%dT%H:%M}–{end:%dT%H:%M}" for start, end in found]
-
-
-@each("minutes, apart, found", [
-    (60, 0, ["25T09:00–25T12:00"]),
-    (50, 9, ["25T09:00–25T09:50", "25T10:00–25T10:50", "25T11:00–25T11:50"]),
-    (50, 10, ["25T09:00–25T11:50"]),
-])  # fmt: skip
-def test_openings_that_touch_or_are_no_further_apart_than_asked_are_one_span(minutes, apart, found):
-    window, day = (
-        repeating("0 9-11 * * *", minutes * MINUTE),
-        ("2026-11-25T00:00", "2026-11-26T00:00"),
-    )
-    assert covered(window, "UTC", *day, apart * MINUTE) == found
-
-
-def test_a_month_that_is_open_all_the_time_is_one_opening_to_look_at(placed):
-    window = repeating("* * * * *", timedelta(hours=744))
-    month = "2026-10-01T00:00", "2026-11-01T00:00"
-    assert len(covered(window, "Europe/Berlin", *month, timedelta())) == 1
-    assert len(placed) < 10
-
-
-@examples(60)
-@given(
-    st.sampled_from(["* * * * *", "*/7 1-3 * * *", "0 */2 * * *", "30 2 * * *", "5 1-4/2 * * 0"]),
-    st.sampled_from([30, 60, 420, 3600, 7200, 100_000]),
-    st.sampled_from(["2026-03-28T12:00", "2026-10-24T12:00", "2026-11-25T12:00"]),
-    st.sampled_from([0, 8, 60, 4000]),
-)
-def test_spans_are_the_openings_put_together(expression, seconds, at, apart):
-    window = repeating(expression, timedelta(seconds=seconds))
-    zone, after, before = ZoneInfo("Europe/Berlin"), utc(at), utc(at) + 2 * 24 * HOUR
-    together: list[tuple[datetime, datetime]] = []
-    gap = timedelta(seconds=apart)
-    for o in occurrences([window], zone, after - 24 * HOUR, before + 24 * HOUR):
-        if together and o.start - together[-1][1] <= gap:
-            together[-1] = together[-1][0], max(o.end, together[-1][1])
-        else:
-            together.append((o.start, o.end))
-
-    def within(found: Iterable[tuple[datetime, datetime]]) -> list[tuple[datetime, datetime]]:
-        # Where one is continued beyond the range is not promised.
-        inner = ((max(a, after + gap), min(b, before - gap)) for a, b in found)
-        return [(a, b) for a, b in inner if a < b]
-
-    assert within(spans(window, zone, after, before, gap)) == within(together)
 
 
 def test_a_long_opening_is_found_though_the_later_ones_were_excluded():

@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import IntEnum, StrEnum
 
-from kotatsu_operator.core.budget.forecast import PodPrice, PodTime, Stretch
 from kotatsu_operator.core.budget.ledger import Ledger
+from kotatsu_operator.core.budget.podtime import PodPrice, PodTime, Stretch
 from kotatsu_operator.core.calendar.schedule import Occurrence, Window, occurrences
 from kotatsu_operator.core.plan.plan import Plan
 from kotatsu_operator.core.pool.decision import Note

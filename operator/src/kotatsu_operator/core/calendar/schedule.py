@@ -38,6 +38,9 @@ _SLACK = timedelta(days=1, hours=1)
 
 _DAY, _MINUTE = timedelta(days=1), timedelta(minutes=1)
 
+_AT_ONCE = 2000
+"""The openings that `openings` computes at once, more or less."""
+
 
 @dataclass(frozen=True)
 class Window:
@@ -261,98 +264,26 @@ def _end(
     return end
 
 
+def openings(
+    windows: Iterable[Window], zone: ZoneInfo, after: datetime, before: datetime
+) -> Iterator[Occurrence]:
+    """The same as `occurrences`, computed as they are needed: first those of a week, then more."""
+    known = tuple(windows)
+    a_day = sum(openings_a_day(w.schedule) for w in known if w.schedule is not None)
+    most = max(_AT_ONCE // max(a_day, 1), 1) * _DAY
+    begin, part = after, min(7 * _DAY, most)
+    while begin < before:
+        found = occurrences(known, zone, begin, min(begin + part, before))
+        yield from (o for o in found if begin == after or o.start >= begin)
+        begin, part = begin + part, min(2 * part, most)
+
+
 def next_start(
     windows: Iterable[Window], zone: ZoneInfo, after: datetime, horizon: timedelta
 ) -> Occurrence | None:
     """The first occurrence that starts after `after` and within `horizon`; None without one."""
-    known, end = list(windows), after + horizon
-    found = [at for window in known if (at := _first_after(window, zone, after, end)) is not None]
-    if not found:
-        return None
-    # Across a clock change, the first start on the wall clock may not be the first in time.
-    soon = min(found) + _MINUTE
-    coming = occurrences(known, zone, max(after, soon - 2 * _SLACK), min(soon, end))
-    return next(o for o in coming if o.start > after)
-
-
-def _first_after(
-    window: Window, zone: ZoneInfo, after: datetime, before: datetime
-) -> datetime | None:
-    """The instant of the first opening after `after`; None if there is none before `before`."""
-    first, last = (on_clock(at, zone) for at in (after, before))
-    if window.start is not None:
-        walls: Iterable[datetime] = (window.start,)
-    else:
-        walls = _walk(window, first - _SLACK, last + _SLACK)
-    for wall in walls:
-        for start, end, _ in _openings(window, wall, zone):
-            if after < start < before and end > start:
-                return start
-    return None
-
-
-def spans(
-    window: Window, zone: ZoneInfo, after: datetime, before: datetime, apart: timedelta
-) -> Iterator[tuple[datetime, datetime]]:
-    """The times at which a window is open between two instants, ordered by start.
-
-    Openings separated by at most `apart` are one span. Each day's spans are computed once, so a
-    schedule that opens every minute costs as much as a daily one.
-    """
-    open_: tuple[datetime, datetime] | None = None
-    for start, end in _stretches(window, zone, after, before, apart):
-        if end <= after or start >= before or end <= start:
-            continue
-        if open_ is not None and start - open_[1] <= apart:
-            open_ = open_[0], max(end, open_[1])
-        else:
-            if open_ is not None:
-                yield open_
-            open_ = start, end
-        if open_[1] >= before:
-            break
-    if open_ is not None:
-        yield open_
-
-
-def _stretches(
-    window: Window, zone: ZoneInfo, after: datetime, before: datetime, apart: timedelta
-) -> Iterator[tuple[datetime, datetime]]:
-    """The openings of each day, joined on days without a clock change."""
-    first, last = (on_clock(at, zone) for at in (after, before))
-    if window.start is not None:
-        yield from ((start, end) for start, end, _ in _openings(window, window.start, zone))
-        return
-    assert window.schedule is not None  # noqa: S101  (spec.parse has checked)
-    assert window.duration is not None  # noqa: S101
-    minutes = _minutes(window.schedule)
-    runs = _runs(minutes, window.duration + apart)
-    began = first - _SLACK
-    began = _newest(window, began, began - window.duration - _SLACK) or began
-    for day in _days(window, began.date(), (last + _SLACK).date()):
-        midnight = datetime.combine(day, time.min)
-        if steady_offset(zone, day) is None:
-            walls = (midnight + minute * _MINUTE for minute in minutes)
-            opened = (o for wall in walls for o in _openings(window, wall, zone))
-            yield from sorted((start, end) for start, end, _ in opened)
-            continue
-        for begin, final in runs:
-            ((start, end, _),) = _openings(window, midnight + begin * _MINUTE, zone)
-            if final != begin:
-                ((_, end, _),) = _openings(window, midnight + final * _MINUTE, zone)
-            yield start, end
-
-
-@lru_cache(maxsize=1024)
-def _runs(minutes: tuple[int, ...], reach: timedelta) -> tuple[tuple[int, int], ...]:
-    """Group minutes that follow each other within `reach`: the first and last of each group."""
-    runs: list[tuple[int, int]] = []
-    for minute in minutes:
-        if runs and (minute - runs[-1][1]) * _MINUTE <= reach:
-            runs[-1] = runs[-1][0], minute
-        else:
-            runs.append((minute, minute))
-    return tuple(runs)
+    coming = openings(windows, zone, after, after + horizon)
+    return next((o for o in coming if o.start > after), None)
 
 
 # --- windows that never open ---

@@ -153,7 +153,7 @@ def goal_of(given: Given, memory: Memory, kept: Plan) -> Goal:
     spec, seen, now, allowed = given.spec, given.seen, given.now, given.allowed
     override = activity.in_force(spec.override, memory, now)
     needed = bool(seen.order.needed_by)
-    floor, reason = floor_of(spec, override, kept, spent=allowed.sleeps, needed=needed)
+    floor, reason = floor_of(spec, override, kept.floor, spent=allowed.sleeps, needed=needed)
     floor = allowed.floor(floor, seen.replicas)
     asleep_asked = asks_for_sleep(spec, memory, allowed, now)
     # An HPA follows demand above the floor itself.

@@ -5,8 +5,10 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from math import ceil, sqrt
 
+from kotatsu_operator.core.calendar.schedule import Occurrence
 from kotatsu_operator.core.pool.decision import Claim
-from kotatsu_operator.core.pool.memory import FIRST_START, WarmUp
+from kotatsu_operator.core.pool.memory import FIRST_START, Memory, WarmUp
+from kotatsu_operator.core.pool.spec import PoolSpec
 from kotatsu_operator.core.schema import MOST_ITEMS
 
 MARGIN = timedelta(seconds=3)
@@ -87,11 +89,12 @@ def decisive(warm_ups: Sequence[WarmUp], template: str) -> WarmUp | None:
 def usual_start(warm_ups: Sequence[WarmUp], template: str, lead: timedelta) -> timedelta:
     """How long the pods of a window start, of its lead: the median, or all of it if none is known.
 
-    As for the lead, warm-ups of earlier templates count only without one of the current template.
+    That is LONGEST at most. As for the lead, warm-ups of earlier templates count only without one
+    of the current template.
     """
     known = [w for w in warm_ups if w.template == template] or warm_ups
     if not known:
-        return lead
+        return min(lead, LONGEST)
     return min(timedelta(seconds=percentile([w.seconds for w in known], 0.5)), lead)
 
 
@@ -146,6 +149,59 @@ def _observed(warm_ups: Sequence[WarmUp], replicas: int, margin: timedelta) -> t
 LONGEST_AHEAD = timedelta(hours=1)
 """The limit for an earlier start. Beyond it the cluster is too slow for the requested windows, and
 a still earlier start would only cost more."""
+
+
+class Leads:
+    """How early a pool starts the pods of its coming openings, from one moment to the next.
+
+    It begins with what the pool remembers: while pods start for a window, a shorter learned lead or
+    other pools that need no capacity any more must not cancel that.
+    """
+
+    def __init__(self, spec: PoolSpec, memory: Memory) -> None:
+        self.lead, self.kept_ahead = memory.lead, memory.ahead
+        self._spec, self._memory = spec, memory
+        self._learned: dict[int, timedelta] = {}
+
+    def early(
+        self,
+        coming: Sequence[Occurrence],
+        now: datetime,
+        ahead: timedelta = timedelta(),
+        before: timedelta | None = None,
+    ) -> timedelta:
+        """The time by which pods start before openings: the lead and what is `ahead` of it.
+
+        `coming` are the openings after `now`, ordered; for the others see `plan.plan_at`.
+        """
+        spec, opens = self._spec, coming[0].start if coming else None
+        kept_lead, kept_ahead = min(self.lead, LONGEST), min(self.kept_ahead, LONGEST_AHEAD)
+        lead = spec.lead
+        if lead is None:
+            lead = self._learned_for(coming, now)
+            if before is not None:
+                lead = min(lead + before, LONGEST)
+            elif spec.depends_on:
+                lead = max(lead, kept_lead)
+            if kept_lead > lead and opens and opens - kept_lead - kept_ahead <= now:
+                lead = kept_lead
+        if kept_ahead > ahead and opens and opens - lead - kept_ahead <= now:
+            ahead = kept_ahead
+        is_warming = ahead and opens and opens - lead - ahead <= now
+        self.lead, self.kept_ahead = lead, ahead if is_warming else timedelta()
+        return lead + ahead
+
+    def _learned_for(self, coming: Sequence[Occurrence], now: datetime) -> timedelta:
+        # The next opening, and all openings whose pods may have to start with it.
+        until = max(coming[0].start, now + LONGEST) if coming else now
+        replicas = max([o.replicas for o in coming if o.start <= until], default=1)
+        if replicas not in self._learned:
+            memory, settle = self._memory, self._spec.platform.route_settle
+            self._learned[replicas] = auto_lead(
+                memory.warm_ups, replicas, settle, memory.template.hash, memory.first_start
+            )
+        return self._learned[replicas]
+
 
 WARM_UPS_PER_SECOND = 20
 """A limit that does not depend on the pods per second: each warm-up needs about eight API calls."""

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 from kotatsu_operator.core.calendar.schedule import Occurrence, Window, next_start, occurrences
 from kotatsu_operator.core.plan.kept import Kept
-from kotatsu_operator.core.plan.lead import LONGEST, LONGEST_AHEAD, auto_lead
+from kotatsu_operator.core.plan.lead import Leads
 from kotatsu_operator.core.pool.decision import Claim, Note, Observation, Transition
 from kotatsu_operator.core.pool.memory import Memory, Opening, Outcome, Reason, changed
 from kotatsu_operator.core.pool.spec import Override, OverrideMode, PoolSpec
@@ -122,59 +122,20 @@ def plan_at(
     plugin, that of the status does.
     """
     hour = now.replace(minute=0, second=0, microsecond=0)
-    return plan_among(_near(spec.windows, spec.zone, hour), spec, memory, now, ahead, before)
-
-
-def plan_among(
-    near: Iterable[Occurrence],
-    spec: PoolSpec,
-    memory: Memory,
-    now: datetime,
-    ahead: timedelta = timedelta(),
-    before: timedelta | None = None,
-) -> Plan:
-    """Plan from known occurrences near `now`: ordered by start, at least up to the longest lead.
-
-    A simulation of a year computes the occurrences once and calls this function at each step.
-    """
-    known = [o for o in near if o.end > now]
+    known = [o for o in _near(spec.windows, spec.zone, hour) if o.end > now]
     coming = [o for o in known if o.start > now]
-    # While the pool pre-warms for a window, a shorter learned lead or other pools that need no
-    # capacity any more must not cancel the pre-warm.
-    kept_lead, kept_ahead = min(memory.lead, LONGEST), min(memory.ahead, LONGEST_AHEAD)
-    lead = spec.lead
-    if lead is None:
-        lead = _learned_lead(spec, memory, coming, now)
-        if before is not None:
-            lead = min(lead + before, LONGEST)
-        elif spec.depends_on:
-            lead = max(lead, kept_lead)
-    if spec.lead is None and coming and coming[0].start - kept_lead - kept_ahead <= now:
-        lead = max(lead, kept_lead)
-    if coming and coming[0].start - lead - kept_ahead <= now:
-        ahead = max(ahead, kept_ahead)
-    early = lead + ahead
+    leads = Leads(spec, memory)
+    early = leads.early(coming, now, ahead, before)
     current = [o for o in known if o.start - early <= now]
-    is_warming = bool(coming) and coming[0].start - early <= now
     return Plan(
         current,
-        lead,
+        leads.lead,
         _upcoming(known, early, now),
-        ahead,
-        ahead if is_warming else timedelta(),
-        _claim(known, current, lead),
+        early - leads.lead,
+        leads.kept_ahead,
+        _claim(known, current, leads.lead),
         _capacity(spec.capacity_ahead, coming, early, now),
     )
-
-
-def _learned_lead(
-    spec: PoolSpec, memory: Memory, coming: Sequence[Occurrence], now: datetime
-) -> timedelta:
-    # The next opening, and all openings whose pods may have to start with it.
-    until = max(coming[0].start, now + LONGEST) if coming else now
-    replicas = max((o.replicas for o in coming if o.start <= until), default=1)
-    settle = spec.platform.route_settle
-    return auto_lead(memory.warm_ups, replicas, settle, memory.template.hash, memory.first_start)
 
 
 def _claim(
@@ -222,21 +183,22 @@ def _capacity(
 def floor_of(
     spec: PoolSpec,
     override: Override | None,
-    plan: Plan,
+    windows: int,
     *,
     spent: bool = False,
     needed: bool = False,
 ) -> tuple[int, Reason]:
     """The replicas required regardless of demand, and the reason.
 
-    `spent` means that the budget puts the pool to sleep, regardless of windows and overrides;
-    `needed` that a pool which depends on it is awake, or starts.
+    `windows` are those that the schedule asks for. `spent` means that the budget puts the pool to
+    sleep, regardless of windows and overrides; `needed` that a pool which depends on it is awake,
+    or starts.
     """
     if spent:
         return 0, Reason.BUDGET
     if override is not None and override.mode is OverrideMode.ASLEEP:
         return 0, Reason.OVERRIDE
-    floor, reason = min(plan.floor, spec.max_replicas), Reason.WINDOW
+    floor, reason = min(windows, spec.max_replicas), Reason.WINDOW
     if override is not None:
         asked = spec.asked_by(override)
         if asked >= floor:

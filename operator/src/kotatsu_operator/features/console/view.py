@@ -206,7 +206,7 @@ def _planned(spec: PoolSpec, memory: Memory, now: datetime) -> View:
     return {
         "timeZone": spec.zone.key,
         "suspended": spec.suspend,
-        "floor": floor_of(spec, override, plan)[0],
+        "floor": floor_of(spec, override, plan.floor)[0],
         "override": None
         if override is None
         else {
