@@ -15,6 +15,7 @@ from kotatsu_demo.clusters import cluster_of
 from kotatsu_demo.kube import Kube
 from kotatsu_node.errors import NodeError
 from kotatsu_node.progress import Progress
+from kotatsu_operator.core.protocol import INSTALL_LABEL
 
 # isort: split
 from e2e.conftest import LABELED, built, helm_install
@@ -83,6 +84,7 @@ def namespace(purpose: str) -> Iterator[Kubectl]:
     _check()
     kubectl = Kubectl(f"bench-{purpose}-{uuid.uuid4().hex[:5]}")
     kubectl("create", "namespace", kubectl.namespace)
+    kubectl("label", "namespace", kubectl.namespace, f"{INSTALL_LABEL}={kubectl.namespace}")
     try:
         yield kubectl
     finally:

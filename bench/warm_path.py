@@ -4,7 +4,7 @@ import asyncio
 
 import uvloop
 
-from cluster import NoClusterError, eventually, platform, service_ip
+from cluster import App, NoClusterError, eventually, platform, service_ip
 from coldstart import SETTLE, Starts, sleepy_pool, small_app
 from http1 import Client, Load, connect, hammer, request
 from report import Row
@@ -44,6 +44,8 @@ async def _measure(starts: Starts, turns: int, seconds: float) -> tuple[list[Loa
     for name in names:
         kubectl.apply(*small_app(name))
     kubectl.apply(*(sleepy_pool(pair["pooled"]) for pair in pairs))
+    for pair in pairs:
+        await eventually("its pool is kept", App(pair["pooled"], kubectl).phase)
     kubectl("scale", *(f"deployment/{name}" for name in names), "--replicas=1")
     for name in names:
         kubectl("rollout", "status", f"deployment/{name}", "--timeout=60s")
