@@ -175,6 +175,23 @@ async def test_without_the_whole_release_everybody_else_goes_on_and_it_can_be_in
         await release.answers(app, http)
 
 
+async def test_the_policies_of_a_release_whose_namespace_is_gone_stop_no_other_release(
+    release: Release, make_namespace: MakeNamespace
+) -> None:
+    home, gone = release.home.namespace, f"gone-{release.home.namespace}"
+    left = [
+        json.loads(json.dumps(obj).replace(home, gone))
+        for obj in release.objects
+        if obj["kind"] in POLICIES
+    ]
+    release.home.apply(*left)
+    try:
+        await asyncio.sleep(2)  # until the API server has read them
+        await sleeping_app(release, make_namespace("shop"))
+    finally:
+        release.delete(*left)
+
+
 def test_a_policy_with_parameters_matches_only_the_slices_of_activators() -> None:
     """Otherwise the API server denies all that it matches while a parameter is missing."""
     found: dict[str, Any] = {

@@ -264,7 +264,11 @@ def _(world: World) -> None:
         forbids(world.own, "PATCH", f"{POOLS.format(namespace)}/web/status", status_of(demand={}))
 
 
-@clause("lead clients to an address that is not an activator's", "shared")
+@clause(
+    "lead clients to an address that is not an activator's, while the Service kotatsu-activators "
+    "exists",
+    "shared",
+)
 def _(world: World) -> None:
     for address in ("10.9.9.9", "192.168.0.10", "127.0.0.1"):
         assert world.shared("POST", dry(THERE), slice_of(address=address)).status_code == 422

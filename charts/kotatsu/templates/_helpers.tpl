@@ -553,8 +553,8 @@ metadata:
 {{- end }}
 
 {{/* Limits a policy with parameters to the EndpointSlices of activators, which the policy "endpointslices" makes both
-programs label. While the parameters are missing, the API server denies everything that the constraints of such a
-policy match, whoever writes it: match conditions are evaluated later. */}}
+programs label: a parameter that the API server cannot read concerns everything that the constraints of such a policy
+match, whoever writes it, since match conditions are evaluated later. */}}
 {{- define "kotatsu.activatorsSlices" -}}
 objectSelector:
   matchLabels: {endpointslice.kubernetes.io/managed-by: activator.kotatsu.dev}
