@@ -51,15 +51,8 @@ class Activator:
     ) -> None:
         self._kube, self._me, self._read = kube, me, read
         self._peers = Pods()
-        self._shared = Shared(
-            kube,
-            me,
-            metrics,
-            ConnectionLimit() if limit is None else limit,
-            features,
-            read,
-            self._peers,
-        )
+        limit = ConnectionLimit() if limit is None else limit
+        self._shared = Shared(kube, me, metrics, limit, features, read, self._peers)
         self.rooms: dict[str, Room] = {}
         further = {name: resource_of(kind) for name, kind in kube.scaled.items()}
         self._watches = {

@@ -3,12 +3,9 @@
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from math import inf
-from typing import TYPE_CHECKING
+from typing import Generic, Protocol, TypeVar
 
 from kotatsu_operator.activator.answers import Answers
-
-if TYPE_CHECKING:
-    from kotatsu_operator.activator.splice import Client
 
 
 class State(Enum):
@@ -40,27 +37,34 @@ _HELD = frozenset({State.HELD, State.ANNOUNCING, State.QUEUED, State.CONNECTING}
 _JOINED = frozenset({State.JOINED, State.RESUMING})
 
 
-class Registry:
+class _Placed(Protocol):
+    state: State
+
+
+C = TypeVar("C", bound=_Placed)
+
+
+class Registry(Generic[C]):
     """The connections of a pool by state, those of each state in the order in which they got it."""
 
     def __init__(self) -> None:
-        self._by_state: dict[State, dict[Client, None]] = {state: {} for state in State}
-        self.held: dict[Client, None] = {}
+        self._by_state: dict[State, dict[C, None]] = {state: {} for state in State}
+        self.held: dict[C, None] = {}
         """Connections that wait for a pod, in order of arrival."""
-        self.joined: dict[Client, None] = {}
+        self.joined: dict[C, None] = {}
         """Connections joined to a pod. Other threads may copy it and `held`: a connection is in
         the new one before it leaves the old one."""
 
-    def of(self, state: State) -> "list[Client]":
+    def of(self, state: State) -> list[C]:
         return list(self._by_state[state])
 
     def count(self, state: State) -> int:
         return len(self._by_state[state])
 
-    def first(self, state: State) -> "Client | None":
+    def first(self, state: State) -> C | None:
         return next(iter(self._by_state[state]), None)
 
-    def move(self, client: "Client", state: State) -> None:
+    def move(self, client: C, state: State) -> None:
         self._by_state[client.state].pop(client, None)
         self._by_state[state][client] = None
         client.state = state
@@ -73,7 +77,7 @@ class Registry:
         if state not in _HELD:
             self.held.pop(client, None)
 
-    def remove(self, client: "Client") -> None:
+    def remove(self, client: C) -> None:
         for clients in (self._by_state[client.state], self.held, self.joined):
             clients.pop(client, None)
         client.state = State.ENDING

@@ -130,9 +130,7 @@ class Room:
 
     def leave(self) -> None:
         """The activator ends: mark its endpoints, and finish its connections."""
-        self.publisher.leaving = True
-        for connections in self.connections.values():
-            connections.leaving = True
+        self.view.leaving = True
         self._changed.set()
 
     async def close(self) -> None:
@@ -150,9 +148,8 @@ class Room:
         known = self.connections.get(pool)
         if known is None:
             shared = self._shared
-            context = Context(pool, shared.kube, self.view, shared.me, shared.metrics)
-            known = Connections(context, self._needs, shared.limit, shared.features)
-            known.leaving = self.publisher.leaving
+            of = pool, shared.kube, self.view, shared.me, shared.metrics, self._needs, shared.limit
+            known = Connections(Context(*of), shared.features)
             known.changed()
             self.connections[pool] = known
         return known

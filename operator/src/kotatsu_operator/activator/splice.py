@@ -8,17 +8,14 @@ never written again: the pod may have processed the request.
 import asyncio
 import time
 from math import inf
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from kotatsu_operator.activator import sockets
 from kotatsu_operator.activator.answers import Answers
 from kotatsu_operator.activator.head import NOTHING, Kind, Requests, peek
 from kotatsu_operator.activator.pool import UNKNOWN, Port
-from kotatsu_operator.activator.registry import State, Traffic
+from kotatsu_operator.activator.registry import Moved, State, Traffic
 from kotatsu_operator.activator.side import Side
-
-if TYPE_CHECKING:
-    from kotatsu_operator.activator.connections import Connections
 
 BODY_KEPT = 16 * 1024
 """Bytes beyond its request head that a held connection may send before reading pauses."""
@@ -106,6 +103,25 @@ class Upstream(Side):
             self.transport.write(data)
 
 
+class Owner(Protocol):
+    """The connections of a pool, as each of its clients calls them."""
+
+    namespace: str
+    moved: Moved
+    idle_timeout: float
+
+    def came(self, client: "Client") -> None: ...
+    def began(self, client: "Client") -> None: ...
+    def arrived(self, client: "Client") -> None: ...
+    def completed(self, client: "Client") -> None: ...
+    def may_resume(self, client: "Client") -> bool: ...
+    def is_ending(self, client: "Client") -> bool: ...
+    def wrote(self, client: "Client") -> None: ...
+    def weighed(self, client: "Client", number: int) -> None: ...
+    def evicted(self, client: "Client") -> None: ...
+    def left(self, client: "Client") -> None: ...
+
+
 class Client(Side):
     """The side that faces the client."""
 
@@ -115,7 +131,7 @@ class Client(Side):
         "since", "state", "traffic", "upstream",
     )  # fmt: skip
 
-    def __init__(self, owner: "Connections", port: Port = UNKNOWN) -> None:
+    def __init__(self, owner: Owner, port: Port = UNKNOWN) -> None:
         super().__init__()
         self.owner = owner
         self.port = port
@@ -224,7 +240,7 @@ class Client(Side):
     def _wrote(self) -> None:
         if self._is_settled:
             self._is_settled = False
-            self.owner.limit.wrote(self)
+            self.owner.wrote(self)
 
     def weigh(self) -> int:
         """Count its buffered bytes; returns the bytes that the two sides have not read.
@@ -236,7 +252,7 @@ class Client(Side):
             kept += sockets.weight(self.transport, has_finished=self.has_finished)
         if upstream is not None:
             kept += sockets.weight(upstream.transport, has_finished=upstream.has_finished)
-        self.owner.limit.kept.keep(self, kept + len(self._buffer))
+        self.owner.weighed(self, kept + len(self._buffer))
         return kept
 
     def settle(self) -> bool:
