@@ -7,7 +7,7 @@ from fuzz.kit import Target, mixed
 from hypothesis import strategies as st
 
 from kotatsu_operator.activator.head import NOTHING, Kind, Requests, ask_to_close, peek
-from kotatsu_operator.activator.registry import Moved
+from kotatsu_operator.activator.registry import Forwarded
 from kotatsu_operator.activator.splice import Client, Owner
 from kotatsu_operator.features.waiting_page.navigation import LANGUAGES, Ask, asked
 
@@ -75,7 +75,7 @@ class _Pipe:
 
 class _Owner(Owner):
     def __init__(self) -> None:
-        self.moved, self.ends, self.idle_timeout = Moved(), False, 600.0
+        self.forwarded, self.ends, self.idle_timeout = Forwarded(), False, 600.0
 
     def may_resume(self, _: Client) -> bool:
         return True
@@ -107,7 +107,7 @@ def spliced(given: list[Any]) -> None:
         assert data.replace(CLOSE, b"").startswith(sent.replace(CLOSE, b""))
     else:
         assert sent == data
-    assert owner.moved.up == len(pipe.sent)
+    assert owner.forwarded.up == len(pipe.sent)
 
 
 _CUTS = st.lists(st.integers(0, 200), max_size=8)

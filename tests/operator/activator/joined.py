@@ -6,7 +6,7 @@ import struct
 
 from kotatsu_operator.activator import sockets
 from kotatsu_operator.activator.limits import ConnectionLimit, KeptBytes
-from kotatsu_operator.activator.registry import Moved
+from kotatsu_operator.activator.registry import Forwarded
 from kotatsu_operator.activator.splice import Client, Owner, Upstream
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -26,7 +26,7 @@ class FakeOwner(Owner):
 
     def __init__(self):
         self.arrivals, self.gone = [], []
-        self.moved = Moved()
+        self.forwarded = Forwarded()
         self.idle_timeout = 600.0
         self.change = asyncio.Event()
         self.limit = ConnectionLimit()

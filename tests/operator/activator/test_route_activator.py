@@ -68,13 +68,13 @@ async def test_connections_are_spread_over_the_ready_pods_by_the_fewest(activato
 
 
 async def test_a_request_under_way_is_active_and_an_idle_connection_is_not(activator, monkeypatch):
-    monkeypatch.setattr(activity, "MOVING_FOR", 60.0)
+    monkeypatch.setattr(activity, "BUSY_FOR", 60.0)
     await activator.new_pod(of=Keeper, ready=True)
     reader, writer = await activator.send(b"")
     assert activator.count("kotatsu_activator_active") == 0
     await one(reader, writer)
     assert activator.count("kotatsu_activator_active") == 1
-    monkeypatch.setattr(activity, "MOVING_FOR", 0.0)
+    monkeypatch.setattr(activity, "BUSY_FOR", 0.0)
     assert activator.count("kotatsu_activator_active") == 0
     assert activator.count("kotatsu_activator_spliced") == 1
     await one(reader, writer)  # what it says next passes at once
@@ -121,7 +121,7 @@ async def test_what_a_quiet_connection_says_on_the_way_down_is_announced_first(
     activator, monkeypatch, how, ends
 ):
     """The operator has counted it as idle: unannounced, its pod could be taken from it."""
-    monkeypatch.setattr(activity, "MOVING_FOR", 0.02)
+    monkeypatch.setattr(activity, "BUSY_FOR", 0.02)
     if how is not BY_ACTIVATOR:
         activator.see("Service", service())
         activator.see("WarmPool", pool("Warm", **how))
@@ -146,7 +146,7 @@ async def test_a_question_finds_a_quiet_connection_in_use_before_it_passes_on_wh
     activator, monkeypatch
 ):
     """Nothing is announced that a question from now on finds."""
-    monkeypatch.setattr(activity, "MOVING_FOR", 0.02)
+    monkeypatch.setattr(activity, "BUSY_FOR", 0.02)
     activator.see("Pod", activator_pod())
     made = await activator.new_pod(of=Keeper, ready=True)
     reader, writer = await activator.send(b"")

@@ -27,7 +27,7 @@ accepted before the first byte of any is read, even if few may be held."""
 CONNECT_AT_ONCE = 256
 """Simultaneous connects to pods: a pod's accept queue is short."""
 
-RETRY_EVERY = 0.02
+RECONNECT_EVERY = 0.02
 """Seconds until a client whose connect was refused waits for a pod again."""
 
 TIMED_OUT_AT_ONCE = 0.01
@@ -42,7 +42,7 @@ class Connections:
     """The connections of one pool, and the tasks that join them to its pods."""
 
     def __init__(self, context: Context, features: Sequence[FeatureOf] = ()) -> None:
-        self.moved = context.metrics.moved(*context.key)
+        self.forwarded = context.metrics.forwarded(*context.key)
         self.context = context
         self.namespace = context.view.namespace
         self.limit = context.limit
@@ -281,7 +281,7 @@ class Connections:
         joined = False
         try:
             if not await self.backends.dial(pod, client.port, upstream) or not upstream.is_there:
-                await asyncio.sleep(RETRY_EVERY)
+                await asyncio.sleep(RECONNECT_EVERY)
                 if client.state is state is State.CONNECTING:
                     self._wait(client)
                 elif client.state is state:
@@ -398,7 +398,7 @@ class Connections:
     def left(self, client: Client) -> None:
         """The connection has ended."""
         self._clients.remove(client)
-        self.limit.leave(client)
+        self.limit.left(client)
         if client.pod:
             self._part(client.pod)
             if not client.is_probe:

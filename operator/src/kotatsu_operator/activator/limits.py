@@ -213,7 +213,7 @@ class ConnectionLimit:
         if not silent:
             del self._silent[namespace]
 
-    def leave(self, client: Client) -> None:
+    def left(self, client: Client) -> None:
         self._drop(client)
         self._freed()
 

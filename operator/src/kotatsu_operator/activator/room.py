@@ -31,7 +31,7 @@ FAILED_REST = 5.0
 
 
 @dataclass(frozen=True)
-class Shared:
+class RoomContext:
     """What all rooms of a process have in common."""
 
     kube: Kube
@@ -49,7 +49,7 @@ class Shared:
 class Room:
     """The work of an activator in one namespace. The rules of docs/protocol.md hold in each."""
 
-    def __init__(self, namespace: str, shared: Shared) -> None:
+    def __init__(self, namespace: str, shared: RoomContext) -> None:
         self._shared = shared
         self._changed = asyncio.Event()
         self._telling = False

@@ -14,7 +14,7 @@ from kotatsu_operator.activator import sockets
 from kotatsu_operator.activator.answers import Answers
 from kotatsu_operator.activator.head import NOTHING, Kind, Requests, peek
 from kotatsu_operator.activator.pool import UNKNOWN, Port
-from kotatsu_operator.activator.registry import Moved, State, Traffic
+from kotatsu_operator.activator.registry import Forwarded, State, Traffic
 from kotatsu_operator.activator.side import Side
 
 BODY_KEPT = 16 * 1024
@@ -107,7 +107,7 @@ class Owner(Protocol):
     """The connections of a pool, as each of its clients calls them."""
 
     namespace: str
-    moved: Moved
+    forwarded: Forwarded
     idle_timeout: float
 
     def came(self, client: "Client") -> None: ...
@@ -126,7 +126,7 @@ class Client(Side):
     """The side that faces the client."""
 
     __slots__ = (
-        "_announced", "_answered", "_buffer", "_held_back", "_is_settled", "_moved", "_paused",
+        "_announced", "_answered", "_buffer", "_forwarded", "_held_back", "_is_settled", "_paused",
         "_requests", "announcement", "deadline", "is_probe", "owner", "pod", "port", "seen",
         "since", "state", "traffic", "upstream",
     )  # fmt: skip
@@ -151,7 +151,7 @@ class Client(Side):
         self.is_probe = False
         """Whether its path is in `healthCheckPaths`: it neither wakes a pool nor keeps it so."""
         self._buffer = bytearray()
-        self._moved = owner.moved
+        self._forwarded = owner.forwarded
         self._announced = False
         self._answered = False
         self._paused = False
@@ -200,7 +200,7 @@ class Client(Side):
                 return
             if self.traffic.answers is not None:
                 self.traffic.answers.sent(data, is_whole=requests.is_whole)
-        self._moved.up += len(data)
+        self._forwarded.up += len(data)
         upstream.write(data)
         self._wrote()
 
@@ -262,10 +262,10 @@ class Client(Side):
         return self._is_settled
 
     def _count_untaken(self) -> None:
-        left, transport = 0, self.transport
+        untaken, transport = 0, self.transport
         if not self._is_settled and transport is not None and not transport.is_closing():
-            left = sockets.left(transport)
-        self.traffic.took(left, time.monotonic(), is_full=self.is_full)
+            untaken = sockets.untaken(transport)
+        self.traffic.took(untaken, time.monotonic(), is_full=self.is_full)
 
     def _pause(self) -> None:
         if self.transport is not None and not self._paused:
@@ -371,7 +371,7 @@ class Client(Side):
         if traffic.answers is not None:
             traffic.answers.received(data)
         if self.transport is not None:
-            self._moved.down += len(data)
+            self._forwarded.down += len(data)
             self.transport.write(data)
             self._wrote()
 
