@@ -148,8 +148,10 @@ class Room:
         known = self.connections.get(pool)
         if known is None:
             shared = self._shared
-            of = pool, shared.kube, self.view, shared.me, shared.metrics, self._needs, shared.limit
-            known = Connections(Context(*of), shared.features)
+            context = Context(
+                pool, shared.kube, self.view, shared.me, shared.metrics, self._needs, shared.limit
+            )
+            known = Connections(context, shared.features)
             known.changed()
             self.connections[pool] = known
         return known
