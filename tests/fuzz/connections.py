@@ -7,8 +7,8 @@ from fuzz.kit import Target, mixed
 from hypothesis import strategies as st
 
 from kotatsu_operator.activator.head import NOTHING, Kind, Requests, ask_to_close, peek
-from kotatsu_operator.activator.registry import Moved
-from kotatsu_operator.activator.splice import Client
+from kotatsu_operator.activator.registry import Forwarded
+from kotatsu_operator.activator.splice import Client, Owner
 from kotatsu_operator.features.waiting_page.navigation import LANGUAGES, Ask, asked
 
 HTTP = mixed(
@@ -73,19 +73,15 @@ class _Pipe:
         return False
 
 
-class _Owner:
+class _Owner(Owner):
     def __init__(self) -> None:
-        self.moved, self.ends, self.idle_timeout = Moved(), False, 600.0
-        self.limit = self
+        self.forwarded, self.ends, self.idle_timeout = Forwarded(), False, 600.0
 
     def may_resume(self, _: Client) -> bool:
         return True
 
     def is_ending(self, _: Client) -> bool:
         return self.ends
-
-    def wrote(self, _: Client) -> None:
-        pass
 
 
 CLOSE = b"Connection: close\r\n"
@@ -96,7 +92,7 @@ def spliced(given: list[Any]) -> None:
     cuts, text = given
     data = text.replace("Connection: ", "Other: ").encode("latin-1")
     owner, pipe = _Owner(), _Pipe()
-    client = Client(owner)  # type: ignore[arg-type]
+    client = Client(owner)
     client.transport, client.upstream = pipe, pipe  # type: ignore[assignment]
     client._requests = Requests()
     client.deadline = pipe  # type: ignore[assignment]  # no timer: there is no event loop
@@ -111,7 +107,7 @@ def spliced(given: list[Any]) -> None:
         assert data.replace(CLOSE, b"").startswith(sent.replace(CLOSE, b""))
     else:
         assert sent == data
-    assert owner.moved.up == len(pipe.sent)
+    assert owner.forwarded.up == len(pipe.sent)
 
 
 _CUTS = st.lists(st.integers(0, 200), max_size=8)

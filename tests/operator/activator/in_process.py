@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry
 
 from kotatsu_operator.activator.connections import Connections
 from kotatsu_operator.activator.feature import Context
+from kotatsu_operator.activator.limits import ConnectionLimit
 from kotatsu_operator.activator.metrics import ActivatorMetrics
 from kotatsu_operator.activator.namespace import View
 from kotatsu_operator.activator.pool import PodIdentity, Port
@@ -136,8 +137,9 @@ class ActivatorFixture:
         self.registry = CollectorRegistry()
         self.needed, self.answering = set(), set()
         metrics = ActivatorMetrics(self.registry)
-        context = Context("voice", self.kube, self.view, ME, metrics)
-        self.connections = Connections(context, self._needs, limit, features)
+        limit = ConnectionLimit() if limit is None else limit
+        context = Context("voice", self.kube, self.view, ME, metrics, self._needs, limit)
+        self.connections = Connections(context, features)
         self.clients, self.pods, self.writers, self.tasks = [], [], [], []
         self.servers = []
         self.see("WarmPool", pool())

@@ -6,8 +6,8 @@ import struct
 
 from kotatsu_operator.activator import sockets
 from kotatsu_operator.activator.limits import ConnectionLimit, KeptBytes
-from kotatsu_operator.activator.registry import Moved
-from kotatsu_operator.activator.splice import Client, Upstream
+from kotatsu_operator.activator.registry import Forwarded
+from kotatsu_operator.activator.splice import Client, Owner, Upstream
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 GET_AND_CLOSE = b"GET / HTTP/1.1\r\nConnection: close\r\nHost: a\r\n\r\n"
@@ -19,23 +19,19 @@ MOST_IN_SOCKETS = 16 * MEGABYTE
 """More than the kernel ever keeps of one connection through the splice."""
 
 
-class FakeOwner:
+class FakeOwner(Owner):
     """An owner that holds its clients until the test lets them through to a pod."""
 
     namespace = "demo"
 
     def __init__(self):
         self.arrivals, self.gone = [], []
-        self.moved = Moved()
+        self.forwarded = Forwarded()
         self.idle_timeout = 600.0
         self.change = asyncio.Event()
         self.limit = ConnectionLimit()
         self.limit.kept = KeptBytes(2**40)
-
-    def came(self, client):
-        pass
-
-    completed = began = came
+        self.wrote, self.weighed = self.limit.wrote, self.limit.kept.keep
 
     def may_resume(self, client):
         return True

@@ -271,7 +271,7 @@ async def test_of_two_that_take_it_back_one_is_late_and_stays_ready(make_activat
 
 
 async def test_an_activator_that_ends_takes_nothing_back(pair):
-    pair.first.publisher.leaving = True
+    pair.first.view.leaving = True
     pair.tell(LOST["not Ready"], pair.first)
     await pair.first.sync()
     assert pair.ready() == [False, True]

@@ -167,7 +167,7 @@ async def test_a_client_whose_connection_counts_stays_here(activator, how):
 async def test_bytes_of_a_quiet_connection_are_announced_and_pass_at_once(
     activator, monkeypatch, how
 ):
-    monkeypatch.setattr(activity, "MOVING_FOR", 0.0)
+    monkeypatch.setattr(activity, "BUSY_FOR", 0.0)
     activator.see("WarmPool", pool("Warm", **how))
     made = await activator.new_pod(of=Keeper, ready=True)
     reader, writer = await activator.send(b"")

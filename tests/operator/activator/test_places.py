@@ -183,7 +183,7 @@ async def test_all_get_an_answer_though_there_is_not_room_for_all_their_pods_at_
 
 
 async def test_connects_that_a_pod_refuses_take_no_room(small, monkeypatch):
-    monkeypatch.setattr(connections, "RETRY_EVERY", 0.0)
+    monkeypatch.setattr(connections, "RECONNECT_EVERY", 0.0)
     await small.new_pod(ready=True)
     reader, writer = await small.send(b"")
     refused = []

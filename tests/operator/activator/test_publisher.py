@@ -165,7 +165,7 @@ async def test_a_pool_refused_while_it_sleeps_keeps_an_endpoint_as_activators_ar
     await old.sync(asleep)
     new = make_activator(old.kube, OTHER)
     await new.sync(asleep)
-    old.publisher.leaving = True
+    old.view.leaving = True
     await old.publisher.sync()
     await old.publisher.withdraw()
     [left] = new.kube.all("EndpointSlice")
@@ -312,7 +312,7 @@ async def test_a_pool_made_again_is_stood_in_for_as_before(activator):
 
 async def test_an_activator_that_leaves_says_so_listens_on_and_takes_no_new_pool_on(activator):
     port = await activator.publish(pool())
-    activator.publisher.leaving = True
+    activator.view.leaving = True
     activator.see("Service", service("feed"))
     await activator.sync(pool(name="feed"))
     [only] = activator.kube.all("EndpointSlice")

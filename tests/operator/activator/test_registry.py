@@ -3,7 +3,7 @@
 from rows import each
 
 from kotatsu_operator.activator.answers import Answers
-from kotatsu_operator.activator.registry import MOST_BEATS, MOVING_FOR, Traffic
+from kotatsu_operator.activator.registry import BUSY_FOR, MOST_BEATS, Traffic
 
 NOW = 1000.0
 TIMEOUT = 600.0
@@ -55,7 +55,7 @@ def test_bytes_in_either_direction_make_it_busy_for_a_moment():
     received.sent(1, NOW - TIMEOUT)
     received.received(1, NOW)
     for traffic in (sent, received):
-        assert traffic.is_busy(NOW + MOVING_FOR - 0.01, TIMEOUT)
+        assert traffic.is_busy(NOW + BUSY_FOR - 0.01, TIMEOUT)
 
 
 def test_bytes_for_a_client_that_has_sent_nothing_are_no_use_of_the_pool():
@@ -92,10 +92,10 @@ def test_an_http1_request_without_an_answer_is_busy_until_the_timeout():
 def test_an_answer_that_has_begun_is_in_use_until_its_end_and_asks_for_no_more_pods():
     traffic = http1(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nha")
     assert traffic.in_use(NOW + TIMEOUT, TIMEOUT)
-    assert not traffic.is_busy(NOW + 1 + MOVING_FOR, TIMEOUT)
+    assert not traffic.is_busy(NOW + 1 + BUSY_FOR, TIMEOUT)
     traffic.received(2, NOW + 60)
     traffic.answers.received(b"lf")
-    assert not traffic.in_use(NOW + 60 + MOVING_FOR, TIMEOUT)
+    assert not traffic.in_use(NOW + 60 + BUSY_FOR, TIMEOUT)
 
 
 def test_a_whole_answer_is_in_use_until_its_client_has_taken_it():
@@ -103,14 +103,14 @@ def test_a_whole_answer_is_in_use_until_its_client_has_taken_it():
     traffic.took(100, NOW + 2, is_full=False)
     assert traffic.in_use(NOW + TIMEOUT, TIMEOUT)
     traffic.took(0, NOW + 3, is_full=False)
-    assert not traffic.in_use(NOW + 3 + MOVING_FOR, TIMEOUT)
+    assert not traffic.in_use(NOW + 3 + BUSY_FOR, TIMEOUT)
 
 
 def test_nothing_is_in_use_once_the_pod_has_ended_whatever_the_client_has_not_taken():
     traffic = http1(b"HTTP/1.1 200 OK\r\n\r\nhalf")
     traffic.took(100, NOW + 2, is_full=True)
     traffic.answers.end()
-    assert not traffic.in_use(NOW + 2 + MOVING_FOR, TIMEOUT)
+    assert not traffic.in_use(NOW + 2 + BUSY_FOR, TIMEOUT)
 
 
 def test_each_byte_that_a_slow_client_takes_counts():

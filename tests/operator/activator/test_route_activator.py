@@ -9,7 +9,7 @@ import pytest
 import uvicorn
 from serving import NO_TLS
 
-from kotatsu_operator.activator import connections, wake
+from kotatsu_operator.activator import connections, feature, wake
 from kotatsu_operator.activator import registry as activity
 from kotatsu_operator.activator.head import PROBE_OK
 from tests.operator.activator.in_process import (
@@ -68,13 +68,13 @@ async def test_connections_are_spread_over_the_ready_pods_by_the_fewest(activato
 
 
 async def test_a_request_under_way_is_active_and_an_idle_connection_is_not(activator, monkeypatch):
-    monkeypatch.setattr(activity, "MOVING_FOR", 60.0)
+    monkeypatch.setattr(activity, "BUSY_FOR", 60.0)
     await activator.new_pod(of=Keeper, ready=True)
     reader, writer = await activator.send(b"")
     assert activator.count("kotatsu_activator_active") == 0
     await one(reader, writer)
     assert activator.count("kotatsu_activator_active") == 1
-    monkeypatch.setattr(activity, "MOVING_FOR", 0.0)
+    monkeypatch.setattr(activity, "BUSY_FOR", 0.0)
     assert activator.count("kotatsu_activator_active") == 0
     assert activator.count("kotatsu_activator_spliced") == 1
     await one(reader, writer)  # what it says next passes at once
@@ -121,7 +121,7 @@ async def test_what_a_quiet_connection_says_on_the_way_down_is_announced_first(
     activator, monkeypatch, how, ends
 ):
     """The operator has counted it as idle: unannounced, its pod could be taken from it."""
-    monkeypatch.setattr(activity, "MOVING_FOR", 0.02)
+    monkeypatch.setattr(activity, "BUSY_FOR", 0.02)
     if how is not BY_ACTIVATOR:
         activator.see("Service", service())
         activator.see("WarmPool", pool("Warm", **how))
@@ -146,7 +146,7 @@ async def test_a_question_finds_a_quiet_connection_in_use_before_it_passes_on_wh
     activator, monkeypatch
 ):
     """Nothing is announced that a question from now on finds."""
-    monkeypatch.setattr(activity, "MOVING_FOR", 0.02)
+    monkeypatch.setattr(activity, "BUSY_FOR", 0.02)
     activator.see("Pod", activator_pod())
     made = await activator.new_pod(of=Keeper, ready=True)
     reader, writer = await activator.send(b"")
@@ -155,13 +155,13 @@ async def test_a_question_finds_a_quiet_connection_in_use_before_it_passes_on_wh
     await activator.ask()
     await asyncio.sleep(0.05)
     active = []
-    is_asked = connections.Connections.is_asked.fget
+    is_asked = feature.Context.is_asked.fget
 
-    def noted(pool):
+    def noted(context):
         active.append(activator.count("kotatsu_activator_active"))
-        return is_asked(pool)
+        return is_asked(context)
 
-    monkeypatch.setattr(connections.Connections, "is_asked", property(noted))
+    monkeypatch.setattr(feature.Context, "is_asked", property(noted))
     await one(reader, writer)
     assert (active, len(activator.announcements), len(made.requests)) == ([1], 1, 3)
 
@@ -177,7 +177,7 @@ async def test_an_open_connection_is_ended_with_the_answer_to_its_next_request(a
         await activator.new_pod("voice-2", of=Keeper, ready=True)
         activator.see_pod(made, ready=True, terminating=True)
     else:
-        activator.connections.leaving = True
+        activator.view.leaving = True
     writer.write(GET)
     assert (await reader.read()).endswith(b"ok")
     assert b"Connection: close" in made.requests[-1]

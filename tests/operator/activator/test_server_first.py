@@ -115,7 +115,7 @@ async def test_a_client_that_has_sent_nothing_keeps_no_pool_awake(activator):
 async def test_while_a_pod_refuses_connections_a_silent_client_waits_and_wakes_nothing(
     activator, monkeypatch
 ):
-    monkeypatch.setattr(connections, "RETRY_EVERY", 0.005)
+    monkeypatch.setattr(connections, "RECONNECT_EVERY", 0.005)
     made = await warm(activator)
     made.server.close()
     reader, _ = await connected(activator)

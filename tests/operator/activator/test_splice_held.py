@@ -184,7 +184,7 @@ async def test_a_request_after_the_last_one_reaches_no_pod(joined):
 async def test_a_client_does_not_wait_for_ever_where_the_pod_does_not_close(joined, monkeypatch):
     """The pod was asked to, and its client believes that the connection stays."""
     monkeypatch.setattr(f"{Client.__module__}.ANSWERED_FOR", 0.1)
-    monkeypatch.setattr(registry, "MOVING_FOR", 0.05)
+    monkeypatch.setattr(registry, "BUSY_FOR", 0.05)
     reader, writer, _, pod_writer = await joined.spliced(GET)
     writer.write(GET)
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nhalf"

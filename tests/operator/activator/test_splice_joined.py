@@ -9,7 +9,7 @@ import pytest
 
 from kotatsu_operator.activator import sockets, splice
 from kotatsu_operator.activator.head import PROBE_OK
-from kotatsu_operator.activator.registry import Moved
+from kotatsu_operator.activator.registry import Forwarded
 from kotatsu_operator.activator.splice import Client, Upstream
 from tests.operator.activator.joined import (
     GET,
@@ -56,7 +56,7 @@ async def test_five_megabytes_pass_both_ways_at_once_through_slow_readers(joined
     )
     assert got_up == up
     assert got_down == down
-    assert joined.owner.moved == Moved(len(UPLOAD_AND_CLOSE) + len(up), len(down))
+    assert joined.owner.forwarded == Forwarded(len(UPLOAD_AND_CLOSE) + len(up), len(down))
 
 
 async def fill(writer):

@@ -315,7 +315,7 @@ class World:
         gone, self.pod = self.pod, None
         self.activator.see("Pod", pod_object(gone.name, port=gone.port), "DELETED")
         for _, writer in gone.open:
-            if self.connections.moved.down == self.said:
+            if self.connections.forwarded.down == self.said:
                 writer.close()
             else:
                 reset(writer)

@@ -14,7 +14,7 @@ from kotatsu_operator.activator.limits import ConnectionLimit
 from kotatsu_operator.activator.metrics import ActivatorMetrics
 from kotatsu_operator.activator.pool import PodIdentity, Pool, pool_view
 from kotatsu_operator.activator.publisher import are_complete
-from kotatsu_operator.activator.room import Room, Shared
+from kotatsu_operator.activator.room import Room, RoomContext
 from kotatsu_operator.activator.slices import Gone
 from kotatsu_operator.activator.sockets import PATIENCE
 from kotatsu_operator.core.protocol import ACTIVATOR_LABELS, set_of_pod
@@ -51,15 +51,8 @@ class Activator:
     ) -> None:
         self._kube, self._me, self._read = kube, me, read
         self._peers = Pods()
-        self._shared = Shared(
-            kube,
-            me,
-            metrics,
-            ConnectionLimit() if limit is None else limit,
-            features,
-            read,
-            self._peers,
-        )
+        limit = ConnectionLimit() if limit is None else limit
+        self._shared = RoomContext(kube, me, metrics, limit, features, read, self._peers)
         self.rooms: dict[str, Room] = {}
         further = {name: resource_of(kind) for name, kind in kube.scaled.items()}
         self._watches = {

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import takewhile
 from math import inf
@@ -11,7 +11,6 @@ from math import inf
 from kotatsu_operator.activator import head
 from kotatsu_operator.activator.feature import Context, FeatureOf
 from kotatsu_operator.activator.head import NOTHING
-from kotatsu_operator.activator.limits import ConnectionLimit
 from kotatsu_operator.activator.metrics import Reason
 from kotatsu_operator.activator.pods import Backends
 from kotatsu_operator.activator.pool import Pool
@@ -28,7 +27,7 @@ accepted before the first byte of any is read, even if few may be held."""
 CONNECT_AT_ONCE = 256
 """Simultaneous connects to pods: a pod's accept queue is short."""
 
-RETRY_EVERY = 0.02
+RECONNECT_EVERY = 0.02
 """Seconds until a client whose connect was refused waits for a pod again."""
 
 TIMED_OUT_AT_ONCE = 0.01
@@ -42,36 +41,27 @@ second while its requests wait."""
 class Connections:
     """The connections of one pool, and the tasks that join them to its pods."""
 
-    def __init__(
-        self,
-        context: Context,
-        needs: Callable[[str], bool] = lambda _: True,
-        limit: ConnectionLimit | None = None,
-        features: Sequence[FeatureOf] = (),
-    ) -> None:
-        self.moved = context.metrics.moved(*context.key)
+    def __init__(self, context: Context, features: Sequence[FeatureOf] = ()) -> None:
+        self.forwarded = context.metrics.forwarded(*context.key)
         self.context = context
         self.namespace = context.view.namespace
-        self.needs = needs
-        """Wakes another pool; returns whether a pod of that one answers."""
-        self.limit = ConnectionLimit() if limit is None else limit
+        self.limit = context.limit
+        self.wrote, self.weighed = self.limit.wrote, self.limit.kept.keep
         self.backends = Backends(context)
-        self._clients = Registry()
+        self._clients: Registry[Client] = Registry()
         self._features = [feature_of(context) for feature_of in features]
         self._hold_timer: asyncio.TimerHandle | None = None
         self._connecting: set[asyncio.Task[None]] = set()
         self._load: Counter[str] = Counter()
         """Connections of each pod by uid, including those in progress."""
         self._announcements = Announcements(self)
-        self._waker = Waker(self)
+        self._waker = Waker(self, self._announcements)
         self._needed_until = 0.0
         self._need = 0
         """The announcement that covers the need."""
         self._last_activity = 0.0
         self.idle_timeout = inf
         """Seconds for which a quiet connection is in use: until `changed` is called."""
-        self.leaving = False
-        """Whether this activator is ending."""
         self._is_going = True
         """Whether the pool is going down, or its phase is unknown: until `changed` is called."""
         context.metrics.follow(
@@ -94,16 +84,11 @@ class Connections:
         self._clients.move(client, state)
         pool = self.context.pool
         most = max(MOST_SILENT, 2 * pool.max_held if pool else 0)
-        while self._clients.count(state) > most:
-            self._evict_first(state)
+        while self._clients.count(state) > most and (oldest := self._clients.first(state)):
+            self._clients.move(oldest, State.ENDING)
+            oldest.close()
         if state is State.LISTENING:
             self.join_waiting()
-
-    def _evict_first(self, state: State) -> None:
-        oldest = self._clients.first(state)
-        assert oldest is not None  # noqa: S101  (there are more than none)
-        self._clients.move(oldest, State.ENDING)
-        oldest.close()
 
     def began(self, client: Client) -> None:
         """A client has sent a part of its first bytes: it does not wait for those of a server."""
@@ -253,17 +238,6 @@ class Connections:
             self._need = self._announcements.want(pool)
         return self.backends.any_ready and self._announcements.covers(self._need)
 
-    def raised(self) -> None:
-        """This activator has raised the scale from 0."""
-        self._announcements.raised(self.context.pool)
-        self.join_waiting()
-
-    @property
-    def is_asked(self) -> bool:
-        """Whether each check of the operator reads this activator: it is Ready and stays."""
-        pod = self.context.view.activators.get(self.context.me.pod)
-        return pod is not None and pod.ready and not pod.terminating and not self.leaving
-
     # --- join ---
 
     def join_waiting(self) -> None:
@@ -284,8 +258,7 @@ class Connections:
             if not self.limit.has_place(self.context.key):
                 self.limit.when_free(self.join_waiting)
                 return
-            is_held = first.state is State.QUEUED
-            state = State.CONNECTING if is_held else State.GREETED
+            state = State.CONNECTING if first.state is State.QUEUED else State.GREETED
             self._clients.move(first, state)
             self.limit.join(self.context.key)
             self._load[pod.uid] += 1
@@ -308,7 +281,7 @@ class Connections:
         joined = False
         try:
             if not await self.backends.dial(pod, client.port, upstream) or not upstream.is_there:
-                await asyncio.sleep(RETRY_EVERY)
+                await asyncio.sleep(RECONNECT_EVERY)
                 if client.state is state is State.CONNECTING:
                     self._wait(client)
                 elif client.state is state:
@@ -372,7 +345,8 @@ class Connections:
 
     def is_ending(self, client: Client) -> bool:
         """Whether the request that begins should be the last of its connection."""
-        return self.leaving or self._is_going or client.pod not in self.backends.staying_pods
+        ends = self.context.view.leaving or self._is_going
+        return ends or client.pod not in self.backends.staying_pods
 
     def look_after(self) -> None:
         """Abort stalled connections; call it periodically."""
@@ -390,8 +364,7 @@ class Connections:
         others = any(feature.are_waiting for feature in self._features)
         return self.held + is_needed + (others and not self.backends.any_ready)
 
-    @property
-    def waits_for_announcement(self) -> bool:
+    def awaits_announcement(self) -> bool:
         return bool(self.waiting or self._clients.count(State.RESUMING))
 
     @property
@@ -425,7 +398,7 @@ class Connections:
     def left(self, client: Client) -> None:
         """The connection has ended."""
         self._clients.remove(client)
-        self.limit.leave(client)
+        self.limit.left(client)
         if client.pod:
             self._part(client.pod)
             if not client.is_probe:

@@ -1,8 +1,9 @@
 """What the modules of one pool have in common, and the contract of optional features."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from kotatsu_operator.activator.limits import ConnectionLimit
 from kotatsu_operator.activator.metrics import ActivatorMetrics
 from kotatsu_operator.activator.namespace import View
 from kotatsu_operator.activator.pool import PodIdentity, Pool
@@ -18,6 +19,9 @@ class Context:
     view: View
     me: PodIdentity
     metrics: ActivatorMetrics
+    needs: Callable[[str], bool] = lambda _: True
+    """Wakes another pool; returns whether a pod of that one answers."""
+    limit: ConnectionLimit = field(default_factory=ConnectionLimit)
 
     @property
     def pool(self) -> Pool | None:
@@ -28,6 +32,12 @@ class Context:
     def key(self) -> tuple[str, str]:
         """The labels of the pool's series: namespace and name."""
         return self.view.namespace, self.name
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether each check of the operator reads this activator: it is Ready and stays."""
+        pod = self.view.activators.get(self.me.pod)
+        return pod is not None and pod.ready and not (pod.terminating or self.view.leaving)
 
 
 class Feature:

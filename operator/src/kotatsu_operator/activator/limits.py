@@ -10,10 +10,8 @@ import resource
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from kotatsu_operator.activator.splice import Client
+from kotatsu_operator.activator.splice import Client
 
 
 class _Kept:
@@ -25,18 +23,18 @@ class _Kept:
         """By the number of binary digits of their bytes: neither counting nor evicting needs a pass
         over all of them."""
 
-    def change(self, keeper: "Client", before: int, now: int) -> None:
+    def change(self, client: Client, before: int, now: int) -> None:
         self.total += now - before
         old, new = before.bit_length(), now.bit_length()
         if before and old != new:
-            del self._by_size[old][keeper]
+            del self._by_size[old][client]
             if not self._by_size[old]:
                 del self._by_size[old]
         if now:
-            self._by_size[new][keeper] = None
+            self._by_size[new][client] = None
 
     @property
-    def largest(self) -> "Client":
+    def largest(self) -> Client:
         """The connection with the most; of those of about the same size the oldest."""
         return next(iter(self._by_size[max(self._by_size)]))
 
@@ -56,18 +54,18 @@ class KeptBytes:
         self._of: dict[str, _Kept] = {}
         """By namespace."""
 
-    def keep(self, keeper: "Client", number: int) -> None:
-        before = self._bytes.get(keeper, 0)
+    def keep(self, client: Client, number: int) -> None:
+        before = self._bytes.get(client, 0)
         if number == before:
             return
         self.total += number - before
         if number:
-            self._bytes[keeper] = number
+            self._bytes[client] = number
         else:
-            del self._bytes[keeper]
-        namespace = keeper.owner.namespace
+            del self._bytes[client]
+        namespace = client.owner.namespace
         of = self._of.setdefault(namespace, _Kept())
-        of.change(keeper, before, number)
+        of.change(client, before, number)
         if not of.total:
             del self._of[namespace]
         while self.total > self.most:
@@ -164,7 +162,7 @@ class ConnectionLimit:
         self._warned_at = float("-inf")
         self._when_free: dict[Callable[[], None], None] = {}
 
-    def enter(self, client: "Client", pool: PoolKey) -> bool:
+    def enter(self, client: Client, pool: PoolKey) -> bool:
         """Admit a client of a pool; returns whether it was admitted.
 
         At the limit, a connection of the namespace with the most is evicted (see `_evict`), but
@@ -204,22 +202,22 @@ class ConnectionLimit:
             client.owner.evicted(client)
         return bool(there)
 
-    def spoke(self, client: "Client") -> None:
+    def spoke(self, client: Client) -> None:
         """The client has sent its first bytes: it is not silent any more."""
         if client in self._clients:
             self._quieten(client, self._clients[client][0])
 
-    def _quieten(self, client: "Client", namespace: str) -> None:
+    def _quieten(self, client: Client, namespace: str) -> None:
         silent = self._silent[namespace]
         silent.pop(client, None)
         if not silent:
             del self._silent[namespace]
 
-    def leave(self, client: "Client") -> None:
+    def left(self, client: Client) -> None:
         self._drop(client)
         self._freed()
 
-    def _drop(self, client: "Client") -> None:
+    def _drop(self, client: Client) -> None:
         pool = self._clients.pop(client, None)
         if pool is not None:
             self._quieten(client, pool[0])
@@ -264,7 +262,7 @@ class ConnectionLimit:
         """Call `act` once, when the next connection ends."""
         self._when_free[act] = None
 
-    def wrote(self, client: "Client") -> None:
+    def wrote(self, client: Client) -> None:
         """Bytes were written to one of its sides; not to be called again before it has settled."""
         self._written.append(client)
         if self._settling is None:
@@ -292,14 +290,11 @@ class ConnectionLimit:
         log.warning(
             "at the limit: %d clients and %d connections to pods are open, with limits of %d files "
             "(RLIMIT_NOFILE) and %d MiB of memory: closing new clients",
-            len(self._clients),
-            self._joined,
-            self._files,
-            self._memory >> 20,
+            *(len(self._clients), self._joined, self._files, self._memory >> 20),
         )
 
 
-def _worth(client: "Client") -> tuple[bool, float]:
+def _worth(client: Client) -> tuple[bool, float]:
     """The order in which connections are evicted."""
     is_joined = client.upstream is not None
     return is_joined, client.traffic.used_at if is_joined else -client.since

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metr
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from kotatsu_operator.activator.registry import Moved
+from kotatsu_operator.activator.registry import Forwarded
 from kotatsu_operator.core.protocol import (
     ACTIVE,
     HELD,
@@ -94,7 +94,7 @@ class ActivatorMetrics(Collector):
         self._timeouts: dict[tuple[str, str], int] = defaultdict(int)
         self._wakes: dict[tuple[str, str], tuple[float, float | None]] = {}
         self._followed: dict[tuple[str, str], Mapping[str, Callable[[], float]]] = {}
-        self._moved: dict[tuple[str, str], Moved] = {}
+        self._forwarded: dict[tuple[str, str], Forwarded] = {}
 
     def know(self, namespace: str, name: str) -> None:
         """Create a pool's counters at 0: `increase` needs a first sample."""
@@ -103,9 +103,9 @@ class ActivatorMetrics(Collector):
         for reason in get_args(Reason):
             self._refused.labels(namespace, name, reason)
 
-    def moved(self, namespace: str, name: str) -> Moved:
+    def forwarded(self, namespace: str, name: str) -> Forwarded:
         """The byte counts of a pool, for its connections to add to; read at each scrape."""
-        self._moved[namespace, name] = made = Moved()
+        self._forwarded[namespace, name] = made = Forwarded()
         return made
 
     def follow(self, namespace: str, name: str, **gauges: Callable[[], float]) -> None:
@@ -144,7 +144,7 @@ class ActivatorMetrics(Collector):
         """Remove the series of a deleted pool."""
         for metric in self._all:
             metric.remove_by_labels({"namespace": namespace, "name": name})
-        for kept in (self._moved, self._followed, self._timeouts, self._wakes):
+        for kept in (self._forwarded, self._followed, self._timeouts, self._wakes):
             kept.pop((namespace, name), None)
 
     def part(self, pools: Iterable[str]) -> Collector:
@@ -168,11 +168,11 @@ class ActivatorMetrics(Collector):
         )
 
     def collect(self) -> Iterable[Metric]:
-        """The bytes moved, which change too often for a counter. Called from any thread."""
+        """The bytes forwarded, which change too often for a counter. Called from any thread."""
         for family in self.describe():
-            for pool, moved in list(self._moved.items()):
-                family.add_metric((*pool, "up"), moved.up)
-                family.add_metric((*pool, "down"), moved.down)
+            for pool, forwarded in list(self._forwarded.items()):
+                family.add_metric((*pool, "up"), forwarded.up)
+                family.add_metric((*pool, "down"), forwarded.down)
             yield family
 
 

@@ -13,13 +13,7 @@ from kotatsu_operator.core.pool.spec import BUILT_IN, Scaled
 from kotatsu_operator.core.protocol import SERVICE_LABEL, pool_of_slice
 from kotatsu_operator.kube.client import Scale
 from kotatsu_operator.kube.informer import Feed, Indexed, Pods, Selectors
-from kotatsu_operator.kube.objects import (
-    KINDS,
-    Object,
-    parts,
-    ref,
-    resource_of,
-)
+from kotatsu_operator.kube.objects import KINDS, Object, parts, ref, resource_of
 from kotatsu_operator.kube.views import PodView, is_ours, pod_view, slice_view
 
 Mailbox = set[str]
@@ -51,6 +45,8 @@ class View:
     scaled: Scaled = field(default_factory=lambda: BUILT_IN)
     """The kinds of workloads that pools can scale."""
     synced: set[str] = field(default_factory=set)
+    leaving: bool = False
+    """Whether this activator is ending."""
     _service_selectors: Selectors[str] = field(default_factory=Selectors)
     _ports: dict[str, list[Port]] = field(default_factory=dict)
     """The ports of each Service: made once, and asked for with every connection."""

@@ -163,7 +163,6 @@ class Publisher:
         self._ports = Ports() if ports is None else ports
         self._lost = Lost(slices, view, me)
         self.published: dict[PoolFamily, Published] = {}
-        self.leaving = False
         self._said_leaving = False
         self._withdrawn = False
         self._news = view.mailbox()
@@ -233,7 +232,7 @@ class Publisher:
         Returns the seconds until the next call; infinity without a pool.
         """
         loop = asyncio.get_running_loop()
-        if self.leaving and not self._said_leaving:
+        if self._view.leaving and not self._said_leaving:
             self._said_leaving = True
             self._news |= {name for name, _ in self.published}
         due = {name for name, at in self._due.items() if at <= loop.time()}
@@ -365,7 +364,7 @@ class Publisher:
             and wants_slice(pool, ready, native_for, record.serves, taken_for)
             and not record.is_abandoned(pool, now)
         )
-        wanted = wanted and (record.serves or not self.leaving)  # ending: publish nothing new
+        wanted = wanted and (record.serves or not self._view.leaving)  # ending: publish nothing new
         if pool is not None and wanted and self._view.ports(pool.service):
             await self._publish(pool, key, record)
             leaves = record.native_since is not None and pool.route is Route.NATIVE
@@ -399,7 +398,7 @@ class Publisher:
 
     async def _take_back(self, key: PoolFamily) -> list[float]:
         pool, record = self._view.pools.get(key[0]), self.published.get(key)
-        if pool is None or self.leaving:
+        if pool is None or self._view.leaving:
             return []
         return await self._lost.take_back(pool, key[1], None if record is None else record.there)
 
@@ -409,7 +408,7 @@ class Publisher:
         if ports != [listener.port for listener in record.listeners]:
             await record.follow(ports)
         numbers = {li.port.name: li.number for li in record.listeners if li.port in ports}
-        state = "leaving" if self.leaving else self._lost.state(pool, key[1], record.there)
+        state = "leaving" if self._view.leaving else self._lost.state(pool, key[1], record.there)
         obj = make_slice(pool, service, self._me, key[1], numbers, state=state)
         there = record.there
         if there is None:

@@ -3,12 +3,9 @@
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from math import inf
-from typing import TYPE_CHECKING
+from typing import Generic, Protocol, TypeVar
 
 from kotatsu_operator.activator.answers import Answers
-
-if TYPE_CHECKING:
-    from kotatsu_operator.activator.splice import Client
 
 
 class State(Enum):
@@ -40,27 +37,34 @@ _HELD = frozenset({State.HELD, State.ANNOUNCING, State.QUEUED, State.CONNECTING}
 _JOINED = frozenset({State.JOINED, State.RESUMING})
 
 
-class Registry:
+class _Placed(Protocol):
+    state: State
+
+
+C = TypeVar("C", bound=_Placed)
+
+
+class Registry(Generic[C]):
     """The connections of a pool by state, those of each state in the order in which they got it."""
 
     def __init__(self) -> None:
-        self._by_state: dict[State, dict[Client, None]] = {state: {} for state in State}
-        self.held: dict[Client, None] = {}
+        self._by_state: dict[State, dict[C, None]] = {state: {} for state in State}
+        self.held: dict[C, None] = {}
         """Connections that wait for a pod, in order of arrival."""
-        self.joined: dict[Client, None] = {}
+        self.joined: dict[C, None] = {}
         """Connections joined to a pod. Other threads may copy it and `held`: a connection is in
         the new one before it leaves the old one."""
 
-    def of(self, state: State) -> "list[Client]":
+    def of(self, state: State) -> list[C]:
         return list(self._by_state[state])
 
     def count(self, state: State) -> int:
         return len(self._by_state[state])
 
-    def first(self, state: State) -> "Client | None":
+    def first(self, state: State) -> C | None:
         return next(iter(self._by_state[state]), None)
 
-    def move(self, client: "Client", state: State) -> None:
+    def move(self, client: C, state: State) -> None:
         self._by_state[client.state].pop(client, None)
         self._by_state[state][client] = None
         client.state = state
@@ -73,13 +77,13 @@ class Registry:
         if state not in _HELD:
             self.held.pop(client, None)
 
-    def remove(self, client: "Client") -> None:
+    def remove(self, client: C) -> None:
         for clients in (self._by_state[client.state], self.held, self.joined):
             clients.pop(client, None)
         client.state = State.ENDING
 
 
-MOVING_FOR = 2.0
+BUSY_FOR = 2.0
 """Seconds after a byte for which a connection counts as busy; the operator scrapes as often."""
 
 ASK, REPLY = 34, 128
@@ -102,7 +106,7 @@ class Traffic:
     """When bytes last passed a connection, in seconds of a monotonic clock.
 
     The answers of HTTP/1 are followed (decision 89). Any other protocol is judged by its bytes
-    alone (decisions 12 and 59). An exchange is bytes without a pause of MOVING_FOR. A keepalive is
+    alone (decisions 12 and 59). An exchange is bytes without a pause of BUSY_FOR. A keepalive is
     a small exchange, asked and answered, of a size that this connection has had before: it does not
     count. One that is larger, but not large, must also be as regular as a beat.
     """
@@ -140,14 +144,14 @@ class Traffic:
 
     def sent(self, size: int, now: float) -> None:
         """Bytes of the client, before they are forwarded."""
-        if self._is_over or now - self._last >= MOVING_FOR:
+        if self._is_over or now - self._last >= BUSY_FOR:
             self._begin(now, is_asked=True)
         self._up += size
         self.up_at = self._last = now
 
     def received(self, size: int, now: float) -> None:
         """Bytes of the pod. Those for a client that has sent nothing are no use of the pool."""
-        if now - self._last >= MOVING_FOR:
+        if now - self._last >= BUSY_FOR:
             if self.up_at == -inf:
                 self.down_at = now
                 return
@@ -210,11 +214,11 @@ class Traffic:
             return max(self._used_before, self.taken_at)
         return max(self._last, self.taken_at)
 
-    def took(self, left: int, now: float, *, is_full: bool) -> None:
+    def took(self, untaken: int, now: float, *, is_full: bool) -> None:
         """Count the bytes again that the client has not taken; `is_full`: the pod waits for it."""
-        if is_full and left < self.untaken and self.up_at > -inf:
+        if is_full and untaken < self.untaken and self.up_at > -inf:
             self.taken_at = now
-        self.untaken = left
+        self.untaken = untaken
 
     def is_keepalive(self, size: int, now: float) -> bool:
         """Whether the next bytes of the client have the size of a keepalive, at its time."""
@@ -230,7 +234,7 @@ class Traffic:
     def is_busy(self, now: float, timeout: float) -> bool:
         """Whether it counts as a request: bytes move, or the client waits for an answer."""
         quiet = now - self.used_at
-        return quiet < MOVING_FOR or (self._is_awaited and quiet < timeout)
+        return quiet < BUSY_FOR or (self._is_awaited and quiet < timeout)
 
     @property
     def _is_awaited(self) -> bool:
@@ -245,8 +249,8 @@ class Traffic:
         An HTTP/1 connection is idle once its client has taken all answers.
         """
         quiet = now - self.used_at
-        if quiet < MOVING_FOR or quiet >= timeout:
-            return quiet < MOVING_FOR
+        if quiet < BUSY_FOR or quiet >= timeout:
+            return quiet < BUSY_FOR
         answers = self._followed
         if answers is None or self.is_held or answers.is_asking:
             return True
@@ -266,7 +270,7 @@ def _is_due(interval: float, every: float) -> bool:
 
 
 @dataclass(slots=True)
-class Moved:
+class Forwarded:
     """Bytes of a pool's connections so far: `up` to the pods, `down` from them."""
 
     up: int = 0

@@ -31,7 +31,7 @@ FAILED_REST = 5.0
 
 
 @dataclass(frozen=True)
-class Shared:
+class RoomContext:
     """What all rooms of a process have in common."""
 
     kube: Kube
@@ -49,7 +49,7 @@ class Shared:
 class Room:
     """The work of an activator in one namespace. The rules of docs/protocol.md hold in each."""
 
-    def __init__(self, namespace: str, shared: Shared) -> None:
+    def __init__(self, namespace: str, shared: RoomContext) -> None:
         self._shared = shared
         self._changed = asyncio.Event()
         self._telling = False
@@ -130,9 +130,7 @@ class Room:
 
     def leave(self) -> None:
         """The activator ends: mark its endpoints, and finish its connections."""
-        self.publisher.leaving = True
-        for connections in self.connections.values():
-            connections.leaving = True
+        self.view.leaving = True
         self._changed.set()
 
     async def close(self) -> None:
@@ -150,9 +148,10 @@ class Room:
         known = self.connections.get(pool)
         if known is None:
             shared = self._shared
-            context = Context(pool, shared.kube, self.view, shared.me, shared.metrics)
-            known = Connections(context, self._needs, shared.limit, shared.features)
-            known.leaving = self.publisher.leaving
+            context = Context(
+                pool, shared.kube, self.view, shared.me, shared.metrics, self._needs, shared.limit
+            )
+            known = Connections(context, shared.features)
             known.changed()
             self.connections[pool] = known
         return known

@@ -79,11 +79,11 @@ def _state(given: Any) -> int:
 PATIENCE = 60.0
 """Seconds without any byte read by the other side, after which a connection is aborted."""
 
-LOOK_EVERY = 0.05
+CHECK_EVERY = 0.05
 """Seconds between two checks of the remaining bytes, before a connection is reset."""
 
 
-def left(transport: asyncio.Transport) -> int:
+def untaken(transport: asyncio.Transport) -> int:
     """Bytes not acknowledged by the other side, in the activator's and kernel's buffers."""
     count = array.array("i", [0])
     fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, count)
@@ -103,7 +103,7 @@ def weight(transport: asyncio.Transport | None, *, has_finished: bool) -> int:
     if not has_finished and not transport.is_reading():
         given = transport.get_extra_info("socket")
         unread = int(given.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF))
-    return left(transport) + unread
+    return untaken(transport) + unread
 
 
 def close(transport: asyncio.Transport, patience: float) -> None:
@@ -113,7 +113,7 @@ def close(transport: asyncio.Transport, patience: float) -> None:
     """
     transport.close()
     if transport.get_write_buffer_size():
-        loop, now = asyncio.get_running_loop(), left(transport)
+        loop, now = asyncio.get_running_loop(), untaken(transport)
         loop.call_later(patience, _abort_if_stuck, transport, now, patience)
 
 
@@ -122,18 +122,18 @@ def reset(transport: asyncio.Transport) -> None:
 
     With a normal close, an answer without a length would count as complete.
     """
-    _look_again(transport, left(transport), 0)
+    _look_again(transport, untaken(transport), 0)
 
 
 def _look_again(transport: asyncio.Transport, before: int, quiet: int) -> None:
     if transport.is_closing():
         return
-    now = left(transport)
+    now = untaken(transport)
     quiet = 0 if now < before else quiet + 1
     is_gone = is_broken(transport.get_extra_info("socket"))  # what it has not read is still counted
-    if now and not is_gone and quiet * LOOK_EVERY < PATIENCE:
+    if now and not is_gone and quiet * CHECK_EVERY < PATIENCE:
         loop = asyncio.get_running_loop()
-        loop.call_later(LOOK_EVERY, _look_again, transport, now, quiet)
+        loop.call_later(CHECK_EVERY, _look_again, transport, now, quiet)
         return
     abort(transport)
 
@@ -141,7 +141,7 @@ def _look_again(transport: asyncio.Transport, before: int, quiet: int) -> None:
 def _abort_if_stuck(transport: asyncio.Transport, before: int, patience: float) -> None:
     if not transport.get_write_buffer_size():
         return
-    if (now := left(transport)) < before:
+    if (now := untaken(transport)) < before:
         asyncio.get_running_loop().call_later(patience, _abort_if_stuck, transport, now, patience)
     else:
         abort(transport)

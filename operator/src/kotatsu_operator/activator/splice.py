@@ -8,17 +8,14 @@ never written again: the pod may have processed the request.
 import asyncio
 import time
 from math import inf
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from kotatsu_operator.activator import sockets
 from kotatsu_operator.activator.answers import Answers
 from kotatsu_operator.activator.head import NOTHING, Kind, Requests, peek
 from kotatsu_operator.activator.pool import UNKNOWN, Port
-from kotatsu_operator.activator.registry import State, Traffic
+from kotatsu_operator.activator.registry import Forwarded, State, Traffic
 from kotatsu_operator.activator.side import Side
-
-if TYPE_CHECKING:
-    from kotatsu_operator.activator.connections import Connections
 
 BODY_KEPT = 16 * 1024
 """Bytes beyond its request head that a held connection may send before reading pauses."""
@@ -106,16 +103,35 @@ class Upstream(Side):
             self.transport.write(data)
 
 
+class Owner(Protocol):
+    """The connections of a pool, as each of its clients calls them."""
+
+    namespace: str
+    forwarded: Forwarded
+    idle_timeout: float
+
+    def came(self, client: "Client") -> None: ...
+    def began(self, client: "Client") -> None: ...
+    def arrived(self, client: "Client") -> None: ...
+    def completed(self, client: "Client") -> None: ...
+    def may_resume(self, client: "Client") -> bool: ...
+    def is_ending(self, client: "Client") -> bool: ...
+    def wrote(self, client: "Client") -> None: ...
+    def weighed(self, client: "Client", number: int) -> None: ...
+    def evicted(self, client: "Client") -> None: ...
+    def left(self, client: "Client") -> None: ...
+
+
 class Client(Side):
     """The side that faces the client."""
 
     __slots__ = (
-        "_announced", "_answered", "_buffer", "_held_back", "_is_settled", "_moved", "_paused",
+        "_announced", "_answered", "_buffer", "_forwarded", "_held_back", "_is_settled", "_paused",
         "_requests", "announcement", "deadline", "is_probe", "owner", "pod", "port", "seen",
         "since", "state", "traffic", "upstream",
     )  # fmt: skip
 
-    def __init__(self, owner: "Connections", port: Port = UNKNOWN) -> None:
+    def __init__(self, owner: Owner, port: Port = UNKNOWN) -> None:
         super().__init__()
         self.owner = owner
         self.port = port
@@ -135,7 +151,7 @@ class Client(Side):
         self.is_probe = False
         """Whether its path is in `healthCheckPaths`: it neither wakes a pool nor keeps it so."""
         self._buffer = bytearray()
-        self._moved = owner.moved
+        self._forwarded = owner.forwarded
         self._announced = False
         self._answered = False
         self._paused = False
@@ -184,7 +200,7 @@ class Client(Side):
                 return
             if self.traffic.answers is not None:
                 self.traffic.answers.sent(data, is_whole=requests.is_whole)
-        self._moved.up += len(data)
+        self._forwarded.up += len(data)
         upstream.write(data)
         self._wrote()
 
@@ -224,7 +240,7 @@ class Client(Side):
     def _wrote(self) -> None:
         if self._is_settled:
             self._is_settled = False
-            self.owner.limit.wrote(self)
+            self.owner.wrote(self)
 
     def weigh(self) -> int:
         """Count its buffered bytes; returns the bytes that the two sides have not read.
@@ -236,7 +252,7 @@ class Client(Side):
             kept += sockets.weight(self.transport, has_finished=self.has_finished)
         if upstream is not None:
             kept += sockets.weight(upstream.transport, has_finished=upstream.has_finished)
-        self.owner.limit.kept.keep(self, kept + len(self._buffer))
+        self.owner.weighed(self, kept + len(self._buffer))
         return kept
 
     def settle(self) -> bool:
@@ -246,10 +262,10 @@ class Client(Side):
         return self._is_settled
 
     def _count_untaken(self) -> None:
-        left, transport = 0, self.transport
+        untaken, transport = 0, self.transport
         if not self._is_settled and transport is not None and not transport.is_closing():
-            left = sockets.left(transport)
-        self.traffic.took(left, time.monotonic(), is_full=self.is_full)
+            untaken = sockets.untaken(transport)
+        self.traffic.took(untaken, time.monotonic(), is_full=self.is_full)
 
     def _pause(self) -> None:
         if self.transport is not None and not self._paused:
@@ -355,7 +371,7 @@ class Client(Side):
         if traffic.answers is not None:
             traffic.answers.received(data)
         if self.transport is not None:
-            self._moved.down += len(data)
+            self._forwarded.down += len(data)
             self.transport.write(data)
             self._wrote()
 

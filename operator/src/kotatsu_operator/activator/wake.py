@@ -10,17 +10,16 @@ import contextlib
 import logging
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import Protocol
 
+from kotatsu_operator.activator.feature import Context
+from kotatsu_operator.activator.pods import Backends
 from kotatsu_operator.activator.pool import Pool
 from kotatsu_operator.core.formats import stamp
 from kotatsu_operator.core.pool.memory import Phase
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable, is_refusal
 from kotatsu_operator.kube.objects import Pod as KubePod
 from kotatsu_operator.kube.views import PodView
-
-if TYPE_CHECKING:
-    from kotatsu_operator.activator.connections import Connections
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +41,6 @@ LIST_AFTER = 2.0
 """Seconds of waiting after which the pods are listed, repeatedly: with a watch that is silent
 without closing, the requests would wait in vain."""
 
-
 RETRY_EVERY = 0.1
 """Seconds until an announcement that failed is written again."""
 
@@ -62,10 +60,22 @@ A node that is cut off counts as ready for 40 s; after that, its activators are 
 repetition also shows the operator that a pool is still in use."""
 
 
+class Waiting(Protocol):
+    """The connections of a pool, as its wake sees them."""
+
+    context: Context
+    backends: Backends
+
+    @property
+    def waiting(self) -> int: ...
+    def awaits_announcement(self) -> bool: ...
+    def join_waiting(self) -> None: ...
+
+
 class Announcements:
     """The announcements of one pool, numbered: `want` returns the number that must be written."""
 
-    def __init__(self, of: "Connections") -> None:
+    def __init__(self, of: Waiting) -> None:
         self._of, self._context = of, of.context
         self._asked = True
         """Whether the operator may have asked since the last announcement began.
@@ -131,7 +141,7 @@ class Announcements:
             and not self._asked
             and self._written == self._wanted
             and asyncio.get_running_loop().time() < self._covered_until
-            and self._of.is_asked
+            and self._context.is_asked
         )
 
     def changed(self, pool: Pool | None) -> None:
@@ -156,7 +166,7 @@ class Announcements:
 
     async def _write(self) -> None:
         loop = asyncio.get_running_loop()
-        while self._written < self._wanted and (self._restores or self._of.waits_for_announcement):
+        while self._written < self._wanted and (self._restores or self._of.awaits_announcement()):
             if (pause := self._quiet_until - loop.time()) > 0:
                 await asyncio.sleep(pause)
                 continue
@@ -184,8 +194,9 @@ class Announcements:
 class Waker:
     """Starts a pod for a pool while it has waiting requests."""
 
-    def __init__(self, of: "Connections") -> None:
+    def __init__(self, of: Waiting, announcements: Announcements) -> None:
         self._of, self._context, self._backends = of, of.context, of.backends
+        self._announcements = announcements
         self.awaits: list[str] = []
         """The pools that do not answer yet, and on which this one depends."""
         self._change = asyncio.Event()
@@ -225,7 +236,7 @@ class Waker:
             pool = self._context.pool
             # Also while the pod starts: what it depends on stays in use.
             needed = () if pool is None else pool.depends_on
-            self.awaits = [name for name in needed if not self._of.needs(name)]
+            self.awaits = [name for name in needed if not self._context.needs(name)]
             if starting := self._backends.staying():
                 await self._probe(starting)
             elif self.awaits:
@@ -258,7 +269,8 @@ class Waker:
             )
             return
         log.info("%s: waking for %d requests", self._context.name, self._of.waiting)
-        self._of.raised()
+        self._announcements.raised(self._context.pool)
+        self._of.join_waiting()
         self._unanswered = began
         self._context.metrics.raised(
             *self._context.key, time.time() - (asyncio.get_running_loop().time() - began)
