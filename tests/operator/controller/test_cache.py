@@ -8,10 +8,11 @@ from rows import each
 
 from kotatsu_operator.controller.cache import Cache
 from kotatsu_operator.core.objects import selects
-from kotatsu_operator.core.protocol import ACTIVATOR_LABELS
+from kotatsu_operator.core.protocol import ACTIVATOR_LABELS, HOME_LABEL
 from kotatsu_operator.kube import informer as pods
 from tests.operator.cluster import (
     MINE,
+    NAMESPACE,
     VOICE,
     activator_pod,
     deployment,
@@ -445,8 +446,10 @@ def policy(name, labels, *ingress, types=("Ingress", "Egress")):
     return {"metadata": {"namespace": "demo", "name": name}, "spec": spec}
 
 
-CHART = policy("kotatsu-activator", ACTIVATOR_LABELS, POOL_PORTS)
-NARROW = policy("kotatsu-activator", ACTIVATOR_LABELS, POOL_PORTS | FROM_GATEWAY, METRICS)
+OWN = ACTIVATOR_LABELS | {HOME_LABEL: NAMESPACE}
+"""What the chart's policy for activators of one namespace selects."""
+CHART = policy("kotatsu-activator", OWN, POOL_PORTS)
+NARROW = policy("kotatsu-activator", OWN, POOL_PORTS | FROM_GATEWAY, METRICS)
 
 
 def bypassed(*policies):

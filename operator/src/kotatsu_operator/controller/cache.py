@@ -19,7 +19,13 @@ from kotatsu_operator.core.objects import selects, service_of, target_of
 from kotatsu_operator.core.pool.decision import Order, order_of
 from kotatsu_operator.core.pool.memory import Route
 from kotatsu_operator.core.pool.spec import BUILT_IN, KNATIVE, RouteMode, Scaled
-from kotatsu_operator.core.protocol import ACTIVATOR_LABELS, CAPACITY_LABEL, ROUTE_LABEL, pool_label
+from kotatsu_operator.core.protocol import (
+    ACTIVATOR_LABELS,
+    CAPACITY_LABEL,
+    HOME_LABEL,
+    ROUTE_LABEL,
+    pool_label,
+)
 from kotatsu_operator.kube import objects, views
 from kotatsu_operator.kube.client import EVERYWHERE
 from kotatsu_operator.kube.informer import Indexed, Pods, Selectors
@@ -284,7 +290,8 @@ class Cache:
         While a pool sleeps, its clients connect to the activators: they are not limited if a policy
         admits everybody there, or if none selects the activators. Empty without such a policy.
         """
-        there = self.limits(namespace, ACTIVATOR_LABELS)
+        own = {**ACTIVATOR_LABELS, HOME_LABEL: self.served.scope.home}
+        there = self.limits(namespace, own)
         if there and not any(policy.admits_all for policy in there):
             return ""
         of = self.limits(namespace, labels)
