@@ -6,7 +6,7 @@ from docs.pages import ROOT
 from docs.reasons import conditions, events, of_jobs, statuses
 
 from kotatsu_operator.core.pool.memory import Phase, Reason
-from kotatsu_operator.core.report.conditions import NO_FAULT, TOLD
+from kotatsu_operator.core.report.conditions import NO_FAULT, WITH_EVENTS
 
 PAGE = (ROOT / "docs/reference/conditions.md").read_text()
 
@@ -69,7 +69,7 @@ def test_the_page_has_each_event_with_its_type_and_no_other() -> None:
 
 def test_the_page_names_the_conditions_that_have_events_and_their_quiet_reasons() -> None:
     (said,) = re.findall(r"^A condition that becomes False.*?\n\n", PAGE, re.MULTILINE | re.DOTALL)
-    assert set(_names(said)) == {*TOLD, *NO_FAULT}
+    assert set(_names(said)) == {*WITH_EVENTS, *NO_FAULT}
 
 
 def test_the_page_has_each_phase_and_each_reason_of_a_phase() -> None:

@@ -125,7 +125,7 @@ def refusal_in(status: Mapping[str, Any], generation: int) -> str:
     """Why a status says that this generation of a spec is refused; empty if it does not."""
     accepted = conditions_of(status).get("Accepted", {})
     is_old = count(accepted.get("observedGeneration"), generation) < generation
-    if accepted.get("status") != "False" or is_old:
+    if not is_false(accepted) or is_old:
         return ""
     return f"the operator refuses it: {text(accepted.get('message'), 'no reason given')}"
 

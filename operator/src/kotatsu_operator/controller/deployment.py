@@ -252,7 +252,8 @@ class ScaledTarget(Target):
         known = said_of_silence(
             known, self.cache.services.get((self.key[0], self.spec.service), {})
         )
-        labels, policy = {} if self.workload is None else self.workload.labels, ""
+        labels = {} if self.workload is None else self.workload.labels
+        policy = ""
         # With shared activators such a pool is rejected, or the owner of the namespace accepts it.
         if self.cache.served.shared(self.key[0]) is None:
             policy = self.cache.bypassed_policy(self.key[0], labels)
@@ -318,8 +319,8 @@ async def _set_minimum(
     autoscaler, original = seen.autoscaler, decision.memory.original
     if known is not None and (autoscaler is None or autoscaler.name != known.name):
         left = cache.autoscalers.get((key[0], known.name))
-        least = None if left is None else minimum_back(known, left)
-        if left is not None and least is not None:  # it does not scale the target any more
+        # It does not scale the target any more.
+        if left is not None and (least := minimum_back(known, left)) is not None:
             await kube.put_minimum(key[0], known.name, least, left["metadata"]["resourceVersion"])
     if autoscaler is None or decision.minimum in (None, autoscaler.min_replicas):
         return pool

@@ -25,7 +25,7 @@ from kotatsu_operator.controller.unserved import Unserved
 from kotatsu_operator.core.calendar.schedule import dropped
 from kotatsu_operator.core.decide.decide import LOOK_AGAIN, books_only, decide
 from kotatsu_operator.core.decide.phases import is_overdue
-from kotatsu_operator.core.formats import choice, conditions_of, instant, table
+from kotatsu_operator.core.formats import choice, conditions_of, instant, is_false, table
 from kotatsu_operator.core.objects import activators_of, is_retargeted, target_of
 from kotatsu_operator.core.plan.activity import counted
 from kotatsu_operator.core.plan.lead import turns
@@ -254,7 +254,7 @@ class Reconciler:
         if refused is None:
             return turn
         since = now
-        if turn.accepted.get("status") == "False":
+        if is_false(turn.accepted):
             since = instant(turn.accepted.get("lastTransitionTime")) or now
         allowed = account.allowed.refused(since, refused.ends)
         return replace(turn, account=replace(account, allowed=allowed))

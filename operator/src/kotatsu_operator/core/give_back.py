@@ -81,7 +81,7 @@ class Step:
 
 
 class Change(NamedTuple):
-    """What to do with an object, and what to tell people of it."""
+    """What to do with an object, and what to say of it."""
 
     said: str
     patch: Mapping[str, Any] | None = None
@@ -95,11 +95,11 @@ class Part(NamedTuple):
 
     place: Place
     change: Callable[[Object], Change | None]
-    """What to do with it as it is; None: nothing, and nothing to tell."""
+    """What to do with it as it is; None: nothing, and nothing to say."""
     by_hand: str
     """What a person must do if it fails."""
     gone: str = ""
-    """What to tell if it does not exist."""
+    """What to say if it does not exist."""
 
 
 async def give_back(cluster: Cluster, entry: Entry, replicas: int | None = None) -> list[Step]:

@@ -7,7 +7,7 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
-from kotatsu_operator.core.formats import choice, conditions_of, count, lasting, table
+from kotatsu_operator.core.formats import choice, conditions_of, count, is_false, lasting, table
 from kotatsu_operator.core.objects import Autoscaler, Object, Write
 from kotatsu_operator.core.pool.memory import Memory, Outcome, Parts, Phase, Reason
 
@@ -227,7 +227,7 @@ def _phase(pool: Object) -> Phase:
 
 
 def _is_refused(status: Mapping[str, Any]) -> bool:
-    return bool(conditions_of(status).get("Accepted", {}).get("status") == "False")
+    return is_false(conditions_of(status).get("Accepted"))
 
 
 @dataclass(frozen=True)

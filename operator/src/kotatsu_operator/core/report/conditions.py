@@ -9,7 +9,7 @@ from typing import Any
 
 from kotatsu_operator.core.budget.limit import BudgetState
 from kotatsu_operator.core.calendar.schedule import dropped
-from kotatsu_operator.core.formats import format_duration, stamp
+from kotatsu_operator.core.formats import format_duration, is_false, is_true, stamp
 from kotatsu_operator.core.objects import port_text, server_first_ports
 from kotatsu_operator.core.plan.activity import (
     UNKNOWN_LIMIT,
@@ -297,7 +297,7 @@ def date_conditions(
     return dated
 
 
-TOLD = (
+WITH_EVENTS = (
     "DemandKnown",
     "Proven",
     "ReplicasKept",
@@ -311,8 +311,8 @@ TOLD = (
 NO_FAULT = frozenset({"NeverReady", "Unmetered"})
 """Reasons with which most pools begin, or change their pods: their events are no warnings."""
 
-_TOLD_WITH_NUMBERS = "RequestsTimedOut"
-"""The event of this reason has the number of requests, and repeats."""
+_OF_ACTIVITY = "RequestsTimedOut"
+"""The reason whose event `plan.activity` makes: it has the number of requests, and repeats."""
 
 
 def transitions(old: Mapping[str, Mapping[str, Any]], new: Sequence[Status]) -> list[Note]:
@@ -324,17 +324,17 @@ def transitions(old: Mapping[str, Mapping[str, Any]], new: Sequence[Status]) -> 
     after = {c["type"]: c for c in new}
     return [
         note
-        for kind in TOLD
+        for kind in WITH_EVENTS
         if kind in after
         for note in _transition(kind, old.get(kind, {}), after[kind])
     ]
 
 
 def _transition(kind: str, was: Mapping[str, Any], now: Status) -> Iterator[Note]:
-    failed, reason = was.get("status") == "False", now["reason"]
-    if now["status"] == "True" and failed:
+    failed, reason = is_false(was), now["reason"]
+    if is_true(now) and failed:
         yield Note(kind, now["message"])
-    if now["status"] != "False" or reason == _TOLD_WITH_NUMBERS:
+    if not is_false(now) or reason == _OF_ACTIVITY:
         return
     is_new_pool = reason == "NeverReady" and not was
     if not is_new_pool and not (failed and was.get("reason") == reason):

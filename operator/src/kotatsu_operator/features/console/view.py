@@ -19,6 +19,7 @@ from kotatsu_operator.core.formats import (
     count,
     instant,
     internal,
+    is_false,
     parse_duration,
     stamp,
     table,
@@ -121,7 +122,7 @@ def _observed(entry: Entry) -> View:
         "route": text(table(status.get("route")).get("target")),
         "next": _next(table(status.get("nextTransition"))),
         "lead": text(status.get("lead")) or None,
-        "refused": text(accepted.get("message")) if accepted.get("status") == "False" else None,
+        "refused": text(accepted.get("message")) if is_false(accepted) else None,
         "demand": None
         if demand is None
         else {"inFlight": demand.in_flight, "held": demand.held, "known": demand.known},
