@@ -36,6 +36,8 @@ SPREAD = 30.0
 """Pauses of the cycles differ by so many seconds at the most. With less, Kotatsu would keep apps
 awake, because most of their sleeps would be ended soon (decision 63). Where apps sleep sooner, less
 is enough."""
+NO_GAUGE = "no gauge"
+"""The configuration for apps that tell nothing; KEDA's need not (see no_gauge.py)."""
 PATIENCE = 60.0
 """Seconds after which a request counts as lost."""
 FRAME = b"\x81\x85\x00\x00\x00\x00quiet"
@@ -58,18 +60,18 @@ class Sizes:
     kills: int
 
 
-FULL = Sizes(20, {"default": 5, "tuned": 200}, 5, 20, 30, 90, 3)
-QUICK = Sizes(2, {"default": 0, "tuned": 8}, 1, 2, 5, 10, 1)
+FULL = Sizes(20, {"default": 5, "tuned": 200, NO_GAUGE: 100}, 5, 20, 30, 90, 3)
+QUICK = Sizes(2, {"default": 0, "tuned": 8, NO_GAUGE: 8}, 1, 2, 5, 10, 1)
 
 
 async def rows(quick: bool) -> list[Row]:
     """Each system as its documents install it, then each tuned, in the other order."""
-    systems = read(Path(__file__).with_suffix(".yaml").read_text())
+    systems = raced_systems()
     raced = [system for system in systems if not system.missing]
     found: list[Row] = []
     for name, some in (("default", raced), ("tuned", raced[::-1])):
         for system in some:
-            found += await _race(system, name, QUICK if quick else FULL)
+            found += await race(system, name, quick)
     found.sort(key=lambda row: row.what.partition(":")[0])  # all of a kind together
     elsewhere = "one run elsewhere, on Kubernetes 1.34.4: "
     missing = [(s.name, s.missing, elsewhere + s.once) for s in systems if s.missing]
@@ -81,15 +83,20 @@ def not_raced(name: str, why: str, how: str = "") -> Row:
     return unmeasured(f"not raced: {name}", how, why, "", "peers")
 
 
-async def _race(system: System, name: str, sizes: Sizes) -> list[Row]:
-    """All that is measured of one system in one configuration."""
-    title = f"{system.name}, {name}"
+def raced_systems() -> list[System]:
+    """What peers.yaml has: also those that cannot be had."""
+    return read(Path(__file__).with_name("peers.yaml").read_text())
+
+
+async def race(system: System, name: str, quick: bool, command: str = AGAIN) -> list[Row]:
+    """All that is measured of one system in one configuration, by this command."""
+    title, sizes = f"{system.name}, {name}", QUICK if quick else FULL
     found: list[Row] = []
     async with AsyncExitStack() as stack:
         try:
             with progress.step(f"{title}: install"):
                 holding = installed(system, system.configurations[name])
-                race = Race(await stack.enter_async_context(holding), title)
+                race = Race(await stack.enter_async_context(holding), title, command)
         except (NoClusterError, *FAILURES) as error:
             return [not_raced(title, _why(error))]
         for what, measure in race.measures(sizes, sizes.cycles[name]).items():
@@ -112,8 +119,8 @@ def _why(error: BaseException) -> str:
 class Race:
     """What is measured of a system that is installed."""
 
-    def __init__(self, it: Installed, title: str) -> None:
-        self.it, self.title = it, title
+    def __init__(self, it: Installed, title: str, command: str = AGAIN) -> None:
+        self.it, self.title, self._command = it, title, command
         self._chance = random.Random(1)  # noqa: S311  (the same pauses in every run)
 
     def measures(self, sizes: Sizes, cycles: int) -> dict[str, Callable[[], Awaitable[list[Row]]]]:
@@ -136,7 +143,7 @@ class Race:
         self, what: str, how: str, text: str, spread: str, runs: int, ratio: float | None = None
     ) -> Row:
         """A row of this system; there are no goals for others."""
-        return Row(f"{what}: {self.title}", how, text, spread, runs, "", ratio, None, AGAIN)
+        return Row(f"{what}: {self.title}", how, text, spread, runs, "", ratio, None, self._command)
 
     async def ask(self, app: str = APP, path: str = "/", within: float = PATIENCE) -> float | None:
         """Seconds to the answer over a new connection; None when it is lost or not 200."""

@@ -83,11 +83,11 @@ def draw(topics: Sequence[Topic]) -> str:
     return "\n".join(parts) + "\n"
 
 
-def draw_race(topic: Topic) -> str:
+def draw_race(rows: Sequence[Row]) -> str:
     """A race, one thing after the other, as an SVG document; ours in another color."""
     parts, top = [], 56
     for name, title in RACED.items():
-        bars = [(row, _length(row)) for row in topic.rows if row.what.startswith(f"{name}: ")]
+        bars = [(row, _length(row)) for row in rows if row.what.startswith(f"{name}: ")]
         bars.sort(key=lambda bar: "Kotatsu" not in bar[0].what)
         longest = max((length for _, length in bars), default=0.0)
         if not longest:

@@ -45,6 +45,8 @@ ORDER = (
     "suggest",
 )
 """The order of the table; what is not named here comes last."""
+RACES = ("peers", "no_gauge")
+"""Whose rows are drawn as a race."""
 QUIET_WITHIN = 20.0
 """Seconds that the machine gets to become quiet between two topics."""
 TOPIC_SECONDS = 3600
@@ -52,7 +54,7 @@ TOPIC_SECONDS = 3600
 _ROWS = re.compile(r"^(async )?def rows\(", re.MULTILINE)
 _ON_REQUEST = re.compile(r"^ON_REQUEST = True$", re.MULTILINE)
 _SECONDS = re.compile(r"^SECONDS = (\d+)$", re.MULTILINE)
-_CLUSTER = re.compile(r"^from cluster import", re.MULTILINE)
+_CLUSTER = re.compile(r"^from (cluster|peers) import", re.MULTILINE)
 
 
 def topics(folder: Path = HERE) -> list[str]:
@@ -117,8 +119,8 @@ def write(all_topics: Sequence[Topic], path: Path) -> None:
     report.write(all_topics, path)
     path.with_name("README.md").write_text(table.markdown(all_topics))
     path.with_name("benchmarks.svg").write_text(picture.draw(all_topics))
-    for race in (topic for topic in all_topics if topic.name == "peers"):
-        path.with_name("race.svg").write_text(picture.draw_race(race))
+    if raced := [row for topic in all_topics if topic.name in RACES for row in topic.rows]:
+        path.with_name("race.svg").write_text(picture.draw_race(raced))
 
 
 def _run(name: str, *, quick: bool) -> Topic | None:
