@@ -72,6 +72,8 @@ class Configuration:
     """Seconds without a request after which an app sleeps."""
     objects: str
     """What the system needs for an app beside its Deployment and Service."""
+    told: bool = False
+    """Whether its apps are told to sleep between the starts, although they sleep soon."""
     environment: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Variables added to Deployments of the system, by their names."""
 
@@ -132,10 +134,11 @@ class Installed:
 
     async def asleep(self, *apps: str) -> None:
         """Wait until apps sleep: by themselves where that is soon, otherwise by being told to."""
-        if self.configuration.idle > SOON and self.system.name == OURS:
+        is_told = self.configuration.idle > SOON or self.configuration.told
+        if is_told and self.system.name == OURS:
             await self.starts.to_sleep(*apps)
         for app in apps:
-            if self.configuration.idle > SOON and self.system.name != OURS:
+            if is_told and self.system.name != OURS:
                 await asyncio.sleep(SETTLE)  # until it knows that no request is left
                 await self.starts.down(app, app)
             await self.starts.gone(app)
