@@ -104,11 +104,11 @@ async def test_a_kind_that_the_cluster_does_not_have_stops_no_other_pool(make_op
     kinds = {**BUILT_IN, "Rollout": ROLLOUT}
     operator, kube = make_operator(config_map(), deployment(replicas=1), scaled=kinds)
     kube.on("follow", refuse)
-    assert operator.cache.is_awaited("demo", "Rollout")
+    assert operator._further.awaits("demo", "Rollout")
     stop = asyncio.Event()
     running = asyncio.create_task(operator.run(stop))
     await eventually(lambda: operator._informer.shows("demo"))
-    await eventually(lambda: not operator.cache.is_awaited("demo", "Rollout"))
+    await eventually(lambda: not operator._further.awaits("demo", "Rollout"))
     assert VOICE in operator.cache.workloads
     stop.set()
     await running

@@ -6,7 +6,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 
 from kotatsu_operator.features.calendars.feature import Calendars
-from kotatsu_operator.features.capacity import CapacityAhead, CapacityOptions
+from kotatsu_operator.features.capacity import CapacityOptions, Placeholders
 from kotatsu_operator.features.history import Histories
 from kotatsu_operator.features.knative.feature import Knative
 from kotatsu_operator.features.notices.feature import Notices, Notifier
@@ -30,7 +30,7 @@ class FeaturedDay(Day):
             Knative(),
             Calendars(Path(), (), self.registry, lambda: self.now),
             Histories(self.monotonic),
-            CapacityAhead(self.capacity),
+            Placeholders(self.capacity),
             Notices(self.notifier or nobody),
             ParkedPods(is_enabled=self.parking),
         ]
