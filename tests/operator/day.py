@@ -187,7 +187,7 @@ class Day:
     async def look(self):
         """Let the watches catch up, and look once."""
         self.watch()
-        self.due = await self.reconciler.look(VOICE)
+        self.due = await self.reconciler.reconcile(VOICE)
         moment = (self.now, self.phase, self.replicas)
         if not self.history or self.history[-1][1:] != moment[1:]:
             self.history.append(moment)

@@ -7,7 +7,7 @@ import pytest
 from rows import each
 
 from kotatsu_operator.controller.cache import Cache
-from kotatsu_operator.controller.deployment import nothing_awaited, scaled
+from kotatsu_operator.controller.scaled import nothing_awaited, scaled
 from kotatsu_operator.controller.target import accept
 from kotatsu_operator.core.budget.limit import Ends
 from kotatsu_operator.core.pool.spec import BUILT_IN, ScaledKind

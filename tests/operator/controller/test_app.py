@@ -346,5 +346,5 @@ async def test_a_pool_is_not_judged_by_half_a_namespace(make_operator):
     operator, kube = make_operator(config_map(), warm_pool())
     operator.cache.keep_pool(kube.stored("WarmPool", "voice"))
     operator._pools.unlisted = ""
-    await operator._reconciler.look(VOICE)
+    await operator._reconciler.reconcile(VOICE)
     assert kube.writes == []

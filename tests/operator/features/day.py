@@ -24,13 +24,13 @@ class FeaturedDay(Day):
     """Sends notices; without it, none are sent."""
 
     def features(self):
-        """As `kotatsu_operator.__main__` lists them, without the console's board."""
+        """In the order of the entry points' names, without the console."""
         nobody = Notifier("", CollectorRegistry(), lambda: self.now)
         return [
-            Knative(),
             Calendars(Path(), (), self.registry, lambda: self.now),
-            Histories(self.monotonic),
             Placeholders(self.capacity),
+            Histories(self.monotonic),
+            Knative(),
             Notices(self.notifier or nobody),
             ParkedPods(is_enabled=self.parking),
         ]

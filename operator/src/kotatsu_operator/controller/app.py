@@ -252,7 +252,7 @@ class Operator:
         try:
             async with asyncio.TaskGroup() as term:
                 self._term = term
-                term.create_task(self.work_queue.run(self._reconciler.look), name="work queue")
+                term.create_task(self.work_queue.run(self._reconciler.reconcile), name="work queue")
                 term.create_task(self._sweep(), name="sweep")
                 term.create_task(self._pace(), name="pace")
                 for feature in self._features:

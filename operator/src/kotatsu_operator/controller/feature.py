@@ -16,8 +16,8 @@ from prometheus_client import CollectorRegistry
 
 from kotatsu_operator.controller.accounts import NO_ACCOUNT, Account
 from kotatsu_operator.controller.cache import Cache
-from kotatsu_operator.controller.deployment import Awaits, nothing_awaited, scaled
 from kotatsu_operator.controller.namespaces import Namespaces
+from kotatsu_operator.controller.scaled import Awaits, nothing_awaited, scaled
 from kotatsu_operator.controller.target import Kinds, Refused, Target, Tools
 from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.budget.limit import Ends

@@ -9,10 +9,10 @@ from typing import Any
 
 from kotatsu_operator.controller.accounts import Accounts
 from kotatsu_operator.controller.cache import Cache
-from kotatsu_operator.controller.deployment import Awaits, nothing_awaited
 from kotatsu_operator.controller.feature import Feature, Report, Turn, kinds_of
 from kotatsu_operator.controller.report import Reporter
 from kotatsu_operator.controller.restore import Former
+from kotatsu_operator.controller.scaled import Awaits, nothing_awaited
 from kotatsu_operator.controller.target import (
     RETRY,
     Kinds,
@@ -180,7 +180,7 @@ class Reconciler:
         self.accounts.reset()
         self._former.reset()
 
-    async def look(self, key: Key) -> datetime | None:
+    async def reconcile(self, key: Key) -> datetime | None:
         """Reconcile one pool; return when to reconcile it again.
 
         None if it is deleted, or nothing is to be done where it is.
@@ -208,7 +208,7 @@ class Reconciler:
                     self._memory.pop(key, None)
                     return left
                 refused = left
-            return await self._reconcile(self._turn(pool, target, refused, now))
+            return await self._decide(self._turn(pool, target, refused, now))
         except ConflictError:
             log.debug("%s/%s has changed during a reconcile: reconciling it again", *key)
             await self._reread(key)
@@ -268,7 +268,7 @@ class Reconciler:
         allowed = account.allowed.refused(since, refused.ends)
         return replace(turn, account=replace(account, allowed=allowed))
 
-    async def _reconcile(self, turn: Turn) -> datetime:
+    async def _decide(self, turn: Turn) -> datetime:
         spec, memory, allowed, now = turn.spec, turn.memory, turn.account.allowed, turn.now
         if turn.refused is not None and not turn.is_decided:
             return await self._keep_books(turn, turn.refused)

@@ -160,7 +160,11 @@ LATE = timedelta(minutes=1)
 
 def message(form: Format, key: Key, notice: Notice, now: datetime) -> Message:
     """The request for one notice of the pool `key`."""
-    return _slack(key, notice, now) if form is Format.SLACK else _cloudevent(key, notice)
+    match form:
+        case Format.CLOUDEVENTS:
+            return _cloudevent(key, notice)
+        case Format.SLACK:
+            return _slack(key, notice, now)
 
 
 def _cloudevent(key: Key, notice: Notice) -> Message:
