@@ -10,7 +10,8 @@ from kotatsu_operator.activator.slices import make_slice
 from kotatsu_operator.controller.accounts import Accounts
 from kotatsu_operator.controller.cache import Cache
 from kotatsu_operator.controller.demand import Observer, Passing, PodAnswer
-from kotatsu_operator.controller.reconciler import Pacer, Reconciler
+from kotatsu_operator.controller.pacer import Pacer
+from kotatsu_operator.controller.reconciler import Reconciler
 from kotatsu_operator.controller.report import PoolMetrics, Reporter
 from kotatsu_operator.controller.scale_down import no_hook, no_record
 from kotatsu_operator.controller.target import Tools

@@ -19,7 +19,8 @@ from kotatsu_operator.controller.elector import Elector
 from kotatsu_operator.controller.feature import Feature, kinds_of
 from kotatsu_operator.controller.kopf_adapter import PoolWatch
 from kotatsu_operator.controller.namespaces import Namespaces
-from kotatsu_operator.controller.reconciler import Pacer, Reconciler
+from kotatsu_operator.controller.pacer import Pacer
+from kotatsu_operator.controller.reconciler import Reconciler
 from kotatsu_operator.controller.report import NamespaceMetric, PoolMetrics, Reporter
 from kotatsu_operator.controller.restore import Records
 from kotatsu_operator.controller.scale_down import Hook, no_hook
