@@ -9,7 +9,14 @@ has seen.
 from collections.abc import Mapping
 from datetime import timedelta
 
-from kotatsu_operator.core.suggest import Expected, Prices, Settings, by_rule, past_of, propose
+from kotatsu_operator.core.suggest import (
+    Expected,
+    RelativePrices,
+    Settings,
+    by_rule,
+    past_of,
+    propose,
+)
 from report import Row
 from topic import again, main, progress
 
@@ -25,7 +32,7 @@ SEED = 1
 
 def measured(apps: int, seed: int, mix: Mapping[str, int]) -> tuple[Expected, Expected, Expected]:
     """A week of all apps together: of the rule, of the proposals, and as they were shown."""
-    prices, end = Prices(PARKED), BEGIN + KNOWN
+    prices, end = RelativePrices(PARKED), BEGIN + KNOWN
     rule = by_rule(Settings(timedelta(minutes=2)), prices)
     found: list[tuple[Expected, Expected, Expected]] = []
     for app in cluster(apps, (KNOWN + AFTER) // WEEK, seed, mix):

@@ -36,17 +36,18 @@ from lightkube.resources.core_v1 import ServiceAccountToken
 from prometheus_client import CollectorRegistry
 
 from kotatsu_common.settings import load
-from kotatsu_operator.__main__ import features_of, options_of, scope_of
+from kotatsu_operator.__main__ import options_of, scope_of
 from kotatsu_operator.activator.__main__ import identity, reading
 from kotatsu_operator.activator.app import Activator
+from kotatsu_operator.activator.feature import FEATURES
 from kotatsu_operator.activator.metrics import ActivatorMetrics
 from kotatsu_operator.controller.app import Operator
+from kotatsu_operator.controller.feature import Setup, features_of
 from kotatsu_operator.core.formats import parse_quantity
 from kotatsu_operator.core.protocol import ACTIVATOR, LOOKED_AT, OPERATOR
-from kotatsu_operator.features.console.board import Board
-from kotatsu_operator.features.waiting_page.page import Visitors
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.runtime.health import Checks, Named, start_admin
+from kotatsu_operator.runtime.installed import installed
 from kotatsu_operator.runtime.settings import ActivatorSettings, OperatorSettings
 
 CLOSING_SECONDS = 0.05
@@ -206,7 +207,9 @@ class Programs:
             _login.set(_info(config))
             kube = Kube(connect(), more=connect, scaled=settings.targets)
             registry = CollectorRegistry()
-            features = features_of(settings, registry, Board(self.clock), self.clock)
+            # Without the console: its port is not of this address.
+            setup = Setup(settings.model_copy(update={"console_port": 0}), registry, self.clock)
+            features = features_of(setup)
             options = options_of(settings, features)
             operator = Operator(kube, scope_of(settings), registry, options, clock=self.clock)
             host, port = real(address, settings.port)
@@ -248,7 +251,8 @@ class Programs:
         me = identity(settings)
         read = reading(settings)
         metrics = ActivatorMetrics(registry)
-        activator = Activator(kube, me, metrics, features=[Visitors], read=read)
+        features = installed(FEATURES)
+        activator = Activator(kube, me, metrics, features=features, read=read)
         host, port = real(address, settings.port)
         checks = Checks(lambda: "", activator.why_not_ready)
         named = Named(LOOKED_AT, activator.asked, metrics.part)

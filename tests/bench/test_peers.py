@@ -51,7 +51,7 @@ def test_each_is_raced_as_its_documents_install_it_and_tuned():
     for system in RACED:
         default, tuned, *more = system.configurations.values()
         assert list(system.configurations)[:2] == ["default", "tuned"]
-        assert len(more) == (system.name == systems.OURS)  # without a gauge, for which no other asks
+        assert len(more) == (system.name == systems.OURS)  # for apps without a gauge
         assert tuned.idle <= systems.SOON < default.idle
 
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 
 from kotatsu_common.settings import load
-from kotatsu_operator.__main__ import features_of, options_of, scope_of
+from kotatsu_operator.__main__ import options_of, scope_of
 from kotatsu_operator.controller.app import Operator
+from kotatsu_operator.controller.feature import Setup, features_of
 from kotatsu_operator.core.protocol import OPERATOR
-from kotatsu_operator.features.console.board import Board
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.runtime.settings import OperatorSettings
 
@@ -31,7 +31,7 @@ async def main() -> None:
     settings = load(OperatorSettings)
     kube = Kube.connect(OPERATOR, scaled=settings.targets)
     registry = CollectorRegistry()
-    options = options_of(settings, features_of(settings, registry, Board(clock), clock))
+    options = options_of(settings, features_of(Setup(settings, registry, clock)))
     operator = Operator(kube, scope_of(settings), registry, options, clock=clock)
     await operator.run()
 

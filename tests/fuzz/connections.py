@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from kotatsu_operator.activator.head import NOTHING, Kind, Requests, ask_to_close, peek
 from kotatsu_operator.activator.registry import Forwarded
 from kotatsu_operator.activator.splice import Client, Owner
-from kotatsu_operator.features.waiting_page.navigation import LANGUAGES, Ask, asked
+from kotatsu_operator.features.waiting_page.navigation import LANGUAGES, AskedFor, asked
 
 HTTP = mixed(
     "GET ", "POST ", "CONNECT ", "/", "/healthz", "?", "*", " HTTP/1.1\r\n", " HTTP/1.0\r\n",
@@ -52,7 +52,7 @@ def navigation(text: str) -> None:
     asks = asked(head[: peek(head).head_end] or head)
     assert asks.language in LANGUAGES
     assert asks.since is None or 0 <= asks.since < 10**12
-    if asks.what is Ask.PAGE:
+    if asks.what is AskedFor.PAGE:
         own = (b"sec-fetch-mode: navigate", b"upgrade-insecure-requests: 1")
         assert head.startswith(b"GET ")
         assert any(name in head.lower() for name in own)

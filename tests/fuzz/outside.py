@@ -10,12 +10,12 @@ from fuzz.kit import NOW, SOON, Target, attempt, mixed
 from hypothesis import strategies as st
 
 from kotatsu_operator.core.calendar.occasions import MOST_BYTES, CalendarError
+from kotatsu_operator.core.calendar.repeats import occasions_of
 from kotatsu_operator.core.calendar.schedule import occurrences
 from kotatsu_operator.core.pool.calendars import with_calendars
 from kotatsu_operator.core.pool.memory import Memory
 from kotatsu_operator.core.pool.parse import parse
 from kotatsu_operator.features.calendars.fetch import Fetched, FetchError, fetch
-from kotatsu_operator.features.calendars.repeats import occasions_of
 from kotatsu_operator.features.calendars.windows import AHEAD, Reading, follow
 from kotatsu_operator.features.notices.notices import Notice
 from kotatsu_operator.features.notices.receivers import (

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib.metadata import distributions
 from pathlib import Path
 
 import commands
@@ -27,3 +28,17 @@ def test_a_command_runs(tmp_path: Path):
         [sys.executable, "-c", text], cwd=tmp_path, capture_output=True, text=True, check=True
     )
     assert done.stdout == "hello\n"
+
+
+def test_python_finds_the_entry_points_of_a_project(tmp_path: Path):
+    project = '[project]\nname = "says-hello"\nversion = "1.2"\n'
+    project += '[project.entry-points."greetings"]\nhello = "hello:say"\nbye = "hello:leave"\n'
+    for path, text in commands.metadata(project).items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(text)
+    [found] = distributions(path=[str(tmp_path)])
+    assert (found.name, found.version) == ("says-hello", "1.2")
+    assert {point.name: point.value for point in found.entry_points} == {
+        "hello": "hello:say",
+        "bye": "hello:leave",
+    }

@@ -485,7 +485,7 @@ class FakeKube:
         """The same API server; that the guard is asked is tested with the real client."""
         return self
 
-    def apart(self) -> "FakeKube":
+    def separate(self) -> "FakeKube":
         """The same API server; that its connections are others is tested with the real client."""
         return self
 

@@ -10,7 +10,8 @@ from kotatsu_operator.activator.slices import make_slice
 from kotatsu_operator.controller.accounts import Accounts
 from kotatsu_operator.controller.cache import Cache
 from kotatsu_operator.controller.demand import Observer, Passing, PodAnswer
-from kotatsu_operator.controller.reconciler import Pacer, Reconciler
+from kotatsu_operator.controller.pacer import Pacer
+from kotatsu_operator.controller.reconciler import Reconciler
 from kotatsu_operator.controller.report import PoolMetrics, Reporter
 from kotatsu_operator.controller.scale_down import no_hook, no_record
 from kotatsu_operator.controller.target import Tools
@@ -187,7 +188,7 @@ class Day:
     async def look(self):
         """Let the watches catch up, and look once."""
         self.watch()
-        self.due = await self.reconciler.look(VOICE)
+        self.due = await self.reconciler.reconcile(VOICE)
         moment = (self.now, self.phase, self.replicas)
         if not self.history or self.history[-1][1:] != moment[1:]:
             self.history.append(moment)

@@ -4,7 +4,7 @@
 
 A module counts if one of its functions calls a function of another module of the package. Those
 that call no other are leaves: a name such as `key_of` or `Phase.is_asleep` says what they do. The
-optional features take no part: a plain pool is read without them.
+operator has the features that are installed, with the values of the chart.
 """
 
 import asyncio
@@ -19,8 +19,10 @@ from prometheus_client import CollectorRegistry
 
 from kotatsu_operator.controller.app import Operator, Options
 from kotatsu_operator.controller.election import Times
+from kotatsu_operator.controller.feature import Setup, features_of
 from kotatsu_operator.core.formats import stamp
 from kotatsu_operator.kube.objects import Object
+from kotatsu_operator.runtime.settings import OperatorSettings
 from tests.operator.activator.in_process import ActivatorFixture
 from tests.operator.cluster import (
     SCOPE,
@@ -41,8 +43,10 @@ PACKAGE = "kotatsu_operator."
 PAUSE = 0.2
 """Seconds for what follows a write: events, metrics, the next reconcile."""
 
-ONE_TERM = Options(times=Times(lease=3 * 3600.0, renew_deadline=2 * 3600.0, retry=3600.0))
+ONE_TERM = Times(lease=3 * 3600.0, renew_deadline=2 * 3600.0, retry=3600.0)
 """The operator renews its Lease in an hour: on a busy machine an edit outlasts the usual 2 s."""
+
+SHIPPED = OperatorSettings(pod_namespace="kotatsu", console_port=8080)
 
 
 @dataclass
@@ -91,7 +95,9 @@ async def an_edit() -> Path:
     """An awake pool of a Deployment with one pod gets a second replica by an edit."""
     objects = *record(), deployment(replicas=1), service(), pod(ready=True), activator_pod()
     kube = FakeKube(namespace(), *objects, warm_pool())
-    operator = Operator(kube, SCOPE, CollectorRegistry(), ONE_TERM)
+    registry = CollectorRegistry()
+    features = features_of(Setup(SHIPPED, registry, lambda: datetime.now(UTC)))
+    operator = Operator(kube, SCOPE, registry, Options(times=ONE_TERM, features=features))
     in_use(operator)
 
     def status() -> Object:

@@ -15,7 +15,7 @@ import pytest
 from plugin.apiserver import Api, serve
 from plugin.kit import cron, deployment, manifest, once, write_manifest
 
-from tests.operator.features.calendars.icalendar_files import calendar, event
+from tests.operator.core.calendar.icalendar_files import calendar, event
 
 
 def far_windows() -> list[dict[str, Any]]:

@@ -23,7 +23,7 @@ from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.budget.podtime import PodPrice
 from kotatsu_operator.core.pool.memory import Memory, Phase, WarmUp
 from kotatsu_operator.core.report.usage import SLOT
-from kotatsu_operator.core.suggest import Past, floors_of
+from kotatsu_operator.core.suggest import KnownUse, floors_of
 from tests.operator.core.calendar.test_schedule_oracle import NaiveCron, naive_starts, walls
 from tests.operator.core.values import HOUR, MINUTE, cron, examples, override, pool_spec, utc
 
@@ -237,7 +237,7 @@ def test_every_opening_is_in_the_plan(seed):
 @given(st.integers(0, 2**32))
 def test_a_proposal_is_priced_with_the_windows_of_the_plan(seed):
     case = any_case(seed)
-    past = Past(int(case.begin.timestamp()) // 300, bytes(SPAN // SLOT), 1.0)
+    past = KnownUse(int(case.begin.timestamp()) // 300, bytes(SPAN // SLOT), 1.0)
     for number, (pods, each) in enumerate(floors_of(past, case.pool().spec, 0.1)):
         open_ = [o for o in case.openings if o.start <= case.begin + number * SLOT < o.end]
         assert pods == max((o.replicas for o in open_), default=0)

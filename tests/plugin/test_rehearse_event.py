@@ -13,7 +13,7 @@ from plugin.kit import NOW, Cluster, Ran, manifest
 from plugin.test_report import GOOD
 
 from kotatsu_demo_mode.cli import run
-from kotatsu_demo_mode.client import Step
+from kotatsu_demo_mode.client import Pause
 from kotatsu_demo_mode.errors import DemoModeError
 from kotatsu_demo_mode.rehearse import at_once
 from kotatsu_demo_mode.stages import Report
@@ -163,11 +163,11 @@ def test_one_address_is_not_asked_for_several_pools():
 def test_a_rehearsal_waits_at_a_barrier_for_those_that_are_behind():
     log: list[str] = []
 
-    def steps(name: str, waits: int) -> Generator[Step, None, Report]:
+    def steps(name: str, waits: int) -> Generator[Pause, None, Report]:
         for _ in range(waits):
-            yield Step.WAIT
+            yield Pause.WAIT
         log.append(f"{name} at the barrier")
-        yield Step.BARRIER
+        yield Pause.BARRIER
         log.append(f"{name} behind it")
         return GOOD
 
@@ -176,8 +176,8 @@ def test_a_rehearsal_waits_at_a_barrier_for_those_that_are_behind():
 
 
 def test_a_single_rehearsal_raises_its_error():
-    def steps() -> Generator[Step, None, Report]:
-        yield Step.WAIT
+    def steps() -> Generator[Pause, None, Report]:
+        yield Pause.WAIT
         raise DemoModeError("it does not fall asleep")
 
     with pytest.raises(DemoModeError, match="does not fall asleep"):

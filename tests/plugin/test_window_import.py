@@ -18,7 +18,7 @@ from kotatsu_operator.core.pool.memory import Memory
 from kotatsu_operator.core.pool.spec import PoolSpec
 from kotatsu_operator.features.calendars.child import read_here
 from kotatsu_operator.features.calendars.windows import AHEAD, Reading, follow
-from tests.operator.features.calendars.icalendar_files import calendar, event
+from tests.operator.core.calendar.icalendar_files import calendar, event
 
 TOKYO = "TZID=Asia/Tokyo"
 

@@ -72,6 +72,19 @@ async def test_a_request_line_wakes_and_the_whole_head_is_passed_on(activator):
 # --- raising ---
 
 
+@pytest.mark.parametrize("verb", ["get_scale", "patch_status"])
+async def test_who_waits_is_answered_also_after_an_error_that_nobody_has_foreseen(
+    activator, monkeypatch, verb
+):
+    monkeypatch.setattr(wake, "ANNOUNCE_AFTER", 0.0)
+    if verb == "patch_status":
+        activator.see("WarmPool", pool("Draining"))
+    activator.kube.on(verb, KeyError("nobody has thought of this"), times=1)
+    await activator.starts_on_raise(ready=True)
+    assert body(await activator.ask()) == b"voice-1"
+    assert activator.kube.called(verb)
+
+
 @pytest.mark.parametrize("seen", [0, None])
 async def test_a_scale_above_zero_is_never_touched(activator, seen):
     """Also where the watch shows an older one."""

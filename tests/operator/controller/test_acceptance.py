@@ -7,7 +7,7 @@ import pytest
 from rows import each
 
 from kotatsu_operator.controller.cache import Cache
-from kotatsu_operator.controller.deployment import SCALED
+from kotatsu_operator.controller.scaled import nothing_awaited, scaled
 from kotatsu_operator.controller.target import accept
 from kotatsu_operator.core.budget.limit import Ends
 from kotatsu_operator.core.pool.spec import BUILT_IN, ScaledKind
@@ -42,10 +42,10 @@ def cache():
     return cache_of()
 
 
-def judge(cache, made):
+def judge(cache, made, awaits=nothing_awaited):
     keep(cache, made)
     meta = made["metadata"]
-    return accept((meta["namespace"], meta["name"]), made, cache, SCALED)
+    return accept((meta["namespace"], meta["name"]), made, cache, scaled(awaits))
 
 
 STILL = {
@@ -335,9 +335,11 @@ def test_a_rollout_is_accepted_also_by_the_selector_in_its_status(made):
 
 
 def test_a_kind_that_is_not_listed_yet_is_unknown_and_not_missing(cache):
-    cache.is_awaited = lambda namespace, kind: (namespace, kind) == ("demo", "Rollout")
-    assert judge(cache, of_rollout())[0].is_unknown
-    assert not judge(cache, pool_of("StatefulSet"))[0].is_unknown
+    def awaits(namespace, kind):
+        return (namespace, kind) == ("demo", "Rollout")
+
+    assert judge(cache, of_rollout(), awaits)[0].is_unknown
+    assert not judge(cache, pool_of("StatefulSet"), awaits)[0].is_unknown
 
 
 def test_an_autoscaler_belongs_to_the_kind_that_it_names(cache):
@@ -366,8 +368,8 @@ def test_a_policy_that_limits_clients_is_no_obstacle_to_activators_of_the_namesp
 
 
 def test_a_pool_with_shared_activators_waits_for_the_list_of_policies(cache):
-    cache.is_awaited = lambda _, kind: kind == "NetworkPolicy"
-    assert not judge(cache, warm_pool())[0].is_unknown
-    shared = cache_of(scope=Scope("kotatsu"))
-    shared.is_awaited = cache.is_awaited
-    assert judge(shared, warm_pool())[0].is_unknown
+    def awaits(_, kind):
+        return kind == "NetworkPolicy"
+
+    assert not judge(cache, warm_pool(), awaits)[0].is_unknown
+    assert judge(cache_of(scope=Scope("kotatsu")), warm_pool(), awaits)[0].is_unknown

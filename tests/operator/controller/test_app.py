@@ -104,11 +104,11 @@ async def test_a_kind_that_the_cluster_does_not_have_stops_no_other_pool(make_op
     kinds = {**BUILT_IN, "Rollout": ROLLOUT}
     operator, kube = make_operator(config_map(), deployment(replicas=1), scaled=kinds)
     kube.on("follow", refuse)
-    assert operator.cache.is_awaited("demo", "Rollout")
+    assert operator._further.awaits("demo", "Rollout")
     stop = asyncio.Event()
     running = asyncio.create_task(operator.run(stop))
     await eventually(lambda: operator._informer.shows("demo"))
-    await eventually(lambda: not operator.cache.is_awaited("demo", "Rollout"))
+    await eventually(lambda: not operator._further.awaits("demo", "Rollout"))
     assert VOICE in operator.cache.workloads
     stop.set()
     await running
@@ -346,5 +346,5 @@ async def test_a_pool_is_not_judged_by_half_a_namespace(make_operator):
     operator, kube = make_operator(config_map(), warm_pool())
     operator.cache.keep_pool(kube.stored("WarmPool", "voice"))
     operator._pools.unlisted = ""
-    await operator._reconciler.look(VOICE)
+    await operator._reconciler.reconcile(VOICE)
     assert kube.writes == []

@@ -12,9 +12,9 @@ from rows import each
 
 from kotatsu_operator.controller.election import (
     TIMES,
+    Action,
+    Candidate,
     Lease,
-    Standing,
-    Step,
     judge,
     leads,
     pause,
@@ -34,43 +34,43 @@ FREE = replace(THEIRS, holder="", duration=1.0)
 
 
 def waiting(lease, since):
-    return Standing(lease, since)
+    return Candidate(lease, since)
 
 
 def leading(since, lease=MINE):
-    return Standing(lease, since, renewed_at=since)
+    return Candidate(lease, since, renewed_at=since)
 
 
 @each(
-    "lease, standing, now, step",
+    "lease, candidate, now, action",
     [
-        (None, Standing(), 0, Step.ACQUIRE),
-        (FREE, Standing(), 0, Step.ACQUIRE),
-        (read_spec({}), Standing(), 0, Step.ACQUIRE),
-        (FREE, waiting(THEIRS, 0), 1, Step.ACQUIRE),
-        (MINE, Standing(), 0, Step.ACQUIRE),
-        (THEIRS, Standing(), 0, Step.WAIT),
-        (THEIRS, waiting(THEIRS, 0), 9.9, Step.WAIT),
-        (THEIRS, waiting(THEIRS, 0), 10, Step.ACQUIRE),
-        (replace(THEIRS, renewed="later"), waiting(THEIRS, 0), 10, Step.WAIT),
-        (None, waiting(THEIRS, 0), 9.9, Step.WAIT),
-        (None, waiting(THEIRS, 0), 10, Step.ACQUIRE),
-        (MINE, leading(0), 1.9, Step.HOLD),
-        (MINE, leading(0), 2, Step.RENEW),
-        (None, leading(0), 1, Step.RENEW),
-        (THEIRS, leading(0), 1, Step.LOST),
-        (FREE, leading(0), 1, Step.LOST),
-        (MINE, leading(0), 6, Step.LOST),
+        (None, Candidate(), 0, Action.ACQUIRE),
+        (FREE, Candidate(), 0, Action.ACQUIRE),
+        (read_spec({}), Candidate(), 0, Action.ACQUIRE),
+        (FREE, waiting(THEIRS, 0), 1, Action.ACQUIRE),
+        (MINE, Candidate(), 0, Action.ACQUIRE),
+        (THEIRS, Candidate(), 0, Action.WAIT),
+        (THEIRS, waiting(THEIRS, 0), 9.9, Action.WAIT),
+        (THEIRS, waiting(THEIRS, 0), 10, Action.ACQUIRE),
+        (replace(THEIRS, renewed="later"), waiting(THEIRS, 0), 10, Action.WAIT),
+        (None, waiting(THEIRS, 0), 9.9, Action.WAIT),
+        (None, waiting(THEIRS, 0), 10, Action.ACQUIRE),
+        (MINE, leading(0), 1.9, Action.HOLD),
+        (MINE, leading(0), 2, Action.RENEW),
+        (None, leading(0), 1, Action.RENEW),
+        (THEIRS, leading(0), 1, Action.LOST),
+        (FREE, leading(0), 1, Action.LOST),
+        (MINE, leading(0), 6, Action.LOST),
     ],
 )
-def test_what_is_done_about_a_lease(lease, standing, now, step):
-    assert judge(lease, ME, standing, now, TIMES)[0] is step
+def test_what_is_done_about_a_lease(lease, candidate, now, action):
+    assert judge(lease, ME, candidate, now, TIMES)[0] is action
 
 
 def test_who_lost_it_may_not_act_and_has_to_begin_anew():
-    _, standing = judge(THEIRS, ME, leading(0), 1, TIMES)
-    assert not leads(standing, 1, TIMES)
-    assert judge(THEIRS, ME, standing, 1.1, TIMES)[0] is Step.WAIT
+    _, candidate = judge(THEIRS, ME, leading(0), 1, TIMES)
+    assert not leads(candidate, 1, TIMES)
+    assert judge(THEIRS, ME, candidate, 1.1, TIMES)[0] is Action.WAIT
 
 
 def test_a_leader_may_act_until_its_deadline_and_that_is_before_anybody_may_take_over():
@@ -129,7 +129,7 @@ class Contender:
     cut: tuple[tuple[float, float], ...] = ()
     """When it cannot reach the API server."""
     dies_at: float = float("inf")
-    standing: Standing = field(default_factory=Standing)
+    candidate: Candidate = field(default_factory=Candidate)
 
     def clock(self, now):
         return now + self.skew
@@ -138,7 +138,7 @@ class Contender:
         return not any(begin <= now < end for begin, end in self.cut)
 
     def acts(self, now):
-        return now < self.dies_at and leads(self.standing, self.clock(now), TIMES)
+        return now < self.dies_at and leads(self.candidate, self.clock(now), TIMES)
 
 
 class Simulation:
@@ -175,13 +175,15 @@ class Simulation:
 
     def decide(self, now, contender, lease, version):
         clock = contender.clock(now)
-        step, contender.standing = judge(lease, contender.name, contender.standing, clock, TIMES)
-        if step in (Step.ACQUIRE, Step.RENEW):
+        action, contender.candidate = judge(
+            lease, contender.name, contender.candidate, clock, TIMES
+        )
+        if action in (Action.ACQUIRE, Action.RENEW):
             new = taken(lease, contender.name, NOON.replace(microsecond=0), TIMES.lease)
             new = replace(new, renewed=f"{clock}")
             self.at(now + next(self.delays), self.write, contender, new, version, clock)
         else:
-            wait = pause(contender.name, contender.standing, clock, TIMES)
+            wait = pause(contender.name, contender.candidate, clock, TIMES)
             self.at(now + wait, self.read, contender)
 
     def write(self, now, contender, new, version, sent_at):
@@ -190,8 +192,8 @@ class Simulation:
 
     def answered(self, now, contender, new, sent_at, done):
         if done and contender.reaches(now):
-            contender.standing = written(contender.standing, new, sent_at)
-            wait = pause(contender.name, contender.standing, contender.clock(now), TIMES)
+            contender.candidate = written(contender.candidate, new, sent_at)
+            wait = pause(contender.name, contender.candidate, contender.clock(now), TIMES)
             self.at(now + wait, self.read, contender)
         else:
             self.at(now + 0.1, self.read, contender)

@@ -71,7 +71,7 @@ class Rig:
             news = (day.kube.version, [(p.name, p.ended) for p in day.pods])
             if day.now >= day.due or news != version:
                 version = news
-                day.due = await day.reconciler.look(VOICE)
+                day.due = await day.reconciler.reconcile(VOICE)
             await asyncio.sleep(0.01)
 
     def _show(self):

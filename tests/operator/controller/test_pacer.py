@@ -2,7 +2,7 @@
 
 import pytest
 
-from kotatsu_operator.controller.reconciler import Pacer
+from kotatsu_operator.controller.pacer import Pacer
 from kotatsu_operator.core.pool.decision import Claim
 from tests.operator.core.values import SECOND, t
 

@@ -362,7 +362,7 @@ async def test_who_asks_during_a_question_gets_the_answer_to_the_next_one(oracle
 
 
 async def test_questions_begin_some_time_apart(oracle):
-    shared = Coalesced(oracle, apart=0.05)
+    shared = Coalesced(oracle, every=0.05)
     loop = asyncio.get_running_loop()
     began = loop.time()
     for number in (1, 2, 3):

@@ -32,7 +32,7 @@ async def test_a_pool_that_is_gone_is_forgotten_with_its_series():
     assert day.metric("kotatsu_pool_phase", phase="Asleep") == 1
     day.kube.remove("WarmPool", "voice")
     day.watch()
-    assert await day.reconciler.look(VOICE) is None
+    assert await day.reconciler.reconcile(VOICE) is None
     assert day.metric("kotatsu_pool_phase", phase="Asleep") is None
     assert day.reconciler._memory == {}
 
@@ -116,10 +116,10 @@ async def test_a_pool_that_has_changed_since_the_watch_told_of_it_is_read_and_no
     day = Day.begin(t("08:00"))
     day.watch()
     day.edit(suspend=True)
-    assert await day.reconciler.look(VOICE) == day.now + RETRY
+    assert await day.reconciler.reconcile(VOICE) == day.now + RETRY
     assert ("phase" in day.status, day.events) == (False, [])
     day.now += RETRY
-    await day.reconciler.look(VOICE)
+    await day.reconciler.reconcile(VOICE)
     assert day.status["observedGeneration"] == 2
 
 
@@ -129,7 +129,7 @@ async def test_a_pool_that_was_deleted_while_it_was_looked_at_is_no_error():
     edit = partial(day.kube.edit, "WarmPool", "voice", spec={"suspend": True})
     day.kube.on("patch_status", lambda *_: edit())
     day.kube.on("get", lambda *_: day.kube.remove("WarmPool", "voice"))
-    assert await day.reconciler.look(VOICE) == day.now + RETRY
+    assert await day.reconciler.reconcile(VOICE) == day.now + RETRY
 
 
 # --- scaling ---
@@ -151,7 +151,7 @@ async def test_a_target_that_already_has_the_replicas_is_not_written():
     day = Day.begin(t("10:00"), windows=[once("w", "10:00", "12:00", 2)])
     day.watch()
     day.kube.edit("Deployment", "voice", spec={"replicas": 2})
-    await day.reconciler.look(VOICE)
+    await day.reconciler.reconcile(VOICE)
     assert day.kube.called("put_scale") == []
 
 
@@ -164,7 +164,7 @@ async def test_a_target_that_vanishes_during_the_look_is_looked_for_later():
     day.kube.edit("Deployment", "voice", spec={"replicas": 1})
     day.watch()
     day.kube.remove("Deployment", "voice")
-    assert await day.reconciler.look(VOICE) > day.now
+    assert await day.reconciler.reconcile(VOICE) > day.now
 
 
 async def test_an_api_server_that_is_away_is_the_planners_to_wait_for():
@@ -172,7 +172,7 @@ async def test_an_api_server_that_is_away_is_the_planners_to_wait_for():
     day.kube.down = True
     day.watch()
     with pytest.raises(OSError, match="away"):
-        await day.reconciler.look(VOICE)
+        await day.reconciler.reconcile(VOICE)
     day.kube.down = False
     await day.settle()
     assert day.replicas == 2
@@ -287,7 +287,7 @@ async def test_a_refusal_that_meets_an_edit_is_not_told_of():
     day = Day.begin(t("10:00"), timeZone="Mars/Base")
     day.watch()
     day.edit(timeZone="UTC")
-    await day.reconciler.look(VOICE)
+    await day.reconciler.reconcile(VOICE)
     assert day.events == []
 
 

@@ -96,7 +96,7 @@ async def test_a_watch_that_lags_behind_the_lowering_is_not_taken_for_an_interru
         await day.look()
         day.now += RETRY
     day.cache.keep_workload("Deployment", deployment(replicas=1))
-    await day.reconciler.look(VOICE)
+    await day.reconciler.reconcile(VOICE)
     assert day.phase == "Sleeping"
     assert day.status["route"]["epoch"] == 1
 

@@ -33,7 +33,7 @@ class Client:
     def guarded(self, _):
         return self
 
-    def apart(self):
+    def separate(self):
         return self
 
     async def patch_status(self, namespace, name, status, version):

@@ -11,8 +11,8 @@ from kotatsu_operator.core.calendar.schedule import Window
 from kotatsu_operator.core.report.usage import WEEK as SLOTS_OF_A_WEEK
 from kotatsu_operator.core.report.usage import Usage
 from kotatsu_operator.core.suggest import (
-    Prices,
     Proposal,
+    RelativePrices,
     Settings,
     by_rule,
     learned,
@@ -22,7 +22,7 @@ from kotatsu_operator.core.suggest import (
 from tests.operator.core.values import HOUR, MINUTE, pool_spec, utc
 from tests.operator.core.weeks import BEGIN, WEEK, App, app, replayed, usage_of
 
-PARKED, NOT_PARKED = Prices(0.136), Prices(1.0)
+PARKED, NOT_PARKED = RelativePrices(0.136), RelativePrices(1.0)
 TODAY = Settings(2 * MINUTE)
 RULE = Settings(timedelta(seconds=30), 2.5 * HOUR)
 
@@ -44,7 +44,7 @@ def rows(proposal: Proposal) -> list[str | None]:
 def test_the_rule_is_the_price_of_a_cold_start_over_that_of_a_kept_minute():
     assert by_rule(TODAY, PARKED) == RULE
     assert by_rule(TODAY, NOT_PARKED) == Settings(30 * MINUTE)
-    assert by_rule(TODAY, Prices(0.05)).kept == 6.5 * HOUR
+    assert by_rule(TODAY, RelativePrices(0.05)).kept == 6.5 * HOUR
 
 
 @each("kind", ["office", "shop", "nightly", "weekend"])

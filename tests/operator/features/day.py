@@ -6,7 +6,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 
 from kotatsu_operator.features.calendars.feature import Calendars
-from kotatsu_operator.features.capacity import CapacityAhead, CapacityOptions
+from kotatsu_operator.features.capacity import CapacityOptions, Placeholders
 from kotatsu_operator.features.history import Histories
 from kotatsu_operator.features.knative.feature import Knative
 from kotatsu_operator.features.notices.feature import Notices, Notifier
@@ -24,13 +24,13 @@ class FeaturedDay(Day):
     """Sends notices; without it, none are sent."""
 
     def features(self):
-        """As `kotatsu_operator.__main__` lists them, without the console's board."""
+        """In the order of the entry points' names, without the console."""
         nobody = Notifier("", CollectorRegistry(), lambda: self.now)
         return [
-            Knative(),
             Calendars(Path(), (), self.registry, lambda: self.now),
+            Placeholders(self.capacity),
             Histories(self.monotonic),
-            CapacityAhead(self.capacity),
+            Knative(),
             Notices(self.notifier or nobody),
             ParkedPods(is_enabled=self.parking),
         ]

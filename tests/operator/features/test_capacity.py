@@ -10,7 +10,7 @@ from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.pool.decision import Decision, Observation
 from kotatsu_operator.core.pool.memory import Memory
 from kotatsu_operator.core.protocol import CAPACITY_LABEL
-from kotatsu_operator.features.capacity import CapacityAhead, CapacityOptions, placeholder
+from kotatsu_operator.features.capacity import CapacityOptions, Placeholders, placeholder
 from tests.operator.cluster import FakeKube, deployment, pod, served, warm_pool
 from tests.operator.core.values import t
 
@@ -43,7 +43,7 @@ class World:
         self.kube = FakeKube(self.pool, made)
         self.cache = Cache(served())
         self.cache.keep_pool(self.pool)
-        self.feature = CapacityAhead(PLACEHOLDER)
+        self.feature = Placeholders(PLACEHOLDER)
 
     async def hold(self, before, wanted, *, grows=True):
         """Reconcile a decision that wants nodes for so many pods; before, the status had others."""

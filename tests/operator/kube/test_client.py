@@ -328,7 +328,7 @@ async def test_all_lists_together_have_one_page_in_memory(kube, server):
 
     client = client_of(answer)
     one = Kube(client, more=lambda: client)
-    many = [one, one.apart(), one.guarded(lambda: True)]
+    many = [one, one.separate(), one.guarded(lambda: True)]
     await asyncio.gather(*(kube.find(WarmPool, "demo") for kube in many * 3))
     assert most == 1
     await client.close()

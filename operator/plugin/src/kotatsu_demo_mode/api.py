@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
+from typing import Any
 from urllib.parse import urlencode
 
 from .errors import (
@@ -26,7 +27,8 @@ from .errors import (
     NotFoundError,
     NotServedError,
 )
-from .pools import Object
+
+Object = dict[str, Any]
 
 MANAGER = "demo-mode"
 """The field manager that owns the override and the windows of this plugin."""

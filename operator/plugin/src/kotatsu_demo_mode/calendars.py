@@ -22,10 +22,10 @@ from kotatsu_operator.core.calendar.occasions import (
     Skipped,
     window_name,
 )
+from kotatsu_operator.core.calendar.repeats import Found, occasions_of
 from kotatsu_operator.core.calendar.schedule import Occurrence, Window, openings_a_day
 from kotatsu_operator.core.calendar.wallclock import last_instant, to_instant
 from kotatsu_operator.core.pool.spec import mode_field
-from kotatsu_operator.features.calendars.repeats import Found, occasions_of
 
 from .entries import MOST_WINDOWS, Edit, after_all, entries_of, most_replicas, sources_of
 from .errors import DemoModeError

@@ -22,7 +22,7 @@ Job = dict[str, Any]
 Results = list[tuple[float, int, str]]
 
 
-class Step(Enum):
+class Pause(Enum):
     """What a rehearsal waits for."""
 
     WAIT = auto()
@@ -31,7 +31,7 @@ class Step(Enum):
     """The other rehearsals: continue when all of them are as far."""
 
 
-Sending = Generator[Step, None, tuple[float, Results]]
+Sending = Generator[Pause, None, tuple[float, Results]]
 """The seconds that it took, and each answer; it yields while the requests run."""
 
 
@@ -128,7 +128,7 @@ class Inside:
             ) from None
         return int(next((p for p in ports if p.get("name") == "http"), ports[0])["port"])
 
-    def _wait(self, path: str, name: str, patience: timedelta) -> Iterator[Step]:
+    def _wait(self, path: str, name: str, patience: timedelta) -> Iterator[Pause]:
         end = self._clock() + patience
         while True:
             status = self._api.get(path).get("status") or {}
@@ -141,7 +141,7 @@ class Inside:
                     f"the pod {name}, which sends the requests, does not run ({why}); "
                     "give another --image, or --url to send them from this machine"
                 )
-            yield Step.WAIT
+            yield Pause.WAIT
 
 
 def _read(answer: dict[str, Any]) -> tuple[float, Results]:

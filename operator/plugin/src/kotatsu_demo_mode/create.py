@@ -16,7 +16,7 @@ from typing import Any
 from kotatsu_operator.core.formats import format_duration
 from kotatsu_operator.core.plan.lead import enough_hold
 from kotatsu_operator.core.pool.spec import InFlightMetric, Parked, PoolSpec, RouteMode
-from kotatsu_operator.core.suggest import PARKED_SHARE, Prices, Settings, by_rule
+from kotatsu_operator.core.suggest import PARKED_SHARE, RelativePrices, Settings, by_rule
 
 from .api import MANAGER, dry_run_query
 from .check import Examined, examine
@@ -248,7 +248,7 @@ def _scaling(most: int) -> Iterator[Filled]:
 
 def _parking(case: Case) -> Iterator[Filled]:
     """The rule, where pods can be parked: a short idleAfter, and a parked pod for a while."""
-    rule = by_rule(Settings(PoolSpec.idle_after), Prices(PARKED_SHARE))
+    rule = by_rule(Settings(PoolSpec.idle_after), RelativePrices(PARKED_SHARE))
     if why_unparked(case, Parked(rule.kept), is_asked=True) is not None:
         return
     yield Filled(

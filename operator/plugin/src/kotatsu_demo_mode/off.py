@@ -9,7 +9,7 @@ from kotatsu_operator.core.plan.activity import idle_after
 
 from .api import Api
 from .on import Done, awake, override, show, watched, who, write
-from .pools import Pool, accepted, is_named
+from .pools import Pool, is_named
 from .shell import Shell
 from .timeline import timeline
 from .words import clock, pods
@@ -24,12 +24,12 @@ def run(options: Namespace, shell: Shell) -> int:
     with shell.api(options) as api:
         pools = shell.find(api, options)
         if options.now:
-            pools = accepted(awake(pools, options, "off --now", shell), shell)
+            pools = shell.accepted(awake(pools, options, "off --now", shell))
             by = who(api, shell.user)
         else:
             if not is_named(options):
                 pools = [pool for pool in pools if pool.spec.override is not None]
-            accepted(pools, shell)  # an override of a refused pool is ended all the same
+            shell.accepted(pools)  # an override of a refused pool is ended all the same
         operators = watched(api, pools, shell, must=options.now)
 
         def one(pool: Pool) -> Done:

@@ -18,7 +18,7 @@ from kotatsu_operator.core.protocol import API_VERSION, BY_ANNOTATION, REASON_AN
 from .api import APPLY, MANAGER, MERGE, Api, dry_run_query
 from .errors import ConflictError, DemoModeError, changed
 from .operators import Watch, watches
-from .pools import Object, Pool, accepted, chosen, hopeless, managers_of, read_pool
+from .pools import Object, Pool, chosen, hopeless, managers_of, read_pool
 from .shell import Shell
 from .timeline import timeline
 from .words import about, amount, clock, duration_of, end_of_override, pods, stamp
@@ -31,7 +31,7 @@ def run(options: Namespace, shell: Shell) -> int:
     """Warm the chosen pools until --until, or for --for."""
     now = shell.clock()
     with shell.api(options) as api:
-        pools = accepted(awake(shell.find(api, options), options, "on", shell), shell)
+        pools = shell.accepted(awake(shell.find(api, options), options, "on", shell))
         waits = options.wait and not options.dry_run
         by = who(api, shell.user)
         planned = [(pool, _warm(pool, options, by, now)) for pool in pools]

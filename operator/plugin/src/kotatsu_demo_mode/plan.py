@@ -13,7 +13,7 @@ from kotatsu_operator.core.plan.lead import Basis, basis_of, decisive
 from kotatsu_operator.core.pool.spec import OnExhausted, mode_field
 
 from .errors import DemoModeError
-from .pools import Pool, accepted
+from .pools import Pool
 from .shell import Shell
 from .terminal import Terminal, table_lines
 from .timeline import TOGETHER, Change, Drawn, Timeline, chart, hours, price, timeline, together
@@ -44,7 +44,7 @@ def run(options: Namespace, shell: Shell) -> int:
         raise DemoModeError("--to is not after --from; give a later --to")
     if end - begin > _LONGEST:
         raise DemoModeError("the plan is longer than three years; give an earlier --to")
-    accepted(pools, shell)  # a refused pool is planned as if it were accepted
+    shell.accepted(pools)  # a refused pool is planned as if it were accepted
     timelines = [timeline(pool, begin, end) for pool in pools]
     label = bool(options.all_namespaces)
     if options.output:

@@ -35,7 +35,6 @@ from .schema import defaulted, faults, sentence, spec_schema
 
 if TYPE_CHECKING:
     from .api import Api  # which loads HTTP; a plan of a manifest does not need it
-    from .shell import Shell
 
 Object = dict[str, Any]
 
@@ -139,16 +138,6 @@ def hopeless(status: Mapping[str, Any], generation: int) -> str:
     return refusal_in(status, generation)
 
 
-def accepted(pools: Sequence[Pool], shell: Shell) -> list[Pool]:
-    """The pools that the operator accepts. The others are named, and the command exits with 1."""
-    for pool in pools:
-        if pool.refusal:
-            shell.refuse(DemoModeError(f"{pool.name}: {pool.refusal}"))
-            if len(pools) > 1:
-                shell.named_last.append(pool.name)
-    return [pool for pool in pools if not pool.refusal]
-
-
 def pool_path(namespace: str, name: str = "", plural: str = "warmpools") -> str:
     """The path of a pool, or of the list of a namespace's pools ("": all namespaces)."""
     place = f"{GROUP}/namespaces/{quote(namespace)}" if namespace else GROUP
@@ -183,23 +172,6 @@ def read_pool(raw: Object, platform: Platform = PLATFORM, *, strict: bool = Fals
     namespace = str(meta.get("namespace") or "")
     parsed = with_calendars(parsed, memory)
     return Pool(namespace, name, parsed, memory, read_ledger(status), raw)
-
-
-def find(api: Api, namespace: str, options: Namespace, shell: Shell) -> list[Pool]:
-    """The chosen pools, by namespace and name. Raises DemoModeError if one does not exist.
-
-    If one of several cannot be read, its error is printed and it is left out.
-    """
-    items = items_of(api, namespace, options)
-    pools = []
-    for item in items:
-        try:
-            pools.append(read_pool(item))
-        except DemoModeError as error:
-            if len(items) == 1:
-                raise
-            shell.refuse(error)
-    return pools
 
 
 def is_named(options: Namespace) -> bool:

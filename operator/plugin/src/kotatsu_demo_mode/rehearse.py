@@ -11,7 +11,7 @@ from kotatsu_operator.core.protocol import REHEARSAL_ANNOTATION
 from kotatsu_operator.core.report.verdict import Verdict
 
 from .api import MERGE, Api
-from .client import Client, Here, Inside, Step
+from .client import Client, Here, Inside, Pause
 from .errors import DemoModeError
 from .operators import watches
 from .pools import Pool
@@ -80,7 +80,7 @@ def _pools(found: list[Pool], options: Namespace, shell: Shell) -> list[Pool]:
 
 
 def at_once(
-    runs: Sequence[Generator[Step, None, Report]], pause: Callable[[], None]
+    runs: Sequence[Generator[Pause, None, Report]], pause: Callable[[], None]
 ) -> list[Result]:
     """Run rehearsals together: a step of each in turn, and each waits at a barrier for the others.
 

@@ -20,7 +20,7 @@ from kotatsu_operator.core.give_back import (
     Change,
     Part,
     Place,
-    Step,
+    Result,
     give,
     give_back,
 )
@@ -113,10 +113,10 @@ class Restorer:
 
     def target(self, owed: Owed) -> list[Line]:
         """Restore a target and its Service; an error of one object does not stop the others."""
-        entry, made = owed.entry, list[Step]()
+        entry, made = owed.entry, list[Result]()
         if owed.waits_for:
             said = f"its deletion waits for {', '.join(owed.waits_for)}, which is not Kotatsu's"
-            made.append(Step(UNCHANGED, said))
+            made.append(Result(UNCHANGED, said))
         made += at_once(give_back(self, entry, self.replicas))
         if owed.service:
             by_hand = f"give Service {owed.service} a selector for the pods of {owed.of}"

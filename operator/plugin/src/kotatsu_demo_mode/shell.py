@@ -101,7 +101,32 @@ class Shell:
         return str(options.namespace or api.namespace())
 
     def find(self, api: Api, options: Namespace) -> list[Pool]:
-        from .pools import find
+        """The chosen pools, by namespace and name. Raises DemoModeError if one does not exist.
+
+        If one of several cannot be read, its error is printed and it is left out.
+        """
+        from .errors import DemoModeError
+        from .pools import items_of, read_pool
 
         namespace = "" if options.all_namespaces else self.namespace(api, options)
-        return find(api, namespace, options, self)
+        items = items_of(api, namespace, options)
+        pools = []
+        for item in items:
+            try:
+                pools.append(read_pool(item))
+            except DemoModeError as error:
+                if len(items) == 1:
+                    raise
+                self.refuse(error)
+        return pools
+
+    def accepted(self, pools: Sequence[Pool]) -> list[Pool]:
+        """The pools that the operator accepts. The others are named, and the command fails."""
+        from .errors import DemoModeError
+
+        for pool in pools:
+            if pool.refusal:
+                self.refuse(DemoModeError(f"{pool.name}: {pool.refusal}"))
+                if len(pools) > 1:
+                    self.named_last.append(pool.name)
+        return [pool for pool in pools if not pool.refusal]

@@ -16,7 +16,7 @@ from kotatsu_operator.core.pool.memory import Phase
 from kotatsu_operator.core.protocol import REHEARSAL_REASON
 
 from .api import Api
-from .client import Client, Job, Step
+from .client import Client, Job, Pause
 from .errors import DemoModeError
 from .on import is_warm, override, override_of, set_override
 from .pools import Pool, hopeless, read_pool
@@ -137,7 +137,7 @@ class Report(NamedTuple):
         }
 
 
-WAIT, BARRIER = Step.WAIT, Step.BARRIER
+WAIT, BARRIER = Pause.WAIT, Pause.BARRIER
 
 
 def rehearsed(pool: Pool, now: datetime) -> Occurrence | None:
@@ -183,7 +183,7 @@ class Rehearsal:
                 set_override(self._api, now, before, force=True)
             self._shell.terminal.clear()
 
-    def steps(self) -> Generator[Step, None, Report]:
+    def steps(self) -> Generator[Pause, None, Report]:
         """Put the pool to sleep, wake it by a request, start all replicas, send the requests."""
         coming = rehearsed(self._pool, self._shell.clock())
         replicas = coming.replicas if coming else 1
@@ -253,7 +253,7 @@ class Rehearsal:
         raw = set_override(self._api, self._read(), value, force=force)
         return int(raw["metadata"]["generation"])
 
-    def _put_to_sleep(self) -> Iterator[Step]:
+    def _put_to_sleep(self) -> Iterator[Pause]:
         if self._is_asleep(self._read()):
             return
         self._set("Asleep", None)
@@ -267,7 +267,7 @@ class Rehearsal:
     def _is_asleep(pool: Pool) -> bool:
         return pool.status.get("phase") == Phase.ASLEEP and not pool.status.get("readyReplicas")
 
-    def _warm(self, replicas: int) -> Generator[Step, None, float]:
+    def _warm(self, replicas: int) -> Generator[Pause, None, float]:
         begin = self._shell.clock()
         generation = self._set("Warm", replicas)
         while not is_warm((pool := self._read()).status, generation):
@@ -278,7 +278,7 @@ class Rehearsal:
             yield WAIT
         return (self._shell.clock() - begin).total_seconds()
 
-    def _restored(self, begin: datetime) -> Generator[Step, None, float | None]:
+    def _restored(self, begin: datetime) -> Generator[Pause, None, float | None]:
         """Wait until no pod has smaller requests; None if some do not get them back."""
         while parking_state(pool := self._read()) != "NotParked":
             self._say("restoring the full requests of the pods")

@@ -17,8 +17,8 @@ from kotatsu_operator.core.suggest import (
     GAIN,
     PARKED_SHARE,
     Expected,
-    Prices,
     Proposal,
+    RelativePrices,
     Settings,
     past_of,
     propose,
@@ -46,7 +46,7 @@ class Suggested(NamedTuple):
 
     pool: Pool
     today: Settings
-    prices: Prices
+    prices: RelativePrices
     is_assumed: bool
     """Whether the price of a parked pod is assumed."""
     known_weeks: float
@@ -113,7 +113,7 @@ def suggested(pool: Pool, history: Object, now: datetime) -> Suggested:
         share, is_assumed = PARKED_SHARE, True
     windows = tuple(replace(w, parked=w.parked and can_park) for w in pool.spec.windows)
     lasting = timedelta() if pool.parking is None else pool.parking.lasting
-    today, prices = Settings(pool.spec.idle_after, lasting, windows), Prices(share)
+    today, prices = Settings(pool.spec.idle_after, lasting, windows), RelativePrices(share)
     past = past_of(known_usage(history, pool.memory, now))
     proposal = None
     if not pool.spec.target.scales_itself:

@@ -26,7 +26,7 @@ from .entries import (
 )
 from .notes import first_opening, when
 from .operators import watches
-from .pools import Object, Pool, accepted, chosen
+from .pools import Object, Pool, chosen
 from .shell import Shell
 from .terminal import table_lines
 from .timeline import price
@@ -99,7 +99,7 @@ def _edit(options: Namespace, shell: Shell, plan: Callable[[Pool], Change]) -> i
         # The source of an import may be a secret, so it is not repeated.
         command = f"window {options.action} {getattr(options, 'name', 'FILE')}"
         pools = chosen(shell.find(api, options), options, command, len(shell.refused))
-        usable = accepted(pools, shell)
+        usable = shell.accepted(pools)
         if options.action != "remove":  # which takes away and starts nothing
             pools = usable
 

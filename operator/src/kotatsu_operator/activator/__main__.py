@@ -10,15 +10,16 @@ from prometheus_client import CollectorRegistry
 
 from kotatsu_common import startup
 from kotatsu_operator.activator.app import Activator
+from kotatsu_operator.activator.feature import FEATURES
 from kotatsu_operator.activator.limits import ConnectionLimit, raise_file_limit
 from kotatsu_operator.activator.metrics import ActivatorMetrics
 from kotatsu_operator.activator.pool import PodIdentity, Pool, pool_view
 from kotatsu_operator.core.protocol import ACTIVATOR, LOOKED_AT
-from kotatsu_operator.features.waiting_page.page import Visitors
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.objects import Object
 from kotatsu_operator.runtime import garbage
 from kotatsu_operator.runtime.health import ApiMetrics, Checks, Named, start_admin
+from kotatsu_operator.runtime.installed import installed
 from kotatsu_operator.runtime.loop import Heartbeat
 from kotatsu_operator.runtime.settings import ActivatorSettings, start
 
@@ -51,7 +52,8 @@ async def _run(settings: ActivatorSettings) -> None:
     me = identity(settings)
     limit = ConnectionLimit(raise_file_limit(), memory=settings.memory, is_shared=me.is_shared)
     metrics = ActivatorMetrics(registry)
-    activator = Activator(kube, me, metrics, limit, features=[Visitors], read=reading(settings))
+    features = installed(FEATURES)
+    activator = Activator(kube, me, metrics, limit, features=features, read=reading(settings))
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -58,3 +58,6 @@ class Feature:
 
 FeatureOf = Callable[[Context], Feature]
 """Makes the feature of one pool."""
+
+FEATURES = "kotatsu_activator.features"
+"""The group of entry points: each names a `FeatureOf` that is installed."""

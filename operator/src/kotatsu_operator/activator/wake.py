@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -72,6 +73,21 @@ class Waiting(Protocol):
     def join_waiting(self) -> None: ...
 
 
+async def tried(
+    pool: str, is_needed: Callable[[], object], work: Callable[[], Awaitable[None]]
+) -> None:
+    """Do some work while it is needed. An unforeseen error is logged, and it is tried again.
+
+    Otherwise nobody would do it for the clients that wait already.
+    """
+    while is_needed():
+        try:
+            await work()
+        except Exception:
+            log.exception("%s: waking failed; next attempt in %g s", pool, LOOK_EVERY)
+            await asyncio.sleep(LOOK_EVERY)
+
+
 class Announcements:
     """The announcements of one pool, numbered: `want` returns the number that must be written."""
 
@@ -132,7 +148,7 @@ class Announcements:
     def _begin(self) -> None:
         self._wanted += 1
         if self.task is None or self.task.done():
-            self.task = asyncio.create_task(self._write())
+            self.task = asyncio.create_task(self._follow())
 
     def _is_covered(self, pool: Pool) -> bool:
         """Whether every check that could miss a request of this moment fails at its write."""
@@ -164,9 +180,18 @@ class Announcements:
     def covers(self, number: int) -> bool:
         return number <= self._written
 
+    async def _follow(self) -> None:
+        await tried(self._context.name, lambda: self._is_awaited, self._write)
+        if self._written < self._wanted:
+            self._announced_epoch = -1  # no request waits any more; the next one is announced anew
+
+    @property
+    def _is_awaited(self) -> bool:
+        return self._written < self._wanted and (self._restores or self._of.awaits_announcement())
+
     async def _write(self) -> None:
         loop = asyncio.get_running_loop()
-        while self._written < self._wanted and (self._restores or self._of.awaits_announcement()):
+        while self._is_awaited:
             if (pause := self._quiet_until - loop.time()) > 0:
                 await asyncio.sleep(pause)
                 continue
@@ -187,8 +212,6 @@ class Announcements:
             self._quiet_until = loop.time() + self._pause
             self._pause = min(2 * self._pause, LONGEST_PAUSE)
             self._of.join_waiting()
-        if self._written < self._wanted:
-            self._announced_epoch = -1  # no request waits any more; the next one is announced anew
 
 
 class Waker:
@@ -209,7 +232,9 @@ class Waker:
 
     def ensure(self) -> None:
         if self._running is None or self._running.done():
-            self._running = asyncio.create_task(self._wake_up(), name=f"wake {self._context.name}")
+            name = self._context.name
+            waking = tried(name, lambda: self._of.waiting, self._wake_up)
+            self._running = asyncio.create_task(waking, name=f"wake {name}")
             self._keep(self._running)
 
     def changed(self) -> None:

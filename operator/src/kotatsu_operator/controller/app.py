@@ -19,7 +19,8 @@ from kotatsu_operator.controller.elector import Elector
 from kotatsu_operator.controller.feature import Feature, kinds_of
 from kotatsu_operator.controller.kopf_adapter import PoolWatch
 from kotatsu_operator.controller.namespaces import Namespaces
-from kotatsu_operator.controller.reconciler import Pacer, Reconciler
+from kotatsu_operator.controller.pacer import Pacer
+from kotatsu_operator.controller.reconciler import Reconciler
 from kotatsu_operator.controller.report import NamespaceMetric, PoolMetrics, Reporter
 from kotatsu_operator.controller.restore import Records
 from kotatsu_operator.controller.scale_down import Hook, no_hook
@@ -32,7 +33,7 @@ from kotatsu_operator.core.scope import Scope
 from kotatsu_operator.kube import objects
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable, is_refusal
-from kotatsu_operator.kube.informer import Feed, Informer, among, no_signal
+from kotatsu_operator.kube.informer import Feed, Informer, among
 from kotatsu_operator.kube.objects import Key, Object, key_of
 from kotatsu_operator.kube.views import PodView, SliceView, owner_of
 from kotatsu_operator.runtime.loop import Heartbeat
@@ -85,7 +86,6 @@ class Operator:
         self._options = options = options or Options()
         metrics = PoolMetrics(registry)
         self._features = features = [metrics, *options.features]
-        kinds = kinds_of(features)
         self._term: asyncio.TaskGroup | None = None
         """The tasks of the leader; None while another operator leads."""
         self._is_uncompared = False
@@ -98,7 +98,7 @@ class Operator:
         # With its own thread and connections: a renewal must not wait behind the calls of a
         # thousand reconciles, or for one that blocks the event loop.
         self.elector = elector = Elector(
-            kube.apart(),
+            kube.separate(),
             (scope.home, options.name),
             registry,
             times=options.times,
@@ -110,33 +110,26 @@ class Operator:
 
         # --- what is watched ---
         self.work_queue = queue = WorkQueue(clock, took=metrics.decision_seconds.observe)
-        self.cache = Cache(
-            Served(scope),
-            clock=clock,
-            scaled=kube.scaled,
-            pod_labels={name: kind.pod_label for name, kind in kinds.items() if kind.pod_label},
-            touch=queue.touch,
-            observers=(observers := [feature.observe for feature in features]),
+        kinds = kinds_of(features)
+        labels = {name: kind.pod_label for name, kind in kinds.items() if kind.pod_label}
+        self.cache = cache = Cache(
+            Served(scope), clock=clock, scaled=kube.scaled, pod_labels=labels, touch=queue.touch
         )
-        self._namespaces = used = Namespaces(self.cache, queue.touch)
-        observers.append(used.see)
-
-        def informer(feeds: list[Feed[Key]], began_anew: Callable[[], None]) -> Informer[Key]:
-            return Informer(kube.apart(), feeds, queue.touch, began_anew, keeps=used.keeps)
-
-        known = self.cache.served.known
-        names = Feed(objects.Namespace, used.keep, used.forget, lambda _: [("", n) for n in known])
-        self._first = Informer(kube.apart(), [names], queue.touch)
-        self._informer = informer(feeds_of(self.cache), self._note_uncompared)
+        self._namespaces = used = Namespaces(cache, queue.touch)
+        cache.tell(*(feature.observe for feature in features), used.see)
+        watched = partial(Informer[Key], touch=queue.touch)
+        self._first = watched(kube.separate(), [names_of(used, cache.served)])
+        self._informer = watched(
+            kube.separate(), feeds_of(cache), began_anew=self._note_uncompared, keeps=used.keeps
+        )
         # Apart: a kind that the cluster does not have, or that the operator may not read, must not
         # stop the pools of other kinds.
-        self._further = informer(further_feeds(self.cache), no_signal)
+        self._further = watched(kube.separate(), further_feeds(cache), keeps=used.keeps)
         used.listed_by(self._informer)
         used.listed_by(self._further, must=False)
         self._known = asyncio.Event()
         """Set once it is known what is served."""
-        self.cache.is_awaited = self._further.awaits
-        self._pools = PoolWatch(acting, self.cache, queue.touch, self._pool_gone)
+        self._pools = PoolWatch(acting, cache, queue.touch, self._pool_gone)
         self.stop_on_signals = self._pools.stop_on_signals
         self._shows = self._pools.shows, self._informer.shows, used.shows
         NamespaceMetric(registry, self._readable)
@@ -144,17 +137,18 @@ class Operator:
         # --- what reconciles use ---
         self._scraper = Scraper(clock=clock)
         self._pacer = Pacer(options.starts_per_second, queue.by)
-        observer = Observer(self.cache, self._scraper, elector.catching_up, queue.aside)
+        observer = Observer(cache, self._scraper, elector.catching_up, queue.aside)
         self._reconciler = Reconciler(
             Tools(acting, observer, clock, hook, self.records.remember),
-            self.cache,
-            Reporter(acting, self.cache, clock, options.name),
+            cache,
+            Reporter(acting, cache, clock, options.name),
             features=features,
             pacer=self._pacer,
             accounts=Accounts(time.monotonic),
             first_start=options.first_start,
             platform=options.platform,
             shows=self._shows,
+            awaits=self._further.awaits,
         )
 
     @property
@@ -259,7 +253,7 @@ class Operator:
         try:
             async with asyncio.TaskGroup() as term:
                 self._term = term
-                term.create_task(self.work_queue.run(self._reconciler.look), name="work queue")
+                term.create_task(self.work_queue.run(self._reconciler.reconcile), name="work queue")
                 term.create_task(self._sweep(), name="sweep")
                 term.create_task(self._pace(), name="pace")
                 for feature in self._features:
@@ -364,6 +358,13 @@ async def _wait_for(stop: threading.Event | asyncio.Event | None) -> None:
 
 
 # --- which watch fills which part of the cache ---
+
+
+def names_of(used: Namespaces, served: Served) -> Feed[Key]:
+    """The Namespaces."""
+    return Feed(
+        objects.Namespace, used.keep, used.forget, lambda _: [("", n) for n in served.known]
+    )
 
 
 def feeds_of(cache: Cache) -> list[Feed[Key]]:

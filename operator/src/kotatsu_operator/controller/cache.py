@@ -53,8 +53,6 @@ class Cache:
     """The kinds of workloads that pools can scale."""
     pod_labels: Mapping[str, str] = field(default_factory=dict)
     """By kind of target without a selector: the label of its pods that has its name."""
-    is_awaited: Callable[[str, str], bool] = lambda _namespace, _kind: False
-    """Whether a kind (the second argument) has not been listed yet in a namespace."""
     workloads: dict[Key, views.WorkloadView] = field(default_factory=dict)
     """By namespace and `ref`."""
     pods: dict[str, Pods] = field(default_factory=lambda: defaultdict(Pods))
@@ -74,8 +72,7 @@ class Cache:
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     touch: Callable[[Key], None] = lambda _: None
     """Called for the pools in order with one (spec.dependsOn) that has changed for them."""
-    observers: Collection[Callable[[Key, Object | None], None]] = ()
-    """Called with each version of a WarmPool, and with None when it is removed."""
+    _observers: list[Callable[[Key, Object | None], None]] = field(default_factory=list)
     _selectors: dict[str, Selectors[Key]] = field(default_factory=lambda: defaultdict(Selectors))
     """The selectors of the workloads, by namespace."""
     _ended: set[Key] = field(default_factory=set)
@@ -109,8 +106,12 @@ class Cache:
         self._departed.pop(key, None)
         self._tell(key, None)
 
+    def tell(self, *observers: Callable[[Key, Object | None], None]) -> None:
+        """Call these with each version of a WarmPool, and with None when it is removed."""
+        self._observers += observers
+
     def _tell(self, key: Key, pool: Object | None) -> None:
-        for observe in self.observers:
+        for observe in self._observers:
             observe(key, pool)
 
     def dependencies_of(self, key: Key) -> list[str] | None:

@@ -50,7 +50,7 @@ _MOST_ACTIVATORS = 1000
 _MOST_COUNTED = 20_000
 """Pools at most whose timeouts in an activator are remembered."""
 
-APART = 0.05
+EVERY = 0.05
 """Seconds between the starts of two requests to one activator."""
 
 
@@ -278,7 +278,7 @@ class Scraper:
         pools: dict[Key, bool] = {}
         is_same = known is not None and known[0].uid == pod.uid
         timed_out = known[1].timed_out if known is not None and is_same else {}
-        question = _Question(Coalesced(partial(self._ask, pod, pools), APART), pools, timed_out)
+        question = _Question(Coalesced(partial(self._ask, pod, pools), EVERY), pools, timed_out)
         self._activators[pod.key] = (pod, question)
         return question
 

@@ -48,7 +48,7 @@ class Lease:
 
 
 @dataclass(frozen=True)
-class Standing:
+class Candidate:
     """The state of one candidate."""
 
     seen: Lease | None = None
@@ -58,7 +58,7 @@ class Standing:
     """When its last successful write was sent; None while it does not lead."""
 
 
-class Step(StrEnum):
+class Action(StrEnum):
     """The next action after reading the Lease."""
 
     ACQUIRE = "acquire"
@@ -70,43 +70,43 @@ class Step(StrEnum):
     """Stop acting at once."""
 
 
-def leads(standing: Standing, now: float, times: Times) -> bool:
+def leads(candidate: Candidate, now: float, times: Times) -> bool:
     """Whether this candidate may act: its last renewal is recent enough."""
-    return standing.renewed_at is not None and now < standing.renewed_at + times.renew_deadline
+    return candidate.renewed_at is not None and now < candidate.renewed_at + times.renew_deadline
 
 
 def judge(
-    lease: Lease | None, me: str, standing: Standing, now: float, times: Times
-) -> tuple[Step, Standing]:
+    lease: Lease | None, me: str, candidate: Candidate, now: float, times: Times
+) -> tuple[Action, Candidate]:
     """Decide the next action for the Lease as just read; None means that it does not exist."""
-    if lease is not None and lease != standing.seen:
-        standing = replace(standing, seen=lease, seen_at=now)
-    if standing.renewed_at is not None:
+    if lease is not None and lease != candidate.seen:
+        candidate = replace(candidate, seen=lease, seen_at=now)
+    if candidate.renewed_at is not None:
         mine = lease is None or lease.holder == me
-        if not mine or not leads(standing, now, times):
-            return Step.LOST, replace(standing, renewed_at=None)
-        due = lease is None or now >= standing.renewed_at + times.retry
-        return (Step.RENEW if due else Step.HOLD), standing
+        if not mine or not leads(candidate, now, times):
+            return Action.LOST, replace(candidate, renewed_at=None)
+        due = lease is None or now >= candidate.renewed_at + times.retry
+        return (Action.RENEW if due else Action.HOLD), candidate
     # The same name: the previous process has ended, because a pod's name is never reused.
     if lease is not None and lease.holder in ("", me):
-        return Step.ACQUIRE, standing
-    return (Step.WAIT if now < taken_at(me, standing) else Step.ACQUIRE), standing
+        return Action.ACQUIRE, candidate
+    return (Action.WAIT if now < taken_at(me, candidate) else Action.ACQUIRE), candidate
 
 
-def taken_at(me: str, standing: Standing) -> float:
+def taken_at(me: str, candidate: Candidate) -> float:
     """When another holder's Lease may be acquired, if it does not change until then."""
-    seen = standing.seen
+    seen = candidate.seen
     if seen is None or seen.holder in ("", me):
-        return standing.seen_at
-    return standing.seen_at + seen.duration
+        return candidate.seen_at
+    return candidate.seen_at + seen.duration
 
 
-def pause(me: str, standing: Standing, now: float, times: Times) -> float:
+def pause(me: str, candidate: Candidate, now: float, times: Times) -> float:
     """Seconds until the next read: the retry period, or less if something is due sooner."""
-    if standing.renewed_at is not None:
-        due = standing.renewed_at + times.retry
+    if candidate.renewed_at is not None:
+        due = candidate.renewed_at + times.retry
     else:
-        due = max(taken_at(me, standing), now)
+        due = max(taken_at(me, candidate), now)
         due = due if due > now else now + times.retry
     return max(min(due - now, times.retry), 0.05)
 
@@ -125,9 +125,9 @@ def released(lease: Lease, wall: datetime) -> Lease:
     return replace(lease, holder="", duration=1.0, renewed=_micro(wall))
 
 
-def written(standing: Standing, lease: Lease, sent_at: float) -> Standing:
+def written(candidate: Candidate, lease: Lease, sent_at: float) -> Candidate:
     """The state after a successful write of this candidate."""
-    return replace(standing, seen=lease, seen_at=sent_at, renewed_at=sent_at)
+    return replace(candidate, seen=lease, seen_at=sent_at, renewed_at=sent_at)
 
 
 def read_spec(spec: Mapping[str, Any]) -> Lease:

@@ -18,7 +18,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Gauge
 
 from kotatsu_operator.controller import election
-from kotatsu_operator.controller.election import Lease, OutageWatch, Standing, Step, Times
+from kotatsu_operator.controller.election import Action, Candidate, Lease, OutageWatch, Times
 from kotatsu_operator.core.protocol import LEASE_NAME, RECORD
 from kotatsu_operator.kube import errors
 from kotatsu_operator.kube.client import Kube
@@ -72,7 +72,7 @@ class Elector:
         self._times, self._clock, self._late = times, clock, late
         self._terms = 0
         """How often the Lease was acquired; work that began in one term ends with it."""
-        self._standing = Standing()
+        self._candidate = Candidate()
         self._contact = OutageWatch()
         self._metric = leader_metric(registry)
         self.beat_at = clock()
@@ -80,12 +80,12 @@ class Elector:
 
     @property
     def leads(self) -> bool:
-        return election.leads(self._standing, self._clock(), self._times)
+        return election.leads(self._candidate, self._clock(), self._times)
 
     @property
     def holder(self) -> str:
         """The holder of the Lease when it was last read; empty if there was none."""
-        return self._standing.seen.holder if self._standing.seen else ""
+        return self._candidate.seen.holder if self._candidate.seen else ""
 
     def catching_up(self) -> float:
         """For how many seconds other components may still lag behind an API-server outage."""
@@ -155,11 +155,11 @@ class Elector:
         """Read the Lease and acquire or renew it if due; return the seconds until the next turn."""
         self.beat_at = self._clock()
         if (late := self._late()) > HUNG_AFTER:
-            if self._standing.renewed_at is not None:
+            if self._candidate.renewed_at is not None:
                 log.error(
                     "the event loop has been blocked for %.0f s: no longer renewing the Lease", late
                 )
-            self._standing = replace(self._standing, renewed_at=None)
+            self._candidate = replace(self._candidate, renewed_at=None)
             return self._times.retry
         try:
             async with asyncio.timeout(self._at_most(_CALL_SECONDS)):
@@ -179,7 +179,7 @@ class Elector:
             if not errors.is_answer(error):
                 await self._ask_elsewhere()
             return self._after_silence()
-        return election.pause(self.me, self._standing, self._clock(), self._times)
+        return election.pause(self.me, self._candidate, self._clock(), self._times)
 
     async def _ask_elsewhere(self) -> None:
         """Call another endpoint, to distinguish an outage of the API server from a failed call."""
@@ -214,14 +214,14 @@ class Elector:
         pause = self._at_most(min(1.0, self._times.retry))
         if pause > 0:
             return pause
-        self._standing = replace(self._standing, renewed_at=None)
+        self._candidate = replace(self._candidate, renewed_at=None)
         return 0.05
 
     def _at_most(self, seconds: float) -> float:
         """These seconds, but not beyond the renew deadline of a leader."""
-        if self._standing.renewed_at is None:
+        if self._candidate.renewed_at is None:
             return seconds
-        left = self._standing.renewed_at + self._times.renew_deadline - self._clock()
+        left = self._candidate.renewed_at + self._times.renew_deadline - self._clock()
         return max(min(seconds, left), 0)
 
     async def _turn(self) -> None:
@@ -230,23 +230,23 @@ class Elector:
             obj = await self._kube.get(LeaseKind, self._namespace, LEASE_NAME)
             lease = election.read_spec(obj.get("spec") or {})
         before = self.holder
-        step, self._standing = election.judge(
-            lease, self.me, self._standing, self._clock(), self._times
+        action, self._candidate = election.judge(
+            lease, self.me, self._candidate, self._clock(), self._times
         )
-        if step is Step.WAIT and self.holder != before:
+        if action is Action.WAIT and self.holder != before:
             log.info("standing by: %s leads", self.holder)
-        if step in (Step.ACQUIRE, Step.RENEW):
+        if action in (Action.ACQUIRE, Action.RENEW):
             new = election.taken(lease, self.me, datetime.now(UTC), self._times.lease)
             sent_at = self._clock()
             await self._write(obj, new)
-            self._terms += step is Step.ACQUIRE
-            self._standing = election.written(self._standing, new, sent_at)
+            self._terms += action is Action.ACQUIRE
+            self._candidate = election.written(self._candidate, new, sent_at)
 
     async def release(self) -> None:
         """Release the Lease if this operator holds it, so that another one can lead at once."""
-        if self._standing.renewed_at is None:
+        if self._candidate.renewed_at is None:
             return
-        self._standing = Standing()
+        self._candidate = Candidate()
         try:
             async with asyncio.timeout(_RELEASE_SECONDS):
                 if await let_go(self._kube, self._namespace, self.me):

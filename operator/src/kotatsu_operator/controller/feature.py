@@ -1,6 +1,8 @@
 """The contract of optional features: what the reconciler shows them, and what they may add.
 
-The reconciler calls the hooks of each feature in the order of a list, and knows none of them.
+The reconciler calls the hooks of each feature in the order of a list, and knows none of them. The
+list is what is installed: a distribution names a function of `Setup` by an entry point of the group
+`FEATURES`.
 """
 
 import asyncio
@@ -10,10 +12,12 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
+from prometheus_client import CollectorRegistry
+
 from kotatsu_operator.controller.accounts import NO_ACCOUNT, Account
 from kotatsu_operator.controller.cache import Cache
-from kotatsu_operator.controller.deployment import SCALED
 from kotatsu_operator.controller.namespaces import Namespaces
+from kotatsu_operator.controller.scaled import Awaits, nothing_awaited, scaled
 from kotatsu_operator.controller.target import Kinds, Refused, Target, Tools
 from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.budget.limit import Ends
@@ -24,6 +28,20 @@ from kotatsu_operator.core.report.status import Status
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.objects import Key, Object
 from kotatsu_operator.kube.views import PodView
+from kotatsu_operator.runtime.installed import installed
+from kotatsu_operator.runtime.settings import OperatorSettings
+
+FEATURES = "kotatsu_operator.features"
+"""The group of the entry points."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What features are made of."""
+
+    settings: OperatorSettings
+    registry: CollectorRegistry
+    clock: Callable[[], datetime]
 
 
 @dataclass(frozen=True)
@@ -92,6 +110,8 @@ class After:
     """When to reconcile at the latest; None: when the decision says."""
     notes: tuple[Note, ...] = ()
     """Further events."""
+    history: Object | None = None
+    """The pool's WarmPoolHistory, if it was read or written: all features see it."""
 
 
 class Feature:
@@ -143,6 +163,9 @@ class Feature:
     async def after(self, _tools: Tools, _turn: Turn, _report: Report) -> After | None:
         """Act once the status is written."""
 
+    def see_history(self, key: Key, history: Object) -> None:
+        """Look at the WarmPoolHistory of a pool."""
+
     async def run(self, touch: Callable[[Key], None]) -> None:
         """Work beside the reconciles while this operator leads; `touch` reconciles a pool."""
 
@@ -153,6 +176,12 @@ class Feature:
         """Remove all state that gets outdated while another operator leads."""
 
 
-def kinds_of(features: Iterable[Feature]) -> Kinds:
+def features_of(setup: Setup) -> list[Feature]:
+    """The optional features that are installed, in the order of their hooks."""
+    return [of(setup) for of in installed(FEATURES)]
+
+
+def kinds_of(features: Iterable[Feature], awaits: Awaits = nothing_awaited) -> Kinds:
     """All kinds of targets: those with a scale, and what features bring."""
-    return {**SCALED, **{name: kind for one in features for name, kind in one.kinds.items()}}
+    brought = {name: kind for one in features for name, kind in one.kinds.items()}
+    return {**scaled(awaits), **brought}

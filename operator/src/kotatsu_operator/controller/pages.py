@@ -227,12 +227,12 @@ class Coalesced(Generic[T]):
     """Calls `ask` once for all callers that wait.
 
     Each caller gets the result of an `ask` that started after its own call. Calls of `ask` run one
-    after the other, at least `apart` seconds from start to start. `ask` must end in bounded time;
+    after the other, at least `every` seconds from start to start. `ask` must end in bounded time;
     every caller that waits for it raises its error.
     """
 
-    def __init__(self, ask: Callable[[], Awaitable[T]], apart: float = 0.0) -> None:
-        self._ask, self._apart = ask, apart
+    def __init__(self, ask: Callable[[], Awaitable[T]], every: float = 0.0) -> None:
+        self._ask, self._every = ask, every
         self._coming: asyncio.Task[T] | None = None
         self._under_way: asyncio.Task[T] | None = None
         self._free_at = 0.0
@@ -252,5 +252,5 @@ class Coalesced(Generic[T]):
         if (pause := self._free_at - loop.time()) > 0:
             await asyncio.sleep(pause)
         self._under_way, self._coming = self._coming, None
-        self._free_at = loop.time() + self._apart
+        self._free_at = loop.time() + self._every
         return await self._ask()

@@ -10,26 +10,33 @@ from typing import Any
 from kotatsu_operator.controller.accounts import Accounts
 from kotatsu_operator.controller.cache import Cache
 from kotatsu_operator.controller.feature import Feature, Report, Turn, kinds_of
+from kotatsu_operator.controller.pacer import Pacer
 from kotatsu_operator.controller.report import Reporter
 from kotatsu_operator.controller.restore import Former
+from kotatsu_operator.controller.scaled import Awaits, nothing_awaited
 from kotatsu_operator.controller.target import (
     RETRY,
     Kinds,
     Refused,
     Target,
     Tools,
+    Writes,
     accept,
     refused_conditions,
 )
 from kotatsu_operator.controller.unserved import Unserved
 from kotatsu_operator.core.calendar.schedule import dropped
-from kotatsu_operator.core.decide.decide import LOOK_AGAIN, books_only, decide
+from kotatsu_operator.core.decide.decide import LOOK_AGAIN, books_only, counted, decide
 from kotatsu_operator.core.decide.phases import is_overdue
 from kotatsu_operator.core.formats import choice, conditions_of, instant, is_false, table
 from kotatsu_operator.core.objects import activators_of, is_retargeted, target_of
-from kotatsu_operator.core.plan.activity import counted
-from kotatsu_operator.core.plan.lead import turns
-from kotatsu_operator.core.pool.decision import Claim, Decision, Demand, Note, Observation
+from kotatsu_operator.core.pool.decision import (
+    NOTHING_STARTS,
+    Decision,
+    Demand,
+    Note,
+    Observation,
+)
 from kotatsu_operator.core.pool.memory import FIRST_START, Memory, Phase, changed
 from kotatsu_operator.core.pool.spec import PLATFORM, Platform, PoolSpec
 from kotatsu_operator.core.report.conditions import (
@@ -67,52 +74,6 @@ until it answers, the CPU of API server and node is spent on that. A pool is lef
 each wake, whatever else is announced."""
 
 
-Hurry = Callable[[Key, datetime], None]
-
-
-class Pacer:
-    """Collects the next warm-up of each pool and computes how much earlier it starts."""
-
-    def __init__(
-        self, starts_per_second: float = 5.0, hurry: Hurry = lambda _key, _at: None
-    ) -> None:
-        self._starts_per_second = starts_per_second
-        self._hurry = hurry
-        self._claims: dict[Key, Claim] = {}
-        self._ahead: dict[Key, timedelta] = {}
-        self._is_settled = True
-
-    def ahead(self, key: Key) -> timedelta:
-        """How much earlier than its own lead a pool starts its next warm-up."""
-        return self._ahead.get(key, timedelta())
-
-    def claim(self, key: Key, claim: Claim | None) -> None:
-        """Set a pool's next warm-up; None if there is none."""
-        if self._claims.get(key) == claim:
-            return
-        if claim is None:
-            del self._claims[key]
-        else:
-            self._claims[key] = claim
-        self._is_settled = False
-
-    def reset(self) -> None:
-        """Remove all claims: the next reconcile of each pool repeats its claim."""
-        self._claims.clear()
-        self._ahead.clear()
-        self._is_settled = True
-
-    def settle(self) -> None:
-        """Compute the starts again if a claim has changed; `hurry` pools that now start earlier."""
-        if self._is_settled:
-            return
-        self._is_settled = True
-        before, self._ahead = self._ahead, turns(self._claims, self._starts_per_second)
-        for key, ahead in self._ahead.items():
-            if ahead > before.get(key, timedelta()):
-                self._hurry(key, self._claims[key].by - ahead)
-
-
 @dataclass
 class Reconciler:
     """Carries out decisions. Stores per pool only what the status does not have."""
@@ -129,6 +90,7 @@ class Reconciler:
     platform: Platform = PLATFORM
     shows: Sequence[Callable[[str], bool]] = ()
     """Whether a namespace has been listed completely; if not, its pools stay as they are."""
+    awaits: Awaits = nothing_awaited
     _kinds: Kinds = field(init=False)
     _former: Former = field(init=False)
     _unserved: Unserved = field(init=False)
@@ -140,7 +102,7 @@ class Reconciler:
     """The last accepted spec of each pool."""
 
     def __post_init__(self) -> None:
-        self._kinds = kinds_of(self.features)
+        self._kinds = kinds_of(self.features, self.awaits)
         self._former = Former(self.tools, self.cache, self._kinds)
         settle, served = self.platform.route_settle, self.cache.served
         self._unserved = Unserved(self.tools, served, self._former, settle, self._shows)
@@ -171,7 +133,7 @@ class Reconciler:
         self.accounts.reset()
         self._former.reset()
 
-    async def look(self, key: Key) -> datetime | None:
+    async def reconcile(self, key: Key) -> datetime | None:
         """Reconcile one pool; return when to reconcile it again.
 
         None if it is deleted, or nothing is to be done where it is.
@@ -199,7 +161,7 @@ class Reconciler:
                     self._memory.pop(key, None)
                     return left
                 refused = left
-            return await self._reconcile(self._turn(pool, target, refused, now))
+            return await self._decide(self._turn(pool, target, refused, now))
         except ConflictError:
             log.debug("%s/%s has changed during a reconcile: reconciling it again", *key)
             await self._reread(key)
@@ -259,34 +221,37 @@ class Reconciler:
         allowed = account.allowed.refused(since, refused.ends)
         return replace(turn, account=replace(account, allowed=allowed))
 
-    async def _reconcile(self, turn: Turn) -> datetime:
+    async def _decide(self, turn: Turn) -> datetime:
         spec, memory, allowed, now = turn.spec, turn.memory, turn.account.allowed, turn.now
         if turn.refused is not None and not turn.is_decided:
             return await self._keep_books(turn, turn.refused)
-        overdue = is_overdue(spec, memory, allowed, self.cache.acknowledged(turn.key), now)
         called = _is_called(turn)
+        seen = await self._observe(turn, called=called)
+        decision = decide(spec, seen, memory, now, allowed, turn.target.step)
+        self.pacer.claim(turn.key, decision.claim)
+        again = await self._act(turn, counted(seen, decision.memory), decision)
+        return min(again, now + RETRY) if called else again
+
+    async def _observe(self, turn: Turn, *, called: bool) -> Observation:
+        """All that a decision depends on, beside spec, memory and budget."""
+        key, memory, allowed = turn.key, turn.memory, turn.account.allowed
+        overdue = is_overdue(turn.spec, memory, allowed, self.cache.acknowledged(key), turn.now)
         ask = not (overdue or called)
-        seen = await turn.target.observe(self.tools, turn.pool, memory, turn.pods, ask=ask)
-        if called:
-            is_known = memory.unknown_since is None  # as it was
-            seen = replace(seen, demand=replace(seen.demand, known=is_known))
-        known = turn.status.get("observedGeneration")
-        edited = known is not None and known != turn.pool["metadata"]["generation"]
+        found = await turn.target.observe(self.tools, turn.pool, memory, turn.pods, ask=ask)
+        is_known = memory.unknown_since is None if called else found.demand.known  # as it was
+        awake = memory.phase.is_awake
+        generation = turn.status.get("observedGeneration")
         seen = replace(
-            seen,
-            edited=edited,
-            ahead=self.pacer.ahead(turn.key),
-            order=self.cache.order_of(turn.key),
+            found,
+            demand=replace(found.demand, known=is_known),
+            edited=generation not in (None, turn.pool["metadata"]["generation"]),
+            ahead=self.pacer.ahead(key),
+            order=self.cache.order_of(key),
+            starting=starting_pods(turn.pods, turn.target.rejected) if awake else NOTHING_STARTS,
         )
-        if memory.phase.is_awake:
-            seen = replace(seen, starting=starting_pods(turn.pods, turn.target.rejected))
         for feature in self.features:
             seen = feature.observation(turn, seen)
-        decision = decide(spec, seen, memory, now, allowed, turn.target.step)
-        seen = replace(seen, demand=counted(seen.demand, decision.memory))
-        self.pacer.claim(turn.key, decision.claim)
-        again = await self._act(turn, seen, decision)
-        return min(again, now + RETRY) if called else again
+        return seen
 
     async def _reread(self, key: Key) -> None:
         """Read the pool again: with a silent watch, every write would conflict from now on."""
@@ -295,42 +260,29 @@ class Reconciler:
 
     # --- act ---
 
-    async def _act(self, turn: Turn, seen: Observation, decision: Decision) -> datetime:
+    async def _act(self, turn: Turn, seen: Observation, decided: Decision) -> datetime:
         """Write the target, then the status, then what has to come after the status."""
-        key, spec, now, refused = turn.key, turn.spec, turn.now, turn.refused
-        target = turn.target
-        decision = await self._before(turn, decision)
-        first = await target.act(self.tools, turn.pool, seen, decision, now)
-        # The forecast of a rejected pool is unknown, because its schedule is not in effect.
-        ledger = turn.account.ledger
-        if refused is None:
-            ledger = turn.account.foresee(spec, decision.memory, target.requests, seen.parking, now)
-        seen = seen.as_shown(decision.floor)
-        cost = cost_status if refused is None else kept_cost
-        status = joined(decided_status(spec, seen, decision, ledger, cost), first.status)
-        status |= wake_status(seen.demand.last_wake, turn.status)
-        conditions = pool_conditions(spec, seen, decision)
-        conditions += target_conditions(spec, seen, decision, now)
-        conditions = first.explain(conditions)
-        if refused is not None:
-            conditions = refused_conditions(refused, ledger, seen.pods)
-        notes = (*decision.notes, *turn.account.notes, *_news(turn, [*conditions, *turn.further]))
-        report = self._added(turn, Report(seen, decision, ledger, status, notes))
+        decision = await self._before(turn, decided)
+        first = await turn.target.act(self.tools, turn.pool, seen, decision, turn.now)
+        plain, conditions = _report(turn, first, seen, decision)
+        report = self._added(turn, plain)
         pool = await self._write(turn, first.pool, report.status, conditions)
-        self._memory[key] = decision.memory
+        self._memory[turn.key] = decision.memory
         await self.tools.remember(pool, None)
         again = await self._after(turn, pool, report)
         finished = await first.finish(pool)
-        if finished.memory is not None:
-            self._memory[key] = finished.memory
+        self._memory[turn.key] = finished.memory or decision.memory
         await self.reporter.post(pool, finished.notes)
-        if finished.again is not None:
-            return finished.again
+        return finished.again or self._next(turn, decision, again)
+
+    def _next(self, turn: Turn, decision: Decision, again: datetime) -> datetime:
+        """When to look at a pool again: an awake one with the next beat, or before."""
         awake = not decision.memory.phase.is_asleep
-        (self._awake.add if awake else self._awake.discard)(key)
+        (self._awake.add if awake else self._awake.discard)(turn.key)
         if not awake:
             return again
-        return min(again, decision.recheck_between_beats or decision.recheck, now + self._beat)
+        soonest = decision.recheck_between_beats or decision.recheck
+        return min(again, soonest, turn.now + self._beat)
 
     async def _before(self, turn: Turn, decision: Decision) -> Decision:
         """Let the features act first; return the decision with what they have changed."""
@@ -352,7 +304,13 @@ class Reconciler:
             if (after := await feature.after(self.tools, turn, report)) is not None:
                 await self.reporter.post(pool, after.notes)
                 again = min(again, after.again or again)
+                self._show(turn.key, after.history)
         return again
+
+    def _show(self, key: Key, history: Object | None) -> None:
+        if history is not None:
+            for feature in self.features:
+                feature.see_history(key, history)
 
     @property
     def _beat(self) -> timedelta:
@@ -395,6 +353,29 @@ class Reconciler:
             # They follow what the status says, and need no operator.
             status = joined(status, {"internal": {"activators": activators or None}})
         return await self.reporter.write(pool, turn.pool, status, conditions, turn.now)
+
+
+def _report(
+    turn: Turn, first: Writes, seen: Observation, decision: Decision
+) -> tuple[Report, list[Status]]:
+    """What is reported of a decision and the first writes of its target; and the conditions."""
+    spec, refused, now = turn.spec, turn.refused, turn.now
+    shown = seen.as_shown(decision.floor)
+    if refused is None:
+        ledger = turn.account.foresee(
+            spec, decision.memory, turn.target.requests, seen.parking, now
+        )
+        cost = cost_status
+        known = pool_conditions(spec, shown, decision)
+        conditions = first.explain([*known, *target_conditions(spec, shown, decision, now)])
+    else:
+        # The forecast of a rejected pool is unknown, because its schedule is not in effect.
+        ledger, cost = turn.account.ledger, kept_cost
+        conditions = refused_conditions(refused, ledger, shown.pods)
+    status = joined(decided_status(spec, shown, decision, ledger, cost), first.status)
+    status |= wake_status(shown.demand.last_wake, turn.status)
+    notes = (*decision.notes, *turn.account.notes, *_news(turn, [*conditions, *turn.further]))
+    return Report(shown, decision, ledger, status, notes), conditions
 
 
 def _is_shut_out(pool: Object, refused: Refused | None) -> bool:

@@ -147,7 +147,7 @@ class Gauge:
     """Samples with one of these labels do not count."""
     own: int = 0
     """Requests of the exporter itself, which are always in the sum."""
-    apart: bool = False
+    counts_page: bool = False
     """Whether it counts the request for the page if the app itself serves the page."""
 
 
@@ -161,7 +161,7 @@ GAUGES = (
     # vLLM: generations, not HTTP requests.
     Gauge(("vllm:num_requests_running", "vllm:num_requests_waiting")),
     # OpenTelemetry, http.server.active_requests in old and new semantic conventions.
-    Gauge(("http_server_active_requests",), apart=True),
+    Gauge(("http_server_active_requests",), counts_page=True),
     # Spring Boot: Micrometer's long task timer http.server.requests.active. Since Micrometer 1.13
     # (Boot 3.3) it is a summary, whose count is the requests in flight, or with a histogram a
     # gcount. A page has one of the names.
@@ -171,12 +171,12 @@ GAUGES = (
             "http_server_requests_active_seconds_gcount",
             "http_server_requests_active_seconds_active_count",
         ),
-        apart=True,
+        counts_page=True,
     ),
     # prometheus-fastapi-instrumentator, with should_instrument_requests_inprogress.
-    Gauge(("http_requests_inprogress",), apart=True),
+    Gauge(("http_requests_inprogress",), counts_page=True),
     # starlette_exporter.
-    Gauge(("starlette_requests_in_progress",), apart=True),
+    Gauge(("starlette_requests_in_progress",), counts_page=True),
     # Docker's registry (distribution): its debug server has the page, and is not counted.
     Gauge(("registry_http_in_flight_requests",)),
 )
@@ -199,7 +199,7 @@ def find_gauge(
     for gauge in GAUGES:
         if not any(name in samples for name in gauge.names):
             continue
-        if gauge.apart and port in served:
+        if gauge.counts_page and port in served:
             why = f"has the gauge {gauge.names[0]} on port {port}, which the Service uses too"
             return Silence(f"{why}: there it counts the request for the page itself", lacks=True)
         found = count_of(_counting(gauge, samples))

@@ -69,7 +69,7 @@ class Cluster(Protocol):
 
 
 @dataclass(frozen=True)
-class Step:
+class Result:
     """What was done with one object, or why not."""
 
     result: str
@@ -87,7 +87,7 @@ class Change(NamedTuple):
     patch: Mapping[str, Any] | None = None
     """None: it stays as it is."""
     replicas: int | None = None
-    """As in `Step`."""
+    """As in `Result`."""
 
 
 class Part(NamedTuple):
@@ -102,7 +102,7 @@ class Part(NamedTuple):
     """What to say if it does not exist."""
 
 
-async def give_back(cluster: Cluster, entry: Entry, replicas: int | None = None) -> list[Step]:
+async def give_back(cluster: Cluster, entry: Entry, replicas: int | None = None) -> list[Result]:
     """Give back all that an entry of the record owes; what fails does not stop what follows.
 
     With `replicas`, the target gets these, whatever it had and has.
@@ -111,40 +111,40 @@ async def give_back(cluster: Cluster, entry: Entry, replicas: int | None = None)
     return pods + [step for part in _parts(entry, replicas) for step in await give(cluster, part)]
 
 
-async def give(cluster: Cluster, part: Part) -> list[Step]:
+async def give(cluster: Cluster, part: Part) -> list[Result]:
     """Give an object back what it gets; it is read again if it has changed meanwhile."""
     for _ in range(TRIES):
         try:
             found = await cluster.read(part.place)
             if found is None:
-                return [Step(UNCHANGED, part.gone)] if part.gone else []
+                return [Result(UNCHANGED, part.gone)] if part.gone else []
             change = part.change(found)
             if change is None:
                 return []
             if change.patch is None:
-                return [Step(UNCHANGED, change.said, change.replicas)]
+                return [Result(UNCHANGED, change.said, change.replicas)]
             version = {"metadata": {"resourceVersion": found["metadata"]["resourceVersion"]}}
             await cluster.write(part.place, joined(version, change.patch))
-            return [Step(RESTORED, change.said, change.replicas)]
+            return [Result(RESTORED, change.said, change.replicas)]
         except cluster.conflict as error:
             failed, why = error, f"it changes all the time: {error}"
         except cluster.errors as error:
             failed, why = error, str(error)
             break
-    return [Step(FAILED, f"{why}; by hand: {part.by_hand}", error=failed)]
+    return [Result(FAILED, f"{why}; by hand: {part.by_hand}", error=failed)]
 
 
-async def _requests(cluster: Cluster, entry: Entry) -> list[Step]:
+async def _requests(cluster: Cluster, entry: Entry) -> list[Result]:
     """Give pods the requests of their template. With smaller ones they serve as well.
 
     So a rejection is not tried again.
     """
-    of, made = f"{entry.kind} {entry.target}", list[Step]()
+    of, made = f"{entry.kind} {entry.target}", list[Result]()
     by_hand = f"`kubectl rollout restart` the pods of {of}, which keep their smaller requests"
 
-    def failed(error: Exception) -> Step:
+    def failed(error: Exception) -> Result:
         again = None if cluster.is_refusal(error) else error
-        return Step(FAILED, f"{error}; by hand: {by_hand}", error=again)
+        return Result(FAILED, f"{error}; by hand: {by_hand}", error=again)
 
     try:
         workload = await cluster.read(Place(entry.kind, entry.namespace, entry.target)) or {}
@@ -160,7 +160,7 @@ async def _requests(cluster: Cluster, entry: Entry) -> list[Step]:
         place = Place(POD, entry.namespace, meta["name"], "resize")
         try:
             await cluster.write(place, resize_patch(meta["uid"], requests, size.sidecars))
-            made.append(Step(RESTORED, f"Pod {meta['name']} has its full requests again"))
+            made.append(Result(RESTORED, f"Pod {meta['name']} has its full requests again"))
         except cluster.conflict:
             pass  # it is gone, or another one: it has nothing to get
         except cluster.errors as error:

@@ -67,7 +67,7 @@ ENOUGH = 0.9
 
 
 @dataclass(frozen=True)
-class Past:
+class KnownUse:
     """What is known of the use of a pool in some weeks."""
 
     first: int
@@ -100,16 +100,16 @@ class Past:
         return -(-self.weeks // 2)
 
     @property
-    def held_out(self) -> "Past":
+    def held_out(self) -> "KnownUse":
         return self.part(self.learned_weeks, self.weeks)
 
-    def part(self, first: int, last: int) -> "Past":
+    def part(self, first: int, last: int) -> "KnownUse":
         """The weeks from `first` up to `last`, counted from 0."""
         slots = self.slots[first * WEEK : last * WEEK]
-        return Past(self.first + first * WEEK, slots, self.share)
+        return KnownUse(self.first + first * WEEK, slots, self.share)
 
 
-def past_of(usage: Usage) -> Past:
+def past_of(usage: Usage) -> KnownUse:
     """The complete weeks up to the newest slot."""
     end = (usage.last + 1) // _PART * _PART
     begun = usage.last + 1 - usage.known.bit_length()
@@ -120,11 +120,11 @@ def past_of(usage: Usage) -> Past:
     slots = (
         int(use) if is_known == "1" else _UNKNOWN for use, is_known in zip(used, known, strict=True)
     )
-    return Past(first, bytes(slots)[: weeks * WEEK], usage.share)
+    return KnownUse(first, bytes(slots)[: weeks * WEEK], usage.share)
 
 
 @dataclass(frozen=True)
-class Prices:
+class RelativePrices:
     """What the states of a pod cost, as shares of a warm one."""
 
     parked: float
@@ -166,7 +166,7 @@ class Expected:
     is_least: bool = False
     """Whether both may be more: sleeps between uses in slots that follow each other do not show."""
 
-    def cost(self, prices: Prices) -> float:
+    def cost(self, prices: RelativePrices) -> float:
         """Hours of a warm pod, with what the cold starts are worth."""
         return self.hours + self.cold_starts * (prices.cold_start / timedelta(hours=1))
 
@@ -188,7 +188,7 @@ Floor = tuple[int, float]
 """The pods that windows keep, and what each costs, as a share of a warm one."""
 
 
-def floors_of(past: Past, spec: PoolSpec, parked: float) -> list[Floor]:
+def floors_of(past: KnownUse, spec: PoolSpec, parked: float) -> list[Floor]:
     """What the windows keep in each slot while they are open."""
     floor = list[Floor]()
     asked = [*asks(replace(spec, lead=timedelta()), Memory(), past.begin, past.end)]
@@ -200,7 +200,7 @@ def floors_of(past: Past, spec: PoolSpec, parked: float) -> list[Floor]:
     return floor
 
 
-def _replay(past: Past, settings: Settings, spec: PoolSpec, prices: Prices) -> _Slots:
+def _replay(past: KnownUse, settings: Settings, spec: PoolSpec, prices: RelativePrices) -> _Slots:
     """The slots of a pool with these settings, which sleeps before the first one.
 
     Uses in slots that follow each other are one. Time that is not known does not pass.
@@ -243,7 +243,11 @@ def _replay(past: Past, settings: Settings, spec: PoolSpec, prices: Prices) -> _
 
 
 def expected(
-    past: Past, settings: Settings, spec: PoolSpec, prices: Prices, wakes: float | None = None
+    past: KnownUse,
+    settings: Settings,
+    spec: PoolSpec,
+    prices: RelativePrices,
+    wakes: float | None = None,
 ) -> Expected:
     """What the weeks of `past` would have brought with these settings, a week that is known.
 
@@ -261,7 +265,7 @@ def expected(
 # --- windows ---
 
 
-def _parts(past: Past, zone: ZoneInfo) -> list[int]:
+def _parts(past: KnownUse, zone: ZoneInfo) -> list[int]:
     """The half hour of the week, in the pool's zone, of each half hour of the past."""
     found = []
     for number in range(0, len(past.slots), _PART):
@@ -270,7 +274,7 @@ def _parts(past: Past, zone: ZoneInfo) -> list[int]:
     return found
 
 
-def _gains(past: Past, slots: _Slots, zone: ZoneInfo, parked: float, worth: float) -> _Gains:
+def _gains(past: KnownUse, slots: _Slots, zone: ZoneInfo, parked: float, worth: float) -> _Gains:
     """What keeping a pod would bring in each half hour of the week, for each of the weeks."""
     where = _parts(past, zone)
     gains = [[0.0] * 7 * _PARTS for _ in range(past.weeks)]
@@ -317,7 +321,7 @@ def _window(number: int, parts: Sequence[int], name: str, *, parked: bool) -> Wi
     )
 
 
-def learned(past: Past, base: Settings, spec: PoolSpec, prices: Prices) -> Settings:
+def learned(past: KnownUse, base: Settings, spec: PoolSpec, prices: RelativePrices) -> Settings:
     """The settings and the windows that pay beside them: at most ROWS, by their gain."""
     slots = _replay(past, base, spec, prices)
     worth = prices.cold_start / SLOT
@@ -362,7 +366,7 @@ def stays(window: Window) -> bool:
     return bool(is_changed or not _PROPOSED.fullmatch(window.name))
 
 
-def by_rule(today: Settings, prices: Prices) -> Settings:
+def by_rule(today: Settings, prices: RelativePrices) -> Settings:
     """The rule for those who know nothing of their use: keep a pod as long as that may pay."""
     kept = tuple(window for window in today.windows if stays(window))
     if prices.parked < 1:
@@ -371,7 +375,11 @@ def by_rule(today: Settings, prices: Prices) -> Settings:
 
 
 def propose(
-    past: Past, today: Settings, spec: PoolSpec, prices: Prices, wakes: float | None = None
+    past: KnownUse,
+    today: Settings,
+    spec: PoolSpec,
+    prices: RelativePrices,
+    wakes: float | None = None,
 ) -> Proposal | None:
     """The settings that would have cost least; None with less than three known weeks.
 
@@ -388,10 +396,10 @@ def propose(
         base = replace(rule, idle_after=min(SHORTEST, rule.idle_after))
     before, after = (learned(part, base, spec, prices) for part in (known, past))
 
-    def of(part: Past, settings: Settings) -> Expected:
+    def of(part: KnownUse, settings: Settings) -> Expected:
         return expected(part, settings, spec, prices, wakes if settings == today else None)
 
-    def cost(part: Past, settings: Settings) -> float:
+    def cost(part: KnownUse, settings: Settings) -> float:
         return of(part, settings).cost(prices)
 
     newest = past.part(weeks - 1, weeks)

@@ -1,1 +1,1 @@
-"""Optional features beside the core. `__main__` lists them; nothing else knows one."""
+"""Optional features beside the core. Entry points name them; nothing else knows one."""

@@ -9,8 +9,9 @@ import contextlib
 import logging
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import Self
 
-from kotatsu_operator.controller.feature import After, Feature, Report, Turn
+from kotatsu_operator.controller.feature import After, Feature, Report, Setup, Turn
 from kotatsu_operator.controller.target import Tools
 from kotatsu_operator.core.budget.prices import pod_requests
 from kotatsu_operator.core.pool.decision import Decision, Note
@@ -61,10 +62,15 @@ _OTHER_KIND = _unavailable(
 
 
 @dataclass(frozen=True)
-class CapacityAhead(Feature):
+class Placeholders(Feature):
     """Pools pay for their placeholders, which follow each decision."""
 
     options: CapacityOptions
+
+    @classmethod
+    def of(cls, setup: Setup) -> Self:
+        settings = setup.settings
+        return cls(CapacityOptions(settings.capacity_image, settings.capacity_priority_class))
 
     def prepare(self, turn: Turn) -> Turn:
         """Add the placeholders: they cost as much as the pods that they stand for."""

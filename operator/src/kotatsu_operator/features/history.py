@@ -12,14 +12,15 @@ sleep, it is written once an hour, and an operator that ends forgets what was no
 """
 
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, Self
 
 from kotatsu_operator.controller.accounts import Book
-from kotatsu_operator.controller.feature import After, Feature, Report, Turn
+from kotatsu_operator.controller.feature import After, Feature, Report, Setup, Turn
 from kotatsu_operator.controller.target import Tools
 from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.formats import instant, table
@@ -351,14 +352,22 @@ class Histories(Feature):
     def __init__(
         self,
         monotonic: Callable[[], float] | None = None,
-        show: Callable[[Key, Object], None] | None = None,
+        *,
+        is_shown: bool = False,
     ) -> None:
-        """`monotonic` measures time in seconds (by default, `now`); `show` gets each record."""
+        """`monotonic` measures time in seconds (by default, `now`).
+
+        With `is_shown` it reads the record of each pool once, for the features that show it.
+        """
         self._book = Book[History](monotonic)
-        self._show = show
+        self._is_shown = is_shown
         self._shown: set[Key] = set()
         self._failed: set[Key] = set()
         self._watched = Book[Watched]()
+
+    @classmethod
+    def of(cls, setup: Setup) -> Self:
+        return cls(time.monotonic, is_shown=bool(setup.settings.console_port))
 
     def status(self, turn: Turn, report: Report) -> Report:
         """Enter one reconcile; add the outbox."""
@@ -389,8 +398,9 @@ class Histories(Feature):
         While the pool sleeps, or if more waits; and each hour in which it was used or observed
         awake. A wake makes no write for it.
         """
+        read = None
         if report.decision.memory.phase is not Phase.WARMING:
-            await self._read(tools.kube, turn.key)
+            read = After(history=await self._read(tools.kube, turn.key))
         last = self._book.last(turn.pool, turn.now)
         outbox = EMPTY if last is None else last[0].outbox
         running = outbox.running
@@ -398,11 +408,11 @@ class Histories(Feature):
         is_due = running is None or (len(outbox.finished) >= BATCH and not is_woken)
         use = self._watched.last(turn.pool, turn.now)
         if last is None or use is None:
-            return None
+            return read
         watched = use[0]
         is_told = watched.is_due(report.decision.memory, turn.now)
         if not ((outbox.is_waiting and is_due) or is_told):
-            return None
+            return read
         try:
             written = await append(tools.kube, turn.pool, outbox, watched.usage)
         except (ConflictError, NotFoundError, *Unreachable) as error:
@@ -413,21 +423,21 @@ class Histories(Feature):
         self._failed.discard(turn.key)
         self._book.correct(turn.pool, taken(last[0]))
         self._watched.correct(turn.pool, watched.written(turn.now))
-        if self._show is not None:
-            self._show(turn.key, written)
-        return None
+        return After(history=written)
 
-    async def _read(self, kube: Kube, key: Key) -> None:
-        """Show what an earlier operator has written; once for each pool."""
-        if self._show is None or key in self._shown:
-            return
+    async def _read(self, kube: Kube, key: Key) -> Object | None:
+        """What an earlier operator has written; once for each pool."""
+        if not self._is_shown or key in self._shown:
+            return None
+        found = None
         try:
-            self._show(key, await kube.get(WarmPoolHistory, *key))
+            found = await kube.get(WarmPoolHistory, *key)
         except Unreachable:
-            return  # again with the next decision
+            return None  # again with the next decision
         except NotFoundError:
             pass
         self._shown.add(key)
+        return found
 
     def forget(self, key: Key) -> None:
         self._book.forget(key)

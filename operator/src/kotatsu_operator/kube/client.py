@@ -118,7 +118,7 @@ class Kube:
     scaled: Scaled = field(default_factory=lambda: BUILT_IN)
     reading: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while a page of a list is read: all lists of a process have one page in memory."""
-    _apart: list["Kube"] = field(default_factory=list, init=False)
+    _separate: list["Kube"] = field(default_factory=list, init=False)
 
     @classmethod
     def connect(
@@ -146,7 +146,7 @@ class Kube:
         """
         return replace(self, may_write=may_write, more=None)
 
-    def apart(self) -> "Kube":
+    def separate(self) -> "Kube":
         """A client with its own connections to the same API server, closed together with this one.
 
         Calls that must not wait behind a thousand others use another pool of connections.
@@ -154,11 +154,11 @@ class Kube:
         if self.more is None:
             return self
         made = replace(self, client=self.more())
-        self._apart.append(made)
+        self._separate.append(made)
         return made
 
     async def close(self) -> None:
-        for other in self._apart:
+        for other in self._separate:
             await other.close()
         await self.client.close()
 

@@ -9,7 +9,7 @@ from rows import each
 
 from kotatsu_operator.core.calendar.occasions import CalendarError
 from kotatsu_operator.features.calendars import child
-from tests.operator.features.calendars.icalendar_files import CUSTOM_ZONE, calendar, event
+from tests.operator.core.calendar.icalendar_files import CUSTOM_ZONE, calendar, event
 
 NOW = datetime(2030, 12, 1, tzinfo=UTC)
 AHEAD = NOW + timedelta(days=62)

@@ -22,8 +22,8 @@ from kotatsu_operator.features.calendars.feature import Calendars
 from kotatsu_operator.features.calendars.fetch import FetchError, fetch
 from kotatsu_operator.features.calendars.windows import Reading, follow
 from kotatsu_operator.kube.objects import Key
+from tests.operator.core.calendar.icalendar_files import calendar, event
 from tests.operator.core.values import pool_spec
-from tests.operator.features.calendars.icalendar_files import calendar, event
 
 NOW = datetime(2030, 12, 1, tzinfo=UTC)
 GOOD = calendar(event(DTSTART="20301218T100000Z", DURATION="PT2H"))

@@ -77,7 +77,7 @@ def day(clock: Clock) -> Board:
         lastOpening={"window": "final-pitch", "at": at(-2), "early": "14s", "cold": False},
     )  # fmt: skip
     board.see(pool("voice", status=warm, budget={"limit": "3000"}, **voice))
-    board.remember(("demo", "voice"), {"record": history(end)})
+    board.see_history(("demo", "voice"), {"record": history(end)})
     board.see(pool("auth", status=status("Asleep")))
     board.see(_gallery(end))
     missing = "there is no Deployment <b>lost</b>"

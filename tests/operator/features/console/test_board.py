@@ -2,7 +2,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from kotatsu_operator.core.pool.decision import Demand
-from kotatsu_operator.features.console.board import KEPT, SAMPLES, Board, History
+from kotatsu_operator.features.console.board import KEPT, SAMPLES, Board, Recent
 from tests.operator.features.console.pools import NOW, Clock, pool, status
 
 VOICE = ("demo", "voice")
@@ -66,7 +66,7 @@ def test_where_another_operator_looks_the_pool_stays_and_its_demand_is_unknown()
 
 
 def test_only_changes_make_samples():
-    history = History()
+    history = Recent()
     for minute, ready in enumerate([0, 0, 2, 2, 0]):
         history.see(status("Warm", ready), NOW + timedelta(minutes=minute))
     found = [(s.ready, (s.at - NOW) / timedelta(minutes=1)) for s in history.samples]
@@ -74,7 +74,7 @@ def test_only_changes_make_samples():
 
 
 def test_the_sample_in_force_as_the_kept_day_begins_stays():
-    history = History()
+    history = Recent()
     for hour, ready in ((0, 1), (1, 2), (26, 3)):
         history.see(status("Warm", ready), NOW + timedelta(hours=hour))
     assert [s.ready for s in history.samples] == [2, 3]
@@ -82,14 +82,14 @@ def test_the_sample_in_force_as_the_kept_day_begins_stays():
 
 
 def test_a_pool_that_flutters_all_day_does_not_fill_the_memory():
-    history = History()
+    history = Recent()
     for n in range(2 * SAMPLES):
         history.see(status("Warm", n % 2), NOW + timedelta(seconds=n))
     assert len(history.samples) == SAMPLES
 
 
 def test_a_wake_is_kept_once_and_an_opening_is_told_anew():
-    history = History()
+    history = Recent()
     wake = {"at": "2026-11-25T09:00:00Z", "duration": "1.8s"}
     for early in (None, "14s"):
         opening = {"window": "pitch", "at": "2026-11-25T10:00:00Z", "early": early}

@@ -67,7 +67,7 @@ async def test_a_second_pool_for_the_same_service_is_refused_and_a_deployments_i
     day.kube.put(deployment())
     day.watch()
     for name in ("voice", "zz", "aa"):
-        await day.reconciler.look(("demo", name))
+        await day.reconciler.reconcile(("demo", name))
     reasons = {
         p["metadata"]["name"]: p["status"]["conditions"][0]["reason"]
         for p in day.kube.all("WarmPool")
@@ -79,7 +79,7 @@ async def test_without_knative_a_pool_is_told_what_is_missing():
     day = KnativeDay(t("09:00"))
     day.watch()
     day.knative.synced, day.knative.why_absent = False, "there is none"
-    await day.reconciler.look(VOICE)
+    await day.reconciler.reconcile(VOICE)
     accepted = day.condition("Accepted")
     assert (accepted["reason"], accepted["message"]) == ("KnativeNotFound", "there is none")
 
@@ -88,7 +88,7 @@ async def test_no_pool_is_judged_before_it_is_known_whether_knative_is_there():
     day = KnativeDay(t("10:10"), windows=[WINDOW])
     day.watch()
     day.knative.synced = False
-    assert await day.reconciler.look(VOICE) == day.now + RETRY
+    assert await day.reconciler.reconcile(VOICE) == day.now + RETRY
     assert day.kube.writes == []
 
 

@@ -272,7 +272,7 @@ async def test_a_watch_that_lags_makes_no_original_of_what_the_pool_has_set():
         {"name": ONE, "written": ["3"]}
     ]}}})  # fmt: skip
     day.cache.keep_pool(day.kube.stored("WarmPool", "voice"))
-    await day.reconciler.look(VOICE)
+    await day.reconciler.reconcile(VOICE)
     assert day.remembered == [{"name": ONE, "written": ["3"]}]
     await day.until(t("10:16"))
     assert (day.min_scale(), day.remembered) == (None, None)

@@ -98,9 +98,9 @@ async def test_the_pods_as_written_are_seen_before_the_watch_tells_of_them():
     day = await parked()
     day.ticket()
     day.watch()
-    await day.reconciler.look(("demo", "voice"))
+    await day.reconciler.reconcile(("demo", "voice"))
     written = len(resizes(day))
-    await day.reconciler.look(("demo", "voice"))
+    await day.reconciler.reconcile(("demo", "voice"))
     assert len(resizes(day)) == written
 
 
@@ -175,7 +175,7 @@ async def test_a_node_without_resizes_is_named():
     obj["status"]["containerStatuses"] = [{"name": "voice", "state": {"running": {}}}]
     day.watch()
     day.cache.keep_pod(obj)
-    await day.reconciler.look(("demo", "voice"))
+    await day.reconciler.reconcile(("demo", "voice"))
     assert day.condition("ParkingWorks")["reason"] == "NotServed"
 
 

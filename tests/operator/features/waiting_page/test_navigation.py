@@ -4,7 +4,7 @@ import time
 
 from rows import each
 
-from kotatsu_operator.features.waiting_page.navigation import Ask, Asked, asked, language_of
+from kotatsu_operator.features.waiting_page.navigation import Asked, AskedFor, asked, language_of
 
 NAVIGATION = {
     "Sec-Fetch-Mode": "navigate",
@@ -27,7 +27,7 @@ def navigation(**other):
 
 
 def test_a_navigation_is_a_get_for_a_document():
-    assert of(**NAVIGATION) is Ask.PAGE
+    assert of(**NAVIGATION) is AskedFor.PAGE
 
 
 BROWSERS = {
@@ -43,7 +43,7 @@ BROWSERS = {
 
 @each("accept", BROWSERS)
 def test_without_tls_browsers_send_no_sec_fetch_and_these_two_tell(accept):
-    assert of(Accept=accept, Upgrade_Insecure_Requests="1") is Ask.PAGE
+    assert of(Accept=accept, Upgrade_Insecure_Requests="1") is AskedFor.PAGE
 
 
 CLIENTS = {
@@ -65,7 +65,7 @@ CLIENTS = {
 
 @each("accept", CLIENTS)
 def test_what_an_api_client_or_a_script_accepts_makes_it_no_browser(accept):
-    assert of(Accept=accept) is Ask.APP
+    assert of(Accept=accept) is AskedFor.APP
 
 
 @each("accept", [
@@ -73,12 +73,12 @@ def test_what_an_api_client_or_a_script_accepts_makes_it_no_browser(accept):
     "text/html;q=2", "application/text/html", "*/*", "",
 ])  # fmt: skip
 def test_a_document_that_is_not_accepted_is_not_sent(accept):
-    assert of(Accept=accept, Upgrade_Insecure_Requests="1") is Ask.APP
+    assert of(Accept=accept, Upgrade_Insecure_Requests="1") is AskedFor.APP
 
 
 @each("accept", ["TEXT/HTML", "image/png, text/html ;q=0.1", "text/html;level=1;Q=1.000"])
 def test_an_accept_is_read_as_its_standard_says(accept):
-    assert of(Accept=accept, Upgrade_Insecure_Requests="1") is Ask.PAGE
+    assert of(Accept=accept, Upgrade_Insecure_Requests="1") is AskedFor.PAGE
 
 
 @each("cookies, since", [
@@ -106,22 +106,22 @@ def test_the_cookie_says_since_when_a_browser_waits(cookies, since):
     navigation(Connection="Upgrade", Upgrade="websocket"),
 ])  # fmt: skip
 def test_an_api_client_a_subresource_a_body_or_an_upgrade_never_gets_the_page(headers):
-    assert of(**headers) is Ask.APP
+    assert of(**headers) is AskedFor.APP
 
 
 @each("method", ["POST", "HEAD", "PUT", "OPTIONS"])
 def test_only_a_get_is_a_navigation(method):
-    assert of(method, **NAVIGATION) is Ask.APP
+    assert of(method, **NAVIGATION) is AskedFor.APP
 
 
 def test_a_head_that_servers_read_differently_is_left_to_the_app():
     folded = head(**NAVIGATION).replace(b"Host: web", b"Host: web\r\n folded")
-    assert asked(folded) == Asked(Ask.APP)
+    assert asked(folded) == Asked(AskedFor.APP)
 
 
 def test_the_page_asks_by_head_with_its_own_header():
-    assert of("HEAD", Kotatsu_Waking="ask") is Ask.PROGRESS
-    assert of("GET", Kotatsu_Waking="ask") is Ask.APP
+    assert of("HEAD", Kotatsu_Waking="ask") is AskedFor.PROGRESS
+    assert of("GET", Kotatsu_Waking="ask") is AskedFor.APP
 
 
 @each("accept, language", [
@@ -135,7 +135,7 @@ def test_the_page_is_in_the_language_that_is_asked_for(accept, language):
 
 def test_a_hostile_header_costs_no_time():
     page = asked(head(**navigation(Accept_Language="ja;q=0.9," * 6000)))
-    assert page == Asked(Ask.PAGE, "ja")
+    assert page == Asked(AskedFor.PAGE, "ja")
     began = time.process_time()
     asked(head(**navigation(Cookie="kotatsu-waking=;" * 4000)))
     asked(head(**navigation(Anything=f"a{' ' * 60_000}b")))

@@ -10,7 +10,7 @@ from rows import each
 from kotatsu_operator.activator.feature import Context
 from kotatsu_operator.activator.metrics import ActivatorMetrics
 from kotatsu_operator.activator.namespace import View
-from kotatsu_operator.features.waiting_page.navigation import Ask, Asked
+from kotatsu_operator.features.waiting_page.navigation import Asked, AskedFor
 from kotatsu_operator.features.waiting_page.page import PATIENCE, WAITS_FOR, Visitors
 from tests.operator.activator.in_process import ME, pool
 from tests.operator.cluster import FakeKube, pod, service
@@ -41,7 +41,7 @@ class Wake:
     def are_waiting(self):
         return any(visitors.are_waiting for visitors in self.each)
 
-    def ask(self, what=Ask.PROGRESS, after=0.0):
+    def ask(self, what=AskedFor.PROGRESS, after=0.0):
         """Ask any of the activators, as a browser does."""
         self.now += after
         visitors = self.chance.choice(self.each)
@@ -52,13 +52,13 @@ class Wake:
     def stage(self):
         return self.ask().partition(b"Kotatsu-Waking: ")[2].partition(b"\r")[0].decode()
 
-    def wait(self, seconds, what=Ask.PROGRESS):
+    def wait(self, seconds, what=AskedFor.PROGRESS):
         """Ask every two seconds for so long; returns the last answer."""
         for _ in range(int(seconds / 2)):
             answer = self.ask(what, after=2)
         return answer
 
-    def gives_up(self, what=Ask.PROGRESS, every=2.0):
+    def gives_up(self, what=AskedFor.PROGRESS, every=2.0):
         """Minutes until a tab that is left alone stops; infinite if it asks for two hours."""
         began = self.now
         while self.now - began < 2 * 3600:
@@ -103,7 +103,7 @@ def test_the_page_follows_the_pod_that_is_furthest(wake):
 
 def test_a_page_waits_as_long_as_it_asks(wake):
     assert not wake.are_waiting
-    wake.ask(Ask.PAGE)
+    wake.ask(AskedFor.PAGE)
     assert wake.are_waiting
     wake.wait(60)
     assert wake.are_waiting
@@ -116,18 +116,18 @@ def test_a_forgotten_tab_stops_however_many_activators_there_are(activators):
     wake = Wake(activators)
     for seed in range(20):
         wake.chance, wake.cookie = Random(seed), None
-        wake.ask(Ask.PAGE)
+        wake.ask(AskedFor.PAGE)
         assert 15 <= wake.gives_up() < 15.1
-        assert 15 <= wake.gives_up(Ask.PAGE, every=5) < 15.2
+        assert 15 <= wake.gives_up(AskedFor.PAGE, every=5) < 15.2
         assert wake.is_left_alone
 
 
 def test_a_page_that_has_stopped_goes_on_only_if_somebody_tries_again(wake):
-    wake.ask(Ask.PAGE)
-    assert b'http-equiv="refresh"' not in wake.wait(PATIENCE, Ask.PAGE)
+    wake.ask(AskedFor.PAGE)
+    assert b'http-equiv="refresh"' not in wake.wait(PATIENCE, AskedFor.PAGE)
     assert b"Kotatsu-Waking: over" in wake.wait(60), "another tab of this browser"
     assert wake.is_left_alone
-    assert b'http-equiv="refresh"' in wake.ask(Ask.PAGE, after=1)
+    assert b'http-equiv="refresh"' in wake.ask(AskedFor.PAGE, after=1)
     assert wake.are_waiting
     wake.wait(PATIENCE)
     wake.cookie = None  # another browser
@@ -137,5 +137,5 @@ def test_a_page_that_has_stopped_goes_on_only_if_somebody_tries_again(wake):
 
 def test_a_clock_that_is_behind_is_no_reason_to_stop(wake):
     wake.cookie = int(wake.now) + 60
-    assert b'data-waited="0"' in wake.ask(Ask.PAGE)
+    assert b'data-waited="0"' in wake.ask(AskedFor.PAGE)
     assert wake.are_waiting

@@ -24,16 +24,8 @@ _OWN = {"kotatsu_demo_mode": "operator/plugin/src", "kotatsu_operator": "operato
 """Packages of the tree, and the folders that they are in."""
 _OTHERS = ("cronsim", "dateutil", "icalendar", "tzdata", "yaml")
 _DISTRIBUTIONS = ("cronsim", "python-dateutil", "icalendar", "tzdata", "PyYAML")
-# Of the operator, the plugin uses the core, and the modules that read calendar files.
-_OPERATOR = (
-    "kotatsu_operator/__init__.py",
-    "kotatsu_operator/core/",
-    "kotatsu_operator/features/__init__.py",
-    *(
-        f"kotatsu_operator/features/calendars/{m}.py"
-        for m in ("__init__", "ics", "limit", "repeats")
-    ),
-)
+_OPERATOR = ("kotatsu_operator/__init__.py", "kotatsu_operator/core/")
+"""What the plugin uses of the operator."""
 _COMPILED = (".so", ".pyd", ".pyc", ".pyi")
 """For one Python on one machine, or for type checkers; PyYAML does without its compiled part."""
 _AT_EACH_START = ("kotatsu_demo_mode/", "kotatsu_operator/core/", "cronsim/", "tzdata/__init__")

@@ -128,7 +128,7 @@ def mode_of(spec: PoolSpec, memory: Memory, pods: int, now: datetime) -> Mode:
     return Mode(pods, until=idle)
 
 
-class Step(NamedTuple):
+class Span(NamedTuple):
     """A stretch of a simulation, and why it is as it is."""
 
     stretch: Stretch
@@ -151,7 +151,7 @@ class Simulation:
 
     def run(
         self, asked: Sequence[Ask], begin: datetime, end: datetime, mode: Mode = ASLEEP
-    ) -> Iterator[Step]:
+    ) -> Iterator[Span]:
         """The pods in [begin, end), from those that there are at its begin.
 
         `asked` are the `asks` since that time, or an earlier one.
@@ -178,7 +178,7 @@ class Simulation:
             elif is_shut and not floor:
                 parking = None
             there, after = self._followed(ask, begin, stop, mode, parking)
-            yield Step(there, ask, mode)
+            yield Span(there, ask, mode)
             begin, mode = there.end, after
 
     def _followed(

@@ -1,7 +1,8 @@
 """The decision: (spec, observation, memory, now) → the actions and the time of the next one.
 
 It depends on no earlier moment except through Memory, so a restart computes the same result. It is
-a chain: `observed` → `plan_at` → `goal_of` → `Step` (the phases) → `recorded` → Decision.
+a chain, of which each part takes values and returns one: `observed` → `plan_at` → `goal_of` →
+`Step` (the phases) → `recorded` → Decision.
 """
 
 from dataclasses import replace
@@ -57,27 +58,25 @@ def decide(
 
     `phases` are those of the kind of target.
     """
-    is_new = memory.since is None
-    memory = observed(spec, seen, memory, now)
-    if (demand := activity.counted(seen.demand, memory)) is not seen.demand:
-        seen = replace(seen, demand=demand)
-    plan = plan_at(spec, memory, now, seen.ahead, seen.order.lead)
-    memory = changed(memory, lead=plan.lead, ahead=plan.kept_ahead)
-    given = Given(spec, seen, now, allowed)
+    known = observed(spec, seen, memory, now)
+    plan = plan_at(spec, known, now, seen.ahead, seen.order.lead)
+    planned = changed(known, lead=plan.lead, ahead=plan.kept_ahead)
+    given = Given(spec, counted(seen, known), now, allowed)
     if spec.suspend:
-        return suspended(given, memory, plan)
-    # A pool that was just adopted or resumed could not be Ready in time.
-    is_excused = is_new or memory.reason is Reason.SUSPENDED
-    memory = activity.updated(spec, seen, memory, now)
+        return suspended(given, planned, plan)
+    before = activity.updated(spec, given.seen, planned, now)
     kept = allowed.trim(plan)
-    goal = goal_of(given, memory, kept)
-    step = phases(given, memory, goal)
-    step.take()
+    goal = goal_of(given, before, kept)
+    step = phases(given, before, goal).taken()
     replicas = scale_of(given, goal, step.replicas)
-    after, notes = recorded(given, memory, step, goal, kept, replicas)
-    # A floor that an override or a budget lowers is not checked for punctuality.
-    is_excused |= allowed.is_refused or goal.floor < plan.floor
-    after, opening_notes, outcomes = remember_opening(plan, seen, after, now, excused=is_excused)
+    noted, notes = recorded(given, before, step, goal, kept, replicas)
+    # A pool that was just adopted or resumed could not be Ready in time. A floor that an override
+    # or a budget lowers is not checked for punctuality.
+    is_new = memory.since is None or known.reason is Reason.SUSPENDED
+    is_excused = is_new or allowed.is_refused or goal.floor < plan.floor
+    after, opening_notes, outcomes = remember_opening(
+        plan, given.seen, noted, now, excused=is_excused
+    )
     soonest = _recheck(given, after, kept)
     awaited = [t for t in plan.upcoming if not _is_ready_for(t, after)]
     released = allowed.is_refused and goal.floor <= 1
@@ -93,7 +92,7 @@ def decide(
         force=step.force,
         park=after.phase is Phase.PARKED,
         only_down=allowed.is_refused,
-        minimum=_minimum(seen, after, goal.floor, released=released),
+        minimum=_minimum(given.seen, after, goal.floor, released=released),
         notes=(*step.notes, *notes, *opening_notes),
         outcomes=outcomes,
         grows=_capacity(given, goal, kept) > 0,
@@ -122,6 +121,11 @@ def books_only(spec: PoolSpec, memory: Memory, now: datetime, allowed: Allowed) 
     times = [] if override is None else [override[1]]
     recheck = _first_after(now, now + LOOK_AGAIN, allowed.recheck, *times)
     return Decision(memory=memory, replicas=None, recheck=recheck, override=override)
+
+
+def counted(seen: Observation, memory: Memory) -> Observation:
+    """The observation with the demand that counts (see `activity.counted`)."""
+    return replace(seen, demand=activity.counted(seen.demand, memory))
 
 
 # --- the steps of a decision ---

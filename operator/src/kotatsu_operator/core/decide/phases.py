@@ -16,7 +16,7 @@ started are drained at once for an Asleep override.
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Self
 
 from kotatsu_operator.core.budget.limit import Allowed, Ends
 from kotatsu_operator.core.plan import activity
@@ -99,92 +99,88 @@ class Goal:
         return max(self.least, self.wanted, 1)
 
 
+@dataclass(frozen=True)
 class Step:
-    """One step of the phase machine, with one method per phase: it changes `memory`.
+    """A pool on its way through one decision, with a method for each arrow of the phases.
 
-    What comes of it: see the fields of `Decision`.
+    Each returns the pool as it is then. What comes of it: see the fields of `Decision`.
     """
 
-    def __init__(self, given: Given, memory: Memory, goal: Goal) -> None:
-        self.spec, self.seen = given.spec, given.seen
-        self.now, self.allowed = given.now, given.allowed
-        self.memory, self.goal = memory, goal
-        self.notes: list[Note] = []
-        self.replicas: int | None = None
-        self.sleep = self.force = False
+    given: Given
+    memory: Memory
+    goal: Goal
+    notes: tuple[Note, ...] = ()
+    replicas: int | None = None
+    sleep: bool = False
+    force: bool = False
 
-    def take(self) -> None:
+    def taken(self) -> Self:
+        """The pool after this step."""
+        step = self.next_phase().with_the_budget()
+        is_held = step.is_held() and self.given.seen.replicas == 0
+        # Warming, which wakes what it waits for.
+        return replace(step, replicas=None) if is_held else step
+
+    def next_phase(self) -> Self:
         if self.memory.phase.is_asleep:
-            self.replicas = self._asleep()
-        elif self.memory.phase is Phase.DRAINING:
-            self.replicas = self._draining()
-        else:
-            self.replicas = self._awake()
-        if self._is_held() and self.seen.replicas == 0:
-            self.replicas = None  # Warming, which wakes what it waits for
-        self._name_the_budget()
+            return self.from_asleep()
+        return self.from_draining() if self.memory.phase is Phase.DRAINING else self.from_awake()
 
-    def _asleep(self) -> int | None:
-        seen, memory = self.seen, self.memory
-        asked = activity.is_announced(memory, seen)
+    def from_asleep(self) -> Self:
+        given, seen, memory = self.given, self.given.seen, self.memory
         if seen.replicas > 0 and self.goal.asleep_asked:
-            self._drain(self._who_asks())
-            return None
-        if self.goal.least > 0 or (seen.demand.held > 0 and self.allowed.begins):
-            return self._wake(self.goal.reason if self.goal.least > 0 else Reason.REQUEST)
+            return self.drain(self.who_asks())
+        if self.goal.least > 0 or (seen.demand.held > 0 and given.allowed.begins):
+            return self.wake(self.goal.reason if self.goal.least > 0 else Reason.REQUEST)
         if seen.replicas > 0:
             if activity.is_interrupted(memory, seen) and self.goal.idle.drain:
-                self._drain("continuing an interrupted sleep")
-                return None
+                return self.drain("continuing an interrupted sleep")
             # Raised by an activator for a request, or by kubectl scale.
-            return self._wake(Reason.REQUEST if asked or seen.woken else Reason.DEMAND)
+            is_request = activity.is_announced(memory, seen) or seen.woken
+            return self.wake(Reason.REQUEST if is_request else Reason.DEMAND)
         if memory.phase is Phase.SLEEPING and seen.pods == 0:
-            self._enter(Phase.ASLEEP, memory.reason)
-            then = "its budget is spent" if self.allowed.is_spent else "requests wake the pool"
-            self.notes.append(Note("Asleep", f"the last pod is gone; {then}"))
-        return None
+            then = "its budget is spent" if given.allowed.is_spent else "requests wake the pool"
+            asleep = self.enter(Phase.ASLEEP, memory.reason)
+            return asleep.says(Note("Asleep", f"the last pod is gone; {then}"))
+        return self
 
-    def _awake(self) -> int | None:
-        is_idle = self.goal.idle.drain and self.seen.demand.concurrency == 0
-        if (is_idle and not self.goal.parks) or self.goal.asleep_asked:
-            self._drain(
-                self._who_asks() if self.goal.asleep_asked else "no request and no window needs it"
-            )
-            return None
-        return self._stay()
+    def from_awake(self) -> Self:
+        if self.goal.asleep_asked:
+            return self.drain(self.who_asks())
+        is_idle = self.goal.idle.drain and self.given.seen.demand.concurrency == 0
+        if is_idle and not self.goal.parks:
+            return self.drain("no request and no window needs it")
+        return self.stay()
 
-    def _draining(self) -> int | None:
-        seen, memory, now = self.seen, self.memory, self.now
+    def from_draining(self) -> Self:
+        seen, memory, now = self.given.seen, self.memory, self.given.now
         busy = seen.demand.concurrency > 0 and not self.goal.asleep_asked
         # A floor of parked pods does not keep an idle pool Warm, and keeps it from sleeping.
         if busy or not self.goal.idle.drain or self.goal.least > 0:
-            self.notes.append(Note("SleepAborted", f"{self._why_up()} while draining"))
-            return self._stay()
+            return self.says(Note("SleepAborted", f"{self.why_up()} while draining")).stay()
         if (seen.acknowledged or 0) < memory.route.epoch:
-            self._here(acknowledged_at=None)
-            return None
+            return self.here(acknowledged_at=None)
         acknowledged_at = memory.process.acknowledged_at or now
-        self._here(acknowledged_at=acknowledged_at)
-        settled = now >= acknowledged_at + self.spec.platform.route_settle
+        settled = now >= acknowledged_at + self.given.spec.platform.route_settle
         assert memory.since is not None  # noqa: S101  (set by first_sight)
         # A sleep request or unknown demand must not delay the sleep beyond the timeout.
         bounded = self.goal.asleep_asked or not seen.demand.known
-        self.force = bounded and now >= memory.since + DRAIN_TIMEOUT
+        force = bounded and now >= memory.since + DRAIN_TIMEOUT
         # A pool that depends on this one counts as a request in flight until it is on its way down.
         # That way has a timeout of its own.
         order = seen.order
-        is_free = not order.needed_by or (self.force and order.may_outlast)
+        is_free = not order.needed_by or (force and order.may_outlast)
         # A kube-proxy that lags behind does not know the activators, only pods that would be
         # removed.
-        self.sleep = settled and not seen.catching_up and self.goal.idle.sleep and is_free
-        return None
+        sleep = settled and not seen.catching_up and self.goal.idle.sleep and is_free
+        return replace(self.here(acknowledged_at=acknowledged_at), force=force, sleep=sleep)
 
-    def _why_up(self) -> str:
+    def why_up(self) -> str:
         """What ended the way down."""
-        demand, memory = self.seen.demand, self.memory
+        demand, memory = self.given.seen.demand, self.memory
         if self.goal.least > 0:
             return f"pods were requested ({self.goal.reason})"
-        if demand.concurrency > 0 or activity.is_announced(memory, self.seen):
+        if demand.concurrency > 0 or activity.is_announced(memory, self.given.seen):
             return "a request arrived"
         if memory.unknown_since is not None:
             return f"the demand became unknown ({demand.silent or 'no answer'})"
@@ -193,141 +189,147 @@ class Step:
             return "a request was answered, or silent pods may have had one,"
         return "the spec was edited, or an override or a spent budget ended,"
 
-    def _stay(self) -> int:
+    def stay(self) -> Self:
         """Awake: scale to floor and demand. Warm with a Ready floor, Parked when idle."""
-        if self._may_park():
-            return self._park()
-        if not self._is_idle():
-            self._set(parked_since=None)
-        seen, before = self.seen, self.memory
-        replicas = self.goal.replicas
+        if self.may_park():
+            return self.park()
+        seen = self.given.seen
         # A pod that cannot get its requests back serves with less, and another one helps it.
-        helped = min(replicas + seen.parking.refused, self.spec.max_replicas)
-        replicas = max(replicas, helped)
+        helped = min(self.goal.replicas + seen.parking.refused, self.given.spec.max_replicas)
+        replicas = max(self.goal.replicas, helped)
         if seen.catching_up:
             # As in Draining: connections still go to all of them.
             replicas = max(replicas, seen.replicas)
-        reason = self._why()
-        if seen.ready >= max(self.goal.least, 1):
-            self._record_warm_up()
-            if activity.is_starting(before):
-                self._set(last_active=self.now)
-            if before.phase is not Phase.WARM:
-                self.notes.append(Note("Warm", f"{seen.ready} of {replicas} replicas are Ready"))
-            self._enter(Phase.WARM, reason)
-        else:
-            if before.raised_at is None and self._begins():
-                self._set(raised_at=self.now)
-            self._enter(Phase.WARMING, reason)
-            self._report_trouble(replicas)
+        before = self if self.is_idle() else self.having(parked_since=None)
+        is_ready = seen.ready >= max(self.goal.least, 1)
+        there = before.warm(replicas) if is_ready else before.warming(replicas)
         # Pods without a gauge may be those of an earlier template, which shows nothing yet.
-        is_kept = activity.stays_in_route(self.spec, before.route) or seen.demand.metered is False
-        if seen.ready >= 1 and not is_kept:
-            self._set(route=changed(self.memory.route, target=Route.NATIVE))
-        return self._park() if self._may_park() else replicas
+        is_kept = activity.stays_in_route(self.given.spec, self.memory.route)
+        if seen.ready >= 1 and not (is_kept or seen.demand.metered is False):
+            there = there.having(route=changed(there.memory.route, target=Route.NATIVE))
+        return there.park() if there.may_park() else replace(there, replicas=replicas)
 
-    def _is_held(self) -> bool:
+    def warm(self, replicas: int) -> Self:
+        """The floor is Ready."""
+        begun = self.record_warm_up()
+        if activity.is_starting(self.memory):
+            begun = begun.having(last_active=self.given.now)
+        if self.memory.phase is not Phase.WARM:
+            ready = self.given.seen.ready
+            begun = begun.says(Note("Warm", f"{ready} of {replicas} replicas are Ready"))
+        return begun.enter(Phase.WARM, self.why())
+
+    def warming(self, replicas: int) -> Self:
+        """The floor is not Ready yet, or not any more."""
+        begins = self.memory.raised_at is None and self.begins()
+        begun = self.having(raised_at=self.given.now) if begins else self
+        return begun.enter(Phase.WARMING, self.why()).report_trouble(replicas)
+
+    def is_held(self) -> bool:
         """Whether the pool waits for one on which it depends."""
-        return self.seen.order.holds(self.memory.since, self.now)
+        return self.given.seen.order.holds(self.memory.since, self.given.now)
 
-    def _begins(self) -> bool:
+    def begins(self) -> bool:
         """Whether pods start now: a warm-up is measured without the wait for other pools."""
-        if self._is_held():
+        if self.is_held():
             return False
-        waited = bool(self.spec.depends_on) and self.memory.phase is Phase.WARMING
-        return self.goal.least > self.seen.replicas or (waited and self.seen.ready == 0)
+        seen = self.given.seen
+        waited = bool(self.given.spec.depends_on) and self.memory.phase is Phase.WARMING
+        return self.goal.least > seen.replicas or (waited and seen.ready == 0)
 
-    def _may_park(self) -> bool:
+    def may_park(self) -> bool:
         """Whether the pool is idle, and all pods that stay are Ready and have been warm."""
         is_warm = self.memory.phase in (Phase.WARM, Phase.PARKED)
-        return self._is_idle() and is_warm and 0 < self.goal.parks <= self.seen.ready
+        return self.is_idle() and is_warm and 0 < self.goal.parks <= self.given.seen.ready
 
-    def _is_idle(self) -> bool:
-        return self.goal.idle.sleep and self.seen.demand.concurrency == 0
+    def is_idle(self) -> bool:
+        return self.goal.idle.sleep and self.given.seen.demand.concurrency == 0
 
-    def _park(self) -> int:
+    def park(self) -> Self:
         """Idle: the pods that stay give back their requests, and the activators join the route."""
-        memory, replicas = self.memory, self.goal.parks
-        if self.seen.catching_up:
-            replicas = max(replicas, self.seen.replicas)
-        self._set(parked_since=memory.parked_since or self.now)
+        seen, memory, now, replicas = self.given.seen, self.memory, self.given.now, self.goal.parks
+        if seen.catching_up:
+            replicas = max(replicas, seen.replicas)
+        step = self.having(parked_since=memory.parked_since or now)
         if memory.phase is not Phase.PARKED:
-            self._set(route=memory.route.through_activator(), reduced=True)
-            self._here(acknowledged_at=None)
-            self.notes.append(Note("Parked", f"{replicas} pods stay Ready with smaller requests"))
+            step = step.having(route=memory.route.through_activator(), reduced=True)
+            step = step.here(acknowledged_at=None)
+            step = step.says(Note("Parked", f"{replicas} pods stay Ready with smaller requests"))
         # A request restores all of them, and for a while demand removes none.
-        self._here(trend=Trend(sustained=((self.now, replicas),)))
-        self._enter(Phase.PARKED, self.goal.reason if self.goal.least else Reason.IDLE)
-        return replicas
+        step = step.here(trend=Trend(sustained=((now, replicas),)))
+        parked = step.enter(Phase.PARKED, self.goal.reason if self.goal.least else Reason.IDLE)
+        return replace(parked, replicas=replicas)
 
-    def _why(self) -> Reason:
+    def why(self) -> Reason:
         if self.goal.least >= max(self.goal.wanted, 1):
             return self.goal.reason
         if self.memory.reason is Reason.REQUEST and self.goal.wanted <= 1:
             return Reason.REQUEST
         return Reason.DEMAND
 
-    def _wake(self, reason: Reason) -> int:
-        memory = self.memory
-        if reason in (Reason.REQUEST, Reason.DEMAND):
-            self._set(last_active=self.now)  # the pods get one idleAfter
+    def wake(self, reason: Reason) -> Self:
+        memory, seen, now = self.memory, self.given.seen, self.given.now
+        is_for_request = reason in (Reason.REQUEST, Reason.DEMAND)
         # Another client started pods that are already Ready, so their start time is unknown.
-        is_ready, awaits = self.seen.ready >= max(self.goal.least, 1), self.seen.order.awaits
-        self._set(
-            woken_soon=activity.woken_soon(self.spec, memory, reason, self.now),
+        is_ready, awaits = seen.ready >= max(self.goal.least, 1), seen.order.awaits
+        woken = self.having(
+            # For a request the pods get one idleAfter.
+            last_active=now if is_for_request else memory.last_active,
+            woken_soon=activity.woken_soon(self.given.spec, memory, reason, now),
             has_timed_out=memory.process.timed_out > 0,
+            raised_at=None if is_ready or awaits else now,
         )
-        self._set(raised_at=None if is_ready or awaits else self.now)
-        self._enter(Phase.WARMING, reason)
+        stays = woken.enter(Phase.WARMING, reason).stay()
+        if stays.memory.phase is not Phase.WARMING:
+            return stays
+        after = f", once WarmPool {awaits} is Warm" if awaits else ""
+        text = f"starting {self.goal.replicas} replicas ({reason}){after}"
         told = len(self.notes)
-        replicas = self._stay()
-        if self.memory.phase is Phase.WARMING:
-            after = f", once WarmPool {awaits} is Warm" if awaits else ""
-            text = f"starting {self.goal.replicas} replicas ({reason}){after}"
-            self.notes.insert(told, Note("Warming", text))
-        return replicas
+        first = (*stays.notes[:told], Note("Warming", text))
+        return replace(stays, notes=(*first, *stays.notes[told:]))
 
-    def _drain(self, why: str) -> None:
-        self._set(route=self.memory.route.renewed(), raised_at=None)
-        self._here(acknowledged_at=None)
-        self._enter(Phase.DRAINING, self._why_down())
-        self.notes.append(Note("Draining", f"going to sleep: {why}"))
+    def drain(self, why: str) -> Self:
+        ends = self.having(route=self.memory.route.renewed(), raised_at=None)
+        ends = ends.here(acknowledged_at=None).enter(Phase.DRAINING, self.why_down())
+        return ends.says(Note("Draining", f"going to sleep: {why}"))
 
-    def _why_down(self) -> Reason:
-        if self.allowed.sleeps:
+    def why_down(self) -> Reason:
+        if self.given.allowed.sleeps:
             return Reason.BUDGET
         return Reason.OVERRIDE if self.goal.asleep_asked else Reason.IDLE
 
-    def _who_asks(self) -> str:
-        return "the budget is spent" if self.allowed.sleeps else "an override requests sleep"
+    def who_asks(self) -> str:
+        is_spent = self.given.allowed.sleeps
+        return "the budget is spent" if is_spent else "an override requests sleep"
 
-    def _name_the_budget(self) -> None:
-        """Set the reason Budget exactly while the budget holds the pool asleep."""
-        memory = self.memory
-        held = self.allowed.is_spent and memory.phase.is_asleep
-        if held or memory.reason is Reason.BUDGET:
-            self._set(reason=Reason.BUDGET if held or self.allowed.sleeps else Reason.IDLE)
+    def with_the_budget(self) -> Self:
+        """With the reason Budget exactly while the budget holds the pool asleep."""
+        memory, allowed = self.memory, self.given.allowed
+        held = allowed.is_spent and memory.phase.is_asleep
+        if not (held or memory.reason is Reason.BUDGET):
+            return self
+        return self.having(reason=Reason.BUDGET if held or allowed.sleeps else Reason.IDLE)
 
-    def _record_warm_up(self) -> None:
-        memory, raised = self.memory, self.memory.raised_at
+    def record_warm_up(self) -> Self:
+        memory, seen, raised = self.memory, self.given.seen, self.memory.raised_at
         if raised is None:
-            return
-        last, ended, looked = self.seen.starting.last, self.now, memory.process.looked_at
+            return self
+        last, ended, looked = seen.starting.last, self.given.now, memory.process.looked_at
         is_seen = looked is not None and ended - looked <= _UNSEEN
         if not is_seen and last is not None and last.ready_at is not None:
             ended = max(raised, min(ended, last.ready_at + _ROUNDED))
         took = WarmUp(
             (ended - raised).total_seconds(),
-            self.seen.ready,
+            seen.ready,
             memory.template.hash,
             None if last is None else parts_of(last, raised, ended),
             window=self.goal.least > 0 and self.goal.reason is Reason.WINDOW,
         )
-        self._set(warm_ups=with_warm_up(memory.warm_ups, took), raised_at=None)
+        return self.having(warm_ups=with_warm_up(memory.warm_ups, took), raised_at=None)
 
-    def _report_trouble(self, replicas: int) -> None:
-        """Post once for each warm-up that a pod cannot start, and that pods find no node."""
-        starting = self.seen.starting
+    def report_trouble(self, replicas: int) -> Self:
+        """Say once for each warm-up that a pod cannot start, and that pods find no node."""
+        starting, told = self.given.seen.starting, self.memory.process.told
         if starting.failing:
             note = Note("PodsCannotStart", starting.failing, warning=True)
         elif starting.waiting:
@@ -335,30 +337,32 @@ class Step:
             text = f"{pods}: {starting.no_node[:_SAID]}; {_REMEDY}"
             note = Note("WarmUpUnschedulable", text, warning=True)
         else:
-            return
-        told = self.memory.process.told
-        if note.reason not in told:
-            self._here(told=(*told, note.reason))
-            self.notes.append(note)
+            return self
+        if note.reason in told:
+            return self
+        return self.here(told=(*told, note.reason)).says(note)
 
-    def _enter(self, phase: Phase, reason: Reason) -> None:
+    def enter(self, phase: Phase, reason: Reason) -> Self:
         memory = self.memory
         if phase is Phase.WARMING:
-            self._here(looked_at=self.now)
+            looked = self.here(looked_at=self.given.now)
         else:
-            self._here(looked_at=None, told=())
-        self._set(
+            looked = self.here(looked_at=None, told=())
+        return looked.having(
             phase=phase,
             reason=reason,
-            since=memory.since if phase is memory.phase else self.now,
+            since=memory.since if phase is memory.phase else self.given.now,
             parked_since=memory.parked_since if phase.is_awake else None,
         )
 
-    def _set(self, **values: Any) -> None:
-        self.memory = changed(self.memory, **values)
+    def having(self, **values: Any) -> Self:
+        return replace(self, memory=changed(self.memory, **values))
 
-    def _here(self, **values: Any) -> None:
-        self.memory = self.memory.here(**values)
+    def here(self, **values: Any) -> Self:
+        return replace(self, memory=self.memory.here(**values))
+
+    def says(self, note: Note) -> Self:
+        return replace(self, notes=(*self.notes, note))
 
 
 def asks_for_sleep(spec: PoolSpec, memory: Memory, allowed: Allowed, now: datetime) -> bool:

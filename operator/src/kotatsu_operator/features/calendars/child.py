@@ -11,8 +11,8 @@ import resource
 import sys
 from datetime import datetime
 
+from kotatsu_operator.core.calendar.limit import MOST_WORK
 from kotatsu_operator.core.calendar.occasions import CalendarError, Occasion
-from kotatsu_operator.features.calendars.limit import MOST_WORK
 
 MOST_MEMORY = 64 * 2**20
 """Bytes of memory of the process besides its program: it counts as the operator's own."""
@@ -73,7 +73,7 @@ def main() -> None:
 def read_here(data: bytes, after: datetime, before: datetime, work: float = MOST_WORK) -> Found:
     """What is in a calendar within a range, read by this process. Raises CalendarError."""
     # Here, because the operator imports this module, and the parser takes memory.
-    from kotatsu_operator.features.calendars.repeats import occasions_of
+    from kotatsu_operator.core.calendar.repeats import occasions_of
 
     found = occasions_of(data, after, before, work=work)
     skipped = found.skipped

@@ -9,10 +9,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Self
 
 from prometheus_client import CollectorRegistry, Gauge
 
-from kotatsu_operator.controller.feature import Feature, Turn
+from kotatsu_operator.controller.feature import Feature, Setup, Turn
 from kotatsu_operator.core.calendar.occasions import MOST_BYTES, CalendarError
 from kotatsu_operator.core.formats import table, tables, text
 from kotatsu_operator.core.pool.calendars import with_calendars
@@ -86,6 +87,11 @@ class Calendars(Feature):
         self.reset()
 
     # --- the hooks ---
+
+    @classmethod
+    def of(cls, setup: Setup) -> Self:
+        settings = setup.settings
+        return cls(settings.calendar_folder, settings.calendars, setup.registry, setup.clock)
 
     def observe(self, key: Key, pool: Object | None) -> None:
         self._uses.pop(key, None)

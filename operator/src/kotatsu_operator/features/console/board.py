@@ -36,7 +36,7 @@ class Sample:
 
 
 @dataclass
-class History:
+class Recent:
     """The history of one pool. Call `see` with each new status."""
 
     samples: deque[Sample] = field(default_factory=lambda: deque(maxlen=SAMPLES))
@@ -65,9 +65,9 @@ class History:
             if text(notice.get("id")) not in known:
                 self.notices.append(notice)
 
-    def copied(self) -> "History":
+    def copied(self) -> "Recent":
         """A copy that a reader can keep."""
-        return History(*(getattr(self, one.name).copy() for one in fields(self)))
+        return Recent(*(getattr(self, one.name).copy() for one in fields(self)))
 
 
 def _note(seen: deque[Mapping[str, Any]], what: Mapping[str, Any]) -> None:
@@ -84,7 +84,7 @@ class Entry:
 
     pool: Object
     version: int
-    history: History = field(default_factory=History)
+    history: Recent = field(default_factory=Recent)
     demand: Demand | None = None
     """Requests in flight and held at the last reconcile; None while another operator leads."""
     past: Object | None = None
@@ -150,8 +150,8 @@ class Board(Feature):
                 self._version += 1
                 entry.version = self._version
 
-    def remember(self, key: Key, history: Object) -> None:
-        """Store a WarmPoolHistory, without the slots of use, which no page shows."""
+    def see_history(self, key: Key, history: Object) -> None:
+        """Store it, without the slots of use, which no page shows."""
         history = {name: part for name, part in history.items() if name != "usage"}
         with self._lock:
             if (entry := self._entries.get(key)) is not None:

@@ -4,10 +4,10 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 from kotatsu_operator.controller.cache import Cache, Concerned
-from kotatsu_operator.controller.feature import Feature
+from kotatsu_operator.controller.feature import Feature, Setup
 from kotatsu_operator.controller.namespaces import Namespaces
 from kotatsu_operator.controller.target import Kind
 from kotatsu_operator.core.pool.spec import KNATIVE
@@ -53,6 +53,10 @@ class Knative(Feature):
         made = Kind(lambda key, spec, cache: KnativeTarget(key, spec, cache, known), SERVICE_LABEL)
         self.kinds = {KNATIVE: made}
         self._watching: asyncio.Task[None] | None = None
+
+    @classmethod
+    def of(cls, setup: Setup) -> Self:
+        return cls(setup.settings.runtime, setup.settings.knative_namespace)
 
     async def watch(
         self, kube: Kube, namespaces: Namespaces, cache: Cache, touch: Callable[[Key], None]
@@ -154,7 +158,7 @@ class Knative(Feature):
         self._touch_pools()
 
     async def _watch(self) -> None:
-        kube, keeps = self._kube.apart(), self._namespaces.keeps
+        kube, keeps = self._kube.separate(), self._namespaces.keeps
         feeds = knative_feeds(self._cache, self.known)
         informer = Informer(kube, feeds, self._touch, may_go=True, keeps=keeps)
         try:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, Self
 
 from kotatsu_operator.controller.target import (
     RETRY,
@@ -76,52 +76,48 @@ class KnativeStep(Step):
     and from each of them to Sleeping and Asleep when Knative requests no pods any more.
     """
 
-    def take(self) -> None:
-        """Take the step without replicas: Knative scales, never the pool."""
+    def taken(self) -> Self:
+        """The pool after this step, without replicas: Knative scales, never the pool."""
         # Kotatsu's activator is never in the path to a Knative Service.
-        self._set(route=changed(self.memory.route, target=Route.NATIVE, epoch=0))
+        native = self.having(route=changed(self.memory.route, target=Route.NATIVE, epoch=0))
+        seen = self.given.seen
         if self.goal.least > 0:
-            self.goal = replace(self.goal, wanted=0)
-            self._hold()
+            step = replace(native, goal=replace(self.goal, wanted=0)).hold()
         else:
-            self.goal = replace(self.goal, wanted=self.seen.replicas)
-            self.seen = replace(self.seen, ready=self.seen.running or 0)
-            self._let_go()
+            running = replace(self.given, seen=replace(seen, ready=seen.running or 0))
+            goal = replace(self.goal, wanted=seen.replicas)
+            step = replace(native, given=running, goal=goal).let_go()
+        return replace(step, replicas=None)
 
-    def _hold(self) -> None:
-        if self.memory.phase.is_asleep:
-            self._wake(self.goal.reason)
-        else:
-            self._stay()
+    def hold(self) -> Self:
+        return self.wake(self.goal.reason) if self.memory.phase.is_asleep else self.stay()
 
-    def _let_go(self) -> None:
-        phase, reason = self.memory.phase, self.memory.reason
-        if self.seen.replicas == 0:
-            self._rest()
-        elif phase.is_asleep:
-            self._wake(Reason.DEMAND)
-        elif phase is Phase.DRAINING:
-            if self.memory.since is None or self.now >= self.memory.since + SCALE_DOWN:
-                self._stay()
-        elif reason in (Reason.WINDOW, Reason.OVERRIDE):
-            self._set(raised_at=None)
-            self._enter(Phase.DRAINING, self._why_down())
-            self.notes.append(
-                Note("Draining", "the floor has ended; Knative keeps the pods that requests need")
-            )
-        else:
-            self._stay()
+    def let_go(self) -> Self:
+        memory, now = self.memory, self.given.now
+        if self.given.seen.replicas == 0:
+            return self.rest()
+        if memory.phase.is_asleep:
+            return self.wake(Reason.DEMAND)
+        if memory.phase is Phase.DRAINING:
+            is_over = memory.since is None or now >= memory.since + SCALE_DOWN
+            return self.stay() if is_over else self
+        if memory.reason in (Reason.WINDOW, Reason.OVERRIDE):
+            ends = self.having(raised_at=None).enter(Phase.DRAINING, self.why_down())
+            text = "the floor has ended; Knative keeps the pods that requests need"
+            return ends.says(Note("Draining", text))
+        return self.stay()
 
-    def _rest(self) -> None:
-        phase = Phase.SLEEPING if self.seen.pods > 0 else Phase.ASLEEP
+    def rest(self) -> Self:
+        phase = Phase.SLEEPING if self.given.seen.pods > 0 else Phase.ASLEEP
         if phase is self.memory.phase:
-            return
+            return self
+        rests = self.having(raised_at=None)
         if phase is Phase.ASLEEP:
-            self.notes.append(Note("Asleep", "the last pod is gone; Knative starts one on request"))
-        self._set(raised_at=None)
+            note = Note("Asleep", "the last pod is gone; Knative starts one on request")
+            rests = rests.says(note)
         # Knative wakes it on request even if the budget is spent, so the budget is not the reason.
-        by_override = self.goal.asleep_asked and not self.allowed.sleeps
-        self._enter(phase, Reason.OVERRIDE if by_override else Reason.IDLE)
+        by_override = self.goal.asleep_asked and not self.given.allowed.sleeps
+        return rests.enter(phase, Reason.OVERRIDE if by_override else Reason.IDLE)
 
 
 class MinScales:

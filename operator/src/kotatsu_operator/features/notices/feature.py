@@ -15,10 +15,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
+from typing import Self
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from kotatsu_operator.controller.feature import Feature, Report, Turn
+from kotatsu_operator.controller.feature import Feature, Report, Setup, Turn
 from kotatsu_operator.controller.target import Tools
 from kotatsu_operator.core.formats import internal
 from kotatsu_operator.core.report.status import Status
@@ -33,7 +34,7 @@ from kotatsu_operator.features.notices.notices import (
 )
 from kotatsu_operator.features.notices.receivers import (
     LARGEST,
-    Attempt,
+    Posted,
     Receiver,
     ReceiversError,
     message,
@@ -58,7 +59,7 @@ _FIRST, _LONGEST = 1.0, 60.0
 the whole of it, so that many operators do not try at the same moment."""
 
 
-class Outcome(StrEnum):
+class Delivery(StrEnum):
     """What became of an attempt or of a notification."""
 
     SENT = "sent"
@@ -211,7 +212,7 @@ class Notifier:
             line.receiver = receiver  # also for what waits already
             self._lines[receiver.name] = line
             if line.task is None:
-                for outcome in Outcome:  # so that rate() works from the start
+                for outcome in Delivery:  # so that rate() works from the start
                     self._count.labels(receiver.name, outcome.value)
                 name = f"notify {receiver.name}"
                 line.task = self._tasks.create_task(self._serve(line), name=name)
@@ -220,7 +221,7 @@ class Notifier:
                 line.task.cancel()
             for id_ in [*self._open]:
                 self._finish(name, id_)
-            for outcome in Outcome:
+            for outcome in Delivery:
                 self._count.remove(name, outcome.value)
         deferred, self._deferred = self._deferred, set()
         for key in deferred:
@@ -234,7 +235,7 @@ class Notifier:
             if line.waiting.qsize() < WAITING:
                 line.waiting.put_nowait(_Waiting(key, notice, until))
             else:
-                self._count.labels(name, Outcome.DROPPED.value).inc()
+                self._count.labels(name, Delivery.DROPPED.value).inc()
                 self._finish(name, notice.id)
         if not wanting:
             self._finish("", notice.id)
@@ -255,36 +256,36 @@ class Notifier:
         while True:
             one, pause = await line.waiting.get(), 0.0
             attempt = await self._attempt(line.receiver, one)
-            outcome = Outcome.SENT
+            outcome = Delivery.SENT
             if attempt.problem:
                 pause = 0.0 if attempt.is_final else max(self._pause(longest), attempt.pause)
                 is_last = attempt.is_final or clock() + pause > one.until
-                outcome = Outcome.FAILED if is_last else Outcome.RETRIED
+                outcome = Delivery.FAILED if is_last else Delivery.RETRIED
             self._report(line.receiver.name, one.notice, attempt, outcome, longest > _FIRST)
-            if outcome is Outcome.RETRIED:
+            if outcome is Delivery.RETRIED:
                 line.waiting.put_nowait(one)
             else:
                 self._finish(line.receiver.name, one.notice.id)
             longest = min(longest * 2, _LONGEST) if pause else _FIRST
             await asyncio.sleep(pause)
 
-    async def _attempt(self, receiver: Receiver, one: _Waiting) -> Attempt:
+    async def _attempt(self, receiver: Receiver, one: _Waiting) -> Posted:
         try:
             headers, body = message(receiver.format, one.key, one.notice, self._clock())
             return await post(receiver, headers, body)
         except Exception as error:  # one bad notice must not end the receiver's task
-            return Attempt(f"the notification cannot be made ({type(error).__name__})")
+            return Posted(f"the notification cannot be made ({type(error).__name__})")
 
     def _report(
-        self, name: str, notice: Notice, attempt: Attempt, outcome: Outcome, has_failed: bool
+        self, name: str, notice: Notice, attempt: Posted, outcome: Delivery, has_failed: bool
     ) -> None:
         self._count.labels(name, outcome.value).inc()
         problem = attempt.problem
-        if outcome is Outcome.FAILED:
+        if outcome is Delivery.FAILED:
             log.warning("notification receiver %s: %s; giving up %s", name, problem, notice.id)
-        elif outcome is Outcome.RETRIED and not has_failed:
+        elif outcome is Delivery.RETRIED and not has_failed:
             log.warning("notification receiver %s: %s; trying again", name, problem)
-        elif outcome is Outcome.SENT and has_failed:
+        elif outcome is Delivery.SENT and has_failed:
             log.info("notification receiver %s accepts again", name)
 
 
@@ -296,6 +297,10 @@ class Notices(Feature):
 
     def __init__(self, notifier: Notifier) -> None:
         self.notifier = notifier
+
+    @classmethod
+    def of(cls, setup: Setup) -> Self:
+        return cls(Notifier(setup.settings.notifications, setup.registry, setup.clock))
 
     def status(self, turn: Turn, report: Report) -> Report:
         """Add what is reported now, only once, and the notices that wait."""

@@ -160,7 +160,11 @@ LATE = timedelta(minutes=1)
 
 def message(form: Format, key: Key, notice: Notice, now: datetime) -> Message:
     """The request for one notice of the pool `key`."""
-    return _slack(key, notice, now) if form is Format.SLACK else _cloudevent(key, notice)
+    match form:
+        case Format.CLOUDEVENTS:
+            return _cloudevent(key, notice)
+        case Format.SLACK:
+            return _slack(key, notice, now)
 
 
 def _cloudevent(key: Key, notice: Notice) -> Message:
@@ -216,7 +220,7 @@ _AGAIN = frozenset({408, 425, 429})
 
 
 @dataclass(frozen=True)
-class Attempt:
+class Posted:
     """The result of one attempt, in words without the address."""
 
     problem: str = ""
@@ -227,7 +231,7 @@ class Attempt:
     """The seconds until the next attempt that the receiver asks for."""
 
 
-async def post(receiver: Receiver, headers: Mapping[str, str], body: bytes) -> Attempt:
+async def post(receiver: Receiver, headers: Mapping[str, str], body: bytes) -> Posted:
     """Send one notification. Raises nothing but cancellation.
 
     Redirects are not followed: the address is a secret that another host must not get. Messages of
@@ -241,20 +245,20 @@ async def post(receiver: Receiver, headers: Mapping[str, str], body: bytes) -> A
         ):
             pass  # its body stays unread: one that never ends costs nothing
     except (TimeoutError, httpx2.TimeoutException):
-        return Attempt(f"it does not respond within {TIMEOUT:g} s", is_final=False)
+        return Posted(f"it does not respond within {TIMEOUT:g} s", is_final=False)
     except (httpx2.InvalidURL, httpx2.LocalProtocolError, ValueError):
-        return Attempt("its address cannot be used")
+        return Posted("its address cannot be used")
     except (httpx2.ConnectError, httpx2.ProxyError):
-        return Attempt("it cannot be connected to", is_final=False)
+        return Posted("it cannot be connected to", is_final=False)
     except (httpx2.HTTPError, OSError) as error:
-        return Attempt(f"the connection failed ({type(error).__name__})", is_final=False)
+        return Posted(f"the connection failed ({type(error).__name__})", is_final=False)
     status = response.status_code
     if status < HTTPStatus.MULTIPLE_CHOICES:
-        return Attempt()
+        return Posted()
     if status < HTTPStatus.BAD_REQUEST:
-        return Attempt(f"it answers {status}, and redirects are not followed")
+        return Posted(f"it answers {status}, and redirects are not followed")
     is_final = status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in _AGAIN
-    return Attempt(f"it answers {status}", is_final, _pause(response.headers.get("retry-after")))
+    return Posted(f"it answers {status}", is_final, _pause(response.headers.get("retry-after")))
 
 
 def _pause(text: str | None) -> float:

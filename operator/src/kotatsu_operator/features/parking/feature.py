@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
-from kotatsu_operator.controller.feature import After, Feature, Report, Turn
+from kotatsu_operator.controller.feature import After, Feature, Report, Setup, Turn
 from kotatsu_operator.controller.target import Target, Tools
 from kotatsu_operator.core.budget.prices import pod_requests
 from kotatsu_operator.core.objects import INFEASIBLE, is_retargeted
@@ -122,6 +122,10 @@ class ParkedPods(Feature):
     def __init__(self, *, is_enabled: bool = False) -> None:
         self._is_enabled = is_enabled
         self._known: dict[Key, _Known] = defaultdict(_Known)
+
+    @classmethod
+    def of(cls, setup: Setup) -> Self:
+        return cls(is_enabled=setup.settings.parked)
 
     def forget(self, key: Key) -> None:
         self._known.pop(key, None)

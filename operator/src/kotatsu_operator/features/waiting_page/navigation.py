@@ -28,7 +28,7 @@ _VALUE_LIMIT = 1024
 """Bytes of a header's value that are parsed."""
 
 
-class Ask(Enum):
+class AskedFor(Enum):
     """What a request to a sleeping pool asks for."""
 
     PAGE = "page"
@@ -43,13 +43,13 @@ class Ask(Enum):
 class Asked:
     """What a request asks for, and in which language."""
 
-    what: Ask
+    what: AskedFor
     language: str = LANGUAGES[0]
     since: int | None = None
     """What the page's cookie says, a Unix time; None without one."""
 
 
-_APP = Asked(Ask.APP)
+_APP = Asked(AskedFor.APP)
 
 
 def asked(head: bytes) -> Asked:
@@ -64,7 +64,7 @@ def asked(head: bytes) -> Asked:
         return _APP
     sent = _headers(head)
     if head.startswith(b"HEAD ") and sent.get(QUESTION) == b"ask":
-        return Asked(Ask.PROGRESS, since=_since(head))
+        return Asked(AskedFor.PROGRESS, since=_since(head))
     if (
         not head.startswith(b"GET ")
         or _has_body(sent)
@@ -79,7 +79,7 @@ def asked(head: bytes) -> Asked:
     if not is_navigation:
         return _APP
     language = language_of(sent.get(b"accept-language", b"").decode("latin-1"))
-    return Asked(Ask.PAGE, language, _since(head))
+    return Asked(AskedFor.PAGE, language, _since(head))
 
 
 def _since(head: bytes) -> int | None:

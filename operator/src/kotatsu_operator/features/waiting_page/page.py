@@ -17,7 +17,7 @@ from string import Template
 from kotatsu_operator.activator.feature import Context, Feature
 from kotatsu_operator.activator.head import response
 from kotatsu_operator.activator.pool import Pool
-from kotatsu_operator.features.waiting_page.navigation import COOKIE, Ask, Asked, asked
+from kotatsu_operator.features.waiting_page.navigation import COOKIE, Asked, AskedFor, asked
 
 _DOCUMENT, _STYLE, _SCRIPT = (
     (Path(__file__).parent / "web" / name).read_text(encoding="utf-8").strip()
@@ -191,11 +191,11 @@ class Visitors(Feature):
         if not pool.page:
             return None
         asks = asked(head)
-        return None if asks.what is Ask.APP else self.reply(pool, asks)
+        return None if asks.what is AskedFor.APP else self.reply(pool, asks)
 
     def reply(self, pool: Pool, ask: Asked) -> bytes:
         """The answer to a navigation or to a question of the page."""
-        now, is_page = int(self._wall_clock()), ask.what is Ask.PAGE
+        now, is_page = int(self._wall_clock()), ask.what is AskedFor.PAGE
         since = now if ask.since is None else ask.since
         if since == OVER and is_page:
             since = now  # somebody tries again

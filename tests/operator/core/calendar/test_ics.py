@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rows import each
 
+from kotatsu_operator.core.calendar.ics import read
 from kotatsu_operator.core.calendar.occasions import CalendarError, Occasion
-from kotatsu_operator.features.calendars.ics import read
-from kotatsu_operator.features.calendars.repeats import occasions_of
-from tests.operator.features.calendars.icalendar_files import CUSTOM_ZONE, calendar, event
+from kotatsu_operator.core.calendar.repeats import occasions_of
+from tests.operator.core.calendar.icalendar_files import CUSTOM_ZONE, calendar, event
 
 NOW = datetime(2030, 12, 1, tzinfo=UTC)
 MONTH = NOW + timedelta(days=31)

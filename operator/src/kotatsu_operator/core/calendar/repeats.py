@@ -11,9 +11,9 @@ from datetime import UTC, datetime, time, timedelta
 from dateutil.rrule import rrulestr
 from icalendar.prop import vRecur
 
+from kotatsu_operator.core.calendar.ics import Calendar, Event, placed, read
+from kotatsu_operator.core.calendar.limit import MOST_WORK, limited
 from kotatsu_operator.core.calendar.occasions import Moment, Occasion, Skipped, matches
-from kotatsu_operator.features.calendars.ics import Calendar, Event, placed, read
-from kotatsu_operator.features.calendars.limit import MOST_WORK, limited
 
 MOST_OCCASIONS = 1000
 """Occurrences of one event within the range."""

@@ -2,12 +2,11 @@
 
 import contextlib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
-from types import MappingProxyType
 from typing import Any
 
 from kotatsu_operator.controller import target
@@ -49,9 +48,21 @@ from kotatsu_operator.kube.views import PodView, WorkloadView
 log = logging.getLogger(__name__)
 
 
+Awaits = Callable[[str, str], bool]
+"""Whether a kind (the second argument) is not listed yet in a namespace: an object that is missing
+says nothing until then. A kind whose list is rejected is not awaited."""
+
+
+def nothing_awaited(_namespace: str, _kind: str) -> bool:
+    """All kinds are known."""
+    return False
+
+
 @dataclass(frozen=True)
 class ScaledTarget(Target):
     """The Deployment of one pool, or another workload with a scale."""
+
+    awaits: Awaits
 
     # --- read ---
 
@@ -60,7 +71,7 @@ class ScaledTarget(Target):
         kinds = [self.spec.target.kind]
         if self.cache.served.shared(self.key[0]) is not None:
             kinds.append(objects.NetworkPolicy.__name__)
-        return any(self.cache.is_awaited(self.key[0], kind) for kind in kinds)
+        return any(self.awaits(self.key[0], kind) for kind in kinds)
 
     @property
     def place(self) -> Key:
@@ -298,8 +309,10 @@ class ScaledTarget(Target):
         return target.Finished(now + target.RETRY, attempt.memory, notes)
 
 
-SCALED: Kinds = MappingProxyType({"": target.Kind(ScaledTarget)})
-"""All kinds with a scale."""
+def scaled(awaits: Awaits = nothing_awaited) -> Kinds:
+    """All kinds with a scale."""
+    return {"": target.Kind(partial(ScaledTarget, awaits=awaits))}
+
 
 # --- the autoscaler ---
 #

@@ -4,8 +4,8 @@ from contextlib import suppress
 
 import pytest
 
+from kotatsu_operator.core.calendar.limit import limited
 from kotatsu_operator.core.calendar.occasions import CalendarError
-from kotatsu_operator.features.calendars.limit import limited
 
 
 def work() -> None:

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from rows import each
 
 from kotatsu_operator.core.calendar.occasions import Occasion
+from kotatsu_operator.core.calendar.repeats import occasions_of
 from kotatsu_operator.core.calendar.wallclock import on_clock
-from kotatsu_operator.features.calendars.repeats import occasions_of
+from tests.operator.core.calendar.icalendar_files import calendar, event
 from tests.operator.core.values import examples, utc
-from tests.operator.features.calendars.icalendar_files import calendar, event
 
 TOKYO, BERLIN = ZoneInfo("Asia/Tokyo"), ZoneInfo("Europe/Berlin")
 DECEMBER = datetime(2030, 12, 1, tzinfo=UTC)
