@@ -34,6 +34,7 @@ LARGE_WINDOWS = "1,000 windows of one install at the same minute, Ready before i
 LARGE_ROLL = "rolling update of the activators, 10,000 pools"
 
 KEDA, OURS = "KEDA 2.20.2 with HTTP Add-on 0.15.0, tuned", "Kotatsu, tuned"
+WITHOUT_GAUGE = "Kotatsu, no gauge"
 OURS_BY_DEFAULT, CRON = "Kotatsu, default", "KEDA 2.20.2 cron scaler"
 """Of the race: its rows begin with what was measured."""
 RACE = "docs/benchmarks/race.md"
@@ -90,7 +91,8 @@ FIGURES = [
     Figure("README.md", r"last one is answered after (\S+) s", BURST, r"^(\S+) s"),
     Figure("README.md", r"Add-on 0.15\]\(\S+\), after (\S+) s", f"cold: {KEDA}", r"^(\S+) s"),
     Figure("README.md", r"\*\*(\S+)\*\* \| of a direct", f"warm: {OURS}", "ratio"),
-    Figure("README.md", r"\[(\S+) without a metric", SPLICE, "ratio"),
+    Figure("README.md", r"\[(\S+) without a metric", f"warm: {WITHOUT_GAUGE}", "ratio"),
+    Figure(RACE, r"the most: (\S+) of a \[direct", SPLICE, "ratio"),
     Figure("README.md", r"with KEDA (\S+) \|", f"warm: {KEDA}", "ratio"),
     Figure(
         "docs/explanation/compared.md",
