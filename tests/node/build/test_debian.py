@@ -44,10 +44,6 @@ def test_a_one_line_source_is_read_with_and_without_options() -> None:
     ]
 
 
-def test_source_packages_and_comments_are_no_sources() -> None:
-    assert debian.parse_one_line(f"# deb {MIRROR} bookworm main\ndeb-src {MIRROR} a main\n") == []
-
-
 SOURCES = [
     Source("http://vendor.test/node", ("nodistro",), ("main",)),
     Source("http://mirror.test/security", ("bookworm-security",), ("main",)),
@@ -84,14 +80,3 @@ def test_both_kinds_of_file_are_read_from_the_apt_directory(tmp_path: Path) -> N
         "http://mirror.test/security",
         "http://x.test/",
     ]
-
-
-def test_only_packages_whose_program_or_file_is_absent_are_missing(tmp_path: Path) -> None:
-    (tmp_path / "plugin").touch()
-    needed = {
-        "shell": "sh",
-        "plugins": str(tmp_path / "plugin"),
-        "ghost": "no-such-program",
-        "void": "/no/file",
-    }
-    assert debian.missing(needed) == ["ghost", "void"]

@@ -1,23 +1,19 @@
 """Programs are downloaded where they are published and pinned, and nothing else ever is."""
 
-import contextlib
 import hashlib
 import io
 import tarfile
 import threading
-import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from kotatsu_node.build import binaries, prepare, published, releases
+from kotatsu_node.build import binaries, prepare, published
 from kotatsu_node.build.binaries import Binaries
 from kotatsu_node.build.published import File, Published
-from kotatsu_node.errors import NodeError, UnsupportedError
 from kotatsu_node.layout import Layout, sources
 from kotatsu_node.progress import Progress
 
@@ -127,35 +123,6 @@ def test_what_is_published_is_downloaded_and_can_be_run(layout: Layout) -> None:
     assert binaries.release_of(made) == "1.37"
 
 
-def test_it_is_downloaded_once(layout: Layout, projects: Projects) -> None:
-    kubernetes(layout)
-    asked = len(projects.asked)
-    assert kubernetes(layout) == ("published", "")
-    assert len(projects.asked) == asked
-
-
-def test_without_go_it_is_downloaded_too(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
-    def none_found() -> str:
-        raise UnsupportedError("a node needs Go 1.26.8")
-
-    monkeypatch.setattr(prepare.preflight, "go_version", none_found)
-    assert kubernetes(layout)[0] == "published"
-    with pytest.raises(UnsupportedError, match=r"needs Go 1\.26\.8"):
-        prepare.programs(layout, Progress(io.StringIO(), live=False))  # pause, which is built
-    with pytest.raises(UnsupportedError, match=r"needs Go 1\.26\.8"):
-        prepare.locate(replace(layout, kubernetes="1.34"))
-
-
-def test_who_has_compiled_it_goes_on_with_that(layout: Layout) -> None:
-    assert kubernetes(layout, compiled=True)[0] == "compiled"
-    assert kubernetes(layout) == ("compiled", "")
-
-
-def test_it_is_compiled_in_place_of_a_download_where_that_is_asked_for(layout: Layout) -> None:
-    kubernetes(layout)
-    assert kubernetes(layout, compiled=True)[0] == "compiled"
-
-
 def test_a_release_that_is_not_pinned_is_compiled(layout: Layout, projects: Projects) -> None:
     assert kubernetes(replace(layout, kubernetes="1.34")) == ("compiled", "")
     assert projects.asked == []
@@ -167,14 +134,6 @@ def test_a_file_with_another_checksum_is_not_used(layout: Layout, projects: Proj
     assert how == "compiled"
     assert f"{projects.address}/kubelet is not the file that is pinned: its SHA-256 differs" in said
     assert [file.name for file in layout.binaries.iterdir()] == [prepare.locate(layout).kube.name]
-
-
-def test_a_part_of_them_is_not_enough(layout: Layout, projects: Projects) -> None:
-    projects.answers["/containerd-1.tar.gz"] = lambda answer: answer.send_error(404)
-    how, said = kubernetes(layout)
-    assert how == "compiled"
-    assert "Kubernetes 1.37 is not downloaded: " in said
-    assert "containerd-1.tar.gz cannot be had: Not Found" in said
 
 
 def test_a_program_that_does_not_run_here_is_not_used(
@@ -202,94 +161,6 @@ def test_a_host_that_cannot_be_reached_costs_nothing(
     assert projects.asked == []
 
 
-def test_a_host_whose_name_is_looked_up_for_long_is_not_waited_for(
-    pinned: Published, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    found = threading.Event()
-
-    def look_up(*_: object) -> None:
-        found.wait(30)
-        raise OSError("no such host")
-
-    monkeypatch.setattr(published, "_open", look_up)
-    with pytest.raises(NodeError, match=r"^127\.0\.0\.1:\d+ does not answer within 0 s$"):
-        published.require_reachable(pinned, seconds=0.05)
-    found.set()
-
-
-def test_a_download_that_stalls_is_given_up(
-    layout: Layout, projects: Projects, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    released = threading.Event()
-
-    def stall(answer: BaseHTTPRequestHandler) -> None:
-        answer.send_response(200)
-        answer.end_headers()
-        answer.wfile.write(b"kube")
-        released.wait(30)
-
-    projects.answers["/kubelet"] = stall
-    monkeypatch.setattr(published, "_STALL_SECONDS", 0.1)
-    how, said = kubernetes(layout)
-    released.set()
-    assert how == "compiled"
-    assert "/kubelet cannot be had: timed out" in said
-
-
-def test_an_interruption_ends_the_downloads_and_leaves_nothing(
-    layout: Layout, projects: Projects, pinned: Published, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    interrupted, sent_all = threading.Event(), threading.Event()
-
-    def answer_in_parts(answer: BaseHTTPRequestHandler) -> None:
-        answer.send_response(200)
-        answer.end_headers()
-        interrupted.wait(30)
-        with contextlib.suppress(OSError):  # who asked is gone
-            for _ in range(100_000):
-                answer.wfile.write(b"kubelet" * 1000)
-            sent_all.set()
-
-    def interrupt(job: Future[None]) -> None:
-        interrupted.set()
-        raise KeyboardInterrupt
-
-    projects.answers["/kubelet"] = answer_in_parts
-    monkeypatch.setattr(Future, "result", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        published.download(pinned, layout.binaries)
-    assert not sent_all.is_set()
-    assert list(layout.binaries.iterdir()) == []
-
-
-def test_a_slow_connection_is_given_up_after_some_seconds() -> None:
-    now = [0.0]
-    watch = published._Watch(lambda: now[0])
-    for now[0] in range(16):
-        watch.received(1_000_000)
-    now[0] = 16
-    with pytest.raises(NodeError, match=r"^17 MB in 16 s is slower than to compile$"):
-        watch.received(1_000_000)
-
-
-def test_a_quick_connection_is_not_but_has_an_end() -> None:
-    now = [0.0]
-    watch = published._Watch(lambda: now[0])
-    for now[0] in range(301):
-        watch.received(3_000_000)
-    now[0] = 301
-    with pytest.raises(NodeError, match="in 301 s is slower"):
-        watch.received(3_000_000)
-
-
-def test_when_a_file_fails_the_others_end_and_the_first_reason_is_told() -> None:
-    watch = published._Watch(time.monotonic)
-    watch.failed(NodeError("the first"))
-    watch.failed(NodeError("the second"))
-    with pytest.raises(NodeError, match="the first"):
-        watch.received(1)
-
-
 def test_everything_that_a_build_makes_is_pinned_with_https_and_a_checksum() -> None:
     text = (sources() / "kube" / "go.mod").read_text()
     tools = text[text.index("\ntool (") :].split(")")[0].split()[2:]
@@ -300,9 +171,3 @@ def test_everything_that_a_build_makes_is_pinned_with_https_and_a_checksum() -> 
             assert file.address.startswith("https://")
             assert len(file.sha256) == 64
         assert binaries.release_of(found.directory(Path("/cache"))) in published._AMD64
-
-
-def test_other_machines_compile(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(published.sys, "platform", "linux")
-    monkeypatch.setattr(published.platform, "machine", lambda: "aarch64")
-    assert published.of(releases.default()) is None

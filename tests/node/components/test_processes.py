@@ -48,21 +48,3 @@ def test_stopping_ends_a_process_that_ignores_term(tmp_path: Path) -> None:
         time.sleep(0.01)
     processes.stop([stubborn], grace=0.1)
     assert not stubborn.is_alive()
-
-
-def test_a_zombie_counts_as_gone(tmp_path: Path) -> None:
-    ended = processes.start("x", ["true"], tmp_path / "log", tmp_path)
-    assert processes.wait_gone([ended], patience=10) == []
-
-
-def test_output_goes_to_the_log(tmp_path: Path) -> None:
-    log = tmp_path / "logs" / "x.log"
-    ended = processes.start("x", ["sh", "-c", "echo out; echo err >&2"], log, tmp_path)
-    processes.wait_gone([ended], patience=10)
-    assert log.read_text() == "out\nerr\n"
-
-
-def test_a_damaged_record_is_passed_over(tmp_path: Path) -> None:
-    (tmp_path / "etcd.json").write_text("{")
-    (tmp_path / "kubelet.json").write_text('{"surprise": 1}')
-    assert processes.recorded(tmp_path) == {}
