@@ -41,21 +41,6 @@ def test_without_docker_or_kind_the_throwaway_node_is_taken(facts: Facts):
     assert (choice.where, choice.context) == (Where.NODE, "kotatsu-node")
 
 
-def test_the_reason_for_the_node_says_what_kind_would_have_needed():
-    assert "Docker is not installed" in for_demo(SANDBOX).why
-    stopped = replace(SANDBOX, programs=SANDBOX.programs | {"docker", "kind"})
-    assert "Docker does not run" in for_demo(stopped).why
-
-
-def test_the_node_can_be_asked_for_by_its_context_even_where_kind_is():
-    facts = replace(SANDBOX, programs=EVERYTHING, docker_runs=True, context="kotatsu-node")
-    assert for_demo(facts).where is Where.NODE
-
-
-def test_kind_without_helm_says_to_install_helm():
-    assert "needs helm" in refusal(replace(LAPTOP, programs=LAPTOP.programs - {"helm"}))
-
-
 @each("change, lacks, do", [
     ({"system": "darwin"}, "needs Linux (this is darwin)", "install Docker and kind"),
     ({"is_root": False}, "needs root", "run it with sudo, or install Docker"),
@@ -78,19 +63,6 @@ def test_a_cluster_elsewhere_needs_to_know_where_images_come_from():
     text = refusal(replace(LAPTOP, context="prod"))
     assert "IMAGE_PREFIX" in text
     assert "push" in text
-
-
-def test_a_cluster_elsewhere_with_pushed_images_needs_no_docker():
-    facts = Facts(
-        context="prod", image_prefix="registry.example/me", programs=frozenset({"kubectl", "helm"})
-    )
-    choice = for_demo(facts)
-    assert (choice.where, choice.context, choice.kind_cluster) == (Where.GIVEN, "prod", "")
-
-
-def test_a_kind_context_without_docker_says_to_start_docker():
-    facts = replace(LAPTOP, context="kind-mine", docker_runs=False)
-    assert "Docker does not run" in refusal(facts)
 
 
 FOREIGN = replace(LAPTOP, current_context="kind-kind")
@@ -127,10 +99,6 @@ def test_a_node_that_runs_is_taken_before_kind():
     facts = replace(SANDBOX, programs=EVERYTHING, docker_runs=True, node_runs=True)
     assert for_demo(facts).where is Where.NODE
     assert for_demo(replace(facts, node_runs=False)).where is Where.KIND
-
-
-def test_the_demos_own_kind_cluster_can_be_named():
-    assert for_demo(replace(LAPTOP, context="kind-kotatsu-demo")) == for_demo(LAPTOP)
 
 
 @each("context, named, allowed", [

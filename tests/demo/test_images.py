@@ -1,11 +1,9 @@
 """The images, and the chart values that name them."""
 
-from pathlib import Path
-
 from chart.kit import load_yaml
 from rows import each
 
-from kotatsu_demo.images import IMAGES, ROOT, TAG, Built, image_values, local_name, present
+from kotatsu_demo.images import IMAGES, ROOT, TAG, Built, image_values, local_name
 
 VALUES = {
     chart: load_yaml((ROOT / "charts" / chart / "values.yaml").read_text())[0]
@@ -52,22 +50,3 @@ def test_pushed_images_are_pulled_and_have_no_annotation():
             "repository": "registry.example/me/kotatsu-voice", "tag": "dev", "pullPolicy": "Always",
         }
     }  # fmt: skip
-
-
-def test_the_pet_does_without_what_has_no_image():
-    built = [one for one in BUILT if one.image.name == "voice"]
-    values = image_values("pet", VALUES["pet"], built, "IfNotPresent")
-    assert values["gateway"] == values["feed"] == {"enabled": False}
-    assert "enabled" not in values["voice"]
-
-
-def test_an_older_chart_gets_no_value_that_it_does_not_know():
-    assert set(image_values("pet", {"voice": {"image": {}}}, BUILT, "Always")) == {"voice"}
-
-
-def test_dockerfiles_decide_what_is_present(tmp_path: Path):
-    (tmp_path / "services/voice").mkdir(parents=True)
-    (tmp_path / "services/voice/Dockerfile").touch()
-    there, missing = present(tmp_path)
-    assert [image.name for image in there] == ["voice"]
-    assert len(there) + len(missing) == len(IMAGES)
