@@ -1,4 +1,4 @@
-"""docs/architecture.md has every process, folder and layer of the operator, and no other."""
+"""docs/architecture.md has every folder and layer of the operator, and no other."""
 
 import re
 import tomllib
@@ -44,22 +44,3 @@ def test_the_table_has_each_folder_and_no_other() -> None:
     rows = re.findall(r"^\| (`[^|]+`) \|", SECTION, re.MULTILINE)
     told = [folder for row in rows for folder in re.findall(r"`([\w/]+/)`", row)]
     assert sorted(told) == sorted({f"{m.parent}/" for m in MODULES} - {"./"})
-
-
-def is_program(module: PurePosixPath) -> bool:
-    """Whether a module is run by itself."""
-    return "__main__" in (ROOT / PACKAGE / module).read_text()
-
-
-def test_the_table_of_processes_has_each_program() -> None:
-    scripts = tomllib.loads((ROOT / "operator/pyproject.toml").read_text())["project"]["scripts"]
-    jobs = {m.stem for m in MODULES if m.parent.name == "jobs" and is_program(m)}
-    programs = {*scripts, *(f"kotatsu_operator.jobs.{job}" for job in jobs)}
-    table = PAGE.split("\n## ")[0]
-    assert {program for program in programs if f"(`{program}`)" not in table} == set()
-
-
-def test_the_pet_has_each_service() -> None:
-    folders = {name(path).split("/")[1] for path in files() if name(path).startswith("services/")}
-    (sentence,) = re.findall(r"^The pet is .*$", PAGE, re.MULTILINE)
-    assert {f for f in folders - {"common"} if f"`{f}`" not in sentence} == set()
