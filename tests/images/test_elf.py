@@ -11,10 +11,6 @@ def test_the_libraries_are_those_that_the_file_names(names):
     assert elf.needed(library(*names)) == names
 
 
-def test_an_object_file_which_has_no_segments_needs_none():
-    assert elf.needed(elf.MAGIC + bytes(64)) == set()
-
-
 @each("file", [b"", b"#!/bin/sh\n", b"\x7fELF\x01\x01 of 32 bits"])
 def test_other_files_need_none(file):
     assert elf.needed(file) == set()

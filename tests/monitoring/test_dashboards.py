@@ -27,10 +27,6 @@ def test_what_is_made_from_the_code_is_up_to_date() -> None:
     assert list(stale()) == [], "make monitoring"
 
 
-def test_there_are_the_four_dashboards() -> None:
-    assert [path.stem for path in FILES] == ["demo-day", "money", "voice", "wake-path"]
-
-
 @each("path", FILES, name=lambda path: path.stem)
 def test_a_dashboard_has_a_name_of_its_own_and_its_variables(path: Path) -> None:
     board = json.loads(path.read_text())
