@@ -1,6 +1,5 @@
 """Images from Docker into kind, on every Docker from 24 to 29. Nothing is really built here."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,6 @@ from kotatsu_node import shell
 from kotatsu_node.errors import NodeError
 
 TAG = "localhost/kotatsu-voice:dev"
-ARCHIVE = Path("/w/voice.tar")
 
 
 @pytest.mark.parametrize(("said", "known"), [
@@ -31,31 +29,22 @@ def test_docker_says_its_api_and_the_platform_of_its_server(programs, said: str,
     assert programs.calls == [f"docker version --format {template}"]
 
 
-@each("api", [(1, 48), (1, 52), (2, 0)])
-def test_one_platform_is_saved_where_docker_can_do_that(api):
-    command = docker.save_command(TAG, ARCHIVE, Engine(api, "linux/arm64"))
-    assert command == [
-        *("docker", "image", "save", "--platform", "linux/arm64"),
-        *("--output", "/w/voice.tar", TAG),
-    ]
+@each("api, platform", [
+    ((1, 43), []), ((1, 47), []), ((1, 48), ["--platform", "linux/arm64"]),
+    ((1, 52), ["--platform", "linux/arm64"]), ((2, 0), ["--platform", "linux/arm64"]),
+])  # fmt: skip
+def test_one_platform_is_saved_where_docker_knows_the_flag(api, platform):
+    command = docker.save_command(TAG, Path("/w/voice.tar"), Engine(api, "linux/arm64"))
+    assert command == ["docker", "image", "save", *platform, "--output", "/w/voice.tar", TAG]
 
 
-@pytest.mark.parametrize("api", [(1, 43), (1, 47)])
-def test_an_older_docker_gets_no_flag_that_it_does_not_know(api):
-    command = docker.save_command(TAG, ARCHIVE, Engine(api, "linux/amd64"))
-    assert command == ["docker", "image", "save", "--output", "/w/voice.tar", TAG]
-
-
-def test_an_image_is_built_without_attestations_and_without_flags_of_buildx(tmp_path):
+def test_an_image_is_built_without_attestations_and_without_flags_of_buildx(programs):
     image = Image("voice", "services/voice/Dockerfile")
     command = docker.build_command(image, TAG, Path("/w"))
     file = "/w/services/voice/Dockerfile"
     assert command == ["docker", "build", "--file", file, "--tag", TAG, "/w"]
-    program = tmp_path / "docker"
-    program.write_text('#!/bin/sh\necho "$BUILDX_NO_DEFAULT_ATTESTATIONS"\n')
-    program.chmod(0o755)
-    path = {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
-    assert shell.call(command, env=docker.BUILDER | path).stdout == "1\n"
+    programs.script("docker", '#!/bin/sh\necho "$BUILDX_NO_DEFAULT_ATTESTATIONS"\n')
+    assert shell.call(command, env=docker.BUILDER).stdout == "1\n"
 
 
 def test_the_archive_goes_when_it_cannot_be_loaded(programs, tmp_path):
@@ -72,26 +61,16 @@ def test_the_archive_goes_when_it_cannot_be_loaded(programs, tmp_path):
     assert not archive.exists()
 
 
-_WITHOUT_BUILDX = """\
-#!/bin/sh
-[ "$1" = buildx ] && exit 1
-echo {version}
-"""
-
-
-def client_without_buildx(directory: Path, version: str) -> None:
-    program = directory / "docker"
-    program.write_text(_WITHOUT_BUILDX.format(version=version))
-    program.chmod(0o755)
+WITHOUT_BUILDX = '#!/bin/sh\n[ "$1" = buildx ] && exit 1\necho {}\n'
 
 
 def test_a_client_that_has_buildkit_itself_needs_no_buildx(programs):
-    client_without_buildx(programs.directory, "20.10.24+dfsg1")
+    programs.script("docker", WITHOUT_BUILDX.format("20.10.24+dfsg1"))
     docker.check_builder()
 
 
 def test_a_later_client_without_buildx_says_what_to_install(programs):
-    client_without_buildx(programs.directory, "28.2.2")
+    programs.script("docker", WITHOUT_BUILDX.format("28.2.2"))
     with pytest.raises(MissingError) as caught:
         docker.check_builder()
     assert "28.2.2" in caught.value.report()

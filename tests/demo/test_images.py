@@ -13,26 +13,10 @@ BUILT = [Built(image, local_name(image), f"sha256:{image.name}") for image in IM
 
 
 @each("image", IMAGES, name=lambda image: image.name)
-def test_each_image_has_its_place_in_a_chart(image):
-    assert "image" in (VALUES[image.chart][image.key] if image.key else VALUES[image.chart])
-    for pods in image.pods:
-        assert "podAnnotations" in VALUES[image.chart][pods]
-
-
-@each("image", IMAGES, name=lambda image: image.name)
 def test_the_charts_name_by_default_what_make_images_loads(image):
     values = VALUES[image.chart]
     named = (values[image.key] if image.key else values)["image"]
     assert (named["repository"], named["tag"], named["digest"]) == (local_name(image), TAG, "")
-
-
-@each("image", [i for i in IMAGES if i.folder], name=lambda image: image.name)
-def test_each_python_image_has_a_lock_a_project_and_sources(image):
-    for name in ("requirements.lock", "pyproject.toml", "src"):
-        assert (ROOT / image.folder / name).exists()
-    for module in filter(None, image.imports.split(", ")):
-        path = ROOT / image.folder / "src" / module.replace(".", "/")
-        assert path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
 
 
 def test_a_rebuilt_image_changes_the_annotation_of_its_pods():

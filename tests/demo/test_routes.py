@@ -64,7 +64,7 @@ def test_root_sets_the_routes_and_removes_them(programs, tmp_path, monkeypatch):
 @pytest.mark.usefixtures("cluster")
 def test_where_they_cannot_be_set_it_says_so(programs, tmp_path, monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    (programs.directory / "ip").write_text("#!/bin/sh\necho not permitted >&2; exit 2\n")
+    programs.script("ip", "#!/bin/sh\necho not permitted >&2; exit 2\n")
     with pytest.raises(MissingError) as caught:
         routes.open_to(KUBE, tmp_path / "routes.json")
     assert "not permitted" in caught.value.report()

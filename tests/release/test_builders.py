@@ -59,9 +59,7 @@ def test_what_is_published_is_known_by_its_digest_its_commit_and_its_base(
 
 
 def failing(programs: Programs, said: str) -> None:
-    program = programs.directory / "docker"
-    program.write_text(f"#!/bin/sh\necho {shlex.quote(said)} >&2\nexit 1\n")
-    program.chmod(0o755)
+    programs.script("docker", f"#!/bin/sh\necho {shlex.quote(said)} >&2\nexit 1\n")
 
 
 def test_an_image_that_the_registry_does_not_have_is_nothing(programs: Programs) -> None:
@@ -77,9 +75,7 @@ def test_a_registry_that_cannot_be_asked_is_an_error(programs: Programs) -> None
 
 
 def test_docker_without_buildx_leaves_the_images_to_buildah(programs: Programs) -> None:
-    program = programs.directory / "docker"
-    program.write_text('#!/bin/sh\n[ "$1" = info ]\n')
-    program.chmod(0o755)
+    programs.script("docker", '#!/bin/sh\n[ "$1" = info ]\n')
     assert cli.builder("", silent(), plain_http=False).platforms == (this_platform(),)
     with pytest.raises(ReleaseError, match="alone"):
         cli.builder("linux/riscv64", silent(), plain_http=False)

@@ -4,9 +4,10 @@ import hashlib
 import io
 import tarfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -20,53 +21,34 @@ from kotatsu_node.progress import Progress
 PROGRAM = b"#!/bin/sh\necho v1\n"
 
 
-class Projects:
-    """A server on loopback with files; `answers` may hold another way to answer for one."""
+class Projects(ThreadingHTTPServer):
+    """The hosts of all projects in one: a server on loopback with the files of a folder."""
 
-    def __init__(self) -> None:
-        self.files: dict[str, bytes] = {}
-        self.answers: dict[str, Callable[[BaseHTTPRequestHandler], None]] = {}
-        self.asked: list[str] = []
-        projects = self
+    def __init__(self, folder: Path) -> None:
+        asked: list[str] = []
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_HEAD(self) -> None:
-                self._begin()
+        class Handler(SimpleHTTPRequestHandler):
+            def log_request(self, *_: object) -> None:
+                if self.command == "GET":
+                    asked.append(self.path)
 
-            def do_GET(self) -> None:
-                projects.asked.append(self.path)
-                if answer := projects.answers.get(self.path):
-                    answer(self)
-                elif self._begin():
-                    self.wfile.write(projects.files[self.path])
-
-            def _begin(self) -> bool:
-                found = self.path in projects.files
-                self.send_response(200 if found else 404)
-                self.end_headers()
-                return found
-
-            def log_message(self, *_: object) -> None:
-                """Say nothing."""
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.address = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
+        super().__init__(("127.0.0.1", 0), partial(Handler, directory=folder))
+        self.folder, self.asked = folder, asked
+        self.address = f"http://127.0.0.1:{self.server_port}"
 
     def publish(self, name: str, content: bytes, *programs: str) -> File:
         """A file as it is pinned."""
-        self.files[f"/{name}"] = content
+        (self.folder / name).write_bytes(content)
         sha256 = hashlib.sha256(content).hexdigest()
         return File(f"{self.address}/{name}", sha256, programs or (name,))
 
 
 @pytest.fixture
-def projects() -> Iterator[Projects]:
-    """The hosts of all projects in one."""
-    found = Projects()
-    yield found
-    found.server.shutdown()
-    found.server.server_close()
+def projects(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Projects]:
+    with Projects(tmp_path_factory.mktemp("projects")) as found:
+        threading.Thread(target=found.serve_forever, args=(0.01,), daemon=True).start()
+        yield found
+        found.shutdown()
 
 
 def archive(**members: bytes) -> bytes:
@@ -103,10 +85,10 @@ def layout(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, pinned: Published) -
     return Layout(tmp_path / "state", tmp_path / "cache")
 
 
-def kubernetes(layout: Layout, *, compiled: bool = False) -> tuple[str, str]:
+def kubernetes(layout: Layout) -> tuple[str, str]:
     """Get it: whether it is "published" or "compiled", and what was said."""
     out = io.StringIO()
-    made = prepare.programs(layout, Progress(out, live=False), "kubernetes", compiled=compiled)
+    made = prepare.programs(layout, Progress(out, live=False), "kubernetes")
     assert made.kube.is_dir()
     return "published" if "published" in made.kube.name else "compiled", out.getvalue()
 
@@ -129,7 +111,7 @@ def test_a_release_that_is_not_pinned_is_compiled(layout: Layout, projects: Proj
 
 
 def test_a_file_with_another_checksum_is_not_used(layout: Layout, projects: Projects) -> None:
-    projects.files["/kubelet"] = b"another"
+    (projects.folder / "kubelet").write_bytes(b"another")
     how, said = kubernetes(layout)
     assert how == "compiled"
     assert f"{projects.address}/kubelet is not the file that is pinned: its SHA-256 differs" in said
