@@ -20,25 +20,24 @@ def refusal(facts: Facts, choose=for_demo) -> str:
     return caught.value.report()
 
 
-def test_a_named_context_beats_everything_else():
-    choice = for_demo(replace(LAPTOP, context="kind-mine"))
-    assert (choice.where, choice.context, choice.kind_cluster) == (Where.GIVEN, "kind-mine", "mine")
-
-
-def test_kind_is_taken_when_docker_runs_and_kind_is_installed():
-    choice = for_demo(LAPTOP)
-    assert choice.where is Where.KIND
-    assert (choice.context, choice.kind_cluster) == ("kind-kotatsu-demo", "kotatsu-demo")
-
-
-@each("facts", [
-    replace(SANDBOX, programs=SANDBOX.programs | {"docker", "kind"}, docker_runs=False),
-    replace(SANDBOX, programs=SANDBOX.programs | {"docker"}, docker_runs=True),
-    SANDBOX,
+@each("facts, where, context", [
+    (replace(LAPTOP, context="kind-mine"), Where.GIVEN, "kind-mine"),
+    (LAPTOP, Where.KIND, "kind-kotatsu-demo"),
+    # A node that runs is taken before kind, and without Docker or kind one is made.
+    (replace(SANDBOX, programs=EVERYTHING, docker_runs=True), Where.KIND, "kind-kotatsu-demo"),
+    (replace(SANDBOX, programs=EVERYTHING, docker_runs=True, node_runs=True),
+     Where.NODE, "kotatsu-node"),
+    (replace(SANDBOX, programs=EVERYTHING, docker_runs=False), Where.NODE, "kotatsu-node"),
+    (replace(SANDBOX, programs=SANDBOX.programs | {"docker"}, docker_runs=True),
+     Where.NODE, "kotatsu-node"),
+    (SANDBOX, Where.NODE, "kotatsu-node"),
 ])  # fmt: skip
-def test_without_docker_or_kind_the_throwaway_node_is_taken(facts: Facts):
+def test_the_demo_takes_the_named_cluster_a_running_node_kind_or_a_node(
+    facts: Facts, where: Where, context: str
+):
     choice = for_demo(facts)
-    assert (choice.where, choice.context) == (Where.NODE, "kotatsu-node")
+    cluster = context.removeprefix("kind-") if context.startswith("kind-") else ""
+    assert (choice.where, choice.context, choice.kind_cluster) == (where, context, cluster)
 
 
 @each("change, lacks, do", [
@@ -93,12 +92,6 @@ def test_images_for_a_cluster_that_pulls_them_are_to_be_pushed():
 def test_the_demo_leaves_the_current_context_alone():
     assert for_demo(FOREIGN) == for_demo(LAPTOP)
     assert for_demo(replace(LAPTOP, current_context="prod")) == for_demo(LAPTOP)
-
-
-def test_a_node_that_runs_is_taken_before_kind():
-    facts = replace(SANDBOX, programs=EVERYTHING, docker_runs=True, node_runs=True)
-    assert for_demo(facts).where is Where.NODE
-    assert for_demo(replace(facts, node_runs=False)).where is Where.KIND
 
 
 @each("context, named, allowed", [

@@ -2,22 +2,20 @@
 
 import re
 
-from docs.pages import ROOT
+from docs.pages import ROOT, rows, section
 from docs.reasons import conditions, events, of_jobs, statuses
 
 from kotatsu_operator.core.pool.memory import Phase, Reason
 from kotatsu_operator.core.report.conditions import NO_FAULT, WITH_EVENTS
 
-PAGE = (ROOT / "docs/reference/conditions.md").read_text()
+NAME = "docs/reference/conditions.md"
+PAGE = (ROOT / NAME).read_text()
 
 
-def _tables(section: str) -> list[list[list[str]]]:
+def _tables(heading: str) -> list[list[list[str]]]:
     """The tables of a section, each a list of rows without its head."""
-    text = PAGE.split(f"\n## {section}\n")[1].split("\n## ")[0]
-    return [
-        [[cell.strip() for cell in line.strip("|").split(" | ")] for line in table.splitlines()[2:]]
-        for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)
-    ]
+    tables = re.findall(r"(?:^\|.*\n)+", section(NAME, heading), re.MULTILINE)
+    return [rows(table)[2:] for table in tables]
 
 
 def _names(cell: str) -> list[str]:

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from docs.pages import ROOT, name, pages
+from docs.pages import name, pages
 from rows import each
 
 import film
@@ -20,12 +20,6 @@ def test_a_picture_is_newer_than_what_it_shows(picture: str) -> None:
 def test_the_film_is_drawn_from_its_recording() -> None:
     drawn = film.draw(recording.read(film.CAST))
     assert film.FILM.read_text() == drawn, "run: .venv/bin/python tools/pictures/film.py"
-
-
-def test_the_recording_types_the_commands_of_the_list() -> None:
-    typed = [command.line for command in recording.read(film.CAST).commands]
-    listed = (ROOT / "tools/pictures/commands.txt").read_text().splitlines()
-    assert typed == [line.partition("    #")[0] for line in listed]
 
 
 @each("page", pages(), name=name)

@@ -37,15 +37,6 @@ async def test_one_port_serves_the_whole_app(local: httpx.AsyncClient, tmp_path:
     assert (tmp_path / "pets/feed.sqlite3").exists()
 
 
-@pytest.mark.slow
-async def test_each_app_can_be_reached_by_itself(local: httpx.AsyncClient) -> None:
-    for name in ("auth", "feed", "voice", "github-stub"):
-        openapi = (await local.get(f"/_local/{name}/openapi.json")).json()
-        assert name.split("-")[-1] in openapi["info"]["title"].lower()
-        assert (await local.get(f"/_local/{name}/metrics")).status_code == 200
-    assert (await local.get("/_local/nobody/home")).status_code == 404
-
-
 def test_what_is_set_in_the_environment_wins() -> None:
     settings = LocalSettings()
     assert environment(settings, {})["KOTATSU_GITHUB_API_URL"] == "http://github-stub"

@@ -39,13 +39,6 @@ def test_a_release_that_there_is_none_of_is_refused_with_those_there_are(layout:
     assert caught.value.hint == f"set {KUBERNETES} to one of {releases.default().minor}, 1.34"
 
 
-def test_each_release_is_pinned_by_a_file_of_its_own() -> None:
-    newest, oldest = releases.default(), releases.choose("1.34")
-    assert releases.choose("") == releases.choose(newest.minor) == newest
-    assert (oldest.minor, oldest.modfile.name) == ("1.34", "1.34.mod")
-    assert "gitMajor=1 -X k8s.io/component-base/version.gitMinor=34" in binaries.stamps(oldest)
-
-
 def test_of_two_that_make_the_same_the_first_is_kept(tmp_path: Path) -> None:
     target = tmp_path / "programs"
     with binaries.publish(target) as first, binaries.publish(target) as second:
