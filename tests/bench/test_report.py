@@ -7,7 +7,7 @@ import report
 import run
 import table
 from report import Machine, Row, Topic
-from samples import Samples, parts
+from samples import Samples
 
 MACHINE = Machine("Some CPU", 2, 7.8, "6.1")
 ROW = Row("wake", "20 cold starts", "1.02 s", "min 1 s", 20, "≤ 1.05 x floor", 1.01, True, "again")
@@ -61,11 +61,6 @@ def test_the_spread_has_the_least_and_the_most_of_all_that_was_measured():
     samples = Samples.of([0.3, 0.1, 5.0, 0.2])
     assert samples.median == 0.2
     assert samples.spread == "min 100 ms, p95 5 s, max 5 s"
-
-
-def test_a_stage_takes_from_the_end_of_the_one_before_it_to_its_own():
-    runs = [{"sound": 1.0, "pod": 0.3, "unknown": 9.0}, {"pod": 0.5, "load": 0.7, "sound": 1.0}]
-    assert parts(runs, ["pod", "load", "sound"]) == "pod 300 ms, load 200 ms, sound 300 ms"
 
 
 @each("share, value", [(0.0, 1), (0.5, 5), (0.51, 6), (0.95, 10), (0.9, 9), (1.0, 10)])

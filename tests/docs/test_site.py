@@ -12,10 +12,6 @@ HOST = "https://git.example/blob/main"
 PAGES = pages(ROOT)
 
 
-def linked(text: str, page: str) -> str:
-    return relink(text, PurePosixPath(page), PAGES, HOST)
-
-
 def test_without_an_address_of_the_repository_the_words_stay() -> None:
     text = relink(
         "[the [x] chart](../../charts/pet)", PurePosixPath("docs/pet/index.md"), PAGES, ""
@@ -28,11 +24,6 @@ def test_what_the_theme_asks_for_is_part_of_the_site(tmp_path: Path) -> None:
     config = yaml.safe_load((ROOT / "mkdocs.yml").read_text())
     for file in (config["theme"]["logo"], config["theme"]["favicon"], *config["extra_css"]):
         assert (tmp_path / file).is_file(), file
-
-
-def test_addresses_and_code_stay_as_they_are() -> None:
-    text = "[k8s](https://kubernetes.io)\n```\n[x](../charts)\n```\n[here](#there)"
-    assert linked(text, "docs/explanation/cost.md") == text
 
 
 def test_no_link_and_no_picture_of_the_site_leads_nowhere(tmp_path: Path) -> None:
