@@ -1,4 +1,4 @@
-"""The race against other systems: how each is set up, and what is measured of any of them."""
+"""The race against other systems: what is measured of any of them."""
 
 import asyncio
 import os
@@ -12,13 +12,9 @@ from pathlib import Path
 import pytest
 
 import peers
-import systems
 from kotatsu_node.cluster.control_plane import free_ports
-from kotatsu_node.errors import NodeError
 
 BENCH = Path(peers.__file__).parent
-SYSTEMS = systems.read((BENCH / "peers.yaml").read_text())
-RACED = [system for system in SYSTEMS if not system.missing]
 
 
 @contextmanager
@@ -44,58 +40,6 @@ class Standing:
 
     def __init__(self, address):
         self.addresses = {peers.APP: address}
-
-
-def test_each_is_raced_as_its_documents_install_it_and_tuned():
-    assert [system.name.split()[0] for system in RACED] == ["Kotatsu", "KEDA"]
-    for system in RACED:
-        default, tuned, *more = system.configurations.values()
-        assert list(system.configurations)[:2] == ["default", "tuned"]
-        assert len(more) == (system.name == systems.OURS)  # for apps without a gauge
-        assert tuned.idle <= systems.SOON < default.idle
-
-
-@pytest.mark.parametrize("system", RACED, ids=lambda system: system.name)
-def test_the_objects_of_an_app_name_it(system):
-    for configuration in system.configurations.values():
-        found = configuration.of("app-7")
-        assert {obj["metadata"]["name"] for obj in found} == {"app-7"}
-        assert found[-1]["spec"].get("targetRef", found[-1]["spec"].get("scaleTargetRef")) == {
-            "name": "app-7"
-        }
-
-
-def test_a_system_that_cannot_be_had_is_a_row_that_says_what_was_tried(monkeypatch):
-    async def nothing(*_):
-        return []
-
-    monkeypatch.setattr(peers, "race", nothing)
-    found = asyncio.run(peers.rows(quick=True))
-    assert [row.what for row in found] == [
-        f"not raced: {system.name}" for system in SYSTEMS if system.missing
-    ]
-    assert all("proxy" in row.spread and "elsewhere" in row.how for row in found)
-
-
-def test_a_system_that_cannot_be_installed_is_a_row_that_says_why(monkeypatch):
-    @contextmanager
-    def fails(_):
-        raise NodeError("no module proxy")
-        yield
-
-    monkeypatch.setattr(systems, "_keda", fails)
-    [row] = asyncio.run(peers.race(RACED[1], "tuned", quick=True))
-    assert (row.what.partition(":")[0], row.spread) == ("not raced", "no module proxy")
-
-
-def test_a_foreign_deployment_runs_our_image_with_its_own_command_or_the_one_of_its_name():
-    for own, command in ((["/keda"], ["/keda"]), (None, ["/scaler"])):
-        container = {"name": "scaler", "image": "ko://there"} | ({"command": own} if own else {})
-        deployment = {"spec": {"template": {"spec": {"containers": [container]}}}}
-        systems.adapt(deployment, {"TICK": "100ms"})
-        assert container["command"] == command
-        assert container["image"] == systems.IMAGE
-        assert container["env"] == [{"name": "TICK", "value": "100ms"}]
 
 
 def test_a_request_is_lost_unless_it_is_answered_with_200_in_time():

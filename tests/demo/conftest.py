@@ -37,13 +37,15 @@ class Programs:
 
     def add(self, name: str, **answers: str) -> None:
         """A program that prints an answer when the call holds its key (`_` stands for a space)."""
-        program = self.directory / name
         known = {part.replace("_", " "): answer for part, answer in answers.items()}
-        program.write_text(
-            _PROGRAM.format(
-                python=shlex.quote(sys.executable), log=str(self._log), name=name, answers=known
-            )
-        )
+        python = shlex.quote(sys.executable)
+        text = _PROGRAM.format(python=python, log=str(self._log), name=name, answers=known)
+        self.script(name, text)
+
+    def script(self, name: str, text: str) -> None:
+        """A program of this text, which notes nothing unless it says so."""
+        program = self.directory / name
+        program.write_text(text)
         program.chmod(0o755)
 
     @property

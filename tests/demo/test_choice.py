@@ -20,40 +20,24 @@ def refusal(facts: Facts, choose=for_demo) -> str:
     return caught.value.report()
 
 
-def test_a_named_context_beats_everything_else():
-    choice = for_demo(replace(LAPTOP, context="kind-mine"))
-    assert (choice.where, choice.context, choice.kind_cluster) == (Where.GIVEN, "kind-mine", "mine")
-
-
-def test_kind_is_taken_when_docker_runs_and_kind_is_installed():
-    choice = for_demo(LAPTOP)
-    assert choice.where is Where.KIND
-    assert (choice.context, choice.kind_cluster) == ("kind-kotatsu-demo", "kotatsu-demo")
-
-
-@each("facts", [
-    replace(SANDBOX, programs=SANDBOX.programs | {"docker", "kind"}, docker_runs=False),
-    replace(SANDBOX, programs=SANDBOX.programs | {"docker"}, docker_runs=True),
-    SANDBOX,
+@each("facts, where, context", [
+    (replace(LAPTOP, context="kind-mine"), Where.GIVEN, "kind-mine"),
+    (LAPTOP, Where.KIND, "kind-kotatsu-demo"),
+    # A node that runs is taken before kind, and without Docker or kind one is made.
+    (replace(SANDBOX, programs=EVERYTHING, docker_runs=True), Where.KIND, "kind-kotatsu-demo"),
+    (replace(SANDBOX, programs=EVERYTHING, docker_runs=True, node_runs=True),
+     Where.NODE, "kotatsu-node"),
+    (replace(SANDBOX, programs=EVERYTHING, docker_runs=False), Where.NODE, "kotatsu-node"),
+    (replace(SANDBOX, programs=SANDBOX.programs | {"docker"}, docker_runs=True),
+     Where.NODE, "kotatsu-node"),
+    (SANDBOX, Where.NODE, "kotatsu-node"),
 ])  # fmt: skip
-def test_without_docker_or_kind_the_throwaway_node_is_taken(facts: Facts):
+def test_the_demo_takes_the_named_cluster_a_running_node_kind_or_a_node(
+    facts: Facts, where: Where, context: str
+):
     choice = for_demo(facts)
-    assert (choice.where, choice.context) == (Where.NODE, "kotatsu-node")
-
-
-def test_the_reason_for_the_node_says_what_kind_would_have_needed():
-    assert "Docker is not installed" in for_demo(SANDBOX).why
-    stopped = replace(SANDBOX, programs=SANDBOX.programs | {"docker", "kind"})
-    assert "Docker does not run" in for_demo(stopped).why
-
-
-def test_the_node_can_be_asked_for_by_its_context_even_where_kind_is():
-    facts = replace(SANDBOX, programs=EVERYTHING, docker_runs=True, context="kotatsu-node")
-    assert for_demo(facts).where is Where.NODE
-
-
-def test_kind_without_helm_says_to_install_helm():
-    assert "needs helm" in refusal(replace(LAPTOP, programs=LAPTOP.programs - {"helm"}))
+    cluster = context.removeprefix("kind-") if context.startswith("kind-") else ""
+    assert (choice.where, choice.context, choice.kind_cluster) == (where, context, cluster)
 
 
 @each("change, lacks, do", [
@@ -78,19 +62,6 @@ def test_a_cluster_elsewhere_needs_to_know_where_images_come_from():
     text = refusal(replace(LAPTOP, context="prod"))
     assert "IMAGE_PREFIX" in text
     assert "push" in text
-
-
-def test_a_cluster_elsewhere_with_pushed_images_needs_no_docker():
-    facts = Facts(
-        context="prod", image_prefix="registry.example/me", programs=frozenset({"kubectl", "helm"})
-    )
-    choice = for_demo(facts)
-    assert (choice.where, choice.context, choice.kind_cluster) == (Where.GIVEN, "prod", "")
-
-
-def test_a_kind_context_without_docker_says_to_start_docker():
-    facts = replace(LAPTOP, context="kind-mine", docker_runs=False)
-    assert "Docker does not run" in refusal(facts)
 
 
 FOREIGN = replace(LAPTOP, current_context="kind-kind")
@@ -121,16 +92,6 @@ def test_images_for_a_cluster_that_pulls_them_are_to_be_pushed():
 def test_the_demo_leaves_the_current_context_alone():
     assert for_demo(FOREIGN) == for_demo(LAPTOP)
     assert for_demo(replace(LAPTOP, current_context="prod")) == for_demo(LAPTOP)
-
-
-def test_a_node_that_runs_is_taken_before_kind():
-    facts = replace(SANDBOX, programs=EVERYTHING, docker_runs=True, node_runs=True)
-    assert for_demo(facts).where is Where.NODE
-    assert for_demo(replace(facts, node_runs=False)).where is Where.KIND
-
-
-def test_the_demos_own_kind_cluster_can_be_named():
-    assert for_demo(replace(LAPTOP, context="kind-kotatsu-demo")) == for_demo(LAPTOP)
 
 
 @each("context, named, allowed", [

@@ -1,7 +1,6 @@
 """The clusters made of Docker and kind: which commands they run. Nothing is really made here."""
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -33,64 +32,26 @@ def test_a_kind_cluster_of_ours_is_made_with_a_kubeconfig_of_its_own(programs, p
     assert cluster.is_ours
 
 
-def test_one_that_is_there_is_used(programs, progress):
-    programs.add("kind", get_clusters="kotatsu-demo")
-    cluster_of(OURS, "demo", "", progress).start()
-    programs.index("kind export kubeconfig", "--name kotatsu-demo")
-    assert not any("create" in call for call in programs.calls)
-
-
-@pytest.fixture
-def sources(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """What images are built from; changing it is changing a file."""
-    found = {"are": "these"}
-    monkeypatch.setattr(clusters, "made_from", lambda *_: found["are"])
-    return found
-
-
-@pytest.fixture
-def docker_and_kind(programs) -> None:
+def test_an_image_is_built_once_and_loaded_again_where_the_cluster_has_lost_it(
+    programs, progress, monkeypatch
+):
     programs.add("kind", get_clusters="mine", get_nodes="mine-control-plane")
     known = {"buildx": "", "image_inspect": "sha256:abc", "exec": "sha256:def"}
     programs.add("docker", **known, version="1.52 linux/arm64")
-
-
-@pytest.mark.usefixtures("docker_and_kind", "sources")
-def test_an_image_is_built_from_the_root_and_loaded_and_known_by_its_id(programs, progress, work):
-    built = cluster_of(THEIRS, "demo", "", progress).provide(VOICE)
-    assert (built.reference, built.id) == ("localhost/kotatsu-voice:dev", "sha256:abc")
-    archive = f"{work}/voice.tar"
-    build = programs.index("docker build", "services/voice/Dockerfile", "kotatsu-voice:dev")
-    save = programs.index("docker image save", f"--output {archive} localhost/kotatsu-voice:dev")
-    load = programs.index(f"kind load image-archive {archive} --name mine")
-    assert build < save < load
-
-
-@pytest.mark.usefixtures("docker_and_kind")
-def test_an_unchanged_image_is_neither_built_nor_loaded_again(programs, progress, sources):
+    monkeypatch.setattr(clusters, "made_from", lambda *_: "unchanged")
     cluster = cluster_of(THEIRS, "demo", "", progress)
-    cluster.provide(VOICE)
-    before = len(programs.calls)
-    cluster.provide(VOICE)
-    again = programs.calls[before:]
-    assert not any(
-        call.startswith(("docker build", "docker image save", "kind load")) for call in again
-    )
-    sources["are"] = "others"
-    cluster.provide(VOICE)
-    assert any(call.startswith("docker build") for call in programs.calls[before:])
 
+    def done() -> list[str]:
+        """What is done to provide the image, of what takes long."""
+        before = len(programs.calls)
+        cluster.provide(VOICE)
+        words = [" ".join(call.split()[:2]) for call in programs.calls[before:]]
+        return [word for word in words if word in ("docker build", "kind load")]
 
-@pytest.mark.usefixtures("docker_and_kind", "sources")
-def test_an_image_that_the_cluster_has_lost_is_loaded_again(programs, progress):
-    cluster = cluster_of(THEIRS, "demo", "", progress)
-    cluster.provide(VOICE)
+    assert done() == ["docker build", "kind load"]
+    assert done() == []
     programs.add("kind", get_clusters="mine", get_nodes="another-control-plane")
-    before = len(programs.calls)
-    cluster.provide(VOICE)
-    again = programs.calls[before:]
-    assert not any(call.startswith("docker build") for call in again)
-    assert any(call.startswith("kind load") for call in again)
+    assert done() == ["kind load"]
 
 
 def test_a_kind_cluster_of_the_users_is_neither_made_nor_deleted(programs, progress):
@@ -120,47 +81,9 @@ def test_the_users_kubeconfig_does_not_change_when_a_context_of_it_is_used(
     programs.index("--context=kind-mine", "config view --raw --minify --flatten")
 
 
-def test_ours_is_deleted_with_its_kubeconfig(programs, progress, work):
-    programs.add("kind", get_clusters="kotatsu-demo")
-    work.mkdir()
-    (work / "kubeconfig").touch()
-    cluster_of(OURS, "demo", "", progress).remove()
-    programs.index("kind delete cluster --name kotatsu-demo")
-    assert not (work / "kubeconfig").exists()
-
-
 def test_a_cluster_elsewhere_is_given_the_names_of_pushed_images(programs, progress):
     choice = Choice(Where.GIVEN, "", "prod")
     cluster = cluster_of(choice, "demo", "registry.example/me", progress)
     assert isinstance(cluster, GivenCluster)
     assert cluster.provide(VOICE).reference == "registry.example/me/kotatsu-voice:dev"
     assert (cluster.pull_policy, programs.calls) == ("Always", [])
-
-
-def test_a_first_node_builds_images_while_its_programs_are_compiled(progress, monkeypatch):
-    calls = []
-
-    class Node:
-        buildah = SimpleNamespace(image_id=lambda _: "sha256:abc")
-
-        def up(self, *, meanwhile):
-            calls.append("compile")
-            meanwhile()
-            calls.append("up")
-
-        def build(self, tag, *_, load):
-            calls.append(f"build {tag}{' and load' if load else ''}")
-
-        def load(self, tag):
-            calls.append(f"load {tag}")
-
-        def environment(self):
-            return {}
-
-    monkeypatch.setattr(clusters.Node, "open", lambda **_: Node())
-    monkeypatch.setattr(clusters, "made_from", lambda *_: "unchanged")
-    cluster = cluster_of(Choice(Where.NODE, "", "kotatsu-node"), "demo", "", progress)
-    cluster.start([VOICE])
-    cluster.provide(VOICE)
-    tag = "localhost/kotatsu-voice:dev"
-    assert calls == ["compile", f"build {tag}", "up", f"load {tag}"]

@@ -1,11 +1,9 @@
 """The images, and the chart values that name them."""
 
-from pathlib import Path
-
 from chart.kit import load_yaml
 from rows import each
 
-from kotatsu_demo.images import IMAGES, ROOT, TAG, Built, image_values, local_name, present
+from kotatsu_demo.images import IMAGES, ROOT, TAG, Built, image_values, local_name
 
 VALUES = {
     chart: load_yaml((ROOT / "charts" / chart / "values.yaml").read_text())[0]
@@ -15,26 +13,10 @@ BUILT = [Built(image, local_name(image), f"sha256:{image.name}") for image in IM
 
 
 @each("image", IMAGES, name=lambda image: image.name)
-def test_each_image_has_its_place_in_a_chart(image):
-    assert "image" in (VALUES[image.chart][image.key] if image.key else VALUES[image.chart])
-    for pods in image.pods:
-        assert "podAnnotations" in VALUES[image.chart][pods]
-
-
-@each("image", IMAGES, name=lambda image: image.name)
 def test_the_charts_name_by_default_what_make_images_loads(image):
     values = VALUES[image.chart]
     named = (values[image.key] if image.key else values)["image"]
     assert (named["repository"], named["tag"], named["digest"]) == (local_name(image), TAG, "")
-
-
-@each("image", [i for i in IMAGES if i.folder], name=lambda image: image.name)
-def test_each_python_image_has_a_lock_a_project_and_sources(image):
-    for name in ("requirements.lock", "pyproject.toml", "src"):
-        assert (ROOT / image.folder / name).exists()
-    for module in filter(None, image.imports.split(", ")):
-        path = ROOT / image.folder / "src" / module.replace(".", "/")
-        assert path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
 
 
 def test_a_rebuilt_image_changes_the_annotation_of_its_pods():
@@ -52,22 +34,3 @@ def test_pushed_images_are_pulled_and_have_no_annotation():
             "repository": "registry.example/me/kotatsu-voice", "tag": "dev", "pullPolicy": "Always",
         }
     }  # fmt: skip
-
-
-def test_the_pet_does_without_what_has_no_image():
-    built = [one for one in BUILT if one.image.name == "voice"]
-    values = image_values("pet", VALUES["pet"], built, "IfNotPresent")
-    assert values["gateway"] == values["feed"] == {"enabled": False}
-    assert "enabled" not in values["voice"]
-
-
-def test_an_older_chart_gets_no_value_that_it_does_not_know():
-    assert set(image_values("pet", {"voice": {"image": {}}}, BUILT, "Always")) == {"voice"}
-
-
-def test_dockerfiles_decide_what_is_present(tmp_path: Path):
-    (tmp_path / "services/voice").mkdir(parents=True)
-    (tmp_path / "services/voice/Dockerfile").touch()
-    there, missing = present(tmp_path)
-    assert [image.name for image in there] == ["voice"]
-    assert len(there) + len(missing) == len(IMAGES)

@@ -1,17 +1,13 @@
 """Installing and removing: which commands run, and what is never touched."""
 
 import json
-from datetime import UTC, datetime
 
 import pytest
 
 from kotatsu_demo.errors import DemoError
-from kotatsu_demo.images import IMAGES, Built, local_name
-from kotatsu_demo.install import Installation, pet_values
+from kotatsu_demo.install import Installation
 from kotatsu_demo.kube import Kube
-from kotatsu_demo.windows import IDLE_AFTER, window_from
 
-NOW = datetime(2026, 11, 24, 17, 40, 12, tzinfo=UTC)
 OURS = {"kotatsu.dev/demo": "true"}
 
 
@@ -51,61 +47,12 @@ def test_a_namespace_of_somebody_elses_is_left_alone(programs, installation):
     assert not any("helm" in call or "delete" in call for call in programs.calls)
 
 
-def test_removing_uninstalls_the_pet_before_the_platform_that_lets_it_go(programs, installation):
-    programs.add("kubectl", get_namespace=namespace(**OURS))
-    installation.remove()
-    order = [
-        programs.index("helm", "uninstall pet"),
-        programs.index("helm", "uninstall kotatsu"),
-        programs.index("kubectl", "delete namespace demo"),
-    ]
-    assert order == sorted(order)
-    assert not any("delete crd" in call for call in programs.calls)
-
-
-def test_a_crd_that_the_demo_brought_goes_unless_others_use_it(programs, installation):
+def test_a_crd_goes_only_if_the_demo_brought_it_and_nothing_else_uses_it(programs, installation):
     brought = namespace(**OURS, **{"kotatsu.dev/demo-brought-crd": "true"})
-    programs.add("kubectl", get_namespace=brought, get_warmpools="warmpool/other")
-    installation.remove()
+    for found, others in ((namespace(**OURS), ""), (brought, "warmpool/other")):
+        programs.add("kubectl", get_namespace=found, get_warmpools=others)
+        installation.remove()
     assert not any("delete crd" in call for call in programs.calls)
     programs.add("kubectl", get_namespace=brought)
     installation.remove()
     programs.index("kubectl", "delete crd warmpools.kotatsu.dev")
-
-
-def test_removing_where_nothing_is_does_nothing(programs, installation):
-    programs.add("kubectl")
-    installation.remove()
-    assert len(programs.calls) == 1
-
-
-def test_the_pet_has_no_window_until_it_is_given_one():
-    pool = pet_values({"voice": {"image": {"tag": "dev"}}}, None)["voice"]["pool"]
-    assert pool == {"idleAfter": f"{IDLE_AFTER.seconds}s", "windows": []}
-
-
-def test_a_window_goes_beside_the_images():
-    images = {"voice": {"image": {"tag": "dev"}}}
-    values = pet_values(images, window_from(NOW, {}))
-    assert values["timeZone"] == "Asia/Tokyo"
-    assert values["voice"]["image"] == {"tag": "dev"}
-    assert values["voice"]["pool"]["windows"][0]["name"] == "demo"
-    assert values["voice"]["pool"]["lead"] == "12s"
-    assert "pool" not in images["voice"]
-
-
-def test_what_was_left_out_comes_later_and_the_voice_keeps_its_window(installation, monkeypatch):
-    given = []
-    monkeypatch.setattr(Kube, "helm", lambda self, *_, values: given.append(values))
-    window = window_from(NOW, {})
-    voice, auth = (
-        Built(image, local_name(image), f"sha256:{image.name}")
-        for image in IMAGES
-        if image.name in ("voice", "auth")
-    )
-    installation.open_window([voice], window)
-    installation.complete([voice, auth])
-    first, second = given
-    assert (first["auth"], second["auth"]["image"]["tag"]) == ({"enabled": False}, "dev")
-    assert first["voice"] == second["voice"]
-    assert second["voice"]["pool"]["windows"] == [window.as_value()]

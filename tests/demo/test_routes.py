@@ -43,7 +43,6 @@ def test_services_are_reached_through_the_first_node_and_pods_through_their_own(
 def cluster(programs, monkeypatch: pytest.MonkeyPatch) -> None:
     config = {"data": {"ClusterConfiguration": json.dumps(CLUSTER)}}
     programs.add("kubectl", get_nodes=json.dumps({"items": NODES}), configmap=json.dumps(config))
-    programs.add("docker", inspect="kindest/node:v1")
     programs.add("ip")
     # No route at first, and one after the routes are set.
     monkeypatch.setattr(
@@ -63,35 +62,10 @@ def test_root_sets_the_routes_and_removes_them(programs, tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("cluster")
-def test_for_anybody_else_a_container_of_the_nodes_image_sets_them(programs, tmp_path, monkeypatch):
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    routes.open_to(KUBE, tmp_path / "routes.json")
-    programs.index("docker run --rm --network=host --cap-add=NET_ADMIN", "kindest/node:v1 route")
-
-
-@pytest.mark.usefixtures("cluster")
 def test_where_they_cannot_be_set_it_says_so(programs, tmp_path, monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    (programs.directory / "ip").write_text("#!/bin/sh\necho not permitted >&2; exit 2\n")
+    programs.script("ip", "#!/bin/sh\necho not permitted >&2; exit 2\n")
     with pytest.raises(MissingError) as caught:
         routes.open_to(KUBE, tmp_path / "routes.json")
     assert "not permitted" in caught.value.report()
     assert "as root" in caught.value.hint
-
-
-def test_where_services_answer_no_route_is_set(programs, tmp_path, monkeypatch):
-    monkeypatch.setattr(routes, "are_needed", lambda _: False)
-    assert not routes.open_to(KUBE, tmp_path / "routes.json")
-    assert programs.calls == []
-
-
-def test_a_virtual_machine_of_docker_is_out_of_reach(tmp_path, monkeypatch):
-    monkeypatch.setattr(routes, "are_needed", lambda _: True)
-    monkeypatch.setattr("sys.platform", "darwin")
-    with pytest.raises(MissingError, match="virtual machine"):
-        routes.open_to(KUBE, tmp_path / "routes.json")
-
-
-def test_without_a_record_there_is_nothing_to_remove(programs, tmp_path):
-    routes.close(tmp_path / "routes.json")
-    assert programs.calls == []

@@ -63,6 +63,17 @@ def prose(text: str) -> str:
     return _BLOCK.sub("", text)
 
 
+def section(page: str, heading: str) -> str:
+    """What stands below a heading of the second level."""
+    return (ROOT / page).read_text().split(f"\n## {heading}\n")[1].split("\n## ")[0]
+
+
+def rows(text: str) -> list[list[str]]:
+    """The cells of the lines of all tables."""
+    lines = [line.strip("|").split(" | ") for line in text.splitlines() if line[:1] == "|"]
+    return [[cell.strip() for cell in cells] for cells in lines]
+
+
 def code(text: str) -> list[str]:
     """All that is set as code in a page: its blocks, and what stands between backticks."""
     return [*blocks(text), *re.findall(r"`([^`\n]+)`", prose(text))]

@@ -5,8 +5,11 @@ that compute it are asked.
 """
 
 import ast
+from collections import defaultdict
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from docs.pages import ROOT
 
@@ -31,34 +34,26 @@ def _modules() -> tuple[tuple[Path, ast.Module], ...]:
     return tuple((path, ast.parse(path.read_text())) for path in sorted(SOURCE.rglob("*.py")))
 
 
+def _nodes(*kinds: type[ast.AST]) -> Iterator[Any]:
+    """The nodes of these kinds in all modules."""
+    return (n for _, module in _modules() for n in ast.walk(module) if isinstance(n, kinds))
+
+
 def _unparkable() -> set[str]:
     """The reasons for which pods cannot be parked."""
-    return {
-        str(node.args[0].value)
-        for _, module in _modules()
-        for node in ast.walk(module)
-        if isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Name)
-        and node.func.id == "Obstacle"
-        and isinstance(node.args[0], ast.Constant)
-    }
+    reasons = [c.args[0] for c in _nodes(ast.Call) if ast.unparse(c.func) == "Obstacle"]
+    return {str(reason.value) for reason in reasons if isinstance(reason, ast.Constant)}
 
 
 @cache
-def _all_calls() -> dict[str, list[tuple[ast.FunctionDef, ast.Call]]]:
+def _calls() -> dict[str, list[tuple[ast.AST, ast.Call]]]:
     """Each call of a function by its name, with the function that it stands in."""
-    found: dict[str, list[tuple[ast.FunctionDef, ast.Call]]] = {}
-    for _, module in _modules():
-        for outer in ast.walk(module):
-            if isinstance(outer, ast.FunctionDef | ast.AsyncFunctionDef):
-                for node in ast.walk(outer):
-                    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-                        found.setdefault(node.func.id, []).append((outer, node))  # type: ignore[arg-type]
+    found = defaultdict(list)
+    for outer in _nodes(ast.FunctionDef, ast.AsyncFunctionDef):
+        for node in ast.walk(outer):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                found[node.func.id].append((outer, node))
     return found
-
-
-def _calls(name: str) -> list[tuple[ast.FunctionDef, ast.Call]]:
-    return _all_calls().get(name, [])
 
 
 def _values(expression: ast.expr, outer: ast.AST) -> set[str]:
@@ -69,7 +64,7 @@ def _values(expression: ast.expr, outer: ast.AST) -> set[str]:
         case ast.IfExp(body=body, orelse=orelse):
             return _values(body, outer) | _values(orelse, outer)
         case ast.Starred(value=ast.Call(func=ast.Name(id=name))):
-            (function,) = _functions(name)
+            (function,) = [f for f in _nodes(ast.FunctionDef) if f.name == name]
             tuples = [n.value for n in ast.walk(function) if isinstance(n, ast.Return)]
             return {v for t in tuples if isinstance(t, ast.Tuple) for v in _values(t.elts[0], t)}
     text = ast.unparse(expression)
@@ -86,24 +81,10 @@ def _values(expression: ast.expr, outer: ast.AST) -> set[str]:
     return {value for one in given for value in _values(one, outer)}
 
 
-@cache
-def _all_functions() -> dict[str, list[ast.FunctionDef]]:
-    found: dict[str, list[ast.FunctionDef]] = {}
-    for _, module in _modules():
-        for node in ast.walk(module):
-            if isinstance(node, ast.FunctionDef):
-                found.setdefault(node.name, []).append(node)
-    return found
-
-
-def _functions(name: str) -> list[ast.FunctionDef]:
-    return _all_functions().get(name, [])
-
-
 def conditions() -> set[tuple[str, str]]:
     """Each condition and reason of an accepted pool."""
     found = set()
-    for outer, call in _calls("condition"):
+    for outer, call in _calls()["condition"]:
         kind, _, *rest = call.args
         if isinstance(kind, ast.Constant):
             found |= {(str(kind.value), reason) for reason in _values(rest[0], outer)}
@@ -130,7 +111,7 @@ def of_jobs() -> set[str]:
 def statuses() -> dict[tuple[str, str], set[str]]:
     """The statuses of those conditions of which a literal or a pure function gives them."""
     found: dict[tuple[str, str], set[str]] = {}
-    for outer, call in _calls("condition"):
+    for outer, call in _calls()["condition"]:
         kind, holds, *rest = call.args
         if isinstance(kind, ast.Constant) and isinstance(holds, ast.Constant):
             for reason in _values(rest[0], outer):
@@ -145,7 +126,7 @@ def statuses() -> dict[tuple[str, str], set[str]]:
 def events() -> dict[str, bool]:
     """Each event that is not a condition's, and whether it is a warning."""
     found = {}
-    for outer, call in _calls("Note"):
+    for outer, call in _calls()["Note"]:
         if not isinstance(call.args[0], ast.Name):
             warns = {k.arg: ast.unparse(k.value) for k in call.keywords}.get("warning") == "True"
             found |= dict.fromkeys(_values(call.args[0], outer), warns)

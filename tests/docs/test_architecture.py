@@ -1,65 +1,30 @@
-"""docs/architecture.md has every process, folder and layer of the operator, and no other."""
+"""The layers that docs/architecture.md draws are those that import-linter enforces."""
 
 import re
 import tomllib
-from pathlib import PurePosixPath
 
-from docs.pages import ROOT, blocks, files, name
+from docs.pages import ROOT, blocks, section
 from rows import each
 
-PAGE = (ROOT / "docs/architecture.md").read_text()
-SECTION = PAGE.split("\n## The folders of the operator's package\n")[1].split("\n## ")[0]
-PACKAGE = "operator/src/kotatsu_operator/"
-MODULES = [
-    PurePosixPath(name(path).removeprefix(PACKAGE))
-    for path in files()
-    if name(path).startswith(PACKAGE) and path.suffix == ".py"
-]
-LAYERS = [
-    contract
-    for contract in tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"][
-        "contracts"
-    ]
-    if contract["type"] == "layers" and contract["containers"][0].startswith("kotatsu_operator")
-]
+TOOLS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]
+OURS = "kotatsu_operator"
+LAYERS = {
+    contract["containers"][0]: contract["layers"]
+    for contract in TOOLS["importlinter"]["contracts"]
+    if contract["type"] == "layers" and contract["containers"][0].startswith(OURS)
+}
 
 
-@each("contract", LAYERS, name=lambda contract: contract["containers"][0])
-def test_the_layers_are_those_that_import_linter_enforces(contract) -> None:
-    container = contract["containers"][0].removeprefix("kotatsu_operator").lstrip(".")
-    (drawing,) = blocks(SECTION)
+@each("container, layers", LAYERS.items())
+def test_the_layers_of_the_page_are_those_of_the_contracts(container: str, layers: list[str]):
+    (drawing,) = blocks(section("docs/architecture.md", "The folders of the operator's package"))
     lines = dict(re.findall(r"^(\w+) +(.*)$", drawing, re.MULTILINE))
-    assert lines[container or "package"] == " > ".join(contract["layers"])
+    assert lines[container.removeprefix(OURS).lstrip(".") or "package"] == " > ".join(layers)
 
 
-@each("contract", LAYERS, name=lambda contract: contract["containers"][0])
-def test_every_module_of_a_folder_with_layers_is_in_one(contract) -> None:
-    folder = PurePosixPath(*contract["containers"][0].split(".")[1:])
-    inside = {m.relative_to(folder) for m in MODULES if m.is_relative_to(folder)}
-    there = {part.parts[0].removesuffix(".py") for part in inside} - {"__init__"}
-    assert {word for layer in contract["layers"] for word in layer.split(" | ")} == there
-
-
-def test_the_table_has_each_folder_and_no_other() -> None:
-    rows = re.findall(r"^\| (`[^|]+`) \|", SECTION, re.MULTILINE)
-    told = [folder for row in rows for folder in re.findall(r"`([\w/]+/)`", row)]
-    assert sorted(told) == sorted({f"{m.parent}/" for m in MODULES} - {"./"})
-
-
-def is_program(module: PurePosixPath) -> bool:
-    """Whether a module is run by itself."""
-    return "__main__" in (ROOT / PACKAGE / module).read_text()
-
-
-def test_the_table_of_processes_has_each_program() -> None:
-    scripts = tomllib.loads((ROOT / "operator/pyproject.toml").read_text())["project"]["scripts"]
-    jobs = {m.stem for m in MODULES if m.parent.name == "jobs" and is_program(m)}
-    programs = {*scripts, *(f"kotatsu_operator.jobs.{job}" for job in jobs)}
-    table = PAGE.split("\n## ")[0]
-    assert {program for program in programs if f"(`{program}`)" not in table} == set()
-
-
-def test_the_pet_has_each_service() -> None:
-    folders = {name(path).split("/")[1] for path in files() if name(path).startswith("services/")}
-    (sentence,) = re.findall(r"^The pet is .*$", PAGE, re.MULTILINE)
-    assert {f for f in folders - {"common"} if f"`{f}`" not in sentence} == set()
+@each("container, layers", LAYERS.items())
+def test_every_module_of_a_folder_with_layers_is_in_one(container: str, layers: list[str]):
+    folder = ROOT / "operator/src" / container.replace(".", "/")
+    inside = [p for p in folder.iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()]
+    modules = {path.stem for path in inside} - {"__init__"}
+    assert {word for layer in layers for word in layer.split(" | ")} == modules

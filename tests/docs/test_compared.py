@@ -18,10 +18,3 @@ def test_each_cell_about_another_project_has_a_source(table: str) -> None:
         assert len(others) == 4, what
         for cell in others:
             assert "](https://" in cell or cell == "–", (what, cell)
-
-
-def test_each_project_has_the_version_that_was_read() -> None:
-    read = PAGE.split("**only read**")[1].split("\n\n")[0]
-    heads = re.findall(r"^\| \| Kotatsu \| (.*) \|$", PAGE, re.MULTILINE)
-    for project in (name for head in heads for name in head.split(" | ")):
-        assert re.search(rf"{project.split()[0]}[^\s,]* [^,]*\d", read.replace("\n", " ")), project

@@ -2,22 +2,20 @@
 
 import re
 
-from docs.pages import ROOT
+from docs.pages import ROOT, rows, section
 from docs.reasons import conditions, events, of_jobs, statuses
 
 from kotatsu_operator.core.pool.memory import Phase, Reason
 from kotatsu_operator.core.report.conditions import NO_FAULT, WITH_EVENTS
 
-PAGE = (ROOT / "docs/reference/conditions.md").read_text()
+NAME = "docs/reference/conditions.md"
+PAGE = (ROOT / NAME).read_text()
 
 
-def _tables(section: str) -> list[list[list[str]]]:
+def _tables(heading: str) -> list[list[list[str]]]:
     """The tables of a section, each a list of rows without its head."""
-    text = PAGE.split(f"\n## {section}\n")[1].split("\n## ")[0]
-    return [
-        [[cell.strip() for cell in line.strip("|").split(" | ")] for line in table.splitlines()[2:]]
-        for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)
-    ]
+    tables = re.findall(r"(?:^\|.*\n)+", section(NAME, heading), re.MULTILINE)
+    return [rows(table)[2:] for table in tables]
 
 
 def _names(cell: str) -> list[str]:
@@ -48,10 +46,6 @@ def test_each_condition_has_the_status_of_the_code() -> None:
         assert page[condition] == expected, condition
 
 
-def test_no_reason_of_a_condition_has_two_statuses() -> None:
-    assert [reason for reason, found in _conditions().items() if len(found) > 1] == []
-
-
 def test_the_page_names_each_reason_that_a_job_writes() -> None:
     assert of_jobs()
     assert [reason for reason in of_jobs() if f"`{reason}`" not in PAGE] == []
@@ -77,13 +71,3 @@ def test_the_page_has_each_phase_and_each_reason_of_a_phase() -> None:
 
     assert {phase.value for phase in Phase} == {n for row in phases for n in _names(row[0])}
     assert {reason.value for reason in Reason} == {n for row in reasons for n in _names(row[0])}
-
-
-def test_reasons_of_refusals_are_left_to_the_page_about_workloads() -> None:
-    refusals = set(
-        re.findall(
-            r"^\| `(\w+)` \|", (ROOT / "docs/reference/workloads.md").read_text(), re.MULTILINE
-        )
-    )
-    assert len(refusals) > 10
-    assert not refusals & {reason for _, reason in _conditions()}

@@ -42,17 +42,6 @@ def test_every_make_target_exists(page: Path) -> None:
 
 
 @each_page
-def test_a_program_of_this_repository_is_run_from_its_environment(page: Path) -> None:
-    for part in code(page.read_text()):
-        for line in part.splitlines():
-            command = re.sub(r"^\$ ", "", line.strip())
-            assert not re.match(r"python\S* -m (kotatsu|pytest)|pytest ", command), line
-            module = re.match(r"\.venv/bin/python -m (kotatsu_\w+)", command)
-            if module:
-                assert any(f"/{module[1]}/__main__.py" in str(path) for path in files()), line
-
-
-@each_page
 def test_every_path_in_the_repository_is_there(page: Path) -> None:
     for part in code(page.read_text()):
         for word in re.findall(r"(?<![\w./:@$-])[\w.-]+/[\w./-]+(?![\w/*{<…])", part):

@@ -19,10 +19,6 @@ def engine() -> OpenJTalkEngine:
     return engine
 
 
-def test_the_page_has_at_least_ten_samples() -> None:
-    assert len(SAMPLES) >= 10
-
-
 @each("sample", SAMPLES, name=lambda sample: sample.text)
 def test_a_sample_is_read_as_the_page_says(engine: OpenJTalkEngine, sample) -> None:
     parts = pieces(prepare(sample.text, 500))

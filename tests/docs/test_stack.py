@@ -7,15 +7,10 @@ from typing import Any
 import pytest
 import yaml
 from chart.kit import Rendered, render, require_helm
-from docs.pages import ROOT
+from docs.pages import ROOT, blocks, section
 
-SECTION = (
-    (ROOT / "docs/how-to/monitoring.md")
-    .read_text()
-    .split("\n## kube-prometheus-stack\n")[1]
-    .split("\n## ")[0]
-)
-OURS, STACK = re.findall(r"^```yaml\n(.*?)^```", SECTION, re.DOTALL | re.MULTILINE)
+SECTION = section("docs/how-to/monitoring.md", "kube-prometheus-stack")
+OURS, STACK = blocks(SECTION, "yaml")
 STACK_VALUES: dict[str, Any] = yaml.safe_load(STACK)
 RELEASE = {"release": "kube-prometheus-stack"}
 

@@ -4,7 +4,7 @@ import ast
 import functools
 import re
 
-from docs.pages import ROOT
+from docs.pages import ROOT, section
 from docs.reasons import conditions, events
 from rows import each
 
@@ -14,10 +14,6 @@ PAGE = "docs/how-to/troubleshooting.md"
 ASLEEP = {Reason.BUDGET.value}
 """Reasons that no awake pool has."""
 OF_KUBERNETES = {"ErrImagePull", "Local", "WarmPool"}
-
-
-def _section(page: str, heading: str) -> str:
-    return (ROOT / page).read_text().split(f"\n## {heading}\n")[1].split("\n## ")[0]
 
 
 @functools.cache
@@ -36,7 +32,7 @@ def _texts(folder: str) -> str:
 
 
 @each(
-    "page, section, folder",
+    "page, heading, folder",
     [
         (PAGE, "Why does it not wake?", "operator/src/kotatsu_operator/activator"),
         (PAGE, "kubectl demo-mode fails", "operator/plugin/src/kotatsu_demo_mode"),
@@ -45,9 +41,9 @@ def _texts(folder: str) -> str:
     ],
 )
 def test_a_message_that_the_page_quotes_is_one_of_the_program(
-    page: str, section: str, folder: str
+    page: str, heading: str, folder: str
 ) -> None:
-    text = _section(page, section).split("| message of Kubernetes |")[0]
+    text = section(page, heading).split("| message of Kubernetes |")[0]
     quoted = re.findall(r"^\| `([^`]+)` \|", text, re.MULTILINE)
 
     assert quoted
@@ -57,7 +53,7 @@ def test_a_message_that_the_page_quotes_is_one_of_the_program(
 
 
 def test_the_page_answers_why_for_each_reason_of_an_awake_pool() -> None:
-    table = _section(PAGE, "Why is my pool awake?").split("| condition |")[0]
+    table = section(PAGE, "Why is my pool awake?").split("| condition |")[0]
     first_cells = " ".join(re.findall(r"^\| (`[^|]+) \|", table, re.MULTILINE))
     told = re.findall(r"`(\w+)`", first_cells)
     assert sorted(told) == sorted({reason.value for reason in Reason} - ASLEEP)

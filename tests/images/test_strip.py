@@ -23,11 +23,6 @@ def test_a_stripped_library_is_smaller_and_still_works(tmp_path):
     assert done.stdout.strip() == str(copy / "__init__.py")
 
 
-def test_stripping_twice_changes_nothing():
-    once = strip.stripped(LIBRARY.read_bytes())
-    assert strip.stripped(once) == once
-
-
 def test_what_is_no_library_stays_as_it_is(tmp_path):
     script = tmp_path / "libc.so"
     script.write_text("GROUP ( libc.so.6 )")

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 from images.conftest import install, installed, library
-from rows import each
 
 import trim
 
@@ -67,10 +66,6 @@ def test_folders_that_belong_to_no_package_alone_go_and_so_do_links_to_nothing(r
     assert not (root / "usr/bin/awk").is_symlink()
 
 
-def test_a_tree_without_dpkg_is_no_error(tmp_path):
-    trim.trim(tmp_path)
-
-
 def test_a_library_that_a_remaining_program_needs_stays(tmp_path):
     install(tmp_path, "coreutils", ls=library("libcap.so.2"))
     install(tmp_path, "libcap2", **{"libcap.so.2": library()})
@@ -117,18 +112,6 @@ def test_a_module_of_a_python_that_is_no_package_keeps_its_library(tmp_path):
 
     assert installed(tmp_path) == ["libffi8"]
     assert {module.name.partition(".")[0] for module in modules.iterdir()} == {"_ctypes", "_other"}
-
-
-@each(
-    "name",
-    [
-        *("coreutils", "dash", "ca-certificates", "tzdata", "zlib1g"),
-        *("python3.13-minimal", "libpython3.13-stdlib", "libc6"),
-        *("libc-bin", "libgcc-s1", "libstdc++6"),
-    ],
-)
-def test_what_a_service_needs_is_not_even_on_the_list(name):
-    assert trim.PACKAGES.fullmatch(name) is None
 
 
 def test_pythons_own_library_is_compiled_where_it_is_not_yet(tmp_path, monkeypatch):

@@ -6,11 +6,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from kotatsu_local.__main__ import sources, welcome
 from kotatsu_local.app import create_app
 from kotatsu_local.settings import LocalSettings, environment
-
-DEMO = {"Authorization": "demo"}
 
 
 @pytest.fixture
@@ -40,15 +37,6 @@ async def test_one_port_serves_the_whole_app(local: httpx.AsyncClient, tmp_path:
     assert (tmp_path / "pets/feed.sqlite3").exists()
 
 
-@pytest.mark.slow
-async def test_each_app_can_be_reached_by_itself(local: httpx.AsyncClient) -> None:
-    for name in ("auth", "feed", "voice", "github-stub"):
-        openapi = (await local.get(f"/_local/{name}/openapi.json")).json()
-        assert name.split("-")[-1] in openapi["info"]["title"].lower()
-        assert (await local.get(f"/_local/{name}/metrics")).status_code == 200
-    assert (await local.get("/_local/nobody/home")).status_code == 404
-
-
 def test_what_is_set_in_the_environment_wins() -> None:
     settings = LocalSettings()
     assert environment(settings, {})["KOTATSU_GITHUB_API_URL"] == "http://github-stub"
@@ -59,18 +47,3 @@ def test_what_is_set_in_the_environment_wins() -> None:
 def test_the_real_github_is_one_variable_away() -> None:
     values = environment(LocalSettings(local_github="real"), {})
     assert "KOTATSU_GITHUB_API_URL" not in values
-
-
-def test_edits_in_every_package_of_the_app_are_watched() -> None:
-    assert {Path(folder).name for folder in sources()} == {
-        "kotatsu_auth",
-        "kotatsu_common",
-        "kotatsu_feed",
-        "kotatsu_github_stub",
-        "kotatsu_local",
-        "kotatsu_voice",
-    }
-
-
-def test_the_welcome_says_what_to_try_first() -> None:
-    assert "curl -H 'Authorization: demo' http://127.0.0.1:8000/home" in welcome(LocalSettings())

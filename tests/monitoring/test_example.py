@@ -9,12 +9,8 @@ from chart.kit import ROOT, containers
 from e2e.kit import Kubectl
 from e2e.prometheus import (
     EXAMPLE,
-    Prometheus,
-    Sample,
-    lines,
     of_the_example,
     scrape_configuration,
-    without_data,
 )
 
 from kotatsu_node.cluster.control_plane import control_plane
@@ -31,13 +27,6 @@ def test_it_is_the_version_that_the_tests_run() -> None:
     assert built is not None
     major, minor, patch = map(int, built.groups())
     assert container["image"] == f"prom/prometheus:v{major}.{minor}.{patch}"
-
-
-def test_the_page_applies_it() -> None:
-    assert (
-        f"kubectl apply -n kotatsu -f {EXAMPLE.relative_to(ROOT)}"
-        in (ROOT / "docs/how-to/monitoring.md").read_text()
-    )
 
 
 def test_it_loads_the_alerts_beside_its_configuration() -> None:
@@ -69,23 +58,6 @@ def test_a_series_of_kotatsu_is_of_its_pools_namespace_and_one_of_an_app_is_not(
             [source] = rule["source_labels"]
             series[rule["target_label"]] = series[source]
     assert series == {"namespace": namespace}
-
-
-def test_a_line_of_a_panel_is_asked_for_without_variables() -> None:
-    asked = list(lines("demo"))
-    assert len(asked) > 30
-    assert [line.expr for line in asked if "$" in line.expr] == []
-
-
-def test_lines_without_data_are_named() -> None:
-    *shown, empty = lines("demo")
-
-    class Asked(Prometheus):
-        def since(self, _begin: float, expr: str, step: float = 2.0) -> list[Sample]:
-            return [({}, [step])] if expr in {line.expr for line in shown} else []
-
-    named = f"{empty.board}: {empty.panel}: {empty.expr}"
-    assert without_data(Asked("http://unused"), 0.0, "demo") == [named]
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import pytest
 from rows import each
 
 from kotatsu_node.errors import NodeError
-from kotatsu_node.layout import Layout, sources
+from kotatsu_node.layout import Layout
 
 
 def test_state_is_in_one_fixed_place_so_that_any_checkout_can_clean_up_after_another() -> None:
@@ -31,17 +31,7 @@ def test_the_cache_is_outside_the_checkout(environ: dict[str, str], cache: str) 
     assert Layout.from_environment(environ).cache == Path(cache)
 
 
-@pytest.mark.parametrize("environ", [{}, {"KOTATSU_NODE_KUBERNETES": "1.34"}])
-def test_another_kubernetes_is_chosen_by_one_variable(environ: dict[str, str]) -> None:
-    assert Layout.from_environment(environ).kubernetes == environ.get("KOTATSU_NODE_KUBERNETES", "")
-
-
 def test_a_state_directory_too_long_for_a_socket_is_refused_with_advice() -> None:
     with pytest.raises(NodeError, match="too long") as caught:
         Layout.from_environment({}, state_dir="/" + "x" * 36)
     assert "--state-dir" in caught.value.report()
-
-
-def test_the_go_sources_are_found_from_a_checkout() -> None:
-    assert (sources() / "kube" / "main.go").is_file()
-    assert (sources() / "pause" / "main.go").is_file()

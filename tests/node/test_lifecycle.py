@@ -5,10 +5,8 @@ Whatever ran in the node before is gone afterwards; the node itself is left as i
 
 from __future__ import annotations
 
-import io
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,11 +15,9 @@ import needs
 import pytest
 
 from kotatsu_node import Node, NodeError, mounts
-from kotatsu_node.cluster import images, lifecycle, second
-from kotatsu_node.components import commands, configuration, containerd, containers, processes
-from kotatsu_node.layout import BASE_IMAGE, DNS_IP
-from kotatsu_node.network import netns
-from kotatsu_node.progress import Progress
+from kotatsu_node.cluster import lifecycle
+from kotatsu_node.components import commands, containerd, containers, processes
+from kotatsu_node.layout import BASE_IMAGE
 
 pytestmark = needs.A_NODE
 
@@ -122,15 +118,6 @@ def machine(node: Node) -> dict[str, set[str]]:
     }
 
 
-def test_up_twice_does_and_changes_nothing(node: Node) -> None:
-    node.up()
-    before = pids(node)
-    said = io.StringIO()
-    Node(node.layout, Progress(said, live=True)).up()
-    assert said.getvalue() == "\r\x1b[Kthe node is already up and healthy\n"
-    assert pids(node) == before
-
-
 def test_up_starts_again_what_is_missing_and_keeps_the_cluster(node: Node) -> None:
     node.up()
     kubectl(node, "create", "configmap", "memory")
@@ -160,34 +147,6 @@ def test_a_component_can_be_ended_and_started_while_pods_run_on(node: Node) -> N
     lifecycle.wait_ready(node.layout)
     kubectl(node, "delete", "pod", "sleeper", "--now")
     assert processes_of(container) == []
-
-
-def connects_from_the_second_node(address: str, port: int) -> bool:
-    script = f"import socket; socket.create_connection(({address!r}, {port}), 2)"
-    command = netns.inside(sys.executable, "-c", script, namespace=second.PATH)
-    return subprocess.run(command, capture_output=True, check=False).returncode == 0
-
-
-@pytest.mark.parametrize("mode", configuration.PROXY_MODES)
-def test_a_second_node_reaches_services_by_a_kube_proxy_of_its_own(node: Node, mode: str) -> None:
-    node.up()
-    node.second_up(proxy_mode=mode)
-    assert connects_from_the_second_node(DNS_IP, 53)
-    lifecycle.stop(node.layout, [second.PROXY])
-    rules = ["iptables", "-t", "nat", "-F"] if mode == "iptables" else ["nft", "flush", "ruleset"]
-    subprocess.run(netns.inside(*rules, namespace=second.PATH), check=True)
-    # The first node's rules do not serve it: what answered above was the second one's proxy.
-    assert not connects_from_the_second_node(DNS_IP, 53)
-    node.second_down()
-    node.second_down()
-    assert kubectl(node, "get", "nodes", "-o", "name").split() == ["node/kotatsu"]
-
-
-@pytest.mark.parametrize("mode", [*reversed(configuration.PROXY_MODES)])
-def test_the_mode_of_kube_proxy_changes_while_the_node_is_up(node: Node, mode: str) -> None:
-    node.up(proxy_mode=mode)
-    assert configuration.proxy_mode(node.layout) == mode
-    assert node.status().is_healthy
 
 
 def test_after_everything_was_killed_up_cleans_up_and_starts(node: Node) -> None:
@@ -234,12 +193,6 @@ def test_down_leaves_nothing_on_the_machine(node: Node) -> None:
     assert changed == set(before) - {"rules", "places of any containerd"}
 
 
-def test_down_twice_is_no_error(node: Node) -> None:
-    node.down()
-    node.down()
-    assert node.status().is_absent
-
-
 def test_down_after_everything_was_killed_leaves_nothing_either(node: Node) -> None:
     node.down()
     before = machine(node)
@@ -249,12 +202,3 @@ def test_down_after_everything_was_killed_leaves_nothing_either(node: Node) -> N
     node.down()
     assert machine(node) == before
     assert processes_of(container) == []
-
-
-def test_images_stay_loaded_over_down(node: Node) -> None:
-    node.up()
-    node.down()
-    node.up()
-    loaded_again = images.load(node.layout, node.buildah, BASE_IMAGE)
-    assert not loaded_again
-    run_a_pod(node)

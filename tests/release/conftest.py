@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import needs
@@ -94,17 +93,10 @@ def helm() -> str:
     return found
 
 
-@dataclass(frozen=True)
-class Registry:
-    """A registry of the distribution project, on a free port of loopback."""
-
-    address: str
-
-
 @pytest.fixture(scope="session")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
-    """A registry that is empty at first."""
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a registry of the distribution project, which is empty at first."""
     folder = tmp_path_factory.mktemp("registry")
     address = f"127.0.0.1:{free_ports(1)[0]}"
     with peer.registry(folder, address):
-        yield Registry(address)
+        yield address

@@ -58,31 +58,8 @@ def test_what_is_published_is_known_by_its_digest_its_commit_and_its_base(
     assert Buildx(()).published(REFERENCE) == known
 
 
-def test_an_image_of_other_origin_says_neither_commit_nor_base(programs: Programs) -> None:
-    found = {"manifest": {"digest": DIGEST}, "image": {"config": {}}}
-    programs.add("docker", inspect=json.dumps(found))
-    assert Buildx(()).published(REFERENCE) == Published(DIGEST, "", "")
-
-
-def test_the_base_image_is_what_the_registry_has_under_its_name(programs: Programs) -> None:
-    found = {"manifest": {"digest": BASE_DIGEST}, "image": {"linux/amd64": {"config": {}}}}
-    programs.add("docker", inspect=json.dumps(found))
-    assert Buildx(()).base(BASE) == f"{BASE}@{BASE_DIGEST}"
-    assert programs.calls == [
-        f"docker buildx imagetools inspect {BASE} --format {{{{json .}}}}",
-    ]
-
-
-def test_a_base_image_that_does_not_exist_ends_the_release(programs: Programs) -> None:
-    failing(programs, f"ERROR: docker.io/library/{BASE}: not found")
-    with pytest.raises(NodeError, match=f"no base image {BASE}"):
-        Buildx(()).base(BASE)
-
-
 def failing(programs: Programs, said: str) -> None:
-    program = programs.directory / "docker"
-    program.write_text(f"#!/bin/sh\necho {shlex.quote(said)} >&2\nexit 1\n")
-    program.chmod(0o755)
+    programs.script("docker", f"#!/bin/sh\necho {shlex.quote(said)} >&2\nexit 1\n")
 
 
 def test_an_image_that_the_registry_does_not_have_is_nothing(programs: Programs) -> None:
@@ -98,17 +75,7 @@ def test_a_registry_that_cannot_be_asked_is_an_error(programs: Programs) -> None
 
 
 def test_docker_without_buildx_leaves_the_images_to_buildah(programs: Programs) -> None:
-    program = programs.directory / "docker"
-    program.write_text('#!/bin/sh\n[ "$1" = info ]\n')
-    program.chmod(0o755)
+    programs.script("docker", '#!/bin/sh\n[ "$1" = info ]\n')
     assert cli.builder("", silent(), plain_http=False).platforms == (this_platform(),)
     with pytest.raises(ReleaseError, match="alone"):
         cli.builder("linux/riscv64", silent(), plain_http=False)
-
-
-def test_docker_with_buildx_builds_for_two_platforms_unless_told_otherwise(
-    programs: Programs,
-) -> None:
-    programs.add("docker")
-    assert cli.builder("", silent(), plain_http=False).platforms == ("linux/amd64", "linux/arm64")
-    assert cli.builder("linux/amd64", silent(), plain_http=False).platforms == ("linux/amd64",)

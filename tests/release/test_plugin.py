@@ -58,6 +58,13 @@ def fake(folder: Path, name: str, script: str) -> None:
     (folder / name).chmod(0o755)
 
 
+@pytest.fixture
+def bare(tmp_path: Path) -> str:
+    """A PATH whose Python has no packages of any environment: -I and -S."""
+    fake(tmp_path / "bin", "python3", f'exec {sys.executable} -IS "$@"')
+    return f"{tmp_path}/bin:/bin"
+
+
 def test_the_manifest_has_the_shape_krew_asks_for(packed: Path) -> None:
     found = manifest(packed)
     assert found["apiVersion"] == "krew.googlecontainertools.github.com/v1alpha2"
@@ -80,13 +87,6 @@ def test_the_manifest_names_this_archive_and_a_program_in_it(packed: Path) -> No
 
 
 @pytest.mark.slow
-def test_without_an_address_the_manifest_names_the_file(tmp_path: Path) -> None:
-    plugin.write(ROOT, tmp_path, "7.1.0", "")
-    (platform,) = manifest(tmp_path)["spec"]["platforms"]
-    assert platform["uri"] == (tmp_path / plugin.ARCHIVE).as_uri()
-
-
-@pytest.mark.slow
 def test_a_folder_may_be_named_as_make_names_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -97,25 +97,24 @@ def test_a_folder_may_be_named_as_make_names_it(
 
 
 @pytest.mark.slow
-def test_it_runs_with_a_bare_python_from_an_empty_folder(unpacked: Path, tmp_path: Path) -> None:
-    empty, bin_ = tmp_path / "empty", tmp_path / "bin"
+def test_it_runs_with_a_bare_python_from_an_empty_folder(
+    unpacked: Path, tmp_path: Path, bare: str
+) -> None:
+    empty = tmp_path / "empty"
     empty.mkdir()
-    # -I and -S: without the packages of any environment.
-    fake(bin_, "python3", f'exec {sys.executable} -IS "$@"')
     (tmp_path / "pool.yaml").write_text(POOL)
     pool = str(tmp_path / "pool.yaml")
-    done = run(unpacked / plugin.NAME, "plan", "-f", pool, path=f"{bin_}:/bin", cwd=empty)
+    done = run(unpacked / plugin.NAME, "plan", "-f", pool, path=bare, cwd=empty)
     assert (done.returncode, done.stderr) == (0, "")
     assert "in Asia/Tokyo" in done.stdout
     assert "No transitions in this time." in done.stdout
 
 
 @pytest.mark.slow
-def test_it_reads_a_calendar_with_a_bare_python(unpacked: Path, tmp_path: Path) -> None:
-    fake(tmp_path / "bin", "python3", f'exec {sys.executable} -IS "$@"')
+def test_it_reads_a_calendar_with_a_bare_python(unpacked: Path, tmp_path: Path, bare: str) -> None:
     (tmp_path / "team.ics").write_text("<html>")
     words = ("window", "import", "team.ics")
-    done = run(unpacked / plugin.NAME, *words, path=f"{tmp_path}/bin:/bin", cwd=tmp_path)
+    done = run(unpacked / plugin.NAME, *words, path=bare, cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr.startswith("error: team.ics is not an iCalendar file but a web page")
 
@@ -141,25 +140,13 @@ def test_without_any_it_says_what_it_needs(unpacked: Path, tmp_path: Path) -> No
     assert done.stderr.startswith("error: kubectl demo-mode needs Python 3.11 or newer, or uv")
 
 
-def test_the_completion_helper_asks_the_plugin_through_kubectl(
-    unpacked: Path, tmp_path: Path
-) -> None:
-    fake(tmp_path / "bin", "python3", f'exec {sys.executable} -IS "$@"')
-    # What kubectl does with a plugin: its name is the file's, the rest are its words.
-    fake(tmp_path / "bin", "kubectl", f'shift; exec {unpacked}/{plugin.NAME} "$@"')
-    path = f"{tmp_path}/bin:/bin"
-    done = run(unpacked / plugin.COMPLETE, "completion", "", path=path, cwd=tmp_path)
-    assert done.stdout.split() == ["bash", "zsh", "fish", ":4"], done.stderr
-
-
 def test_kubectl_itself_finds_the_plugin_and_completes_its_words(
-    unpacked: Path, tmp_path: Path
+    unpacked: Path, tmp_path: Path, bare: str
 ) -> None:
     kubectl = clients.find("kubectl", Layout.from_environment())
     if kubectl is None:
         needs.missing("kubectl", "install it")
-    fake(tmp_path / "bin", "python3", f'exec {sys.executable} -IS "$@"')
-    path = f"{tmp_path}/bin:{unpacked}:{kubectl.parent}:/bin"
+    path = f"{unpacked}:{bare}:{kubectl.parent}"
     done = run(kubectl, "demo-mode", "--help", path=path, cwd=tmp_path)
     assert done.stdout.startswith("usage: kubectl demo-mode"), done.stderr
     done = run(kubectl, "__complete", "demo-mode", "completion", "z", path=path, cwd=tmp_path)

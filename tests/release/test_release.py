@@ -19,7 +19,7 @@ import needs
 import packages
 import pytest
 import yaml
-from release.conftest import VERSION, Registry, commit, git, silent
+from release.conftest import VERSION, commit, git, silent
 
 from kotatsu_demo.images import IMAGES
 from kotatsu_node import Node
@@ -82,12 +82,12 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def make(node: Node, registry: Registry, helm: str, tools: Path) -> Iterator[Make]:
+def make(node: Node, registry: str, helm: str, tools: Path) -> Iterator[Make]:
     """Release a checkout; what came of it. Its files are in `out` beside the checkout."""
     cyclonedx = tools / "cyclonedx-py"
 
     def release(root: Path, path: str, *, dry_run: bool = False) -> Released:
-        plan = Plan(VERSION, f"{registry.address}/{path}", plain_http=True, is_dry_run=dry_run)
+        plan = Plan(VERSION, f"{registry}/{path}", plain_http=True, is_dry_run=dry_run)
         cosign = Cosign(str(tools / "cosign"), "k.key")
         used = Tools(
             Buildah(node, plain_http=True), Helm(helm, plan), cyclonedx, cosign, "urn:test"
@@ -98,7 +98,7 @@ def make(node: Node, registry: Registry, helm: str, tools: Path) -> Iterator[Mak
 
     yield release
     names = node.buildah.call("images", "--format", "{{.Name}}:{{.Tag}}").split()
-    made = [name for name in names if name.startswith(f"{registry.address}/")]
+    made = [name for name in names if name.startswith(f"{registry}/")]
     if made:
         node.buildah.call("rmi", *made, check=False)
 
@@ -119,8 +119,8 @@ def pull(repository: str, kind: str, digest: str) -> bytes:
     return answer.content
 
 
-def tags(registry: Registry, name: str) -> list[str]:
-    answer = httpx.get(f"http://{registry.address}/v2/{name}/tags/list", trust_env=False)
+def tags(registry: str, name: str) -> list[str]:
+    answer = httpx.get(f"http://{registry}/v2/{name}/tags/list", trust_env=False)
     return answer.json()["tags"] if answer.status_code == 200 else []
 
 
@@ -143,14 +143,14 @@ def test_each_image_is_pulled_by_its_digest_and_is_what_the_commit_has(
 
 @pytest.mark.parametrize("chart", ["kotatsu", "pet"])
 def test_each_chart_is_pulled_by_helm_and_its_pods_run_the_images_of_the_release(
-    released: Released, helm: str, registry: Registry, tmp_path: Path, chart: str
+    released: Released, helm: str, registry: str, tmp_path: Path, chart: str
 ) -> None:
     def run(*arguments: str) -> str:
         return subprocess.run(
             [helm, *arguments], capture_output=True, text=True, check=True, cwd=tmp_path
         ).stdout
 
-    address = f"oci://{registry.address}/first/charts/{chart}"
+    address = f"oci://{registry}/first/charts/{chart}"
     run("pull", address, "--version", VERSION, "--plain-http")
     package = f"{chart}-{VERSION}.tgz"
     about = yaml.safe_load(run("show", "chart", package))
@@ -252,7 +252,7 @@ def test_the_same_release_again_changes_nothing(make: Make, released: Released, 
 
 
 def test_another_commit_cannot_take_a_version_that_is_published(
-    make: Make, released: Released, checkout: Path, registry: Registry
+    make: Make, released: Released, checkout: Path, registry: str
 ) -> None:
     (checkout / "LICENSE").write_text("another")
     commit(checkout)
@@ -264,31 +264,31 @@ def test_another_commit_cannot_take_a_version_that_is_published(
 
 
 def test_a_chart_of_other_content_cannot_take_a_version_that_is_published(
-    released: Released, helm: str, registry: Registry, root: Path, tmp_path: Path
+    released: Released, helm: str, registry: str, root: Path, tmp_path: Path
 ) -> None:
     with tarfile.open(released.charts[0].file) as tar:
         unpack(tar, tmp_path)
     (tmp_path / "kotatsu/README.md").write_text("another")
-    plan = Plan(VERSION, f"{registry.address}/first", plain_http=True)
+    plan = Plan(VERSION, f"{registry}/first", plain_http=True)
     mine = Helm(helm, plan).package(tmp_path / "kotatsu", tmp_path)
     with pytest.raises(ReleaseError, match="already, with other content"):
         Helm(helm, plan).push(mine)
 
 
 def test_a_dry_run_makes_everything_and_pushes_nothing(
-    make: Make, checkout: Path, registry: Registry
+    make: Make, checkout: Path, registry: str
 ) -> None:
     made = make(checkout, "dry", dry_run=True)
     assert {file.name for file in made.files} >= {CHECKSUMS, PROVENANCE, "demo-mode.yaml"}
     assert all(image.digest.startswith("sha256:") for image in made.images.values())
     assert tags(registry, "dry/kotatsu-operator") == tags(registry, "dry/charts/kotatsu") == []
-    plan = Plan(VERSION, f"{registry.address}/dry", is_dry_run=True)
+    plan = Plan(VERSION, f"{registry}/dry", is_dry_run=True)
     assert "nothing was pushed" in summary(made, plan)
     assert "oci://" in summary(made, replace(plan, is_dry_run=False))
 
 
 def test_a_version_without_a_section_in_the_changelog_pushes_nothing(
-    make: Make, checkout: Path, registry: Registry
+    make: Make, checkout: Path, registry: str
 ) -> None:
     (checkout / "CHANGELOG.md").write_text("# Changelog\n\n## [Unreleased]\n")
     commit(checkout)

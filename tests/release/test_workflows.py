@@ -2,7 +2,6 @@
 
 import os
 import re
-import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 import yaml
 from chart.kit import ROOT, Object
 from e2e import peer
-from e2e.test_readme import commands
+from release.conftest import commit, git
 
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
 TARGETS = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
@@ -20,6 +19,8 @@ each = pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
 E2E, RELEASE, UPDATE = (
     ROOT / f".github/workflows/{name}.yml" for name in ("e2e", "release", "update")
 )
+
+LOCK, OTHER_LOCK = "requirements.lock", "services/auth/requirements.lock"
 
 
 def jobs(path: Path) -> dict[str, Object]:
@@ -34,14 +35,6 @@ def test_every_action_is_pinned_by_its_commit_and_says_its_version(path: Path) -
     assert used
     for action in used:
         assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action), action
-
-
-def test_one_action_has_one_commit_in_all_workflows() -> None:
-    pins: dict[str, set[str]] = {}
-    for path in WORKFLOWS:
-        for name, commit in re.findall(r"uses: *([\w-]+/[\w-]+)\S*@(\S+)", path.read_text()):
-            pins.setdefault(name, set()).add(commit)
-    assert {name: commits for name, commits in pins.items() if len(commits) > 1} == {}
 
 
 @each
@@ -108,37 +101,22 @@ def test_no_lock_is_resolved_by_running_a_package() -> None:
     assert [command for command in resolved if " --no-build " not in command] == []
 
 
-def git(folder: Path, *arguments: str) -> str:
-    """What git says, without this machine's settings."""
-    env = os.environ | {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null"}
-    me = ("-c", "user.name=me", "-c", "user.email=me@localhost")
-    return subprocess.check_output(["git", *me, *arguments], cwd=folder, env=env, text=True)
-
-
-def propose(folder: Path, artifact: dict[str, str]) -> str:
-    """Run the step that proposes new locks; returns what the branch changes, if there is one.
-
-    An artifact's file that begins with an arrow is a symbolic link.
-    """
-    git(folder, "init", "--quiet", "--bare", "origin.git")
-    git(folder, "clone", "--quiet", "origin.git", "checkout")
-    checkout, locks = folder / "checkout", folder / "temp/locks"
-    for name in ("Makefile", "requirements.lock", "services/auth/requirements.lock"):
-        (checkout / name).parent.mkdir(parents=True, exist_ok=True)
-        (checkout / name).write_text("old\n")
-    git(checkout, "add", ".")
-    git(checkout, "commit", "--quiet", "--message", "first")
+def test_new_locks_are_proposed_and_nothing_else_that_comes_with_them(tmp_path: Path) -> None:
+    git(tmp_path, "init", "--quiet", "--bare", "origin.git")
+    git(tmp_path, "clone", "--quiet", "origin.git", "checkout")
+    checkout, secret = tmp_path / "checkout", tmp_path / "secret"
+    write(checkout, dict.fromkeys(["Makefile", LOCK, OTHER_LOCK], "old\n"))
+    commit(checkout)
     git(checkout, "push", "--quiet", "origin", "HEAD")
-    for name, text in artifact.items():
-        (locks / name).parent.mkdir(parents=True, exist_ok=True)
-        if text.startswith("→"):
-            (locks / name).symlink_to(text[1:])
-        else:
-            (locks / name).write_text(text)
-    (folder / "gh").write_text("#!/bin/sh\n")
-    (folder / "gh").chmod(0o755)
+    evil = dict.fromkeys(["Makefile", ".github/workflows/evil.yml"], "evil\n")
+    write(tmp_path, {"secret": "of the runner", "gh": "#!/bin/sh\n"})
+    (tmp_path / "gh").chmod(0o755)
+    write(tmp_path / "temp/locks", {LOCK: "new\n", **evil})
+    (tmp_path / "temp/locks" / OTHER_LOCK).parent.mkdir(parents=True)
+    (tmp_path / "temp/locks" / OTHER_LOCK).symlink_to(secret)
+
     [script] = [step["run"] for step in jobs(UPDATE)["propose"]["steps"] if "run" in step]
-    told = {"PATH": f"{folder}:{os.environ['PATH']}", "RUNNER_TEMP": str(folder / "temp")}
+    told = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "RUNNER_TEMP": str(tmp_path / "temp")}
     subprocess.run(
         ["bash", "-e", "-c", script],
         cwd=checkout,
@@ -146,79 +124,15 @@ def propose(folder: Path, artifact: dict[str, str]) -> str:
         capture_output=True,
         check=True,
     )
-    if not git(checkout, "branch", "--remotes", "--list", "origin/update/locks"):
-        return ""
-    return git(checkout, "diff", "--unified=0", "HEAD~", "origin/update/locks")
-
-
-def test_new_locks_are_proposed_and_nothing_else_that_comes_with_them(tmp_path: Path) -> None:
-    secret = tmp_path / "secret"
-    secret.write_text("of the runner")
-    changed = propose(
-        tmp_path,
-        {
-            "requirements.lock": "new\n",
-            "services/auth/requirements.lock": f"→{secret}",
-            "Makefile": "evil\n",
-            ".github/workflows/evil.yml": "evil\n",
-        },
-    )
+    changed = git(checkout, "diff", "--unified=0", "HEAD~", "origin/update/locks")
     assert re.findall(r"^[+-][^+-].*", changed, re.MULTILINE) == ["-old", "+new"]
-    assert "b/requirements.lock" in changed
+    assert f"b/{LOCK}" in changed
 
 
-def test_without_newer_packages_nothing_is_proposed(tmp_path: Path) -> None:
-    assert propose(tmp_path, {"requirements.lock": "old\n"}) == ""
-
-
-LOGS = """\
-#!/bin/sh
-printf '%s\\n' "$(basename "$0") $*" >> "$(dirname "$0")/log"
-case "$*" in
-  *--watch*) echo "$PHASES" ;;
-  *readyReplicas*) echo 1 ;;
-  *port-forward*) exit 124 ;;
-esac
-"""
-
-
-def walk(folder: Path, *phases: str) -> tuple[int, list[str]]:
-    """Walk the tutorials with programs that only note how they are called."""
-    for name in ("kind", "uv", "make", "helm", "kubectl"):
-        (folder / name).write_text(LOGS)
-        (folder / name).chmod(0o755)
-    path = f"{folder}:{os.environ['PATH']}"
-    done = subprocess.run(
-        [ROOT / "tests/e2e/quick_start.sh"],
-        env=os.environ | {"PATH": path, "PHASES": "\n".join(phases)},
-        capture_output=True,
-        check=False,
-    )
-    return done.returncode, (folder / "log").read_text().splitlines()
-
-
-def test_the_tutorials_are_walked_as_they_are_written_and_the_app_sleeps_and_wakes(
-    tmp_path: Path,
-) -> None:
-    code, called = walk(tmp_path, "Warm", "Asleep")
-    written = [shlex.split(line, comments=True) for line in commands()]
-    starts = [" ".join(words[:4]) for words in written if words[:2] != ["kind", "delete"]]
-    assert code == 0
-    assert called[0] == "kind get clusters"
-    assert [" ".join(line.split()[:4]) for line in called[1:-1]] == starts
-    assert "helm uninstall kotatsu --namespace kotatsu" in called
-    (tmp_path / "log").unlink()
-    code, called = walk(tmp_path, "Asleep")
-    assert code == 1
-    assert "uninstall" not in str(called)
-
-
-def test_dependabot_looks_at_folders_that_have_what_it_updates() -> None:
-    wanted = {"gomod": "go.mod", "docker": "Dockerfile"}
-    for update in yaml.safe_load((ROOT / ".github/dependabot.yml").read_text())["updates"]:
-        for pattern in update.get("directories", ()):
-            file = wanted[update["package-ecosystem"]]
-            assert list(ROOT.glob(f"{pattern.lstrip('/')}/{file}")), pattern
+def write(folder: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
 
 
 @pytest.mark.nightly

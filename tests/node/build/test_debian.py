@@ -8,6 +8,12 @@ from kotatsu_node.build import debian
 from kotatsu_node.build.debian import Source
 
 MIRROR = "http://mirror.test/debian"
+ONE_LINE = f"""\
+# deb http://old.test/debian bookworm main
+deb-src {MIRROR} bookworm main
+deb {MIRROR} bookworm main contrib # ours
+deb [arch=amd64] http://b.test/x y main
+"""
 DEB822 = f"""\
 Types: deb
 # an older snapshot stood here
@@ -29,25 +35,6 @@ Components: main
 """
 
 
-def test_a_deb822_file_gives_one_source_per_address_and_skips_what_is_off() -> None:
-    assert debian.parse_deb822(DEB822) == [
-        Source(MIRROR, ("bookworm", "bookworm-updates"), ("main",)),
-        Source("http://mirror.test/security", ("bookworm-security",), ("main", "contrib")),
-    ]
-
-
-def test_a_one_line_source_is_read_with_and_without_options() -> None:
-    text = f"deb {MIRROR} bookworm main contrib # ours\ndeb [arch=amd64] http://b.test/x y main\n"
-    assert debian.parse_one_line(text) == [
-        Source(MIRROR, ("bookworm",), ("main", "contrib")),
-        Source("http://b.test/x", ("y",), ("main",)),
-    ]
-
-
-def test_source_packages_and_comments_are_no_sources() -> None:
-    assert debian.parse_one_line(f"# deb {MIRROR} bookworm main\ndeb-src {MIRROR} a main\n") == []
-
-
 SOURCES = [
     Source("http://vendor.test/node", ("nodistro",), ("main",)),
     Source("http://mirror.test/security", ("bookworm-security",), ("main",)),
@@ -65,33 +52,20 @@ def test_the_mirrors_of_the_machines_own_release_have_the_others_of_debian(relea
     assert debian.mirror_of(release, archives) == MIRROR
 
 
-@pytest.mark.parametrize("machine", ["noble", ""])
-def test_a_machine_that_is_not_debian_names_no_such_mirror(machine: str) -> None:
-    archives = debian.archives_of("trixie", machine, SOURCES)
-    assert archives == []
-    assert debian.mirror_of("trixie", archives) == ""
+def test_a_machine_that_is_not_debian_names_no_such_mirror() -> None:
+    assert debian.archives_of("trixie", "noble", SOURCES) == []
+    assert debian.mirror_of("trixie", []) == ""
 
 
-def test_both_kinds_of_file_are_read_from_the_apt_directory(tmp_path: Path) -> None:
+def test_both_kinds_of_file_are_read_without_what_is_off_or_no_archive(tmp_path: Path) -> None:
     (tmp_path / "sources.list.d").mkdir()
-    (tmp_path / "sources.list").write_text("deb http://old.test/debian bookworm main\n")
+    (tmp_path / "sources.list").write_text(ONE_LINE)
     (tmp_path / "sources.list.d" / "debian.sources").write_text(DEB822)
     (tmp_path / "sources.list.d" / "x.list").write_text("deb http://x.test/ stable main\n")
-    uris = [source.uri for source in debian.read_sources(tmp_path)]
-    assert uris == [
-        "http://old.test/debian",
-        MIRROR,
-        "http://mirror.test/security",
-        "http://x.test/",
+    assert debian.read_sources(tmp_path) == [
+        Source(MIRROR, ("bookworm",), ("main", "contrib")),
+        Source("http://b.test/x", ("y",), ("main",)),
+        Source(MIRROR, ("bookworm", "bookworm-updates"), ("main",)),
+        Source("http://mirror.test/security", ("bookworm-security",), ("main", "contrib")),
+        Source("http://x.test/", ("stable",), ("main",)),
     ]
-
-
-def test_only_packages_whose_program_or_file_is_absent_are_missing(tmp_path: Path) -> None:
-    (tmp_path / "plugin").touch()
-    needed = {
-        "shell": "sh",
-        "plugins": str(tmp_path / "plugin"),
-        "ghost": "no-such-program",
-        "void": "/no/file",
-    }
-    assert debian.missing(needed) == ["ghost", "void"]

@@ -13,11 +13,6 @@ def test_pip_reads_the_environment_over_its_files() -> None:
     assert settings == {"index-url": "http://env.test/", "timeout": "5"}
 
 
-def test_a_later_file_wins_and_its_install_section_counts() -> None:
-    files = ["[global]\ntimeout = 5\n", "[install]\ntimeout = 9\n"]
-    assert from_dockerfile.pip_settings({}, files) == {"timeout": "9"}
-
-
 def test_a_password_with_a_percent_sign_is_left_as_it_is() -> None:
     files = ["[global]\nindex-url = http://user:p%40ss@file.test/\n"]
     assert from_dockerfile.pip_settings({}, files)["index-url"] == "http://user:p%40ss@file.test/"
@@ -37,22 +32,6 @@ def test_a_directory_of_wheels_counts_only_when_something_is_in_it(tmp_path: Pat
     assert settings == {"find-links": str(full)}
     assert from_dockerfile.local_paths(settings) == [full]
     assert from_dockerfile.pip_settings({"PIP_FIND_LINKS": str(empty)}, []) == {}
-
-
-def test_a_broken_pip_file_is_no_reason_to_stop() -> None:
-    assert from_dockerfile.pip_settings({}, ["no section\n"]) == {}
-
-
-def test_the_written_configuration_reads_back_the_same(tmp_path: Path) -> None:
-    wheels = []
-    for name in ("one", "two"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "x.whl").touch()
-        wheels.append(str(tmp_path / name))
-    settings = from_dockerfile.pip_settings(
-        {"PIP_FIND_LINKS": " ".join(wheels), "PIP_TIMEOUT": "3"}, []
-    )
-    assert from_dockerfile.pip_settings({}, [from_dockerfile.pip_conf(settings)]) == settings
 
 
 def test_only_settings_on_reaching_a_mirror_are_taken_from_apt() -> None:

@@ -36,18 +36,6 @@ def archive(path: Path, **members: bytes) -> Path:
     return path
 
 
-def test_two_archives_of_the_same_image_are_known_to_be_the_same(tmp_path: Path) -> None:
-    one = archive(tmp_path / "1", index_json=b"{same}", other=b"1")
-    two = archive(tmp_path / "2", other=b"22", index_json=b"{same}")
-    three = archive(tmp_path / "3", index_json=b"{another}")
-    first, second, third = map(images.archive_fingerprint, (one, two, three))
-    assert first == second != third
-
-
-def test_a_docker_archive_is_an_image_archive_too(tmp_path: Path) -> None:
-    assert images.archive_fingerprint(archive(tmp_path / "1", manifest_json=b"[]"))
-
-
 def test_other_files_are_refused_with_a_sentence(tmp_path: Path) -> None:
     text = tmp_path / "Dockerfile"
     text.write_text("FROM scratch\n")

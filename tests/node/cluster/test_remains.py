@@ -42,20 +42,6 @@ def test_only_shims_of_our_containerd_are_ours(arguments: list[str], is_ours: bo
     assert containers.is_shim_of(arguments, SOCKET) is is_ours
 
 
-def test_a_process_belongs_to_the_container_that_its_cgroup_names() -> None:
-    one, other = "ab" * 32, "cd" * 32
-    cgroup = f"4:memory:/kubepods/besteffort/pod1/{one}\n3:cpu:/kubepods/pod1/{one}\n0::/\n"
-    assert containers.cgroup_ids(cgroup) == {one}
-    assert not containers.cgroup_ids(cgroup) & {other}
-
-
-def test_a_tree_without_mounts_is_deleted_whole(tmp_path: Path) -> None:
-    (tmp_path / "tree" / "deep").mkdir(parents=True)
-    mounts.remove_tree(tmp_path / "tree")
-    mounts.remove_tree(tmp_path / "tree")
-    assert not (tmp_path / "tree").exists()
-
-
 def volume(name: str, phase: str, storage_class: str = "standard") -> dict[str, Any]:
     return {
         "metadata": {"name": name},
@@ -81,9 +67,3 @@ def test_a_cached_binary_has_another_name_when_anything_it_is_made_from_changes(
     assert first != binaries.key([source], "go1.27")
     source.write_text("two")
     assert first != binaries.key([source], "go1.26")
-
-
-def test_links_replace_the_ones_from_before(tmp_path: Path) -> None:
-    binaries.link(tmp_path / "bin", [Path("/old/kubectl"), Path("/old/gone")])
-    binaries.link(tmp_path / "bin", [Path("/new/kubectl")])
-    assert [link.readlink() for link in (tmp_path / "bin").iterdir()] == [Path("/new/kubectl")]

@@ -2,33 +2,18 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from kotatsu_node.components import processes
 from kotatsu_node.components.processes import Process
 
 
-@pytest.fixture
-def sleeper(tmp_path: Path) -> Iterator[Process]:
-    started = processes.start("sleeper", ["sleep", "60"], tmp_path / "log", tmp_path / "run")
-    yield started
-    processes.stop([started], grace=1)
-
-
-def test_a_started_process_is_recorded_and_alive(sleeper: Process, tmp_path: Path) -> None:
-    assert processes.recorded(tmp_path / "run") == {"sleeper": sleeper}
-    assert sleeper.is_alive()
-
-
-def test_the_same_id_with_another_start_is_not_that_process(sleeper: Process) -> None:
-    assert not Process(sleeper.pid, sleeper.started - 1, sleeper.boot).is_alive()
-
-
-def test_a_record_from_before_a_reboot_means_nothing(sleeper: Process) -> None:
-    assert not Process(sleeper.pid, sleeper.started, "another boot").is_alive()
+def test_a_process_is_known_by_its_id_its_start_and_the_boot() -> None:
+    me = processes.identify(os.getpid())
+    assert me is not None
+    assert me.is_alive()
+    assert not Process(me.pid, me.started - 1, me.boot).is_alive()
+    assert not Process(me.pid, me.started, "another boot").is_alive()
 
 
 def test_a_process_that_is_not_ours_gets_no_signal() -> None:
@@ -48,21 +33,3 @@ def test_stopping_ends_a_process_that_ignores_term(tmp_path: Path) -> None:
         time.sleep(0.01)
     processes.stop([stubborn], grace=0.1)
     assert not stubborn.is_alive()
-
-
-def test_a_zombie_counts_as_gone(tmp_path: Path) -> None:
-    ended = processes.start("x", ["true"], tmp_path / "log", tmp_path)
-    assert processes.wait_gone([ended], patience=10) == []
-
-
-def test_output_goes_to_the_log(tmp_path: Path) -> None:
-    log = tmp_path / "logs" / "x.log"
-    ended = processes.start("x", ["sh", "-c", "echo out; echo err >&2"], log, tmp_path)
-    processes.wait_gone([ended], patience=10)
-    assert log.read_text() == "out\nerr\n"
-
-
-def test_a_damaged_record_is_passed_over(tmp_path: Path) -> None:
-    (tmp_path / "etcd.json").write_text("{")
-    (tmp_path / "kubelet.json").write_text('{"surprise": 1}')
-    assert processes.recorded(tmp_path) == {}
