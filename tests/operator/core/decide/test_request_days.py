@@ -291,8 +291,16 @@ def test_a_target_that_is_in_use_is_not_touched():
     assert Phase.DRAINING not in {m.phase for m in w.log}
 
 
-def test_a_target_that_serves_nobody_yet_goes_to_sleep_behind_the_activator():
-    w = running(1, ready=False).until(t("08:01"))
+def test_a_target_that_starts_becomes_ready_and_sleeps_one_idle_after_later():
+    w = running(1, ready=False)
+    w.pods = [Pod(t("08:00:40"))]
+    w.until(t("08:10"))
+    assert Phase.DRAINING not in {m.phase for m in w.log if m.at < t("08:00:40")}
+    assert w.reached(0, after=t("08:00")) == t("08:02:40")
+
+
+def test_a_target_that_does_not_become_ready_goes_to_sleep_behind_the_activator():
+    w = running(1, ready=False).until(t("08:40"))
     assert (w.phase, w.replicas) == (Phase.ASLEEP, 0)
 
 

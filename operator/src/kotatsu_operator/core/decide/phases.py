@@ -33,15 +33,14 @@ def first_sight(memory: Memory, seen: Observation, now: datetime) -> Memory:
     # The memory may have been lost: the new epoch must be higher than any acknowledged one.
     route = replace(memory.route, epoch=max(memory.route.epoch, seen.acknowledged or 0))
     if seen.replicas > 0:
-        # Pods that already serve get one idleAfter before a scale-down.
-        active = now if seen.ready > 0 else None
+        # Pods that serve get one idleAfter before a scale-down, and those that start become Ready.
         return replace(
             memory,
             phase=Phase.WARMING,
             reason=Reason.DEMAND,
             since=now,
             route=route,
-            last_active=active,
+            last_active=now,
         )
     return replace(memory, phase=Phase.ASLEEP, since=now, route=route.renewed())
 
