@@ -204,7 +204,6 @@ def good() -> Objects:
 class Setup:
     """A set-up that is wrong, or good, in one way."""
 
-    name: str
     objects: Objects
     check: str = ""
     reason: str = ""

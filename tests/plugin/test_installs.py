@@ -128,11 +128,6 @@ def test_a_namespace_that_is_not_served_is_told_why_and_how_it_would_be(
     assert said in found.message
 
 
-def test_without_its_labels_it_is_unknown_whether_it_is_selected() -> None:
-    found = watch_by_deployment(Read([install(SHOP)]), "demo", None)
-    assert found.standing is Standing.UNKNOWN
-
-
 def said(objects: Objects, **how: object) -> dict[str, str]:
     return {f["check"]: f["level"] for f in check(objects, **how)["findings"]}  # type: ignore[arg-type]
 

@@ -565,11 +565,6 @@ def test_json_has_a_step_for_each_object():
     ]
 
 
-def test_where_nothing_is_left_it_says_so():
-    ran = Left().restore("-A")
-    assert (ran.code, ran.out) == (0, "Nothing is left to restore.\n")
-
-
 def test_the_slices_of_activators_that_live_elsewhere_stay():
     alive, gone = slice_of("x", "web"), slice_of("x", "auth")
     for made, uid in ((alive, "uid-kotatsu-activator-1"), (gone, "uid-of-another")):
