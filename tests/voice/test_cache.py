@@ -33,12 +33,6 @@ def test_what_is_larger_than_everything_is_not_kept_and_takes_no_place() -> None
     assert cache.get("b") is None
 
 
-def test_a_cache_of_no_bytes_keeps_nothing() -> None:
-    cache: ByteCache[Sound] = ByteCache(0)
-    cache.put("a", Sound(1))
-    assert len(cache) == 0
-
-
 def test_what_is_taken_out_has_no_size() -> None:
     cache: ByteCache[Sound] = ByteCache(3)
     cache.put("a", Sound(2))

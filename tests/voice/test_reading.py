@@ -2,8 +2,6 @@
 
 import subprocess
 import sys
-import time
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +13,7 @@ from rows import each
 from kotatsu_voice.audio import EDGE_MS
 from kotatsu_voice.engines.openjtalk import OpenJTalkEngine
 from kotatsu_voice.reading import english, read
-from kotatsu_voice.text import COMMA_PAUSE, TextError, pieces, prepare
+from kotatsu_voice.text import COMMA_PAUSE, pieces, prepare
 
 LINES = (Path(__file__).parent / "readings.tsv").read_text().splitlines()
 CASES = [tuple(line.split("\t")) for line in LINES if "\t" in line]
@@ -65,21 +63,6 @@ def test_plain_japanese_is_not_changed(text: str) -> None:
 @given(st.text(max_size=300) | st.text(ODD, max_size=300))
 def test_any_text_is_read(text: str) -> None:
     read(text, as_written)
-
-
-@pytest.mark.slow
-def test_ten_thousand_odd_characters_take_linear_work() -> None:
-    """CPU time, which other processes do not change: a quadratic rule would take minutes."""
-
-    def seconds(unit: str) -> float:
-        text, began = unit * (10_000 // len(unit)), time.process_time()
-        read(text, as_written)
-        with suppress(TextError):
-            pieces(prepare(text, 10_000))
-        return time.process_time() - began
-
-    units = [*ODD, "1-", "1,", "1/", "1:", "1.", "a.", "a@", "a-", "://", "¥1", "v1."]
-    assert [unit for unit in units if seconds(unit) > 2] == []
 
 
 @each(

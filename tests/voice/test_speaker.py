@@ -290,18 +290,6 @@ async def test_an_engine_that_hangs_at_its_first_words_is_an_error(
         await Rig(engine).speaker.wake()
 
 
-async def test_one_who_leaves_does_not_disturb_the_others(engine: FakeEngine) -> None:
-    rig = await woken(engine)
-    engine.gate.clear()
-    leaves = asyncio.create_task(rig.say(LONG))
-    stays = asyncio.create_task(rig.say(LONG))
-    await settle()
-    leaves.cancel()
-    await settle()
-    engine.gate.set()
-    assert Heard(await stays).seconds > 1
-
-
 async def test_a_sentence_without_sound_is_left_out(engine: FakeEngine) -> None:
     rig = await woken(engine)
     assert await rig.say("はい。한국어。") == await rig.say("はい。")
