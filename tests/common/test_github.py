@@ -152,24 +152,6 @@ async def test_the_wait_for_a_turn_is_no_silence_of_github(
     assert [answer.status_code for answer in answers] == [200] * 5 * AT_ONCE
 
 
-async def test_a_silent_github_holds_nobody_in_a_queue_for_longer_than_one_timeout(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    let_time_jump(monkeypatch)
-
-    async def never(_: httpx.Request) -> httpx.Response:
-        await asyncio.Event().wait()
-        raise AssertionError
-
-    began = asyncio.get_running_loop().time()
-    async with httpx.AsyncClient(transport=httpx.MockTransport(never)) as http:
-        github = GitHub(http, GitHubMetrics(CollectorRegistry(), "test"), timeout=5)
-        asked = [github.ask("user", "GET", "http://github/user") for _ in range(5 * AT_ONCE)]
-        errors = await asyncio.gather(*asked, return_exceptions=True)
-    assert [getattr(error, "reason", error) for error in errors] == ["slow"] * 5 * AT_ONCE
-    assert asyncio.get_running_loop().time() - began < 6
-
-
 async def test_a_full_queue_is_no_outage_of_github_and_no_request_to_it() -> None:
     registry, crowd = CollectorRegistry(), Crowd()
     async with httpx.AsyncClient(transport=httpx.MockTransport(crowd.answer)) as http:

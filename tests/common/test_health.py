@@ -35,13 +35,6 @@ async def test_metrics_are_the_app_s_own(
     assert "kotatsu_requests_in_flight" not in str(list(REGISTRY.collect()))
 
 
-async def test_two_apps_live_in_one_process() -> None:
-    for _ in range(2):
-        create_base_app(
-            ServiceSettings(), title="T", registry=CollectorRegistry(), readiness=Readiness()
-        )
-
-
 async def test_a_browser_may_call_with_a_header_token_and_no_cookies(
     app: FastAPI, client: httpx.AsyncClient
 ) -> None:

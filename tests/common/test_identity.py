@@ -10,8 +10,7 @@ from rows import each
 from kotatsu_common.identity import Identity, identity_dependency, token_of
 from kotatsu_common.identity_client import AT_ONCE, UNVERIFIED, IdentityClient
 from kotatsu_common.problems import Problem
-from kotatsu_common.turns import WAITING, Busy
-from tests.jumping_time import let_time_jump
+from kotatsu_common.turns import WAITING
 
 BIRD = Identity(7, "bird", "https://avatars.example/7")
 Handler = Callable[[httpx.Request], httpx.Response]
@@ -135,34 +134,6 @@ async def test_a_crowd_of_callers_is_verified_in_turns() -> None:
         who = await asyncio.gather(*(identity.verify(f"t{n}") for n in range(WAITING)))
     assert who == [BIRD] * WAITING
     assert crowd.most == AT_ONCE
-
-
-async def test_more_callers_than_may_wait_hear_that_we_are_busy_and_not_auth() -> None:
-    crowd = Crowd(json=BIRD.to_json())
-    async with httpx.AsyncClient(transport=httpx.MockTransport(crowd.answer)) as http:
-        identity = IdentityClient(http, "http://auth:8080")
-        asked = (identity.verify(f"t{n}") for n in range(WAITING + 7))
-        who = await asyncio.gather(*asked, return_exceptions=True)
-    assert sum(isinstance(answer, Busy) for answer in who) == 7
-
-
-async def test_an_auth_that_does_not_answer_holds_nobody_in_a_queue_for_its_timeout_too(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    let_time_jump(monkeypatch)
-
-    async def never(_: httpx.Request) -> httpx.Response:
-        await asyncio.Event().wait()
-        raise AssertionError
-
-    began = asyncio.get_running_loop().time()
-    async with httpx.AsyncClient(transport=httpx.MockTransport(never)) as http:
-        identity = IdentityClient(http, "http://auth:8080", timeout=20)
-        asked = [identity.verify(f"t{n}") for n in range(WAITING)]
-        errors = await asyncio.gather(*asked, return_exceptions=True)
-    assert [getattr(error, "status", error) for error in errors] == [503] * WAITING
-    assert {str(error) for error in errors} == {"Can't check who you are: Auth did not answer."}
-    assert asyncio.get_running_loop().time() - began < 21
 
 
 async def test_made_up_tokens_that_wait_in_auth_delay_no_caller_whom_it_knows() -> None:

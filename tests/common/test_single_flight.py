@@ -20,24 +20,6 @@ async def test_whoever_asks_meanwhile_shares_the_answer() -> None:
     assert len(flights) == 0
 
 
-async def test_different_keys_do_not_wait_for_each_other() -> None:
-    flights: SingleFlight[str, str] = SingleFlight()
-    never = asyncio.Event()
-
-    async def stuck() -> str:
-        await never.wait()
-        return "late"
-
-    async def quick() -> str:
-        return "quick"
-
-    waiting = asyncio.create_task(flights.do("a", stuck))
-    await asyncio.sleep(0)
-    assert await flights.do("b", quick) == "quick"
-    never.set()
-    assert await waiting == "late"
-
-
 async def test_everybody_gets_the_same_failure() -> None:
     flights: SingleFlight[str, None] = SingleFlight()
 

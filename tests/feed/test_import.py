@@ -323,13 +323,3 @@ async def test_a_file_that_is_not_there_and_one_that_is_no_export(run: Run) -> N
     code, _, err = await run(run.file("users.csv", b"userId"))
     assert code == 1
     assert "aws dynamodb scan" in err
-
-
-async def test_a_database_that_is_away_is_one_line(
-    run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("KOTATSU_DATABASE_URL", "sqlite:////nowhere/pets.sqlite3")
-    monkeypatch.setenv("KOTATSU_DATABASE_WAIT", "0")
-    code, out, err = await run(run.file("users.json", lines(user(1))))
-    assert (code, out) == (1, "")
-    assert "KOTATSU_DATABASE_URL" in err.splitlines()[-1]
