@@ -91,13 +91,6 @@ def test_windows_reach_the_pool() -> None:
     assert spec["idleAfter"] == "30s"
 
 
-def test_auth_and_feed_have_no_windows_and_wake_on_request() -> None:
-    for name in ("auth", "feed"):
-        spec = render("pet", DEMO).one("WarmPool", name)["spec"]
-        assert "windows" not in spec
-        assert spec["idleAfter"] == "2m"
-
-
 def test_a_service_that_is_no_pool_keeps_its_pods() -> None:
     rendered = render("pet", INGRESS)
 

@@ -198,11 +198,6 @@ def test_a_pod_monitor_is_where_prometheus_looks_and_scrapes_this_namespace() ->
     assert endpoint == {"port": "http", "path": "/metrics", "interval": "30s"}
 
 
-def test_a_drain_may_evict_one_of_two_gateways_and_one_alone_has_no_budget() -> None:
-    assert rendered().one("PodDisruptionBudget", "gateway")["spec"]["maxUnavailable"] == "25%"
-    assert rendered(gateway__replicas=1).of("PodDisruptionBudget") == []
-
-
 def test_a_voice_for_everybody_without_auth_does_not_look_for_it() -> None:
     alone = render("pet", CHARTS / "pet" / "ci" / "voice-only.yaml")
     assert "KOTATSU_AUTH_URL" not in environment(pod("voice", alone))
