@@ -79,12 +79,6 @@ def test_anonymous_speech_is_limited_and_nothing_else() -> None:
     assert "limit_req" not in _config("--set", "voice.anonymous=false")
 
 
-def test_a_proxy_in_front_is_believed_only_where_named() -> None:
-    assert "real_ip" not in _config()
-    trusting = _config("--set", "gateway.trustedProxies={10.0.0.0/8}")
-    assert "set_real_ip_from 10.0.0.0/8;" in trusting
-
-
 def test_its_errors_are_problem_documents_for_browsers_too() -> None:
     config = _config()
     pages = re.findall(r"error_page (\d+)[ 0-9]* /_gateway/(\d+);", config)

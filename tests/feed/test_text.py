@@ -15,15 +15,11 @@ SQL = ["'; DROP TABLE pets; --", "' OR '1'='1", '"; DELETE FROM pets', "%s", ":n
     "json_text",
     [
         r"\u0000",
-        r"a\u0000b",
         r"\ud800",
-        r"\udc00\ud800",
         "x" * 10_000,
-        "🐦" * 10_000,
         "\u202e",
         r"\u001b[2J",
         "",
-        "\u3000",
     ],
 )
 async def test_what_can_not_be_stored_or_shown_is_4xx(

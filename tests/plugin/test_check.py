@@ -186,39 +186,33 @@ def test_the_lines_have_level_check_reason_and_message():
 # --- what is good ---
 
 
-def kubectl_applied(objects: Objects, **spec: Any) -> Objects:
+def scaled_by(manager: str, replicas: int) -> Objects:
+    """The good set-up, where a client has set the replicas."""
+    objects = good()
+    fields = {"f:spec": {"f:replicas": {}}}
+    entry = {"manager": manager, "operation": "Update", "fieldsV1": fields}
+    objects[0]["metadata"]["managedFields"] = [entry]
+    objects[0]["spec"]["replicas"] = replicas
+    return objects
+
+
+def kubectl_applied(**spec: Any) -> Objects:
     """As kubectl leaves it: the API server fills in replicas and counts them as kubectl's."""
-    manager = {"manager": "kubectl-client-side-apply", "operation": "Update"}
-    manager |= {"fieldsV1": {"f:spec": {"f:replicas": {}}}}  # type: ignore[dict-item]
-    objects[0]["metadata"]["managedFields"] = [manager]
+    objects = scaled_by("kubectl-client-side-apply", 1)
     applied = json.dumps({"spec": spec})
     objects[0]["metadata"]["annotations"] = {
         "kubectl.kubernetes.io/last-applied-configuration": applied
     }
-    objects[0]["spec"]["replicas"] = 1
     return objects
 
 
 def test_a_manifest_without_replicas_is_no_contest_and_one_with_replicas_is():
-    assert bad(check(kubectl_applied(good()))) == []
-    assert bad(check(kubectl_applied(good(), replicas=1))) == [("replicas", "ReplicasContested")]
-
-
-def test_a_scale_by_hand_is_no_contest():
-    objects = good()
-    objects[0]["spec"]["replicas"] = 4
-    objects[0]["metadata"]["managedFields"] = [
-        {
-            "manager": "kubectl-scale",
-            "operation": "Update",
-            "fieldsV1": {"f:spec": {"f:replicas": {}}},
-        }
-    ]
-    assert bad(check(objects)) == []
+    assert bad(check(kubectl_applied())) == []
+    assert bad(check(kubectl_applied(replicas=1))) == [("replicas", "ReplicasContested")]
 
 
 def test_argo_cd_is_told_to_ignore_the_replicas():
-    objects = kubectl_applied(good(), replicas=2)
+    objects = kubectl_applied(replicas=2)
     objects[0]["metadata"]["annotations"]["argocd.argoproj.io/tracking-id"] = "shop"
     said = finding(check(objects), "ReplicasContested")["message"]
     assert "`ignoreDifferences` for /spec/replicas" in said
@@ -233,6 +227,7 @@ def test_argo_cd_is_told_to_ignore_the_replicas():
         [*with_service(selector=None), warm_pool(route="Activator")],
         plus(warm_pool(route="Activator")),
         with_service(type="LoadBalancer", ports=[{"port": 80, "targetPort": 8080}]),
+        scaled_by("kubectl-scale", 4),
     ],
 )
 def test_other_good_set_ups_have_nothing_to_mend_either(objects: Objects):
