@@ -50,19 +50,6 @@ async def test_those_who_wait_in_line_fail_with_the_first(
     assert engine.spoken == [(GONE, engine.default_style)]
 
 
-async def test_while_it_is_known_to_be_lost_requests_fail_at_once(
-    speaker: Speaker, engine: FakeEngine
-) -> None:
-    with pytest.raises(EngineLostError):
-        await say(speaker, GONE)
-    assert await speaker.lost() == "The engine is gone."
-    with pytest.raises(EngineFailedError, match="gone"):
-        await speaker.awake()
-    with pytest.raises(EngineFailedError, match="gone"):
-        await say(speaker, "はい。")
-    assert len(engine.spoken) == 1
-
-
 async def test_callers_who_wait_for_the_first_start_get_its_reason_at_once(
     engine: FakeEngine,
 ) -> None:
