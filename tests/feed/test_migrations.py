@@ -93,26 +93,6 @@ async def test_a_database_of_a_newer_version_is_not_touched(empty_url: str) -> N
         await migrate(url)
 
 
-async def test_every_migration_can_be_undone(empty_url: str) -> None:
-    from alembic import command
-
-    url = database_url(empty_url)
-    await migrate(url)
-    database = Database(url)
-    config = Config()
-    config.set_main_option("script_location", scripts().dir)
-
-    def undo(connection: sa.Connection) -> set[str]:
-        config.attributes["connection"] = connection
-        command.downgrade(config, "base")
-        return set(sa.inspect(connection).get_table_names())
-
-    async with database.write() as db:
-        assert await db.run_sync(undo) == {VERSION_TABLE}
-    await database.close()
-    await migrate(url)
-
-
 @each(
     "text",
     [

@@ -65,19 +65,6 @@ def test_any_text_is_read(text: str) -> None:
     read(text, as_written)
 
 
-@each(
-    "text, parts",
-    [
-        ("https://example.com/a?b=c を見て。", ["https://example.com/a?b=c を見て。"]),
-        ("見た?https://example.com/?a=b?", ["見た？", "https://example.com/?a=b？"]),
-        ("me@example.comですか?はい", ["me@example.comですか？", "はい"]),
-        ("yes?no", ["yes？", "no"]),
-    ],
-)
-def test_a_question_mark_inside_an_address_ends_no_sentence(text: str, parts: list[str]) -> None:
-    assert [piece.text for piece in pieces(prepare(text, 500))] == parts
-
-
 def test_a_number_is_not_parted_at_its_commas() -> None:
     long = (
         "駅前のお店で売っている青くて丸くて大きくて少しだけ重いけれども"
@@ -85,20 +72,6 @@ def test_a_number_is_not_parted_at_its_commas() -> None:
     )
     parts = pieces(prepare(f"{long}1,234,567円です。", 500))
     assert not any(part.text.startswith(("234", "567")) for part in parts)
-
-
-@each(
-    "text, prepared",
-    [
-        ("100円〜200円", "100円から200円"),
-        ("東京〜大阪", "東京から大阪"),
-        ("9時〜", "9時から"),
-        ("すごい〜", "すごいー"),
-        ("やった〜!", "やったー！"),
-    ],
-)
-def test_a_wave_lengthens_kana_and_means_from_elsewhere(text: str, prepared: str) -> None:
-    assert prepare(text, 500) == prepared
 
 
 def silence(wave: "np.ndarray") -> float:
