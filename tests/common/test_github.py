@@ -74,19 +74,19 @@ async def test_a_redirect_is_not_followed() -> None:
     assert error.reason == "garbage"
 
 
-@each("failure", [httpx.ConnectError("x"), httpx.ReadError("x"), httpx.RemoteProtocolError("x")])
-async def test_a_connection_that_fails_is_down(failure: Exception) -> None:
+@each(
+    "failure, reason",
+    [
+        (httpx.ConnectError("x"), "down"),
+        (httpx.RemoteProtocolError("x"), "down"),
+        (httpx.ConnectTimeout("x"), "slow"),
+    ],
+)
+async def test_a_connection_that_fails_is_down_or_slow(failure: Exception, reason: str) -> None:
     def handler(_: httpx.Request) -> httpx.Response:
         raise failure
 
-    assert (await fails(handler)).reason == "down"
-
-
-async def test_a_timeout_of_httpx_s_is_slow() -> None:
-    def handler(_: httpx.Request) -> httpx.Response:
-        raise httpx.ConnectTimeout("x")
-
-    assert (await fails(handler)).reason == "slow"
+    assert (await fails(handler)).reason == reason
 
 
 async def test_an_answer_that_drips_is_slow_though_no_single_read_is() -> None:

@@ -82,13 +82,6 @@ async def test_a_text_is_spoken_piece_by_piece_in_order(engine: FakeEngine) -> N
     assert 0.8 < heard.peak < 1.0
 
 
-async def test_a_stream_is_the_same_sound_as_the_whole(engine: FakeEngine) -> None:
-    rig = await woken(engine, cache_bytes=0)
-    chunks = await rig.stream(LONG)
-    assert len(chunks) == 4  # one for each sentence, and the end
-    assert b"".join(chunks) == await rig.say(LONG)
-
-
 async def test_the_first_sentence_is_sent_before_the_last_is_spoken(engine: FakeEngine) -> None:
     engine.workers = 1
     rig = await woken(engine)
