@@ -19,13 +19,16 @@ class Snapshots:
         self._update = bool(os.environ.get("UPDATE_SNAPSHOTS"))
 
     def check(self, name: str, answer: httpx.Response) -> None:
-        """Compare status, type, the headers that matter, and the body."""
+        """Compare the status, the headers that matter, and the problem's own words."""
         headers = {
             key: answer.headers[key]
-            for key in ("content-type", "retry-after", "www-authenticate", "allow")
+            for key in ("retry-after", "www-authenticate", "allow")
             if key in answer.headers
         }
-        actual = {"status": answer.status_code, **headers, "body": answer.json()}
+        problem = answer.json()
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert (problem.pop("type"), problem.pop("status")) == ("about:blank", answer.status_code)
+        actual = {"status": answer.status_code, **headers, **problem}
         known: dict[str, Any] = {}
         if self._path.exists():
             known = json.loads(self._path.read_text())

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kotatsu_auth.cache import Refused, TokenCache, Verified
+from kotatsu_auth.cache import TokenCache, Verified
 from kotatsu_common.identity import Identity
 
 BIRD = Identity(7, "bird", "https://avatars.example/7")
@@ -10,24 +10,6 @@ CAT = Identity(8, "cat", "https://avatars.example/8")
 
 def make(size: int = 10) -> TokenCache:
     return TokenCache(ttl=60, refused_ttl=10, stale=3600, size=size)
-
-
-def test_a_verified_token_is_fresh_until_its_ttl_has_passed() -> None:
-    cache = make()
-    key = cache.key("abc")
-    cache.verify(key, BIRD, '"1"', now=0)
-    entry = cache.fresh(key, now=59.9)
-    assert isinstance(entry, Verified)
-    assert entry.identity == BIRD
-    assert cache.fresh(key, now=60) is None
-
-
-def test_a_token_is_known_for_an_hour_after_it_was_verified_and_not_longer() -> None:
-    cache = make()
-    key = cache.key("abc")
-    cache.verify(key, BIRD, '"1"', now=0)
-    assert cache.known(key, now=3600) is not None
-    assert cache.known(key, now=3600.1) is None
 
 
 def test_postponing_does_not_lengthen_the_hour() -> None:
@@ -39,14 +21,6 @@ def test_postponing_does_not_lengthen_the_hour() -> None:
     assert isinstance(fresh, Verified)
     assert fresh.is_stale
     assert cache.fresh(key, now=3601) is None
-
-
-def test_a_refused_token_stays_refused_for_ten_seconds() -> None:
-    cache = make()
-    key = cache.key("abc")
-    cache.refuse(key, "unknown", now=0)
-    assert isinstance(cache.fresh(key, now=9.9), Refused)
-    assert cache.fresh(key, now=10) is None
 
 
 def test_a_refusal_ends_a_verification_and_the_other_way_round() -> None:

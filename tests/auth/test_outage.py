@@ -38,26 +38,6 @@ async def test_after_an_hour_the_answer_is_503_and_when_to_come_back(
     assert answer.json()["reason"] == mode
 
 
-@pytest.mark.parametrize("mode", FAILURES)
-async def test_a_token_never_seen_is_503_not_401(
-    auth: httpx.AsyncClient, stub: State, mode: Mode
-) -> None:
-    stub.mode = mode
-    answer = await auth.get("/authorize", headers=WITH_DEMO)
-    assert answer.status_code == 503
-    assert await verifications(auth) == {"unavailable": 1}
-
-
-@QUICKLY
-async def test_a_slow_github_holds_nobody_longer_than_the_timeout(
-    auth: httpx.AsyncClient, stub: State
-) -> None:
-    stub.mode, stub.delay = "slow", 3600
-    async with asyncio.timeout(60):
-        await auth.get("/authorize", headers=WITH_DEMO)
-        await auth.get("/token?code=demo")
-
-
 @QUICKLY
 async def test_a_known_user_waits_for_a_slow_github_once_then_not_again_for_a_while(
     auth: httpx.AsyncClient, stub: State, clock: Clock
@@ -90,14 +70,6 @@ async def test_github_is_left_alone_until_it_resets_its_rate_limit(
     assert stub.counted["user"] == 3
 
 
-async def test_the_wait_for_the_rate_limit_is_told_to_the_caller(
-    auth: httpx.AsyncClient, stub: State
-) -> None:
-    stub.mode, stub.reset_in = "rate_limited", 600
-    answer = await auth.get("/authorize", headers=WITH_DEMO)
-    assert 590 <= int(answer.headers["retry-after"]) <= 600
-
-
 async def test_a_token_revoked_during_an_outage_is_refused_once_github_is_back(
     auth: httpx.AsyncClient, stub: State, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,11 +98,3 @@ async def test_auth_stays_ready_and_measurable_while_github_is_down(
     await waiting
     metrics = (await auth.get("/metrics")).text
     assert 'kotatsu_auth_github_requests_total{call="user",outcome="slow"} 1.0' in metrics
-
-
-async def test_the_rate_limit_that_is_left_is_a_metric(
-    auth: httpx.AsyncClient, stub: State
-) -> None:
-    assert "kotatsu_auth_github_rate_limit_remaining NaN" in (await auth.get("/metrics")).text
-    await auth.get("/authorize", headers=WITH_DEMO)
-    assert "kotatsu_auth_github_rate_limit_remaining 4999.0" in (await auth.get("/metrics")).text

@@ -3,7 +3,6 @@ from pathlib import Path
 
 import pytest
 
-from kotatsu_auth.__main__ import main
 from kotatsu_auth.settings import AuthSettings
 from kotatsu_common.settings import load, variable
 
@@ -27,27 +26,6 @@ def test_without_credentials_it_does_not_start_and_says_so(
         "KOTATSU_GITHUB_CLIENT_ID is not set",
         "KOTATSU_GITHUB_CLIENT_SECRET is not set",
     ]
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [("GITHUB_API_URL", "api.github.com"), ("GITHUB_TIMEOUT", "0"), ("TOKEN_TTL", "soon")],
-)
-def test_a_wrong_value_is_one_line_without_the_value(
-    capsys: pytest.CaptureFixture[str], name: str, value: str
-) -> None:
-    with pytest.raises(SystemExit):
-        load(AuthSettings, {**GOOD, f"KOTATSU_{name}": value})
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"KOTATSU_{name} is wrong: ")
-
-
-def test_the_help_names_every_variable(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as caught:
-        main(["-h"])
-    assert caught.value.code == 0
-    text = capsys.readouterr().out
-    assert all(variable(field) in text for field in AuthSettings.model_fields)
 
 
 def test_the_readme_names_every_variable_and_no_other() -> None:

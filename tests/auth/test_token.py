@@ -7,26 +7,13 @@ import httpx
 import pytest
 from rows import each
 
-from kotatsu_github_stub.state import Mode, State
+from kotatsu_github_stub.state import State
 
 
 async def test_a_code_is_exchanged_for_a_token(auth: httpx.AsyncClient) -> None:
     answer = await auth.get("/token", params={"code": "demo-anna"})
     assert (answer.status_code, answer.json()) == (200, {"access_token": "demo-anna"})
     assert answer.headers["cache-control"] == "no-store"
-
-
-@pytest.mark.parametrize("query", ["", "?code="])
-async def test_without_a_code_it_is_400(auth: httpx.AsyncClient, query: str) -> None:
-    assert (await auth.get(f"/token{query}")).status_code == 400
-
-
-async def test_a_bad_code_is_400_though_github_answers_it_with_200(
-    auth: httpx.AsyncClient,
-) -> None:
-    answer = await auth.get("/token", params={"code": "expired"})
-    assert answer.status_code == 400
-    assert "bad_verification_code" in answer.json()["detail"]
 
 
 @each("code", ["\x00", "é", "a b", "x" * 300, "\r\nX: y", "春"])
@@ -37,16 +24,6 @@ async def test_what_can_not_be_a_code_is_400_without_asking_github(
     assert stub.counted["access_token"] == 0
 
 
-@pytest.mark.parametrize("mode", ["error", "rate_limited", "slow", "garbage", "down"])
-async def test_when_github_can_not_be_asked_it_is_503_and_when_to_come_back(
-    auth: httpx.AsyncClient, stub: State, mode: Mode
-) -> None:
-    stub.mode = mode
-    answer = await auth.get("/token", params={"code": "demo"})
-    assert answer.status_code == 503
-    assert int(answer.headers["retry-after"]) >= 1
-
-
 @pytest.mark.parametrize("overrides", [{"github_client_secret": "wrong"}])
 async def test_wrong_credentials_of_ours_are_our_fault_and_in_the_log(
     auth: httpx.AsyncClient, caplog: pytest.LogCaptureFixture, overrides: dict[str, Any]
@@ -55,12 +32,6 @@ async def test_wrong_credentials_of_ours_are_our_fault_and_in_the_log(
     assert answer.status_code == 502
     assert "KOTATSU_GITHUB_CLIENT_SECRET" in caplog.text
     assert "KOTATSU" not in answer.text
-
-
-async def test_another_method_hears_which_there_are(auth: httpx.AsyncClient) -> None:
-    answer = await auth.put("/token")
-    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, POST")
-    assert answer.headers["content-type"] == "application/problem+json"
 
 
 VERIFIER = "v" * 43

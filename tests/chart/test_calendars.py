@@ -57,22 +57,11 @@ def test_each_calendar_has_a_folder_in_one_volume_where_the_operator_looks() -> 
         "mountPath": str(read.calendar_folder),
         "readOnly": True,
     }
-    assert volume["projected"]["sources"] == [
-        {
-            "secret": {
-                "name": "team-calendar",
-                "items": [{"key": "address", "path": "team/url"}],
-                "optional": True,
-            }
-        },
-        {
-            "configMap": {
-                "name": "holidays",
-                "items": [{"key": "calendar.ics", "path": "holidays/calendar.ics"}],
-                "optional": True,
-            }
-        },
-    ]
+    secret, config_map = volume["projected"]["sources"]
+    team = {"name": "team-calendar", "items": [{"key": "address", "path": "team/url"}]}
+    assert secret == {"secret": team | {"optional": True}}
+    items = [{"key": "calendar.ics", "path": "holidays/calendar.ics"}]
+    assert config_map == {"configMap": {"name": "holidays", "items": items, "optional": True}}
 
 
 def test_calendars_need_no_permission() -> None:

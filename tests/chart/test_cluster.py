@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import pytest
-from chart.flows import Peer, Policies
 from chart.kit import (
     CHARTS,
     NAMESPACE,
@@ -30,7 +29,6 @@ from kotatsu_operator.core.protocol import (
 from kotatsu_operator.runtime.settings import (
     ActivatorSettings,
     OperatorSettings,
-    SmokeSettings,
 )
 
 SHARDED = CHARTS / "kotatsu/ci/sharded.yaml"
@@ -137,29 +135,6 @@ def test_the_value_of_the_former_isolated_mode_is_refused_with_what_to_do(value:
     assert done.returncode != 0
     assert "The value namespaces is gone: uninstall this release" in done.stderr
     assert "activator.own" in done.stderr
-
-
-def test_the_jobs_look_for_the_activators_of_all_shards() -> None:
-    chart = render("kotatsu", SHARDED)
-    smoke = load(SmokeSettings, environment(chart.one("Pod", "kotatsu-test")))
-    assert (smoke.shards, smoke.own) == (2, ())
-
-
-def test_activators_reach_pods_of_all_namespaces_and_are_reached_from_them() -> None:
-    chart = render("kotatsu")
-    policies = Policies(chart.of("NetworkPolicy"))
-    pods = {o["metadata"]["name"]: t["metadata"]["labels"] for o, t in chart.pods()}
-    activator = Peer("activator", NAMESPACE, pods["kotatsu-activator-0"])
-    operator = Peer("operator", NAMESPACE, pods["kotatsu-operator"])
-    app = Peer("app", "team", {"app": "web"})
-    outside = Peer("metadata", ip="169.254.169.254")
-    for port in (1024, 32000, 65535):
-        assert policies.passes(app, activator, port)
-        assert policies.passes(outside, activator, port)
-    for program in (activator, operator):
-        assert policies.passes(program, app, 80)
-        assert not policies.passes(program, outside, 80)
-    assert not policies.passes(app, activator, 443)
 
 
 @pytest.mark.parametrize(("kind", "field", "on"), MONITORED)

@@ -76,10 +76,6 @@ def test_a_newer_crd_replaces_the_spec_and_keeps_what_others_wrote() -> None:
     assert new["metadata"]["resourceVersion"] == "7"
 
 
-def test_an_older_crd_never_replaces_a_newer_one() -> None:
-    assert crds.replacement(_crd(3, "new"), _crd(2, "old")) is None
-
-
 def test_a_crd_without_a_revision_is_the_oldest() -> None:
     plain = _crd(1, "x")
     plain["metadata"]["annotations"] = {}

@@ -339,35 +339,3 @@ def test_an_engine_of_voicevox_is_reached_here_or_where_a_rule_leads() -> None:
     assert it.policies.passes(it.pods["voice"], NEIGHBOR, 50021)
     assert it.policies.passes(it.pods["voice"], engines, 50021)
     assert not it.policies.passes(it.pods["voice"], STRANGER, 50021)
-
-
-# --- the evaluator itself ---
-
-
-def test_the_evaluator_knows_the_apis_rules() -> None:
-    pod = Peer("pod", "a", {"app": "x"})
-    other = Peer("other", "b", {"app": "y"}, ip="10.0.0.9")
-
-    def policy(**spec: object) -> Object:
-        return {"metadata": {"namespace": "a"}, "spec": {"podSelector": {}, **spec}}
-
-    def let(*rules: Object, port: int = 80) -> bool:
-        policies = Policies([policy(policyTypes=["Egress"], egress=list(rules))])
-        return policies.passes(pod, other, port)
-
-    everyone = {"namespaceSelector": {}}
-    assert Policies([]).passes(pod, other, 80)
-    assert not let()
-    assert let({})
-    assert let({"to": [everyone]})
-    assert not let({"to": [{"podSelector": {}}]}), "a pod selector alone means the same namespace"
-    assert not let({"to": [everyone | {"podSelector": {"matchLabels": {"app": "z"}}}]})
-    assert let({"to": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]})
-    assert not let({"to": [{"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.0.0.0/24"]}}]})
-    assert let({"ports": [{"port": 1, "endPort": 80}]})
-    assert not let({"ports": [{"port": 1, "endPort": 79}]})
-    assert not let({"ports": [{"protocol": "UDP", "port": 80}]})
-    both = Policies([policy(policyTypes=["Ingress"], ingress=[{"ports": [{"port": 80}]}])])
-    assert both.passes(other, pod, 80)
-    assert not both.passes(other, pod, 81)
-    assert both.passes(pod, other, 81), "egress is not its matter"

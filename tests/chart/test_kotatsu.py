@@ -3,6 +3,7 @@
 import json
 import re
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from chart.kit import (
@@ -16,22 +17,15 @@ from chart.kit import (
     render,
     template,
 )
+from rows import each
 
 from kotatsu_common.settings import ServiceSettings, load
 from kotatsu_operator.core.pool.spec import NO_PRICES
-from kotatsu_operator.core.protocol import ACTIVATOR_LABELS, LEASE_NAME, shared_set
+from kotatsu_operator.core.protocol import LEASE_NAME, shared_set
 from kotatsu_operator.runtime.settings import ActivatorSettings, OperatorSettings, UninstallSettings
 
 CI = CHARTS / "kotatsu" / "ci"
 Right = tuple[str, str, str]
-
-
-def test_the_operator_finds_activators_by_their_labels() -> None:
-    activator = render("kotatsu").one("Deployment", "kotatsu-activator-0")
-
-    labels = activator["spec"]["template"]["metadata"]["labels"]
-    assert labels == activator["spec"]["selector"]["matchLabels"]
-    assert labels.items() >= ACTIVATOR_LABELS.items()
 
 
 def test_the_operator_reads_its_environment() -> None:
@@ -59,13 +53,28 @@ def test_the_console_is_one_value() -> None:
     assert "8081" not in str(off.objects)
 
 
-def test_the_console_answers_to_the_hosts_of_the_values() -> None:
-    operator = render("kotatsu", CI / "production.yaml").one("Deployment", "kotatsu-operator")
-    settings = load(OperatorSettings, environment(operator["spec"]["template"]))
+KARPENTER = ("--api-versions=karpenter.sh/v1/NodePool",)
 
-    assert settings.console_hosts == ("console.example.com",)
-    default = render("kotatsu").one("Deployment", "kotatsu-operator")["spec"]["template"]
-    assert "KOTATSU_CONSOLE_HOSTS" not in environment(default)
+
+@each(
+    "values, arguments, setting, value",
+    [
+        (None, (), "console_hosts", ()),
+        (CI / "production.yaml", (), "console_hosts", ("console.example.com",)),
+        (None, (), "prices", NO_PRICES),
+        (None, (), "first_start", 60),
+        (None, ("--set=operator.firstStart=6m40s",), "first_start", 400),
+        (None, KARPENTER, "first_start", 240),  # a node autoscaler
+        (None, (*KARPENTER, "--set=operator.firstStart=20s"), "first_start", 20),
+        (None, ("--set=knative.enabled=false",), "runtime", "native"),
+    ],
+)
+def test_the_operator_gets_what_the_values_say(
+    values: Path | None, arguments: tuple[str, ...], setting: str, value: object
+) -> None:
+    operator = render("kotatsu", values, *arguments).one("Deployment", "kotatsu-operator")
+    settings = load(OperatorSettings, environment(operator["spec"]["template"]))
+    assert getattr(settings, setting) == value
 
 
 def test_the_operator_gets_the_receivers_of_notifications_as_a_file() -> None:
@@ -94,14 +103,6 @@ def test_the_operator_gets_the_price_table() -> None:
         "memory": Decimal("0.7"),
         "nvidia.com/gpu": 110,
     }
-
-
-def test_there_are_no_prices_unless_somebody_gives_them() -> None:
-    operator = render("kotatsu").one("Deployment", "kotatsu-operator")
-    env = environment(operator["spec"]["template"])
-
-    assert "KOTATSU_PRICES" not in env
-    assert load(OperatorSettings, env).prices == NO_PRICES
 
 
 def test_dashboards_are_config_maps_that_grafanas_sidecar_finds() -> None:
@@ -174,21 +175,8 @@ def test_an_old_activator_stays_until_the_new_one_has_published() -> None:
     assert container["readinessProbe"]["periodSeconds"] == 1
 
 
-def test_the_activator_gets_its_drain_time_and_a_little_more() -> None:
-    activator = render("kotatsu", CI / "own-activators.yaml").one(
-        "Deployment", "kotatsu-activator-0"
-    )
-    pod = activator["spec"]["template"]
-
-    assert environment(pod)["KOTATSU_DRAIN_TIMEOUT"] == "30s"
-    assert pod["spec"]["terminationGracePeriodSeconds"] == 45
-
-
 def test_a_native_operator_may_nothing_of_knative() -> None:
     rendered = render("kotatsu", None, "--set=knative.enabled=false")
-    operator = rendered.one("Deployment", "kotatsu-operator")
-
-    assert environment(operator["spec"]["template"])["KOTATSU_RUNTIME"] == "native"
     assert "serving.knative.dev" not in str(rendered.of("ClusterRole"))
 
 

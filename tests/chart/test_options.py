@@ -64,13 +64,6 @@ def test_another_name_is_the_prefix_of_every_object_but_what_no_two_releases_may
     assert "kotatsu-operator" not in policies
 
 
-def test_under_another_name_the_console_answers_to_its_service() -> None:
-    operator = rendered(fullnameOverride="platform").one("Deployment", "platform-operator")
-    settings = load(OperatorSettings, environment(operator["spec"]["template"]))
-
-    assert "platform-console.here.svc" in settings.console_hosts
-
-
 @pytest.mark.parametrize("monitor", ["podMonitor", "serviceMonitor"])
 def test_common_labels_and_annotations_are_on_every_object_and_replace_none(monitor: str) -> None:
     labels = {"team": "demo", "app.kubernetes.io/name": "other"}
@@ -178,20 +171,6 @@ def test_constraints_on_the_spread_select_the_parts_own_pods(part: str) -> None:
     [found] = pod(part, chart)["spec"]["topologySpreadConstraints"]
     selector = deployment(part, chart)["spec"]["selector"]
     assert found == zone | {"labelSelector": selector}
-
-
-@PARTS
-@pytest.mark.parametrize("replicas", [1, 2, 3])
-def test_a_drain_may_evict_one_of_a_few_pods_and_never_waits_for_one_that_is_not_ready(
-    part: str, replicas: int
-) -> None:
-    found = rendered(**{f"{part}__replicas": replicas}).of("PodDisruptionBudget")
-    name = f"kotatsu-{part}{SHARD.get(part, '')}"
-    budgets = [one["spec"] for one in found if one["metadata"]["name"] == name]
-    assert len(budgets) == (replicas > 1)
-    for budget in budgets:
-        assert budget["maxUnavailable"] == "25%"  # Kubernetes rounds it up
-        assert budget["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
 
 
 def test_a_service_monitor_comes_in_place_of_the_pod_monitor() -> None:
@@ -388,15 +367,6 @@ def test_cilium_gets_a_rule_for_the_api_server_for_each_pod_that_needs_it() -> N
     assert hooks == {"kotatsu-crds", "kotatsu-uninstall"}
 
 
-@pytest.mark.parametrize("job", ["crds", "uninstall"])
-def test_jobs_have_resources_of_their_own(job: str) -> None:
-    resources = {"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"memory": "2Gi"}}
-    chart = rendered(jobs__resources=resources)
-
-    [container] = containers(chart.one("Job", f"kotatsu-{job}")["spec"]["template"])
-    assert container["resources"] == resources
-
-
 def test_under_a_quota_on_cpu_limits_every_pod_can_have_one() -> None:
     limits = {"cpu": "500m"}
     parts = ("operator", "activator", "jobs")
@@ -485,29 +455,6 @@ def render_umbrella(chart: Path, **enabled: bool) -> Rendered:
     }
     (chart / "values.yaml").write_text(json.dumps(values))
     return render_anew(chart, None, "--include-crds")
-
-
-@each(
-    "values, seconds",
-    [
-        ({}, 60),
-        ({"operator__firstStart": "20s"}, 20),
-        ({"operator__firstStart": "6m40s"}, 400),
-    ],
-)
-def test_the_first_start_is_a_minute_unless_it_is_given(
-    values: dict[str, object], seconds: int
-) -> None:
-    assert load(OperatorSettings, environment(pod("operator", rendered(**values)))).first_start == (
-        seconds
-    )
-
-
-def test_karpenters_api_is_a_node_autoscaler() -> None:
-    api = "--api-versions=karpenter.sh/v1/NodePool"
-    for sets, seconds in (((), 240), (("--set=operator.firstStart=20s",), 20)):
-        chart = render("kotatsu", None, api, *sets)
-        assert load(OperatorSettings, environment(pod("operator", chart))).first_start == seconds
 
 
 def test_pods_are_parked_only_where_the_value_permits_it() -> None:

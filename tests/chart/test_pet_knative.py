@@ -1,12 +1,6 @@
 """The app's chart on Knative."""
 
 from chart.kit import CHARTS, Object, Rendered, annotations, environment, render, template
-from rows import each
-
-from kotatsu_auth.settings import AuthSettings
-from kotatsu_common.settings import ServiceSettings, load
-from kotatsu_feed.settings import FeedSettings
-from kotatsu_voice.settings import VoiceSettings
 
 CI = CHARTS / "pet" / "ci"
 KNATIVE = CI / "knative.yaml"
@@ -47,17 +41,10 @@ def test_a_sqlite_file_keeps_its_one_writer() -> None:
     assert rendered.one("WarmPool", "feed")["spec"]["targetRef"]["kind"] == "Deployment"
 
 
-@each(
-    "name, settings",
-    [("voice", VoiceSettings), ("auth", AuthSettings), ("feed", FeedSettings)],
-)
-def test_each_service_reads_its_environment(name: str, settings: type[ServiceSettings]) -> None:
-    env = environment(service(render("pet", KNATIVE), name))
-    if env.get("KOTATSU_DATABASE_URL") == "placeholder":
-        env["KOTATSU_DATABASE_URL"] = "postgresql://user:password@host:5432/feed"
-
-    assert load(settings, env).port == 8080
-    assert env.get("KOTATSU_AUTH_URL") in (None, "http://auth.here.svc.cluster.local")
+def test_voice_and_feed_ask_the_auth_of_knative() -> None:
+    for name in ("voice", "feed"):
+        env = environment(service(render("pet", KNATIVE), name))
+        assert env["KOTATSU_AUTH_URL"] == "http://auth.here.svc.cluster.local"
 
 
 def test_the_pools_set_a_floor_and_say_nothing_of_waking() -> None:

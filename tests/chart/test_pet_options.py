@@ -13,7 +13,6 @@ from chart.kit import (
     environment,
     render,
     spec_validator,
-    template,
 )
 from rows import each
 
@@ -62,14 +61,6 @@ def test_a_pools_own_budget_replaces_parts_of_the_common_one() -> None:
 
 def test_a_limit_may_be_a_number() -> None:
     assert spec("voice", rendered(budget={"limit": 2500.5}))["budget"] == {"limit": "2500.5"}
-
-
-@each("wrong", ["period=Year", "onExhausted=Stop", "limit=-5", "cap=5"])
-def test_a_budget_that_no_pool_takes_is_refused(wrong: str) -> None:
-    done = template("pet", None, f"--set=budget.{wrong}")
-
-    assert done.returncode != 0
-    assert "/budget" in done.stderr
 
 
 @each(
@@ -196,11 +187,6 @@ def test_a_pod_monitor_is_where_prometheus_looks_and_scrapes_this_namespace() ->
     assert monitor["metadata"]["labels"]["release"] == "stack"
     assert monitor["spec"]["namespaceSelector"] == {"matchNames": ["here"]}
     assert endpoint == {"port": "http", "path": "/metrics", "interval": "30s"}
-
-
-def test_a_drain_may_evict_one_of_two_gateways_and_one_alone_has_no_budget() -> None:
-    assert rendered().one("PodDisruptionBudget", "gateway")["spec"]["maxUnavailable"] == "25%"
-    assert rendered(gateway__replicas=1).of("PodDisruptionBudget") == []
 
 
 def test_a_voice_for_everybody_without_auth_does_not_look_for_it() -> None:

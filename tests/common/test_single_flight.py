@@ -17,25 +17,6 @@ async def test_whoever_asks_meanwhile_shares_the_answer() -> None:
 
     assert await asyncio.gather(*(flights.do("a", work) for _ in range(10))) == [1] * 10
     assert await flights.do("a", work) == 2  # nothing is remembered
-    assert len(flights) == 0
-
-
-async def test_different_keys_do_not_wait_for_each_other() -> None:
-    flights: SingleFlight[str, str] = SingleFlight()
-    never = asyncio.Event()
-
-    async def stuck() -> str:
-        await never.wait()
-        return "late"
-
-    async def quick() -> str:
-        return "quick"
-
-    waiting = asyncio.create_task(flights.do("a", stuck))
-    await asyncio.sleep(0)
-    assert await flights.do("b", quick) == "quick"
-    never.set()
-    assert await waiting == "late"
 
 
 async def test_everybody_gets_the_same_failure() -> None:
@@ -86,4 +67,3 @@ async def test_a_failure_that_nobody_waits_for_any_more_is_no_noise() -> None:
     for _ in range(3):
         await asyncio.sleep(0)
     assert noise == []
-    assert len(flights) == 0

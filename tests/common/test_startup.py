@@ -19,14 +19,6 @@ def test_nobody_looks_for_garbage_while_a_service_starts() -> None:
         gc.freeze()  # as tests/conftest.py does
 
 
-def test_a_start_that_fails_leaves_everything_as_it_was() -> None:
-    frozen = gc.get_freeze_count()
-    with pytest.raises(SystemExit), quickly():
-        raise SystemExit(2)
-    assert gc.isenabled()
-    assert gc.get_freeze_count() == frozen
-
-
 OPENAPI = """
 from kotatsu_common.startup import import_fastapi
 import_fastapi()

@@ -138,14 +138,6 @@ async def test_while_draining_each_answer_asks_for_a_new_connection(rig: Rig, pa
     assert (b"connection", b"close") in rig.sent[0]["headers"]
 
 
-async def test_http_2_has_no_connection_header(rig: Rig) -> None:
-    rig.go.set()
-    rig.end.set()
-    rig.drain.start()
-    await rig.call(version="2")
-    assert rig.sent[0]["headers"] == []
-
-
 async def test_an_unexpected_error_counts_as_5xx(caplog: pytest.LogCaptureFixture) -> None:
     registry = CollectorRegistry()
     app: FastAPI = create_base_app(

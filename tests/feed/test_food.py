@@ -106,15 +106,6 @@ async def test_a_count_of_yesterday_is_no_food_for_today(
 
 
 @QUICKLY
-async def test_a_slow_github_holds_nobody_longer_than_the_timeout(
-    feed: httpx.AsyncClient, stub: State
-) -> None:
-    stub.mode, stub.delay = "slow", 3600
-    async with asyncio.timeout(60):
-        assert (await feed.post("/feed")).status_code == 503
-
-
-@QUICKLY
 async def test_after_a_failure_github_is_left_alone_for_some_seconds(
     feed: httpx.AsyncClient, stub: State, clock: Clock
 ) -> None:
@@ -142,11 +133,6 @@ async def test_github_is_left_alone_until_it_resets_the_rate_limit(
     others = await feed.post("/get_feed", headers={"Authorization": "demo-anna"})
     assert others.status_code == 503
     assert stub.counted["graphql"] == 2  # a limit is one token's, not everybody's
-
-
-async def test_the_rate_limit_that_is_left_is_a_metric(feed: httpx.AsyncClient) -> None:
-    await feed.post("/get_feed")
-    assert "kotatsu_feed_github_rate_limit_remaining 4999.0" in (await feed.get("/metrics")).text
 
 
 async def test_the_token_goes_to_github_and_nowhere_else(

@@ -107,14 +107,10 @@ def test_what_can_not_be_kept_is_replaced_and_reported(
     [
         {"userId": None},
         {"userId": {"S": "None"}},
-        {"userId": {"S": "0"}},
         {"userId": {"S": "9" * 19}},
         {"userId": {"N": "7"}},
-        {"userId": "7"},
         {"characterExperience": {"N": "-10"}},
-        {"characterExperience": {"N": "1e9"}},
         {"characterExperience": {"N": "9" * 5000}},
-        {"characterExperience": {"S": "120"}},
         {"feededCount": {"N": "NaN"}},
         {"characterName": {"M": {}}},
     ],
@@ -240,11 +236,6 @@ async def test_a_pet_that_was_fed_here_keeps_its_meals_and_choices(
     assert (pet.experience, pet.fed_count) == (120, 2)
 
 
-async def test_a_dry_run_counts_and_leaves_nothing(database: Database, store: PetStore) -> None:
-    assert await bring(database, [(PET, NOON)], dry_run=True) == Tally(new=1)
-    assert await store.ranking() == []
-
-
 async def test_a_user_twice_in_an_export_is_one_pet(database: Database, store: PetStore) -> None:
     twice = [(PET, NOON), (replace(PET, experience=200), NOON)]
     assert await bring(database, twice, dry_run=False) == Tally(new=1)
@@ -323,13 +314,3 @@ async def test_a_file_that_is_not_there_and_one_that_is_no_export(run: Run) -> N
     code, _, err = await run(run.file("users.csv", b"userId"))
     assert code == 1
     assert "aws dynamodb scan" in err
-
-
-async def test_a_database_that_is_away_is_one_line(
-    run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("KOTATSU_DATABASE_URL", "sqlite:////nowhere/pets.sqlite3")
-    monkeypatch.setenv("KOTATSU_DATABASE_WAIT", "0")
-    code, out, err = await run(run.file("users.json", lines(user(1))))
-    assert (code, out) == (1, "")
-    assert "KOTATSU_DATABASE_URL" in err.splitlines()[-1]

@@ -26,17 +26,6 @@ def test_a_level_begins_exactly_at_its_threshold(n: int) -> None:
         assert level_for(threshold(n) - 1) == n - 1
 
 
-@given(st.integers(0, 2**63), st.integers(0, 2**63))
-def test_more_experience_is_never_a_lower_level(a: int, b: int) -> None:
-    assert level_for(max(a, b)) >= level_for(min(a, b))
-
-
-@given(st.integers(0, 2**63))
-def test_experience_lies_between_its_level_and_the_next(experience: int) -> None:
-    level = level_for(experience)
-    assert threshold(level) <= experience < threshold(level + 1)
-
-
 @pytest.mark.parametrize("call", [lambda: level_for(-1), lambda: threshold(0)])
 def test_what_can_not_be_is_refused(call: object) -> None:
     with pytest.raises(ValueError):

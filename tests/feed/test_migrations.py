@@ -1,6 +1,5 @@
 import asyncio
 import sqlite3
-import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -62,12 +61,6 @@ async def test_an_app_brings_its_database_up_to_date_as_it_starts(
         await database.close()
 
 
-async def test_migrating_again_changes_nothing(empty_url: str) -> None:
-    url = database_url(empty_url)
-    await migrate(url)
-    await migrate(url)
-
-
 async def test_eight_replicas_that_start_at_once_do_not_meet(empty_url: str) -> None:
     url = database_url(empty_url)
     await asyncio.gather(*(migrate(url) for _ in range(8)))
@@ -76,20 +69,6 @@ async def test_eight_replicas_that_start_at_once_do_not_meet(empty_url: str) -> 
         versions = list(await db.scalars(VERSIONS))
     assert versions == [HEAD]
     await database.close()
-
-
-@pytest.mark.slow
-async def test_nor_do_four_processes(empty_url: str) -> None:
-    code = (
-        "import asyncio, sys; from kotatsu_feed.storage.migrate import migrate;"
-        "from kotatsu_feed.storage.urls import database_url;"
-        "asyncio.run(migrate(database_url(sys.argv[1])))"
-    )
-    processes = [
-        await asyncio.create_subprocess_exec(sys.executable, "-c", code, empty_url)
-        for _ in range(4)
-    ]
-    assert [await process.wait() for process in processes] == [0, 0, 0, 0]
 
 
 async def test_a_new_sqlite_file_that_another_replica_is_at_is_waited_for(tmp_path: Path) -> None:
@@ -103,17 +82,6 @@ async def test_a_new_sqlite_file_that_another_replica_is_at_is_waited_for(tmp_pa
         await replica
 
 
-async def test_but_not_for_longer_than_the_timeout(tmp_path: Path) -> None:
-    path = tmp_path / "pets.sqlite3"
-    database = Database(database_url(f"sqlite:///{path}"), timeout=0.1)
-    with closing(sqlite3.connect(path, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(StorageUnavailableError, match="locked"):
-            async with database.read():
-                pass
-    await database.close()
-
-
 async def test_a_database_of_a_newer_version_is_not_touched(empty_url: str) -> None:
     url = database_url(empty_url)
     await migrate(url)
@@ -123,26 +91,6 @@ async def test_a_database_of_a_newer_version_is_not_touched(empty_url: str) -> N
     await database.close()
     with pytest.raises(NewerSchemaError, match="9999"):
         await migrate(url)
-
-
-async def test_every_migration_can_be_undone(empty_url: str) -> None:
-    from alembic import command
-
-    url = database_url(empty_url)
-    await migrate(url)
-    database = Database(url)
-    config = Config()
-    config.set_main_option("script_location", scripts().dir)
-
-    def undo(connection: sa.Connection) -> set[str]:
-        config.attributes["connection"] = connection
-        command.downgrade(config, "base")
-        return set(sa.inspect(connection).get_table_names())
-
-    async with database.write() as db:
-        assert await db.run_sync(undo) == {VERSION_TABLE}
-    await database.close()
-    await migrate(url)
 
 
 @each(

@@ -8,41 +8,7 @@ from feed.conftest import ByHost
 
 from kotatsu_feed.app import create_app
 from kotatsu_feed.settings import FeedSettings
-from kotatsu_feed.storage.database import Database, StorageUnavailableError
-from kotatsu_feed.storage.pets import PetStore
-
-
-@pytest.mark.parametrize(
-    "dialect", [pytest.param("postgresql", marks=pytest.mark.postgres)], indirect=True
-)
-async def test_a_database_that_restarts_is_reached_again_by_itself(
-    feed: httpx.AsyncClient, database: Database
-) -> None:
-    await feed.post("/feed")
-    others = sa.text(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-    )
-    async with database.write() as db:
-        await db.execute(others)
-    assert (await feed.get("/home")).json()["characterExperience"] == 10
-
-
-@pytest.mark.parametrize(
-    "dialect", [pytest.param("postgresql", marks=pytest.mark.postgres)], indirect=True
-)
-async def test_a_connection_lost_in_a_transaction_is_an_outage_and_undone(
-    store: PetStore, database: Database, url: str
-) -> None:
-    async def lose() -> None:
-        async with database.write() as db:
-            await db.execute(sa.text("CREATE TABLE half_done (n int)"))
-            await db.execute(sa.text("SELECT pg_terminate_backend(pg_backend_pid())"))
-
-    with pytest.raises(StorageUnavailableError):
-        await lose()
-    async with database.read() as db:
-        assert not await db.run_sync(lambda c: sa.inspect(c).has_table("half_done"))
+from kotatsu_feed.storage.database import Database
 
 
 @pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)

@@ -15,23 +15,6 @@ def test_a_new_pet_is_dash_at_level_1_in_spring() -> None:
     assert (PET.clothes, PET.background) == ("normal", "spring")
 
 
-def test_a_feeding_is_worth_10_experience_and_one_meal() -> None:
-    fed = feed(PET, TODAY, 3)
-    assert fed is not None
-    assert (fed.experience, fed.food_left(TODAY, 3)) == (10, 2)
-
-
-def test_without_contributions_there_is_nothing_to_eat() -> None:
-    assert feed(PET, TODAY, 0) is None
-
-
-def test_yesterday_s_meals_do_not_count_today() -> None:
-    fed = feed(PET, TODAY, 1)
-    assert fed is not None
-    assert fed.food_left(TODAY, 1) == 0
-    assert fed.food_left(TOMORROW, 1) == 1
-
-
 def test_a_clock_that_is_behind_at_midnight_gives_nothing_twice() -> None:
     fed = feed(PET, TOMORROW, 1)
     assert fed is not None

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from kotatsu_common.settings import load, variable
-from kotatsu_feed.__main__ import main
 from kotatsu_feed.settings import FeedSettings
 
 README = Path(__file__).parents[2] / "services/feed/README.md"
@@ -37,14 +36,6 @@ def test_a_wrong_value_is_one_line_without_the_value(
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"KOTATSU_{name} is wrong: ")
     assert "hunter2" not in line
-
-
-def test_the_help_names_every_variable(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as caught:
-        main(["-h"])
-    assert caught.value.code == 0
-    text = capsys.readouterr().out
-    assert all(variable(field) in text for field in FeedSettings.model_fields)
 
 
 def test_the_readme_names_every_variable_and_no_other() -> None:

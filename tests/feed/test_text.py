@@ -15,15 +15,11 @@ SQL = ["'; DROP TABLE pets; --", "' OR '1'='1", '"; DELETE FROM pets', "%s", ":n
     "json_text",
     [
         r"\u0000",
-        r"a\u0000b",
         r"\ud800",
-        r"\udc00\ud800",
         "x" * 10_000,
-        "🐦" * 10_000,
         "\u202e",
         r"\u001b[2J",
         "",
-        "\u3000",
     ],
 )
 async def test_what_can_not_be_stored_or_shown_is_4xx(
@@ -48,24 +44,3 @@ async def test_sql_is_only_text(feed: httpx.AsyncClient, text: str) -> None:
     for path in ("/change_clothes", "/change_background"):
         assert (await feed.put(path, json={"item": text})).status_code == 400
     assert (await feed.post("/feed", headers={"Idempotency-Key": "'OR'1'='1"})).status_code == 200
-
-
-@each(
-    "body",
-    [
-        b"",
-        b"null",
-        b"[]",
-        b"7",
-        b"{",
-        b"{}",
-        b"\xff\xfe",
-        b'{"item": 7, "characterName": 7}',
-        b"[" * 5000,
-    ],
-)
-async def test_what_is_not_the_json_we_know_is_4xx(feed: httpx.AsyncClient, body: bytes) -> None:
-    for path, _ in PATHS:
-        answer = await feed.put(path, content=body)
-        assert answer.status_code in (400, 413, 422)
-        assert answer.headers["content-type"] == "application/problem+json"

@@ -134,9 +134,8 @@ _SLICE = {
 }
 
 REFUSED = [
-    Setup("no workload", plus()[1:], "workload", "TargetNotFound", "create it"),
+    Setup(plus()[1:], "workload", "TargetNotFound", "create it"),
     Setup(
-        "Kotatsu itself",
         plus(),
         "workload",
         "TargetIsKotatsu",
@@ -144,7 +143,6 @@ REFUSED = [
         words=("deployment/kotatsu-operator",),
     ),
     Setup(
-        "a workload with an older pool",
         plus(warm_pool("a-first"), warm_pool("b-second")),
         "workload",
         "TargetClaimed",
@@ -152,14 +150,12 @@ REFUSED = [
         words=("warmpool/b-second",),
     ),
     Setup(
-        "a pool that depends on a missing one",
         plus(warm_pool(dependsOn=["db"])),
         "workload",
         "DependencyNotFound",
         "correct spec.dependsOn",
     ),
     Setup(
-        "a pool that depends on itself",
         plus(
             warm_pool(dependsOn=["db"]),
             warm_pool("db", targetRef={"name": "db"}, service="db", dependsOn=["web"]),
@@ -169,22 +165,19 @@ REFUSED = [
         "remove one of them",
     ),
     Setup(
-        "a Service with an older pool",
         plus(warm_pool("other", targetRef={"name": "other"}, service="web")),
         "service",
         "ServiceClaimed",
         "name another Service",
     ),
-    Setup("no Service", without("Service"), "service", "ServiceNotFound", "create it"),
+    Setup(without("Service"), "service", "ServiceNotFound", "create it"),
     Setup(
-        "a headless Service",
         with_service(clusterIP="None"),
         "service",
         "ServiceHeadless",
         "name a Service with a cluster IP",
     ),
     Setup(
-        "a DNS alias",
         [
             service() | {"spec": {"type": "ExternalName", "externalName": "web.example"}}
             if o["kind"] == "Service"
@@ -196,15 +189,13 @@ REFUSED = [
         "name a ClusterIP Service",
     ),
     Setup(
-        "a Service of other pods",
         with_service(selector={"app": "shop"}),
         "service",
         "ServiceSelectsOthers",
         "correct the selector",
     ),
-    Setup("no TCP port", with_service(ports=_UDP), "service", "ServiceWithoutTCP", "add one"),
+    Setup(with_service(ports=_UDP), "service", "ServiceWithoutTCP", "add one"),
     Setup(
-        "shared activators, and a policy that limits the clients",
         around(*shared(), policy()),
         "isolation",
         "Isolated",
@@ -212,35 +203,30 @@ REFUSED = [
         recorded_only=True,
     ),
     Setup(
-        "route Auto without a selector",
         [*with_service(selector=None), warm_pool()],
         "service",
         "ServiceHasNoSelector",
         "set route: Activator",
     ),
     Setup(
-        "route Activator with a selector that a program applies",
         _service_applied("argocd-controller"),
         "service",
         "SelectorContested",
         "add `kotatsu.dev/route: Activator` to spec.selector in its manifest",
     ),
     Setup(
-        "route Activator beside other endpoints",
         [*with_service(selector=None), warm_pool(route="Activator"), _SLICE],
         "service",
         "ServiceHasEndpoints",
         "delete that EndpointSlice",
     ),
     Setup(
-        "publishNotReadyAddresses",
         with_service(publishNotReadyAddresses=True),
         "service",
         "ServicePublishesNotReady",
         "remove the field",
     ),
     Setup(
-        "a StatefulSet that deletes its volume claims",
         [_stateful_set(), *plus()[1:]],
         "workload",
         "ClaimsDeleted",
@@ -248,7 +234,6 @@ REFUSED = [
         words=("statefulset/web",),
     ),
     Setup(
-        "a kind that the operator may not scale",
         [_rollout(), *plus()[1:]],
         "workload",
         "KindNotPermitted",
@@ -257,7 +242,6 @@ REFUSED = [
         recorded_only=True,
     ),
     Setup(
-        "a workload that shows no selector",
         [_rollout(selector=None), *plus()[1:-1], operator(targets=ROLLOUTS)],
         "workload",
         "TargetHasNoSelector",
@@ -266,21 +250,15 @@ REFUSED = [
         recorded_only=True,
     ),
     Setup(
-        "two autoscalers",
-        plus(autoscaler("a"), autoscaler("b")),
-        "autoscaler",
-        "TwoAutoscalers",
-        "delete all but one",
+        plus(autoscaler("a"), autoscaler("b")), "autoscaler", "TwoAutoscalers", "delete all but one"
     ),
     Setup(
-        "the autoscaler of KEDA",
         plus(autoscaler("keda-hpa-web", metadata=_KEDA)),
         "autoscaler",
         "ForeignAutoscaler",
         "pause it (kubectl annotate scaledobject web",
     ),
     Setup(
-        "an operator of other namespaces",
         [
             *[o for o in plus() if "operator" not in o["metadata"]["name"]],
             *elsewhere(operator(unlabeled=False)),
@@ -294,21 +272,18 @@ REFUSED = [
 
 WARNED = [
     Setup(
-        "no readiness probe",
         changed(lambda o: container(o).pop("readinessProbe")),
         "probes",
         "ReadinessMissing",
         "add one",
     ),
     Setup(
-        "no preStop",
         changed(lambda o: container(o).pop("lifecycle")),
         "shutdown",
         "PreStopMissing",
         "add `preStop: {sleep: {seconds: 6}}`",
     ),
     Setup(
-        "a preStop shorter than the settle time",
         changed(
             lambda o: container(o).update(
                 lifecycle={"preStop": {"exec": {"command": ["sh", "-c", "sleep 2"]}}}
@@ -318,43 +293,29 @@ WARNED = [
         "PreStopTooShort",
         "use `preStop: {sleep: {seconds: 6}}`",
     ),
+    Setup(changed(_ends_early), "shutdown", "GraceTooShort", "preStop plus the longest request"),
     Setup(
-        "a grace period within preStop",
-        changed(_ends_early),
-        "shutdown",
-        "GraceTooShort",
-        "preStop plus the longest request",
-    ),
-    Setup(
-        "replicas applied by a GitOps tool",
         _applied("kustomize-controller", plus()),
         "replicas",
         "ReplicasContested",
         "remove `replicas` from the manifest",
     ),
     Setup(
-        "a targetPort that no container has",
         with_service(ports=[{"name": "http", "port": 80, "targetPort": "web", "protocol": "TCP"}]),
         "ports",
         "PortNotFound",
         "correct targetPort",
     ),
     Setup(
-        "a server that speaks first",
         with_service(ports=[{"name": "db", "port": 3306, "targetPort": "http", "protocol": "TCP"}]),
         "greeting",
         "ServerSpeaksFirst",
         "Add windows for its hours",
     ),
     Setup(
-        "a local traffic policy",
-        with_service(internalTrafficPolicy="Local"),
-        "service",
-        "TrafficPolicyLocal",
-        "set Cluster",
+        with_service(internalTrafficPolicy="Local"), "service", "TrafficPolicyLocal", "set Cluster"
     ),
     Setup(
-        "an autoscaler with fewer pods than wanted",
         plus(autoscaler(maxReplicas=2)),
         "autoscaler",
         "FloorLimited",
@@ -362,14 +323,12 @@ WARNED = [
         words=("deployment/web", "--replicas", "5"),
     ),
     Setup(
-        "minReplicas applied by a GitOps tool",
         plus(_applied("argocd-controller", [autoscaler()], "minReplicas")[0]),
         "autoscaler",
         "MinReplicasContested",
         "ignore /spec/minReplicas there",
     ),
     Setup(
-        "a quota without room",
         plus(_quota({"requests.cpu": "300m"}, {"requests.cpu": "100m"})),
         "quota",
         "QuotaTooSmall",
@@ -377,28 +336,24 @@ WARNED = [
         words=("deployment/web", "--replicas", "5"),
     ),
     Setup(
-        "a quota that asks for limits",
         plus(_quota({"limits.memory": "8Gi"})),
         "quota",
         "QuotaNeedsResources",
         "add them to the resources",
     ),
     Setup(
-        "a limit range below the requests",
         plus(_limit_range(max={"memory": "32Mi"})),
         "limits",
         "LimitRangeRejects",
         "change its resources",
     ),
     Setup(
-        "two disruption budgets",
         plus(_disruption_budget("a"), _disruption_budget("b")),
         "disruption",
         "TwoDisruptionBudgets",
         "delete all but one",
     ),
     Setup(
-        "pods that cannot be parked",
         [
             *changed(lambda o: container(o).update(resources={"requests": {"memory": "64Mi"}})),
             warm_pool(parkedFor="1h"),
@@ -408,7 +363,6 @@ WARNED = [
         "set requests",
     ),
     Setup(
-        "an operator that may not park pods",
         plus(warm_pool(parkedFor="1h")),
         "parked",
         "NotEnabled",
@@ -416,7 +370,6 @@ WARNED = [
         recorded_only=True,
     ),
     Setup(
-        "pods that crash",
         [
             *[o for o in plus() if o["metadata"]["name"] != "web-1"],
             pod("web-1", LABELS, ready=False, containerStatuses=[_CRASHING]),
@@ -426,7 +379,6 @@ WARNED = [
         "see `kubectl describe pod web-1",
     ),
     Setup(
-        "activators that are not Ready",
         [
             *[o for o in plus() if "activator" not in o["metadata"]["name"]],
             activator(1, ready=False),
@@ -436,7 +388,6 @@ WARNED = [
         "see `kubectl get pods",
     ),
     Setup(
-        "an operator that is not Ready",
         [*[o for o in plus() if "operator" not in o["metadata"]["name"]], operator(ready=0)],
         "operator",
         "OperatorNotReady",
@@ -444,7 +395,6 @@ WARNED = [
         recorded_only=True,
     ),
     Setup(
-        "a gauge that the page lacks",
         plus(warm_pool(inFlightMetric={"name": "in_flight"})),
         "metrics",
         "GaugeMissing",
@@ -452,7 +402,6 @@ WARNED = [
         recorded_only=True,
     ),
     Setup(
-        "a workload of another controller",
         changed(
             lambda o: o[0]["metadata"].update(
                 ownerReferences=[
@@ -472,7 +421,6 @@ WARNED = [
         recorded_only=True,  # the garbage collector deletes it
     ),
     Setup(
-        "starts that take longer than requests wait",
         plus(_with_status(internal={"template": {"hash": "a1"}, "warmUps": ["a1", [61.7, 1, 0]]})),
         "wakes",
         "HoldTimeoutTooShort",
@@ -480,7 +428,6 @@ WARNED = [
         recorded_only=True,
     ),
     Setup(
-        "starts that take longer than the pool stays awake",
         plus(
             _with_status(internal={"template": {"hash": "a1"}, "warmUps": ["a1", [150, 1, 0]]})
             | {"spec": warm_pool()["spec"] | {"holdTimeout": "5m"}}
@@ -491,7 +438,6 @@ WARNED = [
         recorded_only=True,
     ),
     Setup(
-        "requests that got 503",
         plus(_with_status(**_misfit("RequestsTimedOut"))),
         "wakes",
         "RequestsTimedOut",
@@ -499,7 +445,6 @@ WARNED = [
         recorded_only=True,
     ),
     Setup(
-        "clients that come back when a sleep cuts them",
         plus(_with_status(internal={"wokenSoon": 3})),
         "wakes",
         "Flapping",

@@ -24,26 +24,18 @@ Objects = list[Object]
 
 LABELS = {"app": "web"}
 GAUGE = "# TYPE kotatsu_requests_in_flight gauge\nkotatsu_requests_in_flight 0\n"
-_PLURALS = {
-    "Deployment": "deployments",
-    "StatefulSet": "statefulsets",
-    "Rollout": "rollouts",
-    "Service": "services",
-    "Pod": "pods",
-    "WarmPool": "warmpools",
-    "HorizontalPodAutoscaler": "horizontalpodautoscalers",
-    "ScaledObject": "scaledobjects",
-    "PodDisruptionBudget": "poddisruptionbudgets",
-    "ResourceQuota": "resourcequotas",
-    "LimitRange": "limitranges",
-    "EndpointSlice": "endpointslices",
-    "Node": "nodes",
-    "ConfigMap": "configmaps",
-    "Lease": "leases",
-    "Revision": "revisions",
-    "NetworkPolicy": "networkpolicies",
-    "CustomResourceDefinition": "customresourcedefinitions",
-}
+_KINDS = (
+    *("Deployment", "StatefulSet", "Rollout", "Service", "Pod", "WarmPool", "Revision"),
+    *("HorizontalPodAutoscaler", "ScaledObject", "PodDisruptionBudget", "ResourceQuota"),
+    *("LimitRange", "EndpointSlice", "Node", "ConfigMap", "Lease", "NetworkPolicy"),
+    "CustomResourceDefinition",
+)
+
+
+def plural(kind: str) -> str:
+    """The name of a kind's resources in a path."""
+    lower = kind.lower()
+    return f"{lower[:-1]}ies" if lower.endswith("y") else f"{lower}s"
 
 
 def deployment(name: str = "web", **spec: Any) -> Object:
@@ -204,7 +196,6 @@ def good() -> Objects:
 class Setup:
     """A set-up that is wrong, or good, in one way."""
 
-    name: str
     objects: Objects
     check: str = ""
     reason: str = ""
@@ -290,22 +281,22 @@ class Recorded:
                 "kind": "Namespace",
                 "metadata": {"name": parts[-1], "labels": self.labels.get(parts[-1], {})},
             }
-        plural = next((p for p in reversed(parts) if p in _PLURALS.values()), "")
-        if not plural:
+        kinds = {plural(kind): kind for kind in _KINDS}
+        name = next((p for p in reversed(parts) if p in kinds), "")
+        if not name:
             raise NotServedError(f"no API {path}")
-        if plural in self._denied:
-            raise ForbiddenError(f'you have no permission: {plural} is forbidden: User "ann"')
-        kinds = [kind for kind, name in _PLURALS.items() if name == plural]
+        if name in self._denied:
+            raise ForbiddenError(f'you have no permission: {name} is forbidden: User "ann"')
         version = "v1" if parts[1] == "api" else f"{parts[2]}/{parts[3]}"
-        items = [o for o in self._objects if (o["apiVersion"], o["kind"]) == (version, kinds[0])]
+        items = [o for o in self._objects if (o["apiVersion"], o["kind"]) == (version, kinds[name])]
         if "namespaces" in parts:
             here = parts[parts.index("namespaces") + 1]
             items = [o for o in items if o["metadata"]["namespace"] == here]
-        if parts[-1] == plural:
+        if parts[-1] == name:
             for pair in filter(None, labelSelector.split(",")):
-                name, equals, value = pair.partition("=")
-                found = [(o, _labels(o).get(name.removesuffix("!"))) for o in items]
-                if name.endswith("!"):
+                label, equals, value = pair.partition("=")
+                found = [(o, _labels(o).get(label.removesuffix("!"))) for o in items]
+                if label.endswith("!"):
                     items = [o for o, has in found if has != value]
                     continue
                 items = [o for o, has in found if (has == value if equals else has is not None)]

@@ -100,6 +100,8 @@ def test_what_its_pod_may_do_comes_from_no_object_of_the_cluster() -> None:
         "readOnlyRootFilesystem": True,
     }
     assert made.keys().isdisjoint({"hostPID", "hostNetwork", "volumes", "serviceAccountName"})
+    assert made["automountServiceAccountToken"] is False
+    assert "env" not in made["containers"][0]
 
 
 def test_on_openshift_its_pod_has_no_user_id_either() -> None:
@@ -119,12 +121,6 @@ def test_a_deployment_that_poses_as_the_operator_chooses_nothing() -> None:
     made = pod(posing, image="python:3")["spec"]
     assert made["containers"][0]["image"] == "python:3"
     assert made.keys().isdisjoint({"tolerations", "nodeSelector"})
-
-
-def test_its_pod_is_nobody_at_the_api_server_and_has_none_of_the_operators_settings() -> None:
-    made = pod(operator(TEMPLATE))["spec"]
-    assert made["automountServiceAccountToken"] is False
-    assert "env" not in made["containers"][0]
 
 
 def test_without_an_operator_that_may_be_read_an_image_of_ones_own_is_asked_for() -> None:

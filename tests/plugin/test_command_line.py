@@ -51,9 +51,6 @@ def test_the_help_shows_what_else_there_is_to_know_and_the_examples(
     shown = capsys.readouterr().out
     assert examples()[command] in shown
     assert details().get(command, "") in shown
-
-
-def test_whatever_there_is_to_know_is_about_a_command():
     assert set(details()) <= set(examples())
 
 
@@ -63,16 +60,12 @@ def test_whatever_there_is_to_know_is_about_a_command():
         ("onn voice", "invalid choice: 'onn'"),
         ("on voice --replicas many", "invalid int value: 'many'"),
         ("plan --days 0", "'0' is not a whole number of at least 1"),
-        ("plan --days 4000", "4000 is more than three years"),
         ("cost --lambda-price cheap", "'cheap' is not an amount like 0.0000041667"),
         ("rehearse voice auth", "unrecognized arguments: auth"),
-        ("create web -A", "unrecognized arguments: -A"),
         ("plan -o wide", "argument -o/--output: invalid choice: 'wide'"),
         ("window", "the following arguments are required: ACTION"),
         ("window add talk", "one of the arguments --at --schedule is required"),
-        ("window add --at 18:30", "the following arguments are required: NAME; see"),
         ("window add talk --at 18:30 --replicas 0", "'0' is not a whole number of at least 1"),
-        ("window add talk --at 18:30 --unknown", "unrecognized arguments: --unknown"),
         ("", "the following arguments are required: COMMAND"),
     ],
 )
@@ -123,6 +116,7 @@ def test_without_kubectl_it_says_what_to_install(tmp_path: Path):
     [
         ("echo 'error: exec plugin: no such login' >&2; exit 1", "exec plugin: no such login"),
         ("exit 1", "kubectl ended without a message"),
+        ("echo Starting to serve on nowhere", "kubectl proxy does not answer"),
     ],
 )
 def test_a_kubectl_that_gives_up_is_quoted(tmp_path: Path, script: str, said: str):
@@ -133,14 +127,6 @@ def test_a_kubectl_that_gives_up_is_quoted(tmp_path: Path, script: str, said: st
     assert (ran.code, ran.out) == (1, "")
     assert said in ran.err
     assert ran.err.count("\n") == 1
-
-
-def test_a_proxy_that_dies_is_reported(tmp_path: Path):
-    kubectl = tmp_path / "kubectl"
-    kubectl.write_text("#!/bin/sh\necho Starting to serve on nowhere\n")
-    kubectl.chmod(0o755)
-    ran = demo_mode("status", "-n", "x", kubectl=str(kubectl))
-    assert "kubectl proxy does not answer" in ran.err
 
 
 def test_a_busy_api_server_is_asked_again(monkeypatch: pytest.MonkeyPatch):

@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 import pytest
-from plugin.kit import EVENINGS, NOW, PITCH, costing, pool
+from plugin.kit import NOW, PITCH, costing, pool
 from rows import each
 
 from kotatsu_demo_mode.cost import LambdaPrice, figures, gb_seconds, record, text
@@ -26,20 +26,9 @@ def test_provisioned_concurrency_is_billed_in_whole_five_minutes():
     assert gb_seconds(0, Decimal(1024), Decimal(301)) == 0
 
 
-def test_the_forecast_is_what_was_spent_and_the_windows_to_come():
-    f = figures(pool(status=SPENT, windows=[PITCH], lead="0s"), NOW)
-    assert f.spent == Decimal("12.5")
-    assert f.forecast == Decimal("12.5") + 5 * 2 * Decimal("1.84375")
-
-
 def test_the_operators_own_forecast_is_preferred():
     status = costing(SPENT["cost"] | {"forecast": "99"}, periodEnd="2026-11-30T15:00:00Z")
     assert figures(pool(status=status, windows=[PITCH]), NOW).forecast == 99
-
-
-def test_left_on_for_a_month_is_730_hours_of_the_most_pods():
-    f = figures(pool(windows=[PITCH, EVENINGS]), NOW)
-    assert f.month_left_on == 730 * 5 * Decimal("1.84375")
 
 
 def test_the_figures_for_people():
@@ -96,9 +85,3 @@ def test_a_pool_with_parked_pods_has_the_three_prices_of_a_month():
     )
     assert "  5 pods parked for a month                       917.06 JPY" in text(f)
     assert record(f)["monthParked"] == 917.0625
-
-
-def test_the_operators_price_of_a_parked_pod_is_preferred():
-    status = costing(SPENT["cost"], podPerHour="2", parkedPodPerHour="0.5")
-    f = figures(pool(status=status, windows=[PITCH], parkedFor="1h"), NOW)
-    assert (f.month_left_on, f.month_parked) == (730 * 5 * 2, 730 * 5 * Decimal("0.5"))

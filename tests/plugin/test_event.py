@@ -1,11 +1,9 @@
 """Several pools as one event: the total and the verdict of a plan."""
 
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from plugin.kit import (
-    NOW,
     PITCH,
     Cluster,
     costing,
@@ -13,11 +11,8 @@ from plugin.kit import (
     deployment,
     manifest,
     once,
-    pool,
     write_manifest,
 )
-
-from kotatsu_demo_mode.timeline import timeline, together
 
 CHECK = once("check", "2026-11-25T11:00", "2026-11-25T13:00", 2)
 LEAD = {"lead": "0s"}
@@ -28,20 +23,6 @@ def plan(tmp_path: Path, *pools: dict[str, Any]) -> str:
     deployments = [deployment(p["metadata"]["name"]) for p in pools]
     file = write_manifest(tmp_path / "event.json", *pools, *deployments)
     return demo_mode("plan", "-f", file, "--days", "1").out
-
-
-def test_the_pods_of_all_pools_are_added_at_each_moment():
-    day = [
-        timeline(p, NOW, NOW + timedelta(days=1))
-        for p in (pool(windows=[PITCH], **LEAD), pool("auth", windows=[CHECK], **LEAD))
-    ]
-    assert [
-        (f"{s.begin:%H}", s.replicas) for s in together([t.stretches for t in day]) if s.replicas
-    ] == [
-        ("01", 5),
-        ("02", 7),
-        ("03", 2),
-    ]
 
 
 def test_several_pools_have_one_picture_one_total_and_one_verdict(tmp_path: Path):

@@ -181,16 +181,3 @@ def test_help_takes_little_cpu_time():
     """A fifth of a second of a machine that adds a million numbers in a twentieth."""
     program = PROGRAMS / "kubectl-demo_mode"
     assert loops(lambda: subprocess.run([program, "on", "--help"], stdout=DEVNULL, check=True)) < 4
-
-
-@pytest.mark.slow
-def test_a_year_of_windows_is_planned_in_little_cpu_time(tmp_path):
-    from plugin.kit import EVENINGS, PITCH, demo_mode, deployment, manifest, write_manifest
-
-    file = write_manifest(tmp_path / "p.json", manifest(windows=[PITCH, EVENINGS]), deployment())
-
-    def plan():
-        ran = demo_mode("plan", "-f", file, "--days", "366", "-o", "json")
-        assert len(ran.json["transitions"]) > 700
-
-    assert loops(plan) < 15, "half a second to a second on most machines: 5 to 9 loops"

@@ -87,7 +87,6 @@ def test_the_activators_of_a_namespace_are_its_own_or_those_of_its_shard(
 @each(
     "namespace, labels, installs, said",
     [
-        ("demo", {}, [], "no operator runs in this cluster): install the chart kotatsu"),
         (
             "demo",
             {"team": "mail"},
@@ -126,11 +125,6 @@ def test_a_namespace_that_is_not_served_is_told_why_and_how_it_would_be(
     assert found.standing is Standing.ABSENT
     assert f"namespace {namespace} is not served by Kotatsu" in found.message
     assert said in found.message
-
-
-def test_without_its_labels_it_is_unknown_whether_it_is_selected() -> None:
-    found = watch_by_deployment(Read([install(SHOP)]), "demo", None)
-    assert found.standing is Standing.UNKNOWN
 
 
 def said(objects: Objects, **how: object) -> dict[str, str]:

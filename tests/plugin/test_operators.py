@@ -30,15 +30,6 @@ def test_without_an_operator_nothing_is_written_and_the_error_says_what_to_insta
     )
 
 
-@each("words", NEEDS_ONE)
-def test_an_operator_of_other_namespaces_is_named_with_them(words: str):
-    cluster = Cluster(manifest(), operators=[operator('{"matchLabels": {"team": "shop"}}')])
-    ran = run(words, cluster)
-    assert (ran.code, cluster.writes) == (1, [])
-    assert "(the namespaceSelector of the Kotatsu of namespace kotatsu, {" in ran.err
-    assert "label it `kotatsu.dev/install: kotatsu`, or change the chart value" in ran.err
-
-
 @pytest.mark.parametrize("words", ["on voice", "off voice --now"])
 def test_an_operator_that_may_start_in_a_moment_is_a_note(words: str):
     cluster = Cluster(manifest(), operators=[operator(ready=0)])

@@ -48,32 +48,14 @@ def test_the_plan_of_a_day(file: str):
 
 def test_the_records_have_times_in_rfc_3339_with_the_pools_offset(file: str):
     found = demo_mode("plan", "-f", file, "--days", "1", "-o", "json").json["transitions"]
-    assert found[:3] == [
-        {
-            "at": "2026-11-25T09:59:00+09:00",
-            "pool": "voice",
-            "kind": "prewarm",
-            "window": "final-pitch",
-            "replicas": 5,
-            "cost": 0.153646,
-        },
-        {
-            "at": "2026-11-25T10:00:00+09:00",
-            "pool": "voice",
-            "kind": "open",
-            "window": "final-pitch",
-            "replicas": 5,
-            "cost": 18.4375,
-        },
-        {
-            "at": "2026-11-25T12:00:00+09:00",
-            "pool": "voice",
-            "kind": "close",
-            "window": "final-pitch",
-            "replicas": 0,
-            "cost": 0.0,
-        },
-    ]
+    assert found[0] == {
+        "at": "2026-11-25T09:59:00+09:00",
+        "pool": "voice",
+        "kind": "prewarm",
+        "window": "final-pitch",
+        "replicas": 5,
+        "cost": 0.153646,
+    }
 
 
 def test_yaml_says_the_same(file: str):
@@ -221,13 +203,6 @@ def test_the_plan_of_a_day_with_parked_pods(tmp_path: Path):
     assert ran.out == PARKED_DAY
     found = demo_mode("plan", "-f", file, "--days", "1", "-o", "json").json["transitions"]
     assert [r.get("mode") for r in found[:3]] == [None, "Parked", None]
-
-
-def test_two_pools_with_parked_pods_have_one_total(tmp_path: Path):
-    pools = [manifest(n, windows=[PARKED], lead="0s") for n in "ab"]
-    file = write_manifest(tmp_path / "pools.yaml", *pools, deployment("a"), deployment("b"))
-    ran = demo_mode("plan", "-f", file, "--days", "1", width=98)
-    assert "together: 20.0 pod hours, at most 10 pods, 5.02 JPY" in ran.out
 
 
 @each(

@@ -111,10 +111,3 @@ def test_a_parked_pool_says_until_when_and_what_an_hour_costs():
     found = row(status, parkedFor="1h")
     assert (found["PHASE"], found["WHY"], found["UNTIL"]) == ("Parked", "Idle", "06:30")
     assert found["PER HOUR"] == "0.25 JPY"
-
-
-def test_parked_has_a_color_of_its_own():
-    paper = io.StringIO()
-    terminal = Terminal(paper, paper, has_color=True)
-    shown = {terminal.phase(p).partition("m")[0] for p in ("Warm", "Parked", "Warming", "Asleep")}
-    assert len(shown) == 4

@@ -29,11 +29,6 @@ def asleep(lead: str = "", **inner: Any) -> dict[str, Any]:
     return {"phase": "Asleep", "reason": "Idle", **shown, "internal": inner}
 
 
-def heading(status: dict[str, Any], **spec: Any) -> str:
-    raw = manifest(windows=[PITCH], **spec) | {"status": status}
-    return demo_mode("plan", cluster=Cluster(raw)).out.splitlines()[0].partition("pods start ")[2]
-
-
 # --- the lead ---
 
 
@@ -57,28 +52,31 @@ def test_pods_start_as_early_as_the_operator_will_start_them(status: dict[str, A
     assert (first.at, first.kind) == (operators.next.at, "prewarm")
 
 
-def test_after_a_rollout_nothing_is_learned_and_the_plan_says_so():
-    status = asleep(warmUps=OLD, template={"hash": "new"}, lead="12s")
-    assert heading(status) == "68 s early (estimated: no warm-up of this pod template yet)"
-
-
-def test_a_lead_is_learned_configured_or_the_default():
-    learned = asleep(warmUps=OLD, template={"hash": "old"})
-    assert heading(learned) == "12 s early (learned)"
-    assert heading({}) == "68 s early (the default: no warm-up of this pool yet)"
-    assert heading(learned, lead="2m") == "120 s early (spec.lead)"
-
-
-def test_the_plan_says_where_the_seconds_of_the_decisive_warm_up_went():
-    ups = ["new", [109, 5, 0, 91, 0.3, 12, 5], *OLD]
-    told = heading(asleep(warmUps=ups, template={"hash": "new"}))
-    assert told == "128 s early (learned; 109 s: node 91, image 12, start 5)"
-
-
-def test_a_first_lead_is_the_one_that_the_operator_assumes():
-    assert heading(asleep(firstStart="4m")) == (
-        "248 s early (the default: no warm-up of this pool yet)"
-    )
+@each(
+    "status, spec, said",
+    [
+        (
+            asleep(warmUps=OLD, template={"hash": "new"}, lead="12s"),
+            {},
+            "68 s early (estimated: no warm-up of this pod template yet)",
+        ),
+        (asleep(warmUps=OLD, template={"hash": "old"}), {}, "12 s early (learned)"),
+        ({}, {}, "68 s early (the default: no warm-up of this pool yet)"),
+        (asleep(firstStart="4m"), {}, "248 s early (the default: no warm-up of this pool yet)"),
+        ({}, {"lead": "2m"}, "120 s early (spec.lead)"),
+        (
+            asleep(warmUps=["new", [109, 5, 0, 91, 0.3, 12, 5], *OLD], template={"hash": "new"}),
+            {},
+            "128 s early (learned; 109 s: node 91, image 12, start 5)",
+        ),
+    ],
+)
+def test_the_plan_says_where_the_lead_comes_from(
+    status: dict[str, Any], spec: dict[str, Any], said: str
+):
+    raw = manifest(windows=[PITCH], **spec) | {"status": status}
+    heading = demo_mode("plan", cluster=Cluster(raw)).out.splitlines()[0]
+    assert heading.partition("pods start ")[2] == said
 
 
 # --- the override ---

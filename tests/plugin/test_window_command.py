@@ -142,14 +142,9 @@ def test_on_a_terminal_it_asks_before_it_writes(answer: str, code: int):
     assert ("error: nothing was changed; answer y, or use --yes" in ran.err) is bool(code)
 
 
-@each("more", [("--yes",), ("-y",), ("--dry-run",)])
-def test_it_does_not_ask_if_told_or_if_nothing_is_written(more: tuple[str, ...]):
-    ran = at_a_terminal("", *ADD, *more, cluster=Cluster(manifest()))
-    assert (ran.code, "Continue?" in ran.err) == (0, False)
-
-
-def test_it_does_not_ask_about_a_window_that_is_there():
-    ran = at_a_terminal("", *ADD, cluster=Cluster(manifest(windows=[PITCH])))
+@each("more, there", [("--yes", []), ("-y", []), ("--dry-run", []), ("--replicas=5", [PITCH])])
+def test_it_does_not_ask_if_told_or_if_nothing_is_written(more: str, there: list[Any]):
+    ran = at_a_terminal("", *ADD, more, cluster=Cluster(manifest(windows=there)))
     assert (ran.code, "Continue?" in ran.err) == (0, False)
 
 

@@ -1,17 +1,14 @@
 """`window import`: what a calendar changes in the windows of pools, and what it says before."""
 
-import io
 import json
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from plugin.kit import EVENINGS, NOW, Cluster, Ran, demo_mode, manifest, once, passing, pool
+from plugin.kit import NOW, Cluster, Ran, demo_mode, manifest, once, pool
 from rows import each
 
-from kotatsu_demo_mode.cli import run
-from kotatsu_demo_mode.terminal import Terminal
 from kotatsu_operator.core.calendar.schedule import occurrences
 from kotatsu_operator.core.pool.calendars import with_calendars
 from kotatsu_operator.core.pool.memory import Memory
@@ -163,14 +160,6 @@ def test_what_cannot_be_a_window_is_named_with_the_reason(desk: Desk):
     assert "voice: 1 event is over, or later than 62 days from now (--days)\n" in ran.out
 
 
-def test_overlaps_and_a_spent_budget_are_said_before(tmp_path: Path):
-    budget = {"limit": "10"}
-    desk = Desk(tmp_path, manifest(windows=[EVENINGS], budget=budget))
-    ran = desk.imported(pitch("20261218T170000"), words=("--replicas", "5"))
-    assert "voice: final-pitch overlaps rehearsal from Fri 2026-12-18 18:00: " in ran.out
-    assert "voice: the budget would be spent: " in ran.out
-
-
 def test_more_windows_than_a_pool_can_have_are_refused(desk: Desk):
     many = [
         pitch(f"202612{1 + i // 5:02}T{10 + i % 5}0000").replace("pitch@x", f"{i}@x")
@@ -190,26 +179,6 @@ def test_one_calendar_serves_pools_in_different_zones(tmp_path: Path):
     desk.imported(pitch(), words=("--all",))
     assert desk.windows("voice")[0]["start"] == "2026-12-18T10:00"
     assert desk.windows("auth")[0]["start"] == "2026-12-18T02:00"
-
-
-def test_a_dry_run_says_it_all_and_changes_nothing(desk: Desk):
-    ran = desk.imported(pitch(), words=("--dry-run=server",))
-    assert "window final-pitch added (server dry run)" in ran.out
-    assert (desk.windows(), desk.cluster.writes) == ([], [])
-
-
-def test_it_asks_on_a_terminal(desk: Desk):
-    class Keyboard(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
-    desk.file.write_bytes(calendar(pitch()))
-    out, err = io.StringIO(), io.StringIO()
-    shell = desk.cluster.shell(Terminal(out, err, is_live=True), **passing())
-    shell.stdin = Keyboard("n\n")
-    assert run(["window", "import", str(desk.file)], shell) == 1
-    assert "nothing was changed" in err.getvalue()
-    assert desk.windows() == []
 
 
 def test_standard_input_needs_a_name_if_the_calendar_has_none(desk: Desk):

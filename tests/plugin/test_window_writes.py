@@ -74,13 +74,6 @@ def test_a_window_of_a_server_side_apply_is_named_and_a_new_one_stays(api: Api, 
     assert [w["name"] for w in windows(api, "gitops")] == ["pitch", "talk"]
 
 
-def test_the_api_server_validates_a_dry_run(api: Api, sh: Shell):
-    before = windows(api)
-    out = sh.ok(f"{ADD} --replicas 3 --dry-run=server")
-    assert out.endswith("window pitch added (server dry run)\n")
-    assert windows(api) == before
-
-
 def test_what_the_operator_writes_meanwhile_does_not_matter(api: Api, sh: Shell):
     """The status changes at any time; the spec is what a window was planned for."""
     api.set_status("voice", phase="Warm")
@@ -103,19 +96,6 @@ def test_get_list_and_patch_are_the_permissions_that_it_needs(api: Api, sh: Shel
     finally:
         api.kubectl("delete", "clusterrolebinding", "write")
         api.kubectl("delete", "clusterrole", "write-pools")
-
-
-def test_who_may_not_patch_is_told_so(api: Api, sh: Shell):
-    role = ("--verb=get,list", "--resource=warmpools.kotatsu.dev")
-    api.kubectl("create", "clusterrole", "read-windows", *role)
-    api.kubectl("create", "clusterrolebinding", "see", "--clusterrole=read-windows", "--user=ann")
-    try:
-        done = sh(ADD, user="ann")
-        assert done.returncode == 1
-        assert 'User "ann" cannot patch resource "warmpools"' in done.stderr
-    finally:
-        api.kubectl("delete", "clusterrolebinding", "see")
-        api.kubectl("delete", "clusterrole", "read-windows")
 
 
 def test_a_spec_that_changes_between_the_question_and_the_write_is_refused(api: Api, sh: Shell):

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from plugin.kit import EVENINGS, NOW, PITCH, costing, pool
+from plugin.kit import EVENINGS, NOW, PITCH, costing, once, pool
 from rows import each
 
 from kotatsu_demo_mode.entries import Edit, Request, adding, removing
@@ -23,26 +23,27 @@ def added(now: datetime = NOW, status: Any = None, ask: Request | None = None, *
     return adding(pool(status=status, **spec), ask or request(replicas=5), now)
 
 
-def test_a_single_window_has_wall_clock_times_of_the_pools_zone():
-    edit = added()
-    assert edit.verb == "added"
-    assert edit.value == PITCH
-    assert edit.spec["windows"] == [PITCH]
+def evenings(lasting: str = "90m") -> Request:
+    return request("rehearsal", lasting, schedule="0 18 * * 1-5", replicas=2)
 
 
-def test_an_instant_is_the_wall_clock_of_the_pools_zone():
-    edit = added(ask=request(at="2026-11-25T01:00:00Z", replicas=5))
-    assert edit.value == PITCH
-
-
-def test_a_repeating_window_has_a_schedule_and_a_duration():
-    ask = request("rehearsal", "90m", schedule="0 18 * * 1-5", replicas=2)
-    assert added(ask=ask).value == EVENINGS
-
-
-def test_without_replicas_it_has_the_most_of_any_window():
-    assert added(ask=request(), windows=[EVENINGS]).value == PITCH | {"replicas": 2}
-    assert added(ask=request()).value == PITCH | {"replicas": 1}
+@each(
+    "ask, windows, made",
+    [
+        (request(replicas=5), [], PITCH),
+        (request(at="2026-11-25T01:00:00Z", replicas=5), [], PITCH),
+        (evenings(), [], EVENINGS),
+        # Without replicas it has the most of any window.
+        (request(), [EVENINGS], PITCH | {"replicas": 2}),
+        (request(), [], PITCH | {"replicas": 1}),
+    ],
+)
+def test_a_window_is_written_in_the_wall_clock_of_the_pools_zone(
+    ask: Request, windows: list[Any], made: dict[str, Any]
+):
+    edit = added(ask=ask, windows=windows)
+    assert (edit.verb, edit.value) == ("added", made)
+    assert edit.spec["windows"] == [*windows, made]
 
 
 def test_other_windows_stay_as_they_are():
@@ -55,11 +56,7 @@ def test_the_same_window_again_changes_nothing():
         edit = added(windows=windows)
         assert (edit.verb, edit.is_change, edit.notes) == ("unchanged", False, ())
         assert edit.spec["windows"] == windows
-
-
-def test_the_same_length_in_other_words_changes_nothing():
-    ask = request("rehearsal", "1h30m", schedule="0 18 * * 1-5", replicas=2)
-    assert added(ask=ask, windows=[EVENINGS]).verb == "unchanged"
+    assert added(ask=evenings("1h30m"), windows=[EVENINGS]).verb == "unchanged"
 
 
 def test_a_window_of_the_same_name_is_replaced_and_shown():
@@ -69,29 +66,45 @@ def test_a_window_of_the_same_name_is_replaced_and_shown():
     assert edit.notes[0].startswith("replaces final-pitch, `0 18 * * 1-5` for 1h30m Asia/Tokyo")
 
 
-def test_the_times_the_pods_and_the_price_are_said():
-    # 5 pods at 1.84375 JPY an hour for two hours and the lead of a new pool, 3 minutes.
-    assert added().notes == [
-        "final-pitch, 10:00 to 12:00 Asia/Tokyo (in 4h), 5 pods, 18.61 JPY more"
-    ]
+@each(
+    "ask, said",
+    [
+        # 5 pods at 1.84375 JPY an hour for two hours and the lead of a new pool, 68 s.
+        (request(replicas=5), "10:00 to 12:00 Asia/Tokyo (in 4h), 5 pods, 18.61 JPY more"),
+        (
+            evenings(),
+            "`0 18 * * 1-5` for 1h30m Asia/Tokyo, next 18:00, 2 pods, 123.22 JPY more in 30 days",
+        ),
+        (
+            request(schedule="*/10 * * * *", lasting="1m", replicas=1),
+            "`*/10 * * * *` for 1m Asia/Tokyo, now open, 1 pod, 9.44 JPY more in 1 day",
+        ),
+        (
+            request(at="2099-02-28T10:00", replicas=5),
+            "Sat 2099-02-28 10:00 to 12:00 Asia/Tokyo (in 26393d 4h), 5 pods, 18.61 JPY more",
+        ),
+        (
+            request(at="2026-11-25T05:00", replicas=5),
+            "05:00 to 07:00 Asia/Tokyo (now open), 5 pods, 9.22 JPY more",
+        ),
+    ],
+)
+def test_the_times_the_pods_and_the_price_are_said(ask: Request, said: str):
+    assert added(ask=ask).notes[0] == f"{ask.name}, {said}"
 
 
-def test_the_price_of_a_repeating_window_is_that_of_30_days():
-    ask = request("rehearsal", "90m", schedule="0 18 * * 1-5", replicas=2)
-    (note,) = added(ask=ask).notes
-    assert note.startswith("rehearsal, `0 18 * * 1-5` for 1h30m Asia/Tokyo, next 18:00, 2 pods, ")
-    assert note.endswith(" JPY more in 30 days")
+def test_a_window_that_opens_before_its_pods_can_be_ready_is_said():
+    begun, soon, later = (
+        added(ask=request(at=f"2026-11-25T{at}", replicas=5)).notes[1:]
+        for at in ("05:00", "06:01", "07:00")
+    )
+    assert begun == ["final-pitch is open already: its pods start now"]
+    assert soon[0].startswith("final-pitch opens in 1m and its pods need about 1m 8s: ")
+    assert later == []
 
 
-def test_a_window_that_opens_each_few_minutes_is_priced_for_a_day():
-    ask = request("often", "1m", schedule="*/10 * * * *", replicas=1)
-    assert added(ask=ask).notes[0].endswith(" JPY more in 1 day")
-
-
-def test_a_window_in_a_far_year_is_priced_too():
-    (note,) = added(ask=request(at="2099-02-28T10:00", replicas=5)).notes
-    assert note.startswith("final-pitch, Sat 2099-02-28 10:00 to 12:00 Asia/Tokyo (in ")
-    assert note.endswith("18.61 JPY more")
+def test_without_prices_it_says_that_the_price_is_unknown():
+    assert added(priced=False).notes[0].endswith("5 pods, price unknown")
 
 
 def test_pods_that_run_anyway_are_not_paid_twice():
@@ -100,38 +113,32 @@ def test_pods_that_run_anyway_are_not_paid_twice():
     assert overlap == "overlaps talk from 10:00: both need 5 pods, so no pods are added"
 
 
-def test_without_prices_it_says_that_the_price_is_unknown():
-    assert added(priced=False).notes[0].endswith("5 pods, price unknown")
-
-
-@pytest.mark.parametrize(
-    ("replicas", "said"),
+@each(
+    "ask, window, said",
     [
-        (2, "overlaps talk from 11:00: final-pitch wins, and talk (2 pods) adds none"),
-        (8, "overlaps talk from 11:00: talk wins with 8 pods"),
+        (
+            request(replicas=5),
+            once("talk", "2026-11-25T11:00", "2026-11-25T13:00", 2),
+            "overlaps talk from 11:00: final-pitch wins, and talk (2 pods) adds none",
+        ),
+        (
+            request(replicas=5),
+            once("talk", "2026-11-25T11:00", "2026-11-25T13:00", 8),
+            "overlaps talk from 11:00: talk wins with 8 pods",
+        ),
+        (
+            request("night", "12h", schedule="0 8 * * *", replicas=5),
+            EVENINGS,
+            "overlaps rehearsal from 18:00: night wins, and rehearsal (2 pods) adds none",
+        ),
+        (request(replicas=5), once("talk", "2026-11-25T12:00", "2026-11-25T13:00", 9), None),
+        (request("morning", "1h", schedule="0 8 * * *", replicas=5), EVENINGS, None),
     ],
 )
-def test_it_says_which_window_wins_an_overlap(replicas: int, said: str):
-    talk = {"name": "talk", "start": "2026-11-25T11:00", "end": "2026-11-25T13:00"}
-    assert added(windows=[talk | {"replicas": replicas}]).notes[1:] == [said]
-
-
-def test_a_repeating_window_that_opens_into_another_is_found():
-    ask = request("night", "12h", schedule="0 8 * * *", replicas=5)
-    notes = added(ask=ask, windows=[EVENINGS]).notes
-    assert notes[1:] == [
-        "overlaps rehearsal from 18:00: night wins, and rehearsal (2 pods) adds none"
-    ]
-
-
-def test_windows_that_follow_each_other_do_not_overlap():
-    talk = {"name": "talk", "start": "2026-11-25T12:00", "end": "2026-11-25T13:00", "replicas": 9}
-    assert len(added(windows=[talk]).notes) == 1
-
-
-def test_mornings_do_not_overlap_evenings():
-    ask = request("morning", "1h", schedule="0 8 * * *", replicas=5)
-    assert len(added(ask=ask, windows=[EVENINGS]).notes) == 1
+def test_it_says_which_window_wins_an_overlap(
+    ask: Request, window: dict[str, Any], said: str | None
+):
+    assert added(ask=ask, windows=[window]).notes[1:] == ([said] if said else [])
 
 
 def test_of_many_overlaps_three_are_named():
@@ -172,17 +179,6 @@ def test_a_pool_that_is_full_is_refused_with_what_to_do():
     with pytest.raises(DemoModeError, match="has 64 windows, the maximum of a pool; remove one"):
         added(windows=windows)
     assert added(windows=[*windows[:63], PITCH]).verb == "unchanged"
-
-
-def test_a_window_that_has_begun_is_open_at_once():
-    edit = added(ask=request(at="2026-11-25T05:00", replicas=5))
-    assert "(now open)" in edit.notes[0]
-    assert edit.notes[1] == "final-pitch is open already: its pods start now"
-
-
-def test_a_window_that_opens_before_the_pods_can_be_ready_is_said():
-    edit = added(ask=request(at="2026-11-25T06:01", replicas=5))
-    assert edit.notes[1].startswith("final-pitch opens in 1m and its pods need about ")
 
 
 def test_a_start_that_clocks_skip_opens_at_the_end_of_the_gap():
@@ -231,9 +227,6 @@ def test_a_budget_that_would_be_spent_is_said():
         "the budget would be spent: 113.61 JPY of 100.00 until Tue 2026-12-01 00:00, and "
         "spec.budget.onExhausted is BlockStarts; raise spec.budget.limit, or use fewer pods"
     )
-
-
-def test_a_budget_that_is_enough_is_not_mentioned():
     assert len(added(status=LEDGER, budget={"limit": "114"}).notes) == 1
 
 

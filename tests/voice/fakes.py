@@ -67,7 +67,6 @@ class FakeEngine:
         self.cancelled = 0
         self.closed = False
         self.starts = 0
-        self.start_error: EngineError | None = None
         self.away: EngineError | None = None
         self.answer: Callable[[str], Pcm] = lambda text: hum(len(text) * SECONDS_PER_CHARACTER)
         self.gate = asyncio.Event()
@@ -78,9 +77,6 @@ class FakeEngine:
     async def start(self) -> None:
         self.starts += 1
         await self.start_gate.wait()
-        if self.start_error is not None:
-            error, self.start_error = self.start_error, None
-            raise error
         if self.away is not None:
             raise self.away
         self.styles = (CALM, SWEET)

@@ -50,28 +50,6 @@ async def test_those_who_wait_in_line_fail_with_the_first(
     assert engine.spoken == [(GONE, engine.default_style)]
 
 
-async def test_while_it_is_known_to_be_lost_requests_fail_at_once(
-    speaker: Speaker, engine: FakeEngine
-) -> None:
-    with pytest.raises(EngineLostError):
-        await say(speaker, GONE)
-    assert await speaker.lost() == "The engine is gone."
-    with pytest.raises(EngineFailedError, match="gone"):
-        await speaker.awake()
-    with pytest.raises(EngineFailedError, match="gone"):
-        await say(speaker, "はい。")
-    assert len(engine.spoken) == 1
-
-
-async def test_once_started_again_it_speaks(speaker: Speaker, engine: FakeEngine) -> None:
-    with pytest.raises(EngineLostError):
-        await say(speaker, GONE)
-    await speaker.wake()
-    await speaker.awake()
-    assert await say(speaker, "はい。")
-    assert engine.starts == 2
-
-
 async def test_callers_who_wait_for_the_first_start_get_its_reason_at_once(
     engine: FakeEngine,
 ) -> None:
@@ -186,25 +164,6 @@ async def test_a_stream_that_fails_midway_is_cut_and_raises_nothing(
     assert any(message["body"] for message in sent[1:])
 
 
-@pytest.mark.parametrize("url", ["/voice", "/voice?stream=true"])
-async def test_a_panic_of_voicevox_is_a_503_and_the_engine_is_replaced(
-    monkeypatch: pytest.MonkeyPatch, url: str
-) -> None:
-    core = FakeCore()
-    core.install(monkeypatch)
-    engine = VoicevoxEngine("/opt/lib.so", "/opt/dict", "/opt/0.vvm")
-    app = create_app(VoiceSettings(voice_anonymous=True), engine=engine)
-    async with app.router.lifespan_context(app):
-        await app.state.speaker.awake()
-        transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://voice") as client:
-            answer = await client.post(url, json={"text": "恐慌"})
-            assert (answer.status_code, answer.json()["title"]) == (503, "The voice is not well")
-            await until(lambda: app.state.speaker.is_awake)
-            assert (await client.post(url, json={"text": "はい。"})).content
-    assert [call[0] for call in core.calls].count("load_voice_model") == 2
-
-
 @pytest.fixture
 async def voicevox(core: FakeCore) -> AsyncIterator[FastAPI]:
     """The app with voicevox_core."""
@@ -295,22 +254,3 @@ async def test_an_engine_that_does_not_come_back_soon_is_not_ready(
     engine.start_gate.set()
     await becomes(client, 200)
     assert (await client.post("/voice", json={"text": "はい。"})).status_code == 200
-
-
-async def test_a_text_that_voicevox_cannot_read_is_a_422_and_no_failure(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    FakeCore().install(monkeypatch)
-    engine = VoicevoxEngine("/opt/lib.so", "/opt/dict", "/opt/0.vvm")
-    app = create_app(VoiceSettings(voice_anonymous=True), engine=engine)
-    async with app.router.lifespan_context(app):
-        transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://voice") as client:
-            for text in ("한국어", "Привет", "龘"):
-                assert (await client.post("/voice", json={"text": text})).status_code == 422
-            mixed = await client.post("/voice", json={"text": "こんにちは。\n한국어\nこんにちは。"})
-            whole = await client.post("/voice", json={"text": "こんにちは。\nこんにちは。"})
-            assert mixed.status_code == 200
-            assert mixed.content == whole.content
-            metrics = (await client.get("/metrics")).text
-    assert 'kotatsu_voice_engine_errors_total{engine="voicevox"} 0.0' in metrics

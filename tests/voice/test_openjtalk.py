@@ -1,33 +1,21 @@
 """Open JTalk for real: Japanese speech, judged by its numbers."""
 
 import asyncio
-import hashlib
-import os
 import random
 import string
 import threading
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from prometheus_client import CollectorRegistry
 from rows import each
 from voice.fakes import Heard
 
-from kotatsu_voice.audio import polish
-from kotatsu_voice.engine import Pcm, SilentError, UnknownStyleError, UnspeakableError
+from kotatsu_voice.engine import SilentError, UnspeakableError
 from kotatsu_voice.engines.openjtalk import OpenJTalkEngine
 from kotatsu_voice.metrics import VoiceMetrics
 from kotatsu_voice.speaker import MP3, Speaker
 from kotatsu_voice.text import pieces, prepare
-
-SENTENCES = (
-    "今日はとても良い天気ですね。",
-    "散歩に行きましょう。",
-    "私は青い小さな鳥で、こたつのそばで暮らしています。",
-    "あなたのコードがごはんになります。",
-)
 
 
 @pytest.fixture(scope="module")
@@ -126,59 +114,6 @@ async def test_the_voice_is_credited_and_is_not_zundamon(engine: OpenJTalkEngine
     assert "VOICEVOX" not in style.credit
 
 
-async def test_a_style_it_does_not_have_keeps_it_from_waking() -> None:
-    engine = OpenJTalkEngine(1, default_style=3)
-    with pytest.raises(UnknownStyleError):
-        await speaker_of(engine)
-    await engine.close()
-
-
-async def test_each_worker_thread_has_its_own_synthesis_engine(engine: OpenJTalkEngine) -> None:
-    threads: dict[int, int] = {}
-    both = threading.Barrier(2, timeout=10)
-
-    def look(text: str) -> Pcm:
-        both.wait()
-        pcm = OpenJTalkEngine._speak(engine, text)
-        threads[threading.get_ident()] = id(engine._mine.engine)
-        return pcm
-
-    loop = asyncio.get_running_loop()
-    await asyncio.gather(*(loop.run_in_executor(engine._pool, look, "はい") for _ in range(2)))
-    assert len(set(threads.values())) == len(threads) == 2
-
-
-def seconds_for(workers: int, work: Callable[[str], object]) -> float:
-    """Wall seconds for `work` on all sentences in so many threads."""
-    with ThreadPoolExecutor(workers) as pool:
-        began = time.perf_counter()
-        for _ in pool.map(work, SENTENCES * 2):
-            pass
-        return time.perf_counter() - began
-
-
-@pytest.mark.slow
-@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="needs a second core")
-def test_two_workers_do_at_least_one_and_a_half_times_the_work(engine: OpenJTalkEngine) -> None:
-    """At least 1.5 times the work of one, where two threads can do twice the work of one.
-
-    Others may use this machine too, so what is possible is measured at the same time, with work
-    that is known to need no interpreter lock.
-    """
-
-    def known(_: str) -> object:
-        return hashlib.pbkdf2_hmac("sha256", b"", b"", 200_000)
-
-    best = 0.0
-    for _ in range(20):
-        gain = seconds_for(1, engine._speak) / seconds_for(2, engine._speak)
-        possible = seconds_for(1, known) / seconds_for(2, known)
-        best = max(best, gain / possible)
-        if best >= 0.75:
-            break
-    assert best >= 0.75
-
-
 @each(
     "text",
     [
@@ -198,12 +133,6 @@ def test_a_sentence_parted_after_its_topic_is_read_as_the_whole(
 
 def phonemes(engine: OpenJTalkEngine, text: str) -> list[str]:
     return [label.partition("-")[2].partition("+")[0] for label in engine._labels(text)]
-
-
-def test_polish_takes_what_the_engine_makes(engine: OpenJTalkEngine) -> None:
-    pcm = asyncio.run(engine.synthesize("こんにちは。", 0))
-    assert pcm.rate == 48_000
-    assert polish(pcm).duration_seconds < pcm.seconds
 
 
 async def test_a_thread_that_hangs_is_replaced_by_the_next_start() -> None:

@@ -94,28 +94,6 @@ async def test_the_work_ends_when_the_last_listener_goes() -> None:
     assert len(renderings) == 0
 
 
-async def test_how_many_run_is_told_at_each_change() -> None:
-    lengths: list[int] = []
-    renderings = Renderings(0, 0, lengths.append)
-    source = Source(b"a")
-    rendering = renderings.start("x", source())
-    source.release(1)
-    await heard(rendering.listen())
-    await asyncio.sleep(0)
-    assert lengths == [1, 0]
-
-
-async def test_stopping_ends_all_of_them() -> None:
-    sources = [Source(b"a"), Source(b"a")]
-    renderings = Renderings(0, 0, lambda _: None)
-    for number, source in enumerate(sources):
-        renderings.start(number, source())
-    await asyncio.sleep(0)
-    await renderings.stop()
-    assert all(source.closed for source in sources)
-    assert len(renderings) == 0
-
-
 async def test_what_was_taken_and_is_not_cached_leaves_memory_at_once() -> None:
     """Without the garbage collector, which comes rarely: minutes of sound are megabytes."""
     renderings = Renderings(0, 100, lambda _: None)

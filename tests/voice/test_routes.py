@@ -4,7 +4,6 @@ import asyncio
 import base64
 import io
 import json
-import logging
 import wave
 from typing import Any
 from urllib.parse import unquote
@@ -18,7 +17,6 @@ from voice.fakes import FakeEngine, Heard, hum, until
 
 from kotatsu_common.identity import Identity
 from kotatsu_voice.app import create_app
-from kotatsu_voice.engine import EngineFailedError
 from kotatsu_voice.settings import VoiceSettings
 
 PROBLEM = "application/problem+json"
@@ -239,25 +237,6 @@ async def test_it_is_ready_only_after_it_has_spoken(engine: FakeEngine, app: Fas
         assert (await client.get("/readyz")).status_code == 200
 
 
-async def test_an_engine_that_starts_late_is_tried_again(
-    engine: FakeEngine, app: FastAPI, monkeypatch: pytest.MonkeyPatch, caplog: Any
-) -> None:
-    monkeypatch.setattr("kotatsu_voice.app.FIRST_RETRY_SECONDS", 0.001)
-    engine.start_error = EngineFailedError("The engine can't be reached.")
-    caplog.set_level(logging.WARNING)
-    async with app.router.lifespan_context(app), _client(app) as client:
-        await until(lambda: app.state.speaker.is_awake)
-        assert (await client.get("/readyz")).status_code == 200
-    assert engine.starts == 2
-    assert "can't be reached" in caplog.text
-
-
-async def test_the_engine_is_closed_with_the_app(engine: FakeEngine, app: FastAPI) -> None:
-    async with app.router.lifespan_context(app):
-        pass
-    assert engine.closed
-
-
 class Leaver:
     """A client that sends a text and goes away when it is told to."""
 
@@ -404,13 +383,3 @@ async def test_auth_is_asked_over_http_by_default(engine: FakeEngine) -> None:
 
 def _client(app: FastAPI) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://voice")
-
-
-async def test_every_route_is_described(engine: FakeEngine) -> None:
-    app = create_app(VoiceSettings(auth_url="http://auth"), engine=engine)
-    paths = app.openapi()["paths"]
-    assert set(paths) == {"/voice", "/voices", "/talk", "/livez", "/readyz", "/metrics"}
-    body = paths["/voice"]["post"]["requestBody"]["content"]
-    assert "application/json" in body
-    assert "application/x-www-form-urlencoded" in body
-    assert set(body["application/json"]["schema"]["properties"]) == {"text", "style"}

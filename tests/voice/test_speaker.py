@@ -82,13 +82,6 @@ async def test_a_text_is_spoken_piece_by_piece_in_order(engine: FakeEngine) -> N
     assert 0.8 < heard.peak < 1.0
 
 
-async def test_a_stream_is_the_same_sound_as_the_whole(engine: FakeEngine) -> None:
-    rig = await woken(engine, cache_bytes=0)
-    chunks = await rig.stream(LONG)
-    assert len(chunks) == 4  # one for each sentence, and the end
-    assert b"".join(chunks) == await rig.say(LONG)
-
-
 async def test_the_first_sentence_is_sent_before_the_last_is_spoken(engine: FakeEngine) -> None:
     engine.workers = 1
     rig = await woken(engine)
@@ -251,24 +244,6 @@ async def test_many_slow_clients_of_one_text_hold_it_once(
     assert rig.value("cache_bytes") == size
 
 
-async def test_an_engine_that_hangs_is_lost_and_started_again(
-    engine: FakeEngine, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("kotatsu_voice.speaker.PIECE_SECONDS", 0.01)
-    engine.workers = 1
-    rig = await woken(engine)
-    engine.gate.clear()
-    with pytest.raises(EngineLostError, match=r"did not answer within 0\.01 seconds"):
-        await rig.say("はい。")
-    engine.gate.set()
-    await rig.speaker.wake()
-    assert await rig.say("はい。")
-    assert rig.value("engine_losses_total", engine="fake") == 1
-    assert [record.message for record in caplog.records] == [
-        "the engine failed: The engine did not answer within 0.01 seconds."
-    ]
-
-
 async def test_a_hang_that_nobody_waits_for_is_noticed_too(
     engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -288,18 +263,6 @@ async def test_an_engine_that_hangs_at_its_first_words_is_an_error(
     engine.gate.clear()
     with pytest.raises(EngineLostError, match="did not answer"):
         await Rig(engine).speaker.wake()
-
-
-async def test_one_who_leaves_does_not_disturb_the_others(engine: FakeEngine) -> None:
-    rig = await woken(engine)
-    engine.gate.clear()
-    leaves = asyncio.create_task(rig.say(LONG))
-    stays = asyncio.create_task(rig.say(LONG))
-    await settle()
-    leaves.cancel()
-    await settle()
-    engine.gate.set()
-    assert Heard(await stays).seconds > 1
 
 
 async def test_a_sentence_without_sound_is_left_out(engine: FakeEngine) -> None:

@@ -478,9 +478,3 @@ async def test_a_wrong_message_is_422(engine: FakeEngine, message: Any) -> None:
     answer = await talk(engine, None, json={"message": message})
     assert answer.status_code == 422
     assert answer.headers["content-type"] == "application/problem+json"
-
-
-async def test_half_a_character_in_a_message_is_422(engine: FakeEngine) -> None:
-    headers = {"Content-Type": "application/json"}
-    answer = await talk(engine, None, content=b'{"message": "\\ud800"}', headers=headers)
-    assert answer.status_code == 422

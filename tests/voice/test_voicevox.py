@@ -187,15 +187,6 @@ async def test_a_cancelled_call_stays_cancelled(core: FakeCore) -> None:
         await task
 
 
-async def test_a_model_that_does_not_load_says_so(core: FakeCore) -> None:
-    def broken(*_: object, **__: object) -> None:
-        raise core.errors["InvalidModelDataError"]("InvalidModelData")
-
-    vars(core.api)["Synthesizer"] = broken
-    with pytest.raises(EngineFailedError, match="InvalidModelData"):
-        await started()
-
-
 async def test_an_error_says_its_causes(core: FakeCore) -> None:
     """As the package raises them: the message of the first is the same for any file."""
 
@@ -211,11 +202,6 @@ async def test_styles_in_an_unknown_form_are_an_error_and_no_silent_end(core: Fa
     core.metas = [CharacterMeta("ずんだもん", [object()])]  # type: ignore[list-item]
     with pytest.raises(EngineFailedError, match="can't be loaded"):
         await started()
-
-
-@pytest.mark.usefixtures("no_core")
-def test_the_package_is_not_imported_before_the_start() -> None:
-    VoicevoxEngine(*PATHS)
 
 
 @pytest.mark.usefixtures("no_core")

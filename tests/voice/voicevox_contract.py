@@ -21,21 +21,12 @@ from voice.fakes import hum, wav
 
 ERRORS: dict[str, type[Exception]] = {
     "AnalyzeTextError": Exception,
-    "GetSupportedDevicesError": Exception,
-    "GpuSupportError": Exception,
-    "InitInferenceRuntimeError": Exception,
-    "InvalidModelDataError": Exception,
-    "InvalidQueryError": ValueError,
-    "ModelAlreadyLoadedError": Exception,
     "ModelNotFoundError": KeyError,
-    "NotLoadedOpenjtalkDictError": Exception,
     "OpenZipFileError": Exception,
-    "ReadZipEntryError": Exception,
     "RunModelError": Exception,
-    "StyleAlreadyLoadedError": Exception,
     "StyleNotFoundError": KeyError,
 }
-"""Errors that a call of ours can raise, and the base of each. They share no other base."""
+"""Errors that the voice tells apart, and some others. They share no other base."""
 
 PANIC = ("pyo3_runtime", "PanicException", BaseException)
 """Module, name and base of what a panic raises. The module can't be imported."""

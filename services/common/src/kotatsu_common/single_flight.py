@@ -18,9 +18,6 @@ class SingleFlight(Generic[K, V]):
     def __init__(self) -> None:
         self._flights: dict[K, asyncio.Task[V]] = {}
 
-    def __len__(self) -> int:
-        return len(self._flights)
-
     async def do(self, key: K, work: Callable[[], Coroutine[Any, Any, V]]) -> V:
         """The outcome of `work()`, or of the call of the same key that is already under way."""
         flight = self._flights.get(key)

@@ -22,9 +22,6 @@ class ByteCache(Generic[V]):
         self.size = 0
         self._entries: OrderedDict[Hashable, V] = OrderedDict()
 
-    def __len__(self) -> int:
-        return len(self._entries)
-
     def get(self, key: Hashable) -> V | None:
         """The value, which is now the most recently used."""
         if key not in self._entries:

@@ -45,8 +45,3 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("user_id", "key", name=op.f("pk_feedings")),
     )
-
-
-def downgrade() -> None:
-    op.drop_table("feedings")
-    op.drop_table("pets")
