@@ -106,7 +106,7 @@ class Traffic:
     """When bytes last passed a connection, in seconds of a monotonic clock.
 
     The answers of HTTP/1 are followed (decision 89). Any other protocol is judged by its bytes
-    alone (decisions 12 and 59). An exchange is bytes without a pause of BUSY_FOR. A keepalive is
+    alone (decision 59). An exchange is bytes without a pause of BUSY_FOR. A keepalive is
     a small exchange, asked and answered, of a size that this connection has had before: it does not
     count. One that is larger, but not large, must also be as regular as a beat.
     """
