@@ -80,11 +80,11 @@ async def test_a_killed_leader_is_followed_in_time_for_the_window(two, on_node, 
     former = await settled(two)
     app = await start_app(two, name_of("late"), idleAfter="3s")
     await app.asleep()
-    opens = datetime.now(UTC) + timedelta(seconds=28)
+    opens = datetime.now(UTC) + timedelta(seconds=36)
     window = {"name": "soon", "start": wall(opens), "end": wall(opens + timedelta(minutes=10))}
     two.patch(
         "warmpool", app.name,
-        {"spec": {"lead": "8s", "windows": [window | {"replicas": 2}]}},
+        {"spec": {"lead": "16s", "windows": [window | {"replicas": 2}]}},
     )  # fmt: skip
     await eventually("the window is known", lambda: "nextTransition" in app.status())
 
