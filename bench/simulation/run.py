@@ -24,7 +24,7 @@ from kotatsu_node.cluster.control_plane import (
 )
 from kotatsu_node.layout import Layout
 from kotatsu_operator.core.formats import internal, table
-from kotatsu_operator.core.protocol import record_part
+from kotatsu_operator.core.protocol import RECORD, RECORD_PARTS
 from kotatsu_operator.kube.objects import ConfigMap, Deployment, Service, WarmPool
 from simulation.kubelet import Kubelet, serve_metrics
 from simulation.measure import (
@@ -107,8 +107,9 @@ class Simulation:
     async def make(self, port: int) -> None:
         """The CRD, the record, and a Deployment, a Service and a WarmPool for each name."""
         await self.define(CRD)
-        part = {"name": record_part(NAMESPACE), "namespace": NAMESPACE}
-        await self.create(ConfigMap, {"metadata": part})
+        for part in range(RECORD_PARTS):
+            record = {"name": f"{RECORD}-{part:x}", "namespace": NAMESPACE}
+            await self.create(ConfigMap, {"metadata": record})
         await self.each(lambda name: self.create(Deployment, deployment(name, port)))
         await self.each(lambda name: self.create(Service, service(name)))
         await self.each(lambda name: self.create(WarmPool, warm_pool(name)))
