@@ -33,12 +33,11 @@ from kotatsu_operator.core.protocol import (
     ACTIVATOR_LABELS,
     MANAGED_BY,
     MANAGED_BY_LABEL,
-    RECORD,
-    RECORD_PARTS,
     SERVICE_LABEL,
     SHARD_LABEL,
     shared_set,
 )
+from kotatsu_operator.core.report.record import parts_of
 from kotatsu_operator.kube.client import EVERYWHERE
 from kotatsu_operator.kube.objects import (
     ConfigMap,
@@ -165,8 +164,8 @@ class Install:
         make = self._maker.create
         for name in (HOME, *self.namespaces):
             await make(Namespace.from_dict({"metadata": {"name": name}}))
-        for part in range(RECORD_PARTS):
-            record = {"metadata": {"name": f"{RECORD}-{part:x}", "namespace": HOME}}
+        for part in parts_of(HOME):
+            record = {"metadata": {"name": part.name, "namespace": HOME}}
             await make(ConfigMap(record), namespace=HOME)
 
         async def one(pool: Pool) -> None:

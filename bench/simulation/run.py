@@ -24,7 +24,7 @@ from kotatsu_node.cluster.control_plane import (
 )
 from kotatsu_node.layout import Layout
 from kotatsu_operator.core.formats import internal, table
-from kotatsu_operator.core.protocol import RECORD, RECORD_PARTS
+from kotatsu_operator.core.report.record import parts_of
 from kotatsu_operator.kube.objects import ConfigMap, Deployment, Service, WarmPool
 from simulation.kubelet import Kubelet, serve_metrics
 from simulation.measure import (
@@ -107,8 +107,8 @@ class Simulation:
     async def make(self, port: int) -> None:
         """The CRD, the record, and a Deployment, a Service and a WarmPool for each name."""
         await self.define(CRD)
-        for part in range(RECORD_PARTS):
-            record = {"name": f"{RECORD}-{part:x}", "namespace": NAMESPACE}
+        for part in parts_of(NAMESPACE):
+            record = {"name": part.name, "namespace": NAMESPACE}
             await self.create(ConfigMap, {"metadata": record})
         await self.each(lambda name: self.create(Deployment, deployment(name, port)))
         await self.each(lambda name: self.create(Service, service(name)))
