@@ -4,6 +4,7 @@ from decimal import Decimal
 
 import pytest
 
+from kotatsu_operator.controller.feature import Feature
 from kotatsu_operator.core.budget.prices import parse_table
 from kotatsu_operator.core.pool.memory import Memory
 from kotatsu_operator.core.report.episodes import Why, read_record, read_stored
@@ -132,6 +133,36 @@ async def test_a_pool_that_is_created_again_has_a_record_of_its_own():
     assert read_record(past(day)).since == t("16:00")
     [owner] = past(day)["metadata"]["ownerReferences"]
     assert owner["uid"] == day.kube.stored("WarmPool", "voice")["metadata"]["uid"]
+
+
+class Watched(Feature):
+    """Sees what the histories show."""
+
+    def __init__(self):
+        self.seen = []
+
+    def see_history(self, _, history):
+        self.seen.append(history["record"])
+
+
+class Shown(FeaturedDay):
+    """A day with a feature that shows histories."""
+
+    def features(self):
+        self.watched = Watched()
+        return [Histories(self.monotonic, is_shown=True), self.watched]
+
+
+async def test_what_an_earlier_operator_has_written_is_shown_also_if_nothing_can_be_added():
+    day = begun(Shown)
+    record = {"since": "2026-11-01T00:00:00Z", "episodes": []}
+    day.kube.put({"kind": "WarmPoolHistory", "metadata": {"name": "voice"}, "record": record})
+    day.kube.on("replace", refuse)
+    await day.until(t("17:00"))
+    await day.wake().until(t("17:20"))
+    assert day.status["internal"]["history"]["episodes"]
+    await day.restart().until(t("17:25"))
+    assert day.watched.seen[0] == record
 
 
 @pytest.mark.slow

@@ -398,9 +398,9 @@ class Histories(Feature):
         While the pool sleeps, or if more waits; and each hour in which it was used or observed
         awake. A wake makes no write for it.
         """
-        read = None
-        if report.decision.memory.phase is not Phase.WARMING:
-            read = After(history=await self._read(tools.kube, turn.key))
+        is_warming = report.decision.memory.phase is Phase.WARMING
+        read = None if is_warming else await self._read(tools.kube, turn.key)
+        shown = None if read is None else After(history=read)
         last = self._book.last(turn.pool, turn.now)
         outbox = EMPTY if last is None else last[0].outbox
         running = outbox.running
@@ -408,18 +408,18 @@ class Histories(Feature):
         is_due = running is None or (len(outbox.finished) >= BATCH and not is_woken)
         use = self._watched.last(turn.pool, turn.now)
         if last is None or use is None:
-            return read
+            return shown
         watched = use[0]
         is_told = watched.is_due(report.decision.memory, turn.now)
         if not ((outbox.is_waiting and is_due) or is_told):
-            return read
+            return shown
         try:
             written = await append(tools.kube, turn.pool, outbox, watched.usage)
         except (ConflictError, NotFoundError, *Unreachable) as error:
             if turn.key not in self._failed:
                 log.warning("%s/%s: its WarmPoolHistory is written later: %s", *turn.key, error)
             self._failed.add(turn.key)
-            return After(turn.now + AGAIN)
+            return After(turn.now + AGAIN, history=read)
         self._failed.discard(turn.key)
         self._book.correct(turn.pool, taken(last[0]))
         self._watched.correct(turn.pool, watched.written(turn.now))
