@@ -28,6 +28,7 @@ PATHS = {
     "service": "api/v1/namespaces/{}/services",
     "warmpool": "apis/kotatsu.dev/v1beta1/namespaces/{}/warmpools",
     "warmpoolhistory": "apis/kotatsu.dev/v1beta1/namespaces/{}/warmpoolhistories",
+    "warmpoolset": "apis/kotatsu.dev/v1beta1/warmpoolsets",
 }
 """Where objects of a kind are, by its name in the singular as kubectl knows it."""
 

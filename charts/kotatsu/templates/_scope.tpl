@@ -1,7 +1,7 @@
 {{/* The sets of activators, as a JSON list of parts: the shards, which namespaces share, and those of the namespaces in
 activator.own. Each has the name of its "set", the "namespace" of its pods, and "values"; a shard has its number, and
 another set the "home" of the release. */}}
-{{- define "kotatsu.sets" -}}
+{{- define "kotatsu.activatorSets" -}}
 {{- $home := .Release.Namespace -}}
 {{- $part := dict "component" "activator" -}}
 {{- $sets := list -}}

@@ -61,7 +61,9 @@ class Cache:
         default_factory=lambda: Indexed(lambda of: [of.service])
     )
     """EndpointSlices with endpoints that no activator has published."""
-    services: dict[Key, Object] = field(default_factory=dict)
+    services: Indexed[Key, Object] = field(
+        default_factory=lambda: Indexed(lambda service: [key_of(service)[0]])
+    )
     autoscalers: Indexed[Key, Object] = field(
         default_factory=lambda: Indexed(lambda obj: [objects.scales(obj)])
     )
@@ -73,6 +75,7 @@ class Cache:
     touch: Callable[[Key], None] = lambda _: None
     """Called for the pools in order with one (spec.dependsOn) that has changed for them."""
     _observers: list[Callable[[Key, Object | None], None]] = field(default_factory=list)
+    _listeners: list[Callable[[str], None]] = field(default_factory=list)
     _selectors: dict[str, Selectors[Key]] = field(default_factory=lambda: defaultdict(Selectors))
     """The selectors of the workloads, by namespace."""
     _ended: set[Key] = field(default_factory=set)
@@ -110,6 +113,15 @@ class Cache:
         """Call these with each version of a WarmPool, and with None when it is removed."""
         self._observers += observers
 
+    def listen(self, listener: Callable[[str], None]) -> None:
+        """Call this with each namespace whose workloads or Services change for a WarmPoolSet."""
+        self._listeners.append(listener)
+
+    def changed(self, namespace: str) -> None:
+        """Tell the listeners of a namespace."""
+        for listener in self._listeners:
+            listener(namespace)
+
     def _tell(self, key: Key, pool: Object | None) -> None:
         for observe in self._observers:
             observe(key, pool)
@@ -144,9 +156,12 @@ class Cache:
         view = views.workload_view(obj, kind)
         namespace, name = view.key
         key = (namespace, objects.ref(kind, name))
-        if self.workloads.get(key) == view:
+        before = self.workloads.get(key)
+        if before == view:
             return ()
         self.workloads[key] = view
+        if before is None or before.selected_by != view.selected_by:
+            self.changed(namespace)
         self._ended.discard(key)
         self._selectors[namespace].pop(key, None)
         if view.selector:
@@ -157,6 +172,7 @@ class Cache:
         """Remove a deleted workload of a kind."""
         place = (key[0], objects.ref(kind, key[1]))
         self.workloads.pop(place, None)
+        self.changed(key[0])
         self._ended.add(place)
         self._forget_selectors([place])
         return self.pools_of_target(kind, key)
@@ -182,6 +198,11 @@ class Cache:
     def workloads_in(self, kind: str, namespace: str) -> list[Key]:
         found = ((of, objects.parts(workload)) for of, workload in self.workloads)
         return self._in(namespace, [(of, name) for of, (its, name) in found if its == kind])
+
+    def workloads_of(self, namespace: str) -> list[tuple[str, views.WorkloadView]]:
+        """The kinds and views of the workloads of a namespace that have a selector, by kind."""
+        found = [(objects.parts(key[1])[0], key) for key in self._selectors.get(namespace, ())]
+        return [(kind, self.workloads[key]) for kind, key in sorted(found) if key in self.workloads]
 
     def selector_of(self, key: Key) -> Mapping[str, Any] | None:
         """The selector of a workload; after its deletion, as long as it has pods."""
@@ -265,11 +286,14 @@ class Cache:
     def keep_service(self, obj: Object) -> Concerned:
         key = key_of(obj)
         before, self.services[key] = self.services.get(key), obj
-        is_news = before is None or before["spec"] != obj["spec"]
-        return self.pools_of_service(key) if is_news else ()
+        if before is not None and before["spec"] == obj["spec"]:
+            return ()
+        self.changed(key[0])
+        return self.pools_of_service(key)
 
     def forget_service(self, key: Key) -> Concerned:
         self.services.pop(key, None)
+        self.changed(key[0])
         return self.pools_of_service(key)
 
     def keep_policy(self, obj: Object) -> Concerned:

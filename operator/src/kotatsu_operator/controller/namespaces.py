@@ -28,6 +28,7 @@ class Namespaces:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._group: asyncio.TaskGroup | None = None
+        self._uses: list[Callable[[str], bool]] = []
 
     # --- what there is ---
 
@@ -38,6 +39,11 @@ class Namespaces:
     def shows(self, namespace: str) -> bool:
         """Whether a namespace has been listed since it came into use."""
         return namespace in self._shown
+
+    def lists(self, namespace: str) -> bool:
+        """Whether all objects of a namespace are known that pools wait for."""
+        must = (informer for informer, must in self._informers.items() if must)
+        return self.shows(namespace) and all(informer.shows(namespace) for informer in must)
 
     @property
     def used(self) -> list[str]:
@@ -53,6 +59,19 @@ class Namespaces:
     def not_listed_by(self, informer: Informer[Key]) -> None:
         """Leave an informer out that has ended."""
         self._informers.pop(informer, None)
+
+    def use(self, uses: Callable[[str], bool]) -> Callable[[], None]:
+        """Also use those namespaces that are served for which this is true.
+
+        Returns what to call when it may have become true, or false, for any of them.
+        """
+        self._uses.append(uses)
+
+        def again() -> None:
+            for namespace in list(self._served.known):
+                self._judge(namespace)
+
+        return again
 
     def see(self, key: Key, pool: Object | None) -> None:  # noqa: ARG002
         """Look at a change of a WarmPool: its namespace may come into use, or go out of it."""
@@ -82,6 +101,7 @@ class Namespaces:
 
     def _changed(self, namespace: str) -> Concerned:
         self._judge(namespace)
+        self._cache.changed(namespace)
         return self._cache.pools.having(("namespace", namespace))
 
     def _judge(self, namespace: str) -> None:
@@ -89,7 +109,10 @@ class Namespaces:
         pools, used = self._cache.pools, self._served.used
         has_any = pools.count(("namespace", namespace)) > 0
         has_ours = pools.count(home_term(namespace, self._served.scope.home)) > 0
-        wanted = has_ours or (has_any and self._served.serves(namespace))
+        wanted = has_ours or (
+            (has_any or any(uses(namespace) for uses in self._uses))
+            and self._served.serves(namespace)
+        )
         if wanted != (namespace in used):
             (used.add if wanted else used.discard)(namespace)
             self._follow(namespace)
@@ -122,5 +145,6 @@ class Namespaces:
                 if must:
                     await informer.entered(namespace)
         self._shown.add(namespace)
+        self._cache.changed(namespace)
         for key in self._cache.pools.having(("namespace", namespace)):
             self._touch(key)

@@ -380,6 +380,12 @@ def owners(obj: Object, field: str) -> list[Owner]:
     ]
 
 
+def controller_of(meta: Mapping[str, Any]) -> str:
+    """The object whose controller made one with this metadata, as KIND NAME; empty for none."""
+    of = (owner for owner in tables(meta.get("ownerReferences")) if owner.get("controller"))
+    return next((f"{text(owner.get('kind'))} {text(owner.get('name'))}" for owner in of), "")
+
+
 @dataclass(frozen=True)
 class Write:
     """A write of spec.replicas by one field manager."""

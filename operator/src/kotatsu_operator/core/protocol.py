@@ -80,6 +80,16 @@ SHARED_ANNOTATION = "kotatsu.dev/allow-shared-activator"
 """Annotation of a Namespace. With `true` its owner accepts that requests to sleeping pools come
 from shared activators, which its policies on ingress cannot tell from others."""
 
+SETS_ANNOTATION = "kotatsu.dev/sets"
+"""Annotation of a workload or a Namespace. With `off`, no WarmPoolSet makes a pool for it, unless
+the set says otherwise."""
+
+SET_LABEL = "kotatsu.dev/set"
+"""Label of a WarmPool: the WarmPoolSet that made it."""
+
+SET_HASH = "kotatsu.dev/set-hash"
+"""Annotation of such a WarmPool: a hash of what the set asked for."""
+
 CAPACITY_LABEL = "kotatsu.dev/capacity-for"
 """Label of the objects that ask for capacity ahead of a window: the pool (see `pool_label`). No
 Service and no target selects it."""

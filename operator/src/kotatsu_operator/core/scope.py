@@ -9,6 +9,7 @@ from kotatsu_operator.core.formats import table
 from kotatsu_operator.core.objects import Object, is_selector, selector_view, selects
 from kotatsu_operator.core.protocol import (
     INSTALL_LABEL,
+    SETS_ANNOTATION,
     SHARED_ANNOTATION,
     home_of,
     own_set,
@@ -42,6 +43,13 @@ class Namespace:
     """Whether it is being deleted: nothing can be created there any more."""
     shares: bool
     """Whether its owner accepts that requests come from activators that others share."""
+    opts_out: bool = False
+    """Whether its owner wants no pools of a WarmPoolSet."""
+
+
+def opts_out(annotations: Mapping[str, Any]) -> bool:
+    """Whether the owner of an object wants no pool of a WarmPoolSet for it."""
+    return bool(annotations.get(SETS_ANNOTATION) == "off")
 
 
 def namespace_of(obj: Object) -> Namespace:
@@ -51,6 +59,7 @@ def namespace_of(obj: Object) -> Namespace:
         table(meta.get("labels")),
         is_ending=bool(meta.get("deletionTimestamp")),
         shares=notes.get(SHARED_ANNOTATION) == "true",
+        opts_out=opts_out(notes),
     )
 
 

@@ -479,6 +479,23 @@ class Kube:
         """Create a global object; one that is there gets these fields (a server-side apply)."""
         return await self._write(lambda: self.client.apply(kind(obj), force=True))
 
+    async def offer(self, kind: Any, obj: Object, manager: str) -> Object:
+        """Apply the fields of an object as a field manager that takes none from others.
+
+        Raises ConflictError if another manager has set one of them to another value, NotFoundError,
+        and ApiError for what the API server rejects.
+        """
+        meta, headers = obj["metadata"], {"Content-Type": PatchType.APPLY.value}
+        where = {"name": _segment(meta["name"]), "namespace": meta["namespace"]}
+        asked = {"fieldManager": manager}
+        return await self._written("patch", kind, **where, obj=obj, headers=headers, params=asked)
+
+    async def judged(self, kind: Any, obj: Object) -> Object:
+        """An object as it would be created. Raises ApiError, also for unknown fields."""
+        namespace, asked = obj["metadata"]["namespace"], {"dryRun": "All"}
+        asked["fieldValidation"] = "Strict"
+        return await self._written("post", kind, obj=kind(obj), namespace=namespace, params=asked)
+
     async def create(self, kind: Any, namespace: str, obj: Object) -> Object:
         """Create an object. Raises ConflictError when it exists."""
         return await self._written("post", kind, obj=kind(obj), namespace=namespace)

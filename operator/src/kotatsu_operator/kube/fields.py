@@ -15,6 +15,9 @@ from kotatsu_operator.core.protocol import (
     BY_ANNOTATION,
     REASON_ANNOTATION,
     REHEARSAL_ANNOTATION,
+    SET_HASH,
+    SET_LABEL,
+    SETS_ANNOTATION,
     SHARED_ANNOTATION,
 )
 
@@ -129,6 +132,7 @@ class Namespace(Part):
     class Meta(Named):
         class Annotations(Part):
             shared: Field = msgspec.field(name=SHARED_ANNOTATION, default=NONE)
+            sets: Field = msgspec.field(name=SETS_ANNOTATION, default=NONE)
 
         labels: Field = NONE
         deletionTimestamp: Field = NONE
@@ -147,10 +151,15 @@ class WarmPool(Part):
             by: Field = msgspec.field(name=BY_ANNOTATION, default=NONE)
             reason: Field = msgspec.field(name=REASON_ANNOTATION, default=NONE)
             rehearsal: Field = msgspec.field(name=REHEARSAL_ANNOTATION, default=NONE)
+            hash: Field = msgspec.field(name=SET_HASH, default=NONE)
+
+        class Labels(Part):
+            set: Field = msgspec.field(name=SET_LABEL, default=NONE)
 
         generation: Field = NONE
         creationTimestamp: Field = NONE
         deletionTimestamp: Field = NONE
+        labels: Labels | None = None
         annotations: Annotations | None = None
 
     metadata: Meta
@@ -292,9 +301,13 @@ class Workload(Part):
     """A Deployment, a StatefulSet, or a further kind with a scale, whose CRD may say less of it."""
 
     class Meta(Managed):
+        class Annotations(Part):
+            sets: Field = msgspec.field(name=SETS_ANNOTATION, default=NONE)
+
         generation: Field = NONE
         creationTimestamp: Field = NONE
         deletionTimestamp: Field = NONE
+        annotations: Annotations | None = None
 
     class Spec(Part):
         replicas: Field = NONE

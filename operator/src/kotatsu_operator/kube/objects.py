@@ -40,6 +40,7 @@ keeping(WarmPool.Status, fields.WarmPool)
 WarmPoolHistory: Any = create_namespaced_resource(
     "kotatsu.dev", "v1beta1", "WarmPoolHistory", "warmpoolhistories"
 )
+WarmPoolSet: Any = create_global_resource("kotatsu.dev", "v1beta1", "WarmPoolSet", "warmpoolsets")
 Deployment: Any = keeping(
     create_namespaced_resource("apps", "v1", "Deployment", "deployments"), fields.Workload
 )

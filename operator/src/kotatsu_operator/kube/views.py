@@ -14,6 +14,7 @@ from kotatsu_operator.core.formats import conditions_of, count, instant, is_true
 from kotatsu_operator.core.objects import (
     Write,
     container_ports,
+    controller_of,
     deletes_claims,
     foreign_write,
     is_resizable,
@@ -28,6 +29,7 @@ from kotatsu_operator.core.objects import (
 )
 from kotatsu_operator.core.pool.decision import NOT_STARTED, PodStart, Starting
 from kotatsu_operator.core.pool.spec import BUILT_IN
+from kotatsu_operator.core.scope import opts_out
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import NotFoundError
 from kotatsu_operator.kube.objects import Key, Object, Pod, key_of, version_of
@@ -287,6 +289,17 @@ class WorkloadView:
     """Why its pods cannot be created; empty if they can, or its status does not say it."""
     deletes_claims: bool = False
     """Whether a StatefulSet deletes the volume claims of the pods that it scales down."""
+    own_labels: Mapping[str, str] = field(default_factory=dict)
+    """Its labels, which a WarmPoolSet selects by."""
+    controller: str = ""
+    """The object whose controller made it, as KIND NAME; empty for none."""
+    opts_out: bool = False
+    """Whether its owner wants no pool of a WarmPoolSet."""
+
+    @property
+    def selected_by(self) -> tuple[Any, ...]:
+        """What it depends on whether, and how, a WarmPoolSet makes a pool for it."""
+        return self.own_labels, self.labels, self.controller, self.opts_out
 
     @cached_property
     def requests(self) -> Requests:
@@ -296,12 +309,13 @@ class WorkloadView:
 
 def workload_view(obj: Object, kind: str = "Deployment") -> WorkloadView:
     spec = table(obj.get("spec"))
-    template = table(spec.get("template"))
+    template, meta = table(spec.get("template")), table(obj.get("metadata"))
+    labels, own = pod_labels(obj), table(meta.get("labels"))
     return WorkloadView(
         key=key_of(obj),
         replicas=count(spec.get("replicas", 1)),
         selector=workload_selector(obj),
-        labels=pod_labels(obj),
+        labels=labels,
         template=text(template.get("mark")),
         updated=ready_of_template(obj, kind),
         pod=requesting(table(template.get("spec"))),
@@ -309,6 +323,9 @@ def workload_view(obj: Object, kind: str = "Deployment") -> WorkloadView:
         write=foreign_write(obj),
         rejected=why_not_created(table(obj.get("status"))),
         deletes_claims=deletes_claims(obj),
+        own_labels=labels if own == labels else own,
+        controller=controller_of(meta),
+        opts_out=opts_out(table(meta.get("annotations"))),
     )
 
 

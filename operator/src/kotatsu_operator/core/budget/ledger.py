@@ -117,7 +117,7 @@ def accrue(
     current = _brought_up(ledger, known, spec, now, elapsed)
     rate = sum(staying.values(), Decimal(0))
     current = replace(current, rate=rate, pods=staying, limit=limit)
-    reached = limit is not None and current.accrued >= limit
+    reached = limit is not None and current.accrued + spec.budget.beside >= limit
     return replace(current, exhausted_at=min(current.exhausted_at or now, now) if reached else None)
 
 

@@ -125,7 +125,7 @@ def allowed(ledger: Ledger, budget: Budget, now: datetime) -> Allowed:
     if budget.limit is None or not ledger.currency:
         return EVERYTHING
     recheck = ledger.period_end
-    left = budget.limit - ledger.accrued
+    left = budget.limit - ledger.accrued - budget.beside
     if ledger.exhausted_at is None and ledger.rate > 0 and ledger.period_end is not None:
         hours = (ledger.period_end - now) / timedelta(hours=1)
         if left < ledger.rate * Decimal(hours):
@@ -143,7 +143,8 @@ def standing(ledger: Ledger, budget: Budget) -> BudgetState | None:
         return BudgetState.UNPRICED
     if ledger.exhausted_at is not None:
         return BudgetState.EXHAUSTED
-    return BudgetState.NEAR if ledger.accrued >= NEAR * budget.limit else BudgetState.WITHIN
+    spent = ledger.accrued + budget.beside
+    return BudgetState.NEAR if spent >= NEAR * budget.limit else BudgetState.WITHIN
 
 
 _CONSEQUENCE = {
@@ -197,7 +198,8 @@ def sentence(ledger: Ledger, spec: PoolSpec, price: PodPrice | None) -> str:
     if not ledger.currency:
         return "spec.budget.limit has no effect without prices: set the chart value prices"
     beyond = _beyond(ledger, spec, price)
-    limit = f"{budget.limit} {ledger.currency}"
+    of = f" of {budget.shared}" if budget.shared else ""
+    limit = f"{budget.limit} {ledger.currency}{of}"
     until = f"{ledger.period_end:%Y-%m-%dT%H:%M:%SZ}" if ledger.period_end else "its end"
     stands = standing(ledger, budget)
     if stands is BudgetState.EXHAUSTED:
@@ -211,7 +213,12 @@ def sentence(ledger: Ledger, spec: PoolSpec, price: PodPrice | None) -> str:
 def news(
     before: str, ledger: Ledger, spec: PoolSpec, price: PodPrice | None = None
 ) -> tuple[Note, ...]:
-    """The event if the standing is worse than `before` (a BudgetState, or "")."""
+    """The event if the standing is worse than `before` (a BudgetState, or "").
+
+    None for a shared limit, which would have as many as it has pools.
+    """
+    if spec.budget.shared:
+        return ()
     now = standing(ledger, spec.budget)
     if now is BudgetState.EXHAUSTED and before != now:
         return (Note("BudgetExhausted", sentence(ledger, spec, price), warning=True),)

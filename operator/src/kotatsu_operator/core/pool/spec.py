@@ -161,6 +161,10 @@ class Budget:
     limit: Decimal | None = None
     period: Period = Period.MONTH
     on_exhausted: OnExhausted = OnExhausted.BLOCK_STARTS
+    beside: Decimal = Decimal(0)
+    """What other pools have spent of the same limit in this period."""
+    shared: str = ""
+    """What has the limit, if several pools share it; empty for the pool's own."""
 
 
 @dataclass(frozen=True)

@@ -305,6 +305,7 @@ WITH_EVENTS = (
     "ParkingWorks",
     "SameClients",
     "CalendarsRead",
+    "Visited",
 )
 """The conditions that have events."""
 

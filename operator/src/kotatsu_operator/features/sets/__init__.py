@@ -1,0 +1,1 @@
+"""WarmPoolSets: one object that makes the WarmPools of many workloads."""

@@ -1,0 +1,427 @@
+"""WarmPoolSets as a feature: it makes, changes and deletes the WarmPools that the sets want.
+
+Each namespace is settled by itself: what the sets want there is compared with the pools that are
+there. A change of a set, a workload, a Service, a pool or a Namespace queues its namespace; nothing
+is polled. All else follows from the pools: the operator decides on them as on any other.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, Self
+from zoneinfo import ZoneInfo
+
+from lightkube import ApiError
+from prometheus_client import CollectorRegistry, Gauge
+
+from kotatsu_operator.controller.cache import Cache
+from kotatsu_operator.controller.feature import Feature, Report, Setup, Turn
+from kotatsu_operator.controller.namespaces import Namespaces
+from kotatsu_operator.controller.pages import Pages
+from kotatsu_operator.core.calendar.wallclock import zones
+from kotatsu_operator.core.exposition import GAUGE_NAMES, Silence, find_gauge
+from kotatsu_operator.core.formats import conditions_of, table, text
+from kotatsu_operator.core.pool.parse import SpecError, parse
+from kotatsu_operator.core.pool.proposal import gauge_pages, metric_field
+from kotatsu_operator.core.pool.spec import RouteMode
+from kotatsu_operator.core.protocol import SET_HASH
+from kotatsu_operator.core.report.conditions import date_conditions
+from kotatsu_operator.core.report.status import read_ledger
+from kotatsu_operator.features.sets.poolset import PoolSet, is_of, read_set
+from kotatsu_operator.features.sets.purse import Purse
+from kotatsu_operator.features.sets.status import Member, Seen, member_of, set_status, visited
+from kotatsu_operator.features.sets.wanted import (
+    Made,
+    Place,
+    Refused,
+    Wanted,
+    Workload,
+    differs,
+    set_of,
+    wanted,
+)
+from kotatsu_operator.kube.client import Kube
+from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable
+from kotatsu_operator.kube.informer import Feed, Informer
+from kotatsu_operator.kube.objects import (
+    Key,
+    Object,
+    WarmPool,
+    WarmPoolSet,
+    ref,
+    target_ports,
+)
+
+log = logging.getLogger(__name__)
+
+MANAGER = "kotatsu-sets"
+"""The field manager of what a set asks for."""
+
+AT_ONCE = 8
+"""Namespaces that are settled at once."""
+
+AGAIN = 5.0
+"""Seconds until a namespace is settled again in which a call has failed."""
+
+PAUSE = 2.0
+"""Seconds between two writes of the statuses that have changed."""
+
+COST_QUIET = timedelta(seconds=60)
+"""How often a status is written in which only the cost has changed."""
+
+STATES = ("asleep", "awake", "refused", "unused")
+
+_REJECTED = (400, 403, 422)
+"""How the API server answers for a field, a policy or a quota."""
+
+
+@dataclass
+class Known:
+    """A WarmPoolSet, and what is known of it."""
+
+    obj: Object
+    by: PoolSet | None = None
+    """None while it is not accepted."""
+    why: str = ""
+    """Why it is not."""
+    checked: int = 0
+    """The generation whose template the API server has checked."""
+    purse: Purse = field(default_factory=Purse)
+    written: datetime | None = None
+
+    @property
+    def generation(self) -> int:
+        return int(self.obj["metadata"]["generation"])
+
+    def turn(self, now: datetime) -> None:
+        """Begin a new period of the budget if it is time."""
+        if self.by is not None and self.by.budget is not None:
+            name = text(self.by.template.get("timeZone"), "UTC")
+            zone = ZoneInfo(name if name in zones() else "UTC")
+            self.purse.turn(self.by.budget, zone, now)
+
+
+class PoolSets(Feature):
+    """The sets of an install, and their pools."""
+
+    _kube: Kube
+    _used: Namespaces
+    _cache: Cache
+    _touch: Callable[[Key], None]
+    _again: Callable[[], None]
+
+    def __init__(self, registry: CollectorRegistry, clock: Callable[[], datetime]) -> None:
+        self._clock = clock
+        self._known: dict[str, Known] = {}
+        self._members: dict[Key, Member] = {}
+        self._found: dict[str, Wanted] = {}
+        """What the sets want, by namespace, when it was settled last."""
+        self._failed: dict[Key, tuple[str, Refused]] = {}
+        """Pools that could not be made or changed, with the names of their sets."""
+        self._queue: dict[str, None] = {}
+        """The namespaces to settle; None outside of `run`."""
+        self._work = asyncio.Event()
+        self._synced = asyncio.Event()
+        self._stale: set[str] = set()
+        """The sets whose status may have changed."""
+        self._pages = Pages(clock=clock)
+        self._pools = Gauge(
+            "kotatsu_set_pools",
+            "WarmPools of a WarmPoolSet by state; refused: also workloads without one.",
+            ("set", "state"),
+            registry=registry,
+        )
+
+    @classmethod
+    def of(cls, setup: Setup) -> Feature | Self:
+        return cls(setup.registry, setup.clock) if setup.settings.sets else Feature()
+
+    # --- the hooks ---
+
+    async def watch(
+        self, kube: Kube, namespaces: Namespaces, cache: Cache, touch: Callable[[Key], None]
+    ) -> None:
+        self._kube, self._used, self._cache, self._touch = kube, namespaces, cache, touch
+        self._again = namespaces.use(self._uses)
+        cache.listen(self._enqueue)
+        feed = Feed[str](WarmPoolSet, self._keep, self._forget, lambda _: self._keys)
+        informer = Informer[str](kube, [feed], touch=self._stale.add)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(informer.run())
+            await informer.synced()
+            self._synced.set()
+
+    def observe(self, key: Key, pool: Object | None) -> None:
+        before = self._members.pop(key, None)
+        member = None if pool is None else member_of(pool)
+        if before is not None and (member is None or member.of != before.of):
+            self._stale.add(before.of)
+            if (known := self._known.get(before.of)) is not None:
+                known.purse.leave(key)
+        if member is not None and pool is not None:
+            self._members[key] = member
+            self._stale.add(member.of)
+            if (known := self._known.get(member.of)) is not None:
+                known.purse.enter(key, read_ledger(table(pool.get("status"))))
+        if not (before and member):
+            self._enqueue(key[0])
+
+    def prepare(self, turn: Turn) -> Turn:
+        """Add what the other pools of the set have spent, and whether the pool is used."""
+        known = self._known.get(set_of(turn.pool))
+        if known is None or known.by is None:
+            return turn
+        by, spec = known.by, turn.spec
+        if by.budget is not None:
+            known.turn(turn.now)
+            beside, shared = known.purse.beside(turn.key), f"WarmPoolSet {by.name}"
+            budget = replace(spec.budget, beside=beside, shared=shared)
+            turn = replace(turn, target=replace(turn.target, spec=replace(spec, budget=budget)))
+        if by.unused_after is None or turn.refused is not None:
+            return turn
+        said = visited(turn.pool, by.unused_after, turn.now)
+        return replace(turn, further=(*turn.further, said))
+
+    def status(self, turn: Turn, report: Report) -> Report:
+        """Add the cost of a pool to that of its set; if that spends the budget, all pools follow."""
+        known = self._known.get(set_of(turn.pool))
+        limit = None if known is None or known.by is None else turn.spec.budget.limit
+        if known is not None and limit is not None:
+            before = known.purse.total
+            known.purse.enter(turn.key, report.ledger)
+            if (before < limit) != (known.purse.total < limit):
+                for key, member in self._members.items():
+                    if member.of == known.obj["metadata"]["name"]:
+                        self._touch(key)
+        return report
+
+    async def run(self, touch: Callable[[Key], None]) -> None:  # noqa: ARG002
+        """Settle what is queued, and write the statuses of the sets, until cancelled."""
+        await self._synced.wait()
+        for known in self._known.values():
+            self._begin(known)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(AT_ONCE):
+                    group.create_task(self._settle_all())
+                group.create_task(self._report())
+        finally:
+            self._found.clear()
+            self._failed.clear()
+
+    # --- what is watched ---
+
+    @property
+    def _keys(self) -> list[Key]:
+        return [("", name) for name in self._known]
+
+    def _keep(self, obj: Object) -> Iterable[str]:
+        name = obj["metadata"]["name"]
+        if not is_of(self._cache.served.scope, obj):
+            return self._forget(("", name))
+        known = self._known.get(name)
+        if known is not None and known.generation == obj["metadata"]["generation"]:
+            known.obj = obj
+            return ()
+        known = self._known[name] = replace(known, obj=obj) if known else Known(obj)
+        try:
+            known.by, known.why = read_set(obj), ""
+        except SpecError as error:
+            known.by, known.why = None, str(error)
+        self._begin(known)
+        self._follow()
+        return (name,)
+
+    def _forget(self, key: Key) -> Iterable[str]:
+        if self._known.pop(key[1], None) is not None:
+            for state in STATES:
+                self._pools.labels(key[1], state).set(0)
+            self._follow()
+        return ()
+
+    def _begin(self, known: Known) -> None:
+        """Count what the pools of a set have spent, also those that are deleted."""
+        known.turn(self._clock())
+        for key, member in self._members.items():
+            if member.of == known.obj["metadata"]["name"]:
+                known.purse.enter(key, read_ledger(table(self._cache.pools[key].get("status"))))
+        known.purse.recall(table(known.obj.get("status")))
+
+    def _follow(self) -> None:
+        """Follow a change of a set: other namespaces may be in use, and want other pools."""
+        self._again()
+        for namespace in self._cache.served.known:
+            self._enqueue(namespace)
+
+    def _sets(self) -> list[PoolSet]:
+        """The accepted sets, oldest first."""
+        found = (known.by for known in self._known.values() if known.by is not None)
+        return sorted(found, key=lambda by: by.made)
+
+    def _uses(self, namespace: str) -> bool:
+        here = self._cache.served.known.get(namespace)
+        return here is not None and any(by.has(namespace, here) for by in self._sets())
+
+    # --- making pools ---
+
+    def _enqueue(self, namespace: str) -> None:
+        self._queue[namespace] = None
+        self._work.set()
+
+    async def _settle_all(self) -> None:
+        while True:
+            while not self._queue:
+                self._work.clear()
+                await self._work.wait()
+            namespace = next(iter(self._queue))
+            del self._queue[namespace]
+            try:
+                await self._settle(namespace)
+            except (ConflictError, NotFoundError, *Unreachable) as error:
+                log.warning("cannot settle the WarmPools of %s: %s", namespace, error)
+                asyncio.get_running_loop().call_later(AGAIN, self._enqueue, namespace)
+
+    async def _settle(self, namespace: str) -> None:
+        """Make, change and delete pools in one namespace, until they are what the sets want."""
+        served = self._cache.served
+        if not served.serves(namespace) or (
+            self._uses(namespace) and not self._used.lists(namespace)
+        ):
+            return  # it is queued again when it is listed
+        here = served.known[namespace]
+        sets = [by for by in self._sets() if by.has(namespace, here) and await self._accepts(by)]
+        found = wanted(self._place(namespace, sets))
+        before = self._found.pop(namespace, Wanted())
+        if found != Wanted():
+            self._found[namespace] = found
+        for name, made in found.made.items():
+            if (refused := await self._make(made)) is None:
+                self._failed.pop((namespace, name), None)
+            else:
+                self._failed[namespace, name] = made.by.name, refused
+        for key in self._cache.pools.having(("namespace", namespace)):
+            member = self._members.get(key)
+            known = None if member is None else self._known.get(member.of)
+            if known is not None and known.by is not None and key[1] not in found.made:
+                log.info("deleting WarmPool %s/%s: no set wants it any more", *key)
+                self._failed.pop(key, None)
+                await self._kube.delete(WarmPool, *key)
+        self._stale |= {*found.selected, *before.selected}
+
+    def _place(self, namespace: str, sets: list[PoolSet]) -> Place:
+        cache = self._cache
+        workloads = [
+            Workload(kind, of.key[1], of.own_labels, of.labels, of.controller, opts_out=of.opts_out)
+            for kind, of in cache.workloads_of(namespace)
+        ]
+        services = [cache.services[key] for key in sorted(cache.services.having(namespace))]
+        pools = [cache.pools[key] for key in cache.pools.having(("namespace", namespace))]
+        return Place(namespace, sets, workloads, services, pools)
+
+    async def _accepts(self, by: PoolSet) -> bool:
+        """Whether the API server accepts the template; it is asked once for each generation."""
+        known = self._known.get(by.name)
+        if known is None or known.by is not by:
+            return False
+        if known.checked == known.generation:
+            return True
+        home = self._cache.served.scope.home
+        pattern = Made(by, home, by.name, Workload("Deployment", by.name, {}, {}), by.name)
+        manifest, generation = pattern.manifest(self._cache.scaled, {}), known.generation
+        try:
+            parse((await self._kube.judged(WarmPool, manifest))["spec"])
+        except SpecError as error:
+            known.by, known.why = None, f"spec.template: {error}"
+        except ApiError as error:
+            if error.status.code not in _REJECTED:
+                raise
+            known.by, known.why = None, f"spec.template: {error.status.message}"
+        known.checked = generation
+        self._stale.add(by.name)
+        return known.by is by
+
+    async def _make(self, made: Made) -> Refused | None:
+        """Make a pool, or change it; returns why that is impossible."""
+        pool = self._cache.pools.get((made.namespace, made.name))
+        manifest = made.manifest(self._cache.scaled, await self._route(made, pool))
+        mark = manifest["metadata"]["annotations"][SET_HASH]
+        if pool is not None and table(pool["metadata"].get("annotations")).get(SET_HASH) == mark:
+            path = differs(manifest["spec"], pool["spec"])
+            return made.changed(path) if path else None
+        try:
+            self._cache.keep_pool(await self._kube.offer(WarmPool, manifest, MANAGER))
+        except ConflictError as error:
+            return made.refused("Conflict", str(error))
+        except ApiError as error:
+            if error.status.code not in _REJECTED:
+                raise
+            return made.refused("Rejected", str(error.status.message))
+        return None
+
+    async def _route(self, made: Made, pool: Object | None) -> Mapping[str, Any]:
+        """The way of the requests: as the template says, as it is, or by what a pod reports."""
+        names = "route", "inFlightMetric"
+        if any(name in made.by.template for name in names):
+            return {}
+        if pool is not None:
+            return {name: pool["spec"][name] for name in names if name in pool["spec"]}
+        gauge = await self._gauge(made)
+        if gauge is None:
+            return {"route": RouteMode.ACTIVATOR.value}
+        metric = metric_field(*gauge)
+        return {"route": RouteMode.AUTO.value} | ({"inFlightMetric": metric} if metric else {})
+
+    async def _gauge(self, made: Made) -> tuple[str, str] | None:
+        """The port and path of a Ready pod's gauge of requests in flight; None without one."""
+        cache, namespace, of = self._cache, made.namespace, made.workload
+        selector = cache.selector_of((namespace, ref(of.kind, of.name))) or {}
+        pods = cache.target_pods(namespace, selector) if selector else []
+        pod = next((pod for pod in pods if pod.ready and not pod.lost), None)
+        if pod is None:
+            return None
+        served = map(pod.port, target_ports(cache.services.get((namespace, made.service))))
+        numbers = [number for number in served if number is not None]
+        for port, path in gauge_pages(pod.ports, {}):
+            page = await self._pages.read(pod, port, path, GAUGE_NAMES)
+            if isinstance(page, Silence):
+                if page.waited:
+                    break
+            elif isinstance(find_gauge(page.samples, pod.port(port), numbers), int):
+                return port, path
+        return None
+
+    # --- the statuses of the sets ---
+
+    async def _report(self) -> None:
+        while True:
+            for name in list(self._stale & self._known.keys()):
+                self._stale.discard(name)
+                try:
+                    await self._write(name, self._known[name])
+                except (ConflictError, NotFoundError, *Unreachable) as error:
+                    log.warning("cannot write the status of WarmPoolSet %s: %s", name, error)
+                    self._stale.add(name)
+            await asyncio.sleep(PAUSE)
+
+    async def _write(self, name: str, known: Known) -> None:
+        now, before = self._clock(), table(known.obj.get("status"))
+        members = {key: one for key, one in self._members.items() if one.of == name}
+        failed = [refused for of, refused in self._failed.values() if of == name]
+        found = list(self._found.values())
+        status = set_status(Seen(name, known.by, known.why, known.purse, members, found, failed))
+        status["observedGeneration"] = known.generation
+        status["conditions"] = date_conditions(
+            status["conditions"], conditions_of(before), known.generation, now
+        )
+        for state in STATES:
+            self._pools.labels(name, state).set(status[state])
+        if all(before.get(field) == value for field, value in status.items()):
+            return
+        is_quiet = {**before, "cost": None} == {**status, "cost": None}
+        if is_quiet and known.written is not None and abs(now - known.written) < COST_QUIET:
+            self._stale.add(name)
+            return
+        known.obj = await self._kube.merge(WarmPoolSet.Status, None, name, {"status": status})
+        known.written = now
