@@ -85,7 +85,7 @@ async def asleep(app: App) -> None:
 
     def sleeps() -> bool:
         made = pools(app.kubectl).get(app.name, {})
-        return made.get("status", {}).get("phase") == "Asleep" and app.replicas() == 0
+        return bool(made.get("status", {}).get("phase") == "Asleep" and app.replicas() == 0)
 
     await eventually(f"{app.name} asleep", sleeps)
 

@@ -185,7 +185,7 @@ class PoolSets(Feature):
         return replace(turn, further=(*turn.further, said))
 
     def status(self, turn: Turn, report: Report) -> Report:
-        """Add the cost of a pool to that of its set; if that spends the budget, all pools follow."""
+        """Add the cost of a pool to that of its set; once the budget is spent, all pools follow."""
         known = self._known.get(set_of(turn.pool))
         limit = None if known is None or known.by is None else turn.spec.budget.limit
         if known is not None and limit is not None:
