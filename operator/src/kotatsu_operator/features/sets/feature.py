@@ -26,13 +26,8 @@ from kotatsu_operator.core.formats import conditions_of, table, text
 from kotatsu_operator.core.pool.parse import SpecError, parse
 from kotatsu_operator.core.pool.proposal import gauge_pages, metric_field
 from kotatsu_operator.core.pool.spec import RouteMode
-from kotatsu_operator.core.protocol import SET_HASH
-from kotatsu_operator.core.report.conditions import date_conditions
-from kotatsu_operator.core.report.status import read_ledger
-from kotatsu_operator.features.sets.poolset import PoolSet, is_of, read_set
-from kotatsu_operator.features.sets.purse import Purse
-from kotatsu_operator.features.sets.status import Member, Seen, member_of, set_status, visited
-from kotatsu_operator.features.sets.wanted import (
+from kotatsu_operator.core.poolset.spec import PoolSet, is_of, read_set
+from kotatsu_operator.core.poolset.wanted import (
     Made,
     Place,
     Refused,
@@ -42,6 +37,11 @@ from kotatsu_operator.features.sets.wanted import (
     set_of,
     wanted,
 )
+from kotatsu_operator.core.protocol import SET_HASH
+from kotatsu_operator.core.report.conditions import date_conditions
+from kotatsu_operator.core.report.status import read_ledger
+from kotatsu_operator.features.sets.purse import Purse
+from kotatsu_operator.features.sets.status import Member, Seen, member_of, set_status, visited
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable
 from kotatsu_operator.kube.informer import Feed, Informer

@@ -20,11 +20,11 @@ from kotatsu_operator.core.formats import (
 )
 from kotatsu_operator.core.objects import Object
 from kotatsu_operator.core.pool.memory import Phase
+from kotatsu_operator.core.poolset.spec import PoolSet
+from kotatsu_operator.core.poolset.wanted import Refused, Wanted, set_of
 from kotatsu_operator.core.report.conditions import budget_condition, condition
 from kotatsu_operator.core.report.status import Status
-from kotatsu_operator.features.sets.poolset import PoolSet
 from kotatsu_operator.features.sets.purse import Purse
-from kotatsu_operator.features.sets.wanted import Refused, Wanted, set_of
 
 MOST_NAMED = 20
 """Refused workloads, and unused pools, that a status names."""

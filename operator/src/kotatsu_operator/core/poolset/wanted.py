@@ -14,6 +14,7 @@ from typing import Any
 from kotatsu_operator.core.objects import Object, selects, service_of, target_of
 from kotatsu_operator.core.pool.proposal import choose, waking
 from kotatsu_operator.core.pool.spec import Scaled
+from kotatsu_operator.core.poolset.spec import PoolSet
 from kotatsu_operator.core.protocol import (
     API_VERSION,
     NAME_LABEL,
@@ -21,7 +22,6 @@ from kotatsu_operator.core.protocol import (
     SET_HASH,
     SET_LABEL,
 )
-from kotatsu_operator.features.sets.poolset import PoolSet
 
 
 @dataclass(frozen=True)
