@@ -296,6 +296,30 @@ async def test_a_pool_is_found_by_a_part_of_its_name(board: Board, visit: Visit)
     await cards(visit, len(NAMES) + 1)
 
 
+async def test_the_pools_of_a_set_stand_together_under_its_name(
+    serve: Serve, browser: Browser, origin: str
+) -> None:
+    board = Board(Clock())
+    for name, by in (
+        ("api", "previews"),
+        ("by-hand", ""),
+        ("late", "nightly"),
+        ("web", "previews"),
+    ):
+        made = pool(name, status=status("Asleep"))
+        made["metadata"]["labels"] = {"kotatsu.dev/set": by} if by else {}
+        board.see(made)
+    serve(board)
+    async with visiting(browser, origin, **PHONE) as visit:
+        await cards(visit, 4)
+        titles = await visit.page.locator("#pools h2").all_inner_texts()
+        assert titles == [
+            *("by-hand", "WarmPoolSet nightly", "late", "WarmPoolSet previews", "api", "web"),
+        ]
+        await visit.screenshot("console-sets")
+        assert await visit.accessibility() == []
+
+
 async def test_everything_is_reached_by_keyboard(visit: Visit) -> None:
     reached = []
     for _ in range(16):

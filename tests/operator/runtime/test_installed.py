@@ -10,8 +10,11 @@ from kotatsu_operator.controller.feature import FEATURES, Feature, Setup, featur
 from kotatsu_operator.runtime.installed import installed
 from kotatsu_operator.runtime.settings import OperatorSettings
 
-OURS = ["Calendars", "Placeholders", "Feature", "Histories", "Knative", "Notices", "ParkedPods"]
-"""By name of the entry point. Without a port, the console does nothing."""
+OURS = [
+    *("Calendars", "Placeholders", "Feature", "Histories", "Knative", "Notices", "ParkedPods"),
+    "Feature",
+]
+"""By name of the entry point. The console without a port and the sets do nothing by default."""
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from kotatsu_operator.core.formats import (
     tables,
     text,
 )
-from kotatsu_operator.core.protocol import ACTIVATOR, OPERATOR, ROUTE_LABEL
+from kotatsu_operator.core.protocol import ACTIVATOR, OPERATOR, ROUTE_LABEL, SET_LABEL
 
 Object = Mapping[str, Any]
 """An object of the API server, as JSON."""
@@ -378,6 +378,11 @@ def owners(obj: Object, field: str) -> list[Owner]:
         for entry in obj["metadata"].get("managedFields") or ()
         if f"f:{field}" in ((entry.get("fieldsV1") or {}).get("f:spec") or {})
     ]
+
+
+def poolset_of(pool: Object) -> str:
+    """The WarmPoolSet that made a WarmPool; empty if none has."""
+    return text(table(table(pool.get("metadata")).get("labels")).get(SET_LABEL))
 
 
 def controller_of(meta: Mapping[str, Any]) -> str:

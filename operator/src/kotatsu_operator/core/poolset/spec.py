@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from kotatsu_operator.core.formats import amount, parse_duration, table, text
+from kotatsu_operator.core.formats import amount, choice, parse_duration, table, text
 from kotatsu_operator.core.objects import Object, is_selector, selector_view, selects
 from kotatsu_operator.core.pool.parse import SpecError
 from kotatsu_operator.core.pool.spec import Budget, OnExhausted, Period
@@ -135,8 +135,14 @@ def _budget(given: Any) -> Budget | None:
     limit = amount(table(given).get("limit"))
     if limit is None:
         raise SpecError("spec.budget.limit is no amount: write it like 50")
-    period, on_exhausted = given.get("period", Period.MONTH), given.get("onExhausted")
-    return Budget(limit, Period(period), OnExhausted(on_exhausted or OnExhausted.BLOCK_STARTS))
+    period = choice(Period, given.get("period", "Month"), None)
+    action = choice(OnExhausted, given.get("onExhausted", "BlockStarts"), None)
+    if period is None or action is None:
+        raise SpecError(
+            f"spec.budget.{'onExhausted' if period else 'period'} has no such value: see the "
+            "reference of WarmPoolSet"
+        )
+    return Budget(limit, period, action)
 
 
 def _duration(given: str) -> timedelta:

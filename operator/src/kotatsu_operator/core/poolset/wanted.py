@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from kotatsu_operator.core.objects import Object, selects, service_of, target_of
+from kotatsu_operator.core.objects import Object, poolset_of, selects, service_of, target_of
 from kotatsu_operator.core.pool.proposal import choose, waking
 from kotatsu_operator.core.pool.spec import Scaled
 from kotatsu_operator.core.poolset.spec import PoolSet
@@ -138,15 +138,10 @@ class Wanted:
     """Workloads that two sets select, by the names of the older and the younger one."""
 
 
-def set_of(pool: Object) -> str:
-    """The set that made a pool; empty if none has."""
-    return str((pool["metadata"].get("labels") or {}).get(SET_LABEL) or "")
-
-
 def wanted(place: Place) -> Wanted:
     """What the sets want in a namespace."""
     names = {by.name for by in place.sets}
-    others = [pool for pool in place.pools if set_of(pool) not in names]
+    others = [pool for pool in place.pools if poolset_of(pool) not in names]
     taken = _Taken(
         {target_of(pool): _name(pool) for pool in others},
         {service_of(pool): _name(pool) for pool in others},

@@ -26,6 +26,7 @@ from kotatsu_operator.core.formats import (
     tables,
     text,
 )
+from kotatsu_operator.core.objects import poolset_of
 from kotatsu_operator.core.plan.activity import in_force, parked_until
 from kotatsu_operator.core.plan.kept import Kept
 from kotatsu_operator.core.plan.plan import floor_of, plan_at
@@ -104,6 +105,7 @@ def _observed(entry: Entry) -> View:
     return {
         "namespace": meta["namespace"],
         "name": meta["name"],
+        "set": poolset_of(entry.pool) or None,
         "target": text(table(spec.get("targetRef")).get("name")),
         "timeZone": zone if zone in zones() else FALLBACK_ZONE,
         "suspended": False,

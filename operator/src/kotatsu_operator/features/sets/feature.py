@@ -23,6 +23,7 @@ from kotatsu_operator.controller.pages import Pages
 from kotatsu_operator.core.calendar.wallclock import zones
 from kotatsu_operator.core.exposition import GAUGE_NAMES, Silence, find_gauge
 from kotatsu_operator.core.formats import conditions_of, table, text
+from kotatsu_operator.core.objects import poolset_of
 from kotatsu_operator.core.pool.parse import SpecError, parse
 from kotatsu_operator.core.pool.proposal import gauge_pages, metric_field
 from kotatsu_operator.core.pool.spec import RouteMode
@@ -34,7 +35,6 @@ from kotatsu_operator.core.poolset.wanted import (
     Wanted,
     Workload,
     differs,
-    set_of,
     wanted,
 )
 from kotatsu_operator.core.protocol import SET_HASH
@@ -65,7 +65,7 @@ AT_ONCE = 8
 AGAIN = 5.0
 """Seconds until a namespace is settled again in which a call has failed."""
 
-PAUSE = 2.0
+PAUSE = 5.0
 """Seconds between two writes of the statuses that have changed."""
 
 COST_QUIET = timedelta(seconds=60)
@@ -170,7 +170,7 @@ class PoolSets(Feature):
 
     def prepare(self, turn: Turn) -> Turn:
         """Add what the other pools of the set have spent, and whether the pool is used."""
-        known = self._known.get(set_of(turn.pool))
+        known = self._known.get(poolset_of(turn.pool))
         if known is None or known.by is None:
             return turn
         by, spec = known.by, turn.spec
@@ -186,7 +186,7 @@ class PoolSets(Feature):
 
     def status(self, turn: Turn, report: Report) -> Report:
         """Add the cost of a pool to that of its set; once the budget is spent, all pools follow."""
-        known = self._known.get(set_of(turn.pool))
+        known = self._known.get(poolset_of(turn.pool))
         limit = None if known is None or known.by is None else turn.spec.budget.limit
         if known is not None and limit is not None:
             before = known.purse.total

@@ -18,10 +18,10 @@ from kotatsu_operator.core.formats import (
     table,
     text,
 )
-from kotatsu_operator.core.objects import Object
+from kotatsu_operator.core.objects import Object, poolset_of
 from kotatsu_operator.core.pool.memory import Phase
 from kotatsu_operator.core.poolset.spec import PoolSet
-from kotatsu_operator.core.poolset.wanted import Refused, Wanted, set_of
+from kotatsu_operator.core.poolset.wanted import Refused, Wanted
 from kotatsu_operator.core.report.conditions import budget_condition, condition
 from kotatsu_operator.core.report.status import Status
 from kotatsu_operator.features.sets.purse import Purse
@@ -46,7 +46,7 @@ class Member:
 
 def member_of(pool: Object) -> Member | None:
     """Read a WarmPool; None if no set has made it."""
-    if not (of := set_of(pool)):
+    if not (of := poolset_of(pool)):
         return None
     status = table(pool.get("status"))
     conditions, cost = conditions_of(status), table(status.get("cost"))

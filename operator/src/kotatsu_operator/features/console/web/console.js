@@ -26,8 +26,12 @@ let heardAt = 0;
 
 function matching() {
   const wanted = $("find").value.trim().toLowerCase();
-  return (state?.keys ?? []).filter((key) => pools.has(key) && key.toLowerCase().includes(wanted) && FILTERS[filter](pools.get(key)));
+  const found = (state?.keys ?? []).filter((key) => pools.has(key) && `${key} ${setOf(key)}`.toLowerCase().includes(wanted) && FILTERS[filter](pools.get(key)));
+  return found.sort((one, other) => setOf(one).localeCompare(setOf(other)));
 }
+
+/** The WarmPoolSet that made a pool; empty for none, so that these come first. */
+const setOf = (key) => pools.get(key).set ?? "";
 
 // --- drawing ---
 
@@ -36,6 +40,21 @@ function drawCard(key) {
   const card = document.getElementById(id) ?? newCard(id);
   fillCard(card, pools.get(key), { hours: Number($("span").value), since: state.since, width: pictureWidth() });
   return card;
+}
+
+/** The cards of some pools; those of one set stand under its name. */
+function* drawGroups(keys) {
+  let last = "";
+  for (const key of keys) {
+    if (setOf(key) !== last) yield heading(last = setOf(key));
+    yield drawCard(key);
+  }
+}
+
+function heading(name) {
+  const id = `set ${name}`;
+  const made = document.getElementById(id) ?? document.createElement("h2");
+  return Object.assign(made, { id, className: "set", textContent: `WarmPoolSet ${name}` });
 }
 
 /** How wide a picture is: all are alike, and where there is none yet the page is asked. */
@@ -49,7 +68,7 @@ function pictureWidth() {
 
 function drawAll() {
   const found = state ? matching() : [];
-  const cards = found.slice(0, shown).map(drawCard);
+  const cards = [...drawGroups(found.slice(0, shown))];
   if (cards.length !== $("pools").childElementCount || cards.some((card, i) => card !== $("pools").children[i])) {
     $("pools").replaceChildren(...cards);
     // Only now the width is known for certain.

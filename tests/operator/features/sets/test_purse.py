@@ -1,0 +1,99 @@
+"""The budget that the pools of a set share."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kotatsu_operator.core.budget.ledger import Ledger
+from kotatsu_operator.core.formats import stamp
+from kotatsu_operator.core.pool.spec import Budget, Period
+from kotatsu_operator.features.sets.purse import Purse
+
+NOW = datetime(2030, 5, 15, 12, tzinfo=UTC)
+MAY, JUNE = datetime(2030, 5, 1, tzinfo=UTC), datetime(2030, 6, 1, tzinfo=UTC)
+BUDGET = Budget(Decimal(100), Period.MONTH)
+ONE, TWO = ("shop", "one"), ("shop", "two")
+
+
+def ledger(accrued, start=MAY):
+    return Ledger("JPY", start, Decimal(accrued))
+
+
+def purse(**spent):
+    made = Purse()
+    made.turn(BUDGET, ZoneInfo("UTC"), NOW)
+    for name, amount in spent.items():
+        made.enter(("shop", name), ledger(amount))
+    return made
+
+
+def test_a_pool_sees_what_all_others_have_spent():
+    made = purse(one=5, two=7)
+    assert (made.total, made.beside(ONE), made.beside(TWO)) == (12, 7, 5)
+    assert made.beside(("shop", "new")) == 12
+
+
+def test_what_a_deleted_pool_has_spent_stays():
+    made = purse(one=5, two=7)
+    made.leave(ONE)
+    assert (made.total, made.beside(TWO), made.gone) == (12, 5, 5)
+
+
+def test_a_pool_that_was_made_again_begins_at_nothing_and_the_former_one_stays_paid():
+    made = purse(one=5)
+    made.enter(ONE, ledger(1))
+    assert (made.total, made.beside(ONE)) == (6, 5)
+
+
+def test_a_new_period_begins_at_nothing_and_ledgers_of_the_last_one_do_not_count():
+    made = purse(one=5)
+    assert made.turn(BUDGET, ZoneInfo("UTC"), JUNE)
+    made.enter(ONE, ledger(9))
+    made.enter(TWO, ledger(2, JUNE))
+    assert made.total == 2
+    assert not made.turn(BUDGET, ZoneInfo("UTC"), JUNE + timedelta(days=3))
+
+
+def test_without_prices_nothing_is_spent():
+    made = purse()
+    made.enter(ONE, Ledger())
+    assert made.total == 0
+
+
+def test_what_was_spent_by_pools_that_went_without_an_operator_is_missing_of_the_total():
+    made = purse(two=7)
+    made.recall({"cost": {"periodStart": stamp(MAY), "accrued": "12"}})
+    assert (made.gone, made.total) == (5, 12)
+    made.recall({"cost": {"periodStart": stamp(MAY), "accrued": "12"}})
+    assert made.total == 12
+
+
+def test_the_total_of_another_period_is_not_recalled():
+    made = purse(two=7)
+    made.recall({"cost": {"periodStart": "2030-04-01T00:00:00Z", "accrued": "99"}})
+    made.recall({"cost": {"accrued": "nonsense"}})
+    assert made.total == 7
+
+
+STEPS = st.lists(
+    st.tuples(st.sampled_from("abc"), st.sampled_from(["spend", "go"]), st.integers(0, 9)),
+    max_size=40,
+)
+
+
+@given(STEPS)
+def test_nothing_is_ever_lost_or_paid_twice(steps):
+    made, spent, living = purse(), Decimal(0), dict[str, Decimal]()
+    for name, what, amount in steps:
+        if what == "spend":
+            living[name] = living.get(name, Decimal(0)) + amount
+            spent += amount
+            made.enter(("shop", name), ledger(living[name]))
+        else:
+            living.pop(name, None)
+            made.leave(("shop", name))
+        assert made.total == spent
+        assert all(made.beside(("shop", n)) == spent - living.get(n, 0) for n in "abc")

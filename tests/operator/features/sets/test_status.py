@@ -1,0 +1,131 @@
+"""What people read of a set."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from kotatsu_operator.core.budget.ledger import Ledger
+from kotatsu_operator.core.pool.spec import Budget
+from kotatsu_operator.core.poolset.spec import PoolSet
+from kotatsu_operator.core.poolset.wanted import Refused, Wanted
+from kotatsu_operator.features.sets.purse import Purse
+from kotatsu_operator.features.sets.status import Seen, member_of, set_status, visited
+
+NOW = datetime(2030, 5, 15, 12, tzinfo=UTC)
+MAY = datetime(2030, 5, 1, tzinfo=UTC)
+
+
+def pool(name="web", phase="Asleep", *conditions, **status):
+    meta = {"namespace": "shop", "name": name, "labels": {"kotatsu.dev/set": "previews"}}
+    return {"metadata": meta, "status": {"phase": phase, "conditions": list(conditions), **status}}
+
+
+def condition(kind, reason, message=""):
+    return {"type": kind, "status": "False", "reason": reason, "message": message}
+
+
+def seen(*pools, by=None, spent=0, found=(), failed=(), why=""):
+    by = by or PoolSet(
+        "previews", "u", ("", "previews"), {}, None, {}, {}, {}, budget=Budget(Decimal(50))
+    )
+    purse = Purse()
+    purse.turn(by.budget or Budget(), ZoneInfo("UTC"), NOW)
+    purse.enter(("shop", "web"), Ledger("JPY", MAY, Decimal(spent)))
+    members = {("shop", one["metadata"]["name"]): member_of(one) for one in pools}
+    return Seen("previews", None if why else by, why, purse, members, found, failed)
+
+
+def conditions(status):
+    return {c["type"]: (c["status"], c["reason"]) for c in status["conditions"]}
+
+
+def test_pools_are_counted_by_what_they_do():
+    status = set_status(
+        seen(
+            pool("a"),
+            pool("b", "Warm"),
+            pool("c", "Warming"),
+            pool("d", "Asleep", condition("Visited", "Unused")),
+            found=[Wanted(selected={"previews": 5, "other": 9})],
+        )
+    )
+    counted = {name: status[name] for name in ("selected", "made", "asleep", "awake", "unused")}
+    assert counted == {"selected": 5, "made": 4, "asleep": 2, "awake": 2, "unused": 1}
+    assert status["unusedPools"] == ["shop/d"]
+
+
+def test_workloads_without_a_pool_and_pools_that_are_not_accepted_are_named_with_the_reason():
+    left = Refused("shop", "Deployment worker", "ServiceNotFound", "create one")
+    failed = Refused("shop", "Deployment api", "Conflict", "change it back")
+    refused = pool("web", "", condition("Accepted", "TargetClaimed", "delete one"))
+    status = set_status(
+        seen(refused, found=[Wanted(refused={"previews": [left]})], failed=[failed])
+    )
+    assert status["refused"] == 3
+    assert [one["reason"] for one in status["refusals"]] == [
+        *("ServiceNotFound", "Conflict", "TargetClaimed"),
+    ]
+    assert status["refusals"][2]["workload"] == "WarmPool web"
+
+
+def test_twenty_are_named_and_all_are_counted():
+    many = [Refused("shop", f"Deployment {n}", "HasPool", "") for n in range(30)]
+    status = set_status(seen(found=[Wanted(refused={"previews": many})]))
+    assert (status["refused"], len(status["refusals"])) == (30, 20)
+
+
+@pytest.mark.parametrize(
+    ("spent", "holds", "reason"),
+    [(1, "True", "WithinLimit"), (45, "True", "NearLimit"), (50, "False", "Exhausted")],
+)
+def test_the_budget_says_what_is_spent_together(spent, holds, reason):
+    priced = pool(cost={"currency": "JPY", "forecast": "61.5"})
+    status = set_status(seen(priced, spent=spent))
+    assert conditions(status)["BudgetAvailable"] == (holds, reason)
+    assert status["cost"]["text"] == f"{spent}.00 of 50 JPY"
+    assert status["cost"]["forecast"] == "61.50"
+
+
+def test_a_budget_without_prices_says_so():
+    assert conditions(set_status(seen(pool())))["BudgetAvailable"] == ("Unknown", "NoPrices")
+
+
+def test_a_set_without_a_budget_has_no_cost():
+    by = PoolSet("previews", "u", ("", "previews"), {}, None, {}, {}, {})
+    status = set_status(seen(pool(), by=by))
+    assert status["cost"] is None
+    assert "BudgetAvailable" not in conditions(status)
+
+
+def test_a_set_that_is_not_accepted_says_why_and_nothing_else():
+    assert conditions(set_status(seen(why="spec.template: no"))) == {
+        "Accepted": ("False", "InvalidSpec")
+    }
+
+
+@pytest.mark.parametrize("name", [("previews", "other"), ("other", "previews")])
+def test_both_sets_that_select_a_workload_say_it(name):
+    status = set_status(seen(found=[Wanted(twice={name: 3})]))
+    assert conditions(status)["Exclusive"] == ("False", "SelectedTwice")
+
+
+@pytest.mark.parametrize(
+    ("status", "used"),
+    [
+        ({"lastActive": "2030-05-14T12:00:00Z"}, "True"),
+        ({"lastActive": "2030-05-01T12:00:00Z"}, "False"),
+        ({}, "False"),
+    ],
+)
+def test_a_pool_is_unused_that_had_no_request_for_the_time(status, used):
+    made = pool(**status)
+    made["metadata"]["creationTimestamp"] = "2030-04-01T00:00:00Z"
+    assert visited(made, timedelta(days=7), NOW)["status"] == used
+
+
+def test_a_new_pool_is_not_unused():
+    made = pool()
+    made["metadata"]["creationTimestamp"] = "2030-05-15T00:00:00Z"
+    assert visited(made, timedelta(days=7), NOW)["status"] == "True"
