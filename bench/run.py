@@ -35,6 +35,7 @@ ORDER = (
     "punctuality",
     "pools",
     "namespaces",
+    "sets",
     "flood",
     "listeners",
     "speech",

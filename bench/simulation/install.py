@@ -54,6 +54,9 @@ from simulation.run import deployment, operator, service, warm_pool
 
 HOW = "a real API server, pretended pods, one operator and two activators as processes"
 HOME = "kotatsu-system"
+IDLE = {"idleAfter": "5s"}
+TIERS = ("web", "api", "db")
+"""The label `tier` of the Deployments of a namespace, one after the other."""
 SELECTED = {"warm": "yes"}
 """The label of the namespaces that the install serves."""
 CRDS = Path(__file__).parents[2] / "charts/kotatsu/crds"
@@ -146,6 +149,8 @@ class Install:
         starts: int,
     ) -> None:
         self.plane, self.client, self.kubelet, self.each = plane, clients["editor"], kubelet, each
+        self.by_hand = True
+        """Whether there are pools from the beginning."""
         self._maker = clients["maker"]
         self.namespaces = [f"team-{n:04d}" for n in range(namespaces)]
         self.pools = [pool for name in self.namespaces for pool in pools_of(name, each)]
@@ -171,8 +176,9 @@ class Install:
         async def one(pool: Pool) -> None:
             namespace, name = pool.namespace, pool.name
             warm = warm_pool(name, namespace)
-            warm["spec"] |= {"idleAfter": "5s"}
+            warm["spec"] |= IDLE
             app = deployment(name, port, namespace)
+            app["metadata"]["labels"] = {"tier": TIERS[int(name[-2:]) % len(TIERS)]}
             # Without a ReplicaSet, of which the others have no use.
             app["spec"]["paused"] = pool not in self.started
             for kind, obj in (
@@ -180,7 +186,8 @@ class Install:
                 (Service, service(name, namespace)),
                 (WarmPool, warm),
             ):
-                await make(kind(obj), namespace=namespace)
+                if kind is not WarmPool or self.by_hand:
+                    await make(kind(obj), namespace=namespace)
 
         await each_of(self.pools, one)
 
@@ -378,11 +385,18 @@ async def until(
 
 @contextlib.asynccontextmanager
 async def installed(
-    namespaces: int, each: int, starts: int, per_second: float, say: Callable[[str], None]
+    namespaces: int,
+    each: int,
+    starts: int,
+    per_second: float,
+    say: Callable[[str], None],
+    *,
+    by_hand: bool = True,
 ) -> AsyncIterator[Install]:
     """The control plane, all namespaces with their pools, the operator and two activators.
 
-    The first and the last `starts` pools can have pods.
+    The first and the last `starts` pools can have pods. Unless they are made `by_hand`, there are
+    no pools, and the operator acts on WarmPoolSets.
     """
     garbage.short_pauses()  # the requests that are timed are sent from here
     controllers = ("endpointslice-controller",)
@@ -396,6 +410,7 @@ async def installed(
         kubelet = Kubelet(clients["kubelet"], EVERYWHERE, per_second, 3, PODS)
         running = asyncio.create_task(kubelet.run())
         install = Install(plane, clients, kubelet, namespaces, each, starts)
+        install.by_hand = by_hand
         try:
             began = time.monotonic()
             say(f"making {len(install.pools):,} pools in {namespaces:,} namespaces")
@@ -405,6 +420,7 @@ async def installed(
             scope = {
                 "KOTATSU_NAMESPACE_SELECTOR": '{"matchLabels": {"warm": "yes"}}',
                 "KOTATSU_POD_NAMESPACE": HOME,
+                "KOTATSU_SETS": str(not by_hand).lower(),
             }
             [told_at] = free_ports(1)
             with operator(plane, told_at, per_second, log, scope) as process:
