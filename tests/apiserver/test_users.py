@@ -14,8 +14,14 @@ pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(600)]
 PEOPLE = {"viewer": "view", "editor": "edit", "owner": "admin"}
 """Each has the ClusterRole of Kubernetes in one namespace."""
 READ = {"get", "list", "watch"}
+PLATFORM, HELPER = (f"{name}-{rights.HERE}" for name in ("platform", "helper"))
+EVERYWHERE = {PLATFORM: "admin", HELPER: "edit"}
+"""Each has it in all namespaces."""
 WRITE = {"create", "update", "patch", "delete", "deletecollection"}
 RBAC = "rbac.authorization.k8s.io"
+
+SETS = {"namespace": "", "resource": "warmpoolsets"}
+"""WarmPoolSets are cluster-scoped."""
 
 May = Callable[..., bool]
 
@@ -24,11 +30,13 @@ May = Callable[..., bool]
 def place(plane: Plane) -> Place:
     """Namespaces with the chart's roles; in the first, each person has one of Kubernetes'."""
     made = installed(plane, "users")
-    for person, role in PEOPLE.items():
+    bindings = [("RoleBinding", *person) for person in PEOPLE.items()]
+    bindings += [("ClusterRoleBinding", *person) for person in EVERYWHERE.items()]
+    for kind, person, role in bindings:
         made.apply(
             {
                 "apiVersion": f"{RBAC}/v1",
-                "kind": "RoleBinding",
+                "kind": kind,
                 "metadata": {"name": person},
                 "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": role},
                 "subjects": [{"apiGroup": RBAC, "kind": "User", "name": person}],
@@ -51,7 +59,7 @@ def may(place: Place) -> May:
     # A controller adds the chart's rules to the roles of Kubernetes.
     for _ in range(300):
         written = (ask(person, "deletecollection") for person in ("editor", "owner"))
-        if ask("viewer", "watch") and all(written):
+        if ask("viewer", "watch") and all(written) and ask(PLATFORM, "create", **SETS):
             break
         time.sleep(0.2)
     return ask
@@ -72,6 +80,20 @@ def test_the_status_is_nobodys_to_write_and_other_namespaces_are_not_theirs(
 ) -> None:
     assert not may(person, "patch", subresource="status")
     assert not may(person, "list", "there")
+
+
+@pytest.mark.parametrize("person", [*PEOPLE, HELPER])
+def test_a_role_in_one_namespace_and_edit_in_all_write_no_warm_pool_sets(
+    may: May, person: str
+) -> None:
+    allowed = {verb for verb in READ | WRITE if may(person, verb, **SETS)}
+    assert allowed == (READ if person == HELPER else set())
+
+
+def test_an_admin_of_all_namespaces_writes_warm_pool_sets_but_not_their_status(may: May) -> None:
+    expected = READ | WRITE - {"deletecollection"}
+    assert {verb for verb in READ | WRITE if may(PLATFORM, verb, **SETS)} == expected
+    assert not may(PLATFORM, "patch", **SETS, subresource="status")
 
 
 def test_the_owner_of_a_namespace_cannot_make_the_role_of_its_own_activators(

@@ -24,7 +24,7 @@ KEYWORDS = {
 }  # fmt: skip
 
 
-PLURALS = ("warmpools", "warmpoolhistories")
+PLURALS = ("warmpools", "warmpoolhistories", "warmpoolsets")
 
 
 @pytest.mark.parametrize("plural", PLURALS)

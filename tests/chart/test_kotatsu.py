@@ -264,7 +264,8 @@ def test_the_crd_job_runs_only_while_upgrading_and_cleans_up() -> None:
 def test_the_crd_job_carries_the_packaged_crds() -> None:
     packaged = render("kotatsu").one("ConfigMap", "kotatsu-crds")["data"]
 
-    assert [*packaged] == ["warmpoolhistories.kotatsu.dev.json", "warmpools.kotatsu.dev.json"]
+    plurals = ("warmpoolhistories", "warmpools", "warmpoolsets")
+    assert [*packaged] == [f"{plural}.kotatsu.dev.json" for plural in plurals]
     for text in packaged.values():
         assert json.loads(text)["kind"] == "CustomResourceDefinition"
 

@@ -12,9 +12,8 @@ from e2e import rights
 def test_the_page_of_rights_has_each_policy() -> None:
     page = (ROOT / "docs/reference/permissions.md").read_text()
     rows = re.findall(r"^\| (kotatsu-[a-z]+) \|", page, re.MULTILINE)
-    all_of_them = render(
-        "kotatsu", CHARTS / "kotatsu/ci/capacity.yaml", "--set=parked.enabled=true"
-    )
+    on = (f"--set={name}.enabled=true" for name in ("parked", "sets"))
+    all_of_them = render("kotatsu", CHARTS / "kotatsu/ci/capacity.yaml", *on)
     assert [f"{name}-here" for name in sorted(rows)] == all_of_them.names(rights.POLICIES[0])
 
 

@@ -65,6 +65,7 @@ def test_the_page_has_each_rule_with_its_reason(kind: str, name: str) -> None:
     assert on_the_page(name) == rendered(role)
 
 
+SETS = "--set=sets.enabled=true"
 CAPACITY = ("--set=capacityAhead.enabled=true", "--set=capacityAhead.image=mirror/pause")
 
 
@@ -74,6 +75,8 @@ CAPACITY = ("--set=capacityAhead.enabled=true", "--set=capacityAhead.image=mirro
         ("kotatsu-operator-parked-here", ("--set=parked.enabled=true",)),
         ("kotatsu-uninstall-parked-here", ("--set=parked.enabled=true",)),
         ("kotatsu-operator-capacity-here", CAPACITY),
+        ("kotatsu-operator-sets-here", (SETS,)),
+        ("kotatsu-warmpoolsets-here", (SETS,)),
     ],
 )
 def test_the_page_has_the_rules_for_what_is_off_and_the_chart_only_when_it_is_asked(
@@ -109,6 +112,8 @@ def test_the_chart_has_no_other_roles() -> None:
         "kotatsu-operator-parked",
         "kotatsu-uninstall-parked",
         "kotatsu-operator-capacity",
+        "kotatsu-operator-sets",
+        "kotatsu-warmpoolsets",
     }
     assert set(PAGE) == {name.removesuffix("-here") for _, name in ROLES} | of_options
     assert render("pet").of("Role", "ClusterRole", "ServiceAccount") == []

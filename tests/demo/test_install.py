@@ -5,6 +5,7 @@ import json
 import pytest
 
 from kotatsu_demo.errors import DemoError
+from kotatsu_demo.images import ROOT
 from kotatsu_demo.install import Installation
 from kotatsu_demo.kube import Kube
 
@@ -55,4 +56,6 @@ def test_a_crd_goes_only_if_the_demo_brought_it_and_nothing_else_uses_it(program
     assert not any("delete crd" in call for call in programs.calls)
     programs.add("kubectl", get_namespace=brought)
     installation.remove()
-    programs.index("kubectl", "delete crd warmpools.kotatsu.dev")
+    packaged = sorted(crd.stem for crd in (ROOT / "charts/kotatsu/crds").glob("*.yaml"))
+    [deleted] = [call for call in programs.calls if "delete crd" in call]
+    assert sorted(word for word in deleted.split() if "." in word) == packaged

@@ -59,8 +59,8 @@ Right = tuple[str, str, str, str]
 
 def chart(*arguments: str) -> Rendered:
     """The platform as the accounts are given their rights by it; `arguments` are helm's."""
-    given = ("--api-versions=serving.knative.dev/v1/Service", "--set=parked.enabled=true")
-    given += (f"--set=activator.own.{THERE}.replicas=1",)
+    on = ("parked.enabled=true", "sets.enabled=true", f"activator.own.{THERE}.replicas=1")
+    given = ("--api-versions=serving.knative.dev/v1/Service", *(f"--set={value}" for value in on))
     return render("kotatsu", None, *given, *arguments)
 
 
@@ -139,7 +139,8 @@ def install(plane: ControlPlane, *arguments: str) -> Kubectl:
     kubectl("create", "namespace", KNATIVE)
     defaults = ("create", "configmap", "config-autoscaler", "--from-literal=min-scale=0")
     Kubectl(KNATIVE, *program)(*defaults)
-    kubectl("apply", "--server-side", "-f", "-", stdin=yaml.safe_dump(crd()))
+    crds = (crd(), crd("warmpoolsets"))
+    kubectl("apply", "--server-side", "-f", "-", stdin=yaml.safe_dump_all(crds))
     kinds = ("Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding", "ConfigMap")
     rendered = chart(*arguments)
     activators = rendered.one("Service", ACTIVATORS)

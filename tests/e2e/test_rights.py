@@ -108,10 +108,10 @@ NOBODY_MAY = [
     ("create", "/configmaps"),
     ("list", "/configmaps"),
     ("delete", "/configmaps"),
-    ("create", "kotatsu.dev/warmpools"),
     ("update", "kotatsu.dev/warmpools"),
-    ("patch", "kotatsu.dev/warmpools"),
-    ("delete", "kotatsu.dev/warmpools"),
+    ("create", "kotatsu.dev/warmpoolsets"),
+    ("patch", "kotatsu.dev/warmpoolsets"),
+    ("delete", "kotatsu.dev/warmpoolsets"),
     ("get", "/nodes"),
     ("get", "/nodes/proxy"),
     ("create", "apiextensions.k8s.io/customresourcedefinitions"),
@@ -125,6 +125,13 @@ def test_nobody_may_do_any_of_these_anywhere(kubectl: Kubectl) -> None:
         answers = rights.may(kubectl, account, questions)
         allowed = [q for q, yes in zip(questions, answers, strict=True) if yes]
         assert allowed == [], account
+
+
+def test_with_sets_the_operator_alone_may_write_warm_pools(kubectl: Kubectl) -> None:
+    questions = [(verb, "kotatsu.dev/warmpools", THERE) for verb in ("create", "patch", "delete")]
+    for account in ACCOUNTS:
+        found = set(rights.may(kubectl, account, questions))
+        assert found == {account == OPERATOR}, account
 
 
 def test_an_activator_of_one_namespace_may_do_nothing_in_another_one(kubectl: Kubectl) -> None:
@@ -244,6 +251,7 @@ def an_operator(world: World) -> "contextlib.AbstractContextManager[subprocess.P
         console_port=console,
         knative_namespace=rights.KNATIVE,
         parked=True,
+        sets=True,
     )
 
 
@@ -272,6 +280,7 @@ async def test_each_right_is_used_nothing_else_is_asked_for_and_no_token_is_told
             await _lose_a_race(world)
             await _park(world, address)
             await _take_a_service(world)
+            await _follow_a_set(world)
             await _give_the_floor_back(world)
             _see_it_untouched(world)
             await _keep_the_floor(world)
@@ -306,7 +315,8 @@ def _twin(right: rights.Right) -> rights.Right:
 
 async def _replace_the_crds(world: World) -> None:
     """Of a cluster that has none of them; then again."""
-    names = ("warmpools.kotatsu.dev", "warmpoolhistories.kotatsu.dev")
+    plurals = ("warmpools", "warmpoolhistories", "warmpoolsets")
+    names = [f"{plural}.kotatsu.dev" for plural in plurals]
     world.kubectl("delete", "crd", *names, "--ignore-not-found")
     folder = world.logs / "crds"
     folder.mkdir()
@@ -475,6 +485,35 @@ async def _take_a_service(world: World) -> None:
     await eventually("its selector is given back", lambda: not is_taken())
     world.kubectl.apply(pool("other", route="Activator"))
     await eventually("its selector is taken again", is_taken, within=30)
+
+
+async def _follow_a_set(world: World) -> None:
+    """It makes a pool, changes it, and deletes it."""
+
+    def idle_after() -> object:
+        pools = {pool["metadata"]["name"]: pool for pool in world.kubectl.items("warmpools")}
+        return pools["many"]["spec"]["idleAfter"] if "many" in pools else None
+
+    world.app(world.kubectl, "many")
+    made = {
+        "apiVersion": "kotatsu.dev/v1beta1",
+        "kind": "WarmPoolSet",
+        "metadata": {"name": "many"},
+        "spec": {
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": HERE}},
+            "selector": {"matchLabels": {"set": "many"}},
+            "template": {"spec": {"idleAfter": "1s"}},
+        },
+    }
+    chosen: Object = {"metadata": {"labels": {"set": "many"}}}
+    world.kubectl.patch("deployment", "many", chosen)
+    for seconds in ("1s", "2s"):
+        made["spec"]["template"]["spec"]["idleAfter"] = seconds
+        world.kubectl.apply(made)
+        await eventually(f"idle after {seconds}", lambda s=seconds: idle_after() == s)
+    world.kubectl.patch("deployment", "many", {"metadata": {"labels": {"set": None}}})
+    await eventually("it has no pool", lambda: idle_after() is None)
+    world.kubectl("delete", "warmpoolset", "many")
 
 
 async def _give_the_floor_back(world: World) -> None:

@@ -541,7 +541,7 @@ sees needs no permission of the operator. */}}
 {{- if .Values.knative.enabled }}{{ $policies = append $policies "revisions" }}{{ end }}
 {{- if include "kotatsu.capacityImage" . }}{{ $policies = append $policies "placeholders" }}{{ end }}
 {{- if .Values.parked.enabled }}{{ $policies = append $policies "requests" }}{{ end }}
-{{- if .Values.sets.enabled }}{{ $policies = concat $policies (list "sets" "setlabels") }}{{ end }}
+{{- if .Values.sets.enabled }}{{ $policies = concat $policies (list "sets" "membership") }}{{ end }}
 {{- toJson $policies }}
 {{- end }}
 

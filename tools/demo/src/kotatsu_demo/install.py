@@ -27,7 +27,8 @@ OURS = "kotatsu.dev/demo"
 _BROUGHT_CRD = "kotatsu.dev/demo-brought-crd"
 INSTALL_LABEL = "kotatsu.dev/install"
 """Label of a namespace: the install that serves it, by the namespace of its release."""
-CRD, HISTORIES = "warmpools.kotatsu.dev", "warmpoolhistories.kotatsu.dev"
+CRD = "warmpools.kotatsu.dev"
+FURTHER_CRDS = ("warmpoolhistories.kotatsu.dev", "warmpoolsets.kotatsu.dev")
 
 
 class Installation:
@@ -83,7 +84,7 @@ class Installation:
         if others:
             self._progress.say(f"{CRD} stays: {len(others)} WarmPools elsewhere use it")
         else:
-            self._kube.kubectl("delete", "crd", CRD, HISTORIES, "--ignore-not-found")
+            self._kube.kubectl("delete", "crd", CRD, *FURTHER_CRDS, "--ignore-not-found")
 
     def _namespace(self) -> None:
         name = self._kube.namespace

@@ -18,6 +18,7 @@ from . import alerts, demo_mode, permissions, readings, site, values, warmpool
 ROOT = Path(__file__).resolve().parents[4]
 CHART = ROOT / "charts/kotatsu"
 CRD = "charts/kotatsu/crds/warmpools.kotatsu.dev.yaml"
+SET_CRD = "charts/kotatsu/crds/warmpoolsets.kotatsu.dev.yaml"
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,12 @@ PAGES = (
         "WarmPool",
         "the CRD; `kubectl explain warmpool.spec` prints the same texts",
         lambda: warmpool.body(_yaml(ROOT / CRD)),
+    ),
+    Page(
+        "warmpoolset",
+        "WarmPoolSet",
+        "the CRD; `kubectl explain warmpoolset.spec` prints the same texts",
+        lambda: warmpool.body(_yaml(ROOT / SET_CRD)),
     ),
     Page(
         "values",
@@ -81,7 +88,7 @@ PAGES = (
         lambda: permissions.body(roles(), _template("policies")),
     ),
 )
-ROLES = ("rbac", "capacity", "parked", "uninstall", "crd-upgrade", "aggregated")
+ROLES = ("rbac", "capacity", "parked", "sets", "uninstall", "crd-upgrade", "aggregated")
 """The templates that have Roles, in the order of the page."""
 
 

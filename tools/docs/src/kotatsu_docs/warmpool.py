@@ -1,4 +1,4 @@
-"""docs/reference/warmpool.md: the reference of a WarmPool's fields, generated from the CRD."""
+"""docs/reference/warmpool.md and warmpoolset.md: the fields, generated from the CRDs."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
