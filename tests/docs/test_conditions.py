@@ -10,6 +10,8 @@ from kotatsu_operator.core.report.conditions import NO_FAULT, WITH_EVENTS
 
 NAME = "docs/reference/conditions.md"
 PAGE = (ROOT / NAME).read_text()
+SOURCE = ROOT / "operator/src/kotatsu_operator"
+REFUSING = SOURCE / "core/poolset/wanted.py", SOURCE / "features/sets/feature.py"
 
 
 def _tables(heading: str) -> list[list[list[str]]]:
@@ -26,8 +28,8 @@ def _conditions() -> dict[tuple[str, str], set[str]]:
     """The statuses of each condition and reason, as the page has them."""
     found: dict[tuple[str, str], set[str]] = {}
     kind = ""
-    (table,) = _tables("Conditions")
-    for row in table:
+    (of_pools,), (of_sets, _) = _tables("Conditions"), _tables("Sets")
+    for row in (*of_pools, *of_sets):
         kind = row[0] or kind
         for reason in _names(row[2]):
             found.setdefault((kind, reason), set()).add(row[1])
@@ -44,6 +46,13 @@ def test_each_condition_has_the_status_of_the_code() -> None:
     assert len(statuses()) > 15
     for condition, expected in statuses().items():
         assert page[condition] == expected, condition
+
+
+def test_the_page_has_each_reason_for_which_a_workload_has_no_pool_of_a_set() -> None:
+    _, refusals = _tables("Sets")
+    there = {name for row in refusals for name in _names(row[0])}
+    code = "".join(path.read_text() for path in REFUSING)
+    assert there == set(re.findall(r'"([A-Z]\w+)", (?:f?"|_[A-Z]|str\(|error)', code)) | {"Conflict"}
 
 
 def test_the_page_names_each_reason_that_a_job_writes() -> None:
