@@ -13,8 +13,10 @@ from kotatsu_demo_mode.errors import DemoModeError, NotFoundError
 
 
 def next_words(*words: str) -> list[str]:
-    pools, windows = ["auth", "voice"], ["final-pitch", "rehearsal"]
-    return candidates(words, parser(), lambda _: pools, lambda _: windows)
+    def names(_: object, *, windows: bool = False) -> list[str]:
+        return ["final-pitch", "rehearsal"] if windows else ["auth", "voice"]
+
+    return candidates(words, parser(), names)
 
 
 def test_completion_knows_commands_pools_flags_and_their_values():
