@@ -238,13 +238,14 @@ def test_a_pool_that_exists_by_then_is_not_replaced():
     ],
 )
 def test_values_are_read_back_as_they_are(value: Any):
-    whole = {"a": {"b": value, "c": [{"d": value}], "e": [value]}, "f": {}, "g": []}
-    assert yaml.safe_load(manifest_text(whole, {("a", "b"): "why"})) == whole
+    spec = {"a": value, "b": {"c": value}, "d": [{"e": value}], "f": [value], "g": {}, "h": []}
+    whole = {"metadata": {"name": value}, "spec": spec}
+    assert yaml.safe_load(manifest_text(whole, {"a": "why"})) == whole
 
 
 def test_a_comment_stays_a_comment_whatever_it_says():
-    text = manifest_text({"a": 1}, {("a",): "one\nkind: Secret " + "long " * 60})
-    assert yaml.safe_load(text) == {"a": 1}
+    text = manifest_text({"spec": {"a": 1}}, {"a": "one\nkind: Secret " + "long " * 60})
+    assert yaml.safe_load(text) == {"spec": {"a": 1}}
     assert max(map(len, text.splitlines())) <= 100
 
 
