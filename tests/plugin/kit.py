@@ -213,17 +213,10 @@ class Cluster:
             for folder in folders:
                 place = place[folder]
             last = last.replace("~1", "/")
-            key: Any = int(last) if last.isdigit() else last
-            match operation["op"], key:
-                case "test", _:
-                    if place[key] != operation["value"]:
-                        raise DemoModeError("test failed")
-                case "add", "-":
-                    place.append(operation["value"])
-                case "remove", _:
-                    del place[key]
-                case _:
-                    place[key] = operation["value"]
+            if operation["op"] == "add":
+                place[last] = operation["value"]
+            elif place[last] != operation["value"]:
+                raise DemoModeError("test failed")
         made["metadata"]["generation"] += 1
         return made
 

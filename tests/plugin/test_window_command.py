@@ -65,7 +65,7 @@ def test_a_write_is_only_for_the_spec_that_was_read():
     assert cluster.writes == [
         [
             {"op": "test", "path": "/metadata/generation", "value": 1},
-            {"op": "add", "path": "/spec/windows/-", "value": PITCH},
+            {"op": "add", "path": "/spec/windows", "value": [EVENINGS, PITCH]},
         ]
     ]
 

@@ -61,28 +61,9 @@ class Edit:
         return self.verb != "unchanged"
 
     @property
-    def spec(self) -> Object:
-        return spec_after(self.pool, [self])
-
-    @property
     def after(self) -> Pool:
         """The pool with this change. Raises DemoModeError if the API server would refuse it."""
         return after_all(self.pool, [self])
-
-
-def spec_after(pool: Pool, edits: Sequence[Edit]) -> Object:
-    """A pool's spec with some changes of different windows."""
-    spec: Object = pool.raw["spec"]
-    made = [edit for edit in edits if edit.is_change]
-    if not made:
-        return spec
-    entries: list[Object | None] = [*entries_of(pool)]
-    for edit in made:
-        if edit.index is None:
-            entries.append(edit.value)
-        else:
-            entries[edit.index] = edit.value
-    return spec | {"windows": [entry for entry in entries if entry is not None]}
 
 
 def after_all(pool: Pool, edits: Sequence[Edit]) -> Pool:
@@ -103,27 +84,21 @@ def sources_of(raw: Object) -> dict[str, Source]:
     }
 
 
-def sources_after(pool: Pool, edits: Sequence[Edit]) -> dict[str, Source]:
-    """The same after some changes of different windows."""
-    found, entries = sources_of(pool.raw), entries_of(pool)
+def raw_after(pool: Pool, edits: Sequence[Edit]) -> Object:
+    """A pool's object with some changes of different windows, as the API server would answer."""
+    before, meta, sources = entries_of(pool), pool.raw["metadata"], sources_of(pool.raw)
+    windows: dict[int, Object | None] = dict(enumerate(before))
     for edit in (edit for edit in edits if edit.is_change):
         if edit.index is not None:
-            found.pop(str(entries[edit.index].get("name")), None)
-    new = {e.name: e.source for e in edits if e.value is not None and e.source is not None}
-    return found | new
-
-
-def raw_after(pool: Pool, edits: Sequence[Edit]) -> Object:
-    """A pool's object with some changes, as the API server would answer."""
-    meta, sources = pool.raw["metadata"], sources_after(pool, edits)
+            sources.pop(str(before[edit.index].get("name")), None)
+        windows[len(windows) if edit.index is None else edit.index] = edit.value
+    sources |= {e.name: e.source for e in edits if e.value is not None and e.source is not None}
     if sources != sources_of(pool.raw):
-        notes = {**table(meta.get("annotations")), IMPORTED_ANNOTATION: _written(sources)}
+        written = json.dumps(sources, ensure_ascii=False, sort_keys=True)
+        notes = {**table(meta.get("annotations")), IMPORTED_ANNOTATION: written}
         meta = meta | {"annotations": notes}
-    return pool.raw | {"metadata": meta, "spec": spec_after(pool, edits)}
-
-
-def _written(sources: Mapping[str, Source]) -> str:
-    return json.dumps(sources, ensure_ascii=False, sort_keys=True)
+    spec = {"windows": [entry for entry in windows.values() if entry is not None]}
+    return pool.raw | {"metadata": meta, "spec": pool.raw["spec"] | spec}
 
 
 def entries_of(pool: Pool) -> list[Object]:
@@ -300,37 +275,20 @@ def write(api: Api, pool: Pool, edits: Sequence[Edit], *, dry_run: bool) -> Obje
 def operations(pool: Pool, edits: Sequence[Edit]) -> list[Object]:
     """The JSON patch (RFC 6902) of changes of different windows.
 
-    Positions are those of the pool that was read: entries are replaced first, then removed from the
-    end, then added.
+    Of a list that is written as a whole, a field manager owns the windows that it changes.
     """
-    made = [edit for edit in edits if edit.is_change]
+    after = raw_after(pool, edits)
     found: list[Object] = [
-        {"op": "test", "path": "/metadata/generation", "value": _generation(pool.raw)}
+        {"op": "test", "path": "/metadata/generation", "value": _generation(pool.raw)},
+        {"op": "add", "path": "/spec/windows", "value": after["spec"]["windows"]},
     ]
-    found += [
-        {"op": "replace", "path": f"/spec/windows/{e.index}", "value": e.value}
-        for e in made
-        if e.index is not None and e.value is not None
-    ]
-    gone = sorted((e.index for e in made if e.index is not None and e.value is None), reverse=True)
-    found += [{"op": "remove", "path": f"/spec/windows/{index}"} for index in gone]
-    new = [e.value for e in made if e.index is None and e.value is not None]
-    if new and "windows" not in pool.raw["spec"]:
-        found.append({"op": "add", "path": "/spec/windows", "value": new})
-    else:
-        found += [{"op": "add", "path": "/spec/windows/-", "value": value} for value in new]
-    sources = sources_after(pool, edits)
-    if sources != sources_of(pool.raw):
-        found.append(_annotated(pool, _written(sources)))
+    if after["metadata"] != pool.raw["metadata"]:
+        path, value = "/metadata/annotations", after["metadata"]["annotations"]
+        if table(pool.raw["metadata"].get("annotations")):
+            path += f"/{IMPORTED_ANNOTATION.replace('/', '~1')}"
+            value = value[IMPORTED_ANNOTATION]
+        found.append({"op": "add", "path": path, "value": value})
     return found
-
-
-def _annotated(pool: Pool, value: str) -> Object:
-    if table(pool.raw["metadata"].get("annotations")):
-        name = IMPORTED_ANNOTATION.replace("/", "~1")
-        return {"op": "add", "path": f"/metadata/annotations/{name}", "value": value}
-    only = {IMPORTED_ANNOTATION: value}
-    return {"op": "add", "path": "/metadata/annotations", "value": only}
 
 
 def _generation(raw: Object) -> Any:
