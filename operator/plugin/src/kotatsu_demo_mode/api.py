@@ -17,18 +17,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
-from typing import Any
 from urllib.parse import urlencode
 
-from .errors import (
-    ConflictError,
-    DemoModeError,
-    ForbiddenError,
-    NotFoundError,
-    NotServedError,
-)
-
-Object = dict[str, Any]
+from .errors import ConflictError, DemoModeError, ForbiddenError, NotFoundError, NotServedError
+from .objects import Object
 
 MANAGER = "demo-mode"
 """The field manager that owns the override and the windows of this plugin."""

@@ -16,12 +16,7 @@ from typing import TextIO
 from zoneinfo import ZoneInfo
 
 from kotatsu_operator.core.budget.ledger import period_at
-from kotatsu_operator.core.calendar.occasions import (
-    CalendarError,
-    Occasion,
-    Skipped,
-    window_name,
-)
+from kotatsu_operator.core.calendar.occasions import CalendarError, Occasion, Skipped, window_name
 from kotatsu_operator.core.calendar.repeats import Found, occasions_of
 from kotatsu_operator.core.calendar.schedule import Occurrence, Window, openings_a_day
 from kotatsu_operator.core.calendar.wallclock import last_instant, to_instant
@@ -30,7 +25,8 @@ from kotatsu_operator.core.pool.spec import mode_field
 from .entries import MOST_WINDOWS, Edit, after_all, entries_of, most_replicas, sources_of
 from .errors import DemoModeError
 from .notes import OFTEN, budget_notes, described, difference, first_opening, overlaps
-from .pools import Object, Pool
+from .objects import Object
+from .pools import Pool
 from .source import is_url, load, shown
 from .words import days, wall
 

@@ -16,23 +16,13 @@ from kotatsu_operator.core.report.status import cost_status
 
 from .api import Api
 from .checks import capacity, greeting, installation, lifecycle, traffic, workload
-from .checks.found import (
-    Case,
-    Finding,
-    Found,
-    Level,
-    age_of,
-    name_of,
-    points_to,
-    refused,
-    spec_of,
-    verdict,
-)
+from .checks.found import Case, Finding, Found, Level, age_of, points_to, refused, verdict
 from .checks.gauges import read_pages
 from .checks.reader import Reader
 from .errors import DemoModeError, NotFoundError
+from .objects import Object, name_of, spec_of
 from .operators import platform_of
-from .pools import Object, items_of, pool_path, read_pool
+from .pools import items_of, pool_path, read_pool
 from .shell import Shell
 from .terminal import Terminal, plain
 

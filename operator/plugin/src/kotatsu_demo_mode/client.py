@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from enum import Enum, auto
 from pkgutil import get_data
 from typing import Any, Protocol
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 from kotatsu_operator.core.formats import tables, text
@@ -15,8 +15,9 @@ from kotatsu_operator.core.objects import why_not_started
 from . import load
 from .api import Api
 from .errors import DemoModeError, NotFoundError
-from .operators import Watch
-from .pools import Object, Pool, pod_spec_of
+from .installs import Watch
+from .objects import Object, path_of, pod_spec_of
+from .pools import Pool
 
 Job = dict[str, Any]
 Results = list[tuple[float, int, str]]
@@ -86,7 +87,7 @@ class Inside:
 
     def send(self, job: Job) -> Sending:
         """Create the pod, wait for its results, and delete it."""
-        pods = f"/api/v1/namespaces/{quote(self._pool.namespace)}/pods"
+        pods = path_of("v1", "pods", self._pool.namespace)
         name = f"demo-mode-rehearsal-{uuid4().hex[:6]}"
         patience = timedelta(seconds=60 + job["timeout"] * (2 + job["requests"] / 10))
         job = job | {"url": self._url}
@@ -118,7 +119,7 @@ class Inside:
 
     def _port(self) -> int:
         name = self._pool.spec.service
-        place = f"/api/v1/namespaces/{quote(self._pool.namespace)}/services/{quote(name)}"
+        place = path_of("v1", "services", self._pool.namespace, name)
         try:
             ports = self._api.get(place)["spec"]["ports"]
         except NotFoundError:

@@ -25,7 +25,8 @@ from .checks.found import Case, Finding, Found, Level, start_of
 from .checks.gauges import gauge_in, pod_of
 from .entries import Request, adding
 from .errors import DemoModeError
-from .pools import Object, Pool, pool_path, read_pool
+from .objects import Object
+from .pools import Pool, pool_path, read_pool
 from .shell import Shell
 from .terminal import plain
 

@@ -15,7 +15,8 @@ from kotatsu_operator.core.protocol import IMPORTED_ANNOTATION
 from .api import JSON_PATCH, MANAGER, Api, dry_run_query
 from .errors import ConflictError, DemoModeError, NotFoundError, changed
 from .notes import added_notes, removed_notes
-from .pools import Object, Pool, managers_of, read_pool
+from .objects import Object, managers_of
+from .pools import Pool, read_pool
 from .words import about, duration_of, moment_of, skipped_note, wall
 
 Source = Mapping[str, str]

@@ -9,7 +9,8 @@ from kotatsu_operator.core.formats import table
 from kotatsu_operator.core.protocol import API_VERSION
 
 from .errors import DemoModeError
-from .pools import Object, Pool, read_pool
+from .objects import Object
+from .pools import Pool, read_pool
 
 Once = Callable[[Sequence[tuple[Any, Any]]], dict[Any, Any]]
 """Creates a map from its fields."""

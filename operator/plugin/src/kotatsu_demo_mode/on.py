@@ -17,8 +17,10 @@ from kotatsu_operator.core.protocol import API_VERSION, BY_ANNOTATION, REASON_AN
 
 from .api import APPLY, MANAGER, MERGE, Api, dry_run_query
 from .errors import ConflictError, DemoModeError, changed
-from .operators import Watch, watches
-from .pools import Object, Pool, chosen, hopeless, managers_of, read_pool
+from .installs import Watch
+from .objects import Object, managers_of
+from .operators import watches
+from .pools import Pool, chosen, hopeless, read_pool
 from .shell import Shell
 from .timeline import timeline
 from .words import about, amount, clock, duration_of, end_of_override, pods, stamp

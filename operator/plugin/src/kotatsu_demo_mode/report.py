@@ -13,7 +13,8 @@ from kotatsu_operator.core.report.past import Past, Row, read_past
 
 from .api import Api, find
 from .errors import DemoModeError, ForbiddenError
-from .pools import Object, Pool, history_path
+from .objects import Object
+from .pools import Pool, history_path
 from .shell import Shell
 from .terminal import Terminal, paired, table_lines
 from .timeline import Drawn, chart

@@ -26,7 +26,8 @@ from kotatsu_operator.core.suggest import (
 )
 
 from .api import Api, find
-from .pools import Object, Pool, history_path
+from .objects import Object
+from .pools import Pool, history_path
 from .shell import Shell
 from .terminal import table_lines
 from .words import amount, number

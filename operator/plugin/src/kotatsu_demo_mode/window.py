@@ -25,8 +25,9 @@ from .entries import (
     write,
 )
 from .notes import first_opening, when
+from .objects import Object
 from .operators import watches
-from .pools import Object, Pool, chosen
+from .pools import Pool, chosen
 from .shell import Shell
 from .terminal import table_lines
 from .timeline import price

@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 
 from kotatsu_demo_mode.api import Api
 from kotatsu_demo_mode.errors import DemoModeError
-from kotatsu_demo_mode.pools import Object
+from kotatsu_demo_mode.objects import Object, name_of
 from kotatsu_operator.core import exposition
 from kotatsu_operator.core.objects import container_ports, port_number
 from kotatsu_operator.core.pool.spec import InFlightMetric
 
-from .found import Case, Found, Page, name_of, target_port
+from .found import Case, Found, Page, target_port
 from .reader import pod_page
 
 _PATHS = (InFlightMetric.path, "/actuator/prometheus", "/stats/prometheus")

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from kotatsu_demo_mode.api import Api
 from kotatsu_demo_mode.errors import DemoModeError
+from kotatsu_demo_mode.objects import name_of
 from kotatsu_operator.core.decide.refusal import Refusal
 from kotatsu_operator.core.formats import table
 from kotatsu_operator.core.objects import (
@@ -16,7 +17,7 @@ from kotatsu_operator.core.objects import (
     server_first_ports,
 )
 
-from .found import Case, Finding, Found, name_of, note, ok, refused, target_port, unknown, warning
+from .found import Case, Finding, Found, note, ok, refused, target_port, unknown, warning
 
 _MOST = 4
 """Ports that are listened to."""

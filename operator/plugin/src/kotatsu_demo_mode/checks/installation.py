@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from kotatsu_demo_mode.installs import is_own, pods_of, settings
-from kotatsu_demo_mode.operators import Standing, watch_by_deployment
+from kotatsu_demo_mode.installs import Standing, is_own, pods_of, settings, watch_by_deployment
+from kotatsu_demo_mode.objects import labels_of, spec_of
 from kotatsu_demo_mode.schema import paths, spec_schema
 from kotatsu_operator.core.decide.isolation import Shared, check_isolation, ingress_policy
 from kotatsu_operator.core.decide.refusal import Refusal
@@ -13,8 +13,7 @@ from kotatsu_operator.core.pool.spec import BUILT_IN, Scaled, ScaledKind
 from kotatsu_operator.core.protocol import home_of
 from kotatsu_operator.core.scope import namespace_of
 
-from .found import Case, Finding, Found, is_ready, note, ok, refused, spec_of, unknown, warning
-from .reader import labels_of
+from .found import Case, Finding, Found, is_ready, note, ok, refused, unknown, warning
 
 PRICES, TARGETS = "KOTATSU_PRICES", "KOTATSU_TARGETS"
 

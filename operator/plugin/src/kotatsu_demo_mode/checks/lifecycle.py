@@ -4,10 +4,11 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from kotatsu_demo_mode.objects import name_of
 from kotatsu_operator.core.formats import count, format_duration, table, tables, text
 from kotatsu_operator.core.pool.spec import RouteMode
 
-from .found import Case, Finding, Found, name_of, note, ok, unknown, warning
+from .found import Case, Finding, Found, note, ok, unknown, warning
 
 _SLOW_DELAY, _SLOW_PERIOD = 10, 10
 """Seconds of a readiness probe from which on a start is worth a sentence."""

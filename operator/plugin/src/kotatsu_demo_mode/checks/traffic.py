@@ -4,13 +4,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from kotatsu_demo_mode.objects import name_of, spec_of
 from kotatsu_operator.core.decide.refusal import ServiceFacts, check_service
-from kotatsu_operator.core.formats import (
-    format_duration,
-    lasting,
-    table,
-    tables,
-)
+from kotatsu_operator.core.formats import format_duration, lasting, table, tables
 from kotatsu_operator.core.objects import serves
 from kotatsu_operator.core.plan.activity import (
     hold_too_short,
@@ -27,12 +23,10 @@ from .found import (
     Finding,
     Found,
     age_of,
-    name_of,
     note,
     ok,
     ports_of,
     refused,
-    spec_of,
     start_of,
     target_port,
     unknown,

@@ -4,12 +4,13 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from kotatsu_demo_mode.objects import name_of, spec_of
 from kotatsu_operator.core import objects
 from kotatsu_operator.core.decide import refusal
 from kotatsu_operator.core.formats import count, table, tables, text
 from kotatsu_operator.core.pool.spec import BUILT_IN, KNATIVE
 
-from .found import Case, Finding, name_of, note, ok, points_to, refused, spec_of, unknown, warning
+from .found import Case, Finding, note, ok, points_to, refused, unknown, warning
 from .installation import scaled
 from .traffic import older
 
