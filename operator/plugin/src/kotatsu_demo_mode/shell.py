@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
-from .terminal import Terminal
+from .terminal import Terminal, plain
 
 if TYPE_CHECKING:
     # Help and completion need neither the core nor HTTP, which take time to load.
@@ -74,6 +74,23 @@ class Shell:
                 self.has_failed = True
                 self.terminal.complain(f"error: {name(item)}: {error}")
         return done
+
+    def show(
+        self,
+        found: Sequence[T],
+        options: Namespace,
+        text: Callable[[T], Iterable[str]],
+        record: Callable[[T], object],
+    ) -> int:
+        """Print what is known of each pool, as text or in the form of the flags."""
+        if options.output:
+            self.terminal.dump([record(one) for one in found], options.output)
+        elif not found:
+            self.terminal.say("No WarmPool found; use -A for all namespaces.")
+        else:
+            lines = ("\n".join(map(plain, text(one))) for one in found)
+            self.terminal.say_as_is("\n\n".join(lines))
+        return 0
 
     def confirm(self, *, yes: bool) -> None:
         """Ask on a terminal; without one, or with `yes`, go on. Raises DemoModeError after a no."""

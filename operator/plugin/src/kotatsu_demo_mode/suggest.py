@@ -79,22 +79,14 @@ def run(options: Namespace, shell: Shell) -> int:
     now, terminal = shell.clock(), shell.terminal
     with shell.api(options) as api:
         made = [suggested(pool, _history(api, pool), now) for pool in shell.find(api, options)]
-    if options.output == "json":
-        terminal.dump([record(one) for one in made], "json")
-        return 0
-    if options.output:
-        for one in made:
-            if one.why_none:
-                terminal.complain(f"{one.pool.name}: no proposal: {one.why_none}")
-        patches = [patch(one, one.settings) for one in made if one.settings is not None]
-        if patches:
-            terminal.dump_objects(patches, options.output)
-        return 0
-    if not made:
-        terminal.say("No WarmPool found; use -A for all namespaces.")
-    for at, one in enumerate(made):
-        for line in ([""] if at else []) + text(one, shell):
-            terminal.say(line)
+    if options.output != "yaml":
+        return shell.show(made, options, lambda one: text(one, shell), record)
+    for one in made:
+        if one.why_none:
+            terminal.complain(f"{one.pool.name}: no proposal: {one.why_none}")
+    patches = [patch(one, one.settings) for one in made if one.settings is not None]
+    if patches:
+        terminal.dump_objects(patches, options.output)
     return 0
 
 
