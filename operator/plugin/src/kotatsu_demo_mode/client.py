@@ -5,7 +5,7 @@ from collections.abc import Callable, Generator, Iterator
 from datetime import datetime, timedelta
 from enum import Enum, auto
 from pkgutil import get_data
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -34,16 +34,6 @@ class Pause(Enum):
 
 Sending = Generator[Pause, None, tuple[float, Results]]
 """The seconds that it took, and each answer; it yields while the requests run."""
-
-
-class Client(Protocol):
-    """Sends requests on one route."""
-
-    route: str
-    """The route in words."""
-
-    def send(self, job: Job) -> Sending:
-        """Send requests; returns the seconds that it took, and each answer."""
 
 
 class Here:
@@ -143,6 +133,9 @@ class Inside:
                     "give another --image, or --url to send them from this machine"
                 )
             yield Pause.WAIT
+
+
+Client = Here | Inside
 
 
 def _read(answer: dict[str, Any]) -> tuple[float, Results]:

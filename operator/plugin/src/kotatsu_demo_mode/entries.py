@@ -8,7 +8,7 @@ from typing import Any
 
 from kotatsu_operator.core.calendar.schedule import Window
 from kotatsu_operator.core.calendar.wallclock import on_clock, second_instant, to_instant
-from kotatsu_operator.core.formats import table, text
+from kotatsu_operator.core.formats import format_duration, table, text
 from kotatsu_operator.core.pool.spec import mode_field
 from kotatsu_operator.core.protocol import IMPORTED_ANNOTATION
 
@@ -104,6 +104,16 @@ def raw_after(pool: Pool, edits: Sequence[Edit]) -> Object:
 
 def entries_of(pool: Pool) -> list[Object]:
     return list(pool.raw["spec"].get("windows") or ())
+
+
+def entry_of(window: Window) -> Object:
+    """A window as an entry of spec.windows."""
+    lasting = format_duration(window.duration or timedelta())
+    times = {"schedule": window.schedule, "duration": lasting}
+    if window.start is not None and window.end is not None:
+        times = {"start": wall(window.start), "end": wall(window.end)}
+    mode = mode_field(parked=window.parked)
+    return {"name": window.name, "replicas": window.replicas, **times, **mode}
 
 
 def adding(pool: Pool, request: Request, now: datetime) -> Edit:

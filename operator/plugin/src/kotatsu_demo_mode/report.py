@@ -18,7 +18,7 @@ from .objects import Object
 from .pools import Pool, history_path
 from .shell import Shell
 from .terminal import Terminal, paired, table_lines
-from .timeline import Drawn, chart
+from .timeline import chart
 from .words import about, amount, clock, instant_of, number, pods, stamp
 
 _HOUR = Decimal(3600)
@@ -118,9 +118,7 @@ def text(one: Report, terminal: Terminal) -> Iterator[str]:
             Stretch(r.begin, r.end, r.episode.replicas, r.episode.cause.why is Why.PARKED)
             for r in past.rows
         ]
-        drawn = [Drawn(one.pool.name, bars)]
-        blocks = terminal.has_blocks
-        yield from chart(drawn, past.begin, past.end, zone, terminal.width, blocks=blocks)
+        yield from chart(terminal, [(one.pool.name, bars)], past.begin, past.end, zone)
         rows = [_HEADS, *(_cells(one, row) for row in past.rows)]
         yield from ("", *table_lines(terminal, rows), "")
     else:

@@ -50,18 +50,8 @@ class Shell:
             self.refused.add(str(error))
             self.terminal.complain(f"error: {error}")
 
-    def each(
-        self,
-        items: Sequence[T],
-        act: Callable[[T], R],
-        name: Callable[[T], str],
-        *,
-        alone: bool | None = None,
-    ) -> list[R]:
-        """Act on each item: an error of one is printed, and the others go on.
-
-        One that is `alone` raises its error; by default, the only item is.
-        """
+    def each(self, items: Sequence[T], act: Callable[[T], R], name: Callable[[T], str]) -> list[R]:
+        """Act on each item: an error of one of several is printed, and the others go on."""
         from .errors import DemoModeError
 
         done = []
@@ -69,7 +59,7 @@ class Shell:
             try:
                 done.append(act(item))
             except DemoModeError as error:
-                if len(items) == 1 if alone is None else alone:
+                if len(items) == 1:
                     raise
                 self.has_failed = True
                 self.terminal.complain(f"error: {name(item)}: {error}")

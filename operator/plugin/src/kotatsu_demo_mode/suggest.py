@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 from kotatsu_operator.core.calendar.schedule import Window
 from kotatsu_operator.core.formats import format_duration, tables
-from kotatsu_operator.core.pool.spec import mode_field
 from kotatsu_operator.core.protocol import API_VERSION
 from kotatsu_operator.core.report.episodes import read_stored
 from kotatsu_operator.core.report.past import wakes_a_week
@@ -26,6 +25,7 @@ from kotatsu_operator.core.suggest import (
 )
 
 from .api import Api, find
+from .entries import entry_of
 from .objects import Object
 from .pools import Pool, history_path
 from .shell import Shell
@@ -124,23 +124,12 @@ def patch(one: Suggested, settings: Settings) -> Object:
     spec: Object = {"idleAfter": format_duration(settings.idle_after)}
     if one.prices.parked < 1:
         spec["parkedFor"] = _kept(settings)
-    new = [_entry(window) for window in settings.windows if not stays(window)]
+    new = [entry_of(window) for window in settings.windows if not stays(window)]
     return {
         "apiVersion": API_VERSION,
         "kind": "WarmPool",
         "metadata": {"name": pool.name, "namespace": pool.namespace},
         "spec": spec | {"windows": [*map(dict, windows), *new]},
-    }
-
-
-def _entry(window: Window) -> Object:
-    """A proposed window as spec.windows has it."""
-    return {
-        "name": window.name,
-        "schedule": window.schedule,
-        "duration": format_duration(window.duration or timedelta()),
-        "replicas": window.replicas,
-        **mode_field(parked=window.parked),
     }
 
 

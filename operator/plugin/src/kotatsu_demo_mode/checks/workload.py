@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from kotatsu_demo_mode.objects import name_of, spec_of
+from kotatsu_demo_mode.objects import Object, name_of, spec_of
 from kotatsu_operator.core import objects
 from kotatsu_operator.core.decide import refusal
 from kotatsu_operator.core.formats import count, table, tables, text
@@ -23,8 +23,8 @@ def workload(case: Case) -> Iterator[Finding]:
         return
     kind = "Knative Service" if spec.target.scales_itself else spec.target.kind
 
-    def shares(other: Mapping[str, Any]) -> bool:
-        return points_to(other["targetRef"], spec.target)
+    def shares(other: Object) -> bool:
+        return points_to(other["spec"]["targetRef"], spec.target)
 
     known = {name_of(p): p["spec"].get("dependsOn") or () for p in found.pools.items}
 
