@@ -28,7 +28,7 @@ from .notes import OFTEN, budget_notes, described, difference, first_opening, ov
 from .objects import Object
 from .pools import Pool
 from .source import is_url, load, shown
-from .words import days, wall
+from .words import at_most, days, wall
 
 
 @dataclass(frozen=True)
@@ -224,14 +224,15 @@ def notes(
         for window, first in opened
         for note in overlaps(after, window, first.start, max(first.end, first.start + length), now)
     ]
-    return [*found, *_first(clashes, "more overlaps"), *_budgets(after, opened, now)]
+    return [*found, *at_most(clashes, _MOST, "{} more overlaps"), *_budgets(after, opened, now)]
 
 
 _VERBS = {"added": "adds", "replaced": "changes", "removed": "removes"}
 
 
 def _left_out(asked: Import, skipped: Sequence[Skipped]) -> Iterable[str]:
-    yield from _first([f"{s.title!r}: {s.reason}" for s in skipped], "more events like these")
+    lines = [f"{s.title!r}: {s.reason}" for s in skipped]
+    yield from at_most(lines, _MOST, "{} more events like these")
     if asked.found.cancelled:
         yield f"{_count(asked.found.cancelled)} of the calendar cancelled"
     if asked.found.elsewhere:
@@ -241,11 +242,6 @@ def _left_out(asked: Import, skipped: Sequence[Skipped]) -> Iterable[str]:
 
 def _count(number: int) -> str:
     return "1 event is" if number == 1 else f"{number} events are"
-
-
-def _first(lines: Sequence[str], more: str) -> list[str]:
-    left = len(lines) - _MOST
-    return [*lines[:_MOST], *([f"{left} {more}"] if left > 0 else [])]
 
 
 def _length(after: Pool, asked: Import) -> timedelta:

@@ -332,13 +332,7 @@ def _workload(made: Parser, **more: Any) -> None:
 class _Window(argparse.Action):
     """--window begins a window; --at, --schedule, --for and --replicas say more of the last one."""
 
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: str | Sequence[Any] | None,
-        option_string: str | None = None,
-    ) -> None:
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
         windows: list[dict[str, Any]] = namespace.windows or []
         if self.const == "name":
             windows = [*windows, {}]

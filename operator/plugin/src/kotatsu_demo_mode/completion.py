@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from .errors import DemoModeError
 from .shell import Shell
 
 if TYPE_CHECKING:
@@ -98,7 +99,6 @@ def names(words: Sequence[str], shell: Shell, *, windows: bool = False) -> list[
     Empty after an error.
     """
     from .cli import Parser
-    from .errors import DemoModeError
     from .pools import names
 
     # Not the parser of the command: its arguments are not complete yet.

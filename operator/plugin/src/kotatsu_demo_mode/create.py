@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from textwrap import wrap
 from typing import Any
 
-from kotatsu_operator.core.formats import format_duration
+from kotatsu_operator.core.formats import format_duration, is_name
 from kotatsu_operator.core.plan.lead import enough_hold
 from kotatsu_operator.core.pool.spec import InFlightMetric, Parked, PoolSpec, RouteMode
 from kotatsu_operator.core.suggest import PARKED_SHARE, RelativePrices, Settings, by_rule
@@ -53,7 +53,8 @@ class Made:
     @property
     def text(self) -> str:
         """The manifest as YAML, with the notes above it and a comment for each filled field."""
-        return commented(self.notes) + manifest_text(self.manifest, self.comments)
+        notes = [f"# {line}" for note in self.notes for line in wrap(plain(note), _WIDTH - 2)]
+        return "\n".join([*notes, manifest_text(self.manifest, self.comments)])
 
 
 def run(options: Namespace, shell: Shell) -> int:
@@ -98,13 +99,6 @@ def _refuse_silence(findings: Iterable[Finding]) -> None:
             )
 
 
-_LONGEST_NAME, _NAME = (
-    253,
-    re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"),
-)
-"""Names that the API server accepts."""
-
-
 def make(
     seen: Examined,
     name: str,
@@ -117,7 +111,7 @@ def make(
         if finding.level is Level.REFUSED:
             raise DemoModeError(f"{finding.reason}: {finding.message}")
     case = seen.case
-    if name and not (len(name) <= _LONGEST_NAME and _NAME.fullmatch(name)):
+    if name and not is_name(name):
         raise DemoModeError(
             f"--name: {name!r} is not a name; write it in lower case, like web or web-2"
         )
@@ -275,12 +269,6 @@ def manifest_text(value: Mapping[str, Any], comments: Mapping[str, str]) -> str:
         else:
             lines.append(f"  {field}: {_flow(inner)}")
     return "\n".join([*lines, ""])
-
-
-def commented(notes: Iterable[str]) -> str:
-    """Sentences as comments, above a manifest."""
-    lines = (f"# {line}" for note in notes for line in wrap(plain(note), _WIDTH - 2))
-    return "".join(f"{line}\n" for line in lines)
 
 
 def _flow(value: Any) -> str:

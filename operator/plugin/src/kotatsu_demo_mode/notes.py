@@ -20,7 +20,7 @@ from kotatsu_operator.core.pool.spec import OverrideMode
 
 from .pools import Pool
 from .timeline import timeline
-from .words import about, amount, clock, days, pods, windows_pods
+from .words import about, amount, at_most, clock, days, pods, windows_pods
 
 _FAR = timedelta(days=100 * 366)
 """How far ahead to search for an opening."""
@@ -169,8 +169,7 @@ def overlaps(
                 f"overlaps {other.name} from {clock(met, zone, now)}: {_wins(window, other)}"
                 + (_ALL_WARM if window.parked != other.parked else "")
             )
-    more = len(notes) - _SHOWN
-    return notes[:_SHOWN] + ([f"overlaps {more} more windows"] if more > 0 else [])
+    return at_most(notes, _SHOWN, "overlaps {} more windows")
 
 
 def _meeting(mine: Sequence[Occurrence], others: Sequence[Occurrence]) -> datetime | None:

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
+from .errors import DemoModeError
 from .terminal import Terminal, plain
 
 if TYPE_CHECKING:
     # Help and completion need neither the core nor HTTP, which take time to load.
     from .api import Api
-    from .errors import DemoModeError
     from .pools import Pool
 
 
@@ -52,8 +52,6 @@ class Shell:
 
     def each(self, items: Sequence[T], act: Callable[[T], R], name: Callable[[T], str]) -> list[R]:
         """Act on each item: an error of one of several is printed, and the others go on."""
-        from .errors import DemoModeError
-
         done = []
         for item in items:
             try:
@@ -88,8 +86,6 @@ class Shell:
             return
         self.terminal.ask("Continue? [y/N] ")
         if self.stdin.readline().strip().lower() not in ("y", "yes"):
-            from .errors import DemoModeError
-
             raise DemoModeError("nothing was changed; answer y, or use --yes")
 
     def api(self, options: Namespace) -> Api:
@@ -112,7 +108,6 @@ class Shell:
 
         If one of several cannot be read, its error is printed and it is left out.
         """
-        from .errors import DemoModeError
         from .pools import items_of, read_pool
 
         namespace = "" if options.all_namespaces else self.namespace(api, options)
@@ -129,8 +124,6 @@ class Shell:
 
     def accepted(self, pools: Sequence[Pool]) -> list[Pool]:
         """The pools that the operator accepts. The others are named, and the command fails."""
-        from .errors import DemoModeError
-
         for pool in pools:
             if pool.refusal:
                 self.refuse(DemoModeError(f"{pool.name}: {pool.refusal}"))

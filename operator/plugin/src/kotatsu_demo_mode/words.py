@@ -1,5 +1,6 @@
 """Times, amounts and numbers, as people write them."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
@@ -137,6 +138,12 @@ def windows_pods(replicas: int, *, parked: bool) -> str:
 
 def days(count: int) -> str:
     return "1 day" if count == 1 else f"{count} days"
+
+
+def at_most(lines: Sequence[str], most: int, more: str) -> list[str]:
+    """At most so many lines, and `more` about the number of others."""
+    left = len(lines) - most
+    return [*lines[:most], *([more.format(left)] if left > 0 else [])]
 
 
 UNKNOWN = "-"

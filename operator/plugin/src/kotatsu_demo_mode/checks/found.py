@@ -11,7 +11,7 @@ from kotatsu_demo_mode.objects import NONE, Object, Objects, name_of, spec_of
 from kotatsu_demo_mode.pools import Pool
 from kotatsu_operator.core.decide.refusal import Refusal
 from kotatsu_operator.core.formats import conditions_of, instant, is_true, table, tables, text
-from kotatsu_operator.core.objects import is_sidecar, pod_labels
+from kotatsu_operator.core.objects import container_ports, is_sidecar, pod_labels, port_number
 from kotatsu_operator.core.pool.spec import InFlightMetric, Target
 
 
@@ -107,6 +107,11 @@ class Found:
         """The containers that run as long as the pod, sidecars last."""
         sidecars = [c for c in tables(self.pod_spec.get("initContainers")) if is_sidecar(c)]
         return [*tables(self.pod_spec.get("containers")), *sidecars]
+
+    def number_of(self, port: str) -> int | None:
+        """The number of a container port that is named, or has this number; None without one."""
+        number = port_number(container_ports(self.pod_spec), port)
+        return number if number is not None and 0 < number < 2**16 else None
 
     @property
     def ready_pods(self) -> list[Object]:

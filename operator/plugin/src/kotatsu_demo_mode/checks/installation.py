@@ -15,7 +15,7 @@ from kotatsu_operator.core.scope import namespace_of
 
 from .found import Case, Finding, Found, is_ready, note, ok, refused, unknown, warning
 
-PRICES, TARGETS = "KOTATSU_PRICES", "KOTATSU_TARGETS"
+TARGETS = "KOTATSU_TARGETS"
 
 
 def crd(case: Case) -> Iterator[Finding]:
