@@ -28,7 +28,7 @@ from .notes import OFTEN, budget_notes, described, difference, first_opening, ov
 from .objects import Object
 from .pools import Pool
 from .source import is_url, load, shown
-from .words import at_most, days, wall
+from .words import at_most, many, wall
 
 
 @dataclass(frozen=True)
@@ -254,7 +254,7 @@ def _price(pool: Pool, after: Pool, begin: datetime, end: datetime) -> str:
     more = difference(pool, after, begin, end)
     if more is None:
         return "price unknown"
-    return f"all together {more} in {days((end - begin).days)}"
+    return f"all together {more} in {many((end - begin).days, 'day')}"
 
 
 def _budgets(after: Pool, opened: Sequence[tuple[Window, Occurrence]], now: datetime) -> list[str]:

@@ -15,7 +15,6 @@ from .shell import Shell
 
 PROG = "kubectl demo-mode"
 
-_TABLE = ("wide",)
 _LENGTH, _YES = "duration (default: 1h)", "do not prompt"
 _MOST = "number of pods (default: the highest of any window)"
 _ZONED = "in the pool's time zone, or RFC 3339"
@@ -260,7 +259,7 @@ def _windows(top: Parser) -> None:
     calendar.value("--replicas", "N", text, type=count)
 
     window.command("list", "list the windows of pools, with the price of the next opening").pools(
-        formats=_TABLE
+        formats=["wide"]
     )
     remove = window.command(
         "remove",
@@ -346,7 +345,7 @@ class _Window(argparse.Action):
 def _reports(top: Parser) -> None:
     """The commands that show pools, and change nothing."""
     status = top.command("status", "show the phase of each pool, the reason, and how long it lasts")
-    status.pools(everything=False, formats=_TABLE)
+    status.pools(everything=False, formats=["wide"])
     status.switch("-w --watch", "keep running and show changes")
 
     plan = top.command("plan", "show when pods start, when windows open and close, and the cost")
@@ -434,7 +433,7 @@ def run(arguments: Sequence[str], shell: Shell) -> int:
     # Each command is a module with `run`, which is loaded only now.
     command = import_module(f".{options.command}", __package__)
     try:
-        code = int(command.run(options, shell)) or int(bool(shell.refused) or shell.has_failed)
+        code = int(command.run(options, shell)) or int(bool(shell.refused))
         if shell.named_last:
             shell.terminal.complain(f"error: refused: {', '.join(shell.named_last)}; see above")
         return code

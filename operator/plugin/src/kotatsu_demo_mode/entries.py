@@ -219,12 +219,13 @@ _BY_HAND = {
 
 def owners(raw: Object, name: str) -> list[str]:
     """The field managers of a window."""
-    found = []
-    for manager, _, windows in managers_of(raw, "windows"):
-        names = (json.loads(key[2:]).get("name") for key in windows if key.startswith("k:"))
-        if name in names:
-            found.append(manager)
-    return list(dict.fromkeys(found))
+    found = {
+        manager: None
+        for manager, _, windows in managers_of(raw, "windows")
+        for key in windows
+        if key.startswith("k:") and json.loads(key[2:]).get("name") == name
+    }
+    return list(found)
 
 
 def list_writers(raw: Object) -> list[str]:
@@ -233,12 +234,13 @@ def list_writers(raw: Object) -> list[str]:
     A server-side apply keeps the windows of other managers. kubectl's other commands (edit, patch)
     do not write again.
     """
-    found = []
-    for manager, operation, _ in managers_of(raw, "windows"):
-        by_person = manager.startswith("kubectl") and manager not in _BY_HAND
-        if operation != "Apply" and manager != MANAGER and not by_person:
-            found.append(manager)
-    return list(dict.fromkeys(found))
+    found = {
+        manager: None
+        for manager, operation, _ in managers_of(raw, "windows")
+        if operation != "Apply" and manager != MANAGER
+        if manager in _BY_HAND or not manager.startswith("kubectl")
+    }
+    return list(found)
 
 
 def check_owners(edit: Edit, *, force: bool) -> list[str]:

@@ -20,7 +20,7 @@ from kotatsu_operator.core.pool.spec import OverrideMode
 
 from .pools import Pool
 from .timeline import timeline
-from .words import about, amount, at_most, clock, days, pods, windows_pods
+from .words import about, amount, at_most, clock, many, pods, windows_pods
 
 _FAR = timedelta(days=100 * 366)
 """How far ahead to search for an opening."""
@@ -121,7 +121,7 @@ def _price(pool: Pool, after: Pool, begin: datetime, end: datetime, window: Wind
     if more is None:
         return ", price unknown"
     length = _priced(window).days
-    return f", {more} in {days(length)}" if length else f", {more}"
+    return f", {more} in {many(length, 'day')}" if length else f", {more}"
 
 
 def difference(pool: Pool, after: Pool, begin: datetime, end: datetime) -> str | None:

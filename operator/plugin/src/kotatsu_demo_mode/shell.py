@@ -37,12 +37,9 @@ class Shell:
     clock: Callable[[], datetime] = _now
     sleep: Callable[[float], None] = time.sleep
     refused: set[str] = field(default_factory=set)
-    """Errors of pools that cannot be read or are refused; with any, the command fails."""
+    """Errors of pools, of which the others are done; with any, the command fails."""
     named_last: list[str] = field(default_factory=list)
     """Of several pools, those that the operator refuses."""
-
-    has_failed: bool = False
-    """Whether the command failed for one of several pools."""
 
     def refuse(self, error: DemoModeError) -> None:
         """Print the error of a pool once, and continue with the others."""
@@ -59,8 +56,7 @@ class Shell:
             except DemoModeError as error:
                 if len(items) == 1:
                     raise
-                self.has_failed = True
-                self.terminal.complain(f"error: {name(item)}: {error}")
+                self.refuse(DemoModeError(f"{name(item)}: {error}"))
         return done
 
     def show(

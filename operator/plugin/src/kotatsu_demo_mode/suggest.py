@@ -30,7 +30,7 @@ from .objects import Object
 from .pools import Pool, history_path
 from .shell import Shell
 from .terminal import table_lines
-from .words import amount, number
+from .words import amount, many, number
 
 _DAYS = {
     "*": "every day",
@@ -205,8 +205,7 @@ def _said(settings: Settings) -> str:
     if kept := _kept(settings):
         parts.append(f"parkedFor {kept}")
     if settings.windows:
-        count = len(settings.windows)
-        parts.append("1 window" if count == 1 else f"{count} windows")
+        parts.append(many(len(settings.windows), "window"))
     return ", ".join(parts)
 
 

@@ -123,8 +123,12 @@ def about(length: timedelta) -> str:
     return " ".join(shown) or "0s"
 
 
+def many(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def pods(count: int) -> str:
-    return "1 pod" if count == 1 else f"{count} pods"
+    return many(count, "pod")
 
 
 def shown_pods(replicas: int, *, parked: bool) -> str:
@@ -134,10 +138,6 @@ def shown_pods(replicas: int, *, parked: bool) -> str:
 def windows_pods(replicas: int, *, parked: bool) -> str:
     """The pods of a window, and whether they are parked."""
     return f"{pods(replicas)}, parked" if parked else pods(replicas)
-
-
-def days(count: int) -> str:
-    return "1 day" if count == 1 else f"{count} days"
 
 
 def at_most(lines: Sequence[str], most: int, more: str) -> list[str]:
