@@ -210,7 +210,10 @@ class Api:
         words = self._proxy.stdout.readline().split()
         if not words:
             _, said = self._proxy.communicate()
-            raise DemoModeError(_kubectl_said(said))
+            why = _last_line(said) or "kubectl ended without a message"
+            raise DemoModeError(
+                f"kubectl cannot reach a cluster: {why}; see `kubectl config get-contexts`"
+            )
         if _HAS_SOCKETS:
             return _SocketConnection(where)
         host, _, port = words[-1].rpartition(":")
@@ -238,11 +241,6 @@ def _object(text: str) -> Object:
             "the answer is not from an API server of Kubernetes; check `kubectl cluster-info`"
         )
     return answer
-
-
-def _kubectl_said(text: str) -> str:
-    said = _last_line(text) or "kubectl ended without a message"
-    return f"kubectl cannot reach a cluster: {said}; see `kubectl config get-contexts`"
 
 
 def _last_line(text: str) -> str:

@@ -126,16 +126,13 @@ def changes(pool: Pool, asked: Import, wanted: Iterable[Wanted]) -> list[Edit]:
         edits.append(Edit(pool, name, verb, index, value, source=source))
         left.discard(-1 if index is None else index)
     edits += [Edit(pool, str(mine[i].get("name")), "removed", i, None) for i in sorted(left)]
-    _check_number(pool, len(entries) - len(left) + sum(e.verb == "added" for e in edits))
-    return edits
-
-
-def _check_number(pool: Pool, number: int) -> None:
+    number = len(entries) - len(left) + sum(e.verb == "added" for e in edits)
     if number > MOST_WINDOWS:
         raise DemoModeError(
             f"{pool.name} would have {number} windows, and a pool can have {MOST_WINDOWS}; choose "
             "fewer events with --match, or a shorter time with --days"
         )
+    return edits
 
 
 def _named(wanted: Iterable[Wanted], taken: set[str]) -> dict[str, Wanted]:

@@ -201,7 +201,7 @@ def _switch(top: Parser) -> None:
     on.value("--for", "2h", _LENGTH, group=length, dest="lasting")
     text = f"end: 18:30 or 2030-12-18T18:30 {_ZONED}"
     on.value("--until", "TIME", text, group=length)
-    on.value("--replicas", "N", _MOST, type=int)
+    on.value("--replicas", "N", _MOST, type=count)
     on.value("--reason", "TEXT", "reason, shown in the status", default="")
     on.switch("--wait", "return when the pools are Warm")
     on.value("--timeout", "5m", "time limit of --wait", default="5m")

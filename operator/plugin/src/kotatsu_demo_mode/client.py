@@ -167,11 +167,8 @@ def client_pod(name: str, job: Object, patience: timedelta, like: Object, image:
     administrator. On OpenShift the operator has no user id, because only the namespace's own are
     admitted, and then the pod has none either.
     """
-    user = (
-        {}
-        if like and "runAsUser" not in (like.get("securityContext") or {})
-        else {"runAsUser": _USER}
-    )
+    has_none = bool(like) and "runAsUser" not in (like.get("securityContext") or {})
+    user = {} if has_none else {"runAsUser": _USER}
     script = (get_data(__package__, "load.py") or b"").decode()
     return {
         "apiVersion": "v1",

@@ -154,10 +154,11 @@ def _is_noted(finding: Finding) -> bool:
 
 def filled(case: Case, zone: str, most: int) -> list[Filled]:
     """The fields, for windows with `most` pods at most."""
+    why = "The pods of the largest window."
     return [
         *_route(case),
         _zone(case.found, zone),
-        *_scaling(most),
+        *([Filled("maxReplicas", most, why)] if most > PoolSpec.max_replicas else ()),
         *_wake(case.found),
         *(list(_parking(case)) or _staying(case.found)),
     ]
@@ -206,11 +207,6 @@ def _zone(found: Found, zone: str) -> Filled:
         return Filled("timeZone", used.pop(), why)
     another = "" if zone else "; --time-zone sets another one"
     return Filled("timeZone", zone or "UTC", f"The time zone of the windows{another}.")
-
-
-def _scaling(most: int) -> Iterator[Filled]:
-    if most > PoolSpec.max_replicas:
-        yield Filled("maxReplicas", most, "The pods of the largest window.")
 
 
 def _parking(case: Case) -> Iterator[Filled]:

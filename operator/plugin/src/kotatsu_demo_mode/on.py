@@ -17,6 +17,7 @@ from kotatsu_operator.core.protocol import API_VERSION, BY_ANNOTATION, REASON_AN
 from kotatsu_operator.core.schema import joined
 
 from .api import APPLY, MANAGER, MERGE, Api, dry_run_query
+from .entries import most_replicas
 from .errors import ConflictError, DemoModeError, changed
 from .installs import Watch
 from .objects import Object, managers_of
@@ -61,12 +62,7 @@ def run(options: Namespace, shell: Shell) -> int:
 
 def _warm(pool: Pool, options: Namespace, by: str, now: datetime) -> Object:
     until = end_of_override(options.lasting, options.until, pool.spec.zone, now, default="1h")
-    most = pool.spec.max_replicas
-    if options.replicas is not None and not 1 <= options.replicas <= most:
-        raise DemoModeError(
-            f"--replicas: {options.replicas} is not between 1 and {most}, the maxReplicas "
-            f"of {pool.name}; use fewer, or raise that"
-        )
+    most_replicas(pool, options.replicas)
     if len(options.reason) > 256:
         raise DemoModeError("--reason: more than 256 characters; shorten it")
     return override("Warm", until, by=by, reason=options.reason, replicas=options.replicas)

@@ -110,13 +110,10 @@ def _holder(api: "Api", namespace: str, shell: Shell, *, patient: bool) -> str |
             return None
         except NotFoundError:
             lease = {}
-        holder, now, renewed = (
-            text(lease.get("holderIdentity")),
-            shell.clock(),
-            lease.get("renewTime"),
-        )
+        holder, now = text(lease.get("holderIdentity")), shell.clock()
         first = lease if first is None else first
-        at, lasts = instant(renewed), timedelta(seconds=count(lease.get("leaseDurationSeconds")))
+        at = instant(lease.get("renewTime"))
+        lasts = timedelta(seconds=count(lease.get("leaseDurationSeconds")))
         if holder and (lease != first or (at is not None and abs(now - at) < lasts)):
             return holder
         if not patient or now - begin > _LONGEST:

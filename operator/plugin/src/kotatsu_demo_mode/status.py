@@ -38,8 +38,8 @@ def run(options: Namespace, shell: Shell) -> int:
                     phase = head.index("PHASE")
                     for line in table_lines(shell.terminal, [head, *changed], phase):
                         shell.terminal.say_as_is(line)
-                why = ((pool.name, hopeless(pool.status, pool.generation)) for pool in pools)
-                said = [f"{name}: {text}" for name, text in why if text]
+                found = ((pool.name, hopeless(pool.status, pool.generation)) for pool in pools)
+                said = [f"{name}: {why}" for name, why in found if why]
                 for line in said:
                     if line not in seen:
                         shell.terminal.say(line)

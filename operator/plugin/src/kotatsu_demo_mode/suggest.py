@@ -24,7 +24,7 @@ from kotatsu_operator.core.suggest import (
     stays,
 )
 
-from .api import Api, find
+from .api import find
 from .entries import entry_of
 from .objects import Object
 from .pools import Pool, history_path
@@ -78,7 +78,10 @@ class Suggested(NamedTuple):
 def run(options: Namespace, shell: Shell) -> int:
     now, terminal = shell.clock(), shell.terminal
     with shell.api(options) as api:
-        made = [suggested(pool, _history(api, pool), now) for pool in shell.find(api, options)]
+        made = [
+            suggested(pool, find(api, history_path(pool)) or {}, now)
+            for pool in shell.find(api, options)
+        ]
     if options.output != "yaml":
         return shell.show(made, options, lambda one: text(one, shell), record)
     for one in made:
@@ -88,11 +91,6 @@ def run(options: Namespace, shell: Shell) -> int:
     if patches:
         terminal.dump_objects(patches, options.output)
     return 0
-
-
-def _history(api: Api, pool: Pool) -> Object:
-    """The WarmPoolHistory of a pool; empty if there is none."""
-    return find(api, history_path(pool)) or {}
 
 
 def suggested(pool: Pool, history: Object, now: datetime) -> Suggested:
