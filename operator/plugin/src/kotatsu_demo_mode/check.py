@@ -50,12 +50,9 @@ CHAIN: tuple[Callable[[Case], Iterator[Finding]], ...] = (
     capacity.cost,
     capacity.parked,
 )
-"""The checks, in their order."""
+"""The checks, in their order; the names are stable."""
 _NEEDED = workload.workload
 """The checks after this one are about a workload that a pool can have."""
-
-CHECKS = tuple(check.__name__ for check in CHAIN)
-"""The stable names of the checks."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +75,7 @@ def run(options: Namespace, shell: Shell) -> int:
             "with -l, --all or -A"
         )
     with shell.api(options) as api:
-        namespace = "" if options.all_namespaces else shell.namespace(api, options)
+        namespace = shell.namespace(api, options)
         chosen = [(namespace, options.workload)]
         if many:
             options.pools, options.everything = [], True

@@ -35,8 +35,6 @@ OFTEN = 24
 _BEFORE = timedelta(hours=26)
 """More than the longest lead: a price includes the pods that start early."""
 
-_ALL_WARM = "; while both are open, all pods are warm"
-
 _SHOWN = 3
 """Overlapping windows to name."""
 
@@ -165,10 +163,9 @@ def overlaps(
             continue
         met = _meeting(mine, occurrences((other,), zone, begin, end))
         if met is not None:
-            notes.append(
-                f"overlaps {other.name} from {clock(met, zone, now)}: {_wins(window, other)}"
-                + (_ALL_WARM if window.parked != other.parked else "")
-            )
+            warm = "; while both are open, all pods are warm" * (window.parked != other.parked)
+            at = clock(met, zone, now)
+            notes.append(f"overlaps {other.name} from {at}: {_wins(window, other)}{warm}")
     return at_most(notes, _SHOWN, "overlaps {} more windows")
 
 

@@ -190,15 +190,14 @@ def names(api: Api, namespace: str, *, windows: bool = False) -> list[str]:
 
 def items_of(api: Api, namespace: str, options: Namespace) -> list[Object]:
     """The chosen pools as they are in the cluster. Raises DemoModeError if there are none."""
-    place = "" if options.all_namespaces else namespace
     query = {"labelSelector": options.selector} if options.selector else {}
-    items: list[Object] = api.get(pool_path(place), **query).get("items") or []
+    items: list[Object] = api.get(pool_path(namespace), **query).get("items") or []
     if options.pools:
         items = [_named(name, items, namespace) for name in options.pools]
     elif not items and is_named(options):
         which = f" with labels {options.selector}" if options.selector else ""
         raise DemoModeError(
-            f"{f'namespace {namespace}' if place else 'this cluster'} has no WarmPool{which}; "
+            f"{f'namespace {namespace}' if namespace else 'this cluster'} has no WarmPool{which}; "
             "see `kubectl get warmpools -A --show-labels`"
         )
     return sorted(items, key=lambda i: (i["metadata"]["namespace"], i["metadata"]["name"]))

@@ -208,7 +208,7 @@ def run(options: Namespace, shell: Shell) -> int:
     """Restore the chosen targets; returns 1 if something could not be restored."""
     lines, restored = list[Line](), set[str]()
     with shell.api(options) as api:
-        options.namespace = "" if options.all_namespaces else shell.namespace(api, options)
+        options.namespace = shell.namespace(api, options)
         found = read_all(api, options.namespace, options.home, shell)
         chosen = choose(found.owed, api, options)
         is_all = chosen == list(found.owed)

@@ -96,7 +96,9 @@ class Shell:
         return Api(flags, self.kubectl, self.sleep)
 
     def namespace(self, api: Api, options: Namespace) -> str:
-        """The namespace of the flags or of the context."""
+        """The namespace of the flags or of the context; empty for all."""
+        if getattr(options, "all_namespaces", False):
+            return ""
         return str(options.namespace or api.namespace())
 
     def find(self, api: Api, options: Namespace) -> list[Pool]:
@@ -106,8 +108,7 @@ class Shell:
         """
         from .pools import items_of, read_pool
 
-        namespace = "" if options.all_namespaces else self.namespace(api, options)
-        items = items_of(api, namespace, options)
+        items = items_of(api, self.namespace(api, options), options)
         pools = []
         for item in items:
             try:

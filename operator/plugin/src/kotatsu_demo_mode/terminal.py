@@ -17,7 +17,6 @@ _COLORS = {
 _GAP = "  "
 
 
-_LINES = "\n"
 _NOT_PLAIN = frozenset({"Cc", "Cs", "Zl", "Zp"})
 """Categories of control characters and line breaks."""
 
@@ -91,7 +90,7 @@ class Terminal:
     def dump(self, value: Any, form: str) -> None:
         """Print a value as JSON or YAML."""
         written = json.dumps(value, indent=2, ensure_ascii=False)
-        said = plain(written, keep=_LINES)
+        said = plain(written, keep="\n")
         if form == "yaml":
             import yaml  # slow to import, and only needed here
 

@@ -37,8 +37,6 @@ class Found:
     """None if it does not exist."""
     unread: str = ""
     """Why the workload could not be read."""
-    selector: str = ""
-    """The label selector of its pods, as text."""
     services: Objects = NONE
     slices: Objects = NONE
     autoscalers: Objects = NONE

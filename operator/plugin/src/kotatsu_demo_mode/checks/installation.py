@@ -87,23 +87,21 @@ def activator(case: Case) -> Iterator[Finding]:
         yield ok("Knative wakes its Services itself")
     elif found.activators.unread:
         yield unknown(f"activators: {found.activators.unread}")
-    elif not any(map(is_ready, found.activators.items)):
+    elif (ready := sum(map(is_ready, found.activators.items))) == 0:
         place, query = pods_of(found.served_by)
         yield warning(
             "ActivatorNotReady",
             f"no activator of {found.namespace} is Ready, so no request wakes a pool: see `kubectl "
             f"get pods -n {place} -l {query.partition(',')[2]}`",
         )
+    elif ready == 1:
+        yield note(
+            "OneActivator",
+            "one activator is Ready: with a second one (the chart value activator.replicas) a "
+            "restart does not make sleeping pools unreachable for seconds",
+        )
     else:
-        ready = sum(map(is_ready, found.activators.items))
-        if ready == 1:
-            yield note(
-                "OneActivator",
-                "one activator is Ready: with a second one (the chart value activator.replicas) a "
-                "restart does not make sleeping pools unreachable for seconds",
-            )
-        else:
-            yield ok(f"{ready} activators are Ready")
+        yield ok(f"{ready} activators are Ready")
 
 
 def isolation(case: Case) -> Iterator[Finding]:

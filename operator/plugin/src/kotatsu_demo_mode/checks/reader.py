@@ -116,7 +116,6 @@ class Reader:
             target,
             workload,
             unread,
-            selector="" if workload is None else label_query(workload),
             services=self._list("v1", "services"),
             autoscalers=self._list("autoscaling/v2", "horizontalpodautoscalers"),
             scaled_objects=self._list("keda.sh/v1alpha1", "scaledobjects"),
@@ -132,9 +131,10 @@ class Reader:
             has_api=has_api,
         )
         found = self._with_activators(found)
-        if not found.selector:
+        selector = "" if workload is None else label_query(workload)
+        if not selector:
             return found
-        pods = self._list("v1", "pods", labelSelector=found.selector, limit=str(_PODS))
+        pods = self._list("v1", "pods", labelSelector=selector, limit=str(_PODS))
         return replace(found, pods=pods, nodes=self._nodes(pods))
 
     def _with_activators(self, found: Found) -> Found:
