@@ -3,7 +3,7 @@
 import io
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -233,40 +233,36 @@ class Cluster:
         """The windows of a pool."""
         return deepcopy(self._pools[name]["spec"].get("windows") or [])
 
-    def shell(self, terminal: Terminal | None = None, **more: Any) -> Shell:
-        """A shell whose every session is with this cluster."""
-        nowhere = Terminal(io.StringIO(), io.StringIO())
-        shell = Shell(terminal or nowhere, io.StringIO(), **more)
-        shell.api = lambda _: cast(Api, self)  # type: ignore[method-assign]
-        return shell
 
-
-def passing(now: datetime = NOW) -> dict[str, Any]:
-    """Time for a shell: each look at its clock is five seconds later, and nobody sleeps."""
-    looks = itertools.count()
-    return {
-        "clock": lambda: now + timedelta(seconds=5) * next(looks),
-        "sleep": lambda _: None,
-    }
+def shell_of(cluster: object, terminal: Terminal | None = None, **more: Any) -> Shell:
+    """A shell whose every session is with this cluster."""
+    nowhere = Terminal(io.StringIO(), io.StringIO())
+    shell = Shell(terminal or nowhere, more.pop("stdin", io.StringIO()), **more)
+    shell.api = lambda _: cast(Api, cluster)  # type: ignore[method-assign]
+    return shell
 
 
 def demo_mode(
     *words: str,
     now: datetime = NOW,
-    stdin: str = "",
+    stdin: str | io.StringIO = "",
     width: int = 100,
+    is_live: bool = False,
     kubectl: str = "kubectl",
-    cluster: Cluster | None = None,
+    cluster: object = None,
+    sleep: Callable[[float], None] = lambda _: None,
 ) -> Ran:
     """Run a command in this process; each look at the clock finds it five seconds later."""
-    out, err = io.StringIO(), io.StringIO()
-    terminal = Terminal(out, err, width=width)
-    more: dict[str, Any] = {"user": "ann", "kubectl": kubectl, **passing(now)}
-    shell = Shell(terminal, io.StringIO(stdin), **more)
-    if cluster is not None:
-        shell = cluster.shell(terminal, **more)
-        shell.stdin = io.StringIO(stdin)
-    code = run(words, shell)
+    out, err, looks = io.StringIO(), io.StringIO(), itertools.count()
+    terminal = Terminal(out, err, is_live, width)
+    more: dict[str, Any] = {
+        "stdin": io.StringIO(stdin) if isinstance(stdin, str) else stdin,
+        "user": "ann",
+        "clock": lambda: now + timedelta(seconds=5) * next(looks),
+        "sleep": sleep,
+    }
+    with_kubectl = Shell(terminal, kubectl=kubectl, **more)
+    code = run(words, with_kubectl if cluster is None else shell_of(cluster, terminal, **more))
     return Ran(code, out.getvalue(), err.getvalue())
 
 

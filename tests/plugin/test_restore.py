@@ -1,6 +1,5 @@
 """`restore` in the states that a removed Kotatsu can leave, and what it does not do."""
 
-import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
@@ -9,7 +8,7 @@ from typing import Any, cast
 from urllib.parse import unquote
 
 import pytest
-from plugin.kit import NOW, Ran
+from plugin.kit import NOW, Ran, demo_mode
 from plugin.setups import (
     Object,
     Objects,
@@ -26,10 +25,7 @@ from plugin.setups import (
 from rows import each
 
 from kotatsu_demo_mode.api import STRATEGIC
-from kotatsu_demo_mode.cli import run
 from kotatsu_demo_mode.errors import ConflictError, ForbiddenError, NotFoundError, NotServedError
-from kotatsu_demo_mode.shell import Shell
-from kotatsu_demo_mode.terminal import Terminal
 from kotatsu_operator.core.protocol import (
     ACTIVATOR_ANNOTATION,
     INSTALL_LABEL,
@@ -114,10 +110,7 @@ class Left(Recorded):
         return any(o["kind"] == kind for o in self._objects)
 
     def restore(self, *words: str) -> Ran:
-        out, err = io.StringIO(), io.StringIO()
-        shell = Shell(Terminal(out, err), io.StringIO(), clock=lambda: NOW, sleep=lambda _: None)
-        shell.api = lambda _: self.as_api()  # type: ignore[method-assign]
-        return Ran(run(("restore", *words), shell), out.getvalue(), err.getvalue())
+        return demo_mode("restore", *words, cluster=self)
 
 
 def _merge(into: Object, change: Mapping[str, Any]) -> None:

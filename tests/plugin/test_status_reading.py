@@ -9,7 +9,18 @@ from fuzz.edits import edited
 from fuzz.pools import specs, statuses
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from plugin.kit import EVENINGS, NOW, PITCH, Cluster, costing, cron, demo_mode, manifest, pool
+from plugin.kit import (
+    EVENINGS,
+    NOW,
+    PITCH,
+    Cluster,
+    costing,
+    cron,
+    demo_mode,
+    manifest,
+    pool,
+    shell_of,
+)
 from rows import each
 
 from kotatsu_demo_mode.api import _object, explain
@@ -176,8 +187,7 @@ def test_the_only_pool_that_cannot_be_read_is_an_error():
 
 
 def test_completion_knows_the_names_of_pools_that_cannot_be_read():
-    shell = Cluster(manifest(), TYPO).shell()
-    assert names(["on"], shell) == ["typo", "voice"]
+    assert names(["on"], shell_of(Cluster(manifest(), TYPO))) == ["typo", "voice"]
 
 
 def test_a_field_that_is_younger_than_the_plugin_is_no_error_in_a_cluster():
