@@ -10,6 +10,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
+from plugin.setups import Session
+
 from kotatsu_demo_mode.api import Api
 from kotatsu_demo_mode.cli import run
 from kotatsu_demo_mode.errors import DemoModeError, ForbiddenError, NotFoundError
@@ -127,7 +129,7 @@ class Ran:
         return json.loads(self.out)
 
 
-class Cluster:
+class Cluster(Session):
     """An API server that holds these pools, each with a Deployment, and nothing else.
 
     It answers an apply, and stores what a JSON patch writes; it answers to no other write.
@@ -146,15 +148,6 @@ class Cluster:
         """The patches that were not dry runs."""
         for raw in self._pools.values():
             raw["metadata"] |= {"namespace": "demo", "generation": 1, "resourceVersion": "1"}
-
-    def __enter__(self) -> "Cluster":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def namespace(self) -> str:
-        return "demo"
 
     def get(self, path: str, **_: str) -> dict[str, Any]:
         folder, _, name = path.rpartition("/")

@@ -270,11 +270,6 @@ def test_a_window_that_is_over_or_open_is_said():
     assert notes[1] == "final-pitch is open: its pods end when the pool is idle"
 
 
-def test_a_window_that_is_not_there_is_not_removed():
-    edit = removing(pool(windows=[EVENINGS]), "final-pitch", NOW)
-    assert (edit.verb, edit.after.raw["spec"]["windows"]) == ("unchanged", [EVENINGS])
-
-
 # --- parked pods ---
 
 
