@@ -71,6 +71,10 @@ REFUSED = {
         windows(PITCH | {"end": "2026-11-25T09:00"}),
         "end 2026-11-25T09:00 is not after start 2026-11-25T10:00",
     ),
+    "two kinds of window in one": (
+        windows(PITCH | {"duration": "1h"}),
+        "give either start and end (once), or schedule and duration (repeating)",
+    ),
     "no replicas": (windows(PITCH | {"replicas": 0}), "[0].replicas must be at least 1"),
     "two windows of one name": (windows(PITCH, PITCH), "spec.windows has 'final-pitch' twice"),
     "a window without a name": (windows({"replicas": 1}), "spec.windows[0].name is missing"),

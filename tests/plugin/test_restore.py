@@ -271,19 +271,6 @@ def test_a_pod_that_cannot_be_resized_fails_the_command_and_stops_nothing():
     assert cluster.of("Deployment")["spec"]["replicas"] == 3
 
 
-def test_a_revision_of_a_knative_service_gets_its_min_scale_back():
-    annotations = {"autoscaling.knative.dev/min-scale": "5"}
-    revision = {"apiVersion": "serving.knative.dev/v1", "kind": "Revision"}
-    revision |= {"metadata": {"name": "web-1", "annotations": annotations}}
-    saved = {"name": "web-1", "written": ["5"], "uid": "uid-web-1"}
-    made = pool(status={"internal": {"knative": {"revisions": [saved]}}})
-    made["spec"]["targetRef"] |= {"apiVersion": "serving.knative.dev/v1", "kind": "Service"}
-    cluster = Left(made, revision)
-    ran = cluster.restore("web")
-    assert (ran.code, ran.out) == (0, "demo/web: Revision web-1 has its own min-scale again\n")
-    assert cluster.of("Revision", "web-1")["metadata"]["annotations"] == {}
-
-
 @each(
     "left",
     [
