@@ -104,7 +104,8 @@ async def test_each_workload_that_comes_gets_a_pool_and_gets_back_what_it_had_wi
         await asleep(app)
     made = pools(first)["web"]
     assert made["metadata"]["labels"] == {"kotatsu.dev/set": name}
-    assert made["spec"]["idleAfter"] == "1s"
+    assert (made["spec"]["idleAfter"], made["metadata"]["generation"]) == ("1s", 1)
+    assert made["spec"]["route"] in ("Auto", "Activator")  # whether a pod was Ready already
     await eventually("status", lambda: sets.status().get("asleep") == 3)
     assert sets.status()["selected"] == sets.status()["made"] == 3
 
@@ -289,3 +290,16 @@ async def test_the_budget_of_a_set_stops_its_pools_together_also_with_deleted_on
     sets.write(budget={"limit": "15000000", "onExhausted": "Sleep"})
     await eventually("again", lambda: sets.condition("BudgetAvailable").get("status") == "True")
     await late.send(http)
+
+
+async def test_the_route_is_auto_where_a_ready_pod_reports_its_requests_in_flight(
+    sets: Sets,
+) -> None:
+    shop = sets.namespace()
+    deploy(shop)
+    await eventually("Ready", lambda: shop.endpoints("web"))
+    sets.write()
+    await eventually("pool", lambda: "web" in pools(shop))
+    assert pools(shop)["web"]["spec"]["route"] == "Auto"
+    sets.write("other", selector={"matchLabels": {"no": "such"}})
+    await eventually("none", lambda: sets.status("other").get("selected") == 0)

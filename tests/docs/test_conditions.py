@@ -52,7 +52,9 @@ def test_the_page_has_each_reason_for_which_a_workload_has_no_pool_of_a_set() ->
     _, refusals = _tables("Sets")
     there = {name for row in refusals for name in _names(row[0])}
     code = "".join(path.read_text() for path in REFUSING)
-    assert there == set(re.findall(r'"([A-Z]\w+)", (?:f?"|_[A-Z]|str\(|error)', code)) | {"Conflict"}
+    assert there == set(re.findall(r'"([A-Z]\w+)", (?:f?"|_[A-Z]|str\(|error)', code)) | {
+        "Conflict"
+    }
 
 
 def test_the_page_names_each_reason_that_a_job_writes() -> None:

@@ -10,6 +10,7 @@ from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.budget.prices import hourly, pod_requests
 from kotatsu_operator.core.decide.refusal import Refusal
 from kotatsu_operator.core.parked import parked_spec
+from kotatsu_operator.core.pool.proposal import choose, waking
 from kotatsu_operator.core.pool.spec import Platform, RouteMode, Target
 from kotatsu_operator.core.protocol import API_VERSION
 from kotatsu_operator.core.report.status import cost_status
@@ -67,6 +68,10 @@ class Examined:
 
 def run(options: Namespace, shell: Shell) -> int:
     """Print what was found; returns 1 if something is refused, or with --strict a warning."""
+    if options.filename:
+        from . import sets
+
+        return sets.run(options, shell)
     terminal = shell.terminal
     many = bool(options.selector or options.everything or options.all_namespaces)
     if many == bool(options.workload):
@@ -182,7 +187,9 @@ def case_of(
     made = proposed(found, service) | {"status": cost} if pool is None else pool
     read = read_pool(made, platform)
     one = traffic.service_named(found, read.spec.service)
-    others = [name for name in traffic.waking(found) if name != read.spec.service]
+    others = [
+        name for name in waking(found.labels, found.services.items) if name != read.spec.service
+    ]
     return Case(
         found,
         read,
@@ -215,7 +222,7 @@ def proposed(found: Found, service: str = "") -> Object:
         ref = {"apiVersion": target.api_version, "kind": target.kind} | ref
     spec: dict[str, Any] = {"targetRef": ref}
     if not target.scales_itself:
-        chosen = service or choose(found)
+        chosen = service or choose(target.name, found.labels, found.services.items)
         if chosen != target.name:
             spec["service"] = chosen
         of = traffic.service_named(found, chosen)
@@ -227,20 +234,6 @@ def proposed(found: Found, service: str = "") -> Object:
         "metadata": {"name": target.name, "namespace": found.namespace},
         "spec": spec,
     }
-
-
-def choose(found: Found) -> str:
-    """The Service of a workload: one that selects its pods and can wake them, first by its name.
-
-    Without one: a Service of the workload's name, whatever is to be said of it.
-    """
-    own, chosen = found.target.name, traffic.waking(found)
-    if own in chosen or not chosen:
-        return own
-    named = traffic.service_named(found, own)
-    if named is not None and not spec_of(named).get("selector"):
-        return own  # for route Activator
-    return chosen[0]
 
 
 # --- output ---

@@ -288,6 +288,7 @@ def _workloads(top: Parser) -> None:
     text = "number of pods (default: that of the pool)"
     check.value("--replicas", "N", text, type=count)
     check.switch("--strict", "exit with 1 after a warning too")
+    check.value("-f --filename", "FILE", "what the WarmPoolSets of a file select", default="")
 
     create = top.command(
         "create",

@@ -15,7 +15,8 @@ from typing import Any
 
 from kotatsu_operator.core.formats import format_duration, is_name
 from kotatsu_operator.core.plan.lead import enough_hold
-from kotatsu_operator.core.pool.spec import InFlightMetric, Parked, PoolSpec, RouteMode
+from kotatsu_operator.core.pool.proposal import metric_field
+from kotatsu_operator.core.pool.spec import Parked, PoolSpec, RouteMode
 from kotatsu_operator.core.suggest import PARKED_SHARE, RelativePrices, Settings, by_rule
 
 from .api import MANAGER, dry_run_query
@@ -193,10 +194,7 @@ def _route(case: Case) -> Iterator[Filled]:
     where = pod_of(case.found)
     why = f"{where[0].upper()}{where[1:]} reports its requests in flight ({gauge.name})."
     yield Filled("route", RouteMode.AUTO.value, why)
-    port = int(gauge.port) if gauge.port.isdigit() else gauge.port
-    there = {"port": port} if port != InFlightMetric.port else {}
-    there |= {"path": gauge.path} if gauge.path != InFlightMetric.path else {}
-    if there:
+    if there := metric_field(gauge.port, gauge.path):
         yield Filled("inFlightMetric", there, "The container port and the page of that gauge.")
 
 

@@ -18,16 +18,21 @@ def read_manifests(filename: str, stdin: TextIO) -> list[Pool]:
 
     Raises DemoModeError.
     """
+    return [_pool(o, filename) for o in read_objects(filename, stdin, "WarmPool")]
+
+
+def read_objects(filename: str, stdin: TextIO, kind: str) -> list[Object]:
+    """The objects of a kind in such a file. Raises DemoModeError, also if there are none."""
     try:
         text = stdin.read() if filename == "-" else Path(filename).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise DemoModeError(f"{filename} cannot be read: {reason}; check its name") from None
     objects = list(_flat(_documents(text, filename), filename))
-    pools = [_pool(o, filename) for o in objects if o["kind"] == "WarmPool"]
-    if not pools:
-        raise DemoModeError(f"{filename} contains no WarmPool; give a manifest with one")
-    return pools
+    found = [o for o in objects if o["kind"] == kind]
+    if not found:
+        raise DemoModeError(f"{filename} contains no {kind}; give a manifest with one")
+    return found
 
 
 def _meta(o: Object, name: str) -> str:

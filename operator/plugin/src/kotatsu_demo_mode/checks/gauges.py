@@ -8,15 +8,11 @@ from kotatsu_demo_mode.errors import DemoModeError
 from kotatsu_demo_mode.objects import Object, name_of
 from kotatsu_operator.core import exposition
 from kotatsu_operator.core.objects import container_ports
+from kotatsu_operator.core.pool.proposal import gauge_pages
 from kotatsu_operator.core.pool.spec import InFlightMetric
 
 from .found import Case, Found, Page, target_port
 from .reader import pod_page
-
-_PATHS = (InFlightMetric.path, "/actuator/prometheus", "/stats/prometheus")
-_PORTS = ("http", "metrics", "http-metrics", "prometheus", "management")
-_MOST_PAGES = 8
-_PORT, _PATH = "prometheus.io/port", "prometheus.io/path"
 
 
 @dataclass(frozen=True)
@@ -30,24 +26,14 @@ class Gauge:
     """The least of what was read: a gauge that counts the scrape itself is never 0."""
 
 
-def candidates(found: Found) -> list[tuple[str, str]]:
-    """The ports and paths that may have a metrics page, the most likely first."""
-    annotations = found.annotations
-    ports = [annotations[_PORT]] if _PORT in annotations else []
-    names = list(container_ports(found.pod_spec))
-    ports += [name for name in _PORTS if name in names] + names
-    paths = ([annotations[_PATH]] if _PATH in annotations else []) + list(_PATHS)
-    pairs = [(port, path) for path in paths if path.startswith("/") for port in ports]
-    return list(dict.fromkeys(pairs))[:_MOST_PAGES]
-
-
 def read_pages(api: Api, case: Case) -> Found:
     """Read the metrics pages of one Ready pod; only that of the pool's spec, if it names one."""
     found, wanted = case.found, case.metric
     pods = found.ready_pods
     if why := found.why_no_pod:
         return replace(found, pages_unread=why)
-    tried = candidates(found) if wanted is None else [(wanted.port, wanted.path)]
+    tried = [] if wanted is None else [(wanted.port, wanted.path)]
+    tried = tried or gauge_pages(container_ports(found.pod_spec), found.annotations)
     pages: list[Page] = []
     for port, path in tried:
         page, forbidden = _page(api, found, pods[0], Page(port, path))

@@ -56,9 +56,12 @@ def _served(found: Found) -> set[str]:
 
 def scaled(found: Found) -> Scaled | None:
     """The kinds with a scale that the operator may scale; None if its settings were not read."""
-    if not found.operator:
-        return None
-    kinds = settings(found.operator).get(TARGETS, "").split(",")
+    return targets_of(found.operator) if found.operator else None
+
+
+def targets_of(operator: object) -> Scaled:
+    """The kinds with a scale that an operator may scale, by its Deployment."""
+    kinds = settings(operator).get(TARGETS, "").split(",")
     given = [text.strip().split("/") for text in kinds]
     more = [ScaledKind(f"{p[0]}/{p[1]}", p[2], p[3]) for p in given if len(p) == 4]
     return {**BUILT_IN, **{kind.kind: kind for kind in more}}

@@ -7,7 +7,7 @@ from typing import Any
 from kotatsu_demo_mode.objects import Object, name_of, spec_of
 from kotatsu_operator.core.decide.refusal import ServiceFacts, check_service
 from kotatsu_operator.core.formats import format_duration, lasting, table, tables
-from kotatsu_operator.core.objects import named_target, serves, service_of
+from kotatsu_operator.core.objects import named_target, service_of
 from kotatsu_operator.core.plan.activity import (
     hold_too_short,
     idle_too_short,
@@ -213,14 +213,3 @@ def wakes(case: Case) -> Iterator[Finding]:
         yield new if case.is_new else warning("IdleAfterTooShort", idle)
     if flapping := why_flapping(spec, memory):
         yield warning("Flapping", flapping)
-
-
-def waking(found: Found) -> list[str]:
-    """The Services that select the workload's pods and can wake them: all but headless ones."""
-    return sorted(
-        name_of(s)
-        for s in found.services.items
-        if (selector := spec_of(s).get("selector"))
-        and serves(selector, found.labels)
-        and spec_of(s).get("clusterIP") != "None"
-    )

@@ -21,12 +21,12 @@ from kotatsu_operator.controller.feature import Feature, Report, Setup, Turn
 from kotatsu_operator.controller.namespaces import Namespaces
 from kotatsu_operator.controller.pages import Pages
 from kotatsu_operator.core.calendar.wallclock import zones
-from kotatsu_operator.core.exposition import GAUGE_NAMES, Silence, find_gauge
+from kotatsu_operator.core.exposition import GAUGE_NAMES, Silence, count_of, find_gauge
 from kotatsu_operator.core.formats import conditions_of, table, text
 from kotatsu_operator.core.objects import poolset_of
 from kotatsu_operator.core.pool.parse import SpecError, parse
 from kotatsu_operator.core.pool.proposal import gauge_pages, metric_field
-from kotatsu_operator.core.pool.spec import RouteMode
+from kotatsu_operator.core.pool.spec import InFlightMetric, RouteMode
 from kotatsu_operator.core.poolset.spec import PoolSet, is_of, read_set
 from kotatsu_operator.core.poolset.wanted import (
     Made,
@@ -53,6 +53,7 @@ from kotatsu_operator.kube.objects import (
     ref,
     target_ports,
 )
+from kotatsu_operator.kube.views import PodView
 
 log = logging.getLogger(__name__)
 
@@ -362,16 +363,16 @@ class PoolSets(Feature):
 
     async def _route(self, made: Made, pool: Object | None) -> Mapping[str, Any]:
         """The way of the requests: as the template says, as it is, or by what a pod reports."""
-        names = "route", "inFlightMetric"
-        if any(name in made.by.template for name in names):
+        if any(name in made.by.template for name in ("route", "inFlightMetric")):
             return {}
-        if pool is not None:
-            return {name: pool["spec"][name] for name in names if name in pool["spec"]}
-        gauge = await self._gauge(made)
-        if gauge is None:
-            return {"route": RouteMode.ACTIVATOR.value}
-        metric = metric_field(*gauge)
-        return {"route": RouteMode.AUTO.value} | ({"inFlightMetric": metric} if metric else {})
+        if pool is None:
+            gauge = await self._gauge(made)
+            mode = RouteMode.ACTIVATOR if gauge is None else RouteMode.AUTO
+        else:
+            mode, there = pool["spec"]["route"], pool["spec"]["inFlightMetric"]
+            gauge = str(there["port"]), there["path"]
+        metric = {} if gauge is None else metric_field(*gauge)
+        return {"route": str(mode), **({"inFlightMetric": metric} if metric else {})}
 
     async def _gauge(self, made: Made) -> tuple[str, str] | None:
         """The port and path of a Ready pod's gauge of requests in flight; None without one."""
@@ -384,13 +385,22 @@ class PoolSets(Feature):
         served = map(pod.port, target_ports(cache.services.get((namespace, made.service))))
         numbers = [number for number in served if number is not None]
         for port, path in gauge_pages(pod.ports, {}):
-            page = await self._pages.read(pod, port, path, GAUGE_NAMES)
-            if isinstance(page, Silence):
-                if page.waited:
-                    break
-            elif isinstance(find_gauge(page.samples, pod.port(port), numbers), int):
-                return port, path
+            found = [await self._in_flight(pod, port, path, numbers) for _ in range(2)]
+            if None not in found:
+                # A gauge that counts the request for its page is above 0 both times.
+                return (port, path) if 0 in found else None
         return None
+
+    async def _in_flight(self, pod: PodView, port: str, path: str, served: list[int]) -> int | None:
+        """The requests in flight that a page tells; None if it tells none."""
+        own = InFlightMetric.name
+        page = await self._pages.read(pod, port, path, (own, *GAUGE_NAMES))
+        if isinstance(page, Silence):
+            return None
+        if own in page.samples:
+            return count_of(page.samples[own])
+        found = find_gauge(page.samples, pod.port(port), served)
+        return found if isinstance(found, int) else None
 
     # --- the statuses of the sets ---
 
