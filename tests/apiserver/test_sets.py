@@ -1,13 +1,17 @@
 """WarmPoolSets on a real API server: one object makes the pools of many workloads."""
 
 import asyncio
+import json
+import time
 import uuid
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from apiserver.conftest import MakeNamespace, install_platform
 from apiserver.kit import Namespace, eventually
+from apiserver.test_demo_mode import demo_mode
 from e2e.kit import App, pool, workload
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(300)]
@@ -42,23 +46,21 @@ class Sets:
         labels = {"metadata": {"labels": {ENV: value}}}
         namespace.patch("namespace", namespace.namespace, labels)
 
-    def write(self, name: str = "", **spec: Any) -> str:
-        """Create or replace a set; its name."""
-        name = f"{self.name}{name}"
+    def manifest(self, name: str = "", **spec: Any) -> dict[str, Any]:
         template = {"spec": {"idleAfter": "1s"}}
         given = {"namespaceSelector": {"matchLabels": {ENV: self.name}}, "template": template}
-        self.home.apply(
-            {
-                "apiVersion": "kotatsu.dev/v1beta1",
-                "kind": "WarmPoolSet",
-                "metadata": {
-                    "name": name,
-                    "labels": {"kotatsu.dev/install": self.home.namespace},
-                },
-                "spec": given | spec,
-            }
-        )
-        return name
+        labels = {"kotatsu.dev/install": self.home.namespace}
+        return {
+            "apiVersion": "kotatsu.dev/v1beta1",
+            "kind": "WarmPoolSet",
+            "metadata": {"name": f"{self.name}{name}", "labels": labels},
+            "spec": given | spec,
+        }
+
+    def write(self, name: str = "", **spec: Any) -> str:
+        """Create or replace a set; its name."""
+        self.home.apply(self.manifest(name, **spec))
+        return f"{self.name}{name}"
 
     def status(self, name: str = "") -> dict[str, Any]:
         """What the operator says of a set."""
@@ -303,3 +305,64 @@ async def test_the_route_is_auto_where_a_ready_pod_reports_its_requests_in_fligh
     assert pools(shop)["web"]["spec"]["route"] == "Auto"
     sets.write("other", selector={"matchLabels": {"no": "such"}})
     await eventually("none", lambda: sets.status("other").get("selected") == 0)
+
+
+async def test_check_says_what_a_set_selects_before_there_is_one_and_the_set_makes_just_that(
+    sets: Sets, tmp_path: Path
+) -> None:
+    shop = sets.namespace()
+    for name in ("web", "own", "plain"):
+        deploy(shop, name)
+    shop.apply(pool("mine", targetRef={"name": "own"}, service="own"))
+    file = tmp_path / "set.json"
+
+    async def check(*words: str, code: int = 0, **spec: Any) -> str:
+        file.write_text(json.dumps(sets.manifest(**spec)))
+        return await demo_mode(sets.home, "check", "-f", str(file), *words, code=code)
+
+    out = await check(
+        selector={"matchExpressions": [{"key": "no-such", "operator": "Exists"}]}, code=1
+    )
+    assert "selects 0 workloads in 1 namespaces" in out
+    out = await check()
+    assert "Deployment web" in out
+    assert "Deployment own: HasPool: WarmPool mine" in out
+    assert "selects 3 workloads in 1 namespaces: 2 pools, 1 refused" in out
+    (found,) = json.loads(await check("-o", "json"))
+    assert not sets.home.items("warmpoolsets", no="such")
+
+    out = await check(template={"spec": {"windos": []}}, code=1)
+    assert "windos" in out
+    out = await check(template={"spec": {"targetRef": {}}}, code=1)
+    assert "spec.template.spec.targetRef differs between pools" in out
+    out = await check(namespaceSelector=None, code=1)
+    assert "namespaceSelector" in out
+
+    sets.write()
+    await eventually("pools", lambda: len(pools(shop)) == 3)
+    assert {one["metadata"]["name"] for one in found["pools"]} == pools(shop).keys() - {"mine"}
+
+
+async def test_a_pool_that_had_no_request_for_the_time_is_unused(
+    sets: Sets, http: httpx.AsyncClient
+) -> None:
+    shop = sets.namespace()
+    used, left = deploy(shop, "used"), deploy(shop, "left")
+    sets.write(unusedAfter="4s")
+    for app in (used, left):
+        await asleep(app)
+
+    def unused() -> list[str]:
+        found = {c["type"]: c for c in left.status().get("conditions", ())}
+        if found.get("Visited", {}).get("reason") != "Unused":
+            # A sleeping pool is looked at again with each change.
+            shop.patch("warmpool", "left", {"metadata": {"annotations": {"a": str(time.time())}}})
+            return []
+        return list(sets.status().get("unusedPools", ()))
+
+    await eventually("unused", lambda: f"{shop.namespace}/left" in unused(), every=1)
+    await left.send(http)
+    await eventually(
+        "used again",
+        lambda: left.conditions().get("Visited", {}).get("reason") == "InUse",
+    )

@@ -85,6 +85,14 @@ def test_older_episodes_are_in_the_sum_and_named_as_one():
     assert found["notes"] == ["7 older episodes are kept as a sum"]
 
 
+def test_a_pool_of_a_set_that_is_not_used_says_so():
+    unused = evening()
+    said_of = {"type": "Visited", "status": "False", "message": "no request since 2026-11-01"}
+    unused["status"]["conditions"] = [*unused["status"].get("conditions", ()), said_of]
+    ran = said("report", "voice", pools=[unused])
+    assert "(unused: no request since 2026-11-01)" in ran.out
+
+
 def test_a_pool_without_a_history_or_with_nonsense_in_it_has_a_report():
     for history in (None, {"since": 3, "episodes": [None, {"from": "x"}], "running": []}):
         ran = said("report", "voice", pools=[evening(history=history, running=[])])

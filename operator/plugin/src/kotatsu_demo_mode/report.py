@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from kotatsu_operator.core.budget.ledger import period_at
 from kotatsu_operator.core.budget.podtime import Stretch
+from kotatsu_operator.core.formats import conditions_of, is_false
 from kotatsu_operator.core.report.episodes import Counts, Earlier, Episode, Why
 from kotatsu_operator.core.report.past import Past, Row, read_past
 
@@ -68,10 +69,12 @@ def _past(options: Namespace, pool: Pool, history: Object | str, now: datetime) 
     end = now if options.end is None else _instant(options.end, pool, now, "--to")
     if begin >= end:
         raise DemoModeError("--from must be before --to; without --to, the report ends now")
-    if isinstance(history, str):
-        past = read_past(pool.status, None, begin, end, now)
-        return replace(past, notes=(history, *past.notes))
-    return read_past(pool.status, history, begin, end, now)
+    known = None if isinstance(history, str) else history
+    past = read_past(pool.status, known, begin, end, now)
+    unread = (history,) if isinstance(history, str) else ()
+    visited = conditions_of(pool.status).get("Visited", {})
+    unused = (f"unused: {visited['message']}",) if is_false(visited) else ()
+    return replace(past, notes=(*unread, *past.notes, *unused))
 
 
 def _instant(text: str, pool: Pool, now: datetime, flag: str) -> datetime:
