@@ -17,7 +17,7 @@ from e2e.rights import HERE, THERE
 
 from kotatsu_operator.activator.pool import PodIdentity, pool_view
 from kotatsu_operator.activator.slices import make_slice
-from kotatsu_operator.core.protocol import INSTALL_LABEL, own_set
+from kotatsu_operator.core.protocol import INSTALL_LABEL, SET_LABEL, own_set
 from kotatsu_operator.kube.views import PodView, pod_view
 
 SCALE = "apis/apps/v1/namespaces/there/deployments/{}/scale"
@@ -26,10 +26,11 @@ SERVICES = "api/v1/namespaces/there/services"
 HPAS = "apis/autoscaling/v2/namespaces/there/horizontalpodautoscalers"
 SLICES = "apis/discovery.k8s.io/v1/namespaces/there/endpointslices"
 POOLS = "apis/kotatsu.dev/v1beta1/namespaces/there/warmpools"
+SETS = "apis/kotatsu.dev/v1beta1/warmpoolsets"
 REVISIONS = "apis/serving.knative.dev/v1/namespaces/there/revisions"
 MERGE = "application/merge-patch+json"
 UIDS: dict[str, str] = {}
-"""Of the activators' pods, and of Services: an EndpointSlice without a living owner is garbage."""
+"""Of what owns other objects: one without a living owner is garbage."""
 
 
 @dataclass(frozen=True)
@@ -199,6 +200,31 @@ def warm_pool(name: str, service: str = "web") -> Object:
     spec = {"targetRef": {"name": name}, "service": service, "timeZone": "UTC"}
     kind = {"apiVersion": "kotatsu.dev/v1beta1", "kind": "WarmPool"}
     return {**kind, "metadata": {"name": name}, "spec": spec}
+
+
+def make_set(admin: Api, name: str) -> None:
+    """Make a WarmPoolSet that selects nothing, since no operator runs here."""
+    made = pool_set(name)
+    UIDS[name] = admin.accepts("POST", SETS, made)["metadata"]["uid"]
+
+
+def pool_set(name: str) -> Object:
+    spec = {"namespaceSelector": {"matchLabels": {"a": "b"}}, "template": {"spec": {}}}
+    kind = {"apiVersion": "kotatsu.dev/v1beta1", "kind": "WarmPoolSet"}
+    return {**kind, "metadata": {"name": name}, "spec": spec}
+
+
+def set_owner(name: str, **fields: Any) -> Object:
+    """The entry of ownerReferences of the pools of a set."""
+    kind = {"apiVersion": "kotatsu.dev/v1beta1", "kind": "WarmPoolSet"}
+    return {**kind, "name": name, "uid": UIDS[name], "controller": True, **fields}
+
+
+def pool_of_set(name: str, of: str) -> Object:
+    """A pool as the operator makes it for a set."""
+    pool = warm_pool(name)
+    pool["metadata"] |= {"labels": {SET_LABEL: of}, "ownerReferences": [set_owner(of)]}
+    return pool
 
 
 def activator_pod(number: int) -> PodIdentity:

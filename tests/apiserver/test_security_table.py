@@ -13,15 +13,20 @@ from pathlib import Path
 import pytest
 from apiserver.asked import (
     REVISIONS,
+    SETS,
     Api,
     autoscaler,
     deployment,
+    make_set,
     pod,
+    pool_of_set,
+    pool_set,
     revision,
     revision_crd,
     scale_to,
     slice_of_a_controller,
     status_of,
+    until_refused,
     warm_pool,
     with_replicas,
 )
@@ -62,6 +67,8 @@ READ = (
 )
 RAISE = "An activator may only scale a workload from 0 to 1"
 OTHERS = "Kotatsu may only write EndpointSlices that are labeled"
+NOT_OF_A_SET = "The operator may only write WarmPools that a WarmPoolSet owns"
+SET = f"table-{HERE}"
 IN_KUBE = "Kotatsu changes nothing in the namespaces of Kubernetes"
 
 
@@ -136,7 +143,10 @@ def world(plane: Plane) -> World:
         OWN_UIDS[name] = made["metadata"]["uid"]
     extra = {"pod-name": "own-1", "pod-uid": OWN_UIDS["own-1"]}
     bound = {f"authentication.kubernetes.io/{k}": v for k, v in extra.items()}
-    return World(admin, stolen(place), Api(place, OWN, bound), Api(place, OPERATOR))
+    make_set(admin, SET)
+    operator, web = Api(place, OPERATOR), f"{POOLS.format(THERE)}/web?dryRun=All"
+    until_refused(lambda: operator("PATCH", web, {"spec": {"idleAfter": "5m"}}))
+    return World(admin, stolen(place), Api(place, OWN, bound), operator)
 
 
 OWN_UIDS: dict[str, str] = {}
@@ -394,6 +404,42 @@ def _(world: World) -> None:
     made = world.operator.accepts("POST", LEASES, lease)
     made["spec"]["holderIdentity"] = "another"
     world.operator.accepts("PUT", f"{LEASES}/kotatsu-operator", made)
+
+
+@clause(
+    "with sets.enabled, create WarmPools that name a WarmPoolSet as their owner in namespaces that "
+    "it serves, and so choose which workloads sleep there",
+    "operator",
+)
+def _(world: World) -> None:
+    world.operator.accepts("POST", POOLS.format(THERE), pool_of_set("more", SET))
+    sentence = "The operator may only create WarmPools in namespaces that its release serves"
+    made = pool_of_set("more", SET)
+    world.operator.refuses(sentence, "POST", POOLS.format(NOT_SELECTED), made)
+    world.operator.refuses(IN_KUBE, "POST", f"{POOLS.format(KUBE)}?dryRun=All", made)
+
+
+@clause(
+    "change and delete the WarmPools of WarmPoolSets, and write the status of any WarmPoolSet",
+    "operator",
+)
+def _(world: World) -> None:
+    path = f"{POOLS.format(THERE)}/made"
+    world.operator.accepts("POST", POOLS.format(THERE), pool_of_set("made", SET))
+    world.operator.accepts("PATCH", path, {"spec": {"idleAfter": "24h"}})
+    world.operator.accepts("DELETE", path)
+    world.operator.accepts("PATCH", f"{SETS}/{SET}/status?dryRun=All", status_of(made=0))
+
+
+@clause("write a WarmPoolSet, or a WarmPool that no WarmPoolSet owns", "operator")
+def _(world: World) -> None:
+    forbids(world.operator, "POST", SETS, pool_set("more"))
+    forbids(world.operator, "PATCH", f"{SETS}/{SET}", {"spec": {"optOut": "Ignored"}})
+    forbids(world.operator, "DELETE", f"{SETS}/{SET}")
+    path, longer = f"{POOLS.format(THERE)}/web", {"spec": {"idleAfter": "24h"}}
+    world.operator.refuses(NOT_OF_A_SET, "POST", POOLS.format(THERE), warm_pool("more"))
+    world.operator.refuses(NOT_OF_A_SET, "PATCH", path, longer)
+    world.operator.refuses(NOT_OF_A_SET, "DELETE", path)
 
 
 @clause("grant itself a permission", "operator")

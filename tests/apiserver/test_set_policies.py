@@ -8,7 +8,19 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from apiserver.asked import Api, Place, installed, namespaces, until_refused, warm_pool
+from apiserver.asked import (
+    SETS,
+    Api,
+    Place,
+    installed,
+    make_set,
+    namespaces,
+    pool_of_set,
+    pool_set,
+    set_owner,
+    until_refused,
+    warm_pool,
+)
 from apiserver.keeper import Plane
 from e2e.rights import HERE, OPERATOR, THERE
 
@@ -16,7 +28,6 @@ from kotatsu_operator.core.protocol import INSTALL_LABEL, SET_LABEL
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(600)]
 
-SETS = "apis/kotatsu.dev/v1beta1/warmpoolsets"
 POOLS = "apis/kotatsu.dev/v1beta1/namespaces/{}/warmpools"
 TENANT = "tenant"
 SET = f"set-{HERE}"
@@ -25,30 +36,8 @@ OWNERS = "The operator may not change the owners or finalizers of a WarmPool"
 NOT_SERVED = "The operator may only create WarmPools in namespaces that its release serves"
 LABEL = "Only the operator labels a WarmPool kotatsu.dev/set"
 OWNER = "Only the operator makes a WarmPoolSet the owner of a WarmPool"
-UIDS: dict[str, str] = {}
-"""Of the sets: the garbage collector deletes a pool whose owner is not there."""
-
 Body = dict[str, Any]
 Change = Callable[[Body], Any]
-
-
-def pool_set(name: str = SET) -> Body:
-    """A set that selects nothing: no operator runs here."""
-    spec = {"namespaceSelector": {"matchLabels": {"a": "b"}}, "template": {"spec": {}}}
-    kind = {"apiVersion": "kotatsu.dev/v1beta1", "kind": "WarmPoolSet"}
-    return {**kind, "metadata": {"name": name}, "spec": spec}
-
-
-def owner(name: str = SET, **fields: Any) -> Body:
-    kind = {"apiVersion": "kotatsu.dev/v1beta1", "kind": "WarmPoolSet"}
-    return {**kind, "name": name, "uid": UIDS[name], "controller": True, **fields}
-
-
-def made(name: str = "web", of: str = SET) -> Body:
-    """A pool as the operator makes it for a set."""
-    pool = warm_pool(name)
-    pool["metadata"] |= {"labels": {SET_LABEL: of}, "ownerReferences": [owner(of)]}
-    return pool
 
 
 def metadata(**fields: Any) -> Body:
@@ -71,10 +60,10 @@ def place(plane: Plane) -> Place:
     )
     admin = Api(found)
     for name in (SET, f"{SET}-2"):
-        UIDS[name] = admin.accepts("POST", SETS, pool_set(name))["metadata"]["uid"]
+        make_set(admin, name)
     dry = f"{POOLS.format(THERE)}?dryRun=All"
     until_refused(lambda: Api(found, OPERATOR)("POST", dry, warm_pool("early")))
-    until_refused(lambda: admin("POST", dry, made("early")))
+    until_refused(lambda: admin("POST", dry, pool_of_set("early", SET)))
     for _ in range(300):  # a controller adds the chart's rules to the roles of Kubernetes
         if Api(found, TENANT)("POST", dry, warm_pool("early")).is_success:
             break
@@ -106,7 +95,7 @@ def path(name: str = "", namespace: str = THERE, *, dry: bool = False) -> str:
 
 
 def test_the_operator_makes_changes_and_deletes_a_pool_of_a_set(operator: Api) -> None:
-    operator.accepts("POST", path(), made("one"))
+    operator.accepts("POST", path(), pool_of_set("one", SET))
     operator.accepts("PATCH", path("one"), {"spec": {"idleAfter": "5m"}})
     operator.accepts(
         "PATCH", path("one"), metadata(labels={"team": "shop"}, annotations={"a": "b"})
@@ -129,7 +118,7 @@ def test_the_operator_makes_changes_and_deletes_a_pool_of_a_set(operator: Api) -
 def test_the_operator_makes_no_pool_without_label_and_owner_of_one_set(
     operator: Api, change: Change
 ) -> None:
-    pool = made("two")
+    pool = pool_of_set("two", SET)
     change(pool["metadata"])
     operator.refuses(NOT_OF_A_SET, "POST", path(dry=True), pool)
 
@@ -138,20 +127,20 @@ def test_the_operator_changes_and_deletes_no_pool_of_a_person(admin: Api, operat
     admin.accepts("POST", path(), warm_pool("theirs"))
     for method, body in (
         ("PATCH", {"spec": {"idleAfter": "5m"}}),
-        ("PATCH", {"metadata": made("theirs")["metadata"]}),
+        ("PATCH", {"metadata": pool_of_set("theirs", SET)["metadata"]}),
         ("DELETE", None),
     ):
         operator.refuses(NOT_OF_A_SET, method, path("theirs"), body)
 
 
 def test_the_operator_lets_no_pool_out_of_a_set_and_into_no_other(operator: Api) -> None:
-    operator.accepts("POST", path(), made("kept"))
+    operator.accepts("POST", path(), pool_of_set("kept", SET))
     second = f"{SET}-2"
     for labels in ({SET_LABEL: None}, {SET_LABEL: second}):
         operator.refuses(NOT_OF_A_SET, "PATCH", path("kept"), metadata(labels=labels))
-    moved = metadata(labels={SET_LABEL: second}, ownerReferences=[owner(second)])
+    moved = metadata(labels={SET_LABEL: second}, ownerReferences=[set_owner(second)])
     operator.refuses(OWNERS, "PATCH", path("kept"), moved)
-    both = [owner(), owner(second, controller=False)]
+    both = [set_owner(SET), set_owner(second, controller=False)]
     operator.refuses(OWNERS, "PATCH", path("kept"), metadata(ownerReferences=both))
     operator.refuses(OWNERS, "PATCH", path("kept"), metadata(finalizers=["example.com/never"]))
 
@@ -162,11 +151,12 @@ def test_the_operator_makes_no_pool_where_its_release_does_not_serve(
     other = f"{THERE}-elsewhere"
     labels = {INSTALL_LABEL: "another"}
     place.apply({"apiVersion": "v1", "kind": "Namespace", **metadata(name=other, labels=labels)})
-    operator.refuses(NOT_SERVED, "POST", path(namespace=other), made())
+    operator.refuses(NOT_SERVED, "POST", path(namespace=other), pool_of_set("web", SET))
     # It asks so whether a template is right, in the namespace of the release.
-    operator.accepts("POST", path(namespace=other, dry=True), made())
+    operator.accepts("POST", path(namespace=other, dry=True), pool_of_set("web", SET))
+    made = pool_of_set("web", SET)
     sentence = "Kotatsu changes nothing in the namespaces of Kubernetes"
-    operator.refuses(sentence, "POST", path(namespace="kube-public", dry=True), made())
+    operator.refuses(sentence, "POST", path(namespace="kube-public", dry=True), made)
 
 
 # --- a tenant ---
@@ -177,30 +167,30 @@ def test_a_tenant_makes_no_pool_that_of_a_set(tenant: Api) -> None:
     tenant.refuses(LABEL, "POST", path(), labeled)
     for fields in ({}, {"controller": False}):
         owned = warm_pool("mine")
-        owned["metadata"]["ownerReferences"] = [owner(**fields)]
+        owned["metadata"]["ownerReferences"] = [set_owner(SET, **fields)]
         tenant.refuses(OWNER, "POST", path(), owned)
     tenant.accepts("POST", path(), warm_pool("mine"))
     tenant.refuses(LABEL, "PATCH", path("mine"), metadata(labels={SET_LABEL: SET}))
-    tenant.refuses(OWNER, "PATCH", path("mine"), metadata(ownerReferences=[owner()]))
+    tenant.refuses(OWNER, "PATCH", path("mine"), metadata(ownerReferences=[set_owner(SET)]))
 
 
 def test_a_tenant_moves_no_pool_to_another_set(operator: Api, tenant: Api) -> None:
-    operator.accepts("POST", path(), made("fixed"))
+    operator.accepts("POST", path(), pool_of_set("fixed", SET))
     second = f"{SET}-2"
     tenant.refuses(LABEL, "PATCH", path("fixed"), metadata(labels={SET_LABEL: second}))
-    tenant.refuses(OWNER, "PATCH", path("fixed"), metadata(ownerReferences=[owner(second)]))
-    both = [owner(), owner(second, controller=False)]
+    tenant.refuses(OWNER, "PATCH", path("fixed"), metadata(ownerReferences=[set_owner(second)]))
+    both = [set_owner(SET), set_owner(second, controller=False)]
     tenant.refuses(OWNER, "PATCH", path("fixed"), metadata(ownerReferences=both))
 
 
 def test_an_administrator_forges_no_pool_of_a_set_either(admin: Api) -> None:
-    admin.refuses(LABEL, "POST", path(), made("forged"))
+    admin.refuses(LABEL, "POST", path(), pool_of_set("forged", SET))
 
 
 def test_a_tenant_writes_the_other_fields_of_a_made_pool_and_takes_it_out_of_the_set(
     operator: Api, tenant: Api
 ) -> None:
-    operator.accepts("POST", path(), made("edited"))
+    operator.accepts("POST", path(), pool_of_set("edited", SET))
     tenant.accepts("PATCH", path("edited"), {"spec": {"idleAfter": "7m"}})
     tenant.accepts(
         "PATCH", path("edited"), metadata(labels={"team": "shop"}, annotations={"a": "b"})
@@ -208,7 +198,7 @@ def test_a_tenant_writes_the_other_fields_of_a_made_pool_and_takes_it_out_of_the
     tenant.accepts("PATCH", path("edited"), metadata(labels={SET_LABEL: None}))
     tenant.refuses(LABEL, "PATCH", path("edited"), metadata(labels={SET_LABEL: SET}))
     tenant.accepts("PATCH", path("edited"), metadata(ownerReferences=None))
-    tenant.refuses(OWNER, "PATCH", path("edited"), metadata(ownerReferences=[owner()]))
+    tenant.refuses(OWNER, "PATCH", path("edited"), metadata(ownerReferences=[set_owner(SET)]))
     tenant.accepts("DELETE", path("edited"))
 
 
@@ -228,12 +218,13 @@ def test_the_namespaces_of_another_release_are_not_concerned(
     other = namespaces(plane, "another")
     label = {"metadata": {"name": other.there, "labels": {INSTALL_LABEL: other.here}}}
     other.apply({"apiVersion": "v1", "kind": "Namespace", **label})
-    admin.accepts("POST", path(namespace=other.there, dry=True), made())
+    dry, made = path(namespace=other.there, dry=True), pool_of_set("web", SET)
+    admin.accepts("POST", dry, made)
     # Once the label names this release, they are.
     served = {"metadata": {"labels": {INSTALL_LABEL: place.here}}}
     admin.accepts("PATCH", f"api/v1/namespaces/{other.there}", served)
-    until_refused(lambda: admin("POST", path(namespace=other.there, dry=True), made()))
-    admin.refuses(LABEL, "POST", path(namespace=other.there, dry=True), made())
+    until_refused(lambda: admin("POST", dry, made))
+    admin.refuses(LABEL, "POST", dry, made)
 
 
 # --- a deleted set ---
@@ -244,8 +235,8 @@ def test_the_pools_of_a_deleted_set_go_with_it_or_stay_as_it_is_asked(
     admin: Api, operator: Api, policy: str
 ) -> None:
     name = f"{SET}-{policy.lower()}"
-    UIDS[name] = admin.accepts("POST", SETS, pool_set(name))["metadata"]["uid"]
-    operator.accepts("POST", path(), made(policy.lower(), name))
+    make_set(admin, name)
+    operator.accepts("POST", path(), pool_of_set(policy.lower(), name))
     admin.accepts("DELETE", f"{SETS}/{name}?propagationPolicy={policy}")
 
     def is_done() -> bool:
