@@ -272,6 +272,7 @@ class Recorded(Session):
 
     def get(self, path: str, labelSelector: str = "", **_: str) -> Object:  # noqa: N803
         self.reads.append(path)
+        assert path.count("/api/") + path.count("/apis/") <= 1, path
         parts = path.split("/")
         if parts[1:] == ["apis", "argoproj.io"]:
             return {"preferredVersion": {"groupVersion": "argoproj.io/v1alpha1"}}

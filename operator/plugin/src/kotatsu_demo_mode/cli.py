@@ -300,15 +300,10 @@ def _workloads(top: Parser) -> None:
     text = "time zone of the windows, like Asia/Tokyo"
     create.value("--time-zone", "ZONE", text, default="")
     text = "name of a window; may be repeated"
+    start = "start: 18:30 or 2030-12-18T10:00 in the time zone, or RFC 3339"
     for part, flag, shown, said, kind in (
         ("name", "--window", "NAME", text, str),
-        (
-            "at",
-            "--at",
-            "TIME",
-            "start: 18:30 or 2030-12-18T10:00 in the time zone, or RFC 3339",
-            str,
-        ),
+        ("at", "--at", "TIME", start, str),
         ("schedule", "--schedule", "CRON", _CRON, str),
         ("lasting", "--for", "2h", _LENGTH, str),
         ("replicas", "--replicas", "N", "number of its pods (default: 1)", count),

@@ -125,9 +125,7 @@ class Reader:
             pools=pools,
             activators=Objects(unread="no operator of them is known"),
             operators=self.operators(),
-            crd=self._one(
-                path_of("apiextensions.k8s.io/v1", "customresourcedefinitions", "", _CRD)
-            ),
+            crd=self._one(_CRD),
             has_api=has_api,
         )
         found = self._with_activators(found)
