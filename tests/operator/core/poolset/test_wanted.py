@@ -147,6 +147,8 @@ def test_the_first_field_that_differs_is_named():
     assert differs({"idleAfter": "1s"}, there) == "spec.idleAfter"
     assert differs({"windows": [{"name": "b"}]}, there) == "spec.windows.name"
     assert differs({"windows": []}, there) == "spec.windows"
+    assert differs({"dependsOn": ["a", "b"]}, {"dependsOn": ["b", "a"]}) == ""
+    assert differs({"dependsOn": ["a"]}, {}) == "spec.dependsOn"
 
 
 NAMES = st.sampled_from("abc")

@@ -16,6 +16,7 @@ from kotatsu_operator.controller.elector import leader_metric
 from kotatsu_operator.controller.report import NamespaceMetric, PoolMetrics
 from kotatsu_operator.features.calendars.feature import calendar_metrics
 from kotatsu_operator.features.notices.feature import notify_metrics
+from kotatsu_operator.features.sets.feature import set_metric
 from kotatsu_operator.runtime.health import ApiMetrics
 from kotatsu_voice.metrics import VoiceMetrics
 
@@ -38,6 +39,7 @@ def _registries() -> Mapping[str, CollectorRegistry]:
     calendar_metrics(operator)
     leader_metric(operator)
     notify_metrics(operator)
+    set_metric(operator)
     ActivatorMetrics(activator)
     for registry in (operator, activator):
         ApiMetrics(registry)

@@ -240,6 +240,8 @@ def differs(given: Any, there: Any, path: str = "spec") -> str:
     if isinstance(given, Mapping) and isinstance(there, Mapping):
         parts = (differs(value, there.get(name), f"{path}.{name}") for name, value in given.items())
         return next(filter(None, parts), "")
+    if isinstance(given, list) and all(isinstance(one, str) for one in given):
+        return "" if sorted(given) == sorted(map(str, there or ())) else path  # a set of texts
     if isinstance(given, list) and isinstance(there, list) and len(given) == len(there):
         pairs = zip(given, there, strict=True)
         return next(filter(None, (differs(a, b, path) for a, b in pairs)), "")

@@ -78,6 +78,16 @@ _REJECTED = (400, 403, 422)
 """How the API server answers for a field, a policy or a quota."""
 
 
+def set_metric(registry: CollectorRegistry) -> Gauge:
+    """The metric of the sets."""
+    return Gauge(
+        "kotatsu_set_pools",
+        "WarmPools of a WarmPoolSet by state; refused: also workloads without one.",
+        ("set", "state"),
+        registry=registry,
+    )
+
+
 @dataclass
 class Known:
     """A WarmPoolSet, and what is known of it."""
@@ -95,6 +105,15 @@ class Known:
     @property
     def generation(self) -> int:
         return int(self.obj["metadata"]["generation"])
+
+    @property
+    def has_budget(self) -> bool:
+        return self.by is not None and self.by.budget is not None
+
+    def is_same(self, obj: Object) -> bool:
+        """Whether this is the same version of the same set, but for its status."""
+        parts = ("uid", "generation", "labels")
+        return all(self.obj["metadata"].get(part) == obj["metadata"].get(part) for part in parts)
 
     def turn(self, now: datetime) -> None:
         """Begin a new period of the budget if it is time."""
@@ -122,18 +141,13 @@ class PoolSets(Feature):
         self._failed: dict[Key, tuple[str, Refused]] = {}
         """Pools that could not be made or changed, with the names of their sets."""
         self._queue: dict[str, None] = {}
-        """The namespaces to settle; None outside of `run`."""
+        """The namespaces to settle."""
         self._work = asyncio.Event()
         self._synced = asyncio.Event()
         self._stale: set[str] = set()
         """The sets whose status may have changed."""
         self._pages = Pages(clock=clock)
-        self._pools = Gauge(
-            "kotatsu_set_pools",
-            "WarmPools of a WarmPoolSet by state; refused: also workloads without one.",
-            ("set", "state"),
-            registry=registry,
-        )
+        self._pools = set_metric(registry)
 
     @classmethod
     def of(cls, setup: Setup) -> Feature | Self:
@@ -164,7 +178,7 @@ class PoolSets(Feature):
         if member is not None and pool is not None:
             self._members[key] = member
             self._stale.add(member.of)
-            if (known := self._known.get(member.of)) is not None:
+            if (known := self._known.get(member.of)) is not None and known.has_budget:
                 known.purse.enter(key, read_ledger(table(pool.get("status"))))
         if not (before and member):
             self._enqueue(key[0])
@@ -201,8 +215,11 @@ class PoolSets(Feature):
     async def run(self, touch: Callable[[Key], None]) -> None:  # noqa: ARG002
         """Settle what is queued, and write the statuses of the sets, until cancelled."""
         await self._synced.wait()
+        self._stale |= self._known.keys()
         for known in self._known.values():
             self._begin(known)
+        for namespace in self._cache.served.known:
+            self._enqueue(namespace)
         try:
             async with asyncio.TaskGroup() as group:
                 for _ in range(AT_ONCE):
@@ -223,10 +240,12 @@ class PoolSets(Feature):
         if not is_of(self._cache.served.scope, obj):
             return self._forget(("", name))
         known = self._known.get(name)
-        if known is not None and known.generation == obj["metadata"]["generation"]:
+        if known is not None and known.is_same(obj):
             known.obj = obj
             return ()
-        known = self._known[name] = replace(known, obj=obj) if known else Known(obj)
+        is_edited = known is not None and known.obj["metadata"]["uid"] == obj["metadata"]["uid"]
+        purse = known.purse if known is not None and is_edited else Purse()
+        known = self._known[name] = Known(obj, purse=purse)
         try:
             known.by, known.why = read_set(obj), ""
         except SpecError as error:
@@ -282,7 +301,12 @@ class PoolSets(Feature):
                 await self._settle(namespace)
             except (ConflictError, NotFoundError, *Unreachable) as error:
                 log.warning("cannot settle the WarmPools of %s: %s", namespace, error)
-                asyncio.get_running_loop().call_later(AGAIN, self._enqueue, namespace)
+            except Exception:
+                # An unforeseen error of one namespace must not end the operator.
+                log.exception("cannot settle the WarmPools of %s", namespace)
+            else:
+                continue
+            asyncio.get_running_loop().call_later(AGAIN, self._enqueue, namespace)
 
     async def _settle(self, namespace: str) -> None:
         """Make, change and delete pools in one namespace, until they are what the sets want."""

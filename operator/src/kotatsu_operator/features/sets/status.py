@@ -54,7 +54,9 @@ def member_of(pool: Object) -> Member | None:
     return Member(
         of,
         choice(Phase, status.get("phase"), None),
-        (text(accepted["reason"]), text(accepted["message"])) if is_false(accepted) else None,
+        (text(accepted.get("reason")), text(accepted.get("message")))
+        if is_false(accepted)
+        else None,
         is_false(conditions.get("Visited", {})),
         text(cost.get("currency")),
         amount(cost.get("forecast")) or Decimal(0),
