@@ -243,7 +243,7 @@ topologySpreadConstraints:
 {{- define "kotatsu.volumeMounts" -}}
 volumeMounts:
   - {name: tmp, mountPath: /tmp}
-  {{- with .values.extraVolumeMounts }}
+  {{- with (.values).extraVolumeMounts }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
 {{- end }}
@@ -252,13 +252,9 @@ volumeMounts:
 volumes:
   - name: tmp
     emptyDir: {sizeLimit: 16Mi}
-  {{- with .values.extraVolumes }}
+  {{- with (.values).extraVolumes }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
-{{- end }}
-
-{{- define "kotatsu.calendarMount" -}}
-- {name: calendars, mountPath: /etc/kotatsu/calendars, readOnly: true}
 {{- end }}
 
 {{/* One volume for all calendars: a folder for each, with calendar.ics or url in it. A calendar that is
@@ -445,7 +441,7 @@ and nobody asks them. Where a namespace denies everything by default, they need 
 apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
 metadata:
-  name: {{ .name }}
+  name: {{ include "kotatsu.partName" . }}
   namespace: {{ .root.Release.Namespace }}
   {{- include "kotatsu.marks" . | nindent 2 }}
 spec:
@@ -457,7 +453,13 @@ spec:
   egress:
     {{- include "kotatsu.egress" .root | nindent 4 }}
 {{- end }}
-{{- include "kotatsu.ciliumPolicy" (merge (dict "namespace" .root.Release.Namespace) .) }}
+{{- include "kotatsu.ciliumPolicy" (merge (dict "name" (include "kotatsu.partName" .) "namespace" .root.Release.Namespace) .) }}
+{{- end }}
+
+{{/* The ServiceAccount of such a Job, and this policy. */}}
+{{- define "kotatsu.hookAccount" -}}
+{{- include "kotatsu.account" (merge (dict "namespace" .root.Release.Namespace "values" (dict "serviceAccount" (dict "create" true))) .) }}
+{{- include "kotatsu.hookPolicy" . }}
 {{- end }}
 
 {{/* Annotations of the objects that replace the CRD before an upgrade; the argument is their order. Argo CD
