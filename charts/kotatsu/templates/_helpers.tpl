@@ -375,14 +375,6 @@ subjects:
 {{- end }}
 {{- end }}
 
-{{/* Names of the console's Service where it has another name than the operator knows, as a JSON list. */}}
-{{- define "kotatsu.consoleNames" -}}
-{{- $name := printf "%s-console" (include "kotatsu.fullname" .) }}
-{{- $inside := printf "%s.%s" $name .Release.Namespace }}
-{{- $names := list $name $inside (printf "%s.svc" $inside) (printf "%s.svc.cluster.local" $inside) }}
-{{- eq $name "kotatsu-console" | ternary list $names | toJson }}
-{{- end }}
-
 {{/* TCP ports of the API server, as a JSON list: those of the value, or the usual ones and what Helm finds behind
 the Service kubernetes. Its own port does not count, because policies see the address of the endpoint. */}}
 {{- define "kotatsu.apiServerPorts" -}}
