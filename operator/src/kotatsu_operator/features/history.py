@@ -169,7 +169,7 @@ def _charged(history: History, seen: Seen) -> History:
 
 
 def _owing(history: History, period: LedgerPeriod, amount: Decimal, at: datetime) -> History:
-    """The history with an amount of a period: the running episode pays, parted if need be."""
+    """The history with an amount of a period: the running episode has it, or a new one."""
     running = history.running
     if running is None:
         # A pod came and went between two reconciles.
