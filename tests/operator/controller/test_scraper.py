@@ -38,15 +38,6 @@ async def test_a_pod_tells_its_requests_and_when_the_last_one_was(scraper, serve
     assert page.asked == ["/metrics"]
 
 
-async def test_after_its_end_it_opens_no_connection(serve):
-    """What still reads a page would open one that nobody closes."""
-    made = pages.Pages()
-    await made.aclose()
-    found = await made.read(await serve(Page()), "http", "/metrics", (IN_FLIGHT,))
-    assert isinstance(found, Silence)
-    assert made._readers == {}
-
-
 async def test_a_pod_with_several_workers_is_summed_and_its_newest_request_counts(scraper, serve):
     workers = "".join(
         f'{IN_FLIGHT}{{pid="{i}"}} {i}\n{LAST}{{pid="{i}"}} {AT.timestamp() - i}\n'
@@ -216,14 +207,14 @@ async def test_another_page_that_has_lost_its_gauge_hides_the_requests(scraper, 
 
 
 async def test_silent_pods_of_one_namespace_keep_no_page_of_another_waiting(serve):
-    async with contextlib.aclosing(Scraper(parallel=1)) as scraper:
-        hanging = replace(await serve(Page(hangs=True)), key=("other", "voice"))
-        speaking = await serve(Page(f"{IN_FLIGHT} 1\n".encode()))
-        waiting = asyncio.create_task(scraper.pod(hanging, InFlightMetric()))
-        await asyncio.sleep(0)
-        assert await scraper.pod(speaking, InFlightMetric()) == PodAnswer(1, None)
-        assert not waiting.done()
-        waiting.cancel()
+    scraper = Scraper(parallel=1)
+    hanging = replace(await serve(Page(hangs=True)), key=("other", "voice"))
+    speaking = await serve(Page(f"{IN_FLIGHT} 1\n".encode()))
+    waiting = asyncio.create_task(scraper.pod(hanging, InFlightMetric()))
+    await asyncio.sleep(0)
+    assert await scraper.pod(speaking, InFlightMetric()) == PodAnswer(1, None)
+    assert not waiting.done()
+    waiting.cancel()
 
 
 async def test_when_many_pods_of_a_pool_are_silent_the_rest_is_not_waited_for(

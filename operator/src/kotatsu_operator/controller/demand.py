@@ -116,9 +116,6 @@ class Scraper:
         """Silent pods by uid."""
         self._activators: dict[Key, tuple[PodView, _Question]] = {}
 
-    async def aclose(self) -> None:
-        await self._pages.aclose()
-
     async def pod(
         self,
         pod: PodView,
