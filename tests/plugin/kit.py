@@ -3,12 +3,14 @@
 import io
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
+
+from plugin.setups import Session
 
 from kotatsu_demo_mode.api import Api
 from kotatsu_demo_mode.cli import run
@@ -127,7 +129,7 @@ class Ran:
         return json.loads(self.out)
 
 
-class Cluster:
+class Cluster(Session):
     """An API server that holds these pools, each with a Deployment, and nothing else.
 
     It answers an apply, and stores what a JSON patch writes; it answers to no other write.
@@ -146,15 +148,6 @@ class Cluster:
         """The patches that were not dry runs."""
         for raw in self._pools.values():
             raw["metadata"] |= {"namespace": "demo", "generation": 1, "resourceVersion": "1"}
-
-    def __enter__(self) -> "Cluster":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def namespace(self) -> str:
-        return "demo"
 
     def get(self, path: str, **_: str) -> dict[str, Any]:
         folder, _, name = path.rpartition("/")
@@ -213,17 +206,10 @@ class Cluster:
             for folder in folders:
                 place = place[folder]
             last = last.replace("~1", "/")
-            key: Any = int(last) if last.isdigit() else last
-            match operation["op"], key:
-                case "test", _:
-                    if place[key] != operation["value"]:
-                        raise DemoModeError("test failed")
-                case "add", "-":
-                    place.append(operation["value"])
-                case "remove", _:
-                    del place[key]
-                case _:
-                    place[key] = operation["value"]
+            if operation["op"] == "add":
+                place[last] = operation["value"]
+            elif place[last] != operation["value"]:
+                raise DemoModeError("test failed")
         made["metadata"]["generation"] += 1
         return made
 
@@ -240,40 +226,36 @@ class Cluster:
         """The windows of a pool."""
         return deepcopy(self._pools[name]["spec"].get("windows") or [])
 
-    def shell(self, terminal: Terminal | None = None, **more: Any) -> Shell:
-        """A shell whose every session is with this cluster."""
-        nowhere = Terminal(io.StringIO(), io.StringIO())
-        shell = Shell(terminal or nowhere, io.StringIO(), **more)
-        shell.api = lambda _: cast(Api, self)  # type: ignore[method-assign]
-        return shell
 
-
-def passing(now: datetime = NOW) -> dict[str, Any]:
-    """Time for a shell: each look at its clock is five seconds later, and nobody sleeps."""
-    looks = itertools.count()
-    return {
-        "clock": lambda: now + timedelta(seconds=5) * next(looks),
-        "sleep": lambda _: None,
-    }
+def shell_of(cluster: object, terminal: Terminal | None = None, **more: Any) -> Shell:
+    """A shell whose every session is with this cluster."""
+    nowhere = Terminal(io.StringIO(), io.StringIO())
+    shell = Shell(terminal or nowhere, more.pop("stdin", io.StringIO()), **more)
+    shell.api = lambda _: cast(Api, cluster)  # type: ignore[method-assign]
+    return shell
 
 
 def demo_mode(
     *words: str,
     now: datetime = NOW,
-    stdin: str = "",
+    stdin: str | io.StringIO = "",
     width: int = 100,
+    is_live: bool = False,
     kubectl: str = "kubectl",
-    cluster: Cluster | None = None,
+    cluster: object = None,
+    sleep: Callable[[float], None] = lambda _: None,
 ) -> Ran:
     """Run a command in this process; each look at the clock finds it five seconds later."""
-    out, err = io.StringIO(), io.StringIO()
-    terminal = Terminal(out, err, width=width)
-    more: dict[str, Any] = {"user": "ann", "kubectl": kubectl, **passing(now)}
-    shell = Shell(terminal, io.StringIO(stdin), **more)
-    if cluster is not None:
-        shell = cluster.shell(terminal, **more)
-        shell.stdin = io.StringIO(stdin)
-    code = run(words, shell)
+    out, err, looks = io.StringIO(), io.StringIO(), itertools.count()
+    terminal = Terminal(out, err, is_live, width)
+    more: dict[str, Any] = {
+        "stdin": io.StringIO(stdin) if isinstance(stdin, str) else stdin,
+        "user": "ann",
+        "clock": lambda: now + timedelta(seconds=5) * next(looks),
+        "sleep": sleep,
+    }
+    with_kubectl = Shell(terminal, kubectl=kubectl, **more)
+    code = run(words, with_kubectl if cluster is None else shell_of(cluster, terminal, **more))
     return Ran(code, out.getvalue(), err.getvalue())
 
 

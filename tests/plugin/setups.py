@@ -6,10 +6,9 @@ A set-up is applied to a real API server, or served from memory by `Recorded`.
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, Self, cast
 from urllib.parse import unquote
 
-from kotatsu_demo_mode.api import Api
 from kotatsu_demo_mode.errors import (
     ConflictError,
     DemoModeError,
@@ -236,7 +235,20 @@ def without(*kinds: str) -> Objects:
     return [o for o in good() if o["kind"] not in kinds]
 
 
-class Recorded:
+class Session:
+    """A session with an API server that is pretended, in the namespace demo."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def namespace(self) -> str:
+        return "demo"
+
+
+class Recorded(Session):
     """An API server that has these objects in the namespace demo."""
 
     def __init__(
@@ -258,17 +270,9 @@ class Recorded:
             o["metadata"].setdefault("namespace", "demo")
             o["metadata"].setdefault("creationTimestamp", f"2030-01-01T00:00:{index:02}Z")
 
-    def __enter__(self) -> "Recorded":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def namespace(self) -> str:
-        return "demo"
-
     def get(self, path: str, labelSelector: str = "", **_: str) -> Object:  # noqa: N803
         self.reads.append(path)
+        assert path.count("/api/") + path.count("/apis/") <= 1, path
         parts = path.split("/")
         if parts[1:] == ["apis", "argoproj.io"]:
             return {"preferredVersion": {"groupVersion": "argoproj.io/v1alpha1"}}
@@ -329,10 +333,6 @@ class Recorded:
         if "dryRun" not in query:
             self.made.append(body)
         return body
-
-    def as_api(self) -> Api:
-        """For code that asks for a session."""
-        return cast(Api, self)
 
 
 def _labels(o: Object) -> Mapping[str, str]:

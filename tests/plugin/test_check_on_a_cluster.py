@@ -13,8 +13,8 @@ from plugin.setups import Object, Objects, Setup, good, warm_pool
 from plugin.test_check import bad, finding
 
 from kotatsu_demo_mode.api import APPLY, MERGE, Api
-from kotatsu_demo_mode.checks.reader import path_of
 from kotatsu_demo_mode.installs import UNLABELED
+from kotatsu_demo_mode.objects import path_of
 from kotatsu_operator.core.protocol import INSTALL_LABEL
 
 pytestmark = pytest.mark.slow

@@ -8,10 +8,10 @@ import pytest
 from plugin.kit import NOW, pool
 
 from kotatsu_demo_mode.api import Api
-from kotatsu_demo_mode.checks.found import Objects
 from kotatsu_demo_mode.client import Inside
 from kotatsu_demo_mode.errors import DemoModeError
-from kotatsu_demo_mode.operators import watch_by_deployment
+from kotatsu_demo_mode.installs import watch_by_deployment
+from kotatsu_demo_mode.objects import Objects
 
 TEMPLATE: dict[str, Any] = {
     "spec": {

@@ -13,8 +13,10 @@ from kotatsu_demo_mode.errors import DemoModeError, NotFoundError
 
 
 def next_words(*words: str) -> list[str]:
-    pools, windows = ["auth", "voice"], ["final-pitch", "rehearsal"]
-    return candidates(words, parser(), lambda _: pools, lambda _: windows)
+    def names(_: object, *, windows: bool = False) -> list[str]:
+        return ["final-pitch", "rehearsal"] if windows else ["auth", "voice"]
+
+    return candidates(words, parser(), names)
 
 
 def test_completion_knows_commands_pools_flags_and_their_values():
@@ -58,7 +60,7 @@ def test_the_help_shows_what_else_there_is_to_know_and_the_examples(
     "words, said",
     [
         ("onn voice", "invalid choice: 'onn'"),
-        ("on voice --replicas many", "invalid int value: 'many'"),
+        ("on voice --replicas many", "'many' is not a whole number of at least 1"),
         ("plan --days 0", "'0' is not a whole number of at least 1"),
         ("cost --lambda-price cheap", "'cheap' is not an amount like 0.0000041667"),
         ("rehearse voice auth", "unrecognized arguments: auth"),

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import yaml
-from plugin.kit import EVENINGS, PITCH
+from plugin.kit import EVENINGS, PITCH, demo_mode
 from plugin.setups import (
     LABELS,
     Objects,
@@ -22,7 +22,7 @@ from plugin.setups import (
     with_service,
     without,
 )
-from plugin.test_check import PAGES, demo_mode
+from plugin.test_check import PAGES
 from rows import each
 
 from kotatsu_demo_mode.create import manifest_text
@@ -38,7 +38,7 @@ TOKYO = ("--time-zone", "Asia/Tokyo")
 
 def created(objects: Objects, *words: str, pages: Any = PAGES) -> tuple[dict[str, Any], str]:
     """The manifest, and the text that it stands in."""
-    ran = demo_mode(Recorded(objects, pages), "create", "deployment/web", *words)
+    ran = demo_mode("create", "deployment/web", *words, cluster=Recorded(objects, pages))
     assert (ran.code, ran.err) == (0, "")
     made = yaml.safe_load(ran.out)
     read_pool(made, strict=True)
@@ -54,17 +54,19 @@ def test_the_windows_are_those_of_window_add():
 
 def test_nothing_is_written_without_apply():
     cluster = Recorded(good(), PAGES)
-    demo_mode(cluster, "create", "web")
+    demo_mode("create", "web", cluster=cluster)
     assert cluster.made == []
-    ran = demo_mode(cluster, "create", "web", "--apply", "--dry-run=server")
+    ran = demo_mode("create", "web", "--apply", "--dry-run=server", cluster=cluster)
     assert (ran.out, cluster.made) == ("warmpool.kotatsu.dev/web created (server dry run)\n", [])
-    ran = demo_mode(cluster, "create", "web", "--apply", "--name", "tea")
+    ran = demo_mode("create", "web", "--apply", "--name", "tea", cluster=cluster)
     assert ran.out == "warmpool.kotatsu.dev/tea created\n"
     assert [pool["metadata"]["name"] for pool in cluster.made] == ["tea"]
 
 
 def test_json_has_what_the_yaml_has():
-    ran = demo_mode(Recorded(good(), PAGES), "create", "web", *TOKYO, *WINDOWS, "-o", "json")
+    ran = demo_mode(
+        "create", "web", *TOKYO, *WINDOWS, "-o", "json", cluster=Recorded(good(), PAGES)
+    )
     assert ran.json == created(good(), *TOKYO, *WINDOWS)[0]
     assert ran.err.startswith("web: final-pitch, ")
 
@@ -187,7 +189,7 @@ def test_warnings_stand_above_the_manifest():
     ],
 )
 def test_what_would_not_work_is_not_written(objects: Objects, words: tuple[str, ...], said: str):
-    ran = demo_mode(Recorded(objects, PAGES), "create", "web", *words)
+    ran = demo_mode("create", "web", *words, cluster=Recorded(objects, PAGES))
     assert (ran.code, ran.out) == (1, "")
     assert ran.err.startswith(said)
     assert ran.err.count("\n") == 1
@@ -205,15 +207,15 @@ def test_flags_of_no_window_are_wrong_usage(
     words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ):
     with pytest.raises(SystemExit) as ended:
-        demo_mode(Recorded(good()), "create", "web", *words)
+        demo_mode("create", "web", *words, cluster=Recorded(good()))
     assert ended.value.code == 2
     assert capsys.readouterr().err.startswith("error: ")
 
 
 def test_a_pool_that_exists_by_then_is_not_replaced():
     cluster = Recorded(good(), PAGES)
-    assert demo_mode(cluster, "create", "web", "--apply").code == 0
-    ran = demo_mode(cluster, "create", "web", "--apply")
+    assert demo_mode("create", "web", "--apply", cluster=cluster).code == 0
+    ran = demo_mode("create", "web", "--apply", cluster=cluster)
     assert (ran.code, ran.out) == (1, "")
 
 
@@ -238,13 +240,14 @@ def test_a_pool_that_exists_by_then_is_not_replaced():
     ],
 )
 def test_values_are_read_back_as_they_are(value: Any):
-    whole = {"a": {"b": value, "c": [{"d": value}], "e": [value]}, "f": {}, "g": []}
-    assert yaml.safe_load(manifest_text(whole, {("a", "b"): "why"})) == whole
+    spec = {"a": value, "b": {"c": value}, "d": [{"e": value}], "f": [value], "g": {}, "h": []}
+    whole = {"metadata": {"name": value}, "spec": spec}
+    assert yaml.safe_load(manifest_text(whole, {"a": "why"})) == whole
 
 
 def test_a_comment_stays_a_comment_whatever_it_says():
-    text = manifest_text({"a": 1}, {("a",): "one\nkind: Secret " + "long " * 60})
-    assert yaml.safe_load(text) == {"a": 1}
+    text = manifest_text({"spec": {"a": 1}}, {"a": "one\nkind: Secret " + "long " * 60})
+    assert yaml.safe_load(text) == {"spec": {"a": 1}}
     assert max(map(len, text.splitlines())) <= 100
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from plugin.kit import EVENINGS
+from plugin.kit import EVENINGS, demo_mode
 from plugin.setups import Objects, Recorded, changed, container, good, warm_pool
-from plugin.test_check import bad, check, demo_mode, finding
+from plugin.test_check import bad, check, finding
 from plugin.test_create import WINDOWS
 from rows import each
 
@@ -100,10 +100,10 @@ def test_a_server_that_waits_for_its_client_has_nothing_to_mend(
 
 def test_a_port_that_the_kubelet_asks_in_http_is_not_listened_to():
     cluster = Recorded(good(), {})
-    demo_mode(cluster, "check", "web")
+    demo_mode("check", "web", cluster=cluster)
     assert "demo/web-1:8080" not in cluster.reads
     cluster = Recorded(OTHER, {})
-    demo_mode(cluster, "check", "web")
+    demo_mode("check", "web", cluster=cluster)
     assert cluster.reads.count("demo/web-1:9000") == 1
 
 
@@ -128,25 +128,25 @@ def test_where_no_pod_can_be_heard_that_is_not_checked(
 
 def test_create_applies_no_pool_that_would_sleep_and_that_no_client_could_wake():
     cluster = Recorded(MARIADB, {})
-    ran = demo_mode(cluster, "create", "web", "--apply", "--yes")
+    ran = demo_mode("create", "web", "--apply", "--yes", cluster=cluster)
     assert (ran.code, cluster.made) == (1, [])
     assert "ServerSpeaksFirst: on port 3306 (mysql)" in ran.err
     assert "give the pool a --window, or apply what `create` prints without --apply" in ran.err
-    printed = demo_mode(cluster, "create", "web")
+    printed = demo_mode("create", "web", cluster=cluster)
     assert printed.code == 0
     assert "# ServerSpeaksFirst: on port 3306 (mysql) of Service web" in printed.out
 
 
 def test_with_a_window_or_a_pool_that_depends_on_it_create_applies_it():
     cluster = Recorded(MARIADB, {})
-    assert demo_mode(cluster, "create", "web", "--apply", "--yes", *WINDOWS).code == 0
+    assert demo_mode("create", "web", "--apply", "--yes", *WINDOWS, cluster=cluster).code == 0
     shop = warm_pool("shop", dependsOn=["web"], targetRef={"name": "shop"}, service="shop")
     cluster = Recorded([*MARIADB, shop], {})
-    assert demo_mode(cluster, "create", "web", "--apply", "--yes").code == 0
+    assert demo_mode("create", "web", "--apply", "--yes", cluster=cluster).code == 0
 
 
 def test_create_makes_nothing_for_a_greeting_that_the_service_does_not_name():
-    ran = demo_mode(Recorded(OTHER, {}, greetings=HEARD), "create", "web")
+    ran = demo_mode("create", "web", cluster=Recorded(OTHER, {}, greetings=HEARD))
     assert ran.code == 1
     assert "GreetingNotNamed: pod web-1 speaks first" in ran.err
 

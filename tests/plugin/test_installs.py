@@ -4,9 +4,8 @@ from plugin.setups import Objects, activator, around, elsewhere, operator, polic
 from plugin.test_check import check
 from rows import each
 
-from kotatsu_demo_mode.checks.found import Objects as Read
-from kotatsu_demo_mode.installs import pods_of, scope_of, serves
-from kotatsu_demo_mode.operators import Standing, watch_by_deployment
+from kotatsu_demo_mode.installs import Standing, pods_of, scope_of, serves, watch_by_deployment
+from kotatsu_demo_mode.objects import Objects as Read
 from kotatsu_operator.core.protocol import ACTIVATOR_SELECTOR, INSTALL_LABEL
 
 SHOP = '{"matchLabels": {"team": "shop"}}'

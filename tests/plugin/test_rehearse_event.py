@@ -1,23 +1,18 @@
 """Several pools are rehearsed together, and each is restored whatever happens."""
 
-import io
-import itertools
 import json
 from collections.abc import Callable, Generator, Mapping
 from copy import deepcopy
-from datetime import timedelta
 from typing import Any
 
 import pytest
-from plugin.kit import NOW, Cluster, Ran, manifest
+from plugin.kit import Cluster, Ran, demo_mode, manifest
 from plugin.test_report import GOOD
 
-from kotatsu_demo_mode.cli import run
 from kotatsu_demo_mode.client import Pause
 from kotatsu_demo_mode.errors import DemoModeError
 from kotatsu_demo_mode.rehearse import at_once
 from kotatsu_demo_mode.stages import Report
-from kotatsu_demo_mode.terminal import Terminal
 from kotatsu_operator.core.protocol import REHEARSAL_ANNOTATION
 from kotatsu_operator.core.report.verdict import Verdict, read_verdict
 
@@ -92,15 +87,7 @@ class Operated(Cluster):
 def rehearse(
     cluster: Operated, *words: str, sleep: Callable[[float], None] = lambda _: None
 ) -> Ran:
-    out, err, looks = io.StringIO(), io.StringIO(), itertools.count()
-    shell = cluster.shell(
-        Terminal(out, err),
-        user="ann",
-        clock=lambda: NOW + timedelta(seconds=5) * next(looks),
-        sleep=sleep,
-    )
-    code = run(("rehearse", "-l", "team=pet", *words), shell)
-    return Ran(code, out.getvalue(), err.getvalue())
+    return demo_mode("rehearse", "-l", "team=pet", *words, cluster=cluster, sleep=sleep)
 
 
 def test_the_pools_of_a_label_are_rehearsed_together_and_have_one_verdict():

@@ -5,7 +5,7 @@ from typing import Any
 from plugin.kit import NOW, PITCH, pool
 from rows import each
 
-from kotatsu_demo_mode.rehearse import _text, refusal
+from kotatsu_demo_mode.rehearse import refusal, text
 from kotatsu_demo_mode.stages import Answer, Report, has_failed, parking_state, rehearsed
 
 GOOD = Report(
@@ -24,7 +24,7 @@ GOOD = Report(
 
 def test_a_good_rehearsal_in_words():
     assert not GOOD.failures
-    assert list(_text({"voice": GOOD}, passed=True, many=False)) == [
+    assert list(text({"voice": GOOD}, passed=True, many=False)) == [
         "voice: rehearsal of final-pitch",
         "  route      Service voice, from a pod in demo",
         "  cold wake  1.82 s",
@@ -51,7 +51,7 @@ def test_each_thing_that_would_have_gone_wrong_is_named(change: dict[str, Any], 
     report = GOOD._replace(**change)
     (named,) = report.failures
     assert failure in named
-    assert list(_text({"voice": report}, passed=False, many=False))[-1] == f"  - {named}"
+    assert list(text({"voice": report}, passed=False, many=False))[-1] == f"  - {named}"
     assert report.record()["passed"] is False
 
 

@@ -1,6 +1,5 @@
 """`restore` in the states that a removed Kotatsu can leave, and what it does not do."""
 
-import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
@@ -9,7 +8,7 @@ from typing import Any, cast
 from urllib.parse import unquote
 
 import pytest
-from plugin.kit import NOW, Ran
+from plugin.kit import NOW, Ran, demo_mode
 from plugin.setups import (
     Object,
     Objects,
@@ -26,10 +25,7 @@ from plugin.setups import (
 from rows import each
 
 from kotatsu_demo_mode.api import STRATEGIC
-from kotatsu_demo_mode.cli import run
 from kotatsu_demo_mode.errors import ConflictError, ForbiddenError, NotFoundError, NotServedError
-from kotatsu_demo_mode.shell import Shell
-from kotatsu_demo_mode.terminal import Terminal
 from kotatsu_operator.core.protocol import (
     ACTIVATOR_ANNOTATION,
     INSTALL_LABEL,
@@ -114,10 +110,7 @@ class Left(Recorded):
         return any(o["kind"] == kind for o in self._objects)
 
     def restore(self, *words: str) -> Ran:
-        out, err = io.StringIO(), io.StringIO()
-        shell = Shell(Terminal(out, err), io.StringIO(), clock=lambda: NOW, sleep=lambda _: None)
-        shell.api = lambda _: self.as_api()  # type: ignore[method-assign]
-        return Ran(run(("restore", *words), shell), out.getvalue(), err.getvalue())
+        return demo_mode("restore", *words, cluster=self)
 
 
 def _merge(into: Object, change: Mapping[str, Any]) -> None:
@@ -276,19 +269,6 @@ def test_a_pod_that_cannot_be_resized_fails_the_command_and_stops_nothing():
     said = "you have no permission: pods/web-1 is forbidden; by hand: `kubectl rollout restart`"
     assert ran.err.startswith(f"error: demo/web: {said}")
     assert cluster.of("Deployment")["spec"]["replicas"] == 3
-
-
-def test_a_revision_of_a_knative_service_gets_its_min_scale_back():
-    annotations = {"autoscaling.knative.dev/min-scale": "5"}
-    revision = {"apiVersion": "serving.knative.dev/v1", "kind": "Revision"}
-    revision |= {"metadata": {"name": "web-1", "annotations": annotations}}
-    saved = {"name": "web-1", "written": ["5"], "uid": "uid-web-1"}
-    made = pool(status={"internal": {"knative": {"revisions": [saved]}}})
-    made["spec"]["targetRef"] |= {"apiVersion": "serving.knative.dev/v1", "kind": "Service"}
-    cluster = Left(made, revision)
-    ran = cluster.restore("web")
-    assert (ran.code, ran.out) == (0, "demo/web: Revision web-1 has its own min-scale again\n")
-    assert cluster.of("Revision", "web-1")["metadata"]["annotations"] == {}
 
 
 @each(

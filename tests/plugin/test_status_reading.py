@@ -9,10 +9,21 @@ from fuzz.edits import edited
 from fuzz.pools import specs, statuses
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from plugin.kit import EVENINGS, NOW, PITCH, Cluster, costing, cron, demo_mode, manifest, pool
+from plugin.kit import (
+    EVENINGS,
+    NOW,
+    PITCH,
+    Cluster,
+    costing,
+    cron,
+    demo_mode,
+    manifest,
+    pool,
+    shell_of,
+)
 from rows import each
 
-from kotatsu_demo_mode.api import _object, explain
+from kotatsu_demo_mode.api import Api, explain
 from kotatsu_demo_mode.completion import names
 from kotatsu_demo_mode.errors import DemoModeError
 from kotatsu_demo_mode.timeline import timeline
@@ -176,8 +187,7 @@ def test_the_only_pool_that_cannot_be_read_is_an_error():
 
 
 def test_completion_knows_the_names_of_pools_that_cannot_be_read():
-    shell = Cluster(manifest(), TYPO).shell()
-    assert names(["on"], shell) == ["typo", "voice"]
+    assert names(["on"], shell_of(Cluster(manifest(), TYPO))) == ["typo", "voice"]
 
 
 def test_a_field_that_is_younger_than_the_plugin_is_no_error_in_a_cluster():
@@ -190,8 +200,10 @@ def test_a_field_that_is_younger_than_the_plugin_is_no_error_in_a_cluster():
 
 @each("answer", ["<html>a login page</html>", "", "[]", "7"])
 def test_an_answer_that_is_not_the_api_servers_is_said(answer: str):
+    api = Api()
+    api.text = lambda *_, **__: answer  # type: ignore[method-assign]
     with pytest.raises(DemoModeError, match="is not from an API server of Kubernetes"):
-        _object(answer)
+        api.get("/api/v1/pods")
     assert "the API server does not answer" in str(explain(502, answer))
 
 

@@ -5,11 +5,8 @@ import json
 from typing import Any
 
 import pytest
-from plugin.kit import EVENINGS, NOW, PITCH, Cluster, Ran, demo_mode, manifest
+from plugin.kit import EVENINGS, PITCH, Cluster, Ran, demo_mode, manifest
 from rows import each
-
-from kotatsu_demo_mode.cli import run
-from kotatsu_demo_mode.terminal import Terminal
 
 ADD = ("window", "add", "final-pitch", "--at", "2026-11-25T10:00", "--for", "2h", "--replicas", "5")
 REMOVE = ("window", "remove", "final-pitch")
@@ -65,7 +62,7 @@ def test_a_write_is_only_for_the_spec_that_was_read():
     assert cluster.writes == [
         [
             {"op": "test", "path": "/metadata/generation", "value": 1},
-            {"op": "add", "path": "/spec/windows/-", "value": PITCH},
+            {"op": "add", "path": "/spec/windows", "value": [EVENINGS, PITCH]},
         ]
     ]
 
@@ -127,10 +124,7 @@ class Person(io.StringIO):
 
 
 def at_a_terminal(answer: str, *words: str, cluster: Cluster) -> Ran:
-    out, err = io.StringIO(), io.StringIO()
-    shell = cluster.shell(Terminal(out, err, is_live=True), clock=lambda: NOW)
-    shell.stdin = Person(answer)
-    return Ran(run(words, shell), out.getvalue(), err.getvalue())
+    return demo_mode(*words, cluster=cluster, stdin=Person(answer), is_live=True)
 
 
 @each("answer, code", [("y\n", 0), ("yes\n", 0), ("n\n", 1), ("", 1)])

@@ -16,19 +16,10 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from types import TracebackType
-from typing import Any
 from urllib.parse import urlencode
 
-from .errors import (
-    ConflictError,
-    DemoModeError,
-    ForbiddenError,
-    NotFoundError,
-    NotServedError,
-)
-
-Object = dict[str, Any]
+from .errors import ConflictError, DemoModeError, ForbiddenError, NotFoundError, NotServedError
+from .objects import Object
 
 MANAGER = "demo-mode"
 """The field manager that owns the override and the windows of this plugin."""
@@ -86,12 +77,7 @@ class Api:
     def __enter__(self) -> "Api":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._connection is not None:
             self._connection.close()
         for process in (self._proxy, self._config):
@@ -224,7 +210,10 @@ class Api:
         words = self._proxy.stdout.readline().split()
         if not words:
             _, said = self._proxy.communicate()
-            raise DemoModeError(_kubectl_said(said))
+            why = _last_line(said) or "kubectl ended without a message"
+            raise DemoModeError(
+                f"kubectl cannot reach a cluster: {why}; see `kubectl config get-contexts`"
+            )
         if _HAS_SOCKETS:
             return _SocketConnection(where)
         host, _, port = words[-1].rpartition(":")
@@ -252,11 +241,6 @@ def _object(text: str) -> Object:
             "the answer is not from an API server of Kubernetes; check `kubectl cluster-info`"
         )
     return answer
-
-
-def _kubectl_said(text: str) -> str:
-    said = _last_line(text) or "kubectl ended without a message"
-    return f"kubectl cannot reach a cluster: {said}; see `kubectl config get-contexts`"
 
 
 def _last_line(text: str) -> str:

@@ -16,12 +16,7 @@ from typing import TextIO
 from zoneinfo import ZoneInfo
 
 from kotatsu_operator.core.budget.ledger import period_at
-from kotatsu_operator.core.calendar.occasions import (
-    CalendarError,
-    Occasion,
-    Skipped,
-    window_name,
-)
+from kotatsu_operator.core.calendar.occasions import CalendarError, Occasion, Skipped, window_name
 from kotatsu_operator.core.calendar.repeats import Found, occasions_of
 from kotatsu_operator.core.calendar.schedule import Occurrence, Window, openings_a_day
 from kotatsu_operator.core.calendar.wallclock import last_instant, to_instant
@@ -30,9 +25,10 @@ from kotatsu_operator.core.pool.spec import mode_field
 from .entries import MOST_WINDOWS, Edit, after_all, entries_of, most_replicas, sources_of
 from .errors import DemoModeError
 from .notes import OFTEN, budget_notes, described, difference, first_opening, overlaps
-from .pools import Object, Pool
+from .objects import Object
+from .pools import Pool
 from .source import is_url, load, shown
-from .words import days, wall
+from .words import at_most, many, wall
 
 
 @dataclass(frozen=True)
@@ -130,16 +126,13 @@ def changes(pool: Pool, asked: Import, wanted: Iterable[Wanted]) -> list[Edit]:
         edits.append(Edit(pool, name, verb, index, value, source=source))
         left.discard(-1 if index is None else index)
     edits += [Edit(pool, str(mine[i].get("name")), "removed", i, None) for i in sorted(left)]
-    _check_number(pool, len(entries) - len(left) + sum(e.verb == "added" for e in edits))
-    return edits
-
-
-def _check_number(pool: Pool, number: int) -> None:
+    number = len(entries) - len(left) + sum(e.verb == "added" for e in edits)
     if number > MOST_WINDOWS:
         raise DemoModeError(
             f"{pool.name} would have {number} windows, and a pool can have {MOST_WINDOWS}; choose "
             "fewer events with --match, or a shorter time with --days"
         )
+    return edits
 
 
 def _named(wanted: Iterable[Wanted], taken: set[str]) -> dict[str, Wanted]:
@@ -228,14 +221,15 @@ def notes(
         for window, first in opened
         for note in overlaps(after, window, first.start, max(first.end, first.start + length), now)
     ]
-    return [*found, *_first(clashes, "more overlaps"), *_budgets(after, opened, now)]
+    return [*found, *at_most(clashes, _MOST, "{} more overlaps"), *_budgets(after, opened, now)]
 
 
 _VERBS = {"added": "adds", "replaced": "changes", "removed": "removes"}
 
 
 def _left_out(asked: Import, skipped: Sequence[Skipped]) -> Iterable[str]:
-    yield from _first([f"{s.title!r}: {s.reason}" for s in skipped], "more events like these")
+    lines = [f"{s.title!r}: {s.reason}" for s in skipped]
+    yield from at_most(lines, _MOST, "{} more events like these")
     if asked.found.cancelled:
         yield f"{_count(asked.found.cancelled)} of the calendar cancelled"
     if asked.found.elsewhere:
@@ -245,11 +239,6 @@ def _left_out(asked: Import, skipped: Sequence[Skipped]) -> Iterable[str]:
 
 def _count(number: int) -> str:
     return "1 event is" if number == 1 else f"{number} events are"
-
-
-def _first(lines: Sequence[str], more: str) -> list[str]:
-    left = len(lines) - _MOST
-    return [*lines[:_MOST], *([f"{left} {more}"] if left > 0 else [])]
 
 
 def _length(after: Pool, asked: Import) -> timedelta:
@@ -262,7 +251,7 @@ def _price(pool: Pool, after: Pool, begin: datetime, end: datetime) -> str:
     more = difference(pool, after, begin, end)
     if more is None:
         return "price unknown"
-    return f"all together {more} in {days((end - begin).days)}"
+    return f"all together {more} in {many((end - begin).days, 'day')}"
 
 
 def _budgets(after: Pool, opened: Sequence[tuple[Window, Occurrence]], now: datetime) -> list[str]:

@@ -16,23 +16,13 @@ from kotatsu_operator.core.report.status import cost_status
 
 from .api import Api
 from .checks import capacity, greeting, installation, lifecycle, traffic, workload
-from .checks.found import (
-    Case,
-    Finding,
-    Found,
-    Level,
-    age_of,
-    name_of,
-    points_to,
-    refused,
-    spec_of,
-    verdict,
-)
+from .checks.found import Case, Finding, Found, Level, age_of, points_to, refused, verdict
 from .checks.gauges import read_pages
 from .checks.reader import Reader
 from .errors import DemoModeError, NotFoundError
+from .objects import Object, name_of, spec_of
 from .operators import platform_of
-from .pools import Object, items_of, pool_path, read_pool
+from .pools import items_of, pool_path, read_pool
 from .shell import Shell
 from .terminal import Terminal, plain
 
@@ -60,12 +50,9 @@ CHAIN: tuple[Callable[[Case], Iterator[Finding]], ...] = (
     capacity.cost,
     capacity.parked,
 )
-"""The checks, in their order."""
+"""The checks, in their order; the names are stable."""
 _NEEDED = workload.workload
 """The checks after this one are about a workload that a pool can have."""
-
-CHECKS = tuple(check.__name__ for check in CHAIN)
-"""The stable names of the checks."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +75,7 @@ def run(options: Namespace, shell: Shell) -> int:
             "with -l, --all or -A"
         )
     with shell.api(options) as api:
-        namespace = "" if options.all_namespaces else shell.namespace(api, options)
+        namespace = shell.namespace(api, options)
         chosen = [(namespace, options.workload)]
         if many:
             options.pools, options.everything = [], True

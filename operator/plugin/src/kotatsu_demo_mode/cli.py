@@ -15,15 +15,10 @@ from .shell import Shell
 
 PROG = "kubectl demo-mode"
 
-_TABLE = ("wide",)
 _LENGTH, _YES = "duration (default: 1h)", "do not prompt"
 _MOST = "number of pods (default: the highest of any window)"
 _ZONED = "in the pool's time zone, or RFC 3339"
 _CRON = "start times of a repeating window, like '0 18 * * 1-5'"
-_HELP: dict[str, Any] = {
-    "formatter_class": argparse.RawDescriptionHelpFormatter,
-    "allow_abbrev": False,
-}
 
 
 def examples() -> dict[str, str]:
@@ -46,6 +41,20 @@ def _sections(file: str) -> dict[str, str]:
 class Parser(argparse.ArgumentParser):
     """A parser with one line for each flag, whose errors are one sentence."""
 
+    def __init__(self, **more: Any) -> None:
+        self.arguments: list[argparse.Action] = []
+        """Its flags and arguments; argparse does not tell."""
+        self.commands: dict[str, Parser] = {}
+        """The parsers of its commands by name."""
+        form = argparse.RawDescriptionHelpFormatter
+        super().__init__(formatter_class=form, allow_abbrev=False, **more)
+
+    def add_argument(self, *names: str, group: Any = None, **more: Any) -> argparse.Action:
+        """Add a flag or an argument, of which a `group` may have only one."""
+        add = super().add_argument if group is None else group.add_argument
+        self.arguments.append(add(*names, **more))
+        return self.arguments[-1]
+
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"error: {message}; see `{self.prog} --help`\n")
 
@@ -55,14 +64,23 @@ class Parser(argparse.ArgumentParser):
         self.epilog = f"{more}examples:\n{examples()[command]}"
         return super().format_help()
 
-    def switch(self, names: str, text: str, dest: str | None = None) -> None:
+    def switch(self, names: str, text: str, **more: Any) -> None:
         """Add a flag without a value."""
-        more = {} if dest is None else {"dest": dest}
-        self.add_argument(*names.split(), action="store_true", help=text, **more)  # type: ignore[arg-type]
+        self.add_argument(*names.split(), action="store_true", help=text, **more)
 
     def value(self, names: str, shown: str, text: str, **more: Any) -> None:
         """Add a flag, or an argument, whose value the help calls `shown`."""
         self.add_argument(*names.split(), metavar=shown, help=text, **more)
+
+    def choose(self, dest: str) -> None:
+        """Make the first argument the name of a command."""
+        made = self.add_subparsers(dest=dest, metavar=dest.upper(), required=True)
+        self._commands, self.commands = made, made.choices
+
+    def command(self, name: str, summary: str, more: str = "") -> "Parser":
+        """Add a command."""
+        about = f"{summary[0].upper()}{summary[1:]}. {more}"
+        return self._commands.add_parser(name, help=summary, description=about)
 
     # --- what several commands have ---
 
@@ -86,7 +104,7 @@ class Parser(argparse.ArgumentParser):
         self.value("pools", "POOL", "names of pools", nargs=number, default=default)
         self.value("-l --selector", "SEL", "pools with these labels", default="")
         if everything:
-            self.switch("--all", "all pools of the namespace", "everything")
+            self.switch("--all", "all pools of the namespace", dest="everything")
         if many:
             self.switch("-A --all-namespaces", "pools of all namespaces")
         self.output("json", "yaml", *formats)
@@ -142,19 +160,16 @@ def price(text: str) -> Decimal:
 
 @cache
 def parser() -> Parser:
-    top = Parser(
-        prog=PROG,
-        description="Keep pools warm for a demo, and let them sleep afterwards.",
-        **_HELP,
-    )
+    about = "Keep pools warm for a demo, and let them sleep afterwards."
+    top = Parser(prog=PROG, description=about)
     top.common(top=True)
-    commands = _Commands(top, "command")
-    _switch(commands)
-    _windows(commands)
-    _workloads(commands)
-    _reports(commands)
-    _rehearse(commands)
-    restore = commands.add(
+    top.choose("command")
+    _switch(top)
+    _windows(top)
+    _workloads(top)
+    _reports(top)
+    _rehearse(top)
+    restore = top.command(
         "restore",
         "restore the replicas and Services of targets, without Kotatsu",
         "For a cluster\nin which Kotatsu was removed while targets slept, also together with the "
@@ -168,58 +183,47 @@ def parser() -> Parser:
     restore.value("--home", "NAMESPACE", text, default="")
     restore.switch("--force", "restore although an operator may undo it")
     restore.dry_run(VALIDATED, "client", "server")
-    completion = commands.add(
+    completion = top.command(
         "completion", "print a script that completes commands and names of pools"
     )
     completion.add_argument("shell", choices=["bash", "zsh", "fish"])
     return top
 
 
-class _Commands:
-    """The commands of a parser."""
-
-    def __init__(self, made: Parser, dest: str) -> None:
-        self._made = made.add_subparsers(dest=dest, metavar=dest.upper(), required=True)
-
-    def add(self, name: str, summary: str, more: str = "") -> Parser:
-        about = f"{summary[0].upper()}{summary[1:]}. {more}"
-        return self._made.add_parser(name, help=summary, description=about, **_HELP)
-
-
-def _switch(commands: _Commands) -> None:
-    on = commands.add(
+def _switch(top: Parser) -> None:
+    on = top.command(
         "on",
         "keep pools warm for a while",
         "The override ends by itself: after\n1 hour by default, after 24 hours at most.",
     )
     on.pools()
     length = on.add_mutually_exclusive_group()
-    length.add_argument("--for", dest="lasting", metavar="2h", help=_LENGTH)
+    on.value("--for", "2h", _LENGTH, group=length, dest="lasting")
     text = f"end: 18:30 or 2030-12-18T18:30 {_ZONED}"
-    length.add_argument("--until", metavar="TIME", help=text)
-    on.value("--replicas", "N", _MOST, type=int)
+    on.value("--until", "TIME", text, group=length)
+    on.value("--replicas", "N", _MOST, type=count)
     on.value("--reason", "TEXT", "reason, shown in the status", default="")
     on.switch("--wait", "return when the pools are Warm")
     on.value("--timeout", "5m", "time limit of --wait", default="5m")
     on.writes()
 
     summary = "end the override and return to the schedule"
-    off = commands.add("off", summary, "An open window keeps its pods.")
+    off = top.command("off", summary, "An open window keeps its pods.")
     off.pools()
     off.switch("--now", "put the pools to sleep until the open window ends")
     off.value("--reason", "TEXT", "reason for --now", default="")
     off.writes()
 
 
-def _windows(commands: _Commands) -> None:
-    window = commands.add(
+def _windows(top: Parser) -> None:
+    window = top.command(
         "window",
         "add, import, list and remove windows of pools",
         "A window keeps pods warm at a planned\ntime.",
     )
     window.common()
-    actions = _Commands(window, "action")
-    add = actions.add(
+    window.choose("action")
+    add = window.command(
         "add",
         "add a window, or replace the one of this name",
         "Prints the price, overlaps and\nthe budget first. Prompts before it writes if it runs on "
@@ -228,12 +232,12 @@ def _windows(commands: _Commands) -> None:
     add.value("name", "NAME", "name of the window")
     times = add.add_mutually_exclusive_group(required=True)
     text = f"start: 18:30 or 2030-12-18T10:00 {_ZONED}"
-    times.add_argument("--at", metavar="TIME", help=text)
-    times.add_argument("--schedule", metavar="CRON", help=_CRON)
+    add.value("--at", "TIME", text, group=times)
+    add.value("--schedule", "CRON", _CRON, group=times)
     add.value("--for", "2h", _LENGTH, dest="lasting", default="1h")
     add.value("--replicas", "N", _MOST, type=count)
 
-    calendar = actions.add(
+    calendar = window.command(
         "import",
         "make windows from the events of a calendar",
         "Importing a calendar again\nchanges and removes the windows of its events; other windows "
@@ -254,10 +258,10 @@ def _windows(commands: _Commands) -> None:
     text = "number of pods (default: unchanged, for a new window the highest of any window)"
     calendar.value("--replicas", "N", text, type=count)
 
-    actions.add("list", "list the windows of pools, with the price of the next opening").pools(
-        formats=_TABLE
+    window.command("list", "list the windows of pools, with the price of the next opening").pools(
+        formats=["wide"]
     )
-    remove = actions.add(
+    remove = window.command(
         "remove",
         "remove a window",
         "Other windows stay. Prompts before it writes if it\nruns on a terminal.",
@@ -271,21 +275,21 @@ def _windows(commands: _Commands) -> None:
         changing.switch("-y --yes", _YES)
 
 
-def _workloads(commands: _Commands) -> None:
-    check = commands.add(
+def _workloads(top: Parser) -> None:
+    check = top.command(
         "check",
         "report whether a WarmPool works for a workload, and what to correct",
         "Changes nothing.\nExit code 1: something is refused.",
     )
     _workload(check, nargs="?")
     check.value("-l --selector", "SEL", "pools with these labels", default="")
-    check.switch("--all", "all pools of the namespace", "everything")
+    check.switch("--all", "all pools of the namespace", dest="everything")
     check.switch("-A --all-namespaces", "all pools of all namespaces")
     text = "number of pods (default: that of the pool)"
     check.value("--replicas", "N", text, type=count)
     check.switch("--strict", "exit with 1 after a warning too")
 
-    create = commands.add(
+    create = top.command(
         "create",
         "write the WarmPool of a workload",
         "Prints the manifest, filled in with what `check`\nfinds. With --apply, creates the pool.",
@@ -295,14 +299,15 @@ def _workloads(commands: _Commands) -> None:
     text = "time zone of the windows, like Asia/Tokyo"
     create.value("--time-zone", "ZONE", text, default="")
     text = "name of a window; may be repeated"
-    create.value("--window", "NAME", text, action=_Window, dest="windows")
-    for flag, shown, text, kind in (
-        ("--at", "TIME", "start: 18:30 or 2030-12-18T10:00 in the time zone, or RFC 3339", str),
-        ("--schedule", "CRON", _CRON, str),
-        ("--for", "2h", _LENGTH, str),
-        ("--replicas", "N", "number of its pods (default: 1)", count),
+    start = "start: 18:30 or 2030-12-18T10:00 in the time zone, or RFC 3339"
+    for part, flag, shown, said, kind in (
+        ("name", "--window", "NAME", text, str),
+        ("at", "--at", "TIME", start, str),
+        ("schedule", "--schedule", "CRON", _CRON, str),
+        ("lasting", "--for", "2h", _LENGTH, str),
+        ("replicas", "--replicas", "N", "number of its pods (default: 1)", count),
     ):
-        create.value(flag, shown, text, action=_Window, dest=f"_{flag[2:]}", type=kind)
+        create.value(flag, shown, said, action=_Window, const=part, dest="windows", type=kind)
     create.switch("--apply", "create the pool")
     text = "with --apply: the API server validates the pool and does not save it"
     create.dry_run(text, "server")
@@ -318,46 +323,27 @@ def _workload(made: Parser, **more: Any) -> None:
     made.common()
 
 
-_PARTS = {
-    "--window": "name",
-    "--at": "at",
-    "--schedule": "schedule",
-    "--for": "lasting",
-    "--replicas": "replicas",
-}
-"""What the flags say of a window."""
-
-
 class _Window(argparse.Action):
     """--window begins a window; --at, --schedule, --for and --replicas say more of the last one."""
 
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: str | Sequence[Any] | None,
-        option_string: str | None = None,
-    ) -> None:
-        windows: list[dict[str, Any]] = getattr(namespace, "windows", None) or []
-        part = _PARTS[str(option_string)]
-        if part == "name":
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
+        windows: list[dict[str, Any]] = namespace.windows or []
+        if self.const == "name":
             windows = [*windows, {}]
         elif not windows:
             parser.error(f"{option_string} belongs to a window; put --window NAME before it")
-        elif part in windows[-1]:
+        elif self.const in windows[-1]:
             parser.error(f"{option_string} is given twice for window {windows[-1]['name']}")
-        namespace.windows = [*windows[:-1], windows[-1] | {part: values}]
+        namespace.windows = [*windows[:-1], windows[-1] | {self.const: values}]
 
 
-def _reports(commands: _Commands) -> None:
+def _reports(top: Parser) -> None:
     """The commands that show pools, and change nothing."""
-    status = commands.add(
-        "status", "show the phase of each pool, the reason, and how long it lasts"
-    )
-    status.pools(everything=False, formats=_TABLE)
+    status = top.command("status", "show the phase of each pool, the reason, and how long it lasts")
+    status.pools(everything=False, formats=["wide"])
     status.switch("-w --watch", "keep running and show changes")
 
-    plan = commands.add("plan", "show when pods start, when windows open and close, and the cost")
+    plan = top.command("plan", "show when pods start, when windows open and close, and the cost")
     plan.pools(everything=False)
     plan.value("--days", "7", "number of days (default: 7)", type=days, default=7)
     plan.value("--from", "TIME", "start of the plan (default: now)", dest="begin")
@@ -365,14 +351,14 @@ def _reports(commands: _Commands) -> None:
     text = "plan the pools of this manifest, without a cluster; - is stdin"
     plan.value("-f --filename", "FILE", text)
 
-    cost = commands.add("cost", "show the cost so far, the forecast, and the cost of alternatives")
+    cost = top.command("cost", "show the cost so far, the forecast, and the cost of alternatives")
     cost.pools()
     text = "price of a GB-second of provisioned concurrency, to compare with"
     cost.value("--lambda-price", "PRICE", text, type=price)
     cost.value("--lambda-memory", "MiB", "memory of an instance", type=price)
     cost.value("--lambda-currency", "CODE", "currency of --lambda-price", default="")
 
-    report = commands.add(
+    report = top.command(
         "report",
         "show why pools were warm, and what it cost",
         "The costs are those of the\noperator's ledger. Each episode has its reason, pods, wakes "
@@ -382,7 +368,7 @@ def _reports(commands: _Commands) -> None:
     report.value("--from", "TIME", "start of the report (default: the period)", dest="begin")
     report.value("--to", "TIME", "end of the report (default: now)", dest="end")
 
-    suggest = commands.add(
+    suggest = top.command(
         "suggest",
         "propose windows, idleAfter and parkedFor from past use",
         "Computes them from some\nweeks and tests them on later weeks: cold starts and price a "
@@ -392,8 +378,8 @@ def _reports(commands: _Commands) -> None:
     suggest.pools()
 
 
-def _rehearse(commands: _Commands) -> None:
-    rehearse = commands.add(
+def _rehearse(top: Parser) -> None:
+    rehearse = top.command(
         "rehearse",
         "run the next window now, as a rehearsal",
         "Puts the pool to sleep, wakes it\nthrough its Service, starts the pods of the next window "
@@ -442,7 +428,7 @@ def run(arguments: Sequence[str], shell: Shell) -> int:
     # Each command is a module with `run`, which is loaded only now.
     command = import_module(f".{options.command}", __package__)
     try:
-        code = int(command.run(options, shell)) or int(bool(shell.refused) or shell.has_failed)
+        code = int(command.run(options, shell)) or int(bool(shell.refused))
         if shell.named_last:
             shell.terminal.complain(f"error: refused: {', '.join(shell.named_last)}; see above")
         return code

@@ -5,8 +5,8 @@ from collections.abc import Callable, Generator, Iterator
 from datetime import datetime, timedelta
 from enum import Enum, auto
 from pkgutil import get_data
-from typing import Any, Protocol
-from urllib.parse import quote, urlsplit
+from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 from kotatsu_operator.core.formats import tables, text
@@ -15,8 +15,9 @@ from kotatsu_operator.core.objects import why_not_started
 from . import load
 from .api import Api
 from .errors import DemoModeError, NotFoundError
-from .operators import Watch
-from .pools import Object, Pool, pod_spec_of
+from .installs import Watch
+from .objects import Object, path_of, pod_spec_of
+from .pools import Pool
 
 Job = dict[str, Any]
 Results = list[tuple[float, int, str]]
@@ -33,16 +34,6 @@ class Pause(Enum):
 
 Sending = Generator[Pause, None, tuple[float, Results]]
 """The seconds that it took, and each answer; it yields while the requests run."""
-
-
-class Client(Protocol):
-    """Sends requests on one route."""
-
-    route: str
-    """The route in words."""
-
-    def send(self, job: Job) -> Sending:
-        """Send requests; returns the seconds that it took, and each answer."""
 
 
 class Here:
@@ -86,7 +77,7 @@ class Inside:
 
     def send(self, job: Job) -> Sending:
         """Create the pod, wait for its results, and delete it."""
-        pods = f"/api/v1/namespaces/{quote(self._pool.namespace)}/pods"
+        pods = path_of("v1", "pods", self._pool.namespace)
         name = f"demo-mode-rehearsal-{uuid4().hex[:6]}"
         patience = timedelta(seconds=60 + job["timeout"] * (2 + job["requests"] / 10))
         job = job | {"url": self._url}
@@ -118,7 +109,7 @@ class Inside:
 
     def _port(self) -> int:
         name = self._pool.spec.service
-        place = f"/api/v1/namespaces/{quote(self._pool.namespace)}/services/{quote(name)}"
+        place = path_of("v1", "services", self._pool.namespace, name)
         try:
             ports = self._api.get(place)["spec"]["ports"]
         except NotFoundError:
@@ -142,6 +133,9 @@ class Inside:
                     "give another --image, or --url to send them from this machine"
                 )
             yield Pause.WAIT
+
+
+Client = Here | Inside
 
 
 def _read(answer: dict[str, Any]) -> tuple[float, Results]:
@@ -173,11 +167,8 @@ def client_pod(name: str, job: Object, patience: timedelta, like: Object, image:
     administrator. On OpenShift the operator has no user id, because only the namespace's own are
     admitted, and then the pod has none either.
     """
-    user = (
-        {}
-        if like and "runAsUser" not in (like.get("securityContext") or {})
-        else {"runAsUser": _USER}
-    )
+    has_none = bool(like) and "runAsUser" not in (like.get("securityContext") or {})
+    user = {} if has_none else {"runAsUser": _USER}
     script = (get_data(__package__, "load.py") or b"").decode()
     return {
         "apiVersion": "v1",

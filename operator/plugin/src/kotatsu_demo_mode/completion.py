@@ -1,10 +1,15 @@
 """Shell completion: the candidates, and the scripts that request them."""
 
-import argparse
 from argparse import Namespace
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
 
+from .errors import DemoModeError
 from .shell import Shell
+
+if TYPE_CHECKING:
+    from .cli import Parser
 
 _NAMES_ONLY = 4
 """kubectl's directive against file names as a fallback."""
@@ -37,9 +42,6 @@ NOTE = """\
 """
 _SCRIPTS = {"bash": NOTE + BASH, "zsh": ZSH + NOTE, "fish": NOTE + FISH}
 
-_Names = Callable[[Sequence[str]], list[str]]
-"""The names of objects, for the words before the last one."""
-
 
 def run(options: Namespace, shell: Shell) -> int:
     shell.terminal.say_as_is(_SCRIPTS[options.shell].rstrip())
@@ -47,62 +49,46 @@ def run(options: Namespace, shell: Shell) -> int:
 
 
 def candidates(
-    words: Sequence[str],
-    parser: argparse.ArgumentParser,
-    pools: _Names,
-    windows: _Names = lambda _: [],
+    words: Sequence[str], parser: "Parser", names: Callable[..., list[str]]
 ) -> list[str]:
-    """Candidates for the last word; `pools` and `windows` return names from the cluster."""
+    """Candidates for the last word; those of the cluster are `names` for the words before it."""
     *before, last = words or [""]
     here, given, flag = parser, 0, None
     for word in before:
         if flag is not None:
             flag = None  # the word is its value
         elif word.startswith("-"):
-            flag = next((a for a in _actions(here, word) if a.nargs is None), None)
-        elif word in (commands := _commands(here)):
-            here = commands[word]
+            known = (a for a in here.arguments if word in a.option_strings and a.nargs is None)
+            flag = next(known, None)
+        elif word in here.commands:
+            here = here.commands[word]
         else:
             given += 1
-    wanted = [action.dest for action in here._actions if not action.option_strings]  # noqa: SLF001
-    name = wanted[min(given, len(wanted) - 1)] if wanted else ""
-    if flag is not None:
-        found = [str(choice) for choice in flag.choices or ()]
-    elif last.startswith("-"):
-        found = sorted(option for action in _actions(here) for option in action.option_strings)
-    elif commands := _commands(here):
-        found = list(commands)
-    elif name == "name" and not here.prog.endswith(" add"):
-        found = windows(before)
-    elif name == "pools":
-        found = [pool for pool in pools(before) if pool not in before]
-    elif name == "workload":
-        found = [f"warmpool/{pool}" for pool in pools(before)]
-    else:
-        found = [*_SCRIPTS] if name == "shell" else []
+    wanted = [argument for argument in here.arguments if not argument.option_strings]
+    asked = flag or (wanted[min(given, len(wanted) - 1)] if wanted else None)
+    found: Sequence[str] = []
+    if flag is None and last.startswith("-"):
+        found = sorted(option for argument in here.arguments for option in argument.option_strings)
+    elif flag is None and here.commands:
+        found = list(here.commands)
+    elif asked is not None and asked.choices:
+        found = [*map(str, asked.choices)]
+    elif flag is not None or asked is None:
+        pass
+    elif asked.dest == "name" and not here.prog.endswith(" add"):
+        found = names(before, windows=True)
+    elif asked.dest == "pools":
+        found = [pool for pool in names(before) if pool not in before]
+    elif asked.dest == "workload":
+        found = [f"warmpool/{pool}" for pool in names(before)]
     return [word for word in found if word.startswith(last)]
-
-
-def _actions(parser: argparse.ArgumentParser, word: str = "") -> list[argparse.Action]:
-    """The arguments of a command; argparse has no other way to ask."""
-    return [a for a in parser._actions if not word or word in a.option_strings]  # noqa: SLF001
-
-
-def _commands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
-    found = (a for a in _actions(parser) if isinstance(a, argparse._SubParsersAction))  # noqa: SLF001
-    return next((dict(action.choices) for action in found), {})
 
 
 def answer(words: Sequence[str], shell: Shell) -> None:
     """Print the candidates, one per line, and kubectl's directive."""
     from .cli import parser
 
-    for word in candidates(
-        words,
-        parser(),
-        lambda before: names(before, shell),
-        lambda before: names(before, shell, windows=True),
-    ):
+    for word in candidates(words, parser(), partial(names, shell=shell)):
         shell.terminal.say(word)
     shell.terminal.say(f":{_NAMES_ONLY}")
 
@@ -113,11 +99,10 @@ def names(words: Sequence[str], shell: Shell, *, windows: bool = False) -> list[
     Empty after an error.
     """
     from .cli import Parser
-    from .errors import DemoModeError
     from .pools import names
 
     # Not the parser of the command: its arguments are not complete yet.
-    parser = Parser(add_help=False, allow_abbrev=False)
+    parser = Parser(add_help=False)
     parser.common(top=True)
     try:
         options, _ = parser.parse_known_args([*words])

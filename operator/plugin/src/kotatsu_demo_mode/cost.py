@@ -97,15 +97,7 @@ def run(options: Namespace, shell: Shell) -> int:
         other = LambdaPrice(options.lambda_price, options.lambda_memory, options.lambda_currency)
     with shell.api(options) as api:
         found = [figures(pool, now, other) for pool in shell.find(api, options)]
-    if options.output:
-        shell.terminal.dump([record(f) for f in found], options.output)
-        return 0
-    if not found:
-        shell.terminal.say("No WarmPool found; use -A for all namespaces.")
-    for f in found:
-        for line in text(f):
-            shell.terminal.say(line)
-    return 0
+    return shell.show(found, options, text, record)
 
 
 def text(f: Figures) -> list[str]:

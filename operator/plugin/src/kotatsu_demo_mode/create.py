@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from textwrap import wrap
 from typing import Any
 
-from kotatsu_operator.core.formats import format_duration
+from kotatsu_operator.core.formats import format_duration, is_name
 from kotatsu_operator.core.plan.lead import enough_hold
 from kotatsu_operator.core.pool.spec import InFlightMetric, Parked, PoolSpec, RouteMode
 from kotatsu_operator.core.suggest import PARKED_SHARE, RelativePrices, Settings, by_rule
@@ -25,7 +25,8 @@ from .checks.found import Case, Finding, Found, Level, start_of
 from .checks.gauges import gauge_in, pod_of
 from .entries import Request, adding
 from .errors import DemoModeError
-from .pools import Object, Pool, pool_path, read_pool
+from .objects import Object
+from .pools import Pool, pool_path, read_pool
 from .shell import Shell
 from .terminal import plain
 
@@ -34,7 +35,7 @@ from .terminal import plain
 class Filled:
     """A field of the spec, its value, and a sentence about it."""
 
-    path: tuple[str, ...]
+    field: str
     value: Any
     why: str
 
@@ -45,13 +46,15 @@ class Made:
 
     pool: Pool
     manifest: Object
-    comments: Mapping[tuple[str, ...], str]
+    comments: Mapping[str, str]
+    """What is said above a field of the spec."""
     notes: Sequence[str]
 
     @property
     def text(self) -> str:
         """The manifest as YAML, with the notes above it and a comment for each filled field."""
-        return commented(self.notes) + manifest_text(self.manifest, self.comments)
+        notes = [f"# {line}" for note in self.notes for line in wrap(plain(note), _WIDTH - 2)]
+        return "\n".join([*notes, manifest_text(self.manifest, self.comments)])
 
 
 def run(options: Namespace, shell: Shell) -> int:
@@ -96,13 +99,6 @@ def _refuse_silence(findings: Iterable[Finding]) -> None:
             )
 
 
-_LONGEST_NAME, _NAME = (
-    253,
-    re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"),
-)
-"""Names that the API server accepts."""
-
-
 def make(
     seen: Examined,
     name: str,
@@ -115,7 +111,7 @@ def make(
         if finding.level is Level.REFUSED:
             raise DemoModeError(f"{finding.reason}: {finding.message}")
     case = seen.case
-    if name and not (len(name) <= _LONGEST_NAME and _NAME.fullmatch(name)):
+    if name and not is_name(name):
         raise DemoModeError(
             f"--name: {name!r} is not a name; write it in lower case, like web or web-2"
         )
@@ -130,7 +126,11 @@ def make(
         )
     most = max((w.replicas or 1 for w in windows), default=1)
     parts = filled(case, zone, most)
-    manifest = _manifest(case.pool.raw, name, parts)
+    raw, comments = case.pool.raw, {part.field: part.why for part in parts}
+    manifest = raw | {
+        "metadata": raw["metadata"] | ({"name": name} if name else {}),
+        "spec": raw["spec"] | {part.field: part.value for part in parts},
+    }
     pool = read_pool(manifest, case.pool.spec.platform)
     notes = [f"{f.reason}: {f.message}" for f in seen.findings if _is_noted(f)]
     for window in windows:
@@ -143,9 +143,7 @@ def make(
         pool = edit.after
     # The status has the prices that the operator will write; it is not part of a manifest.
     kept = {name: value for name, value in manifest.items() if name != "status"}
-    manifest = kept | {"spec": _ordered(pool.raw["spec"])}
-    comments = {("spec", *part.path): part.why for part in parts}
-    return Made(pool, manifest, comments, notes)
+    return Made(pool, kept | {"spec": pool.raw["spec"]}, comments, notes)
 
 
 def _is_noted(finding: Finding) -> bool:
@@ -154,38 +152,13 @@ def _is_noted(finding: Finding) -> bool:
     return finding.level is Level.WARNING or is_unfilled
 
 
-def _manifest(raw: Object, name: str, parts: Iterable[Filled]) -> Object:
-    spec: dict[str, Any] = dict(raw["spec"])
-    for part in parts:
-        head, *rest = part.path
-        spec[head] = {**spec.get(head, {}), rest[0]: part.value} if rest else part.value
-    meta = raw["metadata"] | ({"name": name} if name else {})
-    return raw | {"metadata": meta, "spec": spec}
-
-
-_ORDER = (
-    "targetRef",
-    "service",
-    "route",
-    "inFlightMetric",
-    "timeZone",
-    "windows",
-    "maxReplicas",
-    "holdTimeout",
-)
-
-
-def _ordered(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields in the order of the documentation."""
-    return {key: spec[key] for key in (*_ORDER, *spec) if key in spec}
-
-
 def filled(case: Case, zone: str, most: int) -> list[Filled]:
     """The fields, for windows with `most` pods at most."""
+    why = "The pods of the largest window."
     return [
         *_route(case),
-        *_zone(case.found, zone),
-        *_scaling(most),
+        _zone(case.found, zone),
+        *([Filled("maxReplicas", most, why)] if most > PoolSpec.max_replicas else ()),
         *_wake(case.found),
         *(list(_parking(case)) or _staying(case.found)),
     ]
@@ -197,10 +170,10 @@ def _route(case: Case) -> Iterator[Filled]:
     if spec.target.scales_itself:
         return
     if "service" in raw:
-        yield Filled(("service",), spec.service, f"Requests to this Service wake {of}.")
+        yield Filled("service", spec.service, f"Requests to this Service wake {of}.")
     if spec.route is RouteMode.ACTIVATOR:
         why = "All connections pass the activator, which counts them."
-        yield Filled(("route",), RouteMode.ACTIVATOR.value, why)
+        yield Filled("route", RouteMode.ACTIVATOR.value, why)
         return
     gauge = None if case.found.pages_unread else gauge_in(case)
     if gauge is None or gauge.value > 0:
@@ -215,35 +188,25 @@ def _route(case: Case) -> Iterator[Filled]:
             " All connections pass the activator, which counts them: the pool adds a term to the "
             f"selector of Service {spec.service}, and removes it when it is deleted."
         )
-        yield Filled(("route",), RouteMode.ACTIVATOR.value, why)
+        yield Filled("route", RouteMode.ACTIVATOR.value, why)
         return
     where = pod_of(case.found)
     why = f"{where[0].upper()}{where[1:]} reports its requests in flight ({gauge.name})."
-    yield Filled(("route",), RouteMode.AUTO.value, why)
-    if gauge.port != InFlightMetric.port:
-        value = int(gauge.port) if gauge.port.isdigit() else gauge.port
-        yield Filled(("inFlightMetric", "port"), value, "The container port with that gauge.")
-    if gauge.path != InFlightMetric.path:
-        yield Filled(("inFlightMetric", "path"), gauge.path, "The page with that gauge.")
+    yield Filled("route", RouteMode.AUTO.value, why)
+    port = int(gauge.port) if gauge.port.isdigit() else gauge.port
+    there = {"port": port} if port != InFlightMetric.port else {}
+    there |= {"path": gauge.path} if gauge.path != InFlightMetric.path else {}
+    if there:
+        yield Filled("inFlightMetric", there, "The container port and the page of that gauge.")
 
 
-def _zone(found: Found, zone: str) -> Iterator[Filled]:
+def _zone(found: Found, zone: str) -> Filled:
     used = {str(pool["spec"].get("timeZone", "UTC")) for pool in found.pools.items}
-    if zone:
-        yield Filled(("timeZone",), zone, "The time zone of the windows.")
-    elif len(used) == 1:
-        yield Filled(
-            ("timeZone",), used.pop(), "The time zone of the other WarmPools of this namespace."
-        )
-    else:
-        yield Filled(
-            ("timeZone",), "UTC", "The time zone of the windows; --time-zone sets another one."
-        )
-
-
-def _scaling(most: int) -> Iterator[Filled]:
-    if most > PoolSpec.max_replicas:
-        yield Filled(("maxReplicas",), most, "The pods of the largest window.")
+    if not zone and len(used) == 1:
+        why = "The time zone of the other WarmPools of this namespace."
+        return Filled("timeZone", used.pop(), why)
+    another = "" if zone else "; --time-zone sets another one"
+    return Filled("timeZone", zone or "UTC", f"The time zone of the windows{another}.")
 
 
 def _parking(case: Case) -> Iterator[Filled]:
@@ -252,13 +215,13 @@ def _parking(case: Case) -> Iterator[Filled]:
     if why_unparked(case, Parked(rule.kept), is_asked=True) is not None:
         return
     yield Filled(
-        ("idleAfter",), format_duration(rule.idle_after), "An idle pod is parked after this time."
+        "idleAfter", format_duration(rule.idle_after), "An idle pod is parked after this time."
     )
     why = (
         "A parked pod keeps its memory and answers at once. For this time it costs less than the "
         "cold start that it may save. After three weeks, `kubectl demo-mode suggest` computes it."
     )
-    yield Filled(("parkedFor",), format_duration(rule.kept), why)
+    yield Filled("parkedFor", format_duration(rule.kept), why)
 
 
 _LONGEST_HOLD = timedelta(minutes=10)
@@ -269,7 +232,7 @@ def _wake(found: Found) -> Iterator[Filled]:
     if took is None or 2 * took <= PoolSpec.hold_timeout:
         return
     yield Filled(
-        ("holdTimeout",),
+        "holdTimeout",
         format_duration(min(enough_hold(took), _LONGEST_HOLD)),
         f"Twice the {format_duration(took)} that a pod took from its node to Ready. Proxies in "
         "front must wait longer.",
@@ -281,12 +244,8 @@ def _staying(found: Found) -> Iterator[Filled]:
     if took is None or took <= PoolSpec.idle_after:
         return
     why = f"Twice the {format_duration(took)} of a start, so that clients that gave up find a pod."
-    yield Filled(("idleAfter",), format_duration(enough_hold(took)), why)
+    yield Filled("idleAfter", format_duration(enough_hold(took)), why)
 
-
-Path = tuple[str, ...]
-Comments = Mapping[Path, str]
-"""What is said above a field, by its path."""
 
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*", re.ASCII)
 _WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
@@ -294,32 +253,18 @@ _WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
 _WIDTH = 100
 
 
-def manifest_text(value: Mapping[str, Any], comments: Comments) -> str:
-    """The YAML of an object whose fields are maps, lists of flat maps, and single values."""
-    return "\n".join([*_fields(value, comments, ()), ""])
-
-
-def commented(notes: Iterable[str]) -> str:
-    """Sentences as comments, above a manifest."""
-    lines = (f"# {line}" for note in notes for line in wrap(plain(note), _WIDTH - 2))
-    return "".join(f"{line}\n" for line in lines)
-
-
-def _fields(value: Mapping[str, Any], comments: Comments, path: Path) -> Iterator[str]:
-    indent = "  " * len(path)
-    for key, inner in value.items():
-        here = (*path, key)
-        if here in comments:
-            said = wrap(plain(comments[here]), _WIDTH - len(indent) - 2, break_on_hyphens=False)
-            yield from (f"{indent}# {line}" for line in said)
-        if isinstance(inner, Mapping) and inner:
-            yield f"{indent}{key}:"
-            yield from _fields(inner, comments, here)
-        elif isinstance(inner, list) and inner:
-            yield f"{indent}{key}:"
-            yield from (f"{indent}  - {_flow(item)}" for item in inner)
+def manifest_text(value: Mapping[str, Any], comments: Mapping[str, str]) -> str:
+    """The YAML of a WarmPool, with comments above fields of its spec."""
+    lines = [f"{key}: {_flow(inner)}" for key, inner in value.items() if key != "spec"]
+    lines.append("spec:")
+    for field, inner in value["spec"].items():
+        said = wrap(plain(comments.get(field, "")), _WIDTH - 4, break_on_hyphens=False)
+        lines += [f"  # {line}" for line in said]
+        if isinstance(inner, list) and inner:
+            lines += [f"  {field}:", *(f"    - {_flow(item)}" for item in inner)]
         else:
-            yield f"{indent}{key}: {_flow(inner)}"
+            lines.append(f"  {field}: {_flow(inner)}")
+    return "\n".join([*lines, ""])
 
 
 def _flow(value: Any) -> str:

@@ -8,14 +8,15 @@ from typing import Any
 
 from kotatsu_operator.core.calendar.schedule import Window
 from kotatsu_operator.core.calendar.wallclock import on_clock, second_instant, to_instant
-from kotatsu_operator.core.formats import table, text
+from kotatsu_operator.core.formats import format_duration, table, text
 from kotatsu_operator.core.pool.spec import mode_field
 from kotatsu_operator.core.protocol import IMPORTED_ANNOTATION
 
 from .api import JSON_PATCH, MANAGER, Api, dry_run_query
 from .errors import ConflictError, DemoModeError, NotFoundError, changed
 from .notes import added_notes, removed_notes
-from .pools import Object, Pool, managers_of, read_pool
+from .objects import Object, managers_of
+from .pools import Pool, read_pool
 from .words import about, duration_of, moment_of, skipped_note, wall
 
 Source = Mapping[str, str]
@@ -61,28 +62,9 @@ class Edit:
         return self.verb != "unchanged"
 
     @property
-    def spec(self) -> Object:
-        return spec_after(self.pool, [self])
-
-    @property
     def after(self) -> Pool:
         """The pool with this change. Raises DemoModeError if the API server would refuse it."""
         return after_all(self.pool, [self])
-
-
-def spec_after(pool: Pool, edits: Sequence[Edit]) -> Object:
-    """A pool's spec with some changes of different windows."""
-    spec: Object = pool.raw["spec"]
-    made = [edit for edit in edits if edit.is_change]
-    if not made:
-        return spec
-    entries: list[Object | None] = [*entries_of(pool)]
-    for edit in made:
-        if edit.index is None:
-            entries.append(edit.value)
-        else:
-            entries[edit.index] = edit.value
-    return spec | {"windows": [entry for entry in entries if entry is not None]}
 
 
 def after_all(pool: Pool, edits: Sequence[Edit]) -> Pool:
@@ -103,31 +85,35 @@ def sources_of(raw: Object) -> dict[str, Source]:
     }
 
 
-def sources_after(pool: Pool, edits: Sequence[Edit]) -> dict[str, Source]:
-    """The same after some changes of different windows."""
-    found, entries = sources_of(pool.raw), entries_of(pool)
+def raw_after(pool: Pool, edits: Sequence[Edit]) -> Object:
+    """A pool's object with some changes of different windows, as the API server would answer."""
+    before, meta, sources = entries_of(pool), pool.raw["metadata"], sources_of(pool.raw)
+    windows: dict[int, Object | None] = dict(enumerate(before))
     for edit in (edit for edit in edits if edit.is_change):
         if edit.index is not None:
-            found.pop(str(entries[edit.index].get("name")), None)
-    new = {e.name: e.source for e in edits if e.value is not None and e.source is not None}
-    return found | new
-
-
-def raw_after(pool: Pool, edits: Sequence[Edit]) -> Object:
-    """A pool's object with some changes, as the API server would answer."""
-    meta, sources = pool.raw["metadata"], sources_after(pool, edits)
+            sources.pop(str(before[edit.index].get("name")), None)
+        windows[len(windows) if edit.index is None else edit.index] = edit.value
+    sources |= {e.name: e.source for e in edits if e.value is not None and e.source is not None}
     if sources != sources_of(pool.raw):
-        notes = {**table(meta.get("annotations")), IMPORTED_ANNOTATION: _written(sources)}
+        written = json.dumps(sources, ensure_ascii=False, sort_keys=True)
+        notes = {**table(meta.get("annotations")), IMPORTED_ANNOTATION: written}
         meta = meta | {"annotations": notes}
-    return pool.raw | {"metadata": meta, "spec": spec_after(pool, edits)}
-
-
-def _written(sources: Mapping[str, Source]) -> str:
-    return json.dumps(sources, ensure_ascii=False, sort_keys=True)
+    spec = {"windows": [entry for entry in windows.values() if entry is not None]}
+    return pool.raw | {"metadata": meta, "spec": pool.raw["spec"] | spec}
 
 
 def entries_of(pool: Pool) -> list[Object]:
     return list(pool.raw["spec"].get("windows") or ())
+
+
+def entry_of(window: Window) -> Object:
+    """A window as an entry of spec.windows."""
+    lasting = format_duration(window.duration or timedelta())
+    times = {"schedule": window.schedule, "duration": lasting}
+    if window.start is not None and window.end is not None:
+        times = {"start": wall(window.start), "end": wall(window.end)}
+    mode = mode_field(parked=window.parked)
+    return {"name": window.name, "replicas": window.replicas, **times, **mode}
 
 
 def adding(pool: Pool, request: Request, now: datetime) -> Edit:
@@ -233,12 +219,13 @@ _BY_HAND = {
 
 def owners(raw: Object, name: str) -> list[str]:
     """The field managers of a window."""
-    found = []
-    for manager, _, windows in managers_of(raw, "windows"):
-        names = (json.loads(key[2:]).get("name") for key in windows if key.startswith("k:"))
-        if name in names:
-            found.append(manager)
-    return list(dict.fromkeys(found))
+    found = {
+        manager: None
+        for manager, _, windows in managers_of(raw, "windows")
+        for key in windows
+        if key.startswith("k:") and json.loads(key[2:]).get("name") == name
+    }
+    return list(found)
 
 
 def list_writers(raw: Object) -> list[str]:
@@ -247,12 +234,13 @@ def list_writers(raw: Object) -> list[str]:
     A server-side apply keeps the windows of other managers. kubectl's other commands (edit, patch)
     do not write again.
     """
-    found = []
-    for manager, operation, _ in managers_of(raw, "windows"):
-        by_person = manager.startswith("kubectl") and manager not in _BY_HAND
-        if operation != "Apply" and manager != MANAGER and not by_person:
-            found.append(manager)
-    return list(dict.fromkeys(found))
+    found = {
+        manager: None
+        for manager, operation, _ in managers_of(raw, "windows")
+        if operation != "Apply" and manager != MANAGER
+        if manager in _BY_HAND or not manager.startswith("kubectl")
+    }
+    return list(found)
 
 
 def check_owners(edit: Edit, *, force: bool) -> list[str]:
@@ -300,37 +288,20 @@ def write(api: Api, pool: Pool, edits: Sequence[Edit], *, dry_run: bool) -> Obje
 def operations(pool: Pool, edits: Sequence[Edit]) -> list[Object]:
     """The JSON patch (RFC 6902) of changes of different windows.
 
-    Positions are those of the pool that was read: entries are replaced first, then removed from the
-    end, then added.
+    Of a list that is written as a whole, a field manager owns the windows that it changes.
     """
-    made = [edit for edit in edits if edit.is_change]
+    after = raw_after(pool, edits)
     found: list[Object] = [
-        {"op": "test", "path": "/metadata/generation", "value": _generation(pool.raw)}
+        {"op": "test", "path": "/metadata/generation", "value": _generation(pool.raw)},
+        {"op": "add", "path": "/spec/windows", "value": after["spec"]["windows"]},
     ]
-    found += [
-        {"op": "replace", "path": f"/spec/windows/{e.index}", "value": e.value}
-        for e in made
-        if e.index is not None and e.value is not None
-    ]
-    gone = sorted((e.index for e in made if e.index is not None and e.value is None), reverse=True)
-    found += [{"op": "remove", "path": f"/spec/windows/{index}"} for index in gone]
-    new = [e.value for e in made if e.index is None and e.value is not None]
-    if new and "windows" not in pool.raw["spec"]:
-        found.append({"op": "add", "path": "/spec/windows", "value": new})
-    else:
-        found += [{"op": "add", "path": "/spec/windows/-", "value": value} for value in new]
-    sources = sources_after(pool, edits)
-    if sources != sources_of(pool.raw):
-        found.append(_annotated(pool, _written(sources)))
+    if after["metadata"] != pool.raw["metadata"]:
+        path, value = "/metadata/annotations", after["metadata"]["annotations"]
+        if table(pool.raw["metadata"].get("annotations")):
+            path += f"/{IMPORTED_ANNOTATION.replace('/', '~1')}"
+            value = value[IMPORTED_ANNOTATION]
+        found.append({"op": "add", "path": path, "value": value})
     return found
-
-
-def _annotated(pool: Pool, value: str) -> Object:
-    if table(pool.raw["metadata"].get("annotations")):
-        name = IMPORTED_ANNOTATION.replace("/", "~1")
-        return {"op": "add", "path": f"/metadata/annotations/{name}", "value": value}
-    only = {IMPORTED_ANNOTATION: value}
-    return {"op": "add", "path": "/metadata/annotations", "value": only}
 
 
 def _generation(raw: Object) -> Any:

@@ -9,10 +9,8 @@ from kotatsu_operator.core.formats import table
 from kotatsu_operator.core.protocol import API_VERSION
 
 from .errors import DemoModeError
-from .pools import Object, Pool, read_pool
-
-Once = Callable[[Sequence[tuple[Any, Any]]], dict[Any, Any]]
-"""Creates a map from its fields."""
+from .objects import Object
+from .pools import Pool, read_pool
 
 
 def read_manifests(filename: str, stdin: TextIO) -> list[Pool]:
@@ -70,21 +68,14 @@ def _documents(text: str, filename: str) -> list[Any]:
         return found
 
     try:
-        return _json(text, once)
+        return [json.loads(text, object_pairs_hook=once)]
     except ValueError:
         return _yaml(text, once, filename)
     except RecursionError:
         raise DemoModeError(f"{filename} is nested too deeply; give a file of manifests") from None
 
 
-def _json(text: str, once: Once) -> list[Any]:
-    def no_number(name: str) -> Any:
-        raise ValueError(name)  # only Python reads NaN
-
-    return [json.loads(text, object_pairs_hook=once, parse_constant=no_number)]
-
-
-def _yaml(text: str, once: Once, filename: str) -> list[Any]:
+def _yaml(text: str, once: Callable[..., object], filename: str) -> list[Any]:
     import yaml  # takes 60 ms to load
 
     class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]

@@ -20,7 +20,7 @@ from kotatsu_operator.core.pool.spec import OverrideMode
 
 from .pools import Pool
 from .timeline import timeline
-from .words import about, amount, clock, days, pods, windows_pods
+from .words import about, amount, at_most, clock, many, pods, windows_pods
 
 _FAR = timedelta(days=100 * 366)
 """How far ahead to search for an opening."""
@@ -34,8 +34,6 @@ OFTEN = 24
 
 _BEFORE = timedelta(hours=26)
 """More than the longest lead: a price includes the pods that start early."""
-
-_ALL_WARM = "; while both are open, all pods are warm"
 
 _SHOWN = 3
 """Overlapping windows to name."""
@@ -121,7 +119,7 @@ def _price(pool: Pool, after: Pool, begin: datetime, end: datetime, window: Wind
     if more is None:
         return ", price unknown"
     length = _priced(window).days
-    return f", {more} in {days(length)}" if length else f", {more}"
+    return f", {more} in {many(length, 'day')}" if length else f", {more}"
 
 
 def difference(pool: Pool, after: Pool, begin: datetime, end: datetime) -> str | None:
@@ -165,12 +163,10 @@ def overlaps(
             continue
         met = _meeting(mine, occurrences((other,), zone, begin, end))
         if met is not None:
-            notes.append(
-                f"overlaps {other.name} from {clock(met, zone, now)}: {_wins(window, other)}"
-                + (_ALL_WARM if window.parked != other.parked else "")
-            )
-    more = len(notes) - _SHOWN
-    return notes[:_SHOWN] + ([f"overlaps {more} more windows"] if more > 0 else [])
+            warm = "; while both are open, all pods are warm" * (window.parked != other.parked)
+            at = clock(met, zone, now)
+            notes.append(f"overlaps {other.name} from {at}: {_wins(window, other)}{warm}")
+    return at_most(notes, _SHOWN, "overlaps {} more windows")
 
 
 def _meeting(mine: Sequence[Occurrence], others: Sequence[Occurrence]) -> datetime | None:

@@ -14,11 +14,16 @@ from kotatsu_operator.core.formats import conditions_of, count, is_false, is_tru
 from kotatsu_operator.core.plan.activity import OVERRIDE_LIMIT
 from kotatsu_operator.core.pool.memory import KnownOverride
 from kotatsu_operator.core.protocol import API_VERSION, BY_ANNOTATION, REASON_ANNOTATION
+from kotatsu_operator.core.schema import joined
 
 from .api import APPLY, MANAGER, MERGE, Api, dry_run_query
+from .entries import most_replicas
 from .errors import ConflictError, DemoModeError, changed
-from .operators import Watch, watches
-from .pools import Object, Pool, chosen, hopeless, managers_of, read_pool
+from .installs import Watch
+from .objects import Object, managers_of
+from .operators import watches
+from .pools import Pool, chosen, hopeless, read_pool
+from .schema import defaulted
 from .shell import Shell
 from .timeline import timeline
 from .words import about, amount, clock, duration_of, end_of_override, pods, stamp
@@ -57,12 +62,7 @@ def run(options: Namespace, shell: Shell) -> int:
 
 def _warm(pool: Pool, options: Namespace, by: str, now: datetime) -> Object:
     until = end_of_override(options.lasting, options.until, pool.spec.zone, now, default="1h")
-    most = pool.spec.max_replicas
-    if options.replicas is not None and not 1 <= options.replicas <= most:
-        raise DemoModeError(
-            f"--replicas: {options.replicas} is not between 1 and {most}, the maxReplicas "
-            f"of {pool.name}; use fewer, or raise that"
-        )
+    most_replicas(pool, options.replicas)
     if len(options.reason) > 256:
         raise DemoModeError("--reason: more than 256 characters; shorten it")
     return override("Warm", until, by=by, reason=options.reason, replicas=options.replicas)
@@ -147,6 +147,13 @@ def override_of(raw: Object) -> Object | None:
     return {"metadata": {"annotations": said}, "spec": {"override": value}}
 
 
+_NO_OVERRIDE = {
+    "metadata": {"annotations": {BY_ANNOTATION: None, REASON_ANNOTATION: None}},
+    "spec": {"override": None},
+}
+"""The merge patch that removes an override."""
+
+
 def set_override(
     api: Api, pool: Pool, value: Object | None, *, force: bool, dry_run: bool = False
 ) -> Object:
@@ -160,25 +167,16 @@ def set_override(
         if not force:
             raise _held(pool, others, "")
         # An apply without it removes only what this field manager owns.
-        version = pool.raw["metadata"]["resourceVersion"]
-        gone = {BY_ANNOTATION: None, REASON_ANNOTATION: None}
-        meta = {"resourceVersion": version, "annotations": gone}
+        version = {"metadata": {"resourceVersion": pool.raw["metadata"]["resourceVersion"]}}
         try:
-            return api.patch(
-                pool.path, {"metadata": meta, "spec": {"override": None}}, MERGE, query
-            )
+            return api.patch(pool.path, joined(version, _NO_OVERRIDE), MERGE, query)
         except ConflictError:
             raise changed(pool.name) from None
-    given, named = value or {}, {"name": pool.name, "namespace": pool.namespace}
-    body: Object = {
-        "apiVersion": API_VERSION,
-        "kind": "WarmPool",
-        "metadata": named | given.get("metadata", {}),
-    }
-    body |= {"spec": given["spec"]} if "spec" in given else {}
+    named = {"name": pool.name, "namespace": pool.namespace}
+    body: Object = {"apiVersion": API_VERSION, "kind": "WarmPool", "metadata": named}
     query |= {"force": "true"} if force and value is not None else {}
     try:
-        return api.patch(pool.path, body, APPLY, query)
+        return api.patch(pool.path, joined(body, value or {}), APPLY, query)
     except ConflictError as error:
         raise _held(pool, others, str(error)) from None
 
@@ -196,14 +194,8 @@ def write(api: Api, pool: Pool, value: Object | None, options: Namespace) -> Obj
     if options.dry_run != "client":
         dry_run = options.dry_run == "server"
         return set_override(api, pool, value, force=options.force_conflicts, dry_run=dry_run)
-    given, meta = value or {}, pool.raw["metadata"]
-    said = (BY_ANNOTATION, REASON_ANNOTATION)
-    notes = {k: v for k, v in table(meta.get("annotations")).items() if k not in said}
-    notes |= given.get("metadata", {}).get("annotations", {})
-    meta = {key: inner for key, inner in meta.items() if key != "annotations"}
-    spec = {key: inner for key, inner in pool.raw["spec"].items() if key != "override"}
-    meta |= {"annotations": notes} if notes else {}
-    return pool.raw | {"metadata": meta, "spec": spec | given.get("spec", {})}
+    made: Object = defaulted(joined(pool.raw, _NO_OVERRIDE, value or {}), {})
+    return made
 
 
 # --- what the commands share ---

@@ -1,25 +1,22 @@
 """Who watches a namespace: the operator's Deployment says which, and its Lease whether it acts."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import timedelta
-from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from kotatsu_operator.core.budget.prices import parse_table
 from kotatsu_operator.core.formats import count, instant, lasting, quantity, table, text
 from kotatsu_operator.core.objects import activators_of
 from kotatsu_operator.core.pool.parse import SpecError
 from kotatsu_operator.core.pool.spec import NO_PRICES, PLATFORM, Platform
-from kotatsu_operator.core.protocol import INSTALL_LABEL, LEASE_NAME, UNINSTALL
-from kotatsu_operator.core.scope import NEVER, Scope
+from kotatsu_operator.core.protocol import LEASE_NAME, UNINSTALL
 
-from .checks.found import Objects, name_of, spec_of
-from .checks.reader import Reader, labels_of
-from .errors import DemoModeError, ForbiddenError, NotFoundError
-from .installs import SELECTOR, Operator, home_of, scope_of, serves, serving, settings
+from .checks.reader import Reader
+from .errors import ForbiddenError, NotFoundError
+from .installs import Standing, Watch, home_of, settings, watch_by_deployment, watches_it
+from .objects import labels_of, name_of, path_of
 from .shell import Shell
 
 if TYPE_CHECKING:
@@ -39,52 +36,6 @@ _STARTS = timedelta(seconds=60)
 """How long a command that waits gives an operator to start, as after `helm install`."""
 
 
-class Standing(Enum):
-    """What is known of the operator of a namespace."""
-
-    ACTS = auto()
-    UNKNOWN = auto()
-    """It may not be read."""
-    DOWN = auto()
-    """It has no Ready pod."""
-    STANDS_STILL = auto()
-    """It has a Ready pod, and none renews the Lease."""
-    LEAVES = auto()
-    """The Job of `helm uninstall` has its Lease."""
-    ABSENT = auto()
-    """No operator watches the namespace."""
-
-
-@dataclass(frozen=True)
-class Watch:
-    """Whether an operator acts in a namespace."""
-
-    standing: Standing
-    message: str
-    """What is missing and what to do; of one that acts, which it is."""
-    operator: Mapping[str, Any]
-    """Its Deployment; empty if none is known."""
-    is_proven: bool = False
-    """Whether that is so by the status of a pool, which only an operator may write. Anyone who may
-    create Deployments somewhere can label one as an operator."""
-
-    @property
-    def acts(self) -> bool:
-        """Whether overrides and windows take effect, as far as that can be read."""
-        return self.standing in (Standing.ACTS, Standing.UNKNOWN)
-
-    @property
-    def may_start(self) -> bool:
-        """Whether it does not act, and may do so in a moment."""
-        is_off = spec_of(self.operator).get("replicas") == 0
-        return self.standing in (Standing.DOWN, Standing.STANDS_STILL) and not is_off
-
-    def require(self, *, now: bool) -> None:
-        """Raise DemoModeError if no operator acts: at all, or `now`."""
-        if not self.acts and (now or not self.may_start):
-            raise DemoModeError(self.message)
-
-
 def platform_of(operator: object) -> Platform:
     """The values of the chart in an operator's Deployment; the defaults if it was not read."""
     given = settings(operator)
@@ -99,67 +50,6 @@ def platform_of(operator: object) -> Platform:
         quantity(given.get(PARKED_CPU, "")) or PLATFORM.parked_cpu,
         read,
     )
-
-
-def watch_by_deployment(
-    operators: Objects,
-    namespace: str,
-    labels: Mapping[str, str] | None = None,
-    activators: str = "",
-) -> Watch:
-    """Which operator watches a namespace with these labels, and whether it has a Ready pod.
-
-    `labels` is None if they may not be read. `activators` is the set that the status of a pool
-    there names; empty if it names none.
-    """
-    operator = serving(operators.items, namespace, labels, activators)
-    if operator:
-        is_proven = scope_of(operator).has(activators)
-        name, place = name_of(operator), home_of(operator)
-        if count(table(operator.get("status")).get("readyReplicas")):
-            return Watch(Standing.ACTS, _watches_it(operator), operator, is_proven)
-        why = (
-            f"the operator {place}/{name} has no Ready pod, so no window opens and no override "
-            f"takes effect: see `kubectl describe deployment {name} -n {place}`"
-        )
-        return Watch(Standing.DOWN, why, operator, is_proven)
-    if operators.unread:
-        why = f"which operator watches {namespace}: {operators.unread}"
-        return Watch(Standing.UNKNOWN, why, {})
-    scopes = [(one, scope_of(one)) for one in operators.items]
-    if any(serves(scope, namespace, labels) is None for _, scope in scopes):
-        why = f"whether Kotatsu serves {namespace}: the labels of the namespace may not be read"
-        return Watch(Standing.UNKNOWN, why, {})
-    why, remedy = _why_not_served(scopes, namespace, (labels or {}).get(INSTALL_LABEL))
-    message = f"namespace {namespace} is not served by Kotatsu ({why}): {remedy}"
-    return Watch(Standing.ABSENT, message, {})
-
-
-def _why_not_served(
-    scopes: Sequence[tuple[Operator, Scope]], namespace: str, named: str | None
-) -> tuple[str, str]:
-    """Why no operator serves a namespace, whose label names an install, and what to do."""
-    if not scopes:
-        return "no operator runs in this cluster", "install the chart kotatsu"
-    if namespace.startswith(NEVER):
-        return "it is one of Kubernetes itself", "move the workload to another namespace"
-    homes = sorted({scope.home for _, scope in scopes})
-    if named is not None:
-        why = f"its label `{INSTALL_LABEL}: {named}` names a namespace without an operator"
-        return why, f"change it to {' or '.join(homes)}, or install the chart kotatsu in {named}"
-    why, remedy = "installs serve only namespaces that are labeled for them", ""
-    for operator, scope in scopes:
-        if scope.unlabeled:
-            given = settings(operator).get(SELECTOR)
-            why = f"the namespaceSelector of {scope.text}, {given}, does not select it"
-            remedy = ", or change the chart value `namespaceSelector`"
-    return why, f"label it {' or '.join(f'`{INSTALL_LABEL}: {of}`' for of in homes)}{remedy}"
-
-
-def _watches_it(operator: Mapping[str, Any]) -> str:
-    version = text(table(operator["metadata"].get("labels")).get("app.kubernetes.io/version"))
-    name = f"{home_of(operator)}/{name_of(operator)}"
-    return f"the operator {name}{f' {version}' * bool(version)} watches it"
 
 
 def watch(
@@ -194,7 +84,7 @@ def watch(
         )
         return replace(found, standing=Standing.LEAVES, message=why)
     if holder:
-        return replace(found, standing=Standing.ACTS, message=_watches_it(found.operator))
+        return replace(found, standing=Standing.ACTS, message=watches_it(found.operator))
     if holder is None or found.standing is Standing.DOWN:
         return found
     why = (
@@ -211,7 +101,7 @@ def _holder(api: "Api", namespace: str, shell: Shell, *, patient: bool) -> str |
     Lease is read until it changes.
     """
     begin = shell.clock()
-    path = f"/apis/coordination.k8s.io/v1/namespaces/{quote(namespace)}/leases/{LEASE_NAME}"
+    path = path_of("coordination.k8s.io/v1", "leases", namespace, LEASE_NAME)
     first: Mapping[str, Any] | None = None
     while True:
         try:
@@ -220,13 +110,10 @@ def _holder(api: "Api", namespace: str, shell: Shell, *, patient: bool) -> str |
             return None
         except NotFoundError:
             lease = {}
-        holder, now, renewed = (
-            text(lease.get("holderIdentity")),
-            shell.clock(),
-            lease.get("renewTime"),
-        )
+        holder, now = text(lease.get("holderIdentity")), shell.clock()
         first = lease if first is None else first
-        at, lasts = instant(renewed), timedelta(seconds=count(lease.get("leaseDurationSeconds")))
+        at = instant(lease.get("renewTime"))
+        lasts = timedelta(seconds=count(lease.get("leaseDurationSeconds")))
         if holder and (lease != first or (at is not None and abs(now - at) < lasts)):
             return holder
         if not patient or now - begin > _LONGEST:

@@ -21,9 +21,9 @@ from kotatsu_operator.core.report.record import (
 )
 
 from .api import Api, find
-from .checks.reader import path_of
 from .errors import DemoModeError, ForbiddenError, NotFoundError
-from .pools import Object, items_of, pool_path
+from .objects import Object, path_of
+from .pools import items_of, pool_path
 from .shell import Shell
 
 

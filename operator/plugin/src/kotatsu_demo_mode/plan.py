@@ -16,7 +16,7 @@ from .errors import DemoModeError
 from .pools import Pool
 from .shell import Shell
 from .terminal import Terminal, table_lines
-from .timeline import TOGETHER, Change, Drawn, Timeline, chart, hours, price, timeline, together
+from .timeline import TOGETHER, Change, Timeline, chart, hours, price, timeline, together
 from .words import amount, clock, instant_of, number, shown_pods, skipped_note, spent_on
 
 _LONGEST = timedelta(days=3 * 366)
@@ -128,9 +128,8 @@ def text(
         lines.append("No transitions in this time.")
     else:
         lines += ["", *table_lines(terminal, rows), ""]
-        first, drawn = timelines[0], [Drawn(t.pool.name, t.stretches) for t in timelines]
-        zone, blocks = first.pool.spec.zone, terminal.has_blocks
-        lines += chart(drawn, first.begin, first.end, zone, terminal.width, blocks=blocks)
+        first, drawn = timelines[0], [(t.pool.name, t.stretches) for t in timelines]
+        lines += chart(terminal, drawn, first.begin, first.end, first.pool.spec.zone)
     for t in timelines:
         if spent := _spending(t, now):
             lines.append(f"{_name(t.pool, is_wide=is_wide)}: {spent}")

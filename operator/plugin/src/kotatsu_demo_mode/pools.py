@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.budget.limit import EVERYTHING, Allowed, allowed
 from kotatsu_operator.core.budget.podtime import PodPrice
 from kotatsu_operator.core.calendar.schedule import Window
-from kotatsu_operator.core.formats import (
-    conditions_of,
-    count,
-    is_false,
-    table,
-    tables,
-    text,
-)
+from kotatsu_operator.core.formats import conditions_of, count, is_false, table, tables, text
 from kotatsu_operator.core.plan.activity import in_force
 from kotatsu_operator.core.plan.plan import Plan, plan_at
 from kotatsu_operator.core.pool.calendars import with_calendars
@@ -31,14 +23,11 @@ from kotatsu_operator.core.protocol import API_VERSION
 from kotatsu_operator.core.report.status import read_ledger, read_memory
 
 from .errors import DemoModeError, NotFoundError
+from .objects import Object, path_of
 from .schema import defaulted, faults, sentence, spec_schema
 
 if TYPE_CHECKING:
     from .api import Api  # which loads HTTP; a plan of a manifest does not need it
-
-Object = dict[str, Any]
-
-GROUP = f"/apis/{API_VERSION}"
 
 
 @dataclass(frozen=True)
@@ -138,15 +127,14 @@ def hopeless(status: Mapping[str, Any], generation: int) -> str:
     return refusal_in(status, generation)
 
 
-def pool_path(namespace: str, name: str = "", plural: str = "warmpools") -> str:
+def pool_path(namespace: str, name: str = "") -> str:
     """The path of a pool, or of the list of a namespace's pools ("": all namespaces)."""
-    place = f"{GROUP}/namespaces/{quote(namespace)}" if namespace else GROUP
-    return f"{place}/{plural}/{quote(name)}" if name else f"{place}/{plural}"
+    return path_of(API_VERSION, "warmpools", namespace, name)
 
 
 def history_path(pool: Pool) -> str:
     """The path of a pool's WarmPoolHistory."""
-    return pool_path(pool.namespace, pool.name, "warmpoolhistories")
+    return path_of(API_VERSION, "warmpoolhistories", pool.namespace, pool.name)
 
 
 def read_pool(raw: Object, platform: Platform = PLATFORM, *, strict: bool = False) -> Pool:
@@ -202,15 +190,14 @@ def names(api: Api, namespace: str, *, windows: bool = False) -> list[str]:
 
 def items_of(api: Api, namespace: str, options: Namespace) -> list[Object]:
     """The chosen pools as they are in the cluster. Raises DemoModeError if there are none."""
-    place = "" if options.all_namespaces else namespace
     query = {"labelSelector": options.selector} if options.selector else {}
-    items: list[Object] = api.get(pool_path(place), **query).get("items") or []
+    items: list[Object] = api.get(pool_path(namespace), **query).get("items") or []
     if options.pools:
         items = [_named(name, items, namespace) for name in options.pools]
     elif not items and is_named(options):
         which = f" with labels {options.selector}" if options.selector else ""
         raise DemoModeError(
-            f"{f'namespace {namespace}' if place else 'this cluster'} has no WarmPool{which}; "
+            f"{f'namespace {namespace}' if namespace else 'this cluster'} has no WarmPool{which}; "
             "see `kubectl get warmpools -A --show-labels`"
         )
     return sorted(items, key=lambda i: (i["metadata"]["namespace"], i["metadata"]["name"]))
@@ -226,17 +213,3 @@ def _named(text: str, items: Sequence[Object], namespace: str) -> Object:
     there = ", ".join(sorted(item["metadata"]["name"] for item in items))
     hint = f"it has {there}" if there else "it has none; see `kubectl get warmpools -A`"
     raise NotFoundError(f"namespace {namespace} has no WarmPool {name}; {hint}")
-
-
-def pod_spec_of(workload: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The PodSpec of a workload's template; empty without one."""
-    return table(table(table(workload.get("spec")).get("template")).get("spec"))
-
-
-def managers_of(raw: Object, field: str) -> Iterator[tuple[str, str, Object]]:
-    """The managers of a field of the spec: name, operation, and the parts that they own."""
-    for entry in raw["metadata"].get("managedFields") or ():
-        parts = ((entry.get("fieldsV1") or {}).get("f:spec") or {}).get(f"f:{field}")
-        if parts is not None:
-            name = str(entry.get("manager") or "an unnamed manager")
-            yield name, str(entry.get("operation") or ""), parts

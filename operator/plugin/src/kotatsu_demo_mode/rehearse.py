@@ -145,12 +145,12 @@ def _print(results: dict[str, Result], options: Namespace, shell: Shell) -> int:
         many = {"passed": passed, "pools": records}
         shell.terminal.dump(many if options.selector else records[0], options.output)
     else:
-        for line in _text(results, passed, bool(options.selector)):
+        for line in text(results, passed, bool(options.selector)):
             shell.terminal.say(line)
     return 0 if passed else 1
 
 
-def _text(results: dict[str, Result], passed: bool, many: bool) -> Iterator[str]:
+def text(results: dict[str, Result], passed: bool, many: bool) -> Iterator[str]:
     """The reports, then one verdict on all of them."""
     for result in results.values():
         if isinstance(result, Report):

@@ -1,6 +1,7 @@
 """kubectl demo-mode report: what pools were warm for, and what it cost."""
 
 from argparse import Namespace
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -13,10 +14,11 @@ from kotatsu_operator.core.report.past import Past, Row, read_past
 
 from .api import Api, find
 from .errors import DemoModeError, ForbiddenError
-from .pools import Object, Pool, history_path
+from .objects import Object
+from .pools import Pool, history_path
 from .shell import Shell
 from .terminal import Terminal, paired, table_lines
-from .timeline import Drawn, chart
+from .timeline import chart
 from .words import about, amount, clock, instant_of, number, pods, stamp
 
 _HOUR = Decimal(3600)
@@ -47,16 +49,7 @@ def run(options: Namespace, shell: Shell) -> int:
             report(pool, _past(options, pool, _history(api, pool), now), now)
             for pool in shell.find(api, options)
         ]
-    if options.output:
-        shell.terminal.dump([record(one) for one in made], options.output)
-    elif not made:
-        shell.terminal.say("No WarmPool found; use -A for all namespaces.")
-    else:
-        for at, one in enumerate(made):
-            if at:
-                shell.terminal.say("")
-            _print(shell.terminal, one)
-    return 0
+    return shell.show(made, options, lambda one: text(one, shell.terminal), record)
 
 
 def _history(api: Api, pool: Pool) -> Object | str:
@@ -115,33 +108,29 @@ def report(pool: Pool, past: Past, now: datetime) -> Report:
 _HEADS = ("FROM", "TO", "LASTED", "WHY", "PODS", "POD-HOURS", "WAKES", "OPENED", "COST")
 
 
-def _print(terminal: Terminal, one: Report) -> None:
+def text(one: Report, terminal: Terminal) -> Iterator[str]:
+    """A chart, a table of the episodes, the totals, and what does not add up."""
     past, zone = one.past, one.pool.spec.zone
     begin, end = (clock(at, zone, one.now) for at in (past.begin, past.end))
-    terminal.say(f"{one.pool.name}: {begin} to {end} {zone.key}")
+    yield f"{one.pool.name}: {begin} to {end} {zone.key}"
     if past.rows:
         bars = [
             Stretch(e.begin, e.until, e.replicas, e.cause.why is Why.PARKED) for e in past.episodes
         ]
-        drawn = [Drawn(one.pool.name, bars)]
-        blocks = terminal.has_blocks
-        shown = chart(drawn, past.begin, past.end, zone, terminal.width, blocks=blocks)
+        yield from chart(terminal, [(one.pool.name, bars)], past.begin, past.end, zone)
         rows = [_HEADS, *(_cells(one, row) for row in past.rows)]
-        for line in (*shown, "", *table_lines(terminal, rows), ""):
-            terminal.say(line)
+        yield from ("", *table_lines(terminal, rows), "")
     else:
-        terminal.say("  no pods in this time")
-    for line in paired(_summary(one)):
-        terminal.say(line)
+        yield "  no pods in this time"
+    yield from paired(_summary(one))
     for b in past.balances:
         since = clock(b.ledger.period_start, zone, one.now)
         is_equal = "equal" if b.is_equal else "NOT equal"
-        terminal.say(
+        yield (
             f"  (the ledger of the period since {since} has {_exact(b.ledger.accrued)} "
             f"{b.ledger.currency}, this report {_exact(b.report)}: {is_equal})"
         )
-    for note in past.notes:
-        terminal.say(f"  ({note})")
+    yield from (f"  ({note})" for note in past.notes)
 
 
 def _summary(one: Report) -> list[tuple[str, str]]:

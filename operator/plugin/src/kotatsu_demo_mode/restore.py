@@ -28,12 +28,12 @@ from kotatsu_operator.core.objects import activators_of, pod_labels, workload_se
 from kotatsu_operator.core.pool.spec import BUILT_IN, ScaledKind
 
 from .api import MERGE, STRATEGIC, Api, dry_run_query, find
-from .checks.found import name_of, spec_of
-from .checks.reader import label_query, path_of
 from .errors import ConflictError, DemoModeError, NotServedError
-from .operators import Standing, Watch, watch
+from .installs import Standing, Watch
+from .objects import Object, label_query, name_of, path_of, spec_of
+from .operators import watch
 from .owed import Owed, choose, read_all
-from .pools import Object, pool_path
+from .pools import pool_path
 from .shell import Shell
 
 T = TypeVar("T")
@@ -208,7 +208,7 @@ def run(options: Namespace, shell: Shell) -> int:
     """Restore the chosen targets; returns 1 if something could not be restored."""
     lines, restored = list[Line](), set[str]()
     with shell.api(options) as api:
-        options.namespace = "" if options.all_namespaces else shell.namespace(api, options)
+        options.namespace = shell.namespace(api, options)
         found = read_all(api, options.namespace, options.home, shell)
         chosen = choose(found.owed, api, options)
         is_all = chosen == list(found.owed)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import time
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
-from .terminal import Terminal
+from .errors import DemoModeError
+from .terminal import Terminal, plain
 
 if TYPE_CHECKING:
     # Help and completion need neither the core nor HTTP, which take time to load.
     from .api import Api
-    from .errors import DemoModeError
     from .pools import Pool
 
 
@@ -37,12 +37,9 @@ class Shell:
     clock: Callable[[], datetime] = _now
     sleep: Callable[[float], None] = time.sleep
     refused: set[str] = field(default_factory=set)
-    """Errors of pools that cannot be read or are refused; with any, the command fails."""
+    """Errors of pools, of which the others are done; with any, the command fails."""
     named_last: list[str] = field(default_factory=list)
     """Of several pools, those that the operator refuses."""
-
-    has_failed: bool = False
-    """Whether the command failed for one of several pools."""
 
     def refuse(self, error: DemoModeError) -> None:
         """Print the error of a pool once, and continue with the others."""
@@ -50,30 +47,34 @@ class Shell:
             self.refused.add(str(error))
             self.terminal.complain(f"error: {error}")
 
-    def each(
-        self,
-        items: Sequence[T],
-        act: Callable[[T], R],
-        name: Callable[[T], str],
-        *,
-        alone: bool | None = None,
-    ) -> list[R]:
-        """Act on each item: an error of one is printed, and the others go on.
-
-        One that is `alone` raises its error; by default, the only item is.
-        """
-        from .errors import DemoModeError
-
+    def each(self, items: Sequence[T], act: Callable[[T], R], name: Callable[[T], str]) -> list[R]:
+        """Act on each item: an error of one of several is printed, and the others go on."""
         done = []
         for item in items:
             try:
                 done.append(act(item))
             except DemoModeError as error:
-                if len(items) == 1 if alone is None else alone:
+                if len(items) == 1:
                     raise
-                self.has_failed = True
-                self.terminal.complain(f"error: {name(item)}: {error}")
+                self.refuse(DemoModeError(f"{name(item)}: {error}"))
         return done
+
+    def show(
+        self,
+        found: Sequence[T],
+        options: Namespace,
+        text: Callable[[T], Iterable[str]],
+        record: Callable[[T], object],
+    ) -> int:
+        """Print what is known of each pool, as text or in the form of the flags."""
+        if options.output:
+            self.terminal.dump([record(one) for one in found], options.output)
+        elif not found:
+            self.terminal.say("No WarmPool found; use -A for all namespaces.")
+        else:
+            lines = ("\n".join(map(plain, text(one))) for one in found)
+            self.terminal.say_as_is("\n\n".join(lines))
+        return 0
 
     def confirm(self, *, yes: bool) -> None:
         """Ask on a terminal; without one, or with `yes`, go on. Raises DemoModeError after a no."""
@@ -81,8 +82,6 @@ class Shell:
             return
         self.terminal.ask("Continue? [y/N] ")
         if self.stdin.readline().strip().lower() not in ("y", "yes"):
-            from .errors import DemoModeError
-
             raise DemoModeError("nothing was changed; answer y, or use --yes")
 
     def api(self, options: Namespace) -> Api:
@@ -97,7 +96,9 @@ class Shell:
         return Api(flags, self.kubectl, self.sleep)
 
     def namespace(self, api: Api, options: Namespace) -> str:
-        """The namespace of the flags or of the context."""
+        """The namespace of the flags or of the context; empty for all."""
+        if getattr(options, "all_namespaces", False):
+            return ""
         return str(options.namespace or api.namespace())
 
     def find(self, api: Api, options: Namespace) -> list[Pool]:
@@ -105,11 +106,9 @@ class Shell:
 
         If one of several cannot be read, its error is printed and it is left out.
         """
-        from .errors import DemoModeError
         from .pools import items_of, read_pool
 
-        namespace = "" if options.all_namespaces else self.namespace(api, options)
-        items = items_of(api, namespace, options)
+        items = items_of(api, self.namespace(api, options), options)
         pools = []
         for item in items:
             try:
@@ -122,8 +121,6 @@ class Shell:
 
     def accepted(self, pools: Sequence[Pool]) -> list[Pool]:
         """The pools that the operator accepts. The others are named, and the command fails."""
-        from .errors import DemoModeError
-
         for pool in pools:
             if pool.refusal:
                 self.refuse(DemoModeError(f"{pool.name}: {pool.refusal}"))

@@ -24,32 +24,26 @@ _WIDE = ["ZONE", "LEAD", "WARM-UP", "ROUTE", "MESSAGE"]
 def run(options: Namespace, shell: Shell) -> int:
     """Print the pools once; with --watch, again after each change."""
     with shell.api(options) as api:
-        seen: list[list[str]] = []
-        told: list[str] = []
+        seen: list[str | list[str]] = []
         while True:
-            pools = shell.find(api, options)
-            now = shell.clock()
+            pools, now = shell.find(api, options), shell.clock()
             if options.output in ("json", "yaml"):
                 shell.terminal.dump([pool.raw for pool in pools], options.output)
             elif not pools:
                 shell.terminal.say("No WarmPool found; use -A for all namespaces.")
             else:
-                rows = rows_of(pools, now, is_wide=options.output == "wide", labels=options)
-                changed = [row for row in rows[1:] if row not in seen]
-                if changed:
-                    phase = rows[0].index("PHASE")
-                    for line in table_lines(shell.terminal, [rows[0], *changed], phase):
+                is_wide = options.output == "wide"
+                head, *rows = rows_of(pools, now, is_wide=is_wide, labels=options)
+                if changed := [row for row in rows if row not in seen]:
+                    phase = head.index("PHASE")
+                    for line in table_lines(shell.terminal, [head, *changed], phase):
                         shell.terminal.say_as_is(line)
-                seen = rows[1:]
-                said = [
-                    f"{pool.name}: {why}"
-                    for pool in pools
-                    if (why := hopeless(pool.status, pool.generation))
-                ]
+                found = ((pool.name, hopeless(pool.status, pool.generation)) for pool in pools)
+                said = [f"{name}: {why}" for name, why in found if why]
                 for line in said:
-                    if line not in told:
+                    if line not in seen:
                         shell.terminal.say(line)
-                told = said
+                seen = [*rows, *said]
             if not options.watch:
                 return 0
             shell.sleep(_EVERY)

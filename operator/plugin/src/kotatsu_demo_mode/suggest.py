@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 from kotatsu_operator.core.calendar.schedule import Window
 from kotatsu_operator.core.formats import format_duration, tables
-from kotatsu_operator.core.pool.spec import mode_field
 from kotatsu_operator.core.protocol import API_VERSION
 from kotatsu_operator.core.report.episodes import read_stored
 from kotatsu_operator.core.report.past import wakes_a_week
@@ -25,11 +24,13 @@ from kotatsu_operator.core.suggest import (
     stays,
 )
 
-from .api import Api, find
-from .pools import Object, Pool, history_path
+from .api import find
+from .entries import entry_of
+from .objects import Object
+from .pools import Pool, history_path
 from .shell import Shell
 from .terminal import table_lines
-from .words import amount, number
+from .words import amount, many, number
 
 _DAYS = {
     "*": "every day",
@@ -77,29 +78,19 @@ class Suggested(NamedTuple):
 def run(options: Namespace, shell: Shell) -> int:
     now, terminal = shell.clock(), shell.terminal
     with shell.api(options) as api:
-        made = [suggested(pool, _history(api, pool), now) for pool in shell.find(api, options)]
-    if options.output == "json":
-        terminal.dump([record(one) for one in made], "json")
-        return 0
-    if options.output:
-        for one in made:
-            if one.why_none:
-                terminal.complain(f"{one.pool.name}: no proposal: {one.why_none}")
-        patches = [patch(one, one.settings) for one in made if one.settings is not None]
-        if patches:
-            terminal.dump_objects(patches, options.output)
-        return 0
-    if not made:
-        terminal.say("No WarmPool found; use -A for all namespaces.")
-    for at, one in enumerate(made):
-        for line in ([""] if at else []) + text(one, shell):
-            terminal.say(line)
+        made = [
+            suggested(pool, find(api, history_path(pool)) or {}, now)
+            for pool in shell.find(api, options)
+        ]
+    if options.output != "yaml":
+        return shell.show(made, options, lambda one: text(one, shell), record)
+    for one in made:
+        if one.why_none:
+            terminal.complain(f"{one.pool.name}: no proposal: {one.why_none}")
+    patches = [patch(one, one.settings) for one in made if one.settings is not None]
+    if patches:
+        terminal.dump_objects(patches, options.output)
     return 0
-
-
-def _history(api: Api, pool: Pool) -> Object:
-    """The WarmPoolHistory of a pool; empty if there is none."""
-    return find(api, history_path(pool)) or {}
 
 
 def suggested(pool: Pool, history: Object, now: datetime) -> Suggested:
@@ -131,23 +122,12 @@ def patch(one: Suggested, settings: Settings) -> Object:
     spec: Object = {"idleAfter": format_duration(settings.idle_after)}
     if one.prices.parked < 1:
         spec["parkedFor"] = _kept(settings)
-    new = [_entry(window) for window in settings.windows if not stays(window)]
+    new = [entry_of(window) for window in settings.windows if not stays(window)]
     return {
         "apiVersion": API_VERSION,
         "kind": "WarmPool",
         "metadata": {"name": pool.name, "namespace": pool.namespace},
         "spec": spec | {"windows": [*map(dict, windows), *new]},
-    }
-
-
-def _entry(window: Window) -> Object:
-    """A proposed window as spec.windows has it."""
-    return {
-        "name": window.name,
-        "schedule": window.schedule,
-        "duration": format_duration(window.duration or timedelta()),
-        "replicas": window.replicas,
-        **mode_field(parked=window.parked),
     }
 
 
@@ -223,8 +203,7 @@ def _said(settings: Settings) -> str:
     if kept := _kept(settings):
         parts.append(f"parkedFor {kept}")
     if settings.windows:
-        count = len(settings.windows)
-        parts.append("1 window" if count == 1 else f"{count} windows")
+        parts.append(many(len(settings.windows), "window"))
     return ", ".join(parts)
 
 

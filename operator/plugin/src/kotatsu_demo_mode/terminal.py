@@ -17,7 +17,6 @@ _COLORS = {
 _GAP = "  "
 
 
-_LINES = "\n"
 _NOT_PLAIN = frozenset({"Cc", "Cs", "Zl", "Zp"})
 """Categories of control characters and line breaks."""
 
@@ -83,10 +82,6 @@ class Terminal:
         if self.is_live:
             self._write("\r\x1b[K")
 
-    def phase(self, text: str) -> str:
-        color = _COLORS.get(text.strip())
-        return f"\x1b[{color}m{text}\x1b[0m" if self.has_color and color else text
-
     def dump_objects(self, objects: Sequence[Any], form: str) -> None:
         """Print objects as kubectl does: a single one as it is, several as a List."""
         many = {"apiVersion": "v1", "kind": "List", "items": objects}
@@ -95,7 +90,7 @@ class Terminal:
     def dump(self, value: Any, form: str) -> None:
         """Print a value as JSON or YAML."""
         written = json.dumps(value, indent=2, ensure_ascii=False)
-        said = plain(written, keep=_LINES)
+        said = plain(written, keep="\n")
         if form == "yaml":
             import yaml  # slow to import, and only needed here
 
@@ -116,8 +111,7 @@ def columns(rows: Sequence[Sequence[str]]) -> list[list[str]]:
 
 def paired(rows: Sequence[tuple[str, str]]) -> list[str]:
     """Names and their values, as indented lines."""
-    width = max(len(name) for name, _ in rows)
-    return [f"  {name.ljust(width)}  {value}" for name, value in rows]
+    return [f"  {name}{_GAP}{value}" for name, value in columns(rows)]
 
 
 def table_lines(
@@ -132,6 +126,7 @@ def table_lines(
         if i and phase is not None and terminal.has_color:
             begin = sum(len(cell) + len(_GAP) for cell in row[:phase])
             end = begin + len(row[phase])
-            line = line[:begin] + terminal.phase(line[begin:end]) + line[end:]
+            if color := _COLORS.get(line[begin:end].strip()):
+                line = f"{line[:begin]}\x1b[{color}m{line[begin:end]}\x1b[0m{line[end:]}"
         lines.append(line)
     return lines

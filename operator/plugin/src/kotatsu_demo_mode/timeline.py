@@ -13,6 +13,7 @@ from kotatsu_operator.core.formats import count
 from kotatsu_operator.core.plan.plan import Plan
 
 from .pools import Pool
+from .terminal import Terminal
 
 
 class Change(NamedTuple):
@@ -93,13 +94,6 @@ def timeline(pool: Pool, begin: datetime, end: datetime) -> Timeline:
 # --- the chart ---
 
 
-class Drawn(NamedTuple):
-    """The pods of one pool over time, for a row of the chart."""
-
-    name: str
-    stretches: Sequence[Stretch]
-
-
 _BLOCKS, _PLAIN = "▁▂▃▄▅▆▇█", "123456789"
 _PARKED, _PLAIN_PARKED = "░", "p"
 _STEPS = [
@@ -127,30 +121,29 @@ def together(rows: Sequence[Sequence[Stretch]]) -> list[Stretch]:
 
 
 def chart(
-    rows: Sequence[Drawn],
+    terminal: Terminal,
+    rows: Sequence[tuple[str, Sequence[Stretch]]],
     begin: datetime,
     end: datetime,
     zone: ZoneInfo,
-    width: int,
-    *,
-    blocks: bool,
 ) -> list[str]:
-    """Draw rows of pods above one axis.
+    """Draw the pods of pools, by their names, above one axis.
 
     A column shows the most pods in its time, relative to the most pods of its row; one with parked
     pods alone is lighter. Several pools have one more row: their pods together.
     """
+    blocks = terminal.has_blocks
     if len(rows) > 1:
-        rows = [*rows, Drawn(TOGETHER, together([row.stretches for row in rows]))]
-    margin = max(len(row.name) for row in rows) + 2
-    most = [max((s.replicas for s in row.stretches), default=0) for row in rows]
-    room = max(width - margin - max(len(f" {n}") for n in most), 10)
+        rows = [*rows, (TOGETHER, together([stretches for _, stretches in rows]))]
+    margin = max(len(name) for name, _ in rows) + 2
+    most = [max((s.replicas for s in stretches), default=0) for _, stretches in rows]
+    room = max(terminal.width - margin - max(len(f" {n}") for n in most), 10)
     lines = []
-    for row, height in zip(rows, most, strict=True):
-        bars = _bars(row.stretches, begin, end, room, height, blocks=blocks)
-        lines.append(f"{row.name.ljust(margin)}{bars} {height}")
+    for (name, stretches), height in zip(rows, most, strict=True):
+        bars = _bars(stretches, begin, end, room, height, blocks=blocks)
+        lines.append(f"{name.ljust(margin)}{bars} {height}")
     lines.append(f"{' ' * margin}{_axis(begin, end, room, zone)}".rstrip())
-    if any(s.is_parked for row in rows for s in row.stretches):
+    if any(s.is_parked for _, stretches in rows for s in stretches):
         lines.append(f"{' ' * margin}{_PARKED if blocks else _PLAIN_PARKED} parked")
     return lines
 

@@ -9,7 +9,6 @@ from typing import Any
 
 from kotatsu_operator.core.budget.podtime import Stretch
 from kotatsu_operator.core.calendar.schedule import Occurrence, Window
-from kotatsu_operator.core.pool.spec import mode_field
 
 from .api import Api
 from .entries import (
@@ -18,6 +17,7 @@ from .entries import (
     adding,
     check_owners,
     entries_of,
+    entry_of,
     owners,
     raw_after,
     removing,
@@ -25,12 +25,13 @@ from .entries import (
     write,
 )
 from .notes import first_opening, when
+from .objects import Object
 from .operators import watches
-from .pools import Object, Pool, chosen
+from .pools import Pool, chosen
 from .shell import Shell
 from .terminal import table_lines
 from .timeline import price
-from .words import UNKNOWN, about, amount, clock, number, shown_pods, stamp, wall
+from .words import UNKNOWN, about, amount, clock, number, shown_pods, stamp
 
 
 def run(options: Namespace, shell: Shell) -> int:
@@ -126,8 +127,7 @@ def _edit(options: Namespace, shell: Shell, plan: Callable[[Pool], Change]) -> i
                 say(f"note: {one.message}")
         if changing and not options.dry_run:
             shell.confirm(yes=options.yes)
-        alone = len(pools) == 1
-        done = shell.each(changes, written, lambda change: change.pool.name, alone=alone)
+        done = shell.each(changes, written, lambda change: change.pool.name)
     if is_quiet:
         terminal.dump_objects(done, options.output)
     return 0
@@ -179,7 +179,7 @@ def records(pools: Sequence[Pool], now: datetime) -> list[dict[str, Any]]:
         sources = sources_of(pool.raw)
         entries = [
             *zip(entries_of(pool), pool.own_windows, strict=True),
-            *((_entry_of(w), w) for w in pool.spec.windows if w.calendar),
+            *((entry_of(w) | {"calendar": w.calendar}, w) for w in pool.spec.windows if w.calendar),
         ]
         for entry, window in entries:
             first = first_opening(window, pool.spec.zone, now)
@@ -196,18 +196,6 @@ def records(pools: Sequence[Pool], now: datetime) -> list[dict[str, Any]]:
                 }
             )
     return found
-
-
-def _entry_of(window: Window) -> Object:
-    """A window of a calendar that the operator follows, like an entry of spec.windows."""
-    return {
-        "name": window.name,
-        "replicas": window.replicas,
-        "start": "" if window.start is None else wall(window.start),
-        "end": "" if window.end is None else wall(window.end),
-        "calendar": window.calendar,
-        **mode_field(parked=window.parked),
-    }
 
 
 def rows_of(

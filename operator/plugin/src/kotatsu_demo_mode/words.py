@@ -1,5 +1,6 @@
 """Times, amounts and numbers, as people write them."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
@@ -122,8 +123,12 @@ def about(length: timedelta) -> str:
     return " ".join(shown) or "0s"
 
 
+def many(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def pods(count: int) -> str:
-    return "1 pod" if count == 1 else f"{count} pods"
+    return many(count, "pod")
 
 
 def shown_pods(replicas: int, *, parked: bool) -> str:
@@ -135,8 +140,10 @@ def windows_pods(replicas: int, *, parked: bool) -> str:
     return f"{pods(replicas)}, parked" if parked else pods(replicas)
 
 
-def days(count: int) -> str:
-    return "1 day" if count == 1 else f"{count} days"
+def at_most(lines: Sequence[str], most: int, more: str) -> list[str]:
+    """At most so many lines, and `more` about the number of others."""
+    left = len(lines) - most
+    return [*lines[:most], *([more.format(left)] if left > 0 else [])]
 
 
 UNKNOWN = "-"

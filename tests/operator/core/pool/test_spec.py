@@ -91,7 +91,8 @@ NO_INSTANTS = "2026-11-25T12:30", "9999-12-31T23:59:59-05:00", "9999-12-31T23:59
     ({"windows": [cron("0 18 * * *", "1d")]}, r"spec.windows\[w\].duration: '1d' is not a dur"),
     *(({"windows": [ONCE | {field: text}]}, f"'{text}' is not a wall-clock time")
       for field, text in NO_TIMES),
-    ({"windows": [{"name": "w", "replicas": 1}]}, r"windows\[w\].start: '' is not a wall-cl"),
+    *(({"windows": [{"name": "w", "replicas": 1} | times]}, r"windows\[w\]: give either start and")
+      for times in ({}, {"start": "2026-11-25T10:00"}, ONCE | {"duration": "1h"})),
     ({"windows": [ONCE | {"end": "2026-11-25T10:00"}]}, "end .* is not after start"),
     ({"windows": [cron("0 18 * * *", "1h") | {"excludeDates": ["31.12.2026"]}]},
      "excludeDates: '31.12.2026' is not a date like 2030-12-31"),

@@ -2,9 +2,11 @@
 
 import inspect
 import re
-from argparse import Action, ArgumentParser, _SubParsersAction
+from argparse import Action
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
+
+from kotatsu_demo_mode.cli import Parser
 
 from .markdown import cell, line, row
 
@@ -26,7 +28,7 @@ _HOW_TO = {
 
 
 def body(
-    top: ArgumentParser,
+    top: Parser,
     details: Mapping[str, str],
     examples: Mapping[str, str],
     checks: Sequence[Callable[..., object]],
@@ -51,17 +53,15 @@ def body(
     return "\n".join(lines)
 
 
-def commands(parser: ArgumentParser, of: str = "") -> Iterator[tuple[str, ArgumentParser]]:
+def commands(parser: Parser, of: str = "") -> Iterator[tuple[str, Parser]]:
     """Each command that does something, like `window add`, with its parser."""
-    subs = [a for a in parser._actions if isinstance(a, _SubParsersAction)]  # noqa: SLF001
-    if not subs:
+    if not parser.commands:
         yield of, parser
-    for action in subs:
-        for name, made in action.choices.items():
-            yield from commands(made, f"{of} {name}".strip())
+    for name, made in parser.commands.items():
+        yield from commands(made, f"{of} {name}".strip())
 
 
-def usage(name: str, command: ArgumentParser) -> str:
+def usage(name: str, command: Parser) -> str:
     """A command with its arguments, and the flags that it needs."""
     words = [name]
     for action in _arguments(command):
@@ -75,12 +75,11 @@ def usage(name: str, command: ArgumentParser) -> str:
     return f"{' '.join(words)} [flags]"
 
 
-def _arguments(command: ArgumentParser) -> list[Action]:
-    found = (a for a in command._actions if not isinstance(a, _SubParsersAction))  # noqa: SLF001
-    return [action for action in found if action.dest != "help"]
+def _arguments(command: Parser) -> list[Action]:
+    return [action for action in command.arguments if action.dest != "help"]
 
 
-def _flags(command: ArgumentParser) -> list[Action]:
+def _flags(command: Parser) -> list[Action]:
     return [action for action in _arguments(command) if action.option_strings]
 
 

@@ -6,33 +6,16 @@ from decimal import Decimal
 from typing import Any
 
 from kotatsu_demo_mode.installs import settings
+from kotatsu_demo_mode.objects import name_of, spec_of
 from kotatsu_demo_mode.words import pods
 from kotatsu_operator.core.budget.prices import pod_requests
 from kotatsu_operator.core.decide.refusal import check_autoscalers, is_left_alone, keda_refusal
 from kotatsu_operator.core.formats import count, parse_quantity, table, tables
 from kotatsu_operator.core.objects import is_resizable, owners, selects
-from kotatsu_operator.core.parked import (
-    NOT_ENABLED,
-    NOT_SERVED,
-    Obstacle,
-    pod_size,
-    unparkable,
-)
+from kotatsu_operator.core.parked import NOT_ENABLED, NOT_SERVED, Obstacle, pod_size, unparkable
 from kotatsu_operator.core.pool.spec import Parked
 
-from .found import (
-    Case,
-    Finding,
-    Found,
-    name_of,
-    note,
-    ok,
-    points_to,
-    refused,
-    spec_of,
-    unknown,
-    warning,
-)
+from .found import Case, Finding, Found, note, ok, points_to, refused, unknown, warning
 
 
 def scales(case: Case, obj: Mapping[str, Any]) -> bool:

@@ -7,22 +7,12 @@ from enum import StrEnum
 from functools import partial
 from typing import Any
 
-from kotatsu_demo_mode.pools import Object, Pool
+from kotatsu_demo_mode.objects import NONE, Object, Objects, name_of, spec_of
+from kotatsu_demo_mode.pools import Pool
 from kotatsu_operator.core.decide.refusal import Refusal
 from kotatsu_operator.core.formats import conditions_of, instant, is_true, table, tables, text
-from kotatsu_operator.core.objects import is_sidecar, pod_labels
+from kotatsu_operator.core.objects import container_ports, is_sidecar, pod_labels, port_number
 from kotatsu_operator.core.pool.spec import InFlightMetric, Target
-
-
-@dataclass(frozen=True)
-class Objects:
-    """The objects of one kind, or why they are unknown."""
-
-    items: Sequence[Object] = ()
-    unread: str = ""
-    """Why they could not be read; empty if they were."""
-    has_more: bool = False
-    """Whether there are more than were read."""
 
 
 @dataclass(frozen=True)
@@ -47,35 +37,33 @@ class Found:
     """None if it does not exist."""
     unread: str = ""
     """Why the workload could not be read."""
-    selector: str = ""
-    """The label selector of its pods, as text."""
-    services: Objects = Objects()
-    slices: Objects = Objects()
-    autoscalers: Objects = Objects()
-    scaled_objects: Objects = Objects()
-    disruption_budgets: Objects = Objects()
-    quotas: Objects = Objects()
-    limit_ranges: Objects = Objects()
-    pools: Objects = Objects()
-    pods: Objects = Objects()
+    services: Objects = NONE
+    slices: Objects = NONE
+    autoscalers: Objects = NONE
+    scaled_objects: Objects = NONE
+    disruption_budgets: Objects = NONE
+    quotas: Objects = NONE
+    limit_ranges: Objects = NONE
+    pools: Objects = NONE
+    pods: Objects = NONE
     """A sample of the workload's pods."""
-    nodes: Objects = Objects()
+    nodes: Objects = NONE
     """The nodes of the first of those pods."""
-    activators: Objects = Objects()
+    activators: Objects = NONE
     """The activators' pods that serve the namespace."""
     served_by: str = ""
     """The set of those activators; empty if it is unknown."""
-    own: Objects = Objects()
+    own: Objects = NONE
     """The Namespace."""
-    home: Objects = Objects()
+    home: Objects = NONE
     """The Namespace of those activators."""
-    policies: Objects = Objects()
+    policies: Objects = NONE
     """The NetworkPolicies of the namespace."""
-    operators: Objects = Objects()
+    operators: Objects = NONE
     """The operators' Deployments, of all namespaces that may be read."""
     operator: Mapping[str, Any] = field(default_factory=dict)
     """The one of them that serves the namespace; empty if none is known."""
-    crd: Objects = Objects()
+    crd: Objects = NONE
     """The CRD of WarmPools."""
     has_api: bool = True
     """Whether the cluster has the CRD of WarmPools."""
@@ -118,6 +106,11 @@ class Found:
         sidecars = [c for c in tables(self.pod_spec.get("initContainers")) if is_sidecar(c)]
         return [*tables(self.pod_spec.get("containers")), *sidecars]
 
+    def number_of(self, port: str) -> int | None:
+        """The number of a container port that is named, or has this number; None without one."""
+        number = port_number(container_ports(self.pod_spec), port)
+        return number if number is not None and 0 < number < 2**16 else None
+
     @property
     def ready_pods(self) -> list[Object]:
         return [pod for pod in self.pods.items if is_ready(pod)]
@@ -152,14 +145,6 @@ def start_of(found: Found) -> timedelta | None:
         if begin is not None and end is not None and end >= begin and not restarted:
             took.append(end - begin)
     return max(took, default=None)
-
-
-def name_of(obj: Mapping[str, Any]) -> str:
-    return text(table(obj.get("metadata")).get("name")) or text(obj.get("name"))
-
-
-def spec_of(obj: Mapping[str, Any]) -> Mapping[str, Any]:
-    return table(obj.get("spec"))
 
 
 def age_of(pool: Object) -> tuple[str, str]:

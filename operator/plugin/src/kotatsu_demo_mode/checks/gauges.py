@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 
 from kotatsu_demo_mode.api import Api
 from kotatsu_demo_mode.errors import DemoModeError
-from kotatsu_demo_mode.pools import Object
+from kotatsu_demo_mode.objects import Object, name_of
 from kotatsu_operator.core import exposition
-from kotatsu_operator.core.objects import container_ports, port_number
+from kotatsu_operator.core.objects import container_ports
 from kotatsu_operator.core.pool.spec import InFlightMetric
 
-from .found import Case, Found, Page, name_of, target_port
+from .found import Case, Found, Page, target_port
 from .reader import pod_page
 
 _PATHS = (InFlightMetric.path, "/actuator/prometheus", "/stats/prometheus")
@@ -63,8 +63,8 @@ def read_pages(api: Api, case: Case) -> Found:
 
 def _page(api: Api, found: Found, pod: Object, page: Page) -> tuple[Page, str]:
     """A page, and why no page of the cluster may be read."""
-    number = port_number(container_ports(found.pod_spec), page.port)
-    if number is None or not 0 < number < 2**16:
+    number = found.number_of(page.port)
+    if number is None:
         return replace(page, why=f"has no port {page.port}"), ""
     path = pod_page(found.namespace, pod, number, page.path)
     try:
@@ -96,14 +96,11 @@ def gauge_of(case: Case, page: Page) -> Gauge | exposition.Silence | None:
         return None
     name, value = wanted, exposition.count_of(samples.get(wanted, ()))
     if wanted not in samples:
-        ports = container_ports(case.found.pod_spec)
-        served = [port_number(ports, target_port(port)) for port in case.tcp_ports]
+        if not is_default:
+            return None
+        served = [case.found.number_of(target_port(port)) for port in case.tcp_ports]
         numbers = [number for number in served if number is not None]
-        known = (
-            exposition.find_gauge(samples, port_number(ports, page.port), numbers)
-            if is_default
-            else None
-        )
+        known = exposition.find_gauge(samples, case.found.number_of(page.port), numbers)
         if not isinstance(known, int):
             return known
         name, value = next(name for name in exposition.GAUGE_NAMES if name in samples), known

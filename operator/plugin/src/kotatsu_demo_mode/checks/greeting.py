@@ -5,18 +5,17 @@ from dataclasses import replace
 
 from kotatsu_demo_mode.api import Api
 from kotatsu_demo_mode.errors import DemoModeError
+from kotatsu_demo_mode.objects import name_of
 from kotatsu_operator.core.decide.refusal import Refusal
 from kotatsu_operator.core.formats import table
 from kotatsu_operator.core.objects import (
     SERVER_FIRST,
-    container_ports,
     names_protocol,
-    port_number,
     port_text,
     server_first_ports,
 )
 
-from .found import Case, Finding, Found, name_of, note, ok, refused, target_port, unknown, warning
+from .found import Case, Finding, Found, note, ok, refused, target_port, unknown, warning
 
 _MOST = 4
 """Ports that are listened to."""
@@ -43,14 +42,9 @@ def _unknown(case: Case) -> list[int]:
     """The numbers of the container ports of which nothing says who speaks first."""
     known = server_first_ports(case.service or {})
     open_ = [p for p in case.tcp_ports if p not in known and not names_protocol(p)]
-    numbers = [_number(case, target_port(port)) for port in open_]
-    asked = {_number(case, at) for at in _probed(case)}
+    numbers = [case.found.number_of(target_port(port)) for port in open_]
+    asked = {case.found.number_of(at) for at in _probed(case)}
     return [n for n in dict.fromkeys(numbers) if n is not None and n not in asked]
-
-
-def _number(case: Case, port: str) -> int | None:
-    number = port_number(container_ports(case.found.pod_spec), port)
-    return number if number is not None and 0 < number < 2**16 else None
 
 
 def _probed(case: Case) -> Iterator[str]:

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from kotatsu_demo_mode.installs import is_own, pods_of, settings
-from kotatsu_demo_mode.operators import Standing, watch_by_deployment
+from kotatsu_demo_mode.installs import Standing, is_own, pods_of, settings, watch_by_deployment
+from kotatsu_demo_mode.objects import labels_of, spec_of
 from kotatsu_demo_mode.schema import paths, spec_schema
 from kotatsu_operator.core.decide.isolation import Shared, check_isolation, ingress_policy
 from kotatsu_operator.core.decide.refusal import Refusal
@@ -13,10 +13,9 @@ from kotatsu_operator.core.pool.spec import BUILT_IN, Scaled, ScaledKind
 from kotatsu_operator.core.protocol import home_of
 from kotatsu_operator.core.scope import namespace_of
 
-from .found import Case, Finding, Found, is_ready, note, ok, refused, spec_of, unknown, warning
-from .reader import labels_of
+from .found import Case, Finding, Found, is_ready, note, ok, refused, unknown, warning
 
-PRICES, TARGETS = "KOTATSU_PRICES", "KOTATSU_TARGETS"
+TARGETS = "KOTATSU_TARGETS"
 
 
 def crd(case: Case) -> Iterator[Finding]:
@@ -88,23 +87,21 @@ def activator(case: Case) -> Iterator[Finding]:
         yield ok("Knative wakes its Services itself")
     elif found.activators.unread:
         yield unknown(f"activators: {found.activators.unread}")
-    elif not any(map(is_ready, found.activators.items)):
+    elif (ready := sum(map(is_ready, found.activators.items))) == 0:
         place, query = pods_of(found.served_by)
         yield warning(
             "ActivatorNotReady",
             f"no activator of {found.namespace} is Ready, so no request wakes a pool: see `kubectl "
             f"get pods -n {place} -l {query.partition(',')[2]}`",
         )
+    elif ready == 1:
+        yield note(
+            "OneActivator",
+            "one activator is Ready: with a second one (the chart value activator.replicas) a "
+            "restart does not make sleeping pools unreachable for seconds",
+        )
     else:
-        ready = sum(map(is_ready, found.activators.items))
-        if ready == 1:
-            yield note(
-                "OneActivator",
-                "one activator is Ready: with a second one (the chart value activator.replicas) a "
-                "restart does not make sleeping pools unreachable for seconds",
-            )
-        else:
-            yield ok(f"{ready} activators are Ready")
+        yield ok(f"{ready} activators are Ready")
 
 
 def isolation(case: Case) -> Iterator[Finding]:

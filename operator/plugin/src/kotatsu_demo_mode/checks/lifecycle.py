@@ -4,10 +4,11 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from kotatsu_demo_mode.objects import name_of
 from kotatsu_operator.core.formats import count, format_duration, table, tables, text
 from kotatsu_operator.core.pool.spec import RouteMode
 
-from .found import Case, Finding, Found, name_of, note, ok, unknown, warning
+from .found import Case, Finding, Found, note, ok, unknown, warning
 
 _SLOW_DELAY, _SLOW_PERIOD = 10, 10
 """Seconds of a readiness probe from which on a start is worth a sentence."""
@@ -152,40 +153,34 @@ _LARGE = 10**9
 
 def image(case: Case) -> Iterator[Finding]:
     """Whether the image is there when a pod starts."""
-    found = case.found
-    if not found.containers:
-        return
-    notes = []
-    for container in found.containers:
+    if case.found.containers:
+        yield from list(_images(case)) or [ok("its images are pulled once per node")]
+
+
+def _images(case: Case) -> Iterator[Finding]:
+    for container in case.found.containers:
         name, of = text(container.get("image")), name_of(container)
         policy = text(container.get("imagePullPolicy")) or _default_policy(name)
         if policy == "Always":
-            notes.append(
-                note(
-                    "PulledEachStart",
-                    f"container {of} has imagePullPolicy Always, so each start waits for the "
-                    "registry and fails without it: use a fixed tag with IfNotPresent",
-                )
+            yield note(
+                "PulledEachStart",
+                f"container {of} has imagePullPolicy Always, so each start waits for the "
+                "registry and fails without it: use a fixed tag with IfNotPresent",
             )
         elif policy == "Never":
-            notes.append(
-                note(
-                    "NeverPulled",
-                    f"container {of} has imagePullPolicy Never: each node needs {name} already",
-                )
+            yield note(
+                "NeverPulled",
+                f"container {of} has imagePullPolicy Never: each node needs {name} already",
             )
         size = _size(case, name)
         if size >= _LARGE:
-            notes.append(
-                note(
-                    "LargeImage",
-                    f"{name} has {size / 10**9:.1f} GB: on a node without it the first start waits "
-                    "for the pull, so keep it on the nodes or set a longer spec.lead",
-                )
+            yield note(
+                "LargeImage",
+                f"{name} has {size / 10**9:.1f} GB: on a node without it the first start waits "
+                "for the pull, so keep it on the nodes or set a longer spec.lead",
             )
-    if found.nodes.unread:
-        notes.append(unknown(f"the size of the image: {found.nodes.unread}"))
-    yield from notes or [ok("its images are pulled once per node")]
+    if case.found.nodes.unread:
+        yield unknown(f"the size of the image: {case.found.nodes.unread}")
 
 
 def _default_policy(name: str) -> str:

@@ -4,26 +4,28 @@ The command line names it `deployment/web`, `rollout.argoproj.io/web`, or by a p
 not be read is remembered with the reason: the other checks are still made.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 from urllib.parse import quote
 
 from kotatsu_demo_mode.api import Api, find
 from kotatsu_demo_mode.errors import DemoModeError, ForbiddenError, NotFoundError, NotServedError
 from kotatsu_demo_mode.installs import pods_of, scope_of, serving
-from kotatsu_demo_mode.pools import Object, pool_path
-from kotatsu_operator.core.formats import table, tables, text
-from kotatsu_operator.core.objects import activators_of, workload_selector
-from kotatsu_operator.core.pool.spec import KNATIVE, Target
-from kotatsu_operator.core.protocol import (
-    API_VERSION,
-    NAME_LABEL,
-    PROGRAM,
-    SERVICE_LABEL,
+from kotatsu_demo_mode.objects import (
+    Object,
+    Objects,
+    label_query,
+    labels_of,
+    name_of,
+    path_of,
+    spec_of,
 )
+from kotatsu_demo_mode.pools import pool_path
+from kotatsu_operator.core.formats import table, tables, text
+from kotatsu_operator.core.objects import activators_of
+from kotatsu_operator.core.pool.spec import KNATIVE, Target
+from kotatsu_operator.core.protocol import API_VERSION, NAME_LABEL, PROGRAM, SERVICE_LABEL
 
-from .found import Found, Objects, name_of, spec_of
+from .found import Found
 
 _BUILT_IN = {
     "Deployment": ("apps/v1", ("deployment", "deployments", "deploy", "deployment.apps")),
@@ -34,19 +36,12 @@ _BUILT_IN = {
 _BY_NAME = {name: kind for kind, (_, names) in _BUILT_IN.items() for name in names}
 
 
-def path_of(api_version: str, plural: str, namespace: str, name: str = "") -> str:
-    """The path of an object, or of the list of a namespace's objects ("": of all)."""
-    root = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
-    place = f"{root}/namespaces/{quote(namespace)}/{plural}" if namespace else f"{root}/{plural}"
-    return f"{place}/{quote(name)}" if name else place
-
-
 _MOST = 500
 """Objects of a kind that are read: enough for a namespace of people, and one answer's size."""
 _PODS = 20
 """Pods of the workload that are read."""
 _NODES = 3
-_CRD = "warmpools.kotatsu.dev"
+_CRD = path_of("apiextensions.k8s.io/v1", "customresourcedefinitions", "", "warmpools.kotatsu.dev")
 _OPERATOR = f"{NAME_LABEL}={PROGRAM},app.kubernetes.io/component=operator"
 
 
@@ -121,7 +116,6 @@ class Reader:
             target,
             workload,
             unread,
-            selector="" if workload is None else label_query(workload),
             services=self._list("v1", "services"),
             autoscalers=self._list("autoscaling/v2", "horizontalpodautoscalers"),
             scaled_objects=self._list("keda.sh/v1alpha1", "scaledobjects"),
@@ -131,13 +125,14 @@ class Reader:
             pools=pools,
             activators=Objects(unread="no operator of them is known"),
             operators=self.operators(),
-            crd=self._one("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/" + _CRD),
+            crd=self._one(_CRD),
             has_api=has_api,
         )
         found = self._with_activators(found)
-        if not found.selector:
+        selector = "" if workload is None else label_query(workload)
+        if not selector:
             return found
-        pods = self._list("v1", "pods", labelSelector=found.selector, limit=str(_PODS))
+        pods = self._list("v1", "pods", labelSelector=selector, limit=str(_PODS))
         return replace(found, pods=pods, nodes=self._nodes(pods))
 
     def _with_activators(self, found: Found) -> Found:
@@ -160,7 +155,7 @@ class Reader:
 
     def of(self, namespace: str) -> Objects:
         """A Namespace, whose labels say which install serves it."""
-        return self._one(f"/api/v1/namespaces/{quote(namespace)}")
+        return self._one(path_of("v1", "namespaces", "", namespace))
 
     def slices(self, service: str) -> Objects:
         return self._list(
@@ -189,7 +184,7 @@ class Reader:
 
     def operators(self) -> Objects:
         """The operators of the cluster; without that permission, those of the namespace."""
-        everywhere = self._read("/apis/apps/v1/deployments", labelSelector=_OPERATOR)
+        everywhere = self._read(path_of("apps/v1", "deployments", ""), labelSelector=_OPERATOR)
         if not everywhere.unread:
             return everywhere
         here = self._list("apps/v1", "deployments", labelSelector=_OPERATOR)
@@ -198,15 +193,9 @@ class Reader:
     def _nodes(self, pods: Objects) -> Objects:
         given = [text(spec_of(pod).get("nodeName")) for pod in pods.items]
         names = [name for name in dict.fromkeys(given) if name][:_NODES]
-        read = [self._one(f"/api/v1/nodes/{quote(name)}") for name in names]
+        read = [self._one(path_of("v1", "nodes", "", name)) for name in names]
         unread = next((one.unread for one in read if one.unread), "")
         return Objects([item for one in read for item in one.items], unread)
-
-
-def labels_of(namespace: Objects) -> Mapping[str, str] | None:
-    """The labels of a Namespace; None if it was not read."""
-    found = [table(obj.get("metadata")) for obj in namespace.items]
-    return {k: text(v) for k, v in table(found[0].get("labels")).items()} if found else None
 
 
 def _objects(answer: Object) -> Objects:
@@ -214,23 +203,6 @@ def _objects(answer: Object) -> Objects:
     return Objects(list(answer.get("items") or ()), has_more=more)
 
 
-def label_query(workload: Mapping[str, Any]) -> str:
-    """The label selector of a workload as the query of a list has it; empty for none."""
-    selector = workload_selector(workload)
-    parts = [f"{key}={value}" for key, value in (selector.get("matchLabels") or {}).items()]
-    for term in selector.get("matchExpressions") or ():
-        key, values = term["key"], ",".join(sorted(term.get("values") or ()))
-        forms = {
-            "In": f"{key} in ({values})",
-            "NotIn": f"{key} notin ({values})",
-            "Exists": key,
-            "DoesNotExist": f"!{key}",
-        }
-        parts.append(forms[term["operator"]])
-    return ",".join(parts)
-
-
 def pod_page(namespace: str, pod: Object, port: int, path: str) -> str:
     """The path of a pod's page through the API server's proxy."""
-    name = quote(f"{name_of(pod)}:{port}")
-    return f"/api/v1/namespaces/{quote(namespace)}/pods/{name}/proxy{path}"
+    return f"{path_of('v1', 'pods', namespace, f'{name_of(pod)}:{port}')}/proxy{path}"

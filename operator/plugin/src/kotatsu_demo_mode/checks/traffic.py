@@ -4,14 +4,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from kotatsu_demo_mode.objects import Object, name_of, spec_of
 from kotatsu_operator.core.decide.refusal import ServiceFacts, check_service
-from kotatsu_operator.core.formats import (
-    format_duration,
-    lasting,
-    table,
-    tables,
-)
-from kotatsu_operator.core.objects import serves
+from kotatsu_operator.core.formats import format_duration, lasting, table, tables
+from kotatsu_operator.core.objects import named_target, serves, service_of
 from kotatsu_operator.core.plan.activity import (
     hold_too_short,
     idle_too_short,
@@ -27,12 +23,10 @@ from .found import (
     Finding,
     Found,
     age_of,
-    name_of,
     note,
     ok,
     ports_of,
     refused,
-    spec_of,
     start_of,
     target_port,
     unknown,
@@ -47,6 +41,10 @@ def service_named(found: Found, name: str) -> Mapping[str, Any] | None:
 
 def facts(case: Case) -> ServiceFacts:
     """What decides whether the Service can wake the pool."""
+
+    def wakes_by(pool: Object) -> bool:
+        return named_target(pool)[0] != KNATIVE and service_of(pool) == case.pool.spec.service
+
     foreign = [
         (name_of(s), str((s["metadata"].get("labels") or {}).get(MANAGED_BY_LABEL, "")))
         for s in case.found.slices.items
@@ -56,23 +54,15 @@ def facts(case: Case) -> ServiceFacts:
         namespace=case.found.namespace,
         labels=case.found.labels,
         service=case.service,
-        older=older(case, lambda spec: service_of(spec) == case.pool.spec.service),
+        older=older(case, wakes_by),
         foreign=[of for of in foreign if of[1] != MANAGED_BY],
     )
 
 
-def service_of(spec: Mapping[str, Any]) -> str:
-    """The Service of a WarmPool's spec; empty for a Knative Service."""
-    target = spec.get("targetRef")
-    if not isinstance(target, Mapping) or target.get("kind") == KNATIVE:
-        return ""
-    return str(spec.get("service") or target.get("name"))
-
-
-def older(case: Case, shares: Callable[[Mapping[str, Any]], bool]) -> str:
+def older(case: Case, shares: Callable[[Object], bool]) -> str:
     """The oldest other pool that shares something, if it is older than this one; else empty."""
     others = (p for p in case.found.pools.items if name_of(p) != case.pool.name)
-    first = min((age_of(p) for p in others if shares(p["spec"])), default=None)
+    first = min((age_of(p) for p in others if shares(p)), default=None)
     if first is None or (not case.is_new and age_of(case.pool.raw) < first):
         return ""
     return first[1]

@@ -4,12 +4,13 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from kotatsu_demo_mode.objects import Object, name_of, spec_of
 from kotatsu_operator.core import objects
 from kotatsu_operator.core.decide import refusal
 from kotatsu_operator.core.formats import count, table, tables, text
 from kotatsu_operator.core.pool.spec import BUILT_IN, KNATIVE
 
-from .found import Case, Finding, name_of, note, ok, points_to, refused, spec_of, unknown, warning
+from .found import Case, Finding, note, ok, points_to, refused, unknown, warning
 from .installation import scaled
 from .traffic import older
 
@@ -22,8 +23,8 @@ def workload(case: Case) -> Iterator[Finding]:
         return
     kind = "Knative Service" if spec.target.scales_itself else spec.target.kind
 
-    def shares(other: Mapping[str, Any]) -> bool:
-        return points_to(other["targetRef"], spec.target)
+    def shares(other: Object) -> bool:
+        return points_to(other["spec"]["targetRef"], spec.target)
 
     known = {name_of(p): p["spec"].get("dependsOn") or () for p in found.pools.items}
 

@@ -185,6 +185,10 @@ def _is_parked(raw: Mapping[str, Any]) -> bool:
 _WINDOW = ("name", "replicas", "start", "end", "schedule", "duration", "mode")
 
 
+_TIMES = ({"start", "end"}, {"schedule", "duration"})
+"""When a window is open, in the two ways to say it."""
+
+
 def _hashable(raw: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
     fields = ((name, raw[name]) for name in _WINDOW if name in raw)
     return *fields, ("excludeDates", tuple(raw.get("excludeDates") or ()))
@@ -196,6 +200,10 @@ def _window(fields: tuple[tuple[str, Any], ...]) -> Window:
     raw = dict(fields)
     name, replicas, schedule = raw["name"], raw["replicas"], raw.get("schedule")
     where, parked = f"windows[{name}]", _is_parked(raw)
+    if raw.keys() & {"start", "end", "schedule", "duration"} not in _TIMES:
+        raise SpecError(
+            f"spec.{where}: give either start and end (once), or schedule and duration (repeating)"
+        )
     exclude = frozenset(_date(text, where) for text in raw["excludeDates"])
     if schedule is not None:
         try:
@@ -206,7 +214,7 @@ def _window(fields: tuple[tuple[str, Any], ...]) -> Window:
         return Window(
             name, replicas, schedule=schedule, duration=lasting, exclude=exclude, parked=parked
         )
-    start, end = raw.get("start", ""), raw.get("end", "")
+    start, end = raw["start"], raw["end"]
     opens, closes = _wall(start, f"{where}.start"), _wall(end, f"{where}.end")
     if closes <= opens:
         raise SpecError(f"spec.{where}: end {end} is not after start {start}")
