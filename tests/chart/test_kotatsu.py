@@ -53,14 +53,17 @@ def test_the_console_is_one_value() -> None:
     assert "8081" not in str(off.objects)
 
 
+CONSOLE = ("kotatsu-console", "kotatsu-console.here", "kotatsu-console.here.svc",
+           "kotatsu-console.here.svc.cluster.local")  # fmt: skip
+
 KARPENTER = ("--api-versions=karpenter.sh/v1/NodePool",)
 
 
 @each(
     "values, arguments, setting, value",
     [
-        (None, (), "console_hosts", ()),
-        (CI / "production.yaml", (), "console_hosts", ("console.example.com",)),
+        (None, (), "console_hosts", CONSOLE),
+        (CI / "production.yaml", (), "console_hosts", (*CONSOLE, "console.example.com")),
         (None, (), "prices", NO_PRICES),
         (None, (), "first_start", 60),
         (None, ("--set=operator.firstStart=6m40s",), "first_start", 400),

@@ -57,6 +57,7 @@ def test_another_name_is_the_prefix_of_every_object_but_what_no_two_releases_may
     assert other == records | {"kotatsu-serves-unlabeled-namespaces"}
     activator = chart.one("Deployment", "platform-activator-0")["spec"]
     assert activator["selector"]["matchLabels"].items() >= ACTIVATOR_LABELS.items()
+    assert ",platform-console.here.svc," in str(chart.one("Deployment", "platform-operator"))
     policies = json.dumps(chart.of("ValidatingAdmissionPolicy"))
     assert "system:serviceaccount:here:platform-operator'" in policies
     assert "system:serviceaccount:here:platform-activator'" in policies

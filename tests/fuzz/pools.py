@@ -131,11 +131,10 @@ def _internal(words: st.SearchStrategy[str]) -> st.SearchStrategy[Any]:
         reported=one("unused rehearsal"),
         knative=one("", revisions=some(one("name minScale uid", written=some(leaf)))),
         history=one(
-            "since settled previous woken",
+            "since woken",
             running=paid,
             episodes=some(paid),
             earlier=some(paid),
-            moves=some(one("excess", old=period, new=period)),
         ),
     )
 

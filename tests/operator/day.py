@@ -9,7 +9,7 @@ from kotatsu_operator.activator.pool import PodIdentity
 from kotatsu_operator.activator.slices import make_slice
 from kotatsu_operator.controller.accounts import Accounts
 from kotatsu_operator.controller.cache import Cache
-from kotatsu_operator.controller.demand import Observer, Passing, PodAnswer
+from kotatsu_operator.controller.demand import Observer, PodAnswer
 from kotatsu_operator.controller.pacer import Pacer
 from kotatsu_operator.controller.reconciler import Reconciler
 from kotatsu_operator.controller.report import PoolMetrics, Reporter
@@ -18,7 +18,7 @@ from kotatsu_operator.controller.target import Tools
 from kotatsu_operator.core.budget.prices import parse_table
 from kotatsu_operator.core.exposition import Silence
 from kotatsu_operator.core.formats import stamp
-from kotatsu_operator.core.pool.decision import Wake
+from kotatsu_operator.core.pool.decision import Demand, Wake
 from kotatsu_operator.core.pool.memory import Route
 from kotatsu_operator.core.pool.spec import NO_PRICES, Platform, Prices
 from kotatsu_operator.core.protocol import CAPACITY_LABEL
@@ -62,13 +62,13 @@ class FakeScraper:
     """Questions of step 4, on which a pool may be put to sleep."""
     timed_out: int = 0
     """Requests that got 503 at holdTimeout and that nobody has asked about."""
-    passing_now: Passing = field(default_factory=lambda: Passing(0, 0, None))
+    passing_now: Demand = field(default_factory=Demand)
 
     async def passing(self, activators, key, *, looks=False):
         self.asked += 1
         self.looks += looks
         if self.held_now is None:
-            return Passing(0, 0, None, "activator activator-1 is silent")
+            return Demand(silent_activator="activator activator-1 is silent")
         late, self.timed_out = self.timed_out, 0
         held = self.passing_now.held + self.held_now
         return replace(self.passing_now, held=held, timed_out=late)

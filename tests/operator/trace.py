@@ -123,7 +123,6 @@ async def an_edit() -> Path:
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
-        await operator._scraper.aclose()
 
 
 async def a_cold_request() -> Path:

@@ -55,7 +55,7 @@ def evening(
     history: Any = HISTORY, running: Any = RUNNING, cost: Any = COST, waits: Any = ()
 ) -> dict[str, Any]:
     """A pool with this evening in its status and WarmPoolHistory; `waits` for the latter."""
-    outbox = {"running": running, "settled": "8.296875", "episodes": list(waits)}
+    outbox = {"running": running, "episodes": list(waits)}
     status = {"cost": cost, "internal": {"cost": INNER, "history": outbox}}
     return manifest(windows=[PITCH]) | {"status": status, "past": history}
 

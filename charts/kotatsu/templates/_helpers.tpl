@@ -243,7 +243,7 @@ topologySpreadConstraints:
 {{- define "kotatsu.volumeMounts" -}}
 volumeMounts:
   - {name: tmp, mountPath: /tmp}
-  {{- with .values.extraVolumeMounts }}
+  {{- with (.values).extraVolumeMounts }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
 {{- end }}
@@ -252,13 +252,9 @@ volumeMounts:
 volumes:
   - name: tmp
     emptyDir: {sizeLimit: 16Mi}
-  {{- with .values.extraVolumes }}
+  {{- with (.values).extraVolumes }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
-{{- end }}
-
-{{- define "kotatsu.calendarMount" -}}
-- {name: calendars, mountPath: /etc/kotatsu/calendars, readOnly: true}
 {{- end }}
 
 {{/* One volume for all calendars: a folder for each, with calendar.ics or url in it. A calendar that is
@@ -379,14 +375,6 @@ subjects:
 {{- end }}
 {{- end }}
 
-{{/* Names of the console's Service where it has another name than the operator knows, as a JSON list. */}}
-{{- define "kotatsu.consoleNames" -}}
-{{- $name := printf "%s-console" (include "kotatsu.fullname" .) }}
-{{- $inside := printf "%s.%s" $name .Release.Namespace }}
-{{- $names := list $name $inside (printf "%s.svc" $inside) (printf "%s.svc.cluster.local" $inside) }}
-{{- eq $name "kotatsu-console" | ternary list $names | toJson }}
-{{- end }}
-
 {{/* TCP ports of the API server, as a JSON list: those of the value, or the usual ones and what Helm finds behind
 the Service kubernetes. Its own port does not count, because policies see the address of the endpoint. */}}
 {{- define "kotatsu.apiServerPorts" -}}
@@ -445,7 +433,7 @@ and nobody asks them. Where a namespace denies everything by default, they need 
 apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
 metadata:
-  name: {{ .name }}
+  name: {{ include "kotatsu.partName" . }}
   namespace: {{ .root.Release.Namespace }}
   {{- include "kotatsu.marks" . | nindent 2 }}
 spec:
@@ -457,7 +445,13 @@ spec:
   egress:
     {{- include "kotatsu.egress" .root | nindent 4 }}
 {{- end }}
-{{- include "kotatsu.ciliumPolicy" (merge (dict "namespace" .root.Release.Namespace) .) }}
+{{- include "kotatsu.ciliumPolicy" (merge (dict "name" (include "kotatsu.partName" .) "namespace" .root.Release.Namespace) .) }}
+{{- end }}
+
+{{/* The ServiceAccount of such a Job, and this policy. */}}
+{{- define "kotatsu.hookAccount" -}}
+{{- include "kotatsu.account" (merge (dict "namespace" .root.Release.Namespace "values" (dict "serviceAccount" (dict "create" true))) .) }}
+{{- include "kotatsu.hookPolicy" . }}
 {{- end }}
 
 {{/* Annotations of the objects that replace the CRD before an upgrade; the argument is their order. Argo CD

@@ -62,9 +62,9 @@ class PublisherFixture:
     def later(self, seconds):
         """Let time pass for all that the publisher has noted."""
         for record in self.publisher.published.values():
-            for field in ("emptied_at", "native_since", "taken_since", "deleted_since"):
-                if getattr(record, field) is not None:
-                    setattr(record, field, getattr(record, field) - seconds)
+            record.since = {what: at - seconds for what, at in record.since.items()}
+            if record.emptied_at is not None:
+                record.emptied_at -= seconds
 
     @property
     def is_complete(self):

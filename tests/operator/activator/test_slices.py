@@ -31,38 +31,39 @@ def pool(route="Native", epoch=3, **how):
 
 
 @each(
-    "route, ready, native_for, is_published",
-    product(Route, [0, 1, 3], [0.0, 4.9, 5.0, 600.0], [False, True]),
+    "route, native_for, is_published",
+    product(Route, [None, 0.0, 4.9, 5.0, 600.0], [False, True]),
 )
 def test_it_leaves_only_a_native_route_with_a_pod_ready_for_the_settle_time(
-    route, ready, native_for, is_published
+    route, native_for, is_published
 ):
-    may_leave = route is Route.NATIVE and ready > 0 and (native_for >= 5 or not is_published)
-    assert wants_slice(pool(route), ready, native_for, is_published) is not may_leave
+    is_native = route is Route.NATIVE and native_for is not None
+    may_leave = is_native and (native_for >= 5 or not is_published)
+    assert wants_slice(pool(route), native_for, is_published) is not may_leave
 
 
 @pytest.mark.parametrize("is_published", [False, True])
 def test_a_pool_that_is_refused_later_keeps_what_it_had(is_published):
     """In activators that start after the refusal, too."""
     asleep, awake = (pool(route, accepted="False") for route in ("Activator", "Native"))
-    assert wants_slice(asleep, 0, 0.0, is_published)
-    assert wants_slice(asleep, 1, 9.0, is_published)
-    assert wants_slice(awake, 0, 0.0, is_published)
-    assert wants_slice(pool(accepted="False", route_mode="Activator"), 0, 0.0, is_published)
-    assert not wants_slice(awake, 1, 9.0, is_published)
+    assert wants_slice(asleep, None, is_published)
+    assert wants_slice(asleep, 9.0, is_published)
+    assert wants_slice(awake, None, is_published)
+    assert wants_slice(pool(accepted="False", route_mode="Activator"), None, is_published)
+    assert not wants_slice(awake, 9.0, is_published)
 
 
 def test_a_pool_that_is_refused_from_the_beginning_gets_nothing():
     status = {"conditions": [{"type": "Accepted", "status": "False"}]}
-    assert not wants_slice(pool_view(warm_pool(status=status)), 0, 0.0, published=False)
+    assert not wants_slice(pool_view(warm_pool(status=status)), None, published=False)
 
 
 @each("assigned, own", [("", "home/0"), ("home/1", "home/0"), ("a/0", "")])
 def test_a_pool_of_other_activators_is_not_published(assigned, own):
     made = published.pool("Native")
     made["status"]["internal"] = {"activators": assigned}
-    assert not wants_slice(pool_view(made, activators=own), 0, 0.0, published=False)
-    assert wants_slice(pool_view(made, activators=assigned), 0, 0.0, published=False)
+    assert not wants_slice(pool_view(made, activators=own), None, published=False)
+    assert wants_slice(pool_view(made, activators=assigned), None, published=False)
 
 
 # --- what ---

@@ -1,7 +1,6 @@
 """A scraper, and servers for the pages it asks for."""
 
 import asyncio
-import contextlib
 
 import pytest
 
@@ -19,9 +18,8 @@ def patient(monkeypatch):
 
 
 @pytest.fixture
-async def scraper():
-    async with contextlib.aclosing(Scraper()) as made:
-        yield made
+def scraper():
+    return Scraper()
 
 
 @pytest.fixture

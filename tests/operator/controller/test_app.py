@@ -40,20 +40,17 @@ pytestmark = pytest.mark.timeout(60)
 async def make_operator(monkeypatch):
     monkeypatch.setattr(restore_module, "_PAUSE", 0.001)
     monkeypatch.setattr(operator_module, "SWEEP_SECONDS", 0.005)
-    made = []
 
     def make(*objects, scaled=BUILT_IN):
         kube, registry = FakeKube(namespace(), *objects), CollectorRegistry()
         kube.scaled = scaled
-        made.append(Operator(kube, SCOPE, registry))
-        in_use(made[-1])
-        made[-1].registry = registry
-        made[-1]._pools.run = lambda _, stop: stop.wait()  # in the place of kopf
-        return made[-1], kube
+        made = Operator(kube, SCOPE, registry)
+        in_use(made)
+        made.registry = registry
+        made._pools.run = lambda _, stop: stop.wait()  # in the place of kopf
+        return made, kube
 
-    yield make
-    for operator in made:
-        await operator._scraper.aclose()
+    return make
 
 
 def slept(**spec):

@@ -265,8 +265,7 @@ async def test_a_pods_clock_may_be_another_than_ours(serve, ahead, said):
     """The Date of the answer tells how far it is off; what any answer is off is left alone."""
     there = AT + timedelta(seconds=ahead)
     page = Page(f"{IN_FLIGHT} 0\n{LAST} {there.timestamp()}\n".encode(), date=there)
-    async with contextlib.aclosing(Scraper(clock=lambda: AT)) as scraper:
-        answer = await scraper.pod(await serve(page), InFlightMetric())
+    answer = await Scraper(clock=lambda: AT).pod(await serve(page), InFlightMetric())
     assert answer.last_request == (said or there)
 
 
@@ -283,8 +282,8 @@ async def test_never_more_are_asked_at_once_than_allowed(serve):
             await super().answer(reader, writer)
 
     view = await serve(Slow(f"{IN_FLIGHT} 1\n".encode()))
-    async with contextlib.aclosing(Scraper(parallel=2)) as scraper:
-        answers = await asyncio.gather(*(scraper.pod(view, InFlightMetric()) for _ in range(8)))
+    scraper = Scraper(parallel=2)
+    answers = await asyncio.gather(*(scraper.pod(view, InFlightMetric()) for _ in range(8)))
     assert answers == [PodAnswer(1, None)] * 8
     assert most == 2
 
@@ -315,9 +314,9 @@ def test_no_page_ends_a_look(page):
     async def ask():
         made = Page(page.encode("utf-8", "surrogatepass"))
         server = await asyncio.start_server(made.answer, "127.0.0.1", 0)
-        async with server, contextlib.aclosing(Scraper()) as scraper:
+        async with server:
             port = server.sockets[0].getsockname()[1]
-            return await scraper.pod(pod_view(pod(port=port)), InFlightMetric())
+            return await Scraper().pod(pod_view(pod(port=port)), InFlightMetric())
 
     answer = asyncio.run(ask())
     assert isinstance(answer, Silence) or answer.in_flight >= 0

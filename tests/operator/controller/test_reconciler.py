@@ -5,8 +5,8 @@ from functools import partial
 import pytest
 from rows import each
 
-from kotatsu_operator.controller.demand import Passing
 from kotatsu_operator.controller.reconciler import BEAT, RETRY
+from kotatsu_operator.core.pool.decision import Demand
 from kotatsu_operator.kube.errors import NotFoundError
 from tests.operator.cluster import VOICE, pod
 from tests.operator.core.values import MINUTE, SECOND, once, pool_spec, t
@@ -303,10 +303,10 @@ def by_activator():
 async def test_on_route_activator_the_activators_are_asked_and_no_pod_is():
     day = by_activator()
     day.scraper.in_flight = None  # the pods say nothing
-    day.scraper.passing_now = Passing(1, 0, None)
+    day.scraper.passing_now = Demand(passing=1)
     await day.until(t("10:10"))
     assert (day.phase, day.status["route"]["target"]) == ("Warm", "Activator")
-    day.scraper.passing_now = Passing(0, 0, t("10:10:30"))
+    day.scraper.passing_now = Demand(last_passed=t("10:10:30"))
     await day.until(t("10:11:20"))
     assert day.replicas == 1
     await day.until(t("10:12"))
@@ -315,6 +315,6 @@ async def test_on_route_activator_the_activators_are_asked_and_no_pod_is():
 
 async def test_on_route_activator_a_silent_activator_keeps_the_pool_awake():
     day = by_activator()
-    day.scraper.passing_now = Passing(0, 0, None, silent="activator-1 does not answer")
+    day.scraper.passing_now = Demand(silent_activator="activator-1 does not answer")
     await day.until(t("10:10"))
     assert (day.phase, day.replicas) == ("Warm", 1)

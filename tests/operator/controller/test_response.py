@@ -1,7 +1,6 @@
 """Of answers of strangers little is parsed, and nothing is kept that nobody wants."""
 
 import asyncio
-import contextlib
 
 import pytest
 from rows import each
@@ -45,8 +44,8 @@ async def ask():
         servers.append(server)
         port = server.sockets[0].getsockname()[1]
         views = [pod_view(pod(name=f"p{n}", port=port, ready=True)) for n in range(pods)]
-        async with contextlib.aclosing(Scraper()) as scraper:
-            return await asyncio.gather(*(scraper.pod(view, InFlightMetric()) for view in views))
+        scraper = Scraper()
+        return await asyncio.gather(*(scraper.pod(view, InFlightMetric()) for view in views))
 
     yield ask
     for server in servers:

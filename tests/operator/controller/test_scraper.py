@@ -14,9 +14,9 @@ from kotatsu_operator.activator.metrics import ActivatorMetrics
 from kotatsu_operator.controller import demand as scrape
 from kotatsu_operator.controller import pages
 from kotatsu_operator.controller.cache import Cache
-from kotatsu_operator.controller.demand import Observer, Passing, PodAnswer, Scraper
+from kotatsu_operator.controller.demand import Observer, PodAnswer, Scraper
 from kotatsu_operator.core.exposition import Silence
-from kotatsu_operator.core.pool.decision import Wake
+from kotatsu_operator.core.pool.decision import Demand, Wake
 from kotatsu_operator.core.pool.spec import InFlightMetric
 from kotatsu_operator.core.protocol import LOOKED_AT
 from kotatsu_operator.kube.views import pod_view
@@ -36,15 +36,6 @@ async def test_a_pod_tells_its_requests_and_when_the_last_one_was(scraper, serve
     view = await serve(page)
     assert await scraper.pod(view, InFlightMetric()) == PodAnswer(2, AT)
     assert page.asked == ["/metrics"]
-
-
-async def test_after_its_end_it_opens_no_connection(serve):
-    """What still reads a page would open one that nobody closes."""
-    made = pages.Pages()
-    await made.aclose()
-    found = await made.read(await serve(Page()), "http", "/metrics", (IN_FLIGHT,))
-    assert isinstance(found, Silence)
-    assert made._readers == {}
 
 
 async def test_a_pod_with_several_workers_is_summed_and_its_newest_request_counts(scraper, serve):
@@ -216,14 +207,14 @@ async def test_another_page_that_has_lost_its_gauge_hides_the_requests(scraper, 
 
 
 async def test_silent_pods_of_one_namespace_keep_no_page_of_another_waiting(serve):
-    async with contextlib.aclosing(Scraper(parallel=1)) as scraper:
-        hanging = replace(await serve(Page(hangs=True)), key=("other", "voice"))
-        speaking = await serve(Page(f"{IN_FLIGHT} 1\n".encode()))
-        waiting = asyncio.create_task(scraper.pod(hanging, InFlightMetric()))
-        await asyncio.sleep(0)
-        assert await scraper.pod(speaking, InFlightMetric()) == PodAnswer(1, None)
-        assert not waiting.done()
-        waiting.cancel()
+    scraper = Scraper(parallel=1)
+    hanging = replace(await serve(Page(hangs=True)), key=("other", "voice"))
+    speaking = await serve(Page(f"{IN_FLIGHT} 1\n".encode()))
+    waiting = asyncio.create_task(scraper.pod(hanging, InFlightMetric()))
+    await asyncio.sleep(0)
+    assert await scraper.pod(speaking, InFlightMetric()) == PodAnswer(1, None)
+    assert not waiting.done()
+    waiting.cancel()
 
 
 async def test_when_many_pods_of_a_pool_are_silent_the_rest_is_not_waited_for(
@@ -308,7 +299,7 @@ async def test_a_real_activators_page_tells_what_is_asked_for(scraper):
     told = {"held": 2, "spliced": 7, "active": 3, "last_activity": 0}
     with activators(1) as ([metrics], views):
         metrics.follow(*VOICE, **{name: lambda n=n: n for name, n in told.items()})
-        assert await scraper.passing(views, VOICE) == Passing(3, 2, None)
+        assert await scraper.passing(views, VOICE) == Demand(passing=3, held=2)
 
 
 async def test_requests_that_time_out_in_an_activator_are_told_once(scraper):
@@ -344,7 +335,7 @@ async def test_the_newest_wake_that_an_activator_knows_is_told(scraper):
 
 async def test_an_activator_without_the_metrics_port_makes_it_unknown(scraper):
     view = pod_view(pod(ready=True))
-    assert "has no port named metrics" in (await scraper.passing([view], VOICE)).silent
+    assert "has no port named metrics" in (await scraper.passing([view], VOICE)).silent_activator
 
 
 # --- what passes through them ---
@@ -367,24 +358,27 @@ async def test_what_passes_through_all_activators_is_summed_and_its_newest_byte_
     others = Page(held(9, namespace="other").encode()), passing(9, 9, name="feed"), Page(b"")
     pages = [passing(2, 1, earlier), passing(3, 2, AT), *others]
     views = [await serve(page, activator_pod) for page in pages]
-    assert await scraper.passing(views, VOICE) == Passing(5, 3, AT)
+    assert await scraper.passing(views, VOICE) == Demand(passing=5, held=3, last_passed=AT)
 
 
 async def test_an_activator_that_ends_still_carries_connections(scraper, serve):
     view = await serve(passing(1, 0), activator_pod, terminating=True)
-    assert await scraper.passing([view], VOICE) == Passing(1, 0, None)
+    assert await scraper.passing([view], VOICE) == Demand(passing=1)
 
 
 async def test_only_the_silence_of_a_ready_activator_makes_it_unknown(scraper, serve):
     crashed = pod_view(activator_pod(port=1, ready=False))
     busy = await serve(passing(1, 0), activator_pod)
-    assert not (await scraper.passing([busy, crashed], VOICE)).silent
+    assert not (await scraper.passing([busy, crashed], VOICE)).silent_activator
     failing = await serve(Page(status=503), activator_pod)
-    assert "activator-1 answers 503" in (await scraper.passing([busy, failing], VOICE)).silent
+    assert (
+        "activator-1 answers 503"
+        in (await scraper.passing([busy, failing], VOICE)).silent_activator
+    )
 
 
 async def test_without_activators_nothing_passes(scraper):
-    assert await scraper.passing([], VOICE) == Passing(0, 0, None)
+    assert await scraper.passing([], VOICE) == Demand()
 
 
 # --- asking both ---
@@ -397,7 +391,7 @@ class Moving:
 
     async def passing(self, _activators, _pool, *, looks):
         await asyncio.sleep(0)  # as long as a page takes: other questions go on meanwhile
-        return Passing(active=0, held=int(not self.is_in_pod), last_activity=None)
+        return Demand(held=int(not self.is_in_pod))
 
     async def pods(self, views, _metrics, _targets, _metered):
         answers = [PodAnswer(int(self.is_in_pod), None) for _ in views]

@@ -4,10 +4,9 @@ from datetime import timedelta
 
 import pytest
 
-from kotatsu_operator.controller.demand import Passing
 from kotatsu_operator.controller.reconciler import RETRY, WAKE_GOES_FIRST
 from kotatsu_operator.controller.scale_down import SleepStep, no_hook
-from kotatsu_operator.core.pool.decision import Claim, Wake
+from kotatsu_operator.core.pool.decision import Claim, Demand, Wake
 from kotatsu_operator.core.pool.memory import read_warm_ups
 from tests.operator.cluster import VOICE, deployment
 from tests.operator.controller.test_reconciler import SOON
@@ -123,7 +122,7 @@ async def test_a_short_wake_costs_the_operator_one_write_and_one_event():
     await day.settle()
     day.kube.calls.clear()
     day.pods[-1].born = day.now - READY_AFTER
-    day.scraper.passing_now = Passing(0, 0, None, last_wake=Wake(day.now, SECOND))
+    day.scraper.passing_now = Demand(last_wake=Wake(day.now, SECOND))
     await day.until(day.now + 10 * SECOND, late=PUNCTUAL)
     assert (day.phase, day.status["reason"]) == ("Warm", "Request")
     assert day.events == ["Warm"]
@@ -133,7 +132,7 @@ async def test_a_short_wake_costs_the_operator_one_write_and_one_event():
 async def test_the_last_wake_is_written_with_what_is_written_anyway():
     day = await Day.lived("08:00", **SOON)
     day.wake()
-    day.scraper.passing_now = Passing(0, 0, None, last_wake=Wake(day.now, 1.5 * SECOND))
+    day.scraper.passing_now = Demand(last_wake=Wake(day.now, 1.5 * SECOND))
     await day.until(day.now + 3 * MINUTE)
     assert day.phase == "Asleep"
     assert day.status["lastWake"] == {"at": "2026-11-25T08:00:00Z", "duration": "1.500s"}
@@ -156,7 +155,7 @@ async def test_a_scale_from_0_that_no_activator_has_set_is_no_request():
     day = await Day.lived("08:00", **SOON)
     day.wake()
     woken = Wake(day.now, SECOND)
-    day.scraper.passing_now = Passing(0, 0, None, last_wake=woken)
+    day.scraper.passing_now = Demand(last_wake=woken)
     await day.until(day.now + 3 * MINUTE)
     assert day.phase == "Asleep"
     day.raised()
@@ -169,7 +168,7 @@ async def test_a_wake_without_an_operator_is_in_the_status_once_it_is_back():
     day.wake()
     day.watch()
     day.now += 5 * MINUTE
-    day.scraper.passing_now = Passing(0, 0, None, last_wake=Wake(t("08:00"), SECOND))
+    day.scraper.passing_now = Demand(last_wake=Wake(t("08:00"), SECOND))
     day.restart()
     await day.until(day.now + 2 * MINUTE)
     assert (day.phase, day.status["reason"]) == ("Warm", "Request")

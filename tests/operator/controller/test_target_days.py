@@ -5,9 +5,9 @@ from functools import partial
 
 from rows import each
 
-from kotatsu_operator.controller.demand import Passing
 from kotatsu_operator.controller.reconciler import RETRY
 from kotatsu_operator.controller.scale_down import SleepStep
+from kotatsu_operator.core.pool.decision import Demand
 from tests.operator.cluster import horizontal_pod_autoscaler, owned, service
 from tests.operator.controller.test_cache import FROM_GATEWAY, NARROW, policy
 from tests.operator.core.values import MINUTE, SECOND, once, t
@@ -337,7 +337,7 @@ async def test_a_connection_in_an_activator_keeps_such_a_pool_from_step_5():
 
     async def look(key, step):
         if step is SleepStep.BEFORE_LOOKING:
-            day.scraper.passing_now = Passing(1, 0, day.now)
+            day.scraper.passing_now = Demand(passing=1, last_passed=day.now)
 
     day.hook = look
     await day.until(t("10:10"))

@@ -36,7 +36,7 @@ from kotatsu_operator.core.report.episodes import (
     Counts,
     Episode,
     LedgerPeriod,
-    Outbox,
+    StoredHistory,
     Why,
     outbox_status,
 )
@@ -95,7 +95,7 @@ def full() -> dict:
     cause, period = Cause(Why.WINDOW, "window-12"), LedgerPeriod("JPY", AT)
     episode = Episode(AT, cause, period, AT + HOUR, 3, counts, Decimal("90.123456"))
     waiting = tuple(replace(episode, begin=AT + n * SECOND) for n in range(BATCH - 1))
-    outbox = Outbox(AT, replace(episode, end=None), waiting, settled=Decimal("630.864192"))
+    outbox = StoredHistory(AT, replace(episode, end=None), waiting)
     notice = Notice("uid/WindowReady/2026", "WindowReady", "window a: 3 replicas are Ready", AT)
     conditions = pool_conditions(spec, seen, decision)
     conditions += target_conditions(spec, seen, decision, AT)

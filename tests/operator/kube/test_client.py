@@ -22,7 +22,14 @@ from kotatsu_operator.kube.errors import (
     is_refusal,
 )
 from kotatsu_operator.kube.informer import Watch
-from kotatsu_operator.kube.objects import ConfigMap, EndpointSlice, Pod, WarmPool, version_of
+from kotatsu_operator.kube.objects import (
+    ConfigMap,
+    EndpointSlice,
+    HorizontalPodAutoscaler,
+    Pod,
+    WarmPool,
+    version_of,
+)
 from tests.operator.cluster import eventually, pod, warm_pool
 
 pytestmark = pytest.mark.timeout(60)
@@ -118,8 +125,8 @@ async def test_a_scale_of_kubernetes_that_a_proxy_does_not_know_is_not_gone(kube
 MERGE = "application/merge-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
 HPAS = "/apis/autoscaling/v2/namespaces/demo/horizontalpodautoscalers"
-CONFIG_MAPS = "/api/v1/namespaces/demo/configmaps"
 AT_7 = {"metadata": {"resourceVersion": "7"}}
+LEAST_AT_7 = AT_7 | {"spec": {"minReplicas": 3}}
 VOICE_AT_7 = {"metadata": {"name": "voice", "namespace": "demo", "resourceVersion": "7"}}
 SLICE = {"metadata": {"name": "s", "namespace": "demo", "resourceVersion": "7"}, "endpoints": []}
 NEW = {"metadata": {"generateName": "kotatsu-"}}
@@ -135,17 +142,14 @@ SMALL = {"metadata": {"uid": "uid-1"}, "spec": {"containers": [{"name": "app"}]}
          VOICE_AT_7 | {"spec": {"replicas": 5}}, "application/json"),
         (lambda k: k.put_scale("demo", "voice", 0, "7"), "PUT", SCALE,
          VOICE_AT_7 | {"spec": {"replicas": 0}}, "application/json"),
-        (lambda k: k.put_minimum("demo", "voice", 3, "7"), "PATCH", f"{HPAS}/voice",
-         AT_7 | {"spec": {"minReplicas": 3}}, MERGE),
         (lambda k: k.resize(("demo", "voice-1"), SMALL), "PATCH",
          "/api/v1/namespaces/demo/pods/voice-1/resize", SMALL, STRATEGIC),
         (lambda k: k.patch_status("demo", "voice", {"phase": "Warm", "override": None}, "7"),
          "PATCH", f"{POOL}/status", AT_7 | {"status": {"phase": "Warm", "override": None}}, MERGE),
         (lambda k: k.patch_status("demo", "voice", {"demand": {"by": "a"}}), "PATCH",
          f"{POOL}/status", {"status": {"demand": {"by": "a"}}}, MERGE),
-        (lambda k: k.annotate(ConfigMap, "demo", "v-1", {"a": "1", "b": None}, "7"), "PATCH",
-         f"{CONFIG_MAPS}/v-1",
-         {"metadata": {"resourceVersion": "7", "annotations": {"a": "1", "b": None}}}, MERGE),
+        (lambda k: k.merge(HorizontalPodAutoscaler, "demo", "voice", LEAST_AT_7), "PATCH",
+         f"{HPAS}/voice", LEAST_AT_7, MERGE),
         (lambda k: k.create(EndpointSlice, "demo", NEW), "POST", SLICES, NEW, "application/json"),
         (lambda k: k.replace(EndpointSlice, "demo", SLICE), "PUT", f"{SLICES}/s", SLICE,
          "application/json"),
@@ -181,11 +185,9 @@ def calls(kube, name="voice"):
         "get_scale": lambda: kube.get_scale("demo", name),
         "put_scale": lambda: kube.put_scale("demo", name, 0, "7"),
         "raise_scale": lambda: kube.raise_scale("demo", name, "7"),
-        "put_minimum": lambda: kube.put_minimum("demo", name, 1, "7"),
-        "put_route": lambda: kube.put_route("demo", name, None),
         "resize": lambda: kube.resize(("demo", name), SMALL),
         "patch_status": lambda: kube.patch_status("demo", name, {}),
-        "annotate": lambda: kube.annotate(ConfigMap, "demo", name, {}, "7"),
+        "merge": lambda: kube.merge(ConfigMap, "demo", name, {}),
         "create": lambda: kube.create(EndpointSlice, "demo", {"metadata": meta}),
         "replace": lambda: kube.replace(EndpointSlice, "demo", {"metadata": meta}),
         "delete": lambda: kube.delete(EndpointSlice, "demo", name),
@@ -617,6 +619,6 @@ async def test_a_write_is_refused_for_what_is_written_or_for_something_else(
 ):
     server.answers = [failure(code, "Because")]
     with pytest.raises(Unreachable) as caught:
-        await kube.annotate(ConfigMap, "demo", "voice-1", {"a": "1"}, "7")
+        await kube.merge(ConfigMap, "demo", "voice-1", {"metadata": {"annotations": {"a": "1"}}})
     assert is_refusal(caught.value) == is_refused
     assert not is_refusal(OSError("away"))

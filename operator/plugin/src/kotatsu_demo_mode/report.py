@@ -3,7 +3,7 @@
 from argparse import Namespace
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -91,9 +91,9 @@ def report(pool: Pool, past: Past, now: datetime) -> Report:
     """
     hours = Decimal((past.end - past.begin).total_seconds()) / _HOUR
     peak = past.peak or pool.spec.most_replicas
-    awake = sum((row.seconds for row in past.rows), Decimal(0)) / _HOUR
-    above = past.counts.pod_seconds / _HOUR + max(hours - awake, Decimal(0))
-    is_whole = not any(s.episodes for s in past.sums)
+    awake = sum((e.until - e.begin for e in past.episodes), timedelta())
+    asleep = max(hours - Decimal(awake.total_seconds()) / _HOUR, Decimal(0))
+    above = past.counts.pod_seconds / _HOUR + asleep
     warm, parked = pool.price or (None, None)
     return Report(
         pool,
@@ -102,7 +102,7 @@ def report(pool: Pool, past: Past, now: datetime) -> Report:
         peak,
         None if warm is None else warm * peak * hours,
         None if parked is None else parked * peak * hours,
-        warm * above if warm is not None and is_whole else None,
+        warm * above if warm is not None and not past.sums else None,
     )
 
 
@@ -118,8 +118,7 @@ def text(one: Report, terminal: Terminal) -> Iterator[str]:
     yield f"{one.pool.name}: {begin} to {end} {zone.key}"
     if past.rows:
         bars = [
-            Stretch(r.begin, r.end, r.episode.replicas, r.episode.cause.why is Why.PARKED)
-            for r in past.rows
+            Stretch(e.begin, e.until, e.replicas, e.cause.why is Why.PARKED) for e in past.episodes
         ]
         yield from chart(terminal, [(one.pool.name, bars)], past.begin, past.end, zone)
         rows = [_HEADS, *(_cells(one, row) for row in past.rows)]
@@ -128,11 +127,11 @@ def text(one: Report, terminal: Terminal) -> Iterator[str]:
         yield "  no pods in this time"
     yield from paired(_summary(one))
     for b in past.balances:
-        since = "" if b.period.start is None else clock(b.period.start, zone, one.now)
-        is_equal = "equal" if b.ledger == b.report else "NOT equal"
+        since = clock(b.ledger.period_start, zone, one.now)
+        is_equal = "equal" if b.is_equal else "NOT equal"
         yield (
-            f"  (the ledger of the period since {since} has {_exact(b.ledger)} "
-            f"{b.period.currency}, this report {_exact(b.report)}: {is_equal})"
+            f"  (the ledger of the period since {since} has {_exact(b.ledger.accrued)} "
+            f"{b.ledger.currency}, this report {_exact(b.report)}: {is_equal})"
         )
     yield from (f"  ({note})" for note in past.notes)
 
@@ -159,17 +158,17 @@ def _summary(one: Report) -> list[tuple[str, str]]:
 def _cells(one: Report, row: Row) -> tuple[str, ...]:
     """One episode, as texts under _HEADS."""
     zone, e = one.pool.spec.zone, row.episode
-    begin, end = (clock(at.replace(microsecond=0), zone, one.now) for at in (row.begin, row.end))
+    begin, end = (clock(at.replace(microsecond=0), zone, one.now) for at in (e.begin, e.until))
     return (
         begin,
         "runs" if row.runs else end,
-        about(row.end - row.begin),
+        about(e.until - e.begin),
         f"{e.cause.why.value.lower()} {e.cause.name}".rstrip(),
         str(e.replicas),
-        _hours(row.pod_seconds),
+        _hours(e.counts.pod_seconds),
         str(e.counts.wakes),
         f"{e.counts.cold} cold" if e.counts.cold else str(e.counts.opened or "-"),
-        _exact(row.cost),
+        _exact(e.cost),
     )
 
 
@@ -203,16 +202,16 @@ def record(one: Report) -> dict[str, Any]:
         },
         "episodes": [
             {
-                "from": stamp(row.begin),
-                "to": stamp(row.end),
-                "reason": row.episode.cause.why.value,
-                "name": row.episode.cause.name or None,
-                "replicas": row.episode.replicas,
-                **_counts(replace(row.episode.counts, pod_seconds=row.pod_seconds)),
-                **_paid(row.episode, row.cost),
+                "from": stamp(e.begin),
+                "to": stamp(e.until),
+                "reason": e.cause.why.value,
+                "name": e.cause.name or None,
+                "replicas": e.replicas,
+                **_counts(e.counts),
+                **_paid(e),
                 "part": row.is_part,
             }
-            for row in past.rows
+            for row, e in zip(past.rows, past.episodes, strict=True)
         ],
         "earlier": [
             {
@@ -220,17 +219,17 @@ def record(one: Report) -> dict[str, Any]:
                 "to": stamp(s.end),
                 "episodes": s.episodes,
                 **_counts(s.counts),
-                **_paid(s, s.cost),
+                **_paid(s),
             }
             for s in past.sums
         ],
         "ledger": [
             {
-                "periodStart": None if b.period.start is None else stamp(b.period.start),
-                "currency": b.period.currency,
-                "accrued": _exact(b.ledger),
+                "periodStart": stamp(b.ledger.period_start),
+                "currency": b.ledger.currency,
+                "accrued": _exact(b.ledger.accrued),
                 "report": _exact(b.report),
-                "equal": b.ledger == b.report,
+                "equal": b.is_equal,
             }
             for b in past.balances
         ],
@@ -245,9 +244,9 @@ def record(one: Report) -> dict[str, Any]:
     }
 
 
-def _paid(of: Episode | Earlier, cost: Decimal | None) -> dict[str, Any]:
-    cost_text = None if cost is None else _exact(cost)
-    return {"currency": of.period.currency or None, "cost": cost_text}
+def _paid(of: Episode | Earlier) -> dict[str, Any]:
+    cost = None if of.cost is None else _exact(of.cost)
+    return {"currency": of.period.currency or None, "cost": cost}
 
 
 def _counts(counts: Counts) -> dict[str, Any]:

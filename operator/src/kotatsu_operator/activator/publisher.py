@@ -80,11 +80,8 @@ class Published:
     watched: bool = False
     """Whether the watch has shown the slice."""
     emptied_at: float | None = None
-    deleted_since: float | None = None
-    native_since: float | None = None
-    """Since when a native endpoint has been ready, in loop time."""
-    taken_since: float | None = None
-    """Since when an endpoint of the set that has got the pool has been ready, in loop time."""
+    since: dict[str, float] = field(default_factory=dict)
+    """Since when it has been as `lasting` was told, in loop time."""
 
     @property
     def serves(self) -> bool:
@@ -98,20 +95,12 @@ class Published:
             self.there = max(self.there, seen, key=version_of)
         self.watched = seen is not None
 
-    def native_for(self, ready: int, now: float) -> float:
-        self.native_since = (self.native_since or now) if ready else None
-        return now - (self.native_since or now)
-
-    def taken_for(self, is_taken: bool, now: float) -> float | None:
-        self.taken_since = (self.taken_since or now) if is_taken else None
-        return None if self.taken_since is None else now - self.taken_since
-
-    def is_abandoned(self, pool: Pool, now: float) -> bool:
-        """Whether a deleted pool needs no slice: after DELETED_REST seconds, or if it has none."""
-        self.deleted_since = (self.deleted_since or now) if pool.deleted else None
-        if self.deleted_since is None:
-            return False
-        return not self.serves or now - self.deleted_since >= DELETED_REST
+    def lasting(self, what: str, now: float, *, holds: bool) -> float | None:
+        """For how many seconds something has been so at each look; None if it is not."""
+        if not holds:
+            self.since.pop(what, None)
+            return None
+        return now - self.since.setdefault(what, now)
 
     async def follow(self, ports: Sequence[Port]) -> None:
         """Listen for each port of the Service; an edited port keeps its listener."""
@@ -354,26 +343,24 @@ class Publisher:
         if record is None:
             record = self.published[key] = self._new_record(key)
         record.catch_up(self._view.slices.get(record.name))
-        ready = 0 if pool is None else self._view.native_ready(pool.service, family)
-        native_for = record.native_for(ready, now)
+        is_native = pool is not None and self._view.native_ready(pool.service, family) > 0
+        native_for = record.lasting("native", now, holds=is_native)
         is_taken = pool is not None and not pool.mine and self._view.is_taken(pool, family)
-        taken_for = record.taken_for(is_taken, now)
+        taken_for = record.lasting("taken", now, holds=is_taken)
+        deleted_for = record.lasting("deleted", now, holds=pool is not None and pool.deleted)
+        is_ending = self._view.leaving or deleted_for is not None
         wanted = (
             pool is not None
             and family in self._families(pool)
-            and wants_slice(pool, ready, native_for, record.serves, taken_for)
-            and not record.is_abandoned(pool, now)
+            and wants_slice(pool, native_for, record.serves, taken_for)
+            and (record.serves or not is_ending)  # ending: publish nothing new
+            and (deleted_for is None or deleted_for < DELETED_REST)
         )
-        wanted = wanted and (record.serves or not self._view.leaving)  # ending: publish nothing new
         if pool is not None and wanted and self._view.ports(pool.service):
             await self._publish(pool, key, record)
-            leaves = record.native_since is not None and pool.route is Route.NATIVE
-            due = [max(0.05, pool.settle - native_for)] if leaves else []
-            if taken_for is not None:
-                due.append(max(0.05, pool.settle - taken_for))
-            if record.deleted_since is not None:
-                due.append(max(0.05, record.deleted_since + DELETED_REST - now))
-            return due
+            left_for = native_for if pool.route is Route.NATIVE else None
+            ends = (left_for, pool.settle), (taken_for, pool.settle), (deleted_for, DELETED_REST)
+            return [max(0.05, rest - lasted) for lasted, rest in ends if lasted is not None]
         if record.serves:
             await self._empty(record, now)
         elif record.listeners and record.emptied_at is None:
@@ -381,7 +368,7 @@ class Publisher:
         if pool is not None and pool.deleted:
             of = [r for f in FAMILIES if (r := self.published.get((name, f))) is not None]
             # Until kube-proxy has synced, clients still come, and its pods serve them.
-            if not any(r.serves or (ready > 0 and r.listeners) for r in of):
+            if not any(r.serves or (is_native and r.listeners) for r in of):
                 self._view.pools.pop(name, None)
         if record.emptied_at is not None and now - record.emptied_at >= PORT_REST:
             if self._carries(name):

@@ -42,17 +42,14 @@ kube-proxy that lags behind an API-server outage (up to two minutes) still reach
 
 
 def wants_slice(
-    pool: Pool,
-    native_ready: int,
-    native_ready_for: float,
-    published: bool,
-    taken_for: float | None = None,
+    pool: Pool, native_for: float | None, published: bool, taken_for: float | None = None
 ) -> bool:
     """Whether the pool's slice should have this activator as an endpoint.
 
     Yes if the route requires it, and whenever no pod is ready for any reason. The activator is
-    removed once the route is native and a pod has been ready for the settle time. A pool that was
-    never accepted is not published: its Service may be another pool's.
+    removed once the route is native and a pod has been ready for the settle time (`native_for`, in
+    seconds; None if no pod is ready). A pool that was never accepted is not published: its Service
+    may be another pool's.
 
     A pool that other activators have got is not published anew. Until their endpoints have been
     ready for the settle time too (`taken_for`), this one stays.
@@ -61,9 +58,9 @@ def wants_slice(
         return False
     if not pool.mine and taken_for is not None and taken_for >= pool.settle:
         return False
-    if pool.route is Route.ACTIVATOR or native_ready == 0:
+    if pool.route is Route.ACTIVATOR or native_for is None:
         return True
-    return published and native_ready_for < pool.settle
+    return published and native_for < pool.settle
 
 
 def families(service: Object | None, me: PodIdentity) -> list[str]:

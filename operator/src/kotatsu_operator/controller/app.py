@@ -135,9 +135,8 @@ class Operator:
         NamespaceMetric(registry, self._readable)
 
         # --- what reconciles use ---
-        self._scraper = Scraper(clock=clock)
         self._pacer = Pacer(options.starts_per_second, queue.by)
-        observer = Observer(cache, self._scraper, elector.catching_up, queue.aside)
+        observer = Observer(cache, Scraper(clock=clock), elector.catching_up, queue.aside)
         self._reconciler = Reconciler(
             Tools(acting, observer, clock, hook, self.records.remember),
             cache,
@@ -208,7 +207,6 @@ class Operator:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await self._scraper.aclose()
 
     async def _find_out(self) -> None:
         """Find out what is served, and watch the Namespaces.

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -62,22 +62,6 @@ class PodAnswer:
     last_request: datetime | None
 
 
-@dataclass(frozen=True)
-class Passing:
-    """The traffic of one pool through the activators."""
-
-    active: int
-    """Active connections."""
-    held: int
-    last_activity: datetime | None
-    """When the last byte passed."""
-    silent: str = ""
-    """The activator that did not report and why; empty if all did."""
-    timed_out: int = 0
-    """Requests that got 503 at holdTimeout since the last time."""
-    last_wake: Wake | None = None
-
-
 Targets = Sequence[str | int]
 """Target ports of a Service, by name or number."""
 
@@ -131,9 +115,6 @@ class Scraper:
         self._quiet: dict[str, _Quiet] = {}
         """Silent pods by uid."""
         self._activators: dict[Key, tuple[PodView, _Question]] = {}
-
-    async def aclose(self) -> None:
-        await self._pages.aclose()
 
     async def pod(
         self,
@@ -227,30 +208,30 @@ class Scraper:
 
     async def passing(
         self, activators: Iterable[PodView], pool: Key, *, looks: bool = False
-    ) -> Passing:
-        """The connections that the activators hold and forward for a pool.
+    ) -> Demand:
+        """The demand of a pool that the activators see: what they hold and forward.
 
         Every running one is asked, also a terminating one, but only the silence of a Ready one
         makes the answer unknown. `looks` means that the answer may put the pool to sleep (step 4).
         """
         asked = [pod for pod in activators if pod.running]
         answers = await asyncio.gather(*(self._passing(pod, pool, looks) for pod in asked))
-        said = [a for a in answers if isinstance(a, Passing)]
+        said = [a for a in answers if isinstance(a, Demand)]
         silent = [
             answer.why
             for pod, answer in zip(asked, answers, strict=True)
             if isinstance(answer, Silence) and pod.ready
         ]
-        return Passing(
-            active=sum(answer.active for answer in said),
-            held=sum(answer.held for answer in said),
-            last_activity=max((a.last_activity for a in said if a.last_activity), default=None),
-            silent=silent[0] if silent else "",
-            timed_out=sum(answer.timed_out for answer in said),
+        return Demand(
+            held=sum(a.held for a in said),
+            passing=sum(a.passing for a in said),
+            last_passed=max((a.last_passed for a in said if a.last_passed), default=None),
+            silent_activator=silent[0] if silent else "",
+            timed_out=sum(a.timed_out for a in said),
             last_wake=max((a.last_wake for a in said if a.last_wake), key=_began, default=None),
         )
 
-    async def _passing(self, pod: PodView, pool: Key, looks: bool) -> Passing | Silence:
+    async def _passing(self, pod: PodView, pool: Key, looks: bool) -> Demand | Silence:
         question = self._activator(pod)
         question.pools[pool] = looks or question.pools.get(pool, False)
         said = (await question.ask())[pool]
@@ -260,10 +241,10 @@ class Scraper:
         active, held = (exposition.count_of(samples.get(name, ())) for name in (ACTIVE, HELD))
         if active is None or held is None:
             return Silence(f"activator {pod.key[1]} reports no finite number")
-        return Passing(
-            active,
-            held,
-            _newest(samples.get(LAST_ACTIVITY, ()), page),
+        return Demand(
+            held=held,
+            passing=active,
+            last_passed=_newest(samples.get(LAST_ACTIVITY, ()), page),
             timed_out=question.more_timed_out(pool, samples),
             last_wake=_last_wake(samples),
         )
@@ -396,13 +377,13 @@ class Observer:
                 answers = await self.scraper.pods(asked, spec.in_flight_metric, targets, metered)
                 said = list(zip(asked, answers, strict=True))
         if spec.route is RouteMode.ACTIVATOR:
-            why = through.silent
+            why = through.silent_activator
             if not why and self.cache.is_bypassed(key):
                 why = f"Service {spec.service} has endpoints beside the activators"
             return Demand(
-                through.active,
+                through.passing,
                 through.held,
-                through.last_activity,
+                through.last_passed,
                 known=not why,
                 silent=why,
                 timed_out=through.timed_out,
@@ -412,21 +393,16 @@ class Observer:
         unheard = [
             (pod, answer) for pod, answer in said if isinstance(answer, Silence) and pod.has_served
         ]
-        silent = [through.silent] if through.silent else []
+        silent = [through.silent_activator] if through.silent_activator else []
         silent += [f"pod {pod.key[1]} {answer.why}" for pod, answer in unheard]
         is_lacking = bool(unheard) and all(answer.lacks for _, answer in unheard)
-        return Demand(
-            sum(answer.in_flight for answer in heard),
-            through.held,
-            max((a.last_request for a in heard if a.last_request is not None), default=None),
+        return replace(
+            through,
+            in_flight=sum(answer.in_flight for answer in heard),
+            last_request=max((a.last_request for a in heard if a.last_request), default=None),
             known=not silent,
             silent=silent[0] if silent else "",
             metered=True if heard else False if is_lacking else None,
-            passing=through.active,
-            last_passed=through.last_activity,
-            silent_activator=through.silent,
-            timed_out=through.timed_out,
-            last_wake=through.last_wake,
         )
 
 

@@ -68,10 +68,6 @@ class Pages:
         self._turn = asyncio.Lock()
         self._readers = WeakValueDictionary[str, _Reader]()
         """By namespace, while its pages are read."""
-        self._is_closed = False
-
-    async def aclose(self) -> None:
-        self._is_closed = True
 
     async def read(
         self,
@@ -93,8 +89,6 @@ class Pages:
         if not pod.ip:
             return Silence("has no address yet")
         where = f"port {port}"
-        if self._is_closed:
-            return Silence("is not asked any more: the operator ends")
         reader = self._readers.setdefault(pod.key[0], _Reader(self._parallel))
         try:
             async with reader.slots:

@@ -237,7 +237,8 @@ class ScaledTarget(Target):
         if known is None or (self.spec.route is RouteMode.ACTIVATOR and known == self.spec.service):
             return {}
         with contextlib.suppress(NotFoundError):
-            await tools.kube.put_route(self.key[0], known, None)
+            selector = {"selector": {ROUTE_LABEL: None}}
+            await tools.kube.merge(objects.Service, self.key[0], known, {"spec": selector})
         return record.owed_status({"takenService": None})
 
     def _takes_service(self, status: Status) -> bool:
@@ -255,7 +256,8 @@ class ScaledTarget(Target):
     async def _take_service(self, tools: Tools, _pool: Object) -> target.Finished:
         """Take the selector over, after status and record have named the Service."""
         name = self.spec.service
-        await tools.kube.put_route(self.key[0], name, ROUTE_TAKEN)
+        selector = {"selector": {ROUTE_LABEL: ROUTE_TAKEN}}
+        await tools.kube.merge(objects.Service, self.key[0], name, {"spec": selector})
         log.info("%s/%s: Service %s leads to the activators", *self.key, name)
         return target.Finished()
 
@@ -329,12 +331,15 @@ async def _set_minimum(
     ConflictError, NotFoundError.
     """
     key, known = key_of(pool), read_original(internal(pool.get("status")))
+    kind = objects.HorizontalPodAutoscaler
     autoscaler, original = seen.autoscaler, decision.memory.original
     if known is not None and (autoscaler is None or autoscaler.name != known.name):
         left = cache.autoscalers.get((key[0], known.name))
         # It does not scale the target any more.
         if left is not None and (least := minimum_back(known, left)) is not None:
-            await kube.put_minimum(key[0], known.name, least, left["metadata"]["resourceVersion"])
+            version = {"resourceVersion": left["metadata"]["resourceVersion"]}
+            patch = {"metadata": version, "spec": {"minReplicas": least}}
+            await kube.merge(kind, key[0], known.name, patch)
     if autoscaler is None or decision.minimum in (None, autoscaler.min_replicas):
         return pool
     if known != original:
@@ -342,7 +347,9 @@ async def _set_minimum(
             *key, original_status(original), pool["metadata"]["resourceVersion"]
         )
         cache.keep_pool(pool)
-    await kube.put_minimum(key[0], autoscaler.name, decision.minimum, autoscaler.version)
+    version = {"resourceVersion": autoscaler.version}
+    patch = {"metadata": version, "spec": {"minReplicas": decision.minimum}}
+    await kube.merge(kind, key[0], autoscaler.name, patch)
     log.info(
         "%s/%s: minReplicas of HorizontalPodAutoscaler %s %d → %d",
         *(*key, autoscaler.name, autoscaler.min_replicas, decision.minimum),

@@ -1,8 +1,7 @@
 """Keep a pool's history: what each reconcile adds to it.
 
 An episode begins and ends with changes that the status reports anyway (phase, reason, window), so
-the status needs no write for it. Its cost is what the ledger has written, minus what finished
-episodes of the period have cost: the two can not differ.
+the status needs no write for it. Its cost is what the ledger has charged meanwhile.
 
 The status is the outbox: a finished episode is in `internal.history` until the WarmPoolHistory has
 it. It gets all of them while the pool sleeps: no wake waits for it.
@@ -13,7 +12,7 @@ sleep, it is written once an hour, and an operator that ends forgets what was no
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -29,21 +28,17 @@ from kotatsu_operator.core.pool.memory import Outcome, Phase, Reason
 from kotatsu_operator.core.pool.spec import Override
 from kotatsu_operator.core.protocol import API_VERSION
 from kotatsu_operator.core.report.episodes import (
-    EMPTY,
     KEPT,
     LONGEST_NAME,
     NO_PERIOD,
     Cause,
     Counts,
-    Earlier,
     Episode,
     LedgerPeriod,
-    Move,
-    Outbox,
+    StoredHistory,
     Why,
     completed,
     money_of,
-    moved,
     outbox_status,
     read_outbox,
     read_record,
@@ -70,21 +65,15 @@ AGAIN = timedelta(minutes=1)
 class History:
     """What the operator remembers of a history between two reconciles."""
 
-    outbox: Outbox = EMPTY
-    period: LedgerPeriod = NO_PERIOD
-    """The period that `settled` of the outbox is about."""
-    ended: LedgerPeriod = NO_PERIOD
-    """The period before it."""
+    outbox: StoredHistory
+    ledger: Ledger
+    """What it had charged at the last reconcile."""
     pods: int = 0
     """Pods at the last reconcile."""
 
     @property
     def running(self) -> Episode | None:
         return self.outbox.running
-
-    @property
-    def settled(self) -> Decimal:
-        return self.outbox.settled
 
     def having(self, **values: Any) -> "History":
         """The history with these values of the outbox."""
@@ -123,22 +112,14 @@ def cause_of(decision: Decision, override: Override | None, before: Cause | None
     return before or Cause(Why.OTHER)
 
 
-def recalled(status: Mapping[str, Any], ledger: Ledger, now: datetime) -> History:
-    """The history as a new process finds it in the status; `ledger` is that of the status.
-
-    What the ledger has charged before the record began is a sum without episodes.
-    """
-    period, outbox = _period(ledger), read_outbox(status)
-    ended = ledger.previous
-    before = NO_PERIOD if ended is None else LedgerPeriod(ended.currency, ended.period_start)
-    if outbox is None:
-        woken = instant(table(status.get("lastWake")).get("at"))
-        outbox = Outbox(since=now, woken=woken)
-        if ledger.accrued and ledger.period_start and ledger.at:
-            begin, paid = min(ledger.period_start, ledger.at), money_of(ledger.accrued)
-            earlier = Earlier(begin, ledger.at, period, cost=paid)
-            outbox = replace(outbox, earlier=(earlier,), settled=paid)
-    return History(outbox, period, before)
+def recalled(status: Status, pods: int, now: datetime) -> tuple[History, timedelta | None]:
+    """The history as another process has left it in the status, and the time since."""
+    ledger = read_ledger(status)
+    woken = instant(table(status.get("lastWake")).get("at"))
+    outbox = read_outbox(status) or StoredHistory(since=now, woken=woken)
+    # As in the ledger: pods that still exist have been there since the last entry.
+    elapsed = None if ledger.at is None else max(now - ledger.at, timedelta())
+    return History(outbox, ledger, pods), elapsed
 
 
 def entered(history: History, seen: Seen, decision: Decision, override: Override | None) -> History:
@@ -167,79 +148,38 @@ def _period(ledger: Ledger) -> LedgerPeriod:
 
 
 def _charged(history: History, seen: Seen) -> History:
-    """The running episode with its cost up to now. A period that has ended is closed first."""
-    period = _period(seen.ledger)
-    if not period.currency:
-        # No prices, or an invalid budget, which removes no ledger.
-        return history
-    if period != history.period:
-        history = _turned(history, seen, period)
-    return _owing(history, money_of(seen.ledger.accrued), seen.now)
+    """The history with what the ledger has charged since the last reconcile.
+
+    If the clock was set back to an earlier period, that period pays what is charged from now on.
+    """
+    known, totals = history.ledger, seen.ledger.totals
+    for spent in totals:
+        begin, amount = spent.period_start, money_of(spent.accrued)
+        is_current = spent is totals[-1]
+        if (spent.currency, begin) == (known.currency, known.period_start):
+            amount -= money_of(known.accrued)
+        elif known.period_start is not None and begin <= known.period_start:
+            if not is_current:
+                continue
+            amount = Decimal(0)
+        period = LedgerPeriod(spent.currency, begin)
+        history = _owing(history, period, amount, seen.now if is_current else begin)
+    # Without prices or with an invalid budget there are none, and the ledger may go on later.
+    return replace(history, ledger=seen.ledger) if totals else history
 
 
-def _owing(history: History, accrued: Decimal, now: datetime) -> History:
-    """The cost of the running episode: what the ledger has, and no finished episode has paid."""
-    owed = max(accrued - history.settled, Decimal(0))
-    running, period = history.running, history.period
-    if running is not None and running.period != period:
-        history, running = _begun(_finished(history, now), running.cause, period, now), None
-    if history.running is None:
-        if not owed:
-            return history
-        # A pod came and went between two reconciles.
-        history = _begun(history, Cause(Why.OTHER), period, now)
+def _owing(history: History, period: LedgerPeriod, amount: Decimal, at: datetime) -> History:
+    """The history with an amount of a period: the running episode has it, or a new one."""
     running = history.running
-    if running is None or running.cost == owed:
-        return history
-    return history.having(running=replace(running, cost=owed))
-
-
-def _turned(history: History, seen: Seen, period: LedgerPeriod) -> History:
-    """The history at the beginning of another period, or with another currency."""
-    old, ended = history.period, seen.ledger.previous
-    if old.currency == period.currency and old.start and period.start and period.start < old.start:
-        return _turned_back(history, seen, period)
-    if ended is not None and old.currency:
-        paid = LedgerPeriod(ended.currency, ended.period_start)
-        if paid != old:
-            # The operator was away for more than a period.
-            history = _renewed(history, paid, ended.period_start)
-        history = _owing(history, money_of(ended.accrued), ended.period_start)
-    return _renewed(history, period, min(period.start or seen.now, seen.now))
-
-
-def _turned_back(history: History, seen: Seen, period: LedgerPeriod) -> History:
-    """The clock was set back: an earlier period continues, with what the later one has cost."""
-    outbox, settled = history.outbox, history.settled
-    if history.ended == period:
-        settled += outbox.previous or Decimal(0)
-    excess = max(settled - money_of(seen.ledger.accrued), Decimal(0))
-    move = Move(history.period, period, excess)
-    finished, left = moved(outbox.finished, move)
-    earlier, left = moved(outbox.earlier, replace(move, excess=left))
-    running = outbox.running
-    outbox = replace(
-        outbox,
-        running=None if running is None else replace(running, period=period),
-        finished=finished,
-        earlier=earlier,
-        moves=(*outbox.moves, replace(move, excess=left)),
-        settled=settled - excess,
-        previous=None,
-    )
-    return replace(history, outbox=outbox, period=period, ended=NO_PERIOD)
-
-
-def _renewed(history: History, period: LedgerPeriod, at: datetime) -> History:
-    """The history from the beginning of a period on: the running episode goes on in a new one."""
-    running, ended = history.running, history.period
-    history = _finished(history, at)
-    history = history.having(settled=Decimal(0), previous=history.settled)
-    history = replace(history, period=period, ended=ended)
     if running is None:
+        # A pod came and went between two reconciles.
+        history = _begun(history, Cause(), period, at) if amount else history
+    elif running.period != period:
+        at = period.start if period.start and running.begin < period.start else at
+        history = _begun(_finished(history, at), running.cause, period, at)
+    if not amount or (running := history.running) is None:
         return history
-    begun = Episode(at, running.cause, period, replicas=running.replicas, cost=Decimal(0))
-    return history.having(running=begun)
+    return history.having(running=replace(running, cost=(running.cost or 0) + amount))
 
 
 # --- episodes ---
@@ -255,13 +195,8 @@ def _finished(history: History, at: datetime) -> History:
     if running is None:
         return history
     over = replace(running, end=max(at, running.begin))
-    paid = running.cost if running.cost and running.period == history.period else Decimal(0)
-    return history.having(
-        running=None,
-        # Of a cluster without WarmPoolHistories, the newest stay.
-        finished=(*history.outbox.finished, over)[-KEPT:],
-        settled=history.settled + paid,
-    )
+    # Of a cluster without WarmPoolHistories, the newest stay.
+    return history.having(running=None, finished=(*history.outbox.finished, over)[-KEPT:])
 
 
 def _counted(history: History, seen: Seen) -> History:
@@ -282,16 +217,12 @@ def _tallied(history: History, seen: Seen, decision: Decision) -> History:
         history = history.having(woken=woken)
     if running is None:
         return history
-    outcomes: Sequence[Outcome] = decision.outcomes
     more = Counts(
         wakes=int(is_new),
-        opened=sum(o is Outcome.READY for o in outcomes),
-        cold=sum(o is Outcome.COLD for o in outcomes),
+        opened=decision.outcomes.count(Outcome.READY),
+        cold=decision.outcomes.count(Outcome.COLD),
     )
-    replicas = max(running.replicas, seen.pods)
-    if more == Counts() and replicas == running.replicas:
-        return history
-    counts = running.counts.plus(more)
+    replicas, counts = max(running.replicas, seen.pods), running.counts.plus(more)
     return history.having(running=replace(running, replicas=replicas, counts=counts))
 
 
@@ -299,7 +230,7 @@ def _tallied(history: History, seen: Seen, decision: Decision) -> History:
 
 
 def history_of(
-    pool: Object, known: Object | None, outbox: Outbox, usage: Usage = NOTHING
+    pool: Object, known: Object | None, outbox: StoredHistory, usage: Usage = NOTHING
 ) -> Object:
     """The WarmPoolHistory of a pool with what waits. That of a deleted pool is replaced."""
     meta = pool["metadata"]
@@ -325,12 +256,7 @@ def history_of(
     }
 
 
-def taken(history: History) -> History:
-    """The history once the WarmPoolHistory has what waited."""
-    return history.having(since=None, finished=(), earlier=(), moves=())
-
-
-async def append(kube: Kube, pool: Object, outbox: Outbox, usage: Usage) -> Object:
+async def append(kube: Kube, pool: Object, outbox: StoredHistory, usage: Usage) -> Object:
     """Write what waits to the WarmPoolHistory, and return it.
 
     Raises ConflictError, NotFoundError (there is no such kind), or one of `Unreachable`.
@@ -341,7 +267,7 @@ async def append(kube: Kube, pool: Object, outbox: Outbox, usage: Usage) -> Obje
     except NotFoundError:
         return await kube.create(WarmPoolHistory, namespace, history_of(pool, None, outbox, usage))
     made = history_of(pool, known, outbox, usage)
-    if made["record"] == known.get("record") and outbox.is_waiting and not usage.used:
+    if made["record"] == known.get("record") and outbox.finished and not usage.used:
         return known  # another process has written it, and ended before the status said so
     return await kube.replace(WarmPoolHistory, namespace, made)
 
@@ -373,7 +299,7 @@ class Histories(Feature):
         """Enter one reconcile; add the outbox."""
         now, ledger, status = turn.now, turn.account.ledger, turn.status
         there = sum(p.billed is not None and p.billed.gone_at is None for p in turn.pods)
-        history, elapsed = self._book.last(turn.pool, now) or _resumed(status, there, now)
+        history, elapsed = self._book.last(turn.pool, now) or recalled(status, there, now)
         seen = Seen(now, there, ledger, status, elapsed)
         history = entered(history, seen, report.decision, turn.spec.override)
         self._book.enter(turn.pool, history, now)
@@ -402,16 +328,14 @@ class Histories(Feature):
         read = None if is_warming else await self._read(tools.kube, turn.key)
         shown = None if read is None else After(history=read)
         last = self._book.last(turn.pool, turn.now)
-        outbox = EMPTY if last is None else last[0].outbox
-        running = outbox.running
-        is_woken = running is not None and running.cause.why is Why.REQUEST
-        is_due = running is None or (len(outbox.finished) >= BATCH and not is_woken)
         use = self._watched.last(turn.pool, turn.now)
         if last is None or use is None:
             return shown
-        watched = use[0]
-        is_told = watched.is_due(report.decision.memory, turn.now)
-        if not ((outbox.is_waiting and is_due) or is_told):
+        outbox, watched = last[0].outbox, use[0]
+        running, waiting = outbox.running, len(outbox.finished)
+        is_woken = running is not None and running.cause.why is Why.REQUEST
+        is_due = waiting and (running is None or (waiting >= BATCH and not is_woken))
+        if not (is_due or watched.is_due(report.decision.memory, turn.now)):
             return shown
         try:
             written = await append(tools.kube, turn.pool, outbox, watched.usage)
@@ -421,7 +345,7 @@ class Histories(Feature):
             self._failed.add(turn.key)
             return After(turn.now + AGAIN, history=read)
         self._failed.discard(turn.key)
-        self._book.correct(turn.pool, taken(last[0]))
+        self._book.correct(turn.pool, last[0].having(finished=()))
         self._watched.correct(turn.pool, watched.written(turn.now))
         return After(history=written)
 
@@ -450,11 +374,3 @@ class Histories(Feature):
         self._book.reset()
         self._shown.clear()
         self._watched.reset()
-
-
-def _resumed(status: Status, pods: int, now: datetime) -> tuple[History, timedelta | None]:
-    """The history as another process has left it, and the time since."""
-    last = read_ledger(status)
-    # As in the ledger: pods that still exist have been there since the last entry.
-    elapsed = None if last.at is None else max(now - last.at, timedelta())
-    return replace(recalled(status, last, now), pods=pods), elapsed

@@ -19,7 +19,6 @@ from lightkube.core.selector import build_selector
 from lightkube.types import PatchType
 
 from kotatsu_operator.core.pool.spec import BUILT_IN, Scaled
-from kotatsu_operator.core.protocol import ROUTE_LABEL
 from kotatsu_operator.kube import errors, objects
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable
 from kotatsu_operator.kube.fields import used
@@ -397,19 +396,6 @@ class Kube:
         patch = {"metadata": {"resourceVersion": version}, "spec": {"replicas": 1}}
         await self.merge(kind, namespace, name, patch)
 
-    async def put_minimum(self, namespace: str, name: str, replicas: int, version: str) -> None:
-        """Set a HorizontalPodAutoscaler's minReplicas if it is still at `version`.
-
-        Raises ConflictError, NotFoundError.
-        """
-        patch = {"metadata": {"resourceVersion": version}, "spec": {"minReplicas": replicas}}
-        await self.merge(objects.HorizontalPodAutoscaler, namespace, name, patch)
-
-    async def put_route(self, namespace: str, service: str, value: str | None) -> None:
-        """Add ROUTE_LABEL to a Service's selector; None removes it. Raises NotFoundError."""
-        patch = {"spec": {"selector": {ROUTE_LABEL: value}}}
-        await self.merge(objects.Service, namespace, service, patch)
-
     async def resize(self, key: Key, patch: Object) -> Object:
         """Set requests of a running pod by a strategic merge; return the pod.
 
@@ -436,16 +422,6 @@ class Kube:
         if version is not None:
             patch["metadata"] = {"resourceVersion": version}
         return await self.merge(WarmPool.Status, namespace, name, patch)
-
-    async def annotate(
-        self, kind: Any, namespace: str, name: str, values: Mapping[str, str | None], version: str
-    ) -> Object:
-        """Set annotations (None removes one) of an object that is still at `version`.
-
-        Raises ConflictError, NotFoundError.
-        """
-        patch = {"metadata": {"resourceVersion": version, "annotations": dict(values)}}
-        return await self.merge(kind, namespace, name, patch)
 
     async def merge(
         self,

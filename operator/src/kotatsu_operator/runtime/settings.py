@@ -152,8 +152,8 @@ class OperatorSettings(_ClusterSettings):
     )
     console_hosts: CommaSeparated = Field(
         (),
-        description="host names that the console accepts besides localhost, IP addresses and its "
-        "Service's names, comma separated",
+        description="host names that the console accepts besides localhost and IP addresses, comma "
+        "separated",
     )
     runtime: Runtime = Field(
         Runtime.AUTO,

@@ -32,7 +32,7 @@ _HISTORIES = st.fixed_dictionaries(
 def test_any_status_has_a_past(history, cost):
     status = {"internal": {"history": history}, "cost": cost}
     past = read_past(status, {"record": history}, t("08:00"), t("12:00"), t("11:00"))
-    assert all(t("08:00") <= row.begin <= row.end <= t("12:00") for row in past.rows)
+    assert all(t("08:00") <= e.begin <= e.until <= t("12:00") for e in past.episodes)
     assert all(cost >= 0 for cost in past.costs.values())
 
 
@@ -69,5 +69,5 @@ def test_two_ranges_that_touch_have_each_minute_once(middle, end, shares):
     history = {"record": {"since": "2026-11-25T08:00:00Z", "episodes": [one]}}
     ranges = (t("08:00"), t(middle)), (t(middle), t("11:00"))
     pasts = [read_past({}, history, *times, t("11:00")) for times in ranges]
-    assert tuple([row.end - row.begin for row in past.rows] for past in pasts) == shares
+    assert tuple([e.until - e.begin for e in past.episodes] for past in pasts) == shares
     assert sum(past.costs.get("JPY", 0) for past in pasts) == Decimal("1.000001")

@@ -70,9 +70,9 @@ def day(clock: Clock) -> Board:
         nextTransition={"at": at(2), "window": "final-pitch", "kind": "close"},
         cost={
             "currency": "JPY", "accrued": "2710.5", "ratePerHour": "9.2", "limit": "3000",
-            "forecast": "2812", "period": "Day", "periodStart": at(-10), "at": at(0),
+            "forecast": "2812", "period": "Day", "periodStart": at(-10),
         },
-        internal={"history": waiting(end), "notices": [notice]},
+        internal={"history": waiting(end), "notices": [notice], "cost": {"at": at(0)}},
         lastWake={"at": at(-6.4), "duration": "1.823s"},
         lastOpening={"window": "final-pitch", "at": at(-2), "early": "14s", "cold": False},
     )  # fmt: skip

@@ -6,18 +6,18 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from kotatsu_operator.features.console.app import create_console, own_names
+from kotatsu_operator.features.console.app import create_console
 from kotatsu_operator.features.console.board import Board
 from tests.operator.features.console.pools import Clock
 
-NAMES = own_names("demo") | {"console.example.com"}
+NAMES = {"kotatsu-console.demo.svc", "Console.example.com"}
 PATHS = ("/", "/api/pools", "/console/console.js")
 
 
 OURS = [
     "localhost", "localhost:8080", "LOCALHOST:8080", "127.0.0.1:8080", "[::1]:8080",
-    "10.244.1.7:8081", "[fd00::7]", "kotatsu-console", "kotatsu-console.demo:80",
-    "kotatsu-console.demo.svc", "kotatsu-console.demo.svc.cluster.local.", "console.example.com",
+    "10.244.1.7:8081", "[fd00::7]", "kotatsu-console.demo.svc:80", "kotatsu-console.demo.svc.",
+    "console.example.com",
 ]  # fmt: skip
 OTHERS = [
     "evil.example", "localhost.evil.example:8080", "127.0.0.1.evil.example",

@@ -165,6 +165,11 @@ def test_the_report_has_the_periods_episodes_newest_first_and_the_ledgers_sum():
     assert (report["wakes"], report["opened"], report["cold"]) == (1, 1, 0)
 
 
+def test_a_record_that_is_younger_than_the_period_does_not_have_the_ledgers_sum():
+    young = {"record": history(NOW) | {"since": stamp(NOW)}}
+    assert not report_view(voice_of(day(Clock())).pool["status"], young, NOW)["isLedger"]
+
+
 def test_a_pool_without_a_record_has_no_report():
     assert views()["auth"]["report"] is None
     assert report_view({"internal": {"history": [3]}, "cost": "x"}, {"record": [3]}, NOW) is None

@@ -94,5 +94,5 @@ async def test_no_pool_is_judged_before_it_is_known_whether_knative_is_there():
 
 def test_the_activator_publishes_nothing_for_it():
     accepted = {"conditions": [{"type": "Accepted", "status": "True"}]}
-    assert wants_slice(pool_view(warm_pool(status=accepted)), 0, 0, published=False)
-    assert not wants_slice(pool_view(knative_pool(status=accepted)), 0, 0, published=False)
+    assert wants_slice(pool_view(warm_pool(status=accepted)), None, published=False)
+    assert not wants_slice(pool_view(knative_pool(status=accepted)), None, published=False)

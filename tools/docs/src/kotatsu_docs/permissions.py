@@ -106,5 +106,4 @@ def cells(rule: Mapping[str, Any]) -> tuple[str, str]:
 
 def _plain(name: str) -> str:
     """The name in a template's ClusterRole, of which the parts are filled in by Helm."""
-    text = name.replace("{{ $name }}", "kotatsu-crds").replace("{{ $fullname }}", "kotatsu")
-    return text.replace("-{{ .Release.Namespace }}", "")
+    return name.replace("{{ $fullname }}", "kotatsu").replace("-{{ .Release.Namespace }}", "")

@@ -92,6 +92,14 @@ class Ledger:
     pods: Mapping[str, Decimal] = field(default_factory=dict)
     """Price per hour of each pod counted up to `at`, by uid; empty after a restart."""
 
+    @property
+    def totals(self) -> tuple[Spent, ...]:
+        """Those of the last period that has ended and of the current one; none without prices."""
+        if not self.currency or self.period_start is None:
+            return ()
+        current = Spent(self.currency, self.period_start, self.accrued)
+        return (current,) if self.previous is None else (self.previous, current)
+
 
 def money(rate: Decimal, lasting: timedelta) -> Decimal:
     """The cost of a time at a rate per hour, to the microsecond; 0 for a negative time."""

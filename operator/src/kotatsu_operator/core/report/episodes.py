@@ -3,16 +3,17 @@
 The WarmPoolHistory of a pool holds the finished ones. A WarmPool's `internal.history` holds the
 running one, and what the WarmPoolHistory does not have yet (decision 71).
 
-An episode belongs to one period of the ledger and one currency. Its cost is a difference between
-two amounts that the ledger wrote, so the costs of a period add up to the ledger to the last digit.
+An episode belongs to one period of the ledger and one currency. Its cost is a sum of differences
+between amounts that the ledger wrote, so the costs of a period add up to the ledger to the last
+digit, unless the clock was set back to an earlier period.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any
 
 from kotatsu_operator.core.formats import amount, internal, table, text
 from kotatsu_operator.core.schema import Form, Schema, several
@@ -96,6 +97,11 @@ class Episode:
     cost: Decimal | None = None
     """None without prices."""
 
+    @property
+    def until(self) -> datetime:
+        """When it ended; its beginning if that is not known."""
+        return self.end or self.begin
+
 
 @dataclass(frozen=True, slots=True)
 class Earlier:
@@ -109,66 +115,19 @@ class Earlier:
     cost: Decimal | None = None
 
 
-Paid = Episode | Earlier
-"""What has a cost."""
-
-OnePaid = TypeVar("OnePaid", Episode, Earlier)
-
-
-@dataclass(frozen=True, slots=True)
-class Move:
-    """A period that became part of an earlier one, because the clock was set back."""
-
-    old: LedgerPeriod
-    new: LedgerPeriod
-    excess: Decimal = Decimal(0)
-    """How much two rounded amounts are more than their rounded sum."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outbox:
-    """What `internal.history` holds: what the WarmPoolHistory does not have yet."""
-
-    since: datetime | None = None
-    """When the record begins; None once the WarmPoolHistory says it."""
-    running: Episode | None = None
-    finished: tuple[Episode, ...] = ()
-    """Oldest first."""
-    earlier: tuple[Earlier, ...] = ()
-    """What the ledger had charged before the record began."""
-    moves: tuple[Move, ...] = ()
-    settled: Decimal = Decimal(0)
-    """What all finished episodes of the ledger's period have cost."""
-    previous: Decimal | None = None
-    """The same of the period before it."""
-    woken: datetime | None = None
-    """The newest wake that is counted."""
-
-    @property
-    def is_waiting(self) -> bool:
-        """Whether the WarmPoolHistory lacks an episode."""
-        return bool(self.finished or self.moves)
-
-
-EMPTY = Outbox()
-
-
 @dataclass(frozen=True, slots=True)
 class StoredHistory:
-    """All that is known of a pool's past."""
+    """What is stored of a pool's past: in its WarmPoolHistory, in its status, or in both."""
 
     since: datetime | None = None
     """When the record begins."""
     running: Episode | None = None
     finished: tuple[Episode, ...] = ()
-    """Oldest first."""
+    """Oldest first. A status has those that the WarmPoolHistory lacks."""
     earlier: tuple[Earlier, ...] = ()
     """Oldest first."""
-
-    @property
-    def over(self) -> tuple[Paid, ...]:
-        """All but the running episode."""
-        return (*self.earlier, *self.finished)
+    woken: datetime | None = None
+    """The newest wake that is counted."""
 
     @property
     def known_since(self) -> datetime | None:
@@ -182,25 +141,35 @@ def money_of(cost: Decimal) -> Decimal:
     return Decimal(f"{cost:.6f}")
 
 
-def folded(finished: Iterable[Episode], earlier: Iterable[Earlier]) -> StoredHistory:
-    """The newest episodes one by one, and the others added to the sums of their periods."""
-    kept, sums = [*finished], [*earlier]
-    for episode in kept[:-KEPT]:
-        at = next((i for i, s in enumerate(sums) if s.period == episode.period), None)
-        if at is None:
-            sums.append(Earlier(episode.begin, episode.begin, episode.period))
-            at = len(sums) - 1
-        known = sums[at]
-        cost = [c for c in (known.cost, episode.cost) if c is not None]
-        sums[at] = replace(
-            known,
-            begin=min(known.begin, episode.begin),
-            end=max(known.end, episode.end or episode.begin),
-            episodes=known.episodes + 1,
-            counts=known.counts.plus(episode.counts),
-            cost=sum(cost, Decimal(0)) if cost else None,
+def completed(record: StoredHistory, outbox: StoredHistory) -> StoredHistory:
+    """A record with what a status holds. What the record has already is not added again.
+
+    The newest episodes stay one by one; the others are added to the sums of their periods.
+    """
+    known = {(e.begin, e.end, e.cause) for e in record.finished}
+    new = (e for e in outbox.finished if (e.begin, e.end, e.cause) not in known)
+    finished, sums = (*record.finished, *new), {e.period: e for e in record.earlier}
+    for episode in finished[:-KEPT]:
+        begin, period = episode.begin, episode.period
+        before = sums.get(period) or Earlier(begin, begin, period)
+        sums[period] = replace(
+            before,
+            begin=min(before.begin, begin),
+            end=max(before.end, episode.until),
+            episodes=before.episodes + 1,
+            counts=before.counts.plus(episode.counts),
+            cost=_sum(before.cost, episode.cost),
         )
-    return StoredHistory(finished=tuple(kept[-KEPT:]), earlier=tuple(sums[-PERIODS:]))
+    return StoredHistory(
+        record.since or outbox.since,
+        outbox.running,
+        finished[-KEPT:],
+        tuple(sums.values())[-PERIODS:],
+    )
+
+
+def _sum(one: Decimal | None, other: Decimal | None) -> Decimal | None:
+    return other if one is None else one + (other or 0)
 
 
 # --- as it is stored ---
@@ -227,36 +196,26 @@ _NESTED = {
 }
 _NAMES = {"begin": "from", "end": "to", "cause": "", "period": "", "counts": ""}
 _EPISODE = Schema(Episode, forms=_NESTED, **_NAMES)
-_LISTS = {
+_FORMS = {
+    "running": _EPISODE,
     "finished": several(_EPISODE, KEPT),
     "earlier": several(Schema(Earlier, forms=_NESTED, **_NAMES), PERIODS),
 }
 _OUTBOX = Schema(
-    Outbox,
-    brief=("finished", "earlier", "moves"),
-    forms=_LISTS | {"running": _EPISODE},
-    finished="episodes",
+    StoredHistory, but=("earlier",), brief=("finished",), forms=_FORMS, finished="episodes"
 )
-_RECORD = Schema(StoredHistory, but=("running",), forms=_LISTS, finished="episodes")
+_RECORD = Schema(StoredHistory, but=("running", "woken"), forms=_FORMS, finished="episodes")
 
 
-def outbox_status(outbox: Outbox) -> dict[str, Any]:
+def outbox_status(outbox: StoredHistory) -> dict[str, Any]:
     """The part of a WarmPool's status with the outbox."""
     return {"internal": {"history": _OUTBOX.write(outbox)}}
 
 
-def read_outbox(status: Mapping[str, Any]) -> Outbox | None:
+def read_outbox(status: Mapping[str, Any]) -> StoredHistory | None:
     """The outbox in a WarmPool's status; unreadable items are left out. None if there is none."""
-    if not (given := table(internal(status).get("history"))):
-        return None
-    read = Outbox(**_OUTBOX.values(given))
-    running = read.running
-    return replace(
-        read,
-        running=None if running is None else replace(_priced(running), end=None),
-        finished=_finished(read.finished),
-        earlier=tuple(map(_priced, read.earlier)),
-    )
+    given = table(internal(status).get("history"))
+    return StoredHistory(**_OUTBOX.values(given)) if given else None
 
 
 def record_field(recorded: StoredHistory) -> dict[str, Any]:
@@ -267,50 +226,9 @@ def record_field(recorded: StoredHistory) -> dict[str, Any]:
 
 def read_record(history: Mapping[str, Any] | None) -> StoredHistory:
     """The record in a WarmPoolHistory; unreadable items are left out. Empty for none."""
-    read = StoredHistory(**_RECORD.values(table(history).get("record")))
-    finished, earlier = _finished(read.finished), tuple(map(_priced, read.earlier))
-    return replace(read, finished=finished, earlier=earlier)
+    return StoredHistory(**_RECORD.values(table(history).get("record")))
 
 
 def read_stored(status: Mapping[str, Any], history: Mapping[str, Any] | None) -> StoredHistory:
     """The past of a pool, from its status and its WarmPoolHistory (None: there is none)."""
-    return completed(read_record(history), read_outbox(status) or EMPTY)
-
-
-def completed(record: StoredHistory, outbox: Outbox) -> StoredHistory:
-    """A record with what an outbox holds. What the record has already is not added again."""
-    finished, earlier = record.finished, record.earlier
-    for move in outbox.moves:
-        finished, earlier = moved(finished, move)[0], moved(earlier, move)[0]
-    known = {(e.begin, e.end, e.cause) for e in finished}
-    new = tuple(e for e in outbox.finished if (e.begin, e.end, e.cause) not in known)
-    before = () if record.since is not None else outbox.earlier
-    begins = (e.begin for e in outbox.finished[:1])  # of a record that was deleted
-    since = record.since or outbox.since or next(begins, None)
-    done = folded((*finished, *new), (*earlier, *before))
-    return replace(done, since=since, running=outbox.running)
-
-
-def moved(items: tuple[OnePaid, ...], move: Move) -> tuple[tuple[OnePaid, ...], Decimal]:
-    """Episodes or sums with another period, and what is left of the excess.
-
-    The newest moved one pays what is too much.
-    """
-    excess, done = move.excess, list[OnePaid]()
-    for item in reversed(items):
-        if item.period != move.old:
-            done.append(item)
-            continue
-        paid = item.cost if item.cost is None else max(item.cost - excess, Decimal(0))
-        done.append(replace(item, period=move.new, cost=paid))
-        excess -= (item.cost or Decimal(0)) - (paid or Decimal(0))
-    return tuple(reversed(done)), excess
-
-
-def _finished(episodes: Iterable[Episode]) -> tuple[Episode, ...]:
-    return tuple(_priced(e) for e in episodes if e.end is not None)
-
-
-def _priced(paid: OnePaid) -> OnePaid:
-    """Without a currency, an amount or a period says nothing."""
-    return paid if paid.period.currency else replace(paid, period=NO_PERIOD, cost=None)
+    return completed(read_record(history), read_outbox(status) or StoredHistory())

@@ -1,14 +1,15 @@
 """What a pool was warm for in a range of time, from its status and WarmPoolHistory. Pure.
 
 The console and the kubectl plugin show it. Over a whole period of the budget, its costs are the
-ledger's to the last digit. An episode that lies only partly in the range counts by its share of
-time.
+ledger's to the last digit, unless the clock was set back. An episode that lies only partly in the
+range counts by its share of time.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import reduce
 from typing import Any
 
 from kotatsu_operator.core.budget.ledger import Ledger, Spent
@@ -18,7 +19,6 @@ from kotatsu_operator.core.report.episodes import (
     Earlier,
     Episode,
     LedgerPeriod,
-    Paid,
     StoredHistory,
     Why,
     money_of,
@@ -32,28 +32,24 @@ class Row:
     """The part of an episode that lies in the range."""
 
     episode: Episode
-    begin: datetime
-    end: datetime
-    cost: Decimal | None
-    pod_seconds: Decimal
+    """With the times, the cost and the pod time of the part; the running one ends where its cost
+    is known."""
     is_part: bool = False
     """Whether the range cuts it: cost and pod time are shares."""
     runs: bool = False
-    """Whether it is the running episode; `end` is then how far its cost is known."""
-
-    @property
-    def seconds(self) -> Decimal:
-        """How long it lasted."""
-        return Decimal((self.end - self.begin) // timedelta(microseconds=1)) / 1_000_000
+    """Whether it is the running episode."""
 
 
 @dataclass(frozen=True)
 class Balance:
     """The ledger of one whole period beside the sum of the report."""
 
-    period: LedgerPeriod
-    ledger: Decimal
+    ledger: Spent
     report: Decimal
+
+    @property
+    def is_equal(self) -> bool:
+        return self.ledger.accrued == self.report
 
 
 @dataclass(frozen=True)
@@ -65,13 +61,22 @@ class Past:
     rows: tuple[Row, ...]
     sums: tuple[Earlier, ...]
     """Sums of older episodes that lie in the range as a whole."""
-    balances: tuple[Balance, ...]
-    notes: tuple[str, ...]
+    balances: tuple[Balance, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def episodes(self) -> Sequence[Episode]:
+        return [row.episode for row in self.rows]
+
+    @property
+    def every(self) -> Sequence[Episode | Earlier]:
+        """Its episodes, and the sums of older ones."""
+        return (*self.episodes, *self.sums)
 
     @property
     def costs(self) -> dict[str, Decimal]:
         """The total by currency."""
-        return _by_currency(self._paid())
+        return _by_currency(self.every)
 
     @property
     def parked(self) -> tuple[Decimal, dict[str, Decimal]]:
@@ -79,42 +84,25 @@ class Past:
 
         Sums of older episodes do not have it.
         """
-        rows = [row for row in self.rows if row.episode.cause.why is Why.PARKED]
-        paid = [(row.episode.period, row.cost) for row in rows if row.cost is not None]
-        return sum((row.pod_seconds for row in rows), Decimal(0)), _by_currency(paid)
+        parked = [e for e in self.episodes if e.cause.why is Why.PARKED]
+        return sum((e.counts.pod_seconds for e in parked), Decimal(0)), _by_currency(parked)
 
     @property
     def counts(self) -> Counts:
         """The pods, wakes and openings of the whole range."""
-        total = Counts()
-        for row in self.rows:
-            total = total.plus(replace(row.episode.counts, pod_seconds=row.pod_seconds))
-        for earlier in self.sums:
-            total = total.plus(earlier.counts)
-        return total
+        return reduce(Counts.plus, (one.counts for one in self.every), Counts())
 
     @property
     def peak(self) -> int:
         """The most pods at a time."""
-        return max((row.episode.replicas for row in self.rows), default=0)
-
-    def _paid(self) -> Iterable[tuple[LedgerPeriod, Decimal]]:
-        for row in self.rows:
-            if row.cost is not None:
-                yield row.episode.period, row.cost
-        for earlier in self.sums:
-            if earlier.cost is not None:
-                yield earlier.period, earlier.cost
-
-    def paid(self, period: LedgerPeriod) -> Decimal:
-        """The total of one period."""
-        return sum((cost for of, cost in self._paid() if of == period), Decimal(0))
+        return max((e.replicas for e in self.episodes), default=0)
 
 
-def _by_currency(paid: Iterable[tuple[LedgerPeriod, Decimal]]) -> dict[str, Decimal]:
+def _by_currency(paid: Iterable[Episode | Earlier]) -> dict[str, Decimal]:
     found: dict[str, Decimal] = {}
-    for period, cost in paid:
-        found[period.currency] = found.get(period.currency, Decimal(0)) + cost
+    for one in paid:
+        if one.cost is not None and (currency := one.period.currency):
+            found[currency] = found.get(currency, Decimal(0)) + one.cost
     return found
 
 
@@ -138,24 +126,26 @@ def past_of(
         at = ledger.at if ledger.at is not None and running.period != NO_PERIOD else now
         running = replace(running, end=max(at, running.begin))
     every = [*record.finished, *([running] if running is not None else [])]
-    found = (_row(e, begin, end) for e in every)
-    rows = tuple(replace(r, runs=r.episode is running) for r in found if r is not None)
+    found = (_row(e, begin, end, runs=e is running) for e in every)
+    rows = tuple(row for row in found if row is not None)
     sums = tuple(e for e in record.earlier if begin <= e.begin and e.end <= end)
-    made = Past(begin, end, rows, sums, (), tuple(_notes(record, rows, sums, begin, end)))
-    return replace(made, balances=tuple(_balances(made, record, ledger)))
+    made = Past(begin, end, rows, sums)
+    balances, notes = _balances(made, record, ledger), _notes(made, record)
+    return replace(made, balances=tuple(balances), notes=tuple(notes))
 
 
-def _row(episode: Episode, begin: datetime, end: datetime) -> Row | None:
-    stop = episode.end or episode.begin
+def _row(episode: Episode, begin: datetime, end: datetime, *, runs: bool) -> Row | None:
+    stop = episode.until
     first, last = max(episode.begin, begin), min(stop, end)
     if first > last or (first == last and (first == end or stop != episode.begin)):
         return None
     if (first, last) == (episode.begin, stop):
-        seconds = episode.counts.pod_seconds
-        return Row(episode, first, last, episode.cost, seconds)
+        return Row(episode, runs=runs)
     share = Decimal((last - first) // _TICK) / Decimal((stop - episode.begin) // _TICK)
     cost = None if episode.cost is None else money_of(episode.cost * share)
-    return Row(episode, first, last, cost, episode.counts.pod_seconds * share, is_part=True)
+    counts = replace(episode.counts, pod_seconds=episode.counts.pod_seconds * share)
+    part = replace(episode, begin=first, end=last, counts=counts, cost=cost)
+    return Row(part, is_part=True, runs=runs)
 
 
 _TICK = timedelta(microseconds=1)
@@ -172,7 +162,8 @@ def wakes_a_week(record: StoredHistory, begin: datetime, end: datetime) -> float
     if since is None or end - (begin := max(begin, since)) < _WEEK:
         return None
     wakes = 0.0
-    for one in (*record.over, *([record.running] if record.running else [])):
+    running = () if record.running is None else (record.running,)
+    for one in (*record.earlier, *record.finished, *running):
         stop, share = one.end or one.begin, float(begin <= one.begin < end)
         if isinstance(one, Earlier) and stop > one.begin:
             both = min(stop, end) - max(one.begin, begin)
@@ -181,30 +172,21 @@ def wakes_a_week(record: StoredHistory, begin: datetime, end: datetime) -> float
     return wakes / ((end - begin) / _WEEK)
 
 
-def _notes(
-    record: StoredHistory,
-    rows: Sequence[Row],
-    sums: Sequence[Earlier],
-    begin: datetime,
-    end: datetime,
-) -> Iterable[str]:
-    since = record.known_since
+def _notes(made: Past, record: StoredHistory) -> Iterable[str]:
+    since, begin, end = record.known_since, made.begin, made.end
     if since is None:
         yield "the operator has recorded no history of this pool yet"
     elif begin < since:
         yield f"the record begins at {_said(since)}: what was before is not in this report"
-    cut = [e for e in record.earlier if e not in sums and e.begin < end and e.end > begin]
+    cut = [e for e in record.earlier if e not in made.sums and e.begin < end and e.end > begin]
     for earlier in cut:
         yield (
             f"{_said(earlier.begin)} to {_said(earlier.end)} is kept as one sum and lies only "
             "partly in this range: it is left out"
         )
-    if any(earlier.episodes for earlier in sums):
-        number = sum(earlier.episodes for earlier in sums)
+    if number := sum(earlier.episodes for earlier in made.sums):
         yield f"{number} older episodes are kept as a sum"
-    if any(not earlier.episodes for earlier in sums):
-        yield "part of the cost was spent before the record began: it has no episodes"
-    if any(row.is_part for row in rows):
+    if any(row.is_part for row in made.rows):
         yield "the range cuts an episode: its cost and pod time are shares by time"
 
 
@@ -214,18 +196,12 @@ def _said(at: datetime) -> str:
 
 def _balances(made: Past, record: StoredHistory, ledger: Ledger) -> Iterable[Balance]:
     """Each period of the ledger that the range and the record cover as a whole."""
-    if not ledger.currency or ledger.period_start is None or ledger.at is None:
+    totals, since = ledger.totals, record.known_since
+    if not totals or ledger.at is None or since is None:
         return
-    current = Spent(ledger.currency, ledger.period_start, ledger.accrued)
-    for spent, until in ((ledger.previous, ledger.period_start), (current, ledger.at)):
-        if spent is None:
-            continue
-        period = LedgerPeriod(spent.currency, spent.period_start)
-        of: list[Paid] = [e for e in record.over if e.period == period]
-        begins = min((e.begin for e in of), default=None)
-        since = record.known_since
-        is_known = since is not None and (
-            since <= spent.period_start or (begins is not None and begins <= spent.period_start)
-        )
-        if is_known and made.begin <= spent.period_start and until <= made.end:
-            yield Balance(period, spent.accrued, made.paid(period))
+    ends = (totals[-1].period_start, ledger.at)[-len(totals) :]
+    for spent, until in zip(totals, ends, strict=True):
+        if max(since, made.begin) <= spent.period_start and until <= made.end:
+            period = LedgerPeriod(spent.currency, spent.period_start)
+            of = (e.cost for e in made.every if e.period == period)
+            yield Balance(spent, sum((cost for cost in of if cost), Decimal(0)))

@@ -258,23 +258,7 @@ def left_status(status: Mapping[str, Any]) -> Status:
     return {name: None for name in status if name not in _STAYS} | {"internal": inner}
 
 
-_NEVER_ALONE = frozenset(
-    {
-        "internal.cost.at",
-        "internal.history.since",
-        "internal.history.episodes",
-        "internal.history.earlier",
-        "internal.history.moves",
-        "internal.history.previous",
-        "internal.history.woken",
-        "internal.history.running.cost",
-        "internal.history.running.podSeconds",
-        "internal.history.running.replicas",
-        "internal.history.running.wakes",
-        "internal.history.running.opened",
-        "internal.history.running.cold",
-    }
-)
+_NEVER_ALONE = frozenset({"internal.cost.at", "internal.history"})
 """Fields that are written only together with others: a pool that sleeps writes nothing."""
 
 _QUIET = _NEVER_ALONE | {

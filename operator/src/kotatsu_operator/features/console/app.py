@@ -28,14 +28,7 @@ from kotatsu_operator.core.formats import stamp
 from kotatsu_operator.features.console.board import Board
 from kotatsu_operator.features.console.view import pool_view
 
-SERVICE = "kotatsu-console"
 _AUTHORITY = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^:\[\]]+))(?::[0-9]*)?")
-
-
-def own_names(namespace: str) -> frozenset[str]:
-    """The names of the console's Service, as the pods of the cluster use them."""
-    inside = f"{SERVICE}.{namespace}"
-    return frozenset((SERVICE, inside, f"{inside}.svc", f"{inside}.svc.cluster.local"))
 
 
 def name_of(host: str) -> str:

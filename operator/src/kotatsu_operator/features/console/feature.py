@@ -6,7 +6,7 @@ from datetime import datetime
 from kotatsu_operator.controller.cache import Cache
 from kotatsu_operator.controller.feature import Feature, Setup
 from kotatsu_operator.controller.namespaces import Namespaces
-from kotatsu_operator.features.console.app import ConsoleServer, create_console, own_names
+from kotatsu_operator.features.console.app import ConsoleServer, create_console
 from kotatsu_operator.features.console.board import Board
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.objects import Key
@@ -34,10 +34,9 @@ def console(setup: Setup) -> Feature:
     settings, clock = setup.settings, setup.clock
     if not settings.console_port:
         return Feature()
-    names = own_names(settings.pod_namespace).union(settings.console_hosts)
 
     def server(board: Board) -> ConsoleServer:
-        app = create_console(board, clock, names)
+        app = create_console(board, clock, settings.console_hosts)
         return ConsoleServer(app, settings.host, settings.console_port)
 
     return Console(clock, server)

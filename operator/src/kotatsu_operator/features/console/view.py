@@ -280,7 +280,7 @@ def report_view(
         "episodes": _episodes(found),
         "more": max(len(found.rows) - ROWS, 0) + sum(s.episodes for s in found.sums),
         "costs": {code: f"{cost:.6f}" for code, cost in found.costs.items()},
-        "isLedger": all(b.ledger == b.report for b in found.balances),
+        "isLedger": any(b.is_equal for b in found.balances),
         "podHours": round(float(counts.pod_seconds) / 3600, 3),
         "wakes": counts.wakes,
         "opened": counts.opened,
@@ -291,15 +291,15 @@ def report_view(
 def _episodes(found: Past) -> list[View]:
     return [
         {
-            "from": stamp(row.begin),
-            "to": None if row.runs else stamp(row.end),
-            "reason": row.episode.cause.why.value,
-            "name": row.episode.cause.name,
-            "replicas": row.episode.replicas,
-            "currency": row.episode.period.currency,
-            "cost": None if row.cost is None else f"{row.cost:.6f}",
+            "from": stamp(e.begin),
+            "to": None if row.runs else stamp(e.until),
+            "reason": e.cause.why.value,
+            "name": e.cause.name,
+            "replicas": e.replicas,
+            "currency": e.period.currency,
+            "cost": None if e.cost is None else f"{e.cost:.6f}",
         }
-        for row in found.rows[-ROWS:][::-1]
+        for row, e in [*zip(found.rows, found.episodes, strict=True)][-ROWS:][::-1]
     ]
 
 

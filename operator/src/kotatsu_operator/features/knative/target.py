@@ -162,8 +162,9 @@ class MinScales:
         for patch in patches:
             key = (self._namespace, patch.name)
             values = {MIN_SCALE: patch.min_scale}
+            written = {"metadata": {"resourceVersion": patch.version, "annotations": values}}
             try:
-                obj = await self._kube.annotate(KnativeRevision, *key, values, patch.version)
+                obj = await self._kube.merge(KnativeRevision, *key, written)
             except NotFoundError:
                 self._cache.refused.pop(key, None)
             except Unreachable as error:
