@@ -32,7 +32,7 @@ class Release:
         self.home = home
         self.label = f"team-{home.namespace}"
         selector = json.dumps({"matchLabels": {self.label: "yes"}})
-        sets = (f"--set={setting}" for setting in (*WITHOUT, *SMALL))
+        sets = (f"--set={setting}" for setting in (*WITHOUT, *SMALL, "sets.enabled=true"))
         rendered = chart.render("kotatsu", None, f"--set-json=namespaceSelector={selector}", *sets)
         place = Place(home.plane, home.namespace, f"{home.namespace}-other")
         self.objects: list[Object] = [

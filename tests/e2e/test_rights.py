@@ -498,7 +498,7 @@ async def _follow_a_set(world: World) -> None:
     made = {
         "apiVersion": "kotatsu.dev/v1beta1",
         "kind": "WarmPoolSet",
-        "metadata": {"name": "many"},
+        "metadata": {"name": "previews"},
         "spec": {
             "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": HERE}},
             "selector": {"matchLabels": {"set": "many"}},
@@ -513,7 +513,7 @@ async def _follow_a_set(world: World) -> None:
         await eventually(f"idle after {seconds}", lambda s=seconds: idle_after() == s)
     world.kubectl.patch("deployment", "many", {"metadata": {"labels": {"set": None}}})
     await eventually("it has no pool", lambda: idle_after() is None)
-    world.kubectl("delete", "warmpoolset", "many")
+    world.kubectl("delete", "warmpoolset", "previews")
 
 
 async def _give_the_floor_back(world: World) -> None:
