@@ -193,7 +193,7 @@ async def test_what_a_set_says_wrong_is_one_condition_and_its_pools_stay(sets: S
     sets.write()
     await eventually("pool", lambda: "web" in pools(shop))
     wrong = {
-        "windows": ({"spec": {"windos": []}}, "windos"),
+        "windows": ({"spec": {"noSuchField": []}}, "noSuchField"),
         "zone": ({"spec": {"timeZone": "Mars/Base"}}, "Mars/Base"),
         "target": ({"spec": {"targetRef": {"name": "web"}}}, "targetRef"),
         "value": ({"spec": {"idleAfter": "soon"}}, "idleAfter"),
@@ -331,8 +331,8 @@ async def test_check_says_what_a_set_selects_before_there_is_one_and_the_set_mak
     (found,) = json.loads(await check("-o", "json"))
     assert not sets.home.items("warmpoolsets", no="such")
 
-    out = await check(template={"spec": {"windos": []}}, code=1)
-    assert "windos" in out
+    out = await check(template={"spec": {"noSuchField": []}}, code=1)
+    assert "noSuchField" in out
     out = await check(template={"spec": {"targetRef": {}}}, code=1)
     assert "spec.template.spec.targetRef differs between pools" in out
     out = await check(namespaceSelector=None, code=1)
