@@ -5,7 +5,7 @@ What they refuse is shown by tests/apiserver/test_policies.py.
 
 import re
 
-from chart.kit import CHARTS, ROOT, render
+from chart.kit import CHARTS, ROOT, render, template
 from e2e import rights
 
 
@@ -40,3 +40,20 @@ def test_where_knative_is_not_kept_no_policy_names_it() -> None:
         "ValidatingAdmissionPolicy"
     )
     assert "kotatsu-revisions-here" not in names
+
+
+def test_nothing_of_sets_is_there_before_they_are_enabled_which_needs_the_policies() -> None:
+    on, off = render("kotatsu", None, "--set=sets.enabled=true"), render("kotatsu")
+    for kind, names in {
+        "ClusterRole": {"kotatsu-operator-sets-here", "kotatsu-warmpoolsets-here"},
+        "ClusterRoleBinding": {"kotatsu-operator-sets-here"},
+        rights.POLICIES[0]: {"kotatsu-sets-here", "kotatsu-membership-here"},
+        rights.POLICIES[1]: {"kotatsu-sets-here", "kotatsu-membership-here"},
+    }.items():
+        assert set(on.names(kind)) - set(off.names(kind)) == names
+    operators = [str(chart.one("Deployment", "kotatsu-operator")) for chart in (on, off)]
+    assert ["KOTATSU_SETS" in operator for operator in operators] == [True, False]
+    alone = ("--set=sets.enabled=true", "--set=admissionPolicies.enabled=false")
+    assert (
+        "sets.enabled needs admissionPolicies.enabled" in template("kotatsu", None, *alone).stderr
+    )
