@@ -308,6 +308,7 @@ async def test_the_pools_of_a_set_stand_together_under_its_name(
     ):
         made = pool(name, status=status("Asleep"))
         made["metadata"]["labels"] = {"kotatsu.dev/set": by} if by else {}
+        made["metadata"]["ownerReferences"] = [{"kind": "WarmPoolSet", "name": by}]
         board.see(made)
     serve(board)
     async with visiting(browser, origin, **PHONE) as visit:

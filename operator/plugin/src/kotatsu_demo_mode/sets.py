@@ -169,7 +169,7 @@ def _try(api: Api, made: Made, scaled: Scaled) -> None:
     """Let the API server check one pool of the template. Raises DemoModeError."""
     manifest = made.manifest(scaled, {})
     # As a pool of the user's own: only the operator makes one that a set owns.
-    manifest["metadata"] = {"name": f"{made.by.name}-check", "namespace": made.namespace}
+    manifest["metadata"] = {"generateName": f"{made.by.name}-", "namespace": made.namespace}
     path = pool_path(made.namespace)
     api.create(path, manifest, **dry_run_query(True), fieldValidation="Strict")
 

@@ -381,8 +381,11 @@ def owners(obj: Object, field: str) -> list[Owner]:
 
 
 def poolset_of(pool: Object) -> str:
-    """The WarmPoolSet that made a WarmPool; empty if none has."""
-    return text(table(table(pool.get("metadata")).get("labels")).get(SET_LABEL))
+    """The WarmPoolSet that made a WarmPool and owns it; empty if none does."""
+    meta = table(pool.get("metadata"))
+    name = text(table(meta.get("labels")).get(SET_LABEL))
+    owners = ((of.get("kind"), of.get("name")) for of in tables(meta.get("ownerReferences")))
+    return name if name and ("WarmPoolSet", name) in owners else ""
 
 
 def controller_of(meta: Mapping[str, Any]) -> str:

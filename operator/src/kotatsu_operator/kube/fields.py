@@ -160,6 +160,7 @@ class WarmPool(Part):
         creationTimestamp: Field = NONE
         deletionTimestamp: Field = NONE
         labels: Labels | None = None
+        ownerReferences: list[Owner] | None = None
         annotations: Annotations | None = None
 
     metadata: Meta

@@ -25,9 +25,10 @@ def service(name="web", app="web", **spec):
 
 def pool(name="web", target="web", service="", by=""):
     labels = {"kotatsu.dev/set": by} if by else {}
+    owners = [{"kind": "WarmPoolSet", "name": by}] if by else []
     spec = {"targetRef": {"kind": "Deployment", "name": target}}
     return {
-        "metadata": {"name": name, "labels": labels},
+        "metadata": {"name": name, "labels": labels, "ownerReferences": owners},
         "spec": spec | ({"service": service} if service else {}),
     }
 
@@ -96,6 +97,12 @@ def test_a_pool_that_is_not_of_a_set_wins_by_its_target_and_by_its_service():
 def test_the_pool_of_a_set_that_is_gone_is_as_one_that_was_written_by_hand():
     assert refusal(wanted(place(workload(), pools=[pool(by="former")]))) == "HasPool"
     assert wanted(place(workload(), pools=[pool(by="previews")])).made
+
+
+def test_a_label_alone_makes_no_pool_that_of_a_set():
+    alone = pool(by="previews")
+    alone["metadata"]["ownerReferences"] = []
+    assert refusal(wanted(place(workload(), pools=[alone]))) == "HasPool"
 
 
 def test_what_a_controller_has_made_is_left_to_it():

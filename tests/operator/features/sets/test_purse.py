@@ -78,6 +78,14 @@ def test_the_total_of_another_period_is_not_recalled():
     assert made.total == 7
 
 
+def test_a_limit_that_the_owner_of_a_pool_has_raised_does_not_raise_that_of_the_set():
+    shared = BUDGET.shared_with(Decimal(1000), Decimal(60), "WarmPoolSet previews")
+    assert (shared.limit, shared.beside) == (1000, 960)
+    assert BUDGET.shared_with(Decimal(100), Decimal(60), "").beside == 60
+    assert BUDGET.shared_with(Decimal(10), Decimal(60), "").beside == 60
+    assert BUDGET.shared_with(None, Decimal(60), "").limit == 100
+
+
 STEPS = st.lists(
     st.tuples(st.sampled_from("abc"), st.sampled_from(["spend", "go"]), st.integers(0, 9)),
     max_size=40,

@@ -18,7 +18,9 @@ MAY = datetime(2030, 5, 1, tzinfo=UTC)
 
 
 def pool(name="web", phase="Asleep", *conditions, **status):
+    owner = {"kind": "WarmPoolSet", "name": "previews"}
     meta = {"namespace": "shop", "name": name, "labels": {"kotatsu.dev/set": "previews"}}
+    meta["ownerReferences"] = [owner]
     return {"metadata": meta, "status": {"phase": phase, "conditions": list(conditions), **status}}
 
 

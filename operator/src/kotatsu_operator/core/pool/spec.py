@@ -1,7 +1,7 @@
 """The WarmPool's spec as values, and the kinds of its target; `parse` reads it from a manifest."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -165,6 +165,15 @@ class Budget:
     """What other pools have spent of the same limit in this period."""
     shared: str = ""
     """What has the limit, if several pools share it; empty for the pool's own."""
+
+    def shared_with(self, own: Decimal | None, beside: Decimal, what: str) -> "Budget":
+        """This limit for a pool of several; `own` is the one that the pool says.
+
+        If its owner has raised that, the difference counts as spent.
+        """
+        limit = self.limit or Decimal(0)
+        spent = beside + max((own or limit) - limit, Decimal(0))
+        return replace(self, limit=own or limit, beside=spent, shared=what)
 
 
 @dataclass(frozen=True)

@@ -309,8 +309,9 @@ WITH_EVENTS = (
 )
 """The conditions that have events."""
 
-NO_FAULT = frozenset({"NeverReady", "Unmetered"})
-"""Reasons with which most pools begin, or change their pods: their events are no warnings."""
+NO_FAULT = frozenset({"NeverReady", "Unmetered", "Unused"})
+"""Reasons with which most pools begin, or change their pods, and no request: their events are no
+warnings."""
 
 _OF_ACTIVITY = "RequestsTimedOut"
 """The reason whose event `plan.activity` makes: it has the number of requests, and repeats."""

@@ -142,6 +142,8 @@ class PoolSets(Feature):
         """Pools that could not be made or changed, with the names of their sets."""
         self._queue: dict[str, None] = {}
         """The namespaces to settle."""
+        self._later: set[str] = set()
+        """Those that are tried again after a while."""
         self._work = asyncio.Event()
         self._synced = asyncio.Event()
         self._stale: set[str] = set()
@@ -191,8 +193,9 @@ class PoolSets(Feature):
         by, spec = known.by, turn.spec
         if by.budget is not None:
             known.turn(turn.now)
-            beside, shared = known.purse.beside(turn.key), f"WarmPoolSet {by.name}"
-            budget = replace(spec.budget, beside=beside, shared=shared)
+            budget = by.budget.shared_with(
+                spec.budget.limit, known.purse.beside(turn.key), f"WarmPoolSet {by.name}"
+            )
             turn = replace(turn, target=replace(turn.target, spec=replace(spec, budget=budget)))
         if by.unused_after is None or turn.refused is not None:
             return turn
@@ -202,8 +205,8 @@ class PoolSets(Feature):
     def status(self, turn: Turn, report: Report) -> Report:
         """Add the cost of a pool to that of its set; once the budget is spent, all pools follow."""
         known = self._known.get(poolset_of(turn.pool))
-        limit = None if known is None or known.by is None else turn.spec.budget.limit
-        if known is not None and limit is not None:
+        budget = None if known is None or known.by is None else known.by.budget
+        if known is not None and budget is not None and (limit := budget.limit) is not None:
             before = known.purse.total
             known.purse.enter(turn.key, report.ledger)
             if (before < limit) != (known.purse.total < limit):
@@ -306,7 +309,13 @@ class PoolSets(Feature):
                 log.exception("cannot settle the WarmPools of %s", namespace)
             else:
                 continue
-            asyncio.get_running_loop().call_later(AGAIN, self._enqueue, namespace)
+            if namespace not in self._later:
+                self._later.add(namespace)
+                asyncio.get_running_loop().call_later(AGAIN, self._try_again, namespace)
+
+    def _try_again(self, namespace: str) -> None:
+        self._later.discard(namespace)
+        self._enqueue(namespace)
 
     async def _settle(self, namespace: str) -> None:
         """Make, change and delete pools in one namespace, until they are what the sets want."""
@@ -355,6 +364,7 @@ class PoolSets(Feature):
         home = self._cache.served.scope.home
         pattern = Made(by, home, by.name, Workload("Deployment", by.name, {}, {}), by.name)
         manifest, generation = pattern.manifest(self._cache.scaled, {}), known.generation
+        manifest["metadata"]["generateName"] = f"{manifest['metadata'].pop('name')}-"
         try:
             parse((await self._kube.judged(WarmPool, manifest))["spec"])
         except SpecError as error:
