@@ -101,6 +101,9 @@ class Known:
     """The generation whose template the API server has checked."""
     purse: Purse = field(default_factory=Purse)
     written: datetime | None = None
+    shown: Mapping[str, Any] | None = None
+    """The status as this process wrote it last. The answer to that write may have a newer spec than
+    the watch has shown, so `obj` is never taken from it."""
 
     @property
     def generation(self) -> int:
@@ -218,7 +221,7 @@ class PoolSets(Feature):
     async def run(self, touch: Callable[[Key], None]) -> None:  # noqa: ARG002
         """Settle what is queued, and write the statuses of the sets, until cancelled."""
         await self._synced.wait()
-        self._stale |= self._known.keys()
+        self._stale.update(self._known)
         for known in self._known.values():
             self._begin(known)
         for namespace in self._cache.served.known:
@@ -342,7 +345,7 @@ class PoolSets(Feature):
                 log.info("deleting WarmPool %s/%s: no set wants it any more", *key)
                 self._failed.pop(key, None)
                 await self._kube.delete(WarmPool, *key)
-        self._stale |= {*found.selected, *before.selected}
+        self._stale.update(found.selected, before.selected)
 
     def _place(self, namespace: str, sets: list[PoolSet]) -> Place:
         cache = self._cache
@@ -440,17 +443,22 @@ class PoolSets(Feature):
 
     async def _report(self) -> None:
         while True:
-            for name in list(self._stale & self._known.keys()):
+            for name in list(self._stale):
                 self._stale.discard(name)
+                if (known := self._known.get(name)) is None:
+                    continue
                 try:
-                    await self._write(name, self._known[name])
+                    await self._write(name, known)
                 except (ConflictError, NotFoundError, *Unreachable) as error:
                     log.warning("cannot write the status of WarmPoolSet %s: %s", name, error)
                     self._stale.add(name)
+                except Exception:
+                    # An unforeseen error of one set must not end the operator.
+                    log.exception("cannot write the status of WarmPoolSet %s", name)
             await asyncio.sleep(PAUSE)
 
     async def _write(self, name: str, known: Known) -> None:
-        now, before = self._clock(), table(known.obj.get("status"))
+        now, before = self._clock(), known.shown or table(known.obj.get("status"))
         members = {key: one for key, one in self._members.items() if one.of == name}
         failed = [refused for of, refused in self._failed.values() if of == name]
         found = list(self._found.values())
@@ -467,5 +475,5 @@ class PoolSets(Feature):
         if is_quiet and known.written is not None and abs(now - known.written) < COST_QUIET:
             self._stale.add(name)
             return
-        known.obj = await self._kube.merge(WarmPoolSet.Status, None, name, {"status": status})
-        known.written = now
+        await self._kube.merge(WarmPoolSet.Status, None, name, {"status": status})
+        known.written, known.shown = now, status
