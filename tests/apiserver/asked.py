@@ -69,10 +69,11 @@ def installed(plane: Plane, purpose: str, *arguments: str) -> Place:
     """Namespaces with what gives rights in the chart, and what limits them.
 
     `arguments` are helm's. What is cluster-scoped has the namespace in its name, and concerns
-    nobody else's.
+    nobody else's: unless they select namespaces, only those that the label gives to the release.
     """
     place = namespaces(plane, purpose)
-    chart = rights.chart(*arguments)
+    selects = any("namespaceSelector" in argument for argument in arguments)
+    chart = rights.chart(*arguments, *(() if selects else ("--set=serveUnlabeled=false",)))
     kinds = ("Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding", "PriorityClass")
     of_knative = {"namespace": rights.KNATIVE}
     for obj in (*chart.of(*kinds, *rights.POLICIES), chart.one("Service", "kotatsu-activators")):
