@@ -145,6 +145,8 @@ class PoolSets(Feature):
         """Pools that could not be made or changed, with the names of their sets."""
         self._queue: dict[str, None] = {}
         """The namespaces to settle."""
+        self._busy: set[str] = set()
+        """Those that are settled now."""
         self._later: set[str] = set()
         """Those that are tried again after a while."""
         self._work = asyncio.Event()
@@ -232,6 +234,7 @@ class PoolSets(Feature):
                     group.create_task(self._settle_all())
                 group.create_task(self._report())
         finally:
+            self._busy.clear()
             self._found.clear()
             self._failed.clear()
 
@@ -298,23 +301,31 @@ class PoolSets(Feature):
 
     async def _settle_all(self) -> None:
         while True:
-            while not self._queue:
+            namespace = next((one for one in self._queue if one not in self._busy), None)
+            if namespace is None:
                 self._work.clear()
                 await self._work.wait()
-            namespace = next(iter(self._queue))
-            del self._queue[namespace]
-            try:
-                await self._settle(namespace)
-            except (ConflictError, NotFoundError, *Unreachable) as error:
-                log.warning("cannot settle the WarmPools of %s: %s", namespace, error)
-            except Exception:
-                # An unforeseen error of one namespace must not end the operator.
-                log.exception("cannot settle the WarmPools of %s", namespace)
-            else:
                 continue
-            if namespace not in self._later:
+            del self._queue[namespace]
+            self._busy.add(namespace)
+            if not await self._is_settled(namespace) and namespace not in self._later:
                 self._later.add(namespace)
                 asyncio.get_running_loop().call_later(AGAIN, self._try_again, namespace)
+            self._busy.discard(namespace)
+            self._work.set()
+
+    async def _is_settled(self, namespace: str) -> bool:
+        """Settle a namespace; whether that has succeeded."""
+        try:
+            await self._settle(namespace)
+        except (ConflictError, NotFoundError, *Unreachable) as error:
+            log.warning("cannot settle the WarmPools of %s: %s", namespace, error)
+            return False
+        except Exception:
+            # An unforeseen error of one namespace must not end the operator.
+            log.exception("cannot settle the WarmPools of %s", namespace)
+            return False
+        return True
 
     def _try_again(self, namespace: str) -> None:
         self._later.discard(namespace)
@@ -327,8 +338,13 @@ class PoolSets(Feature):
             self._uses(namespace) and not self._used.lists(namespace)
         ):
             return  # it is queued again when it is listed
-        here = served.known[namespace]
-        sets = [by for by in self._sets() if by.has(namespace, here) and await self._accepts(by)]
+        here, sets, judged = served.known[namespace], list[PoolSet](), dict[str, PoolSet]()
+        for by in self._sets():
+            if not by.has(namespace, here):
+                judged[by.name] = by
+            elif await self._accepts(by):
+                judged[by.name] = by
+                sets.append(by)
         found = wanted(self._place(namespace, sets))
         before = self._found.pop(namespace, Wanted())
         if found != Wanted():
@@ -341,7 +357,10 @@ class PoolSets(Feature):
         for key in self._cache.pools.having(("namespace", namespace)):
             member = self._members.get(key)
             known = None if member is None else self._known.get(member.of)
-            if known is not None and known.by is not None and key[1] not in found.made:
+            if member is None or known is None or key[1] in found.made:
+                continue
+            # Of a set that was edited meanwhile it is not known what it wants.
+            if known.by is not None and known.by is judged.get(member.of):
                 log.info("deleting WarmPool %s/%s: no set wants it any more", *key)
                 self._failed.pop(key, None)
                 await self._kube.delete(WarmPool, *key)

@@ -1,0 +1,96 @@
+"""An edit of a set while a namespace is settled."""
+
+import asyncio
+from contextlib import suppress
+from copy import deepcopy
+from datetime import UTC, datetime
+
+from prometheus_client import CollectorRegistry
+
+from kotatsu_operator.controller.cache import Cache
+from kotatsu_operator.features.sets.feature import PoolSets
+from kotatsu_operator.kube.objects import WarmPool
+from tests.operator.cluster import deployment, eventually, served, service, warm_pool
+
+
+def pool_set(generation, name="previews", **spec):
+    meta = {"name": name, "uid": name, "generation": generation, "labels": {}}
+    template = {"spec": {"idleAfter": f"{generation}m", "route": "Auto"}}
+    meta["creationTimestamp"] = "2030-01-01T00:00:00Z"
+    return {"metadata": meta, "spec": {"namespaceSelector": {}, "template": template, **spec}}
+
+
+OTHER = pool_set(1, "older", selector={"matchLabels": {"no": "such"}})
+"""It is tried first, by its name."""
+
+
+class Server:
+    """What the feature asks of the API server."""
+
+    def __init__(self) -> None:
+        self.events: asyncio.Queue[dict] = asyncio.Queue()
+        self.before_answer: list = []
+        self.calls: list[tuple] = []
+
+    async def follow(self, _kind, _scope, _keeps):
+        yield "LIST", {"items": [pool_set(1), OTHER], "before": []}
+        while True:
+            yield "MODIFIED", await self.events.get()
+
+    async def judged(self, _kind, obj):
+        while self.before_answer:
+            await self.before_answer.pop()()
+        return obj
+
+    async def offer(self, kind, obj, _manager):
+        self.calls.append((kind, "apply", obj["spec"]["idleAfter"]))
+        made = deepcopy(obj)
+        made["metadata"]["resourceVersion"] = str(100 + len(self.calls))
+        return made
+
+    async def delete(self, kind, namespace, name):
+        self.calls.append((kind, "delete", name))
+
+    async def merge(self, kind, *_):
+        self.calls.append((kind, "status", ""))
+
+
+class Listed:
+    """Namespaces that are listed."""
+
+    def use(self, _):
+        return lambda: None
+
+    def lists(self, _):
+        return True
+
+
+async def test_an_edit_while_the_template_of_another_set_is_tried_deletes_no_pool():
+    server, cache = Server(), Cache(served())
+    cache.keep_workload("Deployment", deployment())
+    cache.keep_service(service())
+    made = warm_pool()
+    made["metadata"]["labels"] = {"kotatsu.dev/set": "previews"}
+    made["metadata"]["ownerReferences"] = [{"kind": "WarmPoolSet", "name": "previews"}]
+    cache.keep_pool(made)
+    feature = PoolSets(CollectorRegistry(), lambda: datetime(2030, 1, 1, tzinfo=UTC))
+    cache.tell(feature.observe)
+    feature.observe(("demo", "voice"), made)
+
+    async def edit():
+        server.events.put_nowait(pool_set(2))
+        await asyncio.sleep(0.05)
+        edited.set()
+
+    edited = asyncio.Event()
+    server.before_answer.append(edit)
+    watching = asyncio.create_task(feature.watch(server, Listed(), cache, lambda _: None))
+    running = asyncio.create_task(feature.run(lambda _: None))
+    await edited.wait()
+    await asyncio.sleep(0.05)  # what the first look was about to do
+    await eventually(lambda: (WarmPool, "apply", "2m") in server.calls)
+    for task in (watching, running):
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+    assert [what for _, what, _ in server.calls if what == "delete"] == []
