@@ -286,6 +286,8 @@ async def test_each_right_is_used_nothing_else_is_asked_for_and_no_token_is_told
             await _keep_the_floor(world)
             await _read_their_pages(world)
             await _fall_asleep(world)
+            # On a busy machine it is unparked for a while: the Job would have nothing to restore.
+            await eventually("parked again", lambda: world.requested("parked") == ["5m"])
         await _uninstall(world)
     _find_no_token(world)
     requests = world.asked()
@@ -511,6 +513,9 @@ async def _follow_a_set(world: World) -> None:
         made["spec"]["template"]["spec"]["idleAfter"] = seconds
         world.kubectl.apply(made)
         await eventually(f"idle after {seconds}", lambda s=seconds: idle_after() == s)
+    await eventually(
+        "its status", lambda: world.kubectl.get("warmpoolset", "previews").get("status")
+    )
     world.kubectl.patch("deployment", "many", {"metadata": {"labels": {"set": None}}})
     await eventually("it has no pool", lambda: idle_after() is None)
     world.kubectl("delete", "warmpoolset", "previews")
