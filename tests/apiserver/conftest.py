@@ -17,6 +17,7 @@ import needs
 import pytest
 from aiohttp import web
 from apiserver import app, keeper
+from apiserver.asked import Api, Place
 from apiserver.keeper import Plane
 from apiserver.kit import Namespace, Services, eventually, in_namespace
 from apiserver.kubelet import Kubelet
@@ -25,6 +26,7 @@ from apiserver.programs import CLOSING_SECONDS, Clock, Fate, Programs, login, re
 from chart import kit as chart
 from e2e import api
 from e2e.kit import App, pool, workload
+from e2e.rights import OPERATOR
 from lightkube import AsyncClient, KubeConfig
 
 from kotatsu_operator.core.formats import is_true
@@ -197,6 +199,18 @@ def are_ready(kubectl: Namespace) -> bool:
     """Whether all pods of the platform are Ready."""
     found = kubectl.items("deployments", **{"app.kubernetes.io/name": "kotatsu"})
     return all(d["status"].get("readyReplicas", 0) == d["spec"]["replicas"] for d in found)
+
+
+@pytest.fixture
+def admin(place: Place) -> Api:
+    """An administrator in the namespaces of a file, its fixture `place`."""
+    return Api(place)
+
+
+@pytest.fixture
+def operator(place: Place) -> Api:
+    """The operator of the release there."""
+    return Api(place, OPERATOR)
 
 
 @pytest.fixture(scope="module")

@@ -99,16 +99,6 @@ def _wait_for_the_policies(admin: Api, operator: Api, activator: Api) -> None:
 
 
 @pytest.fixture
-def admin(place: Place) -> Api:
-    return Api(place)
-
-
-@pytest.fixture
-def operator(place: Place) -> Api:
-    return Api(place, OPERATOR)
-
-
-@pytest.fixture
 def activator(place: Place) -> Api:
     """An activator in the pod activator-1, with the token that the kubelet gives it."""
     extra = {"pod-name": "activator-1", "pod-uid": UIDS["activator-1"]}

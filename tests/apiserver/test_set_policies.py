@@ -72,16 +72,6 @@ def place(plane: Plane) -> Place:
 
 
 @pytest.fixture
-def admin(place: Place) -> Api:
-    return Api(place)
-
-
-@pytest.fixture
-def operator(place: Place) -> Api:
-    return Api(place, OPERATOR)
-
-
-@pytest.fixture
 def tenant(place: Place) -> Api:
     return Api(place, TENANT)
 

@@ -31,7 +31,7 @@ from apiserver.shared_release import (
     until_accepted,
     withdrawn,
 )
-from e2e.rights import ACTIVATOR, HERE, OPERATOR, THERE
+from e2e.rights import ACTIVATOR, HERE, THERE
 
 from kotatsu_operator.core.protocol import ACTIVATOR_ANNOTATION, INSTALL_LABEL, SERVICE_LABEL
 
@@ -51,18 +51,8 @@ def place(plane: Plane) -> Place:
 
 
 @pytest.fixture
-def admin(place: Place) -> Api:
-    return Api(place)
-
-
-@pytest.fixture
 def activator(place: Place) -> Api:
     return stolen(place)
-
-
-@pytest.fixture
-def operator(place: Place) -> Api:
-    return Api(place, OPERATOR)
 
 
 # --- EndpointSlices ---

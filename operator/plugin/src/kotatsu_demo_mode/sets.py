@@ -14,7 +14,7 @@ from kotatsu_operator.core.pool.parse import SpecError
 from kotatsu_operator.core.pool.spec import BUILT_IN, Scaled
 from kotatsu_operator.core.poolset.spec import PoolSet, is_of, read_set
 from kotatsu_operator.core.poolset.wanted import Made, Place, Wanted, Workload, wanted
-from kotatsu_operator.core.protocol import API_VERSION
+from kotatsu_operator.core.protocol import API_VERSION, SET_KIND
 from kotatsu_operator.core.scope import Scope, namespace_of, opts_out
 
 from .api import Api, dry_run_query, find
@@ -54,7 +54,7 @@ class Examined:
 
 def run(options: Namespace, shell: Shell) -> int:
     """Print what the sets of a file select; returns 1 if none of them makes a pool."""
-    objects = read_objects(options.filename, shell.stdin, "WarmPoolSet")
+    objects = read_objects(options.filename, shell.stdin, SET_KIND)
     with shell.api(options) as api:
         found = [examine(api, obj, shell.terminal) for obj in objects]
     shell.terminal.clear()
@@ -63,7 +63,7 @@ def run(options: Namespace, shell: Shell) -> int:
     else:
         for one in found:
             for line in lines(one, shell.terminal):
-                shell.terminal.say_as_is(line)
+                shell.terminal.say(line)
     return int(not any(one.made for one in found))
 
 

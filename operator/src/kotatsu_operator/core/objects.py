@@ -19,7 +19,7 @@ from kotatsu_operator.core.formats import (
     tables,
     text,
 )
-from kotatsu_operator.core.protocol import ACTIVATOR, OPERATOR, ROUTE_LABEL, SET_LABEL
+from kotatsu_operator.core.protocol import ACTIVATOR, OPERATOR, ROUTE_LABEL, SET_KIND, SET_LABEL
 
 Object = Mapping[str, Any]
 """An object of the API server, as JSON."""
@@ -385,7 +385,7 @@ def poolset_of(pool: Object) -> str:
     meta = table(pool.get("metadata"))
     name = text(table(meta.get("labels")).get(SET_LABEL))
     owners = ((of.get("kind"), of.get("name")) for of in tables(meta.get("ownerReferences")))
-    return name if name and ("WarmPoolSet", name) in owners else ""
+    return name if name and (SET_KIND, name) in owners else ""
 
 
 def controller_of(meta: Mapping[str, Any]) -> str:

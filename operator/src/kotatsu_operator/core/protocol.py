@@ -84,6 +84,8 @@ SETS_ANNOTATION = "kotatsu.dev/sets"
 """Annotation of a workload or a Namespace. With `off`, no WarmPoolSet makes a pool for it, unless
 the set says otherwise."""
 
+SET_KIND = "WarmPoolSet"
+
 SET_LABEL = "kotatsu.dev/set"
 """Label of a WarmPool: the WarmPoolSet that made it."""
 

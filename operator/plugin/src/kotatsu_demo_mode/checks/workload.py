@@ -86,14 +86,13 @@ def replicas(case: Case) -> Iterator[Finding]:
     if found.workload is None or case.pool.spec.target.scales_itself:
         return
     meta = table(found.workload.get("metadata"))
-    for owner in tables(meta.get("ownerReferences")):
-        if owner.get("controller"):
-            yield warning(
-                "OwnedByController",
-                f"{found.label} belongs to {owner.get('kind')} {owner.get('name')}, whose "
-                "controller may set the replicas again: let it leave them to the pool, if it can",
-            )
-            return
+    if owner := objects.controller_of(meta):
+        yield warning(
+            "OwnedByController",
+            f"{found.label} belongs to {owner}, whose controller may set the replicas again: let "
+            "it leave them to the pool, if it can",
+        )
+        return
     write = objects.foreign_write(found.workload)
     tool = managed_by(meta)
     if write is not None and (write.applied or _says_replicas(found.workload, write.by)):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kotatsu_operator.core.formats import table
-from kotatsu_operator.core.objects import Object, owners, serves
+from kotatsu_operator.core.objects import Object, controller_of, owners, serves
 from kotatsu_operator.core.pool.spec import PoolSpec, RouteMode, Scaled
 from kotatsu_operator.core.protocol import (
     ACTIVATOR,
@@ -331,9 +331,8 @@ def keda_object(autoscaler: Object) -> str:
 def foreign_owner(autoscaler: Object) -> str:
     """The program that owns an autoscaler; empty if people manage it."""
     meta = autoscaler["metadata"]
-    for owner in meta.get("ownerReferences") or ():
-        if owner.get("controller"):
-            return f"{owner['kind']} {owner['name']}"
+    if owner := controller_of(meta):
+        return owner
     if (meta.get("labels") or {}).get(_MANAGED_BY) == _KEDA:
         return "KEDA"
     return ""

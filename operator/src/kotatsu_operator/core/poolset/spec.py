@@ -9,10 +9,8 @@ from kotatsu_operator.core.formats import amount, choice, parse_duration, table,
 from kotatsu_operator.core.objects import Object, is_selector, selector_view, selects
 from kotatsu_operator.core.pool.parse import SpecError
 from kotatsu_operator.core.pool.spec import Budget, OnExhausted, Period
-from kotatsu_operator.core.protocol import API_VERSION, INSTALL_LABEL
+from kotatsu_operator.core.protocol import API_VERSION, INSTALL_LABEL, SET_KIND
 from kotatsu_operator.core.scope import Namespace, Scope
-
-KIND = "WarmPoolSet"
 
 Selector = Mapping[str, Any]
 
@@ -55,7 +53,7 @@ class PoolSet:
         """The entry of ownerReferences of its pools."""
         return {
             "apiVersion": API_VERSION,
-            "kind": KIND,
+            "kind": SET_KIND,
             "name": self.name,
             "uid": self.uid,
             "controller": True,

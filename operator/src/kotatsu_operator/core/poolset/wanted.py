@@ -92,7 +92,7 @@ class Made:
         )
 
     def changed(self, path: str) -> Refused:
-        """Somebody has changed a field of the pool."""
+        """A client has changed a field of the pool."""
         return self.refused(
             "Conflict",
             f"{path} is not what the set says: change it back, or delete the pool, which the set "

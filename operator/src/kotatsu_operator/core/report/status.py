@@ -269,6 +269,7 @@ _QUIET = _NEVER_ALONE | {
     "internal.shown.cost",
     "cost.ratePerHour",
     "cost.forecast",
+    "cost.text",
 }
 """Fields that change all the time: changes of these alone are written once a minute."""
 

@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Self
 from zoneinfo import ZoneInfo
 
@@ -20,6 +20,7 @@ from kotatsu_operator.controller.cache import Cache
 from kotatsu_operator.controller.feature import Feature, Report, Setup, Turn
 from kotatsu_operator.controller.namespaces import Namespaces
 from kotatsu_operator.controller.pages import Pages
+from kotatsu_operator.controller.report import WRITE_QUIET
 from kotatsu_operator.core.calendar.wallclock import zones
 from kotatsu_operator.core.exposition import GAUGE_NAMES, Silence, count_of, find_gauge
 from kotatsu_operator.core.formats import conditions_of, table, text
@@ -39,7 +40,7 @@ from kotatsu_operator.core.poolset.wanted import (
 )
 from kotatsu_operator.core.protocol import SET_HASH
 from kotatsu_operator.core.report.conditions import date_conditions
-from kotatsu_operator.core.report.status import read_ledger
+from kotatsu_operator.core.report.status import read_ledger, worth_writing
 from kotatsu_operator.features.sets.purse import Purse
 from kotatsu_operator.features.sets.status import Member, Seen, member_of, set_status, visited
 from kotatsu_operator.kube.client import Kube
@@ -68,9 +69,6 @@ AGAIN = 5.0
 
 PAUSE = 5.0
 """Seconds between two writes of the statuses that have changed."""
-
-COST_QUIET = timedelta(seconds=60)
-"""How often a status is written in which only the cost has changed."""
 
 STATES = ("asleep", "awake", "refused", "unused")
 
@@ -448,7 +446,7 @@ class PoolSets(Feature):
         return None
 
     async def _in_flight(self, pod: PodView, port: str, path: str, served: list[int]) -> int | None:
-        """The requests in flight that a page tells; None if it tells none."""
+        """The requests in flight that a page reports; None if it reports none."""
         own = InFlightMetric.name
         page = await self._pages.read(pod, port, path, (own, *GAUGE_NAMES))
         if isinstance(page, Silence):
@@ -488,10 +486,10 @@ class PoolSets(Feature):
         )
         for state in STATES:
             self._pools.labels(name, state).set(status[state])
-        if all(before.get(field) == value for field, value in status.items()):
+        if not worth_writing(status, before, quiet_too=True):
             return
-        is_quiet = {**before, "cost": None} == {**status, "cost": None}
-        if is_quiet and known.written is not None and abs(now - known.written) < COST_QUIET:
+        is_due = known.written is None or abs(now - known.written) >= WRITE_QUIET
+        if not (is_due or worth_writing(status, before, quiet_too=False)):
             self._stale.add(name)
             return
         await self._kube.merge(WarmPoolSet.Status, None, name, {"status": status})
