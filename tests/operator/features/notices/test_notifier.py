@@ -42,7 +42,7 @@ class Web:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         ends = (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError)
-        with contextlib.closing(writer.transport), contextlib.suppress(*ends):
+        with contextlib.suppress(*ends):
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode()
                 length = next(
@@ -137,28 +137,32 @@ Serve = Callable[[Web], Awaitable[str]]
 
 @pytest.fixture
 async def serve() -> AsyncIterator[Serve]:
-    async with contextlib.AsyncExitStack() as servers:
-        tasks: set[asyncio.Task] = set()
+    servers: list[asyncio.Server] = []
+    tasks: set[asyncio.Task] = set()
 
-        async def begin(web: Web) -> str:
-            async def one(reader, writer):
-                tasks.add(asyncio.current_task())
-                await web.serve(reader, writer)
+    async def begin(web: Web) -> str:
+        def one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = asyncio.create_task(web.serve(reader, writer))
+            tasks.add(task)
+            # Also of a task that is canceled before its first step.
+            task.add_done_callback(lambda _: writer.transport.abort())
 
-            server = await asyncio.start_server(one, "127.0.0.1", 0)
-            servers.callback(server.close)
-            port = server.sockets[0].getsockname()[1]
-            web.url = f"http://127.0.0.1:{port}/{SECRET}"
-            return web.url
+        server = await asyncio.start_server(one, "127.0.0.1", 0)
+        servers.append(server)
+        port = server.sockets[0].getsockname()[1]
+        web.url = f"http://127.0.0.1:{port}/{SECRET}"
+        return web.url
 
-        yield begin
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    yield begin
+    for server in servers:
+        server.close()
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @pytest.fixture
-async def house(tmp_path, caplog, monkeypatch) -> AsyncIterator[House]:
+async def house(tmp_path, caplog, monkeypatch, serve) -> AsyncIterator[House]:
     monkeypatch.setattr(feature, "READ_AGAIN", 0.01)
     caplog.set_level(logging.DEBUG)
     made = House(tmp_path / "receivers.yaml")
