@@ -1,8 +1,10 @@
 """An edit of a set while a namespace is settled."""
 
 import asyncio
-from contextlib import suppress
+from collections import defaultdict
+from contextlib import asynccontextmanager, suppress
 from copy import deepcopy
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from prometheus_client import CollectorRegistry
@@ -31,6 +33,7 @@ class Server:
         self.events: asyncio.Queue[dict] = asyncio.Queue()
         self.before_answer: list = []
         self.calls: list[tuple] = []
+        self.statuses: defaultdict[str, dict] = defaultdict(lambda: {"selected": None})
 
     async def follow(self, _kind, _scope, _keeps):
         yield "LIST", {"items": [pool_set(1), OTHER], "before": []}
@@ -51,8 +54,8 @@ class Server:
     async def delete(self, kind, namespace, name):
         self.calls.append((kind, "delete", name))
 
-    async def merge(self, kind, *_):
-        self.calls.append((kind, "status", ""))
+    async def merge(self, _kind, _namespace, name, patch, **_how):
+        self.statuses[name] = patch["status"]
 
 
 class Listed:
@@ -65,8 +68,10 @@ class Listed:
         return True
 
 
-async def test_an_edit_while_the_template_of_another_set_is_tried_deletes_no_pool():
-    server, cache = Server(), Cache(served())
+@asynccontextmanager
+async def at_work(server):
+    """The feature with one pool that it has made, of one namespace; and who is touched."""
+    cache, touched = Cache(served()), []
     cache.keep_workload("Deployment", deployment())
     cache.keep_service(service())
     made = warm_pool()
@@ -76,6 +81,17 @@ async def test_an_edit_while_the_template_of_another_set_is_tried_deletes_no_poo
     feature = PoolSets(CollectorRegistry(), lambda: datetime(2030, 1, 1, tzinfo=UTC))
     cache.tell(feature.observe)
     feature.observe(("demo", "voice"), made)
+    watching = asyncio.create_task(feature.watch(server, Listed(), cache, touched.append))
+    running = asyncio.create_task(feature.run(lambda _: None))
+    yield cache, touched
+    for task in (watching, running):
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def test_an_edit_while_the_template_of_another_set_is_tried_deletes_no_pool():
+    server = Server()
 
     async def edit():
         server.events.put_nowait(pool_set(2))
@@ -84,13 +100,25 @@ async def test_an_edit_while_the_template_of_another_set_is_tried_deletes_no_poo
 
     edited = asyncio.Event()
     server.before_answer.append(edit)
-    watching = asyncio.create_task(feature.watch(server, Listed(), cache, lambda _: None))
-    running = asyncio.create_task(feature.run(lambda _: None))
-    await edited.wait()
-    await asyncio.sleep(0.05)  # what the first look was about to do
-    await eventually(lambda: (WarmPool, "apply", "2m") in server.calls)
-    for task in (watching, running):
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+    async with at_work(server):
+        await edited.wait()
+        await asyncio.sleep(0.05)  # what the first look was about to do
+        await eventually(lambda: (WarmPool, "apply", "2m") in server.calls)
     assert [what for _, what, _ in server.calls if what == "delete"] == []
+
+
+async def test_a_pool_that_a_set_has_changed_is_reconciled():
+    server = Server()
+    async with at_work(server) as (_, touched):
+        await eventually(lambda: touched == [("demo", "voice")])
+        server.events.put_nowait(pool_set(2))
+        await eventually(lambda: touched == [("demo", "voice")] * 2)
+
+
+async def test_a_namespace_that_is_being_deleted_is_not_counted_any_more():
+    server = Server()
+    async with at_work(server) as (cache, _):
+        await eventually(lambda: server.statuses["previews"]["selected"] == 1)
+        cache.served.known["demo"] = replace(cache.served.known["demo"], is_ending=True)
+        cache.forget_workload("Deployment", ("demo", "voice"))
+        await eventually(lambda: server.statuses["previews"]["selected"] == 0)

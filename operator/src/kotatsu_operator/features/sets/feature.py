@@ -51,6 +51,7 @@ from kotatsu_operator.kube.objects import (
     Object,
     WarmPool,
     WarmPoolSet,
+    key_of,
     ref,
     target_ports,
 )
@@ -335,7 +336,9 @@ class PoolSets(Feature):
         if not served.serves(namespace) or (
             self._uses(namespace) and not self._used.lists(namespace)
         ):
-            return  # it is queued again when it is listed
+            # It is queued again when it is listed.
+            self._stale.update(self._found.pop(namespace, Wanted()).selected)
+            return
         here, sets, judged = served.known[namespace], list[PoolSet](), dict[str, PoolSet]()
         for by in self._sets():
             if not by.has(namespace, here):
@@ -406,13 +409,15 @@ class PoolSets(Feature):
             path = differs(manifest["spec"], pool["spec"])
             return made.changed(path) if path else None
         try:
-            self._cache.keep_pool(await self._kube.offer(WarmPool, manifest, MANAGER))
+            pool = await self._kube.offer(WarmPool, manifest, MANAGER)
         except ConflictError as error:
             return made.refused("Conflict", str(error))
         except ApiError as error:
             if error.status.code not in _REJECTED:
                 raise
             return made.refused("Rejected", str(error.status.message))
+        if self._cache.keep_pool(pool):  # the watch shows it too late: an echo touches nothing
+            self._touch(key_of(pool))
         return None
 
     async def _route(self, made: Made, pool: Object | None) -> Mapping[str, Any]:
