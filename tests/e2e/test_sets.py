@@ -58,7 +58,7 @@ class Previews:
         return {tier: App(tier, kubectl) for tier in TIERS}
 
     def write(self, **spec: Any) -> None:
-        template = {"spec": {"idleAfter": "8s", "holdTimeout": "3m", "dependsOn": self.order}}
+        template = {"spec": {"idleAfter": "20s", "holdTimeout": "3m", "dependsOn": self.order}}
         given = {"namespaceSelector": {"matchLabels": {ENV: self.name}}, "template": template}
         labels = {"kotatsu.dev/install": self.home.namespace}
         self.home.apply(
@@ -86,10 +86,19 @@ def previews(home: Kubectl, make_namespace: MakeNamespace) -> Iterator[Previews]
     home("delete", "warmpoolset", made.name, "--ignore-not-found")
 
 
-def ready_at(app: App) -> str:
-    (pod,) = app.ready_pods()
-    conditions = {c["type"]: c for c in pod["status"]["conditions"]}
-    return str(conditions["Ready"]["lastTransitionTime"])
+async def wake(web: App, http: httpx.AsyncClient) -> dict[str, tuple[str, str]]:
+    """Send a request; returns when each tier's pod was created, and when its container started.
+
+    Not when it was Ready: the activators ask a pod themselves, and are faster than the kubelet.
+    """
+    web.address = cluster_ip(web.kubectl, web.name)
+    await web.send(http)
+    found = {}
+    for pod in await asyncio.to_thread(web.kubectl.items, "pods"):
+        (container,) = pod["status"]["containerStatuses"]
+        started = (container["state"].get("running") or {}).get("startedAt", "")
+        found[pod["metadata"]["labels"]["app"]] = pod["metadata"]["creationTimestamp"], started
+    return found
 
 
 async def asleep(app: App) -> None:
@@ -113,12 +122,10 @@ async def test_previews_sleep_wake_in_order_cost_together_and_are_as_they_were_w
     assert (previews.status()["selected"], previews.status()["refused"]) == (len(apps), 0)
 
     # All environments are asked at once: each wakes from its database on.
-    for one in environments:
-        one["web"].address = cluster_ip(one["web"].kubectl, "web")
-    await asyncio.gather(*(one["web"].send(http) for one in environments))
-    for one in environments:
-        ready = {tier: ready_at(app) for tier, app in one.items()}
-        assert ready["db"] <= ready["api"] <= ready["web"], ready
+    for pods in await asyncio.gather(*(wake(one["web"], http) for one in environments)):
+        (_, db), (api_created, api), (web_created, _) = (pods[tier] for tier in reversed(TIERS))
+        assert db <= api_created, pods
+        assert api <= web_created, pods
 
     # A preview comes, another one goes.
     late = previews.deploy()
@@ -132,8 +139,8 @@ async def test_previews_sleep_wake_in_order_cost_together_and_are_as_they_were_w
     # The template is edited, and a new version is rolled out under requests.
     asked = environments[0]["web"]
     async with Stream(asked, pause=0.2, timeout=180) as stream:
-        previews.write(template={"spec": {"idleAfter": "9s", "holdTimeout": "3m"}})
-        await eventually("edited", lambda: asked.pool()["spec"]["idleAfter"] == "9s", WITHIN)
+        previews.write(template={"spec": {"idleAfter": "15s", "holdTimeout": "3m"}})
+        await eventually("edited", lambda: asked.pool()["spec"]["idleAfter"] == "15s", WITHIN)
         asked.kubectl("rollout", "restart", "deployment/web")
         asked.kubectl("rollout", "status", "deployment/web", "--timeout=180s")
     assert not stream.failures
@@ -141,7 +148,7 @@ async def test_previews_sleep_wake_in_order_cost_together_and_are_as_they_were_w
     # What they cost together is limited: a pod costs 1 a second.
     spent = float(asked.status()["cost"]["accrued"])
     previews.write(
-        template={"spec": {"idleAfter": "9s", "holdTimeout": "3m"}},
+        template={"spec": {"idleAfter": "15s", "holdTimeout": "3m"}},
         budget={"limit": f"{max(spent, 1):.0f}", "onExhausted": "Sleep"},
     )
     await eventually(
@@ -152,7 +159,7 @@ async def test_previews_sleep_wake_in_order_cost_together_and_are_as_they_were_w
     await eventually("told", lambda: late["web"].failed("BudgetAvailable"), WITHIN)
     response = await http.get(f"http://{late['web'].address}/")
     assert (response.status_code, "budget" in response.text) == (503, True)
-    previews.write(template={"spec": {"idleAfter": "9s", "holdTimeout": "3m"}})
+    previews.write(template={"spec": {"idleAfter": "15s", "holdTimeout": "3m"}})
     await eventually("again", lambda: not late["web"].failed("BudgetAvailable"), WITHIN)
     await late["web"].send(http)
 
