@@ -56,7 +56,7 @@ HOW = "a real API server, pretended pods, one operator and two activators as pro
 HOME = "kotatsu-system"
 IDLE = {"idleAfter": "5s"}
 TIERS = ("web", "api", "db")
-"""The label `tier` of the Deployments of a namespace, one after the other."""
+"""The label `tier` of the first Deployments of a namespace; the others have `other`."""
 SELECTED = {"warm": "yes"}
 """The label of the namespaces that the install serves."""
 CRDS = Path(__file__).parents[2] / "charts/kotatsu/crds"
@@ -178,7 +178,7 @@ class Install:
             warm = warm_pool(name, namespace)
             warm["spec"] |= IDLE
             app = deployment(name, port, namespace)
-            app["metadata"]["labels"] = {"tier": TIERS[int(name[-2:]) % len(TIERS)]}
+            app["metadata"]["labels"] = {"tier": (*TIERS, "other")[min(int(name[-2:]), len(TIERS))]}
             # Without a ReplicaSet, of which the others have no use.
             app["spec"]["paused"] = pool not in self.started
             for kind, obj in (
