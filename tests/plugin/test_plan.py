@@ -218,3 +218,13 @@ def test_the_plan_says_by_how_much_a_window_overruns_the_budget(policy: str, sai
     budget = {"limit": "0.7682291667", "onExhausted": policy}
     ran = demo_mode("plan", cluster=Cluster(manifest(windows=[PITCH], lead="1m", budget=budget)))
     assert f"voice: the budget of 0.77 JPY is spent at {said}" in ran.out.splitlines()
+
+
+def test_a_start_that_requests_do_not_wait_for_is_said_with_the_time_of_a_new_node():
+    pool = manifest(windows=[PITCH], capacityAhead="5m")
+    pool["status"]["phase"] = "Asleep"
+    pool["status"]["internal"] |= {"template": {"hash": "a1"}, "warmUps": ["a1", [150, 1, 0]]}
+    assert (
+        "voice: a start took 2m30s, a new node takes 5m more, and requests that wake the pool get "
+        "503 after 45s: set spec.holdTimeout to 15m"
+    ) in demo_mode("plan", cluster=Cluster(pool)).out

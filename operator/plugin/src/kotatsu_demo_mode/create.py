@@ -232,8 +232,8 @@ def _wake(found: Found) -> Iterator[Filled]:
     yield Filled(
         "holdTimeout",
         format_duration(min(enough_hold(took), _LONGEST_HOLD)),
-        f"Twice the {format_duration(took)} that a pod took from its node to Ready. Proxies in "
-        "front must wait longer.",
+        f"Twice the {format_duration(took)} that a pod took from its node to Ready; where a new "
+        "node must come first, add twice its time. Proxies in front must wait longer.",
     )
 
 

@@ -9,7 +9,8 @@ from typing import Any
 from kotatsu_operator.core.budget.limit import BudgetState, overrun, sentence, standing
 from kotatsu_operator.core.calendar.schedule import dropped
 from kotatsu_operator.core.formats import conditions_of, format_duration, is_false
-from kotatsu_operator.core.plan.lead import Basis, basis_of, decisive
+from kotatsu_operator.core.plan.activity import hold_too_short
+from kotatsu_operator.core.plan.lead import Basis, basis_of, decisive, slowest_wake
 from kotatsu_operator.core.pool.spec import OnExhausted, mode_field
 
 from .errors import DemoModeError
@@ -160,6 +161,7 @@ def _heading(t: Timeline, now: datetime, is_wide: bool) -> list[str]:
     lines += [f"{name}: {_parking(t.pool)}"] if t.pool.spec.parked else []
     lines += [f"{name}: {_capacity(t.pool)}"] if t.pool.spec.capacity_ahead else []
     lines += [f"{name}: {lost.message}" for lost in dropped(t.pool.spec.windows, zone)]
+    lines += [f"{name}: {slow}"] if (slow := _slow_start(t.pool)) else []
     if not t.pool.allowed_at(t.begin).begins:
         lines.append(f"{name}: {sentence(t.pool.ledger, t.pool.spec, t.pool.price)}")
     lines += [f"{name}: {missing}" for missing in _unread(t.pool)]
@@ -206,6 +208,12 @@ def _parking(pool: Pool) -> str:
         return f"windows with mode Parked keep parked pods{each}"
     lasting = format_duration(parked.lasting)
     return f"an idle pool keeps one pod parked for {lasting}{each}"
+
+
+def _slow_start(pool: Pool) -> str:
+    """That a request that wakes the pool does not wait for long enough; empty if it does."""
+    took = slowest_wake(pool.memory.warm_ups, pool.memory.template.hash)
+    return hold_too_short(pool.spec, took, pool.spec.capacity_ahead or timedelta()) if took else ""
 
 
 def _capacity(pool: Pool) -> str:

@@ -143,15 +143,19 @@ def why_flapping(spec: PoolSpec, memory: Memory) -> str:
     )
 
 
-def hold_too_short(spec: PoolSpec, took: timedelta) -> str:
-    """What to do if requests do not wait as long as a start takes; empty if they do."""
-    if took <= spec.hold_timeout or spec.target.scales_itself:
+def hold_too_short(spec: PoolSpec, took: timedelta, node: timedelta = timedelta()) -> str:
+    """What to do if requests do not wait as long as a start takes; empty if they do.
+
+    `node` is the time of a new node, which comes on top.
+    """
+    if took + node <= spec.hold_timeout or spec.target.scales_itself:
         return ""
+    more = f", a new node takes {format_duration(node)} more" if node else ""
     return (
-        f"a start took {format_duration(took)}, and requests that wake the pool get 503 after "
-        f"{format_duration(spec.hold_timeout)}: set spec.holdTimeout to "
-        f"{format_duration(enough_hold(took))}, and the timeouts of clients and of proxies in "
-        "front above it"
+        f"a start took {format_duration(took)}{more}, and requests that wake the pool get 503 "
+        f"after {format_duration(spec.hold_timeout)}: set spec.holdTimeout to "
+        f"{format_duration(enough_hold(took + node))}, and the timeouts of clients and of proxies "
+        "in front above it"
     )
 
 
