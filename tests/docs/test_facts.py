@@ -21,7 +21,7 @@ def _in_code(pattern: str) -> set[str]:
 
 
 def test_the_table_of_refusals_has_each_reason_of_the_code_and_no_other() -> None:
-    page = (ROOT / "docs/reference/workloads.md").read_text()
+    page = (ROOT / "docs/reference/conditions.md").read_text().partition("## Refused pools")[2]
     told = [reason for row in rows(page) for reason in re.findall(r"^`([A-Z]\w+)`$", row[0])]
 
     assert len(told) > 10

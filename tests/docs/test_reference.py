@@ -30,5 +30,5 @@ def test_each_value_of_the_chart_says_what_it_is() -> None:
 def test_a_check_has_the_reasons_of_the_functions_that_it_calls() -> None:
     page = (REFERENCE / "demo-mode.md").read_text()
     row = next(line for line in page.splitlines() if line.startswith("| `service` |"))
-    assert "[refused pools](workloads.md#refused-pools)" in row
+    assert "[refused pools](conditions.md#refused-pools)" in row
     assert "`TrafficPolicyLocal`" in row

@@ -12,7 +12,7 @@ from .markdown import cell, line, row
 
 _REASON = re.compile(r"\b(?:warning|note|Refusal)\(\s*\"(\w+)\"")
 _REFUSES = re.compile(r"\brefused\(\s*(?!\s|Refusal)")
-_REFUSALS = "[refused pools](workloads.md#refused-pools)"
+_REFUSALS = "[refused pools](conditions.md#refused-pools)"
 _CHOICE = ("pools", "selector", "everything", "all_namespaces", "output")
 """What most commands have; it stands below what is a command's own."""
 _HOW_TO = {
