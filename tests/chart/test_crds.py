@@ -41,10 +41,10 @@ def test_every_field_of_a_crd_is_described(plural: str) -> None:
 
 
 def test_the_spec_has_few_fields() -> None:
-    """`kubectl explain` of it is one page; the number may only fall (decision 70)."""
+    """`kubectl explain` of it is one page (decisions 70 and 98)."""
     paths = [path for path, _ in _nodes(crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"])]
     fields = [p for p in paths if p.startswith("spec.") and not p.endswith("[]")]
-    assert len(fields) <= 47, fields
+    assert len(fields) <= 48, fields
 
 
 def test_a_status_has_few_fields_for_people() -> None:

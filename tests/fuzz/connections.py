@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from kotatsu_operator.activator.head import NOTHING, Kind, Requests, ask_to_close, peek
 from kotatsu_operator.activator.registry import Forwarded
 from kotatsu_operator.activator.splice import Client, Owner
+from kotatsu_operator.features.keepalive.stream import Stream, asks, may_ask
 from kotatsu_operator.features.waiting_page.navigation import LANGUAGES, AskedFor, asked
 
 HTTP = mixed(
@@ -110,10 +111,61 @@ def spliced(given: list[Any]) -> None:
     assert owner.forwarded.up == len(pipe.sent)
 
 
+_ANSWERS = mixed(
+    "HTTP/1.1 ", "HTTP/1.0 ", "200 OK\r\n", "102 .\r\n\r\n", "101 .\r\n", "500 .\r\n", "204 .\r\n",
+    "Content-Type: text/event-stream\r\n", "Content-Type: application/json\r\n", "\r\n", "\n",
+    "Content-Length: 9\r\n", "Content-Length: 0\r\n", "Transfer-Encoding: chunked\r\n",
+    "Upgrade: x\r\nConnection: upgrade\r\n", "Content-Encoding: gzip\r\n", "9\r\n", "data: 1\n\n",
+    "\r\n0\r\n\r\n", '{"error": {}}', '{"detail": 1}', "[" * 9, "\xff", most=16,
+)  # fmt: skip
+_DATA = re.compile(rb"([0-9a-f]+)\r\n")
+
+
+def held_stream(given: list[Any]) -> None:
+    """A client that has got a comment reads one whole answer, whatever its pod says, and when."""
+    cuts, text = given
+    data, stream = text.encode("latin-1"), Stream(b"GET / HTTP/1.1\r\n\r\n")
+    ends = sorted({min(cut, len(data)) for cut in cuts} | {len(data)})
+    out = b""
+    for start, end in zip([0, *ends], ends, strict=False):
+        if not stream.has_answer:
+            out += stream.comment
+        out += stream.received(data[start:end])
+    out += stream.ended()
+    at, size = 0, -1
+    while size:
+        found = _DATA.match(out, at)
+        assert found is not None, out
+        size = int(found[1], 16)
+        at = found.end() + size + 2
+        assert out[at - 2 : at] == b"\r\n"
+    assert at == len(out)
+
+
+def asks_for_a_stream(text: str) -> None:
+    """Only whole, plain requests do."""
+    data = text.encode("latin-1")
+    seen = peek(data)
+    head = data[: seen.head_end]
+    if may_ask(head) and asks(head, data[seen.head_end :]):
+        assert seen.kind is Kind.HTTP1
+        assert b"event-stream" in head.lower() or b"stream" in data[seen.head_end :]
+
+
+_ASKING = mixed(
+    "GET / HTTP/1.1\r\n", "POST / HTTP/1.0\r\n", "Accept: ", "text/event-stream", ", */*", "\r\n",
+    "Content-Type: application/json\r\n", "Content-Length: 15\r\n", "Content-Length: 9\r\n",
+    "Expect: 100-continue\r\n", "Transfer-Encoding: chunked\r\n", '{"stream":true}', "[" * 9,
+    "\xff", "Connection: upgrade\r\n", " folded\r\n", most=16,
+)  # fmt: skip
+
+
 _CUTS = st.lists(st.integers(0, 200), max_size=8)
 
 TARGETS = [
     Target("first_bytes", HTTP, first_bytes, 200, is_door=True, is_text=True),
     Target("navigation", _NAVIGATION, navigation, is_door=True, is_text=True),
+    Target("held_stream", st.tuples(_CUTS, _ANSWERS).map(list), held_stream, 200, is_door=True),
+    Target("asks_for_a_stream", _ASKING, asks_for_a_stream, is_door=True, is_text=True),
     Target("spliced", st.tuples(_CUTS, HTTP).map(list), spliced, 200),
 ]

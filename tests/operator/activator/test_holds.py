@@ -7,9 +7,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from kotatsu_operator.activator.head import PROBE_OK
+from kotatsu_operator.core.formats import stamp
 from tests.operator.activator.in_process import GET, pool
 from tests.operator.activator.test_wake import body
-from tests.operator.cluster import DENIED, denied, eventually
+from tests.operator.cluster import DENIED, denied, eventually, pod
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -28,9 +29,21 @@ async def test_after_the_hold_timeout_the_answer_is_503_with_retry_after(activat
     assert headers(answer)["Content-Length"] == str(len(body(answer)))
     problem = json.loads(body(answer))
     assert problem["status"] == 503
-    assert problem["detail"] == "no pod of this pool became ready in time"
+    assert problem["detail"] == "no pod of this pool became ready in time; the start goes on"
     assert activator.connections.held == 0
     assert activator.count("kotatsu_activator_refused_total", reason="timeout") == 1
+
+
+async def test_the_retry_after_is_what_is_left_of_the_usual_start(activator):
+    made = pool(holdTimeout="50ms")
+    made["status"]["lastWake"] = {"duration": "40s"}
+    activator.see("WarmPool", made)
+    begun = datetime.now(UTC) - timedelta(seconds=10)
+    scheduled = {"type": "PodScheduled", "status": "True", "lastTransitionTime": stamp(begun)}
+    starting = pod("voice-1", ready=False)
+    starting["status"]["conditions"] = [scheduled]
+    activator.see("Pod", starting)
+    assert 28 <= int(headers(await activator.ask())["Retry-After"]) <= 30
 
 
 async def test_nobody_who_was_joined_to_a_pod_is_timed_out(activator):

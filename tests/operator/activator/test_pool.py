@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from rows import each
 
-from kotatsu_operator.activator.pool import spent_budget
+from kotatsu_operator.activator.pool import retry_while_starting, spent_budget
 from kotatsu_operator.core.pool.memory import Phase
 from tests.operator.core.values import HOUR, SECOND, t
 
@@ -68,3 +68,17 @@ def test_a_warm_override_ends_when_the_operator_says():
 def test_the_limit_is_told_in_words():
     spent = spent_budget(SPEC, {"cost": COST, "internal": {"cost": SPENT}})
     assert (spent.limit, spent.until - t("11:00")) == ("3000 JPY a month", timedelta(hours=1))
+
+
+@each(
+    "usual, began, seconds",
+    [
+        (None, "10:00:00", 5),
+        (150.0, "10:00:00", 59),  # what is longer, some clients ignore
+        (40.0, "09:59:50", 30),
+        (40.4, "09:59:50", 31),
+        (40.0, "09:59:00", 5),  # later than usual
+    ],
+)
+def test_a_client_may_retry_after_what_is_left_of_the_start(usual, began, seconds):
+    assert retry_while_starting(usual, t(began), t("10:00:00")) == seconds

@@ -39,7 +39,7 @@ def features():
 
 def test_the_features_of_the_package_are_found_in_the_order_of_their_names():
     assert [type(feature).__name__ for feature in features()] == OURS
-    assert [made.__name__ for made in installed(OF_THE_ACTIVATOR)] == ["Visitors"]
+    assert [made.__name__ for made in installed(OF_THE_ACTIVATOR)] == ["Keepalive", "Visitors"]
 
 
 def test_another_distribution_adds_a_feature(distribution):

@@ -13,7 +13,7 @@ from kotatsu_operator.activator.feature import Context, FeatureOf
 from kotatsu_operator.activator.head import NOTHING
 from kotatsu_operator.activator.metrics import Reason
 from kotatsu_operator.activator.pods import Backends
-from kotatsu_operator.activator.pool import Pool
+from kotatsu_operator.activator.pool import RETRY_SOON, Pool, retry_while_starting
 from kotatsu_operator.activator.registry import Registry, State
 from kotatsu_operator.activator.splice import Client, Upstream
 from kotatsu_operator.activator.wake import Announcements, Waker
@@ -124,8 +124,12 @@ class Connections:
 
         Called with each read from then on, until there is a pod.
         """
-        if client.state is State.HELD and not self._is_answered(client):
-            self._wait(client)
+        if client.state is not State.HELD or self._is_answered(client):
+            return
+        if (pool := self.context.pool) is not None:
+            for feature in self._features:
+                feature.holds(pool, client)
+        self._wait(client)
 
     def _wait(self, client: Client) -> None:
         self._clients.move(client, State.ANNOUNCING)
@@ -164,14 +168,23 @@ class Connections:
         since = loop.time() - (0.0 if pool is None else pool.hold_timeout)
         late = list(takewhile(lambda client: client.since <= since, self._clients.held))
         if late:
-            detail = "no pod of this pool became ready in time"
+            detail = "no pod of this pool became ready in time; the start goes on"
             if awaited := ", ".join(self._waker.awaits):
                 detail += f": it waits for WarmPool {awaited} (spec.dependsOn)"
             for client in late:
-                self._refuse(client, "timeout", detail, 5)
+                self._refuse(client, "timeout", detail, self._retry_after())
         if (first := next(iter(self._clients.held), None)) is not None:
             after = max(first.since - since, TIMED_OUT_AT_ONCE)
             self._hold_timer = loop.call_later(after, self._check_holds)
+
+    def _retry_after(self) -> int:
+        pool = self.context.pool
+        if pool is None:
+            return RETRY_SOON
+        pods = [pod for pod in self.context.view.pods_of(pool) if not pod.terminating]
+        began = [pod.start.scheduled_at for pod in pods if pod.start.scheduled_at is not None]
+        now = datetime.now(UTC)  # of a start that waits for a node, all of it is left
+        return retry_while_starting(pool.usual_wake, min(began, default=now), now)
 
     def _stop_checking(self) -> None:
         if self._hold_timer is not None:

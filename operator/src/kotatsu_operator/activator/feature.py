@@ -2,12 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from kotatsu_operator.activator.limits import ConnectionLimit
 from kotatsu_operator.activator.metrics import ActivatorMetrics
 from kotatsu_operator.activator.namespace import View
 from kotatsu_operator.activator.pool import PodIdentity, Pool
 from kotatsu_operator.kube.client import Kube
+
+if TYPE_CHECKING:
+    from kotatsu_operator.activator.splice import Client
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,9 @@ class Feature:
     def answer(self, _pool: Pool, _head: bytes) -> bytes | None:
         """The answer to a request (its complete head) while no pod answers; None: it is held."""
         return None
+
+    def holds(self, _pool: Pool, _client: "Client") -> None:
+        """A request, whose head is complete, waits for a pod."""
 
 
 FeatureOf = Callable[[Context], Feature]

@@ -98,6 +98,19 @@ def is_plain(head: bytes) -> bool:
     return _PLAIN.fullmatch(head) is not None
 
 
+_HEADER = re.compile(rb"\r\n([!-9;-~]+):([^\r\n]*)(?=\r\n)")
+_VALUE_LIMIT = 1024
+"""Bytes of a header's value that are parsed."""
+
+
+def headers(head: bytes) -> dict[bytes, bytes]:
+    """The headers of a plain request head by lower-case name; of a repeated one the first."""
+    found: dict[bytes, bytes] = {}
+    for line in _HEADER.finditer(head):
+        found.setdefault(line[1].lower(), line[2].strip(b" \t")[:_VALUE_LIMIT])
+    return found
+
+
 _UPGRADE = re.compile(rb"\nconnection:[^\n]*\bupgrade\b", re.IGNORECASE)
 
 

@@ -7,6 +7,7 @@ need not name it, and must name it when a second port is added. Clients connect 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from math import ceil
 from typing import Any
 
 from kotatsu_operator.core.formats import (
@@ -35,6 +36,18 @@ from kotatsu_operator.kube.objects import Object, ref
 
 _LONGEST_RETRY = 3600
 """The longest Retry-After, in seconds: the limit may be raised at any time."""
+
+RETRY_SOON, RETRY_LATE = 5, 59
+"""Seconds: the Retry-After while a pod starts is within these. Some clients ignore a longer one:
+litellm above 60 s, openai-python above 120 s."""
+
+
+def retry_while_starting(usual: float | None, began: datetime, now: datetime) -> int:
+    """Seconds until a client may retry: what is left of a start that usually takes `usual`."""
+    if usual is None:
+        return RETRY_SOON
+    left = usual - (now - began).total_seconds()
+    return min(max(ceil(left), RETRY_SOON), RETRY_LATE)
 
 
 @dataclass(frozen=True)
@@ -123,6 +136,8 @@ class Pool:
     """Seconds in which a change of endpoints reaches every kube-proxy."""
     page: bool = False
     """Whether browsers get the waiting page."""
+    hold_keepalive: float = 0.0
+    """Seconds between two comments to a held client that asked for a stream; 0 for none."""
     usual_wake: float | None = None
     """Seconds that the last wake took, or else the last warm-up; None before the first."""
     depends_on: tuple[str, ...] = ()
@@ -189,7 +204,8 @@ def pool_view(
         connection_idle_timeout=seconds_of(spec.get("connectionIdleTimeout"), 600.0),
         settle=settle,
         page=spec.get("waitingPage") is True,
-        usual_wake=_usual_wake(status) if spec.get("waitingPage") else None,
+        hold_keepalive=seconds_of(spec.get("holdKeepalive"), 0.0),
+        usual_wake=_usual_wake(status),
         depends_on=tuple(spec.get("dependsOn") or ()) if is_accepted else (),
         spent=spent_budget(spec, status),
         only_way=spec.get("route") == RouteMode.ACTIVATOR,

@@ -103,6 +103,18 @@ class Upstream(Side):
             self.transport.write(data)
 
 
+class Stream(Protocol):
+    """What stands for the answer that a client has begun to read before there was a pod."""
+
+    has_answer: bool
+    is_over: bool
+
+    @property
+    def comment(self) -> bytes: ...
+    def received(self, data: bytes) -> bytes: ...
+    def ended(self) -> bytes: ...
+
+
 class Owner(Protocol):
     """The connections of a pool, as each of its clients calls them."""
 
@@ -127,8 +139,8 @@ class Client(Side):
 
     __slots__ = (
         "_announced", "_answered", "_buffer", "_forwarded", "_held_back", "_is_settled", "_paused",
-        "_requests", "announcement", "deadline", "is_probe", "owner", "pod", "port", "seen",
-        "since", "state", "traffic", "upstream",
+        "_requests", "announcement", "deadline", "is_probe", "owner", "pod", "port", "room",
+        "seen", "since", "state", "stream", "traffic", "upstream",
     )  # fmt: skip
 
     def __init__(self, owner: Owner, port: Port = UNKNOWN) -> None:
@@ -150,6 +162,10 @@ class Client(Side):
         self.traffic = Traffic()
         self.is_probe = False
         """Whether its path is in `healthCheckPaths`: it neither wakes a pool nor keeps it so."""
+        self.room = BODY_KEPT
+        """Bytes beyond its request head that it may send while it is held."""
+        self.stream: Stream | None = None
+        """What a feature has begun to answer; the pod's answer goes through it."""
         self._buffer = bytearray()
         self._forwarded = owner.forwarded
         self._announced = False
@@ -233,7 +249,7 @@ class Client(Side):
             self.owner.began(self)
         if self.seen.is_final:
             self.owner.completed(self)
-            if len(self._buffer) > self.seen.head_end + BODY_KEPT:
+            if len(self._buffer) > self.seen.head_end + self.room:
                 self._pause()
                 self.weigh()
 
@@ -314,6 +330,26 @@ class Client(Side):
         """The complete request head of a client without a pod; empty if there is none."""
         return bytes(self._buffer[: self.seen.head_end])
 
+    @property
+    def body(self) -> bytes:
+        """What a client without a pod has sent behind its request head."""
+        return bytes(self._buffer[self.seen.head_end :])
+
+    @property
+    def waits(self) -> bool:
+        """Whether it is open, without an answer and without a pod."""
+        return self.is_open and self.upstream is None and not self._answered
+
+    def begin(self, stream: Stream, head: bytes) -> None:
+        """Answer by a stream from now on. The request head becomes `head`, which is as long."""
+        self.stream = stream
+        self._buffer[: self.seen.head_end] = head
+
+    def say(self, data: bytes) -> None:
+        """Write to the client what no pod has said."""
+        if self.transport is not None and self.is_open:
+            self.transport.write(data)
+
     def answer(self, data: bytes) -> None:
         """Answer without a pod and close; further bytes of the client are read and dropped."""
         if self.transport is None or self.transport.is_closing():
@@ -323,6 +359,8 @@ class Client(Side):
             return
         self._answered = True
         self._buffer = bytearray()
+        if self.stream is not None:
+            data = self.stream.received(data)
         if self.seen.is_head:
             data = data[: data.index(b"\r\n\r\n") + 4]  # the answer to HEAD has no body
         self.transport.write(data)
@@ -335,7 +373,7 @@ class Client(Side):
         """Send the buffered bytes to the pod and join the two sides.
 
         With `asks_to_close` an HTTP/1 answer ends the connection: the next one can go to a pod
-        directly.
+        directly. So does that of a stream, which has said so already.
         """
         self._forget_deadline()
         self.upstream = self.other = upstream
@@ -346,7 +384,7 @@ class Client(Side):
             self.traffic.sent(len(self._buffer), time.monotonic())
         if self.transport is not None:
             sockets.bound(self.transport.get_extra_info("socket"), sockets.UNREAD_CLIENT)
-        self._flush(upstream, ends=asks_to_close)
+        self._flush(upstream, ends=asks_to_close or self.stream is not None)
         upstream.join()
         self.weigh()
 
@@ -370,15 +408,28 @@ class Client(Side):
         traffic.received(len(data), time.monotonic())
         if traffic.answers is not None:
             traffic.answers.received(data)
+        if self.stream is not None:
+            data = self.stream.received(data)
         if self.transport is not None:
             self._forwarded.down += len(data)
             self.transport.write(data)
             self._wrote()
+            if self.stream is not None and self.stream.is_over:
+                self.close()
 
     def answers_end(self) -> None:
         """The pod has ended its half: nothing is in progress any more."""
         if self.traffic.answers is not None:
             self.traffic.answers.end()
+        if self.stream is not None:
+            self.say(self.stream.ended())
+
+    def reset(self) -> None:
+        """The pod was cut off; of a stream, the end says so."""
+        if self.stream is not None:
+            self.close()
+        else:
+            super().reset()
 
     def look_after(self) -> None:
         """Abort a stalled connection; call it periodically.

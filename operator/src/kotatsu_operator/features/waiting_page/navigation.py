@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
-from kotatsu_operator.activator.head import asks_to_upgrade, is_plain
+from kotatsu_operator.activator.head import asks_to_upgrade, headers, is_plain
 
 QUESTION = b"kotatsu-waking"
 """The header of the page's questions, and of their answers. An answer without it is the app's."""
@@ -23,9 +23,6 @@ _COOKIE = re.compile(
     rb"\r\ncookie:(?:[^;\r\n]*;)*?[ \t]*%b=([0-9]{1,12})[ \t]*[;\r]" % COOKIE.encode(),
     re.IGNORECASE,
 )
-_HEADER = re.compile(rb"\r\n([!-9;-~]+):([^\r\n]*)(?=\r\n)")
-_VALUE_LIMIT = 1024
-"""Bytes of a header's value that are parsed."""
 
 
 class AskedFor(Enum):
@@ -62,7 +59,7 @@ def asked(head: bytes) -> Asked:
     """
     if not is_plain(head) or asks_to_upgrade(head):
         return _APP
-    sent = _headers(head)
+    sent = headers(head)
     if head.startswith(b"HEAD ") and sent.get(QUESTION) == b"ask":
         return Asked(AskedFor.PROGRESS, since=_since(head))
     if (
@@ -90,14 +87,6 @@ def _since(head: bytes) -> int | None:
 def _accepts_html(sent: dict[bytes, bytes]) -> bool:
     accept = sent.get(b"accept", b"").decode("latin-1")
     return any(name == "text/html" and quality > 0 for name, quality in _preferences(accept))
-
-
-def _headers(head: bytes) -> dict[bytes, bytes]:
-    """The headers by lower-case name; of a repeated one the first."""
-    found: dict[bytes, bytes] = {}
-    for line in _HEADER.finditer(head):
-        found.setdefault(line[1].lower(), line[2].strip(b" \t")[:_VALUE_LIMIT])
-    return found
 
 
 def _has_body(sent: dict[bytes, bytes]) -> bool:

@@ -1,0 +1,1 @@
+"""Bytes while held: a client that asked for a stream gets comments until its pod answers."""

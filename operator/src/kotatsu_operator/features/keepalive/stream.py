@@ -1,0 +1,206 @@
+"""Event streams that begin before their pod: who asks for one, and what its client gets. Pure.
+
+A proxy ends a request after a minute without a byte. A comment is a byte that no client of a
+`text/event-stream` shows; once it is sent, the status is 200, and an error can only be an event.
+"""
+
+import json
+import re
+from contextlib import suppress
+from typing import Any
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+
+from kotatsu_operator.activator.head import HEAD_LIMIT, asks_to_upgrade, headers, is_plain
+
+TYPE = b"text/event-stream"
+
+ERROR_KEPT = 16 * 1024
+"""Bytes of an error's body that are kept for the event."""
+
+SHOWN = 500
+"""Characters of an error that is not JSON which its event shows."""
+
+_BEGIN = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\n"
+    # nginx would keep the comments until it has a few kilobytes.
+    b"X-Accel-Buffering: no\r\nConnection: close\r\n"
+)
+
+_REQUEST = re.compile(rb"(?:GET|POST) [^ ]+ HTTP/1\.([01])\r\n")
+_ENCODINGS = re.compile(rb"(?<=\naccept-encoding:)[^\r]*", re.IGNORECASE)
+_BREAKS = bytes.maketrans(b"\r\n", b"  ")
+
+
+_COMMENT = b": waiting for a pod\n\n"
+
+
+def may_ask(head: bytes) -> bool:
+    """Whether a complete request head may belong to a request for a stream.
+
+    That is one whose Accept names `text/event-stream`, or one with JSON, which may ask for it.
+    """
+    if not is_plain(head) or asks_to_upgrade(head):
+        return False
+    if not _REQUEST.match(head):
+        return False
+    sent = headers(head)
+    return b"expect" not in sent and (_accepts(sent) or 0 < json_length(head) <= HEAD_LIMIT)
+
+
+def json_length(head: bytes) -> int:
+    """The bytes of the JSON that a request sends; 0 if it sends none, or with unknown length."""
+    sent = headers(head)
+    kind = sent.get(b"content-type", b"").split(b";")[0].strip().lower()
+    length = sent.get(b"content-length", b"")
+    known = kind == b"application/json" and length.isdigit() and len(length) < 10
+    return int(length) if known and b"transfer-encoding" not in sent else 0
+
+
+def asks(head: bytes, body: bytes) -> bool:
+    """Whether the request asks for a stream. Of JSON this is a top-level `"stream": true`."""
+    if _accepts(headers(head)):
+        return True
+    length = json_length(head)
+    if not 0 < length <= len(body):
+        return False
+    with suppress(ValueError, RecursionError):
+        asked = json.loads(body[:length])
+        return isinstance(asked, dict) and asked.get("stream") is True
+    return False
+
+
+def _accepts(sent: dict[bytes, bytes]) -> bool:
+    return TYPE in sent.get(b"accept", b"").lower()
+
+
+def plain_answer(head: bytes) -> bytes:
+    """The request head, as long as before, that asks for an answer without compression."""
+    return _ENCODINGS.sub(lambda found: b" " * len(found[0]), head)
+
+
+class Stream:
+    """What a client gets that has the head of its answer already.
+
+    The events of a pod's stream follow as they come. JSON becomes one event, any other answer an
+    event with an `error` as the OpenAI API has it. Then the stream ends: with the last chunk, or
+    for HTTP/1.0, which nginx speaks by default, with the connection.
+    """
+
+    def __init__(self, head: bytes) -> None:
+        request = _REQUEST.match(head)
+        self._has_chunks = request is None or request[1] == b"1"
+        self.has_answer = False
+        """Whether the pod's answer has begun: no comment may follow."""
+        self.is_over = False
+        """Whether the client has got the end."""
+        self._parser = HttpResponseParser(self)
+        self._sent: dict[bytes, bytes] = {}
+        self._shape = b""
+        """`stream`, `json` or empty: how the body under way is passed on."""
+        self._last = b"\n\n"
+        self._error = bytearray()
+        self._out: list[bytes] = []
+
+    @property
+    def begin(self) -> bytes:
+        """The head of the answer."""
+        return _BEGIN + (b"Transfer-Encoding: chunked\r\n\r\n" if self._has_chunks else b"\r\n")
+
+    @property
+    def comment(self) -> bytes:
+        """What no client shows."""
+        return self._part(_COMMENT)
+
+    def _part(self, data: bytes) -> bytes:
+        return b"%x\r\n%b\r\n" % (len(data), data) if self._has_chunks else data
+
+    def received(self, data: bytes) -> bytes:
+        """What the client gets for bytes of an answer, also of the activator's own."""
+        if not self.is_over:
+            try:
+                self._parser.feed_data(data)
+            except (HttpParserError, HttpParserUpgrade):
+                if not self.is_over:  # what follows the end does not matter
+                    self._fail(502, "the answer of the app is not understood")
+        return self._taken()
+
+    def ended(self) -> bytes:
+        """What the client gets once the pod has ended its half."""
+        if not self.is_over:
+            has_length = {b"content-length", b"transfer-encoding"} & self._sent.keys()
+            if self.has_answer and not has_length:
+                self.on_message_complete()
+            else:
+                self._fail(502, "the app ended before its answer was complete")
+        return self._taken()
+
+    def _taken(self) -> bytes:
+        out, self._out = b"".join(self._out), []
+        return out
+
+    # --- what the parser finds ---
+
+    def on_message_begin(self) -> None:
+        self._sent = {}
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._sent[name.lower()] = value
+
+    def on_headers_complete(self) -> None:
+        status = self._parser.get_status_code()
+        if status < 200 or self.is_over:
+            return
+        self.has_answer = True
+        kind = self._sent.get(b"content-type", b"").split(b";")[0].strip().lower()
+        if status == 200 and b"content-encoding" not in self._sent:
+            self._shape = {TYPE: b"stream", b"application/json": b"json"}.get(kind, b"")
+        if self._shape == b"json":
+            self._out.append(self._part(b"data: "))
+
+    def on_body(self, body: bytes) -> None:
+        if self.is_over:
+            return
+        if not self._shape:
+            if b"content-encoding" not in self._sent:
+                self._error += body[: ERROR_KEPT - len(self._error)]
+            return
+        if self._shape == b"json":
+            body = body.translate(_BREAKS)
+        self._last = (self._last + body)[-2:]
+        self._out.append(self._part(body))
+
+    def on_message_complete(self) -> None:
+        if not self.has_answer or self.is_over:
+            return
+        if self._shape:
+            self._end(b"\n\n" if self._shape == b"json" else b"")
+        else:
+            status = self._parser.get_status_code()
+            self._fail(status, f"the app answered {status}, which is no stream")
+
+    def _fail(self, status: int, why: str) -> None:
+        begun = b"" if self._last in (b"\n\n", b"\r\n") else b"\n\n"
+        said = json.dumps({"error": error(status, why, bytes(self._error))})
+        self._end(b"%bdata: %b\n\n" % (begun, said.encode()))
+
+    def _end(self, last: bytes) -> None:
+        self.is_over = self.has_answer = True
+        if last:
+            self._out.append(self._part(last))
+        self._out.append(self._part(b""))
+
+
+def error(status: int, why: str, body: bytes) -> dict[str, Any]:
+    """The `error` for an answer: its own if it has one, otherwise what it says, or `why`."""
+    said: Any = body.decode("utf-8", "replace").strip()
+    with suppress(ValueError, RecursionError):
+        said = json.loads(body)
+    if isinstance(said, dict):
+        if isinstance(said.get("error"), dict):
+            return dict(said["error"])
+        said = said.get("detail") or said.get("message") or why
+    elif said:
+        said = f"{why}: {said}"
+    message = str(said or why)[:SHOWN]
+    return {"message": message, "type": "server_error", "param": None, "code": status}
