@@ -11,7 +11,9 @@ import sys
 import tempfile
 import time
 import uuid
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
@@ -138,22 +140,40 @@ def sql(statement: str) -> subprocess.CompletedProcess[str]:
 
 def events(seconds: float) -> None:
     """Get two events with so long between them through a proxy that speaks HTTP/1.0."""
-    folder = Path(tempfile.mkdtemp())
-    (folder / "nginx.conf").write_text(PROXY)
-    started = ["nginx", "-e", "stderr", "-p", str(folder), "-c", str(folder / "nginx.conf")]
-    with subprocess.Popen(started) as proxy:
-        time.sleep(1)
-        answer = httpx.get(f"http://localhost:8000/?seconds={seconds}", timeout=seconds + 60)
-        proxy.terminate()
+    said = "proxy_http_version 1.0; proxy_buffering off; proxy_read_timeout 300s;"
+    with nginx("events", said):
+        answer = httpx.get(f"{PROXY}?seconds={seconds}", timeout=seconds + 60)
     assert answer.text == "data: first\n\ndata: last\n\n", answer.text
 
 
-PROXY = """
-daemon off; pid pid; events {}
-http { access_log off; server { listen 8000; location / {
-  proxy_pass http://events/; proxy_http_version 1.0; proxy_buffering off; proxy_read_timeout 300s;
-}}}
-"""
+def kept(seconds: float) -> None:
+    """Ask for a stream, with at most so long between two bytes, through nginx as it comes."""
+    accept = {"Accept": "text/event-stream"}
+    with nginx("model"):
+        answer = httpx.get(PROXY, headers=accept, timeout=seconds)
+    comments, _, told = answer.text.rpartition(": waiting for a pod\n\n")
+    assert comments.count("waiting") >= 4, answer.text
+    assert told == "data: first\n\ndata: last\n\n", answer.text
+
+
+PROXY = "http://localhost:8000/"
+
+
+@contextmanager
+def nginx(app: str, said: str = "") -> Iterator[None]:
+    """Run a proxy of an app in this pod; it ends a request after 60 s without a byte."""
+    folder = Path(tempfile.mkdtemp())
+    (folder / "nginx.conf").write_text(
+        "daemon off; pid pid; events {} http { access_log off; server { listen 8000; "
+        f"location / {{ proxy_pass http://{app}/; {said} }} }} }}"
+    )
+    started = ["nginx", "-e", "stderr", "-p", str(folder), "-c", str(folder / "nginx.conf")]
+    with subprocess.Popen(started) as proxy:
+        time.sleep(1)
+        try:
+            yield
+        finally:
+            proxy.terminate()
 
 
 def again(seconds: float) -> None:

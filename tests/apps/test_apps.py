@@ -131,6 +131,13 @@ async def test_an_app_that_loads_for_150_seconds_starts_once_though_clients_give
     await uncut(kubectl, "model", "again", 20)
 
 
+async def test_a_stream_through_nginx_as_it_comes_is_kept_while_the_app_loads_for_150_seconds(
+    kubectl,
+):
+    kubectl.patch("warmpool", "model", {"spec": {"holdTimeout": "5m", "holdKeepalive": "15s"}})
+    await uncut(kubectl, "model", "kept", 25)
+
+
 async def test_mariadb_answers_every_session_while_it_is_warm_and_is_woken_by_none(kubectl):
     app = App("mariadb", kubectl, kind="statefulset")
     await run_client(kubectl, "refused", 10)
