@@ -126,7 +126,7 @@ class Connections:
         """
         if client.state is not State.HELD or self._is_answered(client):
             return
-        if (pool := self.context.pool) is not None:
+        if (pool := self.context.pool) is not None and not self.backends.any_ready:
             for feature in self._features:
                 feature.holds(pool, client)
         self._wait(client)

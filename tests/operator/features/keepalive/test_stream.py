@@ -83,6 +83,8 @@ def error_of(*parts, **how):
         (request("Content-Type: text/plain", body=b'{"stream": true}'), False),
         (request(ACCEPT, method="GET", version="1.0"), True),
         (request(ACCEPT, method="HEAD"), False),
+        ((request(ACCEPT, method="GET")[0], b"GET /second HTTP/1.1\r\n\r\n"), False),
+        (request(ACCEPT, "Transfer-Encoding: chunked"), False),
         (request(ACCEPT, "Expect: 100-continue", body=b"x"), False),
         (request(ACCEPT, "Upgrade: websocket", "Connection: upgrade"), False),
         (request(ACCEPT, " folded: x"), False),

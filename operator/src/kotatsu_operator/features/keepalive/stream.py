@@ -40,34 +40,41 @@ def may_ask(head: bytes) -> bool:
 
     That is one whose Accept names `text/event-stream`, or one with JSON, which may ask for it.
     """
-    if not is_plain(head) or asks_to_upgrade(head):
-        return False
-    if not _REQUEST.match(head):
+    if not (is_plain(head) and _REQUEST.match(head)) or asks_to_upgrade(head):
         return False
     sent = headers(head)
-    return b"expect" not in sent and (_accepts(sent) or 0 < json_length(head) <= HEAD_LIMIT)
+    if b"expect" in sent or _length(sent) is None:
+        return False
+    return _accepts(sent) or json_length(head) > 0
 
 
 def json_length(head: bytes) -> int:
-    """The bytes of the JSON that a request sends; 0 if it sends none, or with unknown length."""
+    """The bytes of the JSON that a request sends; 0 for none, and for more than are held."""
     sent = headers(head)
-    kind = sent.get(b"content-type", b"").split(b";")[0].strip().lower()
-    length = sent.get(b"content-length", b"")
-    known = kind == b"application/json" and length.isdigit() and len(length) < 10
-    return int(length) if known and b"transfer-encoding" not in sent else 0
+    is_json = sent.get(b"content-type", b"").split(b";")[0].strip().lower() == b"application/json"
+    length = _length(sent) or 0
+    return length if is_json and length <= HEAD_LIMIT else 0
 
 
 def asks(head: bytes, body: bytes) -> bool:
     """Whether the request asks for a stream. Of JSON this is a top-level `"stream": true`."""
-    if _accepts(headers(head)):
+    sent = headers(head)
+    length = _length(sent) or 0
+    if len(body) > length:
+        return False  # another request follows, which a stream would leave without an answer
+    if _accepts(sent):
         return True
-    length = json_length(head)
-    if not 0 < length <= len(body):
-        return False
     with suppress(ValueError, RecursionError):
-        asked = json.loads(body[:length])
+        asked = json.loads(body) if length == len(body) else None
         return isinstance(asked, dict) and asked.get("stream") is True
     return False
+
+
+def _length(sent: dict[bytes, bytes]) -> int | None:
+    """The bytes of a request's body; None if its head does not say it."""
+    given = sent.get(b"content-length", b"0")
+    is_known = given.isdigit() and len(given) < 16 and b"transfer-encoding" not in sent
+    return int(given) if is_known else None
 
 
 def _accepts(sent: dict[bytes, bytes]) -> bool:
