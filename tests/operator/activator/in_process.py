@@ -1,10 +1,13 @@
 """An activator's connections of one pool, behind a listening socket, and pods to join them to."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 
 from prometheus_client import CollectorRegistry
 
+from kotatsu_operator.activator import wake
 from kotatsu_operator.activator.connections import Connections
 from kotatsu_operator.activator.feature import Context
 from kotatsu_operator.activator.limits import ConnectionLimit
@@ -263,3 +266,13 @@ class ActivatorFixture:
         # ends with an error if a socket is still being closed.
         for _ in range(10):
             await asyncio.sleep(0.001)
+
+
+@asynccontextmanager
+async def with_feature(feature, monkeypatch) -> AsyncIterator[ActivatorFixture]:
+    """A sleeping pool behind a listening activator that has a feature."""
+    monkeypatch.setattr(wake, "ANNOUNCE_AFTER", 0.002)
+    monkeypatch.setattr(wake, "LOOK_EVERY", 0.02)
+    monkeypatch.setattr(wake, "LIST_AFTER", 60.0)  # the API server of these tests has no pods
+    async with ActivatorFixture(features=[feature]) as activator:
+        yield activator

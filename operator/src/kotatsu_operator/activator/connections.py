@@ -181,8 +181,8 @@ class Connections:
         pool = self.context.pool
         if pool is None:
             return RETRY_SOON
-        pods = [pod for pod in self.context.view.pods_of(pool) if not pod.terminating]
-        began = [pod.start.scheduled_at for pod in pods if pod.start.scheduled_at is not None]
+        starts = self.context.view.starts_of(pool)
+        began = [start.scheduled_at for start in starts if start.scheduled_at is not None]
         now = datetime.now(UTC)  # of a start that waits for a node, all of it is left
         return retry_while_starting(pool.usual_wake, min(began, default=now), now)
 

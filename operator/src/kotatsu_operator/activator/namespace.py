@@ -8,6 +8,7 @@ from typing import Any
 
 from kotatsu_operator.activator.pool import Pool, Port, pool_view, ports_of
 from kotatsu_operator.core.objects import service_selector, workload_selector
+from kotatsu_operator.core.pool.decision import PodStart
 from kotatsu_operator.core.pool.memory import Route
 from kotatsu_operator.core.pool.spec import BUILT_IN, Scaled
 from kotatsu_operator.core.protocol import SERVICE_LABEL, pool_of_slice
@@ -277,6 +278,10 @@ class View:
         """All pods of a pool, also those that have no node yet."""
         wanted = self._selector(pool)
         return self.pods.selected_by(wanted) if wanted else []
+
+    def starts_of(self, pool: Pool) -> list[PodStart]:
+        """How far the starts of a pool's pods are, but for those that end."""
+        return [pod.start for pod in self.pods_of(pool) if not pod.terminating]
 
     def _selector(self, pool: Pool) -> Mapping[str, Any]:
         if pool.only_way:

@@ -214,9 +214,10 @@ def pool_view(
 
 
 def _usual_wake(status: Mapping[str, Any]) -> float | None:
-    wake = lasting(table(status.get("lastWake")).get("duration")).total_seconds()
+    if wake := lasting(table(status.get("lastWake")).get("duration")).total_seconds():
+        return wake
     ups = read_warm_ups(status)
-    return wake or (ups[-1].seconds if ups else None)
+    return ups[-1].seconds if ups else None
 
 
 # --- addresses and ports ---

@@ -1,24 +1,17 @@
-"""An activator with the feature, on uvloop."""
+"""An activator whose held streams get comments, on uvloop."""
 
 import pytest
 import uvloop
 
-from kotatsu_operator.activator import wake
 from kotatsu_operator.features.keepalive.feature import Keepalive
-from tests.operator.activator.in_process import ActivatorFixture, pool
+from tests.operator.activator.in_process import pool, with_feature
 
 
 @pytest.fixture
 async def activator(monkeypatch):
-    """A sleeping pool whose held streams get comments, behind a listening activator."""
-    monkeypatch.setattr(wake, "ANNOUNCE_AFTER", 0.002)
-    monkeypatch.setattr(wake, "LOOK_EVERY", 0.02)
-    monkeypatch.setattr(wake, "LIST_AFTER", 60.0)  # the API server of these tests has no pods
-    activator = ActivatorFixture(features=[Keepalive])
-    await activator.start()
-    activator.see("WarmPool", pool(holdKeepalive="20ms"))
-    yield activator
-    await activator.close()
+    async with with_feature(Keepalive, monkeypatch) as activator:
+        activator.see("WarmPool", pool(holdKeepalive="20ms"))
+        yield activator
 
 
 def pytest_asyncio_loop_factories():

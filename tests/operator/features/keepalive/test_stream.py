@@ -11,7 +11,7 @@ from kotatsu_operator.activator.head import refusal
 from kotatsu_operator.features.keepalive.stream import (
     Stream,
     asks,
-    may_ask,
+    body_to_hold,
     plain_answer,
 )
 from tests.operator.core.values import examples
@@ -93,7 +93,7 @@ def error_of(*parts, **how):
 )
 def test_a_stream_is_asked_for_by_accept_or_by_a_field_of_the_whole_body(sent, is_asked):
     head, body = sent
-    assert (may_ask(head) and asks(head, body)) is is_asked
+    assert (body_to_hold(head) is not None and asks(head, body)) is is_asked
 
 
 def test_the_pod_is_asked_for_no_compression_by_a_head_that_is_as_long():

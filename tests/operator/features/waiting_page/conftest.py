@@ -3,21 +3,14 @@
 import pytest
 import uvloop
 
-from kotatsu_operator.activator import wake
 from kotatsu_operator.features.waiting_page.page import Visitors
-from tests.operator.activator.in_process import ActivatorFixture
+from tests.operator.activator.in_process import with_feature
 
 
 @pytest.fixture
 async def activator(monkeypatch):
-    """A sleeping pool behind a listening activator."""
-    monkeypatch.setattr(wake, "ANNOUNCE_AFTER", 0.002)
-    monkeypatch.setattr(wake, "LOOK_EVERY", 0.02)
-    monkeypatch.setattr(wake, "LIST_AFTER", 60.0)  # the API server of these tests has no pods
-    activator = ActivatorFixture(features=[Visitors])
-    await activator.start()
-    yield activator
-    await activator.close()
+    async with with_feature(Visitors, monkeypatch) as activator:
+        yield activator
 
 
 def pytest_asyncio_loop_factories():

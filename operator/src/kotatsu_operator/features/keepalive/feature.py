@@ -8,8 +8,7 @@ from kotatsu_operator.activator.splice import Client
 from kotatsu_operator.features.keepalive.stream import (
     Stream,
     asks,
-    json_length,
-    may_ask,
+    body_to_hold,
     plain_answer,
 )
 
@@ -22,10 +21,11 @@ class Keepalive(Feature):
 
     def holds(self, pool: Pool, client: Client) -> None:
         """Note a client that may have asked for a stream. A quick start keeps its status."""
-        if not pool.hold_keepalive or client.is_probe or not may_ask(client.head):
+        if not pool.hold_keepalive or client.is_probe:
             return
-        client.room = max(client.room, json_length(client.head))
-        self._later(pool.hold_keepalive, client)
+        if (length := body_to_hold(client.head)) is not None:
+            client.room = max(client.room, length)
+            self._later(pool.hold_keepalive, client)
 
     def _later(self, seconds: float, client: Client) -> None:
         asyncio.get_running_loop().call_later(seconds, self._keep, seconds, client)
@@ -37,9 +37,9 @@ class Keepalive(Feature):
                 return
             if not client.is_full:
                 client.say(client.stream.comment)
-        elif client.waits and asks(client.head, client.body):
-            stream = Stream(client.head)
-            client.begin(stream, plain_answer(client.head))
+        elif client.waits and asks(head := client.head, client.body):
+            stream = Stream(head)
+            client.begin(stream, plain_answer(head))
             client.say(stream.begin + stream.comment)
         else:
             return

@@ -13,13 +13,13 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from kotatsu_operator.activator.head import HEAD_LIMIT, asks_to_upgrade, headers, is_plain
 
-TYPE = b"text/event-stream"
+_EVENTS, _JSON = b"text/event-stream", b"application/json"
 
 ERROR_KEPT = 16 * 1024
 """Bytes of an error's body that are kept for the event."""
 
 SHOWN = 500
-"""Characters of an error that is not JSON which its event shows."""
+"""Characters of the message that an event has for an answer without an `error` of its own."""
 
 _BEGIN = (
     b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\n"
@@ -30,30 +30,23 @@ _BEGIN = (
 _REQUEST = re.compile(rb"(?:GET|POST) [^ ]+ HTTP/1\.([01])\r\n")
 _ENCODINGS = re.compile(rb"(?<=\naccept-encoding:)[^\r]*", re.IGNORECASE)
 _BREAKS = bytes.maketrans(b"\r\n", b"  ")
-
-
 _COMMENT = b": waiting for a pod\n\n"
 
 
-def may_ask(head: bytes) -> bool:
-    """Whether a complete request head may belong to a request for a stream.
+def body_to_hold(head: bytes) -> int | None:
+    """The bytes of a request's body that say whether it asks for a stream; None if it does not.
 
-    That is one whose Accept names `text/event-stream`, or one with JSON, which may ask for it.
+    It may ask if its Accept names `text/event-stream`, or if it has JSON. `head` is complete.
     """
     if not (is_plain(head) and _REQUEST.match(head)) or asks_to_upgrade(head):
-        return False
+        return None
     sent = headers(head)
-    if b"expect" in sent or _length(sent) is None:
-        return False
-    return _accepts(sent) or json_length(head) > 0
-
-
-def json_length(head: bytes) -> int:
-    """The bytes of the JSON that a request sends; 0 for none, and for more than are held."""
-    sent = headers(head)
-    is_json = sent.get(b"content-type", b"").split(b";")[0].strip().lower() == b"application/json"
-    length = _length(sent) or 0
-    return length if is_json and length <= HEAD_LIMIT else 0
+    length = _length(sent)
+    if b"expect" in sent or length is None:
+        return None
+    if _kind(sent) == _JSON and 0 < length <= HEAD_LIMIT:
+        return length
+    return 0 if _accepts(sent) else None
 
 
 def asks(head: bytes, body: bytes) -> bool:
@@ -77,8 +70,13 @@ def _length(sent: dict[bytes, bytes]) -> int | None:
     return int(given) if is_known else None
 
 
+def _kind(sent: dict[bytes, bytes]) -> bytes:
+    """The media type of a message, without parameters."""
+    return sent.get(b"content-type", b"").split(b";")[0].strip().lower()
+
+
 def _accepts(sent: dict[bytes, bytes]) -> bool:
-    return TYPE in sent.get(b"accept", b"").lower()
+    return _EVENTS in sent.get(b"accept", b"").lower()
 
 
 def plain_answer(head: bytes) -> bytes:
@@ -159,9 +157,8 @@ class Stream:
         if status < 200 or self.is_over:
             return
         self.has_answer = True
-        kind = self._sent.get(b"content-type", b"").split(b";")[0].strip().lower()
         if status == 200 and b"content-encoding" not in self._sent:
-            self._shape = {TYPE: b"stream", b"application/json": b"json"}.get(kind, b"")
+            self._shape = {_EVENTS: b"stream", _JSON: b"json"}.get(_kind(self._sent), b"")
         if self._shape == b"json":
             self._out.append(self._part(b"data: "))
 

@@ -210,7 +210,7 @@ class Visitors(Feature):
 
     def _stage(self, pool: Pool) -> Stage:
         """The stage of the pod that is furthest."""
-        starts = [pod.start for pod in self._context.view.pods_of(pool) if not pod.terminating]
+        starts = self._context.view.starts_of(pool)
         if any(start.started_at is not None for start in starts):
             return Stage.START
         return Stage.IMAGE if any(s.scheduled_at is not None for s in starts) else Stage.NODE
