@@ -5,6 +5,7 @@ In the operator's name and with the permissions of the chart.
 
 from collections.abc import Callable
 from copy import deepcopy
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -20,9 +21,24 @@ pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(600)]
 
 PODS = f"api/v1/namespaces/{HERE}/pods"
 CHART = ("--set=capacityAhead.enabled=true", "--set=capacityAhead.image=mirror/pause")
-OPTIONS = CapacityOptions("mirror/pause", f"kotatsu-capacity-{rights.HERE}")
+PULLS = "--set=capacityAhead.pullImages={mirror/team/,mirror/llm:}"
+OPTIONS = CapacityOptions(
+    "mirror/pause", f"kotatsu-capacity-{rights.HERE}", ("mirror/team/", "mirror/llm:")
+)
 POOL: dict[str, Any] = {"metadata": {"name": "web", "namespace": HERE, "uid": "none"}}
-TEMPLATE = {"spec": {"containers": [{"resources": {"requests": {"cpu": "1", "memory": "1Gi"}}}]}}
+TEMPLATE = {
+    "spec": {
+        "containers": [
+            {
+                "image": "mirror/team/web:1",
+                "resources": {"requests": {"cpu": "1", "memory": "1Gi"}},
+            },
+            {"image": "elsewhere/proxy:1"},
+        ],
+        "initContainers": [{"image": "mirror/llm:2", "imagePullPolicy": "Always"}],
+        "imagePullSecrets": [{"name": "registry"}],
+    }
+}
 
 Change = Callable[[dict[str, Any]], Any]
 
@@ -37,7 +53,7 @@ def made(name: str) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def place(plane: Plane) -> Place:
     """Namespaces with the chart's policies."""
-    found = installed(plane, "placeholders", *CHART)
+    found = installed(plane, "placeholders", *CHART, PULLS)
     other = made("early")
     other["metadata"]["labels"] = {"app": "web"}
     until_refused(lambda: Api(found, OPERATOR)("POST", f"{PODS}?dryRun=All", other))
@@ -48,6 +64,14 @@ def test_the_operator_creates_and_deletes_a_placeholder(place: Place) -> None:
     operator = Api(place, OPERATOR)
     operator.accepts("POST", PODS, made("one"))
     operator.accepts("DELETE", f"{PODS}/one")
+
+
+def test_a_placeholder_pulls_the_images_that_the_chart_permits(place: Place) -> None:
+    operator = Api(place, OPERATOR)
+    operator.accepts("POST", PODS, made("pulls"))
+    found = operator.accepts("GET", f"{PODS}/pulls").json()
+    images = [v["image"]["reference"] for v in found["spec"]["volumes"]]
+    assert images == ["mirror/llm:2", "mirror/team/web:1"]
 
 
 def test_the_operator_deletes_no_other_pod(place: Place) -> None:
@@ -81,6 +105,9 @@ def _spec(**fields: Any) -> Change:
         _spec(serviceAccountName="kotatsu-operator"),
         _spec(automountServiceAccountToken=True),
         _spec(volumes=[{"name": "host", "hostPath": {"path": "/"}}]),
+        _spec(volumes=[{"name": "more", "image": {"reference": "elsewhere/proxy:1"}}]),
+        _spec(volumes=[{"name": "more", "image": {"reference": "mirror/teams"}}]),
+        _spec(volumes=[{"name": "none", "emptyDir": {}}]),
         _spec(initContainers=[{"name": "first", "image": "mirror/pause"}]),
         lambda pod: pod["spec"]["containers"].append({"name": "second", "image": "mirror/pause"}),
     ],
@@ -98,3 +125,12 @@ def test_another_priority_is_refused(place: Place) -> None:
     pod["spec"]["priorityClassName"] = "system-cluster-critical"
     answer = Api(place, OPERATOR)("POST", f"{PODS}?dryRun=All", pod)
     assert answer.status_code in (403, 422), answer.text
+
+
+def test_without_the_value_no_image_is_pulled(plane: Plane) -> None:
+    place = installed(plane, "placeholders-plain", *CHART)
+    operator = Api(place, OPERATOR)
+    until_refused(lambda: operator("POST", f"{PODS}?dryRun=All", made("four")))
+    plain = placeholder(POOL, "five", TEMPLATE, replace(OPTIONS, pull_images=()), timedelta())
+    del plain["metadata"]["ownerReferences"]
+    operator.accepts("POST", f"{PODS}?dryRun=All", plain)

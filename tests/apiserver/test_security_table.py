@@ -95,9 +95,9 @@ TRIED: dict[tuple[str, str], Attempt] = {}
 ELSEWHERE = {
     "see what is sent to sleeping pools, and to pools that activators stay in front of, unless it "
     "is encrypted": "tests/e2e/test_route_activator.py",
-    "with capacityAhead and placeholders, create pods of that one image and priority": (
-        "tests/apiserver/test_placeholder_policy.py"
-    ),
+    "with capacityAhead and placeholders, create pods of that one image and priority, and have "
+    "nodes pull images whose names begin as capacityAhead.pullImages says, with the pull secrets "
+    "of the namespace": ("tests/apiserver/test_placeholder_policy.py"),
     "with parked.enabled, set the CPU and memory requests of any pod, up to its limits": (
         "tests/apiserver/test_requests_policy.py"
     ),

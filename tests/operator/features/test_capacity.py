@@ -1,6 +1,7 @@
 """What asks for nodes ahead of a window: made at its time, like the pods, and removed."""
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 
 from kotatsu_operator.controller.cache import Cache
@@ -11,6 +12,8 @@ from kotatsu_operator.core.pool.decision import Decision, Observation
 from kotatsu_operator.core.pool.memory import Memory
 from kotatsu_operator.core.protocol import CAPACITY_LABEL
 from kotatsu_operator.features.capacity import CapacityOptions, Placeholders, placeholder
+from kotatsu_operator.kube.fields import used
+from kotatsu_operator.kube.objects import Deployment
 from tests.operator.cluster import FakeKube, deployment, pod, served, warm_pool
 from tests.operator.core.values import t
 
@@ -70,7 +73,7 @@ class World:
 
 
 def test_a_placeholder_needs_the_room_of_a_pod_on_the_nodes_of_a_pod_and_nothing_else():
-    made = placeholder(warm_pool(), "voice-capacity-0", TEMPLATE, PLACEHOLDER, LAST)
+    made = placeholder(warm_pool(), "voice-capacity-0", as_read(TEMPLATE), PLACEHOLDER, LAST)
     spec, [container] = made["spec"], made["spec"]["containers"]
     wants = container["resources"]
     assert {name: float(amount) for name, amount in wants["requests"].items()} == {
@@ -82,11 +85,41 @@ def test_a_placeholder_needs_the_room_of_a_pod_on_the_nodes_of_a_pod_and_nothing
     assert spec["nodeSelector"] == {"pool": "gpu"}
     assert spec["tolerations"] == TEMPLATE["spec"]["tolerations"]
     assert (container["image"], spec["priorityClassName"]) == ("mirror/pause", "kotatsu-capacity")
-    assert not {"volumes", "serviceAccountName"} & spec.keys()
+    assert "serviceAccountName" not in spec
+    assert spec["volumes"] == container["volumeMounts"] == []
     assert list(made["metadata"]["labels"]) == [CAPACITY_LABEL], "no Service selects it"
     assert made["metadata"]["ownerReferences"][0]["uid"] == "pool-voice"
     assert spec["activeDeadlineSeconds"] == LAST.total_seconds(), "if no operator is left"
     assert json.loads(json.dumps(made)) == made, "plain JSON"
+
+
+def as_read(template):
+    """A template with the fields that the operator keeps of a Deployment."""
+    made = deployment()
+    made["spec"]["template"] = template
+    return used(Deployment, made)["spec"]["template"]
+
+
+def test_a_placeholder_mounts_the_images_that_may_be_pulled():
+    web = {"image": "mirror/team/web@sha256:1", "imagePullPolicy": "IfNotPresent"}
+    first = {"image": "mirror/team/first:2", "imagePullPolicy": "Always"}
+    spec = {
+        "initContainers": [first],
+        "containers": [web, {"image": "mirror/other"}, {"image": "elsewhere/mirror/team/web"}, web],
+        "imagePullSecrets": [{"name": "registry"}],
+    }
+    options = replace(PLACEHOLDER, pull_images=("mirror/team/", "mirror/llm:"))
+    made = placeholder(warm_pool(), "voice-capacity-0", as_read({"spec": spec}), options, LAST)[
+        "spec"
+    ]
+    assert [volume["image"] for volume in made["volumes"]] == [
+        {"reference": "mirror/team/first:2", "pullPolicy": "Always"},
+        {"reference": "mirror/team/web@sha256:1", "pullPolicy": "IfNotPresent"},
+    ]
+    [container] = made["containers"]
+    names = [volume["name"] for volume in made["volumes"]]
+    assert [mount["name"] for mount in container["volumeMounts"]] == names
+    assert made["imagePullSecrets"] == [{"name": "registry"}]
 
 
 def test_a_long_name_of_a_pool_fits_into_a_label():

@@ -2,7 +2,8 @@
 
 A placeholder is a pod of a low priority with the requests of the target's pods. The scheduler
 evicts it as soon as those pods start. Placeholders are bare pods: a controller would replace an
-evicted one, and the replacement would ask for one more node.
+evicted one, and the replacement would ask for one more node. They mount those images of the target
+that the chart's value `capacityAhead.pullImages` permits: the node pulls them and runs none.
 """
 
 import contextlib
@@ -34,8 +35,8 @@ TRY_AGAIN = timedelta(seconds=30)
 _MARGIN = timedelta(hours=1)
 """How long after its time a placeholder ends by itself, if no operator deletes it."""
 
-_FORTH = ("affinity", "nodeSelector", "schedulerName", "tolerations")
-"""The fields of the target's pods that decide on which nodes they may run."""
+_FORTH = ("affinity", "imagePullSecrets", "nodeSelector", "schedulerName", "tolerations")
+"""The fields of the target's pods that decide on which nodes they may run, and how these pull."""
 
 _NATIVE = ("cpu", "memory", "ephemeral-storage")
 """Resources that may be requested without a limit."""
@@ -49,6 +50,8 @@ class CapacityOptions:
     """Image of the placeholders, which only has to wait; empty: no nodes are asked for."""
     priority_class: str = ""
     """PriorityClass of the placeholders, lower than that of every other pod."""
+    pull_images: tuple[str, ...] = ()
+    """Beginnings of the references of images that placeholders pull."""
 
 
 def _unavailable(why: str) -> Note:
@@ -70,7 +73,8 @@ class Placeholders(Feature):
     @classmethod
     def of(cls, setup: Setup) -> Self:
         settings = setup.settings
-        return cls(CapacityOptions(settings.capacity_image, settings.capacity_priority_class))
+        image, priority = settings.capacity_image, settings.capacity_priority_class
+        return cls(CapacityOptions(image, priority, tuple(settings.capacity_pull_images)))
 
     def prepare(self, turn: Turn) -> Turn:
         """Add the placeholders: they cost as much as the pods that they stand for."""
@@ -141,10 +145,12 @@ def placeholder(
     }
     requests = {what: f"{amount:f}" for what, amount in pod_requests(spec).items()}
     limits = {what: amount for what, amount in requests.items() if what not in _NATIVE}
+    images = _images(spec, options.pull_images)
     container = {
         "name": "placeholder",
         "image": options.image,
         "resources": {"requests": requests, "limits": limits},
+        "volumeMounts": [{"name": v["name"], "mountPath": f"/{v['name']}"} for v in images],
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
@@ -162,6 +168,7 @@ def placeholder(
         "spec": {
             **{name: spec[name] for name in _FORTH if name in spec},
             "containers": [container],
+            "volumes": images,
             "priorityClassName": options.priority_class,
             "terminationGracePeriodSeconds": 0,
             # If no operator is left to delete it.
@@ -175,3 +182,17 @@ def placeholder(
             },
         },
     }
+
+
+def _images(spec: Object, beginnings: tuple[str, ...]) -> list[Object]:
+    """Volumes of the images of a pod whose references begin so.
+
+    A cluster without image volumes leaves them out.
+    """
+    containers = [*spec.get("initContainers", ()), *spec["containers"]]
+    found = {one["image"]: one.get("imagePullPolicy") for one in containers if "image" in one}
+    permitted = [item for item in found.items() if item[0].startswith(beginnings)]
+    return [
+        {"name": f"image-{n}", "image": {"reference": reference, "pullPolicy": policy}}
+        for n, (reference, policy) in enumerate(permitted)
+    ]

@@ -346,8 +346,17 @@ class Template(Part):
     class Meta(Part):
         labels: Field = NONE
 
-    class Spec(Pods):
+    class Spec(Part):
+        class Pulled(Container):
+            image: Field = NONE
+            imagePullPolicy: Field = NONE
+
+        overhead: Field = NONE
+        resources: Field = NONE
+        containers: list[Pulled] | None = None
+        initContainers: list[Pulled] | None = None
         affinity: Field = NONE
+        imagePullSecrets: Field = NONE
         nodeSelector: Field = NONE
         schedulerName: Field = NONE
         tolerations: Field = NONE

@@ -169,6 +169,9 @@ class OperatorSettings(_ClusterSettings):
         description="image of the placeholder pods, which request nodes for windows; empty: none",
     )
     capacity_priority_class: str = Field("", description="PriorityClass of the placeholders")
+    capacity_pull_images: CommaSeparated = Field(
+        (), description="beginnings of images that placeholders pull, comma separated"
+    )
     sets: bool = Field(False, description="whether WarmPoolSets make WarmPools")
     parked: bool = Field(
         False, description="whether the requests of pods may be lowered while a pool is parked"
