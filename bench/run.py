@@ -119,6 +119,7 @@ def write(all_topics: Sequence[Topic], path: Path) -> None:
     """Write the results, and the page and the pictures that are made from them."""
     report.write(all_topics, path)
     path.with_name("README.md").write_text(table.markdown(all_topics))
+    path.with_name("rows.md").write_text(table.every_row(all_topics))
     path.with_name("benchmarks.svg").write_text(picture.draw(all_topics))
     if raced := [row for topic in all_topics if topic.name in RACES for row in topic.rows]:
         path.with_name("race.svg").write_text(picture.draw_race(raced))

@@ -1,4 +1,4 @@
-"""The one table: for a terminal, and as the page docs/benchmarks/README.md."""
+"""The one table: for a terminal, and as the pages README.md and rows.md in docs/benchmarks."""
 
 import textwrap
 from collections.abc import Sequence
@@ -12,12 +12,30 @@ _PAGE = """\
 
 ![Each thing that has a goal, against it](benchmarks.svg)
 
-Made by `make bench` from [results.json](results.json); nobody edits this page. A ratio compares two
-things measured in the same run, interleaved, since absolute times differ between machines; what
-each compares stands under *how*. The spread has the least and the most. ✓ the goal is met, ✗ it is
-not, – there is no goal or nothing could be measured. What other systems do is on
+What has a goal, and whether it is met: ✓ yes, ✗ no, – could not be measured. A ratio compares two
+things measured in the same run, in turns, since times differ between machines.
+[All rows](rows.md) say how, how often and with which load. What other systems do is on
 [a page of its own](race.md).
 """
+
+_ROWS = """\
+# All rows of the benchmarks
+
+Made by `make bench` from [results.json](results.json), as is [the page](README.md). The spread has
+the least and the most.
+"""
+
+SECTIONS = {
+    "A sleeping app wakes": ("wake", "first_sound", "burst", "flood"),
+    "An app that is awake": ("warm_path", "splice"),
+    "Windows": ("punctuality", "pools"),
+    "Parked pods": ("parked", "full_node", "states"),
+    "Many pools": ("namespaces", "sets", "listeners"),
+    "Suggested settings": ("suggest",),
+    "The pet": ("speech", "texts", "talk", "users", "authorize"),
+    "Memory, images, the first time": ("footprint", "first_time"),
+}
+"""The topics of the page, by heading. The race has a page of its own."""
 
 
 def terminal(topics: Sequence[Topic]) -> str:
@@ -40,15 +58,37 @@ def _wrapped(text: str) -> list[str]:
 
 
 def markdown(topics: Sequence[Topic]) -> str:
-    """The page."""
+    """The page: what has a goal."""
+    lines = [_PAGE]
+    for heading, names in SECTIONS.items():
+        shown = [(topic, row) for topic in topics if topic.name in names for row in topic.rows]
+        aimed = [_short(topic, row) for topic, row in shown if row.goal]
+        if aimed:
+            again = " ".join(dict.fromkeys(topic.name for topic, _ in shown))
+            head = ("", "what", "measured", "ratio", "goal")
+            lines += [f"## {heading}", "", _line(head), _line(["---"] * len(head)), *aimed, ""]
+            lines += [f'Again: `make bench TOPICS="{again}"`', ""]
+    return "\n".join(lines)
+
+
+def _short(topic: Topic, row: Row) -> str:
+    mark, _, median, _, _, ratio, goal = _cells(row)
+    return _line((mark, _marked(topic, row), median, ratio, goal))
+
+
+def every_row(topics: Sequence[Topic]) -> str:
+    """The page of all that was measured, and how."""
     head = ("", "what", "median", "spread", "runs", "ratio", "goal", "how", "again")
     lines = [_line(head), _line(["---"] * len(head))]
     for topic in topics:
         for row in topic.rows:
-            marked = f"{row.what} *({_short_doubt(topic)})*" if topic.was_disturbed else row.what
-            cells = (*_cells(row)[:1], marked, *_cells(row)[2:], row.how, f"`{row.command}`")
-            lines.append(_line(cells))
-    return "\n".join([_PAGE, *lines, "", "## When and on what", "", *_circumstances(topics), ""])
+            mark, _, *cells = _cells(row)
+            lines.append(_line((mark, _marked(topic, row), *cells, row.how, f"`{row.command}`")))
+    return "\n".join([_ROWS, *lines, "", "## When and on what", "", *_circumstances(topics), ""])
+
+
+def _marked(topic: Topic, row: Row) -> str:
+    return f"{row.what} *({_short_doubt(topic)})*" if topic.was_disturbed else row.what
 
 
 def _circumstances(topics: Sequence[Topic]) -> list[str]:

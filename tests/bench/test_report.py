@@ -51,10 +51,23 @@ def test_what_was_measured_is_published_when_it_is_asked_for(files, capsys):
     assert "make bench" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("render", [table.markdown, table.terminal])
+@pytest.mark.parametrize("render", [table.markdown, table.every_row, table.terminal])
 def test_a_row_measured_while_others_used_the_machine_says_so(render):
     assert "of the machine" not in render([topic("wake")])
     assert "others used 40% of the machine" in render([topic("wake", busy=0.4)])
+
+
+def test_each_topic_is_on_the_page_or_in_the_race():
+    shown = [name for names in table.SECTIONS.values() for name in names]
+    assert sorted([*shown, *run.RACES, "schedules"]) == sorted(run.topics())
+
+
+def test_the_page_has_what_has_a_goal_and_the_rows_have_all():
+    plain = Row("a minute", "alone", "1 s", "", 1, "", None, None, "again")
+    measured = [topic("wake", ROW, plain)]
+    assert "a minute" in table.every_row(measured)
+    assert "a minute" not in table.markdown(measured)
+    assert "20 cold starts" not in table.markdown(measured)
 
 
 def test_the_spread_has_the_least_and_the_most_of_all_that_was_measured():
