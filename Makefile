@@ -198,10 +198,10 @@ pages: venv ## write the pages of docs/reference that are made from chart and co
 	@$(BIN)/kotatsu-docs pages
 
 .PHONY: readings
-readings: venv ## speak the samples of docs/pet/readings.md: one mp3 each in build/readings
+readings: venv ## speak the samples of services/voice/readings.md: one mp3 each in build/readings
 	@$(BIN)/kotatsu-docs readings build/readings
 
-# PICTURES="console pet" makes only these. The terminal and the dashboard need a cluster, as `make demo`.
+# PICTURES="terminal pet" makes only these. Terminal, console and dashboard need a cluster, as `make demo`.
 .PHONY: pictures
 pictures: venv ## make the pictures of the pages again, from real runs: docs/images
 	@$(BIN)/python tools/pictures/make.py $(PICTURES)

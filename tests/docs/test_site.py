@@ -9,6 +9,7 @@ from kotatsu_docs.__main__ import ROOT
 from kotatsu_docs.site import pages, relink, write
 
 HOST = "https://git.example/blob/main"
+CONFIG = yaml.safe_load((ROOT / "mkdocs.yml").read_text().replace("!ENV", ""))
 PAGES = pages(ROOT)
 
 
@@ -21,8 +22,8 @@ def test_without_an_address_of_the_repository_the_words_stay() -> None:
 
 def test_what_the_theme_asks_for_is_part_of_the_site(tmp_path: Path) -> None:
     write(ROOT, tmp_path, HOST)
-    config = yaml.safe_load((ROOT / "mkdocs.yml").read_text())
-    for file in (config["theme"]["logo"], config["theme"]["favicon"], *config["extra_css"]):
+    theme = CONFIG["theme"]
+    for file in (theme["logo"], theme["favicon"], *CONFIG["extra_css"]):
         assert (tmp_path / file).is_file(), file
 
 
@@ -36,8 +37,7 @@ def test_no_link_and_no_picture_of_the_site_leads_nowhere(tmp_path: Path) -> Non
 
 
 def test_every_page_can_be_found_in_the_menu() -> None:
-    menu = yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]
-    shown = set(re.findall(r"[\w./-]+\.md", str(menu)))
+    shown = set(re.findall(r"[\w./-]+\.md", str(CONFIG["nav"])))
     listed = {"decisions", "runbooks"}  # each by a page of its own
     pages = {str(place) for place in PAGES.values() if place.parts[0] not in listed}
     assert {page for page in shown if page.split("/")[0] not in listed} == pages

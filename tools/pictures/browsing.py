@@ -1,7 +1,7 @@
 """The pictures of our pages: a real browser, and the apps that serve them, without a cluster.
 
-The pools of the console are made up (morning.py). The waiting page comes from an activator whose
-pod has not started. The pet is the whole app in one process.
+The waiting page comes from an activator whose pod has not started. The pet is the whole app in one
+process.
 """
 
 import asyncio
@@ -14,21 +14,17 @@ from shutil import which
 from typing import Any
 
 from packages import install
-from pages.kit import DESKTOP, PHONE, Visit, launched, visiting
+from pages.kit import PHONE, Visit, launched, visiting
 from playwright.async_api import Browser
 from serving import serving
 
-import morning
 from kotatsu_local.app import create_app
 from kotatsu_local.settings import LocalSettings
 from kotatsu_node.ports import free_ports
-from kotatsu_operator.features.console.app import ConsoleServer, create_console
 from kotatsu_operator.features.waiting_page.page import Visitors
 from tests.operator.activator.in_process import ActivatorFixture, pool
 from tests.operator.cluster import pod
-from tests.operator.features.console.pools import Clock
 
-LAPTOP = DESKTOP | {"viewport": {"width": 1280, "height": 900}}
 HAND = PHONE | {
     "locale": "en-GB",
     "color_scheme": "light",
@@ -36,23 +32,6 @@ HAND = PHONE | {
 }
 
 Shooting = Callable[[Browser], AbstractAsyncContextManager[Visit]]
-
-
-@asynccontextmanager
-async def console(browser: Browser) -> AsyncIterator[Visit]:
-    """The console with each of its cards."""
-    clock, [port] = Clock(), free_ports(1)
-    server = ConsoleServer(
-        create_console(morning.board(clock), clock, [morning.NAMESPACE]), "127.0.0.1", port
-    )
-    server.start()
-    try:
-        async with visiting(browser, f"http://127.0.0.1:{port}", **LAPTOP) as visit:
-            cards = "document.querySelectorAll('#pools > .card').length"
-            await visit.until(f"{cards} === {len(morning.SPECS)}")
-            yield visit
-    finally:
-        server.stop()
 
 
 @asynccontextmanager
@@ -100,24 +79,28 @@ def _pet_app() -> Iterator[str]:
             yield origin
 
 
-PAGES: dict[str, tuple[Shooting, bool]] = {
-    "console.png": (console, True),
-    "waiting-page.png": (waiting_page, False),
-    "pet.png": (pet, False),
-}
-"""How each is reached, and whether the picture is of the whole page."""
-
-
-async def _shot(name: str, path: Path) -> None:
-    reached, is_whole = PAGES[name]
-    async with launched() as browser, reached(browser) as visit:
-        await visit.page.evaluate("document.fonts.ready")
-        await visit.page.screenshot(path=path, full_page=is_whole, animations="disabled")
+PAGES: dict[str, Shooting] = {"waiting-page.png": waiting_page, "pet.png": pet}
 
 
 def take(name: str, path: Path) -> None:
-    """Take a picture of a page, with at most 256 colors: a third of the size."""
-    asyncio.run(_shot(name, path))
+    """Take a picture of a page."""
+
+    async def shot() -> None:
+        async with launched() as browser, PAGES[name](browser) as visit:
+            await save(visit, path)
+
+    asyncio.run(shot())
+    squeeze(path)
+
+
+async def save(visit: Visit, path: Path, *, is_whole: bool = False) -> None:
+    """Save what a page shows."""
+    await visit.page.evaluate("document.fonts.ready")
+    await visit.page.screenshot(path=path, full_page=is_whole, animations="disabled")
+
+
+def squeeze(path: Path) -> None:
+    """Leave a picture at most 256 colors: a third of the size."""
     if which("pngquant") is None:
         install("pngquant")
     said = ("--force", "--strip", "--speed=1", "--output", str(path))

@@ -1,11 +1,12 @@
-"""Four minutes of two pools on a real cluster, and what the dashboard Demo day shows of them.
+"""Four minutes of four pools on a real cluster: what console and dashboard show of them.
 
-A Prometheus beside the cluster scrapes operator and activators. The picture is drawn from the
-dashboard's own queries.
+A browser looks at the console while a window is open. For the dashboard Demo day, a Prometheus
+beside the cluster scrapes operator and activators; the picture is drawn from its own queries.
 """
 
 import asyncio
 import json
+import socket
 import subprocess
 import tempfile
 import time
@@ -16,11 +17,14 @@ from shutil import which
 
 import httpx
 from e2e.conftest import start_app
-from e2e.kit import App, Kubectl, wall
+from e2e.kit import App, Kubectl, demo_mode, eventually, wall
 from e2e.prometheus import Prometheus, filled, legend, running
 from packages import install
+from pages.kit import DESKTOP, PHONE, launched, visiting
 
 import board
+from browsing import save, squeeze
+from kotatsu_node.ports import free_ports
 from shown import ROOT
 
 DASHBOARD = ROOT / "charts/kotatsu/dashboards/demo-day.json"
@@ -29,18 +33,27 @@ EVERY = 2
 """Seconds between two scrapes, and between two points."""
 RATE = "30s"
 NOTE = (
-    "Drawn from the dashboard's own queries over a Prometheus that watched two pools for some"
+    "Drawn from the dashboard's own queries over a Prometheus that watched four pools for some"
     " minutes. It is no screenshot of Grafana."
 )
 
 
-def dashboard(path: Path) -> None:
-    """Play the minutes and draw the dashboard."""
+LOOK = 150
+"""Seconds after which the console is looked at: a window is open, another one about to."""
+LAPTOP = DESKTOP | {"viewport": {"width": 1280, "height": 900}}
+HAND = PHONE | {"locale": "en-GB", "color_scheme": "light"}
+CONSOLES = {"console.png": LAPTOP, "console-phone.png": HAND}
+
+
+def pictures(folder: Path) -> None:
+    """Play the minutes, take the pictures of the console, and draw the dashboard."""
     kubectl = Kubectl(NAMESPACE)
     _install()
     subprocess.run(["kubectl", "create", "namespace", NAMESPACE], check=True)
     try:
-        path.write_text(asyncio.run(_watched(kubectl)))
+        (folder / "dashboard.svg").write_text(asyncio.run(_watched(kubectl, folder)))
+        for name in CONSOLES:
+            squeeze(folder / name)
     finally:
         kubectl("delete", "warmpools", "--all", "--wait=false")
         subprocess.run(["kubectl", "delete", "namespace", NAMESPACE, "--wait=false"], check=True)
@@ -59,21 +72,22 @@ def _install() -> None:
     )
 
 
-async def _watched(kubectl: Kubectl) -> str:
+async def _watched(kubectl: Kubectl, folder: Path) -> str:
+    limit = {"limit": "20", "period": "Day"}
     apps = [
-        await start_app(kubectl, name, recorder="", idleAfter="10s", timeZone="UTC")
-        for name in ("shop", "search")
+        await start_app(kubectl, name, recorder="", idleAfter="10s", timeZone="UTC", budget=limit)
+        for name in ("shop", "search", "gallery", "reports")
     ]
     for app in apps:
         await app.asleep()
     if which("prometheus") is None:
         install("prometheus")
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as kept:
         program = Path(which("prometheus") or "")
-        with running(Path(folder), _scraping(), program) as prometheus:
+        with running(Path(kept), _scraping(), program) as prometheus:
             await asyncio.sleep(3 * EVERY)
             begin = time.time()
-            await _play(*apps)
+            await asyncio.gather(_play(*apps), _look(folder))
             return _drawn(prometheus, begin, time.time())
 
 
@@ -93,13 +107,43 @@ def _scraping() -> dict[str, object]:
     return {"global": {"scrape_interval": f"{EVERY}s"}, "scrape_configs": [job]}
 
 
-async def _play(shop: App, search: App) -> None:
-    """A pitch with three pods after a visit that shows how long a start takes, and another pool."""
+async def _look(folder: Path) -> None:
+    """Take the pictures of the console, as its user reaches it."""
+    await asyncio.sleep(LOOK)
+    [port] = free_ports(1)
+    command = ("kubectl", "port-forward", "-n", "kotatsu", "service/kotatsu-console", f"{port}:80")
+    forward = await asyncio.create_subprocess_exec(*command, stdout=subprocess.DEVNULL)
+    try:
+        await eventually("the console is reached", lambda: _listens(port))
+        async with launched() as browser:
+            for name, device in CONSOLES.items():
+                async with visiting(browser, f"http://127.0.0.1:{port}", **device) as visit:
+                    await visit.until("document.querySelectorAll('#pools > .card').length === 4")
+                    await visit.page.select_option("select", "1")
+                    await save(visit, folder / name, is_whole=device is LAPTOP)
+    finally:
+        forward.terminate()
+        await forward.wait()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as tried:
+        return tried.connect_ex(("127.0.0.1", port)) == 0
+
+
+async def _play(shop: App, search: App, gallery: App, reports: App) -> None:
+    """A pitch with three pods after a visit that shows how long a start takes, and other pools.
+
+    The gallery is switched on by hand. The window of the reports is about to open.
+    """
     opens = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=105)
-    pitch = {"start": wall(opens), "end": wall(opens + timedelta(seconds=75)), "replicas": 3}
-    daily = {"schedule": "0 18 * * *", "duration": "90m", "replicas": 2}
-    windows = [{"name": "pitch", **pitch}, {"name": "rehearsal", **daily}]
-    shop.kubectl.patch("warmpool", "shop", {"spec": {"windows": windows}})
+    pitch = _window("pitch", opens, 75, 3)
+    daily = {"name": "rehearsal", "schedule": "0 18 * * *", "duration": "90m", "replicas": 2}
+    shop.kubectl.patch("warmpool", "shop", {"spec": {"windows": [pitch, daily]}})
+    closing = _window("closing", opens + timedelta(seconds=LOOK - 60), 60, 2)
+    reports.kubectl.patch("warmpool", "reports", {"spec": {"windows": [closing]}})
+    reason = "--reason=the jury has more questions"
+    await demo_mode(gallery.kubectl, "on", "gallery", "--replicas=2", "--for=10m", reason)
     async with httpx.AsyncClient(timeout=120, trust_env=False) as http:
 
         async def ask(app: App, after: float, *seconds: float) -> None:
@@ -115,6 +159,11 @@ async def _play(shop: App, search: App) -> None:
             ask(search, 205, 16, 12),
             asyncio.sleep(235),
         )
+
+
+def _window(name: str, opens: datetime, seconds: float, replicas: int) -> dict[str, object]:
+    ends = opens + timedelta(seconds=seconds)
+    return {"name": name, "start": wall(opens), "end": wall(ends), "replicas": replicas}
 
 
 def _drawn(prometheus: Prometheus, begin: float, end: float) -> str:

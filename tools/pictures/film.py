@@ -1,7 +1,7 @@
-"""A recorded terminal as an animated SVG: it plays once, and its last frame stays.
+"""A recorded terminal as an animated SVG: it begins with its last frame, and plays again and again.
 
 Each text is in the file once and appears at its time; the lines scroll by steps. There is no
-script. A browser that passes on the reader's wish for no motion shows the last frame only.
+script. What shows no motion, or a browser whose reader wishes none, shows the last frame only.
 
 As a program it draws docs/images/terminal.svg again from the recording that is there.
 """
@@ -17,6 +17,8 @@ CAST = Path(__file__).parent / "terminal.cast"
 FILM = IMAGES / "terminal.svg"
 
 ROWS = 26
+STILL = 4.0
+"""Seconds for which the last frame is shown before the film, and again after it."""
 _ADVANCE, _LINE = 8.4, 19
 _LEFT, _TOP = 18, 62
 _STYLE = """\
@@ -28,15 +30,11 @@ _STYLE = """\
 .dim { fill: #9198a1 } .prompt { fill: #3fb950 } .bold { font-weight: 600 }
 .red { fill: #ff7b72 } .green { fill: #3fb950 } .yellow { fill: #d29922 } .blue { fill: #79c0ff }
 .purple { fill: #d2a8ff } .cyan { fill: #56d4dd } .cut { fill: #d29922 }
-@keyframes appear { from { visibility: hidden } }
-@keyframes vanish { to { visibility: hidden } }
-.a { animation: appear 1ms backwards }
-.v { animation: appear 1ms backwards, vanish 1ms forwards }
+.v { visibility: hidden }
 """
 _STILL = """\
 @media (prefers-reduced-motion: reduce) {
   .a, .v, .lines { animation: none }
-  .v { visibility: hidden }
 }
 """
 
@@ -46,7 +44,7 @@ def draw(cast: Cast) -> str:
     events, cuts = filmed(cast)
     screen = Screen(cast.columns)
     runs = screen.play(events)
-    length = events[-1].at + 1
+    clock = _Clock(events[-1].at)
     width = round(2 * _LEFT + cast.columns * _ADVANCE)
     seen = ROWS * _LINE + 8
     height = _TOP + seen + 32
@@ -55,60 +53,88 @@ def draw(cast: Cast) -> str:
         f"Waits of more than {LONGEST:.0f} s are shortened to that, and outputs of more than"
         f" {HEAD + TAIL + 1} lines are folded."
     )
+    texts = [
+        *(_cut(cut, width, clock) for cut in cuts),
+        f'<clipPath id="window"><path d="M0 {_TOP - 15}h{width}v{seen}h-{width}z"/></clipPath>',
+        '<g clip-path="url(#window)"><g class="lines">',
+        *(_text(run, clock) for run in runs),
+    ]
+    style = f"{_STYLE}{_scrolling(screen.heights, clock)}{clock.style()}{_STILL}"
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" {size} xml:space="preserve" role="img">',
         f"<title>{escape(cast.title)}</title>",
         f"<desc>{escape('; '.join(command.line for command in cast.commands))}</desc>",
-        f"<style>{_STYLE}{_scrolling(screen.heights, length)}{_STILL}</style>",
+        f"<style>{style}</style>",
         f'<rect class="page" x="0.5" y="0.5" width="{width - 1}" height="{height - 1}" rx="10"/>',
         f'<text class="bar" x="{_LEFT}" y="27">{escape(cast.title)}</text>',
         f'<path d="M0 42H{width}M0 {height - 34}H{width}" stroke="#3d444d"/>',
         f'<text class="bar" x="{_LEFT}" y="{height - 13}">{note}</text>',
-        *(_cut(cut, width) for cut in cuts),
-        f'<clipPath id="window"><path d="M0 {_TOP - 15}h{width}v{seen}h-{width}z"/></clipPath>',
-        '<g clip-path="url(#window)"><g class="lines">',
-        *(_text(run) for run in runs),
+        *texts,
         "</g></g></svg>",
     ]
     return "\n".join(parts) + "\n"
 
 
-def _text(run: Run) -> str:
+class _Clock:
+    """When each thing is shown, as parts of a film that repeats."""
+
+    def __init__(self, last: float) -> None:
+        self._seconds = last + 2 * STILL
+        self._shown: dict[tuple[float, float | None], str] = {}
+
+    def at(self, seconds: float) -> str:
+        """A time of the recording as a part of the film."""
+        return f"{100 * (seconds + STILL) / self._seconds:.3f}%"
+
+    def name(self, begin: float, end: float | None) -> str:
+        """The keyframes of what is shown from and to these times of the recording."""
+        return self._shown.setdefault((begin, end), f"k{len(self._shown)}")
+
+    def style(self) -> str:
+        """All keyframes that have a name."""
+        lines = [f".a, .v, .lines {{ animation: {self._seconds:.2f}s step-end infinite }}"]
+        for (begin, end), name in self._shown.items():
+            still = "visible" if end is None else "hidden"
+            steps = [f"0% {{ visibility: {still} }}", f"{self.at(0)} {{ visibility: hidden }}"]
+            steps.append(f"{self.at(begin)} {{ visibility: visible }}")
+            if end is not None:
+                steps.append(f"{self.at(end)} {{ visibility: hidden }}")
+            lines.append(f"@keyframes {name} {{ {' '.join(steps)} }}")
+        return "\n".join(lines) + "\n.lines { animation-name: scroll }\n"
+
+
+def _text(run: Run, clock: _Clock) -> str:
     text = run.text.rstrip()
+    shown = clock.name(run.begin, run.end)
     x, y = _LEFT + run.column * _ADVANCE, _TOP + run.row * _LINE
-    delay = f"{run.begin:.2f}s" + ("" if run.end is None else f",{run.end:.2f}s")
     kind = "a" if run.end is None else "v"
     return (
         f'<text class="t {kind}{" " * bool(run.style)}{run.style}" x="{x:.0f}" y="{y}"'
-        f' textLength="{len(text) * _ADVANCE:.0f}" style="animation-delay:{delay}">'
+        f' textLength="{len(text) * _ADVANCE:.0f}" style="animation-name:{shown}">'
         f"{escape(text, quote=False)}</text>"
     )
 
 
-def _cut(cut: Cut, width: int) -> str:
+def _cut(cut: Cut, width: int, clock: _Clock) -> str:
     """A note in the bar while a wait is shortened."""
-    begin, end = cut.at, cut.at + LONGEST
     return (
         f'<text class="bar cut v" x="{width - _LEFT}" y="27" text-anchor="end"'
-        f' style="animation-delay:{begin:.2f}s,{end:.2f}s">'
+        f' style="animation-name:{clock.name(cut.at, cut.at + LONGEST)}">'
         f"{cut.left_out + LONGEST:.0f} s of waiting</text>"
     )
 
 
-def _scrolling(heights: list[tuple[float, int]], length: float) -> str:
+def _scrolling(heights: list[tuple[float, int]], clock: _Clock) -> str:
     """Keyframes that keep the last line in sight; what is at rest is the last frame."""
-    steps = ["0% { transform: none }"]
+    steps = [f"{clock.at(0)} {{ transform: none }}"]
     last = 0
     for at, number in heights:
         over = max(0, number - ROWS)
         if over != last:
-            steps.append(f"{100 * at / length:.3f}% {{ transform: translateY({-over * _LINE}px) }}")
+            steps.append(f"{clock.at(at)} {{ transform: translateY({-over * _LINE}px) }}")
             last = over
-    return (
-        f".lines {{ transform: translateY({-last * _LINE}px);"
-        f" animation: scroll {length:.2f}s step-end }}\n"
-        f"@keyframes scroll {{ {' '.join(steps)} }}\n"
-    )
+    at_rest = f"transform: translateY({-last * _LINE}px)"
+    return f".lines {{ {at_rest} }}\n@keyframes scroll {{ 0% {{ {at_rest} }} {' '.join(steps)} }}\n"
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Make the pictures of the pages again, each from a real run.
 
-`make pictures PICTURES="console pet"` makes these, `make pictures` all. The terminal and the
-dashboard need a cluster, the others a browser.
+`make pictures PICTURES="terminal pet"` makes these, `make pictures` all. Terminal, console and
+dashboard need a cluster. Console and dashboard are made together.
 """
 
 import argparse
@@ -12,7 +12,9 @@ from pathlib import Path
 from shown import IMAGES, ROOT, SOURCES, note
 
 sys.path += [str(ROOT / "tests"), str(ROOT)]  # as pytest has them
-ON_A_CLUSTER = ("terminal.svg", "dashboard.svg")
+OF_A_DAY = ("console.png", "console-phone.png", "dashboard.svg")
+"""What is made together, of the same minutes."""
+ON_A_CLUSTER = ("terminal.svg", *OF_A_DAY)
 MOST = {".png": 120_000, ".svg": 150_000}
 """Bytes of a picture at most: a page loads it before a reader has read a line."""
 
@@ -33,8 +35,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         import clusters
 
         with clusters.running():
-            for picture in wanted:
-                _recorded(picture, clusters.version())
+            if "terminal.svg" in wanted:
+                _recorded(clusters.version())
+            if set(wanted) & set(OF_A_DAY):
+                import day
+
+                day.pictures(IMAGES)
+                for picture in OF_A_DAY:
+                    _done(picture)
     return 0
 
 
@@ -45,21 +53,16 @@ def _shot(picture: str) -> None:
     _done(picture)
 
 
-def _recorded(picture: str, kubernetes: str) -> None:
-    if picture == "terminal.svg":
-        import film
-        import recording
-        import session
+def _recorded(kubernetes: str) -> None:
+    import film
+    import recording
+    import session
 
-        title = f"A real session on Kubernetes {kubernetes}"
-        lines = session.COMMANDS.read_text().splitlines()
-        recording.write(session.record(title, lines), film.CAST)
-        film.FILM.write_text(film.draw(recording.read(film.CAST)))
-    else:
-        import day
-
-        day.dashboard(IMAGES / picture)
-    _done(picture)
+    title = f"A real session on Kubernetes {kubernetes}"
+    lines = session.COMMANDS.read_text().splitlines()
+    recording.write(session.record(title, lines), film.CAST)
+    film.FILM.write_text(film.draw(recording.read(film.CAST)))
+    _done("terminal.svg")
 
 
 def _done(picture: str) -> None:

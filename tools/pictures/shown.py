@@ -18,8 +18,8 @@ SOURCES = {
     "console.png": (
         f"{_FEATURES}/console/web/*",
         f"{_FEATURES}/console/view.py",
-        "tools/pictures/morning.py",
     ),
+    "console-phone.png": (f"{_FEATURES}/console/web/*", f"{_FEATURES}/console/view.py"),
     "waiting-page.png": (f"{_FEATURES}/waiting_page/web/*", f"{_FEATURES}/waiting_page/page.py"),
     "pet.png": ("services/feed/src/kotatsu_feed/web/*",),
     "terminal.svg": (

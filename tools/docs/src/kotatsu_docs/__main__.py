@@ -124,7 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     prepare = verbs.add_parser("site", help="write the pages of the site into a folder")
     prepare.add_argument("folder", type=Path)
     prepare.add_argument("--url", required=True, help="where a file of the repository is shown")
-    speak = verbs.add_parser("readings", help="speak the samples of docs/pet/readings.md")
+    speak = verbs.add_parser("readings", help="speak the samples of services/voice/readings.md")
     speak.add_argument("folder", type=Path)
     given = parser.parse_args(arguments)
     if given.verb == "pages":

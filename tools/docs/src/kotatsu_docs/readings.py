@@ -1,4 +1,4 @@
-"""The samples of docs/pet/readings.md, as rows and as sound."""
+"""The samples of services/voice/readings.md, as rows and as sound."""
 
 import asyncio
 import re
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-PAGE = Path("docs/pet/readings.md")
+PAGE = Path("services/voice/readings.md")
 _ROW = re.compile(r"^\| `(.+?)` \| (.+?) \| (.+?) \|$", re.MULTILINE)
 
 

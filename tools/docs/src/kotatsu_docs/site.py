@@ -1,4 +1,4 @@
-"""The pages as a site: the README becomes its first page, and links leave it where they must.
+"""The pages as a site, whose links leave it where they must.
 
 The site has the pages of docs/ with their pictures and style sheet, and no other file of the
 repository. A link to one of those leads to the repository on its host.
@@ -10,13 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from posixpath import normpath
 
-HOME = PurePosixPath("README.md")
 _LINK = re.compile(r"\[([^\[\]]*(?:\[[^\]]*\][^\[\]]*)*)\]\(([^)\s#]*)(#[^)\s]*)?\)")
 
 
 def pages(root: Path) -> dict[PurePosixPath, PurePosixPath]:
     """The pages of the site: path in the repository to path in the site."""
-    return {HOME: PurePosixPath("index.md"), **_in_docs(root, "*.md")}
+    return _in_docs(root, "*.md")
 
 
 def assets(root: Path) -> dict[PurePosixPath, PurePosixPath]:
