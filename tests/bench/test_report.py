@@ -62,6 +62,12 @@ def test_each_topic_is_on_the_page_or_in_the_race():
     assert sorted([*shown, *run.RACES, "schedules"]) == sorted(run.topics())
 
 
+def test_both_pages_are_those_of_the_published_results():
+    published = report.read(report.RESULTS)
+    for name, made in {"README.md": table.markdown, "rows.md": table.every_row}.items():
+        assert report.RESULTS.with_name(name).read_text() == made(published), "make bench PUBLISH=1"
+
+
 def test_the_page_has_what_has_a_goal_and_the_rows_have_all():
     plain = Row("a minute", "alone", "1 s", "", 1, "", None, None, "again")
     measured = [topic("wake", ROW, plain)]
