@@ -40,12 +40,14 @@ TEMPLATE = {
     }
 }
 
+LAST = timedelta(minutes=5)
+
 Change = Callable[[dict[str, Any]], Any]
 
 
 def made(name: str) -> dict[str, Any]:
     """The placeholder that the operator makes; of a pool that is not there, so without an owner."""
-    found = placeholder(POOL, name, TEMPLATE, OPTIONS, timedelta(minutes=5))
+    found = placeholder(POOL, name, TEMPLATE, OPTIONS, LAST)
     del found["metadata"]["ownerReferences"]
     return found
 
@@ -69,7 +71,7 @@ def test_the_operator_creates_and_deletes_a_placeholder(place: Place) -> None:
 def test_a_placeholder_pulls_the_images_that_the_chart_permits(place: Place) -> None:
     operator = Api(place, OPERATOR)
     operator.accepts("POST", PODS, made("pulls"))
-    found = operator.accepts("GET", f"{PODS}/pulls").json()
+    found = operator.accepts("GET", f"{PODS}/pulls")
     images = [v["image"]["reference"] for v in found["spec"]["volumes"]]
     assert images == ["mirror/llm:2", "mirror/team/web:1"]
 
@@ -85,6 +87,10 @@ def test_the_operator_deletes_no_other_pod(place: Place) -> None:
 
 def _container(**fields: Any) -> Change:
     return lambda pod: pod["spec"]["containers"][0].update(fields)
+
+
+def _volume(**source: Any) -> Change:
+    return lambda pod: pod["spec"]["volumes"].append({"name": "more", **source})
 
 
 def _spec(**fields: Any) -> Change:
@@ -104,10 +110,10 @@ def _spec(**fields: Any) -> Change:
         _spec(nodeName="node"),
         _spec(serviceAccountName="kotatsu-operator"),
         _spec(automountServiceAccountToken=True),
-        _spec(volumes=[{"name": "host", "hostPath": {"path": "/"}}]),
-        _spec(volumes=[{"name": "more", "image": {"reference": "elsewhere/proxy:1"}}]),
-        _spec(volumes=[{"name": "more", "image": {"reference": "mirror/teams"}}]),
-        _spec(volumes=[{"name": "none", "emptyDir": {}}]),
+        _volume(hostPath={"path": "/"}),
+        _volume(image={"reference": "elsewhere/proxy:1"}),
+        _volume(image={"reference": "mirror/teams"}),
+        _volume(emptyDir={}),
         _spec(initContainers=[{"name": "first", "image": "mirror/pause"}]),
         lambda pod: pod["spec"]["containers"].append({"name": "second", "image": "mirror/pause"}),
     ],
@@ -131,6 +137,6 @@ def test_without_the_value_no_image_is_pulled(plane: Plane) -> None:
     place = installed(plane, "placeholders-plain", *CHART)
     operator = Api(place, OPERATOR)
     until_refused(lambda: operator("POST", f"{PODS}?dryRun=All", made("four")))
-    plain = placeholder(POOL, "five", TEMPLATE, replace(OPTIONS, pull_images=()), timedelta())
+    plain = placeholder(POOL, "five", TEMPLATE, replace(OPTIONS, pull_images=()), LAST)
     del plain["metadata"]["ownerReferences"]
     operator.accepts("POST", f"{PODS}?dryRun=All", plain)
