@@ -65,8 +65,8 @@ def markdown(topics: Sequence[Topic]) -> str:
         aimed = [_short(topic, row) for topic, row in shown if row.goal]
         if aimed:
             again = " ".join(dict.fromkeys(topic.name for topic, _ in shown))
-            head = ("", "what", "measured", "ratio", "goal")
-            lines += [f"## {heading}", "", _line(head), _line(["---"] * len(head)), *aimed, ""]
+            head = _head("", "what", "measured", "ratio", "goal")
+            lines += [f"## {heading}", "", *head, *aimed, ""]
             lines += [f'Again: `make bench TOPICS="{again}"`', ""]
     return "\n".join(lines)
 
@@ -78,8 +78,7 @@ def _short(topic: Topic, row: Row) -> str:
 
 def every_row(topics: Sequence[Topic]) -> str:
     """The page of all that was measured, and how."""
-    head = ("", "what", "median", "spread", "runs", "ratio", "goal", "how", "again")
-    lines = [_line(head), _line(["---"] * len(head))]
+    lines = _head("", "what", "median", "spread", "runs", "ratio", "goal", "how", "again")
     for topic in topics:
         for row in topic.rows:
             mark, _, *cells = _cells(row)
@@ -92,10 +91,7 @@ def _marked(topic: Topic, row: Row) -> str:
 
 
 def _circumstances(topics: Sequence[Topic]) -> list[str]:
-    lines = [
-        _line(("topic", "measured (UTC)", "took", "load, begin and end", "others used")),
-        _line(["---"] * 5),
-    ]
+    lines = _head("topic", "measured (UTC)", "took", "load, begin and end", "others used")
     for t in topics:
         load = f"{t.load[0]:.2f}, {t.load[1]:.2f}"
         lines.append(_line((t.name, t.at, f"{t.seconds:.0f} s", load, f"{t.busy:.0%}")))
@@ -121,6 +117,10 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 def _columns(cells: Sequence[str], widths: Sequence[int]) -> str:
     return "  ".join(cell.ljust(w) for cell, w in zip(cells, widths, strict=True)).rstrip()
+
+
+def _head(*cells: str) -> list[str]:
+    return [_line(cells), _line(["---"] * len(cells))]
 
 
 def _line(cells: Sequence[str]) -> str:

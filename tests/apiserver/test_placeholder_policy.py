@@ -45,9 +45,9 @@ LAST = timedelta(minutes=5)
 Change = Callable[[dict[str, Any]], Any]
 
 
-def made(name: str) -> dict[str, Any]:
+def made(name: str, options: CapacityOptions = OPTIONS) -> dict[str, Any]:
     """The placeholder that the operator makes; of a pool that is not there, so without an owner."""
-    found = placeholder(POOL, name, TEMPLATE, OPTIONS, LAST)
+    found = placeholder(POOL, name, TEMPLATE, options, LAST)
     del found["metadata"]["ownerReferences"]
     return found
 
@@ -137,6 +137,5 @@ def test_without_the_value_no_image_is_pulled(plane: Plane) -> None:
     place = installed(plane, "placeholders-plain", *CHART)
     operator = Api(place, OPERATOR)
     until_refused(lambda: operator("POST", f"{PODS}?dryRun=All", made("four")))
-    plain = placeholder(POOL, "five", TEMPLATE, replace(OPTIONS, pull_images=()), LAST)
-    del plain["metadata"]["ownerReferences"]
+    plain = made("five", replace(OPTIONS, pull_images=()))
     operator.accepts("POST", f"{PODS}?dryRun=All", plain)

@@ -97,7 +97,7 @@ ELSEWHERE = {
     "is encrypted": "tests/e2e/test_route_activator.py",
     "with capacityAhead and placeholders, create pods of that one image and priority, and have "
     "nodes pull images whose names begin as capacityAhead.pullImages says, with the pull secrets "
-    "of the namespace": ("tests/apiserver/test_placeholder_policy.py"),
+    "of the namespace": "tests/apiserver/test_placeholder_policy.py",
     "with parked.enabled, set the CPU and memory requests of any pod, up to its limits": (
         "tests/apiserver/test_requests_policy.py"
     ),

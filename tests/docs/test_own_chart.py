@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chart.kit import helm, load_yaml, require_helm
+from chart.kit import render_anew, require_helm
 from docs.pages import ROOT, blocks
 
 PAGE = (ROOT / "docs/how-to/helm.md").read_text()
@@ -30,9 +30,8 @@ def chart(tmp_path: Path) -> Path:
 
 def rendered(chart: Path, *arguments: str) -> dict[str, dict[str, Any]]:
     """What comes out, by kind."""
-    done = helm("template", "shop", str(chart), *arguments)
-    assert done.returncode == 0, done.stderr
-    return {found["kind"]: found["spec"] for found in load_yaml(done.stdout)}
+    objects = render_anew(chart, None, *arguments).objects
+    return {found["kind"]: found["spec"] for found in objects}
 
 
 def test_with_kotatsu_the_pool_sets_replicas_and_the_route(chart: Path) -> None:

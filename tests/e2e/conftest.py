@@ -259,8 +259,10 @@ def forwarded_console(kubectl: Kubectl) -> Iterator[str]:
         assert forward.stdout is not None
         port = re.search(r"127\.0\.0\.1:(\d+)", forward.stdout.readline())
         assert port is not None
-        yield f"http://127.0.0.1:{port[1]}"
-        forward.terminate()
+        try:
+            yield f"http://127.0.0.1:{port[1]}"
+        finally:
+            forward.terminate()
 
 
 def add_recorder(kubectl: Kubectl) -> None:

@@ -2,7 +2,7 @@
 
 Its controller 1.15.1 cannot be had here. Read in its source: it takes the Ready endpoints of all
 EndpointSlices of the Service, each with the port of the slice that has the name of the Service's
-port; it looks at most every 3.3 s (`--sync-rate-limit` 0.3); NGINX is told within another second,
+port; it looks at most every 3.3 s (`--sync-rate-limit` 0.3); NGINX has them within another second,
 without a reload; peers are asked in turn, on kept connections, and another one after an error or a
 timeout, three in all. Limits are its defaults, but for annotations of the Ingress.
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from e2e import peer
 from e2e.kit import App
-from packages import install
+from packages import install, nginx
 
 from kotatsu_node.ports import free_ports
 
@@ -99,7 +99,7 @@ def ingress_nginx(app: App, folder: Path, annotations: Mapping[str, str]) -> Ite
     try:
         arguments = ("-e", str(folder / "error.log"), "-p", str(folder), "-c", "nginx.conf")
         ready = f"http://{address}/healthz"
-        with peer.running(Path("/usr/sbin/nginx"), *arguments, folder=folder, ready=ready):
+        with peer.running(Path(nginx()), *arguments, folder=folder, ready=ready):
             yield address
     finally:
         follower.ends.set()

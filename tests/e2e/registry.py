@@ -1,6 +1,7 @@
 """An image registry on this machine: a release is pushed to it, and the node pulls from it."""
 
 import fcntl
+import io
 import os
 import subprocess
 import tempfile
@@ -11,9 +12,11 @@ from pathlib import Path
 
 from e2e import peer
 
+from kotatsu_node import Node
 from kotatsu_node.cluster.images import replaced_images
 from kotatsu_node.components import containerd
 from kotatsu_node.layout import REGISTRY, Layout
+from kotatsu_node.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,11 @@ class Registry:
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
+
+
+def quiet_node() -> Node:
+    """The throwaway node, to build and push images with; it shows no progress."""
+    return Node.open(progress=Progress(io.StringIO(), live=False))
 
 
 @contextmanager

@@ -1,7 +1,5 @@
 """A placeholder pulls the image of its pool's pods, and these start without pulling it again."""
 
-import io
-import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,10 +8,9 @@ import pytest
 from e2e import registry
 from e2e.conftest import install_platform, start_app
 from e2e.kit import APP_IMAGE, Kubectl, eventually, wall
+from e2e.registry import quiet_node
 
-from kotatsu_node import Node
 from kotatsu_node.layout import PAUSE_IMAGE
-from kotatsu_node.progress import Progress
 
 pytestmark = [pytest.mark.e2e, pytest.mark.nightly]
 
@@ -25,7 +22,7 @@ async def test_the_image_of_a_window_is_pulled_by_the_placeholder_and_not_again(
         pytest.skip("the cluster has to know the registry (tools/node does)")
     with registry.running(tmp_path) as to:
         image = f"{to.address}/team/app:1"
-        node = Node.open(progress=Progress(io.StringIO(), live=False))
+        node = quiet_node()
         recipe = tmp_path / "Dockerfile"
         recipe.write_text(f"FROM {APP_IMAGE}\nRUN head -c 200000000 /dev/urandom > /tmp/large\n")
         node.build(image, recipe, load=False)
@@ -43,20 +40,16 @@ async def test_the_image_of_a_window_is_pulled_by_the_placeholder_and_not_again(
         app = await start_app(kubectl, "ahead", recorder="", idleAfter="5s", timeZone="UTC")
         await app.asleep()
         [container] = kubectl.get("deployment", "ahead")["spec"]["template"]["spec"]["containers"]
-        new = {"template": {"spec": {"containers": [{"name": container["name"], "image": image}]}}}
-        kubectl(
-            "patch", "deployment", "ahead", "--type=strategic", f"-p={json.dumps({'spec': new})}"
-        )
+        kubectl("set", "image", "deployment/ahead", f"{container['name']}={image}")
         opens = datetime.now(UTC) + timedelta(seconds=70)
         window = {"name": "demo", "start": wall(opens), "end": wall(opens + timedelta(minutes=5))}
         spec = {"windows": [window | {"replicas": 1}], "lead": "10s", "capacityAhead": "40s"}
         kubectl.patch("warmpool", "ahead", {"spec": spec})
 
         def pulled(pod: str) -> list[str]:
-            found = kubectl.items("events")
             return [
                 event["message"]
-                for event in found
+                for event in kubectl.items("events")
                 if event["involvedObject"]["name"].startswith(pod) and event["reason"] == "Pulled"
             ]
 

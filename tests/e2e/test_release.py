@@ -5,7 +5,6 @@ digests differ, and every pod is replaced by the upgrade.
 """
 
 import asyncio
-import io
 import os
 import shutil
 import subprocess
@@ -19,11 +18,9 @@ import pytest
 from e2e import registry
 from e2e.conftest import DNS, ROOT, cluster_ip
 from e2e.kit import App, Kubectl, eventually, is_ending
-from e2e.registry import Registry
+from e2e.registry import Registry, quiet_node
 
 from docs import pages
-from kotatsu_node import Node
-from kotatsu_node.progress import Progress
 from kotatsu_release.builders import Buildah
 from kotatsu_release.charts import Helm
 from kotatsu_release.plan import Plan
@@ -68,7 +65,7 @@ def release(root: Path, version: str, to: Registry) -> Released:
     materials.write_text('#!/bin/sh\nwhile [ "$1" != -o ]; do shift; done\necho {} > "$2"\n')
     materials.chmod(0o755)
     plan = Plan(version, f"{to.address}/kotatsu", plain_http=True)
-    node = Node.open(progress=Progress(io.StringIO(), live=False))
+    node = quiet_node()
     builder = Buildah(node, plain_http=True)
     tools = Tools(builder, Helm("helm", plan), materials, None, "urn:e2e")
     where = root.parent / version

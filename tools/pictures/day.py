@@ -6,7 +6,6 @@ beside the cluster scrapes operator and activators; the picture is drawn from it
 
 import asyncio
 import json
-import socket
 import subprocess
 import tempfile
 import time
@@ -16,15 +15,14 @@ from pathlib import Path
 from shutil import which
 
 import httpx
-from e2e.conftest import start_app
-from e2e.kit import App, Kubectl, demo_mode, eventually, wall
+from e2e.conftest import forwarded_console, start_app
+from e2e.kit import App, Kubectl, demo_mode, wall
 from e2e.prometheus import Prometheus, filled, legend, running
 from packages import install
 from pages.kit import DESKTOP, PHONE, launched, visiting
 
 import board
 from browsing import save, squeeze
-from kotatsu_node.ports import free_ports
 from shown import ROOT
 
 DASHBOARD = ROOT / "charts/kotatsu/dashboards/demo-day.json"
@@ -36,8 +34,6 @@ NOTE = (
     "Drawn from the dashboard's own queries over a Prometheus that watched four pools for some"
     " minutes. It is no screenshot of Grafana."
 )
-
-
 LOOK = 150
 """Seconds after which the console is looked at: a window is open, another one about to."""
 LAPTOP = DESKTOP | {"viewport": {"width": 1280, "height": 900}}
@@ -110,25 +106,13 @@ def _scraping() -> dict[str, object]:
 async def _look(folder: Path) -> None:
     """Take the pictures of the console, as its user reaches it."""
     await asyncio.sleep(LOOK)
-    [port] = free_ports(1)
-    command = ("kubectl", "port-forward", "-n", "kotatsu", "service/kotatsu-console", f"{port}:80")
-    forward = await asyncio.create_subprocess_exec(*command, stdout=subprocess.DEVNULL)
-    try:
-        await eventually("the console is reached", lambda: _listens(port))
+    with forwarded_console(Kubectl("kotatsu")) as origin:
         async with launched() as browser:
             for name, device in CONSOLES.items():
-                async with visiting(browser, f"http://127.0.0.1:{port}", **device) as visit:
+                async with visiting(browser, origin, **device) as visit:
                     await visit.until("document.querySelectorAll('#pools > .card').length === 4")
                     await visit.page.select_option("select", "1")
                     await save(visit, folder / name, is_whole=device is LAPTOP)
-    finally:
-        forward.terminate()
-        await forward.wait()
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as tried:
-        return tried.connect_ex(("127.0.0.1", port)) == 0
 
 
 async def _play(shop: App, search: App, gallery: App, reports: App) -> None:

@@ -14,12 +14,10 @@ MANIFEST = IMAGES / "pictures.json"
 CRD = "charts/kotatsu/crds/warmpools.kotatsu.dev.yaml"
 
 _FEATURES = "operator/src/kotatsu_operator/features"
+_CONSOLE = (f"{_FEATURES}/console/web/*", f"{_FEATURES}/console/view.py")
 SOURCES = {
-    "console.png": (
-        f"{_FEATURES}/console/web/*",
-        f"{_FEATURES}/console/view.py",
-    ),
-    "console-phone.png": (f"{_FEATURES}/console/web/*", f"{_FEATURES}/console/view.py"),
+    "console.png": _CONSOLE,
+    "console-phone.png": _CONSOLE,
     "waiting-page.png": (f"{_FEATURES}/waiting_page/web/*", f"{_FEATURES}/waiting_page/page.py"),
     "pet.png": ("services/feed/src/kotatsu_feed/web/*",),
     "terminal.svg": (

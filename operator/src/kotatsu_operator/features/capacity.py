@@ -74,7 +74,7 @@ class Placeholders(Feature):
     def of(cls, setup: Setup) -> Self:
         settings = setup.settings
         image, priority = settings.capacity_image, settings.capacity_priority_class
-        return cls(CapacityOptions(image, priority, tuple(settings.capacity_pull_images)))
+        return cls(CapacityOptions(image, priority, settings.capacity_pull_images))
 
     def prepare(self, turn: Turn) -> Turn:
         """Add the placeholders: they cost as much as the pods that they stand for."""

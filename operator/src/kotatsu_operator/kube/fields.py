@@ -6,6 +6,7 @@ of what no decision depends on, and what is kept of one object has a bound as a 
 
 import hashlib
 import logging
+from collections.abc import Sequence
 from functools import cache
 from typing import Any, ClassVar, TypeVar
 
@@ -124,8 +125,8 @@ class Pods(Part):
 
     overhead: Field = NONE
     resources: Field = NONE
-    containers: list[Container] | None = None
-    initContainers: list[Container] | None = None
+    containers: Sequence[Container] | None = None
+    initContainers: Sequence[Container] | None = None
 
 
 class Namespace(Part):
@@ -346,15 +347,13 @@ class Template(Part):
     class Meta(Part):
         labels: Field = NONE
 
-    class Spec(Part):
+    class Spec(Pods):
         class Pulled(Container):
             image: Field = NONE
             imagePullPolicy: Field = NONE
 
-        overhead: Field = NONE
-        resources: Field = NONE
-        containers: list[Pulled] | None = None
-        initContainers: list[Pulled] | None = None
+        containers: Sequence[Pulled] | None = None
+        initContainers: Sequence[Pulled] | None = None
         affinity: Field = NONE
         imagePullSecrets: Field = NONE
         nodeSelector: Field = NONE
