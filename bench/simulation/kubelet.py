@@ -11,6 +11,7 @@ from lightkube.types import PatchType
 from kotatsu_operator.core.formats import stamp
 from kotatsu_operator.core.protocol import SHARD_LABEL
 from kotatsu_operator.kube.client import Kube
+from kotatsu_operator.kube.connection import Connection
 from kotatsu_operator.kube.informer import Watch
 from kotatsu_operator.kube.objects import Object, Pod
 
@@ -45,11 +46,13 @@ class Kubelet:
 
     async def run(self) -> None:
         """Run until cancelled."""
+        kube = Kube(Connection(self._client.config, "kubelet"))
         try:
-            await Watch(Kube(self._client), Pod, self._scope, self._on_change).run()
+            await Watch(kube, Pod, self._scope, self._on_change).run()
         finally:
             for task in self._tasks:
                 task.cancel()
+            await kube.close()
 
     def _on_change(self, _: str, change: str, obj: Object) -> None:
         for pod in obj["items"] if change in ("PART", "LIST") else [obj]:

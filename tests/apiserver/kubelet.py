@@ -25,6 +25,7 @@ from lightkube.generic_resource import Generic
 from lightkube.types import PatchType
 
 from kotatsu_operator.kube.client import Kube
+from kotatsu_operator.kube.connection import Connection
 from kotatsu_operator.kube.errors import Unreachable, is_refusal
 from kotatsu_operator.kube.informer import Watch
 from kotatsu_operator.kube.objects import EndpointSlice, Pod
@@ -117,12 +118,14 @@ class Kubelet:
 
     async def run(self) -> None:
         """Run until cancelled; then all programs end."""
+        kube = Kube(Connection(self._client.config, "kubelet"))
         try:
-            await Watch(Kube(self._client), WholePod, self._namespace, self._on_change).run()
+            await Watch(kube, WholePod, self._namespace, self._on_change).run()
         finally:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
+            await kube.close()
 
     def _on_change(self, _: str, change: str, obj: Object) -> None:
         for pod in obj["items"] if change in ("PART", "LIST") else [obj]:

@@ -19,15 +19,14 @@ from pathlib import Path
 from typing import Any
 from wsgiref.simple_server import WSGIServer
 
-import httpx2
+import aiohttp
 import kopf
 from apiserver import app
 from apiserver.keeper import NODE
 from apiserver.network import PodLoop, real
 from apiserver.volumes import mounted
 from e2e.kit import Object
-from lightkube import AsyncClient, KubeConfig
-from lightkube.config.client_adapter import verify_cluster
+from lightkube import KubeConfig
 from lightkube.config.kubeconfig import SingleConfig
 from lightkube.config.models import Cluster, User
 from lightkube.models.authentication_v1 import BoundObjectReference, TokenRequestSpec
@@ -46,6 +45,7 @@ from kotatsu_operator.controller.feature import Setup, features_of
 from kotatsu_operator.core.formats import parse_quantity
 from kotatsu_operator.core.protocol import ACTIVATOR, LOOKED_AT, OPERATOR
 from kotatsu_operator.kube.client import Kube
+from kotatsu_operator.kube.connection import Connection
 from kotatsu_operator.runtime.health import Checks, Named, start_admin
 from kotatsu_operator.runtime.installed import installed
 from kotatsu_operator.runtime.settings import ActivatorSettings, OperatorSettings
@@ -84,47 +84,47 @@ class Fate:
 
     last_write: str = ""
 
-    def is_met_by(self, request: httpx2.Request) -> bool:
+    def is_met_by(self, written: str) -> bool:
         """Whether this was the last write."""
-        if not self.last_write or _write(request) != self.last_write:
+        if not self.last_write or written != self.last_write:
             return False
         self.last_write = ""
         return True
 
 
-def _write(request: httpx2.Request) -> str:
+def _write(method: str, path: str, content: bytes) -> str:
     """What a request writes, as Fate has it; empty for anything else."""
-    if request.method in ("PATCH", "PUT"):
-        body = json.loads(request.content)
-        if request.url.path.endswith("/status"):
+    if method in ("PATCH", "PUT"):
+        body = json.loads(content)
+        if path.endswith("/status"):
             return f"phase {body['status'].get('phase')}"
-        if request.url.path.endswith("/scale"):
+        if path.endswith("/scale"):
             return f"scale {body['spec'].get('replicas')}"
     return ""
 
 
-class Line(httpx2.AsyncBaseTransport):
+@dataclass(frozen=True)
+class Line:
     """The connections of a program to the API server: none works after it was killed."""
 
-    def __init__(
-        self, inner: httpx2.AsyncBaseTransport, killed: threading.Event, fate: Fate
-    ) -> None:
-        self._inner, self._killed, self._fate = inner, killed, fate
+    killed: threading.Event
+    fate: Fate
 
-    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        """Send a request. Raises httpx2.ConnectError after the kill."""
-        if not self._killed.is_set():
-            response = await self._inner.handle_async_request(request)
-            if response.is_success and self._fate.is_met_by(request):
-                self._killed.set()
-            if not self._killed.is_set():
+    async def __call__(
+        self, request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        """Send a request. Raises aiohttp.ClientConnectionError after the kill."""
+        if not self.killed.is_set():
+            response = await send(request)
+            body = request.body
+            content = body if isinstance(body, bytes) else await body.as_bytes()
+            written = _write(request.method, request.url.path, content)
+            if response.ok and self.fate.is_met_by(written):
+                self.killed.set()
+            if not self.killed.is_set():
                 return response
-            await response.aclose()
-        raise httpx2.ConnectError("the program was killed")
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        await self._inner.aclose()
+            response.close()
+        raise aiohttp.ClientConnectionError("the program was killed")
 
 
 @dataclass(frozen=True)
@@ -200,12 +200,12 @@ class Programs:
     ) -> AsyncIterator[Callable[[], str]]:
         config = await self._account(pod)
         stop, killed = threading.Event(), threading.Event()
-        connect = _connector(config, OPERATOR, killed, self.fate)
+        connection = Connection(config, OPERATOR, [Line(killed, self.fate)])
         operators: list[Operator] = []
 
         async def operate() -> None:
             _login.set(_info(config))
-            kube = Kube(connect(), more=connect, scaled=settings.targets)
+            kube = Kube(connection, scaled=settings.targets)
             registry = CollectorRegistry()
             # Without the console: its port is not of this address.
             setup = Setup(settings.model_copy(update={"console_port": 0}), registry, self.clock)
@@ -245,8 +245,9 @@ class Programs:
     async def _activator(self, pod: Object, address: str) -> AsyncIterator[Callable[[], str]]:
         settings = load(ActivatorSettings, environment(pod, address))
         killed = threading.Event()
-        connect = _connector(await self._account(pod), ACTIVATOR, killed, Fate())
-        kube = Kube(connect(), more=connect, scaled=settings.targets)
+        line = Line(killed, Fate())
+        connection = Connection(await self._account(pod), ACTIVATOR, [line])
+        kube = Kube(connection, scaled=settings.targets)
         registry = CollectorRegistry()
         me = identity(settings)
         read = reading(settings)
@@ -295,25 +296,6 @@ def _as_dict(cluster: Cluster) -> dict[str, str | None]:
         "server": cluster.server,
         "certificate-authority-data": cluster.certificate_auth_data,
     }
-
-
-def _connector(
-    config: SingleConfig, actor: str, killed: threading.Event, fate: Fate
-) -> Callable[[], AsyncClient]:
-    assert config.user is not None
-    trusted = verify_cluster(config.cluster, config.user, config.abs_file, trust_env=False)
-
-    def connect() -> AsyncClient:
-        inner = httpx2.AsyncHTTPTransport(verify=trusted, trust_env=False)
-        return AsyncClient(
-            config,
-            field_manager=actor,
-            timeout=httpx2.Timeout(10.0),
-            trust_env=False,
-            transport=Line(inner, killed, fate),
-        )
-
-    return connect
 
 
 _login: ContextVar[kopf.ConnectionInfo] = ContextVar("login")

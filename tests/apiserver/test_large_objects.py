@@ -4,14 +4,14 @@ import gc
 import json
 import tracemalloc
 
-import httpx2
 import pytest
 from apiserver.keeper import Plane
 from apiserver.kit import Namespace
 from e2e import api
-from lightkube import AsyncClient, KubeConfig
+from lightkube import KubeConfig
 
 from kotatsu_operator.kube.client import MOST_READ, Kube
+from kotatsu_operator.kube.connection import Connection
 from kotatsu_operator.kube.objects import Pod
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(300)]
@@ -43,8 +43,7 @@ def hostile(plane: Plane) -> Namespace:
 async def test_a_list_of_them_costs_no_more_than_an_answer(
     hostile: Namespace, plane: Plane
 ) -> None:
-    config = KubeConfig.from_file(plane.kubeconfig)
-    kube = Kube(AsyncClient(config, timeout=httpx2.Timeout(PATIENCE), trust_env=False))
+    kube = Kube(Connection(KubeConfig.from_file(plane.kubeconfig).get(), "tester"))
     path = f"/api/v1/namespaces/{hostile.namespace}/pods/web-0"
     assert len(hostile("get", "--raw", path)) > MOST_READ / 2
     gc.collect()

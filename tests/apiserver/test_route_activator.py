@@ -8,11 +8,12 @@ import yaml
 from apiserver.conftest import MakeApp, install_platform
 from apiserver.kit import Namespace, asked_all_the_time, eventually
 from e2e.kit import App, pool, workload
-from lightkube import AsyncClient, KubeConfig
+from lightkube import KubeConfig
 
 from kotatsu_operator.core.protocol import OPERATOR, ROUTE_LABEL
 from kotatsu_operator.jobs.uninstall import Uninstall
 from kotatsu_operator.kube.client import Kube
+from kotatsu_operator.kube.connection import Connection
 
 pytestmark = pytest.mark.apiserver
 
@@ -106,12 +107,12 @@ async def test_the_uninstall_gives_the_selector_back_and_no_request_is_lost(
     app = await running(kubectl, "left")
     kubectl.apply(pool(app.name, route="Activator", **QUICK))
     await app.asleep()
-    client = AsyncClient(KubeConfig.from_file(kubectl.plane.kubeconfig), field_manager=OPERATOR)
+    kube = Kube(Connection(KubeConfig.from_file(kubectl.plane.kubeconfig).get(), OPERATOR))
     said: list[str] = []
     async with asked_all_the_time(app, http):
-        job = Uninstall(Kube(client), kubectl.namespace, 60, said.append)
+        job = Uninstall(kube, kubectl.namespace, 60, said.append)
         await job.run()
         assert only(app, "pods"), said
     assert selector(app) == {"app": app.name}
     assert app.ready_pods()
-    await client.close()
+    await kube.close()

@@ -10,10 +10,11 @@ from apiserver.keeper import Plane
 from apiserver.kit import Namespace
 from e2e import rollouts
 from e2e.kit import Object
-from lightkube import AsyncClient, KubeConfig
+from lightkube import KubeConfig
 
 from kotatsu_operator.core.pool.spec import BUILT_IN, ScaledKind
 from kotatsu_operator.kube.client import Kube, Scale
+from kotatsu_operator.kube.connection import Connection
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError
 from kotatsu_operator.kube.objects import parts, resource_of
 from kotatsu_operator.kube.views import workload_view
@@ -54,8 +55,8 @@ def here(plane: Plane) -> Namespace:
 
 @pytest.fixture
 async def kube(plane: Plane) -> AsyncIterator[Kube]:
-    client = AsyncClient(KubeConfig.from_file(plane.kubeconfig))
-    kube = Kube(client, scaled=KINDS)
+    config = KubeConfig.from_file(plane.kubeconfig).get()
+    kube = Kube(Connection(config, "scales"), scaled=KINDS)
     yield kube
     await kube.close()
 

@@ -5,13 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 from chart.kit import Object, crd
-from lightkube import ApiError
 
 from kotatsu_operator.jobs import crds
-from kotatsu_operator.kube.errors import ConflictError, NotFoundError
+from kotatsu_operator.kube.errors import ApiError, ConflictError, NotFoundError
 
 # What apiextensions.k8s.io/v1 JSONSchemaProps knows of what we use.
 KEYWORDS = {
@@ -184,13 +182,13 @@ class _Client:
 
     async def apply(self, kind: Any, obj: Object) -> Object:
         if self.forbidden:
-            raise _error(403, "customresourcedefinitions is forbidden")
+            raise ApiError(403, "customresourcedefinitions is forbidden")
         self.installed = obj
         return obj
 
     async def replace(self, kind: Any, namespace: None, obj: Object) -> Object:
         if self.refuse:
-            raise _error(422, "spec.versions must have storedVersions")
+            raise ApiError(422, "spec.versions must have storedVersions")
         if self.conflicts:
             self.conflicts -= 1
             raise ConflictError("the object has been modified")
@@ -199,12 +197,6 @@ class _Client:
 
     async def close(self) -> None:
         pass
-
-
-def _error(code: int, message: str) -> ApiError:
-    body = {"kind": "Status", "status": "Failure", "code": code, "message": message}
-    request = httpx2.Request("PUT", "http://cluster")
-    return ApiError(request=request, response=httpx2.Response(code, json=body, request=request))
 
 
 def _nodes(node: Object, path: str = "") -> Iterator[tuple[str, Object]]:

@@ -101,7 +101,7 @@ async def again_and_again(row, share, kubectl, make, turn, soak):
             kubectl.apply(*make(app.name))
             app.address = cluster_ip(kubectl, app.name)
     wrong = []
-    async with NamespaceWatcher(Kube(client), kubectl.namespace) as watcher:
+    async with NamespaceWatcher(Kube.connect("e2e-cycles"), kubectl.namespace) as watcher:
         pools = PoolsOfNamespace(kubectl, client, watcher)
         await watcher.sees("accepted", lambda: all(pools.status(a).get("phase") for a in apps), 60)
         for chance in soak.chances(row, -(-cycles // AT_ONCE)):

@@ -46,12 +46,13 @@ async def make_arena(stack, kubectl, leases, tmp_path_factory):
     scratch = tmp_path_factory.mktemp("fault-pools")
     client = AsyncClient(field_manager="e2e-fault-pools")
     stack.push_async_callback(client.close)
+    watcher = NamespaceWatcher(Kube.connect("e2e-fault-pools"), kubectl.namespace)
     operators = Operators(kubectl.namespace, scratch / "operator.log")
     stack.push_async_callback(operators.end)
     fault_pools = FaultPools(
         kubectl=kubectl,
         client=client,
-        watcher=await stack.enter_async_context(NamespaceWatcher(Kube(client), kubectl.namespace)),
+        watcher=await stack.enter_async_context(watcher),
         recorder=cluster_ip(kubectl, "recorder"),
         operators=operators,
         node=Node.open(),

@@ -133,7 +133,7 @@ async def come_and_go(kubectl, before, after):
         for name, more in OF_EACH.items()
     ]
     client = AsyncClient(field_manager="e2e-upgrade")
-    async with NamespaceWatcher(Kube(client), kubectl.namespace) as watcher:
+    async with NamespaceWatcher(Kube.connect("e2e-upgrade"), kubectl.namespace) as watcher:
         pools = PoolsOfNamespace(kubectl, client, watcher)
         await watcher.sees("asleep", lambda: not pools.not_asleep(quiet), 180)
         await watcher.sees("asleep", lambda: not pools.not_asleep(fresh), 180)

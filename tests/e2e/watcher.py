@@ -67,6 +67,7 @@ class NamespaceWatcher:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.kube.close()
 
     async def sees(self, what: str, holds: Callable[[], Any], within: float) -> Any:
         """Wait until something is so; AssertionError with the last value if it does not come."""

@@ -9,10 +9,6 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
-import httpx2
-from lightkube import ApiError
-from lightkube.models.meta_v1 import Status
-
 from kotatsu_operator.activator import pool as activator_pool
 from kotatsu_operator.activator.pool import PodIdentity
 from kotatsu_operator.activator.slices import make_slice
@@ -29,7 +25,7 @@ from kotatsu_operator.core.protocol import (
 from kotatsu_operator.core.report.record import parts_of
 from kotatsu_operator.core.scope import Namespace, Scope
 from kotatsu_operator.kube.client import EVERYWHERE, Keeps, Scale, everything
-from kotatsu_operator.kube.errors import ConflictError, NotFoundError, UnreadableError
+from kotatsu_operator.kube.errors import ApiError, ConflictError, NotFoundError, UnreadableError
 from kotatsu_operator.kube.fields import used
 from kotatsu_operator.kube.objects import Object, key_of, parts, resource_of
 from tests.operator.core.values import annotations_of
@@ -386,8 +382,7 @@ _WRITING = (
 
 def forbidden() -> ApiError:
     """What the API server answers where a Role is missing."""
-    status = {"code": 403, "message": "forbidden", "reason": "Forbidden", "status": "Failure"}
-    return ApiError(response=httpx2.Response(403, json=status))
+    return ApiError(403, "forbidden")
 
 
 DENIED = "ValidatingAdmissionPolicy 'kotatsu-scales' denied request: An activator may not"
@@ -395,8 +390,7 @@ DENIED = "ValidatingAdmissionPolicy 'kotatsu-scales' denied request: An activato
 
 def denied() -> ApiError:
     """What the API server answers where an admission policy refuses a write."""
-    status = {"code": 422, "message": DENIED, "reason": "Invalid", "status": "Failure"}
-    return ApiError(response=httpx2.Response(422, json=status))
+    return ApiError(422, DENIED)
 
 
 class FakeKube:
@@ -579,7 +573,7 @@ class FakeKube:
             self._check(kind.__name__, name, meta["resourceVersion"])
         new = _merged(found, patch)
         if refusal := self.refuses(new["metadata"].get("annotations", {})):
-            raise ApiError(status=Status(code=400, reason="BadRequest", message=refusal))
+            raise ApiError(400, refusal)
         if spec:
             field = "selector" if "selector" in spec else "minReplicas"
             new["metadata"]["managedFields"] = [owned(field, "kotatsu-operator")]

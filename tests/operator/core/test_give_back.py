@@ -1,15 +1,12 @@
 """What a target gets back: what Kotatsu has changed, and nothing that others have set since."""
 
-import httpx2
-from lightkube import ApiError
-from lightkube.models.meta_v1 import Status
 from rows import each
 
 from kotatsu_operator.core.give_back import FAILED, RESTORED, TRIES, UNCHANGED, give_back
 from kotatsu_operator.core.protocol import ROUTE_LABEL, ROUTE_TAKEN
 from kotatsu_operator.core.report.record import MIN_SCALE, Entry
 from kotatsu_operator.kube.cluster import Cluster
-from kotatsu_operator.kube.errors import ConflictError
+from kotatsu_operator.kube.errors import ApiError, ConflictError, HttpError
 from tests.operator.cluster import (
     FakeKube,
     deployment,
@@ -146,9 +143,7 @@ async def test_a_min_scale_of_anothers_is_named_and_stays(saved, now):
 
 async def test_nothing_is_owed_once_the_target_and_knative_are_gone():
     kube = FakeKube()
-    request = httpx2.Request("GET", "http://api")
-    answer = httpx2.Response(404, text="404 page not found", request=request)
-    kube.on("get", lambda *_: answer.raise_for_status())
+    kube.on("get", HttpError(404, "404 page not found"))
     owed = {name: owed for name, owed in EVERYTHING.items() if name != "reduced"}
     assert await given(kube, entry(**owed)) == [(UNCHANGED, "there is no Deployment voice")]
 
@@ -200,7 +195,7 @@ async def test_a_kind_that_the_chart_does_not_name_any_more_is_tried_again():
 @each("error, is_tried_again", [
     (forbidden(), False),
     (OSError("away"), True),
-    (ApiError(status=Status(code=429, message="busy")), True),
+    (ApiError(429, "busy"), True),
 ])  # fmt: skip
 async def test_a_pod_that_cannot_be_resized_is_named_and_stops_no_other(error, is_tried_again):
     """It serves with smaller requests too: a rejection need not be waited for."""

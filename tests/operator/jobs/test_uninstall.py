@@ -3,7 +3,6 @@
 import asyncio
 import json
 
-import httpx2
 import pytest
 from prometheus_client import CollectorRegistry
 
@@ -21,7 +20,7 @@ from kotatsu_operator.core.protocol import (
 from kotatsu_operator.jobs import uninstall as uninstall_module
 from kotatsu_operator.jobs.uninstall import Uninstall, UninstallError
 from kotatsu_operator.kube.client import EVERYWHERE
-from kotatsu_operator.kube.errors import ConflictError, NotFoundError
+from kotatsu_operator.kube.errors import ConflictError, HttpError, NotFoundError
 from tests.operator.cluster import (
     MINE,
     NAMESPACE,
@@ -534,9 +533,7 @@ async def test_the_lease_is_renewed_for_as_long_as_it_takes(cluster):
 async def test_without_the_crd_there_are_no_pools_and_it_ends_at_once():
     """For an unknown API group the API server answers 404 in plain text."""
     cluster = Cluster()
-    request = httpx2.Request("GET", "https://cluster/apis/kotatsu.dev/v1beta1/warmpools")
-    answer = httpx2.Response(404, text="404 page not found", request=request)
-    cluster.kube.on("find", lambda *_: answer.raise_for_status())
+    cluster.kube.on("find", HttpError(404, "404 page not found"))
     await cluster.uninstall()
     assert "there are no WarmPools" in cluster.said
     assert not cluster.has_said("cannot be read")

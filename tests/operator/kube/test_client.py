@@ -3,10 +3,14 @@
 import asyncio
 import contextlib
 import json
+from dataclasses import dataclass
+from types import AsyncGeneratorType
 
-import httpx2
+import aiohttp
 import pytest
-from lightkube import ApiError, AsyncClient, KubeConfig
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from lightkube import KubeConfig
 from lightkube.config.models import Cluster, User
 from rows import each
 
@@ -14,10 +18,12 @@ from kotatsu_operator.core.pool.spec import BUILT_IN, ScaledKind
 from kotatsu_operator.kube import client as kube_module
 from kotatsu_operator.kube import informer
 from kotatsu_operator.kube.client import Kube, Scale
+from kotatsu_operator.kube.connection import TOKEN_SECONDS, Connection, authorization
 from kotatsu_operator.kube.errors import (
+    ApiError,
     ConflictError,
+    HttpError,
     NotFoundError,
-    TooSlow,
     Unreachable,
     is_refusal,
 )
@@ -34,15 +40,76 @@ from tests.operator.cluster import eventually, pod, warm_pool
 
 pytestmark = pytest.mark.timeout(60)
 
-CONFIG = KubeConfig.from_one(cluster=Cluster(server="http://api", insecure=True), user=User())
 SCALE = "/apis/apps/v1/namespaces/demo/deployments/voice/scale"
 POOL = "/apis/kotatsu.dev/v1beta1/namespaces/demo/warmpools/voice"
 SLICES = "/apis/discovery.k8s.io/v1/namespaces/demo/endpointslices"
 
 
-def client_of(server):
-    transport = httpx2.MockTransport(server)
-    return AsyncClient(config=CONFIG, field_manager="tester", transport=transport, trust_env=False)
+@dataclass
+class Request:
+    """A request as the API server got it."""
+
+    method: str
+    path: str
+    params: dict
+    headers: dict
+    content: bytes
+
+
+def _answer_of(what):
+    """The response that (status, body) means."""
+    status, body = what
+    if isinstance(body, dict):
+        return web.json_response(body, status=status)
+    if isinstance(body, str):
+        return web.Response(status=status, text=body)
+    return web.Response(status=status, body=body)
+
+
+@contextlib.asynccontextmanager
+async def connected(server):
+    """Connections to an HTTP server that answers what `server` says of each request.
+
+    It says (status, body), the lines of a watch, or the error that the client is to see.
+    """
+    failures = []
+
+    async def handle(asked):
+        url, headers = asked.url, asked.headers
+        request = Request(asked.method, url.path, dict(url.query), headers, await asked.read())
+        said = server(request)
+        if asyncio.iscoroutine(said):
+            said = await said
+        if isinstance(said, Exception):
+            failures.append(said)
+            asked.transport.abort()
+            return web.Response()
+        if not isinstance(said, AsyncGeneratorType):
+            return _answer_of(said)
+        stream = web.StreamResponse()
+        await stream.prepare(asked)
+        async for part in said:
+            await stream.write(part)
+        return stream
+
+    async def see_failure(request, send):
+        try:
+            return await send(request)
+        except aiohttp.ClientError:
+            raise failures.pop() from None
+
+    app = web.Application(client_max_size=2**30)
+    app.router.add_route("*", "/{path:.*}", handle)
+    there = TestServer(app)
+    await there.start_server(shutdown_timeout=0)
+    cluster = Cluster(server=str(there.make_url("/")))
+    config = KubeConfig.from_one(cluster=cluster, user=User(token="t")).get()
+    connection = Connection(config, "tester", [see_failure])
+    try:
+        yield connection
+    finally:
+        await connection.close()
+        await there.close()
 
 
 class Server:
@@ -54,15 +121,7 @@ class Server:
 
     def __call__(self, request):
         self.requests.append(request)
-        answer = self.answers.pop(0) if self.answers else (200, {"metadata": {"name": "voice"}})
-        if isinstance(answer, Exception):
-            raise answer
-        status, body = answer
-        if isinstance(body, dict):
-            return httpx2.Response(status, json=body)
-        if isinstance(body, str):
-            return httpx2.Response(status, text=body)
-        return httpx2.Response(status, content=body)
+        return self.answers.pop(0) if self.answers else (200, {"metadata": {"name": "voice"}})
 
     @property
     def last(self):
@@ -89,9 +148,8 @@ def server():
 
 @pytest.fixture
 async def kube(server):
-    kube = Kube(client_of(server))
-    yield kube
-    await kube.close()
+    async with connected(server) as connection:
+        yield Kube(connection)
 
 
 # --- the scale ---
@@ -101,7 +159,7 @@ async def test_a_scale_of_zero_has_no_replicas_in_it(kube, server):
     server.answers = [scale("7"), scale("8", replicas=3)]
     assert await kube.get_scale("demo", "voice") == Scale(0, "7")
     assert await kube.get_scale("demo", "voice") == Scale(3, "8")
-    assert server.last.url.path == SCALE
+    assert server.last.path == SCALE
 
 
 NO_SUCH_GROUP = (404, "404 page not found\n")
@@ -110,15 +168,16 @@ NO_SUCH_GROUP = (404, "404 page not found\n")
 @each("answer", [NO_SUCH_GROUP, (404, {"kind": "Status", "code": 404, "message": "not found"})])
 async def test_a_scale_whose_kind_the_cluster_does_not_know_any_more_is_not_found(server, answer):
     flock = ScaledKind("example.org/v1", "Flock", "flocks")
-    kube = Kube(client_of(server), scaled={**BUILT_IN, "Flock": flock})
     server.answers = [answer]
-    with pytest.raises(NotFoundError):
-        await kube.get_scale("demo", "Flock/voice")
+    async with connected(server) as connection:
+        kube = Kube(connection, scaled={**BUILT_IN, "Flock": flock})
+        with pytest.raises(NotFoundError):
+            await kube.get_scale("demo", "Flock/voice")
 
 
 async def test_a_scale_of_kubernetes_that_a_proxy_does_not_know_is_not_gone(kube, server):
     server.answers = [NO_SUCH_GROUP]
-    with pytest.raises(httpx2.HTTPStatusError):
+    with pytest.raises(HttpError):
         await kube.get_scale("demo", "voice")
 
 
@@ -159,13 +218,13 @@ async def test_a_write_names_the_version_read_and_only_what_it_changes(
     kube, server, write, method, path, body, kind
 ):
     await write(kube)
-    assert (server.last.method, server.last.url.path) == (method, path)
+    assert (server.last.method, server.last.path) == (method, path)
     sent = server.body
     for added in ("apiVersion", "kind"):
         sent.pop(added, None)
     assert sent == body
     assert server.last.headers["content-type"] == kind
-    assert server.last.url.params["fieldManager"] == "tester"
+    assert server.last.params["fieldManager"] == "tester"
 
 
 async def test_another_pod_of_that_name_is_a_conflict_and_not_a_rejection(kube, server):
@@ -230,7 +289,7 @@ async def test_a_name_that_is_none_is_never_asked_for(kube, server, name):
 async def test_an_api_is_there_when_it_can_be_listed(kube, server, answer, expected):
     server.answers = [answer]
     assert await kube.serves(WarmPool, "demo") is expected
-    assert server.last.url.params["limit"] == "1"
+    assert server.last.params["limit"] == "1"
 
 
 @each("answer", [failure(403, "Forbidden"), (502, b"<html>"), OSError("away")])
@@ -253,7 +312,7 @@ async def test_all_objects_of_a_kind_are_listed_in_small_pages(kube, server):
     server.answers = pages_of([warm_pool()], [warm_pool("b")])
     found = await kube.find(WarmPool, "demo", {"team": "pet"})
     assert [obj["metadata"]["name"] for obj in found] == ["voice", "b"]
-    asked = [dict(request.url.params) for request in server.requests]
+    asked = [dict(request.params) for request in server.requests]
     assert asked[0] == {"limit": "20", "labelSelector": "team=pet"}
     assert asked[1] == {"limit": "40", "labelSelector": "team=pet", "continue": "after-1"}
 
@@ -266,21 +325,19 @@ class Pods:
         self.asked = []
 
     def __call__(self, request):
-        limit = int(request.url.params["limit"])
-        start = int(request.url.params.get("continue", "0"))
+        limit = int(request.params["limit"])
+        start = int(request.params.get("continue", "0"))
         self.asked.append((start, limit))
         end = start + limit
         goes_on = str(end) if end < len(self.pods) else ""
         meta = json.dumps({"resourceVersion": "7", "continue": goes_on})
         items = ",".join(self.pods[start:end])
-        return httpx2.Response(200, content=f'{{"metadata": {meta}, "items": [{items}]}}')
+        return 200, f'{{"metadata": {meta}, "items": [{items}]}}'
 
 
 async def names_listed(server):
-    kube = Kube(client_of(server))
-    found = [obj["metadata"]["name"] for obj in await kube.find(Pod, "demo")]
-    await kube.close()
-    return found
+    async with connected(server) as connection:
+        return [obj["metadata"]["name"] for obj in await Kube(connection).find(Pod, "demo")]
 
 
 async def test_pages_of_small_objects_grow():
@@ -326,14 +383,14 @@ async def test_all_lists_together_have_one_page_in_memory(kube, server):
         most = max(most, reading)
         await asyncio.sleep(0)
         reading -= 1
-        return httpx2.Response(200, json=pages_of([warm_pool()])[0][1])
+        return pages_of([warm_pool()])[0]
 
-    client = client_of(answer)
-    one = Kube(client, more=lambda: client)
-    many = [one, one.separate(), one.guarded(lambda: True)]
-    await asyncio.gather(*(kube.find(WarmPool, "demo") for kube in many * 3))
+    async with connected(answer) as connection:
+        one = Kube(connection)
+        many = [one, one.separate(), one.guarded(lambda: True)]
+        await asyncio.gather(*(kube.find(WarmPool, "demo") for kube in many * 3))
+        await one.close()
     assert most == 1
-    await client.close()
 
 
 async def test_a_kind_that_is_not_there_has_no_list(kube, server):
@@ -358,7 +415,7 @@ async def test_who_may_not_write_any_more_sends_nothing(kube, server, verb):
 async def test_what_is_gone_already_is_deleted(kube, server):
     server.answers = [failure(404, "NotFound")]
     await kube.delete(EndpointSlice, "demo", "s")
-    assert (server.last.method, server.last.url.path) == ("DELETE", SLICES + "/s")
+    assert (server.last.method, server.last.path) == ("DELETE", SLICES + "/s")
 
 
 # --- what can go wrong ---
@@ -370,9 +427,9 @@ FAILURES = [
     failure(429, "TooManyRequests"),
     failure(500, "InternalError"),
     (503, b"no endpoints"),
-    httpx2.ConnectError("refused"),
-    httpx2.ReadTimeout("slow"),
-    httpx2.RemoteProtocolError("cut off"),
+    aiohttp.ClientConnectionError("refused"),
+    aiohttp.SocketTimeoutError("slow"),
+    aiohttp.ClientPayloadError("cut off"),
 ]
 PAGES = [(200, b"<html>log in first</html>"), (200, b"")]
 """What a proxy in front of the API server may say."""
@@ -396,8 +453,8 @@ async def test_every_failure_of_a_call_has_one_of_three_names(kube, server, call
 
 @each("call", CALLS)
 async def test_a_connection_that_times_out_names_the_value_that_permits_it(kube, server, call):
-    server.answers = [httpx2.ConnectTimeout("")]  # empty, as the library raises it
-    with pytest.raises(TooSlow) as caught:
+    server.answers = [aiohttp.ConnectionTimeoutError("")]  # empty, as the library raises it
+    with pytest.raises(TimeoutError) as caught:
         await calls(kube)[call]()
     assert "networkPolicy.apiServerPorts" in str(caught.value)
     assert "kubectl get endpointslices kubernetes -n default" in str(caught.value)
@@ -430,17 +487,14 @@ class Watched:
         self.stream = []
         """What the first watch says, whatever it is."""
 
-    async def __call__(self, request):
-        self.requests.append(dict(request.url.params))
+    def __call__(self, request):
+        self.requests.append(request.params)
         if self.failures:
-            failure = self.failures.pop(0)
-            if isinstance(failure, Exception):
-                raise failure
-            return failure
-        if "watch" not in request.url.params:
+            return self.failures.pop(0)
+        if "watch" not in request.params:
             meta = {"resourceVersion": "50"}
-            return httpx2.Response(200, json={"metadata": meta, "items": self.items})
-        return httpx2.Response(200, content=self._stream())
+            return 200, {"metadata": meta, "items": self.items}
+        return self._stream()
 
     async def _stream(self):
         for line in self.stream:
@@ -465,19 +519,19 @@ def watched():
 @contextlib.asynccontextmanager
 async def following(watched):
     """What a view has been told, by a `Watch` over the watched API server."""
-    kube, told = Kube(client_of(watched)), []
+    told = []
 
     def on_change(_, change, obj):
         objects = obj["items"] if change == "LIST" else [obj]
         told.append((change, [o["metadata"]["name"] for o in objects]))
 
-    task = asyncio.create_task(Watch(kube, Pod, "demo", on_change).run())
-    try:
-        yield told
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        await kube.close()
+    async with connected(watched) as connection:
+        task = asyncio.create_task(Watch(Kube(connection), Pod, "demo", on_change).run())
+        try:
+            yield told
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_a_view_is_listed_and_then_followed(watched):
@@ -536,15 +590,13 @@ async def test_after_what_is_no_change_all_is_listed_again(watched, monkeypatch,
 
 
 NOT_SERVED = {
-    "no such group": httpx2.Response(404, text="404 page not found\n"),
-    "no such kind": httpx2.Response(
-        404, json={"kind": "Status", "code": 404, "reason": "NotFound", "message": "not found"}
-    ),
+    "no such group": (404, "404 page not found\n"),
+    "no such kind": failure(404, "NotFound"),
 }
 AWAY = NOT_SERVED | {
-    "refused": httpx2.ConnectError("refused"),
-    "503": httpx2.Response(503, content=b"no endpoints"),
-    "a page": httpx2.Response(200, content=b"<html>log in first</html>"),
+    "refused": aiohttp.ClientConnectionError("refused"),
+    "503": (503, b"no endpoints"),
+    "a page": PAGES[0],
 }
 
 
@@ -591,18 +643,17 @@ async def test_an_error_that_the_caller_raises_ends_the_watch(
     watched.lines.put_nowait(None)
     if not while_watching:
         fail()
-    kube = Kube(client_of(watched))
-    with pytest.raises(NotFoundError):
-        await Watch(kube, Pod, "demo", fail, on_error=end).run()
+    async with connected(watched) as connection:
+        with pytest.raises(NotFoundError):
+            await Watch(Kube(connection), Pod, "demo", fail, on_error=end).run()
     assert len(watched.requests) == 1 + while_watching
     assert caplog.records == []
-    await kube.close()
 
 
 async def test_the_log_of_a_watch_that_cannot_connect_names_the_value_that_permits_it(
     watched, caplog
 ):
-    watched.failures = [httpx2.ConnectTimeout("")]
+    watched.failures = [aiohttp.ConnectionTimeoutError("")]
     async with following(watched) as seen:
         await eventually(lambda: seen)
     (line,) = caplog.messages
@@ -622,3 +673,34 @@ async def test_a_write_is_refused_for_what_is_written_or_for_something_else(
         await kube.merge(ConfigMap, "demo", "voice-1", {"metadata": {"annotations": {"a": "1"}}})
     assert is_refusal(caught.value) == is_refused
     assert not is_refusal(OSError("away"))
+
+
+# --- the connection ---
+
+
+async def test_a_request_says_who_asks(kube, server):
+    await kube.get(WarmPool, "demo", "voice")
+    assert server.last.headers["authorization"] == "Bearer t"
+
+
+def test_a_token_of_a_file_is_read_again_before_it_expires(tmp_path):
+    """A kubelet replaces it when a fifth of its time is left: of the shortest, two minutes."""
+    (tmp_path / "token").write_text("first\n")
+    now = 0.0
+    current = authorization(User(token_file=str(tmp_path / "token")), lambda: now)
+    assert current() == "Bearer first"
+    (tmp_path / "token").write_text("second\n")
+    now = TOKEN_SECONDS - 1
+    assert current() == "Bearer first"
+    now = TOKEN_SECONDS
+    assert current() == "Bearer second"
+
+
+async def test_a_watch_reads_lines_of_any_length(watched):
+    large = pod("b")
+    large["metadata"]["annotations"] = {"of/others": "x" * 2_000_000}
+    watched.tell("ADDED", large, 51)
+    watched.tell("ADDED", pod("c"), 52)
+    async with following(watched) as seen:
+        await eventually(lambda: len(seen) == 3)
+    assert seen[1:] == [("ADDED", ["b"]), ("ADDED", ["c"])]

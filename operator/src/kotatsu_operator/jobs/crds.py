@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lightkube import ApiError
 from lightkube.generic_resource import create_global_resource
 
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import (
+    ApiError,
     ConflictError,
     NotFoundError,
     Unreachable,
@@ -88,7 +88,7 @@ async def _created(kube: Kube, packaged: Object) -> str:
     try:
         await kube.apply(CustomResourceDefinition, packaged)
     except ApiError as error:
-        if error.status.code != _FORBIDDEN:
+        if error.code != _FORBIDDEN:
             raise
         return (
             f"{name}: not installed, so there is nothing to replace. If nothing else installs "

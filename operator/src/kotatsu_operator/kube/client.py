@@ -9,18 +9,23 @@ import contextlib
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import Any, TypeVar
 
-import httpx2
 import msgspec
-from lightkube import ApiError, AsyncClient
-from lightkube.core.decoders import decode_status, decode_watch_event
-from lightkube.core.selector import build_selector
-from lightkube.types import PatchType
+from aiohttp import ClientResponse
+from lightkube.core.resource import api_info
 
+from kotatsu_operator.core.formats import table
 from kotatsu_operator.core.pool.spec import BUILT_IN, Scaled
 from kotatsu_operator.kube import errors, objects
-from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable
+from kotatsu_operator.kube.connection import Connection, error_of
+from kotatsu_operator.kube.errors import (
+    ApiError,
+    ConflictError,
+    HttpError,
+    NotFoundError,
+    Unreachable,
+)
 from kotatsu_operator.kube.fields import used
 from kotatsu_operator.kube.objects import Key, Object, WarmPool
 
@@ -35,14 +40,6 @@ LARGEST_PAGE = 100
 
 MOST_READ = 4 * 1024 * 1024
 """Bytes of an answer with several objects. One object can have some MB."""
-
-_TIMEOUT = 10.0
-_WATCH_TIMEOUT = httpx2.Timeout(_TIMEOUT, read=None)
-_NO_CONNECTION = (
-    f"no connection to the API server within {_TIMEOUT:.0f} s. If there never was one, a "
-    "NetworkPolicy may block it: the chart value networkPolicy.apiServerPorts needs the port that "
-    "`kubectl get endpointslices kubernetes -n default` shows"
-)
 
 _LIST_AGAIN = 410
 """HTTP 410 Gone: the resourceVersion to continue from is too old."""
@@ -78,6 +75,23 @@ def _segment(name: str) -> str:
 EVERYWHERE = "*"
 """In place of a namespace: all of them, for a list or a watch."""
 
+
+def _path_of(kind: Any, namespace: str | None, name: str = "") -> str:
+    """The path of an object, or of all objects of a kind; of all namespaces with `*` or none."""
+    info = api_info(kind)
+    base = info.parent or info.resource
+    parts = [f"apis/{base.group}" if base.group else "api", base.version]
+    if namespace and namespace != EVERYWHERE:
+        parts += ["namespaces", namespace]
+    return "/".join([*parts, info.plural, *filter(None, (name, info.action))])
+
+
+def _typed(kind: Any, obj: Object) -> Object:
+    """An object with the apiVersion and kind that its kind has."""
+    resource = api_info(kind).resource
+    return {"apiVersion": resource.api_version, "kind": resource.kind, **obj}
+
+
 Keeps = Callable[[Object], bool]
 """Whether an object is of interest."""
 
@@ -100,20 +114,31 @@ class _Page(msgspec.Struct):
     metadata: Meta
 
 
+class _Event(msgspec.Struct):
+    """A line of a watch."""
+
+    type: str
+    object: msgspec.Raw
+
+
 _NO_REPLICAS = 500
 """How the API server answers for the scale of a custom resource without spec.replicas."""
+
+MERGE = "application/merge-patch+json"
+STRATEGIC = "application/strategic-merge-patch+json"
+APPLY = "application/apply-patch+yaml"
+"""How a patch is meant."""
+
+T = TypeVar("T")
 
 
 @dataclass(eq=False)
 class Kube:
     """The client, over one connection pool. `connect` sets the field manager of every write."""
 
-    # The library's overloads expect typed models, but Kotatsu uses dicts.
-    client: Any
+    connection: Connection
     may_write: Callable[[], bool] = lambda: True
     on_error: Callable[[str], None] = lambda _: None
-    more: Callable[[], AsyncClient] | None = None
-    """Makes a client with connections of its own."""
     scaled: Scaled = field(default_factory=lambda: BUILT_IN)
     reading: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while a page of a list is read: all lists of a process have one page in memory."""
@@ -132,41 +157,35 @@ class Kube:
         `on_error` gets the status code or `unreachable` of each call that fails, except conflicts
         and missing objects.
         """
-
-        def client() -> AsyncClient:
-            return AsyncClient(field_manager=actor, timeout=httpx2.Timeout(_TIMEOUT))
-
-        return cls(client(), on_error=on_error, more=client, scaled=scaled)
+        return cls(Connection.from_environment(actor), on_error=on_error, scaled=scaled)
 
     def guarded(self, may_write: Callable[[], bool]) -> "Kube":
         """The same connections, but a write raises NotLeadingError unless `may_write()`.
 
         A Lease is not a fence: a paused process can resume in the middle of a reconcile.
         """
-        return replace(self, may_write=may_write, more=None)
+        return replace(self, may_write=may_write)
 
     def separate(self) -> "Kube":
         """A client with its own connections to the same API server, closed together with this one.
 
         Calls that must not wait behind a thousand others use another pool of connections.
         """
-        if self.more is None:
-            return self
-        made = replace(self, client=self.more())
+        made = replace(self, connection=self.connection.another())
         self._separate.append(made)
         return made
 
     async def close(self) -> None:
         for other in self._separate:
             await other.close()
-        await self.client.close()
+        await self.connection.close()
 
     # --- reading ---
 
     async def get(self, kind: Any, namespace: str | None, name: str) -> Object:
         """Read one object; without a namespace, of a global kind. Raises NotFoundError."""
         where = namespace and _segment(namespace)
-        return await self._object("get", kind, name=_segment(name), namespace=where)
+        return await self._object("GET", kind, where, _segment(name))
 
     async def get_scale(self, namespace: str, workload: str) -> Scale:
         """Read the scale of a workload, named by its `ref`. Raises NotFoundError.
@@ -175,22 +194,23 @@ class Kube:
         """
         kind, name = self._scale_of(workload)
         try:
-            found = await self._call(self.client.get(kind, name, namespace=namespace))
-        except (ApiError, httpx2.HTTPStatusError) as error:
+            found = await self._object("GET", kind, namespace, name)
+        except HttpError as error:
             known = self.scaled[objects.parts(workload)[0]]
             if known.kind in BUILT_IN:
                 raise
             if errors.is_missing(error):
                 raise NotFoundError(f"the cluster does not know {known.kind} any more") from None
-            if errors.code_of(error) != _NO_REPLICAS:
+            if error.code != _NO_REPLICAS:
                 raise
             unset = await self.get(objects.resource_of(known), namespace, name)
             # Without spec.replicas, its controller makes one pod.
             return Scale(
                 int(unset["spec"].get("replicas", 1)), unset["metadata"]["resourceVersion"]
             )
-        replicas = found.spec.replicas if found.spec is not None else None
-        return Scale(replicas or 0, found.metadata.resourceVersion)
+        with _readable():
+            replicas = table(found.get("spec")).get("replicas")
+            return Scale(int(replicas or 0), found["metadata"]["resourceVersion"])
 
     def _scale_of(self, workload: str) -> tuple[Any, str]:
         """The scale subresource of a workload, and its name as a path segment."""
@@ -207,8 +227,8 @@ class Kube:
     async def serves(self, kind: Any, namespace: str) -> bool:
         try:
             with _readable():
-                async for _ in self.client.list(kind, namespace=namespace, chunk_size=1):
-                    break
+                data = await self._answer("GET", kind, namespace, params={"limit": 1})
+                msgspec.json.decode(data, type=_Page)
         except Unreachable as error:
             if errors.is_missing(error):
                 return False
@@ -242,7 +262,7 @@ class Kube:
                 at = version
             return found, int(at)
 
-        return cast(tuple[list[Object], int], await self._call(listed()))
+        return await self._call(listed())
 
     async def _pages(
         self, kind: Any, namespace: str, labels: Mapping[str, str] | None, keeps: Keeps
@@ -254,15 +274,12 @@ class Kube:
         """
         asked: dict[str, Any] = {"limit": PAGE}
         if labels:
-            asked["labelSelector"] = build_selector(dict(labels))
+            asked["labelSelector"] = ",".join(f"{k}={v}" for k, v in labels.items())
         is_last = False
         while not is_last:
             async with self.reading:
                 with _readable():
-                    most = MOST_READ if asked["limit"] > 1 else None
-                    data = await self._answer(
-                        "list", kind, namespace=namespace, params=asked, most=most
-                    )
+                    data = await self._page(kind, namespace, asked)
                     if data is None:
                         asked["limit"] = max(asked["limit"] // 4, 1)
                         continue
@@ -275,38 +292,24 @@ class Kube:
             asked["continue"] = found.metadata.next
             yield page, found.metadata.resourceVersion, is_last
 
-    async def _answer(
-        self, method: str, kind: Any, *, most: int | None = None, **asked: Any
-    ) -> bytes | None:
-        """The body of an answer; None if it has more than `most` bytes."""
-        async with self._response(method, kind, **asked) as response:
-            if most is None:
-                return bytes(await response.aread())
-            parts, size = [], 0
-            async for part in response.aiter_bytes():
+    async def _page(self, kind: Any, namespace: str, asked: Mapping[str, Any]) -> bytes | None:
+        """The answer to a list; None if it has more than MOST_READ, unless it is of one object."""
+        parts, size = [], 0
+        async with self.connection.send("GET", _path_of(kind, namespace), asked) as response:
+            async for part in response.content.iter_any():
                 size += len(part)
-                if size > most:
+                if size > MOST_READ and asked["limit"] > 1:
                     return None
                 parts.append(part)
-            return b"".join(parts)
+        return b"".join(parts)
 
-    @contextlib.asynccontextmanager
-    async def _response(
-        self, method: str, kind: Any, **asked: Any
-    ) -> AsyncIterator[httpx2.Response]:
-        """The answer to a request, with its body unread. Raises its error."""
-        client = self.client._client  # noqa: SLF001  (the library reads answers whole)
-        request = client.prepare_request(method, kind, **asked)
-        if asked.get("watch"):
-            request.timeout = _WATCH_TIMEOUT
-        response = await client.send(client.build_adapter_request(request), stream=True)
-        try:
-            if response.is_error:
-                await response.aread()
-            client.raise_for_status(response)
-            yield response
-        finally:
-            await response.aclose()
+    async def _answer(
+        self, method: str, kind: Any, namespace: str | None, name: str = "", **asked: Any
+    ) -> bytes:
+        """The body of an answer."""
+        path = _path_of(kind, namespace, name)
+        async with self.connection.send(method, path, **asked) as response:
+            return await response.read()
 
     async def follow(
         self, kind: Any, namespace: str, keeps: Keeps = everything
@@ -345,8 +348,8 @@ class Kube:
                         yield change, obj
             except (TimeoutError, StopAsyncIteration):
                 continue
-            except (ApiError, httpx2.HTTPStatusError) as error:
-                if errors.code_of(error) == _LIST_AGAIN:
+            except HttpError as error:
+                if error.code == _LIST_AGAIN:
                     return
                 if errors.is_missing(error):
                     raise NotFoundError(str(error)) from None
@@ -358,14 +361,17 @@ class Kube:
         self, kind: Any, namespace: str, version: str
     ) -> AsyncGenerator[tuple[str, Object]]:
         """The changes since a version, until the API server ends the watch."""
-        asked = {"resourceVersion": version, "timeoutSeconds": 2 * WATCH_SECONDS}
-        async with self._response(
-            "list", kind, namespace=namespace, watch=True, params=asked
-        ) as response:
-            async for line in response.aiter_lines():
-                event = decode_watch_event(line.encode())
+        asked: dict[str, str | int] = {
+            "resourceVersion": version,
+            "timeoutSeconds": 2 * WATCH_SECONDS,
+            "watch": "true",
+        }
+        path = _path_of(kind, namespace)
+        async with self.connection.send("GET", path, asked) as response:
+            async for line in _lines(response):
+                event = msgspec.json.decode(line, type=_Event)
                 if event.type == "ERROR":
-                    raise ApiError(status=decode_status(event.object))
+                    raise error_of(event.object)
                 yield event.type, used(kind, event.object)
 
     # --- writing ---
@@ -376,15 +382,13 @@ class Kube:
         Raises ConflictError, NotFoundError.
         """
         kind, name = self._scale_of(workload)
-        body = kind.from_dict(
-            {
-                "apiVersion": "autoscaling/v1",
-                "kind": "Scale",
-                "metadata": {"name": name, "namespace": namespace, "resourceVersion": version},
-                "spec": {"replicas": replicas},
-            }
-        )
-        await self._write(lambda: self.client.replace(body, name=name, namespace=namespace))
+        body = {
+            "apiVersion": "autoscaling/v1",
+            "kind": "Scale",
+            "metadata": {"name": name, "namespace": namespace, "resourceVersion": version},
+            "spec": {"replicas": replicas},
+        }
+        await self._written("PUT", kind, namespace, name, body=body)
 
     async def raise_scale(self, namespace: str, workload: str, version: str) -> None:
         """Set the replicas of a workload, named by its `ref`, to 1 if it is still at `version`.
@@ -403,11 +407,9 @@ class Kube:
         ConflictError, NotFoundError.
         """
         try:
-            return await self.merge(objects.PodResize, *key, patch, PatchType.STRATEGIC)
+            return await self.merge(objects.PodResize, *key, patch, STRATEGIC)
         except ApiError as error:
-            details = error.status.details
-            causes = (details.causes if details is not None else None) or ()
-            if any(cause.field == "metadata.uid" for cause in causes):
+            if "metadata.uid" in error.fields:
                 raise ConflictError(str(error)) from None
             raise
 
@@ -429,31 +431,37 @@ class Kube:
         namespace: str | None,
         name: str,
         patch: Object,
-        how: PatchType = PatchType.MERGE,
+        how: str = MERGE,
     ) -> Object:
         """Merge a patch into an object; if it names a resourceVersion, only at that one.
 
         Raises ConflictError, NotFoundError.
         """
-        headers = {"Content-Type": how.value}
-        return await self._written(
-            "patch", kind, name=_segment(name), namespace=namespace, obj=patch, headers=headers
-        )
+        where = namespace, _segment(name)
+        return await self._written("PATCH", kind, *where, body=patch, content=how)
 
-    async def _object(self, method: str, kind: Any, **asked: Any) -> Object:
+    async def _object(
+        self, method: str, kind: Any, namespace: str | None, name: str = "", **asked: Any
+    ) -> Object:
         """The used fields of the object in an answer."""
-        data = await self._call(self._answer(method, kind, **asked))
+        data = await self._call(self._answer(method, kind, namespace, name, **asked))
         with _readable():
             return used(kind, data)
 
-    async def _written(self, method: str, kind: Any, **asked: Any) -> Object:
+    async def _written(
+        self, method: str, kind: Any, namespace: str | None, name: str = "", **asked: Any
+    ) -> Object:
         """The used fields of an object as it was written."""
         self._require_lead()
-        return await self._object(method, kind, **asked)
+        return await self._object(method, kind, namespace, name, **asked)
 
     async def apply(self, kind: Any, obj: Object) -> Object:
         """Create a global object; one that is there gets these fields (a server-side apply)."""
-        return await self._write(lambda: self.client.apply(kind(obj), force=True))
+        name, body = _segment(obj["metadata"]["name"]), _typed(kind, obj)
+        asked = {"force": "true"}
+        return await self._written(
+            "PATCH", kind, None, name, body=body, content=APPLY, params=asked
+        )
 
     async def offer(self, kind: Any, obj: Object, manager: str) -> Object:
         """Apply the fields of an object as a field manager that takes none from others.
@@ -461,64 +469,65 @@ class Kube:
         Raises ConflictError if another manager has set one of them to another value, NotFoundError,
         and ApiError for what the API server rejects.
         """
-        meta, headers = obj["metadata"], {"Content-Type": PatchType.APPLY.value}
-        where = {"name": _segment(meta["name"]), "namespace": meta["namespace"]}
-        asked = {"fieldManager": manager}
-        return await self._written("patch", kind, **where, obj=obj, headers=headers, params=asked)
+        meta, asked = obj["metadata"], {"fieldManager": manager}
+        where = meta["namespace"], _segment(meta["name"])
+        return await self._written("PATCH", kind, *where, body=obj, content=APPLY, params=asked)
 
     async def judged(self, kind: Any, obj: Object) -> Object:
         """An object as it would be created. Raises ApiError, also for unknown fields."""
         namespace, asked = obj["metadata"]["namespace"], {"dryRun": "All"}
         asked["fieldValidation"] = "Strict"
-        return await self._written("post", kind, obj=kind(obj), namespace=namespace, params=asked)
+        body = _typed(kind, obj)
+        return await self._written("POST", kind, namespace, body=body, params=asked)
 
     async def create(self, kind: Any, namespace: str, obj: Object) -> Object:
         """Create an object. Raises ConflictError when it exists."""
-        return await self._written("post", kind, obj=kind(obj), namespace=namespace)
+        return await self._written("POST", kind, namespace, body=_typed(kind, obj))
 
     async def replace(self, kind: Any, namespace: str | None, obj: Object) -> Object:
         """Replace an object at the version it carries. Raises ConflictError, NotFoundError."""
-        return await self._written("put", kind, obj=kind(obj), namespace=namespace)
+        name, body = _segment(obj["metadata"]["name"]), _typed(kind, obj)
+        return await self._written("PUT", kind, namespace, name, body=body)
 
     async def delete(self, kind: Any, namespace: str, name: str) -> None:
         """Delete an object; a missing object is not an error."""
-        with contextlib.suppress(NotFoundError):
-            there = _segment(name)
-            await self._write(lambda: self.client.delete(kind, there, namespace=namespace))
-
-    async def _write(self, call: Callable[[], Awaitable[Any]]) -> Object:
         self._require_lead()
-        return cast(Object, await self._call(call()))
+        with contextlib.suppress(NotFoundError):
+            await self._call(self._answer("DELETE", kind, namespace, _segment(name)))
 
     def _require_lead(self) -> None:
         if not self.may_write():
             raise errors.NotLeadingError("this operator no longer leads")
 
-    async def _call(self, call: Awaitable[Any]) -> Any:
+    async def _call(self, call: Awaitable[T]) -> T:
         try:
             with _readable():
                 return await call
         except ApiError as error:
-            if error.status.code == 409:
+            if error.code == 409:
                 raise ConflictError(str(error)) from None
-            if error.status.code == 404:
+            if error.code == 404:
                 raise NotFoundError(str(error)) from None
-            self.on_error(str(error.status.code))
+            self.on_error(str(error.code))
             raise
         except Unreachable:
             self.on_error("unreachable")
             raise
 
 
+async def _lines(response: ClientResponse) -> AsyncIterator[bytes]:
+    """The lines of an answer, of any length."""
+    rest = b""
+    async for part in response.content.iter_any():
+        *lines, rest = (rest + part).split(b"\n")
+        for line in lines:
+            yield line
+
+
 @contextlib.contextmanager
 def _readable() -> Iterator[None]:
-    """Raise UnreadableError for what the library raises for an unreadable response.
-
-    A ConnectTimeout gets a message; the library's is empty.
-    """
+    """Raise UnreadableError for what an unreadable response leads to."""
     try:
         yield
-    except httpx2.ConnectTimeout:
-        raise httpx2.ConnectTimeout(_NO_CONNECTION) from None
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise errors.UnreadableError(f"not a response of an API server: {error!r}") from None

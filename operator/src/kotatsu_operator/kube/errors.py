@@ -5,12 +5,27 @@ import contextlib
 from collections.abc import Awaitable, Callable, Collection
 from typing import TypeVar
 
-import httpx2
-from lightkube import ApiError
+import aiohttp
 
 _NOT_FOUND = 404
 
 _TOO_MANY_REQUESTS = 429
+
+
+class HttpError(Exception):
+    """The answer to a call is an error: of the API server, or of something in front of it."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class ApiError(HttpError):
+    """The API server itself rejects a call; `fields` are those of the object that are wrong."""
+
+    def __init__(self, code: int, message: str, fields: Collection[str] = ()) -> None:
+        super().__init__(code, message)
+        self.fields = fields
 
 
 class UnreadableError(Exception):
@@ -22,18 +37,14 @@ class NotLeadingError(Exception):
 
 
 Unreachable = (
-    ApiError,
-    httpx2.HTTPError,
+    HttpError,
+    aiohttp.ClientError,
     OSError,
     asyncio.TimeoutError,
     UnreadableError,
     NotLeadingError,
 )
 """Raised when the API server rejects a call or cannot be reached, or this process may not call."""
-
-
-TooSlow = (TimeoutError, httpx2.TimeoutException)
-"""The errors of `Unreachable` that only mean that no response came in time."""
 
 
 _TEMPORARY = (401, 408, 429)
@@ -52,14 +63,11 @@ def is_answer(error: Exception) -> bool:
 
 def is_missing(error: Exception) -> bool:
     """Whether the API server does not serve the object or kind (an unknown group: plain text)."""
-    return isinstance(error, (ApiError, httpx2.HTTPStatusError)) and code_of(error) == _NOT_FOUND
+    return isinstance(error, HttpError) and error.code == _NOT_FOUND
 
 
 def _is_client_error(error: BaseException, but: Collection[int]) -> bool:
-    if not isinstance(error, (ApiError, httpx2.HTTPStatusError)):
-        return False
-    code = code_of(error)
-    return 400 <= code < 500 and code not in but
+    return isinstance(error, HttpError) and 400 <= error.code < 500 and error.code not in but
 
 
 class ConflictError(Exception):
@@ -68,12 +76,6 @@ class ConflictError(Exception):
 
 class NotFoundError(Exception):
     """The object does not exist."""
-
-
-def code_of(error: ApiError | httpx2.HTTPStatusError) -> int:
-    if isinstance(error, ApiError):
-        return int(error.status.code or 0)
-    return error.response.status_code
 
 
 T = TypeVar("T")

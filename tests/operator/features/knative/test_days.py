@@ -4,8 +4,6 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
-from lightkube import ApiError
-from lightkube.models.meta_v1 import Status as ApiStatus
 from prometheus_client import CollectorRegistry
 from rows import each
 
@@ -22,6 +20,7 @@ from kotatsu_operator.features.knative.feature import Knative
 from kotatsu_operator.features.knative.fields import SERVICE_LABEL
 from kotatsu_operator.features.knative.min_scale import Defaults
 from kotatsu_operator.features.knative.objects import keep_newer
+from kotatsu_operator.kube.errors import ApiError
 from tests.operator.cluster import (
     NAMESPACE,
     VOICE,
@@ -343,7 +342,7 @@ async def test_a_lower_floor_that_is_refused_leaves_the_pool_warm():
 @each("code", [401, 408, 429, 500])
 async def test_a_refusal_that_says_nothing_about_what_is_written_is_no_condition(code):
     day = KnativeDay(t("10:10"), windows=[WINDOW])
-    day.kube.on("annotate", ApiError(status=ApiStatus(code=code, message="not now")))
+    day.kube.on("annotate", ApiError(code, "not now"))
     with pytest.raises(ApiError):
         await day.look()
     assert day.knative.refused == {}

@@ -3,8 +3,6 @@
 import asyncio
 
 import pytest
-from lightkube import ApiError
-from lightkube.models.meta_v1 import Status as ApiStatus
 
 from kotatsu_operator.controller.cache import Cache
 from kotatsu_operator.controller.namespaces import Namespaces
@@ -12,7 +10,7 @@ from kotatsu_operator.features.knative import feature
 from kotatsu_operator.features.knative.feature import Knative
 from kotatsu_operator.features.knative.min_scale import Defaults
 from kotatsu_operator.features.knative.objects import keep_newer
-from kotatsu_operator.kube.errors import NotFoundError
+from kotatsu_operator.kube.errors import ApiError, NotFoundError
 from kotatsu_operator.runtime.settings import Runtime
 from tests.operator.cluster import (
     VOICE,
@@ -149,7 +147,7 @@ async def test_without_the_right_to_read_them_it_is_said_once_what_that_means(wa
     for namespace, why in zip(("", "knative-serving"), denied, strict=True):
         caplog.clear()
         kube = FakeKube()
-        kube.on("get", ApiError(status=ApiStatus(code=403, message="may not get configmaps")))
+        kube.on("get", ApiError(403, "may not get configmaps"))
         knative, _ = watching(kube, knative_namespace=namespace)
         await eventually(lambda kube=kube: len(kube.called("serves")) > 8)
         assert knative.synced

@@ -13,7 +13,6 @@ from datetime import datetime
 from typing import Any, Self
 from zoneinfo import ZoneInfo
 
-from lightkube import ApiError
 from prometheus_client import CollectorRegistry, Gauge
 
 from kotatsu_operator.controller.cache import Cache
@@ -44,7 +43,7 @@ from kotatsu_operator.core.report.status import read_ledger, worth_writing
 from kotatsu_operator.features.sets.purse import Purse
 from kotatsu_operator.features.sets.status import Member, Seen, member_of, set_status, visited
 from kotatsu_operator.kube.client import Kube
-from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable
+from kotatsu_operator.kube.errors import ApiError, ConflictError, NotFoundError, Unreachable
 from kotatsu_operator.kube.informer import Feed, Informer
 from kotatsu_operator.kube.objects import (
     Key,
@@ -393,9 +392,9 @@ class PoolSets(Feature):
         except SpecError as error:
             known.by, known.why = None, f"spec.template: {error}"
         except ApiError as error:
-            if error.status.code not in _REJECTED:
+            if error.code not in _REJECTED:
                 raise
-            known.by, known.why = None, f"spec.template: {error.status.message}"
+            known.by, known.why = None, f"spec.template: {error}"
         known.checked = generation
         self._stale.add(by.name)
         return known.by is by
@@ -413,9 +412,9 @@ class PoolSets(Feature):
         except ConflictError as error:
             return made.refused("Conflict", str(error))
         except ApiError as error:
-            if error.status.code not in _REJECTED:
+            if error.code not in _REJECTED:
                 raise
-            return made.refused("Rejected", str(error.status.message))
+            return made.refused("Rejected", str(error))
         if self._cache.keep_pool(pool):  # the watch shows it too late: an echo touches nothing
             self._touch(key_of(pool))
         return None
