@@ -92,7 +92,8 @@ class Published:
         if seen is None and self.watched:
             self.there = None
         elif seen is not None and self.there is not None:
-            self.there = max(self.there, seen, key=version_of)
+            # `seen` if they are equal: the view keeps it, so that there is one of it.
+            self.there = max(seen, self.there, key=version_of)
         self.watched = seen is not None
 
     def lasting(self, what: str, now: float, *, holds: bool) -> float | None:

@@ -350,12 +350,12 @@ class Indexed(UserDict[K, V], Generic[K, V]):
         self._terms = terms
         # A dict as an ordered set of keys: a set has no order.
         self._keys: defaultdict[Hashable, dict[K, None]] = defaultdict(dict)
-        self._found_by: dict[K, set[Hashable]] = {}
+        self._found_by: dict[K, tuple[Hashable, ...]] = {}  # a set takes four times as much
         super().__init__()
 
     def __setitem__(self, key: K, value: V) -> None:
-        before, after = self._found_by.get(key, set()), set(self._terms(value))
-        self._found_by[key] = after
+        before, after = set(self._found_by.get(key, ())), set(self._terms(value))
+        self._found_by[key] = tuple(after)
         self._drop(key, before - after)
         for term in after - before:
             self._keys[term][key] = None
