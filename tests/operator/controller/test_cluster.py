@@ -7,7 +7,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from kotatsu_operator.controller import app as operator_module
-from kotatsu_operator.controller import kopf_adapter, namespaces, unserved
+from kotatsu_operator.controller import kopf_adapter, namespaces, unserved, work_queue
 from kotatsu_operator.controller import restore as restore_module
 from kotatsu_operator.controller.app import Operator, Options
 from kotatsu_operator.core.pool.spec import Platform
@@ -336,6 +336,7 @@ async def test_a_label_that_names_another_install_is_a_give_back(make):
 def quick(monkeypatch):
     monkeypatch.setattr(unserved, "ASK_AGAIN", timedelta(seconds=0.02))
     monkeypatch.setattr(unserved, "GONE_AFTER", timedelta(seconds=0.1))
+    monkeypatch.setattr(work_queue, "REST", 0.01)
 
 
 THEIRS = {"phase": "Warm", "internal": {"activators": "older/0"}}

@@ -75,6 +75,11 @@ def looks(clock):
     return Looks(clock)
 
 
+@pytest.fixture(autouse=True)
+def without_rest(monkeypatch):
+    monkeypatch.setattr(planner_module, "REST", 0.0)
+
+
 @pytest.fixture
 async def work_queue(clock, looks, monkeypatch):
     monkeypatch.setattr(planner_module, "_LONGEST_NAP", 0.01)
@@ -118,6 +123,25 @@ async def test_a_pool_is_looked_at_again_when_its_look_has_said(work_queue, look
     assert looks.count(VOICE) == 1
     clock.jump(seconds=1)
     await eventually(lambda: looks.count(VOICE) == 2)
+
+
+async def test_touches_soon_after_a_look_are_one_more_look(work_queue, looks, monkeypatch):
+    monkeypatch.setattr(planner_module, "REST", 0.1)
+    for _ in range(5):
+        work_queue.touch(VOICE)
+        await asyncio.sleep(0.005)
+    assert looks.count(VOICE) == 1
+    await eventually(lambda: looks.count(VOICE) == 2)
+    await asyncio.sleep(0.15)
+    assert looks.count(VOICE) == 2
+
+
+async def test_a_pool_that_rests_takes_no_slot(clock, looks, monkeypatch):
+    monkeypatch.setattr(planner_module, "REST", 60.0)
+    async with run(WorkQueue(clock, for_touched=1), looks) as work_queue:
+        work_queue.touch(VOICE)
+        work_queue.touch(FEED)
+        await eventually(lambda: looks.ended(FEED) == 1)
 
 
 async def test_a_pool_that_is_gone_is_not_looked_at_again(work_queue, looks, clock):

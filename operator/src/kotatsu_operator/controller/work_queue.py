@@ -19,6 +19,9 @@ log = logging.getLogger(__name__)
 
 Look = Callable[[Key], Awaitable[datetime | None]]
 
+REST = 0.1
+"""Seconds from the end of a pool's reconcile until the next one after a touch. One step of a pool
+is a dozen events of its Deployment, pods and slices, which are decided on together."""
 _AFTER_ERROR = timedelta(seconds=1)
 _LONGEST_NAP = 1.0
 """Seconds. The wall clock may jump, so the loop never sleeps longer than this."""
@@ -234,9 +237,10 @@ class WorkQueue:
         except Exception:
             log.exception("%s/%s: a reconcile failed; the pool stays as it is", *key)
             again = self._clock() + _AFTER_ERROR
-        finally:
-            self._busy.pop(key, None)
-            self._took(max(0.0, (self._clock() - since).total_seconds()))
+        self._took(max(0.0, (self._clock() - since).total_seconds()))
+        with self.aside(key):
+            await asyncio.sleep(REST)  # a touch meanwhile is noted
+        self._busy.pop(key, None)
         at = self._by.pop(key, None)
         if key in self._again:
             self._again.discard(key)
