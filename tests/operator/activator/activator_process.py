@@ -4,7 +4,7 @@ It prints one line of JSON when it is ready: `port` and `feed`, where clients of
 and `metrics`, where its pages are. What happens in the cluster is said to it on standard input, a
 word and its number a line: `pod 8080` lets a Ready pod of voice appear at that port, `feed 8080`
 one of feed, `files 100` lets the process have no more open files than that. It ends when its input
-does.
+does. With `--reads` it says on its pages how long a read takes, which costs each read two clocks.
 
     python tests/operator/activator/activator_process.py Activator Warm
 """
@@ -103,10 +103,11 @@ class _Reads:
         return timed
 
 
-async def _run(kube: FakeKube, memory: int) -> None:
+async def _run(kube: FakeKube, memory: int, *, times_reads: bool) -> None:
     health.SHARED_FOR = 0.0  # tests compare two readings
     registry = CollectorRegistry()
-    _Reads(registry)
+    if times_reads:
+        _Reads(registry)
     connection_limit = ConnectionLimit(raise_file_limit(), memory=memory)
     read = partial(pool_view, max_held=20_000)
     metrics = ActivatorMetrics(registry)
@@ -139,11 +140,12 @@ def main() -> None:
     parser.add_argument("route", choices=["Auto", "Activator"])
     parser.add_argument("phase", choices=["Asleep", "Warm"])
     parser.add_argument("--memory", type=int, default=MOST_MEMORY)
+    parser.add_argument("--reads", action="store_true")
     options = parser.parse_args()
     logging.basicConfig(stream=sys.stderr, level=logging.INFO)
     kube = _cluster(options.route, options.phase)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_run(kube, options.memory))
+        runner.run(_run(kube, options.memory, times_reads=options.reads))
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ def round_trips(port, number, pause=0.005):
 def test_hostile_clients_of_one_pool_cost_another_pools_client_little(kind):
     """Counted in CPU of the activator: others use this machine too."""
     with (
-        processes.activator("Activator", "Warm") as warm,
+        processes.activator("Activator", "Warm", "--reads") as warm,
         processes.pod() as victim,
         processes.pod() as good,
     ):
