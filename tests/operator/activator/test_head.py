@@ -163,3 +163,33 @@ def test_a_read_full_of_tiny_requests_costs_as_few_steps_as_one_of_sixteen(monke
     assert requests.follow(full) == full
     assert len(looked) <= PIPELINED
     assert sum(looked) <= 18 * PIPELINED
+
+
+FRAMING = ["content-length", "transfer-encoding", "expect", "upgrade", "connection", "cookie"]
+NAMES = st.sampled_from(FRAMING).flatmap(
+    lambda name: st.sampled_from([name, name.title(), name.upper(), name.replace("-", "_")])
+)
+VALUES = st.sampled_from(["0", "5", "chunked", "100-continue", "keep-alive, UPGRADE", "h2c", ""])
+
+
+@given(
+    st.sampled_from(["GET", "HEAD", "POST", "CONNECT"]),
+    st.lists(st.tuples(NAMES, st.sampled_from([":", ": ", " : ", ""]), VALUES), max_size=3),
+    st.sampled_from(["\r\n", "\n"]),
+    st.sampled_from(["\r\n\r\n", "\r\n", "\r\n\r\n12345"]),
+)
+def test_one_whole_request_is_a_plain_head_without_any_word_of_a_body(method, fields, line, end):
+    lines = [f"{method} /a HTTP/1.1", *map("".join, fields)]
+    data = (line.join(lines) + end).encode()
+    requests = followed(data)
+    if requests.is_whole:
+        assert head.is_plain(data)
+        assert method != "CONNECT"
+        for name, _, value in fields:
+            is_kept = name.lower() == "connection" and "UPGRADE" not in value
+            assert is_kept or name.lower() == "cookie"
+
+
+def test_what_a_browser_asks_for_is_one_whole_request():
+    names = b"Cookie: a=b\r\nConnection: keep-alive\r\nUser-Agent: a\r\nCache-Control: no-cache\r\n"
+    assert followed(GET[:-2] + names + b"\r\n").is_whole
