@@ -183,7 +183,7 @@ class Requests:
         self.is_whole = False
         """Whether the bytes that were followed last are one request without a body, as most are."""
 
-    def begins_in(self, data: bytes) -> bool:
+    def _begins_in(self, data: bytes) -> bool:
         return not (self._is_lost or self._is_last or self._head) and self._body_left < len(data)
 
     def follow(self, data: bytes) -> bytes:
@@ -208,7 +208,7 @@ class Requests:
         It is the last one with a complete and plain head among the first `PIPELINED`. Without one
         the bytes do not change.
         """
-        if not self.begins_in(data):
+        if not self._begins_in(data):
             return self.follow(data)
         self.is_whole = False
         at, last = self._body_left, None

@@ -209,8 +209,7 @@ class Traffic:
     @property
     def used_at(self) -> float:
         """When the last byte passed that is not of a keepalive."""
-        # First whether there are any: this is asked with every read.
-        if (self._sizes or self._beats) and self._is_keepalive:
+        if self._is_keepalive:
             return max(self._used_before, self.taken_at)
         return max(self._last, self.taken_at)
 
@@ -248,6 +247,9 @@ class Traffic:
 
         An HTTP/1 connection is idle once its client has taken all answers.
         """
+        # The common case first: this is asked with every read. Only a keepalive is no use.
+        if now - self._last < BUSY_FOR and not (self._sizes or self._beats):
+            return True
         quiet = now - self.used_at
         if quiet < BUSY_FOR or quiet >= timeout:
             return quiet < BUSY_FOR

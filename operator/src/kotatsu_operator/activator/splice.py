@@ -206,7 +206,7 @@ class Client(Side):
     def _send(self, upstream: Upstream, data: bytes, *, ends: bool = False) -> None:
         requests = self._requests
         if requests is not None:
-            if requests.begins_in(data) and (ends or self.owner.is_ending(self)):
+            if ends or self.owner.is_ending(self):
                 data = requests.ending(data)
             else:
                 data = requests.follow(data)
@@ -218,7 +218,8 @@ class Client(Side):
                 self.traffic.answers.sent(data, is_whole=requests.is_whole)
         self._forwarded.up += len(data)
         upstream.write(data)
-        self._wrote()
+        if self._is_settled:
+            self._unsettle()
 
     def _close_when_quiet(self) -> None:
         """Close if the pod does not, although it was asked to: later bytes get no answer."""
@@ -253,10 +254,9 @@ class Client(Side):
                 self._pause()
                 self.weigh()
 
-    def _wrote(self) -> None:
-        if self._is_settled:
-            self._is_settled = False
-            self.owner.wrote(self)
+    def _unsettle(self) -> None:
+        self._is_settled = False
+        self.owner.wrote(self)
 
     def weigh(self) -> int:
         """Count its buffered bytes; returns the bytes that the two sides have not read.
@@ -413,7 +413,8 @@ class Client(Side):
         if self.transport is not None:
             self._forwarded.down += len(data)
             self.transport.write(data)
-            self._wrote()
+            if self._is_settled:
+                self._unsettle()
             if self.stream is not None and self.stream.is_over:
                 self.close()
 
