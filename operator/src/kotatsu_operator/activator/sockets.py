@@ -12,10 +12,11 @@ _UNSENT = 64 * 1024
 """Bytes that the kernel accepts from the activator ahead of what it can send. The default is
 megabytes for each connection whose other side does not read, and counts as memory of this pod."""
 
-UNREAD_CLIENT, UNREAD_POD = 128 * 1024, 32 * 1024
+UNREAD_CLIENT, UNREAD_POD = 128 * 1024, 64 * 1024
 """Bytes that the kernel may receive from a client and from a pod while the activator does not read,
 because the other side is slow. The default is megabytes. A pod is in the same cluster, with a round
-trip of at most a millisecond; a client may be far away."""
+trip of at most a millisecond; a client may be far away. With half as much from a pod, it would wait
+for each read: one segment, of at most 64 KiB, would fill the window."""
 
 _OPTIONS = (
     # A side that has vanished (a dead node, a cut cable) is detected after two minutes; a quiet one
