@@ -1,5 +1,6 @@
 """The entry points, and the only module that reads the environment."""
 
+import atexit
 import gc
 import os
 import shutil
@@ -11,6 +12,7 @@ from .terminal import Terminal
 
 def _shell() -> Shell:
     gc.set_threshold(100_000)  # while modules load there is no garbage, and looking takes 10 ms
+    atexit.register(gc.freeze)  # nor at the end, where looking takes 25 ms
     is_live = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
     terminal = Terminal(
         sys.stdout,
