@@ -138,3 +138,12 @@ def test_a_busy_api_server_is_asked_again(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(api, "_answer", lambda *_: next(answers))
     assert api.get("/api/v1/pods") == {"items": []}
     assert waited == [1.0]
+
+
+def test_flags_of_kubectl_may_stand_before_any_command(capsys: pytest.CaptureFixture[str]):
+    for command in ("status", "on", "restore", "completion"):
+        for words in ([command, "-h"], ["-n", "demo", command, "-h"]):
+            with pytest.raises(SystemExit) as ended:
+                demo_mode(*words)
+            assert ended.value.code == 0
+            assert capsys.readouterr().out.startswith(f"usage: kubectl demo-mode {command} ")
