@@ -1,5 +1,7 @@
 """What can be said, what completes it, and what kubectl may answer."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -138,6 +140,26 @@ def test_a_busy_api_server_is_asked_again(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(api, "_answer", lambda *_: next(answers))
     assert api.get("/api/v1/pods") == {"items": []}
     assert waited == [1.0]
+
+
+def test_what_status_does_not_need_is_not_imported():
+    """Its start is mostly imports. Each of these takes milliseconds of it each time."""
+    unneeded = {
+        "asyncio",
+        "dateutil",
+        "icalendar",
+        "yaml",
+        "kotatsu_demo_mode.check",
+        "kotatsu_demo_mode.plan",
+        "kotatsu_operator.core.decide.decide",
+        "kotatsu_operator.core.pool.decision",
+        "kotatsu_operator.core.suggest",
+    }
+    code = (
+        "import sys; from kotatsu_demo_mode import __main__, api, cli, status; print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert unneeded & {*done.stdout.split()} == set()
 
 
 def test_flags_of_kubectl_may_stand_before_any_command(capsys: pytest.CaptureFixture[str]):

@@ -15,7 +15,7 @@ from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.budget.podtime import PodPrice, PodTime, Stretch
 from kotatsu_operator.core.calendar.schedule import Occurrence, Window, occurrences
 from kotatsu_operator.core.plan.plan import Plan
-from kotatsu_operator.core.pool.decision import Note
+from kotatsu_operator.core.pool.news import Note
 from kotatsu_operator.core.pool.spec import Budget, OnExhausted, PoolSpec
 
 NEAR = Decimal("0.8")

@@ -3,12 +3,14 @@
 Also how many of its pods stay parked once it is idle.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from kotatsu_operator.core.formats import format_duration
 from kotatsu_operator.core.plan.lead import enough_hold, slowest_wake
-from kotatsu_operator.core.pool.decision import Demand, Note, Observation
 from kotatsu_operator.core.pool.memory import (
     Memory,
     Phase,
@@ -19,7 +21,11 @@ from kotatsu_operator.core.pool.memory import (
     Trend,
     changed,
 )
+from kotatsu_operator.core.pool.news import Note
 from kotatsu_operator.core.pool.spec import Override, OverrideMode, PoolSpec, RouteMode
+
+if TYPE_CHECKING:
+    from kotatsu_operator.core.pool.decision import Demand, Observation
 
 OVERRIDE_LIMIT = timedelta(hours=24)
 """An override ends at most this long after its first observation, so that none is forgotten."""

@@ -6,8 +6,8 @@ from enum import StrEnum
 from math import ceil, sqrt
 
 from kotatsu_operator.core.calendar.schedule import Occurrence
-from kotatsu_operator.core.pool.decision import Claim
 from kotatsu_operator.core.pool.memory import FIRST_START, Memory, WarmUp
+from kotatsu_operator.core.pool.news import Claim
 from kotatsu_operator.core.pool.spec import PoolSpec
 from kotatsu_operator.core.schema import MOST_ITEMS
 

@@ -4,6 +4,8 @@ Also what follows from it: for how many pods nodes are asked for before they sta
 replicas of each opening were Ready in time.
 """
 
+from __future__ import annotations
+
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -12,14 +14,18 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from heapq import nsmallest
 from itertools import accumulate, islice
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from kotatsu_operator.core.calendar.schedule import Occurrence, Window, next_start, occurrences
 from kotatsu_operator.core.plan.kept import Kept
 from kotatsu_operator.core.plan.lead import Leads
-from kotatsu_operator.core.pool.decision import Claim, Note, Observation, Transition
 from kotatsu_operator.core.pool.memory import Memory, Opening, Outcome, Reason, changed
+from kotatsu_operator.core.pool.news import Claim, Note, Transition
 from kotatsu_operator.core.pool.spec import Override, OverrideMode, PoolSpec
+
+if TYPE_CHECKING:
+    from kotatsu_operator.core.pool.decision import Observation
 
 _AHEAD = timedelta(hours=26)
 """The time ahead for which occurrences are computed; longer than the longest lead."""

@@ -10,6 +10,9 @@ from typing import Any
 from kotatsu_operator.core.formats import choice, conditions_of, count, is_false, lasting, table
 from kotatsu_operator.core.objects import Autoscaler, Object, Write
 from kotatsu_operator.core.pool.memory import Memory, Outcome, Parts, Phase, Reason
+from kotatsu_operator.core.pool.news import Claim as Claim
+from kotatsu_operator.core.pool.news import Note as Note
+from kotatsu_operator.core.pool.news import Transition as Transition
 
 
 @dataclass(frozen=True)
@@ -278,34 +281,6 @@ class Observation:
         """The reachable part of a floor: the target's own limit may be lower."""
         most = self.autoscaler.max_replicas if self.autoscaler is not None else self.most
         return floor if most is None else min(floor, most)
-
-
-@dataclass(frozen=True)
-class Claim:
-    """The next warm-up of one pool: the replicas to start, and the latest time to start them."""
-
-    by: datetime
-    """The opening minus the pool's own lead."""
-    replicas: int
-
-
-@dataclass(frozen=True)
-class Note:
-    """The text of an event, for example of a phase transition."""
-
-    reason: str
-    message: str
-    warning: bool = False
-
-
-@dataclass(frozen=True)
-class Transition:
-    """The next transition of the schedule."""
-
-    at: datetime
-    window: str
-    kind: str
-    """prewarm, open or close."""
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,11 @@ What people read has fields of its own. Everything else that the operator rememb
 `status.internal`, without a schema (decision 71). The kubectl plugin reads both.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Collection, Mapping
 from datetime import tzinfo
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.formats import (
@@ -22,7 +24,6 @@ from kotatsu_operator.core.formats import (
 )
 from kotatsu_operator.core.plan.activity import override_end
 from kotatsu_operator.core.pool.calendars import FOLLOWED
-from kotatsu_operator.core.pool.decision import Decision, Observation, Transition, Wake
 from kotatsu_operator.core.pool.memory import (
     WARM_UPS,
     Announced,
@@ -34,8 +35,12 @@ from kotatsu_operator.core.pool.memory import (
     Routing,
     changed,
 )
+from kotatsu_operator.core.pool.news import Transition
 from kotatsu_operator.core.pool.spec import PoolSpec
 from kotatsu_operator.core.schema import MOST_ITEMS, Form, Schema, joined, several
+
+if TYPE_CHECKING:
+    from kotatsu_operator.core.pool.decision import Decision, Observation, Wake
 
 Status = dict[str, Any]
 
