@@ -111,7 +111,8 @@ async def main():
     async with app.router.lifespan_context(app):
         await app(scope | {"headers": headers, "http_version": "1.1"}, body.get, send)
     print(sent[0]["status"], len(sent[1]["body"]) > 0)
-    print(*({"anyio._backends._asyncio", "httpx"} & sys.modules.keys()))
+    rare = "pyopenjtalk._unihan_readings_map"
+    print(*({"anyio._backends._asyncio", "httpx", rare} & sys.modules.keys()))
 
 asyncio.run(main())
 """

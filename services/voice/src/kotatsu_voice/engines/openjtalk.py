@@ -3,8 +3,11 @@
 import asyncio
 import contextlib
 import io
+import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -25,6 +28,7 @@ CREDIT = "Open JTalk + HTS Voice “Mei” © 2009–2013 Nagoya Institute of Te
 # Ordinary speech peaks at 1 to 6 times full scale; above this the filter has become unstable.
 ABSURD_PEAK = 16.0
 _FULL_SCALE = 32767.0
+_RARE_KANJI = "pyopenjtalk._unknown_kanji"
 # Sudachi and the 何 model are not installed: 200 MB for a few rare readings.
 _FRONTEND = {"use_sudachi_kanji_yomi": False, "predict_nani": False}
 
@@ -75,15 +79,12 @@ class OpenJTalkEngine:
     def _load(self) -> None:
         try:
             # On import it prints that an optional model, which we don't use, is not installed.
-            with contextlib.redirect_stdout(io.StringIO()):
+            with _rare_kanji_later(), contextlib.redirect_stdout(io.StringIO()):
                 import pyopenjtalk
-                from pyopenjtalk._unknown_kanji import read_unknown_kanji
         except ImportError as error:
             raise EngineFailedError(f"Open JTalk can't be loaded: {error}") from error
         self._library = pyopenjtalk
-        # It would ask Sudachi how to read a kanji that its dictionary lacks, and fail. Without the
-        # text around the kanji it takes the on reading of each, from a table.
-        self._library.read_unknown_kanji = lambda words, _: read_unknown_kanji(words)
+        self._library.read_unknown_kanji = _read_rare_kanji
 
     def _speak(self, text: str) -> Pcm:
         labels = self._labels(text)
@@ -114,6 +115,34 @@ class OpenJTalkEngine:
     def _knows(self, word: str) -> bool:
         words = self._library.run_frontend(word, **_FRONTEND)
         return len(words) == 1 and words[0]["pos"] != "フィラー"
+
+
+@contextlib.contextmanager
+def _rare_kanji_later() -> Iterator[None]:
+    """Import the library in this block without the readings of kanji that its dictionary lacks.
+
+    They are a table, and half of what it loads; `_read_rare_kanji` imports it.
+    """
+    stand_in = ModuleType(_RARE_KANJI)
+    vars(stand_in)["read_unknown_kanji"] = None
+    given = sys.modules.setdefault(_RARE_KANJI, stand_in)
+    try:
+        yield
+    finally:
+        if given is stand_in:
+            del sys.modules[_RARE_KANJI]
+
+
+def _read_rare_kanji(words: Any, _: str) -> Any:
+    """The words with the on reading of each kanji that is none of the dictionary's, but a sign.
+
+    The library would ask Sudachi first, by the text around the kanji, and fail.
+    """
+    if not any(word["pos"] == "記号" and any(map(str.isalpha, word["string"])) for word in words):
+        return words
+    from pyopenjtalk._unknown_kanji import read_unknown_kanji
+
+    return read_unknown_kanji(words)
 
 
 def samples(wave: "np.ndarray[Any, np.dtype[np.float64]]") -> bytes:
