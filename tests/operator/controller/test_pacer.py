@@ -3,7 +3,7 @@
 import pytest
 
 from kotatsu_operator.controller.pacer import Pacer
-from kotatsu_operator.core.pool.decision import Claim
+from kotatsu_operator.core.pool.news import Claim
 from tests.operator.core.values import SECOND, t
 
 A, B, C = ("demo", "a"), ("demo", "b"), ("demo", "c")

@@ -7,7 +7,7 @@ import pytest
 
 from kotatsu_operator.controller.cache import Cache
 from kotatsu_operator.controller.report import Reporter
-from kotatsu_operator.core.pool.decision import Note
+from kotatsu_operator.core.pool.news import Note
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError
 from tests.operator.cluster import FakeKube, served, warm_pool
 

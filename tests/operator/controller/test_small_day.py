@@ -6,8 +6,9 @@ import pytest
 
 from kotatsu_operator.controller.reconciler import RETRY, WAKE_GOES_FIRST
 from kotatsu_operator.controller.scale_down import SleepStep, no_hook
-from kotatsu_operator.core.pool.decision import Claim, Demand, Wake
+from kotatsu_operator.core.pool.decision import Demand, Wake
 from kotatsu_operator.core.pool.memory import read_warm_ups
+from kotatsu_operator.core.pool.news import Claim
 from tests.operator.cluster import VOICE, deployment
 from tests.operator.controller.test_reconciler import SOON
 from tests.operator.core.values import MINUTE, SECOND, once, t

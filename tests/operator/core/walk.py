@@ -21,12 +21,12 @@ from kotatsu_operator.core.pool.decision import (
     UNORDERED,
     Decision,
     Demand,
-    Note,
     Observation,
     Order,
     Parking,
 )
 from kotatsu_operator.core.pool.memory import Memory, Phase, Reason, Route
+from kotatsu_operator.core.pool.news import Note
 from kotatsu_operator.core.pool.spec import PoolSpec
 
 from .values import kept_in_status

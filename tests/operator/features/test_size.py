@@ -8,7 +8,7 @@ from decimal import Decimal
 from kotatsu_operator.core.budget.ledger import Ledger, Spent
 from kotatsu_operator.core.calendar.schedule import Window
 from kotatsu_operator.core.plan.lead import KEEP
-from kotatsu_operator.core.pool.decision import Decision, Observation, Parking, Transition
+from kotatsu_operator.core.pool.decision import Decision, Observation, Parking
 from kotatsu_operator.core.pool.memory import (
     Announced,
     Contest,
@@ -26,6 +26,7 @@ from kotatsu_operator.core.pool.memory import (
     Template,
     WarmUp,
 )
+from kotatsu_operator.core.pool.news import Transition
 from kotatsu_operator.core.report.conditions import (
     date_conditions,
     pool_conditions,

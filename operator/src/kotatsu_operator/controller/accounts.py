@@ -12,8 +12,9 @@ from kotatsu_operator.core.budget.limit import Allowed, allowed, news, sentence,
 from kotatsu_operator.core.budget.podtime import PodPrice, pod_price
 from kotatsu_operator.core.budget.prices import hourly
 from kotatsu_operator.core.formats import conditions_of, instant, table
-from kotatsu_operator.core.pool.decision import Note, Parking
+from kotatsu_operator.core.pool.decision import Parking
 from kotatsu_operator.core.pool.memory import Memory
+from kotatsu_operator.core.pool.news import Note
 from kotatsu_operator.core.pool.spec import PoolSpec
 from kotatsu_operator.core.report.conditions import budget_condition
 from kotatsu_operator.core.report.status import Status, read_ledger

@@ -21,8 +21,9 @@ from kotatsu_operator.controller.scaled import Awaits, nothing_awaited, scaled
 from kotatsu_operator.controller.target import Kinds, Refused, Target, Tools
 from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.budget.limit import Ends
-from kotatsu_operator.core.pool.decision import Decision, Note, Observation
+from kotatsu_operator.core.pool.decision import Decision, Observation
 from kotatsu_operator.core.pool.memory import Memory
+from kotatsu_operator.core.pool.news import Note
 from kotatsu_operator.core.pool.spec import PoolSpec
 from kotatsu_operator.core.report.status import Status
 from kotatsu_operator.kube.client import Kube

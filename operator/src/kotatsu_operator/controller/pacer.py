@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from kotatsu_operator.core.plan.lead import turns
-from kotatsu_operator.core.pool.decision import Claim
+from kotatsu_operator.core.pool.news import Claim
 from kotatsu_operator.kube.objects import Key
 
 Hurry = Callable[[Key, datetime], None]

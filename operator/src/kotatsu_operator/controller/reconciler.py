@@ -30,14 +30,9 @@ from kotatsu_operator.core.decide.decide import LOOK_AGAIN, books_only, counted,
 from kotatsu_operator.core.decide.phases import is_overdue
 from kotatsu_operator.core.formats import choice, conditions_of, instant, is_false, table
 from kotatsu_operator.core.objects import activators_of, is_retargeted, target_of
-from kotatsu_operator.core.pool.decision import (
-    NOTHING_STARTS,
-    Decision,
-    Demand,
-    Note,
-    Observation,
-)
+from kotatsu_operator.core.pool.decision import NOTHING_STARTS, Decision, Demand, Observation
 from kotatsu_operator.core.pool.memory import FIRST_START, Memory, Phase, changed
+from kotatsu_operator.core.pool.news import Note
 from kotatsu_operator.core.pool.spec import PLATFORM, Platform, PoolSpec
 from kotatsu_operator.core.report.conditions import (
     pool_conditions,

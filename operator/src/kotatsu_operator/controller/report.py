@@ -16,8 +16,9 @@ from kotatsu_operator.controller.feature import Feature, Report, Turn
 from kotatsu_operator.controller.target import Tools
 from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.formats import conditions_of, stamp
-from kotatsu_operator.core.pool.decision import Decision, Note, Observation
+from kotatsu_operator.core.pool.decision import Decision, Observation
 from kotatsu_operator.core.pool.memory import Outcome, Phase
+from kotatsu_operator.core.pool.news import Note
 from kotatsu_operator.core.protocol import API_VERSION
 from kotatsu_operator.core.report.conditions import date_conditions
 from kotatsu_operator.core.report.status import Status, worth_writing

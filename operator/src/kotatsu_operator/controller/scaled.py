@@ -20,13 +20,9 @@ from kotatsu_operator.core.formats import instant, internal, table
 from kotatsu_operator.core.give_back import minimum_back
 from kotatsu_operator.core.objects import read_autoscaler
 from kotatsu_operator.core.plan.activity import counted
-from kotatsu_operator.core.pool.decision import (
-    Decision,
-    Demand,
-    Note,
-    Observation,
-)
+from kotatsu_operator.core.pool.decision import Decision, Demand, Observation
 from kotatsu_operator.core.pool.memory import Memory, Route
+from kotatsu_operator.core.pool.news import Note
 from kotatsu_operator.core.pool.spec import RouteMode
 from kotatsu_operator.core.protocol import ROUTE_LABEL, ROUTE_TAKEN
 from kotatsu_operator.core.report import record

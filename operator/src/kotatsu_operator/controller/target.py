@@ -20,8 +20,9 @@ from kotatsu_operator.core.budget.limit import Ends
 from kotatsu_operator.core.decide.phases import Step
 from kotatsu_operator.core.decide.refusal import Refusal, check_dependencies, check_only_pool
 from kotatsu_operator.core.formats import table
-from kotatsu_operator.core.pool.decision import Decision, Note, Observation
+from kotatsu_operator.core.pool.decision import Decision, Observation
 from kotatsu_operator.core.pool.memory import Memory
+from kotatsu_operator.core.pool.news import Note
 from kotatsu_operator.core.pool.parse import SpecError, parse, salvage
 from kotatsu_operator.core.pool.spec import PLATFORM, Platform, PoolSpec
 from kotatsu_operator.core.report.conditions import condition

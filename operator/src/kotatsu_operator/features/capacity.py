@@ -15,7 +15,8 @@ from typing import Self
 from kotatsu_operator.controller.feature import After, Feature, Report, Setup, Turn
 from kotatsu_operator.controller.target import Tools
 from kotatsu_operator.core.budget.prices import pod_requests
-from kotatsu_operator.core.pool.decision import Decision, Note
+from kotatsu_operator.core.pool.decision import Decision
+from kotatsu_operator.core.pool.news import Note
 from kotatsu_operator.core.pool.spec import BUILT_IN
 from kotatsu_operator.core.protocol import API_VERSION, CAPACITY_LABEL, pool_label
 from kotatsu_operator.kube.client import Kube

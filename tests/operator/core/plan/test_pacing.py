@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rows import each
 
 from kotatsu_operator.core.plan.lead import LONGEST_AHEAD, WARM_UPS_PER_SECOND, turns
-from kotatsu_operator.core.pool.decision import Claim
+from kotatsu_operator.core.pool.news import Claim
 from tests.operator.core.values import SECOND, examples, t
 
 TEN = t("10:00")

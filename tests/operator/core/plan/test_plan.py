@@ -11,8 +11,8 @@ from rows import each
 from kotatsu_operator.core.calendar.schedule import Occurrence
 from kotatsu_operator.core.plan import plan as plan_module
 from kotatsu_operator.core.plan.plan import Plan, floor_of, plan_at
-from kotatsu_operator.core.pool.decision import Claim, Transition
 from kotatsu_operator.core.pool.memory import Memory, Reason
+from kotatsu_operator.core.pool.news import Claim, Transition
 from kotatsu_operator.core.pool.spec import Override, OverrideMode, PoolSpec
 from tests.operator.core.values import HOUR, MINUTE, cron, examples, once, pool_spec, t, utc
 

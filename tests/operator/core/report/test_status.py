@@ -11,7 +11,7 @@ from rows import each
 
 from kotatsu_operator.core.budget.ledger import Ledger, Spent
 from kotatsu_operator.core.formats import stamp
-from kotatsu_operator.core.pool.decision import Decision, Observation, Transition
+from kotatsu_operator.core.pool.decision import Decision, Observation
 from kotatsu_operator.core.pool.memory import (
     Announced,
     Contest,
@@ -30,6 +30,7 @@ from kotatsu_operator.core.pool.memory import (
     Trend,
     WarmUp,
 )
+from kotatsu_operator.core.pool.news import Transition
 from kotatsu_operator.core.pool.spec import Period
 from kotatsu_operator.core.report.status import (
     decided_status,

@@ -6,8 +6,9 @@ from typing import Any
 
 from rows import each
 
-from kotatsu_operator.core.pool.decision import Decision, Demand, Note, Observation
+from kotatsu_operator.core.pool.decision import Decision, Demand, Observation
 from kotatsu_operator.core.pool.memory import KnownOverride, Memory, Opening, Outcome, Phase
+from kotatsu_operator.core.pool.news import Note
 from kotatsu_operator.core.protocol import REHEARSAL_ANNOTATION
 from kotatsu_operator.core.report.verdict import Verdict, read_verdict
 from kotatsu_operator.features.notices.notices import (

@@ -21,13 +21,7 @@ from kotatsu_operator.core.objects import Autoscaler, Write
 from kotatsu_operator.core.plan import activity
 from kotatsu_operator.core.plan.lead import slowest_wake
 from kotatsu_operator.core.plan.plan import Plan, floor_of, plan_at, remember_opening, still_needed
-from kotatsu_operator.core.pool.decision import (
-    WAITS_FOR_BLOCKED,
-    Decision,
-    Note,
-    Observation,
-    Transition,
-)
+from kotatsu_operator.core.pool.decision import WAITS_FOR_BLOCKED, Decision, Observation
 from kotatsu_operator.core.pool.memory import (
     Contest,
     Memory,
@@ -36,6 +30,7 @@ from kotatsu_operator.core.pool.memory import (
     Reason,
     changed,
 )
+from kotatsu_operator.core.pool.news import Note, Transition
 from kotatsu_operator.core.pool.spec import PoolSpec
 
 LOOK_AGAIN = timedelta(seconds=60)

@@ -21,8 +21,9 @@ from typing import Any, Self
 from kotatsu_operator.core.budget.limit import Allowed, Ends
 from kotatsu_operator.core.plan import activity
 from kotatsu_operator.core.plan.lead import with_warm_up
-from kotatsu_operator.core.pool.decision import Note, Observation, parts_of
+from kotatsu_operator.core.pool.decision import Observation, parts_of
 from kotatsu_operator.core.pool.memory import Memory, Phase, Reason, Route, Trend, WarmUp, changed
+from kotatsu_operator.core.pool.news import Note
 from kotatsu_operator.core.pool.spec import OverrideMode, PoolSpec
 
 

@@ -10,9 +10,7 @@ from typing import Any
 from kotatsu_operator.core.formats import choice, conditions_of, count, is_false, lasting, table
 from kotatsu_operator.core.objects import Autoscaler, Object, Write
 from kotatsu_operator.core.pool.memory import Memory, Outcome, Parts, Phase, Reason
-from kotatsu_operator.core.pool.news import Claim as Claim
-from kotatsu_operator.core.pool.news import Note as Note
-from kotatsu_operator.core.pool.news import Transition as Transition
+from kotatsu_operator.core.pool.news import Claim, Note, Transition
 
 
 @dataclass(frozen=True)

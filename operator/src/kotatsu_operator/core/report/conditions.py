@@ -19,8 +19,9 @@ from kotatsu_operator.core.plan.activity import (
     why_timed_out,
 )
 from kotatsu_operator.core.plan.lead import slowest_wake
-from kotatsu_operator.core.pool.decision import WAITS_FOR_BLOCKED, Decision, Note, Observation
+from kotatsu_operator.core.pool.decision import WAITS_FOR_BLOCKED, Decision, Observation
 from kotatsu_operator.core.pool.memory import Contest, Memory, Phase, Reason
+from kotatsu_operator.core.pool.news import Note
 from kotatsu_operator.core.pool.spec import PoolSpec, RouteMode
 from kotatsu_operator.core.report.status import Status
 

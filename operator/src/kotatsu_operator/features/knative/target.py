@@ -23,8 +23,9 @@ from kotatsu_operator.core.budget.prices import pod_requests
 from kotatsu_operator.core.decide.phases import Step
 from kotatsu_operator.core.decide.refusal import Refusal, check_exists
 from kotatsu_operator.core.formats import internal
-from kotatsu_operator.core.pool.decision import Decision, Note, Observation
+from kotatsu_operator.core.pool.decision import Decision, Observation
 from kotatsu_operator.core.pool.memory import Memory, Phase, Reason, Route, changed
+from kotatsu_operator.core.pool.news import Note
 from kotatsu_operator.core.report.conditions import condition
 from kotatsu_operator.core.report.record import MIN_SCALE, kept_status, owed_status, read_kept
 from kotatsu_operator.core.report.status import Status

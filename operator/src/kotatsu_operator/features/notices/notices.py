@@ -21,8 +21,9 @@ from kotatsu_operator.core.formats import (
     text,
 )
 from kotatsu_operator.core.plan.activity import in_force, override_end
-from kotatsu_operator.core.pool.decision import Decision, Note, Observation
+from kotatsu_operator.core.pool.decision import Decision, Observation
 from kotatsu_operator.core.pool.memory import Memory, Outcome, Phase
+from kotatsu_operator.core.pool.news import Note
 from kotatsu_operator.core.pool.spec import OverrideMode, PoolSpec
 from kotatsu_operator.core.protocol import REHEARSAL_ANNOTATION, REHEARSAL_REASON
 from kotatsu_operator.core.report.status import Status
