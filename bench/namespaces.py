@@ -20,7 +20,7 @@ from kotatsu_operator.core.formats import internal
 from kotatsu_operator.core.formats import table as as_table
 from report import Row
 from samples import Samples, amount
-from simulation.install import HOW, Install, Pool, installed, until
+from simulation.install import HOW, Install, Pool, Stretch, installed, until
 from simulation.measure import answers, percentile, resident_mib
 from simulation.run import opening
 from simulation.wakes import Wake, wake_up
@@ -32,6 +32,8 @@ PACE = 10.0
 LEAD = timedelta(seconds=68)
 """Of a pool that has learned nothing yet."""
 EDITS_A_SECOND = 20.0
+WAKES_A_SECOND = 4.0
+"""For ten minutes: with all that a wake and the way back to sleep take, two cores allow 6."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +50,11 @@ class Size:
     """Pools that get requests while the activators are replaced."""
     calm: float = 15.0
     """Seconds after which whatever was set off is over."""
+    sustained: int = 2400
+    """Wakes one after the other, WAKES_A_SECOND."""
 
 
-QUICK = Size(20, 10, 15.0, 60, 40, 40, 10, 5.0)
+QUICK = Size(20, 10, 15.0, 60, 40, 40, 10, 5.0, 40)
 
 
 async def rows(quick: bool) -> list[Row]:
@@ -61,7 +65,7 @@ async def rows(quick: bool) -> list[Row]:
 async def measured(size: Size) -> list[Row]:
     """The rows of an install of some size."""
     total = size.namespaces * size.each
-    starts = max(size.windows, size.wakes + size.asked)
+    starts = max(size.windows, size.wakes + size.sustained + size.asked)
     found: list[Row] = []
 
     def add(*more: Row) -> None:
@@ -77,6 +81,8 @@ async def measured(size: Size) -> list[Row]:
             add(*await _idle(install, size))
             add(await _edits(install, size))
             add(*await _wakes(install, list(itertools.islice(fresh, size.wakes))))
+            await asyncio.sleep(size.calm)
+            add(await _sustained(install, list(itertools.islice(fresh, size.sustained))))
             await asyncio.sleep(size.calm)
             add(await _windows(install, size))
             add(_memory(install))
@@ -215,16 +221,7 @@ async def _wakes(install: Install, pools: Sequence[Pool]) -> list[Row]:
         for r in went.requests
         if r.user == "activator" and r.verb == "patch" and r.what.endswith("/scale")
     ]
-    readied = {
-        r.name.rsplit("-", 2)[0]: r.began
-        for r in went.requests
-        if r.user == "kubelet" and r.what == "pods/status" and r.code < 400
-    }
-    late = sorted(
-        (wake.at - readied[wake.pool.name]).total_seconds()
-        for wake in found
-        if wake.answered and wake.pool.name in readied
-    )
+    late = _late(found, went)
     rate = (len(raised) - 1) / max(1e-9, (max(raised) - min(raised)).total_seconds())
     lost = sum(not wake.answered for wake in found)
     cpu = {name: 1000 * s / len(pools) for name, s in went.cpu.items()}
@@ -254,6 +251,49 @@ async def _wakes(install: Install, pools: Sequence[Pool]) -> list[Row]:
             AGAIN,
         ),
     ]
+
+
+async def _sustained(install: Install, pools: Sequence[Pool]) -> Row:
+    """Wakes one after the other; each pool goes to sleep again meanwhile."""
+    turn, asked = time.monotonic(), list[asyncio.Task[Wake]]()
+    step = progress.step(f"{len(pools):,} wakes, {WAKES_A_SECOND:g} a second")
+    with step, install.stretch() as went:
+        for pool in pools:
+            asked.append(asyncio.create_task(wake_up(install, pool)))
+            turn += 1 / WAKES_A_SECOND
+            await asyncio.sleep(turn - time.monotonic())
+        found = await asyncio.gather(*asked)
+    late, lost = _late(found, went), sum(not wake.answered for wake in found)
+    calls = sum(went.calls("operator", "activator").values()) / len(pools)
+    cpu = {name: 1000 * s / len(pools) for name, s in went.cpu.items()}
+    high = percentile(late, 0.99)
+    return Row(
+        f"{WAKES_A_SECOND:g} wakes a second, one after the other: pod Ready → answered",
+        f"{HOW}; {len(pools):,} pools, each of which sleeps again 5 s after its request; for a wake"
+        f" and the way back {calls:.1f} calls and of CPU {_parts(cpu, 'ms')}",
+        amount(percentile(late, 0.5)),
+        f"p99 {amount(high)}; {lost} of {len(pools):,} not answered; request to answer"
+        f" {Samples.of(wake.seconds for wake in found).spread}",
+        len(pools),
+        "p99 ≤ 400 ms, none lost",
+        high / 0.4,
+        high <= 0.4 and lost == 0,
+        AGAIN,
+    )
+
+
+def _late(found: Sequence[Wake], went: Stretch) -> list[float]:
+    """Seconds from when a pod was Ready until the request was answered, the least first."""
+    readied = {
+        r.name.rsplit("-", 2)[0]: r.began
+        for r in went.requests
+        if r.user == "kubelet" and r.what == "pods/status" and r.code < 400
+    }
+    return sorted(
+        (wake.at - readied[wake.pool.name]).total_seconds()
+        for wake in found
+        if wake.answered and wake.pool.name in readied
+    )
 
 
 # --- a roll, and windows ---
@@ -353,7 +393,7 @@ if __name__ == "__main__":
     if numbers := [int(n) for n in sys.argv[1:] if n.isdecimal()]:
         total = numbers[0] * numbers[1]
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # what it started ends, too
-        parts = {"edits": total // 4, "wakes": total // 4}
+        parts = {"edits": total // 4, "wakes": total // 4, "sustained": total // 4}
         size = Size(*numbers, idle=15, windows=total // 4, **parts)
         found = asyncio.run(measured(size))
         for row in found:
