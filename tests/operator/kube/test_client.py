@@ -18,7 +18,7 @@ from kotatsu_operator.core.pool.spec import BUILT_IN, ScaledKind
 from kotatsu_operator.kube import client as kube_module
 from kotatsu_operator.kube import informer
 from kotatsu_operator.kube.client import Kube, Scale
-from kotatsu_operator.kube.connection import TOKEN_SECONDS, Connection, authorization
+from kotatsu_operator.kube.connection import MOST, TOKEN_SECONDS, Connection, authorization
 from kotatsu_operator.kube.errors import (
     ApiError,
     ConflictError,
@@ -704,3 +704,21 @@ async def test_a_watch_reads_lines_of_any_length(watched):
     async with following(watched) as seen:
         await eventually(lambda: len(seen) == 3)
     assert seen[1:] == [("ADDED", ["b"]), ("ADDED", ["c"])]
+
+
+async def test_more_watches_than_connections_leave_some_to_others(watched):
+    async with connected(watched) as connection:
+        kube = Kube(connection)
+        told = []
+
+        async def watch():
+            async for change, _ in kube.follow(Pod, "demo"):
+                told.append(change)
+
+        tasks = [asyncio.create_task(watch()) for _ in range(MOST + 1)]
+        await eventually(lambda: len(watched.requests) == 2 * len(tasks))
+        assert told == ["LIST"] * len(tasks)
+        await kube.find(Pod, "demo")
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -32,8 +32,8 @@ _BOUNDED = aiohttp.ClientTimeout(connect=TIMEOUT, sock_read=TIMEOUT)
 _ENDLESS = aiohttp.ClientTimeout(connect=TIMEOUT)
 
 MOST = 32
-"""Connections at once; further requests wait for one. Seven are those of watches. Each has buffers
-of 300 KiB for TLS."""
+"""Connections at once, beside those of watches; further requests wait for one. Each has buffers of
+300 KiB for TLS."""
 
 TOKEN_SECONDS = 60.0
 """How long a token that was read from a file is used. A kubelet replaces it minutes before it
@@ -56,7 +56,8 @@ class Connection:
         self._server = config.cluster.server.rstrip("/")
         self._user = config.user or User()
         self._authorization = authorization(self._user)
-        self._session: aiohttp.ClientSession | None = None
+        self._sessions: dict[int, aiohttp.ClientSession] = {}
+        """By how many connections they have at most; 0: any number."""
 
     @classmethod
     def from_environment(cls, actor: str) -> "Connection":
@@ -71,8 +72,8 @@ class Connection:
         return Connection(self._config, self._actor, self._middlewares)
 
     async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
+        for session in self._sessions.values():
+            await session.close()
 
     @contextlib.asynccontextmanager
     async def send(
@@ -87,8 +88,10 @@ class Connection:
 
         Raises ApiError or HttpError for an answer that is an error, and aiohttp.ClientError.
         """
-        if self._session is None:
-            self._session = self._connect()
+        # A watch never ends: with a bound, those of many kinds would leave nothing to the others.
+        most, timeout = (0, _ENDLESS) if "watch" in params else (MOST, _BOUNDED)
+        if most not in self._sessions:
+            self._sessions[most] = self._connect(most)
         headers, data = {"Accept": "application/json"}, None
         if token := self._authorization():
             headers["Authorization"] = token
@@ -96,9 +99,8 @@ class Connection:
             params = {"fieldManager": self._actor, **params}
             headers["Content-Type"], data = content, msgspec.json.encode(body)
         url = URL(f"{self._server}/{path}", encoded=True).with_query(params)
-        timeout = _ENDLESS if "watch" in params else _BOUNDED
         try:
-            asked = self._session.request(
+            asked = self._sessions[most].request(
                 method, url, data=data, headers=headers, timeout=timeout, allow_redirects=False
             )
             async with asked as response:
@@ -108,12 +110,12 @@ class Connection:
         except aiohttp.ConnectionTimeoutError:
             raise aiohttp.ConnectionTimeoutError(_NO_CONNECTION) from None
 
-    def _connect(self) -> aiohttp.ClientSession:
+    def _connect(self, most: int) -> aiohttp.ClientSession:
         config, at = self._config, urlsplit(self._server)
         trusted = verify_cluster(config.cluster, self._user, config.abs_file)
         is_direct = urllib.request.proxy_bypass(at.hostname or "")
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=trusted, limit=MOST),
+            connector=aiohttp.TCPConnector(ssl=trusted, limit=most),
             cookie_jar=aiohttp.DummyCookieJar(),
             proxy=None if is_direct else urllib.request.getproxies().get(at.scheme),
             middlewares=self._middlewares,
