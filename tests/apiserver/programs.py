@@ -84,21 +84,21 @@ class Fate:
 
     last_write: str = ""
 
-    def is_met_by(self, written: str) -> bool:
+    def is_met_by(self, request: aiohttp.ClientRequest, content: bytes) -> bool:
         """Whether this was the last write."""
-        if not self.last_write or written != self.last_write:
+        if not self.last_write or _write(request, content) != self.last_write:
             return False
         self.last_write = ""
         return True
 
 
-def _write(method: str, path: str, content: bytes) -> str:
+def _write(request: aiohttp.ClientRequest, content: bytes) -> str:
     """What a request writes, as Fate has it; empty for anything else."""
-    if method in ("PATCH", "PUT"):
+    if request.method in ("PATCH", "PUT"):
         body = json.loads(content)
-        if path.endswith("/status"):
+        if request.url.path.endswith("/status"):
             return f"phase {body['status'].get('phase')}"
-        if path.endswith("/scale"):
+        if request.url.path.endswith("/scale"):
             return f"scale {body['spec'].get('replicas')}"
     return ""
 
@@ -118,8 +118,7 @@ class Line:
             response = await send(request)
             body = request.body
             content = body if isinstance(body, bytes) else await body.as_bytes()
-            written = _write(request.method, request.url.path, content)
-            if response.ok and self.fate.is_met_by(written):
+            if response.ok and self.fate.is_met_by(request, content):
                 self.killed.set()
             if not self.killed.is_set():
                 return response

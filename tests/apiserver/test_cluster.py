@@ -4,8 +4,8 @@ import asyncio
 from collections import Counter
 from typing import Any
 
+import aiohttp
 import httpx
-import httpx2
 import pytest
 from apiserver.conftest import MakeNamespace, install_platform
 from apiserver.keeper import Plane
@@ -32,8 +32,8 @@ class Counted(Fate):
         super().__init__()
         self.requests: list[str] = []
 
-    def is_met_by(self, request: httpx2.Request) -> bool:
-        self.requests.append(f"{request.method} {request.url.raw_path.decode()}")
+    def is_met_by(self, request: aiohttp.ClientRequest, content: bytes) -> bool:
+        self.requests.append(f"{request.method} {request.url.path_qs}")
         return False
 
 
