@@ -18,6 +18,7 @@ from apiserver.asked import (
 )
 from apiserver.keeper import Plane
 from chart.kit import Object
+from e2e.patience import patience
 from e2e.rights import ACTIVATOR, HERE, THERE
 
 from kotatsu_operator.core.protocol import (
@@ -94,13 +95,15 @@ def stolen(place: Place, number: int = 1) -> Api:
 
 
 def until_accepted(activator: Api, obj: Object, namespace: str = THERE) -> None:
-    """Wait until the parameters of the policy have an address, or a namespace its label."""
-    for _ in range(300):
-        answer = activator("POST", dry(namespace), obj)
-        if answer.is_success:
-            return
+    """Wait until the parameters of the policy have an address, or a namespace its label.
+
+    On a busy machine the controller of EndpointSlices finds its own cache out of date, and waits
+    for 1 s, 2 s, 4 s and so on: after five times that is half a minute.
+    """
+    end = time.monotonic() + patience(120)
+    while not (answer := activator("POST", dry(namespace), obj)).is_success:
+        assert time.monotonic() < end, answer.text
         time.sleep(0.1)
-    raise AssertionError(answer.text)
 
 
 def dry(namespace: str) -> str:
