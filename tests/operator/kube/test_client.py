@@ -24,6 +24,7 @@ from kotatsu_operator.kube.errors import (
     ConflictError,
     HttpError,
     NotFoundError,
+    TooSlow,
     Unreachable,
     is_refusal,
 )
@@ -454,7 +455,7 @@ async def test_every_failure_of_a_call_has_one_of_three_names(kube, server, call
 @each("call", CALLS)
 async def test_a_connection_that_times_out_names_the_value_that_permits_it(kube, server, call):
     server.answers = [aiohttp.ConnectionTimeoutError("")]  # empty, as the library raises it
-    with pytest.raises(TimeoutError) as caught:
+    with pytest.raises(TooSlow) as caught:
         await calls(kube)[call]()
     assert "networkPolicy.apiServerPorts" in str(caught.value)
     assert "kubectl get endpointslices kubernetes -n default" in str(caught.value)
@@ -704,6 +705,17 @@ async def test_a_watch_reads_lines_of_any_length(watched):
     async with following(watched) as seen:
         await eventually(lambda: len(seen) == 3)
     assert seen[1:] == [("ADDED", ["b"]), ("ADDED", ["c"])]
+
+
+@each("answer", [(200, "<html>log in first</html>"), aiohttp.ConnectionTimeoutError("")])
+async def test_a_watch_that_does_not_come_about_is_not_begun_again_at_once(watched, answer):
+    """Who watches makes a pause, and says why."""
+    async with connected(watched) as connection:
+        changes = Kube(connection).follow(Pod, "demo")
+        assert (await anext(changes))[0] == "LIST"
+        watched.failures = [answer]
+        with pytest.raises(Unreachable):
+            await anext(changes)
 
 
 async def test_more_watches_than_connections_leave_some_to_others(watched):

@@ -196,7 +196,7 @@ class Elector:
         if errors.is_answer(error):
             self._note_answer()
         else:
-            slow = isinstance(error, TimeoutError)
+            slow = isinstance(error, errors.TooSlow)
             self._contact = self._contact.silent(self._clock(), slow=slow)
 
     def _note_answer(self) -> None:

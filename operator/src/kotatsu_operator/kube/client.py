@@ -522,6 +522,8 @@ async def _lines(response: ClientResponse) -> AsyncIterator[bytes]:
         *lines, rest = (rest + part).split(b"\n")
         for line in lines:
             yield line
+    if rest:
+        yield rest
 
 
 @contextlib.contextmanager

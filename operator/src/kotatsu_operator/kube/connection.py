@@ -17,7 +17,7 @@ from lightkube.config.models import User
 from lightkube.core.exceptions import ConfigError
 from yarl import URL
 
-from kotatsu_operator.kube.errors import ApiError, HttpError
+from kotatsu_operator.kube.errors import ApiError, HttpError, SilentError
 
 TIMEOUT = 10.0
 """Seconds for a connection, and between two parts of an answer."""
@@ -86,7 +86,8 @@ class Connection:
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """The answer to a request, with its body unread.
 
-        Raises ApiError or HttpError for an answer that is an error, and aiohttp.ClientError.
+        Raises ApiError or HttpError for an answer that is an error, SilentError, and
+        aiohttp.ClientError.
         """
         # A watch never ends: with a bound, those of many kinds would leave nothing to the others.
         most, timeout = (0, _ENDLESS) if "watch" in params else (MOST, _BOUNDED)
@@ -108,7 +109,9 @@ class Connection:
                     raise _error(response, await response.read())
                 yield response
         except aiohttp.ConnectionTimeoutError:
-            raise aiohttp.ConnectionTimeoutError(_NO_CONNECTION) from None
+            raise SilentError(_NO_CONNECTION) from None
+        except aiohttp.ServerTimeoutError as error:
+            raise SilentError(str(error)) from None
 
     def _connect(self, most: int) -> aiohttp.ClientSession:
         config, at = self._config, urlsplit(self._server)

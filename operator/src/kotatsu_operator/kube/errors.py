@@ -32,6 +32,10 @@ class UnreadableError(Exception):
     """The response does not come from an API server, but from something in front of it."""
 
 
+class SilentError(Exception):
+    """No answer came in time. It is no TimeoutError, which says that the caller's time is over."""
+
+
 class NotLeadingError(Exception):
     """This process may not write any more, because another one may lead already."""
 
@@ -41,10 +45,15 @@ Unreachable = (
     aiohttp.ClientError,
     OSError,
     asyncio.TimeoutError,
+    SilentError,
     UnreadableError,
     NotLeadingError,
 )
 """Raised when the API server rejects a call or cannot be reached, or this process may not call."""
+
+
+TooSlow = (TimeoutError, SilentError)
+"""The errors of `Unreachable` that only mean that no response came in time."""
 
 
 _TEMPORARY = (401, 408, 429)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 MP3 = "audio/mpeg"
 WAV = "audio/wav"
 FIRST_WORDS = "ん"
-"""The shortest that can be heard: somebody waits while it is said."""
+"""The shortest that can be heard: a client waits while it is said."""
 LONGEST_RETRY_SECONDS = 60
 UNTAKEN_BYTES = 128 * 2**20
 """Of speech that was made and that clients have not taken yet, all of them together."""

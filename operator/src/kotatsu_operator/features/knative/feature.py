@@ -158,9 +158,8 @@ class Knative(Feature):
         self._touch_pools()
 
     async def _watch(self) -> None:
-        kube, keeps = self._kube.separate(), self._namespaces.keeps
-        feeds = knative_feeds(self._cache, self.known)
-        informer = Informer(kube, feeds, self._touch, may_go=True, keeps=keeps)
+        feeds, keeps = knative_feeds(self._cache, self.known), self._namespaces.keeps
+        informer = Informer(self._kube, feeds, self._touch, may_go=True, keeps=keeps)
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(informer.run())
