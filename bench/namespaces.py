@@ -134,7 +134,6 @@ async def _labels(install: Install) -> list[Row]:
         await install.select(others)
         await install.all_asleep()
     took = time.monotonic() - began
-    per_pool = {name: 1000 * s / len(install.pools) for name, s in stretch.cpu.items()}
     return [
         Row(
             "label on a namespace → its slices",
@@ -149,7 +148,7 @@ async def _labels(install: Install) -> list[Row]:
         ),
         Row(
             f"{len(others):,} namespaces labeled at once → all pools asleep and published",
-            f"{HOW}; CPU a pool: {_parts(per_pool, 'ms')}",
+            f"{HOW}; CPU a pool: {_cpu(stretch, len(install.pools))}",
             amount(took),
             f"{len(install.pools) / took:.0f} pools a second",
             1,
@@ -224,12 +223,11 @@ async def _wakes(install: Install, pools: Sequence[Pool]) -> list[Row]:
     late = _late(found, went)
     rate = (len(raised) - 1) / max(1e-9, (max(raised) - min(raised)).total_seconds())
     lost = sum(not wake.answered for wake in found)
-    cpu = {name: 1000 * s / len(pools) for name, s in went.cpu.items()}
     return [
         Row(
             "wakes a second of one install, as fast as they are written",
             f"{HOW}; {len(pools)} requests at once to as many sleeping pools, pods start at once;"
-            f" CPU a wake: {_parts(cpu, 'ms')}",
+            f" CPU a wake: {_cpu(went, len(pools))}",
             f"{rate:.0f} written a second",
             f"{lost} of {len(pools)} not answered; request to answer"
             f" {Samples.of(wake.seconds for wake in found).spread}",
@@ -265,12 +263,11 @@ async def _sustained(install: Install, pools: Sequence[Pool]) -> Row:
         found = await asyncio.gather(*asked)
     late, lost = _late(found, went), sum(not wake.answered for wake in found)
     calls = sum(went.calls("operator", "activator").values()) / len(pools)
-    cpu = {name: 1000 * s / len(pools) for name, s in went.cpu.items()}
     high = percentile(late, 0.99)
     return Row(
         f"{WAKES_A_SECOND:g} wakes a second, one after the other: pod Ready → answered",
         f"{HOW}; {len(pools):,} pools, each of which sleeps again 5 s after its request; for a wake"
-        f" and the way back {calls:.1f} calls and of CPU {_parts(cpu, 'ms')}",
+        f" and the way back {calls:.1f} calls and of CPU {_cpu(went, len(pools))}",
         amount(percentile(late, 0.5)),
         f"p99 {amount(high)}; {lost} of {len(pools):,} not answered; request to answer"
         f" {Samples.of(wake.seconds for wake in found).spread}",
@@ -377,6 +374,11 @@ async def _windows(install: Install, size: Size) -> Row:
         on_time == len(pools),
         AGAIN,
     )
+
+
+def _cpu(stretch: Stretch, number: int) -> str:
+    """The CPU of each part for one of so many."""
+    return _parts({name: 1000 * s / number for name, s in stretch.cpu.items()}, "ms")
 
 
 def _parts(values: dict[str, float], unit: str) -> str:

@@ -1,9 +1,11 @@
 """HTTP connections to the API server, over aiohttp (decision 100)."""
 
 import contextlib
+import ssl
 import time
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from functools import cached_property
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -113,12 +115,16 @@ class Connection:
         except aiohttp.ServerTimeoutError as error:
             raise SilentError(str(error)) from None
 
+    @cached_property
+    def _trusted(self) -> ssl.SSLContext:
+        config = self._config
+        return verify_cluster(config.cluster, self._user, config.abs_file)
+
     def _connect(self, most: int) -> aiohttp.ClientSession:
-        config, at = self._config, urlsplit(self._server)
-        trusted = verify_cluster(config.cluster, self._user, config.abs_file)
+        at = urlsplit(self._server)
         is_direct = urllib.request.proxy_bypass(at.hostname or "")
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=trusted, limit=most),
+            connector=aiohttp.TCPConnector(ssl=self._trusted, limit=most),
             cookie_jar=aiohttp.DummyCookieJar(),
             proxy=None if is_direct else urllib.request.getproxies().get(at.scheme),
             middlewares=self._middlewares,
