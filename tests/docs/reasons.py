@@ -34,9 +34,14 @@ def _modules() -> tuple[tuple[Path, ast.Module], ...]:
     return tuple((path, ast.parse(path.read_text())) for path in sorted(SOURCE.rglob("*.py")))
 
 
+@cache
+def _all_nodes() -> tuple[ast.AST, ...]:
+    return tuple(node for _, module in _modules() for node in ast.walk(module))
+
+
 def _nodes(*kinds: type[ast.AST]) -> Iterator[Any]:
     """The nodes of these kinds in all modules."""
-    return (n for _, module in _modules() for n in ast.walk(module) if isinstance(n, kinds))
+    return (node for node in _all_nodes() if isinstance(node, kinds))
 
 
 def _unparkable() -> set[str]:
@@ -81,6 +86,7 @@ def _values(expression: ast.expr, outer: ast.AST) -> set[str]:
     return {value for one in given for value in _values(one, outer)}
 
 
+@cache
 def conditions() -> set[tuple[str, str]]:
     """Each condition and reason of an accepted pool."""
     found = set()

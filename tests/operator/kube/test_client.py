@@ -350,7 +350,7 @@ async def test_pages_of_small_objects_grow():
 def large_pod(name, mib):
     """A pod with a field that nobody uses of some MiB."""
     made = pod(name)
-    made["spec"]["containers"][0]["env"] = [{"name": "a"}] * int(mib * 2**20 / 14)
+    made["spec"]["containers"][0]["env"] = [{"name": "a", "value": "x" * int(mib * 2**20)}]
     return made
 
 

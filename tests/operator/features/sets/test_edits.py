@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from prometheus_client import CollectorRegistry
 
 from kotatsu_operator.controller.cache import Cache
+from kotatsu_operator.features.sets import feature
 from kotatsu_operator.features.sets.feature import PoolSets
 from kotatsu_operator.kube.objects import WarmPool
 from tests.operator.cluster import deployment, eventually, served, service, warm_pool
@@ -115,7 +116,8 @@ async def test_a_pool_that_a_set_has_changed_is_reconciled():
         await eventually(lambda: touched == [("demo", "voice")] * 2)
 
 
-async def test_a_namespace_that_is_being_deleted_is_not_counted_any_more():
+async def test_a_namespace_that_is_being_deleted_is_not_counted_any_more(monkeypatch):
+    monkeypatch.setattr(feature, "PAUSE", 0.1)
     server = Server()
     async with at_work(server) as (cache, _):
         await eventually(lambda: server.statuses["previews"]["selected"] == 1)
