@@ -119,9 +119,7 @@ FIGURES = [
     Figure("docs/scale.md", r"min, 0 of (\S+) requests", LARGE_ROLL, r"0 of (\S+) requests"),
     Figure("docs/scale.md", r"answered (\S+) ms after the pod", LARGE_SUSTAINED, r"^(\S+) ms"),
     Figure("docs/scale.md", r"99 % within (\S+) ms, 0 of 2,", LARGE_SUSTAINED, r"p99 (\S+) ms"),
-    Figure(
-        "docs/scale.md", r"(\S+) ms of the operator's", LARGE_SUSTAINED, r"operator (\S+) ms"
-    ),
+    Figure("docs/scale.md", r"(\S+) ms of the operator's", LARGE_SUSTAINED, r"operator (\S+) ms"),
     Figure("docs/scale.md", r"core\) \| (\S+) ms of CPU", LARGE_SUSTAINED, r"operator (\S+) ms"),
     Figure("docs/scale.md", r"1,000 pools, (\S+) % of a core\)", OPERATOR_IDLE, r"^(\S+) %"),
     Figure("docs/scale.md", r"(\S+) KiB a sleeping pool", ACTIVATOR, r"^(\S+) KiB"),
