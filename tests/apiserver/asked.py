@@ -114,14 +114,27 @@ class Api:
         assert f"denied request: {sentence}" in said, said
 
 
-def until_refused(attempt: Callable[[], httpx2.Response]) -> None:
-    """Wait until a policy refuses: the API server reads policies from a watch of its own."""
+Attempt = Callable[[], httpx2.Response]
+
+
+def until(attempt: Attempt, holds: Callable[[httpx2.Response], bool]) -> None:
+    """Try until an answer is right: the API server reads what it decides by from watches."""
     for _ in range(300):
         answer = attempt()
-        if answer.status_code == 422:
-            break
+        if holds(answer):
+            return
         time.sleep(0.2)
-    assert answer.status_code == 422, answer.text
+    raise AssertionError(answer.text)
+
+
+def until_refused(attempt: Attempt) -> None:
+    """Wait until a policy refuses."""
+    until(attempt, lambda answer: answer.status_code == 422)
+
+
+def until_accepted(attempt: Attempt) -> None:
+    """Wait until policies and rights permit it."""
+    until(attempt, lambda answer: answer.is_success)
 
 
 def with_replicas(count: int) -> Object:

@@ -3,7 +3,6 @@
 The release is in `here`, the tenant in `there`, and a namespace that is not selected beside it.
 """
 
-import time
 import uuid
 
 from apiserver.asked import (
@@ -13,12 +12,12 @@ from apiserver.asked import (
     installed,
     pod,
     service,
+    until_accepted,
     until_refused,
     with_replicas,
 )
 from apiserver.keeper import Plane
 from chart.kit import Object
-from e2e.patience import patience
 from e2e.rights import ACTIVATOR, HERE, THERE
 
 from kotatsu_operator.core.protocol import (
@@ -67,8 +66,8 @@ def shared_release(plane: Plane) -> Place:
     for name, labels in ((HERE, TEAM), (THERE, TEAM), (NOT_SELECTED, {})):
         kind = {"apiVersion": "v1", "kind": "Namespace"}
         made.apply({**kind, "metadata": {"name": name, "labels": labels}})
-    UIDS.clear()
-    for number in (1, 2):
+    numbers = 1, 2
+    for number in numbers:
         make_activator(admin, number)
         give_address(admin, number)
     for namespace in (THERE, NOT_SELECTED):
@@ -85,8 +84,9 @@ def shared_release(plane: Plane) -> Place:
         until_refused(lambda changed=changed: activator("POST", dry(THERE), changed))
     until_refused(lambda: activator("POST", dry(NOT_SELECTED), slice_of()))
     until_refused(lambda: activator("PATCH", f"{SCALE.format(THERE)}?dryRun=All", with_replicas(2)))
-    for number in UIDS:
-        until_accepted(stolen(made, number), slice_of(number))
+    for number in numbers:
+        by = stolen(made, number)
+        until_accepted(lambda by=by, number=number: by("POST", dry(THERE), slice_of(number)))
     return made
 
 
@@ -94,14 +94,6 @@ def stolen(place: Place, number: int = 1) -> Api:
     """The API server, asked with the token that the kubelet gives the activator of this number."""
     extra = {"pod-name": f"activator-{number}", "pod-uid": UIDS[number]}
     return Api(place, ACTIVATOR, {f"authentication.kubernetes.io/{k}": v for k, v in extra.items()})
-
-
-def until_accepted(activator: Api, obj: Object, namespace: str = THERE) -> None:
-    """Wait until the parameters of the policy have an address, or a namespace its label."""
-    end = time.monotonic() + patience()
-    while not (answer := activator("POST", dry(namespace), obj)).is_success:
-        assert time.monotonic() < end, answer.text
-        time.sleep(0.1)
 
 
 def dry(namespace: str) -> str:

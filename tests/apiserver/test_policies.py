@@ -6,10 +6,6 @@ policies. The release is in `here`, and `there` has activators of its own; test_
 is about shared ones.
 """
 
-import time
-from collections.abc import Callable
-
-import httpx2
 import pytest
 from apiserver.asked import (
     HPAS,
@@ -21,6 +17,7 @@ from apiserver.asked import (
     STATEFUL_SCALE,
     UIDS,
     Api,
+    Attempt,
     Place,
     autoscaler,
     deployment,
@@ -35,6 +32,7 @@ from apiserver.asked import (
     slice_of,
     slice_of_a_controller,
     status_of,
+    until,
     until_refused,
     warm_pool,
     with_replicas,
@@ -82,7 +80,7 @@ def _prepare(admin: Api) -> None:
 def _wait_for_the_policies(admin: Api, operator: Api, activator: Api) -> None:
     """Wait until each policy refuses."""
     made = admin.accepts("POST", SLICES, slice_of_a_controller("early"))
-    tries: list[Callable[[], httpx2.Response]] = [
+    tries: list[Attempt] = [
         lambda: operator("PATCH", f"{HPAS}/auto?dryRun=All", {"spec": {"maxReplicas": 7}}),
         lambda: operator("PATCH", f"{SERVICES}/early?dryRun=All", {"spec": {"type": "NodePort"}}),
         lambda: activator("PATCH", f"{SCALE.format('busy')}?dryRun=All", with_replicas(1)),
@@ -90,10 +88,10 @@ def _wait_for_the_policies(admin: Api, operator: Api, activator: Api) -> None:
         lambda: activator("PATCH", f"{POOLS}/web/status?dryRun=All", status_of(phase="Warm")),
         lambda: operator("PATCH", f"{REVISIONS}/early?dryRun=All", {"spec": {"image": "other"}}),
     ]
-    for _ in range(300):
-        if admin("POST", REVISIONS, revision("early")).status_code in (201, 409):
-            break
-        time.sleep(0.2)
+    until(
+        lambda: admin("POST", REVISIONS, revision("early")),
+        lambda answer: answer.status_code in (201, 409),
+    )
     for attempt in tries:
         until_refused(attempt)
 

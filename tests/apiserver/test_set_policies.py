@@ -18,6 +18,7 @@ from apiserver.asked import (
     pool_of_set,
     pool_set,
     set_owner,
+    until_accepted,
     until_refused,
     warm_pool,
 )
@@ -64,10 +65,8 @@ def place(plane: Plane) -> Place:
     dry = f"{POOLS.format(THERE)}?dryRun=All"
     until_refused(lambda: Api(found, OPERATOR)("POST", dry, warm_pool("early")))
     until_refused(lambda: admin("POST", dry, pool_of_set("early", SET)))
-    for _ in range(300):  # a controller adds the chart's rules to the roles of Kubernetes
-        if Api(found, TENANT)("POST", dry, warm_pool("early")).is_success:
-            break
-        time.sleep(0.2)
+    # A controller adds the chart's rules to the roles of Kubernetes.
+    until_accepted(lambda: Api(found, TENANT)("POST", dry, warm_pool("early")))
     return found
 
 

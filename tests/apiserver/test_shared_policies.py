@@ -10,6 +10,7 @@ from apiserver.asked import (
     scale_to,
     service,
     slice_of_a_controller,
+    until_accepted,
     until_refused,
     with_replicas,
 )
@@ -28,7 +29,6 @@ from apiserver.shared_release import (
     shared_release,
     slice_of,
     stolen,
-    until_accepted,
     withdrawn,
 )
 from e2e.rights import ACTIVATOR, HERE, THERE
@@ -193,7 +193,7 @@ def test_a_new_activator_is_told_to_try_again_until_kubernetes_has_its_address(
     assert answer.status_code == 422
     assert "try again then" in answer.json()["message"]
     give_address(admin, 3)
-    until_accepted(new, slice_of(3))
+    until_accepted(lambda: new("POST", dry(THERE), slice_of(3)))
 
 
 def test_a_namespace_that_is_no_longer_selected_is_left_and_not_entered_again(
@@ -212,7 +212,7 @@ def test_a_namespace_that_is_no_longer_selected_is_left_and_not_entered_again(
         operator.accepts("PUT", f"{SCALE.format(THERE)}?dryRun=All", there | with_replicas(3))
     finally:
         admin.accepts("PATCH", namespace, {"metadata": {"labels": TEAM}})
-    until_accepted(activator, slice_of())
+    until_accepted(lambda: activator("POST", dry(THERE), slice_of()))
 
 
 def test_the_label_of_a_namespace_says_who_publishes_there_whatever_is_selected(
@@ -229,12 +229,12 @@ def test_the_label_of_a_namespace_says_who_publishes_there_whatever_is_selected(
         scale = f"{SCALE.format(THERE)}?dryRun=All"
         activator.refuses(UNSELECTED, "PATCH", scale, with_replicas(1))
         label(NOT_SELECTED, HERE)
-        until_accepted(activator, slice_of(), NOT_SELECTED)
+        until_accepted(lambda: activator("POST", dry(NOT_SELECTED), slice_of()))
         activator.accepts("PATCH", f"{SCALE.format(NOT_SELECTED)}?dryRun=All", with_replicas(1))
     finally:
         for namespace in (THERE, NOT_SELECTED):
             label(namespace, None)
-    until_accepted(activator, slice_of())
+    until_accepted(lambda: activator("POST", dry(THERE), slice_of()))
     until_refused(lambda: activator("POST", dry(NOT_SELECTED), slice_of()))
 
 
