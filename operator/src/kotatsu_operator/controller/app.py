@@ -36,7 +36,7 @@ from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachab
 from kotatsu_operator.kube.informer import Feed, Informer, among
 from kotatsu_operator.kube.objects import Key, Object, key_of
 from kotatsu_operator.kube.views import PodView, SliceView, owner_of
-from kotatsu_operator.runtime.loop import Heartbeat
+from kotatsu_operator.runtime.loop import Heartbeat, started_in
 
 log = logging.getLogger(__name__)
 
@@ -263,13 +263,9 @@ class Operator:
 
     async def _pool_gone(self, pool: Object) -> None:
         """Restore a deleted pool's target if leading; else the next leader's sweep finds it."""
-        if self._term is None or not self.cache.served.has(pool):
+        if not self.cache.served.has(pool):
             return
-        restoring = self._restore(pool)
-        try:
-            self._term.create_task(restoring, name="restore")
-        except RuntimeError:  # the term is ending: its group takes no task any more
-            restoring.close()
+        started_in(self._term, self._restore(pool), "restore")
 
     async def _restore(self, pool: Object) -> None:
         try:

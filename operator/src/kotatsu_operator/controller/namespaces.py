@@ -12,6 +12,7 @@ from kotatsu_operator.controller.cache import Cache, Concerned
 from kotatsu_operator.core.scope import namespace_of
 from kotatsu_operator.kube.informer import Informer
 from kotatsu_operator.kube.objects import Key, Object, key_of
+from kotatsu_operator.runtime.loop import started_in
 
 AT_ONCE = 8
 """Namespaces that are listed at once: an edit of a label may bring thousands into use."""
@@ -118,10 +119,11 @@ class Namespaces:
             self._follow(namespace)
 
     def _follow(self, namespace: str) -> None:
-        if self._group is not None and namespace not in self._tasks:
-            self._tasks[namespace] = self._group.create_task(
-                self._catch_up(namespace), name=f"namespace {namespace}"
-            )
+        if namespace in self._tasks:
+            return
+        work = self._catch_up(namespace)
+        if task := started_in(self._group, work, f"namespace {namespace}"):
+            self._tasks[namespace] = task
 
     async def _catch_up(self, namespace: str) -> None:
         """List a namespace or drop its objects, until that is what is wanted."""

@@ -24,7 +24,7 @@ from kotatsu_operator.kube.client import EVERYWHERE, Keeps, Kube, everything
 from kotatsu_operator.kube.errors import NotFoundError, Unreachable, is_answer
 from kotatsu_operator.kube.objects import Object, key_of, version_of
 from kotatsu_operator.kube.views import PodView
-from kotatsu_operator.runtime.loop import TURN
+from kotatsu_operator.runtime.loop import TURN, started_in
 
 log = logging.getLogger(__name__)
 
@@ -165,12 +165,11 @@ class Informer(Generic[K]):
 
         If this does not run yet, its first lists show the namespace.
         """
-        if self._group is None:
-            return
         for kind, watch in self._watches.items():
-            task = self._group.create_task(watch.enter(namespace), name=f"{kind} in {namespace}")
-            self._entering[namespace, kind] = task
-            task.add_done_callback(partial(self._ended, (namespace, kind)))
+            work = watch.enter(namespace)
+            if task := started_in(self._group, work, f"{kind} in {namespace}"):
+                self._entering[namespace, kind] = task
+                task.add_done_callback(partial(self._ended, (namespace, kind)))
 
     def _ended(self, entry: tuple[str, str], _: asyncio.Task[None]) -> None:
         del self._entering[entry]

@@ -1,8 +1,10 @@
 """The event loop: whether it still runs, and how long work may keep it from other tasks."""
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 EVERY = 1.0
 LATE_AFTER = 20.0
@@ -30,6 +32,17 @@ class Heartbeat:
         """Return an empty string while the event loop runs, else a sentence."""
         late = self.late
         return "" if late < LATE_AFTER else f"the event loop has been blocked for {late:.0f} s"
+
+
+def started_in(
+    group: asyncio.TaskGroup | None, work: Coroutine[Any, Any, None], name: str
+) -> asyncio.Task[None] | None:
+    """Start `work` as a task of a group; None if there is no group or it ends, and takes none."""
+    if group is not None:
+        with contextlib.suppress(RuntimeError):
+            return group.create_task(work, name=name)
+    work.close()
+    return None
 
 
 TURN = 0.002
