@@ -160,6 +160,7 @@ HOW_KEDA = (
         ([], pool_of("Rollout", "argoproj.io/v1"), "KindNotPermitted",
          "{apiVersion: argoproj.io/v1, kind: Rollout, resource: …}"),
         ([], pool_of("Fleet", "agones.dev/v1"), "KindNotPermitted", "chart value `targets`"),
+        ([], pool_of("DaemonSet", "apps/v1"), "KindNotPermitted", "a DaemonSet has no scale; name"),
         ([rollout("app in (a, b)", selector={})], of_rollout(), "TargetHasNoSelector", ""),
         # The Service.
         ([], warm_pool(service="web"), "ServiceNotFound", "no Service web in namespace demo"),

@@ -107,12 +107,21 @@ def check_kind(spec: PoolSpec, scaled: Scaled) -> Refusal | None:
     known = scaled.get(of.kind)
     if known is not None and known.api_version == of.api_version:
         return None
-    return Refusal(
-        "KindNotPermitted",
-        f"Kotatsu may not scale {of.kind} of {of.api_version}: add {{apiVersion: "
-        f"{of.api_version}, kind: {of.kind}, resource: …}} to the chart value `targets`, or "
-        "correct spec.targetRef",
+    todo = (
+        f"a {of.kind} has no scale; name a workload that has one, like a Deployment, in "
+        "spec.targetRef"
+        if (of.api_version, of.kind) in _WITHOUT_SCALE
+        else f"add {{apiVersion: {of.api_version}, kind: {of.kind}, resource: …}} to the chart "
+        "value `targets`, or correct spec.targetRef"
     )
+    text = f"Kotatsu may not scale {of.kind} of {of.api_version}: {todo}"
+    return Refusal("KindNotPermitted", text)
+
+
+_WITHOUT_SCALE = frozenset(
+    {("apps/v1", "DaemonSet"), ("batch/v1", "CronJob"), ("batch/v1", "Job"), ("v1", "Pod")}
+)
+"""Workloads of Kubernetes whose number of pods cannot be set."""
 
 
 def check_selector(spec: PoolSpec, selector: Mapping[str, Any]) -> Refusal | None:
