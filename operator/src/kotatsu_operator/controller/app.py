@@ -258,7 +258,6 @@ class Operator:
                     work = feature.run(self.work_queue.touch)
                     term.create_task(work, name=type(feature).__name__)
         finally:
-            self._term = None
             self._reconciler.reset()  # the next leader publishes these metrics
 
     async def _pool_gone(self, pool: Object) -> None:

@@ -148,12 +148,9 @@ class Informer(Generic[K]):
         await self._synced.wait()
 
     async def run(self) -> None:
-        try:
-            async with asyncio.TaskGroup() as self._group:
-                for name, watch in self._watches.items():
-                    self._group.create_task(watch.run(), name=f"watch {name}")
-        finally:
-            self._group = None
+        async with asyncio.TaskGroup() as self._group:
+            for name, watch in self._watches.items():
+                self._group.create_task(watch.run(), name=f"watch {name}")
 
     def _watch(self, kube: Kube, feed: Feed[K], keeps: Keeps) -> "Watch":
         change, failed = partial(self._change, feed), partial(self._failed, feed.name)

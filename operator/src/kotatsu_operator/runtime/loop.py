@@ -1,4 +1,4 @@
-"""The event loop: whether it still runs, and how long work may keep it from other tasks."""
+"""The event loop: whether it still runs, what a turn of it may take, and tasks of a group."""
 
 import asyncio
 import contextlib
@@ -34,16 +34,16 @@ class Heartbeat:
         return "" if late < LATE_AFTER else f"the event loop has been blocked for {late:.0f} s"
 
 
+TURN = 0.002
+"""Seconds of work after which the event loop runs other tasks."""
+
+
 def started_in(
     group: asyncio.TaskGroup | None, work: Coroutine[Any, Any, None], name: str
 ) -> asyncio.Task[None] | None:
-    """Start `work` as a task of a group; None if there is no group or it ends, and takes none."""
+    """Start `work` as a task of a group; None if there is no group or it ends or has ended."""
     if group is not None:
         with contextlib.suppress(RuntimeError):
             return group.create_task(work, name=name)
     work.close()
     return None
-
-
-TURN = 0.002
-"""Seconds of work after which the event loop runs other tasks."""
