@@ -142,6 +142,13 @@ def test_a_busy_api_server_is_asked_again(monkeypatch: pytest.MonkeyPatch):
     assert waited == [1.0]
 
 
+def test_an_object_nested_too_deeply_for_python_is_read(monkeypatch: pytest.MonkeyPatch):
+    api, deep = Api(), '{"f:a":' * 9_900 + "{}" + "}" * 9_900
+    answer = '{"items": [{"metadata": {"name": "voice", "managedFields": DEEP}}]}'
+    monkeypatch.setattr(api, "_answer", lambda *_: (200, answer.replace("DEEP", deep)))
+    assert api.get("/api/v1/pods")["items"][0]["metadata"]["name"] == "voice"
+
+
 def test_what_status_does_not_need_is_not_imported():
     """Its start is mostly imports. Each of these takes milliseconds of it each time."""
     unneeded = {

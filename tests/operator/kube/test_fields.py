@@ -60,6 +60,15 @@ def test_what_a_container_runs_is_not_kept():
     assert used(Pod, obj) == kept
 
 
+def test_of_what_is_nested_too_deeply_for_python_the_used_fields_are_kept():
+    deep = '{"f:a":' * 9_900 + "{}" + "}" * 9_900
+    for kind, obj in KINDS:
+        fields = [{"manager": "a", "fieldsV1": {"f:spec": "DEEP"}}]
+        data = json.dumps({**obj, "metadata": {**obj["metadata"], "managedFields": fields}})
+        kept = used(kind, data.replace('"DEEP"', deep).encode())
+        assert kept["spec"] == used(kind, json.dumps(obj).encode())["spec"]
+
+
 def hostile_pod(**container):
     """A pod as its namespace's owner may write it, in JSON; it is Pending."""
     obj = pod("voice-1")

@@ -18,6 +18,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from urllib.parse import urlencode
 
+from kotatsu_operator.core.nesting import loads
+
 from .errors import ConflictError, DemoModeError, ForbiddenError, NotFoundError, NotServedError
 from .objects import Object
 
@@ -233,7 +235,7 @@ class Api:
 
 def _object(text: str) -> Object:
     try:
-        answer = json.loads(text)
+        answer = loads(text.encode())
     except ValueError:
         answer = None
     if not isinstance(answer, dict):

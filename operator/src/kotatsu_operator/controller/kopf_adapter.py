@@ -9,14 +9,16 @@ import asyncio
 import itertools
 import logging
 import signal
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Set
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Any, cast
 
+import aiohttp
 import kopf
 
 from kotatsu_operator.controller.cache import Cache
-from kotatsu_operator.kube.client import EVERYWHERE, Kube
+from kotatsu_operator.core.nesting import loads, shallow
+from kotatsu_operator.kube.client import EVERYWHERE, Kube, lines
 from kotatsu_operator.kube.errors import NotFoundError, Unreachable, is_answer
 from kotatsu_operator.kube.fields import used
 from kotatsu_operator.kube.objects import Key, Object, WarmPool, key_of
@@ -150,8 +152,10 @@ class PoolWatch:
         registry = kopf.OperatorRegistry()
 
         @kopf.on.login(registry=registry)
-        def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
-            return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
+        async def login(**kwargs: Any) -> kopf.AiohttpSession | None:
+            by_account = kopf.login_with_service_account(**kwargs)
+            info = by_account or kopf.login_with_kubeconfig(**kwargs)
+            return None if info is None else _session(info)
 
         # No kopf index, although it would handle all pools before any event: with n pools it wakes
         # each pool n times, and 5,000 pools take two minutes of CPU.
@@ -217,6 +221,49 @@ class PoolWatch:
                 "the process starts again"
             )
         return not unseen.uids
+
+
+def _session(info: kopf.ConnectionInfo) -> kopf.AiohttpSession:
+    """A session like kopf's own, but with `_Answer`."""
+    made = aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, ssl=info.as_ssl_context()),
+        headers=info.as_http_headers(),
+        proxy=info.proxy_url,
+        trust_env=info.trust_env,
+        response_class=_Answer,
+    )
+    return kopf.AiohttpSession(
+        server=info.server, default_namespace=info.default_namespace, aiohttp_session=made
+    )
+
+
+class _Answer(aiohttp.ClientResponse):
+    """An answer to kopf, which reads it with `json`: of any depth.
+
+    kopf ends after a RecursionError, and whoever may write a pool chooses the depth.
+    """
+
+    async def start(self, connection: Any) -> aiohttp.ClientResponse:
+        await super().start(connection)
+        self.content = cast(aiohttp.StreamReader, _Shallow(self.content))
+        return self
+
+    async def json(self, **_: Any) -> Any:
+        return loads(await self.read())
+
+
+class _Shallow:
+    """A stream whose lines are read one by one."""
+
+    def __init__(self, stream: aiohttp.StreamReader) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    async def iter_chunked(self, _: int) -> AsyncIterator[bytes]:
+        async for line in lines(self._stream):
+            yield shallow(line) + b"\n"
 
 
 class _Backoffs:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import msgspec
-from aiohttp import ClientResponse
+from aiohttp import StreamReader
 from lightkube.core.resource import api_info
 
 from kotatsu_operator.core.formats import table
@@ -26,7 +26,7 @@ from kotatsu_operator.kube.errors import (
     NotFoundError,
     Unreachable,
 )
-from kotatsu_operator.kube.fields import used
+from kotatsu_operator.kube.fields import decoded, used
 from kotatsu_operator.kube.objects import Key, Object, WarmPool
 
 WATCH_SECONDS = 30
@@ -228,7 +228,7 @@ class Kube:
         try:
             with _readable():
                 data = await self._answer("GET", kind, namespace, params={"limit": 1})
-                msgspec.json.decode(data, type=_Page)
+                decoded(data, _Page)
         except Unreachable as error:
             if errors.is_missing(error):
                 return False
@@ -283,7 +283,7 @@ class Kube:
                     if data is None:
                         asked["limit"] = max(asked["limit"] // 4, 1)
                         continue
-                    found = msgspec.json.decode(data, type=_Page)
+                    found = decoded(data, _Page)
                     page = [obj for obj in (used(kind, raw) for raw in found.items) if keeps(obj)]
                     if len(data) < MOST_READ // 4:
                         asked["limit"] = min(asked["limit"] * 2, LARGEST_PAGE)
@@ -368,8 +368,8 @@ class Kube:
         }
         path = _path_of(kind, namespace)
         async with self.connection.send("GET", path, asked) as response:
-            async for line in _lines(response):
-                event = msgspec.json.decode(line, type=_Event)
+            async for line in lines(response.content):
+                event = decoded(line, _Event)
                 if event.type == "ERROR":
                     raise error_of(event.object)
                 yield event.type, used(kind, event.object)
@@ -515,12 +515,12 @@ class Kube:
             raise
 
 
-async def _lines(response: ClientResponse) -> AsyncIterator[bytes]:
+async def lines(content: StreamReader) -> AsyncIterator[bytes]:
     """The lines of an answer, of any length."""
     rest = b""
-    async for part in response.content.iter_any():
-        *lines, rest = (rest + part).split(b"\n")
-        for line in lines:
+    async for part in content.iter_any():
+        *whole, rest = (rest + part).split(b"\n")
+        for line in whole:
             yield line
     if rest:
         yield rest

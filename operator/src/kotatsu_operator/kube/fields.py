@@ -12,6 +12,7 @@ from typing import Any, ClassVar, TypeVar
 
 import msgspec
 
+from kotatsu_operator.core.nesting import shallow
 from kotatsu_operator.core.protocol import (
     BY_ANNOTATION,
     REASON_ANNOTATION,
@@ -45,6 +46,7 @@ class Part(msgspec.Struct, omit_defaults=True):
 
 
 P = TypeVar("P", bound=Part)
+T = TypeVar("T")
 
 
 class Named(Part):
@@ -372,6 +374,14 @@ class Anything(Part):
     metadata: Named
 
 
+def decoded(data: bytes, of: type[T]) -> T:
+    """Read JSON of any depth. Raises msgspec.MsgspecError."""
+    try:
+        return msgspec.json.decode(data, type=of)
+    except RecursionError:
+        return msgspec.json.decode(shallow(data), type=of)
+
+
 def used(kind: Any, given: bytes | Field | dict[str, Any]) -> dict[str, Any]:
     """The used fields of an object of a kind, given as JSON or as the values in it.
 
@@ -381,9 +391,18 @@ def used(kind: Any, given: bytes | Field | dict[str, Any]) -> dict[str, Any]:
     is no object.
     """
     of: type[Part] | None = vars(kind).get("kept")
+    if of is None and isinstance(given, dict):
+        return given
+    data = msgspec.json.encode(given) if isinstance(given, dict) else bytes(given)
+    try:
+        return _used(of, data)
+    except RecursionError:
+        return _used(of, shallow(data))
+
+
+def _used(of: type[Part] | None, data: bytes) -> dict[str, Any]:
     if of is None:
-        return given if isinstance(given, dict) else dict(msgspec.json.decode(given))
-    data = msgspec.json.encode(given) if isinstance(given, dict) else given
+        return dict(msgspec.json.decode(data))
     try:
         kept = msgspec.json.encode(_decoder(of).decode(data).reduced())
     except msgspec.ValidationError as error:
@@ -398,7 +417,7 @@ def _decoder(of: type[P]) -> msgspec.json.Decoder[P]:
     return msgspec.json.Decoder(of)
 
 
-def _named(of: type[Part], given: bytes | Field, why: str) -> dict[str, Any]:
+def _named(of: type[Part], given: bytes, why: str) -> dict[str, Any]:
     found = msgspec.json.decode(msgspec.json.encode(_decoder(Anything).decode(given)))
     meta = found["metadata"]
     name = f"{of.__name__} {meta.get('namespace', '')}/{meta.get('name')}"

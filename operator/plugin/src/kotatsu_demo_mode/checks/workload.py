@@ -135,7 +135,7 @@ def _says_replicas(workload: Mapping[str, Any], manager: str) -> bool:
     if isinstance(applied, str):
         try:
             return "replicas" in table(table(json.loads(applied)).get("spec"))
-        except ValueError:
+        except (ValueError, RecursionError):
             return False
     return count(spec_of(workload).get("replicas"), 1) > 1
 
