@@ -7,7 +7,7 @@ of what no decision depends on, and what is kept of one object has a bound as a 
 import hashlib
 import logging
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, ClassVar, TypeVar
 
 import msgspec
@@ -27,6 +27,9 @@ log = logging.getLogger(__name__)
 
 MOST_KEPT = 32 * 1024
 """Bytes of JSON that are kept of one object; Python needs up to twelve times as much for them."""
+
+LONGEST_SHARED = 256
+"""Characters of a text of which there is one string for all objects, as far as they are alike."""
 
 Field = msgspec.Raw
 """A field with all that is in it: JSON, of which nothing is made until its size is known."""
@@ -409,7 +412,29 @@ def _used(of: type[Part] | None, data: bytes) -> dict[str, Any]:
         return _named(of, data, str(error))
     if len(kept) > of.most_kept:
         return _named(of, data, f"it has more than {of.most_kept // 1024} KiB of them")
-    return dict(msgspec.json.decode(kept))
+    return _sharing(dict(msgspec.json.decode(kept)))
+
+
+def _sharing(found: dict[str, Any]) -> dict[str, Any]:
+    """The same object, whose texts are shared with others: half of what 10,000 pools take.
+
+    Without recursion: how deep an object is, is up to whoever has written it.
+    """
+    rest: list[Any] = [found]
+    while rest:
+        part = rest.pop()
+        for at, value in part.items() if isinstance(part, dict) else enumerate(part):
+            if type(value) is str:
+                if len(value) <= LONGEST_SHARED:
+                    part[at] = _one(value)
+            elif type(value) is dict or type(value) is list:
+                rest.append(value)
+    return found
+
+
+@lru_cache(4096)
+def _one(text: str) -> str:
+    return text
 
 
 @cache
