@@ -146,6 +146,29 @@ async def test_a_pod_that_the_watch_does_not_tell_of_is_found_by_listing(activat
     assert body(await activator.ask()) == b"voice-1"
 
 
+async def test_it_lists_once_at_a_time_and_no_longer_than_it_waits(activator, monkeypatch):
+    """The lists of an activator have one turn after the other: hundreds of pools wait for it."""
+    began = ended = 0
+
+    async def find(*_):
+        nonlocal began, ended
+        began += 1
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended += 1
+
+    monkeypatch.setattr(wake, "LIST_AFTER", 0.01)
+    monkeypatch.setattr(activator.kube, "find", find)
+    waiting = activator.hold()
+    await eventually(lambda: began == 1)
+    await asyncio.sleep(0.1)
+    assert (began, ended) == (1, 0)
+    activator.see_pod(await activator.new_pod())
+    assert body(await waiting) == b"voice-1"
+    await eventually(lambda: ended == 1)
+
+
 # --- which pod, and when ---
 
 

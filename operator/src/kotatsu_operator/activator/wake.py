@@ -39,8 +39,8 @@ NEEDED_EVERY = 0.02
 """Seconds between two looks at the pools on which this one depends, while one does not answer."""
 
 LIST_AFTER = 2.0
-"""Seconds of waiting after which the pods are listed, repeatedly: with a watch that is silent
-without closing, the requests would wait in vain."""
+"""Seconds of waiting until the pods are listed, and from the end of a list until the next one: with
+a watch that is silent without closing, the requests would wait in vain."""
 
 RETRY_EVERY = 0.1
 """Seconds until an announcement that failed is written again."""
@@ -248,13 +248,15 @@ class Waker:
 
     async def _wake_up(self) -> None:
         """While requests wait: start a pod if there is none, and detect when it answers."""
+        async with asyncio.TaskGroup() as group:
+            listing = group.create_task(self._list_again_and_again())
+            await self._until_none_waits()
+            listing.cancel()
+
+    async def _until_none_waits(self) -> None:
         clock = asyncio.get_running_loop().time
-        began = listed = clock()
-        looked = 0.0
+        began, looked = clock(), 0.0
         while self._of.waiting:
-            if clock() - listed >= LIST_AFTER:
-                listed = clock()
-                self._keep(asyncio.create_task(self._list_pods()))
             if self._backends.any_ready:
                 await self._sleep_until_change(LOOK_EVERY)
                 continue
@@ -327,6 +329,12 @@ class Waker:
         if pool is None:
             return False
         return pool.spent is None or not pool.spent.forbids_raise(datetime.now(UTC))
+
+    async def _list_again_and_again(self) -> None:
+        """One list after the other: where hundreds of pools wait, each waits for its turn."""
+        while True:
+            await asyncio.sleep(LIST_AFTER)
+            await self._list_pods()
 
     async def _list_pods(self) -> None:
         pool = self._context.pool
