@@ -133,6 +133,22 @@ def test_a_kubectl_that_gives_up_is_quoted(tmp_path: Path, script: str, said: st
     assert ran.err.count("\n") == 1
 
 
+KUBECTL = """#!/bin/sh
+case $1 in
+proxy) touch "{home}/started"; exec sleep 30 ;;
+config) for _ in $(seq 100); do [ -e "{home}/started" ] && exec echo demo; sleep 0.1; done ;;
+esac
+"""
+
+
+def test_kubectl_names_the_namespace_while_its_proxy_starts(tmp_path: Path):
+    kubectl = tmp_path / "kubectl"
+    kubectl.write_text(KUBECTL.format(home=tmp_path))
+    kubectl.chmod(0o755)
+    with Api(kubectl=str(kubectl)) as api:
+        assert api.namespace() == "demo"
+
+
 def test_a_busy_api_server_is_asked_again(monkeypatch: pytest.MonkeyPatch):
     answers = iter([(429, "storage is (re)initializing"), (200, '{"items": []}')])
     waited: list[float] = []

@@ -48,6 +48,8 @@ _TOO_MANY, _TRIES = 429, 15
 _HAS_SOCKETS = hasattr(socket, "AF_UNIX")
 """Python on Windows has no Unix sockets: the proxy listens on a free port of loopback."""
 
+_SOCKET = "api.sock"
+
 
 class _SocketConnection(http.client.HTTPConnection):
     def __init__(self, path: str) -> None:
@@ -73,7 +75,6 @@ class Api:
         self._kubectl = kubectl
         self._home = ""
         self._proxy: subprocess.Popen[str] | None = None
-        self._config: subprocess.Popen[str] | None = None
         self._connection: http.client.HTTPConnection | None = None
 
     def __enter__(self) -> "Api":
@@ -82,16 +83,16 @@ class Api:
     def __exit__(self, *_: object) -> None:
         if self._connection is not None:
             self._connection.close()
-        for process in (self._proxy, self._config):
-            if process is not None:
-                process.terminate()
-                process.communicate()
+        if self._proxy is not None:
+            self._proxy.terminate()
+            self._proxy.communicate()
         if self._home:
             shutil.rmtree(self._home, ignore_errors=True)
 
     def namespace(self) -> str:
-        """The namespace of the current context."""
+        """The namespace of the current context; the proxy starts at the same time."""
         config = self._start("config", "view", "--minify", "-o", "jsonpath={..namespace}")
+        self._start_proxy()
         text, _ = config.communicate()
         return text.strip() or "default"
 
@@ -199,25 +200,29 @@ class Api:
             connection.close()  # the rest is not read; the next request connects again
         return response.status, text
 
-    def _serve(self) -> http.client.HTTPConnection:
-        # A process that can open the socket has this user's permissions: the directory is private.
-        if _HAS_SOCKETS:
-            self._home = tempfile.mkdtemp(prefix="demo-mode-")
-            where = f"{self._home}/api.sock"
-            listen = f"--unix-socket={where}"
-        else:
+    def _start_proxy(self) -> subprocess.Popen[str]:
+        if self._proxy is None:
             listen = "--port=0"
-        self._proxy = self._start("proxy", listen)
-        assert self._proxy.stdout is not None  # noqa: S101  (a pipe was asked for)
-        words = self._proxy.stdout.readline().split()
+            # A process that can open the socket has this user's permissions: the directory is
+            # private.
+            if _HAS_SOCKETS:
+                self._home = tempfile.mkdtemp(prefix="demo-mode-")
+                listen = f"--unix-socket={self._home}/{_SOCKET}"
+            self._proxy = self._start("proxy", listen)
+        return self._proxy
+
+    def _serve(self) -> http.client.HTTPConnection:
+        proxy = self._start_proxy()
+        assert proxy.stdout is not None  # noqa: S101  (a pipe was asked for)
+        words = proxy.stdout.readline().split()
         if not words:
-            _, said = self._proxy.communicate()
+            _, said = proxy.communicate()
             why = _last_line(said) or "kubectl ended without a message"
             raise DemoModeError(
                 f"kubectl cannot reach a cluster: {why}; see `kubectl config get-contexts`"
             )
         if _HAS_SOCKETS:
-            return _SocketConnection(where)
+            return _SocketConnection(f"{self._home}/{_SOCKET}")
         host, _, port = words[-1].rpartition(":")
         return http.client.HTTPConnection(host, int(port), timeout=_TIMEOUT)
 
