@@ -120,7 +120,7 @@ async def test_while_a_pod_refuses_connections_a_silent_client_waits_and_wakes_n
     made.server.close()
     reader, _ = await connected(activator)
     await asyncio.sleep(0.05)
-    assert (activator.connections.held, activator.connections._waker.tasks) == (0, set())
+    assert (activator.connections.held, activator.connections._waker.task) == (0, None)
     await made.start(made.port)
     assert await reader.readexactly(len(GREETING)) == GREETING
 

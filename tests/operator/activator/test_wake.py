@@ -315,7 +315,7 @@ async def test_when_the_last_client_has_gone_nothing_more_is_asked_or_raised(act
     await eventually(lambda: activator.kube.called("get_scale"))
     writer.close()
     await activator.held(0)
-    await eventually(lambda: activator.connections._waker._running.done())
+    await eventually(lambda: activator.connections._waker.task.done())
     calls = len(activator.kube.calls)
     await asyncio.sleep(0.05)
     assert len(activator.kube.calls) == calls

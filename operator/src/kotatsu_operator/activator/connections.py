@@ -419,7 +419,7 @@ class Connections:
 
     async def close(self) -> None:
         self._stop_checking()
-        tasks = [*self._connecting, *self._waker.tasks, self._announcements.task]
+        tasks = [*self._connecting, self._waker.task, self._announcements.task]
         running = [t for t in tasks if t is not None]
         for task in running:
             task.cancel()

@@ -223,28 +223,22 @@ class Waker:
         self.awaits: list[str] = []
         """The pools that do not answer yet, and on which this one depends."""
         self._change = asyncio.Event()
-        self.tasks: set[asyncio.Task[None]] = set()
-        self._running: asyncio.Task[None] | None = None
+        self.task: asyncio.Task[None] | None = None
         self._probed = 0
         """The index of the next pod to probe."""
         self._unanswered: float | None = None
         """When the wake began whose pod has not answered yet, in loop time; None without one."""
 
     def ensure(self) -> None:
-        if self._running is None or self._running.done():
+        if self.task is None or self.task.done():
             name = self._context.name
             waking = tried(name, lambda: self._of.waiting, self._wake_up)
-            self._running = asyncio.create_task(waking, name=f"wake {name}")
-            self._keep(self._running)
+            self.task = asyncio.create_task(waking, name=f"wake {name}")
 
     def changed(self) -> None:
         """Pods have changed: check them at once."""
         self._change.set()
         self._note_answer()
-
-    def _keep(self, task: asyncio.Task[None]) -> None:
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
 
     async def _wake_up(self) -> None:
         """While requests wait: start a pod if there is none, and detect when it answers."""

@@ -396,14 +396,14 @@ def used(kind: Any, given: bytes | Field | dict[str, Any]) -> dict[str, Any]:
     of: type[Part] | None = vars(kind).get("kept")
     if of is None and isinstance(given, dict):
         return given
-    data = msgspec.json.encode(given) if isinstance(given, dict) else bytes(given)
+    data = msgspec.json.encode(given) if isinstance(given, dict) else given
     try:
         return _used(of, data)
     except RecursionError:
-        return _used(of, shallow(data))
+        return _used(of, shallow(bytes(data)))
 
 
-def _used(of: type[Part] | None, data: bytes) -> dict[str, Any]:
+def _used(of: type[Part] | None, data: bytes | Field) -> dict[str, Any]:
     if of is None:
         return dict(msgspec.json.decode(data))
     try:
@@ -442,7 +442,7 @@ def _decoder(of: type[P]) -> msgspec.json.Decoder[P]:
     return msgspec.json.Decoder(of)
 
 
-def _named(of: type[Part], given: bytes, why: str) -> dict[str, Any]:
+def _named(of: type[Part], given: bytes | Field, why: str) -> dict[str, Any]:
     found = msgspec.json.decode(msgspec.json.encode(_decoder(Anything).decode(given)))
     meta = found["metadata"]
     name = f"{of.__name__} {meta.get('namespace', '')}/{meta.get('name')}"
