@@ -21,7 +21,7 @@ def announced_soon(monkeypatch):
 @pytest.fixture(autouse=True)
 def patient(monkeypatch):
     """On a busy machine a second is soon over: only the tests of these limits wait for them."""
-    monkeypatch.setattr(wake, "LIST_AFTER", 60.0)
+    monkeypatch.setattr(wake, "READ_AFTER", 60.0)
     monkeypatch.setattr(pods, "TIMEOUT", 60.0)
     monkeypatch.setattr(pods, "CONNECT_TIMEOUT", 60.0)
 

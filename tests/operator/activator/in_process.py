@@ -273,6 +273,6 @@ async def with_feature(feature, monkeypatch) -> AsyncIterator[ActivatorFixture]:
     """A sleeping pool behind a listening activator that has a feature."""
     monkeypatch.setattr(wake, "ANNOUNCE_AFTER", 0.002)
     monkeypatch.setattr(wake, "LOOK_EVERY", 0.02)
-    monkeypatch.setattr(wake, "LIST_AFTER", 60.0)  # the API server of these tests has no pods
+    monkeypatch.setattr(wake, "READ_AFTER", 60.0)  # the API server of these tests has no pods
     async with ActivatorFixture(features=[feature]) as activator:
         yield activator

@@ -113,6 +113,37 @@ async def test_a_scale_that_the_watch_has_shown_at_zero_is_read_only_if_it_has_c
     assert [c[0] for c in activator.kube.called("get_scale", "raise_scale")] == verbs
 
 
+async def test_a_scale_above_zero_is_read_at_the_beginning_and_then_with_each_list(
+    activator, monkeypatch
+):
+    """A pod may take minutes to start: each look would be a call."""
+    monkeypatch.setattr(wake, "READ_AFTER", 0.2)
+    activator.kube.edit("Deployment", "voice", spec={"replicas": 1})
+    activator.see("Deployment", activator.kube.stored("Deployment", "voice"))
+    activator.hold()
+    await eventually(lambda: len(activator.kube.called("find")) == 4)
+    assert 1 < len(activator.kube.called("get_scale")) <= 5
+
+
+async def test_a_scale_that_it_has_raised_is_not_raised_again_before_the_watch_shows_it(
+    activator,
+):
+    activator.see("Deployment", activator.kube.stored("Deployment", "voice"))
+    activator.hold()
+    await eventually(lambda: activator.raises == 1)
+    await asyncio.sleep(0.1)
+    assert (activator.raises, len(activator.kube.called("get_scale"))) == (1, 1)
+
+
+async def test_a_scale_that_is_set_to_zero_while_a_request_waits_is_raised_again(activator):
+    for replicas in (0, 1, 0):
+        activator.kube.edit("Deployment", "voice", spec={"replicas": replicas})
+        activator.see("Deployment", activator.kube.stored("Deployment", "voice"))
+        activator.hold()
+        await asyncio.sleep(0.1)
+    assert activator.raises == 2
+
+
 async def test_when_somebody_else_was_faster_it_does_not_raise(activator):
     def open_window(_):
         activator.kube.edit("Deployment", "voice", spec={"replicas": 4})
@@ -136,7 +167,7 @@ async def test_while_the_scale_cannot_be_read_requests_wait_and_then_wake(activa
 
 async def test_a_pod_that_the_watch_does_not_tell_of_is_found_by_listing(activator, monkeypatch):
     """A stream can go silent without closing; whoever waits must not wait for it."""
-    monkeypatch.setattr(wake, "LIST_AFTER", 0.05)
+    monkeypatch.setattr(wake, "READ_AFTER", 0.05)
     gone = await activator.new_pod("voice-0", ready=True)
     gone.server.close()
     made = await activator.new_pod("voice-1")
@@ -158,7 +189,7 @@ async def test_it_lists_once_at_a_time_and_no_longer_than_it_waits(activator, mo
         finally:
             ended += 1
 
-    monkeypatch.setattr(wake, "LIST_AFTER", 0.01)
+    monkeypatch.setattr(wake, "READ_AFTER", 0.01)
     monkeypatch.setattr(activator.kube, "find", find)
     waiting = activator.hold()
     await eventually(lambda: began == 1)

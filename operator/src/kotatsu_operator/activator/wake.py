@@ -33,14 +33,15 @@ other pool is served. A wake starts one pod; a workload whose pods all lost read
 thousands and should not get more load. They are probed in turns, and by the kubelet too."""
 
 LOOK_EVERY = 0.5
-"""Seconds after which the scale is read again while requests wait and there is no pod."""
+"""Seconds after which the scale that the watch has shown is looked at again while requests wait and
+there is no pod."""
 
 NEEDED_EVERY = 0.02
 """Seconds between two looks at the pools on which this one depends, while one does not answer."""
 
-LIST_AFTER = 2.0
-"""Seconds of waiting until the pods are listed, and from the end of a list until the next one: with
-a watch that is silent without closing, the requests would wait in vain."""
+READ_AFTER = 2.0
+"""Seconds of waiting until pods and scale are read, and from the end of a list until the next one:
+with a watch that is silent without closing, the requests would wait in vain."""
 
 RETRY_EVERY = 0.1
 """Seconds until an announcement that failed is written again."""
@@ -224,6 +225,10 @@ class Waker:
         """The pools that do not answer yet, and on which this one depends."""
         self._change = asyncio.Event()
         self.task: asyncio.Task[None] | None = None
+        self._must_read = True
+        """Whether the next look reads the scale, even if the watch has shown one above 0."""
+        self._raised_at = ""
+        """The version of the workload that was raised last."""
         self._probed = 0
         """The index of the next pod to probe."""
         self._unanswered: float | None = None
@@ -242,10 +247,11 @@ class Waker:
 
     async def _wake_up(self) -> None:
         """While requests wait: start a pod if there is none, and detect when it answers."""
+        self._must_read = True
         async with asyncio.TaskGroup() as group:
-            listing = group.create_task(self._list_again_and_again())
+            reading = group.create_task(self._read_again_and_again())
             await self._until_none_waits()
-            listing.cancel()
+            reading.cancel()
 
     async def _until_none_waits(self) -> None:
         clock = asyncio.get_running_loop().time
@@ -299,7 +305,7 @@ class Waker:
         self._note_answer()
 
     async def _raise_as_seen(self, target: str) -> bool:
-        """Raise at the watched version; read the scale only if that one is outdated.
+        """Raise at the watched version; read the scale if that one is outdated or in doubt.
 
         Returns whether it raised the scale. Raises ConflictError, NotFoundError or one of
         `Unreachable`.
@@ -308,11 +314,15 @@ class Waker:
         seen = self._context.view.scales.get(target)
         if not self._may_raise():
             return False
-        if seen is not None and seen.replicas == 0:
+        if seen is not None and seen.replicas == 0 and seen.version != self._raised_at:
             with contextlib.suppress(ConflictError):
                 await self._context.kube.raise_scale(namespace, target, seen.version)
+                self._raised_at = seen.version
                 return True
+        elif seen is not None and not self._must_read:
+            return False
         scale = await self._context.kube.get_scale(namespace, target)
+        self._must_read = False
         if scale.replicas > 0 or not self._may_raise():
             return False
         await self._context.kube.raise_scale(namespace, target, scale.version)
@@ -324,10 +334,11 @@ class Waker:
             return False
         return pool.spent is None or not pool.spent.forbids_raise(datetime.now(UTC))
 
-    async def _list_again_and_again(self) -> None:
+    async def _read_again_and_again(self) -> None:
         """One list after the other: where hundreds of pools wait, each waits for its turn."""
         while True:
-            await asyncio.sleep(LIST_AFTER)
+            await asyncio.sleep(READ_AFTER)
+            self._must_read = True
             await self._list_pods()
 
     async def _list_pods(self) -> None:
