@@ -135,6 +135,16 @@ async def test_a_scale_that_it_has_raised_is_not_raised_again_before_the_watch_s
     assert (activator.raises, len(activator.kube.called("get_scale"))) == (1, 1)
 
 
+async def test_a_scale_that_was_read_and_then_changed_is_read_again_at_the_next_look(activator):
+    """The watch is silent: it still shows the pod of before."""
+    asleep = activator.kube.stored("Deployment", "voice")
+    activator.see("Deployment", {**asleep, "spec": {**asleep["spec"], "replicas": 1}})
+    activator.kube.on("raise_scale", ConflictError("modified"), times=1)
+    activator.hold()
+    await eventually(lambda: activator.raises == 2)
+    assert activator.kube.stored("Deployment", "voice")["spec"]["replicas"] == 1
+
+
 async def test_a_scale_that_is_set_to_zero_while_a_request_waits_is_raised_again(activator):
     for replicas in (0, 1, 0):
         activator.kube.edit("Deployment", "voice", spec={"replicas": replicas})

@@ -226,9 +226,10 @@ class Waker:
         self._change = asyncio.Event()
         self.task: asyncio.Task[None] | None = None
         self._must_read = True
-        """Whether the next look reads the scale, even if the watch has shown one above 0."""
+        """Whether the next look reads the scale, even if the watch has shown one above 0: until a
+        read has shown it too."""
         self._raised_at = ""
-        """The version of the workload that was raised last."""
+        """The version at which the watch has shown 0, and at which it was raised."""
         self._probed = 0
         """The index of the next pod to probe."""
         self._unanswered: float | None = None
@@ -322,7 +323,7 @@ class Waker:
         elif seen is not None and not self._must_read:
             return False
         scale = await self._context.kube.get_scale(namespace, target)
-        self._must_read = False
+        self._must_read = scale.replicas == 0
         if scale.replicas > 0 or not self._may_raise():
             return False
         await self._context.kube.raise_scale(namespace, target, scale.version)
