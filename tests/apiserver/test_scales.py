@@ -68,7 +68,8 @@ async def test_a_scale_is_raised_and_set_at_the_version_that_was_read(
     namespace = here.namespace
     asleep = await _at_rest(kube, namespace, name)
     assert asleep.replicas == 0
-    await kube.raise_scale(namespace, name, asleep.version)
+    raised = await kube.raise_scale(namespace, name, asleep.version)
+    assert (raised.replicas, raised.version == asleep.version) == (1, False)
     with pytest.raises(ConflictError):
         await kube.raise_scale(namespace, name, asleep.version)
     with pytest.raises(ConflictError):

@@ -514,11 +514,12 @@ class FakeKube:
         self._check(*parts(name), version)
         self._scale(name, replicas, "kotatsu-operator")
 
-    async def raise_scale(self, namespace: str, name: str, version: str) -> None:
+    async def raise_scale(self, namespace: str, name: str, version: str) -> Scale:
         name = _ref(namespace, name)
         await self._enter("raise_scale", name)
         self._check(*parts(name), version)
         self._scale(name, 1, "kotatsu-activator")
+        return Scale(1, self._find(*parts(name))["metadata"]["resourceVersion"])
 
     def _scale(self, name: str, replicas: int, by: str) -> None:
         """A write of the scale: its manager owns the replicas from then on, if they had an owner.

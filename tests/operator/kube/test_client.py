@@ -113,6 +113,9 @@ async def connected(server):
         await there.close()
 
 
+ANSWER = {"metadata": {"name": "voice", "resourceVersion": "7"}}
+
+
 class Server:
     """An API server that answers what the test says, and remembers what it was asked."""
 
@@ -122,7 +125,7 @@ class Server:
 
     def __call__(self, request):
         self.requests.append(request)
-        return self.answers.pop(0) if self.answers else (200, {"metadata": {"name": "voice"}})
+        return self.answers.pop(0) if self.answers else (200, ANSWER)
 
     @property
     def last(self):

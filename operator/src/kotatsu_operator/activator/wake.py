@@ -226,10 +226,7 @@ class Waker:
         self._change = asyncio.Event()
         self.task: asyncio.Task[None] | None = None
         self._must_read = True
-        """Whether the next look reads the scale, even if the watch has shown one above 0: until a
-        read has shown it too."""
-        self._raised_at = ""
-        """The version at which the watch has shown 0, and at which it was raised."""
+        """Whether the next look reads the scale, even if the watch has shown one above 0."""
         self._probed = 0
         """The index of the next pod to probe."""
         self._unanswered: float | None = None
@@ -311,23 +308,24 @@ class Waker:
         Returns whether it raised the scale. Raises ConflictError, NotFoundError or one of
         `Unreachable`.
         """
-        namespace = self._context.view.namespace
-        seen = self._context.view.scales.get(target)
+        kube, view = self._context.kube, self._context.view
+        place, scales = (view.namespace, target), view.scales
+        seen = scales.get(target)
         if not self._may_raise():
             return False
-        if seen is not None and seen.replicas == 0 and seen.version != self._raised_at:
+        if seen is not None and seen.replicas == 0:
             with contextlib.suppress(ConflictError):
-                await self._context.kube.raise_scale(namespace, target, seen.version)
-                self._raised_at = seen.version
+                scale = await kube.raise_scale(*place, seen.version)
+                scales[target], self._must_read = scale, False
                 return True
         elif seen is not None and not self._must_read:
             return False
-        scale = await self._context.kube.get_scale(namespace, target)
-        self._must_read = scale.replicas == 0
-        if scale.replicas > 0 or not self._may_raise():
-            return False
-        await self._context.kube.raise_scale(namespace, target, scale.version)
-        return True
+        scale = await kube.get_scale(*place)
+        is_raised = scale.replicas == 0 and self._may_raise()
+        if is_raised:
+            scale = await kube.raise_scale(*place, scale.version)
+        scales[target], self._must_read = scale, False
+        return is_raised
 
     def _may_raise(self) -> bool:
         pool = self._context.pool

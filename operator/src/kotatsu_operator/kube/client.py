@@ -53,6 +53,12 @@ class Scale:
     version: str
 
 
+def _scale(found: Object) -> Scale:
+    with _readable():
+        replicas = table(found.get("spec")).get("replicas")
+        return Scale(int(replicas or 0), found["metadata"]["resourceVersion"])
+
+
 def _named(obj: Object) -> Object:
     """The metadata of an object with nothing but its name."""
     meta = obj["metadata"]
@@ -208,9 +214,7 @@ class Kube:
             return Scale(
                 int(unset["spec"].get("replicas", 1)), unset["metadata"]["resourceVersion"]
             )
-        with _readable():
-            replicas = table(found.get("spec")).get("replicas")
-            return Scale(int(replicas or 0), found["metadata"]["resourceVersion"])
+        return _scale(found)
 
     def _scale_of(self, workload: str) -> tuple[Any, str]:
         """The scale subresource of a workload, and its name as a path segment."""
@@ -390,7 +394,7 @@ class Kube:
         }
         await self._written("PUT", kind, namespace, name, body=body)
 
-    async def raise_scale(self, namespace: str, workload: str, version: str) -> None:
+    async def raise_scale(self, namespace: str, workload: str, version: str) -> Scale:
         """Set the replicas of a workload, named by its `ref`, to 1 if it is still at `version`.
 
         A JSON patch cannot test `replicas`, which is absent at 0. Raises ConflictError,
@@ -398,7 +402,7 @@ class Kube:
         """
         kind, name = self._scale_of(workload)
         patch = {"metadata": {"resourceVersion": version}, "spec": {"replicas": 1}}
-        await self.merge(kind, namespace, name, patch)
+        return _scale(await self.merge(kind, namespace, name, patch))
 
     async def resize(self, key: Key, patch: Object) -> Object:
         """Set requests of a running pod by a strategic merge; return the pod.
