@@ -148,6 +148,9 @@ def test_what_is_no_warm_pool_is_said(tmp_path: Path, raw: dict[str, Any], sente
     assert ran.err.count("\n") == 1
 
 
+LAUGHS = ["a0: &a0 [1, 1]", *(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, 31))]
+
+
 @each(
     "text, sentence",
     [
@@ -156,6 +159,10 @@ def test_what_is_no_warm_pool_is_said(tmp_path: Path, raw: dict[str, Any], sente
         ("kind: WarmPool\nspec: !!int many", "has a value that does not match its YAML tag"),
         ("[" * 5000, "p.yaml"),
         ('{"a":' * 100000, "p.yaml"),
+        ("a: " + "[" * 5000, "p.yaml"),
+        ("a: " + "[" * 600 + "]" * 600, "p.yaml is nested too deeply"),
+        ("&a [*a]", "p.yaml is nested too deeply"),
+        ("\n".join(LAUGHS), "p.yaml repeats too much by aliases"),
     ],
 )
 def test_a_file_that_says_a_thing_twice_or_nothing_at_all_is_refused(

@@ -1,7 +1,9 @@
 """WarmPools from files, for plans without a cluster."""
 
+import contextlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -60,7 +62,40 @@ def _pool(o: Object, filename: str) -> Pool:
         raise DemoModeError(f"{filename}: {error}") from None
 
 
+_DEEPEST = 100
+"""Levels of a file: no object of Kubernetes needs a third of them."""
+
+_REPEATED = 200_000
+"""Values that the aliases of a file may add by repeating others. A kilobyte of aliases of aliases
+would stand for more than any machine can read."""
+
+
 def _documents(text: str, filename: str) -> list[Any]:
+    found = _parsed(text, filename)
+    level, left = found, len(text) + _REPEATED
+    for _ in range(_DEEPEST):
+        level = list(islice(chain.from_iterable(map(_inner, level)), left + 1))
+        left -= len(level)
+        if left < 0:
+            raise DemoModeError(
+                f"{filename} repeats too much by aliases; write out what they stand for"
+            )
+        if not level:
+            return found
+    raise _is_deep(filename)
+
+
+def _inner(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
+
+
+def _is_deep(filename: str) -> DemoModeError:
+    return DemoModeError(f"{filename} is nested too deeply; give a file of manifests")
+
+
+def _parsed(text: str, filename: str) -> list[Any]:
     def once(pairs: Sequence[tuple[Any, Any]]) -> dict[Any, Any]:
         """A map; the API server rejects a map with a duplicate field."""
         found: dict[Any, Any] = {}
@@ -73,11 +108,11 @@ def _documents(text: str, filename: str) -> list[Any]:
         return found
 
     try:
-        return [json.loads(text, object_pairs_hook=once)]
-    except ValueError:
+        with contextlib.suppress(ValueError):
+            return [json.loads(text, object_pairs_hook=once)]
         return _yaml(text, once, filename)
     except RecursionError:
-        raise DemoModeError(f"{filename} is nested too deeply; give a file of manifests") from None
+        raise _is_deep(filename) from None
 
 
 def _yaml(text: str, once: Callable[..., object], filename: str) -> list[Any]:
