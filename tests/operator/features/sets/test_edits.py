@@ -6,10 +6,13 @@ from contextlib import asynccontextmanager, suppress
 from copy import deepcopy
 from dataclasses import replace
 from datetime import UTC, datetime
+from decimal import Decimal
+from types import SimpleNamespace
 
 from prometheus_client import CollectorRegistry
 
 from kotatsu_operator.controller.cache import Cache
+from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.features.sets import feature
 from kotatsu_operator.features.sets.feature import PoolSets
 from kotatsu_operator.kube.objects import WarmPool
@@ -22,6 +25,8 @@ def pool_set(generation, name="previews", **spec):
     meta["creationTimestamp"] = "2030-01-01T00:00:00Z"
     return {"metadata": meta, "spec": {"namespaceSelector": {}, "template": template, **spec}}
 
+
+JANUARY, FEBRUARY = datetime(2030, 1, 1, tzinfo=UTC), datetime(2030, 2, 1, tzinfo=UTC)
 
 OTHER = pool_set(1, "older", selector={"matchLabels": {"no": "such"}})
 """It is tried first, by its name."""
@@ -49,7 +54,10 @@ class Server:
     async def offer(self, kind, obj, _manager):
         self.calls.append((kind, "apply", obj["spec"]["idleAfter"]))
         made = deepcopy(obj)
-        made["metadata"]["resourceVersion"] = str(100 + len(self.calls))
+        made["metadata"] |= {
+            "uid": f"uid-{len(self.calls)}",
+            "resourceVersion": str(100 + len(self.calls)),
+        }
         return made
 
     async def delete(self, kind, namespace, name):
@@ -71,7 +79,7 @@ class Listed:
 
 @asynccontextmanager
 async def at_work(server):
-    """The feature with one pool that it has made, of one namespace; and who is touched."""
+    """The cache with one pool that a set has made, who is touched, and the feature."""
     cache, touched = Cache(served()), []
     cache.keep_workload("Deployment", deployment())
     cache.keep_service(service())
@@ -79,12 +87,12 @@ async def at_work(server):
     made["metadata"]["labels"] = {"kotatsu.dev/set": "previews"}
     made["metadata"]["ownerReferences"] = [{"kind": "WarmPoolSet", "name": "previews"}]
     cache.keep_pool(made)
-    feature = PoolSets(CollectorRegistry(), lambda: datetime(2030, 1, 1, tzinfo=UTC))
+    feature = PoolSets(CollectorRegistry(), lambda: JANUARY)
     cache.tell(feature.observe)
     feature.observe(("demo", "voice"), made)
     watching = asyncio.create_task(feature.watch(server, Listed(), cache, touched.append))
     running = asyncio.create_task(feature.run(lambda _: None))
-    yield cache, touched
+    yield cache, touched, feature
     for task in (watching, running):
         task.cancel()
         with suppress(asyncio.CancelledError):
@@ -110,7 +118,7 @@ async def test_an_edit_while_the_template_of_another_set_is_tried_deletes_no_poo
 
 async def test_a_pool_that_a_set_has_changed_is_reconciled():
     server = Server()
-    async with at_work(server) as (_, touched):
+    async with at_work(server) as (_, touched, _):
         await eventually(lambda: touched == [("demo", "voice")])
         server.events.put_nowait(pool_set(2))
         await eventually(lambda: touched == [("demo", "voice")] * 2)
@@ -119,8 +127,26 @@ async def test_a_pool_that_a_set_has_changed_is_reconciled():
 async def test_a_namespace_that_is_being_deleted_is_not_counted_any_more(monkeypatch):
     monkeypatch.setattr(feature, "PAUSE", 0.1)
     server = Server()
-    async with at_work(server) as (cache, _):
+    async with at_work(server) as (cache, _, _):
         await eventually(lambda: server.statuses["previews"]["selected"] == 1)
         cache.served.known["demo"] = replace(cache.served.known["demo"], is_ending=True)
         cache.forget_workload("Deployment", ("demo", "voice"))
         await eventually(lambda: server.statuses["previews"]["selected"] == 0)
+
+
+async def test_a_pool_that_is_deleted_while_it_is_reconciled_is_paid_once(monkeypatch):
+    monkeypatch.setattr(feature, "PAUSE", 0.05)
+    server = Server()
+    async with at_work(server) as (cache, _, sets):
+        server.events.put_nowait(pool_set(2, budget={"limit": "100", "period": "Month"}))
+        await eventually(lambda: server.statuses["previews"].get("cost"))
+        key, pool = ("demo", "voice"), cache.pools["demo", "voice"]
+        ledger = Ledger("JPY", JANUARY, Decimal(20), period_end=FEBRUARY)
+        turn, report = SimpleNamespace(key=key, pool=pool), SimpleNamespace(ledger=ledger)
+        sets.status(turn, report)
+        cache.forget_pool(key)
+        sets.status(turn, report)
+        await eventually(lambda: key in cache.pools)  # made again
+        sets.status(turn, report)
+        await asyncio.sleep(0.2)
+        assert server.statuses["previews"]["cost"]["accrued"] == "20"

@@ -14,7 +14,7 @@ from kotatsu_operator.features.sets.purse import Purse
 from kotatsu_operator.features.sets.status import Seen, member_of, set_status, visited
 
 NOW = datetime(2030, 5, 15, 12, tzinfo=UTC)
-MAY = datetime(2030, 5, 1, tzinfo=UTC)
+MAY, JUNE = datetime(2030, 5, 1, tzinfo=UTC), datetime(2030, 6, 1, tzinfo=UTC)
 
 
 def pool(name="web", phase="Asleep", *conditions, **status):
@@ -28,13 +28,13 @@ def condition(kind, reason, message=""):
     return {"type": kind, "status": "False", "reason": reason, "message": message}
 
 
-def seen(*pools, by=None, spent=0, found=(), failed=(), why=""):
+def seen(*pools, by=None, spent=0, found=(), failed=(), why="", currency="JPY"):
     by = by or PoolSet(
         "previews", "u", ("", "previews"), {}, None, {}, {}, {}, budget=Budget(Decimal(50))
     )
     purse = Purse()
     purse.turn(by.budget or Budget(), ZoneInfo("UTC"), NOW)
-    purse.enter(("shop", "web"), Ledger("JPY", MAY, Decimal(spent)))
+    purse.enter(("shop", "web"), Ledger(currency, MAY, Decimal(spent), period_end=JUNE))
     members = {("shop", one["metadata"]["name"]): member_of(one) for one in pools}
     return Seen("previews", None if why else by, why, purse, members, found, failed)
 
@@ -83,7 +83,7 @@ def test_twenty_are_named_and_all_are_counted():
     [(1, "True", "WithinLimit"), (45, "True", "NearLimit"), (50, "False", "Exhausted")],
 )
 def test_the_budget_says_what_is_spent_together(spent, holds, reason):
-    priced = pool(cost={"currency": "JPY", "forecast": "61.5"})
+    priced = pool(cost={"forecast": "61.5"})
     status = set_status(seen(priced, spent=spent))
     assert conditions(status)["BudgetAvailable"] == (holds, reason)
     assert status["cost"]["text"] == f"{spent}.00 of 50 JPY"
@@ -91,7 +91,16 @@ def test_the_budget_says_what_is_spent_together(spent, holds, reason):
 
 
 def test_a_budget_without_prices_says_so():
-    assert conditions(set_status(seen(pool())))["BudgetAvailable"] == ("Unknown", "NoPrices")
+    status = set_status(seen(pool(), currency=""))
+    assert conditions(status)["BudgetAvailable"] == ("Unknown", "NoPrices")
+
+
+def test_a_condition_does_not_change_with_each_amount_that_is_spent():
+    before, after = (
+        set_status(seen(pool(cost={"forecast": f"{spent}.5"}), spent=spent)) for spent in (1, 2)
+    )
+    assert before["conditions"] == after["conditions"]
+    assert before["cost"] != after["cost"]
 
 
 def test_a_set_without_a_budget_has_no_cost():

@@ -116,12 +116,13 @@ class Known:
         parts = ("uid", "generation", "labels")
         return all(self.obj["metadata"].get(part) == obj["metadata"].get(part) for part in parts)
 
-    def turn(self, now: datetime) -> None:
-        """Begin a new period of the budget if it is time."""
-        if self.by is not None and self.by.budget is not None:
-            name = text(self.by.template.get("timeZone"), "UTC")
-            zone = ZoneInfo(name if name in zones() else "UTC")
-            self.purse.turn(self.by.budget, zone, now)
+    def turn(self, now: datetime, currency: str | None = None) -> bool:
+        """Begin a new period of the budget if it is time; returns whether it was."""
+        if self.by is None or self.by.budget is None:
+            return False
+        name = text(self.by.template.get("timeZone"), "UTC")
+        zone = ZoneInfo(name if name in zones() else "UTC")
+        return self.purse.turn(self.by.budget, zone, now, currency)
 
 
 class PoolSets(Feature):
@@ -195,7 +196,8 @@ class PoolSets(Feature):
             return turn
         by, spec = known.by, turn.spec
         if by.budget is not None:
-            known.turn(turn.now)
+            if known.turn(turn.now, spec.platform.prices.currency):
+                self._enter_all(known)
             budget = by.budget.shared_with(
                 spec.budget.limit, known.purse.beside(turn.key), f"WarmPoolSet {by.name}"
             )
@@ -209,6 +211,8 @@ class PoolSets(Feature):
         """Add the cost of a pool to that of its set; once the budget is spent, all pools follow."""
         known = self._known.get(poolset_of(turn.pool))
         budget = None if known is None or known.by is None else known.by.budget
+        if self._uid(turn.key) != turn.pool["metadata"]["uid"]:
+            return report  # deleted meanwhile, and counted as such
         if known is not None and budget is not None and (limit := budget.limit) is not None:
             before = known.purse.total
             known.purse.enter(turn.key, report.ledger)
@@ -269,12 +273,19 @@ class PoolSets(Feature):
         return ()
 
     def _begin(self, known: Known) -> None:
-        """Count what the pools of a set have spent, also those that are deleted."""
         known.turn(self._clock())
+        self._enter_all(known)
+
+    def _enter_all(self, known: Known) -> None:
+        """Count what the pools of a set have spent, also those that are deleted."""
         for key, member in self._members.items():
             if member.of == known.obj["metadata"]["name"]:
                 known.purse.enter(key, read_ledger(table(self._cache.pools[key].get("status"))))
         known.purse.recall(table(known.obj.get("status")))
+
+    def _uid(self, key: Key) -> str:
+        """The uid of a pool; empty if it is deleted."""
+        return str(self._cache.pools[key]["metadata"]["uid"]) if key in self._cache.pools else ""
 
     def _follow(self) -> None:
         """Follow a change of a set: other namespaces may be in use, and want other pools."""

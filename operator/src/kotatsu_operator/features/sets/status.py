@@ -1,6 +1,6 @@
 """What people read of a WarmPoolSet: its status, and the condition Visited of its pools. Pure."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -40,7 +40,6 @@ class Member:
     refused: tuple[str, str] | None
     """The reason and the message of its condition Accepted while it is False."""
     unused: bool
-    currency: str
     forecast: Decimal
 
 
@@ -58,7 +57,6 @@ def member_of(pool: Object) -> Member | None:
         if is_false(accepted)
         else None,
         is_false(conditions.get("Visited", {})),
-        text(cost.get("currency")),
         amount(cost.get("forecast")) or Decimal(0),
     )
 
@@ -123,15 +121,11 @@ def _forecast(seen: Seen) -> Decimal:
     return seen.purse.gone + sum((one.forecast for one in seen.members.values()), Decimal(0))
 
 
-def _currency(members: Iterable[Member]) -> str:
-    return next((one.currency for one in members if one.currency), "")
-
-
 def _cost(seen: Seen) -> Status | None:
     period, by = seen.purse.period, seen.by
     if by is None or by.budget is None or period is None:
         return None
-    currency, limit = _currency(seen.members.values()), str(by.budget.limit)
+    currency, limit = seen.purse.currency, str(by.budget.limit)
     return {
         "currency": currency,
         "periodStart": stamp(period[0]),
@@ -163,20 +157,19 @@ def _conditions(seen: Seen) -> Iterator[Status]:
 
 
 def _budget(seen: Seen) -> Status | None:
+    """The standing of the budget, in words that change only with it: `cost` has the amounts."""
     by, period = seen.by, seen.purse.period
     if by is None or by.budget is None or by.budget.limit is None or period is None:
         return None
-    total, limit, currency = seen.purse.total, by.budget.limit, _currency(seen.members.values())
-    said = f"{format_amount(total)} of {limit} {currency} is spent"
-    until = f"; the {by.budget.period.lower()} ends at {period[1]:%Y-%m-%dT%H:%M:%SZ}"
-    expected = f"; about {_forecast(seen):.2f} is expected by then"
+    total, limit, currency = seen.purse.total, by.budget.limit, seen.purse.currency
     if seen.members and not currency:
         return budget_condition(
             BudgetState.UNPRICED, "spec.budget has no effect without the chart value prices"
         )
+    said = f"of {limit} {currency} is spent; the {by.budget.period.lower()} ends at"
+    said += f" {period[1]:%Y-%m-%dT%H:%M:%SZ}"
     if total >= limit:
-        return budget_condition(BudgetState.EXHAUSTED, said + until)
-    near = total >= NEAR * limit
-    return budget_condition(
-        BudgetState.NEAR if near else BudgetState.WITHIN, said + until + expected
-    )
+        return budget_condition(BudgetState.EXHAUSTED, f"all {said}")
+    if total >= NEAR * limit:
+        return budget_condition(BudgetState.NEAR, f"80 % or more {said}")
+    return budget_condition(BudgetState.WITHIN, f"less than 80 % {said}")
