@@ -143,6 +143,14 @@ async def test_events_come_into_reach_with_time(desk):
     assert desk.starts == [1]
 
 
+async def test_an_event_that_is_over_stays_in_reach_while_a_window_of_its_day_may_last(desk):
+    await desk.reads(calendar(event(DTSTART="20301202T100000Z", DURATION="PT2H")))
+    await desk.look(later=31 * 86400)
+    assert desk.starts == [2]
+    await desk.look(later=3 * 86400)
+    assert desk.starts == []
+
+
 @pytest.mark.parametrize("bad", [b"<html>", b"\xff", GOOD[:-30], b"BEGIN:VCALENDAR" + b"x" * 2**22])
 async def test_a_file_that_breaks_keeps_what_was_read_until_it_is_corrected(desk, bad):
     await desk.reads(GOOD)

@@ -13,7 +13,13 @@ from kotatsu_operator.core.pool.spec import PoolSpec
 from kotatsu_operator.core.report.conditions import condition as made
 from kotatsu_operator.core.report.status import memory_status, read_memory
 from kotatsu_operator.core.schema import joined
-from kotatsu_operator.features.calendars.windows import Reading, Readings, calendars_read, follow
+from kotatsu_operator.features.calendars.windows import (
+    AHEAD,
+    Reading,
+    Readings,
+    calendars_read,
+    follow,
+)
 from tests.operator.core.values import cron, pool_spec
 
 NOW = datetime(2030, 12, 1, tzinfo=UTC)
@@ -163,12 +169,12 @@ def test_a_status_holds_the_next_events_and_says_how_many_are_left_out():
 @each("began", [0, 99, 100, 101, 150, 400])
 def test_a_long_event_closes_each_of_its_days(began):
     start = NOW.date() - timedelta(days=began)
-    long = Occasion("x@holidays", "Renovation", start, start + timedelta(days=began + 70))
+    long = Occasion("x@holidays", "Renovation", start, start + timedelta(days=began) + AHEAD)
     pool = spec(windows=[cron("0 12 * * *", "1h")], calendars=[HOLIDAYS])
     memory = follow(pool, Memory(), {"holidays": read(long)}, NOW)
     used = with_calendars(pool, memory)
     found = occurrences(used.windows, used.zone, NOW, NOW + timedelta(days=80))
-    assert min(o.start for o in found).date() == NOW.date() + timedelta(days=70)
+    assert min(o.start for o in found).date() == NOW.date() + AHEAD
 
 
 def test_a_window_of_a_closed_day_stays_shut_after_midnight():
@@ -179,6 +185,21 @@ def test_a_window_of_a_closed_day_stays_shut_after_midnight():
     for known in (readings, {"holidays": Reading()}):
         used = with_calendars(pool, follow(pool, memory, known, night))
         assert occurrences(used.windows, used.zone, night, night + timedelta(hours=1)) == []
+
+
+def test_a_window_of_a_closed_day_stays_shut_as_long_as_it_lasts():
+    """Also a long event of another calendar, and while the calendar cannot be read any more."""
+    week = cron("0 9 * * *", "104h")
+    pool = spec(windows=[week], calendars=[TEAM, HOLIDAYS])
+    event = Occasion("y@team", "Fair", date(2030, 12, 5), date(2030, 12, 9))
+    readings = {"holidays": read(holiday(5)), "team": read(event)}
+    memory = follow(pool, Memory(), readings, NOW)
+    for day in range(5, 9):
+        at = datetime(2030, 12, day, 1, tzinfo=UTC)
+        for known in (readings, {"holidays": Reading(), "team": Reading()}):
+            used = with_calendars(pool, follow(pool, memory, known, at))
+            found = occurrences(used.windows, used.zone, at, at + timedelta(hours=1))
+            assert {o.start.day for o in found} & {5} == set()
 
 
 def test_a_time_that_clocks_skip_is_no_window():

@@ -15,8 +15,8 @@ from kotatsu_operator.core.pool.spec import PoolSpec
 from kotatsu_operator.core.schema import Form
 
 MOST_WINDOWS, MOST_DAYS = 64, 100
-"""Windows and closed days of one calendar for one pool: those that come first. The days from
-yesterday to the end of what is read ahead are always among them."""
+"""Windows and closed days of one calendar for one pool: those that come first. All days of what is
+read of a calendar, back and ahead, are among them."""
 
 
 def with_calendars(spec: PoolSpec, memory: Memory) -> PoolSpec:

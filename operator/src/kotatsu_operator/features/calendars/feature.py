@@ -19,7 +19,7 @@ from kotatsu_operator.core.formats import table, tables, text
 from kotatsu_operator.core.pool.calendars import with_calendars
 from kotatsu_operator.features.calendars import child
 from kotatsu_operator.features.calendars.fetch import Fetched, FetchError, fetch
-from kotatsu_operator.features.calendars.windows import AHEAD, Reading, calendars_read, follow
+from kotatsu_operator.features.calendars.windows import AHEAD, BACK, Reading, calendars_read, follow
 from kotatsu_operator.kube.objects import Key, Object
 
 log = logging.getLogger(__name__)
@@ -190,9 +190,7 @@ class Calendars(Feature):
         problem = ""
         try:
             async with self._parsing:
-                occasions, skipped = await child.occasions(
-                    data, now - timedelta(days=1), now + AHEAD
-                )
+                occasions, skipped = await child.occasions(data, now - BACK, now + AHEAD)
         except CalendarError as error:
             problem = f"{error}; correct it"
         except Exception:

@@ -24,6 +24,9 @@ from kotatsu_operator.core.report.status import Status
 AHEAD = timedelta(days=62)
 """How far ahead calendars are read."""
 
+BACK = timedelta(days=32)
+"""How far back: a window of a closed day may last 31 days, and stays shut as long as it lasts."""
+
 _MOST_MADE = 512
 """What is kept of one reading for different uses of it."""
 
@@ -87,13 +90,15 @@ def _followed(reading: Reading, use: _Use) -> Followed:
     for occasion in reading.occasions:
         if closes and len(closed) < MOST_DAYS:
             closed |= _days(occasion, zone, today)
+        if occasion.walls(zone)[1].date() < today:
+            continue
         for taken in uses:
             if not matches(taken.match, occasion.title, occasion.categories):
                 continue
             made = _window(occasion, taken, zone)
             if made is None or len(windows) >= MOST_WINDOWS:
                 left_out += 1
-            elif made.end is not None and made.end.date() >= today:
+            else:
                 windows.append(made)
     assert reading.read_at is not None  # noqa: S101  (asked by the caller)
     days = frozenset(sorted(closed)[:MOST_DAYS])
@@ -112,11 +117,10 @@ def _window(occasion: Occasion, use: CalendarUse, zone: ZoneInfo) -> Window | No
 def _days(occasion: Occasion, zone: ZoneInfo, today: date) -> set[date]:
     """The days in a pool's zone that an occasion closes: all that it touches.
 
-    They begin with yesterday, because a window of yesterday may last until today. Of a long
-    occasion they are the first, which is enough: tomorrow they begin a day later.
+    Of a long occasion they are the first, which is enough: tomorrow they begin a day later.
     """
     start, end = occasion.walls(zone)
-    first = max(start.date(), today - timedelta(days=1))
+    first = max(start.date(), today - BACK)
     days = (first + timedelta(days=i) for i in range(MOST_DAYS))
     return {day for day in days if datetime.combine(day, time.min) < end}
 
@@ -125,8 +129,8 @@ def _pruned(before: Followed, zone: ZoneInfo, now: datetime) -> Followed:
     windows = tuple(
         w for w in before.windows if w.end is not None and last_instant(w.end, zone) > now
     )
-    yesterday = on_clock(now, zone).date() - timedelta(days=1)
-    closed = frozenset(day for day in before.closed if day >= yesterday)
+    first = on_clock(now, zone).date() - BACK
+    closed = frozenset(day for day in before.closed if day >= first)
     if len(windows) == len(before.windows) and len(closed) == len(before.closed):
         return before
     return replace(before, windows=windows, closed=closed)
