@@ -167,6 +167,19 @@ def named(name, **probes):
     return {"name": name, **probes}
 
 
+async def test_of_a_hundred_containers_one_is_probed_at_a_time(server, monkeypatch):
+    asked = []
+
+    async def connect(*_):
+        asked.append(asyncio.current_task())
+        raise OSError
+
+    monkeypatch.setattr(probe.asyncio, "open_connection", connect)
+    many = [named(f"c{n}", readinessProbe=OPEN) for n in range(100)]
+    assert not await is_ready(pod_view(several(server, *many)), server.port)
+    assert len(asked) == 1
+
+
 @pytest.mark.parametrize("last", [CLOSED, http(port=1), EXEC])
 async def test_every_container_has_to_be_ready_not_only_the_first(server, last):
     first, app = named("proxy", readinessProbe=http()), named("app", readinessProbe=last)

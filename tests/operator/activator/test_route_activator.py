@@ -103,6 +103,17 @@ async def test_a_probe_reaches_a_pod_announces_nothing_and_keeps_nobody_awake(ac
     assert activator.count("kotatsu_activator_last_activity_timestamp_seconds") == 0
 
 
+async def test_what_follows_a_probe_that_cannot_be_the_last_of_its_connection_counts(activator):
+    """A client of Java asks for HTTP/2 with the first request of a connection."""
+    await activator.new_pod(of=Keeper, ready=True)
+    upgrade = b"GET /healthz HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
+    reader, writer = await activator.send(b"")
+    await one(reader, writer, upgrade)
+    await one(reader, writer)
+    assert activator.count("kotatsu_activator_active") == 1
+    assert activator.count("kotatsu_activator_last_activity_timestamp_seconds") > 0
+
+
 @pytest.mark.parametrize("phase", ["Draining", "Asleep"])
 async def test_a_probe_of_any_other_is_answered_here(activator, phase):
     activator.see("WarmPool", pool(phase, **BY_ACTIVATOR))

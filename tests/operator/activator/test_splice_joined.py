@@ -117,6 +117,17 @@ async def test_a_connection_whose_sides_have_taken_everything_counts_for_nothing
     assert joined.owner.limit.kept.total == 0
 
 
+async def test_a_later_request_head_that_is_not_complete_counts(joined):
+    _, writer, pod_reader, _ = await joined.spliced(GET)
+    writer.write(GET[:-2] + b"A: " + b"x" * 50_000)
+    await pod_reader.readexactly(len(GET) + 50_001)
+    await eventually(joined.client.settle)
+    assert joined.owner.limit.kept.total > 50_000
+    writer.write(b"\r\n\r\n")
+    await pod_reader.readuntil(b"\r\n\r\n")
+    await eventually(lambda: joined.client.settle() and not joined.owner.limit.kept.total)
+
+
 @pytest.mark.parametrize("first", ["client", "pod"])
 async def test_who_has_finished_hears_the_other_to_its_end_and_then_nothing_is_left_open(
     joined, first
@@ -210,7 +221,7 @@ async def test_a_client_that_reads_is_not_given_up_though_its_pod_has_gone(joine
 
 
 async def test_a_client_that_was_reset_is_given_up_though_its_pod_reads_nothing(joined):
-    _, writer, _, _ = await joined.spliced()
+    _, writer, pod_reader, _ = await joined.spliced()
     await fill(writer)
     joined.client.look_after()
     assert joined.client.is_open
@@ -219,6 +230,8 @@ async def test_a_client_that_was_reset_is_given_up_though_its_pod_reads_nothing(
     await eventually(lambda: sockets.is_broken(socket_of_client))
     joined.client.look_after()
     await joined.owner.until(lambda: joined.owner.gone)
+    with pytest.raises(ConnectionResetError):  # an end would look like that of a whole upload
+        await pod_reader.read()
 
 
 @pytest.mark.parametrize(

@@ -391,6 +391,18 @@ async def test_a_wake_is_told_to_the_operator_with_its_duration(activator):
     assert activator.count("kotatsu_activator_wait_seconds_count") == 2
 
 
+async def test_a_wake_does_not_begin_while_a_pod_answers(activator):
+    """A client sends its request slowly, and meanwhile the pod goes."""
+    first = await activator.new_pod("voice-0", ready=True)
+    activator.hold(b"GET / HTTP/1.1\r\n")
+    await activator.held(1)
+    await asyncio.sleep(0.5)
+    await activator.starts_on_raise(ready=True)
+    activator.see("Pod", pod(first.name), "DELETED")
+    await eventually(lambda: activator.count("kotatsu_activator_wake_duration_seconds_count") == 1)
+    assert 0 < activator.count(LAST_WAKE_TOOK) < 0.5
+
+
 async def test_a_wake_is_told_when_everybody_is_gone_before_it_is_looked_at(activator):
     """The watch tells of the Ready pod, and who waited is connected at once."""
     await activator.starts_on_raise(ready=True)

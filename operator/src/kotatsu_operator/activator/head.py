@@ -170,28 +170,33 @@ class Requests:
     else the bytes pass unchanged: no request may be detected where the pod sees none.
     """
 
-    __slots__ = ("_body_left", "_head", "_is_last", "_is_lost", "_seen", "is_whole")
+    __slots__ = ("_body_left", "_head", "_is_lost", "_seen", "is_last", "is_whole")
 
     def __init__(self) -> None:
         self._head = bytearray()
         self._seen = NOTHING
         self._body_left = 0
         self._is_lost = False
-        self._is_last = False
+        self.is_last = False
         """Whether a request got `Connection: close`: only the rest of its body is still
         forwarded."""
         self.is_whole = False
         """Whether the bytes that were followed last are one request without a body, as most are."""
 
+    @property
+    def kept(self) -> int:
+        """The bytes of a request head that is not complete yet."""
+        return len(self._head)
+
     def _begins_in(self, data: bytes) -> bool:
-        return not (self._is_lost or self._is_last or self._head) and self._body_left < len(data)
+        return not (self._is_lost or self.is_last or self._head) and self._body_left < len(data)
 
     def follow(self, data: bytes) -> bytes:
         """Track the next bytes; returns the bytes to forward."""
         self.is_whole = False
         if self._is_lost:
             return data
-        if self._is_last:
+        if self.is_last:
             data = data[: self._body_left]
             self._body_left -= len(data)
             return data
@@ -230,7 +235,7 @@ class Requests:
         if length is None:
             self._is_lost = True
             return before + data[end:]
-        self._is_last = True
+        self.is_last = True
         self._body_left = max(at - len(data), 0)
         return before + data[end:at]
 

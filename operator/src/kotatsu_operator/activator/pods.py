@@ -29,12 +29,11 @@ async def is_ready(pod: PodView, service_port: int | None) -> bool:
         return True
     if not pod.gates_open:
         return False
-    if len(pod.containers) == 1:
-        ready = await _is_container_ready(pod.ip, pod.containers[0])
-    else:
-        ready = all(await asyncio.gather(*(_is_container_ready(pod.ip, c) for c in pod.containers)))
-    if not ready or any(c.readiness is not None for c in pod.containers):
-        return ready
+    for container in pod.containers:  # one by one: a pod may have a hundred
+        if not await _is_container_ready(pod.ip, container):
+            return False
+    if any(c.readiness is not None for c in pod.containers):
+        return True
     return service_port is not None and await _answers(pod.ip, service_port)
 
 

@@ -78,7 +78,7 @@ class Upstream(Side):
         if self._linger is not None:
             self._linger.cancel()
         if self._is_joined:
-            self._client.answers_end()
+            self._client.answers_end(is_cut=exc is not None and not self.has_finished)
             super().connection_lost(exc)
         self.transport = None
 
@@ -112,7 +112,7 @@ class Stream(Protocol):
     @property
     def comment(self) -> bytes: ...
     def received(self, data: bytes) -> bytes: ...
-    def ended(self) -> bytes: ...
+    def ended(self, *, is_cut: bool = False) -> bytes: ...
 
 
 class Owner(Protocol):
@@ -268,7 +268,8 @@ class Client(Side):
             kept += sockets.weight(self.transport, has_finished=self.has_finished)
         if upstream is not None:
             kept += sockets.weight(upstream.transport, has_finished=upstream.has_finished)
-        self.owner.weighed(self, kept + len(self._buffer))
+        begun = 0 if self._requests is None else self._requests.kept
+        self.owner.weighed(self, kept + len(self._buffer) + begun)
         return kept
 
     def settle(self) -> bool:
@@ -385,6 +386,8 @@ class Client(Side):
         if self.transport is not None:
             sockets.bound(self.transport.get_extra_info("socket"), sockets.UNREAD_CLIENT)
         self._flush(upstream, ends=asks_to_close or self.stream is not None)
+        # Any request may follow a probe that cannot be the last one.
+        self.is_probe = self.is_probe and self._requests is not None and self._requests.is_last
         upstream.join()
         self.weigh()
 
@@ -418,12 +421,12 @@ class Client(Side):
             if self.stream is not None and self.stream.is_over:
                 self.close()
 
-    def answers_end(self) -> None:
-        """The pod has ended its half: nothing is in progress any more."""
+    def answers_end(self, *, is_cut: bool = False) -> None:
+        """The pod has ended its half, or was cut off: nothing is in progress any more."""
         if self.traffic.answers is not None:
             self.traffic.answers.end()
         if self.stream is not None:
-            self.say(self.stream.ended())
+            self.say(self.stream.ended(is_cut=is_cut))
 
     def reset(self) -> None:
         """The pod was cut off; of a stream, the end says so."""
@@ -446,6 +449,8 @@ class Client(Side):
             if is_late and sockets.has_finished(self.upstream.transport):
                 self.abort()
         elif self.upstream.is_full and sockets.is_broken(self.transport.get_extra_info("socket")):
+            # First: its pod must not see an end like that of a whole upload.
+            self.upstream.abort()
             self.abort()
 
     def resume_reading(self) -> None:

@@ -257,6 +257,7 @@ class Waker:
         while self._of.waiting:
             if self._backends.any_ready:
                 await self._sleep_until_change(LOOK_EVERY)
+                began = clock()
                 continue
             pool = self._context.pool
             # Also while the pod starts: what it depends on stays in use.

@@ -173,6 +173,23 @@ def test_an_answer_that_is_cut_ends_with_an_error_in_an_event_of_its_own():
     assert error_of(cut)["code"] == 502
 
 
+LINE = b"a: b\r\n"
+
+
+@pytest.mark.parametrize(
+    ("begin", "part"),
+    [
+        pytest.param(b"HTTP/1.1 200 OK\r\n", LINE * 10_000, id="headers"),
+        pytest.param(b"HTTP/1.1 200 OK\r\na: ", b"x" * 50_000, id="one header"),
+        pytest.param(CHUNKED + b"0\r\n", LINE * 10_000, id="trailers"),
+        pytest.param(CHUNKED + b"1;", b"x" * 50_000, id="the length of a chunk"),
+    ],
+)
+def test_a_head_that_never_ends_is_not_kept(begin, part):
+    found = error_of(begin, part, part, part, ended=False)
+    assert found["message"] == "the answer of the app is not understood"
+
+
 def test_a_refusal_of_the_activator_becomes_an_event_with_its_reason():
     found = error_of(refusal("no pod of this pool became ready in time", 30), ended=False)
     assert (found["message"], found["code"]) == ("no pod of this pool became ready in time", 503)

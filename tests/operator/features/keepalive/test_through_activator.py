@@ -6,6 +6,7 @@ import json
 import pytest
 
 from tests.operator.activator.in_process import GET, Dictated, pool
+from tests.operator.activator.joined import reset
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -124,8 +125,19 @@ async def test_at_the_hold_timeout_the_stream_ends_with_an_error(activator):
     assert "became ready in time; the start goes on" in found["message"]
 
 
-@pytest.mark.parametrize("said", [b"", ANSWER[:-12]], ids=["before its answer", "in its answer"])
-@pytest.mark.parametrize("how", ["close", "abort"])
+UNTIL_THE_END = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: {"
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        pytest.param("close", b"", id="before its answer"),
+        pytest.param("abort", b"", id="aborted before its answer"),
+        pytest.param("close", ANSWER[:-12], id="in its answer"),
+        pytest.param("abort", ANSWER[:-12], id="aborted in its answer"),
+        pytest.param("reset", UNTIL_THE_END, id="reset in an answer that ends with it"),
+    ],
+)
 async def test_a_pod_that_is_cut_off_ends_the_stream_with_an_error(activator, how, said):
     reader, _ = await begun(activator)
     pod = await activator.new_pod(of=Dictated, ready=True)
@@ -133,7 +145,10 @@ async def test_a_pod_that_is_cut_off_ends_the_stream_with_an_error(activator, ho
     await head_of(asked)
     answering.write(said)
     await asyncio.sleep(0.05)
-    getattr(answering.transport, how)()
+    if how == "reset":
+        reset(answering)
+    else:
+        getattr(answering.transport, how)()
     events = (await until_the_end(reader)).split(b"\n\n")
     assert json.loads(events[-2].removeprefix(b"data: "))["error"]["code"] == 502
 

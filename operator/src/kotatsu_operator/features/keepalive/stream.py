@@ -27,6 +27,9 @@ _BEGIN = (
     b"X-Accel-Buffering: no\r\nConnection: close\r\n"
 )
 
+_READ = {b"content-type", b"content-encoding", b"content-length", b"transfer-encoding"}
+"""The headers of an answer that are looked at."""
+
 _REQUEST = re.compile(rb"(?:GET|POST) [^ ]+ HTTP/1\.([01])\r\n")
 _ENCODINGS = re.compile(rb"(?<=\naccept-encoding:)[^\r]*", re.IGNORECASE)
 _BREAKS = bytes.maketrans(b"\r\n", b"  ")
@@ -101,6 +104,8 @@ class Stream:
         """Whether the client has got the end."""
         self._parser = HttpResponseParser(self)
         self._sent: dict[bytes, bytes] = {}
+        self._unread = 0
+        """Bytes since the last part of a body, or the end of a head."""
         self._shape = b""
         """`stream`, `json` or empty: how the body under way is passed on."""
         self._last = b"\n\n"
@@ -123,18 +128,21 @@ class Stream:
     def received(self, data: bytes) -> bytes:
         """What the client gets for bytes of an answer, also of the activator's own."""
         if not self.is_over:
+            self._unread += len(data)
             try:
                 self._parser.feed_data(data)
+                is_understood = self._unread <= HEAD_LIMIT
             except (HttpParserError, HttpParserUpgrade):
-                if not self.is_over:  # what follows the end does not matter
-                    self._fail(502, "the answer of the app is not understood")
+                is_understood = False
+            if not is_understood and not self.is_over:  # what follows the end does not matter
+                self._fail(502, "the answer of the app is not understood")
         return self._taken()
 
-    def ended(self) -> bytes:
-        """What the client gets once the pod has ended its half."""
+    def ended(self, *, is_cut: bool = False) -> bytes:
+        """What the client gets once the pod has ended its half, or was cut off."""
         if not self.is_over:
             has_length = {b"content-length", b"transfer-encoding"} & self._sent.keys()
-            if self.has_answer and not has_length:
+            if self.has_answer and not has_length and not is_cut:
                 self.on_message_complete()
             else:
                 self._fail(502, "the app ended before its answer was complete")
@@ -150,9 +158,11 @@ class Stream:
         self._sent = {}
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._sent[name.lower()] = value
+        if (read := name.lower()) in _READ:
+            self._sent[read] = value
 
     def on_headers_complete(self) -> None:
+        self._unread = 0
         status = self._parser.get_status_code()
         if status < 200 or self.is_over:
             return
@@ -163,6 +173,7 @@ class Stream:
             self._out.append(self._part(b"data: "))
 
     def on_body(self, body: bytes) -> None:
+        self._unread = 0
         if self.is_over:
             return
         if not self._shape:
