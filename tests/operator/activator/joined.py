@@ -121,15 +121,15 @@ class JoinedFixture:
         await loop.create_connection(lambda: upstream, "127.0.0.1", self.pod_port)
         return upstream, await self.pods.get()
 
-    async def let_through(self, client):
+    async def let_through(self, client, **how):
         upstream, pod = await self._dial(client)
-        client.splice(upstream)
+        client.splice(upstream, **how)
         return pod
 
-    async def spliced(self, first=UPLOAD):
+    async def spliced(self, first=UPLOAD, **how):
         """A connection joined to the pod, its first bytes already read there."""
         reader, writer, client = await self.send(first)
-        pod_reader, pod_writer = await self.let_through(client)
+        pod_reader, pod_writer = await self.let_through(client, **how)
         await pod_reader.readuntil(b"\r\n\r\n")
         return reader, writer, pod_reader, pod_writer
 

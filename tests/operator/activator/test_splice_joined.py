@@ -118,7 +118,7 @@ async def test_a_connection_whose_sides_have_taken_everything_counts_for_nothing
 
 
 async def test_a_later_request_head_that_is_not_complete_counts(joined):
-    _, writer, pod_reader, _ = await joined.spliced(GET)
+    _, writer, pod_reader, _ = await joined.spliced(GET, asks_to_close=False)
     writer.write(GET[:-2] + b"A: " + b"x" * 50_000)
     await pod_reader.readexactly(len(GET) + 50_001)
     await eventually(joined.client.settle)

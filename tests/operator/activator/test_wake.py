@@ -400,7 +400,7 @@ async def test_a_wake_does_not_begin_while_a_pod_answers(activator):
     await activator.starts_on_raise(ready=True)
     activator.see("Pod", pod(first.name), "DELETED")
     await eventually(lambda: activator.count("kotatsu_activator_wake_duration_seconds_count") == 1)
-    assert 0 < activator.count(LAST_WAKE_TOOK) < 0.5
+    assert 0 <= activator.count(LAST_WAKE_TOOK) < 0.5
 
 
 async def test_a_wake_is_told_when_everybody_is_gone_before_it_is_looked_at(activator):
