@@ -2,16 +2,20 @@
 
 import json
 from copy import deepcopy
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
 from typing import Any, cast
 
 import pytest
 from plugin.kit import NOW, pool
 
+from kotatsu_demo_mode import load
 from kotatsu_demo_mode.api import Api
-from kotatsu_demo_mode.client import Inside
+from kotatsu_demo_mode.client import Here, Inside
 from kotatsu_demo_mode.errors import DemoModeError
 from kotatsu_demo_mode.installs import watch_by_deployment
 from kotatsu_demo_mode.objects import Objects
+from kotatsu_demo_mode.stages import headers_of
 
 TEMPLATE: dict[str, Any] = {
     "spec": {
@@ -128,3 +132,37 @@ def test_without_an_operator_that_may_be_read_an_image_of_ones_own_is_asked_for(
         pod(unread="you may not list Deployments")
     made = pod(image="python:3", unread="you may not list Deployments")["spec"]
     assert made["containers"][0]["image"] == "python:3"
+
+
+@pytest.mark.parametrize(
+    "url", ["", "pet.example", "ftp://pet.example", "http://pet.example:99999/", "http://[::1"]
+)
+def test_a_url_that_is_none_is_refused_before_anything_is_changed(url: str):
+    with pytest.raises(DemoModeError, match="is not a URL; write it like"):
+        Here(url)
+
+
+@pytest.mark.parametrize("line", ["X", "X: こ", "X: a\nb: c"])
+def test_a_header_that_cannot_be_sent_is_refused(line: str):
+    with pytest.raises(DemoModeError, match="is not a header"):
+        headers_of([line])
+
+
+def test_an_address_may_have_any_text():
+    asked = list[str]()
+
+    class App(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), App) as app:
+        Thread(target=app.handle_request).start()
+        url = f"http://127.0.0.1:{app.server_port}/voice?text=はい no%20&x=1"
+        job = {"url": url, "method": "GET", "requests": 1, "concurrency": 1, "timeout": 10}
+        [(_, status, _)] = load.run(job)["results"]
+    assert (status, asked) == (204, ["/voice?text=%E3%81%AF%E3%81%84%20no%20&x=1"])

@@ -1,5 +1,6 @@
 """What can be said, what completes it, and what kubectl may answer."""
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -96,6 +97,7 @@ def test_what_is_not_understood_is_one_sentence_and_code_2(
             '{"message": "spec is odd"}',
             "the API server rejected it: spec is odd; correct that",
         ),
+        (500, "dial tcp: connection refused", "the API server does not answer: dial tcp"),
         (502, "dial tcp: connection refused", "the API server does not answer: dial tcp"),
     ],
 )
@@ -121,6 +123,7 @@ def test_without_kubectl_it_says_what_to_install(tmp_path: Path):
         ("echo 'error: exec plugin: no such login' >&2; exit 1", "exec plugin: no such login"),
         ("exit 1", "kubectl ended without a message"),
         ("echo Starting to serve on nowhere", "kubectl proxy does not answer"),
+        ("echo 'Please enter Username: '; exec sleep 30", "Please enter Username"),
     ],
 )
 def test_a_kubectl_that_gives_up_is_quoted(tmp_path: Path, script: str, said: str):
@@ -147,6 +150,21 @@ def test_kubectl_names_the_namespace_while_its_proxy_starts(tmp_path: Path):
     kubectl.chmod(0o755)
     with Api(kubectl=str(kubectl)) as api:
         assert api.namespace() == "demo"
+
+
+IGNORES = """#!/bin/sh
+grep SigIgn /proc/$$/status > "{home}/$1"
+"""
+
+
+def test_ctrl_c_does_not_end_a_kubectl_which_may_have_to_undo_what_was_begun(tmp_path: Path):
+    kubectl = tmp_path / "kubectl"
+    kubectl.write_text(IGNORES.format(home=tmp_path))
+    kubectl.chmod(0o755)
+    with Api(kubectl=str(kubectl)) as api:
+        api.namespace()
+        ignored = (tmp_path / "config").read_text().split()[1]
+    assert int(ignored, 16) & 1 << signal.SIGINT - 1
 
 
 def test_a_busy_api_server_is_asked_again(monkeypatch: pytest.MonkeyPatch):

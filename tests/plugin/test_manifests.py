@@ -157,6 +157,8 @@ LAUGHS = ["a0: &a0 [1, 1]", *(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]" for n in ran
         ("spec: {timeZone: UTC, timeZone: Asia/Tokyo}", "has the field timeZone twice"),
         ('{"kind": "WarmPool", "spec": {}, "spec": {}}', "has the field spec twice"),
         ("kind: WarmPool\nspec: !!int many", "has a value that does not match its YAML tag"),
+        ("kind: WarmPool\nspec: !!bool many", "has a value that does not match its YAML tag"),
+        ('kind: WarmPool\nspec: !!float ""', "has a value that does not match its YAML tag"),
         ("[" * 5000, "p.yaml"),
         ('{"a":' * 100000, "p.yaml"),
         ("a: " + "[" * 5000, "p.yaml"),

@@ -134,6 +134,8 @@ def test_a_manifest_comes_from_stdin_too(file: str):
         (["--to", "2026-11-20T00:00"], "--to is not after --from; give a later --to"),
         (["--to", "2036-11-20T00:00"], "longer than three years"),
         (["--from", "soon"], "--from: 'soon' is not a time; write it like 18:30"),
+        (["--from", "9999-12-31T00:00"], "--from is outside of the years 1970 to 9000"),
+        (["--from", "0002-01-01T00:00"], "--from is outside of the years 1970 to 9000"),
         (["auth"], "has no WarmPool auth; it has voice"),
     ],
 )

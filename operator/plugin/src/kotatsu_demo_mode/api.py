@@ -7,8 +7,10 @@ apply goes to the API server through the proxy, on a socket that only this user 
 
 import http.client
 import json
+import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -196,6 +198,9 @@ class Api:
             raise DemoModeError(
                 f"kubectl proxy does not answer ({error}); check `kubectl cluster-info`"
             ) from None
+        except KeyboardInterrupt:
+            connection.close()  # the request that undoes what was begun connects again
+            raise
         if not response.isclosed():
             connection.close()  # the rest is not read; the next request connects again
         return response.status, text
@@ -214,16 +219,17 @@ class Api:
     def _serve(self) -> http.client.HTTPConnection:
         proxy = self._start_proxy()
         assert proxy.stdout is not None  # noqa: S101  (a pipe was asked for)
-        words = proxy.stdout.readline().split()
-        if not words:
+        line = proxy.stdout.readline()
+        if not line.startswith("Starting to serve"):  # it may ask for a password instead
+            proxy.kill()
             _, said = proxy.communicate()
-            why = _last_line(said) or "kubectl ended without a message"
+            why = _last_line(said) or line.strip() or "kubectl ended without a message"
             raise DemoModeError(
                 f"kubectl cannot reach a cluster: {why}; see `kubectl config get-contexts`"
             )
         if _HAS_SOCKETS:
             return _SocketConnection(f"{self._home}/{_SOCKET}")
-        host, _, port = words[-1].rpartition(":")
+        host, _, port = line.split()[-1].rpartition(":")
         return http.client.HTTPConnection(host, int(port), timeout=_TIMEOUT)
 
     def _start(self, *arguments: str) -> subprocess.Popen[str]:
@@ -233,9 +239,16 @@ class Api:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
+                # Ctrl-C ends this program, which may need kubectl to undo what it has begun.
+                preexec_fn=_ignore_interrupts if os.name == "posix" else None,
+                creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
             )
         except OSError:
             raise DemoModeError("kubectl is not on the PATH; install it and try again") from None
+
+
+def _ignore_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _object(text: str) -> Object:
@@ -280,7 +293,8 @@ def explain(status: int, text: str) -> DemoModeError:
             return NotFoundError(f"{message}; see `kubectl get warmpools -A`")
         case 409:
             return ConflictError(message)
-        case 502 | 503 | 504:
+        case _ if status in (502, 503, 504) or (status >= 500 and not answer):
+            # `kubectl proxy` itself answers 500 if it reaches no server or cannot log in.
             return DemoModeError(
                 f"the API server does not answer: {message}; check `kubectl cluster-info`"
             )

@@ -36,11 +36,19 @@ Sending = Generator[Pause, None, tuple[float, Results]]
 """The seconds that it took, and each answer; it yields while the requests run."""
 
 
+def _is_url(given: str) -> bool:
+    try:
+        url = urlsplit(given)
+        return url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
+    except ValueError:  # a port above 65535, or brackets without an address
+        return False
+
+
 class Here:
     """Requests from this machine to a URL, for instance that of a gateway."""
 
     def __init__(self, url: str) -> None:
-        if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+        if not _is_url(url):
             raise DemoModeError(f"--url: {url!r} is not a URL; write it like https://pet.example")
         self.route = url
         self._url = url

@@ -6,10 +6,11 @@ file. Each request has its own connection, so that the Service routes each one.
 
 import http.client
 import json
+import string
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 
 def send(job: dict) -> tuple[float, int, str]:  # type: ignore[type-arg]
@@ -18,6 +19,7 @@ def send(job: dict) -> tuple[float, int, str]:  # type: ignore[type-arg]
     kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
     connection = kind(url.hostname or "", url.port, timeout=job["timeout"])
     target = (url.path or "/") + (f"?{url.query}" if url.query else "")
+    target = quote(target, safe=string.punctuation)
     body = job.get("data")
     begin = time.monotonic()
     try:
@@ -26,7 +28,7 @@ def send(job: dict) -> tuple[float, int, str]:  # type: ignore[type-arg]
         response = connection.getresponse()
         response.read()
         return time.monotonic() - begin, response.status, ""
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         return time.monotonic() - begin, 0, f"{type(error).__name__}: {error}"
     finally:
         connection.close()

@@ -137,7 +137,11 @@ def _yaml(text: str, once: Callable[..., object], filename: str) -> list[Any]:
         mark = getattr(error, "problem_mark", None)
         line = f" in line {mark.line + 1}" if mark else ""
         raise DemoModeError(f"{filename} is not YAML{line}; correct it there") from None
-    except (AttributeError, ValueError):  # a value that does not match its tag, like `!!int x`
+    except (
+        AttributeError,
+        LookupError,
+        ValueError,
+    ):  # a value that does not match its tag, like `!!int x`
         raise DemoModeError(
             f"{filename} has a value that does not match its YAML tag; correct it"
         ) from None

@@ -21,6 +21,7 @@ from .timeline import TOGETHER, Change, Timeline, chart, hours, price, timeline,
 from .words import amount, clock, instant_of, number, shown_pods, skipped_note, spent_on
 
 _LONGEST = timedelta(days=3 * 366)
+_YEARS = (1970, 9000)
 
 _BASIS = {
     Basis.CONFIGURED: "spec.lead",
@@ -38,6 +39,8 @@ def run(options: Namespace, shell: Shell) -> int:
     begin = now
     if zone is not None and options.begin:
         begin = instant_of(options.begin, zone, now, "--from")
+    if not _YEARS[0] <= begin.year <= _YEARS[1]:
+        raise DemoModeError(f"--from is outside of the years {_YEARS[0]} to {_YEARS[1]}")
     end = begin + timedelta(days=options.days)
     if zone is not None and options.end:
         end = instant_of(options.end, zone, now, "--to")

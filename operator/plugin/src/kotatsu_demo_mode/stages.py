@@ -155,6 +155,17 @@ def has_failed(pool: Pool) -> bool:
     return is_false(conditions_of(pool.status).get("ParkingWorks"))
 
 
+def headers_of(given: list[str]) -> dict[str, str]:
+    """The headers of `--header`. Raises DemoModeError."""
+    headers = {}
+    for line in given:
+        name, separator, value = line.partition(":")
+        if not (separator and name.isascii() and value.isprintable() and value.isascii()):
+            raise DemoModeError(f"--header: {line!r} is not a header; write it like 'Name: value'")
+        headers[name.strip()] = value.strip()
+    return headers
+
+
 class Rehearsal:
     """One pool: asleep, woken by a request, with all pods, under load; then restored."""
 
@@ -169,6 +180,7 @@ class Rehearsal:
     ) -> None:
         self._api, self._pool, self._client = api, pool, client
         self._options, self._shell, self._limit = options, shell, limit
+        self._headers = headers_of(options.header)
         # The override ends by itself if this program cannot remove it.
         self._until = shell.clock() + min(3 * limit + timedelta(minutes=2), timedelta(hours=24))
 
@@ -224,18 +236,10 @@ class Rehearsal:
         )
 
     def _job(self, requests: int, concurrency: int) -> Job:
-        headers = {}
-        for given in self._options.header:
-            name, separator, value = given.partition(":")
-            if not separator:
-                raise DemoModeError(
-                    f"--header: {given!r} is not a header; write it like 'Name: value'"
-                )
-            headers[name.strip()] = value.strip()
         return {
             "method": self._options.method or ("GET" if self._options.data is None else "POST"),
             "data": self._options.data,
-            "headers": headers,
+            "headers": self._headers,
             "requests": requests,
             "concurrency": concurrency,
             # Longer than the activator holds a request, to get the activator's answer.
