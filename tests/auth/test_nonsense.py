@@ -3,6 +3,7 @@
 from typing import Any
 
 import httpx
+from auth.conftest import Clock
 from rows import each
 
 from kotatsu_auth.app import create_app
@@ -38,6 +39,26 @@ async def test_this_is_what_a_sensible_answer_looks_like(settings: AuthSettings)
 async def test_a_user_that_makes_no_sense_is_nobody(settings: AuthSettings, user: Any) -> None:
     answer = await ask(settings, "/authorize", httpx.Response(200, json=user))
     assert (answer.status_code, answer.json()["reason"]) == (503, "garbage")
+
+
+@each("etag", [b'W/"\xe9"', b'"' + b"x" * 1000 + b'"'])
+async def test_an_etag_that_cannot_be_sent_back_is_not(
+    settings: AuthSettings, clock: Clock, etag: bytes
+) -> None:
+    asked: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        return httpx.Response(200, json=USER, headers=[(b"ETag", etag)])
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as github:
+        transport = httpx.ASGITransport(create_app(settings, http=github, clock=clock))
+        async with httpx.AsyncClient(transport=transport, base_url="http://auth") as auth:
+            for _ in range(2):
+                found = await auth.get("/authorize", headers={"Authorization": "abc"})
+                assert found.status_code == 200
+                clock.forward(settings.token_ttl + 1)
+    assert [request.headers.get("if-none-match") for request in asked] == [None, None]
 
 
 @each("status", [204, 301, 302, 304, 404, 418, 422])

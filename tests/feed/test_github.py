@@ -99,8 +99,9 @@ async def test_errors_in_a_200_are_errors_even_beside_data() -> None:
     assert "secret" not in str(caught.value)
 
 
-async def test_a_rate_limit_in_a_200_is_a_rate_limit() -> None:
-    limited = {"errors": [{"type": "RATE_LIMITED", "message": "API rate limit exceeded"}]}
+@each("word", ["RATE_LIMIT", "RATE_LIMITED"])
+async def test_a_rate_limit_in_a_200_is_a_rate_limit(word: str) -> None:
+    limited = {"errors": [{"type": word, "message": "API rate limit exceeded"}]}
     with pytest.raises(GitHubUnavailableError) as caught:
         await count(httpx.Response(200, json=limited, headers={"retry-after": "30"}))
     assert (caught.value.reason, caught.value.retry_after) == ("rate_limited", 30)
@@ -127,6 +128,7 @@ async def test_a_refusal_says_its_status(status: int) -> None:
         {"data": {}},
         {"data": {"user": {}}},
         {"data": {"user": {"contributionsCollection": {}}}},
+        {"data": {"user": {"contributionsCollection": collection(*[repository(1, DART)] * 101)}}},
         {"data": {"user": {"contributionsCollection": collection({"repository": {}})}}},
         {"data": {"user": {"contributionsCollection": collection(repository(-1, DART))}}},
         {"data": {"user": {"contributionsCollection": collection(repository(10**9, DART))}}},

@@ -29,6 +29,8 @@ def test_a_url_as_people_write_it_gets_its_async_driver(text: str, expected: str
         ("postgresql://u:secret@h:port/d", "not a database URL"),
         ("mysql://u:secret@h/d", "mysql is not supported"),
         ("postgresql+psycopg2://u:secret@h/d", "psycopg2 is not supported"),
+        ("postgresql://u:secret@h/d?channel_binding=require", "the option channel_binding"),
+        ("postgresql://u:secret@h/d?sslmode=banana", "sslmode is one of disable, allow"),
         ("sqlite://", "needs a file"),
         ("sqlite:///:memory:", "needs a file"),
         ("sqlite:///file::memory:?cache=shared&uri=true", "needs a file"),

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+import httpx
 from pydantic import BaseModel, Field, StringConstraints, ValidationError
 
 from kotatsu_common.github import GitHub, garbage
@@ -41,6 +42,16 @@ class Answer:
 
     identity: Identity | None
     etag: str | None
+
+
+_LONGEST_ETAG = 200
+
+
+def _etag(answer: httpx.Response, known: str | None = None) -> str | None:
+    """The ETag of an answer, if it is one that can be stored and sent back."""
+    found: str | None = answer.headers.get("etag", known)
+    is_kept = found is not None and found.isascii() and len(found) <= _LONGEST_ETAG
+    return found if is_kept else None
 
 
 class _User(BaseModel):
@@ -87,14 +98,14 @@ class GitHubAccounts:
         if answer.status_code == 401:
             raise BadTokenError
         if answer.status_code == 304 and etag is not None:
-            return Answer(None, answer.headers.get("etag", etag))
+            return Answer(None, _etag(answer, etag))
         if answer.status_code != 200:
             raise garbage(f"GitHub answered {answer.status_code} when asked who a token is.")
         try:
             user = _User.model_validate_json(answer.content)
         except ValidationError:
             raise garbage("GitHub's description of the user makes no sense.") from None
-        return Answer(Identity(user.id, user.login, user.avatar_url), answer.headers.get("etag"))
+        return Answer(Identity(user.id, user.login, user.avatar_url), _etag(answer))
 
     async def is_ours(self, token: str) -> bool:
         """Whether the token was issued to our OAuth app; BadClientError if we aren't one."""

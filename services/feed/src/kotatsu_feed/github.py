@@ -67,10 +67,14 @@ class _ByRepository(BaseModel):
     contributions: _Total
 
 
+_Repositories = Annotated[list[_ByRepository], Field(max_length=100)]
+"""As many as `QUERY` asks for."""
+
+
 class _Collection(BaseModel):
-    commits: Annotated[list[_ByRepository], Field(alias="commitContributionsByRepository")]
-    issues: Annotated[list[_ByRepository], Field(alias="issueContributionsByRepository")]
-    pulls: Annotated[list[_ByRepository], Field(alias="pullRequestContributionsByRepository")]
+    commits: Annotated[_Repositories, Field(alias="commitContributionsByRepository")]
+    issues: Annotated[_Repositories, Field(alias="issueContributionsByRepository")]
+    pulls: Annotated[_Repositories, Field(alias="pullRequestContributionsByRepository")]
 
     def count(self, language: str) -> int:
         everything: Iterable[_ByRepository] = (*self.commits, *self.issues, *self.pulls)
@@ -125,7 +129,7 @@ class GitHubContributions:
         except ValidationError:
             raise garbage("GitHub's answer about contributions makes no sense.") from None
         kinds = {error.type for error in body.errors or ()}
-        if "RATE_LIMITED" in kinds:
+        if kinds & {"RATE_LIMIT", "RATE_LIMITED"}:  # GitHub has used both words
             raise self._github.rate_limited(answer)
         if "NOT_FOUND" in kinds or (body.data and body.data.user is None and not kinds):
             raise GitHubRefusedError(f"GitHub has no user {login}; log in again if it was renamed.")

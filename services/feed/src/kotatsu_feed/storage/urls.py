@@ -11,6 +11,9 @@ _DRIVERS = {
     "postgresql+asyncpg": "postgresql+asyncpg",
 }
 
+_OPTIONS = {"host", "port", "prepared_statement_cache_size", "ssl", "target_session_attrs"}
+_SSL = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+
 
 def database_url(text: str) -> URL:
     """The URL with its async driver; ValueError says, without the password, what is wrong."""
@@ -34,4 +37,8 @@ def database_url(text: str) -> URL:
         url = url.update_query_dict({"ssl": url.query["sslmode"]}).difference_update_query(
             ["sslmode"]
         )
+    if unknown := url.query.keys() - _OPTIONS:
+        raise ValueError(f"the driver does not know the option {min(unknown)}; remove it")
+    if url.query.get("ssl", "prefer") not in _SSL:
+        raise ValueError(f"sslmode is one of {', '.join(_SSL)}")
     return url
