@@ -32,7 +32,15 @@ IS_POD = "Pod"
 """Made by `helm test`."""
 
 Object = dict[str, Any]
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """Rejects a field that is twice in a map, as kustomize does."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        names = [name.value for name, _ in node.value]
+        assert len(names) == len(set(map(str, names))), f"a field twice in {names}"
+        return super().construct_mapping(node, deep)
 
 
 def load_yaml(text: str) -> list[Object]:

@@ -1,7 +1,7 @@
 """What holds for both charts, whatever the values."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import jsonschema
 import pytest
 from chart.kit import (
     NAMESPACE,
+    ROOT,
     SCENARIOS,
     Object,
     Rendered,
@@ -18,6 +19,7 @@ from chart.kit import (
     crd,
     environment,
     lint,
+    load_yaml,
     notes,
     render,
     template,
@@ -54,6 +56,52 @@ def test_every_container_has_requests_and_a_memory_limit_but_no_cpu_limit(
             where = f"{owner['metadata']['name']}/{container['name']}"
             assert set(container["resources"]["requests"]) == {"cpu", "memory"}, where
             assert set(container["resources"]["limits"]) == {"memory"}, where
+
+
+FILLED = {
+    "kotatsu": ["operator.resources", "activator.resources"],
+    "pet": ["budget", "voice.pool.budget"],
+}
+"""Maps whose default is not empty."""
+
+
+def empty_ones(values: Object, at: str = "") -> Iterator[str]:
+    """The names of the values that are empty lists and maps."""
+    for name, value in values.items():
+        if value in ([], {}):
+            yield f"{at}{name}"
+        elif isinstance(value, dict):
+            yield from empty_ones(value, f"{at}{name}.")
+
+
+@each("chart", list(FILLED))
+def test_a_list_or_map_may_be_given_without_anything_in_it(chart: str) -> None:
+    [values] = load_yaml((ROOT / "charts" / chart / "values.yaml").read_text())
+    names = [*empty_ones(values), *FILLED[chart]]
+    assert "imagePullSecrets" in names
+    console = "--set=console.enabled=true" if chart == "kotatsu" else "--set=ingress.enabled=true"
+    assert render(chart, None, console, *(f"--set-json={name}=null" for name in names)).objects
+
+
+@each(
+    "chart, words",
+    [
+        ("kotatsu", ["podMonitor.enabled=true", 'podMonitor.labels={"team": "b"}']),
+        ("kotatsu", ["serviceMonitor.enabled=true", 'serviceMonitor.labels={"team": "b"}']),
+        ("kotatsu", ["prometheusRule.enabled=true", 'prometheusRule.labels={"team": "b"}']),
+        (
+            "kotatsu",
+            ["dashboards.enabled=true", 'dashboards.label="team"', 'dashboards.labelValue="b"'],
+        ),
+        ("pet", ["podMonitor.enabled=true", 'podMonitor.labels={"team": "b"}']),
+    ],
+)
+def test_a_label_that_is_common_and_of_its_own_is_there_once_and_its_own(
+    chart: str, words: list[str]
+) -> None:
+    given = ['commonLabels={"team": "a"}', *words]
+    found = render(chart, None, *(f"--set-json={word}" for word in given))
+    assert "b" in {obj["metadata"]["labels"]["team"] for obj in found.objects}
 
 
 DIGEST = f"sha256:{'0123456789abcdef' * 4}"

@@ -51,10 +51,7 @@ kotatsu.dev/home: {{ . | quote }}
 {{/* Labels and annotations of an object, with its own "labels" (a map) and "annotations" (YAML). */}}
 {{- define "kotatsu.marks" -}}
 labels:
-  {{- include "kotatsu.labels" . | nindent 2 }}
-  {{- with .labels }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
+  {{- toYaml (merge dict (default dict .labels) (include "kotatsu.labels" . | fromYaml)) | nindent 2 }}
 {{- with merge (.annotations | default "" | fromYaml) (include "kotatsu.texts" .root.Values.commonAnnotations | fromYaml) }}
 annotations:
   {{- toYaml . | nindent 2 }}
@@ -72,7 +69,7 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 
 {{/* commonLabels, after other labels; those of the chart win. */}}
 {{- define "kotatsu.commonLabels" -}}
-{{- with include "kotatsu.texts" (omit .Values.commonLabels "app.kubernetes.io/name" "app.kubernetes.io/component" "app.kubernetes.io/instance" "app.kubernetes.io/version" "app.kubernetes.io/managed-by" "helm.sh/chart") }}
+{{- with include "kotatsu.texts" (omit (default dict .Values.commonLabels) "app.kubernetes.io/name" "app.kubernetes.io/component" "app.kubernetes.io/instance" "app.kubernetes.io/version" "app.kubernetes.io/managed-by" "helm.sh/chart") }}
 {{ . }}
 {{- end }}
 {{- end }}
@@ -120,11 +117,8 @@ imagePullPolicy: {{ .Values.image.pullPolicy }}
 {{- define "kotatsu.monitoring" -}}
 namespace: {{ default .root.Release.Namespace .values.namespace }}
 labels:
-  app.kubernetes.io/name: kotatsu
-  {{- include "kotatsu.commonLabels" .root | nindent 2 }}
-  {{- with include "kotatsu.texts" .values.labels }}
-  {{- . | nindent 2 }}
-  {{- end }}
+  {{- $common := include "kotatsu.commonLabels" .root | fromYaml }}
+  {{- include "kotatsu.texts" (merge dict (default dict .values.labels) (dict "app.kubernetes.io/name" "kotatsu") $common) | nindent 2 }}
 {{- with include "kotatsu.texts" .root.Values.commonAnnotations }}
 annotations:
   {{- . | nindent 2 }}
@@ -189,7 +183,7 @@ securityContext:
   fsGroup: 65532
   {{- end }}
   seccompProfile: {type: RuntimeDefault}
-{{- with concat (default list (.Values.global).imagePullSecrets) .Values.imagePullSecrets }}
+{{- with concat (default list (.Values.global).imagePullSecrets) (default list .Values.imagePullSecrets) }}
 imagePullSecrets:
   {{- range . }}
   - name: {{ kindIs "string" . | ternary . (get (kindIs "string" . | ternary dict .) "name") }}

@@ -47,7 +47,7 @@ activators have one account. */}}
 
 {{/* The "resources" of a part: a memory limit of auto is the one in "memory", a CPU request of auto that in "cpu". */}}
 {{- define "kotatsu.resources" -}}
-{{- $resources := .resources -}}
+{{- $resources := default dict .resources -}}
 {{- if eq (dig "limits" "memory" "" $resources | toString) "auto" -}}
 {{- $resources = merge (dict "limits" (dict "memory" .memory)) $resources -}}
 {{- end -}}

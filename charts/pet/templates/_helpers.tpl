@@ -50,7 +50,7 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 
 {{/* commonLabels, after other labels; those of the chart win. */}}
 {{- define "pet.commonLabels" -}}
-{{- with include "pet.texts" (omit .Values.commonLabels "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/part-of" "app.kubernetes.io/version" "app.kubernetes.io/managed-by" "helm.sh/chart") }}
+{{- with include "pet.texts" (omit (default dict .Values.commonLabels) "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/part-of" "app.kubernetes.io/version" "app.kubernetes.io/managed-by" "helm.sh/chart") }}
 {{ . }}
 {{- end }}
 {{- end }}
@@ -97,7 +97,7 @@ imagePullPolicy: {{ .values.image.pullPolicy }}
 automountServiceAccountToken: false
 # Service links would set variables such as KOTATSU_PORT to addresses.
 enableServiceLinks: false
-{{- with concat (default list (.root.Values.global).imagePullSecrets) .root.Values.imagePullSecrets }}
+{{- with concat (default list (.root.Values.global).imagePullSecrets) (default list .root.Values.imagePullSecrets) }}
 imagePullSecrets:
   {{- range . }}
   - name: {{ kindIs "string" . | ternary . (get (kindIs "string" . | ternary dict .) "name") }}
@@ -302,7 +302,7 @@ spec:
   # It asks them who is calling.
   dependsOn: {{ toJson . }}
   {{- end }}
-  {{- with mergeOverwrite (deepCopy .root.Values.budget) (deepCopy $pool.budget) }}
+  {{- with mergeOverwrite dict (deepCopy (default dict .root.Values.budget)) (deepCopy (default dict $pool.budget)) }}
   {{- if hasKey . "limit" }}{{ $_ := set . "limit" (include "pet.text" .limit) }}{{ end }}
   budget:
     {{- toYaml . | nindent 4 }}
