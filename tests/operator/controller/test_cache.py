@@ -386,6 +386,8 @@ def test_deployments_that_are_gone_cost_no_pod_of_another_namespace_anything(cac
         made = deployment(f"gone-{number}")
         made["spec"]["selector"] = {"matchExpressions": [{"key": "app", "operator": "Exists"}]}
         keep(cache, made, pod(f"left-{number}", app="any"))
+        of = {"kind": "Deployment", "name": f"gone-{number}"}
+        cache.keep_pool(warm_pool(f"gone-{number}", targetRef=of))
     monkeypatch.setattr(pods, "selects", count)
     for number in range(30):
         cache.forget_workload("Deployment", ("demo", f"gone-{number}"))
@@ -400,10 +402,18 @@ def test_deployments_that_are_gone_cost_no_pod_of_another_namespace_anything(cac
 
 def test_the_selector_of_a_gone_deployment_is_kept_until_its_last_pod_is_gone(cache):
     keep(cache, deployment(), pod("voice-1"), pod("voice-2"))
+    cache.keep_pool(warm_pool())
     cache.forget_workload("Deployment", VOICE)
     cache.forget_pod(("demo", "voice-1"))
     assert cache.selector_of(VOICE) == SELECTOR
     cache.forget_pod(("demo", "voice-2"))
+    assert cache.selector_of(VOICE) is None
+
+
+def test_nothing_is_kept_of_a_gone_deployment_without_a_pool(cache):
+    """Any number of them may come and go beside one pod that they select."""
+    keep(cache, deployment(), pod("voice-1"))
+    cache.forget_workload("Deployment", VOICE)
     assert cache.selector_of(VOICE) is None
 
 

@@ -173,9 +173,13 @@ class Cache:
         place = (key[0], objects.ref(kind, key[1]))
         self.workloads.pop(place, None)
         self.changed(key[0])
-        self._ended.add(place)
-        self._forget_selectors([place])
-        return self.pools_of_target(kind, key)
+        pools = self.pools_of_target(kind, key)
+        if pools:
+            self._ended.add(place)
+            self._forget_selectors([place])
+        else:  # any number of them may come and go beside one pod
+            self._selectors[key[0]].pop(place, None)
+        return pools
 
     def forget_rest(self, namespace: str) -> None:
         """Remove what is left of a namespace whose objects were forgotten, but are still there."""
@@ -205,7 +209,7 @@ class Cache:
         return [(kind, self.workloads[key]) for kind, key in sorted(found) if key in self.workloads]
 
     def selector_of(self, key: Key) -> Mapping[str, Any] | None:
-        """The selector of a workload; after its deletion, as long as it has pods."""
+        """The selector of a workload; after its deletion, as long as it has a pool and pods."""
         return self._selectors[key[0]].get(key)
 
     def _forget_selectors(self, keys: Iterable[Key]) -> None:

@@ -112,6 +112,13 @@ def numbers(samples: Iterable[tuple[Mapping[str, str], float]]) -> list[float]:
     return [value for _, value in samples if value == value]  # NaN is not equal to itself
 
 
+_MOST = 2**53
+"""Requests of a page: more are no count, and the sum of many pages must stay a number."""
+
+_LATEST = 1e11
+"""Seconds: a time after the year 5138 is none, and must not get beyond the last year."""
+
+
 def count_of(samples: Iterable[tuple[Mapping[str, str], float]]) -> int | None:
     """The sum of the samples, without NaN.
 
@@ -120,13 +127,15 @@ def count_of(samples: Iterable[tuple[Mapping[str, str], float]]) -> int | None:
     given = list(samples)
     counted = numbers(given)
     total = sum(counted)
-    return max(0, round(total)) if isfinite(total) and (counted or not given) else None
+    if not isfinite(total) or (given and not counted):
+        return None
+    return min(max(0, round(total)), _MOST)
 
 
 def unix_time(seconds: float) -> datetime | None:
     """A Unix time in seconds; None if it cannot be one (0, or milliseconds)."""
     try:
-        return datetime.fromtimestamp(seconds, UTC) if seconds > 0 else None
+        return datetime.fromtimestamp(seconds, UTC) if 0 < seconds < _LATEST else None
     except (OverflowError, OSError, ValueError):
         return None
 
