@@ -142,8 +142,9 @@ async def test_a_scale_that_was_read_and_then_changed_is_read_again_at_the_next_
     activator.see("Deployment", {**asleep, "spec": {**asleep["spec"], "replicas": 1}})
     activator.kube.on("raise_scale", ConflictError("modified"), times=1)
     activator.hold()
-    await eventually(lambda: activator.raises == 2)
-    assert activator.kube.stored("Deployment", "voice")["spec"]["replicas"] == 1
+    stored = activator.kube.stored
+    await eventually(lambda: stored("Deployment", "voice")["spec"]["replicas"] == 1)
+    assert activator.raises == 2
 
 
 async def test_a_scale_that_is_set_to_zero_while_a_request_waits_is_raised_again(activator):
