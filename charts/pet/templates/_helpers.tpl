@@ -302,7 +302,7 @@ spec:
   # It asks them who is calling.
   dependsOn: {{ toJson . }}
   {{- end }}
-  {{- with mergeOverwrite dict (deepCopy (default dict .root.Values.budget)) (deepCopy (default dict $pool.budget)) }}
+  {{- with mergeOverwrite dict (default dict .root.Values.budget) (default dict $pool.budget) }}
   {{- if hasKey . "limit" }}{{ $_ := set . "limit" (include "pet.text" .limit) }}{{ end }}
   budget:
     {{- toYaml . | nindent 4 }}

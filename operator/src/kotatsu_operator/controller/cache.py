@@ -109,6 +109,11 @@ class Cache:
         self._departed.pop(key, None)
         self._tell(key, None)
 
+    def uid_of(self, key: Key) -> str:
+        """The uid of a WarmPool; empty without one."""
+        known = self.pools.get(key)
+        return "" if known is None else str(known["metadata"]["uid"])
+
     def tell(self, *observers: Callable[[Key, Object | None], None]) -> None:
         """Call these with each version of a WarmPool, and with None when it is removed."""
         self._observers += observers

@@ -176,21 +176,16 @@ class PoolWatch:
     def forget(self, key: Key, uid: str) -> None:
         """Remove a deleted pool; one that was made again under its name stays."""
         self.shown.discard(uid)
-        if self._uid(key) in (uid, ""):
+        if self._cache.uid_of(key) in (uid, ""):
             self._cache.forget_pool(key)
         self._touch(key)
 
     def recall(self, pool: Object) -> None:
         """Store a listed pool again that was shown and is missing."""
         key = key_of(pool)
-        if not self._uid(key) and pool["metadata"]["uid"] in self.shown:
+        if not self._cache.uid_of(key) and pool["metadata"]["uid"] in self.shown:
             self._cache.keep_pool(pool)
             self._touch(key)
-
-    def _uid(self, key: Key) -> str:
-        """The uid of a pool in the cache; empty without one."""
-        known = self._cache.pools.get(key)
-        return "" if known is None else str(known["metadata"]["uid"])
 
     # --- what kopf has missed ---
 

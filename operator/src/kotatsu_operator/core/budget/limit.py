@@ -16,7 +16,7 @@ from kotatsu_operator.core.budget.podtime import PodPrice, PodTime, Stretch
 from kotatsu_operator.core.calendar.schedule import Occurrence, Window, occurrences
 from kotatsu_operator.core.plan.plan import Plan
 from kotatsu_operator.core.pool.news import Note
-from kotatsu_operator.core.pool.spec import Budget, OnExhausted, PoolSpec
+from kotatsu_operator.core.pool.spec import Budget, OnExhausted, Period, PoolSpec
 
 NEAR = Decimal("0.8")
 """The part of a limit at which an event warns."""
@@ -206,8 +206,17 @@ def sentence(ledger: Ledger, spec: PoolSpec, price: PodPrice | None) -> str:
         what = _CONSEQUENCE[budget.on_exhausted]
         until += " or until the limit is raised"
         return f"the limit of {limit} is reached: {what} until {until}{beyond}"
-    part = "80 % or more" if stands is BudgetState.NEAR else "less than 80 %"
-    return f"{part} of {limit} is spent; the {budget.period.lower()} ends at {until}{beyond}"
+    return so_far(stands, limit, budget.period, until) + beyond
+
+
+def so_far(stands: BudgetState | None, limit: str, period: Period, until: str) -> str:
+    """How much of a limit is spent, in words that change only with its standing."""
+    parts: dict[BudgetState | None, str] = {
+        BudgetState.EXHAUSTED: "all",
+        BudgetState.NEAR: "80 % or more",
+    }
+    part = parts.get(stands, "less than 80 %")
+    return f"{part} of {limit} is spent; the {period.lower()} ends at {until}"
 
 
 def news(

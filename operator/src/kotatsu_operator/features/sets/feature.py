@@ -211,7 +211,7 @@ class PoolSets(Feature):
         """Add the cost of a pool to that of its set; once the budget is spent, all pools follow."""
         known = self._known.get(poolset_of(turn.pool))
         budget = None if known is None or known.by is None else known.by.budget
-        if self._uid(turn.key) != turn.pool["metadata"]["uid"]:
+        if self._cache.uid_of(turn.key) != turn.pool["metadata"]["uid"]:
             return report  # deleted meanwhile, and counted as such
         if known is not None and budget is not None and (limit := budget.limit) is not None:
             before = known.purse.total
@@ -282,10 +282,6 @@ class PoolSets(Feature):
             if member.of == known.obj["metadata"]["name"]:
                 known.purse.enter(key, read_ledger(table(self._cache.pools[key].get("status"))))
         known.purse.recall(table(known.obj.get("status")))
-
-    def _uid(self, key: Key) -> str:
-        """The uid of a pool; empty if it is deleted."""
-        return str(self._cache.pools[key]["metadata"]["uid"]) if key in self._cache.pools else ""
 
     def _follow(self) -> None:
         """Follow a change of a set: other namespaces may be in use, and want other pools."""

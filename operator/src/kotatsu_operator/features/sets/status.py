@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from kotatsu_operator.core.budget.limit import NEAR, BudgetState
+from kotatsu_operator.core.budget.limit import NEAR, BudgetState, so_far
 from kotatsu_operator.core.formats import (
     amount,
     choice,
@@ -166,10 +166,8 @@ def _budget(seen: Seen) -> Status | None:
         return budget_condition(
             BudgetState.UNPRICED, "spec.budget has no effect without the chart value prices"
         )
-    said = f"of {limit} {currency} is spent; the {by.budget.period.lower()} ends at"
-    said += f" {period[1]:%Y-%m-%dT%H:%M:%SZ}"
+    stands = BudgetState.NEAR if total >= NEAR * limit else BudgetState.WITHIN
     if total >= limit:
-        return budget_condition(BudgetState.EXHAUSTED, f"all {said}")
-    if total >= NEAR * limit:
-        return budget_condition(BudgetState.NEAR, f"80 % or more {said}")
-    return budget_condition(BudgetState.WITHIN, f"less than 80 % {said}")
+        stands = BudgetState.EXHAUSTED
+    until = f"{period[1]:%Y-%m-%dT%H:%M:%SZ}"
+    return budget_condition(stands, so_far(stands, f"{limit} {currency}", by.budget.period, until))
