@@ -23,7 +23,7 @@ MOST = {"how-to": 400, "explanation": 700}
 MOST_OF = {
     "README.md": 700,
     "docs/how-to/troubleshooting.md": 1200,
-    "docs/reference/workloads.md": 700,
+    "docs/reference/workloads.md": 760,
 }
 """The words of some pages."""
 BY_HAND = ("README.md", "docs/index.md", "docs/tutorials/", "docs/how-to/", "docs/explanation/",
@@ -56,7 +56,7 @@ def test_a_page_is_read_in_a_few_minutes(page: Path) -> None:
 
 def test_the_pages_for_users_are_read_in_an_hour() -> None:
     by_hand = [page for page in PAGES if name(page).startswith(BY_HAND)]
-    assert sum(words(page.read_text()) for page in by_hand) <= 14_650
+    assert sum(words(page.read_text()) for page in by_hand) <= 14_900
 
 
 @each("page", [*PAGES, *NOTES, ALERTS], name)

@@ -538,7 +538,7 @@ def _try_to_reach_another_namespace(world: World) -> None:
     entry = {
         "pool": "x",
         "target": {"kind": "Deployment", "name": FOREIGN},
-        "restoreReplicas": 7,
+        "foundReplicas": 7,
     }
     world.kubectl.patch("configmap", record_part(HERE), {"data": {"edited": json.dumps(entry)}})
 

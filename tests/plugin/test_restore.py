@@ -139,7 +139,7 @@ def scaled(manager: str) -> Object:
 def pool(name: str = "web", status: Object | None = None, **spec: Any) -> Object:
     """A pool that sleeps, which activators in the namespace kotatsu have served."""
     made = warm_pool(name, **{"targetRef": {"name": name}, **spec})
-    found = {"phase": "Asleep", "restoreReplicas": 3} if status is None else status
+    found = {"phase": "Asleep", "foundReplicas": 3} if status is None else status
     inner = {"activators": "kotatsu/0", **found.get("internal", {})}
     return made | {"status": found | {"internal": inner}}
 
@@ -196,15 +196,15 @@ def without_selector() -> Object:
 STATES: dict[str, Objects] = {
     "the chart is gone, pools are there": [pool(), sleeping()],
     "the hook was skipped, and the record is empty": [pool(), record(), sleeping()],
-    "the CRD is gone, the record is there": [record(restoreReplicas=3), sleeping()],
+    "the CRD is gone, the record is there": [record(foundReplicas=3), sleeping()],
     "a pool was deleted without an operator": [
         pool("other", status={}),
-        record(restoreReplicas=3),
+        record(foundReplicas=3),
         sleeping(),
     ],
     "a pool was deleted and made again": [
         pool(status={"internal": {"foundReplicas": 0}}),
-        record(restoreReplicas=3),
+        record(foundReplicas=3),
         sleeping(),
     ],
     "the operator is scaled to 0": [pool(), sleeping(), operator(ready=0)],
@@ -227,7 +227,7 @@ def test_a_sleeping_target_gets_its_replicas_back_and_a_second_run_changes_nothi
 
 
 def test_a_target_that_was_found_at_0_stays_there_unless_pods_are_asked_for():
-    cluster = Left(pool(status={"restoreReplicas": 0}), sleeping())
+    cluster = Left(pool(status={"foundReplicas": 0}), sleeping())
     ran = cluster.restore("web")
     assert ran.code == 0
     assert "stays at 0 replicas, as the pool found it; --replicas gives it pods" in ran.out
@@ -242,7 +242,7 @@ def owed_by_everything() -> Left:
     small["spec"]["containers"][0]["resources"] = {"requests": {"cpu": "5m", "memory": "64Mi"}}
     inner = {"hpa": {"name": "web", "minReplicas": 2}}
     return Left(
-        pool(status={"restoreReplicas": 3, "reduced": True, "internal": inner}),
+        pool(status={"foundReplicas": 3, "reduced": True, "internal": inner}),
         sleeping(),
         autoscaler(minReplicas=5, metadata={"managedFields": [floor]}),
         small,
@@ -268,14 +268,14 @@ def test_a_pod_that_cannot_be_resized_fails_the_command_and_stops_nothing():
     assert ran.code == 1
     said = "you have no permission: pods/web-1 is forbidden; by hand: `kubectl rollout restart`"
     assert ran.err.startswith(f"error: demo/web: {said}")
-    assert cluster.of("Deployment")["spec"]["replicas"] == 3
+    assert cluster.of("Deployment")["spec"]["replicas"] == 2
 
 
 @each(
     "left",
     [
         [pool(route="Activator"), sleeping()],
-        [record(restoreReplicas=3), sleeping()],
+        [record(foundReplicas=3), sleeping()],
         [scaled("kotatsu-activator")],
     ],
 )
@@ -337,7 +337,7 @@ def test_a_finalizer_of_somebody_elses_is_named_and_stays():
 
 
 def test_an_entry_goes_when_its_target_is_restored():
-    cluster = Left(record("Deployment", "web", "auth", restoreReplicas=3), sleeping())
+    cluster = Left(record("Deployment", "web", "auth", foundReplicas=3), sleeping())
     cluster._objects += Left(sleeping("auth"), operator(ready=0))._objects
     ran = cluster.restore("web", HOME)
     assert (ran.code, kept(cluster)) == (0, ["uid-auth-of-demo"])
@@ -345,7 +345,7 @@ def test_an_entry_goes_when_its_target_is_restored():
 
 def test_a_kind_of_the_record_is_looked_up_by_its_scale():
     rollout = sleeping() | {"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout"}
-    cluster = Left(record("Rollout", restoreReplicas=2), rollout)
+    cluster = Left(record("Rollout", foundReplicas=2), rollout)
     assert cluster.restore("--all", HOME).code == 0
     assert cluster.of("Rollout")["spec"]["replicas"] == 2
 
@@ -359,7 +359,7 @@ IN_THE_SAME_PART = next(
     ("words", "others"), [("--all", [f"uid-web-of-{IN_THE_SAME_PART}"]), ("-A", [])]
 )
 def test_what_deleted_pools_had_is_in_the_part_of_the_namespace(words: str, others: list[str]):
-    left = record(namespaces=("demo", IN_THE_SAME_PART), restoreReplicas=2)
+    left = record(namespaces=("demo", IN_THE_SAME_PART), foundReplicas=2)
     cluster = Left(pool("auth"), sleeping("auth"), sleeping(), left)
     assert cluster.restore(words).code == 0
     assert cluster.of("Deployment")["spec"]["replicas"] == 2
@@ -367,12 +367,12 @@ def test_what_deleted_pools_had_is_in_the_part_of_the_namespace(words: str, othe
 
 
 def test_a_record_in_a_namespace_that_no_pool_names_is_not_believed():
-    cluster = Left(pool(status={}), sleeping(), record(home="evil", restoreReplicas=50))
+    cluster = Left(pool(status={}), sleeping(), record(home="evil", foundReplicas=50))
     assert "no record says that it had more" in cluster.restore("--all").out
 
 
 def test_without_a_pool_it_asks_where_the_record_is():
-    cluster = Left(record(restoreReplicas=3), sleeping())
+    cluster = Left(record(foundReplicas=3), sleeping())
     ran = cluster.restore("-A")
     assert (ran.code, ran.out) == (0, "Nothing is left to restore.\n")
     assert "which has the record of deleted ones: give it with --home" in ran.err
@@ -413,7 +413,7 @@ def test_what_cannot_be_restored_is_named_with_the_reason_and_the_rest_is_restor
 
 
 def test_an_entry_stays_if_its_target_could_not_be_restored():
-    cluster = Left(record(restoreReplicas=3), sleeping())
+    cluster = Left(record(foundReplicas=3), sleeping())
     cluster.forbidden = {"deployments"}
     assert cluster.restore("-A", HOME).code == 1
     assert kept(cluster) == ["uid-web-of-demo"]
@@ -478,7 +478,7 @@ def test_where_operators_may_not_be_read_a_status_says_whether_one_is_there(
                 raise ForbiddenError("you have no permission: deployments.apps is forbidden")
             return super().get(path, labelSelector, **query)
 
-    status = {"restoreReplicas": 3, "internal": {"activators": served_by}}
+    status = {"foundReplicas": 3, "internal": {"activators": served_by}}
     ran = Closed(pool(status=status), sleeping()).restore("--all")
     assert ran.code == code
     assert ("an operator may watch it" in ran.err) == bool(code)
@@ -486,7 +486,7 @@ def test_where_operators_may_not_be_read_a_status_says_whether_one_is_there(
 
 @pytest.mark.parametrize("dry", ["client", "server"])
 def test_a_dry_run_says_what_would_be_done_and_changes_nothing(dry: str):
-    cluster = Left(pool(), record(restoreReplicas=3), sleeping(), slice_of("uid-gone"))
+    cluster = Left(pool(), record(foundReplicas=3), sleeping(), slice_of("uid-gone"))
     ran = cluster.restore("--all", f"--dry-run={dry}")
     assert ran.code == 0
     assert f"Deployment web has 3 replicas again ({dry} dry run)\n" in ran.out

@@ -70,7 +70,7 @@ def replicas(left: Left) -> int:
 
 def test_a_pool_without_its_chart(left: Left):
     hpa = {"name": "web", "minReplicas": 2}
-    left.sleeping(phase="Asleep", restoreReplicas=3, internal={"hpa": hpa})
+    left.sleeping(phase="Asleep", foundReplicas=3, internal={"hpa": hpa})
     left.apply(autoscaler(minReplicas=2))
     left.patch("hpa", "web", {"spec": {"minReplicas": 5}})
 
@@ -112,7 +112,7 @@ def test_a_pod_gets_its_requests_back(left: Left):
 
 def test_targets_after_the_crd_was_deleted(left: Left, server: Api):
     left.sleeping()
-    kept = record(namespaces=[left.namespace], home=left.namespace, restoreReplicas=3)
+    kept = record(namespaces=[left.namespace], home=left.namespace, foundReplicas=3)
     left.apply(kept)
     server.kubectl("delete", "crd", "warmpools.kotatsu.dev")
     try:
@@ -127,7 +127,7 @@ def test_targets_after_the_crd_was_deleted(left: Left, server: Api):
 
 
 def test_without_permissions_each_read_is_named(left: Left):
-    left.sleeping(phase="Asleep", restoreReplicas=3)
+    left.sleeping(phase="Asleep", foundReplicas=3)
     ran = left.restore("--all", user="reader")
     assert (ran.code, replicas(left)) == (1, 0)
     for verb, kind in (("list", "warmpools"), ("get", "configmaps"), ("list", "services")):

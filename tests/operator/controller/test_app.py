@@ -54,7 +54,7 @@ async def make_operator(monkeypatch):
 
 
 def slept(**spec):
-    return warm_pool(status={"restoreReplicas": 3}, **spec)
+    return warm_pool(status={"foundReplicas": 3}, **spec)
 
 
 # --- running ---
@@ -215,7 +215,7 @@ async def test_a_pool_that_its_watch_never_shows_ends_the_operator(make_operator
 
 async def test_an_api_server_that_is_away_is_asked_again_at_the_next_sweep(make_operator, leading):
     operator, kube = make_operator(config_map(), deployment(replicas=0))
-    await operator.records.remember(slept(), 3)
+    await operator.records.remember(slept())
     kube.down = True
     await leading(operator)
     await eventually(lambda: len(kube.called("find")) > 1)

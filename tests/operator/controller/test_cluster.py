@@ -212,7 +212,7 @@ def asleep():
     status = {
         "phase": "Asleep",
         "phaseSince": "2026-11-25T10:00:00Z",
-        "restoreReplicas": 3,
+        "foundReplicas": 3,
         "route": {"target": "Native", "epoch": 2},
         "cost": {"currency": "JPY"},
         "conditions": [],
@@ -384,7 +384,7 @@ async def test_without_an_answer_about_the_other_installs_lease_its_pools_stay(m
 
 
 async def test_the_deleted_pool_of_another_install_is_not_restored(make):
-    others = THEIRS | {"phase": "Asleep", "restoreReplicas": 3}
+    others = THEIRS | {"phase": "Asleep", "foundReplicas": 3}
     shop = named("shop", **{INSTALL_LABEL: "older"})
     made = await make(shop, *app_in("shop", replicas=0, status=others))
     made.kube.remove("WarmPool", "shop/voice")

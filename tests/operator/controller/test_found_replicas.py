@@ -3,9 +3,7 @@
 import pytest
 from rows import each
 
-from kotatsu_operator.core.report.record import entry_of, found_replicas, replicas_to_restore
-from kotatsu_operator.kube.views import workload_view
-from tests.operator.cluster import deployment, horizontal_pod_autoscaler
+from kotatsu_operator.core.report.record import entry_of
 from tests.operator.core.values import once, override, t
 from tests.operator.day import Day
 
@@ -16,7 +14,7 @@ async def owed(day, end="10:15"):
     """What the target gets back once the pool has slept."""
     await day.until(t(end))
     assert day.replicas == 0
-    return entry_of(day.kube.stored("WarmPool", "voice")).owed["restoreReplicas"]
+    return entry_of(day.kube.stored("WarmPool", "voice")).owed["foundReplicas"]
 
 
 WINDOW = {"windows": [OPEN]}
@@ -45,26 +43,3 @@ async def test_what_a_person_has_scaled_later_is_not_given_back():
     day = await Day.lived("10:00", replicas=2, ready=True)
     day.kube.edit("Deployment", "voice", spec={"replicas": 7})
     assert await owed(day) == 2
-
-
-async def test_with_an_autoscaler_it_is_its_minimum_at_most():
-    day = Day.begin(t("10:00"), replicas=8, ready=True)
-    day.kube.put(horizontal_pod_autoscaler(least=2))
-    assert await owed(day) == 2
-
-
-def test_a_deployment_without_replicas_has_one():
-    chart = deployment()
-    del chart["spec"]["replicas"]
-    assert found_replicas({}, workload_view(chart).replicas) == 1
-
-
-def test_what_was_lost_is_one():
-    assert found_replicas({"phase": "Warm"}, 5) is None
-    assert replicas_to_restore({"phase": "Warm"}, None) == 1
-    assert replicas_to_restore({"phase": "Warm", "internal": {"foundReplicas": "many"}}, None) == 1
-
-
-def test_after_an_uninstall_the_target_is_found_anew():
-    ran = {"phase": "Warm", "conditions": [{"type": "Ready", "reason": "Uninstalled"}]}
-    assert found_replicas(ran, 3) == 3

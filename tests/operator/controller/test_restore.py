@@ -24,7 +24,7 @@ from tests.operator.cluster import (
 
 pytestmark = pytest.mark.timeout(60)
 
-ENTRY = Entry("demo", "voice", "Deployment", "voice", {"restoreReplicas": 3})
+ENTRY = Entry("demo", "voice", "Deployment", "voice", {"foundReplicas": 3})
 
 
 @pytest.fixture(autouse=True)
@@ -33,12 +33,12 @@ def _impatient(monkeypatch):
 
 
 def slept(name="voice", **spec):
-    return warm_pool(name, status={"restoreReplicas": 3}, **spec)
+    return warm_pool(name, status={"foundReplicas": 3}, **spec)
 
 
 def record(kube):
     data = kube.stored("ConfigMap", RECORD).get("data") or {}
-    return {uid: json.loads(text)["restoreReplicas"] for uid, text in data.items()}
+    return {uid: json.loads(text)["foundReplicas"] for uid, text in data.items()}
 
 
 def replicas(kube):
@@ -54,7 +54,7 @@ def another(name="other", **how):
 async def recorded(*objects):
     """A record in which a pool stands that is gone since."""
     kube = FakeKube(config_map(), *objects)
-    await Records(kube, NAMESPACE).remember(slept(), 3)
+    await Records(kube, NAMESPACE).remember(slept())
     return kube
 
 
@@ -77,31 +77,31 @@ async def test_a_target_that_cannot_be_given_back_is_said_so(caplog):
 
 async def test_a_pool_is_written_down_beside_the_others():
     kube = await recorded()
-    await Records(kube, NAMESPACE).remember(warm_pool("feed", status=MINE), 2)
+    await Records(kube, NAMESPACE).remember(warm_pool("feed", status=MINE | {"foundReplicas": 2}))
     assert record(kube) == {"pool-voice": 3, "pool-feed": 2}
 
 
 async def test_what_stands_there_already_costs_no_call():
     kube = FakeKube(config_map())
     records = Records(kube, NAMESPACE)
-    await records.remember(slept(), 3)
+    await records.remember(slept())
     calls = len(kube.calls)
-    await records.remember(slept(), 3)
+    await records.remember(slept())
     assert len(kube.calls) == calls
 
 
 async def test_somebody_elses_write_in_between_is_kept():
     kube = FakeKube(config_map())
-    theirs = {"theirs": '{"restoreReplicas": 1}'}
+    theirs = {"theirs": '{"foundReplicas": 1}'}
     kube.on("replace", lambda *_: kube.edit("ConfigMap", RECORD, data=theirs), times=1)
-    await Records(kube, NAMESPACE).remember(slept(), 3)
+    await Records(kube, NAMESPACE).remember(slept())
     assert record(kube) == {"theirs": 1, "pool-voice": 3}
 
 
 async def test_without_the_config_map_pools_sleep_all_the_same_and_it_is_said_once(caplog):
     records = Records(FakeKube(), NAMESPACE)
-    await records.remember(slept(), 3)
-    await records.remember(slept("feed"), 3)
+    await records.remember(slept())
+    await records.remember(slept("feed"))
     (told,) = caplog.records
     assert RECORD in told.getMessage()
 
@@ -110,7 +110,7 @@ async def test_without_an_api_server_nothing_goes_to_sleep():
     kube = FakeKube(config_map())
     kube.down = True
     with pytest.raises(OSError, match="away"):
-        await Records(kube, NAMESPACE).remember(slept(), 3)
+        await Records(kube, NAMESPACE).remember(slept())
 
 
 # --- a pool deleted while we watched ---
@@ -135,7 +135,7 @@ async def test_a_target_that_another_pool_has_is_that_pools():
     other = kube.put(other)
     await Records(kube, NAMESPACE).gone(slept(), {(NAMESPACE, "other"): other})
     assert replicas(kube) == 0
-    assert kube.stored("WarmPool", "other")["status"] == {"restoreReplicas": 3}
+    assert kube.stored("WarmPool", "other")["status"] == {"foundReplicas": 3}
 
 
 # --- a pool deleted while nobody watched ---
@@ -159,7 +159,7 @@ async def test_a_pool_made_anew_inherits_what_its_target_gets_back():
     kube = await recorded(deployment(replicas=0), warm_pool(uid="another", status=MINE))
     await Records(kube, NAMESPACE).settle()
     assert replicas(kube) == 0
-    assert kube.stored("WarmPool", "voice")["status"] == MINE | {"restoreReplicas": 3}
+    assert kube.stored("WarmPool", "voice")["status"] == MINE | {"foundReplicas": 3}
     assert record(kube) == {}
     await Records(kube, NAMESPACE).settle()
     assert record(kube) == {"another": 3}
@@ -199,7 +199,7 @@ async def test_a_target_whose_pool_went_unseen_is_restored_once_and_struck_out()
     "entry",
     [
         {"target": {"kind": "Deployment", "name": "../../theirs/deployments/web"}},
-        {"restoreReplicas": "many"},
+        {"foundReplicas": "many"},
         {"hpa": {"name": "../../theirs/horizontalpodautoscalers/web", "minReplicas": 50}},
         {"hpa": {}},
         {"target": {"kind": "Service", "name": "voice"}, "knative": {"revisions": [{}]}},
@@ -208,7 +208,7 @@ async def test_a_target_whose_pool_went_unseen_is_restored_once_and_struck_out()
 )
 async def test_nothing_is_asked_for_what_the_operator_did_not_write(entry):
     target = {"kind": "Deployment", "name": "voice"}
-    told = {"pool": "x", "target": target, "restoreReplicas": 3} | entry
+    told = {"pool": "x", "target": target, "foundReplicas": 3} | entry
     kube = FakeKube(config_map(edited=json.dumps(told)), deployment(replicas=0))
     await Records(kube, NAMESPACE).settle()
     asked = {call[1] for call in kube.called("get_scale", "put_scale", "put_minimum", "annotate")}
@@ -238,7 +238,7 @@ def parts():
 
 def ours(namespace, name="voice"):
     """A pool that this install has put to sleep."""
-    status = {"restoreReplicas": 3, "internal": {"activators": f"{HOME}/0"}}
+    status = {"foundReplicas": 3, "internal": {"activators": f"{HOME}/0"}}
     return there(warm_pool(name, status=status), namespace)
 
 
@@ -292,7 +292,7 @@ async def test_pools_that_go_to_sleep_together_are_written_together():
 
 async def test_the_record_of_a_namespace_restores_nothing_in_another():
     theirs = json.loads(Entry("shop", "voice", "Deployment", "voice").text())
-    forged = json.dumps(theirs | {"restoreReplicas": 99})
+    forged = json.dumps(theirs | {"foundReplicas": 99})
     kube = FakeKube(config_map(x=forged), there(deployment(replicas=0), "shop"))
     await Records(kube, NAMESPACE).settle()
     assert kube.stored("Deployment", "shop/voice")["spec"]["replicas"] == 0

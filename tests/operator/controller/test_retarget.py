@@ -90,7 +90,7 @@ async def test_the_record_names_the_former_target_until_it_is_restored():
     day.restart()
     with pytest.raises(OSError, match="away"):
         await day.look()
-    assert (recorded(day).target, recorded(day).owed["restoreReplicas"]) == ("voice", 3)
+    assert (recorded(day).target, recorded(day).owed["foundReplicas"]) == ("voice", 3)
     day.kube.on("put_scale", None)
     await day.until(day.now + 2 * MINUTE)
     assert replicas(day, "voice") == 3
@@ -102,10 +102,8 @@ async def test_what_the_former_target_had_is_never_given_to_the_next_one():
     day.edit(targetRef=named("feed"))
     await day.until(t("10:40"))
     assert replicas(day, "feed") == 5
-    assert day.status["internal"]["foundReplicas"] == 0
-    assert "restoreReplicas" not in day.status
-    entry = entry_of(day.kube.stored("WarmPool", "voice"))
-    assert entry is None or entry.owed["restoreReplicas"] == 0
+    assert day.status["foundReplicas"] == 0
+    assert entry_of(day.kube.stored("WarmPool", "voice")).owed["foundReplicas"] == 0
 
 
 async def test_a_pool_that_is_deleted_at_once_restores_the_target_that_it_had():
@@ -169,7 +167,7 @@ async def test_a_target_that_cannot_be_restored_is_named_and_the_pool_waits(why)
     assert "Deployment voice must be restored" in accepted["message"]
     assert why in accepted["message"]
     assert day.events.count("NotAccepted") == 1
-    assert (recorded(day).target, day.status["restoreReplicas"]) == ("voice", 3)
+    assert (recorded(day).target, day.status["foundReplicas"]) == ("voice", 3)
     day.kube.on("put_scale", None)
     day.edit(suspend=False)
     await day.until(day.now + 2 * MINUTE)

@@ -57,7 +57,7 @@ def full(replicas=1):
     return made
 
 
-EVERYTHING = {"restoreReplicas": 3, "hpa": HPA, "knative": {"revisions": [SAVED]}}
+EVERYTHING = {"foundReplicas": 3, "hpa": HPA, "knative": {"revisions": [SAVED]}}
 EVERYTHING |= {"reduced": True, "takenService": "voice"}
 
 
@@ -79,31 +79,35 @@ async def test_all_is_given_back_in_order_and_only_once():
         (RESTORED, "Revision voice-1 has its own min-scale again"),
         (RESTORED, "HorizontalPodAutoscaler voice has minReplicas 2 again"),
         (RESTORED, "Service voice selects its pods again"),
-        (RESTORED, "Deployment voice has 3 replicas again"),
+        (RESTORED, "Deployment voice has 2 replicas again"),
     ]
     assert kube.writes == ["resize", "annotate", "put_minimum", "put_route", "put_scale"]
     version = kube.version
     again = await given(kube, entry(**EVERYTHING))
-    assert again == [(UNCHANGED, "Deployment voice runs (3 replicas) and stays as it is")]
+    assert again == [(UNCHANGED, "Deployment voice runs (2 replicas) and stays as it is")]
     assert kube.version == version
 
 
 FOUND = "stays at 0 replicas, as the pool found it"
+MORE = "runs (5 replicas, 2 more than it was found with) and stays as it is"
 NO_RECORD = "stays at 0 replicas: no record says that it had more"
 
 
 @each("owed, now, asked, after, said", [
-    ({"restoreReplicas": 3}, 0, None, 3, "has 3 replicas again"),
-    ({"restoreReplicas": 3}, 1, None, 1, "runs (1 replicas) and stays as it is"),
-    ({"restoreReplicas": 0}, 0, None, 0, FOUND),
+    ({"foundReplicas": 3}, 0, None, 3, "has 3 replicas again"),
+    ({"foundReplicas": 3}, 1, None, 3, "has 3 replicas again"),
+    ({"foundReplicas": 3}, 3, None, 3, "runs (3 replicas) and stays as it is"),
+    ({"foundReplicas": 3}, 5, None, 5, MORE),
+    ({"foundReplicas": 3, "hpa": HPA}, 0, None, 2, "has 2 replicas again"),
+    ({"foundReplicas": 0}, 0, None, 0, FOUND),
     ({}, 0, None, 0, NO_RECORD),
     ({}, 2, None, 2, "runs (2 replicas) and stays as it is"),
-    ({"restoreReplicas": 3}, 0, 2, 2, "has 2 replicas"),
-    ({"restoreReplicas": 3}, 0, 0, 0, FOUND),
+    ({"foundReplicas": 3}, 0, 2, 2, "has 2 replicas"),
+    ({"foundReplicas": 3}, 0, 0, 0, FOUND),
     ({}, 1, 4, 4, "has 4 replicas"),
     ({}, 4, 4, 4, "runs (4 replicas) and stays as it is"),
 ])  # fmt: skip
-async def test_replicas_are_raised_from_0_alone_unless_some_are_asked_for(
+async def test_replicas_are_raised_to_those_found_and_never_lowered_unless_some_are_asked_for(
     owed, now, asked, after, said
 ):
     kube = FakeKube(deployment(replicas=now))
@@ -123,10 +127,10 @@ async def test_replicas_are_raised_from_0_alone_unless_some_are_asked_for(
     ({"knative": {"revisions": [SAVED | {"uid": "old"}]}}, kept("1")),
     ({"reduced": True}, full()),
     ({"reduced": True}, small(terminating=True)),
-    (EVERYTHING, full()),
+    (EVERYTHING, full(2)),
 ])  # fmt: skip
 async def test_what_others_have_set_and_what_is_gone_or_as_it_was_stays(owed, there):
-    kube = FakeKube(full(), there)
+    kube = FakeKube(full(2), there)
     [(result, _)] = await given(kube, entry(**owed))
     assert (result, kube.writes) == (UNCHANGED, [])
 
@@ -161,7 +165,7 @@ async def test_an_object_that_changes_meanwhile_is_read_again(verb):
 async def test_what_somebody_scales_meanwhile_is_left_to_them():
     kube = FakeKube(deployment(replicas=0))
     kube.on("put_scale", lambda *_: kube.edit("Deployment", "voice", spec={"replicas": 7}))
-    [(result, _)] = await given(kube, entry(restoreReplicas=3))
+    [(result, _)] = await given(kube, entry(foundReplicas=3))
     assert (result, kube.stored("Deployment", "voice")["spec"]["replicas"]) == (UNCHANGED, 7)
 
 
@@ -169,7 +173,7 @@ BY_HAND = {
     "annotate": f"if Revision voice-1 has the pool's {MIN_SCALE}, set it to 1",
     "put_minimum": "set minReplicas of HorizontalPodAutoscaler voice to 2",
     "put_route": f"remove {ROUTE_LABEL} from the selector of Service voice",
-    "put_scale": "scale Deployment voice to 3",
+    "put_scale": "scale Deployment voice to 2",
 }
 
 
@@ -188,7 +192,7 @@ async def test_what_fails_stops_nothing_and_is_named_with_what_to_do(verb, error
 
 
 async def test_a_kind_that_the_chart_does_not_name_any_more_is_tried_again():
-    steps = await give_back(Cluster(FakeKube()), entry("Flock", restoreReplicas=2, reduced=True))
+    steps = await give_back(Cluster(FakeKube()), entry("Flock", foundReplicas=2, reduced=True))
     assert [(step.result, "Flock" in str(step.error)) for step in steps] == [(FAILED, True)] * 2
 
 

@@ -59,7 +59,7 @@ def check_rules(
     spec: PoolSpec, seen: Observation, memory: Memory, now: datetime, decision: Decision
 ) -> None:
     """What holds for every decision, whatever the moment."""
-    limit = spec.max_replicas
+    limit = max(spec.max_replicas, seen.replicas if memory.since is None else 0)
     if decision.replicas is not None:
         assert decision.replicas != 0, "only the steps of the way down set the scale to 0"
         assert decision.floor <= decision.replicas <= limit

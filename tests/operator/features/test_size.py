@@ -109,7 +109,7 @@ def full() -> dict:
     return joined(
         decided_status(spec, seen, decision, ledger),
         outbox_status(outbox),
-        {"internal": inner, "restoreReplicas": 2, "observedGeneration": 123},
+        {"internal": inner, "foundReplicas": 2, "observedGeneration": 123},
         {"lastWake": {"at": "2026-11-25T10:00:00.123456Z", "duration": "1.823s"}},
         {"demand": {"at": "2026-11-25T10:00:00.123456Z"}},
         {"conditions": date_conditions(conditions, {}, 123, AT)},

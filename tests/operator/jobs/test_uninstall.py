@@ -99,7 +99,7 @@ def asleep(*, restore=3, **spec):
         "route": {"target": "Activator", "epoch": 1},
         "conditions": conditions,
         "internal": {"activators": SET, "shown": {"next": "opens 10:00", "cost": "1.00 JPY"}},
-        **({} if restore is None else {"restoreReplicas": restore}),
+        **({} if restore is None else {"foundReplicas": restore}),
     }
     return warm_pool(status=status, **spec)
 
@@ -133,7 +133,7 @@ async def test_a_sleeping_target_gets_its_replicas_and_the_activators_leave_the_
         "Accepted": ("True", "Asleep"),
         "Ready": ("Unknown", "Uninstalled"),
     }, "it promises nothing that nobody keeps"
-    assert "restoreReplicas" not in cluster.pool()["status"]
+    assert "foundReplicas" not in cluster.pool()["status"]
     assert not cluster.kube.all("EndpointSlice")
     assert cluster.said[-1].startswith("done")
 
@@ -239,7 +239,7 @@ async def test_a_target_that_starts_slowly_is_left_to_start_and_the_others_are_d
     await cluster.uninstall()
     lines = [line for line in cluster.said if "waiting for pods" in line]
     assert 3 <= len(set(lines)) == len(lines) <= 4
-    lack = "0 of 1 pods of Deployment demo/feed are Ready (a start has taken 5m)"
+    lack = "0 of 3 pods of Deployment demo/feed are Ready (a start has taken 5m)"
     assert cluster.has_said(f"demo/feed: {lack} after 45 s, so it is not waited for any longer")
     assert cluster.said[-1].endswith(f"; not Ready in time: {lack}")
     for name in ("feed", "voice"):
@@ -354,7 +354,7 @@ async def test_all_targets_that_are_waited_for_are_named_with_the_time_that_is_l
     running = await cluster.begin(until="waiting for pods")
     [line] = [line for line in cluster.said if "waiting for pods" in line]
     assert "0 of 3 pods of Deployment demo/voice are Ready" in line
-    assert "0 of 1 pods of Deployment demo/feed are Ready" in line
+    assert "0 of 3 pods of Deployment demo/feed are Ready" in line
     assert line.endswith(" s more at most")
     ready = {c["type"]: c for c in cluster.pool()["status"]["conditions"]}["Ready"]
     assert ready["reason"] == "Uninstalling"
@@ -404,7 +404,7 @@ def record(cluster, name):
         "namespace": NAMESPACE,
         "pool": name,
         "target": {"kind": "Deployment", "name": name},
-        "restoreReplicas": 2,
+        "foundReplicas": 2,
     }
     cluster.kube.edit("ConfigMap", RECORD, data={f"uid-{name}": json.dumps(entry)})
 

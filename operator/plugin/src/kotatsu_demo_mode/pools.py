@@ -14,7 +14,7 @@ from kotatsu_operator.core.budget.podtime import PodPrice
 from kotatsu_operator.core.calendar.schedule import Window
 from kotatsu_operator.core.formats import conditions_of, count, is_false, table, tables, text
 from kotatsu_operator.core.plan.activity import in_force
-from kotatsu_operator.core.plan.plan import Plan, plan_at
+from kotatsu_operator.core.plan.plan import Plan, plan_at, with_least
 from kotatsu_operator.core.pool.calendars import with_calendars
 from kotatsu_operator.core.pool.memory import KnownOverride, Memory, Phase
 from kotatsu_operator.core.pool.parse import SpecError, parse
@@ -158,7 +158,7 @@ def read_pool(raw: Object, platform: Platform = PLATFORM, *, strict: bool = Fals
         # The status is about another override.
         memory = replace(memory, override=KnownOverride(memory.override.key))
     namespace = str(meta.get("namespace") or "")
-    parsed = with_calendars(parsed, memory)
+    parsed = with_least(with_calendars(parsed, memory), memory)
     return Pool(namespace, name, parsed, memory, read_ledger(status), raw)
 
 

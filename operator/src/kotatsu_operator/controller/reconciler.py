@@ -28,13 +28,24 @@ from kotatsu_operator.controller.unserved import Unserved
 from kotatsu_operator.core.calendar.schedule import dropped
 from kotatsu_operator.core.decide.decide import LOOK_AGAIN, books_only, counted, decide
 from kotatsu_operator.core.decide.phases import is_overdue
-from kotatsu_operator.core.formats import choice, conditions_of, instant, is_false, table
+from kotatsu_operator.core.formats import (
+    choice,
+    conditions_of,
+    count,
+    instant,
+    internal,
+    is_false,
+    table,
+)
 from kotatsu_operator.core.objects import activators_of, is_retargeted, target_of
+from kotatsu_operator.core.plan.plan import with_least
 from kotatsu_operator.core.pool.decision import NOTHING_STARTS, Decision, Demand, Observation
 from kotatsu_operator.core.pool.memory import FIRST_START, Memory, Phase, changed
 from kotatsu_operator.core.pool.news import Note
 from kotatsu_operator.core.pool.spec import PLATFORM, Platform, PoolSpec
 from kotatsu_operator.core.report.conditions import (
+    keeps_one,
+    lowered,
     pool_conditions,
     target_conditions,
     transitions,
@@ -198,6 +209,7 @@ class Reconciler:
         bills = self.cache.take_departed(key)
         if refused is None:
             self._specs[key] = target.spec
+        target = replace(target, spec=with_least(target.spec, memory))
         if refused is None or refused.counts:
             departed = bills
         else:
@@ -263,7 +275,7 @@ class Reconciler:
         report = self._added(turn, plain)
         pool = await self._write(turn, first.pool, report.status, conditions)
         self._memory[turn.key] = decision.memory
-        await self.tools.remember(pool, None)
+        await self.tools.remember(pool)
         again = await self._after(turn, pool, report)
         finished = await first.finish(pool)
         self._memory[turn.key] = finished.memory or decision.memory
@@ -369,7 +381,12 @@ def _report(
         conditions = refused_conditions(refused, ledger, shown.pods)
     status = joined(decided_status(spec, shown, decision, ledger, cost), first.status)
     status |= wake_status(shown.demand.last_wake, turn.status)
-    notes = (*decision.notes, *turn.account.notes, *_news(turn, [*conditions, *turn.further]))
+    before = seen.replicas
+    if not turn.memory.phase.is_asleep:  # also where the write of a status has failed since
+        before = count(turn.status.get("desiredReplicas"), before)
+    fewer = lowered(spec, before, decision)
+    news = _news(turn, [*conditions, *turn.further])
+    notes = (*decision.notes, *fewer, *turn.account.notes, *news)
     return Report(shown, decision, ledger, status, notes), conditions
 
 
@@ -397,7 +414,10 @@ def _news(turn: Turn, conditions: Sequence[Status]) -> list[Note]:
         is_known = known.startswith(refused.message)
         return [] if is_known else [Note("NotAccepted", refused.message, warning=True)]
     never = [] if spec.suspend else dropped(spec.windows, spec.zone)
+    is_older = turn.memory.keeps_one and not internal(turn.status).get("keepsOne")
+    has_least = spec.min_replicas or spec.target.scales_itself or turn.memory.original is not None
     return [
+        *([keeps_one(spec, turn.memory)] if is_older and not has_least else ()),
         *transitions(turn.conditions, conditions),
         *(
             Note("WindowNeverOpens", d.message, warning=True)

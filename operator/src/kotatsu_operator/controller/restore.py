@@ -60,24 +60,17 @@ class Records:
         """Where the entries of a namespace are."""
         return record.place_of(namespace, self._home)
 
-    async def remember(self, pool: Object, replicas: int | None = None) -> None:
-        """Record what a pool's target gets back, before the target is changed.
-
-        `replicas` is what it gets back after its first sleep, which comes next. A pool that is not
-        served any more has no entry.
-        """
+    async def remember(self, pool: Object) -> None:
+        """Record what a pool's target gets back; nothing of a pool that is not served."""
         key, uid = key_of(pool), pool["metadata"]["uid"]
         place = self.place_of(key[0])
         known = self._known.get(place, {}).get(uid, "")
 
-        def text_of(before: str) -> str:
-            return record.text_of(pool, replicas, before) if place.takes(pool) else ""
-
-        if text_of(known) == known:
+        text = record.text_of(pool) if place.takes(pool) else ""
+        if text == known:
             return
 
         def recorded(data: Data) -> Data:
-            text = text_of(data.get(uid, ""))
             after = record.recorded(data, uid, text, key[0])
             if after is None and key[0] not in self._full:
                 self._full.add(key[0])
@@ -228,7 +221,7 @@ Service: it may never be."""
 LOOK_AGAIN = timedelta(seconds=1)
 """How often it is asked whether it is."""
 
-_REMEMBERED = (*record.OWED, "foundReplicas", "target", "parkedSince")
+_REMEMBERED = (*record.OWED, "keepsOne", "target", "parkedSince")
 """What is remembered and says nothing of another target."""
 
 _LEFT = record.owed_status(dict.fromkeys(_REMEMBERED)) | dict.fromkeys(("phase", "phaseSince"))
@@ -283,7 +276,7 @@ class Former:
                 return now + LOOK_AGAIN
         pool = await self._write(pool, left)
         self.forget(key)
-        await self.tools.remember(pool, None)
+        await self.tools.remember(pool)
         return now + target.RETRY
 
     async def _write(self, pool: Object, status: Object) -> Object:
@@ -328,7 +321,7 @@ class Former:
         """Whether pods of a target start that was at 0."""
         place = namespace, ref(entry.kind, entry.target)
         workload = self.cache.workloads.get(place)
-        if workload is None or not entry.owed.get("restoreReplicas"):
+        if workload is None or not entry.owed.get("foundReplicas"):
             return False
         pods = self.cache.target_pods(namespace, self.cache.selector_of(place) or {})
         return not any(pod.ready and not pod.terminating for pod in pods)

@@ -14,7 +14,6 @@ from kotatsu_operator.core.formats import instant
 from kotatsu_operator.core.pool.decision import Demand
 from kotatsu_operator.core.pool.memory import Memory, Phase
 from kotatsu_operator.core.pool.spec import PoolSpec
-from kotatsu_operator.core.report.record import replicas_to_restore
 from kotatsu_operator.core.report.status import memory_status
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError
@@ -31,11 +30,11 @@ class SleepStep(enum.StrEnum):
 
 Hook = Callable[[Key, SleepStep], Awaitable[None]]
 
-Remember = Callable[[Object, int | None], Awaitable[None]]
-"""Records what a target gets back; with the replicas, before a pool sleeps."""
+Remember = Callable[[Object], Awaitable[None]]
+"""Records what a target gets back."""
 
 
-async def no_record(_pool: Object, _replicas: int | None) -> None:
+async def no_record(_pool: Object) -> None:
     """Record nothing."""
 
 
@@ -85,9 +84,7 @@ class ScaleDown:
         stale = _changed(pool, memory, generation)
         if stale:
             return Attempt(False, stale, pool)
-        minimum = None if memory.original is None else memory.original.min_replicas
-        restore = replicas_to_restore(pool.get("status") or {}, minimum)
-        await self.remember(pool, restore)
+        await self.remember(pool)
 
         demand = await look()
         if not force and (not demand.known or demand.concurrency > 0):
@@ -95,7 +92,7 @@ class ScaleDown:
 
         await self.hook(self.key, SleepStep.BEFORE_ANNOUNCING)
         asleep = asleep_after(memory, spec, self.clock())
-        status = memory_status(asleep, spec) | {"restoreReplicas": restore}
+        status = memory_status(asleep, spec)
         try:
             version = pool["metadata"]["resourceVersion"]
             pool = await kube.patch_status(*self.key, status, version)

@@ -203,15 +203,12 @@ class ScaledTarget(Target):
     ) -> target.Writes:
         """Set the autoscaler's minReplicas and the scale; the way down follows the status."""
         kube, wanted, only_down = tools.kube, decision.replicas, decision.only_down
-        found = (
-            None if only_down else record.found_replicas(pool.get("status") or {}, seen.replicas)
-        )
         writes = wanted not in (None, seen.replicas) or decision.minimum is not None
-        status: Status = {} if found is None else record.owed_status({"foundReplicas": found})
-        if status and writes:
+        found, status = {"foundReplicas": decision.memory.found}, Status()
+        if writes and not found.keys() & record.remembered(pool.get("status") or {}).keys():
             # Before any write to the target, so that a crash in between loses nothing.
             version = pool["metadata"]["resourceVersion"]
-            of = joined(status, target_status(self.spec))
+            of = joined(found, target_status(self.spec))
             pool = await kube.patch_status(*self.key, of, version)
             self.cache.keep_pool(pool)
         pool = await _set_minimum(kube, self.cache, pool, seen, decision)
@@ -301,7 +298,8 @@ class ScaledTarget(Target):
         notes: tuple[Note, ...] = ()
         if attempt.asleep:
             log.info("%s/%s: asleep", *self.key)
-            notes = (Note("Sleeping", "replicas are 0; the last pods finish their requests"),)
+            text = f"from {seen.replicas} to 0 replicas; the last pods finish their requests"
+            notes = (Note("Sleeping", text),)
         else:
             log.info("%s/%s: not asleep yet: %s", *self.key, attempt.why)
         return target.Finished(now + target.RETRY, attempt.memory, notes)

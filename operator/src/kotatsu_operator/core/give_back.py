@@ -1,7 +1,7 @@
 """Gives back to a target what Kotatsu has changed of it: the one rule of operator, Job and plugin.
 
-All of it may be repeated: replicas are only raised from exactly 0, every write names the version
-that was read, and what another client has set since stays.
+All of it may be repeated: replicas are only raised, since a target that runs more pods may need
+them, every write names the version that was read, and what another client has set since stays.
 
 A client of the API server is given as a `Cluster`. Nothing else is waited for here, so a client
 that blocks serves as well.
@@ -187,10 +187,16 @@ def _parts(entry: Entry, wanted: int | None) -> Iterator[Part]:
         by_hand = f"remove {ROUTE_LABEL} from the selector of Service {place.name}"
         yield Part(place, _selector, by_hand)
     if entry.kind != KNATIVE:
-        had = owed.get("restoreReplicas")
+        had = _found(owed)
         by_hand = f"scale {of} to {(had or 1) if wanted is None else wanted}"
         place = Place(entry.kind, namespace, entry.target, "scale")
         yield Part(place, partial(_scale, of, had, wanted), by_hand, gone=f"there is no {of}")
+
+
+def _found(owed: Mapping[str, Any]) -> int | None:
+    """The replicas that a target was found with: an autoscaler starts from its minimum."""
+    found, known = owed.get("foundReplicas"), read_original(owed)
+    return found if found is None or known is None else min(found, max(known.min_replicas, 1))
 
 
 def _min_scale(kept: SavedMinScale, revision: Object) -> Change | None:
@@ -226,11 +232,12 @@ def _selector(service: Object) -> Change | None:
 
 def _scale(of: str, had: int | None, wanted: int | None, scale: Object) -> Change:
     now = int(table(scale.get("spec")).get("replicas", 1))
-    given = (now or had or 0) if wanted is None else wanted
+    given = max(now, had or 0) if wanted is None else wanted
     if given != now:
         again = " again" if wanted is None else ""
         return Change(f"{of} has {given} replicas{again}", {"spec": {"replicas": given}}, given)
     if now > 0:
-        return Change(f"{of} runs ({now} replicas) and stays as it is", replicas=now)
+        more = "" if had in (None, now) else f", {now - had} more than it was found with"
+        return Change(f"{of} runs ({now} replicas{more}) and stays as it is", replicas=now)
     why = ": no record says that it had more" if had is None else ", as the pool found it"
     return Change(f"{of} stays at 0 replicas{why}", replicas=0)

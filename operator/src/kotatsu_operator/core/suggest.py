@@ -235,7 +235,7 @@ def _replay(past: KnownUse, settings: Settings, spec: PoolSpec, prices: Relative
         joins = use == _USED
         rest = many - warm - parked
         floor = pods * each
-        cost += warm * max(pods, 1) + parked * max(prices.parked, floor) + rest * floor
+        cost += warm * max(pods, spec.least) + parked * max(prices.parked, floor) + rest * floor
         if each == 1:
             kept_left = kept  # an idle pool is parked when its window closes
     found.hours = cost * (SLOT / timedelta(hours=1))

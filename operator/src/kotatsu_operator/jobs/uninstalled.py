@@ -25,7 +25,7 @@ def native_status(old: Object, text: str = "the target runs on its own") -> Obje
         "internal": {"shown": {"next": None}},
     }
     # Without a set of activators, none of them publishes the pool again.
-    return joined(stays, owed_status(dict.fromkeys((*OWED, "foundReplicas", "activators"))))
+    return joined(stays, owed_status(dict.fromkeys((*OWED, "keepsOne", "activators"))))
 
 
 def waiting_status(old: Object, text: str) -> Object:

@@ -18,17 +18,16 @@ from kotatsu_operator.core.report.record import (
     read_kept,
     recorded,
     settle,
-    text_of,
 )
 from tests.operator.cluster import warm_pool
 
-VOICE = Entry("demo", "voice", "Deployment", "voice", {"restoreReplicas": 3})
+VOICE = Entry("demo", "voice", "Deployment", "voice", {"foundReplicas": 3})
 
 DEMO = place_of("demo", "demo")
 
 
 def slept(name="voice", replicas=3, **spec):
-    return warm_pool(name, status={"restoreReplicas": replicas}, **spec)
+    return warm_pool(name, status={"foundReplicas": replicas}, **spec)
 
 
 def test_an_entry_says_whose_it_is_and_what_comes_back():
@@ -36,10 +35,13 @@ def test_an_entry_says_whose_it_is_and_what_comes_back():
     assert read_entry(VOICE.text(), "demo") == VOICE
 
 
-def test_a_pool_that_has_put_nothing_to_sleep_has_none_until_it_is_about_to():
+def test_a_pool_whose_target_was_not_found_yet_has_none():
     assert entry_of(warm_pool()) is None
-    assert entry_of(warm_pool(), 2).owed == {"restoreReplicas": 2}
-    assert entry_of(slept(), 2).owed == {"restoreReplicas": 3}
+
+
+def test_what_a_record_of_version_0_1_restores_is_what_was_found():
+    text = VOICE.text().replace("foundReplicas", "restoreReplicas")
+    assert read_entry(text, "demo") == VOICE
 
 
 def test_an_entry_says_what_autoscaler_and_revisions_get_back():
@@ -49,22 +51,11 @@ def test_an_entry_says_what_autoscaler_and_revisions_get_back():
     assert read_entry(entry.text(), "demo") == entry
 
 
-def test_what_is_owed_for_a_sleep_under_way_is_not_lost_to_a_look_in_between():
-    status = {"internal": {"hpa": HPA}}
-    text = text_of(warm_pool(status=status), None, text_of(warm_pool(), 3))
-    assert read_entry(text, "demo").owed == {"hpa": HPA, "restoreReplicas": 3}
-
-
 def test_an_edited_spec_is_followed():
     feed = slept(targetRef=warm_pool("feed")["spec"]["targetRef"])
     settlement = settle(DEMO, {"pool-voice": VOICE.text()}, [feed])
     assert read_entry(settlement.data["pool-voice"], "demo").target == "feed"
     assert settlement.gone == {}
-
-
-def test_an_entry_written_ahead_of_its_status_stays():
-    data = {"pool-voice": VOICE.text()}
-    assert settle(DEMO, data, [warm_pool()]).data == data
 
 
 @each("text", ["", "nonsense", "[]", "{}", '{"pool": 1, "target": "x"}', "null"])
@@ -90,7 +81,7 @@ def test_a_name_that_is_none_is_no_target(name):
 
 HPA, SAVED = {"name": "voice", "minReplicas": 2}, {"name": "voice-1", "minScale": "1"}
 MALFORMED = [
-    *({"restoreReplicas": odd} for odd in ("many", True, -1, 2**31, [3])),
+    *({"foundReplicas": odd} for odd in ("many", True, -1, 2**31, [3])),
     *({"hpa": odd} for odd in ("voice", {"name": "voice"}, HPA | {"name": FOREIGN},
                                HPA | {"minReplicas": None})),
     *({"knative": odd} for odd in ([], {"revisions": "voice-1"})),
@@ -129,14 +120,17 @@ def test_a_newer_pool_takes_no_floor_of_a_gone_one_for_an_original():
     assert both(other) == other
 
 
-def test_an_heir_keeps_what_it_owes_itself():
-    assert inherited({"restoreReplicas": 2}, {"restoreReplicas": 3, "hpa": HPA}) == {"hpa": HPA}
+def test_an_heir_keeps_what_it_owes_itself_but_what_it_found_was_set_by_the_deleted_pool():
+    mine = {"foundReplicas": 1, "takenService": "web"}
+    theirs = {"foundReplicas": 3, "takenService": "voice", "hpa": HPA}
+    assert inherited(mine, theirs) == {"foundReplicas": 3, "hpa": HPA}
+    assert inherited(mine, {"foundReplicas": 1}) == {}
 
 
 # --- for many namespaces ---
 
 SHARED = place_of("demo", "home")
-MINE = {"restoreReplicas": 3, "internal": {"activators": "home/0"}}
+MINE = {"foundReplicas": 3, "internal": {"activators": "home/0"}}
 
 
 def test_each_namespace_has_one_part_of_the_record():
@@ -154,12 +148,12 @@ def test_a_record_of_one_namespace_says_nothing_of_another(namespace):
 
 def test_the_part_of_a_record_has_the_pools_of_this_install_alone():
     mine, theirs = warm_pool(status=MINE), slept("feed")
-    other = warm_pool("chat", status={"restoreReplicas": 3, "internal": {"activators": "away/0"}})
+    other = warm_pool("chat", status={"foundReplicas": 3, "internal": {"activators": "away/0"}})
     assert settle(SHARED, {}, [mine, theirs, other]).data == {"pool-voice": VOICE.text()}
 
 
 def test_the_entry_of_a_pool_that_another_install_has_by_now_is_dropped():
-    theirs = warm_pool(status={"restoreReplicas": 3, "internal": {"activators": "away/0"}})
+    theirs = warm_pool(status={"foundReplicas": 3, "internal": {"activators": "away/0"}})
     settlement = settle(SHARED, {"pool-voice": VOICE.text()}, [theirs])
     assert (settlement.data, settlement.gone) == ({}, {})
 
@@ -186,7 +180,7 @@ def test_no_namespace_takes_a_part_of_the_record_from_the_others():
         data = recorded(data, f"other-{number}", entry("other", number), "other")
     assert len([key for key in data if key.startswith("other")]) == 50
     # What it has stays, and changes.
-    text = replace(VOICE, namespace="greedy", owed={"restoreReplicas": 4}).text()
+    text = replace(VOICE, namespace="greedy", owed={"foundReplicas": 4}).text()
     assert recorded(data, "uid-0", "", "greedy").keys() == data.keys() - {"uid-0"}
     assert len(recorded({}, "uid-0", text, "greedy")) == 1
 
@@ -200,6 +194,5 @@ def test_pools_without_an_entry_get_one_only_while_there_is_room():
 
 
 def test_an_entry_under_the_uid_of_another_namespaces_pool_changes_nothing_of_it():
-    forged = replace(VOICE, namespace="theirs", owed={"restoreReplicas": 99}).text()
-    assert text_of(warm_pool(), 3, forged) == VOICE.text()
-    assert text_of(warm_pool(), None, forged) == ""
+    forged = replace(VOICE, namespace="theirs", owed={"foundReplicas": 99}).text()
+    assert settle(DEMO, {"pool-voice": forged}, [slept()]).data == {"pool-voice": VOICE.text()}

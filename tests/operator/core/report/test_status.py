@@ -99,6 +99,8 @@ _MEMORIES = st.builds(
     lead=st.integers(0, 90_000).map(lambda seconds: timedelta(seconds=seconds)),
     original=st.none() | _ORIGINALS,
     contest=st.none() | _CONTESTS,
+    found=st.integers(0, 9),
+    keeps_one=st.booleans(),
     woken_soon=st.integers(0, 9),
     ahead=st.integers(0, 900).map(lambda seconds: timedelta(seconds=seconds)),
     windows=st.builds(Tally, st.integers(0, 9), st.integers(0, 9), st.integers(0, 9)),
@@ -288,7 +290,8 @@ def test_what_changes_all_the_time_is_written_only_when_its_time_has_come(new):
     {"demand": {"seen": 1}},
 ])  # fmt: skip
 def test_what_cannot_be_read_of_a_status_counts_as_not_there(edit):
-    assert read_memory({"phase": "Asleep", **edit}, Memory()) == Memory()
+    status = {"phase": "Asleep", "foundReplicas": 1, **edit}
+    assert read_memory(status, Memory()) == Memory(found=1)
 
 
 def test_of_a_thousand_warm_ups_that_somebody_wrote_the_newest_are_read():

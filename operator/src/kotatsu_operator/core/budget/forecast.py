@@ -70,8 +70,9 @@ def _known_ahead(simulation: Simulation, now: datetime, end: datetime) -> _Ahead
     lasting = None if simulation.parking is None else simulation.parking.lasting
     budget = None if allowed.begins else (allowed.policy, allowed.exhausted_at)
     leads = memory.lead, memory.ahead, memory.warm_ups, memory.template.hash, memory.first_start
-    given = spec.windows, spec.zone, spec.lead, bool(spec.depends_on), spec.max_replicas
-    key = (*given, spec.platform.route_settle, lasting, budget, leads, end)
+    given = spec.windows, spec.zone, spec.lead, bool(spec.depends_on)
+    bounds = spec.least, spec.max_replicas
+    key = (*given, *bounds, spec.platform.route_settle, lasting, budget, leads, end)
     known = _known.get(key)
     if known is None or not known.asked[0].at <= now < known.until:
         known = _simulated(simulation, now, end)

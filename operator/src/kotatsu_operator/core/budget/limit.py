@@ -156,7 +156,7 @@ _CONSEQUENCE = {
 
 def overrun(spec: PoolSpec, price: PodPrice, at: datetime, until: datetime) -> Decimal:
     """What the windows that are open at `at` cost from then on, up to `until`, if they finish."""
-    open_ = occurrences(spec.windows, spec.zone, at, at + _INSTANT)
+    open_ = [spec.raised(o) for o in occurrences(spec.windows, spec.zone, at, at + _INSTANT)]
     spent, begin = PodTime(), at
     for end in sorted({min(o.end, until) for o in open_}):
         rest = [o for o in open_ if o.end > begin]
@@ -176,7 +176,8 @@ def _beyond(ledger: Ledger, spec: PoolSpec, price: PodPrice | None) -> str:
         more = overrun(spec, price, at, until)
         what = f"; windows that were open then finish: {more:.2f} {ledger.currency} beyond it"
         return what if more else ""
-    costs = [(price.of(_opening(window, price)), window.name) for window in spec.windows]
+    windows = map(spec.raised, spec.windows)
+    costs = [(price.of(_opening(window, price)), window.name) for window in windows]
     cost, name = max(costs, default=(Decimal(0), ""))
     if at is not None or cost <= budget.limit:
         return ""

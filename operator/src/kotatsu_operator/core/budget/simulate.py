@@ -58,7 +58,7 @@ def asks(
     reach = LONGEST_AHEAD + (LONGEST if spec.lead is None else spec.lead)
     never = end + reach + LONGEST
     none = Occurrence(never, never, "", 0)
-    coming = chain(openings(spec.windows, spec.zone, begin, end + reach), [none])
+    coming = chain(map(spec.raised, openings(spec.windows, spec.zone, begin, end + reach)), [none])
     known = [next(coming)]
     opened = begun = seen = 0  # so many of them are open, have pods, may count
     shut: list[Occurrence] = []  # open ones that have no pods

@@ -67,6 +67,7 @@ def decide(
     noted, notes = recorded(given, before, step, goal, kept, replicas)
     # A pool that was just adopted or resumed could not be Ready in time. A floor that an override
     # or a budget lowers is not checked for punctuality.
+    adopted = [] if memory.since is not None else found_above(spec, given.seen)
     is_new = memory.since is None or known.reason is Reason.SUSPENDED
     is_excused = is_new or allowed.is_refused or goal.floor < plan.floor
     after, opening_notes, outcomes = remember_opening(
@@ -87,8 +88,8 @@ def decide(
         force=step.force,
         park=after.phase is Phase.PARKED,
         only_down=allowed.is_refused,
-        minimum=_minimum(given.seen, after, goal.floor, released=released),
-        notes=(*step.notes, *notes, *opening_notes),
+        minimum=_minimum(given.seen, after, max(goal.floor, goal.minimum), released=released),
+        notes=(*adopted, *step.notes, *notes, *opening_notes),
         outcomes=outcomes,
         grows=_capacity(given, goal, kept) > 0,
         claim=None if allowed.is_refused else plan.claim,
@@ -128,6 +129,8 @@ def counted(seen: Observation, memory: Memory) -> Observation:
 
 def observed(spec: PoolSpec, seen: Observation, memory: Memory, now: datetime) -> Memory:
     """The memory with what is new of the spec, the target and its clients."""
+    if memory.since is None and memory.found is None:
+        memory = replace(memory, found=seen.replicas)
     memory = first_sight(memory.not_after(now), seen, now)
     memory = activity.remember_metering(spec, remember_template(memory, seen), seen, now)
     late, has_timed_out = seen.demand.timed_out, memory.has_timed_out or seen.demand.timed_out > 0
@@ -169,6 +172,7 @@ def goal_of(given: Given, memory: Memory, kept: Plan) -> Goal:
         least=seen.within(floor),
         reason=reason,
         wanted=wanted if allowed.begins else min(wanted, seen.replicas),
+        minimum=spec.least if allowed.begins else max(min(spec.least, seen.replicas), 1),
         # Without parked pods, a window for them has warm ones.
         idle=activity.idleness(spec, memory, 0 if parks else floor, asleep_asked, now),
         asleep_asked=asleep_asked,
@@ -180,7 +184,8 @@ def scale_of(given: Given, goal: Goal, replicas: int | None) -> int | None:
     """The scale to set; None: do not change it. `replicas` is what the phase asks for."""
     seen = given.seen
     if seen.autoscaler is not None:
-        replicas = own_steps(seen.autoscaler, replicas, goal.floor, seen.replicas)
+        floor = max(goal.floor, goal.minimum)
+        replicas = own_steps(seen.autoscaler, replicas, floor, seen.replicas)
     if given.allowed.is_refused and replicas is not None:
         replicas = min(replicas, seen.replicas)
     return replicas
@@ -336,6 +341,18 @@ def own_steps(seen: Autoscaler, wanted: int | None, floor: int, replicas: int) -
     """The scale to set beside an HPA: the floor if the replicas are below it, otherwise None."""
     least = min(max(floor, 1), seen.max_replicas)
     return least if wanted is not None and replicas < least else None
+
+
+def found_above(spec: PoolSpec, seen: Observation) -> list[Note]:
+    """The event of a target that runs more pods than its pool may have."""
+    most = spec.max_replicas
+    if seen.replicas <= most or seen.autoscaler is not None:
+        return []
+    text = (
+        f"{spec.target.kind} {spec.target.name} runs {seen.replicas} replicas, and maxReplicas is "
+        f"{most}: the pool lowers it to {most} in a minute, unless maxReplicas is raised"
+    )
+    return [Note("FoundAboveMaximum", text, warning=True)]
 
 
 UNDONE_AFTER = timedelta(seconds=30)

@@ -35,8 +35,9 @@ def first_sight(memory: Memory, seen: Observation, now: datetime) -> Memory:
     route = replace(memory.route, epoch=max(memory.route.epoch, seen.acknowledged or 0))
     if seen.replicas > 0:
         # Pods that serve get one idleAfter before a scale-down, and those that start become Ready.
+        # Adoption lowers nothing, also where more of them run than the pool may have.
         return replace(
-            memory,
+            memory.here(trend=Trend(sustained=((now, seen.replicas),))),
             phase=Phase.WARMING,
             reason=Reason.DEMAND,
             since=now,
@@ -87,6 +88,8 @@ class Goal:
     """The reason for the floor."""
     wanted: int
     """The replicas that demand requires."""
+    minimum: int
+    """The least of an awake pool, as far as the budget permits them."""
     idle: activity.Idle
     asleep_asked: bool
     """Whether the budget or an override puts the pool to sleep, regardless of demand."""
@@ -96,7 +99,7 @@ class Goal:
     @property
     def replicas(self) -> int:
         """The replicas of an awake pool."""
-        return max(self.least, self.wanted, 1)
+        return max(self.least, self.wanted, self.minimum)
 
 
 @dataclass(frozen=True)

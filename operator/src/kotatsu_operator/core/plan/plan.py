@@ -128,7 +128,7 @@ def plan_at(
     plugin, that of the status does.
     """
     hour = now.replace(minute=0, second=0, microsecond=0)
-    known = [o for o in _near(spec.windows, spec.zone, hour) if o.end > now]
+    known = [spec.raised(o) for o in _near(spec.windows, spec.zone, hour) if o.end > now]
     coming = [o for o in known if o.start > now]
     leads = Leads(spec, memory)
     early = leads.early(coming, now, ahead, before)
@@ -221,6 +221,17 @@ def still_needed(wanted: int, held: int, replicas: int, *, is_warming: bool) -> 
     their scheduling takes its place, and before that it must not go to others.
     """
     return max(wanted - replicas, held if is_warming else 0, 0)
+
+
+def with_least(spec: PoolSpec, memory: Memory) -> PoolSpec:
+    """The spec with minReplicas: its own, or the replicas that the target was found with.
+
+    An HPA has a minimum of its own, and a pool that is older than the field keeps one pod.
+    """
+    is_other = memory.original is not None or memory.keeps_one or spec.target.scales_itself
+    if spec.min_replicas or is_other or not memory.found:
+        return spec
+    return replace(spec, min_replicas=memory.found)
 
 
 # --- punctuality ---

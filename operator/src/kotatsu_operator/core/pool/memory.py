@@ -333,6 +333,10 @@ class Memory:
     moment changes the phase, and not this."""
     reduced: bool = False
     """Whether the pool has parked pods, and not all of them have their full requests back."""
+    found: int | None = None
+    """The replicas that the target had when the pool adopted it; None: not known."""
+    keeps_one: bool = False
+    """Whether the pool is older than `found`, and has one pod at least as before."""
     original: Original | None = None
     """The minReplicas of the target's HorizontalPodAutoscaler without this pool."""
     contest: Contest | None = None

@@ -76,6 +76,7 @@ def parse(
         closed_on=tuple(c["name"] for c in calendars if c.get("mode") == CLOSED),
         lead=_duration(spec, "lead", None),
         capacity_ahead=_duration(spec, "capacityAhead", None),
+        min_replicas=spec.get("minReplicas", PoolSpec.min_replicas),
         max_replicas=spec.get("maxReplicas") or PoolSpec.max_replicas,
         requests_per_pod=spec.get("requestsPerPod", PoolSpec.requests_per_pod),
         idle_after=_duration(spec, "idleAfter", PoolSpec.idle_after),

@@ -7,9 +7,12 @@ from decimal import Decimal
 from enum import StrEnum
 from functools import cached_property
 from itertools import chain
+from typing import TypeVar
 from zoneinfo import ZoneInfo
 
-from kotatsu_operator.core.calendar.schedule import Window
+from kotatsu_operator.core.calendar.schedule import Occurrence, Window
+
+W = TypeVar("W", Window, Occurrence)
 
 
 class OverrideMode(StrEnum):
@@ -207,6 +210,8 @@ class PoolSpec:
     route: RouteMode = RouteMode.AUTO
     depends_on: tuple[str, ...] = ()
     """Pools of the namespace that are warm before this one starts, and sleep after it."""
+    min_replicas: int = 0
+    """The least pods of an awake pool; 0: those that it was found with (`plan.with_least`)."""
     max_replicas: int = 10
     requests_per_pod: int = 100
     idle_after: timedelta = timedelta(minutes=2)
@@ -229,13 +234,23 @@ class PoolSpec:
         return Parked(self.parked_for or timedelta(), self.platform.parked_cpu)
 
     @property
+    def least(self) -> int:
+        """The least pods of an awake pool: at least 1."""
+        return max(min(self.min_replicas, self.max_replicas), 1)
+
+    def raised(self, window: W) -> W:
+        """A window or an opening of it, with the least pods of an awake pool if they are warm."""
+        is_enough = window.parked or window.replicas >= self.least
+        return window if is_enough else replace(window, replicas=self.least)
+
+    @property
     def most_replicas(self) -> int:
-        """The most that a window asks for; 1 without windows."""
-        return max((w.replicas for w in self.windows), default=1)
+        """The most that a window asks for; without windows, the least of an awake pool."""
+        return max((w.replicas for w in map(self.raised, self.windows)), default=self.least)
 
     def asked_by(self, override: Override) -> int:
         """The replicas of a Warm override: by default as many as the largest window."""
-        return min(override.replicas or self.most_replicas, self.max_replicas)
+        return min(max(override.replicas or self.most_replicas, self.least), self.max_replicas)
 
     @property
     def override_key(self) -> str:

@@ -19,6 +19,7 @@ from kotatsu_operator.core.plan.activity import (
     why_timed_out,
 )
 from kotatsu_operator.core.plan.lead import slowest_wake
+from kotatsu_operator.core.plan.plan import with_least
 from kotatsu_operator.core.pool.decision import WAITS_FOR_BLOCKED, Decision, Observation
 from kotatsu_operator.core.pool.memory import Contest, Memory, Phase, Reason
 from kotatsu_operator.core.pool.news import Note
@@ -151,7 +152,13 @@ def _replicas_kept(spec: PoolSpec, seen: Observation, decision: Decision) -> Sta
             f"and {decision.floor} are requested: raise its maxReplicas"
         )
         return condition("ReplicasKept", False, "AutoscalerMaximum", text)
-    return condition("ReplicasKept", True, "Kept", "nothing else sets or limits the replicas")
+    text = "nothing else sets or limits the replicas"
+    if limit is not None:
+        text = f"HorizontalPodAutoscaler {limit.name} sets the replicas of the awake pool"
+    elif not spec.target.scales_itself:
+        least = with_least(spec, decision.memory).least
+        text += f": {least} to {spec.max_replicas} while the pool is awake"
+    return condition("ReplicasKept", True, "Kept", text)
 
 
 def _durations_fit(spec: PoolSpec, memory: Memory) -> Status:
@@ -283,6 +290,36 @@ def _contested(contest: Contest, target: str) -> tuple[str, str]:
         return "AppliedByAnother", f"{text}: {remedy}"
     text = f"{contest.by} has set spec.replicas of {target} {contest.count} times"
     return "WrittenByAnother", f"{text}: {remedy}"
+
+
+def lowered(spec: PoolSpec, before: int, decision: Decision) -> list[Note]:
+    """The event of an awake pool that wants fewer replicas than before: from, to and why.
+
+    A pool that goes to sleep has events of its own, and so have the steps of an autoscaler.
+    """
+    now, memory = decision.replicas, decision.memory
+    if now is None or now >= before or not memory.phase.is_awake:
+        return []
+    asked = f"windows and overrides ask for {decision.floor}"
+    if decision.window:
+        asked = f"window {decision.window} asks for {decision.floor}"
+    why = (
+        f"{asked}, the requests of the last minute for {memory.process.trend.replicas}, and an "
+        f"awake pool has {with_least(spec, memory).least} to {spec.max_replicas}"
+    )
+    if memory.phase is Phase.PARKED:
+        why = "the pool is idle, and parks what stays"
+    return [Note("ReplicasLowered", f"from {before} to {now} replicas: {why}")]
+
+
+def keeps_one(spec: PoolSpec, memory: Memory) -> Note:
+    """The event of a pool that is older than `minReplicas`."""
+    found = "" if memory.found is None else f" (its target was found with {memory.found})"
+    text = (
+        f"as before the upgrade, {spec.target.kind} {spec.target.name} has one pod at least while "
+        f"the pool is awake{found}: set minReplicas to the number that it should have"
+    )
+    return Note("KeepsOneReplica", text)
 
 
 def date_conditions(

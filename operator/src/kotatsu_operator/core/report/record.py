@@ -17,11 +17,11 @@ from kotatsu_operator.core.objects import activators_of, target_of
 from kotatsu_operator.core.protocol import RECORD, RECORD_PARTS, home_of, record_part
 from kotatsu_operator.core.schema import Schema, several
 
-OWED = ("restoreReplicas", "hpa", "knative", "reduced", "takenService")
+OWED = ("foundReplicas", "hpa", "knative", "reduced", "takenService")
 """The fields of a WarmPool's status with values to restore: people read some, others are in
 `internal`."""
 
-_SHOWN = frozenset({"restoreReplicas", "reduced"})
+_SHOWN = frozenset({"foundReplicas", "reduced"})
 _MOST = 2**31 - 1
 
 
@@ -73,7 +73,7 @@ class Entry:
 
 
 def remembered(status: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What a status holds of its target, as it is written: OWED, `foundReplicas` and `target`."""
+    """What a status holds of its target, as it is written: OWED and `target`."""
     shown = {name: status[name] for name in _SHOWN if name in status}
     return {**internal(status), **shown}
 
@@ -90,31 +90,6 @@ def taken_service(status: Mapping[str, Any]) -> str | None:
     name = remembered(status).get("takenService")
     return name if is_name(name) else None
 
-
-def found_replicas(status: Mapping[str, Any], now: int) -> int | None:
-    """The replicas to store for a target that runs `now`, before the first write to it.
-
-    None if they are stored already, or if it is too late: the current replicas may be those of a
-    window, an override or demand. The target of an uninstalled pool counts as new.
-    """
-    conditions = status.get("conditions") or ()
-    is_new = "phase" not in status or any(c.get("reason") == "Uninstalled" for c in conditions)
-    return now if is_new and not _OWN_REPLICAS & remembered(status).keys() else None
-
-
-def replicas_to_restore(status: Mapping[str, Any], minimum: int | None) -> int:
-    """The replicas to restore when the pool of a target that is about to sleep is deleted.
-
-    Never more than it had when the pool adopted it. `minimum` is the HPA's minReplicas without the
-    pool.
-    """
-    known = remembered(status)
-    names = (name for name in ("restoreReplicas", "foundReplicas") if _is_count(known.get(name)))
-    found = next((int(known[name]) for name in names), 1)
-    return found if minimum is None else min(found, max(minimum, 1))
-
-
-_OWN_REPLICAS = frozenset({"restoreReplicas", "foundReplicas"})
 
 MIN_SCALE = "autoscaling.knative.dev/min-scale"
 """The annotation of a Knative Revision."""
@@ -159,14 +134,9 @@ class Settlement:
     """Entries by uid whose pool no longer exists."""
 
 
-def entry_of(pool: Mapping[str, Any], replicas: int | None = None) -> Entry | None:
-    """The entry of a pool; None if its target is unchanged.
-
-    `replicas` is the value to restore if the status does not have it yet.
-    """
+def entry_of(pool: Mapping[str, Any]) -> Entry | None:
+    """The entry of a pool; None if nothing is known of its target yet."""
     owed = _owed(remembered(table(pool.get("status"))))
-    if replicas is not None:
-        owed.setdefault("restoreReplicas", replicas)
     kind, name = target_of(pool)
     if not owed or not is_name(name):
         return None
@@ -216,6 +186,8 @@ def read_in(place: Place, text: str) -> Entry | None:
 
 def _owed(raw: Mapping[str, Any]) -> dict[str, Any]:
     """The well-formed values to restore."""
+    if "foundReplicas" not in raw:  # of version 0.1
+        raw = {**raw, "foundReplicas": raw.get("restoreReplicas")}
     return {name: raw[name] for name, is_good in _WELL_FORMED.items() if is_good(raw.get(name))}
 
 
@@ -245,7 +217,7 @@ def _is_kept(value: object) -> bool:
 
 
 _WELL_FORMED: Mapping[str, Callable[[object], bool]] = {
-    "restoreReplicas": _is_count,
+    "foundReplicas": _is_count,
     "hpa": _is_autoscaler,
     "knative": _is_kept,
     "reduced": lambda value: value is True,
@@ -253,16 +225,9 @@ _WELL_FORMED: Mapping[str, Callable[[object], bool]] = {
 }
 
 
-def text_of(pool: Mapping[str, Any], replicas: int | None, before: str = "") -> str:
-    """The text of the record for a pool; empty for none.
-
-    A value of its target that was written before the status, for a sleep in progress, stays.
-    """
-    ahead = read_entry(before, pool["metadata"]["namespace"])
-    is_same = ahead is not None and (ahead.kind, ahead.target) == target_of(pool)
-    if replicas is None and ahead is not None and is_same:
-        replicas = ahead.owed.get("restoreReplicas")
-    entry = entry_of(pool, replicas)
+def text_of(pool: Mapping[str, Any]) -> str:
+    """The text of the record for a pool; empty for none."""
+    entry = entry_of(pool)
     return "" if entry is None else entry.text()
 
 
@@ -308,7 +273,7 @@ def settle(place: Place, data: Mapping[str, str], pools: Iterable[Mapping[str, A
     gone = {uid: entry for uid, entry in entries.items() if entry is not None}
     after, new = {uid: data[uid] for uid in gone}, dict[str, str]()
     for uid, pool in mine.items():
-        if text := text_of(pool, None, data.get(uid, "")):
+        if text := text_of(pool):
             (after if uid in data else new)[uid] = text
     of = {uid: entry.namespace for uid, entry in gone.items()}
     of |= {uid: pool["metadata"]["namespace"] for uid, pool in mine.items()}
@@ -343,9 +308,13 @@ def heir(entry: Entry, pools: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] 
 def inherited(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
     """What an heir takes over of what a deleted pool owed: all that it does not owe itself.
 
-    The min-scale that it has stored of a Revision may be the floor of the deleted pool.
+    What the heir has found may be what the deleted pool has set, and so may be the min-scale that
+    it has stored of a Revision.
     """
-    more = {name: value for name, value in theirs.items() if name not in mine}
+    found = "foundReplicas"
+    more = {name: value for name, value in theirs.items() if name not in mine or name == found}
+    if more.get(found) == mine.get(found):
+        more.pop(found, None)
     known = {kept.name: kept for kept in read_kept(mine)}
     for old in read_kept(theirs) if "knative" in mine else ():
         new = known.get(old.name)

@@ -14,6 +14,7 @@ from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.formats import (
     choice,
     conditions_of,
+    count,
     format_amount,
     format_duration,
     instant,
@@ -63,7 +64,7 @@ _OPENING = Schema(
 _MEMORY = Schema(
     Memory,
     but=("process", "has_timed_out"),
-    brief=("ahead", "first_start", "reduced", "capacity", "calendars", "woken_soon"),
+    brief=("ahead", "first_start", "reduced", "capacity", "calendars", "woken_soon", "keeps_one"),
     forms={
         "calendars": several(FOLLOWED, MOST_ITEMS),
         "opening": _OPENING,
@@ -73,6 +74,7 @@ _MEMORY = Schema(
         "original": _ORIGINAL,
     },
     since="phaseSince",
+    found="foundReplicas",
     opening="",
     announced="",
     **{
@@ -82,6 +84,7 @@ _MEMORY = Schema(
             "ahead": "ahead",
             "capacity": "capacity",
             "first_start": "firstStart",
+            "keeps_one": "keepsOne",
             "windows": "windows",
             "warm_ups": "warmUps",
             "template": "template",
@@ -117,6 +120,8 @@ def memory_status(memory: Memory, spec: PoolSpec) -> Status:
     status, override = _MEMORY.write(memory), spec.override
     inner = status["internal"]
     inner["version"] = VERSION
+    # Where `foundReplicas` was until version 0.1: `read_memory` reads it there.
+    inner["foundReplicas"] = status["restoreReplicas"] = None
     # A rejected pool keeps its previous Service.
     status["route"]["service"] = None if spec.target.scales_itself else spec.service
     if memory.announced.seen is None:
@@ -141,8 +146,13 @@ def read_memory(status: Mapping[str, Any], transient: Memory) -> Memory:
     """
     phase = choice(Phase, status.get("phase"), None)
     if phase is None:
-        # A new pool may have inherited parked pods.
-        return changed(transient, reduced=transient.reduced or status.get("reduced") is True)
+        # A new pool may have inherited parked pods, and what its target was found with.
+        is_reduced, found = status.get("reduced") is True, count(status.get("foundReplicas"), -1)
+        return changed(
+            transient,
+            reduced=transient.reduced or is_reduced,
+            found=transient.found if found < 0 else found,
+        )
     calendars, inner = transient.calendars, internal(status)
     if calendars and inner.get("calendars") == [one.written for one in calendars]:
         known = {**status, "internal": {**inner, "calendars": None}}
@@ -153,8 +163,17 @@ def read_memory(status: Mapping[str, Any], transient: Memory) -> Memory:
     if same and transient.since is not None:
         stored["unknown_since"] = transient.unknown_since
     stored["last_active"] = transient.last_active or stored["last_active"]
-    fit = conditions_of(status).get("DurationsFit", {})
+    conditions = conditions_of(status)
+    fit = conditions.get("DurationsFit", {})
     stored["has_timed_out"] = fit.get("reason") == "RequestsTimedOut"
+    if any(one.get("reason") == "Uninstalled" for one in conditions.values()):
+        # The target ran without the pool, which adopts it anew.
+        stored["since"], stored["found"] = None, stored["found"] or None
+    elif stored["found"] is None:
+        former = (inner.get("foundReplicas"), status.get("restoreReplicas"))
+        numbers = [number for given in former if (number := count(given, -1)) >= 0]
+        stored["found"] = numbers[0] if numbers else None
+        stored["keeps_one"] = stored["found"] not in (0, 1)
     return Memory(**stored, process=transient.process if same else Process())
 
 

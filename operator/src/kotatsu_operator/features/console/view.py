@@ -29,7 +29,7 @@ from kotatsu_operator.core.formats import (
 from kotatsu_operator.core.objects import poolset_of
 from kotatsu_operator.core.plan.activity import in_force, parked_until
 from kotatsu_operator.core.plan.kept import Kept
-from kotatsu_operator.core.plan.plan import floor_of, plan_at
+from kotatsu_operator.core.plan.plan import floor_of, plan_at, with_least
 from kotatsu_operator.core.pool.calendars import with_calendars
 from kotatsu_operator.core.pool.memory import Followed, Memory, Phase, Reason
 from kotatsu_operator.core.pool.parse import SpecError, parse
@@ -81,7 +81,7 @@ def _view(entry: Entry, now: datetime) -> View:
         return view | {"refused": view["refused"] or why}
     memory = read_memory(table(entry.pool.get("status")), Memory())
     view["calendars"] = [_calendar(f) for f in memory.calendars]
-    planned = _planned(with_calendars(parsed, memory), memory, now)
+    planned = _planned(with_least(with_calendars(parsed, memory), memory), memory, now)
     return view | planned | {"warmUps": _warm_ups(memory)}
 
 
