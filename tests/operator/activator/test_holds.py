@@ -8,6 +8,7 @@ import pytest
 
 from kotatsu_operator.activator.head import PROBE_OK
 from kotatsu_operator.core.formats import stamp
+from kotatsu_operator.core.protocol import SET_KIND, SET_LABEL
 from tests.operator.activator.in_process import GET, pool
 from tests.operator.activator.test_wake import body
 from tests.operator.cluster import DENIED, denied, eventually, pod
@@ -97,6 +98,20 @@ async def test_who_comes_to_a_pool_without_money_is_told_when_to_come_again(acti
     assert activator.count("kotatsu_activator_refused_total", reason="budget") == 1
     assert activator.kube.writes == []
     assert activator.connections.held == 0
+
+
+async def test_a_pool_of_a_set_without_money_names_the_set_whose_limit_it_is(activator):
+    made = spent_pool()
+    made["metadata"] |= {
+        "labels": {SET_LABEL: "previews"},
+        "ownerReferences": [{"kind": SET_KIND, "name": "previews"}],
+    }
+    activator.see("WarmPool", made)
+    detail = json.loads((await activator.ask()).partition(b"\r\n\r\n")[2])["detail"]
+    assert detail == (
+        "the budget that the WarmPoolSet previews sets for the WarmPool voice is spent (50 JPY a "
+        "day): it sleeps until the period ends or the limit in the set is raised"
+    )
 
 
 async def test_a_probe_is_answered_without_money_too(activator):

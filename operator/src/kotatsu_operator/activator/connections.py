@@ -196,7 +196,7 @@ class Connections:
         seconds = self._spent_for(pool)
         if pool.spent is None or not seconds:
             return False
-        detail = head.budget_spent(self.context.name, pool.spent.limit)
+        detail = head.budget_spent(self.context.name, pool.spent.limit, pool.poolset)
         for client in clients:
             self._refuse(client, "budget", detail, seconds)
         return True

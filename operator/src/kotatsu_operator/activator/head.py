@@ -312,12 +312,16 @@ balancer would remove the backend. To Prometheus this is a page without metrics,
 is down.)"""
 
 
-def budget_spent(pool: str, limit: str) -> str:
-    """Why a pool is not woken: its limit, such as `3000 JPY a month`, is reached."""
-    return (
-        f"the budget of the WarmPool {pool} is spent ({limit}): it sleeps until the period ends or "
-        "spec.budget.limit is raised"
-    )
+def budget_spent(pool: str, limit: str, poolset: str = "") -> str:
+    """Why a pool is not woken: its limit, such as `3000 JPY a month`, is reached.
+
+    Of a pool that a WarmPoolSet has made, the limit is in that `poolset`.
+    """
+    of, where = f"the budget of the WarmPool {pool}", "spec.budget.limit"
+    if poolset:
+        of = f"the budget that the WarmPoolSet {poolset} sets for the WarmPool {pool}"
+        where = "the limit in the set"
+    return f"{of} is spent ({limit}): it sleeps until the period ends or {where} is raised"
 
 
 def refusal(detail: str, retry_after: int) -> bytes:

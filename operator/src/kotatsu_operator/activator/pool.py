@@ -22,7 +22,7 @@ from kotatsu_operator.core.formats import (
     table,
     text,
 )
-from kotatsu_operator.core.objects import speaks_first, target_of
+from kotatsu_operator.core.objects import poolset_of, speaks_first, target_of
 from kotatsu_operator.core.pool.memory import Phase, Route, read_warm_ups
 from kotatsu_operator.core.pool.spec import (
     KNATIVE,
@@ -153,6 +153,8 @@ class Pool:
     rejected."""
     spent: SpentBudget | None = None
     """The spent budget that prevents a wake; None within the budget."""
+    poolset: str = ""
+    """The WarmPoolSet that made the pool; empty if none did."""
 
     @property
     def is_going_down(self) -> bool:
@@ -208,6 +210,7 @@ def pool_view(
         usual_wake=_usual_wake(status),
         depends_on=tuple(spec.get("dependsOn") or ()) if is_accepted else (),
         spent=spent_budget(spec, status),
+        poolset=poolset_of(obj),
         only_way=spec.get("route") == RouteMode.ACTIVATOR,
         counted=spec.get("route") == RouteMode.ACTIVATOR or route.get("counted") is True,
     )
