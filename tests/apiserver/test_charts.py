@@ -12,8 +12,9 @@ from chart import kit
 from chart.kit import CHARTS, NAMESPACE, kind_of, render
 from chart.test_pods import ALL, Case, name_of
 from e2e import rights
+from e2e.kit import App, pool, workload
 
-from kotatsu_operator.core.protocol import record_part
+from kotatsu_operator.core.protocol import ROUTE_LABEL, ROUTE_TAKEN, record_part
 
 pytestmark = pytest.mark.apiserver
 
@@ -168,3 +169,34 @@ async def test_an_install_needs_no_more_than_it_has_and_leaves_the_crd_and_nothi
     assert "warmpools.kotatsu.dev" in home("get", "crd", "-o", "name")
     for kind in (*rights.POLICIES, "ClusterRole", "ClusterRoleBinding", "FlowSchema"):
         assert f"-{home.namespace}\n" not in home("get", kind, "-o", "name")
+
+
+async def test_an_uninstall_that_a_manifest_refuses_changes_nothing_and_can_be_told_to_go_on(
+    make_namespace: MakeNamespace, http: httpx.AsyncClient
+) -> None:
+    home = make_namespace("kept")
+    settings = "activator.replicas=1,routeSettle=1s,knative.enabled=false,crds.upgrade=false"
+
+    async def done(verb: str, *arguments: str) -> CompletedProcess[str]:
+        return await asyncio.to_thread(helm, home, verb, "kotatsu", *arguments)
+
+    assert (await done("install", CHART, LABELED, f"--set={settings}")).returncode == 0
+    await eventually("it runs", lambda: are_ready(home))
+    deployment, service = workload("web")
+    service["spec"]["selector"] = service["spec"]["selector"] | {ROUTE_LABEL: ROUTE_TAKEN}
+    home("apply", "-f", "-", stdin=json.dumps(service))
+    home.apply(deployment, pool("web", route="Activator", idleAfter="1s"))
+    app = App("web", home, address=f"web.{home.namespace}")
+    await app.asleep()
+
+    assert (await done("uninstall")).returncode != 0
+    assert app.replicas() == 0
+    await app.send(http)
+
+    # Helm takes no upgrade of a release whose uninstall has failed.
+    assert (await done("rollback", "1")).returncode == 0
+    settings += ",uninstall.overrideManifests=true"
+    assert (await done("upgrade", CHART, LABELED, f"--set={settings}")).returncode == 0
+    assert (await done("uninstall")).returncode == 0
+    assert app.ready_pods()
+    assert home.get("service", "web")["spec"]["selector"] == {"app": "web"}

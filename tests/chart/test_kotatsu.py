@@ -238,12 +238,13 @@ def test_what_runs_before_an_uninstall_goes_with_it() -> None:
 
 
 def test_the_job_before_an_uninstall_reads_its_environment() -> None:
-    job = render("kotatsu", None, "--set", "uninstall.timeout=99s").one("Job", "kotatsu-uninstall")
+    values = "uninstall.timeout=99s,uninstall.overrideManifests=true"
+    job = render("kotatsu", None, "--set", values).one("Job", "kotatsu-uninstall")
     env = environment(job["spec"]["template"])
 
     settings = load(UninstallSettings, env)
 
-    assert settings.timeout == 99
+    assert (settings.timeout, settings.override_manifests) == (99, True)
     assert job["spec"]["activeDeadlineSeconds"] > 99
     assert _known(env, UninstallSettings)
 

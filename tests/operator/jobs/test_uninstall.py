@@ -12,12 +12,15 @@ from kotatsu_operator.core.objects import activators_of
 from kotatsu_operator.core.pool.spec import BUILT_IN, ScaledKind
 from kotatsu_operator.core.protocol import (
     LEASE_NAME,
+    OPERATOR,
     POOL_LABEL,
+    ROUTE_LABEL,
+    ROUTE_TAKEN,
     SET_ANNOTATION,
     UNINSTALL,
     own_set,
 )
-from kotatsu_operator.jobs import uninstall as uninstall_module
+from kotatsu_operator.jobs import patience, uninstall
 from kotatsu_operator.jobs.uninstall import Uninstall, UninstallError
 from kotatsu_operator.kube.client import EVERYWHERE
 from kotatsu_operator.kube.errors import ConflictError, HttpError, NotFoundError
@@ -27,11 +30,13 @@ from tests.operator.cluster import (
     RECORD,
     SET,
     FakeKube,
+    activator_pod,
     config_map,
     deployment,
     eventually,
     forbidden,
     named,
+    owned,
     pod,
     published,
     revision,
@@ -369,16 +374,126 @@ async def test_what_kotatsu_found_at_0_stays_there_and_that_is_said():
     await cluster.uninstall()
     assert replicas(cluster.kube) == 0
     assert any("stays at 0 replicas" in s and "no endpoint" in s for s in cluster.said)
+    assert "needs Kotatsu" not in cluster.said[-1]
+    assert cluster.said[-1].endswith("; what remains: Deployment demo/voice stays at 0")
 
 
-async def test_a_service_that_selects_no_pod_is_not_waited_for_and_that_is_said():
-    cluster = Cluster(
-        asleep(route="Activator"), deployment(replicas=0), published("activator-1", 1)
-    )
-    cluster.activators_leave = False
+# --- manifests that let a Service select no pod ---
+
+
+def with_term(*managers, name="voice"):
+    """A Service with the term of route Activator, and who owns its selector."""
+    made = service(name)
+    made["spec"]["selector"][ROUTE_LABEL] = ROUTE_TAKEN
+    made["metadata"]["managedFields"] = list(managers)
+    return made
+
+
+HELM = owned("selector", "helm")
+FLUX = owned("selector", "kustomize-controller", operation="Apply")
+OURS = owned("selector", OPERATOR)
+
+
+def of_manifest(*managers, taken=False, route="Activator", activators=1):
+    """A sleeping app whose Service has the term."""
+    pool = asleep(route=route)
+    pool["status"]["internal"] |= {"takenService": "voice"} if taken else {}
+    parts = [pool, deployment(replicas=0), published("activator-1", 1), with_term(*managers)]
+    return Cluster(*parts, *[activator_pod() for _ in range(activators)])
+
+
+def selector(cluster):
+    return cluster.kube.stored("Service", "voice")["spec"]["selector"]
+
+
+@pytest.mark.parametrize(
+    ("managers", "how", "by"),
+    [
+        ([HELM], {}, "helm"),
+        ([HELM], {"route": "Auto"}, "helm"),
+        ([FLUX], {}, "kustomize-controller"),
+        ([OURS, FLUX], {"taken": True}, "kustomize-controller"),
+        ([OURS, FLUX], {}, "kustomize-controller"),
+        ([], {}, "another client"),
+    ],
+    ids=["Helm 3", "with route Auto", "Flux", "applied later", "no status says so", "no owner"],
+)
+async def test_a_service_whose_manifest_has_the_term_is_refused_by_name(managers, how, by):
+    cluster = of_manifest(*managers, **how)
+    await operator(cluster.kube).turn()
+    before, version = selector(cluster), cluster.kube.version
+    with pytest.raises(UninstallError) as caught:
+        await cluster.uninstall()
+    text = f"{by} writes `kotatsu.dev/route: Activator` into the selector of Service demo/voice"
+    assert f"\n- {text}: remove the line from its manifest\n" in str(caught.value)
+    assert "uninstall.overrideManifests" in str(caught.value)
+    assert (selector(cluster), cluster.kube.version) == (before, version), "nothing has changed"
+
+
+@pytest.mark.parametrize(
+    ("managers", "taken"),
+    [([OURS], True), ([OURS], False), ([HELM], True)],
+    ids=["as always", "its status is lost", "Helm has changed another label since"],
+)
+async def test_a_term_of_the_operator_is_removed_whoever_has_changed_the_selector(managers, taken):
+    cluster = of_manifest(*managers, taken=taken)
     await cluster.uninstall()
+    assert selector(cluster) == {"app": "voice"}
+    assert cluster.said[-1].startswith("done: no Service needs Kotatsu any more")
+
+
+async def test_a_term_that_is_acknowledged_is_removed_and_what_remains_is_said():
+    cluster = of_manifest(FLUX)
+    await cluster.uninstall(override_manifests=True)
+    assert selector(cluster) == {"app": "voice"}
     assert replicas(cluster.kube) == 3
-    assert cluster.has_said("add the selector of Deployment voice")
+    assert cluster.pool()["status"]["route"]["target"] == "Native"
+    assert not cluster.kube.all("EndpointSlice")
+    assert "needs Kotatsu" not in cluster.said[-1]
+    assert cluster.said[-1].endswith(
+        "what remains: kustomize-controller writes `kotatsu.dev/route: Activator` into the "
+        "selector of Service demo/voice: remove the line from its manifest"
+    )
+
+
+async def test_without_activators_a_manifest_holds_nothing_up():
+    """As under an Argo CD that runs the Job after the deletion: the Service has no endpoint."""
+    cluster = of_manifest(HELM, activators=0)
+    await cluster.uninstall()
+    assert selector(cluster) == {"app": "voice"}
+    assert replicas(cluster.kube) == 3
+
+
+async def test_a_service_of_another_install_is_not_judged():
+    theirs = [*of("away/0", "theirs", route="Activator"), there(with_term(HELM), "theirs")]
+    cluster = Cluster(*parts(), *theirs, there(activator_pod(), HOME))
+    await cluster.uninstall(HOME)
+    assert cluster.said[-1].startswith("done: no Service needs Kotatsu any more")
+
+
+def without_selector():
+    """A sleeping pool with route Activator whose Service selects no pod at all."""
+    bare = service()
+    del bare["spec"]["selector"]
+    parts = [asleep(route="Activator"), deployment(replicas=0), published("activator-1", 1)]
+    return Cluster(*parts, bare, activator_pod())
+
+
+async def test_a_service_without_a_selector_is_refused_by_name():
+    cluster = without_selector()
+    with pytest.raises(UninstallError) as caught:
+        await cluster.uninstall()
+    text = "Service demo/voice has no selector: add the labels of the pods of Deployment voice"
+    assert text in str(caught.value)
+    assert replicas(cluster.kube) == 0
+
+
+async def test_a_service_without_a_selector_is_not_waited_for_and_that_is_said():
+    cluster = without_selector()
+    cluster.activators_leave = False
+    await cluster.uninstall(override_manifests=True)
+    assert replicas(cluster.kube) == 3
+    assert cluster.said[-1].endswith("add the labels of the pods of Deployment voice")
     assert cluster.pool()["status"]["route"]["target"] == "Activator"
 
 
@@ -602,14 +717,14 @@ async def test_what_deleted_pools_have_left_is_restored_in_every_namespace():
 
 
 async def test_a_long_uninstall_says_how_far_it_is(monkeypatch):
-    monkeypatch.setattr(uninstall_module, "SAY_EVERY", 0.0)
+    monkeypatch.setattr(patience, "SAY_EVERY", 0.0)
     cluster = Cluster(*parts(), *of(f"{HOME}/0", "shop"), *of(f"{HOME}/0", "mail"))
     await cluster.uninstall(HOME)
     assert "restored targets: 1 of 2; for 60 s more at most" in cluster.said
 
 
 async def test_a_cluster_that_cannot_be_listed_is_named_as_such(monkeypatch):
-    monkeypatch.setattr(uninstall_module, "REFUSED_FOR", 0.0)
+    monkeypatch.setattr(uninstall, "REFUSED_FOR", 0.0)
     cluster = Cluster(*parts(), *of(f"{HOME}/0", "shop"))
     cluster.refused = EVERYWHERE
     await cluster.uninstall(HOME)

@@ -1,20 +1,19 @@
 """The uninstall Job: runs before `helm uninstall` and restores the targets that sleep.
 
-It takes over the Lease, so the operators stop acting, restores the targets of its own pools, which
-are those that its activators serve, and sets the route to Native when the pods are Ready. A target
-whose pods are not Ready after three quarters of the time is named and left to start: it does not
-make the uninstall of all others fail. Pools and their CRD stay; a later install adopts them.
+It fails at once while the manifest of a Service lets it select no pod. Then it takes over the
+Lease, so the operators stop acting, restores the targets of its own pools, which are those that its
+activators serve, and sets the route to Native when the pods are Ready. A target whose pods are not
+Ready after three quarters of the time is named and left to start: it does not make the uninstall of
+all others fail. Pools and their CRD stay; a later install adopts them.
 """
 
 import asyncio
 import contextlib
 import sys
-from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from math import inf
-from typing import TypeVar
 
 from kotatsu_operator.controller import election
 from kotatsu_operator.controller.elector import cancel, let_go
@@ -24,7 +23,7 @@ from kotatsu_operator.core.give_back import RESTORED, give_back
 from kotatsu_operator.core.objects import target_of, why_not_created, workload_selector
 from kotatsu_operator.core.pool.decision import NOTHING_STARTS
 from kotatsu_operator.core.pool.memory import read_warm_ups
-from kotatsu_operator.core.pool.spec import BUILT_IN, KNATIVE, RouteMode
+from kotatsu_operator.core.pool.spec import BUILT_IN, KNATIVE
 from kotatsu_operator.core.protocol import (
     LEASE_NAME,
     MANAGED_BY,
@@ -34,6 +33,8 @@ from kotatsu_operator.core.protocol import (
     home_of,
 )
 from kotatsu_operator.core.report.record import owed_by, owed_status, parts_of, place_of, settle
+from kotatsu_operator.jobs.manifests import Manifests, accepted_service, read_manifests
+from kotatsu_operator.jobs.patience import Patience
 from kotatsu_operator.jobs.uninstalled import native_status, unknown, waiting_status
 from kotatsu_operator.kube import errors, objects
 from kotatsu_operator.kube.client import EVERYWHERE, Kube
@@ -54,12 +55,6 @@ FOR_PODS = 0.75
 """The share of the time after which pods are waited for no longer. The activators leave in the
 rest."""
 
-SAY_EVERY = 15.0
-"""Seconds after which a line about what is waited for is printed again."""
-
-AT_ONCE = 20
-"""Pools that are read and written at once."""
-
 _OURS = {MANAGED_BY_LABEL: MANAGED_BY}
 """The label of activators' EndpointSlices."""
 
@@ -69,10 +64,15 @@ _NAMED = 5
 _QUOTED = 200
 """Characters that it quotes of the message of the scheduler, or of who rejects pods."""
 
-SKIP = "`helm uninstall … --no-hooks` skips this step, and sleeping targets stay asleep"
+BARE = "nothing was changed: without Kotatsu these Services would have no endpoint"
+OVERRIDE = (
+    "Apply the corrected manifests, and uninstall again. With the chart value "
+    "uninstall.overrideManifests (`helm rollback` to the last revision, then `helm upgrade`) the "
+    "Job continues: it removes that line from the Services, which have it again when their "
+    "manifests are applied"
+)
 
-T = TypeVar("T")
-X = TypeVar("X")
+SKIP = "`helm uninstall … --no-hooks` skips this step, and sleeping targets stay asleep"
 
 
 class UninstallError(Exception):
@@ -80,7 +80,7 @@ class UninstallError(Exception):
 
 
 @dataclass
-class Uninstall:
+class Uninstall(Patience):
     """One run. `say` prints a line of progress; times are in seconds."""
 
     kube: Kube
@@ -89,12 +89,11 @@ class Uninstall:
     timeout: float
     say: Callable[[str], None]
     route_settle: float = 5.0
+    override_manifests: bool = False
+    """Whether to continue although manifests let Services select no pod."""
     poll: float = 0.5
     handover: float = election.TIMES.renew_deadline + 1.0
     """A leader that cannot read its Lease has stopped acting after this time."""
-    _trouble: str = ""
-    _end: float = 0.0
-    """When the time is over, by the loop's clock."""
     _late: list[str] = field(default_factory=list)
     """The targets whose pods were not Ready in time, and why."""
     _unread: str = ""
@@ -108,6 +107,9 @@ class Uninstall:
     """Those of them that have a Ready pod."""
     _pools: list[Object] = field(default_factory=list)
     """All WarmPools of the cluster."""
+    _manifests: Manifests = field(default_factory=Manifests)
+    _remain: list[str] = field(default_factory=list)
+    """The targets that stay at 0: no pod answers for their Services."""
 
     async def run(self) -> None:
         """Run all steps. Raises UninstallError; the operators then continue as before."""
@@ -115,6 +117,7 @@ class Uninstall:
         self._end = asyncio.get_running_loop().time() + self.timeout
         try:
             async with asyncio.timeout(self.timeout):
+                await self._check_manifests()
                 if await self._trying(self._take_lease):
                     renewing = asyncio.create_task(self._renew())
                     self.say("the operators stop acting")
@@ -143,14 +146,36 @@ class Uninstall:
             await cancel(renewing)
             with contextlib.suppress(ConflictError, NotFoundError, *Unreachable):
                 await let_go(self.kube, self.home, UNINSTALL)
-        needs = "" if self._unread else "no Service needs Kotatsu any more; "
-        self.say(f"done: {needs}the WarmPools and their CRD stay{self._but()}")
+        lacking = [*self._manifests.bare, *self._remain]
+        needs = "" if self._unread or lacking else "no Service needs Kotatsu any more; "
+        but = f"; not Ready in time: {_named(self._late)}" if self._late else ""
+        but += f"; what remains: {_named(lacking)}" if lacking else ""
+        self.say(f"done: {needs}the WarmPools and their CRD stay{but}")
 
-    def _but(self) -> str:
-        """What the last line adds about pods that were not Ready in time."""
-        if not self._late:
-            return ""
-        return f"; not Ready in time: {_named(self._late)}"
+    # --- the manifests ---
+
+    async def _check_manifests(self) -> None:
+        """Raise UninstallError, before anything changes, if Services would have no endpoint.
+
+        Without activators they have none already: then the targets are restored all the same.
+        """
+        end = asyncio.get_running_loop().time() + REFUSED_FOR
+        try:
+            self._manifests = await self._trying(self._read_manifests, refused_until=end)
+        except Unreachable:
+            return  # restoring says what cannot be read
+        bare = self._manifests.bare
+        if bare and not self.override_manifests and self._manifests.has_activators:
+            raise UninstallError("\n- ".join([BARE, *bare]) + "\n" + OVERRIDE)
+        for text in bare:
+            self.say(text)
+
+    async def _read_manifests(self) -> Manifests:
+        return await read_manifests(self.kube, self.home, self._mine(await self._find()))
+
+    def _mine(self, pools: list[Object]) -> list[Object]:
+        """The pools of this install."""
+        return [p for p in pools if place_of(key_of(p)[0], self.home).takes(p)]
 
     # --- the Lease ---
 
@@ -188,7 +213,7 @@ class Uninstall:
             return
         if not self._pools:
             self.say("there are no WarmPools")
-        mine = [p for p in self._pools if place_of(key_of(p)[0], self.home).takes(p)]
+        mine = self._mine(self._pools)
         await self._each(
             "restored targets", mine, lambda pool: self._trying(lambda: self._give_back_one(pool))
         )
@@ -216,27 +241,12 @@ class Uninstall:
                 if not settle(place, record.get("data") or {}, self._pools).gone:
                     await self.kube.delete(*at)
 
-    async def _each(
-        self, what: str, of: Collection[X], act: Callable[[X], Awaitable[None]]
-    ) -> None:
-        """Do something for each of many, several at once, and say how far that is."""
-        gate, loop, done = asyncio.Semaphore(AT_ONCE), asyncio.get_running_loop(), 0
-        due = loop.time() + SAY_EVERY
-
-        async def one(item: X) -> None:
-            nonlocal done, due
-            async with gate:
-                await act(item)
-            done += 1
-            if loop.time() >= due:
-                due = loop.time() + SAY_EVERY
-                self.say(f"{what}: {done} of {len(of)}; for {self._time_left:.0f} s more at most")
-
-        await asyncio.gather(*map(one, of))
-
     async def _give_back_one(self, pool: Object) -> None:
-        key, entry, spec = key_of(pool), owed_by(pool), pool["spec"]
+        key, entry = key_of(pool), owed_by(pool)
         kind, name = target_of(pool)
+        if kind != KNATIVE:  # also a term of the manifest, which has it until it is applied again
+            taken = {"takenService": accepted_service(pool), **entry.owed}
+            entry = replace(entry, owed=taken)
         if kind != KNATIVE and kind not in self.kube.scaled:
             text = f"{kind} {name} stays as it is: the chart value `targets` does not name its kind"
             self._tell(key, text)
@@ -258,14 +268,10 @@ class Uninstall:
         elif replicas is None:
             return
         elif replicas == 0:
+            self._remain.append(f"{kind} {key[0]}/{name} stays at 0")
             await self._note(key, f"{name} stays at 0")
-        elif spec.get("route") == RouteMode.ACTIVATOR and "takenService" not in entry.owed:
-            service = spec.get("service") or name
-            text = (
-                f"Service {service} selects no pod (route Activator), so it will have no endpoint"
-            )
-            self._tell(key, f"{text}: add the selector of {kind} {name}")
-            await self._note(key, text)
+        elif key in self._manifests.unselective:
+            await self._note(key, "its Service has no selector, so it has no endpoint")
         else:
             self._awake[key] = pool
 
@@ -400,49 +406,6 @@ class Uninstall:
             return []
         return await self.kube.find(objects.EndpointSlice, EVERYWHERE, _OURS)
 
-    # --- patience ---
-
-    @property
-    def _time_left(self) -> float:
-        """Seconds until this run gives up."""
-        return max(self._end - asyncio.get_running_loop().time(), 0.0)
-
-    async def _until(
-        self, trouble: Callable[[], Awaitable[str]], what: str, within: float = inf
-    ) -> None:
-        """Wait until `trouble()` returns an empty string; print it when it changes, and again.
-
-        Give up without an error `within` seconds after the beginning of the run.
-        """
-        said, due, loop = "", 0.0, asyncio.get_running_loop()
-        while True:
-            self._trouble = await self._trying(trouble)
-            if not self._trouble:
-                return
-            if self.timeout - self._time_left >= within:
-                self._trouble = ""
-                return
-            if self._trouble != said or loop.time() >= due:
-                said, due = self._trouble, loop.time() + SAY_EVERY
-                self.say(f"{what}: {said}; for {self._time_left:.0f} s more at most")
-            await asyncio.sleep(self.poll)
-
-    async def _trying(self, act: Callable[[], Awaitable[T]], refused_until: float = inf) -> T:
-        """Call `act` again after conflicts and while the API server rejects it or does not answer.
-
-        A rejection is raised after `refused_until`, by the loop's clock.
-        """
-        now = asyncio.get_running_loop().time
-        while True:
-            try:
-                return await errors.retry_on_conflict(act)
-            except (ConflictError, *Unreachable) as error:
-                if errors.is_refusal(error) and now() > refused_until:
-                    raise
-                self._trouble = f"the API server: {error}"
-                self.say(self._trouble)
-                await asyncio.sleep(self.poll * 2)
-
 
 def _why_never_ready(status: Object) -> str:
     """Why a pool's pods are not expected to become Ready; empty if they have been before."""
@@ -471,6 +434,7 @@ async def _run(settings: UninstallSettings) -> int:
             settings.timeout,
             say,
             settings.route_settle,
+            settings.override_manifests,
         ).run()
     except UninstallError as error:
         print(error, file=sys.stderr)  # noqa: T201

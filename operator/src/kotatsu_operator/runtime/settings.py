@@ -202,6 +202,9 @@ class UninstallSettings(_ClusterSettings):
 
     pod_namespace: str = Field(description="namespace of the operator and of its Lease")
     timeout: Seconds = Field(180.0, gt=0, description="time until the Job fails")
+    override_manifests: bool = Field(
+        False, description="whether to continue although manifests let Services select no pod"
+    )
 
 
 class SmokeSettings(ServiceSettings):
