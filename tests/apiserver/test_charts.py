@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import shutil
+from pathlib import Path
 from subprocess import CompletedProcess
 
 import httpx
@@ -113,11 +115,18 @@ def test_helm_refuses_a_second_install_for_unlabeled_namespaces_and_takes_one_be
 
 
 def test_an_upgrade_to_two_operators_and_back_keeps_the_record_of_what_sleeps(
-    make_namespace: MakeNamespace,
+    make_namespace: MakeNamespace, tmp_path: Path
 ) -> None:
-    kubectl = make_namespace("upgraded", has_node=False)
-    installed(kubectl, LABELED)
-    record, part = {"web": "what an operator has written"}, record_part(kubectl.namespace)
+    """Also the record that a former chart has made: it was in the release, and is no more."""
+    kubectl, former = make_namespace("upgraded", has_node=False), tmp_path / "kotatsu"
+    part, record = record_part(kubectl.namespace), {"web": "what an operator has written"}
+    shutil.copytree(CHART, former)
+    annotations = {"helm.sh/resource-policy": "keep"}
+    metadata = {"name": part, "namespace": kubectl.namespace, "annotations": annotations}
+    made = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
+    (former / "templates/record.yaml").write_text(json.dumps(made))
+    done = helm(kubectl, "install", "first", str(former), LABELED)
+    assert done.returncode == 0, done.stderr
     kubectl.patch("configmap", part, {"data": record})
     for replicas, expected in ((2, "RollingUpdate"), (1, "Recreate")):
         sets = (f"--set=operator.replicas={replicas}", "--set=crds.upgrade=false", LABELED)
@@ -126,6 +135,9 @@ def test_an_upgrade_to_two_operators_and_back_keeps_the_record_of_what_sleeps(
         [operator] = kubectl.items("deployments", **{"app.kubernetes.io/component": "operator"})
         assert operator["spec"]["strategy"]["type"] == expected
         assert kubectl.get("configmap", part)["data"] == record
+    done = helm(kubectl, "uninstall", "first", "--no-hooks")
+    assert "kept" not in done.stdout + done.stderr
+    assert kubectl.get("configmap", part)["data"] == record
 
 
 async def test_an_install_needs_no_more_than_it_has_and_leaves_the_crd_and_nothing_else(
@@ -160,10 +172,12 @@ async def test_an_install_needs_no_more_than_it_has_and_leaves_the_crd_and_nothi
     done = await asyncio.to_thread(helm, home, "uninstall", "kotatsu", "--wait")
 
     assert done.returncode == 0, done.stderr
+    assert "kept" not in done.stdout + done.stderr
     assert [app.replicas() for app in apps] == [1, 1]
     kinds = "roles,rolebindings,networkpolicies,poddisruptionbudgets,serviceaccounts"
     more = ",configmaps,deployments,services,jobs,leases"
     assert json.loads(home("get", kinds + more, "-o", "json"))["items"] == []
+    await eventually("no pod is left", lambda: home.items("pods") == [])
     assert json.loads(apart("get", kinds, "-o", "json"))["items"] == []
     assert [obj["metadata"]["name"] for obj in apart.items("deployments")] == ["web"]
     assert "warmpools.kotatsu.dev" in home("get", "crd", "-o", "name")

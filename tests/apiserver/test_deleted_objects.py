@@ -134,7 +134,7 @@ async def test_the_deletion_of_any_object_concerns_nobody_else_and_applying_it_a
 ) -> None:
     app = await sleeping_app(release, make_namespace("shop"))
     kinds = {obj["kind"] for obj in release.objects}
-    assert {"Service", "Deployment", "ClusterRole", "ConfigMap", *POLICIES} <= kinds
+    assert {"Service", "Deployment", "ClusterRole", *POLICIES} <= kinds
     assert any(SINGLETON in called(obj) for obj in release.objects)
     for obj in release.objects:
         release.delete(obj)

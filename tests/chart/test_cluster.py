@@ -9,7 +9,6 @@ from chart.kit import (
     NAMESPACE,
     Object,
     Rendered,
-    annotations,
     containers,
     environment,
     render,
@@ -88,14 +87,11 @@ def test_kubernetes_writes_the_addresses_of_all_activators_down() -> None:
     assert service["selector"] == ACTIVATOR_LABELS
 
 
-def test_the_record_is_in_parts_without_data_that_outlive_an_uninstall() -> None:
-    chart = render("kotatsu")
-    parts = {record_part(str(n)) for n in range(1000)}
-    records = [m for m in chart.of("ConfigMap") if m["metadata"]["name"].startswith("kotatsu-t")]
-    assert {m["metadata"]["name"] for m in records} == parts
-    for record in records:
-        assert "data" not in record
-        assert annotations(record)["helm.sh/resource-policy"] == "keep"
+def test_the_record_is_in_no_release_and_so_outlives_an_uninstall() -> None:
+    chart, parts = render("kotatsu"), {record_part(str(n)) for n in range(1000)}
+    assert not parts & set(chart.names("ConfigMap"))
+    [rule] = chart.one("Role", "kotatsu-operator-record")["rules"]
+    assert (set(rule["resourceNames"]), "create" in rule["verbs"]) == (parts, True)
 
 
 def resources(chart: Rendered, part: str) -> Object:
@@ -195,7 +191,7 @@ def test_helm_refuses_a_second_release_in_a_namespace_whatever_its_name() -> Non
         for named in ((), ("--set=fullnameOverride=other,serveUnlabeled=false",))
     )
 
-    assert one & other == {("ConfigMap", record_part(str(n))) for n in range(1000)}
+    assert one & other == {("Role", "kotatsu-owns-the-record")}
 
 
 def served(*arguments: str, values: Path | None = None) -> str:

@@ -28,8 +28,11 @@ ROLES = [
     ("ClusterRole", "kotatsu-warmpools-view-here"),
     ("ClusterRole", "kotatsu-warmpools-edit-here"),
 ]
-MARK = "kotatsu-serves-unlabeled-namespaces"
-"""The ClusterRole without a rule that only one release of a cluster can have."""
+MARKS = [
+    ("ClusterRole", "kotatsu-serves-unlabeled-namespaces"),
+    ("Role", "kotatsu-owns-the-record"),
+]
+"""The roles without a rule that one release of a cluster can have, and one of a namespace."""
 KNATIVE = "--api-versions=serving.knative.dev/v1/Service"
 
 
@@ -105,9 +108,11 @@ def test_activators_of_their_own_have_the_rules_of_shared_ones_in_their_namespac
 def test_the_chart_has_no_other_roles() -> None:
     chart = render("kotatsu", None, KNATIVE)
     found = [(r["kind"], r["metadata"]["name"]) for r in chart.of("Role", "ClusterRole")]
-    assert sorted(found) == sorted([*ROLES, ("ClusterRole", MARK)])
-    assert chart.one("ClusterRole", MARK)["rules"] == []
-    assert MARK not in {binding["roleRef"]["name"] for binding in chart.of("ClusterRoleBinding")}
+    assert sorted(found) == sorted([*ROLES, *MARKS])
+    bound = {b["roleRef"]["name"] for b in chart.of("ClusterRoleBinding", "RoleBinding")}
+    for kind, name in MARKS:
+        assert chart.one(kind, name)["rules"] == []
+        assert name not in bound
     of_options = {
         "kotatsu-operator-parked",
         "kotatsu-uninstall-parked",

@@ -308,9 +308,10 @@ def _twin(right: rights.Right) -> rights.Right:
     What is used on Deployments is on StatefulSets too, and an apply that creates is a patch.
     """
     group, resource, name, verb = right
-    if name.startswith(RECORD):
+    is_record = name.startswith(RECORD)
+    if is_record:
         name = record_part(HERE)  # of the record's parts, that of these pools
-    if resource == "customresourcedefinitions" and verb == "create":
+    if verb == "create" and (is_record or resource == "customresourcedefinitions"):
         verb = "patch"
     return (group, resource.replace("statefulsets", "deployments"), name, verb)
 
@@ -535,16 +536,14 @@ def _try_to_reach_another_namespace(world: World) -> None:
     """By a spec, and by the record as anybody who may edit ConfigMaps can."""
     bad = json.dumps(pool("bad", targetRef={"name": FOREIGN}))
     assert "spec.targetRef.name" in world.kubectl("apply", "-f", "-", stdin=bad, check=False)
-    entry = {
-        "pool": "x",
-        "target": {"kind": "Deployment", "name": FOREIGN},
-        "foundReplicas": 7,
-    }
-    world.kubectl.patch("configmap", record_part(HERE), {"data": {"edited": json.dumps(entry)}})
+    target = {"kind": "Deployment", "name": FOREIGN}
+    entry = {"namespace": THERE, "pool": "x", "target": target, "foundReplicas": 7}
+    made = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": record_part(THERE)}}
+    world.kubectl.apply(made | {"data": {"edited": json.dumps(entry)}})
 
 
 def _see_it_untouched(world: World) -> None:
-    assert "edited" not in world.kubectl.get("configmap", record_part(HERE))["data"]
+    assert not world.kubectl.get("configmap", record_part(THERE)).get("data")
     assert world.there.get("deployment", "victim")["spec"]["replicas"] == 0
     assert [a for a in world.asked() if a.namespace == THERE and "/scale" in a.right[1]] == []
 
@@ -587,8 +586,10 @@ async def _uninstall(world: World) -> None:
     ):  # as Kubernetes' own controller would, once the pod is there
         labels = {SERVICE_LABEL: name}
         world.kubectl.apply(native | {"metadata": {"name": f"{name}-native", "labels": labels}})
+    world.kubectl.apply(rights.chart().one("Pod", "kotatsu-test"))
     text = await a_job(world, UNINSTALL, "uninstall", pod_namespace=HERE, timeout="60s")
     assert "done" in text
+    assert not world.kubectl.items("pods", **{"app.kubernetes.io/component": "test"})
     assert world.replicas("web") == 1
     assert world.requested("parked") == ["100m"]
     assert world.least() == 1

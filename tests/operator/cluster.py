@@ -588,6 +588,11 @@ class FakeKube:
         there = {"namespace": namespace} | obj["metadata"] | {"name": name}
         return self.put(obj | {"metadata": there}, kind.__name__)
 
+    async def apply(self, kind: Any, obj: Object) -> Object:
+        await self._enter("apply", kind.__name__, _written(obj))
+        there = self._objects.get((kind.__name__, named(obj)), {})
+        return self.put(_merged(there, obj), kind.__name__)
+
     async def replace(self, kind: Any, namespace: str, obj: Object) -> Object:
         await self._enter("replace", kind.__name__, _written(obj))
         meta = obj["metadata"]

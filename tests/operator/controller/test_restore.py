@@ -19,6 +19,7 @@ from tests.operator.cluster import (
     FakeKube,
     config_map,
     deployment,
+    forbidden,
     warm_pool,
 )
 
@@ -98,8 +99,20 @@ async def test_somebody_elses_write_in_between_is_kept():
     assert record(kube) == {"theirs": 1, "pool-voice": 3}
 
 
+async def test_a_part_of_the_record_is_created_when_there_is_something_to_record():
+    kube = FakeKube()
+    records = Records(kube, NAMESPACE)
+    await records.settle([])
+    assert kube.all("ConfigMap") == []
+    await records.remember(slept())
+    await records.remember(warm_pool("feed", status=MINE | {"foundReplicas": 2}))
+    assert record(kube) == {"pool-voice": 3, "pool-feed": 2}
+
+
 async def test_without_the_config_map_pools_sleep_all_the_same_and_it_is_said_once(caplog):
-    records = Records(FakeKube(), NAMESPACE)
+    kube = FakeKube()
+    kube.on("apply", forbidden())
+    records = Records(kube, NAMESPACE)
     await records.remember(slept())
     await records.remember(slept("feed"))
     (told,) = caplog.records

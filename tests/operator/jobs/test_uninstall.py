@@ -545,6 +545,21 @@ async def test_a_pool_made_anew_gets_what_the_deleted_one_had_also_without_an_op
     assert replicas(cluster.kube) == 2
 
 
+async def test_a_record_that_is_gone_and_may_not_be_created_holds_nothing_up(cluster):
+    cluster.kube.remove("ConfigMap", RECORD)
+    cluster.kube.on("apply", forbidden())
+    await cluster.uninstall()
+    assert replicas(cluster.kube) == 3
+
+
+async def test_the_pod_of_helm_test_goes_and_no_other_does(cluster):
+    labels = {"app.kubernetes.io/name": "kotatsu", "app.kubernetes.io/component": "test"}
+    cluster.kube.put(pod("kotatsu-test", labels=labels, phase="Succeeded"))
+    cluster.kube.put(pod("voice-test"))
+    await cluster.uninstall()
+    assert [named(obj) for obj in cluster.kube.all("Pod")] == ["voice-test"]
+
+
 async def test_the_record_stays_while_it_has_a_target_that_is_not_restored(cluster):
     record(cluster, "feed")
     cluster.kube.put(deployment("feed", replicas=0))

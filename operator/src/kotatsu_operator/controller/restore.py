@@ -25,7 +25,7 @@ from kotatsu_operator.core.report.record import Entry, Place
 from kotatsu_operator.kube import errors
 from kotatsu_operator.kube.client import EVERYWHERE, Kube
 from kotatsu_operator.kube.cluster import Cluster
-from kotatsu_operator.kube.errors import ConflictError, NotFoundError
+from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable
 from kotatsu_operator.kube.objects import ConfigMap, Key, Object, WarmPool, key_of, ref
 
 log = logging.getLogger(__name__)
@@ -46,6 +46,7 @@ class Records:
         self._known: dict[Place, Data] = {}
         """The entries that are known to be in the record."""
         self._missed: set[Place] = set()
+        """Parts that cannot be created, of which it was said."""
         self._full: set[str] = set()
         """Namespaces without room for a further entry, of which it was said."""
         self._changes: dict[Place, list[Change]] = defaultdict(list)
@@ -163,7 +164,10 @@ class Records:
             return data
 
         async def attempt() -> Data:
-            obj = await self._kube.get(ConfigMap, place.home, place.name)
+            try:
+                obj = await self._kube.get(ConfigMap, place.home, place.name)
+            except NotFoundError:
+                return await self._create(place, changed({}))
             before = dict(obj.get("data") or {})
             after = changed(before)
             if after != before:
@@ -173,19 +177,26 @@ class Records:
         at = place.home, place.name
         try:
             self._known[place] = await errors.retry_on_conflict(attempt)
-        except ConflictError:
+        except (ConflictError, NotFoundError):
             log.warning("ConfigMap %s/%s changes all the time: trying later", *at)
-        except NotFoundError:
-            self._known[place] = changed({})
-            if place not in self._missed:
-                log.warning(
-                    "there is no ConfigMap %s/%s: if a WarmPool is deleted while no operator runs, "
-                    "its sleeping target stays asleep; `helm upgrade` creates the ConfigMap",
-                    *at,
-                )
-            self._missed.add(place)
-        else:
-            self._missed.discard(place)
+
+    async def _create(self, place: Place, data: Data) -> Data:
+        """Create a part of the record when there is something to record."""
+        if data:
+            metadata = {"namespace": place.home, "name": place.name}
+            try:
+                await self._kube.apply(ConfigMap, {"metadata": metadata, "data": data})
+            except Unreachable as error:
+                if not errors.is_refusal(error):
+                    raise
+                if place not in self._missed:
+                    log.warning(
+                        "ConfigMap %s/%s cannot be created (%s): if a WarmPool is deleted while no "
+                        "operator runs, its sleeping target stays asleep",
+                        *(place.home, place.name, error),
+                    )
+                self._missed.add(place)
+        return data
 
 
 _TRIES = 10

@@ -10,8 +10,8 @@ API_VERSION = "kotatsu.dev/v1beta1"
 """That of WarmPools and their histories."""
 
 RECORD = "kotatsu-targets"
-"""The ConfigMap of the restore record. The chart creates it, so the operator needs no permission to
-create ConfigMaps."""
+"""The prefix of the ConfigMaps of the restore record. The operator creates them by an apply, which
+RBAC can restrict to their names."""
 
 LEASE_NAME = "kotatsu-operator"
 """The Lease of the operators, in the namespace of their release."""

@@ -28,7 +28,9 @@ from kotatsu_operator.core.protocol import (
     LEASE_NAME,
     MANAGED_BY,
     MANAGED_BY_LABEL,
+    NAME_LABEL,
     OPERATOR,
+    PROGRAM,
     UNINSTALL,
     home_of,
 )
@@ -57,6 +59,9 @@ rest."""
 
 _OURS = {MANAGED_BY_LABEL: MANAGED_BY}
 """The label of activators' EndpointSlices."""
+
+_TEST = {NAME_LABEL: PROGRAM, "app.kubernetes.io/component": "test"}
+"""The labels of the pod of `helm test`."""
 
 _NAMED = 5
 """Targets of such a line; with more it says how many more there are."""
@@ -131,6 +136,7 @@ class Uninstall(Patience):
                 await self._leave_path()
                 with contextlib.suppress(*Unreachable):
                     await self._remove_slices()
+                    await self._delete_test()
                 if not self._unread:
                     await self._delete_record()
                 await cancel(renewing)
@@ -399,6 +405,11 @@ class Uninstall(Patience):
         if any(view.ready for _, view in ours):
             await asyncio.sleep(self.poll)
             await self._remove_slices()
+
+    async def _delete_test(self) -> None:
+        """Delete the pod of `helm test`, which Helm leaves."""
+        for pod in await self.kube.find(objects.Pod, self.home, _TEST):
+            await self.kube.delete(objects.Pod, *key_of(pod))
 
     async def _slices(self) -> list[Object]:
         """The EndpointSlices of activators; none if nothing was read before."""

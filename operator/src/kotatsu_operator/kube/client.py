@@ -460,12 +460,10 @@ class Kube:
         return await self._object(method, kind, namespace, name, **asked)
 
     async def apply(self, kind: Any, obj: Object) -> Object:
-        """Create a global object; one that is there gets these fields (a server-side apply)."""
-        name, body = _segment(obj["metadata"]["name"]), _typed(kind, obj)
-        asked = {"force": "true"}
-        return await self._written(
-            "PATCH", kind, None, name, body=body, content=APPLY, params=asked
-        )
+        """Create an object; one that is there gets these fields (a server-side apply)."""
+        meta, body = obj["metadata"], _typed(kind, obj)
+        where, asked = (meta.get("namespace"), _segment(meta["name"])), {"force": "true"}
+        return await self._written("PATCH", kind, *where, body=body, content=APPLY, params=asked)
 
     async def offer(self, kind: Any, obj: Object, manager: str) -> Object:
         """Apply the fields of an object as a field manager that takes none from others.

@@ -82,6 +82,7 @@ def roles(template: str) -> list[Role]:
     found: list[Role] = []
     about, name = "", ""
     template = template.replace('{{ include "kotatsu.recordParts" . }}', f"[{PARTS}]")
+    template = template.replace('{{ include "kotatsu.fullname" . }}', "kotatsu")
     for token in _TOKEN.finditer(template):
         if token["about"]:
             about = line(token["about"])
