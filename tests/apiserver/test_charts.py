@@ -13,6 +13,7 @@ from apiserver.kit import SINGLETON, Namespace, eventually, in_namespace
 from chart import kit
 from chart.kit import CHARTS, NAMESPACE, kind_of, render
 from chart.test_pods import ALL, Case, name_of
+from docs.test_own_chart import write_chart
 from e2e import rights
 from e2e.kit import App, pool, workload
 
@@ -103,15 +104,28 @@ def test_a_second_platform_in_the_same_namespace_is_refused(make_namespace: Make
 
 
 def test_helm_refuses_a_second_install_for_unlabeled_namespaces_and_takes_one_beside_it(
-    make_namespace: MakeNamespace,
+    make_namespace: MakeNamespace, tmp_path: Path
 ) -> None:
-    first, second = [make_namespace(name, has_node=False) for name in ("first", "second")]
+    """The chart of the page has a pool and its term while the first one is there."""
+    first, second, app = [make_namespace(n, has_node=False) for n in ("first", "second", "app")]
+    chart = str(write_chart(tmp_path))
+
+    def deployed() -> tuple[dict[str, str], int, int]:
+        """The selector of the app's Service, its replicas, and how many pools it has."""
+        done = helm(app, "upgrade", "--install", "shop", chart)
+        assert done.returncode == 0, done.stderr
+        selector = app.get("service", "shop")["spec"]["selector"]
+        replicas = app.get("deployment", "shop")["spec"]["replicas"]
+        return selector, replicas, len(app.items("warmpools"))
+
     installed(first)
     try:
         refuses(second, SINGLETON)
         installed(second, LABELED)
+        assert deployed() == ({"app": "shop", ROUTE_LABEL: ROUTE_TAKEN}, 1, 1)
     finally:
         helm(first, "uninstall", "first", "--wait", "--no-hooks")
+    assert deployed() == ({"app": "shop"}, 2, 0)
 
 
 def test_an_upgrade_to_two_operators_and_back_keeps_the_record_of_what_sleeps(
