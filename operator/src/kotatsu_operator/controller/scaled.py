@@ -16,14 +16,14 @@ from kotatsu_operator.controller.target import Kinds, Target, Tools
 from kotatsu_operator.core.budget.limit import Ends
 from kotatsu_operator.core.decide import refusal
 from kotatsu_operator.core.decide.isolation import check_isolation
-from kotatsu_operator.core.formats import instant, internal, table
+from kotatsu_operator.core.formats import count, instant, internal, table
 from kotatsu_operator.core.give_back import minimum_back
 from kotatsu_operator.core.objects import read_autoscaler
 from kotatsu_operator.core.plan.activity import counted
 from kotatsu_operator.core.pool.decision import Decision, Demand, Observation
 from kotatsu_operator.core.pool.memory import Memory, Route
 from kotatsu_operator.core.pool.news import Note
-from kotatsu_operator.core.pool.spec import RouteMode
+from kotatsu_operator.core.pool.spec import PoolSpec, RouteMode
 from kotatsu_operator.core.protocol import ROUTE_LABEL, ROUTE_TAKEN
 from kotatsu_operator.core.report import record
 from kotatsu_operator.core.report.conditions import said_of_silence, same_clients
@@ -108,6 +108,15 @@ class ScaledTarget(Target):
     def other_writer(self) -> str:
         write = None if self.workload is None else self.workload.write
         return "" if write is None else write.by
+
+    def held(self) -> PoolSpec:
+        """The spec with what the disk of the pods permits. An autoscaler says the most itself."""
+        workload = self.workload
+        if workload is None or workload.disk is None or self.autoscalers:
+            return self.spec
+        status = table(self.cache.pools.get(self.key, {}).get("status"))
+        found = count(record.remembered(status).get("foundReplicas"))
+        return self.spec.holding(workload.disk, max(workload.replicas, found))
 
     # --- accept ---
 
@@ -307,7 +316,12 @@ class ScaledTarget(Target):
 
 def scaled(awaits: Awaits = nothing_awaited) -> Kinds:
     """All kinds with a scale."""
-    return {"": target.Kind(partial(ScaledTarget, awaits=awaits))}
+
+    def make(key: Key, spec: PoolSpec, cache: Cache) -> ScaledTarget:
+        made = ScaledTarget(key, spec, cache, awaits)
+        return replace(made, spec=made.held())
+
+    return {"": target.Kind(make)}
 
 
 # --- the autoscaler ---

@@ -122,6 +122,43 @@ def deletes_claims(workload: Object) -> bool:
     return bool(policy.get("whenScaled") == "Delete")
 
 
+@dataclass(frozen=True)
+class Disk:
+    """The volume claims of a workload's pods."""
+
+    claims: tuple[str, ...]
+    is_own: bool = False
+    """Whether each pod gets claims of its own, by the volumeClaimTemplates of a StatefulSet."""
+    for_one: bool | None = None
+    """Whether only one pod, or the pods of one node, may have them; None if that was not read."""
+
+    @property
+    def why(self) -> str:
+        """Why another pod may do harm, in words that follow the workload."""
+        names = ", ".join(self.claims)
+        if self.is_own:
+            return f"gives each pod a disk of its own ({names}), so a further pod begins empty"
+        if self.for_one:
+            return f"has a volume claim for one node ({names}), and its pods would share one disk"
+        return f"has a volume claim ({names}), which may be for one pod only"
+
+
+def disk_of(workload: Object) -> Disk | None:
+    """The volume claims that a workload's pods write to; None without any."""
+    spec = table(workload.get("spec"))
+    own = tuple(_name(of) for of in tables(spec.get("volumeClaimTemplates")))
+    if own:
+        return Disk(own, is_own=True, for_one=True)
+    volumes = tables(table(table(spec.get("template")).get("spec")).get("volumes"))
+    given = (table(of.get("persistentVolumeClaim")) for of in volumes)
+    claims = tuple(text(of.get("claimName")) for of in given if of and not of.get("readOnly"))
+    return Disk(claims) if claims else None
+
+
+def _name(obj: Object) -> str:
+    return text(table(obj.get("metadata")).get("name"))
+
+
 def selects(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
     """Whether a label selector (matchLabels and matchExpressions) matches."""
     if any(labels.get(k) != v for k, v in (selector.get("matchLabels") or {}).items()):

@@ -304,6 +304,25 @@ class NetworkPolicy(Part):
     spec: Spec | None = None
 
 
+class Claim(Part):
+    """A template of volume claims."""
+
+    class Meta(Part):
+        name: Field = NONE
+
+    metadata: Meta | None = None
+
+
+class Volume(Part):
+    """A volume of a template: what kind it is of others than claims is not kept."""
+
+    class Named(Part):
+        claimName: Field = NONE
+        readOnly: Field = NONE
+
+    persistentVolumeClaim: Named | None = None
+
+
 class Workload(Part):
     """A Deployment, a StatefulSet, or a further kind with a scale, whose CRD may say less of it."""
 
@@ -321,6 +340,7 @@ class Workload(Part):
         selector: Field = NONE
         template: Field = NONE
         persistentVolumeClaimRetentionPolicy: Field = NONE
+        volumeClaimTemplates: list[Claim] | None = None
 
     class Status(Part):
         observedGeneration: Field = NONE
@@ -364,6 +384,7 @@ class Template(Part):
         nodeSelector: Field = NONE
         schedulerName: Field = NONE
         tolerations: Field = NONE
+        volumes: Sequence[Volume] | None = None
 
     metadata: Meta | None = None
     spec: Spec | None = None

@@ -12,10 +12,12 @@ from kotatsu_operator.core.budget.ledger import BilledPod
 from kotatsu_operator.core.budget.prices import Requests, pod_requests, requesting
 from kotatsu_operator.core.formats import conditions_of, count, instant, is_true, table, text
 from kotatsu_operator.core.objects import (
+    Disk,
     Write,
     container_ports,
     controller_of,
     deletes_claims,
+    disk_of,
     foreign_write,
     is_resizable,
     is_sidecar,
@@ -289,6 +291,8 @@ class WorkloadView:
     """Why its pods cannot be created; empty if they can, or its status does not say it."""
     deletes_claims: bool = False
     """Whether a StatefulSet deletes the volume claims of the pods that it scales down."""
+    disk: Disk | None = None
+    """The volume claims of its pods."""
     own_labels: Mapping[str, str] = field(default_factory=dict)
     """Its labels, which a WarmPoolSet selects by."""
     controller: str = ""
@@ -299,7 +303,7 @@ class WorkloadView:
     @property
     def selected_by(self) -> tuple[Any, ...]:
         """What it depends on whether, and how, a WarmPoolSet makes a pool for it."""
-        return self.own_labels, self.labels, self.controller, self.opts_out
+        return self.own_labels, self.labels, self.controller, self.opts_out, self.disk
 
     @cached_property
     def requests(self) -> Requests:
@@ -323,6 +327,7 @@ def workload_view(obj: Object, kind: str = "Deployment") -> WorkloadView:
         write=foreign_write(obj),
         rejected=why_not_created(table(obj.get("status"))),
         deletes_claims=deletes_claims(obj),
+        disk=disk_of(obj),
         own_labels=labels if own == labels else own,
         controller=controller_of(meta),
         opts_out=opts_out(table(meta.get("annotations"))),

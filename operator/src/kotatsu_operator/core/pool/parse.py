@@ -78,6 +78,7 @@ def parse(
         capacity_ahead=_duration(spec, "capacityAhead", None),
         min_replicas=spec.get("minReplicas", PoolSpec.min_replicas),
         max_replicas=spec.get("maxReplicas") or PoolSpec.max_replicas,
+        has_maximum=bool(spec.get("maxReplicas")),
         requests_per_pod=spec.get("requestsPerPod", PoolSpec.requests_per_pod),
         idle_after=_duration(spec, "idleAfter", PoolSpec.idle_after),
         in_flight_metric=_in_flight_metric(spec.get("inFlightMetric") or {}),

@@ -11,6 +11,7 @@ from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 from kotatsu_operator.core.calendar.schedule import Occurrence, Window
+from kotatsu_operator.core.objects import Disk
 
 W = TypeVar("W", Window, Occurrence)
 
@@ -213,6 +214,10 @@ class PoolSpec:
     min_replicas: int = 0
     """The least pods of an awake pool; 0: those that it was found with (`plan.with_least`)."""
     max_replicas: int = 10
+    has_maximum: bool = False
+    """Whether the manifest says max_replicas."""
+    held: str = ""
+    """The disk for which no demand adds a pod, in words that follow the target; empty for none."""
     requests_per_pod: int = 100
     idle_after: timedelta = timedelta(minutes=2)
     in_flight_metric: InFlightMetric = InFlightMetric()
@@ -247,6 +252,25 @@ class PoolSpec:
     def most_replicas(self) -> int:
         """The most that a window asks for; without windows, the least of an awake pool."""
         return max((w.replicas for w in map(self.raised, self.windows)), default=self.least)
+
+    def leaves_open(self, disk: Disk) -> bool:
+        """Whether the manifest does not say how many pods may have a disk."""
+        # Until revision 18 the CRD filled in the default.
+        is_filled_in = disk.for_one is True and self.max_replicas == PoolSpec.max_replicas
+        return is_filled_in or not self.has_maximum
+
+    def holding(self, disk: Disk, running: int) -> "PoolSpec":
+        """The spec for a target with a disk that `running` pods have, or had when it was found.
+
+        If the manifest leaves the most pods open, these are the most, besides those that windows,
+        calendars and an override name.
+        """
+        if not self.leaves_open(disk):
+            return self
+        named = [w.replicas for w in self.windows] + [c.replicas for c in self.calendars]
+        if self.override is not None:
+            named.append(self.override.replicas or 1)
+        return replace(self, max_replicas=max(1, running, *named), held=disk.why)
 
     def asked_by(self, override: Override) -> int:
         """The replicas of a Warm override: by default as many as the largest window."""

@@ -152,6 +152,14 @@ def _replicas_kept(spec: PoolSpec, seen: Observation, decision: Decision) -> Sta
             f"and {decision.floor} are requested: raise its maxReplicas"
         )
         return condition("ReplicasKept", False, "AutoscalerMaximum", text)
+    if spec.held:
+        was = " (10, which earlier versions filled in, does not count)" if spec.has_maximum else ""
+        text = (
+            f"{spec.target.kind} {spec.target.name} {spec.held}: until spec.maxReplicas is set"
+            f"{was}, requests start no pod beyond {spec.max_replicas}. Set it to 1, unless the app "
+            "shares its data among more pods"
+        )
+        return condition("ReplicasKept", False, "OneDisk", text)
     text = "nothing else sets or limits the replicas"
     if limit is not None:
         text = f"HorizontalPodAutoscaler {limit.name} sets the replicas of the awake pool"
