@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from kotatsu_operator.core.formats import table
-from kotatsu_operator.core.objects import controller_of, pod_labels, workload_selector
+from kotatsu_operator.core.formats import count, table
+from kotatsu_operator.core.objects import controller_of, disk_of, pod_labels, workload_selector
 from kotatsu_operator.core.pool.parse import SpecError
 from kotatsu_operator.core.pool.spec import BUILT_IN, Scaled
 from kotatsu_operator.core.poolset.spec import PoolSet, is_of, read_set
@@ -145,6 +145,8 @@ def _workload(kind: str, obj: Object) -> Workload:
         pod_labels(obj),
         controller_of(meta),
         opts_out=opts_out(table(meta.get("annotations"))),
+        has_disk=disk_of(obj) is not None,
+        replicas=count(table(obj.get("spec")).get("replicas"), 1),
     )
 
 
@@ -167,7 +169,7 @@ def _all(api: Api, path: str) -> Iterator[Object]:
 
 def _try(api: Api, made: Made, scaled: Scaled) -> None:
     """Let the API server check one pool of the template. Raises DemoModeError."""
-    manifest = made.manifest(scaled, {})
+    manifest = made.manifest(scaled, made.limit(None))
     # As a pool of the user's own: only the operator makes one that a set owns.
     manifest["metadata"] = {"generateName": f"{made.by.name}-", "namespace": made.namespace}
     path = pool_path(made.namespace)
@@ -207,7 +209,7 @@ def record(found: Examined) -> dict[str, Any]:
     """What a set would do, for programs."""
     return {
         "set": found.by.name,
-        "pools": [one.manifest(found.scaled, {}) for one in found.made],
+        "pools": [one.manifest(found.scaled, one.limit(None)) for one in found.made],
         "refused": [asdict(one) for _, w in found.places for one in w.refused[found.by.name]],
         "notes": list(found.notes),
     }

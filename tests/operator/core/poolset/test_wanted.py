@@ -185,3 +185,34 @@ def test_no_two_pools_ever_share_a_target_a_service_or_a_name(workloads, service
     assert all(not one.workload.opts_out for one in found.made.values())
     number = len(found.made) + sum(map(len, found.refused.values()))
     assert number == sum(found.selected.values())
+
+
+def limit(there=None, **of):
+    """maxReplicas that the set writes; `there` is that of the pool that exists."""
+    template = of.pop("template", {})
+    status = {"internal": {"foundReplicas": of.pop("found", 0)}}
+    by = pool_set(template=template)
+    (made,) = wanted(place(workload("db", "StatefulSet", **of), sets=[by])).made.values()
+    exists = None if there is None else {"spec": {"maxReplicas": there}, "status": status}
+    return made.manifest(BUILT_IN, made.limit(exists))["spec"].get("maxReplicas")
+
+
+def test_pods_with_a_disk_are_as_many_at_most_as_run():
+    assert limit(has_disk=True, replicas=1) == 1
+    assert limit(has_disk=True, replicas=0) == 1
+    assert limit(has_disk=True, replicas=3) == 3
+    assert limit(replicas=3) is None
+
+
+def test_the_template_says_how_many_pods_have_a_disk():
+    assert limit(has_disk=True, template={"maxReplicas": 5}) == 5
+    windows = [{"name": "day", "replicas": 2}, {"name": "pitch", "replicas": 4}]
+    assert limit(has_disk=True, template={"windows": windows}) == 4
+    assert limit(has_disk=True, template={"calendars": [{"name": "shows", "replicas": 3}]}) == 3
+
+
+def test_a_pool_with_a_disk_keeps_its_maximum_while_it_sleeps():
+    assert limit(3, has_disk=True, replicas=0) == 3
+    # As an earlier version has filled it in.
+    assert limit(10, has_disk=True, replicas=1) == 1
+    assert limit(10, has_disk=True, replicas=0, found=3) == 3

@@ -40,6 +40,8 @@ class Server:
         self.before_answer: list = []
         self.calls: list[tuple] = []
         self.statuses: defaultdict[str, dict] = defaultdict(lambda: {"selected": None})
+        self.specs: list[dict] = []
+        """Of the pools that it has made."""
 
     async def follow(self, _kind, _scope, _keeps):
         yield "LIST", {"items": [pool_set(1), OTHER], "before": []}
@@ -53,6 +55,7 @@ class Server:
 
     async def offer(self, kind, obj, _manager):
         self.calls.append((kind, "apply", obj["spec"]["idleAfter"]))
+        self.specs.append(obj["spec"])
         made = deepcopy(obj)
         made["metadata"] |= {
             "uid": f"uid-{len(self.calls)}",
@@ -150,3 +153,16 @@ async def test_a_pool_that_is_deleted_while_it_is_reconciled_is_paid_once(monkey
         sets.status(turn, report)
         await asyncio.sleep(0.2)
         assert server.statuses["previews"]["cost"]["accrued"] == "20"
+
+
+async def test_a_workload_that_gets_a_disk_gets_a_maximum():
+    server = Server()
+    async with at_work(server) as (cache, _, _):
+        await eventually(lambda: server.specs)
+        assert "maxReplicas" not in server.specs[-1]
+        with_disk = deployment(replicas=1)
+        claim = {"persistentVolumeClaim": {"claimName": "data"}}
+        with_disk["spec"]["template"]["spec"] = {"volumes": [claim]}
+        cache.keep_workload("Deployment", with_disk)
+        await eventually(lambda: len(server.specs) > 1)
+        assert server.specs[-1]["maxReplicas"] == 1

@@ -11,9 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from kotatsu_operator.core.formats import count, table, tables
 from kotatsu_operator.core.objects import Object, poolset_of, selects, service_of, target_of
 from kotatsu_operator.core.pool.proposal import choose, waking
-from kotatsu_operator.core.pool.spec import Scaled
+from kotatsu_operator.core.pool.spec import PoolSpec, Scaled
 from kotatsu_operator.core.poolset.spec import PoolSet
 from kotatsu_operator.core.protocol import (
     API_VERSION,
@@ -22,6 +23,7 @@ from kotatsu_operator.core.protocol import (
     SET_HASH,
     SET_LABEL,
 )
+from kotatsu_operator.core.report.record import replicas_to_restore
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,9 @@ class Workload:
     controller: str = ""
     """The object whose controller made it, as KIND NAME; empty for none."""
     opts_out: bool = False
+    has_disk: bool = False
+    """Whether its pods have volume claims."""
+    replicas: int = 1
 
     @property
     def of(self) -> tuple[str, str]:
@@ -99,12 +104,30 @@ class Made:
             "makes anew",
         )
 
-    def manifest(self, scaled: Scaled, route: Mapping[str, Any]) -> dict[str, Any]:
-        """The fields to apply; `route` are those of the way of its requests."""
+    def limit(self, pool: Object | None) -> Mapping[str, int]:
+        """The maxReplicas of pods with a disk: that of the pool, or as many as run or were found.
+
+        Never less than a window or a calendar of the template asks for.
+        """
+        if not self.workload.has_disk or "maxReplicas" in self.by.template:
+            return {}
+        there = None if pool is None else pool["spec"].get("maxReplicas")
+        # Until revision 18 the CRD filled in the default.
+        if there in (None, PoolSpec.max_replicas):
+            found = {} if pool is None else table(pool.get("status"))
+            there = max(1, self.workload.replicas, replicas_to_restore(found, None))
+        named = (
+            *tables(self.by.template.get("windows")),
+            *tables(self.by.template.get("calendars")),
+        )
+        return {"maxReplicas": max(there, *(count(one.get("replicas"), 1) for one in named), 1)}
+
+    def manifest(self, scaled: Scaled, more: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields to apply; `more` are those that the template leaves open."""
         of, by = self.workload, self.by
         kind = scaled[of.kind]
         ref = {"apiVersion": kind.api_version, "kind": of.kind, "name": of.name}
-        spec = {**route, **by.template, "targetRef": ref, "service": self.service}
+        spec = {**more, **by.template, "targetRef": ref, "service": self.service}
         if self.depends:
             spec["dependsOn"] = list(self.depends)
         made: dict[str, Any] = {

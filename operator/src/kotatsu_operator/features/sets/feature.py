@@ -376,7 +376,16 @@ class PoolSets(Feature):
     def _place(self, namespace: str, sets: list[PoolSet]) -> Place:
         cache = self._cache
         workloads = [
-            Workload(kind, of.key[1], of.own_labels, of.labels, of.controller, opts_out=of.opts_out)
+            Workload(
+                kind,
+                of.key[1],
+                of.own_labels,
+                of.labels,
+                of.controller,
+                opts_out=of.opts_out,
+                has_disk=of.disk is not None,
+                replicas=of.replicas,
+            )
             for kind, of in cache.workloads_of(namespace)
         ]
         services = [cache.services[key] for key in sorted(cache.services.having(namespace))]
@@ -409,7 +418,8 @@ class PoolSets(Feature):
     async def _make(self, made: Made) -> Refused | None:
         """Make a pool, or change it; returns why that is impossible."""
         pool = self._cache.pools.get((made.namespace, made.name))
-        manifest = made.manifest(self._cache.scaled, await self._route(made, pool))
+        more = {**made.limit(pool), **await self._route(made, pool)}
+        manifest = made.manifest(self._cache.scaled, more)
         mark = manifest["metadata"]["annotations"][SET_HASH]
         if pool is not None and table(pool["metadata"].get("annotations")).get(SET_HASH) == mark:
             path = differs(manifest["spec"], pool["spec"])
