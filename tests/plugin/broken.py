@@ -54,6 +54,32 @@ def _stateful_set() -> dict[str, Any]:
     return deployment(**more) | {"kind": "StatefulSet"}
 
 
+def _with_own_disk() -> Objects:
+    """A pool without maxReplicas of a StatefulSet whose pods have a disk each."""
+    claim: dict[str, Any] = {"accessModes": ["ReadWriteOnce"]}
+    claim["resources"] = {"requests": {"storage": "1Gi"}}
+    templates = [{"metadata": {"name": "data"}, "spec": claim}]
+    made = deployment(serviceName="web", volumeClaimTemplates=templates, replicas=1)
+    target = {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "web"}
+    return [made | {"kind": "StatefulSet"}, *plus(warm_pool(targetRef=target))[1:]]
+
+
+def _with_shared_disk() -> Objects:
+    """A pool without maxReplicas of a Deployment whose pods may all have its claim."""
+    claim = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "files"},
+        "spec": {
+            "accessModes": ["ReadWriteMany"],
+            "resources": {"requests": {"storage": "1Gi"}},
+        },
+    }
+    volume = {"name": "files", "persistentVolumeClaim": {"claimName": "files"}}
+    objects = changed(lambda o: o[0]["spec"]["template"]["spec"].update(volumes=[volume]))
+    return [*objects, warm_pool(), claim]
+
+
 def _rollout(**spec: Any) -> dict[str, Any]:
     return deployment(**spec) | {"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout"}
 
@@ -258,6 +284,7 @@ REFUSED = [
         "ForeignAutoscaler",
         "pause it (kubectl annotate scaledobject web",
     ),
+    Setup(_with_own_disk(), "disk", "OneDisk", "set spec.maxReplicas to 1", words=("sts/web",)),
     Setup(
         [
             *[o for o in plus() if "operator" not in o["metadata"]["name"]],
@@ -328,6 +355,7 @@ WARNED = [
         "MinReplicasContested",
         "ignore /spec/minReplicas there",
     ),
+    Setup(_with_shared_disk(), "disk", "NoMaximum", "set spec.maxReplicas"),
     Setup(
         plus(_quota({"requests.cpu": "300m"}, {"requests.cpu": "100m"})),
         "quota",

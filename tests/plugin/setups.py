@@ -27,7 +27,7 @@ _KINDS = (
     *("Deployment", "StatefulSet", "Rollout", "Service", "Pod", "WarmPool", "Revision"),
     *("HorizontalPodAutoscaler", "ScaledObject", "PodDisruptionBudget", "ResourceQuota"),
     *("LimitRange", "EndpointSlice", "Node", "ConfigMap", "Lease", "NetworkPolicy"),
-    "CustomResourceDefinition",
+    *("CustomResourceDefinition", "PersistentVolumeClaim"),
 )
 
 

@@ -45,6 +45,7 @@ CHAIN: tuple[Callable[[Case], Iterator[Finding]], ...] = (
     lifecycle.files,
     workload.pods,
     capacity.autoscaler,
+    capacity.disk,
     capacity.disruption,
     capacity.quota,
     capacity.limits,

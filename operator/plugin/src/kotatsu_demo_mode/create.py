@@ -21,7 +21,7 @@ from kotatsu_operator.core.suggest import PARKED_SHARE, RelativePrices, Settings
 
 from .api import MANAGER, dry_run_query
 from .check import Examined, examine
-from .checks.capacity import why_unparked
+from .checks.capacity import pods_with_disk, scales, why_unparked
 from .checks.found import Case, Finding, Found, Level, start_of
 from .checks.gauges import gauge_in, pod_of
 from .entries import Request, adding
@@ -155,14 +155,28 @@ def _is_noted(finding: Finding) -> bool:
 
 def filled(case: Case, zone: str, most: int) -> list[Filled]:
     """The fields, for windows with `most` pods at most."""
-    why = "The pods of the largest window."
     return [
         *_route(case),
         _zone(case.found, zone),
-        *([Filled("maxReplicas", most, why)] if most > PoolSpec.max_replicas else ()),
+        *_most(case, most),
         *_wake(case.found),
         *(list(_parking(case)) or _staying(case.found)),
     ]
+
+
+def _most(case: Case, windows: int) -> Iterator[Filled]:
+    """maxReplicas, where windows ask for more than the default, or pods have a disk."""
+    disk, running = case.found.disk, pods_with_disk(case)
+    most, why = max(windows, PoolSpec.max_replicas), "The pods of the largest window."
+    if disk is None or any(scales(case, a) for a in case.found.autoscalers.items):
+        if windows > PoolSpec.max_replicas:
+            yield Filled("maxReplicas", most, why)
+    elif disk.for_one is False:
+        said = f"Its pods can share their disk ({', '.join(disk.claims)})."
+        yield Filled("maxReplicas", most, why if windows > PoolSpec.max_replicas else said)
+    else:
+        said = f"{case.found.label} {disk.why}."
+        yield Filled("maxReplicas", max(windows, running), said)
 
 
 def _route(case: Case) -> Iterator[Filled]:

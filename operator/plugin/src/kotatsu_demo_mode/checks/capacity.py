@@ -9,11 +9,17 @@ from kotatsu_demo_mode.installs import settings
 from kotatsu_demo_mode.objects import name_of, spec_of
 from kotatsu_demo_mode.words import pods
 from kotatsu_operator.core.budget.prices import pod_requests
-from kotatsu_operator.core.decide.refusal import check_autoscalers, is_left_alone, keda_refusal
+from kotatsu_operator.core.decide.refusal import (
+    Refusal,
+    check_autoscalers,
+    is_left_alone,
+    keda_refusal,
+)
 from kotatsu_operator.core.formats import count, parse_quantity, table, tables
 from kotatsu_operator.core.objects import is_resizable, owners, selects
 from kotatsu_operator.core.parked import NOT_ENABLED, NOT_SERVED, Obstacle, pod_size, unparkable
 from kotatsu_operator.core.pool.spec import Parked
+from kotatsu_operator.core.report.record import replicas_to_restore
 
 from .found import Case, Finding, Found, note, ok, points_to, refused, unknown, warning
 
@@ -62,6 +68,38 @@ def _autoscaler(case: Case, hpa: Mapping[str, Any]) -> Iterator[Finding]:
         )
     else:
         yield ok(f"HorizontalPodAutoscaler {name} scales it above the windows, up to {most}")
+
+
+def pods_with_disk(case: Case) -> int:
+    """The most pods that may have a disk: as many as run, or ran when the pool found them."""
+    running = count(spec_of(case.found.workload or {}).get("replicas"), 1)
+    return max(1, running, replicas_to_restore(case.pool.status, None))
+
+
+def disk(case: Case) -> Iterator[Finding]:
+    """Whether a further pod has the data."""
+    found, spec = case.found, case.pool.spec
+    of, most = found.disk, pods_with_disk(case)
+    if of is None or spec.target.scales_itself:
+        return
+    if found.claims.unread:
+        yield unknown(f"whether its pods can share their volume claims: {found.claims.unread}")
+    if any(scales(case, a) for a in found.autoscalers.items):
+        yield ok("an autoscaler says how many pods its volume claims have")
+    elif not spec.leaves_open(of):
+        yield ok(f"spec.maxReplicas permits {pods(spec.max_replicas)} with its volume claims")
+    elif case.is_new and of.for_one is not False:
+        yield note("OneDisk", f"{found.label} {of.why}: `create` writes maxReplicas: {most}")
+    elif case.is_new:
+        yield ok("its pods can share their volume claims")
+    elif of.for_one is False:
+        yield warning(
+            "NoMaximum",
+            f"{found.label} {of.why} as far as the operator can see, so requests start no further "
+            "pod: set spec.maxReplicas",
+        )
+    else:
+        yield refused(Refusal("OneDisk", f"{found.label} {of.why}: set spec.maxReplicas to {most}"))
 
 
 def disruption(case: Case) -> Iterator[Finding]:

@@ -1,7 +1,7 @@
 """What was read of a cluster, and what the checks find in it."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
 from functools import partial
@@ -11,7 +11,14 @@ from kotatsu_demo_mode.objects import NONE, Object, Objects, name_of, spec_of
 from kotatsu_demo_mode.pools import Pool
 from kotatsu_operator.core.decide.refusal import Refusal
 from kotatsu_operator.core.formats import conditions_of, instant, is_true, table, tables, text
-from kotatsu_operator.core.objects import container_ports, is_sidecar, pod_labels, port_number
+from kotatsu_operator.core.objects import (
+    Disk,
+    container_ports,
+    disk_of,
+    is_sidecar,
+    pod_labels,
+    port_number,
+)
 from kotatsu_operator.core.pool.spec import InFlightMetric, Target
 
 
@@ -44,6 +51,8 @@ class Found:
     disruption_budgets: Objects = NONE
     quotas: Objects = NONE
     limit_ranges: Objects = NONE
+    claims: Objects = NONE
+    """The volume claims that the pod template names."""
     pools: Objects = NONE
     pods: Objects = NONE
     """A sample of the workload's pods."""
@@ -90,6 +99,15 @@ class Found:
         return table(self.template.get("spec"))
 
     @property
+    def disk(self) -> Disk | None:
+        """The volume claims of its pods, with what was read of them; None without any."""
+        disk = disk_of(self.workload or {})
+        modes = [m for c in self.claims.items for m in spec_of(c).get("accessModes") or ()]
+        if disk is None or disk.is_own or not modes:
+            return disk
+        return replace(disk, for_one=not all(_is_shared(c) for c in self.claims.items))
+
+    @property
     def labels(self) -> Mapping[str, str]:
         return {} if self.workload is None else pod_labels(self.workload)
 
@@ -125,6 +143,12 @@ class Found:
             return f"pod {name_of(starting[0])} is not Ready yet; repeat when it is"
         start = f"kubectl scale {self.target.kind.lower()} {self.target.name} --replicas=1"
         return f"no pod is Ready; start one, for example `{start} -n {self.namespace}`, and repeat"
+
+
+def _is_shared(claim: Object) -> bool:
+    """Whether pods of several nodes may have a volume claim."""
+    modes = spec_of(claim).get("accessModes") or ()
+    return any(str(mode).endswith("Many") for mode in modes)
 
 
 def is_ready(pod: Object) -> bool:

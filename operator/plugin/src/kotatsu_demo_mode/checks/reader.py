@@ -4,6 +4,7 @@ The command line names it `deployment/web`, `rollout.argoproj.io/web`, or by a p
 not be read is remembered with the reason: the other checks are still made.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from urllib.parse import quote
 
@@ -21,7 +22,7 @@ from kotatsu_demo_mode.objects import (
 )
 from kotatsu_demo_mode.pools import pool_path
 from kotatsu_operator.core.formats import table, tables, text
-from kotatsu_operator.core.objects import activators_of
+from kotatsu_operator.core.objects import Disk, activators_of
 from kotatsu_operator.core.pool.spec import KNATIVE, Target
 from kotatsu_operator.core.protocol import API_VERSION, NAME_LABEL, PROGRAM, SERVICE_LABEL
 
@@ -41,6 +42,7 @@ _MOST = 500
 _PODS = 20
 """Pods of the workload that are read."""
 _NODES = 3
+_CLAIMS = 8
 _CRD = path_of("apiextensions.k8s.io/v1", "customresourcedefinitions", "", "warmpools.kotatsu.dev")
 _OPERATOR = f"{NAME_LABEL}={PROGRAM},app.kubernetes.io/component=operator"
 
@@ -133,7 +135,13 @@ class Reader:
         if not selector:
             return found
         pods = self._list("v1", "pods", labelSelector=selector, limit=str(_PODS))
-        return replace(found, pods=pods, nodes=self._nodes(pods))
+        return replace(found, pods=pods, nodes=self._nodes(pods), claims=self._claims(found.disk))
+
+    def _claims(self, disk: Disk | None) -> Objects:
+        """The volume claims that the pods share."""
+        names = () if disk is None or disk.is_own else disk.claims[:_CLAIMS]
+        where = "persistentvolumeclaims"
+        return _all_of(self._one(path_of("v1", where, self.namespace, name)) for name in names)
 
     def _with_activators(self, found: Found) -> Found:
         """With the activators that serve the namespace, and what may keep them from its pods."""
@@ -193,9 +201,14 @@ class Reader:
     def _nodes(self, pods: Objects) -> Objects:
         given = [text(spec_of(pod).get("nodeName")) for pod in pods.items]
         names = [name for name in dict.fromkeys(given) if name][:_NODES]
-        read = [self._one(path_of("v1", "nodes", "", name)) for name in names]
-        unread = next((one.unread for one in read if one.unread), "")
-        return Objects([item for one in read for item in one.items], unread)
+        return _all_of(self._one(path_of("v1", "nodes", "", name)) for name in names)
+
+
+def _all_of(read: Iterable[Objects]) -> Objects:
+    """Objects that were read one by one."""
+    found = list(read)
+    unread = next((one.unread for one in found if one.unread), "")
+    return Objects([item for one in found for item in one.items], unread)
 
 
 def _objects(answer: Object) -> Objects:
