@@ -16,7 +16,7 @@ from kotatsu_operator.controller.target import Kinds, Target, Tools
 from kotatsu_operator.core.budget.limit import Ends
 from kotatsu_operator.core.decide import refusal
 from kotatsu_operator.core.decide.isolation import check_isolation
-from kotatsu_operator.core.formats import count, instant, internal, table
+from kotatsu_operator.core.formats import instant, internal, table
 from kotatsu_operator.core.give_back import minimum_back
 from kotatsu_operator.core.objects import read_autoscaler
 from kotatsu_operator.core.plan.activity import counted
@@ -115,8 +115,8 @@ class ScaledTarget(Target):
         if workload is None or workload.disk is None or self.autoscalers:
             return self.spec
         status = table(self.cache.pools.get(self.key, {}).get("status"))
-        found = count(record.remembered(status).get("foundReplicas"))
-        return self.spec.holding(workload.disk, max(workload.replicas, found))
+        running = max(workload.replicas, record.found_replicas(status))
+        return self.spec.holding(workload.disk, running)
 
     # --- accept ---
 

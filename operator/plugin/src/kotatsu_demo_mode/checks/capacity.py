@@ -19,7 +19,7 @@ from kotatsu_operator.core.formats import count, parse_quantity, table, tables
 from kotatsu_operator.core.objects import is_resizable, owners, selects
 from kotatsu_operator.core.parked import NOT_ENABLED, NOT_SERVED, Obstacle, pod_size, unparkable
 from kotatsu_operator.core.pool.spec import Parked
-from kotatsu_operator.core.report.record import replicas_to_restore
+from kotatsu_operator.core.report.record import found_replicas
 
 from .found import Case, Finding, Found, note, ok, points_to, refused, unknown, warning
 
@@ -73,7 +73,7 @@ def _autoscaler(case: Case, hpa: Mapping[str, Any]) -> Iterator[Finding]:
 def pods_with_disk(case: Case) -> int:
     """The most pods that may have a disk: as many as run, or ran when the pool found them."""
     running = count(spec_of(case.found.workload or {}).get("replicas"), 1)
-    return max(1, running, replicas_to_restore(case.pool.status, None))
+    return max(1, running, found_replicas(case.pool.status))
 
 
 def disk(case: Case) -> Iterator[Finding]:

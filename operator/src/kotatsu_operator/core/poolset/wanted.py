@@ -23,7 +23,7 @@ from kotatsu_operator.core.protocol import (
     SET_HASH,
     SET_LABEL,
 )
-from kotatsu_operator.core.report.record import replicas_to_restore
+from kotatsu_operator.core.report.record import found_replicas
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class Made:
         # Until revision 18 the CRD filled in the default.
         if there in (None, PoolSpec.max_replicas):
             found = {} if pool is None else table(pool.get("status"))
-            there = max(1, self.workload.replicas, replicas_to_restore(found, None))
+            there = max(1, self.workload.replicas, found_replicas(found))
         named = (
             *tables(self.by.template.get("windows")),
             *tables(self.by.template.get("calendars")),

@@ -91,6 +91,11 @@ def taken_service(status: Mapping[str, Any]) -> str | None:
     return name if is_name(name) else None
 
 
+def found_replicas(status: Mapping[str, Any]) -> int:
+    """The replicas that a pool found its target with; 0 if that is not known."""
+    return int(_owed(remembered(status)).get("foundReplicas", 0))
+
+
 MIN_SCALE = "autoscaling.knative.dev/min-scale"
 """The annotation of a Knative Revision."""
 
