@@ -5,6 +5,7 @@ import contextlib
 import inspect
 import json
 import marshal
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
@@ -27,7 +28,7 @@ from kotatsu_operator.core.scope import Namespace, Scope
 from kotatsu_operator.kube.client import EVERYWHERE, Keeps, Scale, everything
 from kotatsu_operator.kube.errors import ApiError, ConflictError, NotFoundError, UnreadableError
 from kotatsu_operator.kube.fields import used
-from kotatsu_operator.kube.objects import Object, key_of, parts, resource_of
+from kotatsu_operator.kube.objects import Object, key_of, parts, resource_of, version_of
 from tests.operator.core.values import annotations_of
 
 NAMESPACE = "demo"
@@ -406,6 +407,8 @@ class FakeKube:
         self.down = False
         self.has_knative = True
         self.scaled = BUILT_IN
+        self.restarts: Counter[str] = Counter()
+        """How often the watch of a kind was restarted."""
         self.refuses = knative_refuses
         """Why an admission webhook refuses annotations; empty when it does not."""
         self._objects: dict[tuple[str, str], Object] = {}
@@ -485,6 +488,13 @@ class FakeKube:
 
     async def close(self) -> None:
         """There are no connections."""
+
+    def on_restart(self, kind: str, times: int) -> None:
+        self.restarts[kind] += times
+
+    async def versions_of(self, kind: Any) -> dict[str, int]:
+        await self._enter("versions_of", kind.__name__)
+        return {o["metadata"]["uid"]: version_of(o) for o in self.all(kind.__name__)}
 
     async def get(self, kind: Any, namespace: str, name: str) -> Object:
         place = _place(namespace, name)

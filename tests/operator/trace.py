@@ -86,9 +86,7 @@ async def trace(act: Callable[[], Awaitable[object]]) -> Path:
 
 def edited(operator: Operator, changed: Object) -> Awaitable[None]:
     """Let the watch of WarmPools show a change."""
-    [handler] = operator._pools.handlers()._watching.get_all_handlers()
-    made: Awaitable[None] = handler.fn(event={"type": "MODIFIED", "object": changed})
-    return made
+    return operator._pools.show("MODIFIED", changed)
 
 
 async def an_edit() -> Path:

@@ -51,7 +51,8 @@ def options_of(settings: OperatorSettings, features: Sequence[Feature] = ()) -> 
 
 async def _run(settings: OperatorSettings) -> None:
     registry = CollectorRegistry()
-    kube = Kube.connect(OPERATOR, ApiMetrics(registry).error, settings.targets)
+    api = ApiMetrics(registry)
+    kube = Kube.connect(OPERATOR, api.error, settings.targets, api.restart)
     options = options_of(settings, features_of(Setup(settings, registry, now)))
     operator = Operator(kube, scope_of(settings), registry, options, clock=now)
 
@@ -68,12 +69,9 @@ async def _run(settings: OperatorSettings) -> None:
 
     checks = Checks(live, ready, remark=lambda: operator.left_out)
     start_admin(settings.host, settings.port, registry, checks)
-    stop = asyncio.Event()
-    signals = asyncio.create_task(operator.stop_on_signals(stop))
     try:
-        await operator.run(stop)
+        await operator.run()
     finally:
-        signals.cancel()
         await kube.close()
 
 

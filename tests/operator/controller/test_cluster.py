@@ -7,7 +7,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from kotatsu_operator.controller import app as operator_module
-from kotatsu_operator.controller import kopf_adapter, namespaces, unserved, work_queue
+from kotatsu_operator.controller import namespaces, pool_watch, unserved, work_queue
 from kotatsu_operator.controller import restore as restore_module
 from kotatsu_operator.controller.app import Operator, Options
 from kotatsu_operator.core.pool.spec import Platform
@@ -88,20 +88,16 @@ class Running:
         self.operator._pools.run = self._show_pools
         self.stop = asyncio.Event()
 
-    async def _show_pools(self, _, stop):
+    async def _show_pools(self, *_):
         """In the place of kopf."""
-        self.operator._pools._ready.set()
-        [handler] = self.operator._pools.handlers()._watching.get_all_handlers()
+        self.operator._pools._begun.set()
 
         async def show(_, change, obj):
             for item in obj["items"] if change == "LIST" else [obj]:
                 kind = "DELETED" if change == "DELETED" else "MODIFIED"
-                await handler.fn(event={"type": kind, "object": item})
+                await self.operator._pools.show(kind, item)
 
-        watching = asyncio.create_task(Watch(self.kube, WarmPool, EVERYWHERE, show).run())
-        await stop.wait()
-        watching.cancel()
-        await asyncio.gather(watching, return_exceptions=True)
+        await Watch(self.kube, WarmPool, EVERYWHERE, show).run()
 
     async def end(self, task):
         """Stop it, and wait for its end."""
@@ -136,7 +132,7 @@ class Running:
 async def make(monkeypatch):
     monkeypatch.setattr(restore_module, "_PAUSE", 0.001)
     monkeypatch.setattr(operator_module, "SWEEP_SECONDS", 0.02)
-    monkeypatch.setattr(kopf_adapter, "LIST_AGAIN_SECONDS", 0.001)
+    monkeypatch.setattr(pool_watch, "LIST_AGAIN_SECONDS", 0.001)
     running = []
 
     async def begin(*objects, accepts="", **how):

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from kotatsu_operator.controller import app as operator_module
-from kotatsu_operator.controller import kopf_adapter, unserved
+from kotatsu_operator.controller import pool_watch, unserved
 from kotatsu_operator.controller import restore as restore_module
 from kotatsu_operator.core.objects import activators_of
 from kotatsu_operator.core.protocol import INSTALL_LABEL, LEASE_NAME, home_of
@@ -113,7 +113,7 @@ class Walk:
 async def test_on_a_random_walk_no_install_writes_a_pool_that_another_one_has(monkeypatch, seed):
     monkeypatch.setattr(restore_module, "_PAUSE", 0.001)
     monkeypatch.setattr(operator_module, "SWEEP_SECONDS", 0.02)
-    monkeypatch.setattr(kopf_adapter, "LIST_AGAIN_SECONDS", 0.001)
+    monkeypatch.setattr(pool_watch, "LIST_AGAIN_SECONDS", 0.001)
     monkeypatch.setattr(unserved, "ASK_AGAIN", timedelta(seconds=0.02))
     monkeypatch.setattr(unserved, "GONE_AFTER", timedelta(seconds=0.1))
     walk = Walk(seed)

@@ -546,7 +546,7 @@ async def test_a_view_is_listed_and_then_followed(watched):
         await eventually(lambda: len(seen) == 4)
     assert seen == [("LIST", ["a"]), ("ADDED", ["b"]), ("MODIFIED", ["b"]), ("DELETED", ["a"])]
     assert watched.requests[1]["resourceVersion"] == "50"
-    assert watched.requests[1]["timeoutSeconds"] == "60"
+    assert watched.requests[1]["timeoutSeconds"] == "40"
 
 
 async def test_pages_of_a_list_are_told_one_by_one(kube, server):
@@ -558,6 +558,78 @@ async def test_pages_of_a_list_are_told_one_by_one(kube, server):
     names = [(change, [o["metadata"]["name"] for o in obj["items"]]) for change, obj in told]
     assert names == [("PART", ["a"]), ("PART", ["b"]), ("LIST", ["c"])]
     assert [o["metadata"]["name"] for o in told[-1][1]["before"]] == ["a", "b"]
+
+
+async def test_a_watch_that_goes_on_over_another_stream_says_so(watched):
+    watched.lines.put_nowait(None)
+    async with connected(watched) as connection:
+        changes = Kube(connection).follow(Pod, "demo")
+        assert [(await anext(changes))[0] for _ in range(2)] == ["LIST", kube_module.RENEWED]
+        watched.tell("ADDED", pod("b"), 51)
+        assert (await anext(changes))[0] == "ADDED"
+        await changes.aclose()
+
+
+# --- versions ---
+
+HOSTILE = '"uid":"forged","resourceVersion":"9"'
+
+
+def metadata_of(*pools):
+    """The answer to a list of metadata, as the API server writes it."""
+    items = [
+        {
+            "kind": "PartialObjectMetadata",
+            "metadata": {
+                "name": f"pool-{uid}",
+                "namespace": "demo",
+                "uid": uid,
+                "resourceVersion": str(version),
+                "annotations": {"of/others": HOSTILE, HOSTILE: "x"},
+                "ownerReferences": [{"kind": "WarmPoolSet", "uid": "of-a-set", "name": "all"}],
+            },
+        }
+        for uid, version in pools
+    ]
+    answer = {
+        "kind": "PartialObjectMetadataList",
+        "metadata": {"resourceVersion": "100"},
+        "items": items,
+    }
+    return json.dumps(answer, separators=(",", ":")).encode()
+
+
+@pytest.mark.parametrize("size", [1, 7, 64, 10_000])
+async def test_versions_are_read_from_parts_of_any_size(size):
+    data, asked = metadata_of(("a", 5), ("b", 7)), []
+
+    async def parts():
+        for start in range(0, len(data), size):
+            yield data[start : start + size]
+
+    def answer(request):
+        asked.append(request)
+        return parts()
+
+    async with connected(answer) as connection:
+        assert await Kube(connection).versions_of(WarmPool) == {"a": 5, "b": 7}
+    assert asked[0].path == "/apis/kotatsu.dev/v1beta1/warmpools"
+    assert asked[0].params == {"resourceVersion": "0"}, "from the cache of the API server"
+    assert "as=PartialObjectMetadataList" in asked[0].headers["Accept"]
+
+
+async def test_there_may_be_no_versions():
+    async with connected(lambda _: (200, metadata_of())) as connection:
+        assert await Kube(connection).versions_of(WarmPool) == {}
+
+
+@pytest.mark.parametrize(
+    "answer", [(200, b"<html>"), (503, b"away"), (200, b""), (404, "404 page not found\n")]
+)
+async def test_what_is_no_list_of_metadata_has_no_versions(answer):
+    async with connected(lambda _: answer) as connection:
+        with pytest.raises(Unreachable):
+            await Kube(connection).versions_of(WarmPool)
 
 
 TOO_OLD = {

@@ -10,6 +10,7 @@ from kotatsu_operator.controller.cache import Cache
 from kotatsu_operator.kube import informer as turns_module
 from kotatsu_operator.kube.informer import Feed, Informer
 from kotatsu_operator.kube.objects import Pod
+from kotatsu_operator.runtime import loop
 from tests.operator.cluster import (
     MINE,
     VOICE,
@@ -178,3 +179,17 @@ async def test_a_long_list_leaves_others_their_turns(monkeypatch):
         async with synced(Informer(kube, [feed], lambda _: None)):
             assert len(cache.pods["demo"]) == 300
             assert turns() > 250
+
+
+async def test_a_kind_whose_watch_has_stopped_is_named_until_it_is_listed_again(
+    followed, monkeypatch
+):
+    monkeypatch.setattr(loop, "AGAIN_SECONDS", 0.05)
+    assert followed.informer.stopped == []
+    (task,) = (task for task in asyncio.all_tasks() if task.get_name() == "watch Service")
+    task.cancel()
+    await eventually(lambda: followed.informer.stopped == ["Service"])
+    assert followed.informer.missing == [], "what was listed stays known"
+    await eventually(lambda: followed.informer.stopped == [])
+    assert followed.anew == [True], "deletions may have been missed"
+    assert followed.kube.restarts["Service"] == 1

@@ -5,9 +5,11 @@ import contextlib
 
 import pytest
 
-from kotatsu_operator.kube.client import EVERYWHERE
+from kotatsu_operator.kube import informer
+from kotatsu_operator.kube.client import EVERYWHERE, RENEWED
 from kotatsu_operator.kube.informer import Feed, Watch
 from kotatsu_operator.kube.objects import Pod, key_of
+from kotatsu_operator.runtime import loop
 from tests.operator.cluster import FakeKube, eventually, pod
 
 pytestmark = pytest.mark.timeout(30)
@@ -137,3 +139,70 @@ async def test_a_namespace_that_is_left_is_empty(shown):
     shown.kube.put(pod_in("a", "a-2"))
     await asyncio.sleep(0.05)
     assert shown.names == set()
+
+
+# --- a watch that stops ---
+
+
+def tasks_of(watch):
+    """The tasks that follow a kind."""
+    return [task for task in asyncio.all_tasks() if task.get_name() == f"watch {watch}"]
+
+
+@pytest.fixture
+def soon(monkeypatch):
+    """Stopped is known within a tenth of a second."""
+    monkeypatch.setattr(loop, "CHECK_SECONDS", 0.01)
+    monkeypatch.setattr(loop, "AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr(informer, "CHECK_SECONDS", 0.01)
+    monkeypatch.setattr(informer, "STOPPED_SECONDS", 0.1)
+
+
+async def goes_on(shown):
+    """A pod that is made now is shown, and the watch has been restarted once."""
+    shown.kube.put(pod_in("a", "a-9"))
+    await eventually(lambda: "a-9" in shown.names)
+    await eventually(lambda: not shown.watch.is_stopped)
+    assert shown.kube.restarts == {"Pod": 1}
+
+
+async def test_a_watch_whose_task_is_canceled_begins_anew(soon, shown):
+    (task,) = tasks_of("Pod")
+    task.cancel()
+    await eventually(lambda: shown.kube.restarts["Pod"])
+    await goes_on(shown)
+
+
+async def test_a_watch_that_does_not_take_a_change_is_stopped_and_begins_anew(soon, shown):
+    change, stuck = shown.watch._on_change, asyncio.Event()
+
+    async def hang(*_):
+        await stuck.wait()
+
+    shown.watch._on_change = hang
+    shown.kube.put(pod_in("a", "a-2"))
+    await eventually(lambda: shown.watch.is_stopped)
+    shown.watch._on_change = change
+    await goes_on(shown)
+    assert shown.names == {"a-1", "a-2", "a-9"}
+
+
+async def test_a_quiet_watch_that_is_renewed_has_not_stopped(soon, shown):
+    for _ in range(20):
+        shown.kube._tell("Pod", RENEWED, pod_in("a", "a-1"))
+        await asyncio.sleep(0.02)
+    assert shown.kube.restarts == {"Pod": 0}
+    await eventually(lambda: shown.kube.restarts["Pod"] == 1)
+
+
+async def test_a_list_may_take_its_time(soon, monkeypatch):
+    made = Shown()
+    going_on = asyncio.Event()
+    made.kube.on("follow", lambda _: going_on.wait())
+    running = asyncio.create_task(made.watch.run())
+    await asyncio.sleep(0.3)
+    assert made.kube.restarts == {"Pod": 0}
+    going_on.set()
+    await eventually(lambda: made.pods)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)

@@ -48,7 +48,8 @@ def identity(settings: ActivatorSettings) -> PodIdentity:
 
 async def _run(settings: ActivatorSettings) -> None:
     registry = CollectorRegistry()
-    kube = Kube.connect(ACTIVATOR, ApiMetrics(registry).error, settings.targets)
+    api = ApiMetrics(registry)
+    kube = Kube.connect(ACTIVATOR, api.error, settings.targets, api.restart)
     me = identity(settings)
     limit = ConnectionLimit(raise_file_limit(), memory=settings.memory, is_shared=me.is_shared)
     metrics = ActivatorMetrics(registry)

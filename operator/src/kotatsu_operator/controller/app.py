@@ -17,9 +17,9 @@ from kotatsu_operator.controller.demand import Observer, Scraper
 from kotatsu_operator.controller.election import TIMES, Times
 from kotatsu_operator.controller.elector import Elector
 from kotatsu_operator.controller.feature import Feature, kinds_of
-from kotatsu_operator.controller.kopf_adapter import PoolWatch
 from kotatsu_operator.controller.namespaces import Namespaces
 from kotatsu_operator.controller.pacer import Pacer
+from kotatsu_operator.controller.pool_watch import PoolWatch
 from kotatsu_operator.controller.reconciler import Reconciler
 from kotatsu_operator.controller.report import NamespaceMetric, PoolMetrics, Reporter
 from kotatsu_operator.controller.restore import Records
@@ -129,8 +129,7 @@ class Operator:
         used.listed_by(self._further, must=False)
         self._known = asyncio.Event()
         """Set once it is known what is served."""
-        self._pools = PoolWatch(acting, cache, queue.touch, self._pool_gone)
-        self.stop_on_signals = self._pools.stop_on_signals
+        self._pools = PoolWatch(kube.separate(), cache, queue.touch, self._pool_gone)
         self._shows = self._pools.shows, self._informer.shows, used.shows
         NamespaceMetric(registry, self._readable)
 
@@ -155,7 +154,11 @@ class Operator:
         """A sentence about what is not ready; empty when ready, also while standing by."""
         if awaited := [*self._first.awaited, *self._informer.awaited]:
             return f"not listed yet: {', '.join(awaited)}"
-        return "" if self._pools.has_begun else "the watch of WarmPools has not begun"
+        if stopped := [*self._first.stopped, *self._informer.stopped]:
+            return f"the watch has stopped and is started again: {', '.join(stopped)}"
+        if not self._pools.has_begun:
+            return "the watch of WarmPools has not begun"
+        return self._pools.why_blind
 
     @property
     def left_out(self) -> str:
@@ -174,13 +177,13 @@ class Operator:
             yield name, all(shows(name) for shows in self._shows)
 
     async def run(self, stop: threading.Event | asyncio.Event | None = None) -> None:
-        """Run until `stop` is set (None: until a signal). Raises the error of any part."""
-        ended = asyncio.Event()
+        """Run until `stop` is set, or until a signal. Raises the error of any part."""
+        stop = asyncio.Event() if stop is None else stop
         electing = asyncio.create_task(self._elect(), name="elector")
-        watching = asyncio.create_task(self._pools.run(self._options.name, ended), name="pools")
         watch = self._kube, self._namespaces, self.cache, self.work_queue.touch
         parts = [
             ("stop", _wait_for(stop)),
+            ("pools", self._pools.run(self._options.name, stop.set)),
             ("heartbeat", self.heartbeat.run()),
             ("what is served", self._find_out()),
             ("informer", self._then(self._informer.run)),
@@ -192,14 +195,12 @@ class Operator:
             ),
         ]
         tasks = {asyncio.create_task(part, name=name) for name, part in parts}
-        tasks |= {electing, watching}
+        tasks.add(electing)
         try:
             first, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             # Release the Lease first: the watch of WarmPools needs time to end.
             electing.cancel()
             await asyncio.wait([electing])
-            ended.set()
-            await watching
             for task in {*first, electing}:
                 if not task.cancelled():
                     task.result()
@@ -245,7 +246,6 @@ class Operator:
         """Act until cancelled. Starts without memory, because others may have led meanwhile."""
         self._reconciler.reset()
         self.records.reset()
-        self._pools.reset()
         for key in self.cache.pools:
             self.work_queue.touch(key)
         try:
@@ -334,20 +334,17 @@ class Operator:
             log.warning("cannot compare the record with the WarmPools: %s", error)
             self._is_uncompared = True
             return
-        there = {pool["metadata"]["uid"] for pool in pools}
-        self._is_uncompared |= not self._pools.compare(before, there)
-        for pool in pools:
-            self._pools.recall(pool)
+        self._pools.take(before, pools)
 
     def _note_uncompared(self) -> None:
         self._is_uncompared = True
 
 
-async def _wait_for(stop: threading.Event | asyncio.Event | None) -> None:
+async def _wait_for(stop: threading.Event | asyncio.Event) -> None:
     if isinstance(stop, threading.Event):
         await asyncio.to_thread(stop.wait)
     else:
-        await (stop or asyncio.Event()).wait()
+        await stop.wait()
 
 
 # --- which watch fills which part of the cache ---

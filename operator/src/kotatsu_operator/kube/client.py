@@ -29,8 +29,12 @@ from kotatsu_operator.kube.errors import (
 from kotatsu_operator.kube.fields import decoded, used
 from kotatsu_operator.kube.objects import Key, Object, WarmPool
 
-WATCH_SECONDS = 30
-"""After this many silent seconds a watch is replaced by another one from the same version."""
+WATCH_SECONDS = 20
+"""After this many silent seconds a watch is replaced by another one from the same version. With the
+time for a connection, an event of one that has died comes within 30 s."""
+
+RENEWED = "RENEWED"
+"""The change of `Kube.follow` that says that a watch goes on and has nothing new."""
 
 PAGE = 20
 """Objects in the first answer to a list."""
@@ -40,6 +44,15 @@ LARGEST_PAGE = 100
 
 MOST_READ = 4 * 1024 * 1024
 """Bytes of an answer with several objects. One object can have some MB."""
+
+_METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+
+_VERSION = re.compile(rb'"uid":"([^"\\]+)","resourceVersion":"(\d+)"')
+"""Two fields that the API server writes one after the other, in the metadata of each object. In a
+text each quote has a backslash before it."""
+
+_LONGEST_VERSION = 256
+"""Bytes of these fields at most."""
 
 _LIST_AGAIN = 410
 """HTTP 410 Gone: the resourceVersion to continue from is too old."""
@@ -145,6 +158,8 @@ class Kube:
     connection: Connection
     may_write: Callable[[], bool] = lambda: True
     on_error: Callable[[str], None] = lambda _: None
+    on_restart: Callable[[str, int], None] = lambda _, __: None
+    """Called with the kind of each watch that is made, and with how often it was restarted now."""
     scaled: Scaled = field(default_factory=lambda: BUILT_IN)
     reading: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while a page of a list is read: all lists of a process have one page in memory."""
@@ -156,6 +171,7 @@ class Kube:
         actor: str,
         on_error: Callable[[str], None] = lambda _: None,
         scaled: Scaled = BUILT_IN,
+        on_restart: Callable[[str, int], None] = lambda _, __: None,
     ) -> "Kube":
         """Connect with the pod's service account, or with KUBECONFIG outside of a cluster.
 
@@ -163,7 +179,8 @@ class Kube:
         `on_error` gets the status code or `unreachable` of each call that fails, except conflicts
         and missing objects.
         """
-        return cls(Connection.from_environment(actor), on_error=on_error, scaled=scaled)
+        connection = Connection.from_environment(actor)
+        return cls(connection, on_error=on_error, on_restart=on_restart, scaled=scaled)
 
     def guarded(self, may_write: Callable[[], bool]) -> "Kube":
         """The same connections, but a write raises NotLeadingError unless `may_write()`.
@@ -268,6 +285,29 @@ class Kube:
 
         return await self._call(listed())
 
+    async def versions_of(self, kind: Any) -> dict[str, int]:
+        """The resourceVersions of all objects of a kind by uid, from the API server's cache.
+
+        The answer has no pages, and ten thousand WarmPools have 24 MB of metadata: nothing is kept
+        of it but these.
+        """
+
+        async def versions() -> dict[str, int]:
+            found, rest, is_list = dict[str, int](), b"", False
+            path, asked = _path_of(kind, EVERYWHERE), {"resourceVersion": "0"}
+            async with self.connection.send("GET", path, asked, accept=_METADATA) as response:
+                async for part in response.content.iter_any():
+                    data = rest + part
+                    is_list = is_list or b'"PartialObjectMetadataList"' in data
+                    for one in _VERSION.finditer(data):
+                        found[one[1].decode()] = int(one[2])
+                    rest = data[-_LONGEST_VERSION:]
+            if not is_list:
+                raise ValueError("no list of metadata")
+            return found
+
+        return await self._call(versions())
+
     async def _pages(
         self, kind: Any, namespace: str, labels: Mapping[str, str] | None, keeps: Keeps
     ) -> AsyncIterator[tuple[list[Object], str, bool]]:
@@ -323,8 +363,9 @@ class Kube:
         Objects that `keeps` rejects are dropped as they are read.
         Yields ("PART", {"items": [...]}) for each page of the list but the last, and once ("LIST",
         {"items": [...], "before": [...]}) with the last page and the names of all objects on the
-        pages before. Then yields (ADDED|MODIFIED|DELETED, object). Objects have only the used
-        fields. Raises NotFoundError if the kind does not exist (any more).
+        pages before. Then yields (ADDED|MODIFIED|DELETED, object), and (RENEWED, {}) when it goes
+        on over another connection. Objects have only the used fields. Raises NotFoundError if the
+        kind does not exist (any more).
         """
         before: list[Object] = []
         version = ""
@@ -351,7 +392,7 @@ class Kube:
                     if keeps(obj):
                         yield change, obj
             except (TimeoutError, StopAsyncIteration):
-                continue
+                pass
             except HttpError as error:
                 if error.code == _LIST_AGAIN:
                     return
@@ -360,6 +401,7 @@ class Kube:
                 raise
             finally:
                 await events.aclose()
+            yield RENEWED, {}
 
     async def _events(
         self, kind: Any, namespace: str, version: str

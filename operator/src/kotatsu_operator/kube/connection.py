@@ -85,6 +85,7 @@ class Connection:
         params: Mapping[str, str | int] = {},
         body: Any = None,
         content: str = "application/json",
+        accept: str = "application/json",
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """The answer to a request, with its body unread.
 
@@ -95,7 +96,7 @@ class Connection:
         most, timeout = (0, _ENDLESS) if "watch" in params else (MOST, _BOUNDED)
         if most not in self._sessions:
             self._sessions[most] = self._connect(most)
-        headers, data = {"Accept": "application/json"}, None
+        headers, data = {"Accept": accept}, None
         if token := self._authorization():
             headers["Authorization"] = token
         if method in ("POST", "PUT", "PATCH"):

@@ -20,11 +20,18 @@ from typing import Any, Generic, TypeVar
 from lightkube.core.resource import NamespacedResourceG
 
 from kotatsu_operator.core.objects import selects
-from kotatsu_operator.kube.client import EVERYWHERE, Keeps, Kube, everything
+from kotatsu_operator.kube.client import (
+    EVERYWHERE,
+    RENEWED,
+    WATCH_SECONDS,
+    Keeps,
+    Kube,
+    everything,
+)
 from kotatsu_operator.kube.errors import NotFoundError, Unreachable, is_answer
 from kotatsu_operator.kube.objects import Object, key_of, version_of
 from kotatsu_operator.kube.views import PodView
-from kotatsu_operator.runtime.loop import TURN, started_in
+from kotatsu_operator.runtime.loop import CHECK_SECONDS, TURN, kept, started_in
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +40,9 @@ CLUSTER = ""
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
 """Seconds before a kind is listed again: doubled each time, until a watch lasts longer."""
+
+STOPPED_SECONDS = WATCH_SECONDS + 8
+"""Seconds without a change or a renewal after which a watch has stopped, whatever it waits for."""
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
@@ -140,6 +150,11 @@ class Informer(Generic[K]):
         """Whether all kinds have been listed."""
         return not self._missing
 
+    @property
+    def stopped(self) -> list[str]:
+        """The kinds whose watch had to be started again and has not listed them since."""
+        return sorted(name for name, watch in self._watches.items() if watch.is_stopped)
+
     async def synced(self) -> None:
         """Wait until everything has been listed once or was rejected.
 
@@ -150,7 +165,7 @@ class Informer(Generic[K]):
     async def run(self) -> None:
         async with asyncio.TaskGroup() as self._group:
             for name, watch in self._watches.items():
-                self._group.create_task(watch.run(), name=f"watch {name}")
+                self._group.create_task(watch.run(), name=f"keep {name}")
 
     def _watch(self, kube: Kube, feed: Feed[K], keeps: Keeps) -> "Watch":
         change, failed = partial(self._change, feed), partial(self._failed, feed.name)
@@ -259,12 +274,31 @@ class Watch:
         """How often the whole scope was listed, or began to be."""
         self._listed = asyncio.Event()
         """Set while the scope is watched and not being listed."""
+        self._quiet = 0.0
+        """Seconds since the last change was taken, or the watch was renewed."""
+        self.is_stopped = False
+        """Whether the watch had stopped and the scope has not been listed since."""
+        kube.on_restart(kind.__name__, 0)
 
     async def run(self) -> None:
-        """List and watch until cancelled; after each end, pause shortly and start again.
+        """List and watch until canceled; after each end, pause shortly and start again.
 
         What `on_change` returns is awaited before the next change. Raises what `on_error` raises.
         """
+        await kept(self._run, f"watch {self._kind.__name__}", self._has_stopped, self._again)
+
+    def _has_stopped(self) -> bool:
+        # Counted in questions, of which a process that was halted asks only one. A list may take
+        # longer; each of its requests has a bound.
+        self._quiet = self._quiet + CHECK_SECONDS if self._listed.is_set() else 0.0
+        return self._quiet > STOPPED_SECONDS
+
+    def _again(self) -> None:
+        self.is_stopped = True
+        self._listed.clear()
+        self._kube.on_restart(self._kind.__name__, 1)
+
+    async def _run(self) -> None:
         clock, pause = asyncio.get_running_loop().time, FIRST_PAUSE
         while True:
             began = clock()
@@ -272,7 +306,9 @@ class Watch:
             self._listed.clear()
             try:
                 async for change, obj in self._kube.follow(self._kind, self._scope, self._keeps):
-                    await self._change(change, obj)
+                    if change != RENEWED:
+                        await self._change(change, obj)
+                    self._quiet = 0.0
             except (NotFoundError, *Unreachable) as error:
                 self._on_error(error)
                 log.warning(
@@ -329,6 +365,7 @@ class Watch:
             return
         await self._tell(self._scope, change, obj)
         if change == "LIST":
+            self.is_stopped = False
             self._listed.set()
 
     async def _tell(self, namespace: str, change: str, obj: Object) -> None:

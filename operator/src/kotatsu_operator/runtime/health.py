@@ -145,7 +145,7 @@ def start_admin(
 
 
 class ApiMetrics:
-    """Counts failed calls to the API server in `kotatsu_api_errors`."""
+    """Counts failed calls to the API server, and watches of it that had to be restarted."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._errors = Counter(
@@ -155,9 +155,18 @@ class ApiMetrics:
             registry=registry,
         )
         self._errors.labels("unreachable")  # exists from the start, so that rate() works
+        self._restarts = Counter(
+            "kotatsu_api_watch_restarts",
+            "Watches of a kind that had stopped, or did not show what the API server has.",
+            ("kind",),
+            registry=registry,
+        )
 
     def error(self, reason: str) -> None:
         self._errors.labels(reason).inc()
+
+    def restart(self, kind: str, times: int) -> None:
+        self._restarts.labels(kind).inc(times)
 
 
 # --- the metrics page: rendered by one thread at a time, and shared by all who ask for it ---

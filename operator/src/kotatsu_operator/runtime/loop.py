@@ -1,10 +1,13 @@
-"""The event loop: whether it still runs, what a turn of it may take, and tasks of a group."""
+"""The event loop: whether it still runs, what a turn of it may take, and tasks that are kept."""
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any
+
+log = logging.getLogger(__name__)
 
 EVERY = 1.0
 LATE_AFTER = 20.0
@@ -47,3 +50,47 @@ def started_in(
             return group.create_task(work, name=name)
     work.close()
     return None
+
+
+CHECK_SECONDS = 2.0
+"""Seconds between two questions whether work has stopped."""
+
+AGAIN_SECONDS = 1.0
+"""Seconds until it is done again."""
+
+END_SECONDS = 15.0
+"""Seconds that it may take to end."""
+
+
+class StuckError(Exception):
+    """Work that was canceled does not end."""
+
+
+async def kept(
+    work: Callable[[], Coroutine[Any, Any, None]],
+    name: str,
+    has_stopped: Callable[[], bool],
+    again: Callable[[], None],
+) -> None:
+    """Do work that must go on until this is canceled, in a task of its own.
+
+    It is done again when it has ended or was canceled, and once it `has_stopped`, which is asked
+    every CHECK_SECONDS; `again` is called then. Raises the error of the work, and StuckError.
+    """
+    while True:
+        task = asyncio.create_task(work(), name=name)
+        try:
+            while not task.done():
+                await asyncio.wait([task], timeout=CHECK_SECONDS)
+                if has_stopped():
+                    break
+        finally:
+            task.cancel()
+            ended, _ = await asyncio.wait([task], timeout=END_SECONDS)
+        if not ended:
+            raise StuckError(f"{name} has stopped and does not end, so the process has to")
+        if not task.cancelled():
+            task.result()
+        log.warning("%s has stopped: it is started again", name)
+        again()
+        await asyncio.sleep(AGAIN_SECONDS)
