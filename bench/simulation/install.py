@@ -126,7 +126,7 @@ class Stretch:
         return (self.ended - self.began).total_seconds()
 
     def calls(self, *users: str) -> dict[str, int]:
-        """How many calls of these users began meanwhile, by verb and resource; no watches."""
+        """How many calls of these users began meanwhile, by verb and resource; not AT_REST."""
         found: dict[str, int] = {}
         for user in users:
             found |= {
