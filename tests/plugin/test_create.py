@@ -163,6 +163,21 @@ def test_a_window_of_more_pods_raises_the_maximum():
     assert made["spec"]["maxReplicas"] == 30
 
 
+@each("running, spec", [
+    (1, {}),
+    (3, {"minReplicas": 3}),
+    (12, {"minReplicas": 12, "maxReplicas": 12}),
+])  # fmt: skip
+def test_the_pods_that_run_are_the_least(running: int, spec: dict[str, int]):
+    made, _ = created(changed(lambda objects: objects[0]["spec"].update(replicas=running)))
+    assert {k: v for k, v in made["spec"].items() if k.endswith("Replicas")} == spec
+
+
+def test_the_least_of_a_workload_with_an_autoscaler_is_the_autoscalers():
+    objects = changed(lambda objects: objects[0]["spec"].update(replicas=3))
+    assert "minReplicas" not in created([*objects, autoscaler()])[0]["spec"]
+
+
 def test_warnings_stand_above_the_manifest():
     _, text = created(changed(lambda o: container(o).pop("readinessProbe")))
     assert text.startswith("# ReadinessMissing: container web has no readinessProbe")

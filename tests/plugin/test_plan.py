@@ -46,6 +46,15 @@ def test_the_plan_of_a_day(file: str):
     assert ran.out == GOLDEN
 
 
+def test_a_window_below_the_least_says_what_the_pool_has(tmp_path: Path):
+    pool = manifest(windows=[EVENINGS], lead="1m", minReplicas=3)
+    file = write_manifest(tmp_path / "pool.yaml", pool, deployment())
+    ran = demo_mode("plan", "-f", file, "--days", "1", width=98)
+    opens = next(line for line in ran.out.splitlines() if " open " in line)
+    assert "rehearsal  3 " in opens
+    assert opens.endswith("asks for 2, and an awake pool has 3 at least")
+
+
 def test_the_records_have_times_in_rfc_3339_with_the_pools_offset(file: str):
     found = demo_mode("plan", "-f", file, "--days", "1", "-o", "json").json["transitions"]
     assert found[0] == {

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from textwrap import wrap
 from typing import Any
 
-from kotatsu_operator.core.formats import format_duration, is_name
+from kotatsu_operator.core.formats import count, format_duration, is_name
 from kotatsu_operator.core.plan.lead import enough_hold
 from kotatsu_operator.core.pool.proposal import metric_field
 from kotatsu_operator.core.pool.spec import Parked, PoolSpec, RouteMode
@@ -26,7 +26,7 @@ from .checks.found import Case, Finding, Found, Level, start_of
 from .checks.gauges import gauge_in, pod_of
 from .entries import Request, adding
 from .errors import DemoModeError
-from .objects import Object
+from .objects import Object, spec_of
 from .pools import Pool, pool_path, read_pool
 from .shell import Shell
 from .terminal import plain
@@ -155,19 +155,32 @@ def _is_noted(finding: Finding) -> bool:
 
 def filled(case: Case, zone: str, most: int) -> list[Filled]:
     """The fields, for windows with `most` pods at most."""
+    least = list(_least(case))
     return [
         *_route(case),
         _zone(case.found, zone),
-        *_most(case, most),
+        *least,
+        *_most(case, max([most, *(part.value for part in least)])),
         *_wake(case.found),
         *(list(_parking(case)) or _staying(case.found)),
     ]
 
 
+def _least(case: Case) -> Iterator[Filled]:
+    """MinReplicas of a workload that runs more than one pod, unless an HPA says it."""
+    running = count(spec_of(case.found.workload or {}).get("replicas"), 1)
+    has_hpa = any(scales(case, a) for a in case.found.autoscalers.items)
+    if running > 1 and not has_hpa and not case.pool.spec.target.scales_itself:
+        yield Filled("minReplicas", running, f"{case.found.label} runs {running} pods.")
+
+
 def _most(case: Case, windows: int) -> Iterator[Filled]:
     """maxReplicas, where windows ask for more than the default, or pods have a disk."""
     disk, running = case.found.disk, pods_with_disk(case)
-    most, why = max(windows, PoolSpec.max_replicas), "The pods of the largest window."
+    most, why = (
+        max(windows, PoolSpec.max_replicas),
+        "The pods that run, or those of the largest window.",
+    )
     if disk is None or any(scales(case, a) for a in case.found.autoscalers.items):
         if windows > PoolSpec.max_replicas:
             yield Filled("maxReplicas", most, why)

@@ -235,6 +235,9 @@ def _note(t: Timeline, change: Change) -> str:
     notes = []
     if source := _calendar(t.pool, change.window):
         notes.append(f"calendar {source}")
+    asked = [w.replicas for w in t.pool.spec.windows if w.name == change.window and not w.parked]
+    if change.kind != "close" and min(asked, default=t.pool.spec.least) < t.pool.spec.least:
+        notes.append(f"asks for {asked[0]}, and an awake pool has {t.pool.spec.least} at least")
     if change.shifted:
         notes.append(skipped_note(change.at, t.pool.spec.zone))
     if change.winner:
