@@ -256,7 +256,7 @@ class Recorded(Session):
         objects: Objects,
         pages: Mapping[str, str] | None = None,
         denied: tuple[str, ...] = (),
-        greetings: Mapping[str, bytes] | None = None,
+        greetings: Mapping[str, bytes | None] | None = None,
     ) -> None:
         self._objects = deepcopy(objects)
         self._greetings = greetings or {}
@@ -319,7 +319,7 @@ class Recorded(Session):
         found = self._pages.get(f"{name}{page}")
         return (404, "not found") if found is None else (200, found[:most])
 
-    def greeting(self, namespace: str, pod: str, port: int) -> bytes:
+    def greeting(self, namespace: str, pod: str, port: int) -> bytes | None:
         self.reads.append(f"{namespace}/{pod}:{port}")
         if "pods/portforward" in self._denied:
             raise DemoModeError(

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def check(
     *words: str,
     pages: Any = PAGES,
     denied: tuple[str, ...] = (),
-    greetings: dict[str, bytes] | None = None,
+    greetings: Mapping[str, bytes | None] | None = None,
 ) -> dict[str, Any]:
     """The answer as JSON."""
     cluster = Recorded(objects, pages, denied, greetings)
@@ -312,7 +313,12 @@ def test_what_is_usual_is_not_worth_a_note(objects: Objects):
 def test_a_worker_without_a_service_is_asked_for_no_probe_and_no_pre_stop():
     objects = changed(lambda o: (container(o).pop("readinessProbe"), container(o).pop("lifecycle")))
     worker = [o for o in objects if o["kind"] != "Service"]
-    assert bad(check(worker)) == [("service", "ServiceNotFound")]
+    answer = check(worker)
+    assert bad(answer) == [("service", "ServiceNotFound")]
+    said = finding(answer, "Worker")
+    assert said["level"] == "note"
+    assert "no Service selects its pods, so no request wakes it: only windows" in said["message"]
+    assert "Each sleep ends its job: SIGTERM, and SIGKILL 40 s later" in said["message"]
     unread = check(objects, denied=("services",))
     assert bad(unread) == [("probes", "ReadinessMissing"), ("shutdown", "PreStopMissing")]
 
@@ -345,6 +351,61 @@ def test_while_a_pod_starts_nobody_is_asked_to_start_one(objects: Objects, why: 
 def test_how_long_a_start_takes_is_not_known_of_pods_that_have_restarted():
     restarted = with_pod(containerStatuses=[{"name": "web", "restartCount": 1}])
     assert unknowns(check(restarted))["wakes"].endswith("its pods have restarted")
+
+
+HISTOGRAM = """http_request_duration_seconds_bucket{path="/a",le="1"} 7
+http_request_duration_seconds_bucket{path="/a",le="30"} 7
+http_request_duration_seconds_bucket{path="/a",le="60"} 9
+http_request_duration_seconds_bucket{path="/a",le="+Inf"} 9
+http_request_duration_seconds_bucket{path="/b",le="1"} 3
+http_request_duration_seconds_bucket{path="/b",le="+Inf"} 3
+http_client_request_duration_seconds_bucket{le="600"} 0
+http_client_request_duration_seconds_bucket{le="+Inf"} 4
+"""
+"""The longest request took between 30 s and a minute."""
+MICROMETER = 'http_server_requests_seconds_max{method="GET",uri="/report"} 95.5\n'
+
+
+def graceful(seconds: int, pre_stop: int = 6) -> Objects:
+    """A pod that is killed this long after SIGTERM."""
+    objects = with_container(lifecycle={"preStop": {"sleep": {"seconds": pre_stop}}})
+    objects[0]["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = seconds
+    return objects
+
+
+@each(
+    "page, grace, needed",
+    [
+        (HISTOGRAM, 36, "30 s or more, which the end of a pod cuts off: set it above 36 s"),
+        (HISTOGRAM, 37, ""),
+        (MICROMETER, 60, "95.5 s or more, which the end of a pod cuts off: set it above 101.5 s"),
+        (MICROMETER, 120, ""),
+        ("http_server_requests_seconds_max NaN\n", 10, ""),
+        ('http_request_duration_seconds_bucket{le="x"} 1\n', 10, ""),
+        ("", 10, ""),
+    ],
+)
+def test_the_grace_period_is_compared_with_the_longest_request_that_a_page_has(
+    page: str, grace: int, needed: str
+):
+    answer = check(graceful(grace), pages={"web-1:8080/metrics": f"{GAUGE}{page}"})
+    assert bad(answer) == ([("shutdown", "GraceTooShort")] if needed else [])
+    if needed:
+        said = finding(answer, "GraceTooShort")["message"]
+        assert f"terminationGracePeriodSeconds is {grace} s, and pod web-1 had a request" in said
+        assert needed in said
+
+
+@each("hold, advised", [("45s", "1m10s"), ("60s", "")])
+def test_a_stateful_set_starts_its_pod_once_the_old_one_has_ended(hold: str, advised: str):
+    objects = [deployment() | {"kind": "StatefulSet"}, *good()[1:]]
+    target = {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "web"}
+    answer = check([*objects, warm_pool(targetRef=target, holdTimeout=hold)], "warmpool/web")
+    assert bad(answer) == []
+    said = [f["message"] for f in answer["findings"] if f["reason"] == "OldPodFirst"]
+    assert len(said) == bool(advised)
+    assert all("waits for that, 40s at most" in message for message in said)
+    assert all(f"set spec.holdTimeout to {advised}" in message for message in said)
 
 
 def emptied(path: str) -> Objects:

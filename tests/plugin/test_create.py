@@ -13,6 +13,7 @@ from plugin.setups import (
     autoscaler,
     changed,
     container,
+    deployment,
     good,
     operator,
     plus,
@@ -84,6 +85,16 @@ def test_while_the_pod_starts_it_says_that_the_hold_timeout_is_left_out():
     assert "start one" not in said
 
 
+def test_all_that_could_not_be_read_is_said():
+    unprobed = changed(lambda o: container(o).pop("readinessProbe"))
+    others = [o for o in unprobed if o["metadata"]["name"] != "web-1"]
+    _, text = created(others)
+    said = " ".join(text.replace("# ", "").split())
+    assert said.count("NotChecked: ") == 3
+    for what in ("requests in flight", "whether its clients speak first", "how long a start takes"):
+        assert f"NotChecked: {what}" in said
+
+
 def test_a_gauge_at_the_default_place_needs_no_field():
     made, text = created(good())
     assert (made["spec"]["route"], "inFlightMetric" in made["spec"]) == ("Auto", False)
@@ -135,6 +146,13 @@ def test_slow_pods_are_waited_for_twice_as_long():
     made, text = created([slow if o["metadata"]["name"] == "web-1" else o for o in good()])
     assert made["spec"]["idleAfter"] == "5m"
     assert "# Twice the 2m30s of a start" in text
+
+
+def test_a_stateful_set_is_waited_for_until_the_old_pod_has_ended_too():
+    objects = [deployment() | {"kind": "StatefulSet"}, *good()[1:]]
+    ran = demo_mode("create", "statefulset/web", cluster=Recorded(objects, PAGES))
+    assert 'holdTimeout: "1m10s"' in ran.out
+    assert "and the 40s in which the pod before it may end" in " ".join(ran.out.split())
 
 
 def test_the_prices_of_the_chart_price_the_windows():

@@ -3,6 +3,7 @@
 import socket
 import sys
 import threading
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,10 @@ from kotatsu_demo_mode.api import Api
 from kotatsu_demo_mode.errors import DemoModeError
 
 GREETING = b"J\0\0\0\n11.4.2-MariaDB\0"
+
+
+SETTINGS = b"\0\0\x06\x04\0\0\0\0\0" + b"\0\5\0\0\x40\0" + b"\0\0\0\x04\1\0\0\0\0"
+"""What a gRPC server sends first: a frame of RFC 9113 with one setting, and an acknowledgment."""
 
 
 def served(**port: Any) -> Objects:
@@ -87,6 +92,8 @@ def changed_port(objects: Objects, **fields: str) -> Objects:
     [
         (OTHER, {}),
         (OTHER, {"web-1:9000": b"SSH-2.0-OpenSSH_9.9\r\n"}),  # both sides begin
+        (OTHER, {"web-1:9000": SETTINGS}),  # so do they in HTTP/2, as in gRPC
+        (OTHER, {"web-1:9000": SETTINGS[:9].replace(b"\x06", b"\0")}),  # without a setting
         (changed_port(OTHER, appProtocol="http"), HEARD),  # its owner says what it is
     ],
 )
@@ -121,6 +128,37 @@ def test_where_no_pod_can_be_heard_that_is_not_checked(
     [of] = [f for f in answer["findings"] if f["check"] == "greeting"]
     assert of["level"] == "unknown"
     assert said in of["message"]
+
+
+# --- a worker ---
+
+DEAF = {"web-1:9000": None}
+
+
+def test_a_worker_behind_a_service_is_told_what_wakes_it_and_how_its_job_ends():
+    objects = deepcopy(OTHER)
+    container(objects).pop("readinessProbe")
+    container(objects).pop("lifecycle")
+    answer = check(objects, pages={}, greetings=DEAF)
+    assert bad(answer) == [("worker", "Worker")]
+    said = finding(answer, "Worker")["message"]
+    assert "nothing listens on port 9000 of pod web-1, so no request wakes it: only windows" in said
+    assert "Each sleep ends its job: SIGTERM, and SIGKILL 40 s later. Add windows" in said
+
+
+def test_a_worker_with_windows_has_nothing_to_mend():
+    pool = warm_pool(route="Activator", windows=[EVENINGS])
+    answer = check([*OTHER, pool], "warmpool/web", pages={}, greetings=DEAF)
+    assert bad(answer) == []
+    assert finding(answer, "Worker")["level"] == "note"
+
+
+def test_create_applies_no_pool_of_a_worker_that_would_sleep_for_ever():
+    cluster = Recorded(OTHER, {}, greetings=DEAF)
+    ran = demo_mode("create", "web", "--apply", "--yes", cluster=cluster)
+    assert (ran.code, cluster.made) == (1, [])
+    assert "Worker: nothing listens on port 9000" in ran.err
+    assert demo_mode("create", "web", "--apply", "--yes", *WINDOWS, cluster=cluster).code == 0
 
 
 # --- create ---
@@ -158,15 +196,17 @@ import sys, time
 if {fails}:
     sys.exit("Error from server (Forbidden): you may not")
 assert sys.argv[1:4] == ["port-forward", "pod/web-1", ":3306"], sys.argv
+print({error!r}, file=sys.stderr, flush=True)
 print("Forwarding from 127.0.0.1:{port} -> 3306", flush=True)
 time.sleep(60)
 """
 
 
-def kubectl(tmp_path: Path, port: int = 0, *, fails: bool = False) -> str:
+def kubectl(tmp_path: Path, port: int = 0, *, fails: bool = False, error: str = "") -> str:
     """A kubectl that forwards to a port of this machine."""
     made = tmp_path / "kubectl"
-    made.write_text(KUBECTL.format(python=sys.executable, port=port, fails=fails))
+    text = KUBECTL.format(python=sys.executable, port=port, fails=fails, error=error)
+    made.write_text(text)
     made.chmod(0o755)
     return str(made)
 
@@ -191,6 +231,27 @@ def test_it_connects_through_kubectl_and_says_nothing(
             assert api.greeting("demo", "web-1", 3306) == says
         thread.join()
     assert got == [b""]
+
+
+@each(
+    "error, heard",
+    [
+        (
+            "an error occurred forwarding: dial tcp4 127.0.0.1:3306: connect: connection refused",
+            None,
+        ),
+        ("", b""),  # a server that hangs up
+    ],
+)
+def test_where_nothing_listens_kubectl_says_so_and_ends_the_connection(
+    tmp_path: Path, error: str, heard: bytes | None
+):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=lambda: server.accept()[0].close())
+        thread.start()
+        with Api(kubectl=kubectl(tmp_path, server.getsockname()[1], error=error)) as api:
+            assert api.greeting("demo", "web-1", 3306) == heard
+        thread.join()
 
 
 def test_what_kubectl_says_is_the_reason_that_nothing_was_heard(tmp_path: Path):

@@ -110,10 +110,10 @@ class Api:
         """Read a page of a pod: its status, and at most `most` bytes. Raises DemoModeError."""
         return self._answer("GET", path, None, JSON, most, _PAGE_TIMEOUT)
 
-    def greeting(self, namespace: str, pod: str, port: int) -> bytes:
+    def greeting(self, namespace: str, pod: str, port: int) -> bytes | None:
         """What a pod says on a port to a client that says nothing; empty after a second.
 
-        Raises DemoModeError, in kubectl's words.
+        None if nothing listens there. Raises DemoModeError, in kubectl's words.
         """
         where = ("--namespace", namespace, "--address", "127.0.0.1")
         forward = self._start("port-forward", f"pod/{pod}", f":{port}", *where)
@@ -131,8 +131,11 @@ class Api:
                     ("127.0.0.1", int(listening[1])), _GREETED_WITHIN
                 ) as there,
             ):
-                return there.recv(1024)
-            return b""
+                if heard := there.recv(1024):
+                    return heard
+            forward.kill()
+            # What kubectl says of the connection comes before its end.
+            return None if "connection refused" in forward.communicate()[1].lower() else b""
         finally:
             watchdog.cancel()
             forward.kill()

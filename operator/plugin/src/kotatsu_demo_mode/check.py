@@ -37,6 +37,7 @@ CHAIN: tuple[Callable[[Case], Iterator[Finding]], ...] = (
     installation.isolation,
     traffic.ports,
     greeting.greeting,
+    greeting.worker,
     traffic.metrics,
     traffic.wakes,
     lifecycle.probes,

@@ -22,7 +22,7 @@ from kotatsu_operator.core.suggest import PARKED_SHARE, RelativePrices, Settings
 from .api import MANAGER, dry_run_query
 from .check import Examined, examine
 from .checks.capacity import pods_with_disk, scales, why_unparked
-from .checks.found import Case, Finding, Found, Level, start_of
+from .checks.found import Case, Finding, Found, Level, ending_of, start_of
 from .checks.gauges import gauge_in, pod_of
 from .entries import Request, adding
 from .errors import DemoModeError
@@ -93,7 +93,8 @@ def run(options: Namespace, shell: Shell) -> int:
 def _refuse_silence(findings: Iterable[Finding]) -> None:
     """Raise DemoModeError for a pool that would sleep and that none of its clients could wake."""
     for finding in findings:
-        if (finding.reason, finding.level) == ("ServerSpeaksFirst", Level.WARNING):
+        is_silent = finding.reason in ("ServerSpeaksFirst", "Worker")
+        if is_silent and finding.level is Level.WARNING:
             raise DemoModeError(
                 f"{finding.reason}: {finding.message}; give the pool a --window, or apply what "
                 "`create` prints without --apply"
@@ -133,7 +134,7 @@ def make(
         "spec": raw["spec"] | {part.field: part.value for part in parts},
     }
     pool = read_pool(manifest, case.pool.spec.platform)
-    notes = [f"{f.reason}: {f.message}" for f in seen.findings if _is_noted(f)]
+    notes = [f"{f.reason}: {f.message}" for f in seen.findings if f.level in _NOTED]
     for window in windows:
         if (window.at is None) == (window.schedule is None):
             raise DemoModeError(
@@ -145,12 +146,6 @@ def make(
     # The status has the prices that the operator will write; it is not part of a manifest.
     kept = {name: value for name, value in manifest.items() if name != "status"}
     return Made(pool, kept | {"spec": pool.raw["spec"]}, comments, notes)
-
-
-def _is_noted(finding: Finding) -> bool:
-    """Whether the pool's author should know it: also that a field could not be filled in."""
-    is_unfilled = finding.level is Level.UNKNOWN and finding.check == "wakes"
-    return finding.level is Level.WARNING or is_unfilled
 
 
 def filled(case: Case, zone: str, most: int) -> list[Filled]:
@@ -249,18 +244,23 @@ def _parking(case: Case) -> Iterator[Filled]:
     yield Filled("parkedFor", format_duration(rule.kept), why)
 
 
+_NOTED = (Level.WARNING, Level.UNKNOWN)
+"""What the pool's author should know: also what was not checked."""
+
 _LONGEST_HOLD = timedelta(minutes=10)
 
 
 def _wake(found: Found) -> Iterator[Filled]:
-    took = start_of(found)
-    if took is None or 2 * took <= PoolSpec.hold_timeout:
+    took, ending = start_of(found), ending_of(found)
+    if took is None or 2 * took + ending <= PoolSpec.hold_timeout:
         return
+    first = f", and the {format_duration(ending)} in which the pod before it may end"
     yield Filled(
         "holdTimeout",
-        format_duration(min(enough_hold(took), _LONGEST_HOLD)),
-        f"Twice the {format_duration(took)} that a pod took from its node to Ready; where a new "
-        "node must come first, add twice its time. Proxies in front must wait longer.",
+        format_duration(min(enough_hold(took) + ending, _LONGEST_HOLD)),
+        f"Twice the {format_duration(took)} that a pod took from its node to Ready"
+        f"{first if ending else ''}; where a new node must come first, add twice its time. Proxies "
+        "in front must wait longer.",
     )
 
 

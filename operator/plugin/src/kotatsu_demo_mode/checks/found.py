@@ -10,7 +10,15 @@ from typing import Any
 from kotatsu_demo_mode.objects import NONE, Object, Objects, name_of, spec_of
 from kotatsu_demo_mode.pools import Pool
 from kotatsu_operator.core.decide.refusal import Refusal
-from kotatsu_operator.core.formats import conditions_of, instant, is_true, table, tables, text
+from kotatsu_operator.core.formats import (
+    conditions_of,
+    count,
+    instant,
+    is_true,
+    table,
+    tables,
+    text,
+)
 from kotatsu_operator.core.objects import (
     Disk,
     container_ports,
@@ -79,8 +87,9 @@ class Found:
     pages: Sequence[Page] = ()
     pages_unread: str = ""
     """Why no metrics page was read."""
-    greetings: Mapping[int, bytes] = field(default_factory=dict)
-    """What a pod says on a port to a client that says nothing, by the port's number."""
+    greetings: Mapping[int, bytes | None] = field(default_factory=dict)
+    """What a pod says on a port to a client that says nothing, by the port's number; None if
+    nothing listens there."""
     greetings_unread: str = ""
     """Why that is not known of a port."""
 
@@ -171,6 +180,15 @@ def start_of(found: Found) -> timedelta | None:
     return max(took, default=None)
 
 
+def ending_of(found: Found) -> timedelta:
+    """How long a wake waits at most for the end of the last pod.
+
+    The next pod of a StatefulSet has the same name.
+    """
+    grace = count(found.pod_spec.get("terminationGracePeriodSeconds"), 30)
+    return timedelta(seconds=grace if found.target.kind == "StatefulSet" else 0)
+
+
 def age_of(pool: Object) -> tuple[str, str]:
     """What orders pools by age: when one was made, and its name."""
     return str(table(pool.get("metadata")).get("creationTimestamp", "")), name_of(pool)
@@ -208,8 +226,24 @@ class Case:
 
     @property
     def has_clients(self) -> bool:
-        """Whether pods get requests: of a worker without a Service they do not."""
-        return self.service is not None or bool(self.found.services.unread)
+        """Whether pods get requests."""
+        if self.service is None:
+            return bool(self.found.services.unread)
+        return not self.why_worker
+
+    @property
+    def why_worker(self) -> str:
+        """Why no client reaches its pods; empty if one does, or that is not known."""
+        if self.service is None:
+            is_known = not (self.found.services.unread or self.others)
+            return "no Service selects its pods" if is_known else ""
+        heard = self.found.greetings
+        numbers = {self.found.number_of(target_port(port)) for port in self.tcp_ports}
+        deaf = [n for n in numbers if n is not None and heard.get(n, b"") is None]
+        if not deaf or len(deaf) < len(numbers):
+            return ""
+        ports = ", ".join(map(str, sorted(deaf)))
+        return f"nothing listens on port {ports} of pod {name_of(self.found.ready_pods[0])}"
 
     @property
     def server(self) -> Mapping[str, Any]:

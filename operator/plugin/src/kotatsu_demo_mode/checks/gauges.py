@@ -1,7 +1,9 @@
 """Finds the gauge of requests in flight on the metrics pages of a pod, as the operator does."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from math import isfinite
 
 from kotatsu_demo_mode.api import Api
 from kotatsu_demo_mode.errors import DemoModeError
@@ -98,6 +100,51 @@ def gauge_in(case: Case) -> Gauge | None:
     read = [gauge_of(case, page) for page in case.found.pages]
     found = [gauge for gauge in read if isinstance(gauge, Gauge)]
     return min(found, key=lambda gauge: gauge.value, default=None)
+
+
+_MAXIMUM = "http_server_requests_seconds_max"
+"""Micrometer's longest request of the last minutes."""
+_BUCKETS = "_seconds_bucket"
+_OF_REQUESTS = re.compile(r"(?!.*(?:active|client))[a-zA-Z0-9_:]*request[a-zA-Z0-9_:]*", re.ASCII)
+"""The name of a histogram of requests that the pod serves, before the unit."""
+_LONGEST_NAME = 200
+
+
+def longest_request(case: Case) -> float:
+    """The seconds that a request of the pod took at least, by its pages; 0 if they do not say it.
+
+    Of a histogram in seconds it is the lower end of the last bucket that has a request.
+    """
+    took = (seconds for page in case.found.pages for seconds in _durations(page.text))
+    return max(took, default=0.0)
+
+
+def _durations(text: str) -> Iterator[float]:
+    """What each series of a page says; nothing after a line that cannot be read."""
+    names, at = set[str](), text.find(f"{_BUCKETS}{{")
+    while at >= 0:
+        names.add(text[text.rfind("\n", max(0, at - _LONGEST_NAME), at) + 1 : at])
+        at = text.find(f"{_BUCKETS}{{", at + 1)
+    wanted = sorted(f"{name}{_BUCKETS}" for name in names if _OF_REQUESTS.fullmatch(name))
+    series: dict[tuple[object, ...], list[tuple[float, float]]] = {}
+    try:
+        for sample in exposition.samples_of(text, (_MAXIMUM, *wanted)):
+            if sample is None:
+                continue
+            name, labels, value = sample
+            if name == _MAXIMUM and isfinite(value):
+                yield value
+            elif "le" in labels:
+                of = (name, *sorted((k, v) for k, v in labels.items() if k != "le"))
+                series.setdefault(of, []).append((float(labels["le"]), value))
+    except ValueError:
+        return
+    for buckets in series.values():
+        edge = total = 0.0
+        for upper, value in sorted(buckets):
+            if value > total:
+                yield edge
+            edge, total = upper, value
 
 
 def may_appear(case: Case) -> bool:

@@ -1,5 +1,6 @@
 """Whether clients speak first: a server's greeting wakes no pool, and its client waits for it."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -7,7 +8,7 @@ from kotatsu_demo_mode.api import Api
 from kotatsu_demo_mode.errors import DemoModeError
 from kotatsu_demo_mode.objects import name_of
 from kotatsu_operator.core.decide.refusal import Refusal
-from kotatsu_operator.core.formats import table
+from kotatsu_operator.core.formats import count, table
 from kotatsu_operator.core.objects import (
     SERVER_FIRST,
     names_protocol,
@@ -20,8 +21,9 @@ from .found import Case, Finding, Found, note, ok, refused, target_port, unknown
 _MOST = 4
 """Ports that are listened to."""
 
-_BOTH = b"SSH-"
-"""Both sides of SSH begin, so its clients wake a pool."""
+_BOTH = re.compile(rb"SSH-|\0\0.\x04\0\0{4}", re.DOTALL)
+"""Both sides begin in SSH (RFC 4253), and in HTTP/2 (RFC 9113, 3.4), where the server's first frame
+is SETTINGS, as of gRPC. So their clients wake a pool."""
 
 
 def listen(api: Api, case: Case) -> Found:
@@ -29,7 +31,7 @@ def listen(api: Api, case: Case) -> Found:
     found, ports = case.found, _unknown(case)
     if not ports or found.why_no_pod:
         return replace(found, greetings_unread=found.why_no_pod if ports else "")
-    heard: dict[int, bytes] = {}
+    heard: dict[int, bytes | None] = {}
     for number in ports[:_MOST]:
         try:
             heard[number] = api.greeting(found.namespace, name_of(found.ready_pods[0]), number)
@@ -74,7 +76,7 @@ def greeting(case: Case) -> Iterator[Finding]:
             yield note("ServerSpeaksFirst", said)
         else:
             yield warning("ServerSpeaksFirst", said)
-    spoke = {n: said for n, said in found.greetings.items() if said and not said.startswith(_BOTH)}
+    spoke = {n: said for n, said in found.greetings.items() if said and not _BOTH.match(said)}
     for number, heard in spoke.items():
         yield refused(
             Refusal(
@@ -87,8 +89,22 @@ def greeting(case: Case) -> Iterator[Finding]:
         )
     if found.greetings_unread:
         yield unknown(f"whether its clients speak first: {found.greetings_unread}")
-    elif not known and not spoke:
+    elif not known and not spoke and not case.why_worker:
         yield ok("its clients speak first")
+
+
+def worker(case: Case) -> Iterator[Finding]:
+    """Whether any request wakes it."""
+    found, why = case.found, case.why_worker
+    if not why or case.pool.spec.target.scales_itself or not found.containers:
+        return
+    grace = count(found.pod_spec.get("terminationGracePeriodSeconds"), 30)
+    said = (
+        f"{why}, so no request wakes it: only windows, overrides and pools that depend on it do. "
+        f"Each sleep ends its job: SIGTERM, and SIGKILL {grace} s later. Add windows for its hours"
+    )
+    is_covered = case.service is None or _is_covered(case)
+    yield note("Worker", said) if is_covered else warning("Worker", said)
 
 
 _SHOWN = 32

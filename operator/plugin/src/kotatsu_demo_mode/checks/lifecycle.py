@@ -9,6 +9,7 @@ from kotatsu_operator.core.formats import count, format_duration, table, tables,
 from kotatsu_operator.core.pool.spec import RouteMode
 
 from .found import Case, Finding, Found, note, ok, unknown, warning
+from .gauges import longest_request, pod_of
 
 _SLOW_DELAY, _SLOW_PERIOD = 10, 10
 """Seconds of a readiness probe from which on a start is worth a sentence."""
@@ -89,6 +90,14 @@ def shutdown(case: Case) -> Iterator[Finding]:
     else:
         takes = "runs a command" if wait is None else f"takes {wait:g} s"
         yield ok(f"preStop {takes}, of {grace} s until a pod is killed")
+    needed = (wait or 0) + longest_request(case)
+    if (wait or 0) < grace <= needed:
+        yield warning(
+            "GraceTooShort",
+            f"terminationGracePeriodSeconds is {grace} s, and {pod_of(found)} had a request of "
+            f"{needed - (wait or 0):g} s or more, which the end of a pod cuts off: set it above "
+            f"{needed:g} s, which is preStop plus that request",
+        )
 
 
 _SLEEP = re.compile(r"(?<![\w.-])sleep[\s\"',]+(\d{1,6}(?:\.\d{1,3})?)s?(?![\w.])")

@@ -14,7 +14,7 @@ from kotatsu_operator.core.plan.activity import (
     why_flapping,
     why_timed_out,
 )
-from kotatsu_operator.core.plan.lead import slowest_wake
+from kotatsu_operator.core.plan.lead import enough_hold, slowest_wake
 from kotatsu_operator.core.pool.spec import KNATIVE, PoolSpec, RouteMode
 from kotatsu_operator.core.protocol import MANAGED_BY, MANAGED_BY_LABEL
 
@@ -23,6 +23,7 @@ from .found import (
     Finding,
     Found,
     age_of,
+    ending_of,
     note,
     ok,
     ports_of,
@@ -207,6 +208,16 @@ def wakes(case: Case) -> Iterator[Finding]:
         yield unknown(
             f"how long a start takes, and so whether requests wait long enough ({waits}, "
             f"spec.holdTimeout): {why}"
+        )
+    ending = ending_of(case.found)
+    if ending and took and not hold and took + ending > spec.hold_timeout:
+        yield note(
+            "OldPodFirst",
+            f"a request that comes while the last pod of {case.found.label} ends waits for that, "
+            f"{format_duration(ending)} at most (terminationGracePeriodSeconds), and then for a "
+            f"start of {format_duration(took)}: set spec.holdTimeout to "
+            f"{format_duration(enough_hold(took) + ending)}, and the timeouts of clients and of "
+            "proxies in front above it",
         )
     if idle:
         new = note("IdleAfterTooShort", idle)

@@ -219,7 +219,8 @@ class Step:
             begun = begun.having(last_active=self.given.now)
         if self.memory.phase is not Phase.WARM:
             ready = self.given.seen.ready
-            begun = begun.says(Note("Warm", f"{ready} of {replicas} replicas are Ready"))
+            more = f", and {replicas - ready} more start" if replicas > ready else ""
+            begun = begun.says(Note("Warm", f"{ready} replicas are Ready{more}"))
         return begun.enter(Phase.WARM, self.why())
 
     def warming(self, replicas: int) -> Self:

@@ -69,7 +69,8 @@ def pool_conditions(spec: PoolSpec, seen: Observation, decision: Decision) -> li
     had = f"; {asked} are requested, {floor} are possible" if floor < asked else ""
     is_warm = phase is Phase.WARM and seen.ready >= floor
     short = phase is Phase.WARM and not is_warm
-    text = f"{seen.ready} of {floor} replicas are Ready{had}"
+    of = f" of {floor}" if seen.ready <= floor else ""
+    text = f"{seen.ready}{of} replicas are Ready{had}"
     warm = condition("Warm", is_warm, "PodsNotReady" if short else phase.value, text)
     accepted = condition("Accepted", True, "Accepted", "the spec is in effect")
     if spec.suspend:
@@ -229,7 +230,10 @@ def _demand_known(spec: PoolSpec, seen: Observation, decision: Decision, now: da
             "DemandKnown", True, "Asleep", "the operator does not query pods while the pool sleeps"
         )
     if since is None or now - since < SAY_AFTER:
-        return condition("DemandKnown", True, "Known", "all pods report their requests")
+        text = "each pod that is or was Ready reports its requests"
+        if spec.route is RouteMode.ACTIVATOR:
+            text = "the activators count all connections"
+        return condition("DemandKnown", True, "Known", text)
     limit = since + UNKNOWN_LIMIT
     # Cut to the second, so that the message changes only with its meaning.
     until = stamp(limit.replace(microsecond=0))
