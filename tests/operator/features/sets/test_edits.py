@@ -43,6 +43,9 @@ class Server:
         self.specs: list[dict] = []
         """Of the pools that it has made."""
 
+    def on_restart(self, *_):
+        """A watch does not stop here."""
+
     async def follow(self, _kind, _scope, _keeps):
         yield "LIST", {"items": [pool_set(1), OTHER], "before": []}
         while True:
