@@ -271,6 +271,9 @@ class Reconciler:
         """Write the target, then the status, then what has to come after the status."""
         decision = await self._before(turn, decided)
         first = await turn.target.act(self.tools, turn.pool, seen, decision, turn.now)
+        if turn.memory.phase.is_asleep:
+            # Only its scale says what it had: were the write of the status lost, so were the event.
+            await self.reporter.post(first.pool, lowered(turn.spec, seen.replicas, decision))
         plain, conditions = _report(turn, first, seen, decision)
         report = self._added(turn, plain)
         pool = await self._write(turn, first.pool, report.status, conditions)
@@ -381,10 +384,10 @@ def _report(
         conditions = refused_conditions(refused, ledger, shown.pods)
     status = joined(decided_status(spec, shown, decision, ledger, cost), first.status)
     status |= wake_status(shown.demand.last_wake, turn.status)
-    before = seen.replicas
+    fewer: list[Note] = []
     if not turn.memory.phase.is_asleep:  # also where the write of a status has failed since
-        before = count(turn.status.get("desiredReplicas"), before)
-    fewer = lowered(spec, before, decision)
+        before = count(turn.status.get("desiredReplicas"), seen.replicas)
+        fewer = lowered(spec, before, decision)
     news = _news(turn, [*conditions, *turn.further])
     notes = (*decision.notes, *fewer, *turn.account.notes, *news)
     return Report(shown, decision, ledger, status, notes), conditions

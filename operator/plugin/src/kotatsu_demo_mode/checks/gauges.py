@@ -105,9 +105,15 @@ def gauge_in(case: Case) -> Gauge | None:
 _MAXIMUM = "http_server_requests_seconds_max"
 """Micrometer's longest request of the last minutes."""
 _BUCKETS = "_seconds_bucket"
-_OF_REQUESTS = re.compile(r"(?!.*(?:active|client))[a-zA-Z0-9_:]*request[a-zA-Z0-9_:]*", re.ASCII)
-"""The name of a histogram of requests that the pod serves, before the unit."""
+_NAME = re.compile(r"[a-zA-Z0-9_:]+", re.ASCII)
+_NOT_OF_PASSED_REQUESTS = ("active", "client")
 _LONGEST_NAME = 200
+
+
+def _is_of_requests(name: str) -> bool:
+    """Whether this names a histogram of requests that the pod has served, before the unit."""
+    others = any(part in name for part in _NOT_OF_PASSED_REQUESTS)
+    return "request" in name and not others and _NAME.fullmatch(name) is not None
 
 
 def longest_request(case: Case) -> float:
@@ -125,7 +131,7 @@ def _durations(text: str) -> Iterator[float]:
     while at >= 0:
         names.add(text[text.rfind("\n", max(0, at - _LONGEST_NAME), at) + 1 : at])
         at = text.find(f"{_BUCKETS}{{", at + 1)
-    wanted = sorted(f"{name}{_BUCKETS}" for name in names if _OF_REQUESTS.fullmatch(name))
+    wanted = sorted(f"{name}{_BUCKETS}" for name in names if _is_of_requests(name))
     series: dict[tuple[object, ...], list[tuple[float, float]]] = {}
     try:
         for sample in exposition.samples_of(text, (_MAXIMUM, *wanted)):
