@@ -117,7 +117,7 @@ class NamespaceWatcher:
                         self._synced.add(kind)
                     elif change == "DELETED":
                         self._gone(kind, known.pop(obj["metadata"]["name"], obj), now, now)
-                    elif change != "PART":
+                    elif change in ("ADDED", "MODIFIED"):
                         self._keep(kind, obj, now, now)
                     self._changed.set()
             except (TimeoutError, *Unreachable):
