@@ -167,7 +167,6 @@ async def test_each_phase_of_a_way_down_is_announced_once(draining):
 
 
 async def test_a_question_now_and_then_does_not_make_the_pause_grow(draining, monkeypatch):
-    """A Prometheus that scrapes is taken for an operator that looks."""
     monkeypatch.setattr(wake, "LONGEST_PAUSE", 0.05)
     monkeypatch.setattr(wake, "FIRST_PAUSE", 0.01)
     for _ in range(4):

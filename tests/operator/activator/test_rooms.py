@@ -271,20 +271,20 @@ async def test_what_fails_in_one_namespace_for_no_foreseen_reason_ends_no_other(
 
 
 @each(
-    "query, noted",
+    "pools, noted",
     {
-        "one": ("looks=red/voice", {"red"}),
-        "another": ("looks=red/feed", set()),
-        "none": ("name[]=kotatsu_activator_held&looks=", set()),
-        "an operator that names none": ("name[]=kotatsu_activator_held", {"red", "blue"}),
-        "Prometheus": ("", {"red", "blue"}),
+        "one": (["red/voice"], {"red"}),
+        "both": (["red/voice", "blue/voice"], {"red", "blue"}),
+        "another": (["red/feed"], set()),
+        "none": ([], set()),
+        "of no namespace that it serves": (["none/voice", "voice", "", "/", "/voice"], set()),
     },
 )
-async def test_a_question_counts_for_the_pools_of_the_namespace_it_names(shared, query, noted):
+async def test_a_look_counts_for_the_pools_that_it_names(shared, pools, noted):
     made = {name: room._connections("voice") for name, room in shared.activator.rooms.items()}
     for connections in made.values():
         connections._announcements._asked = False
-    shared.activator.asked(query)
+    shared.activator.asked(pools)
     assert noted == {name for name, of in made.items() if of._announcements._asked}
 
 

@@ -14,8 +14,8 @@ AT = datetime(2026, 11, 25, 10, 0, tzinfo=UTC)
 class Page:
     """A pod's web server with one page, and a view of the pod."""
 
-    def __init__(self, body=b"", status=200, hangs=False, date=None, headers=()):
-        self.body, self.status, self.hangs = body, status, hangs
+    def __init__(self, body=b"", status=200, hangs=False, date=None, headers=(), lacks="none"):
+        self.body, self.status, self.hangs, self.lacks = body, status, hangs, lacks
         sent = dict(headers) | ({} if date is None else {"Date": format_datetime(date, True)})
         self.headers = "".join(f"{name}: {value}\r\n" for name, value in sent.items()).encode()
         self.heads, self.asked = [], []
@@ -32,7 +32,8 @@ class Page:
         self.asked.append(self.heads[-1].split(" ")[1])
         if self.hangs:
             return
-        writer.write(b"HTTP/1.1 %d .\r\n%bConnection: close\r\n\r\n" % (self.status, self.headers))
+        status = 404 if self.asked[-1].startswith(self.lacks) else self.status
+        writer.write(b"HTTP/1.1 %d .\r\n%bConnection: close\r\n\r\n" % (status, self.headers))
         with contextlib.suppress(ConnectionError):
             writer.write(self.body)
             await writer.drain()

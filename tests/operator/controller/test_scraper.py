@@ -242,24 +242,67 @@ async def test_all_pools_of_a_namespace_ask_an_activator_together_and_for_nothin
     asked = [scraper.passing(views, ("demo", name)) for name in ("voice", "feed", "other") * 10]
     assert [said.held for said in await asyncio.gather(*asked)] == [2, 9, 0] * 10
     (path,) = map(unquote, page.asked)
-    assert path.startswith("/metrics?name[]=kotatsu_activator_held&name[]=")
+    assert path.startswith("/metrics?looks=&name[]=kotatsu_activator_held&name[]=")
 
 
-async def test_a_question_names_its_pools_and_those_that_may_be_put_to_sleep_on_its_answer(
+def requests(page, *keys):
+    """The requests that a page got: their methods, paths and the values of a part of the query."""
+    for method, target, _ in (head.split(" ", 2) for head in page.heads):
+        path, _, query = target.partition("?")
+        said = parse_qsl(query, keep_blank_values=True)
+        yield f"{method} {path}", [value for key, value in said if key in keys]
+    page.heads.clear()
+
+
+async def test_a_look_is_a_post_and_names_the_pools_that_may_be_put_to_sleep_on_its_answer(
     scraper, serve
 ):
-    page = Page(held(2).encode())
+    page = Page((held(2) + held(3, name="feed") + held(5, "shop", "web")).encode())
     views = [await serve(page, activator_pod)]
 
     async def ask(*names, looks):
         asked = [scraper.passing(views, ("demo", name), looks=looks) for name in names]
-        await asyncio.gather(*asked, scraper.passing(views, ("shop", "web")))
-        said = parse_qsl(page.asked[-1].partition("?")[2], keep_blank_values=True)
-        return [value for key, value in said if key in ("pool", "looks")]
+        said = await asyncio.gather(*asked, scraper.passing(views, ("shop", "web")))
+        assert [one.held for one in said] == [*([2, 3][: len(names)]), 5]
+        return dict(requests(page, "pool"))
 
-    assert await ask("voice", looks=False) == ["demo/voice", "shop/web", ""]
-    assert await ask("voice", looks=True) == ["demo/voice", "demo/voice", "shop/web"]
-    assert await ask("voice", looks=False) == ["demo/voice", "shop/web", ""]
+    assert await ask("voice", looks=False) == {"GET /metrics": ["demo/voice", "shop/web"]}
+    assert await ask("voice", "feed", looks=True) == {
+        "POST /looks": ["demo/feed", "demo/voice"],
+        "GET /metrics": ["shop/web"],
+    }
+    assert await ask("voice", looks=False) == {"GET /metrics": ["demo/voice", "shop/web"]}
+
+
+async def test_an_activator_of_the_version_before_is_looked_at_by_its_page(scraper, serve):
+    page = Page(held(2).encode(), lacks="/looks")
+    views = [await serve(page, activator_pod)]
+    for _ in range(2):  # it may be of this version the next time
+        assert await scraper.passing(views, VOICE, looks=True) == Demand(held=2)
+        assert list(requests(page, "pool", "looks")) == [
+            ("POST /looks", ["demo/voice"]),
+            ("GET /metrics", ["", "demo/voice", "demo/voice"]),
+        ]
+    page.lacks = "none"
+    assert await scraper.passing(views, VOICE, looks=True) == Demand(held=2)
+    assert list(requests(page, "pool")) == [("POST /looks", ["demo/voice"])]
+
+
+async def test_a_question_that_is_no_look_names_no_pool_as_looked_at(scraper, serve):
+    """Without `looks`, an activator of the version before takes it for a look at all pools."""
+    page = Page(held(2).encode())
+    views = [await serve(page, activator_pod)]
+    await scraper.passing(views, VOICE)
+    assert list(requests(page, "looks")) == [("GET /metrics", [""])]
+
+
+@pytest.mark.parametrize("status", [403, 405, 500, 503])
+async def test_an_activator_that_refuses_a_look_is_silent(scraper, serve, status):
+    page = Page(held(2).encode(), status=status)
+    views = [await serve(page, activator_pod)]
+    said = await scraper.passing(views, VOICE, looks=True)
+    assert f"answers {status}" in said.silent_activator
+    assert [method for method, _ in requests(page)] == ["POST /looks"]
 
 
 @pytest.mark.parametrize(("letters", "questions"), [(8, 2), (120, 3)])
@@ -270,9 +313,18 @@ async def test_a_question_about_many_pools_is_asked_in_parts(scraper, serve, let
     said = await asyncio.gather(*(scraper.passing(views, key, looks=True) for key in pools))
     assert [one.held for one in said] == list(range(300))
     assert len(page.asked) == questions
-    named = [value for path in page.asked for key, value in parse_qsl(path) if key == "pool"]
+    named = [name for _, names in requests(page, "pool") for name in names]
     assert sorted(named) == sorted(map("/".join, pools))
-    assert max(map(len, page.asked)) < 33_500
+
+
+@pytest.mark.parametrize("letters", [1, 8, 120, 253])
+async def test_no_question_is_longer_than_a_server_reads(scraper, serve, letters):
+    """Also the longest one, for an activator of the version before, which names a pool twice."""
+    page = Page(lacks="/looks")
+    views = [await serve(page, activator_pod)]
+    pools = [("d" * 63, f"{number:0{letters}}") for number in range(300)]
+    await asyncio.gather(*(scraper.passing(views, key, looks=True) for key in pools))
+    assert max(map(len, page.asked)) < 2**16 - len("POST  HTTP/1.1")
 
 
 @contextlib.contextmanager
@@ -295,11 +347,12 @@ def activators(count):
             server.server_close()
 
 
-async def test_a_real_activators_page_tells_what_is_asked_for(scraper):
+@pytest.mark.parametrize("looks", [False, True])
+async def test_a_real_activators_page_tells_what_is_asked_for(scraper, looks):
     told = {"held": 2, "spliced": 7, "active": 3, "last_activity": 0}
     with activators(1) as ([metrics], views):
         metrics.follow(*VOICE, **{name: lambda n=n: n for name, n in told.items()})
-        assert await scraper.passing(views, VOICE) == Demand(passing=3, held=2)
+        assert await scraper.passing(views, VOICE, looks=looks) == Demand(passing=3, held=2)
 
 
 async def test_requests_that_time_out_in_an_activator_are_told_once(scraper):

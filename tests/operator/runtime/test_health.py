@@ -9,7 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry, Counter
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 from rows import each
 from serving import NO_TLS
 
@@ -43,15 +45,102 @@ def served():
     server.server_close()
 
 
-def test_a_question_is_noted_before_it_is_answered():
+class Seen(Collector):
+    """How many pools were looked at until now."""
+
+    def __init__(self, seen, pools=()):
+        self.seen, self.pools = seen, pools
+
+    def describe(self):
+        yield GaugeMetricFamily("kotatsu_test", "A gauge.", value=len(self.seen))
+
+    def collect(self):
+        yield from self.describe()
+        for pool in self.pools:
+            made = GaugeMetricFamily("kotatsu_held", "Held.", labels=["pool"])
+            made.add_metric([pool], 0)
+            yield made
+
+
+@pytest.fixture
+def looked_at():
+    """The server of an activator, and the pools at which the operator has looked."""
     registry, seen = CollectorRegistry(), []
-    Gauge("kotatsu_test", "A gauge.", registry=registry).set_function(lambda: len(seen))
-    server = start_admin("127.0.0.1", 0, registry, Checks(str, str), Named(asked=seen.append))
-    with httpx.Client(verify=NO_TLS, trust_env=False, timeout=10) as client:
-        page = client.get(f"http://127.0.0.1:{server.server_port}/metrics?looks=voice")
+    registry.register(Seen(seen))
+    named = Named(["kotatsu_test"], seen.extend, lambda pools: Seen(seen, pools))
+    server = start_admin("127.0.0.1", 0, registry, Checks(str, str), named)
+    url = f"http://127.0.0.1:{server.server_port}"
+    with httpx.Client(base_url=url, verify=NO_TLS, trust_env=False, timeout=10) as client:
+        yield seen, client
     server.shutdown()
     server.server_close()
-    assert (seen, "kotatsu_test 1.0" in page.text) == (["looks=voice"], True)
+
+
+def test_a_look_is_recorded_before_it_is_answered_with_the_metrics_of_its_pools(looked_at):
+    seen, client = looked_at
+    page = client.post("/looks?pool=a/voice&pool=a/feed")
+    assert (page.status_code, seen) == (200, ["a/voice", "a/feed"])
+    assert page.headers["content-type"].startswith("text/plain")
+    lines = page.text.splitlines()
+    assert {
+        "kotatsu_test 2.0",
+        'kotatsu_held{pool="a/voice"} 0.0',
+        'kotatsu_held{pool="a/feed"} 0.0',
+    } <= set(lines)
+
+
+def test_an_operator_of_the_version_before_looks_by_the_page_of_metrics(looked_at):
+    seen, client = looked_at
+    page = client.get("/metrics?name[]=kotatsu_test&pool=a/voice&pool=a/feed&looks=a/voice")
+    assert seen == ["a/voice"]
+    assert {"kotatsu_test 1.0", 'kotatsu_held{pool="a/feed"} 0.0'} <= set(page.text.splitlines())
+
+
+@each("query", ["", "?name[]=kotatsu_test", "?name[]=kotatsu_test&pool=a/voice", "?looks="])
+def test_a_page_of_metrics_that_no_operator_looks_at_records_nothing(looked_at, query):
+    seen, client = looked_at
+    assert "kotatsu_test 0.0" in client.get(f"/metrics{query}").text.splitlines()
+    assert seen == []
+
+
+@each(
+    "method, query, status",
+    {
+        "another method": ("GET", "?pool=a/b", 405),
+        "one with a body": ("PUT", "?pool=a/b", 405),
+        "an unknown one": ("LOOK", "?pool=a/b", 405),
+        "no pool": ("POST", "", 400),
+        "an empty one": ("POST", "?pool=", 400),
+        "another word": ("POST", "?looks=a/b", 400),
+    },
+)
+def test_what_is_no_look_is_refused_in_a_sentence(looked_at, capsys, method, query, status):
+    seen, client = looked_at
+    answer = client.request(method, f"/looks{query}")
+    assert (answer.status_code, answer.headers["allow"], seen) == (status, "POST", [])
+    assert "a look at pools is POST /looks?pool=NAMESPACE/NAME" in answer.text
+    assert capsys.readouterr().err == ""
+
+
+def test_a_look_that_is_longer_than_a_server_reads_is_refused_and_records_nothing(
+    looked_at, capsys
+):
+    seen, client = looked_at
+    with socket.create_connection((client.base_url.host, client.base_url.port), 20) as connection:
+        connection.sendall(b"POST /looks?%b HTTP/1.1\r\n" % (b"pool=a/b&" * 7300))
+        assert connection.recv(12) == b"HTTP/1.0 414"
+    assert (seen, capsys.readouterr().err) == ([], "")
+
+
+def test_a_look_at_a_pool_of_any_name_is_answered(looked_at, capsys):
+    _, client = looked_at
+    strange = "pool=%ff%00%0a%22&pool=%ed%a0%80&pool=\\&pool=a/b/c&pool=%e3%81%82&&=;pool&pool"
+    assert client.post(f"/looks?{strange}", content=b"x" * 1000).status_code == 200
+    assert capsys.readouterr().err == ""
+
+
+def test_a_process_without_pools_of_its_own_has_no_page_for_looks(admin):
+    assert admin.post("/looks?pool=a/b").status_code == 404
 
 
 @pytest.fixture

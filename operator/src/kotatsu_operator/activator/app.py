@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
-from urllib.parse import parse_qs
 
 from kotatsu_operator.activator.feature import FeatureOf
 from kotatsu_operator.activator.limits import ConnectionLimit
@@ -98,22 +97,16 @@ class Activator:
     def _has_read(self, rooms: Iterable[Room]) -> bool:
         return self._listed >= KINDS.keys() and all(room.adopted for room in rooms)
 
-    def asked(self, query: str) -> None:
-        """Record a request for the metrics page, before it is answered. Called from any thread.
+    def asked(self, pools: Iterable[str]) -> None:
+        """Record that the operator looks at pools (step 4), before it is answered.
 
-        `looks` names the pools that the operator is about to put to sleep (step 4), as NS/NAME;
-        without it, all count.
+        They are named NAMESPACE/NAME. Called from any thread.
         """
-        rooms = dict(self.rooms)
-        looks = parse_qs(query, keep_blank_values=True).get("looks")
-        if looks is None:
-            for room in rooms.values():
-                room.asked(None)
-            return
-        for look in looks:
-            namespace, _, name = look.rpartition("/")
-            if namespace in rooms:
-                rooms[namespace].asked(name)
+        for pool in pools:
+            namespace, _, name = pool.rpartition("/")
+            room = self.rooms.get(namespace)
+            if room is not None:
+                room.asked(name)
 
     async def run(self, stop: asyncio.Event, drain_timeout: float) -> None:
         """Run until `stop` is set, then drain for at most `drain_timeout` seconds and end."""

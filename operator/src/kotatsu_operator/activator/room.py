@@ -86,13 +86,11 @@ class Room:
         """Connections that are held or joined to a pod."""
         return sum(connections.busy for connections in self.connections.values())
 
-    def asked(self, name: str | None) -> None:
-        """Record a question of the operator about a pool, or all. Called from any thread."""
-        if name is None:
-            for connections in list(self.connections.values()):
-                connections.asked()
-        elif (one := self.connections.get(name)) is not None:
-            one.asked()
+    def asked(self, name: str) -> None:
+        """Record that the operator looks at a pool. Called from any thread."""
+        connections = self.connections.get(name)
+        if connections is not None:
+            connections.asked()
 
     async def run(self) -> None:
         """Publish what changes, until cancelled. An unforeseen error is logged, and tried again.

@@ -6,9 +6,11 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from http import HTTPStatus
 
 from kotatsu_operator.controller.cache import Cache
 from kotatsu_operator.controller.pages import PARALLEL, Coalesced, Page, Pages
+from kotatsu_operator.controller.response import Method
 from kotatsu_operator.core import exposition
 from kotatsu_operator.core.exposition import LONGEST_PAGE, Samples, Silence
 from kotatsu_operator.core.pool.decision import Demand, Wake
@@ -20,14 +22,18 @@ from kotatsu_operator.core.protocol import (
     LAST_WAKE,
     LAST_WAKE_TOOK,
     LOOKED_AT,
+    LOOKS,
     TIMED_OUT,
 )
 from kotatsu_operator.kube.objects import Key, target_ports
 from kotatsu_operator.kube.views import PodView
 
 ACTIVATOR_PORT = "metrics"
-_ACTIVATOR_PAGE = "/metrics?" + "&".join(f"name[]={name}" for name in LOOKED_AT)
-"""An activator renders only the metrics that the query names, and of the pools that it names."""
+_ACTIVATOR_PAGE = "/metrics?looks=&" + "&".join(f"name[]={name}" for name in LOOKED_AT)
+"""An activator renders only the metrics that the query names, and of the pools that it names.
+
+Until version 0.1 a request without `looks` was a look at all pools: to be removed in version 0.2.
+"""
 
 AT_ONCE = 64
 """Pods of one pool that are asked at once."""
@@ -43,8 +49,9 @@ LAST_REQUEST = "kotatsu_last_request_timestamp_seconds"
 _MOST_QUIET = 10_000
 _MOST_NAMED = 200
 """Pools that one request to an activator names at most."""
-_LONGEST_QUERY = 32 * 2**10
-"""Characters that name them, at most, unless it is one: a server reads a line of 64 KiB."""
+_LONGEST_QUERY = 16 * 2**10
+"""Characters that name them, at most, unless it is one: a server reads a line of 64 KiB, and an
+activator of the version before gets each name twice."""
 
 _MOST_ACTIVATORS = 1000
 _MOST_COUNTED = 20_000
@@ -265,15 +272,14 @@ class Scraper:
 
     async def _ask(self, pod: PodView, pools: dict[Key, bool]) -> Mapping[Key, _Answer]:
         """Ask for the pools that are named so far, in as many requests as that takes."""
-        asked = dict(sorted(pools.items()))
+        asked = sorted(pools.items())
         pools.clear()
-        queries = list(_queries(asked))
-        read = partial(self._pages.read, pod, ACTIVATOR_PORT)
-        pages = await asyncio.gather(
-            *(read(_ACTIVATOR_PAGE + query, LOOKED_AT, LONGEST_PAGE) for _, query in queries)
-        )
+        looks, reads = ([pool for pool, it in asked if it is looked] for looked in (True, False))
+        asking = [(names, self._look(pod, names)) for names in _parts(looks)]
+        asking += [(names, self._read(pod, _page(names))) for names in _parts(reads)]
+        pages = await asyncio.gather(*(one for _, one in asking))
         said: dict[Key, _Answer] = {}
-        for (names, _), page in zip(queries, pages, strict=True):
+        for (names, _), page in zip(asking, pages, strict=True):
             if isinstance(page, Silence):
                 said |= dict.fromkeys(names, page)
             else:
@@ -281,23 +287,39 @@ class Scraper:
                 said |= {name: (page, by_pool.get(name, {})) for name in names}
         return said
 
+    async def _look(self, pod: PodView, pools: Sequence[Key]) -> Page | Silence:
+        """Have the activator record that these pools may be put to sleep on its answer (step 4)."""
+        page = await self._read(pod, f"{LOOKS}?{_named(pools)}", "POST")
+        if isinstance(page, Silence) and page.status == HTTPStatus.NOT_FOUND:
+            # An activator of before version 0.1: to be removed in version 0.2.
+            page = await self._read(pod, f"{_page(pools)}&{_named(pools, 'looks')}")
+        return page
 
-def _queries(asked: Mapping[Key, bool]) -> Iterator[tuple[list[Key], str]]:
-    """The parts of a question to an activator: the pools of each, and what names them.
+    async def _read(self, pod: PodView, path: str, method: Method = "GET") -> Page | Silence:
+        return await self._pages.read(pod, ACTIVATOR_PORT, path, LOOKED_AT, LONGEST_PAGE, method)
 
-    A question that names no pool as looked at would be about all of them (step 4).
-    """
-    names, query = list[Key](), ""
-    for pool, looks in asked.items():
-        named = "&pool={}/{}".format(*pool)
-        if looks:
-            named += "&looks={}/{}".format(*pool)
-        if names and (len(names) >= _MOST_NAMED or len(query) + len(named) > _LONGEST_QUERY):
-            yield names, query if "&looks=" in query else f"{query}&looks="
-            names, query = [], ""
+
+def _parts(pools: Iterable[Key]) -> Iterator[list[Key]]:
+    """The pools of each request to an activator."""
+    names, length = list[Key](), 0
+    for pool in pools:
+        more = len(_named([pool])) + 1
+        if names and (len(names) >= _MOST_NAMED or length + more > _LONGEST_QUERY):
+            yield names
+            names, length = [], 0
         names.append(pool)
-        query += named
-    yield names, query if "&looks=" in query else f"{query}&looks="
+        length += more
+    if names:
+        yield names
+
+
+def _named(pools: Iterable[Key], by: str = "pool") -> str:
+    """What names pools in a query."""
+    return "&".join(f"{by}={namespace}/{name}" for namespace, name in pools)
+
+
+def _page(pools: Iterable[Key]) -> str:
+    return f"{_ACTIVATOR_PAGE}&{_named(pools)}"
 
 
 def _by_pool(page: Page) -> Mapping[Key, Mapping[str, Samples]]:

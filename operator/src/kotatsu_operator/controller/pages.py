@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import Generic, TypeVar
 from weakref import WeakValueDictionary
 
-from kotatsu_operator.controller.response import NoConnectionError, ResponseError, get
+from kotatsu_operator.controller.response import Method, NoConnectionError, ResponseError, request
 from kotatsu_operator.core import exposition
 from kotatsu_operator.core.exposition import LONGEST_LINE, LONGEST_PAGE, Samples, Silence
 from kotatsu_operator.kube.views import PodView
@@ -40,9 +40,9 @@ class Page:
 class _UnreadableError(Exception):
     """The response is not a metrics page; the message follows the pod's name."""
 
-    def __init__(self, message: str, *, lacks: bool = True) -> None:
+    def __init__(self, message: str, *, lacks: bool = True, status: int = 0) -> None:
         super().__init__(message)
-        self.lacks = lacks
+        self.lacks, self.status = lacks, status
 
 
 class _TooLongError(Exception):
@@ -76,6 +76,7 @@ class Pages:
         path: str,
         names: tuple[str, ...],
         most: int = MOST_WANTED,
+        method: Method = "GET",
     ) -> Page | Silence:
         """The samples of some metrics on the page `path` of a port, given by name or number.
 
@@ -92,14 +93,15 @@ class Pages:
         reader = self._readers.setdefault(pod.key[0], _Reader(self._parallel))
         try:
             async with reader.slots:
-                address = pod.ip, port, path
+                address = method, pod.ip, port, path
                 text, ahead = await self._page(reader, address, _Lines(names, most))
             async with reader.next:
                 return Page(
                     await collect(exposition.samples_of(text, names, most), self._turn), ahead
                 )
         except _UnreadableError as error:
-            return Silence(f"{error} for {path} on {where}", lacks=error.lacks)
+            why = f"{error} for {path} on {where}"
+            return Silence(why, lacks=error.lacks, status=error.status)
         except _TooLongError:
             return exposition.too_long(path, port)
         except TimeoutError:
@@ -115,16 +117,16 @@ class Pages:
             return Silence(f"has no readable metrics page {path} on {where}", lacks=True)
 
     async def _page(
-        self, reader: _Reader, address: tuple[str, int, str], lines: "_Lines"
+        self, reader: _Reader, address: tuple[Method, str, int, str], lines: "_Lines"
     ) -> tuple[str, timedelta]:
         """The wanted lines of a page."""
         async with (
             asyncio.timeout(TIMEOUT),
-            get(*address, connect=CONNECT) as (status, headers, pieces),
+            request(*address, connect=CONNECT) as (status, headers, pieces),
         ):
             if status != HTTPStatus.OK:
                 is_failing = status >= HTTPStatus.INTERNAL_SERVER_ERROR
-                raise _UnreadableError(f"answers {status}", lacks=not is_failing)
+                raise _UnreadableError(f"answers {status}", lacks=not is_failing, status=status)
             if headers.get("content-encoding", "identity") != "identity":
                 raise _UnreadableError("sends a compressed page")
             ahead, length = clock_skew(headers.get("date"), self._clock()), 0

@@ -8,6 +8,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import Literal
 from urllib.parse import quote
 
 PIECE = 64 * 1024
@@ -27,21 +28,25 @@ class NoConnectionError(Exception):
     """There is no connection to the pod. Its cause says why."""
 
 
+Method = Literal["GET", "POST"]
+
 Response = tuple[int, Mapping[str, str], AsyncIterator[bytes]]
 """Status, headers by their names in lower case, and the body as it comes: reading it raises
 ResponseError and OSError."""
 
 
 @asynccontextmanager
-async def get(ip: str, port: int, path: str, *, connect: float) -> AsyncIterator[Response]:
-    """GET a path, which may have a query; `connect` bounds the seconds for the connection.
+async def request(
+    method: Method, ip: str, port: int, path: str, *, connect: float
+) -> AsyncIterator[Response]:
+    """Request a path, which may have a query; `connect` bounds the seconds for the connection.
 
     Redirects are not followed, and bodies are not unpacked. Raises NoConnectionError,
     ResponseError, TimeoutError, OSError, and ValueError for an address that is none.
     """
     host = f"[{ip}]" if ":" in ip else ip
     target = quote(path.partition("#")[0], _KEPT)
-    head = f"GET {target} HTTP/1.1\r\nHost: {host}:{port}\r\n{_ALWAYS}\r\n"
+    head = f"{method} {target} HTTP/1.1\r\nHost: {host}:{port}\r\n{_ALWAYS[method]}\r\n"
     try:
         async with asyncio.timeout(connect):
             reader, writer = await asyncio.open_connection(ip, port, limit=FRAMING)
@@ -57,7 +62,8 @@ async def get(ip: str, port: int, path: str, *, connect: float) -> AsyncIterator
         writer.transport.abort()
 
 
-_ALWAYS = "User-Agent: kotatsu\r\nAccept: */*\r\nAccept-Encoding: identity\r\nConnection: close\r\n"
+_FIELDS = "User-Agent: kotatsu\r\nAccept: */*\r\nAccept-Encoding: identity\r\nConnection: close\r\n"
+_ALWAYS: Mapping[Method, str] = {"GET": _FIELDS, "POST": f"{_FIELDS}Content-Length: 0\r\n"}
 _KEPT = "%/:?&=~+!$,;'@()*[]|"
 """Characters of a path and query that stay as they are. A line never ends in them."""
 

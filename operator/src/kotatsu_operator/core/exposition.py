@@ -36,6 +36,8 @@ class Silence:
     answer so: it is slow, or answers with a 5xx."""
     has_page: bool = field(default=False, compare=False)
     """Whether there is a page that lacks the metric: the first request may bring it."""
+    status: int = field(default=0, compare=False)
+    """The HTTP status of an answer without a page."""
 
 
 def too_long(path: str, port: int) -> Silence:

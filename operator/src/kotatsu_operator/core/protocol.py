@@ -108,7 +108,8 @@ LAST_WAKE = "kotatsu_activator_last_wake_timestamp_seconds"
 LAST_WAKE_TOOK = "kotatsu_activator_last_wake_duration_seconds"
 LOOKED_AT = (HELD, ACTIVE, LAST_ACTIVITY, TIMED_OUT, LAST_WAKE, LAST_WAKE_TOOK)
 """The metrics of an activator that the operator reads: their page is as of the request."""
-
+LOOKS = "/looks"
+"""The page of an activator to which the operator posts when it looks at pools (step 4)."""
 
 RECORD_PARTS = 16
 """ConfigMaps of the record."""

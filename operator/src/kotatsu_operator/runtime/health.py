@@ -1,4 +1,4 @@
-"""The health server: /livez, /readyz and /metrics, in a thread of its own.
+"""The health server: /livez, /readyz and /metrics, in a thread of its own; of activators, /looks.
 
 A probe must get an answer while the event loop is busy with ten thousand connections. /livez
 reports whether the event loop still runs. The metric of failed API calls is here too.
@@ -20,6 +20,8 @@ from prometheus_client import CollectorRegistry, Counter, disable_created_metric
 from prometheus_client.exposition import ThreadingWSGIServer, choose_encoder
 from prometheus_client.registry import Collector
 
+from kotatsu_operator.core.protocol import LOOKS
+
 log = logging.getLogger(__name__)
 
 MOST = 64
@@ -37,10 +39,10 @@ class Named:
     """Metrics of which there is a page of their own: see MetricsPage."""
 
     metrics: Collection[str] = ()
-    asked: Callable[[str], None] = lambda _: None
-    """Called with the query of each request for metrics, before any of these is read for it."""
-    part: Callable[[Collection[str]], Collector] | None = None
-    """These metrics of some pools, by namespace/name."""
+    asked: Callable[[Iterable[str]], None] = lambda _: None
+    """Called with the pools of each look, by namespace/name, before a metric is read for it."""
+    part: Callable[[Iterable[str]], Collector] | None = None
+    """These metrics of some pools, by namespace/name. With it, there is the page LOOKS."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ def start_admin(
     checks: Checks,
     named: Named | None = None,
 ) -> WSGIServer:
-    """Serve the three pages until the process ends (or `.shutdown()`).
+    """Serve the pages until the process ends (or `.shutdown()`).
 
     The client library's `_created` series are disabled: they are a third of a page and unused.
     """
@@ -121,23 +123,36 @@ def start_admin(
     metrics = MetricsPage(registry, named)
     pages = {"/livez": checks.live, "/healthz": checks.live, "/readyz": checks.ready}
 
-    def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        path = environ.get("PATH_INFO", "")
-        if path == "/metrics":
-            query = environ.get("QUERY_STRING", "")
-            named.asked(query)
-            wanted = (environ.get(f"HTTP_{name}", "") for name in ("ACCEPT", "ACCEPT_ENCODING"))
-            page = metrics.page(query, *wanted)
-            start_response("200 OK", page.headers)
-            return [page.body]
+    def look(method: str, pools: list[str], *wanted: str) -> Page:
+        if method != "POST" or not pools:
+            status = "400 Bad Request" if method == "POST" else "405 Method Not Allowed"
+            why = f"a look at pools is POST {LOOKS}?pool=NAMESPACE/NAME; to read, GET /metrics"
+            return _text(status, why, headers=[("Allow", "POST")])
+        named.asked(pools)
+        return metrics.looked_at(pools, *wanted)
+
+    def health(path: str) -> Page:
         check = pages.get(path)
-        why = "page not found; there are /livez, /readyz and /metrics" if check is None else check()
-        status = (
-            "404 Not Found" if check is None else "503 Service Unavailable" if why else "200 OK"
-        )
-        start_response(status, [("Content-Type", "text/plain; charset=utf-8")])
-        remark = checks.remark() if path == "/readyz" and not why else ""
-        return [line.encode() + b"\n" for line in (why or "ok", remark) if line]
+        if check is None:
+            why = "page not found; there are /livez, /readyz and /metrics"
+            return _text("404 Not Found", why)
+        if why := check():
+            return _text("503 Service Unavailable", why)
+        return _text("200 OK", "ok", checks.remark() if path == "/readyz" else "")
+
+    def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        path, query = environ.get("PATH_INFO", ""), environ.get("QUERY_STRING", "")
+        wanted = (environ.get(f"HTTP_{name}", "") for name in ("ACCEPT", "ACCEPT_ENCODING"))
+        if path == LOOKS and named.part is not None:
+            page = look(environ["REQUEST_METHOD"], parse_qs(query).get("pool", []), *wanted)
+        elif path == "/metrics":
+            # An operator of before version 0.1 looks so: to be removed in version 0.2.
+            named.asked(parse_qs(query).get("looks", ()))
+            page = metrics.page(query, *wanted)
+        else:
+            page = health(path)
+        start_response(page.status, page.headers)
+        return [page.body]
 
     server = make_server(host, port, app, server_class=_Server, handler_class=_Quiet)
     threading.Thread(target=server.serve_forever, name="admin", daemon=True).start()
@@ -191,6 +206,12 @@ class Page:
 
     headers: list[tuple[str, str]]
     body: bytes
+    status: str = "200 OK"
+
+
+def _text(status: str, *lines: str, headers: Iterable[tuple[str, str]] = ()) -> Page:
+    body = "".join(f"{line}\n" for line in lines if line).encode()
+    return Page([("Content-Type", "text/plain; charset=utf-8"), *headers], body, status)
 
 
 _Variant = tuple[bool, bool, bool]
@@ -222,8 +243,8 @@ class MetricsPage:
     name. Its values are read after the request has come, because what the caller decides
     depends on them. All who wait for it share it.
 
-    With `pool` in such a query, the page has these pools alone, and those that `looks` names. It
-    costs as much as they do, and waits for no other page.
+    With `pool` in such a query, the page has these pools alone. It costs as much as they do, and
+    waits for no other page.
     """
 
     def __init__(
@@ -246,9 +267,7 @@ class MetricsPage:
         is_named = not self._named.isdisjoint(asked.get("name[]", ()))
         variant = is_named, _OPEN_METRICS in accept, "gzip" in encoding
         if is_named and self._part is not None and "pool" in asked:
-            pools = dict.fromkeys([*asked["pool"], *asked.get("looks", ())])
-            with self._parts.lock, self._parts.rendering():
-                return self._rendered(variant, self._part(pools))
+            return self.looked_at(asked["pool"], accept, encoding)
         enough = asked_at if is_named else asked_at - SHARED_FOR
         with self._whole.lock:
             began, page = self._pages.get(variant, (enough - 1, None))
@@ -259,6 +278,13 @@ class MetricsPage:
                     page = self._rendered(variant, registry)
                 self._pages[variant] = (began, page)
             return page
+
+    def looked_at(self, pools: Iterable[str], accept: str = "", encoding: str = "") -> Page:
+        """The named metrics of some pools, read after this call. Needs `part`."""
+        assert self._part is not None  # noqa: S101  (the callers have checked it)
+        variant = True, _OPEN_METRICS in accept, "gzip" in encoding
+        with self._parts.lock, self._parts.rendering():
+            return self._rendered(variant, self._part(dict.fromkeys(pools)))
 
     def _rendered(self, variant: _Variant, given: Collector) -> Page:
         _, is_open_metrics, is_packed = variant
