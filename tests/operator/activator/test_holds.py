@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from kotatsu_operator.activator.head import PROBE_OK
 from kotatsu_operator.core.formats import stamp
 from kotatsu_operator.core.protocol import SET_KIND, SET_LABEL
-from tests.operator.activator.in_process import GET, pool
+from tests.operator.activator.in_process import GET, Dictated, pool
 from tests.operator.activator.test_wake import body
 from tests.operator.cluster import DENIED, denied, eventually, pod
 
@@ -77,6 +78,60 @@ async def test_a_client_that_leaves_makes_room_for_another(activator):
     await activator.held(0)
     activator.hold()
     await activator.held(1)
+
+
+def post(size):
+    """A whole upload."""
+    return b"POST /upload HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % size + bytes(size)
+
+
+@pytest.mark.parametrize("size", [40_000, 1_000_000, 5_000_000])
+async def test_an_upload_that_its_client_gave_up_is_not_delivered_and_counts_no_more(
+    activator, size
+):
+    for _ in range(3):
+        _, writer = await activator.send(post(size))
+        await activator.held(1)
+        writer.close()
+        await activator.held(0)
+    assert activator.count("kotatsu_activator_held") == 0
+    made = await activator.new_pod(ready=True)
+    assert (await activator.ask()).endswith(b"voice-1")
+    assert len(made.requests) == 1
+
+
+async def test_an_upload_of_megabytes_is_held_and_delivered_whole(activator):
+    sent = post(5_000_000)
+    _, _writer = await activator.send(sent)
+    await activator.held(1)
+    made = await activator.new_pod(of=Dictated, ready=True)
+    reader, _ = await made.reached.get()
+    head = await reader.readuntil(b"\r\n\r\n")
+    assert head.startswith(b"POST /upload ")
+    assert await reader.readexactly(5_000_000) == sent[-5_000_000:]
+
+
+async def test_a_client_that_leaves_while_its_pod_is_dialed_is_not_delivered(
+    activator, monkeypatch
+):
+    """Its end is in the kernel, and the event loop has not come to it."""
+    leaving = socket.create_connection(("127.0.0.1", activator.port))
+    leaving.sendall(GET)
+    await activator.held(1)
+    dial = activator.connections.backends.dial
+
+    async def dial_and_lose(*how):
+        try:
+            return await dial(*how)
+        finally:
+            leaving.close()
+
+    monkeypatch.setattr(activator.connections.backends, "dial", dial_and_lose)
+    made = await activator.new_pod(ready=True)
+    await activator.held(0)
+    monkeypatch.undo()
+    assert (await activator.ask()).endswith(b"voice-1")
+    assert len(made.requests) == 1
 
 
 def spent_pool(phase="Asleep", **override):

@@ -288,13 +288,26 @@ async def test_who_waits_and_keeps_most_is_told_to_come_back(short):
     modest = await short.send()
     await short.held(1)
     uploads = [
-        await short.send(b"POST / HTTP/1.1\r\nContent-Length: 99999\r\n\r\n" + bytes(20_000))
+        await short.send(b"POST / HTTP/1.1\r\nContent-Length: 999999\r\n\r\n" + bytes(100_000))
         for _ in range(20)
     ]
     answers = await asyncio.gather(*(reader.read(12) for reader, _ in uploads[:5]))
     assert answers == [b"HTTP/1.1 503"] * 5
     assert short.count("kotatsu_activator_refused_total", reason="full") >= 5
     assert short.connections.limit.kept.total <= 2**20
+    await short.new_pod(ready=True)
+    assert (await modest[0].read()).endswith(b"voice-1")
+
+
+async def test_a_body_larger_than_all_that_may_be_kept_is_refused_and_no_other_one(short):
+    modest = await short.send()
+    await short.held(1)
+    head = b"POST / HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % 2**21
+    answer = await short.ask(head + bytes(2**21))
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b"\r\nRetry-After: 5\r\n" in answer
+    assert short.count("kotatsu_activator_refused_total", reason="full") == 1
+    assert short.connections.held == 1
     await short.new_pod(ready=True)
     assert (await modest[0].read()).endswith(b"voice-1")
 

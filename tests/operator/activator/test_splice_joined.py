@@ -16,6 +16,7 @@ from tests.operator.activator.joined import (
     GET_AND_CLOSE,
     MEGABYTE,
     MOST_IN_SOCKETS,
+    UPLOAD,
     UPLOAD_AND_CLOSE,
     reset,
 )
@@ -93,9 +94,8 @@ async def test_the_kernel_keeps_nothing_for_a_client_that_is_aborted_and_does_no
 
 async def test_a_pod_that_does_not_read_stops_the_upload_that_was_held(joined):
     """What was kept is more than the pod takes at once: it is congested from the first byte."""
-    _, writer = await joined.connect()
-    await fill(writer)
-    client = await joined.owner.client()
+    _, writer, client = await joined.send(UPLOAD + bytes(MEGABYTE))
+    await eventually(lambda: client.body_size == MEGABYTE)
     upstream = Upstream(client)
     with socket.create_server(("127.0.0.1", 0)) as pod:
         pod.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -104,8 +104,8 @@ async def test_a_pod_that_does_not_read_stops_the_upload_that_was_held(joined):
         ours = upstream.transport.get_extra_info("socket")
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         client.splice(upstream)
-        await asyncio.sleep(0.1)
-        assert upstream.transport.get_write_buffer_size() < MEGABYTE
+        assert await fill(writer) < MOST_IN_SOCKETS
+        assert upstream.transport.get_write_buffer_size() < 2 * MEGABYTE
 
 
 async def test_a_connection_whose_sides_have_taken_everything_counts_for_nothing(joined):
@@ -176,6 +176,71 @@ async def test_a_pod_that_closes_before_it_is_joined_leaves_the_client_for_anoth
     upstream.close()
     pod, _ = await joined.let_through(client)
     assert await pod.readuntil(b"\r\n\r\n") == GET_AND_CLOSE
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n"
+
+
+async def ends_its_half(joined, writer):
+    writer.write_eof()
+    await eventually(lambda: joined.client.has_finished)
+    await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("ends", [Client.close, ends_its_half], ids=["closed", "half closed"])
+async def test_the_end_of_a_client_reaches_the_pod_once_its_answer_has_begun(joined, ends):
+    """Servers drop the request of a client that has ended its half."""
+    reader, writer, pod_reader, pod_writer = await joined.spliced(GET)
+    await ends_its_half(joined, writer)
+    pod_writer.write(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+    if ends is Client.close:
+        writer.close()
+    else:
+        await reader.readuntil(b"\r\n\r\n")
+    await asyncio.sleep(0.02)
+    assert not pod_reader.at_eof()
+    pod_writer.write(HEAD)
+    assert await pod_reader.read() == b""
+    pod_writer.write(b"body")
+    pod_writer.close()
+    if ends is not Client.close:
+        assert await reader.read() == HEAD + b"body"
+    await joined.owner.until(lambda: joined.owner.gone)
+
+
+async def test_it_waits_for_the_answer_to_the_last_of_its_requests(joined):
+    reader, writer, pod_reader, pod_writer = await joined.spliced(GET, asks_to_close=False)
+    writer.write(GET)
+    await ends_its_half(joined, writer)
+    pod_writer.write(HEAD + b"body")
+    assert await reader.readuntil(b"body") == HEAD + b"body"
+    assert await pod_reader.readuntil(b"\r\n\r\n") == GET
+    assert not pod_reader.at_eof()
+    pod_writer.write(HEAD)
+    assert await pod_reader.read() == b""
+
+
+@pytest.mark.parametrize("said", [UPLOAD, b"\0of another protocol"], ids=["half sent", "no HTTP"])
+async def test_without_a_whole_request_it_passes_at_once(joined, said):
+    _, writer, client = await joined.send(said)
+    pod_reader, _ = await joined.let_through(client)
+    writer.write_eof()
+    assert (await pod_reader.read()).endswith(said[-4:])
+
+
+async def test_a_client_that_was_reset_behind_its_end_is_given_up(joined):
+    """Its transport reads no more. The kernel asks whether the client is still there."""
+    _, writer, pod_reader, _ = await joined.spliced(GET)
+    await ends_its_half(joined, writer)
+    joined.client.look_after()
+    assert joined.client.is_open
+    reset(writer)
+    socket_of_client = joined.client.transport.get_extra_info("socket")
+    await eventually(lambda: sockets.is_broken(socket_of_client))
+    joined.client.look_after()
+    await joined.owner.until(lambda: joined.owner.gone)
+    with pytest.raises(ConnectionResetError):
+        await pod_reader.read()
 
 
 # --- the end that never comes ---

@@ -59,6 +59,11 @@ class Answers:
         """Made when it is needed."""
         self._responses: HttpResponseParser | None = self._new_responses()
 
+    @property
+    def is_awaited(self) -> bool:
+        """Whether a request, complete or not, has no answer that has begun."""
+        return len(self.asked) > self.is_answering
+
     def end(self) -> None:
         """The pod has ended its half, or the connection is closed."""
         self.is_over = True
@@ -75,7 +80,7 @@ class Answers:
 
     # --- requests ---
 
-    def sent(self, data: bytes, *, is_whole: bool = False) -> None:
+    def sent(self, data: bytes | bytearray, *, is_whole: bool = False) -> None:
         """Follow bytes of the client.
 
         With `is_whole` they are known to be one request without a body, and are not parsed again.
@@ -89,7 +94,7 @@ class Answers:
             return
         if self._requests is None:
             self._requests = self._new_requests()
-        rest: bytes | memoryview = data
+        rest: bytes | bytearray | memoryview = data
         while rest:
             try:
                 self._requests.feed_data(rest)

@@ -151,7 +151,8 @@ class Connections:
     def evicted(self, client: Client) -> None:
         """The memory for buffered bytes is exhausted: reject or abort this connection."""
         if client in self._clients.held and client.upstream is None:
-            self._refuse(client, "full", "too much is waiting for a pool of this namespace", 1)
+            detail = "too much is waiting for a pool of this namespace"
+            self._refuse(client, "full", detail, self._retry_after())
         else:
             self._count_refused("room")
             client.abort()
@@ -300,7 +301,7 @@ class Connections:
                 elif client.state is state:
                     self._clients.move(client, State.LISTENING)
                 return
-            joined = client.state is state and client.is_open
+            joined = client.state is state and client.is_there
         finally:
             if not joined:
                 upstream.close()

@@ -188,10 +188,10 @@ class Requests:
         """The bytes of a request head that is not complete yet."""
         return len(self._head)
 
-    def _begins_in(self, data: bytes) -> bool:
+    def _begins_in(self, data: bytes | bytearray) -> bool:
         return not (self._is_lost or self.is_last or self._head) and self._body_left < len(data)
 
-    def follow(self, data: bytes) -> bytes:
+    def follow(self, data: bytes | bytearray) -> bytes | bytearray:
         """Track the next bytes; returns the bytes to forward."""
         self.is_whole = False
         if self._is_lost:
@@ -207,7 +207,7 @@ class Requests:
             self._follow(data)
         return data
 
-    def ending(self, data: bytes) -> bytes:
+    def ending(self, data: bytes | bytearray) -> bytes | bytearray:
         """Like `follow`, but add `Connection: close` to the last request that begins in them.
 
         It is the last one with a complete and plain head among the first `PIPELINED`. Without one
@@ -231,15 +231,12 @@ class Requests:
         if last is None:
             return self.follow(data)
         start, end = last
-        before = data[:start] + ask_to_close(data[start:end])
-        if length is None:
-            self._is_lost = True
-            return before + data[end:]
-        self.is_last = True
-        self._body_left = max(at - len(data), 0)
-        return before + data[end:at]
+        self._is_lost, self.is_last = length is None, length is not None
+        self._body_left = 0 if length is None else max(at - len(data), 0)
+        rest = memoryview(data)[end : None if length is None else at]  # may be most of the memory
+        return b"".join((data[:start], ask_to_close(bytes(data[start:end])), rest))
 
-    def _follow(self, data: bytes) -> None:
+    def _follow(self, data: bytes | bytearray) -> None:
         at = begun = 0
         while at < len(data) and not self._is_lost:
             if self._body_left:
@@ -267,12 +264,12 @@ class Requests:
         self._seen = NOTHING
 
 
-def _head_at(data: bytes, start: int) -> bytes | None:
+def _head_at(data: bytes | bytearray, start: int) -> bytes | None:
     """The complete request head at `start`; None if it cannot get `Connection: close`."""
     end = HEAD_END.search(data, start, start + HEAD_LIMIT + 1)
     if end is None:
         return None
-    head = data[start : end.end()]
+    head = bytes(data[start : end.end()])
     if peek(head).kind is not Kind.HTTP1 or not is_plain(head) or asks_to_upgrade(head):
         return None
     return head

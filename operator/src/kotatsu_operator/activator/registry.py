@@ -240,7 +240,7 @@ class Traffic:
         answers = self._followed
         if answers is None or self.is_held:
             return self.is_held or self.up_at > self.down_at
-        return answers.is_asking or len(answers.asked) > answers.is_answering
+        return answers.is_asking or answers.is_awaited
 
     def in_use(self, now: float, timeout: float) -> bool:
         """Whether it keeps its pool awake: for at most `timeout` seconds after the last byte.

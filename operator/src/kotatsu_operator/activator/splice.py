@@ -17,9 +17,6 @@ from kotatsu_operator.activator.pool import UNKNOWN, Port
 from kotatsu_operator.activator.registry import Forwarded, State, Traffic
 from kotatsu_operator.activator.side import Side
 
-BODY_KEPT = 16 * 1024
-"""Bytes beyond its request head that a held connection may send before reading pauses."""
-
 ANSWERED_FOR = 5.0
 """Seconds for which an answered client may still send: if the connection closed at once, the client
 might never read the answer."""
@@ -98,7 +95,7 @@ class Upstream(Side):
         if self.has_finished and not self.eof_received():
             self.close()
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | bytearray) -> None:
         if self.transport is not None:
             self.transport.write(data)
 
@@ -138,9 +135,9 @@ class Client(Side):
     """The side that faces the client."""
 
     __slots__ = (
-        "_announced", "_answered", "_buffer", "_forwarded", "_held_back", "_is_settled", "_paused",
-        "_requests", "announcement", "deadline", "is_probe", "owner", "pod", "port", "room",
-        "seen", "since", "state", "stream", "traffic", "upstream",
+        "_announced", "_answered", "_buffer", "_forwarded", "_held_back", "_is_settled", "_requests",
+        "announcement", "deadline", "is_probe", "owner", "pod", "port", "seen", "since", "state",
+        "stream", "traffic", "upstream",
     )  # fmt: skip
 
     def __init__(self, owner: Owner, port: Port = UNKNOWN) -> None:
@@ -162,15 +159,12 @@ class Client(Side):
         self.traffic = Traffic()
         self.is_probe = False
         """Whether its path is in `healthCheckPaths`: it neither wakes a pool nor keeps it so."""
-        self.room = BODY_KEPT
-        """Bytes beyond its request head that it may send while it is held."""
         self.stream: Stream | None = None
         """What a feature has begun to answer; the pod's answer goes through it."""
         self._buffer = bytearray()
         self._forwarded = owner.forwarded
         self._announced = False
         self._answered = False
-        self._paused = False
         self._requests: Requests | None = None
         """Tracks the requests of an HTTP/1 connection that stays open for many."""
         self._held_back = False
@@ -197,13 +191,12 @@ class Client(Side):
         traffic.sent(len(data), now)  # first: the next scrape must see it in use
         if self._held_back or (is_quiet and not self.owner.may_resume(self)):
             self._held_back = traffic.is_held = True
-            self._pause()
             self._buffer += data
             self.weigh()
             return
         self._send(upstream, data)
 
-    def _send(self, upstream: Upstream, data: bytes, *, ends: bool = False) -> None:
+    def _send(self, upstream: Upstream, data: bytes | bytearray, *, ends: bool = False) -> None:
         requests = self._requests
         if requests is not None:
             if ends or self.owner.is_ending(self):
@@ -250,9 +243,6 @@ class Client(Side):
             self.owner.began(self)
         if self.seen.is_final:
             self.owner.completed(self)
-            if len(self._buffer) > self.seen.head_end + self.room:
-                self._pause()
-                self.weigh()
 
     def _unsettle(self) -> None:
         self._is_settled = False
@@ -264,9 +254,8 @@ class Client(Side):
         For a side that is not read this includes the kernel's receive buffer.
         """
         kept, upstream = 0, self.upstream
-        if upstream is not None or self._paused:
-            kept += sockets.weight(self.transport, has_finished=self.has_finished)
         if upstream is not None:
+            kept += sockets.weight(self.transport, has_finished=self.has_finished)
             kept += sockets.weight(upstream.transport, has_finished=upstream.has_finished)
         begun = 0 if self._requests is None else self._requests.kept
         self.owner.weighed(self, kept + len(self._buffer) + begun)
@@ -284,11 +273,6 @@ class Client(Side):
             untaken = sockets.untaken(transport)
         self.traffic.took(untaken, time.monotonic(), is_full=self.is_full)
 
-    def _pause(self) -> None:
-        if self.transport is not None and not self._paused:
-            self._paused = True
-            self.transport.pause_reading()
-
     def _close_after(self, seconds: float) -> None:
         self._forget_deadline()
         self.deadline = asyncio.get_running_loop().call_later(seconds, self.close)
@@ -304,8 +288,17 @@ class Client(Side):
             return False
         self.has_finished = True
         if not self._held_back:
-            self.upstream.finish()
+            self._pass_end(self.upstream)
         return not self.upstream.has_finished
+
+    def _pass_end(self, upstream: Upstream) -> None:
+        """Forward the client's half-close, once the answer to its last request has begun.
+
+        A server that reads the end before that may drop the request.
+        """
+        answers = self.traffic.answers
+        if answers is None or answers.is_asking or not answers.is_awaited:
+            upstream.finish()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._forget_deadline()
@@ -327,14 +320,23 @@ class Client(Side):
         return self.transport is not None and not self.transport.is_closing()
 
     @property
+    def is_there(self) -> bool:
+        """Whether it is open, and has not ended its half either, whatever was read of that."""
+        return self.is_open and not sockets.has_finished(self.transport)
+
+    @property
     def head(self) -> bytes:
         """The complete request head of a client without a pod; empty if there is none."""
         return bytes(self._buffer[: self.seen.head_end])
 
     @property
     def body(self) -> bytes:
-        """What a client without a pod has sent behind its request head."""
-        return bytes(self._buffer[self.seen.head_end :])
+        """What a client without a pod has sent behind its request head. This copies it."""
+        return bytes(memoryview(self._buffer)[self.seen.head_end :])
+
+    @property
+    def body_size(self) -> int:
+        return len(self._buffer) - self.seen.head_end
 
     @property
     def waits(self) -> bool:
@@ -367,7 +369,6 @@ class Client(Side):
         self.transport.write(data)
         self.finish()
         self._close_after(ANSWERED_FOR)
-        self._go_on()
         self.weigh()
 
     def splice(self, upstream: Upstream, *, asks_to_close: bool = True) -> None:
@@ -398,12 +399,11 @@ class Client(Side):
             self._flush(self.upstream)
             self.weigh()
             if self.has_finished:
-                self.upstream.finish()
+                self._pass_end(self.upstream)
 
     def _flush(self, upstream: Upstream, *, ends: bool = False) -> None:
-        # Not clear(): it leaves one byte of a large buffer in the way of the next one.
-        kept, self._buffer = bytes(self._buffer), bytearray()
-        self._go_on()  # before the write, which may pause reading again
+        # Handed over, not copied: it may be as large as all that an activator may keep.
+        kept, self._buffer = self._buffer, bytearray()
         self._send(upstream, kept, ends=ends)
 
     def write(self, data: bytes) -> None:
@@ -420,6 +420,8 @@ class Client(Side):
                 self._unsettle()
             if self.stream is not None and self.stream.is_over:
                 self.close()
+            if self.has_finished and self.upstream is not None:
+                self._pass_end(self.upstream)
 
     def answers_end(self, *, is_cut: bool = False) -> None:
         """The pod has ended its half, or was cut off: nothing is in progress any more."""
@@ -438,8 +440,9 @@ class Client(Side):
     def look_after(self) -> None:
         """Abort a stalled connection; call it periodically.
 
-        A paused transport cannot detect a disconnect. Stalled are a client that reads nothing and
-        whose pod has ended, and a client that was reset while its pod does not read.
+        A paused transport cannot detect a disconnect, nor one that has ended. Stalled are a client
+        that reads nothing and whose pod has ended, and a client that was reset while its pod does
+        not read, or after its own half had ended.
         """
         if self.transport is None or self.upstream is None:
             return
@@ -448,18 +451,9 @@ class Client(Side):
             is_late = time.monotonic() - last >= self.patience
             if is_late and sockets.has_finished(self.upstream.transport):
                 self.abort()
-        elif self.upstream.is_full and sockets.is_broken(self.transport.get_extra_info("socket")):
+        elif (self.upstream.is_full or self.has_finished) and sockets.is_broken(
+            self.transport.get_extra_info("socket")
+        ):
             # First: its pod must not see an end like that of a whole upload.
             self.upstream.abort()
             self.abort()
-
-    def resume_reading(self) -> None:
-        """The pod reads again: read from the client, unless its bytes wait."""
-        if not self._held_back:
-            super().resume_reading()
-
-    def _go_on(self) -> None:
-        """Resume reading that was paused to wait for a pod or an announcement."""
-        if self._paused:
-            self._paused = False
-            self.resume_reading()

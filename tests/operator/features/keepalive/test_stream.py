@@ -11,7 +11,7 @@ from kotatsu_operator.activator.head import refusal
 from kotatsu_operator.features.keepalive.stream import (
     Stream,
     asks,
-    body_to_hold,
+    body_to_read,
     plain_answer,
 )
 from tests.operator.core.values import examples
@@ -79,7 +79,14 @@ def error_of(*parts, **how):
         (request(JSON, body=b"[" * 60_000), False),
         (request(JSON, body=b'{"stream": true'), False),
         (request(JSON, body=b'\xff{"stream": true}'), False),
-        (request(JSON, body=b'{"stream": true,  ' + b'"a": 1,' * 10_000 + b'"b": 1}'), False),
+        (request(JSON, body=b'{"image": "' + b"A" * 5_000_000 + b'", "stream": true}'), True),
+        (request(JSON, body=b'{"stream": true, "image": "' + b"A" * 2**24 + b'"}'), False),
+        (request(JSON, body=b'{"stream": true, ' + b'"a": 1,' * 60_000 + b'"b": 1}'), False),
+        (request(JSON, body=b'{"stream": true, "stream": false}'), False),
+        (request(JSON, body=b' {"mode": "stream", "a": ["\\\\"], "stream" : true }'), True),
+        (request(JSON, body=b'{"a\\": {\\"stream\\": true, ": 1}'), False),
+        (request(JSON, body=b'{"\\"stream": true}'), False),
+        (request(JSON, body=b'{"stream": true' + b'"' * 50_000), False),
         (request("Content-Type: text/plain", body=b'{"stream": true}'), False),
         (request(ACCEPT, method="GET", version="1.0"), True),
         (request(ACCEPT, method="HEAD"), False),
@@ -93,7 +100,7 @@ def error_of(*parts, **how):
 )
 def test_a_stream_is_asked_for_by_accept_or_by_a_field_of_the_whole_body(sent, is_asked):
     head, body = sent
-    assert (body_to_hold(head) is not None and asks(head, body)) is is_asked
+    assert (body_to_read(head) is not None and asks(head, body)) is is_asked
 
 
 def test_the_pod_is_asked_for_no_compression_by_a_head_that_is_as_long():
@@ -132,6 +139,24 @@ def test_json_becomes_one_event():
     assert json.loads(event.removeprefix(b"data: ")) == json.loads(body)
 
 
+@pytest.mark.parametrize(
+    ("answer", "events"),
+    [
+        (b"201 Created\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}",
+         b"data: {}\n\n"),
+        (b"202 Accepted\r\nContent-Type: application/json\r\nContent-Length: 0\r\n\r\n", b""),
+        (b"202 Accepted\r\nContent-Length: 0\r\n\r\n", b""),
+        (b"204 No Content\r\n\r\n", b""),
+        (b"200 OK\r\nContent-Type: application/json\r\nContent-Encoding: identity\r\n\r\n[1]",
+         b"data: [1]\n\n"),
+        (b"200 OK\r\nContent-Type: text/event-stream\r\ncontent-encoding: Identity\r\n\r\n"
+         + EVENTS, EVENTS),
+    ],
+)  # fmt: skip
+def test_a_success_is_passed_on_as_what_it_is(answer, events):
+    assert of(b"HTTP/1.1 " + answer) == events
+
+
 def test_an_error_of_the_app_becomes_an_event_with_its_own_error():
     own = {"message": "no such model", "type": "NotFoundError", "param": None, "code": 404}
     body = json.dumps({"error": own}).encode()
@@ -145,7 +170,9 @@ def test_an_error_of_the_app_becomes_an_event_with_its_own_error():
         (b"500 X\r\nContent-Length: 4\r\n\r\noops",
          "the app answered 500, which is no stream: oops"),
         (b'422 X\r\nContent-Length: 17\r\n\r\n{"detail":"ohno"}', "ohno"),
-        (b"204 X\r\n\r\n", "the app answered 204, which is no stream"),
+        (b"304 X\r\n\r\n", "the app answered 304, which is no stream"),
+        (b"201 X\r\nContent-Length: 4\r\n\r\nmade",
+         "the app answered 201, which is no stream: made"),
         (b"200 OK\r\nContent-Type: text/html\r\n\r\n<p>",
          "the app answered 200, which is no stream: <p>"),
         (b"200 OK\r\nContent-Type: text/event-stream\r\nContent-Encoding: gzip\r\n\r\n\x1f",

@@ -107,14 +107,22 @@ async def test_nothing_is_sent_to_anybody_else(activator, data, every):
         await asyncio.wait_for(reader.read(1), 0.15)
 
 
-async def test_a_request_longer_than_other_held_ones_may_be_is_read_to_its_end(activator):
-    reader, _ = await begun(activator, asking(60_000))
+async def test_a_request_of_megabytes_is_read_to_its_end(activator):
+    reader, _ = await begun(activator, asking(2_000_000))
     pod = await activator.new_pod(of=Dictated, ready=True)
     asked, answering = await pod.reached.get()
     await head_of(asked)
-    assert len(await asked.readexactly(60_000)) == 60_000
+    assert len(await asked.readexactly(2_000_000)) == 2_000_000
     answering.write(ANSWER)
     assert await until_the_end(reader) == EVENTS
+
+
+async def test_what_a_slow_request_asks_for_is_waited_for(activator):
+    sent = asking()
+    reader, writer = await activator.send(sent[:-1])
+    await asyncio.sleep(0.06)  # three times the interval
+    writer.write(sent[-1:])
+    assert (await head_of(reader)).startswith(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-s")
 
 
 async def test_at_the_hold_timeout_the_stream_ends_with_an_error(activator):

@@ -15,6 +15,12 @@ from kotatsu_operator.activator.head import HEAD_LIMIT, asks_to_upgrade, headers
 
 _EVENTS, _JSON = b"text/event-stream", b"application/json"
 
+MOST_JSON = 16 * 2**20
+"""Bytes of a request with JSON that are read: each costs some nanoseconds, in which all wait."""
+
+MOST_MARKS = 100_000
+"""Quotes and brackets of such a request, for the same reason. A chat of a megabyte has a third."""
+
 ERROR_KEPT = 16 * 1024
 """Bytes of an error's body that are kept for the event."""
 
@@ -36,7 +42,7 @@ _BREAKS = bytes.maketrans(b"\r\n", b"  ")
 _COMMENT = b": waiting for a pod\n\n"
 
 
-def body_to_hold(head: bytes) -> int | None:
+def body_to_read(head: bytes) -> int | None:
     """The bytes of a request's body that say whether it asks for a stream; None if it does not.
 
     It may ask if its Accept names `text/event-stream`, or if it has JSON. `head` is complete.
@@ -47,7 +53,7 @@ def body_to_hold(head: bytes) -> int | None:
     length = _length(sent)
     if b"expect" in sent or length is None:
         return None
-    if _kind(sent) == _JSON and 0 < length <= HEAD_LIMIT:
+    if _kind(sent) == _JSON and 0 < length <= MOST_JSON:
         return length
     return 0 if _accepts(sent) else None
 
@@ -58,12 +64,36 @@ def asks(head: bytes, body: bytes) -> bool:
     length = _length(sent) or 0
     if len(body) > length:
         return False  # another request follows, which a stream would leave without an answer
-    if _accepts(sent):
-        return True
-    with suppress(ValueError, RecursionError):
-        asked = json.loads(body) if length == len(body) else None
-        return isinstance(asked, dict) and asked.get("stream") is True
-    return False
+    return _accepts(sent) or (len(body) == length and _has_stream(body))
+
+
+_QUOTE, _OPENING, _CLOSING = b'"', b"[{", b"]}"
+_MARK = re.compile(rb'"[^"]*+"?|[\[]|[\]]|[{]|[}]')
+_BEGIN_OF_OBJECT = re.compile(rb"[ \t\r\n]*+\{")
+_STREAM = re.compile(rb'"stream"[ \t\r\n]*+:[ \t\r\n]*+(true[ \t\r\n]*+[,}])?')
+
+
+def _has_stream(body: bytes) -> bool:
+    """Whether JSON is an object with `"stream": true`.
+
+    The body may be most of the memory for all connections, and would take many times as much as
+    objects. So only the depth of its brackets is followed.
+    """
+    if b'"stream"' not in body or not _BEGIN_OF_OBJECT.match(body):
+        return False
+    body = body.replace(b"\\\\", b"__").replace(b'\\"', b"__")
+    if sum(body.count(mark) for mark in _QUOTE + _OPENING + _CLOSING) > MOST_MARKS:
+        return False
+    depth, asks_for_it = 0, False
+    for mark in _MARK.finditer(body):
+        first = body[mark.start()]
+        if first in _OPENING:
+            depth += 1
+        elif first in _CLOSING:
+            depth -= 1
+        elif depth == 1 and (found := _STREAM.match(body, mark.start())):
+            asks_for_it = found[1] is not None
+    return asks_for_it and depth == 0
 
 
 def _length(sent: dict[bytes, bytes]) -> int | None:
@@ -90,7 +120,8 @@ def plain_answer(head: bytes) -> bytes:
 class Stream:
     """What a client gets that has the head of its answer already.
 
-    The events of a pod's stream follow as they come. JSON becomes one event, any other answer an
+    The events of a pod's stream follow as they come. JSON becomes one event, and of an answer
+    without a body there is none. Any other one, and each that is not a success (2xx), becomes an
     event with an `error` as the OpenAI API has it. Then the stream ends: with the last chunk, or
     for HTTP/1.0, which nginx speaks by default, with the connection.
     """
@@ -108,6 +139,7 @@ class Stream:
         """Bytes since the last part of a body, or the end of a head."""
         self._shape = b""
         """`stream`, `json` or empty: how the body under way is passed on."""
+        self._has_body = False
         self._last = b"\n\n"
         self._error = bytearray()
         self._out: list[bytes] = []
@@ -158,7 +190,7 @@ class Stream:
         self._sent = {}
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if (read := name.lower()) in _READ:
+        if (read := name.lower()) in _READ and value.strip().lower() != b"identity":
             self._sent[read] = value
 
     def on_headers_complete(self) -> None:
@@ -167,31 +199,30 @@ class Stream:
         if status < 200 or self.is_over:
             return
         self.has_answer = True
-        if status == 200 and b"content-encoding" not in self._sent:
+        if status < 300 and b"content-encoding" not in self._sent:
             self._shape = {_EVENTS: b"stream", _JSON: b"json"}.get(_kind(self._sent), b"")
-        if self._shape == b"json":
-            self._out.append(self._part(b"data: "))
 
     def on_body(self, body: bytes) -> None:
         self._unread = 0
         if self.is_over:
             return
+        is_first, self._has_body = not self._has_body, True
         if not self._shape:
             if b"content-encoding" not in self._sent:
                 self._error += body[: ERROR_KEPT - len(self._error)]
             return
         if self._shape == b"json":
-            body = body.translate(_BREAKS)
+            body = (b"data: " if is_first else b"") + body.translate(_BREAKS)
         self._last = (self._last + body)[-2:]
         self._out.append(self._part(body))
 
     def on_message_complete(self) -> None:
         if not self.has_answer or self.is_over:
             return
-        if self._shape:
-            self._end(b"\n\n" if self._shape == b"json" else b"")
+        status = self._parser.get_status_code()
+        if self._shape or (status < 300 and not self._has_body):
+            self._end(b"\n\n" if self._shape == b"json" and self._has_body else b"")
         else:
-            status = self._parser.get_status_code()
             self._fail(status, f"the app answered {status}, which is no stream")
 
     def _fail(self, status: int, why: str) -> None:
