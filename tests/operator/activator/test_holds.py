@@ -7,10 +7,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from kotatsu_operator.activator import connections, sockets
 from kotatsu_operator.activator.head import PROBE_OK
 from kotatsu_operator.core.formats import stamp
 from kotatsu_operator.core.protocol import SET_KIND, SET_LABEL
 from tests.operator.activator.in_process import GET, Dictated, pool
+from tests.operator.activator.joined import reset
 from tests.operator.activator.test_wake import body
 from tests.operator.cluster import DENIED, denied, eventually, pod
 
@@ -85,19 +87,45 @@ def post(size):
     return b"POST /upload HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % size + bytes(size)
 
 
+def leaves_in_the_middle(writer, sent):
+    writer.write(sent[: len(sent) // 2])
+    return lambda: writer.close()
+
+
+def closes(writer, sent):
+    writer.write(sent)
+    return lambda: writer.close()
+
+
+def ends_its_half(writer, sent):
+    writer.write(sent)
+    return lambda: writer.write_eof()
+
+
+def is_reset(writer, sent):
+    writer.write(sent)
+    return lambda: reset(writer)
+
+
 @pytest.mark.parametrize("size", [40_000, 1_000_000, 5_000_000])
-async def test_an_upload_that_its_client_gave_up_is_not_delivered_and_counts_no_more(
-    activator, size
+@pytest.mark.parametrize("leaves", [leaves_in_the_middle, closes, ends_its_half, is_reset])
+async def test_a_post_that_its_client_gave_up_runs_never_and_counts_no_more(
+    activator, leaves, size
 ):
+    activator.hold_at_most(1)
     for _ in range(3):
-        _, writer = await activator.send(post(size))
+        _, writer = await activator.send(b"")
+        leave = leaves(writer, post(size))
         await activator.held(1)
-        writer.close()
+        assert activator.count("kotatsu_activator_held") == 1
+        await writer.drain()
+        leave()
         await activator.held(0)
-    assert activator.count("kotatsu_activator_held") == 0
+        assert activator.count("kotatsu_activator_held") == 0
+    assert activator.count("kotatsu_activator_refused_total", reason="full") == 0
     made = await activator.new_pod(ready=True)
     assert (await activator.ask()).endswith(b"voice-1")
-    assert len(made.requests) == 1
+    assert [head.split()[0] for head in made.requests] == [b"GET"]
 
 
 async def test_an_upload_of_megabytes_is_held_and_delivered_whole(activator):
@@ -111,27 +139,113 @@ async def test_an_upload_of_megabytes_is_held_and_delivered_whole(activator):
     assert await reader.readexactly(5_000_000) == sent[-5_000_000:]
 
 
+# --- while its pod is dialed ---
+
+
+class Dial:
+    """Connects to pods that succeed, or do not, when the test says so."""
+
+    def __init__(self, backends):
+        self.begun, self._answers, self._dial = asyncio.Event(), asyncio.Queue(), backends.dial
+
+    async def __call__(self, *how):
+        self.begun.set()
+        return await self._answers.get() and await self._dial(*how)
+
+    def ends(self, *, well):
+        self._answers.put_nowait(well)
+
+
+@pytest.fixture
+async def dial(activator, monkeypatch):
+    backends = activator.connections.backends
+    monkeypatch.setattr(backends, "dial", made := Dial(backends))
+    return made
+
+
+async def dialed(activator, dial, sent):
+    """A client whose pod is dialed: its writer, and the activator's side."""
+    _, writer = await activator.send(sent)
+    await dial.begun.wait()
+    return writer, activator.clients[-1]
+
+
+def is_read(client):
+    return client.transport is None or client.transport.is_reading()
+
+
+async def test_of_an_upload_one_read_is_kept_while_its_pod_is_dialed(activator, dial):
+    made = await activator.new_pod(of=Dictated, ready=True)
+    sent = post(8_000_000)
+    writer, client = await dialed(activator, dial, sent[:100])
+    writer.write(sent[100:])
+    await eventually(lambda: not is_read(client))
+    assert activator.connections.limit.kept.total < 2**20
+    dial.ends(well=True)
+    reader, _ = await made.reached.get()
+    await reader.readuntil(b"\r\n\r\n")
+    assert await reader.readexactly(8_000_000) == sent[-8_000_000:]
+
+
+@pytest.mark.parametrize("well", [True, False], ids=["accepted", "refused"])
+@pytest.mark.parametrize("unread", [0, 10_000])
 async def test_a_client_that_leaves_while_its_pod_is_dialed_is_not_delivered(
-    activator, monkeypatch
+    activator, dial, monkeypatch, unread, well
 ):
-    """Its end is in the kernel, and the event loop has not come to it."""
+    """What is not read hides its end from the event loop; the kernel knows it."""
+    monkeypatch.setattr(connections, "RECONNECT_EVERY", 0.0)
+    made = await activator.new_pod(ready=True)
+    sent = post(unread + 1)
+    writer, client = await dialed(activator, dial, sent[: len(sent) - unread - 1])
+    writer.write(sent[-1:])
+    await eventually(lambda: not is_read(client))
+    writer.write(sent[len(sent) - unread :])
+    await writer.drain()
+    writer.close()
+    await eventually(lambda: sockets.has_finished(client.transport))
+    for _ in range(20):
+        dial.ends(well=well)
+    await activator.held(0)
+    for _ in range(20):
+        dial.ends(well=True)
+    assert (await activator.ask()).endswith(b"voice-1")
+    assert [head.split()[0] for head in made.requests] == [b"GET"]
+
+
+async def test_so_is_one_whose_end_the_event_loop_has_not_come_to(activator, monkeypatch):
     leaving = socket.create_connection(("127.0.0.1", activator.port))
     leaving.sendall(GET)
     await activator.held(1)
-    dial = activator.connections.backends.dial
+    backends = activator.connections.backends
+    reached = backends.dial
 
     async def dial_and_lose(*how):
         try:
-            return await dial(*how)
+            return await reached(*how)
         finally:
             leaving.close()
 
-    monkeypatch.setattr(activator.connections.backends, "dial", dial_and_lose)
+    monkeypatch.setattr(backends, "dial", dial_and_lose)
     made = await activator.new_pod(ready=True)
     await activator.held(0)
     monkeypatch.undo()
     assert (await activator.ask()).endswith(b"voice-1")
     assert len(made.requests) == 1
+
+
+async def test_a_client_that_is_refused_while_its_pod_is_dialed_is_read_again(activator, dial):
+    """It still sends: closed under it, it would not read its answer."""
+    await activator.new_pod(ready=True)
+    sent = post(4_000_000)
+    reader, writer = await activator.send(sent[:100])
+    await dial.begun.wait()
+    writer.write(sent[100:])
+    await eventually(lambda: not is_read(activator.clients[-1]))
+    activator.see("WarmPool", pool("Asleep", holdTimeout="1ms"))
+    await activator.held(0)
+    dial.ends(well=False)
+    await writer.drain()
+    assert (await reader.read()).startswith(b"HTTP/1.1 503 ")
 
 
 def spent_pool(phase="Asleep", **override):

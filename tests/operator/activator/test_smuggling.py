@@ -160,7 +160,7 @@ AS_THEY_ARE = {
 
 
 class Recorder(Pod):
-    """A pod that keeps what each connection said, and answers when it has said all."""
+    """A pod that keeps what each connection said, and answers when it is told to, or at its end."""
 
     def __init__(self, name):
         super().__init__(name)
@@ -175,6 +175,10 @@ class Recorder(Pod):
         self.finished.append(bytes(heard))
         writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
         writer.close()
+
+    def answer(self, number):
+        """As often as a connection may have been asked: its client's end comes after that."""
+        self.open[number][1].write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n" * 3)
 
 
 @pytest.fixture
@@ -203,6 +207,7 @@ async def heard(activator, recorder, *pieces, expected):
         writer.write(piece)
         await asyncio.sleep(0.001)
     await eventually(lambda: len(b"".join(recorder.heard[before:])) >= len(expected))
+    recorder.answer(before)
     writer.write_eof()
     await reader.read()
     assert len(recorder.heard) == before + 1

@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from kotatsu_operator.activator import sockets, splice
+from kotatsu_operator.activator import registry, sockets, splice
 from kotatsu_operator.activator.head import PROBE_OK
 from kotatsu_operator.activator.registry import Forwarded
 from kotatsu_operator.activator.splice import Client, Upstream
@@ -226,6 +226,24 @@ async def test_without_a_whole_request_it_passes_at_once(joined, said):
     pod_reader, _ = await joined.let_through(client)
     writer.write_eof()
     assert (await pod_reader.read()).endswith(said[-4:])
+
+
+async def test_a_pod_that_answers_at_the_end_only_gets_it_once_its_pool_would_wait_no_longer(
+    joined, monkeypatch
+):
+    """Neither side would ever go on: a request without a length ends with its head."""
+    reader, writer, pod_reader, pod_writer = await joined.spliced(b"POST / HTTP/1.0\r\n\r\n")
+    await ends_its_half(joined, writer)
+    joined.client.look_after()
+    await asyncio.sleep(0.02)
+    assert not pod_reader.at_eof()
+    monkeypatch.setattr(registry, "BUSY_FOR", 0.0)
+    joined.owner.idle_timeout = 0.0
+    joined.client.look_after()
+    assert await pod_reader.read() == b""
+    pod_writer.write(HEAD + b"body")
+    pod_writer.close()
+    assert await reader.read() == HEAD + b"body"
 
 
 async def test_a_client_that_was_reset_behind_its_end_is_given_up(joined):

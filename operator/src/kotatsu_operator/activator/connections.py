@@ -304,9 +304,12 @@ class Connections:
             joined = client.state is state and client.is_there
         finally:
             if not joined:
+                client.resume_reading()
                 upstream.close()
                 self._part(pod.uid)
         if not joined:
+            if client.state is state:
+                client.close()  # its end may be behind bytes that are not read
             return
         client.pod = pod.uid
         if state is State.GREETED:

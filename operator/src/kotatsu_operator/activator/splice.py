@@ -135,9 +135,9 @@ class Client(Side):
     """The side that faces the client."""
 
     __slots__ = (
-        "_announced", "_answered", "_buffer", "_forwarded", "_held_back", "_is_settled", "_requests",
-        "announcement", "deadline", "is_probe", "owner", "pod", "port", "seen", "since", "state",
-        "stream", "traffic", "upstream",
+        "_announced", "_answered", "_buffer", "_forwarded", "_held_back", "_is_settled",
+        "_requests", "announcement", "deadline", "is_probe", "owner", "pod", "port", "seen",
+        "since", "state", "stream", "traffic", "upstream",
     )  # fmt: skip
 
     def __init__(self, owner: Owner, port: Port = UNKNOWN) -> None:
@@ -228,6 +228,8 @@ class Client(Side):
         """Buffer the bytes of a client without a pod, and parse them."""
         if self._answered:
             return
+        if self.state is State.CONNECTING:
+            self.pause_reading()  # until it is joined, or its pod refuses: one read is enough
         known = len(self._buffer)
         self._buffer += data
         self.weigh()
@@ -294,7 +296,8 @@ class Client(Side):
     def _pass_end(self, upstream: Upstream) -> None:
         """Forward the client's half-close, once the answer to its last request has begun.
 
-        A server that reads the end before that may drop the request.
+        A server that reads the end before that may drop the request. One that waits for it, which
+        no request of HTTP/1 asks for, gets it by `look_after`.
         """
         answers = self.traffic.answers
         if answers is None or answers.is_asking or not answers.is_awaited:
@@ -387,6 +390,8 @@ class Client(Side):
         if self.transport is not None:
             sockets.bound(self.transport.get_extra_info("socket"), sockets.UNREAD_CLIENT)
         self._flush(upstream, ends=asks_to_close or self.stream is not None)
+        if not upstream.is_full:
+            self.resume_reading()
         # Any request may follow a probe that cannot be the last one.
         self.is_probe = self.is_probe and self._requests is not None and self._requests.is_last
         upstream.join()
@@ -440,12 +445,17 @@ class Client(Side):
     def look_after(self) -> None:
         """Abort a stalled connection; call it periodically.
 
+        A half-close that waits for an answer is forwarded once the connection is not in use.
+
         A paused transport cannot detect a disconnect, nor one that has ended. Stalled are a client
         that reads nothing and whose pod has ended, and a client that was reset while its pod does
         not read, or after its own half had ended.
         """
         if self.transport is None or self.upstream is None:
             return
+        is_over = self.has_finished and not self._held_back
+        if is_over and not self.traffic.in_use(time.monotonic(), self.owner.idle_timeout):
+            self.upstream.finish()
         if self.is_full:
             last = max(self.traffic.used_at, self.traffic.down_at)
             is_late = time.monotonic() - last >= self.patience
