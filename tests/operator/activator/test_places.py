@@ -308,8 +308,9 @@ async def test_a_body_larger_than_all_that_may_be_kept_is_refused_and_no_other_o
     assert b"\r\nRetry-After: 5\r\n" in answer
     assert short.count("kotatsu_activator_refused_total", reason="full") == 1
     assert short.connections.held == 1
-    await short.new_pod(ready=True)
+    made = await short.new_pod(ready=True)
     assert (await modest[0].read()).endswith(b"voice-1")
+    assert len(made.requests) == 1
 
 
 async def test_heads_without_an_end_are_counted(short):
