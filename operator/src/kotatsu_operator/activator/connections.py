@@ -222,7 +222,7 @@ class Connections:
     # --- wake ---
 
     def asked(self) -> None:
-        """The operator reads this pool's metrics. May be called from any thread."""
+        """The operator looks at this pool. May be called from any thread."""
         self._announcements.asked()
 
     def changed(self) -> None:
