@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from kotatsu_operator.activator.head import NOTHING, Kind, Requests, ask_to_close, peek
 from kotatsu_operator.activator.registry import Forwarded
 from kotatsu_operator.activator.splice import Client, Owner
-from kotatsu_operator.features.keepalive.stream import Stream, asks, body_to_hold
+from kotatsu_operator.features.keepalive.stream import Stream, asks, body_to_read
 from kotatsu_operator.features.waiting_page.navigation import LANGUAGES, AskedFor, asked
 
 HTTP = mixed(
@@ -147,7 +147,7 @@ def asks_for_a_stream(text: str) -> None:
     data = text.encode("latin-1")
     seen = peek(data)
     head = data[: seen.head_end]
-    if body_to_hold(head) is not None and asks(head, data[seen.head_end :]):
+    if body_to_read(head) is not None and asks(head, data[seen.head_end :]):
         assert seen.kind is Kind.HTTP1
         assert b"event-stream" in head.lower() or b"stream" in data[seen.head_end :]
 
