@@ -69,7 +69,7 @@ def asks(head: bytes, body: bytes) -> bool:
 
 _QUOTE, _OPENING, _CLOSING = b'"', b"[{", b"]}"
 _MARK = re.compile(rb'"[^"]*+"?|[\[]|[\]]|[{]|[}]')
-_BEGIN_OF_OBJECT = re.compile(rb"[ \t\r\n]*+\{")
+_BEGIN_OF_OBJECT = re.compile(rb"\A[ \t\r\n]*+\{")
 _STREAM = re.compile(rb'"stream"[ \t\r\n]*+:[ \t\r\n]*+(true[ \t\r\n]*+[,}])?')
 
 
