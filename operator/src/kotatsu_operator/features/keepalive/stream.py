@@ -69,7 +69,6 @@ def asks(head: bytes, body: bytes) -> bool:
 
 _QUOTE, _OPENING, _CLOSING = b'"', b"[{", b"]}"
 _MARK = re.compile(rb'"[^"]*+"?|[\[]|[\]]|[{]|[}]')
-_BEGIN_OF_OBJECT = re.compile(rb"\A[ \t\r\n]*+\{")
 _STREAM = re.compile(rb'"stream"[ \t\r\n]*+:[ \t\r\n]*+(true[ \t\r\n]*+[,}])?')
 
 
@@ -79,7 +78,7 @@ def _has_stream(body: bytes) -> bool:
     The body may be most of the memory for all connections, and would take many times as much as
     objects. So only the depth of its brackets is followed.
     """
-    if b'"stream"' not in body or not _BEGIN_OF_OBJECT.match(body):
+    if b'"stream"' not in body or not body.lstrip(b" \t\r\n").startswith(b"{"):
         return False
     body = body.replace(b"\\\\", b"__").replace(b'\\"', b"__")
     if sum(body.count(mark) for mark in _QUOTE + _OPENING + _CLOSING) > MOST_MARKS:
