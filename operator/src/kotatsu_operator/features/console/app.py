@@ -160,17 +160,27 @@ def create_console(
     return app
 
 
-CONNECTIONS = 250
+CONNECTIONS = 200
 """Concurrent connections, also silent ones. Each is a file descriptor of the operator's process."""
 
 
 class _Bounded(BoundedProtocol):
-    """Closes new connections above the limit."""
+    """Above the limit the connection that was silent for the longest time ends.
+
+    If none is silent, the new one does.
+    """
+
+    most_connections = CONNECTIONS
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        if len(self.connections) > CONNECTIONS:
-            transport.abort()
+        if len(self.connections) > self.most_connections:
+            self.give_way()
+
+    def give_way(self) -> None:
+        """End at once, since a client that takes no byte would keep the file open."""
+        self.connections.discard(self)
+        self.transport.abort()
 
 
 class ConsoleServer:
@@ -179,7 +189,8 @@ class ConsoleServer:
     def __init__(self, app: FastAPI, host: str, port: int) -> None:
         config = uvicorn.Config(
             app, host=host, port=port, log_config=None, access_log=False, lifespan="off", ws="none",
-            timeout_graceful_shutdown=1, limit_concurrency=200, http=_Bounded,
+            timeout_graceful_shutdown=1, http=_Bounded,
+            limit_concurrency=CONNECTIONS + 1,  # of requests, which can outlive their connection
         )  # fmt: skip
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(
