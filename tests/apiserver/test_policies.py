@@ -171,6 +171,20 @@ def test_the_operator_adds_and_removes_one_term_of_a_selector(admin: Api, operat
     }
 
 
+def test_the_operator_takes_no_service_of_its_own_namespace_but_gives_one_back(
+    admin: Api, operator: Api
+) -> None:
+    at_home = SERVICES.replace("there", "here")
+    admin.accepts("POST", at_home, service("taken"))
+    term = {"spec": {"selector": {"kotatsu.dev/route": "Activator"}}}
+    sentence = "The operator may not add kotatsu.dev/route to the selector of a Service in its own"
+    operator.refuses(sentence, "PATCH", f"{at_home}/taken", term)
+    admin.accepts("PATCH", f"{at_home}/taken", term)
+    back = {"spec": {"selector": {"kotatsu.dev/route": None}}}
+    after = operator.accepts("PATCH", f"{at_home}/taken", back)
+    assert after["spec"]["selector"] == {"app": "web"}
+
+
 # --- scales ---
 
 

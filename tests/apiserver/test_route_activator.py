@@ -5,7 +5,7 @@ import asyncio
 import httpx
 import pytest
 import yaml
-from apiserver.conftest import MakeApp, install_platform
+from apiserver.conftest import MakeApp, MakeNamespace, install_platform
 from apiserver.kit import Namespace, asked_all_the_time, eventually
 from e2e.kit import App, pool, workload
 from lightkube import KubeConfig
@@ -16,6 +16,13 @@ from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.connection import Connection
 
 pytestmark = pytest.mark.apiserver
+
+
+@pytest.fixture(scope="module")
+def platform(platform: Namespace, make_namespace: MakeNamespace) -> Namespace:
+    """A namespace that operator and activator of another one serve: of theirs none is taken."""
+    return make_namespace("team", home=platform)
+
 
 LONG = {"idleAfter": "10m"}
 QUICK = {"idleAfter": "1s"}
@@ -104,8 +111,9 @@ async def test_the_uninstall_gives_the_selector_back_and_no_request_is_lost(
 ) -> None:
     kubectl = make_namespace("uninstalled")
     await asyncio.to_thread(asyncio.run, install_platform(kubectl))
-    app = await running(kubectl, "left")
-    kubectl.apply(pool(app.name, route="Activator", **QUICK))
+    team = make_namespace("left", home=kubectl)
+    app = await running(team, "left")
+    team.apply(pool(app.name, route="Activator", **QUICK))
     await app.asleep()
     kube = Kube(Connection(KubeConfig.from_file(kubectl.plane.kubeconfig).get(), OPERATOR))
     said: list[str] = []

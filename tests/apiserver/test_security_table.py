@@ -24,6 +24,7 @@ from apiserver.asked import (
     revision,
     revision_crd,
     scale_to,
+    service,
     slice_of_a_controller,
     status_of,
     until_refused,
@@ -36,6 +37,7 @@ from apiserver.shared_release import (
     SCALE,
     SLICES,
     UIDS,
+    WEB,
     dry,
     keep,
     shared_release,
@@ -386,6 +388,38 @@ def _(world: World) -> None:
 def _(world: World) -> None:
     status = status_of(phase="Asleep", route={"target": "Activator", "epoch": 1})
     world.operator.accepts("PATCH", f"{POOLS.format(THERE)}/web/status?dryRun=All", status)
+
+
+@clause(
+    "with rbac.patchServices, take the pods of any Service outside kube-* and the release's "
+    "namespace from it, so that it has no endpoint",
+    "operator",
+)
+def _(world: World) -> None:
+    term = {"spec": {"selector": {"kotatsu.dev/route": "Activator"}}}
+    services = "api/v1/namespaces/{}/services"
+    for namespace in (THERE, NOT_SELECTED):
+        world.operator.accepts("PATCH", f"{services.format(namespace)}/web?dryRun=All", term)
+    for namespace in (HERE, KUBE):
+        where = services.format(namespace)
+        world.admin.accepts("POST", where, service("table"))
+        try:
+            answer = world.operator("PATCH", f"{where}/table?dryRun=All", term)
+            assert answer.status_code == 422, answer.text
+        finally:
+            world.admin.accepts("DELETE", f"{where}/table")
+
+
+@clause("change anything else of a Service", "operator")
+def _(world: World) -> None:
+    path = f"api/v1/namespaces/{THERE}/services/web?dryRun=All"
+    for change in (
+        {"spec": {"selector": {"app": "theirs"}}},
+        {"spec": {"externalIPs": ["10.9.9.9"]}},
+        {"metadata": {"annotations": {"a": "b"}}},
+        {"metadata": {"ownerReferences": [WEB | {"name": "gone"}]}},
+    ):
+        assert world.operator("PATCH", path, change).status_code == 422
 
 
 @clause("write events", "operator")

@@ -42,6 +42,27 @@ def test_where_knative_is_not_kept_no_policy_names_it() -> None:
     assert "kotatsu-revisions-here" not in names
 
 
+def test_without_the_permission_to_patch_services_no_rule_of_the_operator_has_it() -> None:
+    def patches(*arguments: str) -> list[str]:
+        chart = render("kotatsu", None, *arguments)
+        rules = ((role, rule) for role in chart.of("ClusterRole") for rule in role["rules"])
+        return [
+            role["metadata"]["name"]
+            for role, rule in rules
+            if "services" in rule["resources"] and "" in rule["apiGroups"]
+            if "patch" in rule["verbs"]
+        ]
+
+    off = "--set=rbac.patchServices=false"
+    assert patches() == ["kotatsu-operator-here", "kotatsu-uninstall-here"]
+    assert patches(off) == ["kotatsu-uninstall-here"]
+    operators = [
+        str(render("kotatsu", None, *given).one("Deployment", "kotatsu-operator"))
+        for given in ((), (off,))
+    ]
+    assert ["KOTATSU_PATCH_SERVICES" in operator for operator in operators] == [False, True]
+
+
 def test_nothing_of_sets_is_there_before_they_are_enabled_which_needs_the_policies() -> None:
     on, off = render("kotatsu", None, "--set=sets.enabled=true"), render("kotatsu")
     for kind, names in {

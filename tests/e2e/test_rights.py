@@ -36,12 +36,15 @@ from kotatsu_operator.core.protocol import (
     record_part,
     shared_set,
 )
+from kotatsu_operator.kube.client import EVERYWHERE
 from kotatsu_operator.kube.objects import Deployment, EndpointSlice, WarmPool
 from simulation.kubelet import Kubelet, serve_metrics
 from simulation.run import deployment, service
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
+TEAM = "team"
+"""A namespace that the release serves beside its own, where it takes no Service."""
 EDIT_PAUSE = 0.01
 """Seconds between two edits of one editor: without it the API server may serve nobody else."""
 
@@ -160,7 +163,8 @@ class World:
         self.knative = knative.Played(kubectl, "kn")
         self.pages: list[str] = []
         self._client: Any = client
-        self.there = Kubectl(THERE, str(plane.kubectl), f"--kubeconfig={plane.admin}")
+        program = (str(plane.kubectl), f"--kubeconfig={plane.admin}")
+        self.there, self.team = Kubectl(THERE, *program), Kubectl(TEAM, *program)
         self._port = port
 
     def app(self, kubectl: Kubectl, name: str, replicas: int = 1) -> None:
@@ -216,7 +220,7 @@ async def world(plane: ControlPlane, kubectl: Kubectl, tmp_path: Path) -> AsyncI
     kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd", *knative.CRDS)
     server, port = await serve_metrics()
     client = AsyncClient(KubeConfig.from_file(plane.users[rights.KUBELET]))
-    kubelet = asyncio.create_task(Kubelet(client, HERE, 100, 0.1, activators=True).run())
+    kubelet = asyncio.create_task(Kubelet(client, EVERYWHERE, 100, 0.1, activators=True).run())
     yield World(plane, kubectl, client, port, tmp_path)
     kubelet.cancel()
     await asyncio.gather(kubelet, return_exceptions=True)
@@ -333,6 +337,8 @@ async def _replace_the_crds(world: World) -> None:
 def _make_targets(world: World) -> None:
     for name in ("web", "auto", "other", "parked"):
         world.app(world.kubectl, name)
+    world.team("create", "namespace", TEAM)
+    world.app(world.team, "taken")
     world.kubectl.apply(
         {
             "apiVersion": "autoscaling/v2",
@@ -481,13 +487,13 @@ async def _take_a_service(world: World) -> None:
     """Twice, since the selector of a pool that is there at the end is given back by the Job."""
 
     def is_taken() -> bool:
-        return ROUTE_LABEL in world.kubectl.get("service", "other")["spec"]["selector"]
+        return ROUTE_LABEL in world.team.get("service", "taken")["spec"]["selector"]
 
-    world.kubectl.apply(pool("other", route="Activator"))
+    world.team.apply(pool("taken", route="Activator"))
     await eventually("its selector is taken", is_taken, within=30)
-    world.kubectl("delete", "warmpool", "other")
+    world.team("delete", "warmpool", "taken")
     await eventually("its selector is given back", lambda: not is_taken())
-    world.kubectl.apply(pool("other", route="Activator"))
+    world.team.apply(pool("taken", route="Activator"))
     await eventually("its selector is taken again", is_taken, within=30)
 
 
@@ -579,13 +585,14 @@ async def _uninstall(world: World) -> None:
         "endpoints": [endpoint],
         "ports": [{"name": "http", "port": 8080}],
     }
-    for name in (
-        "web",
-        "parked",
-        "other",
-    ):  # as Kubernetes' own controller would, once the pod is there
+    # As Kubernetes' own controller would, once the pod is there.
+    for kubectl, name in (
+        (world.kubectl, "web"),
+        (world.kubectl, "parked"),
+        (world.team, "taken"),
+    ):
         labels = {SERVICE_LABEL: name}
-        world.kubectl.apply(native | {"metadata": {"name": f"{name}-native", "labels": labels}})
+        kubectl.apply(native | {"metadata": {"name": f"{name}-native", "labels": labels}})
     world.kubectl.apply(rights.chart().one("Pod", "kotatsu-test"))
     text = await a_job(world, UNINSTALL, "uninstall", pod_namespace=HERE, timeout="60s")
     assert "done" in text

@@ -124,6 +124,7 @@ class Day:
     remember: object = no_record
     prices: Prices = NO_PRICES
     settle_seconds: float = 5
+    patches_services: bool = True
     """The chart's routeSettle."""
     catching_up: float = 0.0
     """For how many seconds the cluster lags behind an outage of the API server."""
@@ -177,7 +178,11 @@ class Day:
             features=[PoolMetrics(self.registry), *self.features()],
             pacer=self.pacer,
             accounts=Accounts(self.monotonic),
-            platform=Platform(timedelta(seconds=self.settle_seconds), prices=self.prices),
+            platform=Platform(
+                timedelta(seconds=self.settle_seconds),
+                prices=self.prices,
+                patches_services=self.patches_services,
+            ),
         )
         return self
 

@@ -241,6 +241,13 @@ REFUSED = [
         "add `kotatsu.dev/route: Activator` to spec.selector in its manifest",
     ),
     Setup(
+        around(*elsewhere(operator(patches=False), activator(1)), warm_pool(route="Activator")),
+        "service",
+        "SelectorNotPermitted",
+        "set the chart value `rbac.patchServices`",
+        recorded_only=True,
+    ),
+    Setup(
         [*with_service(selector=None), warm_pool(route="Activator"), _SLICE],
         "service",
         "ServiceHasEndpoints",

@@ -109,6 +109,7 @@ def operator(
     own: str = "",
     *,
     parked: bool = False,
+    patches: bool = True,
     unlabeled: bool = True,
 ) -> Object:
     """The operator's Deployment, in the namespace of the set-up."""
@@ -125,6 +126,7 @@ def operator(
         {"name": "KOTATSU_PRICES", "value": prices},
         {"name": "KOTATSU_TARGETS", "value": targets},
         *([{"name": "KOTATSU_PARKED", "value": "true"}] if parked else []),
+        *([] if patches else [{"name": "KOTATSU_PATCH_SERVICES", "value": "false"}]),
     ]
     return made | {"status": {"replicas": 1, "readyReplicas": ready, "availableReplicas": ready}}
 

@@ -382,6 +382,20 @@ the Service kubernetes. Its own port does not count, because policies see the ad
 {{- uniq $ports | toJson -}}
 {{- end }}
 
+{{/* The release's WarmPools that have taken the selector of a Service, as a JSON list of namespace/name. */}}
+{{- define "kotatsu.takenServices" -}}
+{{- $taken := list -}}
+{{- if .Capabilities.APIVersions.Has "kotatsu.dev/v1beta1" -}}
+{{- range (lookup "kotatsu.dev/v1beta1" "WarmPool" "" "").items -}}
+{{- $internal := dig "status" "internal" dict . -}}
+{{- if and $internal.takenService (hasPrefix (print $.Release.Namespace "/") (default "" $internal.activators)) -}}
+{{- $taken = append $taken (print .metadata.namespace "/" .metadata.name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $taken -}}
+{{- end }}
+
 {{/* Egress that operator and activators share: the API server, and DNS to find it by name. */}}
 {{- define "kotatsu.egress" -}}
 - to:

@@ -43,7 +43,11 @@ def options_of(settings: OperatorSettings, features: Sequence[Feature] = ()) -> 
         starts_per_second=settings.starts_per_second,
         first_start=timedelta(seconds=settings.first_start),
         platform=Platform(
-            timedelta(seconds=settings.route_settle), settings.parked_cpu, settings.prices
+            timedelta(seconds=settings.route_settle),
+            settings.parked_cpu,
+            settings.prices,
+            settings.patch_services,
+            settings.pod_namespace,
         ),
         features=features,
     )

@@ -10,7 +10,7 @@ from kotatsu_operator.controller.cache import Cache
 from kotatsu_operator.controller.scaled import nothing_awaited, scaled
 from kotatsu_operator.controller.target import accept
 from kotatsu_operator.core.budget.limit import Ends
-from kotatsu_operator.core.pool.spec import BUILT_IN, ScaledKind
+from kotatsu_operator.core.pool.spec import BUILT_IN, PLATFORM, Platform, ScaledKind
 from kotatsu_operator.core.scope import Scope
 from tests.operator.cluster import (
     SCOPE,
@@ -42,10 +42,10 @@ def cache():
     return cache_of()
 
 
-def judge(cache, made, awaits=nothing_awaited):
+def judge(cache, made, awaits=nothing_awaited, platform=PLATFORM):
     keep(cache, made)
-    meta = made["metadata"]
-    return accept((meta["namespace"], meta["name"]), made, cache, scaled(awaits))
+    key = (made["metadata"]["namespace"], made["metadata"]["name"])
+    return accept(key, made, cache, scaled(awaits), platform=platform)
 
 
 STILL = {
@@ -60,15 +60,16 @@ STILL = {
     "ServiceSelectsOthers": (True, Ends.LOWER),
     "ServicePublishesNotReady": (True, Ends.LOWER),
     "Isolated": (True, Ends.LOWER),
+    "SelectorNotPermitted": (True, Ends.LOWER),
     "ForeignAutoscaler": (True, Ends.NOTHING),
     "TwoAutoscalers": (True, Ends.NOTHING),
 }
 """By reason: whether the pods of a refused pool are charged, and what may still be done to them."""
 
 
-def refusal(cache, made):
+def refusal(cache, made, platform=PLATFORM):
     """Why a pool is refused; None for one that is accepted."""
-    refused = judge(cache, made)[1]
+    refused = judge(cache, made, platform=platform)[1]
     if refused is not None and refused.reason in STILL:
         assert (refused.counts, refused.ends) == STILL[refused.reason], refused.reason
     return refused
@@ -285,6 +286,28 @@ def test_route_activator_leaves_a_selector_that_a_program_writes_and_names_it(me
     assert refusal(cache, warm_pool()) is None
     keep(cache, of(made, selector=made["spec"]["selector"] | {"kotatsu.dev/route": "Activator"}))
     assert refusal(cache, by_activator()) is None
+
+
+@each(
+    "platform, why",
+    [
+        (Platform(patches_services=False),
+         "the operator may not change Service voice: set the chart value `rbac.patchServices`"),
+        (Platform(home="demo"), "Service voice is in the namespace of Kotatsu itself"),
+    ],
+)  # fmt: skip
+def test_a_pool_that_needs_a_selector_which_the_operator_may_not_change_is_refused(platform, why):
+    cache = cache_of()
+    judged = refusal(cache, by_activator(), platform)
+    assert judged.reason == "SelectorNotPermitted"
+    assert judged.message.startswith(why)
+    assert "add `kotatsu.dev/route: Activator` to spec.selector in its manifest" in judged.message
+    assert refusal(cache, warm_pool(), platform) is None
+    led = service()["spec"]["selector"] | {"kotatsu.dev/route": "Activator"}
+    keep(cache, of(service(), selector=led))
+    assert refusal(cache, by_activator(), platform) is None
+    keep(cache, OPEN)
+    assert refusal(cache, by_activator(), platform) is None
 
 
 @each("route", ["Auto", "Activator"])

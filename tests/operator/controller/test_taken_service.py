@@ -160,6 +160,41 @@ async def test_a_pool_that_is_made_again_with_route_auto_gives_it_back():
     assert (selector(day), "takenService" in day.status["internal"]) == (PODS, False)
 
 
+async def without_the_permission():
+    """A pool that took a Service, and an operator that may not patch Services any more."""
+    day = await taken(idleAfter="1m")
+    day.kube.on("put_route", OSError("rejected"))
+    day.patches_services = False
+    day.restart()
+    return day
+
+
+async def test_a_pool_that_has_a_service_sleeps_and_wakes_without_the_permission():
+    day = await without_the_permission()
+    await day.until(t("10:10"))
+    assert (day.phase, selector(day)) == ("Asleep", TAKEN)
+    day.wake()
+    await day.until(t("10:11"))
+    assert (day.phase, day.condition("Accepted")["status"]) == ("Warm", "True")
+
+
+@pytest.mark.parametrize("spec", [{"route": "Auto"}, {"service": "front"}])
+async def test_a_service_that_cannot_be_given_back_is_named_until_its_selector_is_as_it_was(spec):
+    day = await without_the_permission()
+    day.kube.put(service() | {"metadata": service("front")["metadata"]})
+    day.kube.edit("Service", "front", spec={"selector": {ROUTE_LABEL: "Activator"}})
+    day.edit(**spec)
+    await day.look()
+    refused = day.condition("Accepted")
+    assert (refused["status"], refused["reason"]) == ("False", "SelectorNotPermitted")
+    assert "may not give Service voice its pods back: set the chart value" in refused["message"]
+    assert day.status["internal"]["takenService"] == "voice"
+    day.kube.edit("Service", "voice", spec={"selector": {ROUTE_LABEL: None}})
+    await day.until(t("10:03"))
+    assert day.condition("Accepted")["status"] == "True"
+    assert "takenService" not in day.status["internal"]
+
+
 async def test_a_former_target_has_its_service_again_before_the_next_one_is_taken():
     day = await taken(idleAfter="1m")
     await day.until(t("10:10"))

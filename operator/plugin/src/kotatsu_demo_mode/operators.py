@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .pools import Pool
 
 PRICES, ROUTE_SETTLE = "KOTATSU_PRICES", "KOTATSU_ROUTE_SETTLE"
-PARKED_CPU = "KOTATSU_PARKED_CPU"
+PARKED_CPU, PATCH_SERVICES = "KOTATSU_PARKED_CPU", "KOTATSU_PATCH_SERVICES"
 
 _MOST_PRICES = 64 * 2**10
 """Characters of a price table."""
@@ -49,6 +49,7 @@ def platform_of(operator: object) -> Platform:
         lasting(given.get(ROUTE_SETTLE), PLATFORM.route_settle),
         quantity(given.get(PARKED_CPU, "")) or PLATFORM.parked_cpu,
         read,
+        given.get(PATCH_SERVICES) != "false",
     )
 
 

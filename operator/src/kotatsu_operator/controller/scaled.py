@@ -133,6 +133,7 @@ class ScaledTarget(Target):
         exists = workload is not None
         yield refusal.check_exists(spec, self.key[0], spec.target.kind, exists=exists), Ends.NOTHING
         yield self._check_service(labels), Ends.LOWER
+        yield self._check_left(), Ends.LOWER
         yield self._check_isolation(labels), Ends.LOWER
         yield refusal.check_autoscalers(self.spec, self.key[0], self.autoscalers), Ends.NOTHING
 
@@ -148,6 +149,13 @@ class ScaledTarget(Target):
             foreign=[(of[1], slices[of].manager) for of in slices.having(key)],
         )
         return refusal.check_service(self.spec, facts)
+
+    def _check_left(self) -> refusal.Refusal | None:
+        """Check whether the Service that the pool leaves, if any, can have its selector back."""
+        left = self._left(table(self.cache.pools.get(self.key, {}).get("status"))) or ""
+        service = self.cache.services.get((self.key[0], left), {"spec": {}})
+        is_led = ROUTE_LABEL in table(service["spec"].get("selector"))
+        return refusal.check_left(self.spec, left if is_led else "")
 
     def _check_isolation(self, labels: Mapping[str, str]) -> refusal.Refusal | None:
         """Check whether pods with these labels may have clients through shared activators."""
@@ -235,13 +243,21 @@ class ScaledTarget(Target):
 
     async def _leave_service(self, tools: Tools, status: Status) -> Status:
         """Give back the selector of a Service that the pool no longer has with route Activator."""
-        known = record.taken_service(status)
-        if known is None or (self.spec.route is RouteMode.ACTIVATOR and known == self.spec.service):
+        left = self._left(status)
+        if left is None:
             return {}
-        with contextlib.suppress(NotFoundError):
-            selector = {"selector": {ROUTE_LABEL: None}}
-            await tools.kube.merge(objects.Service, self.key[0], known, {"spec": selector})
+        # Without the permission the pool is refused until the selector has been edited by hand.
+        if self.spec.platform.patches_services:
+            with contextlib.suppress(NotFoundError):
+                selector = {"selector": {ROUTE_LABEL: None}}
+                await tools.kube.merge(objects.Service, self.key[0], left, {"spec": selector})
         return record.owed_status({"takenService": None})
+
+    def _left(self, status: Mapping[str, Any]) -> str | None:
+        """The Service that the pool has taken, and no longer has with route Activator."""
+        known = record.taken_service(status)
+        is_kept = self.spec.route is RouteMode.ACTIVATOR and known == self.spec.service
+        return None if is_kept else known
 
     def _takes_service(self, status: Status) -> bool:
         """Whether the selector of the Service is to be taken over for route Activator.

@@ -172,6 +172,9 @@ class OperatorSettings(_ClusterSettings):
     capacity_pull_images: CommaSeparated = Field(
         (), description="beginnings of images that placeholders pull, comma separated"
     )
+    patch_services: bool = Field(
+        True, description="whether the selectors of Services may be changed for route Activator"
+    )
     sets: bool = Field(False, description="whether WarmPoolSets make WarmPools")
     parked: bool = Field(
         False, description="whether the requests of pods may be lowered while a pool is parked"

@@ -236,7 +236,7 @@ def _selector(spec: PoolSpec, facts: ServiceFacts, service: Mapping[str, Any]) -
         if spec.route is RouteMode.ACTIVATOR:
             # Those of Kubernetes follow the selector.
             others = [of for of in facts.foreign if of[1] != NATIVE]
-            return _selector_writer(name, facts) or _endpoints(name, others)
+            return _take(spec, facts) or _endpoints(name, others)
         return _readiness(name, service)
     asked = ",".join(f"{key}={value}" for key, value in sorted(selector.items()))
     return Refusal(
@@ -259,21 +259,54 @@ def _readiness(name: str, service: Mapping[str, Any]) -> Refusal | None:
     )
 
 
-def _selector_writer(name: str, facts: ServiceFacts) -> Refusal | None:
-    """With route Activator, the pool adds a term to the selector, which must stay there."""
+def _take(spec: PoolSpec, facts: ServiceFacts) -> Refusal | None:
+    """With route Activator, the pool may add a term to the selector, which must stay there."""
     service: Object = facts.service or {}
+    name, platform = spec.service, spec.platform
     if ROUTE_LABEL in service["spec"]["selector"]:
         return None
     # kubectl applies when a person does. A program applies its manifest again and again.
     applies = [o.manager for o in owners(service, "selector") if o.applies]
     by = next((manager for manager in applies if manager != "kubectl"), foreign_owner(service))
-    if not by:
+    todo = (
+        f"add `{ROUTE_LABEL}: {ROUTE_TAKEN}` to spec.selector in its manifest, and "
+        "remove the line before the pool is deleted, or set route: Auto"
+    )
+    if by:
+        return Refusal(
+            "SelectorContested",
+            f"{by} writes the selector of Service {name} and would undo what spec.route Activator "
+            f"adds to it: {todo}",
+        )
+    if facts.namespace == platform.home:
+        return Refusal(
+            "SelectorNotPermitted",
+            f"Service {name} is in the namespace of Kotatsu itself, where the operator adds "
+            f"nothing to selectors: {todo}",
+        )
+    if not platform.patches_services:
+        return Refusal(
+            "SelectorNotPermitted",
+            f"the operator may not change Service {name}: set {_VALUE}; or {todo}",
+        )
+    return None
+
+
+_VALUE = "the chart value `rbac.patchServices` to true"
+
+
+def check_left(spec: PoolSpec, left: str) -> Refusal | None:
+    """Reject a pool that has taken the selector of a Service and cannot give it back.
+
+    `left` is the name of a Service that it no longer leads to the activators; empty if the selector
+    is as it was.
+    """
+    if not left or spec.platform.patches_services:
         return None
     return Refusal(
-        "SelectorContested",
-        f"{by} writes the selector of Service {name} and would undo what spec.route Activator "
-        f"adds to it: add `{ROUTE_LABEL}: {ROUTE_TAKEN}` to spec.selector in its manifest, and "
-        "remove the line before the pool is deleted, or set route: Auto",
+        "SelectorNotPermitted",
+        f"the operator may not give Service {left} its pods back: set {_VALUE}, or remove "
+        f"`{ROUTE_LABEL}` from its selector",
     )
 
 

@@ -142,6 +142,10 @@ class Platform:
     parked_cpu: Decimal = Decimal("0.005")
     """The cores that a container of a parked pod requests at most."""
     prices: Prices = NO_PRICES
+    patches_services: bool = True
+    """Whether the operator may patch Services."""
+    home: str = ""
+    """The namespace of the release, whose Services it never takes."""
 
 
 PLATFORM = Platform()
