@@ -21,6 +21,9 @@ class PortRules:
     """The slice is emptied, not deleted, and names the port as long as the listener rests."""
     adopts_first: bool = True
     """After a crash in place the activator listens on the ports of its slices before new ones."""
+    withdrawn_by_others: bool = True
+    """Another activator, which takes this one for lost, withdraws the endpoint and does not delete
+    the slice."""
 
 
 class Ports(NamedTuple):
@@ -71,6 +74,8 @@ class PortModel:
             yield f"pool {pool} is published again", _with(s, pool, "serves")
         if there == "serves" and s.listener == pool:
             yield f"pool {pool} is emptied", _with(s, pool, "empty" if rules.remembers else "")
+        if there and not rules.withdrawn_by_others:
+            yield f"another activator deletes the slice of pool {pool}", _with(s, pool, "")
         is_over = s.rested[pool] or not rules.rests
         if there == "empty" and s.listener == pool and is_over:
             yield f"pool {pool} is forgotten", _with(s, pool, "")._replace(listener=-1)
