@@ -23,6 +23,14 @@ def test_every_promise_names_tests_and_every_test_is_there(title: str) -> None:
             assert not test or f"def {test}(" in (ROOT / path).read_text(), name
 
 
+def test_a_cell_is_read_at_a_glance() -> None:
+    """Without the names of tests."""
+    cells = (cell for line in PAGE.splitlines() if line[:1] == "|" for cell in line.split("|"))
+    said = [re.sub(r"`tests/[^`]+`", "", cell) for cell in cells]
+    assert len(said) > 300
+    assert [cell for cell in said if len(re.findall(r"\S*\w\S*", cell)) > 40] == []
+
+
 def test_its_links_lead_somewhere() -> None:
     for target in re.findall(r"\]\(([^)]+)\)", PAGE):
         assert (ROOT / target).exists(), target
