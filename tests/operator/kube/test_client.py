@@ -16,6 +16,7 @@ from rows import each
 
 from kotatsu_operator.core.pool.spec import BUILT_IN, ScaledKind
 from kotatsu_operator.kube import client as kube_module
+from kotatsu_operator.kube import connection as connection_module
 from kotatsu_operator.kube import informer
 from kotatsu_operator.kube.client import Kube, Scale
 from kotatsu_operator.kube.connection import MOST, TOKEN_SECONDS, Connection, authorization
@@ -809,3 +810,83 @@ async def test_more_watches_than_connections_leave_some_to_others(watched):
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+# --- turns ---
+
+
+class Gated:
+    """An API server whose calls all end once the test opens it; it remembers who came."""
+
+    def __init__(self):
+        self.came, self.gate = [], asyncio.Event()
+
+    async def __call__(self, request):
+        namespace = request.path.split("/namespaces/")[1].split("/")[0]
+        self.came.append(namespace)
+        await self.gate.wait()
+        if request.method == "GET":
+            return pages_of([pod()])[0]
+        return scale("8", replicas=1)
+
+
+@contextlib.asynccontextmanager
+async def crowded(gated, *crowds, of=1200):
+    """A client with so many calls of some namespaces, of which the first are under way."""
+    async with connected(gated) as connection:
+        kube = Kube(connection)
+        calls = [
+            asyncio.create_task(kube.raise_scale(crowds[n % len(crowds)], f"pool-{n}", "7"))
+            for n in range(of)
+        ]
+        await eventually(lambda: len(gated.came) == MOST)
+        yield kube
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+
+
+@each("crowds", [1, 40])
+async def test_one_call_of_each_namespace_goes_before_that_of_one_that_has_none(crowds):
+    gated = Gated()
+    async with crowded(gated, *(f"crowd-{n}" for n in range(crowds))) as kube:
+        other = asyncio.create_task(kube.raise_scale("other", "web", "7"))
+        await asyncio.sleep(0)
+        gated.gate.set()
+        await other
+    before = gated.came[MOST : gated.came.index("other")]
+    assert len(before) == len(set(before))
+
+
+async def test_a_list_does_not_wait_behind_the_calls_and_lists_of_another_namespace():
+    gated = Gated()
+    async with crowded(gated, "crowd") as kube:
+        lists = [asyncio.create_task(kube.find(Pod, of)) for of in ["crowd"] * 100 + ["other"]]
+        await eventually(lambda: len(gated.came) == MOST + 1)
+        gated.gate.set()
+        await lists[-1]
+        assert not all(task.done() for task in lists[:10])
+        await asyncio.gather(*lists)
+
+
+async def test_waiting_for_a_turn_is_not_the_lack_of_a_connection(monkeypatch):
+    gated = Gated()
+    async with crowded(gated, "crowd", of=MOST) as kube:
+        bound = aiohttp.ClientTimeout(connect=0.05, sock_read=60.0)
+        monkeypatch.setattr(connection_module, "_BOUNDED", bound)
+        waits = asyncio.create_task(kube.raise_scale("other", "web", "7"))
+        await asyncio.sleep(0.2)
+        gated.gate.set()
+        assert (await waits).replicas == 1
+
+
+async def test_a_write_that_has_waited_for_its_turn_is_not_sent_by_one_who_leads_no_more():
+    gated, leads = Gated(), True
+    async with crowded(gated, "crowd", of=MOST) as kube:
+        waits = asyncio.create_task(kube.guarded(lambda: leads).raise_scale("other", "web", "7"))
+        await asyncio.sleep(0)
+        leads = False
+        gated.gate.set()
+        with pytest.raises(Unreachable, match="no longer leads"):
+            await waits
+    assert "other" not in gated.came

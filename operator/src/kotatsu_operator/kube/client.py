@@ -28,6 +28,7 @@ from kotatsu_operator.kube.errors import (
 )
 from kotatsu_operator.kube.fields import decoded, used
 from kotatsu_operator.kube.objects import Key, Object, WarmPool
+from kotatsu_operator.runtime.turns import Turns
 
 WATCH_SECONDS = 20
 """After this many silent seconds a watch is replaced by another one from the same version. With the
@@ -161,8 +162,8 @@ class Kube:
     on_restart: Callable[[str, int], None] = lambda _, __: None
     """Called with the kind of each watch that is made, and with how often it was restarted now."""
     scaled: Scaled = field(default_factory=lambda: BUILT_IN)
-    reading: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Held while a page of a list is read: all lists of a process have one page in memory."""
+    reading: Turns = field(default_factory=lambda: Turns(1))
+    """One for each page of a list: all lists of a process have one page in memory."""
     _separate: list["Kube"] = field(default_factory=list, init=False)
 
     @classmethod
@@ -295,7 +296,10 @@ class Kube:
         async def versions() -> dict[str, int]:
             found, rest, is_list = dict[str, int](), b"", False
             path, asked = _path_of(kind, EVERYWHERE), {"resourceVersion": "0"}
-            async with self.connection.send("GET", path, asked, accept=_METADATA) as response:
+            async with (
+                self.connection.turns.of(EVERYWHERE),
+                self.connection.send("GET", path, asked, accept=_METADATA) as response,
+            ):
                 async for part in response.content.iter_any():
                     data = rest + part
                     is_list = is_list or b'"PartialObjectMetadataList"' in data
@@ -321,7 +325,7 @@ class Kube:
             asked["labelSelector"] = ",".join(f"{k}={v}" for k, v in labels.items())
         is_last = False
         while not is_last:
-            async with self.reading:
+            async with self.reading.of(namespace):
                 with _readable():
                     data = await self._page(kind, namespace, asked)
                     if data is None:
@@ -339,6 +343,7 @@ class Kube:
     async def _page(self, kind: Any, namespace: str, asked: Mapping[str, Any]) -> bytes | None:
         """The answer to a list; None if it has more than MOST_READ, unless it is of one object."""
         parts, size = [], 0
+        # It has its turn already: while it waited for another one, all lists would wait.
         async with self.connection.send("GET", _path_of(kind, namespace), asked) as response:
             async for part in response.content.iter_any():
                 size += len(part)
@@ -350,10 +355,13 @@ class Kube:
     async def _answer(
         self, method: str, kind: Any, namespace: str | None, name: str = "", **asked: Any
     ) -> bytes:
-        """The body of an answer."""
+        """The body of an answer, in a turn of the namespace. Raises NotLeadingError."""
         path = _path_of(kind, namespace, name)
-        async with self.connection.send(method, path, **asked) as response:
-            return await response.read()
+        async with self.connection.turns.of(namespace or EVERYWHERE):
+            if method != "GET" and not self.may_write():
+                raise errors.NotLeadingError("this operator no longer leads")
+            async with self.connection.send(method, path, **asked) as response:
+                return await response.read()
 
     async def follow(
         self, kind: Any, namespace: str, keeps: Keeps = everything
@@ -413,6 +421,7 @@ class Kube:
             "watch": "true",
         }
         path = _path_of(kind, namespace)
+        # A watch never ends: with a bound, those of many kinds would leave nothing to the others.
         async with self.connection.send("GET", path, asked) as response:
             async for line in lines(response.content):
                 event = decoded(line, _Event)
@@ -434,7 +443,7 @@ class Kube:
             "metadata": {"name": name, "namespace": namespace, "resourceVersion": version},
             "spec": {"replicas": replicas},
         }
-        await self._written("PUT", kind, namespace, name, body=body)
+        await self._object("PUT", kind, namespace, name, body=body)
 
     async def raise_scale(self, namespace: str, workload: str, version: str) -> Scale:
         """Set the replicas of a workload, named by its `ref`, to 1 if it is still at `version`.
@@ -484,7 +493,7 @@ class Kube:
         Raises ConflictError, NotFoundError.
         """
         where = namespace, _segment(name)
-        return await self._written("PATCH", kind, *where, body=patch, content=how)
+        return await self._object("PATCH", kind, *where, body=patch, content=how)
 
     async def _object(
         self, method: str, kind: Any, namespace: str | None, name: str = "", **asked: Any
@@ -494,18 +503,11 @@ class Kube:
         with _readable():
             return used(kind, data)
 
-    async def _written(
-        self, method: str, kind: Any, namespace: str | None, name: str = "", **asked: Any
-    ) -> Object:
-        """The used fields of an object as it was written."""
-        self._require_lead()
-        return await self._object(method, kind, namespace, name, **asked)
-
     async def apply(self, kind: Any, obj: Object) -> Object:
         """Create an object; one that is there gets these fields (a server-side apply)."""
         meta, body = obj["metadata"], _typed(kind, obj)
         where, asked = (meta.get("namespace"), _segment(meta["name"])), {"force": "true"}
-        return await self._written("PATCH", kind, *where, body=body, content=APPLY, params=asked)
+        return await self._object("PATCH", kind, *where, body=body, content=APPLY, params=asked)
 
     async def offer(self, kind: Any, obj: Object, manager: str) -> Object:
         """Apply the fields of an object as a field manager that takes none from others.
@@ -515,33 +517,28 @@ class Kube:
         """
         meta, asked = obj["metadata"], {"fieldManager": manager}
         where = meta["namespace"], _segment(meta["name"])
-        return await self._written("PATCH", kind, *where, body=obj, content=APPLY, params=asked)
+        return await self._object("PATCH", kind, *where, body=obj, content=APPLY, params=asked)
 
     async def judged(self, kind: Any, obj: Object) -> Object:
         """An object as it would be created. Raises ApiError, also for unknown fields."""
         namespace, asked = obj["metadata"]["namespace"], {"dryRun": "All"}
         asked["fieldValidation"] = "Strict"
         body = _typed(kind, obj)
-        return await self._written("POST", kind, namespace, body=body, params=asked)
+        return await self._object("POST", kind, namespace, body=body, params=asked)
 
     async def create(self, kind: Any, namespace: str, obj: Object) -> Object:
         """Create an object. Raises ConflictError when it exists."""
-        return await self._written("POST", kind, namespace, body=_typed(kind, obj))
+        return await self._object("POST", kind, namespace, body=_typed(kind, obj))
 
     async def replace(self, kind: Any, namespace: str | None, obj: Object) -> Object:
         """Replace an object at the version it carries. Raises ConflictError, NotFoundError."""
         name, body = _segment(obj["metadata"]["name"]), _typed(kind, obj)
-        return await self._written("PUT", kind, namespace, name, body=body)
+        return await self._object("PUT", kind, namespace, name, body=body)
 
     async def delete(self, kind: Any, namespace: str, name: str) -> None:
         """Delete an object; a missing object is not an error."""
-        self._require_lead()
         with contextlib.suppress(NotFoundError):
             await self._call(self._answer("DELETE", kind, namespace, _segment(name)))
-
-    def _require_lead(self) -> None:
-        if not self.may_write():
-            raise errors.NotLeadingError("this operator no longer leads")
 
     async def _call(self, call: Awaitable[T]) -> T:
         try:
@@ -553,6 +550,8 @@ class Kube:
             if error.code == 404:
                 raise NotFoundError(str(error)) from None
             self.on_error(str(error.code))
+            raise
+        except errors.NotLeadingError:
             raise
         except Unreachable:
             self.on_error("unreachable")

@@ -1,11 +1,9 @@
 """HTTP connections to the API server, over aiohttp (decision 100)."""
 
 import contextlib
-import ssl
 import time
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from functools import cached_property
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from lightkube.core.exceptions import ConfigError
 from yarl import URL
 
 from kotatsu_operator.kube.errors import ApiError, HttpError, SilentError
+from kotatsu_operator.runtime.turns import Turns
 
 TIMEOUT = 10.0
 """Seconds for a connection, and between two parts of an answer."""
@@ -34,8 +33,8 @@ _BOUNDED = aiohttp.ClientTimeout(connect=TIMEOUT, sock_read=TIMEOUT)
 _ENDLESS = aiohttp.ClientTimeout(connect=TIMEOUT)
 
 MOST = 32
-"""Connections at once, beside those of watches; further requests wait for one. Each has buffers of
-300 KiB for TLS."""
+"""Connections at once, beside those of watches and one for lists; namespaces take turns. Each has
+buffers of 300 KiB for TLS."""
 
 TOKEN_SECONDS = 60.0
 """How long a token that was read from a file is used. A kubelet replaces it minutes before it
@@ -58,8 +57,9 @@ class Connection:
         self._server = config.cluster.server.rstrip("/")
         self._user = config.user or User()
         self._authorization = authorization(self._user)
-        self._sessions: dict[int, aiohttp.ClientSession] = {}
-        """By how many connections they have at most; 0: any number."""
+        self._session: aiohttp.ClientSession | None = None
+        self.turns = Turns(MOST)
+        """What calls wait for. A wait has no bound of its own: it is not the API server's."""
 
     @classmethod
     def from_environment(cls, actor: str) -> "Connection":
@@ -74,8 +74,8 @@ class Connection:
         return Connection(self._config, self._actor, self._middlewares)
 
     async def close(self) -> None:
-        for session in self._sessions.values():
-            await session.close()
+        if self._session is not None:
+            await self._session.close()
 
     @contextlib.asynccontextmanager
     async def send(
@@ -89,13 +89,11 @@ class Connection:
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """The answer to a request, with its body unread.
 
-        Raises ApiError or HttpError for an answer that is an error, SilentError, and
-        aiohttp.ClientError.
+        The caller bounds the number of requests, by `turns` for instance. Raises ApiError or
+        HttpError for an answer that is an error, SilentError, and aiohttp.ClientError.
         """
-        # A watch never ends: with a bound, those of many kinds would leave nothing to the others.
-        most, timeout = (0, _ENDLESS) if "watch" in params else (MOST, _BOUNDED)
-        if most not in self._sessions:
-            self._sessions[most] = self._connect(most)
+        if self._session is None:
+            self._session = self._connect()
         headers, data = {"Accept": accept}, None
         if token := self._authorization():
             headers["Authorization"] = token
@@ -104,8 +102,13 @@ class Connection:
             headers["Content-Type"], data = content, msgspec.json.encode(body)
         url = URL(f"{self._server}/{path}", encoded=True).with_query(params)
         try:
-            asked = self._sessions[most].request(
-                method, url, data=data, headers=headers, timeout=timeout, allow_redirects=False
+            asked = self._session.request(
+                method,
+                url,
+                data=data,
+                headers=headers,
+                timeout=_ENDLESS if "watch" in params else _BOUNDED,
+                allow_redirects=False,
             )
             async with asked as response:
                 if response.status >= 300:
@@ -116,16 +119,13 @@ class Connection:
         except aiohttp.ServerTimeoutError as error:
             raise SilentError(str(error)) from None
 
-    @cached_property
-    def _trusted(self) -> ssl.SSLContext:
-        config = self._config
-        return verify_cluster(config.cluster, self._user, config.abs_file)
-
-    def _connect(self, most: int) -> aiohttp.ClientSession:
-        at = urlsplit(self._server)
+    def _connect(self) -> aiohttp.ClientSession:
+        at, config = urlsplit(self._server), self._config
+        trusted = verify_cluster(config.cluster, self._user, config.abs_file)
         is_direct = urllib.request.proxy_bypass(at.hostname or "")
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=self._trusted, limit=most),
+            # Without a limit: aiohttp's queue is FIFO, and waiting in it counts as connecting.
+            connector=aiohttp.TCPConnector(ssl=trusted, limit=0),
             cookie_jar=aiohttp.DummyCookieJar(),
             proxy=None if is_direct else urllib.request.getproxies().get(at.scheme),
             middlewares=self._middlewares,
