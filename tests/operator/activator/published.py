@@ -41,7 +41,7 @@ class PublisherFixture:
         self.me = me
         self.view = View(namespace="demo", read=pool_view)
         self.clients = []
-        slices = Slices(self.kube, "demo", asyncio.Semaphore(20))
+        slices = Slices(self.kube, "demo")
         self.publisher = Publisher(slices, self.view, me, self._new_client)
         self.see("Service", service())
         self.see("Pod", activator_pod())

@@ -10,12 +10,14 @@ from rows import each
 
 from kotatsu_operator.activator import app, publisher
 from kotatsu_operator.activator.__main__ import identity, reading
+from kotatsu_operator.activator.slices import WRITTEN_AT_ONCE, Slices
 from kotatsu_operator.core.pool.spec import BUILT_IN, ScaledKind
 from kotatsu_operator.core.protocol import HELD, LOOKED_AT, SHARD_LABEL
 from kotatsu_operator.kube.errors import NotFoundError
 from kotatsu_operator.runtime.settings import ActivatorSettings
 from tests.operator.activator.running import ASLEEP, RunningActivator, of
 from tests.operator.cluster import (
+    FakeKube,
     activator_pod,
     denied,
     deployment,
@@ -240,21 +242,21 @@ async def test_a_change_of_a_peer_that_withdraws_nothing_touches_no_pool(alone):
     assert not news
 
 
-async def test_slices_of_many_namespaces_are_written_by_a_few_at_a_time(make_shared):
-    shared = make_shared(*(obj for n in range(60) for obj in app_in(f"n{n}")))
-    now, most = 0, 0
+async def test_slices_of_a_namespace_are_written_by_a_few_at_a_time_and_keep_none_of_another():
+    kube, written, gate = FakeKube(), [], asyncio.Event()
 
-    async def count(*_):
-        nonlocal now, most
-        now += 1
-        most = max(most, now)
-        await asyncio.sleep(0.01)
-        now -= 1
+    async def wait(namespace, *_):
+        written.append(namespace)
+        await gate.wait()
 
-    shared.kube.on("create", count)
-    await shared.start()
-    assert len(shared.serving) == 60
-    assert 2 <= most <= 20
+    kube.create = lambda _, namespace, __: wait(namespace)
+    crowd, other = Slices(kube, "crowd"), Slices(kube, "other")
+    writes = [asyncio.create_task(slices.create({})) for slices in [*[crowd] * 60, other]]
+    await asyncio.sleep(0)
+    assert written == ["crowd"] * WRITTEN_AT_ONCE + ["other"]
+    gate.set()
+    await asyncio.gather(*writes)
+    assert len(written) == 61
 
 
 async def test_what_fails_in_one_namespace_for_no_foreseen_reason_ends_no_other(

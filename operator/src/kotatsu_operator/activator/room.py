@@ -23,9 +23,6 @@ from kotatsu_operator.kube.objects import Object
 
 log = logging.getLogger(__name__)
 
-WRITTEN_AT_ONCE = 20
-"""Slices that a process writes at the same time: a new activator has thousands to write."""
-
 FAILED_REST = 5.0
 """Seconds until a room goes on whose work failed for a reason that nobody foresaw."""
 
@@ -43,7 +40,6 @@ class RoomContext:
     peers: Pods = field(default_factory=Pods)
     """The activators of the set, by name."""
     ports: Ports = field(default_factory=Ports)
-    writes: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(WRITTEN_AT_ONCE))
 
 
 class Room:
@@ -61,7 +57,7 @@ class Room:
             activators=shared.peers,
         )
         self._news = self.view.mailbox()
-        slices = Slices(shared.kube, namespace, shared.writes)
+        slices = Slices(shared.kube, namespace)
         self.publisher = Publisher(
             slices, self.view, shared.me, self._new_client, self._carries, shared.ports
         )

@@ -202,25 +202,31 @@ Gone = dict[str, bool]
 """Whether an activator's pod is gone, by uid: one read serves all its slices."""
 
 
-class Slices:
-    """The slices of one namespace at the API server. Those of all namespaces take turns."""
+WRITTEN_AT_ONCE = 20
+"""Slices of a namespace that are written at once: a new activator has thousands to write, and wakes
+take the rest of the connections."""
 
-    def __init__(self, kube: Kube, namespace: str, turns: asyncio.Semaphore) -> None:
-        self._kube, self._namespace, self._turns = kube, namespace, turns
+
+class Slices:
+    """The slices of one namespace at the API server."""
+
+    def __init__(self, kube: Kube, namespace: str) -> None:
+        self._kube, self._namespace = kube, namespace
+        self._slots = asyncio.Semaphore(WRITTEN_AT_ONCE)
 
     async def get(self, name: str) -> Object:
         return await self._kube.get(EndpointSlice, self._namespace, name)
 
     async def create(self, obj: Object) -> Object:
-        async with self._turns:
+        async with self._slots:
             return await self._kube.create(EndpointSlice, self._namespace, obj)
 
     async def replace(self, obj: Object) -> Object:
-        async with self._turns:
+        async with self._slots:
             return await self._kube.replace(EndpointSlice, self._namespace, obj)
 
     async def delete(self, name: str) -> None:
-        async with self._turns:
+        async with self._slots:
             await self._kube.delete(EndpointSlice, self._namespace, name)
 
     async def owner(self, of: SliceView) -> PodView | None:
