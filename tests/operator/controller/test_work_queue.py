@@ -217,8 +217,7 @@ async def test_looks_that_wait_for_silent_pods_keep_no_slot(clock, looks, touche
             else:
                 work_queue.by(key, clock.now)
         await eventually(lambda: looks.running == len(silent) + 1)
-        assert work_queue._busy_when_due == (not touched)
-        assert work_queue._busy_after_touch == touched
+        assert work_queue._busy.keys() - work_queue._aside == {VOICE}
         looks.gate.set()
         await eventually(lambda: not looks.running)
     assert work_queue._aside == set()
@@ -428,3 +427,43 @@ async def test_a_thousand_pools_of_one_namespace_keep_none_of_another_waiting(
         await eventually(lambda: len(looks.done) == 1002)
     assert looks.begun.index(VOICE) < 24
     assert looks.begun.index(FEED) < 24
+
+
+@pytest.mark.parametrize("asked", [True, False])
+async def test_a_namespace_whose_looks_do_not_end_delays_none_of_another(clock, looks, asked):
+    """They wait for turns of their namespace at the API server, also after pods were asked."""
+    crowd, answers = [("crowd", f"pool-{number}") for number in range(1000)], asyncio.Event()
+
+    async def look(key):
+        if asked and key != VOICE:
+            with work_queue.aside(key):
+                await answers.wait()
+        return await looks(key)
+
+    looks.gate.clear()
+    async with run(WorkQueue(clock), look) as work_queue:
+        await asyncio.sleep(0)
+        for key in crowd:
+            work_queue.touch(key)
+        await eventually(lambda: len(work_queue._busy) == (1000 if asked else 24))
+        answers.set()
+        await eventually(lambda: looks.running == len(work_queue._busy))
+        work_queue.touch(VOICE)
+        await eventually(lambda: VOICE in looks.begun)
+        looks.gate.set()
+        await eventually(lambda: len(looks.done) == 1001)
+
+
+async def test_one_look_of_each_namespace_goes_before_that_of_one_that_has_none(clock, looks):
+    crowd = [(f"crowd-{number % 40}", f"pool-{number}") for number in range(400)]
+    looks.gate.clear()
+    async with run(WorkQueue(clock), looks) as work_queue:
+        await asyncio.sleep(0)
+        for key in crowd:
+            work_queue.touch(key)
+        await eventually(lambda: looks.running == 24)
+        work_queue.touch(VOICE)
+        looks.gate.set()
+        await eventually(lambda: len(looks.done) == 401)
+    before = [namespace for namespace, _ in looks.begun[24 : looks.begun.index(VOICE)]]
+    assert len(before) == len(set(before))

@@ -3,14 +3,21 @@
 A touched pool has an event; a due pool was scheduled by an earlier reconcile. Each of the two
 queues has its own slots, so neither delays the other, and within a queue namespaces take turns. A
 reconcile that waits for responses of pods is `aside` and needs no slot.
+
+Of the slots that other namespaces use, as many count as a namespace would use itself. So one that
+has no reconcile under way starts one at once, unless as many namespaces as there are slots have
+one, whatever the reconciles of another namespace wait for. Those of k namespaces are at most 1 +
+1/2 + … + 1/k times the slots.
 """
 
 import asyncio
 import heapq
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from functools import partial
 
 from kotatsu_operator.kube.errors import Unreachable, is_refusal
 from kotatsu_operator.kube.objects import Key
@@ -54,9 +61,11 @@ class _Line:
         if not waiting:
             self._by_namespace.pop(key[0], None)
 
-    def next(self) -> tuple[Key, datetime]:
-        """Remove and return the next pool; its namespace then goes to the end."""
-        namespace = next(iter(self._by_namespace))
+    def next(self, may: Callable[[str], bool]) -> tuple[Key, datetime] | None:
+        """Remove and return the next pool of a namespace that may; it then goes to the end."""
+        namespace = next(filter(may, self._by_namespace), None)
+        if namespace is None:
+            return None
         waiting = self._by_namespace.pop(namespace)
         key = next(iter(waiting))
         since = waiting.pop(key)
@@ -68,10 +77,16 @@ class _Line:
         self._by_namespace.clear()
 
 
+def _may_start(busy: Mapping[str, int], slots: int, namespace: str) -> bool:
+    """Whether a namespace may start a reconcile, beside those that are `busy` in each."""
+    own = busy.get(namespace, 0) + 1
+    return sum(min(count, own) for count in busy.values()) < slots
+
+
 class WorkQueue:
     """Reconciles a pool when it is due; `touch` makes it due now.
 
-    At most `for_touched` reconciles run at once after a touch, and `for_due` by the clock. `took`
+    `for_touched` are the slots for reconciles after a touch, and `for_due` by the clock. `took`
     gets the seconds from when a pool was touched or due until its reconcile ended.
     """
 
@@ -195,22 +210,22 @@ class WorkQueue:
             if self._due.get(key) == at:  # else a touch or a later time has replaced it
                 del self._due[key]
                 self._late.add(key, at)
-        for line, free, touched in (
-            (self._touched, self._for_touched - self._busy_after_touch, True),
-            (self._late, self._for_due - self._busy_when_due, False),
+        for line, slots, touched in (
+            (self._touched, self._for_touched, True),
+            (self._late, self._for_due, False),
         ):
-            for _ in range(free):
-                if line:
-                    key, since = line.next()
-                    self._begin(key, since, touched=touched)
-
-    @property
-    def _busy_after_touch(self) -> int:
-        return sum(touched for key, touched in self._busy.items() if key not in self._aside)
-
-    @property
-    def _busy_when_due(self) -> int:
-        return len(self._busy.keys() - self._aside) - self._busy_after_touch
+            if not line:
+                continue
+            busy = Counter(
+                key[0]
+                for key, after_touch in self._busy.items()
+                if after_touch is touched and key not in self._aside
+            )
+            may = partial(_may_start, busy, slots)
+            while len(busy) < slots and (found := line.next(may)) is not None:
+                key, since = found
+                busy[key[0]] += 1
+                self._begin(key, since, touched=touched)
 
     def _begin(self, key: Key, since: datetime, *, touched: bool) -> None:
         self._busy[key] = touched
@@ -219,8 +234,8 @@ class WorkQueue:
         task.add_done_callback(self._tasks.discard)
 
     def _nap(self) -> float:
-        """Seconds until a pool is due and a slot is free; the end of a reconcile wakes the loop."""
-        if not self._heap or self._busy_when_due >= self._for_due:
+        """Seconds until a pool is due; the end of a reconcile wakes the loop."""
+        if not self._heap:
             return _LONGEST_NAP
         until = (self._heap[0][0] - self._clock()).total_seconds()
         return min(max(until, 0.001), _LONGEST_NAP)
