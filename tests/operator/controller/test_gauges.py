@@ -1,6 +1,7 @@
 """Gauges that are found by a well-known name: they count the requests of the app alone."""
 
 import asyncio
+import contextlib
 
 from rows import each
 
@@ -22,7 +23,7 @@ http_server_requests_seconds_count{uri="/hello"} 9
 
 
 def found(page: str, port: int = EXPORTER):
-    samples = asyncio.run(collect(samples_of(page, GAUGE_NAMES), asyncio.Lock()))
+    samples = asyncio.run(collect(samples_of(page, GAUGE_NAMES), contextlib.nullcontext))
     return find_gauge(samples, port, [APP])
 
 

@@ -2,11 +2,11 @@
 
 import asyncio
 import contextlib
-import gc
 import gzip
 import tracemalloc
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 from rows import each
 
-from kotatsu_operator.controller import pages
+from kotatsu_operator.controller import pages, response
 from kotatsu_operator.controller.demand import PodAnswer, Scraper
 from kotatsu_operator.controller.pages import Coalesced, clock_skew, collect
 from kotatsu_operator.core import exposition
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.timeout(60)
 
 def parse(page, names):
     """The samples of a page by name, collected as for each page."""
-    return asyncio.run(collect(samples_of(page, names), asyncio.Lock()))
+    return asyncio.run(collect(samples_of(page, names), contextlib.nullcontext))
 
 
 @each(
@@ -290,11 +290,79 @@ async def test_never_more_are_asked_at_once_than_allowed(serve):
     assert most == 2
 
 
-async def test_of_a_namespace_whose_pages_nobody_reads_nothing_is_kept(scraper, serve):
-    one = await serve(Page(b""))
-    await scraper.pod(replace(one, key=("gone", "voice-1")), InFlightMetric())
-    gc.collect()
-    assert list(scraper._pages._readers) == []
+class Held:
+    """In place of the reading of pages: which namespaces' are read, until the test opens it."""
+
+    def __init__(self, monkeypatch):
+        self.came, self.gate = [], asyncio.Event()
+        monkeypatch.setattr(pages.Pages, "_page", self._page)
+
+    async def _page(self, turn, *_):
+        self.came.append(turn.args[0])
+        await self.gate.wait()
+        return f"{IN_FLIGHT} 0\n", timedelta()
+
+
+@each("namespaces", [4, 40])
+async def test_of_pages_that_wait_one_of_each_namespace_goes_before_another_namespaces(
+    monkeypatch, namespaces
+):
+    held, scraper = Held(monkeypatch), Scraper()
+
+    async def ask(namespace, name):
+        view = replace(pod_view(pod(name, ready=True)), key=(namespace, name))
+        return await scraper.pod(view, InFlightMetric())
+
+    asking = [asyncio.create_task(ask(f"crowd-{n % namespaces}", f"web-{n}")) for n in range(1200)]
+    await asyncio.sleep(0)
+    asking.append(asyncio.create_task(ask("other", "web")))
+    await asyncio.sleep(0)
+    most = pages.MOST * pages.PARALLEL
+    assert len(held.came) == most, "of all namespaces together"
+    held.gate.set()
+    assert await asyncio.gather(*asking) == [PodAnswer(0, None)] * 1201
+    before = held.came[most : held.came.index("other")]
+    assert len(before) == len(set(before))
+
+
+async def test_pods_of_one_namespace_that_never_respond_leave_places_to_another(monkeypatch):
+    held, scraper = Held(monkeypatch), Scraper()
+    views = [replace(pod_view(pod(f"web-{n}", ready=True)), key=("crowd", "")) for n in range(1200)]
+    views.append(replace(views[0], key=("other", "")))
+    asking = [asyncio.create_task(scraper.pod(view, InFlightMetric())) for view in views]
+    await asyncio.sleep(0)
+    assert held.came == ["crowd"] * pages.PARALLEL + ["other"]
+    held.gate.set()
+    await asyncio.gather(*asking)
+
+
+CHUNKS = b"1\r\n#\r\n" * 1000 + b"0\r\n\r\n"
+
+
+@each(
+    "parse, data",
+    {
+        "chunks": (lambda reader, turn: _drain(response._chunks(reader, turn)), CHUNKS),
+        "a head": (response._answer, b"HTTP/1.1 200 OK\r\n" + b"a\r\n" * 9000 + b"\r\n"),
+    },
+)
+async def test_one_pages_chunks_or_head_are_parsed_in_a_turn_of_the_loop(monkeypatch, parse, data):
+    monkeypatch.setattr(pages, "TURN", 0.0)
+    reading = pages.Pages()
+
+    async def one():
+        reader = asyncio.StreamReader(limit=response.FRAMING)
+        reader.feed_data(data)
+        await parse(reader, partial(reading._turn, "demo"))
+
+    with turns_of_others() as turns:
+        await asyncio.gather(*(one() for _ in range(64)))
+    assert turns() >= 64
+
+
+async def _drain(pieces):
+    async for _ in pieces:
+        pass
 
 
 # --- whatever they say ---

@@ -2,24 +2,33 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from http import HTTPStatus
 from typing import Generic, TypeVar
-from weakref import WeakValueDictionary
 
-from kotatsu_operator.controller.response import Method, NoConnectionError, ResponseError, request
+from kotatsu_operator.controller.response import (
+    Method,
+    NoConnectionError,
+    ResponseError,
+    Turn,
+    request,
+)
 from kotatsu_operator.core import exposition
 from kotatsu_operator.core.exposition import LONGEST_LINE, LONGEST_PAGE, Samples, Silence
 from kotatsu_operator.kube.views import PodView
 from kotatsu_operator.runtime.loop import TURN
+from kotatsu_operator.runtime.turns import Turns
 
-PARALLEL = 256
-"""Pages of one namespace that are read at once. Further pages wait, for instance behind 256 pods
+PARALLEL = 64
+"""Pages of one namespace that are read at once. Further pages wait, for instance behind 64 pods
 that never respond."""
+MOST = 4
+"""Times as many pages that are read at once in all. Each has buffers of some 100 KiB."""
 TIMEOUT = 2.0
 """Seconds for a page, including the connection."""
 CONNECT = 1.0
@@ -49,25 +58,19 @@ class _TooLongError(Exception):
     """The response has more than LONGEST_PAGE."""
 
 
-class _Reader:
-    """What bounds the reading of one namespace's pages."""
-
-    def __init__(self, parallel: int) -> None:
-        self.slots = asyncio.Semaphore(parallel)
-        self.next = asyncio.Lock()
-        """One of its pages at a time competes with other namespaces."""
-
-
 class Pages:
-    """Reads metrics pages: many at once, but at most `parallel` of one namespace."""
+    """Reads metrics pages: many at once, but at most `parallel` of one namespace.
+
+    They are parsed one after the other, some milliseconds of all in a turn of the event loop.
+    """
 
     def __init__(
         self, parallel: int = PARALLEL, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     ) -> None:
-        self._parallel, self._clock = parallel, clock
-        self._turn = asyncio.Lock()
-        self._readers = WeakValueDictionary[str, _Reader]()
-        """By namespace, while its pages are read."""
+        self._clock = clock
+        self._reading, self._parsing = Turns(MOST * parallel, parallel), Turns(1)
+        self._parsed = 0.0
+        """Seconds of parsing since the event loop was last given the time for others."""
 
     async def read(
         self,
@@ -90,15 +93,12 @@ class Pages:
         if not pod.ip:
             return Silence("has no address yet")
         where = f"port {port}"
-        reader = self._readers.setdefault(pod.key[0], _Reader(self._parallel))
+        turn = partial(self._turn, pod.key[0])
         try:
-            async with reader.slots:
+            async with self._reading.of(pod.key[0]):
                 address = method, pod.ip, port, path
-                text, ahead = await self._page(reader, address, _Lines(names, most))
-            async with reader.next:
-                return Page(
-                    await collect(exposition.samples_of(text, names, most), self._turn), ahead
-                )
+                text, ahead = await self._page(turn, address, _Lines(names, most))
+            return Page(await collect(exposition.samples_of(text, names, most), turn), ahead)
         except _UnreadableError as error:
             why = f"{error} for {path} on {where}"
             return Silence(why, lacks=error.lacks, status=error.status)
@@ -116,13 +116,27 @@ class Pages:
         except ValueError:
             return Silence(f"has no readable metrics page {path} on {where}", lacks=True)
 
+    @asynccontextmanager
+    async def _turn(self, namespace: str) -> AsyncIterator[None]:
+        clock = asyncio.get_running_loop().time
+        async with self._parsing.of(namespace):
+            began = clock()
+            try:
+                yield
+            finally:
+                self._parsed += clock() - began
+                if self._parsed >= TURN:
+                    self._parsed = 0.0
+                    # With the turn held, or the next page would be parsed before all others run.
+                    await asyncio.sleep(0)
+
     async def _page(
-        self, reader: _Reader, address: tuple[Method, str, int, str], lines: "_Lines"
+        self, turn: Turn, address: tuple[Method, str, int, str], lines: "_Lines"
     ) -> tuple[str, timedelta]:
         """The wanted lines of a page."""
         async with (
             asyncio.timeout(TIMEOUT),
-            request(*address, connect=CONNECT) as (status, headers, pieces),
+            request(*address, connect=CONNECT, turn=turn) as (status, headers, pieces),
         ):
             if status != HTTPStatus.OK:
                 is_failing = status >= HTTPStatus.INTERNAL_SERVER_ERROR
@@ -134,9 +148,8 @@ class Pages:
                 length += len(piece)
                 if length > LONGEST_PAGE:
                     raise _TooLongError
-                async with reader.next, self._turn:
+                async with turn():
                     lines.take(piece)
-                    await asyncio.sleep(0)  # one piece of any page in a turn of the loop
         return lines.text(), ahead
 
 
@@ -193,17 +206,12 @@ def clock_skew(date: str | None, now: datetime) -> timedelta:
     return ahead if _SKEW < abs(ahead) < _NO_CLOCK else timedelta()
 
 
-async def collect(
-    samples: Iterator[exposition.Sample | None], turn: asyncio.Lock
-) -> dict[str, Samples]:
-    """Collect samples; let the event loop run every few milliseconds.
-
-    Only one page is parsed at a time, by the holder of `turn`.
-    """
+async def collect(samples: Iterator[exposition.Sample | None], turn: Turn) -> dict[str, Samples]:
+    """Collect samples, some milliseconds in each `turn`."""
     found: dict[str, Samples] = {}
     clock = asyncio.get_running_loop().time
     while True:
-        async with turn:
+        async with turn():
             until = clock() + TURN
             for sample in samples:
                 if sample is not None:
@@ -212,8 +220,6 @@ async def collect(
                     break
             else:
                 return found
-            # With the lock held: else the next page would be parsed in the same turn of the loop.
-            await asyncio.sleep(0)
 
 
 T = TypeVar("T")
