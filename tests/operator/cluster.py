@@ -502,13 +502,17 @@ class FakeKube:
         return _copied(self._find(kind.__name__, place))
 
     async def find(
-        self, kind: Any, namespace: str, labels: Mapping[str, str] | None = None
-    ) -> list[Object]:
+        self,
+        kind: Any,
+        namespace: str,
+        labels: Mapping[str, str] | None = None,
+        read: Callable[[Object], Any] = lambda obj: obj,
+    ) -> list[Any]:
         await self._enter("find", kind.__name__, namespace)
         wanted = {"matchLabels": labels or {}}
         there = [o for o in self.all(kind.__name__) if _is_in(o, namespace)]
         found = [used(kind, o) for o in there]
-        return [o for o in found if selects(wanted, o["metadata"].get("labels") or {})]
+        return [read(o) for o in found if selects(wanted, o["metadata"].get("labels") or {})]
 
     async def get_scale(self, namespace: str, name: str) -> Scale:
         name = _ref(namespace, name)
@@ -633,13 +637,13 @@ class FakeKube:
                 yield change, used(kind, obj)
 
     async def listed(
-        self, kind: Any, namespace: str, labels: object = None, keeps: Keeps = everything
-    ) -> tuple[list[Object], int]:
+        self, kind: Any, namespace: str, keeps: Keeps
+    ) -> AsyncIterator[tuple[list[Object], int]]:
         await self._enter("listed", kind.__name__)
         self._serve(kind.__name__)
         version = self._version
         there = [obj for obj in self.all(kind.__name__) if key_of(obj)[0] == namespace]
-        return [used(kind, obj) for obj in there if keeps(obj)], version
+        yield [used(kind, obj) for obj in there if keeps(obj)], version
 
     # --- inside ---
 

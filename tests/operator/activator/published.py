@@ -41,6 +41,8 @@ class PublisherFixture:
         self.me = me
         self.view = View(namespace="demo", read=pool_view)
         self.clients = []
+        self.native = {}
+        """The slices of Kubernetes' own controller, by name."""
         slices = Slices(self.kube, "demo")
         self.publisher = Publisher(slices, self.view, me, self._new_client)
         self.see("Service", service())
@@ -51,12 +53,13 @@ class PublisherFixture:
         return asyncio.Protocol()
 
     def see(self, kind, obj, change="MODIFIED"):
+        if "native" in obj["metadata"].get("name", ""):
+            self.native[obj["metadata"]["name"]] = obj
         show(self.view, kind, obj, change)
 
     def watch(self):
         """Let the watch of slices catch up with the API server."""
-        native = [s for s in self.view.slices.values() if "native" in s["metadata"]["name"]]
-        items = [*native, *self.kube.all("EndpointSlice")]
+        items = [*self.native.values(), *self.kube.all("EndpointSlice")]
         self.view.on_change("EndpointSlice")("LIST", {"items": items})
 
     def later(self, seconds):

@@ -8,6 +8,7 @@ from rows import each
 from kotatsu_operator.activator.namespace import View
 from kotatsu_operator.activator.pool import Port
 from kotatsu_operator.core.pool.memory import Phase, Route
+from kotatsu_operator.kube.views import pod_view
 from tests.operator.cluster import deployment, native_slice, pod, pool_view, service, warm_pool
 
 
@@ -84,7 +85,9 @@ def test_listed_pods_replace_those_with_the_same_labels_only(view):
     see = view.on_change("Pod")
     for name, app in (("voice-1", "voice"), ("voice-2", "voice"), ("feed-1", "feed")):
         see("ADDED", pod(name, app=app))
-    view.replace_pods({"app": "voice"}, [pod("voice-3"), pod("voice-2", ready=True)])
+    view.replace_pods(
+        {"app": "voice"}, [pod_view(pod("voice-3")), pod_view(pod("voice-2", ready=True))]
+    )
     assert set(view.pods) == {"voice-2", "voice-3", "feed-1"}
     assert view.pods["voice-2"].ready
     see("DELETED", pod("voice-3"))

@@ -78,6 +78,25 @@ async def test_a_namespace_that_comes_into_use_is_shown_whole_and_then_followed(
     await eventually(lambda: shown.names == {"a-1", "b-1", "b-2"})
 
 
+async def test_a_namespace_that_comes_into_use_is_kept_page_by_page(shown):
+    """All its pods at once may take more memory than there is."""
+    shown.used.add("b")
+    seen = []
+
+    async def in_pages(*_):
+        for name in ("b-1", "b-2", "b-3"):
+            seen.append(shown.names)
+            made = pod_in("b", name)
+            made["metadata"]["resourceVersion"] = "1"
+            yield [made], 1
+
+    shown.kube.listed = in_pages
+    shown.pods["b", "b-0"] = "0"
+    await shown.watch.enter("b")
+    assert seen == [{"a-1", "b-0"}, {"a-1", "b-0", "b-1"}, {"a-1", "b-0", "b-1", "b-2"}]
+    assert shown.names == {"a-1", "b-1", "b-2", "b-3"}
+
+
 async def test_a_change_during_the_list_is_shown_after_it(shown):
     shown.used.add("b")
     going_on = asyncio.Event()
@@ -100,10 +119,10 @@ async def test_a_change_that_is_older_than_the_list_undoes_nothing(shown):
     async def listed_late(*args, **more):
         old = shown.kube.stored("Pod", "b/b-1")
         shown.kube.put(pod_in("b", "b-1"))
-        answer = await listed(*args, **more)
-        shown.kube._tell("Pod", "DELETED", old)
-        await asyncio.sleep(0.05)
-        return answer
+        async for page in listed(*args, **more):
+            shown.kube._tell("Pod", "DELETED", old)
+            await asyncio.sleep(0.05)
+            yield page
 
     shown.kube.listed = listed_late
     await shown.watch.enter("b")

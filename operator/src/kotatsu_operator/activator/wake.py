@@ -20,7 +20,7 @@ from kotatsu_operator.core.formats import stamp
 from kotatsu_operator.core.pool.memory import Phase
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable, is_refusal
 from kotatsu_operator.kube.objects import Pod as KubePod
-from kotatsu_operator.kube.views import PodView
+from kotatsu_operator.kube.views import PodView, pod_view
 
 log = logging.getLogger(__name__)
 
@@ -347,7 +347,8 @@ class Waker:
         if not labels:
             return
         try:
-            pods = await self._context.kube.find(KubePod, self._context.view.namespace, labels)
+            namespace = self._context.view.namespace
+            pods = await self._context.kube.find(KubePod, namespace, labels, pod_view)
         except (NotFoundError, *Unreachable) as error:
             log.warning("%s: cannot list the pods: %s", self._context.name, error)
             return

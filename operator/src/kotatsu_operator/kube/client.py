@@ -73,12 +73,6 @@ def _scale(found: Object) -> Scale:
         return Scale(int(replicas or 0), found["metadata"]["resourceVersion"])
 
 
-def _named(obj: Object) -> Object:
-    """The metadata of an object with nothing but its name."""
-    meta = obj["metadata"]
-    return {name: meta[name] for name in ("namespace", "name") if name in meta}
-
-
 _SEGMENT = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 
@@ -258,33 +252,34 @@ class Kube:
         return True
 
     async def find(
-        self, kind: Any, namespace: str, labels: Mapping[str, str] | None = None
-    ) -> list[Object]:
-        """Read the used fields of all objects with these labels.
-
-        If the kind does not exist, `errors.is_missing` is true of the error: the API server says
-        it in plain text.
-        """
-        return (await self.listed(kind, namespace, labels))[0]
-
-    async def listed(
         self,
         kind: Any,
         namespace: str,
         labels: Mapping[str, str] | None = None,
-        keeps: Keeps = everything,
-    ) -> tuple[list[Object], int]:
-        """As `find`, also with the version of the list: newer objects are not in it."""
+        read: Callable[[Object], Any] = lambda obj: obj,
+    ) -> list[Any]:
+        """Read the used fields of all objects with these labels, or what `read` makes of them.
 
-        async def listed() -> tuple[list[Object], int]:
-            found: list[Object] = []
-            at = "0"
-            async for items, version, _ in self._pages(kind, namespace, labels, keeps):
-                found += items
-                at = version
-            return found, int(at)
+        If the kind does not exist, `errors.is_missing` is true of the error: the API server says
+        it in plain text.
+        """
 
-        return await self._call(listed())
+        async def found() -> list[Any]:
+            pages = self._pages(kind, namespace, labels, everything)
+            return [read(obj) async for items, _, _ in pages for obj in items]
+
+        return await self._call(found())
+
+    async def listed(
+        self, kind: Any, namespace: str, keeps: Keeps
+    ) -> AsyncIterator[tuple[list[Object], int]]:
+        """Page by page, the used fields of the objects that `keeps` accepts.
+
+        With the version of the list: newer objects are not in it. Raises as `find`.
+        """
+        pages = self._pages(kind, namespace, None, keeps)
+        while (page := await self._call(anext(pages, None))) is not None:
+            yield page[0], int(page[1])
 
     async def versions_of(self, kind: Any) -> dict[str, int]:
         """The resourceVersions of all objects of a kind by uid, from the API server's cache.
@@ -383,7 +378,7 @@ class Kube:
                 if is_last:
                     yield "LIST", {"items": items, "before": before}
                 else:
-                    before += [{"metadata": _named(item)} for item in items]
+                    before += [{"metadata": objects.named(item)} for item in items]
                     yield "PART", {"items": items}
         except Unreachable as error:
             if errors.is_missing(error):

@@ -8,13 +8,14 @@ import hashlib
 import logging
 from collections.abc import Sequence
 from functools import cache, lru_cache
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
 from kotatsu_operator.core.nesting import shallow
 from kotatsu_operator.core.protocol import (
     BY_ANNOTATION,
+    MANAGED_BY,
     REASON_ANNOTATION,
     REHEARSAL_ANNOTATION,
     SET_HASH,
@@ -41,7 +42,10 @@ NONE = Field()
 class Part(msgspec.Struct, omit_defaults=True):
     """Some fields of a JSON object."""
 
-    most_kept: ClassVar[int] = MOST_KEPT
+    @property
+    def most_kept(self) -> int:
+        """Bytes of JSON that are kept of it."""
+        return MOST_KEPT
 
     def reduced(self) -> "Part":
         """The same, without what is only read here."""
@@ -150,8 +154,6 @@ class Namespace(Part):
 class WarmPool(Part):
     """Spec and status are whole: the CRD limits them."""
 
-    most_kept = 2**31
-
     class Meta(Named):
         class Annotations(Part):
             by: Field = msgspec.field(name=BY_ANNOTATION, default=NONE)
@@ -172,6 +174,10 @@ class WarmPool(Part):
     metadata: Meta
     spec: Field = NONE
     status: Field = NONE
+
+    @property
+    def most_kept(self) -> int:
+        return 2**31
 
 
 class Pod(Part):
@@ -227,10 +233,11 @@ class Service(Part):
     spec: Spec | None = None
 
 
-class EndpointSlice(Part):
-    """Of up to 1,000 endpoints."""
+_OURS = f'"{MANAGED_BY}"'.encode()
 
-    most_kept = 16 * MOST_KEPT
+
+class EndpointSlice(Part):
+    """Of up to 1,000 endpoints; an activator's has one."""
 
     class Meta(Named):
         labels: Field = NONE
@@ -261,6 +268,10 @@ class EndpointSlice(Part):
     addressType: Field = NONE
     endpoints: list[Endpoint] | None = None
     ports: list[Port] | None = None
+
+    @property
+    def most_kept(self) -> int:
+        return MOST_KEPT if _OURS in bytes(self.metadata.labels) else 16 * MOST_KEPT
 
 
 class HorizontalPodAutoscaler(Part):
@@ -428,11 +439,12 @@ def _used(of: type[Part] | None, data: bytes | Field) -> dict[str, Any]:
     if of is None:
         return dict(msgspec.json.decode(data))
     try:
-        kept = msgspec.json.encode(_decoder(of).decode(data).reduced())
+        part = _decoder(of).decode(data).reduced()
     except msgspec.ValidationError as error:
         return _named(of, data, str(error))
-    if len(kept) > of.most_kept:
-        return _named(of, data, f"it has more than {of.most_kept // 1024} KiB of them")
+    kept = msgspec.json.encode(part)
+    if len(kept) > part.most_kept:
+        return _named(of, data, f"it has more than {part.most_kept // 1024} KiB of them")
     return _sharing(dict(msgspec.json.decode(kept)))
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import sys
 from collections import UserDict, defaultdict
 from collections.abc import (
     Awaitable,
@@ -29,7 +30,7 @@ from kotatsu_operator.kube.client import (
     everything,
 )
 from kotatsu_operator.kube.errors import NotFoundError, Unreachable, is_answer
-from kotatsu_operator.kube.objects import Object, key_of, version_of
+from kotatsu_operator.kube.objects import Object, key_of, named, version_of
 from kotatsu_operator.kube.views import PodView
 from kotatsu_operator.runtime.loop import CHECK_SECONDS, TURN, kept, started_in
 
@@ -343,11 +344,18 @@ class Watch:
     async def _enter(self, namespace: str, lists: int) -> bool:
         """List a namespace; False if the whole scope was listed meanwhile, maybe without it."""
         waiting = self._waiting[namespace] = []
+        before: list[Object] = []
+        version = 0
         try:
-            items, version = await self._kube.listed(self._kind, namespace, keeps=self._keeps)
+            async for items, at in self._kube.listed(self._kind, namespace, self._keeps):
+                version = at
+                if self._lists != lists:
+                    return False
+                await self._tell(namespace, "PART", {"items": items})
+                before += [{"metadata": named(item)} for item in items]
             if self._lists != lists:
                 return False
-            await self._tell(namespace, "LIST", {"items": items})
+            await self._tell(namespace, "LIST", {"items": [], "before": before})
             while waiting:
                 change, obj = waiting.pop(0)
                 # An older one would undo what the list has shown.
@@ -406,6 +414,10 @@ class Indexed(UserDict[K, V], Generic[K, V]):
     def items(self) -> ItemsView[K, V]:
         return self.data.items()
 
+    def terms(self, key: K) -> tuple[Any, ...]:
+        """The terms of a value."""
+        return self._found_by[key]
+
     def having(self, term: Hashable) -> list[K]:
         return list(self._keys.get(term, ()))
 
@@ -427,11 +439,31 @@ _ANY = ("", "")
 """The index term of a selector without matchLabels."""
 
 
+MOST_LABELS = 64
+"""Labels by which the pods of a namespace are found: those that selectors ask for first."""
+
+
 class Pods(Indexed[str, PodView]):
-    """The pods of one namespace, by name."""
+    """The pods of one namespace, by name; found by the labels that selectors have asked for."""
 
     def __init__(self) -> None:
-        super().__init__(lambda pod: pod.labels.items())
+        self._asked: dict[str, None] = {}
+        super().__init__(self._terms_of_pod)
+
+    def _terms_of_pod(self, pod: PodView) -> Iterable[tuple[str, str]]:
+        labels = pod.labels if self._asked else {}
+        # One text for equal values of all pods.
+        return [(label, sys.intern(labels[label])) for label in self._asked if label in labels]
+
+    def _ask(self, labels: Iterable[str]) -> bool:
+        """Find pods by these labels from now on; whether that is done for all of them."""
+        new = [label for label in labels if label not in self._asked]
+        taken = new[: MOST_LABELS - len(self._asked)]
+        if taken:
+            self._asked |= dict.fromkeys(taken)
+            for name, pod in self.items():
+                self[name] = pod
+        return taken == new
 
     def selected_by(self, selector: Selector) -> list[PodView]:
         return list(self._selected_by(selector))
@@ -440,10 +472,15 @@ class Pods(Indexed[str, PodView]):
         return next(self._selected_by(selector), None) is not None
 
     def _selected_by(self, selector: Selector) -> Iterator[PodView]:
-        labels = list((selector.get("matchLabels") or {}).items())
+        labels: Mapping[str, str] = selector.get("matchLabels") or {}
+        terms = [*labels, *(term["key"] for term in selector.get("matchExpressions") or ())]
+        is_indexed = self._ask(terms)
         # The rarest label leaves the fewest pods. A selector without labels has only expressions.
-        names = self.having(min(labels, key=self.count)) if labels else list(self)
-        return (self[name] for name in names if selects(selector, self[name].labels))
+        known = [(label, value) for label, value in labels.items() if label in self._asked]
+        for name in self.having(min(known, key=self.count)) if known else list(self):
+            found = dict(self.terms(name)) if is_indexed else self[name].labels
+            if selects(selector, found):
+                yield self[name]
 
 
 class Selectors(Indexed[K, Selector]):

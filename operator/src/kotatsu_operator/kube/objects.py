@@ -104,6 +104,12 @@ def key_of(obj: Object) -> Key:
     return obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
 
 
+def named(obj: Object) -> Object:
+    """The metadata of an object with nothing but its name."""
+    meta = obj["metadata"]
+    return {name: meta[name] for name in ("namespace", "name") if name in meta}
+
+
 def ref(kind: str, name: str) -> str:
     """A workload's name among all kinds: `name` of a Deployment, `Kind/name` of any other kind."""
     return name if kind == "Deployment" else f"{kind}/{name}"
