@@ -15,6 +15,8 @@ from kotatsu_operator.core.protocol import (
     HOME_LABEL,
     INSTALL_LABEL,
     LEASE_NAME,
+    MANAGED_BY,
+    MANAGED_BY_LABEL,
     RECORD,
     RECORD_PARTS,
     SET_ANNOTATION,
@@ -176,7 +178,7 @@ async def test_at_the_start_no_namespace_is_listed_by_itself(make):
 
 async def test_objects_of_namespaces_that_are_not_in_use_are_not_kept(make):
     idle = within("idle", pod())
-    others = activator("others", **{HOME_LABEL: "elsewhere"})
+    others = activator("others", **{SHARD_LABEL: "0"})
     made = await make(named("shop"), *app_in("shop"), named("idle"), idle, others, accepts="shop")
     made.add(*(within("idle", obj) for obj in (pod("voice-2"), deployment(), service())))
     made.add(within("shop", pod("voice-2")))
@@ -184,7 +186,39 @@ async def test_objects_of_namespaces_that_are_not_in_use_are_not_kept(make):
     await eventually(lambda: "voice-2" in cache.pods["shop"])
     assert not cache.pods.get("idle")
     assert {key[0] for key in cache.workloads} == {"shop"}
-    assert {key[0] for key in cache.activators.pods} == {HOME, "others"}
+    assert {key[0] for key in cache.activators.pods} == {HOME}
+
+
+async def test_labels_of_activators_and_their_slices_mean_nothing_on_other_objects(make):
+    """Whoever creates pods in a namespace writes their labels."""
+    idle = [activator("idle"), activator("idle")]
+    idle[1]["metadata"] |= {"name": "activator-2", "labels": {MANAGED_BY_LABEL: MANAGED_BY}}
+    made = await make(named("shop"), *app_in("shop"), named("idle"), *idle, accepts="shop")
+    made.add(*idle, within("shop", pod("voice-2")))
+    cache = made.operator.cache
+    await eventually(lambda: "voice-2" in cache.pods["shop"])
+    assert not cache.pods.get("idle")
+    assert not [key for key in cache.activators.pods if key[0] == "idle"]
+
+
+async def test_pods_with_their_labels_go_with_the_rest_of_a_namespace(make):
+    made = await make(named("shop"), *app_in("shop"), activator("shop"), accepts="shop")
+    cache = made.operator.cache
+    await eventually(lambda: cache.pods.get("shop"))
+    made.kube.remove("WarmPool", "shop/voice")
+    await eventually(lambda: not cache.pods.get("shop"))
+    assert not [key for key in cache.activators.pods if key[0] == "shop"]
+
+
+async def test_the_activators_of_an_install_that_has_a_pool_are_known(make):
+    """They may carry its connections after this install has got it."""
+    theirs = activator("older")
+    shop = named("shop", **{INSTALL_LABEL: "older"})
+    made = await make(theirs, named("feed"), *app_in("feed"), accepts="feed")
+    pods = made.operator.cache.activators.pods
+    assert not [key for key in pods if key[0] == "older"]
+    made.add(shop, *app_in("shop", status=THEIRS))
+    await eventually(lambda: [key for key in pods if key[0] == "older"])
 
 
 async def test_a_pool_whose_clients_are_limited_needs_its_namespaces_consent(make):

@@ -14,7 +14,6 @@ from kotatsu_operator.core.pool.memory import Phase
 from kotatsu_operator.core.pool.spec import RouteMode
 from kotatsu_operator.core.protocol import ACTIVATOR_LABELS, home_of, set_of_pod
 from kotatsu_operator.core.report.record import taken_service
-from kotatsu_operator.kube import views
 from kotatsu_operator.kube.informer import Indexed
 from kotatsu_operator.kube.objects import Key, Object, key_of
 from kotatsu_operator.kube.views import PodView, SliceView
@@ -28,11 +27,6 @@ Term = tuple[str, str]
 def is_activator(labels: object) -> bool:
     """Whether these are labels of an activator's pod."""
     return isinstance(labels, dict) and selects(_ACTIVATOR, labels)
-
-
-def is_of_activators(obj: Object) -> bool:
-    """Whether an object says what activators there are: it is kept of every namespace."""
-    return is_activator(obj["metadata"].get("labels")) or views.is_ours(obj)
 
 
 def place_of(pod: PodView) -> str:

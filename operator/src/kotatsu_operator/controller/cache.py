@@ -286,7 +286,8 @@ class Cache:
     def pods_in(self, namespace: str) -> list[Key]:
         spaces = list(self.pods) if namespace == EVERYWHERE else [namespace]
         keys = ((of, name) for of in spaces if of in self.pods for name in self.pods[of])
-        return self._in(namespace, keys, self.activators.pods)
+        is_home = namespace in self.served.homes
+        return self._in(namespace, keys, self.activators.pods if is_home else ())
 
     def slices_in(self, namespace: str) -> list[Key]:
         ours = self.activators.slices

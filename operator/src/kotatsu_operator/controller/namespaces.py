@@ -7,11 +7,14 @@ Each kind is watched once for the whole cluster, and the objects of namespaces i
 import asyncio
 from collections.abc import Callable
 
-from kotatsu_operator.controller.activators import home_term, is_of_activators
+from kotatsu_operator.controller.activators import home_term, is_activator
 from kotatsu_operator.controller.cache import Cache, Concerned
+from kotatsu_operator.core.objects import activators_of
+from kotatsu_operator.core.protocol import home_of
 from kotatsu_operator.core.scope import namespace_of
 from kotatsu_operator.kube.informer import Informer
 from kotatsu_operator.kube.objects import Key, Object, key_of
+from kotatsu_operator.kube.views import is_ours
 from kotatsu_operator.runtime.loop import started_in
 
 AT_ONCE = 8
@@ -25,6 +28,8 @@ class Namespaces:
         self._cache, self._touch, self._served = cache, touch, cache.served
         self._shown: set[str] = set()
         """The namespaces in use that have been listed."""
+        self._new_homes: set[str] = set()
+        """Those whose activators have not been listed since they came to `served.homes`."""
         self._informers: dict[Informer[Key], bool] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._slots = asyncio.Semaphore(AT_ONCE)
@@ -33,9 +38,15 @@ class Namespaces:
 
     # --- what there is ---
 
-    def keeps(self, obj: Object) -> bool:
-        """Whether an object that a watch shows is kept."""
-        return self._served.uses(key_of(obj)[0]) or is_of_activators(obj)
+    def keeps(self, kind: str, obj: Object) -> bool:
+        """Whether an object that a watch shows is kept: what is in use, and of activators."""
+        namespace = key_of(obj)[0]
+        if self._served.uses(namespace):
+            return True
+        if kind == "EndpointSlice":
+            return is_ours(obj)
+        is_home = kind == "Pod" and namespace in self._served.homes
+        return is_home and is_activator(obj["metadata"].get("labels"))
 
     def shows(self, namespace: str) -> bool:
         """Whether a namespace has been listed since it came into use."""
@@ -74,9 +85,17 @@ class Namespaces:
 
         return again
 
-    def see(self, key: Key, pool: Object | None) -> None:  # noqa: ARG002
-        """Look at a change of a WarmPool: its namespace may come into use, or go out of it."""
+    def see(self, key: Key, pool: Object | None) -> None:
+        """Look at a change of a WarmPool: its namespace may come into use, or go out of it.
+
+        It may also name another install's activators, whose connections count.
+        """
         self._judge(key[0])
+        home = "" if pool is None else home_of(activators_of(pool))
+        if home and home not in self._served.homes:
+            self._served.homes.add(home)
+            self._new_homes.add(home)
+            self._follow(home)
 
     def keep(self, obj: Object) -> Concerned:
         """Store a Namespace; returns the pools in it if it has changed."""
@@ -92,11 +111,12 @@ class Namespaces:
     def begin(self) -> None:
         """Namespaces and WarmPools are known: the watches show all that is in use."""
         self._shown |= self._served.used
+        self._new_homes.clear()
 
     async def run(self) -> None:
         """List the namespaces that come into use, until cancelled."""
         async with asyncio.TaskGroup() as self._group:
-            for namespace in self._served.used ^ self._shown:
+            for namespace in (self._served.used ^ self._shown) | self._new_homes:
                 self._follow(namespace)
             await asyncio.Event().wait()
 
@@ -128,8 +148,13 @@ class Namespaces:
     async def _catch_up(self, namespace: str) -> None:
         """List a namespace or drop its objects, until that is what is wanted."""
         try:
-            while (wanted := self._served.uses(namespace)) != (namespace in self._shown):
-                if wanted:
+            while (wanted := self._served.uses(namespace)) != (namespace in self._shown) or (
+                namespace in self._new_homes
+            ):
+                if namespace in self._new_homes:
+                    self._new_homes.discard(namespace)
+                    await self._list(namespace, further=False)
+                elif wanted:
                     await self._enter(namespace)
                 else:
                     self._shown.discard(namespace)
@@ -139,13 +164,18 @@ class Namespaces:
         finally:
             del self._tasks[namespace]
 
-    async def _enter(self, namespace: str) -> None:
+    async def _list(self, namespace: str, *, further: bool) -> None:
+        """List a namespace; `further` kinds are not waited for."""
         async with self._slots:
-            for informer in self._informers:
-                informer.enter(namespace)
+            for informer, must in self._informers.items():
+                if must or further:
+                    informer.enter(namespace)
             for informer, must in list(self._informers.items()):
                 if must:
                     await informer.entered(namespace)
+
+    async def _enter(self, namespace: str) -> None:
+        await self._list(namespace, further=True)
         self._shown.add(namespace)
         self._cache.changed(namespace)
         for key in self._cache.pools.having(("namespace", namespace)):

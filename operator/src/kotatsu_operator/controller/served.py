@@ -18,7 +18,13 @@ class Served:
     known: dict[str, Namespace] = field(default_factory=dict)
     """All Namespaces of the cluster."""
     used: set[str] = field(default_factory=set)
-    """Those of which all objects are kept; of others, only what is of activators."""
+    """Those of which all objects are kept."""
+    homes: set[str] = field(default_factory=set)
+    """Those of which the pods of activators are kept: with the homes of other installs that
+    statuses of pools name. Everywhere else, anyone may give such labels to a pod."""
+
+    def __post_init__(self) -> None:
+        self.homes.update([self.scope.home], self.scope.own)
 
     def exists(self, namespace: str) -> bool:
         """Whether a namespace is there, and not being deleted."""

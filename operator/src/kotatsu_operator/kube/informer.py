@@ -107,7 +107,7 @@ class Informer(Generic[K]):
     `touch` is called for each thing (for example a pool) that a change concerns, and `began_anew`
     when a kind has been listed again: deletions may have been missed. With `may_go`, `run` raises
     an exception group with NotFoundError when a kind is no longer served. Objects that `keeps`
-    rejects are dropped (see `Watch`).
+    rejects, which gets the name of their kind too, are dropped (see `Watch`).
     """
 
     def __init__(
@@ -118,11 +118,13 @@ class Informer(Generic[K]):
         began_anew: Callable[[], None] = no_signal,
         *,
         may_go: bool = False,
-        keeps: Keeps = everything,
+        keeps: Callable[[str, Object], bool] = lambda _, __: True,
     ) -> None:
         self._touch, self._began_anew = touch, began_anew
         self._may_go = may_go
-        self._watches = {feed.name: self._watch(kube, feed, keeps) for feed in feeds}
+        self._watches = {
+            feed.name: self._watch(kube, feed, partial(keeps, feed.name)) for feed in feeds
+        }
         self._group: asyncio.TaskGroup | None = None
         self._entering: dict[tuple[str, str], asyncio.Task[None]] = {}
         """The kinds that are being listed in namespaces that have come into use."""
