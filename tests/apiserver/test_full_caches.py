@@ -33,7 +33,7 @@ from kotatsu_operator.core.protocol import (
 )
 from kotatsu_operator.kube.views import is_ours, slice_view
 
-pytestmark = [pytest.mark.apiserver, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.apiserver, pytest.mark.nightly, pytest.mark.timeout(900)]
 
 STRAYS, REPLICAS, LABELS = 900, 1_400, 2_250
 STARTS = ["first", "second"]
