@@ -77,9 +77,13 @@ async def keep_cycling(pools, app, stopped):
 
 
 def recorded(kubectl):
-    """What is remembered of each pool."""
+    """What is remembered of each pool, as this release writes it."""
     data = kubectl.get("configmap", record_part(kubectl.namespace))["data"]
-    return {uid: json.loads(text) for uid, text in data.items()}
+    found = {uid: json.loads(text) for uid, text in data.items()}
+    for entry in found.values():
+        if "restoreReplicas" in entry:  # its name until version 0.1
+            entry["foundReplicas"] = entry.pop("restoreReplicas")
+    return found
 
 
 def crd_revision(kubectl):
@@ -158,7 +162,7 @@ async def come_and_go(kubectl, before, after):
                 stopped.set()
                 slept = await cycles
             if {uid: recorded(kubectl).get(uid) for uid in record} != record:
-                wrong.append("what sleeps was forgotten")
+                wrong.append(f"what sleeps was forgotten: {record}, {recorded(kubectl)}")
             if crd_revision(kubectl) < revision:
                 wrong.append("an older CRD was put in place")
             await watcher.sees("still parked", lambda: has(pools, parked, "Parked", SMALL), 180)
