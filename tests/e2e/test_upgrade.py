@@ -77,13 +77,9 @@ async def keep_cycling(pools, app, stopped):
 
 
 def recorded(kubectl):
-    """What is remembered of each pool, as this release writes it."""
+    """The target that is remembered of each pool; what it gets back is tried by the uninstall."""
     data = kubectl.get("configmap", record_part(kubectl.namespace))["data"]
-    found = {uid: json.loads(text) for uid, text in data.items()}
-    for entry in found.values():
-        if "restoreReplicas" in entry:  # its name until version 0.1
-            entry["foundReplicas"] = entry.pop("restoreReplicas")
-    return found
+    return {uid: json.loads(text)["target"] for uid, text in data.items()}
 
 
 def crd_revision(kubectl):
