@@ -246,10 +246,7 @@ async def test_a_pod_that_answers_at_the_end_only_gets_it_once_its_pool_would_wa
     assert await reader.read() == HEAD + b"body"
 
 
-async def test_a_client_that_was_reset_behind_its_end_is_given_up(joined):
-    """Its transport reads no more. The kernel asks whether the client is still there."""
-    _, writer, pod_reader, _ = await joined.spliced(GET)
-    await ends_its_half(joined, writer)
+async def is_given_up_after_its_reset(joined, writer, pod_reader):
     joined.client.look_after()
     assert joined.client.is_open
     reset(writer)
@@ -257,8 +254,15 @@ async def test_a_client_that_was_reset_behind_its_end_is_given_up(joined):
     await eventually(lambda: sockets.is_broken(socket_of_client))
     joined.client.look_after()
     await joined.owner.until(lambda: joined.owner.gone)
-    with pytest.raises(ConnectionResetError):
+    with pytest.raises(ConnectionResetError):  # an end would look like that of a whole upload
         await pod_reader.read()
+
+
+async def test_a_client_that_was_reset_behind_its_end_is_given_up(joined):
+    """Its transport reads no more. The kernel asks whether the client is still there."""
+    _, writer, pod_reader, _ = await joined.spliced(GET)
+    await ends_its_half(joined, writer)
+    await is_given_up_after_its_reset(joined, writer, pod_reader)
 
 
 # --- the end that never comes ---
@@ -306,15 +310,7 @@ async def test_a_client_that_reads_is_not_given_up_though_its_pod_has_gone(joine
 async def test_a_client_that_was_reset_is_given_up_though_its_pod_reads_nothing(joined):
     _, writer, pod_reader, _ = await joined.spliced()
     await fill(writer)
-    joined.client.look_after()
-    assert joined.client.is_open
-    reset(writer)
-    socket_of_client = joined.client.transport.get_extra_info("socket")
-    await eventually(lambda: sockets.is_broken(socket_of_client))
-    joined.client.look_after()
-    await joined.owner.until(lambda: joined.owner.gone)
-    with pytest.raises(ConnectionResetError):  # an end would look like that of a whole upload
-        await pod_reader.read()
+    await is_given_up_after_its_reset(joined, writer, pod_reader)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""No namespace waits behind all of another, whoever comes, ends or leaves, and in which order."""
+"""No namespace waits behind all of another, whatever comes, ends or leaves, and in which order."""
 
 import asyncio
 

@@ -180,13 +180,17 @@ def start_of(found: Found) -> timedelta | None:
     return max(took, default=None)
 
 
+def grace_of(found: Found) -> int:
+    """Seconds from SIGTERM until a pod is killed."""
+    return count(found.pod_spec.get("terminationGracePeriodSeconds"), 30)
+
+
 def ending_of(found: Found) -> timedelta:
     """How long a wake waits at most for the end of the last pod.
 
     The next pod of a StatefulSet has the same name.
     """
-    grace = count(found.pod_spec.get("terminationGracePeriodSeconds"), 30)
-    return timedelta(seconds=grace if found.target.kind == "StatefulSet" else 0)
+    return timedelta(seconds=grace_of(found) if found.target.kind == "StatefulSet" else 0)
 
 
 def age_of(pool: Object) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from kotatsu_demo_mode.api import Api
 from kotatsu_demo_mode.errors import DemoModeError
 from kotatsu_demo_mode.objects import name_of
 from kotatsu_operator.core.decide.refusal import Refusal
-from kotatsu_operator.core.formats import count, table
+from kotatsu_operator.core.formats import table
 from kotatsu_operator.core.objects import (
     SERVER_FIRST,
     names_protocol,
@@ -16,7 +16,7 @@ from kotatsu_operator.core.objects import (
     server_first_ports,
 )
 
-from .found import Case, Finding, Found, note, ok, refused, target_port, unknown, warning
+from .found import Case, Finding, Found, grace_of, note, ok, refused, target_port, unknown, warning
 
 _MOST = 4
 """Ports that are listened to."""
@@ -98,10 +98,10 @@ def worker(case: Case) -> Iterator[Finding]:
     found, why = case.found, case.why_worker
     if not why or case.pool.spec.target.scales_itself or not found.containers:
         return
-    grace = count(found.pod_spec.get("terminationGracePeriodSeconds"), 30)
     said = (
         f"{why}, so no request wakes it: only windows, overrides and pools that depend on it do. "
-        f"Each sleep ends its job: SIGTERM, and SIGKILL {grace} s later. Add windows for its hours"
+        f"Each sleep ends its job: SIGTERM, and SIGKILL {grace_of(found)} s later. Add windows for "
+        "its hours"
     )
     is_covered = case.service is None or _is_covered(case)
     yield note("Worker", said) if is_covered else warning("Worker", said)

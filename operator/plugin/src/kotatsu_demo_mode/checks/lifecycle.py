@@ -8,7 +8,7 @@ from kotatsu_demo_mode.objects import name_of
 from kotatsu_operator.core.formats import count, format_duration, table, tables, text
 from kotatsu_operator.core.pool.spec import RouteMode
 
-from .found import Case, Finding, Found, note, ok, unknown, warning
+from .found import Case, Finding, Found, grace_of, note, ok, unknown, warning
 from .gauges import longest_request, pod_of
 
 _SLOW_DELAY, _SLOW_PERIOD = 10, 10
@@ -64,7 +64,7 @@ def shutdown(case: Case) -> Iterator[Finding]:
         return
     hook = table(table(server.get("lifecycle")).get("preStop"))
     settle = case.pool.spec.platform.route_settle.total_seconds()
-    wait, grace = pause(hook), count(found.pod_spec.get("terminationGracePeriodSeconds"), 30)
+    wait, grace = pause(hook), grace_of(found)
     advice = f"`preStop: {{sleep: {{seconds: {int(settle) + 1}}}}}`"
     name, shown = name_of(server), format_duration(case.pool.spec.platform.route_settle)
     if wait is not None and grace <= wait:
