@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 from sound import player
 
-from kotatsu_voice.audio import polish, wav_header
+from kotatsu_voice.audio import Mp3, polish, wav_header
 from kotatsu_voice.engine import (
     EngineError,
     EngineFailedError,
@@ -118,3 +118,17 @@ class Heard:
         wave = np.asarray(self.samples) / 32768
         self.peak = float(np.max(np.abs(wave), initial=0.0))
         self.rms = float(np.sqrt(np.mean(wave**2)))
+
+
+def mp3(pcm: Pcm) -> bytes:
+    """One piece as a listener gets it."""
+    encoder = Mp3(pcm.rate)
+    return encoder.add(polish(pcm)) + encoder.end()
+
+
+def level(data: bytes) -> float:
+    """The level of what is heard, in dBFS: of all frames of 50 ms that are not silent."""
+    heard = Heard(data)
+    wave, frame = np.asarray(heard.samples) / 32768, heard.rate // 20
+    powers = np.mean(wave[: len(wave) // frame * frame].reshape(-1, frame) ** 2, axis=1)
+    return float(10 * np.log10(np.mean(powers[powers > 10**-5])))
