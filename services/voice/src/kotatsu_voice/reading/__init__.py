@@ -13,6 +13,11 @@ from kotatsu_voice.reading.words import NAMES
 
 _WORD = re.compile(r"[A-Za-z]+(?:[-'’][A-Za-z]+)*")
 _NAME = re.compile("|".join(NAMES))
+# The dictionary reads 一二三 as a number, with a lengthened two. By itself it is a count or a name.
+_NUMERALS = r"[\d〇一二三四五六七八九十百千万億兆]"
+_ONE_TWO_THREE = re.compile(
+    f"(?<!{_NUMERALS})一二三(?:(さん|ちゃん|くん|[君様氏])|(?!{_NUMERALS}))"
+)
 # The dictionary reads 何 as なに everywhere; before these it is なん.
 _NAN = re.compile("何(?=[でだのとな])")
 # voicevox_core reads 分 after a number as minutes. Between two numbers it is a fraction, except
@@ -28,6 +33,7 @@ def read(text: str, english: Callable[[str], str]) -> str:
     `english` gives the reading of a word of Latin letters, or the word itself to have it spelled.
     """
     text = _NAME.sub(lambda name: NAMES[name[0]], text)
+    text = _ONE_TWO_THREE.sub(lambda it: f"ひふみ{it[1]}" if it[1] else "いちにさん", text)
     text = _NAN.sub("なん", text)
     text = _FRACTION.sub(lambda found: found[1] or "ぶんの", text)
     if _PLAIN.fullmatch(text):
