@@ -139,6 +139,35 @@ def test_a_long_first_sentence_without_a_comma_is_parted_after_its_topic(
     assert texts(text)[0] == first
 
 
+@each(
+    "parts",
+    [
+        ["こたつは", "冬のあいだ家族が集まる場所です昔から多くの人にとても愛されてきました"],
+        ["窓口で書類の取り扱いを", "確認してから帰ります"],
+        ["あついおちゃを", "のんでそれからすぐにねました"],
+        ["1000個のうち5個が2分の1に減らされたそうです"],
+        ["今日は天気がとても", "良いので散歩に行きました"],
+        ["プログラミング", "言語設計思想比較研究会発表資料"],
+    ],
+)
+def test_a_long_first_sentence_without_punctuation_is_parted_after_its_first_phrase(
+    parts: list[str],
+) -> None:
+    assert texts("".join(parts)) == parts
+
+
+def test_latin_words_are_parted_at_a_space() -> None:
+    assert texts("I am a bird near the kotatsu") == ["I am", "a bird near the kotatsu"]
+
+
+def test_a_long_clause_is_parted_at_phrases_and_not_inside_a_word() -> None:
+    words = ("毎日", "新しい", "発見を", "コンピュータの", "研究は", "社会に", "期待されて")
+    text = "".join(words[n % len(words)] for n in range(60))
+    parts = texts(text)
+    assert all(len(part) <= PIECE_CHARACTERS for part in parts)
+    assert all(part.endswith(words) for part in parts)
+
+
 @given(st.text(max_size=600))
 def test_any_text_is_prepared_or_refused(text: str) -> None:
     try:

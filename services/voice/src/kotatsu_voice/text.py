@@ -8,8 +8,10 @@ with the length of a sentence.
 
 import re
 import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import product
 
 from kotatsu_voice.reading import addresses, kanji
 
@@ -17,11 +19,17 @@ from kotatsu_voice.reading import addresses, kanji
 MAX_REPEATS = 3
 _REPEATED = re.compile(rf"([^\d\s]{{1,4}}?)\1{{{MAX_REPEATS},}}")
 
-# One piece is synthesized at a time. A longer sentence is parted at a comma, else anywhere.
+# One piece is synthesized at a time. A longer sentence is parted at a comma, else at the end of a
+# phrase. Only what has neither is parted anywhere.
 PIECE_CHARACTERS = 60
 HARD_PIECE_CHARACTERS = 120
-# The first one is short where a comma or the end of a topic allows, so that a stream starts early.
+# The first one is short where a comma, the end of a topic or of a phrase allows, so that a stream
+# starts early.
 FIRST_PIECE_CHARACTERS = 12
+# A first sentence of so many characters without a comma is not parted at a phrase.
+FIRST_WHOLE_CHARACTERS = 20
+# No shorter piece is made at a phrase: 今日は by itself is a greeting, and read otherwise.
+PHRASE_CHARACTERS = 4
 # Open JTalk pauses for half a second at a comma inside a piece. A piece keeps 30 ms of silence at
 # each end, so with these a comma sounds the same at the end of a piece.
 SENTENCE_PAUSE = 0.6
@@ -36,6 +44,26 @@ _COMMA = re.compile(r"(?:[^、，,]|(?<=\d),(?=\d))*[、，,]?")
 # A topic marker between kanji or katakana ends a word, and a sentence can be parted there.
 # Not after two characters: 今日は and 今晩は by themselves are greetings, and read otherwise.
 _TOPIC = re.compile(r"(?<=...[\u3400-\u9fff\u30a0-\u30ff々])は(?=[\u3400-\u9fff\u30a1-\u30fa])")
+# Ends of phrases. Not beside a digit: a number is read by what is around it.
+_WORD = "A-Za-z\u3400-\u9fff\u30a1-\u30fa"
+# A particle or an ending before a kanji, katakana or a Latin letter; a space after a Japanese word.
+_PARTICLE = (
+    rf"(?<=[ぁ-ゖー\u3400-\u9fff])\s(?=[ぁ-ゖ{_WORD}])"
+    r"|(?:(?<![我\d%])[はがをに]|(?<=[A-Za-z\u3400-\u9fff\u30a1-\u30ff々])[でとも]"
+    rf"|から|まで|ので|です|ます|ました|して|って|ながら)(?=[{_WORD}])"
+)
+# を and some endings between kana, and two kana before a kanji: 取り扱い has one.
+_AMONG_KANA = (
+    r"を(?=[ぁ-ゖ])|(?:から|まで|ので|ました|です|って|して)(?=[あそだつはひふほまむめやゆ])"
+    rf"|(?<=[ぁ-ゖ]{{2}})(?<![おごっ])(?=[{_WORD}])"
+)
+# A space between Latin words, and katakana beside kanji: two words of a compound.
+_COMPOUND = (
+    r"(?<=[A-Za-z])\s(?=[A-Za-z])"
+    r"|(?<=[ァ-ヺー])(?=[\u3400-\u9fff])|(?<=[\u3400-\u9fff々])(?=[ァ-ヺ])"
+)
+# The surest first.
+_PHRASES = tuple(map(re.compile, (_PARTICLE, _AMONG_KANA, _COMPOUND)))
 # A wave after kana lengthens it; between other words, and after a number, it means "from".
 _FROM_TO = re.compile(
     r"(?<=[\dA-Za-z%％℃\u3400-\u9fff々])[~～〜](?=[-−+¥￥$€£\dA-Za-z\u3400-\u9fff])"
@@ -131,18 +159,44 @@ def _pause_after(clause: str) -> float:
 def _clauses(sentence: str, limit: int) -> list[str]:
     """Cut a sentence so that each part is short enough and has something to speak.
 
-    `limit` is for the first part, which may also end after a topic.
+    `limit` is for the first part, which may also end after a topic or a phrase.
     """
-    head = sentence[: limit + 1]
-    topic = _TOPIC.search(head) if limit < PIECE_CHARACTERS and not _COMMA_IN.search(head) else None
-    if topic is not None and len(sentence) > limit:
-        return [sentence[: topic.end()], *_clauses(sentence[topic.end() :], PIECE_CHARACTERS)]
+    if limit < PIECE_CHARACTERS and len(sentence) > limit:
+        head, end = sentence[: limit + 1], 0
+        if not _COMMA_IN.search(head):
+            topic = _TOPIC.search(head)
+            end = topic.end() if topic else 0
+        if not end and len(sentence) > FIRST_WHOLE_CHARACTERS:
+            first = _COMMA.findall(sentence)[0]
+            end = next(_phrase_ends(first, limit, limit * 3 // 2, PIECE_CHARACTERS), 0)
+        if end and speakable(sentence[:end]):
+            return [sentence[:end].rstrip(), *_clauses(sentence[end:], PIECE_CHARACTERS)]
     clauses = [""]
     for clause in [sentence] if len(sentence) <= limit else _COMMA.findall(sentence):
-        for start in range(0, len(clause), HARD_PIECE_CHARACTERS):
-            part = clause[start : start + HARD_PIECE_CHARACTERS]
+        for part in _phrases(clause):
             if len(clauses[-1]) + len(part) <= (PIECE_CHARACTERS if len(clauses) > 1 else limit):
                 clauses[-1] += part
             else:
                 clauses.append(part)
     return [clause for clause in clauses if speakable(clause)]
+
+
+def _phrases(clause: str) -> Iterator[str]:
+    """Parts of a clause: itself if it is short, else up to ends of phrases, else anywhere."""
+    while len(clause) > PIECE_CHARACTERS:
+        *_, end = (
+            HARD_PIECE_CHARACTERS,
+            *_phrase_ends(clause, PIECE_CHARACTERS, HARD_PIECE_CHARACTERS),
+        )
+        yield clause[:end]
+        clause = clause[end:]
+    yield clause
+
+
+def _phrase_ends(clause: str, *limits: int) -> Iterator[int]:
+    """Where its phrases end, of the surest kind within the first of the limits that has any."""
+    for limit, phrase in product(limits, _PHRASES):
+        ends = [found.end() for found in phrase.finditer(clause[: limit + 1])]
+        if ends := [end for end in ends if PHRASE_CHARACTERS <= end <= limit]:
+            yield from ends
+            return
