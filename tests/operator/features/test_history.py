@@ -218,6 +218,20 @@ def test_after_a_day_without_operator_the_periods_in_between_are_paid_too():
     assert [e.begin.day for e in pool.record.finished] == [25, 26]
 
 
+@each("edited, past", {
+    "its currency": (DOLLARS, 2),
+    "its period": (pool_spec(prices=PRICES, budget={"period": "Week"}), 2),
+    "its currency, after days without an operator": (DOLLARS, 50),
+})  # fmt: skip
+def test_an_edit_that_falls_into_the_look_of_a_periods_end_loses_no_cost(edited, past):
+    pool = Pool(now=t("23:00")).look(1, WINDOW)
+    pool.spec = edited
+    pool.look(1, WINDOW, past * HOUR)
+    paid = sum(cost for period, cost in pool.costs if period.currency == "JPY")
+    assert abs(paid - past * PRICE) < Decimal("0.000003")
+    pool.check()
+
+
 def test_what_was_spent_before_the_record_began_is_no_episode_and_a_note_says_so():
     pool = Pool().look(2, WINDOW, writes=False)
     begin = pool.now

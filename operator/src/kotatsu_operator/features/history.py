@@ -152,8 +152,11 @@ def _charged(history: History, seen: Seen) -> History:
 
     If the clock was set back to an earlier period, that period pays what is charged from now on.
     """
-    known, totals = history.ledger, seen.ledger.totals
-    for spent in totals:
+    known, ledger = history.ledger, seen.ledger
+    # Without prices or with an invalid budget there are none, and the ledger may go on later.
+    if not (totals := ledger.totals):
+        return history
+    for spent in (*ledger.ended, totals[-1]):
         begin, amount = spent.period_start, money_of(spent.accrued)
         is_current = spent is totals[-1]
         if (spent.currency, begin) == (known.currency, known.period_start):
@@ -164,8 +167,7 @@ def _charged(history: History, seen: Seen) -> History:
             amount = Decimal(0)
         period = LedgerPeriod(spent.currency, begin)
         history = _owing(history, period, amount, seen.now if is_current else begin)
-    # Without prices or with an invalid budget there are none, and the ledger may go on later.
-    return replace(history, ledger=seen.ledger) if totals else history
+    return replace(history, ledger=ledger)
 
 
 def _owing(history: History, period: LedgerPeriod, amount: Decimal, at: datetime) -> History:

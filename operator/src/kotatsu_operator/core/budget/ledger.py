@@ -89,6 +89,9 @@ class Ledger:
     forecast: Decimal | None = None
     """The expected cost at the end of the period, by the schedule."""
     previous: Spent | None = None
+    ended: tuple[Spent, ...] = ()
+    """All totals that the last entry has closed, oldest first: `previous` is the newest. An edit of
+    currency or period closes one too."""
     pods: Mapping[str, Decimal] = field(default_factory=dict)
     """Price per hour of each pod counted up to `at`, by uid; empty after a restart."""
 
@@ -121,6 +124,7 @@ def accrue(
     charged up to now at their previous price.
     """
     known, prices, limit = list(pods), spec.platform.prices, spec.budget.limit
+    ledger = replace(ledger, ended=())
     staying = {pod.uid: hourly(pod.requests, prices) for pod in known if not pod.gone_at}
     current = _brought_up(ledger, known, spec, now, elapsed)
     rate = sum(staying.values(), Decimal(0))
@@ -148,8 +152,7 @@ def _brought_up(
         entry = max(entry, ledger.period_end)
         start, end = period_at(ledger.period, zone, ledger.period_end)
         ledger = replace(
-            ledger,
-            previous=_closed(ledger, total),
+            _closed(ledger, total),
             period_start=start,
             period_end=end,
             accrued=Decimal(0),
@@ -157,7 +160,8 @@ def _brought_up(
         )
     ledger = replace(ledger, accrued=ledger.accrued + _spent(stretches, entry, now), at=now)
     if (ledger.currency, ledger.period) != (prices.currency, spec.budget.period):
-        return replace(_begun(spec, now), previous=_closed(ledger, ledger.accrued))
+        closed = _closed(ledger, ledger.accrued)
+        return replace(_begun(spec, now), previous=closed.previous, ended=closed.ended)
     return ledger
 
 
@@ -168,9 +172,11 @@ def _begun(spec: PoolSpec, now: datetime) -> Ledger:
     )
 
 
-def _closed(ledger: Ledger, total: Decimal) -> Spent:
+def _closed(ledger: Ledger, total: Decimal) -> Ledger:
+    """The ledger with the total of its period among those that have ended."""
     assert ledger.period_start is not None  # noqa: S101  (a ledger that has begun)
-    return Spent(ledger.currency, ledger.period_start, total)
+    spent = Spent(ledger.currency, ledger.period_start, total)
+    return replace(ledger, previous=spent, ended=(*ledger.ended, spent))
 
 
 def _beside_the_clock(ledger: Ledger, zone: ZoneInfo, now: datetime) -> Ledger:

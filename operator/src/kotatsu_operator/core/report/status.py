@@ -101,7 +101,7 @@ _MEMORY = Schema(
 _TRANSITION = Schema(Transition)
 _LEDGER = Schema(
     Ledger,
-    but=("rate", "limit", "forecast", "pods"),
+    but=("rate", "limit", "forecast", "ended", "pods"),
     currency="cost.currency",
     period_start="cost.periodStart",
     accrued="cost.accrued",
